@@ -1,0 +1,1 @@
+"""The outside world: feeds, brokers, bus, store and calendars."""

@@ -1,0 +1,1 @@
+"""Intents to verdicts: measures, limits and the gate. Pure."""

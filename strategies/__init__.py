@@ -1,0 +1,1 @@
+"""View to target weights: policies, indicators and sizing. Pure."""

@@ -1,0 +1,183 @@
+"""Everything the engine can want: the closed union Effect. `daemon.loop` carries them out, nobody else."""
+
+from typing import Literal
+
+from msgspec import Struct
+
+from trading.orders import OrderBasket
+from trading.view import Memory, View
+
+Level = Literal["INFO", "WARNING", "CRITICAL"]
+
+
+class Ask:
+    """Ask a policy. The view is rebuilt from the state in a replay, so the journal keeps only the names."""
+
+    __slots__ = ("agent", "memory", "round", "view")
+
+    def __init__(self, round: int, agent: int, view: View, memory: Memory) -> None:
+        self.round = round
+        self.agent = agent
+        self.view = view
+        self.memory = memory
+
+
+class Asked(Struct, frozen=True, tag="Ask", omit_defaults=True):
+    """How the journal keeps an Ask."""
+
+    round: int
+    agent: int
+
+
+Submit = OrderBasket
+"""The effect that sends orders is the basket itself: only the gate can make one."""
+
+
+class Cancel(Struct, frozen=True, tag=True, omit_defaults=True):
+    """Ask the venue to cancel one row of a basket."""
+
+    sample: int
+    n: int
+    row: int
+    ts: int
+
+
+class Query(Struct, frozen=True, tag=True, omit_defaults=True):
+    """Ask the venue what became of rows whose outcome is unknown, by client id."""
+
+    sample: int
+    n: int
+    row: list[int]
+
+
+class Publish(Struct, frozen=True, tag=True, omit_defaults=True):
+    """An alert for people. `kind` is a stable name, `text` one sentence, `value` and `bound` what was
+    measured where something was measured; `symbol` and `agent` are names or empty."""
+
+    ts: int
+    level: Level
+    kind: str
+    text: str
+    symbol: str = ""
+    agent: str = ""
+    value: float | None = None
+    bound: float | None = None
+
+
+class Filled(Struct, frozen=True, tag=True, omit_defaults=True):
+    """Record: fills of rows of one basket, as posted. `lots` are signed; `shares` per row are (agent, signed lots)."""
+
+    sample: int
+    n: int
+    ts: int
+    sym: list[int]
+    lots: list[int]
+    price_nano: list[int]
+    fee_micro: list[int]
+    shares: list[list[tuple[int, int]]]
+
+
+class Crossed(Struct, frozen=True, tag=True, omit_defaults=True):
+    """Record: lots that changed hands between agents at one price, without an order or a fee."""
+
+    sample: int
+    ts: int
+    symbol: int
+    price_nano: int
+    shares: list[tuple[int, int]]
+
+
+class Ended(Struct, frozen=True, tag=True, omit_defaults=True):
+    """Record: rows of one basket that ended, with their final OrderState."""
+
+    sample: int
+    n: int
+    ts: int
+    row: list[int]
+    state: list[int]
+    reason: str = ""
+
+
+class AgentPlan(Struct, frozen=True):
+    """One agent's part of a round. Arrays are little-endian: float64[N] weights, int64[N] lots asked by
+    the agent and allowed by its own limits, int8[N] reason codes. `scale` is what the headroom left of the weights."""
+
+    agent: int
+    weights: bytes
+    scale: float
+    asked: bytes
+    allowed: bytes
+    reason: bytes
+    values: dict[str, tuple[float, float]]
+
+
+class Planned(Struct, frozen=True, tag=True, omit_defaults=True):
+    """Record: how one round became orders, complete enough to explain each order and each refusal.
+
+    `prices` float64[N] references; `before` int64[N] house lots; `net` int64[N] asked of the house gate after
+    crossing; `allowed` int64[N] after it; `reason` int8[N]; `crossed` int64[N] lots crossed;
+    `values_before` and `values` limit name -> (value, bound) of the house.
+    """
+
+    sample: int
+    n: int
+    ts: int
+    agents: list[AgentPlan]
+    prices: bytes
+    before: bytes
+    crossed: bytes
+    net: bytes
+    allowed: bytes
+    reason: bytes
+    values_before: dict[str, tuple[float, float]]
+    values: dict[str, tuple[float, float]]
+    follow_up: int = 0
+
+
+class Valued(Struct, frozen=True, tag=True, omit_defaults=True):
+    """Record: the account at a sample. `books` are equities in micro, agents in order, then the unallocated book."""
+
+    ts: int
+    equity_micro: int
+    cash_micro: int
+    books: list[int]
+    gross: float
+    drawdown: float
+
+
+class Booked(Struct, frozen=True, tag=True, omit_defaults=True):
+    """Record: cash that moved for another reason than a fill."""
+
+    ts: int
+    kind: Literal["dividend", "borrow", "cash_in_lieu", "flow"]
+    symbol: int
+    amount_micro: int
+
+
+class Switched(Struct, frozen=True, tag=True, omit_defaults=True):
+    """Record: the switch of the house (agent -1) or of an agent moved. States are 0 RUN, 1 REDUCE, 2 HALT."""
+
+    ts: int
+    agent: int
+    before: int
+    after: int
+    reason: str
+
+
+class Snapshot(Struct, frozen=True, tag=True, omit_defaults=True):
+    """Keep a snapshot of the state at the end of this batch."""
+
+    ts: int
+
+
+class Stop(Struct, frozen=True, tag=True, omit_defaults=True):
+    """Leave the loop."""
+
+    reason: str
+
+
+Record = Planned | Filled | Crossed | Ended | Valued | Booked | Switched
+"""Effects that only tell the store and the bus what happened."""
+
+Effect = Ask | OrderBasket | Cancel | Query | Publish | Record | Snapshot | Stop
+"""What `step` gives."""

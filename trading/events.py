@@ -1,0 +1,198 @@
+"""Everything that can happen to the engine: the closed union Event.
+
+Outside answers, time and randomness arrive only in here. Frozen, journalled, never changed in meaning:
+a new field or kind raises the codec's version.
+"""
+
+from typing import Literal
+
+from msgspec import Struct
+
+from trading.market import MarketSlice
+from trading.orders import ForeignOrder, Reports
+
+
+class Started(Struct, frozen=True, tag=True, omit_defaults=True):
+    """First event of every start. Digests are hex BLAKE2b; `blas` names the kernel numpy uses."""
+
+    ts: int
+    run: str
+    version: str
+    lock: str
+    config: str
+    feed: str
+    symbols: tuple[str, ...]
+    artifacts: dict[str, str]
+    blas: str
+    mode: str = "paper"
+
+
+class Reloaded(Struct, frozen=True, tag=True, omit_defaults=True):
+    """The configuration was read again; `config` is its digest."""
+
+    ts: int
+    config: str
+    changed: tuple[str, ...] = ()
+
+
+class SliceRef(Struct, frozen=True, tag="Slice", omit_defaults=True):
+    """How the journal names a slice of a replayed feed: by number."""
+
+    index: int
+
+
+class Bars(Struct, frozen=True, tag=True, omit_defaults=True):
+    """How the journal keeps a slice of a live feed: its columns as little-endian bytes, N values each."""
+
+    ts_open: int
+    ts_event: int
+    ts_seen: int
+    key: int
+    fresh: bytes
+    open_nano: bytes
+    close_nano: bytes
+    columns: bytes
+
+
+class Action(Struct, frozen=True, tag=True, omit_defaults=True):
+    """A corporate action at the ex date's open, before that open's fills.
+
+    split: `numerator` new shares for `denominator` old ones. dividend: `cash_nano` nano-currency per share
+    held at the previous close. `key` is the ex date (00:00 UTC).
+    """
+
+    ts: int
+    key: int
+    symbol: int
+    kind: Literal["split", "dividend"]
+    numerator: int = 1
+    denominator: int = 1
+    cash_nano: int = 0
+
+
+class Tick(Struct, frozen=True, tag=True, omit_defaults=True):
+    """All ticks of one instant, after every slice of it.
+
+    `sample`: this is the close of a house session: `key` is its date and `final` the instant from which
+    its synchronous row is complete. `due` are the agents (by number) that are asked, `jobs` the names of other
+    schedules. `warmup`: before the start; history only, nothing trades and nothing is valued.
+    """
+
+    ts: int
+    sample: bool = False
+    key: int = 0
+    final: int = 0
+    due: tuple[int, ...] = ()
+    jobs: tuple[str, ...] = ()
+    warmup: bool = False
+
+
+class Decided(Struct, frozen=True, tag=True, omit_defaults=True):
+    """The answer to an Ask. `weights` is little-endian float64[N], None to hold; `failed` says why there
+    is none. `memory` maps names to (shape, little-endian float64 bytes)."""
+
+    round: int
+    agent: int
+    weights: bytes | None = None
+    failed: str = ""
+    memory: dict[str, tuple[tuple[int, ...], bytes]] = {}
+
+
+class CancelReported(Struct, frozen=True, tag=True, omit_defaults=True):
+    """The venue refused to cancel a row (it had ended, or it does not know it)."""
+
+    sample: int
+    n: int
+    ts: int
+    row: int
+    reason: str
+
+
+class Unknown(Struct, frozen=True, tag=True, omit_defaults=True):
+    """Nobody knows what became of these rows: the answer to a submit or a cancel did not come in time."""
+
+    sample: int
+    n: int
+    ts: int
+    row: list[int]
+    reason: str
+
+
+class NotFound(Struct, frozen=True, tag=True, omit_defaults=True):
+    """The venue says with authority, after its settling time, that it never had these rows."""
+
+    sample: int
+    n: int
+    ts: int
+    row: list[int]
+
+
+class Reconciled(Struct, frozen=True, tag=True, omit_defaults=True):
+    """What the venue holds, compared with ours: `lots` by column, cash in micro; None where it was not asked."""
+
+    ts: int
+    lots: list[int]
+    cash_micro: int | None = None
+
+
+class ForeignFound(Struct, frozen=True, tag=True, omit_defaults=True):
+    """Orders at the venue that are not ours: the whole present list."""
+
+    ts: int
+    orders: tuple[ForeignOrder, ...]
+
+
+class Flow(Struct, frozen=True, tag=True, omit_defaults=True):
+    """A deposit (positive) or a withdrawal, in micro-currency, into the unallocated book."""
+
+    ts: int
+    amount_micro: int
+    who: str = ""
+
+
+class Operator(Struct, frozen=True, tag=True, omit_defaults=True):
+    """A person's command. `agent` is a name, empty for the house."""
+
+    ts: int
+    command: Literal["halt", "reduce", "resume", "flatten"]
+    reason: str
+    who: str
+    agent: str = ""
+
+
+class Condition(Struct, frozen=True, tag=True, omit_defaults=True):
+    """Something the daemon stands on went down or came back."""
+
+    ts: int
+    what: Literal["feed", "broker", "store", "clock", "lag", "ledger", "bars"]
+    up: bool
+    detail: str = ""
+
+
+class Stopping(Struct, frozen=True, tag=True, omit_defaults=True):
+    """The daemon stops; open orders are cancelled or kept as configured."""
+
+    ts: int
+    cancel_open: bool
+    reason: str
+
+
+Event = (
+    Started
+    | Reloaded
+    | MarketSlice
+    | Action
+    | Tick
+    | Decided
+    | Reports
+    | CancelReported
+    | Unknown
+    | NotFound
+    | Reconciled
+    | ForeignFound
+    | Flow
+    | Operator
+    | Condition
+    | Stopping
+)
+"""What `step` takes. In the journal a MarketSlice is a SliceRef (replay) or Bars (live)."""

@@ -1,0 +1,263 @@
+"""Market values: a block of bars as columns, one instant of it (a slice), and the history of samples."""
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trading.instruments import NANO
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+
+
+class Block:
+    """T instants of bars for N symbols.
+
+    `ts_open`, `ts_event` (the close: when the bar is known) and `ts_seen` are int64[T], ns UTC;
+    `key` is int64[T]: the session date (00:00 UTC) of daily bars, else ts_event: bars of one key
+    belong to one synchronous row. `open` .. `volume` are float64[T, N], NaN where `fresh` is False.
+    `open_nano` and `close_nano` are the exact prices, int64[T, N] nano-currency parsed from text, 0
+    where not fresh. `full[t]` says that row t has every symbol. `index0` is the number of row 0 in its
+    feed, so that a journal can name a slice by number.
+    """
+
+    __slots__ = (
+        "close", "close_nano", "fresh", "full", "high", "index0", "key", "low", "open", "open_nano",
+        "ts_event", "ts_open", "ts_seen", "volume",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        *,
+        ts_open: Ints,
+        ts_event: Ints,
+        key: Ints,
+        open: Floats,
+        high: Floats,
+        low: Floats,
+        close: Floats,
+        volume: Floats,
+        fresh: Bools,
+        open_nano: Ints | None = None,
+        close_nano: Ints | None = None,
+        ts_seen: Ints | None = None,
+        index0: int = 0,
+    ) -> None:
+        self.ts_open: Final[list[int]] = ts_open.tolist()
+        self.ts_event: Final[list[int]] = ts_event.tolist()
+        self.ts_seen: Final[list[int]] = self.ts_event if ts_seen is None else ts_seen.tolist()
+        self.key: Final[list[int]] = key.tolist()
+        self.open, self.high, self.low, self.close, self.volume = open, high, low, close, volume
+        self.fresh = fresh
+        self.full: Final[list[bool]] = fresh.all(axis=1).tolist()
+        self.open_nano = nano(open) if open_nano is None else open_nano
+        self.close_nano = nano(close) if close_nano is None else close_nano
+        self.index0 = index0
+        for column in (open, high, low, close, volume, fresh, self.open_nano, self.close_nano):
+            column.flags.writeable = False
+
+    def __len__(self) -> int:
+        return len(self.ts_event)
+
+
+def nano(prices: Floats) -> Ints:
+    """float64 prices -> int64 nano-currency, rounded half-even at 1e-9; NaN becomes 0.
+
+    Exact for prices of at most six decimals below about 9e6, as every file quantd reads has.
+    """
+    scaled = np.rint(np.nan_to_num(prices, nan=0.0) * 1e6).astype(np.int64)
+    return scaled * (NANO // 1_000_000)
+
+
+class MarketSlice:
+    """One instant of a block: the whole universe at `ts_event`. The columns are views, read-only."""
+
+    __slots__ = ("block", "row")
+
+    def __init__(self, block: Block, row: int) -> None:
+        self.block = block
+        self.row = row
+
+    @property
+    def index(self) -> int:
+        """Number of this slice in its feed."""
+        return self.block.index0 + self.row
+
+    @property
+    def ts_open(self) -> int:
+        return self.block.ts_open[self.row]
+
+    @property
+    def ts_event(self) -> int:
+        return self.block.ts_event[self.row]
+
+    @property
+    def ts_seen(self) -> int:
+        return self.block.ts_seen[self.row]
+
+    @property
+    def key(self) -> int:
+        return self.block.key[self.row]
+
+    @property
+    def full(self) -> bool:
+        return self.block.full[self.row]
+
+    @property
+    def fresh(self) -> Bools:
+        return self.block.fresh[self.row]
+
+    @property
+    def open(self) -> Floats:
+        return self.block.open[self.row]
+
+    @property
+    def high(self) -> Floats:
+        return self.block.high[self.row]
+
+    @property
+    def low(self) -> Floats:
+        return self.block.low[self.row]
+
+    @property
+    def close(self) -> Floats:
+        return self.block.close[self.row]
+
+    @property
+    def volume(self) -> Floats:
+        return self.block.volume[self.row]
+
+    @property
+    def open_nano(self) -> Ints:
+        return self.block.open_nano[self.row]
+
+    @property
+    def close_nano(self) -> Ints:
+        return self.block.close_nano[self.row]
+
+
+class Ring:
+    """Rows of prices and the total returns between them, as one contiguous window.
+
+    Room for eight windows; when full the newest window is copied back to the start, so a view given
+    out stays as it was for seven windows of samples. Returns are filled on demand, in blocks:
+    r = (price x split + dividend) / previous price - 1, NaN where either price is missing.
+    """
+
+    ROOM: Final = 8
+
+    def __init__(self, size: int, lookback: int) -> None:
+        self.lookback = lookback
+        self.prices: Floats = np.full((self.ROOM * lookback, size), np.nan)
+        self._returns: Floats = np.full((self.ROOM * lookback, size), np.nan)
+        self._actions: dict[int, list[tuple[int, float, float]]] = {}
+        self.end = 0
+        self.count = 0
+        self._filled = 1
+
+    def append(self, prices: Floats, actions: list[tuple[int, float, float]] | None = None) -> None:
+        """Add a row; `actions` are (column, split ratio, dividend per share then held) since the last row, in order."""
+        if self.end == len(self.prices):
+            self._rewind()
+        self.prices[self.end] = prices
+        if actions:
+            self._actions[self.end] = actions
+        self.end += 1
+        self.count += 1
+
+    def _rewind(self) -> None:
+        keep, start = self.lookback, self.end - self.lookback
+        self._fill()
+        # New arrays: views of the old ones may still be read by a policy in a worker.
+        prices, returns = np.full_like(self.prices, np.nan), np.full_like(self._returns, np.nan)
+        prices[:keep], returns[:keep] = self.prices[start:], self._returns[start:]
+        self.prices, self._returns = prices, returns
+        self._actions = {}
+        self.end = self._filled = keep
+
+    def _fill(self) -> None:
+        lo, hi = self._filled, self.end
+        if lo >= hi:
+            return
+        previous, new = self.prices[lo - 1 : hi - 1], self.prices[lo:hi]
+        np.divide(new, previous, out=self._returns[lo:hi])
+        self._returns[lo:hi] -= 1.0
+        if self._actions:
+            for row in [r for r in self._actions if lo <= r < hi]:
+                held: dict[int, tuple[float, float]] = {}
+                for column, ratio, dividend in self._actions.pop(row):
+                    shares, cash = held.get(column, (1.0, 0.0))
+                    held[column] = (shares * ratio, cash + shares * dividend)
+                for column, (shares, cash) in held.items():
+                    total = self.prices[row, column] * shares + cash
+                    self._returns[row, column] = total / self.prices[row - 1, column] - 1.0
+        self._filled = hi
+
+    def returns(self, k: int) -> Floats:
+        """float64[k, N], oldest first, read-only: the newest k rows, at most `lookback`.
+
+        Rows before the first sample, and those with a price missing, are NaN.
+        """
+        if not 1 <= k <= self.lookback:
+            raise ValueError(f"returns({k}): between 1 and {self.lookback} samples are kept")
+        self._fill()
+        if self.end >= k:
+            window = self._returns[self.end - k : self.end]
+        else:
+            window = np.full((k, self.prices.shape[1]), np.nan)
+            window[k - self.end :] = self._returns[: self.end]
+        window.flags.writeable = False
+        return window
+
+
+class History:
+    """Samples in two views. *Known*: each instrument's last known price at the sample. *Synchronous*:
+    rows by session date, each instrument's own bar of that date, complete once all bars are known.
+
+    Risk uses only synchronous rows: by known prices SPY and bitcoin look uncorrelated, because their
+    days end hours apart.
+    """
+
+    def __init__(self, size: int, lookback: int) -> None:
+        self.size = size
+        self.known = Ring(size, lookback)
+        self.synchronous = Ring(size, lookback)
+        self.pending: dict[int, Floats] = {}
+        """Synchronous rows still open: key -> closes known so far (NaN elsewhere)."""
+        self.waiting: list[tuple[int, int]] = []
+        """(key, instant from which its row is final) of samples whose row is still open, oldest first."""
+        self.known_actions: list[tuple[int, float, float]] = []
+        self.sync_actions: list[tuple[int, int, float, float]] = []
+        """(key of the ex date, column, ratio, dividend) not yet in a synchronous row."""
+
+    def bar(self, key: int, fresh: Bools, full: bool, close: Floats) -> None:
+        """Note the closes of one slice for the synchronous row `key`."""
+        row = self.pending.get(key)
+        if row is None:
+            # a bound on rows of dates that never become a sample (weekends of crypto)
+            while len(self.pending) > 16:
+                del self.pending[next(iter(self.pending))]
+            self.pending[key] = close if full else np.where(fresh, close, np.nan)
+        else:
+            self.pending[key] = np.where(fresh, close, row)
+
+    def action(self, key: int, column: int, ratio: float, dividend: float) -> None:
+        """Note a split (new shares per old) or a dividend (per old share) with ex date `key`."""
+        self.known_actions.append((column, ratio, dividend))
+        self.sync_actions.append((key, column, ratio, dividend))
+
+    def sample(self, ts: int, key: int, final_ts: int, marks: Floats) -> None:
+        """Append a sample: the known row now, the synchronous row of `key` once `final_ts` has come."""
+        self.known.append(marks, self.known_actions)
+        if self.known_actions:
+            self.known_actions = []
+        self.waiting.append((key, final_ts))
+        while self.waiting and self.waiting[0][1] <= ts:
+            ready, _ = self.waiting.pop(0)
+            row = self.pending.pop(ready, None)
+            actions = [(c, r, d) for k, c, r, d in self.sync_actions if k <= ready]
+            if actions:
+                self.sync_actions = [a for a in self.sync_actions if a[0] > ready]
+            self.synchronous.append(np.full(self.size, np.nan) if row is None else row, actions)

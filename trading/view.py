@@ -1,0 +1,74 @@
+"""What a policy may see: one read-only view of the market and of its own book, at one sample."""
+
+from collections.abc import Mapping
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trading.instruments import Universe
+from trading.market import Floats, Ring
+
+Memory = Mapping[str, NDArray[np.float64]]
+"""A policy's frozen memory: name -> array. At most MEMORY_BYTES in all."""
+
+MEMORY_BYTES: Final = 65_536
+
+EMPTY_MEMORY: Final[Memory] = {}
+
+
+class View:
+    """One agent's view at one decision.
+
+    `prices` float64[N] are the last known prices (NaN before an instrument's first bar), `weights`
+    float64[N] and `cash` (a fraction) are the agent's own book, `time` is the decision's instant in ns UTC,
+    `sample` the time of the newest sample. `equity` is the book's value in account currency.
+    """
+
+    __slots__ = ("_end", "_ring", "cash", "equity", "prices", "sample", "time", "universe", "weights")
+
+    def __init__(
+        self,
+        *,
+        universe: Universe,
+        ring: Ring,
+        prices: Floats,
+        weights: Floats,
+        cash: float,
+        equity: float,
+        time: int,
+        sample: int,
+    ) -> None:
+        self.universe = universe
+        self._ring = ring
+        self._end = ring.count
+        self.prices = prices
+        self.weights = weights
+        self.cash = cash
+        self.equity = equity
+        self.time = time
+        self.sample = sample
+
+    def returns(self, k: int) -> Floats:
+        """float64[k, N] total returns between known samples, oldest first; NaN before an instrument's first bar.
+
+        Raises ValueError beyond the samples kept, and RuntimeError when asked after the market moved on:
+        a late worker must not see the future.
+        """
+        if self._ring.count != self._end:
+            raise RuntimeError("this view is of an earlier sample; ask for returns while deciding")
+        return self._ring.returns(k)
+
+
+class Hold:
+    """The answer `hold()`: keep every lot as it is."""
+
+    __slots__ = ()
+
+
+HOLD: Final = Hold()
+
+
+def hold() -> Hold:
+    """Answer of a policy that keeps what it has."""
+    return HOLD
