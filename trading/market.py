@@ -51,7 +51,7 @@ class Block:
         self.key: Final[list[int]] = key.tolist()
         self.open, self.high, self.low, self.close, self.volume = open, high, low, close, volume
         self.fresh = fresh
-        self.full: Final[list[bool]] = fresh.all(axis=1).tolist()
+        self.full: Final[list[bool]] = np.all(fresh, axis=1).tolist()
         self.open_nano = nano(open) if open_nano is None else open_nano
         self.close_nano = nano(close) if close_nano is None else close_nano
         self.index0 = index0
