@@ -14,7 +14,7 @@ from difflib import SequenceMatcher, get_close_matches
 from functools import lru_cache
 from hashlib import blake2b
 from importlib.metadata import version
-from os.path import commonprefix
+from itertools import takewhile
 from pathlib import Path
 from typing import Final
 
@@ -34,7 +34,7 @@ class UnknownCalendar(ValueError):
         by_folded = {v.casefold(): v for v in valid}
         # of equally similar names the one that begins alike: XNYZ is XNYS mistyped, not XNZE
         close = get_close_matches(name.casefold(), by_folded, n=8, cutoff=0.5)
-        best = max(close, key=lambda c: (_likeness(name, c), len(commonprefix([name.casefold(), c]))), default="")
+        best = max(close, key=lambda c: _likeness(name.casefold(), c), default="")
         self.name = name
         self.nearest = by_folded.get(best, "")
         self.remedy = (
@@ -43,8 +43,9 @@ class UnknownCalendar(ValueError):
         super().__init__(f'"{name}" is not a calendar: {self.remedy}')
 
 
-def _likeness(name: str, other: str) -> float:
-    return SequenceMatcher(None, other, name.casefold()).ratio()
+def _likeness(name: str, other: str) -> tuple[float, int]:
+    alike = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(name, other, strict=False)))
+    return SequenceMatcher(None, other, name).ratio(), alike
 
 
 class _Kept(Struct, frozen=True):
@@ -118,7 +119,7 @@ def _date(ns: int) -> date:
 
 def _build(name: str, start: date, end: date) -> Sessions:
     import exchange_calendars  # type: ignore[import-untyped]
-    from exchange_calendars.errors import InvalidCalendarName  # type: ignore[import-untyped]
+    from exchange_calendars.errors import InvalidCalendarName
 
     try:
         calendar = exchange_calendars.get_calendar(name)
