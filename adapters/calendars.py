@@ -118,8 +118,8 @@ def _date(ns: int) -> date:
 
 
 def _build(name: str, start: date, end: date) -> Sessions:
-    import exchange_calendars  # type: ignore[import-untyped]
-    from exchange_calendars.errors import InvalidCalendarName
+    import exchange_calendars
+    from exchange_calendars.errors import InvalidCalendarName  # type: ignore[import-untyped]
 
     try:
         calendar = exchange_calendars.get_calendar(name)
