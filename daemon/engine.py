@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 
 from daemon.planning import asks_allowed, follow_ups, open_round, plan
-from daemon.state import HOUSE, AgentState, Row, State, Working
+from daemon.state import HOUSE, AgentState, Row, State, Working, with_limits
 from risk.switch import HALT, REDUCE, RUN, Switch, flow, observe, rearm, trip
 from trading.books import LedgerBroken, share
 from trading.effects import (
@@ -658,8 +658,13 @@ def _started(state: State, started: Started) -> Sequence[Effect]:
 
 
 def _reloaded(state: State, reloaded: Reloaded) -> Sequence[Effect]:
+    """New limits hold from the next decision on; what is open keeps the verdict it had."""
     state.now = max(state.now, reloaded.ts)
-    return (_alert(state, "INFO", "config", f"configuration read again: {', '.join(reloaded.changed) or 'no change'}"),)
+    if reloaded.limits:
+        state.rules = with_limits(state.rules, reloaded.limits)
+    if not reloaded.changed:
+        return ()
+    return (_alert(state, "INFO", "config", f"configuration changed: {', '.join(reloaded.changed)}"),)
 
 
 def _stopping(state: State, stopping: Stopping) -> Sequence[Effect]:

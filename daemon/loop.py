@@ -48,9 +48,9 @@ class NoLog:
 
 
 class Kept(Struct, frozen=True):
-    """A snapshot: the state, the simulated venue, the digest and the counts after `items` of the timeline."""
+    """A snapshot: the state, the simulated venue, the digest and the counts after everything up to `ts`."""
 
-    items: int
+    ts: int
     state: bytes
     broker: bytes
     digest: bytes
@@ -75,13 +75,12 @@ class Shell:
         self.log: Log = log or NoLog()
         self.digest = Digest(state.universe, state.ledger.names, interval_ns)
         self.tally = Tally()
-        self.items = 0
+        self.ts = 0
         self.stopped = ""
         self.snapshot_wanted = False
 
     def take(self, item: Item) -> None:
         """The next thing of a replayed market: first to the simulated venue, then to the core."""
-        self.items += 1
         tally = self.tally
         if type(item) is MarketSlice:
             for news in self.broker.on_slice(item):
@@ -89,12 +88,14 @@ class Shell:
             ts = item.ts_event
             tally.slices += 1
             tally.symbol_bars += len(item.fresh) if item.full else int(item.fresh.sum())
-            tally.last_ts = ts
+            self.ts = ts
             self.digest.settle(ts)
         elif type(item) is Tick:
+            self.ts = item.ts
             for news in self.broker.on_time(item.ts):
                 self.run(news)
         elif type(item) is Action:
+            self.ts = item.ts
             for news in self.broker.on_action(item):
                 self.run(news)
         self.run(item)
@@ -128,11 +129,11 @@ class Shell:
             self.stopped = effect.reason  # type: ignore[union-attr]
 
     def keep(self) -> bytes:
-        """A snapshot of everything, between two items."""
+        """A snapshot of everything, between two instants of the timeline."""
         self.snapshot_wanted = False
         return msgspec.msgpack.encode(
             Kept(
-                items=self.items,
+                ts=self.ts,
                 state=freeze(self.state),
                 broker=self.broker.freeze(),
                 digest=self.digest.freeze(),
@@ -147,4 +148,4 @@ class Shell:
         self.broker.thaw(snapshot.broker)
         self.digest.thaw(snapshot.digest)
         self.tally = snapshot.tally
-        self.items = snapshot.items
+        self.ts = snapshot.ts

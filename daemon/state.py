@@ -57,6 +57,45 @@ class Rules(Struct, frozen=True):
     max_failures: int = 3
 
 
+class InForce(Struct, frozen=True):
+    """The part of the rules that may change while a run goes on: it is in the journal with each change."""
+
+    house: Limits
+    agents: tuple[tuple[Limits, float], ...]
+    follow_ups: int
+    rearm_samples: int
+    flatten_on: tuple[str, ...]
+
+
+def in_force(rules: Rules) -> bytes:
+    """The changeable part of `rules`, as a Reloaded event carries it."""
+    return msgspec.msgpack.encode(
+        InForce(
+            rules.house,
+            tuple((a.limits, a.min_trade) for a in rules.agents),
+            rules.follow_ups,
+            rules.rearm_samples,
+            rules.flatten_on,
+        )
+    )
+
+
+def with_limits(rules: Rules, limits: bytes) -> Rules:
+    """`rules` with the changeable part that `in_force` wrote; msgspec.ValidationError when it is none."""
+    new = msgspec.msgpack.decode(limits, type=InForce)
+    return msgspec.structs.replace(
+        rules,
+        house=new.house,
+        agents=tuple(
+            msgspec.structs.replace(agent, limits=own, min_trade=min_trade)
+            for agent, (own, min_trade) in zip(rules.agents, new.agents, strict=True)
+        ),
+        follow_ups=new.follow_ups,
+        rearm_samples=new.rearm_samples,
+        flatten_on=new.flatten_on,
+    )
+
+
 class Row(Struct):
     """A reordered or lost report of one order: the intervals of its fills that arrived, and how it ended."""
 
@@ -239,6 +278,7 @@ class State:
 class _Frozen(Struct, frozen=True):
     """A State as plain values; arrays as little-endian bytes."""
 
+    limits: bytes
     ledger: bytes
     rings: tuple[bytes, ...]
     counts: tuple[int, int, int, int]
@@ -277,6 +317,7 @@ def freeze(state: State) -> bytes:
     history = state.history
     return msgspec.msgpack.encode(
         _Frozen(
+            limits=in_force(state.rules),
             ledger=msgspec.msgpack.encode(state.ledger.freeze()),
             rings=(*_ring_out(history.known), *_ring_out(history.synchronous)),
             counts=(history.known.count, history.synchronous.count, 0, 0),
@@ -321,9 +362,9 @@ def freeze(state: State) -> bytes:
 
 
 def thaw(rules: Rules, frozen: bytes) -> State:
-    """The state that `freeze` wrote, under the same rules."""
+    """The state that `freeze` wrote; universe, sessions and agents are those of `rules`, the limits the frozen ones."""
     f = msgspec.msgpack.decode(frozen, type=_Frozen)
-    state = State(rules)
+    state = State(with_limits(rules, f.limits))
     state.ledger.thaw(msgspec.msgpack.decode(f.ledger))
     history = state.history
     _ring_in(history.known, f.rings[0], f.rings[1], f.counts[0])

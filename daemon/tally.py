@@ -23,7 +23,6 @@ class Tally(Struct):
     alerts: int = 0
     trips: int = 0
     samples: int = 0
-    last_ts: int = 0
 
     def add(self, effects: Sequence[Effect]) -> None:
         """Count these effects."""

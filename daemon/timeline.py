@@ -85,7 +85,7 @@ def timeline(items: Iterator[Action | MarketSlice], ticks: Iterator[Tick]) -> It
     next_tick = next(ticks, None)
     ts = 0
     for item in items:
-        ts = item.ts_event if isinstance(item, MarketSlice) else item.ts
+        ts = time_of(item)
         while next_tick is not None and next_tick.ts < ts:
             yield next_tick
             next_tick = next(ticks, None)
@@ -104,3 +104,25 @@ def due_agents(
             yield Due(ts, asks[schedule])
         else:
             yield Due(ts, (), (jobs[schedule],))
+
+
+def time_of(item: Item) -> int:
+    """The instant of an item, ns UTC."""
+    return item.ts_event if isinstance(item, MarketSlice) else item.ts
+
+
+def instants(items: Iterator[Item], after: int = 0) -> Iterator[list[Item]]:
+    """The items later than `after`, those of one instant together: a run stops and is kept only between instants."""
+    held: list[Item] = []
+    ts = 0
+    for item in items:
+        at = time_of(item)
+        if at <= after:
+            continue
+        if held and at != ts:
+            yield held
+            held = []
+        ts = at
+        held.append(item)
+    if held:
+        yield held

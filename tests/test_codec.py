@@ -51,7 +51,7 @@ GOLDEN = Path(__file__).parent / "golden" / "journal-v1.bin"
 
 EVENTS: list[Struct] = [
     Started(1, "run00001", "0.1.0", "aa", "bb", "cc", ("SPY", "QQQ"), {"learned": "dd"}, "openblas", "paper"),
-    Reloaded(2, "ee", ("log.level",)),
+    Reloaded(2, "ee", ("log.level",), b"limits"),
     SliceRef(7),
     Bars(1, 2, 3, 4, b"\x01\x00", b"a", b"b", b"c"),
     Action(3, 0, 1, "split", 4, 1),
