@@ -224,8 +224,8 @@ async def _serve(config, options, folder, assembly, store, shell, journal, proje
         store,
         projection,
         composer,
+        config=config,
         run=run,
-        mode=config.quantd.mode,
         state_folder=folder,
         alerts=AlertFilter(
             config.alerts.levels, config.alerts.per_minute, config.alerts.quiet_hours, config.alerts.timezone

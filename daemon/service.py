@@ -19,6 +19,7 @@ from adapters.store.projection import OUTBOX, Projection, Rows
 from adapters.store.store import Store
 from adapters.store.writing import BadBar, Batch, SnapshotOf
 from daemon.alerting import AlertFilter
+from daemon.config import Config
 from daemon.inbox import Chunk, Command, Inbox
 from daemon.loop import Shell
 from daemon.recovery import Journal
@@ -60,8 +61,8 @@ class Service:
         projection: Projection,
         composer: Composer,
         *,
+        config: Config,
         run: str,
-        mode: str,
         state_folder: Path,
         alerts: AlertFilter,
         published: Callable[[Sequence[Message]], None],
@@ -71,7 +72,8 @@ class Service:
         self.journal = journal
         self.store = store
         self.run = run
-        self.mode = mode
+        self.config = config
+        self.mode = config.quantd.mode
         self.inbox = Inbox()
         self.status = "starting"
         self.progress = 0
