@@ -136,9 +136,10 @@ def impact_rate(impact_bp: float, lots: int, lot_nano: int, volume: float) -> in
 
 def lots_to_be_had(volume: float, lot_nano: int, participation_nano: int) -> int:
     """Whole lots that `participation_nano` billionths of a bar's volume are; 0 for no or unknown volume."""
-    if not (isfinite(volume) and volume > 0):
+    volume_nano = volume * NANO
+    if not (volume_nano > 0 and isfinite(volume_nano)):
         return 0
-    return int(volume * NANO) * participation_nano // (NANO * lot_nano)
+    return int(volume_nano) * participation_nano // (NANO * lot_nano)
 
 
 def commission_micro(atto: int, rate: int) -> int:
