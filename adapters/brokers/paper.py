@@ -10,11 +10,14 @@ from msgspec import Struct
 from adapters.brokers.resting import NEVER, Resting, accept
 from trading.events import Action, CancelReported, NotFound, Unknown
 from trading.execution import (
+    RATE_ONE,
     Costs,
     commission_micro,
+    commission_ratio,
     fill_price,
     impact_rate,
     lots_to_be_had,
+    lowest,
     trades_through,
 )
 from trading.instruments import Universe
@@ -75,6 +78,10 @@ class Paper:
         self._symbols = universe.symbols
         self._lot_nano = universe.lot_nano
         self._costs = costs
+        self._commission = [commission_ratio(size, costs.commission_rate) for size in universe.lot_nano]
+        # in lowest terms where nothing is added to it, as small ints are quick
+        self._plain = not (costs.needs_volume or costs.slippage_noise)
+        self._fixed = lowest(costs.fixed_rate, RATE_ONE) if self._plain else (costs.fixed_rate, RATE_ONE)
         self._resting: list[Resting] = []
         self._ended: list[Resting] = []
         self._known: dict[tuple[int, int], Resting] = {}
@@ -114,10 +121,9 @@ class Paper:
 
     def _fill(self, resting: Resting, bar: Bar) -> Reports | None:
         """What one bar fills of one basket."""
-        costs, lot_nano, fresh, open_nano = self._costs, self._lot_nano, bar.fresh, bar.open_nano
-        fixed, commission, least = costs.fixed_rate, costs.commission_rate, costs.commission_min_micro
-        plain = not (costs.needs_volume or costs.slippage_noise)
-        ts_open, ts_event = bar.ts_open, bar.ts_event
+        fresh, open_nano, ts_open, ts_event = bar.fresh, bar.open_nano, bar.ts_open, bar.ts_event
+        plain, (fixed, one) = self._plain, self._fixed
+        commission, least = self._commission, self._costs.commission_min_micro
         sym, signed, limits, cums = resting.sym, resting.lots, resting.worst_nano, resting.cum
         after, until = resting.after, resting.until
         rows: list[int] = []
@@ -152,8 +158,8 @@ class Paper:
                     continue
                 rate += self._extra_rate(resting, row, wanted, bar)
             if inside and rate:
-                price = fill_price(price, limit, buy, rate)
-            fee = commission_micro(wanted * lot_nano[column] * price, commission) if commission else 0
+                price = fill_price(price, limit, buy, rate, one)
+            fee = commission_micro(wanted, price, commission[column])
             if least:
                 fee = _at_least(least, resting, row, fee)
             done += wanted
