@@ -61,7 +61,7 @@ def _texts(value: Any) -> tuple[str, ...]:
 
 
 def _number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < float("inf")
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= 1
 
 
 def _twice(document: Mapping[str, Any], source: Source, section: str) -> Iterator[Mistake]:
@@ -91,8 +91,8 @@ def _agents(document: Mapping[str, Any], known: Known, source: Source) -> Iterat
         yield from secrets_in(params, (*path, "params"), source)
         if not isinstance(policy, str):
             continue
-        if ":" in policy:
-            if not re.fullmatch(r"[^:]+\.py:[A-Za-z_]\w*", policy):
+        if ":" in policy or policy.endswith(".py"):
+            if not re.fullmatch(r"[^:]+\.py(:[A-Za-z_]\w*)?", policy):
                 yield source.mistake(
                     (*path, "policy"), f"= {shown(policy)} names no function", 'write "my_policy.py:act"'
                 )
@@ -115,7 +115,7 @@ def _shares(document: Mapping[str, Any], known: Known, source: Source) -> Iterat
     }
     total = sum(shares.values())
     paths = [path for path, agent in tables(document, "agents") if "capital" in agent]
-    if total > 1 and all(share <= 1 for share in shares.values()):
+    if total > 1:
         file, line = source.place((*paths[-1], "capital"))
         each = ", ".join(f"{name} {float(share):g}" for name, share in shares.items())
         text = f"[[agents]] shares add up to {float(total):.2f}"

@@ -143,7 +143,7 @@ def _nearest_key(place: str, parts: list[str]) -> str:
     """The override that was probably meant, spelled as it was typed."""
     patterns = [p for p, key in all_keys().items() if key.section is None]
     if place.startswith(PREFIX):
-        found = nearest(place.lower(), [variable_of(p).lower() for p in patterns] + [n.lower() for n in NOT_KEYS])
-        return f"Did you mean {found.upper()}?" if found else "variables are spelled QUANTD_SECTION__KEY"
+        found = nearest(place, [variable_of(p) for p in patterns] + sorted(NOT_KEYS))
+        return f"Did you mean {found}?" if found else "variables are spelled QUANTD_SECTION__KEY"
     found = nearest(".".join(parts), [".".join(p) for p in patterns])
     return f"Did you mean {found}?" if found else "keys are spelled section.key"
