@@ -1,0 +1,159 @@
+"""Policies at the edge of the daemon: finding one by what a configuration calls it, and asking it so that
+nothing it does (raise, answer nonsense, write into its view) reaches anybody else."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final, cast
+
+import numpy as np
+
+from daemon.user_policy import load_user_policy, place_of
+from models.runtime import load_policy
+from strategies.policies import POLICIES, nearest
+from trading.effects import Ask
+from trading.events import Decided
+from trading.market import Floats
+from trading.ports import Policy
+from trading.view import MEMORY_BYTES, Hold, Memory, View
+
+MAX_LEVERAGE: Final = 10.0
+"""Weights whose absolute values add up to more are a mistake of units, not a wish: the answer fails."""
+
+PackedMemory = dict[str, tuple[tuple[int, ...], bytes]]
+
+
+class PolicyError(ValueError):
+    """A policy that cannot be loaded; the text names it, the file and line where there is one, and the remedy."""
+
+
+def load(name: str, params: Mapping[str, object], folder: Path) -> Policy:
+    """The policy that a configuration in `folder` calls `name`: a registered name, the folder of an artifact, or
+    a user's `file.py:act`. Raises PolicyError."""
+    try:
+        if name in POLICIES:
+            return POLICIES[name](params)
+        if ".py" in name:
+            path, _, attribute = name.partition(":")
+            return load_user_policy(folder / path, attribute or "act", params)
+        if (folder / name / "manifest.json").is_file():
+            return load_policy(folder / name, params)
+    except ValueError as error:
+        raise PolicyError(str(error)) from error
+    if (folder / name).is_dir() or "/" in name:
+        raise PolicyError(
+            f"policy {name!r}: no manifest.json in {folder / name}; name the folder of a trained artifact"
+        )
+    raise PolicyError(
+        f"there is no policy {name!r}; {nearest(name, POLICIES)} A file of your own is named as 'my_policy.py:act', "
+        "a trained policy by its folder"
+    )
+
+
+def answer(policy: Policy, ask: Ask) -> Decided:
+    """What `policy` says to `ask`, checked; never raises but for KeyboardInterrupt.
+
+    Fails on an exception, a wrong shape, a NaN or infinity, leverage above MAX_LEVERAGE or a memory above
+    64 KiB. A failed answer and a hold keep the memory that was asked with.
+    """
+    try:
+        weights, memory = policy.act(ask.view, ask.memory)
+        packed = _pack(ask.memory if memory is None else memory)
+        if isinstance(weights, Hold):
+            return Decided(ask.round, ask.agent, None, "", packed)
+        return Decided(ask.round, ask.agent, _checked(weights, ask.view).tobytes(), "", packed)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # SystemExit of a user's file must not end the daemon
+        return Decided(ask.round, ask.agent, None, place_of(error, policy), _pack(ask.memory))
+
+
+def _checked(weights: object, view: View) -> Floats:
+    """`weights` as little-endian float64[N]; ValueError says what is wrong with them."""
+    size = len(view.prices)
+    row = weights if type(weights) is np.ndarray else by_column(weights, view)
+    if row.dtype.kind not in "fiu":
+        raise ValueError(f"weights are {row.dtype}, not numbers")
+    if row.shape != (size,):
+        raise ValueError(f"weights have shape {row.shape}; one number for each of the {size} symbols is expected")
+    row = row.astype("<f8", copy=False)
+    # sum |w| <= sqrt(n sum w^2): one product shows that an ordinary answer is finite and bounded
+    if size * float(row.dot(row)) <= MAX_LEVERAGE**2:
+        return row
+    finite = np.isfinite(row)
+    if not finite.all():
+        column = int(np.argmin(finite))
+        raise ValueError(f"the weight of {view.universe.symbols[column]} is {row[column]}")
+    gross = float(np.abs(row).sum())
+    if gross > MAX_LEVERAGE:
+        raise ValueError(
+            f"weights add up to {gross:.6g} times the book; {MAX_LEVERAGE:g} is the most that is believed "
+            "(weights are fractions: 0.25, not 25)"
+        )
+    return row
+
+
+def by_column(weights: object, view: View) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
+    """An answer that is not an array: a mapping (or a labelled series) of symbol -> weight, or a sequence by column."""
+    if isinstance(weights, str) and weights == "hold":
+        raise ValueError("'hold' is understood as the whole answer only")
+    labels = getattr(weights, "index", None)
+    if labels is not None and not callable(labels) and hasattr(weights, "to_dict"):
+        named = cast(Mapping[object, object], weights.to_dict())
+        # a series labelled 0..N-1 is by column, one labelled by symbols is by name
+        weights = named if any(isinstance(k, str) for k in named) else list(named.values())
+    if isinstance(weights, Mapping):
+        row = np.zeros(len(view.prices))
+        for symbol, weight in weights.items():
+            if symbol not in view.universe.index:
+                raise ValueError(
+                    f"weights name {symbol!r}, which is not traded; {nearest(str(symbol), view.universe.index)}"
+                )
+            row[view.universe.index[symbol]] = float(weight)
+        return row
+    if weights is None:
+        raise ValueError("act returned nothing; return the weights, or 'hold' to keep what is held")
+    return np.asarray(weights)
+
+
+def _pack(memory: Memory) -> PackedMemory:
+    """Memory as the journal keeps it; ValueError above 64 KiB."""
+    if not memory:
+        return {}
+    packed: PackedMemory = {}
+    size = 0
+    for name, value in memory.items():
+        if not isinstance(name, str):
+            raise ValueError(f"memory has the name {name!r}; names are text")
+        array = np.asarray(value)
+        if array.dtype.kind not in "fiub":
+            raise ValueError(f"memory {name!r} is {array.dtype}, not numbers")
+        size += 8 * (array.size + array.ndim) + len(name.encode())
+        if size > MEMORY_BYTES:
+            raise ValueError(f"memory is larger than {MEMORY_BYTES // 1024} KiB at {name!r}; keep less")
+        packed[name] = (array.shape, array.astype("<f8").tobytes())
+    return packed
+
+
+def memory_of(decided: Decided) -> Memory:
+    """The memory that an answer carries, as arrays that cannot be written to."""
+    return {name: np.frombuffer(data, dtype="<f8").reshape(shape) for name, (shape, data) in decided.memory.items()}
+
+
+def probe(policy: Policy, view: View) -> str:
+    """Asks twice on one view. Empty when both answers are the same to the last bit, else one sentence."""
+    first, second = (answer(policy, Ask(0, 0, view, {})) for _ in range(2))
+    for decided in (first, second):
+        if decided.failed:
+            return f"it fails: {decided.failed}"
+    if (first.weights is None) != (second.weights is None):
+        return "asked twice on one view it held once and traded once; it draws random numbers or keeps hidden state"
+    if first.weights != second.weights and first.weights and second.weights:
+        a, b = np.frombuffer(first.weights), np.frombuffer(second.weights)
+        column = int(np.argmax(np.abs(a - b)))
+        return (
+            f"asked twice on one view it gave {view.universe.symbols[column]} {a[column]:.6g} and {b[column]:.6g}; "
+            "it draws random numbers or keeps hidden state (keep state in memory, seed what is random)"
+        )
+    if first.memory != second.memory:
+        return "asked twice on one view it returned different memories; it draws random numbers or keeps hidden state"
+    return ""

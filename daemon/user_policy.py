@@ -1,0 +1,197 @@
+"""A user's own policy: one Python file, run from its path in a namespace of its own.
+
+It needs to import nothing of quantd. What it sees is a copy: it may do with it what it likes.
+"""
+
+import builtins
+import inspect
+import sys
+import traceback
+from collections.abc import Callable, Mapping
+from functools import partial
+from hashlib import blake2b
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Final
+
+import msgspec
+
+from strategies.policies import ParamsError, nearest
+from trading.instruments import Universe
+from trading.market import Floats
+from trading.ports import Policy
+from trading.view import HOLD, Memory, View
+
+DEFAULT_LOOKBACK: Final = 252
+"""Samples kept for a file that does not say how many it reads (LOOKBACK = ..)."""
+
+TEXT: Final = 300
+"""Most characters of an exception's text that travel."""
+
+
+class UserView:
+    """What a user's act sees: the fields of trading.view.View, as read-only copies of its own."""
+
+    __slots__ = ("cash", "equity", "prices", "returns", "sample", "time", "universe", "weights")
+
+    def __init__(self, view: View, universe: Universe) -> None:
+        def returns(k: int) -> Floats:
+            """float64[k, N] total returns between samples, oldest first."""
+            return _copy(view.returns(k))
+
+        self.universe = universe
+        self.returns = returns
+        self.prices = _copy(view.prices)
+        self.weights = _copy(view.weights)
+        self.cash, self.equity, self.time, self.sample = view.cash, view.equity, view.time, view.sample
+
+
+def _copy(array: Floats) -> Floats:
+    copy = array.copy()
+    copy.flags.writeable = False
+    return copy
+
+
+class UserPolicy:
+    """Implements trading.ports.Policy around a user's function or object."""
+
+    __slots__ = ("_act", "_ours", "_theirs", "_with_memory", "lookback", "path")
+
+    def __init__(self, path: Path, act: Callable[..., object], with_memory: bool, lookback: int) -> None:
+        self.path = path
+        self.lookback = lookback
+        self._act = act
+        self._with_memory = with_memory
+        self._ours: Universe | None = None
+        self._theirs: Universe | None = None
+
+    def act(self, view: View, memory: Memory) -> tuple[Any, Memory]:
+        if view.universe is not self._ours or self._theirs is None:
+            # its caches (index, columns) are plain dicts and lists: give away a universe of its own
+            self._ours, self._theirs = view.universe, msgspec.structs.replace(view.universe)
+        own = UserView(view, self._theirs)
+        given = (
+            self._act(own, {name: value.copy() for name, value in memory.items()})
+            if self._with_memory
+            else self._act(own)
+        )
+        if isinstance(given, tuple) and len(given) == 2 and (given[1] is None or isinstance(given[1], Mapping)):
+            given, memory = given[0], (memory if given[1] is None else given[1])
+        return (HOLD if isinstance(given, str) and given == "hold" else given), memory
+
+
+def load_user_policy(path: Path, attribute: str, params: Mapping[str, object]) -> UserPolicy:
+    """`attribute` of the file at `path`: act(view), act(view, memory), or a class or object that has such an act.
+
+    `params` go to the class, or to act by keyword. Raises ParamsError (a ValueError) that names file and line.
+    """
+    module = _run(path)
+    found = getattr(module, attribute, None)
+    if found is None:
+        theirs = [n for n, v in vars(module).items() if callable(v) and not n.startswith("_") and n != "print"]
+        raise ParamsError(f"{path}: has no {attribute!r}; {nearest(attribute, theirs)}")
+    owner: object = module
+    keywords = dict(params)
+    if inspect.isclass(found):
+        _fits(path, attribute, found, keywords, given=0)
+        owner = found = _guarded(path, partial(found, **keywords))
+        keywords = {}
+    if not inspect.isfunction(found) and hasattr(found, "act"):
+        owner, found, attribute = found, found.act, f"{attribute}.act"
+    if not callable(found):
+        raise ParamsError(f"{path}: {attribute!r} is not a function; define act(view) or act(view, memory)")
+    lookback = keywords.get("lookback", getattr(owner, "lookback", getattr(owner, "LOOKBACK", DEFAULT_LOOKBACK)))
+    if type(lookback) is not int or lookback < 1:
+        raise ParamsError(f"{path}: lookback is {lookback!r}; it is a whole number of samples, at least 1")
+    with_memory = _takes_memory(path, attribute, found)
+    if "lookback" not in inspect.signature(found).parameters:
+        keywords.pop("lookback", None)  # it said how many samples to keep; act itself does not ask
+    _fits(path, attribute, found, keywords, given=1 + with_memory)
+    return UserPolicy(path, partial(found, **keywords) if keywords else found, with_memory, lookback)
+
+
+def _takes_memory(path: Path, attribute: str, act: Callable[..., object]) -> bool:
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    named = [p for p in inspect.signature(act).parameters.values() if p.kind in kinds]
+    if not named:
+        raise ParamsError(f"{path}: {attribute} takes no view; define act(view) or act(view, memory)")
+    return len(named) > 1 and (named[1].name == "memory" or named[1].default is inspect.Parameter.empty)
+
+
+def _fits(path: Path, attribute: str, target: Callable[..., object], keywords: dict[str, object], given: int) -> None:
+    signature = inspect.signature(target)
+    takes_any = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in signature.parameters.values())
+    known = list(signature.parameters)[given:]
+    for key in keywords:
+        if key not in known and not takes_any:
+            raise ParamsError(f"{path}: {attribute} has no parameter {key!r}; {nearest(key, known)}")
+    try:
+        signature.bind(*[None] * given, **keywords)
+    except TypeError as error:
+        raise ParamsError(f"{path}: {attribute}: {error}; set it in params") from None
+
+
+def _run(path: Path) -> ModuleType:
+    """The file as a module. It is read, compiled and run here: no import path, no cache file beside it."""
+    try:
+        source = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+        raise ParamsError(f"{path}: {reason}; name a Python file beside the configuration") from None
+    # registered, because dataclasses and pickle look a class's module up by name
+    name = f"quantd_user_{path.stem}_{blake2b(str(path.resolve()).encode(), digest_size=4).hexdigest()}"
+    module = ModuleType(name)
+    module.__file__ = str(path)
+    module.__dict__["print"] = _print_to_stderr
+    sys.modules[name] = module
+
+    def run() -> ModuleType:
+        exec(compile(source, str(path), "exec"), module.__dict__)
+        return module
+
+    return _guarded(path, run)
+
+
+def _print_to_stderr(*values: object, **keywords: Any) -> None:
+    """Standard output belongs to the command that runs the policy (it may be JSON)."""
+    builtins.print(*values, **{"file": sys.stderr, **keywords})  # noqa: T201 - it is the user who prints
+
+
+def _guarded(path: Path, make: Callable[[], Any]) -> Any:
+    try:
+        return make()
+    except KeyboardInterrupt:
+        raise
+    except SyntaxError as error:
+        raise ParamsError(f"{path}:{error.lineno}: {error.msg}; correct that line") from None
+    except BaseException as error:
+        line = _line(error, path)
+        where = f"{path}:{line}" if line else str(path)
+        raise ParamsError(f"{where}: {_text(error)}; correct that line") from None
+
+
+def _line(error: BaseException, path: Path) -> int | None:
+    lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == str(path)]
+    return lines[-1] if lines else None
+
+
+def _text(error: BaseException) -> str:
+    try:
+        text = " ".join(str(error).split())
+    except Exception:
+        text = "(its text cannot be read)"
+    kind = type(error).__name__
+    text = text if len(text) <= TEXT else text[:TEXT] + "…"
+    return f"{kind}: {text}" if text else kind
+
+
+def place_of(error: BaseException, policy: Policy) -> str:
+    """An exception in one line, with the place in the user's file where there is one: `ValueError: .. at value.py:12`."""
+    text = _text(error)
+    if isinstance(policy, UserPolicy):
+        line = _line(error, policy.path)
+        return f"{text} at {policy.path.name}:{line}" if line else f"{text} ({policy.path.name})"
+    return text
+
+
+__all__ = ["UserPolicy", "UserView", "load_user_policy", "place_of"]

@@ -1,0 +1,67 @@
+"""Daily bars and corporate actions from parquet, as the panel that the simulator runs on."""
+
+from collections.abc import Sequence
+from datetime import date
+from hashlib import blake2b
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from models.simulator import Panel
+from trading.market import Floats
+
+
+def read_panel(bars: Path, actions: Path | None, symbols: Sequence[str], first: date, last: date) -> Panel:
+    """Sessions of `symbols` from `first` to `last` inclusive, in the given order of columns; nothing later is read.
+
+    `bars` has the columns ts, symbol, open, close (raw prices, ts the session's date); `actions` ts (ex date), symbol,
+    kind ("split" or "dividend"), and numerator, denominator or cash. What precedes the last gap of a symbol is
+    left out: a panel has no holes, and none is filled. ValueError when a symbol has no bars.
+    """
+    table = _between(pl.scan_parquet(bars), first, last, symbols).select("ts", "symbol", "open", "close").collect()
+    missing = set(symbols) - set(table["symbol"].unique())
+    if missing:
+        raise ValueError(f"{bars}: no bars of {', '.join(sorted(missing))} between {first} and {last}")
+    days = table["ts"].unique().sort()
+    row_of = {ts: k for k, ts in enumerate(days)}
+    column_of = {symbol: k for k, symbol in enumerate(symbols)}
+    shape = (len(days), len(symbols))
+    opens, closes = np.full(shape, np.nan), np.full(shape, np.nan)
+    rows = np.array([row_of[ts] for ts in table["ts"]])
+    columns = np.array([column_of[s] for s in table["symbol"]])
+    opens[rows, columns] = table["open"].to_numpy()
+    closes[rows, columns] = table["close"].to_numpy()
+    _drop_before_gaps(opens, closes)
+    split, dividend = np.ones(shape), np.zeros(shape)
+    if actions is not None:
+        for row in _between(pl.scan_parquet(actions), first, last, symbols).collect().iter_rows(named=True):
+            at = row_of.get(row["ts"])
+            if at is None:
+                raise ValueError(
+                    f"{actions}: {row['symbol']} has an action on {row['ts']:%Y-%m-%d}, which is no session"
+                )
+            column = column_of[row["symbol"]]
+            if row["kind"] == "split":
+                split[at, column] *= row["numerator"] / row["denominator"]
+            else:
+                dividend[at, column] += float(row["cash"])
+    day_ns = days.dt.timestamp("ns").to_numpy().astype(np.int64)
+    return Panel(tuple(symbols), day_ns, opens, closes, split, dividend)
+
+
+def _between(frame: pl.LazyFrame, first: date, last: date, symbols: Sequence[str]) -> pl.LazyFrame:
+    return frame.filter(pl.col("symbol").is_in(list(symbols)) & pl.col("ts").dt.date().is_between(first, last))
+
+
+def _drop_before_gaps(opens: Floats, closes: Floats) -> None:
+    for column in range(opens.shape[1]):
+        known = np.isfinite(closes[:, column]) & np.isfinite(opens[:, column])
+        holes = np.flatnonzero(~known)
+        if holes.size:
+            opens[: holes[-1] + 1, column] = closes[: holes[-1] + 1, column] = np.nan
+
+
+def file_digest(path: Path) -> str:
+    """Hex BLAKE2b of a file's bytes."""
+    return blake2b(path.read_bytes(), digest_size=32).hexdigest()

@@ -1,0 +1,1 @@
+"""Networks of policies, in torch. Only training imports this package."""

@@ -1,0 +1,128 @@
+"""Runs a trained policy in ONNX Runtime, on one thread, from the features that training used. No torch."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import onnxruntime  # type: ignore[import-untyped]
+from msgspec import Struct
+from numpy.typing import NDArray
+
+from models import artifacts
+from models.artifacts import Artifact, ArtifactError
+from models.features import columns_of, measure
+from strategies.policies.params import parse
+from trading.instruments import Universe
+from trading.market import Floats
+from trading.view import Memory, View
+
+TOLERANCE: Final = 1e-5
+"""The most by which the golden probe may differ on this machine, whatever a manifest asks for."""
+
+
+class LearnedParams(Struct, frozen=True):
+    """A trained policy has nothing to set: what it does was fixed when it was trained."""
+
+
+class LearnedPolicy:
+    """Implements trading.ports.Policy with the network of an artifact.
+
+    An asset-equivariant network trades any universe. Another one trades exactly the symbols it was trained on,
+    found by name; it raises ArtifactError when asked about others.
+    """
+
+    __slots__ = ("_columns", "_order", "_session", "_universe", "artifact")
+
+    def __init__(self, artifact: Artifact) -> None:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+        options.log_severity_level = 4
+        where = artifact.folder / "policy.onnx"
+        try:
+            self._session = onnxruntime.InferenceSession(artifact.graph, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # the runtime has many kinds, none of them public
+            raise ArtifactError(f"{where}: not a graph that ONNX Runtime loads: {_first_line(error)}") from None
+        inputs = [i.name for i in self._session.get_inputs()]
+        outputs = [o.name for o in self._session.get_outputs()]
+        if inputs != ["features", "mask"] or outputs != ["weights"]:
+            raise ArtifactError(
+                f"{where}: it takes {inputs} and gives {outputs}; features, mask and weights are expected"
+            )
+        columns = columns_of(artifact.manifest.features)
+        self._columns = None if columns == list(range(len(columns))) else columns
+        self.artifact = artifact
+        self._universe: Universe | None = None
+        self._order: list[int] | None = None
+        self._prove()
+
+    @property
+    def lookback(self) -> int:
+        return self.artifact.manifest.features.lookback
+
+    @property
+    def trained_until_ns(self) -> int:
+        """Bars up to this instant are inside the training window: what it earns there proves nothing."""
+        return self.artifact.trained_until_ns
+
+    def act(self, view: View, memory: Memory) -> tuple[Floats, Memory]:
+        if view.universe is not self._universe:
+            self.fit(view.universe)
+        returns = view.returns(self.lookback)
+        order = self._order
+        if order is None:
+            return self.weights(returns), memory
+        out = np.zeros(returns.shape[1])
+        out[order] = self.weights(returns[:, order])
+        return out, memory
+
+    def fit(self, universe: Universe) -> None:
+        """Finds its columns in `universe`; ArtifactError when it cannot trade it."""
+        manifest = self.artifact.manifest
+        if not manifest.network.equivariant:
+            if set(universe.symbols) != set(manifest.universe):
+                missing = sorted(set(manifest.universe) - set(universe.symbols))
+                extra = sorted(set(universe.symbols) - set(manifest.universe))
+                raise ArtifactError(
+                    f"{self.artifact.folder}: trained on {', '.join(manifest.universe)}; the universe lacks "
+                    f"{', '.join(missing) or 'none'} and adds {', '.join(extra) or 'none'}"
+                )
+            self._order = universe.columns(manifest.universe)
+        self._universe = universe
+
+    def weights(self, returns: Floats) -> Floats:
+        """float64[N] of float64[lookback, N] returns, columns as trained."""
+        features, mask = measure(returns)
+        if self._columns is not None:
+            features = features[:, self._columns]
+        return self._run(features[None], mask[None])[0].astype(np.float64)
+
+    def _run(self, features: NDArray[np.float32], mask: NDArray[np.float32]) -> NDArray[np.float32]:
+        answer: list[NDArray[np.float32]] = self._session.run(None, {"features": features, "mask": mask})
+        return answer[0]
+
+    def _prove(self) -> None:
+        """The golden probe: this machine gives the answer that the training machine wrote down."""
+        artifact, where = self.artifact, self.artifact.folder / "golden.bin"
+        try:
+            given = self.weights(artifact.golden_returns)
+        except Exception as error:
+            raise ArtifactError(f"{where}: the graph does not take the probe: {_first_line(error)}") from None
+        if given.shape != artifact.golden_weights.shape:
+            raise ArtifactError(f"{where}: the graph answers the probe with shape {given.shape}")
+        difference = float(np.abs(given - artifact.golden_weights).max())
+        if not difference <= min(TOLERANCE, artifact.manifest.golden.tolerance):
+            raise ArtifactError(
+                f"{where}: the graph differs from the probe by {difference:.2g}; {TOLERANCE:g} is allowed"
+            )
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]
+
+
+def load_policy(folder: Path, params: Mapping[str, object]) -> LearnedPolicy:
+    """The policy of the artifact in `folder`, all of it checked. Raises ArtifactError or ParamsError."""
+    parse(str(folder), params, LearnedParams)
+    return LearnedPolicy(artifacts.load(folder))

@@ -1,0 +1,56 @@
+"""A fixed mix, such as 60/40: weights by name, brought back at every decision."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from math import isfinite
+
+import numpy as np
+from msgspec import Struct
+
+from strategies.policies.params import ParamsError, nearest, parse
+from trading.market import Floats
+from trading.view import Memory, View
+
+
+class FixedMixParams(Struct, frozen=True):
+    """`weights`: symbol -> fraction of the book; their absolute values add up to at most 1."""
+
+    weights: dict[str, float]
+
+
+@lru_cache(maxsize=64)
+def _row(mix: tuple[tuple[str, float], ...], symbols: tuple[str, ...]) -> Floats:
+    for symbol, _ in mix:
+        if symbol not in symbols:
+            raise ParamsError(f"fixed_mix: weights name {symbol!r}, which is not traded; {nearest(symbol, symbols)}")
+    wanted = dict(mix)
+    row = np.array([wanted.get(s, 0.0) for s in symbols])
+    row.flags.writeable = False
+    return row
+
+
+@dataclass(frozen=True, slots=True)
+class FixedMix:
+    """An instrument without a price yet gets nothing and its share stays cash: the mix is of names."""
+
+    mix: tuple[tuple[str, float], ...]
+
+    @property
+    def lookback(self) -> int:
+        return 1
+
+    def act(self, view: View, memory: Memory) -> tuple[Floats, Memory]:
+        row = _row(self.mix, view.universe.symbols)
+        square = view.prices.dot(view.prices)
+        return (row if square == square else np.where(np.isfinite(view.prices), row, 0.0)), memory
+
+
+def fixed_mix(params: Mapping[str, object]) -> FixedMix:
+    if "weights" not in params:
+        raise ParamsError("fixed_mix needs weights, such as { SPY = 0.6, TLT = 0.4 }")
+    mix = parse("fixed_mix", params, FixedMixParams).weights
+    total = sum(abs(w) for w in mix.values())
+    if not isfinite(total) or total > 1.0 + 1e-9:
+        raise ParamsError(f"fixed_mix: weights add up to {total:g}; they may add up to 1 at most")
+    return FixedMix(tuple(sorted(mix.items())))

@@ -1,0 +1,79 @@
+"""Return statistics, once: for research, the simulator, training and reports. Every figure is derived from wealth."""
+
+from typing import Final
+
+import numpy as np
+from msgspec import Struct
+
+from trading.market import Floats
+
+PERIODS_PER_YEAR: Final = 252
+"""Samples a year of a house that trades on a stock exchange's sessions."""
+
+RISK_FREE_ANNUAL: Final = 0.02
+
+SHARPE_DEFINITION: Final = (
+    "Sharpe: mean excess return a sample over the standard deviation (n - 1) of returns, times the square root of "
+    f"{PERIODS_PER_YEAR}; risk-free {RISK_FREE_ANNUAL:.0%} a year unless set, divided by the samples in a year"
+)
+"""Printed beside every Sharpe ratio."""
+
+
+class Performance(Struct, frozen=True):
+    """What an equity series did. Fractions, not percent; `max_drawdown` is positive."""
+
+    total_return: float
+    annual_return: float
+    volatility_annual: float
+    sharpe: float
+    max_drawdown: float
+    samples: int
+
+
+def simple_returns(equity: Floats) -> Floats:
+    """float64[T-1] simple returns of a wealth series float64[T]; ValueError unless T > 1 and all is finite and positive."""
+    if len(equity) < 2 or not bool(np.all(np.isfinite(equity) & (equity > 0.0))):
+        raise ValueError("a wealth series needs at least two samples, all finite and positive")
+    return equity[1:] / equity[:-1] - 1.0
+
+
+def total_return(equity: Floats) -> float:
+    return float(equity[-1] / equity[0] - 1.0)
+
+
+def annual_return(equity: Floats, periods: float = PERIODS_PER_YEAR) -> float:
+    """Compound growth a year: (last / first) ** (periods / (T - 1)) - 1."""
+    return float((equity[-1] / equity[0]) ** (periods / (len(equity) - 1)) - 1.0)
+
+
+def volatility(returns: Floats, periods: float = PERIODS_PER_YEAR) -> float:
+    """Standard deviation (n - 1) of returns, a year; 0 for fewer than two of them."""
+    return float(returns.std(ddof=1) * np.sqrt(periods)) if len(returns) > 1 else 0.0
+
+
+def sharpe(returns: Floats, periods: float = PERIODS_PER_YEAR, risk_free_annual: float = RISK_FREE_ANNUAL) -> float:
+    """SHARPE_DEFINITION (Sharpe 1994); NaN where returns do not vary, for then there is none."""
+    deviation = float(returns.std(ddof=1)) if len(returns) > 1 else 0.0
+    if deviation <= 1e-15:  # rounding of a constant return, not a risk
+        return float("nan")
+    return float((returns.mean() - risk_free_annual / periods) / deviation * np.sqrt(periods))
+
+
+def drawdowns(equity: Floats) -> Floats:
+    """float64[T], the fraction lost since the highest value so far."""
+    return 1.0 - equity / np.maximum.accumulate(equity)
+
+
+def performance(
+    equity: Floats, periods: float = PERIODS_PER_YEAR, risk_free_annual: float = RISK_FREE_ANNUAL
+) -> Performance:
+    """All of it, from wealth float64[T]."""
+    returns = simple_returns(equity)
+    return Performance(
+        total_return=total_return(equity),
+        annual_return=annual_return(equity, periods),
+        volatility_annual=volatility(returns, periods),
+        sharpe=sharpe(returns, periods, risk_free_annual),
+        max_drawdown=float(drawdowns(equity).max()),
+        samples=len(equity),
+    )
