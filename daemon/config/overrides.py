@@ -15,7 +15,7 @@ from daemon.config.scan import Path
 PREFIX = "QUANTD_"
 
 SECRETS = {
-    "bus_password": "password of the MQTT broker",
+    "mqtt_password": "password of the MQTT broker",
     "store_password": "password of the database",
     "broker_key": "key id of the broker's account",
     "broker_secret": "secret of the broker's account",

@@ -4,8 +4,22 @@ import datetime as dt
 
 import pytest
 
-from daemon.config import NOT_TRADING, Known, digest, flat, read
-from daemon.config.keys import all_keys, pattern_of
+from daemon.config import (
+    NOT_TRADING,
+    PROFILES,
+    Broker,
+    ConfigError,
+    Correlation,
+    Known,
+    Limits,
+    Tail,
+    digest,
+    flat,
+    read,
+)
+from daemon.config.checks import MIN_HISTORY
+from daemon.config.keys import all_keys, keys_of, pattern_of
+from trading.execution import Costs
 
 KNOWN = Known(policies=("momentum", "equal_weight"), calendars=("XNYS", "XLON"))
 TEXT = """\
@@ -37,6 +51,8 @@ capital = 0.1
 name = "daily"
 do = "rebalance"
 at = "close"
+[bus]
+tls = { certificate = "a", key = "b" }
 [api]
 tls = { certificate = "a", key = "b" }
 """
@@ -77,6 +93,8 @@ ROWS = {
     "broker.commission_bp": ("1.5", 1.5),
     "broker.slippage_bp": ("1.5", 1.5),
     "broker.spread_bp": ("1.5", 1.5),
+    "broker.slippage_noise": ("0.5", 0.5),
+    "broker.commission_min": ("1.00", 1_000_000),
     "broker.impact": ("0.1", 0.1),
     "broker.participation": ("0.1", 0.1),
     "broker.borrow_bp_annual": ("50", 50.0),
@@ -107,12 +125,16 @@ ROWS = {
     "bus.port": ("1884", 1884),
     "bus.url": ("mqtts://other", "mqtts://other", *MQTT),
     "bus.username": ("me", "me", *MQTT),
-    "bus.tls": ("true", True, *MQTT),
+    "bus.tls.ca": ("ca.pem", "ca.pem"),
+    "bus.tls.certificate": ("c.pem", "c.pem"),
+    "bus.tls.key": ("k.pem", "k.pem"),
+    "bus.host": ("::1", "::1"),
     "bus.prefix": ("desk/quantd", "desk/quantd"),
     "bus.commands": ("true", True),
     "store.url": ("postgresql://host/db", "postgresql://host/db"),
     "api.host": ("::1", "::1"),
     "api.port": ("0", 0),
+    "api.tls.ca": ("ca.pem", "ca.pem"),
     "api.tls.certificate": ("c.pem", "c.pem"),
     "api.tls.key": ("k.pem", "k.pem"),
     "api.tokens": ("tokens", "tokens"),
@@ -123,6 +145,7 @@ ROWS = {
     "log.level": ("debug", "debug"),
     "log.format": ("json", "json"),
 }
+REFUSED = "one value exists"
 LIMIT_ROWS = {
     "collar": ("0.02", 0.02),
     "reduce_collar": ("0.1", 0.1),
@@ -142,6 +165,7 @@ LIMIT_ROWS = {
     "max_sector_weight": ("0.5", 0.5),
     "max_concentration": ("0.4", 0.4),
     "max_turnover": ("0.5", 0.5),
+    "volatility_lookback": ("126", 126),
     "max_volatility": ("0.25", 0.25),
     "max_drawdown": ("0.2", 0.2),
     "max_daily_loss": ("0.03", 0.03),
@@ -149,14 +173,14 @@ LIMIT_ROWS = {
     "max_open_orders": ("50", 50),
     "correlation.threshold": ("0.8", 0.8),
     "correlation.joint_weight": ("0.6", 0.6),
-    "correlation.min_weight": ("0.05", 0.05),
+    "correlation.min_weight": ("0.1", 0.1),
     "correlation.lookback": ("126", 126),
     "correlation.strict": ("true", True),
 }
 for tail in ("var", "cvar"):
     LIMIT_ROWS |= {
         f"{tail}.limit": ("0.05", 0.05),
-        f"{tail}.method": ("parametric", "parametric"),
+        f"{tail}.method": ("parametric", REFUSED),
         f"{tail}.confidence": ("0.99", 0.99),
         f"{tail}.horizon": ("5", 5),
         f"{tail}.lookback": ("504", 504),
@@ -183,6 +207,10 @@ def test_another_value_of_a_key_is_parsed_and_changes_nothing_else(key):
         before = read(text, KNOWN)
     else:
         before = read(text, KNOWN, sets=sets)
+    if parsed is REFUSED:
+        with pytest.raises(ConfigError, match=f"{other}.* is not known"):
+            read(text, KNOWN, sets=[f"{key}={other}"])
+        return
     after = read(text, KNOWN, sets=[*sets, f"{key}={other}"])
     old, new = flat(before), flat(after)
     assert old[path_of(key)] != parsed
@@ -199,6 +227,34 @@ def test_every_key_has_its_row():
     assert leaves == {pattern_of(path_of(key)) for key in ROWS}
 
 
+HOUSE_ONLY = {"profile", "follow_ups", "rearm", "flatten_on"}
+
+
 def test_house_and_agents_share_their_limits():
-    house = {p[1:] for p in all_keys() if p[0] == "risk"} - {("profile",), ("follow_ups",), ("rearm",), ("flatten_on",)}
-    assert house - {()} == {p[3:] for p in all_keys() if p[:3] == ("agents", "*", "limits")} - {()}
+    house = {p[1:] for p in all_keys() if p[0] == "risk" and len(p) > 1 and p[1] not in HOUSE_ONLY}
+    assert house == {p[3:] for p in all_keys() if p[:3] == ("agents", "*", "limits") and len(p) > 3}
+
+
+def test_the_limits_are_those_of_the_gate():
+    limits = pytest.importorskip("risk.limits", reason="the gate is not in this tree")
+    ours = {key.attribute for key in keys_of(Limits).values()}
+    exact = {"max_order_notional_micro": "max_order_notional"}  # exact money here, a float beside marks there
+    from_the_broker = {"fee_bp"}  # [broker] commission_bp says it
+    assert {exact.get(name, name) for name in ours} == set(limits.Limits.__struct_fields__) - from_the_broker
+    assert set(keys_of(Tail)) == set(limits.Tail.__struct_fields__)
+    assert set(keys_of(Correlation)) == set(limits.Correlation.__struct_fields__)
+    for table, values in ((Tail, limits.Tail(limit=0.1)), (Correlation, limits.Correlation())):
+        defaults = {n: f.default for n, f in table.model_fields.items() if not f.is_required()}
+        assert defaults == {name: getattr(values, name) for name in defaults}
+    assert limits.Limits().min_history == MIN_HISTORY
+    assert set(limits.PROFILES) == set(PROFILES)
+
+
+def test_costs_are_those_of_the_simulated_venue():
+    keys = {key.attribute for key in keys_of(Broker).values()} - {"kind", "cash_micro"}
+    assert keys == set(Costs.__struct_fields__)
+    said = {"commission_min_micro": "1.00", "latency_ns": "250ms", "seed": "7", "participation": "0.1"}
+    for name in keys:
+        key = name.removesuffix("_micro").removesuffix("_ns")
+        costs = read(TEXT, KNOWN, sets=[f"broker.{key}={said.get(name, '0.5')}"]).broker.costs()
+        assert [n for n in keys if getattr(costs, n) != getattr(Costs(), n)] == [name]

@@ -51,9 +51,14 @@ def test_a_value_is_read_as_its_key_wants_it(text, read_as):
 
 
 def test_a_mistake_in_an_override_is_at_the_override():
-    assert said("risk.max_drawdown=25")[0] == "--set risk.max_drawdown: [risk] max_drawdown = 25 is a percentage; write 0.25."
+    assert (
+        said("risk.max_drawdown=25")[0]
+        == "--set risk.max_drawdown: [risk] max_drawdown = 25 is a percentage; write 0.25."
+    )
     assert said(QUANTD_RISK__COLLAR="nan")[0] == "QUANTD_RISK__COLLAR: [risk] collar = nan is not a finite number."
-    assert said("agents.trend.capital=0.3")[0].startswith("--set agents.trend.capital: [[agents]] shares add up to 1.10;")
+    assert said("agents.trend.capital=0.3")[0].startswith(
+        "--set agents.trend.capital: [[agents]] shares add up to 1.10;"
+    )
 
 
 def test_a_mistyped_variable_is_refused_with_the_nearest():
@@ -70,7 +75,7 @@ def test_a_mistyped_variable_is_refused_with_the_nearest():
 
 
 def test_variables_that_are_no_keys_and_those_of_others_are_let_alone():
-    config(QUANTD_REQUIRE_SERVICES="1", QUANTD_BUS_PASSWORD="x", PATH="/bin", QUANTDX="1")
+    config(QUANTD_REQUIRE_SERVICES="1", QUANTD_MQTT_PASSWORD="x", PATH="/bin", QUANTDX="1")
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,13 @@ SCALARS = st.sampled_from(
     ["1", "-2.5", "true", "nan", "1979-05-27 07:32:00Z", "07:32:00", '"a # ] } = \\" b"', "'c:\\d # ['", '""', "''"]
 )
 LONG = st.sampled_from(
-    ['"""\none ""two""\n# no comment\n[none]\n"""', "'''\nx = 1\n'' '''", '"""a""""', '"""\\\n   b\\"""c"""', "'''d'''''"]
+    [
+        '"""\none ""two""\n# no comment\n[none]\n"""',
+        "'''\nx = 1\n'' '''",
+        '"""a""""',
+        '"""\\\n   b\\"""c"""',
+        "'''d'''''",
+    ]
 )
 KEYS = st.sampled_from(["a", "b-1", "_c", "3", '"d.e"', "'f#[g]'", '"h\\u00e9"', '""'])
 GAPS = st.sampled_from(["", "\n", "  # a = 1\n", "\n\n# [x]\n"])
