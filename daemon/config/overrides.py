@@ -17,15 +17,14 @@ PREFIX = "QUANTD_"
 SECRETS = {
     "mqtt_password": "password of the MQTT broker",
     "store_password": "password of the database",
-    "broker_key": "key id of the broker's account",
-    "broker_secret": "secret of the broker's account",
-    "api_token": "token that may change the daemon's state",
+    "alpaca_key": "key of the account at Alpaca",
+    "alpaca_secret": "secret of the account at Alpaca",
+    "ccxt_key": "key of the account at a crypto exchange",
+    "ccxt_secret": "secret of the account at a crypto exchange",
 }
 """Secrets: files of these names in the systemd credentials directory, or QUANTD_<NAME> in the environment."""
 
-NOT_KEYS = frozenset(
-    {"QUANTD_CONFIG", "QUANTD_STATE", "QUANTD_REQUIRE_SERVICES", *(PREFIX + name.upper() for name in SECRETS)}
-)
+NOT_KEYS = frozenset({"QUANTD_REQUIRE_SERVICES", *(PREFIX + name.upper() for name in SECRETS)})
 """Variables with our prefix that are no keys of config.toml."""
 
 

@@ -283,4 +283,4 @@ def test_a_secret_comes_from_a_credential_before_the_environment(tmp_path):
     environ = {"QUANTD_MQTT_PASSWORD": "from the environment"}
     assert secret("mqtt_password", environ) == "from the environment"
     assert secret("mqtt_password", environ | {"CREDENTIALS_DIRECTORY": str(tmp_path)}) == "from the file"
-    assert secret("broker_key", environ) is None
+    assert secret("alpaca_key", environ) is None

@@ -19,6 +19,7 @@ from daemon.config import (
 )
 from daemon.config.checks import MIN_HISTORY
 from daemon.config.keys import all_keys, keys_of, pattern_of
+from risk import limits
 from trading.execution import Costs
 
 KNOWN = Known(policies=("momentum", "equal_weight"), calendars=("XNYS", "XLON"))
@@ -236,7 +237,6 @@ def test_house_and_agents_share_their_limits():
 
 
 def test_the_limits_are_those_of_the_gate():
-    limits = pytest.importorskip("risk.limits", reason="the gate is not in this tree")
     ours = {key.attribute for key in keys_of(Limits).values()}
     exact = {"max_order_notional_micro": "max_order_notional"}  # exact money here, a float beside marks there
     from_the_broker = {"fee_bp"}  # [broker] commission_bp says it
