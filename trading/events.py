@@ -28,11 +28,13 @@ class Started(Struct, frozen=True, tag=True, omit_defaults=True):
 
 
 class Reloaded(Struct, frozen=True, tag=True, omit_defaults=True):
-    """The configuration was read again; `config` is its digest."""
+    """The limits in force from here on, as the engine freezes them: after the first start, and whenever a new
+    configuration was read. `config` is its digest, `changed` the keys that changed."""
 
     ts: int
     config: str
     changed: tuple[str, ...] = ()
+    limits: bytes = b""
 
 
 class SliceRef(Struct, frozen=True, tag="Slice", omit_defaults=True):

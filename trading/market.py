@@ -151,7 +151,7 @@ class Ring:
     def __init__(self, size: int, lookback: int) -> None:
         self.lookback = lookback
         self.prices: Floats = np.full((self.ROOM * lookback, size), np.nan)
-        self._returns: Floats = np.full((self.ROOM * lookback, size), np.nan)
+        self.filled_returns: Floats = np.full((self.ROOM * lookback, size), np.nan)
         self._actions: dict[int, list[tuple[int, float, float]]] = {}
         self.end = 0
         self.count = 0
@@ -169,21 +169,22 @@ class Ring:
 
     def _rewind(self) -> None:
         keep, start = self.lookback, self.end - self.lookback
-        self._fill()
+        self.fill()
         # New arrays: views of the old ones may still be read by a policy in a worker.
-        prices, returns = np.full_like(self.prices, np.nan), np.full_like(self._returns, np.nan)
-        prices[:keep], returns[:keep] = self.prices[start:], self._returns[start:]
-        self.prices, self._returns = prices, returns
+        prices, returns = np.full_like(self.prices, np.nan), np.full_like(self.filled_returns, np.nan)
+        prices[:keep], returns[:keep] = self.prices[start:], self.filled_returns[start:]
+        self.prices, self.filled_returns = prices, returns
         self._actions = {}
         self.end = self._filled = keep
 
-    def _fill(self) -> None:
+    def fill(self) -> None:
+        """Bring the returns up to the newest row."""
         lo, hi = self._filled, self.end
         if lo >= hi:
             return
         previous, new = self.prices[lo - 1 : hi - 1], self.prices[lo:hi]
-        np.divide(new, previous, out=self._returns[lo:hi])
-        self._returns[lo:hi] -= 1.0
+        np.divide(new, previous, out=self.filled_returns[lo:hi])
+        self.filled_returns[lo:hi] -= 1.0
         if self._actions:
             for row in [r for r in self._actions if lo <= r < hi]:
                 held: dict[int, tuple[float, float]] = {}
@@ -192,8 +193,14 @@ class Ring:
                     held[column] = (shares * ratio, cash + shares * dividend)
                 for column, (shares, cash) in held.items():
                     total = self.prices[row, column] * shares + cash
-                    self._returns[row, column] = total / self.prices[row - 1, column] - 1.0
+                    self.filled_returns[row, column] = total / self.prices[row - 1, column] - 1.0
         self._filled = hi
+
+    def restore(self, prices: Floats, returns: Floats, count: int) -> None:
+        """Take back rows that were saved: at most `lookback`, of `count` ever appended."""
+        rows = len(prices)
+        self.prices[:rows], self.filled_returns[:rows] = prices, returns
+        self.end, self.count, self._filled = rows, count, max(rows, 1)
 
     def returns(self, k: int) -> Floats:
         """float64[k, N], oldest first, read-only: the newest k rows, at most `lookback`.
@@ -202,12 +209,12 @@ class Ring:
         """
         if not 1 <= k <= self.lookback:
             raise ValueError(f"returns({k}): between 1 and {self.lookback} samples are kept")
-        self._fill()
+        self.fill()
         if self.end >= k:
-            window = self._returns[self.end - k : self.end]
+            window = self.filled_returns[self.end - k : self.end]
         else:
             window = np.full((k, self.prices.shape[1]), np.nan)
-            window[k - self.end :] = self._returns[: self.end]
+            window[k - self.end :] = self.filled_returns[: self.end]
         window.flags.writeable = False
         return window
 

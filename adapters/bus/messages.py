@@ -1,0 +1,364 @@
+"""Effects as messages for people outside: which topic, what payload, which id. Pure.
+
+The same effects of the same journal entry give the same messages with the same ids, so that what is
+sent twice after a crash is recognised.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final, TypedDict
+
+import msgspec
+import numpy as np
+from msgspec import Struct
+
+from adapters.bus.payloads import (
+    SCHEMA,
+    AgentLine,
+    Alert,
+    CrossLine,
+    Decisions,
+    FillLine,
+    Fills,
+    Heartbeat,
+    Measure,
+    OrderLine,
+    Orders,
+    Payload,
+    Portfolio,
+    Risk,
+    Status,
+    StatusState,
+    SwitchName,
+    time_text,
+)
+from adapters.bus.topics import escaped_level, root
+from trading.effects import Crossed, Effect, Ended, Filled, Level, Planned, Publish, Switched, Valued
+from trading.instruments import Universe
+from trading.orders import OrderBasket, OrderState, money_text, order_id, price_text, quantity_text
+
+TEXT_CHARS: Final = 1_000
+"""Longest free text in an alert: an exception of a user's policy may be of any size."""
+
+BASKETS: Final = 4_096
+"""Baskets whose rows are remembered until they end; the oldest is forgotten first."""
+
+_SWITCH: Final[tuple[SwitchName, ...]] = ("RUN", "REDUCE", "HALT")
+_encode = msgspec.json.Encoder().encode
+
+
+class _Stamp(TypedDict):
+    schema: int
+    id: str
+    run: str
+    name: str
+    ts_event: int
+    time: str
+
+
+class Message(Struct, frozen=True):
+    """One message. `retain`: the newest of its topic is the present state, older ones need not be kept."""
+
+    id: str
+    topic: str
+    payload: bytes
+    retain: bool
+    level: Level = "INFO"
+
+
+class Standing(Struct, frozen=True):
+    """What retained messages say beside the newest effect; a restarted daemon hands it in from its state.
+
+    `switch` -1 (the house) or an agent's number -> 0 RUN, 1 REDUCE, 2 HALT; `lots` int per column.
+    """
+
+    switch: dict[int, int] = {}
+    limits: dict[str, tuple[float, float]] = {}
+    lots: tuple[int, ...] = ()
+    drawdown: float | None = None
+
+
+class Composer:
+    """Turns effects into messages. Remembers open baskets (an `Ended` names rows only) and the standing."""
+
+    def __init__(
+        self,
+        run: str,
+        name: str,
+        universe: Universe,
+        agents: Sequence[str],
+        *,
+        prefix: str = "quantd",
+        reasons: Sequence[str] = (),
+        standing: Standing | None = None,
+    ) -> None:
+        """`reasons` are the names of the gate's reason codes; ValueError when `name` or `prefix` is no topic."""
+        standing = standing or Standing()
+        self.run = run
+        self.name = name
+        self.root = root(prefix, name)
+        self.universe = universe
+        self.agents = tuple(agents)
+        self._reasons = tuple(reasons)
+        self._baskets: dict[tuple[int, int], tuple[OrderBasket, list[str], set[int]]] = {}
+        self._switch = dict(standing.switch)
+        self._limits = dict(standing.limits)
+        self._lots = list(standing.lots)
+        self._drawdown = standing.drawdown
+
+    def messages(self, sequence: int, effects: Sequence[Effect], lots: Sequence[int] | None = None) -> list[Message]:
+        """The messages of one journal entry; `lots` are the house's by column after it, where they are known."""
+        if lots is not None:
+            self._lots = list(lots)
+        planned = {(e.sample, e.n): e for e in effects if isinstance(e, Planned)}
+        found: list[Message] = []
+        for effect in effects:
+            for suffix, payload, retain, level in self._payloads(
+                effect, planned, f"{self.run}-{sequence}-{len(found)}"
+            ):
+                found.append(Message(payload.id, f"{self.root}/{suffix}", _encode(payload), retain, level))
+        return found
+
+    def remember(self, basket: OrderBasket, agents: Sequence[str] = ()) -> None:
+        """Knows a basket that was sent before this process; `agents` are names per row."""
+        self._baskets[basket.sample, basket.n] = (
+            basket,
+            list(agents) or [""] * len(basket.sym),
+            set(range(len(basket.sym))),
+        )
+        while len(self._baskets) > BASKETS:
+            del self._baskets[next(iter(self._baskets))]
+
+    def status(self, state: StatusState, ts: int, *, mode: str = "paper", version: str = "", text: str = "") -> Message:
+        """What the daemon is doing; `offline` is made beforehand, as the last will."""
+        id = f"{self.run}-status-{state}-{ts}"
+        payload = Status(**self._stamp(id, ts), state=state, mode=mode, version=version, text=_clean(text))
+        return Message(id, f"{self.root}/status", _encode(payload), True)
+
+    def heartbeat(self, ts: int, beat: int, slices: int, equity_micro: int) -> Message:
+        """The loop is alive; `beat` counts up within the process."""
+        id = f"{self.run}-beat-{ts}-{beat}"
+        house = _SWITCH[self._switch.get(-1, 0)]
+        payload = Heartbeat(**self._stamp(id, ts), slices=slices, switch=house, equity=money_text(equity_micro))
+        return Message(id, f"{self.root}/heartbeat", _encode(payload), False)
+
+    def _payloads(
+        self, effect: Effect, planned: Mapping[tuple[int, int], Planned], id: str
+    ) -> Iterator[tuple[str, Payload, bool, Level]]:
+        match effect:
+            case Publish():
+                kind = escaped_level(effect.kind)
+                yield f"alerts/{effect.level}/{kind}", self._alert(effect, id), False, effect.level
+            case OrderBasket():
+                yield "orders", self._sent(effect, planned.get((effect.sample, effect.n)), id), False, "INFO"
+            case Ended():
+                yield "orders", self._ended(effect, id), False, "INFO"
+            case Filled():
+                yield "fills", self._filled(effect, id), False, "INFO"
+            case Crossed():
+                yield "fills", self._crossed(effect, id), False, "INFO"
+            case Planned():
+                self._limits = effect.values
+                yield "decisions", self._decided(effect, id), False, "INFO"
+            case Valued():
+                self._drawdown = effect.drawdown
+                yield "portfolio", self._valued(effect, id), True, "INFO"
+                yield "risk", self._risk(effect.ts, "", f"{id}r"), True, "INFO"
+            case Switched():
+                self._switch[effect.agent] = effect.after
+                yield "risk", self._risk(effect.ts, effect.reason, id), True, "INFO"
+            case _:  # Ask, Cancel, Query, Booked, Snapshot and Stop are nobody's business outside
+                pass
+
+    def _stamp(self, id: str, ts: int) -> _Stamp:
+        return _Stamp(schema=SCHEMA, id=id, run=self.run, name=self.name, ts_event=ts, time=time_text(ts))
+
+    def _who(self, agent: int) -> str:
+        return self.agents[agent] if 0 <= agent < len(self.agents) else "unallocated"
+
+    def _reason(self, code: int) -> str:
+        if code == 0:
+            return ""
+        return self._reasons[code] if 0 < code < len(self._reasons) else str(code)
+
+    def _quantities(self, lots: Sequence[int]) -> dict[str, str]:
+        """Symbol -> signed quantity of the lots that are not zero."""
+        return {
+            self.universe.symbols[s]: quantity_text(n, self.universe.lot_nano[s]) for s, n in enumerate(lots) if n != 0
+        }
+
+    def _shares(self, symbol: int, shares: Sequence[tuple[int, int]]) -> dict[str, str]:
+        total: dict[str, int] = {}
+        for agent, lots in shares:
+            total[self._who(agent)] = total.get(self._who(agent), 0) + lots
+        lot_nano = self.universe.lot_nano[symbol]
+        return {who: quantity_text(lots, lot_nano) for who, lots in total.items() if lots}
+
+    def _alert(self, effect: Publish, id: str) -> Alert:
+        return Alert(
+            **self._stamp(id, effect.ts),
+            level=effect.level,
+            kind=_clean(effect.kind),
+            text=_clean(effect.text),
+            symbol=_clean(effect.symbol),
+            agent=_clean(effect.agent),
+            value=effect.value,
+            bound=effect.bound,
+        )
+
+    def _sent(self, basket: OrderBasket, plan: Planned | None, id: str) -> Orders:
+        who = self._asked_by(basket, plan) if plan else [""] * len(basket.sym)
+        self.remember(basket, who)
+        return self._orders(basket.sample, basket.n, basket.ts, range(len(basket.sym)), "sent", None, id)
+
+    def _asked_by(self, basket: OrderBasket, plan: Planned) -> list[str]:
+        """Per row the agents whose allowed change goes the way of the order, joined by +."""
+        allowed = [(self._who(a.agent), _ints(a.allowed)) for a in plan.agents]
+        return [
+            "+".join(who for who, lots_of in allowed if lots_of[s] * lots > 0)
+            for s, lots in zip(basket.sym, basket.lots, strict=True)
+        ]
+
+    def _ended(self, effect: Ended, id: str) -> Orders:
+        states = [OrderState(s).name.lower() for s in effect.state]
+        payload = self._orders(effect.sample, effect.n, effect.ts, effect.row, states, _clean(effect.reason), id)
+        key = (effect.sample, effect.n)
+        if key in self._baskets:
+            left = self._baskets[key][2]
+            left.difference_update(effect.row)
+            if not left:
+                del self._baskets[key]
+        return payload
+
+    def _orders(
+        self, sample: int, n: int, ts: int, rows: Sequence[int], state: str | list[str], reason: str | None, id: str
+    ) -> Orders:
+        states = [state] * len(rows) if isinstance(state, str) else state
+        known = self._baskets.get((sample, n))
+        lines = []
+        for row, text in zip(rows, states, strict=True):
+            if known is None:
+                lines.append(OrderLine(row, "", "", "", "", "", text, reason or "", ""))
+                continue
+            basket, who, _ = known
+            s, lots = basket.sym[row], basket.lots[row]
+            cut = self._reason(basket.reason[row]) if basket.reason else ""
+            lines.append(
+                OrderLine(
+                    row=row,
+                    order=order_id(self.run, sample, self.universe.symbols[s], n),
+                    symbol=self.universe.symbols[s],
+                    side="buy" if lots > 0 else "sell",
+                    qty=quantity_text(abs(lots), self.universe.lot_nano[s]),
+                    limit=price_text(basket.worst_nano[row]),
+                    state=text,
+                    reason=cut if reason is None else reason,
+                    agent=who[row],
+                )
+            )
+        return Orders(**self._stamp(id, ts), sample=sample, n=n, orders=lines)
+
+    def _filled(self, effect: Filled, id: str) -> Fills:
+        lines = []
+        for s, lots, price, fee, parts in zip(
+            effect.sym, effect.lots, effect.price_nano, effect.fee_micro, effect.shares, strict=True
+        ):
+            shares = self._shares(s, parts)
+            lines.append(
+                FillLine(
+                    order=order_id(self.run, effect.sample, self.universe.symbols[s], effect.n),
+                    symbol=self.universe.symbols[s],
+                    side="buy" if lots > 0 else "sell",
+                    qty=quantity_text(abs(lots), self.universe.lot_nano[s]),
+                    price=price_text(price),
+                    fee=money_text(fee),
+                    agent="+".join(shares),
+                    shares=shares,
+                )
+            )
+        return Fills(**self._stamp(id, effect.ts), fills=lines, crosses=[])
+
+    def _crossed(self, effect: Crossed, id: str) -> Fills:
+        symbol = self.universe.symbols[effect.symbol]
+        line = CrossLine(symbol, price_text(effect.price_nano), self._shares(effect.symbol, effect.shares))
+        return Fills(**self._stamp(id, effect.ts), fills=[], crosses=[line])
+
+    def _decided(self, effect: Planned, id: str) -> Decisions:
+        symbols = self.universe.symbols
+        agents = []
+        for plan in effect.agents:
+            weights = np.frombuffer(plan.weights, dtype="<f8").tolist()
+            agents.append(
+                AgentLine(
+                    agent=self._who(plan.agent),
+                    scale=plan.scale,
+                    weights={s: w for s, w in zip(symbols, weights, strict=True) if w != 0.0},
+                    asked=self._quantities(_ints(plan.asked)),
+                    allowed=self._quantities(_ints(plan.allowed)),
+                    reasons=self._named(plan.reason),
+                )
+            )
+        return Decisions(
+            **self._stamp(id, effect.ts),
+            sample=effect.sample,
+            n=effect.n,
+            follow_up=effect.follow_up,
+            agents=agents,
+            crossed=self._quantities(_ints(effect.crossed)),
+            asked=self._quantities(_ints(effect.net)),
+            allowed=self._quantities(_ints(effect.allowed)),
+            reasons=self._named(effect.reason),
+            limits=_measures(effect.values),
+        )
+
+    def _named(self, codes: bytes) -> dict[str, str]:
+        """Symbol -> name of the limit that cut it; what passed as asked is left out."""
+        found = np.frombuffer(codes, dtype=np.int8).tolist()
+        return {self.universe.symbols[s]: self._reason(c) for s, c in enumerate(found) if c != 0}
+
+    def _valued(self, effect: Valued, id: str) -> Portfolio:
+        return Portfolio(
+            **self._stamp(id, effect.ts),
+            equity=money_text(effect.equity_micro),
+            cash=money_text(effect.cash_micro),
+            gross=effect.gross,
+            drawdown=effect.drawdown,
+            books={self._who(k): money_text(micro) for k, micro in enumerate(effect.books)},
+            positions=self._quantities(self._lots),
+        )
+
+    def _risk(self, ts: int, reason: str, id: str) -> Risk:
+        return Risk(
+            **self._stamp(id, ts),
+            switch=_SWITCH[self._switch.get(-1, 0)],
+            reason=_clean(reason),
+            agents={self._who(a): _SWITCH[s] for a, s in sorted(self._switch.items()) if a >= 0},
+            limits=_measures(self._limits),
+            drawdown=self._drawdown,
+        )
+
+
+def messages(
+    run: str, name: str, universe: Universe, agents: Sequence[str], effects: Sequence[Effect], first_id: int
+) -> list[Message]:
+    """The messages of one journal entry on its own; a daemon keeps a Composer, which knows earlier baskets."""
+    return Composer(run, name, universe, agents).messages(first_id, effects)
+
+
+def merged(older: bytes, newer: bytes) -> bytes:
+    """Two alerts of one kind as one: the newer, counting both. For an outbox that is full of critical ones."""
+    decoder = msgspec.json.Decoder(Alert)
+    first, last = decoder.decode(older), decoder.decode(newer)
+    return _encode(msgspec.structs.replace(last, count=first.count + last.count))
+
+
+def _ints(data: bytes) -> list[int]:
+    return np.frombuffer(data, dtype="<i8").tolist()
+
+
+def _measures(values: Mapping[str, tuple[float, float]]) -> dict[str, Measure]:
+    return {limit: Measure(value, bound) for limit, (value, bound) in values.items()}
+
+
+def _clean(text: str) -> str:
+    """Text of any origin as valid, bounded UTF-8: a lone surrogate must not stop an alert."""
+    return text[:TEXT_CHARS].encode("utf-8", "replace").decode()

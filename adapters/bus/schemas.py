@@ -1,0 +1,41 @@
+"""JSON Schemas of the payloads, for people who write subscribers: python -m adapters.bus.schemas docs/schemas"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from adapters.bus.payloads import Alert, Decisions, Fills, Heartbeat, Orders, Portfolio, Risk, Stamp, Status
+
+TOPICS: Final[dict[str, type[Stamp]]] = {
+    "alert": Alert,
+    "decisions": Decisions,
+    "fills": Fills,
+    "heartbeat": Heartbeat,
+    "orders": Orders,
+    "portfolio": Portfolio,
+    "risk": Risk,
+    "status": Status,
+}
+"""Payload type, which names its file -> struct."""
+
+
+def schema_text(name: str) -> str:
+    """The JSON Schema (2020-12) of one payload, as it stands in its file."""
+    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": f"quantd {name}"}
+    return json.dumps(schema | msgspec.json.schema(TOPICS[name]), indent=2) + "\n"
+
+
+def write(folder: Path) -> None:
+    """One file a payload."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in TOPICS:
+        (folder / f"{name}.json").write_text(schema_text(name), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit("usage: python -m adapters.bus.schemas FOLDER")
+    write(Path(sys.argv[1]))

@@ -1,0 +1,171 @@
+"""Exchange calendars as plain session arrays.
+
+`exchange_calendars` knows the sessions; importing it costs about two seconds on a busy machine, so a
+calendar once built is kept in a checked file and the library is not even imported when that file serves.
+"24/7" needs no library at all.
+"""
+
+import os
+import tempfile
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable
+from datetime import UTC, date, datetime
+from difflib import SequenceMatcher, get_close_matches
+from functools import lru_cache
+from hashlib import blake2b
+from importlib.metadata import version
+from itertools import takewhile
+from pathlib import Path
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from trading.sessions import DAY_NS, Sessions
+
+ALWAYS_OPEN: Final = "24/7"
+_FORMAT: Final = 1
+
+
+class UnknownCalendar(ValueError):
+    """No calendar has this name. `nearest` is the most similar valid name, or empty; `remedy` says what to write."""
+
+    def __init__(self, name: str, valid: Iterable[str]) -> None:
+        by_folded = {v.casefold(): v for v in valid}
+        # of equally similar names the one that begins alike: XNYZ is XNYS mistyped, not XNZE
+        close = get_close_matches(name.casefold(), by_folded, n=8, cutoff=0.5)
+        best = max(close, key=lambda c: _likeness(name.casefold(), c), default="")
+        self.name = name
+        self.nearest = by_folded.get(best, "")
+        self.remedy = (
+            f"did you mean {self.nearest}?" if self.nearest else 'use an exchange\'s code such as "XNYS", or "24/7"'
+        )
+        super().__init__(f'"{name}" is not a calendar: {self.remedy}')
+
+
+def _likeness(name: str, other: str) -> tuple[float, int]:
+    alike = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(name, other, strict=False)))
+    return SequenceMatcher(None, other, name).ratio(), alike
+
+
+class _Kept(Struct, frozen=True):
+    """What a cache file holds: the calendar's answer for [start, end], both inclusive, as dates in ns."""
+
+    format: int
+    library: str
+    start: int
+    end: int
+    sessions: Sessions
+
+
+def day_ns(day: date) -> int:
+    """00:00 UTC of `day`, int64 ns: the label of a session."""
+    return int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()) * 1_000_000_000
+
+
+def names() -> tuple[str, ...]:
+    """Every valid calendar name, aliases such as "NYSE" too. Imports the library."""
+    import exchange_calendars  # type: ignore[import-untyped]
+
+    return tuple(exchange_calendars.get_calendar_names(include_aliases=True))
+
+
+def sessions(name: str, start: date, end: date, *, cache: Path | None = None) -> Sessions:
+    """The sessions of calendar `name` dated from `start` to `end`, both inclusive.
+
+    `end` may lie in the future: sessions are then as the exchange has announced them so far, so a
+    daemon that runs for months asks again with a later `end`. `cache` is a folder for built calendars;
+    a file there that is damaged, or of another library version, is built anew.
+
+    Raises UnknownCalendar, naming the nearest valid name, and ValueError when `end` is before `start`.
+    """
+    if end < start:
+        raise ValueError(f"sessions of {name}: the range ends ({end}) before it starts ({start})")
+    if name == ALWAYS_OPEN:
+        return _always_open(day_ns(start), day_ns(end))
+    # Whole years, so that small changes of the configured dates meet the same cache file.
+    wide = _whole_years(name, start.year, end.year, cache)
+    cut = slice(bisect_left(wide.day_ns, day_ns(start)), bisect_right(wide.day_ns, day_ns(end)))
+    return Sessions(wide.name, wide.zone, wide.day_ns[cut], wide.open_ns[cut], wide.close_ns[cut])
+
+
+def _always_open(first: int, last: int) -> Sessions:
+    days = tuple(range(first, last + 1, DAY_NS))
+    return Sessions(ALWAYS_OPEN, "UTC", days, days, tuple(d + DAY_NS for d in days))
+
+
+@lru_cache(maxsize=64)
+def _whole_years(name: str, first: int, last: int, cache: Path | None) -> Sessions:
+    start, end = date(first, 1, 1), date(last, 12, 31)
+    if cache is None:
+        return _build(name, start, end)
+    library = version("exchange_calendars")
+    path = cache / f"calendar-{''.join(c if c.isalnum() else '_' for c in name)}.msgpack"
+    kept = _read(path)
+    if kept is not None and kept.format == _FORMAT and kept.library == library and kept.sessions.name == name:
+        if kept.start <= day_ns(start) and day_ns(end) <= kept.end:
+            return kept.sessions
+        # grow, never shrink: two configurations of one state folder must not evict each other
+        start = min(start, _date(kept.start))
+        end = max(end, _date(kept.end))
+    built = _build(name, start, end)
+    _write(path, _Kept(_FORMAT, library, day_ns(start), day_ns(end), built))
+    return built
+
+
+def _date(ns: int) -> date:
+    return datetime.fromtimestamp(ns // 1_000_000_000, UTC).date()
+
+
+def _build(name: str, start: date, end: date) -> Sessions:
+    import exchange_calendars
+    from exchange_calendars.errors import InvalidCalendarName  # type: ignore[import-untyped]
+
+    try:
+        calendar = exchange_calendars.get_calendar(name)
+    except InvalidCalendarName:
+        raise UnknownCalendar(name, (*names(), ALWAYS_OPEN)) from None
+    # Some exchanges' holidays are recorded for certain years only; outside them there is no answer.
+    lowest, highest = calendar.bound_min(), calendar.bound_max()
+    first = start if lowest is None else max(start, lowest.date())
+    last = end if highest is None else min(end, highest.date())
+    if last <= first:
+        return Sessions(name, str(calendar.tz), (), (), ())
+    calendar = exchange_calendars.get_calendar(name, start=first.isoformat(), end=last.isoformat())
+    return Sessions(
+        name=name,
+        zone=str(calendar.tz),
+        day_ns=tuple(calendar.sessions_nanos.tolist()),
+        open_ns=tuple(calendar.opens_nanos.tolist()),
+        close_ns=tuple(calendar.closes_nanos.tolist()),
+    )
+
+
+_decoder = msgspec.msgpack.Decoder(_Kept)
+
+
+def _read(path: Path) -> _Kept | None:
+    try:
+        data = path.read_bytes()
+    except OSError:
+        return None
+    seal, body = data[:32], data[32:]
+    if blake2b(body, digest_size=32).digest() != seal:
+        return None
+    try:
+        return _decoder.decode(body)
+    except msgspec.DecodeError:
+        return None
+
+
+def _write(path: Path, kept: _Kept) -> None:
+    """Keep a calendar. A folder that cannot be written costs time at the next start, nothing else."""
+    body = msgspec.msgpack.encode(kept)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name)
+        with os.fdopen(handle, "wb") as out:
+            out.write(blake2b(body, digest_size=32).digest() + body)
+        Path(temporary).replace(path)
+    except OSError:
+        return

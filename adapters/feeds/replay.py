@@ -1,0 +1,291 @@
+"""A recorded market from files: bars at their true closes, merged by instant, with corporate actions between them."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from adapters.calendars import day_ns
+from adapters.feeds.errors import FeedError
+from adapters.feeds.files import NO_STAMP, ActionRow, Rows, digest, read_actions, read_bars
+from adapters.feeds.stamps import IntervalError, Placed, Stamps, interval_ns, place, warm_from
+from adapters.feeds.validated import BadBar, Reason, judge
+from trading.events import Action
+from trading.instruments import Universe
+from trading.market import Block, Bools, Floats, Ints, MarketSlice
+from trading.sessions import DAY_NS, Sessions
+
+BLOCK_ROWS: Final = 4096
+"""Slices per block: the integers of a block are Python lists, so blocks are made as they are reached."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Columns:
+    """All slices: int64[T] and [T, N] columns, see trading.market.Block."""
+
+    ts_open: Ints
+    ts_event: Ints
+    key: Ints
+    open: Floats
+    high: Floats
+    low: Floats
+    close: Floats
+    volume: Floats
+    open_nano: Ints
+    close_nano: Ints
+    fresh: Bools
+
+
+class Replay:
+    """A trading.ports.ReplayFeed over files.
+
+    `quarantined` are the bars put aside, by time. `count` is the number of slices, `first_ts` and `last_ts` their
+    first and last `ts_event`. `start_key` is the date (ns at 00:00 UTC) from which trading may begin: what comes
+    earlier is warm-up. `adjusted` says that the files' makers folded splits and dividends into the prices.
+    """
+
+    def __init__(
+        self,
+        *,
+        universe: Universe,
+        interval_ns: int,
+        digest: str,
+        columns: _Columns,
+        actions: Sequence[Action],
+        quarantined: Sequence[BadBar],
+        start_key: int,
+        adjusted: bool,
+    ) -> None:
+        self.universe: Final = universe
+        self.interval_ns: Final = interval_ns
+        self.digest: Final = digest
+        self.quarantined: Final = tuple(quarantined)
+        self.actions: Final = tuple(actions)
+        self.start_key: Final = start_key
+        self.adjusted: Final = adjusted
+        self._columns = columns
+        self._block: Block | None = None
+        # an action comes before the first slice known after it: a bar that closes at the very instant is of before
+        after = np.searchsorted(columns.ts_event, [a.ts for a in actions], side="right")
+        self._action_row: Final[list[int]] = after.tolist()
+
+    @classmethod
+    def load(
+        cls,
+        path: Path | Sequence[Path],
+        *,
+        universe: Universe,
+        sessions: Mapping[str, Sessions],
+        stamps: Stamps = "session",
+        interval: str = "1d",
+        actions: Path | None = None,
+        start: date | None = None,
+        end: date | None = None,
+        warmup: int = 0,
+        adjusted: bool = False,
+    ) -> "Replay":
+        """Read, place, check and merge the bars of `universe`.
+
+        `sessions` has the calendar of each instrument and of the house, wide enough for `start` less `warmup`
+        house samples; bars from before a calendar begins are left out. `start` and `end` are session dates,
+        both inclusive. `adjusted` with an actions file is refused: a split would count twice. Raises FeedError.
+        """
+        paths = (path,) if isinstance(path, Path) else tuple(path)
+        try:
+            length = interval_ns(interval)
+        except IntervalError as error:
+            raise FeedError("[feed] interval", f'"{interval}" is not known', error.remedy) from None
+        if length < DAY_NS and stamps == "session":
+            raise FeedError("[feed] stamps", f'"session" cannot date bars of {interval}', 'Write "open" or "close"')
+        if adjusted and actions is not None:
+            raise FeedError(
+                actions.name, "adjusted prices hold their splits and dividends already", "Leave out actions"
+            )
+        if start is not None and end is not None and end < start:
+            raise FeedError("[feed] end", f"{end} is before start {start}", "Give a later end")
+        for name in {universe.calendar, *(i.calendar for i in universe.instruments)}:
+            if name not in sessions:
+                raise FeedError("[universe] calendar", f"no sessions of {name} were given", "Build them first")
+
+        rows = read_bars(paths, universe)
+        placed = _place(rows, universe, sessions, stamps, length)
+        house = sessions[universe.calendar]
+        lower = np.iinfo(np.int64).min if start is None else warm_from(house, day_ns(start), warmup, length)
+        upper = np.iinfo(np.int64).max if end is None else day_ns(end)
+        chosen = (
+            (placed.ts_event > lower) & (placed.day <= upper) & (rows.ts >= _horizon(universe, sessions)[rows.column])
+        )
+        chosen |= rows.ts == NO_STAMP  # nobody knows when it was: it is put aside, not passed over
+        rows, placed = rows.take(chosen), _take(placed, chosen)
+        where = ", ".join(p.name for p in paths)
+        if not len(rows):
+            raise FeedError(
+                where, f"no bar between {start or 'its start'} and {end or 'its end'}", "Widen [feed] start and end"
+            )
+
+        listed = read_actions(actions, universe) if actions is not None else []
+        reason = judge(rows, placed)
+        good = reason == Reason.GOOD
+        if not good.any():
+            why = Reason(int(np.bincount(reason).argmax())).name.lower()
+            raise FeedError(where, f"none of its {len(rows)} bars is usable (mostly: {why})", _remedy(why, stamps))
+        columns = _merge(rows.take(good), _take(placed, good), universe.size, daily=length == DAY_NS)
+        selection = f"1|{universe.symbols}|{stamps}|{interval}|{start}|{end}|{warmup}|{adjusted}|{actions is not None}"
+        return cls(
+            universe=universe,
+            interval_ns=length,
+            digest=digest(paths if actions is None else (*paths, actions), selection),
+            columns=columns,
+            actions=_timed(listed, universe, sessions, int(columns.ts_open[0]), int(columns.ts_event[-1])),
+            quarantined=_bad_bars(rows, placed, reason, universe),
+            start_key=int(columns.key[0]) - int(columns.key[0]) % DAY_NS if start is None else day_ns(start),
+            adjusted=adjusted,
+        )
+
+    @property
+    def count(self) -> int:
+        return len(self._columns.ts_event)
+
+    @property
+    def first_ts(self) -> int:
+        return int(self._columns.ts_event[0])
+
+    @property
+    def last_ts(self) -> int:
+        return int(self._columns.ts_event[-1])
+
+    def items(self, first: int = 0) -> Iterator[Action | MarketSlice]:
+        """Actions and slices in time order, from slice number `first` (with the actions right before it)."""
+        due = [k for k, row in enumerate(self._action_row) if row >= first]
+        breaks = [self._action_row[k] for k in due]
+        row = first
+        for k, stop in zip(due, breaks, strict=True):
+            yield from self._slices(row, stop)
+            yield self.actions[k]
+            row = stop
+        yield from self._slices(row, self.count)
+
+    def slice_at(self, index: int) -> MarketSlice:
+        """The slice of this number; IndexError when there is none."""
+        if not 0 <= index < self.count:
+            raise IndexError(f"slice {index} of a feed of {self.count}")
+        block = self._block_of(index)
+        return MarketSlice(block, index - block.index0)
+
+    def _slices(self, row: int, stop: int) -> Iterator[MarketSlice]:
+        while row < stop:
+            block = self._block_of(row)
+            end = min(stop - block.index0, len(block))
+            for at in range(row - block.index0, end):
+                yield MarketSlice(block, at)
+            row = block.index0 + end
+
+    def _block_of(self, index: int) -> Block:
+        index0 = index - index % BLOCK_ROWS
+        if self._block is None or self._block.index0 != index0:
+            rows = slice(index0, index0 + BLOCK_ROWS)
+            self._block = Block(**{n: getattr(self._columns, n)[rows] for n in _Columns.__slots__}, index0=index0)
+        return self._block
+
+
+def _place(rows: Rows, universe: Universe, sessions: Mapping[str, Sessions], stamps: Stamps, interval: int) -> Placed:
+    calendars = [i.calendar for i in universe.instruments]
+    if len(set(calendars)) == 1:
+        return place(rows.ts, sessions[calendars[0]], stamps, interval)
+    out = Placed(rows.ts.copy(), rows.ts.copy(), rows.ts.copy(), np.zeros(len(rows), dtype=np.bool_))
+    names = sorted(set(calendars))
+    number = np.array([names.index(c) for c in calendars])[rows.column]
+    for k, name in enumerate(names):
+        which = number == k
+        part = place(rows.ts[which], sessions[name], stamps, interval)
+        for field in Placed.__slots__:
+            getattr(out, field)[which] = getattr(part, field)
+    return out
+
+
+def _horizon(universe: Universe, sessions: Mapping[str, Sessions]) -> Ints:
+    """int64[N]: the first instant each instrument's calendar knows of."""
+    firsts = {name: min((*s.day_ns[:1], *s.open_ns[:1]), default=0) for name, s in sessions.items()}
+    return np.array([firsts[i.calendar] for i in universe.instruments], dtype=np.int64)
+
+
+def _take(placed: Placed, which: Bools) -> Placed:
+    return Placed(*(getattr(placed, name)[which] for name in Placed.__slots__))
+
+
+def _merge(rows: Rows, placed: Placed, size: int, *, daily: bool) -> _Columns:
+    """One row per instant (and session date): bars of one `ts_event` stand in one slice."""
+    key = placed.day if daily else placed.ts_event
+    order = np.lexsort((key, placed.ts_event))
+    event, keys = placed.ts_event[order], key[order]
+    new = np.ones(len(order), dtype=np.bool_)
+    new[1:] = (event[1:] != event[:-1]) | (keys[1:] != keys[:-1])
+    starts = np.flatnonzero(new)
+    at = np.cumsum(new) - 1
+    column = rows.column[order]
+    shape = (len(starts), size)
+
+    def spread(values: Floats | Ints, empty: float) -> np.ndarray:
+        out = np.full(shape, empty, dtype=values.dtype)
+        out[at, column] = values[order]
+        return out
+
+    fresh = np.zeros(shape, dtype=np.bool_)
+    fresh[at, column] = True
+    return _Columns(
+        ts_open=np.minimum.reduceat(placed.ts_open[order], starts),
+        ts_event=event[starts],
+        key=keys[starts],
+        open=spread(rows.open, np.nan),
+        high=spread(rows.high, np.nan),
+        low=spread(rows.low, np.nan),
+        close=spread(rows.close, np.nan),
+        volume=spread(rows.volume, np.nan),
+        open_nano=spread(rows.open_nano, 0),
+        close_nano=spread(rows.close_nano, 0),
+        fresh=fresh,
+    )
+
+
+def _timed(
+    listed: list[ActionRow], universe: Universe, sessions: Mapping[str, Sessions], first: int, last: int
+) -> list[Action]:
+    """Actions at the open of their ex date's session (of the next one, where that date has none), between
+    the first bar's open and the last bar's close."""
+    timed = []
+    for row in listed:
+        calendar = sessions[universe.instruments[row.column].calendar]
+        at = int(np.searchsorted(calendar.days, row.day_ns))
+        if at == len(calendar.days) or not first < calendar.open_ns[at] <= last:
+            continue
+        timed.append(
+            Action(
+                calendar.open_ns[at], row.day_ns, row.column, row.kind, row.numerator, row.denominator, row.cash_nano
+            )
+        )
+    return sorted(timed, key=lambda a: a.ts)
+
+
+def _bad_bars(
+    rows: Rows, placed: Placed, reason: "np.ndarray[tuple[int], np.dtype[np.int8]]", universe: Universe
+) -> list[BadBar]:
+    which = np.flatnonzero(reason)
+    which = which[np.argsort(placed.ts_event[which], kind="stable")]
+    names = {int(r): r.name.lower() for r in Reason}
+    columns = [c[which].tolist() for c in (rows.open, rows.high, rows.low, rows.close, rows.volume)]
+    return [
+        BadBar(ts, event, universe.symbols[column], names[why], *values)
+        for ts, event, column, why, *values in zip(
+            rows.ts[which].tolist(), placed.ts_event[which].tolist(), rows.column[which].tolist(), reason[which].tolist(),
+            *columns, strict=True,
+        )
+    ]  # fmt: skip
+
+
+def _remedy(why: str, stamps: Stamps) -> str:
+    if why == "session":
+        return f'Check [feed] stamps = "{stamps}" and the instruments\' calendars: no stamp falls into a session'
+    return "Check the file with quantd data check"

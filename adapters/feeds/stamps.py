@@ -1,0 +1,98 @@
+"""From a file's stamps to true instants: when a bar opened and when it was known.
+
+Getting this wrong is look-ahead: bars of one date can close hours apart, and half days close early.
+"""
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import numpy as np
+
+from trading.market import Bools, Ints
+from trading.sessions import DAY_NS, Sessions
+
+Stamps = Literal["session", "open", "close"]
+
+UNITS_NS: Final = {"m": 60_000_000_000, "h": 3_600_000_000_000, "d": DAY_NS}
+
+_LATE_NS: Final = 4 * UNITS_NS["h"]
+"""A daily bar stamped "close" may carry the hour of an ordinary close on a day that ended early (three hours)."""
+
+
+class IntervalError(ValueError):
+    """An interval that cannot be read; `remedy` says what can."""
+
+    def __init__(self, text: str) -> None:
+        self.remedy = 'write minutes, hours or one day, as "5m", "1h" or "1d"'
+        super().__init__(f'interval "{text}" is not known: {self.remedy}')
+
+
+def interval_ns(text: str) -> int:
+    """ "1m" .. "12h" or "1d" in ns. Raises IntervalError."""
+    number, unit = text[:-1], text[-1:]
+    if not number.isdecimal() or unit not in UNITS_NS or not 0 < int(number) * UNITS_NS[unit] <= DAY_NS:
+        raise IntervalError(text)
+    return int(number) * UNITS_NS[unit]
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """Where R bars lie in their sessions: int64[R] each, ns UTC. `inside` is False where there is no such session;
+    there `ts_open` and `ts_event` are the bar's own stamp and `day` is its UTC date."""
+
+    ts_open: Ints
+    ts_event: Ints
+    day: Ints
+    inside: Bools
+
+
+def place(ts: Ints, sessions: Sessions, stamps: Stamps, interval: int) -> Placed:
+    """True opens and closes of bars of one calendar. `interval` is in ns; DAY_NS means a bar of a whole session.
+
+    A bar inside a day that reaches beyond its session is cut at the session's bounds: a broker's 09:00 hour
+    holds the trades from 09:30 on.
+    """
+    days = sessions.days
+    opens, closes = np.array(sessions.open_ns, dtype=np.int64), np.array(sessions.close_ns, dtype=np.int64)
+    if not len(days):
+        return Placed(ts, ts, ts - ts % DAY_NS, np.zeros(len(ts), dtype=np.bool_))
+    last = len(days) - 1
+    if interval == DAY_NS:
+        if stamps == "session":
+            row = np.minimum(np.searchsorted(days, ts), last)
+            inside = days[row] == ts
+        elif stamps == "open":
+            row = np.maximum(np.searchsorted(opens, ts, side="right") - 1, 0)
+            inside = (opens[row] <= ts) & (ts < closes[row])
+        else:
+            row = np.maximum(np.searchsorted(opens, ts, side="left") - 1, 0)  # the newest session open before ts
+            inside = (opens[row] < ts) & (ts <= closes[row] + _LATE_NS)
+        begins, ends = opens[row], closes[row]
+    else:
+        begin = ts if stamps == "open" else ts - interval
+        row = np.minimum(np.searchsorted(closes, begin, side="right"), last)  # the first session not over yet
+        inside = (begin < closes[row]) & (begin + interval > opens[row])
+        begins, ends = np.maximum(begin, opens[row]), np.minimum(begin + interval, closes[row])
+    return Placed(
+        ts_open=np.where(inside, begins, ts),
+        ts_event=np.where(inside, ends, ts),
+        day=np.where(inside, days[row], ts - ts % DAY_NS),
+        inside=inside,
+    )
+
+
+def warm_from(sessions: Sessions, start_day: int, warmup: int, interval: int) -> int:
+    """The instant after which bars are read so that `warmup` house samples precede the session of `start_day` (ns).
+
+    A sample is a session's close or, inside the day, each interval's end. Fewer when the calendar begins later.
+    """
+    row = int(np.searchsorted(sessions.days, start_day))
+    missing = warmup
+    while missing > 0 and row > 0:
+        row -= 1
+        length = sessions.close_ns[row] - sessions.open_ns[row]
+        samples = 1 if interval == DAY_NS else -(-length // interval)
+        if samples > missing:
+            return sessions.open_ns[row] + (samples - missing) * interval
+        missing -= samples
+    return sessions.close_ns[row - 1] if row > 0 else np.iinfo(np.int64).min + 1

@@ -1,0 +1,181 @@
+"""The hash chain over journal rows, and the head file that says how far it must reach.
+
+The head is written and synced after each durable commit and before any effect leaves the process: a
+chain that reaches or passes its head is whole, a shorter one has lost something that was acted upon.
+"""
+
+import os
+import zlib
+from collections.abc import Sequence
+from hashlib import blake2b
+from pathlib import Path
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from adapters.store.errors import StoreDamaged
+
+GENESIS: Final = bytes(32)
+"""The hash before the first row."""
+
+RAW: Final = 0
+DEFLATED: Final = 1
+
+_DEFLATE_FROM: Final = 4096  # bytes; below it zlib gains less than the row's own overhead
+_SLOT: Final = 256
+_MAGIC: Final = "quantd-journal-head-1"
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(list[bytes])
+
+
+def pack(entries: Sequence[bytes]) -> tuple[int, bytes]:
+    """Entries as one blob, and how it was packed: deflated when that saves a fifth or more."""
+    raw = _encoder.encode(entries)
+    if len(raw) >= _DEFLATE_FROM:
+        small = zlib.compress(raw, 1)
+        if len(small) * 5 <= len(raw) * 4:
+            return DEFLATED, small
+    return RAW, raw
+
+
+def unpack(packing: int, blob: bytes) -> list[bytes]:
+    """The entries `pack` was given. Raises StoreDamaged."""
+    try:
+        return _decoder.decode(zlib.decompress(blob) if packing == DEFLATED else blob)
+    except (zlib.error, msgspec.DecodeError) as wrong:
+        raise StoreDamaged(f"a journal blob cannot be unpacked: {wrong}") from None
+
+
+class Link(Struct, frozen=True):
+    """One journal row: the entries first_seq..last_seq of `run`, tied to the row before by `prev`."""
+
+    number: int
+    run: str
+    first_seq: int
+    last_seq: int
+    count: int
+    ts: int
+    codec: int
+    packing: int
+    blob: bytes
+    prev: bytes
+    hash: bytes
+
+
+def link_hash(
+    prev: bytes,
+    number: int,
+    run: str,
+    first: int,
+    last: int,
+    count: int,
+    ts: int,
+    codec: int,
+    packing: int,
+    blob: bytes,
+) -> bytes:
+    """BLAKE2b-256 over the previous hash, every column of the row and the blob."""
+    head = f"{number}|{run}|{first}|{last}|{count}|{ts}|{codec}|{packing}|{len(blob)}|".encode()
+    digest = blake2b(prev, digest_size=32)
+    digest.update(head)
+    digest.update(blob)
+    return digest.digest()
+
+
+def broken(link: Link, prev: bytes, number: int) -> str:
+    """Why `link` does not follow the row `number - 1` with hash `prev`; empty when it does."""
+    if link.number != number:
+        return f"row {number} is missing (next is {link.number})"
+    if link.prev != prev:
+        return f"row {number} does not follow the row before it"
+    if link.hash != link_hash(
+        link.prev, link.number, link.run, link.first_seq, link.last_seq, link.count, link.ts, link.codec,
+        link.packing, link.blob,
+    ):  # fmt: skip
+        return f"row {number} (run {link.run}, entries {link.first_seq} to {link.last_seq}) was changed"
+    return ""
+
+
+def row_digest(*fields: object) -> bytes:
+    """BLAKE2b-128 of one row outside the chain (runs, snapshots, quarantine, outbox)."""
+    digest = blake2b(digest_size=16)
+    for field in fields:
+        data = field if isinstance(field, bytes) else repr(field).encode()
+        digest.update(b"%d:" % len(data))
+        digest.update(data)
+    return digest.digest()
+
+
+class Head(Struct, frozen=True):
+    """The newest durable journal row."""
+
+    number: int
+    run: str
+    seq: int
+    hash: bytes
+
+
+def _line(head: Head) -> bytes:
+    body = f"{_MAGIC} {head.number} {head.run or '-'} {head.seq} {head.hash.hex()}"
+    check = blake2b(body.encode(), digest_size=8).hexdigest()
+    return f"{body} {check}".encode().ljust(_SLOT - 1) + b"\n"
+
+
+def _parse(slot: bytes) -> Head | None:
+    parts = slot.decode("ascii", "replace").split()
+    if len(parts) != 6 or parts[0] != _MAGIC:
+        return None
+    try:
+        head = Head(int(parts[1]), "" if parts[2] == "-" else parts[2], int(parts[3]), bytes.fromhex(parts[4]))
+    except ValueError:
+        return None
+    return head if _line(head) == slot else None
+
+
+class HeadFile:
+    """Two slots of one file, written in turn and in place, so that a torn write leaves the one before."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._next = 0
+
+    def read(self) -> Head | None:
+        """The newest head, None when there is no file. Raises StoreDamaged when neither slot can be read."""
+        try:
+            data = self.path.read_bytes()
+        except FileNotFoundError:
+            return None
+        slots = [_parse(data[k : k + _SLOT]) for k in (0, _SLOT)]
+        heads = [(h.number, k, h) for k, h in enumerate(slots) if h is not None]
+        if not heads:
+            raise StoreDamaged(f"{self.path}: the head of the journal cannot be read")
+        _, slot, head = max(heads, key=lambda row: row[0])
+        self._next = 1 - slot
+        return head
+
+    def write(self, head: Head) -> None:
+        """Write and sync. Raises OSError; the slot written before stays whole."""
+        flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC
+        fresh = not self.path.exists()
+        fd = os.open(self.path, flags, 0o600)
+        try:
+            line = _line(head)
+            if os.pwrite(fd, line, self._next * _SLOT) != len(line):
+                raise OSError(28, "short write", str(self.path))
+            os.fdatasync(fd)
+        finally:
+            os.close(fd)
+        self._next = 1 - self._next
+        if fresh:
+            sync_folder(self.path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a new name in `folder` survive a loss of power."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

@@ -1,0 +1,326 @@
+"""Read models as a pure fold of journal entries: what each entry adds to orders, fills, equity, alerts.
+
+The store writes these rows in the transaction of their entries, and `doctor --store` folds the journal
+again and compares. Rows are plain tuples in the order of `COLUMNS`.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
+from hashlib import blake2b
+from math import isfinite
+from typing import Final
+
+import msgspec
+import numpy as np
+from msgspec import Struct
+
+from trading.effects import Booked, Cancel, Crossed, Ended, Filled, Planned, Publish, Switched, Valued
+from trading.events import NotFound, Unknown
+from trading.orders import ENDED, TRANSITIONS, Cause, OrderBasket, OrderState, Reports
+
+Row = tuple[object, ...]
+Rows = dict[str, list[Row]]
+
+_KEY = ("run", "seq", "k")
+COLUMNS: Final[dict[str, tuple[str, ...]]] = {
+    "orders": (
+        "run", "sample", "n", "row", "id", "seq", "ts", "symbol", "lots", "worst_nano", "end_ts", "reason",
+        "agents", "state", "filled", "ended_ts", "note",
+    ),
+    "fills": (*_KEY, "sample", "n", "ts", "symbol", "lots", "price_nano", "fee_micro", "shares"),
+    "crosses": (*_KEY, "sample", "ts", "symbol", "price_nano", "shares"),
+    "decisions": (*_KEY, "sample", "n", "ts", "follow_up", "plan"),
+    "equity": (*_KEY, "ts", "equity_micro", "cash_micro", "books", "gross", "drawdown"),
+    "alerts": (*_KEY, "ts", "level", "kind", "text", "symbol", "agent", "value", "bound"),
+    "bookings": (*_KEY, "ts", "kind", "symbol", "amount_micro"),
+    "switches": (*_KEY, "ts", "agent", "before", "after", "reason"),
+}  # fmt: skip
+"""Table -> columns of the read models that entries append to."""
+
+MOVED: Final = "orders moved"
+"""Key of rows (state, filled, ended_ts, note, run, sample, n, row): orders of earlier batches, as they are now."""
+
+LATE: Final = "orders late"
+"""Key of rows (filled, run, sample, n, row): fills reported after the order's end; the larger amount stays."""
+
+OUTBOX: Final = "outbox"
+"""Key of rows (run, seq, k, ts, level, kind, body) for the bus."""
+
+SCHEMA: Final = 1
+"""Version of the JSON bodies in the outbox."""
+
+_ENDED = [OrderState(s) in ENDED for s in OrderState]
+_SENT, _UNKNOWN = int(OrderState.SENT), int(OrderState.UNKNOWN)
+_CANCEL_ASKED, _TIMED_OUT, _NOT_FOUND = int(Cause.CANCEL_ASKED), int(Cause.TIMED_OUT), int(Cause.NOT_FOUND)
+_SWITCH = ("RUN", "REDUCE", "HALT")
+
+_json = msgspec.json.Encoder()
+_msgpack = msgspec.msgpack.Encoder()
+
+
+class Resting(Struct):
+    """One basket whose rows have not all ended. `new` is None once its rows are in the store."""
+
+    states: list[int]
+    filled: list[int]
+    ended_ts: list[int]
+    note: list[str]
+    sym: list[int]
+    new: list[Row] | None = None
+
+
+@lru_cache(maxsize=1)
+def _digits() -> list[str]:
+    figures = "0123456789abcdefghijklmnopqrstuvwxyz"
+    return [a + b + c for a in figures for b in figures for c in figures]
+
+
+def order_ids(run: str, sample: int, n: int, symbols: Iterable[str]) -> list[str]:
+    """What `trading.orders.order_id` gives for each symbol, three base-36 digits at a time (2 us an id)."""
+    digits = _digits()
+    width = 46_656  # 36 ** 3
+    tail = digits[n % width].lstrip("0") or "0"
+    out = []
+    for symbol in symbols:
+        number = int.from_bytes(blake2b(f"{sample}|house|{symbol}".encode(), digest_size=12).digest(), "big")
+        number, d = divmod(number, width)
+        number, c = divmod(number, width)
+        number, b = divmod(number, width)
+        out.append(f"q-{run}-{digits[number % width]}{digits[b]}{digits[c]}{digits[d]}-{tail}")
+    return out
+
+
+class Projection:
+    """Folds the entries of one run. `add` each entry once, in order; `take` the rows since the last take.
+
+    `symbols` are the universe's columns, `agents` the agents' names by number; `resting` the open baskets
+    of an earlier process.
+    """
+
+    def __init__(
+        self,
+        run: str,
+        symbols: Sequence[str],
+        agents: Sequence[str] = (),
+        resting: dict[tuple[int, int], Resting] | None = None,
+    ) -> None:
+        self.run = run
+        self.symbols = tuple(symbols)
+        self.agents = tuple(agents)
+        self._resting = {} if resting is None else resting
+        self._new: list[tuple[int, int]] = []
+        self._moved: dict[tuple[int, int, int], None] = {}
+        self._rows: Rows = {}
+        self._effects: dict[type, Callable[..., None]] = {
+            OrderBasket: self._basket,
+            Filled: self._filled,
+            Ended: self._ended,
+            Planned: self._planned,
+            Crossed: self._crossed,
+            Publish: self._publish,
+            Valued: self._valued,
+            Booked: self._booked,
+            Switched: self._switched,
+        }
+
+    def add(self, seq: int, event: object, effects: Sequence[object]) -> None:
+        """One entry: an event (live or as journalled) with its effects."""
+        cancels = None
+        for k, effect in enumerate(effects):
+            kind = type(effect)
+            handler = self._effects.get(kind)
+            if handler is not None:
+                handler(seq, k, effect, effects)
+            elif kind is Cancel:
+                cancels = [effect] if cancels is None else [*cancels, effect]
+        # the engine's word on an end (above) goes first, what the event alone says fills in the rest
+        kind = type(event)
+        if kind is Reports:
+            self._reports(event)  # type: ignore[arg-type]
+        elif kind is Unknown:
+            self._caused(event, _TIMED_OUT)  # type: ignore[arg-type]
+        elif kind is NotFound:
+            self._caused(event, _NOT_FOUND)  # type: ignore[arg-type]
+        if cancels is not None:
+            for c in cancels:
+                self._move(c.sample, c.n, c.row, _CANCEL_ASKED, 0, c.ts, "")  # type: ignore[attr-defined]
+
+    def take(self) -> Rows:
+        """Rows by table (and MOVED, LATE, OUTBOX) of the entries added since the last call."""
+        rows, self._rows = self._rows, {}
+        resting = self._resting
+        orders = rows.setdefault("orders", []) if self._new else []
+        for key in self._new:
+            r = resting[key]
+            assert r.new is not None
+            state = zip(r.states, r.filled, r.ended_ts, r.note, strict=True)
+            orders += [row + now for row, now in zip(r.new, state, strict=True)]
+            r.new = None
+            if all(map(_ENDED.__getitem__, r.states)):
+                del resting[key]
+        if self._moved:
+            moved = rows.setdefault(MOVED, [])
+            for sample, n, row in self._moved:
+                r = resting[sample, n]
+                moved.append((r.states[row], r.filled[row], r.ended_ts[row], r.note[row], self.run, sample, n, row))
+            for key in {(sample, n) for sample, n, _ in self._moved}:
+                if all(map(_ENDED.__getitem__, resting[key].states)):
+                    del resting[key]
+            self._moved = {}
+        self._new = []
+        return rows
+
+    # orders
+
+    def _basket(self, seq: int, k: int, basket: OrderBasket, effects: Sequence[object]) -> None:
+        key = (basket.sample, basket.n)
+        known = self._resting.get(key)
+        if known is not None:  # sent again with the same ids, because the venue never had them
+            for s in basket.sym:
+                row = known.sym.index(s)
+                if known.states[row] == _UNKNOWN:
+                    known.states[row] = _SENT
+                    self._touch(known, basket.sample, basket.n, row)
+            return
+        size = len(basket.sym)
+        names = [self.symbols[s] for s in basket.sym]
+        run, sample, n, ts = self.run, basket.sample, basket.n, basket.ts
+        head = zip(
+            [run] * size, [sample] * size, [n] * size, range(size), order_ids(run, sample, n, names), [seq] * size,
+            [ts] * size, names, basket.lots, basket.worst_nano, basket.end, basket.reason or [0] * size,
+            self._owners(basket, effects), strict=True,
+        )  # fmt: skip
+        self._resting[key] = Resting([_SENT] * size, [0] * size, [0] * size, [""] * size, basket.sym, list(head))
+        self._new.append(key)
+
+    def _owners(self, basket: OrderBasket, effects: Sequence[object]) -> list[str]:
+        """Names of the agents on the surviving side of each row, joined by +; empty when no plan was made."""
+        plan = next((e for e in effects if type(e) is Planned and e.sample == basket.sample and e.n == basket.n), None)
+        if plan is None:
+            return [""] * len(basket.sym)
+        if len(plan.agents) == 1:
+            return [self._agent(plan.agents[0].agent)] * len(basket.sym)
+        parts = [(self._agent(a.agent), np.frombuffer(a.allowed, dtype="<i8").tolist()) for a in plan.agents]
+        return [
+            "+".join([name for name, allowed in parts if allowed[s] * lots > 0])
+            for s, lots in zip(basket.sym, basket.lots, strict=True)
+        ]
+
+    def _agent(self, number: int) -> str:
+        return self.agents[number] if 0 <= number < len(self.agents) else str(number)
+
+    def _touch(self, resting: Resting, sample: int, n: int, row: int) -> None:
+        if resting.new is None:
+            self._moved[sample, n, row] = None
+
+    def _reports(self, news: Reports) -> None:
+        sample, n, ts, reason = news.sample, news.n, news.ts, news.reason
+        resting = self._resting.get((sample, n))
+        if resting is not None and resting.new is not None and not reason:
+            # the usual case in one loop: a basket of this batch is filled
+            states, filled, ended_ts = resting.states, resting.filled, resting.ended_ts
+            for row, cum, cause in zip(news.row, news.cum, news.cause, strict=True):
+                if cum > filled[row]:
+                    filled[row] = cum
+                before = states[row]
+                after = TRANSITIONS[before][cause]
+                if after >= 0:
+                    states[row] = after
+                    if _ENDED[after] and not _ENDED[before]:
+                        ended_ts[row] = ts
+            return
+        for row, cum, cause in zip(news.row, news.cum, news.cause, strict=True):
+            self._move(sample, n, row, cause, cum, ts, reason)
+
+    def _caused(self, news: Unknown | NotFound, cause: int) -> None:
+        for row in news.row:
+            self._move(news.sample, news.n, row, cause, 0, news.ts, news.reason if isinstance(news, Unknown) else "")
+
+    def _move(self, sample: int, n: int, row: int, cause: int, cum: int, ts: int, reason: str) -> None:
+        """One row by the transition table. An impossible change is the engine's to refuse; the row stays."""
+        resting = self._resting.get((sample, n))
+        if resting is None:
+            if cum:
+                self._rows.setdefault(LATE, []).append((cum, self.run, sample, n, row))
+            return
+        before = resting.states[row]
+        after = TRANSITIONS[before][cause]
+        if after >= 0:
+            resting.states[row] = after
+            if _ENDED[after] and not _ENDED[before]:
+                resting.ended_ts[row] = ts
+                resting.note[row] = reason
+        resting.filled[row] = max(resting.filled[row], cum)
+        self._touch(resting, sample, n, row)
+
+    def _ended(self, seq: int, k: int, ended: Ended, effects: Sequence[object]) -> None:
+        resting = self._resting.get((ended.sample, ended.n))
+        if resting is None:
+            return
+        for row, state in zip(ended.row, ended.state, strict=True):
+            if not _ENDED[resting.states[row]]:
+                resting.states[row] = state
+                resting.ended_ts[row] = ended.ts
+                resting.note[row] = ended.reason
+                self._touch(resting, ended.sample, ended.n, row)
+
+    # what is only appended
+
+    def _append(self, table: str, row: Row) -> None:
+        self._rows.setdefault(table, []).append(row)
+
+    def _filled(self, seq: int, k: int, fill: Filled, effects: Sequence[object]) -> None:
+        size = len(fill.sym)
+        symbols, encode = self.symbols, _json.encode
+        rows = zip(
+            [self.run] * size, [seq] * size, range(k << 16, (k << 16) + size), [fill.sample] * size, [fill.n] * size,
+            [fill.ts] * size, [symbols[s] for s in fill.sym], fill.lots, fill.price_nano, fill.fee_micro,
+            [encode(shares).decode() for shares in fill.shares], strict=True,
+        )  # fmt: skip
+        self._rows.setdefault("fills", []).extend(rows)
+
+    def _crossed(self, seq: int, k: int, e: Crossed, effects: Sequence[object]) -> None:
+        shares = _json.encode(e.shares).decode()
+        self._append("crosses", (self.run, seq, k, e.sample, e.ts, self.symbols[e.symbol], e.price_nano, shares))
+
+    def _planned(self, seq: int, k: int, e: Planned, effects: Sequence[object]) -> None:
+        self._append("decisions", (self.run, seq, k, e.sample, e.n, e.ts, e.follow_up, _msgpack.encode(e)))
+
+    def _valued(self, seq: int, k: int, e: Valued, effects: Sequence[object]) -> None:
+        books = _json.encode(e.books).decode()
+        self._append("equity", (self.run, seq, k, e.ts, e.equity_micro, e.cash_micro, books, e.gross, e.drawdown))
+
+    def _booked(self, seq: int, k: int, e: Booked, effects: Sequence[object]) -> None:
+        symbol = self.symbols[e.symbol] if 0 <= e.symbol < len(self.symbols) else ""
+        self._append("bookings", (self.run, seq, k, e.ts, e.kind, symbol, e.amount_micro))
+
+    def _publish(self, seq: int, k: int, e: Publish, effects: Sequence[object]) -> None:
+        value, bound = _measure(e.value), _measure(e.bound)
+        self._append("alerts", (self.run, seq, k, e.ts, e.level, e.kind, e.text, e.symbol, e.agent, value, bound))
+        body = {
+            "schema": SCHEMA, "id": message_id(self.run, seq, k), "run": self.run, "ts_event": e.ts, "level": e.level,
+            "kind": e.kind, "text": e.text, "symbol": e.symbol, "agent": e.agent, "value": value, "bound": bound,
+        }  # fmt: skip
+        self._append(OUTBOX, (self.run, seq, k, e.ts, e.level, e.kind, _json.encode(body).decode()))
+
+    def _switched(self, seq: int, k: int, e: Switched, effects: Sequence[object]) -> None:
+        self._append("switches", (self.run, seq, k, e.ts, e.agent, e.before, e.after, e.reason))
+        who = "house" if e.agent < 0 else self._agent(e.agent)
+        # a switch that tightens must never be lost; one that opens again may be
+        level = "CRITICAL" if e.after > e.before else "WARNING"
+        body = {
+            "schema": SCHEMA, "id": message_id(self.run, seq, k), "run": self.run, "ts_event": e.ts, "level": level,
+            "kind": "switch", "text": f"{who}: {_SWITCH[e.before]} to {_SWITCH[e.after]}: {e.reason}", "agent": who,
+            "before": _SWITCH[e.before], "after": _SWITCH[e.after], "reason": e.reason,
+        }  # fmt: skip
+        self._append(OUTBOX, (self.run, seq, k, e.ts, level, "switch", _json.encode(body).decode()))
+
+
+def _measure(value: float | None) -> float | None:
+    """SQLite would turn a NaN into NULL silently; here it is said."""
+    return value if value is not None and isfinite(value) else None
+
+
+def message_id(run: str, seq: int, k: int) -> str:
+    """What subscribers see: the same each time the message is sent."""
+    return f"{run}-{seq}-{k}"

@@ -1,0 +1,150 @@
+"""What recovery, the bus and the command line read: runs, journal entries, snapshots, the outbox."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from adapters.store.chain import Link, broken, row_digest, unpack
+from adapters.store.driver import Driver, failures
+from adapters.store.errors import StoreDamaged, StoreFailing
+from adapters.store.outbox import Message
+from adapters.store.projection import Resting
+from adapters.store.writing import JOURNAL_COLUMNS, RUN_COLUMNS, SNAPSHOT_COLUMNS, waiting
+from trading.instruments import Universe
+from trading.orders import ENDED, OrderState
+
+_WORKING = ", ".join(str(int(s)) for s in OrderState if s not in ENDED)
+
+
+class RunRecord(Struct, frozen=True):
+    """One account history; `ended` says why it cannot be continued, empty while it can."""
+
+    number: int
+    run: str
+    ts: int
+    mode: str
+    universe: Universe
+    agents: tuple[str, ...]
+    ended_ts: int
+    ended: str
+
+
+class Records:
+    """Reads through connections of its own, each closed after its call; never waits for the writer."""
+
+    def __init__(self, connect: Callable[[], Driver]) -> None:
+        self._connect = connect
+
+    @contextmanager
+    def connection(self) -> Iterator[Driver]:
+        with failures("reading the store"):
+            driver = self._connect()
+            try:
+                yield driver
+            finally:
+                driver.close()
+
+    def runs(self) -> list[RunRecord]:
+        """All runs, oldest first."""
+        with self.connection() as driver:
+            rows = driver.execute(f"SELECT {', '.join(RUN_COLUMNS)} FROM runs ORDER BY number").fetchall()
+        out = []
+        for number, run, ts, mode, universe, agents, ended_ts, ended, digest in rows:
+            if row_digest(number, run, ts, mode, universe, agents, ended_ts, ended) != bytes(digest):
+                raise StoreDamaged(f"runs: the row of run {run} was changed")
+            known = msgspec.json.decode(universe, type=Universe)
+            names = msgspec.json.decode(agents, type=tuple[str, ...])
+            out.append(RunRecord(number, run, ts, mode, known, names, ended_ts, ended))
+        return out
+
+    def run(self, name: str) -> RunRecord:
+        """One run by name. Raises StoreFailing that names the ones there are."""
+        found = self.runs()
+        for record in found:
+            if record.run == name:
+                return record
+        raise StoreFailing(f"there is no run {name}; there are: {', '.join(r.run for r in found) or 'none'}")
+
+    def current_run(self) -> str | None:
+        """The newest run, ended or not; None in a new store."""
+        found = self.runs()
+        return found[-1].run if found else None
+
+    def last_seq(self, run: str) -> int:
+        """Number of the run's last entry; 0 when it has none."""
+        with self.connection() as driver:
+            row = driver.execute("SELECT COALESCE(MAX(last_seq), 0) FROM journal WHERE run = ?", (run,)).fetchone()
+        return int(row[0])
+
+    def entries(self, run: str, from_seq: int = 0) -> Iterator[tuple[int, bytes]]:
+        """(seq, entry) of a run in order, from `from_seq` on. Each row's hash is checked before its entries
+        are given. Raises StoreDamaged."""
+        sql = f"SELECT {', '.join(JOURNAL_COLUMNS)} FROM journal WHERE run = ? AND last_seq >= ? ORDER BY number"
+        before: Link | None = None
+        with self.connection() as driver:
+            for row in driver.execute(sql, (run, from_seq)):
+                link = link_of(row)
+                prev = before.hash if before is not None and before.number == link.number - 1 else link.prev
+                if wrong := broken(link, prev, link.number):
+                    raise StoreDamaged(f"journal: {wrong}")
+                if before is not None and link.first_seq != before.last_seq + 1:
+                    raise StoreDamaged(
+                        f"journal: entries {before.last_seq + 1} to {link.first_seq - 1} of run {run} are missing"
+                    )
+                before = link
+                entries = unpack(link.packing, link.blob)
+                skip = max(from_seq - link.first_seq, 0)
+                yield from enumerate(entries[skip:], link.first_seq + skip)
+
+    def latest_snapshot(self, run: str, version: str | None = None) -> tuple[int, bytes] | None:
+        """(seq, data) of the newest snapshot, of `version` when given. Raises StoreDamaged."""
+        sql = f"SELECT {', '.join(SNAPSHOT_COLUMNS)} FROM snapshots WHERE run = ?"
+        values = (run,) if version is None else (run, version)
+        with self.connection() as driver:
+            also = "" if version is None else " AND version = ?"
+            row = driver.execute(f"{sql}{also} ORDER BY seq DESC LIMIT 1", values).fetchone()
+        if row is None:
+            return None
+        if row_digest(*row[:3], bytes(row[3])) != bytes(row[4]):
+            raise StoreDamaged(f"snapshots: the one of run {run} after entry {row[1]} was changed")
+        return int(row[1]), bytes(row[3])
+
+    def pending(self, limit: int = 100) -> list[Message]:
+        """Messages that wait for the bus, oldest first."""
+        with self.connection() as driver:
+            return waiting(driver, limit)
+
+    def outbox_dropped(self) -> int:
+        """How many messages a full outbox has cost, ever."""
+        with self.connection() as driver:
+            row = driver.execute("SELECT value FROM meta WHERE name = 'outbox_dropped'").fetchone()
+        return int(row[0])
+
+    def resting(self, run: str, columns: dict[str, int]) -> dict[tuple[int, int], Resting]:
+        """Baskets with a row that has not ended, for `Projection`; `columns` maps symbols to columns."""
+        with self.connection() as driver:
+            keys = driver.execute(
+                f"SELECT DISTINCT sample, n FROM orders WHERE run = ? AND state IN ({_WORKING}) ORDER BY sample, n",
+                (run,),
+            ).fetchall()
+            found = {}
+            for sample, n in keys:
+                rows = driver.execute(
+                    "SELECT state, filled, ended_ts, note, symbol FROM orders WHERE run = ? AND sample = ? AND n = ?"
+                    " ORDER BY row",
+                    (run, sample, n),
+                ).fetchall()
+                state, filled, ended, note, symbol = (list(column) for column in zip(*rows, strict=True))
+                found[sample, n] = Resting(state, filled, ended, note, [columns[s] for s in symbol])
+        return found
+
+
+def link_of(row: tuple[Any, ...]) -> Link:
+    """A journal row as read. Raises StoreDamaged when a column is not of its kind."""
+    try:
+        return msgspec.convert(dict(zip(JOURNAL_COLUMNS, row, strict=True)), Link, builtin_types=(bytes,))
+    except msgspec.ValidationError as wrong:
+        raise StoreDamaged(f"journal: row {row[0]} cannot be read: {wrong}") from None

@@ -1,0 +1,19 @@
+"""CREATE TABLE statements of the store, from the declared tables."""
+
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.schema import CreateTable
+from sqlmodel import SQLModel
+
+from adapters.store import tables
+
+TABLES = (
+    tables.Meta, tables.Run, tables.Journal, tables.SnapshotRow, tables.OrderRow, tables.FillRow, tables.CrossRow,
+    tables.DecisionRow, tables.EquityRow, tables.AlertRow, tables.BookingRow, tables.SwitchRow, tables.OutboxRow,
+    tables.QuarantineRow,
+)  # fmt: skip
+
+
+def statements(dialect: str) -> list[str]:
+    """One CREATE TABLE per table, in the words of "sqlite" or "postgresql"."""
+    words = sqlite.dialect() if dialect == "sqlite" else postgresql.dialect()  # type: ignore[no-untyped-call]
+    return [str(CreateTable(SQLModel.metadata.tables[str(t.__tablename__)]).compile(dialect=words)) for t in TABLES]

@@ -1,0 +1,277 @@
+"""From a configuration to the parts of a run: universe, sessions, feed, rules, policies, venue and timeline.
+
+A backtest, a paper run and a replay are assembled here alike; only what drives them differs.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from fractions import Fraction
+from pathlib import Path
+
+from adapters.brokers.paper import Paper
+from adapters.calendars import sessions as calendar_sessions
+from adapters.feeds.errors import FeedError
+from adapters.feeds.files import span
+from adapters.feeds.replay import Replay
+from daemon.config import Agent, Config, Limits as LimitKeys
+from daemon.loop import Log, Shell
+from daemon.policies import answer, load
+from daemon.schedule import Schedule, stream
+from daemon.state import AgentRules, Rules, State
+from daemon.timeline import Item, due_agents, sample_ticks, timeline, with_due
+from risk.limits import PROFILES, Correlation, Limits, Tail, override
+from trading.effects import Ask
+from trading.events import Decided, Tick
+from trading.execution import Costs
+from trading.instruments import Universe
+from trading.ports import Policy
+from trading.sessions import DAY_NS, Sessions
+
+AHEAD_DAYS = 20
+"""Calendar days of sessions kept beyond the last bar: an order's end must be known when it is sent."""
+
+FEED_ASKS = frozenset({"rebalance"})
+"""Schedules that ask agents; the others are jobs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Assembly:
+    """The parts of one run over a recorded market."""
+
+    config: Config
+    universe: Universe
+    sessions: Mapping[str, Sessions]
+    feed: Replay
+    rules: Rules
+    costs: Costs
+    policies: tuple[Policy, ...]
+    schedules: tuple[Schedule, ...]
+    start_ns: int
+
+    def shell(self, log: Log | None = None) -> Shell:
+        """A new shell at the start of the run."""
+        policies = self.policies
+
+        def ask(question: Ask) -> Decided:
+            return answer(policies[question.agent], question)
+
+        return Shell(
+            State(self.rules),
+            Paper(self.universe, self.costs),
+            ask,
+            interval_ns=self.feed.interval_ns,
+            log=log,
+        )
+
+    def items(self) -> Iterator[Item]:
+        """The whole recorded market with its ticks, in order of time."""
+        return timeline(self.feed.items(), self.ticks())
+
+    def ticks(self) -> Iterator[Tick]:
+        """Samples of the house session and what the schedules say, from the first bar to the last."""
+        feed, first, last = self.feed, self.feed.first_ts - 1, self.feed.last_ts
+        house = self.sessions[self.universe.calendar]
+        calendars = [self.sessions[name] for name in sorted({i.calendar for i in self.universe.instruments})]
+        samples = sample_ticks(house, calendars, feed.interval_ns, first, last, self.start_ns)
+        if not self.schedules:
+            return samples
+        numbers = {agent.name: k for k, agent in enumerate(self.rules.agents)}
+        asks = {
+            k: tuple(numbers[name] for name in s.agents) or tuple(range(len(numbers)))
+            for k, s in enumerate(self.schedules)
+            if s.do in FEED_ASKS
+        }
+        jobs = {k: s.do for k, s in enumerate(self.schedules)}
+        # what a schedule says during the warm-up is for nobody: trading begins at `start`
+        after = max(first, self.start_ns - 1)
+        return with_due(samples, due_agents(stream(self.schedules, self.sessions, after, last), asks, jobs))
+
+
+def assemble(config: Config, *, cache: Path | None = None) -> Assembly:
+    """Read the market and load the policies that a configuration names.
+
+    `cache` is a folder for built calendars. Raises FeedError, UnknownCalendar or PolicyError, each with
+    a text that names the file or value and the remedy.
+    """
+    universe = config.instruments()
+    path = config.at(config.feed.path)
+    sessions = market_sessions(config, universe, path, cache)
+    feed = Replay.load(
+        path,
+        universe=universe,
+        sessions=sessions,
+        stamps=config.feed.stamps,
+        interval=interval_text(config.feed.interval_ns),
+        actions=config.at(config.feed.actions) if config.feed.actions else None,
+        start=config.feed.start,
+        end=config.feed.end,
+        warmup=config.feed.warmup,
+    )
+    policies = tuple(load(agent.policy, agent.params, config.source.folder) for agent in config.agents)
+    schedules = tuple(schedule_of(config, k) for k, s in enumerate(config.schedules) if s.enabled)
+    house_sessions = sessions[universe.calendar]
+    start = next(
+        (o for d, o in zip(house_sessions.day_ns, house_sessions.open_ns, strict=True) if d >= feed.start_key), 0
+    )
+    return Assembly(
+        config=config,
+        universe=universe,
+        sessions=sessions,
+        feed=feed,
+        rules=rules_of(config, universe, sessions, policies, schedules, feed.interval_ns),
+        costs=costs_of(config),
+        policies=policies,
+        schedules=schedules,
+        start_ns=start,
+    )
+
+
+def market_sessions(config: Config, universe: Universe, path: Path, cache: Path | None) -> dict[str, Sessions]:
+    """Sessions of every calendar in use, from before the warm-up to beyond the last bar."""
+    first, last = span((path,))
+    if config.feed.start is not None:
+        # a warm-up of n samples reaches back n sessions: seven days for five of them, and holidays
+        back = timedelta(days=int(config.feed.warmup * 1.6) + 30)
+        if config.feed.start > last:
+            raise FeedError(
+                path.name, f"ends on {last}, before [feed] start = {config.feed.start}", "Give an earlier start"
+            )
+        first = max(first, config.feed.start - back)
+    if config.feed.end is not None:
+        last = min(last, config.feed.end)
+    names = {universe.calendar, *(i.calendar for i in universe.instruments)}
+    names |= {s.calendar for s in config.schedules if s.calendar}
+    begin, end = first - timedelta(days=10), last + timedelta(days=AHEAD_DAYS)
+    return {name: calendar_sessions(name, begin, end, cache=cache) for name in names}
+
+
+def interval_text(interval_ns: int) -> str:
+    """ "1d", "1h", "5m" of a length in ns."""
+    for unit, length in (("d", DAY_NS), ("h", 3_600_000_000_000), ("m", 60_000_000_000)):
+        if interval_ns % length == 0:
+            return f"{interval_ns // length}{unit}"
+    return f"{interval_ns // 1_000_000_000}s"
+
+
+def costs_of(config: Config) -> Costs:
+    """The simulated venue's costs."""
+    broker = config.broker
+    return Costs(
+        commission_bp=broker.commission_bp,
+        slippage_bp=broker.slippage_bp,
+        spread_bp=broker.spread_bp,
+        impact=broker.impact,
+        participation=broker.participation or 0.0,
+        borrow_bp_annual=broker.borrow_bp_annual,
+        latency_ns=broker.latency_ns,
+        seed=broker.seed,
+    )
+
+
+def limits_of(keys: LimitKeys, profile: str | None, **defaults: object) -> Limits:
+    """Effective limits of one section: `defaults`, then the profile's, then its explicit keys."""
+    given = {name: getattr(keys, name) for name in LimitKeys.model_fields if getattr(keys, name) is not None}
+    if "max_order_notional_micro" in given:
+        given["max_order_notional"] = given.pop("max_order_notional_micro") / 1e6
+    for name in ("var", "cvar"):
+        if name in given:
+            given[name] = Tail(**given[name].model_dump())
+    if "correlation" in given:
+        given["correlation"] = Correlation(**given["correlation"].model_dump())
+    base = PROFILES[profile] if profile else override(Limits(), **defaults)
+    return override(base, **given)
+
+
+def rules_of(
+    config: Config,
+    universe: Universe,
+    sessions: Mapping[str, Sessions],
+    policies: tuple[Policy, ...],
+    schedules: tuple[Schedule, ...],
+    interval_ns: int,
+) -> Rules:
+    """What the engine is told. An agent's collars, fees and tolerances on the way are the house's unless it says
+    otherwise: they describe the venue, not the agent."""
+    risk = config.risk
+    age = {"max_price_age_ns": int(1.25 * interval_ns)}
+    fee_bp = config.broker.commission_bp
+    house = override(limits_of(risk, risk.profile, **age), fee_bp=fee_bp)
+    if risk.max_price_age_ns is None:
+        house = override(house, **age)
+    capital = [Fraction(repr(agent.capital)) for agent in config.agents]
+    calendars = tuple(sorted({i.calendar for i in universe.instruments}))
+    scheduled = {name for s in schedules if s.do in FEED_ASKS for name in s.agents}
+    agents = tuple(
+        AgentRules(
+            name=agent.name,
+            capital_micro=int(config.broker.cash_micro * share),
+            limits=_agent_limits(agent, house),
+            min_trade=agent.min_trade,
+            scheduled=agent.name in scheduled,
+        )
+        for agent, share in zip(config.agents, capital, strict=True)
+    )
+    lookbacks = [p.lookback for p in policies]
+    for limits in (house, *(a.limits for a in agents)):
+        lookbacks += [each.lookback for each in (limits.var, limits.cvar, limits.correlation) if each is not None]
+    return Rules(
+        universe=universe,
+        sessions=tuple(sessions[name] for name in calendars),
+        calendar=tuple(calendars.index(i.calendar) for i in universe.instruments),
+        agents=agents,
+        house=house,
+        cash_micro=config.broker.cash_micro,
+        lookback=max([252, *lookbacks]),
+        daily=interval_ns >= DAY_NS,
+        follow_ups=2 if risk.follow_ups is None else risk.follow_ups,
+        rearm_samples=_rearm_samples(risk.rearm),
+        flatten_on=risk.flatten_on or (),
+        borrow_bp_annual=config.broker.borrow_bp_annual,
+    )
+
+
+def _rearm_samples(text: str | None) -> int:
+    """Samples after which a replayed feed re-arms the switch by itself; 0 for never."""
+    return 21 if text is None else 0 if text == "never" else int(text)
+
+
+def _agent_limits(agent: Agent, house: Limits) -> Limits:
+    venue = {
+        "collar": house.collar,
+        "reduce_collar": house.reduce_collar,
+        "flatten_collar": house.flatten_collar,
+        "max_price_age_ns": house.max_price_age_ns,
+        "fee_bp": house.fee_bp,
+        "min_history": house.min_history,
+    }
+    tolerance = {"in_flight": house.in_flight, "max_cash_debit": house.max_cash_debit}
+    limits = limits_of(agent.limits, agent.profile, **venue, **tolerance, allow_short=True)
+    given = agent.limits.model_fields_set
+    return override(limits, **{k: v for k, v in venue.items() if k not in given})
+
+
+def schedule_of(config: Config, number: int) -> Schedule:
+    """One [[schedules]] table as the scheduler wants it."""
+    table = config.schedules[number]
+    return Schedule(
+        name=table.name,
+        do=table.do,
+        at=table.at,
+        cron=table.cron,
+        every=None if table.every_ns is None else interval_text(table.every_ns),
+        calendar=table.calendar or config.universe.calendar,
+        timezone=table.timezone,
+        agents=table.agents,
+        missed=table.missed,
+    )
+
+
+def instant_text(ts: int) -> str:
+    """ISO 8601 UTC of an instant in ns."""
+    return datetime.fromtimestamp(ts / 1e9, UTC).isoformat().replace("+00:00", "Z")
+
+
+def session_date(ts: int) -> date:
+    """UTC date of an instant in ns."""
+    return datetime.fromtimestamp(ts / 1e9, UTC).date()

@@ -1,0 +1,208 @@
+"""What no single table can see: names that must agree, shares that add up, sections that contradict.
+
+The checks read the raw document, so that they also speak when a table has other mistakes.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any
+
+from daemon.config.mistakes import Mistake, Source, shown, suggestion
+from daemon.config.scan import Path
+from daemon.config.translate import secrets_in
+
+RESERVED = frozenset({"house", "manual", "unallocated"})
+"""Books that no agent may be called."""
+
+PROFILES = ("conservative", "balanced", "aggressive", "research")
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """Names that other parts of quantd define: registered policies (and, for some, their parameters),
+    calendars and risk profiles."""
+
+    policies: tuple[str, ...]
+    calendars: tuple[str, ...]
+    profiles: tuple[str, ...] = PROFILES
+    parameters: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+def check(document: Mapping[str, Any], known: Known, source: Source) -> list[Mistake]:
+    """Every mistake that spans tables."""
+    return [
+        found
+        for rule in (_agents, _shares, _schedules, _universe, _feed, _profiles, _bus)
+        for found in rule(document, known, source)
+    ]
+
+
+def tables(document: Mapping[str, Any], *path: str) -> Iterator[tuple[Path, Mapping[str, Any]]]:
+    """(path, table) of each well-formed element of a list of tables."""
+    value: Any = document
+    for part in path:
+        value = value.get(part) if isinstance(value, Mapping) else None
+    if isinstance(value, tuple):
+        for k, element in enumerate(value):
+            if isinstance(element, Mapping):
+                yield (*path, k), element
+
+
+def _table(document: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    value = document.get(name)
+    return value if isinstance(value, Mapping) else {}
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    return tuple(v for v in value if isinstance(v, str)) if isinstance(value, tuple) else ()
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < float("inf")
+
+
+def _twice(document: Mapping[str, Any], source: Source, section: str) -> Iterator[Mistake]:
+    seen: dict[str, Path] = {}
+    for path, table in tables(document, section):
+        name = table.get("name")
+        if isinstance(name, str):
+            if name in seen:
+                where = source.place(seen[name])[1]
+                yield source.mistake((*path, "name"), f"is taken (line {where})", "give each its own name")
+            seen.setdefault(name, path)
+
+
+def _member(source: Source, path: Path, value: Any, names: tuple[str, ...], what: str) -> Iterator[Mistake]:
+    if isinstance(value, str) and value not in names:
+        yield source.mistake(path, f"= {shown(value)} is not a known {what}", suggestion(value, names))
+
+
+def _agents(document: Mapping[str, Any], known: Known, source: Source) -> Iterator[Mistake]:
+    if document.get("agents") == ():
+        yield source.mistake(("agents",), "is empty", "write [[agents]] with name, policy and capital")
+    yield from _twice(document, source, "agents")
+    for path, agent in tables(document, "agents"):
+        name, policy, params = agent.get("name"), agent.get("policy"), agent.get("params")
+        if name in RESERVED:
+            yield source.mistake((*path, "name"), f'= "{name}" is a book of the house', "choose another name")
+        yield from secrets_in(params, (*path, "params"), source)
+        if not isinstance(policy, str):
+            continue
+        if ":" in policy:
+            if not re.fullmatch(r"[^:]+\.py:[A-Za-z_]\w*", policy):
+                yield source.mistake(
+                    (*path, "policy"), f"= {shown(policy)} names no function", 'write "my_policy.py:act"'
+                )
+        elif "/" not in policy:
+            yield from _member(source, (*path, "policy"), policy, known.policies, "policy")
+            if isinstance(params, Mapping) and policy in known.parameters:
+                names = known.parameters[policy]
+                for key in params:
+                    if key not in names:
+                        yield source.mistake(
+                            (*path, "params", key), f"is not a parameter of {policy}", suggestion(key, names)
+                        )
+
+
+def _shares(document: Mapping[str, Any], known: Known, source: Source) -> Iterator[Mistake]:
+    shares = {
+        str(agent.get("name", f"number {k + 1}")): Fraction(str(agent["capital"]))
+        for k, (_, agent) in enumerate(tables(document, "agents"))
+        if _number(agent.get("capital")) and agent.get("shadow") is not True
+    }
+    total = sum(shares.values())
+    paths = [path for path, agent in tables(document, "agents") if "capital" in agent]
+    if total > 1 and all(share <= 1 for share in shares.values()):
+        file, line = source.place((*paths[-1], "capital"))
+        each = ", ".join(f"{name} {float(share):g}" for name, share in shares.items())
+        text = f"[[agents]] shares add up to {float(total):.2f}"
+        yield Mistake(file, line, "agents", text, f"they may add up to 1 at most ({each})")
+
+
+def _schedules(document: Mapping[str, Any], known: Known, source: Source) -> Iterator[Mistake]:
+    yield from _twice(document, source, "schedules")
+    agents = tuple(str(agent.get("name")) for _, agent in tables(document, "agents"))
+    for path, schedule in tables(document, "schedules"):
+        times = [key for key in ("at", "cron", "every") if key in schedule]
+        if len(times) != 1:
+            said = f"has {' and '.join(times)}" if times else "says no time"
+            yield source.mistake(path, said, "write one of at, cron or every")
+        yield from _member(source, (*path, "calendar"), schedule.get("calendar"), known.calendars, "calendar")
+        for k, name in enumerate(_texts(schedule.get("agents"))):
+            yield from _member(source, (*path, "agents", k), name, agents, "agent")
+
+
+def _universe(document: Mapping[str, Any], known: Known, source: Source) -> Iterator[Mistake]:
+    universe = _table(document, "universe")
+    symbols = _texts(universe.get("symbols"))
+    yield from _member(source, ("universe", "calendar"), universe.get("calendar"), known.calendars, "calendar")
+    if not symbols:
+        return
+    if universe.get("benchmark"):
+        yield from _member(source, ("universe", "benchmark"), universe["benchmark"], symbols, "symbol")
+    seen: Counter[Any] = Counter()
+    for path, instrument in tables(document, "universe", "instruments"):
+        name = instrument.get("symbol")
+        yield from _member(source, (*path, "symbol"), name, symbols, "symbol")
+        yield from _member(source, (*path, "calendar"), instrument.get("calendar"), known.calendars, "calendar")
+        if isinstance(name, str) and seen[name]:
+            yield source.mistake((*path, "symbol"), f'= "{name}" has a table already', "keep one")
+        seen[name] += 1
+    limits: list[tuple[Path, Any]] = [(("risk",), document.get("risk"))]
+    limits += [((*path, "limits"), agent.get("limits")) for path, agent in tables(document, "agents")]
+    for path, table in limits:  # a restricted symbol misspelled would be a limit that does not hold
+        if isinstance(table, Mapping):
+            for k, name in enumerate(_texts(table.get("restricted"))):
+                yield from _member(source, (*path, "restricted", k), name, symbols, "symbol")
+
+
+def _feed(document: Mapping[str, Any], known: Known, source: Source) -> Iterator[Mistake]:
+    feed = _table(document, "feed")
+    replay = feed.get("kind", "replay") == "replay"
+    if replay and not feed.get("path"):
+        yield source.mistake(("feed", "path"), "is missing", 'a replay reads a file, path = "bars.parquet"')
+    if replay and feed.get("fallback"):
+        yield source.mistake(("feed", "fallback"), "is for live feeds", "remove it: a file does not fail over")
+    if "replay" in _texts(feed.get("fallback")) and not replay:
+        yield source.mistake(("feed", "fallback"), "falls back to recorded prices", "name live feeds only")
+    start, end = feed.get("start"), feed.get("end")
+    if type(start) is type(end) and start is not None and not isinstance(start, str):
+        try:
+            early = end < start
+        except TypeError:
+            return
+        if early:
+            yield source.mistake(("feed", "end"), f"= {shown(end)} is before start = {shown(start)}")
+
+
+def _profiles(document: Mapping[str, Any], known: Known, source: Source) -> Iterator[Mistake]:
+    quantd, broker, feed = (_table(document, name) for name in ("quantd", "broker", "feed"))
+    mode, venue = quantd.get("mode", "paper"), broker.get("kind", "paper")
+    chosen: list[tuple[Path, Any]] = [(("risk", "profile"), _table(document, "risk").get("profile"))]
+    chosen += [((*path, "profile"), agent.get("profile")) for path, agent in tables(document, "agents")]
+    for path, profile in chosen:
+        yield from _member(source, path, profile, known.profiles, "profile")
+        if profile == "research" and (mode == "live" or venue != "paper"):
+            yield source.mistake(path, '= "research" has no portfolio limits', "it is for the paper broker only")
+    if mode == "live" and venue == "paper":
+        yield source.mistake(
+            ("quantd", "mode"), '= "live" with [broker] kind = "paper"', "name the broker to trade with"
+        )
+    if mode in ("live", "shadow") and feed.get("kind", "replay") == "replay":
+        yield source.mistake(("quantd", "mode"), f'= "{mode}" with [feed] kind = "replay"', "name a live feed")
+    if mode == "shadow" and venue != "paper":
+        yield source.mistake(("quantd", "mode"), '= "shadow" trades on paper', 'write [broker] kind = "paper"')
+
+
+def _bus(document: Mapping[str, Any], known: Known, source: Source) -> Iterator[Mistake]:
+    bus = _table(document, "bus")
+    if bus.get("kind", "embedded") == "mqtt":
+        if not bus.get("url"):
+            yield source.mistake(("bus", "url"), "is missing", 'write url = "mqtt://host:1883"')
+        return
+    for key in ("url", "username", "tls"):
+        if bus.get(key):
+            yield source.mistake(("bus", key), 'is read only with kind = "mqtt"', 'write kind = "mqtt" or remove it')

@@ -1,0 +1,228 @@
+"""The parsed configuration: frozen values, and where each of them was written."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from hashlib import blake2b
+from json import dumps
+from pathlib import Path as FilePath
+from typing import Any
+
+from daemon.config.keys import keys_of, pattern_of
+from daemon.config.limits import LOOSER_WHEN_HIGHER, LOOSER_WHEN_LOWER, Risk
+from daemon.config.mistakes import Mistake, Source, shown
+from daemon.config.scan import Path
+from daemon.config.schema import (
+    Agent,
+    Alerts,
+    Api,
+    Broker,
+    Bus,
+    Document,
+    Feed,
+    Log,
+    Quantd,
+    Schedule,
+    Store,
+    UniverseTable,
+)
+from daemon.config.section import Section
+from trading.instruments import Instrument, Universe
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Every value of one configuration, with its defaults, and its places."""
+
+    document: Document
+    source: Source
+
+    @property
+    def quantd(self) -> Quantd:
+        return self.document.quantd
+
+    @property
+    def feed(self) -> Feed:
+        return self.document.feed
+
+    @property
+    def broker(self) -> Broker:
+        return self.document.broker
+
+    @property
+    def risk(self) -> Risk:
+        return self.document.risk
+
+    @property
+    def agents(self) -> tuple[Agent, ...]:
+        return self.document.agents
+
+    @property
+    def schedules(self) -> tuple[Schedule, ...]:
+        return self.document.schedules
+
+    @property
+    def bus(self) -> Bus:
+        return self.document.bus
+
+    @property
+    def store(self) -> Store:
+        return self.document.store
+
+    @property
+    def api(self) -> Api:
+        return self.document.api
+
+    @property
+    def alerts(self) -> Alerts:
+        return self.document.alerts
+
+    @property
+    def log(self) -> Log:
+        return self.document.log
+
+    @property
+    def universe(self) -> UniverseTable:
+        return self.document.universe
+
+    def instruments(self) -> Universe:
+        """The universe in the vocabulary of `trading`."""
+        table = self.universe
+        named = {i.symbol: i for i in table.instruments}
+        columns = []
+        for symbol in table.symbols:
+            known = named.get(symbol)
+            columns.append(
+                Instrument(symbol, calendar=table.calendar, currency=table.currency)
+                if known is None
+                else Instrument(
+                    symbol,
+                    lot_nano=known.lot_nano,
+                    tick_nano=known.tick_nano,
+                    calendar=known.calendar or table.calendar,
+                    sector=known.sector,
+                    currency=table.currency,
+                )
+            )
+        return Universe(tuple(columns), currency=table.currency, calendar=table.calendar, benchmark=table.benchmark)
+
+    def at(self, name: str) -> FilePath:
+        """A file named in the configuration; relative names start at the folder of config.toml."""
+        return self.source.folder / name
+
+    def missing_files(self) -> list[Mistake]:
+        """Files that the configuration names and that are not there."""
+        named: list[tuple[Path, str]] = [(("feed", "path"), self.feed.path), (("feed", "actions"), self.feed.actions)]
+        for k, agent in enumerate(self.agents):
+            if "/" in agent.policy or ":" in agent.policy:
+                named.append((("agents", k, "policy"), agent.policy.partition(":")[0]))
+        if self.api.tls is not None:
+            named += [
+                (("api", "tls", "certificate"), self.api.tls.certificate),
+                (("api", "tls", "key"), self.api.tls.key),
+            ]
+        return [
+            self.source.mistake(path, f"= {shown(name)}: there is no such file", f"looked in {self.at(name).parent}")
+            for path, name in named
+            if name and not self.at(name).exists()
+        ]
+
+
+def flat(config: Config) -> dict[Path, Any]:
+    """Every key's value by its path; tables of lists by index, `params` whole."""
+    return dict(_flat(config.document, ()))
+
+
+def _flat(section: Section, above: Path) -> Iterator[tuple[Path, Any]]:
+    for name, key in keys_of(type(section)).items():
+        path, value = (*above, name), getattr(section, key.attribute)
+        if key.section is None or value is None:
+            yield path, value
+        elif key.many:
+            yield path, len(value)
+            for k, inner in enumerate(value):
+                yield from _flat(inner, (*path, k))
+        else:
+            yield from _flat(value, path)
+
+
+NOT_TRADING: dict[str, str] = {
+    "quantd.name": "names topics, folders and metrics",
+    "quantd.state": "is a place",
+    "quantd.live": "is a permission; the mode itself counts",
+    "feed.path": "is a place; the feed has a digest of the content",
+    "feed.actions": "is a place; the feed has a digest of the content",
+    "feed.pace": "changes when, not what",
+    "feed.at_end": "changes what happens after the last bar",
+    "bus": "tells others",
+    "store": "is a place",
+    "api": "tells others",
+    "alerts": "tells others",
+    "log": "tells others",
+}
+"""What a digest leaves out, each with the reason why it cannot change a trade."""
+
+
+def digest(config: Config) -> str:
+    """Hex BLAKE2b over everything that changes trading, defaults included."""
+    rows = [(".".join(map(str, path)), _plain(value)) for path, value in flat(config).items() if _trades(path)]
+    text = dumps(sorted(rows), separators=(",", ":"), sort_keys=True, allow_nan=False)
+    return blake2b(text.encode(), digest_size=32).hexdigest()
+
+
+def _trades(path: Path) -> bool:
+    dotted = ".".join(pattern_of(path))
+    return not any(dotted == name or dotted.startswith(f"{name}.") for name in NOT_TRADING)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, tuple):
+        return [_plain(v) for v in value]
+    return value if value is None or isinstance(value, (bool, int, float, str)) else str(value)
+
+
+RELOADABLE: dict[str, str] = {
+    "alerts": "how loudly the daemon speaks",
+    "log": "how much the daemon writes",
+    "feed.pace": "how fast a recorded market is played",
+    "feed.at_end": "is read when the feed ends",
+    "schedules.*.enabled": "a schedule is switched on or off between two ticks",
+    "schedules.*.missed": "is read when a tick was missed",
+    "risk": "limits may be tightened, never loosened, while positions are open",
+    "agents.*.limits": "limits may be tightened, never loosened, while positions are open",
+}
+"""What SIGHUP may change while the daemon runs, each with the reason; everything else needs a restart."""
+
+_ONLY_AT_START = frozenset({"profile", "rearm", "flatten_on", "method", "lookback"})
+"""Keys of limits that have no tighter and looser side."""
+
+
+def reloading(old: Config, new: Config) -> tuple[tuple[str, ...], list[Mistake]]:
+    """(dotted paths that change, mistakes) of going from `old` to `new` without a restart."""
+    before, after = flat(old), flat(new)
+    changed = [path for path in {**before, **after} if before.get(path) != after.get(path)]
+    mistakes = []
+    for path in changed:
+        pattern = ".".join(pattern_of(path))
+        home = next((name for name in RELOADABLE if pattern == name or pattern.startswith(f"{name}.")), None)
+        if home is None or path[-1] in _ONLY_AT_START:
+            mistakes.append(new.source.mistake(path, "cannot change while the daemon runs", "restart it"))
+        elif "limits" in RELOADABLE[home] and _looser(path, before.get(path), after.get(path)):
+            text = f"= {shown(after.get(path))} is looser than {shown(before.get(path))}"
+            mistakes.append(new.source.mistake(path, text, "a reload may only tighten; restart to loosen"))
+    return tuple(".".join(map(str, path)) for path in changed), mistakes
+
+
+def _looser(path: Path, before: Any, after: Any) -> bool:
+    """Whether a limit at `path` is weaker after; one that is taken away is, one that is added is not."""
+    name = path[-1]
+    if before is None or after is None:
+        return after is None
+    if name in LOOSER_WHEN_HIGHER:
+        return bool(after > before)
+    if name in LOOSER_WHEN_LOWER:
+        return bool(after < before)
+    if name == "restricted":
+        return not set(before) <= set(after)
+    return True

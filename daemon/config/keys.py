@@ -1,0 +1,80 @@
+"""Every key of the configuration, found by walking the schema: for nearest names, overrides and digests."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from daemon.config.schema import Document
+from daemon.config.section import Section
+from daemon.config.values import Written
+
+Pattern = tuple[str, ...]
+"""A path with `*` for an index or a free name: ("agents", "*", "capital")."""
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One key: its attribute, whether its value is text, a list, or free (`params`)."""
+
+    attribute: str
+    section: type[Section] | None = None
+    text: bool = False
+    many: bool = False
+    choices: tuple[str, ...] = ()
+
+
+@cache
+def keys_of(section: type[Section]) -> dict[str, Key]:
+    """The keys of one table, by the names of the file."""
+    return {f.alias or name: _key(name, f.annotation, f.metadata) for name, f in section.model_fields.items()}
+
+
+@cache
+def all_keys() -> dict[Pattern, Key]:
+    """Every key of the file, tables included, by pattern."""
+    return dict(_walk(Document, ()))
+
+
+def pattern_of(path: tuple[str | int, ...]) -> Pattern:
+    """The pattern a path follows; what is inside `params` is `*`."""
+    out = tuple("*" if isinstance(part, int) else part for part in path)
+    return (*out[:3], *("*" for _ in out[3:])) if out[:3] == ("agents", "*", "params") else out
+
+
+def _walk(section: type[Section], above: Pattern) -> Iterator[tuple[Pattern, Key]]:
+    for name, key in keys_of(section).items():
+        path = (*above, name)
+        yield path, key
+        if key.section is not None:
+            yield from _walk(key.section, (*path, "*") if key.many else path)
+
+
+def _key(attribute: str, annotation: Any, metadata: list[Any]) -> Key:
+    annotation, more = _bare(annotation)
+    marks = [*metadata, *more]
+    many = get_origin(annotation) is tuple
+    if many:
+        annotation, _ = _bare(get_args(annotation)[0])
+    section = annotation if isinstance(annotation, type) and issubclass(annotation, Section) else None
+    choices = tuple(map(str, get_args(annotation))) if get_origin(annotation) is Literal else ()
+    text = not many and (annotation is str or bool(choices) or any(isinstance(m, Written) for m in marks))
+    return Key(attribute, section, text, many, choices)
+
+
+def _bare(annotation: Any) -> tuple[Any, list[Any]]:
+    """An annotation without Optional and Annotated, and what Annotated carried."""
+    marks: list[Any] = []
+    while True:
+        origin = get_origin(annotation)
+        if origin is Annotated:
+            annotation, *more = get_args(annotation)
+            marks += more
+        elif origin in (Union, UnionType):
+            rest = [a for a in get_args(annotation) if a is not NoneType]
+            if len(rest) != 1:
+                return annotation, marks
+            annotation = rest[0]
+        else:
+            return annotation, marks

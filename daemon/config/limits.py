@@ -1,0 +1,103 @@
+"""The keys of `[risk]` and of an agent's `limits`, with the bounds within which a value is believable.
+
+A key that is not given is None here: the profile, and what is always on, are `risk.limits`' business.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from daemon.config.section import Section
+from daemon.config.values import Collar, Fraction, Money, Multiple, Share, Written, bounds, checked, duration, wrong
+
+Confidence = Annotated[float, bounds(0.5, 0.999, percent=True)]
+Lookback = Annotated[int, bounds(20, 5_000)]
+
+
+class Tail(Section):
+    """VaR or CVaR: a loss, as a fraction of equity, over `horizon` samples."""
+
+    limit: Share
+    method: Literal["historical", "parametric"] = "historical"
+    confidence: Confidence = 0.95
+    horizon: Annotated[int, bounds(1, 60)] = 1
+    lookback: Lookback = 252
+
+
+class Correlation(Section):
+    """Pairs correlated above `threshold` may weigh `joint_weight` together, where each weighs `min_weight` or more."""
+
+    joint_weight: Share
+    threshold: Annotated[float, bounds(0, 1, above=True, percent=True)] = 0.7
+    min_weight: Fraction = 0.0
+    lookback: Lookback = 252
+    strict: bool = False
+
+
+class Limits(Section):
+    """Limits that the house and each agent may have, as fractions of their own equity."""
+
+    collar: Collar | None = None
+    reduce_collar: Collar | None = None
+    flatten_collar: Collar | None = None
+    max_price_age_ns: Annotated[int, duration("1s", "14d"), Written()] | None = Field(
+        default=None, alias="max_price_age"
+    )
+    in_flight: Fraction | None = None
+    max_cash_debit: Fraction | None = None
+    cash_reserve: Fraction | None = None
+    min_history: Annotated[int, bounds(20, 5_000)] | None = None
+    max_position_weight: Share | None = None
+    max_gross_exposure: Multiple | None = None
+    max_net_exposure: Multiple | None = None
+    max_order_notional_micro: Money | None = Field(default=None, alias="max_order_notional")
+    max_share_of_volume: Share | None = None
+    allow_short: bool | None = None
+    restricted: tuple[str, ...] | None = None
+    max_sector_weight: Share | None = None
+    max_concentration: Share | None = None
+    max_turnover: Annotated[float, bounds(0, 4, above=True, percent=True)] | None = None
+    max_volatility: Annotated[float, bounds(0, 2, above=True, percent=True)] | None = None
+    var: Tail | None = None
+    cvar: Tail | None = None
+    correlation: Correlation | None = None
+    max_drawdown: Share | None = None
+    max_daily_loss: Share | None = None
+    max_weekly_loss: Share | None = None
+    max_open_orders: Annotated[int, bounds(1, 100_000)] | None = None
+
+    def given(self) -> dict[str, Any]:
+        """What the file says, by the names of the file and in the units of the fields; tables as dicts."""
+        return {
+            field.alias or name: value.model_dump() if isinstance(value, Section) else value
+            for name, field in type(self).model_fields.items()
+            if (value := getattr(self, name)) is not None
+        }
+
+
+def _rearm(value: str) -> None:
+    if value != "never" and not (value.isascii() and value.isdigit() and 1 <= int(value) <= 100_000):
+        wrong("is not valid", 'it is "never" or a number of samples, "21"')
+
+
+class Risk(Limits):
+    """The house: limits, and what only the house decides."""
+
+    profile: str | None = None
+    follow_ups: Annotated[int, bounds(0, 100)] | None = None
+    rearm: Annotated[str, checked(_rearm)] | None = None
+    flatten_on: tuple[Literal["drawdown", "daily_loss", "weekly_loss"], ...] | None = None
+
+
+LOOSER_WHEN_HIGHER = frozenset(
+    {
+        "collar", "reduce_collar", "flatten_collar", "max_price_age", "in_flight", "max_cash_debit", "follow_ups",
+        "max_position_weight", "max_gross_exposure", "max_net_exposure", "max_order_notional", "max_share_of_volume",
+        "allow_short", "max_sector_weight", "max_concentration", "max_turnover", "max_volatility", "max_drawdown",
+        "max_daily_loss", "max_weekly_loss", "max_open_orders", "limit", "joint_weight", "threshold", "min_weight",
+    }
+)  # fmt: skip
+"""Keys whose value may only fall while positions are open."""
+
+LOOSER_WHEN_LOWER = frozenset({"cash_reserve", "min_history", "confidence", "horizon", "strict"})
+"""Keys whose value may only rise while positions are open."""

@@ -1,0 +1,149 @@
+"""Overrides: `QUANTD_RISK__MAX_DRAWDOWN=0.2` in the environment and `--set risk.max_drawdown=0.2`.
+
+They are put into the document before it is checked, so that an override is held to the same rules.
+"""
+
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from daemon.config.keys import Key, Pattern, all_keys, pattern_of
+from daemon.config.mistakes import Mistake, nearest
+from daemon.config.scan import Path
+
+PREFIX = "QUANTD_"
+
+SECRETS = {
+    "bus_password": "password of the MQTT broker",
+    "store_password": "password of the database",
+    "broker_key": "key id of the broker's account",
+    "broker_secret": "secret of the broker's account",
+    "api_token": "token that may change the daemon's state",
+}
+"""Secrets: files of these names in the systemd credentials directory, or QUANTD_<NAME> in the environment."""
+
+NOT_KEYS = frozenset(
+    {"QUANTD_CONFIG", "QUANTD_STATE", "QUANTD_REQUIRE_SERVICES", *(PREFIX + name.upper() for name in SECRETS)}
+)
+"""Variables with our prefix that are no keys of config.toml."""
+
+
+def apply(
+    document: dict[str, Any], environ: Mapping[str, str], sets: Iterable[str]
+) -> tuple[dict[Path, str], list[Mistake]]:
+    """Put overrides into `document`, --set after the environment; (path -> what was typed, mistakes)."""
+    places: dict[Path, str] = {}
+    mistakes: list[Mistake] = []
+    for variable in sorted(environ):
+        if variable.startswith(PREFIX) and variable not in NOT_KEYS:
+            parts = variable.removeprefix(PREFIX).lower().split("__")
+            mistakes += _put(document, places, variable, parts, environ[variable])
+    for text in sets:
+        key, equals, value = text.partition("=")
+        place = f"--set {key.strip()}"
+        if not equals:
+            mistakes.append(Mistake(place, 0, "", "has no value", "write --set KEY=VALUE"))
+            continue
+        mistakes += _put(document, places, place, key.strip().split("."), value.strip())
+    return places, mistakes
+
+
+def variable_of(pattern: Pattern) -> str:
+    """The environment variable of a key."""
+    return PREFIX + "__".join(pattern).upper().replace("-", "_")
+
+
+def _put(document: dict[str, Any], places: dict[Path, str], place: str, parts: list[str], raw: str) -> list[Mistake]:
+    if len(parts) < 2 or (parts[0],) not in all_keys():
+        return [Mistake(place, 0, "", "is not a key of quantd", _nearest_key(place, parts))]
+    table: Any = document
+    path: Path = ()
+    for part in parts[:-1]:
+        key = all_keys().get(pattern_of((*path, part)))
+        path = (*path, part)
+        table = table.setdefault(part, [] if key is not None and key.many else {})
+        if isinstance(table, dict):
+            continue
+        return _put_in_list(document, places, place, path, parts, raw)
+    return _assign(table, places, place, (*path, parts[-1]), raw)
+
+
+def _put_in_list(
+    document: dict[str, Any], places: dict[Path, str], place: str, path: Path, parts: list[str], raw: str
+) -> list[Mistake]:
+    """The rest of an override that goes through a list of tables, by index or by name."""
+    table: Any = document
+    for part in path:
+        table = table[part]
+    chosen, rest = parts[len(path)], parts[len(path) + 1 :]
+    names = (
+        [_slug(t.get("name", t.get("symbol", ""))) if isinstance(t, dict) else "" for t in table]
+        if isinstance(table, list)
+        else []
+    )
+    if chosen.isdigit() and int(chosen) < len(names):
+        index = int(chosen)
+    elif _slug(chosen) in names:
+        index = names.index(_slug(chosen))
+    else:
+        near = nearest(_slug(chosen), names)
+        here = f"it is one of {', '.join(n for n in names if n)}" if any(names) else "there are none"
+        return [
+            Mistake(
+                place,
+                0,
+                "",
+                f"names no entry of [[{'.'.join(map(str, path))}]]",
+                f"Did you mean {near}?" if near else here,
+            )
+        ]
+    if not rest:
+        return [Mistake(place, 0, "", "names a whole table", "name one key of it")]
+    inner: dict[str, Any] = table[index]
+    at: Path = (*path, index)
+    for part in rest[:-1]:
+        at = (*at, part)
+        step = inner.setdefault(part, {})
+        if not isinstance(step, dict):
+            return [Mistake(place, 0, "", f"goes through {part}, which is not a table")]
+        inner = step
+    return _assign(inner, places, place, (*at, rest[-1]), raw)
+
+
+def _assign(table: dict[str, Any], places: dict[Path, str], place: str, path: Path, raw: str) -> list[Mistake]:
+    key = all_keys().get(pattern_of(path))
+    if key is not None and key.section is not None and not raw.startswith(("{", "[")):
+        return [Mistake(place, 0, "", "names a whole table", "name one key of it")]
+    table[str(path[-1])] = _read(key, raw)
+    places[path] = place
+    return []
+
+
+def _read(key: Key | None, raw: str) -> Any:
+    """An override's text as the value it means: bare text where the key holds text, else TOML."""
+    value: Any = raw
+    if "\n" not in raw:
+        try:
+            value = tomllib.loads(f"value = {raw}")["value"]
+        except tomllib.TOMLDecodeError:
+            value = raw
+    if key is not None and key.text:
+        return value if isinstance(value, str) else raw
+    if key is not None and key.many and isinstance(value, str):
+        return [part.strip() for part in value.split(",") if part.strip()]
+    return value
+
+
+def _slug(name: object) -> str:
+    return re.sub(r"[^a-z0-9]+", "_", str(name).lower()).strip("_")
+
+
+def _nearest_key(place: str, parts: list[str]) -> str:
+    """The override that was probably meant, spelled as it was typed."""
+    patterns = [p for p, key in all_keys().items() if key.section is None]
+    if place.startswith(PREFIX):
+        found = nearest(place.lower(), [variable_of(p).lower() for p in patterns] + [n.lower() for n in NOT_KEYS])
+        return f"Did you mean {found.upper()}?" if found else "variables are spelled QUANTD_SECTION__KEY"
+    found = nearest(".".join(parts), [".".join(p) for p in patterns])
+    return f"Did you mean {found}?" if found else "keys are spelled section.key"

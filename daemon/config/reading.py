@@ -1,0 +1,107 @@
+"""From text to a Config, or to every mistake in it."""
+
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path as FilePath
+from typing import Any
+
+from pydantic import ValidationError
+
+from daemon.config.checks import Known, check, tables
+from daemon.config.config import Config
+from daemon.config.mistakes import ConfigError, Mistake, Source
+from daemon.config.overrides import apply
+from daemon.config.scan import positions
+from daemon.config.schema import Document
+from daemon.config.translate import mistake_of
+
+_AT = re.compile(r"^(.*) \(at (?:line (\d+), column \d+|end of document)\)$", re.DOTALL)
+
+
+def load(
+    path: FilePath | str, known: Known, *, environ: Mapping[str, str] | None = None, sets: Iterable[str] = ()
+) -> Config:
+    """The configuration in a file, with overrides of `environ` and then of `sets`; raises ConfigError."""
+    file = FilePath(path)
+    try:
+        text = file.read_bytes().decode()
+    except OSError as error:
+        reason = (error.strerror or "cannot be read").lower()
+        raise ConfigError([Mistake(str(path), 0, "", f"{reason}", "`quantd init` writes one")]) from None
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise ConfigError([Mistake(str(path), line, "", "is not UTF-8 text")]) from None
+    return read(text, known, file=str(path), folder=file.parent, environ=environ or {}, sets=sets)
+
+
+def read(
+    text: str,
+    known: Known,
+    *,
+    file: str = "config.toml",
+    folder: FilePath = FilePath(),
+    environ: Mapping[str, str] | None = None,
+    sets: Iterable[str] = (),
+) -> Config:
+    """The configuration in a text; raises ConfigError with all its mistakes."""
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError([_broken(str(error), text, file)]) from None
+    except RecursionError:
+        raise ConfigError([Mistake(file, 0, "", "is nested too deeply")]) from None
+    overrides, mistakes = apply(document, environ or {}, sets)
+    lines = positions(text)
+    mistakes += _expand_symbols(document, Source(file, folder, lines, overrides))
+    frozen = _freeze(document)
+    names = {
+        path: table["name"]
+        for section in ("agents", "schedules")
+        for path, table in tables(frozen, section)
+        if isinstance(table.get("name"), str)
+    }
+    source = Source(file, folder, lines, overrides, names)
+    parsed: Document | None = None
+    try:
+        parsed = Document.model_validate(frozen)
+    except ValidationError as error:
+        mistakes += [mistake_of(e, source) for e in error.errors(include_url=False)]
+    mistakes += check(frozen, known, source)
+    if mistakes or parsed is None:
+        raise ConfigError(mistakes)
+    return Config(parsed, source)
+
+
+def _broken(message: str, text: str, file: str) -> Mistake:
+    found = _AT.match(message)
+    reason, line = (found[1], int(found[2] or text.count("\n") + 1)) if found else (message, 0)
+    remedy = (
+        "A quote or a bracket may be missing here or above" if "Unterminated" in reason or "Illegal" in reason else ""
+    )
+    return Mistake(file, line, "", f"is not TOML: {reason[:1].lower()}{reason[1:]}", remedy)
+
+
+def _freeze(value: Any) -> Any:
+    """Lists become tuples, so that strict types take them and nothing can change them later."""
+    if isinstance(value, dict):
+        return {key: _freeze(inner) for key, inner in value.items()}
+    return tuple(map(_freeze, value)) if isinstance(value, list) else value
+
+
+def _expand_symbols(document: dict[str, Any], source: Source) -> list[Mistake]:
+    """`symbols` may name a file: one symbol a line, `#` begins a comment."""
+    universe = document.get("universe")
+    if not isinstance(universe, dict) or not isinstance(universe.get("symbols"), str):
+        return []
+    name = universe["symbols"]
+    try:
+        rows = (source.folder / name).read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError):
+        universe["symbols"] = ["SPY"]  # one mistake about the file, none about what it would have held
+        text = f'= "{name}": there is no such file of symbols'
+        return [
+            source.mistake(("universe", "symbols"), text, 'write a list, ["SPY"], or a file with one symbol a line')
+        ]
+    universe["symbols"] = [row for line in rows if (row := line.partition("#")[0].strip())]
+    return []

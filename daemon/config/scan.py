@@ -1,0 +1,137 @@
+"""Where each key of a TOML text stands: dotted path -> line.
+
+`tomllib` reads the values and forgets the places. This scanner reads only the places, of a text that
+`tomllib` has accepted already: it is no validator.
+"""
+
+import re
+import tomllib
+from bisect import bisect_right
+from collections.abc import Callable
+
+Path = tuple[str | int, ...]
+"""Keys and array indices from the root: ("agents", 0, "limits", "var")."""
+
+_BLANK = re.compile(r"[ \t]*")
+_GAP = re.compile(r"(?:[ \t\r\n]|#[^\n]*)*")
+_BARE = re.compile(r"[A-Za-z0-9_-]+")
+_STRING = re.compile(
+    r'"""(?:[^\\"]|\\.|"{1,2}(?!"))*"""(?:"{0,2})'
+    r"|'''(?:[^']|'{1,2}(?!'))*'''(?:'{0,2})"
+    r'|"(?:[^\\"\n]|\\.)*"'
+    r"|'[^'\n]*'",
+    re.DOTALL,
+)
+_SCALAR = re.compile(r"\d{4}-\d\d-\d\d \d\d:[^\s,\]}#]*|[^\s,\]}#]+")  # a date and its time may have a space between
+
+
+def positions(source: str) -> dict[Path, int]:
+    """Line (from 1) of every key, table and array element of a valid TOML text; of a repeated table, its first."""
+    scanner = _Scanner(source)
+    scanner.document()
+    return scanner.lines
+
+
+class _Scanner:
+    __slots__ = ("at", "elements", "lines", "source", "starts")
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+        self.at = 0
+        self.lines: dict[Path, int] = {}
+        self.starts = [0, *(m.end() for m in re.finditer("\n", source))]
+        self.elements: dict[Path, int] = {}  # tables seen so far of each [[array of tables]]
+
+    def document(self) -> None:
+        table: Path = ()
+        while self._skip(_GAP) < len(self.source):
+            if self.source.startswith("[[", self.at):
+                table = self._header(2)
+            elif self.source[self.at] == "[":
+                table = self._header(1)
+            else:
+                self._pair(table)
+
+    def _skip(self, what: re.Pattern[str]) -> int:
+        found = what.match(self.source, self.at)
+        if found is not None:
+            self.at = found.end()
+        return self.at
+
+    def _take(self, what: re.Pattern[str]) -> str:
+        start = self.at
+        if self._skip(what) == start:
+            raise ValueError(f"not TOML at offset {start}")
+        return self.source[start : self.at]
+
+    def _mark(self, path: Path, offset: int) -> None:
+        self.lines.setdefault(path, bisect_right(self.starts, offset))
+
+    def _header(self, brackets: int) -> Path:
+        offset = self.at
+        self.at += brackets
+        *parents, last = self._key()
+        self.at += brackets
+        path: Path = ()
+        for part in parents:
+            path = self._enter((*path, part), offset)
+        if brackets == 1:
+            return self._enter((*path, last), offset)
+        path = (*path, last)
+        self._mark(path, offset)
+        self.elements[path] = self.elements.get(path, 0) + 1
+        return self._enter(path, offset)
+
+    def _enter(self, path: Path, offset: int) -> Path:
+        """The table at `path`: of an array of tables, its latest element."""
+        self._mark(path, offset)
+        if path in self.elements:
+            path = (*path, self.elements[path] - 1)
+            self._mark(path, offset)
+        return path
+
+    def _key(self) -> list[str]:
+        parts = []
+        while True:
+            self._skip(_BLANK)
+            quoted = self.source[self.at] in "\"'"
+            text = self._take(_STRING if quoted else _BARE)
+            parts.append(tomllib.loads(f"key = {text}")["key"] if quoted else text)
+            self._skip(_BLANK)
+            if self.source[self.at] != ".":
+                return parts
+            self.at += 1
+
+    def _pair(self, table: Path) -> None:
+        offset, path = self.at, table
+        for part in self._key():
+            path = (*path, part)
+            self._mark(path, offset)
+        self.at += 1  # the equals sign
+        self._skip(_BLANK)
+        self._value(path)
+
+    def _value(self, path: Path) -> None:
+        match self.source[self.at]:
+            case "[":
+                self._sequence("]", lambda k: self._element((*path, k)))
+            case "{":
+                self._sequence("}", lambda _: self._pair(path))
+            case '"' | "'":
+                self._take(_STRING)
+            case _:
+                self._take(_SCALAR)
+
+    def _element(self, path: Path) -> None:
+        self._mark(path, self.at)
+        self._value(path)
+
+    def _sequence(self, end: str, item: Callable[[int], None]) -> None:
+        self.at += 1
+        count = 0
+        while self._skip(_GAP) < len(self.source) and self.source[self.at] != end:
+            item(count)
+            count += 1
+            if self.source[self._skip(_GAP)] == ",":
+                self.at += 1
+        self.at += 1

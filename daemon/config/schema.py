@@ -1,0 +1,200 @@
+"""The tables of config.toml, DESIGN section 9: names, types, defaults. What spans tables is in `checks`."""
+
+import datetime as dt
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from daemon.config.limits import Limits, Risk
+from daemon.config.section import Section
+from daemon.config.values import (
+    BasisPoints,
+    Cron,
+    Money,
+    Name,
+    Share,
+    Size,
+    Url,
+    Written,
+    Zone,
+    bounds,
+    duration,
+    pattern,
+    wrong,
+)
+from trading.instruments import NANO
+
+Port = Annotated[int, bounds(0, 65_535)]
+Symbol = Annotated[str, pattern(r"[A-Z0-9][A-Za-z0-9./_=^-]{0,31}", "a ticker: capitals, digits and . / _ = ^ -")]
+
+
+class Quantd(Section):
+    name: Name = "paper"
+    mode: Literal["paper", "live", "shadow"] = "paper"
+    state: str = "state"
+    live: bool = False
+    on_stop: Literal["keep", "cancel"] = "keep"
+
+
+class InstrumentTable(Section):
+    symbol: Symbol
+    lot_nano: Size = Field(default=NANO, alias="lot")
+    tick_nano: Size = Field(default=NANO // 100, alias="tick")
+    calendar: str | None = None
+    sector: str = ""
+
+
+def _symbols(value: tuple[str, ...]) -> tuple[str, ...]:
+    if not value:
+        wrong("is empty", "name at least one symbol")
+    for k, symbol in enumerate(value):
+        if symbol in value[:k]:
+            wrong(f"names {symbol} twice")
+    return value
+
+
+class UniverseTable(Section):
+    symbols: Annotated[tuple[Symbol, ...], AfterValidator(_symbols)]
+    benchmark: str = ""
+    currency: Annotated[str, pattern(r"[A-Z]{3,5}", 'the code of one currency, "USD"')] = "USD"
+    calendar: str = "XNYS"
+    instruments: tuple[InstrumentTable, ...] = ()
+
+
+FeedKind = Literal["replay", "yfinance", "alpaca", "ccxt"]
+
+
+class Feed(Section):
+    kind: FeedKind = "replay"
+    fallback: tuple[FeedKind, ...] = ()
+    path: str = ""
+    actions: str = ""
+    stamps: Literal["close", "open", "session"] = "close"
+    interval_ns: Annotated[int, duration("1s", "1d"), Written()] = Field(default=86_400 * NANO, alias="interval")
+    start: dt.date | None = None
+    end: dt.date | None = None
+    warmup: Annotated[int, bounds(0, 100_000)] = 252
+    pace: Annotated[str, pattern(r"fast|real|[1-9]\d{0,5}(\.\d+)?/s|0\.\d*[1-9]\d*/s", '"fast", "real" or "5/s"')] = (
+        "fast"
+    )
+    at_end: Literal["stop", "wait", "loop"] = "wait"
+    grace_ns: Annotated[int, duration("0s", "1h"), Written()] = Field(default=5 * NANO, alias="grace")
+
+
+class Broker(Section):
+    """Costs and doubts of the simulated venue; one without a key is 0, `participation` without one is no cap."""
+
+    kind: Literal["paper", "alpaca", "ccxt"] = "paper"
+    cash_micro: Money = Field(alias="cash")
+    commission_bp: BasisPoints = 0.0
+    slippage_bp: BasisPoints = 0.0
+    spread_bp: BasisPoints = 0.0
+    impact: Annotated[float, bounds(0, 10)] = 0.0
+    participation: Share | None = None
+    borrow_bp_annual: Annotated[float, bounds(0, 100_000)] = 0.0
+    latency_ns: Annotated[int, duration("0s", "1d"), Written()] = Field(default=0, alias="latency")
+    seed: Annotated[int, bounds(0, 2**53)] = 0
+
+
+Parameter = bool | int | float | str | tuple[Any, ...] | Mapping[str, Any]
+
+
+def _parameters(value: Any) -> Any:
+    if not isinstance(value, Mapping):
+        wrong("is not a table", "write { lookback = 126 }")
+    return MappingProxyType(dict(value))
+
+
+class Agent(Section):
+    name: Name
+    policy: Annotated[str, pattern(r"\S(.*\S)?", "a registered name, an artifact folder or file.py:act")]
+    capital: Share
+    profile: str | None = None
+    shadow: bool = False
+    min_trade: Annotated[float, bounds(0, 0.5, percent=True)] = 0.005
+    params: Annotated[Any, BeforeValidator(_parameters)] = Field(default_factory=lambda: MappingProxyType({}))
+    limits: Limits = Limits()
+
+
+Job = Literal["rebalance", "risk_report", "daily_report", "retrain", "snapshot", "reconcile", "flatten", "reload"]
+
+
+class Schedule(Section):
+    name: Annotated[str, pattern(r"\S(.{0,62}\S)?", "a name of 64 characters at most")]
+    do: Job
+    at: (
+        Annotated[str, pattern(r"(open|close)([+-]\d+(s|m|h))?", '"open", "close", "open+30m" or "close-15m"')] | None
+    ) = None
+    cron: Cron | None = None
+    every_ns: Annotated[int, duration("1s", "30d"), Written()] | None = Field(default=None, alias="every")
+    calendar: str | None = None
+    timezone: Zone | None = None
+    missed: Literal["once", "skip", "alert"] = "once"
+    agents: tuple[str, ...] = ()
+    enabled: bool = True
+
+
+class Bus(Section):
+    kind: Literal["embedded", "mqtt"] = "embedded"
+    port: Port = 1883
+    url: Url = ""
+    username: str = ""
+    tls: bool = False
+    prefix: Annotated[str, pattern(r"[^\s/+#\x00]+(/[^\s/+#\x00]+)*", "a topic without + or #")] = "quantd"
+    commands: bool = False
+
+
+class Store(Section):
+    url: Url = ""
+
+
+class Tls(Section):
+    certificate: str
+    key: str
+
+
+class Api(Section):
+    host: Annotated[str, pattern(r"[A-Za-z0-9.:_-]+", "a name or an address of this machine")] = "127.0.0.1"
+    port: Port = 8000
+    tls: Tls | None = None
+    tokens: str = "token"
+
+
+AlertLevel = Literal["INFO", "WARNING", "CRITICAL"]
+
+
+def _levels(value: tuple[str, ...]) -> tuple[str, ...]:
+    if "CRITICAL" not in value:
+        wrong("leaves CRITICAL out", "it is always sent; add it")
+    return value
+
+
+class Alerts(Section):
+    levels: Annotated[tuple[AlertLevel, ...], AfterValidator(_levels)] = ("INFO", "WARNING", "CRITICAL")
+    per_minute: Annotated[int, bounds(1, 10_000)] = 60
+    quiet_hours: Annotated[str, pattern(r"|([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d", '"22:00-07:00"')] = ""
+    timezone: Zone = "UTC"
+
+
+class Log(Section):
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["console", "json"] = "console"
+
+
+class Document(Section):
+    """The whole file."""
+
+    quantd: Quantd = Quantd()
+    universe: UniverseTable
+    feed: Feed = Feed()
+    broker: Broker
+    risk: Risk = Risk()
+    agents: tuple[Agent, ...]
+    schedules: tuple[Schedule, ...] = ()
+    bus: Bus = Bus()
+    store: Store = Store()
+    api: Api = Api()
+    alerts: Alerts = Alerts()
+    log: Log = Log()

@@ -1,0 +1,18 @@
+"""Secrets: from systemd credentials or the environment, never from config.toml."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from daemon.config.overrides import PREFIX, SECRETS
+
+
+def secret(name: str, environ: Mapping[str, str]) -> str | None:
+    """The secret `name`, one of SECRETS: a systemd credential first, then QUANTD_<NAME>; None when not given."""
+    if name not in SECRETS:
+        raise KeyError(name)
+    folder = environ.get("CREDENTIALS_DIRECTORY")
+    if folder:
+        file = Path(folder) / name
+        if file.is_file():
+            return file.read_text(encoding="utf-8").strip()
+    return environ.get(PREFIX + name.upper()) or None

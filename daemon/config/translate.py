@@ -1,0 +1,96 @@
+"""What pydantic found wrong, in the words of a user of config.toml."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic_core import ErrorDetails
+
+from daemon.config.keys import all_keys, keys_of, pattern_of
+from daemon.config.mistakes import Mistake, Source, nearest, shown, suggestion
+from daemon.config.scan import Path
+from daemon.config.schema import Document
+
+SECRET = re.compile(r"passw(or)?d|passphrase|secret|token|credential|api_?key|private_?key", re.IGNORECASE)
+
+_KINDS = {
+    "float_type": ("is not a number", ""),
+    "int_type": ("is not a whole number", ""),
+    "int_from_float": ("is not a whole number", ""),
+    "bool_type": ("is not true or false", "write true or false without quotes"),
+    "string_type": ("is not text", "put it in quotes"),
+    "tuple_type": ("is not a list", 'write it in brackets, ["..."]'),
+    "model_type": ("is not a table", "write { key = value }"),
+    "model_attributes_type": ("is not a table", "write { key = value }"),
+    "finite_number": ("is not a finite number", ""),
+}
+
+_EXAMPLES = {
+    "cash": 'write cash = "100000.00"',
+    "symbols": 'write symbols = ["SPY"]',
+    "universe": 'write [universe] and below it symbols = ["SPY"]',
+    "broker": 'write [broker] and below it cash = "100000.00"',
+    "agents": "write [[agents]] with name, policy and capital",
+}
+
+
+def mistake_of(error: ErrorDetails, source: Source) -> Mistake:
+    """One of pydantic's errors as a mistake."""
+    path: Path = error["loc"]
+    kind, value = error["type"], error["input"]
+    if kind == "extra_forbidden":
+        return unknown_key(path, source)
+    if kind == "missing":
+        return source.mistake(path, "is missing", _EXAMPLES.get(str(path[-1]), ""))
+    if kind == "tuple_type" and isinstance(value, Mapping):
+        return source.mistake(path, "is written as one table", f"write [[{path[-1]}]]")
+    if kind == "wrong":
+        text, remedy = error["ctx"]["text"], error["ctx"]["remedy"]
+    elif kind == "literal_error":
+        key = all_keys().get(pattern_of(tuple(p for p in path if not _element(path, p))))
+        text, remedy = "is not known", suggestion(value, key.choices if key else ())
+    elif kind.startswith("date"):
+        text, remedy = "is not a date", "write it without quotes, 2019-01-02"
+    else:
+        text, remedy = _KINDS.get(kind, (f"is refused ({error['msg']})", ""))
+        if isinstance(value, str) and kind in ("float_type", "int_type"):
+            remedy = f"write {value} without quotes" if re.fullmatch(r"-?[\d.]+", value) else "write a number"
+    return source.mistake(path, f"= {shown(value)} {text}", remedy)
+
+
+def _element(path: Path, part: str | int) -> bool:
+    """Whether `part` is the index of an element of a list of plain values."""
+    return isinstance(part, int) and path[-1] is part
+
+
+def unknown_key(path: Path, source: Source) -> Mistake:
+    """A key, or a section, that does not exist; a secret where none may stand."""
+    name = str(path[-1])
+    if SECRET.search(name):
+        return source.mistake(
+            path,
+            "looks like a secret, which never stands here",
+            "Give it as a systemd credential or in the environment",
+        )
+    if len(path) == 1:
+        near = nearest(name, [str(k) for k in keys_of(Document)])
+        return source.mistake(path, "is not a section", f"Did you mean [{near}]?" if near else "")
+    section = all_keys()[pattern_of(path[:-1] if not isinstance(path[-2], int) else path[:-2])].section
+    names = list(keys_of(section)) if section else []
+    near = nearest(name, names)
+    if near:
+        return source.mistake(path, "is not a key", f"Did you mean {near}?")
+    homes = [".".join(p[:-1]).replace(".*", "") for p in all_keys() if p[-1] == name]
+    if homes:
+        return source.mistake(path, "is not a key here", f"it belongs in [{homes[0]}]")
+    return source.mistake(path, "is not a key", f"the keys are {', '.join(names)}" if len(names) <= 12 else "")
+
+
+def secrets_in(value: Any, path: Path, source: Source) -> list[Mistake]:
+    """Secret-like names inside a free table such as `params`."""
+    found = []
+    if isinstance(value, Mapping):
+        for name, inner in value.items():
+            here = (*path, str(name))
+            found += [unknown_key(here, source)] if SECRET.search(str(name)) else secrets_in(inner, here, source)
+    return found

@@ -1,0 +1,182 @@
+"""The kinds of values that a configuration holds, each parsed exactly and kept within sane bounds."""
+
+import re
+from collections.abc import Callable
+from decimal import Decimal, InvalidOperation
+from typing import Annotated, Any, NoReturn
+from zoneinfo import ZoneInfo, available_timezones
+
+from pydantic import AfterValidator, BeforeValidator
+from pydantic_core import PydanticCustomError
+
+from daemon.config.mistakes import nearest
+from trading.instruments import MICRO, NANO
+
+_UNITS_NS = {
+    "ms": 1_000_000,
+    "s": NANO,
+    "m": 60 * NANO,
+    "h": 3_600 * NANO,
+    "d": 86_400 * NANO,
+    "w": 604_800 * NANO,
+}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d|w)")
+_DECIMAL = re.compile(r"-?\d+(\.\d+)?")
+
+
+class Written:
+    """Marks a field whose value is written as text, so that an override of it is not read as a number."""
+
+
+def wrong(text: str, remedy: str = "") -> NoReturn:
+    """Refuse a value: `text` follows `[section] key = value`."""
+    raise PydanticCustomError("wrong", "{text}", {"text": text, "remedy": remedy})
+
+
+def bounds(low: float, high: float, *, above: bool = False, percent: bool = False) -> AfterValidator:
+    """Between `low` and `high`; `above`: not `low` itself; `percent`: 15 is likely to mean 0.15."""
+
+    def check(value: float) -> float:
+        def fits(number: float) -> bool:
+            return low < number <= high if above else low <= number <= high
+
+        if fits(value):
+            return value
+        if value < 0 <= low:
+            wrong("is negative", f"write {-value:g}" if fits(-value) else f"it may be {low:g} to {high:g}")
+        if percent and value > high and fits(value / 100):
+            wrong("is a percentage", f"write {value / 100:g}")
+        at_least = f"above {low:g}" if above else f"at least {low:g}"
+        wrong("is too small" if value <= low else "is too large", f"it must be {at_least} and at most {high:g}")
+
+    return AfterValidator(check)
+
+
+def _decimal(value: Any, unit: int, places: int, what: str) -> int:
+    """A decimal number in text (or a whole one) as an exact integer of 1/`unit`."""
+    if isinstance(value, float):
+        wrong(f"is not exact as a number: {what} is written as text", f'write "{value!r}"')
+    if isinstance(value, bool) or not isinstance(value, (str, int)):
+        wrong(f"is not {what}", 'write it as text, "1000.00"')
+    try:
+        if isinstance(value, str) and not _DECIMAL.fullmatch(value):
+            raise InvalidOperation
+        exact = Decimal(value) * unit
+    except InvalidOperation:
+        wrong(f"is not {what}", 'write digits with a point, "1000.00", and no currency sign or separator')
+    if exact != int(exact):
+        wrong(f"has more than {places} decimal places")
+    if abs(exact) >= 2**62:
+        wrong("is too large")
+    return int(exact)
+
+
+def _money(value: Any) -> int:
+    micro = _decimal(value, MICRO, 6, "an amount of money")
+    if micro <= 0:
+        wrong("is not above 0")
+    return micro
+
+
+def _size(value: Any) -> int:
+    nano = _decimal(value, NANO, 9, "a size")
+    if nano <= 0:
+        wrong("is not above 0")
+    return nano
+
+
+def duration_ns(text: str) -> int:
+    """ "30h" -> nanoseconds; ValueError when it is not a duration."""
+    found = _DURATION.fullmatch(text)
+    if found is None:
+        raise ValueError(text)
+    return int(Decimal(found[1]) * _UNITS_NS[found[2]])
+
+
+def duration(low: str, high: str) -> BeforeValidator:
+    """Text such as "30h" -> int ns, between two durations."""
+
+    def parse(value: Any) -> int:
+        try:
+            ns = duration_ns(value) if isinstance(value, str) else -1
+        except ValueError:
+            ns = -1
+        if ns < 0:
+            wrong("is not a duration", 'write a number and a unit, "30h", with ms, s, m, h, d or w')
+        if not duration_ns(low) <= ns <= duration_ns(high):
+            wrong("is out of bounds", f"it may be {low} to {high}")
+        return ns
+
+    return BeforeValidator(parse)
+
+
+def pattern(regex: str, what: str) -> AfterValidator:
+    """Text that matches `regex` whole; `what` says in words what it has to be."""
+    compiled = re.compile(regex)
+
+    def check(value: str) -> str:
+        if compiled.fullmatch(value) is None:
+            wrong("is not valid", f"it is {what}")
+        return value
+
+    return AfterValidator(check)
+
+
+def checked(check: Callable[[str], None]) -> AfterValidator:
+    """Text that `check` does not refuse."""
+
+    def run(value: str) -> str:
+        check(value)
+        return value
+
+    return AfterValidator(run)
+
+
+def _zone(value: str) -> None:
+    try:
+        ZoneInfo(value)
+    except (KeyError, ValueError, OSError):
+        near = nearest(value, [n.lower() for n in available_timezones()])
+        names = {n.lower(): n for n in available_timezones()}
+        wrong("is not a time zone", f"Did you mean {names[near]}?" if near else 'write a name like "America/New_York"')
+
+
+def _cron(value: str) -> None:
+    fields = value.split()
+    if len(fields) != 5:
+        wrong("is not a cron line", "it has 5 fields: minute, hour, day, month, weekday")
+    if any(c.isdigit() for c in fields[4].split("/")[0]):
+        wrong("numbers its weekdays, which programs count from different days", "write names, mon-fri")
+    from apscheduler.triggers.cron import CronTrigger  # only who writes cron lines pays for its import
+
+    try:
+        CronTrigger.from_crontab(value, timezone="UTC")
+    except ValueError as error:
+        wrong(f"is not a cron line ({error})")
+
+
+def _url(value: str) -> None:
+    authority = value.partition("://")[2].split("/")[0]
+    if "@" in authority and ":" in authority.rpartition("@")[0]:
+        wrong("holds a password", "passwords come from systemd credentials or the environment (README, Secrets)")
+
+
+Fraction = Annotated[float, bounds(0, 1, percent=True)]
+"""0 to 1; zero allowed."""
+Share = Annotated[float, bounds(0, 1, above=True, percent=True)]
+"""Above 0, at most 1."""
+Multiple = Annotated[float, bounds(0, 4, percent=True)]
+"""An exposure as a multiple of equity."""
+Collar = Annotated[float, bounds(0, 0.5, above=True, percent=True)]
+"""How far a worst price may lie from the reference."""
+BasisPoints = Annotated[float, bounds(0, 1_000)]
+Money = Annotated[int, BeforeValidator(_money), Written()]
+"""Text -> int micro-currency."""
+Size = Annotated[int, BeforeValidator(_size), Written()]
+"""Text or a whole number -> int nano-units."""
+Zone = Annotated[str, checked(_zone)]
+Cron = Annotated[str, checked(_cron)]
+Url = Annotated[str, checked(_url)]
+Name = Annotated[
+    str, pattern(r"[a-z][a-z0-9_-]{0,31}", "a small letter, then small letters, digits, _ or -, 32 at most")
+]

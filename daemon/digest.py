@@ -1,0 +1,115 @@
+"""One BLAKE2b over what an account did: fills, equity and orders. The same in a backtest, a paper run, a
+recovered run and a replay of the same bars.
+
+Rows are F(ts, sample, symbol, n, side, lots, price, fee), E(ts, equity, books by name) and O(ts, sample, symbol,
+n, side, lots, limit), by ts, then kind, symbol and n. Instants are hashed one by one, each chained to the one
+before, so that a digest can be put down and taken up again.
+"""
+
+from collections.abc import Sequence
+from hashlib import blake2b
+from typing import Final
+
+import msgspec
+
+from trading.effects import Effect, Filled, Valued
+from trading.instruments import Universe
+from trading.orders import OrderBasket
+
+_encode = msgspec.msgpack.Encoder().encode
+
+FILL: Final = 0
+EQUITY: Final = 1
+ORDER: Final = 2
+
+Row = tuple[object, ...]
+
+
+class Digest:
+    """A fold over effects. Rows of an instant are hashed once no earlier row can come any more."""
+
+    def __init__(self, universe: Universe, books: Sequence[str], interval_ns: int) -> None:
+        self._symbols = universe.symbols
+        order = sorted(range(len(books)), key=lambda k: books[k])
+        self._books = [(books[k], k) for k in order]
+        self._interval_ns = interval_ns
+        self._open: list[tuple[int, int, Filled | OrderBasket | Valued]] = []
+        self._chain = b""
+
+    def add(self, effects: Sequence[Effect]) -> None:
+        """Take the rows of these effects."""
+        for effect in effects:
+            kind = type(effect)
+            if kind is Filled:
+                self._open.append((effect.ts, FILL, effect))  # type: ignore[union-attr,arg-type]
+            elif kind is Valued:
+                self._open.append((effect.ts, EQUITY, effect))  # type: ignore[union-attr,arg-type]
+            elif kind is OrderBasket:
+                self._open.append((effect.ts, ORDER, effect))  # type: ignore[union-attr,arg-type]
+
+    def settle(self, now: int) -> None:
+        """Hash the instants that have ended: a bar known after `now` opened at the earliest an interval before it."""
+        if self._open and (len(self._open) > 512 or now == 0):
+            self._hash(now - self._interval_ns if now else None)
+
+    def _hash(self, before: int | None) -> None:
+        rows = sorted(self._open, key=lambda r: r[:2])
+        self._open = []
+        instant: list[Row] = []
+        at = rows[0][0]
+        for ts, kind, effect in rows:
+            if before is not None and ts >= before:
+                self._open.append((ts, kind, effect))
+                continue
+            if ts != at:
+                self._close(instant)
+                instant, at = [], ts
+            instant.extend(self._rows(effect))
+        self._close(instant)
+
+    def _close(self, rows: list[Row]) -> None:
+        if rows:
+            rows.sort(key=lambda r: (r[0], r[3], r[4], r[2]) if r[0] != EQUITY else (r[0], "", 0, 0))
+            self._chain = blake2b(self._chain + _encode(rows), digest_size=32).digest()
+
+    def _rows(self, effect: Filled | OrderBasket | Valued) -> list[Row]:
+        names = self._symbols
+        match effect:
+            case Filled(sample, n, ts, sym, lots, price, fee, _):
+                return [
+                    (FILL, ts, sample, names[s], n, 1 if k > 0 else -1, abs(k), p, f)
+                    for s, k, p, f in zip(sym, lots, price, fee, strict=True)
+                ]
+            case Valued():
+                books = [(name, effect.books[k]) for name, k in self._books]
+                return [(EQUITY, effect.ts, effect.equity_micro, books)]
+            case OrderBasket():
+                return [
+                    (ORDER, effect.ts, effect.sample, names[s], effect.n, 1 if k > 0 else -1, abs(k), w)
+                    for s, k, w in zip(effect.sym, effect.lots, effect.worst_nano, strict=True)
+                ]
+
+    def freeze(self) -> bytes:
+        """State between two events."""
+        effects = [(ts, kind, _encode(effect)) for ts, kind, effect in self._open]
+        return _encode((self._chain, effects))
+
+    def thaw(self, frozen: bytes) -> None:
+        """Take up again where `freeze` put down."""
+        chain, rows = msgspec.msgpack.decode(frozen, type=tuple[bytes, list[tuple[int, int, bytes]]])
+        kinds: dict[int, type[Filled] | type[Valued] | type[OrderBasket]] = {
+            FILL: Filled,
+            EQUITY: Valued,
+            ORDER: OrderBasket,
+        }
+        self._chain = chain
+        self._open = [(ts, kind, msgspec.msgpack.decode(data, type=kinds[kind])) for ts, kind, data in rows]
+
+    def hexdigest(self) -> str:
+        """The digest of everything so far, all instants taken as ended; the fold can go on."""
+        kept, chain = list(self._open), self._chain
+        if kept:
+            self._hash(None)
+        digest = self._chain.hex()
+        self._open, self._chain = kept, chain
+        return digest

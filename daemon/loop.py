@@ -1,0 +1,151 @@
+"""The shell around the pure core, and the only place of the program that acts.
+
+`Shell` takes one thing at a time, steps it, journals it with its effects and carries the effects out. What it
+produces itself (simulated reports, answers of policies) is stepped before the next thing is taken.
+"""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import msgspec
+from msgspec import Struct
+
+from daemon.digest import Digest
+from daemon.engine import step
+from daemon.state import Rules, State, freeze, thaw
+from daemon.tally import Tally
+from daemon.timeline import Item
+from trading.effects import Ask, Cancel, Effect, Query, Snapshot, Stop
+from trading.events import Action, Decided, Event, Tick
+from trading.market import MarketSlice
+from trading.orders import OrderBasket
+from trading.ports import SimulatedBroker
+
+Answer = Callable[[Ask], Decided]
+
+
+class Log(Protocol):
+    """Where steps are kept, and where recorded answers come from while a record lasts."""
+
+    def answer(self, ask: Ask) -> Decided | None:
+        """The recorded answer to this Ask, or None when the policy must be asked."""
+        ...
+
+    def add(self, event: Event, effects: Sequence[Effect]) -> None:
+        """Keep one step, or compare it with the record."""
+        ...
+
+
+class NoLog:
+    """A backtest without a journal."""
+
+    def answer(self, ask: Ask) -> Decided | None:
+        return None
+
+    def add(self, event: Event, effects: Sequence[Effect]) -> None:
+        return None
+
+
+class Kept(Struct, frozen=True):
+    """A snapshot: the state, the simulated venue, the digest and the counts after everything up to `ts`."""
+
+    ts: int
+    state: bytes
+    broker: bytes
+    digest: bytes
+    tally: Tally
+
+
+class Shell:
+    """Engine, simulated venue, policies and journal of one run."""
+
+    def __init__(
+        self,
+        state: State,
+        broker: SimulatedBroker,
+        answer: Answer,
+        *,
+        interval_ns: int,
+        log: Log | None = None,
+    ) -> None:
+        self.state = state
+        self.broker = broker
+        self.answer = answer
+        self.log: Log = log or NoLog()
+        self.digest = Digest(state.universe, state.ledger.names, interval_ns)
+        self.tally = Tally()
+        self.ts = 0
+        self.stopped = ""
+        self.snapshot_wanted = False
+
+    def take(self, item: Item) -> None:
+        """The next thing of a replayed market: first to the simulated venue, then to the core."""
+        tally = self.tally
+        if type(item) is MarketSlice:
+            for news in self.broker.on_slice(item):
+                self.run(news)
+            ts = item.ts_event
+            tally.slices += 1
+            tally.symbol_bars += len(item.fresh) if item.full else int(item.fresh.sum())
+            self.ts = ts
+            self.digest.settle(ts)
+        elif type(item) is Tick:
+            self.ts = item.ts
+            for news in self.broker.on_time(item.ts):
+                self.run(news)
+        elif type(item) is Action:
+            self.ts = item.ts
+            for news in self.broker.on_action(item):
+                self.run(news)
+        self.run(item)
+
+    def run(self, event: Event) -> None:
+        """Step an event, then everything that follows from it, in order."""
+        queue: deque[Event] = deque((event,))
+        while queue:
+            current = queue.popleft()
+            effects = step(self.state, current)
+            self.log.add(current, effects)
+            if effects:
+                self.digest.add(effects)
+                self.tally.add(effects)
+                for effect in effects:
+                    self._act(effect, queue)
+
+    def _act(self, effect: Effect, queue: deque[Event]) -> None:
+        kind = type(effect)
+        if kind is Ask:
+            queue.append(self.log.answer(effect) or self.answer(effect))  # type: ignore[arg-type]
+        elif kind is OrderBasket:
+            queue.extend(self.broker.submit(effect))  # type: ignore[arg-type]
+        elif kind is Cancel:
+            queue.extend(self.broker.cancel(effect.sample, effect.n, effect.row, effect.ts))  # type: ignore[union-attr]
+        elif kind is Query:
+            queue.extend(self.broker.query(effect.sample, effect.n, effect.row))  # type: ignore[union-attr]
+        elif kind is Snapshot:
+            self.snapshot_wanted = True
+        elif kind is Stop:
+            self.stopped = effect.reason  # type: ignore[union-attr]
+
+    def keep(self) -> bytes:
+        """A snapshot of everything, between two instants of the timeline."""
+        self.snapshot_wanted = False
+        return msgspec.msgpack.encode(
+            Kept(
+                ts=self.ts,
+                state=freeze(self.state),
+                broker=self.broker.freeze(),
+                digest=self.digest.freeze(),
+                tally=self.tally,
+            )
+        )
+
+    def restore(self, rules: Rules, kept: bytes) -> None:
+        """Take up where `keep` put down, under the same rules."""
+        snapshot = msgspec.msgpack.decode(kept, type=Kept)
+        self.state = thaw(rules, snapshot.state)
+        self.broker.thaw(snapshot.broker)
+        self.digest.thaw(snapshot.digest)
+        self.tally = snapshot.tally
+        self.ts = snapshot.ts

@@ -1,0 +1,317 @@
+"""From the answers of a round to one basket: lots, each agent's limits, crossing, the house's limits.
+
+Pure, as all of the engine. A part of `daemon.engine`, apart because it is one idea.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from daemon.state import HOUSE, Cross, FollowUp, Round, State, Working
+from risk.gate import Context, Verdict, basket, context, gate, worst_nano
+from risk.limits import Limits, Reason
+from risk.switch import HALT, REDUCE
+from trading.books import net, share
+from trading.effects import AgentPlan, Cancel, Effect, Planned
+from trading.market import Floats
+from trading.orders import Cause, OrderState, transition
+
+Lots = NDArray[np.int64]
+
+AGAIN: Final = frozenset(
+    {
+        Reason.CASH,
+        Reason.GROSS,
+        Reason.NET,
+        Reason.VAR,
+        Reason.CVAR,
+        Reason.VOLATILITY,
+        Reason.CORRELATION,
+        Reason.SECTOR,
+        Reason.CONCENTRATION,
+    }
+)
+"""What a decision was cut for that its own sales may free: want of cash or of room."""
+
+
+def market_context(state: State) -> Context:
+    """What every gate of this instant shares: values of lots, ages, volumes, the synchronous returns."""
+    size = state.universe.lot_size
+    return context(
+        px=state.marks * size,
+        prices_nano=state.marks_nano,
+        age_ns=state.now - state.mark_ts,
+        volume_lots=state.volume / size,
+        returns=state.history.synchronous.returns,
+        universe=state.universe,
+    )
+
+
+def headroom(weights: Floats, agent: Limits, house: Limits) -> float:
+    """The factor (at most 1) that leaves room for gross and cash when everything fills at its worst price.
+
+    x of equity bought at c above the mark costs x (1 + c)(1 + f); gross is then x (1 + c) over an equity
+    that lost x (c + f (1 + c)).
+    """
+    gross = float(np.abs(weights).sum())
+    long = float(np.maximum(weights, 0.0).sum())
+    c = max(agent.collar, house.collar)
+    f = max(agent.fee_bp, house.fee_bp) / 1e4
+    factor = 1.0
+    for limits in (agent, house):
+        if limits.max_gross_exposure is not None and gross > 0.0:
+            bound = limits.max_gross_exposure * (1.0 + limits.in_flight)
+            factor = min(factor, bound / ((1.0 + c) + bound * (c + f * (1.0 + c))) / gross)
+        if long > 0.0:
+            cash = 1.0 - limits.cash_reserve + limits.max_cash_debit
+            factor = min(factor, cash / ((1.0 + c) * (1.0 + f)) / long)
+    return factor
+
+
+class _Part:
+    """One agent's part of a round while it is planned."""
+
+    __slots__ = ("agent", "asked", "held_back", "scale", "verdict", "weights")
+
+    def __init__(self, agent: int, weights: bytes, scale: float, asked: Floats, verdict: Verdict, held: bool) -> None:
+        self.agent = agent
+        self.weights = weights
+        self.scale = scale
+        self.asked = asked
+        self.verdict = verdict
+        self.held_back = held
+
+
+def target_change(state: State, agent: int, weights: Floats, ctx: Context, flatten: bool) -> tuple[Floats, float]:
+    """float64[N] whole lots to trade, signed, and the headroom's factor.
+
+    Floor of weight x equity / value of a lot, towards zero; never across zero; small changes are not made,
+    except to zero. A symbol without a price or with a stale one keeps its lots.
+    """
+    rules = state.rules.agents[agent]
+    held = state.lots(agent)
+    if flatten:
+        return -held, 1.0
+    equity = state.books_micro[agent] / 1e6
+    scale = headroom(weights, rules.limits, state.rules.house)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        target = np.trunc(weights * (scale * equity) / ctx.px)
+    usable = np.isfinite(target) & (ctx.age_ns <= rules.limits.max_price_age_ns)
+    np.copyto(target, 0.0, where=usable & (target * held < 0.0))
+    change = np.where(usable, target - held, 0.0)
+    small = np.abs(change) * ctx.px < rules.min_trade * equity
+    change[small & (target != 0.0)] = 0.0
+    return change, scale
+
+
+def hold_back(state: State, agent: int, change: Floats) -> tuple[Floats, list[Effect]]:
+    """Set working orders against a new wish: an order that already does what is wished stays; one that
+    does not is cancelled, and until it has ended its symbol is left alone."""
+    effects: list[Effect] = []
+    inflight = np.zeros_like(change)
+    for work in state.working.values():
+        for row, who, lots in work.open_shares():
+            if who == agent:
+                inflight[work.basket.sym[row]] += lots
+    for cross in state.crosses:
+        for who, lots in cross.shares:
+            if who == agent:
+                inflight[cross.symbol] += lots
+    busy = inflight != 0.0
+    differs = busy & (change != inflight)
+    if differs.any():
+        for (sample, n), work in state.working.items():
+            for row, who, _ in work.open_shares():
+                wrong = who == agent and differs[work.basket.sym[row]]
+                if wrong and work.state[row] != OrderState.CANCELLING:
+                    work.state[row] = transition(work.state[row], Cause.CANCEL_ASKED)
+                    effects.append(Cancel(sample, n, row, state.now))
+        state.crosses = [
+            c for c in state.crosses if not (differs[c.symbol] and any(who == agent for who, _ in c.shares))
+        ]
+    return np.where(busy, 0.0, change), effects
+
+
+def plan(
+    state: State, answers: dict[int, bytes], *, sample: int, used: int = 0, flatten: bool = False
+) -> Sequence[Effect]:
+    """The effects of a round's answers (agent -> float64[N] weights as bytes, in agent order).
+
+    `used` counts the follow-ups this is one of. With `flatten` everything held is sold, whatever the switch.
+    """
+    ctx = market_context(state)
+    parts: list[_Part] = []
+    effects: list[Effect] = []
+    house_switch = REDUCE if flatten else state.switch.state
+    for agent in sorted(answers):
+        weights = np.frombuffer(answers[agent])
+        change, scale = target_change(state, agent, weights, ctx, flatten)
+        held = False
+        if state.working or state.crosses:
+            asked = change
+            change, cancels = hold_back(state, agent, change)
+            effects.extend(cancels)
+            held = bool((asked != change).any())
+        if not change.any() and not held:
+            continue
+        mode = REDUCE if flatten else max(state.agents[agent].switch.state, house_switch)
+        verdict = gate(ctx, state.account(agent), change, state.rules.agents[agent].limits, mode)
+        parts.append(_Part(agent, answers[agent], scale, change, verdict, held))
+    if not parts:
+        return effects
+    return [*effects, *_house(state, ctx, parts, sample, used, house_switch, flatten)]
+
+
+def _house(
+    state: State, ctx: Context, parts: list[_Part], sample: int, used: int, switch: int, flatten: bool
+) -> list[Effect]:
+    """Cross what is opposite, put the net before the house's limits, and make the basket."""
+    effects: list[Effect] = []
+    wanted = np.array([p.verdict.lots for p in parts], dtype=np.int64)
+    crossed, surviving = net(wanted) if len(parts) > 1 else (np.zeros_like(wanted), wanted)
+    asked = surviving.sum(axis=0).astype(np.float64)
+    house = state.account(HOUSE)
+    limits = state.rules.house
+    verdict = gate(ctx, house, asked, limits, switch)
+    n = state.orders_at.get(sample, 0) + 1
+    ends = _ends(state)
+    if crossed.any():
+        _cross(state, ctx, parts, crossed, (verdict.reason != Reason.NONE) & (verdict.lots == 0.0), sample, ends)
+    out = basket(verdict, ctx, house, limits, sample=sample, n=n, ts=state.now, end=ends)
+    if out is not None:
+        state.orders_at[sample] = n
+        shares = []
+        for symbol, lots in zip(out.sym, out.lots, strict=True):
+            left = [(p.agent, abs(int(k))) for p, k in zip(parts, surviving[:, symbol], strict=True) if k]
+            shares.append(left if sum(k for _, k in left) == abs(lots) else share(abs(lots), left))
+        state.working[(sample, n)] = Working(
+            basket=out,
+            lots=list(out.lots),
+            worst_nano=list(out.worst_nano),
+            filled=[0] * len(out.sym),
+            state=[int(OrderState.SENT)] * len(out.sym),
+            shares=shares,
+            live=len(out.sym),
+        )
+    effects.append(
+        Planned(
+            sample=sample,
+            n=n if out is not None else 0,
+            ts=state.now,
+            agents=[
+                AgentPlan(
+                    agent=p.agent,
+                    weights=p.weights,
+                    scale=p.scale,
+                    asked=p.asked.astype(np.int64).tobytes(),
+                    allowed=p.verdict.lots.astype(np.int64).tobytes(),
+                    reason=p.verdict.reason.tobytes(),
+                    values=p.verdict.values,
+                )
+                for p in parts
+            ],
+            prices=state.marks.tobytes(),
+            before=house.lots.astype(np.int64).tobytes(),
+            crossed=np.maximum(crossed, 0).sum(axis=0).tobytes(),
+            net=asked.astype(np.int64).tobytes(),
+            allowed=verdict.lots.astype(np.int64).tobytes(),
+            reason=verdict.reason.tobytes(),
+            values_before=verdict.before,
+            values=verdict.values,
+            follow_up=used,
+        )
+    )
+    if not flatten:
+        _follow_up(state, parts, surviving, asked, verdict, sample, used)
+    if out is not None:
+        effects.append(out)
+    return effects
+
+
+def _ends(state: State) -> list[int]:
+    """When a DAY order of each column ends; 0 where orders are good till cancelled."""
+    rules = state.rules
+    if rules.good_till_cancelled:
+        return [0] * state.universe.size
+    per_calendar = [s.day_order_end(state.now, rules.daily) for s in rules.sessions]
+    return [per_calendar[c] for c in rules.calendar]
+
+
+def _cross(
+    state: State,
+    ctx: Context,
+    parts: list[_Part],
+    crossed: Lots,
+    refused: NDArray[np.bool_],
+    sample: int,
+    ends: list[int],
+) -> None:
+    """Keep the crossed lots for the next open, except of symbols the house refused."""
+    symbols = [int(s) for s in np.flatnonzero(crossed.any(axis=0) & ~refused)]
+    limits = state.rules.house
+    flat = np.zeros(state.universe.size)
+    buy, sell = flat.copy(), flat.copy()
+    buy[symbols], sell[symbols] = 1.0, -1.0
+    buy_worst = worst_nano(ctx, buy, limits)
+    sell_worst = worst_nano(ctx, sell, limits)
+    for symbol in symbols:
+        state.crosses.append(
+            Cross(
+                sample=sample,
+                ts=state.now,
+                symbol=symbol,
+                shares=[(p.agent, int(k)) for p, k in zip(parts, crossed[:, symbol], strict=True) if k],
+                buy_worst_nano=buy_worst[symbol],
+                sell_worst_nano=sell_worst[symbol],
+                end=ends[symbol],
+            )
+        )
+
+
+def _follow_up(
+    state: State, parts: list[_Part], surviving: Lots, asked: Floats, verdict: Verdict, sample: int, used: int
+) -> None:
+    """Remember decisions that were cut for want of what their own sales will bring."""
+    house_cut = np.isin(verdict.reason, list(AGAIN)) & (verdict.lots != asked)
+    for part, lots in zip(parts, surviving, strict=True):
+        agent = state.agents[part.agent]
+        agent.follow_up = None
+        held = state.lots(part.agent)
+        reducing = bool(((part.asked * held) < 0.0).any()) or part.held_back
+        own_cut = np.isin(part.verdict.reason, list(AGAIN)) & (part.verdict.lots != part.asked)
+        cut = part.held_back or own_cut.any() or (house_cut & (lots != 0)).any()
+        if cut and reducing and used < state.rules.follow_ups:
+            agent.follow_up = FollowUp(sample, part.weights, used)
+
+
+def follow_ups(state: State, asked_now: frozenset[int]) -> list[Effect]:
+    """Plan again what earlier decisions left, in the order of the decisions, once their orders have ended."""
+    waiting: dict[tuple[int, int], dict[int, bytes]] = {}
+    busy = {who for work in state.working.values() for _, who, _ in work.open_shares()}
+    for number, agent in enumerate(state.agents):
+        rest = agent.follow_up
+        if rest is None:
+            continue
+        if number in asked_now or agent.suspended:
+            agent.follow_up = None
+        elif number not in busy:
+            agent.follow_up = None
+            waiting.setdefault((rest.sample, rest.used), {})[number] = rest.weights
+    effects: list[Effect] = []
+    for (sample, used), answers in sorted(waiting.items()):
+        effects.extend(plan(state, answers, sample=sample, used=used + 1))
+    return effects
+
+
+def asks_allowed(state: State) -> bool:
+    """Whether policies are asked at all: not once everything is halted."""
+    return state.switch.state != HALT
+
+
+def open_round(state: State, agents: list[int]) -> Round:
+    """A new round that waits for `agents`."""
+    state.round_no += 1
+    state.round = Round(state.round_no, agents)
+    return state.round

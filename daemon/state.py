@@ -1,0 +1,396 @@
+"""What the engine knows: its rules (from the configuration) and its state, owned by nobody else."""
+
+from collections import deque
+from collections.abc import Iterator
+from typing import Final
+
+import msgspec
+import numpy as np
+from msgspec import Struct
+from numpy.typing import NDArray
+
+from risk.gate import Account
+from risk.limits import Limits
+from risk.monitor import Monitor
+from risk.switch import Switch
+from trading.books import Ledger
+from trading.instruments import MICRO, Universe
+from trading.market import Floats, History, Ring
+from trading.orders import ENDED, OrderBasket
+from trading.sessions import Sessions
+from trading.view import EMPTY_MEMORY, Memory
+
+HOUSE: Final = -1
+"""The house where an agent's number is expected."""
+
+ENDED_KEPT: Final = 64
+"""Ended baskets kept for late news of the venue."""
+
+
+class AgentRules(Struct, frozen=True):
+    """One agent's part of the configuration. `capital` is exact micro-currency, `limits` fractions of its own
+    book; `scheduled` agents are asked by Ticks that name them, the others at each sample."""
+
+    name: str
+    capital_micro: int
+    limits: Limits
+    min_trade: float = 0.005
+    scheduled: bool = False
+
+
+class Rules(Struct, frozen=True):
+    """All that the configuration says to the engine. `calendar` is the row of `sessions` of each column."""
+
+    universe: Universe
+    sessions: tuple[Sessions, ...]
+    calendar: tuple[int, ...]
+    agents: tuple[AgentRules, ...]
+    house: Limits
+    cash_micro: int
+    lookback: int = 252
+    daily: bool = True
+    good_till_cancelled: bool = False
+    follow_ups: int = 2
+    rearm_samples: int = 0
+    flatten_on: tuple[str, ...] = ()
+    borrow_bp_annual: float = 0.0
+    max_failures: int = 3
+
+
+class InForce(Struct, frozen=True):
+    """The part of the rules that may change while a run goes on: it is in the journal with each change."""
+
+    house: Limits
+    agents: tuple[tuple[Limits, float], ...]
+    follow_ups: int
+    rearm_samples: int
+    flatten_on: tuple[str, ...]
+
+
+def in_force(rules: Rules) -> bytes:
+    """The changeable part of `rules`, as a Reloaded event carries it."""
+    return msgspec.msgpack.encode(
+        InForce(
+            rules.house,
+            tuple((a.limits, a.min_trade) for a in rules.agents),
+            rules.follow_ups,
+            rules.rearm_samples,
+            rules.flatten_on,
+        )
+    )
+
+
+def with_limits(rules: Rules, limits: bytes) -> Rules:
+    """`rules` with the changeable part that `in_force` wrote; msgspec.ValidationError when it is none."""
+    new = msgspec.msgpack.decode(limits, type=InForce)
+    return msgspec.structs.replace(
+        rules,
+        house=new.house,
+        agents=tuple(
+            msgspec.structs.replace(agent, limits=own, min_trade=min_trade)
+            for agent, (own, min_trade) in zip(rules.agents, new.agents, strict=True)
+        ),
+        follow_ups=new.follow_ups,
+        rearm_samples=new.rearm_samples,
+        flatten_on=new.flatten_on,
+    )
+
+
+class Row(Struct):
+    """A reordered or lost report of one order: the intervals of its fills that arrived, and how it ended."""
+
+    covered: list[tuple[int, int]] = []
+    final: int = -1
+    cause: int = -1
+
+
+class Working(Struct):
+    """A basket at the venue. Per row: signed `lots` and limit `worst_nano` as they are now (a split rescales
+    them), `filled` unsigned lots, `state` an OrderState, `shares` the agents' unsigned remaining lots. `odd` are
+    rows whose reports came out of order; `live` rows have not ended."""
+
+    basket: OrderBasket
+    lots: list[int]
+    worst_nano: list[int]
+    filled: list[int]
+    state: list[int]
+    shares: list[list[tuple[int, int]]]
+    live: int
+    odd: dict[int, Row] = {}
+
+    def open_shares(self) -> Iterator[tuple[int, int, int]]:
+        """(row, agent, signed lots) of everything that may still fill."""
+        for row, shares in enumerate(self.shares):
+            if self.state[row] not in ENDED:
+                side = 1 if self.lots[row] > 0 else -1
+                for agent, left in shares:
+                    if left:
+                        yield row, agent, side * left
+
+
+class Cross(Struct):
+    """Lots two agents exchange at the next open inside both worst prices; no order, no fee."""
+
+    sample: int
+    ts: int
+    symbol: int
+    shares: list[tuple[int, int]]
+    buy_worst_nano: int
+    sell_worst_nano: int
+    end: int
+
+
+class FollowUp(Struct):
+    """What is left of a decision that waits for its own sales. `weights` are the recorded answer."""
+
+    sample: int
+    weights: bytes
+    used: int
+
+
+class AgentState:
+    """One agent: its memory, its switch, its failures and what is left of its last decision."""
+
+    __slots__ = ("failures", "follow_up", "memory", "suspended", "switch")
+
+    def __init__(self, capital_micro: int) -> None:
+        self.memory: Memory = EMPTY_MEMORY
+        self.switch = Switch(high_water=capital_micro)
+        self.failures = 0
+        self.suspended = False
+        self.follow_up: FollowUp | None = None
+
+
+class Round:
+    """All asks of one instant, until the last answer is in."""
+
+    __slots__ = ("answers", "number", "waiting")
+
+    def __init__(self, number: int, waiting: list[int]) -> None:
+        self.number = number
+        self.waiting = waiting
+        self.answers: dict[int, bytes] = {}
+
+
+class State:
+    """Everything `step` reads and changes. Arrays of marks are replaced, never written: slices share them."""
+
+    def __init__(self, rules: Rules) -> None:
+        size = rules.universe.size
+        self.rules = rules
+        self.universe = rules.universe
+        self.ledger = Ledger(rules.universe, tuple(a.name for a in rules.agents))
+        self.ledger.deposit(rules.cash_micro)
+        for number, agent in enumerate(rules.agents):
+            self.ledger.allocate(number, agent.capital_micro)
+        self.history = History(size, rules.lookback + 1)
+        self.marks: Floats = np.full(size, np.nan)
+        self.marks_nano: NDArray[np.int64] = np.zeros(size, dtype=np.int64)
+        self.mark_ts: NDArray[np.int64] = np.zeros(size, dtype=np.int64)
+        self.volume: Floats = np.zeros(size)
+        self.now = 0
+        self.sample = 0
+        self.sample_key = 0
+        self.sample_no = 0
+        self.agents = [AgentState(a.capital_micro) for a in rules.agents]
+        self.switch = Switch(high_water=rules.cash_micro)
+        self.monitor = Monitor()
+        self.round_no = 0
+        self.round: Round | None = None
+        self.orders_at: dict[int, int] = {}
+        """Sample -> number of the last basket that rests on it."""
+        self.working: dict[tuple[int, int], Working] = {}
+        self.ended: deque[tuple[tuple[int, int], Working]] = deque(maxlen=ENDED_KEPT)
+        self.crosses: list[Cross] = []
+        self.foreign: list[tuple[int, int, int]] = []
+        """(column, signed lots, limit in nano) of orders at the venue that are not ours."""
+        self.down: set[str] = set()
+        self.borrowed_key = 0
+        self.flattening = False
+        self.books_micro: list[int] = []
+        self.equity_micro = rules.cash_micro
+        self._lots: dict[int, Floats] = {}
+
+    def lots(self, book: int) -> Floats:
+        """float64[N] signed lots of an agent's book, or of the house; read-only, kept until the next booking."""
+        found = self._lots.get(book)
+        if found is None:
+            account = self.ledger.house if book == HOUSE else self.ledger.books[book]
+            found = np.array(account.lots, dtype=np.float64)
+            found.flags.writeable = False
+            self._lots[book] = found
+        return found
+
+    def booked(self) -> None:
+        """Lots or cash changed: what was derived from them is gone."""
+        self._lots.clear()
+
+    def revalue(self) -> None:
+        """Equity of the house and of each book at the marks, exact."""
+        self.equity_micro, self.books_micro = self.ledger.equity(self.marks_nano.tolist())
+
+    def account(self, book: int) -> Account:
+        """The account the gate judges: a book, or the house, with everything that may still fill."""
+        size = self.universe.size
+        account = self.ledger.house if book == HOUSE else self.ledger.books[book]
+        equity = self.equity_micro if book == HOUSE else self.books_micro[book]
+        up = down = None
+        up_cash = 0.0
+        orders = 0
+        if self.working or self.crosses or self.foreign:
+            up, down = np.zeros(size), np.zeros(size)
+            fee = 1.0 + self.rules.house.fee_bp / 1e4
+            for symbol, lots, worst in self.open_rows(book):
+                orders += 1
+                if lots > 0:
+                    up[symbol] += lots
+                    up_cash += lots * worst * fee
+                else:
+                    down[symbol] -= lots
+        return Account(
+            lots=self.lots(book),
+            cash=account.cash_micro / MICRO,
+            equity=equity / MICRO,
+            up=up,
+            down=down,
+            up_cash=up_cash,
+            open_orders=orders,
+        )
+
+    def open_rows(self, book: int) -> list[tuple[int, int, float]]:
+        """(column, signed lots, worst value of a lot in currency) of all that may still fill into a book or the house."""
+        rows: list[tuple[int, int, float]] = []
+        size = self.universe.lot_size
+        for work in self.working.values():
+            for row, agent, lots in work.open_shares():
+                if book in (HOUSE, agent):
+                    symbol = work.basket.sym[row]
+                    rows.append((symbol, lots, work.worst_nano[row] / 1e9 * float(size[symbol])))
+        if book == HOUSE:
+            rows.extend((s, lots, limit / 1e9 * float(size[s])) for s, lots, limit in self.foreign)
+        else:
+            for cross in self.crosses:
+                worst = cross.buy_worst_nano / 1e9 * float(size[cross.symbol])
+                rows.extend((cross.symbol, lots, worst) for agent, lots in cross.shares if agent == book)
+        return rows
+
+
+class _Frozen(Struct, frozen=True):
+    """A State as plain values; arrays as little-endian bytes."""
+
+    limits: bytes
+    ledger: bytes
+    rings: tuple[bytes, ...]
+    counts: tuple[int, int, int, int]
+    pending: list[tuple[int, bytes]]
+    waiting: list[tuple[int, int]]
+    known_actions: list[tuple[int, float, float]]
+    sync_actions: list[tuple[int, int, float, float]]
+    marks: tuple[bytes, bytes, bytes, bytes]
+    numbers: tuple[int, ...]
+    switches: list[Switch]
+    agents: list[tuple[int, bool, FollowUp | None, list[tuple[str, tuple[int, ...], bytes]]]]
+    monitor: dict[str, int]
+    orders_at: list[tuple[int, int]]
+    working: list[tuple[tuple[int, int], Working]]
+    ended: list[tuple[tuple[int, int], Working]]
+    crosses: list[Cross]
+    foreign: list[tuple[int, int, int]]
+    down: list[str]
+
+
+def _ring_out(ring: Ring) -> tuple[bytes, bytes]:
+    ring.fill()
+    start = max(0, ring.end - ring.lookback)
+    return ring.prices[start : ring.end].tobytes(), ring.filled_returns[start : ring.end].tobytes()
+
+
+def _ring_in(ring: Ring, prices: bytes, returns: bytes, count: int) -> None:
+    size = ring.prices.shape[1]
+    ring.restore(np.frombuffer(prices).reshape(-1, size), np.frombuffer(returns).reshape(-1, size), count)
+
+
+def freeze(state: State) -> bytes:
+    """The whole state as bytes, between two events. `thaw` gives it back: the same events then have the same effects."""
+    if state.round is not None:
+        raise ValueError("a state is frozen between rounds, not while answers are awaited")
+    history = state.history
+    return msgspec.msgpack.encode(
+        _Frozen(
+            limits=in_force(state.rules),
+            ledger=msgspec.msgpack.encode(state.ledger.freeze()),
+            rings=(*_ring_out(history.known), *_ring_out(history.synchronous)),
+            counts=(history.known.count, history.synchronous.count, 0, 0),
+            pending=[(k, row.tobytes()) for k, row in history.pending.items()],
+            waiting=history.waiting,
+            known_actions=history.known_actions,
+            sync_actions=history.sync_actions,
+            marks=(
+                state.marks.tobytes(),
+                state.marks_nano.tobytes(),
+                state.mark_ts.tobytes(),
+                state.volume.tobytes(),
+            ),
+            numbers=(
+                state.now,
+                state.sample,
+                state.sample_key,
+                state.sample_no,
+                state.round_no,
+                state.borrowed_key,
+                int(state.flattening),
+            ),
+            switches=[state.switch, *(a.switch for a in state.agents)],
+            agents=[
+                (
+                    a.failures,
+                    a.suspended,
+                    a.follow_up,
+                    [(name, array.shape, array.tobytes()) for name, array in a.memory.items()],
+                )
+                for a in state.agents
+            ],
+            monitor=state.monitor.levels,
+            orders_at=list(state.orders_at.items()),
+            working=list(state.working.items()),
+            ended=list(state.ended),
+            crosses=state.crosses,
+            foreign=state.foreign,
+            down=sorted(state.down),
+        )
+    )
+
+
+def thaw(rules: Rules, frozen: bytes) -> State:
+    """The state that `freeze` wrote; universe, sessions and agents are those of `rules`, the limits the frozen ones."""
+    f = msgspec.msgpack.decode(frozen, type=_Frozen)
+    state = State(with_limits(rules, f.limits))
+    state.ledger.thaw(msgspec.msgpack.decode(f.ledger))
+    history = state.history
+    _ring_in(history.known, f.rings[0], f.rings[1], f.counts[0])
+    _ring_in(history.synchronous, f.rings[2], f.rings[3], f.counts[1])
+    history.pending = {k: np.frombuffer(row) for k, row in f.pending}
+    history.waiting = list(f.waiting)
+    history.known_actions = list(f.known_actions)
+    history.sync_actions = list(f.sync_actions)
+    state.marks = np.frombuffer(f.marks[0])
+    state.marks_nano = np.frombuffer(f.marks[1], dtype=np.int64)
+    state.mark_ts = np.frombuffer(f.marks[2], dtype=np.int64)
+    state.volume = np.frombuffer(f.marks[3])
+    state.now, state.sample, state.sample_key, state.sample_no, state.round_no, state.borrowed_key = f.numbers[:6]
+    state.flattening = bool(f.numbers[6])
+    state.switch = f.switches[0]
+    for agent, switch, (failures, suspended, follow_up, memory) in zip(
+        state.agents, f.switches[1:], f.agents, strict=True
+    ):
+        agent.switch, agent.failures, agent.suspended, agent.follow_up = switch, failures, suspended, follow_up
+        agent.memory = {name: np.frombuffer(data).reshape(shape) for name, shape, data in memory}
+    state.monitor.levels = dict(f.monitor)
+    state.orders_at = dict(f.orders_at)
+    state.working = dict(f.working)
+    state.ended.extend(f.ended)
+    state.crosses = list(f.crosses)
+    state.foreign = list(f.foreign)
+    state.down = set(f.down)
+    state.revalue()
+    return state

@@ -1,0 +1,56 @@
+"""Counts of a run, folded over its effects: what `run`, `backtest` and `replay` print at the end."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from msgspec import Struct
+
+from trading.effects import Effect, Filled, Planned, Publish, Switched, Valued
+from trading.orders import OrderBasket
+
+
+class Tally(Struct):
+    """`orders` are rows sent, `fills` rows filled (a row filled in two parts counts twice), `refused` wishes of an
+    agent or of the house that the gate refused whole and `clipped` those it cut; `trips` moves of the house's switch
+    away from RUN."""
+
+    slices: int = 0
+    symbol_bars: int = 0
+    orders: int = 0
+    fills: int = 0
+    refused: int = 0
+    clipped: int = 0
+    alerts: int = 0
+    trips: int = 0
+    samples: int = 0
+
+    def add(self, effects: Sequence[Effect]) -> None:
+        """Count these effects."""
+        for effect in effects:
+            kind = type(effect)
+            if kind is Valued:
+                self.samples += 1
+            elif kind is OrderBasket:
+                self.orders += len(effect.sym)  # type: ignore[union-attr]
+            elif kind is Filled:
+                self.fills += len(effect.sym)  # type: ignore[union-attr]
+            elif kind is Planned:
+                self._plan(effect)  # type: ignore[arg-type]
+            elif kind is Publish:
+                self.alerts += 1
+            elif kind is Switched and effect.agent < 0 and effect.before == 0:  # type: ignore[union-attr]
+                self.trips += 1
+
+    def _plan(self, plan: Planned) -> None:
+        self._cut(plan.net, plan.allowed)
+        for part in plan.agents:
+            self._cut(part.asked, part.allowed)
+
+    def _cut(self, asked: bytes, allowed: bytes) -> None:
+        if asked == allowed:
+            return
+        wish, got = np.frombuffer(asked, dtype=np.int64), np.frombuffer(allowed, dtype=np.int64)
+        differs = wish != got
+        refused = int((differs & (got == 0)).sum())
+        self.refused += refused
+        self.clipped += int(differs.sum()) - refused

@@ -1,0 +1,63 @@
+"""How the files under data/ were made: bars copied or cut from their sources, price factors turned into actions.
+
+    python scripts/make_data.py SOURCE data/
+
+SOURCE is a folder with the files named in data/README.md. The result does not depend on the machine or the day.
+"""
+
+import sys
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from adapters.calendars import sessions
+
+COPIED = {
+    "us_daily_raw.parquet": "us_daily.parquet",
+    "crypto_daily.parquet": "crypto_daily.parquet",
+    "vix_daily.parquet": "vix_daily.parquet",
+    "seed4_daily.parquet": "seed4_daily.parquet",
+}
+
+
+def actions_from_factors(factors: pl.DataFrame) -> pl.DataFrame:
+    """Splits and dividends of price and split factors, one row per ex date and kind.
+
+    A row of factors holds up to and including its date; the next session is the ex date. There the split ratio is
+    next split factor / this one, and the dividend per share of before the split is
+    reference price x (1 - price factor / next price factor), the factors after the last row being 1.
+    The factors have seven digits, so a dividend is known to about 3e-5 and is rounded to 1e-4.
+    """
+    first, last = factors["ts"].dt.date().min(), factors["ts"].dt.date().max()
+    calendar = sessions("XNYS", first, last.replace(year=last.year + 1))
+    rows = []
+    for (symbol,), group in factors.sort("symbol", "ts").group_by("symbol", maintain_order=True):
+        stamps = group["ts"].dt.epoch("ns").to_list()
+        price, split = [*group["price_factor"].to_list(), 1.0], [*group["split_factor"].to_list(), 1.0]
+        for k, (stamp, reference) in enumerate(zip(stamps, group["reference_price"].to_list(), strict=True)):
+            ex_date = calendar.day_ns[int(np.searchsorted(calendar.days, stamp, side="right"))]
+            cash = round(reference * (1 - price[k] / price[k + 1]), 4)
+            if cash > 0:
+                rows.append((ex_date, symbol, "dividend", None, f"{cash:.4f}"))
+            ratio = split[k + 1] / split[k]
+            exact = Fraction(ratio).limit_denominator(20)
+            if abs(ratio / exact - 1) > 1e-4:
+                raise ValueError(f"{symbol}: a split of {ratio} is no small fraction")
+            if exact != 1:
+                rows.append((ex_date, symbol, "split", f"{exact.numerator}:{exact.denominator}", None))
+    frame = pl.DataFrame(rows, schema=["ts", "symbol", "kind", "ratio", "cash"], orient="row")
+    return frame.with_columns(pl.from_epoch("ts", "ns").dt.replace_time_zone("UTC")).sort("symbol", "ts", "kind")
+
+
+def main(source: Path, target: Path) -> None:
+    target.mkdir(exist_ok=True)
+    for name, ours in COPIED.items():
+        (target / ours).write_bytes((source / name).read_bytes())
+    actions = actions_from_factors(pl.read_parquet(source / "us_daily_raw_factors.parquet"))
+    actions.write_csv(target / "us_actions.csv", datetime_format="%Y-%m-%d")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))

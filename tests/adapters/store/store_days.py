@@ -1,0 +1,108 @@
+"""Small true journals for the tests of the store: entries with orders, fills, alerts and the rest."""
+
+import random
+
+import numpy as np
+
+from adapters.store.projection import Projection
+from adapters.store.writing import Batch
+from trading import codec
+from trading.effects import (
+    AgentPlan,
+    Booked,
+    Cancel,
+    Crossed,
+    Ended,
+    Filled,
+    Planned,
+    Publish,
+    Switched,
+    Valued,
+)  # fmt: skip
+from trading.events import NotFound, SliceRef, Tick, Unknown
+from trading.instruments import Instrument, Universe
+from trading.orders import Cause, OrderBasket, OrderState, Reports
+
+UNIVERSE = Universe(tuple(Instrument(s) for s in ("SPY", "TLT", "GLD", "BTC")))
+AGENTS = ("alpha", "beta")
+DAY = 86_400_000_000_000
+START = 1_600_000_000_000_000_000
+
+
+def basket(
+    sample: int, n: int = 0, sym: tuple[int, ...] = (0, 1, 2), lots: tuple[int, ...] = (5, -3, 8)
+) -> OrderBasket:
+    size = len(sym)
+    return OrderBasket(sample, n, sample, list(sym), list(lots), [10**11] * size, [sample + DAY] * size, [0] * size)
+
+
+def plan(sample: int, n: int = 0, size: int = 4) -> Planned:
+    lots = np.array([5, -3, 8, 0], dtype="<i8").tobytes()
+    zero = np.zeros(size).tobytes()
+    agents = [
+        AgentPlan(0, zero, 1.0, lots, lots, bytes(size), {"gross": (0.5, 1.0)}),
+        AgentPlan(1, zero, 1.0, lots, np.array([0, -1, 2, 0], dtype="<i8").tobytes(), bytes(size), {}),
+    ]
+    return Planned(sample, n, sample, agents, zero, lots, zero, lots, lots, bytes(size), {}, {"gross": (0.5, 1.0)})
+
+
+def entries(count: int, seed: int = 0) -> list[tuple[object, list[object]]]:
+    """`count` (event, effects) of a random but lawful day at the desk."""
+    rng = random.Random(seed)
+    out: list[tuple[object, list[object]]] = []
+    open_rows: dict[tuple[int, int, int], tuple[int, int, int]] = {}  # (sample, n, row) -> sym, lots, filled
+    sample = START
+    while len(out) < count:
+        turn = rng.random()
+        if turn < 0.25 or not open_rows:
+            sample += DAY
+            made = basket(sample, lots=(rng.randint(1, 9), -rng.randint(1, 9), rng.randint(1, 9)))
+            for row, (s, lots) in enumerate(zip(made.sym, made.lots, strict=True)):
+                open_rows[sample, 0, row] = (s, lots, 0)
+            effects: list[object] = [plan(sample), made, Valued(sample, 10**11, 10**10, [10**11, 0], 0.9, 0.01)]
+            out.append((Tick(sample, sample=True), effects))
+        elif turn < 0.75:
+            key = rng.choice(list(open_rows))
+            s, lots, filled = open_rows.pop(key)
+            part = rng.randint(1, abs(lots) - filled)
+            cum = filled + part
+            last = cum == abs(lots)
+            price = rng.randint(1, 10**12)
+            fee = rng.randint(0, 10**6)
+            cause = Cause.LAST_FILL if last else Cause.PART_FILL
+            signed = part if lots > 0 else -part
+            event = Reports(key[0], key[1], sample + 1, [key[2]], [cum], [part], [price], [fee], [cause])
+            effects = [Filled(key[0], key[1], sample + 1, [s], [signed], [price], [fee], [[(0, signed)]])]
+            if last:
+                effects.append(Ended(key[0], key[1], sample + 1, [key[2]], [OrderState.FILLED]))
+            else:
+                open_rows[key] = (s, lots, cum)
+            out.append((event, effects))
+        elif turn < 0.80:
+            key = rng.choice(list(open_rows))
+            out.append((Unknown(key[0], key[1], sample + 2, [key[2]], "timed out"), []))
+            if not open_rows[key][2]:
+                open_rows.pop(key)
+                ended = Ended(key[0], key[1], sample + 2, [key[2]], [OrderState.EXPIRED], "never sent")
+                out.append((NotFound(key[0], key[1], sample + 2, [key[2]]), [ended]))
+        elif turn < 0.85:
+            key = rng.choice(list(open_rows))
+            out.append((SliceRef(len(out)), [Cancel(key[0], key[1], key[2], sample + 3)]))
+        elif turn < 0.90:
+            out.append((SliceRef(len(out)), [Crossed(sample, sample, 1, 10**11, [(0, 4), (1, -4)])]))
+        elif turn < 0.95:
+            out.append(
+                (SliceRef(len(out)), [Publish(sample, rng.choice(["INFO", "WARNING"]), "stale", "SPY is stale", "SPY")])
+            )
+        else:
+            effects = [Booked(sample, "dividend", 0, 1234), Switched(sample, -1, 0, 1, "drawdown")]
+            out.append((SliceRef(len(out)), effects))
+    return out[:count]
+
+
+def batch(fold: Projection, first: int, part: list[tuple[object, list[object]]], *, durable: bool = False) -> Batch:
+    """One batch of entries, through `fold`."""
+    for seq, (event, effects) in enumerate(part, first):
+        fold.add(seq, event, effects)
+    coded = [codec.encode(event, effects) for event, effects in part]  # type: ignore[arg-type]
+    return Batch(fold.run, first, coded, START + first, fold.take(), durable)

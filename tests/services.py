@@ -1,0 +1,47 @@
+"""Programs that some tests need: found, or the test is skipped by name; a failure with QUANTD_REQUIRE_SERVICES=1."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PROGRAMS = {
+    "mosquitto": ("mosquitto", "mosquitto_sub", "mosquitto_pub"),
+    "chromium": ("chromium",),
+    "postgres": ("postgres", "initdb", "pg_ctl"),
+    "systemd-analyze": ("systemd-analyze",),
+}
+"""Service -> programs that make it up; the first names it."""
+
+ELSEWHERE = {
+    "mosquitto": ["/usr/sbin", "/usr/local/sbin"],
+    "chromium": ["/usr/lib/chromium"],
+    "postgres": sorted((str(p) for p in Path("/usr/lib/postgresql").glob("*/bin")), reverse=True),
+    "systemd-analyze": [],
+}
+"""Folders outside PATH where distributions put them."""
+
+
+def _places(service: str) -> Iterator[str]:
+    yield from os.environ.get("PATH", "").split(os.pathsep)
+    yield from ELSEWHERE[service]
+
+
+def find(service: str) -> dict[str, str] | None:
+    """Program -> its path, or None when one of them is not on this machine."""
+    path = os.pathsep.join(_places(service))
+    found = {program: shutil.which(program, path=path) for program in PROGRAMS[service]}
+    return {p: where for p, where in found.items() if where} if all(found.values()) else None
+
+
+def require(service: str) -> dict[str, str]:
+    """Program -> its path; skips the test, naming the service, where it is absent."""
+    found = find(service)
+    if found is None:
+        missing = f"service {service} is not installed (scripts/install-services installs it on Debian)"
+        if os.environ.get("QUANTD_REQUIRE_SERVICES") == "1":
+            pytest.fail(missing, pytrace=False)
+        pytest.skip(missing)
+    return found

@@ -1,0 +1,131 @@
+"""Sessions come from exchange_calendars, and a kept calendar is as good as a fresh one."""
+
+import subprocess
+import sys
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from adapters import calendars
+from adapters.calendars import UnknownCalendar, day_ns, sessions
+from trading.sessions import DAY_NS
+
+
+def ns(text: str) -> int:
+    return int(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()) * 1_000_000_000
+
+
+def test_half_days_close_early_and_clock_changes_move_the_close() -> None:
+    xnys = sessions("XNYS", date(2024, 3, 1), date(2025, 12, 31))
+    close = dict(zip(xnys.day_ns, xnys.close_ns, strict=True))
+    assert xnys.zone == "America/New_York"
+    assert close[ns("2024-07-03")] == ns("2024-07-03 17:00")
+    assert close[ns("2024-07-05")] == ns("2024-07-05 20:00")
+    assert close[ns("2024-03-08")] == ns("2024-03-08 21:00")
+    assert close[ns("2024-03-11")] == ns("2024-03-11 20:00")
+    assert ns("2025-01-09") not in close, "a day of mourning has no session"
+
+
+@pytest.mark.parametrize("name", ["XNYS", "XLON", "XTKS", "XHKG"])
+def test_two_years_equal_the_reference_session_by_session(name: str) -> None:
+    import exchange_calendars  # type: ignore[import-untyped]
+
+    ours = sessions(name, date(2023, 1, 1), date(2024, 12, 31))
+    reference = exchange_calendars.get_calendar(name, start="2023-01-01", end="2024-12-31")
+    assert len(ours.day_ns) == len(reference.sessions)
+    for day, opened, closed, label in zip(ours.day_ns, ours.open_ns, ours.close_ns, reference.sessions, strict=True):
+        assert day == label.as_unit("ns").value
+        assert opened == reference.session_open(label).as_unit("ns").value
+        assert closed == reference.session_close(label).as_unit("ns").value
+
+
+def test_every_utc_day_of_24_7_closes_at_the_next_midnight_and_needs_no_library() -> None:
+    code = (
+        "import sys, datetime as d; from adapters.calendars import sessions;"
+        "s = sessions('24/7', d.date(2024, 2, 28), d.date(2024, 3, 1));"
+        "print(len(s.day_ns), 'exchange_calendars' in sys.modules)"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.split() == ["3", "False"]
+    crypto = sessions("24/7", date(2024, 2, 28), date(2024, 3, 1))
+    assert crypto.close_ns == tuple(d + DAY_NS for d in crypto.day_ns)
+    assert crypto.open_ns[1:] == crypto.close_ns[:-1]
+
+
+@pytest.mark.parametrize(("wrong", "nearest"), [("XNYZ", "XNYS"), ("nyse", "NYSE"), ("24/8", "24/7")])
+def test_an_unknown_name_is_refused_with_the_nearest_valid_one(wrong: str, nearest: str) -> None:
+    with pytest.raises(UnknownCalendar, match=wrong) as caught:
+        sessions(wrong, date(2024, 1, 1), date(2024, 2, 1))
+    assert caught.value.nearest == nearest
+    assert nearest in caught.value.remedy
+
+
+def test_a_range_that_ends_before_it_starts_is_refused() -> None:
+    with pytest.raises(ValueError, match="before it starts"):
+        sessions("24/7", date(2024, 2, 1), date(2024, 1, 1))
+
+
+def test_a_kept_calendar_serves_without_the_library(tmp_path: Path) -> None:
+    fresh = sessions("XNYS", date(2020, 1, 1), date(2021, 6, 30), cache=tmp_path)
+    code = (
+        "import sys, datetime as d, pathlib; from adapters.calendars import sessions;"
+        f"s = sessions('XNYS', d.date(2020, 1, 1), d.date(2021, 6, 30), cache=pathlib.Path({str(tmp_path)!r}));"
+        "print(hash(s.close_ns), len(s.day_ns), 'exchange_calendars' in sys.modules)"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.split() == [str(hash(fresh.close_ns)), str(len(fresh.day_ns)), "False"]
+
+
+@pytest.mark.parametrize("damage", ["flip", "cut", "empty"])
+def test_a_damaged_file_is_built_anew(tmp_path: Path, damage: str) -> None:
+    fresh = sessions("XNYS", date(2022, 1, 1), date(2022, 12, 31), cache=tmp_path)
+    (path,) = tmp_path.iterdir()
+    whole = path.read_bytes()
+    middle = len(whole) // 2
+    path.write_bytes(
+        {
+            "flip": whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :],
+            "cut": whole[:middle],
+            "empty": b"",
+        }[damage]
+    )
+    calendars._whole_years.cache_clear()
+    assert sessions("XNYS", date(2022, 1, 1), date(2022, 12, 31), cache=tmp_path) == fresh
+    assert path.read_bytes() == whole
+
+
+def test_a_file_of_another_library_version_is_not_believed(tmp_path: Path) -> None:
+    sessions("XNYS", date(2022, 1, 1), date(2022, 12, 31), cache=tmp_path)
+    (path,) = tmp_path.iterdir()
+    kept = calendars._read(path)
+    assert kept is not None
+    right = path.read_bytes()
+    calendars._write(path, msgspec.structs.replace(kept, library="0.1"))
+    calendars._whole_years.cache_clear()
+    sessions("XNYS", date(2022, 1, 1), date(2022, 12, 31), cache=tmp_path)
+    assert path.read_bytes() == right
+
+
+def test_a_later_end_grows_the_kept_calendar(tmp_path: Path) -> None:
+    sessions("XNYS", date(2022, 1, 1), date(2022, 12, 31), cache=tmp_path)
+    later = date.today() + timedelta(days=3 * 365)
+    grown = sessions("XNYS", date(2023, 1, 1), later, cache=tmp_path)
+    assert grown.day_ns[-1] > day_ns(later - timedelta(days=7)), "beyond the library's usual horizon of a year"
+    (path,) = tmp_path.iterdir()
+    kept = calendars._read(path)
+    assert kept is not None
+    assert kept.start == day_ns(date(2022, 1, 1))
+
+
+def test_a_folder_that_cannot_be_written_costs_only_time(tmp_path: Path) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("not a folder")
+    assert len(sessions("XNYS", date(2022, 1, 3), date(2022, 1, 7), cache=blocked).day_ns) == 5
+
+
+def test_an_exchange_whose_holidays_are_recorded_for_some_years_only_answers_for_those() -> None:
+    shanghai = sessions("XSHG", date(1980, 1, 1), date(1995, 12, 31))
+    assert shanghai.day_ns[0] > ns("1990-12-01")
+    assert sessions("XSHG", date(1980, 1, 1), date(1981, 12, 31)).day_ns == ()

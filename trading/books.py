@@ -1,0 +1,320 @@
+"""The exact ledger: a house account, a virtual book for each agent that adds up to it, and how agents share
+fills and cross with each other."""
+
+from collections.abc import Sequence
+from math import gcd
+from typing import Final
+
+import msgspec
+import numpy as np
+from msgspec import Struct
+from numpy.typing import NDArray
+
+from trading.execution import borrow_micro, divide_half_even, rate_of_bp, round_micro, truncate
+from trading.instruments import ATTO_PER_MICRO, Universe
+from trading.portfolio import Account, FrozenAccount
+
+UNALLOCATED: Final = "unallocated"
+
+Share = tuple[int, int]
+"""(book, lots)."""
+
+_INT64_SAFE: Final = 2**31
+"""Products of lots below this fit int64; above it netting counts in Python ints."""
+
+
+class LedgerBroken(Exception):
+    """The books do not add up to the house, or an account's cash is not explained: a bug."""
+
+
+class FrozenLedger(Struct, frozen=True):
+    """A ledger as plain values."""
+
+    names: list[str]
+    house: FrozenAccount
+    books: list[FrozenAccount]
+
+
+def share(lots: int, remaining: Sequence[Share]) -> list[Share]:
+    """Split `lots` (unsigned) among (agent, remaining lots, unsigned) in proportion to what remains.
+
+    Leftover lots go to the largest fractions, ties in the order given; nobody with nothing is listed. No share
+    is above what remained unless `lots` is above their sum.
+    """
+    if len(remaining) == 1:
+        return [(remaining[0][0], lots)] if lots else []
+    total = sum(left for _, left in remaining)
+    whole, fraction = [], []
+    for _, left in remaining:
+        quotient, rest = divmod(lots * left, total)
+        whole.append(quotient)
+        fraction.append(rest)
+    over = lots - sum(whole)
+    if over:
+        for k in sorted(range(len(whole)), key=lambda k: -fraction[k])[:over]:
+            whole[k] += 1
+    return [(agent, part) for (agent, _), part in zip(remaining, whole, strict=True) if part]
+
+
+def net(wanted: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Cross what agents want against each other: int64[A, N] signed lots -> (crossed, surviving), same shape.
+
+    crossed + surviving = wanted, crossed adds up to 0 in each column, and survivors of a column are all on one
+    side, sharing what is left of their side in proportion to what they wanted (see `share`).
+    """
+    if len(wanted) > 1:
+        buys, sells = np.maximum(wanted, 0), np.maximum(-wanted, 0)
+        bought, sold = buys.sum(axis=0), sells.sum(axis=0)
+        both = np.flatnonzero(np.minimum(bought, sold))
+        if both.size:
+            return _crossed(wanted, both, buys, sells, bought, sold)
+    return np.zeros_like(wanted), wanted
+
+
+def _crossed(
+    wanted: NDArray[np.int64],
+    both: NDArray[np.intp],
+    buys: NDArray[np.int64],
+    sells: NDArray[np.int64],
+    bought: NDArray[np.int64],
+    sold: NDArray[np.int64],
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    bought, sold = bought[both], sold[both]
+    side = np.where(bought >= sold, buys[:, both], sells[:, both])
+    total, left = np.maximum(bought, sold), np.abs(bought - sold)
+    if total.max() < _INT64_SAFE:
+        whole, fraction = np.divmod(side * left, total)
+        over = left - whole.sum(axis=0)
+        order = np.argsort(-fraction, axis=0, kind="stable")
+        rank = np.empty_like(order)
+        np.put_along_axis(rank, order, np.arange(len(side))[:, None], axis=0)
+        whole += rank < over
+    else:
+        whole = np.zeros_like(side)
+        for k, (lots, column) in enumerate(zip(left.tolist(), side.T.tolist(), strict=True)):
+            for agent, part in share(lots, list(enumerate(column))):
+                whole[agent, k] = part
+    surviving = wanted.copy()
+    surviving[:, both] = np.where(bought >= sold, whole, -whole)
+    return wanted - surviving, surviving
+
+
+def _micro_ratio(lot_nano: int) -> tuple[int, int, int]:
+    """Lots x price_nano to micro in lowest terms: (numerator, denominator, atto in a unit of the remainder).
+
+    The same numbers as by atto, but small ones: whole shares at whole cents leave no remainder at all.
+    """
+    atto = gcd(lot_nano, ATTO_PER_MICRO)
+    return lot_nano // atto, ATTO_PER_MICRO // atto, atto
+
+
+class Ledger:
+    """The house's account and one book for each agent, in order, then the unallocated book.
+
+    Lots, cash and fees of the books add up to the house's to the unit, always; cost and profit are each
+    account's own. A cash amount is rounded once, for the house; each book's part is rounded too and the last
+    book concerned takes the rest. Commissions, borrow fees and cash in lieu are whole micro by definition;
+    notionals and dividends are exact in atto, and `house.residue_atto` keeps what their rounding left.
+    """
+
+    def __init__(self, universe: Universe, agents: Sequence[str]) -> None:
+        self.names = [*agents, UNALLOCATED]
+        self.house = Account(universe.size)
+        self.books = [Account(universe.size) for _ in self.names]
+        self._lot_nano = universe.lot_nano
+        self._micro = [_micro_ratio(size) for size in universe.lot_nano]
+        sizes = set(universe.lot_nano)
+        self._one_size = sizes.pop() if len(sizes) == 1 else 0
+
+    def deposit(self, amount_micro: int, book: int = -1) -> None:
+        """Money from outside into a book; negative withdraws."""
+        self.house.flow(amount_micro)
+        self.books[book].flow(amount_micro)
+
+    def allocate(self, book: int, amount_micro: int) -> None:
+        """Move cash from the unallocated book to an agent's; negative moves it back."""
+        self.books[-1].flow(-amount_micro)
+        self.books[book].flow(amount_micro)
+
+    def fills(
+        self,
+        sym: Sequence[int],
+        lots: Sequence[int],
+        price_nano: Sequence[int],
+        fee_micro: Sequence[int],
+        shares: Sequence[Sequence[Share]],
+    ) -> None:
+        """Post fills, row by row: signed lots and, for each row, the (book, signed lots) that add up to them.
+
+        A fee is shared in proportion, rounded down; the last book of the row takes the rest.
+        """
+        house, books, ratios = self.house, self.books, self._micro
+        trade = house.trade
+        residue = fees = 0
+        for column, size, price, fee, parts in zip(sym, lots, price_nano, fee_micro, shares, strict=True):
+            numerator, denominator, atto = ratios[column]
+            unit = price * numerator
+            amount, rest = divmod(-size * unit, denominator)
+            if rest:
+                if 2 * rest > denominator or (2 * rest == denominator and amount & 1):
+                    amount += 1
+                    rest -= denominator
+                residue += rest * atto
+            fees += fee
+            trade(column, size, amount)
+            if len(parts) > 1:
+                whole_fee, half = fee, denominator // 2
+                for book, part in parts[:-1]:
+                    own = (half - part * unit) // denominator
+                    amount -= own
+                    account = books[book]
+                    account.trade(column, part, own)
+                    if whole_fee:
+                        own = whole_fee * part // size
+                        fee -= own
+                        account.pay(own)
+            book, size = parts[-1]
+            account = books[book]
+            account.trade(column, size, amount)
+            if fee:
+                account.pay(fee)
+        house.residue_atto += residue
+        house.pay(fees)
+
+    def cross(self, symbol: int, price_nano: int, shares: Sequence[Share]) -> None:
+        """Lots change hands between books at one price, without a fee; (book, signed lots) add up to 0. The
+        house does not notice."""
+        unit = self._lot_nano[symbol] * price_nano
+        left = 0
+        for book, lots in shares[:-1]:
+            amount, _ = round_micro(-lots * unit)
+            left -= amount
+            self.books[book].trade(symbol, lots, amount)
+        book, lots = shares[-1]
+        self.books[book].trade(symbol, lots, left)
+
+    def dividend(self, symbol: int, cash_nano: int) -> int:
+        """Longs receive and shorts pay `cash_nano` for each unit held; gives the change of the house's cash."""
+        unit = self._lot_nano[symbol] * cash_nano
+        amount, residue = round_micro(self.house.lots[symbol] * unit)
+        self.house.receive(amount)
+        self.house.residue_atto += residue
+        holders = [book for book in self.books if book.lots[symbol]]
+        left = amount
+        for book in holders[:-1]:
+            own, _ = round_micro(book.lots[symbol] * unit)
+            book.receive(own)
+            left -= own
+        for book in holders[-1:]:
+            book.receive(left)
+        return amount
+
+    def split(self, symbol: int, numerator: int, denominator: int, price_nano: int) -> int:
+        """`numerator` new shares for `denominator` old; fractions of a lot become cash at `price_nano`, the price
+        after the split. Gives the change of the house's cash.
+
+        The house's lots are floored towards zero, each book's too; lots missing from their sum go to the books
+        with the largest fractions, which pay for what they got. Average cost keeps the whole cost.
+        """
+        before = self.house.lots[symbol]
+        after = truncate(before, numerator, denominator)
+        unit = self._lot_nano[symbol] * price_nano
+        scale = denominator * ATTO_PER_MICRO
+        holders = [book for book in self.books if book.lots[symbol]]
+        new = [truncate(book.lots[symbol], numerator, denominator) for book in holders]
+        missing = after - sum(new)
+        if missing:
+            sign = 1 if missing > 0 else -1
+            # fractions in units of 1 / denominator, those on the side of what is missing first
+            fraction = [book.lots[symbol] * numerator - n * denominator for book, n in zip(holders, new, strict=True)]
+            for k in sorted(range(len(new)), key=lambda k: -sign * fraction[k])[: abs(missing)]:
+                new[k] += sign
+        amount = left = divide_half_even((before * numerator - after * denominator) * unit, scale)
+        self.house.rescale(symbol, after, amount)
+        last = len(holders) - 1
+        for k, (book, lots) in enumerate(zip(holders, new, strict=True)):
+            own = left
+            if k < last:
+                own = divide_half_even((book.lots[symbol] * numerator - lots * denominator) * unit, scale)
+            left -= own
+            book.rescale(symbol, lots, own)
+        return amount
+
+    def borrow(self, values_nano: Sequence[int], bp_annual: float, days: int) -> int:
+        """Charge `bp_annual` on the house's short lots at `values_nano` (prices by column) for `days` calendar days;
+        gives the change of the house's cash, 0 or less.
+
+        The rate is exact as its decimal text (see `rate_of_bp`). Rounded once for each column; books short there
+        share it in proportion to their short lots, rounded down, the last takes the rest.
+        """
+        rate = rate_of_bp(bp_annual)
+        charged = 0
+        for column, held in enumerate(self.house.lots):
+            if held >= 0:
+                continue
+            fee = borrow_micro(held * self._lot_nano[column] * values_nano[column], rate, days)
+            short = [book for book in self.books if book.lots[column] < 0]
+            total = sum(book.lots[column] for book in short)
+            left = fee
+            for book in short[:-1]:
+                own = fee * book.lots[column] // total
+                book.receive(-own)
+                left -= own
+            short[-1].receive(-left)
+            charged += fee
+        self.house.receive(-charged)
+        return -charged
+
+    def equity(self, price_nano: Sequence[int]) -> tuple[int, list[int]]:
+        """(house, books: agents in order, then unallocated) in micro at marks in nano, by column.
+
+        The house's is cash and exact value, rounded half-even once; the unallocated book takes the rest, so the
+        books always add up. The residue is not counted.
+        """
+        one = self._one_size
+        unit = price_nano if one else [size * price for size, price in zip(self._lot_nano, price_nano, strict=True)]
+        scale = one or 1
+        books = []
+        house = self.house
+        atto = sum([lots * value for lots, value in zip(house.lots, unit, strict=True)]) * scale
+        total = left = round_micro(house.cash_micro * ATTO_PER_MICRO + atto)[0]
+        for book in self.books[:-1]:
+            atto = sum([lots * value for lots, value in zip(book.lots, unit, strict=True)]) * scale
+            own = round_micro(book.cash_micro * ATTO_PER_MICRO + atto)[0]
+            books.append(own)
+            left -= own
+        books.append(left)
+        return total, books
+
+    def check(self) -> None:
+        """Raise LedgerBroken, naming what differs and by how much, unless the books add up to the house."""
+        house, books = self.house, self.books
+        for what in ("cash_micro", "fees_micro", "flows_micro", "income_micro"):
+            difference = sum(getattr(book, what) for book in books) - getattr(house, what)
+            if difference:
+                raise LedgerBroken(f"{what} of the books differ from the house's by {difference}")
+        for column, held in enumerate(house.lots):
+            difference = sum(book.lots[column] for book in books) - held
+            if difference:
+                raise LedgerBroken(f"lots of column {column} in the books differ from the house's by {difference}")
+        for name, account in zip(("house", *self.names), (house, *books), strict=True):
+            difference = account.unexplained_micro()
+            if difference:
+                raise LedgerBroken(f"cash of {name} differs from what its entries explain by {difference} micro")
+
+    def freeze(self) -> dict[str, object]:
+        """The whole ledger as plain ints, lists and text, for msgpack."""
+        frozen = FrozenLedger(self.names, self.house.freeze(), [book.freeze() for book in self.books])
+        plain: dict[str, object] = msgspec.to_builtins(frozen)
+        return plain
+
+    def thaw(self, plain: dict[str, object]) -> None:
+        """Become the ledger that `freeze` wrote. ValueError when its books or columns are not ours."""
+        frozen = msgspec.convert(plain, FrozenLedger)
+        if frozen.names != self.names:
+            raise ValueError(f"the snapshot has the books {frozen.names}, this ledger {self.names}")
+        if len(frozen.house.lots) != len(self.house.lots):
+            raise ValueError(f"the snapshot has {len(frozen.house.lots)} columns, this ledger {len(self.house.lots)}")
+        self.house.thaw(frozen.house)
+        for book, account in zip(self.books, frozen.books, strict=True):
+            book.thaw(account)

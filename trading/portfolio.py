@@ -1,0 +1,119 @@
+"""One account in exact integers: lots by column, cash, and where every micro of it came from."""
+
+from msgspec import Struct
+
+from trading.instruments import ATTO_PER_MICRO
+
+
+class FrozenAccount(Struct, frozen=True):
+    """An account as plain values; the residue in two parts, so that each fits 64 bits."""
+
+    lots: list[int]
+    cost_micro: list[int]
+    cash_micro: int
+    residue: tuple[int, int]
+    fees_micro: int
+    flows_micro: int
+    income_micro: int
+    realised_micro: int
+
+
+class Account:
+    """Lots and money of one owner.
+
+    `lots` are signed, by column; `cost_micro` is what they cost at the average, negative for a short (what it
+    brought in). `flows_micro` are deposits less withdrawals, `fees_micro` commissions paid, `income_micro`
+    dividends less borrow, `realised_micro` profit on closed lots before fees. Always, exactly:
+
+        cash = flows + income + realised - sum(cost) - fees
+
+    `residue_atto` is what rounding took away: notionals and dividends are exact in atto, cash is their micro.
+    """
+
+    __slots__ = (
+        "cash_micro", "cost_micro", "fees_micro", "flows_micro", "income_micro", "lots", "realised_micro",
+        "residue_atto",
+    )  # fmt: skip
+
+    def __init__(self, size: int) -> None:
+        self.lots = [0] * size
+        self.cost_micro = [0] * size
+        self.cash_micro = 0
+        self.residue_atto = 0
+        self.fees_micro = 0
+        self.flows_micro = 0
+        self.income_micro = 0
+        self.realised_micro = 0
+
+    def trade(self, column: int, lots: int, amount_micro: int) -> None:
+        """Change `lots` by a signed trade that brought `amount_micro` of cash (negative for a purchase).
+
+        A reduction takes its part of the average cost, floored to a micro, and realises the difference; a trade
+        through zero closes with its part of the amount, floored, and opens with the rest.
+        """
+        held = self.lots[column]
+        after = self.lots[column] = held + lots
+        self.cash_micro += amount_micro
+        if held * lots >= 0:
+            self.cost_micro[column] -= amount_micro
+        elif after * held > 0:
+            part = self.cost_micro[column] * lots // held
+            self.cost_micro[column] += part
+            self.realised_micro += amount_micro + part
+        else:
+            closing = amount_micro * held // -lots
+            self.realised_micro += closing - self.cost_micro[column]
+            self.cost_micro[column] = closing - amount_micro
+
+    def rescale(self, column: int, lots: int, lieu_micro: int) -> None:
+        """Hold `lots` after a split and `lieu_micro` in cash for the fraction; the cost stays, and is realised
+        when no lots are left."""
+        self.lots[column] = lots
+        self.cash_micro += lieu_micro
+        self.realised_micro += lieu_micro
+        if not lots:
+            self.realised_micro -= self.cost_micro[column]
+            self.cost_micro[column] = 0
+
+    def receive(self, amount_micro: int) -> None:
+        """Book a dividend, or pay one or a borrow fee (negative)."""
+        self.cash_micro += amount_micro
+        self.income_micro += amount_micro
+
+    def pay(self, fee_micro: int) -> None:
+        """Pay a commission."""
+        self.cash_micro -= fee_micro
+        self.fees_micro += fee_micro
+
+    def flow(self, amount_micro: int) -> None:
+        """Book a deposit, or a withdrawal (negative)."""
+        self.cash_micro += amount_micro
+        self.flows_micro += amount_micro
+
+    def unexplained_micro(self) -> int:
+        """Cash that no flow, income, profit, cost or fee explains: always 0."""
+        known = self.flows_micro + self.income_micro + self.realised_micro - sum(self.cost_micro) - self.fees_micro
+        return self.cash_micro - known
+
+    def freeze(self) -> FrozenAccount:
+        return FrozenAccount(
+            lots=list(self.lots),
+            cost_micro=list(self.cost_micro),
+            cash_micro=self.cash_micro,
+            residue=divmod(self.residue_atto, ATTO_PER_MICRO),
+            fees_micro=self.fees_micro,
+            flows_micro=self.flows_micro,
+            income_micro=self.income_micro,
+            realised_micro=self.realised_micro,
+        )
+
+    def thaw(self, frozen: FrozenAccount) -> None:
+        """Become the account that was frozen."""
+        self.lots = list(frozen.lots)
+        self.cost_micro = list(frozen.cost_micro)
+        self.cash_micro = frozen.cash_micro
+        self.residue_atto = frozen.residue[0] * ATTO_PER_MICRO + frozen.residue[1]
+        self.fees_micro = frozen.fees_micro
+        self.flows_micro = frozen.flows_micro
+        self.income_micro = frozen.income_micro
+        self.realised_micro = frozen.realised_micro
