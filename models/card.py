@@ -9,7 +9,7 @@ from trading.statistics import SHARPE_DEFINITION
 _PARTS = {
     "train": "in sample: the weights were fitted here",
     "validation": "in sample: the seed and the iteration were chosen here",
-    "test": "out of sample: looked at once, after the choice",
+    "test": "out of sample: nothing was fitted or chosen on it",
 }
 
 

@@ -90,7 +90,8 @@ def utility(equity: Tensor, benchmark: Tensor, risk_aversion: float) -> Tensor:
     """Of two float[B, L + 1]: mean less `risk_aversion` / 2 times variance of the difference of their log returns, a year.
 
     What Markowitz (1952) asks of returns, asked of those relative to a benchmark (Roll 1992): being long a
-    market that rose earns nothing, and every departure from equal weight has to pay for its risk.
+    market that rose earns nothing, and every departure from equal weight has to pay for its risk. (The same utility
+    of the account's own returns taught only how much cash to hold, which validation did not reward.)
     """
     active = torch.log(equity[:, 1:] / equity[:, :-1]) - torch.log(benchmark[:, 1:] / benchmark[:, :-1])
     return (active.mean() - 0.5 * risk_aversion * active.var(dim=1).mean()) * 252
