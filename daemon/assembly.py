@@ -231,6 +231,18 @@ def rules_of(
     )
 
 
+def limits_of_config(assembly: Assembly, config: Config) -> Rules:
+    """The rules of `assembly` as a newly read configuration would have them."""
+    return rules_of(
+        config,
+        assembly.universe,
+        assembly.sessions,
+        assembly.policies,
+        assembly.schedules,
+        assembly.feed.interval_ns,
+    )
+
+
 def _rearm_samples(text: str | None) -> int:
     """Samples after which a replayed feed re-arms the switch by itself; 0 for never."""
     return 21 if text is None else 0 if text == "never" else int(text)

@@ -39,13 +39,15 @@ class Digest:
     def add(self, effects: Sequence[Effect]) -> None:
         """Take the rows of these effects."""
         for effect in effects:
-            kind = type(effect)
-            if kind is Filled:
-                self._open.append((effect.ts, FILL, effect))  # type: ignore[union-attr,arg-type]
-            elif kind is Valued:
-                self._open.append((effect.ts, EQUITY, effect))  # type: ignore[union-attr,arg-type]
-            elif kind is OrderBasket:
-                self._open.append((effect.ts, ORDER, effect))  # type: ignore[union-attr,arg-type]
+            match effect:
+                case Valued():
+                    self._open.append((effect.ts, EQUITY, effect))
+                case OrderBasket():
+                    self._open.append((effect.ts, ORDER, effect))
+                case Filled():
+                    self._open.append((effect.ts, FILL, effect))
+                case _:
+                    pass
 
     def settle(self, now: int) -> None:
         """Hash the instants that have ended: a bar known after `now` opened at the earliest an interval before it."""

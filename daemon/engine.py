@@ -241,7 +241,7 @@ def _watch(state: State, who: int, switch: Switch, equity_micro: int, tick: Tick
             Switched(tick.ts, who, REDUCE, RUN, "rearm"),
             _alert(state, "INFO", "switch", text, agent=who),
         ]
-    reason = observe(switch, equity_micro, tick.key, limits)
+    reason = observe(switch, equity_micro, tick.key, limits).removeprefix("max_")
     if not reason:
         return []
     return _move(state, who, REDUCE, reason, f"{reason.replace('_', ' ')} limit reached")

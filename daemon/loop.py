@@ -114,19 +114,21 @@ class Shell:
                     self._act(effect, queue)
 
     def _act(self, effect: Effect, queue: deque[Event]) -> None:
-        kind = type(effect)
-        if kind is Ask:
-            queue.append(self.log.answer(effect) or self.answer(effect))  # type: ignore[arg-type]
-        elif kind is OrderBasket:
-            queue.extend(self.broker.submit(effect))  # type: ignore[arg-type]
-        elif kind is Cancel:
-            queue.extend(self.broker.cancel(effect.sample, effect.n, effect.row, effect.ts))  # type: ignore[union-attr]
-        elif kind is Query:
-            queue.extend(self.broker.query(effect.sample, effect.n, effect.row))  # type: ignore[union-attr]
-        elif kind is Snapshot:
-            self.snapshot_wanted = True
-        elif kind is Stop:
-            self.stopped = effect.reason  # type: ignore[union-attr]
+        match effect:
+            case OrderBasket():
+                queue.extend(self.broker.submit(effect))
+            case Ask():
+                queue.append(self.log.answer(effect) or self.answer(effect))
+            case Cancel():
+                queue.extend(self.broker.cancel(effect.sample, effect.n, effect.row, effect.ts))
+            case Query():
+                queue.extend(self.broker.query(effect.sample, effect.n, effect.row))
+            case Snapshot():
+                self.snapshot_wanted = True
+            case Stop():
+                self.stopped = effect.reason
+            case _:  # a record or an alert: for the journal, the store and the bus
+                pass
 
     def keep(self) -> bytes:
         """A snapshot of everything, between two instants of the timeline."""

@@ -27,19 +27,21 @@ class Tally(Struct):
     def add(self, effects: Sequence[Effect]) -> None:
         """Count these effects."""
         for effect in effects:
-            kind = type(effect)
-            if kind is Valued:
-                self.samples += 1
-            elif kind is OrderBasket:
-                self.orders += len(effect.sym)  # type: ignore[union-attr]
-            elif kind is Filled:
-                self.fills += len(effect.sym)  # type: ignore[union-attr]
-            elif kind is Planned:
-                self._plan(effect)  # type: ignore[arg-type]
-            elif kind is Publish:
-                self.alerts += 1
-            elif kind is Switched and effect.agent < 0 and effect.before == 0:  # type: ignore[union-attr]
-                self.trips += 1
+            match effect:
+                case Valued():
+                    self.samples += 1
+                case Publish():
+                    self.alerts += 1
+                case OrderBasket():
+                    self.orders += len(effect.sym)
+                case Filled():
+                    self.fills += len(effect.sym)
+                case Planned():
+                    self._plan(effect)
+                case Switched() if effect.agent < 0 and effect.before == 0:
+                    self.trips += 1
+                case _:
+                    pass
 
     def _plan(self, plan: Planned) -> None:
         self._cut(plan.net, plan.allowed)

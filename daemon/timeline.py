@@ -56,11 +56,8 @@ def sample_ticks(
 def with_due(samples: Iterator[Tick], due: Iterator[Due]) -> Iterator[Tick]:
     """The ticks of both, those of one instant merged into one."""
     held: Tick | None = None
-    for each in merge(samples, due, key=lambda x: x.ts):
-        if isinstance(each, Due):
-            tick = Tick(each.ts, due=each.agents, jobs=each.jobs)
-        else:
-            tick = each
+    asked = (Tick(d.ts, due=d.agents, jobs=d.jobs) for d in due)
+    for tick in merge(samples, asked, key=lambda t: t.ts):
         if held is not None and held.ts == tick.ts:
             first, second = (held, tick) if held.sample else (tick, held)
             held = Tick(

@@ -3,6 +3,7 @@ fills and cross with each other."""
 
 from collections.abc import Sequence
 from math import gcd
+from operator import mul
 from typing import Final
 
 import msgspec
@@ -108,6 +109,15 @@ def _micro_ratio(lot_nano: int) -> tuple[int, int, int]:
     return lot_nano // atto, ATTO_PER_MICRO // atto, atto
 
 
+def _only_book(shares: Sequence[Sequence[Share]]) -> int | None:
+    """The book that all rows belong to whole, if there is one."""
+    only = shares[0][0][0] if shares else -1
+    for row in shares:
+        if len(row) > 1 or row[0][0] != only:
+            return None
+    return only
+
+
 class Ledger:
     """The house's account and one book for each agent, in order, then the unallocated book.
 
@@ -148,38 +158,69 @@ class Ledger:
 
         A fee is shared in proportion, rounded down; the last book of the row takes the rest.
         """
-        house, books, ratios = self.house, self.books, self._micro
-        trade = house.trade
-        residue = fees = 0
-        for column, size, price, fee, parts in zip(sym, lots, price_nano, fee_micro, shares, strict=True):
+        ratios = self._micro
+        amounts: list[int] = []
+        residue = 0
+        for column, size, price in zip(sym, lots, price_nano, strict=True):
             numerator, denominator, atto = ratios[column]
-            unit = price * numerator
-            amount, rest = divmod(-size * unit, denominator)
+            amount, rest = divmod(-size * price * numerator, denominator)
             if rest:
                 if 2 * rest > denominator or (2 * rest == denominator and amount & 1):
                     amount += 1
                     rest -= denominator
                 residue += rest * atto
-            fees += fee
-            trade(column, size, amount)
-            if len(parts) > 1:
-                whole_fee, half = fee, denominator // 2
-                for book, part in parts[:-1]:
-                    own = (half - part * unit) // denominator
-                    amount -= own
-                    account = books[book]
-                    account.trade(column, part, own)
-                    if whole_fee:
-                        own = whole_fee * part // size
-                        fee -= own
-                        account.pay(own)
-            book, size = parts[-1]
-            account = books[book]
-            account.trade(column, size, amount)
-            if fee:
-                account.pay(fee)
+            amounts.append(amount)
+        house = self.house
+        house.trade(sym, lots, amounts)
         house.residue_atto += residue
+        fees = sum(fee_micro)
         house.pay(fees)
+        book = _only_book(shares)
+        if book is None:
+            self._shared_fills(sym, lots, price_nano, fee_micro, amounts, shares)
+        else:
+            self.books[book].trade(sym, lots, amounts)
+            self.books[book].pay(fees)
+
+    def _shared_fills(
+        self,
+        sym: Sequence[int],
+        lots: Sequence[int],
+        price_nano: Sequence[int],
+        fee_micro: Sequence[int],
+        amounts_micro: Sequence[int],
+        shares: Sequence[Sequence[Share]],
+    ) -> None:
+        """The books' parts of fills whose house amounts are known: each to the nearest micro, the last the rest."""
+        ratios = self._micro
+        parts: list[tuple[list[int], list[int], list[int]]] = [([], [], []) for _ in self.books]
+        fees = [0] * len(parts)
+        for column, size, price, fee, left, row in zip(
+            sym, lots, price_nano, fee_micro, amounts_micro, shares, strict=True
+        ):
+            numerator, denominator, _ = ratios[column]
+            unit, half, whole_fee = price * numerator, denominator // 2, fee
+            for book, change in row[:-1]:
+                amount = (half - change * unit) // denominator
+                left -= amount
+                columns, changes, amounts = parts[book]
+                columns.append(column)
+                changes.append(change)
+                amounts.append(amount)
+                if whole_fee:
+                    amount = whole_fee * change // size
+                    fee -= amount
+                    fees[book] += amount
+            book, change = row[-1]
+            columns, changes, amounts = parts[book]
+            columns.append(column)
+            changes.append(change)
+            amounts.append(left)
+            fees[book] += fee
+        for account, (columns, changes, amounts), paid in zip(self.books, parts, fees, strict=True):
+            if columns:
+                account.trade(columns, changes, amounts)
+                account.pay(paid)
 
     def cross(self, symbol: int, price_nano: int, shares: Sequence[Share]) -> None:
         """Lots change hands between books at one price, without a fee; (book, signed lots) add up to 0. The
@@ -189,9 +230,9 @@ class Ledger:
         for book, lots in shares[:-1]:
             amount, _ = round_micro(-lots * unit)
             left -= amount
-            self.books[book].trade(symbol, lots, amount)
+            self.books[book].trade([symbol], [lots], [amount])
         book, lots = shares[-1]
-        self.books[book].trade(symbol, lots, left)
+        self.books[book].trade([symbol], [lots], [left])
 
     def dividend(self, symbol: int, cash_nano: int) -> int:
         """Longs receive and shorts pay `cash_nano` for each unit held; gives the change of the house's cash."""
@@ -269,17 +310,19 @@ class Ledger:
         """(house, books: agents in order, then unallocated) in micro at marks in nano, by column.
 
         The house's is cash and exact value, rounded half-even once; the unallocated book takes the rest, so the
-        books always add up. The residue is not counted.
+        books always add up. The residue is not counted. ValueError unless there is a mark for each column.
         """
+        if len(price_nano) != len(self._lot_nano):
+            raise ValueError(f"{len(price_nano)} marks for {len(self._lot_nano)} columns")
         one = self._one_size
         unit = price_nano if one else [size * price for size, price in zip(self._lot_nano, price_nano, strict=True)]
         scale = one or 1
         books = []
         house = self.house
-        atto = sum([lots * value for lots, value in zip(house.lots, unit, strict=True)]) * scale
+        atto = sum(map(mul, house.lots, unit)) * scale
         total = left = round_micro(house.cash_micro * ATTO_PER_MICRO + atto)[0]
         for book in self.books[:-1]:
-            atto = sum([lots * value for lots, value in zip(book.lots, unit, strict=True)]) * scale
+            atto = sum(map(mul, book.lots, unit)) * scale
             own = round_micro(book.cash_micro * ATTO_PER_MICRO + atto)[0]
             books.append(own)
             left -= own

@@ -5,7 +5,7 @@ Every amount is a Python int; a rate in basis points is turned into an int once,
 
 from fractions import Fraction
 from functools import cached_property, lru_cache
-from math import ceil, isfinite, sqrt
+from math import ceil, gcd, isfinite, sqrt
 from typing import Final
 
 from msgspec import Struct
@@ -83,6 +83,12 @@ class Costs(Struct, frozen=True, dict=True):
         return self.participation > 0 or self.impact > 0
 
 
+def lowest(numerator: int, denominator: int) -> tuple[int, int]:
+    """A fraction in lowest terms, for quick exact arithmetic with small ints."""
+    common = gcd(numerator, denominator)
+    return numerator // common, denominator // common
+
+
 def divide_half_even(numerator: int, denominator: int) -> int:
     """numerator / denominator to the nearest int, ties to even. ZeroDivisionError for 0."""
     if denominator < 0:
@@ -107,14 +113,16 @@ def round_micro(atto: int) -> tuple[int, int]:
     return micro, rest
 
 
-def fill_price(open_nano: int, limit_nano: int, buy: bool, rate: int) -> int:
-    """The open with `rate` on the adverse side, rounded adversely to a nano, but never beyond the limit.
+def fill_price(open_nano: int, limit_nano: int, buy: bool, rate: int, one: int = RATE_ONE) -> int:
+    """The open with rate / one on the adverse side, rounded adversely to a nano, but never beyond the limit.
 
     The open must not be beyond the limit itself (see `trades_through`).
     """
     if buy:
-        return min(-(-open_nano * (RATE_ONE + rate) // RATE_ONE), limit_nano)
-    return max(open_nano * (RATE_ONE - rate) // RATE_ONE, limit_nano)
+        price = -(-open_nano * (one + rate) // one)
+        return price if price < limit_nano else limit_nano
+    price = open_nano * (one - rate) // one
+    return price if price > limit_nano else limit_nano
 
 
 def trades_through(limit_nano: int, buy: bool, low: float, high: float) -> bool:
@@ -136,14 +144,27 @@ def impact_rate(impact_bp: float, lots: int, lot_nano: int, volume: float) -> in
 
 def lots_to_be_had(volume: float, lot_nano: int, participation_nano: int) -> int:
     """Whole lots that `participation_nano` billionths of a bar's volume are; 0 for no or unknown volume."""
-    if not (isfinite(volume) and volume > 0):
+    volume_nano = volume * NANO
+    if not (volume_nano > 0 and isfinite(volume_nano)):
         return 0
-    return int(volume * NANO) * participation_nano // (NANO * lot_nano)
+    return int(volume_nano) * participation_nano // (NANO * lot_nano)
 
 
-def commission_micro(atto: int, rate: int) -> int:
-    """Commission on a notional, either sign, rounded half-even to micro: what a venue charges is whole micro."""
-    return divide_half_even(abs(atto) * rate, RATE_ONE * ATTO_PER_MICRO)
+def commission_ratio(lot_nano: int, rate: int) -> tuple[int, int]:
+    """(numerator, denominator) in lowest terms: lots x price_nano x this is the commission in micro.
+
+    Small numbers are quick: one basis point on whole shares is 1 / 10,000,000.
+    """
+    return lowest(lot_nano * rate, RATE_ONE * ATTO_PER_MICRO)
+
+
+def commission_micro(lots: int, price_nano: int, ratio: tuple[int, int]) -> int:
+    """Commission on unsigned lots, rounded half-even to micro: what a venue charges is whole micro."""
+    numerator, denominator = ratio
+    fee, rest = divmod(lots * price_nano * numerator, denominator)
+    if rest and (2 * rest > denominator or (2 * rest == denominator and fee & 1)):
+        return fee + 1
+    return fee
 
 
 def borrow_micro(short_atto: int, rate_annual: int, days: int) -> int:

@@ -1,5 +1,7 @@
 """One account in exact integers: lots by column, cash, and where every micro of it came from."""
 
+from collections.abc import Sequence
+
 from msgspec import Struct
 
 from trading.instruments import ATTO_PER_MICRO
@@ -45,25 +47,28 @@ class Account:
         self.income_micro = 0
         self.realised_micro = 0
 
-    def trade(self, column: int, lots: int, amount_micro: int) -> None:
-        """Change `lots` by a signed trade that brought `amount_micro` of cash (negative for a purchase).
+    def trade(self, columns: Sequence[int], lots: Sequence[int], amounts_micro: Sequence[int]) -> None:
+        """Signed trades of `lots` that brought `amounts_micro` of cash (negative for a purchase), in order.
 
         A reduction takes its part of the average cost, floored to a micro, and realises the difference; a trade
         through zero closes with its part of the amount, floored, and opens with the rest.
         """
-        held = self.lots[column]
-        after = self.lots[column] = held + lots
-        self.cash_micro += amount_micro
-        if held * lots >= 0:
-            self.cost_micro[column] -= amount_micro
-        elif after * held > 0:
-            part = self.cost_micro[column] * lots // held
-            self.cost_micro[column] += part
-            self.realised_micro += amount_micro + part
-        else:
-            closing = amount_micro * held // -lots
-            self.realised_micro += closing - self.cost_micro[column]
-            self.cost_micro[column] = closing - amount_micro
+        holdings, cost, realised = self.lots, self.cost_micro, 0
+        for column, change, amount in zip(columns, lots, amounts_micro, strict=True):
+            held = holdings[column]
+            after = holdings[column] = held + change
+            if held * change >= 0:
+                cost[column] -= amount
+            elif after * held > 0:
+                part = cost[column] * change // held
+                cost[column] += part
+                realised += amount + part
+            else:
+                closing = amount * held // -change
+                realised += closing - cost[column]
+                cost[column] = closing - amount
+        self.realised_micro += realised
+        self.cash_micro += sum(amounts_micro)
 
     def rescale(self, column: int, lots: int, lieu_micro: int) -> None:
         """Hold `lots` after a split and `lieu_micro` in cash for the fraction; the cost stays, and is realised

@@ -1,0 +1,1 @@
+"""Venues: the simulated one and the networked ones."""

@@ -1,0 +1,312 @@
+"""The paper venue: fills baskets from bars as a pure fold, without a clock and without shared randomness."""
+
+from collections.abc import Sequence
+from hashlib import blake2b
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from adapters.brokers.resting import NEVER, Resting, accept
+from trading.events import Action, CancelReported, NotFound, Unknown
+from trading.execution import (
+    RATE_ONE,
+    Costs,
+    commission_micro,
+    commission_ratio,
+    fill_price,
+    impact_rate,
+    lots_to_be_had,
+    lowest,
+    trades_through,
+)
+from trading.instruments import Universe
+from trading.market import MarketSlice
+from trading.orders import Cause, OrderBasket, Reports, decision_id
+from trading.ports import BrokerNews
+
+KEPT: Final = 128
+"""Ended baskets whose reports can still be asked for. Older ones are answered Unknown, never NotFound."""
+
+_PART_FILL, _LAST_FILL = int(Cause.PART_FILL), int(Cause.LAST_FILL)
+
+
+class FrozenPaper(Struct, array_like=True):
+    """The whole venue: baskets that rest and those that ended, in order."""
+
+    ts: int
+    resting: list[Resting]
+    ended: list[Resting]
+    forgotten: int
+
+
+class Bar:
+    """One slice as the venue uses it. `room` is what the participation cap leaves of it, by column."""
+
+    __slots__ = ("fresh", "market", "open_nano", "room", "ts_event", "ts_open")
+
+    def __init__(self, market: MarketSlice) -> None:
+        block, t = market.block, market.row
+        self.market = market
+        self.ts_open = block.ts_open[t]
+        self.ts_event = block.ts_event[t]
+        self.fresh: list[bool] | None = None if block.full[t] else block.fresh[t].tolist()
+        self.open_nano: list[int] = block.open_nano[t].tolist()
+        self.room: dict[int, int] = {}
+
+
+class Paper:
+    """A simulated venue; implements `trading.ports.SimulatedBroker`.
+
+    Fills. A row fills on a slice where its symbol is fresh and whose open is in the row's window (see `Resting`), at
+    `fill_price` of the open, or at its limit when the open is beyond it and the bar later trades through it. A
+    row whose window closes inside the bar is not credited with trading through: nobody knows which came first. With
+    a participation cap, the rows of a symbol share a bar's volume in order of arrival; less than a whole lot is no
+    fill. What is left rests.
+
+    Ends. A row expires at its end, after the fills of the slice that closes then; its report is stamped with it.
+
+    Cancels take effect at ts + latency. Bars arrive at their close: while a bar not yet seen may have opened in the
+    row's window, the row waits for the symbol's next bar, its end, or a day (no bar is longer), may fill from that
+    bar, and only then is CANCELLED, stamped with the time of effect. Where no such bar is possible, as for a cancel on
+    the close of the bar last seen, or before the row could fill at all, it is CANCELLED at once.
+
+    Randomness: only `slippage_noise`, a hash of (seed, decision, n, lots filled before).
+    """
+
+    def __init__(self, universe: Universe, costs: Costs) -> None:
+        self._symbols = universe.symbols
+        self._lot_nano = universe.lot_nano
+        self._costs = costs
+        self._commission = [commission_ratio(size, costs.commission_rate) for size in universe.lot_nano]
+        # in lowest terms where nothing is added to it, as small ints are quick
+        self._plain = not (costs.needs_volume or costs.slippage_noise)
+        self._fixed = lowest(costs.fixed_rate, RATE_ONE) if self._plain else (costs.fixed_rate, RATE_ONE)
+        self._resting: list[Resting] = []
+        self._ended: list[Resting] = []
+        self._known: dict[tuple[int, int], Resting] = {}
+        self._forgotten = -NEVER
+        self._ts = 0
+
+    def submit(self, basket: OrderBasket) -> Sequence[BrokerNews]:
+        """Accept a basket, or reject rows without lots or a limit; one sent again is told what became of it."""
+        self._ts = basket.ts
+        key = basket.sample, basket.n
+        if key in self._known:
+            return self.query(basket.sample, basket.n, range(len(basket.sym)))
+        resting = self._known[key] = accept(basket, self._costs.latency_ns)
+        self._resting.append(resting)
+        if not resting.open:
+            self._retire()
+        return resting.reports[:]
+
+    def on_slice(self, market: MarketSlice) -> Sequence[BrokerNews]:
+        """Fill what this bar fills, then end what ends by its close. Reports are in order of time, then of arrival."""
+        if not self._resting:
+            return ()
+        bar = Bar(market)
+        self._ts = bar.ts_event
+        news: list[Reports] = []
+        ends = False
+        for resting in self._resting:
+            report = self._fill(resting, bar)
+            if report is not None:
+                news.append(report)
+            ends = ends or resting.due <= bar.ts_event
+        if ends:
+            news += self._settle(bar.ts_event)
+            news.sort(key=_ts)
+        self._retire()
+        return news
+
+    def _fill(self, resting: Resting, bar: Bar) -> Reports | None:
+        """What one bar fills of one basket."""
+        fresh, open_nano, ts_open, ts_event = bar.fresh, bar.open_nano, bar.ts_open, bar.ts_event
+        plain, (fixed, one) = self._plain, self._fixed
+        commission, least = self._commission, self._costs.commission_min_micro
+        sym, signed, limits, cums = resting.sym, resting.lots, resting.worst_nano, resting.cum
+        after, until = resting.after, resting.until
+        rows: list[int] = []
+        cum: list[int] = []
+        lots: list[int] = []
+        prices: list[int] = []
+        fees: list[int] = []
+        causes: list[int] = []
+        left: list[int] = []
+        for row in resting.open:
+            column = sym[row]
+            if ts_open < after[row] or (fresh is not None and not fresh[column]):
+                left.append(row)
+                continue
+            after[row] = ts_event
+            price, limit, total = open_nano[column], limits[row], signed[row]
+            buy = total > 0
+            inside = price <= limit if buy else price >= limit
+            if not inside:
+                price = limit
+            if ts_open >= until[row] or not (inside or self._through(resting, row, bar)) or price <= 0:
+                left.append(row)
+                continue
+            whole = total if buy else -total
+            done = cums[row]
+            wanted = whole - done
+            rate = fixed
+            if not plain:
+                wanted = self._room(column, wanted, bar)
+                if not wanted:
+                    left.append(row)
+                    continue
+                rate += self._extra_rate(resting, row, wanted, bar)
+            if inside and rate:
+                price = fill_price(price, limit, buy, rate, one)
+            fee = commission_micro(wanted, price, commission[column])
+            if least:
+                fee = _at_least(least, resting, row, fee)
+            done += wanted
+            cums[row] = done
+            rows.append(row)
+            cum.append(done)
+            lots.append(wanted)
+            prices.append(price)
+            fees.append(fee)
+            if done == whole:
+                causes.append(_LAST_FILL)
+            else:
+                causes.append(_PART_FILL)
+                left.append(row)
+        if not rows:
+            return None
+        if len(left) < len(resting.open):
+            resting.keep(left)
+        report = Reports(resting.sample, resting.n, ts_open, rows, cum, lots, prices, fees, causes)
+        resting.reports.append(report)
+        return report
+
+    def _through(self, resting: Resting, row: int, bar: Bar) -> bool:
+        """Whether a bar that opened beyond a row's limit came back through it while the row was still there."""
+        if resting.until[row] < bar.ts_event:
+            return False
+        column, market = resting.sym[row], bar.market
+        return trades_through(
+            resting.worst_nano[row], resting.lots[row] > 0, market.low.item(column), market.high.item(column)
+        )
+
+    def _room(self, column: int, wanted: int, bar: Bar) -> int:
+        """How many of the lots wanted the bar's volume lets through; they are taken."""
+        costs, room = self._costs, bar.room
+        if not costs.needs_volume:
+            return wanted
+        if column not in room:
+            volume = bar.market.volume.item(column)
+            if costs.participation:
+                room[column] = lots_to_be_had(volume, self._lot_nano[column], costs.participation_nano)
+            else:
+                room[column] = NEVER if volume > 0 else 0
+        wanted = min(wanted, room[column])
+        room[column] -= wanted
+        return wanted
+
+    def _extra_rate(self, resting: Resting, row: int, lots: int, bar: Bar) -> int:
+        """What a fill pays beyond the fixed rate: impact, and slippage noise of either sign."""
+        costs, column, rate = self._costs, resting.sym[row], 0
+        if costs.impact:
+            rate = impact_rate(costs.impact, lots, self._lot_nano[column], bar.market.volume.item(column))
+        if costs.slippage_noise:
+            decision = decision_id(resting.sample, "house", self._symbols[column])
+            key = f"{costs.seed}|{decision}|{resting.n}|{resting.cum[row]}".encode()
+            draw = int.from_bytes(blake2b(key, digest_size=6).digest(), "big") / 2**47 - 1  # uniform in [-1, 1)
+            rate += round(costs.slippage_rate * costs.slippage_noise * draw)
+        return rate
+
+    def on_time(self, ts: int) -> Sequence[BrokerNews]:
+        """End what ends by `ts`, bar or no bar. Call it after every slice of that instant."""
+        if not self._resting:
+            return ()
+        self._ts = ts
+        news = self._settle(ts)
+        self._retire()
+        return sorted(news, key=_ts)
+
+    def _settle(self, ts: int) -> list[Reports]:
+        return [report for resting in self._resting if resting.due <= ts for report in resting.settle(ts)]
+
+    def _retire(self) -> None:
+        """Put baskets without a working row away, and forget the oldest of those."""
+        ended = [resting for resting in self._resting if not resting.open]
+        if not ended:
+            return
+        self._resting = [resting for resting in self._resting if resting.open]
+        self._ended += ended
+        while len(self._ended) > KEPT:
+            oldest = self._ended.pop(0)
+            del self._known[oldest.sample, oldest.n]
+            self._forgotten = max(self._forgotten, oldest.sample)
+
+    def cancel(self, sample: int, n: int, row: int, ts: int) -> Sequence[BrokerNews]:
+        """Cancel one row from ts + latency on; CancelReported when it is not known or has ended."""
+        self._ts = ts
+        resting = self._known.get((sample, n))
+        if resting is None or not 0 <= row < len(resting.sym):
+            return [CancelReported(sample, n, ts, row, "there is no such order")]
+        if row not in resting.open:
+            return [CancelReported(sample, n, ts, row, "the order has ended")]
+        report = resting.cancel(row, ts + self._costs.latency_ns)
+        if report is None:
+            return ()
+        self._retire()
+        return [report]
+
+    def on_action(self, action: Action) -> Sequence[BrokerNews]:
+        """Rescale rows of a symbol that splits, and past reports of it, so that a query speaks of the lots of now.
+
+        A row of which less than a lot is left is CANCELLED. Dividends change no order.
+        """
+        self._ts = action.ts
+        if action.kind != "split":
+            return ()
+        news = []
+        for resting in (*self._ended, *self._resting):
+            report = resting.split(action.ts, action.symbol, action.numerator, action.denominator)
+            if report is not None:
+                news.append(report)
+        self._retire()
+        return news
+
+    def query(self, sample: int, n: int, rows: Sequence[int]) -> Sequence[BrokerNews]:
+        """All that was said about these rows, again; NotFound for rows that never came, Unknown when the venue
+        may have forgotten them."""
+        resting = self._known.get((sample, n))
+        if resting is None:
+            if sample <= self._forgotten:
+                return [Unknown(sample, n, self._ts, list(rows), "the venue does not keep orders this old")]
+            return [NotFound(sample, n, self._ts, list(rows))]
+        news: list[BrokerNews] = [*resting.told(set(rows))]
+        missing = [row for row in rows if not 0 <= row < len(resting.sym)]
+        if missing:
+            news.append(NotFound(sample, n, self._ts, missing))
+        return news
+
+    def freeze(self) -> bytes:
+        """The whole venue as msgpack."""
+        return _encoder.encode(FrozenPaper(self._ts, self._resting, self._ended, self._forgotten))
+
+    def thaw(self, frozen: bytes) -> None:
+        """Become the venue that `freeze` wrote; msgspec.DecodeError or ValidationError when the bytes are not one."""
+        state = _decoder.decode(frozen)
+        self._ts, self._resting, self._ended, self._forgotten = state.ts, state.resting, state.ended, state.forgotten
+        self._known = {(resting.sample, resting.n): resting for resting in (*state.ended, *state.resting)}
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(FrozenPaper)
+
+
+def _ts(report: Reports) -> int:
+    return report.ts
+
+
+def _at_least(least_micro: int, resting: Resting, row: int, fee_micro: int) -> int:
+    """What a fill is charged so that its order has paid `least_micro` from its first fill on."""
+    before = resting.charged_micro[row]
+    charged = resting.charged_micro[row] = max(before, 0) + fee_micro
+    return max(least_micro, charged) - (max(least_micro, before) if before >= 0 else 0)

@@ -1,0 +1,169 @@
+"""A basket resting at the paper venue: what is left of each row, until when, and all that was said about it."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from msgspec import Struct
+
+from trading.execution import split_row
+from trading.orders import Cause, OrderBasket, Reports
+
+NEVER: Final = 2**63 - 1
+"""The end of a row that is good till cancelled."""
+
+LONGEST_BAR_NS: Final = 86_400_000_000_000
+"""No bar is longer than a day: by then every bar that opened before a cancel has arrived."""
+
+_ACCEPTED, _REJECTED = int(Cause.ACCEPTED), int(Cause.REJECTED)
+_CANCELLED, _EXPIRED = int(Cause.CANCELLED), int(Cause.EXPIRED)
+
+
+class Resting(Struct, array_like=True):
+    """One basket in columns by row.
+
+    A row can fill at opens in its window [after, until): `after` starts at the basket's time plus latency and moves
+    to the close of each bar seen since; `until` is the row's end or the time its cancel takes effect. `open`
+    are the rows still working, in order, `cancelling` those of them with a cancel, `due` the earliest `until` of
+    all. `cum` are lots filled, `charged_micro` commissions before the minimum, -1 before the first fill.
+    """
+
+    sample: int
+    n: int
+    sym: list[int]
+    lots: list[int]
+    worst_nano: list[int]
+    end: list[int]
+    after: list[int]
+    until: list[int]
+    cum: list[int]
+    charged_micro: list[int]
+    open: list[int]
+    cancelling: list[int]
+    due: int
+    reports: list[Reports]
+
+    def say(self, ts: int, rows: list[int], causes: list[int], reason: str = "") -> Reports:
+        """Report what is not a fill, and keep the report."""
+        none = [0] * len(rows)
+        cum = [self.cum[row] for row in rows]
+        report = Reports(self.sample, self.n, ts, rows, cum, none, none, none, causes, reason)
+        self.reports.append(report)
+        return report
+
+    def keep(self, rows: list[int]) -> None:
+        """Only these rows work on."""
+        self.open = rows
+        if self.cancelling:
+            self.cancelling = [row for row in self.cancelling if row in rows]
+        self.due = min([self.until[row] for row in rows], default=NEVER)
+
+    def cancel(self, row: int, at: int) -> Reports | None:
+        """Let a working row go at `at`; its report, if no bar that is yet to be seen may have filled it before."""
+        if self.until[row] <= at:
+            return None  # it ends, or is cancelled, no later anyway
+        self.cancelling.append(row)
+        self.until[row] = at
+        self.due = min(self.due, at)
+        if self.after[row] < at:
+            return None
+        report = self.say(at, [row], [_CANCELLED])
+        self.keep([other for other in self.open if other != row])
+        return report
+
+    def settle(self, ts: int) -> list[Reports]:
+        """End the rows whose window closed by `ts`: expired, or cancelled once nothing unseen may have filled them."""
+        ends: dict[tuple[int, int], list[int]] = {}
+        left = []
+        for row in self.open:
+            until, end = self.until[row], self.end[row]
+            if until > ts:
+                left.append(row)
+            elif row not in self.cancelling:
+                ends.setdefault((until, _EXPIRED), []).append(row)
+            elif self.after[row] >= until or 0 < end <= ts or until + LONGEST_BAR_NS <= ts:
+                ends.setdefault((until, _CANCELLED), []).append(row)
+            else:
+                left.append(row)
+        reports = [self.say(until, rows, [cause] * len(rows)) for (until, cause), rows in ends.items()]
+        self.keep(left)
+        return reports
+
+    def split(self, ts: int, symbol: int, numerator: int, denominator: int) -> Reports | None:
+        """Rescale rows of a symbol and the reports about them; the report of rows of which less than a lot is left."""
+        rows = [row for row, column in enumerate(self.sym) if column == symbol]
+        if not rows:
+            return None
+        for row in rows:
+            self.lots[row], self.cum[row], self.worst_nano[row] = split_row(
+                self.lots[row], self.cum[row], self.worst_nano[row], numerator, denominator
+            )
+        self.reports = [_rescaled(report, rows, numerator, denominator) for report in self.reports]
+        empty = [row for row in rows if row in self.open and self.cum[row] >= abs(self.lots[row])]
+        if not empty:
+            return None
+        reason = f"the split {numerator}:{denominator} left less than a lot"
+        report = self.say(ts, empty, [_CANCELLED] * len(empty), reason)
+        self.keep([row for row in self.open if row not in empty])
+        return report
+
+    def told(self, rows: set[int]) -> list[Reports]:
+        """All that was said about some rows, in order."""
+        return [part for report in self.reports if (part := _only(report, rows)) is not None]
+
+
+def accept(basket: OrderBasket, latency_ns: int) -> Resting:
+    """A basket that has just arrived, its first report made: rows ACCEPTED, or REJECTED that are no order."""
+    size = len(basket.sym)
+    resting = Resting(
+        sample=basket.sample,
+        n=basket.n,
+        sym=list(basket.sym),
+        lots=list(basket.lots),
+        worst_nano=list(basket.worst_nano),
+        end=list(basket.end),
+        after=[basket.ts + latency_ns] * size,
+        until=[end or NEVER for end in basket.end],
+        cum=[0] * size,
+        charged_micro=[-1] * size,
+        open=[],
+        cancelling=[],
+        due=NEVER,
+        reports=[],
+    )
+    rows = list(range(size))
+    reason = ""
+    causes = [_ACCEPTED] * size
+    for row in rows:
+        if not basket.lots[row] or basket.worst_nano[row] <= 0:
+            causes[row] = _REJECTED
+            fault = f"a limit of {basket.worst_nano[row]} nano" if basket.lots[row] else "no lots"
+            reason = reason or f"row {row} has {fault}"
+    resting.say(basket.ts, rows, causes, reason)
+    resting.keep([row for row in rows if causes[row] == _ACCEPTED] if reason else rows)
+    return resting
+
+
+def _only(report: Reports, rows: set[int]) -> Reports | None:
+    """The part of a report that is about `rows`."""
+    keep = [k for k, row in enumerate(report.row) if row in rows]
+    if len(keep) == len(report.row):
+        return report
+    if not keep:
+        return None
+    columns = (report.row, report.cum, report.lots, report.price_nano, report.fee_micro, report.cause)
+    row, cum, lots, price, fee, cause = ([column[k] for k in keep] for column in columns)
+    return Reports(report.sample, report.n, report.ts, row, cum, lots, price, fee, cause, report.reason)
+
+
+def _rescaled(report: Reports, rows: Sequence[int], numerator: int, denominator: int) -> Reports:
+    """A past report in the lots and prices after a split; a row's intervals stay contiguous."""
+    cum, lots, price = list(report.cum), list(report.lots), list(report.price_nano)
+    for k, row in enumerate(report.row):
+        if row in rows:
+            before = (cum[k] - lots[k]) * numerator // denominator
+            cum[k] = cum[k] * numerator // denominator
+            lots[k] = cum[k] - before
+            price[k] = price[k] * denominator // numerator
+    return Reports(
+        report.sample, report.n, report.ts, report.row, cum, lots, price, report.fee_micro, report.cause, report.reason
+    )

@@ -1,0 +1,55 @@
+"""Which messages leave: the levels, rates and quiet hours of [alerts]. What is held back stays in the store."""
+
+import time
+from collections import deque
+from collections.abc import Callable
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+from adapters.bus.messages import Message
+
+
+class AlertFilter:
+    """CRITICAL always passes; other alerts by level, at most `per_minute` of one topic, and no INFO in quiet hours."""
+
+    def __init__(
+        self,
+        levels: tuple[str, ...],
+        per_minute: int,
+        quiet_hours: str,
+        timezone: str,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self.held_back = 0
+        self._levels = frozenset(levels)
+        self._per_minute = per_minute
+        self._quiet = tuple(quiet_hours.split("-")) if quiet_hours else ()
+        self._zone = ZoneInfo(timezone)
+        self._now = now
+        self._sent: dict[str, deque[float]] = {}
+
+    def passes(self, message: Message) -> bool:
+        """Whether this message goes out now."""
+        if "/alerts/" not in message.topic or message.level == "CRITICAL":
+            return True
+        if message.level in self._levels and not self._is_quiet(message) and self._has_room(message.topic):
+            return True
+        self.held_back += 1
+        return False
+
+    def _is_quiet(self, message: Message) -> bool:
+        if not self._quiet or message.level != "INFO":
+            return False
+        clock = datetime.fromtimestamp(self._now(), self._zone).strftime("%H:%M")
+        begin, end = self._quiet
+        return begin <= clock < end if begin <= end else clock >= begin or clock < end
+
+    def _has_room(self, topic: str) -> bool:
+        now = self._now()
+        sent = self._sent.setdefault(topic, deque(maxlen=self._per_minute))
+        while sent and now - sent[0] >= 60.0:
+            sent.popleft()
+        if len(sent) >= self._per_minute:
+            return False
+        sent.append(now)
+        return True

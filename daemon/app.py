@@ -1,0 +1,416 @@
+"""Wires everything: opens the store, recovers the run, and keeps loop, bus, API and watchdog in one TaskGroup."""
+
+import asyncio
+import contextlib
+import os
+import secrets
+import signal
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import structlog
+
+from adapters.bus.embedded import BrokerUnavailable, EmbeddedBroker, EmbeddedSettings
+from adapters.bus.messages import Composer, Message, Standing
+from adapters.bus.mqtt import MqttBus, MqttSettings, Outgoing, Tls, address
+from adapters.store.errors import StoreDamaged, StoreFailing
+from adapters.store.store import Store
+from adapters.store.writing import BadBar
+from daemon import systemd
+from daemon.alerting import AlertFilter
+from daemon.api.server import Api, ApiUnavailable
+from daemon.assembly import Assembly, assemble, limits_of_config
+from daemon.config import Config, ConfigError, Mistake, digest, load, reloading, secret
+from daemon.inbox import InboxFull
+from daemon.known import known_names
+from daemon.recovery import Journal, RecordTooLong, ReplayDifference, fold
+from daemon.service import Service, StoreGaveUp
+from daemon.state import in_force
+from daemon.summary import Summary, summary
+from daemon.terminal import watch
+from daemon.timeline import instants
+from daemon.version import VERSION, blas_name, code_version, lock_hash
+from risk.limits import Reason
+from trading.events import Condition, Operator, Reloaded, Started, Stopping
+from trading.orders import base36
+
+log = structlog.get_logger("quantd")
+
+
+class CannotStart(Exception):
+    """Why the daemon does not start, in words for its user, and the exit code that says so to systemd."""
+
+    def __init__(self, text: str, code: int = 78) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the command line says beside the configuration."""
+
+    config: Path
+    state: Path | None = None
+    sets: tuple[str, ...] = ()
+    fresh: bool = False
+    live: bool = False
+    quiet: bool = False
+    environ: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Outbox:
+    """The store's outbox as the bus drains it."""
+
+    store: Store
+
+    def pending(self, limit: int) -> list[Outgoing]:
+        return [
+            (f"{m.key[0]}-{m.key[1]}-{m.key[2]}", m.kind, m.body.encode(), False) for m in self.store.pending(limit)
+        ]
+
+    def acknowledge(self, ids: Iterable[str]) -> None:
+        keys = []
+        for each in ids:
+            run, seq, k = each.rsplit("-", 2)
+            keys.append((run, int(seq), int(k)))
+        self.store.acknowledge(keys)
+
+    def depth(self) -> int:
+        return len(self.store.pending(-1))
+
+
+def state_folder(config: Config, override: Path | None) -> Path:
+    """Where this run keeps its state; a relative name in the configuration starts at the configuration's folder."""
+    return override if override is not None else config.at(config.quantd.state)
+
+
+def read_config(options: Options) -> Config:
+    """The configuration with its overrides; raises ConfigError with every mistake."""
+    config = load(options.config, known_names(), environ=options.environ, sets=options.sets)
+    mistakes = config.missing_files()
+    if mistakes:
+        raise ConfigError(mistakes)
+    return config
+
+
+def new_run() -> str:
+    """Eight base-36 digits, drawn once in the life of a run."""
+    return base36(secrets.randbits(64), 8)
+
+
+def recover(assembly: Assembly, store: Store, run: str) -> tuple["Shell", Journal]:  # noqa: F821
+    """The run as its journal says it stood; raises CannotStart when it cannot be this feed's, or differs."""
+    last = store.last_seq(run)
+    version = code_version()
+    kept = store.latest_snapshot(run, version)
+    if kept is None and last:
+        newest = store.latest_snapshot(run)
+        if newest is not None and newest[0] == last:
+            kept = newest  # another version of the code, but it was stopped in order: nothing is folded by the wrong one
+    seq = kept[0] if kept else 0
+    shell = assembly.shell()
+    if kept:
+        shell.restore(assembly.rules, kept[1])
+    journal = Journal((data for _, data in store.entries(run, seq + 1)), seq)
+    shell.log = journal
+    began = time.monotonic()
+    try:
+        compared = fold(shell, journal, instants(assembly.items(), shell.ts))
+    except ReplayDifference as error:
+        raise CannotStart(
+            f"run {run}: {error}. Nothing was traded. `quantd replay {run}` shows it again; `--fresh` begins a new run.",
+            1,
+        ) from error
+    except RecordTooLong as error:
+        raise CannotStart(f"run {run}: {error}; give the feed it was made with, or begin anew with --fresh.") from error
+    state = shell.state
+    orders = sum(work.live for work in state.working.values())
+    log.info(
+        "recovered",
+        run=run,
+        steps_folded=compared,
+        from_snapshot=seq,
+        seconds=round(time.monotonic() - began, 3),
+        open_orders=orders,
+    )
+    return shell, journal
+
+
+def same_run(assembly: Assembly, store: Store, run: str) -> None:
+    """Raise CannotStart unless the journalled run is of this feed, universe, currency and set of agents."""
+    config = assembly.config
+    from trading.codec import decode
+
+    started = next((decode(data).event for _, data in store.entries(run, 1)), None)
+    if not isinstance(started, Started):
+        return
+    record = store.records.run(run)
+    differs = ""
+    if started.feed != assembly.feed.digest:
+        differs = "another feed file or selection"
+    elif started.symbols != assembly.universe.symbols:
+        differs = f"another universe ({', '.join(started.symbols)})"
+    elif record.universe.currency != assembly.universe.currency:
+        differs = f"another currency ({record.universe.currency})"
+    elif record.agents != tuple(a.name for a in assembly.rules.agents):
+        differs = f"other agents ({', '.join(record.agents)})"
+    if differs:
+        raise CannotStart(
+            f"run {run} in {state_folder(config, None)} was made with {differs}. "
+            "Restore what it was made with, or begin a new run with --fresh."
+        )
+
+
+async def serve(config: Config, options: Options) -> Summary:
+    """Run the daemon until it is stopped; the summary of the run as it stands then. Raises CannotStart."""
+    folder = state_folder(config, options.state)
+    assembly = assemble(config, cache=folder / "cache")
+    store = Store.open(config.store.url or folder, state=folder)
+    with contextlib.ExitStack() as stack:
+        stack.callback(store.close)
+        run = store.current_run()
+        if run is not None and any(r.run == run and r.ended for r in store.runs()):
+            run = None
+        if run is not None and options.fresh:
+            store.finish(run, time.time_ns(), "--fresh")
+            run = None
+        if run is None:
+            run = new_run()
+        else:
+            same_run(assembly, store, run)
+        names = [a.name for a in assembly.rules.agents]
+        if not store.last_seq(run):
+            store.begin(run, assembly.universe, agents=names, mode=config.quantd.mode, ts=time.time_ns())
+        try:
+            shell, journal = recover(assembly, store, run)
+        except StoreDamaged as error:
+            raise CannotStart(str(error), 1) from error
+        projection = store.begin(run, assembly.universe, agents=names, mode=config.quantd.mode, ts=time.time_ns())
+        return await _serve(config, options, folder, assembly, store, shell, journal, projection, run)
+
+
+async def _serve(config, options, folder, assembly, store, shell, journal, projection, run) -> Summary:  # type: ignore[no-untyped-def]
+    names = [a.name for a in assembly.rules.agents]
+    state = shell.state
+    composer = Composer(
+        run,
+        config.quantd.name,
+        assembly.universe,
+        names,
+        prefix=config.bus.prefix,
+        reasons=[r.name.lower() for r in Reason],
+        standing=Standing(
+            switch={-1: state.switch.state, **{k: a.switch.state for k, a in enumerate(state.agents)}},
+            lots=tuple(state.ledger.house.lots),
+        ),
+    )
+    broker = start_broker(config)
+    bus = make_bus(config, store, composer, broker)
+
+    def published(messages: Iterable[Message]) -> None:
+        for message in messages:
+            bus.retain(message.topic, message.payload)
+        bus.wake()
+
+    def urgent(message: Message) -> None:
+        bus.transient(message.topic, message.payload)
+
+    service = Service(
+        shell,
+        journal,
+        store,
+        projection,
+        composer,
+        config=config,
+        run=run,
+        state_folder=folder,
+        alerts=AlertFilter(
+            config.alerts.levels, config.alerts.per_minute, config.alerts.quiet_hours, config.alerts.timezone
+        ),
+        published=published,
+        urgent=urgent,
+    )
+    introduce(service, assembly, config)
+    api = Api(service, assembly, config, folder, bus)
+    try:
+        await api.start()
+        async with asyncio.TaskGroup() as tasks:
+            background = [
+                tasks.create_task(bus.run(), name="bus"),
+                tasks.create_task(heartbeat(service, bus, composer), name="heartbeat"),
+                tasks.create_task(watchdog(service), name="watchdog"),
+                tasks.create_task(
+                    service.feed(instants(assembly.items(), shell.ts), config.feed.pace, config.feed.at_end),
+                    name="feed",
+                ),
+            ]
+            handle_signals(service, config, options, assembly, tasks)
+            bus.status(composer.status("running", time.time_ns(), mode=config.quantd.mode, version=VERSION).payload)
+            systemd.ready(f"{config.quantd.name} · run {run}")
+            if not options.quiet:
+                background.append(tasks.create_task(watch(service, assembly, config, api.url, bus_url(config, broker))))
+            await service.step_forever()
+            systemd.stopping()
+            last = composer.status("stopped", time.time_ns(), mode=config.quantd.mode, version=VERSION, text=shell.stopped)
+            bus.stop(last.payload)
+            for task in background[1:]:
+                task.cancel()
+            await asyncio.wait(background[:1])
+    finally:
+        await api.stop()
+        if broker is not None:
+            await asyncio.to_thread(broker.stop)
+    return summary(shell, run, config.quantd.mode, service.busy_s)
+
+
+def introduce(service: Service, assembly: Assembly, config: Config) -> None:
+    """First steps of a start: who we are, which limits hold, which bars were put aside."""
+    shell, feed = service.shell, assembly.feed
+    fresh = service.journal.seq == 0
+    now = max(shell.state.now, feed.first_ts - 1 if fresh else 0)
+    shell.run(
+        Started(
+            ts=now,
+            run=service.run,
+            version=code_version(),
+            lock=lock_hash(),
+            config=digest(config),
+            feed=feed.digest,
+            symbols=assembly.universe.symbols,
+            artifacts={a.name: getattr(p, "digest", "") for a, p in zip(config.agents, assembly.policies, strict=True)},
+            blas=blas_name(),
+            mode=config.quantd.mode,
+        )
+    )
+    limits = in_force(assembly.rules)
+    if fresh or limits != in_force(shell.state.rules):
+        shell.run(Reloaded(now, digest(config), () if fresh else ("limits",), limits))
+    if fresh and feed.quarantined:
+        service.quarantine = [
+            BadBar(b.ts, b.symbol, b.reason, f"{b.open} {b.high} {b.low} {b.close} {b.volume}") for b in feed.quarantined
+        ]
+        first = feed.quarantined[0]
+        text = f"{len(feed.quarantined)} bars were put aside; the first is {first.symbol}: {first.reason}"
+        shell.run(Condition(now, "bars", False, text))
+
+
+def start_broker(config: Config) -> EmbeddedBroker | None:
+    """The embedded MQTT broker, when it is configured. Raises CannotStart when its port is taken."""
+    if config.bus.kind != "embedded":
+        return None
+    broker = EmbeddedBroker(EmbeddedSettings(port=config.bus.port))
+    try:
+        broker.start()
+    except BrokerUnavailable as error:
+        raise CannotStart(str(error)) from error
+    return broker
+
+
+def make_bus(config: Config, store: Store, composer: Composer, broker: EmbeddedBroker | None) -> MqttBus:
+    """The publisher for the embedded broker or the one that [bus] url names."""
+    offline = composer.status("offline", time.time_ns(), mode=config.quantd.mode, version=VERSION)
+    if broker is not None:
+        settings = broker.client_settings()
+    else:
+        host, port, secure = address(config.bus.url)
+        settings = MqttSettings(
+            host,
+            port,
+            client_id=f"quantd-{config.quantd.name}",
+            username=config.bus.username,
+            password=secret("mqtt_password") or "",
+            tls=Tls() if secure or config.bus.tls else None,
+        )
+    return MqttBus(settings, Outbox(store), offline.topic, offline.payload)
+
+
+def bus_url(config: Config, broker: EmbeddedBroker | None) -> str:
+    """Where subscribers connect."""
+    return config.bus.url if broker is None else f"mqtt://127.0.0.1:{broker.port}"
+
+
+async def heartbeat(service: Service, bus: MqttBus, composer: Composer) -> None:
+    """Every five seconds: the loop is alive."""
+    beat = 0
+    while True:
+        beat += 1
+        state = service.shell.state
+        message = composer.heartbeat(time.time_ns(), beat, service.shell.tally.slices, state.equity_micro)
+        bus.transient(message.topic, message.payload)
+        await asyncio.sleep(5.0)
+
+
+async def watchdog(service: Service) -> None:
+    """Tell systemd that the loop makes progress; when it does not, systemd restarts us."""
+    period = systemd.watchdog_s()
+    if not period:
+        return
+    seen = -1
+    while True:
+        if service.progress != seen:
+            seen = service.progress
+            state = service.shell.state
+            systemd.alive(f"{service.status} · equity {state.equity_micro / 1e6:,.2f} · {len(state.agents)} agents")
+        await asyncio.sleep(period / 3)
+
+
+def handle_signals(
+    service: Service, config: Config, options: Options, assembly: Assembly, tasks: asyncio.TaskGroup
+) -> None:
+    """SIGTERM and SIGINT stop in order, SIGHUP reloads, SIGUSR1 halts."""
+    loop = asyncio.get_running_loop()
+
+    def stop(name: str) -> None:
+        cancel = config.quantd.on_stop == "cancel"
+        with contextlib.suppress(InboxFull):
+            service.inbox.command(Stopping(service.shell.state.now, cancel, name))
+
+    def halt() -> None:
+        with contextlib.suppress(InboxFull):
+            service.inbox.command(Operator(service.shell.state.now, "halt", "SIGUSR1", "signal"))
+
+    loop.add_signal_handler(signal.SIGTERM, stop, "SIGTERM")
+    loop.add_signal_handler(signal.SIGINT, stop, "Ctrl-C")
+    loop.add_signal_handler(signal.SIGUSR1, halt)
+    loop.add_signal_handler(signal.SIGHUP, lambda: tasks.create_task(reload(service, options, assembly)))
+
+
+async def reload(service: Service, options: Options, assembly: Assembly) -> list[Mistake]:
+    """Read the configuration again and take what may change while positions are open; the mistakes otherwise."""
+    from daemon.observability import set_level
+
+    try:
+        new = read_config(options)
+        changed, mistakes = reloading(service.config, new)
+    except ConfigError as error:
+        mistakes, changed = error.mistakes, ()
+    if mistakes:
+        for mistake in mistakes:
+            log.error("reload.refused", mistake=str(mistake))
+        return list(mistakes)
+    if changed:
+        service.config = new
+        set_level(new.log.level)
+        limits = in_force(limits_of_config(assembly, new))
+        await service.inbox.command(Reloaded(service.shell.state.now, digest(new), changed, limits))
+        log.info("reloaded", changed=list(changed))
+    return []
+
+
+def token_of(folder: Path) -> str:
+    """The API's token, made at the first start, readable by its owner alone."""
+    path = folder / "token"
+    with contextlib.suppress(FileNotFoundError):
+        return path.read_text().strip()
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    token = secrets.token_urlsafe(32)
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(handle, "w") as file:
+        file.write(token + "\n")
+    return token
+
+
+_ = (ApiUnavailable, StoreFailing, StoreGaveUp)

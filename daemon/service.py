@@ -1,0 +1,299 @@
+"""The daemon's loop around a Shell: takes from the inbox, steps, and commits before anything leaves.
+
+One task steps; a feeder fills the inbox at the configured pace. Every other task (bus, API, watchdog) belongs to the
+same TaskGroup, in `daemon.app`.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from adapters.bus.messages import Composer, Message
+from adapters.store.errors import StoreError, StoreFull
+from adapters.store.projection import OUTBOX, Projection, Rows
+from adapters.store.store import Store
+from adapters.store.writing import BadBar, Batch, SnapshotOf
+from daemon.alerting import AlertFilter
+from daemon.config import Config
+from daemon.inbox import Chunk, Command, Inbox
+from daemon.loop import Shell
+from daemon.recovery import Journal
+from daemon.timeline import Item, time_of
+from daemon.version import code_version
+from trading.effects import Effect, Publish
+from trading.events import Condition, Event, Operator, Stopping, Tick
+
+log = structlog.get_logger("quantd.loop")
+
+COMMIT_S: Final = 0.2
+"""Longest time a step waits for its commit."""
+
+COMMIT_STEPS: Final = 8_000
+"""Most steps in one commit: 4,000 slices and their ticks."""
+
+SNAPSHOT_STEPS: Final = 5_000
+"""Steps between snapshots: what a restart folds again takes well under a second."""
+
+FULL_S: Final = 60.0
+"""How long a full disk is waited for."""
+
+BREATH_S: Final = 0.005
+"""How long stepping may hold the event loop before others get a turn."""
+
+
+class StoreGaveUp(Exception):
+    """The store took no batch for a minute; nothing is lost, the daemon leaves with exit code 75."""
+
+
+class Service:
+    """One run being driven. Read by the API and the terminal; written by `step_forever` alone."""
+
+    def __init__(
+        self,
+        shell: Shell,
+        journal: Journal,
+        store: Store,
+        projection: Projection,
+        composer: Composer,
+        *,
+        config: Config,
+        run: str,
+        state_folder: Path,
+        alerts: AlertFilter,
+        published: Callable[[Sequence[Message]], None],
+        urgent: Callable[[Message], None],
+    ) -> None:
+        self.shell = shell
+        self.journal = journal
+        self.store = store
+        self.run = run
+        self.config = config
+        self.mode = config.quantd.mode
+        self.inbox = Inbox()
+        self.status = "starting"
+        self.progress = 0
+        self.recent: list[Publish] = []
+        self.listeners: set[asyncio.Event] = set()
+        self._projection = projection
+        self._composer = composer
+        self._alerts = alerts
+        self._published = published
+        self._urgent = urgent
+        self._halt_file = state_folder / "HALT"
+        self._committed = journal.seq
+        self._snapshot_seq = journal.seq
+        self._last_commit = time.monotonic()
+        self._waiting: list[Command] = []
+        self.quarantine: list[BadBar] = []
+        self.started = time.monotonic()
+        self.busy_s = 0.0
+
+    # the feed
+
+    async def feed(self, instants: Iterator[list[Item]], pace: str, at_end: str) -> None:
+        """Fill the inbox from a recorded market at its pace; at its end do as configured."""
+        if pace == "fast":
+            await self._feed_fast(instants)
+        elif pace == "real":
+            await self._feed_real(instants)
+        else:
+            await self._feed_paced(instants, 1.0 / float(pace.removesuffix("/s")))
+        self.status = "ended"
+        self._notify()
+        if at_end == "stop":
+            self.inbox.command(Stopping(self.shell.state.now, False, "the feed has ended"))
+
+    async def _feed_fast(self, instants: Iterator[list[Item]]) -> None:
+        chunk: Chunk = []
+        for instant in instants:
+            chunk.append(instant)
+            if len(chunk) >= 32:
+                await self.inbox.put(chunk)
+                chunk = []
+        if chunk:
+            await self.inbox.put(chunk)
+
+    async def _feed_paced(self, instants: Iterator[list[Item]], period_s: float) -> None:
+        """One house session each period; what lies between two samples goes with the second."""
+        due = time.monotonic()
+        chunk: Chunk = []
+        for instant in instants:
+            chunk.append(instant)
+            last = instant[-1]
+            if isinstance(last, Tick) and last.sample:
+                await self.inbox.put(chunk)
+                chunk = []
+                if not last.warmup:
+                    due = max(due + period_s, time.monotonic() - 1.0)
+                    await asyncio.sleep(max(0.0, due - time.monotonic()))
+        if chunk:
+            await self.inbox.put(chunk)
+
+    async def _feed_real(self, instants: Iterator[list[Item]]) -> None:
+        """As far apart as they were."""
+        start_ts, start = 0, time.monotonic()
+        for instant in instants:
+            ts = time_of(instant[-1])
+            if start_ts == 0:
+                start_ts = ts
+            await asyncio.sleep(max(0.0, start + (ts - start_ts) / 1e9 - time.monotonic()))
+            await self.inbox.put([instant])
+
+    # the loop
+
+    async def step_forever(self) -> None:
+        """Take, step, commit, until a Stop effect. Raises StoreGaveUp and whatever a bug raises."""
+        self.status = "running" if self.status == "starting" else self.status
+        while not self.shell.stopped:
+            if await self.inbox.ready(self._until_commit()):
+                await self._take_all()
+            if self._halt_file.exists():
+                self._halted_by_file()
+            if self._due():
+                await self.commit()
+            self.progress += 1
+        await self.commit()
+        self.status = "stopped"
+
+    def _until_commit(self) -> float:
+        return max(0.001, COMMIT_S - (time.monotonic() - self._last_commit)) if self.journal.entries else COMMIT_S
+
+    def _due(self) -> bool:
+        if not self.journal.entries:
+            return False
+        idle = not len(self.inbox)
+        late = time.monotonic() - self._last_commit >= COMMIT_S
+        return idle or late or len(self.journal.entries) >= COMMIT_STEPS
+
+    async def _take_all(self) -> None:
+        chunk = self.inbox.next_chunk() or []
+        self._take_commands()
+        began = time.monotonic()
+        for instant in chunk:
+            if self.shell.stopped:
+                return
+            for item in instant:
+                self.shell.take(item)
+            self._take_commands()
+            now = time.monotonic()
+            if now - began > BREATH_S:
+                self.busy_s += now - began
+                if self._due():
+                    await self.commit()
+                await asyncio.sleep(0)
+                began = time.monotonic()
+        self.busy_s += time.monotonic() - began
+
+    def _take_commands(self) -> None:
+        while (command := self.inbox.next_command()) is not None:
+            self.shell.run(command.event)
+            self._waiting.append(command)
+
+    def _halted_by_file(self) -> None:
+        if self.shell.state.switch.state < 2:
+            self.shell.run(Operator(self.shell.state.now, "halt", f"the file {self._halt_file.name} exists", "file"))
+
+    # committing
+
+    async def commit(self) -> None:
+        """Everything stepped so far, durably, in one transaction; then it is published."""
+        entries, steps = self.journal.taken()
+        rows, messages = self._rows(steps)
+        wanted = self.shell.snapshot_wanted or self.journal.seq - self._snapshot_seq >= SNAPSHOT_STEPS
+        snapshot = None
+        if wanted:
+            snapshot = SnapshotOf(self.journal.seq, code_version(), self.shell.keep())
+            self._snapshot_seq = self.journal.seq
+        if not entries and snapshot is None and not self.quarantine:
+            self._last_commit = time.monotonic()
+            return
+        batch = Batch(
+            run=self.run,
+            first_seq=self._committed + 1,
+            entries=entries,
+            ts=self.shell.ts,
+            rows=rows,
+            durable=True,
+            snapshot=snapshot,
+            quarantine=self.quarantine,
+        )
+        await self._write(batch)
+        self.quarantine = []
+        self._committed += len(entries)
+        self._last_commit = time.monotonic()
+        waiting, self._waiting = self._waiting, []
+        for command in waiting:
+            if not command.done.done():
+                command.done.set_result(None)
+        self._published(messages)
+        self._notify()
+
+    def _rows(self, steps: Sequence[tuple[Event, Sequence[Effect]]]) -> tuple[Rows, list[Message]]:
+        """Read models and messages of new steps; durable messages are rows of the outbox."""
+        retained: dict[str, Message] = {}
+        outgoing: list[tuple[object, ...]] = []
+        lots = self.shell.state.ledger.house.lots
+        for seq, (event, effects) in enumerate(steps, self._committed + 1):
+            self._projection.add(seq, event, effects)
+            if not effects:
+                continue
+            for k, message in enumerate(self._composer.messages(seq, effects, lots)):
+                if message.retain:
+                    retained[message.topic] = message
+                elif self._alerts.passes(message):
+                    ts = self.shell.ts
+                    body = message.payload.decode()
+                    outgoing.append((self.run, seq, k, ts, message.level, message.topic, body))
+            self.recent.extend(e for e in effects if type(e) is Publish)
+        del self.recent[:-200]
+        rows = self._projection.take()
+        if outgoing:
+            rows[OUTBOX] = outgoing
+        return rows, list(retained.values())
+
+    async def _write(self, batch: Batch) -> None:
+        """Write a batch; a store that cannot take it stops all trading until it can, or until a minute is over."""
+        began = time.monotonic()
+        told = False
+        while True:
+            try:
+                await self.store.write(batch)
+            except StoreError as error:
+                if not told:
+                    told = True
+                    self.status = "store failing"
+                    text = "the disk is full" if isinstance(error, StoreFull) else "the store fails"
+                    log.critical("store.failing", error=str(error), consequence="trading halts, nothing is lost")
+                    alert = Publish(self.shell.ts, "CRITICAL", "store", f"{text}: {error}; trading is halted")
+                    for message in self._composer.messages(self._committed + 1, [alert]):
+                        self._urgent(message)
+                if time.monotonic() - began > FULL_S:
+                    raise StoreGaveUp(str(error)) from error
+                await asyncio.sleep(0.5)
+                continue
+            if told:
+                # what happened is journalled as soon as the journal can take it; a person re-arms
+                self.status = "running"
+                for up in (False, True):
+                    self.shell.run(Condition(self.shell.state.now, "store", up, "a batch could not be written"))
+            return
+
+    def _notify(self) -> None:
+        for listener in self.listeners:
+            listener.set()
+
+    async def changed(self, within_s: float) -> None:
+        """Wait for the next commit, at most `within_s` seconds."""
+        listener = asyncio.Event()
+        self.listeners.add(listener)
+        try:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(within_s):
+                    await listener.wait()
+        finally:
+            self.listeners.discard(listener)

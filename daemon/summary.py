@@ -1,0 +1,56 @@
+"""What a run says of itself at its end, the same for `run`, `backtest` and `replay`."""
+
+from msgspec import Struct
+
+from daemon.loop import Shell
+from trading.orders import money_text, quantity_text
+
+
+class Summary(Struct, frozen=True):
+    """The JSON document of `--json`. Money and quantities are exact text; `wall_s` seconds of trading."""
+
+    run: str
+    mode: str
+    slices: int
+    symbol_bars: int
+    orders: int
+    fills: int
+    refused: int
+    clipped: int
+    alerts: int
+    equity: str
+    cash: str
+    positions: dict[str, str]
+    trips: int
+    wall_s: float
+    symbol_bars_per_s: float
+    digest: str
+
+
+def summary(shell: Shell, run: str, mode: str, wall_s: float) -> Summary:
+    """The state of a run as it stands."""
+    state, tally = shell.state, shell.tally
+    state.revalue()
+    universe, house = state.universe, state.ledger.house
+    return Summary(
+        run=run,
+        mode=mode,
+        slices=tally.slices,
+        symbol_bars=tally.symbol_bars,
+        orders=tally.orders,
+        fills=tally.fills,
+        refused=tally.refused,
+        clipped=tally.clipped,
+        alerts=tally.alerts,
+        equity=money_text(state.equity_micro),
+        cash=money_text(house.cash_micro),
+        positions={
+            name: quantity_text(lots, size)
+            for name, lots, size in zip(universe.symbols, house.lots, universe.lot_nano, strict=True)
+            if lots
+        },
+        trips=tally.trips,
+        wall_s=round(wall_s, 6),
+        symbol_bars_per_s=round(tally.symbol_bars / wall_s, 1) if wall_s > 0 else 0.0,
+        digest=shell.digest.hexdigest(),
+    )

@@ -1,0 +1,41 @@
+"""Which code this is: the package's version with a digest of the source that decides."""
+
+from functools import cache
+from hashlib import blake2b
+from pathlib import Path
+
+import numpy as np
+
+VERSION = "0.1.0"
+
+_DECIDES = ("trading", "strategies", "risk", "models/features.py", "models/runtime.py", "adapters/brokers")
+_ENGINE = ("engine.py", "planning.py", "state.py", "loop.py", "timeline.py", "policies.py", "digest.py", "tally.py")
+
+
+@cache
+def code_version() -> str:
+    """`0.1.0+<12 hex>`: changes whenever a file changes that a replay depends on."""
+    root = Path(__file__).resolve().parent.parent
+    files: list[Path] = [root / "daemon" / name for name in _ENGINE]
+    for part in _DECIDES:
+        path = root / part
+        files += [path] if path.is_file() else list(path.rglob("*.py"))
+    found = blake2b(digest_size=6)
+    for file in sorted(files):
+        found.update(str(file.relative_to(root)).encode())
+        found.update(file.read_bytes())
+    return f"{VERSION}+{found.hexdigest()}"
+
+
+@cache
+def lock_hash() -> str:
+    """Digest of the exact versions this environment was made from; empty outside a checkout."""
+    lock = Path(__file__).resolve().parent.parent / "constraints.txt"
+    return blake2b(lock.read_bytes(), digest_size=8).hexdigest() if lock.is_file() else ""
+
+
+@cache
+def blas_name() -> str:
+    """Name and version of the linear algebra numpy was built with."""
+    blas = np.__config__.CONFIG["Build Dependencies"]["blas"]  # type: ignore[attr-defined]
+    return f"{blas['name']} {blas['version']}"

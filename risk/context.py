@@ -1,0 +1,171 @@
+"""What the gate knows of the market at one sample: prices, ages, volumes and synchronous return scenarios.
+
+Built once per sample and shared by every agent and the house; everything dear in it is made when first asked for.
+"""
+
+from collections.abc import Callable
+from functools import cached_property
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from risk.measures import correlation, covariance
+from trading.instruments import Universe
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+
+
+class Scenarios:
+    """S synchronous return rows, float64[S, N], all finite, and what is computed from them."""
+
+    def __init__(self, returns: Floats) -> None:
+        self.returns: Final = returns
+
+    def __len__(self) -> int:
+        return len(self.returns)
+
+    @cached_property
+    def signed(self) -> Floats:
+        """float64[S, 2N], [max(r, 0) | max(-r, 0)]: what a currency held short | long loses, gains apart."""
+        rows, size = self.returns.shape
+        both = np.empty((rows, 2 * size))
+        np.maximum(self.returns, 0.0, out=both[:, :size])
+        np.subtract(both[:, :size], self.returns, out=both[:, size:])
+        return both
+
+    @cached_property
+    def cov(self) -> Floats:
+        return covariance(self.returns)
+
+    @cached_property
+    def deviation(self) -> Floats:
+        """float64[N], standard deviation per sample."""
+        if "cov" in self.__dict__ or self.returns.shape[1] <= 64:
+            return np.sqrt(np.diag(self.cov))
+        return self.returns.std(axis=0, ddof=1)
+
+    @cached_property
+    def together(self) -> Floats:
+        """float64[N, N]: the covariances that are positive, else 0."""
+        return np.maximum(self.cov, 0.0)
+
+    @cached_property
+    def opposed(self) -> Floats:
+        """float64[N, N]: the size of the covariances that are negative, else 0."""
+        return self.together - self.cov
+
+    @cached_property
+    def _pearson(self) -> Floats:
+        return correlation(self.cov)
+
+    def correlation(self, columns: list[int]) -> Floats:
+        """Pearson correlation of some columns, in their order."""
+        if "cov" in self.__dict__ or self.returns.shape[1] <= 64:
+            return self._pearson[np.ix_(columns, columns)]
+        return correlation(covariance(self.returns[:, columns]))
+
+
+class Window:
+    """The synchronous returns of one lookback, with their gaps."""
+
+    def __init__(self, returns: Floats, min_rows: int) -> None:
+        self.min_rows = min_rows
+        self.complete = bool(np.isfinite(returns).all()) and len(returns) >= min_rows
+        self.returns = returns
+        self.by_rows: dict[bytes, Scenarios] = {}
+        if self.complete:
+            self.all = Scenarios(returns)
+            self.short: Bools | None = None
+            return
+        self.valid = np.isfinite(returns)
+        short = self.valid.sum(axis=0) < min_rows
+        self.short = short if short.any() else None
+        known = self.valid[:, ~short]
+        rows: Bools = np.logical_and.reduce(known, axis=1) & bool(known.shape[1])
+        # every row whole or wholly missing: whatever is held, the rows are the same
+        self.uniform = bool((rows == known.any(axis=1)).all())
+        self.all = self._of(rows)
+
+    def _of(self, rows: Bools) -> Scenarios:
+        key = rows.tobytes()
+        found = self.by_rows.get(key)
+        if found is None:
+            # gaps of instruments that are neither held nor asked for carry no exposure: their value is never read
+            found = self.by_rows[key] = Scenarios(np.where(self.valid[rows], self.returns[rows], 0.0))
+        return found
+
+    def scenarios(self, matters: Bools) -> Scenarios:
+        """The rows in which every instrument of `matters` has a return."""
+        if self.complete or self.uniform:
+            return self.all
+        return self._of(np.logical_and.reduce(self.valid[:, matters], axis=1))
+
+
+class Context:
+    """The market at one sample. `px` float64[N] is the value of one lot at the mark (0 where there is no price)."""
+
+    def __init__(
+        self,
+        px: Floats,
+        prices_nano: Ints,
+        age_ns: Ints,
+        volume_lots: Floats,
+        returns: Callable[[int], Floats],
+        universe: Universe,
+    ) -> None:
+        self.universe: Final = universe
+        self.size: Final = len(px)
+        self.prices_nano: Final = prices_nano
+        self.age_ns: Final = age_ns
+        self.volume_lots: Final = volume_lots
+        self._returns = returns
+        self._windows: dict[tuple[int, int], Window] = {}
+        self._off_grid: dict[float, Bools | None] = {}
+        priced = np.isfinite(px) & (px > 0.0) & (prices_nano > 0)
+        self.all_priced: Final = bool(priced.all())
+        self.priced: Final = priced
+        self.px: Final[Floats] = px if self.all_priced else np.where(priced, px, 0.0)
+        self.oldest_ns: Final = int(age_ns.max()) if self.size else 0
+        self.youngest_ns: Final = int(age_ns.min()) if self.size else 0
+
+    def window(self, lookback: int, min_rows: int) -> Window:
+        """The returns of the newest `lookback` samples; asked of the caller once."""
+        key = (lookback, min_rows)
+        found = self._windows.get(key)
+        if found is None:
+            found = self._windows[key] = Window(self._returns(lookback), min_rows)
+        return found
+
+    def off_grid(self, collar: float, ticks: Floats) -> Bools | None:
+        """bool[N]: no tick between the mark and the collar on one side or the other; None when there is none."""
+        if collar not in self._off_grid:
+            marks = self.prices_nano
+            bad: Bools | None = None
+            # a collar as wide as a tick always holds one
+            if not (marks * collar >= ticks).all():
+                buys = np.floor(marks * (1.0 + collar) / ticks) * ticks < marks
+                sells = np.ceil(marks * (1.0 - collar) / ticks) * ticks > marks
+                bad = (buys | sells) & self.priced
+            self._off_grid[collar] = bad if bad is not None and bad.any() else None
+        return self._off_grid[collar]
+
+
+def context(
+    *,
+    px: Floats,
+    prices_nano: Ints,
+    age_ns: Ints,
+    volume_lots: Floats,
+    returns: Callable[[int], Floats],
+    universe: Universe,
+) -> Context:
+    """The context of one sample.
+
+    `px` float64[N] is the value of one lot at the mark, `prices_nano` int64[N] the raw marks, `age_ns`
+    int64[N] their ages, `volume_lots` float64[N] the last known volume. `returns(k)` gives float64[k, N]
+    synchronous total returns, oldest first, NaN where an instrument has none; it is called at most once per lookback.
+    """
+    return Context(px, prices_nano, age_ns, volume_lots, returns, universe)

@@ -1,0 +1,582 @@
+"""The pre-trade gate: what of a basket passes, in one closed-form pass over its columns.
+
+Reducing orders first and whole, then caps per symbol, then correlation pairs, then one common factor for all
+orders that add risk. The only place that builds an OrderBasket.
+"""
+
+from math import floor, inf, isfinite, sqrt
+
+import numpy as np
+from numpy.typing import NDArray
+
+from risk.context import Bools, Context, Floats, Scenarios, context
+from risk.limits import Limits, Reason
+from risk.pairs import clip_pairs, pair_equity
+from risk.rules import CAPS, SLACK, Account, Case, Extent, Quad, Rules, TailLimit, rules_of, tail_rank
+from risk.standing import Values, standing
+from risk.switch import HALT, REDUCE, RUN
+from trading.instruments import NANO
+from trading.orders import OrderBasket
+
+__all__ = ["HALT", "REDUCE", "RUN", "Account", "Context", "Verdict", "basket", "context", "gate", "worst_nano"]
+
+Codes = NDArray[np.int8]
+
+
+class Verdict:
+    """What passes: `lots` float64[N] signed, and `reason` int8[N], the limit that cut each symbol (0: as asked)."""
+
+    __slots__ = ("_account", "_before", "_ctx", "_limits", "_values", "lots", "reason")
+
+    def __init__(self, lots: Floats, reason: Codes, ctx: Context, account: Account, limits: Limits) -> None:
+        self.lots = lots
+        self.reason = reason
+        self._ctx = ctx
+        self._account = account
+        self._limits = limits
+        self._values: Values | None = None
+        self._before: Values | None = None
+
+    @property
+    def values(self) -> Values:
+        """Limit -> (value after all fills of these, open and unknown orders at reference prices, bound)."""
+        if self._values is None:
+            self._values = standing(self._ctx, self._account, self._limits, self.lots)
+        return self._values
+
+    @property
+    def before(self) -> Values:
+        """Limit -> (value of what is held now, bound)."""
+        if self._before is None:
+            self._before = standing(self._ctx, self._account, self._limits, None)
+        return self._before
+
+
+def gate(ctx: Context, account: Account, asked: Floats, limits: Limits, switch: int = RUN) -> Verdict:
+    """The part of `asked` (float64[N] signed lots) that keeps every limit for every subset and partial fill of
+    it and of all open orders.
+
+    Lots are whole; fractions are cut. Asking again for what passed passes whole, the order of the symbols
+    does not matter, and one order alone gets the most lots that comply. Reducing orders pass whatever the
+    limits say. What is not finite is refused.
+    """
+    reason = np.zeros(len(asked), dtype=np.int8)
+    if not asked.any():
+        return Verdict(np.zeros(len(asked)), reason, ctx, account, limits)
+    if switch == HALT:
+        reason[asked != 0.0] = Reason.SWITCH
+        return Verdict(np.zeros(len(asked)), reason, ctx, account, limits)
+    lots, again = _pass(ctx, account, asked, limits, switch, reason)
+    while again:
+        # rows of returns depend on what is asked; fewer symbols may use more of them
+        lots, again = _pass(ctx, account, lots, limits, switch, reason)
+    return Verdict(lots, reason, ctx, account, limits)
+
+
+def _pass(
+    ctx: Context, account: Account, asked: Floats, limits: Limits, switch: int, reason: Codes
+) -> tuple[Floats, bool]:
+    rules = rules_of(limits, ctx.universe)
+    wanted, known = _finite(ctx, account, asked, reason)
+    opposite = wanted * account.lots < 0.0
+    reducing = _reducing(ctx, account, wanted, opposite, rules, reason) if opposite.any() else None
+    size = np.abs(wanted)
+    if reducing is not None:
+        size[opposite] = 0.0
+    adding = size > 0.0
+    if not adding.any():
+        return (wanted if reducing is None else reducing), False
+    buys = wanted > 0.0
+    if switch != RUN:
+        refusal = Reason.SWITCH
+    elif not known:
+        refusal = Reason.NOT_FINITE
+    elif not account.equity > 0.0:
+        refusal = Reason.EQUITY
+    else:
+        case = Case(ctx, account, rules, buys, _extents(ctx, account, reducing, rules))
+        kept, again = _adding(case, size, reason)
+        signed = np.where(buys, kept, -kept)
+        return (signed if reducing is None else signed + reducing), again
+    reason[adding] = refusal
+    return (np.zeros(len(asked)) if reducing is None else reducing), False
+
+
+def _finite(ctx: Context, account: Account, asked: Floats, reason: Codes) -> tuple[Floats, bool]:
+    """Whole lots asked, refused where the symbol's numbers are not finite, and whether the whole book is known."""
+    up, down = account.up, account.down
+    probe = account.cash + account.equity + account.up_cash + (account.open_loss or 0.0)
+    probe += float(asked.sum()) + float(account.lots.sum())
+    if up is not None:
+        probe += float(up.sum())
+    if down is not None:
+        probe += float(down.sum())
+    if isfinite(probe):
+        if ctx.all_priced:
+            return np.trunc(asked), True
+        carried = account.lots != 0.0
+        if up is not None:
+            carried = carried | (up != 0.0)
+        if down is not None:
+            carried = carried | (down != 0.0)
+        return np.trunc(asked), not bool((carried & ~ctx.priced).any())
+    bad = ~np.isfinite(asked) | ~np.isfinite(account.lots)
+    for side in (up, down):
+        if side is not None:
+            bad = bad | ~np.isfinite(side)
+    reason[bad & (asked != 0.0)] = Reason.NOT_FINITE
+    others = np.isfinite(account.lots).all() and all(s is None or np.isfinite(s).all() for s in (up, down))
+    money = isfinite(account.cash + account.equity + account.up_cash + (account.open_loss or 0.0))
+    whole = np.trunc(np.where(bad, 0.0, asked))
+    return whole, bool(others) and money and not bool(((account.lots != 0.0) & ~ctx.priced).any())
+
+
+def _reducing(ctx: Context, account: Account, wanted: Floats, opposite: Bools, rules: Rules, reason: Codes) -> Floats:
+    """Signed lots of the orders that make a position smaller: whole, but never beyond zero with all that may still fill."""
+    left = np.abs(account.lots)
+    pending = np.zeros(len(left))
+    if account.down is not None:
+        pending = np.where(account.lots > 0.0, account.down, pending)
+    if account.up is not None:
+        pending = np.where(account.lots < 0.0, account.up, pending)
+    left = np.floor(np.maximum(left - pending, 0.0))
+    size = np.where(opposite, np.abs(wanted), 0.0)
+    crossing = size > left
+    if crossing.any():
+        reason[crossing] = Reason.ZERO_CROSSING
+        size = np.minimum(size, left)
+    if not ctx.all_priced:
+        reason[opposite & ~ctx.priced] = Reason.PRICE_MISSING
+        size = np.where(ctx.priced, size, 0.0)
+    bad = ctx.off_grid(rules.limits.reduce_collar, rules.ticks)
+    if bad is not None:
+        reason[opposite & bad] = Reason.WORST_PRICE
+        size = np.where(bad, 0.0, size)
+    return np.where(wanted > 0.0, size, -size)
+
+
+def _extents(ctx: Context, account: Account, reducing: Floats | None, rules: Rules) -> list[Extent]:
+    """The worst on the way and, where limits differ for it, the state after all fills."""
+    limits, fee, px = rules.limits, rules.fee, ctx.px
+    value: float
+    n = rules.size
+    low, high = account.lots, account.lots
+    open_loss = open_fee = proceeds = 0.0
+    if account.up is not None:
+        high = high + account.up
+        value = float(account.up @ px)
+        open_loss += max(value * (limits.collar + fee), account.up_cash - value)
+        open_fee += value * fee
+    if account.down is not None:
+        low = low - account.down
+        value = float(account.down @ px)
+        open_loss += value * (limits.reduce_collar + fee)
+        open_fee += value * fee
+        proceeds += value * (1.0 - fee)
+    if account.open_loss is not None:
+        open_loss = account.open_loss
+    traded = covers = sales = 0.0
+    if reducing is not None:
+        bought = np.maximum(reducing, 0.0)
+        sold = bought - reducing
+        high, low = high + bought, low - sold
+        covers, sales = float(bought @ px), float(sold @ px)
+        traded = covers + sales
+    before = account.equity - open_loss
+    worst = np.empty(2 * n)
+    np.multiply(low, px, out=worst[:n])
+    np.negative(worst[:n], out=worst[:n])
+    np.multiply(high, px, out=worst[n:])
+    spent = account.up_cash - account.cash + limits.cash_reserve * account.equity
+    way = Extent(
+        worst,
+        before - traded * (limits.reduce_collar + fee),
+        before,
+        px * (limits.collar + fee * (1.0 + limits.collar)),
+        spent + covers * (1.0 + limits.reduce_collar) * (1.0 + fee),
+        traded,
+        False,
+    )
+    if not rules.two_states:
+        return [way]
+    after = low + high - account.lots
+    exposures = after * px
+    settled = account.equity - open_fee
+    end = Extent(
+        np.concatenate((-exposures, exposures)),
+        settled - traded * fee,
+        settled,
+        px * fee,
+        spent + covers * (1.0 + fee) - sales * (1.0 - fee) - proceeds,
+        traded,
+        True,
+    )
+    return [way, end]
+
+
+def _adding(case: Case, size: Floats, reason: Codes) -> tuple[Floats, bool]:
+    """Unsigned lots of the risk-adding orders that pass, and whether to look again with fewer symbols."""
+    lots = size
+    for code, cap in CAPS:
+        most = cap(case)
+        if most is not None:
+            lots = _cap(lots, most, code, reason)
+    lots = _open_orders(case, lots, reason)
+    asked = lots
+    gaps = False
+    if case.rules.lookbacks and lots.any():
+        lots, gaps = _history(case, lots, reason)
+    spec = case.rules.limits.correlation
+    if spec is not None and lots.any():
+        lots = _cap(lots, clip_pairs(case, lots, spec, False), Reason.CORRELATION, reason)
+    if lots.any():
+        lots = _common(case, lots, reason)
+    if case.rules.weighs_names and lots.any():
+        lots = _weigh_again(case, lots, reason)
+    if case.rules.two_states and lots.any():
+        lots = _settled_cash(case, lots, reason)
+    return lots, gaps and bool(((asked > 0.0) & (lots <= 0.0)).any())
+
+
+def _cap(lots: Floats, most: Floats, code: Reason, reason: Codes) -> Floats:
+    """`lots` cut to `most`; what is not a number is 0."""
+    over = ~(lots <= most) & (lots > 0.0)
+    if not over.any():
+        return lots
+    reason[over] = code
+    whole = np.floor(np.maximum(np.nan_to_num(most, nan=0.0, posinf=inf), 0.0) * (1.0 + SLACK) + SLACK)
+    return np.where(over, np.minimum(lots, whole), lots)
+
+
+def _open_orders(case: Case, lots: Floats, reason: Codes) -> Floats:
+    """The largest notionals first, as many as may be open."""
+    most = case.rules.limits.max_open_orders
+    if most is None:
+        return lots
+    rows = np.flatnonzero(lots > 0.0).tolist()
+    room = max(0, most - case.account.open_orders)
+    if len(rows) <= room:
+        return lots
+    names, px = case.ctx.universe.symbols, case.ctx.px
+    rows.sort(key=lambda k: (-lots[k] * px[k], names[k]))
+    out = lots.copy()
+    out[rows[room:]] = 0.0
+    reason[rows[room:]] = Reason.OPEN_ORDERS
+    return out
+
+
+def _history(case: Case, lots: Floats, reason: Codes) -> tuple[Floats, bool]:
+    """Refuse what has too few returns; find the scenario rows of what is held, open or asked."""
+    account = case.account
+    carried = account.lots != 0.0
+    for side in (account.up, account.down):
+        if side is not None:
+            carried = carried | (side != 0.0)
+    least = case.rules.limits.min_history
+    gaps = False
+    windows = {k: case.ctx.window(k, least) for k in case.rules.lookbacks}
+    for window in windows.values():
+        if window.short is not None:
+            lots = _cap(lots, np.where(window.short, 0.0, inf), Reason.HISTORY, reason)
+            if (carried & window.short).any():
+                reason[lots > 0.0] = Reason.HISTORY
+                return np.zeros(len(lots)), False
+    matters = carried | (lots > 0.0)
+    for lookback, window in windows.items():
+        found = window.scenarios(matters)
+        if len(found) < least:
+            reason[lots > 0.0] = Reason.HISTORY
+            return np.zeros(len(lots)), True
+        case.scenarios[lookback] = found
+        gaps = gaps or not (window.complete or window.uniform)
+    return lots, gaps
+
+
+class _Factor:
+    """The least factor so far, and what caps single orders where a limit is breached already."""
+
+    __slots__ = ("code", "most", "most_code", "value")
+
+    def __init__(self) -> None:
+        self.value = 1.0
+        self.code = Reason.NONE
+        self.most: Floats | None = None
+        self.most_code = Reason.NONE
+
+    def take(self, value: float, code: Reason) -> None:
+        """Not-a-number is 0."""
+        value = max(value, 0.0) if value == value else 0.0
+        if value < self.value:
+            self.value, self.code = value, code
+
+
+def _common(case: Case, lots: Floats, reason: Codes) -> Floats:
+    """One factor for all: the least over rows, tails and forms; lots rounded down."""
+    # every limit that is breached caps single orders at most once
+    for _ in range(2 * (len(case.rules.rows) + len(case.rules.tails) + len(case.rules.quads)) + 1):
+        added = case.sides(lots)
+        least = _Factor()
+        for extent in case.extents:
+            slip = float(extent.slip @ lots)
+            _rows(case, extent, added, slip, lots, least)
+            if case.rules.tails and least.most is None:
+                _tails(case, extent, added, slip, lots, least)
+            if case.rules.quads and least.most is None:
+                _quads(case, extent, added, slip, lots, least)
+            if least.most is not None:
+                break
+        if least.most is None:
+            if least.value >= 1.0 - SLACK:
+                return lots
+            kept = np.floor(lots * (least.value * (1.0 + SLACK)) + SLACK)
+            reason[(kept < lots) & (lots > 0.0)] = least.code
+            return kept
+        lots = _cap(lots, least.most, least.most_code, reason)
+        if not lots.any():
+            return lots
+    reason[lots > 0.0] = Reason.NOT_FINITE
+    return np.zeros(len(lots))
+
+
+def _rows(case: Case, extent: Extent, added: Floats, slip: float, lots: Floats, least: _Factor) -> None:
+    rules = case.rules
+    load, bound = (rules.settled_load, rules.settled_bound) if extent.settled else (rules.load, rules.bound)
+    state = np.concatenate((extent.y, extent.w, (extent.cash_used, extent.traded)))
+    used, need = rules.held @ state, load @ added
+    if rules.weighs_names:
+        used[-1] = _names_equity(case, extent, lots)
+    over = ~(used + need <= bound * (extent.equity - slip) + case.tolerance)
+    if not over.any():
+        return
+    for r in np.flatnonzero(over).tolist():
+        code, u, b = rules.rows[r].reason, float(used[r]), float(bound[r])
+        if not u <= b * extent.before + case.tolerance:
+            grows = (case.side(load[r]) > 0.0) & (lots > 0.0)
+            if code == Reason.EQUITY:
+                grows = lots > 0.0
+            if grows.any():
+                least.most, least.most_code = np.where(grows, 0.0, inf), code
+                return
+            continue
+        growth = float(need[r]) + b * slip
+        least.take((b * extent.equity + case.tolerance - u) / growth if growth > 0.0 else 1.0, code)
+
+
+def _names_equity(case: Case, extent: Extent, lots: Floats) -> float:
+    """Least equity that keeps the weights and pairs held already, whatever else is traded."""
+    limits, low = case.rules.limits, 0.0
+    if limits.max_position_weight:
+        bound = limits.max_position_weight * (1.0 if extent.settled else 1.0 + limits.in_flight)
+        held = extent.y[extent.y <= bound * extent.before + case.tolerance]
+        low = float(held.max()) / bound if len(held) else 0.0
+    if limits.correlation is not None:
+        low = max(low, pair_equity(case, extent, lots, limits.correlation))
+    return low
+
+
+def _tails(case: Case, extent: Extent, added: Floats, slip: float, lots: Floats, least: _Factor) -> None:
+    room = 1.0 if extent.settled else 1.0 + case.rules.limits.in_flight
+    low = extent.equity - slip
+    losses: dict[int, Floats] = {}
+    for limit in case.rules.tails:
+        signed = case.scenarios[limit.lookback].signed
+        worst = losses.get(limit.lookback)
+        if worst is None:
+            worst = losses[limit.lookback] = signed @ (extent.w + added)
+        m = tail_rank(limit, len(worst))
+        bound = limit.bound * room / limit.scale
+        value = limit.measure(np.partition(worst, len(worst) - m)[len(worst) - m :])
+        if value <= bound * low + case.tolerance:
+            continue
+        base = signed @ extent.w
+        held = limit.measure(np.partition(base, len(base) - m)[len(base) - m :])
+        if held <= bound * extent.before + case.tolerance:
+            target = bound * extent.equity + case.tolerance
+            least.take(limit.largest(base, signed @ added, m, target, bound * slip), limit.reason)
+            continue
+        # breached already: no order may make it larger, alone or with others
+        _grow_no_tail(case, limit, base, signed, held + case.tolerance, lots, m, least)
+        if least.most is not None:
+            return
+        least.take(limit.largest(base, signed @ added, m, held + case.tolerance, 0.0), limit.reason)
+
+
+def _grow_no_tail(
+    case: Case, limit: TailLimit, base: Floats, signed: Floats, held: float, lots: Floats, m: int, least: _Factor
+) -> None:
+    most = np.full(len(lots), inf)
+    for k in np.flatnonzero(lots > 0.0).tolist():
+        column = k + case.rules.size if case.buys[k] else k
+        alone = signed[:, column] * (case.ctx.px[k] * lots[k])
+        factor = limit.largest(base, alone, m, held, 0.0)
+        if not factor >= 1.0 - SLACK:
+            most[k] = max(factor, 0.0) * lots[k]
+    if (np.floor(most * (1.0 + SLACK) + SLACK) < lots).any():
+        least.most, least.most_code = most, limit.reason
+
+
+def _quads(case: Case, extent: Extent, added: Floats, slip: float, lots: Floats, least: _Factor) -> None:
+    room = 1.0 if extent.settled else 1.0 + case.rules.limits.in_flight
+    low = extent.equity - slip
+    n = case.rules.size
+    for quad in case.rules.quads:
+        bound = quad.bound * room / sqrt(quad.scale)
+        most = bound * low + case.tolerance
+        scenarios = case.scenarios[quad.lookback] if quad.lookback else None
+        full = extent.y + added
+        # no correlation can make it more than the sum of deviations
+        if (
+            quad.deviation is not None
+            and scenarios is not None
+            and float(quad.deviation(scenarios) @ (full[:n] + full[n:])) <= most
+        ):
+            continue
+        if quad.matrices is None or scenarios is None:
+            product, reach, inner = extent.y, added, 0.0
+            own = np.ones(n)
+        else:
+            product, reach, inner, own = _corners(case, extent, added, quad, scenarios)
+        base = float(extent.y @ product) - inner
+        cross, square = float(added @ product), float(added @ reach)
+        if most >= 0.0 and base + 2.0 * cross + square <= most * most:
+            continue
+        target = bound * extent.equity + case.tolerance
+        before = bound * extent.before + case.tolerance
+        if not (before >= 0.0 and base <= before * before):
+            grows = (lots > 0.0) & ((case.side(product) > 0.0) | (own > 0.0))
+            if grows.any():
+                least.most, least.most_code = np.where(grows, 0.0, inf), quad.reason
+                return
+            continue
+        fall = bound * slip
+        if target < 0.0 or base > target * target:
+            least.take(0.0, quad.reason)
+            continue
+        # (square - fall^2) f^2 + 2 (cross + target fall) f - (target^2 - base) = 0, the smaller positive root
+        a, b, c = square - fall * fall, cross + target * fall, target * target - base
+        least.take(c / (b + sqrt(max(b * b + a * c, 0.0))) if c > 0.0 else 0.0, quad.reason)
+
+
+def _corners(
+    case: Case, extent: Extent, added: Floats, quad: Quad, scenarios: Scenarios
+) -> tuple[Floats, Floats, float, Floats]:
+    """M y, M added, what opposite and unlike positions take off at least, and the diagonal of C.
+
+    Entry by entry at its worst corner: with short | long outer sizes y and inner sizes z of each range,
+    max sum C_ij e_i e_j <= y'My - z'Wz, where M has the positive entries on like sides and the negative ones on
+    unlike sides, W the other way round. Equal while no range crosses zero.
+    """
+    assert quad.matrices is not None
+    plus, minus = quad.matrices(scenarios)
+    n = case.rules.size
+    short_y, long_y = extent.y[:n], extent.y[n:]
+    product, reach = np.empty(2 * n), np.empty(2 * n)
+    if not (short_y.any() or added[:n].any()):
+        # long only: half the work
+        np.matmul(plus, long_y, out=product[n:])
+        np.matmul(minus, long_y, out=product[:n])
+        np.matmul(plus, added[n:], out=reach[n:])
+        reach[:n] = 0.0
+    else:
+        sizes = np.array((short_y, long_y, added[:n], added[n:])).T
+        p, m = plus @ sizes, minus @ sizes
+        np.add(p[:, 0], m[:, 1], out=product[:n])
+        np.add(p[:, 1], m[:, 0], out=product[n:])
+        np.add(p[:, 2], m[:, 3], out=reach[:n])
+        np.add(p[:, 3], m[:, 2], out=reach[n:])
+    short_z = np.maximum(-extent.w[n:], 0.0) * ~case.buys
+    long_z = np.maximum(-extent.w[:n], 0.0)
+    # an order against its own position can take the inner size to zero
+    selling = added[:n] > 0.0
+    if selling.any():
+        long_z[selling] = 0.0
+    inner = float(long_z @ (minus @ long_z))
+    if short_z.any():
+        inner += float(short_z @ (minus @ short_z)) + 2.0 * float(long_z @ (plus @ short_z))
+    return product, reach, inner, np.diag(plus)
+
+
+def _weigh_again(case: Case, lots: Floats, reason: Codes) -> Floats:
+    """Weights and pairs once more, with equity as low as the whole basket makes it."""
+    limits = case.rules.limits
+    if limits.max_position_weight is not None:
+        most = np.full(len(lots), inf)
+        for extent in case.extents:
+            bound = limits.max_position_weight * (1.0 if extent.settled else 1.0 + limits.in_flight)
+            others = extent.equity - float(extent.slip @ lots) + extent.slip * lots
+            room = bound * others + case.tolerance - case.side(extent.y)
+            with np.errstate(divide="ignore", invalid="ignore"):
+                np.minimum(most, room / (case.ctx.px + bound * extent.slip), out=most)
+        lots = _cap(lots, np.where(lots > 0.0, most, inf), Reason.POSITION_WEIGHT, reason)
+    if limits.correlation is not None and lots.any():
+        lots = _cap(lots, clip_pairs(case, lots, limits.correlation, True), Reason.CORRELATION, reason)
+    return lots
+
+
+def _settled_cash(case: Case, lots: Floats, reason: Codes) -> Floats:
+    """Rounding short sales down loses proceeds that the factor had counted on: buys give way."""
+    added = case.sides(lots)
+    at = next(k for k, row in enumerate(case.rules.rows) if row.reason == Reason.CASH)
+    load, n = case.rules.settled_load[at], case.rules.size
+    if not added[:n].any():
+        return lots
+    end = next(e for e in case.extents if e.settled)
+    spent = float(load[n:] @ added[n:])
+    room = -end.cash_used - float(load[:n] @ added[:n]) + case.tolerance
+    if spent <= room:
+        return lots
+    factor = max(room, 0.0) / spent
+    return _cap(lots, np.where(case.buys, lots * factor, inf), Reason.CASH, reason)
+
+
+def worst_nano(ctx: Context, lots: Floats, limits: Limits, held: Floats | None = None) -> list[int]:
+    """The marketable limit of each row with `lots` (float64[N] signed), nano-currency, exact; 0 without lots.
+
+    Mark x (1 + collar) for a buy, rounded down to the tick, mark x (1 - collar) for a sell, rounded up: never
+    beyond the collar. `held` are the account's lots: what is against them reduces and has `reduce_collar`, with
+    a stale price at most `flatten_collar`.
+    """
+    collar, reduce, stale = (round(c * NANO) for c in (limits.collar, limits.reduce_collar, limits.flatten_collar))
+    out = [0] * len(lots)
+    for k in np.flatnonzero(lots).tolist():
+        width = collar
+        if held is not None and held[k] * lots[k] < 0.0:
+            fresh = 0 <= int(ctx.age_ns[k]) <= limits.max_price_age_ns
+            width = reduce if fresh else min(reduce, stale)
+        mark, tick = int(ctx.prices_nano[k]), ctx.universe.instruments[k].tick_nano
+        if lots[k] > 0.0:
+            out[k] = mark * (NANO + width) // (NANO * tick) * tick
+        else:
+            out[k] = -(-mark * (NANO - width) // (NANO * tick)) * tick
+    return out
+
+
+def basket(
+    verdict: Verdict,
+    ctx: Context,
+    account: Account,
+    limits: Limits,
+    *,
+    sample: int,
+    n: int,
+    ts: int,
+    end: list[int],
+) -> OrderBasket | None:
+    """The orders of a verdict; None when nothing passes. `end` is the instant each column's order expires."""
+    rows = np.flatnonzero(verdict.lots).tolist()
+    if not rows:
+        return None
+    worst = worst_nano(ctx, verdict.lots, limits, account.lots)
+    lots = verdict.lots.tolist()
+    codes = verdict.reason.tolist()
+    return OrderBasket(
+        sample=sample,
+        n=n,
+        ts=ts,
+        sym=rows,
+        lots=[floor(lots[k]) for k in rows],
+        worst_nano=[worst[k] for k in rows],
+        end=[end[k] for k in rows],
+        reason=[codes[k] for k in rows],
+        values=verdict.values,
+    )

@@ -1,0 +1,276 @@
+"""What may be set: the limits, the profiles, and the reasons a verdict can give.
+
+A limit is a key of `Limits` here and one function in `risk.rules`.
+"""
+
+from difflib import get_close_matches
+from enum import IntEnum
+from math import isfinite
+from typing import Any, Final, Literal
+
+import msgspec
+from msgspec import Struct
+
+DAY_NS: Final = 86_400_000_000_000
+
+
+class Reason(IntEnum):
+    """Why an order was cut or refused. Codes are journalled: add at the end, change none."""
+
+    NONE = 0
+    POSITION_WEIGHT = 1
+    GROSS = 2
+    CASH = 3
+    ORDER_NOTIONAL = 4
+    PRICE_AGE = 5
+    PRICE_MISSING = 6
+    WORST_PRICE = 7
+    HISTORY = 8
+    NOT_FINITE = 9
+    VAR = 10
+    CVAR = 11
+    VOLATILITY = 12
+    CORRELATION = 13
+    NET = 14
+    SHORT = 15
+    RESTRICTED = 16
+    CONCENTRATION = 17
+    SECTOR = 18
+    TURNOVER = 19
+    SHARE_OF_VOLUME = 20
+    OPEN_ORDERS = 21
+    SWITCH = 22
+    ZERO_CROSSING = 23
+    EQUITY = 24
+
+
+REASON_TEXT: Final[dict[Reason, str]] = {
+    Reason.NONE: "as asked",
+    Reason.POSITION_WEIGHT: "the position would weigh more than max_position_weight",
+    Reason.GROSS: "long and short exposure together would exceed max_gross_exposure",
+    Reason.CASH: "cash at worst prices with fees, sales not counted, would fall below what must stay",
+    Reason.ORDER_NOTIONAL: "the order at its worst price would exceed max_order_notional",
+    Reason.PRICE_AGE: "the last price is older than max_price_age",
+    Reason.PRICE_MISSING: "there is no price",
+    Reason.WORST_PRICE: "no price on the tick grid lies between the last price and the collar",
+    Reason.HISTORY: "fewer than min_history synchronous returns are known",
+    Reason.NOT_FINITE: "an input is not a finite number",
+    Reason.VAR: "value at risk would exceed its limit",
+    Reason.CVAR: "expected shortfall would exceed its limit",
+    Reason.VOLATILITY: "annual volatility would exceed max_volatility",
+    Reason.CORRELATION: "too much would be held in two instruments that move together",
+    Reason.NET: "net exposure would exceed max_net_exposure",
+    Reason.SHORT: "short selling is not allowed",
+    Reason.RESTRICTED: "the instrument is on the restricted list",
+    Reason.CONCENTRATION: "the sum of squared weights would exceed max_concentration",
+    Reason.SECTOR: "the sector would weigh more than max_sector_weight",
+    Reason.TURNOVER: "the basket would trade more than max_turnover",
+    Reason.SHARE_OF_VOLUME: "the order would exceed max_share_of_volume of the last known volume",
+    Reason.OPEN_ORDERS: "more than max_open_orders would be open",
+    Reason.SWITCH: "the switch passes only reducing orders, or none",
+    Reason.ZERO_CROSSING: "the order would cross zero, pending fills counted: cut at zero",
+    Reason.EQUITY: "equity at worst prices is not positive",
+}
+
+
+class Tail(Struct, frozen=True, forbid_unknown_fields=True):
+    """A limit on a tail of scenario losses, as a fraction of equity.
+
+    `historical`: the last `lookback` synchronous returns, as they were, on the portfolio as it would be.
+    `horizon` in samples scales by its square root.
+    """
+
+    limit: float
+    method: Literal["historical"] = "historical"
+    confidence: float = 0.95
+    horizon: int = 1
+    lookback: int = 252
+
+    def __post_init__(self) -> None:
+        _check("limit", self.limit, 0.0, float("inf"))
+        if not 0.5 <= self.confidence < 1.0:
+            raise ValueError(f"confidence = {self.confidence} must lie in [0.5, 1)")
+        _check("horizon", self.horizon, 1, 10_000)
+        _check("lookback", self.lookback, 2, 100_000)
+
+
+class Correlation(Struct, frozen=True, forbid_unknown_fields=True):
+    """Two instruments that move together (correlation above `threshold` on the same side, below
+    -`threshold` on opposite ones) and each weigh more than `min_weight` may weigh `joint_weight`
+    together; `strict`: may not be held together at all."""
+
+    threshold: float = 0.7
+    joint_weight: float = 0.5
+    min_weight: float = 0.05
+    lookback: int = 252
+    strict: bool = False
+
+    def __post_init__(self) -> None:
+        _check("threshold", self.threshold, 0.0, 1.0)
+        _check("joint_weight", self.joint_weight, 0.0, float("inf"))
+        _check("min_weight", self.min_weight, 0.0, float("inf"))
+        _check("lookback", self.lookback, 2, 100_000)
+
+
+class Limits(Struct, frozen=True, forbid_unknown_fields=True):
+    """One set of limits. None is off; fractions are of the equity of the book the set belongs to.
+
+    Always on: finite inputs, price age, worst price (`collar`, for reducing orders `reduce_collar`, on a
+    stale price at most `flatten_collar`) and cash. `fee_bp` is the most a fill can cost in commission; cash
+    for it is reserved. Raises ValueError naming the key of a value that cannot be meant.
+    """
+
+    collar: float = 0.05
+    reduce_collar: float = 0.15
+    flatten_collar: float = 0.10
+    max_price_age_ns: int = 4 * DAY_NS
+    in_flight: float = 0.0
+    max_cash_debit: float = 0.0
+    cash_reserve: float = 0.0
+    min_history: int = 60
+    fee_bp: float = 0.0
+    allow_short: bool = True
+    restricted: tuple[str, ...] = ()
+    max_position_weight: float | None = None
+    max_gross_exposure: float | None = None
+    max_net_exposure: float | None = None
+    max_sector_weight: float | None = None
+    max_concentration: float | None = None
+    max_order_notional: float | None = None
+    max_share_of_volume: float | None = None
+    max_turnover: float | None = None
+    max_open_orders: int | None = None
+    max_volatility: float | None = None
+    volatility_lookback: int = 252
+    var: Tail | None = None
+    cvar: Tail | None = None
+    correlation: Correlation | None = None
+    max_drawdown: float | None = None
+    max_daily_loss: float | None = None
+    max_weekly_loss: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("collar", "reduce_collar", "flatten_collar"):
+            _check(name, getattr(self, name), 0.0, 0.99)
+        _check("fee_bp", self.fee_bp, 0.0, 10_000.0)
+        _check("cash_reserve", self.cash_reserve, 0.0, 1.0)
+        _check("min_history", self.min_history, 2, 100_000)
+        _check("volatility_lookback", self.volatility_lookback, 2, 100_000)
+        for name in ("max_drawdown", "max_daily_loss", "max_weekly_loss", "max_share_of_volume"):
+            _check(name, getattr(self, name), 0.0, 1.0)
+        for name in self.__struct_fields__:
+            value = getattr(self, name)
+            if isinstance(value, int | float) and not isinstance(value, bool):
+                _check(name, value, 0.0, float("inf"))
+        lookbacks = {"var": self.var, "cvar": self.cvar, "correlation": self.correlation}
+        for name, spec in lookbacks.items():
+            if spec is not None and spec.lookback < self.min_history:
+                raise ValueError(f"{name}.lookback = {spec.lookback} is shorter than min_history = {self.min_history}")
+        if self.max_volatility is not None and self.volatility_lookback < self.min_history:
+            raise ValueError(
+                f"volatility_lookback = {self.volatility_lookback} is shorter than min_history = {self.min_history}"
+            )
+
+
+def _check(name: str, value: float | None, low: float, high: float) -> None:
+    if value is not None and not (isfinite(value) and low <= value <= high):
+        raise ValueError(f"{name} = {value} must be a number in [{low:g}, {high:g}]")
+
+
+LOOSER_WHEN_SMALLER: Final = frozenset({"cash_reserve", "min_history", "fee_bp"})
+"""Keys whose larger value is the tighter one."""
+
+_INSTRUMENT_WINDOWS: Final = frozenset({"volatility_lookback"})
+"""Keys that choose an estimator: neither value is tighter."""
+
+
+def override(profile: Limits, **keys: Any) -> Limits:
+    """`profile` with explicit keys in place of its own; None turns a limit off. TypeError names an unknown key."""
+    for name in keys:
+        if name not in Limits.__struct_fields__:
+            near = get_close_matches(name, Limits.__struct_fields__, n=1)
+            hint = f". Did you mean {near[0]}?" if near else ""
+            raise TypeError(f"{name} is not a limit{hint}")
+    return msgspec.structs.replace(profile, **keys)
+
+
+def tightest(a: Limits, b: Limits) -> Limits:
+    """The set that complies exactly where both do, for one book.
+
+    ValueError when two estimators (method, confidence, horizon, lookback) differ: neither is the tighter.
+    """
+    return Limits(**{name: _tighter(name, getattr(a, name), getattr(b, name)) for name in Limits.__struct_fields__})
+
+
+def _tighter(name: str, a: Any, b: Any) -> Any:
+    if a is None or b is None or a == b:
+        return b if a is None else a
+    if name == "restricted":
+        return tuple(sorted({*a, *b}))
+    if isinstance(a, bool):
+        return a and b
+    if isinstance(a, Tail):
+        if msgspec.structs.replace(a, limit=b.limit) != b:
+            raise ValueError(f"{name}: two estimators ({a} and {b}) cannot be merged; give both the same")
+        return a if a.limit <= b.limit else b
+    if isinstance(a, Correlation):
+        if a.lookback != b.lookback:
+            raise ValueError(f"correlation: lookbacks {a.lookback} and {b.lookback} cannot be merged")
+        return Correlation(
+            threshold=min(a.threshold, b.threshold),
+            joint_weight=min(a.joint_weight, b.joint_weight),
+            min_weight=min(a.min_weight, b.min_weight),
+            lookback=a.lookback,
+            strict=a.strict or b.strict,
+        )
+    if name in _INSTRUMENT_WINDOWS:
+        raise ValueError(f"{name}: {a} and {b} cannot be merged; give both the same")
+    return max(a, b) if name in LOOSER_WHEN_SMALLER else min(a, b)
+
+
+PROFILES: Final[dict[str, Limits]] = {
+    "conservative": Limits(
+        cash_reserve=0.02,
+        allow_short=False,
+        max_position_weight=0.15,
+        max_gross_exposure=1.0,
+        max_sector_weight=0.4,
+        max_share_of_volume=0.05,
+        max_volatility=0.12,
+        var=Tail(limit=0.015),
+        cvar=Tail(limit=0.025),
+        correlation=Correlation(joint_weight=0.25),
+        max_drawdown=0.15,
+        max_daily_loss=0.03,
+        max_weekly_loss=0.06,
+    ),
+    "balanced": Limits(
+        allow_short=False,
+        max_position_weight=0.30,
+        max_gross_exposure=1.0,
+        max_sector_weight=0.5,
+        max_share_of_volume=0.10,
+        max_volatility=0.25,
+        var=Tail(limit=0.025),
+        cvar=Tail(limit=0.04),
+        correlation=Correlation(joint_weight=0.5),
+        max_drawdown=0.20,
+        max_daily_loss=0.05,
+        max_weekly_loss=0.10,
+    ),
+    "aggressive": Limits(
+        max_position_weight=0.40,
+        max_gross_exposure=1.5,
+        max_net_exposure=1.0,
+        max_share_of_volume=0.20,
+        max_volatility=0.40,
+        var=Tail(limit=0.05),
+        cvar=Tail(limit=0.08),
+        correlation=Correlation(joint_weight=0.7),
+        max_drawdown=0.35,
+        max_daily_loss=0.10,
+        max_weekly_loss=0.20,
+    ),
+    "research": Limits(in_flight=1.0, max_cash_debit=1.0),
+}
+"""Whole sets by name; explicit keys go over them with `override`."""

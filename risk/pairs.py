@@ -1,0 +1,116 @@
+"""Correlation pairs: what two instruments that move together may weigh together.
+
+A pair complies while one of them weighs at most `min_weight` or both together at most `joint_weight`; smaller
+positions always comply when larger ones do.
+"""
+
+import numpy as np
+
+from risk.context import Bools, Floats
+from risk.limits import Correlation
+from risk.rules import Case, Extent
+
+
+def joint_bound(spec: Correlation) -> float:
+    """Joint weight that complies: in strict mode only what leaves one of the two at most `min_weight`."""
+    return 0.0 if spec.strict else spec.joint_weight
+
+
+def _links(case: Case, sides: list[int], spec: Correlation) -> Bools:
+    """bool[k, k]: which of the side columns (of 2N) lose together. A symbol is not linked to itself."""
+    size = case.rules.size
+    columns = [s % size for s in sides]
+    direction = np.array([1.0 if s >= size else -1.0 for s in sides])
+    moves = case.scenarios[spec.lookback].correlation(columns) * np.outer(direction, direction)
+    apart = np.not_equal.outer(columns, columns)
+    # written so that a correlation that is not a number counts as linked
+    linked: Bools = ~(moves <= spec.threshold) & apart
+    return linked
+
+
+def clip_pairs(case: Case, lots: Floats, spec: Correlation, others_slip: bool) -> Floats:
+    """float64[N] adding lots that keep every pair, the larger notional first.
+
+    `others_slip` False: equity falls by what was accepted before and by the order itself, so that an order
+    alone gets the most. True: equity is as low as the whole basket makes it, for the check at the end.
+    """
+    kept = lots
+    for extent in case.extents:
+        kept = _clip(case, extent, kept, spec, others_slip)
+    return kept
+
+
+def _clip(case: Case, extent: Extent, lots: Floats, spec: Correlation, others_slip: bool) -> Floats:
+    room = 1.0 if extent.settled else 1.0 + case.rules.limits.in_flight
+    least, joint = spec.min_weight * room, joint_bound(spec) * room
+    total = float(extent.slip @ lots)
+    low, near = extent.equity - total, case.tolerance
+    full = extent.y + case.sides(lots)
+    sides = np.flatnonzero(full > least * low + near).tolist()
+    if len(sides) < 2:
+        return lots
+    linked = _links(case, sides, spec)
+    weight = full[sides]
+    over = linked & (np.add.outer(weight, weight) > joint * low + near)
+    if not over.any():
+        return lots
+    size = case.rules.size
+    position = {side: k for k, side in enumerate(sides)}
+    held = extent.y[sides].tolist()
+    names = case.ctx.universe.symbols
+    out = lots.copy()
+    px, slip, buys = case.ctx.px, extent.slip, case.buys
+    moving = [(k if not buys[k] else k + size) for k in np.flatnonzero(lots > 0.0).tolist()]
+    moving.sort(key=lambda s: (-lots[s % size] * px[s % size], names[s % size]))
+    equity = low if others_slip else extent.equity
+    for side in moving:
+        column = side % size
+        lot, k = float(px[column]), 0.0 if others_slip else float(slip[column])
+        most = float(out[column])
+        at = position.get(side)
+        if at is not None:
+            for partner in np.flatnonzero(linked[at]).tolist():
+                both = held[at] + held[partner]
+                alone = (least * equity + near - held[at]) / (lot + least * k)
+                shared = (joint * equity + near - both) / (lot + joint * k)
+                # the partner is too small to matter, and stays so while equity falls by this order
+                free = equity * least + near - held[partner]
+                small = (free / (least * k) if least * k > 0.0 else np.inf) if free >= 0.0 else 0.0
+                most = min(most, max(alone, shared, small))
+            most = max(np.floor(most * (1.0 + 1e-12) + 1e-12), 0.0)
+            out[column] = most
+            held[at] += most * lot
+        if not others_slip:
+            equity -= most * k
+    return out
+
+
+def pair_equity(case: Case, extent: Extent, lots: Floats, spec: Correlation) -> float:
+    """Least equity at which the pairs that are held already still comply: what other orders must leave."""
+    room = 1.0 if extent.settled else 1.0 + case.rules.limits.in_flight
+    least, joint = spec.min_weight * room, joint_bound(spec) * room
+    low = extent.equity - float(extent.slip @ lots)
+    sides = np.flatnonzero(extent.y > least * low).tolist()
+    if len(sides) < 2:
+        return 0.0
+    held = extent.y[sides]
+    linked = np.triu(_links(case, sides, spec))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        need = np.minimum.outer(held, held) / least if least > 0.0 else np.full(linked.shape, np.inf)
+        need = np.minimum(need, np.add.outer(held, held) / joint if joint > 0.0 else np.inf)
+    # a pair that breaches already is not made to comply by refusing others
+    relevant = linked & (need <= extent.before + case.tolerance)
+    return float(need[relevant].max()) if relevant.any() else 0.0
+
+
+def joint_weight(case: Case, exposures: Floats, equity: float, spec: Correlation) -> float:
+    """Largest joint weight of a linked pair in which both weigh more than `min_weight`; 0 without one.
+
+    `exposures` float64[2N], short | long.
+    """
+    sides = np.flatnonzero(exposures > spec.min_weight * equity + case.tolerance).tolist()
+    if len(sides) < 2 or equity <= 0.0:
+        return 0.0
+    held = exposures[sides]
+    linked = _links(case, sides, spec)
+    return float(np.add.outer(held, held)[linked].max() / equity) if linked.any() else 0.0

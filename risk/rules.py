@@ -1,0 +1,480 @@
+"""The limits of a basket in four kinds: caps, linear rows, tails of scenario losses, quadratic forms.
+
+Each kind is a table from a key of `Limits` to one function; the gate walks the tables and knows no limit by
+name. All measures are monotone in the lots that add risk, which is what makes one common factor enough.
+"""
+
+from collections.abc import Callable
+from math import inf, sqrt
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from risk.context import Bools, Context, Floats, Scenarios
+from risk.limits import Limits, Reason
+from risk.measures import SAMPLES_PER_YEAR, tail_count
+from trading.instruments import Universe
+
+SLACK: Final = 1e-12
+"""Relative tolerance of every comparison: rounding of floats, never a lot of anything."""
+
+
+class Account:
+    """One book, an agent's or the house's, with what may still fill.
+
+    `lots` float64[N] signed; `cash` and `equity` in account currency at the marks; `up` and `down` float64[N]
+    remaining lots of open, unknown and held-back buy and sell orders, unsigned, None for none; `up_cash` what
+    those buys can cost at their worst prices with fees; `open_orders` how many rows that are.
+    `open_loss`: what equity loses at most when they fill at their worst prices with fees; None: taken from
+    `up_cash` and the collars, which is exact while the marks have not moved since.
+    """
+
+    __slots__ = ("cash", "down", "equity", "lots", "open_loss", "open_orders", "up", "up_cash")
+
+    def __init__(
+        self,
+        *,
+        lots: Floats,
+        cash: float,
+        equity: float,
+        up: Floats | None = None,
+        down: Floats | None = None,
+        up_cash: float = 0.0,
+        open_orders: int = 0,
+        open_loss: float | None = None,
+    ) -> None:
+        self.lots = lots
+        self.cash = cash
+        self.equity = equity
+        self.up = up
+        self.down = down
+        self.up_cash = up_cash
+        self.open_orders = open_orders
+        self.open_loss = open_loss
+
+
+class Extent:
+    """How far exposures can go before the new adding orders, in account currency.
+
+    `w` float64[2N] is [-lowest | highest] exposure of each symbol over every subset and partial fill of
+    open and reducing orders, `y` its positive part: short | long at their worst. `equity` is the lowest over
+    those fills, `before` the same without the reducing orders of this basket, and `slip` float64[N] what one
+    more lot can take from it. `cash_used` is what cash must still cover, `traded` the basket's reductions.
+    `settled`: the state after all of them have filled at reference prices, instead of the worst on the way.
+    """
+
+    __slots__ = ("before", "cash_used", "equity", "settled", "slip", "traded", "w", "y")
+
+    def __init__(
+        self,
+        w: Floats,
+        equity: float,
+        before: float,
+        slip: Floats,
+        cash_used: float,
+        traded: float,
+        settled: bool,
+    ) -> None:
+        self.w = w
+        self.y = np.maximum(w, 0.0)
+        self.equity = equity
+        self.before = before
+        self.slip = slip
+        self.cash_used = cash_used
+        self.traded = traded
+        self.settled = settled
+
+
+class Case:
+    """One basket under way through the gate: its reducing part is settled, the adding part is being sized."""
+
+    __slots__ = ("account", "buys", "ctx", "extents", "rules", "scenarios", "tolerance")
+
+    def __init__(self, ctx: Context, account: Account, rules: "Rules", buys: Bools, extents: list[Extent]) -> None:
+        self.ctx = ctx
+        self.account = account
+        self.rules = rules
+        self.buys = buys
+        self.extents = extents
+        self.scenarios: dict[int, Scenarios] = {}
+        self.tolerance = SLACK * abs(account.equity)
+
+    def side(self, both: Floats) -> Floats:
+        """float64[N] of a float64[2N]: the side each adding order is on."""
+        return np.where(self.buys, both[self.rules.size :], both[: self.rules.size])
+
+    def sides(self, lots: Floats) -> Floats:
+        """float64[2N], currency that adding `lots` (unsigned) puts on the sell side | the buy side."""
+        value = lots * self.ctx.px
+        size = self.rules.size
+        out = np.zeros(2 * size)
+        np.multiply(value, self.buys, out=out[size:])
+        np.subtract(value, out[size:], out=out[:size])
+        return out
+
+
+# ---- caps: most lots of one symbol -------------------------------------------------------------
+
+Cap = Callable[[Case], Floats | None]
+"""float64[N], the most unsigned lots that may be added of each symbol; None where nothing is capped. NaN is 0."""
+
+
+def _refused(bad: Bools) -> Floats:
+    return np.where(bad, 0.0, inf)
+
+
+def price_missing(case: Case) -> Floats | None:
+    return None if case.ctx.all_priced else _refused(~case.ctx.priced)
+
+
+def price_age(case: Case) -> Floats | None:
+    """A price from the future is as bad as an old one."""
+    ctx, most = case.ctx, case.rules.limits.max_price_age_ns
+    if ctx.youngest_ns >= 0 and ctx.oldest_ns <= most:
+        return None
+    return _refused(~((ctx.age_ns >= 0) & (ctx.age_ns <= most)))
+
+
+def worst_price(case: Case) -> Floats | None:
+    bad = case.ctx.off_grid(case.rules.limits.collar, case.rules.ticks)
+    return None if bad is None else _refused(bad)
+
+
+def restricted(case: Case) -> Floats | None:
+    return None if case.rules.restricted is None else _refused(case.rules.restricted)
+
+
+def short(case: Case) -> Floats | None:
+    return None if case.rules.limits.allow_short else _refused(~case.buys)
+
+
+def order_notional(case: Case) -> Floats | None:
+    """An order's notional is what its worst price can make of it: a buy's is above the mark."""
+    most = case.rules.limits.max_order_notional
+    if most is None:
+        return None
+    price = np.where(case.buys, case.ctx.px * (1.0 + case.rules.limits.collar), case.ctx.px)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return most * (1.0 + SLACK) / price
+
+
+def share_of_volume(case: Case) -> Floats | None:
+    """Open orders of the symbol share the same volume."""
+    share = case.rules.limits.max_share_of_volume
+    if share is None:
+        return None
+    most = share * case.ctx.volume_lots
+    account = case.account
+    if account.up is not None:
+        most = most - account.up
+    if account.down is not None:
+        most = most - account.down
+    return most
+
+
+def position_weight(case: Case) -> Floats | None:
+    """|position| <= weight x equity, with equity as low as the order's own worst price makes it."""
+    weight = case.rules.limits.max_position_weight
+    if weight is None:
+        return None
+    most: Floats | None = None
+    for extent in case.extents:
+        bound = weight if extent.settled else weight * (1.0 + case.rules.limits.in_flight)
+        room = bound * extent.equity + case.tolerance - case.side(extent.y)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            lots = room / (case.ctx.px + bound * extent.slip)
+        most = lots if most is None else np.minimum(most, lots)
+    return most
+
+
+CAPS: Final[list[tuple[Reason, Cap]]] = [
+    (Reason.PRICE_MISSING, price_missing),
+    (Reason.PRICE_AGE, price_age),
+    (Reason.WORST_PRICE, worst_price),
+    (Reason.RESTRICTED, restricted),
+    (Reason.SHORT, short),
+    (Reason.ORDER_NOTIONAL, order_notional),
+    (Reason.SHARE_OF_VOLUME, share_of_volume),
+    (Reason.POSITION_WEIGHT, position_weight),
+]
+
+
+# ---- rows: linear in exposures ---------------------------------------------------------------
+
+
+class Row(NamedTuple):
+    """`held` . [y | w | cash_used | traded] + `load` . added <= `bound` x equity, load by side of symbol.
+
+    `settled_load` and `settled_bound` hold after all fills, `bound` on the way there.
+    """
+
+    key: str
+    reason: Reason
+    held: Floats
+    load: Floats
+    bound: float
+    settled_load: Floats
+    settled_bound: float
+
+
+def _row(
+    limits: Limits, key: str, reason: Reason, load: Floats, bound: float, *, net: bool = False, traded: bool = False
+) -> Row:
+    size = len(load)
+    held = np.zeros(2 * size + 2)
+    if traded:
+        held[-1] = 1.0
+    else:
+        held[size : 2 * size] = load if net else 0.0
+        held[:size] = 0.0 if net else load
+    return Row(key, reason, held, load, bound * (1.0 + limits.in_flight), load, bound)
+
+
+def gross_rows(limits: Limits, universe: Universe) -> list[Row]:
+    """Long sum and short sum, each at its own worst."""
+    if limits.max_gross_exposure is None:
+        return []
+    load = np.ones(2 * universe.size)
+    return [_row(limits, "max_gross_exposure", Reason.GROSS, load, limits.max_gross_exposure)]
+
+
+def net_rows(limits: Limits, universe: Universe) -> list[Row]:
+    """Net long with every buy and no sale filled, net short the other way round."""
+    if limits.max_net_exposure is None:
+        return []
+    rows = []
+    for side in (slice(universe.size, None), slice(0, universe.size)):
+        load = np.zeros(2 * universe.size)
+        load[side] = 1.0
+        rows.append(_row(limits, "max_net_exposure", Reason.NET, load, limits.max_net_exposure, net=True))
+    return rows
+
+
+def sector_rows(limits: Limits, universe: Universe) -> list[Row]:
+    """Gross exposure of each known sector; instruments without one are in none."""
+    if limits.max_sector_weight is None:
+        return []
+    rows = []
+    for sector in sorted(set(universe.sectors) - {""}):
+        member = np.array([s == sector for s in universe.sectors], dtype=np.float64)
+        load = np.concatenate((member, member))
+        rows.append(_row(limits, "max_sector_weight", Reason.SECTOR, load, limits.max_sector_weight))
+    return rows
+
+
+def turnover_rows(limits: Limits, universe: Universe) -> list[Row]:
+    """What this basket trades, reductions included."""
+    if limits.max_turnover is None:
+        return []
+    load = np.ones(2 * universe.size)
+    return [_row(limits, "max_turnover", Reason.TURNOVER, load, limits.max_turnover, traded=True)]
+
+
+def cash_rows(limits: Limits, universe: Universe) -> list[Row]:
+    """On the way: buys at worst prices with fees, sales not counted, within cash + max_cash_debit x equity.
+    After all fills, at reference prices and with the sales: within cash. The reserve stays in both."""
+    size, fee = universe.size, limits.fee_bp * 1e-4
+    held = np.zeros(4 * size + 2)
+    held[-2] = 1.0
+    load = np.zeros(2 * size)
+    load[size:] = (1.0 + limits.collar) * (1.0 + fee)
+    settled = np.full(2 * size, fee - 1.0)
+    settled[size:] = 1.0 + fee
+    return [Row("cash", Reason.CASH, held, load, limits.max_cash_debit, settled, 0.0)]
+
+
+def equity_rows(limits: Limits, universe: Universe) -> list[Row]:
+    """Equity at worst prices stays positive, limits or none."""
+    none = np.zeros(2 * universe.size)
+    return [Row("equity", Reason.EQUITY, np.zeros(4 * universe.size + 2), none, 1.0, none, 1.0)]
+
+
+ROWS: Final[list[Callable[[Limits, Universe], list[Row]]]] = [
+    gross_rows,
+    net_rows,
+    sector_rows,
+    turnover_rows,
+    cash_rows,
+    equity_rows,
+]
+
+
+# ---- tails: monotone in each scenario's loss ---------------------------------------------------
+
+
+Measure = Callable[[Floats], float]
+"""float64[m], the m worst losses with the least of them first -> their measure."""
+
+Largest = Callable[[Floats, Floats, int, float, float], float]
+"""(base, adding, m, target, fall) -> the largest factor f that keeps measure(base + f adding) <= target - f fall."""
+
+
+class TailLimit(NamedTuple):
+    """`measure(losses)` of the worst-first tail x `scale` <= `bound` x equity."""
+
+    key: str
+    reason: Reason
+    confidence: float
+    lookback: int
+    scale: float
+    bound: float
+    measure: Measure
+    largest: Largest
+
+
+def var_of(tail: Floats) -> float:
+    """VaR of float64[m], the m worst losses, the least of them first."""
+    return float(tail[0])
+
+
+def cvar_of(tail: Floats) -> float:
+    """Expected shortfall of float64[m], the m worst losses."""
+    return float(tail.mean())
+
+
+def var_largest(base: Floats, adding: Floats, m: int, target: float, fall: float) -> float:
+    """Largest f with VaR(base + f adding) <= target - f fall, in closed form.
+
+    Scenario s keeps within up to t_s = (target - base_s) / (adding_s + fall); VaR is the m-th worst loss,
+    so it keeps within as long as fewer than m scenarios do not: up to the m-th smallest t_s.
+    """
+    room, growth = target - base, adding + fall
+    with np.errstate(divide="ignore", invalid="ignore"):
+        t = np.where(growth > 0.0, room / growth, np.where(room >= 0.0, inf, -inf))
+    return float(np.partition(t, m - 1)[m - 1])
+
+
+def cvar_largest(base: Floats, adding: Floats, m: int, target: float, fall: float) -> float:
+    """Largest f <= 1 with CVaR(base + f adding) <= target - f fall.
+
+    CVaR is the largest mean over m scenarios, each linear in f: Newton's method from f = 1 takes the set that
+    is worst there and goes down to where that set complies, until no other set is worse. Each step is exact,
+    the sets are finite (W. Dinkelbach, On nonlinear fractional programming, 1967).
+    """
+    f = 1.0
+    for _ in range(64):
+        losses = base + f * adding
+        worst = np.argpartition(losses, len(losses) - m)[len(losses) - m :]
+        room = target - float(base[worst].mean())
+        growth = float(adding[worst].mean()) + fall
+        step = room / growth if growth > 0.0 else (inf if room >= 0.0 else -inf)
+        if step >= f * (1.0 - SLACK):
+            return f
+        if step <= 0.0:
+            return 0.0
+        f = step
+    return 0.0
+
+
+TAILS: Final[dict[str, tuple[Reason, Measure, Largest]]] = {
+    "var": (Reason.VAR, var_of, var_largest),
+    "cvar": (Reason.CVAR, cvar_of, cvar_largest),
+}
+
+
+def tail_limits(limits: Limits) -> list[TailLimit]:
+    found = []
+    for key, (reason, measure, largest) in TAILS.items():
+        spec = getattr(limits, key)
+        if spec is not None:
+            scale = sqrt(spec.horizon)
+            found.append(TailLimit(key, reason, spec.confidence, spec.lookback, scale, spec.limit, measure, largest))
+    return found
+
+
+# ---- quadratic forms ----------------------------------------------------------------------------
+
+
+class Quad(NamedTuple):
+    """scale x sum C_ij e_i e_j <= (bound x equity)^2, every entry at its own worst corner.
+
+    `matrices` gives (positive part, size of the negative part) of C, None for the identity; `deviation` a
+    float64[N] with sqrt of the form <= sum deviation_i |e_i|, or None where the form is cheap anyway.
+    """
+
+    key: str
+    reason: Reason
+    lookback: int
+    scale: float
+    bound: float
+    matrices: Callable[[Scenarios], tuple[Floats, Floats]] | None
+    deviation: Callable[[Scenarios], Floats] | None
+
+
+def volatility_quads(limits: Limits) -> list[Quad]:
+    if limits.max_volatility is None:
+        return []
+    return [
+        Quad(
+            "max_volatility",
+            Reason.VOLATILITY,
+            limits.volatility_lookback,
+            float(SAMPLES_PER_YEAR),
+            limits.max_volatility,
+            lambda s: (s.together, s.opposed),
+            lambda s: s.deviation,
+        )
+    ]
+
+
+def concentration_quads(limits: Limits) -> list[Quad]:
+    """The sum of squared weights (Herfindahl's index) as a quadratic form."""
+    if limits.max_concentration is None:
+        return []
+    root = sqrt(limits.max_concentration)
+    return [Quad("max_concentration", Reason.CONCENTRATION, 0, 1.0, root, None, None)]
+
+
+QUADS: Final[list[Callable[[Limits], list[Quad]]]] = [volatility_quads, concentration_quads]
+
+
+# ---- a set of limits, made ready ------------------------------------------------------------------
+
+
+class Rules:
+    """A set of limits for one universe, as arrays. Made once, found again by `rules_of`."""
+
+    def __init__(self, limits: Limits, universe: Universe) -> None:
+        self.limits: Final = limits
+        self.universe: Final = universe
+        self.size: Final = universe.size
+        self.rows: Final = [row for make in ROWS for row in make(limits, universe)]
+        self.held: Final = np.array([r.held for r in self.rows])
+        self.load: Final = np.array([r.load for r in self.rows])
+        self.bound: Final = np.array([r.bound for r in self.rows])
+        self.settled_load: Final = np.array([r.settled_load for r in self.rows])
+        self.settled_bound: Final = np.array([r.settled_bound for r in self.rows])
+        self.tails: Final = tail_limits(limits)
+        self.quads: Final = [quad for make in QUADS for quad in make(limits)]
+        lookbacks = {t.lookback for t in self.tails} | {q.lookback for q in self.quads if q.lookback}
+        if limits.correlation is not None:
+            lookbacks.add(limits.correlation.lookback)
+        self.lookbacks: Final = sorted(lookbacks)
+        self.two_states: Final = limits.in_flight > 0.0 or limits.max_cash_debit > 0.0
+        mask = np.array([s in limits.restricted for s in universe.symbols], dtype=np.bool_)
+        self.restricted: Final[NDArray[np.bool_] | None] = mask if mask.any() else None
+        self.ticks: Final = np.array([i.tick_nano for i in universe.instruments], dtype=np.float64)
+        self.fee: Final = limits.fee_bp * 1e-4
+        self.weighs_names: Final = limits.max_position_weight is not None or limits.correlation is not None
+
+
+_ready: dict[tuple[int, int], Rules] = {}
+_MOST_READY: Final = 256
+
+
+def rules_of(limits: Limits, universe: Universe) -> Rules:
+    """The ready form of `limits`; kept by identity, since hashing a universe costs more than a gate."""
+    key = (id(limits), id(universe))
+    found = _ready.get(key)
+    # an entry holds its objects, so that their ids cannot come to mean others
+    if found is None:
+        if len(_ready) >= _MOST_READY:
+            _ready.clear()
+        found = _ready[key] = Rules(limits, universe)
+    return found
+
+
+def tail_rank(limit: TailLimit, scenarios: int) -> int:
+    """How many losses its tail has."""
+    return tail_count(scenarios, limit.confidence)

@@ -1,0 +1,105 @@
+"""The switch RUN, REDUCE, HALT of one book, and the state limits that move it: drawdown, daily and weekly loss.
+
+Plain numbers only, so that it freezes into a snapshot as it is. It never places or cancels an order itself.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+from msgspec import Struct
+
+from risk.limits import DAY_NS, Limits
+from risk.measures import drawdown
+
+RUN: Final = 0
+"""All that complies passes."""
+
+REDUCE: Final = 1
+"""Only what makes a position smaller passes."""
+
+HALT: Final = 2
+"""Nothing passes."""
+
+
+class Switch(Struct):
+    """State of one book's switch. Money is int micro-currency; `day_key` and `week_key` count days and
+    Monday weeks since 1970; `last` is the equity last observed; `since_sample` and `reason` are of the last trip."""
+
+    state: int = RUN
+    reason: str = ""
+    high_water: int = 0
+    day_open: int = 0
+    week_open: int = 0
+    day_key: int = -1
+    week_key: int = -1
+    since_sample: int = 0
+    trips: int = 0
+    last: int = 0
+
+
+STATE_LIMITS: Final[dict[str, Callable[[Switch, int], float]]] = {
+    "max_drawdown": lambda switch, equity: drawdown(equity, switch.high_water),
+    "max_daily_loss": lambda switch, equity: drawdown(equity, switch.day_open),
+    "max_weekly_loss": lambda switch, equity: drawdown(equity, switch.week_open),
+}
+"""Key of `Limits` -> loss as a fraction of its own opening mark."""
+
+
+def observe(switch: Switch, equity_micro: int, key_ns: int, limits: Limits) -> str:
+    """Move the marks to a new equity of session date `key_ns` (00:00 UTC); the key of the state limit that is
+    broken, the first of drawdown, day and week, or "".
+
+    A day opens with the last equity seen before it, so that a loss overnight belongs to the day.
+    """
+    day = key_ns // DAY_NS
+    week = (day + 3) // 7  # 1970-01-01 was a Thursday: weeks begin on Monday
+    if switch.day_key < 0:
+        switch.high_water = switch.last = equity_micro
+    if day != switch.day_key:
+        switch.day_key, switch.day_open = day, switch.last
+    if week != switch.week_key:
+        switch.week_key, switch.week_open = week, switch.last
+    switch.high_water = max(switch.high_water, equity_micro)
+    switch.last = equity_micro
+    for key, loss in STATE_LIMITS.items():
+        bound = getattr(limits, key)
+        if bound is not None and not loss(switch, equity_micro) <= bound:
+            return key
+    return ""
+
+
+def losses(switch: Switch, equity_micro: int, limits: Limits) -> dict[str, tuple[float, float]]:
+    """State limits that are on: key -> (loss as a fraction, bound)."""
+    found = {}
+    for key, loss in STATE_LIMITS.items():
+        bound = getattr(limits, key)
+        if bound is not None:
+            found[key] = (max(loss(switch, equity_micro), 0.0), bound)
+    return found
+
+
+def trip(switch: Switch, state: int, reason: str, sample_no: int) -> bool:
+    """Move to a stricter state and count it; False when it is that strict already."""
+    if state <= switch.state:
+        return False
+    switch.state, switch.reason, switch.since_sample = state, reason, sample_no
+    switch.trips += 1
+    return True
+
+
+def rearm(switch: Switch, equity_micro: int, key_ns: int) -> None:
+    """Back to RUN; the high-water mark and the day's and week's opening are the equity now."""
+    day = key_ns // DAY_NS
+    switch.state, switch.reason = RUN, ""
+    switch.high_water = switch.day_open = switch.week_open = switch.last = equity_micro
+    switch.day_key, switch.week_key = day, (day + 3) // 7
+
+
+def flow(switch: Switch, amount_micro: int) -> None:
+    """A deposit (positive) or a withdrawal moves the marks; it is neither profit nor loss."""
+    if switch.day_key < 0:
+        return
+    switch.high_water += amount_micro
+    switch.day_open += amount_micro
+    switch.week_open += amount_micro
+    switch.last += amount_micro
