@@ -85,5 +85,5 @@ class RiskParity:
         return weights, memory
 
 
-def risk_parity(params: Mapping[str, object]) -> RiskParity:
+def make_risk_parity(params: Mapping[str, object]) -> RiskParity:
     return RiskParity(parse("risk_parity", params, RiskParityParams))
