@@ -49,14 +49,15 @@ class Mosquitto:
         self.config.write_text(
             f"listener {self.port} 127.0.0.1\nallow_anonymous {'false' if extra else 'true'}\n"
             f"persistence true\npersistence_location {folder}/\nautosave_on_changes true\nautosave_interval 1\n"
-            f"max_queued_messages 0\nmax_inflight_messages 0\n{extra}\n"
-            + ("user root\n" if os.getuid() == 0 else "")
+            f"max_queued_messages 0\nmax_inflight_messages 0\n{extra}\n" + ("user root\n" if os.getuid() == 0 else "")
         )
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> "Mosquitto":
         with (self.folder / "mosquitto.log").open("ab") as out:
-            self.process = subprocess.Popen([self.programs["mosquitto"], "-c", str(self.config)], stdout=out, stderr=out)
+            self.process = subprocess.Popen(
+                [self.programs["mosquitto"], "-c", str(self.config)], stdout=out, stderr=out
+            )
         wait_for_port(self.port)
         return self
 
@@ -80,7 +81,7 @@ class Subscriber:
         self.out = folder / f"subscriber-{Subscriber.number}.txt"
         with self.out.open("wb") as out:
             self.process = subprocess.Popen(
-                [program, "-h", "127.0.0.1", "-p", str(port), "-v", *arguments], stdout=out, stderr=subprocess.STDOUT
+                [program, "-h", "127.0.0.1", "-p", str(port), "-v", *arguments], stdout=out, stderr=subprocess.DEVNULL
             )
 
     def lines(self) -> list[tuple[str, str]]:
@@ -129,7 +130,9 @@ class SqliteOutbox:
 
     def put(self, id: str, topic: str, payload: bytes, retain: bool = False) -> None:
         with self._open() as db:
-            db.execute("insert into outbox (id, topic, payload, retain) values (?, ?, ?, ?)", (id, topic, payload, retain))
+            db.execute(
+                "insert into outbox (id, topic, payload, retain) values (?, ?, ?, ?)", (id, topic, payload, retain)
+            )
 
     def pending(self, limit: int) -> Sequence[Outgoing]:
         with self._open() as db:
