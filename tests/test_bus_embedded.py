@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from aiomqtt import Client
 
 from adapters.bus import embedded
 from adapters.bus.embedded import BrokerUnavailable, EmbeddedBroker, EmbeddedSettings, is_loopback
@@ -17,6 +18,12 @@ from tests.services import require
 
 STATUS = "quantd/paper/status"
 ALERTS = "quantd/paper/alerts/INFO/test"
+
+
+@pytest.fixture(autouse=True)
+def _no_subscriber_outlives_its_test() -> Iterator[None]:
+    yield
+    Subscriber.close_all()
 
 
 @pytest.fixture
@@ -91,6 +98,33 @@ async def test_a_persistent_session_gets_the_retained_messages_of_its_own_subscr
         await until(lambda durable=durable: (STATUS, "online") in durable.lines(), "retained status")  # type: ignore[misc]
         durable.close()
         await asyncio.sleep(0.1)
+
+
+async def test_a_session_that_comes_back_is_served_while_others_subscribe(broker: EmbeddedBroker) -> None:
+    username, password = broker.publisher
+    topics = [f"q/{k}" for k in range(5)]
+    async with Client("127.0.0.1", broker.port, username=username, password=password) as daemon:
+        for topic in topics:
+            await daemon.publish(topic, b"x", qos=1, retain=True)
+
+    async def crowd(number: int) -> None:
+        async with Client("127.0.0.1", broker.port, identifier=f"crowd-{number}") as client:
+            for k in range(60):
+                await client.subscribe(f"z/{number}/{k}", 1)
+
+    async def comes_back() -> None:
+        for visit in range(12):
+            async with Client("127.0.0.1", broker.port, identifier="durable", clean_session=False) as client:
+                if visit == 0:
+                    for topic in topics:
+                        await client.subscribe(topic, 0)
+                heard = set()
+                async with asyncio.timeout(5):
+                    while len(heard) < len(topics):
+                        heard.add(str((await anext(client.messages)).topic))
+                assert heard == set(topics)
+
+    await asyncio.gather(crowd(1), crowd(2), comes_back())
 
 
 async def test_only_the_daemon_may_publish(broker: EmbeddedBroker, tmp_path: Path) -> None:

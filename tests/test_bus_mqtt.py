@@ -15,11 +15,17 @@ from pathlib import Path
 import pytest
 
 from adapters.bus.mqtt import BusAddressWrong, MqttBus, MqttSettings, Outbox, Outgoing, Tls, address
-from tests.bus_world import MemoryOutbox, Mosquitto, SqliteOutbox, free_port, until
+from tests.bus_world import MemoryOutbox, Mosquitto, SqliteOutbox, Subscriber, free_port, until
 from tests.services import require
 
 STATUS = "quantd/paper/status"
 ALERTS = "quantd/paper/alerts/WARNING/test"
+
+
+@pytest.fixture(autouse=True)
+def _no_subscriber_outlives_its_test() -> Iterator[None]:
+    yield
+    Subscriber.close_all()
 
 
 @pytest.fixture
@@ -199,6 +205,30 @@ async def test_while_the_broker_is_away_nothing_waits_for_it_and_the_counters_sa
     await asyncio.wait_for(task, 10)
     assert time.perf_counter() - stopped < 5.0
     assert outbox.depth() == 1_000
+
+
+async def test_a_broker_that_hangs_does_not_hold_up_the_stop_and_says_offline_when_it_wakes(
+    mosquitto: Mosquitto,
+) -> None:
+    outbox = MemoryOutbox()
+    bus = MqttBus(settings(mosquitto.port), outbox, STATUS, b"offline")
+    bus.status(b"online")
+    task = asyncio.create_task(bus.run())
+    await until(lambda: bus.online, "connection")
+    await asyncio.sleep(0.1)
+    assert mosquitto.process is not None
+    mosquitto.process.send_signal(signal.SIGSTOP)
+    outbox.put("m", ALERTS, b"x")
+    stopped = time.perf_counter()
+    bus.stop(b"stopped", 1.0)
+    await asyncio.wait_for(task, 8)
+    assert time.perf_counter() - stopped < 5.0
+    assert outbox.depth() == 1
+    mosquitto.process.send_signal(signal.SIGCONT)
+    later = mosquitto.subscribe("-t", STATUS)
+    await until(lambda: later.lines() != [], "status")
+    assert later.lines()[0][1] != "online"
+    later.close()
 
 
 async def test_a_broker_that_accepts_and_never_answers_does_not_hold_up_the_stop() -> None:
