@@ -182,7 +182,9 @@ def _extents(ctx: Context, account: Account, reducing: Floats | None, rules: Rul
         high, low = high + bought, low - sold
         covers, sales = float(bought @ px), float(sold @ px)
         traded = covers + sales
-    before = account.equity - open_loss
+    low_equity = account.equity - open_loss
+    # an estimate of the loss must not make a limit look breached, which would let pass what does not add to it
+    before = account.equity if account.open_loss is None else low_equity
     worst = np.empty(2 * n)
     np.multiply(low, px, out=worst[:n])
     np.negative(worst[:n], out=worst[:n])
@@ -190,7 +192,7 @@ def _extents(ctx: Context, account: Account, reducing: Floats | None, rules: Rul
     spent = account.up_cash - account.cash + limits.cash_reserve * account.equity
     way = Extent(
         worst,
-        before - traded * (limits.reduce_collar + fee),
+        low_equity - traded * (limits.reduce_collar + fee),
         before,
         px * (limits.collar + fee * (1.0 + limits.collar)),
         spent + covers * (1.0 + limits.reduce_collar) * (1.0 + fee),
@@ -350,7 +352,8 @@ def _rows(case: Case, extent: Extent, added: Floats, slip: float, lots: Floats, 
         return
     for r in np.flatnonzero(over).tolist():
         code, u, b = rules.rows[r].reason, float(used[r]), float(bound[r])
-        if not u <= b * extent.before + case.tolerance:
+        worst = u if code == Reason.EQUITY else float(rules.held[r] @ _one_sided(extent))
+        if not worst <= b * extent.before + case.tolerance:
             grows = (case.side(load[r]) > 0.0) & (lots > 0.0)
             if code == Reason.EQUITY:
                 grows = lots > 0.0
@@ -360,6 +363,20 @@ def _rows(case: Case, extent: Extent, added: Floats, slip: float, lots: Floats, 
             continue
         growth = float(need[r]) + b * slip
         least.take((b * extent.equity + case.tolerance - u) / growth if growth > 0.0 else 1.0, code)
+
+
+def _one_sided(extent: Extent) -> Floats:
+    """The state of the rows with each symbol at its worse side only: what can happen, where `y` is a bound."""
+    n = len(extent.w) // 2
+    short, long = extent.y[:n], extent.y[n:]
+    return np.concatenate(
+        (
+            np.where(short > long, short, 0.0),
+            np.where(short > long, 0.0, long),
+            extent.w,
+            (extent.cash_used, extent.traded),
+        )
+    )
 
 
 def _names_equity(case: Case, extent: Extent, lots: Floats) -> float:
@@ -389,8 +406,10 @@ def _tails(case: Case, extent: Extent, added: Floats, slip: float, lots: Floats,
         if value <= bound * low + case.tolerance:
             continue
         base = signed @ extent.w
-        held = limit.measure(np.partition(base, len(base) - m)[len(base) - m :])
-        if held <= bound * extent.before + case.tolerance:
+        exposures, equity = case.standing(extent)
+        now = signed @ exposures
+        held = limit.measure(np.partition(now, len(now) - m)[len(now) - m :])
+        if held <= bound * equity + case.tolerance:
             target = bound * extent.equity + case.tolerance
             least.take(limit.largest(base, signed @ added, m, target, bound * slip), limit.reason)
             continue
@@ -441,8 +460,7 @@ def _quads(case: Case, extent: Extent, added: Floats, slip: float, lots: Floats,
         if most >= 0.0 and base + 2.0 * cross + square <= most * most:
             continue
         target = bound * extent.equity + case.tolerance
-        before = bound * extent.before + case.tolerance
-        if not (before >= 0.0 and base <= before * before):
+        if not _breach(case, extent, quad, bound, scenarios) <= case.tolerance:
             grows = (lots > 0.0) & ((case.side(product) > 0.0) | (own > 0.0))
             if grows.any():
                 least.most, least.most_code = np.where(grows, 0.0, inf), quad.reason
@@ -455,6 +473,16 @@ def _quads(case: Case, extent: Extent, added: Floats, slip: float, lots: Floats,
         # (square - fall^2) f^2 + 2 (cross + target fall) f - (target^2 - base) = 0, the smaller positive root
         a, b, c = square - fall * fall, cross + target * fall, target * target - base
         least.take(c / (b + sqrt(max(b * b + a * c, 0.0))) if c > 0.0 else 0.0, quad.reason)
+
+
+def _breach(case: Case, extent: Extent, quad: Quad, bound: float, scenarios: Scenarios | None) -> float:
+    """How far the root of the form is beyond its bound before the adding orders, exactly; negative within it."""
+    exposures, equity = case.standing(extent)
+    held = exposures[case.rules.size :]
+    if quad.matrices is None or scenarios is None:
+        return sqrt(float(held @ held)) - bound * equity
+    plus, minus = quad.matrices(scenarios)
+    return sqrt(max(float(held @ (plus @ held - minus @ held)), 0.0)) - bound * equity
 
 
 def _corners(
@@ -523,7 +551,7 @@ def _settled_cash(case: Case, lots: Floats, reason: Codes) -> Floats:
     end = next(e for e in case.extents if e.settled)
     spent = float(load[n:] @ added[n:])
     room = -end.cash_used - float(load[:n] @ added[:n]) + case.tolerance
-    if spent <= room:
+    if spent <= max(room, 0.0):
         return lots
     factor = max(room, 0.0) / spent
     return _cap(lots, np.where(case.buys, lots * factor, inf), Reason.CASH, reason)

@@ -59,7 +59,7 @@ class Extent:
 
     `w` float64[2N] is [-lowest | highest] exposure of each symbol over every subset and partial fill of
     open and reducing orders, `y` its positive part: short | long at their worst. `equity` is the lowest over
-    those fills, `before` the same without the reducing orders of this basket, and `slip` float64[N] what one
+    those fills, `before` that by which a limit is breached already, without this basket, and `slip` float64[N] what one
     more lot can take from it. `cash_used` is what cash must still cover, `traded` the basket's reductions.
     `settled`: the state after all of them have filled at reference prices, instead of the worst on the way.
     """
@@ -90,6 +90,14 @@ class Case:
     """One basket under way through the gate: its reducing part is settled, the adding part is being sized."""
 
     __slots__ = ("account", "buys", "ctx", "extents", "rules", "scenarios", "tolerance")
+
+    def standing(self, extent: Extent) -> tuple[Floats, float]:
+        """float64[2N], [-e | e], and equity without the adding orders, exactly: what says whether a limit is
+        breached already. On the way that is what is held now, else what is held after the other fills."""
+        if extent.settled:
+            return extent.w, extent.before
+        held = self.account.lots * self.ctx.px
+        return np.concatenate((-held, held)), self.account.equity
 
     def __init__(self, ctx: Context, account: Account, rules: "Rules", buys: Bools, extents: list[Extent]) -> None:
         self.ctx = ctx
