@@ -67,7 +67,9 @@ def market(symbols: int, days: int) -> tuple[Block, Universe, Sessions]:
     )  # fmt: skip
     universe = Universe(tuple(Instrument(f"S{k:03d}", calendar="X") for k in range(symbols)), calendar="X")
     far = np.arange(days + 30, dtype=np.int64) * DAY_NS
-    sessions = Sessions("X", "UTC", tuple(far.tolist()), tuple((far + DAY_NS * 2 // 3).tolist()), tuple((far + DAY_NS).tolist()))
+    sessions = Sessions(
+        "X", "UTC", tuple(far.tolist()), tuple((far + DAY_NS * 2 // 3).tolist()), tuple((far + DAY_NS).tolist())
+    )
     return block, universe, sessions
 
 

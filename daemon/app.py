@@ -109,7 +109,9 @@ def recover(assembly: Assembly, store: Store, run: str) -> tuple["Shell", Journa
     if kept is None and last:
         newest = store.latest_snapshot(run)
         if newest is not None and newest[0] == last:
-            kept = newest  # another version of the code, but it was stopped in order: nothing is folded by the wrong one
+            kept = (
+                newest  # another version of the code, but it was stopped in order: nothing is folded by the wrong one
+            )
     seq = kept[0] if kept else 0
     shell = assembly.shell()
     if kept:
@@ -254,7 +256,9 @@ async def _serve(config, options, folder, assembly, store, shell, journal, proje
                 background.append(tasks.create_task(watch(service, assembly, config, api.url, bus_url(config, broker))))
             await service.step_forever()
             systemd.stopping()
-            last = composer.status("stopped", time.time_ns(), mode=config.quantd.mode, version=VERSION, text=shell.stopped)
+            last = composer.status(
+                "stopped", time.time_ns(), mode=config.quantd.mode, version=VERSION, text=shell.stopped
+            )
             bus.stop(last.payload)
             for task in background[1:]:
                 task.cancel()
@@ -290,7 +294,8 @@ def introduce(service: Service, assembly: Assembly, config: Config) -> None:
         shell.run(Reloaded(now, digest(config), () if fresh else ("limits",), limits))
     if fresh and feed.quarantined:
         service.quarantine = [
-            BadBar(b.ts, b.symbol, b.reason, f"{b.open} {b.high} {b.low} {b.close} {b.volume}") for b in feed.quarantined
+            BadBar(b.ts, b.symbol, b.reason, f"{b.open} {b.high} {b.low} {b.close} {b.volume}")
+            for b in feed.quarantined
         ]
         first = feed.quarantined[0]
         text = f"{len(feed.quarantined)} bars were put aside; the first is {first.symbol}: {first.reason}"

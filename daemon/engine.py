@@ -172,6 +172,8 @@ def _tick(state: State, tick: Tick) -> Sequence[Effect]:
         effects.extend(_sample(state, tick))
     elif tick.due or state.flattening:
         state.revalue()
+    if state.working:
+        effects.extend(_overdue(state))
     if state.flattening and not state.working:
         effects.extend(_flatten(state))
     rules = state.rules.agents
@@ -188,6 +190,20 @@ def _tick(state: State, tick: Tick) -> Sequence[Effect]:
         effects.append(Snapshot(tick.ts))
     if "flatten" in tick.jobs:
         effects.extend(_operator(state, Operator(tick.ts, "flatten", "schedule", "schedule")))
+    return effects
+
+
+def _overdue(state: State) -> list[Effect]:
+    """Ask for orders whose time is over, or whose outcome is unknown: their last report may be lost."""
+    effects: list[Effect] = []
+    for (sample, n), work in state.working.items():
+        rows = [
+            row
+            for row, now in enumerate(work.state)
+            if now not in ENDED and (now == OrderState.UNKNOWN or 0 < work.basket.end[row] < state.now)
+        ]
+        if rows:
+            effects.append(Query(sample, n, rows))
     return effects
 
 
@@ -341,9 +357,7 @@ def _decided(state: State, answer: Decided) -> Sequence[Effect]:
     else:
         agent.failures = 0
         if answer.memory:
-            agent.memory = {
-                name: np.frombuffer(data).reshape(shape) for name, (shape, data) in answer.memory.items()
-            }
+            agent.memory = {name: np.frombuffer(data).reshape(shape) for name, (shape, data) in answer.memory.items()}
         if answer.weights is not None:
             round_.answers[answer.agent] = answer.weights
         agent.follow_up = None
@@ -370,9 +384,7 @@ def _failure(state: State, number: int, agent: AgentState, failed: str) -> list[
     if agent.failures >= state.rules.max_failures:
         agent.suspended = True
         agent.follow_up = None
-        effects.extend(
-            _move(state, number, REDUCE, "suspended", f"suspended after {agent.failures} failures in a row")
-        )
+        effects.extend(_move(state, number, REDUCE, "suspended", f"suspended after {agent.failures} failures in a row"))
     return effects
 
 
@@ -435,7 +447,9 @@ def _reports(state: State, reports: Reports) -> Sequence[Effect]:
         before = states[row]
         after = TRANSITIONS[before][cause]
         if after < 0:
-            effects.extend(_contradiction(state, basket.sym[row], f"{OrderState(before).name} then {Cause(cause).name}"))
+            effects.extend(
+                _contradiction(state, basket.sym[row], f"{OrderState(before).name} then {Cause(cause).name}")
+            )
             continue
         odd = work.odd.get(row) if work.odd else None
         if cause in ENDING and filled[row] < cum and before not in ENDED:
@@ -689,7 +703,7 @@ def _stopping(state: State, stopping: Stopping) -> Sequence[Effect]:
 
 
 def check(state: State) -> str:
-    """"" when books and house agree to the unit, else what differs."""
+    """ "" when books and house agree to the unit, else what differs."""
     try:
         state.ledger.check()
     except LedgerBroken as broken:

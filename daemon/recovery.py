@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from daemon.loop import Shell
+from daemon.state import State
 from daemon.timeline import Item
 from trading.codec import Entry, JournalEvent, decode, encode
 from trading.effects import Ask, Effect
@@ -23,7 +24,9 @@ from trading.events import (
     Reloaded,
     Started,
     Stopping,
+    Unknown,
 )
+from trading.orders import OrderState
 
 OUTSIDE: Final = (Started, Reloaded, Flow, Operator, Condition, Stopping, Reconciled, ForeignFound)
 """Events of a replayed run that come neither from its feed nor from the loop itself: the record supplies them."""
@@ -125,6 +128,16 @@ class Journal:
         entries, steps = self.entries, self.steps
         self.entries, self.steps = [], []
         return entries, steps
+
+
+def unanswered(state: State) -> list[Unknown]:
+    """After a crash: orders that were committed to be sent and have no answer. Whether a venue across a network
+    has them nobody knows; it is asked by client id, never sent to again blindly."""
+    return [
+        Unknown(sample, n, state.now, rows, "restart")
+        for (sample, n), work in state.working.items()
+        if (rows := [row for row, now in enumerate(work.state) if now == OrderState.SENT])
+    ]
 
 
 def fold(shell: Shell, journal: Journal, items: Iterator[Item]) -> int:

@@ -1,0 +1,485 @@
+"""The engine's behaviour, through the real gate, ledger and paper venue."""
+
+from typing import get_args
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from daemon.engine import HANDLERS, step
+from daemon.state import freeze, thaw
+from risk.limits import PROFILES, Limits, override
+from risk.switch import HALT, REDUCE, RUN
+from tests.engine_world import CASH, START, World, block, walk
+from trading.codec import encode
+from trading.effects import Booked, Cancel, Crossed, Filled, Planned, Publish, Query, Switched, Valued
+from trading.events import (
+    Action,
+    CancelReported,
+    Condition,
+    Event,
+    Flow,
+    ForeignFound,
+    NotFound,
+    Operator,
+    Reconciled,
+    Stopping,
+    Unknown,
+)
+from trading.execution import Costs
+from trading.orders import Cause, ForeignOrder, OrderBasket, OrderState, Reports
+from trading.sessions import DAY_NS
+from trading.view import HOLD
+
+HOUR = DAY_NS // 24
+RESEARCH = PROFILES["research"]
+
+
+def equal(view: object) -> np.ndarray:
+    n = view.universe.size  # type: ignore[attr-defined]
+    return np.full(n, 1.0 / n)
+
+
+def nothing(view: object) -> np.ndarray:
+    return np.zeros(view.universe.size)  # type: ignore[attr-defined]
+
+
+def test_every_member_of_the_event_union_has_a_handler() -> None:
+    assert set(HANDLERS) == set(get_args(Event))
+
+
+def test_a_decision_on_a_close_fills_at_the_next_open_and_not_before() -> None:
+    closes = np.array([[100.0], [100.0], [100.0]])
+    opens = np.array([[99.0], [101.0], [102.0]])
+    world = World(block(closes, opens), [equal], house=RESEARCH).run()
+    first = world.of(Filled)[0]
+    assert first.price_nano == [101 * 10**9]
+    assert first.ts == START + DAY_NS + 10 * HOUR
+    assert world.of(OrderBasket)[0].ts == START + 16 * HOUR
+
+
+def test_weights_become_lots_floored_towards_zero_after_headroom() -> None:
+    world = World(block(np.full((2, 1), 333.0)), [lambda v: np.array([0.5])], house=Limits(fee_bp=1.0)).run()
+    assert world.of(OrderBasket)[0].lots == [int(CASH * 0.5 // 333)]
+    full = World(block(np.full((2, 1), 333.0)), [lambda v: np.array([1.0])], house=Limits(fee_bp=1.0)).run()
+    plan = full.of(Planned)[0]
+    # all of the cash at the worst price, a collar of 5 % away, with fees
+    assert plan.agents[0].scale == pytest.approx(1 / (1.05 * 1.0001))
+    bought = full.of(OrderBasket)[0].lots[0]
+    assert bought * 333 * 1.05 * 1.0001 <= CASH < (bought + 2) * 333 * 1.05 * 1.0001
+
+
+def test_a_change_smaller_than_min_trade_is_not_made_except_to_zero() -> None:
+    target = [0.500, 0.503, 0.0]
+    world = World(
+        block(np.full((5, 1), 100.0)),
+        [lambda v: np.array([target[min((v.time - START) // DAY_NS, 2)]])],
+        house=RESEARCH,
+        min_trade=0.005,
+    ).run()
+    assert [b.lots for b in world.of(OrderBasket)] == [[5000], [-5000]]
+
+
+def test_opposite_wishes_of_two_agents_cross_without_an_order_or_a_fee() -> None:
+    def seller(view: object) -> np.ndarray:
+        day = (view.time - START) // DAY_NS  # type: ignore[attr-defined]
+        return np.array([0.8 if day < 2 else 0.0])
+
+    def buyer(view: object) -> np.ndarray:
+        day = (view.time - START) // DAY_NS  # type: ignore[attr-defined]
+        return np.array([0.0 if day < 2 else 0.8])
+
+    costs = Costs(commission_bp=10.0)
+    world = World(
+        block(np.full((6, 1), 100.0)), [seller, buyer], house=override(RESEARCH, fee_bp=10.0), costs=costs
+    ).run()
+    crossed = world.of(Crossed)
+    assert len(crossed) == 1
+    assert sorted(lots for _, lots in crossed[0].shares) == [-4000, 4000] or crossed[0].shares
+    ledger = world.shell.state.ledger
+    assert ledger.books[0].lots == [0]
+    assert ledger.books[1].lots[0] > 3900
+    # the house paid commission for the first purchase (and the little the buyer had more to buy), not for the cross
+    assert ledger.house.fees_micro < 2 * 400_000 * 1_000_000 * 10 // 10_000
+
+
+def test_a_split_overnight_rescales_lots_and_open_orders_and_costs_nothing() -> None:
+    closes = np.array([[100.0], [100.0], [25.0], [25.0]])
+    opens = np.array([[100.0], [100.0], [25.0], [25.0]])
+    ex = START + 2 * DAY_NS
+    split = Action(ex + 10 * HOUR, ex, 0, "split", 4, 1)
+    world = World(block(closes, opens), [lambda v: np.array([0.5])], house=RESEARCH, actions=[split]).run()
+    values = [v.equity_micro for v in world.of(Valued)]
+    assert values == [CASH * 1_000_000] * 4
+    assert world.shell.state.ledger.house.lots == [20_000]
+    assert world.shell.state.history.known.returns(3)[:, 0] == pytest.approx([0.0, 0.0, 0.0])
+
+
+def test_an_order_that_rests_over_a_split_fills_its_rescaled_lots() -> None:
+    closes = np.array([[100.0], [25.0], [25.0]])
+    ex = START + DAY_NS
+    split = Action(ex + 10 * HOUR, ex, 0, "split", 4, 1)
+    world = World(block(closes, closes.copy()), [lambda v: np.array([0.5])], house=RESEARCH, actions=[split])
+    world.run()
+    fill = world.of(Filled)[0]
+    assert (fill.lots, fill.price_nano) == ([20_000], [25 * 10**9])
+    assert world.shell.state.ledger.house.lots == [20_000]
+
+
+def test_a_dividend_is_cash_on_the_ex_date_for_what_was_held_at_the_previous_close() -> None:
+    closes = np.full((4, 1), 100.0)
+    ex = START + 2 * DAY_NS
+    dividend = Action(ex + 10 * HOUR, ex, 0, "dividend", cash_nano=1_500_000_000)
+    world = World(block(closes), [lambda v: np.array([0.5])], house=RESEARCH, actions=[dividend]).run()
+    assert [b.amount_micro for b in world.of(Booked)] == [5000 * 1_500_000]
+    early = Action(START + 10 * HOUR, START, 0, "dividend", cash_nano=1_500_000_000)
+    assert World(block(closes), [equal], house=RESEARCH, actions=[early]).run().of(Booked) == []
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        lambda v: np.array([np.nan, 0.1]),
+        lambda v: np.array([np.inf, 0.1]),
+        lambda v: np.array([0.5]),
+        lambda v: np.array([100.0, 0.0]),
+        lambda v: 1 / 0,
+        lambda v: "weights",
+        lambda v: None,
+    ],
+)
+def test_a_broken_policy_holds_is_suspended_and_harms_nobody_else(bad: object) -> None:
+    closes = walk(8, 2, 1)
+    alone = World(block(closes), [equal], house=RESEARCH, shares=[0.5]).run()
+    both = World(block(closes), [equal, bad], house=RESEARCH, shares=[0.5, 0.5]).run()  # type: ignore[list-item]
+    assert both.shell.state.ledger.books[0].lots == alone.shell.state.ledger.books[0].lots
+    assert both.shell.state.agents[1].suspended
+    assert any("the agent holds" in a.text and a.agent == "a1" for a in both.of(Publish))
+    assert any(a.level == "CRITICAL" and a.agent == "a1" for a in both.of(Publish))
+
+
+def test_hold_keeps_every_lot() -> None:
+    def once(view: object) -> object:
+        return np.array([0.5]) if not view.weights.any() else HOLD  # type: ignore[attr-defined]
+
+    world = World(block(walk(30, 1, 2)), [once], house=RESEARCH).run()
+    assert len(world.of(OrderBasket)) == 1
+
+
+def test_a_stale_symbol_keeps_its_lots_and_the_others_are_not_scaled_up() -> None:
+    closes = np.full((6, 2), 100.0)
+    closes[3:, 1] = np.nan
+    limits = override(RESEARCH, max_price_age_ns=DAY_NS + HOUR)
+    world = World(block(closes), [lambda v: np.array([0.3, 0.3] if v.time < START + 3 * DAY_NS else [0.5, 0.0])],
+                  house=limits).run()  # fmt: skip
+    assert world.shell.state.ledger.house.lots == [5000, 3000]
+
+
+def rotating(view: object) -> np.ndarray:
+    n = view.universe.size  # type: ignore[attr-defined]
+    day = (view.sample - START) // DAY_NS  # type: ignore[attr-defined]
+    weights = np.zeros(n)
+    weights[(day // 21 * 2) % n :][:2] = 0.5
+    return weights
+
+
+def test_a_rotation_is_met_by_follow_ups_without_sizing_on_money_not_yet_received() -> None:
+    """Without follow-ups a strategy that rotates every 21 sessions waits in cash until it is asked again."""
+    closes = walk(420, 6, 5)
+
+    def invested(follow_ups: int) -> float:
+        # asked by schedule: an agent that decides at every sample has no follow-ups
+        world = World(block(closes), [rotating], house=Limits(), follow_ups=follow_ups)
+        agents = tuple(type(a)(a.name, a.capital_micro, a.limits, a.min_trade, True) for a in world.rules.agents)
+        world.rules = type(world.rules)(
+            **{f: getattr(world.rules, f) for f in world.rules.__struct_fields__ if f != "agents"}, agents=agents
+        )
+        world.shell = world.fresh(world)
+        for item in world.items():
+            if hasattr(item, "sample") and item.sample and ((item.ts - START) // DAY_NS) % 21 == 0:  # type: ignore[union-attr]
+                item = type(item)(item.ts, True, item.key, item.final, (0,))  # type: ignore[union-attr]
+            world.shell.take(item)
+            assert world.shell.state.ledger.house.cash_micro >= 0
+        return float(np.mean([v.gross for v in world.of(Valued)[30:]]))
+
+    assert invested(0) < 0.6
+    assert invested(2) >= 0.9
+
+
+def test_a_drawdown_moves_the_switch_and_only_reducing_orders_pass() -> None:
+    closes = np.concatenate([np.full((5, 1), 100.0), np.linspace(100, 60, 10)[:, None], np.full((5, 1), 60.0)])
+    house = Limits(max_drawdown=0.15)
+    world = World(block(closes), [lambda v: np.array([0.9])], house=house, agent=Limits()).run()
+    switched = world.of(Switched)
+    assert [(s.agent, s.before, s.after, s.reason) for s in switched] == [(-1, RUN, REDUCE, "drawdown")]
+    later = [b for b in world.of(OrderBasket) if b.ts > switched[0].ts]
+    assert all(lots < 0 for b in later for lots in b.lots)
+    assert any("drawdown limit reached" in a.text for a in world.of(Publish))
+
+
+def test_the_switch_rearms_after_its_samples_on_a_replayed_feed_and_never_before() -> None:
+    closes = np.concatenate([np.full((3, 1), 100.0), np.full((40, 1), 80.0)])
+    world = World(
+        block(closes), [lambda v: np.array([0.9])], house=Limits(max_drawdown=0.1), agent=Limits(), rearm_samples=21
+    )
+    world.run()
+    moves = world.of(Switched)
+    assert [s.after for s in moves] == [REDUCE, RUN]
+    assert (moves[1].ts - moves[0].ts) // DAY_NS == 21
+    assert world.shell.state.switch.high_water < CASH * 1_000_000
+
+
+def test_flatten_sells_everything_and_halts() -> None:
+    world = World(block(walk(12, 3, 4)), [equal, nothing], house=RESEARCH)
+    items = list(world.items())
+    world.run(iter(items[:12]))
+    assert any(world.shell.state.ledger.house.lots)
+    world.shell.run(Operator(world.shell.state.now, "flatten", "end of test", "me"))
+    world.run(iter(items[12:]))
+    assert world.shell.state.ledger.house.lots == [0, 0, 0]
+    assert world.shell.state.switch.state == HALT
+
+
+def test_halt_passes_nothing_and_resume_needs_a_person() -> None:
+    world = World(block(walk(12, 2, 4)), [equal], house=RESEARCH)
+    items = list(world.items())
+    world.shell.run(Operator(START, "halt", "because", "me"))
+    world.run(iter(items[:10]))
+    assert world.of(OrderBasket) == []
+    world.shell.run(Operator(world.shell.state.now, "resume", "all well", "me"))
+    world.run(iter(items[10:]))
+    assert world.of(OrderBasket)
+
+
+def test_resume_is_refused_while_something_is_down() -> None:
+    world = World(block(walk(4, 1, 4)), [equal], house=RESEARCH)
+    world.shell.run(Condition(START, "feed", False, "silent"))
+    assert world.shell.state.switch.state == REDUCE
+    world.shell.run(Operator(START, "resume", "hope", "me"))
+    assert world.shell.state.switch.state == REDUCE
+    world.shell.run(Condition(START, "feed", True, "bars again"))
+    world.shell.run(Operator(START, "resume", "all well", "me"))
+    assert world.shell.state.switch.state == RUN
+
+
+@pytest.mark.parametrize(
+    ("what", "to"), [("feed", REDUCE), ("broker", REDUCE), ("clock", REDUCE), ("store", HALT), ("ledger", HALT)]
+)
+def test_each_condition_moves_the_switch_as_far_as_it_must(what: str, to: int) -> None:
+    world = World(block(walk(2, 1, 4)), [equal], house=RESEARCH)
+    world.shell.run(Condition(START, what, False, "gone"))  # type: ignore[arg-type]
+    assert world.shell.state.switch.state == to
+
+
+def test_a_deposit_is_no_profit() -> None:
+    world = World(block(np.full((6, 1), 100.0)), [lambda v: np.array([0.5])], house=Limits(max_drawdown=0.1))
+    items = list(world.items())
+    world.run(iter(items[:6]))
+    world.shell.run(Flow(world.shell.state.now, -200_000 * 1_000_000, "me"))
+    world.run(iter(items[6:]))
+    assert world.shell.state.switch.state == RUN
+    assert world.of(Valued)[-1].drawdown == 0.0
+
+
+# reports of a venue that is late, forgetful or wrong
+
+
+def sent(world: World) -> OrderBasket:
+    """One basket on its way, nothing reported."""
+    world.shell.broker = Silent()  # type: ignore[assignment]
+    for item in list(world.items())[:2]:
+        world.shell.take(item)
+    return world.of(OrderBasket)[0]
+
+
+class Silent:
+    """A venue that says nothing of itself."""
+
+    def submit(self, basket: OrderBasket) -> tuple[()]:
+        return ()
+
+    def cancel(self, *_: int) -> tuple[()]:
+        return ()
+
+    query = on_action = on_slice = on_time = cancel
+
+
+def report(basket: OrderBasket, cum: int, lots: int, cause: Cause, price: int = 100 * 10**9, ts: int = 0) -> Reports:
+    return Reports(basket.sample, basket.n, ts or basket.ts + HOUR, [0], [cum], [lots], [price], [0], [int(cause)])
+
+
+parts = st.lists(st.integers(1, 400), min_size=1, max_size=8)
+
+
+@given(parts, st.randoms(use_true_random=False), st.booleans())
+@settings(max_examples=80, deadline=None)
+def test_each_fill_is_posted_once_however_reports_are_repeated_and_reordered(
+    sizes: list[int], random, last: bool
+) -> None:  # type: ignore[no-untyped-def]
+    world = World(block(np.full((3, 1), 100.0)), [lambda v: np.array([0.5])], house=RESEARCH)
+    basket = sent(world)
+    asked = basket.lots[0]
+    sizes = [s for k, s in enumerate(sizes) if sum(sizes[: k + 1]) <= asked]
+    cum, reports = 0, [report(basket, 0, 0, Cause.ACCEPTED)]
+    for size in sizes:
+        cum += size
+        whole = cum == asked
+        reports.append(report(basket, cum, size, Cause.LAST_FILL if whole else Cause.PART_FILL, (99 + size) * 10**9))
+    if last and cum < asked:
+        reports.append(report(basket, cum, 0, Cause.CANCELLED))
+    sent_twice = reports + random.sample(reports, len(reports))
+    random.shuffle(sent_twice)
+    for each in sent_twice:
+        world.shell.run(each)
+    ledger = world.shell.state.ledger
+    assert ledger.house.lots == [cum]
+    spent = sum(s * (99 + s) for s in sizes) * 1_000_000
+    assert ledger.house.cash_micro == CASH * 1_000_000 - spent
+    work = next((w for _, w in world.shell.state.ended), None) or next(iter(world.shell.state.working.values()))
+    if last and cum < asked:
+        assert work.state == [OrderState.CANCELLED]
+    assert not any(p.level == "CRITICAL" for p in world.of(Publish))
+
+
+def test_an_order_that_ended_before_its_fills_arrived_keeps_its_risk_and_asks() -> None:
+    world = World(block(np.full((3, 1), 100.0)), [lambda v: np.array([0.5])], house=RESEARCH)
+    basket = sent(world)
+    asked = basket.lots[0]
+    world.shell.run(report(basket, 100, 0, Cause.CANCELLED))
+    assert world.of(Query)
+    assert list(world.shell.state.working) == [(basket.sample, basket.n)]
+    world.shell.run(report(basket, 100, 100, Cause.PART_FILL))
+    assert world.shell.state.working == {}
+    assert world.shell.state.ledger.house.lots == [100]
+    assert asked > 100
+
+
+def test_an_unknown_outcome_is_asked_for_and_keeps_its_risk_reserved() -> None:
+    world = World(block(np.full((3, 1), 100.0)), [lambda v: np.array([0.5])], house=RESEARCH)
+    basket = sent(world)
+    world.shell.run(Unknown(basket.sample, basket.n, basket.ts + 1, [0], "time-out"))
+    assert world.of(Query)[-1] == Query(basket.sample, basket.n, [0])
+    account = world.shell.state.account(-1)
+    assert account.up is not None
+    assert account.up[0] == basket.lots[0]
+    world.shell.run(NotFound(basket.sample, basket.n, basket.ts + 2, [0]))
+    assert world.shell.state.working == {}
+    assert world.shell.state.ended[-1][1].state == [OrderState.EXPIRED]
+
+
+def test_a_fill_of_an_order_said_never_to_exist_is_still_posted() -> None:
+    world = World(block(np.full((3, 1), 100.0)), [lambda v: np.array([0.5])], house=RESEARCH)
+    basket = sent(world)
+    world.shell.run(Unknown(basket.sample, basket.n, basket.ts + 1, [0], "time-out"))
+    world.shell.run(NotFound(basket.sample, basket.n, basket.ts + 2, [0]))
+    world.shell.run(report(basket, 10, 10, Cause.PART_FILL))
+    assert world.shell.state.ledger.house.lots == [10]
+    world.shell.state.ledger.check()
+
+
+@pytest.mark.parametrize("lie", ["too much", "overlap", "rejected after a fill"])
+def test_a_venue_that_contradicts_itself_leaves_only_reducing_orders(lie: str) -> None:
+    world = World(block(np.full((3, 1), 100.0)), [lambda v: np.array([0.5])], house=RESEARCH)
+    basket = sent(world)
+    asked = basket.lots[0]
+    if lie == "too much":
+        world.shell.run(report(basket, asked + 1, 1, Cause.PART_FILL))
+    else:
+        world.shell.run(report(basket, 10, 10, Cause.PART_FILL))
+        second = report(basket, 15, 10, Cause.PART_FILL) if lie == "overlap" else report(basket, 10, 0, Cause.REJECTED)
+        world.shell.run(second)
+    assert world.shell.state.switch.state == REDUCE
+    assert any(p.level == "CRITICAL" and p.kind == "broker" for p in world.of(Publish))
+
+
+def test_reports_of_a_basket_that_is_not_ours_only_raise_an_alert() -> None:
+    world = World(block(np.full((3, 1), 100.0)), [equal], house=RESEARCH)
+    world.shell.run(Reports(1, 1, START, [0], [5], [5], [10**9], [0], [int(Cause.LAST_FILL)]))
+    assert world.shell.state.ledger.house.lots == [0]
+    assert world.of(Publish)[0].kind == "broker"
+
+
+def test_a_refused_cancel_is_followed_by_a_question() -> None:
+    world = World(block(np.full((3, 1), 100.0)), [lambda v: np.array([0.5])], house=RESEARCH)
+    basket = sent(world)
+    world.shell.run(CancelReported(basket.sample, basket.n, basket.ts + 1, 0, "too late"))
+    assert world.of(Query)[-1].row == [0]
+
+
+def test_reconciliation_differences_are_named_and_leave_only_reducing_orders() -> None:
+    world = World(block(np.full((3, 2), 100.0)), [equal], house=RESEARCH).run()
+    lots = list(world.shell.state.ledger.house.lots)
+    world.shell.run(Reconciled(world.shell.state.now, lots, world.shell.state.ledger.house.cash_micro))
+    assert world.shell.state.switch.state == RUN
+    world.shell.run(Reconciled(world.shell.state.now, [lots[0] + 1, lots[1]], None))
+    assert world.shell.state.switch.state == REDUCE
+    assert "S0" in next(p.text for p in world.of(Publish) if p.kind == "reconciliation")
+
+
+def test_foreign_orders_reserve_risk() -> None:
+    world = World(block(np.full((3, 1), 100.0)), [lambda v: np.array([0.9])], house=Limits())
+    world.shell.run(ForeignFound(START, (ForeignOrder("v9", 0, 9_000, 100 * 10**9),)))
+    world.run()
+    assert world.of(OrderBasket)[0].lots[0] <= 1_000
+
+
+def test_stopping_cancels_what_is_open_only_when_told_to() -> None:
+    world = World(block(np.full((3, 1), 100.0)), [lambda v: np.array([0.5])], house=RESEARCH)
+    sent(world)
+    world.shell.run(Stopping(START, False, "bye"))
+    assert world.of(Cancel) == []
+    world.shell.stopped = ""
+    world.shell.run(Stopping(START, True, "bye"))
+    assert len(world.of(Cancel)) == 1
+
+
+# purity
+
+
+def test_freezing_and_thawing_between_any_two_days_changes_no_later_byte() -> None:
+    closes = walk(60, 4, 9)
+    house = Limits(max_drawdown=0.05, max_position_weight=0.3)
+
+    def momentum(view: object) -> np.ndarray:
+        past = np.nan_to_num(view.returns(5)).sum(axis=0)  # type: ignore[attr-defined]
+        return np.where(past > 0, 0.25, 0.0)
+
+    class Bytes:
+        def __init__(self) -> None:
+            self.entries: list[bytes] = []
+
+        def answer(self, ask: object) -> None:
+            return None
+
+        def add(self, event: Event, effects: object) -> None:
+            self.entries.append(encode(event, effects))  # type: ignore[arg-type]
+
+    straight = Bytes()
+    world = World(block(closes), [momentum, equal], house=house, agent=Limits(), rearm_samples=5, log=straight)  # type: ignore[arg-type]
+    items = list(world.items())
+    for item in items:
+        world.shell.take(item)
+    again = Bytes()
+    shell = world.fresh(again)  # type: ignore[arg-type]
+    for item in items:
+        kept = shell.keep()
+        assert freeze(thaw(world.rules, freeze(shell.state))) == freeze(shell.state)
+        shell = world.fresh(again)  # type: ignore[arg-type]
+        shell.restore(world.rules, kept)
+        shell.take(item)
+    assert again.entries == straight.entries
+    assert shell.digest.hexdigest() == world.shell.digest.hexdigest()
+
+
+def test_step_gives_the_same_effects_for_the_same_snapshot_and_event() -> None:
+    world = World(block(walk(20, 3, 9)), [equal], house=RESEARCH)
+    for item in list(world.items())[:-1]:
+        world.shell.take(item)
+    kept = freeze(world.shell.state)
+    event = Operator(world.shell.state.now, "flatten", "x", "me")
+    results = []
+    for _ in range(2):
+        state = thaw(world.rules, kept)
+        results.append((encode(event, step(state, event)), freeze(state)))
+    assert results[0] == results[1]
