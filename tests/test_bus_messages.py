@@ -298,6 +298,17 @@ def test_asks_are_not_published() -> None:
     assert composer().messages(1, [ask]) == []
 
 
+def test_ids_name_the_journal_entry_and_the_place_of_the_effect_in_it() -> None:
+    ids = [m.id for m in composer().messages(17, EVERY_EFFECT)]
+    assert ids == [f"{RUN}-17-{k}" for k in (0, 1, 2, 3, 4, 5, 6, "6r", 7)]
+
+
+def test_an_alert_kept_by_the_store_is_the_same_message() -> None:
+    (said,) = composer().messages(17, EVERY_EFFECT[:1])
+    assert composer().stored(said.payload) == said
+    assert json.loads(composer().stored(said.payload, merged=3).payload)["count"] == 4
+
+
 def test_merged_alerts_are_the_newer_one_and_count_both() -> None:
     older, newer = composer().messages(1, [Publish(TS, "CRITICAL", "disk", f"{k}") for k in range(2)])
     once = merged(older.payload, newer.payload)

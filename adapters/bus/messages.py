@@ -65,6 +65,23 @@ class Message(Struct, frozen=True):
     level: Level = "INFO"
 
 
+class _Stored(Struct, frozen=True):
+    """What an alert in a store's outbox has at least."""
+
+    id: str
+    ts_event: int
+    level: Level
+    kind: str
+    text: str
+    symbol: str = ""
+    agent: str = ""
+    value: float | None = None
+    bound: float | None = None
+
+
+_decode_stored = msgspec.json.Decoder(_Stored).decode
+
+
 class Standing(Struct, frozen=True):
     """What retained messages say beside the newest effect; a restarted daemon hands it in from its state.
 
@@ -111,10 +128,8 @@ class Composer:
             self._lots = list(lots)
         planned = {(e.sample, e.n): e for e in effects if isinstance(e, Planned)}
         found: list[Message] = []
-        for effect in effects:
-            for suffix, payload, retain, level in self._payloads(
-                effect, planned, f"{self.run}-{sequence}-{len(found)}"
-            ):
+        for k, effect in enumerate(effects):
+            for suffix, payload, retain, level in self._payloads(effect, planned, f"{self.run}-{sequence}-{k}"):
                 found.append(Message(payload.id, f"{self.root}/{suffix}", _encode(payload), retain, level))
         return found
 
@@ -127,6 +142,23 @@ class Composer:
         )
         while len(self._baskets) > BASKETS:
             del self._baskets[next(iter(self._baskets))]
+
+    def stored(self, body: str | bytes, merged: int = 0) -> Message:
+        """An alert as it was kept in a store's outbox (JSON), standing for `merged` others; msgspec.ValidationError."""
+        kept = _decode_stored(body)
+        payload = Alert(
+            **self._stamp(kept.id, kept.ts_event),
+            level=kept.level,
+            kind=kept.kind,
+            text=kept.text,
+            symbol=kept.symbol,
+            agent=kept.agent,
+            value=kept.value,
+            bound=kept.bound,
+            count=merged + 1,
+        )
+        topic = f"{self.root}/alerts/{kept.level}/{escaped_level(kept.kind)}"
+        return Message(kept.id, topic, _encode(payload), False, kept.level)
 
     def status(self, state: StatusState, ts: int, *, mode: str = "paper", version: str = "", text: str = "") -> Message:
         """What the daemon is doing; `offline` is made beforehand, as the last will."""
