@@ -69,7 +69,7 @@ def test_an_order_filled_in_the_batch_that_made_it_is_one_row_as_it_ended():
     assert column(rows["orders"], "state") == [OrderState.FILLED, OrderState.SENT, OrderState.SENT]
     assert column(rows["orders"], "filled") == [5, 0, 0]
     assert column(rows["orders"], "ended_ts") == [S + 1, 0, 0]
-    assert column(rows["orders"], "agents") == ["alpha", "alpha+beta", "alpha+beta"]
+    assert column(rows["orders"], "agents") == ["alpha", "alpha", "alpha+beta"]
     assert MOVED not in rows
 
 
