@@ -75,6 +75,11 @@ def test_commission_is_half_even_of_the_exact_notional(lots: int, lot_nano: int,
     assert commission_micro(lots, at, commission_ratio(lot_nano, rate_of_bp(bp))) == round(exact)
 
 
+@pytest.mark.parametrize(("price_nano", "fee"), [(15_000_000, 2), (25_000_000, 2), (25_000_001, 3), (35_000_000, 4)])
+def test_a_commission_of_half_a_micro_goes_to_the_even_one(price_nano: int, fee: int) -> None:
+    assert commission_micro(1, price_nano, commission_ratio(10**9, rate_of_bp(1.0))) == fee
+
+
 @given(big, decimals, st.integers(0, 400))
 def test_borrow_is_the_annual_rate_over_365_days(atto: int, bp: float, days: int) -> None:
     exact = Fraction(abs(atto), 10**12) * Fraction(str(bp)) / 10_000 * days / 365
