@@ -109,13 +109,13 @@ def test_impact_follows_the_square_root_of_the_share_of_volume() -> None:
 def test_a_share_of_volume_is_exact_where_floats_fall_short() -> None:
     costs = Costs(participation=0.29)
     assert int(0.29 * 100) == 28
-    assert lots_to_be_had(100.0, 10**9, costs.participation_nano) == 29
-    assert lots_to_be_had(100.0, 5 * 10**8, costs.participation_nano) == 58
+    assert lots_to_be_had(100.0, costs.participation_ratio(10**9)) == 29
+    assert lots_to_be_had(100.0, costs.participation_ratio(5 * 10**8)) == 58
 
 
 @pytest.mark.parametrize("volume", [0.0, -5.0, nan, inf, 1e308])
 def test_no_or_unknown_volume_gives_no_lots(volume: float) -> None:
-    assert lots_to_be_had(volume, 10**9, 10**9) == 0
+    assert lots_to_be_had(volume, (1, 10**9)) == 0
 
 
 @given(st.integers(-(10**9), 10**9).filter(bool), st.data(), price, st.integers(1, 50), st.integers(1, 50))

@@ -80,8 +80,10 @@ class Paper:
         self._lot_nano = universe.lot_nano
         self._costs = costs
         self._commission = [commission_ratio(size, costs.commission_rate) for size in universe.lot_nano]
+        self._share = [costs.participation_ratio(size) for size in universe.lot_nano]
+        self._needs_volume = costs.needs_volume
         # in lowest terms where nothing is added to it, as small ints are quick
-        self._plain = not (costs.needs_volume or costs.slippage_noise)
+        self._plain = not (self._needs_volume or costs.slippage_noise)
         self._fixed = lowest(costs.fixed_rate, RATE_ONE) if self._plain else (costs.fixed_rate, RATE_ONE)
         self._resting: list[Resting] = []
         self._ended: list[Resting] = []
@@ -105,7 +107,7 @@ class Paper:
         """Fill what this bar fills, then end what ends by its close. Reports are in order of time, then of arrival."""
         if not self._resting:
             return ()
-        bar = Bar(market, self._costs.needs_volume)
+        bar = Bar(market, self._needs_volume)
         self._ts = bar.ts_event
         news: list[Reports] = []
         ends = False
@@ -194,19 +196,18 @@ class Paper:
 
     def _room(self, column: int, wanted: int, bar: Bar) -> int:
         """How many of the lots wanted the bar's volume lets through; they are taken."""
-        costs, room = self._costs, bar.room
-        if not costs.needs_volume:
+        if not self._needs_volume:
             return wanted
-        left = room.get(column)
+        left = bar.room.get(column)
         if left is None:
             volume = bar.volume[column]
-            if costs.participation:
-                left = lots_to_be_had(volume, self._lot_nano[column], costs.participation_nano)
+            if self._costs.participation:
+                left = lots_to_be_had(volume, self._share[column])
             else:
                 left = NEVER if volume > 0 else 0
         if wanted > left:
             wanted = left
-        room[column] = left - wanted
+        bar.room[column] = left - wanted
         return wanted
 
     def _extra_rate(self, resting: Resting, row: int, lots: int, bar: Bar) -> int:
