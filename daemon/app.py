@@ -14,7 +14,8 @@ import structlog
 
 from adapters.bus.embedded import BrokerUnavailable, EmbeddedBroker, EmbeddedSettings
 from adapters.bus.messages import Composer, Message, Standing
-from adapters.bus.mqtt import MqttBus, MqttSettings, Outgoing, Tls, address
+from adapters.bus.mqtt import MqttBus, MqttSettings, Tls, address
+from adapters.bus.outbox import Lanes, StoredAlerts
 from adapters.store.errors import StoreDamaged, StoreFailing
 from adapters.store.store import Store
 from adapters.store.writing import BadBar
@@ -58,28 +59,6 @@ class Options:
     live: bool = False
     quiet: bool = False
     environ: dict[str, str] = field(default_factory=dict)
-
-
-@dataclass(slots=True)
-class Outbox:
-    """The store's outbox as the bus drains it."""
-
-    store: Store
-
-    def pending(self, limit: int) -> list[Outgoing]:
-        return [
-            (f"{m.key[0]}-{m.key[1]}-{m.key[2]}", m.kind, m.body.encode(), False) for m in self.store.pending(limit)
-        ]
-
-    def acknowledge(self, ids: Iterable[str]) -> None:
-        keys = []
-        for each in ids:
-            run, seq, k = each.rsplit("-", 2)
-            keys.append((run, int(seq), int(k)))
-        self.store.acknowledge(keys)
-
-    def depth(self) -> int:
-        return len(self.store.pending(-1))
 
 
 def state_folder(config: Config, override: Path | None) -> Path:
@@ -210,11 +189,15 @@ async def _serve(config, options, folder, assembly, store, shell, journal, proje
         ),
     )
     broker = start_broker(config)
-    bus = make_bus(config, store, composer, broker)
+    lanes = Lanes(StoredAlerts(store, composer))
+    bus = make_bus(config, lanes, composer, broker)
 
     def published(messages: Iterable[Message]) -> None:
         for message in messages:
-            bus.retain(message.topic, message.payload)
+            if message.retain:
+                bus.retain(message.topic, message.payload)
+            elif "/alerts/" not in message.topic:  # alerts come from the store
+                lanes.put(message)
         bus.wake()
 
     def urgent(message: Message) -> None:
@@ -306,7 +289,9 @@ def start_broker(config: Config) -> EmbeddedBroker | None:
     """The embedded MQTT broker, when it is configured. Raises CannotStart when its port is taken."""
     if config.bus.kind != "embedded":
         return None
-    broker = EmbeddedBroker(EmbeddedSettings(port=config.bus.port))
+    broker = EmbeddedBroker(
+        EmbeddedSettings(config.bus.host, config.bus.port, config.bus.username, secret("mqtt_password") or "")
+    )
     try:
         broker.start()
     except BrokerUnavailable as error:
@@ -314,27 +299,28 @@ def start_broker(config: Config) -> EmbeddedBroker | None:
     return broker
 
 
-def make_bus(config: Config, store: Store, composer: Composer, broker: EmbeddedBroker | None) -> MqttBus:
+def make_bus(config: Config, lanes: Lanes, composer: Composer, broker: EmbeddedBroker | None) -> MqttBus:
     """The publisher for the embedded broker or the one that [bus] url names."""
     offline = composer.status("offline", time.time_ns(), mode=config.quantd.mode, version=VERSION)
     if broker is not None:
-        settings = broker.client_settings()
+        username, password = broker.publisher
+        settings = MqttSettings(broker.host, broker.port, "quantd", username, password)
     else:
         host, port, secure = address(config.bus.url)
-        settings = MqttSettings(
-            host,
-            port,
-            client_id=f"quantd-{config.quantd.name}",
-            username=config.bus.username,
-            password=secret("mqtt_password") or "",
-            tls=Tls() if secure or config.bus.tls else None,
-        )
-    return MqttBus(settings, Outbox(store), offline.topic, offline.payload)
+        files = config.bus.tls
+        tls = Tls() if secure else None
+        if files is not None:
+            tls = Tls(
+                *(str(config.at(name)) if name else "" for name in (files.ca, files.certificate, files.key))
+            )
+        client = f"quantd-{config.quantd.name}"
+        settings = MqttSettings(host, port, client, config.bus.username, secret("mqtt_password") or "", tls)
+    return MqttBus(settings, lanes, offline.topic, offline.payload)
 
 
 def bus_url(config: Config, broker: EmbeddedBroker | None) -> str:
     """Where subscribers connect."""
-    return config.bus.url if broker is None else f"mqtt://127.0.0.1:{broker.port}"
+    return config.bus.url if broker is None else f"mqtt://{broker.host}:{broker.port}"
 
 
 async def heartbeat(service: Service, bus: MqttBus, composer: Composer) -> None:
