@@ -9,6 +9,7 @@ import subprocess
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import ClassVar
 
 from adapters.bus.mqtt import Outgoing
 from tests.services import require
@@ -63,6 +64,7 @@ class Mosquitto:
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
         if self.process is not None:
+            self.process.send_signal(signal.SIGCONT)  # a test may have left it stopped
             self.process.send_signal(how)
             self.process.wait(10)
             self.process = None
@@ -74,6 +76,7 @@ class Mosquitto:
 class Subscriber:
     """mosquitto_sub, writing "topic payload" lines into a file."""
 
+    running: ClassVar[list["Subscriber"]] = []
     number = 0
 
     def __init__(self, program: str, port: int, folder: Path, *arguments: str) -> None:
@@ -81,8 +84,16 @@ class Subscriber:
         self.out = folder / f"subscriber-{Subscriber.number}.txt"
         with self.out.open("wb") as out:
             self.process = subprocess.Popen(
-                [program, "-h", "127.0.0.1", "-p", str(port), "-v", *arguments], stdout=out, stderr=subprocess.STDOUT
+                [program, "-h", "127.0.0.1", "-p", str(port), "-v", *arguments], stdout=out, stderr=subprocess.DEVNULL
             )
+
+        Subscriber.running.append(self)
+
+    @classmethod
+    def close_all(cls) -> None:
+        """For the end of a test that may have failed before it closed its own."""
+        while cls.running:
+            cls.running[-1].close()
 
     def lines(self) -> list[tuple[str, str]]:
         text = self.out.read_text()
@@ -90,6 +101,7 @@ class Subscriber:
         return [(topic, payload) for topic, payload in found]
 
     def close(self) -> None:
+        Subscriber.running.remove(self)
         self.process.kill()
         self.process.wait(10)
 
