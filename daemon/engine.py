@@ -212,7 +212,10 @@ def _sample(state: State, tick: Tick) -> list[Effect]:
     for number, agent in enumerate(state.agents):
         effects.extend(_watch(state, number, agent.switch, state.books_micro[number], tick))
     high = max(state.switch.high_water, 1)
-    exposure = float(np.nansum(np.abs(state.lots(HOUSE) * state.marks * state.universe.lot_size)))
+    values = np.abs(state.lots(HOUSE) * state.marks * state.universe.lot_size)
+    exposure = float(values.sum())
+    if exposure != exposure:  # an instrument without a first price is not held
+        exposure = float(np.nansum(values))
     effects.append(
         Valued(
             ts=tick.ts,
@@ -392,6 +395,8 @@ def _reports(state: State, reports: Reports) -> Sequence[Effect]:
     if work is None:
         return (_alert(state, "WARNING", "broker", f"a report about basket {key}, which is not ours; reconcile"),)
     basket, filled, states = work.basket, work.filled, work.state
+    if _all_accepted(work, reports):
+        return ()
     sym: list[int] = []
     lots: list[int] = []
     price: list[int] = []
@@ -461,6 +466,15 @@ def _reports(state: State, reports: Reports) -> Sequence[Effect]:
         del state.working[key]
         state.ended.append((key, work))
     return effects
+
+
+def _all_accepted(work: Working, reports: Reports) -> bool:
+    """Take the usual acknowledgement of a whole basket at once; False when this is another report."""
+    size = len(work.state)
+    if reports.cause != [Cause.ACCEPTED] * size or work.state != [OrderState.SENT] * size or any(reports.lots):
+        return False
+    work.state = [int(OrderState.WORKING)] * size
+    return True
 
 
 def _cover(work: Working, row: int, low: int, high: int) -> int:

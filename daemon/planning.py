@@ -20,8 +20,10 @@ from trading.orders import Cause, OrderState, transition
 
 Lots = NDArray[np.int64]
 
-AGAIN: Final = frozenset(
-    {
+AGAIN: Final = np.zeros(max(Reason) + 1, dtype=np.bool_)
+"""AGAIN[reason]: what a decision was cut for that its own sales may free: want of cash or of room."""
+AGAIN[
+    [
         Reason.CASH,
         Reason.GROSS,
         Reason.NET,
@@ -31,9 +33,8 @@ AGAIN: Final = frozenset(
         Reason.CORRELATION,
         Reason.SECTOR,
         Reason.CONCENTRATION,
-    }
-)
-"""What a decision was cut for that its own sales may free: want of cash or of room."""
+    ]
+] = True
 
 
 def market_context(state: State) -> Context:
@@ -274,13 +275,13 @@ def _follow_up(
     state: State, parts: list[_Part], surviving: Lots, asked: Floats, verdict: Verdict, sample: int, used: int
 ) -> None:
     """Remember decisions that were cut for want of what their own sales will bring."""
-    house_cut = np.isin(verdict.reason, list(AGAIN)) & (verdict.lots != asked)
+    house_cut = AGAIN[verdict.reason] & (verdict.lots != asked)
     for part, lots in zip(parts, surviving, strict=True):
         agent = state.agents[part.agent]
         agent.follow_up = None
         held = state.lots(part.agent)
         reducing = bool(((part.asked * held) < 0.0).any()) or part.held_back
-        own_cut = np.isin(part.verdict.reason, list(AGAIN)) & (part.verdict.lots != part.asked)
+        own_cut = AGAIN[part.verdict.reason] & (part.verdict.lots != part.asked)
         cut = part.held_back or own_cut.any() or (house_cut & (lots != 0)).any()
         if cut and reducing and used < state.rules.follow_ups:
             agent.follow_up = FollowUp(sample, part.weights, used)

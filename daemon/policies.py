@@ -7,6 +7,7 @@ from typing import Final, cast
 
 import numpy as np
 
+import models
 from daemon.user_policy import load_user_policy, place_of
 from models.runtime import load_policy
 from strategies.policies import POLICIES, nearest
@@ -27,16 +28,17 @@ class PolicyError(ValueError):
 
 
 def load(name: str, params: Mapping[str, object], folder: Path) -> Policy:
-    """The policy that a configuration in `folder` calls `name`: a registered name, the folder of an artifact, or
-    a user's `file.py:act`. Raises PolicyError."""
+    """The policy that a configuration in `folder` calls `name`: a registered name, the folder of an artifact (beside
+    the configuration, or one that came with quantd), or a user's `file.py:act`. Raises PolicyError."""
     try:
         if name in POLICIES:
             return POLICIES[name](params)
         if ".py" in name:
             path, _, attribute = name.partition(":")
             return load_user_policy(folder / path, attribute or "act", params)
-        if (folder / name / "manifest.json").is_file():
-            return load_policy(folder / name, params)
+        for place in (folder, Path(models.__file__).parents[1]):
+            if (place / name / "manifest.json").is_file():
+                return load_policy(place / name, params)
     except ValueError as error:
         raise PolicyError(str(error)) from error
     if (folder / name).is_dir() or "/" in name:
@@ -76,14 +78,15 @@ def _checked(weights: object, view: View) -> Floats:
     if row.shape != (size,):
         raise ValueError(f"weights have shape {row.shape}; one number for each of the {size} symbols is expected")
     row = row.astype("<f8", copy=False)
-    # sum |w| <= sqrt(n sum w^2): one product shows that an ordinary answer is finite and bounded
-    if size * float(row.dot(row)) <= MAX_LEVERAGE**2:
-        return row
+    with np.errstate(over="ignore"):
+        # sum |w| <= sqrt(n sum w^2): one product shows that an ordinary answer is finite and bounded
+        if size * float(row.dot(row)) <= MAX_LEVERAGE**2:
+            return row
+        gross = float(np.abs(row).sum())
     finite = np.isfinite(row)
     if not finite.all():
         column = int(np.argmin(finite))
         raise ValueError(f"the weight of {view.universe.symbols[column]} is {row[column]}")
-    gross = float(np.abs(row).sum())
     if gross > MAX_LEVERAGE:
         raise ValueError(
             f"weights add up to {gross:.6g} times the book; {MAX_LEVERAGE:g} is the most that is believed "

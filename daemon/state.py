@@ -234,19 +234,24 @@ class State:
         size = self.universe.size
         account = self.ledger.house if book == HOUSE else self.ledger.books[book]
         equity = self.equity_micro if book == HOUSE else self.books_micro[book]
-        up = down = None
+        up = down = loss = None
         up_cash = 0.0
         orders = 0
         if self.working or self.crosses or self.foreign:
             up, down = np.zeros(size), np.zeros(size)
-            fee = 1.0 + self.rules.house.fee_bp / 1e4
+            fee = self.rules.house.fee_bp / 1e4
+            loss = 0.0
+            px = np.nan_to_num(self.marks * self.universe.lot_size)
             for symbol, lots, worst in self.open_rows(book):
                 orders += 1
+                mark = float(px[symbol])
                 if lots > 0:
                     up[symbol] += lots
-                    up_cash += lots * worst * fee
+                    up_cash += lots * worst * (1.0 + fee)
+                    loss += lots * max(worst * (1.0 + fee) - mark, 0.0)
                 else:
                     down[symbol] -= lots
+                    loss -= lots * max(mark - worst * (1.0 - fee), 0.0)
         return Account(
             lots=self.lots(book),
             cash=account.cash_micro / MICRO,
@@ -255,6 +260,7 @@ class State:
             down=down,
             up_cash=up_cash,
             open_orders=orders,
+            open_loss=loss,
         )
 
     def open_rows(self, book: int) -> list[tuple[int, int, float]]:
@@ -270,8 +276,10 @@ class State:
             rows.extend((s, lots, limit / 1e9 * float(size[s])) for s, lots, limit in self.foreign)
         else:
             for cross in self.crosses:
-                worst = cross.buy_worst_nano / 1e9 * float(size[cross.symbol])
-                rows.extend((cross.symbol, lots, worst) for agent, lots in cross.shares if agent == book)
+                for agent, lots in cross.shares:
+                    if agent == book:
+                        worst = cross.buy_worst_nano if lots > 0 else cross.sell_worst_nano
+                        rows.append((cross.symbol, lots, worst / 1e9 * float(size[cross.symbol])))
         return rows
 
 

@@ -53,6 +53,7 @@ class Training(Struct, frozen=True, forbid_unknown_fields=True):
     until_ns: int
     seeds: tuple[int, ...]
     chosen_seed: int
+    chosen_iteration: int
 
 
 class Result(Struct, frozen=True, forbid_unknown_fields=True):

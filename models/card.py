@@ -9,7 +9,7 @@ from trading.statistics import SHARPE_DEFINITION
 _PARTS = {
     "train": "in sample: the weights were fitted here",
     "validation": "in sample: the seed and the iteration were chosen here",
-    "test": "out of sample: looked at once, after the choice",
+    "test": "out of sample: nothing was fitted or chosen on it",
 }
 
 
@@ -28,7 +28,7 @@ def card(manifest: Manifest, costs: Costs, cash: float) -> str:
         f"- Symbols: {', '.join(manifest.universe)}",
         *(f"- Data: `{name}`, BLAKE2b {digest[:16]}…" for name, digest in sorted(training.data.items())),
         f"- Trained until {until:%Y-%m-%d %H:%M} UTC: bars up to then are inside its training window.",
-        f"- Seeds: {', '.join(map(str, training.seeds))}; seed {training.chosen_seed} was chosen by validation.",
+        f"- Seeds: {', '.join(map(str, training.seeds))}; seed {training.chosen_seed} at iteration {training.chosen_iteration} was chosen by validation.",
         f"- Features: {', '.join(manifest.features.names)} over {manifest.features.lookback} samples.",
         f"- Account: {cash:,.0f}, whole shares, a decision every session, filled at the next open; "
         f"commission {costs.commission_bp:g} bp, slippage {costs.slippage_bp:g} bp, spread {costs.spread_bp:g} bp of traded value.",

@@ -42,6 +42,20 @@ STILL: Final = 1e-9
 """A price whose returns deviate less than this is not moving: nothing can be measured."""
 
 
+_USUAL: Final = float(np.log(USUAL_VOLATILITY))
+
+
+def _horizons() -> Floats:
+    """float64[4, LOOKBACK]: times returns, the sum over each horizon divided by its square root."""
+    out = np.zeros((4, LOOKBACK))
+    for row, horizon in enumerate((5, 21, 63, LOOKBACK)):
+        out[row, -horizon:] = horizon**-0.5
+    return out
+
+
+_HORIZONS: Final = _horizons()
+
+
 class FeatureSpec(Struct, frozen=True):
     """Which features a network reads, in their order, and how much history they need."""
 
@@ -72,37 +86,32 @@ def measure(returns: Floats) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
 
     An asset with a missing return, or whose price does not move, has mask 0 and features 0.
     """
-    k = len(returns)
-    mean = returns.sum(axis=0) / k
-    centred = returns - mean
-    deviation = np.sqrt(np.einsum("ij,ij->j", centred, centred) / (k - 1))
+    sums = _HORIZONS @ returns
+    centred = returns - sums[3] / LOOKBACK**0.5
+    deviation = np.sqrt(np.einsum("ij,ij->j", centred, centred) / (LOOKBACK - 1))
     known = deviation > STILL  # False for NaN too
+    if known.all():
+        return np.ascontiguousarray(_rows(returns, sums, centred, deviation).T, dtype=np.float32), known.astype(np.float32)
     out = np.zeros((len(known), len(FEATURES)), dtype=np.float32)
-    if not known.all():
-        if not known.any():
-            return out, known.astype(np.float32)
-        returns, centred, deviation = returns[:, known], centred[:, known], deviation[known]
-    path = np.cumsum(returns, axis=0)
-    last = path[-1]
-    short = returns[-21:]
-    short_deviation = np.sqrt(np.einsum("ij,ij->j", short, short) / 21)
-    market = centred.sum(axis=1) / len(deviation)
-    spread = float(market @ market) ** 0.5
-    # column by column: the deviation cancels the scale of an asset
-    rows = np.empty((len(FEATURES), len(deviation)))
-    rows[0] = (last - path[-6]) / (deviation * 5**0.5)
-    rows[1] = (last - path[-22]) / (deviation * 21**0.5)
-    rows[2] = (last - path[-64]) / (deviation * 63**0.5)
-    rows[3] = last / (deviation * k**0.5)
-    logarithm = np.log(deviation)
-    rows[4] = logarithm - np.log(USUAL_VOLATILITY)
-    rows[5] = np.log(np.maximum(short_deviation, STILL)) - logarithm
-    rows[6] = logarithm - logarithm.sum() / len(logarithm)
-    rows[7] = (last - path.max(axis=0)) / (deviation * k**0.5)
-    rows[8] = market @ centred / (max(spread, STILL) * deviation * (k - 1) ** 0.5)
-    np.clip(rows, -CLIP, CLIP, out=rows)
-    out[known] = rows.T
+    if known.any():
+        out[known] = _rows(returns[:, known], sums[:, known], centred[:, known], deviation[known]).T
     return out, known.astype(np.float32)
+
+
+def _rows(returns: Floats, sums: Floats, centred: Floats, deviation: Floats) -> Floats:
+    """float64[9, N] of columns that are all known; divided by the deviation, an asset's scale cancels."""
+    rows = np.empty((len(FEATURES), len(deviation)))
+    np.divide(sums, deviation, out=rows[:4])
+    path = np.add.accumulate(returns, axis=0)
+    short = returns[-21:]
+    logarithm = np.log(deviation)
+    market = centred @ np.full(len(deviation), 1.0 / len(deviation))
+    rows[4] = logarithm - _USUAL
+    rows[5] = 0.5 * np.log(np.maximum(np.einsum("ij,ij->j", short, short) / 21, STILL**2)) - logarithm
+    rows[6] = logarithm - np.add.reduce(logarithm) / len(logarithm)
+    rows[7] = (path[-1] - np.maximum.reduce(path)) / (deviation * LOOKBACK**0.5)
+    rows[8] = market @ centred / (max(float(market @ market) ** 0.5, STILL) * (LOOKBACK - 1) ** 0.5 * deviation)
+    return np.minimum(np.maximum(rows, -CLIP, out=rows), CLIP, out=rows)
 
 
 def columns_of(spec: FeatureSpec) -> list[int]:

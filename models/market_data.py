@@ -1,4 +1,4 @@
-"""Daily bars and corporate actions from parquet, as the panel that the simulator runs on."""
+"""Daily bars and their corporate actions from files, as the panel that the simulator runs on."""
 
 from collections.abc import Sequence
 from datetime import date
@@ -15,8 +15,8 @@ from trading.market import Floats
 def read_panel(bars: Path, actions: Path | None, symbols: Sequence[str], first: date, last: date) -> Panel:
     """Sessions of `symbols` from `first` to `last` inclusive, in the given order of columns; nothing later is read.
 
-    `bars` has the columns ts, symbol, open, close (raw prices, ts the session's date); `actions` ts (ex date), symbol,
-    kind ("split" or "dividend"), and numerator, denominator or cash. What precedes the last gap of a symbol is
+    `bars` is parquet with ts (the session's date), symbol, open and close, raw; `actions` CSV with ts (the ex date),
+    symbol, kind ("split" with ratio "new:old", or "dividend" with cash an old share). What precedes the last gap of a symbol is
     left out: a panel has no holes, and none is filled. ValueError when a symbol has no bars.
     """
     table = _between(pl.scan_parquet(bars), first, last, symbols).select("ts", "symbol", "open", "close").collect()
@@ -35,23 +35,25 @@ def read_panel(bars: Path, actions: Path | None, symbols: Sequence[str], first: 
     _drop_before_gaps(opens, closes)
     split, dividend = np.ones(shape), np.zeros(shape)
     if actions is not None:
-        for row in _between(pl.scan_parquet(actions), first, last, symbols).collect().iter_rows(named=True):
-            at = row_of.get(row["ts"])
+        kinds = {"ts": pl.Date, "symbol": pl.String, "kind": pl.String, "ratio": pl.String, "cash": pl.Float64}
+        news = _between(pl.scan_csv(actions, schema=kinds), first, last, symbols).collect()
+        row_of_day = {ts.date(): k for ts, k in row_of.items()}
+        for row in news.iter_rows(named=True):
+            at = row_of_day.get(row["ts"])
             if at is None:
-                raise ValueError(
-                    f"{actions}: {row['symbol']} has an action on {row['ts']:%Y-%m-%d}, which is no session"
-                )
+                raise ValueError(f"{actions}: {row['symbol']} has an action on {row['ts']}, which is no session")
             column = column_of[row["symbol"]]
             if row["kind"] == "split":
-                split[at, column] *= row["numerator"] / row["denominator"]
+                new, old = (float(v) for v in row["ratio"].split(":"))
+                split[at, column] *= new / old
             else:
-                dividend[at, column] += float(row["cash"])
+                dividend[at, column] += row["cash"]
     day_ns = days.dt.timestamp("ns").to_numpy().astype(np.int64)
     return Panel(tuple(symbols), day_ns, opens, closes, split, dividend)
 
 
 def _between(frame: pl.LazyFrame, first: date, last: date, symbols: Sequence[str]) -> pl.LazyFrame:
-    return frame.filter(pl.col("symbol").is_in(list(symbols)) & pl.col("ts").dt.date().is_between(first, last))
+    return frame.filter(pl.col("symbol").is_in(list(symbols)) & pl.col("ts").cast(pl.Date).is_between(first, last))
 
 
 def _drop_before_gaps(opens: Floats, closes: Floats) -> None:

@@ -2,7 +2,7 @@
 
     python -m models.training --out models/shipped/scorer
 
-The gradient of a mean-variance utility of the account's own returns, after costs, is taken through the simulated
+The gradient of a mean-variance utility of the account's returns relative to equal weight, both after costs, is taken through the simulated
 account itself (an analytic policy gradient: the market does not react, so the simulator is differentiable).
 """
 
@@ -39,10 +39,12 @@ class Plan(Struct, frozen=True):
     """Everything that determines a training, but the data."""
 
     splits: Splits = Splits(
-        Split("train", date(1998, 1, 2), date(2012, 12, 31)),
+        Split("train", date(1998, 7, 6), date(2012, 12, 31)),
         Split("validation", date(2013, 1, 2), date(2016, 12, 30)),
         Split("test", date(2017, 1, 3), date(2018, 12, 31)),
     )
+    warmup_from: date = date(1998, 1, 2)
+    """Bars before the training part that only fill the features' lookback."""
     seeds: tuple[int, ...] = (1, 2, 3, 4, 5)
     iterations: int = 120
     check_every: int = 10
@@ -51,7 +53,8 @@ class Plan(Struct, frozen=True):
     learning_rate: float = 3e-3
     weight_decay: float = 1e-3
     hidden: int = 16
-    risk_aversion: float = 4.0
+    risk_aversion: float = 20.0
+    """Price of variance of the return relative to equal weight."""
     keep: float = 0.7
     """Chance of an asset to be in an episode's universe: what is learned must not rest on one name."""
     costs: Costs = Costs(commission_bp=10.0)
@@ -83,10 +86,15 @@ def sight(panel: Panel) -> Sight:
     return Sight(np.stack([f for f, _ in seen]), np.stack([m for _, m in seen]))
 
 
-def utility(equity: Tensor, risk_aversion: float) -> Tensor:
-    """Mean less `risk_aversion` / 2 times variance of log returns, a year, over float[B, L + 1] (Markowitz 1952)."""
-    growth = torch.log(equity[:, 1:] / equity[:, :-1])
-    return (growth.mean() - 0.5 * risk_aversion * growth.var(dim=1).mean()) * 252
+def utility(equity: Tensor, benchmark: Tensor, risk_aversion: float) -> Tensor:
+    """Of two float[B, L + 1]: mean less `risk_aversion` / 2 times variance of the difference of their log returns, a year.
+
+    What Markowitz (1952) asks of returns, asked of those relative to a benchmark (Roll 1992): being long a
+    market that rose earns nothing, and every departure from equal weight has to pay for its risk. (The same utility
+    of the account's own returns taught only how much cash to hold, which validation did not reward.)
+    """
+    active = torch.log(equity[:, 1:] / equity[:, :-1]) - torch.log(benchmark[:, 1:] / benchmark[:, :-1])
+    return (active.mean() - 0.5 * risk_aversion * active.var(dim=1).mean()) * 252
 
 
 def fit(panel: Panel, seen: Sight, plan: Plan, seed: int, progress: Progress) -> Trained:
@@ -101,24 +109,27 @@ def fit(panel: Panel, seen: Sight, plan: Plan, seed: int, progress: Progress) ->
         raise ValueError(f"the training part has {len(rows)} sessions; an episode of {plan.episode} needs more")
     best = Trained(seed, scorer, float("-inf"), 0)
     state = {}
-    for iteration in range(plan.iterations + 1):
-        if iteration % plan.check_every == 0:
-            value = float(utility(_run(panel, seen, plan, scorer, plan.splits.validation)[0], plan.risk_aversion))
-            progress(f"seed {seed}: iteration {iteration} of {plan.iterations}, validation utility {value:+.4f}")
-            if value > best.utility:
-                best = Trained(seed, scorer, value, iteration)
-                state = {k: v.detach().clone() for k, v in scorer.state_dict().items()}
+    for iteration in range(1, plan.iterations + 1):
         starts = draw.integers(first, last, size=plan.batch, endpoint=True)
         rows_at = starts[:, None] + np.arange(plan.episode)
         kept = _subsets(draw, plan, seen.mask[starts])
         mask = torch.from_numpy(seen.mask[rows_at] * kept[:, None, :])
         weights = scorer(torch.from_numpy(seen.features[rows_at]), mask)
-        path = simulate(episodes(panel, starts, plan.episode, torch.float32), weights, plan.costs)
-        loss = -utility(path.equity, plan.risk_aversion)
+        prices = episodes(panel, starts, plan.episode, torch.float32)
+        equal = mask / mask.sum(-1, keepdim=True).clamp(min=1.0)
+        own, benchmark = (simulate(prices, w, plan.costs).equity for w in (weights, equal))
+        loss = -utility(own, benchmark, plan.risk_aversion)
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(scorer.parameters(), 1.0)
         optimiser.step()
+        if iteration % plan.check_every == 0 or iteration == plan.iterations:
+            own, benchmark = (_run(panel, seen, plan, s, plan.splits.validation)[0] for s in (scorer, None))
+            value = float(utility(own, benchmark, plan.risk_aversion))
+            progress(f"seed {seed}: iteration {iteration} of {plan.iterations}, validation utility {value:+.4f}")
+            if value > best.utility:
+                best = Trained(seed, scorer, value, iteration)
+                state = {k: v.detach().clone() for k, v in scorer.state_dict().items()}
     scorer.load_state_dict(state)
     return best
 
@@ -167,7 +178,7 @@ def train(
     """
     torch.set_num_threads(1)
     splits = plan.splits
-    panel = read_panel(bars, actions, symbols, splits.train.first, splits.test.last)
+    panel = read_panel(bars, actions, symbols, plan.warmup_from, splits.test.last)
     seen = sight(panel)
     trained = [fit(panel, seen, plan, seed, progress) for seed in plan.seeds]
     chosen = max(trained, key=lambda t: t.utility)
@@ -194,6 +205,7 @@ def train(
             until_ns=splits.validation.end_ns,
             seeds=plan.seeds,
             chosen_seed=chosen.seed,
+            chosen_iteration=chosen.iteration,
         ),
         results={s.name: judge(panel, seen, plan, trained, chosen, s) for s in parts},
         golden=Golden(LOOKBACK, probe.shape[1], TOLERANCE),
@@ -215,8 +227,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m models.training", description="Train the scorer policy.")
     default: Final = Plan()
     parser.add_argument("--out", type=Path, required=True, help="folder of the artifact to write")
-    parser.add_argument("--bars", type=Path, default=Path("data/us_daily_raw.parquet"), help="daily raw bars")
-    parser.add_argument("--actions", type=Path, default=Path("data/us_daily_actions.parquet"), help="splits, dividends")
+    parser.add_argument("--bars", type=Path, default=Path("data/us_daily.parquet"), help="daily raw bars")
+    parser.add_argument("--actions", type=Path, default=Path("data/us_actions.csv"), help="splits, dividends")
     parser.add_argument("--symbols", nargs="+", default=["AAPL", "BAC", "IWM", "QQQ", "SPY"])
     parser.add_argument("--seeds", type=int, default=len(default.seeds), help="how many seeds (5)")
     parser.add_argument("--iterations", type=int, default=default.iterations, help="gradient steps a seed")

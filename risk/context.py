@@ -41,11 +41,14 @@ class Scenarios:
         return covariance(self.returns)
 
     @cached_property
-    def deviation(self) -> Floats:
-        """float64[N], standard deviation per sample."""
-        if "cov" in self.__dict__ or self.returns.shape[1] <= 64:
-            return np.sqrt(np.diag(self.cov))
-        return self.returns.std(axis=0, ddof=1)
+    def deviations(self) -> Floats:
+        """float64[2N], standard deviation per sample, once for each side."""
+        one = np.sqrt(np.diag(self.cov)) if self._small() else self.returns.std(axis=0, ddof=1)
+        return np.concatenate((one, one))
+
+    def _small(self) -> bool:
+        """Whether the whole covariance is at hand or costs little."""
+        return self.returns.shape[1] <= 64 or "cov" in self.__dict__
 
     @cached_property
     def together(self) -> Floats:
@@ -63,7 +66,7 @@ class Scenarios:
 
     def correlation(self, columns: list[int]) -> Floats:
         """Pearson correlation of some columns, in their order."""
-        if "cov" in self.__dict__ or self.returns.shape[1] <= 64:
+        if self._small():
             return self._pearson[np.ix_(columns, columns)]
         return correlation(covariance(self.returns[:, columns]))
 
@@ -73,7 +76,8 @@ class Window:
 
     def __init__(self, returns: Floats, min_rows: int) -> None:
         self.min_rows = min_rows
-        self.complete = bool(np.isfinite(returns).all()) and len(returns) >= min_rows
+        # the sum of finite returns is finite, that of any others is not
+        self.complete = bool(np.isfinite((np.ones(len(returns)) @ returns).sum())) and len(returns) >= min_rows
         self.returns = returns
         self.by_rows: dict[bytes, Scenarios] = {}
         if self.complete:
@@ -124,8 +128,8 @@ class Context:
         self._returns = returns
         self._windows: dict[tuple[int, int], Window] = {}
         self._off_grid: dict[float, Bools | None] = {}
-        priced = np.isfinite(px) & (px > 0.0) & (prices_nano > 0)
-        self.all_priced: Final = bool(priced.all())
+        priced: Bools = (px > 0.0) & (px < np.inf) & (prices_nano > 0)
+        self.all_priced: Final = np.count_nonzero(priced) == len(px)
         self.priced: Final = priced
         self.px: Final[Floats] = px if self.all_priced else np.where(priced, px, 0.0)
         self.oldest_ns: Final = int(age_ns.max()) if self.size else 0

@@ -61,7 +61,7 @@ def gate(ctx: Context, account: Account, asked: Floats, limits: Limits, switch: 
     limits say. What is not finite is refused.
     """
     reason = np.zeros(len(asked), dtype=np.int8)
-    if not asked.any():
+    if not np.count_nonzero(asked):
         return Verdict(np.zeros(len(asked)), reason, ctx, account, limits)
     if switch == HALT:
         reason[asked != 0.0] = Reason.SWITCH
@@ -79,12 +79,11 @@ def _pass(
     rules = rules_of(limits, ctx.universe)
     wanted, known = _finite(ctx, account, asked, reason)
     opposite = wanted * account.lots < 0.0
-    reducing = _reducing(ctx, account, wanted, opposite, rules, reason) if opposite.any() else None
+    reducing = _reducing(ctx, account, wanted, opposite, rules, reason) if np.count_nonzero(opposite) else None
     size = np.abs(wanted)
     if reducing is not None:
         size[opposite] = 0.0
-    adding = size > 0.0
-    if not adding.any():
+    if not np.count_nonzero(size):
         return (wanted if reducing is None else reducing), False
     buys = wanted > 0.0
     if switch != RUN:
@@ -96,9 +95,9 @@ def _pass(
     else:
         case = Case(ctx, account, rules, buys, _extents(ctx, account, reducing, rules))
         kept, again = _adding(case, size, reason)
-        signed = np.where(buys, kept, -kept)
+        signed = np.copysign(kept, wanted)
         return (signed if reducing is None else signed + reducing), again
-    reason[adding] = refusal
+    reason[size > 0.0] = refusal
     return (np.zeros(len(asked)) if reducing is None else reducing), False
 
 
@@ -106,11 +105,12 @@ def _finite(ctx: Context, account: Account, asked: Floats, reason: Codes) -> tup
     """Whole lots asked, refused where the symbol's numbers are not finite, and whether the whole book is known."""
     up, down = account.up, account.down
     probe = account.cash + account.equity + account.up_cash + (account.open_loss or 0.0)
-    probe += float(asked.sum()) + float(account.lots.sum())
+    # a product with anything that is not finite is not, even with a price of 0
+    probe += float(asked @ ctx.px) + float(account.lots @ ctx.px)
     if up is not None:
-        probe += float(up.sum())
+        probe += float(up @ ctx.px)
     if down is not None:
-        probe += float(down.sum())
+        probe += float(down @ ctx.px)
     if isfinite(probe):
         if ctx.all_priced:
             return np.trunc(asked), True
@@ -134,15 +134,14 @@ def _finite(ctx: Context, account: Account, asked: Floats, reason: Codes) -> tup
 def _reducing(ctx: Context, account: Account, wanted: Floats, opposite: Bools, rules: Rules, reason: Codes) -> Floats:
     """Signed lots of the orders that make a position smaller: whole, but never beyond zero with all that may still fill."""
     left = np.abs(account.lots)
-    pending = np.zeros(len(left))
     if account.down is not None:
-        pending = np.where(account.lots > 0.0, account.down, pending)
+        left = np.where(account.lots > 0.0, left - account.down, left)
     if account.up is not None:
-        pending = np.where(account.lots < 0.0, account.up, pending)
-    left = np.floor(np.maximum(left - pending, 0.0))
-    size = np.where(opposite, np.abs(wanted), 0.0)
+        left = np.where(account.lots < 0.0, left - account.up, left)
+    left = np.floor(np.maximum(left, 0.0))
+    size = np.abs(wanted) * opposite
     crossing = size > left
-    if crossing.any():
+    if np.count_nonzero(crossing):
         reason[crossing] = Reason.ZERO_CROSSING
         size = np.minimum(size, left)
     if not ctx.all_priced:
@@ -152,7 +151,7 @@ def _reducing(ctx: Context, account: Account, wanted: Floats, opposite: Bools, r
     if bad is not None:
         reason[opposite & bad] = Reason.WORST_PRICE
         size = np.where(bad, 0.0, size)
-    return np.where(wanted > 0.0, size, -size)
+    return np.copysign(size, wanted)
 
 
 def _extents(ctx: Context, account: Account, reducing: Floats | None, rules: Rules) -> list[Extent]:
@@ -182,7 +181,9 @@ def _extents(ctx: Context, account: Account, reducing: Floats | None, rules: Rul
         high, low = high + bought, low - sold
         covers, sales = float(bought @ px), float(sold @ px)
         traded = covers + sales
-    before = account.equity - open_loss
+    low_equity = account.equity - open_loss
+    # an estimate of the loss must not make a limit look breached, which would let pass what does not add to it
+    before = account.equity if account.open_loss is None else low_equity
     worst = np.empty(2 * n)
     np.multiply(low, px, out=worst[:n])
     np.negative(worst[:n], out=worst[:n])
@@ -190,7 +191,7 @@ def _extents(ctx: Context, account: Account, reducing: Floats | None, rules: Rul
     spent = account.up_cash - account.cash + limits.cash_reserve * account.equity
     way = Extent(
         worst,
-        before - traded * (limits.reduce_collar + fee),
+        low_equity - traded * (limits.reduce_collar + fee),
         before,
         px * (limits.collar + fee * (1.0 + limits.collar)),
         spent + covers * (1.0 + limits.reduce_collar) * (1.0 + fee),
@@ -218,33 +219,38 @@ def _adding(case: Case, size: Floats, reason: Codes) -> tuple[Floats, bool]:
     """Unsigned lots of the risk-adding orders that pass, and whether to look again with fewer symbols."""
     lots = size
     for code, cap in CAPS:
-        most = cap(case)
+        most = cap(case, lots)
         if most is not None:
             lots = _cap(lots, most, code, reason)
     lots = _open_orders(case, lots, reason)
     asked = lots
     gaps = False
-    if case.rules.lookbacks and lots.any():
+    if case.rules.lookbacks and np.count_nonzero(lots):
         lots, gaps = _history(case, lots, reason)
     spec = case.rules.limits.correlation
-    if spec is not None and lots.any():
+    if spec is not None and np.count_nonzero(lots):
         lots = _cap(lots, clip_pairs(case, lots, spec, False), Reason.CORRELATION, reason)
-    if lots.any():
+    if np.count_nonzero(lots):
         lots = _common(case, lots, reason)
-    if case.rules.weighs_names and lots.any():
+    if case.rules.weighs_names and np.count_nonzero(lots):
         lots = _weigh_again(case, lots, reason)
-    if case.rules.two_states and lots.any():
+    if case.rules.two_states and np.count_nonzero(lots):
         lots = _settled_cash(case, lots, reason)
-    return lots, gaps and bool(((asked > 0.0) & (lots <= 0.0)).any())
+    return lots, gaps and bool(np.count_nonzero(lots) < np.count_nonzero(asked))
 
 
 def _cap(lots: Floats, most: Floats, code: Reason, reason: Codes) -> Floats:
     """`lots` cut to `most`; what is not a number is 0."""
-    over = ~(lots <= most) & (lots > 0.0)
-    if not over.any():
+    if most is lots:
+        return lots
+    kept = lots <= most
+    if np.count_nonzero(kept) == len(kept):
+        return lots
+    over = ~kept & (lots > 0.0)
+    if not np.count_nonzero(over):
         return lots
     reason[over] = code
-    whole = np.floor(np.maximum(np.nan_to_num(most, nan=0.0, posinf=inf), 0.0) * (1.0 + SLACK) + SLACK)
+    whole = np.floor(np.where(most > 0.0, most, 0.0) * (1.0 + SLACK) + SLACK)
     return np.where(over, np.minimum(lots, whole), lots)
 
 
@@ -253,10 +259,10 @@ def _open_orders(case: Case, lots: Floats, reason: Codes) -> Floats:
     most = case.rules.limits.max_open_orders
     if most is None:
         return lots
-    rows = np.flatnonzero(lots > 0.0).tolist()
     room = max(0, most - case.account.open_orders)
-    if len(rows) <= room:
+    if np.count_nonzero(lots) <= room:
         return lots
+    rows = np.flatnonzero(lots > 0.0).tolist()
     names, px = case.ctx.universe.symbols, case.ctx.px
     rows.sort(key=lambda k: (-lots[k] * px[k], names[k]))
     out = lots.copy()
@@ -268,13 +274,16 @@ def _open_orders(case: Case, lots: Floats, reason: Codes) -> Floats:
 def _history(case: Case, lots: Floats, reason: Codes) -> tuple[Floats, bool]:
     """Refuse what has too few returns; find the scenario rows of what is held, open or asked."""
     account = case.account
+    least = case.rules.limits.min_history
+    windows = {k: case.ctx.window(k, least) for k in case.rules.lookbacks}
+    if all(window.complete for window in windows.values()):
+        case.scenarios = {k: window.all for k, window in windows.items()}
+        return lots, False
+    gaps = False
     carried = account.lots != 0.0
     for side in (account.up, account.down):
         if side is not None:
             carried = carried | (side != 0.0)
-    least = case.rules.limits.min_history
-    gaps = False
-    windows = {k: case.ctx.window(k, least) for k in case.rules.lookbacks}
     for window in windows.values():
         if window.short is not None:
             lots = _cap(lots, np.where(window.short, 0.0, inf), Reason.HISTORY, reason)
@@ -340,17 +349,23 @@ def _common(case: Case, lots: Floats, reason: Codes) -> Floats:
 
 def _rows(case: Case, extent: Extent, added: Floats, slip: float, lots: Floats, least: _Factor) -> None:
     rules = case.rules
-    load, bound = (rules.settled_load, rules.settled_bound) if extent.settled else (rules.load, rules.bound)
-    state = np.concatenate((extent.y, extent.w, (extent.cash_used, extent.traded)))
-    used, need = rules.held @ state, load @ added
-    if rules.weighs_names:
-        used[-1] = _names_equity(case, extent, lots)
-    over = ~(used + need <= bound * (extent.equity - slip) + case.tolerance)
-    if not over.any():
+    full, bound = (rules.settled_full, rules.settled_bound) if extent.settled else (rules.full, rules.bound)
+    state = np.concatenate((extent.y, extent.w, (extent.cash_used, extent.traded), added))
+    total = full @ state
+    names = 0.0 if case.weights_keep and case.pairs_keep else _names_equity(case, extent, lots)
+    total[-1] += names
+    kept = total <= bound * (extent.equity - slip) + case.tolerance
+    if np.count_nonzero(kept) == len(kept):
         return
+    load = rules.settled_load if extent.settled else rules.load
+    need = load @ added
+    used = rules.held @ state[: rules.held.shape[1]]
+    used[-1] += names
+    over = ~kept
     for r in np.flatnonzero(over).tolist():
         code, u, b = rules.rows[r].reason, float(used[r]), float(bound[r])
-        if not u <= b * extent.before + case.tolerance:
+        worst = u if code == Reason.EQUITY else float(rules.held[r] @ _one_sided(extent))
+        if not worst <= b * extent.before + case.tolerance:
             grows = (case.side(load[r]) > 0.0) & (lots > 0.0)
             if code == Reason.EQUITY:
                 grows = lots > 0.0
@@ -362,14 +377,28 @@ def _rows(case: Case, extent: Extent, added: Floats, slip: float, lots: Floats, 
         least.take((b * extent.equity + case.tolerance - u) / growth if growth > 0.0 else 1.0, code)
 
 
+def _one_sided(extent: Extent) -> Floats:
+    """The state of the rows with each symbol at its worse side only: what can happen, where `y` is a bound."""
+    n = len(extent.w) // 2
+    short, long = extent.y[:n], extent.y[n:]
+    return np.concatenate(
+        (
+            np.where(short > long, short, 0.0),
+            np.where(short > long, 0.0, long),
+            extent.w,
+            (extent.cash_used, extent.traded),
+        )
+    )
+
+
 def _names_equity(case: Case, extent: Extent, lots: Floats) -> float:
     """Least equity that keeps the weights and pairs held already, whatever else is traded."""
     limits, low = case.rules.limits, 0.0
-    if limits.max_position_weight:
+    if limits.max_position_weight and not case.weights_keep:
         bound = limits.max_position_weight * (1.0 if extent.settled else 1.0 + limits.in_flight)
         held = extent.y[extent.y <= bound * extent.before + case.tolerance]
         low = float(held.max()) / bound if len(held) else 0.0
-    if limits.correlation is not None:
+    if limits.correlation is not None and not case.pairs_keep:
         low = max(low, pair_equity(case, extent, lots, limits.correlation))
     return low
 
@@ -377,20 +406,23 @@ def _names_equity(case: Case, extent: Extent, lots: Floats) -> float:
 def _tails(case: Case, extent: Extent, added: Floats, slip: float, lots: Floats, least: _Factor) -> None:
     room = 1.0 if extent.settled else 1.0 + case.rules.limits.in_flight
     low = extent.equity - slip
-    losses: dict[int, Floats] = {}
+    tails: dict[tuple[int, float], tuple[int, Floats]] = {}
     for limit in case.rules.tails:
         signed = case.scenarios[limit.lookback].signed
-        worst = losses.get(limit.lookback)
-        if worst is None:
-            worst = losses[limit.lookback] = signed @ (extent.w + added)
-        m = tail_rank(limit, len(worst))
+        found = tails.get((limit.lookback, limit.confidence))
+        if found is None:
+            m = tail_rank(limit, len(signed))
+            found = tails[limit.lookback, limit.confidence] = m, worst_of(signed @ (extent.w + added), m)
+        m, tail = found
         bound = limit.bound * room / limit.scale
-        value = limit.measure(np.partition(worst, len(worst) - m)[len(worst) - m :])
+        value = limit.measure(tail)
         if value <= bound * low + case.tolerance:
             continue
         base = signed @ extent.w
-        held = limit.measure(np.partition(base, len(base) - m)[len(base) - m :])
-        if held <= bound * extent.before + case.tolerance:
+        exposures, equity = case.standing(extent)
+        now = signed @ exposures
+        held = float(limit.measure(worst_of(now, m)))
+        if held <= bound * equity + case.tolerance:
             target = bound * extent.equity + case.tolerance
             least.take(limit.largest(base, signed @ added, m, target, bound * slip), limit.reason)
             continue
@@ -401,12 +433,23 @@ def _tails(case: Case, extent: Extent, added: Floats, slip: float, lots: Floats,
         least.take(limit.largest(base, signed @ added, m, held + case.tolerance, 0.0), limit.reason)
 
 
+def worst_of(losses: Floats, m: int) -> Floats:
+    """float64[..., m], the m worst of float64[..., S] losses, the least of them first."""
+    rank = losses.shape[-1] - m
+    return np.partition(losses, rank)[..., rank:]
+
+
 def _grow_no_tail(
     case: Case, limit: TailLimit, base: Floats, signed: Floats, held: float, lots: Floats, m: int, least: _Factor
 ) -> None:
+    """Cap each order at what alone would not make a breached measure larger: mostly nothing, for a hedge more."""
     most = np.full(len(lots), inf)
-    for k in np.flatnonzero(lots > 0.0).tolist():
-        column = k + case.rules.size if case.buys[k] else k
+    adding = np.flatnonzero(lots > 0.0)
+    columns = adding + case.rules.size * case.buys[adding]
+    one_lot = base + signed.T[columns] * case.ctx.px[adding, None]
+    free = limit.measure(worst_of(one_lot, m)) <= held
+    most[adding[~free]] = 0.0
+    for k, column in zip(adding[free].tolist(), columns[free].tolist(), strict=True):
         alone = signed[:, column] * (case.ctx.px[k] * lots[k])
         factor = limit.largest(base, alone, m, held, 0.0)
         if not factor >= 1.0 - SLACK:
@@ -418,31 +461,25 @@ def _grow_no_tail(
 def _quads(case: Case, extent: Extent, added: Floats, slip: float, lots: Floats, least: _Factor) -> None:
     room = 1.0 if extent.settled else 1.0 + case.rules.limits.in_flight
     low = extent.equity - slip
-    n = case.rules.size
     for quad in case.rules.quads:
         bound = quad.bound * room / sqrt(quad.scale)
         most = bound * low + case.tolerance
         scenarios = case.scenarios[quad.lookback] if quad.lookback else None
         full = extent.y + added
         # no correlation can make it more than the sum of deviations
-        if (
-            quad.deviation is not None
-            and scenarios is not None
-            and float(quad.deviation(scenarios) @ (full[:n] + full[n:])) <= most
-        ):
+        if quad.deviation is not None and scenarios is not None and float(quad.deviation(scenarios) @ full) <= most:
             continue
         if quad.matrices is None or scenarios is None:
             product, reach, inner = extent.y, added, 0.0
-            own = np.ones(n)
         else:
-            product, reach, inner, own = _corners(case, extent, added, quad, scenarios)
+            product, reach, inner = _corners(case, extent, added, quad, scenarios)
         base = float(extent.y @ product) - inner
         cross, square = float(added @ product), float(added @ reach)
         if most >= 0.0 and base + 2.0 * cross + square <= most * most:
             continue
         target = bound * extent.equity + case.tolerance
-        before = bound * extent.before + case.tolerance
-        if not (before >= 0.0 and base <= before * before):
+        if not _breach(case, extent, quad, bound, scenarios) <= case.tolerance:
+            own = 1.0 if quad.matrices is None or scenarios is None else np.diag(quad.matrices(scenarios)[0])
             grows = (lots > 0.0) & ((case.side(product) > 0.0) | (own > 0.0))
             if grows.any():
                 least.most, least.most_code = np.where(grows, 0.0, inf), quad.reason
@@ -457,10 +494,20 @@ def _quads(case: Case, extent: Extent, added: Floats, slip: float, lots: Floats,
         least.take(c / (b + sqrt(max(b * b + a * c, 0.0))) if c > 0.0 else 0.0, quad.reason)
 
 
+def _breach(case: Case, extent: Extent, quad: Quad, bound: float, scenarios: Scenarios | None) -> float:
+    """How far the root of the form is beyond its bound before the adding orders, exactly; negative within it."""
+    exposures, equity = case.standing(extent)
+    held = exposures[case.rules.size :]
+    if quad.matrices is None or scenarios is None:
+        return sqrt(float(held @ held)) - bound * equity
+    plus, minus = quad.matrices(scenarios)
+    return sqrt(max(float(held @ (plus @ held - minus @ held)), 0.0)) - bound * equity
+
+
 def _corners(
     case: Case, extent: Extent, added: Floats, quad: Quad, scenarios: Scenarios
-) -> tuple[Floats, Floats, float, Floats]:
-    """M y, M added, what opposite and unlike positions take off at least, and the diagonal of C.
+) -> tuple[Floats, Floats, float]:
+    """M y, M added, and what positions that offset each other take off at least.
 
     Entry by entry at its worst corner: with short | long outer sizes y and inner sizes z of each range,
     max sum C_ij e_i e_j <= y'My - z'Wz, where M has the positive entries on like sides and the negative ones on
@@ -472,11 +519,10 @@ def _corners(
     short_y, long_y = extent.y[:n], extent.y[n:]
     product, reach = np.empty(2 * n), np.empty(2 * n)
     if not (short_y.any() or added[:n].any()):
-        # long only: half the work
+        # long only: no sizes on the short side to multiply with
+        product[:n] = reach[:n] = 0.0
         np.matmul(plus, long_y, out=product[n:])
-        np.matmul(minus, long_y, out=product[:n])
         np.matmul(plus, added[n:], out=reach[n:])
-        reach[:n] = 0.0
     else:
         sizes = np.array((short_y, long_y, added[:n], added[n:])).T
         p, m = plus @ sizes, minus @ sizes
@@ -484,22 +530,19 @@ def _corners(
         np.add(p[:, 1], m[:, 0], out=product[n:])
         np.add(p[:, 2], m[:, 3], out=reach[:n])
         np.add(p[:, 3], m[:, 2], out=reach[n:])
-    short_z = np.maximum(-extent.w[n:], 0.0) * ~case.buys
-    long_z = np.maximum(-extent.w[:n], 0.0)
     # an order against its own position can take the inner size to zero
-    selling = added[:n] > 0.0
-    if selling.any():
-        long_z[selling] = 0.0
+    short_z = np.maximum(-extent.w[n:], 0.0) * ~(added[n:] > 0.0)
+    long_z = np.maximum(-extent.w[:n], 0.0) * ~(added[:n] > 0.0)
     inner = float(long_z @ (minus @ long_z))
     if short_z.any():
         inner += float(short_z @ (minus @ short_z)) + 2.0 * float(long_z @ (plus @ short_z))
-    return product, reach, inner, np.diag(plus)
+    return product, reach, inner
 
 
 def _weigh_again(case: Case, lots: Floats, reason: Codes) -> Floats:
     """Weights and pairs once more, with equity as low as the whole basket makes it."""
     limits = case.rules.limits
-    if limits.max_position_weight is not None:
+    if limits.max_position_weight is not None and not case.weights_keep:
         most = np.full(len(lots), inf)
         for extent in case.extents:
             bound = limits.max_position_weight * (1.0 if extent.settled else 1.0 + limits.in_flight)
@@ -508,7 +551,7 @@ def _weigh_again(case: Case, lots: Floats, reason: Codes) -> Floats:
             with np.errstate(divide="ignore", invalid="ignore"):
                 np.minimum(most, room / (case.ctx.px + bound * extent.slip), out=most)
         lots = _cap(lots, np.where(lots > 0.0, most, inf), Reason.POSITION_WEIGHT, reason)
-    if limits.correlation is not None and lots.any():
+    if limits.correlation is not None and not case.pairs_keep and np.count_nonzero(lots):
         lots = _cap(lots, clip_pairs(case, lots, limits.correlation, True), Reason.CORRELATION, reason)
     return lots
 
@@ -523,7 +566,7 @@ def _settled_cash(case: Case, lots: Floats, reason: Codes) -> Floats:
     end = next(e for e in case.extents if e.settled)
     spent = float(load[n:] @ added[n:])
     room = -end.cash_used - float(load[:n] @ added[:n]) + case.tolerance
-    if spent <= room:
+    if spent <= max(room, 0.0):
         return lots
     factor = max(room, 0.0) / spent
     return _cap(lots, np.where(case.buys, lots * factor, inf), Reason.CASH, reason)

@@ -45,7 +45,7 @@ def historical_cvar(losses: Floats, confidence: float) -> float:
 
 def covariance(returns: Floats) -> Floats:
     """float64[N, N] sample covariance (divisor S - 1) of float64[S, N] returns per sample."""
-    centred = returns - returns.mean(axis=0)
+    centred = returns - (np.ones(len(returns)) @ returns) / len(returns)
     return (centred.T @ centred) / (len(returns) - 1)
 
 

@@ -35,6 +35,7 @@ def clip_pairs(case: Case, lots: Floats, spec: Correlation, others_slip: bool) -
     alone gets the most. True: equity is as low as the whole basket makes it, for the check at the end.
     """
     kept = lots
+    case.pairs_keep = True
     for extent in case.extents:
         kept = _clip(case, extent, kept, spec, others_slip)
     return kept
@@ -46,14 +47,16 @@ def _clip(case: Case, extent: Extent, lots: Floats, spec: Correlation, others_sl
     total = float(extent.slip @ lots)
     low, near = extent.equity - total, case.tolerance
     full = extent.y + case.sides(lots)
-    sides = np.flatnonzero(full > least * low + near).tolist()
-    if len(sides) < 2:
+    heavy = full > least * low + near
+    if np.count_nonzero(heavy) < 2:
         return lots
+    sides = np.flatnonzero(heavy).tolist()
     linked = _links(case, sides, spec)
     weight = full[sides]
     over = linked & (np.add.outer(weight, weight) > joint * low + near)
     if not over.any():
         return lots
+    case.pairs_keep = False
     size = case.rules.size
     position = {side: k for k, side in enumerate(sides)}
     held = extent.y[sides].tolist()

@@ -59,7 +59,7 @@ class Extent:
 
     `w` float64[2N] is [-lowest | highest] exposure of each symbol over every subset and partial fill of
     open and reducing orders, `y` its positive part: short | long at their worst. `equity` is the lowest over
-    those fills, `before` the same without the reducing orders of this basket, and `slip` float64[N] what one
+    those fills, `before` that by which a limit is breached already, without this basket, and `slip` float64[N] what one
     more lot can take from it. `cash_used` is what cash must still cover, `traded` the basket's reductions.
     `settled`: the state after all of them have filled at reference prices, instead of the worst on the way.
     """
@@ -89,7 +89,18 @@ class Extent:
 class Case:
     """One basket under way through the gate: its reducing part is settled, the adding part is being sized."""
 
-    __slots__ = ("account", "buys", "ctx", "extents", "rules", "scenarios", "tolerance")
+    __slots__ = (
+        "_added", "_lots", "account", "buys", "ctx", "extents", "pairs_keep", "rules", "scenarios", "tolerance",
+        "weights_keep",
+    )  # fmt: skip
+
+    def standing(self, extent: Extent) -> tuple[Floats, float]:
+        """float64[2N], [-e | e], and equity without the adding orders, exactly: what says whether a limit is
+        breached already. On the way that is what is held now, else what is held after the other fills."""
+        if extent.settled:
+            return extent.w, extent.before
+        held = self.account.lots * self.ctx.px
+        return np.concatenate((-held, held)), self.account.equity
 
     def __init__(self, ctx: Context, account: Account, rules: "Rules", buys: Bools, extents: list[Extent]) -> None:
         self.ctx = ctx
@@ -99,6 +110,11 @@ class Case:
         self.extents = extents
         self.scenarios: dict[int, Scenarios] = {}
         self.tolerance = SLACK * abs(account.equity)
+        self.weights_keep = rules.limits.max_position_weight is None
+        self.pairs_keep = rules.limits.correlation is None
+        """Known to comply with all lots still under way: then they do with any fewer."""
+        self._lots: Floats | None = None
+        self._added: Floats | None = None
 
     def side(self, both: Floats) -> Floats:
         """float64[N] of a float64[2N]: the side each adding order is on."""
@@ -106,29 +122,33 @@ class Case:
 
     def sides(self, lots: Floats) -> Floats:
         """float64[2N], currency that adding `lots` (unsigned) puts on the sell side | the buy side."""
+        if self._added is not None and lots is self._lots:
+            return self._added
         value = lots * self.ctx.px
         size = self.rules.size
-        out = np.zeros(2 * size)
+        out = np.empty(2 * size)
         np.multiply(value, self.buys, out=out[size:])
         np.subtract(value, out[size:], out=out[:size])
+        self._lots, self._added = lots, out
         return out
 
 
 # ---- caps: most lots of one symbol -------------------------------------------------------------
 
-Cap = Callable[[Case], Floats | None]
-"""float64[N], the most unsigned lots that may be added of each symbol; None where nothing is capped. NaN is 0."""
+Cap = Callable[[Case, Floats], Floats | None]
+"""(case, lots) -> float64[N], the most unsigned lots that may be added of each symbol, whatever is asked of it;
+None where `lots` keep it anyway. Not-a-number is 0."""
 
 
 def _refused(bad: Bools) -> Floats:
     return np.where(bad, 0.0, inf)
 
 
-def price_missing(case: Case) -> Floats | None:
+def price_missing(case: Case, lots: Floats) -> Floats | None:
     return None if case.ctx.all_priced else _refused(~case.ctx.priced)
 
 
-def price_age(case: Case) -> Floats | None:
+def price_age(case: Case, lots: Floats) -> Floats | None:
     """A price from the future is as bad as an old one."""
     ctx, most = case.ctx, case.rules.limits.max_price_age_ns
     if ctx.youngest_ns >= 0 and ctx.oldest_ns <= most:
@@ -136,30 +156,30 @@ def price_age(case: Case) -> Floats | None:
     return _refused(~((ctx.age_ns >= 0) & (ctx.age_ns <= most)))
 
 
-def worst_price(case: Case) -> Floats | None:
+def worst_price(case: Case, lots: Floats) -> Floats | None:
     bad = case.ctx.off_grid(case.rules.limits.collar, case.rules.ticks)
     return None if bad is None else _refused(bad)
 
 
-def restricted(case: Case) -> Floats | None:
+def restricted(case: Case, lots: Floats) -> Floats | None:
     return None if case.rules.restricted is None else _refused(case.rules.restricted)
 
 
-def short(case: Case) -> Floats | None:
+def short(case: Case, lots: Floats) -> Floats | None:
     return None if case.rules.limits.allow_short else _refused(~case.buys)
 
 
-def order_notional(case: Case) -> Floats | None:
+def order_notional(case: Case, lots: Floats) -> Floats | None:
     """An order's notional is what its worst price can make of it: a buy's is above the mark."""
     most = case.rules.limits.max_order_notional
-    if most is None:
+    if most is None or float(np.maximum.reduce(case.sides(lots))) * (1.0 + case.rules.limits.collar) <= most:
         return None
     price = np.where(case.buys, case.ctx.px * (1.0 + case.rules.limits.collar), case.ctx.px)
     with np.errstate(divide="ignore", invalid="ignore"):
         return most * (1.0 + SLACK) / price
 
 
-def share_of_volume(case: Case) -> Floats | None:
+def share_of_volume(case: Case, lots: Floats) -> Floats | None:
     """Open orders of the symbol share the same volume."""
     share = case.rules.limits.max_share_of_volume
     if share is None:
@@ -173,10 +193,20 @@ def share_of_volume(case: Case) -> Floats | None:
     return most
 
 
-def position_weight(case: Case) -> Floats | None:
+def weights_keep(case: Case, extent: Extent, lots: Floats, weight: float) -> bool:
+    """Whether every position, traded or not, keeps its weight when all of `lots` and the open orders fill."""
+    bound = weight if extent.settled else weight * (1.0 + case.rules.limits.in_flight)
+    heaviest = float(np.maximum.reduce(extent.y + case.sides(lots)))
+    return heaviest <= bound * (extent.equity - float(extent.slip @ lots)) + case.tolerance
+
+
+def position_weight(case: Case, lots: Floats) -> Floats | None:
     """|position| <= weight x equity, with equity as low as the order's own worst price makes it."""
     weight = case.rules.limits.max_position_weight
     if weight is None:
+        return None
+    case.weights_keep = all(weights_keep(case, extent, lots, weight) for extent in case.extents)
+    if case.weights_keep:
         return None
     most: Floats | None = None
     for extent in case.extents:
@@ -303,8 +333,8 @@ ROWS: Final[list[Callable[[Limits, Universe], list[Row]]]] = [
 # ---- tails: monotone in each scenario's loss ---------------------------------------------------
 
 
-Measure = Callable[[Floats], float]
-"""float64[m], the m worst losses with the least of them first -> their measure."""
+Measure = Callable[[Floats], Floats]
+"""float64[..., m], the m worst losses with the least of them first -> float64[...], their measure."""
 
 Largest = Callable[[Floats, Floats, int, float, float], float]
 """(base, adding, m, target, fall) -> the largest factor f that keeps measure(base + f adding) <= target - f fall."""
@@ -323,14 +353,14 @@ class TailLimit(NamedTuple):
     largest: Largest
 
 
-def var_of(tail: Floats) -> float:
-    """VaR of float64[m], the m worst losses, the least of them first."""
-    return float(tail[0])
+def var_of(tail: Floats) -> Floats:
+    """VaR of float64[..., m], the m worst losses, the least of them first."""
+    return tail[..., 0]
 
 
-def cvar_of(tail: Floats) -> float:
-    """Expected shortfall of float64[m], the m worst losses."""
-    return float(tail.mean())
+def cvar_of(tail: Floats) -> Floats:
+    """Expected shortfall of float64[..., m], the m worst losses."""
+    return np.add.reduce(tail, axis=-1) / tail.shape[-1]
 
 
 def var_largest(base: Floats, adding: Floats, m: int, target: float, fall: float) -> float:
@@ -340,8 +370,8 @@ def var_largest(base: Floats, adding: Floats, m: int, target: float, fall: float
     so it keeps within as long as fewer than m scenarios do not: up to the m-th smallest t_s.
     """
     room, growth = target - base, adding + fall
-    with np.errstate(divide="ignore", invalid="ignore"):
-        t = np.where(growth > 0.0, room / growth, np.where(room >= 0.0, inf, -inf))
+    t = np.where(room >= 0.0, inf, -inf)
+    np.divide(room, growth, out=t, where=growth > 0.0)
     return float(np.partition(t, m - 1)[m - 1])
 
 
@@ -390,7 +420,7 @@ class Quad(NamedTuple):
     """scale x sum C_ij e_i e_j <= (bound x equity)^2, every entry at its own worst corner.
 
     `matrices` gives (positive part, size of the negative part) of C, None for the identity; `deviation` a
-    float64[N] with sqrt of the form <= sum deviation_i |e_i|, or None where the form is cheap anyway.
+    float64[2N] with sqrt of the form <= sum deviation_i |e_i|, or None where the form is cheap anyway.
     """
 
     key: str
@@ -413,7 +443,7 @@ def volatility_quads(limits: Limits) -> list[Quad]:
             float(SAMPLES_PER_YEAR),
             limits.max_volatility,
             lambda s: (s.together, s.opposed),
-            lambda s: s.deviation,
+            lambda s: s.deviations,
         )
     ]
 
@@ -442,9 +472,11 @@ class Rules:
         self.rows: Final = [row for make in ROWS for row in make(limits, universe)]
         self.held: Final = np.array([r.held for r in self.rows])
         self.load: Final = np.array([r.load for r in self.rows])
+        self.full: Final = np.hstack((self.held, self.load))
         self.bound: Final = np.array([r.bound for r in self.rows])
         self.settled_load: Final = np.array([r.settled_load for r in self.rows])
         self.settled_bound: Final = np.array([r.settled_bound for r in self.rows])
+        self.settled_full: Final = np.hstack((self.held, self.settled_load))
         self.tails: Final = tail_limits(limits)
         self.quads: Final = [quad for make in QUADS for quad in make(limits)]
         lookbacks = {t.lookback for t in self.tails} | {q.lookback for q in self.quads if q.lookback}

@@ -9,6 +9,7 @@ import subprocess
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import ClassVar
 
 from adapters.bus.mqtt import Outgoing
 from tests.services import require
@@ -49,19 +50,21 @@ class Mosquitto:
         self.config.write_text(
             f"listener {self.port} 127.0.0.1\nallow_anonymous {'false' if extra else 'true'}\n"
             f"persistence true\npersistence_location {folder}/\nautosave_on_changes true\nautosave_interval 1\n"
-            f"max_queued_messages 0\nmax_inflight_messages 0\n{extra}\n"
-            + ("user root\n" if os.getuid() == 0 else "")
+            f"max_queued_messages 0\nmax_inflight_messages 0\n{extra}\n" + ("user root\n" if os.getuid() == 0 else "")
         )
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> "Mosquitto":
         with (self.folder / "mosquitto.log").open("ab") as out:
-            self.process = subprocess.Popen([self.programs["mosquitto"], "-c", str(self.config)], stdout=out, stderr=out)
+            self.process = subprocess.Popen(
+                [self.programs["mosquitto"], "-c", str(self.config)], stdout=out, stderr=out
+            )
         wait_for_port(self.port)
         return self
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
         if self.process is not None:
+            self.process.send_signal(signal.SIGCONT)  # a test may have left it stopped
             self.process.send_signal(how)
             self.process.wait(10)
             self.process = None
@@ -73,6 +76,7 @@ class Mosquitto:
 class Subscriber:
     """mosquitto_sub, writing "topic payload" lines into a file."""
 
+    running: ClassVar[list["Subscriber"]] = []
     number = 0
 
     def __init__(self, program: str, port: int, folder: Path, *arguments: str) -> None:
@@ -80,8 +84,16 @@ class Subscriber:
         self.out = folder / f"subscriber-{Subscriber.number}.txt"
         with self.out.open("wb") as out:
             self.process = subprocess.Popen(
-                [program, "-h", "127.0.0.1", "-p", str(port), "-v", *arguments], stdout=out, stderr=subprocess.STDOUT
+                [program, "-h", "127.0.0.1", "-p", str(port), "-v", *arguments], stdout=out, stderr=subprocess.DEVNULL
             )
+
+        Subscriber.running.append(self)
+
+    @classmethod
+    def close_all(cls) -> None:
+        """For the end of a test that may have failed before it closed its own."""
+        while cls.running:
+            cls.running[-1].close()
 
     def lines(self) -> list[tuple[str, str]]:
         text = self.out.read_text()
@@ -89,6 +101,7 @@ class Subscriber:
         return [(topic, payload) for topic, payload in found]
 
     def close(self) -> None:
+        Subscriber.running.remove(self)
         self.process.kill()
         self.process.wait(10)
 
@@ -129,7 +142,9 @@ class SqliteOutbox:
 
     def put(self, id: str, topic: str, payload: bytes, retain: bool = False) -> None:
         with self._open() as db:
-            db.execute("insert into outbox (id, topic, payload, retain) values (?, ?, ?, ?)", (id, topic, payload, retain))
+            db.execute(
+                "insert into outbox (id, topic, payload, retain) values (?, ?, ?, ?)", (id, topic, payload, retain)
+            )
 
     def pending(self, limit: int) -> Sequence[Outgoing]:
         with self._open() as db:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 PROGRAMS = {
-    "mosquitto": ("mosquitto", "mosquitto_sub", "mosquitto_pub"),
+    "mosquitto": ("mosquitto", "mosquitto_sub", "mosquitto_pub", "mosquitto_passwd"),
     "chromium": ("chromium",),
     "postgres": ("postgres", "initdb", "pg_ctl"),
     "systemd-analyze": ("systemd-analyze",),

@@ -61,7 +61,8 @@ def net(wanted: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]
     """Cross what agents want against each other: int64[A, N] signed lots -> (crossed, surviving), same shape.
 
     crossed + surviving = wanted, crossed adds up to 0 in each column, and survivors of a column are all on one
-    side, sharing what is left of their side in proportion to what they wanted (see `share`).
+    side, sharing what is left of their side in proportion to what they wanted (see `share`). Where nothing
+    crosses, `surviving` is `wanted` itself.
     """
     if len(wanted) > 1:
         buys, sells = np.maximum(wanted, 0), np.maximum(-wanted, 0)

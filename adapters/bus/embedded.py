@@ -124,7 +124,7 @@ class EmbeddedBroker:
                 return
             open_now += 1
             try:
-                await broker.external_connected(_Bounded(reader), StreamWriterAdapter(writer), LISTENER)
+                await broker.external_connected(_Bounded(reader, writer), StreamWriterAdapter(writer), LISTENER)
             finally:
                 open_now -= 1
                 writer.close()
@@ -132,8 +132,13 @@ class EmbeddedBroker:
         class _Bounded(StreamReaderAdapter):  # type: ignore[misc]
             """Refuses a read that only an attacker would ask for, before memory is set aside for it."""
 
+            def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+                super().__init__(reader)
+                self._transport = writer.transport
+
             async def read(self, n: int = -1) -> bytes:
                 if n > PACKET_BYTES:
+                    self._transport.abort()  # amqtt would go on with the next bytes as a new packet
                     raise ConnectionResetError(f"packet of {n} bytes")
                 return await super().read(n)
 

@@ -10,7 +10,7 @@ import logging
 import random
 import ssl
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -87,6 +87,7 @@ class MqttSettings:
     password: str = field(default="", repr=False)
     tls: Tls | None = None
     keepalive_s: int = 15
+    connect_s: float = 3.0
     answer_s: float = 10.0
     retry_first_s: float = 0.25
     retry_most_s: float = 30.0
@@ -234,7 +235,7 @@ class MqttBus:
             identifier=s.client_id or None,
             will=Will(self._status_topic, self._offline, qos=1, retain=True),
             tls_context=self._tls,
-            timeout=s.answer_s,
+            timeout=s.connect_s,  # aiomqtt does not see a connection that is lost before it is accepted
             keepalive=s.keepalive_s,
             max_queued_incoming_messages=WINDOW,
             max_inflight_messages=WINDOW,
@@ -244,7 +245,8 @@ class MqttBus:
 
     async def _connection(self, worker: "_Worker") -> None:
         """One connection; returns after a clean stop, raises when it is lost."""
-        async with self._client() as client:
+        async with _entered(self._client()) as client:
+            client.timeout = self._settings.answer_s
             self.connections += 1
             self.online = True
             if self.last_error:
@@ -330,6 +332,20 @@ class MqttBus:
             self.queue_depth = max(0, self.queue_depth - len(done))
         if failure is not None:
             raise failure
+
+
+@contextlib.asynccontextmanager
+async def _entered(client: Client) -> AsyncIterator[Client]:
+    """The client, connected. aiomqtt leaves the socket of a failed attempt open, to a broker that may still answer it."""
+    try:
+        await client.__aenter__()
+    except BaseException:
+        client._client.disconnect()
+        raise
+    try:
+        yield client
+    finally:
+        await client.__aexit__(None, None, None)
 
 
 async def _discard(client: Client) -> None:

@@ -26,7 +26,7 @@ class Rows:
     """R bars as a file has them, in the file's order; only symbols of the universe.
 
     `ts` int64[R] is the file's own stamp in ns UTC (NO_STAMP where unreadable), `column` int64[R] the
-    symbol's column. Prices and volume are float64[R], NaN where the file has none or no number.
+    symbol's column, `source` int64[R] the number of the file. Prices and volume are float64[R], NaN where the file has none or no number.
     `open_nano` and `close_nano` int64[R] are exact, 0 where there is no price.
     """
 
@@ -39,6 +39,7 @@ class Rows:
     volume: Floats
     open_nano: Ints
     close_nano: Ints
+    source: Ints
 
     def __len__(self) -> int:
         return len(self.ts)
@@ -61,7 +62,8 @@ class ActionRow:
 
 def read_bars(paths: tuple[Path, ...], universe: Universe) -> Rows:
     """All bars of the universe in `paths`, one file after the other. Raises FeedError."""
-    parts = [_rows(path, _frame(path, ("ts", "symbol", *PRICES, "volume")), universe) for path in paths]
+    wanted = ("ts", "symbol", *PRICES, "volume")
+    parts = [_rows(path, _frame(path, wanted), universe, source) for source, path in enumerate(paths)]
     rows = (
         parts[0] if len(parts) == 1 else Rows(*(np.concatenate([getattr(p, n) for p in parts]) for n in Rows.__slots__))
     )
@@ -167,7 +169,7 @@ def _frame(path: Path, wanted: tuple[str, ...]) -> pl.DataFrame:
         raise FeedError(path.name, f"it cannot be read as {kind} ({reason})", "Write the file again") from None
 
 
-def _rows(path: Path, frame: pl.DataFrame, universe: Universe) -> Rows:
+def _rows(path: Path, frame: pl.DataFrame, universe: Universe, source: int) -> Rows:
     symbols = frame["symbol"].cast(pl.String)
     column = symbols.replace_strict(dict(universe.index), default=-1, return_dtype=pl.Int64).to_numpy()
     ours = column >= 0
@@ -196,6 +198,7 @@ def _rows(path: Path, frame: pl.DataFrame, universe: Universe) -> Rows:
         **floats,
         open_nano=nanos["open"],
         close_nano=nanos["close"],
+        source=np.full(len(column), source, dtype=np.int64),
     )
 
 

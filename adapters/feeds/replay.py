@@ -12,7 +12,7 @@ from adapters.calendars import day_ns
 from adapters.feeds.errors import FeedError
 from adapters.feeds.files import NO_STAMP, ActionRow, Rows, digest, read_actions, read_bars
 from adapters.feeds.stamps import IntervalError, Placed, Stamps, interval_ns, place, warm_from
-from adapters.feeds.validated import BadBar, Reason, judge
+from adapters.feeds.validated import BadBar, Reason, Reasons, judge
 from trading.events import Action
 from trading.instruments import Universe
 from trading.market import Block, Bools, Floats, Ints, MarketSlice
@@ -45,6 +45,7 @@ class Replay:
     `quarantined` are the bars put aside, by time. `count` is the number of slices, `first_ts` and `last_ts` their
     first and last `ts_event`. `start_key` is the date (ns at 00:00 UTC) from which trading may begin: what comes
     earlier is warm-up. `adjusted` says that the files' makers folded splits and dividends into the prices.
+    `extended` is the number of bars left out because they lie before the open or after the close.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class Replay:
         quarantined: Sequence[BadBar],
         start_key: int,
         adjusted: bool,
+        extended: int = 0,
     ) -> None:
         self.universe: Final = universe
         self.interval_ns: Final = interval_ns
@@ -66,6 +68,7 @@ class Replay:
         self.actions: Final = tuple(actions)
         self.start_key: Final = start_key
         self.adjusted: Final = adjusted
+        self.extended: Final = extended
         self._columns = columns
         self._block: Block | None = None
         # an action comes before the first slice known after it: a bar that closes at the very instant is of before
@@ -86,12 +89,14 @@ class Replay:
         end: date | None = None,
         warmup: int = 0,
         adjusted: bool = False,
+        now: int | None = None,
     ) -> "Replay":
         """Read, place, check and merge the bars of `universe`.
 
         `sessions` has the calendar of each instrument and of the house, wide enough for `start` less `warmup`
         house samples; bars from before a calendar begins are left out. `start` and `end` are session dates,
-        both inclusive. `adjusted` with an actions file is refused: a split would count twice. Raises FeedError.
+        both inclusive. `adjusted` with an actions file is refused: a split would count twice. Bars
+        stamped later than `now` (ns UTC, where given) are put aside. Raises FeedError.
         """
         paths = (path,) if isinstance(path, Path) else tuple(path)
         try:
@@ -119,6 +124,8 @@ class Replay:
             (placed.ts_event > lower) & (placed.day <= upper) & (rows.ts >= _horizon(universe, sessions)[rows.column])
         )
         chosen |= rows.ts == NO_STAMP  # nobody knows when it was: it is put aside, not passed over
+        extended = int(np.sum(chosen & placed.extended))
+        chosen &= ~placed.extended
         rows, placed = rows.take(chosen), _take(placed, chosen)
         where = ", ".join(p.name for p in paths)
         if not len(rows):
@@ -126,8 +133,8 @@ class Replay:
                 where, f"no bar between {start or 'its start'} and {end or 'its end'}", "Widen [feed] start and end"
             )
 
-        listed = read_actions(actions, universe) if actions is not None else []
-        reason = judge(rows, placed)
+        listed = _timed(read_actions(actions, universe), universe, sessions) if actions is not None else []
+        reason = judge(rows, placed, length, listed, now)
         good = reason == Reason.GOOD
         if not good.any():
             why = Reason(int(np.bincount(reason).argmax())).name.lower()
@@ -139,10 +146,11 @@ class Replay:
             interval_ns=length,
             digest=digest(paths if actions is None else (*paths, actions), selection),
             columns=columns,
-            actions=_timed(listed, universe, sessions, int(columns.ts_open[0]), int(columns.ts_event[-1])),
+            actions=[a for a in listed if columns.ts_open[0] < a.ts <= columns.ts_event[-1]],
             quarantined=_bad_bars(rows, placed, reason, universe),
             start_key=int(columns.key[0]) - int(columns.key[0]) % DAY_NS if start is None else day_ns(start),
             adjusted=adjusted,
+            extended=extended,
         )
 
     @property
@@ -195,7 +203,8 @@ def _place(rows: Rows, universe: Universe, sessions: Mapping[str, Sessions], sta
     calendars = [i.calendar for i in universe.instruments]
     if len(set(calendars)) == 1:
         return place(rows.ts, sessions[calendars[0]], stamps, interval)
-    out = Placed(rows.ts.copy(), rows.ts.copy(), rows.ts.copy(), np.zeros(len(rows), dtype=np.bool_))
+    nowhere = np.zeros(len(rows), dtype=np.bool_)
+    out = Placed(rows.ts.copy(), rows.ts.copy(), rows.ts.copy(), nowhere, nowhere.copy())
     names = sorted(set(calendars))
     number = np.array([names.index(c) for c in calendars])[rows.column]
     for k, name in enumerate(names):
@@ -250,28 +259,21 @@ def _merge(rows: Rows, placed: Placed, size: int, *, daily: bool) -> _Columns:
     )
 
 
-def _timed(
-    listed: list[ActionRow], universe: Universe, sessions: Mapping[str, Sessions], first: int, last: int
-) -> list[Action]:
-    """Actions at the open of their ex date's session (of the next one, where that date has none), between
-    the first bar's open and the last bar's close."""
+def _timed(listed: list[ActionRow], universe: Universe, sessions: Mapping[str, Sessions]) -> list[Action]:
+    """Actions at the open of their ex date's session, or of the next one where that date has none."""
     timed = []
     for row in listed:
         calendar = sessions[universe.instruments[row.column].calendar]
         at = int(np.searchsorted(calendar.days, row.day_ns))
-        if at == len(calendar.days) or not first < calendar.open_ns[at] <= last:
-            continue
-        timed.append(
-            Action(
-                calendar.open_ns[at], row.day_ns, row.column, row.kind, row.numerator, row.denominator, row.cash_nano
+        if at < len(calendar.days):
+            cash = row.cash_nano
+            timed.append(
+                Action(calendar.open_ns[at], row.day_ns, row.column, row.kind, row.numerator, row.denominator, cash)
             )
-        )
     return sorted(timed, key=lambda a: a.ts)
 
 
-def _bad_bars(
-    rows: Rows, placed: Placed, reason: "np.ndarray[tuple[int], np.dtype[np.int8]]", universe: Universe
-) -> list[BadBar]:
+def _bad_bars(rows: Rows, placed: Placed, reason: Reasons, universe: Universe) -> list[BadBar]:
     which = np.flatnonzero(reason)
     which = which[np.argsort(placed.ts_event[which], kind="stable")]
     names = {int(r): r.name.lower() for r in Reason}

@@ -19,6 +19,10 @@ _LATE_NS: Final = 4 * UNITS_NS["h"]
 """A daily bar stamped "close" may carry the hour of an ordinary close on a day that ended early (three hours)."""
 
 
+_EXTENDED_NS: Final = 8 * UNITS_NS["h"]
+"""How far extended hours reach before the open and after the close; New York's are 5.5 and 4 hours."""
+
+
 class IntervalError(ValueError):
     """An interval that cannot be read; `remedy` says what can."""
 
@@ -38,12 +42,14 @@ def interval_ns(text: str) -> int:
 @dataclass(frozen=True, slots=True)
 class Placed:
     """Where R bars lie in their sessions: int64[R] each, ns UTC. `inside` is False where there is no such session;
-    there `ts_open` and `ts_event` are the bar's own stamp and `day` is its UTC date."""
+    there `ts_open` and `ts_event` are the bar's own stamp and `day` is its UTC date. `extended` marks bars of
+    before the open or after the close of a session: trades of extended hours, no fault of the file."""
 
     ts_open: Ints
     ts_event: Ints
     day: Ints
     inside: Bools
+    extended: Bools
 
 
 def place(ts: Ints, sessions: Sessions, stamps: Stamps, interval: int) -> Placed:
@@ -55,8 +61,10 @@ def place(ts: Ints, sessions: Sessions, stamps: Stamps, interval: int) -> Placed
     days = sessions.days
     opens, closes = np.array(sessions.open_ns, dtype=np.int64), np.array(sessions.close_ns, dtype=np.int64)
     if not len(days):
-        return Placed(ts, ts, ts - ts % DAY_NS, np.zeros(len(ts), dtype=np.bool_))
+        nothing = np.zeros(len(ts), dtype=np.bool_)
+        return Placed(ts, ts, ts - ts % DAY_NS, nothing, nothing)
     last = len(days) - 1
+    extended = np.zeros(len(ts), dtype=np.bool_)
     if interval == DAY_NS:
         if stamps == "session":
             row = np.minimum(np.searchsorted(days, ts), last)
@@ -73,11 +81,15 @@ def place(ts: Ints, sessions: Sessions, stamps: Stamps, interval: int) -> Placed
         row = np.minimum(np.searchsorted(closes, begin, side="right"), last)  # the first session not over yet
         inside = (begin < closes[row]) & (begin + interval > opens[row])
         begins, ends = np.maximum(begin, opens[row]), np.minimum(begin + interval, closes[row])
+        before, after = opens[row] - begin, begin - closes[np.maximum(row - 1, 0)]
+        after = np.where(begin >= closes[-1], begin - closes[-1], after)
+        extended = ~inside & (((before > 0) & (before <= _EXTENDED_NS)) | ((after >= 0) & (after < _EXTENDED_NS)))
     return Placed(
         ts_open=np.where(inside, begins, ts),
         ts_event=np.where(inside, ends, ts),
         day=np.where(inside, days[row], ts - ts % DAY_NS),
         inside=inside,
+        extended=extended,
     )
 
 

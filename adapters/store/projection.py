@@ -107,7 +107,7 @@ class Projection:
         self.run = run
         self.symbols = tuple(symbols)
         self.agents = tuple(agents)
-        self._resting = {} if resting is None else resting
+        self.resting = {} if resting is None else resting
         self._new: list[tuple[int, int]] = []
         self._moved: dict[tuple[int, int, int], None] = {}
         self._rows: Rows = {}
@@ -148,7 +148,7 @@ class Projection:
     def take(self) -> Rows:
         """Rows by table (and MOVED, LATE, OUTBOX) of the entries added since the last call."""
         rows, self._rows = self._rows, {}
-        resting = self._resting
+        resting = self.resting
         orders = rows.setdefault("orders", []) if self._new else []
         for key in self._new:
             r = resting[key]
@@ -174,7 +174,7 @@ class Projection:
 
     def _basket(self, seq: int, k: int, basket: OrderBasket, effects: Sequence[object]) -> None:
         key = (basket.sample, basket.n)
-        known = self._resting.get(key)
+        known = self.resting.get(key)
         if known is not None:  # sent again with the same ids, because the venue never had them
             for s in basket.sym:
                 row = known.sym.index(s)
@@ -190,7 +190,7 @@ class Projection:
             [ts] * size, names, basket.lots, basket.worst_nano, basket.end, basket.reason or [0] * size,
             self._owners(basket, effects), strict=True,
         )  # fmt: skip
-        self._resting[key] = Resting([_SENT] * size, [0] * size, [0] * size, [""] * size, basket.sym, list(head))
+        self.resting[key] = Resting([_SENT] * size, [0] * size, [0] * size, [""] * size, basket.sym, list(head))
         self._new.append(key)
 
     def _owners(self, basket: OrderBasket, effects: Sequence[object]) -> list[str]:
@@ -215,7 +215,7 @@ class Projection:
 
     def _reports(self, news: Reports) -> None:
         sample, n, ts, reason = news.sample, news.n, news.ts, news.reason
-        resting = self._resting.get((sample, n))
+        resting = self.resting.get((sample, n))
         if resting is not None and resting.new is not None and not reason:
             # the usual case in one loop: a basket of this batch is filled
             states, filled, ended_ts = resting.states, resting.filled, resting.ended_ts
@@ -238,7 +238,7 @@ class Projection:
 
     def _move(self, sample: int, n: int, row: int, cause: int, cum: int, ts: int, reason: str) -> None:
         """One row by the transition table. An impossible change is the engine's to refuse; the row stays."""
-        resting = self._resting.get((sample, n))
+        resting = self.resting.get((sample, n))
         if resting is None:
             if cum:
                 self._rows.setdefault(LATE, []).append((cum, self.run, sample, n, row))
@@ -254,7 +254,7 @@ class Projection:
         self._touch(resting, sample, n, row)
 
     def _ended(self, seq: int, k: int, ended: Ended, effects: Sequence[object]) -> None:
-        resting = self._resting.get((ended.sample, ended.n))
+        resting = self.resting.get((ended.sample, ended.n))
         if resting is None:
             return
         for row, state in zip(ended.row, ended.state, strict=True):

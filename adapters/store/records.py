@@ -16,20 +16,32 @@ from adapters.store.writing import JOURNAL_COLUMNS, RUN_COLUMNS, SNAPSHOT_COLUMN
 from trading.instruments import Universe
 from trading.orders import ENDED, OrderState
 
+Epoch = tuple[int, tuple[str, ...]]
+
 _WORKING = ", ".join(str(int(s)) for s in OrderState if s not in ENDED)
 
 
 class RunRecord(Struct, frozen=True):
-    """One account history; `ended` says why it cannot be continued, empty while it can."""
+    """One account history; `ended` says why it cannot be continued, empty while it can. `epochs` are (first entry,
+    names of the agents by number) for each set of agents it had."""
 
     number: int
     run: str
     ts: int
     mode: str
     universe: Universe
-    agents: tuple[str, ...]
+    epochs: tuple[Epoch, ...]
     ended_ts: int
     ended: str
+
+    @property
+    def agents(self) -> tuple[str, ...]:
+        """The agents it has now."""
+        return self.epochs[-1][1]
+
+    def agents_at(self, seq: int) -> tuple[str, ...]:
+        """The agents it had when entry `seq` was made."""
+        return next((names for first, names in reversed(self.epochs) if first <= seq), ())
 
 
 class Records:
@@ -50,15 +62,7 @@ class Records:
     def runs(self) -> list[RunRecord]:
         """All runs, oldest first."""
         with self.connection() as driver:
-            rows = driver.execute(f"SELECT {', '.join(RUN_COLUMNS)} FROM runs ORDER BY number").fetchall()
-        out = []
-        for number, run, ts, mode, universe, agents, ended_ts, ended, digest in rows:
-            if row_digest(number, run, ts, mode, universe, agents, ended_ts, ended) != bytes(digest):
-                raise StoreDamaged(f"runs: the row of run {run} was changed")
-            known = msgspec.json.decode(universe, type=Universe)
-            names = msgspec.json.decode(agents, type=tuple[str, ...])
-            out.append(RunRecord(number, run, ts, mode, known, names, ended_ts, ended))
-        return out
+            return run_records(driver)
 
     def run(self, name: str) -> RunRecord:
         """One run by name. Raises StoreFailing that names the ones there are."""
@@ -148,3 +152,16 @@ def link_of(row: tuple[Any, ...]) -> Link:
         return msgspec.convert(dict(zip(JOURNAL_COLUMNS, row, strict=True)), Link, builtin_types=(bytes,))
     except msgspec.ValidationError as wrong:
         raise StoreDamaged(f"journal: row {row[0]} cannot be read: {wrong}") from None
+
+
+def run_records(driver: Driver) -> list[RunRecord]:
+    """All runs, oldest first. Raises StoreDamaged."""
+    rows = driver.execute(f"SELECT {', '.join(RUN_COLUMNS)} FROM runs ORDER BY number").fetchall()
+    out = []
+    for number, run, ts, mode, universe, agents, ended_ts, ended, digest in rows:
+        if row_digest(number, run, ts, mode, universe, agents, ended_ts, ended) != bytes(digest):
+            raise StoreDamaged(f"runs: the row of run {run} was changed")
+        known = msgspec.json.decode(universe, type=Universe)
+        epochs = msgspec.json.decode(agents, type=tuple[Epoch, ...])
+        out.append(RunRecord(number, run, ts, mode, known, epochs, ended_ts, ended))
+    return out

@@ -1,5 +1,7 @@
 """CREATE TABLE statements of the store, from the declared tables."""
 
+from functools import lru_cache
+
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.schema import CreateTable
 from sqlmodel import SQLModel
@@ -13,7 +15,10 @@ TABLES = (
 )  # fmt: skip
 
 
-def statements(dialect: str) -> list[str]:
+@lru_cache
+def statements(dialect: str) -> tuple[str, ...]:
     """One CREATE TABLE per table, in the words of "sqlite" or "postgresql"."""
     words = sqlite.dialect() if dialect == "sqlite" else postgresql.dialect()  # type: ignore[no-untyped-call]
-    return [str(CreateTable(SQLModel.metadata.tables[str(t.__tablename__)]).compile(dialect=words)) for t in TABLES]
+    return tuple(
+        str(CreateTable(SQLModel.metadata.tables[str(t.__tablename__)]).compile(dialect=words)) for t in TABLES
+    )

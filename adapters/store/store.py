@@ -23,7 +23,7 @@ from adapters.store.errors import StoreDamaged, StoreFailing
 from adapters.store.lock import StateLock
 from adapters.store.outbox import CAPACITY, Key, Message
 from adapters.store.projection import Projection
-from adapters.store.records import Records, RunRecord
+from adapters.store.records import Epoch, Records, RunRecord
 from adapters.store.writing import Batch, SnapshotOf, Writer
 from trading.instruments import Universe
 
@@ -39,7 +39,10 @@ _IN_FLIGHT: Final = 8
 class Store:
     """One state folder, held by one process. Made by `Store.open`; methods may be called from any thread."""
 
-    def __init__(self, lock: StateLock, writer: Writer, records: Records, thread: ThreadPoolExecutor) -> None:
+    def __init__(
+        self, where: str | Path, lock: StateLock, writer: Writer, records: Records, thread: ThreadPoolExecutor
+    ) -> None:
+        self._where = where
         self._lock = lock
         self._writer = writer
         self._thread = thread
@@ -76,7 +79,7 @@ class Store:
             thread.shutdown()
             lock.release()
             raise
-        return cls(lock, writer, Records(partial(_reading, path, connect)), thread)
+        return cls(where, lock, writer, Records(partial(_reading, path, connect)), thread)
 
     def begin(
         self, run: str, universe: Universe, *, agents: Sequence[str] = (), mode: str = "paper", ts: int = 0
@@ -85,13 +88,19 @@ class Store:
 
         Raises StoreFailing when the run has ended or had other symbols.
         """
-        for known in self.runs():
-            if known.run == run and known.ended:
+        known = next((r for r in self.runs() if r.run == run), None)
+        epochs: list[Epoch] = []
+        if known is not None:
+            if known.ended:
                 raise StoreFailing(f"run {run} has ended ({known.ended}); start a fresh one with --fresh")
-            if known.run == run and known.universe.symbols != universe.symbols:
+            if known.universe.symbols != universe.symbols:
                 raise StoreFailing(f"run {run} has other symbols; start a fresh one with --fresh")
-        fields = (run, ts, mode, _json(universe), _json(list(agents)), 0, "")
-        self._do(self._writer.begin, fields)
+            epochs = list(known.epochs)
+        if not epochs or epochs[-1][1] != tuple(agents):
+            first = self.last_seq(run) + 1
+            epochs = [epoch for epoch in epochs if epoch[0] < first]
+            epochs.append((first, tuple(agents)))
+            self._do(self._writer.begin, (run, ts, mode, _json(universe)), _json(epochs))
         return Projection(run, universe.symbols, agents, self.records.resting(run, universe.index))
 
     def finish(self, run: str, ts: int, why: str) -> None:
@@ -157,6 +166,12 @@ class Store:
 
     def pending(self, limit: int = 100) -> list[Message]:
         return self.records.pending(limit)
+
+    def verify(self) -> list[str]:
+        """The full check of `adapters.store.verify`, in this thread: seconds for a long journal."""
+        from adapters.store.verify import verify
+
+        return verify(self._where)
 
     def _do(self, work: Callable[..., _T], *values: object) -> _T:
         return self._thread.submit(work, *values).result()

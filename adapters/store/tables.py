@@ -22,7 +22,8 @@ class Meta(SQLModel, table=True):
 
 
 class Run(SQLModel, table=True):
-    """One account history. `universe` and `agents` are JSON; `ended` is empty while it can be continued."""
+    """One account history. `universe` is JSON; `agents` is JSON
+    [[first entry, [names by number]], ..]; `ended` is empty while it can be continued."""
 
     __tablename__ = "runs"
     number: int = Field(primary_key=True, sa_type=BigInteger, sa_column_kwargs={"autoincrement": False})

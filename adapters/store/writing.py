@@ -109,10 +109,10 @@ class Writer:
             self._driver.close()
             self._driver = None
 
-    def begin(self, fields: Sequence[object]) -> None:
-        """A new run, or a continued one with its agents' present names: RUN_COLUMNS without number and digest."""
+    def begin(self, fields: Sequence[object], epochs: str) -> None:
+        """A new run, or a continued one with its agents as they are now: RUN_COLUMNS from run to universe."""
         with failures("beginning a run"):
-            self._transaction(lambda d: self._put_run(d, fields), durable=True)
+            self._transaction(lambda d: self._put_run(d, fields, epochs), durable=True)
 
     def finish(self, run: str, ts: int, why: str) -> None:
         """Mark a run as ended."""
@@ -267,15 +267,14 @@ class Writer:
             (run, run, SNAPSHOTS_KEPT),
         )
 
-    def _put_run(self, driver: Driver, fields: Sequence[object]) -> None:
+    def _put_run(self, driver: Driver, fields: Sequence[object], epochs: str) -> None:
         run = fields[0]
         known = driver.execute(f"SELECT {', '.join(RUN_COLUMNS)} FROM runs WHERE run = ?", (run,)).fetchone()
         if known is None:
             (number,) = driver.execute("SELECT COALESCE(MAX(number), 0) + 1 FROM runs").fetchone()
-            row = (number, *fields)
+            row = (number, *fields, epochs, 0, "")
         else:
-            old = dict(zip(RUN_COLUMNS, known, strict=True)) | {"agents": fields[4]}
-            row = tuple(old[name] for name in RUN_COLUMNS[:-1])
+            row = (*known[:5], epochs, *known[6:8])
             driver.execute("DELETE FROM runs WHERE run = ?", (run,))
         insert(driver, "runs", RUN_COLUMNS, [(*row, row_digest(*row))])
 

@@ -17,6 +17,9 @@ from daemon.config.translate import secrets_in
 RESERVED = frozenset({"house", "manual", "unallocated"})
 """Books that no agent may be called."""
 
+MIN_HISTORY = 60
+"""What `min_history` is without a key; `risk.limits` has the same."""
+
 PROFILES = ("conservative", "balanced", "aggressive", "research")
 
 
@@ -35,7 +38,7 @@ def check(document: Mapping[str, Any], known: Known, source: Source) -> list[Mis
     """Every mistake that spans tables."""
     return [
         found
-        for rule in (_agents, _shares, _schedules, _universe, _feed, _profiles, _bus)
+        for rule in (_agents, _shares, _schedules, _universe, _feed, _profiles, _bus, _lookbacks)
         for found in rule(document, known, source)
     ]
 
@@ -56,12 +59,19 @@ def _table(document: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
 
 
+def _limits(document: Mapping[str, Any]) -> Iterator[tuple[Path, Mapping[str, Any]]]:
+    """The tables that hold limits: the house's and each agent's."""
+    yield ("risk",), _table(document, "risk")
+    for path, agent in tables(document, "agents"):
+        yield (*path, "limits"), _table(agent, "limits")
+
+
 def _texts(value: Any) -> tuple[str, ...]:
     return tuple(v for v in value if isinstance(v, str)) if isinstance(value, tuple) else ()
 
 
 def _number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < float("inf")
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= 1
 
 
 def _twice(document: Mapping[str, Any], source: Source, section: str) -> Iterator[Mistake]:
@@ -91,8 +101,8 @@ def _agents(document: Mapping[str, Any], known: Known, source: Source) -> Iterat
         yield from secrets_in(params, (*path, "params"), source)
         if not isinstance(policy, str):
             continue
-        if ":" in policy:
-            if not re.fullmatch(r"[^:]+\.py:[A-Za-z_]\w*", policy):
+        if ":" in policy or policy.endswith(".py"):
+            if not re.fullmatch(r"[^:]+\.py(:[A-Za-z_]\w*)?", policy):
                 yield source.mistake(
                     (*path, "policy"), f"= {shown(policy)} names no function", 'write "my_policy.py:act"'
                 )
@@ -115,7 +125,7 @@ def _shares(document: Mapping[str, Any], known: Known, source: Source) -> Iterat
     }
     total = sum(shares.values())
     paths = [path for path, agent in tables(document, "agents") if "capital" in agent]
-    if total > 1 and all(share <= 1 for share in shares.values()):
+    if total > 1:
         file, line = source.place((*paths[-1], "capital"))
         each = ", ".join(f"{name} {float(share):g}" for name, share in shares.items())
         text = f"[[agents]] shares add up to {float(total):.2f}"
@@ -151,12 +161,9 @@ def _universe(document: Mapping[str, Any], known: Known, source: Source) -> Iter
         if isinstance(name, str) and seen[name]:
             yield source.mistake((*path, "symbol"), f'= "{name}" has a table already', "keep one")
         seen[name] += 1
-    limits: list[tuple[Path, Any]] = [(("risk",), document.get("risk"))]
-    limits += [((*path, "limits"), agent.get("limits")) for path, agent in tables(document, "agents")]
-    for path, table in limits:  # a restricted symbol misspelled would be a limit that does not hold
-        if isinstance(table, Mapping):
-            for k, name in enumerate(_texts(table.get("restricted"))):
-                yield from _member(source, (*path, "restricted", k), name, symbols, "symbol")
+    for path, table in _limits(document):  # a restricted symbol misspelled would be a limit that does not hold
+        for k, name in enumerate(_texts(table.get("restricted"))):
+            yield from _member(source, (*path, "restricted", k), name, symbols, "symbol")
 
 
 def _feed(document: Mapping[str, Any], known: Known, source: Source) -> Iterator[Mistake]:
@@ -199,10 +206,29 @@ def _profiles(document: Mapping[str, Any], known: Known, source: Source) -> Iter
 
 def _bus(document: Mapping[str, Any], known: Known, source: Source) -> Iterator[Mistake]:
     bus = _table(document, "bus")
-    if bus.get("kind", "embedded") == "mqtt":
-        if not bus.get("url"):
-            yield source.mistake(("bus", "url"), "is missing", 'write url = "mqtt://host:1883"')
-        return
-    for key in ("url", "username", "tls"):
+    mqtt = bus.get("kind", "embedded") == "mqtt"
+    if mqtt and not bus.get("url"):
+        yield source.mistake(("bus", "url"), "is missing", 'write url = "mqtt://host:1883"')
+    for key in ("host", "port") if mqtt else ("url",):
         if bus.get(key):
-            yield source.mistake(("bus", key), 'is read only with kind = "mqtt"', 'write kind = "mqtt" or remove it')
+            kind = "embedded" if mqtt else "mqtt"
+            yield source.mistake(
+                ("bus", key), f'is read only with kind = "{kind}"', f'write kind = "{kind}" or remove it'
+            )
+    served = [("api", _table(document, "api").get("tls"))] + ([] if mqtt else [("bus", bus.get("tls"))])
+    for name, tls in served:
+        for key in ("certificate", "key"):
+            if isinstance(tls, Mapping) and not tls.get(key):
+                yield source.mistake((name, "tls", key), "is missing", "a server needs its certificate and its key")
+
+
+def _lookbacks(document: Mapping[str, Any], known: Known, source: Source) -> Iterator[Mistake]:
+    for path, table in _limits(document):
+        least = table.get("min_history", MIN_HISTORY)
+        for at in (("var", "lookback"), ("cvar", "lookback"), ("correlation", "lookback"), ("volatility_lookback",)):
+            value: Any = table
+            for part in at:
+                value = value.get(part) if isinstance(value, Mapping) else None
+            if type(value) is int and type(least) is int and 0 < value < least:
+                text = f"= {value} is shorter than min_history = {least}"
+                yield source.mistake((*path, *at), text, "no portfolio would ever have enough history")

@@ -128,7 +128,8 @@ class Config:
 
 
 def flat(config: Config) -> dict[Path, Any]:
-    """Every key's value by its path; tables of lists by index, `params` whole."""
+    """Every key's value by its path; tables of lists by index, `params` whole. A table that may be absent
+    has its own path too: True where it is, None where it is not."""
     return dict(_flat(config.document, ()))
 
 
@@ -142,6 +143,8 @@ def _flat(section: Section, above: Path) -> Iterator[tuple[Path, Any]]:
             for k, inner in enumerate(value):
                 yield from _flat(inner, (*path, k))
         else:
+            if type(section).model_fields[key.attribute].default is None:
+                yield path, True
             yield from _flat(value, path)
 
 
@@ -197,32 +200,49 @@ RELOADABLE: dict[str, str] = {
 _ONLY_AT_START = frozenset({"profile", "rearm", "flatten_on", "method", "lookback"})
 """Keys of limits that have no tighter and looser side."""
 
+_HAS_DEFAULT = frozenset(
+    {
+        "collar", "reduce_collar", "flatten_collar", "max_price_age", "in_flight", "max_cash_debit", "follow_ups",
+        "min_history", "allow_short", "cash_reserve",
+    }
+)  # fmt: skip
+"""Limits that hold without a key."""
+
 
 def reloading(old: Config, new: Config) -> tuple[tuple[str, ...], list[Mistake]]:
     """(dotted paths that change, mistakes) of going from `old` to `new` without a restart."""
     before, after = flat(old), flat(new)
-    changed = [path for path in {**before, **after} if before.get(path) != after.get(path)]
+    # a table that comes or goes is one change, at its own path
+    changed = [path for path, value in before.items() if path in after and after[path] != value]
     mistakes = []
     for path in changed:
         pattern = ".".join(pattern_of(path))
         home = next((name for name in RELOADABLE if pattern == name or pattern.startswith(f"{name}.")), None)
         if home is None or path[-1] in _ONLY_AT_START:
             mistakes.append(new.source.mistake(path, "cannot change while the daemon runs", "restart it"))
-        elif "limits" in RELOADABLE[home] and _looser(path, before.get(path), after.get(path)):
-            text = f"= {shown(after.get(path))} is looser than {shown(before.get(path))}"
+        elif "limits" in RELOADABLE[home] and _looser(path, before, after):
+            text = f"= {_said(after[path])} may be looser than {_said(before[path])}"
             mistakes.append(new.source.mistake(path, text, "a reload may only tighten; restart to loosen"))
     return tuple(".".join(map(str, path)) for path in changed), mistakes
 
 
-def _looser(path: Path, before: Any, after: Any) -> bool:
-    """Whether a limit at `path` is weaker after; one that is taken away is, one that is added is not."""
-    name = path[-1]
-    if before is None or after is None:
-        return after is None
+def _said(value: Any) -> str:
+    return "what it was" if value is None else "a table" if value is True else shown(value)
+
+
+def _looser(path: Path, before: Mapping[Path, Any], after: Mapping[Path, Any]) -> bool:
+    """Whether a limit at `path` may be weaker after. A limit that is taken away is; one that is added is where
+    it takes the place of a default or of a profile's."""
+    name, was, is_ = path[-1], before[path], after[path]
+    if is_ is None:
+        return True
+    if was is None:
+        owner = path[:2] if path[0] == "agents" else path[:1]
+        return name in _HAS_DEFAULT or before[(*owner, "profile")] is not None
     if name in LOOSER_WHEN_HIGHER:
-        return bool(after > before)
+        return bool(is_ > was)
     if name in LOOSER_WHEN_LOWER:
-        return bool(after < before)
+        return bool(is_ < was)
     if name == "restricted":
-        return not set(before) <= set(after)
+        return not set(was) <= set(is_)
     return True

@@ -3,7 +3,7 @@
 A key that is not given is None here: the profile, and what is always on, are `risk.limits`' business.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -18,18 +18,18 @@ class Tail(Section):
     """VaR or CVaR: a loss, as a fraction of equity, over `horizon` samples."""
 
     limit: Share
-    method: Literal["historical", "parametric"] = "historical"
+    method: Literal["historical"] = "historical"
     confidence: Confidence = 0.95
     horizon: Annotated[int, bounds(1, 60)] = 1
     lookback: Lookback = 252
 
 
 class Correlation(Section):
-    """Pairs correlated above `threshold` may weigh `joint_weight` together, where each weighs `min_weight` or more."""
+    """Pairs correlated above `threshold` may weigh `joint_weight` together, where each weighs more than `min_weight`."""
 
-    joint_weight: Share
     threshold: Annotated[float, bounds(0, 1, above=True, percent=True)] = 0.7
-    min_weight: Fraction = 0.0
+    joint_weight: Share = 0.5
+    min_weight: Fraction = 0.05
     lookback: Lookback = 252
     strict: bool = False
 
@@ -58,6 +58,7 @@ class Limits(Section):
     max_concentration: Share | None = None
     max_turnover: Annotated[float, bounds(0, 4, above=True, percent=True)] | None = None
     max_volatility: Annotated[float, bounds(0, 2, above=True, percent=True)] | None = None
+    volatility_lookback: Lookback | None = None
     var: Tail | None = None
     cvar: Tail | None = None
     correlation: Correlation | None = None
@@ -65,14 +66,6 @@ class Limits(Section):
     max_daily_loss: Share | None = None
     max_weekly_loss: Share | None = None
     max_open_orders: Annotated[int, bounds(1, 100_000)] | None = None
-
-    def given(self) -> dict[str, Any]:
-        """What the file says, by the names of the file and in the units of the fields; tables as dicts."""
-        return {
-            field.alias or name: value.model_dump() if isinstance(value, Section) else value
-            for name, field in type(self).model_fields.items()
-            if (value := getattr(self, name)) is not None
-        }
 
 
 def _rearm(value: str) -> None:

@@ -1,5 +1,6 @@
 """Mistakes in a configuration: where, what, and what to write instead. All of them at once."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -7,6 +8,8 @@ from pathlib import Path as FilePath
 from typing import Any
 
 from daemon.config.scan import Path
+
+_PASSWORD = re.compile(r"(?<=[^/]):[^@/]*@")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +88,9 @@ def dotted(path: Path) -> str:
 
 def nearest(word: str, words: Iterable[str]) -> str:
     """The valid name closest to `word`, or nothing when none is close."""
-    found = get_close_matches(word.lower(), list(words), n=1, cutoff=0.6)
-    return found[0] if found else ""
+    by_small = {name.lower(): name for name in words}
+    found = get_close_matches(word.lower(), list(by_small), n=1, cutoff=0.6)
+    return by_small[found[0]] if found else ""
 
 
 def suggestion(word: object, words: Sequence[str]) -> str:
@@ -102,11 +106,14 @@ def shown(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
-        text = f'"{value}"'.encode("unicode_escape").decode()
+        text = f'"{_PASSWORD.sub(":…@", value)}"'
+        text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
     elif isinstance(value, (list, tuple)):
         text = f"[{', '.join(map(shown, value))}]"
     elif isinstance(value, Mapping):
         text = "{ " + ", ".join(f"{k} = {shown(v)}" for k, v in value.items()) + " }"
+    elif isinstance(value, int) and abs(value) >= 10**60:
+        text = "a number of more than 60 digits"
     else:
         text = str(value)
     return text if len(text) <= 60 else f"{text[:57]}..."

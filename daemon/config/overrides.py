@@ -15,17 +15,16 @@ from daemon.config.scan import Path
 PREFIX = "QUANTD_"
 
 SECRETS = {
-    "bus_password": "password of the MQTT broker",
+    "mqtt_password": "password of the MQTT broker",
     "store_password": "password of the database",
-    "broker_key": "key id of the broker's account",
-    "broker_secret": "secret of the broker's account",
-    "api_token": "token that may change the daemon's state",
+    "alpaca_key": "key of the account at Alpaca",
+    "alpaca_secret": "secret of the account at Alpaca",
+    "ccxt_key": "key of the account at a crypto exchange",
+    "ccxt_secret": "secret of the account at a crypto exchange",
 }
 """Secrets: files of these names in the systemd credentials directory, or QUANTD_<NAME> in the environment."""
 
-NOT_KEYS = frozenset(
-    {"QUANTD_CONFIG", "QUANTD_STATE", "QUANTD_REQUIRE_SERVICES", *(PREFIX + name.upper() for name in SECRETS)}
-)
+NOT_KEYS = frozenset({"QUANTD_REQUIRE_SERVICES", *(PREFIX + name.upper() for name in SECRETS)})
 """Variables with our prefix that are no keys of config.toml."""
 
 
@@ -143,7 +142,7 @@ def _nearest_key(place: str, parts: list[str]) -> str:
     """The override that was probably meant, spelled as it was typed."""
     patterns = [p for p, key in all_keys().items() if key.section is None]
     if place.startswith(PREFIX):
-        found = nearest(place.lower(), [variable_of(p).lower() for p in patterns] + [n.lower() for n in NOT_KEYS])
-        return f"Did you mean {found.upper()}?" if found else "variables are spelled QUANTD_SECTION__KEY"
+        found = nearest(place, [variable_of(p) for p in patterns] + sorted(NOT_KEYS))
+        return f"Did you mean {found}?" if found else "variables are spelled QUANTD_SECTION__KEY"
     found = nearest(".".join(parts), [".".join(p) for p in patterns])
     return f"Did you mean {found}?" if found else "keys are spelled section.key"

@@ -14,7 +14,7 @@ from daemon.config.mistakes import ConfigError, Mistake, Source
 from daemon.config.overrides import apply
 from daemon.config.scan import positions
 from daemon.config.schema import Document
-from daemon.config.translate import mistake_of
+from daemon.config.translate import mistakes_of
 
 _AT = re.compile(r"^(.*) \(at (?:line (\d+), column \d+|end of document)\)$", re.DOTALL)
 
@@ -47,12 +47,12 @@ def read(
     """The configuration in a text; raises ConfigError with all its mistakes."""
     try:
         document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError([_broken(str(error), text, file)]) from None
+        lines = positions(text)
     except RecursionError:
         raise ConfigError([Mistake(file, 0, "", "is nested too deeply")]) from None
+    except ValueError as error:  # TOMLDecodeError, or a number of thousands of digits
+        raise ConfigError([_broken(str(error), text, file)]) from None
     overrides, mistakes = apply(document, environ or {}, sets)
-    lines = positions(text)
     mistakes += _expand_symbols(document, Source(file, folder, lines, overrides))
     frozen = _freeze(document)
     names = {
@@ -66,7 +66,7 @@ def read(
     try:
         parsed = Document.model_validate(frozen)
     except ValidationError as error:
-        mistakes += [mistake_of(e, source) for e in error.errors(include_url=False)]
+        mistakes += mistakes_of(error.errors(include_url=False), source)
     mistakes += check(frozen, known, source)
     if mistakes or parsed is None:
         raise ConfigError(mistakes)

@@ -12,6 +12,7 @@ from daemon.config.section import Section
 from daemon.config.values import (
     BasisPoints,
     Cron,
+    Fraction,
     Money,
     Name,
     Share,
@@ -24,6 +25,7 @@ from daemon.config.values import (
     pattern,
     wrong,
 )
+from trading.execution import Costs
 from trading.instruments import NANO
 
 Port = Annotated[int, bounds(0, 65_535)]
@@ -91,11 +93,28 @@ class Broker(Section):
     commission_bp: BasisPoints = 0.0
     slippage_bp: BasisPoints = 0.0
     spread_bp: BasisPoints = 0.0
-    impact: Annotated[float, bounds(0, 10)] = 0.0
+    slippage_noise: Fraction = 0.0
+    commission_min_micro: Money | None = Field(default=None, alias="commission_min")
+    impact: Annotated[float, bounds(0, 10_000)] = 0.0
     participation: Share | None = None
     borrow_bp_annual: Annotated[float, bounds(0, 100_000)] = 0.0
     latency_ns: Annotated[int, duration("0s", "1d"), Written()] = Field(default=0, alias="latency")
     seed: Annotated[int, bounds(0, 2**53)] = 0
+
+    def costs(self) -> Costs:
+        """The simulated venue's costs in the vocabulary of `trading`."""
+        return Costs(
+            commission_bp=self.commission_bp,
+            commission_min_micro=self.commission_min_micro or 0,
+            slippage_bp=self.slippage_bp,
+            slippage_noise=self.slippage_noise,
+            spread_bp=self.spread_bp,
+            impact=self.impact,
+            participation=self.participation or 0.0,
+            borrow_bp_annual=self.borrow_bp_annual,
+            latency_ns=self.latency_ns,
+            seed=self.seed,
+        )
 
 
 Parameter = bool | int | float | str | tuple[Any, ...] | Mapping[str, Any]
@@ -136,12 +155,26 @@ class Schedule(Section):
     enabled: bool = True
 
 
+class Tls(Section):
+    """Files in PEM: `certificate` and `key` are ours, `ca` whom we trust (empty: the system's authorities)."""
+
+    ca: str = ""
+    certificate: str = ""
+    key: str = ""
+
+
+Host = Annotated[str, pattern(r"[A-Za-z0-9.:_-]+", "a name or an address of this machine")]
+
+
 class Bus(Section):
+    """`host` and `port` are where the embedded broker listens; `url` is where another one is."""
+
     kind: Literal["embedded", "mqtt"] = "embedded"
+    host: Host = "127.0.0.1"
     port: Port = 1883
     url: Url = ""
     username: str = ""
-    tls: bool = False
+    tls: Tls | None = None
     prefix: Annotated[str, pattern(r"[^\s/+#\x00]+(/[^\s/+#\x00]+)*", "a topic without + or #")] = "quantd"
     commands: bool = False
 
@@ -150,13 +183,8 @@ class Store(Section):
     url: Url = ""
 
 
-class Tls(Section):
-    certificate: str
-    key: str
-
-
 class Api(Section):
-    host: Annotated[str, pattern(r"[A-Za-z0-9.:_-]+", "a name or an address of this machine")] = "127.0.0.1"
+    host: Host = "127.0.0.1"
     port: Port = 8000
     tls: Tls | None = None
     tokens: str = "token"

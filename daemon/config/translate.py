@@ -34,7 +34,17 @@ _EXAMPLES = {
 }
 
 
-def mistake_of(error: ErrorDetails, source: Source) -> Mistake:
+def mistakes_of(errors: list[ErrorDetails], source: Source) -> list[Mistake]:
+    """All of them; a key that is missing because it is misspelled beside is told once."""
+    misspelled = {
+        (*error["loc"][:-1], nearest(str(error["loc"][-1]), _names(error["loc"])))
+        for error in errors
+        if error["type"] == "extra_forbidden"
+    }
+    return [_mistake_of(e, source) for e in errors if e["type"] != "missing" or e["loc"] not in misspelled]
+
+
+def _mistake_of(error: ErrorDetails, source: Source) -> Mistake:
     """One of pydantic's errors as a mistake."""
     path: Path = error["loc"]
     kind, value = error["type"], error["input"]
@@ -72,18 +82,24 @@ def unknown_key(path: Path, source: Source) -> Mistake:
             "looks like a secret, which never stands here",
             "Give it as a systemd credential or in the environment",
         )
-    if len(path) == 1:
-        near = nearest(name, [str(k) for k in keys_of(Document)])
-        return source.mistake(path, "is not a section", f"Did you mean [{near}]?" if near else "")
-    section = all_keys()[pattern_of(path[:-1] if not isinstance(path[-2], int) else path[:-2])].section
-    names = list(keys_of(section)) if section else []
+    names = _names(path)
     near = nearest(name, names)
+    if len(path) == 1:
+        return source.mistake(path, "is not a section", f"Did you mean [{near}]?" if near else "")
     if near:
         return source.mistake(path, "is not a key", f"Did you mean {near}?")
     homes = [".".join(p[:-1]).replace(".*", "") for p in all_keys() if p[-1] == name]
     if homes:
         return source.mistake(path, "is not a key here", f"it belongs in [{homes[0]}]")
     return source.mistake(path, "is not a key", f"the keys are {', '.join(names)}" if len(names) <= 12 else "")
+
+
+def _names(path: Path) -> list[str]:
+    """The keys of the table that `path` is in."""
+    if len(path) == 1:
+        return list(keys_of(Document))
+    section = all_keys()[pattern_of(path[:-2] if isinstance(path[-2], int) else path[:-1])].section
+    return list(keys_of(section)) if section else []
 
 
 def secrets_in(value: Any, path: Path, source: Source) -> list[Mistake]:

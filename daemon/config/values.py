@@ -44,7 +44,7 @@ def bounds(low: float, high: float, *, above: bool = False, percent: bool = Fals
             return value
         if value < 0 <= low:
             wrong("is negative", f"write {-value:g}" if fits(-value) else f"it may be {low:g} to {high:g}")
-        if percent and value > high and fits(value / 100):
+        if percent and high < value <= 100 * high and fits(value / 100):
             wrong("is a percentage", f"write {value / 100:g}")
         at_least = f"above {low:g}" if above else f"at least {low:g}"
         wrong("is too small" if value <= low else "is too large", f"it must be {at_least} and at most {high:g}")
@@ -136,9 +136,8 @@ def _zone(value: str) -> None:
     try:
         ZoneInfo(value)
     except (KeyError, ValueError, OSError):
-        near = nearest(value, [n.lower() for n in available_timezones()])
-        names = {n.lower(): n for n in available_timezones()}
-        wrong("is not a time zone", f"Did you mean {names[near]}?" if near else 'write a name like "America/New_York"')
+        near = nearest(value, sorted(available_timezones()))
+        wrong("is not a time zone", f"Did you mean {near}?" if near else 'write a name like "America/New_York"')
 
 
 def _cron(value: str) -> None:

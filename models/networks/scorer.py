@@ -16,8 +16,8 @@ from torch import Tensor, nn
 MASKED = 1e9
 """Taken from the score of an asset that cannot be held: its weight is exactly zero."""
 
-CASH_AT_START = -3.0
-"""Score of cash in an untrained network: 5 % cash, and the rest equal weight."""
+CASH_AT_START = -4.0
+"""Score of cash in an untrained network: 2 % cash, and the rest equal weight."""
 
 OPSET = 17
 

@@ -50,5 +50,5 @@ class EqualWeight:
         return equal_weights(view.prices, self.params.invested), memory
 
 
-def equal_weight(params: Mapping[str, object]) -> EqualWeight:
+def make_equal_weight(params: Mapping[str, object]) -> EqualWeight:
     return EqualWeight(parse("equal_weight", params, EqualWeightParams))

@@ -46,7 +46,7 @@ class FixedMix:
         return (row if square == square else np.where(np.isfinite(view.prices), row, 0.0)), memory
 
 
-def fixed_mix(params: Mapping[str, object]) -> FixedMix:
+def make_fixed_mix(params: Mapping[str, object]) -> FixedMix:
     if "weights" not in params:
         raise ParamsError("fixed_mix needs weights, such as { SPY = 0.6, TLT = 0.4 }")
     mix = parse("fixed_mix", params, FixedMixParams).weights

@@ -53,5 +53,5 @@ class InverseVolatility:
         return weights, memory
 
 
-def inverse_volatility(params: Mapping[str, object]) -> InverseVolatility:
+def make_inverse_volatility(params: Mapping[str, object]) -> InverseVolatility:
     return InverseVolatility(parse("inverse_volatility", params, InverseVolatilityParams))

@@ -47,5 +47,5 @@ class Momentum:
         return (places * (growth > 1.0) / total if total > 0.0 else places), memory
 
 
-def momentum(params: Mapping[str, object]) -> Momentum:
+def make_momentum(params: Mapping[str, object]) -> Momentum:
     return Momentum(parse("momentum", params, MomentumParams))

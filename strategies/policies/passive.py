@@ -39,11 +39,11 @@ class BuyAndHold:
         return (HOLD if view.weights.any() else equal_weights(view.prices)), memory
 
 
-def hold_all(params: Mapping[str, object]) -> HoldAll:
+def make_hold_all(params: Mapping[str, object]) -> HoldAll:
     parse("hold", params, PassiveParams)
     return HoldAll()
 
 
-def buy_and_hold(params: Mapping[str, object]) -> BuyAndHold:
+def make_buy_and_hold(params: Mapping[str, object]) -> BuyAndHold:
     parse("buy_and_hold", params, PassiveParams)
     return BuyAndHold()

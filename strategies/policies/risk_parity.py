@@ -15,7 +15,10 @@ from trading.view import Memory, View
 TOLERANCE = 1e-10
 """Newton decrement squared at which a solution is exact for every purpose."""
 
-ITERATIONS = 50
+ITERATIONS = 100
+
+RIDGE = 1e-4
+"""Added to the unit diagonal: without it a perfect hedge (returns that cancel) has no finite solution."""
 
 
 class RiskParityParams(Struct, frozen=True):
@@ -26,28 +29,28 @@ class RiskParityParams(Struct, frozen=True):
 
 
 def equal_risk(correlation: Floats) -> Floats:
-    """The x > 0, float64[n], with x_i (C x)_i = 1 / n for all i: equal contributions to x' C x.
+    """The x > 0, float64[n], with x_i (C x)_i = 1 / n for all i, C being `correlation` with RIDGE on its diagonal.
 
-    The minimum of x' C x / 2 - sum(log x) / n, which is convex and self-concordant up to scale; damped
-    Newton (Spinu 2013), whole steps once the decrement is small. `correlation` has a unit diagonal
-    and is positive semi-definite; a singular one has its solution too, thanks to the barrier.
+    The minimum of x' C x / 2 - sum(log x) / n, strictly convex and, times n, self-concordant: damped Newton
+    (Spinu 2013) converges from anywhere, with whole steps once the decrement is small. `correlation` has a unit
+    diagonal and is positive semi-definite.
     """
     n = len(correlation)
     budget = 1.0 / n
     x = np.full(n, (n / max(float(correlation.sum()), 1.0)) ** 0.5 * budget**0.5)
-    diagonal = slice(None, None, n + 1)
+    correlation = correlation.copy()
+    correlation.reshape(-1)[:: n + 1] += RIDGE
     for _ in range(ITERATIONS):
         barrier = budget / x
         gradient = correlation @ x - barrier
         hessian = correlation.copy()
-        hessian.reshape(-1)[diagonal] += barrier / x
+        hessian.reshape(-1)[:: n + 1] += barrier / x
         step = np.linalg.solve(hessian, gradient)
-        # in units where the barrier is -log x, i.e. divided by the budget, the function is self-concordant
         decrement = float(gradient @ step) * n
         if decrement < TOLERANCE:
             return x - step
-        relative = float(np.abs(step / x).max())
-        x = x - (step / (1.0 + relative) if decrement**0.5 > 0.3 else step)
+        # far from the minimum the step is shortened by its own length, which keeps x positive
+        x = x - (step / (1.0 + float(np.abs(step / x).max())) if decrement > 0.09 else step)
     return x
 
 
@@ -82,5 +85,5 @@ class RiskParity:
         return weights, memory
 
 
-def risk_parity(params: Mapping[str, object]) -> RiskParity:
+def make_risk_parity(params: Mapping[str, object]) -> RiskParity:
     return RiskParity(parse("risk_parity", params, RiskParityParams))

@@ -1,0 +1,64 @@
+# quantd. `make run` trades recorded markets on paper; `make test` passes the tests. Both need Python 3.11 or
+# newer and, once, a network for packages. PY=/path/to/python chooses the interpreter, ARGS="…" goes to the program.
+
+PY ?=
+ARGS ?=
+V := .venv
+BIN := $(V)/bin
+CORE := $(V)/.core
+FULL := $(V)/.full
+# numpy's sums are the same on every start only on one thread
+export OMP_NUM_THREADS ?= 1
+export OPENBLAS_NUM_THREADS ?= 1
+export PY
+
+.PHONY: help run test check bench install clean lock
+
+help:
+	@echo 'make run      trade recorded markets on paper (first start makes .venv)'
+	@echo 'make test     run the tests (adds PyTorch and the test tools to .venv)'
+	@echo 'make check    format, lint, types, import rules'
+	@echo 'make bench    how fast, and where the time goes'
+	@echo 'make install  as a systemd service on this machine (as root)'
+	@echo 'make lock     write constraints.txt again from pyproject.toml'
+	@echo 'make clean    remove what these made; state/, the account, stays'
+
+run: $(CORE)
+	@$(BIN)/quantd run $(ARGS)
+
+test: $(FULL)
+	@$(BIN)/python -m pytest -q -rs $(ARGS)
+
+check: $(FULL)
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+bench: $(CORE)
+	@for each in benchmarks/[a-z]*.py; do \
+		name=$$(basename "$$each" .py); echo "== $$name"; \
+		$(BIN)/python -m "benchmarks.$$name" $(ARGS) || exit 1; \
+	done
+
+install:
+	@scripts/install-system
+
+# No pip on a warm start: the stamps are as new as what they were made from.
+$(CORE): pyproject.toml constraints.txt
+	@scripts/make-env core
+
+$(FULL): pyproject.toml constraints.txt
+	@scripts/make-env full
+	@touch $(CORE)
+
+# torch is pinned in pyproject.toml alone: its builds for CPU and GPU have different dependencies.
+lock:
+	@command -v uv >/dev/null || { echo 'quantd: make lock needs uv, the resolver.' >&2; exit 1; }
+	@uv pip compile -q pyproject.toml --all-extras --python-version 3.11 --no-header --no-annotate \
+		--no-emit-package torch -o constraints.new
+	@grep -vE '^(nvidia|cuda|triton|--)' constraints.new > constraints.txt && rm constraints.new
+
+clean:
+	rm -rf $(V) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage*
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

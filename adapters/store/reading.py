@@ -1,0 +1,312 @@
+"""What people ask of the store: orders, fills, equity and alerts with exact text. Reads through SQLModel.
+
+Times stay int64 ns UTC. Every list is oldest first; `last` keeps the newest.
+"""
+
+from collections.abc import Collection, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+from sqlalchemy import Engine, create_engine, event
+from sqlalchemy.pool import NullPool
+from sqlmodel import Session, col, select
+
+from adapters.store.driver import configure, failures
+from adapters.store.errors import StoreFailing
+from adapters.store.records import Records, RunRecord
+from adapters.store.store import locate, read_only
+from adapters.store.tables import (
+    AlertRow,
+    BookingRow,
+    CrossRow,
+    DecisionRow,
+    EquityRow,
+    FillRow,
+    OrderRow,
+    QuarantineRow,
+    SwitchRow,
+)
+from trading.effects import Planned
+from trading.orders import Fill, Order, OrderState, money_text, price_text, quantity_text
+
+_shares = msgspec.json.Decoder(list[tuple[int, int]])
+_books = msgspec.json.Decoder(list[int])
+_planned = msgspec.msgpack.Decoder(Planned)
+
+
+class OrderNow(Struct, frozen=True):
+    """An order as it is: the order itself, what was filled, when it ended (0: not yet) and what was said."""
+
+    order: Order
+    filled: str
+    ended_ts: int
+    note: str
+
+
+class EquityPoint(Struct, frozen=True):
+    """The account at a sample; `books` are equities of the agents in order, then the unallocated book."""
+
+    ts: int
+    equity: str
+    cash: str
+    books: tuple[str, ...]
+    gross: float
+    drawdown: float
+
+
+class Alert(Struct, frozen=True):
+    """One alert; `seq` orders alerts of one instant and is what `since` takes up."""
+
+    seq: int
+    ts: int
+    level: str
+    kind: str
+    text: str
+    symbol: str
+    agent: str
+    value: float | None
+    bound: float | None
+
+
+class Booking(Struct, frozen=True):
+    """Cash that moved for another reason than a fill."""
+
+    ts: int
+    kind: str
+    symbol: str
+    amount: str
+
+
+class SwitchMove(Struct, frozen=True):
+    """A switch that moved; states are RUN, REDUCE, HALT; `agent` is empty for the house."""
+
+    ts: int
+    agent: str
+    before: str
+    after: str
+    reason: str
+
+
+class Quarantined(Struct, frozen=True):
+    """A bar that was refused."""
+
+    ts: int
+    symbol: str
+    reason: str
+    bar: str
+
+
+class Decision(Struct, frozen=True):
+    """The plan that made an order."""
+
+    order: OrderNow
+    plan: Planned
+    agents: tuple[str, ...]
+
+
+class Reader:
+    """Reads one run of a store that another process may be writing. Sessions last for one call."""
+
+    def __init__(self, engine: Engine, run: RunRecord) -> None:
+        self._engine = engine
+        self.run = run
+        self._lot = dict(zip(run.universe.symbols, run.universe.lot_nano, strict=True))
+
+    @classmethod
+    def open(cls, where: str | Path, run: str | None = None) -> "Reader":
+        """Of the newest run when none is named. Raises StoreFailing when there is none."""
+        records = read_only(where)
+        return cls(engine_of(where), run_of(records, run))
+
+    def orders(
+        self,
+        *,
+        last: int | None = None,
+        states: Collection[OrderState] | None = None,
+        symbol: str | None = None,
+        since: int = 0,
+    ) -> list[OrderNow]:
+        """Orders made at `since` or later, in any of `states`, of `symbol`."""
+        query = select(OrderRow).where(OrderRow.run == self.run.run, OrderRow.ts >= since)
+        if states is not None:
+            query = query.where(col(OrderRow.state).in_([int(s) for s in states]))
+        if symbol is not None:
+            query = query.where(OrderRow.symbol == symbol)
+        key = (col(OrderRow.ts), col(OrderRow.sample), col(OrderRow.n), col(OrderRow.row))
+        return [self._order(row) for row in self._newest(query, key, last)]
+
+    def order(self, id: str) -> OrderNow:
+        """One order by its id. Raises StoreFailing that says which ids there are like it."""
+        return self._order(self._order_row(id))
+
+    def fills(self, *, last: int | None = None, since: int = 0, symbol: str | None = None) -> list[Fill]:
+        """House fills, agents joined by +."""
+        return [self._fill(row, id) for row, id in self._fill_rows(last, since, symbol)]
+
+    def shares(self, *, since: int = 0) -> list[Fill]:
+        """One row per agent's share of a fill, and per side of a cross (its order is empty).
+
+        The fee of a fill is the house's: it stands on the first of its shares, so that the sum is right.
+        """
+        out = []
+        for row, id in self._fill_rows(None, since, None):
+            for k, (agent, lots) in enumerate(_shares.decode(row.shares)):
+                fee = row.fee_micro if k == 0 else 0
+                out.append(self._one(row, id, lots, fee, self._name(agent, row.seq)))
+        crosses = select(CrossRow).where(CrossRow.run == self.run.run, CrossRow.ts >= since)
+        for cross in self._newest(crosses, (col(CrossRow.seq), col(CrossRow.k)), None):
+            for agent, lots in _shares.decode(cross.shares):
+                out.append(self._one(cross, "", lots, 0, self._name(agent, cross.seq)))
+        return sorted(out, key=lambda fill: fill.ts)
+
+    def equity(self, *, since: int = 0, last: int | None = None) -> list[EquityPoint]:
+        query = select(EquityRow).where(EquityRow.run == self.run.run, EquityRow.ts >= since)
+        return [
+            EquityPoint(
+                row.ts,
+                money_text(row.equity_micro),
+                money_text(row.cash_micro),
+                tuple(money_text(b) for b in _books.decode(row.books)),
+                row.gross,
+                row.drawdown,
+            )
+            for row in self._newest(query, (col(EquityRow.seq), col(EquityRow.k)), last)
+        ]
+
+    def alerts(
+        self, *, since: int = 0, after_seq: int = 0, last: int | None = None, levels: Collection[str] | None = None
+    ) -> list[Alert]:
+        """Alerts at `since` or later, of entries after `after_seq` (to follow), of some levels."""
+        query = select(AlertRow).where(AlertRow.run == self.run.run, AlertRow.ts >= since, AlertRow.seq > after_seq)
+        if levels is not None:
+            query = query.where(col(AlertRow.level).in_(list(levels)))
+        return [
+            Alert(a.seq, a.ts, a.level, a.kind, a.text, a.symbol, a.agent, a.value, a.bound)
+            for a in self._newest(query, (col(AlertRow.seq), col(AlertRow.k)), last)
+        ]
+
+    def bookings(self, *, since: int = 0) -> list[Booking]:
+        query = select(BookingRow).where(BookingRow.run == self.run.run, BookingRow.ts >= since)
+        rows = self._newest(query, (col(BookingRow.seq), col(BookingRow.k)), None)
+        return [Booking(b.ts, b.kind, b.symbol, money_text(b.amount_micro)) for b in rows]
+
+    def switches(self, *, last: int | None = None) -> list[SwitchMove]:
+        names = ("RUN", "REDUCE", "HALT")
+        query = select(SwitchRow).where(SwitchRow.run == self.run.run)
+        return [
+            SwitchMove(
+                s.ts, self._name(s.agent, s.seq) if s.agent >= 0 else "", names[s.before], names[s.after], s.reason
+            )
+            for s in self._newest(query, (col(SwitchRow.seq), col(SwitchRow.k)), last)
+        ]
+
+    def quarantine(self, *, last: int | None = None) -> list[Quarantined]:
+        query = select(QuarantineRow).where(QuarantineRow.run == self.run.run)
+        rows = self._newest(query, (col(QuarantineRow.number),), last)
+        return [Quarantined(q.ts, q.symbol, q.reason, q.bar) for q in rows]
+
+    def decisions(self, *, last: int | None = None, since: int = 0) -> list[Planned]:
+        """Plans of rounds, follow-ups too."""
+        query = select(DecisionRow).where(DecisionRow.run == self.run.run, DecisionRow.ts >= since)
+        return [_planned.decode(d.plan) for d in self._newest(query, (col(DecisionRow.seq), col(DecisionRow.k)), last)]
+
+    def decision(self, order_id: str) -> Decision:
+        """The order and the plan that made it. Raises StoreFailing when no such order, or nothing planned it."""
+        row = self._order_row(order_id)
+        query = select(DecisionRow).where(
+            DecisionRow.run == row.run, DecisionRow.sample == row.sample, DecisionRow.n == row.n
+        )
+        with failures("reading decisions"), Session(self._engine) as session:
+            found = session.exec(query.order_by(col(DecisionRow.seq).desc())).first()
+        if found is None:
+            raise StoreFailing(f"order {order_id} was not made by a plan: a protective exit, or by hand")
+        return Decision(self._order(row), _planned.decode(found.plan), self.run.agents_at(row.seq))
+
+    def _newest(self, query: Any, key: Sequence[Any], last: int | None) -> Iterable[Any]:
+        with failures("reading the store"), Session(self._engine) as session:
+            if last is None:
+                return list(session.exec(query.order_by(*key)))
+            rows = list(session.exec(query.order_by(*(c.desc() for c in key)).limit(last)))
+        return reversed(rows)
+
+    def _fill_rows(self, last: int | None, since: int, symbol: str | None) -> Iterable[tuple[FillRow, str]]:
+        query = (
+            select(FillRow, OrderRow.id)
+            .join(
+                OrderRow,
+                (col(OrderRow.run) == FillRow.run)
+                & (col(OrderRow.sample) == FillRow.sample)
+                & (col(OrderRow.n) == FillRow.n)
+                & (col(OrderRow.symbol) == FillRow.symbol),
+            )
+            .where(FillRow.run == self.run.run, FillRow.ts >= since)
+        )
+        if symbol is not None:
+            query = query.where(FillRow.symbol == symbol)
+        return self._newest(query, (col(FillRow.seq), col(FillRow.k)), last)
+
+    def _order_row(self, id: str) -> OrderRow:
+        with failures("reading orders"), Session(self._engine) as session:
+            # ids have no index: a scan of a million orders takes a fifth of a second, an index would cost each order
+            row = session.exec(select(OrderRow).where(OrderRow.run == self.run.run, OrderRow.id == id)).first()
+        if row is None:
+            raise StoreFailing(f"there is no order {id} in run {self.run.run}; `quantd orders` lists them")
+        return row
+
+    def _order(self, row: OrderRow) -> OrderNow:
+        lot = self._lot[row.symbol]
+        order = Order(
+            id=row.id,
+            ts=row.ts,
+            symbol=row.symbol,
+            side="buy" if row.lots > 0 else "sell",
+            qty=quantity_text(abs(row.lots), lot),
+            limit=price_text(row.worst_nano),
+            state=OrderState(row.state).name.lower(),
+            reason=str(row.reason),
+            agent=row.agents,
+        )
+        return OrderNow(order, quantity_text(row.filled, lot), row.ended_ts, row.note)
+
+    def _fill(self, row: FillRow, order: str) -> Fill:
+        names = "+".join(self._name(agent, row.seq) for agent, _ in _shares.decode(row.shares))
+        return self._one(row, order, row.lots, row.fee_micro, names)
+
+    def _one(self, row: FillRow | CrossRow, order: str, lots: int, fee_micro: int, agent: str) -> Fill:
+        return Fill(
+            ts=row.ts,
+            order=order,
+            symbol=row.symbol,
+            side="buy" if lots > 0 else "sell",
+            qty=quantity_text(abs(lots), self._lot[row.symbol]),
+            price=price_text(row.price_nano),
+            fee=money_text(fee_micro),
+            agent=agent,
+        )
+
+    def _name(self, agent: int, seq: int) -> str:
+        names = self.run.agents_at(seq)
+        return names[agent] if 0 <= agent < len(names) else str(agent)
+
+
+def engine_of(where: str | Path) -> Engine:
+    """A SQLAlchemy engine that reads; for SQLite it cannot write."""
+    _, _, path = locate(where, Path())
+    if path is None:
+        return create_engine(str(where), poolclass=NullPool)
+    uri = path.resolve().as_uri().removeprefix("file://")
+    engine = create_engine(f"sqlite:///file:{uri}?mode=ro&uri=true", poolclass=NullPool)
+    event.listen(engine, "connect", lambda db, _: configure(db, read_only=True))
+    return engine
+
+
+def run_of(records: Records, name: str | None) -> RunRecord:
+    """The run called `name`, or the newest. Raises StoreFailing."""
+    if name is not None:
+        return records.run(name)
+    found = records.runs()
+    if not found:
+        raise StoreFailing("the store has no run yet; `quantd run` begins one")
+    return found[-1]

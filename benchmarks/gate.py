@@ -1,0 +1,114 @@
+"""Time of one gate, p50 and p99 in microseconds, for baskets of 20, 100 and 500 symbols.
+
+Run: OMP_NUM_THREADS=1 python benchmarks/gate.py [repetitions]
+"""
+
+import sys
+from collections.abc import Callable
+from time import perf_counter_ns
+
+import numpy as np
+from numpy.typing import NDArray
+
+from risk.gate import Account, Context, Verdict, context, gate
+from risk.limits import Correlation, Limits, Tail
+from trading.instruments import NANO, Instrument, Universe
+
+Floats = NDArray[np.float64]
+
+
+def all_limits(weight: float, tight: bool) -> Limits:
+    """Every limit of a basket at once; `tight`: VaR, CVaR and volatility bind."""
+    loose = 0.1 if tight else 3.0
+    return Limits(
+        max_position_weight=8 * weight,
+        max_gross_exposure=1.0,
+        max_net_exposure=1.0,
+        max_sector_weight=0.6,
+        max_concentration=0.5,
+        max_order_notional=1e6,
+        max_share_of_volume=0.1,
+        max_turnover=1.0,
+        max_open_orders=10_000,
+        max_volatility=0.1 * loose,
+        var=Tail(limit=0.01 * loose),
+        cvar=Tail(limit=0.015 * loose),
+        correlation=Correlation(),
+        fee_bp=1.0,
+    )
+
+
+class World:
+    """N symbols, 252 samples of one common factor and own noise, a book that is half invested."""
+
+    def __init__(self, size: int, seed: int = 7) -> None:
+        rng = np.random.default_rng(seed)
+        self.rng, self.size = rng, size
+        common = rng.standard_t(4, size=(252, 1)) * 0.006
+        self.returns: Floats = common + rng.standard_t(4, size=(252, size)) * 0.008
+        self.px = np.round(rng.uniform(20.0, 400.0, size), 2)
+        self.nano = np.rint(self.px * 100).astype(np.int64) * (NANO // 100)
+        self.universe = Universe(tuple(Instrument(f"S{k}", sector=f"sector {k % 8}") for k in range(size)))
+        self.equity = 1e7
+        lots = np.floor(0.5 * self.equity / size / self.px)
+        self.account = Account(lots=lots, cash=self.equity - float(lots @ self.px), equity=self.equity)
+        self.age = np.zeros(size, dtype=np.int64)
+        self.volume = np.full(size, 1e9)
+
+    def context(self) -> Context:
+        return context(
+            px=self.px,
+            prices_nano=self.nano,
+            age_ns=self.age,
+            volume_lots=self.volume,
+            returns=lambda k: self.returns[-k:],
+            universe=self.universe,
+        )
+
+    def asked(self) -> Floats:
+        """A rebalance: about half of the symbols reduce, the others add."""
+        change = self.rng.normal(0.02, 0.1, self.size) * self.equity / self.size / self.px
+        return np.trunc(change)
+
+
+def timed(run: Callable[[], object]) -> float:
+    start = perf_counter_ns()
+    run()
+    return (perf_counter_ns() - start) / 1e3
+
+
+def measure(world: World, limits: Limits, repetitions: int) -> dict[str, list[float]]:
+    found: dict[str, list[float]] = {"first of a sample": [], "next of the sample": [], "values": [], "quiet": []}
+    quiet = np.zeros(world.size)
+    for _ in range(repetitions):
+        first, second = world.asked(), world.asked()
+
+        def opening(asked: Floats = first) -> tuple[Context, Verdict]:
+            ctx = world.context()
+            return ctx, gate(ctx, world.account, asked, limits)
+
+        start = perf_counter_ns()
+        ctx, _ = opening()
+        found["first of a sample"].append((perf_counter_ns() - start) / 1e3)
+        start = perf_counter_ns()
+        verdict = gate(ctx, world.account, second, limits)
+        found["next of the sample"].append((perf_counter_ns() - start) / 1e3)
+        found["values"].append(timed(lambda v=verdict: v.values))
+        found["quiet"].append(timed(lambda c=ctx: gate(c, world.account, quiet, limits)))
+    return found
+
+
+def main() -> None:
+    repetitions = int(sys.argv[1]) if len(sys.argv) > 1 else 2_000
+    for size in (20, 100, 500):
+        world = World(size)
+        for name, tight in (("complies", False), ("VaR, CVaR, volatility breached when asked", True)):
+            limits = all_limits(1.0 / size, tight)
+            found = measure(world, limits, max(repetitions * 20 // size, 50))
+            for part, times in found.items():
+                p50, p99 = np.percentile(times[5:], [50, 99])
+                print(f"{size:4d} symbols  {name:42s} {part:20s} p50 {p50:8.1f} us   p99 {p99:8.1f} us")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,231 @@
+"""What operators see of a running daemon: structured log lines on standard error, and metrics for Prometheus."""
+
+import logging
+import sys
+from collections.abc import Iterable, MutableMapping
+from typing import Any, Final, Literal, TextIO
+
+import structlog
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from structlog.typing import EventDict, Processor
+
+LogFormat = Literal["console", "json"]
+LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
+
+VALUE_CHARS: Final = 2_000
+"""Longest text of one value in a log line; an exception of a user's policy may be of any size."""
+
+LABELS: Final = 64
+"""Most values of one label; what comes after is counted as "other", so that no input can grow the metrics."""
+
+SECRET_WORDS: Final = ("password", "passwd", "secret", "token", "api_key", "apikey", "authorization")
+
+QUIET: Final = {
+    "aiosqlite": logging.WARNING,
+    "amqtt": logging.ERROR,
+    "apscheduler": logging.WARNING,
+    "asyncio": logging.WARNING,
+    "mqtt": logging.CRITICAL,
+    "sqlalchemy": logging.WARNING,
+    "transitions": logging.WARNING,
+    "urllib3": logging.WARNING,
+    "websockets": logging.WARNING,
+}
+"""Libraries that speak of each packet or of each failed attempt; what matters of it we say ourselves."""
+
+_ESCAPES: Final = {c: f"\\x{c:02x}" for c in (*range(32), *range(127, 160))} | {0x2028: "\\u2028", 0x2029: "\\u2029"}
+_ESCAPES_BUT_NEWLINE: Final = {c: text for c, text in _ESCAPES.items() if c != ord("\n")}
+
+
+def _confine(_: object, __: str, event: EventDict) -> EventDict:
+    """One event is one line of bounded length, whatever a venue, a file or a policy put into it."""
+    for key, value in event.items():
+        if any(word in key.lower() for word in SECRET_WORDS):
+            event[key] = "***"
+        elif isinstance(value, str):
+            short = value if len(value) <= VALUE_CHARS else value[:VALUE_CHARS] + "…"
+            event[key] = short.encode("utf-8", "replace").decode()
+    return event
+
+
+def _one_line(_: object, __: str, event: EventDict) -> EventDict:
+    """For people's terminals: control characters shown, never obeyed. JSON escapes them itself."""
+    for key, value in event.items():
+        if isinstance(value, str):
+            event[key] = value.translate(_ESCAPES if key != "exception" else _ESCAPES_BUT_NEWLINE)
+    return event
+
+
+def configure(level: LogLevel = "INFO", format: LogFormat = "console", stream: TextIO | None = None) -> None:
+    """Logging of the whole process, ours and the libraries', one event a line; may be called again on a reload."""
+    out = stream or sys.stderr
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.ExtraAdder(),
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+        _confine,
+    ]
+    colors = format == "console" and out.isatty()
+    last: list[Processor] = (
+        [structlog.processors.JSONRenderer()]
+        if format == "json"
+        else [_one_line, structlog.dev.ConsoleRenderer(colors=colors, pad_event_to=0)]
+    )
+    handler = logging.StreamHandler(out)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last],
+        )
+    )
+    root = logging.getLogger()
+    for old in list(root.handlers):
+        root.removeHandler(old)
+    root.addHandler(handler)
+    root.setLevel(level)
+    for library, least in QUIET.items():
+        logging.getLogger(library).setLevel(max(least, root.level))
+    logging.captureWarnings(True)
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=False,  # loggers made at import time must follow the configuration
+    )
+
+
+class BoundedLabels:
+    """Label values as they come, at most LABELS of them; later ones are "other"."""
+
+    __slots__ = ("_seen", "_unseen")
+
+    def __init__(self, known: Iterable[str] = ()) -> None:
+        self._seen = set(known)
+        self._unseen = LABELS - len(self._seen)
+
+    def __call__(self, value: str) -> str:
+        if value in self._seen:
+            return value
+        if self._unseen <= 0:
+            return "other"
+        self._unseen -= 1
+        self._seen.add(value)
+        return value
+
+
+class Metrics:
+    """The daemon's metrics in a registry of their own, each with the label `name` of the instance."""
+
+    def __init__(self, name: str, agents: Iterable[str] = ()) -> None:
+        self.registry = CollectorRegistry()
+        self._name = name
+        self._labels: MutableMapping[str, BoundedLabels] = {
+            "agent": BoundedLabels(("house", *agents)),
+            **{label: BoundedLabels() for label in ("reason", "state", "job", "level")},
+        }
+        self._totals: dict[str, float] = {}
+
+        def counter(key: str, text: str, *labels: str) -> Counter:
+            return Counter(f"quantd_{key}", text, ("name", *labels), registry=self.registry)
+
+        def gauge(key: str, text: str, *labels: str) -> Gauge:
+            return Gauge(f"quantd_{key}", text, ("name", *labels), registry=self.registry)
+
+        self._slices = counter("slices", "Slices of the market stepped").labels(name)
+        self._bar_lag = gauge("bar_lag_seconds", "Age of the newest bar when it was stepped").labels(name)
+        self._loop_lag = gauge("loop_lag_seconds", "How late the event loop wakes up").labels(name)
+        decision = Histogram(
+            "quantd_decision_seconds",
+            "Time from asking a policy to its answer",
+            ("name", "agent"),
+            registry=self.registry,
+            buckets=(1e-5, 1e-4, 1e-3, 0.01, 0.1, 1.0, 10.0),
+        )
+        job = Histogram(
+            "quantd_job_seconds",
+            "Duration of scheduled jobs",
+            ("name", "job"),
+            registry=self.registry,
+            buckets=(1e-3, 0.01, 0.1, 1.0, 10.0, 60.0, 600.0),
+        )
+        self._decision = decision
+        self._job = job
+        self._verdicts = counter("gate_verdicts", "Symbols of a basket judged, by the limit that bound", "reason")
+        self._orders = counter("orders", "Orders that reached a state", "state")
+        self._open_orders = gauge("open_orders", "Orders that have not ended").labels(name)
+        self._alerts = counter("alerts", "Alerts raised", "level")
+        self._queue = gauge("bus_queue_depth", "Messages that wait for the MQTT broker").labels(name)
+        self._online = gauge("bus_online", "1 while the MQTT broker is connected").labels(name)
+        self._drops = counter("bus_drops", "Messages given up").labels(name)
+        self._reconnects = counter("bus_reconnects", "Connections to the MQTT broker after the first").labels(name)
+        self._equity = gauge("equity", "Marked value of the account, in its currency").labels(name)
+        self._drawdown = gauge("drawdown_ratio", "Loss from the high-water mark, a fraction").labels(name)
+        self._gross = gauge("gross_exposure_ratio", "Sum of absolute exposures by equity").labels(name)
+        self._switch = gauge("switch_state", "0 RUN, 1 REDUCE, 2 HALT", "agent")
+        self._switch.labels(name, "house").set(0)
+
+    def slices(self, count: int, bar_lag_s: float) -> None:
+        """`count` more slices; in fast replay called once a batch, as a call costs more than a quiet bar."""
+        self._slices.inc(count)
+        self._bar_lag.set(bar_lag_s)
+
+    def loop_lag(self, seconds: float) -> None:
+        self._loop_lag.set(seconds)
+
+    def decision(self, agent: str, seconds: float) -> None:
+        self._decision.labels(self._name, self._labels["agent"](agent)).observe(seconds)
+
+    def job(self, job: str, seconds: float) -> None:
+        self._job.labels(self._name, self._labels["job"](job)).observe(seconds)
+
+    def verdicts(self, reason: str, count: int = 1) -> None:
+        """`reason` is the limit's name, "" where the lots passed as asked."""
+        self._verdicts.labels(self._name, self._labels["reason"](reason or "passed")).inc(count)
+
+    def orders(self, state: str, count: int = 1) -> None:
+        self._orders.labels(self._name, self._labels["state"](state)).inc(count)
+
+    def open_orders(self, count: int) -> None:
+        self._open_orders.set(count)
+
+    def alert(self, level: str) -> None:
+        self._alerts.labels(self._name, self._labels["level"](level)).inc()
+
+    def bus(self, *, online: bool, queue_depth: int, drops: int, reconnects: int) -> None:
+        """The bus's own counters, as they stand."""
+        self._online.set(online)
+        self._queue.set(queue_depth)
+        self._advance(self._drops, "drops", drops)
+        self._advance(self._reconnects, "reconnects", reconnects)
+
+    def account(self, equity: float, drawdown: float, gross: float) -> None:
+        self._equity.set(equity)
+        self._drawdown.set(drawdown)
+        self._gross.set(gross)
+
+    def switch(self, agent: str, state: int) -> None:
+        """`agent` is a name or "house"; `state` 0 RUN, 1 REDUCE, 2 HALT."""
+        self._switch.labels(self._name, self._labels["agent"](agent)).set(state)
+
+    def render(self) -> tuple[bytes, str]:
+        """The exposition and its content type; aiohttp wants the latter in `headers`, it holds a charset."""
+        return generate_latest(self.registry), CONTENT_TYPE_LATEST
+
+    def _advance(self, counter: Counter, key: str, total: float) -> None:
+        step = total - self._totals.get(key, 0.0)
+        if step > 0:
+            counter.inc(step)
+        self._totals[key] = total
+
+
+def logger(component: str) -> Any:
+    """A structlog logger; `component` says who speaks."""
+    return structlog.stdlib.get_logger(f"quantd.{component}")

@@ -1,0 +1,1 @@
+"""Studies of what the daemon and its policies did."""

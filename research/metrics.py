@@ -1,0 +1,40 @@
+"""Metrics of a run, from its equity at samples: one table for the command line, reports and comparisons."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+
+import numpy as np
+
+from trading.statistics import PERIODS_PER_YEAR, RISK_FREE_ANNUAL, SHARPE_DEFINITION, Performance, performance
+
+
+@dataclass(frozen=True, slots=True)
+class Metrics:
+    """What `equity` did between its first and last sample. `sharpe_definition` is printed wherever `sharpe` is."""
+
+    performance: Performance
+    sharpe_definition: str = SHARPE_DEFINITION
+
+    def as_dict(self) -> dict[str, float | int | str | None]:
+        """Plain values for JSON; a ratio that does not exist is None."""
+        named = {name: getattr(self.performance, name) for name in self.performance.__struct_fields__}
+        return {**{k: None if v != v else v for k, v in named.items()}, "sharpe_definition": self.sharpe_definition}
+
+
+def metrics_of(
+    equity_micro: Sequence[int], periods: float = PERIODS_PER_YEAR, risk_free_annual: float = RISK_FREE_ANNUAL
+) -> Metrics:
+    """Metrics of exact equities in micro-currency, one for each sample, oldest first.
+
+    Raises ValueError for fewer than two samples or an equity that is not positive.
+    """
+    definition = SHARPE_DEFINITION
+    if periods != PERIODS_PER_YEAR or risk_free_annual != RISK_FREE_ANNUAL:
+        definition = f"{SHARPE_DEFINITION}; here {periods:g} samples a year and {risk_free_annual:.2%} risk-free"
+    return Metrics(performance(np.array(equity_micro, dtype=np.float64) / 1e6, periods, risk_free_annual), definition)
+
+
+def metrics_of_text(equity: Sequence[str]) -> Metrics:
+    """The same from an exported column of exact decimal text, so that anyone can check a report from its export."""
+    return metrics_of([int(Decimal(value).scaleb(6)) for value in equity])

@@ -1,0 +1,116 @@
+"""What people read: exact text, names by the epoch they held in, and the newest when only some are asked for."""
+
+from decimal import Decimal
+
+import pytest
+from store_days import AGENTS, DAY, START, UNIVERSE, basket, batch, entries, plan
+
+from adapters.store.errors import StoreFailing
+from adapters.store.reading import Reader
+from adapters.store.store import Store
+from adapters.store.writing import BadBar
+from trading.effects import Crossed, Ended, Filled, Publish, Valued
+from trading.events import SliceRef, Tick
+from trading.orders import Cause, OrderState, Reports, order_id
+
+RUN = "7f3k2m1a"
+
+
+@pytest.fixture
+def folder(tmp_path):
+    s = START
+    day = [
+        (Tick(s, sample=True), [plan(s), basket(s), Valued(s, 100_000_500_000, 10**10, [7, 8, 9], 0.5, 0.0)]),
+        (
+            Reports(
+                s, 0, s + 1, [0, 1], [5, 1], [5, 1], [10**9, 2 * 10**9], [7, 8], [Cause.LAST_FILL, Cause.PART_FILL]
+            ),
+            [
+                Filled(s, 0, s + 1, [0, 1], [5, -1], [10**9, 2 * 10**9], [7, 8], [[(0, 3), (1, 2)], [(1, -1)]]),
+                Ended(s, 0, s + 1, [0], [OrderState.FILLED]),
+            ],
+        ),
+        (SliceRef(1), [Publish(s + 2, "WARNING", "stale", "SPY is stale", "SPY", "", float("nan"), 1.0)]),
+        (SliceRef(2), [Crossed(s, s + 3, 3, 10**9, [(0, 4), (1, -4)])]),
+        (Tick(s + DAY, sample=True), [basket(s + DAY)]),
+    ]
+    with Store.open(tmp_path) as store:
+        fold = store.begin(RUN, UNIVERSE, agents=AGENTS)
+        made = batch(fold, 1, day[:2])
+        made.quarantine = [BadBar(s, "SPY", "nan", "open=nan")]
+        store.commit(made)
+        fold = store.begin(RUN, UNIVERSE, agents=("gamma", "delta"))
+        store.commit(batch(fold, 3, day[2:]))
+    return tmp_path
+
+
+def test_orders_are_shown_as_they_are_now(folder):
+    read = Reader.open(folder)
+    first, second, third, *later = read.orders()
+    assert (first.order.state, first.filled, first.ended_ts, first.order.agent) == ("filled", "5", START + 1, "alpha")
+    assert (second.order.state, second.filled, second.order.side, second.order.qty) == ("partial", "1", "sell", "3")
+    assert (third.order.state, third.order.limit, third.order.agent) == ("sent", "100.00", "alpha+beta")
+    assert len(later) == 3
+    assert [o.order.symbol for o in read.orders(last=2)] == ["TLT", "GLD"]
+    assert [o.order.id for o in read.orders(states=[OrderState.PARTIAL])] == [order_id(RUN, START, "TLT", 0)]
+    assert len(read.orders(symbol="SPY")) == 2
+    assert len(read.orders(since=START + 1)) == 3
+
+
+def test_fills_carry_their_order_and_the_names_of_then(folder):
+    read = Reader.open(folder)
+    spy, tlt = read.fills()
+    assert (spy.order, spy.qty, spy.price, spy.fee, spy.agent) == (
+        order_id(RUN, START, "SPY", 0), "5", "1.00", "0.000007", "alpha+beta",
+    )  # fmt: skip
+    assert (tlt.side, tlt.agent) == ("sell", "beta")
+    assert [(f.agent, f.side, f.qty, f.symbol) for f in read.shares()] == [
+        ("alpha", "buy", "3", "SPY"), ("beta", "buy", "2", "SPY"), ("beta", "sell", "1", "TLT"),
+        ("gamma", "buy", "4", "BTC"), ("delta", "sell", "4", "BTC"),
+    ]  # fmt: skip
+    assert sum(Decimal(f.fee) for f in read.shares()) == sum(Decimal(f.fee) for f in read.fills())
+
+
+def test_equity_alerts_and_refused_bars_come_with_what_they_say(folder):
+    read = Reader.open(folder, RUN)
+    (point,) = read.equity()
+    assert (point.equity, point.cash, point.books) == ("100000.50", "10000.00", ("0.000007", "0.000008", "0.000009"))
+    (alert,) = read.alerts()
+    assert (alert.kind, alert.value, alert.bound) == ("stale", None, 1.0)
+    assert read.alerts(after_seq=alert.seq) == []
+    assert read.alerts(levels=["INFO"]) == []
+    assert [(q.symbol, q.reason) for q in read.quarantine()] == [("SPY", "nan")]
+
+
+def test_an_order_leads_to_the_plan_that_made_it(folder):
+    read = Reader.open(folder)
+    found = read.decision(order_id(RUN, START, "GLD", 0))
+    assert found.plan == plan(START)
+    assert found.agents == AGENTS
+    assert read.decisions() == [plan(START)]
+    with pytest.raises(StoreFailing, match="was not made by a plan"):
+        read.decision(order_id(RUN, START + DAY, "GLD", 0))
+    with pytest.raises(StoreFailing, match="there is no order q-nothing"):
+        read.decision("q-nothing")
+
+
+def test_a_run_that_is_not_there_is_named_beside_those_that_are(folder, tmp_path_factory):
+    with pytest.raises(StoreFailing, match="there is no run other; there are: 7f3k2m1a"):
+        Reader.open(folder, "other")
+    empty = tmp_path_factory.mktemp("empty")
+    Store.open(empty).close()
+    with pytest.raises(StoreFailing, match="no run yet"):
+        Reader.open(empty)
+
+
+def test_reading_does_not_hinder_the_writer(tmp_path):
+    day = entries(40)
+    with Store.open(tmp_path) as store:
+        fold = store.begin(RUN, UNIVERSE, agents=AGENTS)
+        store.commit(batch(fold, 1, day[:20]))
+        read = Reader.open(tmp_path)
+        before = len(read.orders())
+        store.commit(batch(fold, 21, day[20:]))
+        assert len(read.orders()) > before
+        assert read.bookings() == Reader.open(tmp_path).bookings()
+        assert all(m.before == "RUN" and m.after == "REDUCE" and not m.agent for m in read.switches())

@@ -1,0 +1,97 @@
+"""The full check: whole stores pass, and each kind of tampering is named with its place."""
+
+import sqlite3
+
+import pytest
+from store_days import AGENTS, UNIVERSE, batch, entries
+
+from adapters.store.projection import COLUMNS
+from adapters.store.store import Store
+from adapters.store.verify import verify
+from adapters.store.writing import BadBar, SnapshotOf
+
+RUN = "7f3k2m1a"
+
+
+@pytest.fixture
+def folder(tmp_path):
+    day = entries(120, 3)
+    with Store.open(tmp_path) as store:
+        fold = store.begin(RUN, UNIVERSE, agents=AGENTS)
+        for first in range(1, 121, 30):
+            made = batch(fold, first, day[first - 1 : first + 29], durable=True)
+            made.snapshot = SnapshotOf(first + 29, "1", b"state")
+            made.quarantine = [BadBar(1, "SPY", "nan", "x")]
+            store.commit(made)
+    return tmp_path
+
+
+def tamper(folder, sql: str) -> list[str]:
+    assert verify(folder) == []
+    db = sqlite3.connect(folder / "quantd.db")
+    assert db.execute(sql).rowcount != 0
+    db.commit()
+    db.close()
+    return verify(folder)
+
+
+@pytest.mark.parametrize(
+    ("sql", "says"),
+    [
+        ("UPDATE journal SET ts = ts + 1 WHERE number = 2", "journal: row 2 (run 7f3k2m1a, entries 31 to 60) was changed"),
+        ("DELETE FROM journal WHERE number = 3", "journal: row 3 is missing (next is 4)"),
+        ("DELETE FROM journal WHERE number = 4", "the journal ends at row 3"),
+        ("UPDATE orders SET filled = filled + 1 WHERE filled = 3", "filled 4, the journal says 3"),
+        ("UPDATE orders SET note = 'x' WHERE note = ''", "note 'x', the journal says ''"),
+        ("DELETE FROM orders WHERE symbol = 'GLD'", "is missing"),
+        ("UPDATE fills SET price_nano = price_nano * 1.5", "price_nano"),
+        ("UPDATE fills SET k = 7", "does not come from the journal"),
+        ("UPDATE equity SET drawdown = 0.010000000000000002", "the journal says 0.01"),
+        ("DELETE FROM alerts", "alerts: the row 7f3k2m1a,"),
+        ("UPDATE outbox SET body = '{}'", "outbox: the row 7f3k2m1a,"),
+        ("UPDATE snapshots SET seq = seq + 1", "snapshots: the row 7f3k2m1a, 61, 1 was changed"),
+        ("UPDATE quarantine SET reason = 'ok'", "quarantine: the row 1, 7f3k2m1a, 1 was changed"),
+        ("UPDATE runs SET mode = 'live'", "run 7f3k2m1a was changed"),
+        ("CREATE INDEX stray ON orders (symbol)", "schema: stray is not as quantd makes it"),
+        ("UPDATE meta SET value = 'x' WHERE name = 'outbox_dropped'", "meta: unexpected facts"),
+    ],
+)  # fmt: skip
+def test_tampering_is_named_with_its_place(folder, sql, says):
+    found = tamper(folder, sql)
+    assert any(says in finding for finding in found), found
+
+
+def test_a_forged_outbox_message_with_a_right_digest_is_still_not_from_the_journal(folder):
+    from adapters.store.chain import row_digest
+
+    row = (RUN, 999, 0, 1, "CRITICAL", "forged", "{}", 0)
+    db = sqlite3.connect(folder / "quantd.db")
+    db.execute("INSERT INTO outbox VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", (*row, row_digest(*row)))
+    db.commit()
+    assert verify(folder) == ["outbox: message 7f3k2m1a-999-0 does not come from the journal"]
+
+
+def test_a_long_list_of_differences_is_cut(folder):
+    found = tamper(folder, "UPDATE orders SET worst_nano = 1")
+    assert 20 <= len(found) < 60
+    assert found[-1] == "orders: and perhaps more"
+
+
+def test_agents_renamed_over_a_restart_are_no_difference(folder):
+    day = entries(200, 3)
+    with Store.open(folder) as store:
+        fold = store.begin(RUN, UNIVERSE, agents=("gamma", "delta", "epsilon"))
+        store.commit(batch(fold, 121, day[120:160], durable=True))
+        assert store.verify() == []
+    with Store.open(folder) as store:
+        fold = store.begin(RUN, UNIVERSE, agents=AGENTS)
+        store.commit(batch(fold, 161, day[160:], durable=True))
+        assert store.verify() == []
+        (run,) = store.runs()
+        assert [first for first, _ in run.epochs] == [1, 121, 161]
+        assert set(COLUMNS) <= {"orders", "fills", "crosses", "decisions", "equity", "alerts", "bookings", "switches"}
+
+
+def test_a_file_that_is_no_database_is_said_to_be_one_that_is_not(tmp_path):
+    (tmp_path / "quantd.db").write_bytes(b"not a database at all" * 400)
+    assert any("not a database" in finding for finding in verify(tmp_path))

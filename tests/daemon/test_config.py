@@ -1,0 +1,286 @@
+"""daemon.config: what a configuration means, and what is said when it is wrong."""
+
+import datetime as dt
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from daemon.config import ConfigError, Known, digest, load, read, reloading, secret
+from trading.instruments import NANO
+
+ROOT = Path(__file__).parents[2]
+TEXT = (ROOT / "config.toml").read_text()
+KNOWN = Known(
+    policies=("equal_weight", "inverse_volatility", "momentum"),
+    calendars=("XNYS", "XLON", "24/7"),
+    parameters={"momentum": ("lookback", "skip")},
+)
+
+SMALL = """\
+[universe]
+symbols = ["SPY", "QQQ"]
+[feed]
+path = "bars.parquet"
+[broker]
+cash = "1000.00"
+[risk]
+max_drawdown = 0.25
+[[agents]]
+name = "one"
+policy = "momentum"
+capital = 0.5
+"""
+
+
+def mistakes(text, sets=(), environ=None):
+    with pytest.raises(ConfigError) as caught:
+        read(text, KNOWN, sets=sets, environ=environ or {})
+    return str(caught.value).splitlines()
+
+
+def changed(old, new, text=SMALL):
+    assert text.count(old) == 1
+    return text.replace(old, new)
+
+
+def test_the_default_configuration_is_paper_trading_on_bundled_bars():
+    config = load(ROOT / "config.toml", KNOWN)
+    assert (config.quantd.mode, config.broker.kind, config.feed.kind) == ("paper", "paper", "replay")
+    assert config.universe.symbols == ("SPY", "QQQ", "IWM", "AAPL", "BAC")
+    assert (config.feed.stamps, config.feed.start, config.feed.pace) == ("session", dt.date(2019, 1, 2), "5/s")
+    assert [agent.name for agent in config.agents] == ["learned", "parity", "trend"]
+    assert config.at("data") == ROOT / "data"
+
+
+def test_money_and_sizes_become_exact_integers():
+    text = (
+        changed('"1000.00"', '"0.1"') + '[[universe.instruments]]\nsymbol = "QQQ"\nlot = "0.000001"\ntick = "0.0001"\n'
+    )
+    config = read(text, KNOWN)
+    assert config.broker.cash_micro == 100_000
+    universe = config.instruments()
+    assert universe.lot_nano == [NANO, 1_000]
+    assert universe.instruments[1].tick_nano == 100_000
+
+
+def test_an_instrument_without_a_calendar_has_that_of_the_house():
+    tables = '[[universe.instruments]]\nsymbol = "QQQ"\ncalendar = "24/7"\n'
+    config = read(changed('symbols = ["SPY", "QQQ"]', 'symbols = ["SPY", "QQQ"]\ncalendar = "XLON"') + tables, KNOWN)
+    assert [i.calendar for i in config.instruments().instruments] == ["XLON", "24/7"]
+
+
+def test_symbols_may_stand_in_a_file(tmp_path):
+    (tmp_path / "list.txt").write_text("SPY # the market\n\n# none\nIWM\n")
+    (tmp_path / "config.toml").write_text(changed('["SPY", "QQQ"]', '"list.txt"'))
+    assert load(tmp_path / "config.toml", KNOWN).universe.symbols == ("SPY", "IWM")
+    assert mistakes(changed('["SPY", "QQQ"]', '"none.txt"'))[0].startswith(
+        'config.toml:2: [universe] symbols = "none.txt": there is no such file'
+    )
+
+
+def test_values_cannot_be_changed_after_parsing():
+    config = read(SMALL + "params = { lookback = 3 }\n", KNOWN)
+    with pytest.raises(ValueError, match="frozen"):
+        config.risk.max_drawdown = 1.0
+    with pytest.raises(TypeError):
+        config.agents[0].params["lookback"] = 4
+
+
+def test_all_mistakes_are_told_at_once_with_their_lines():
+    text = TEXT
+    for old, new in (
+        ("max_drawdown = 0.25", "max_drawdwon = 0.25"),
+        ("max_position_weight = 0.35", "max_position_weight = 15"),
+        ("capital = 0.2\n", "capital = 0.3\n"),
+    ):
+        text = changed(old, new, text)
+    line = {
+        key: 1 + text[: text.index(key)].count("\n") for key in ("max_drawdwon", "max_position_weight", "capital = 0.3")
+    }
+    assert mistakes(text) == [
+        f"config.toml:{line['max_position_weight']}: [risk] max_position_weight = 15 is a percentage; write 0.15.",
+        f"config.toml:{line['max_drawdwon']}: [risk] max_drawdwon is not a key. Did you mean max_drawdown?",
+        f"config.toml:{line['capital = 0.3']}: [[agents]] shares add up to 1.10; they may add up to 1 at most "
+        "(learned 0.4, parity 0.4, trend 0.3).",
+        "3 mistakes; nothing was started.",
+    ]
+
+
+CASES = [
+    ("max_drawdown = 0.25", "max_drawdown = nan", "8: [risk] max_drawdown = nan is not a finite number"),
+    ("max_drawdown = 0.25", "max_drawdown = inf", "8: [risk] max_drawdown = inf is not a finite number"),
+    ("max_drawdown = 0.25", "max_drawdown = -0.2", "8: [risk] max_drawdown = -0.2 is negative; write 0.2"),
+    ("max_drawdown = 0.25", "max_drawdown = 25", "8: [risk] max_drawdown = 25 is a percentage; write 0.25"),
+    ("max_drawdown = 0.25", "max_drawdown = 0", "8: [risk] max_drawdown = 0 is too small"),
+    ("max_drawdown = 0.25", 'max_drawdown = "0.25"', "8: [risk] max_drawdown = \"0.25\" is not a number; write 0.25 without"),
+    ("max_drawdown = 0.25", "max_drawdown = true", "8: [risk] max_drawdown = true is not a number"),
+    ("max_drawdown = 0.25", "max_gross_exposure = 10", "8: [risk] max_gross_exposure = 10 is a percentage; write 0.1"),
+    ("max_drawdown = 0.25", "max_gross_exposure = 1e9", "8: [risk] max_gross_exposure = 1000000000.0 is too large"),
+    ("max_drawdown = 0.25", "follow_ups = 2.5", "8: [risk] follow_ups = 2.5 is not a whole number"),
+    ("max_drawdown = 0.25", 'max_price_age = "30"', '8: [risk] max_price_age = "30" is not a duration'),
+    ("max_drawdown = 0.25", "max_price_age = 30", "8: [risk] max_price_age = 30 is not a duration"),
+    ("max_drawdown = 0.25", 'max_price_age = "300d"', '8: [risk] max_price_age = "300d" is out of bounds'),
+    ("max_drawdown = 0.25", 'rearm = "soon"', '8: [risk] rearm = "soon" is not valid'),
+    ("max_drawdown = 0.25", 'flatten_on = ["drawdwn"]', "Did you mean drawdown?"),
+    ("max_drawdown = 0.25", 'restricted = ["SPX"]', '8: [risk] restricted[0] = "SPX" is not a known symbol'),
+    ("max_drawdown = 0.25", "var = { limit = 3 }", "8: [risk] var.limit = 3 is a percentage; write 0.03"),
+    ("max_drawdown = 0.25", "var = { limt = 0.03 }", "8: [risk] var.limt is not a key. Did you mean limit?"),
+    ("max_drawdown = 0.25", "var = 0.03", "8: [risk] var = 0.03 is not a table"),
+    ("max_drawdown = 0.25", "max_order_notional = 5000.5", "not exact as a number"),
+    ("max_drawdown = 0.25", 'max_order_notional = "5,000"', '"5,000" is not an amount of money'),
+    ("max_drawdown = 0.25", 'profile = "balancd"', '8: [risk] profile = "balancd" is not a known profile. Did you mean balanced?'),
+    ("max_drawdown = 0.25", "slippage_bp = 1.0", "8: [risk] slippage_bp is not a key here; it belongs in [broker]"),
+    ("[risk]", "[rsk]", "7: [rsk] is not a section. Did you mean [risk]?"),
+    ("[[agents]]", "[agents]", "9: [[agents]] is written as one table; write [[agents]]"),
+    ('cash = "1000.00"', "cash = 1000.10", "6: [broker] cash = 1000.1 is not exact as a number"),
+    ('cash = "1000.00"', 'cash = "1000.1234567"', "more than 6 decimal places"),
+    ('cash = "1000.00"', 'cash = "0"', '6: [broker] cash = "0" is not above 0'),
+    ('cash = "1000.00"', "", "5: [broker] cash is missing; write cash"),
+    ('cash = "1000.00"', 'cash = "1"\nlatency = "-1s"', '7: [broker] latency = "-1s" is not a duration'),
+    ('policy = "momentum"', 'policy = "momentm"', '"one" policy = "momentm" is not a known policy. Did you mean momentum?'),
+    ('policy = "momentum"', 'policy = "my.py:"', "names no function"),
+    ('policy = "momentum"', 'policy = "momentum"\nparams = { lokback = 3 }', "params.lokback is not a parameter of momentum"),
+    ('policy = "momentum"', 'policy = "a.py:act"\nparams = { api_key = "x" }', "looks like a secret"),
+    ("capital = 0.5", "capital = 50", '"one" capital = 50 is a percentage; write 0.5'),
+    ("capital = 0.5", "capital = 0.5\nlimits = { max_drawdown = 20 }", '"one" limits.max_drawdown = 20 is a percentage'),
+    ("capital = 0.5", "capital = 0.5\nlimits = { follow_ups = 1 }", "limits.follow_ups is not a key here; it belongs in [risk]"),
+    ('name = "one"', 'name = "house"', '"house" is a book of the house'),
+    ('name = "one"', 'name = "One"', 'name = "One" is not valid'),
+    ('path = "bars.parquet"', 'kind = "replya"', '4: [feed] kind = "replya" is not known. Did you mean replay?'),
+    ('path = "bars.parquet"', 'path = "b"\nstart = 2020-01-02\nend = 2019-01-02', "6: [feed] end = 2019-01-02 is before start"),
+    ('path = "bars.parquet"', 'path = "b"\nstart = "2020-01-02"', '5: [feed] start = "2020-01-02" is not a date'),
+    ('path = "bars.parquet"', "", "3: [feed] path is missing"),
+    ('path = "bars.parquet"', 'kind = "alpaca"\nfallback = ["replay"]', "falls back to recorded prices"),
+    ('path = "bars.parquet"', 'path = "b"\npace = "0/s"', 'pace = "0/s" is not valid'),
+    ('["SPY", "QQQ"]', '["SPY", "SPY"]', "names SPY twice"),
+    ('["SPY", "QQQ"]', "[]", "is empty"),
+    ('["SPY", "QQQ"]', '["SPY", "QQQ"]\ncalendar = "XNYC"', '3: [universe] calendar = "XNYC" is not a known calendar. Did'),
+    ('["SPY", "QQQ"]', '["SPY", "QQQ"]\nbenchmark = "SPQ"', '3: [universe] benchmark = "SPQ" is not a known symbol'),
+    ("[risk]", '[quantd]\nmode = "live"\n[risk]', 'mode = "live" with [broker] kind = "paper"'),
+    ("[risk]", '[bus]\nurl = "mqtt://h"\n[risk]', 'url is read only with kind = "mqtt"'),
+    ("[risk]", '[bus]\nkind = "mqtt"\n[risk]', "7: [bus] url is missing"),
+    ("[risk]", '[bus]\npassword = "hunter2"\n[risk]', "8: [bus] password looks like a secret"),
+    ("[risk]", '[store]\nurl = "postgresql://me:hunter2@host/db"\n[risk]', "holds a password"),
+    ("[risk]", '[alerts]\nlevels = ["INFO"]\n[risk]', "leaves CRITICAL out"),
+    ("[risk]", '[[schedules]]\nname = "a"\ndo = "rebalance"\n[risk]', '7: [[schedules]] "a" says no time'),
+    ("[risk]", '[[schedules]]\nname = "a"\ndo = "rebalance"\nat = "close"\nevery = "5m"\n[risk]', "has at and every"),
+    ("[risk]", '[[schedules]]\nname = "a"\ndo = "rebalance"\nat = "clse"\n[risk]', '10: [[schedules]] "a" at = "clse" is not valid'),
+    ("[risk]", '[[schedules]]\nname = "a"\ndo = "rebalanse"\nat = "close"\n[risk]', "Did you mean rebalance?"),
+    ("[risk]", '[[schedules]]\nname = "a"\ndo = "rebalance"\ncron = "0 16 * * 1-5"\n[risk]', "write names, mon-fri"),
+    ("[risk]", '[[schedules]]\nname = "a"\ndo = "rebalance"\ncron = "0 16 * *"\n[risk]', "it has 5 fields"),
+    ("[risk]", '[[schedules]]\nname = "a"\ndo = "rebalance"\ncron = "99 16 * * mon"\n[risk]', "is not a cron line"),
+    (
+        "[risk]",
+        '[[schedules]]\nname = "a"\ndo = "rebalance"\nat = "close"\nagents = ["two"]\n[risk]',
+        '11: [[schedules]] "a" agents[0] = "two" is not a known agent',
+    ),
+    (
+        "[risk]",
+        '[[schedules]]\nname = "a"\ndo = "rebalance"\nat = "close"\ntimezone = "America/NewYork"\n[risk]',
+        "Did you mean America/New_York?",
+    ),
+    ("[broker]\n", "[broker\n", "5: is not TOML: expected ']'"),
+    ('"1000.00"', '"1000.00', "6: is not TOML"),
+    ("capital = 0.5", "capital = 0.5\ncapital = 0.6", "13: is not TOML"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"), CASES, ids=[f"{k}-{new[:30]!r}" for k, (_, new, _) in enumerate(CASES)]
+)
+def test_a_mistake_is_named_with_its_line_and_its_remedy(old, new, said):
+    lines = mistakes(changed(old, new))
+    found = [line for line in lines if said in line]
+    assert found, lines
+    assert all(line.startswith("config.toml:") for line in lines[:-1])
+    assert "hunter2" not in "\n".join(lines)
+
+
+def test_one_slip_is_one_mistake():
+    for old, new, _ in CASES:
+        if "agents]]" in old or new == "[rsk]" or 'mode = "live"' in new:  # these contradict more than one table
+            continue
+        assert mistakes(changed(old, new))[-1] == "1 mistake; nothing was started.", new
+
+
+def test_shares_of_shadow_agents_do_not_count():
+    extra = '[[agents]]\nname = "two"\npolicy = "momentum"\ncapital = 0.6\n'
+    assert "add up to 1.10" in mistakes(SMALL + extra)[0]
+    assert len(read(SMALL + extra + "shadow = true\n", KNOWN).agents) == 2
+
+
+def test_shares_are_added_exactly():
+    agent = '[[agents]]\nname = "a{0}"\npolicy = "momentum"\ncapital = {1}\n'
+    head = SMALL[: SMALL.index("[[agents]]")]
+    for shares in ((0.7, 0.2, 0.1), (0.1,) * 10, (0.3, 0.3, 0.4)):
+        read(head + "".join(agent.format(k, share) for k, share in enumerate(shares)), KNOWN)
+    assert "add up to" in mistakes(head + "".join(agent.format(k, s) for k, s in enumerate((0.7, 0.2, 0.1000001))))[0]
+
+
+def test_two_agents_of_one_name_are_refused_with_both_lines():
+    lines = mistakes(SMALL + '[[agents]]\nname = "one"\npolicy = "momentum"\ncapital = 0.1\n')
+    assert lines[0].startswith('config.toml:14: [[agents]] "one" name is taken (line 9)')
+
+
+def test_a_file_that_is_not_there_or_not_text_is_one_sentence(tmp_path):
+    with pytest.raises(ConfigError, match="no such file or directory; `quantd init` writes one"):
+        load(tmp_path / "none.toml", KNOWN)
+    (tmp_path / "bad.toml").write_bytes(b"# fine\n\xff\xfe")
+    with pytest.raises(ConfigError, match=r"bad.toml:2: is not UTF-8"):
+        load(tmp_path / "bad.toml", KNOWN)
+
+
+def test_files_that_are_named_and_missing_are_listed_with_their_lines():
+    found = read(changed('policy = "momentum"', 'policy = "mine.py:act"'), KNOWN).missing_files()
+    assert [(m.line, m.path) for m in found] == [(4, "feed.path"), (11, "agents[0].policy")]
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.integers(0, len(TEXT)), st.text(max_size=4), st.integers(0, 6))
+def test_no_text_makes_it_crash(at, insert, delete):
+    with suppress(ConfigError):
+        read(TEXT[:at] + insert + TEXT[at + delete :], KNOWN)
+
+
+@pytest.mark.parametrize(
+    "text", ["a = " + "[" * 5000, "a = 0x" + "f" * 9000, "[risk]\nmax_drawdown = 1" + "0" * 400, "x = 9" + "9" * 5000]
+)
+def test_monstrous_numbers_and_nesting_are_mistakes_too(text):
+    assert mistakes(text)[-1].endswith("nothing was started.")
+
+
+def test_the_digest_is_of_what_trades():
+    one = digest(read(SMALL, KNOWN))
+    assert one == digest(read("# a comment\n" + SMALL.replace("0.25", "0.250"), KNOWN))
+    assert one == digest(read(SMALL + '[log]\nlevel = "debug"\n', KNOWN))
+    assert one != digest(read(changed("0.25", "0.24"), KNOWN))
+
+
+def test_a_reload_may_tighten_a_limit_and_not_loosen_it():
+    old = read(SMALL, KNOWN)
+    paths, refused = reloading(old, read(changed("0.25", "0.2") + '[log]\nlevel = "debug"\n', KNOWN))
+    assert (set(paths), refused) == ({"risk.max_drawdown", "log.level"}, [])
+    for new, said in (
+        ("max_drawdown = 0.3", "may be looser than 0.25"),
+        ("", "may be looser"),
+        ("max_drawdown = 0.25\nvar = { limit = 0.1 }", ""),
+    ):
+        refused = reloading(old, read(changed("max_drawdown = 0.25", new), KNOWN))[1]
+        assert bool(refused) == bool(said)
+        assert all(said in str(m) for m in refused)
+    profiled = changed("max_drawdown = 0.25", 'profile = "balanced"')
+    added = profiled.replace("[risk]\n", "[risk]\nmax_drawdown = 0.5\n")
+    assert "what it was" in str(reloading(read(profiled, KNOWN), read(added, KNOWN))[1][0])
+    refused = reloading(old, read(changed("capital = 0.5", "capital = 0.6"), KNOWN))[1]
+    assert "cannot change while the daemon runs; restart it" in str(refused[0])
+
+
+def test_a_secret_comes_from_a_credential_before_the_environment(tmp_path):
+    (tmp_path / "mqtt_password").write_text("from the file\n")
+    environ = {"QUANTD_MQTT_PASSWORD": "from the environment"}
+    assert secret("mqtt_password", environ) == "from the environment"
+    assert secret("mqtt_password", environ | {"CREDENTIALS_DIRECTORY": str(tmp_path)}) == "from the file"
+    assert secret("alpaca_key", environ) is None

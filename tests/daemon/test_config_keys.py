@@ -1,0 +1,260 @@
+"""Every key of config.toml changes what is parsed: one row for each, and a key without a row fails here."""
+
+import datetime as dt
+
+import pytest
+
+from daemon.config import (
+    NOT_TRADING,
+    PROFILES,
+    Broker,
+    ConfigError,
+    Correlation,
+    Known,
+    Limits,
+    Tail,
+    digest,
+    flat,
+    read,
+)
+from daemon.config.checks import MIN_HISTORY
+from daemon.config.keys import all_keys, keys_of, pattern_of
+from risk import limits
+from trading.execution import Costs
+
+KNOWN = Known(policies=("momentum", "equal_weight"), calendars=("XNYS", "XLON"))
+TEXT = """\
+[universe]
+symbols = ["SPY", "QQQ"]
+[[universe.instruments]]
+symbol = "QQQ"
+[feed]
+path = "bars.parquet"
+[broker]
+cash = "1000.00"
+[risk]
+var = { limit = 0.03 }
+cvar = { limit = 0.03 }
+correlation = { joint_weight = 0.5 }
+[[agents]]
+name = "one"
+policy = "momentum"
+capital = 0.5
+[agents.limits]
+var = { limit = 0.03 }
+cvar = { limit = 0.03 }
+correlation = { joint_weight = 0.5 }
+[[agents]]
+name = "two"
+policy = "momentum"
+capital = 0.1
+[[schedules]]
+name = "daily"
+do = "rebalance"
+at = "close"
+[bus]
+tls = { certificate = "a", key = "b" }
+[api]
+tls = { certificate = "a", key = "b" }
+"""
+S = 10**9
+LIVE = ("feed.kind=alpaca", "broker.kind=alpaca")
+MQTT = ("bus.kind=mqtt", "bus.url=mqtt://host")
+
+# key: another value as --set writes it, what must then be parsed, and what has to be said for it to be allowed
+ROWS = {
+    "quantd.name": ("desk", "desk"),
+    "quantd.mode": ("live", "live", *LIVE),
+    "quantd.state": ("elsewhere", "elsewhere"),
+    "quantd.live": ("true", True),
+    "quantd.on_stop": ("cancel", "cancel"),
+    "universe.symbols": ("SPY,QQQ,IWM", ("SPY", "QQQ", "IWM")),
+    "universe.benchmark": ("SPY", "SPY"),
+    "universe.currency": ("EUR", "EUR"),
+    "universe.calendar": ("XLON", "XLON"),
+    "universe.instruments.0.symbol": ("SPY", "SPY"),
+    "universe.instruments.0.lot": ("0.001", 1_000_000),
+    "universe.instruments.0.tick": ("0.5", S // 2),
+    "universe.instruments.0.calendar": ("XLON", "XLON"),
+    "universe.instruments.0.sector": ("funds", "funds"),
+    "feed.kind": ("ccxt", "ccxt"),
+    "feed.fallback": ('["yfinance"]', ("yfinance",), "feed.kind=alpaca"),
+    "feed.path": ("other.parquet", "other.parquet"),
+    "feed.actions": ("actions.parquet", "actions.parquet"),
+    "feed.stamps": ("session", "session"),
+    "feed.interval": ("5m", 300 * S),
+    "feed.start": ("2019-01-02", dt.date(2019, 1, 2)),
+    "feed.end": ("2020-01-02", dt.date(2020, 1, 2)),
+    "feed.warmup": ("10", 10),
+    "feed.pace": ("2.5/s", "2.5/s"),
+    "feed.at_end": ("stop", "stop"),
+    "feed.grace": ("30s", 30 * S),
+    "broker.kind": ("ccxt", "ccxt"),
+    "broker.cash": ("2000.01", 2_000_010_000),
+    "broker.commission_bp": ("1.5", 1.5),
+    "broker.slippage_bp": ("1.5", 1.5),
+    "broker.spread_bp": ("1.5", 1.5),
+    "broker.slippage_noise": ("0.5", 0.5),
+    "broker.commission_min": ("1.00", 1_000_000),
+    "broker.impact": ("0.1", 0.1),
+    "broker.participation": ("0.1", 0.1),
+    "broker.borrow_bp_annual": ("50", 50.0),
+    "broker.latency": ("250ms", S // 4),
+    "broker.seed": ("7", 7),
+    "risk.profile": ("balanced", "balanced"),
+    "risk.follow_ups": ("3", 3),
+    "risk.rearm": ("never", "never"),
+    "risk.flatten_on": ('["drawdown"]', ("drawdown",)),
+    "agents.0.name": ("other", "other"),
+    "agents.0.policy": ("equal_weight", "equal_weight"),
+    "agents.0.capital": ("0.25", 0.25),
+    "agents.0.profile": ("aggressive", "aggressive"),
+    "agents.0.shadow": ("true", True),
+    "agents.0.min_trade": ("0.01", 0.01),
+    "agents.0.params": ("{ lookback = 3 }", {"lookback": 3}),
+    "schedules.0.name": ("other", "other"),
+    "schedules.0.do": ("flatten", "flatten"),
+    "schedules.0.at": ("close-15m", "close-15m"),
+    "schedules.0.cron": ("0 16 * * fri", "0 16 * * fri"),
+    "schedules.0.every": ("5m", 300 * S),
+    "schedules.0.calendar": ("XLON", "XLON"),
+    "schedules.0.timezone": ("Europe/London", "Europe/London"),
+    "schedules.0.missed": ("skip", "skip"),
+    "schedules.0.agents": ('["one"]', ("one",)),
+    "schedules.0.enabled": ("false", False),
+    "bus.kind": ("mqtt", "mqtt"),
+    "bus.port": ("1884", 1884),
+    "bus.url": ("mqtts://other", "mqtts://other", *MQTT),
+    "bus.username": ("me", "me", *MQTT),
+    "bus.tls.ca": ("ca.pem", "ca.pem"),
+    "bus.tls.certificate": ("c.pem", "c.pem"),
+    "bus.tls.key": ("k.pem", "k.pem"),
+    "bus.host": ("::1", "::1"),
+    "bus.prefix": ("desk/quantd", "desk/quantd"),
+    "bus.commands": ("true", True),
+    "store.url": ("postgresql://host/db", "postgresql://host/db"),
+    "api.host": ("::1", "::1"),
+    "api.port": ("0", 0),
+    "api.tls.ca": ("ca.pem", "ca.pem"),
+    "api.tls.certificate": ("c.pem", "c.pem"),
+    "api.tls.key": ("k.pem", "k.pem"),
+    "api.tokens": ("tokens", "tokens"),
+    "alerts.levels": ('["CRITICAL"]', ("CRITICAL",)),
+    "alerts.per_minute": ("5", 5),
+    "alerts.quiet_hours": ("22:00-07:00", "22:00-07:00"),
+    "alerts.timezone": ("Europe/Paris", "Europe/Paris"),
+    "log.level": ("debug", "debug"),
+    "log.format": ("json", "json"),
+}
+REFUSED = "one value exists"
+LIMIT_ROWS = {
+    "collar": ("0.02", 0.02),
+    "reduce_collar": ("0.1", 0.1),
+    "flatten_collar": ("0.2", 0.2),
+    "max_price_age": ("1h", 3_600 * S),
+    "in_flight": ("0.1", 0.1),
+    "max_cash_debit": ("0.1", 0.1),
+    "cash_reserve": ("0.05", 0.05),
+    "min_history": ("90", 90),
+    "max_position_weight": ("0.2", 0.2),
+    "max_gross_exposure": ("1.5", 1.5),
+    "max_net_exposure": ("0.5", 0.5),
+    "max_order_notional": ("5000", 5_000_000_000),
+    "max_share_of_volume": ("0.01", 0.01),
+    "allow_short": ("true", True),
+    "restricted": ('["QQQ"]', ("QQQ",)),
+    "max_sector_weight": ("0.5", 0.5),
+    "max_concentration": ("0.4", 0.4),
+    "max_turnover": ("0.5", 0.5),
+    "volatility_lookback": ("126", 126),
+    "max_volatility": ("0.25", 0.25),
+    "max_drawdown": ("0.2", 0.2),
+    "max_daily_loss": ("0.03", 0.03),
+    "max_weekly_loss": ("0.06", 0.06),
+    "max_open_orders": ("50", 50),
+    "correlation.threshold": ("0.8", 0.8),
+    "correlation.joint_weight": ("0.6", 0.6),
+    "correlation.min_weight": ("0.1", 0.1),
+    "correlation.lookback": ("126", 126),
+    "correlation.strict": ("true", True),
+}
+for tail in ("var", "cvar"):
+    LIMIT_ROWS |= {
+        f"{tail}.limit": ("0.05", 0.05),
+        f"{tail}.method": ("parametric", REFUSED),
+        f"{tail}.confidence": ("0.99", 0.99),
+        f"{tail}.horizon": ("5", 5),
+        f"{tail}.lookback": ("504", 504),
+    }
+for owner in ("risk", "agents.0.limits"):
+    ROWS |= {f"{owner}.{key}": row for key, row in LIMIT_ROWS.items()}
+
+
+def path_of(dotted):
+    return tuple(int(part) if part.isdigit() else part for part in dotted.split("."))
+
+
+@pytest.mark.parametrize("key", ROWS)
+def test_another_value_of_a_key_is_parsed_and_changes_nothing_else(key):
+    other, parsed, *allowed = ROWS[key]
+    sets = list(allowed)
+    text = TEXT
+    if key in ("schedules.0.cron", "schedules.0.every"):
+        text = text.replace('at = "close"', "")
+        before = read(text.replace('do = "rebalance"', 'do = "rebalance"\nat = "open"'), KNOWN)
+    elif key == "bus.kind":
+        before, sets = read(text, KNOWN), ["bus.url=mqtt://host"]
+    elif key == "feed.kind":
+        before = read(text, KNOWN)
+    else:
+        before = read(text, KNOWN, sets=sets)
+    if parsed is REFUSED:
+        with pytest.raises(ConfigError, match=f"{other}.* is not known"):
+            read(text, KNOWN, sets=[f"{key}={other}"])
+        return
+    after = read(text, KNOWN, sets=[*sets, f"{key}={other}"])
+    old, new = flat(before), flat(after)
+    assert old[path_of(key)] != parsed
+    assert new[path_of(key)] == parsed
+    others = {p for p in old if old[p] != new[p]} - {path_of(key)}
+    assert others <= {("schedules", 0, "at"), ("bus", "url")}
+    quiet = any(".".join(pattern_of(path_of(key))) == n or key.startswith(f"{n}.") for n in NOT_TRADING)
+    if key not in ("schedules.0.cron", "schedules.0.every"):
+        assert (digest(before) == digest(after)) == quiet
+
+
+def test_every_key_has_its_row():
+    leaves = {pattern for pattern, key in all_keys().items() if key.section is None}
+    assert leaves == {pattern_of(path_of(key)) for key in ROWS}
+
+
+HOUSE_ONLY = {"profile", "follow_ups", "rearm", "flatten_on"}
+
+
+def test_house_and_agents_share_their_limits():
+    house = {p[1:] for p in all_keys() if p[0] == "risk" and len(p) > 1 and p[1] not in HOUSE_ONLY}
+    assert house == {p[3:] for p in all_keys() if p[:3] == ("agents", "*", "limits") and len(p) > 3}
+
+
+def test_the_limits_are_those_of_the_gate():
+    ours = {key.attribute for key in keys_of(Limits).values()}
+    exact = {"max_order_notional_micro": "max_order_notional"}  # exact money here, a float beside marks there
+    from_the_broker = {"fee_bp"}  # [broker] commission_bp says it
+    assert {exact.get(name, name) for name in ours} == set(limits.Limits.__struct_fields__) - from_the_broker
+    assert set(keys_of(Tail)) == set(limits.Tail.__struct_fields__)
+    assert set(keys_of(Correlation)) == set(limits.Correlation.__struct_fields__)
+    for table, values in ((Tail, limits.Tail(limit=0.1)), (Correlation, limits.Correlation())):
+        defaults = {n: f.default for n, f in table.model_fields.items() if not f.is_required()}
+        assert defaults == {name: getattr(values, name) for name in defaults}
+    assert limits.Limits().min_history == MIN_HISTORY
+    assert set(limits.PROFILES) == set(PROFILES)
+
+
+def test_costs_are_those_of_the_simulated_venue():
+    keys = {key.attribute for key in keys_of(Broker).values()} - {"kind", "cash_micro"}
+    assert keys == set(Costs.__struct_fields__)
+    said = {"commission_min_micro": "1.00", "latency_ns": "250ms", "seed": "7", "participation": "0.1"}
+    for name in keys:
+        key = name.removesuffix("_micro").removesuffix("_ns")
+        costs = read(TEXT, KNOWN, sets=[f"broker.{key}={said.get(name, '0.5')}"]).broker.costs()
+        assert [n for n in keys if getattr(costs, n) != getattr(Costs(), n)] == [name]

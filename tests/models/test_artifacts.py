@@ -1,0 +1,131 @@
+"""An artifact is used only when every byte is what its manifest says, and a bad one is named."""
+
+import shutil
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import models
+from models import artifacts
+from models.artifacts import FILES, MANIFEST, Artifact, ArtifactError, Manifest
+from models.features import FeatureSpec, spec_hash
+
+SHIPPED = Path(models.__file__).parent / "shipped" / "scorer"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return Path(shutil.copytree(SHIPPED, tmp_path / "scorer"))
+
+
+def rewritten(folder: Path, **changes: object) -> None:
+    """A manifest with other fields but a digest that fits: what an unlucky tool, not an accident, would write."""
+    manifest = msgspec.json.decode((folder / MANIFEST).read_bytes(), type=Manifest)
+    changed = msgspec.structs.replace(manifest, **changes)
+    (folder / MANIFEST).write_bytes(artifacts.render(artifacts.sealed(changed)))
+
+
+def test_the_shipped_artifact_is_whole_and_small() -> None:
+    artifact = artifacts.load(SHIPPED)
+    assert isinstance(artifact, Artifact)
+    assert len(artifact.manifest.training.seeds) >= 5
+    assert sum(p.stat().st_size for p in SHIPPED.iterdir()) < 1_000_000
+    # the default run starts 2019-01-02: nothing of it was seen
+    assert artifact.trained_until_ns < np.datetime64("2019-01-02", "ns").astype(np.int64)
+    assert max(w.last for w in artifact.manifest.training.windows.values()) < "2019-01-02"
+
+
+def test_the_card_says_what_the_manifest_says() -> None:
+    manifest = artifacts.load(SHIPPED).manifest
+    text = (SHIPPED / "card.md").read_text()
+    for result in manifest.results.values():
+        for figures in (result.policy, result.equal_weight):
+            row = f"{figures.total_return:.1%} | {figures.annual_return:.1%} | {figures.volatility_annual:.1%} | {figures.sharpe:.2f}"
+            assert row in text
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(name=st.sampled_from((MANIFEST, *FILES)), where=st.floats(0.0, 1.0, exclude_max=True), bit=st.integers(0, 7))
+def test_one_flipped_bit_anywhere_is_refused(folder: Path, name: str, where: float, bit: int) -> None:
+    path = folder / name
+    original = path.read_bytes()
+    data = bytearray(original)
+    data[int(where * len(data))] ^= 1 << bit
+    path.write_bytes(bytes(data))
+    with pytest.raises(ArtifactError, match=name):
+        artifacts.load(folder)
+    path.write_bytes(original)
+    artifacts.load(folder)
+
+
+@pytest.mark.parametrize("name", [MANIFEST, *FILES])
+@pytest.mark.parametrize("harm", ["missing", "longer", "shorter", "link", "folder"])
+def test_a_file_that_is_not_itself_is_named(folder: Path, name: str, harm: str) -> None:
+    path = folder / name
+    data = path.read_bytes()
+    path.unlink()
+    match harm:
+        case "longer":
+            path.write_bytes(data + b" ")
+        case "shorter":
+            path.write_bytes(data[:-1])
+        case "link":
+            (folder / "elsewhere").write_bytes(data)
+            path.symlink_to(folder / "elsewhere")
+        case "folder":
+            path.mkdir()
+    with pytest.raises(ArtifactError, match=name):
+        artifacts.load(folder)
+
+
+def test_a_size_is_checked_before_anything_is_read(folder: Path) -> None:
+    with (folder / "policy.onnx").open("r+b") as file:
+        file.truncate(1 << 40)  # sparse: reading it would not end well
+    with pytest.raises(ArtifactError, match=r"policy\.onnx: 1099511627776 bytes; \d+ are expected at most"):
+        artifacts.load(folder)
+    entries = {n: artifacts.FileEntry(1 << 40, "") for n in FILES}
+    rewritten(folder, files=entries)
+    with pytest.raises(ArtifactError, match="268435456 are allowed"):
+        artifacts.load(folder)
+
+
+@pytest.mark.parametrize("name", ["../../etc/passwd", "/etc/passwd", "extra.bin"])
+def test_a_manifest_cannot_name_other_files(folder: Path, name: str) -> None:
+    entries = {n: artifacts.FileEntry(1, "") for n in (*FILES[:-1], name)}
+    rewritten(folder, files=entries)
+    with pytest.raises(ArtifactError, match="are expected"):
+        artifacts.load(folder)
+
+
+@pytest.mark.parametrize(
+    ("spec", "reason"),
+    [
+        (FeatureSpec(version=2), "features of version 2"),
+        (FeatureSpec(lookback=10), "a lookback of 10"),
+        (FeatureSpec(names=("momentum_21", "magic")), "features magic"),
+        (FeatureSpec(names=("drawdown", "drawdown")), "none or twice"),
+    ],
+)
+def test_features_that_cannot_be_computed_are_refused(folder: Path, spec: FeatureSpec, reason: str) -> None:
+    rewritten(folder, features=spec, features_hash=spec_hash(spec))
+    with pytest.raises(ArtifactError, match=reason):
+        artifacts.load(folder)
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"{}", b"[]", b"\xff\xfe", b'{"schema":1}', b"[" * 100_000, b"null", b'{"schema": 1e999}']
+)
+def test_a_manifest_that_is_none_is_refused(folder: Path, data: bytes) -> None:
+    (folder / MANIFEST).write_bytes(data)
+    with pytest.raises(ArtifactError, match=r"manifest\.json: "):
+        artifacts.load(folder)
+
+
+def test_another_schema_says_so(folder: Path) -> None:
+    rewritten(folder, schema=2)
+    with pytest.raises(ArtifactError, match="schema 2; this quantd reads 1"):
+        artifacts.load(folder)

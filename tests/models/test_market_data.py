@@ -1,0 +1,65 @@
+"""Bars and actions from files become a panel: by name, with splits and dividends, without holes."""
+
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+import models
+from models.market_data import read_panel
+
+DATA = Path(models.__file__).parents[1] / "data"
+BARS, ACTIONS = DATA / "us_daily.parquet", DATA / "us_actions.csv"
+
+
+def small(folder: Path, rows: list[tuple[int, str, float, float]]) -> Path:
+    path = folder / "bars.parquet"
+    frame = {
+        "ts": [datetime(2020, 1, d, tzinfo=UTC) for d, *_ in rows],
+        "symbol": [s for _, s, *_ in rows],
+        "open": [o for *_, o, _ in rows],
+        "close": [c for *_, c in rows],
+    }
+    pl.DataFrame(frame).write_parquet(path)
+    return path
+
+
+def test_the_total_return_across_a_real_split_and_dividend_is_an_ordinary_day() -> None:
+    panel = read_panel(BARS, ACTIONS, ["SPY", "AAPL"], date(2014, 1, 2), date(2014, 12, 31))
+    returns = panel.returns()
+    split_day = int(np.flatnonzero(panel.split[:, 1] == 7.0)[0])
+    assert panel.close[split_day, 1] < panel.close[split_day - 1, 1] / 6
+    assert abs(returns[split_day, 1]) < 0.05
+    assert (panel.dividend[:, 0] > 0).sum() == 4
+    ex = int(np.flatnonzero(panel.dividend[:, 0])[0])
+    expected = (panel.close[ex, 0] + panel.dividend[ex, 0]) / panel.close[ex - 1, 0] - 1.0
+    assert returns[ex, 0] == pytest.approx(expected, rel=1e-12)
+
+
+def test_columns_are_in_the_order_that_was_asked_for() -> None:
+    one, other = (
+        read_panel(BARS, ACTIONS, s, date(2014, 1, 2), date(2014, 2, 3)) for s in (["SPY", "BAC"], ["BAC", "SPY"])
+    )
+    np.testing.assert_array_equal(one.close, other.close[:, ::-1])
+
+
+def test_only_what_follows_the_last_gap_is_used(tmp_path: Path) -> None:
+    bars = [(d, "A", 1.0 + d, 2.0 + d) for d in (1, 2, 3, 4, 5)] + [(d, "B", 5.0, 6.0) for d in (1, 2, 4, 5)]
+    panel = read_panel(small(tmp_path, bars), None, ["A", "B"], date(2020, 1, 1), date(2020, 1, 31))
+    assert np.isfinite(panel.close[:, 0]).all()
+    assert np.isfinite(panel.close[:, 1]).tolist() == [False, False, False, True, True]
+
+
+def test_a_symbol_without_bars_is_named(tmp_path: Path) -> None:
+    bars = small(tmp_path, [(1, "A", 1.0, 1.0)])
+    with pytest.raises(ValueError, match="no bars of B, C between"):
+        read_panel(bars, None, ["A", "B", "C"], date(2020, 1, 1), date(2020, 1, 31))
+
+
+def test_an_action_on_a_day_without_a_session_is_refused(tmp_path: Path) -> None:
+    bars = small(tmp_path, [(1, "A", 1.0, 1.0), (3, "A", 1.0, 1.0)])
+    (tmp_path / "actions.csv").write_text("ts,symbol,kind,ratio,cash\n2020-01-02,A,dividend,,0.5\n")
+    with pytest.raises(ValueError, match="A has an action on 2020-01-02, which is no session"):
+        read_panel(bars, tmp_path / "actions.csv", ["A"], date(2020, 1, 1), date(2020, 1, 31))

@@ -1,0 +1,308 @@
+"""Random books for the gate, and an evaluator that judges its verdicts state by state.
+
+The evaluator shares no formula with the gate: it fills orders one state at a time at their worst prices and
+measures what is then held, with numpy's own quantile, covariance and corrcoef.
+"""
+
+from dataclasses import dataclass, field
+from itertools import product
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from risk.gate import Account, Context, Verdict, context, worst_nano
+from risk.limits import Correlation, Limits, Tail
+from trading.instruments import NANO, Instrument, Universe
+
+Floats = NDArray[np.float64]
+CLOSE = 1e-9
+
+
+@dataclass
+class Book:
+    """One case: what the gate is given, and the open orders one by one (symbol, signed lots, worst price)."""
+
+    ctx: Context
+    account: Account
+    asked: Floats
+    limits: Limits
+    open: list[tuple[int, float, float]]
+    returns: Floats
+    px: Floats
+    names: list[str] = field(default_factory=list)
+
+
+def scenario_returns(rng: np.random.Generator, n: int, rows: int = 80) -> Floats:
+    """float64[rows, n]: fat tails and one common factor with signs, so that pairs and hedges exist."""
+    common = rng.standard_t(4, size=(rows, 1)) * 0.01
+    own = rng.standard_t(4, size=(rows, n)) * 0.008
+    return np.clip(common * rng.choice([-1.0, 0.3, 1.0, 1.5], size=n) + own, -0.5, 0.5)
+
+
+def make_context(
+    px: Floats, returns: Floats, names: list[str], sectors: list[str] | None = None, **changes: Any
+) -> Context:
+    """A context of fresh prices on a one-cent grid."""
+    n = len(px)
+    given: dict[str, Any] = {
+        "px": px,
+        "prices_nano": np.rint(px * 100).astype(np.int64) * (NANO // 100),
+        "age_ns": np.zeros(n, dtype=np.int64),
+        "volume_lots": np.full(n, 1e9),
+        "returns": lambda k: returns[-k:],
+        "universe": Universe(tuple(Instrument(s, sector=sectors[k] if sectors else "") for k, s in enumerate(names))),
+    }
+    return context(**{**given, **changes})
+
+
+def random_limits(rng: np.random.Generator) -> Limits:
+    """A handful of limits, tight ones too."""
+
+    def some(low: float, high: float, chance: float = 0.5) -> float | None:
+        return float(rng.uniform(low, high)) if rng.random() < chance else None
+
+    def tail(low: float, high: float) -> Tail | None:
+        limit = some(low, high)
+        confidence = float(rng.choice([0.9, 0.95, 0.99]))
+        return (
+            None
+            if limit is None
+            else Tail(limit=limit, confidence=confidence, horizon=int(rng.choice([1, 4])), lookback=80)
+        )
+
+    pair = None
+    if rng.random() < 0.5:
+        pair = Correlation(
+            threshold=float(rng.uniform(0.2, 0.8)),
+            joint_weight=float(rng.uniform(0.1, 0.8)),
+            min_weight=float(rng.choice([0.0, 0.05, 0.2])),
+            lookback=80,
+            strict=bool(rng.random() < 0.3),
+        )
+    return Limits(
+        collar=float(rng.choice([0.01, 0.05, 0.2])),
+        reduce_collar=float(rng.choice([0.05, 0.15])),
+        fee_bp=float(rng.choice([0.0, 10.0])),
+        in_flight=float(rng.choice([0.0, 0.0, 0.0, 0.1, 1.0])),
+        max_cash_debit=float(rng.choice([0.0, 0.0, 0.0, 0.1, 1.0])),
+        cash_reserve=float(rng.choice([0.0, 0.05])),
+        allow_short=bool(rng.random() < 0.8),
+        volatility_lookback=80,
+        max_position_weight=some(0.05, 1.0),
+        max_gross_exposure=some(0.3, 2.0),
+        max_net_exposure=some(0.1, 1.5),
+        max_sector_weight=some(0.1, 1.0),
+        max_concentration=some(0.05, 1.0, 0.3),
+        max_turnover=some(0.05, 2.0, 0.3),
+        max_order_notional=some(1_000.0, 80_000.0, 0.3),
+        max_volatility=some(0.02, 0.5),
+        var=tail(0.002, 0.05),
+        cvar=tail(0.004, 0.07),
+        correlation=pair,
+    )
+
+
+def random_book(rng: np.random.Generator, most_open: int = 8, **changes: Any) -> Book:
+    """A book of 1 to 6 symbols: long and short, open orders on both sides, intents that cross zero."""
+    n = int(rng.integers(1, 7))
+    equity = 100_000.0
+    px = np.round(rng.uniform(5.0, 5_000.0, size=n), 2)
+    returns = scenario_returns(rng, n)
+    sectors = [str(s) for s in rng.choice(["", "a", "b"], size=n)]
+    limits = changes.get("limits") or random_limits(rng)
+    scale = equity / px
+
+    def lots(size: float, chance: float) -> Floats:
+        return np.trunc(rng.normal(0.0, size, size=n) * scale * (rng.random(n) < chance))
+
+    held = lots(0.3, 0.6)
+    if not limits.allow_short:
+        held = np.abs(held)
+    orders = []
+    for _ in range(int(rng.integers(0, most_open + 1)) if rng.random() < 0.6 else 0):
+        k = int(rng.integers(n))
+        size = float(np.trunc(rng.normal(0.0, 0.1) * scale[k]))
+        if size and (limits.allow_short or size > 0):
+            collar = limits.collar if size > 0 else limits.reduce_collar
+            orders.append((k, size, float(px[k] * (1 + np.sign(size) * collar * rng.random()))))
+    up, down = np.zeros(n), np.zeros(n)
+    up_cash = loss = 0.0
+    fee = limits.fee_bp * 1e-4
+    for k, size, worst in orders:
+        (up if size > 0 else down)[k] += abs(size)
+        up_cash += max(size, 0.0) * worst * (1 + fee)
+        loss += abs(size) * (abs(worst - px[k]) + worst * fee)
+    account = Account(
+        lots=held,
+        cash=equity - float(held @ px),
+        equity=equity,
+        up=up if up.any() else None,
+        down=down if down.any() else None,
+        up_cash=up_cash,
+        open_orders=len(orders),
+        open_loss=loss if rng.random() < 0.5 else None,
+    )
+    names = [f"S{k}" for k in range(n)]
+    ctx = make_context(px, returns, names, sectors)
+    asked = lots(0.5, 0.8) * float(rng.choice([0.1, 1.0, 5.0]))
+    return Book(ctx, account, np.trunc(asked), limits, orders, returns, px, names)
+
+
+@dataclass
+class Orders:
+    """All orders of a state space in columns: symbol, signed lots, worst price, and which are new and adding."""
+
+    sym: NDArray[np.int64]
+    lots: Floats
+    worst: Floats
+    new: NDArray[np.bool_]
+    adding: NDArray[np.bool_]
+
+
+def orders_of(book: Book, lots: Floats) -> Orders:
+    """Open orders, then those of a verdict at the prices it would be sent with."""
+    worst = worst_nano(book.ctx, lots, book.limits, book.account.lots)
+    rows = np.flatnonzero(lots).tolist()
+    return Orders(
+        np.array([k for k, _, _ in book.open] + rows, dtype=np.int64),
+        np.array([s for _, s, _ in book.open] + [lots[k] for k in rows]),
+        np.array([w for _, _, w in book.open] + [worst[k] / NANO for k in rows]),
+        np.array([False] * len(book.open) + [True] * len(rows), dtype=np.bool_),
+        np.array([False] * len(book.open) + [book.account.lots[k] * lots[k] >= 0 for k in rows], dtype=np.bool_),
+    )
+
+
+def fill_states(rng: np.random.Generator, orders: Orders, partial: int) -> Floats:
+    """float64[K, orders] filled lots: every vertex up to 8 orders (else 256 random ones), and random partial fills."""
+    m = len(orders.lots)
+    if m <= 8:
+        corners = np.array(list(product((0.0, 1.0), repeat=m))).reshape(-1, m)
+    else:
+        corners = np.vstack(((rng.random((254, m)) < 0.5).astype(float), np.zeros(m), np.ones(m)))
+    inside = np.trunc(rng.random((partial, m)) * np.abs(orders.lots)) * np.sign(orders.lots)
+    return np.vstack((corners * orders.lots, inside))
+
+
+class States:
+    """What is held in each fill state: lots, cash and equity, filled at worst prices or at reference prices."""
+
+    def __init__(self, book: Book, orders: Orders, fills: Floats, at_worst: bool) -> None:
+        fee = book.limits.fee_bp * 1e-4
+        price = orders.worst if at_worst else book.px[orders.sym]
+        held = np.tile(book.account.lots, (len(fills), 1))
+        for j, k in enumerate(orders.sym):
+            held[:, k] += fills[:, j]
+        self.exposure = held * book.px
+        self.cash = book.account.cash - fills @ price - np.abs(fills) @ (price * fee)
+        self.equity = self.cash + self.exposure.sum(axis=1)
+        self.bought = np.maximum(fills, 0.0) @ (price * (1 + fee))
+        self.traded = (np.abs(fills) * orders.new) @ book.px[orders.sym]
+
+
+def numerators(book: Book, s: States) -> dict[str, tuple[Floats, float]]:
+    """Limit -> (float64[K] numerator in currency, bound as a fraction of equity), each by its definition."""
+    limits, e = book.limits, s.exposure
+    found: dict[str, tuple[Floats, float]] = {}
+    if limits.max_gross_exposure is not None:
+        found["gross"] = np.abs(e).sum(axis=1), limits.max_gross_exposure
+    if limits.max_net_exposure is not None:
+        found["net long"] = e.sum(axis=1), limits.max_net_exposure
+        found["net short"] = -e.sum(axis=1), limits.max_net_exposure
+    if limits.max_position_weight is not None:
+        for k in range(e.shape[1]):
+            found[f"weight {k}"] = np.abs(e[:, k]), limits.max_position_weight
+    if limits.max_sector_weight is not None:
+        sectors = np.array(book.ctx.universe.sectors)
+        for name in set(book.ctx.universe.sectors) - {""}:
+            found[f"sector {name}"] = np.abs(e[:, sectors == name]).sum(axis=1), limits.max_sector_weight
+    if limits.max_concentration is not None:
+        found["concentration"] = np.sqrt((e**2).sum(axis=1)), limits.max_concentration**0.5
+    if limits.max_turnover is not None:
+        found["turnover"] = s.traded, limits.max_turnover
+    pnl = -(e @ book.returns.T)
+    if limits.var is not None:
+        var = np.quantile(pnl, limits.var.confidence, axis=1, method="higher")
+        found["var"] = var * limits.var.horizon**0.5, limits.var.limit
+    if limits.cvar is not None:
+        var = np.quantile(pnl, limits.cvar.confidence, axis=1, method="higher")
+        tail = np.array([row[row >= v].mean() for row, v in zip(pnl, var, strict=True)])
+        found["cvar"] = tail * limits.cvar.horizon**0.5, limits.cvar.limit
+    if limits.max_volatility is not None:
+        found["volatility"] = np.sqrt(252.0) * (e @ book.returns.T).std(axis=1, ddof=1), limits.max_volatility
+    return found
+
+
+def breaches(book: Book, verdict: Verdict, rng: np.random.Generator, partial: int = 60) -> list[str]:
+    """Every way in which a verdict breaks the guarantee; empty when it keeps it."""
+    lots, limits = verdict.lots, book.limits
+    orders = orders_of(book, lots)
+    if not orders.adding.any():
+        return []
+    fills = fill_states(rng, orders, partial)
+    s = States(book, orders, fills, at_worst=True)
+    base = States(book, orders, np.where(orders.adding, 0.0, fills), at_worst=True)
+    none = States(book, orders, np.where(orders.new, 0.0, fills), at_worst=True)
+    money = CLOSE * book.account.equity
+    wrong = []
+    before, lowest = numerators(book, base), none.equity.min()
+    for name, (value, bound) in numerators(book, s).items():
+        bad = value > bound * (1 + limits.in_flight) * s.equity + money
+        already = before[name][0].max() > bound * (1 + limits.in_flight) * lowest - money
+        grown = value > before[name][0].max() + money
+        if (bad & (grown | (not already))).any():
+            wrong.append(f"{name}: {(value / s.equity).max():.6f} over {bound}")
+    floor = limits.cash_reserve * book.account.equity - limits.max_cash_debit * s.equity
+    if ((book.account.cash - s.bought < floor - money) & (np.where(orders.adding, fills, 0.0) > 0).any(axis=1)).any():
+        wrong.append("cash on the way")
+    if (s.equity <= 0).any():
+        wrong.append("equity")
+    wrong += _pair_breaches(book, s, base, lowest, money, 1 + limits.in_flight)
+    if not limits.allow_short and (s.exposure < 0).any():
+        wrong.append("short")
+    return wrong + _settled_breaches(book, orders, money)
+
+
+def _settled_breaches(book: Book, orders: Orders, money: float) -> list[str]:
+    """After all fills at reference prices every limit is kept as it is written."""
+    limits, full = book.limits, orders.lots[None, :]
+    s = States(book, orders, full, at_worst=False)
+    base = States(book, orders, np.where(orders.adding, 0.0, full), at_worst=False)
+    wrong = []
+    now = States(book, orders, np.zeros_like(full), at_worst=False)
+    before, held = numerators(book, base), numerators(book, now)
+    for name, (value, bound) in numerators(book, s).items():
+        kept = value[0] <= bound * s.equity[0] + money
+        same = value[0] <= before[name][0][0] + money
+        better = held[name][0][0] > bound * now.equity[0] and value[0] <= held[name][0][0] + money
+        if not (kept or same or better):
+            wrong.append(f"{name} at the end: {value[0] / s.equity[0]:.6f} over {bound}")
+    bought = (orders.lots[orders.adding] > 0).any()
+    if bought and s.cash[0] < limits.cash_reserve * book.account.equity - money:
+        wrong.append("cash at the end")
+    return wrong + _pair_breaches(book, s, base, base.equity.min(), money, 1.0)
+
+
+def _pair_breaches(book: Book, s: States, base: States, lowest: float, money: float, room: float) -> list[str]:
+    spec = book.limits.correlation
+    n = len(book.px)
+    if spec is None or n < 2:
+        return []
+    rho, wrong = np.corrcoef(book.returns.T), []
+    least = spec.min_weight * room
+    joint = 0.0 if spec.strict else spec.joint_weight * room
+    for i in range(n):
+        for j in range(i):
+            # all four combinations of sides that lose together
+            for si, sj in product((1, -1), repeat=2):
+                if not rho[i, j] * si * sj > spec.threshold:
+                    continue
+                a, b = si * s.exposure[:, i], sj * s.exposure[:, j]
+                x, y = si * base.exposure[:, i], sj * base.exposure[:, j]
+                small = np.minimum(a, b)
+                bad = (small > least * s.equity + money) & (a + b > joint * s.equity + money)
+                already = min(x.max(), y.max()) > least * lowest - money and x.max() + y.max() > joint * lowest - money
+                grown = (a > x.max() + money) | (b > y.max() + money)
+                if (bad & (grown | (not already))).any():
+                    wrong.append(f"pair {i} {j}")
+    return wrong

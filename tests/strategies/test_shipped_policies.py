@@ -1,0 +1,194 @@
+"""What every registered policy owes: weights by name, room for what is unknown, nothing borrowed, nothing hidden."""
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from strategies.policies import POLICIES
+from trading.instruments import Instrument, Universe
+from trading.market import Ring
+from trading.ports import Policy
+from trading.view import Hold, View
+
+LOOKBACK = 30
+PARAMS: dict[str, Mapping[str, object]] = {
+    "buy_and_hold": {},
+    "equal_weight": {},
+    "fixed_mix": {"weights": {"A": 0.5, "C": 0.3}},
+    "hold": {},
+    "inverse_volatility": {"lookback": LOOKBACK},
+    "momentum": {"lookback": LOOKBACK - 5, "skip": 5, "size": "inverse_volatility"},
+    "risk_parity": {"lookback": LOOKBACK},
+}
+
+
+def view_of(prices: NDArray[np.float64], symbols: str, weights: NDArray[np.float64] | None = None) -> View:
+    ring = Ring(prices.shape[1], LOOKBACK)
+    for row in prices:
+        ring.append(row)
+    return View(
+        universe=Universe(tuple(Instrument(s) for s in symbols)),
+        ring=ring,
+        prices=prices[-1] if len(prices) else np.full(prices.shape[1], np.nan),
+        weights=np.zeros(prices.shape[1]) if weights is None else weights,
+        cash=1.0,
+        equity=1e5,
+        time=len(prices),
+        sample=len(prices),
+    )
+
+
+def market(seed: int, size: int, rows: int = LOOKBACK + 20) -> NDArray[np.float64]:
+    draw = np.random.default_rng(seed)
+    moves = draw.normal(0.0, 0.01, (rows, 1)) + draw.normal(0.0, draw.uniform(0.002, 0.03, size), (rows, size))
+    return 100.0 * np.cumprod(1.0 + moves, axis=0)
+
+
+def weights_of(name: str, view: View) -> NDArray[np.float64]:
+    given, memory = POLICIES[name](PARAMS[name]).act(view, {})
+    assert memory == {}
+    return view.weights if isinstance(given, Hold) else given
+
+
+def test_the_table_of_this_test_has_every_policy() -> None:
+    assert set(PARAMS) == set(POLICIES)
+
+
+@pytest.mark.parametrize("name", sorted(POLICIES))
+@settings(max_examples=25, deadline=None)
+@given(
+    seed=st.integers(0, 10_000),
+    order=st.permutations(range(5)),
+    young=st.lists(st.integers(0, LOOKBACK + 10), min_size=5, max_size=5),
+)
+def test_permuting_the_columns_permutes_the_weights(name: str, seed: int, order: list[int], young: list[int]) -> None:
+    prices = market(seed, 5)
+    for column, bars in enumerate(young):
+        prices[:bars, column] = np.nan
+    straight = weights_of(name, view_of(prices, "ABCDE"))
+    turned = weights_of(name, view_of(prices[:, order], "".join("ABCDE"[k] for k in order)))
+    np.testing.assert_allclose(turned, straight[order], rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", sorted(POLICIES))
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 10_000), size=st.integers(1, 9), unknown=st.sets(st.integers(0, 8)))
+def test_weights_are_finite_long_only_unlevered_and_zero_where_nothing_is_known(
+    name: str, seed: int, size: int, unknown: set[int]
+) -> None:
+    prices = market(seed, size)
+    columns = [c for c in unknown if c < size]
+    prices[:, columns] = np.nan
+    symbols = "ABCDEFGHI"[:size] if size > 2 else "ACB"[:size]
+    if name == "fixed_mix" and size < 3:
+        return
+    weights = weights_of(name, view_of(prices, symbols))
+    assert weights.shape == (size,)
+    assert np.isfinite(weights).all()
+    assert (weights >= 0.0).all()
+    assert weights.sum() <= 1.0 + 1e-12
+    assert not weights[columns].any()
+
+
+@pytest.mark.parametrize("name", ["equal_weight", "buy_and_hold", "inverse_volatility", "risk_parity"])
+def test_what_an_unknown_instrument_does_not_get_the_others_share(name: str) -> None:
+    prices = market(1, 4)
+    prices[:, 2] = np.nan
+    weights = weights_of(name, view_of(prices, "ABCD"))
+    assert weights[2] == 0.0
+    assert weights.sum() == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("name", sorted(POLICIES))
+@pytest.mark.parametrize("rows", [0, 1, LOOKBACK - 1])
+def test_an_empty_or_short_history_is_no_failure(name: str, rows: int) -> None:
+    weights = weights_of(name, view_of(market(1, 3)[:rows], "ABC"))
+    assert np.isfinite(weights).all()
+    if POLICIES[name](PARAMS[name]).lookback > rows:
+        assert not weights.any()
+
+
+@pytest.mark.parametrize("name", ["inverse_volatility", "risk_parity"])
+def test_a_price_that_never_moves_is_not_taken_for_a_safe_one(name: str) -> None:
+    prices = market(1, 3)
+    prices[:, 1] = 50.0
+    weights = weights_of(name, view_of(prices, "ABC"))
+    assert weights[1] == 0.0
+    assert weights.sum() == pytest.approx(1.0)
+    assert not weights_of(name, view_of(np.full((50, 3), 50.0), "ABC")).any()
+
+
+@pytest.mark.parametrize("name", sorted(POLICIES))
+def test_one_symbol_is_a_universe(name: str) -> None:
+    params = {"weights": {"A": 0.5}} if name == "fixed_mix" else PARAMS[name]
+    given, _ = POLICIES[name](params).act(view_of(market(1, 1), "A"), {})
+    assert isinstance(given, Hold) or (given.shape == (1,) and 0.0 <= given[0] <= 1.0)
+
+
+@pytest.mark.parametrize("name", sorted(POLICIES))
+def test_a_policy_leaves_its_view_as_it_was(name: str) -> None:
+    view = view_of(market(1, 4), "ABCD")
+    before = (view.prices.copy(), view.weights.copy(), view.returns(LOOKBACK).copy())
+    weights_of(name, view)
+    for old, new in zip(before, (view.prices, view.weights, view.returns(LOOKBACK)), strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+def asked(name: str, params: Mapping[str, object], prices: NDArray[np.float64], symbols: str) -> NDArray[np.float64]:
+    make: Callable[[Mapping[str, object]], Policy] = POLICIES[name]
+    given, _ = make(params).act(view_of(prices, symbols), {})
+    assert not isinstance(given, Hold)
+    return given
+
+
+def test_equal_weight_leaves_in_cash_what_it_is_told_to() -> None:
+    np.testing.assert_allclose(asked("equal_weight", {"invested": 0.6}, market(1, 3), "ABC"), 0.2)
+
+
+def test_inverse_volatility_is_the_formula() -> None:
+    prices = market(3, 4)
+    returns = prices[-LOOKBACK:] / prices[-LOOKBACK - 1 : -1] - 1.0
+    expected = 1.0 / returns.std(axis=0, ddof=1)
+    got = asked("inverse_volatility", {"lookback": LOOKBACK}, prices, "ABCD")
+    np.testing.assert_allclose(got, expected / expected.sum(), rtol=1e-10)
+
+
+def test_momentum_holds_what_rose_and_leaves_the_place_of_what_fell_in_cash() -> None:
+    steps = np.arange(50.0)[:, None]
+    prices = 100.0 * np.array([1.01, 0.99, 1.02, 0.98]) ** steps
+    np.testing.assert_array_equal(asked("momentum", {"lookback": 20}, prices, "ABCD"), [0.25, 0.0, 0.25, 0.0])
+
+
+def test_momentum_does_not_look_at_the_skipped_samples() -> None:
+    prices = 100.0 * np.array([1.01, 0.99]) ** np.arange(50.0)[:, None]
+    prices[-5:] *= np.array([0.5, 2.0])
+    np.testing.assert_array_equal(asked("momentum", {"lookback": 20, "skip": 5}, prices, "AB"), [0.5, 0.0])
+    np.testing.assert_array_equal(asked("momentum", {"lookback": 20, "skip": 0}, prices, "AB"), [0.0, 0.5])
+
+
+def test_fixed_mix_addresses_by_name_and_names_what_is_not_traded() -> None:
+    mix = {"weights": {"SPY": 0.6, "TLT": 0.4}}
+    policy = POLICIES["fixed_mix"](mix)
+    ring = Ring(2, 5)
+    for row in ([1.0, 2.0], [1.1, 2.1]):
+        ring.append(np.array(row))
+
+    def view(*symbols: str) -> View:
+        return View(
+            universe=Universe(tuple(Instrument(s) for s in symbols)), ring=ring, prices=np.array([1.1, 2.1]),
+            weights=np.zeros(2), cash=1.0, equity=1.0, time=1, sample=1,
+        )  # fmt: skip
+
+    np.testing.assert_array_equal(policy.act(view("TLT", "SPY"), {})[0], [0.4, 0.6])
+    with pytest.raises(ValueError, match=r"'TLT', which is not traded; did you mean 'TLTX'\?"):
+        policy.act(view("TLTX", "SPY"), {})
+
+
+def test_buy_and_hold_buys_once() -> None:
+    policy = POLICIES["buy_and_hold"]({})
+    held, _ = policy.act(view_of(market(1, 2), "AB", np.array([0.7, 0.3])), {})
+    assert isinstance(held, Hold)

@@ -1,0 +1,140 @@
+"""Fill and cost formulas against rational numbers."""
+
+from fractions import Fraction
+from math import ceil, floor, inf, nan, sqrt
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trading.execution import (
+    RATE_ONE,
+    Costs,
+    borrow_micro,
+    commission_micro,
+    commission_ratio,
+    divide_half_even,
+    fill_price,
+    impact_rate,
+    lots_to_be_had,
+    lowest,
+    notional_atto,
+    rate_of_bp,
+    round_micro,
+    split_row,
+    trades_through,
+)
+
+big = st.integers(-(10**40), 10**40)
+price = st.integers(1, 10**16)
+decimals = st.integers(0, 10**7).map(lambda k: k / 10_000)
+
+
+@given(big)
+def test_rounding_to_micro_is_half_even_and_the_residue_makes_it_exact(atto: int) -> None:
+    micro, residue = round_micro(atto)
+    assert micro == round(Fraction(atto, 10**12))
+    assert micro * 10**12 + residue == atto
+
+
+@pytest.mark.parametrize(("halves", "micro"), [(1, 0), (3, 2), (5, 2), (-1, 0), (-3, -2), (-5, -2)])
+def test_a_tie_goes_to_the_even_micro(halves: int, micro: int) -> None:
+    assert round_micro(halves * 5 * 10**11) == (micro, halves * 5 * 10**11 - micro * 10**12)
+
+
+@given(big, st.integers(1, 10**30) | st.integers(-(10**30), -1))
+def test_division_is_to_the_nearest_ties_to_even(numerator: int, denominator: int) -> None:
+    assert divide_half_even(numerator, denominator) == round(Fraction(numerator, denominator))
+
+
+def test_a_notional_is_exact_beyond_64_bits() -> None:
+    assert notional_atto(-3_000_000, 10**9, 123_456_789_012_345) == -370370367037035000000 * 10**9
+
+
+@given(decimals)
+def test_basis_points_are_the_decimal_they_print_as(bp: float) -> None:
+    assert Fraction(rate_of_bp(bp), RATE_ONE) == Fraction(str(bp)) / 10_000
+
+
+@given(price, price, st.booleans(), decimals, decimals)
+def test_a_fill_is_the_adverse_open_rounded_adversely_and_never_beyond_the_limit(
+    at: int, limit: int, buy: bool, spread: float, slippage: float
+) -> None:
+    limit = max(at, limit) if buy else min(at, limit)
+    costs = Costs(spread_bp=spread, slippage_bp=slippage)
+    bp = Fraction(str(spread)) / 2 + Fraction(str(slippage))
+    exact = at * (1 + bp / 10_000) if buy else at * (1 - bp / 10_000)
+    expected = min(ceil(exact), limit) if buy else max(floor(exact), limit)
+    assert fill_price(at, limit, buy, costs.fixed_rate) == expected
+    assert fill_price(at, limit, buy, *lowest(costs.fixed_rate, RATE_ONE)) == expected
+
+
+@given(st.integers(1, 10**9), st.sampled_from([10**9, 10, 123_456_789]), price, decimals)
+def test_commission_is_half_even_of_the_exact_notional(lots: int, lot_nano: int, at: int, bp: float) -> None:
+    exact = Fraction(lots * lot_nano * at, 10**12) * Fraction(str(bp)) / 10_000
+    assert commission_micro(lots, at, commission_ratio(lot_nano, rate_of_bp(bp))) == round(exact)
+
+
+@given(big, decimals, st.integers(0, 400))
+def test_borrow_is_the_annual_rate_over_365_days(atto: int, bp: float, days: int) -> None:
+    exact = Fraction(abs(atto), 10**12) * Fraction(str(bp)) / 10_000 * days / 365
+    assert borrow_micro(atto, rate_of_bp(bp), days) == round(exact)
+
+
+def test_only_trading_strictly_beyond_the_limit_counts() -> None:
+    limit = 99_500_000_000
+    assert not trades_through(limit, True, low=99.5, high=101.0)
+    assert trades_through(limit, True, low=99.499999, high=101.0)
+    assert not trades_through(limit, False, low=98.0, high=99.5)
+    assert trades_through(limit, False, low=98.0, high=99.500001)
+
+
+def test_a_bar_without_a_finite_extreme_trades_through_nothing() -> None:
+    assert not trades_through(10**9, True, low=nan, high=2.0)
+    assert not trades_through(10**9, True, low=0.0, high=2.0)
+    assert not trades_through(10**9, False, low=0.5, high=inf)
+
+
+def test_impact_follows_the_square_root_of_the_share_of_volume() -> None:
+    rate = impact_rate(10.0, lots=400, lot_nano=5 * 10**8, volume=20_000.0)
+    assert rate == ceil(10.0 * sqrt(0.01) * 10**9)
+    assert impact_rate(10.0, lots=20_000, lot_nano=10**9, volume=20_000.0) == rate_of_bp(10.0)
+
+
+def test_a_share_of_volume_is_exact_where_floats_fall_short() -> None:
+    costs = Costs(participation=0.29)
+    assert int(0.29 * 100) == 28
+    assert lots_to_be_had(100.0, 10**9, costs.participation_nano) == 29
+    assert lots_to_be_had(100.0, 5 * 10**8, costs.participation_nano) == 58
+
+
+@pytest.mark.parametrize("volume", [0.0, -5.0, nan, inf, 1e308])
+def test_no_or_unknown_volume_gives_no_lots(volume: float) -> None:
+    assert lots_to_be_had(volume, 10**9, 10**9) == 0
+
+
+@given(st.integers(-(10**9), 10**9).filter(bool), st.data(), price, st.integers(1, 50), st.integers(1, 50))
+def test_a_split_never_makes_an_order_larger_or_its_limit_worse(
+    lots: int, data: st.DataObject, worst: int, up: int, down: int
+) -> None:
+    filled = data.draw(st.integers(0, abs(lots)))
+    new_lots, new_filled, new_worst = split_row(lots, filled, worst, up, down)
+    assert new_lots * lots >= 0
+    assert abs(new_lots) == abs(lots) * up // down
+    assert 0 <= new_filled <= abs(new_lots)
+    exact = Fraction(worst * down, up)
+    assert abs(new_worst - exact) < 1
+    assert new_worst <= exact if lots > 0 else new_worst >= exact
+
+
+@pytest.mark.parametrize("name", ["commission_bp", "impact", "participation", "latency_ns", "slippage_noise"])
+@pytest.mark.parametrize("value", [-1, nan, inf])
+def test_a_cost_that_is_negative_or_not_finite_is_refused_by_name(name: str, value: float) -> None:
+    with pytest.raises(ValueError, match=name):
+        Costs(**{name: value})
+
+
+@pytest.mark.parametrize("name", ["participation", "slippage_noise"])
+def test_a_fraction_above_one_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match=name):
+        Costs(**{name: 1.5})

@@ -1,0 +1,231 @@
+"""The ground: our packages are ours, pure code is pure, baskets have one maker, every dependency is used."""
+
+import ast
+import re
+import subprocess
+import sys
+import tomllib
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = [
+    name
+    for name in ("trading", "strategies", "risk", "models", "adapters", "daemon", "research")
+    if (ROOT / name).is_dir()
+]
+PURE_MODULES = ("engine", "state", "planning", "digest", "tally", "timeline")
+FORBIDDEN = {
+    "asyncio", "concurrent", "ctypes", "http", "logging", "multiprocessing", "os", "pathlib", "queue", "random", "secrets", "select",
+    "shutil", "signal", "socket", "sqlite3", "ssl", "subprocess", "sys", "tempfile", "threading", "time", "urllib", "uuid",
+}  # fmt: skip
+ACTS = {"open", "print", "input", "exec", "eval", "breakpoint", "__import__"}
+DRAWN = re.compile(r"(^|\.)(datetime|date)\.(now|utcnow|today)$|(^|\.)(np|numpy)\.random\b|(^|\.)default_rng$")
+
+# a distribution's name where it is not that of its module
+MODULES = {
+    "exchange-calendars": "exchange_calendars",
+    "prometheus-client": "prometheus_client",
+    "tomlkit": "tomlkit",
+}
+
+
+def sources(*folders):
+    return sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py"))
+
+
+def pure_sources():
+    files = [*sources("trading", "strategies", "risk")]
+    return files + [path for name in PURE_MODULES if (path := ROOT / "daemon" / f"{name}.py").exists()]
+
+
+def imported(tree):
+    """Dotted names of what a module imports, wherever the import stands."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            yield node.module or ""
+
+
+def dotted(node):
+    """`a.b.c` of an expression of names, else nothing."""
+    if isinstance(node, ast.Attribute):
+        head = dotted(node.value)
+        return f"{head}.{node.attr}" if head else node.attr
+    return node.id if isinstance(node, ast.Name) else ""
+
+
+def impurities(source):
+    """What in a source text acts on the world or reads it."""
+    tree = ast.parse(source)
+    found = [name for name in imported(tree) if name.split(".")[0] in FORBIDDEN]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ACTS:
+            found.append(f"{node.func.id}()")
+        elif isinstance(node, ast.Attribute | ast.Name) and DRAWN.search(dotted(node)):
+            found.append(dotted(node))
+        elif isinstance(node, ast.AsyncFunctionDef | ast.Await | ast.AsyncFor | ast.AsyncWith):
+            found.append("async")
+    return sorted(set(found))
+
+
+def test_pure_code_reads_no_clock_draws_no_number_and_opens_nothing():
+    files = pure_sources()
+    assert len(files) > 10
+    # the ports describe the outside world with async protocols, and do nothing
+    allowed = {ROOT / "trading" / "ports.py": ["async"]}
+    assert {
+        str(f.relative_to(ROOT)): bad for f in files if (bad := impurities(f.read_text())) != allowed.get(f, [])
+    } == {}
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["import time", "def f():\n    from os import path", "import socket as s", "from datetime import datetime\nx = datetime.now()",
+     "import datetime as dt\nx = dt.date.today()", "import numpy as np\nx = np.random.default_rng(1)", "x = open('f')",
+     "async def f(): ...", "from numpy.random import default_rng\nx = default_rng()", "import os.path", "__import__('os')"],
+)  # fmt: skip
+def test_the_purity_test_sees_each_kind_of_impurity(source):
+    assert impurities(source)
+
+
+def basket_makers(source):
+    """Lines that construct an OrderBasket, under whatever name it was imported."""
+    tree = ast.parse(source)
+    names = {"OrderBasket", "Submit"}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            names |= {alias.asname for alias in node.names if alias.name in ("OrderBasket", "Submit") and alias.asname}
+    lines = []
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call):
+            continue
+        called = dotted(node.func).split(".")[-1]
+        decoded = called in ("convert", "Decoder", "decode") and any(
+            dotted(a).split(".")[-1] in names for a in node.args
+        )
+        copied = called == "replace" and any("basket" in dotted(a).lower() for a in node.args)
+        if called in names or decoded or copied:
+            lines.append(node.lineno)
+    return lines
+
+
+def test_an_order_basket_is_built_by_the_gate_and_the_codec_only():
+    makers = {str(path.relative_to(ROOT)) for path in sources(*PACKAGES) if basket_makers(path.read_text())}
+    assert makers - {"trading/codec.py"} == {"risk/gate.py"}
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["OrderBasket(1, 2)", "orders.OrderBasket(1)", "from trading.orders import OrderBasket as B\nB(1)", "effects.Submit(1)",
+     "msgspec.convert(x, OrderBasket)", "msgspec.structs.replace(basket, lots=[1])", "Decoder(OrderBasket)"],
+)  # fmt: skip
+def test_the_basket_test_sees_each_way_to_build_one(source):
+    assert basket_makers(source)
+
+
+def test_the_packages_are_ours_and_not_shadowed():
+    for name in PACKAGES:
+        module = import_module(name)
+        assert module.__file__ is not None
+        assert Path(module.__file__).resolve().is_relative_to(ROOT), f"{name} comes from {module.__file__}"
+
+
+def test_the_edges_of_the_daemon_see_trading_only():
+    edges = [
+        *sources("daemon/config"),
+        *(p for n in ("observability", "systemd") if (p := ROOT / "daemon" / f"{n}.py").exists()),
+    ]
+    for path in edges:
+        ours = {n for n in imported(ast.parse(path.read_text())) if n.split(".")[0] in PACKAGES}
+        home = f"daemon.{path.relative_to(ROOT / 'daemon').parts[0].removesuffix('.py')}"
+        assert all(n.split(".")[0] == "trading" or n == home or n.startswith(f"{home}.") for n in ours), (path, ours)
+
+
+def requirement(text):
+    return re.split(r"[<>=!~\[; ]", text, maxsplit=1)[0]
+
+
+def project():
+    return tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+def test_every_declared_package_is_imported_somewhere():
+    if not any((ROOT / "daemon" / name).exists() for name in ("cli", "cli.py")):
+        pytest.skip("the command line is not in this tree")
+    used = {name.split(".")[0] for path in sources(*PACKAGES) for name in imported(ast.parse(path.read_text()))}
+    declared = {requirement(text) for text in project()["dependencies"]}
+    assert {name for name in declared if MODULES.get(name, name.replace("-", "_")) not in used} == set()
+
+
+def test_every_imported_package_is_declared():
+    extras = project()["optional-dependencies"]
+    declared = {requirement(t) for t in [*project()["dependencies"], *extras["train"]]}
+    modules = {MODULES.get(name, name.replace("-", "_")) for name in declared} | {
+        "pydantic_core"
+    }  # pydantic's own half
+    for path in sources(*PACKAGES):
+        for name in imported(ast.parse(path.read_text())):
+            top = name.split(".")[0]
+            assert top in sys.stdlib_module_names or top in PACKAGES or top in modules, f"{path}: {name}"
+
+
+def test_every_declared_package_is_locked_and_explained():
+    locked = (ROOT / "constraints.txt").read_text()
+    assert "://" not in locked
+    names = {line.partition("==")[0] for line in locked.splitlines() if line}
+    assert all("==" in line for line in locked.splitlines() if line)
+    explained = (ROOT / "docs" / "dependencies.md").read_text()
+    extras = project()["optional-dependencies"]
+    for text in [*project()["dependencies"], *extras["train"], *extras["dev"]]:
+        name = requirement(text)
+        assert name in names or name == "torch", f"{name} is not in constraints.txt"
+        assert f"| {name} |" in explained, f"{name} is not in docs/dependencies.md"
+
+
+def test_only_models_import_torch_and_not_when_they_are_imported():
+    for path in sources(*PACKAGES):
+        if "torch" in {name.split(".")[0] for name in imported(ast.parse(path.read_text()))}:
+            assert path.is_relative_to(ROOT / "models"), path
+    code = "import sys, models.artifacts, models.runtime, daemon.config; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+
+
+def test_the_scripts_are_shell_and_can_be_run():
+    for name in (".ci/run", "scripts/make-env", "scripts/install-services", "scripts/install-system"):
+        path = ROOT / name
+        assert path.stat().st_mode & 0o111, f"{name} is not executable"
+        assert subprocess.run(["sh", "-n", str(path)], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("python", "said"),
+    [
+        ("/no/such/python", "there is no /no/such/python"),
+        ("./old", "quantd needs Python 3.11 or newer"),
+        ("./bare", "has no venv module"),
+    ],
+)
+def test_a_machine_that_lacks_something_is_told_in_one_sentence(tmp_path, python, said):
+    (tmp_path / "scripts").mkdir()
+    script = tmp_path / "scripts" / "make-env"
+    script.write_text((ROOT / "scripts" / "make-env").read_text())
+    (tmp_path / "old").write_text('#!/bin/sh\n[ "$1" = --version ] && echo Python 3.9.1\nexit 1\n')
+    (tmp_path / "bare").write_text('#!/bin/sh\ncase "$2" in *ensurepip*) exit 1;; esac\nexit 0\n')
+    for name in ("old", "bare"):
+        (tmp_path / name).chmod(0o755)
+    done = subprocess.run(
+        ["sh", str(script), "core"],
+        env={"PATH": "/usr/bin:/bin", "PY": python},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr.startswith("quantd: ")
+    assert said in done.stderr
+    assert done.stderr.count("\n") == 1

@@ -1,0 +1,652 @@
+"""The paper venue: what fills, when, at which price, and that it is a fold."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from math import nan
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from adapters.brokers.paper import KEPT, Paper
+from trading.events import Action, CancelReported, NotFound, Unknown
+from trading.execution import Costs
+from trading.instruments import Instrument, Universe
+from trading.market import Block, MarketSlice
+from trading.orders import Cause, OrderBasket, Reports
+from trading.ports import BrokerNews
+
+HOUR = 3_600_000_000_000
+NANO = 10**9
+UNIVERSE = Universe((Instrument("AAA"), Instrument("BBB"), Instrument("CCC", lot_nano=10**7)))
+FILLS = (Cause.PART_FILL, Cause.LAST_FILL)
+FREE = Costs()
+
+
+def bar(
+    t: int,
+    opens: Sequence[float] = (100.0, 50.0, 10.0),
+    *,
+    low: float = 0.0,
+    high: float = 0.0,
+    volume: Sequence[float] = (1000.0, 1000.0, 1000.0),
+    fresh: Sequence[bool] = (True, True, True),
+) -> MarketSlice:
+    """The bar of day t: opens at 24 t + 9 h, closes at 24 t + 16 h. low and high 0: the open."""
+    row = np.array([opens])
+    mask = np.array([fresh])
+    missing = np.where(mask, 1.0, nan)
+    block = Block(
+        ts_open=np.array([(24 * t + 9) * HOUR]),
+        ts_event=np.array([(24 * t + 16) * HOUR]),
+        key=np.array([24 * t * HOUR]),
+        open=row * missing,
+        high=np.maximum(row, high) * missing,
+        low=(np.minimum(row, low) if low else row) * missing,
+        close=row * missing,
+        volume=np.array([volume]) * missing,
+        fresh=mask,
+        index0=t,
+    )
+    return MarketSlice(block, 0)
+
+
+def at_close(t: int) -> int:
+    return (24 * t + 16) * HOUR
+
+
+def at_open(t: int) -> int:
+    return (24 * t + 9) * HOUR
+
+
+def basket(
+    ts: int,
+    rows: Sequence[tuple[int, int, float]],
+    *,
+    end: int | Sequence[int] = 0,
+    n: int = 0,
+) -> OrderBasket:
+    """Rows of (column, signed lots, limit)."""
+    ends = [end] * len(rows) if isinstance(end, int) else list(end)
+    return OrderBasket(
+        sample=ts,
+        n=n,
+        ts=ts,
+        sym=[column for column, _, _ in rows],
+        lots=[lots for _, lots, _ in rows],
+        worst_nano=[round(limit * NANO) for _, _, limit in rows],
+        end=ends,
+    )
+
+
+def reports(news: Sequence[BrokerNews]) -> list[Reports]:
+    assert all(isinstance(one, Reports) for one in news)
+    return list(news)  # type: ignore[arg-type]
+
+
+def rows_of(news: Sequence[BrokerNews]) -> list[tuple[int, int, int, int, int, str]]:
+    """(ts, row, cum, lots, price, cause) of each row reported."""
+    return [
+        (report.ts, *values[:-1], Cause(values[-1]).name)
+        for report in reports(news)
+        for values in zip(report.row, report.cum, report.lots, report.price_nano, report.cause, strict=True)
+    ]
+
+
+def test_a_decision_on_a_close_fills_at_the_next_open() -> None:
+    venue = Paper(UNIVERSE, FREE)
+    assert rows_of(venue.submit(basket(at_close(0), [(0, 5, 105.0)]))) == [(at_close(0), 0, 0, 0, 0, "ACCEPTED")]
+    assert not venue.on_slice(bar(0))
+    assert rows_of(venue.on_slice(bar(1, (101.0, 50.0, 10.0)))) == [(at_open(1), 0, 5, 5, 101 * NANO, "LAST_FILL")]
+    assert venue.on_slice(bar(2)) == ()
+
+
+def test_latency_makes_a_row_miss_an_open_that_comes_too_soon() -> None:
+    venue = Paper(UNIVERSE, Costs(latency_ns=17 * HOUR + 1))
+    venue.submit(basket(at_close(0), [(0, 5, 105.0)]))
+    assert not venue.on_slice(bar(1))
+    assert rows_of(venue.on_slice(bar(2)))[0][0] == at_open(2)
+
+
+def test_a_symbol_without_a_fresh_bar_waits() -> None:
+    venue = Paper(UNIVERSE, FREE)
+    venue.submit(basket(at_close(0), [(0, 5, 105.0), (1, -2, 45.0)]))
+    assert [row[1] for row in rows_of(venue.on_slice(bar(1, fresh=(False, True, True))))] == [1]
+    assert [row[1] for row in rows_of(venue.on_slice(bar(2)))] == [0]
+
+
+def test_costs_are_paid_on_the_adverse_side() -> None:
+    costs = Costs(spread_bp=4.0, slippage_bp=3.0, commission_bp=1.0)
+    venue = Paper(UNIVERSE, costs)
+    venue.submit(basket(at_close(0), [(0, 10, 105.0), (1, -10, 45.0)]))
+    (report,) = reports(venue.on_slice(bar(1)))
+    assert report.price_nano == [100_050_000_000, 49_975_000_000]
+    assert report.fee_micro == [100_050, 49_975]
+
+
+def test_costs_never_carry_a_fill_beyond_its_limit() -> None:
+    venue = Paper(UNIVERSE, Costs(slippage_bp=100.0))
+    venue.submit(basket(at_close(0), [(0, 10, 100.2), (1, -10, 49.9)]))
+    (report,) = reports(venue.on_slice(bar(1)))
+    assert report.price_nano == [100_200_000_000, 49_900_000_000]
+
+
+def test_impact_grows_with_the_share_of_the_bar() -> None:
+    venue = Paper(UNIVERSE, Costs(impact=100.0))
+    venue.submit(basket(at_close(0), [(0, 10, 105.0), (2, 1000, 11.0)]))
+    (report,) = reports(venue.on_slice(bar(1)))
+    # sqrt(10 / 1000) = 0.1 of 100 bp; 1000 lots of 0.01 are the same share
+    assert report.price_nano == [100_100_000_000, 10_010_000_000]
+
+
+def test_an_open_beyond_the_limit_fills_at_the_limit_only_if_the_bar_trades_through_it() -> None:
+    venue = Paper(UNIVERSE, Costs(slippage_bp=10.0))
+    venue.submit(basket(at_close(0), [(0, 5, 99.0)]))
+    assert not venue.on_slice(bar(1, low=99.0))
+    assert rows_of(venue.on_slice(bar(2, low=98.99)))[0][2:5] == (5, 5, 99 * NANO)
+    venue.submit(basket(at_close(2), [(0, -5, 101.0)]))
+    assert not venue.on_slice(bar(3, high=101.0))
+    assert rows_of(venue.on_slice(bar(4, high=101.01)))[0][2:5] == (5, 5, 101 * NANO)
+
+
+def test_the_cap_is_shared_by_orders_of_a_symbol_in_order_of_arrival() -> None:
+    venue = Paper(UNIVERSE, Costs(participation=0.1))
+    venue.submit(basket(at_close(0), [(0, 70, 105.0)]))
+    venue.submit(basket(at_close(0), [(0, 50, 105.0)], n=1))
+    first, second = reports(venue.on_slice(bar(1)))
+    assert (first.lots, first.cause) == ([70], [Cause.LAST_FILL])
+    assert (second.lots, second.cause) == ([30], [Cause.PART_FILL])
+    (rest,) = reports(venue.on_slice(bar(2)))
+    assert (rest.cum, rest.lots, rest.cause) == ([50], [20], [Cause.LAST_FILL])
+
+
+@pytest.mark.parametrize("volume", [0.0, 9.0, nan])
+@pytest.mark.parametrize("costs", [Costs(participation=0.1), Costs(participation=0.1, impact=5.0)])
+def test_less_than_a_lot_of_room_is_no_fill(volume: float, costs: Costs) -> None:
+    venue = Paper(UNIVERSE, costs)
+    venue.submit(basket(at_close(0), [(0, 70, 105.0)]))
+    assert not venue.on_slice(bar(1, volume=(volume, 1.0, 1.0)))
+
+
+def test_impact_on_an_unknown_volume_is_no_fill() -> None:
+    venue = Paper(UNIVERSE, Costs(impact=1.0))
+    venue.submit(basket(at_close(0), [(0, 70, 105.0), (1, 1, 60.0), (2, 1, 11.0)]))
+    assert [row[1] for row in rows_of(venue.on_slice(bar(1, volume=(0.0, nan, 1.0))))] == [2]
+
+
+def test_the_least_commission_is_of_an_order_not_of_a_fill() -> None:
+    venue = Paper(UNIVERSE, Costs(participation=0.01, commission_bp=10.0, commission_min_micro=1_500_000))
+    venue.submit(basket(at_close(0), [(0, 25, 105.0)]))
+    fees = [report.fee_micro[0] for t in (1, 2, 3) for report in reports(venue.on_slice(bar(t)))]
+    assert fees == [1_500_000, 500_000, 500_000]  # 1.00 raised to 1.50, then 2.00 and 2.50 in all
+
+
+def test_a_day_order_expires_at_its_end_after_the_fills_of_that_bar() -> None:
+    venue = Paper(UNIVERSE, Costs(participation=0.01))
+    venue.submit(basket(at_close(0), [(0, 15, 105.0), (1, 15, 20.0)], end=at_close(1)))
+    assert rows_of(venue.on_slice(bar(1))) == [
+        (at_open(1), 0, 10, 10, 100 * NANO, "PART_FILL"),
+        (at_close(1), 0, 10, 0, 0, "EXPIRED"),
+        (at_close(1), 1, 0, 0, 0, "EXPIRED"),
+    ]
+    assert venue.on_slice(bar(2)) == ()
+
+
+def test_time_ends_a_day_order_without_any_bar() -> None:
+    venue = Paper(UNIVERSE, FREE)
+    venue.submit(basket(at_close(0), [(0, 15, 105.0), (1, 5, 60.0)], end=[at_close(1), at_close(2)]))
+    assert not venue.on_time(at_close(1) - 1)
+    assert rows_of(venue.on_time(at_close(1))) == [(at_close(1), 0, 0, 0, 0, "EXPIRED")]
+    assert rows_of(venue.on_time(at_close(5))) == [(at_close(2), 1, 0, 0, 0, "EXPIRED")]
+
+
+def test_an_open_at_or_after_the_end_fills_nothing_though_nobody_told_the_time() -> None:
+    venue = Paper(UNIVERSE, FREE)
+    venue.submit(basket(at_close(0), [(0, 15, 105.0)], end=at_close(1)))
+    assert rows_of(venue.on_slice(bar(2))) == [(at_close(1), 0, 0, 0, 0, "EXPIRED")]
+
+
+def test_an_order_that_ends_inside_a_bar_is_not_credited_with_trading_through() -> None:
+    venue = Paper(UNIVERSE, FREE)
+    venue.submit(basket(at_close(0), [(0, 15, 99.0)], end=at_open(1) + HOUR))
+    assert [row[-1] for row in rows_of(venue.on_slice(bar(1, low=90.0)))] == ["EXPIRED"]
+
+
+def test_rows_without_lots_or_limit_are_rejected_and_the_others_work() -> None:
+    venue = Paper(UNIVERSE, FREE)
+    (report,) = reports(venue.submit(basket(at_close(0), [(0, 0, 105.0), (1, 5, 60.0), (2, 5, 0.0)])))
+    assert report.cause == [Cause.REJECTED, Cause.ACCEPTED, Cause.REJECTED]
+    assert report.reason == "row 0 has no lots"
+    assert [row[1] for row in rows_of(venue.on_slice(bar(1)))] == [1]
+
+
+def test_a_basket_sent_twice_fills_once_and_tells_again() -> None:
+    venue = Paper(UNIVERSE, FREE)
+    order = basket(at_close(0), [(0, 5, 105.0)])
+    accepted = venue.submit(order)
+    assert venue.submit(order) == accepted
+    filled = venue.on_slice(bar(1))
+    assert len(filled) == 1
+    assert venue.submit(order) == [*accepted, *filled]
+    assert venue.on_slice(bar(2)) == ()
+
+
+def test_a_cancel_on_the_close_last_seen_is_answered_at_once() -> None:
+    venue = Paper(UNIVERSE, Costs(participation=0.01))
+    venue.submit(basket(at_close(0), [(0, 15, 105.0)]))
+    venue.on_slice(bar(1))
+    assert rows_of(venue.cancel(at_close(0), 0, 0, at_close(1))) == [(at_close(1), 0, 10, 0, 0, "CANCELLED")]
+    assert venue.on_slice(bar(2)) == ()
+
+
+def test_a_cancel_before_the_row_could_fill_is_answered_at_once() -> None:
+    venue = Paper(UNIVERSE, FREE)
+    venue.submit(basket(at_close(0), [(0, 15, 105.0)]))
+    assert rows_of(venue.cancel(at_close(0), 0, 0, at_close(0))) == [(at_close(0), 0, 0, 0, 0, "CANCELLED")]
+
+
+def test_an_open_before_the_cancel_still_fills_and_the_rest_is_then_cancelled() -> None:
+    venue = Paper(UNIVERSE, Costs(participation=0.01))
+    venue.submit(basket(at_close(0), [(0, 15, 105.0)]))
+    noon = at_open(1) + 3 * HOUR
+    assert venue.cancel(at_close(0), 0, 0, noon) == ()
+    assert venue.cancel(at_close(0), 0, 0, noon + 1) == ()
+    assert rows_of(venue.on_slice(bar(1))) == [
+        (at_open(1), 0, 10, 10, 100 * NANO, "PART_FILL"),
+        (noon, 0, 10, 0, 0, "CANCELLED"),
+    ]
+
+
+def test_a_cancel_before_the_next_open_is_known_with_the_next_bar_and_stamped_with_its_time() -> None:
+    venue = Paper(UNIVERSE, FREE)
+    venue.submit(basket(at_close(0), [(0, 15, 105.0), (1, 5, 60.0)]))
+    early = at_open(1) - HOUR
+    assert venue.cancel(at_close(0), 0, 0, early) == ()
+    assert rows_of(venue.on_slice(bar(1))) == [
+        (early, 0, 0, 0, 0, "CANCELLED"),
+        (at_open(1), 1, 5, 5, 50 * NANO, "LAST_FILL"),
+    ]
+
+
+def test_a_cancel_takes_effect_after_the_latency() -> None:
+    venue = Paper(UNIVERSE, Costs(latency_ns=2 * HOUR))
+    venue.submit(basket(at_close(0), [(0, 15, 105.0)]))
+    assert venue.cancel(at_close(0), 0, 0, at_open(1) - HOUR) == ()
+    assert [row[-1] for row in rows_of(venue.on_slice(bar(1)))] == ["LAST_FILL"]
+
+
+def test_a_cancel_of_a_symbol_that_falls_silent_is_settled_within_a_day() -> None:
+    venue = Paper(UNIVERSE, FREE)
+    venue.submit(basket(at_close(0), [(0, 15, 105.0)]))
+    noon = at_open(1) + 3 * HOUR
+    venue.cancel(at_close(0), 0, 0, noon)
+    assert not venue.on_slice(bar(1, fresh=(False, True, True)))
+    assert not venue.on_time(noon + 24 * HOUR - 1)
+    assert rows_of(venue.on_time(noon + 24 * HOUR)) == [(noon, 0, 0, 0, 0, "CANCELLED")]
+
+
+def test_a_pending_cancel_is_settled_by_the_end_of_a_day_order() -> None:
+    venue = Paper(UNIVERSE, FREE)
+    venue.submit(basket(at_close(0), [(0, 15, 105.0)], end=at_close(1)))
+    noon = at_open(1) + 3 * HOUR
+    venue.cancel(at_close(0), 0, 0, noon)
+    assert rows_of(venue.on_time(at_close(1))) == [(noon, 0, 0, 0, 0, "CANCELLED")]
+
+
+def test_a_cancel_of_what_ended_or_never_came_is_refused() -> None:
+    venue = Paper(UNIVERSE, FREE)
+    venue.submit(basket(at_close(0), [(0, 15, 105.0)]))
+    venue.on_slice(bar(1))
+    for sample, n, row in ((at_close(0), 0, 0), (at_close(0), 0, 7), (at_close(0), 1, 0), (5, 0, 0)):
+        (answer,) = venue.cancel(sample, n, row, at_close(1))
+        assert isinstance(answer, CancelReported)
+        assert (answer.sample, answer.n, answer.row, answer.ts) == (sample, n, row, at_close(1))
+
+
+def split(t: int, column: int, up: int, down: int) -> Action:
+    return Action(ts=at_open(t), key=24 * t * HOUR, symbol=column, kind="split", numerator=up, denominator=down)
+
+
+def test_a_split_rescales_what_rests_and_what_a_query_tells() -> None:
+    venue = Paper(UNIVERSE, Costs(participation=0.01))
+    venue.submit(basket(at_close(0), [(0, 25, 105.0), (1, 5, 60.0)]))
+    venue.on_slice(bar(1))
+    assert venue.on_action(split(2, 0, 4, 1)) == []
+    (fill,) = reports(venue.on_slice(bar(2, (26.25, 50.0, 10.0))))
+    assert (fill.cum, fill.lots, fill.price_nano) == ([50], [10], [26_250_000_000])
+    told = [row for row in rows_of(venue.query(at_close(0), 0, [0])) if row[3]]
+    assert [(cum, lots, price) for _, _, cum, lots, price, _ in told] == [
+        (40, 40, 25 * NANO),
+        (50, 10, 26_250_000_000),
+    ]
+    assert not venue.on_slice(bar(3, (26.26, 50.0, 10.0)))
+
+
+def test_a_split_that_leaves_less_than_a_lot_cancels_the_row() -> None:
+    venue = Paper(UNIVERSE, FREE)
+    venue.submit(basket(at_close(0), [(0, 3, 105.0), (0, -30, 80.0)]))
+    (report,) = reports(venue.on_action(split(1, 0, 1, 10)))
+    assert (report.row, report.cause, report.cum) == ([0], [Cause.CANCELLED], [0])
+    assert "1:10" in report.reason
+    assert rows_of(venue.on_slice(bar(1, (1000.0, 50.0, 10.0)))) == [(at_open(1), 1, 3, 3, 1000 * NANO, "LAST_FILL")]
+
+
+def test_a_dividend_changes_no_order() -> None:
+    venue = Paper(UNIVERSE, FREE)
+    venue.submit(basket(at_close(0), [(0, 3, 105.0)]))
+    before = venue.query(at_close(0), 0, [0])
+    assert venue.on_action(Action(ts=at_open(1), key=0, symbol=0, kind="dividend", cash_nano=NANO)) == ()
+    assert venue.query(at_close(0), 0, [0]) == before
+
+
+def test_a_query_for_rows_that_never_came_is_not_found() -> None:
+    venue = Paper(UNIVERSE, FREE)
+    venue.submit(basket(at_close(0), [(0, 3, 105.0)]))
+    assert venue.query(1, 0, [0, 1]) == [NotFound(1, 0, at_close(0), [0, 1])]
+    told, missing = venue.query(at_close(0), 0, [0, 4])
+    assert isinstance(told, Reports)
+    assert missing == NotFound(at_close(0), 0, at_close(0), [4])
+
+
+def test_memory_is_bounded_and_a_forgotten_order_is_unknown_not_absent() -> None:
+    venue = Paper(UNIVERSE, FREE)
+    sizes = []
+    for t in range(3 * KEPT):
+        venue.submit(basket(at_close(t), [(0, 3, 105.0)]))
+        venue.on_slice(bar(t + 1))
+        sizes.append(len(venue.freeze()))
+    assert max(sizes[2 * KEPT :]) <= max(sizes[: 2 * KEPT]) + 8
+    (old,) = venue.query(at_close(0), 0, [0])
+    assert isinstance(old, Unknown)
+    (kept, _) = venue.query(at_close(3 * KEPT - 1), 0, [0])
+    assert isinstance(kept, Reports)
+
+
+def test_slippage_noise_depends_on_the_seed_and_the_order_and_stays_in_its_band() -> None:
+    def prices(seed: int) -> list[int]:
+        venue = Paper(UNIVERSE, Costs(slippage_bp=10.0, slippage_noise=0.5, seed=seed))
+        out = []
+        for t in range(30):
+            venue.submit(basket(at_close(t), [(0, 3, 105.0)]))
+            out += [report.price_nano[0] for report in reports(venue.on_slice(bar(t + 1)))]
+        return out
+
+    one = prices(1)
+    assert one == prices(1)
+    assert one != prices(2)
+    assert len(set(one)) == 30
+    assert 100_050_000_000 <= min(one) < 100_070_000_000
+    assert 100_130_000_000 < max(one) <= 100_150_000_001
+
+
+def test_the_order_of_columns_does_not_change_the_noise() -> None:
+    costs = Costs(slippage_bp=10.0, slippage_noise=1.0)
+    one, other = Paper(UNIVERSE, costs), Paper(Universe(UNIVERSE.instruments[::-1]), costs)
+    one.submit(basket(at_close(0), [(0, 3, 105.0)]))
+    other.submit(basket(at_close(0), [(2, 3, 105.0)]))
+    (first,), (second,) = reports(one.on_slice(bar(1))), reports(other.on_slice(bar(1, (10.0, 50.0, 100.0))))
+    assert first.price_nano == second.price_nano
+
+
+# --- properties over random scripts -----------------------------------------------------------------
+
+
+@dataclass
+class Script:
+    """What happens to a venue, in order of time: ("submit" | "cancel" | "slice" | "time" | "split", arguments)."""
+
+    costs: Costs
+    steps: list[tuple[str, tuple]] = field(default_factory=list)  # type: ignore[type-arg]
+
+
+def price_near(draw: st.DrawFn) -> float:
+    return draw(st.integers(95, 105)) + draw(st.sampled_from([0.0, 0.25, 0.01]))
+
+
+@st.composite
+def scripts(draw: st.DrawFn, splits: bool = False, costs: Costs | None = None) -> Script:
+    if costs is None:
+        costs = Costs(
+            commission_bp=draw(st.sampled_from([0.0, 1.0, 0.37])),
+            slippage_bp=draw(st.sampled_from([0.0, 20.0])),
+            spread_bp=draw(st.sampled_from([0.0, 7.0])),
+            impact=draw(st.sampled_from([0.0, 30.0])),
+            participation=draw(st.sampled_from([0.0, 0.05, 0.31])),
+            latency_ns=draw(st.sampled_from([0, HOUR, 18 * HOUR])),
+            commission_min_micro=draw(st.sampled_from([0, 1_000_000])),
+            slippage_noise=draw(st.sampled_from([0.0, 1.0])),
+        )
+    script = Script(costs)
+    sent: list[tuple[int, int, int]] = []
+    for t in range(draw(st.integers(2, 6))):
+        if t:
+            if splits and draw(st.integers(0, 3)) == 0:
+                ratio = draw(st.sampled_from([(2, 1), (1, 3), (3, 2), (1, 50)]))
+                script.steps.append(("split", (t, draw(st.integers(0, 2)), *ratio)))
+            opens = [price_near(draw) for _ in range(3)]
+            script.steps.append(
+                (
+                    "slice",
+                    (
+                        t,
+                        opens,
+                        min(opens) - draw(st.integers(0, 6)),
+                        max(opens) + draw(st.integers(0, 6)),
+                        [draw(st.sampled_from([0.0, 30.0, 100.0, 1000.0])) for _ in range(3)],
+                        [draw(st.integers(0, 4)) > 0 for _ in range(3)],
+                    ),
+                )
+            )
+            if draw(st.booleans()):
+                script.steps.append(("time", (at_close(t),)))
+        later = at_close(t)
+        for n in range(draw(st.integers(0, 2))):
+            later += draw(st.sampled_from([0, 0, 5 * HOUR]))
+            rows = [
+                (draw(st.integers(0, 2)), draw(st.integers(1, 60)) * draw(st.sampled_from([1, -1])), price_near(draw))
+                for _ in range(draw(st.integers(1, 4)))
+            ]
+            ends = [draw(st.sampled_from([0, at_close(t + 1), at_close(t + 2), at_open(t + 1) + HOUR])) for _ in rows]
+            order = OrderBasket(
+                sample=at_close(t),
+                n=n,
+                ts=later,
+                sym=[c for c, _, _ in rows],
+                lots=[k for _, k, _ in rows],
+                worst_nano=[round(p * 100) * 10**7 for _, _, p in rows],
+                end=ends,
+            )
+            script.steps.append(("submit", (order,)))
+            sent += [(at_close(t), n, row) for row in range(len(rows))]
+        if sent:
+            for _ in range(draw(st.integers(0, 2))):
+                later += draw(st.sampled_from([0, HOUR, 15 * HOUR]))
+                if later < at_close(t + 1):
+                    script.steps.append(("cancel", (*draw(st.sampled_from(sent)), later)))
+    return script
+
+
+def step(venue: Paper, name: str, args: tuple) -> Sequence[BrokerNews]:  # type: ignore[type-arg]
+    match name:
+        case "submit":
+            return venue.submit(*args)
+        case "cancel":
+            return venue.cancel(*args)
+        case "split":
+            return venue.on_action(split(*args))
+        case "time":
+            return venue.on_time(*args)
+    t, opens, low, high, volume, fresh = args
+    return venue.on_slice(bar(t, opens, low=low, high=high, volume=volume, fresh=fresh))
+
+
+Key = tuple[int, int, int]
+
+
+@settings(max_examples=250, deadline=None)
+@given(scripts())
+def test_no_fill_is_beyond_its_limit_too_early_too_late_too_large_or_twice(script: Script) -> None:
+    venue, costs = Paper(UNIVERSE, script.costs), script.costs
+    orders: dict[Key, tuple[int, int, int, int, int]] = {}
+    cancels: dict[Key, int] = {}
+    cums: dict[Key, int] = defaultdict(int)
+    fees: dict[Key, int] = defaultdict(int)
+    value: dict[Key, Fraction] = defaultdict(Fraction)
+    ended: set[Key] = set()
+    for name, args in [*script.steps, ("time", (at_close(99),))]:
+        if name == "submit":
+            (b,) = args
+            for row, columns in enumerate(zip(b.sym, b.lots, b.worst_nano, b.end, strict=True)):
+                orders[b.sample, b.n, row] = (b.ts, *columns)
+        news = step(venue, name, args)
+        if name == "cancel":
+            key = args[:3]
+            assert any(isinstance(one, CancelReported) for one in news) == (key in ended)
+            cancels.setdefault(key, args[3] + costs.latency_ns)
+        taken: dict[int, int] = defaultdict(int)
+        stamps = [one.ts for one in news]
+        assert stamps == sorted(stamps)
+        for report in news:
+            if not isinstance(report, Reports):
+                continue
+            for row, cum, lots, price, fee, cause in zip(
+                report.row, report.cum, report.lots, report.price_nano, report.fee_micro, report.cause, strict=True
+            ):
+                key = (report.sample, report.n, row)
+                ts, column, signed, worst, end = orders[key]
+                assert key not in ended
+                assert cum - lots == cums[key]
+                assert cum <= abs(signed)
+                cums[key] = cum
+                if cause in FILLS:
+                    t, opens, low, high, volume, fresh = args
+                    assert name == "slice"
+                    assert report.ts == at_open(t) >= ts + costs.latency_ns
+                    assert not end or report.ts < end
+                    assert report.ts < cancels.get(key, report.ts + 1)
+                    assert fresh[column]
+                    assert lots > 0
+                    at = round(opens[column] * 100) * 10**7
+                    if signed > 0:
+                        assert min(at, worst) <= price <= worst
+                        assert at <= worst or low < worst / NANO
+                    else:
+                        assert max(at, worst) >= price >= worst
+                        assert at >= worst or high > worst / NANO
+                    assert (cause == Cause.LAST_FILL) == (cum == abs(signed))
+                    taken[column] += lots
+                    fees[key] += fee
+                    lot = Fraction(UNIVERSE.lot_nano[column], 10**9)
+                    value[key] += Fraction(price, 1000) * lots * lot
+                    if costs.participation:
+                        cap = Fraction(str(costs.participation)) * Fraction(volume[column]) / lot
+                        assert taken[column] <= cap
+                elif cause == Cause.EXPIRED:
+                    assert report.ts == end
+                elif cause == Cause.CANCELLED:
+                    assert report.ts == cancels[key]
+                if cause not in (Cause.ACCEPTED, Cause.PART_FILL):
+                    ended.add(key)
+    for key, (_, _, _, _, end) in orders.items():
+        assert key in ended or (not end and key not in cancels)
+        if cums[key]:
+            exact = value[key] * Fraction(str(costs.commission_bp)) / 10_000
+            assert abs(fees[key] - max(exact, costs.commission_min_micro)) <= len(script.steps)
+
+
+@settings(max_examples=250, deadline=None)
+@given(scripts(costs=Costs(slippage_bp=20.0, latency_ns=HOUR)))
+def test_without_a_cap_each_row_does_what_a_plain_reading_of_the_rules_says(script: Script) -> None:
+    """A reference that knows the whole script: each row alone, from the bars and its own cancel."""
+    venue = Paper(UNIVERSE, script.costs)
+    steps = [*script.steps, ("time", (at_close(99),))]
+    got: dict[Key, tuple[int, int, str]] = {}
+    orders: dict[Key, tuple[int, int, int, int, int]] = {}
+    cancels: dict[Key, int] = {}
+    for name, args in steps:
+        if name == "submit":
+            (b,) = args
+            for row, columns in enumerate(zip(b.sym, b.lots, b.worst_nano, b.end, strict=True)):
+                orders[b.sample, b.n, row] = (b.ts + HOUR, *columns)
+        if name == "cancel":
+            cancels.setdefault(args[:3], args[3] + HOUR)
+        for report in step(venue, name, args):
+            if isinstance(report, Reports):
+                for row, price, cause in zip(report.row, report.price_nano, report.cause, strict=True):
+                    if cause != Cause.ACCEPTED:
+                        got[report.sample, report.n, row] = (report.ts, price, Cause(cause).name)
+    bars = [args for name, args in steps if name == "slice"]
+    last = 10**30
+    for key, (start, column, signed, worst, end) in orders.items():
+        until = min(end or last, cancels.get(key, last))
+        expected = None
+        if until < last:
+            expected = (until, 0, "CANCELLED" if until < (end or last) else "EXPIRED")
+        for t, opens, low, high, _, fresh in bars:
+            if fresh[column] and start <= at_open(t) < until:
+                at = Fraction(round(opens[column] * 100) * 10**7)
+                sign = 1 if signed > 0 else -1
+                extreme = round((low if signed > 0 else high) * NANO)
+                if sign * at <= sign * worst:
+                    price = at * (1 + sign * Fraction(20, 10_000))
+                    whole = -int(-price // 1) if signed > 0 else int(price // 1)
+                    expected = (at_open(t), min(whole, worst) if signed > 0 else max(whole, worst), "LAST_FILL")
+                    break
+                if until >= at_close(t) and sign * extreme < sign * worst:
+                    expected = (at_open(t), worst, "LAST_FILL")
+                    break
+        assert got.get(key) == expected
+
+
+@settings(max_examples=150, deadline=None)
+@given(scripts(splits=True))
+def test_freezing_and_thawing_after_every_step_changes_nothing(script: Script) -> None:
+    whole, broken = Paper(UNIVERSE, script.costs), Paper(UNIVERSE, script.costs)
+    for name, args in script.steps:
+        frozen = broken.freeze()
+        broken = Paper(UNIVERSE, script.costs)
+        broken.thaw(frozen)
+        assert broken.freeze() == frozen
+        assert list(step(whole, name, args)) == list(step(broken, name, args))
+    assert whole.freeze() == broken.freeze()
+
+
+@settings(max_examples=150, deadline=None)
+@given(scripts())
+def test_a_query_restates_exactly_what_was_reported(script: Script) -> None:
+    venue = Paper(UNIVERSE, script.costs)
+    heard: dict[Key, list[tuple[int, ...]]] = defaultdict(list)
+
+    def note(into: dict[Key, list[tuple[int, ...]]], news: Sequence[BrokerNews]) -> None:
+        for r in news:
+            if isinstance(r, Reports):
+                for row, *rest in zip(r.row, r.cum, r.lots, r.price_nano, r.fee_micro, r.cause, strict=True):
+                    into[r.sample, r.n, row].append((r.ts, *rest))
+
+    for name, args in script.steps:
+        note(heard, step(venue, name, args))
+    for (sample, n, row), expected in heard.items():
+        told: dict[Key, list[tuple[int, ...]]] = defaultdict(list)
+        note(told, venue.query(sample, n, [row]))
+        assert told == {(sample, n, row): expected}
+
+
+@settings(max_examples=150, deadline=None)
+@given(scripts(splits=True))
+def test_intervals_told_after_splits_are_contiguous_and_end_at_what_is_filled(script: Script) -> None:
+    venue = Paper(UNIVERSE, script.costs)
+    keys: set[tuple[int, int]] = set()
+    for name, args in script.steps:
+        step(venue, name, args)
+        if name == "submit":
+            keys.add((args[0].sample, args[0].n))
+        for sample, n in keys:
+            cums: dict[int, int] = defaultdict(int)
+            for report in venue.query(sample, n, range(4)):
+                if isinstance(report, Reports):
+                    for row, cum, lots in zip(report.row, report.cum, report.lots, strict=True):
+                        assert cum - lots == cums[row]
+                        cums[row] = cum
