@@ -14,7 +14,8 @@ from adapters.calendars import sessions as calendar_sessions
 from adapters.feeds.errors import FeedError
 from adapters.feeds.files import span
 from adapters.feeds.replay import Replay
-from daemon.config import Agent, Config, Limits as LimitKeys
+from daemon.config import Agent, Config
+from daemon.config import Limits as LimitKeys
 from daemon.loop import Log, Shell
 from daemon.policies import answer, load
 from daemon.schedule import Schedule, stream

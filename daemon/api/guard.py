@@ -158,7 +158,7 @@ def _own_names(host: str) -> frozenset[str]:
     names = {"localhost", "127.0.0.1", "::1", host.lower()}
     if not _loopback(host):
         names |= {socket.gethostname().lower(), socket.getfqdn().lower()}
-    return frozenset(names - {"0.0.0.0", "::"})  # noqa: S104 - they are no names
+    return frozenset(names - {"0.0.0.0", "::"})
 
 
 def _host_name(header: str) -> str:

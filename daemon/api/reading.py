@@ -1,7 +1,7 @@
 """What the API tells: the present from the running service, the past from the store in a thread of its own."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -49,8 +49,6 @@ class About(Struct, frozen=True):
     mode: str
     run: str
     agents: dict[str, str]
-
-
 
 
 def answer(value: object, status: int = 200) -> web.Response:

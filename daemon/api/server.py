@@ -96,7 +96,7 @@ class Api:
             raise self._refusal(why) from why
         host, port = self._server.sockets[0].getsockname()[:2]
         scheme = "https" if api.tls is not None else "http"
-        shown = "127.0.0.1" if host in ("0.0.0.0", "::", "::1") else host  # noqa: S104 - where to reach it from here
+        shown = "127.0.0.1" if host in ("0.0.0.0", "::", "::1") else host
         self.url = f"{scheme}://{shown}:{port}/"
         self._write_place(shown, port)
 

@@ -11,9 +11,9 @@ from pathlib import Path
 from adapters.store.store import Store
 from adapters.store.writing import Batch
 from daemon.assembly import Assembly, assemble
+from daemon.cli.closing import closing
 from daemon.cli.configuration import read
 from daemon.cli.output import Bar, print_json, progress, say
-from daemon.cli.closing import closing
 from daemon.config import Config
 from daemon.loop import Log, Shell
 from daemon.opening import begin

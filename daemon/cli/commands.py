@@ -46,7 +46,9 @@ def run(
     config: Config = CONFIG,
     state: State = None,
     sets: Sets = None,
-    fresh: Annotated[bool, typer.Option("--fresh", help="End the run in the state folder and begin a new one.")] = False,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="End the run in the state folder and begin a new one.")
+    ] = False,
     live: Annotated[bool, typer.Option("--live", help="One of the four things that live trading needs.")] = False,
     as_json: Json = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No summary on the terminal.")] = False,

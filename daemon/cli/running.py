@@ -5,9 +5,9 @@ import os
 from pathlib import Path
 
 from daemon.app import Options, serve
+from daemon.cli.closing import closing
 from daemon.cli.configuration import read, refuse_live
 from daemon.cli.output import print_json, say
-from daemon.cli.closing import closing
 from daemon.observability import configure
 
 
