@@ -106,13 +106,17 @@ class Service:
             await self._feed_real(instants)
         else:
             await self._feed_paced(instants, 1.0 / float(pace.removesuffix("/s")))
+        if at_end == "stop":
+            # behind the last bar, not before it as a person's command would be
+            await self.inbox.put([[Stopping(self.shell.state.now, False, "the feed has ended")]])
+        else:
+            while len(self.inbox):
+                await asyncio.sleep(0.05)
         self.status = "ended"
         self._notify()
-        if at_end == "stop":
-            self.inbox.command(Stopping(self.shell.state.now, False, "the feed has ended"))
 
     async def _feed_fast(self, instants: Iterator[list[Item]]) -> None:
-        chunk: Chunk = []
+        chunk: list[list[Item]] = []
         for instant in instants:
             chunk.append(instant)
             if len(chunk) >= 32:
@@ -124,7 +128,7 @@ class Service:
     async def _feed_paced(self, instants: Iterator[list[Item]], period_s: float) -> None:
         """One house session each period; what lies between two samples goes with the second."""
         due = time.monotonic()
-        chunk: Chunk = []
+        chunk: list[list[Item]] = []
         for instant in instants:
             chunk.append(instant)
             last = instant[-1]
@@ -181,7 +185,10 @@ class Service:
             if self.shell.stopped:
                 return
             for item in instant:
-                self.shell.take(item)
+                if isinstance(item, Stopping):
+                    self.shell.run(item)
+                else:
+                    self.shell.take(item)
             self._take_commands()
             now = time.monotonic()
             if now - began > BREATH_S:

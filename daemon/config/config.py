@@ -29,6 +29,10 @@ from daemon.config.section import Section
 from trading.instruments import Instrument, Universe
 
 
+SHIPPED = FilePath(__file__).resolve().parents[2]
+"""Where the policies that come with quantd lie, for configurations kept elsewhere."""
+
+
 @dataclass(frozen=True, slots=True)
 class Config:
     """Every value of one configuration, with its defaults, and its places."""
@@ -123,7 +127,7 @@ class Config:
         return [
             self.source.mistake(path, f"= {shown(name)}: there is no such file", f"looked in {self.at(name).parent}")
             for path, name in named
-            if name and not self.at(name).exists()
+            if name and not self.at(name).exists() and not (path[0] == "agents" and (SHIPPED / name).exists())
         ]
 
 
