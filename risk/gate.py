@@ -157,23 +157,18 @@ def _reducing(ctx: Context, account: Account, wanted: Floats, opposite: Bools, r
 def _extents(ctx: Context, account: Account, reducing: Floats | None, rules: Rules) -> list[Extent]:
     """The worst on the way and, where limits differ for it, the state after all fills."""
     limits, fee, px = rules.limits, rules.fee, ctx.px
-    value: float
-    n = rules.size
     low, high = account.lots, account.lots
-    open_loss = open_fee = proceeds = 0.0
+    up = down = 0.0
     if account.up is not None:
         high = high + account.up
-        value = float(account.up @ px)
-        open_loss += max(value * (limits.collar + fee), account.up_cash - value)
-        open_fee += value * fee
+        up = float(account.up @ px)
     if account.down is not None:
         low = low - account.down
-        value = float(account.down @ px)
-        open_loss += value * (limits.reduce_collar + fee)
-        open_fee += value * fee
-        proceeds += value * (1.0 - fee)
-    if account.open_loss is not None:
-        open_loss = account.open_loss
+        down = float(account.down @ px)
+    paid, covered = (1.0 + limits.collar) * (1.0 + fee), (1.0 + limits.reduce_collar) * (1.0 + fee)
+    up_loss = max(up * (paid - 1.0), account.up_cash - up)
+    open_loss = up_loss + down * (limits.reduce_collar + fee) if account.open_loss is None else account.open_loss
+    open_fee, proceeds = (up + down) * fee, down * (1.0 - fee)
     traded = covers = sales = 0.0
     if reducing is not None:
         bought = np.maximum(reducing, 0.0)
@@ -184,6 +179,7 @@ def _extents(ctx: Context, account: Account, reducing: Floats | None, rules: Rul
     low_equity = account.equity - open_loss
     # an estimate of the loss must not make a limit look breached, which would let pass what does not add to it
     before = account.equity if account.open_loss is None else low_equity
+    n = rules.size
     worst = np.empty(2 * n)
     np.multiply(low, px, out=worst[:n])
     np.negative(worst[:n], out=worst[:n])
@@ -191,10 +187,10 @@ def _extents(ctx: Context, account: Account, reducing: Floats | None, rules: Rul
     spent = account.up_cash - account.cash + limits.cash_reserve * account.equity
     way = Extent(
         worst,
-        low_equity - traded * (limits.reduce_collar + fee),
+        low_equity - traded * (covered - 1.0),
         before,
-        px * (limits.collar + fee * (1.0 + limits.collar)),
-        spent + covers * (1.0 + limits.reduce_collar) * (1.0 + fee),
+        px * (paid - 1.0),
+        spent + covers * covered - limits.max_cash_debit * (account.equity - up_loss - covers * (covered - 1.0)),
         traded,
         False,
     )

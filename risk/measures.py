@@ -73,7 +73,7 @@ def gross(weights: Floats) -> float:
 
 def drawdown(equity: float, peak: float) -> float:
     """Fall from the peak as a fraction of it; 1 when there is no positive peak to fall from."""
-    return 1.0 - equity / peak if peak > 0 else 1.0
+    return (peak - equity) / peak if peak > 0 else 1.0
 
 
 def max_drawdown(equity: Floats) -> float:

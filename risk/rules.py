@@ -308,10 +308,12 @@ def cash_rows(limits: Limits, universe: Universe) -> list[Row]:
     held = np.zeros(4 * size + 2)
     held[-2] = 1.0
     load = np.zeros(2 * size)
-    load[size:] = (1.0 + limits.collar) * (1.0 + fee)
+    paid = (1.0 + limits.collar) * (1.0 + fee)
+    # the debit is a share of equity, which falls by what a buy pays above the mark; sales would raise cash by more
+    load[size:] = paid + limits.max_cash_debit * (paid - 1.0)
     settled = np.full(2 * size, fee - 1.0)
     settled[size:] = 1.0 + fee
-    return [Row("cash", Reason.CASH, held, load, limits.max_cash_debit, settled, 0.0)]
+    return [Row("cash", Reason.CASH, held, load, 0.0, settled, 0.0)]
 
 
 def equity_rows(limits: Limits, universe: Universe) -> list[Row]:
