@@ -31,6 +31,7 @@ from daemon.recovery import Journal, RecordTooLong, ReplayDifference, fold
 from daemon.service import Service
 from daemon.state import in_force
 from daemon.summary import Summary, summary
+from daemon.supported import not_yet
 from daemon.terminal import watch
 from daemon.timeline import instants
 from daemon.version import VERSION, code_version
@@ -71,7 +72,7 @@ def state_folder(config: Config, override: Path | None) -> Path:
 def read_config(options: Options) -> Config:
     """The configuration with its overrides; raises ConfigError with every mistake."""
     config = load(options.config, known_names(), environ=options.environ, sets=options.sets)
-    mistakes = config.missing_files()
+    mistakes = [*not_yet(config), *config.missing_files()]
     if mistakes:
         raise ConfigError(mistakes)
     return config

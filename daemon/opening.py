@@ -2,7 +2,7 @@
 were put aside."""
 
 from adapters.store.writing import BadBar
-from daemon.assembly import Assembly
+from daemon.assembly import Assembly, instant_text
 from daemon.config import Config, digest
 from daemon.loop import Shell
 from daemon.state import in_force
@@ -31,6 +31,14 @@ def begin(shell: Shell, assembly: Assembly, config: Config, run: str, *, fresh: 
     limits = in_force(assembly.rules)
     if fresh or limits != in_force(shell.state.rules):
         shell.run(Reloaded(now, digest(config), () if fresh else ("limits",), limits))
+    if fresh:
+        for agent, policy in zip(config.agents, assembly.policies, strict=True):
+            until = getattr(policy, "trained_until_ns", 0)
+            if until > assembly.start_ns:
+                text = (
+                    f"agent {agent.name} trades bars that its policy was trained on, until {instant_text(until)[:10]}"
+                )
+                shell.run(Condition(now, "bars", False, text))
     if not (fresh and feed.quarantined):
         return []
     first = feed.quarantined[0]

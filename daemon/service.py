@@ -20,7 +20,7 @@ from adapters.store.store import Store
 from adapters.store.writing import BadBar, Batch, SnapshotOf
 from daemon.alerting import AlertFilter
 from daemon.config import Config
-from daemon.inbox import Chunk, Command, Inbox
+from daemon.inbox import Command, Inbox
 from daemon.loop import Shell
 from daemon.recovery import Journal
 from daemon.timeline import Item, time_of
@@ -111,7 +111,7 @@ class Service:
             await self.inbox.put([[Stopping(self.shell.state.now, False, "the feed has ended")]])
         else:
             while len(self.inbox):
-                await asyncio.sleep(0.05)
+                await self.changed(0.2)
         self.status = "ended"
         self._notify()
 

@@ -28,7 +28,6 @@ from daemon.config.schema import (
 from daemon.config.section import Section
 from trading.instruments import Instrument, Universe
 
-
 SHIPPED = FilePath(__file__).resolve().parents[2]
 """Where the policies that come with quantd lie, for configurations kept elsewhere."""
 
