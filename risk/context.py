@@ -128,12 +128,13 @@ class Context:
         self._returns = returns
         self._windows: dict[tuple[int, int], Window] = {}
         self._off_grid: dict[float, Bools | None] = {}
+        self._fewest_ticks: float | None = None
         priced: Bools = (px > 0.0) & (px < np.inf) & (prices_nano > 0)
         self.all_priced: Final = np.count_nonzero(priced) == len(px)
         self.priced: Final = priced
         self.px: Final[Floats] = px if self.all_priced else np.where(priced, px, 0.0)
-        self.oldest_ns: Final = int(age_ns.max()) if self.size else 0
-        self.youngest_ns: Final = int(age_ns.min()) if self.size else 0
+        self.oldest_ns: Final = int(np.maximum.reduce(age_ns))
+        self.youngest_ns: Final = int(np.minimum.reduce(age_ns))
 
     def window(self, lookback: int, min_rows: int) -> Window:
         """The returns of the newest `lookback` samples; asked of the caller once."""
@@ -148,8 +149,10 @@ class Context:
         if collar not in self._off_grid:
             marks = self.prices_nano
             bad: Bools | None = None
+            if self._fewest_ticks is None:
+                self._fewest_ticks = float(np.minimum.reduce(marks / ticks))
             # a collar as wide as a tick always holds one
-            if not (marks * collar >= ticks).all():
+            if not self._fewest_ticks * collar >= 1.0:
                 buys = np.floor(marks * (1.0 + collar) / ticks) * ticks < marks
                 sells = np.ceil(marks * (1.0 - collar) / ticks) * ticks > marks
                 bad = (buys | sells) & self.priced
