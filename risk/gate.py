@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from risk.context import Bools, Context, Floats, Scenarios, context
 from risk.limits import Limits, Reason
+from risk.measures import tail_count, worst_of
 from risk.pairs import clip_pairs, pair_equity
-from risk.rules import CAPS, SLACK, Account, Case, Extent, Quad, Rules, TailLimit, rules_of, tail_rank
+from risk.rules import CAPS, SLACK, Account, Case, Extent, Quad, Rules, TailLimit, rules_of
 from risk.standing import Values, standing
 from risk.switch import HALT, REDUCE, RUN
 from trading.instruments import NANO
@@ -407,7 +408,7 @@ def _tails(case: Case, extent: Extent, added: Floats, slip: float, lots: Floats,
         signed = case.scenarios[limit.lookback].signed
         found = tails.get((limit.lookback, limit.confidence))
         if found is None:
-            m = tail_rank(limit, len(signed))
+            m = tail_count(len(signed), limit.confidence)
             found = tails[limit.lookback, limit.confidence] = m, worst_of(signed @ (extent.w + added), m)
         m, tail = found
         bound = limit.bound * room / limit.scale
@@ -427,12 +428,6 @@ def _tails(case: Case, extent: Extent, added: Floats, slip: float, lots: Floats,
         if least.most is not None:
             return
         least.take(limit.largest(base, signed @ added, m, held + case.tolerance, 0.0), limit.reason)
-
-
-def worst_of(losses: Floats, m: int) -> Floats:
-    """float64[..., m], the m worst of float64[..., S] losses, the least of them first."""
-    rank = losses.shape[-1] - m
-    return np.partition(losses, rank)[..., rank:]
 
 
 def _grow_no_tail(

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from risk.context import Bools, Context, Floats, Scenarios
 from risk.limits import Limits, Reason
-from risk.measures import SAMPLES_PER_YEAR, tail_count
+from risk.measures import SAMPLES_PER_YEAR
 from trading.instruments import Universe
 
 SLACK: Final = 1e-12
@@ -479,6 +479,8 @@ class Rules:
         self.settled_load: Final = np.array([r.settled_load for r in self.rows])
         self.settled_bound: Final = np.array([r.settled_bound for r in self.rows])
         self.settled_full: Final = np.hstack((self.held, self.settled_load))
+        members = [r.load[: self.size] for r in self.rows if r.key == "max_sector_weight"]
+        self.sectors: Final = np.array(members) if members else None
         self.tails: Final = tail_limits(limits)
         self.quads: Final = [quad for make in QUADS for quad in make(limits)]
         lookbacks = {t.lookback for t in self.tails} | {q.lookback for q in self.quads if q.lookback}
@@ -507,8 +509,3 @@ def rules_of(limits: Limits, universe: Universe) -> Rules:
             _ready.clear()
         found = _ready[key] = Rules(limits, universe)
     return found
-
-
-def tail_rank(limit: TailLimit, scenarios: int) -> int:
-    """How many losses its tail has."""
-    return tail_count(scenarios, limit.confidence)

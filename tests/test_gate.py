@@ -15,6 +15,7 @@ import risk.pairs
 import risk.rules
 from risk.gate import HALT, REDUCE, RUN, Account, Context, basket, context, gate, worst_nano
 from risk.limits import DAY_NS, PROFILES, REASON_TEXT, Correlation, Limits, Reason, Tail, override
+from risk.measures import tail_count
 from trading.instruments import NANO, Instrument, Universe
 
 seeds = st.integers(0, 2**32 - 1)
@@ -155,7 +156,7 @@ def _corners_without_opposed(case: Any) -> Any:
 
 
 def _var_one_scenario_less(case: Any) -> Any:
-    return lambda limit, scenarios: max(1, risk.rules.tail_count(scenarios, limit.confidence) + 1)
+    return lambda scenarios, confidence: tail_count(scenarios, confidence) + 1
 
 
 def _rounds_up(case: Any) -> Any:
@@ -185,7 +186,7 @@ MUTANTS: list[tuple[str, Any, str, Callable[[Any], Any]]] = [
     ("worst prices ignored in equity", gate_module, "_extents", _slip_ignored),
     ("unfilled hedges counted", risk.rules.Case, "sides", _tail_signed),
     ("covariances too small", gate_module, "_corners", _corners_without_opposed),
-    ("one scenario too few in the tail", gate_module, "tail_rank", _var_one_scenario_less),
+    ("one scenario too few in the tail", gate_module, "tail_count", _var_one_scenario_less),
     ("lots rounded up", gate_module, "np", _rounds_up),
     ("weights not seen again at the lower equity", gate_module, "_weigh_again", _never_weighs_again),
 ]
