@@ -127,7 +127,8 @@ def decision_line(plan: Planned, universe: Universe, names: Sequence[str]) -> De
     def amounts(data: bytes) -> dict[str, str]:
         lots = np.frombuffer(data, dtype="<i8")
         return {
-            universe.symbols[k]: quantity_text(int(lots[k]), universe.lot_nano[k]) for k in np.flatnonzero(lots).tolist()
+            universe.symbols[k]: quantity_text(int(lots[k]), universe.lot_nano[k])
+            for k in np.flatnonzero(lots).tolist()
         }
 
     def reasons(data: bytes) -> dict[str, str]:

@@ -36,4 +36,6 @@ def begin(shell: Shell, assembly: Assembly, config: Config, run: str, *, fresh: 
     first = feed.quarantined[0]
     text = f"{len(feed.quarantined)} bars were put aside; the first is {first.symbol}: {first.reason}"
     shell.run(Condition(now, "bars", False, text))
-    return [BadBar(b.ts, b.symbol, b.reason, f"{b.open} {b.high} {b.low} {b.close} {b.volume}") for b in feed.quarantined]
+    return [
+        BadBar(b.ts, b.symbol, b.reason, f"{b.open} {b.high} {b.low} {b.close} {b.volume}") for b in feed.quarantined
+    ]

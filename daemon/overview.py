@@ -158,7 +158,9 @@ def _ratio(now_micro: int, then_micro: int) -> float | None:
     return now_micro / then_micro - 1.0 if then_micro > 0 else None
 
 
-def _agent(state: State, config: Config, number: int, prices: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> AgentNow:
+def _agent(
+    state: State, config: Config, number: int, prices: np.ndarray[tuple[int, ...], np.dtype[np.float64]]
+) -> AgentNow:
     table, agent, rules = config.agents[number], state.agents[number], state.rules.agents[number]
     book, equity = state.ledger.books[number], state.books_micro[number]
     values = state.lots(number) * prices

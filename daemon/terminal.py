@@ -1,3 +1,5 @@
 """stub"""
+
+
 async def watch(*a):
     return None
