@@ -1,7 +1,7 @@
 """What the API tells: the present from the running service, the past from the store in a thread of its own."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -49,6 +49,8 @@ class About(Struct, frozen=True):
     mode: str
     run: str
     agents: dict[str, str]
+    bus: str
+    topic: str
 
 
 def answer(value: object, status: int = 200) -> web.Response:
@@ -68,12 +70,15 @@ def whole(request: web.Request, name: str, default: int, low: int, high: int) ->
 class Readings:
     """Handlers of every GET."""
 
-    def __init__(self, service: Service, assembly: Assembly, config: Config, folder: Path, bus: Any) -> None:
+    def __init__(
+        self, service: Service, assembly: Assembly, config: Config, folder: Path, bus: Any, bus_url: str
+    ) -> None:
         self._service = service
         self._assembly = assembly
         self._config = config
         self._where: str | Path = config.store.url or folder
         self._bus = bus
+        self._bus_url = bus_url
         self._reader: Reader | None = None
         self._streams = 0
         self._closed = asyncio.Event()
@@ -123,7 +128,10 @@ class Readings:
     async def about(self, request: web.Request) -> web.Response:
         config, service = self._config, self._service
         agents = {a.name: a.policy for a in config.agents}
-        return answer(About(config.quantd.name, "quantd", VERSION, service.mode, service.run, agents))
+        topic = f"{config.bus.prefix}/{config.quantd.name}"
+        return answer(
+            About(config.quantd.name, "quantd", VERSION, service.mode, service.run, agents, self._bus_url, topic)
+        )
 
     async def status(self, request: web.Request) -> web.Response:
         return answer(self.now())

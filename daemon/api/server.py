@@ -31,12 +31,15 @@ class ApiUnavailable(Exception):
 class Api:
     """The HTTP edge of one running service. `url` is where it listens once `start` has returned."""
 
-    def __init__(self, service: Service, assembly: Assembly, config: Config, folder: Path, bus: Any) -> None:
+    def __init__(
+        self, service: Service, assembly: Assembly, config: Config, folder: Path, bus: Any, bus_url: str = ""
+    ) -> None:
+        """`bus` is the publisher, None where there is none; `bus_url` is where subscribers connect."""
         self.url = ""
         self._config = config
         self._folder = folder
         self._guard = Guard(token_of(folder), config.api.host)
-        self._readings = Readings(service, assembly, config, folder, bus)
+        self._readings = Readings(service, assembly, config, folder, bus, bus_url or bus_place(config))
         self._service = service
         self._server: asyncio.Server | None = None
         self._runner: web.AppRunner | None = None
@@ -140,6 +143,11 @@ class Api:
         tls = self._config.api.tls is not None
         with os.fdopen(handle, "w") as file:
             file.write(json.dumps({"host": host, "port": port, "pid": os.getpid(), "tls": tls}) + "\n")
+
+
+def bus_place(config: Config) -> str:
+    """Where subscribers connect, as configured."""
+    return config.bus.url or f"mqtt://127.0.0.1:{config.bus.port}"
 
 
 class Busy(asyncio.Protocol):

@@ -86,6 +86,8 @@ def _explained(error: BaseException) -> tuple[str, int] | None:
 
 _FORESEEN: Final[dict[str, dict[str, int]]] = {
     "daemon.config.mistakes": {"ConfigError": CONFIG},
+    "daemon.schedule": {"ScheduleError": CONFIG},
+    "models.artifacts": {"ArtifactError": CONFIG},
     "daemon.app": {"CannotStart": CONFIG},
     "daemon.api.server": {"ApiUnavailable": CONFIG},
     "daemon.policies": {"PolicyError": CONFIG},

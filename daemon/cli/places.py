@@ -9,9 +9,12 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from daemon.cli.failures import CONFIG, Failure
+from daemon.cli.failures import CHECK_FAILED, CONFIG, Failure
+
+if TYPE_CHECKING:
+    from adapters.store.reading import Reader
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,11 +24,15 @@ class Place:
     folder: Path
     store: str | Path
 
-    def reader(self, run: str | None = None) -> Any:
-        """The store's read models, of the newest run when none is named. Raises StoreFailing."""
+    def reader(self, run: str | None = None) -> "Reader":
+        """The store's read models, of the newest run when none is named. Raises Failure where there is none."""
+        from adapters.store.errors import StoreFailing
         from adapters.store.reading import Reader
 
-        return Reader.open(self.store, run)
+        try:
+            return Reader.open(self.store, run)
+        except StoreFailing as why:
+            raise Failure(str(why), CHECK_FAILED) from None
 
 
 def place(config: Path, state: Path | None, sets: Sequence[str] = ()) -> Place:
