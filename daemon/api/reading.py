@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from adapters.store.errors import StoreError, StoreFailing
 from daemon.api.guard import HEADERS, Refused
+from daemon.api.pages import FOLDER
 from daemon.assembly import Assembly
 from daemon.config import Config
 from daemon.decided import decided, newest_plans
@@ -218,6 +219,23 @@ class Readings:
         if not (order.isascii() and order.isprintable() and len(order) <= 64):
             raise Refused(404, "not_found", "there is no order of this id")
         return answer(await self._read(lambda r: explain(self._where, r, order)))
+
+    # for people
+
+    async def page(self, request: web.Request) -> web.Response:
+        """The dashboard, with what is known now in it: it shows something before its script has asked anything."""
+        from daemon.listing import equity_line, order_line, thinned
+
+        names = [a.name for a in self._config.agents]
+        rows = await self._read(lambda r: (r.equity(), r.orders(last=12)))
+        known = self._live(await self._said()) | {
+            "equity": [equity_line(p, names) for p in thinned(rows[0], 800)],
+            "orders": [order_line(row) for row in rows[1]],
+        }
+        # inside a script element only "<" could end it; no text of a policy or a venue becomes markup
+        data = msgspec.json.encode(known).decode().replace("<", "\\u003c")
+        text = (FOLDER / "index.html").read_text(encoding="utf-8").replace("FIRST", data, 1)
+        return web.Response(text=text, content_type="text/html")
 
     # as it happens
 
