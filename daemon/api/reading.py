@@ -1,7 +1,7 @@
 """What the API tells: the present from the running service, the past from the store in a thread of its own."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 

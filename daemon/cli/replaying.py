@@ -21,7 +21,7 @@ from daemon.cli.places import place
 from daemon.policies import answer
 from daemon.recovery import Journal, ReplayDifference, fold
 from daemon.summary import summary
-from daemon.timeline import Item, time_of
+from daemon.timeline import Item, instants, time_of
 from trading.codec import decode
 from trading.effects import Ask
 from trading.events import Decided, Started
@@ -114,7 +114,7 @@ def replay(
     began = time.perf_counter()
     with progress(f"replay {name}", shown=not as_json) as bar:
         try:
-            fold(shell, journal, watched(assembly, bar))
+            fold(shell, journal, instants(watched(assembly, bar)))
         except ReplayDifference as why:
             differs = str(why)
     wall_s = time.perf_counter() - began

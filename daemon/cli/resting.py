@@ -38,7 +38,7 @@ def folded(assembly: Assembly, records: Any, run: str) -> Shell:
         shell.restore(assembly.rules, kept[1])
     journal = Journal((data for _, data in records.entries(run, seq + 1)), seq)
     shell.log = journal
-    fold(shell, journal, (item for instant in instants(assembly.items(), shell.ts) for item in instant))
+    fold(shell, journal, instants(assembly.items(), shell.ts))
     return shell
 
 
