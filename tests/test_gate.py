@@ -8,7 +8,7 @@ import pytest
 import risk_cases
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from risk_cases import Book, breaches, make_context, random_book, scenario_returns
+from tests.risk_cases import Book, breaches, make_context, random_book, scenario_returns
 
 import risk.gate as gate_module
 import risk.pairs

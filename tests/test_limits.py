@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from risk_cases import random_book
+from tests.risk_cases import random_book
 
 from risk.gate import Account, gate
 from risk.limits import PROFILES, Correlation, Limits, Tail, override, tightest
