@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, date, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import polars as pl
@@ -182,6 +183,20 @@ def test_a_new_level_that_lasts_is_believed_at_its_third_bar(tmp_path: Path) -> 
     up = load(tmp_path, frame[:520])
     assert reasons(up) == {"spike": 2}
     assert [b.ts for b in up.quarantined] == [int(t.timestamp()) * 10**9 for t in frame["ts"][500:502]]
+
+
+def test_even_in_a_wild_market_no_price_goes_up_tenfold_in_a_bar() -> None:
+    wild = 100 * np.exp(np.cumsum(np.random.default_rng(3).normal(0, 0.12, 400)))
+    wild[300] *= 10.0
+    stamps = pl.Series("ts", np.array(calendars()["24/7"].day_ns[9000:9400]))
+    prices = dict.fromkeys(("open", "high", "low", "close"), wild)
+    frame = pl.DataFrame(
+        {"ts": pl.from_epoch(stamps, "ns"), "symbol": "BTC", **prices, "volume": np.arange(400.0) + 500}
+    )
+    with TemporaryDirectory() as folder:
+        frame.write_parquet(Path(folder) / "b.parquet")
+        feed = Replay.load(Path(folder) / "b.parquet", universe=universe("BTC", calendar="24/7"), sessions=calendars())
+    assert [(b.reason, b.close) for b in feed.quarantined] == [("spike", wild[300])]
 
 
 def test_after_a_split_that_nobody_announced_no_bar_passes_until_somebody_looks(tmp_path: Path) -> None:
