@@ -325,6 +325,13 @@ def test_parquet_and_text_of_the_same_bars_are_the_same_market(tmp_path: Path) -
             assert np.array_equal(getattr(one, name), getattr(other, name), equal_nan=True)
 
 
+def test_quoted_text_and_spaces_are_read_and_a_thousands_comma_is_no_number(tmp_path: Path) -> None:
+    lines = ['"2024-07-02"," SPY ","1.5", 2 ,1,1,1', '2024-07-03,SPY,"1,500.0",2,1,1,1']
+    feed = Replay.load(write(tmp_path, lines), universe=universe("SPY"), sessions=calendars())
+    assert [s.open_nano.tolist() for s in slices(feed)] == [[1_500_000_000]]
+    assert [b.reason for b in feed.quarantined] == ["nan"]
+
+
 def test_two_files_are_one_market() -> None:
     files = [DATA / "us_daily.parquet", DATA / "crypto_daily.parquet"]
     assert span(tuple(files)) == (date(1998, 1, 2), date(2024, 12, 31))
