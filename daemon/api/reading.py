@@ -13,6 +13,7 @@ from adapters.store.errors import StoreError, StoreFailing
 from daemon.api.guard import HEADERS, Refused
 from daemon.assembly import Assembly
 from daemon.config import Config
+from daemon.decided import decided, newest_plans
 from daemon.observability import Metrics
 from daemon.overview import READY, SWITCH, Overview, overview
 from daemon.service import Service
@@ -84,6 +85,7 @@ class Readings:
         self._closed = asyncio.Event()
         self._metrics = Metrics(config.quantd.name, [a.name for a in config.agents])
         self._counted = {"slices": 0, "orders": 0, "fills": 0, "alerts": 0}
+        self._plans: tuple[int, dict[str, str]] | None = None
         self._latest: tuple[int, Overview] | None = None
 
     def close(self) -> None:
@@ -228,7 +230,8 @@ class Readings:
             response = web.StreamResponse(headers=HEADERS | {"Content-Type": "text/event-stream"})
             await response.prepare(request)
             while not self._closed.is_set():
-                data = msgspec.json.encode(self._live())
+                said = await self._said()
+                data = msgspec.json.encode(self._live(said))
                 await response.write(b"event: overview\ndata: " + data + b"\n\n")
                 await asyncio.sleep(STREAM_S)
                 before = self._service.progress
@@ -243,10 +246,18 @@ class Readings:
         finally:
             self._streams -= 1
 
-    def _live(self) -> dict[str, object]:
+    async def _said(self) -> dict[str, str]:
+        """Agent -> its last decision; read once for each commit however many look."""
+        progress = self._service.progress
+        if self._plans is None or self._plans[0] != progress:
+            plans = await asyncio.to_thread(newest_plans, self._service.store.records, self._service.run)
+            self._plans = progress, decided(plans, self._assembly)
+        return self._plans[1]
+
+    def _live(self, said: dict[str, str]) -> dict[str, object]:
         recent = self._service.recent[-8:]
         alerts = [
             {"ts": a.ts, "level": a.level, "kind": a.kind, "text": a.text, "symbol": a.symbol, "agent": a.agent}
             for a in recent
         ]
-        return {"overview": self.now(), "alerts": alerts}
+        return {"overview": self.now(), "alerts": alerts, "decided": said}

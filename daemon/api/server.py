@@ -147,7 +147,7 @@ class Api:
 
 def bus_place(config: Config) -> str:
     """Where subscribers connect, as configured."""
-    return config.bus.url or f"mqtt://127.0.0.1:{config.bus.port}"
+    return config.bus.url or f"mqtt://{config.bus.host}:{config.bus.port}"
 
 
 class Busy(asyncio.Protocol):

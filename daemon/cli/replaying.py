@@ -137,13 +137,13 @@ def replay(
     return CHECK_FAILED if differs else 0
 
 
-def watched(assembly: Assembly, bar: Bar) -> Iterator[Item]:
-    """The market, with a look at the progress now and then."""
+def watched(assembly: Assembly, bar: Bar) -> Iterator[list[Item]]:
+    """The market by instants, with a look at the progress now and then."""
     first, span = assembly.feed.first_ts, max(1, assembly.feed.last_ts - assembly.feed.first_ts)
-    for number, item in enumerate(assembly.items()):
+    for number, instant in enumerate(instants(assembly.items())):
         if number % 512 == 0:
-            bar((time_of(item) - first) / span)
-        yield item
+            bar((time_of(instant[0]) - first) / span)
+        yield instant
 
 
 def same_market(assembly: Assembly, records: Records, run: str) -> None:
