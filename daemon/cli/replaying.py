@@ -114,7 +114,7 @@ def replay(
     began = time.perf_counter()
     with progress(f"replay {name}", shown=not as_json) as bar:
         try:
-            fold(shell, journal, instants(watched(assembly, bar)))
+            fold(shell, journal, watched(assembly, bar))
         except ReplayDifference as why:
             differs = str(why)
     wall_s = time.perf_counter() - began
