@@ -54,6 +54,7 @@ from trading.sessions import DAY_NS
 from trading.view import View
 
 SWITCH_NAMES: Final = ("RUN", "REDUCE", "HALT")
+UNCONFIRMED: Final = frozenset({OrderState.SENT, OrderState.CANCELLING, OrderState.UNKNOWN})
 ENDING: Final = frozenset({Cause.LAST_FILL, Cause.CANCELLED, Cause.REJECTED, Cause.EXPIRED})
 TO_HALT: Final = frozenset({"store", "ledger"})
 """Conditions that stop all trading; the others leave only reducing orders."""
@@ -569,7 +570,10 @@ def _not_found(state: State, found: NotFound) -> Sequence[Effect]:
     work = state.working.get((found.sample, found.n))
     if work is None:
         return ()
-    rows = [r for r in found.row if work.state[r] == OrderState.UNKNOWN and not work.filled[r]]
+    # a cancel may have been asked for, or the answer to the submit not yet missed, when the venue says so
+    rows = [r for r in found.row if work.state[r] in UNCONFIRMED and not work.filled[r]]
+    for row in rows:
+        work.state[row] = OrderState.UNKNOWN
     return _reports(
         state,
         Reports(
