@@ -195,13 +195,14 @@ def _tick(state: State, tick: Tick) -> Sequence[Effect]:
 
 
 def _overdue(state: State) -> list[Effect]:
-    """Ask for orders whose time is over, or whose outcome is unknown: their last report may be lost."""
+    """Ask for orders whose time is over, whose outcome is unknown, or that have no time: their last report may be
+    lost."""
     effects: list[Effect] = []
     for (sample, n), work in state.working.items():
         rows = [
             row
             for row, now in enumerate(work.state)
-            if now not in ENDED and (now == OrderState.UNKNOWN or 0 < work.basket.end[row] < state.now)
+            if now not in ENDED and (now == OrderState.UNKNOWN or work.basket.end[row] < state.now)
         ]
         if rows:
             effects.append(Query(sample, n, rows))
