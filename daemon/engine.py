@@ -555,9 +555,6 @@ def _unknown(state: State, unknown: Unknown) -> Sequence[Effect]:
     if work is None:
         return ()
     rows = [r for r in unknown.row if work.state[r] not in ENDED]
-    for row in rows:
-        work.state[row] = TRANSITIONS[work.state[row]][Cause.TIMED_OUT]
-    if not rows:
     # what was unknown before has been asked for, and is again at the next tick: a venue that does not know either
     # must not be asked in circles
     rows = [r for r in rows if work.state[r] != OrderState.UNKNOWN]
