@@ -175,6 +175,8 @@ def _tick(state: State, tick: Tick) -> Sequence[Effect]:
         state.revalue()
     if state.working:
         effects.extend(_overdue(state))
+        if state.switch.state != RUN:
+            effects.extend(_cancel_open(state, adding_only=state.switch.state == REDUCE or state.flattening))
     if state.flattening and not state.working:
         effects.extend(_flatten(state))
     rules = state.rules.agents
@@ -283,6 +285,7 @@ def _move(state: State, who: int, to: int, reason: str, text: str) -> list[Effec
     ]
     if who == HOUSE:
         effects.extend(_cancel_open(state, adding_only=to == REDUCE))
+        state.crosses = []
         if reason in state.rules.flatten_on:
             state.flattening = True
             effects.extend(_flatten(state))
@@ -290,7 +293,7 @@ def _move(state: State, who: int, to: int, reason: str, text: str) -> list[Effec
 
 
 def _cancel_open(state: State, *, adding_only: bool) -> list[Effect]:
-    """Cancel every working order, or those that add risk; crosses lapse."""
+    """Cancel every working order, or those that add risk. Asked again at each tick: a cancel can be lost or refused."""
     effects: list[Effect] = []
     held = state.ledger.house.lots
     for (sample, n), work in state.working.items():
@@ -302,7 +305,6 @@ def _cancel_open(state: State, *, adding_only: bool) -> list[Effect]:
             # UNKNOWN rows are cancelled too: the venue may hold them
             work.state[row] = TRANSITIONS[work.state[row]][Cause.CANCEL_ASKED]
             effects.append(Cancel(sample, n, row, state.now))
-    state.crosses = []
     return effects
 
 
@@ -558,6 +560,9 @@ def _unknown(state: State, unknown: Unknown) -> Sequence[Effect]:
     # what was unknown before has been asked for, and is again at the next tick: a venue that does not know either
     # must not be asked in circles
     rows = [r for r in rows if work.state[r] != OrderState.UNKNOWN]
+    for row in rows:
+        work.state[row] = TRANSITIONS[work.state[row]][Cause.TIMED_OUT]
+    if not rows:
         return ()
     names = ", ".join(state.universe.symbols[work.basket.sym[r]] for r in rows)
     return (
@@ -663,6 +668,7 @@ def _resume(state: State, who: int, said: str) -> Sequence[Effect]:
         state.agents[who].suspended, state.agents[who].failures = False, 0
     if before == RUN:
         return ()
+    state.revalue()  # the equity now, not at the last sample
     equity = state.equity_micro if who == HOUSE else state.books_micro[who]
     rearm(switch, equity, state.sample_key)
     return (
@@ -703,7 +709,10 @@ def _reloaded(state: State, reloaded: Reloaded) -> Sequence[Effect]:
 def _stopping(state: State, stopping: Stopping) -> Sequence[Effect]:
     """Leave in order: cancel what is open when asked to, check the ledger, keep a snapshot, stop."""
     state.now = max(state.now, stopping.ts)
-    effects: list[Effect] = _cancel_open(state, adding_only=False) if stopping.cancel_open else []
+    effects: list[Effect] = []
+    if stopping.cancel_open:
+        effects = _cancel_open(state, adding_only=False)
+        state.crosses = []
     return [*effects, Snapshot(state.now), Stop(stopping.reason)]
 
 
