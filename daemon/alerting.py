@@ -1,4 +1,4 @@
-"""Which messages leave: the levels, rates and quiet hours of [alerts]. What is held back stays in the store."""
+"""Which alerts leave: the levels, rates and quiet hours of [alerts]. What is held back stays in the store."""
 
 import time
 from collections import deque
@@ -6,11 +6,9 @@ from collections.abc import Callable
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
-from adapters.bus.messages import Message
-
 
 class AlertFilter:
-    """CRITICAL always passes; other alerts by level, at most `per_minute` of one topic, and no INFO in quiet hours."""
+    """CRITICAL always passes; other alerts by level, at most `per_minute` of one kind, and no INFO in quiet hours."""
 
     def __init__(
         self,
@@ -28,25 +26,25 @@ class AlertFilter:
         self._now = now
         self._sent: dict[str, deque[float]] = {}
 
-    def passes(self, message: Message) -> bool:
-        """Whether this message goes out now."""
-        if "/alerts/" not in message.topic or message.level == "CRITICAL":
+    def passes(self, level: str, kind: str) -> bool:
+        """Whether an alert goes out now."""
+        if level == "CRITICAL":
             return True
-        if message.level in self._levels and not self._is_quiet(message) and self._has_room(message.topic):
+        if level in self._levels and not self._is_quiet(level) and self._has_room(f"{level}/{kind}"):
             return True
         self.held_back += 1
         return False
 
-    def _is_quiet(self, message: Message) -> bool:
-        if not self._quiet or message.level != "INFO":
+    def _is_quiet(self, level: str) -> bool:
+        if not self._quiet or level != "INFO":
             return False
         clock = datetime.fromtimestamp(self._now(), self._zone).strftime("%H:%M")
         begin, end = self._quiet
         return begin <= clock < end if begin <= end else clock >= begin or clock < end
 
-    def _has_room(self, topic: str) -> bool:
+    def _has_room(self, kind: str) -> bool:
         now = self._now()
-        sent = self._sent.setdefault(topic, deque(maxlen=self._per_minute))
+        sent = self._sent.setdefault(kind, deque(maxlen=self._per_minute))
         while sent and now - sent[0] >= 60.0:
             sent.popleft()
         if len(sent) >= self._per_minute:

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import os
 import secrets
 import signal
 import time
@@ -14,26 +13,31 @@ import structlog
 
 from adapters.bus.embedded import BrokerUnavailable, EmbeddedBroker, EmbeddedSettings
 from adapters.bus.messages import Composer, Message, Standing
-from adapters.bus.mqtt import MqttBus, MqttSettings, Outgoing, Tls, address
-from adapters.store.errors import StoreDamaged, StoreFailing
+from adapters.bus.mqtt import MqttBus, MqttSettings, Tls, address
+from adapters.bus.outbox import Lanes, StoredAlerts
+from adapters.store.errors import StoreDamaged
 from adapters.store.store import Store
-from adapters.store.writing import BadBar
 from daemon import systemd
 from daemon.alerting import AlertFilter
-from daemon.api.server import Api, ApiUnavailable
+from daemon.api.server import Api
 from daemon.assembly import Assembly, assemble, limits_of_config
 from daemon.config import Config, ConfigError, Mistake, digest, load, reloading, secret
 from daemon.inbox import InboxFull
 from daemon.known import known_names
+from daemon.loop import Shell
+from daemon.observability import configure
+from daemon.opening import begin
 from daemon.recovery import Journal, RecordTooLong, ReplayDifference, fold
-from daemon.service import Service, StoreGaveUp
+from daemon.service import Service
 from daemon.state import in_force
 from daemon.summary import Summary, summary
+from daemon.supported import not_yet
 from daemon.terminal import watch
 from daemon.timeline import instants
-from daemon.version import VERSION, blas_name, code_version, lock_hash
+from daemon.version import VERSION, code_version
 from risk.limits import Reason
-from trading.events import Condition, Operator, Reloaded, Started, Stopping
+from trading.codec import decode
+from trading.events import Operator, Reloaded, Started, Stopping
 from trading.orders import base36
 
 log = structlog.get_logger("quantd")
@@ -60,28 +64,6 @@ class Options:
     environ: dict[str, str] = field(default_factory=dict)
 
 
-@dataclass(slots=True)
-class Outbox:
-    """The store's outbox as the bus drains it."""
-
-    store: Store
-
-    def pending(self, limit: int) -> list[Outgoing]:
-        return [
-            (f"{m.key[0]}-{m.key[1]}-{m.key[2]}", m.kind, m.body.encode(), False) for m in self.store.pending(limit)
-        ]
-
-    def acknowledge(self, ids: Iterable[str]) -> None:
-        keys = []
-        for each in ids:
-            run, seq, k = each.rsplit("-", 2)
-            keys.append((run, int(seq), int(k)))
-        self.store.acknowledge(keys)
-
-    def depth(self) -> int:
-        return len(self.store.pending(-1))
-
-
 def state_folder(config: Config, override: Path | None) -> Path:
     """Where this run keeps its state; a relative name in the configuration starts at the configuration's folder."""
     return override if override is not None else config.at(config.quantd.state)
@@ -90,7 +72,7 @@ def state_folder(config: Config, override: Path | None) -> Path:
 def read_config(options: Options) -> Config:
     """The configuration with its overrides; raises ConfigError with every mistake."""
     config = load(options.config, known_names(), environ=options.environ, sets=options.sets)
-    mistakes = config.missing_files()
+    mistakes = [*not_yet(config), *config.missing_files()]
     if mistakes:
         raise ConfigError(mistakes)
     return config
@@ -101,7 +83,7 @@ def new_run() -> str:
     return base36(secrets.randbits(64), 8)
 
 
-def recover(assembly: Assembly, store: Store, run: str) -> tuple["Shell", Journal]:  # noqa: F821
+def recover(assembly: Assembly, store: Store, run: str) -> tuple[Shell, Journal]:
     """The run as its journal says it stood; raises CannotStart when it cannot be this feed's, or differs."""
     last = store.last_seq(run)
     version = code_version()
@@ -144,8 +126,6 @@ def recover(assembly: Assembly, store: Store, run: str) -> tuple["Shell", Journa
 def same_run(assembly: Assembly, store: Store, run: str) -> None:
     """Raise CannotStart unless the journalled run is of this feed, universe, currency and set of agents."""
     config = assembly.config
-    from trading.codec import decode
-
     started = next((decode(data).event for _, data in store.entries(run, 1)), None)
     if not isinstance(started, Started):
         return
@@ -210,11 +190,15 @@ async def _serve(config, options, folder, assembly, store, shell, journal, proje
         ),
     )
     broker = start_broker(config)
-    bus = make_bus(config, store, composer, broker)
+    lanes = Lanes(StoredAlerts(store, composer))
+    bus = make_bus(config, lanes, composer, broker)
 
     def published(messages: Iterable[Message]) -> None:
         for message in messages:
-            bus.retain(message.topic, message.payload)
+            if message.retain:
+                bus.retain(message.topic, message.payload)
+            elif "/alerts/" not in message.topic:  # alerts come from the store
+                lanes.put(message)
         bus.wake()
 
     def urgent(message: Message) -> None:
@@ -235,7 +219,7 @@ async def _serve(config, options, folder, assembly, store, shell, journal, proje
         published=published,
         urgent=urgent,
     )
-    introduce(service, assembly, config)
+    service.quarantine = begin(shell, assembly, config, run, fresh=journal.seq == 0)
     api = Api(service, assembly, config, folder, bus)
     try:
         await api.start()
@@ -250,7 +234,7 @@ async def _serve(config, options, folder, assembly, store, shell, journal, proje
                 ),
             ]
             handle_signals(service, config, options, assembly, tasks)
-            bus.status(composer.status("running", time.time_ns(), mode=config.quantd.mode, version=VERSION).payload)
+            bus.status(composer.status("online", time.time_ns(), mode=config.quantd.mode, version=VERSION).payload)
             systemd.ready(f"{config.quantd.name} · run {run}")
             if not options.quiet:
                 background.append(tasks.create_task(watch(service, assembly, config, api.url, bus_url(config, broker))))
@@ -270,43 +254,13 @@ async def _serve(config, options, folder, assembly, store, shell, journal, proje
     return summary(shell, run, config.quantd.mode, service.busy_s)
 
 
-def introduce(service: Service, assembly: Assembly, config: Config) -> None:
-    """First steps of a start: who we are, which limits hold, which bars were put aside."""
-    shell, feed = service.shell, assembly.feed
-    fresh = service.journal.seq == 0
-    now = max(shell.state.now, feed.first_ts - 1 if fresh else 0)
-    shell.run(
-        Started(
-            ts=now,
-            run=service.run,
-            version=code_version(),
-            lock=lock_hash(),
-            config=digest(config),
-            feed=feed.digest,
-            symbols=assembly.universe.symbols,
-            artifacts={a.name: getattr(p, "digest", "") for a, p in zip(config.agents, assembly.policies, strict=True)},
-            blas=blas_name(),
-            mode=config.quantd.mode,
-        )
-    )
-    limits = in_force(assembly.rules)
-    if fresh or limits != in_force(shell.state.rules):
-        shell.run(Reloaded(now, digest(config), () if fresh else ("limits",), limits))
-    if fresh and feed.quarantined:
-        service.quarantine = [
-            BadBar(b.ts, b.symbol, b.reason, f"{b.open} {b.high} {b.low} {b.close} {b.volume}")
-            for b in feed.quarantined
-        ]
-        first = feed.quarantined[0]
-        text = f"{len(feed.quarantined)} bars were put aside; the first is {first.symbol}: {first.reason}"
-        shell.run(Condition(now, "bars", False, text))
-
-
 def start_broker(config: Config) -> EmbeddedBroker | None:
     """The embedded MQTT broker, when it is configured. Raises CannotStart when its port is taken."""
     if config.bus.kind != "embedded":
         return None
-    broker = EmbeddedBroker(EmbeddedSettings(port=config.bus.port))
+    broker = EmbeddedBroker(
+        EmbeddedSettings(config.bus.host, config.bus.port, config.bus.username, secret("mqtt_password") or "")
+    )
     try:
         broker.start()
     except BrokerUnavailable as error:
@@ -314,27 +268,26 @@ def start_broker(config: Config) -> EmbeddedBroker | None:
     return broker
 
 
-def make_bus(config: Config, store: Store, composer: Composer, broker: EmbeddedBroker | None) -> MqttBus:
+def make_bus(config: Config, lanes: Lanes, composer: Composer, broker: EmbeddedBroker | None) -> MqttBus:
     """The publisher for the embedded broker or the one that [bus] url names."""
     offline = composer.status("offline", time.time_ns(), mode=config.quantd.mode, version=VERSION)
     if broker is not None:
-        settings = broker.client_settings()
+        username, password = broker.publisher
+        settings = MqttSettings(broker.host, broker.port, "quantd", username, password)
     else:
         host, port, secure = address(config.bus.url)
-        settings = MqttSettings(
-            host,
-            port,
-            client_id=f"quantd-{config.quantd.name}",
-            username=config.bus.username,
-            password=secret("mqtt_password") or "",
-            tls=Tls() if secure or config.bus.tls else None,
-        )
-    return MqttBus(settings, Outbox(store), offline.topic, offline.payload)
+        files = config.bus.tls
+        tls = Tls() if secure else None
+        if files is not None:
+            tls = Tls(*(str(config.at(name)) if name else "" for name in (files.ca, files.certificate, files.key)))
+        client = f"quantd-{config.quantd.name}"
+        settings = MqttSettings(host, port, client, config.bus.username, secret("mqtt_password") or "", tls)
+    return MqttBus(settings, lanes, offline.topic, offline.payload)
 
 
 def bus_url(config: Config, broker: EmbeddedBroker | None) -> str:
     """Where subscribers connect."""
-    return config.bus.url if broker is None else f"mqtt://127.0.0.1:{broker.port}"
+    return config.bus.url if broker is None else f"mqtt://{broker.host}:{broker.port}"
 
 
 async def heartbeat(service: Service, bus: MqttBus, composer: Composer) -> None:
@@ -349,17 +302,20 @@ async def heartbeat(service: Service, bus: MqttBus, composer: Composer) -> None:
 
 
 async def watchdog(service: Service) -> None:
-    """Tell systemd that the loop makes progress; when it does not, systemd restarts us."""
-    period = systemd.watchdog_s()
-    if not period:
+    """Tell systemd that the loop goes round; when it does not, systemd restarts us."""
+    period_s = systemd.watchdog_usec() / 1e6
+    if not systemd.supervised():
         return
     seen = -1
     while True:
         if service.progress != seen:
             seen = service.progress
             state = service.shell.state
-            systemd.alive(f"{service.status} · equity {state.equity_micro / 1e6:,.2f} · {len(state.agents)} agents")
-        await asyncio.sleep(period / 3)
+            systemd.alive()
+            switch = ("RUN", "REDUCE", "HALT")[state.switch.state]
+            equity, agents = state.equity_micro / 1e6, len(state.agents)
+            systemd.tell_status(f"{switch} · {service.status} · equity {equity:,.2f} · {agents} agents")
+        await asyncio.sleep(period_s / 3 if period_s else 10.0)
 
 
 def handle_signals(
@@ -385,8 +341,6 @@ def handle_signals(
 
 async def reload(service: Service, options: Options, assembly: Assembly) -> list[Mistake]:
     """Read the configuration again and take what may change while positions are open; the mistakes otherwise."""
-    from daemon.observability import set_level
-
     try:
         new = read_config(options)
         changed, mistakes = reloading(service.config, new)
@@ -398,24 +352,8 @@ async def reload(service: Service, options: Options, assembly: Assembly) -> list
         return list(mistakes)
     if changed:
         service.config = new
-        set_level(new.log.level)
+        configure(new.log.level.upper(), new.log.format)  # type: ignore[arg-type]
         limits = in_force(limits_of_config(assembly, new))
         await service.inbox.command(Reloaded(service.shell.state.now, digest(new), changed, limits))
         log.info("reloaded", changed=list(changed))
     return []
-
-
-def token_of(folder: Path) -> str:
-    """The API's token, made at the first start, readable by its owner alone."""
-    path = folder / "token"
-    with contextlib.suppress(FileNotFoundError):
-        return path.read_text().strip()
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    token = secrets.token_urlsafe(32)
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(handle, "w") as file:
-        file.write(token + "\n")
-    return token
-
-
-_ = (ApiUnavailable, StoreFailing, StoreGaveUp)

@@ -14,7 +14,8 @@ from adapters.calendars import sessions as calendar_sessions
 from adapters.feeds.errors import FeedError
 from adapters.feeds.files import span
 from adapters.feeds.replay import Replay
-from daemon.config import Agent, Config, Limits as LimitKeys
+from daemon.config import Agent, Config
+from daemon.config import Limits as LimitKeys
 from daemon.loop import Log, Shell
 from daemon.policies import answer, load
 from daemon.schedule import Schedule, stream
@@ -120,7 +121,7 @@ def assemble(config: Config, *, cache: Path | None = None) -> Assembly:
         sessions=sessions,
         feed=feed,
         rules=rules_of(config, universe, sessions, policies, schedules, feed.interval_ns),
-        costs=costs_of(config),
+        costs=config.broker.costs(),
         policies=policies,
         schedules=schedules,
         start_ns=start,
@@ -152,21 +153,6 @@ def interval_text(interval_ns: int) -> str:
         if interval_ns % length == 0:
             return f"{interval_ns // length}{unit}"
     return f"{interval_ns // 1_000_000_000}s"
-
-
-def costs_of(config: Config) -> Costs:
-    """The simulated venue's costs."""
-    broker = config.broker
-    return Costs(
-        commission_bp=broker.commission_bp,
-        slippage_bp=broker.slippage_bp,
-        spread_bp=broker.spread_bp,
-        impact=broker.impact,
-        participation=broker.participation or 0.0,
-        borrow_bp_annual=broker.borrow_bp_annual,
-        latency_ns=broker.latency_ns,
-        seed=broker.seed,
-    )
 
 
 def limits_of(keys: LimitKeys, profile: str | None, **defaults: object) -> Limits:

@@ -9,9 +9,9 @@ from typing import Any, Final
 
 import numpy as np
 
-from daemon.planning import asks_allowed, follow_ups, open_round, plan
+from daemon.planning import asks_allowed, follow_ups, open_round, plan, watch_limits
 from daemon.state import HOUSE, AgentState, Row, State, Working, with_limits
-from risk.switch import HALT, REDUCE, RUN, Switch, flow, observe, rearm, trip
+from risk.switch import HALT, REDUCE, RUN, Switch, flow, losses, observe, rearm, trip
 from trading.books import LedgerBroken, share
 from trading.effects import (
     Ask,
@@ -231,6 +231,7 @@ def _sample(state: State, tick: Tick) -> list[Effect]:
     effects.extend(_watch(state, HOUSE, state.switch, equity, tick))
     for number, agent in enumerate(state.agents):
         effects.extend(_watch(state, number, agent.switch, state.books_micro[number], tick))
+    effects.extend(watch_limits(state, losses(state.switch, equity, state.rules.house)))
     high = max(state.switch.high_water, 1)
     values = np.abs(state.lots(HOUSE) * state.marks * state.universe.lot_size)
     exposure = float(values.sum())

@@ -2,11 +2,12 @@
 
 import asyncio
 from collections import deque
+from collections.abc import Sequence
 
 from msgspec import Struct
 
 from daemon.timeline import Item
-from trading.events import Event
+from trading.events import Event, Stopping
 
 COMMANDS = 64
 """Commands that may wait; one more is refused, so that a flood cannot grow the inbox."""
@@ -14,7 +15,7 @@ COMMANDS = 64
 CHUNKS = 4
 """Chunks of instants that may wait; the feed waits for room."""
 
-Chunk = list[list[Item]]
+Chunk = Sequence[Sequence[Item | Stopping]]
 
 
 class InboxFull(Exception):

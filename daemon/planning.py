@@ -12,13 +12,17 @@ from numpy.typing import NDArray
 from daemon.state import HOUSE, Cross, FollowUp, Round, State, Working
 from risk.gate import Context, Verdict, basket, context, gate, worst_nano
 from risk.limits import Limits, Reason
+from risk.standing import Values
 from risk.switch import HALT, REDUCE
 from trading.books import net, share
-from trading.effects import AgentPlan, Cancel, Effect, Planned
+from trading.effects import AgentPlan, Cancel, Effect, Level, Planned, Publish
 from trading.market import Floats
 from trading.orders import Cause, OrderState, transition
 
 Lots = NDArray[np.int64]
+
+LEVELS: Final[tuple[Level, ...]] = ("INFO", "INFO", "WARNING", "CRITICAL")
+"""Level of an alert by the level of `risk.monitor`."""
 
 AGAIN: Final = np.zeros(max(Reason) + 1, dtype=np.bool_)
 """AGAIN[reason]: what a decision was cut for that its own sales may free: want of cash or of room."""
@@ -224,10 +228,27 @@ def _house(
             follow_up=used,
         )
     )
+    effects.extend(watch_limits(state, verdict.values))
     if not flatten:
         _follow_up(state, parts, surviving, asked, verdict, sample, used)
     if out is not None:
         effects.append(out)
+    return effects
+
+
+def watch_limits(state: State, values: Values) -> list[Effect]:
+    """Alerts about limits of the house that came nearer, or went away again, after the trade."""
+    effects: list[Effect] = []
+    for key, before, after, value, bound in state.monitor.observe(values):
+        name = key.removeprefix("max_").replace("_", " ")
+        share = value / bound if bound else 1.0
+        if after > before:
+            text = f"{name} {value:.1%} is {share:.0%} of its limit {bound:.1%} (house)"
+            level = LEVELS[after]
+        else:
+            text = f"{name} {value:.1%} is back to {share:.0%} of its limit {bound:.1%} (house)"
+            level = "INFO"
+        effects.append(Publish(state.now, level, f"limit_{key}", text, value=value, bound=bound))
     return effects
 
 

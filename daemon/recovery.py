@@ -5,7 +5,7 @@ byte; when it ends, new steps are appended.
 """
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from daemon.loop import Shell
@@ -71,8 +71,8 @@ class Journal:
     `entries` and `steps` are what came since the last `taken`, for the store to commit together.
     """
 
-    def __init__(self, recorded: Iterator[bytes] = iter(()), seq: int = 0, live: bool = False) -> None:
-        self._recorded = recorded
+    def __init__(self, recorded: Iterable[bytes] = (), seq: int = 0, live: bool = False) -> None:
+        self._recorded = iter(recorded)
         self._ahead: deque[tuple[bytes, Entry]] = deque()
         self._live = live
         self.seq = seq
@@ -140,16 +140,17 @@ def unanswered(state: State) -> list[Unknown]:
     ]
 
 
-def fold(shell: Shell, journal: Journal, items: Iterator[Item]) -> int:
+def fold(shell: Shell, journal: Journal, instants: Iterator[list[Item]]) -> int:
     """Run the recorded prefix; returns how many steps were compared. Raises ReplayDifference or RecordTooLong."""
     while journal.replaying:
         event = journal.outside()
         if event is not None:
             shell.run(event)  # type: ignore[arg-type]  # OUTSIDE has no SliceRef
             continue
-        item = next(items, None)
-        if item is None:
+        instant = next(instants, None)
+        if instant is None:
             raise RecordTooLong("the feed ended before the journal did")
-        shell.take(item)
+        for item in instant:
+            shell.take(item)
     shell.stopped = ""
     return journal.compared

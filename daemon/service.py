@@ -20,7 +20,7 @@ from adapters.store.store import Store
 from adapters.store.writing import BadBar, Batch, SnapshotOf
 from daemon.alerting import AlertFilter
 from daemon.config import Config
-from daemon.inbox import Chunk, Command, Inbox
+from daemon.inbox import Command, Inbox
 from daemon.loop import Shell
 from daemon.recovery import Journal
 from daemon.timeline import Item, time_of
@@ -41,6 +41,9 @@ SNAPSHOT_STEPS: Final = 5_000
 
 FULL_S: Final = 60.0
 """How long a full disk is waited for."""
+
+RECENT_ALERTS: Final = 200
+"""Alerts kept in memory for the API and the terminal."""
 
 BREATH_S: Final = 0.005
 """How long stepping may hold the event loop before others get a turn."""
@@ -103,13 +106,17 @@ class Service:
             await self._feed_real(instants)
         else:
             await self._feed_paced(instants, 1.0 / float(pace.removesuffix("/s")))
+        if at_end == "stop":
+            # behind the last bar, not before it as a person's command would be
+            await self.inbox.put([[Stopping(self.shell.state.now, False, "the feed has ended")]])
+        else:
+            while len(self.inbox):
+                await self.changed(0.2)
         self.status = "ended"
         self._notify()
-        if at_end == "stop":
-            self.inbox.command(Stopping(self.shell.state.now, False, "the feed has ended"))
 
     async def _feed_fast(self, instants: Iterator[list[Item]]) -> None:
-        chunk: Chunk = []
+        chunk: list[list[Item]] = []
         for instant in instants:
             chunk.append(instant)
             if len(chunk) >= 32:
@@ -121,7 +128,7 @@ class Service:
     async def _feed_paced(self, instants: Iterator[list[Item]], period_s: float) -> None:
         """One house session each period; what lies between two samples goes with the second."""
         due = time.monotonic()
-        chunk: Chunk = []
+        chunk: list[list[Item]] = []
         for instant in instants:
             chunk.append(instant)
             last = instant[-1]
@@ -178,7 +185,10 @@ class Service:
             if self.shell.stopped:
                 return
             for item in instant:
-                self.shell.take(item)
+                if isinstance(item, Stopping):
+                    self.shell.run(item)
+                else:
+                    self.shell.take(item)
             self._take_commands()
             now = time.monotonic()
             if now - began > BREATH_S:
@@ -234,27 +244,21 @@ class Service:
         self._notify()
 
     def _rows(self, steps: Sequence[tuple[Event, Sequence[Effect]]]) -> tuple[Rows, list[Message]]:
-        """Read models and messages of new steps; durable messages are rows of the outbox."""
-        retained: dict[str, Message] = {}
-        outgoing: list[tuple[object, ...]] = []
+        """Read models and messages of new steps; alerts are rows of the outbox, within what [alerts] lets out."""
+        found: dict[str, Message] = {}
         lots = self.shell.state.ledger.house.lots
         for seq, (event, effects) in enumerate(steps, self._committed + 1):
             self._projection.add(seq, event, effects)
-            if not effects:
-                continue
-            for k, message in enumerate(self._composer.messages(seq, effects, lots)):
-                if message.retain:
-                    retained[message.topic] = message
-                elif self._alerts.passes(message):
-                    ts = self.shell.ts
-                    body = message.payload.decode()
-                    outgoing.append((self.run, seq, k, ts, message.level, message.topic, body))
-            self.recent.extend(e for e in effects if type(e) is Publish)
-        del self.recent[:-200]
+            if effects:
+                for message in self._composer.messages(seq, effects, lots):
+                    # of retained topics only the newest state is news
+                    found[message.topic if message.retain else message.id] = message
+                self.recent.extend(e for e in effects if type(e) is Publish)
+        del self.recent[:-RECENT_ALERTS]
         rows = self._projection.take()
-        if outgoing:
-            rows[OUTBOX] = outgoing
-        return rows, list(retained.values())
+        if OUTBOX in rows:
+            rows[OUTBOX] = [row for row in rows[OUTBOX] if self._alerts.passes(str(row[4]), str(row[5]))]
+        return rows, list(found.values())
 
     async def _write(self, batch: Batch) -> None:
         """Write a batch; a store that cannot take it stops all trading until it can, or until a minute is over."""

@@ -37,5 +37,5 @@ def lock_hash() -> str:
 @cache
 def blas_name() -> str:
     """Name and version of the linear algebra numpy was built with."""
-    blas = np.__config__.CONFIG["Build Dependencies"]["blas"]  # type: ignore[attr-defined]
+    blas = np.__config__.CONFIG["Build Dependencies"]["blas"]
     return f"{blas['name']} {blas['version']}"

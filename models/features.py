@@ -91,7 +91,9 @@ def measure(returns: Floats) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     deviation = np.sqrt(np.einsum("ij,ij->j", centred, centred) / (LOOKBACK - 1))
     known = deviation > STILL  # False for NaN too
     if known.all():
-        return np.ascontiguousarray(_rows(returns, sums, centred, deviation).T, dtype=np.float32), known.astype(np.float32)
+        return np.ascontiguousarray(_rows(returns, sums, centred, deviation).T, dtype=np.float32), known.astype(
+            np.float32
+        )
     out = np.zeros((len(known), len(FEATURES)), dtype=np.float32)
     if known.any():
         out[known] = _rows(returns[:, known], sums[:, known], centred[:, known], deviation[known]).T

@@ -23,6 +23,7 @@ class Scenarios:
 
     def __init__(self, returns: Floats) -> None:
         self.returns: Final = returns
+        self._linked: dict[float, Bools] = {}
 
     def __len__(self) -> int:
         return len(self.returns)
@@ -43,7 +44,7 @@ class Scenarios:
     @cached_property
     def deviations(self) -> Floats:
         """float64[2N], standard deviation per sample, once for each side."""
-        one = np.sqrt(np.diag(self.cov)) if self._small() else self.returns.std(axis=0, ddof=1)
+        one = np.sqrt(self.cov.diagonal()) if self._small() else self.returns.std(axis=0, ddof=1)
         return np.concatenate((one, one))
 
     def _small(self) -> bool:
@@ -63,6 +64,23 @@ class Scenarios:
     @cached_property
     def _pearson(self) -> Floats:
         return correlation(self.cov)
+
+    def linked(self, threshold: float) -> Bools | None:
+        """bool[2N, 2N]: sides of two instruments that lose together, by correlation; None where that is too large to keep."""
+        if not self._small():
+            return None
+        if threshold not in self._linked:
+            n = self.returns.shape[1]
+            deviation = self.deviations[:n]
+            # covariance against threshold x deviations: nothing to divide, and what never moves is linked to nothing
+            edge = threshold * np.multiply.outer(deviation, deviation)
+            np.fill_diagonal(edge, np.inf)
+            both = np.empty((2 * n, 2 * n), dtype=np.bool_)
+            np.greater(self.cov, edge, out=both[:n, :n])
+            np.less(self.cov, -edge, out=both[:n, n:])
+            both[n:, n:], both[n:, :n] = both[:n, :n], both[:n, n:]
+            self._linked[threshold] = both
+        return self._linked[threshold]
 
     def correlation(self, columns: list[int]) -> Floats:
         """Pearson correlation of some columns, in their order."""
@@ -128,12 +146,13 @@ class Context:
         self._returns = returns
         self._windows: dict[tuple[int, int], Window] = {}
         self._off_grid: dict[float, Bools | None] = {}
+        self._fewest_ticks: float | None = None
         priced: Bools = (px > 0.0) & (px < np.inf) & (prices_nano > 0)
         self.all_priced: Final = np.count_nonzero(priced) == len(px)
         self.priced: Final = priced
         self.px: Final[Floats] = px if self.all_priced else np.where(priced, px, 0.0)
-        self.oldest_ns: Final = int(age_ns.max()) if self.size else 0
-        self.youngest_ns: Final = int(age_ns.min()) if self.size else 0
+        self.oldest_ns: Final = int(np.maximum.reduce(age_ns))
+        self.youngest_ns: Final = int(np.minimum.reduce(age_ns))
 
     def window(self, lookback: int, min_rows: int) -> Window:
         """The returns of the newest `lookback` samples; asked of the caller once."""
@@ -148,8 +167,10 @@ class Context:
         if collar not in self._off_grid:
             marks = self.prices_nano
             bad: Bools | None = None
+            if self._fewest_ticks is None:
+                self._fewest_ticks = float(np.minimum.reduce(marks / ticks))
             # a collar as wide as a tick always holds one
-            if not (marks * collar >= ticks).all():
+            if not self._fewest_ticks * collar >= 1.0:
                 buys = np.floor(marks * (1.0 + collar) / ticks) * ticks < marks
                 sells = np.ceil(marks * (1.0 - collar) / ticks) * ticks > marks
                 bad = (buys | sells) & self.priced

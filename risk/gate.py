@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from risk.context import Bools, Context, Floats, Scenarios, context
 from risk.limits import Limits, Reason
+from risk.measures import tail_count, worst_of
 from risk.pairs import clip_pairs, pair_equity
-from risk.rules import CAPS, SLACK, Account, Case, Extent, Quad, Rules, TailLimit, rules_of, tail_rank
+from risk.rules import CAPS, SLACK, Account, Case, Extent, Quad, Rules, TailLimit, rules_of
 from risk.standing import Values, standing
 from risk.switch import HALT, REDUCE, RUN
 from trading.instruments import NANO
@@ -157,23 +158,18 @@ def _reducing(ctx: Context, account: Account, wanted: Floats, opposite: Bools, r
 def _extents(ctx: Context, account: Account, reducing: Floats | None, rules: Rules) -> list[Extent]:
     """The worst on the way and, where limits differ for it, the state after all fills."""
     limits, fee, px = rules.limits, rules.fee, ctx.px
-    value: float
-    n = rules.size
     low, high = account.lots, account.lots
-    open_loss = open_fee = proceeds = 0.0
+    up = down = 0.0
     if account.up is not None:
         high = high + account.up
-        value = float(account.up @ px)
-        open_loss += max(value * (limits.collar + fee), account.up_cash - value)
-        open_fee += value * fee
+        up = float(account.up @ px)
     if account.down is not None:
         low = low - account.down
-        value = float(account.down @ px)
-        open_loss += value * (limits.reduce_collar + fee)
-        open_fee += value * fee
-        proceeds += value * (1.0 - fee)
-    if account.open_loss is not None:
-        open_loss = account.open_loss
+        down = float(account.down @ px)
+    paid, covered = (1.0 + limits.collar) * (1.0 + fee), (1.0 + limits.reduce_collar) * (1.0 + fee)
+    up_loss = max(up * (paid - 1.0), account.up_cash - up)
+    open_loss = up_loss + down * (limits.reduce_collar + fee) if account.open_loss is None else account.open_loss
+    open_fee, proceeds = (up + down) * fee, down * (1.0 - fee)
     traded = covers = sales = 0.0
     if reducing is not None:
         bought = np.maximum(reducing, 0.0)
@@ -184,6 +180,7 @@ def _extents(ctx: Context, account: Account, reducing: Floats | None, rules: Rul
     low_equity = account.equity - open_loss
     # an estimate of the loss must not make a limit look breached, which would let pass what does not add to it
     before = account.equity if account.open_loss is None else low_equity
+    n = rules.size
     worst = np.empty(2 * n)
     np.multiply(low, px, out=worst[:n])
     np.negative(worst[:n], out=worst[:n])
@@ -191,10 +188,10 @@ def _extents(ctx: Context, account: Account, reducing: Floats | None, rules: Rul
     spent = account.up_cash - account.cash + limits.cash_reserve * account.equity
     way = Extent(
         worst,
-        low_equity - traded * (limits.reduce_collar + fee),
+        low_equity - traded * (covered - 1.0),
         before,
-        px * (limits.collar + fee * (1.0 + limits.collar)),
-        spent + covers * (1.0 + limits.reduce_collar) * (1.0 + fee),
+        px * (paid - 1.0),
+        spent + covers * covered - limits.max_cash_debit * (account.equity - up_loss - covers * (covered - 1.0)),
         traded,
         False,
     )
@@ -411,7 +408,7 @@ def _tails(case: Case, extent: Extent, added: Floats, slip: float, lots: Floats,
         signed = case.scenarios[limit.lookback].signed
         found = tails.get((limit.lookback, limit.confidence))
         if found is None:
-            m = tail_rank(limit, len(signed))
+            m = tail_count(len(signed), limit.confidence)
             found = tails[limit.lookback, limit.confidence] = m, worst_of(signed @ (extent.w + added), m)
         m, tail = found
         bound = limit.bound * room / limit.scale
@@ -431,12 +428,6 @@ def _tails(case: Case, extent: Extent, added: Floats, slip: float, lots: Floats,
         if least.most is not None:
             return
         least.take(limit.largest(base, signed @ added, m, held + case.tolerance, 0.0), limit.reason)
-
-
-def worst_of(losses: Floats, m: int) -> Floats:
-    """float64[..., m], the m worst of float64[..., S] losses, the least of them first."""
-    rank = losses.shape[-1] - m
-    return np.partition(losses, rank)[..., rank:]
 
 
 def _grow_no_tail(

@@ -25,13 +25,18 @@ def tail_count(scenarios: int, confidence: float) -> int:
     return max(1, scenarios - ceil(confidence * (scenarios - 1) - 1e-9))
 
 
+def worst_of(losses: Floats, m: int) -> Floats:
+    """float64[..., m], the m worst of float64[..., S] losses, the least of them first."""
+    rank = losses.shape[-1] - m
+    return np.partition(losses, rank)[..., rank:]
+
+
 def historical_var(losses: Floats, confidence: float) -> float:
     """Value at risk of float64[S] losses: their quantile by historical simulation, method "higher".
 
     Source: P. Jorion, Value at Risk, 3rd ed. (2006), chapter 10.
     """
-    rank = len(losses) - tail_count(len(losses), confidence)
-    return float(np.partition(losses, rank)[rank])
+    return float(worst_of(losses, tail_count(len(losses), confidence))[0])
 
 
 def historical_cvar(losses: Floats, confidence: float) -> float:
@@ -39,8 +44,7 @@ def historical_cvar(losses: Floats, confidence: float) -> float:
 
     Source: C. Acerbi and D. Tasche, On the coherence of expected shortfall (2002), the case of whole counts.
     """
-    rank = len(losses) - tail_count(len(losses), confidence)
-    return float(np.partition(losses, rank)[rank:].mean())
+    return float(worst_of(losses, tail_count(len(losses), confidence)).mean())
 
 
 def covariance(returns: Floats) -> Floats:
@@ -73,7 +77,7 @@ def gross(weights: Floats) -> float:
 
 def drawdown(equity: float, peak: float) -> float:
     """Fall from the peak as a fraction of it; 1 when there is no positive peak to fall from."""
-    return 1.0 - equity / peak if peak > 0 else 1.0
+    return (peak - equity) / peak if peak > 0 else 1.0
 
 
 def max_drawdown(equity: Floats) -> float:

@@ -50,11 +50,15 @@ def _clip(case: Case, extent: Extent, lots: Floats, spec: Correlation, others_sl
     heavy = full > least * low + near
     if np.count_nonzero(heavy) < 2:
         return lots
+    known = case.scenarios[spec.lookback].linked(spec.threshold)
+    if known is not None:
+        weight = np.where(heavy, full, -np.inf)
+        if not np.count_nonzero(known & (np.add.outer(weight, weight) > joint * low + near)):
+            return lots
     sides = np.flatnonzero(heavy).tolist()
     linked = _links(case, sides, spec)
     weight = full[sides]
-    over = linked & (np.add.outer(weight, weight) > joint * low + near)
-    if not over.any():
+    if not np.count_nonzero(linked & (np.add.outer(weight, weight) > joint * low + near)):
         return lots
     case.pairs_keep = False
     size = case.rules.size

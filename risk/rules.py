@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from risk.context import Bools, Context, Floats, Scenarios
 from risk.limits import Limits, Reason
-from risk.measures import SAMPLES_PER_YEAR, tail_count
+from risk.measures import SAMPLES_PER_YEAR
 from trading.instruments import Universe
 
 SLACK: Final = 1e-12
@@ -308,10 +308,12 @@ def cash_rows(limits: Limits, universe: Universe) -> list[Row]:
     held = np.zeros(4 * size + 2)
     held[-2] = 1.0
     load = np.zeros(2 * size)
-    load[size:] = (1.0 + limits.collar) * (1.0 + fee)
+    paid = (1.0 + limits.collar) * (1.0 + fee)
+    # the debit is a share of equity, which falls by what a buy pays above the mark; sales would raise cash by more
+    load[size:] = paid + limits.max_cash_debit * (paid - 1.0)
     settled = np.full(2 * size, fee - 1.0)
     settled[size:] = 1.0 + fee
-    return [Row("cash", Reason.CASH, held, load, limits.max_cash_debit, settled, 0.0)]
+    return [Row("cash", Reason.CASH, held, load, 0.0, settled, 0.0)]
 
 
 def equity_rows(limits: Limits, universe: Universe) -> list[Row]:
@@ -477,6 +479,8 @@ class Rules:
         self.settled_load: Final = np.array([r.settled_load for r in self.rows])
         self.settled_bound: Final = np.array([r.settled_bound for r in self.rows])
         self.settled_full: Final = np.hstack((self.held, self.settled_load))
+        members = [r.load[: self.size] for r in self.rows if r.key == "max_sector_weight"]
+        self.sectors: Final = np.array(members) if members else None
         self.tails: Final = tail_limits(limits)
         self.quads: Final = [quad for make in QUADS for quad in make(limits)]
         lookbacks = {t.lookback for t in self.tails} | {q.lookback for q in self.quads if q.lookback}
@@ -505,8 +509,3 @@ def rules_of(limits: Limits, universe: Universe) -> Rules:
             _ready.clear()
         found = _ready[key] = Rules(limits, universe)
     return found
-
-
-def tail_rank(limit: TailLimit, scenarios: int) -> int:
-    """How many losses its tail has."""
-    return tail_count(scenarios, limit.confidence)

@@ -6,7 +6,7 @@ import numpy as np
 
 from risk.context import Context, Floats
 from risk.limits import Limits
-from risk.measures import SAMPLES_PER_YEAR, herfindahl, historical_cvar, historical_var
+from risk.measures import SAMPLES_PER_YEAR, herfindahl, tail_count, worst_of
 from risk.pairs import joint_bound, joint_weight
 from risk.rules import Account, Case, rules_of
 
@@ -40,16 +40,15 @@ def standing(ctx: Context, account: Account, limits: Limits, lots: Floats | None
     weights = held * px / equity
     size = np.abs(weights)
     if limits.max_position_weight is not None:
-        values["max_position_weight"] = (float(size.max()), limits.max_position_weight)
+        values["max_position_weight"] = (float(np.maximum.reduce(size)), limits.max_position_weight)
     if limits.max_gross_exposure is not None:
-        values["max_gross_exposure"] = (float(size.sum()), limits.max_gross_exposure)
+        values["max_gross_exposure"] = (float(np.add.reduce(size)), limits.max_gross_exposure)
     if limits.max_net_exposure is not None:
-        values["max_net_exposure"] = (abs(float(weights.sum())), limits.max_net_exposure)
+        values["max_net_exposure"] = (abs(float(np.add.reduce(weights))), limits.max_net_exposure)
     if limits.max_concentration is not None:
         values["max_concentration"] = (herfindahl(weights), limits.max_concentration)
-    sectors = [row.load[: rules.size] for row in rules.rows if row.key == "max_sector_weight"]
-    if limits.max_sector_weight is not None and sectors:
-        values["max_sector_weight"] = (max(float(member @ size) for member in sectors), limits.max_sector_weight)
+    if limits.max_sector_weight is not None and rules.sectors is not None:
+        values["max_sector_weight"] = (float(np.maximum.reduce(rules.sectors @ size)), limits.max_sector_weight)
     if limits.max_turnover is not None and lots is not None:
         values["max_turnover"] = (traded / equity, limits.max_turnover)
     if rules.lookbacks:
@@ -63,22 +62,22 @@ def _market_values(
     rules = rules_of(limits, ctx.universe)
     matters = held != 0.0
     windows = {k: ctx.window(k, limits.min_history) for k in rules.lookbacks}
-    if any(w.short is not None and bool((w.short & matters).any()) for w in windows.values()):
+    if any(w.short is not None and np.count_nonzero(w.short & matters) for w in windows.values()):
         return
     scenarios = {k: w.scenarios(matters) for k, w in windows.items()}
     if any(len(s) < limits.min_history for s in scenarios.values()):
         return
-    losses = {spec.lookback: -(scenarios[spec.lookback].returns @ weights) for spec in rules.tails}
-    if limits.var is not None:
-        value = historical_var(losses[limits.var.lookback], limits.var.confidence)
-        values["var"] = (value * sqrt(limits.var.horizon), limits.var.limit)
-    if limits.cvar is not None:
-        value = historical_cvar(losses[limits.cvar.lookback], limits.cvar.confidence)
-        values["cvar"] = (value * sqrt(limits.cvar.horizon), limits.cvar.limit)
+    series = {k: s.returns @ weights for k, s in scenarios.items()}
+    for tail in rules.tails:
+        losses = -series[tail.lookback]
+        value = float(tail.measure(worst_of(losses, tail_count(len(losses), tail.confidence))))
+        values[tail.key] = (value * tail.scale, tail.bound)
     if limits.max_volatility is not None:
-        # of the scenario series itself: the same figure as with the covariance, without making it
-        series = scenarios[limits.volatility_lookback].returns @ weights
-        values["max_volatility"] = (float(series.std(ddof=1)) * sqrt(SAMPLES_PER_YEAR), limits.max_volatility)
+        # of the series itself: the same figure as with the covariance, without making it
+        own = series[limits.volatility_lookback]
+        own = own - float(np.add.reduce(own)) / len(own)
+        variance = float(own @ own) / (len(own) - 1)
+        values["max_volatility"] = (sqrt(SAMPLES_PER_YEAR * variance), limits.max_volatility)
     if limits.correlation is not None:
         case = Case(ctx, account, rules, np.zeros(rules.size, dtype=np.bool_), [])
         case.scenarios = scenarios

@@ -47,7 +47,7 @@ def make_context(
     n = len(px)
     given: dict[str, Any] = {
         "px": px,
-        "prices_nano": np.rint(px * 100).astype(np.int64) * (NANO // 100),
+        "prices_nano": np.rint(np.where(np.isfinite(px), px, 0.0) * 100).astype(np.int64) * (NANO // 100),
         "age_ns": np.zeros(n, dtype=np.int64),
         "volume_lots": np.full(n, 1e9),
         "returns": lambda k: returns[-k:],
@@ -196,7 +196,6 @@ class States:
         self.exposure = held * book.px
         self.cash = book.account.cash - fills @ price - np.abs(fills) @ (price * fee)
         self.equity = self.cash + self.exposure.sum(axis=1)
-        self.bought = np.maximum(fills, 0.0) @ (price * (1 + fee))
         self.traded = (np.abs(fills) * orders.new) @ book.px[orders.sym]
 
 
@@ -253,7 +252,8 @@ def breaches(book: Book, verdict: Verdict, rng: np.random.Generator, partial: in
         if (bad & (grown | (not already))).any():
             wrong.append(f"{name}: {(value / s.equity).max():.6f} over {bound}")
     floor = limits.cash_reserve * book.account.equity - limits.max_cash_debit * s.equity
-    if ((book.account.cash - s.bought < floor - money) & (np.where(orders.adding, fills, 0.0) > 0).any(axis=1)).any():
+    # states in which no sale has filled yet are among them
+    if ((s.cash < floor - money) & (np.where(orders.adding, fills, 0.0) > 0).any(axis=1)).any():
         wrong.append("cash on the way")
     if (s.equity <= 0).any():
         wrong.append("equity")

@@ -111,6 +111,12 @@ def test_latency_makes_a_row_miss_an_open_that_comes_too_soon() -> None:
     assert rows_of(venue.on_slice(bar(2)))[0][0] == at_open(2)
 
 
+def test_an_open_at_the_very_instant_an_order_can_first_fill_counts() -> None:
+    venue = Paper(UNIVERSE, Costs(latency_ns=17 * HOUR))
+    venue.submit(basket(at_close(0), [(0, 5, 105.0)]))
+    assert rows_of(venue.on_slice(bar(1)))[0][0] == at_close(0) + 17 * HOUR
+
+
 def test_a_symbol_without_a_fresh_bar_waits() -> None:
     venue = Paper(UNIVERSE, FREE)
     venue.submit(basket(at_close(0), [(0, 5, 105.0), (1, -2, 45.0)]))

@@ -15,7 +15,7 @@ trades = st.lists(
 def played(rows: list[tuple[int, int, int]]) -> Account:
     account = Account(3)
     for column, lots, price in rows:
-        account.trade([column], [lots], [-lots * price])
+        account.trade([(column, lots, -lots * price)])
     return account
 
 
@@ -37,7 +37,7 @@ def test_a_trade_through_zero_closes_the_old_side_and_opens_the_new_at_the_price
 @given(trades)
 def test_trades_in_columns_equal_trades_one_by_one(rows: list[tuple[int, int, int]]) -> None:
     together = Account(3)
-    together.trade([c for c, _, _ in rows], [n for _, n, _ in rows], [-n * p for _, n, p in rows])
+    together.trade((column, lots, -lots * price) for column, lots, price in rows)
     assert together.freeze() == played(rows).freeze()
 
 
@@ -68,7 +68,7 @@ def test_a_frozen_account_comes_back_whole(rows: list[tuple[int, int, int]], res
     account.receive(-3)
     account.flow(11)
     other = Account(3)
-    other.trade([0], [5], [99])
+    other.trade([(0, 5, 99)])
     other.thaw(account.freeze())
     assert other.freeze() == account.freeze()
     assert other.residue_atto == residue

@@ -172,7 +172,7 @@ class Ledger:
                 residue += rest * atto
             amounts.append(amount)
         house = self.house
-        house.trade(sym, lots, amounts)
+        house.trade(zip(sym, lots, amounts, strict=True))
         house.residue_atto += residue
         fees = sum(fee_micro)
         house.pay(fees)
@@ -180,7 +180,7 @@ class Ledger:
         if book is None:
             self._shared_fills(sym, lots, price_nano, fee_micro, amounts, shares)
         else:
-            self.books[book].trade(sym, lots, amounts)
+            self.books[book].trade(zip(sym, lots, amounts, strict=True))
             self.books[book].pay(fees)
 
     def _shared_fills(
@@ -194,7 +194,7 @@ class Ledger:
     ) -> None:
         """The books' parts of fills whose house amounts are known: each to the nearest micro, the last the rest."""
         ratios = self._micro
-        parts: list[tuple[list[int], list[int], list[int]]] = [([], [], []) for _ in self.books]
+        parts: list[list[tuple[int, int, int]]] = [[] for _ in self.books]
         fees = [0] * len(parts)
         for column, size, price, fee, left, row in zip(
             sym, lots, price_nano, fee_micro, amounts_micro, shares, strict=True
@@ -204,24 +204,17 @@ class Ledger:
             for book, change in row[:-1]:
                 amount = (half - change * unit) // denominator
                 left -= amount
-                columns, changes, amounts = parts[book]
-                columns.append(column)
-                changes.append(change)
-                amounts.append(amount)
+                parts[book].append((column, change, amount))
                 if whole_fee:
                     amount = whole_fee * change // size
                     fee -= amount
                     fees[book] += amount
             book, change = row[-1]
-            columns, changes, amounts = parts[book]
-            columns.append(column)
-            changes.append(change)
-            amounts.append(left)
+            parts[book].append((column, change, left))
             fees[book] += fee
-        for account, (columns, changes, amounts), paid in zip(self.books, parts, fees, strict=True):
-            if columns:
-                account.trade(columns, changes, amounts)
-                account.pay(paid)
+        for account, trades, paid in zip(self.books, parts, fees, strict=True):
+            account.trade(trades)
+            account.pay(paid)
 
     def cross(self, symbol: int, price_nano: int, shares: Sequence[Share]) -> None:
         """Lots change hands between books at one price, without a fee; (book, signed lots) add up to 0. The
@@ -231,9 +224,9 @@ class Ledger:
         for book, lots in shares[:-1]:
             amount, _ = round_micro(-lots * unit)
             left -= amount
-            self.books[book].trade([symbol], [lots], [amount])
+            self.books[book].trade([(symbol, lots, amount)])
         book, lots = shares[-1]
-        self.books[book].trade([symbol], [lots], [left])
+        self.books[book].trade([(symbol, lots, left)])
 
     def dividend(self, symbol: int, cash_nano: int) -> int:
         """Longs receive and shorts pay `cash_nano` for each unit held; gives the change of the house's cash."""

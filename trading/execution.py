@@ -72,10 +72,10 @@ class Costs(Struct, frozen=True, dict=True):
     def commission_rate(self) -> int:
         return rate_of_bp(self.commission_bp)
 
-    @cached_property
-    def participation_nano(self) -> int:
-        """The cap in billionths, exact for nine decimals."""
-        return round(Fraction(repr(float(self.participation))) * NANO)
+    def participation_ratio(self, lot_nano: int) -> tuple[int, int]:
+        """The cap as a fraction in lowest terms: a bar's volume in nano-units x this are lots; exact for nine
+        decimals of `participation`."""
+        return lowest(round(Fraction(repr(float(self.participation))) * NANO), NANO * lot_nano)
 
     @property
     def needs_volume(self) -> bool:
@@ -142,12 +142,13 @@ def impact_rate(impact_bp: float, lots: int, lot_nano: int, volume: float) -> in
     return ceil(impact_bp * sqrt(lots * lot_nano / (volume * NANO)) * (RATE_ONE // 10_000))
 
 
-def lots_to_be_had(volume: float, lot_nano: int, participation_nano: int) -> int:
-    """Whole lots that `participation_nano` billionths of a bar's volume are; 0 for no or unknown volume."""
+def lots_to_be_had(volume: float, ratio: tuple[int, int]) -> int:
+    """Whole lots that a participation cap (see `Costs.participation_ratio`) leaves of a bar's volume; 0 for no or
+    unknown volume."""
     volume_nano = volume * NANO
     if not (volume_nano > 0 and isfinite(volume_nano)):
         return 0
-    return int(volume_nano) * participation_nano // (NANO * lot_nano)
+    return int(volume_nano) * ratio[0] // ratio[1]
 
 
 def commission_ratio(lot_nano: int, rate: int) -> tuple[int, int]:

@@ -1,6 +1,6 @@
 """One account in exact integers: lots by column, cash, and where every micro of it came from."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 from msgspec import Struct
 
@@ -47,14 +47,16 @@ class Account:
         self.income_micro = 0
         self.realised_micro = 0
 
-    def trade(self, columns: Sequence[int], lots: Sequence[int], amounts_micro: Sequence[int]) -> None:
-        """Signed trades of `lots` that brought `amounts_micro` of cash (negative for a purchase), in order.
+    def trade(self, rows: Iterable[tuple[int, int, int]]) -> None:
+        """Trades (column, signed lots, micro of cash they brought: negative for a purchase), in order.
 
         A reduction takes its part of the average cost, floored to a micro, and realises the difference; a trade
         through zero closes with its part of the amount, floored, and opens with the rest.
         """
-        holdings, cost, realised = self.lots, self.cost_micro, 0
-        for column, change, amount in zip(columns, lots, amounts_micro, strict=True):
+        holdings, cost = self.lots, self.cost_micro
+        cash = realised = 0
+        for column, change, amount in rows:
+            cash += amount
             held = holdings[column]
             after = holdings[column] = held + change
             if held * change >= 0:
@@ -68,7 +70,7 @@ class Account:
                 realised += closing - cost[column]
                 cost[column] = closing - amount
         self.realised_micro += realised
-        self.cash_micro += sum(amounts_micro)
+        self.cash_micro += cash
 
     def rescale(self, column: int, lots: int, lieu_micro: int) -> None:
         """Hold `lots` after a split and `lieu_micro` in cash for the fraction; the cost stays, and is realised

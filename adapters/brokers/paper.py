@@ -43,15 +43,16 @@ class FrozenPaper(Struct, array_like=True):
 class Bar:
     """One slice as the venue uses it. `room` is what the participation cap leaves of it, by column."""
 
-    __slots__ = ("fresh", "market", "open_nano", "room", "ts_event", "ts_open")
+    __slots__ = ("fresh", "market", "open_nano", "room", "ts_event", "ts_open", "volume")
 
-    def __init__(self, market: MarketSlice) -> None:
+    def __init__(self, market: MarketSlice, with_volume: bool) -> None:
         block, t = market.block, market.row
         self.market = market
         self.ts_open = block.ts_open[t]
         self.ts_event = block.ts_event[t]
         self.fresh: list[bool] | None = None if block.full[t] else block.fresh[t].tolist()
         self.open_nano: list[int] = block.open_nano[t].tolist()
+        self.volume: list[float] = block.volume[t].tolist() if with_volume else []
         self.room: dict[int, int] = {}
 
 
@@ -79,8 +80,10 @@ class Paper:
         self._lot_nano = universe.lot_nano
         self._costs = costs
         self._commission = [commission_ratio(size, costs.commission_rate) for size in universe.lot_nano]
+        self._share = [costs.participation_ratio(size) for size in universe.lot_nano]
+        self._needs_volume = costs.needs_volume
         # in lowest terms where nothing is added to it, as small ints are quick
-        self._plain = not (costs.needs_volume or costs.slippage_noise)
+        self._plain = not (self._needs_volume or costs.slippage_noise)
         self._fixed = lowest(costs.fixed_rate, RATE_ONE) if self._plain else (costs.fixed_rate, RATE_ONE)
         self._resting: list[Resting] = []
         self._ended: list[Resting] = []
@@ -104,7 +107,7 @@ class Paper:
         """Fill what this bar fills, then end what ends by its close. Reports are in order of time, then of arrival."""
         if not self._resting:
             return ()
-        bar = Bar(market)
+        bar = Bar(market, self._needs_volume)
         self._ts = bar.ts_event
         news: list[Reports] = []
         ends = False
@@ -157,7 +160,7 @@ class Paper:
                     left.append(row)
                     continue
                 rate += self._extra_rate(resting, row, wanted, bar)
-            if inside and rate:
+            if rate:  # costs stop at the limit, where a bar that traded through it fills
                 price = fill_price(price, limit, buy, rate, one)
             fee = commission_micro(wanted, price, commission[column])
             if least:
@@ -193,24 +196,25 @@ class Paper:
 
     def _room(self, column: int, wanted: int, bar: Bar) -> int:
         """How many of the lots wanted the bar's volume lets through; they are taken."""
-        costs, room = self._costs, bar.room
-        if not costs.needs_volume:
+        if not self._needs_volume:
             return wanted
-        if column not in room:
-            volume = bar.market.volume.item(column)
-            if costs.participation:
-                room[column] = lots_to_be_had(volume, self._lot_nano[column], costs.participation_nano)
+        left = bar.room.get(column)
+        if left is None:
+            volume = bar.volume[column]
+            if self._costs.participation:
+                left = lots_to_be_had(volume, self._share[column])
             else:
-                room[column] = NEVER if volume > 0 else 0
-        wanted = min(wanted, room[column])
-        room[column] -= wanted
+                left = NEVER if volume > 0 else 0
+        if wanted > left:
+            wanted = left
+        bar.room[column] = left - wanted
         return wanted
 
     def _extra_rate(self, resting: Resting, row: int, lots: int, bar: Bar) -> int:
         """What a fill pays beyond the fixed rate: impact, and slippage noise of either sign."""
         costs, column, rate = self._costs, resting.sym[row], 0
         if costs.impact:
-            rate = impact_rate(costs.impact, lots, self._lot_nano[column], bar.market.volume.item(column))
+            rate = impact_rate(costs.impact, lots, self._lot_nano[column], bar.volume[column])
         if costs.slippage_noise:
             decision = decision_id(resting.sample, "house", self._symbols[column])
             key = f"{costs.seed}|{decision}|{resting.n}|{resting.cum[row]}".encode()

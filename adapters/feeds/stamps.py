@@ -13,7 +13,7 @@ from trading.sessions import DAY_NS, Sessions
 
 Stamps = Literal["session", "open", "close"]
 
-UNITS_NS: Final = {"m": 60_000_000_000, "h": 3_600_000_000_000, "d": DAY_NS}
+UNITS_NS: Final = {"s": 1_000_000_000, "m": 60_000_000_000, "h": 3_600_000_000_000, "d": DAY_NS}
 
 _LATE_NS: Final = 4 * UNITS_NS["h"]
 """A daily bar stamped "close" may carry the hour of an ordinary close on a day that ended early (three hours)."""
@@ -27,7 +27,7 @@ class IntervalError(ValueError):
     """An interval that cannot be read; `remedy` says what can."""
 
     def __init__(self, text: str) -> None:
-        self.remedy = 'write minutes, hours or one day, as "5m", "1h" or "1d"'
+        self.remedy = 'write seconds, minutes, hours or one day, as "30s", "5m", "1h" or "1d"'
         super().__init__(f'interval "{text}" is not known: {self.remedy}')
 
 

@@ -1,8 +1,9 @@
 """A connection of the database's own driver, and the few statements in which databases differ.
 
-SQLite is what is tested. PostgreSQL goes through the same SQL (portable on purpose) and has not been run.
+SQLite is the default and what the fault tests cut. PostgreSQL takes the same SQL, portable on purpose.
 """
 
+import errno
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -77,7 +78,7 @@ class SqliteDriver:
 
 
 class UrlDriver:
-    """Any other database by its SQLAlchemy URL. Untested: no such server has run these statements yet."""
+    """A database by its SQLAlchemy URL: PostgreSQL. Whether commits survive a loss of power is its server's setting."""
 
     def __init__(self, url: str) -> None:
         from sqlalchemy import create_engine
@@ -130,7 +131,8 @@ def insert(driver: Driver, table: str, columns: Sequence[str], rows: Sequence[Se
             start += count
 
 
-_DAMAGE = ("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_FORMAT")
+_FULL = ("SQLITE_FULL", "53100")  # PostgreSQL: disk_full
+_DAMAGE = ("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_FORMAT", "XX001", "XX002")  # data_corrupted, index_corrupted
 
 
 @contextmanager
@@ -140,14 +142,19 @@ def failures(doing: str) -> Iterator[None]:
         yield
     except StoreError:
         raise
-    except sqlite3.Error as wrong:
-        name = getattr(wrong, "sqlite_errorname", "") or ""
-        if name.startswith("SQLITE_FULL") or "is full" in str(wrong):
-            raise StoreFull(f"{doing}: no space left ({wrong})") from wrong
-        if name.startswith(_DAMAGE) or "malformed" in str(wrong) or "not a database" in str(wrong):
-            raise StoreDamaged(f"{doing}: {wrong}") from wrong
-        raise StoreFailing(f"{doing}: {wrong} {name}".rstrip()) from wrong
     except OSError as wrong:
-        if wrong.errno in (28, 122):  # ENOSPC, EDQUOT
+        if wrong.errno in (errno.ENOSPC, errno.EDQUOT):
             raise StoreFull(f"{doing}: {wrong}") from wrong
         raise StoreFailing(f"{doing}: {wrong}") from wrong
+    except Exception as raised:
+        cause = getattr(raised, "orig", None) or raised  # what SQLAlchemy wraps
+        code = getattr(cause, "sqlite_errorname", None) or getattr(cause, "sqlstate", None) or ""
+        # every driver's errors derive from one called Error (PEP 249); anything else is a bug and stays one
+        if not any(kind.__name__ == "Error" for kind in type(cause).__mro__):
+            raise
+        said = f"{doing}: {str(cause).strip()} {code}".rstrip()
+        if code.startswith(_FULL) or "is full" in said:
+            raise StoreFull(f"{doing}: no space left ({cause})") from raised
+        if code.startswith(_DAMAGE) or "malformed" in said or "not a database" in said:
+            raise StoreDamaged(said) from raised
+        raise StoreFailing(said) from raised

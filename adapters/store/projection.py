@@ -52,7 +52,6 @@ SCHEMA: Final = 1
 _ENDED = [OrderState(s) in ENDED for s in OrderState]
 _SENT, _UNKNOWN = int(OrderState.SENT), int(OrderState.UNKNOWN)
 _CANCEL_ASKED, _TIMED_OUT, _NOT_FOUND = int(Cause.CANCEL_ASKED), int(Cause.TIMED_OUT), int(Cause.NOT_FOUND)
-_SWITCH = ("RUN", "REDUCE", "HALT")
 
 _json = msgspec.json.Encoder()
 _msgpack = msgspec.msgpack.Encoder()
@@ -305,15 +304,6 @@ class Projection:
 
     def _switched(self, seq: int, k: int, e: Switched, effects: Sequence[object]) -> None:
         self._append("switches", (self.run, seq, k, e.ts, e.agent, e.before, e.after, e.reason))
-        who = "house" if e.agent < 0 else self._agent(e.agent)
-        # a switch that tightens must never be lost; one that opens again may be
-        level = "CRITICAL" if e.after > e.before else "WARNING"
-        body = {
-            "schema": SCHEMA, "id": message_id(self.run, seq, k), "run": self.run, "ts_event": e.ts, "level": level,
-            "kind": "switch", "text": f"{who}: {_SWITCH[e.before]} to {_SWITCH[e.after]}: {e.reason}", "agent": who,
-            "before": _SWITCH[e.before], "after": _SWITCH[e.after], "reason": e.reason,
-        }  # fmt: skip
-        self._append(OUTBOX, (self.run, seq, k, e.ts, level, "switch", _json.encode(body).decode()))
 
 
 def _measure(value: float | None) -> float | None:

@@ -121,6 +121,11 @@ class Records:
         with self.connection() as driver:
             return waiting(driver, limit)
 
+    def waiting(self) -> int:
+        """How many messages wait for the bus."""
+        with self.connection() as driver:
+            return int(driver.execute("SELECT COUNT(*) FROM outbox").fetchone()[0])
+
     def outbox_dropped(self) -> int:
         """How many messages a full outbox has cost, ever."""
         with self.connection() as driver:

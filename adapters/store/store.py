@@ -173,6 +173,10 @@ class Store:
 
         return verify(self._where)
 
+    def waiting(self) -> int:
+        """How many messages wait for the bus."""
+        return self.records.waiting()
+
     def _do(self, work: Callable[..., _T], *values: object) -> _T:
         return self._thread.submit(work, *values).result()
 

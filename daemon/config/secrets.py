@@ -1,12 +1,13 @@
 """Secrets: from systemd credentials or the environment, never from config.toml."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
 from daemon.config.overrides import PREFIX, SECRETS
 
 
-def secret(name: str, environ: Mapping[str, str]) -> str | None:
+def secret(name: str, environ: Mapping[str, str] = os.environ) -> str | None:
     """The secret `name`, one of SECRETS: a systemd credential first, then QUANTD_<NAME>; None when not given."""
     if name not in SECRETS:
         raise KeyError(name)

@@ -82,6 +82,7 @@ HOSTILE = [
     ("return [0, float('-inf'), 0]", "ValueError: the weight of TLT is -inf (value.py)"),
     ("return [1e200, 1e200, 0]", "ValueError: weights add up to 2e+200 times the book"),
     ("return [100, 0, 0]", "ValueError: weights add up to 100 times the book; 10 is the most"),
+    ("return [6, -6, 0]", "ValueError: weights add up to 12 times the book"),
     ("return [0.5, 0.5]", "ValueError: weights have shape (2,); one number for each of the 3 symbols"),
     ("return [[0.1, 0.2, 0.3]]", "ValueError: weights have shape (1, 3)"),
     ("return 0.5", "ValueError: weights have shape ()"),

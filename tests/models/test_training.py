@@ -26,8 +26,8 @@ SMALL = Plan(
     ),
     warmup_from=date(2005, 1, 3),
     seeds=(1, 2),
-    iterations=4,
-    check_every=2,
+    iterations=6,
+    check_every=1,
     batch=4,
     episode=20,
 )
@@ -53,12 +53,13 @@ def test_the_same_command_makes_the_same_bytes(first: Path, tmp_path: Path) -> N
 
 def test_what_comes_after_the_validation_part_cannot_change_the_weights(first: Path, tmp_path: Path) -> None:
     table = pl.read_parquet(BARS)
-    noisy = pl.when(pl.col("ts").dt.date() > SMALL.splits.validation.last)
-    scaled = [
-        noisy.then(pl.col(c) * (1.0 + pl.col("ts").dt.day() / 100)).otherwise(pl.col(c)).alias(c)
+    days_after = (pl.col("ts").dt.date() - SMALL.splits.validation.last).dt.total_days()
+    later = (days_after > 0) & (pl.col("symbol") == "BAC")
+    bubble = [
+        pl.when(later).then(pl.col(c) * (1.0 + days_after / 20)).otherwise(pl.col(c)).alias(c)
         for c in ("open", "close")
     ]
-    table.with_columns(scaled).write_parquet(tmp_path / "bars.parquet")
+    table.with_columns(bubble).write_parquet(tmp_path / "bars.parquet")
     other = run(tmp_path / "scorer", tmp_path / "bars.parquet")
     assert (tmp_path / "scorer" / "weights.safetensors").read_bytes() == (first / "weights.safetensors").read_bytes()
     mine = artifacts.load(first).manifest

@@ -41,7 +41,7 @@ def plan(sample: int, n: int = 0, size: int = 4) -> Planned:
     zero = np.zeros(size).tobytes()
     agents = [
         AgentPlan(0, zero, 1.0, lots, lots, bytes(size), {"gross": (0.5, 1.0)}),
-        AgentPlan(1, zero, 1.0, lots, np.array([0, -1, 2, 0], dtype="<i8").tobytes(), bytes(size), {}),
+        AgentPlan(1, zero, 1.0, lots, np.array([0, 1, 2, 0], dtype="<i8").tobytes(), bytes(size), {}),
     ]
     return Planned(sample, n, sample, agents, zero, lots, zero, lots, lots, bytes(size), {}, {"gross": (0.5, 1.0)})
 

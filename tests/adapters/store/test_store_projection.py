@@ -4,11 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sqlmodel import SQLModel
-from store_days import AGENTS, DAY, START, UNIVERSE, basket, entries, plan
 
 from adapters.store import writing
 from adapters.store.projection import COLUMNS, LATE, MOVED, OUTBOX, Projection, order_ids
 from adapters.store.schema import statements
+from tests.adapters.store.store_days import AGENTS, DAY, START, UNIVERSE, basket, entries, plan
 from trading import codec
 from trading.effects import Cancel, Ended, Publish, Switched
 from trading.events import NotFound, SliceRef, Tick, Unknown
@@ -69,7 +69,7 @@ def test_an_order_filled_in_the_batch_that_made_it_is_one_row_as_it_ended():
     assert column(rows["orders"], "state") == [OrderState.FILLED, OrderState.SENT, OrderState.SENT]
     assert column(rows["orders"], "filled") == [5, 0, 0]
     assert column(rows["orders"], "ended_ts") == [S + 1, 0, 0]
-    assert column(rows["orders"], "agents") == ["alpha", "alpha+beta", "alpha+beta"]
+    assert column(rows["orders"], "agents") == ["alpha", "alpha", "alpha+beta"]
     assert MOVED not in rows
 
 

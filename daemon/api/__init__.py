@@ -1,0 +1,1 @@
+"""The HTTP edge: health, metrics, a JSON API, server-sent events and the dashboard, on one port."""

@@ -1,0 +1,23 @@
+"""The dashboard's own three files, read once."""
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Final
+
+from aiohttp import web
+
+FOLDER: Final = Path(__file__).resolve().parent.parent / "dashboard"
+KINDS: Final = {".html": "text/html", ".js": "text/javascript", ".css": "text/css"}
+
+
+def dashboard(name: str) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    """A handler for one of them."""
+    kind = KINDS[Path(name).suffix]
+    body = b""
+
+    async def page(request: web.Request) -> web.Response:
+        nonlocal body
+        body = body or (FOLDER / name).read_bytes()
+        return web.Response(body=body, content_type=kind, charset="utf-8")
+
+    return page

@@ -1,0 +1,252 @@
+"""What the API tells: the present from the running service, the past from the store in a thread of its own."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import msgspec
+from aiohttp import web
+from msgspec import Struct
+
+from adapters.store.errors import StoreError, StoreFailing
+from daemon.api.guard import HEADERS, Refused
+from daemon.assembly import Assembly
+from daemon.config import Config
+from daemon.observability import Metrics
+from daemon.overview import READY, SWITCH, Overview, overview
+from daemon.service import Service
+from daemon.version import VERSION
+from trading.instruments import MICRO
+
+if TYPE_CHECKING:
+    from adapters.store.reading import Reader
+
+T = TypeVar("T")
+
+STREAMS: Final = 32
+"""Most open event streams."""
+
+STREAM_S: Final = 0.25
+"""Shortest time between two events of one stream."""
+
+KEEPALIVE_S: Final = 15.0
+
+
+class Health(Struct, frozen=True):
+    """`ready` is also the status code: 200 or 503."""
+
+    status: str
+    ready: bool
+    time: str
+    switch: str
+
+
+class About(Struct, frozen=True):
+    name: str
+    product: str
+    version: str
+    mode: str
+    run: str
+    agents: dict[str, str]
+    bus: str
+    topic: str
+
+
+def answer(value: object, status: int = 200) -> web.Response:
+    return web.Response(body=msgspec.json.encode(value), status=status, content_type="application/json")
+
+
+def whole(request: web.Request, name: str, default: int, low: int, high: int) -> int:
+    """A whole number of the query string. Raises Refused."""
+    text = request.query.get(name)
+    if text is None:
+        return default
+    if not (text.isascii() and text.isdigit() and len(text) < 20 and low <= int(text) <= high):
+        raise Refused(422, "query", f"{name} = {text[:40]!r} is not a whole number from {low} to {high}")
+    return int(text)
+
+
+class Readings:
+    """Handlers of every GET."""
+
+    def __init__(
+        self, service: Service, assembly: Assembly, config: Config, folder: Path, bus: Any, bus_url: str
+    ) -> None:
+        self._service = service
+        self._assembly = assembly
+        self._config = config
+        self._where: str | Path = config.store.url or folder
+        self._bus = bus
+        self._bus_url = bus_url
+        self._reader: Reader | None = None
+        self._streams = 0
+        self._closed = asyncio.Event()
+        self._metrics = Metrics(config.quantd.name, [a.name for a in config.agents])
+        self._counted = {"slices": 0, "orders": 0, "fills": 0, "alerts": 0}
+        self._latest: tuple[int, Overview] | None = None
+
+    def close(self) -> None:
+        """End the event streams, so that a stop need not wait for them."""
+        self._closed.set()
+
+    def now(self) -> Overview:
+        """The overview, made once for each turn of the loop however many ask."""
+        progress = self._service.progress
+        if self._latest is None or self._latest[0] != progress or self._latest[1].status != self._service.status:
+            self._latest = progress, overview(self._service, self._assembly, self._service_config())
+        return self._latest[1]
+
+    def _service_config(self) -> Config:
+        return getattr(self._service, "config", self._config)
+
+    async def _read(self, function: Callable[["Reader"], T]) -> T:
+        """Ask the store, in a thread: a slow disk must not hold up the loop."""
+
+        def work() -> T:
+            if self._reader is None:
+                from adapters.store.reading import Reader
+
+                self._reader = Reader.open(self._where, self._service.run)
+            return function(self._reader)
+
+        try:
+            return await asyncio.to_thread(work)
+        except StoreFailing as why:
+            raise Refused(404, "not_found", str(why)) from None
+        except StoreError as why:
+            raise Refused(503, "store", str(why)) from None
+
+    # the present
+
+    async def health(self, request: web.Request) -> web.Response:
+        service = self._service
+        ready = service.status in READY
+        now = self.now()
+        return answer(Health(service.status, ready, now.time, now.switch), 200 if ready else 503)
+
+    async def about(self, request: web.Request) -> web.Response:
+        config, service = self._config, self._service
+        agents = {a.name: a.policy for a in config.agents}
+        topic = f"{config.bus.prefix}/{config.quantd.name}"
+        return answer(
+            About(config.quantd.name, "quantd", VERSION, service.mode, service.run, agents, self._bus_url, topic)
+        )
+
+    async def status(self, request: web.Request) -> web.Response:
+        return answer(self.now())
+
+    async def positions(self, request: web.Request) -> web.Response:
+        now = self.now()
+        return answer({"run": now.run, "ts": now.ts, "time": now.time, "positions": now.positions})
+
+    async def risk(self, request: web.Request) -> web.Response:
+        now = self.now()
+        agents = {a.name: {"switch": a.switch, "reason": a.reason, "suspended": a.suspended} for a in now.agents}
+        body = {"run": now.run, "ts": now.ts, "time": now.time, "switch": now.switch, "reason": now.reason}
+        return answer(body | {"drawdown": now.drawdown, "agents": agents, "limits": now.limits})
+
+    async def metrics(self, request: web.Request) -> web.Response:
+        """Everything Prometheus asks for, brought up to date when it asks."""
+        now, metrics, state = self.now(), self._metrics, self._service.shell.state
+        new = {"slices": now.slices, "orders": now.orders, "fills": now.fills, "alerts": now.alerts}
+        more = {key: max(0, value - self._counted[key]) for key, value in new.items()}
+        self._counted = new
+        metrics.slices(more["slices"], 0.0)
+        if more["orders"]:
+            metrics.orders("sent", more["orders"])
+        if more["fills"]:
+            metrics.orders("filled", more["fills"])
+        metrics.open_orders(now.open_orders)
+        metrics.account(state.equity_micro / MICRO, now.drawdown, now.gross or 0.0)
+        metrics.switch("house", state.switch.state)
+        for agent in now.agents:
+            metrics.switch(agent.name, SWITCH.index(agent.switch))
+        bus = self._bus
+        if bus is not None:
+            metrics.bus(online=bus.online, queue_depth=bus.queue_depth, drops=bus.drops, reconnects=bus.reconnects)
+        body, kind = metrics.render()
+        return web.Response(body=body, headers={"Content-Type": kind})
+
+    # the past
+
+    async def orders(self, request: web.Request) -> web.Response:
+        from daemon.listing import LIMIT_ROWS, order_line
+
+        last, since = whole(request, "last", 100, 1, LIMIT_ROWS), whole(request, "since", 0, 0, 2**63 - 1)
+        symbol = request.query.get("symbol")
+        rows = await self._read(lambda r: r.orders(last=last, since=since, symbol=symbol))
+        return answer({"run": self._service.run, "orders": [order_line(row) for row in rows]})
+
+    async def fills(self, request: web.Request) -> web.Response:
+        from daemon.listing import LIMIT_ROWS, fill_line
+
+        last, since = whole(request, "last", 100, 1, LIMIT_ROWS), whole(request, "since", 0, 0, 2**63 - 1)
+        symbol = request.query.get("symbol")
+        rows = await self._read(lambda r: r.fills(last=last, since=since, symbol=symbol))
+        return answer({"run": self._service.run, "fills": [fill_line(row) for row in rows]})
+
+    async def equity(self, request: web.Request) -> web.Response:
+        from daemon.listing import LIMIT_ROWS, equity_line, thinned
+
+        points, since = whole(request, "points", 1_000, 2, LIMIT_ROWS), whole(request, "since", 0, 0, 2**63 - 1)
+        names = [a.name for a in self._config.agents]
+        rows = await self._read(lambda r: r.equity(since=since))
+        return answer({"run": self._service.run, "equity": [equity_line(p, names) for p in thinned(rows, points)]})
+
+    async def decisions(self, request: web.Request) -> web.Response:
+        from daemon.listing import LIMIT_ROWS, decision_line
+
+        last, since = whole(request, "last", 20, 1, LIMIT_ROWS), whole(request, "since", 0, 0, 2**63 - 1)
+        names, universe = [a.name for a in self._config.agents], self._assembly.universe
+        plans = await self._read(lambda r: r.decisions(last=last, since=since))
+        return answer({"run": self._service.run, "decisions": [decision_line(p, universe, names) for p in plans]})
+
+    async def alerts(self, request: web.Request) -> web.Response:
+        from daemon.listing import LIMIT_ROWS, alert_line
+
+        last, after = whole(request, "last", 100, 1, LIMIT_ROWS), whole(request, "after", 0, 0, 2**63 - 1)
+        rows = await self._read(lambda r: r.alerts(last=last, after_seq=after))
+        return answer({"run": self._service.run, "alerts": [alert_line(row) for row in rows]})
+
+    async def why(self, request: web.Request) -> web.Response:
+        from daemon.explanation import explain
+
+        order = request.match_info["order"]
+        if not (order.isascii() and order.isprintable() and len(order) <= 64):
+            raise Refused(404, "not_found", "there is no order of this id")
+        return answer(await self._read(lambda r: explain(self._where, r, order)))
+
+    # as it happens
+
+    async def events(self, request: web.Request) -> web.StreamResponse:
+        """Server-sent events: the overview after each commit, at most four in a second."""
+        if self._streams >= STREAMS:
+            raise Refused(503, "streams", f"{STREAMS} event streams are open already", {"Retry-After": "5"})
+        self._streams += 1
+        try:
+            response = web.StreamResponse(headers=HEADERS | {"Content-Type": "text/event-stream"})
+            await response.prepare(request)
+            while not self._closed.is_set():
+                data = msgspec.json.encode(self._live())
+                await response.write(b"event: overview\ndata: " + data + b"\n\n")
+                await asyncio.sleep(STREAM_S)
+                before = self._service.progress
+                changed = asyncio.ensure_future(self._service.changed(KEEPALIVE_S))
+                closed = asyncio.ensure_future(self._closed.wait())
+                await asyncio.wait((changed, closed), return_when=asyncio.FIRST_COMPLETED)
+                for waiting in (changed, closed):
+                    waiting.cancel()
+                if self._service.progress == before:
+                    await response.write(b": still here\n\n")
+            return response
+        finally:
+            self._streams -= 1
+
+    def _live(self) -> dict[str, object]:
+        recent = self._service.recent[-8:]
+        alerts = [
+            {"ts": a.ts, "level": a.level, "kind": a.kind, "text": a.text, "symbol": a.symbol, "agent": a.agent}
+            for a in recent
+        ]
+        return {"overview": self.now(), "alerts": alerts}

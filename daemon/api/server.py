@@ -1,0 +1,157 @@
+"""One aiohttp application on one port. It reads the service between two steps and never holds up trading."""
+
+import asyncio
+import contextlib
+import errno
+import json
+import os
+import ssl
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, Final
+
+from aiohttp import web
+
+from daemon.api.commands import command
+from daemon.api.guard import BODY_BYTES, CONNECTIONS, KEEPALIVE_S, Guard, Patience
+from daemon.api.pages import dashboard
+from daemon.api.reading import Readings
+from daemon.assembly import Assembly
+from daemon.config import Config
+from daemon.service import Service
+from daemon.tokens import token_of
+
+STOP_S: Final = 2.0
+
+
+class ApiUnavailable(Exception):
+    """The API could not start; the message names the place and the remedy."""
+
+
+class Api:
+    """The HTTP edge of one running service. `url` is where it listens once `start` has returned."""
+
+    def __init__(
+        self, service: Service, assembly: Assembly, config: Config, folder: Path, bus: Any, bus_url: str = ""
+    ) -> None:
+        """`bus` is the publisher, None where there is none; `bus_url` is where subscribers connect."""
+        self.url = ""
+        self._config = config
+        self._folder = folder
+        self._guard = Guard(token_of(folder), config.api.host)
+        self._readings = Readings(service, assembly, config, folder, bus, bus_url or bus_place(config))
+        self._service = service
+        self._server: asyncio.Server | None = None
+        self._runner: web.AppRunner | None = None
+
+    def application(self) -> web.Application:
+        """The routes; tests drive it without a port."""
+        app = web.Application(middlewares=[self._guard.middleware], client_max_size=BODY_BYTES)
+        read = self._readings
+
+        async def post(request: web.Request) -> web.StreamResponse:
+            self._guard.authorise(request)
+            return await command(request, self._service)
+
+        routes: dict[str, Callable[[web.Request], Awaitable[web.StreamResponse]]] = {
+            "/": dashboard("index.html"),
+            "/dashboard.js": dashboard("dashboard.js"),
+            "/dashboard.css": dashboard("dashboard.css"),
+            "/health": read.health,
+            "/metrics": read.metrics,
+            "/api/v1": read.about,
+            "/api/v1/status": read.status,
+            "/api/v1/positions": read.positions,
+            "/api/v1/risk": read.risk,
+            "/api/v1/orders": read.orders,
+            "/api/v1/fills": read.fills,
+            "/api/v1/equity": read.equity,
+            "/api/v1/decisions": read.decisions,
+            "/api/v1/alerts": read.alerts,
+            "/api/v1/why/{order}": read.why,
+            "/api/v1/events": read.events,
+        }
+        for path, handler in routes.items():
+            app.router.add_get(path, handler)
+        app.router.add_post("/api/v1/commands", post)
+        return app
+
+    async def start(self) -> None:
+        """Listen, and write where to `api.json`. Raises ApiUnavailable."""
+        loop = asyncio.get_running_loop()
+        api = self._config.api
+        runner = self._runner = web.AppRunner(self.application(), access_log=None, handle_signals=False)
+        await runner.setup()
+        manager = runner.server
+        assert manager is not None
+        open_connections = manager.connections
+
+        def connection() -> asyncio.BaseProtocol:
+            made = Patience(manager, loop=loop, access_log=None, keepalive_timeout=KEEPALIVE_S)
+            if len(open_connections) >= CONNECTIONS:
+                return Busy()
+            return made
+
+        try:
+            self._server = await loop.create_server(connection, api.host, api.port, ssl=self._tls(), reuse_address=True)
+        except (OSError, ssl.SSLError) as why:
+            await runner.cleanup()
+            raise self._refusal(why) from why
+        host, port = self._server.sockets[0].getsockname()[:2]
+        scheme = "https" if api.tls is not None else "http"
+        shown = "127.0.0.1" if host in ("0.0.0.0", "::", "::1") else host
+        self.url = f"{scheme}://{shown}:{port}/"
+        self._write_place(shown, port)
+
+    async def stop(self) -> None:
+        """Close the port and every connection; forget where it was."""
+        with contextlib.suppress(OSError):
+            (self._folder / "api.json").unlink()
+        self._readings.close()
+        if self._server is not None:
+            self._server.close()
+        if self._runner is not None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(STOP_S):
+                    await self._runner.cleanup()
+        self._server = self._runner = None
+
+    def _tls(self) -> ssl.SSLContext | None:
+        tls = self._config.api.tls
+        if tls is None:
+            return None
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(self._config.at(tls.certificate), self._config.at(tls.key))
+        return context
+
+    def _refusal(self, why: OSError) -> ApiUnavailable:
+        host, port = self._config.api.host, self._config.api.port
+        if why.errno == errno.EADDRINUSE:
+            return ApiUnavailable(
+                f"[api] port = {port}: something already listens on {host}:{port}, perhaps another quantd. "
+                "Stop it, or set another port (0 takes any free one)."
+            )
+        if why.errno == errno.EACCES:
+            return ApiUnavailable(f"[api] port = {port} is not ours to open; use one above 1023.")
+        return ApiUnavailable(f"the API cannot listen on {host}:{port}: {why}. See [api] host, port and tls.")
+
+    def _write_place(self, host: str, port: int) -> None:
+        """For `quantd halt` and its like: whoever can read the state folder can reach the daemon."""
+        path = self._folder / "api.json"
+        path.unlink(missing_ok=True)
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        tls = self._config.api.tls is not None
+        with os.fdopen(handle, "w") as file:
+            file.write(json.dumps({"host": host, "port": port, "pid": os.getpid(), "tls": tls}) + "\n")
+
+
+def bus_place(config: Config) -> str:
+    """Where subscribers connect, as configured."""
+    return config.bus.url or f"mqtt://127.0.0.1:{config.bus.port}"
+
+
+class Busy(asyncio.Protocol):
+    """One connection too many: closed as it comes."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        transport.close()

@@ -1,0 +1,18 @@
+"""The command `quantd`. Nothing heavy is imported here: `quantd --help` answers at once."""
+
+import os
+import sys
+from typing import Final
+
+THREADS: Final = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+"""Linear algebra on one thread: the last bits of a sum must not depend on the machine's cores."""
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Entry point. Leaves by SystemExit with the codes of `daemon.cli.failures`."""
+    for name in THREADS:
+        os.environ[name] = "1"  # before numpy is imported
+    from daemon.cli.commands import app
+    from daemon.cli.failures import guarded
+
+    sys.exit(guarded(lambda: app(arguments, prog_name="quantd")))

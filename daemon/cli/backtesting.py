@@ -1,0 +1,148 @@
+"""`quantd backtest`: the recorded market through the same core as `run`, as fast as it goes."""
+
+import gc
+import secrets
+import time
+from collections.abc import Sequence
+from datetime import date
+from itertools import islice
+from pathlib import Path
+
+from adapters.store.store import Store
+from adapters.store.writing import Batch
+from daemon.assembly import Assembly, assemble
+from daemon.cli.closing import closing
+from daemon.cli.configuration import read
+from daemon.cli.output import Bar, print_json, progress, say
+from daemon.config import Config
+from daemon.loop import Log, Shell
+from daemon.opening import begin
+from daemon.recovery import Journal
+from daemon.summary import Summary, summary
+from trading.effects import Ask, Effect, Valued
+from trading.events import Decided, Event
+from trading.orders import base36
+
+CHUNK = 512
+"""Items between two looks at the clock: a progress bar must not cost what it measures."""
+
+KEEP_STEPS = 4_000
+"""Journalled steps in one transaction."""
+
+
+class Curve:
+    """A log that keeps the samples of the account, for a report, and passes every step on."""
+
+    def __init__(self, after: Log | None = None) -> None:
+        self.samples: list[Valued] = []
+        self._after = after
+
+    def answer(self, ask: Ask) -> Decided | None:
+        return self._after.answer(ask) if self._after is not None else None
+
+    def add(self, event: Event, effects: Sequence[Effect]) -> None:
+        self.samples.extend(e for e in effects if type(e) is Valued)
+        if self._after is not None:
+            self._after.add(event, effects)
+
+
+class Kept:
+    """A journal on its way into a store of backtests."""
+
+    def __init__(self, folder: Path, assembly: Assembly, run: str) -> None:
+        names = [a.name for a in assembly.rules.agents]
+        self.journal = Journal()
+        self.store = Store.open(folder)
+        self._run = run
+        self._projection = self.store.begin(run, assembly.universe, agents=names, mode="backtest", ts=time.time_ns())
+        self._committed = 0
+
+    def commit(self, ts: int, *, least: int = 1) -> None:
+        """Write what is new, when it is at least so many steps."""
+        if len(self.journal.entries) < least:
+            return
+        entries, steps = self.journal.taken()
+        for seq, (event, effects) in enumerate(steps, self._committed + 1):
+            self._projection.add(seq, event, effects)
+        rows = self._projection.take()
+        rows.pop("outbox", None)  # nobody is told about a backtest
+        self.store.commit(Batch(run=self._run, first_seq=self._committed + 1, entries=entries, ts=ts, rows=rows))
+        self._committed += len(entries)
+
+    def close(self, ts: int) -> None:
+        self.commit(ts)
+        self.store.finish(self._run, time.time_ns(), "backtest")
+        self.store.close()
+
+
+def backtest(
+    config: Path,
+    sets: tuple[str, ...],
+    *,
+    start: date | None,
+    end: date | None,
+    as_json: bool,
+    state: Path | None,
+    journal: bool,
+    report: Path | None,
+) -> None:
+    """Run a configuration over its recorded market and print what came of it."""
+    if start is not None:
+        sets = (*sets, f"feed.start={start.isoformat()}")
+    if end is not None:
+        sets = (*sets, f"feed.end={end.isoformat()}")
+    found = read(config, sets)
+    folder = state if state is not None else found.at(found.quantd.state)
+    assembly = assemble(found, cache=folder / "cache")
+    run = base36(secrets.randbits(64), 8)
+    kept = Kept(folder / "backtests", assembly, run) if journal else None
+    curve = Curve(kept.journal if kept else None) if report is not None else None
+    log: Log | None = curve if curve is not None else kept.journal if kept else None
+    with progress("backtest", shown=not as_json) as bar:
+        shell, wall_s = drive(assembly, found, run, log, kept, bar)
+    result = summary(shell, run, "backtest", wall_s)
+    if kept is not None:
+        kept.close(shell.ts)
+    if report is not None and curve is not None:
+        from daemon.cli.report import write_report
+
+        write_report(report, result, curve.samples, found)
+    _told(result, as_json, folder / "backtests" if journal else None, report)
+
+
+def drive(
+    assembly: Assembly, config: Config, run: str, log: Log | None, kept: Kept | None, bar: Bar
+) -> tuple[Shell, float]:
+    """The whole market through a new shell; the shell, and the seconds it took."""
+    shell = assembly.shell(log)
+    begin(shell, assembly, config, run, fresh=True)
+    items = assembly.items()
+    first, last = assembly.feed.first_ts, assembly.feed.last_ts
+    take = shell.take
+    began = time.perf_counter()
+    # what lives for the whole run is not looked through again and again
+    gc.freeze()
+    try:
+        while True:
+            item = None
+            for item in islice(items, CHUNK):
+                take(item)
+            if item is None:
+                break
+            bar((shell.ts - first) / max(1, last - first))
+            if kept is not None:
+                kept.commit(shell.ts, least=KEEP_STEPS)
+    finally:
+        gc.unfreeze()
+    return shell, time.perf_counter() - began
+
+
+def _told(result: Summary, as_json: bool, journal: Path | None, report: Path | None) -> None:
+    if as_json:
+        print_json(result)
+        return
+    say(closing(result))
+    if journal is not None:
+        say(f"  journal kept: quantd replay {result.run} --state {journal}")
+    if report is not None:
+        say(f"  report {report}")

@@ -1,0 +1,104 @@
+"""`quantd init`: a configuration to start from, or a policy of one's own with its test."""
+
+import keyword
+import re
+from pathlib import Path
+from typing import Final
+
+from daemon.cli.failures import CHECK_FAILED, USAGE, Failure
+from daemon.cli.output import print_json, say
+
+ROOT: Final = Path(__file__).resolve().parent.parent.parent
+
+POLICY: Final = '''"""{title}: weights by the inverse of each symbol's recent volatility, as a beginning of your own.
+
+Run it: quantd backtest with these lines in config.toml
+"""
+
+import numpy as np
+
+LOOKBACK = 63  # samples of returns that act reads
+
+
+def act(view):
+    """Return one weight per symbol, as fractions of the agent's book; the rest stays cash.
+
+    view.universe.symbols, view.prices, view.returns(k), view.weights, view.cash, view.time
+    """
+    returns = view.returns(LOOKBACK)
+    deviation = returns.std(axis=0)
+    known = np.isfinite(deviation) & (deviation > 0)
+    weights = np.where(known, 1.0 / np.where(known, deviation, 1.0), 0.0)
+    return weights / max(weights.sum(), 1e-12)
+'''
+
+TEST: Final = '''"""What {name}.py promises. Run it: python -m pytest test_{name}.py"""
+
+from types import SimpleNamespace
+
+import numpy as np
+from {name} import act
+
+
+def view_of(returns):
+    return SimpleNamespace(returns=lambda k: returns[-k:])
+
+
+def test_the_calmer_symbol_weighs_more():
+    draw = np.random.default_rng(1)
+    weights = act(view_of(draw.normal(size=(100, 2)) * [0.01, 0.02]))
+    assert weights[0] > weights[1] > 0
+    assert abs(weights.sum() - 1.0) < 1e-9
+
+
+def test_a_symbol_without_a_history_gets_nothing():
+    returns = np.full((100, 2), 0.01) * np.array([[1], [-1]] * 50)
+    returns[:, 1] = np.nan
+    assert act(view_of(returns)).tolist() == [1.0, 0.0]
+'''
+
+AGENT: Final = """[[agents]]
+name = "{name}"
+policy = "{name}.py:act"
+capital = 0.2                  # the shares of all agents add up to at most 1
+profile = "balanced"
+"""
+
+
+def write_config(folder: Path, *, as_json: bool) -> None:
+    """config.toml in `folder`, from the commented default; never over one that is there."""
+    target = folder / "config.toml"
+    text = (ROOT / "config.toml").read_text(encoding="utf-8")
+    for name in dict.fromkeys(re.findall(r'"((?:data|models)/[^"]+)"', text)):
+        text = text.replace(f'"{name}"', f'"{ROOT / name}"')  # the bundled files stay where they are
+    _write_new({target: text})
+    if as_json:
+        print_json({"wrote": [str(target)]})
+        return
+    say(f"wrote {target}: paper trading on bundled data. Start it: quantd run --config {target}")
+
+
+def write_policy(folder: Path, name: str, *, as_json: bool) -> None:
+    """NAME.py, test_NAME.py, and the lines for config.toml on standard output."""
+    if not re.fullmatch(r"[a-z][a-z0-9_]{0,30}", name) or keyword.iskeyword(name):
+        text = f"--policy {name!r}: a name of lower-case letters, digits and _, such as value or my_policy"
+        raise Failure(text, USAGE)
+    policy, test = folder / f"{name}.py", folder / f"test_{name}.py"
+    title = name.replace("_", " ").capitalize()
+    _write_new({policy: POLICY.format(title=title), test: TEST.format(name=name)})
+    agent = AGENT.format(name=name)
+    if as_json:
+        print_json({"wrote": [str(policy), str(test)], "config": agent})
+        return
+    count = POLICY.count("\n")
+    say(f"wrote {policy} ({count} lines, runs as it is) and {test}. Lines for config.toml beside it:\n")
+    say(agent)
+
+
+def _write_new(files: dict[Path, str]) -> None:
+    for path in files:
+        if path.exists():
+            raise Failure(f"{path} is there already; nothing was written", CHECK_FAILED)
+    for path, text in files.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")

@@ -1,0 +1,20 @@
+"""The last lines of a run or a backtest, for people."""
+
+from daemon.summary import Summary
+
+
+def closing(summary: Summary) -> str:
+    """The last lines of a run or a backtest, for people."""
+    held = ", ".join(f"{qty} {symbol}" for symbol, qty in summary.positions.items()) or "nothing"
+    return "\n".join(
+        [
+            f"run {summary.run} ({summary.mode})",
+            f"  equity {summary.equity}, of it cash {summary.cash}; holds {held}",
+            f"  {summary.slices:,} slices, {summary.symbol_bars:,} symbol-bars, {summary.orders:,} orders, "
+            f"{summary.fills:,} fills",
+            f"  the gate cut {summary.clipped:,} wishes and refused {summary.refused:,}; "
+            f"{summary.alerts:,} alerts; the switch tripped {summary.trips} times",
+            f"  {summary.wall_s:.2f} s of trading, {summary.symbol_bars_per_s:,.0f} symbol-bars/s",
+            f"  digest {summary.digest}",
+        ]
+    )

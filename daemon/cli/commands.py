@@ -1,0 +1,321 @@
+"""Every command of `quantd` with its options. What a command does is imported when it runs."""
+
+from datetime import date, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    name="quantd",
+    help="An event-driven trading daemon. `quantd run` trades on paper; `quantd COMMAND --help` explains a command.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Config = Annotated[
+    Path, typer.Option("--config", "-c", envvar="QUANTD_CONFIG", help="The configuration.", show_default="config.toml")
+]
+State = Annotated[
+    Path | None,
+    typer.Option("--state", envvar="QUANTD_STATE", help="The state folder, in place of the configured one."),
+]
+Sets = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key; may be given again.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
+Last = Annotated[int, typer.Option("--last", "-n", min=1, max=1_000_000, help="How many, the newest.")]
+Run = Annotated[str | None, typer.Option("--run", help="A run by its name; the newest without it.")]
+
+CONFIG = Path("config.toml")
+
+
+def _date(text: str) -> date:
+    try:
+        return datetime.strptime(text, "%Y-%m-%d").date()
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is not a date; write 2019-01-02") from None
+
+
+Day = Annotated[date | None, typer.Option(parser=_date, metavar="DATE")]
+
+
+@app.command(rich_help_panel="Trade")
+def run(
+    config: Config = CONFIG,
+    state: State = None,
+    sets: Sets = None,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="End the run in the state folder and begin a new one.")
+    ] = False,
+    live: Annotated[bool, typer.Option("--live", help="One of the four things that live trading needs.")] = False,
+    as_json: Json = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No summary on the terminal.")] = False,
+) -> None:
+    """Start the daemon; start it again and it continues where it was. Ctrl-C stops it in order."""
+    from daemon.cli import running
+
+    running.run(config, state, tuple(sets or ()), fresh=fresh, live=live, as_json=as_json, quiet=quiet)
+
+
+@app.command(rich_help_panel="Trade")
+def backtest(
+    config: Config = CONFIG,
+    start: Annotated[date | None, typer.Option("--from", parser=_date, metavar="DATE", help="First day.")] = None,
+    end: Annotated[date | None, typer.Option("--to", parser=_date, metavar="DATE", help="Last day.")] = None,
+    state: State = None,
+    sets: Sets = None,
+    journal: Annotated[bool, typer.Option("--journal", help="Keep the journal, for `quantd replay`.")] = False,
+    report: Annotated[Path | None, typer.Option("--report", metavar="OUT.html", help="Write a page about it.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Run the configuration over its recorded market, as fast as it goes. The digest is that of `run`."""
+    from daemon.cli import backtesting
+
+    backtesting.backtest(
+        config, tuple(sets or ()), start=start, end=end, as_json=as_json, state=state, journal=journal, report=report
+    )
+
+
+@app.command(rich_help_panel="Trade")
+def replay(
+    run: Annotated[str | None, typer.Argument(help="A run by its name; the newest without it.")] = None,
+    config: Config = CONFIG,
+    state: State = None,
+    sets: Sets = None,
+    policies: Annotated[
+        bool, typer.Option("--policies", help="Also ask the policies again and list differences.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Fold a run's journal again from its first entry and compare every step with the record."""
+    from daemon.cli import replaying
+
+    raise typer.Exit(replaying.replay(config, state, tuple(sets or ()), run, policies=policies, as_json=as_json))
+
+
+@app.command(rich_help_panel="Look")
+def status(config: Config = CONFIG, state: State = None, sets: Sets = None, as_json: Json = False) -> None:
+    """How the run stands: switch, equity, agents."""
+    from daemon.cli import reading
+
+    reading.status(config, state, tuple(sets or ()), as_json=as_json)
+
+
+@app.command(rich_help_panel="Look")
+def orders(
+    config: Config = CONFIG,
+    state: State = None,
+    last: Last = 20,
+    run: Run = None,
+    symbol: Annotated[str | None, typer.Option(help="Of one symbol.")] = None,
+    as_json: Json = False,
+) -> None:
+    """The newest orders as they are now."""
+    from daemon.cli import reading
+
+    reading.orders(config, state, last=last, run=run, symbol=symbol, as_json=as_json)
+
+
+@app.command(rich_help_panel="Look")
+def positions(config: Config = CONFIG, state: State = None, sets: Sets = None, as_json: Json = False) -> None:
+    """What the house holds, and in which agents' books."""
+    from daemon.cli import reading
+
+    reading.positions(config, state, tuple(sets or ()), as_json=as_json)
+
+
+@app.command(rich_help_panel="Look")
+def decisions(
+    config: Config = CONFIG, state: State = None, last: Last = 5, run: Run = None, as_json: Json = False
+) -> None:
+    """What agents wanted and what became of it."""
+    from daemon.cli import reading
+
+    reading.decisions(config, state, last=last, run=run, as_json=as_json)
+
+
+@app.command(rich_help_panel="Look")
+def risk(config: Config = CONFIG, state: State = None, sets: Sets = None, as_json: Json = False) -> None:
+    """The switches, and each limit with its value."""
+    from daemon.cli import reading
+
+    reading.risk(config, state, tuple(sets or ()), as_json=as_json)
+
+
+@app.command(rich_help_panel="Look")
+def alerts(
+    config: Config = CONFIG,
+    state: State = None,
+    last: Last = 20,
+    run: Run = None,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Then those that come, over MQTT.")] = False,
+    as_json: Json = False,
+) -> None:
+    """The newest alerts. With --follow and --json one document a line."""
+    from daemon.cli import operating
+
+    operating.alerts(config, state, last=last, run=run, follow=follow, as_json=as_json)
+
+
+@app.command(rich_help_panel="Look")
+def why(
+    order: Annotated[str, typer.Argument(help="The order's id; `quantd orders` lists them.")],
+    config: Config = CONFIG,
+    state: State = None,
+    run: Run = None,
+    as_json: Json = False,
+) -> None:
+    """What was known when an order was made, what each agent wanted, what each limit said."""
+    from daemon.cli import reading
+
+    reading.why(config, state, order, run=run, as_json=as_json)
+
+
+@app.command(rich_help_panel="Look")
+def export(
+    what: Annotated[str, typer.Argument(metavar="fills|orders|equity")],
+    config: Config = CONFIG,
+    state: State = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="F.csv", help="A file; standard output without it.")
+    ] = None,
+    run: Run = None,
+    by: Annotated[
+        str | None, typer.Option("--by", metavar="agent", help="Fills by agent: one row per share, and crosses.")
+    ] = None,
+) -> None:
+    """Write fills, orders or equity as CSV: exact text, ISO 8601 UTC."""
+    from daemon.cli import exporting
+
+    exporting.export(config, state, what, out=out, run=run, by=by)
+
+
+schedule = typer.Typer(help="When agents are asked and jobs run.", no_args_is_help=True)
+app.add_typer(schedule, name="schedule", rich_help_panel="Look")
+
+
+@schedule.command("next")
+def schedule_next(
+    n: Annotated[int, typer.Argument(min=1, max=10_000, help="How many.")] = 10,
+    config: Config = CONFIG,
+    state: State = None,
+    sets: Sets = None,
+    after: Annotated[
+        str | None, typer.Option("--after", metavar="TIME|now", help="From a date or an instant on.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """The coming instants in exchange time and UTC. A replayed run has a clock of its own; --after chooses another."""
+    from daemon.cli import scheduling
+
+    scheduling.coming(config, state, tuple(sets or ()), n, after=after, as_json=as_json)
+
+
+Reason = Annotated[str, typer.Option("--reason", "-r", help="Why; it goes into the journal.")]
+Agent = Annotated[str, typer.Option("--agent", "-a", metavar="NAME", help="One agent; the whole house without it.")]
+
+
+def _operator(name: str, text: str, for_agents: bool = True) -> None:
+    def one(
+        config: Config = CONFIG,
+        state: State = None,
+        sets: Sets = None,
+        reason: Reason = "",
+        agent: Agent = "",
+        as_json: Json = False,
+    ) -> None:
+        from daemon.cli import operating
+
+        operating.command(config, state, tuple(sets or ()), name, reason=reason, agent=agent, as_json=as_json)
+
+    def house(
+        config: Config = CONFIG, state: State = None, sets: Sets = None, reason: Reason = "", as_json: Json = False
+    ) -> None:
+        one(config, state, sets, reason, "", as_json)
+
+    app.command(name, help=text, rich_help_panel="Operate")(one if for_agents else house)
+
+
+_operator("halt", "Stop all trading and cancel every open order; positions stay. `resume` re-arms.")
+_operator("reduce", "Let only orders pass that make positions smaller.")
+_operator("resume", "Back to RUN; say why with --reason.")
+_operator("flatten", "Sell everything held, then stay halted.", for_agents=False)
+
+
+@app.command(rich_help_panel="Set up")
+def init(
+    folder: Annotated[Path, typer.Argument(help="Where to.")] = Path(),
+    policy: Annotated[
+        str | None, typer.Option("--policy", metavar="NAME", help="A policy of your own instead.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Write config.toml, or NAME.py with its test and the lines for config.toml."""
+    from daemon.cli import beginning
+
+    if policy is None:
+        beginning.write_config(folder, as_json=as_json)
+    else:
+        beginning.write_policy(folder, policy, as_json=as_json)
+
+
+@app.command(rich_help_panel="Set up")
+def doctor(
+    config: Config = CONFIG,
+    state: State = None,
+    sets: Sets = None,
+    store: Annotated[bool, typer.Option("--store", help="Fold the whole journal again and compare.")] = False,
+    live: Annotated[bool, typer.Option("--live", help="What live trading needs.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Check what a run needs: Python, packages, configuration, data, policies, ports."""
+    from daemon.cli import doctor as checks
+
+    raise typer.Exit(checks.doctor(config, state, tuple(sets or ()), store=store, live=live, as_json=as_json))
+
+
+config_app = typer.Typer(help="The configuration.", no_args_is_help=True)
+app.add_typer(config_app, name="config", rich_help_panel="Set up")
+
+
+@config_app.command("check")
+def config_check(config: Config = CONFIG, sets: Sets = None, as_json: Json = False) -> None:
+    """Name every mistake in the configuration; exit code 78 when there is one."""
+    from daemon.cli import checking
+
+    raise typer.Exit(checking.check(config, tuple(sets or ()), as_json=as_json))
+
+
+@app.command(rich_help_panel="Set up")
+def train(
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the artifact to write.")],
+    bars: Annotated[Path, typer.Option(help="Daily raw bars.")] = Path("data/us_daily.parquet"),
+    actions: Annotated[Path, typer.Option(help="Splits and dividends.")] = Path("data/us_actions.csv"),
+    symbols: Annotated[str, typer.Option(help="Names, joined by commas.")] = "AAPL,BAC,IWM,QQQ,SPY",
+    seeds: Annotated[int, typer.Option(min=1, max=100)] = 5,
+    iterations: Annotated[int, typer.Option(min=1, max=100_000, help="Gradient steps a seed.")] = 120,
+) -> None:
+    """Train a policy and write it as an artifact with its model card."""
+    from daemon.cli import training
+
+    names = [name for name in symbols.split(",") if name]
+    raise typer.Exit(training.train(out, bars=bars, actions=actions, symbols=names, seeds=seeds, iterations=iterations))
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from daemon.version import code_version
+
+        typer.echo(f"quantd {code_version()}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    pass

@@ -1,0 +1,211 @@
+"""`quantd doctor`: is everything here that a run needs, and is it ours? Each check is one line; one that fails
+says what to do."""
+
+import os
+import socket
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Final
+
+from daemon.cli.client import running
+from daemon.cli.configuration import read
+from daemon.cli.failures import CHECK_FAILED
+from daemon.cli.output import print_json, say
+from daemon.cli.places import Place, place
+from daemon.config import Config, ConfigError
+
+PACKAGES: Final = ("trading", "strategies", "risk", "models", "adapters", "daemon")
+OLDEST: Final = (3, 11)
+ROOT: Final = Path(__file__).resolve().parent.parent.parent
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One finding. `ok` None: not looked at, and why."""
+
+    name: str
+    ok: bool | None
+    text: str
+
+
+def doctor(config: Path, state: Path | None, sets: tuple[str, ...], *, store: bool, live: bool, as_json: bool) -> int:
+    """All checks; exit code 0 when none failed."""
+    checks = []
+    for check in _checks(config, state, sets, store, live):
+        checks.append(check)
+        if not as_json:
+            mark = {True: "ok  ", False: "FAIL", None: "--  "}[check.ok]
+            say(f"  {mark}  {check.name:12} {check.text}")
+            sys.stdout.flush()
+    failed = sum(check.ok is False for check in checks)
+    if as_json:
+        print_json({"ok": not failed, "checks": [{"name": c.name, "ok": c.ok, "text": c.text} for c in checks]})
+    else:
+        say(f"{failed} of {len(checks)} checks failed" if failed else "all is well")
+    return CHECK_FAILED if failed else 0
+
+
+def _checks(config: Path, state: Path | None, sets: tuple[str, ...], store: bool, live: bool) -> Iterator[Check]:
+    yield _python()
+    yield _ours()
+    yield _torch()
+    try:
+        found = read(config, sets)
+    except ConfigError as why:
+        for mistake in why.mistakes:
+            yield Check("config", False, str(mistake))
+        yield from _store(place(config, state or Path("state"), sets), store)
+        return
+    yield Check("config", True, f"{config}: {len(found.agents)} agents, {len(found.universe.symbols)} symbols")
+    where = place(config, state, sets)
+    yield from _market(found, where)
+    yield _folder(where)
+    yield from _ports(found, where)
+    yield from _store(where, store)
+    if live:
+        yield Check("live", False, "this version has no live broker; it trades on paper")
+
+
+def _python() -> Check:
+    version = ".".join(map(str, sys.version_info[:3]))
+    fits = sys.version_info[:2] >= OLDEST
+    return Check("python", fits, f"{version}" if fits else f"{version}; install 3.11 or newer")
+
+
+def _ours() -> Check:
+    """A stray package called `models` would be imported instead of ours."""
+    strange = []
+    for name in PACKAGES:
+        spec = find_spec(name)
+        origin = Path(spec.origin).resolve() if spec is not None and spec.origin else None
+        if origin is None or origin.parent.parent != ROOT:
+            strange.append(f"{name} is {origin or 'missing'}")
+    text = "; ".join(strange) + f"; they must lie in {ROOT}: use quantd's own environment" if strange else str(ROOT)
+    return Check("packages", not strange, text)
+
+
+def _torch() -> Check:
+    there = find_spec("torch") is not None
+    loaded = "torch" in sys.modules
+    text = "installed, for training; trading does not import it" if there else "not installed; trading does not need it"
+    return Check(
+        "torch", not loaded, text if not loaded else "was imported by the trading core, which must not need it"
+    )
+
+
+def _market(config: Config, where: Place) -> Iterator[Check]:
+    from adapters.calendars import UnknownCalendar
+    from adapters.feeds.errors import FeedError
+    from daemon.assembly import assemble
+    from daemon.policies import PolicyError
+
+    try:
+        assembly = assemble(config, cache=where.folder / "cache")
+    except (FeedError, UnknownCalendar) as why:
+        yield Check("data", False, str(why))
+        return
+    except PolicyError as why:
+        yield Check("policies", False, str(why))
+        return
+    from daemon.overview import iso
+
+    feed = assembly.feed
+    put_aside = f"; {len(feed.quarantined)} bars are put aside" if feed.quarantined else ""
+    yield Check("data", True, f"{config.feed.path}: {iso(feed.first_ts)[:10]} to {iso(feed.last_ts)[:10]}{put_aside}")
+    yield from _policies(config, assembly)
+
+
+def _policies(config: Config, assembly: Any) -> Iterator[Check]:
+    """Each is asked twice on one view, at the first sample that it could be asked at."""
+    from daemon.policies import probe
+    from trading.effects import Ask
+    from trading.events import Decided, Tick
+
+    first: dict[int, str] = {}
+
+    def ask(question: Ask) -> Decided:
+        if question.agent not in first:
+            first[question.agent] = probe(assembly.policies[question.agent], question.view)
+        return Decided(question.round, question.agent)
+
+    shell = assembly.shell()
+    shell.answer = ask
+    for seen, item in enumerate(assembly.items()):
+        # a schedule may ask seldom: every agent is asked here at the first sample
+        shell.take(
+            Tick(item.ts, item.sample, item.key, item.final, tuple(range(len(config.agents))))
+            if type(item) is Tick and not item.warmup
+            else item
+        )
+        if len(first) == len(config.agents) or seen > 100_000:
+            break
+    for number, agent in enumerate(config.agents):
+        said = first.get(number)
+        if said is None:
+            yield Check("policy", None, f"{agent.name} ({agent.policy}): the data end before it can be asked")
+        else:
+            yield Check(
+                "policy", not said, f"{agent.name} ({agent.policy}): {said or 'loads; asked twice it answers the same'}"
+            )
+
+
+def _folder(where: Place) -> Check:
+    folder = where.folder
+    there = folder if folder.exists() else next(p for p in folder.resolve().parents if p.exists())
+    if not os.access(there, os.W_OK):
+        return Check("state", False, f"{folder}: cannot be written; name another with --state")
+    free = os.statvfs(there)
+    megabytes = free.f_bavail * free.f_frsize // 2**20
+    if megabytes < 100:
+        return Check("state", False, f"{folder}: {megabytes} MiB are free; a run halts when the disk is full")
+    halted = (folder / "HALT").exists()
+    text = f"{folder}: {megabytes:,} MiB free" + (
+        "; the file HALT is there: nothing will trade until it is removed" if halted else ""
+    )
+    return Check("state", True, text)
+
+
+def _ports(config: Config, where: Place) -> Iterator[Check]:
+    if running(where) is not None:
+        yield Check("ports", None, "a daemon runs here and holds them")
+        return
+    wanted = [("[api] port", config.api.host, config.api.port)]
+    if config.bus.kind == "embedded":
+        wanted.append(("[bus] port", "127.0.0.1", config.bus.port))
+    for name, host, port in wanted:
+        try:
+            with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind((host, port))
+        except OSError as why:
+            yield Check("ports", False, f"{name} = {port}: {why.strerror}; set another, 0 takes any free one")
+        else:
+            yield Check("ports", True, f"{name} = {port} is free" if port else f"{name} = 0: any free one")
+
+
+def _store(where: Place, wanted: bool) -> Iterator[Check]:
+    if not wanted:
+        yield Check("store", None, "not checked; --store folds the whole journal again and compares")
+        return
+    from adapters.store.errors import StoreError
+    from adapters.store.verify import verify
+
+    folder = where.folder
+    if not (folder / "quantd.db").exists() and "://" not in str(where.store):
+        head = (folder / "journal.head").exists()
+        text = (
+            "quantd.db is gone, but journal.head says there was one: restore a backup" if head else "there is none yet"
+        )
+        yield Check("store", False if head else None, f"{folder}: {text}")
+        return
+    try:
+        found = verify(where.store)
+    except StoreError as why:
+        found = [str(why)]
+    if not found:
+        yield Check("store", True, f"{folder}: chain, digests and read models are what the journal says")
+    for text in found:
+        yield Check("store", False, text)

@@ -1,0 +1,108 @@
+"""From what went wrong to one message and an exit code. No user ever sees a traceback."""
+
+import os
+import sys
+import tempfile
+import traceback
+from collections.abc import Callable
+from typing import Final
+
+DONE: Final = 0
+CHECK_FAILED: Final = 1
+USAGE: Final = 2
+TRY_LATER: Final = 75
+CONFIG: Final = 78
+
+
+class Failure(Exception):
+    """What a command could not do, in words for its user."""
+
+    def __init__(self, text: str, code: int = CHECK_FAILED) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+def guarded(command: Callable[[], object]) -> int:
+    """Run a command; its exit code. Messages go to standard error."""
+    try:
+        result = command()
+        sys.stdout.flush()
+        return result if isinstance(result, int) else DONE
+    except KeyboardInterrupt:
+        _say("interrupted")
+        return 130
+    except BrokenPipeError:
+        # whoever read our output has gone (`quantd orders | head`): nothing is wrong, and nothing more can be said
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else CHECK_FAILED
+    except BaseException as error:
+        return _report(error)
+
+
+def _report(error: BaseException) -> int:
+    known = _explained(_leaf(error))
+    if known is not None:
+        text, code = known
+        _say(text)
+        return code
+    handle, path = tempfile.mkstemp(prefix="quantd-error-", suffix=".txt", text=True)
+    with os.fdopen(handle, "w") as file:
+        traceback.print_exception(error, file=file)
+    leaf = _leaf(error)
+    text = " ".join(str(leaf).split()) or "no text"
+    _say(f"quantd: this is a fault of quantd itself ({type(leaf).__name__}: {text:.300}). Details are in {path}")
+    return CHECK_FAILED
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)  # noqa: T201 - the one place where a command says why it failed
+
+
+def _leaf(error: BaseException) -> BaseException:
+    """The first thing in a group of failed tasks that can be explained, else the first."""
+    if not isinstance(error, BaseExceptionGroup):
+        return error
+    leaves = [_leaf(each) for each in error.exceptions]
+    return next((each for each in leaves if _explained(each) is not None), leaves[0])
+
+
+def _explained(error: BaseException) -> tuple[str, int] | None:
+    """(message, exit code) of a failure that was foreseen. Modules that were never imported raised nothing."""
+    if isinstance(error, Failure):
+        return str(error), error.code
+    code = getattr(error, "code", None)
+    for module, names in _FORESEEN.items():
+        loaded = sys.modules.get(module)
+        for name, fixed in names.items():
+            kind = getattr(loaded, name, None)
+            if isinstance(kind, type) and isinstance(error, kind):
+                return str(error), code if isinstance(code, int) else fixed
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {(error.strerror or str(error)).lower()}", CHECK_FAILED
+    return None
+
+
+_FORESEEN: Final[dict[str, dict[str, int]]] = {
+    "daemon.config.mistakes": {"ConfigError": CONFIG},
+    "daemon.schedule": {"ScheduleError": CONFIG},
+    "models.artifacts": {"ArtifactError": CONFIG},
+    "daemon.app": {"CannotStart": CONFIG},
+    "daemon.api.server": {"ApiUnavailable": CONFIG},
+    "daemon.policies": {"PolicyError": CONFIG},
+    "strategies.policies.params": {"ParamsError": CONFIG},
+    "adapters.feeds.errors": {"FeedError": CONFIG},
+    "adapters.calendars": {"UnknownCalendar": CONFIG},
+    "adapters.bus.mqtt": {"BusAddressWrong": CONFIG},
+    "adapters.bus.embedded": {"BrokerUnavailable": CONFIG},
+    "daemon.service": {"StoreGaveUp": TRY_LATER},
+    "daemon.recovery": {"ReplayDifference": CHECK_FAILED, "RecordTooLong": CONFIG},
+    "adapters.store.errors": {
+        "StoreLocked": TRY_LATER,
+        "StoreFull": TRY_LATER,
+        "StoreDamaged": CHECK_FAILED,
+        "StoreFailing": TRY_LATER,
+    },
+}
+"""Module -> failures that are explained by their own text, with their exit codes."""

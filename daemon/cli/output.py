@@ -1,0 +1,112 @@
+"""How commands speak: one JSON document, or tables and lines for people; times of New York and UTC alike."""
+
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Protocol
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def iso(ts_ns: int) -> str:
+    """ISO 8601 UTC: 2024-07-03T17:00:00Z, with microseconds only where there are some."""
+    moment = _EPOCH + timedelta(microseconds=ts_ns // 1000)
+    return moment.isoformat().replace("+00:00", "Z")
+
+
+@lru_cache
+def _zone(name: str) -> ZoneInfo:
+    return ZoneInfo(name)
+
+
+def local(ts_ns: int, zone: str = "America/New_York") -> str:
+    """The same instant on an exchange's clock: 2020-02-28 16:00."""
+    moment = (_EPOCH + timedelta(microseconds=ts_ns // 1000)).astimezone(_zone(zone))
+    return moment.strftime("%Y-%m-%d %H:%M" + (":%S" if moment.second else ""))
+
+
+def place_name(zone: str) -> str:
+    """How a table names a clock: America/New_York is "New York"."""
+    return zone.rsplit("/", 1)[-1].replace("_", " ")
+
+
+def print_json(value: Any) -> None:
+    """The one document on standard output."""
+    sys.stdout.write(msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n")
+    sys.stdout.flush()
+
+
+def say(text: str = "") -> None:
+    """A line for people on standard output."""
+    sys.stdout.write(text + "\n")
+
+
+def console() -> "Console":
+    """Rich on standard output; wide enough for a table when nobody looks at it."""
+    from rich.console import Console
+
+    return Console(width=None if sys.stdout.isatty() else 160, highlight=False)
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[str]], right: Sequence[str] = ()) -> None:
+    """A plain table; columns named in `right` are numbers."""
+    from rich.table import Table
+
+    made = Table(box=None, pad_edge=False, header_style="dim")
+    for name in columns:
+        made.add_column(name, justify="right" if name in right else "left", no_wrap=True)
+    for row in rows:
+        made.add_row(*[_plain(cell) for cell in row])
+    console().print(made)
+
+
+def _plain(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(text)
+
+
+class Bar(Protocol):
+    """Progress of something long."""
+
+    def __call__(self, share: float) -> None: ...
+
+
+@contextmanager
+def progress(what: str, *, shown: bool = True) -> Iterator[Bar]:
+    """A bar on standard error, from the first second on, where a person looks at it."""
+    if not (shown and sys.stderr.isatty()):
+        yield lambda share: None
+        return
+    import time
+
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    bar = Progress(
+        TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn(),
+        console=Console(stderr=True), transient=True,
+    )  # fmt: skip
+    task = bar.add_task(what, total=1.0)
+    began = time.monotonic()
+
+    def show(share: float) -> None:
+        if not bar.live.is_started:
+            if time.monotonic() - began < 1.0:
+                return
+            bar.start()
+        bar.update(task, completed=share)
+
+    try:
+        yield show
+    finally:
+        if bar.live.is_started:
+            bar.stop()

@@ -1,0 +1,64 @@
+"""Where a command finds things: the configuration, the state folder, and whether a daemon runs there.
+
+The state folder is read from the file without checking it: a mistake in config.toml must not keep anybody from
+`quantd halt`.
+"""
+
+import os
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from daemon.cli.failures import CHECK_FAILED, CONFIG, Failure
+
+if TYPE_CHECKING:
+    from adapters.store.reading import Reader
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A state folder, and the store's URL or the folder itself."""
+
+    folder: Path
+    store: str | Path
+
+    def reader(self, run: str | None = None) -> "Reader":
+        """The store's read models, of the newest run when none is named. Raises Failure where there is none."""
+        from adapters.store.errors import StoreFailing
+        from adapters.store.reading import Reader
+
+        try:
+            return Reader.open(self.store, run)
+        except StoreFailing as why:
+            raise Failure(str(why), CHECK_FAILED) from None
+
+
+def place(config: Path, state: Path | None, sets: Sequence[str] = ()) -> Place:
+    """Where the run of this configuration keeps its state."""
+    url = ""
+    table: Mapping[str, Any] = {}
+    if config.exists() or state is None:
+        table = _document(config)
+    given = dict(each.split("=", 1) for each in sets if "=" in each)
+    named = given.get("quantd.state") or os.environ.get("QUANTD_QUANTD__STATE") or _text(table, "quantd", "state")
+    url = given.get("store.url") or os.environ.get("QUANTD_STORE__URL") or _text(table, "store", "url")
+    folder = state if state is not None else config.parent / (named or "state")
+    return Place(folder, url or folder)
+
+
+def _document(config: Path) -> Mapping[str, Any]:
+    try:
+        return tomllib.loads(config.read_text(encoding="utf-8"))
+    except OSError as error:
+        text = f"{config}: {(error.strerror or 'cannot be read').lower()}; `quantd init` writes one, --config names another"
+        raise Failure(text, CONFIG) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise Failure(f"{config}: is not TOML: {error}; --state DIR names the state folder directly", CONFIG) from None
+
+
+def _text(document: Mapping[str, Any], section: str, key: str) -> str:
+    table = document.get(section)
+    value = table.get(key) if isinstance(table, dict) else None
+    return value if isinstance(value, str) else ""

@@ -1,0 +1,34 @@
+"""`quantd run`: the daemon in the foreground, or under systemd."""
+
+import asyncio
+import os
+from pathlib import Path
+
+from daemon.app import Options, serve
+from daemon.cli.closing import closing
+from daemon.cli.configuration import read, refuse_live
+from daemon.cli.output import print_json, say
+from daemon.observability import configure
+
+
+def run(
+    config: Path, state: Path | None, sets: tuple[str, ...], *, fresh: bool, live: bool, as_json: bool, quiet: bool
+) -> None:
+    """Run until stopped. Raises what `daemon.cli.failures` explains."""
+    found = read(config, sets)
+    configure(found.log.level.upper(), found.log.format)  # type: ignore[arg-type]
+    refuse_live(found, live)
+    options = Options(
+        config=config,
+        state=state,
+        sets=sets,
+        fresh=fresh,
+        live=live,
+        quiet=quiet or as_json,
+        environ=dict(os.environ),
+    )
+    summary = asyncio.run(serve(found, options))
+    if as_json:
+        print_json(summary)
+    elif not quiet:
+        say(closing(summary))

@@ -1,0 +1,87 @@
+"""`quantd schedule next N`: the coming instants of the schedules, on the exchange's clock and in UTC."""
+
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+
+from adapters.calendars import sessions as calendar_sessions
+from daemon.assembly import schedule_of
+from daemon.cli.configuration import read
+from daemon.cli.failures import CHECK_FAILED, USAGE, Failure
+from daemon.cli.output import iso, print_json, say, table
+from daemon.cli.places import place
+from daemon.schedule import next_instants, zone_of
+
+AHEAD: Final = timedelta(days=400)
+"""How far sessions are looked up: a schedule that has no instant within a year has none worth showing."""
+
+
+def coming(
+    config: Path, state: Path | None, sets: tuple[str, ...], n: int, *, after: str | None, as_json: bool
+) -> None:
+    """Print the next `n` instants."""
+    found = read(config, sets)
+    tables = [k for k, s in enumerate(found.schedules) if s.enabled]
+    if not tables:
+        raise Failure(f"{config}: there are no [[schedules]]; agents without one decide at every sample", CHECK_FAILED)
+    schedules = [schedule_of(found, k) for k in tables]
+    where = place(config, state, sets)
+    ts, clock = _after(found, where, after)
+    begin = datetime.fromtimestamp(ts / 1e9, UTC).date()
+    names = sorted({s.calendar for s in schedules})
+    cache = where.folder / "cache"
+    sessions = {name: calendar_sessions(name, begin - timedelta(days=10), begin + AHEAD, cache=cache) for name in names}
+    rows: list[dict[str, Any]] = []
+    for at, number in next_instants(schedules, sessions, ts, n):
+        schedule = schedules[number]
+        zone = zone_of(schedule, sessions)
+        moment = datetime.fromtimestamp(at / 1e9, zone)
+        rows.append(
+            {
+                "ts": at,
+                "time": iso(at),
+                "local": moment.isoformat(timespec="seconds"),
+                "zone": zone.key,
+                "schedule": schedule.name,
+                "do": schedule.do,
+                "agents": list(schedule.agents),
+            }
+        )
+    if as_json:
+        print_json({"after": iso(ts), "clock": clock, "instants": rows})
+        return
+    say(f"after {iso(ts)} ({clock})")
+    table(
+        ("exchange time", "zone", "UTC", "schedule", "does", "agents"),
+        [
+            (
+                datetime.fromisoformat(r["local"]).strftime("%a %Y-%m-%d %H:%M:%S %z"),
+                r["zone"],
+                r["time"],
+                r["schedule"],
+                r["do"],
+                ", ".join(r["agents"]) or "all",
+            )
+            for r in rows
+        ],
+    )
+
+
+def _after(config: Any, where: Any, given: str | None) -> tuple[int, str]:
+    """From when on, and whose clock that is."""
+    if given is not None and given != "now":
+        try:
+            moment = datetime.fromisoformat(given)
+        except ValueError:
+            raise Failure(f"--after {given}: write 2024-03-08, 2024-03-08T20:00:00Z or now", USAGE) from None
+        moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        return int(moment.timestamp()) * 10**9, "as asked"
+    if given is None and config.feed.kind == "replay":
+        try:
+            point = next(iter(where.reader().equity(last=1)), None)
+        except Failure:
+            point = None
+        if point is not None:
+            return point.ts, "the replayed clock of the run; --after now for the wall clock"
+    return time.time_ns(), "the wall clock"

@@ -1,0 +1,48 @@
+"""The names a configuration may use: policies with their parameters, calendars, risk profiles."""
+
+from collections.abc import Iterator
+from typing import Final
+
+from daemon.config import Known
+from risk.limits import PROFILES
+from strategies.policies import POLICIES, ParamsError
+from strategies.policies.fixed_mix import FixedMixParams
+
+COMMON: Final = (
+    "24/7", "XNYS", "XNAS", "NYSE", "NASDAQ", "XLON", "LSE", "XETR", "XFRA", "XPAR", "XAMS", "XSWX", "XMIL", "XMAD",
+    "XTSE", "XTKS", "XHKG", "XSHG", "XBOM", "XASX", "XKRX", "BVMF", "CMES", "24/5",
+)  # fmt: skip
+"""Calendars that need no look at the library; a test holds them to it."""
+
+
+class Calendars(tuple[str, ...]):
+    """The common names at once; all of them, from a library that takes two seconds to import, only when a name is
+    not among these or when somebody wants to see the list."""
+
+    def __contains__(self, name: object) -> bool:
+        return super().__contains__(name) or name in _all_calendars()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_all_calendars())
+
+
+def _all_calendars() -> tuple[str, ...]:
+    from adapters.calendars import ALWAYS_OPEN, names
+
+    return tuple(dict.fromkeys((ALWAYS_OPEN, *names())))
+
+
+def known_names() -> Known:
+    """What `daemon.config.load` checks names against."""
+    parameters = {name: fields for name in POLICIES if (fields := _parameters(name)) is not None}
+    return Known(tuple(sorted(POLICIES)), Calendars(COMMON), tuple(PROFILES), parameters)
+
+
+def _parameters(policy: str) -> tuple[str, ...] | None:
+    """Names of a registered policy's parameters; None when it does not say."""
+    try:
+        made = POLICIES[policy]({})
+    except ParamsError:
+        return FixedMixParams.__struct_fields__ if policy == "fixed_mix" else None
+    params = getattr(made, "params", None)
+    return () if params is None else tuple(params.__struct_fields__)

@@ -1,0 +1,162 @@
+"""Rows of the store as the API and the command line give them: exact text, names for codes, UTC beside int64 ns."""
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+import numpy as np
+from msgspec import Struct
+
+from adapters.store.reading import Alert, EquityPoint, OrderNow
+from daemon.explanation import reason_name
+from daemon.overview import iso
+from trading.effects import Planned
+from trading.instruments import Universe
+from trading.orders import Fill, quantity_text
+
+LIMIT_ROWS: Final = 10_000
+"""Most rows of one answer of the API."""
+
+
+class OrderLine(Struct, frozen=True):
+    """One order as it is. `reason` names the limit that cut it, empty when none did."""
+
+    id: str
+    ts: int
+    time: str
+    symbol: str
+    side: str
+    qty: str
+    limit: str
+    state: str
+    filled: str
+    reason: str
+    agent: str
+    ended: str
+    note: str
+
+
+class FillLine(Struct, frozen=True):
+    """One fill of the house."""
+
+    ts: int
+    time: str
+    order: str
+    symbol: str
+    side: str
+    qty: str
+    price: str
+    fee: str
+    agent: str
+
+
+class EquityLine(Struct, frozen=True):
+    """The account at one sample; `books` are equities by agent."""
+
+    ts: int
+    time: str
+    equity: str
+    cash: str
+    gross: float
+    drawdown: float
+    books: dict[str, str]
+
+
+class AlertLine(Struct, frozen=True):
+    """One alert. `seq` orders alerts of one instant."""
+
+    seq: int
+    ts: int
+    time: str
+    level: str
+    kind: str
+    text: str
+    symbol: str
+    agent: str
+    value: float | None
+    bound: float | None
+
+
+class Wish(Struct, frozen=True):
+    """One agent's part of a decision: symbol -> weight wanted, quantity asked and allowed, reason where cut."""
+
+    agent: str
+    scale: float
+    weights: dict[str, float]
+    asked: dict[str, str]
+    allowed: dict[str, str]
+    reasons: dict[str, str]
+
+
+class DecisionLine(Struct, frozen=True):
+    """How one round became orders. `n` is 0 when it made none."""
+
+    ts: int
+    time: str
+    sample: int
+    n: int
+    follow_up: int
+    agents: list[Wish]
+    crossed: dict[str, str]
+    net: dict[str, str]
+    allowed: dict[str, str]
+    reasons: dict[str, str]
+
+
+def order_line(row: OrderNow) -> OrderLine:
+    o = row.order
+    return OrderLine(
+        o.id, o.ts, iso(o.ts), o.symbol, o.side, o.qty, o.limit, o.state, row.filled, reason_name(int(o.reason or 0)),
+        o.agent, iso(row.ended_ts), row.note,
+    )  # fmt: skip
+
+
+def fill_line(f: Fill) -> FillLine:
+    return FillLine(f.ts, iso(f.ts), f.order, f.symbol, f.side, f.qty, f.price, f.fee, f.agent)
+
+
+def equity_line(p: EquityPoint, names: Sequence[str]) -> EquityLine:
+    books = dict(zip((*names, "unallocated"), p.books, strict=False))
+    return EquityLine(p.ts, iso(p.ts), p.equity, p.cash, p.gross, p.drawdown, books)
+
+
+def alert_line(a: Alert) -> AlertLine:
+    return AlertLine(a.seq, a.ts, iso(a.ts), a.level, a.kind, a.text, a.symbol, a.agent, a.value, a.bound)
+
+
+def decision_line(plan: Planned, universe: Universe, names: Sequence[str]) -> DecisionLine:
+    def amounts(data: bytes) -> dict[str, str]:
+        lots = np.frombuffer(data, dtype="<i8")
+        return {
+            universe.symbols[k]: quantity_text(int(lots[k]), universe.lot_nano[k])
+            for k in np.flatnonzero(lots).tolist()
+        }
+
+    def reasons(data: bytes) -> dict[str, str]:
+        codes = np.frombuffer(data, dtype=np.int8)
+        return {universe.symbols[k]: reason_name(int(codes[k])) for k in np.flatnonzero(codes).tolist()}
+
+    wishes = []
+    for part in plan.agents:
+        weights = np.frombuffer(part.weights, dtype="<f8")
+        wishes.append(
+            Wish(
+                agent=names[part.agent] if part.agent < len(names) else str(part.agent),
+                scale=part.scale,
+                weights={universe.symbols[k]: float(weights[k]) for k in np.flatnonzero(weights).tolist()},
+                asked=amounts(part.asked),
+                allowed=amounts(part.allowed),
+                reasons=reasons(part.reason),
+            )
+        )
+    return DecisionLine(
+        plan.ts, iso(plan.ts), plan.sample, plan.n, plan.follow_up, wishes, amounts(plan.crossed), amounts(plan.net),
+        amounts(plan.allowed), reasons(plan.reason),
+    )  # fmt: skip
+
+
+def thinned(rows: Sequence[EquityPoint], points: int) -> Iterable[EquityPoint]:
+    """At most about `points` of the rows, first and last among them: a chart has only so many pixels."""
+    if len(rows) <= points:
+        return rows
+    step = len(rows) / (points - 1)
+    return [rows[min(int(k * step), len(rows) - 1)] for k in range(points - 1)] + [rows[-1]]

@@ -1,0 +1,235 @@
+"""The daemon as it stands, for people: what the API answers, the dashboard shows and the terminal draws.
+
+Read between two steps, on the loop that steps; money and quantities are exact text, ratios floats.
+"""
+
+import time
+from datetime import UTC, datetime, timedelta
+from math import isfinite
+from typing import Final
+
+import numpy as np
+from msgspec import Struct
+
+from daemon.assembly import Assembly
+from daemon.config import Config
+from daemon.planning import market_context
+from daemon.service import Service
+from daemon.state import HOUSE, State
+from daemon.version import VERSION
+from risk.standing import FLOORS, standing
+from risk.switch import Switch, losses
+from trading.instruments import MICRO
+from trading.orders import money_text, price_text, quantity_text
+
+SWITCH: Final = ("RUN", "REDUCE", "HALT")
+READY: Final = frozenset({"running", "ended"})
+"""States of the service in which it takes bars and commands."""
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def iso(ts_ns: int) -> str:
+    """ISO 8601 UTC of an instant; empty for none."""
+    if not ts_ns:
+        return ""
+    return (_EPOCH + timedelta(microseconds=ts_ns // 1000)).isoformat().replace("+00:00", "Z")
+
+
+class LimitNow(Struct, frozen=True):
+    """One limit of the house. `use` is value / bound, null for a floor such as cash; `floor`: it must not fall below."""
+
+    limit: str
+    value: float | None
+    bound: float | None
+    use: float | None
+    floor: bool = False
+
+
+class PositionNow(Struct, frozen=True):
+    """What the house holds of one symbol and which agents' books it is in."""
+
+    symbol: str
+    qty: str
+    price: str
+    value: str
+    weight: float
+    cost: str
+    agents: dict[str, str]
+
+
+class AgentNow(Struct, frozen=True):
+    """One agent and its book. `today` is its return since the last close before today, null when unknown."""
+
+    name: str
+    policy: str
+    profile: str
+    capital: float
+    switch: str
+    reason: str
+    suspended: bool
+    equity: str
+    cash: float
+    weights: dict[str, float]
+    total: float | None
+    today: float | None
+
+
+class Overview(Struct, frozen=True):
+    """Everything about one run at one instant, by `ts` (UTC, of the market) and `session` (its date)."""
+
+    name: str
+    version: str
+    mode: str
+    run: str
+    status: str
+    ready: bool
+    ts: int
+    time: str
+    session: str
+    zone: str
+    currency: str
+    switch: str
+    reason: str
+    equity: str
+    cash: str
+    total: float | None
+    today: float | None
+    gross: float | None
+    drawdown: float
+    slices: int
+    symbol_bars: int
+    orders: int
+    fills: int
+    open_orders: int
+    alerts: int
+    trips: int
+    uptime_s: float
+    agents: list[AgentNow]
+    positions: list[PositionNow]
+    limits: list[LimitNow]
+
+
+def overview(service: Service, assembly: Assembly, config: Config) -> Overview:
+    """All of it, in about half a millisecond."""
+    shell, state = service.shell, service.shell.state
+    state.revalue()
+    rules, tally = state.rules, shell.tally
+    prices = np.nan_to_num(state.marks * state.universe.lot_size)
+    house = state.lots(HOUSE)
+    equity = state.equity_micro
+    high = max(state.switch.high_water, 1)
+    session = state.sample_key
+    return Overview(
+        name=config.quantd.name,
+        version=VERSION,
+        mode=service.mode,
+        run=service.run,
+        status=service.status,
+        ready=service.status in READY,
+        ts=shell.ts,
+        time=iso(shell.ts),
+        session=iso(session)[:10],
+        zone=assembly.sessions[state.universe.calendar].zone,
+        currency=state.universe.currency,
+        switch=SWITCH[state.switch.state],
+        reason=state.switch.reason,
+        equity=money_text(equity),
+        cash=money_text(state.ledger.house.cash_micro),
+        total=_ratio(equity, state.ledger.house.flows_micro),
+        today=_ratio(equity, state.switch.day_open),
+        gross=float(np.abs(house * prices).sum()) * MICRO / equity if equity > 0 else None,
+        drawdown=max(0.0, 1.0 - equity / high),
+        slices=tally.slices,
+        symbol_bars=tally.symbol_bars,
+        orders=tally.orders,
+        fills=tally.fills,
+        open_orders=sum(work.live for work in state.working.values()),
+        alerts=tally.alerts,
+        trips=tally.trips,
+        uptime_s=round(time.monotonic() - service.started, 1),
+        agents=[_agent(state, config, number, prices) for number in range(len(rules.agents))],
+        positions=positions(state),
+        limits=limits_now(state),
+    )
+
+
+def _ratio(now_micro: int, then_micro: int) -> float | None:
+    return now_micro / then_micro - 1.0 if then_micro > 0 else None
+
+
+def _agent(
+    state: State, config: Config, number: int, prices: np.ndarray[tuple[int, ...], np.dtype[np.float64]]
+) -> AgentNow:
+    table, agent, rules = config.agents[number], state.agents[number], state.rules.agents[number]
+    book, equity = state.ledger.books[number], state.books_micro[number]
+    values = state.lots(number) * prices
+    held = np.flatnonzero(values)
+    return AgentNow(
+        name=rules.name,
+        policy=table.policy,
+        profile=table.profile or "",
+        capital=table.capital,
+        switch=SWITCH[agent.switch.state],
+        reason=agent.switch.reason,
+        suspended=agent.suspended,
+        equity=money_text(equity),
+        cash=book.cash_micro / equity if equity > 0 else 0.0,
+        weights={state.universe.symbols[k]: float(values[k]) * MICRO / equity for k in held} if equity > 0 else {},
+        total=_ratio(equity, book.flows_micro),
+        today=_ratio(equity, agent.switch.day_open),
+    )
+
+
+def positions(state: State) -> list[PositionNow]:
+    """What the house holds, or any of its agents: books may be opposite and the house flat."""
+    universe, house, names = state.universe, state.ledger.house, state.ledger.names
+    equity = state.equity_micro
+    found = []
+    for column, symbol in enumerate(universe.symbols):
+        size, price = universe.lot_nano[column], int(state.marks_nano[column])
+        books = {n: b.lots[column] for n, b in zip(names, state.ledger.books, strict=True) if b.lots[column]}
+        lots = house.lots[column]
+        if not (lots or books):
+            continue
+        micro = lots * size * price // 10**12
+        found.append(
+            PositionNow(
+                symbol=symbol,
+                qty=quantity_text(lots, size),
+                price=price_text(price),
+                value=money_text(micro),
+                weight=micro / equity if equity > 0 else 0.0,
+                cost=money_text(house.cost_micro[column]),
+                agents={name: quantity_text(own, size) for name, own in books.items()},
+            )
+        )
+    return found
+
+
+def limits_now(state: State) -> list[LimitNow]:
+    """The house's limits as they stand, after the trade; state limits too."""
+    limits = state.rules.house
+    values: dict[str, tuple[float, float]] = {}
+    if state.sample:
+        values = standing(market_context(state), state.account(HOUSE), limits, None)
+        values = values | losses(_seen(state.switch, state.equity_micro), state.equity_micro, limits)
+    return [limit_now(key, value, bound) for key, (value, bound) in sorted(values.items())]
+
+
+def _seen(switch: Switch, equity_micro: int) -> Switch:
+    """A switch that has not observed a sample yet has no marks: nothing is lost."""
+    if switch.day_key >= 0:
+        return switch
+    return Switch(high_water=max(equity_micro, 1), day_open=max(equity_micro, 1), week_open=max(equity_micro, 1))
+
+
+def limit_now(key: str, value: float, bound: float) -> LimitNow:
+    """A value with its bound; what is not a number is null."""
+    floor = key in FLOORS
+    use = value / bound if bound > 0 and not floor and isfinite(value) else None
+    return LimitNow(key, _finite(value), _finite(bound), use, floor)
+
+
+def _finite(value: float) -> float | None:
+    return value if isfinite(value) else None

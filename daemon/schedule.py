@@ -1,0 +1,284 @@
+"""When scheduled jobs are due: one pure function of schedules, sessions and a span of time.
+
+Replay merges its answers into the market by time; live, a timer only wakes the loop and asks the same function.
+Cron lines are read by APScheduler's trigger; its traps are handled here.
+"""
+
+import re
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from difflib import get_close_matches
+from heapq import heappop, heappush, merge
+from itertools import islice
+from typing import Final, Literal
+from zoneinfo import ZoneInfo, available_timezones
+
+from msgspec import Struct
+
+from trading.sessions import DAY_NS, Sessions
+
+Job = Literal["rebalance", "risk_report", "daily_report", "retrain", "snapshot", "reconcile", "flatten", "reload"]
+Verdict = Literal["run", "skip", "alert"]
+
+TRADING_JOBS: Final = frozenset({"rebalance", "flatten"})
+"""Jobs that make orders: due only when their calendar has a session."""
+
+GRACE_NS: Final = 60_000_000_000
+"""A job started within a minute of its instant was not missed."""
+
+_UNITS_NS: Final = {"s": 1_000_000_000, "m": 60_000_000_000, "h": 3_600_000_000_000, "d": DAY_NS}
+_AT: Final = re.compile(r"(open|close)(?:([+-])(\d+)([smh]))?")
+_EVERY: Final = re.compile(r"(\d+)([smhd])")
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
+_SECOND: Final = timedelta(seconds=1)
+_CHANGE: Final = timedelta(hours=3)
+_CHANGE_NS: Final = _CHANGE // _MICROSECOND * 1000
+"""More than any clock change of the last fifty years moves."""
+
+_FAR: Final = timedelta(days=30 * 366)
+"""Any date of the calendar comes back within 28 years; the longest wait for a 29 February on a named day is 40,
+around 2100."""
+
+
+class ScheduleError(ValueError):
+    """A schedule that cannot be kept; `remedy` says what to write."""
+
+    def __init__(self, name: str, what: str, remedy: str) -> None:
+        self.remedy = remedy
+        super().__init__(f'schedule "{name}": {what}; {remedy}')
+
+
+class Schedule(Struct, frozen=True):
+    """One [[schedules]] table, with exactly one of `at`, `cron` and `every`.
+
+    `at`: "open", "close", "open+30m", "close-15m" of each session of `calendar`; an instant that an early close
+    leaves outside its session moves to the session's edge. `cron`: five fields in `timezone` (the calendar's where
+    it is None), weekdays by name; a day of the month and a weekday given together must both fit. `every`: "5m",
+    counted from 1970-01-01 00:00 UTC, so that a restart does not move it.
+
+    TRADING_JOBS by cron are due on session dates only, and by an `every` shorter than a day from each open to its close.
+    `missed`: what is done about an instant that passed while the daemon was away. Raises ScheduleError.
+    """
+
+    name: str
+    do: Job
+    at: str | None = None
+    cron: str | None = None
+    every: str | None = None
+    calendar: str = "XNYS"
+    timezone: str | None = None
+    agents: tuple[str, ...] = ()
+    missed: Literal["once", "skip", "alert"] = "once"
+
+    def __post_init__(self) -> None:
+        given = [key for key in ("at", "cron", "every") if getattr(self, key) is not None]
+        if len(given) != 1:
+            what = f"has {' and '.join(given)}" if given else "says no time"
+            raise ScheduleError(self.name, what, 'give one of at = "close", cron = "0 16 * * mon-fri", every = "5m"')
+        if self.timezone is not None:
+            _check_zone(self.name, self.timezone)
+        if self.at is not None:
+            _offset(self)
+        elif self.cron is not None:
+            _check_cron(self)
+        else:
+            _period(self)
+
+
+def due(
+    schedules: Sequence[Schedule], sessions: Mapping[str, Sessions], after_ns: int, until_ns: int
+) -> list[tuple[int, int]]:
+    """(instant, number of the schedule) of all that is due in (after_ns, until_ns], by instant, then number."""
+    return list(stream(schedules, sessions, after_ns, until_ns))
+
+
+def stream(
+    schedules: Sequence[Schedule], sessions: Mapping[str, Sessions], after_ns: int, until_ns: int
+) -> Iterator[tuple[int, int]]:
+    """`due`, one by one: a replay of decades holds one instant per schedule. Raises ScheduleError before the first."""
+    for schedule in schedules:
+        if schedule.calendar not in sessions:
+            known = ", ".join(sorted(sessions))
+            raise ScheduleError(schedule.name, f'no sessions of calendar "{schedule.calendar}"', f"known are {known}")
+    return merge(
+        *(_numbered(k, _instants(s, sessions[s.calendar], after_ns, until_ns)) for k, s in enumerate(schedules))
+    )
+
+
+def next_instants(
+    schedules: Sequence[Schedule], sessions: Mapping[str, Sessions], after_ns: int, n: int
+) -> list[tuple[int, int]]:
+    """The next `n` instants after `after_ns`; fewer when the calendars end earlier."""
+    return list(islice(stream(schedules, sessions, after_ns, after_ns + _FAR // _MICROSECOND * 1000), n))
+
+
+def missed(schedule: Schedule, due_ts: int, now: int, *, newest: bool = True) -> Verdict:
+    """What to do at `now` about the instant `due_ts`; `newest` says that the schedule has no later one that passed.
+
+    "once" runs the newest of those that passed and lets the others go; "alert" says each and runs none.
+    """
+    if now - due_ts <= GRACE_NS:
+        return "run"
+    if schedule.missed == "once":
+        return "run" if newest else "skip"
+    return schedule.missed
+
+
+def catch_up(
+    schedules: Sequence[Schedule], instants: Sequence[tuple[int, int]], now: int
+) -> list[tuple[int, int, Verdict]]:
+    """The verdict on each of `instants` (of `due`, up to `now`) after a time away."""
+    newest = {number: ts for ts, number in instants}
+    return [(ts, k, missed(schedules[k], ts, now, newest=newest[k] == ts)) for ts, k in instants]
+
+
+def zone_of(schedule: Schedule, sessions: Mapping[str, Sessions]) -> ZoneInfo:
+    """The zone its times are meant in and shown in."""
+    return ZoneInfo(schedule.timezone or sessions[schedule.calendar].zone)
+
+
+def _numbered(number: int, instants: Iterator[int]) -> Iterator[tuple[int, int]]:
+    return ((ts, number) for ts in instants)
+
+
+def _instants(schedule: Schedule, sessions: Sessions, after: int, until: int) -> Iterator[int]:
+    if schedule.at is not None:
+        return _at(schedule, sessions, after, until)
+    if schedule.cron is not None:
+        return _cron(schedule, sessions, after, until)
+    return _every(schedule, sessions, after, until)
+
+
+def _at(schedule: Schedule, sessions: Sessions, after: int, until: int) -> Iterator[int]:
+    edge, offset = _offset(schedule)
+    first = bisect_left(sessions.close_ns, after - max(offset, 0))
+    for row in range(first, len(sessions.day_ns)):
+        opened, closed = sessions.open_ns[row], sessions.close_ns[row]
+        ts = min(opened + offset, closed) if edge == "open" else closed + offset
+        if edge == "close" and offset < 0:
+            ts = max(ts, opened)
+        if ts > until:
+            return
+        if ts > after:
+            yield ts
+
+
+def _cron(schedule: Schedule, sessions: Sessions, after: int, until: int) -> Iterator[int]:
+    """Instants of a cron line. In the hour that a clock change repeats, a line with fixed hours fires the first
+    time only, one with hour * both times. A time that a clock change leaves out fires as much later: 02:30
+    where 02:00 becomes 03:00 is 03:30.
+
+    The trigger runs on wall-clock time without a zone, where every time of day comes once: given a zone, it fires
+    twice in a repeated hour or does not return from it. Each time is then placed in the zone by the rules above.
+    """
+    zone = ZoneInfo(schedule.timezone or sessions.zone)
+    only_days = sessions.row_of_day if schedule.do in TRADING_JOBS else None
+    twice = (schedule.cron or "").split()[1] == "*"
+    first = _datetime(after).astimezone(zone).replace(tzinfo=UTC, fold=0) - _CHANGE
+    last = _datetime(until).astimezone(zone).replace(tzinfo=UTC, fold=0) + _CHANGE
+    waiting: list[int] = []  # clock changes shuffle instants within _CHANGE of each other
+    seen = after
+    for wall in _walls(schedule.cron or "", first, last):
+        if only_days is not None and _ns(wall) // DAY_NS * DAY_NS not in only_days:
+            continue
+        local = wall.replace(tzinfo=zone)
+        ts = _ns(local)
+        while waiting and waiting[0] < ts - _CHANGE_NS:
+            earliest = heappop(waiting)
+            if earliest > until:
+                return
+            if earliest > seen:
+                yield (seen := earliest)
+        heappush(waiting, ts)
+        later = _ns(local.replace(fold=1))
+        if twice and later > ts:  # an hour that comes again; in one left out, fold 1 is the earlier
+            heappush(waiting, later)
+    for ts in sorted(waiting):
+        if seen < ts <= until:
+            yield (seen := ts)
+
+
+def _walls(line: str, first: datetime, last: datetime) -> Iterator[datetime]:
+    """Times of day in [first, last] that fit a cron line, as if they were UTC. Raises ValueError for a bad line."""
+    from apscheduler.triggers.cron import CronTrigger  # type: ignore[import-untyped]  # a tenth of a second
+
+    minute, hour, day, month, weekday = line.split()
+    trigger = CronTrigger(
+        minute=minute, hour=hour, day=day, month=month, day_of_week=weekday, timezone=UTC, end_date=last
+    )
+    now = first
+    while (wall := trigger.get_next_fire_time(None, now)) is not None:
+        yield wall.replace(tzinfo=UTC)
+        now = wall + _SECOND
+
+
+def _every(schedule: Schedule, sessions: Sessions, after: int, until: int) -> Iterator[int]:
+    period = _period(schedule)
+    if schedule.do not in TRADING_JOBS or period >= DAY_NS:
+        yield from range(after - after % period + period, until + 1, period)
+        return
+    for row in range(bisect_left(sessions.close_ns, after), len(sessions.day_ns)):
+        opened, closed = sessions.open_ns[row], sessions.close_ns[row]
+        if opened > until:
+            return
+        first = max(-(-opened // period) * period, after - after % period + period)
+        # where one session ends as the next begins (24/7) the instant is the earlier one's
+        contiguous = row > 0 and sessions.close_ns[row - 1] == first
+        yield from range(first + period * contiguous, min(closed, until) + 1, period)
+
+
+def _offset(schedule: Schedule) -> tuple[str, int]:
+    match = _AT.fullmatch(schedule.at or "")
+    if match is None:
+        remedy = 'write "open", "close", "open+30m" or "close-15m"'
+        raise ScheduleError(schedule.name, f'at = "{schedule.at}" is no time of a session', remedy)
+    edge, sign, number, unit = match.groups()
+    offset = int(number) * _UNITS_NS[unit] if number else 0
+    if offset >= DAY_NS:
+        raise ScheduleError(schedule.name, f'at = "{schedule.at}" is a day away', "stay within 24 hours")
+    return edge, -offset if sign == "-" else offset
+
+
+def _period(schedule: Schedule) -> int:
+    match = _EVERY.fullmatch(schedule.every or "")
+    if match is None or not int(match[1]):
+        remedy = 'write a number and s, m, h or d, "5m"'
+        raise ScheduleError(schedule.name, f'every = "{schedule.every}" is no period', remedy)
+    return int(match[1]) * _UNITS_NS[match[2]]
+
+
+def _check_cron(schedule: Schedule) -> None:
+    line = schedule.cron or ""
+    fields = line.split()
+    if len(fields) != 5:
+        remedy = "write minute, hour, day, month and weekday"
+        raise ScheduleError(schedule.name, f'cron = "{line}" has {len(fields)} fields, not 5', remedy)
+    if any(c.isdigit() for part in fields[4].split(",") for c in part.split("/")[0]):
+        remedy = "write names, mon-fri: some programs count from Sunday, others from Monday"
+        raise ScheduleError(schedule.name, f'cron = "{line}" numbers its weekdays', remedy)
+    begin = datetime(2000, 1, 1, tzinfo=UTC)
+    try:
+        first = next(_walls(line, begin, begin + _FAR), None)
+    except ValueError as error:
+        raise ScheduleError(schedule.name, f'cron = "{line}" cannot be read ({error})', "see man 5 crontab") from None
+    if first is None:
+        raise ScheduleError(schedule.name, f'cron = "{line}" never comes', "give a date that exists")
+
+
+def _check_zone(name: str, zone: str) -> None:
+    try:
+        ZoneInfo(zone)
+    except (KeyError, ValueError, OSError):
+        near = get_close_matches(zone, available_timezones(), n=1, cutoff=0.5)
+        remedy = f"did you mean {near[0]}?" if near else 'write a name such as "America/New_York"'
+        raise ScheduleError(name, f'timezone = "{zone}" is not known', remedy) from None
+
+
+def _ns(moment: datetime) -> int:
+    return (moment - _EPOCH) // _MICROSECOND * 1000
+
+
+def _datetime(ns: int) -> datetime:
+    return _EPOCH + timedelta(microseconds=ns // 1000)

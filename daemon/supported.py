@@ -1,0 +1,35 @@
+"""What a configuration may ask for that this version does not do yet: refused, with the line, never ignored."""
+
+from collections.abc import Iterator
+
+from daemon.config import Config, Mistake
+
+JOBS = frozenset({"rebalance", "snapshot", "flatten"})
+"""What a schedule can do in this version."""
+
+
+def not_yet(config: Config) -> list[Mistake]:
+    """A mistake for each thing that is configured and not built."""
+    return list(_not_yet(config))
+
+
+def _not_yet(config: Config) -> Iterator[Mistake]:
+    mistake = config.source.mistake
+    later = "this version does not do it yet"
+    if config.feed.kind != "replay":
+        yield mistake(("feed", "kind"), f'= "{config.feed.kind}": {later}', 'write kind = "replay"')
+    if config.broker.kind != "paper":
+        yield mistake(("broker", "kind"), f'= "{config.broker.kind}": {later}', 'write kind = "paper"')
+    if config.quantd.mode != "paper":
+        yield mistake(("quantd", "mode"), f'= "{config.quantd.mode}": {later}', 'write mode = "paper"')
+    if config.feed.at_end == "loop":
+        yield mistake(("feed", "at_end"), f'= "loop": {later}', 'write "wait" or "stop"')
+    if config.bus.commands:
+        yield mistake(("bus", "commands"), f"= true: {later}", "remove it; commands go over the API")
+    for k, agent in enumerate(config.agents):
+        if agent.shadow:
+            yield mistake(("agents", k, "shadow"), f"= true: {later}", "remove it")
+    for k, schedule in enumerate(config.schedules):
+        if schedule.do not in JOBS:
+            known = ", ".join(sorted(JOBS))
+            yield mistake(("schedules", k, "do"), f'= "{schedule.do}": {later}', f"it does {known}")

@@ -1,0 +1,58 @@
+"""Risk measures against numpy's own and against definitions written out."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from risk import measures
+
+samples = st.lists(st.floats(-1.0, 1.0), min_size=2, max_size=300).map(np.array)
+confidences = st.sampled_from([0.5, 0.9, 0.95, 0.975, 0.99])
+
+
+@given(samples, confidences)
+def test_var_is_the_quantile_that_numpy_calls_higher(losses: np.ndarray, confidence: float) -> None:
+    assert measures.historical_var(losses, confidence) == np.quantile(losses, confidence, method="higher")
+    assert measures.historical_var(losses, confidence) >= np.quantile(losses, confidence) - 1e-12
+
+
+@given(samples, confidences)
+def test_expected_shortfall_is_never_below_var_and_is_the_mean_beyond_it(losses: np.ndarray, confidence: float) -> None:
+    var, cvar = measures.historical_var(losses, confidence), measures.historical_cvar(losses, confidence)
+    assert cvar >= var - 1e-12
+    if len(np.unique(losses)) == len(losses):
+        assert cvar == pytest.approx(losses[losses >= var].mean())
+
+
+@pytest.mark.parametrize(("count", "tail"), [(252, 13), (100, 5), (101, 6), (60, 3), (20, 1), (1, 1)])
+def test_the_tail_at_95_percent_has_the_expected_count(count: int, tail: int) -> None:
+    assert measures.tail_count(count, 0.95) == tail
+
+
+def test_covariance_correlation_and_volatility_are_those_of_numpy() -> None:
+    returns = np.random.default_rng(0).standard_t(4, size=(252, 7)) * 0.01 + 0.002
+    cov = measures.covariance(returns)
+    assert np.allclose(cov, np.cov(returns.T), rtol=1e-12)
+    assert np.allclose(measures.correlation(cov), np.corrcoef(returns.T), rtol=1e-12)
+    w = np.linspace(-0.3, 0.5, 7)
+    assert measures.volatility_annual(w, cov) == pytest.approx((returns @ w).std(ddof=1) * np.sqrt(252), rel=1e-12)
+
+
+def test_an_instrument_that_never_moves_correlates_with_nothing() -> None:
+    returns = np.random.default_rng(0).standard_normal((50, 2)) * [0.01, 0.0]
+    assert np.allclose(measures.correlation(measures.covariance(returns)), [[1, 0], [0, 0]])
+
+
+def test_drawdown_is_the_fall_from_the_peak() -> None:
+    equity = np.array([100.0, 120.0, 90.0, 150.0, 147.0])
+    assert measures.max_drawdown(equity) == pytest.approx(0.25)
+    assert measures.drawdown(147.0, 150.0) == pytest.approx(0.02)
+    assert measures.drawdown(5.0, 0.0) == 1.0
+    assert measures.max_drawdown(np.array([])) == 0.0
+
+
+def test_concentration_and_gross_of_equal_weights() -> None:
+    w = np.array([0.25, -0.25, 0.25, 0.25])
+    assert measures.herfindahl(w) == 0.25
+    assert measures.gross(w) == 1.0
