@@ -92,6 +92,8 @@ class Run:
         self.crash_at = crash_at
         self.people: deque[tuple[int, Event]] = deque()
         self.steps = 0
+        # some worlds end with the switch away from RUN: what it leaves open must be gone by then
+        self.last_word = len(world.items) - 3 if self.rng.random() < 0.3 else -1
         self.begin()
 
     # the process
@@ -212,6 +214,9 @@ class Run:
                 asks = list(self.asks.values())
                 for unknown in recovery.unanswered(self.state):
                     self.step(unknown)
+                silent = [k for k, w in self.state.working.items() if {OrderState.SENT, OrderState.CANCELLING} & {*w.state}]
+                if silent:
+                    raise Violation(f"after a restart nobody asks for {silent}")
                 for ask in asks:
                     self.step(self._answer(ask))
                 return
@@ -232,6 +237,11 @@ class Run:
                 self._agree("before an action")
             self._deliver()
             self._people()
+            if self.taken == self.last_word:
+                self.last_word = -1
+                self.people.clear()
+                command = str(self.rng.choice(["halt", "reduce"]))
+                self.step(Operator(self.state.now, command, "the last word", "simulation"))  # type: ignore[arg-type]
             if isinstance(item, MarketSlice) and self.taken and self.rng.random() < self.faults.feed_gap:
                 self.link.counts["feed_gap"] += 1
                 self.taken += 1
@@ -317,6 +327,12 @@ class Run:
         for effect in effects:
             if isinstance(effect, Publish) and effect.level == "CRITICAL" and "reconcile" in effect.text:
                 raise Violation(f"an honest venue was accused: {effect.text}")
+        if isinstance(event, Tick):
+            asked = {(q.sample, q.n, row) for q in effects if isinstance(q, Query) for row in q.row}
+            for key, work in state.working.items():
+                for row, now in enumerate(work.state):
+                    if now == OrderState.UNKNOWN and (*key, row) not in asked:
+                        raise Violation(f"row {row} of {key} is unknown, and a tick does not ask for it")
         for key, work in state.working.items():
             resting = venue._known.get(key)
             for row, filled in enumerate(work.filled):
@@ -362,8 +378,13 @@ class Run:
     def _replay(self) -> None:
         """The whole journal again, from nothing: the same bytes and the same state."""
         again, _ = refold(self.setting, self.journal, None)
-        if states.freeze(again) != states.freeze(self.state):
+        frozen = states.freeze(self.state)
+        if states.freeze(again) != frozen:
             raise Violation("the journal folded again gives another state")
+        for kept in self.snapshots[:: max(1, len(self.snapshots) // 3)]:
+            again, _ = refold(self.setting, self.journal, kept)
+            if states.freeze(again) != frozen:
+                raise Violation(f"a snapshot at step {kept[0]} gives another state at the end")
 
 
 def refold(

@@ -143,7 +143,7 @@ def _house(rng: np.random.Generator, commission_bp: float, bars: int) -> Limits:
         max_cash_debit=float(rng.choice([0.0, 0.0, 0.1])),
         cash_reserve=float(rng.choice([0.0, 0.0, 0.05])),
         max_position_weight=[None, 0.3, 0.6][int(rng.integers(3))],
-        max_gross_exposure=float(rng.choice([0.8, 1.0, 1.5])),
+        max_gross_exposure=[None, 0.8, 1.0, 1.5][int(rng.integers(4))],
         max_order_notional=[None, 250_000.0][int(rng.integers(2))],
         var=Tail(limit=0.02, lookback=20) if rng.random() < 0.2 else None,
         max_drawdown=[None, 0.05, 0.15][int(rng.integers(3))],
