@@ -464,9 +464,7 @@ def test_a_venue_that_does_not_know_is_asked_once_and_again_at_the_next_tick() -
 
 
 def test_an_order_that_is_good_till_cancelled_is_asked_for_at_each_tick() -> None:
-    world = World(
-        block(np.full((4, 1), 100.0)), [lambda v: np.array([0.5])], house=RESEARCH, good_till_cancelled=True
-    )
+    world = World(block(np.full((4, 1), 100.0)), [lambda v: np.array([0.5])], house=RESEARCH, good_till_cancelled=True)
     basket = sent(world)
     world.shell.run(report(basket, 0, 0, Cause.ACCEPTED))
     world.shell.run(Tick(basket.ts + HOUR))

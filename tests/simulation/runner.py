@@ -214,7 +214,9 @@ class Run:
                 asks = list(self.asks.values())
                 for unknown in recovery.unanswered(self.state):
                     self.step(unknown)
-                silent = [k for k, w in self.state.working.items() if {OrderState.SENT, OrderState.CANCELLING} & {*w.state}]
+                silent = [
+                    k for k, w in self.state.working.items() if {OrderState.SENT, OrderState.CANCELLING} & {*w.state}
+                ]
                 if silent:
                     raise Violation(f"after a restart nobody asks for {silent}")
                 for ask in asks:
@@ -373,7 +375,9 @@ class Run:
         for column, lots, _ in self.link.open_rows():
             adds = self.truth.lots[column] * lots >= 0
             if state.switch.state != RUN and (adds or (state.switch.state == HALT and not state.flattening)):
-                raise Violation(f"{lots} lots of column {column} still rest at the venue in switch {state.switch.state}")
+                raise Violation(
+                    f"{lots} lots of column {column} still rest at the venue in switch {state.switch.state}"
+                )
 
     def _replay(self) -> None:
         """The whole journal again, from nothing: the same bytes and the same state."""
