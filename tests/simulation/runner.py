@@ -12,7 +12,8 @@ from hashlib import blake2b
 import numpy as np
 
 from adapters.brokers.paper import Paper
-from daemon import engine, recovery, state as states
+from daemon import engine, recovery
+from daemon import state as states
 from daemon.policies import answer
 from risk.switch import HALT, RUN
 from tests.simulation.link import Faults, Link
