@@ -131,12 +131,12 @@ class Journal:
 
 
 def unanswered(state: State) -> list[Unknown]:
-    """After a crash: orders that were committed to be sent and have no answer. Whether a venue across a network
-    has them nobody knows; it is asked by client id, never sent to again blindly."""
+    """After a crash: orders that were committed to be sent, or to be cancelled, and have no answer. Whether a venue
+    across a network has them nobody knows; it is asked by client id, never sent to again blindly."""
     return [
         Unknown(sample, n, state.now, rows, "restart")
         for (sample, n), work in state.working.items()
-        if (rows := [row for row, now in enumerate(work.state) if now == OrderState.SENT])
+        if (rows := [row for row, now in enumerate(work.state) if now in (OrderState.SENT, OrderState.CANCELLING)])
     ]
 
 

@@ -14,7 +14,6 @@ import time
 from pathlib import Path
 
 import pytest
-from store_days import AGENTS, UNIVERSE, batch, entries
 
 from adapters.store.chain import HeadFile
 from adapters.store.driver import SqliteDriver
@@ -22,6 +21,7 @@ from adapters.store.errors import StoreDamaged, StoreError, StoreFailing, StoreF
 from adapters.store.store import Store, read_only
 from adapters.store.verify import verify
 from adapters.store.writing import SnapshotOf, Writer
+from tests.adapters.store.store_days import AGENTS, UNIVERSE, batch, entries
 from trading import codec
 
 RUN = "7f3k2m1a"

@@ -4,10 +4,10 @@ import json
 
 from hypothesis import given
 from hypothesis import strategies as st
-from store_days import START, UNIVERSE, batch
 
 from adapters.store.outbox import LEVELS, Message, admit
 from adapters.store.store import Store
+from tests.adapters.store.store_days import START, UNIVERSE, batch
 from trading.effects import Publish
 from trading.events import SliceRef
 

@@ -8,13 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from store_days import AGENTS, START, UNIVERSE, batch, entries
 
 from adapters.store.errors import StoreDamaged, StoreFailing
 from adapters.store.projection import COLUMNS
 from adapters.store.reading import Reader, engine_of
 from adapters.store.store import Store
 from adapters.store.writing import BadBar, SnapshotOf
+from tests.adapters.store.store_days import AGENTS, START, UNIVERSE, batch, entries
 
 RUN = "7f3k2m1a"
 

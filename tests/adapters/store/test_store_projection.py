@@ -4,11 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sqlmodel import SQLModel
-from store_days import AGENTS, DAY, START, UNIVERSE, basket, entries, plan
 
 from adapters.store import writing
 from adapters.store.projection import COLUMNS, LATE, MOVED, OUTBOX, Projection, order_ids
 from adapters.store.schema import statements
+from tests.adapters.store.store_days import AGENTS, DAY, START, UNIVERSE, basket, entries, plan
 from trading import codec
 from trading.effects import Cancel, Ended, Publish, Switched
 from trading.events import NotFound, SliceRef, Tick, Unknown

@@ -3,12 +3,12 @@
 from decimal import Decimal
 
 import pytest
-from store_days import AGENTS, DAY, START, UNIVERSE, basket, batch, entries, plan
 
 from adapters.store.errors import StoreFailing
 from adapters.store.reading import Reader
 from adapters.store.store import Store
 from adapters.store.writing import BadBar
+from tests.adapters.store.store_days import AGENTS, DAY, START, UNIVERSE, basket, batch, entries, plan
 from trading.effects import Crossed, Ended, Filled, Publish, Valued
 from trading.events import SliceRef, Tick
 from trading.orders import Cause, OrderState, Reports, order_id

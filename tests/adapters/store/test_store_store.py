@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from store_days import AGENTS, START, UNIVERSE, batch, entries
 
 from adapters.store.errors import StoreDamaged, StoreFailing, StoreLocked
 from adapters.store.projection import COLUMNS
 from adapters.store.store import Store, read_only
 from adapters.store.writing import BadBar, Batch, SnapshotOf
+from tests.adapters.store.store_days import AGENTS, START, UNIVERSE, batch, entries
 from trading import codec
 
 RUN = "7f3k2m1a"

@@ -3,12 +3,12 @@
 import sqlite3
 
 import pytest
-from store_days import AGENTS, UNIVERSE, batch, entries
 
 from adapters.store.projection import COLUMNS
 from adapters.store.store import Store
 from adapters.store.verify import verify
 from adapters.store.writing import BadBar, SnapshotOf
+from tests.adapters.store.store_days import AGENTS, UNIVERSE, batch, entries
 
 RUN = "7f3k2m1a"
 
