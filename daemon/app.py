@@ -9,9 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import msgspec
 import structlog
-from msgspec import Struct
 
 from adapters.bus.embedded import BrokerUnavailable, EmbeddedBroker, EmbeddedSettings
 from adapters.bus.messages import Composer, Message, Standing
@@ -24,12 +22,13 @@ from daemon import systemd
 from daemon.alerting import AlertFilter
 from daemon.api.server import Api
 from daemon.assembly import Assembly, assemble, limits_of_config
-from daemon.config import Config, ConfigError, Mistake, digest, load, read, reloading, secret
+from daemon.config import Config, ConfigError, Mistake, digest, load, reloading, secret
 from daemon.inbox import InboxFull
 from daemon.known import known_names
 from daemon.loop import Shell
 from daemon.observability import configure
 from daemon.opening import begin
+from daemon.past import NotKept, last_config, save_config, saved_config
 from daemon.recovery import Journal, RecordTooLong, ReplayDifference, fold
 from daemon.service import Service
 from daemon.state import in_force
@@ -86,15 +85,19 @@ def new_run() -> str:
     return base36(secrets.randbits(64), 8)
 
 
-def recover(assembly: Assembly, store: Store, run: str, made_under: Config) -> tuple[Shell, Journal]:
+def recover(assembly: Assembly, store: Store, run: str, folder: Path) -> tuple[Shell, Journal]:
     """The run as its journal says it stood; raises CannotStart when it cannot be this feed's, or differs.
 
-    What was journalled since the last snapshot is folded under `made_under`, the configuration it was made with:
-    costs or schedules that were changed since must not change the past.
+    What was journalled since the last snapshot is folded under the configuration it was made with: costs or
+    schedules that were changed since must not change the past.
     """
     seq, kept = newest_snapshot(store, run)
-    tail = store.last_seq(run) > seq
-    then = assembly if not tail or digest(made_under) == digest(assembly.config) else assemble(made_under)
+    then = assembly
+    if store.last_seq(run) > seq and (made := last_config(store, run)) != digest(assembly.config):
+        try:
+            then = assemble(saved_config(folder, made))
+        except NotKept as error:
+            raise CannotStart(f"run {run}: {error}") from error
     shell = then.shell()
     if kept:
         shell.restore(then.rules, kept)
@@ -113,6 +116,7 @@ def recover(assembly: Assembly, store: Store, run: str, made_under: Config) -> t
     if then is not assembly:
         past, shell = shell, assembly.shell(journal)
         shell.restore(assembly.rules, past.keep())
+        shell.snapshot_wanted = True  # what follows is made under another configuration
     if journal.seq:
         log.info(
             "recovered",
@@ -139,41 +143,6 @@ def newest_snapshot(store: Store, run: str) -> tuple[int, bytes]:
         if newest is not None and newest[0] == store.last_seq(run):
             kept = newest
     return kept or (0, b"")
-
-
-class SavedConfig(Struct, frozen=True):
-    """The configuration a state folder was last run with, as it was read."""
-
-    file: str
-    text: str
-    sets: tuple[str, ...]
-    environ: dict[str, str]
-
-
-def save_config(folder: Path, options: Options) -> None:
-    """Keep the text and the overrides of the configuration that steps are made with from now on. No secrets: only
-    overrides of keys, which have a double underscore, are kept."""
-    saved = SavedConfig(
-        file=str(options.config.resolve()),
-        text=options.config.read_text(),
-        sets=options.sets,
-        environ={k: v for k, v in options.environ.items() if k.startswith("QUANTD_") and "__" in k},
-    )
-    path = folder / "config.json"
-    path.with_suffix(".new").write_bytes(msgspec.json.encode(saved))
-    path.with_suffix(".new").replace(path)
-
-
-def saved_config(folder: Path, present: Config) -> Config:
-    """The configuration that the newest steps were made with; the present one when none is kept or it reads no more."""
-    try:
-        saved = msgspec.json.decode((folder / "config.json").read_bytes(), type=SavedConfig)
-        file = Path(saved.file)
-        return read(
-            saved.text, known_names(), file=saved.file, folder=file.parent, environ=saved.environ, sets=saved.sets
-        )
-    except (OSError, msgspec.MsgspecError, ConfigError):
-        return present
 
 
 def same_run(assembly: Assembly, store: Store, run: str) -> None:
@@ -221,14 +190,14 @@ async def serve(config: Config, options: Options) -> Summary:
         names = [a.name for a in assembly.rules.agents]
         store.begin(run, assembly.universe, agents=names, mode=config.quantd.mode, ts=time.time_ns())
         try:
-            shell, journal = recover(assembly, store, run, saved_config(folder, config))
+            shell, journal = recover(assembly, store, run, folder)
         except StoreDamaged as error:
             raise CannotStart(str(error), 1) from error
         broker = start_broker(config)
         try:
             edges = Edges(config, assembly, store, shell, run, broker)
             service = edges.service(journal, folder)
-            save_config(folder, options)
+            save_config(folder, config, options)
             service.quarantine = begin(shell, assembly, config, run, fresh=journal.seq == 0)
             await edges.keep(service, options, folder)
         finally:
