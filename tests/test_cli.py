@@ -13,6 +13,7 @@ import time
 from decimal import Decimal
 
 import pytest
+
 from tests.edge_world import CONFIG, answer, environment, program, quantd, write
 
 
@@ -57,8 +58,10 @@ def test_a_backtest_a_run_and_a_replay_have_one_digest(ran):
     assert run["fills"] > 0
     same = ("slices", "symbol_bars", "orders", "fills", "refused", "clipped", "alerts", "equity", "cash", "positions")
     assert [run[k] for k in same] == [backtest[k] for k in same] == [replay[k] for k in same]
-    assert replay["same"] and replay["compared"] == replay["steps"] > 100
-    assert replay["asked"] > 0 and replay["policy_differences"] == 0
+    assert replay["same"]
+    assert replay["compared"] == replay["steps"] > 100
+    assert replay["asked"] > 0
+    assert replay["policy_differences"] == 0
 
 
 def test_a_kept_backtest_replays_and_a_policy_that_changed_is_listed(tmp_path):
@@ -100,7 +103,8 @@ def test_orders_and_equity_are_exported_with_their_columns(ran):
 def test_reading_commands_need_no_daemon(ran):
     folder, run = ran
     orders = answer(quantd(folder, "orders", "--last", "3", "--json"))["orders"]
-    assert len(orders) == 3 and all(o["id"].startswith(f"q-{run['run']}-") for o in orders)
+    assert len(orders) == 3
+    assert all(o["id"].startswith(f"q-{run['run']}-") for o in orders)
     positions = answer(quantd(folder, "positions", "--json"))["positions"]
     assert {p["symbol"]: p["qty"] for p in positions} == run["positions"]
     assert answer(quantd(folder, "status", "--json"))["equity"] == run["equity"]
@@ -121,7 +125,8 @@ def test_why_tells_what_was_wanted_and_which_limit_cut(ran):
     assert weight["after"] <= weight["bound"] == 0.25
     text = quantd(folder, "why", cut["id"]).stdout
     assert "this limit cut the order" in text
-    assert "New York" in text and "commission" in text
+    assert "New York" in text
+    assert "commission" in text
 
 
 def test_what_an_agent_had_is_folded_from_its_fills(ran):
@@ -148,7 +153,8 @@ def test_commands_to_a_running_daemon_take_effect_and_are_journalled(live):
     agents = answer(quantd(folder, "status", "--json"))["agents"]
     assert {a["name"]: a["switch"] for a in agents} == {"even": "RUN", "trend": "REDUCE"}
     wrong = quantd(folder, "halt", "--agent", "trendy")
-    assert wrong.returncode == 2 and "even, trend" in wrong.stderr
+    assert wrong.returncode == 2
+    assert "even, trend" in wrong.stderr
 
 
 def test_a_second_daemon_in_the_same_state_folder_is_told_to_try_later(live):
@@ -203,7 +209,8 @@ def test_what_is_wrong_is_said_with_its_exit_code(tmp_path, arguments, code, say
     write(tmp_path)
     done = quantd(tmp_path, *arguments)
     assert (done.returncode, says in done.stderr, done.stdout) == (code, True, ""), done.stderr
-    assert "Traceback" not in done.stderr and "fault of quantd" not in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "fault of quantd" not in done.stderr
 
 
 def test_a_mistake_in_config_check_is_json_when_asked(tmp_path):
@@ -211,7 +218,8 @@ def test_a_mistake_in_config_check_is_json_when_asked(tmp_path):
     done = quantd(tmp_path, "config", "check", "--json")
     assert done.returncode == 78
     (mistake,) = json.loads(done.stdout)["mistakes"]
-    assert mistake["line"] == 20 and "max_drawdown" in mistake["remedy"]
+    assert mistake["line"] == 20
+    assert "max_drawdown" in mistake["remedy"]
 
 
 def test_the_next_instants_are_in_exchange_time_and_utc_over_a_clock_change(tmp_path):
@@ -230,7 +238,8 @@ def test_a_new_policy_runs_as_it_is(tmp_path):
         file.write("\n" + wrote["config"].replace("0.2 ", "0.1 "))
     assert answer(quantd(tmp_path, "backtest", "--json"))["fills"] > 0
     again = quantd(tmp_path, "init", "--policy", "value")
-    assert again.returncode == 1 and "there already" in again.stderr
+    assert again.returncode == 1
+    assert "there already" in again.stderr
 
 
 def test_the_doctor_finds_all_well_and_a_policy_that_draws_random_numbers(ran, tmp_path):
@@ -241,7 +250,8 @@ def test_the_doctor_finds_all_well_and_a_policy_that_draws_random_numbers(ran, t
     done = quantd(tmp_path, "doctor", "--json")
     assert done.returncode == 1
     (bad,) = [c for c in json.loads(done.stdout)["checks"] if c["ok"] is False]
-    assert bad["name"] == "policy" and "random numbers" in bad["text"]
+    assert bad["name"] == "policy"
+    assert "random numbers" in bad["text"]
 
 
 def test_the_doctor_sees_a_store_that_was_changed(ran, tmp_path):
@@ -260,5 +270,8 @@ def test_a_report_is_one_page_that_asks_for_nothing_else(ran):
     folder, _ = ran
     assert quantd(folder, "backtest", "--report", "r.html").returncode == 0
     page = (folder / "r.html").read_text()
-    assert "<svg" in page and "Sharpe" in page
-    assert "http:" not in page and "https:" not in page and "src=" not in page
+    assert "<svg" in page
+    assert "Sharpe" in page
+    assert "http:" not in page
+    assert "https:" not in page
+    assert "src=" not in page

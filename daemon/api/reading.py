@@ -101,7 +101,7 @@ class Readings:
         return self._latest[1]
 
     def _service_config(self) -> Config:
-        return getattr(self._service, "config", self._config)
+        return self._service.config
 
     async def _read(self, function: Callable[["Reader"], T]) -> T:
         """Ask the store, in a thread: a slow disk must not hold up the loop."""
@@ -244,25 +244,33 @@ class Readings:
         if self._streams >= STREAMS:
             raise Refused(503, "streams", f"{STREAMS} event streams are open already", {"Retry-After": "5"})
         self._streams += 1
+        # it listens before it looks: a commit while it sends is not missed
+        news = asyncio.Event()
+        self._service.listeners.add(news)
         try:
             response = web.StreamResponse(headers=HEADERS | {"Content-Type": "text/event-stream"})
             await response.prepare(request)
             while not self._closed.is_set():
-                said = await self._said()
-                data = msgspec.json.encode(self._live(said))
+                news.clear()
+                data = msgspec.json.encode(self._live(await self._said()))
                 await response.write(b"event: overview\ndata: " + data + b"\n\n")
                 await asyncio.sleep(STREAM_S)
-                before = self._service.progress
-                changed = asyncio.ensure_future(self._service.changed(KEEPALIVE_S))
-                closed = asyncio.ensure_future(self._closed.wait())
-                await asyncio.wait((changed, closed), return_when=asyncio.FIRST_COMPLETED)
-                for waiting in (changed, closed):
-                    waiting.cancel()
-                if self._service.progress == before:
+                while not await self._news(news):
                     await response.write(b": still here\n\n")
             return response
         finally:
+            self._service.listeners.discard(news)
             self._streams -= 1
+
+    async def _news(self, news: asyncio.Event) -> bool:
+        """Wait for a commit or for the end; False when nothing came for a while."""
+        waiting = [asyncio.ensure_future(news.wait()), asyncio.ensure_future(self._closed.wait())]
+        try:
+            done, _ = await asyncio.wait(waiting, timeout=KEEPALIVE_S, return_when=asyncio.FIRST_COMPLETED)
+            return bool(done)
+        finally:
+            for each in waiting:
+                each.cancel()
 
     async def _said(self) -> dict[str, str]:
         """Agent -> its last decision; read once for each commit however many look."""
