@@ -28,15 +28,15 @@ from daemon.known import known_names
 from daemon.loop import Shell
 from daemon.observability import configure
 from daemon.opening import begin
-from daemon.past import NotKept, last_config, save_config, saved_config
-from daemon.recovery import Journal, RecordTooLong, ReplayDifference, fold
+from daemon.past import NotKept, newest_snapshot, refold, save_config
+from daemon.recovery import Journal, RecordTooLong, ReplayDifference
 from daemon.service import Service
 from daemon.state import in_force
 from daemon.summary import Summary, summary
 from daemon.supported import not_yet
 from daemon.terminal import watch
 from daemon.timeline import instants
-from daemon.version import VERSION, code_version
+from daemon.version import VERSION
 from risk.limits import Reason
 from trading.codec import decode
 from trading.events import Operator, Reloaded, Started, Stopping
@@ -86,26 +86,11 @@ def new_run() -> str:
 
 
 def recover(assembly: Assembly, store: Store, run: str, folder: Path) -> tuple[Shell, Journal]:
-    """The run as its journal says it stood; raises CannotStart when it cannot be this feed's, or differs.
-
-    What was journalled since the last snapshot is folded under the configuration it was made with: costs or
-    schedules that were changed since must not change the past.
-    """
+    """The run as its journal says it stood; raises CannotStart when it cannot be this feed's, or differs."""
     seq, kept = newest_snapshot(store, run)
-    then = assembly
-    if store.last_seq(run) > seq and (made := last_config(store, run)) != digest(assembly.config):
-        try:
-            then = assemble(saved_config(folder, made))
-        except NotKept as error:
-            raise CannotStart(f"run {run}: {error}") from error
-    shell = then.shell()
-    if kept:
-        shell.restore(then.rules, kept)
-    journal = Journal((data for _, data in store.entries(run, seq + 1)), seq)
-    shell.log = journal
     began = time.monotonic()
     try:
-        compared = fold(shell, journal, instants(then.items(), shell.ts))
+        shell, journal = refold(assembly, store, run, folder, seq=seq, kept=kept)
     except ReplayDifference as error:
         raise CannotStart(
             f"run {run}: {error}. Nothing was traded. `quantd replay {run}` shows it again; `--fresh` begins a new run.",
@@ -113,15 +98,13 @@ def recover(assembly: Assembly, store: Store, run: str, folder: Path) -> tuple[S
         ) from error
     except RecordTooLong as error:
         raise CannotStart(f"run {run}: {error}; give the feed it was made with, or begin anew with --fresh.") from error
-    if then is not assembly:
-        past, shell = shell, assembly.shell(journal)
-        shell.restore(assembly.rules, past.keep())
-        shell.snapshot_wanted = True  # what follows is made under another configuration
+    except NotKept as error:
+        raise CannotStart(f"run {run}: {error}") from error
     if journal.seq:
         log.info(
             "recovered",
             run=run,
-            steps_folded=compared,
+            steps_folded=journal.compared,
             from_snapshot=seq,
             seconds=round(time.monotonic() - began, 3),
             open_orders=sum(work.live for work in shell.state.working.values()),
@@ -129,20 +112,6 @@ def recover(assembly: Assembly, store: Store, run: str, folder: Path) -> tuple[S
     if shell.ts >= assembly.feed.last_ts:
         log.warning("this run has reached the end of its feed; `quantd run --fresh` begins a new one", run=run)
     return shell, journal
-
-
-def newest_snapshot(store: Store, run: str) -> tuple[int, bytes]:
-    """(steps it stands after, snapshot); (0, empty) when the journal is folded from its beginning.
-
-    A snapshot of another version of the code counts only when nothing was journalled after it: the run was then
-    stopped in order, and nothing is folded by code that did not make it.
-    """
-    kept = store.latest_snapshot(run, code_version())
-    if kept is None:
-        newest = store.latest_snapshot(run)
-        if newest is not None and newest[0] == store.last_seq(run):
-            kept = newest
-    return kept or (0, b"")
 
 
 def same_run(assembly: Assembly, store: Store, run: str) -> None:
@@ -273,7 +242,7 @@ class Edges:
     async def keep(self, service: Service, options: Options, folder: Path) -> None:
         """Step until a stop, with everything around it in one TaskGroup."""
         config, assembly, bus = self.config, self.assembly, self.bus
-        api = Api(service, assembly, config, folder, bus)
+        api = Api(service, assembly, config, folder, bus, self.bus_url)
         try:
             await api.start()
             async with asyncio.TaskGroup() as tasks:
