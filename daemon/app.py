@@ -166,7 +166,7 @@ async def serve(config: Config, options: Options) -> Summary:
         try:
             edges = Edges(config, assembly, store, shell, run, broker)
             service = edges.service(journal, folder)
-            save_config(folder, config, options)
+            save_config(folder, config, options.config, options.sets, options.environ)
             service.quarantine = begin(shell, assembly, config, run, fresh=journal.seq == 0)
             await edges.keep(service, options, folder)
         finally:

@@ -1,6 +1,7 @@
 """`quantd backtest`: the recorded market through the same core as `run`, as fast as it goes."""
 
 import gc
+import os
 import secrets
 import time
 from collections.abc import Sequence
@@ -17,6 +18,7 @@ from daemon.cli.output import Bar, print_json, progress, say
 from daemon.config import Config
 from daemon.loop import Log, Shell
 from daemon.opening import begin
+from daemon.past import save_config
 from daemon.recovery import Journal
 from daemon.summary import Summary, summary
 from trading.effects import Ask, Effect, Valued
@@ -96,6 +98,8 @@ def backtest(
     assembly = assemble(found, cache=folder / "cache")
     run = base36(secrets.randbits(64), 8)
     kept = Kept(folder / "backtests", assembly, run) if journal else None
+    if kept is not None:
+        save_config(folder / "backtests", found, config, sets, os.environ)
     curve = Curve(kept.journal if kept else None) if report is not None else None
     log: Log | None = curve if curve is not None else kept.journal if kept else None
     with progress("backtest", shown=not as_json) as bar:
