@@ -202,7 +202,7 @@ def _cron(schedule: Schedule, sessions: Sessions, after: int, until: int) -> Ite
 
 def _walls(line: str, first: datetime, last: datetime) -> Iterator[datetime]:
     """Times of day in [first, last] that fit a cron line, as if they were UTC. Raises ValueError for a bad line."""
-    from apscheduler.triggers.cron import CronTrigger  # type: ignore[import-untyped]  # a tenth of a second
+    from apscheduler.triggers.cron import CronTrigger
 
     minute, hour, day, month, weekday = line.split()
     trigger = CronTrigger(

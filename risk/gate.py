@@ -4,24 +4,22 @@ Reducing orders first and whole, then caps per symbol, then correlation pairs, t
 orders that add risk. The only place that builds an OrderBasket.
 """
 
-from math import floor, inf, isfinite, sqrt
+from math import floor, inf, isfinite
 
 import numpy as np
-from numpy.typing import NDArray
 
-from risk.context import Bools, Context, Floats, Scenarios, context
+from risk.case import Account, Case, Extent
+from risk.context import Bools, Context, Floats, context
+from risk.factor import Codes, cap, common_factor
 from risk.limits import Limits, Reason
-from risk.measures import tail_count, worst_of
-from risk.pairs import clip_pairs, pair_equity
-from risk.rules import CAPS, SLACK, Account, Case, Extent, Quad, Rules, TailLimit, rules_of
+from risk.pairs import clip_pairs
+from risk.rules import CAPS, Rules, rules_of
 from risk.standing import Values, standing
 from risk.switch import HALT, REDUCE, RUN
 from trading.instruments import NANO
 from trading.orders import OrderBasket
 
 __all__ = ["HALT", "REDUCE", "RUN", "Account", "Context", "Verdict", "basket", "context", "gate", "worst_nano"]
-
-Codes = NDArray[np.int8]
 
 
 class Verdict:
@@ -215,10 +213,10 @@ def _extents(ctx: Context, account: Account, reducing: Floats | None, rules: Rul
 def _adding(case: Case, size: Floats, reason: Codes) -> tuple[Floats, bool]:
     """Unsigned lots of the risk-adding orders that pass, and whether to look again with fewer symbols."""
     lots = size
-    for code, cap in CAPS:
-        most = cap(case, lots)
+    for code, most_of in CAPS:
+        most = most_of(case, lots)
         if most is not None:
-            lots = _cap(lots, most, code, reason)
+            lots = cap(lots, most, code, reason)
     lots = _open_orders(case, lots, reason)
     asked = lots
     gaps = False
@@ -226,29 +224,14 @@ def _adding(case: Case, size: Floats, reason: Codes) -> tuple[Floats, bool]:
         lots, gaps = _history(case, lots, reason)
     spec = case.rules.limits.correlation
     if spec is not None and np.count_nonzero(lots):
-        lots = _cap(lots, clip_pairs(case, lots, spec, False), Reason.CORRELATION, reason)
+        lots = cap(lots, clip_pairs(case, lots, spec, False), Reason.CORRELATION, reason)
     if np.count_nonzero(lots):
-        lots = _common(case, lots, reason)
+        lots = common_factor(case, lots, reason)
     if case.rules.weighs_names and np.count_nonzero(lots):
         lots = _weigh_again(case, lots, reason)
     if case.rules.two_states and np.count_nonzero(lots):
         lots = _settled_cash(case, lots, reason)
     return lots, gaps and bool(np.count_nonzero(lots) < np.count_nonzero(asked))
-
-
-def _cap(lots: Floats, most: Floats, code: Reason, reason: Codes) -> Floats:
-    """`lots` cut to `most`; what is not a number is 0."""
-    if most is lots:
-        return lots
-    kept = lots <= most
-    if np.count_nonzero(kept) == len(kept):
-        return lots
-    over = ~kept & (lots > 0.0)
-    if not np.count_nonzero(over):
-        return lots
-    reason[over] = code
-    whole = np.floor(np.where(most > 0.0, most, 0.0) * (1.0 + SLACK) + SLACK)
-    return np.where(over, np.minimum(lots, whole), lots)
 
 
 def _open_orders(case: Case, lots: Floats, reason: Codes) -> Floats:
@@ -283,7 +266,7 @@ def _history(case: Case, lots: Floats, reason: Codes) -> tuple[Floats, bool]:
             carried = carried | (side != 0.0)
     for window in windows.values():
         if window.short is not None:
-            lots = _cap(lots, np.where(window.short, 0.0, inf), Reason.HISTORY, reason)
+            lots = cap(lots, np.where(window.short, 0.0, inf), Reason.HISTORY, reason)
             if (carried & window.short).any():
                 reason[lots > 0.0] = Reason.HISTORY
                 return np.zeros(len(lots)), False
@@ -298,238 +281,6 @@ def _history(case: Case, lots: Floats, reason: Codes) -> tuple[Floats, bool]:
     return lots, gaps
 
 
-class _Factor:
-    """The least factor so far, and what caps single orders where a limit is breached already."""
-
-    __slots__ = ("code", "most", "most_code", "value")
-
-    def __init__(self) -> None:
-        self.value = 1.0
-        self.code = Reason.NONE
-        self.most: Floats | None = None
-        self.most_code = Reason.NONE
-
-    def take(self, value: float, code: Reason) -> None:
-        """Not-a-number is 0."""
-        value = max(value, 0.0) if value == value else 0.0
-        if value < self.value:
-            self.value, self.code = value, code
-
-
-def _common(case: Case, lots: Floats, reason: Codes) -> Floats:
-    """One factor for all: the least over rows, tails and forms; lots rounded down."""
-    # every limit that is breached caps single orders at most once
-    for _ in range(2 * (len(case.rules.rows) + len(case.rules.tails) + len(case.rules.quads)) + 1):
-        added = case.sides(lots)
-        least = _Factor()
-        for extent in case.extents:
-            slip = float(extent.slip @ lots)
-            _rows(case, extent, added, slip, lots, least)
-            if case.rules.tails and least.most is None:
-                _tails(case, extent, added, slip, lots, least)
-            if case.rules.quads and least.most is None:
-                _quads(case, extent, added, slip, lots, least)
-            if least.most is not None:
-                break
-        if least.most is None:
-            if least.value >= 1.0 - SLACK:
-                return lots
-            kept = np.floor(lots * (least.value * (1.0 + SLACK)) + SLACK)
-            reason[(kept < lots) & (lots > 0.0)] = least.code
-            return kept
-        lots = _cap(lots, least.most, least.most_code, reason)
-        if not lots.any():
-            return lots
-    reason[lots > 0.0] = Reason.NOT_FINITE
-    return np.zeros(len(lots))
-
-
-def _rows(case: Case, extent: Extent, added: Floats, slip: float, lots: Floats, least: _Factor) -> None:
-    rules = case.rules
-    full, bound = (rules.settled_full, rules.settled_bound) if extent.settled else (rules.full, rules.bound)
-    state = np.concatenate((extent.y, extent.w, (extent.cash_used, extent.traded), added))
-    total = full @ state
-    names = 0.0 if case.weights_keep and case.pairs_keep else _names_equity(case, extent, lots)
-    total[-1] += names
-    kept = total <= bound * (extent.equity - slip) + case.tolerance
-    if np.count_nonzero(kept) == len(kept):
-        return
-    load = rules.settled_load if extent.settled else rules.load
-    need = load @ added
-    used = rules.held @ state[: rules.held.shape[1]]
-    used[-1] += names
-    over = ~kept
-    for r in np.flatnonzero(over).tolist():
-        code, u, b = rules.rows[r].reason, float(used[r]), float(bound[r])
-        worst = u if code == Reason.EQUITY else float(rules.held[r] @ _one_sided(extent))
-        if not worst <= b * extent.before + case.tolerance:
-            grows = (case.side(load[r]) > 0.0) & (lots > 0.0)
-            if code == Reason.EQUITY:
-                grows = lots > 0.0
-            if grows.any():
-                least.most, least.most_code = np.where(grows, 0.0, inf), code
-                return
-            continue
-        growth = float(need[r]) + b * slip
-        least.take((b * extent.equity + case.tolerance - u) / growth if growth > 0.0 else 1.0, code)
-
-
-def _one_sided(extent: Extent) -> Floats:
-    """The state of the rows with each symbol at its worse side only: what can happen, where `y` is a bound."""
-    n = len(extent.w) // 2
-    short, long = extent.y[:n], extent.y[n:]
-    return np.concatenate(
-        (
-            np.where(short > long, short, 0.0),
-            np.where(short > long, 0.0, long),
-            extent.w,
-            (extent.cash_used, extent.traded),
-        )
-    )
-
-
-def _names_equity(case: Case, extent: Extent, lots: Floats) -> float:
-    """Least equity that keeps the weights and pairs held already, whatever else is traded."""
-    limits, low = case.rules.limits, 0.0
-    if limits.max_position_weight and not case.weights_keep:
-        bound = limits.max_position_weight * (1.0 if extent.settled else 1.0 + limits.in_flight)
-        held = extent.y[extent.y <= bound * extent.before + case.tolerance]
-        low = float(held.max()) / bound if len(held) else 0.0
-    if limits.correlation is not None and not case.pairs_keep:
-        low = max(low, pair_equity(case, extent, lots, limits.correlation))
-    return low
-
-
-def _tails(case: Case, extent: Extent, added: Floats, slip: float, lots: Floats, least: _Factor) -> None:
-    room = 1.0 if extent.settled else 1.0 + case.rules.limits.in_flight
-    low = extent.equity - slip
-    tails: dict[tuple[int, float], tuple[int, Floats]] = {}
-    for limit in case.rules.tails:
-        signed = case.scenarios[limit.lookback].signed
-        found = tails.get((limit.lookback, limit.confidence))
-        if found is None:
-            m = tail_count(len(signed), limit.confidence)
-            found = tails[limit.lookback, limit.confidence] = m, worst_of(signed @ (extent.w + added), m)
-        m, tail = found
-        bound = limit.bound * room / limit.scale
-        value = limit.measure(tail)
-        if value <= bound * low + case.tolerance:
-            continue
-        base = signed @ extent.w
-        exposures, equity = case.standing(extent)
-        now = signed @ exposures
-        held = float(limit.measure(worst_of(now, m)))
-        if held <= bound * equity + case.tolerance:
-            target = bound * extent.equity + case.tolerance
-            least.take(limit.largest(base, signed @ added, m, target, bound * slip), limit.reason)
-            continue
-        # breached already: no order may make it larger, alone or with others
-        _grow_no_tail(case, limit, base, signed, held + case.tolerance, lots, m, least)
-        if least.most is not None:
-            return
-        least.take(limit.largest(base, signed @ added, m, held + case.tolerance, 0.0), limit.reason)
-
-
-def _grow_no_tail(
-    case: Case, limit: TailLimit, base: Floats, signed: Floats, held: float, lots: Floats, m: int, least: _Factor
-) -> None:
-    """Cap each order at what alone would not make a breached measure larger: mostly nothing, for a hedge more."""
-    most = np.full(len(lots), inf)
-    adding = np.flatnonzero(lots > 0.0)
-    columns = adding + case.rules.size * case.buys[adding]
-    one_lot = base + signed.T[columns] * case.ctx.px[adding, None]
-    free = limit.measure(worst_of(one_lot, m)) <= held
-    most[adding[~free]] = 0.0
-    for k, column in zip(adding[free].tolist(), columns[free].tolist(), strict=True):
-        alone = signed[:, column] * (case.ctx.px[k] * lots[k])
-        factor = limit.largest(base, alone, m, held, 0.0)
-        if not factor >= 1.0 - SLACK:
-            most[k] = max(factor, 0.0) * lots[k]
-    if (np.floor(most * (1.0 + SLACK) + SLACK) < lots).any():
-        least.most, least.most_code = most, limit.reason
-
-
-def _quads(case: Case, extent: Extent, added: Floats, slip: float, lots: Floats, least: _Factor) -> None:
-    room = 1.0 if extent.settled else 1.0 + case.rules.limits.in_flight
-    low = extent.equity - slip
-    for quad in case.rules.quads:
-        bound = quad.bound * room / sqrt(quad.scale)
-        most = bound * low + case.tolerance
-        scenarios = case.scenarios[quad.lookback] if quad.lookback else None
-        full = extent.y + added
-        # no correlation can make it more than the sum of deviations
-        if quad.deviation is not None and scenarios is not None and float(quad.deviation(scenarios) @ full) <= most:
-            continue
-        if quad.matrices is None or scenarios is None:
-            product, reach, inner = extent.y, added, 0.0
-        else:
-            product, reach, inner = _corners(case, extent, added, quad, scenarios)
-        base = float(extent.y @ product) - inner
-        cross, square = float(added @ product), float(added @ reach)
-        if most >= 0.0 and base + 2.0 * cross + square <= most * most:
-            continue
-        target = bound * extent.equity + case.tolerance
-        if not _breach(case, extent, quad, bound, scenarios) <= case.tolerance:
-            own = 1.0 if quad.matrices is None or scenarios is None else np.diag(quad.matrices(scenarios)[0])
-            grows = (lots > 0.0) & ((case.side(product) > 0.0) | (own > 0.0))
-            if grows.any():
-                least.most, least.most_code = np.where(grows, 0.0, inf), quad.reason
-                return
-            continue
-        fall = bound * slip
-        if target < 0.0 or base > target * target:
-            least.take(0.0, quad.reason)
-            continue
-        # (square - fall^2) f^2 + 2 (cross + target fall) f - (target^2 - base) = 0, the smaller positive root
-        a, b, c = square - fall * fall, cross + target * fall, target * target - base
-        least.take(c / (b + sqrt(max(b * b + a * c, 0.0))) if c > 0.0 else 0.0, quad.reason)
-
-
-def _breach(case: Case, extent: Extent, quad: Quad, bound: float, scenarios: Scenarios | None) -> float:
-    """How far the root of the form is beyond its bound before the adding orders, exactly; negative within it."""
-    exposures, equity = case.standing(extent)
-    held = exposures[case.rules.size :]
-    if quad.matrices is None or scenarios is None:
-        return sqrt(float(held @ held)) - bound * equity
-    plus, minus = quad.matrices(scenarios)
-    return sqrt(max(float(held @ (plus @ held - minus @ held)), 0.0)) - bound * equity
-
-
-def _corners(
-    case: Case, extent: Extent, added: Floats, quad: Quad, scenarios: Scenarios
-) -> tuple[Floats, Floats, float]:
-    """M y, M added, and what positions that offset each other take off at least.
-
-    Entry by entry at its worst corner: with short | long outer sizes y and inner sizes z of each range,
-    max sum C_ij e_i e_j <= y'My - z'Wz, where M has the positive entries on like sides and the negative ones on
-    unlike sides, W the other way round. Equal while no range crosses zero.
-    """
-    assert quad.matrices is not None
-    plus, minus = quad.matrices(scenarios)
-    n = case.rules.size
-    short_y, long_y = extent.y[:n], extent.y[n:]
-    product, reach = np.empty(2 * n), np.empty(2 * n)
-    if not (short_y.any() or added[:n].any()):
-        # long only: no sizes on the short side to multiply with
-        product[:n] = reach[:n] = 0.0
-        np.matmul(plus, long_y, out=product[n:])
-        np.matmul(plus, added[n:], out=reach[n:])
-    else:
-        sizes = np.array((short_y, long_y, added[:n], added[n:])).T
-        p, m = plus @ sizes, minus @ sizes
-        np.add(p[:, 0], m[:, 1], out=product[:n])
-        np.add(p[:, 1], m[:, 0], out=product[n:])
-        np.add(p[:, 2], m[:, 3], out=reach[:n])
-        np.add(p[:, 3], m[:, 2], out=reach[n:])
-    # an order against its own position can take the inner size to zero
-    short_z = np.maximum(-extent.w[n:], 0.0) * ~(added[n:] > 0.0)
-    long_z = np.maximum(-extent.w[:n], 0.0) * ~(added[:n] > 0.0)
-    inner = float(long_z @ (minus @ long_z))
-    if short_z.any():
-        inner += float(short_z @ (minus @ short_z)) + 2.0 * float(long_z @ (plus @ short_z))
-    return product, reach, inner
-
-
 def _weigh_again(case: Case, lots: Floats, reason: Codes) -> Floats:
     """Weights and pairs once more, with equity as low as the whole basket makes it."""
     limits = case.rules.limits
@@ -541,9 +292,9 @@ def _weigh_again(case: Case, lots: Floats, reason: Codes) -> Floats:
             room = bound * others + case.tolerance - case.side(extent.y)
             with np.errstate(divide="ignore", invalid="ignore"):
                 np.minimum(most, room / (case.ctx.px + bound * extent.slip), out=most)
-        lots = _cap(lots, np.where(lots > 0.0, most, inf), Reason.POSITION_WEIGHT, reason)
+        lots = cap(lots, np.where(lots > 0.0, most, inf), Reason.POSITION_WEIGHT, reason)
     if limits.correlation is not None and not case.pairs_keep and np.count_nonzero(lots):
-        lots = _cap(lots, clip_pairs(case, lots, limits.correlation, True), Reason.CORRELATION, reason)
+        lots = cap(lots, clip_pairs(case, lots, limits.correlation, True), Reason.CORRELATION, reason)
     return lots
 
 
@@ -560,7 +311,7 @@ def _settled_cash(case: Case, lots: Floats, reason: Codes) -> Floats:
     if spent <= max(room, 0.0):
         return lots
     factor = max(room, 0.0) / spent
-    return _cap(lots, np.where(case.buys, lots * factor, inf), Reason.CASH, reason)
+    return cap(lots, np.where(case.buys, lots * factor, inf), Reason.CASH, reason)
 
 
 def worst_nano(ctx: Context, lots: Floats, limits: Limits, held: Floats | None = None) -> list[int]:

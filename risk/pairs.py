@@ -6,9 +6,9 @@ positions always comply when larger ones do.
 
 import numpy as np
 
+from risk.case import Case, Extent
 from risk.context import Bools, Floats
 from risk.limits import Correlation
-from risk.rules import Case, Extent
 
 
 def joint_bound(spec: Correlation) -> float:

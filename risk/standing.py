@@ -4,11 +4,12 @@ from math import sqrt
 
 import numpy as np
 
+from risk.case import Account, Case
 from risk.context import Context, Floats
 from risk.limits import Limits
 from risk.measures import SAMPLES_PER_YEAR, herfindahl, tail_count, worst_of
 from risk.pairs import joint_bound, joint_weight
-from risk.rules import Account, Case, rules_of
+from risk.rules import rules_of
 
 Values = dict[str, tuple[float, float]]
 """Key of a limit -> (value, bound). For `cash` the bound is a floor, in account currency."""

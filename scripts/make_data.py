@@ -51,12 +51,22 @@ def actions_from_factors(factors: pl.DataFrame) -> pl.DataFrame:
     return frame.with_columns(pl.from_epoch("ts", "ns").dt.replace_time_zone("UTC")).sort("symbol", "ts", "kind")
 
 
+def actions_from_dividends(dividends: pl.DataFrame, symbols: list[str]) -> pl.DataFrame:
+    """Dividends listed by ex date as actions, from the first bar of seed4_daily on."""
+    chosen = dividends.filter(pl.col("symbol").is_in(symbols) & (pl.col("ts").dt.year() >= 2014)).sort("symbol", "ts")
+    nothing = pl.lit(None, pl.String).alias("ratio")
+    cash = pl.col("dividend").round(6).cast(pl.Decimal(18, 6)).cast(pl.String).alias("cash")
+    return chosen.select("ts", "symbol", pl.lit("dividend").alias("kind"), nothing, cash)
+
+
 def main(source: Path, target: Path) -> None:
     target.mkdir(exist_ok=True)
     for name, ours in COPIED.items():
         (target / ours).write_bytes((source / name).read_bytes())
     actions = actions_from_factors(pl.read_parquet(source / "us_daily_raw_factors.parquet"))
     actions.write_csv(target / "us_actions.csv", datetime_format="%Y-%m-%d")
+    seed4 = actions_from_dividends(pl.read_parquet(source / "etf_dividends.parquet"), ["SPY", "TLT", "GLD"])
+    seed4.write_csv(target / "seed4_actions.csv", datetime_format="%Y-%m-%d")
 
 
 if __name__ == "__main__":

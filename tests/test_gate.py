@@ -8,14 +8,15 @@ import pytest
 import risk_cases
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.risk_cases import Book, breaches, make_context, random_book, scenario_returns
 
+import risk.case
+import risk.factor
 import risk.gate as gate_module
-import risk.pairs
 import risk.rules
 from risk.gate import HALT, REDUCE, RUN, Account, Context, basket, context, gate, worst_nano
 from risk.limits import DAY_NS, PROFILES, REASON_TEXT, Correlation, Limits, Reason, Tail, override
 from risk.measures import tail_count
+from tests.risk_cases import Book, breaches, make_context, random_book, scenario_returns
 from trading.instruments import NANO, Instrument, Universe
 
 seeds = st.integers(0, 2**32 - 1)
@@ -131,12 +132,12 @@ def _slip_ignored(case: Any) -> Any:
 
 
 _extents = gate_module._extents
-_corners = gate_module._corners
+_corners = risk.factor._corners
 
 
 def _tail_signed(case: Any) -> Any:
     """Hedging gains of orders that may not fill are counted."""
-    original = risk.rules.Case.sides
+    original = risk.case.Case.sides
 
     def sides(self: Any, lots: Any) -> Any:
         out = original(self, lots).copy()
@@ -184,10 +185,10 @@ MUTANTS: list[tuple[str, Any, str, Callable[[Any], Any]]] = [
     ("post-trade values only", gate_module, "_extents", _post_trade_only),
     ("open orders ignored", gate_module, "_extents", _open_ignored),
     ("worst prices ignored in equity", gate_module, "_extents", _slip_ignored),
-    ("unfilled hedges counted", risk.rules.Case, "sides", _tail_signed),
-    ("covariances too small", gate_module, "_corners", _corners_without_opposed),
-    ("one scenario too few in the tail", gate_module, "tail_count", _var_one_scenario_less),
-    ("lots rounded up", gate_module, "np", _rounds_up),
+    ("unfilled hedges counted", risk.case.Case, "sides", _tail_signed),
+    ("covariances too small", risk.factor, "_corners", _corners_without_opposed),
+    ("one scenario too few in the tail", risk.factor, "tail_count", _var_one_scenario_less),
+    ("lots rounded up", risk.factor, "np", _rounds_up),
     ("weights not seen again at the lower equity", gate_module, "_weigh_again", _never_weighs_again),
 ]
 

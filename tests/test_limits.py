@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.risk_cases import random_book
 
 from risk.gate import Account, gate
 from risk.limits import PROFILES, Correlation, Limits, Tail, override, tightest
+from tests.risk_cases import random_book
 
 NUMBERS = [
     name for name in Limits.__struct_fields__ if name not in ("allow_short", "restricted", "var", "cvar", "correlation")

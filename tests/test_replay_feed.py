@@ -81,12 +81,29 @@ def test_bars_of_one_instant_are_one_slice_in_the_columns_of_the_universe(tmp_pa
         assert only.volume[at["QQQ"]] == 7.0
 
 
+def test_a_slice_opens_when_the_first_of_its_bars_opens(tmp_path: Path) -> None:
+    lines = ["2024-07-02 13:00,BTC-USD,10,11,9,10,5", "2024-07-02 13:00,SPY,10,11,9,10,5"]
+    (only,) = slices(
+        Replay.load(
+            write(tmp_path, lines),
+            universe=universe("SPY", "BTC-USD"),
+            sessions=calendars(),
+            stamps="open",
+            interval="1h",
+        )
+    )
+    assert only.full
+    assert (only.ts_open, only.ts_event) == (ns("2024-07-02 13:00"), ns("2024-07-02 14:00"))
+
+
 @pytest.mark.parametrize(
     ("stamps", "interval", "stamp", "opened", "closed"),
     [
         ("open", "1h", "2024-07-02T14:00:00Z", "2024-07-02 14:00", "2024-07-02 15:00"),
         ("close", "1h", "2024-07-02 15:00", "2024-07-02 14:00", "2024-07-02 15:00"),
         ("open", "1h", "2024-07-02 13:00:00", "2024-07-02 13:30", "2024-07-02 14:00"),
+        ("open", "1h", "2024-07-02 19:30:00", "2024-07-02 19:30", "2024-07-02 20:00"),
+        ("open", "30s", "2024-07-02 19:59:30", "2024-07-02 19:59:30", "2024-07-02 20:00"),
         ("close", "1h", "2024-07-02T10:00:00-04:00", "2024-07-02 13:30", "2024-07-02 14:00"),
         ("open", "1d", "2024-07-03 13:30:00", "2024-07-03 13:30", "2024-07-03 17:00"),
         ("close", "1d", "2024-07-03 17:00:00", "2024-07-03 13:30", "2024-07-03 17:00"),
@@ -308,6 +325,13 @@ def test_parquet_and_text_of_the_same_bars_are_the_same_market(tmp_path: Path) -
             assert np.array_equal(getattr(one, name), getattr(other, name), equal_nan=True)
 
 
+def test_quoted_text_and_spaces_are_read_and_a_thousands_comma_is_no_number(tmp_path: Path) -> None:
+    lines = ['"2024-07-02"," SPY ","1.5", 2 ,1,1,1', '2024-07-03,SPY,"1,500.0",2,1,1,1']
+    feed = Replay.load(write(tmp_path, lines), universe=universe("SPY"), sessions=calendars())
+    assert [s.open_nano.tolist() for s in slices(feed)] == [[1_500_000_000]]
+    assert [b.reason for b in feed.quarantined] == ["nan"]
+
+
 def test_two_files_are_one_market() -> None:
     files = [DATA / "us_daily.parquet", DATA / "crypto_daily.parquet"]
     assert span(tuple(files)) == (date(1998, 1, 2), date(2024, 12, 31))
@@ -389,3 +413,24 @@ def test_twenty_symbols_of_5000_days_and_half_a_million_bars_load_in_a_moment(tm
     assert feed.count == 500_000
     assert feed.last_ts - feed.first_ts == 499_999 * 60_000_000_000 < 500 * DAY_NS
     assert datetime.now(UTC) - began < timedelta(seconds=3)
+
+
+def test_the_reference_set_has_its_514_sessions_and_its_dividends() -> None:
+    feed = Replay.load(
+        DATA / "seed4_daily.parquet", universe=universe("SPY", "TLT", "GLD", "BTC-USD"), sessions=calendars(),
+        actions=DATA / "seed4_actions.csv", start=date(2022, 12, 14), end=date(2024, 12, 31), warmup=252,
+    )  # fmt: skip
+    keys = {s.key for s in slices(feed) if s.fresh[0] and s.key >= feed.start_key}
+    assert len(keys) == 514
+    assert sum(s.key < feed.start_key for s in slices(feed) if s.fresh[0]) == 252
+    assert feed.quarantined == ()
+    assert [a.cash_nano for a in feed.actions if a.symbol == 0][-1] == 1_966_000_000
+    assert {a.symbol for a in feed.actions} == {0, 1}
+
+
+def test_the_bundle_is_small_and_each_file_has_its_line_and_licence() -> None:
+    files = [p for p in DATA.rglob("*") if p.is_file()]
+    assert sum(p.stat().st_size for p in files) < 15_000_000
+    words = (DATA / "README.md").read_text()
+    for path in files:
+        assert path.name in words or path.parent.name == "licences" or path.name == "README.md"

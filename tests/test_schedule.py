@@ -58,6 +58,7 @@ def test_an_early_close_moves_an_instant_that_would_lie_outside_its_session_to_t
     assert told(job(at="close-5h"), "2024-07-02", "2024-07-04") == ["07-02 11:00 -0400", "07-03 09:30 -0400"]
     assert told(job(at="close+30m"), "2024-07-03", "2024-07-04") == ["07-03 13:30 -0400"]
     assert told(job(at="open-30m"), "2024-07-03", "2024-07-04") == ["07-03 09:00 -0400"]
+    assert told(job(at="close+18h"), "2024-07-03", "2024-07-04") == ["07-03 10:00 -0400"], "of the day before"
 
 
 @pytest.mark.parametrize(
@@ -162,12 +163,13 @@ def test_a_cron_line_means_its_wall_clock_times(
 ALL_KINDS = st.lists(
     st.sampled_from(
         [
-            job(at="close"), job(at="open+5h"), job(at="close-15m"), job(at="open-1h"), job(at="close", calendar="24/7"),
+            job(at="close"), job(at="open+5h"), job(at="close-15m"), job(at="open-1h"), job(at="close+18h"), job(at="close", calendar="24/7"),
             job(cron="30 1,2 * * *"), job(cron="0 * * * mon-fri"), job(cron="0 16 * * mon-fri", do="rebalance"),
             job(every="45m", do="rebalance"), job(every="7h"), job(every="3h", do="rebalance", calendar="24/7"),
             job(every="2d", do="rebalance"), job(at="open", calendar="XLON"), job(cron="15 8 1 * *", calendar="XLON"),
         ]
     ),
+    min_size=1,
     max_size=5,
 )  # fmt: skip
 

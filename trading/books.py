@@ -340,7 +340,7 @@ class Ledger:
                 raise LedgerBroken(f"cash of {name} differs from what its entries explain by {difference} micro")
 
     def freeze(self) -> dict[str, object]:
-        """The whole ledger as plain ints, lists and text, for msgpack."""
+        """The whole ledger as plain ints, lists and text; msgpack takes amounts below 2**63 micro (9.2e12)."""
         frozen = FrozenLedger(self.names, self.house.freeze(), [book.freeze() for book in self.books])
         plain: dict[str, object] = msgspec.to_builtins(frozen)
         return plain

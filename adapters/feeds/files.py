@@ -150,7 +150,11 @@ def _frame(path: Path, wanted: tuple[str, ...]) -> pl.DataFrame:
         raise FeedError(str(path), "there is no such file", "Check the path in config.toml")
     is_csv = path.suffix.lower() in {".csv", ".txt"}
     try:
-        lazy = pl.scan_csv(path, infer_schema=False, truncate_ragged_lines=True) if is_csv else pl.scan_parquet(path)
+        lazy = (
+            pl.scan_csv(path, infer_schema=False, truncate_ragged_lines=True, encoding="utf8-lossy")
+            if is_csv
+            else pl.scan_parquet(path)
+        )
         has = lazy.collect_schema().names()
         missing = [c for c in wanted if c not in has]
         if missing and not (missing == ["cash"] or missing == ["ratio"]):
@@ -163,14 +167,14 @@ def _frame(path: Path, wanted: tuple[str, ...]) -> pl.DataFrame:
                 else f"Name the columns {', '.join(wanted)}",
             )
         return lazy.with_columns(pl.lit(None, pl.String).alias(c) for c in missing).select(wanted).collect()
-    except (pl.exceptions.PolarsError, OSError, UnicodeDecodeError) as error:
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, UnicodeDecodeError) as error:
         reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
         kind = "CSV" if is_csv else "parquet"
         raise FeedError(path.name, f"it cannot be read as {kind} ({reason})", "Write the file again") from None
 
 
 def _rows(path: Path, frame: pl.DataFrame, universe: Universe, source: int) -> Rows:
-    symbols = frame["symbol"].cast(pl.String)
+    symbols = frame["symbol"].cast(pl.String).str.strip_chars()
     column = symbols.replace_strict(dict(universe.index), default=-1, return_dtype=pl.Int64).to_numpy()
     ours = column >= 0
     if not ours.all():

@@ -159,10 +159,10 @@ def _examine(bars: Series, k: int, start: int, move: Floats, reach: Floats, gap:
 
 
 def _like_a_split(bars: Series, k: int, start: int, gap: float, move: float, sigma: float) -> bool:
-    if np.isnan(gap) or abs(gap) < SPLIT_SIGMAS * sigma:
+    if np.isnan(gap) or not abs(gap) > SPLIT_SIGMAS * sigma:  # nor before anything is known of what is usual
         return False
     nearest = float(SPLITS[np.argmin(np.abs(SPLITS - abs(gap)))])
-    margin = SPLIT_MARGIN[1] / 2 if np.isnan(sigma) else float(np.clip(1.5 * sigma, *SPLIT_MARGIN))
+    margin = float(np.clip(1.5 * sigma, *SPLIT_MARGIN))
     stays = abs(move - np.sign(gap) * nearest) < 2 * SPLIT_MARGIN[1]
     if abs(abs(gap) - nearest) > margin or not stays:
         return False

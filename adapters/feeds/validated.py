@@ -45,7 +45,7 @@ REASON_TEXT: Final = {
     Reason.STAMP: "its stamp cannot be read",
     Reason.NAN: "a price or the volume is missing or not a number",
     Reason.INFINITE: "a price or the volume is infinite",
-    Reason.NON_POSITIVE: "a price is zero or negative",
+    Reason.NON_POSITIVE: "a price is zero, negative or too large to be counted in nano-units",
     Reason.VOLUME: "the volume is negative or beyond belief",
     Reason.CROSSED: "high and low do not contain open and close",
     Reason.SESSION: "its stamp lies in no session of its calendar",
@@ -100,6 +100,9 @@ def judge(rows: Rows, placed: Placed, interval: int, actions: Sequence[Action] =
     mark(np.logical_or.reduce([np.isnan(c) for c in columns]), Reason.NAN)
     mark(np.logical_or.reduce([np.isinf(c) for c in columns]), Reason.INFINITE)
     mark(np.logical_or.reduce([c <= 0 for c in columns[:4]]), Reason.NON_POSITIVE)
+    mark(
+        (rows.open_nano <= 0) | (rows.close_nano <= 0), Reason.NON_POSITIVE
+    )  # below 1e-9, or above 9.2e9: no money in it
     mark(rows.volume < 0, Reason.VOLUME)
     mark(_crossed(rows), Reason.CROSSED)
     mark(~placed.inside, Reason.SESSION)

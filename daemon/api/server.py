@@ -54,7 +54,7 @@ class Api:
             return await command(request, self._service)
 
         routes: dict[str, Callable[[web.Request], Awaitable[web.StreamResponse]]] = {
-            "/": dashboard("index.html"),
+            "/": read.page,
             "/dashboard.js": dashboard("dashboard.js"),
             "/dashboard.css": dashboard("dashboard.css"),
             "/health": read.health,
@@ -147,7 +147,7 @@ class Api:
 
 def bus_place(config: Config) -> str:
     """Where subscribers connect, as configured."""
-    return config.bus.url or f"mqtt://127.0.0.1:{config.bus.port}"
+    return config.bus.url or f"mqtt://{config.bus.host}:{config.bus.port}"
 
 
 class Busy(asyncio.Protocol):

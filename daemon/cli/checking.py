@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from daemon.cli.configuration import read, refuse_live
+from daemon.cli.configuration import read
 from daemon.cli.failures import CONFIG
 from daemon.cli.output import print_json, say
 from daemon.config import ConfigError, digest
@@ -20,7 +20,6 @@ def check(config: Path, sets: tuple[str, ...], *, as_json: bool) -> int:
         ]
         print_json({"ok": False, "mistakes": mistakes})
         return CONFIG
-    refuse_live(found, live_option=True)
     if as_json:
         print_json({"ok": True, "mistakes": [], "digest": digest(found)})
         return 0

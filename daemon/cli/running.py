@@ -6,7 +6,7 @@ from pathlib import Path
 
 from daemon.app import Options, serve
 from daemon.cli.closing import closing
-from daemon.cli.configuration import read, refuse_live
+from daemon.cli.configuration import read
 from daemon.cli.output import print_json, say
 from daemon.observability import configure
 
@@ -15,9 +15,8 @@ def run(
     config: Path, state: Path | None, sets: tuple[str, ...], *, fresh: bool, live: bool, as_json: bool, quiet: bool
 ) -> None:
     """Run until stopped. Raises what `daemon.cli.failures` explains."""
-    found = read(config, sets)
+    found = read(config, sets, live=live)
     configure(found.log.level.upper(), found.log.format)  # type: ignore[arg-type]
-    refuse_live(found, live)
     options = Options(
         config=config,
         state=state,

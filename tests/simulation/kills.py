@@ -24,7 +24,7 @@ import daemon.service
 from adapters.bus.messages import Composer
 from adapters.store.store import Store
 from daemon.alerting import AlertFilter
-from daemon.app import new_run, recover
+from daemon.app import recover, this_run
 from daemon.assembly import Assembly, assemble
 from daemon.config import load
 from daemon.known import known_names
@@ -126,10 +126,9 @@ async def drive(assembly: Assembly, folder: Path) -> str:
     daemon.service.COMMIT_S, daemon.service.SNAPSHOT_STEPS = 0.004, 150
     names = [a.name for a in assembly.rules.agents]
     with Store.open(folder) as store:
-        run = store.current_run() or new_run()
-        if not store.last_seq(run):
-            store.begin(run, assembly.universe, agents=names)
-        shell, journal = recover(assembly, store, run)
+        run = this_run(assembly, store, False)
+        store.begin(run, assembly.universe, agents=names)
+        shell, journal = recover(assembly, store, run, folder)
         projection = store.begin(run, assembly.universe, agents=names)
         service = Service(
             shell, journal, store, projection, Composer(run, "killed", assembly.universe, names),

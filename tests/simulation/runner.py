@@ -12,7 +12,8 @@ from hashlib import blake2b
 import numpy as np
 
 from adapters.brokers.paper import Paper
-from daemon import engine, recovery, state as states
+from daemon import engine, recovery
+from daemon import state as states
 from daemon.policies import answer
 from risk.switch import HALT, RUN
 from tests.simulation.link import Faults, Link
@@ -383,7 +384,9 @@ class Run:
         for column, lots, _ in self.link.open_rows():
             adds = self.truth.lots[column] * lots >= 0
             if state.switch.state != RUN and (adds or (state.switch.state == HALT and not state.flattening)):
-                raise Violation(f"{lots} lots of column {column} still rest at the venue in switch {state.switch.state}")
+                raise Violation(
+                    f"{lots} lots of column {column} still rest at the venue in switch {state.switch.state}"
+                )
 
     def _replay(self) -> None:
         """The whole journal again, from nothing: the same bytes and the same state."""

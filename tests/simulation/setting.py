@@ -158,9 +158,7 @@ def _agents(rng: np.random.Generator, house: Limits, size: int) -> tuple[tuple[A
         own = override(house, max_drawdown=None, var=None) if rng.random() < 0.5 else override(
             PROFILES["research"], collar=house.collar, fee_bp=house.fee_bp, max_cash_debit=house.max_cash_debit
         )  # fmt: skip
-        agents.append(
-            AgentRules(f"a{number}", int(1_000_000 * 10**6 * share), own, 0.005, bool(rng.random() < 0.35))
-        )
+        agents.append(AgentRules(f"a{number}", int(1_000_000 * 10**6 * share), own, 0.005, bool(rng.random() < 0.35)))
         policies.append(Plain(_policy(rng, size)))
     return tuple(agents), policies
 

@@ -1,0 +1,95 @@
+"""`quantd backtest --report`: one page about one backtest that opens without a network."""
+
+from collections.abc import Sequence
+from html import escape
+from math import isfinite
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from daemon.cli.failures import CHECK_FAILED, Failure
+from daemon.config import Config
+from daemon.overview import iso
+from daemon.summary import Summary
+from daemon.version import code_version
+from trading.effects import Valued
+from trading.statistics import SHARPE_DEFINITION, drawdowns, performance
+
+POINTS: Final = 1_200
+WIDTH: Final = 960
+HEIGHT: Final = 240
+
+STYLE: Final = """
+:root{color-scheme:light dark;--ink:#1c2430;--dim:#667085;--line:#2f6fde;--fall:#c2483d;--paper:#fbfbfa;--rule:#e4e4e0}
+@media(prefers-color-scheme:dark){:root{--ink:#e6e8ec;--dim:#98a2b3;--line:#7aa7ff;--fall:#f08a7f;--paper:#14171c;--rule:#2a2f38}}
+body{font:15px/1.5 system-ui,sans-serif;color:var(--ink);background:var(--paper);max-width:60rem;margin:2rem auto;padding:0 1rem}
+h1{font-size:1.4rem;font-weight:600}h2{font-size:1rem;font-weight:600;margin:2rem 0 .5rem}
+table{border-collapse:collapse;font-variant-numeric:tabular-nums}td,th{text-align:left;padding:.25rem 1.5rem .25rem 0;border-bottom:1px solid var(--rule)}
+th{font-weight:400;color:var(--dim)}svg{width:100%;height:auto}p,.dim{color:var(--dim)}
+"""
+
+
+def write_report(out: Path, result: Summary, samples: Sequence[Valued], config: Config) -> None:
+    """Write the page to `out`. Raises Failure when there is too little to report on."""
+    if len(samples) < 2:
+        raise Failure("a report needs at least two samples; the backtest had fewer", CHECK_FAILED)
+    equity = np.array([s.equity_micro / 1e6 for s in samples])
+    days = [iso(s.ts)[:10] for s in samples]
+    agents = "".join(_row(a.name, f"{a.policy}, {a.capital:.0%} of the capital") for a in config.agents)
+    page = f"""<!doctype html><html lang="en"><head><meta charset="utf-8"><title>quantd backtest {escape(result.run)}</title>
+<meta name="viewport" content="width=device-width"><style>{STYLE}</style></head><body>
+<h1>Backtest of {escape(config.quantd.name)}, {days[0]} to {days[-1]}</h1>
+<p>{len(config.universe.symbols)} symbols: {escape(", ".join(config.universe.symbols))}. After costs: commission \
+{config.broker.commission_bp:g} bp, spread {config.broker.spread_bp:g} bp, slippage {config.broker.slippage_bp:g} bp. \
+Decisions on a close fill at the next open.</p>
+<h2>Equity, {escape(config.universe.currency)}</h2>{chart(equity, days, "var(--line)")}
+<h2>Drawdown, %</h2>{chart(-100.0 * drawdowns(equity), days, "var(--fall)")}
+<h2>Performance</h2><table>{_performance(equity)}</table><p>{escape(SHARPE_DEFINITION)}.</p>
+<h2>Trading</h2><table>{_row("orders", f"{result.orders:,}")}{_row("fills", f"{result.fills:,}")}\
+{_row("wishes the gate cut, refused", f"{result.clipped:,}, {result.refused:,}")}\
+{_row("trips of the switch", str(result.trips))}{_row("equity at the end", result.equity)}\
+{_row("cash at the end", result.cash)}</table>
+<h2>Agents</h2><table>{agents}</table>
+<p>One history is one history: no interval and no comparison stands here. quantd {escape(code_version())}, \
+digest {escape(result.digest)}.</p></body></html>
+"""
+    part = out.with_name(out.name + ".part")
+    part.write_text(page, encoding="utf-8")
+    part.replace(out)
+
+
+def _row(name: str, value: str) -> str:
+    return f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>"
+
+
+def _performance(equity: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> str:
+    p = performance(equity)
+    sharpe = f"{p.sharpe:.2f}" if isfinite(p.sharpe) else "none: returns do not vary"
+    rows = (
+        ("total return", f"{p.total_return:+.2%}"),
+        ("a year", f"{p.annual_return:+.2%}"),
+        ("volatility a year", f"{p.volatility_annual:.2%}"),
+        ("Sharpe", sharpe),
+        ("largest drawdown", f"{p.max_drawdown:.2%}"),
+        ("samples", f"{p.samples:,}"),
+    )
+    return "".join(_row(name, value) for name, value in rows)
+
+
+def chart(values: np.ndarray[tuple[int, ...], np.dtype[np.float64]], labels: Sequence[str], color: str) -> str:
+    """A line as inline SVG, with its extremes and first and last label."""
+    step = max(1, len(values) // POINTS)
+    kept = np.append(values[:-1:step], values[-1])
+    low, high = float(values.min()), float(values.max())
+    span = (high - low) or 1.0
+    x = np.linspace(0.0, WIDTH, len(kept))
+    y = 10.0 + (HEIGHT - 40.0) * (1.0 - (kept - low) / span)
+    points = " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(x, y, strict=True))
+    text = 'font-size="13" fill="var(--dim)"'
+    return (
+        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img"><polyline points="{points}" fill="none" stroke="{color}" '
+        f'stroke-width="1.6" vector-effect="non-scaling-stroke"/><text x="2" y="20" {text}>{high:,.2f}</text>'
+        f'<text x="2" y="{HEIGHT - 30}" {text}>{low:,.2f}</text><text x="2" y="{HEIGHT - 4}" {text}>{labels[0]}</text>'
+        f'<text x="{WIDTH - 2}" y="{HEIGHT - 4}" text-anchor="end" {text}>{labels[-1]}</text></svg>'
+    )

@@ -1,0 +1,126 @@
+"""A basket on its way through the gate: the book it belongs to and how far its exposures can go."""
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from risk.context import Bools, Context, Floats, Scenarios
+
+if TYPE_CHECKING:
+    from risk.rules import Rules
+
+SLACK: Final = 1e-12
+"""Relative tolerance of every comparison: rounding of floats, never a lot of anything."""
+
+
+class Account:
+    """One book, an agent's or the house's, with what may still fill.
+
+    `lots` float64[N] signed; `cash` and `equity` in account currency at the marks; `up` and `down` float64[N]
+    remaining lots of open, unknown and held-back buy and sell orders, unsigned, None for none; `up_cash` what
+    those buys can cost at their worst prices with fees; `open_orders` how many rows that are.
+    `open_loss`: what equity loses at most when they fill at their worst prices with fees; None: taken from
+    `up_cash` and the collars, which is exact while the marks have not moved since.
+    """
+
+    __slots__ = ("cash", "down", "equity", "lots", "open_loss", "open_orders", "up", "up_cash")
+
+    def __init__(
+        self,
+        *,
+        lots: Floats,
+        cash: float,
+        equity: float,
+        up: Floats | None = None,
+        down: Floats | None = None,
+        up_cash: float = 0.0,
+        open_orders: int = 0,
+        open_loss: float | None = None,
+    ) -> None:
+        self.lots = lots
+        self.cash = cash
+        self.equity = equity
+        self.up = up
+        self.down = down
+        self.up_cash = up_cash
+        self.open_orders = open_orders
+        self.open_loss = open_loss
+
+
+class Extent:
+    """How far exposures can go before the new adding orders, in account currency.
+
+    `w` float64[2N] is [-lowest | highest] exposure of each symbol over every subset and partial fill of
+    open and reducing orders, `y` its positive part: short | long at their worst. `equity` is the lowest over
+    those fills, `before` that by which a limit is breached already, without this basket, and `slip` float64[N] what one
+    more lot can take from it. `cash_used` is what cash must still cover, `traded` the basket's reductions.
+    `settled`: the state after all of them have filled at reference prices, instead of the worst on the way.
+    """
+
+    __slots__ = ("before", "cash_used", "equity", "settled", "slip", "traded", "w", "y")
+
+    def __init__(
+        self,
+        w: Floats,
+        equity: float,
+        before: float,
+        slip: Floats,
+        cash_used: float,
+        traded: float,
+        settled: bool,
+    ) -> None:
+        self.w = w
+        self.y = np.maximum(w, 0.0)
+        self.equity = equity
+        self.before = before
+        self.slip = slip
+        self.cash_used = cash_used
+        self.traded = traded
+        self.settled = settled
+
+
+class Case:
+    """One basket under way through the gate: its reducing part is settled, the adding part is being sized."""
+
+    __slots__ = (
+        "_added", "_lots", "account", "buys", "ctx", "extents", "pairs_keep", "rules", "scenarios", "tolerance",
+        "weights_keep",
+    )  # fmt: skip
+
+    def standing(self, extent: Extent) -> tuple[Floats, float]:
+        """float64[2N], [-e | e], and equity without the adding orders, exactly: what says whether a limit is
+        breached already. On the way that is what is held now, else what is held after the other fills."""
+        if extent.settled:
+            return extent.w, extent.before
+        held = self.account.lots * self.ctx.px
+        return np.concatenate((-held, held)), self.account.equity
+
+    def __init__(self, ctx: Context, account: Account, rules: "Rules", buys: Bools, extents: list[Extent]) -> None:
+        self.ctx = ctx
+        self.account = account
+        self.rules = rules
+        self.buys = buys
+        self.extents = extents
+        self.scenarios: dict[int, Scenarios] = {}
+        self.tolerance = SLACK * abs(account.equity)
+        self.weights_keep = rules.limits.max_position_weight is None
+        self.pairs_keep = rules.limits.correlation is None
+        """Known to comply with all lots still under way: then they do with any fewer."""
+        self._lots: Floats | None = None
+        self._added: Floats | None = None
+
+    def side(self, both: Floats) -> Floats:
+        """float64[N] of a float64[2N]: the side each adding order is on."""
+        return np.where(self.buys, both[self.rules.size :], both[: self.rules.size])
+
+    def sides(self, lots: Floats) -> Floats:
+        """float64[2N], currency that adding `lots` (unsigned) puts on the sell side | the buy side."""
+        if self._added is not None and lots is self._lots:
+            return self._added
+        value = lots * self.ctx.px
+        size = self.rules.size
+        out = np.empty(2 * size)
+        np.multiply(value, self.buys, out=out[size:])
+        np.subtract(value, out[size:], out=out[:size])
+        self._lots, self._added = lots, out
+        return out
