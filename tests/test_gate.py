@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import risk_cases
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -16,6 +15,7 @@ import risk.rules
 from risk.gate import HALT, REDUCE, RUN, Account, Context, basket, context, gate, worst_nano
 from risk.limits import DAY_NS, PROFILES, REASON_TEXT, Correlation, Limits, Reason, Tail, override
 from risk.measures import tail_count
+from tests import risk_cases
 from tests.risk_cases import Book, breaches, make_context, random_book, scenario_returns
 from trading.instruments import NANO, Instrument, Universe
 
