@@ -27,7 +27,7 @@ run: $(CORE)
 	@$(BIN)/quantd run $(ARGS)
 
 test: $(FULL)
-	@$(BIN)/python -m pytest -q -rs $(ARGS)
+	@$(BIN)/python -m pytest -q -rs -n auto --dist loadfile $(ARGS)
 
 check: $(FULL)
 	@$(BIN)/ruff format --check .

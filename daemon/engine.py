@@ -54,6 +54,7 @@ from trading.sessions import DAY_NS
 from trading.view import View
 
 SWITCH_NAMES: Final = ("RUN", "REDUCE", "HALT")
+UNCONFIRMED: Final = frozenset({OrderState.SENT, OrderState.CANCELLING, OrderState.UNKNOWN})
 ENDING: Final = frozenset({Cause.LAST_FILL, Cause.CANCELLED, Cause.REJECTED, Cause.EXPIRED})
 TO_HALT: Final = frozenset({"store", "ledger"})
 """Conditions that stop all trading; the others leave only reducing orders."""
@@ -174,6 +175,8 @@ def _tick(state: State, tick: Tick) -> Sequence[Effect]:
         state.revalue()
     if state.working:
         effects.extend(_overdue(state))
+        if state.switch.state != RUN:
+            effects.extend(_cancel_open(state, adding_only=state.switch.state == REDUCE or state.flattening))
     if state.flattening and not state.working:
         effects.extend(_flatten(state))
     rules = state.rules.agents
@@ -194,13 +197,14 @@ def _tick(state: State, tick: Tick) -> Sequence[Effect]:
 
 
 def _overdue(state: State) -> list[Effect]:
-    """Ask for orders whose time is over, or whose outcome is unknown: their last report may be lost."""
+    """Ask for orders whose time is over, whose outcome is unknown, or that have no time: their last report may be
+    lost."""
     effects: list[Effect] = []
     for (sample, n), work in state.working.items():
         rows = [
             row
             for row, now in enumerate(work.state)
-            if now not in ENDED and (now == OrderState.UNKNOWN or 0 < work.basket.end[row] < state.now)
+            if now not in ENDED and (now == OrderState.UNKNOWN or work.basket.end[row] < state.now)
         ]
         if rows:
             effects.append(Query(sample, n, rows))
@@ -282,6 +286,7 @@ def _move(state: State, who: int, to: int, reason: str, text: str) -> list[Effec
     ]
     if who == HOUSE:
         effects.extend(_cancel_open(state, adding_only=to == REDUCE))
+        state.crosses = []
         if reason in state.rules.flatten_on:
             state.flattening = True
             effects.extend(_flatten(state))
@@ -289,7 +294,7 @@ def _move(state: State, who: int, to: int, reason: str, text: str) -> list[Effec
 
 
 def _cancel_open(state: State, *, adding_only: bool) -> list[Effect]:
-    """Cancel every working order, or those that add risk; crosses lapse."""
+    """Cancel every working order, or those that add risk. Asked again at each tick: a cancel can be lost or refused."""
     effects: list[Effect] = []
     held = state.ledger.house.lots
     for (sample, n), work in state.working.items():
@@ -301,7 +306,6 @@ def _cancel_open(state: State, *, adding_only: bool) -> list[Effect]:
             # UNKNOWN rows are cancelled too: the venue may hold them
             work.state[row] = TRANSITIONS[work.state[row]][Cause.CANCEL_ASKED]
             effects.append(Cancel(sample, n, row, state.now))
-    state.crosses = []
     return effects
 
 
@@ -554,6 +558,9 @@ def _unknown(state: State, unknown: Unknown) -> Sequence[Effect]:
     if work is None:
         return ()
     rows = [r for r in unknown.row if work.state[r] not in ENDED]
+    # what was unknown before has been asked for, and is again at the next tick: a venue that does not know either
+    # must not be asked in circles
+    rows = [r for r in rows if work.state[r] != OrderState.UNKNOWN]
     for row in rows:
         work.state[row] = TRANSITIONS[work.state[row]][Cause.TIMED_OUT]
     if not rows:
@@ -570,7 +577,10 @@ def _not_found(state: State, found: NotFound) -> Sequence[Effect]:
     work = state.working.get((found.sample, found.n))
     if work is None:
         return ()
-    rows = [r for r in found.row if work.state[r] == OrderState.UNKNOWN and not work.filled[r]]
+    # a cancel may have been asked for, or the answer to the submit not yet missed, when the venue says so
+    rows = [r for r in found.row if work.state[r] in UNCONFIRMED and not work.filled[r]]
+    for row in rows:
+        work.state[row] = OrderState.UNKNOWN
     return _reports(
         state,
         Reports(
@@ -659,6 +669,7 @@ def _resume(state: State, who: int, said: str) -> Sequence[Effect]:
         state.agents[who].suspended, state.agents[who].failures = False, 0
     if before == RUN:
         return ()
+    state.revalue()  # the equity now, not at the last sample
     equity = state.equity_micro if who == HOUSE else state.books_micro[who]
     rearm(switch, equity, state.sample_key)
     return (
@@ -699,7 +710,10 @@ def _reloaded(state: State, reloaded: Reloaded) -> Sequence[Effect]:
 def _stopping(state: State, stopping: Stopping) -> Sequence[Effect]:
     """Leave in order: cancel what is open when asked to, check the ledger, keep a snapshot, stop."""
     state.now = max(state.now, stopping.ts)
-    effects: list[Effect] = _cancel_open(state, adding_only=False) if stopping.cancel_open else []
+    effects: list[Effect] = []
+    if stopping.cancel_open:
+        effects = _cancel_open(state, adding_only=False)
+        state.crosses = []
     return [*effects, Snapshot(state.now), Stop(stopping.reason)]
 
 

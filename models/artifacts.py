@@ -54,6 +54,8 @@ class Training(Struct, frozen=True, forbid_unknown_fields=True):
     seeds: tuple[int, ...]
     chosen_seed: int
     chosen_iteration: int
+    test_looks: int = 1
+    """How often anybody saw test figures while this policy was made, this time included."""
 
 
 class Result(Struct, frozen=True, forbid_unknown_fields=True):

@@ -9,7 +9,7 @@ from trading.statistics import SHARPE_DEFINITION
 _PARTS = {
     "train": "in sample: the weights were fitted here",
     "validation": "in sample: the seed and the iteration were chosen here",
-    "test": "out of sample: nothing was fitted or chosen on it",
+    "test": "out of sample: nothing was fitted on it",
 }
 
 
@@ -52,11 +52,22 @@ def card(manifest: Manifest, costs: Costs, cash: float) -> str:
         f"**Verdict.** Out of sample, after costs, its Sharpe ratio is {'above' if ahead else 'not above'} that of equal weight on the "
         f"same days ({test.policy.sharpe:.2f} against {test.equal_weight.sharpe:.2f}), and it earned {'more' if richer else 'no more'} "
         f"({test.policy.total_return:.1%} against {test.equal_weight.total_return:.1%}).",
+        _looks(training.test_looks),
         "One window of about two years proves nothing in either direction. The stocks among the symbols were picked by somebody "
         "who knew that they would still exist: absolute figures are biased upward, for both rows alike.",
         "",
     ]
     return "\n".join(lines)
+
+
+def _looks(times: int) -> str:
+    """How pristine the test part is."""
+    if times == 1:
+        return "The test part was looked at once, for this card."
+    return (
+        f"The test part was looked at {times} times while this policy was made: earlier forms of it had their test figures "
+        "shown before this one was settled on, so the test is not untouched."
+    )
 
 
 def _rows(part: str, result: Result) -> list[str]:

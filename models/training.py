@@ -57,6 +57,8 @@ class Plan(Struct, frozen=True):
     """Price of variance of the return relative to equal weight."""
     keep: float = 0.7
     """Chance of an asset to be in an episode's universe: what is learned must not rest on one name."""
+    test_looks: int = 1
+    """How often test figures of this policy, or of an earlier form of it, were seen, this time included."""
     costs: Costs = Costs(commission_bp=10.0)
     cash: float = 100_000.0
 
@@ -206,6 +208,7 @@ def train(
             seeds=plan.seeds,
             chosen_seed=chosen.seed,
             chosen_iteration=chosen.iteration,
+            test_looks=plan.test_looks,
         ),
         results={s.name: judge(panel, seen, plan, trained, chosen, s) for s in parts},
         golden=Golden(LOOKBACK, probe.shape[1], TOLERANCE),
@@ -232,8 +235,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--symbols", nargs="+", default=["AAPL", "BAC", "IWM", "QQQ", "SPY"])
     parser.add_argument("--seeds", type=int, default=len(default.seeds), help="how many seeds (5)")
     parser.add_argument("--iterations", type=int, default=default.iterations, help="gradient steps a seed")
+    parser.add_argument("--test-looks", type=int, default=1, help="how often test figures were seen, now included (1)")
     given = parser.parse_args(arguments)
-    plan = Plan(seeds=tuple(range(1, given.seeds + 1)), iterations=given.iterations)
+    plan = Plan(
+        seeds=tuple(range(1, given.seeds + 1)), iterations=given.iterations, test_looks=max(1, given.test_looks)
+    )
     command = " ".join(["python -m models.training", *(sys.argv[1:] if arguments is None else arguments)])
 
     def progress(line: str) -> None:

@@ -271,6 +271,6 @@ PROFILES: Final[dict[str, Limits]] = {
         max_daily_loss=0.10,
         max_weekly_loss=0.20,
     ),
-    "research": Limits(in_flight=1.0, max_cash_debit=1.0),
+    "research": Limits(in_flight=1.0, max_cash_debit=1.25),
 }
 """Whole sets by name; explicit keys go over them with `override`."""

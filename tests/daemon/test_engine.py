@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from daemon.engine import HANDLERS, step
-from daemon.state import freeze, thaw
+from daemon.state import freeze, in_force, thaw
 from risk.limits import PROFILES, Limits, override
 from risk.switch import HALT, REDUCE, RUN
 from tests.engine_world import CASH, START, World, block, walk
@@ -24,7 +25,9 @@ from trading.events import (
     NotFound,
     Operator,
     Reconciled,
+    Reloaded,
     Stopping,
+    Tick,
     Unknown,
 )
 from trading.execution import Costs
@@ -282,6 +285,37 @@ def test_a_deposit_is_no_profit() -> None:
     assert world.of(Valued)[-1].drawdown == 0.0
 
 
+def test_a_full_rotation_passes_in_one_print_under_research() -> None:
+    def swap(view: object) -> np.ndarray:
+        even = ((view.time - START) // DAY_NS) % 2 == 0  # type: ignore[attr-defined]
+        return np.array([1.0, 0.0] if even else [0.0, 1.0])
+
+    limits = override(RESEARCH, fee_bp=10.0)
+    world = World(block(walk(6, 2, 1)), [swap], house=limits, costs=Costs(commission_bp=10.0)).run()
+    assert all(len(b.sym) == 2 for b in world.of(OrderBasket)[1:])
+    assert all(v.gross > 0.98 for v in world.of(Valued)[1:])
+
+
+def test_limits_that_were_reloaded_hold_from_the_next_decision_and_are_in_a_replay() -> None:
+    closes = walk(20, 2, 3)
+    tight = Limits(max_position_weight=0.1)
+
+    def run() -> World:
+        world = World(block(closes), [lambda v: np.array([0.4, 0.4])], house=Limits(), agent=Limits())
+        items = list(world.items())
+        world.run(iter(items[:10]))
+        rules = structs.replace(world.rules, house=tight)
+        world.shell.run(Reloaded(world.shell.state.now, "d", ("risk.max_position_weight",), in_force(rules)))
+        return world.run(iter(items[10:]))
+
+    first = run()
+    kept = freeze(first.shell.state)
+    before = [b for b in first.of(OrderBasket) if b.ts < START + 5 * DAY_NS]
+    assert before[0].lots[0] > 3_000
+    assert thaw(first.rules, kept).rules.house == tight
+    assert freeze(run().shell.state) == kept
+
+
 # reports of a venue that is late, forgetful or wrong
 
 
@@ -405,6 +439,63 @@ def test_a_refused_cancel_is_followed_by_a_question() -> None:
     basket = sent(world)
     world.shell.run(CancelReported(basket.sample, basket.n, basket.ts + 1, 0, "too late"))
     assert world.of(Query)[-1].row == [0]
+
+
+@pytest.mark.parametrize("cancelled", [False, True])
+def test_an_order_the_venue_never_had_ends_whether_or_not_its_cancel_was_asked_for(cancelled: bool) -> None:
+    world = World(block(np.full((3, 1), 100.0)), [lambda v: np.array([0.5])], house=RESEARCH)
+    basket = sent(world)
+    if cancelled:
+        world.shell.run(Operator(world.shell.state.now, "halt", "x", "me"))
+        assert len(world.of(Cancel)) == 1
+    world.shell.run(NotFound(basket.sample, basket.n, basket.ts + 2, [0]))
+    assert world.shell.state.working == {}
+    assert world.shell.state.ended[-1][1].state == [OrderState.EXPIRED]
+
+
+def test_a_venue_that_does_not_know_is_asked_once_and_again_at_the_next_tick() -> None:
+    world = World(block(np.full((4, 1), 100.0)), [lambda v: np.array([0.5])], house=RESEARCH)
+    basket = sent(world)
+    for _ in range(3):
+        world.shell.run(Unknown(basket.sample, basket.n, basket.ts + 1, [0], "not known yet"))
+    assert len(world.of(Query)) == 1
+    world.shell.run(Tick(basket.ts + HOUR))
+    assert len(world.of(Query)) == 2
+
+
+def test_an_order_that_is_good_till_cancelled_is_asked_for_at_each_tick() -> None:
+    world = World(block(np.full((4, 1), 100.0)), [lambda v: np.array([0.5])], house=RESEARCH, good_till_cancelled=True)
+    basket = sent(world)
+    world.shell.run(report(basket, 0, 0, Cause.ACCEPTED))
+    world.shell.run(Tick(basket.ts + HOUR))
+    assert world.of(Query) == [Query(basket.sample, basket.n, [0])]
+
+
+@pytest.mark.parametrize("command", ["halt", "reduce"])
+def test_a_cancel_that_was_lost_or_refused_is_asked_for_again_while_the_switch_is_not_in_run(command: str) -> None:
+    world = World(block(np.full((4, 1), 100.0)), [lambda v: np.array([0.5])], house=RESEARCH)
+    basket = sent(world)
+    world.shell.run(report(basket, 0, 0, Cause.ACCEPTED))
+    world.shell.run(Operator(world.shell.state.now, command, "x", "me"))  # type: ignore[arg-type]
+    assert len(world.of(Cancel)) == 1
+    world.shell.run(Unknown(basket.sample, basket.n, basket.ts + 1, [0], "no answer to the cancel"))
+    world.shell.run(report(basket, 0, 0, Cause.ACCEPTED))
+    world.shell.run(Tick(basket.ts + HOUR))
+    assert len(world.of(Cancel)) == 2
+
+
+def test_resuming_between_samples_takes_the_equity_at_that_moment() -> None:
+    world = World(block(np.array([[100.0], [100.0], [120.0], [120.0]])), [lambda v: np.array([0.5])], house=RESEARCH)
+    items = list(world.items())
+    world.run(iter(items[:5]))  # the slice of the third day, not yet its sample
+    world.shell.run(Operator(world.shell.state.now, "reduce", "x", "me"))
+    kept = freeze(world.shell.state)
+    world.shell.run(Operator(world.shell.state.now, "resume", "y", "me"))
+    held = world.shell.state.ledger.house.lots[0]
+    assert world.shell.state.switch.high_water == (CASH + held * 20) * 1_000_000
+    thawed = thaw(world.rules, kept)
+    step(thawed, Operator(thawed.now, "resume", "y", "me"))
+    assert freeze(thawed) == freeze(world.shell.state)
 
 
 def test_reconciliation_differences_are_named_and_leave_only_reducing_orders() -> None:

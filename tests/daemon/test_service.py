@@ -1,0 +1,269 @@
+"""The loop around the shell: commits before anything leaves, commands first, a store that fails, a clean end."""
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from adapters.bus.messages import Composer, Message
+from adapters.store.errors import StoreFull
+from adapters.store.store import Store
+from adapters.store.verify import verify
+from adapters.store.writing import Batch
+from daemon import service as service_module
+from daemon.alerting import AlertFilter
+from daemon.config import Known, read
+from daemon.recovery import Journal, ReplayDifference, fold
+from daemon.service import Service, StoreGaveUp
+from daemon.summary import summary
+from daemon.timeline import instants
+from risk.limits import Limits
+from risk.switch import HALT
+from tests.engine_world import START, World, block, walk
+from trading.codec import decode, encode
+from trading.events import Operator, Stopping
+
+TEXT = """
+[universe]
+symbols = ["S0", "S1"]
+calendar = "24/7"
+[feed]
+path = "none.csv"
+[broker]
+cash = "1000000.00"
+[[agents]]
+name = "a0"
+policy = "equal_weight"
+capital = 1.0
+"""
+
+CONFIG = read(TEXT, Known(("equal_weight",), ("24/7",)))
+
+
+def equal(view: object) -> list[float]:
+    n = view.universe.size  # type: ignore[attr-defined]
+    return [0.9 / n] * n
+
+
+def world(days: int = 60) -> World:
+    return World(block(walk(days, 2, 11)), [equal], house=Limits(max_drawdown=0.9), agent=Limits(), log=None)
+
+
+class Kit:
+    """A service over a real store in a folder, continuing the run that is there."""
+
+    def __init__(self, folder: Path, of: World, store: Store | None = None) -> None:
+        self.store = store or Store.open(folder)
+        self.sent: list[Message] = []
+        self.urgent: list[Message] = []
+        run = self.store.current_run() or "run00001"
+        if not self.store.last_seq(run):
+            self.store.begin(run, of.universe, agents=["a0"])
+        kept = self.store.latest_snapshot(run)
+        self.shell = of.fresh()
+        if kept:
+            self.shell.restore(of.rules, kept[1])
+        seq = kept[0] if kept else 0
+        self.journal = Journal((data for _, data in self.store.entries(run, seq + 1)), seq)
+        self.shell.log = self.journal
+        fold(self.shell, self.journal, instants(of.items(), self.shell.ts))
+        projection = self.store.begin(run, of.universe, agents=["a0"])
+        self.service = Service(
+            self.shell,
+            self.journal,
+            self.store,
+            projection,
+            Composer(run, "paper", of.universe, ["a0"]),
+            config=CONFIG,
+            run=run,
+            state_folder=folder,
+            alerts=AlertFilter(("INFO", "WARNING", "CRITICAL"), 1000, "", "UTC"),
+            published=self.sent.extend,
+            urgent=self.urgent.append,
+        )
+        self.world = of
+
+    async def run(self, at_end: str = "stop") -> None:
+        async with asyncio.TaskGroup() as tasks:
+            feed = tasks.create_task(self.service.feed(instants(self.world.items(), self.shell.ts), "fast", at_end))
+            await self.service.step_forever()
+            feed.cancel()
+
+
+def backtest(of: World) -> str:
+    shell = of.fresh()
+    for item in of.items():
+        shell.take(item)
+    return summary(shell, "x", "backtest", 1.0).digest
+
+
+async def test_a_paper_run_has_the_digest_of_a_backtest_and_its_journal_folds_again(tmp_path: Path) -> None:
+    of = world()
+    kit = Kit(tmp_path, of)
+    await kit.run()
+    digest = summary(kit.shell, "x", "paper", 1.0).digest
+    assert digest == backtest(of)
+    kit.store.close()
+    assert verify(tmp_path) == []
+    again = Kit(tmp_path, of)
+    assert summary(again.shell, "x", "paper", 1.0).digest == digest
+    again.store.close()
+
+
+async def test_a_run_that_stopped_anywhere_continues_to_the_same_digest(tmp_path: Path) -> None:
+    of = world()
+    expected = backtest(of)
+    for stop_after in (3, 20, 21, 40):
+        kit = Kit(tmp_path, of)
+        todo = list(instants(of.items(), kit.shell.ts))[:stop_after]
+        await kit.service.inbox.put(todo)
+        await kit.service.inbox.put([[Stopping(kit.shell.state.now, False, "test")]])
+        await kit.service.step_forever()
+        kit.store.close()
+    kit = Kit(tmp_path, of)
+    await kit.run()
+    assert summary(kit.shell, "x", "paper", 1.0).digest == expected
+    kit.store.close()
+
+
+async def test_a_command_is_done_once_it_is_committed_and_goes_before_waiting_bars(tmp_path: Path) -> None:
+    of = world()
+    kit = Kit(tmp_path, of)
+    todo = list(instants(of.items()))
+    for k in range(0, 16, 4):
+        await kit.service.inbox.put(todo[k : k + 4])
+    done = kit.service.inbox.command(Operator(START, "halt", "test", "me"))
+    task = asyncio.create_task(kit.service.step_forever())
+    await asyncio.wait_for(done, 10)
+    assert kit.shell.state.switch.state == HALT
+    recorded = [decode(data).event for _, data in kit.store.entries("run00001")]
+    assert any(isinstance(e, Operator) for e in recorded)
+    kit.service.inbox.command(Stopping(START, False, "test"))
+    await asyncio.wait_for(task, 10)
+    kit.store.close()
+
+
+async def test_the_halt_file_stops_trading_and_a_restart_is_still_halted(tmp_path: Path) -> None:
+    of = world()
+    kit = Kit(tmp_path, of)
+    (tmp_path / "HALT").touch()
+    task = asyncio.create_task(kit.service.step_forever())
+    await kit.service.inbox.put(list(instants(of.items()))[:4])
+    await asyncio.sleep(0.5)
+    assert kit.shell.state.switch.state == HALT
+    kit.service.inbox.command(Stopping(START, False, "test"))
+    await asyncio.wait_for(task, 10)
+    kit.store.close()
+    (tmp_path / "HALT").unlink()
+    again = Kit(tmp_path, of)
+    assert again.shell.state.switch.state == HALT
+    again.store.close()
+
+
+class FullFor:
+    """A real store whose disk is full for the first writes."""
+
+    def __init__(self, store: Store, writes: int) -> None:
+        self._store = store
+        self.left = writes
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._store, name)
+
+    async def write(self, batch: Batch) -> None:
+        if self.left:
+            self.left -= 1
+            raise StoreFull("no space left on device")
+        await self._store.write(batch)
+
+
+async def test_a_full_disk_halts_trading_loses_nothing_and_says_so(tmp_path: Path) -> None:
+    of = world()
+    kit = Kit(tmp_path, of, FullFor(Store.open(tmp_path), 2))  # type: ignore[arg-type]
+    await kit.run()
+    assert kit.shell.state.switch.state == HALT
+    assert any(m.level == "CRITICAL" for m in kit.urgent)
+    assert kit.shell.state.switch.reason == "store"
+    kit.store.close()
+    assert verify(tmp_path) == []
+    again = Kit(tmp_path, of)
+    assert again.shell.state.switch.state == HALT
+    again.store.close()
+
+
+async def test_a_store_that_stays_full_ends_the_daemon_without_acting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service_module, "FULL_S", 0.6)
+    of = world()
+    kit = Kit(tmp_path, of, FullFor(Store.open(tmp_path), 1_000))  # type: ignore[arg-type]
+    await kit.service.inbox.put(list(instants(of.items()))[:2])
+    with pytest.raises(StoreGaveUp):
+        await asyncio.wait_for(kit.service.step_forever(), 10)
+    assert kit.sent == []
+    kit.store.close()
+
+
+def test_another_policy_makes_a_replay_differ_only_where_it_was_asked(tmp_path: Path) -> None:
+    of = world(20)
+    entries: list[bytes] = []
+
+    class Kept:
+        def answer(self, ask: object) -> None:
+            return None
+
+        def add(self, event: object, effects: Sequence[object]) -> None:
+            entries.append(encode(event, effects))  # type: ignore[arg-type]
+
+    shell = of.fresh(Kept())  # type: ignore[arg-type]
+    for item in of.items():
+        shell.take(item)
+    # recorded answers are used, whatever the policy would say now
+    other = World(of.bars, [lambda v: [0.1, 0.1]], house=of.rules.house, agent=Limits())
+    again = other.fresh(Journal(iter(entries)))
+    assert fold(again, again.log, instants(other.items())) == len(entries)  # type: ignore[arg-type]
+    assert again.digest.hexdigest() == shell.digest.hexdigest()
+
+
+def test_a_changed_byte_in_the_record_is_a_difference_that_is_named() -> None:
+    of = world(20)
+    entries: list[bytes] = []
+
+    class Kept:
+        def answer(self, ask: object) -> None:
+            return None
+
+        def add(self, event: object, effects: Sequence[object]) -> None:
+            entries.append(encode(event, effects))  # type: ignore[arg-type]
+
+    shell = of.fresh(Kept())  # type: ignore[arg-type]
+    for item in of.items():
+        shell.take(item)
+    at = next(k for k, e in enumerate(entries) if any(type(f).__name__ == "Filled" for f in decode(e).effects))
+    entry = decode(entries[at])
+    filled = next(f for f in entry.effects if type(f).__name__ == "Filled")
+    filled.lots[0] += 1  # type: ignore[union-attr]
+    entries[at] = encode(entry.event, entry.effects)  # type: ignore[arg-type]
+    again = of.fresh(Journal(iter(entries)))
+    with pytest.raises(ReplayDifference, match=r"Filled.*lots"):
+        fold(again, again.log, instants(of.items()))  # type: ignore[arg-type]
+
+
+def test_alerts_beyond_their_rate_are_held_back_but_critical_ones_never() -> None:
+    now = [0.0]
+    passes = AlertFilter(("INFO", "WARNING", "CRITICAL"), 2, "", "UTC", now=lambda: now[0])
+    assert [passes.passes("WARNING", "var") for _ in range(4)] == [True, True, False, False]
+    assert passes.passes("WARNING", "other")
+    assert all(passes.passes("CRITICAL", "var") for _ in range(5))
+    now[0] = 61.0
+    assert passes.passes("WARNING", "var")
+    assert passes.held_back == 2
+
+
+def test_quiet_hours_hold_back_information_only() -> None:
+    passes = AlertFilter(("INFO", "WARNING", "CRITICAL"), 99, "22:00-07:00", "UTC", now=lambda: 23 * 3600.0)
+    assert not passes.passes("INFO", "x")
+    assert passes.passes("WARNING", "x")
+    awake = AlertFilter(("INFO", "WARNING", "CRITICAL"), 99, "22:00-07:00", "UTC", now=lambda: 12 * 3600.0)
+    assert awake.passes("INFO", "x")

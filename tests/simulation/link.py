@@ -1,0 +1,212 @@
+"""The network between the daemon and the real paper venue: it loses, delays, repeats and reorders what passes.
+
+The venue itself is honest: NotFound is said only of what never came and can no longer come.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from msgspec import Struct
+
+from adapters.brokers.paper import Paper
+from daemon.timeline import Item
+from tests.simulation.truth import OpenRow, Truth, Violation
+from trading.effects import Cancel, Query
+from trading.events import Action, CancelReported, NotFound, Tick, Unknown
+from trading.market import MarketSlice
+from trading.orders import OrderBasket, Reports
+from trading.ports import BrokerNews
+
+Key = tuple[int, int]
+
+SETTLING = 4
+"""Items after which an order that has not arrived never will; what is late is late by less."""
+
+
+class Faults(Struct, frozen=True):
+    """How often what goes wrong; each a probability at each opportunity."""
+
+    submit_lost: float = 0.08
+    submit_late: float = 0.08
+    answer_lost: float = 0.08
+    report_lost: float = 0.08
+    report_late: float = 0.2
+    report_twice: float = 0.15
+    cancel_lost: float = 0.15
+    cancel_refused: float = 0.1
+    query_silent: float = 0.3
+    feed_gap: float = 0.04
+    crash: float = 0.004
+    commit_failed: float = 0.006
+    clock_jump: float = 0.01
+    operator: float = 0.02
+    deposit: float = 0.01
+    snapshot: float = 0.05
+
+
+class Link:
+    """Both directions of the connection. Time is the number of items that have passed."""
+
+    def __init__(self, venue: Paper, truth: Truth, faults: Faults, rng: np.random.Generator) -> None:
+        self.venue = venue
+        self.truth = truth
+        self.faults = faults
+        self.rng = rng
+        self.counts: Counter[str] = Counter()
+        self.now = 0
+        self.ts = 0
+        self.reliable = False
+        self.arrived: dict[Key, OrderBasket] = {}
+        self._sent: dict[Key, int] = {}
+        self._flight: list[tuple[int, OrderBasket]] = []
+        self._news: list[tuple[int, float, BrokerNews]] = []
+        self._dead: set[Key] = set()
+
+    def _happens(self, name: str) -> bool:
+        if self.reliable or self.rng.random() >= getattr(self.faults, name):
+            return False
+        self.counts[name] += 1
+        return True
+
+    def _later(self, most: int) -> int:
+        return self.now + 1 + int(self.rng.integers(most))
+
+    # the venue's side
+
+    def market(self, item: Item) -> None:
+        """What the venue sees: each bar and each instant, whether the daemon does or not."""
+        self.now += 1
+        due = [basket for at, basket in self._flight if at <= self.now]
+        self._flight = [(at, basket) for at, basket in self._flight if at > self.now]
+        for basket in due:
+            self._arrive(basket)
+        if isinstance(item, MarketSlice):
+            self.ts = item.ts_event
+            self._say(self.venue.on_slice(item), first=True)
+        elif isinstance(item, Tick):
+            self.ts = item.ts
+            self._say(self.venue.on_time(item.ts), first=True)
+
+    def action(self, action: Action) -> None:
+        """The venue books a corporate action at the instant the daemon has taken it."""
+        self._say(self.venue.on_action(action), first=True)
+        self.truth.action(action)
+
+    def _arrive(self, basket: OrderBasket) -> None:
+        key = basket.sample, basket.n
+        if key in self._dead:
+            raise Violation(f"basket {key} came after the venue had said that it never would")
+        if key in self.arrived:
+            raise Violation(f"basket {key} was sent twice")
+        self.arrived[key] = basket
+        self._say(self.venue.submit(basket), first=True)
+
+    def _say(self, news: Iterable[BrokerNews], *, first: bool = False) -> None:
+        """News leave the venue. `first`: they are new, and so the account changes."""
+        for each in news:
+            if first and isinstance(each, Reports):
+                basket = self.arrived[each.sample, each.n]
+                for row, lots, price, fee in zip(each.row, each.lots, each.price_nano, each.fee_micro, strict=True):
+                    if lots:
+                        side = 1 if basket.lots[row] > 0 else -1
+                        self.truth.fill(basket.sym[row], side * lots, price, fee)
+            if self._happens("report_lost"):
+                continue
+            late = self._happens("report_late")
+            self._news.append((self._later(4) if late else self.now, float(self.rng.random()), each))
+            if self._happens("report_twice"):
+                self._news.append((self._later(5), float(self.rng.random()), each))
+
+    # the daemon's side
+
+    def submit(self, basket: OrderBasket) -> None:
+        key = basket.sample, basket.n
+        self._sent[key] = self.now
+        rows = list(range(len(basket.sym)))
+        unknown = Unknown(basket.sample, basket.n, self.ts, rows, "no answer")
+        if self._happens("submit_lost"):
+            self._after(unknown)
+        elif self._happens("submit_late"):
+            self._flight.append((self._later(SETTLING - 2), basket))
+            self._after(unknown)
+        else:
+            lost = self._happens("answer_lost")
+            before = len(self._news)
+            self._arrive(basket)
+            if lost:
+                del self._news[before:]
+                self._after(unknown)
+            elif not self.reliable:
+                self._after(unknown, SETTLING)
+
+    def _after(self, news: BrokerNews, least: int = 0) -> None:
+        """The daemon's own time-out: some items later, whether an answer has come or not."""
+        self._news.append((self.now + least + int(self.rng.integers(3)), float(self.rng.random()), news))
+
+    def cancel(self, effect: Cancel) -> None:
+        unknown = Unknown(effect.sample, effect.n, self.ts, [effect.row], "no answer to the cancel")
+        if self._happens("cancel_lost"):
+            self._after(unknown)
+        elif self._happens("cancel_refused"):
+            refusal = CancelReported(effect.sample, effect.n, self.ts, effect.row, "try again later")
+            self._say([refusal])
+        else:
+            ts = max(effect.ts, self.ts)
+            before = len(self._news)
+            self._say(self.venue.cancel(effect.sample, effect.n, effect.row, ts), first=True)
+            if len(self._news) == before:
+                self._after(unknown, SETTLING)
+
+    def query(self, effect: Query) -> None:
+        if self._happens("query_silent"):
+            return
+        self._say(self.answer((effect.sample, effect.n), effect.row))
+
+    def answer(self, key: Key, rows: Sequence[int]) -> Sequence[BrokerNews]:
+        """What the venue says of an order when asked: never NotFound before its settling time."""
+        if key in self.arrived:
+            return self.venue.query(*key, rows)
+        sent = self._sent.setdefault(key, self.now)
+        if any((b.sample, b.n) == key for _, b in self._flight) or (self.now - sent < SETTLING and not self.reliable):
+            return [Unknown(*key, self.ts, list(rows), "not known yet")]
+        self._dead.add(key)
+        return [NotFound(*key, self.ts, list(rows))]
+
+    def news(self) -> BrokerNews | None:
+        """The next news that is due, in no particular order; None when all is said."""
+        due = [k for k, (at, _, _) in enumerate(self._news) if at <= self.now or self.reliable]
+        if not due:
+            return None
+        return self._news.pop(min(due, key=lambda k: self._news[k][1]))[2]
+
+    def lands(self) -> None:
+        """All that is on its way to the venue arrives."""
+        flight, self._flight = self._flight, []
+        for _, basket in flight:
+            self._arrive(basket)
+
+    def crashed(self) -> None:
+        """The daemon is gone: of what was on its way to it, some is lost; its own time-outs all are."""
+        kept = []
+        for at, order, each in self._news:
+            if not isinstance(each, Unknown) and self.rng.random() < 0.5:
+                kept.append((at, order, each))
+        self.counts["lost_in_crash"] += len(self._news) - len(kept)
+        self._news = kept
+
+    def open_rows(self) -> list[OpenRow]:
+        """All that may still fill: resting at the venue or on its way there."""
+        rows: list[OpenRow] = []
+        for resting in self.venue._resting:
+            for row in resting.open:
+                side = 1 if resting.lots[row] > 0 else -1
+                left = abs(resting.lots[row]) - resting.cum[row]
+                rows.append((resting.sym[row], side * left, resting.worst_nano[row]))
+        for _, basket in self._flight:
+            rows.extend(zip(basket.sym, basket.lots, basket.worst_nano, strict=True))
+        return rows
+
+    def open_at_venue(self) -> dict[Key, dict[int, int]]:
+        """Key -> row -> lots filled, of what rests at the venue."""
+        return {(r.sample, r.n): {row: r.cum[row] for row in r.open} for r in self.venue._resting if r.open}

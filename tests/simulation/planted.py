@@ -1,0 +1,121 @@
+"""Bugs to plant: each a place in the code and what stands there instead. The simulator must find every one."""
+
+import inspect
+import textwrap
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from types import FunctionType
+from typing import Any, NamedTuple
+
+from daemon import engine, planning, recovery, state
+from risk import gate, rules
+from tests.simulation.runner import simulate
+from trading import books
+
+
+class Bug(NamedTuple):
+    """`place` with `right` in its source replaced by `wrong`."""
+
+    name: str
+    place: Callable[..., Any]
+    right: str
+    wrong: str
+
+
+BUGS = (
+    Bug("every fill report is posted, repeated or not", engine._cover, "if low == work.filled[row]:", "if True:"),
+    Bug(
+        "an unknown outcome is taken as rejected", engine._unknown,
+        "TRANSITIONS[work.state[row]][Cause.TIMED_OUT]", "OrderState.REJECTED",
+    ),
+    Bug("a cancelled order that never arrived is never given up", engine._not_found,
+        "in UNCONFIRMED", "== OrderState.UNKNOWN"),
+    Bug("the venue's word that it never had an order is ignored", engine._not_found, "if work is None:", "if True:"),
+    Bug("orders past their end are not asked for", engine._overdue, "work.basket.end[row] < state.now", "False"),
+    Bug("unknown orders are asked for once only", engine._overdue, "now == OrderState.UNKNOWN or ", ""),
+    Bug("an order ends although fills on the way are missing", engine._reports,
+        "if cause in ENDING and filled[row] < cum and before not in ENDED:", "if False:"),
+    Bug("sales are booked as purchases", engine._reports, "lots.append(side * new)", "lots.append(new)"),
+    Bug("fees are forgotten", engine._reports, "fee.append(cost)", "fee.append(0)"),
+    Bug("a basket is put away when its first row ends", engine._reports, "if work.live == 0 and", "if ended and"),
+    Bug("a report posts what is filled in all, not what is new", engine._reports,
+        "lots.append(side * new)", "lots.append(side * cum)"),
+    Bug("a split leaves resting orders as they were", engine._action,
+        "_split_working(work, row, numerator, denominator)", "pass"),
+    Bug("a split of resting orders is turned round", engine._action,
+        "_split_working(work, row, numerator, denominator)", "_split_working(work, row, denominator, numerator)"),
+    Bug("dividends are not booked", engine._action, "state.ledger.dividend(symbol, action.cash_nano)", "0"),
+    Bug("marks are not rescaled by a split", engine._action, "marks_nano[symbol] = int(marks_nano[symbol]) * denominator // numerator", "pass"),
+    Bug("a cancel is asked for once only, whatever became of it", engine._tick,
+        "if state.switch.state != RUN:", "if False:"),
+    Bug("re-arming takes an old equity", engine._resume, "state.revalue()", "pass"),
+    Bug("a missing bar becomes a price of nothing", engine._slice,
+        "np.where(fresh, market.close_nano, state.marks_nano)", "market.close_nano"),
+    Bug("a deposit is booked twice", engine._flow, "state.ledger.deposit(moved.amount_micro)",
+        "state.ledger.deposit(2 * moved.amount_micro)"),
+    Bug("a trip of the switch leaves orders open", engine._cancel_open,
+        "effects.append(Cancel(sample, n, row, state.now))", "pass"),
+    Bug("open orders reserve nothing", state.State.account,
+        "if self.working or self.crosses or self.foreign:", "if self.foreign:"),
+    Bug("open purchases reserve no cash", state.State.account, "up_cash += lots * worst * (1.0 + fee)", "pass"),
+    Bug("follow-ups count on sales that have not filled", state.State.account, "cash=account.cash_micro / MICRO",
+        "cash=account.cash_micro / MICRO + (float((down * px).sum()) if down is not None else 0.0)"),
+    Bug("unknown orders reserve nothing", state.Working.open_shares,
+        "if self.state[row] not in ENDED:", "if self.state[row] not in ENDED and self.state[row] != 4:"),
+    Bug("orders being cancelled reserve nothing", state.Working.open_shares,
+        "if self.state[row] not in ENDED:", "if self.state[row] not in ENDED and self.state[row] != 3:"),
+    Bug("a snapshot forgets working orders", state.thaw, "state.working = dict(f.working)", "pass"),
+    Bug("a snapshot forgets crosses", state.thaw, "state.crosses = list(f.crosses)", "pass"),
+    Bug("a snapshot forgets order numbers", state.thaw, "state.orders_at = dict(f.orders_at)", "pass"),
+    Bug("a snapshot forgets the age of prices", state.thaw,
+        "np.frombuffer(f.marks[2], dtype=np.int64)", "np.zeros(len(state.marks), dtype=np.int64)"),
+    Bug("a cancel is taken as done at once", planning.hold_back,
+        "transition(work.state[row], Cause.CANCEL_ASKED)", "int(OrderState.CANCELLED)"),
+    Bug("order numbers are not counted up", planning._house, "state.orders_at.get(sample, 0) + 1", "1"),
+    Bug("a restart asks for nothing", recovery.unanswered,
+        "now in (OrderState.SENT, OrderState.CANCELLING)", "False"),
+    Bug("rounding loses its residue", books.Ledger.fills, "house.residue_atto += residue", "pass"),
+    Bug("a cross pays a fee", books.Ledger.cross, "lots, left)", "lots, left - 1)"),
+    Bug("shorts are paid dividends", books.Ledger.dividend, "round_micro(self.house.lots[symbol] * unit)",
+        "round_micro(abs(self.house.lots[symbol]) * unit)"),
+    Bug("a split rounds shorts away from zero", books.Ledger.split,
+        "after = truncate(before, numerator, denominator)", "after = before * numerator // denominator"),
+    Bug("the gate forgets open purchases", gate._extents, "high = high + account.up", "pass"),
+    Bug("the gate lets sell what is being sold", gate._reducing,
+        "np.where(account.lots > 0.0, left - account.down, left)", "left"),
+    Bug("cash is reserved at the mark, not at the worst price", rules.cash_rows,
+        "paid = (1.0 + limits.collar) * (1.0 + fee)", "paid = 1.0 + fee"),
+    Bug("limits of orders go out twice as wide as reserved", gate.worst_nano, "width = collar", "width = 2 * collar"),
+    Bug("gross exposure is not limited", rules.gross_rows, "if limits.max_gross_exposure is None:", "if True:"),
+    Bug("cash is not limited", gate._extents, "account.up_cash - account.cash", "account.up_cash - 9.0 * account.cash"),
+)  # fmt: skip
+
+
+@contextmanager
+def planted(bug: Bug) -> Iterator[None]:
+    """The program with one bug, wherever the function is used; as it was on leaving."""
+    place = bug.place
+    assert isinstance(place, FunctionType)
+    source = textwrap.dedent(inspect.getsource(place))
+    if source.count(bug.right) != 1:
+        raise ValueError(f"{bug.name}: {bug.right!r} stands {source.count(bug.right)} times in {place.__qualname__}")
+    names = dict(place.__globals__)
+    exec(compile(source.replace(bug.right, bug.wrong), f"<{bug.name}>", "exec"), names)
+    kept = place.__code__
+    rules._ready.clear()
+    place.__code__ = names[place.__name__].__code__
+    try:
+        yield
+    finally:
+        place.__code__ = kept
+        rules._ready.clear()
+
+
+def hunt(bug: Bug, seeds: Sequence[int]) -> tuple[int, str] | None:
+    """The first of `seeds` whose world shows the bug, and how; None when none does."""
+    with planted(bug):
+        for seed in seeds:
+            outcome = simulate(seed)
+            if outcome.violations:
+                return seed, outcome.violations[0]
+    return None
