@@ -15,6 +15,7 @@ from adapters.bus.embedded import BrokerUnavailable, EmbeddedBroker, EmbeddedSet
 from adapters.bus.messages import Composer, Message, Standing
 from adapters.bus.mqtt import MqttBus, MqttSettings, Tls, address
 from adapters.bus.outbox import Lanes, StoredAlerts
+from adapters.bus.payloads import StatusState
 from adapters.store.errors import StoreDamaged
 from adapters.store.store import Store
 from daemon import systemd
@@ -27,14 +28,15 @@ from daemon.known import known_names
 from daemon.loop import Shell
 from daemon.observability import configure
 from daemon.opening import begin
-from daemon.recovery import Journal, RecordTooLong, ReplayDifference, fold
+from daemon.past import NotKept, newest_snapshot, refold, save_config
+from daemon.recovery import Journal, RecordTooLong, ReplayDifference
 from daemon.service import Service
 from daemon.state import in_force
 from daemon.summary import Summary, summary
 from daemon.supported import not_yet
 from daemon.terminal import watch
 from daemon.timeline import instants
-from daemon.version import VERSION, code_version
+from daemon.version import VERSION
 from risk.limits import Reason
 from trading.codec import decode
 from trading.events import Operator, Reloaded, Started, Stopping
@@ -83,26 +85,12 @@ def new_run() -> str:
     return base36(secrets.randbits(64), 8)
 
 
-def recover(assembly: Assembly, store: Store, run: str) -> tuple[Shell, Journal]:
+def recover(assembly: Assembly, store: Store, run: str, folder: Path) -> tuple[Shell, Journal]:
     """The run as its journal says it stood; raises CannotStart when it cannot be this feed's, or differs."""
-    last = store.last_seq(run)
-    version = code_version()
-    kept = store.latest_snapshot(run, version)
-    if kept is None and last:
-        newest = store.latest_snapshot(run)
-        if newest is not None and newest[0] == last:
-            kept = (
-                newest  # another version of the code, but it was stopped in order: nothing is folded by the wrong one
-            )
-    seq = kept[0] if kept else 0
-    shell = assembly.shell()
-    if kept:
-        shell.restore(assembly.rules, kept[1])
-    journal = Journal((data for _, data in store.entries(run, seq + 1)), seq)
-    shell.log = journal
+    seq, kept = newest_snapshot(store, run)
     began = time.monotonic()
     try:
-        compared = fold(shell, journal, instants(assembly.items(), shell.ts))
+        shell, journal = refold(assembly, store, run, folder, seq=seq, kept=kept)
     except ReplayDifference as error:
         raise CannotStart(
             f"run {run}: {error}. Nothing was traded. `quantd replay {run}` shows it again; `--fresh` begins a new run.",
@@ -110,22 +98,24 @@ def recover(assembly: Assembly, store: Store, run: str) -> tuple[Shell, Journal]
         ) from error
     except RecordTooLong as error:
         raise CannotStart(f"run {run}: {error}; give the feed it was made with, or begin anew with --fresh.") from error
-    state = shell.state
-    orders = sum(work.live for work in state.working.values())
-    log.info(
-        "recovered",
-        run=run,
-        steps_folded=compared,
-        from_snapshot=seq,
-        seconds=round(time.monotonic() - began, 3),
-        open_orders=orders,
-    )
+    except NotKept as error:
+        raise CannotStart(f"run {run}: {error}") from error
+    if journal.seq:
+        log.info(
+            "recovered",
+            run=run,
+            steps_folded=journal.compared,
+            from_snapshot=seq,
+            seconds=round(time.monotonic() - began, 3),
+            open_orders=sum(work.live for work in shell.state.working.values()),
+        )
+    if shell.ts >= assembly.feed.last_ts:
+        log.warning("this run has reached the end of its feed; `quantd run --fresh` begins a new one", run=run)
     return shell, journal
 
 
 def same_run(assembly: Assembly, store: Store, run: str) -> None:
     """Raise CannotStart unless the journalled run is of this feed, universe, currency and set of agents."""
-    config = assembly.config
     started = next((decode(data).event for _, data in store.entries(run, 1)), None)
     if not isinstance(started, Started):
         return
@@ -141,117 +131,142 @@ def same_run(assembly: Assembly, store: Store, run: str) -> None:
         differs = f"other agents ({', '.join(record.agents)})"
     if differs:
         raise CannotStart(
-            f"run {run} in {state_folder(config, None)} was made with {differs}. "
+            f"run {run} in this state folder was made with {differs}. "
             "Restore what it was made with, or begin a new run with --fresh."
         )
+
+
+def this_run(assembly: Assembly, store: Store, fresh: bool) -> str:
+    """The run to continue, or a new one. Raises CannotStart when the run that is there is of something else."""
+    run = store.current_run()
+    if run is not None and any(r.run == run and r.ended for r in store.runs()):
+        run = None
+    if run is not None and fresh:
+        store.finish(run, time.time_ns(), "--fresh")
+        run = None
+    if run is None:
+        return new_run()
+    same_run(assembly, store, run)
+    return run
 
 
 async def serve(config: Config, options: Options) -> Summary:
     """Run the daemon until it is stopped; the summary of the run as it stands then. Raises CannotStart."""
     folder = state_folder(config, options.state)
     assembly = assemble(config, cache=folder / "cache")
-    store = Store.open(config.store.url or folder, state=folder)
-    with contextlib.ExitStack() as stack:
-        stack.callback(store.close)
-        run = store.current_run()
-        if run is not None and any(r.run == run and r.ended for r in store.runs()):
-            run = None
-        if run is not None and options.fresh:
-            store.finish(run, time.time_ns(), "--fresh")
-            run = None
-        if run is None:
-            run = new_run()
-        else:
-            same_run(assembly, store, run)
+    with Store.open(config.store.url or folder, state=folder) as store:
+        run = this_run(assembly, store, options.fresh)
         names = [a.name for a in assembly.rules.agents]
-        if not store.last_seq(run):
-            store.begin(run, assembly.universe, agents=names, mode=config.quantd.mode, ts=time.time_ns())
+        store.begin(run, assembly.universe, agents=names, mode=config.quantd.mode, ts=time.time_ns())
         try:
-            shell, journal = recover(assembly, store, run)
+            shell, journal = recover(assembly, store, run, folder)
         except StoreDamaged as error:
             raise CannotStart(str(error), 1) from error
-        projection = store.begin(run, assembly.universe, agents=names, mode=config.quantd.mode, ts=time.time_ns())
-        return await _serve(config, options, folder, assembly, store, shell, journal, projection, run)
+        broker = start_broker(config)
+        try:
+            edges = Edges(config, assembly, store, shell, run, broker)
+            service = edges.service(journal, folder)
+            save_config(folder, config, options)
+            service.quarantine = begin(shell, assembly, config, run, fresh=journal.seq == 0)
+            await edges.keep(service, options, folder)
+        finally:
+            if broker is not None:
+                await asyncio.to_thread(broker.stop)
+    return summary(shell, run, config.quantd.mode, service.busy_s)
 
 
-async def _serve(config, options, folder, assembly, store, shell, journal, projection, run) -> Summary:  # type: ignore[no-untyped-def]
-    names = [a.name for a in assembly.rules.agents]
-    state = shell.state
-    composer = Composer(
-        run,
-        config.quantd.name,
-        assembly.universe,
-        names,
-        prefix=config.bus.prefix,
-        reasons=[r.name.lower() for r in Reason],
-        standing=Standing(
-            switch={-1: state.switch.state, **{k: a.switch.state for k, a in enumerate(state.agents)}},
-            lots=tuple(state.ledger.house.lots),
-        ),
-    )
-    broker = start_broker(config)
-    lanes = Lanes(StoredAlerts(store, composer))
-    bus = make_bus(config, lanes, composer, broker)
+class Edges:
+    """What connects one run to people: messages, their way out, the API, signals and systemd."""
 
-    def published(messages: Iterable[Message]) -> None:
+    def __init__(
+        self,
+        config: Config,
+        assembly: Assembly,
+        store: Store,
+        shell: Shell,
+        run: str,
+        broker: EmbeddedBroker | None,
+    ) -> None:
+        state = shell.state
+        switch = {-1: state.switch.state, **{k: a.switch.state for k, a in enumerate(state.agents)}}
+        self.config, self.assembly, self.store, self.shell, self.run = config, assembly, store, shell, run
+        self.composer = Composer(
+            run,
+            config.quantd.name,
+            assembly.universe,
+            [a.name for a in assembly.rules.agents],
+            prefix=config.bus.prefix,
+            reasons=[r.name.lower() for r in Reason],
+            standing=Standing(switch=switch, lots=tuple(state.ledger.house.lots)),
+        )
+        self.lanes = Lanes(StoredAlerts(store, self.composer))
+        self.bus = make_bus(config, self.lanes, self.composer, broker)
+        self.bus_url = bus_url(config, broker)
+
+    def published(self, messages: Iterable[Message]) -> None:
+        """Messages of committed steps; alerts come out of the store by themselves."""
         for message in messages:
             if message.retain:
-                bus.retain(message.topic, message.payload)
-            elif "/alerts/" not in message.topic:  # alerts come from the store
-                lanes.put(message)
-        bus.wake()
+                self.bus.retain(message.topic, message.payload)
+            elif "/alerts/" not in message.topic:
+                self.lanes.put(message)
+        self.bus.wake()
 
-    def urgent(message: Message) -> None:
-        bus.transient(message.topic, message.payload)
+    def urgent(self, message: Message) -> None:
+        """A message that cannot wait for a store which does not answer."""
+        self.bus.transient(message.topic, message.payload)
 
-    service = Service(
-        shell,
-        journal,
-        store,
-        projection,
-        composer,
-        config=config,
-        run=run,
-        state_folder=folder,
-        alerts=AlertFilter(
-            config.alerts.levels, config.alerts.per_minute, config.alerts.quiet_hours, config.alerts.timezone
-        ),
-        published=published,
-        urgent=urgent,
-    )
-    service.quarantine = begin(shell, assembly, config, run, fresh=journal.seq == 0)
-    api = Api(service, assembly, config, folder, bus)
-    try:
-        await api.start()
-        async with asyncio.TaskGroup() as tasks:
-            background = [
-                tasks.create_task(bus.run(), name="bus"),
-                tasks.create_task(heartbeat(service, bus, composer), name="heartbeat"),
-                tasks.create_task(watchdog(service), name="watchdog"),
-                tasks.create_task(
-                    service.feed(instants(assembly.items(), shell.ts), config.feed.pace, config.feed.at_end),
-                    name="feed",
-                ),
-            ]
-            handle_signals(service, config, options, assembly, tasks)
-            bus.status(composer.status("online", time.time_ns(), mode=config.quantd.mode, version=VERSION).payload)
-            systemd.ready(f"{config.quantd.name} · run {run}")
-            if not options.quiet:
-                background.append(tasks.create_task(watch(service, assembly, config, api.url, bus_url(config, broker))))
-            await service.step_forever()
-            systemd.stopping()
-            last = composer.status(
-                "stopped", time.time_ns(), mode=config.quantd.mode, version=VERSION, text=shell.stopped
-            )
-            bus.stop(last.payload)
-            for task in background[1:]:
-                task.cancel()
-            await asyncio.wait(background[:1])
-    finally:
-        await api.stop()
-        if broker is not None:
-            await asyncio.to_thread(broker.stop)
-    return summary(shell, run, config.quantd.mode, service.busy_s)
+    def service(self, journal: Journal, folder: Path) -> Service:
+        """The loop of this run."""
+        names = [a.name for a in self.assembly.rules.agents]
+        alerts = self.config.alerts
+        return Service(
+            self.shell,
+            journal,
+            self.store,
+            self.store.begin(self.run, self.assembly.universe, agents=names, mode=self.config.quantd.mode),
+            self.composer,
+            config=self.config,
+            run=self.run,
+            state_folder=folder,
+            alerts=AlertFilter(alerts.levels, alerts.per_minute, alerts.quiet_hours, alerts.timezone),
+            published=self.published,
+            urgent=self.urgent,
+        )
+
+    def status(self, state: StatusState, text: str = "") -> bytes:
+        """The retained status message."""
+        mode = self.config.quantd.mode
+        return self.composer.status(state, time.time_ns(), mode=mode, version=VERSION, text=text).payload
+
+    async def keep(self, service: Service, options: Options, folder: Path) -> None:
+        """Step until a stop, with everything around it in one TaskGroup."""
+        config, assembly, bus = self.config, self.assembly, self.bus
+        api = Api(service, assembly, config, folder, bus, self.bus_url)
+        try:
+            await api.start()
+            async with asyncio.TaskGroup() as tasks:
+                sending = tasks.create_task(bus.run(), name="bus")
+                market = instants(assembly.items(), self.shell.ts)
+                around = [
+                    tasks.create_task(heartbeat(service, bus, self.composer), name="heartbeat"),
+                    tasks.create_task(watchdog(service), name="watchdog"),
+                    tasks.create_task(service.feed(market, config.feed.pace, config.feed.at_end), name="feed"),
+                ]
+                handle_signals(service, config, options, assembly, tasks)
+                bus.status(self.status("online"))
+                systemd.ready(f"{config.quantd.name} · run {self.run}")
+                if not options.quiet:
+                    terminal = watch(service, assembly, config, api.url, self.bus_url)
+                    around.append(tasks.create_task(terminal, name="terminal"))
+                await service.step_forever()
+                systemd.stopping()
+                bus.stop(self.status("stopped", self.shell.stopped))
+                for task in around:
+                    task.cancel()
+                await asyncio.wait([sending])
+        finally:
+            await api.stop()
 
 
 def start_broker(config: Config) -> EmbeddedBroker | None:

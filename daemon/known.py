@@ -1,6 +1,5 @@
 """The names a configuration may use: policies with their parameters, calendars, risk profiles."""
 
-from collections.abc import Iterator
 from typing import Final
 
 from daemon.config import Known
@@ -16,20 +15,18 @@ COMMON: Final = (
 
 
 class Calendars(tuple[str, ...]):
-    """The common names at once; all of them, from a library that takes two seconds to import, only when a name is
-    not among these or when somebody wants to see the list."""
+    """The common names, for suggestions; every other one is asked of a library that takes two seconds to import."""
+
+    __slots__ = ()
 
     def __contains__(self, name: object) -> bool:
         return super().__contains__(name) or name in _all_calendars()
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(_all_calendars())
 
 
 def _all_calendars() -> tuple[str, ...]:
     from adapters.calendars import ALWAYS_OPEN, names
 
-    return tuple(dict.fromkeys((ALWAYS_OPEN, *names())))
+    return (ALWAYS_OPEN, *names())
 
 
 def known_names() -> Known:

@@ -37,6 +37,7 @@ class ReplayDifference(Exception):
 
     def __init__(self, seq: int, recorded: Entry, computed: Entry) -> None:
         self.seq, self.recorded, self.computed = seq, recorded, computed
+        self.shell: Shell | None = None  # as it stood there, for whoever looks into it
         super().__init__(f"step {seq} differs from the journal: {difference(recorded, computed)}")
 
 
@@ -144,13 +145,17 @@ def fold(shell: Shell, journal: Journal, instants: Iterator[list[Item]]) -> int:
     """Run the recorded prefix; returns how many steps were compared. Raises ReplayDifference or RecordTooLong."""
     while journal.replaying:
         event = journal.outside()
-        if event is not None:
-            shell.run(event)  # type: ignore[arg-type]  # OUTSIDE has no SliceRef
-            continue
-        instant = next(instants, None)
-        if instant is None:
-            raise RecordTooLong("the feed ended before the journal did")
-        for item in instant:
-            shell.take(item)
+        instant = None if event is not None else next(instants, None)
+        try:
+            if event is not None:
+                shell.run(event)  # type: ignore[arg-type]  # OUTSIDE has no SliceRef
+            elif instant is None:
+                raise RecordTooLong("the feed ended before the journal did")
+            else:
+                for item in instant:
+                    shell.take(item)
+        except ReplayDifference as error:
+            error.shell = shell
+            raise
     shell.stopped = ""
     return journal.compared

@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from adapters.store.errors import StoreError, StoreFailing
 from daemon.api.guard import HEADERS, Refused
+from daemon.api.pages import FOLDER
 from daemon.assembly import Assembly
 from daemon.config import Config
 from daemon.decided import decided, newest_plans
@@ -100,7 +101,7 @@ class Readings:
         return self._latest[1]
 
     def _service_config(self) -> Config:
-        return getattr(self._service, "config", self._config)
+        return self._service.config
 
     async def _read(self, function: Callable[["Reader"], T]) -> T:
         """Ask the store, in a thread: a slow disk must not hold up the loop."""
@@ -219,6 +220,23 @@ class Readings:
             raise Refused(404, "not_found", "there is no order of this id")
         return answer(await self._read(lambda r: explain(self._where, r, order)))
 
+    # for people
+
+    async def page(self, request: web.Request) -> web.Response:
+        """The dashboard, with what is known now in it: it shows something before its script has asked anything."""
+        from daemon.listing import equity_line, order_line, thinned
+
+        names = [a.name for a in self._config.agents]
+        rows = await self._read(lambda r: (r.equity(), r.orders(last=12)))
+        known = self._live(await self._said()) | {
+            "equity": [equity_line(p, names) for p in thinned(rows[0], 800)],
+            "orders": [order_line(row) for row in rows[1]],
+        }
+        # inside a script element only "<" could end it; no text of a policy or a venue becomes markup
+        data = msgspec.json.encode(known).decode().replace("<", "\\u003c")
+        text = (FOLDER / "index.html").read_text(encoding="utf-8").replace("FIRST", data, 1)
+        return web.Response(text=text, content_type="text/html")
+
     # as it happens
 
     async def events(self, request: web.Request) -> web.StreamResponse:
@@ -226,25 +244,33 @@ class Readings:
         if self._streams >= STREAMS:
             raise Refused(503, "streams", f"{STREAMS} event streams are open already", {"Retry-After": "5"})
         self._streams += 1
+        # it listens before it looks: a commit while it sends is not missed
+        news = asyncio.Event()
+        self._service.listeners.add(news)
         try:
             response = web.StreamResponse(headers=HEADERS | {"Content-Type": "text/event-stream"})
             await response.prepare(request)
             while not self._closed.is_set():
-                said = await self._said()
-                data = msgspec.json.encode(self._live(said))
+                news.clear()
+                data = msgspec.json.encode(self._live(await self._said()))
                 await response.write(b"event: overview\ndata: " + data + b"\n\n")
                 await asyncio.sleep(STREAM_S)
-                before = self._service.progress
-                changed = asyncio.ensure_future(self._service.changed(KEEPALIVE_S))
-                closed = asyncio.ensure_future(self._closed.wait())
-                await asyncio.wait((changed, closed), return_when=asyncio.FIRST_COMPLETED)
-                for waiting in (changed, closed):
-                    waiting.cancel()
-                if self._service.progress == before:
+                while not await self._news(news):
                     await response.write(b": still here\n\n")
             return response
         finally:
+            self._service.listeners.discard(news)
             self._streams -= 1
+
+    async def _news(self, news: asyncio.Event) -> bool:
+        """Wait for a commit or for the end; False when nothing came for a while."""
+        waiting = [asyncio.ensure_future(news.wait()), asyncio.ensure_future(self._closed.wait())]
+        try:
+            done, _ = await asyncio.wait(waiting, timeout=KEEPALIVE_S, return_when=asyncio.FIRST_COMPLETED)
+            return bool(done)
+        finally:
+            for each in waiting:
+                each.cancel()
 
     async def _said(self) -> dict[str, str]:
         """Agent -> its last decision; read once for each commit however many look."""

@@ -54,7 +54,7 @@ class Api:
             return await command(request, self._service)
 
         routes: dict[str, Callable[[web.Request], Awaitable[web.StreamResponse]]] = {
-            "/": dashboard("index.html"),
+            "/": read.page,
             "/dashboard.js": dashboard("dashboard.js"),
             "/dashboard.css": dashboard("dashboard.css"),
             "/health": read.health,

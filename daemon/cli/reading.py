@@ -245,9 +245,11 @@ def why_lines(e: Explanation) -> list[str]:
         again = f"follow-up {e.follow_up} of" if e.follow_up else "order on the sample of"
         lines.append(f"  {again} the decision of {local(e.sample)} New York, order number {e.number} of it")
     for part in e.agents:
-        had = f" (has {part.had:.1%}, {part.held})" if part.had is not None else f" (has {part.held})"
-        scale = f", scaled to {part.scale:.4f} of it for cash and gross at worst prices" if part.scale < 1 else ""
-        said = f"{part.agent} wants {part.wanted:.1%}{had}{scale}: asks {_signed(part.asked)}"
+        had = f"has {part.had:.1%}, {part.held}" if part.had is not None else f"has {part.held}"
+        room = (
+            f" ({part.wanted * part.scale:.1%} with room for cash and gross at worst prices)" if part.scale < 1 else ""
+        )
+        said = f"{part.agent} wants {part.wanted:.1%}{room}, {had}: asks {_signed(part.asked)}"
         if part.allowed != part.asked:
             said += f", its own limits leave {_signed(part.allowed)}: {part.text} ({part.reason})"
         lines.append("  " + said)

@@ -1,8 +1,8 @@
 """`quantd replay`: a journal folded again from its first entry, every step compared with the record."""
 
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +18,14 @@ from daemon.cli.configuration import read
 from daemon.cli.failures import CHECK_FAILED, CONFIG, USAGE, Failure
 from daemon.cli.output import Bar, iso, print_json, progress, say
 from daemon.cli.places import place
+from daemon.past import NotKept, refold
 from daemon.policies import answer
-from daemon.recovery import Journal, ReplayDifference, fold
+from daemon.recovery import Journal, ReplayDifference
 from daemon.summary import summary
-from daemon.timeline import Item, instants, time_of
+from daemon.timeline import Item, time_of
 from trading.codec import decode
 from trading.effects import Ask
 from trading.events import Decided, Started
-from trading.ports import Policy
 
 TOLERANCE = 1e-6
 """The most by which a policy asked again may differ: another machine's last bits are no difference."""
@@ -44,28 +44,33 @@ class Differs:
     most: float
 
 
+@dataclass(slots=True)
+class Heard:
+    """What policies said when they were asked again, over all stretches of a run."""
+
+    asked: int = 0
+    different: list[Differs] = field(default_factory=list)
+
+
 class AskingAgain(Journal):
     """A journal that also asks the policies, and notes where they now answer something else."""
 
-    def __init__(
-        self, recorded: Iterator[bytes], policies: tuple[Policy, ...], names: tuple[str, ...], symbols: tuple[str, ...]
-    ) -> None:
-        super().__init__(recorded)
-        self.asked = 0
-        self.different: list[Differs] = []
-        self._policies = policies
-        self._names = names
-        self._symbols = symbols
+    def __init__(self, recorded: Iterable[bytes], seq: int, assembly: Assembly, heard: "Heard") -> None:
+        super().__init__(recorded, seq)
+        self._heard = heard
+        self._policies = assembly.policies
+        self._names = [a.name for a in assembly.rules.agents]
+        self._symbols = assembly.universe.symbols
 
     def answer(self, ask: Ask) -> Decided | None:
         then = super().answer(ask)
         if then is not None:
-            self.asked += 1
+            self._heard.asked += 1
             now = answer(self._policies[ask.agent], ask)
             text, most = unlike(then, now, self._symbols)
             if text:
                 ts = ask.view.time
-                self.different.append(Differs(ts, iso(ts), self._names[ask.agent], text, most))
+                self._heard.different.append(Differs(ts, iso(ts), self._names[ask.agent], text, most))
         return then
 
 
@@ -106,25 +111,39 @@ def replay(
     assembly = assemble(found, cache=where.folder / "cache")
     same_market(assembly, records, name)
     last = records.last_seq(name)
-    data = (entry for _, entry in records.entries(name, 1))
-    names = tuple(a.name for a in assembly.rules.agents)
-    journal = AskingAgain(data, assembly.policies, names, assembly.universe.symbols) if policies else Journal(data)
-    shell = assembly.shell(journal)
+    heard = Heard()
+    journal = Journal()
+
+    def journal_of(entries: Iterable[bytes], seq: int, under: Assembly) -> Journal:
+        nonlocal journal
+        journal = AskingAgain(entries, seq, under, heard) if policies else Journal(entries, seq)
+        return journal
+
     differs = ""
     began = time.perf_counter()
     with progress(f"replay {name}", shown=not as_json) as bar:
         try:
-            fold(shell, journal, watched(assembly, bar))
+            shell, journal = refold(
+                assembly,
+                records,
+                name,
+                where.folder,
+                journal_of=journal_of,
+                watched=lambda market: watched(market, assembly, bar),
+            )
         except ReplayDifference as why:
-            differs = str(why)
+            differs, shell = str(why), why.shell or assembly.shell()
+            journal.compared = why.seq - 1
+        except NotKept as why:
+            raise Failure(str(why), CONFIG) from None
     wall_s = time.perf_counter() - began
     # of a run that differs the account at the difference is shown: that is where to look
     body: dict[str, Any] = msgspec.to_builtins(summary(shell, name, record.mode, wall_s))
     body |= {"steps": last, "compared": journal.compared, "same": not differs, "difference": differs}
-    changed = journal.different if isinstance(journal, AskingAgain) else []
-    if isinstance(journal, AskingAgain):
+    changed = heard.different
+    if policies:
         body |= {
-            "asked": journal.asked,
+            "asked": heard.asked,
             "policy_differences": len(changed),
             "policies": [
                 {"ts": d.ts, "time": d.time, "agent": d.agent, "text": d.text, "most": d.most} for d in changed[:LISTED]
@@ -137,10 +156,10 @@ def replay(
     return CHECK_FAILED if differs else 0
 
 
-def watched(assembly: Assembly, bar: Bar) -> Iterator[list[Item]]:
+def watched(market: Iterator[list[Item]], assembly: Assembly, bar: Bar) -> Iterator[list[Item]]:
     """The market by instants, with a look at the progress now and then."""
     first, span = assembly.feed.first_ts, max(1, assembly.feed.last_ts - assembly.feed.first_ts)
-    for number, instant in enumerate(instants(assembly.items())):
+    for number, instant in enumerate(market):
         if number % 512 == 0:
             bar((time_of(instant[0]) - first) / span)
         yield instant

@@ -9,6 +9,7 @@ const percent = (x, digits = 1) => (x === null || x === undefined ? "–" : (100
 const signed = (x) => (x === null || x === undefined ? "–" : (x >= 0 ? "+" : "−") + Math.abs(100 * x).toFixed(2) + " %");
 const money = (text) => Number(text).toLocaleString("en-US", { minimumFractionDigits: 2, maximumFractionDigits: 2 });
 const plain = (text) => Number(text).toLocaleString("en-US", { maximumFractionDigits: 6 });
+const price = (text) => Number(text).toLocaleString("en-US", { minimumFractionDigits: 2, maximumFractionDigits: 6 });
 const local = (ts, zone) => new Intl.DateTimeFormat("sv-SE", { timeZone: zone, dateStyle: "short", timeStyle: "short" }).format(new Date(ts / 1e6));
 
 let zone = "UTC";
@@ -51,7 +52,7 @@ function row(...cells) {
 
 const tone = (x) => (x === null || x === undefined || x === 0 ? "n" : x > 0 ? "n up" : "n down");
 
-function show(now, decided) {
+function show(now, decided, given) {
   if (run && run !== now.run) { location.reload(); return; }
   run = now.run;
   zone = now.zone;
@@ -73,14 +74,17 @@ function show(now, decided) {
   put("orders-count", now.orders.toLocaleString("en-US"));
   put("orders-more", `${now.open_orders} open, ${now.fills.toLocaleString("en-US")} fills`);
   put("alerts-count", now.alerts.toLocaleString("en-US"));
-  put("trips", now.trips === 1 ? "the switch tripped once" : `the switch tripped ${now.trips} times`);
+  put("trips", now.trips < 2 ? ["the switch never tripped", "the switch tripped once"][now.trips] : `the switch tripped ${now.trips} times`);
   put("version", `quantd ${now.version}, up ${Math.round(now.uptime_s / 60)} min`);
   agents(now, decided);
   positions(now);
   limits(now);
   extend(now);
   const seen = `${now.orders}/${now.fills}/${now.open_orders}`;
-  if (seen !== ordersSeen && Date.now() - ordersAt > 1000) {
+  if (given) {
+    ordersSeen = seen;
+    orderRows(given);
+  } else if (seen !== ordersSeen && Date.now() - ordersAt > 1000) {
     ordersSeen = seen;
     ordersAt = Date.now();
     orders();
@@ -102,7 +106,7 @@ function agents(now, decided) {
 
 function positions(now) {
   rows("positions", now.positions.map((p) => {
-    const line = row(cell(p.symbol), cell(plain(p.qty), "n"), cell(plain(p.price), "n"), cell(money(p.value), "n"), cell(percent(p.weight), "n"));
+    const line = row(cell(p.symbol), cell(plain(p.qty), "n"), cell(price(p.price), "n"), cell(money(p.value), "n"), cell(percent(p.weight), "n"));
     line.title = Object.entries(p.agents).map(([name, qty]) => `${name} ${qty}`).join(", ");
     return line;
   }), "nothing is held");
@@ -205,19 +209,22 @@ async function get(path) {
 
 async function orders() {
   try {
-    const found = (await get("/api/v1/orders?last=12")).orders.reverse();
-    rows("orders", found.map((o) => {
-      const state = o.state !== "filled" && o.filled !== "0" ? `${o.state} ${o.filled}` : o.state;
-      const line = row(cell(local(o.ts, zone)), cell(o.side), cell(plain(o.qty), "n"), cell(o.symbol), cell(plain(o.limit), "n"),
-        cell(state), cell(o.reason.replaceAll("_", " ")), cell(o.agent.replaceAll("+", ", ")), cell(o.id, "id"));
-      line.tabIndex = 0;
-      line.addEventListener("click", () => why(o.id));
-      line.addEventListener("keydown", (event) => { if (event.key === "Enter") why(o.id); });
-      return line;
-    }), "no orders yet");
+    orderRows((await get("/api/v1/orders?last=12")).orders);
   } catch (problem) {
     ordersSeen = "";
   }
+}
+
+function orderRows(found) {
+  rows("orders", found.reverse().map((o) => {
+    const state = o.state !== "filled" && o.filled !== "0" ? `${o.state} ${o.filled}` : o.state;
+    const line = row(cell(local(o.ts, zone)), cell(o.side), cell(plain(o.qty), "n"), cell(o.symbol), cell(price(o.limit), "n"),
+      cell(state), cell(o.reason.replaceAll("_", " ")), cell(o.agent.replaceAll("+", ", ")), cell(o.id, "id"));
+    line.tabIndex = 0;
+    line.addEventListener("click", () => why(o.id));
+    line.addEventListener("keydown", (event) => { if (event.key === "Enter") why(o.id); });
+    return line;
+  }), "no orders yet");
 }
 
 async function why(id) {
@@ -259,13 +266,9 @@ function follow() {
   stream.onerror = () => put("link", "the daemon does not answer; trying again", "link lost");
 }
 
-(async () => {
-  try {
-    const past = await get("/api/v1/equity?points=800");
-    points = past.equity.map((p) => [Math.floor(p.ts / 864e11) * 864e5, Number(p.equity), p.drawdown]);
-    draw();
-  } catch (problem) {
-    put("link", String(problem.message || problem), "link lost");
-  }
-  follow();
-})();
+// What the server knew when it wrote the page is shown at once; everything later comes by the stream.
+const first = JSON.parse(byId("first").textContent);
+points = first.equity.map((p) => [Math.floor(p.ts / 864e11) * 864e5, Number(p.equity), p.drawdown]);
+show(first.overview, first.decided, first.orders);
+alertLines(first.alerts);
+follow();

@@ -1,0 +1,183 @@
+"""A run's past: its journal folded again, each stretch under the configuration it was made with."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+from msgspec import Struct
+
+from daemon.assembly import Assembly, assemble
+from daemon.config import Config, ConfigError, digest, read
+from daemon.known import known_names
+from daemon.loop import Shell
+from daemon.recovery import Journal, fold
+from daemon.timeline import Item, instants
+from daemon.version import code_version
+from trading.codec import decode
+from trading.events import Started
+
+
+class NotKept(Exception):
+    """The configuration of an earlier start cannot be read any more."""
+
+
+class AsRead(Protocol):
+    """How a configuration was read: its file, the `--set` options and the environment."""
+
+    @property
+    def config(self) -> Path: ...
+
+    @property
+    def sets(self) -> tuple[str, ...]: ...
+
+    @property
+    def environ(self) -> Mapping[str, str]: ...
+
+
+class SavedConfig(Struct, frozen=True):
+    """One configuration as text, with its overrides."""
+
+    file: str
+    text: str
+    sets: tuple[str, ...]
+    environ: dict[str, str]
+
+
+def _path(folder: Path, name: str) -> Path:
+    return folder / "configs" / f"{name[:16]}.json"
+
+
+def save_config(folder: Path, config: Config, read_as: AsRead) -> None:
+    """Keep what a start was configured with, before anything is journalled under it. No secrets: of the environment
+    only overrides of keys, which have a double underscore, are kept."""
+    saved = SavedConfig(
+        file=str(read_as.config.resolve()),
+        text=read_as.config.read_text(),
+        sets=read_as.sets,
+        environ={k: v for k, v in read_as.environ.items() if k.startswith("QUANTD_") and "__" in k},
+    )
+    path = _path(folder, digest(config))
+    path.parent.mkdir(exist_ok=True, mode=0o700)
+    unfinished = path.with_suffix(".new")
+    unfinished.write_bytes(msgspec.json.encode(saved))
+    unfinished.replace(path)
+
+
+def saved_config(folder: Path, name: str) -> Config:
+    """The configuration of digest `name`. Raises NotKept."""
+    path = _path(folder, name)
+    try:
+        saved = msgspec.json.decode(path.read_bytes(), type=SavedConfig)
+        file = Path(saved.file)
+        found = read(
+            saved.text, known_names(), file=saved.file, folder=file.parent, environ=saved.environ, sets=saved.sets
+        )
+    except (OSError, msgspec.MsgspecError, ConfigError) as error:
+        raise NotKept(
+            f"it was made under another configuration, and {path} cannot be read ({error}); give the configuration it was "
+            "made with, or begin anew with --fresh"
+        ) from error
+    return found
+
+
+class Records(Protocol):
+    """What is read of a store, by the daemon that holds it or beside it."""
+
+    def entries(self, run: str, from_seq: int = 0) -> Iterator[tuple[int, bytes]]: ...
+
+    def last_seq(self, run: str) -> int: ...
+
+    def latest_snapshot(self, run: str, version: str | None = None) -> tuple[int, bytes] | None: ...
+
+
+def newest_snapshot(records: Records, run: str) -> tuple[int, bytes]:
+    """(steps it stands after, snapshot); (0, empty) when the journal is folded from its beginning.
+
+    A snapshot of another version of the code counts only when nothing was journalled after it: the run was then
+    stopped in order, and nothing is folded by code that did not make it.
+    """
+    kept = records.latest_snapshot(run, code_version())
+    if kept is None:
+        newest = records.latest_snapshot(run)
+        if newest is not None and newest[0] == records.last_seq(run):
+            kept = newest
+    return kept or (0, b"")
+
+
+class Stretch(Struct):
+    """Consecutive steps made under one configuration; `config` is its digest, `first` the number of the first."""
+
+    config: str
+    first: int
+    entries: list[bytes]
+
+
+def stretches(records: Records, run: str, after: int) -> list[Stretch]:
+    """The steps later than number `after`, cut where a start had another configuration."""
+    config = ""
+    found: list[Stretch] = []
+    for seq, data in records.entries(run):
+        if b"Started" in data and isinstance(event := decode(data).event, Started):
+            config = event.config
+        if seq <= after:
+            continue
+        if not found or found[-1].config != config:
+            found.append(Stretch(config, seq, []))
+        found[-1].entries.append(data)
+    return found
+
+
+JournalOf = Callable[[Iterable[bytes], int, Assembly], Journal]
+Watched = Callable[[Iterator[list[Item]]], Iterator[list[Item]]]
+
+
+def plain_journal(entries: Iterable[bytes], seq: int, assembly: Assembly) -> Journal:
+    """A journal that compares and then appends."""
+    return Journal(entries, seq)
+
+
+def refold(
+    assembly: Assembly,
+    records: Records,
+    run: str,
+    folder: Path,
+    *,
+    seq: int = 0,
+    kept: bytes = b"",
+    journal_of: JournalOf = plain_journal,
+    watched: Watched = iter,
+) -> tuple[Shell, Journal]:
+    """The run as its journal says it stands, from the snapshot `kept` after step `seq`, or from its beginning.
+
+    Each stretch is folded under the configuration it was made with: costs or schedules that were changed since must
+    not change the past. The shell and the journal given back go on under `assembly`. Raises ReplayDifference,
+    RecordTooLong and NotKept.
+    """
+    present = digest(assembly.config)
+    shell, under, journal = assembly.shell(), present, journal_of((), seq, assembly)
+    if kept:
+        shell.restore(assembly.rules, kept)
+    compared = 0
+    for stretch in stretches(records, run, seq):
+        then = assembly if stretch.config == present else assemble(saved_config(folder, stretch.config))
+        if stretch.config != under:
+            shell, under = continued(shell, then), stretch.config
+        journal = journal_of(stretch.entries, stretch.first - 1, then)
+        shell.log = journal
+        fold(shell, journal, watched(instants(then.items(), shell.ts)))
+        compared += journal.compared
+    if under != present:
+        shell = continued(shell, assembly)
+        shell.snapshot_wanted = True
+    shell.log = journal
+    journal.compared = compared
+    return shell, journal
+
+
+def continued(shell: Shell, assembly: Assembly) -> Shell:
+    """The same account in a shell of another configuration; a shell that has done nothing is made anew."""
+    new = assembly.shell()
+    if shell.ts:
+        new.restore(assembly.rules, shell.keep())
+    return new

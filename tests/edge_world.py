@@ -1,0 +1,114 @@
+"""A small configuration over the bundled data, and the command line in and outside this process."""
+
+import io
+import json
+import os
+import subprocess
+import sys
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from daemon.cli import main
+
+ROOT = Path(__file__).resolve().parent.parent
+
+CONFIG = f"""
+[quantd]
+state = "state"
+[universe]
+symbols = ["SPY", "QQQ", "IWM"]
+[feed]
+path = "{ROOT}/data/us_daily.parquet"
+actions = "{ROOT}/data/us_actions.csv"
+stamps = "session"
+start = 2019-01-02
+end = 2019-03-29
+warmup = 130
+pace = "fast"
+at_end = "stop"
+[broker]
+cash = "100000.00"
+commission_bp = 1.0
+[risk]
+max_position_weight = 0.25
+max_drawdown = 0.25
+var = {{ limit = 0.03 }}
+[[agents]]
+name = "even"
+policy = "equal_weight"
+capital = 0.5
+[[agents]]
+name = "trend"
+policy = "momentum"
+capital = 0.4
+params = {{ lookback = 60 }}
+[[schedules]]
+name = "close"
+do = "rebalance"
+at = "close-15m"
+agents = ["trend"]
+[bus]
+port = 0
+[api]
+port = 0
+"""
+
+
+def write(folder: Path, text: str = CONFIG) -> Path:
+    path = folder / "config.toml"
+    path.write_text(text)
+    return path
+
+
+def environment() -> dict[str, str]:
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("QUANTD_")}
+    return kept | {"PYTHONPATH": str(ROOT), "COLUMNS": "200"}
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a command left."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def quantd(folder: Path, *arguments: str) -> Done:
+    """One command in `folder`, in this process: a start of Python takes longer than most commands."""
+    out, err = io.StringIO(), io.StringIO()
+    before, here = dict(os.environ), Path.cwd()
+    os.environ.clear()
+    os.environ.update(environment())
+    os.chdir(folder)
+    try:
+        with redirect_stdout(out), redirect_stderr(err):
+            main(list(arguments))
+    except SystemExit as end:
+        return Done(int(end.code or 0), out.getvalue(), err.getvalue())
+    finally:
+        os.chdir(here)
+        os.environ.clear()
+        os.environ.update(before)
+    raise AssertionError("a command ends with an exit code")
+
+
+def program(folder: Path, *arguments: str) -> Done:
+    """One command as a program of its own."""
+    done = subprocess.run(
+        [sys.executable, "-m", "daemon.cli", *arguments],
+        cwd=folder,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    return Done(done.returncode, done.stdout, done.stderr)
+
+
+def answer(done: Done) -> Any:
+    """The one JSON document of a command that went well."""
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)

@@ -1,0 +1,295 @@
+"""The HTTP edge in front of a real service with a real store: what it tells, and whom it obeys."""
+
+import asyncio
+import contextlib
+import json
+import time
+
+import aiohttp
+import pytest
+
+from adapters.bus.messages import Composer
+from adapters.store.store import Store
+from daemon.alerting import AlertFilter
+from daemon.api import guard
+from daemon.api.server import Api, ApiUnavailable
+from daemon.assembly import assemble
+from daemon.config import load
+from daemon.known import known_names
+from daemon.opening import begin
+from daemon.recovery import Journal
+from daemon.service import Service
+from daemon.timeline import instants
+from tests.edge_world import write
+
+RUN = "7f3k2m1a"
+
+
+class World:
+    """A run that is held at the end of its market, and its API on a free port."""
+
+    def __init__(self, folder):
+        self.folder = folder / "state"
+        self.config = load(write(folder), known_names())
+        self.assembly = assemble(self.config, cache=self.folder / "cache")
+        self.store = Store.open(self.folder)
+        names = [a.name for a in self.config.agents]
+        projection = self.store.begin(RUN, self.assembly.universe, agents=names, ts=time.time_ns())
+        journal = Journal()
+        shell = self.assembly.shell(journal)
+        self.service = Service(
+            shell,
+            journal,
+            self.store,
+            projection,
+            Composer(RUN, "paper", self.assembly.universe, names),
+            config=self.config,
+            run=RUN,
+            state_folder=self.folder,
+            alerts=AlertFilter(("CRITICAL",), 60, "", "UTC"),
+            published=lambda messages: None,
+            urgent=lambda message: None,
+        )
+        begin(shell, self.assembly, self.config, RUN, fresh=True)
+        self.api = Api(self.service, self.assembly, self.config, self.folder, None, "mqtt://127.0.0.1:1")
+        self.token = (self.folder / "token").read_text().strip()
+
+    @property
+    def bearer(self):
+        return {"Authorization": f"Bearer {self.token}"}
+
+
+@pytest.fixture
+async def world(tmp_path):
+    world = World(tmp_path)
+    await world.api.start()
+    stepping = asyncio.create_task(world.service.step_forever())
+    await world.service.feed(instants(world.assembly.items()), "fast", "wait")
+    await world.service.commit()
+    async with aiohttp.ClientSession(world.api.url) as session:
+        world.session = session
+        yield world
+    world.service.shell.stopped = "the test is over"
+    await stepping
+    await world.api.stop()
+    world.store.close()
+
+
+async def get(world, path, **kwargs):
+    async with world.session.get(path, **kwargs) as response:
+        return response.status, await response.json()
+
+
+async def command(world, body, headers=None):
+    async with world.session.post("/api/v1/commands", json=body, headers=headers) as response:
+        return response.status, await response.json()
+
+
+async def test_what_it_tells_agrees_with_the_account(world):
+    status, now = await get(world, "/api/v1/status")
+    state = world.service.shell.state
+    assert status == 200
+    assert now["ready"]
+    assert now["run"] == RUN
+    assert now["equity"].replace(".", "").ljust(12, "0")[:12] == str(state.equity_micro)[:12].ljust(12, "0")
+    assert {p["symbol"] for p in now["positions"]} == {
+        s for s, lots in zip(state.universe.symbols, state.ledger.house.lots, strict=True) if lots
+    }
+    for agent in now["agents"]:
+        assert sum(agent["weights"].values()) + agent["cash"] == pytest.approx(1.0)
+    _, orders = await get(world, "/api/v1/orders?last=3")
+    assert len(orders["orders"]) == 3
+    _, told = await get(world, f"/api/v1/why/{orders['orders'][-1]['id']}")
+    assert told["order"] == orders["orders"][-1]["id"]
+    assert told["agents"]
+    _, equity = await get(world, "/api/v1/equity?points=10")
+    assert len(equity["equity"]) == 10
+    assert equity["equity"][-1]["equity"] == now["equity"]
+    for path in (
+        "/api/v1",
+        "/api/v1/fills",
+        "/api/v1/decisions",
+        "/api/v1/alerts",
+        "/api/v1/risk",
+        "/api/v1/positions",
+    ):
+        assert (await get(world, path))[0] == 200
+
+
+async def test_health_is_503_while_it_is_not_ready(world):
+    assert (await get(world, "/health"))[0] == 200
+    for state in ("starting", "store failing", "stopped"):
+        world.service.status = state
+        assert (await get(world, "/health"))[0] == 503
+    world.service.status = "ended"
+
+
+async def test_metrics_are_those_of_prometheus(world):
+    async with world.session.get("/metrics") as response:
+        text = await response.text()
+        assert response.status == 200
+        assert response.headers["Content-Type"].startswith("text/plain; version=")
+    slices = next(line for line in text.splitlines() if line.startswith("quantd_slices_total{"))
+    assert float(slices.rsplit(" ", 1)[1]) == world.service.shell.tally.slices > 0
+
+
+async def test_a_command_with_the_token_is_in_the_journal_when_it_is_answered(world):
+    before = world.store.last_seq(RUN)
+    status, done = await command(world, {"command": "halt", "reason": "lunch\nbreak"}, world.bearer)
+    assert (status, done["switch"]) == (200, "HALT")
+    assert world.store.last_seq(RUN) > before
+    assert world.service.shell.state.switch.state == 2
+    status, alerts = await get(world, "/api/v1/alerts?last=1")
+    assert "lunch break" in alerts["alerts"][0]["text"]
+    assert (await command(world, {"command": "resume"}, world.bearer))[1]["switch"] == "RUN"
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"Authorization": "Bearer "},
+        {"Authorization": "Bearer x"},
+        {"Authorization": "Basic eDp5"},
+        {"Cookie": "token=x"},
+    ],
+)
+async def test_nobody_without_the_token_changes_anything(world, headers):
+    status, body = await command(world, {"command": "halt"}, headers)
+    assert status == 401
+    assert body["error"]["code"] == "token"
+    assert world.service.shell.state.switch.state == 0
+
+
+async def test_wrong_tokens_are_counted_and_the_right_one_still_works(world):
+    answers = [await command(world, {"command": "halt"}, {"Authorization": f"Bearer {k}"}) for k in range(12)]
+    assert [status for status, _ in answers] == [401] * guard.WRONG_TOKENS + [429] * 2
+    assert (await command(world, {"command": "reduce"}, world.bearer))[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ({"command": "buy"}, 422),
+        ({}, 422),
+        ({"command": "halt", "extra": 1}, 422),
+        ({"command": "halt", "agent": "nobody"}, 404),
+        ({"command": "flatten", "agent": "even"}, 422),
+        ({"command": "halt", "reason": "x" * 20_000}, 413),
+    ],
+)
+async def test_a_command_that_cannot_be_meant_is_refused(world, body, status):
+    found, answer = await command(world, body, world.bearer)
+    assert found == status
+    assert set(answer["error"]) == {"code", "text"}
+    assert world.service.shell.state.switch.state == 0
+
+
+async def test_a_form_of_another_page_cannot_command(world):
+    data = json.dumps({"command": "halt"})
+    async with world.session.post("/api/v1/commands", data=data, headers=world.bearer) as response:
+        assert response.status == 415
+    async with world.session.options("/api/v1/commands", headers={"Origin": "http://evil.example"}) as response:
+        assert "Access-Control-Allow-Origin" not in response.headers
+        assert response.status == 405
+
+
+@pytest.mark.parametrize("host", ["evil.example", "evil.example:8000", "127.0.0.1.evil.example", "", "[::2]:80"])
+async def test_another_name_for_this_machine_is_refused(world, host):
+    assert (await get(world, "/api/v1/status", headers={"Host": host}))[0] == 421
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1:9", "LOCALHOST:1", "[::1]:80"])
+async def test_its_own_names_are_accepted(world, host):
+    assert (await get(world, "/api/v1/status", headers={"Host": host}))[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/nothing", 404),
+        ("/../../etc/passwd", 404),
+        ("/dashboard.js/../../app.py", 404),
+        ("/api/v1/orders?last=-1", 422),
+        ("/api/v1/orders?last=nan", 422),
+        ("/api/v1/equity?points=99999999", 422),
+        ("/api/v1/why/q-none", 404),
+        ("/api/v1/why/%27%3B%20DROP%20TABLE%20orders", 404),
+    ],
+)
+async def test_errors_are_json_without_a_stack(world, path, status):
+    found, body = await get(world, path)
+    assert found == status
+    assert set(body["error"]) == {"code", "text"}
+    assert "Traceback" not in json.dumps(body)
+
+
+async def test_a_fault_of_the_daemon_is_told_to_its_log_only(world):
+    rules, world.service.shell.state.rules = world.service.shell.state.rules, None
+    world.service.progress += 1
+    status, body = await get(world, "/api/v1/status")
+    world.service.shell.state.rules = rules
+    assert status == 500
+    assert "NoneType" not in body["error"]["text"]
+
+
+async def test_every_answer_has_the_security_headers(world):
+    for path in ("/", "/dashboard.js", "/nothing", "/api/v1/status"):
+        async with world.session.get(path) as response:
+            assert {name: response.headers.get(name) for name in guard.HEADERS} == guard.HEADERS
+
+
+async def test_the_dashboard_asks_for_nothing_from_elsewhere(world):
+    async with world.session.get("/") as response:
+        page = await response.text()
+    assert RUN in page
+    assert '<script src="/dashboard.js"' in page
+    for name in ("/dashboard.js", "/dashboard.css"):
+        async with world.session.get(name) as response:
+            page += await response.text()
+    assert "https://" not in page
+    assert page.replace("http://www.w3.org/2000/svg", "").count("http://") == 0
+
+
+async def test_text_of_a_policy_never_becomes_markup(world):
+    body = {"command": "halt", "reason": "</script><script>alert(1)</script>"}
+    await command(world, body, world.bearer)
+    async with world.session.get("/") as response:
+        page = await response.text()
+    assert "<script>alert" not in page
+    assert "\\u003cscript>alert" in page
+
+
+async def test_events_follow_each_commit(world):
+    async with world.session.get("/api/v1/events") as stream:
+        assert stream.headers["Content-Type"] == "text/event-stream"
+
+        async def switch():
+            while True:
+                line = (await asyncio.wait_for(stream.content.readline(), 5)).decode()
+                if line.startswith("data: "):
+                    return json.loads(line[6:])["overview"]["switch"]
+
+        assert await switch() == "RUN"
+        await command(world, {"command": "halt"}, world.bearer)
+        assert await switch() == "HALT"
+
+
+async def test_a_header_that_never_ends_is_cut_off(world, monkeypatch):
+    monkeypatch.setattr(guard, "HEADER_S", 0.3)
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(world.api.url.rsplit(":", 1)[1].strip("/")))
+    began = time.monotonic()
+    with contextlib.suppress(ConnectionError):
+        writer.write(b"GET / HTTP/1.1\r\nHost: localhost\r\nX-Slow: ")
+        await writer.drain()
+        await asyncio.wait_for(reader.read(), 5)
+    assert time.monotonic() - began < 3
+    writer.close()
+
+
+async def test_a_taken_port_is_named_with_the_remedy(world, tmp_path):
+    port = world.api.url.rsplit(":", 1)[1].strip("/")
+    config = load(write(tmp_path), known_names(), sets=[f"api.port={port}"])
+    other = Api(world.service, world.assembly, config, tmp_path / "other", None)
+    with pytest.raises(ApiUnavailable, match="set another port"):
+        await other.start()

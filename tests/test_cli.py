@@ -1,0 +1,277 @@
+"""The command line as its users meet it: exit codes, one JSON document, no traceback."""
+
+import contextlib
+import csv
+import io
+import json
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from decimal import Decimal
+
+import pytest
+
+from tests.edge_world import CONFIG, answer, environment, program, quantd, write
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory):
+    """A folder with a finished run, and what the run printed."""
+    folder = tmp_path_factory.mktemp("ran")
+    write(folder)
+    return folder, answer(program(folder, "run", "--json"))
+
+
+@pytest.fixture(scope="module")
+def live(tmp_path_factory):
+    """A folder in which a daemon runs, held at the end of its market."""
+    folder = tmp_path_factory.mktemp("live")
+    write(folder, CONFIG.replace('at_end = "stop"', 'at_end = "wait"'))
+    daemon = subprocess.Popen(
+        [sys.executable, "-m", "daemon.cli", "run"],
+        cwd=folder,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        done = quantd(folder, "status", "--json")
+        if done.returncode == 0 and json.loads(done.stdout)["status"] == "ended":
+            break
+        time.sleep(0.2)
+    yield folder, daemon
+    with contextlib.suppress(ProcessLookupError):
+        daemon.send_signal(signal.SIGTERM)
+    daemon.communicate(timeout=30)
+
+
+def test_a_backtest_a_run_and_a_replay_have_one_digest(ran):
+    folder, run = ran
+    backtest = answer(quantd(folder, "backtest", "--json"))
+    replay = answer(quantd(folder, "replay", run["run"], "--policies", "--json"))
+    assert run["digest"] == backtest["digest"] == replay["digest"]
+    assert run["fills"] > 0
+    same = ("slices", "symbol_bars", "orders", "fills", "refused", "clipped", "alerts", "equity", "cash", "positions")
+    assert [run[k] for k in same] == [backtest[k] for k in same] == [replay[k] for k in same]
+    assert replay["same"]
+    assert replay["compared"] == replay["steps"] > 100
+    assert replay["asked"] > 0
+    assert replay["policy_differences"] == 0
+
+
+def test_a_kept_backtest_replays_and_a_policy_that_changed_is_listed(tmp_path):
+    write(tmp_path)
+    kept = answer(quantd(tmp_path, "backtest", "--journal", "--json"))
+    state = ("--state", "state/backtests")
+    assert answer(quantd(tmp_path, "replay", kept["run"], *state, "--json"))["digest"] == kept["digest"]
+    other = quantd(tmp_path, "replay", "--policies", "--json", *state, "--set", "agents.trend.params.lookback=20")
+    assert answer(other)["policy_differences"] > 0
+
+
+def test_the_account_can_be_rebuilt_from_the_exported_fills(ran):
+    folder, run = ran
+    fills = list(csv.DictReader(io.StringIO(quantd(folder, "export", "fills").stdout)))
+    assert list(fills[0]) == ["ts", "order", "symbol", "side", "qty", "price", "fee", "agent"]
+    held = {}
+    for fill in fills:
+        side = 1 if fill["side"] == "buy" else -1
+        held[fill["symbol"]] = held.get(fill["symbol"], 0) + side * Decimal(fill["qty"])
+        assert fill["ts"].endswith("Z")
+    assert {s: str(q) for s, q in held.items() if q} == run["positions"]
+    assert len(fills) == run["fills"]
+    shares = list(csv.DictReader(io.StringIO(quantd(folder, "export", "fills", "--by", "agent").stdout)))
+    assert {row["agent"] for row in shares} == {"even", "trend"}
+
+
+def test_orders_and_equity_are_exported_with_their_columns(ran):
+    folder, run = ran
+    orders = list(csv.reader(io.StringIO(quantd(folder, "export", "orders").stdout)))
+    assert orders[0] == ["ts", "order", "symbol", "side", "qty", "limit", "state", "reason", "agent"]
+    assert len(orders) - 1 == run["orders"]
+    done = quantd(folder, "export", "equity", "--out", "e.csv")
+    assert done.returncode == 0
+    rows = list(csv.DictReader((folder / "e.csv").open()))
+    assert list(rows[0]) == ["ts", "equity", "cash", "gross", "drawdown"]
+    assert Decimal(rows[-1]["equity"]) == Decimal(run["equity"])
+
+
+def test_reading_commands_need_no_daemon(ran):
+    folder, run = ran
+    orders = answer(quantd(folder, "orders", "--last", "3", "--json"))["orders"]
+    assert len(orders) == 3
+    assert all(o["id"].startswith(f"q-{run['run']}-") for o in orders)
+    positions = answer(quantd(folder, "positions", "--json"))["positions"]
+    assert {p["symbol"]: p["qty"] for p in positions} == run["positions"]
+    assert answer(quantd(folder, "status", "--json"))["equity"] == run["equity"]
+    assert {x["limit"] for x in answer(quantd(folder, "risk", "--json"))["limits"]} >= {"cash", "var"}
+    assert answer(quantd(folder, "decisions", "--last", "1", "--json"))["decisions"][0]["agents"]
+    assert isinstance(answer(quantd(folder, "alerts", "--json"))["alerts"], list)
+
+
+def test_why_tells_what_was_wanted_and_which_limit_cut(ran):
+    folder, _ = ran
+    rows = answer(quantd(folder, "orders", "--last", "1000", "--json"))["orders"]
+    cut = next(o for o in rows if o["reason"] == "position_weight")
+    told = answer(quantd(folder, "why", cut["id"], "--json"))
+    assert told["reason"] == "position_weight"
+    assert abs(int(told["allowed"])) < abs(int(told["net"]))
+    assert {a["agent"] for a in told["agents"]} <= {"even", "trend"}
+    weight = next(x for x in told["limits"] if x["limit"] == "max_position_weight")
+    assert weight["after"] <= weight["bound"] == 0.25
+    text = quantd(folder, "why", cut["id"]).stdout
+    assert "this limit cut the order" in text
+    assert "New York" in text
+    assert "commission" in text
+
+
+def test_what_an_agent_had_is_folded_from_its_fills(ran):
+    folder, _ = ran
+    rows = answer(quantd(folder, "orders", "--last", "1000", "--json"))["orders"]
+    last = next(o for o in reversed(rows) if o["agent"] == "even" and o["state"] == "filled")
+    part = next(a for a in answer(quantd(folder, "why", last["id"], "--json"))["agents"] if a["agent"] == "even")
+    shares = csv.DictReader(io.StringIO(quantd(folder, "export", "fills", "--by", "agent").stdout))
+    held = sum(
+        (1 if s["side"] == "buy" else -1) * int(s["qty"])
+        for s in shares
+        if s["symbol"] == last["symbol"] and s["agent"] == "even" and s["ts"] < last["time"]
+    )
+    assert int(part["held"]) == held > 0
+
+
+def test_commands_to_a_running_daemon_take_effect_and_are_journalled(live):
+    folder, _ = live
+    assert answer(quantd(folder, "halt", "--reason", "lunch", "--json"))["switch"] == "HALT"
+    assert answer(quantd(folder, "status", "--json"))["switch"] == "HALT"
+    assert any("lunch" in a["text"] for a in answer(quantd(folder, "alerts", "--json"))["alerts"])
+    assert answer(quantd(folder, "resume", "--reason", "back", "--json"))["switch"] == "RUN"
+    assert answer(quantd(folder, "reduce", "--agent", "trend", "--json"))["agent"] == "trend"
+    agents = answer(quantd(folder, "status", "--json"))["agents"]
+    assert {a["name"]: a["switch"] for a in agents} == {"even": "RUN", "trend": "REDUCE"}
+    wrong = quantd(folder, "halt", "--agent", "trendy")
+    assert wrong.returncode == 2
+    assert "even, trend" in wrong.stderr
+
+
+def test_a_second_daemon_in_the_same_state_folder_is_told_to_try_later(live):
+    folder, _ = live
+    done = program(folder, "run", "--quiet")
+    assert done.returncode == 75
+    assert "Traceback" not in done.stderr
+
+
+def test_the_files_that_name_the_daemon_are_its_owners_alone(live):
+    folder, _ = live
+    for name in ("token", "api.json"):
+        assert (folder / "state" / name).stat().st_mode & 0o777 == 0o600
+
+
+def test_help_answers_at_once_and_without_the_libraries_of_trading():
+    code = "import sys\nfrom daemon.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass\n"
+    code += "print([m for m in ('numpy', 'aiohttp', 'polars', 'sqlmodel', 'pydantic') if m in sys.modules], file=sys.stderr)"
+    done = subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True, text=True, check=True)
+    assert done.stderr.strip() == "[]"
+    assert "backtest" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (("fly",), 2, "No such command"),
+        (("orders", "--last", "many"), 2, "--last"),
+        (("orders", "--last", "0"), 2, "--last"),
+        (("backtest", "--from", "yesterday"), 2, "is not a date"),
+        (("backtest", "--config", "absent.toml"), 78, "absent.toml"),
+        (("backtest", "--from", "2019-06-01", "--to", "2019-01-01"), 78, "feed.end"),
+        (("backtest", "--set", "risk.max_drawdwon=0.2"), 78, "Did you mean max_drawdown?"),
+        (("backtest", "--set", "risk.max_drawdown=nan"), 78, "max_drawdown"),
+        (("backtest", "--set", "risk.max_drawdown=15"), 78, "0.15"),
+        (("backtest", "--set", "agents.even.policy=momentun"), 78, "Did you mean momentum?"),
+        (("backtest", "--set", "universe.calendar=XNYZ"), 78, "Did you mean XNYS?"),
+        (("backtest", "--set", "feed.kind=yfinance"), 78, "replay"),
+        (("run", "--set", "agents.even.capital=0.8"), 78, "add up to"),
+        (("config", "check", "--set", "broker.cash=-1"), 78, "cash"),
+        (("halt",), 75, "no daemon runs"),
+        (("status",), 1, "no store"),
+        (("why", "q-none"), 1, "no store"),
+        (("replay",), 75, "no store"),
+        (("export", "everything"), 2, "fills, orders, equity"),
+        (("export", "orders", "--by", "agent"), 2, "--by agent"),
+        (("schedule", "next", "3", "--after", "soon"), 2, "--after"),
+        (("init", "--policy", "my policy"), 2, "lower-case"),
+    ],
+)
+def test_what_is_wrong_is_said_with_its_exit_code(tmp_path, arguments, code, says):
+    write(tmp_path)
+    done = quantd(tmp_path, *arguments)
+    assert (done.returncode, says in done.stderr, done.stdout) == (code, True, ""), done.stderr
+    assert "Traceback" not in done.stderr
+    assert "fault of quantd" not in done.stderr
+
+
+def test_a_mistake_in_config_check_is_json_when_asked(tmp_path):
+    write(tmp_path, CONFIG.replace("max_drawdown", "max_drawdwon"))
+    done = quantd(tmp_path, "config", "check", "--json")
+    assert done.returncode == 78
+    (mistake,) = json.loads(done.stdout)["mistakes"]
+    assert mistake["line"] == 20
+    assert "max_drawdown" in mistake["remedy"]
+
+
+def test_the_next_instants_are_in_exchange_time_and_utc_over_a_clock_change(tmp_path):
+    write(tmp_path)
+    found = answer(quantd(tmp_path, "schedule", "next", "2", "--after", "2024-03-08T12:00:00Z", "--json"))
+    assert [(r["time"], r["local"]) for r in found["instants"]] == [
+        ("2024-03-08T20:45:00Z", "2024-03-08T15:45:00-05:00"),
+        ("2024-03-11T19:45:00Z", "2024-03-11T15:45:00-04:00"),
+    ]
+
+
+def test_a_new_policy_runs_as_it_is(tmp_path):
+    write(tmp_path)
+    wrote = answer(quantd(tmp_path, "init", "--policy", "value", "--json"))
+    with (tmp_path / "config.toml").open("a") as file:
+        file.write("\n" + wrote["config"].replace("0.2 ", "0.1 "))
+    assert answer(quantd(tmp_path, "backtest", "--json"))["fills"] > 0
+    again = quantd(tmp_path, "init", "--policy", "value")
+    assert again.returncode == 1
+    assert "there already" in again.stderr
+
+
+def test_the_doctor_finds_all_well_and_a_policy_that_draws_random_numbers(ran, tmp_path):
+    folder, _ = ran
+    assert answer(quantd(folder, "doctor", "--store", "--json"))["ok"]
+    write(tmp_path, CONFIG.replace('"equal_weight"', '"dice.py:act"'))
+    (tmp_path / "dice.py").write_text("import random\n\ndef act(view):\n    return [random.random() / 9] * 3\n")
+    done = quantd(tmp_path, "doctor", "--json")
+    assert done.returncode == 1
+    (bad,) = [c for c in json.loads(done.stdout)["checks"] if c["ok"] is False]
+    assert bad["name"] == "policy"
+    assert "random numbers" in bad["text"]
+
+
+def test_the_doctor_sees_a_store_that_was_changed(ran, tmp_path):
+    folder, _ = ran
+    shutil.copytree(folder / "state", tmp_path / "state")
+    write(tmp_path)
+    with contextlib.closing(sqlite3.connect(tmp_path / "state" / "quantd.db")) as db:
+        db.execute("UPDATE fills SET fee_micro = 0")
+        db.commit()
+    done = quantd(tmp_path, "doctor", "--store", "--json")
+    assert done.returncode == 1
+    assert any("fills" in c["text"] for c in json.loads(done.stdout)["checks"] if c["ok"] is False)
+
+
+def test_a_report_is_one_page_that_asks_for_nothing_else(ran):
+    folder, _ = ran
+    assert quantd(folder, "backtest", "--report", "r.html").returncode == 0
+    page = (folder / "r.html").read_text()
+    assert "<svg" in page
+    assert "Sharpe" in page
+    assert "http:" not in page
+    assert "https:" not in page
+    assert "src=" not in page
