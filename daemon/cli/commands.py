@@ -68,14 +68,18 @@ def backtest(
     sets: Sets = None,
     journal: Annotated[bool, typer.Option("--journal", help="Keep the journal, for `quantd replay`.")] = False,
     report: Annotated[Path | None, typer.Option("--report", metavar="OUT.html", help="Write a page about it.")] = None,
+    no_compare: Annotated[
+        bool, typer.Option("--no-compare", help="Do not run equal weight beside it (half the time).")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Run the configuration over its recorded market, as fast as it goes. The digest is that of `run`."""
     from daemon.cli import backtesting
 
     backtesting.backtest(
-        config, tuple(sets or ()), start=start, end=end, as_json=as_json, state=state, journal=journal, report=report
-    )
+        config, tuple(sets or ()), start=start, end=end, as_json=as_json, state=state, journal=journal, report=report,
+        compare=not no_compare,
+    )  # fmt: skip
 
 
 @app.command(rich_help_panel="Trade")
