@@ -278,7 +278,7 @@ def lines(verdict: Verdict) -> list[str]:
         if verdict.difference is not None:
             d = verdict.difference
             out.append(f"  {'Sharpe difference':<22}{d.sharpe:+.2f}{span(d.low, d.high)}")
-        out.append(f"  {verdict.sharpe_definition}; {verdict.turnover_definition}")
+        out += [f"  {verdict.sharpe_definition}", f"  {verdict.turnover_definition}"]
         if verdict.bootstrap is not None:
             b = verdict.bootstrap
             out.append(
