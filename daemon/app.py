@@ -23,6 +23,7 @@ from daemon.alerting import AlertFilter
 from daemon.api.server import Api
 from daemon.assembly import Assembly, assemble, limits_of_config
 from daemon.config import Config, ConfigError, Mistake, digest, load, reloading, secret
+from daemon.deadline import Deadline
 from daemon.inbox import InboxFull
 from daemon.known import known_names
 from daemon.loop import Shell
@@ -100,6 +101,7 @@ def recover(assembly: Assembly, store: Store, run: str, folder: Path) -> tuple[S
         raise CannotStart(f"run {run}: {error}; give the feed it was made with, or begin anew with --fresh.") from error
     except NotKept as error:
         raise CannotStart(f"run {run}: {error}") from error
+    shell.answer = Deadline(assembly.policies)
     if journal.seq:
         log.info(
             "recovered",
