@@ -96,7 +96,7 @@ class Run:
         self.people: deque[tuple[int, Event]] = deque()
         self.steps = 0
         # some worlds end with the switch away from RUN: what it leaves open must be gone by then
-        self.last_word = len(world.items) - 3 if self.rng.random() < 0.3 else -1
+        self.last_word = len(world.items) - 3 if self.rng.random() < 0.6 else -1
         self.begin()
 
     # the process

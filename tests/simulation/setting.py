@@ -51,7 +51,7 @@ def setting(seed: int) -> Setting:
         universe, (sessions,), (0,) * size, agents, house, 1_000_000 * 10**6,
         lookback=40,
         daily=bars == 1,
-        good_till_cancelled=bool(rng.random() < 0.25),
+        good_till_cancelled=bool(rng.random() < 0.35),
         follow_ups=int(rng.integers(0, 3)),
         rearm_samples=int(rng.choice([0, 3])),
         flatten_on=("drawdown",) if rng.random() < 0.3 else (),
