@@ -64,6 +64,21 @@ def test_a_fit_on_the_whole_file_that_a_parameter_names_is_found_by_the_cuts(tmp
     assert "2019-01-02 SPY: 0.5 knowing the whole market, 0.4 when it ends 2019-01" in done.stdout
 
 
+def test_who_reaches_past_the_view_for_the_market_is_found_by_the_cuts(tmp_path: Path) -> None:
+    thief = """
+import sys
+def act(view):
+    frame = sys._getframe()
+    while "assembly" not in frame.f_locals:
+        frame = frame.f_back
+    feed = frame.f_locals["assembly"].feed
+    return {"SPY": 0.5 if feed.slice_at(feed.count - 1).close[0] > 280 else 0.1}
+"""
+    done = study(tmp_path, thief)
+    assert done.returncode == 1
+    assert done.stdout.startswith("looks ahead: 4 cuts, ")
+
+
 def test_a_file_read_only_up_to_today_is_not_accused(tmp_path: Path) -> None:
     honest = """
 import polars as pl
@@ -123,6 +138,8 @@ def test_a_policy_that_draws_is_told_so_and_not_called_a_seer(tmp_path: Path) ->
     done = study(tmp_path, "import random\ndef act(view):\n    return [random.random() / 3] * 3\n")
     assert done.returncode == 1
     assert done.stdout.startswith("cannot be judged: two runs over the same market differ")
+    found = document(study(tmp_path, (tmp_path / "mine.py").read_text(), "--json"))
+    assert found["unsteady"] > 0 == found["differences"]
 
 
 def test_what_a_module_beside_it_remembers_is_forgotten_between_runs(tmp_path: Path) -> None:

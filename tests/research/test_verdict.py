@@ -1,12 +1,18 @@
 """The verdict follows the figures, and the figures the run."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from daemon.assembly import Assembly, assemble
+from daemon.cli.configuration import read
+from daemon.loop import Log, Shell
+from research.comparison import Incomparable
 from research.metrics import metrics_of_text
-from research.verdict import Difference, Measured, sentence
+from research.record import Record
+from research.verdict import Difference, Measured, judge, sentence
 from tests.edge_world import CONFIG, answer, quantd, write
 
 MINE = """
@@ -148,18 +154,51 @@ def test_the_sentence_is_decided_by_ratio_then_interval_then_trials(
     assert ("luck" in said) == (deflated < 0.95 and "beats equal" in said)
 
 
-@pytest.fixture(scope="module")
-def measured(tmp_path_factory: pytest.TempPathFactory) -> Measured:
-    from daemon.assembly import assemble
-    from daemon.cli.configuration import read
-    from research.record import Record
-
-    assembly = assemble(read(write(tmp_path_factory.mktemp("measured"))))
-    record = Record(assembly.universe)
-    shell = assembly.shell(record)
+def follow(assembly: Assembly, log: Log) -> Shell:
+    shell = assembly.shell(log)
     for item in assembly.items():
         shell.take(item)
+    return shell
+
+
+@pytest.fixture(scope="module")
+def assembly(tmp_path_factory: pytest.TempPathFactory) -> Assembly:
+    return assemble(read(write(tmp_path_factory.mktemp("measured"))))
+
+
+@pytest.fixture(scope="module")
+def record(assembly: Assembly) -> Record:
+    record = Record(assembly.universe)
+    follow(assembly, record)
+    return record
+
+
+@pytest.fixture(scope="module")
+def measured(assembly: Assembly, record: Record) -> Measured:
     return Measured.of(assembly, record)
+
+
+def test_a_baseline_that_was_driven_over_other_days_is_refused(
+    assembly: Assembly, record: Record, tmp_path: Path
+) -> None:
+    def shorter(beside: Assembly, log: Log) -> Shell:
+        return follow(replace(beside, feed=beside.feed.until(beside.feed.last_ts - 1)), log)
+
+    assert judge(assembly, record, tmp_path, follow).equal_weight is not None
+    with pytest.raises(Incomparable, match="differ in dates;"):
+        judge(assembly, record, tmp_path, shorter)
+
+
+def test_bars_that_a_policy_was_trained_on_are_counted(assembly: Assembly, record: Record, tmp_path: Path) -> None:
+    class Trained:
+        trained_until_ns = record.ts[9]
+
+    seen = replace(assembly, policies=(assembly.policies[0], Trained()))
+    assert judge(assembly, record, tmp_path, None).notes == ()
+    (note,) = judge(seen, record, tmp_path, None).notes
+    assert note.startswith(
+        f"10 of {len(record.ts)} samples, until 2019-01-15, lie in the training window of agent trend"
+    )
 
 
 def test_the_terminal_and_the_page_say_the_same(tmp_path: Path) -> None:
