@@ -71,7 +71,8 @@ class Digest:
 
     def _close(self, rows: list[Row]) -> None:
         if rows:
-            rows.sort(key=lambda r: (r[0], r[3], r[4], r[2]) if r[0] != EQUITY else (r[0], "", 0, 0))
+            if len(rows) > 1:
+                rows.sort(key=lambda r: (r[0], r[3], r[4], r[2]) if r[0] != EQUITY else (r[0], "", 0, 0))
             self._chain = blake2b(self._chain + _encode(rows), digest_size=32).digest()
 
     def _rows(self, effect: Filled | OrderBasket | Valued) -> list[Row]:

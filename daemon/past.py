@@ -22,19 +22,6 @@ class NotKept(Exception):
     """The configuration of an earlier start cannot be read any more."""
 
 
-class AsRead(Protocol):
-    """How a configuration was read: its file, the `--set` options and the environment."""
-
-    @property
-    def config(self) -> Path: ...
-
-    @property
-    def sets(self) -> tuple[str, ...]: ...
-
-    @property
-    def environ(self) -> Mapping[str, str]: ...
-
-
 class SavedConfig(Struct, frozen=True):
     """One configuration as text, with its overrides."""
 
@@ -48,14 +35,14 @@ def _path(folder: Path, name: str) -> Path:
     return folder / "configs" / f"{name[:16]}.json"
 
 
-def save_config(folder: Path, config: Config, read_as: AsRead) -> None:
+def save_config(folder: Path, config: Config, file: Path, sets: tuple[str, ...], environ: Mapping[str, str]) -> None:
     """Keep what a start was configured with, before anything is journalled under it. No secrets: of the environment
     only overrides of keys, which have a double underscore, are kept."""
     saved = SavedConfig(
-        file=str(read_as.config.resolve()),
-        text=read_as.config.read_text(),
-        sets=read_as.sets,
-        environ={k: v for k, v in read_as.environ.items() if k.startswith("QUANTD_") and "__" in k},
+        file=str(file.resolve()),
+        text=file.read_text(),
+        sets=sets,
+        environ={k: v for k, v in environ.items() if k.startswith("QUANTD_") and "__" in k},
     )
     path = _path(folder, digest(config))
     path.parent.mkdir(exist_ok=True, mode=0o700)
@@ -113,15 +100,12 @@ class Stretch(Struct):
     entries: list[bytes]
 
 
-def stretches(records: Records, run: str, after: int) -> list[Stretch]:
-    """The steps later than number `after`, cut where a start had another configuration."""
-    config = ""
+def stretches(records: Records, run: str, after: int, config: str) -> list[Stretch]:
+    """The steps later than number `after`, cut where a start had another configuration; `config` is that of the first."""
     found: list[Stretch] = []
-    for seq, data in records.entries(run):
+    for seq, data in records.entries(run, after + 1):
         if b"Started" in data and isinstance(event := decode(data).event, Started):
             config = event.config
-        if seq <= after:
-            continue
         if not found or found[-1].config != config:
             found.append(Stretch(config, seq, []))
         found[-1].entries.append(data)
@@ -159,7 +143,7 @@ def refold(
     if kept:
         shell.restore(assembly.rules, kept)
     compared = 0
-    for stretch in stretches(records, run, seq):
+    for stretch in stretches(records, run, seq, shell.config):
         then = assembly if stretch.config == present else assemble(saved_config(folder, stretch.config))
         if stretch.config != under:
             shell, under = continued(shell, then), stretch.config
@@ -178,6 +162,6 @@ def refold(
 def continued(shell: Shell, assembly: Assembly) -> Shell:
     """The same account in a shell of another configuration; a shell that has done nothing is made anew."""
     new = assembly.shell()
-    if shell.ts:
+    if shell.config:
         new.restore(assembly.rules, shell.keep())
     return new

@@ -10,14 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daemon.state import HOUSE, Cross, FollowUp, Round, State, Working
-from risk.gate import Context, Verdict, basket, context, gate, worst_nano
+from risk.gate import Account, Context, Verdict, basket, context, gate, granted, measure, same_book, worst_nano
 from risk.limits import Limits, Reason
 from risk.standing import Values
 from risk.switch import HALT, REDUCE
 from trading.books import net, share
 from trading.effects import AgentPlan, Cancel, Effect, Level, Planned, Publish
 from trading.market import Floats
-from trading.orders import Cause, OrderState, transition
+from trading.orders import Cause, OrderBasket, OrderState, transition
 
 Lots = NDArray[np.int64]
 
@@ -60,8 +60,8 @@ def headroom(weights: Floats, agent: Limits, house: Limits) -> float:
     x of equity bought at c above the mark costs x (1 + c)(1 + f); gross is then x (1 + c) over an equity
     that lost x (c + f (1 + c)).
     """
-    gross = float(np.abs(weights).sum())
-    long = float(np.maximum(weights, 0.0).sum())
+    gross = float(np.add.reduce(np.abs(weights)))
+    long = float(np.add.reduce(np.maximum(weights, 0.0)))
     c = max(agent.collar, house.collar)
     f = max(agent.fee_bp, house.fee_bp) / 1e4
     factor = 1.0
@@ -78,10 +78,20 @@ def headroom(weights: Floats, agent: Limits, house: Limits) -> float:
 class _Part:
     """One agent's part of a round while it is planned."""
 
-    __slots__ = ("agent", "asked", "held_back", "scale", "verdict", "weights")
+    __slots__ = ("account", "agent", "asked", "held_back", "scale", "verdict", "weights")
 
-    def __init__(self, agent: int, weights: bytes, scale: float, asked: Floats, verdict: Verdict, held: bool) -> None:
+    def __init__(
+        self,
+        agent: int,
+        weights: bytes,
+        scale: float,
+        asked: Floats,
+        account: Account,
+        verdict: Verdict,
+        held: bool,
+    ) -> None:
         self.agent = agent
+        self.account = account
         self.weights = weights
         self.scale = scale
         self.asked = asked
@@ -101,13 +111,17 @@ def target_change(state: State, agent: int, weights: Floats, ctx: Context, flatt
         return -held, 1.0
     equity = state.books_micro[agent] / 1e6
     scale = headroom(weights, rules.limits, state.rules.house)
-    with np.errstate(divide="ignore", invalid="ignore"):
+    if ctx.all_priced:
         target = np.trunc(weights * (scale * equity) / ctx.px)
+    else:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            target = np.trunc(weights * (scale * equity) / ctx.px)
     usable = np.isfinite(target) & (ctx.age_ns <= rules.limits.max_price_age_ns)
-    np.copyto(target, 0.0, where=usable & (target * held < 0.0))
+    target[usable & (target * held < 0.0)] = 0.0
     change = np.where(usable, target - held, 0.0)
-    small = np.abs(change) * ctx.px < rules.min_trade * equity
-    change[small & (target != 0.0)] = 0.0
+    if rules.min_trade > 0.0:
+        small = np.abs(change) * ctx.px < rules.min_trade * equity
+        change[small & (target != 0.0)] = 0.0
     return change, scale
 
 
@@ -159,11 +173,12 @@ def plan(
             change, cancels = hold_back(state, agent, change)
             effects.extend(cancels)
             held = bool((asked != change).any())
-        if not change.any() and not held:
+        if not held and not change.nonzero()[0].size:
             continue
         mode = REDUCE if flatten else max(state.agents[agent].switch.state, house_switch)
-        verdict = gate(ctx, state.account(agent), change, state.rules.agents[agent].limits, mode)
-        parts.append(_Part(agent, answers[agent], scale, change, verdict, held))
+        account = state.account(agent)
+        verdict = gate(ctx, account, change, state.rules.agents[agent].limits, mode)
+        parts.append(_Part(agent, answers[agent], scale, change, account, verdict, held))
     if not parts:
         return effects
     return [*effects, *_house(state, ctx, parts, sample, used, house_switch, flatten)]
@@ -173,34 +188,22 @@ def _house(
     state: State, ctx: Context, parts: list[_Part], sample: int, used: int, switch: int, flatten: bool
 ) -> list[Effect]:
     """Cross what is opposite, put the net before the house's limits, and make the basket."""
-    effects: list[Effect] = []
     wanted = np.array([p.verdict.lots for p in parts], dtype=np.int64)
-    crossed, surviving = net(wanted) if len(parts) > 1 else (np.zeros_like(wanted), wanted)
-    asked = surviving.sum(axis=0).astype(np.float64)
+    crossed, surviving = net(wanted)
+    total = surviving.sum(axis=0) if len(parts) > 1 else surviving[0]
+    asked = total.astype(np.float64)
     house = state.account(HOUSE)
     limits = state.rules.house
-    verdict = gate(ctx, house, asked, limits, switch)
+    verdict = _house_verdict(state, ctx, parts, house, asked, switch)
     n = state.orders_at.get(sample, 0) + 1
     ends = _ends(state)
-    if crossed.any():
+    if surviving is not wanted:
         _cross(state, ctx, parts, crossed, (verdict.reason != Reason.NONE) & (verdict.lots == 0.0), sample, ends)
     out = basket(verdict, ctx, house, limits, sample=sample, n=n, ts=state.now, end=ends)
     if out is not None:
         state.orders_at[sample] = n
-        shares = []
-        for symbol, lots in zip(out.sym, out.lots, strict=True):
-            left = [(p.agent, abs(int(k))) for p, k in zip(parts, surviving[:, symbol], strict=True) if k]
-            shares.append(left if sum(k for _, k in left) == abs(lots) else share(abs(lots), left))
-        state.working[(sample, n)] = Working(
-            basket=out,
-            lots=list(out.lots),
-            worst_nano=list(out.worst_nano),
-            filled=[0] * len(out.sym),
-            state=[int(OrderState.SENT)] * len(out.sym),
-            shares=shares,
-            live=len(out.sym),
-        )
-    effects.append(
+        _send(state, out, [p.agent for p in parts], surviving)
+    effects: list[Effect] = [
         Planned(
             sample=sample,
             n=n if out is not None else 0,
@@ -211,29 +214,63 @@ def _house(
                     weights=p.weights,
                     scale=p.scale,
                     asked=p.asked.astype(np.int64).tobytes(),
-                    allowed=p.verdict.lots.astype(np.int64).tobytes(),
+                    allowed=allowed.tobytes(),
                     reason=p.verdict.reason.tobytes(),
                     values=p.verdict.values,
                 )
-                for p in parts
+                for p, allowed in zip(parts, wanted, strict=True)
             ],
             prices=state.marks.tobytes(),
             before=house.lots.astype(np.int64).tobytes(),
             crossed=np.maximum(crossed, 0).sum(axis=0).tobytes(),
-            net=asked.astype(np.int64).tobytes(),
+            net=total.tobytes(),
             allowed=verdict.lots.astype(np.int64).tobytes(),
             reason=verdict.reason.tobytes(),
             values_before=verdict.before,
             values=verdict.values,
             follow_up=used,
         )
-    )
+    ]
     effects.extend(watch_limits(state, verdict.values))
     if not flatten:
         _follow_up(state, parts, surviving, asked, verdict, sample, used)
     if out is not None:
         effects.append(out)
     return effects
+
+
+def _house_verdict(
+    state: State, ctx: Context, parts: list[_Part], house: Account, asked: Floats, switch: int
+) -> Verdict:
+    """The house's limits on the net; of a lone agent that is the house, under the same limits, they are known."""
+    first, limits = parts[0], state.rules.house
+    if len(parts) == 1 and state.rules.agents[first.agent].limits == limits and same_book(first.account, house):
+        return granted(first.verdict)
+    verdict = gate(ctx, house, asked, limits, switch)
+    measure([verdict, *(p.verdict for p in parts)], before=[verdict])
+    return verdict
+
+
+def _send(state: State, out: OrderBasket, agents: list[int], surviving: Lots) -> None:
+    """Keep a basket as working, each row with the agents' parts of it."""
+    if len(agents) == 1:
+        shares = [[(agents[0], abs(lots))] for lots in out.lots]
+    else:
+        shares = []
+        columns = surviving.T.tolist()
+        for symbol, lots in zip(out.sym, out.lots, strict=True):
+            left = [(agent, abs(k)) for agent, k in zip(agents, columns[symbol], strict=True) if k]
+            shares.append(left if sum(k for _, k in left) == abs(lots) else share(abs(lots), left))
+    rows = len(out.sym)
+    state.working[(out.sample, out.n)] = Working(
+        basket=out,
+        lots=list(out.lots),
+        worst_nano=list(out.worst_nano),
+        filled=[0] * rows,
+        state=[int(OrderState.SENT)] * rows,
+        shares=shares,
+        live=rows,
+    )
 
 
 def watch_limits(state: State, values: Values) -> list[Effect]:
@@ -297,14 +334,16 @@ def _follow_up(
 ) -> None:
     """Remember decisions that were cut for want of what their own sales will bring."""
     house_cut = AGAIN[verdict.reason] & (verdict.lots != asked)
+    cut_by_house = bool(house_cut.nonzero()[0].size)
     for part, lots in zip(parts, surviving, strict=True):
         agent = state.agents[part.agent]
         agent.follow_up = None
-        held = state.lots(part.agent)
-        reducing = bool(((part.asked * held) < 0.0).any()) or part.held_back
+        if used >= state.rules.follow_ups:
+            continue
+        if not (part.held_back or (part.asked * part.account.lots < 0.0).nonzero()[0].size):
+            continue  # no sale of its own brings anything
         own_cut = AGAIN[part.verdict.reason] & (part.verdict.lots != part.asked)
-        cut = part.held_back or own_cut.any() or (house_cut & (lots != 0)).any()
-        if cut and reducing and used < state.rules.follow_ups:
+        if part.held_back or own_cut.nonzero()[0].size or (cut_by_house and (house_cut & (lots != 0)).any()):
             agent.follow_up = FollowUp(sample, part.weights, used)
 
 

@@ -5,6 +5,7 @@ Built once per sample and shared by every agent and the house; everything dear i
 
 from collections.abc import Callable
 from functools import cached_property
+from math import isfinite
 from typing import Final
 
 import numpy as np
@@ -23,7 +24,7 @@ class Scenarios:
 
     def __init__(self, returns: Floats) -> None:
         self.returns: Final = returns
-        self._linked: dict[float, Bools] = {}
+        self._linked: dict[float, Bools | None] = {}
 
     def __len__(self) -> int:
         return len(self.returns)
@@ -44,10 +45,10 @@ class Scenarios:
     @cached_property
     def deviations(self) -> Floats:
         """float64[2N], standard deviation per sample, once for each side."""
-        one = np.sqrt(self.cov.diagonal()) if self._small() else self.returns.std(axis=0, ddof=1)
+        one = np.sqrt(self.cov.diagonal()) if self.small() else self.returns.std(axis=0, ddof=1)
         return np.concatenate((one, one))
 
-    def _small(self) -> bool:
+    def small(self) -> bool:
         """Whether the whole covariance is at hand or costs little."""
         return self.returns.shape[1] <= 64 or "cov" in self.__dict__
 
@@ -61,31 +62,28 @@ class Scenarios:
         """float64[N, N]: the size of the covariances that are negative, else 0."""
         return self.together - self.cov
 
-    @cached_property
-    def _pearson(self) -> Floats:
-        return correlation(self.cov)
-
     def linked(self, threshold: float) -> Bools | None:
-        """bool[2N, 2N]: sides of two instruments that lose together, by correlation; None where that is too large to keep."""
-        if not self._small():
-            return None
+        """bool[2N, 2N]: sides of two instruments that lose together, by correlation; None without a single pair.
+
+        Made once for each threshold, and only of a covariance that is at hand or costs little (see `small`).
+        """
         if threshold not in self._linked:
             n = self.returns.shape[1]
             deviation = self.deviations[:n]
             # covariance against threshold x deviations: nothing to divide, and what never moves is linked to nothing
             edge = threshold * np.multiply.outer(deviation, deviation)
-            np.fill_diagonal(edge, np.inf)
-            both = np.empty((2 * n, 2 * n), dtype=np.bool_)
-            np.greater(self.cov, edge, out=both[:n, :n])
-            np.less(self.cov, -edge, out=both[:n, n:])
-            both[n:, n:], both[n:, :n] = both[:n, :n], both[:n, n:]
-            self._linked[threshold] = both
+            edge.flat[:: n + 1] = np.inf
+            like, unlike = self.cov > edge, self.cov < -edge
+            found = None
+            if like.nonzero()[0].size or unlike.nonzero()[0].size:
+                found = np.empty((2 * n, 2 * n), dtype=np.bool_)
+                found[:n, :n] = found[n:, n:] = like
+                found[:n, n:] = found[n:, :n] = unlike
+            self._linked[threshold] = found
         return self._linked[threshold]
 
     def correlation(self, columns: list[int]) -> Floats:
         """Pearson correlation of some columns, in their order."""
-        if self._small():
-            return self._pearson[np.ix_(columns, columns)]
         return correlation(covariance(self.returns[:, columns]))
 
 
@@ -95,7 +93,7 @@ class Window:
     def __init__(self, returns: Floats, min_rows: int) -> None:
         self.min_rows = min_rows
         # the sum of finite returns is finite, that of any others is not
-        self.complete = bool(np.isfinite((np.ones(len(returns)) @ returns).sum())) and len(returns) >= min_rows
+        self.complete = isfinite(sum(np.ones(len(returns)).dot(returns).tolist())) and len(returns) >= min_rows
         self.returns = returns
         self.by_rows: dict[bytes, Scenarios] = {}
         if self.complete:

@@ -22,11 +22,9 @@ def cap(lots: Floats, most: Floats, code: Reason, reason: Codes) -> Floats:
     """`lots` cut to `most`; what is not a number is 0."""
     if most is lots:
         return lots
-    kept = lots <= most
-    if np.count_nonzero(kept) == len(kept):
-        return lots
-    over = ~kept & (lots > 0.0)
-    if not np.count_nonzero(over):
+    # written so that a `most` that is not a number cuts
+    over = ~(lots <= most) & (lots > 0.0)
+    if not over.nonzero()[0].size:
         return lots
     reason[over] = code
     whole = np.floor(np.where(most > 0.0, most, 0.0) * (1.0 + SLACK) + SLACK)
@@ -58,7 +56,7 @@ def common_factor(case: Case, lots: Floats, reason: Codes) -> Floats:
         added = case.sides(lots)
         least = Factor()
         for extent in case.extents:
-            slip = float(extent.slip @ lots)
+            slip = float(extent.slip.dot(lots))
             _rows(case, extent, added, slip, lots, least)
             if case.rules.tails and least.most is None:
                 _tails(case, extent, added, slip, lots, least)
@@ -82,22 +80,25 @@ def common_factor(case: Case, lots: Floats, reason: Codes) -> Floats:
 def _rows(case: Case, extent: Extent, added: Floats, slip: float, lots: Floats, least: Factor) -> None:
     rules = case.rules
     full, bound = (rules.settled_full, rules.settled_bound) if extent.settled else (rules.full, rules.bound)
-    state = np.concatenate((extent.y, extent.w, (extent.cash_used, extent.traded), added))
-    total = full @ state
+    size = len(added)
+    state = np.empty(3 * size + 2)
+    state[:size], state[size : 2 * size], state[2 * size + 2 :] = extent.y, extent.w, added
+    state[2 * size], state[2 * size + 1] = extent.cash_used, extent.traded
+    total = full.dot(state)
     names = 0.0 if case.weights_keep and case.pairs_keep else _names_equity(case, extent, lots)
     total[-1] += names
-    kept = total <= bound * (extent.equity - slip) + case.tolerance
-    if np.count_nonzero(kept) == len(kept):
+    over = (~(total <= bound * (extent.equity - slip) + case.tolerance)).nonzero()[0]
+    if not over.size:
         return
     load = rules.settled_load if extent.settled else rules.load
-    need = load @ added
-    used = rules.held @ state[: rules.held.shape[1]]
+    need = load.dot(added)
+    used = rules.held.dot(state[: 2 * size + 2])
     used[-1] += names
-    over = ~kept
-    for r in np.flatnonzero(over).tolist():
+    for r in over.tolist():
         code, u, b = rules.rows[r].reason, float(used[r]), float(bound[r])
-        worst = u if code == Reason.EQUITY else float(rules.held[r] @ _one_sided(extent))
-        if not worst <= b * extent.before + case.tolerance:
+        held = b * extent.before + case.tolerance
+        # what holds for both sides at once holds for the worse one alone
+        if not u <= held and (code == Reason.EQUITY or not float(rules.held[r].dot(_one_sided(extent))) <= held):
             grows = (case.side(load[r]) > 0.0) & (lots > 0.0)
             if code == Reason.EQUITY:
                 grows = lots > 0.0
@@ -144,25 +145,25 @@ def _tails(case: Case, extent: Extent, added: Floats, slip: float, lots: Floats,
         found = tails.get((limit.lookback, limit.confidence))
         if found is None:
             m = tail_count(len(signed), limit.confidence)
-            found = tails[limit.lookback, limit.confidence] = m, worst_of(signed @ (extent.w + added), m)
+            found = tails[limit.lookback, limit.confidence] = m, worst_of(signed.dot(extent.w + added), m)
         m, tail = found
         bound = limit.bound * room / limit.scale
         value = limit.measure(tail)
         if value <= bound * low + case.tolerance:
             continue
-        base = signed @ extent.w
+        base = signed.dot(extent.w)
         exposures, equity = case.standing(extent)
-        now = signed @ exposures
+        now = signed.dot(exposures)
         held = float(limit.measure(worst_of(now, m)))
         if held <= bound * equity + case.tolerance:
             target = bound * extent.equity + case.tolerance
-            least.take(limit.largest(base, signed @ added, m, target, bound * slip), limit.reason)
+            least.take(limit.largest(base, signed.dot(added), m, target, bound * slip), limit.reason)
             continue
         # breached already: no order may make it larger, alone or with others
         _grow_no_tail(case, limit, base, signed, held + case.tolerance, lots, m, least)
         if least.most is not None:
             return
-        least.take(limit.largest(base, signed @ added, m, held + case.tolerance, 0.0), limit.reason)
+        least.take(limit.largest(base, signed.dot(added), m, held + case.tolerance, 0.0), limit.reason)
 
 
 def _grow_no_tail(
@@ -193,14 +194,14 @@ def _quads(case: Case, extent: Extent, added: Floats, slip: float, lots: Floats,
         scenarios = case.scenarios[quad.lookback] if quad.lookback else None
         full = extent.y + added
         # no correlation can make it more than the sum of deviations
-        if quad.deviation is not None and scenarios is not None and float(quad.deviation(scenarios) @ full) <= most:
+        if quad.deviation is not None and scenarios is not None and float(quad.deviation(scenarios).dot(full)) <= most:
             continue
         if quad.matrices is None or scenarios is None:
             product, reach, inner = extent.y, added, 0.0
         else:
             product, reach, inner = _corners(case, extent, added, quad, scenarios)
-        base = float(extent.y @ product) - inner
-        cross, square = float(added @ product), float(added @ reach)
+        base = float(extent.y.dot(product)) - inner
+        cross, square = float(added.dot(product)), float(added.dot(reach))
         if most >= 0.0 and base + 2.0 * cross + square <= most * most:
             continue
         target = bound * extent.equity + case.tolerance

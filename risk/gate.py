@@ -4,6 +4,7 @@ Reducing orders first and whole, then caps per symbol, then correlation pairs, t
 orders that add risk. The only place that builds an OrderBasket.
 """
 
+from collections.abc import Sequence
 from math import floor, inf, isfinite
 
 import numpy as np
@@ -14,12 +15,15 @@ from risk.factor import Codes, cap, common_factor
 from risk.limits import Limits, Reason
 from risk.pairs import clip_pairs
 from risk.rules import CAPS, Rules, rules_of
-from risk.standing import Values, standing
+from risk.standing import Portfolio, Values, standing, standings
 from risk.switch import HALT, REDUCE, RUN
 from trading.instruments import NANO
 from trading.orders import OrderBasket
 
-__all__ = ["HALT", "REDUCE", "RUN", "Account", "Context", "Verdict", "basket", "context", "gate", "worst_nano"]
+__all__ = [
+    "HALT", "REDUCE", "RUN", "Account", "Context", "Verdict", "basket", "context", "gate", "granted", "measure",
+    "same_book", "worst_nano",
+]  # fmt: skip
 
 
 class Verdict:
@@ -51,6 +55,43 @@ class Verdict:
         return self._before
 
 
+def measure(verdicts: Sequence[Verdict], before: Sequence[Verdict] = ()) -> None:
+    """Make the `values` of some verdicts of one context, and what is held `before` some, in one pass."""
+    after = [v for v in verdicts if v._values is None]
+    earlier = [v for v in before if v._before is None]
+    if not (after or earlier):
+        return
+    ctx = (after or earlier)[0]._ctx
+    portfolios = [Portfolio(ctx, v._account, v._limits, v.lots) for v in after]
+    portfolios += [Portfolio(ctx, v._account, v._limits, None) for v in earlier]
+    found = standings(ctx, portfolios)
+    for verdict, values in zip(after, found, strict=False):
+        verdict._values = values
+    for verdict, values in zip(earlier, found[len(after) :], strict=True):
+        verdict._before = values
+
+
+def granted(verdict: Verdict) -> Verdict:
+    """What the same limits say of the lots of a verdict, for the same account: they pass whole.
+
+    A verdict keeps its limits for every partial fill of its lots, so there is nothing to ask twice.
+    """
+    again = Verdict(verdict.lots, np.zeros(len(verdict.lots), np.int8), verdict._ctx, verdict._account, verdict._limits)
+    measure([verdict], [verdict])
+    again._values, again._before = verdict._values, verdict._before
+    return again
+
+
+def same_book(one: Account, other: Account) -> bool:
+    """Whether two accounts hold the same, with nothing open in either: limits see no difference."""
+    return (
+        one.cash == other.cash
+        and one.equity == other.equity
+        and one.up is one.down is other.up is other.down is None
+        and one.lots.tobytes() == other.lots.tobytes()
+    )
+
+
 def gate(ctx: Context, account: Account, asked: Floats, limits: Limits, switch: int = RUN) -> Verdict:
     """The part of `asked` (float64[N] signed lots) that keeps every limit for every subset and partial fill of
     it and of all open orders.
@@ -60,7 +101,7 @@ def gate(ctx: Context, account: Account, asked: Floats, limits: Limits, switch: 
     limits say. What is not finite is refused.
     """
     reason = np.zeros(len(asked), dtype=np.int8)
-    if not np.count_nonzero(asked):
+    if not asked.nonzero()[0].size:
         return Verdict(np.zeros(len(asked)), reason, ctx, account, limits)
     if switch == HALT:
         reason[asked != 0.0] = Reason.SWITCH
@@ -78,11 +119,11 @@ def _pass(
     rules = rules_of(limits, ctx.universe)
     wanted, known = _finite(ctx, account, asked, reason)
     opposite = wanted * account.lots < 0.0
-    reducing = _reducing(ctx, account, wanted, opposite, rules, reason) if np.count_nonzero(opposite) else None
+    reducing = _reducing(ctx, account, wanted, opposite, rules, reason) if opposite.nonzero()[0].size else None
     size = np.abs(wanted)
     if reducing is not None:
         size[opposite] = 0.0
-    if not np.count_nonzero(size):
+    if not size.nonzero()[0].size:
         return (wanted if reducing is None else reducing), False
     buys = wanted > 0.0
     if switch != RUN:
@@ -105,11 +146,11 @@ def _finite(ctx: Context, account: Account, asked: Floats, reason: Codes) -> tup
     up, down = account.up, account.down
     probe = account.cash + account.equity + account.up_cash + (account.open_loss or 0.0)
     # a product with anything that is not finite is not, even with a price of 0
-    probe += float(asked @ ctx.px) + float(account.lots @ ctx.px)
+    probe += float(asked.dot(ctx.px)) + float(account.lots.dot(ctx.px))
     if up is not None:
-        probe += float(up @ ctx.px)
+        probe += float(up.dot(ctx.px))
     if down is not None:
-        probe += float(down @ ctx.px)
+        probe += float(down.dot(ctx.px))
     if isfinite(probe):
         if ctx.all_priced:
             return np.trunc(asked), True
@@ -140,7 +181,7 @@ def _reducing(ctx: Context, account: Account, wanted: Floats, opposite: Bools, r
     left = np.floor(np.maximum(left, 0.0))
     size = np.abs(wanted) * opposite
     crossing = size > left
-    if np.count_nonzero(crossing):
+    if crossing.nonzero()[0].size:
         reason[crossing] = Reason.ZERO_CROSSING
         size = np.minimum(size, left)
     if not ctx.all_priced:
@@ -160,10 +201,10 @@ def _extents(ctx: Context, account: Account, reducing: Floats | None, rules: Rul
     up = down = 0.0
     if account.up is not None:
         high = high + account.up
-        up = float(account.up @ px)
+        up = float(account.up.dot(px))
     if account.down is not None:
         low = low - account.down
-        down = float(account.down @ px)
+        down = float(account.down.dot(px))
     paid, covered = (1.0 + limits.collar) * (1.0 + fee), (1.0 + limits.reduce_collar) * (1.0 + fee)
     up_loss = max(up * (paid - 1.0), account.up_cash - up)
     open_loss = up_loss + down * (limits.reduce_collar + fee) if account.open_loss is None else account.open_loss
@@ -173,7 +214,7 @@ def _extents(ctx: Context, account: Account, reducing: Floats | None, rules: Rul
         bought = np.maximum(reducing, 0.0)
         sold = bought - reducing
         high, low = high + bought, low - sold
-        covers, sales = float(bought @ px), float(sold @ px)
+        covers, sales = float(bought.dot(px)), float(sold.dot(px))
         traded = covers + sales
     low_equity = account.equity - open_loss
     # an estimate of the loss must not make a limit look breached, which would let pass what does not add to it
@@ -220,16 +261,16 @@ def _adding(case: Case, size: Floats, reason: Codes) -> tuple[Floats, bool]:
     lots = _open_orders(case, lots, reason)
     asked = lots
     gaps = False
-    if case.rules.lookbacks and np.count_nonzero(lots):
+    if case.rules.lookbacks and lots.nonzero()[0].size:
         lots, gaps = _history(case, lots, reason)
     spec = case.rules.limits.correlation
-    if spec is not None and np.count_nonzero(lots):
+    if spec is not None and lots.nonzero()[0].size:
         lots = cap(lots, clip_pairs(case, lots, spec, False), Reason.CORRELATION, reason)
-    if np.count_nonzero(lots):
+    if lots.nonzero()[0].size:
         lots = common_factor(case, lots, reason)
-    if case.rules.weighs_names and np.count_nonzero(lots):
+    if case.rules.weighs_names and lots.nonzero()[0].size:
         lots = _weigh_again(case, lots, reason)
-    if case.rules.two_states and np.count_nonzero(lots):
+    if case.rules.two_states and lots.nonzero()[0].size:
         lots = _settled_cash(case, lots, reason)
     return lots, gaps and bool(np.count_nonzero(lots) < np.count_nonzero(asked))
 
@@ -288,12 +329,12 @@ def _weigh_again(case: Case, lots: Floats, reason: Codes) -> Floats:
         most = np.full(len(lots), inf)
         for extent in case.extents:
             bound = limits.max_position_weight * (1.0 if extent.settled else 1.0 + limits.in_flight)
-            others = extent.equity - float(extent.slip @ lots) + extent.slip * lots
+            others = extent.equity - float(extent.slip.dot(lots)) + extent.slip * lots
             room = bound * others + case.tolerance - case.side(extent.y)
             with np.errstate(divide="ignore", invalid="ignore"):
                 np.minimum(most, room / (case.ctx.px + bound * extent.slip), out=most)
         lots = cap(lots, np.where(lots > 0.0, most, inf), Reason.POSITION_WEIGHT, reason)
-    if limits.correlation is not None and not case.pairs_keep and np.count_nonzero(lots):
+    if limits.correlation is not None and not case.pairs_keep and lots.nonzero()[0].size:
         lots = cap(lots, clip_pairs(case, lots, limits.correlation, True), Reason.CORRELATION, reason)
     return lots
 
@@ -323,13 +364,15 @@ def worst_nano(ctx: Context, lots: Floats, limits: Limits, held: Floats | None =
     """
     collar, reduce, stale = (round(c * NANO) for c in (limits.collar, limits.reduce_collar, limits.flatten_collar))
     out = [0] * len(lots)
-    for k in np.flatnonzero(lots).tolist():
-        width = collar
-        if held is not None and held[k] * lots[k] < 0.0:
-            fresh = 0 <= int(ctx.age_ns[k]) <= limits.max_price_age_ns
+    marks, wanted = ctx.prices_nano.tolist(), lots.tolist()
+    against: list[float] = [0.0] * len(wanted) if held is None else held.tolist()
+    all_fresh = ctx.youngest_ns >= 0 and ctx.oldest_ns <= limits.max_price_age_ns
+    for k in lots.nonzero()[0].tolist():
+        width, size, mark, tick = collar, wanted[k], marks[k], ctx.universe.instruments[k].tick_nano
+        if against[k] * size < 0.0:
+            fresh = all_fresh or 0 <= int(ctx.age_ns[k]) <= limits.max_price_age_ns
             width = reduce if fresh else min(reduce, stale)
-        mark, tick = int(ctx.prices_nano[k]), ctx.universe.instruments[k].tick_nano
-        if lots[k] > 0.0:
+        if size > 0.0:
             out[k] = mark * (NANO + width) // (NANO * tick) * tick
         else:
             out[k] = -(-mark * (NANO - width) // (NANO * tick)) * tick
@@ -348,7 +391,7 @@ def basket(
     end: list[int],
 ) -> OrderBasket | None:
     """The orders of a verdict; None when nothing passes. `end` is the instant each column's order expires."""
-    rows = np.flatnonzero(verdict.lots).tolist()
+    rows = verdict.lots.nonzero()[0].tolist()
     if not rows:
         return None
     worst = worst_nano(ctx, verdict.lots, limits, account.lots)

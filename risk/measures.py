@@ -28,7 +28,9 @@ def tail_count(scenarios: int, confidence: float) -> int:
 def worst_of(losses: Floats, m: int) -> Floats:
     """float64[..., m], the m worst of float64[..., S] losses, the least of them first."""
     rank = losses.shape[-1] - m
-    return np.partition(losses, rank)[..., rank:]
+    own = losses.copy()
+    own.partition(rank)
+    return own[..., rank:]
 
 
 def historical_var(losses: Floats, confidence: float) -> float:
@@ -49,8 +51,8 @@ def historical_cvar(losses: Floats, confidence: float) -> float:
 
 def covariance(returns: Floats) -> Floats:
     """float64[N, N] sample covariance (divisor S - 1) of float64[S, N] returns per sample."""
-    centred = returns - (np.ones(len(returns)) @ returns) / len(returns)
-    return (centred.T @ centred) / (len(returns) - 1)
+    centred = returns - np.ones(len(returns)).dot(returns) / len(returns)
+    return centred.T.dot(centred) / (len(returns) - 1)
 
 
 def correlation(cov: Floats) -> Floats:
@@ -62,12 +64,12 @@ def correlation(cov: Floats) -> Floats:
 
 def volatility_annual(weights: Floats, cov: Floats) -> float:
     """Ex-ante volatility a year of float64[N] weights, from a covariance per sample (H. Markowitz, 1952)."""
-    return sqrt(SAMPLES_PER_YEAR * max(float(weights @ cov @ weights), 0.0))
+    return sqrt(SAMPLES_PER_YEAR * max(float(weights.dot(cov).dot(weights)), 0.0))
 
 
 def herfindahl(weights: Floats) -> float:
     """Sum of squared weights: 1 for everything in one name, 1/N for equal weights (O. Herfindahl, 1950)."""
-    return float(weights @ weights)
+    return float(weights.dot(weights))
 
 
 def gross(weights: Floats) -> float:

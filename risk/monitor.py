@@ -31,6 +31,8 @@ def usage(value: float, bound: float) -> float:
 
 def level(share: float, before: int = NONE) -> int:
     """The level of a share of the bound, given the level before."""
+    if not before and share < THRESHOLDS[1] - 1e-12:
+        return NONE
     reached = sum(share >= start - 1e-12 for start in THRESHOLDS[1:])
     if reached >= before:
         return reached
@@ -44,7 +46,9 @@ def observe(levels: dict[str, int], values: Values) -> list[Crossing]:
     A limit that is no longer measured leaves at its level until it is measured again.
     """
     found: list[Crossing] = []
-    for key in sorted(values.keys() - FLOORS):
+    for key in sorted(values):
+        if key in FLOORS:
+            continue
         value, bound = values[key]
         before = levels.get(key, NONE)
         after = level(usage(value, bound), before)

@@ -18,10 +18,17 @@ def joint_bound(spec: Correlation) -> float:
 
 def _links(case: Case, sides: list[int], spec: Correlation) -> Bools:
     """bool[k, k]: which of the side columns (of 2N) lose together. A symbol is not linked to itself."""
+    scenarios = case.scenarios[spec.lookback]
+    if scenarios.small():
+        known = scenarios.linked(spec.threshold)
+        if known is None:
+            return np.zeros((len(sides), len(sides)), dtype=np.bool_)
+        rows = np.array(sides)
+        return known[rows[:, None], rows]
     size = case.rules.size
     columns = [s % size for s in sides]
     direction = np.array([1.0 if s >= size else -1.0 for s in sides])
-    moves = case.scenarios[spec.lookback].correlation(columns) * np.outer(direction, direction)
+    moves = scenarios.correlation(columns) * np.outer(direction, direction)
     apart = np.not_equal.outer(columns, columns)
     # written so that a correlation that is not a number counts as linked
     linked: Bools = ~(moves <= spec.threshold) & apart
@@ -44,21 +51,19 @@ def clip_pairs(case: Case, lots: Floats, spec: Correlation, others_slip: bool) -
 def _clip(case: Case, extent: Extent, lots: Floats, spec: Correlation, others_slip: bool) -> Floats:
     room = 1.0 if extent.settled else 1.0 + case.rules.limits.in_flight
     least, joint = spec.min_weight * room, joint_bound(spec) * room
-    total = float(extent.slip @ lots)
-    low, near = extent.equity - total, case.tolerance
+    low, near = extent.equity - float(extent.slip.dot(lots)), case.tolerance
     full = extent.y + case.sides(lots)
-    heavy = full > least * low + near
-    if np.count_nonzero(heavy) < 2:
+    # no two together weigh more than the heaviest twice
+    if 2.0 * max(full.tolist()) <= joint * low + near:
         return lots
-    known = case.scenarios[spec.lookback].linked(spec.threshold)
-    if known is not None:
-        weight = np.where(heavy, full, -np.inf)
-        if not np.count_nonzero(known & (np.add.outer(weight, weight) > joint * low + near)):
-            return lots
-    sides = np.flatnonzero(heavy).tolist()
+    sides = (full > least * low + near).nonzero()[0].tolist()
+    if len(sides) < 2:
+        return lots
     linked = _links(case, sides, spec)
+    if not linked.nonzero()[0].size:
+        return lots
     weight = full[sides]
-    if not np.count_nonzero(linked & (np.add.outer(weight, weight) > joint * low + near)):
+    if not (linked & (np.add.outer(weight, weight) > joint * low + near)).nonzero()[0].size:
         return lots
     case.pairs_keep = False
     size = case.rules.size
@@ -96,7 +101,7 @@ def pair_equity(case: Case, extent: Extent, lots: Floats, spec: Correlation) -> 
     """Least equity at which the pairs that are held already still comply: what other orders must leave."""
     room = 1.0 if extent.settled else 1.0 + case.rules.limits.in_flight
     least, joint = spec.min_weight * room, joint_bound(spec) * room
-    low = extent.equity - float(extent.slip @ lots)
+    low = extent.equity - float(extent.slip.dot(lots))
     sides = np.flatnonzero(extent.y > least * low).tolist()
     if len(sides) < 2:
         return 0.0
@@ -115,9 +120,9 @@ def joint_weight(case: Case, exposures: Floats, equity: float, spec: Correlation
 
     `exposures` float64[2N], short | long.
     """
-    sides = np.flatnonzero(exposures > spec.min_weight * equity + case.tolerance).tolist()
+    sides = (exposures > spec.min_weight * equity + case.tolerance).nonzero()[0].tolist()
     if len(sides) < 2 or equity <= 0.0:
         return 0.0
     held = exposures[sides]
     linked = _links(case, sides, spec)
-    return float(np.add.outer(held, held)[linked].max() / equity) if linked.any() else 0.0
+    return float(np.add.outer(held, held)[linked].max() / equity) if linked.nonzero()[0].size else 0.0

@@ -50,7 +50,9 @@ def restricted(case: Case, lots: Floats) -> Floats | None:
 
 
 def short(case: Case, lots: Floats) -> Floats | None:
-    return None if case.rules.limits.allow_short else _refused(~case.buys)
+    if case.rules.limits.allow_short or not ((lots > 0.0) > case.buys).nonzero()[0].size:
+        return None
+    return _refused(~case.buys)
 
 
 def order_notional(case: Case, lots: Floats) -> Floats | None:
@@ -80,8 +82,8 @@ def share_of_volume(case: Case, lots: Floats) -> Floats | None:
 def weights_keep(case: Case, extent: Extent, lots: Floats, weight: float) -> bool:
     """Whether every position, traded or not, keeps its weight when all of `lots` and the open orders fill."""
     bound = weight if extent.settled else weight * (1.0 + case.rules.limits.in_flight)
-    heaviest = float(np.maximum.reduce(extent.y + case.sides(lots)))
-    return heaviest <= bound * (extent.equity - float(extent.slip @ lots)) + case.tolerance
+    heaviest = max((extent.y + case.sides(lots)).tolist())
+    return heaviest <= bound * (extent.equity - float(extent.slip.dot(lots))) + case.tolerance
 
 
 def position_weight(case: Case, lots: Floats) -> Floats | None:

@@ -313,10 +313,11 @@ class Ledger:
         scale = one or 1
         books = []
         house = self.house
-        atto = sum(map(mul, house.lots, unit)) * scale
-        total = left = round_micro(house.cash_micro * ATTO_PER_MICRO + atto)[0]
+        held = sum(map(mul, house.lots, unit)) * scale
+        total = left = round_micro(house.cash_micro * ATTO_PER_MICRO + held)[0]
         for book in self.books[:-1]:
-            atto = sum(map(mul, book.lots, unit)) * scale
+            # a lone agent holds what the house holds
+            atto = held if book.lots == house.lots else sum(map(mul, book.lots, unit)) * scale
             own = round_micro(book.cash_micro * ATTO_PER_MICRO + atto)[0]
             books.append(own)
             left -= own

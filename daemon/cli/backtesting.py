@@ -1,6 +1,7 @@
 """`quantd backtest`: the recorded market through the same core as `run`, as fast as it goes."""
 
 import gc
+import os
 import secrets
 import time
 from datetime import date
@@ -18,6 +19,7 @@ from daemon.cli.output import Bar, print_json, progress, say
 from daemon.config import Config
 from daemon.loop import Log, Shell
 from daemon.opening import begin
+from daemon.past import save_config
 from daemon.recovery import Journal
 from daemon.summary import Summary, summary
 from research.record import Record
@@ -82,6 +84,8 @@ def backtest(
     assembly = assemble(found, cache=folder / "cache")
     run = base36(secrets.randbits(64), 8)
     kept = Kept(folder / "backtests", assembly, run) if journal else None
+    if kept is not None:
+        save_config(folder / "backtests", found, config, sets, os.environ)
     record = Record(assembly.universe, kept.journal if kept else None)
     with progress("backtest", shown=not as_json) as bar:
         shell, wall_s = drive(assembly, found, run, record, kept, bar)
