@@ -39,6 +39,19 @@ class Scenarios:
         return both
 
     @cached_property
+    def _rises(self) -> Floats:
+        return np.maximum(self.returns, 0.0)
+
+    def losses(self, exposures: Floats) -> Floats:
+        """float64[S], what float64[2N] exposures, short | long, lose: `signed` times them, without making it.
+
+        max(r, 0) s + max(-r, 0) l = max(r, 0) (s + l) - r l.
+        """
+        n = self.returns.shape[1]
+        long = exposures[n:]
+        return self._rises.dot(exposures[:n] + long) - self.returns.dot(long)
+
+    @cached_property
     def cov(self) -> Floats:
         return covariance(self.returns)
 

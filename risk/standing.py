@@ -138,7 +138,7 @@ def _losses(lookback: int, scenarios: Scenarios, members: list[Portfolio]) -> No
 def _deviations(series: Floats) -> list[float]:
     """Sample standard deviation (divisor S - 1) of each row of float64[K, S]."""
     rows = series.shape[1]
-    centred = series - series.dot(np.full((rows, 1), 1.0 / rows))
+    centred = series - (np.add.reduce(series, axis=1) / rows)[:, None]
     return [sqrt(float(own.dot(own)) / (rows - 1)) for own in centred]
 
 
