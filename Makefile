@@ -12,13 +12,14 @@ export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 export PY
 
-.PHONY: help run test check bench install clean lock
+.PHONY: help run test check bench prove prove-long install clean lock
 
 help:
 	@echo 'make run      trade recorded markets on paper (first start makes .venv)'
 	@echo 'make test     run the tests (adds PyTorch and the test tools to .venv)'
 	@echo 'make check    format, lint, types, import rules'
 	@echo 'make bench    how fast, and where the time goes'
+	@echo 'make prove    what is promised under fault, in short form (docs/reliability.md)'
 	@echo 'make install  as a systemd service on this machine (as root)'
 	@echo 'make lock     write constraints.txt again from pyproject.toml'
 	@echo 'make clean    remove what these made; state/, the account, stays'
@@ -40,6 +41,14 @@ bench: $(CORE)
 		name=$$(basename "$$each" .py); echo "== $$name"; \
 		$(BIN)/python -m "benchmarks.$$name" $(ARGS) || exit 1; \
 	done
+
+prove: $(FULL)
+	@$(BIN)/python -m pytest -q -rs tests/simulation $(ARGS)
+
+# hours on a slow machine; each command stands alone in docs/reliability.md
+prove-long: $(FULL)
+	@$(BIN)/python -m tests.simulation --days 10000 --everywhere 7 --bugs
+	@$(BIN)/python -m tests.simulation.kills --kills 10000 --whole 100
 
 install:
 	@scripts/install-system

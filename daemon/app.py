@@ -23,6 +23,7 @@ from daemon.alerting import AlertFilter
 from daemon.api.server import Api
 from daemon.assembly import Assembly, assemble, limits_of_config
 from daemon.config import Config, ConfigError, Mistake, digest, load, reloading, secret
+from daemon.deadline import Deadline
 from daemon.inbox import InboxFull
 from daemon.known import known_names
 from daemon.loop import Shell
@@ -100,6 +101,7 @@ def recover(assembly: Assembly, store: Store, run: str, folder: Path) -> tuple[S
         raise CannotStart(f"run {run}: {error}; give the feed it was made with, or begin anew with --fresh.") from error
     except NotKept as error:
         raise CannotStart(f"run {run}: {error}") from error
+    shell.answer = Deadline(assembly.policies)
     if journal.seq:
         log.info(
             "recovered",
@@ -166,7 +168,7 @@ async def serve(config: Config, options: Options) -> Summary:
         try:
             edges = Edges(config, assembly, store, shell, run, broker)
             service = edges.service(journal, folder)
-            save_config(folder, config, options)
+            save_config(folder, config, options.config, options.sets, options.environ)
             service.quarantine = begin(shell, assembly, config, run, fresh=journal.seq == 0)
             await edges.keep(service, options, folder)
         finally:

@@ -22,19 +22,6 @@ class NotKept(Exception):
     """The configuration of an earlier start cannot be read any more."""
 
 
-class AsRead(Protocol):
-    """How a configuration was read: its file, the `--set` options and the environment."""
-
-    @property
-    def config(self) -> Path: ...
-
-    @property
-    def sets(self) -> tuple[str, ...]: ...
-
-    @property
-    def environ(self) -> Mapping[str, str]: ...
-
-
 class SavedConfig(Struct, frozen=True):
     """One configuration as text, with its overrides."""
 
@@ -48,14 +35,14 @@ def _path(folder: Path, name: str) -> Path:
     return folder / "configs" / f"{name[:16]}.json"
 
 
-def save_config(folder: Path, config: Config, read_as: AsRead) -> None:
+def save_config(folder: Path, config: Config, file: Path, sets: tuple[str, ...], environ: Mapping[str, str]) -> None:
     """Keep what a start was configured with, before anything is journalled under it. No secrets: of the environment
     only overrides of keys, which have a double underscore, are kept."""
     saved = SavedConfig(
-        file=str(read_as.config.resolve()),
-        text=read_as.config.read_text(),
-        sets=read_as.sets,
-        environ={k: v for k, v in read_as.environ.items() if k.startswith("QUANTD_") and "__" in k},
+        file=str(file.resolve()),
+        text=file.read_text(),
+        sets=sets,
+        environ={k: v for k, v in environ.items() if k.startswith("QUANTD_") and "__" in k},
     )
     path = _path(folder, digest(config))
     path.parent.mkdir(exist_ok=True, mode=0o700)

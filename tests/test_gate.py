@@ -716,8 +716,8 @@ def test_research_lets_a_rebalance_sell_and_buy_in_one_print() -> None:
     held = Account(lots=np.array([0.0, 2000.0, 0.0]), cash=0.0, equity=100_000.0)
     assert passed(PROFILES["research"], [400, -1500, 100], held) == [400, -1500, 100]
     assert passed(PROFILES["research"], [400, -2000, 250], held) == [400, -2000, 250]
-    # all of it at once: bought 5 % above the mark and unsold, cash would be below -1.0 x equity
-    assert passed(PROFILES["research"], [1000, -2000, 0], held) == [909, -2000, 0]
+    # all of it at once: bought 5 % above the mark while nothing is sold yet
+    assert passed(PROFILES["research"], [1000, -2000, 0], held) == [1000, -2000, 0]
     assert passed(override(PROFILES["balanced"], correlation=None), [400, -2000, 0], held)[0] == 0
 
 

@@ -51,7 +51,7 @@ def test_explicit_keys_go_over_a_profile_and_none_turns_a_limit_off() -> None:
 
 
 def test_research_has_no_portfolio_and_no_state_limits() -> None:
-    assert override(Limits(), in_flight=1.0, max_cash_debit=1.0) == PROFILES["research"]
+    assert override(Limits(), in_flight=1.0, max_cash_debit=1.25) == PROFILES["research"]
 
 
 def test_profiles_are_ordered_from_strict_to_loose() -> None:

@@ -176,6 +176,25 @@ class Replay:
             row = stop
         yield from self._slices(row, self.count)
 
+    def until(self, ts: int) -> "Replay":
+        """The same market as if its files ended with the last slice known at `ts` (ns UTC): copies, so that nothing
+        later can be reached from it. ValueError when nothing is known by then."""
+        count = int(np.searchsorted(self._columns.ts_event, ts, side="right"))
+        if not count:
+            raise ValueError(f"no bar is known at {ts}")
+        columns = _Columns(**{name: getattr(self._columns, name)[:count].copy() for name in _Columns.__slots__})
+        return Replay(
+            universe=self.universe,
+            interval_ns=self.interval_ns,
+            digest=f"{self.digest} until {columns.ts_event[-1]}",
+            columns=columns,
+            actions=[a for a in self.actions if a.ts <= columns.ts_event[-1]],
+            quarantined=[b for b in self.quarantined if b.ts_event <= ts],
+            start_key=self.start_key,
+            adjusted=self.adjusted,
+            extended=self.extended,
+        )
+
     def slice_at(self, index: int) -> MarketSlice:
         """The slice of this number; IndexError when there is none."""
         if not 0 <= index < self.count:

@@ -1,12 +1,14 @@
 """`quantd backtest`: the recorded market through the same core as `run`, as fast as it goes."""
 
 import gc
+import os
 import secrets
 import time
-from collections.abc import Sequence
 from datetime import date
 from itertools import islice
 from pathlib import Path
+
+import msgspec
 
 from adapters.store.store import Store
 from adapters.store.writing import Batch
@@ -17,10 +19,11 @@ from daemon.cli.output import Bar, print_json, progress, say
 from daemon.config import Config
 from daemon.loop import Log, Shell
 from daemon.opening import begin
+from daemon.past import save_config
 from daemon.recovery import Journal
 from daemon.summary import Summary, summary
-from trading.effects import Ask, Effect, Valued
-from trading.events import Decided, Event
+from research.record import Record
+from research.verdict import Verdict, judge, lines
 from trading.orders import base36
 
 CHUNK = 512
@@ -28,22 +31,6 @@ CHUNK = 512
 
 KEEP_STEPS = 4_000
 """Journalled steps in one transaction."""
-
-
-class Curve:
-    """A log that keeps the samples of the account, for a report, and passes every step on."""
-
-    def __init__(self, after: Log | None = None) -> None:
-        self.samples: list[Valued] = []
-        self._after = after
-
-    def answer(self, ask: Ask) -> Decided | None:
-        return self._after.answer(ask) if self._after is not None else None
-
-    def add(self, event: Event, effects: Sequence[Effect]) -> None:
-        self.samples.extend(e for e in effects if type(e) is Valued)
-        if self._after is not None:
-            self._after.add(event, effects)
 
 
 class Kept:
@@ -85,8 +72,9 @@ def backtest(
     state: Path | None,
     journal: bool,
     report: Path | None,
+    compare: bool = True,
 ) -> None:
-    """Run a configuration over its recorded market and print what came of it."""
+    """Run a configuration over its recorded market and print what came of it, beside equal weight when `compare`."""
     if start is not None:
         sets = (*sets, f"feed.start={start.isoformat()}")
     if end is not None:
@@ -96,18 +84,25 @@ def backtest(
     assembly = assemble(found, cache=folder / "cache")
     run = base36(secrets.randbits(64), 8)
     kept = Kept(folder / "backtests", assembly, run) if journal else None
-    curve = Curve(kept.journal if kept else None) if report is not None else None
-    log: Log | None = curve if curve is not None else kept.journal if kept else None
+    if kept is not None:
+        save_config(folder / "backtests", found, config, sets, os.environ)
+    record = Record(assembly.universe, kept.journal if kept else None)
     with progress("backtest", shown=not as_json) as bar:
-        shell, wall_s = drive(assembly, found, run, log, kept, bar)
+        shell, wall_s = drive(assembly, found, run, record, kept, bar)
     result = summary(shell, run, "backtest", wall_s)
     if kept is not None:
         kept.close(shell.ts)
-    if report is not None and curve is not None:
+
+    def beside(other: Assembly, log: Log) -> Shell:
+        with progress("equal weight", shown=not as_json) as bar:
+            return drive(other, other.config, run, log, None, bar)[0]
+
+    verdict = judge(assembly, record, folder, beside if compare else None)
+    if report is not None:
         from daemon.cli.report import write_report
 
-        write_report(report, result, curve.samples, found)
-    _told(result, as_json, folder / "backtests" if journal else None, report)
+        write_report(report, result, record, verdict, found)
+    _told(result, verdict, as_json, folder / "backtests" if journal else None, report)
 
 
 def drive(
@@ -137,11 +132,13 @@ def drive(
     return shell, time.perf_counter() - began
 
 
-def _told(result: Summary, as_json: bool, journal: Path | None, report: Path | None) -> None:
+def _told(result: Summary, verdict: Verdict, as_json: bool, journal: Path | None, report: Path | None) -> None:
     if as_json:
-        print_json(result)
+        print_json({**msgspec.to_builtins(result), **msgspec.to_builtins(verdict)})
         return
     say(closing(result))
+    for line in lines(verdict):
+        say(line)
     if journal is not None:
         say(f"  journal kept: quantd replay {result.run} --state {journal}")
     if report is not None:

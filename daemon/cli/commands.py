@@ -68,14 +68,18 @@ def backtest(
     sets: Sets = None,
     journal: Annotated[bool, typer.Option("--journal", help="Keep the journal, for `quantd replay`.")] = False,
     report: Annotated[Path | None, typer.Option("--report", metavar="OUT.html", help="Write a page about it.")] = None,
+    no_compare: Annotated[
+        bool, typer.Option("--no-compare", help="Do not run equal weight beside it (half the time).")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Run the configuration over its recorded market, as fast as it goes. The digest is that of `run`."""
     from daemon.cli import backtesting
 
     backtesting.backtest(
-        config, tuple(sets or ()), start=start, end=end, as_json=as_json, state=state, journal=journal, report=report
-    )
+        config, tuple(sets or ()), start=start, end=end, as_json=as_json, state=state, journal=journal, report=report,
+        compare=not no_compare,
+    )  # fmt: skip
 
 
 @app.command(rich_help_panel="Trade")
@@ -190,6 +194,26 @@ def export(
     from daemon.cli import exporting
 
     exporting.export(config, state, what, out=out, run=run, by=by)
+
+
+study = typer.Typer(help="Questions about a policy that a backtest does not answer.", no_args_is_help=True)
+app.add_typer(study, name="study", rich_help_panel="Trade")
+
+
+@study.command("lookahead")
+def study_lookahead(
+    policy: Annotated[str, typer.Argument(metavar="FILE.py:act", help="A policy, as config.toml would name it.")],
+    config: Config = CONFIG,
+    state: State = None,
+    sets: Sets = None,
+    cuts: Annotated[int, typer.Option("--cuts", min=1, max=10_000, help="Days to cut the market after.")] = 40,
+    as_json: Json = False,
+) -> None:
+    """Does a policy know tomorrow? Ask it again on markets that end earlier; exit code 1 if an answer differs."""
+    from daemon.cli import studying
+
+    code = studying.study_lookahead(config, state, tuple(sets or ()), policy, cuts=cuts, as_json=as_json)
+    raise typer.Exit(code)
 
 
 schedule = typer.Typer(help="When agents are asked and jobs run.", no_args_is_help=True)

@@ -116,7 +116,7 @@ def replay(
 
     def journal_of(entries: Iterable[bytes], seq: int, under: Assembly) -> Journal:
         nonlocal journal
-        journal = AskingAgain(entries, seq, under, heard) if policies else Journal(entries, seq)
+        journal = AskingAgain(entries, seq, assembly, heard) if policies else Journal(entries, seq)
         return journal
 
     differs = ""

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from html import escape
-from math import isfinite
 from pathlib import Path
 from typing import Final
 
@@ -13,8 +12,9 @@ from daemon.config import Config
 from daemon.overview import iso
 from daemon.summary import Summary
 from daemon.version import code_version
-from trading.effects import Valued
-from trading.statistics import SHARPE_DEFINITION, drawdowns, performance
+from research.record import Record
+from research.verdict import Verdict, headline, table_of
+from trading.statistics import drawdowns
 
 POINTS: Final = 1_200
 WIDTH: Final = 960
@@ -26,16 +26,16 @@ STYLE: Final = """
 body{font:15px/1.5 system-ui,sans-serif;color:var(--ink);background:var(--paper);max-width:60rem;margin:2rem auto;padding:0 1rem}
 h1{font-size:1.4rem;font-weight:600}h2{font-size:1rem;font-weight:600;margin:2rem 0 .5rem}
 table{border-collapse:collapse;font-variant-numeric:tabular-nums}td,th{text-align:left;padding:.25rem 1.5rem .25rem 0;border-bottom:1px solid var(--rule)}
-th{font-weight:400;color:var(--dim)}svg{width:100%;height:auto}p,.dim{color:var(--dim)}
+th{font-weight:400;color:var(--dim)}svg{width:100%;height:auto}p,.dim{color:var(--dim)}.verdict{color:var(--ink)}
 """
 
 
-def write_report(out: Path, result: Summary, samples: Sequence[Valued], config: Config) -> None:
+def write_report(out: Path, result: Summary, record: Record, verdict: Verdict, config: Config) -> None:
     """Write the page to `out`. Raises Failure when there is too little to report on."""
-    if len(samples) < 2:
+    if len(record.ts) < 2:
         raise Failure("a report needs at least two samples; the backtest had fewer", CHECK_FAILED)
-    equity = np.array([s.equity_micro / 1e6 for s in samples])
-    days = [iso(s.ts)[:10] for s in samples]
+    equity = np.array(record.equity_micro, dtype=np.float64) / 1e6
+    days = [iso(ts)[:10] for ts in record.ts]
     agents = "".join(_row(a.name, f"{a.policy}, {a.capital:.0%} of the capital") for a in config.agents)
     page = f"""<!doctype html><html lang="en"><head><meta charset="utf-8"><title>quantd backtest {escape(result.run)}</title>
 <meta name="viewport" content="width=device-width"><style>{STYLE}</style></head><body>
@@ -45,13 +45,13 @@ def write_report(out: Path, result: Summary, samples: Sequence[Valued], config: 
 Decisions on a close fill at the next open.</p>
 <h2>Equity, {escape(config.universe.currency)}</h2>{chart(equity, days, "var(--line)")}
 <h2>Drawdown, %</h2>{chart(-100.0 * drawdowns(equity), days, "var(--fall)")}
-<h2>Performance</h2><table>{_performance(equity)}</table><p>{escape(SHARPE_DEFINITION)}.</p>
+<h2>Performance</h2><p class="verdict">{escape(headline(verdict))}</p>{_figures(verdict)}
 <h2>Trading</h2><table>{_row("orders", f"{result.orders:,}")}{_row("fills", f"{result.fills:,}")}\
 {_row("wishes the gate cut, refused", f"{result.clipped:,}, {result.refused:,}")}\
 {_row("trips of the switch", str(result.trips))}{_row("equity at the end", result.equity)}\
 {_row("cash at the end", result.cash)}</table>
 <h2>Agents</h2><table>{agents}</table>
-<p>One history is one history: no interval and no comparison stands here. quantd {escape(code_version())}, \
+<p>One history is one history. quantd {escape(code_version())}, \
 digest {escape(result.digest)}.</p></body></html>
 """
     part = out.with_name(out.name + ".part")
@@ -63,18 +63,28 @@ def _row(name: str, value: str) -> str:
     return f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>"
 
 
-def _performance(equity: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> str:
-    p = performance(equity)
-    sharpe = f"{p.sharpe:.2f}" if isfinite(p.sharpe) else "none: returns do not vary"
-    rows = (
-        ("total return", f"{p.total_return:+.2%}"),
-        ("a year", f"{p.annual_return:+.2%}"),
-        ("volatility a year", f"{p.volatility_annual:.2%}"),
-        ("Sharpe", sharpe),
-        ("largest drawdown", f"{p.max_drawdown:.2%}"),
-        ("samples", f"{p.samples:,}"),
+def _figures(verdict: Verdict) -> str:
+    """The figures with equal weight beside them, and how they were made."""
+    compared = verdict.equal_weight is not None
+    head = "<tr><th></th><th>this run</th>" + ("<th>equal weight</th>" if compared else "") + "</tr>"
+    rows = "".join(
+        f"<tr><th>{escape(name)}</th><td>{escape(value)}</td>{f'<td>{escape(other)}</td>' if compared else ''}</tr>"
+        for name, value, other in table_of(verdict)
     )
-    return "".join(_row(name, value) for name, value in rows)
+    said = [f"{verdict.sharpe_definition}; {verdict.turnover_definition}."]
+    if verdict.difference is not None and verdict.difference.low is not None:
+        d = verdict.difference
+        said.append(f"Difference of the Sharpe ratios {d.sharpe:+.2f} [{d.low:.2f}, {d.high:.2f}].")
+    if verdict.bootstrap is not None:
+        b = verdict.bootstrap
+        said.append(
+            f"Intervals: {b.confidence:.0%} of {b.resamples:,} resamples, {b.method}, blocks of {b.block} samples "
+            f"({b.block_rule}), seed {b.seed}."
+        )
+    if compared:
+        said.append("Equal weight was asked at each sample, on the same bars, dates, costs, capital and house limits.")
+    said += verdict.notes
+    return f"<table>{head}{rows}</table>" + "".join(f"<p>{escape(text)}</p>" for text in said)
 
 
 def chart(values: np.ndarray[tuple[int, ...], np.dtype[np.float64]], labels: Sequence[str], color: str) -> str:

@@ -44,6 +44,14 @@ class Faults(Struct, frozen=True):
     deposit: float = 0.01
     snapshot: float = 0.05
 
+    def times(self, factor: float) -> "Faults":
+        """Those of the network and crashes that many times as often; what halts all trading stays rare."""
+        rare = {"commit_failed", "clock_jump", "operator", "deposit"}
+        return Faults(
+            **{f: getattr(self, f) * (1.0 if f in rare else min(factor, 0.5 / getattr(self, f)))
+               for f in self.__struct_fields__}
+        )  # fmt: skip
+
 
 class Link:
     """Both directions of the connection. Time is the number of items that have passed."""

@@ -51,7 +51,7 @@ def setting(seed: int) -> Setting:
         universe, (sessions,), (0,) * size, agents, house, 1_000_000 * 10**6,
         lookback=40,
         daily=bars == 1,
-        good_till_cancelled=bool(rng.random() < 0.25),
+        good_till_cancelled=bool(rng.random() < 0.35),
         follow_ups=int(rng.integers(0, 3)),
         rearm_samples=int(rng.choice([0, 3])),
         flatten_on=("drawdown",) if rng.random() < 0.3 else (),
@@ -142,7 +142,7 @@ def _house(rng: np.random.Generator, commission_bp: float, bars: int) -> Limits:
         in_flight=float(rng.choice([0.0, 0.0, 0.2])),
         max_cash_debit=float(rng.choice([0.0, 0.0, 0.1])),
         cash_reserve=float(rng.choice([0.0, 0.0, 0.05])),
-        max_position_weight=[None, 0.3, 0.6][int(rng.integers(3))],
+        max_position_weight=[None, None, 0.3, 0.6][int(rng.integers(4))],
         max_gross_exposure=[None, 0.8, 1.0, 1.5][int(rng.integers(4))],
         max_order_notional=[None, 250_000.0][int(rng.integers(2))],
         var=Tail(limit=0.02, lookback=20) if rng.random() < 0.2 else None,
@@ -152,7 +152,7 @@ def _house(rng: np.random.Generator, commission_bp: float, bars: int) -> Limits:
 
 def _agents(rng: np.random.Generator, house: Limits, size: int) -> tuple[tuple[AgentRules, ...], list[Plain]]:
     count = int(rng.integers(1, 4))
-    share = float(rng.choice([1.0, 0.9])) / count
+    share = float(rng.choice([1.0, 1.0, 0.9])) / count
     agents, policies = [], []
     for number in range(count):
         own = override(house, max_drawdown=None, var=None) if rng.random() < 0.5 else override(

@@ -124,9 +124,10 @@ def test_alerts_go_to_the_outbox_with_their_id_and_numbers_that_are_none_are_abs
     f.add(8, SliceRef(2), [Switched(S, 1, 0, 2, "kill"), Switched(S, -1, 2, 0, "operator")])
     rows = f.take()
     assert rows["alerts"][0][-2:] == (None, None)
-    assert [row[4:6] for row in rows[OUTBOX]] == [("CRITICAL", "feed"), ("CRITICAL", "switch"), ("WARNING", "switch")]
+    # of a switch the engine's own alert tells; a row of it in the outbox would tell it twice
+    assert [row[4:6] for row in rows[OUTBOX]] == [("CRITICAL", "feed")]
     assert '"id":"7f3k2m1a-7-0"' in rows[OUTBOX][0][-1]
-    assert "beta: RUN to HALT: kill" in rows[OUTBOX][1][-1]
+    assert len(rows["switches"]) == 2
 
 
 def test_what_is_folded_live_equals_what_is_folded_from_the_journal():

@@ -1,0 +1,64 @@
+"""Users' policies asked in threads of their own, with a deadline: one that never answers must not stop the daemon.
+
+Backtests and replays have no deadline. A thread that is stuck cannot be ended in Python: its agent fails until it is
+suspended, and the thread is left behind.
+"""
+
+import threading
+from collections.abc import Sequence
+from queue import SimpleQueue
+from typing import Final
+
+from daemon.policies import answer
+from daemon.user_policy import UserPolicy
+from trading.effects import Ask
+from trading.events import Decided
+from trading.ports import Policy
+
+LIMIT_S: Final = 5.0
+"""Seconds a user's policy has for an answer."""
+
+
+class _Worker:
+    """One policy's thread. It is a daemon thread: a stuck one does not hold up the end of the process."""
+
+    def __init__(self, policy: Policy) -> None:
+        self.stuck = False
+        self._policy = policy
+        self._asked: SimpleQueue[Ask] = SimpleQueue()
+        self._answered: SimpleQueue[Decided] = SimpleQueue()
+        self._done = threading.Event()
+        threading.Thread(target=self._work, name="quantd-policy", daemon=True).start()
+
+    def _work(self) -> None:
+        while True:
+            question = self._asked.get()
+            self._answered.put(answer(self._policy, question))
+            self._done.set()
+
+    def ask(self, question: Ask, limit_s: float) -> Decided | None:
+        """The answer, or None when it did not come in time; then this worker is stuck."""
+        self._done.clear()
+        self._asked.put(question)
+        if not self._done.wait(limit_s):
+            self.stuck = True
+            return None
+        return self._answered.get()
+
+
+class Deadline:
+    """Answers every Ask: shipped and registered policies at once, a user's within `limit_s` seconds."""
+
+    def __init__(self, policies: Sequence[Policy], limit_s: float = LIMIT_S) -> None:
+        self._policies = policies
+        self._limit_s = limit_s
+        self._workers = {k: _Worker(p) for k, p in enumerate(policies) if isinstance(p, UserPolicy)}
+
+    def __call__(self, question: Ask) -> Decided:
+        worker = self._workers.get(question.agent)
+        if worker is None:
+            return answer(self._policies[question.agent], question)
+        if worker.stuck:
+            return Decided(question.round, question.agent, failed="still busy with an earlier question")
+        found = worker.ask(question, self._limit_s)
+        return found or Decided(question.round, question.agent, failed=f"no answer within {self._limit_s:g} s")

@@ -1,0 +1,93 @@
+"""Which files a policy opens while it decides: Python's own opens by an audit hook, and readers that open files outside
+Python by the calls of their functions."""
+
+import os
+import sys
+import sysconfig
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any, Final
+
+NATIVE: Final = ("polars", "pyarrow", "duckdb")
+"""Packages whose readers open files where no audit event is raised."""
+
+READERS: Final = ("read", "scan", "open", "connect", "load")
+"""How their functions begin that take a file."""
+
+_OPENS: Final = frozenset({"open", "sqlite3.connect"})
+
+_IGNORED: Final = tuple(
+    {
+        *(os.path.realpath(path) + os.sep for path in sysconfig.get_paths().values()),
+        os.path.realpath(sys.prefix) + os.sep,
+        os.path.realpath(sys.base_prefix) + "/lib/",
+        str(Path(__file__).resolve().parent.parent / "daemon") + os.sep,
+        "/proc/",
+        "/sys/",
+        "/dev/",
+        "/usr/share/zoneinfo/",
+    }
+)
+"""Code, the interpreter's own files and the machine's description of itself."""
+
+MOST: Final = 64
+"""Files remembered at most."""
+
+
+class _Watch:
+    """What the hook of this process writes to while something is watched: a hook cannot be taken out again."""
+
+    def __init__(self) -> None:
+        self.hooked = False
+        self.opened: dict[str, None] | None = None
+
+    def hook(self, event: str, arguments: tuple[Any, ...]) -> None:
+        if self.opened is not None and event in _OPENS and arguments:
+            self.note(arguments[0])
+
+    def profile(self, frame: FrameType, event: str, argument: object) -> None:
+        if event != "call" or self.opened is None:
+            return
+        code = frame.f_code
+        if code.co_name.startswith(READERS):
+            package = str(frame.f_globals.get("__name__", "")).partition(".")[0]
+            if package in NATIVE and code.co_argcount:
+                self.note(frame.f_locals.get(code.co_varnames[0]))
+
+    def note(self, named: object) -> None:
+        if isinstance(named, (list, tuple)):
+            for each in named[:MOST]:
+                self.note(each)
+            return
+        if isinstance(named, bytes):
+            named = os.fsdecode(named)
+        if not isinstance(named, (str, os.PathLike)) or self.opened is None or len(self.opened) >= MOST:
+            return
+        watched, self.opened = self.opened, None  # looking must not be seen itself
+        try:
+            path = os.path.realpath(named)
+            if not (path.endswith((".py", ".pyc")) or path.startswith(_IGNORED)):
+                watched[path] = None
+        finally:
+            self.opened = watched
+
+
+_WATCH: Final = _Watch()
+
+
+@contextmanager
+def watching(opened: dict[str, None]) -> Iterator[None]:
+    """Put the real path of every file that is opened meanwhile into `opened`; Python code and system files are left out."""
+    if not _WATCH.hooked:
+        sys.addaudithook(_WATCH.hook)
+        _WATCH.hooked = True
+    before, profile = _WATCH.opened, sys.getprofile()
+    _WATCH.opened = opened
+    sys.setprofile(_WATCH.profile)
+    try:
+        yield
+    finally:
+        sys.setprofile(profile)
+        _WATCH.opened = before

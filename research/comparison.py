@@ -1,0 +1,112 @@
+"""Equal weight as the yardstick of a run: the same engine, bars, dates, costs, capital and house limits.
+
+A comparison refuses to be made where any of these differ.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from hashlib import blake2b
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from daemon.assembly import Assembly, rules_of, schedule_of
+from daemon.config import Agent
+from daemon.loop import Log, Shell
+from research.record import Record
+from risk.limits import Limits
+from strategies.policies import POLICIES
+from trading.execution import Costs
+from trading.instruments import MICRO
+from trading.sessions import DAY_NS
+from trading.statistics import PERIODS_PER_YEAR, RISK_FREE_ANNUAL, SHARPE_DEFINITION
+
+NAME: Final = "equal_weight"
+
+Drive = Callable[[Assembly, Log], Shell]
+"""Takes the whole market of an assembly through a new shell with this log."""
+
+
+class Settings(Struct, frozen=True):
+    """All that two runs must share before their figures may stand beside each other."""
+
+    bars: str
+    symbols: tuple[str, ...]
+    dates: str
+    costs: Costs
+    borrow_bp_annual: float
+    cash_micro: int
+    capital_micro: int
+    house: Limits
+    follow_ups: int
+    rearm_samples: int
+    flatten_on: tuple[str, ...]
+    jobs: tuple[str, ...]
+    periods: float
+    risk_free_annual: float = RISK_FREE_ANNUAL
+    formula: str = SHARPE_DEFINITION
+
+
+class Incomparable(ValueError):
+    """Two runs were not made under the same settings; the text names what differs."""
+
+
+def settings_of(assembly: Assembly, record: Record) -> Settings:
+    """What one run was really made with, `dates` from the samples it left."""
+    rules = assembly.rules
+    return Settings(
+        bars=assembly.feed.digest,
+        symbols=assembly.universe.symbols,
+        dates=blake2b(record.ts.tobytes(), digest_size=16).hexdigest(),
+        costs=assembly.costs,
+        borrow_bp_annual=rules.borrow_bp_annual,
+        cash_micro=rules.cash_micro,
+        capital_micro=sum(agent.capital_micro for agent in rules.agents),
+        house=rules.house,
+        follow_ups=rules.follow_ups,
+        rearm_samples=rules.rearm_samples,
+        flatten_on=rules.flatten_on,
+        jobs=tuple(s.do for s in assembly.schedules if s.do != "rebalance"),
+        periods=samples_a_year(assembly),
+    )
+
+
+def require_same(one: Settings, other: Settings) -> None:
+    """Raises Incomparable naming every setting that differs."""
+    differing = [name for name in one.__struct_fields__ if getattr(one, name) != getattr(other, name)]
+    if differing:
+        raise Incomparable(f"the runs differ in {', '.join(differing)}; their figures say nothing about each other")
+
+
+def samples_a_year(assembly: Assembly) -> float:
+    """252 for daily samples of an exchange, 365 for a market that never closes; with shorter bars as many as a usual
+    session has."""
+    house = assembly.sessions[assembly.universe.calendar]
+    days = 365.0 if assembly.universe.calendar == "24/7" else float(PERIODS_PER_YEAR)
+    if assembly.feed.interval_ns >= DAY_NS:
+        return days
+    lengths = sorted(close - open_ for open_, close in zip(house.open_ns, house.close_ns, strict=True))
+    return days * max(1, -(-lengths[len(lengths) // 2] // assembly.feed.interval_ns))
+
+
+def equal_weight_of(assembly: Assembly) -> Assembly:
+    """The run that `assembly` is, with one agent in place of its agents: equal weight, asked at each sample, with the
+    agents' capital together, under the house's profile. Jobs that are not rebalances stay."""
+    config = assembly.config
+    share = sum(agent.capital_micro for agent in assembly.rules.agents) / max(1, assembly.rules.cash_micro)
+    agent = Agent(name=NAME, policy=NAME, capital=min(1.0, share), profile=config.risk.profile)
+    jobs = tuple(s for s in config.schedules if s.enabled and s.do != "rebalance")
+    alone = replace(config, document=config.document.model_copy(update={"agents": (agent,), "schedules": jobs}))
+    policies = (POLICIES[NAME]({}),)
+    schedules = tuple(schedule_of(alone, k) for k in range(len(jobs)))
+    rules = rules_of(alone, assembly.universe, assembly.sessions, policies, schedules, assembly.feed.interval_ns)
+    # the share went through a float: the capital is the agents' to the micro
+    capital = sum(each.capital_micro for each in assembly.rules.agents)
+    rules = msgspec.structs.replace(rules, agents=(msgspec.structs.replace(rules.agents[0], capital_micro=capital),))
+    return replace(assembly, config=alone, rules=rules, policies=policies, schedules=schedules)
+
+
+def mean_equity(record: Record) -> float:
+    """Average equity at samples, in account currency."""
+    return sum(record.equity_micro) / len(record.equity_micro) / MICRO

@@ -1,0 +1,56 @@
+"""How likely a Sharpe ratio is more than luck, given how many were tried (Bailey & López de Prado 2012, 2014).
+
+All ratios here are per sample, not annual.
+"""
+
+from collections.abc import Sequence
+from math import e, sqrt
+from statistics import NormalDist
+from typing import Final
+
+import numpy as np
+
+from trading.market import Floats
+
+EULER: Final = 0.5772156649015329
+"""Euler-Mascheroni constant, of the expected maximum of normal draws."""
+
+NORMAL: Final = NormalDist()
+
+
+def moments(returns: Floats) -> tuple[float, float]:
+    """(skewness, kurtosis) of float64[T]; kurtosis of a normal law is 3. (0, 3) where returns do not vary."""
+    deviations = returns - returns.mean()
+    variance = float((deviations**2).mean())
+    if variance <= 1e-30:
+        return 0.0, 3.0
+    return float((deviations**3).mean()) / variance**1.5, float((deviations**4).mean()) / variance**2
+
+
+def probabilistic_sharpe(sharpe: float, benchmark: float, samples: int, skewness: float, kurtosis: float) -> float:
+    """Probability that the true ratio is above `benchmark` when `sharpe` was measured on so many returns
+    (Bailey & López de Prado 2012). NaN where the estimate has no variance."""
+    variance = 1.0 - skewness * sharpe + (kurtosis - 1.0) / 4.0 * sharpe**2
+    if samples < 2 or not variance > 0.0:
+        return float("nan")
+    return NORMAL.cdf((sharpe - benchmark) * sqrt(samples - 1) / sqrt(variance))
+
+
+def expected_maximum(trials: int, variance: float) -> float:
+    """The best of `trials` ratios that are all luck, when ratios of trials have this variance
+    (Bailey & López de Prado 2014, eq. 1). 0 for one trial."""
+    if trials < 2:
+        return 0.0
+    return sqrt(variance) * (
+        (1.0 - EULER) * NORMAL.inv_cdf(1.0 - 1.0 / trials) + EULER * NORMAL.inv_cdf(1.0 - 1.0 / (trials * e))
+    )
+
+
+def deflated_sharpe(returns: Floats, sharpe: float, trials: Sequence[float]) -> float:
+    """Probability that `sharpe`, measured on `returns` float64[T], is more than the best of its trials would be by luck.
+
+    `trials` are the ratios of every trial known, this one among them. Of one trial it is the probability that the
+    ratio is above zero.
+    """
+    variance = float(np.var(trials, ddof=1)) if len(trials) > 1 else 0.0
+    return probabilistic_sharpe(sharpe, expected_maximum(len(trials), variance), len(returns), *moments(returns))

@@ -1,0 +1,275 @@
+"""Whether a policy looks ahead: its answers over the whole recorded market against those of a freshly loaded one over
+the market cut off at a day. What it answered up to that day must be the same, for a day that has not come cannot matter.
+
+A policy that reads files of its own is not held by the cut: the files it opens are reported, and one that opens the
+market's own files is refused, unless a parameter names that file; then each cut gives it a cut copy.
+"""
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+import polars as pl
+from msgspec import Struct
+
+from adapters.brokers.paper import Paper
+from adapters.feeds.replay import Replay
+from daemon.assembly import Assembly, assemble, session_date
+from daemon.config import Agent, Config, Risk
+from daemon.loop import Shell
+from daemon.policies import answer, load
+from daemon.state import State
+from research.audit import watching
+from trading.effects import Ask
+from trading.events import Decided
+from trading.execution import Costs
+from trading.market import Ints
+from trading.ports import Policy
+from trading.sessions import DAY_NS
+
+TOLERANCE: Final = 1e-12
+"""Weights this close are the same."""
+
+SHOWN: Final = 5
+"""Differences that are kept, the earliest; all are counted."""
+
+
+class Differing(Struct, frozen=True):
+    """One answer that a later day changed. `symbol` is empty where one run held or failed and the other did not."""
+
+    date: str
+    symbol: str
+    whole: str
+    cut: str
+    cut_after: str
+
+
+class Lookahead(Struct, frozen=True):
+    """What was found. `unsteady` are differences between two runs over the whole market: they say nothing about
+    looking ahead, and nothing can be said while there are some."""
+
+    policy: str
+    cuts: int
+    answers: int
+    differences: int
+    first: tuple[Differing, ...]
+    unsteady: int
+    failed: int
+    failure: str
+    opened: tuple[str, ...]
+    market_files: tuple[str, ...]
+
+    @property
+    def clean(self) -> bool:
+        return not (self.differences or self.unsteady or self.market_files) and self.failed < self.answers
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """One answer: the instant, and the weights, or why there are none."""
+
+    ts: int
+    weights: bytes | None
+    failed: str
+
+
+def lookahead(
+    config: Config,
+    policy: str,
+    *,
+    cuts: int = 40,
+    cache: Path | None = None,
+    progress: Callable[[float], None] = lambda share: None,
+) -> Lookahead:
+    """Run `policy` (as a configuration would name it) over the market of `config`, whole, again, and cut `cuts` times.
+
+    It is asked at each sample, alone, without costs or portfolio limits. Raises what `assemble` raises.
+    """
+    alone = _alone(config, policy)
+    opened: dict[str, None] = {}
+    assembly = assemble(alone, cache=cache)
+    whole = _answers(assembly, _loaded(alone, {}, opened), opened)
+    # a parameter that names the market's file is the policy's way to it: each cut gets its own copy
+    named = _named_market(alone)
+    own = {str(alone.at(name).resolve()) for name in (alone.feed.path, alone.feed.actions) if name}
+    reached = () if named else tuple(sorted(own & opened.keys()))
+    again = _differences(assembly, whole, _answers(assembly, _loaded(alone, {})), whole[-1].ts if whole else 0)
+    points = _points(whole, cuts)
+    found: dict[tuple[str, str], Differing] = {}
+    for number, ts in enumerate(points, 1):
+        progress(number / len(points))
+        if again:
+            break
+        feed = assembly.feed.until(ts)
+        with TemporaryDirectory(prefix="quantd-cut-") as folder:
+            changed = {key: str(_cut_copy(alone, feed, Path(folder))) for key in named}
+            part = _answers(replace(assembly, feed=feed), _loaded(alone, changed))
+        for each in _differences(assembly, whole, part, ts):
+            found.setdefault((each.date, each.symbol), each)
+    failures = [each for each in whole if each.failed]
+    return Lookahead(
+        policy=policy,
+        cuts=len(points),
+        answers=len(whole),
+        differences=len(found),
+        first=tuple(sorted(found.values(), key=lambda d: d.date)[:SHOWN]),
+        unsteady=len(again),
+        failed=len(failures),
+        failure=f"{session_date(failures[0].ts)}: {failures[0].failed}" if failures else "",
+        opened=tuple(sorted(opened.keys() - own)),
+        market_files=reached,
+    )
+
+
+def _alone(config: Config, policy: str) -> Config:
+    """The configuration with this policy as its only agent, with the parameters of the agent that has it, without
+    limits and schedules."""
+    same = (a.params for a in config.agents if _same_policy(config, a.policy, policy))
+    params: Mapping[str, Any] = next(same, {})
+    agent = Agent(name="studied", policy=policy, capital=1.0, profile="research", min_trade=0.0, params=dict(params))
+    update = {"agents": (agent,), "schedules": (), "risk": Risk(profile="research")}
+    return replace(config, document=config.document.model_copy(update=update))
+
+
+def _same_policy(config: Config, one: str, other: str) -> bool:
+    (a, _, f), (b, _, g) = one.partition(":"), other.partition(":")
+    return one == other or (
+        a.endswith(".py") and (f or "act") == (g or "act") and config.at(a).resolve() == config.at(b).resolve()
+    )
+
+
+def _loaded(config: Config, changed: Mapping[str, str], opened: dict[str, None] | None = None) -> Policy:
+    """The policy as on a first start: modules beside it that an earlier load brought are imported anew."""
+    agent = config.agents[0]
+    beside = str(config.at(agent.policy.partition(":")[0]).resolve().parent)
+    for name, module in list(sys.modules.items()):
+        file = getattr(module, "__file__", None)
+        if file and name not in _KEPT and str(Path(file).resolve().parent) == beside:
+            del sys.modules[name]
+    with watching(opened) if opened is not None else nullcontext():
+        return load(agent.policy, {**agent.params, **changed}, config.source.folder)
+
+
+_KEPT: Final = frozenset(sys.modules)
+"""Modules that were there before any policy was studied."""
+
+
+def _answers(assembly: Assembly, policy: Policy, opened: dict[str, None] | None = None) -> list[Answered]:
+    """What `policy` answers at each sample of the market of `assembly`."""
+    given: list[Answered] = []
+
+    def ask(question: Ask) -> Decided:
+        with watching(opened) if opened is not None else nullcontext():
+            decided = answer(policy, question)
+        given.append(Answered(question.view.time, decided.weights, decided.failed))
+        return decided
+
+    # asked to the end, however often it fails
+    rules = msgspec.structs.replace(
+        assembly.rules, max_failures=1 << 40, lookback=max(assembly.rules.lookback, policy.lookback)
+    )
+    shell = Shell(State(rules), Paper(assembly.universe, Costs()), ask, interval_ns=assembly.feed.interval_ns)
+    for item in assembly.items():
+        shell.take(item)
+    return given
+
+
+def _points(whole: Sequence[Answered], cuts: int) -> Ints:
+    """Instants to cut after: samples spread evenly, none of them the last."""
+    count = min(cuts, max(0, len(whole) - 1))
+    rows = np.unique(np.linspace(0, len(whole) - 1, count + 2).astype(np.int64)[1:-1]) if count else np.empty(0, int)
+    return np.array([whole[row].ts for row in rows.tolist()], dtype=np.int64)
+
+
+def _differences(
+    assembly: Assembly, whole: Sequence[Answered], part: Sequence[Answered], until: int
+) -> list[Differing]:
+    """Where two runs answered differently up to `until`."""
+    after = session_date(until).isoformat()
+    symbols = assembly.universe.symbols
+    out: list[Differing] = []
+    by_ts = {each.ts: each for each in part}
+    for one in whole:
+        if one.ts > until:
+            break
+        other = by_ts.get(one.ts)
+        day = session_date(one.ts).isoformat()
+        if other is None:
+            out.append(Differing(day, "", _said(one), "was not asked", after))
+        elif one.weights == other.weights and one.failed == other.failed:
+            continue
+        elif one.weights is None or other.weights is None:
+            out.append(Differing(day, "", _said(one), _said(other), after))
+        else:
+            a, b = np.frombuffer(one.weights), np.frombuffer(other.weights)
+            out += [
+                Differing(day, symbols[k], f"{a[k]:.6g}", f"{b[k]:.6g}", after)
+                for k in np.flatnonzero(np.abs(a - b) > TOLERANCE).tolist()
+            ]
+    return out
+
+
+def _said(one: Answered) -> str:
+    return one.failed or ("held" if one.weights is None else "answered")
+
+
+def _named_market(config: Config) -> tuple[str, ...]:
+    """Parameters of the policy that name the market's file."""
+    market = config.at(config.feed.path).resolve()
+    return tuple(
+        key
+        for key, value in config.agents[0].params.items()
+        if isinstance(value, str) and value and market in {config.at(value).resolve(), Path(value).resolve()}
+    )
+
+
+def _cut_copy(config: Config, feed: Replay, folder: Path) -> Path:
+    """The market's file with the rows that are known at the end of `feed`, for a policy that reads it itself."""
+    source = config.at(config.feed.path)
+    frame: Any = pl.read_parquet(source) if source.suffix == ".parquet" else pl.read_csv(source, try_parse_dates=True)
+    stamp = frame["ts"].cast(pl.Datetime("ns")).dt.epoch("ns")
+    # a label by session date says less than the close does: bars of later dates are later
+    bound = feed.last_ts if config.feed.stamps != "session" else feed.last_ts - feed.last_ts % DAY_NS
+    frame = frame.filter(stamp <= bound)
+    target = folder / source.name
+    if source.suffix == ".parquet":
+        frame.write_parquet(target)
+    else:
+        frame.write_csv(target)
+    return target
+
+
+def lines(found: Lookahead) -> list[str]:
+    """The result for people."""
+    out: list[str] = []
+    if found.unsteady:
+        out.append(
+            f"cannot be judged: two runs over the same market differ in {found.unsteady:,} answers; it draws random "
+            "numbers, reads a clock or keeps what an earlier run left (keep state in memory, seed what is random)"
+        )
+    elif found.differences:
+        out.append(f"looks ahead: {found.cuts} cuts, {found.differences:,} differences. The first:")
+        out += [
+            f"  {d.date} {d.symbol or 'answer'}: {d.whole} knowing the whole market, {d.cut} when it ends {d.cut_after}"
+            for d in found.first
+        ]
+    elif found.market_files:
+        out.append("cannot be judged: while deciding it opens the file that holds the market's future:")
+        out += [f"  {name}" for name in found.market_files]
+        out.append("  read view.returns and view.prices instead, or give the file's path in params: it is cut, too")
+    elif found.answers and found.failed == found.answers:
+        out.append(f"cannot be judged: it failed every time; {found.failure}")
+    else:
+        out.append(f"looks only backwards: {found.cuts} cuts, 0 differences")
+    if 0 < found.failed < found.answers:
+        out.append(f"  it failed {found.failed:,} of {found.answers:,} times; first on {found.failure}")
+    if found.opened:
+        out.append("  it opens files of its own, which are not cut: whether they hold the future is yours to know")
+        out += [f"    {name}" for name in found.opened]
+    return out

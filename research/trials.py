@@ -1,0 +1,74 @@
+"""Every backtest is a trial of luck: `trials.jsonl` in the state folder counts them, one line each, appended only."""
+
+from hashlib import blake2b
+from pathlib import Path
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from daemon.assembly import Assembly
+from daemon.config import digest
+
+NAME: Final = "trials.jsonl"
+
+
+class Trial(Struct, frozen=True):
+    """One configuration on one market. `sharpe` is annual, `periods` the samples a year it was made with."""
+
+    digest: str
+    sharpe: float
+    periods: float
+
+    @property
+    def sharpe_sample(self) -> float:
+        return self.sharpe / self.periods**0.5
+
+
+class TrialsDamaged(ValueError):
+    """A line of the file is not a trial; the text names it and the remedy."""
+
+
+def trial_digest(assembly: Assembly) -> str:
+    """Hex BLAKE2b of what was tried: configuration, bars, and what policies are (a file's text, an artifact)."""
+    found = blake2b(digest_size=16)
+    for part in (digest(assembly.config), assembly.feed.digest, *map(_identity, assembly.policies)):
+        found.update(len(part).to_bytes(4, "big") + part.encode())
+    return found.hexdigest()
+
+
+def _identity(policy: object) -> str:
+    path = getattr(policy, "path", None)
+    if isinstance(path, Path) and path.is_file():
+        return blake2b(path.read_bytes(), digest_size=16).hexdigest()
+    return str(getattr(policy, "digest", ""))  # a registered policy is named in the configuration
+
+
+def read_trials(folder: Path) -> list[Trial]:
+    """The trials known, each digest once with its newest ratio. Raises TrialsDamaged."""
+    path = folder / NAME
+    if not path.exists():
+        return []
+    known: dict[str, Trial] = {}
+    for number, line in enumerate(path.read_bytes().splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
+            trial = msgspec.json.decode(line, type=Trial)
+        except msgspec.DecodeError as why:
+            raise TrialsDamaged(f"{path}:{number} is no trial ({why}); delete that line") from None
+        known[trial.digest] = trial
+    return list(known.values())
+
+
+def note_trial(folder: Path, trial: Trial) -> list[Trial]:
+    """Append `trial` unless it is there, and give all that are known, it among them. Raises TrialsDamaged, OSError."""
+    known = read_trials(folder)
+    if trial in known:
+        return known
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / NAME
+    torn = path.exists() and not path.read_bytes().endswith(b"\n") and path.stat().st_size > 0
+    with path.open("ab") as file:
+        file.write((b"\n" if torn else b"") + msgspec.json.encode(trial) + b"\n")
+    return [*(each for each in known if each.digest != trial.digest), trial]

@@ -1,0 +1,290 @@
+"""What a backtest is worth: figures after costs with their interval, equal weight beside them, and one sentence."""
+
+from dataclasses import dataclass
+from math import isfinite, sqrt
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from msgspec import Struct
+
+from daemon.assembly import Assembly, session_date
+from research.bootstrap import BLOCK_RULE, CONFIDENCE, RESAMPLES, SEED, Interval, Intervals, sharpe_intervals
+from research.comparison import Drive, Settings, equal_weight_of, mean_equity, require_same, settings_of
+from research.deflated import deflated_sharpe
+from research.metrics import Metrics, metrics_of
+from research.record import Record
+from research.trials import Trial, TrialsDamaged, note_trial, trial_digest
+from trading.instruments import MICRO
+from trading.market import Floats
+from trading.statistics import SHARPE_DEFINITION, simple_returns
+
+BELIEVED: Final = 0.95
+"""A deflated Sharpe ratio below this may be luck."""
+
+TURNOVER_DEFINITION: Final = "turnover: value bought and sold over average equity, a year"
+
+
+class Figures(Struct, frozen=True):
+    """One account over its samples. Fractions, not percent; money in account currency; None for a ratio that does not
+    exist. `costs` is commission, borrow and what fills paid beyond the open of their bar; `invested` exposure over
+    equity on average; `turnover_annual` see TURNOVER_DEFINITION."""
+
+    total_return: float
+    annual_return: float
+    volatility_annual: float
+    sharpe: float | None
+    sharpe_low: float | None
+    sharpe_high: float | None
+    max_drawdown: float
+    samples: int
+    turnover_annual: float
+    costs: float
+    commission: float
+    slippage: float
+    borrow: float
+    invested: float
+
+
+class Difference(Struct, frozen=True):
+    """Sharpe ratio less that of equal weight, resampled in pairs."""
+
+    sharpe: float
+    low: float | None
+    high: float | None
+
+
+class Bootstrap(Struct, frozen=True):
+    """How the intervals were made."""
+
+    block: int
+    method: str = "circular block bootstrap (Politis & Romano 1992, 1994), percentiles"
+    block_rule: str = BLOCK_RULE
+    confidence: float = CONFIDENCE
+    resamples: int = RESAMPLES
+    seed: int = SEED
+
+
+class Verdict(Struct, frozen=True):
+    """The keys that a backtest's document has beside its summary."""
+
+    verdict: str
+    sharpe_definition: str = SHARPE_DEFINITION
+    turnover_definition: str = TURNOVER_DEFINITION
+    performance: Figures | None = None
+    equal_weight: Figures | None = None
+    difference: Difference | None = None
+    bootstrap: Bootstrap | None = None
+    deflated_sharpe: float | None = None
+    trials: int | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A finished run: what it was made with, what it left, and its figures without an interval."""
+
+    settings: Settings
+    record: Record
+    metrics: Metrics
+    returns: Floats
+
+    @classmethod
+    def of(cls, assembly: Assembly, record: Record) -> "Measured":
+        """Raises ValueError for fewer than two samples or an account that was lost."""
+        settings = settings_of(assembly, record)
+        metrics = metrics_of(record.equity_micro, settings.periods, settings.risk_free_annual)
+        return cls(settings, record, metrics, simple_returns(np.array(record.equity_micro, dtype=np.float64)))
+
+    @property
+    def sharpe(self) -> float:
+        return self.metrics.performance.sharpe
+
+    def figures(self, interval: Interval | None) -> Figures:
+        p, record, money = self.metrics.performance, self.record, mean_equity(self.record)
+        years = (p.samples - 1) / self.settings.periods
+        return Figures(
+            total_return=p.total_return,
+            annual_return=p.annual_return,
+            volatility_annual=p.volatility_annual,
+            sharpe=p.sharpe if isfinite(p.sharpe) else None,
+            sharpe_low=interval.low if interval else None,
+            sharpe_high=interval.high if interval else None,
+            max_drawdown=p.max_drawdown,
+            samples=p.samples,
+            turnover_annual=record.traded / money / years,
+            costs=round(record.costs, 2),
+            commission=record.commission_micro / MICRO,
+            slippage=round(record.slippage, 2),
+            borrow=record.borrow_micro / MICRO,
+            invested=sum(record.gross) / len(record.gross),
+        )
+
+
+def judge(assembly: Assembly, record: Record, state: Path, drive: Drive | None) -> Verdict:
+    """The verdict on a finished run. `drive` runs equal weight beside it; None leaves the comparison out.
+
+    Notes the trial in the folder `state`. Raises Incomparable when the comparison was not made alike.
+    """
+    try:
+        own = Measured.of(assembly, record)
+    except ValueError as why:
+        return Verdict(f"There is nothing to judge: {why}.")
+    other = None if drive is None else _equal_weight(assembly, drive)
+    if other is not None:
+        require_same(own.settings, other.settings)
+    periods, free = own.settings.periods, own.settings.risk_free_annual
+    found = sharpe_intervals(
+        own.returns, None if other is None else other.returns, periods=periods, risk_free_annual=free
+    )
+    deflated, trials, notes = _deflated(assembly, own, state)
+    difference = None if other is None else _difference(own.sharpe, other.sharpe, found)
+    return Verdict(
+        verdict=sentence(own, difference, deflated, trials, compared=other is not None),
+        sharpe_definition=own.metrics.sharpe_definition,
+        performance=own.figures(found.own if found else None),
+        equal_weight=None if other is None else other.figures(found.other if found else None),
+        difference=difference,
+        bootstrap=Bootstrap(found.block) if found else None,
+        deflated_sharpe=deflated,
+        trials=trials,
+        notes=(*notes, *_trained_on(assembly, record)),
+    )
+
+
+def _equal_weight(assembly: Assembly, drive: Drive) -> Measured:
+    beside = equal_weight_of(assembly)
+    record = Record(beside.universe)
+    drive(beside, record)
+    return Measured.of(beside, record)
+
+
+def _difference(own: float, other: float, found: Intervals | None) -> Difference | None:
+    if not (isfinite(own) and isfinite(other)):
+        return None
+    interval = found.difference if found else None
+    return Difference(own - other, interval.low if interval else None, interval.high if interval else None)
+
+
+def _deflated(assembly: Assembly, own: Measured, state: Path) -> tuple[float | None, int | None, list[str]]:
+    """(deflated ratio, trials known, notes)."""
+    if not isfinite(own.sharpe):
+        return None, None, []
+    periods = own.settings.periods
+    try:
+        known = note_trial(state, Trial(trial_digest(assembly), own.sharpe, periods))
+    except TrialsDamaged as why:
+        return None, None, [f"The trials are not counted: {why}."]
+    except OSError as why:
+        return None, None, [f"The trials are not counted: {why.filename}: {why.strerror}."]
+    excess = own.returns - own.settings.risk_free_annual / periods
+    value = deflated_sharpe(excess, own.sharpe / sqrt(periods), [trial.sharpe_sample for trial in known])
+    return (value if isfinite(value) else None), len(known), []
+
+
+def _trained_on(assembly: Assembly, record: Record) -> list[str]:
+    """A note for each agent whose policy was trained on bars of this run."""
+    notes = []
+    for agent, policy in zip(assembly.config.agents, assembly.policies, strict=True):
+        until = int(getattr(policy, "trained_until_ns", 0))
+        seen = int(np.searchsorted(np.asarray(record.ts), until, side="right"))
+        if seen:
+            notes.append(
+                f"{seen:,} of {len(record.ts):,} samples, until {session_date(until)}, lie in the training window of "
+                f"agent {agent.name}: what it earned there is no result."
+            )
+    return notes
+
+
+def sentence(
+    own: Measured, difference: Difference | None, deflated: float | None, trials: int | None, *, compared: bool
+) -> str:
+    """The verdict in words."""
+    costs = own.settings.costs
+    charged = costs.commission_bp or costs.commission_min_micro or costs.spread_bp or costs.slippage_bp or costs.impact
+    after = "After costs" if charged else "Before any costs ([broker] sets none)"
+    if not isfinite(own.sharpe):
+        return "The account never moved: there is no Sharpe ratio to compare."
+    if not compared:
+        return "Compared with nothing."
+    if difference is None:
+        return f"{after} there is nothing to compare with: equal weight never moved."
+    if difference.sharpe <= 0.0:
+        return f"{after} this does not beat equal weight."
+    if difference.low is None or difference.high is None:
+        return f"{after} this is above equal weight, on too few samples to tell it from chance."
+    if difference.low <= 0.0 <= difference.high:
+        return f"{after} this is not distinguishable from equal weight."
+    text = f"{after} this beats equal weight."
+    if deflated is not None and deflated < BELIEVED:
+        known = f"{trials} trial{'' if trials == 1 else 's'} known"
+        text += f" With {known} its deflated Sharpe ratio is below {BELIEVED:g}: it may still be luck."
+    return text
+
+
+def headline(verdict: Verdict) -> str:
+    """Sharpe 0.71 [0.31, 1.08], equal weight 0.78; deflated 0.21 (7 trials known). …"""
+    own, other = verdict.performance, verdict.equal_weight
+    if own is None:
+        return verdict.verdict
+    text = f"Sharpe {ratio(own.sharpe)}{span(own.sharpe_low, own.sharpe_high)}"
+    if other is not None:
+        text += f", equal weight {ratio(other.sharpe)}{span(other.sharpe_low, other.sharpe_high)}"
+    if verdict.deflated_sharpe is not None:
+        plural = "" if verdict.trials == 1 else "s"
+        text += f"; deflated {verdict.deflated_sharpe:.2f} ({verdict.trials} trial{plural} known)"
+    return f"{text}. {verdict.verdict}"
+
+
+def ratio(value: float | None) -> str:
+    return "none" if value is None else f"{value:.2f}"
+
+
+def span(low: float | None, high: float | None) -> str:
+    return "" if low is None or high is None else f" [{low:.2f}, {high:.2f}]"
+
+
+def table_of(verdict: Verdict) -> list[tuple[str, str, str]]:
+    """(figure, this run, equal weight), the last empty where nothing was compared."""
+    if verdict.performance is None:
+        return []
+    columns = [_column(each) if each is not None else {} for each in (verdict.performance, verdict.equal_weight)]
+    return [(name, value, columns[1].get(name, "")) for name, value in columns[0].items()]
+
+
+def _column(f: Figures) -> dict[str, str]:
+    return {
+        "Sharpe": ratio(f.sharpe) + span(f.sharpe_low, f.sharpe_high),
+        "total return": f"{f.total_return:+.2%}",
+        "a year": f"{f.annual_return:+.2%}",
+        "volatility a year": f"{f.volatility_annual:.2%}",
+        "largest drawdown": f"{f.max_drawdown:.2%}",
+        "turnover a year": f"{f.turnover_annual:.2f}",
+        "costs paid": f"{f.costs:,.2f}",
+        "invested on average": f"{f.invested:.1%}",
+        "samples": f"{f.samples:,}",
+    }
+
+
+def lines(verdict: Verdict) -> list[str]:
+    """The verdict for a terminal: headline, figures side by side, how they were made."""
+    out = [headline(verdict)]
+    rows = table_of(verdict)
+    if rows:
+        compared = verdict.equal_weight is not None
+        wide = max(len(value) for _, value, _ in rows) + 2
+        out.append(f"  {'':<22}{'this run':<{wide}}{'equal weight' if compared else ''}".rstrip())
+        out += [f"  {name:<22}{value:<{wide}}{other}".rstrip() for name, value, other in rows[1:]]
+        if verdict.difference is not None:
+            d = verdict.difference
+            out.append(f"  {'Sharpe difference':<22}{d.sharpe:+.2f}{span(d.low, d.high)}")
+        out += [f"  {verdict.sharpe_definition}", f"  {verdict.turnover_definition}"]
+        if verdict.bootstrap is not None:
+            b = verdict.bootstrap
+            out.append(
+                f"  [..]: {b.confidence:.0%} of {b.resamples:,} resamples, {b.method}, blocks of {b.block} samples"
+            )
+        if compared:
+            out.append("  equal weight: asked at each sample, on the same bars, dates, costs, capital and house limits")
+    out += [f"  {note}" for note in verdict.notes]
+    return out
