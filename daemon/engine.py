@@ -377,7 +377,7 @@ def _unfit(state: State, weights: bytes | None) -> str:
         return ""
     if len(weights) != 8 * state.universe.size:
         return f"{len(weights) // 8} weights for {state.universe.size} symbols"
-    return "" if np.isfinite(np.frombuffer(weights)).all() else "a weight is not finite"
+    return "" if all(map(isfinite, np.frombuffer(weights).tolist())) else "a weight is not finite"
 
 
 def _failure(state: State, number: int, agent: AgentState, failed: str) -> list[Effect]:

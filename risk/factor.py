@@ -56,7 +56,7 @@ def common_factor(case: Case, lots: Floats, reason: Codes) -> Floats:
         added = case.sides(lots)
         least = Factor()
         for extent in case.extents:
-            slip = float(extent.slip.dot(lots))
+            slip = extent.reach(case, lots)[2]
             _rows(case, extent, added, slip, lots, least)
             if case.rules.tails and least.most is None:
                 _tails(case, extent, added, slip, lots, least)
@@ -192,7 +192,7 @@ def _quads(case: Case, extent: Extent, added: Floats, slip: float, lots: Floats,
         bound = quad.bound * room / sqrt(quad.scale)
         most = bound * low + case.tolerance
         scenarios = case.scenarios[quad.lookback] if quad.lookback else None
-        full = extent.y + added
+        full = extent.reach(case, lots)[0]
         # no correlation can make it more than the sum of deviations
         if quad.deviation is not None and scenarios is not None and float(quad.deviation(scenarios).dot(full)) <= most:
             continue

@@ -67,6 +67,9 @@ class Portfolio:
     def scenarios(self, ctx: Context) -> dict[int, Scenarios] | None:
         """The rows of each lookback in which all that is held has a return; None without enough of them."""
         least = self.limits.min_history
+        whole = ctx.whole(self.rules.lookbacks, least)
+        if whole is not None:
+            return whole
         windows = {k: ctx.window(k, least) for k in self.rules.lookbacks}
         matters = self.held != 0.0
         found = {}
