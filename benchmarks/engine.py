@@ -1,12 +1,18 @@
 """The whole engine on synthetic bars: symbol-bars a second through gate, ledger, paper venue and digest.
 
-python -m benchmarks.engine [--profile]: fat-tailed bars (Student t, 4 degrees), one thread, seed printed. Beside
-each case stands what an empty walk over the same slices takes, so that the share of the loop itself is seen.
+python -m benchmarks.engine [--profile]: fat-tailed bars (Student t, 4 degrees), one thread, seed printed. Figures
+are CPU time. Above them stands how fast this machine is now, and what the bars cost with nothing done to them;
+below, where the time goes, of runs of their own (samples of a timer, so shares rather than sums), and the memory.
 """
 
+import resource
+import signal
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
 
 import numpy as np
 
@@ -122,33 +128,154 @@ def run(name: str, symbols: int, days: int, policies: list[Policy], every: int) 
     )
 
 
+# ---- what to compare with ------------------------------------------------------------------------
+
+
+def machine_us() -> float:
+    """CPU time of `sum(range(1000))`, best of 50: about 6.5 us on an idle core of the machine of PERFORMANCE.md."""
+    best = float("inf")
+    for _ in range(50):
+        began = time.process_time_ns()
+        for _ in range(200):
+            sum(range(1000))
+        best = min(best, (time.process_time_ns() - began) / 200)
+    return best / 1e3
+
+
+def baselines(symbols: int, days: int) -> None:
+    """The same slices walked with nothing done, and with a book of the same size valued at each close."""
+    block, _, _ = market(symbols, days)
+    items = timeline(block, 21, 1)
+    lots = [1_000] * symbols
+
+    def walk() -> None:
+        for item in items:
+            type(item)
+
+    def value() -> None:
+        for item in items:
+            if type(item) is MarketSlice:
+                sum(k * price for k, price in zip(lots, item.close_nano.tolist(), strict=True))
+
+    for name, body in (("an empty walk over the slices", walk), ("only the exact value at each close", value)):
+        best = float("inf")
+        for _ in range(3):
+            began = time.process_time()
+            body()
+            best = min(best, time.process_time() - began)
+        print(
+            f"baseline: {name:34s} {symbols * days / best:12,.0f} symbol-bars/s  {best / days * 1e6:7.2f} us a session"
+        )
+
+
+# ---- where the time goes -------------------------------------------------------------------------
+
+PARTS: tuple[tuple[str, str, str], ...] = (
+    ("gate", "risk/gate.py", "gate"),
+    ("measures for the record", "risk/gate.py", "measure"),
+    ("planning", "daemon/planning.py", ""),
+    ("ledger", "trading/books.py", ""),
+    ("paper venue", "adapters/brokers/", ""),
+    ("reports", "daemon/engine.py", "_reports"),
+    ("policies", "daemon/policies.py", ""),
+    ("sample, marks, switch, asks", "daemon/engine.py", ""),
+    ("digest, counts", "daemon/digest.py", ""),
+    ("digest, counts", "daemon/tally.py", ""),
+    ("loop", "daemon/loop.py", ""),
+)
+"""(part, file, function or "" for all of the file): a sample belongs to the innermost frame that has a row."""
+
+
+def part_of(frame: FrameType | None) -> str:
+    while frame is not None:
+        code = frame.f_code
+        for part, file, function in PARTS:
+            if file in code.co_filename and function in ("", code.co_name):
+                return part
+        frame = frame.f_back
+    return "other"
+
+
+def shares(name: str, days: int, policies: list[Policy], every: int) -> None:
+    """Where the CPU time of one run goes, by samples of a timer that counts it (the kernel's tick: about 4 ms)."""
+    block, universe, sessions = market(20, days)
+    items = timeline(block, every, len(policies))
+    body = shell(universe, sessions, policies, True, LIMITS)
+    seen: Counter[str] = Counter()
+
+    def note(_: int, frame: FrameType | None) -> None:
+        seen[part_of(frame)] += 1
+
+    signal.signal(signal.SIGPROF, note)
+    signal.setitimer(signal.ITIMER_PROF, 0.001, 0.001)
+    for item in items:
+        body.take(item)
+    signal.setitimer(signal.ITIMER_PROF, 0.0)
+    total = seen.total()
+    parts = ", ".join(f"{part} {count / total:.0%}" for part, count in seen.most_common())
+    print(f"where the time goes, {name} ({total} samples): {parts}")
+
+
+# ---- memory ----------------------------------------------------------------------------------------
+
+
+def resident_mib() -> float:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize() / 2**20
+
+
+def memory(days: int = 50_000) -> None:
+    """Resident memory on the way through a million symbol-bars, every symbol traded every 5 sessions."""
+    block, universe, sessions = market(20, days)
+    items = timeline(block, 5, 1)
+    body = shell(universe, sessions, [Rotating()], True, LIMITS)
+    found = []
+    marks = {days * part // 5 for part in (1, 2, 3, 4, 5)}
+    for number, item in enumerate(items, 1):
+        body.take(item)
+        if number / 2 in marks:
+            found.append(f"{body.tally.symbol_bars:,} {resident_mib():.1f}")
+    print(f"resident memory in MiB after symbol-bars: {'; '.join(found)} ({body.tally.orders:,} orders)")
+
+
+def profiled() -> None:
+    import cProfile
+    import pstats
+
+    block, universe, sessions = market(20, 2_000)
+    items = timeline(block, 1, 1)
+    body = shell(universe, sessions, [Rotating()], True, LIMITS)
+    profile = cProfile.Profile()
+    profile.enable()
+    for item in items:
+        body.take(item)
+    profile.disable()
+    pstats.Stats(profile).sort_stats("tottime").print_stats(30)
+
+
 def main() -> None:
     if "--profile" in sys.argv:
-        import cProfile
-        import pstats
-
-        block, universe, sessions = market(20, 2_000)
-        items = timeline(block, 1, 1)
-        body = shell(universe, sessions, [Rotating()], True, LIMITS)
-        profile = cProfile.Profile()
-        profile.enable()
-        for item in items:
-            body.take(item)
-        profile.disable()
-        pstats.Stats(profile).sort_stats("tottime").print_stats(30)
+        profiled()
         return
-    print(f"synthetic bars, seed {SEED}; one thread, CPU seconds of the process, best of 3")
-    run("20 x 5,000, one trade then quiet", 20, 5_000, [Quiet()], 21)
-    run("20 x 5,000, equal weight every 21 sessions", 20, 5_000, [POLICIES["equal_weight"]({})], 21)
-    run("20 x 5,000, all 20 trade every day", 20, 5_000, [Rotating()], 1)
     three: list[Policy] = [
         POLICIES["equal_weight"]({}),
         POLICIES["inverse_volatility"]({"lookback": 63}),
         POLICIES["momentum"]({"lookback": 126}),
     ]
+    print(f"synthetic bars, seed {SEED}; one thread, CPU seconds of the process, best of 3")
+    print(f"this machine now: sum(range(1000)) takes {machine_us():.1f} us (idle: about 6.5)")
+    baselines(20, 5_000)
+    run("20 x 5,000, one trade then quiet", 20, 5_000, [Quiet()], 21)
+    run("20 x 5,000, equal weight every 21 sessions", 20, 5_000, [POLICIES["equal_weight"]({})], 21)
+    run("20 x 5,000, all 20 trade every day", 20, 5_000, [Rotating()], 1)
     run("20 x 5,000, three agents every 21 sessions", 20, 5_000, three, 21)
     run("20 x 5,000, three agents every day", 20, 5_000, three, 1)
     run("1 x 100,000, asked every bar, quiet", 1, 100_000, [Quiet()], 1)
+    print(f"this machine now: sum(range(1000)) takes {machine_us():.1f} us")
+    shares("every 21 sessions", 20_000, [POLICIES["equal_weight"]({})], 21)
+    shares("all 20 trade every day", 3_000, [Rotating()], 1)
+    shares("three agents every day", 2_000, three, 1)
+    memory()
 
 
 if __name__ == "__main__":

@@ -25,6 +25,11 @@ ORDER: Final = 2
 Row = tuple[object, ...]
 
 
+def _order(row: Row) -> Row:
+    """Within an instant: fills, equity, orders; by symbol, n and decision."""
+    return (EQUITY,) if row[0] == EQUITY else (row[0], row[3], row[4], row[2])
+
+
 class Digest:
     """A fold over effects. Rows of an instant are hashed once no earlier row can come any more."""
 
@@ -72,7 +77,7 @@ class Digest:
     def _close(self, rows: list[Row]) -> None:
         if rows:
             if len(rows) > 1:
-                rows.sort(key=lambda r: (r[0], r[3], r[4], r[2]) if r[0] != EQUITY else (r[0], "", 0, 0))
+                rows.sort(key=_order)
             self._chain = blake2b(self._chain + _encode(rows), digest_size=32).digest()
 
     def _rows(self, effect: Filled | OrderBasket | Valued) -> list[Row]:

@@ -5,6 +5,7 @@ a live run and a replay. `daemon.loop` carries the effects out.
 """
 
 from collections.abc import Callable, Sequence
+from math import isfinite
 from typing import Any, Final
 
 import numpy as np
@@ -89,7 +90,8 @@ def _slice(state: State, market: MarketSlice) -> Sequence[Effect]:
     effects = _book_crosses(state, market) if state.crosses else ()
     if market.full:
         state.marks, state.marks_nano, state.volume = market.close, market.close_nano, market.volume
-        state.mark_ts = np.full(state.universe.size, ts)
+        state.mark_ts = np.empty(state.universe.size, dtype=np.int64)
+        state.mark_ts.fill(ts)
     else:
         fresh = market.fresh
         state.marks = np.where(fresh, market.close, state.marks)
@@ -233,17 +235,13 @@ def _sample(state: State, tick: Tick) -> list[Effect]:
         effects.extend(_watch(state, number, agent.switch, state.books_micro[number], tick))
     effects.extend(watch_limits(state, losses(state.switch, equity, state.rules.house)))
     high = max(state.switch.high_water, 1)
-    values = np.abs(state.lots(HOUSE) * state.marks * state.universe.lot_size)
-    exposure = float(values.sum())
-    if exposure != exposure:  # an instrument without a first price is not held
-        exposure = float(np.nansum(values))
     effects.append(
         Valued(
             ts=tick.ts,
             equity_micro=equity,
             cash_micro=state.ledger.house.cash_micro,
             books=state.books_micro,
-            gross=exposure * MICRO / equity if equity > 0 else 0.0,
+            gross=state.exposure() * MICRO / equity if equity > 0 else 0.0,
             drawdown=max(0.0, 1.0 - equity / high),
         )
     )
@@ -331,7 +329,9 @@ def _ask(state: State, due: list[int], ts: int) -> list[Effect]:
     asks: list[Effect] = []
     for number in due:
         equity = state.books_micro[number]
-        held = np.nan_to_num(state.lots(number) * px)
+        held = state.lots(number) * px
+        if not isfinite(np.add.reduce(held)):
+            held = np.nan_to_num(held)
         weights = held * (MICRO / equity) if equity > 0 else np.zeros_like(held)
         weights.flags.writeable = False
         view = View(
@@ -377,7 +377,7 @@ def _unfit(state: State, weights: bytes | None) -> str:
         return ""
     if len(weights) != 8 * state.universe.size:
         return f"{len(weights) // 8} weights for {state.universe.size} symbols"
-    return "" if np.isfinite(np.frombuffer(weights)).all() else "a weight is not finite"
+    return "" if all(map(isfinite, np.frombuffer(weights).tolist())) else "a weight is not finite"
 
 
 def _failure(state: State, number: int, agent: AgentState, failed: str) -> list[Effect]:
@@ -411,80 +411,138 @@ def _reports(state: State, reports: Reports) -> Sequence[Effect]:
     work = _find(state, key)
     if work is None:
         return (_alert(state, "WARNING", "broker", f"a report about basket {key}, which is not ours; reconcile"),)
-    basket, filled, states = work.basket, work.filled, work.state
     if _all_accepted(work, reports):
         return ()
-    sym: list[int] = []
-    lots: list[int] = []
-    price: list[int] = []
-    fee: list[int] = []
-    shares: list[list[tuple[int, int]]] = []
-    ended: list[int] = []
-    effects: list[Effect] = []
-    missing: list[int] = []
-    for row, cum, new, at, cost, cause in zip(
-        reports.row, reports.cum, reports.lots, reports.price_nano, reports.fee_micro, reports.cause, strict=True
-    ):
-        asked = work.lots[row]
-        if new:
-            if cum > abs(asked) or cum < new:
-                effects.extend(_contradiction(state, basket.sym[row], f"filled {cum} of {abs(asked)} lots"))
-                continue
-            fresh = _cover(work, row, cum - new, cum)
-            if fresh < 0:
-                effects.extend(_contradiction(state, basket.sym[row], "fills that overlap"))
-                continue
-            if fresh:
-                filled[row] += new
-                left = work.shares[row]
-                took = share(new, left)
-                if len(left) == 1:
-                    work.shares[row] = [(left[0][0], left[0][1] - new)]
-                else:
-                    parts = dict(took)
-                    work.shares[row] = [(who, rest - parts.get(who, 0)) for who, rest in left]
-                side = 1 if asked > 0 else -1
-                sym.append(basket.sym[row])
-                lots.append(side * new)
-                price.append(at)
-                fee.append(cost)
-                shares.append([(who, side * part) for who, part in took])
+    news = News(state, work, reports)
+    if not news.all_filled():
+        news.row_by_row()
+    effects = news.effects
+    if news.sym:
+        state.ledger.fills(news.sym, news.lots, news.price_nano, news.fee_micro, news.shares)
+        state.booked()
+        effects.append(
+            Filled(
+                reports.sample, reports.n, reports.ts,
+                news.sym, news.lots, news.price_nano, news.fee_micro, news.shares,
+            )
+        )  # fmt: skip
+    if news.ended:
+        effects.extend(_ended(state, work, reports, news.ended))
+    if news.missing:
+        effects.append(Query(reports.sample, reports.n, news.missing))
+    if work.live == 0 and key in state.working:
+        del state.working[key]
+        state.ended.append((key, work))
+    return effects
+
+
+class News:
+    """What a report changes: fills to post (columns), rows that ended without being filled, rows to ask about."""
+
+    __slots__ = (
+        "effects", "ended", "fee_micro", "lots", "missing", "price_nano", "reports", "shares", "state", "sym", "work",
+    )  # fmt: skip
+
+    def __init__(self, state: State, work: Working, reports: Reports) -> None:
+        self.state, self.work, self.reports = state, work, reports
+        self.sym: list[int] = []
+        self.lots: list[int] = []
+        self.price_nano: list[int] = []
+        self.fee_micro: list[int] = []
+        self.shares: list[list[tuple[int, int]]] = []
+        self.ended: list[int] = []
+        self.missing: list[int] = []
+        self.effects: list[Effect] = []
+
+    def all_filled(self) -> bool:
+        """Take the usual report of a liquid market at once: every row of the basket, each filled whole by its first
+        fill; False, and nothing changed, when this is another one."""
+        work, reports = self.work, self.reports
+        size = len(work.state)
+        if (
+            reports.cause != [Cause.LAST_FILL] * size
+            or work.state != [OrderState.WORKING] * size
+            or reports.row != list(range(size))
+            or work.odd
+            or any(work.filled)
+            or reports.cum != reports.lots
+            or reports.lots != [abs(lots) for lots in work.lots]
+        ):
+            return False
+        self.sym, self.lots = work.basket.sym, list(work.lots)
+        self.price_nano, self.fee_micro = reports.price_nano, reports.fee_micro
+        self.shares = [
+            [(who, left if lots > 0 else -left) for who, left in shares if left]
+            for lots, shares in zip(work.lots, work.shares, strict=True)
+        ]
+        work.shares = [[(who, 0) for who, _ in shares] for shares in work.shares]
+        work.filled = list(reports.lots)
+        work.state = [int(OrderState.FILLED)] * size
+        work.live = 0
+        return True
+
+    def row_by_row(self) -> None:
+        """Take any report."""
+        r = self.reports
+        for row, cum, new, at, fee, cause in zip(r.row, r.cum, r.lots, r.price_nano, r.fee_micro, r.cause, strict=True):
+            if not new or self._fill(row, cum, new, at, fee):
+                self._move(row, cum, cause)
+
+    def _fill(self, row: int, cum: int, new: int, price_nano: int, fee_micro: int) -> bool:
+        """Note a fill that is news; False when it contradicts what is known."""
+        work = self.work
+        asked, symbol = work.lots[row], work.basket.sym[row]
+        if cum > abs(asked) or cum < new:
+            self.effects.extend(_contradiction(self.state, symbol, f"filled {cum} of {abs(asked)} lots"))
+            return False
+        fresh = _cover(work, row, cum - new, cum)
+        if fresh < 0:
+            self.effects.extend(_contradiction(self.state, symbol, "fills that overlap"))
+            return False
+        if not fresh:
+            return True
+        work.filled[row] += new
+        left = work.shares[row]
+        took = share(new, left)
+        if len(left) == 1:
+            work.shares[row] = [(left[0][0], left[0][1] - new)]
+        else:
+            parts = dict(took)
+            work.shares[row] = [(who, rest - parts.get(who, 0)) for who, rest in left]
+        side = 1 if asked > 0 else -1
+        self.sym.append(symbol)
+        self.lots.append(side * new)
+        self.price_nano.append(price_nano)
+        self.fee_micro.append(fee_micro)
+        self.shares.append([(who, side * part) for who, part in took])
+        return True
+
+    def _move(self, row: int, cum: int, cause: int) -> None:
+        """Move one order by the table, once all its fills have arrived."""
+        work, states = self.work, self.work.state
         before = states[row]
         after = TRANSITIONS[before][cause]
         if after < 0:
-            effects.extend(
-                _contradiction(state, basket.sym[row], f"{OrderState(before).name} then {Cause(cause).name}")
-            )
-            continue
+            text = f"{OrderState(before).name} then {Cause(cause).name}"
+            self.effects.extend(_contradiction(self.state, work.basket.sym[row], text))
+            return
         odd = work.odd.get(row) if work.odd else None
-        if cause in ENDING and filled[row] < cum and before not in ENDED:
+        if cause in ENDING and work.filled[row] < cum and before not in ENDED:
             # it has ended, but a fill on the way there has not arrived: keep the risk and ask
-            work.odd.setdefault(row, odd or Row(covered=[(0, filled[row])])).final = cum
+            work.odd.setdefault(row, odd or Row(covered=[(0, work.filled[row])])).final = cum
             work.odd[row].cause = cause
-            missing.append(row)
-            continue
+            self.missing.append(row)
+            return
         if odd is not None and odd.final >= 0 and before not in ENDED:
-            if filled[row] < odd.final:
-                continue
+            if work.filled[row] < odd.final:
+                return
             after = TRANSITIONS[before][odd.cause]
         if after != before:
             states[row] = after
             if after in ENDED:
                 work.live -= 1
                 if after != OrderState.FILLED:
-                    ended.append(row)
-    if sym:
-        state.ledger.fills(sym, lots, price, fee, shares)
-        state.booked()
-        effects.append(Filled(reports.sample, reports.n, reports.ts, sym, lots, price, fee, shares))
-    if ended:
-        effects.extend(_ended(state, work, reports, ended))
-    if missing:
-        effects.append(Query(reports.sample, reports.n, missing))
-    if work.live == 0 and key in state.working:
-        del state.working[key]
-        state.ended.append((key, work))
-    return effects
+                    self.ended.append(row)
 
 
 def _all_accepted(work: Working, reports: Reports) -> bool:

@@ -349,6 +349,8 @@ def _follow_up(
 
 def follow_ups(state: State, asked_now: frozenset[int]) -> list[Effect]:
     """Plan again what earlier decisions left, in the order of the decisions, once their orders have ended."""
+    if all(agent.follow_up is None for agent in state.agents):
+        return []
     waiting: dict[tuple[int, int], dict[int, bytes]] = {}
     busy = {who for work in state.working.values() for _, who, _ in work.open_shares()}
     for number, agent in enumerate(state.agents):

@@ -210,6 +210,7 @@ class State:
         self.books_micro: list[int] = []
         self.equity_micro = rules.cash_micro
         self._lots: dict[int, Floats] = {}
+        self._units: Floats | None = None
 
     def lots(self, book: int) -> Floats:
         """float64[N] signed lots of an agent's book, or of the house; read-only, kept until the next booking."""
@@ -221,9 +222,19 @@ class State:
             self._lots[book] = found
         return found
 
+    def exposure(self) -> float:
+        """Long and short value of the house at the marks, in account currency."""
+        if self._units is None:
+            self._units = np.abs(self.lots(HOUSE) * self.universe.lot_size)
+        value = float(self._units.dot(self.marks))
+        if value != value:  # an instrument without a first price is not held
+            value = float(np.nansum(self._units * self.marks))
+        return value
+
     def booked(self) -> None:
         """Lots or cash changed: what was derived from them is gone."""
         self._lots.clear()
+        self._units = None
 
     def revalue(self) -> None:
         """Equity of the house and of each book at the marks, exact."""

@@ -57,7 +57,7 @@ class Extent:
     `settled`: the state after all of them have filled at reference prices, instead of the worst on the way.
     """
 
-    __slots__ = ("before", "cash_used", "equity", "settled", "slip", "traded", "w", "y")
+    __slots__ = ("_lots", "_reach", "before", "cash_used", "equity", "settled", "slip", "traded", "w", "y")
 
     def __init__(
         self,
@@ -77,6 +77,18 @@ class Extent:
         self.cash_used = cash_used
         self.traded = traded
         self.settled = settled
+        self._lots: Floats | None = None
+        self._reach: tuple[Floats, float, float] | None = None
+
+    def reach(self, case: "Case", lots: Floats) -> tuple[Floats, float, float]:
+        """With `lots` (unsigned) added: float64[2N] exposures short | long at their worst, the heaviest of them, and
+        what `lots` can take from equity."""
+        # several limits in a row look at the same lots; arrays of lots are replaced, never written
+        if self._reach is None or lots is not self._lots:
+            full = self.y + case.sides(lots)
+            self._lots = lots
+            self._reach = full, max(full.tolist()), float(self.slip.dot(lots))
+        return self._reach
 
 
 class Case:

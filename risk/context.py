@@ -39,6 +39,19 @@ class Scenarios:
         return both
 
     @cached_property
+    def _rises(self) -> Floats:
+        return np.maximum(self.returns, 0.0)
+
+    def losses(self, exposures: Floats) -> Floats:
+        """float64[S], what float64[2N] exposures, short | long, lose: `signed` times them, without making it.
+
+        max(r, 0) s + max(-r, 0) l = max(r, 0) (s + l) - r l.
+        """
+        n = self.returns.shape[1]
+        long = exposures[n:]
+        return self._rises.dot(exposures[:n] + long) - self.returns.dot(long)
+
+    @cached_property
     def cov(self) -> Floats:
         return covariance(self.returns)
 
@@ -143,6 +156,7 @@ class Context:
         self.volume_lots: Final = volume_lots
         self._returns = returns
         self._windows: dict[tuple[int, int], Window] = {}
+        self._whole: dict[tuple[tuple[int, ...], int], dict[int, Scenarios] | None] = {}
         self._off_grid: dict[float, Bools | None] = {}
         self._fewest_ticks: float | None = None
         priced: Bools = (px > 0.0) & (px < np.inf) & (prices_nano > 0)
@@ -159,6 +173,15 @@ class Context:
         if found is None:
             found = self._windows[key] = Window(self._returns(lookback), min_rows)
         return found
+
+    def whole(self, lookbacks: tuple[int, ...], min_rows: int) -> dict[int, Scenarios] | None:
+        """Lookback -> scenarios, where every instrument has a return in every row of each of them; else None."""
+        key = (lookbacks, min_rows)
+        if key not in self._whole:
+            windows = {k: self.window(k, min_rows) for k in lookbacks}
+            complete = all(window.complete for window in windows.values())
+            self._whole[key] = {k: window.all for k, window in windows.items()} if complete else None
+        return self._whole[key]
 
     def off_grid(self, collar: float, ticks: Floats) -> Bools | None:
         """bool[N]: no tick between the mark and the collar on one side or the other; None when there is none."""

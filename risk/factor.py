@@ -56,7 +56,7 @@ def common_factor(case: Case, lots: Floats, reason: Codes) -> Floats:
         added = case.sides(lots)
         least = Factor()
         for extent in case.extents:
-            slip = float(extent.slip.dot(lots))
+            slip = extent.reach(case, lots)[2]
             _rows(case, extent, added, slip, lots, least)
             if case.rules.tails and least.most is None:
                 _tails(case, extent, added, slip, lots, least)
@@ -141,29 +141,29 @@ def _tails(case: Case, extent: Extent, added: Floats, slip: float, lots: Floats,
     low = extent.equity - slip
     tails: dict[tuple[int, float], tuple[int, Floats]] = {}
     for limit in case.rules.tails:
-        signed = case.scenarios[limit.lookback].signed
+        scenarios = case.scenarios[limit.lookback]
         found = tails.get((limit.lookback, limit.confidence))
         if found is None:
-            m = tail_count(len(signed), limit.confidence)
-            found = tails[limit.lookback, limit.confidence] = m, worst_of(signed.dot(extent.w + added), m)
+            m = tail_count(len(scenarios), limit.confidence)
+            found = tails[limit.lookback, limit.confidence] = m, worst_of(scenarios.losses(extent.w + added), m)
         m, tail = found
         bound = limit.bound * room / limit.scale
         value = limit.measure(tail)
         if value <= bound * low + case.tolerance:
             continue
-        base = signed.dot(extent.w)
+        base = scenarios.losses(extent.w)
         exposures, equity = case.standing(extent)
-        now = signed.dot(exposures)
+        now = scenarios.losses(exposures)
         held = float(limit.measure(worst_of(now, m)))
         if held <= bound * equity + case.tolerance:
             target = bound * extent.equity + case.tolerance
-            least.take(limit.largest(base, signed.dot(added), m, target, bound * slip), limit.reason)
+            least.take(limit.largest(base, scenarios.losses(added), m, target, bound * slip), limit.reason)
             continue
         # breached already: no order may make it larger, alone or with others
-        _grow_no_tail(case, limit, base, signed, held + case.tolerance, lots, m, least)
+        _grow_no_tail(case, limit, base, scenarios.signed, held + case.tolerance, lots, m, least)
         if least.most is not None:
             return
-        least.take(limit.largest(base, signed.dot(added), m, held + case.tolerance, 0.0), limit.reason)
+        least.take(limit.largest(base, scenarios.losses(added), m, held + case.tolerance, 0.0), limit.reason)
 
 
 def _grow_no_tail(
@@ -192,7 +192,7 @@ def _quads(case: Case, extent: Extent, added: Floats, slip: float, lots: Floats,
         bound = quad.bound * room / sqrt(quad.scale)
         most = bound * low + case.tolerance
         scenarios = case.scenarios[quad.lookback] if quad.lookback else None
-        full = extent.y + added
+        full = extent.reach(case, lots)[0]
         # no correlation can make it more than the sum of deviations
         if quad.deviation is not None and scenarios is not None and float(quad.deviation(scenarios).dot(full)) <= most:
             continue

@@ -296,10 +296,11 @@ def _history(case: Case, lots: Floats, reason: Codes) -> tuple[Floats, bool]:
     """Refuse what has too few returns; find the scenario rows of what is held, open or asked."""
     account = case.account
     least = case.rules.limits.min_history
-    windows = {k: case.ctx.window(k, least) for k in case.rules.lookbacks}
-    if all(window.complete for window in windows.values()):
-        case.scenarios = {k: window.all for k, window in windows.items()}
+    whole = case.ctx.whole(case.rules.lookbacks, least)
+    if whole is not None:
+        case.scenarios = whole
         return lots, False
+    windows = {k: case.ctx.window(k, least) for k in case.rules.lookbacks}
     gaps = False
     carried = account.lots != 0.0
     for side in (account.up, account.down):

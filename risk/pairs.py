@@ -51,10 +51,10 @@ def clip_pairs(case: Case, lots: Floats, spec: Correlation, others_slip: bool) -
 def _clip(case: Case, extent: Extent, lots: Floats, spec: Correlation, others_slip: bool) -> Floats:
     room = 1.0 if extent.settled else 1.0 + case.rules.limits.in_flight
     least, joint = spec.min_weight * room, joint_bound(spec) * room
-    low, near = extent.equity - float(extent.slip.dot(lots)), case.tolerance
-    full = extent.y + case.sides(lots)
+    full, heaviest, slip = extent.reach(case, lots)
+    low, near = extent.equity - slip, case.tolerance
     # no two together weigh more than the heaviest twice
-    if 2.0 * max(full.tolist()) <= joint * low + near:
+    if 2.0 * heaviest <= joint * low + near:
         return lots
     sides = (full > least * low + near).nonzero()[0].tolist()
     if len(sides) < 2:
@@ -71,13 +71,13 @@ def _clip(case: Case, extent: Extent, lots: Floats, spec: Correlation, others_sl
     held = extent.y[sides].tolist()
     names = case.ctx.universe.symbols
     out = lots.copy()
-    px, slip, buys = case.ctx.px, extent.slip, case.buys
+    px, slips, buys = case.ctx.px, extent.slip, case.buys
     moving = [(k if not buys[k] else k + size) for k in np.flatnonzero(lots > 0.0).tolist()]
     moving.sort(key=lambda s: (-lots[s % size] * px[s % size], names[s % size]))
     equity = low if others_slip else extent.equity
     for side in moving:
         column = side % size
-        lot, k = float(px[column]), 0.0 if others_slip else float(slip[column])
+        lot, k = float(px[column]), 0.0 if others_slip else float(slips[column])
         most = float(out[column])
         at = position.get(side)
         if at is not None:

@@ -82,8 +82,8 @@ def share_of_volume(case: Case, lots: Floats) -> Floats | None:
 def weights_keep(case: Case, extent: Extent, lots: Floats, weight: float) -> bool:
     """Whether every position, traded or not, keeps its weight when all of `lots` and the open orders fill."""
     bound = weight if extent.settled else weight * (1.0 + case.rules.limits.in_flight)
-    heaviest = max((extent.y + case.sides(lots)).tolist())
-    return heaviest <= bound * (extent.equity - float(extent.slip.dot(lots))) + case.tolerance
+    _, heaviest, slip = extent.reach(case, lots)
+    return heaviest <= bound * (extent.equity - slip) + case.tolerance
 
 
 def position_weight(case: Case, lots: Floats) -> Floats | None:
@@ -372,7 +372,7 @@ class Rules:
         lookbacks = {t.lookback for t in self.tails} | {q.lookback for q in self.quads if q.lookback}
         if limits.correlation is not None:
             lookbacks.add(limits.correlation.lookback)
-        self.lookbacks: Final = sorted(lookbacks)
+        self.lookbacks: Final = tuple(sorted(lookbacks))
         self.two_states: Final = limits.in_flight > 0.0 or limits.max_cash_debit > 0.0
         mask = np.array([s in limits.restricted for s in universe.symbols], dtype=np.bool_)
         self.restricted: Final[NDArray[np.bool_] | None] = mask if mask.any() else None

@@ -67,6 +67,9 @@ class Portfolio:
     def scenarios(self, ctx: Context) -> dict[int, Scenarios] | None:
         """The rows of each lookback in which all that is held has a return; None without enough of them."""
         least = self.limits.min_history
+        whole = ctx.whole(self.rules.lookbacks, least)
+        if whole is not None:
+            return whole
         windows = {k: ctx.window(k, least) for k in self.rules.lookbacks}
         matters = self.held != 0.0
         found = {}
@@ -138,7 +141,7 @@ def _losses(lookback: int, scenarios: Scenarios, members: list[Portfolio]) -> No
 def _deviations(series: Floats) -> list[float]:
     """Sample standard deviation (divisor S - 1) of each row of float64[K, S]."""
     rows = series.shape[1]
-    centred = series - series.dot(np.full((rows, 1), 1.0 / rows))
+    centred = series - (np.add.reduce(series, axis=1) / rows)[:, None]
     return [sqrt(float(own.dot(own)) / (rows - 1)) for own in centred]
 
 

@@ -59,7 +59,8 @@ def observe(switch: Switch, equity_micro: int, key_ns: int, limits: Limits) -> s
         switch.day_key, switch.day_open = day, switch.last
     if week != switch.week_key:
         switch.week_key, switch.week_open = week, switch.last
-    switch.high_water = max(switch.high_water, equity_micro)
+    if equity_micro > switch.high_water:
+        switch.high_water = equity_micro
     switch.last = equity_micro
     for key, loss in STATE_LIMITS.items():
         bound = getattr(limits, key)

@@ -260,6 +260,11 @@ class History:
         self.known.append(marks, self.known_actions)
         if self.known_actions:
             self.known_actions = []
+        if final_ts <= ts and not self.waiting and not self.sync_actions:
+            # the usual sample: its row is final at once, and nothing waits
+            row = self.pending.pop(key, None)
+            self.synchronous.append(np.full(self.size, np.nan) if row is None else row)
+            return
         self.waiting.append((key, final_ts))
         while self.waiting and self.waiting[0][1] <= ts:
             ready, _ = self.waiting.pop(0)
