@@ -49,9 +49,9 @@ def doctor(config: Path, state: Path | None, sets: tuple[str, ...], *, store: bo
 
 
 def _checks(config: Path, state: Path | None, sets: tuple[str, ...], store: bool, live: bool) -> Iterator[Check]:
+    torch_before = "torch" in sys.modules
     yield _python()
     yield _ours()
-    yield _torch()
     try:
         found = read(config, sets)
     except ConfigError as why:
@@ -63,6 +63,7 @@ def _checks(config: Path, state: Path | None, sets: tuple[str, ...], store: bool
     where = place(config, state, sets)
     yield from _market(found, where)
     yield _folder(where)
+    yield _torch(torch_before)
     yield from _ports(found, where)
     yield from _store(where, store)
     if live:
@@ -87,9 +88,10 @@ def _ours() -> Check:
     return Check("packages", not strange, text)
 
 
-def _torch() -> Check:
+def _torch(before: bool) -> Check:
+    """`before`: it was imported already when the doctor came, which is not the trading core's doing."""
     there = find_spec("torch") is not None
-    loaded = "torch" in sys.modules
+    loaded = "torch" in sys.modules and not before
     text = "installed, for training; trading does not import it" if there else "not installed; trading does not need it"
     return Check(
         "torch", not loaded, text if not loaded else "was imported by the trading core, which must not need it"

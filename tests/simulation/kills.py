@@ -253,13 +253,13 @@ def whole_daemon(kills: int, seed: int) -> int:
     rng = random.Random(seed)
     with tempfile.TemporaryDirectory() as name:
         top = Path(name)
-        config = written(top, pace="40/s")
+        config = written(top, pace="8/s")  # slow enough that no life reaches the end of the feed
         command = quantd("run", "--config", str(config), "--state", str(top / "state"), "--json")
         log = (top / "log").open("wb")
         done = 0
         while done < kills:
             process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log)
-            until = time.monotonic() + rng.uniform(0.5, 5.0)
+            until = time.monotonic() + rng.uniform(0.5, 4.0)
             while time.monotonic() < until and process.poll() is None:
                 time.sleep(0.01)
             if process.poll() is not None:
@@ -267,7 +267,7 @@ def whole_daemon(kills: int, seed: int) -> int:
             process.kill()
             process.wait()
             done += 1
-        last = subprocess.run(command, cwd=ROOT, capture_output=True, timeout=240)
+        last = subprocess.run([*command, "--set", "feed.pace=fast"], cwd=ROOT, capture_output=True, timeout=240)
         back = subprocess.run(
             quantd("backtest", "--config", str(config), "--json"), cwd=ROOT, capture_output=True, timeout=240
         )
