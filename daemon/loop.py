@@ -17,7 +17,7 @@ from daemon.state import Rules, State, freeze, thaw
 from daemon.tally import Tally
 from daemon.timeline import Item
 from trading.effects import Ask, Cancel, Effect, Query, Snapshot, Stop
-from trading.events import Action, Decided, Event, Tick
+from trading.events import Action, Decided, Event, Started, Tick
 from trading.market import MarketSlice
 from trading.orders import OrderBasket
 from trading.ports import SimulatedBroker
@@ -48,9 +48,11 @@ class NoLog:
 
 
 class Kept(Struct, frozen=True):
-    """A snapshot: the state, the simulated venue, the digest and the counts after everything up to `ts`."""
+    """A snapshot: the state, the simulated venue, the digest and the counts after everything up to `ts`; `config` is
+    the digest of the configuration it was made under."""
 
     ts: int
+    config: str
     state: bytes
     broker: bytes
     digest: bytes
@@ -76,6 +78,7 @@ class Shell:
         self.digest = Digest(state.universe, state.ledger.names, interval_ns)
         self.tally = Tally()
         self.ts = 0
+        self.config = ""
         self.stopped = ""
         self.snapshot_wanted = False
 
@@ -102,6 +105,8 @@ class Shell:
 
     def run(self, event: Event) -> None:
         """Step an event, then everything that follows from it, in order."""
+        if type(event) is Started:
+            self.config = event.config
         queue: deque[Event] = deque((event,))
         while queue:
             current = queue.popleft()
@@ -136,6 +141,7 @@ class Shell:
         return msgspec.msgpack.encode(
             Kept(
                 ts=self.ts,
+                config=self.config,
                 state=freeze(self.state),
                 broker=self.broker.freeze(),
                 digest=self.digest.freeze(),
@@ -151,3 +157,4 @@ class Shell:
         self.digest.thaw(snapshot.digest)
         self.tally = snapshot.tally
         self.ts = snapshot.ts
+        self.config = snapshot.config

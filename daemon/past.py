@@ -100,15 +100,12 @@ class Stretch(Struct):
     entries: list[bytes]
 
 
-def stretches(records: Records, run: str, after: int) -> list[Stretch]:
-    """The steps later than number `after`, cut where a start had another configuration."""
-    config = ""
+def stretches(records: Records, run: str, after: int, config: str) -> list[Stretch]:
+    """The steps later than number `after`, cut where a start had another configuration; `config` is that of the first."""
     found: list[Stretch] = []
-    for seq, data in records.entries(run):
+    for seq, data in records.entries(run, after + 1):
         if b"Started" in data and isinstance(event := decode(data).event, Started):
             config = event.config
-        if seq <= after:
-            continue
         if not found or found[-1].config != config:
             found.append(Stretch(config, seq, []))
         found[-1].entries.append(data)
@@ -146,7 +143,7 @@ def refold(
     if kept:
         shell.restore(assembly.rules, kept)
     compared = 0
-    for stretch in stretches(records, run, seq):
+    for stretch in stretches(records, run, seq, shell.config):
         then = assembly if stretch.config == present else assemble(saved_config(folder, stretch.config))
         if stretch.config != under:
             shell, under = continued(shell, then), stretch.config
@@ -165,6 +162,6 @@ def refold(
 def continued(shell: Shell, assembly: Assembly) -> Shell:
     """The same account in a shell of another configuration; a shell that has done nothing is made anew."""
     new = assembly.shell()
-    if shell.ts:
+    if shell.config:
         new.restore(assembly.rules, shell.keep())
     return new

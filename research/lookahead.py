@@ -98,7 +98,8 @@ def lookahead(
     # a parameter that names the market's file is the policy's way to it: each cut gets its own copy
     named = _named_market(alone)
     own = {str(alone.at(name).resolve()) for name in (alone.feed.path, alone.feed.actions) if name}
-    reached = () if named else tuple(sorted(own & opened.keys()))
+    given = {str(alone.at(alone.feed.path).resolve())} if named else set()
+    reached = tuple(sorted((own & opened.keys()) - given))
     again = _differences(assembly, whole, _answers(assembly, _loaded(alone, {})), whole[-1].ts if whole else 0)
     points = _points(whole, cuts)
     found: dict[tuple[str, str], Differing] = {}
@@ -232,17 +233,35 @@ def _named_market(config: Config) -> tuple[str, ...]:
 def _cut_copy(config: Config, feed: Replay, folder: Path) -> Path:
     """The market's file with the rows that are known at the end of `feed`, for a policy that reads it itself."""
     source = config.at(config.feed.path)
-    frame: Any = pl.read_parquet(source) if source.suffix == ".parquet" else pl.read_csv(source, try_parse_dates=True)
-    stamp = frame["ts"].cast(pl.Datetime("ns")).dt.epoch("ns")
-    # a label by session date says less than the close does: bars of later dates are later
-    bound = feed.last_ts if config.feed.stamps != "session" else feed.last_ts - feed.last_ts % DAY_NS
-    frame = frame.filter(stamp <= bound)
+    parquet = source.suffix == ".parquet"
+    frame: Any = pl.read_parquet(source) if parquet else pl.read_csv(source, try_parse_dates=True)
+    bounds = pl.DataFrame(_last_stamps(config, feed), schema={"symbol": pl.String, "bound": pl.Int64}, orient="row")
+    kept = (
+        frame.with_columns(pl.col("ts").cast(pl.Datetime("ns")).dt.epoch("ns").alias("stamp"))
+        .join(bounds, on="symbol", how="inner", maintain_order="left")
+        .filter(pl.col("stamp") <= pl.col("bound"))
+        .drop("stamp", "bound")
+    )
     target = folder / source.name
-    if source.suffix == ".parquet":
-        frame.write_parquet(target)
-    else:
-        frame.write_csv(target)
+    kept.write_parquet(target) if parquet else kept.write_csv(target)
     return target
+
+
+def _last_stamps(config: Config, feed: Replay) -> list[tuple[str, int]]:
+    """(symbol, the stamp in the file of its last bar) of every symbol that `feed` has a bar of. Calendars end their days
+    at different hours: at one instant another symbol's bar of the same date may not be known yet."""
+    stamps = config.feed.stamps
+    last: dict[str, int] = {}
+    symbols = feed.universe.symbols
+    for number in range(feed.count - 1, -1, -1):
+        market = feed.slice_at(number)
+        # a label by session date may carry an hour
+        at = {"close": market.ts_event, "open": market.ts_open, "session": market.key + DAY_NS - 1}[stamps]
+        for column in np.flatnonzero(market.fresh).tolist():
+            last.setdefault(symbols[column], at)
+        if len(last) == len(symbols):
+            break
+    return list(last.items())
 
 
 def lines(found: Lookahead) -> list[str]:

@@ -434,3 +434,25 @@ def test_the_bundle_is_small_and_each_file_has_its_line_and_licence() -> None:
     words = (DATA / "README.md").read_text()
     for path in files:
         assert path.name in words or path.parent.name == "licences" or path.name == "README.md"
+
+
+def test_a_market_cut_at_an_instant_is_that_of_files_that_end_there(tmp_path: Path) -> None:
+    days = ("2024-07-01", "2024-07-02", "2024-07-03", "2024-07-05")
+    path = write(tmp_path, [f"{day},SPY,10,11,9,10,10{k}" for k, day in enumerate(days)])
+    action = write(
+        tmp_path, ["2024-07-02,SPY,dividend,,0.1", "2024-07-05,SPY,dividend,,0.1"], "a.csv", "ts,symbol,kind,ratio,cash"
+    )
+    whole = Replay.load(path, universe=universe("SPY"), sessions=calendars(), actions=action)
+    ended = Replay.load(path, universe=universe("SPY"), sessions=calendars(), actions=action, end=date(2024, 7, 3))
+    cut = whole.until(ns("2024-07-03 17:00"))
+    assert [(s.ts_event, s.close.tolist()) for s in slices(cut)] == [
+        (s.ts_event, s.close.tolist()) for s in slices(ended)
+    ]
+    assert cut.actions == ended.actions != whole.actions
+    assert (cut.first_ts, cut.last_ts, cut.count) == (ended.first_ts, ended.last_ts, 3)
+    assert cut.digest not in (whole.digest, whole.until(ns("2024-07-02 20:00")).digest)
+    assert whole.until(ns("2024-07-03 16:59")).count == 2
+    base = slices(cut)[0].block.close.base
+    assert base is None or len(base) == 3  # nothing later can be reached from it
+    with pytest.raises(ValueError, match="no bar is known"):
+        whole.until(ns("2024-07-01 19:00"))

@@ -96,6 +96,7 @@ _FORESEEN: Final[dict[str, dict[str, int]]] = {
     "adapters.calendars": {"UnknownCalendar": CONFIG},
     "adapters.bus.mqtt": {"BusAddressWrong": CONFIG},
     "adapters.bus.embedded": {"BrokerUnavailable": CONFIG},
+    "research.comparison": {"Incomparable": CHECK_FAILED},
     "daemon.service": {"StoreGaveUp": TRY_LATER},
     "daemon.recovery": {"ReplayDifference": CHECK_FAILED, "RecordTooLong": CONFIG},
     "adapters.store.errors": {

@@ -1,0 +1,36 @@
+"""The files that are opened while somebody looks, by Python and by readers that are not Python."""
+
+from pathlib import Path
+
+import pandas as pd
+import polars as pl
+
+from research.audit import watching
+
+DATA = Path(__file__).resolve().parents[2] / "data"
+
+
+def test_python_and_native_readers_are_both_seen(tmp_path: Path) -> None:
+    note, table = tmp_path / "note.txt", tmp_path / "table.csv"
+    note.write_text("x")
+    table.write_text("a\n1\n")
+    opened: dict[str, None] = {}
+    with watching(opened):
+        note.read_text()
+        pd.read_csv(table)
+        pl.read_parquet(DATA / "vix_daily.parquet")
+        pl.scan_csv([str(DATA / "us_actions.csv")])
+    wanted = {note, table, DATA / "vix_daily.parquet", DATA / "us_actions.csv"}
+    assert set(opened) == {str(path.resolve()) for path in wanted}
+
+
+def test_code_and_the_machine_are_not_reported_and_nothing_is_seen_afterwards(tmp_path: Path) -> None:
+    module = tmp_path / "part.py"
+    module.write_text("x = 1\n")
+    opened: dict[str, None] = {}
+    with watching(opened):
+        module.read_text()
+        Path("/proc/self/stat").read_text()
+    (tmp_path / "later.txt").write_text("x")
+    pl.read_parquet(DATA / "vix_daily.parquet")
+    assert opened == {}

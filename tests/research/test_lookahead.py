@@ -1,0 +1,172 @@
+"""Who looks ahead is found out, and who does not is not accused."""
+
+import json
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from daemon.assembly import assemble
+from daemon.cli.configuration import read
+from research.lookahead import _cut_copy
+from tests.edge_world import CONFIG, Done, quantd, write
+
+BARS = str(Path(__file__).resolve().parents[2] / "data" / "us_daily.parquet")
+
+
+def study(folder: Path, source: str, *more: str, params: str = "{}") -> Done:
+    text = CONFIG[: CONFIG.index("[[agents]]")] + "[bus]\nport = 0\n"
+    text += f'[[agents]]\nname = "mine"\npolicy = "mine.py:act"\ncapital = 1.0\nparams = {params}\n'
+    write(folder, text)
+    (folder / "mine.py").write_text(source)
+    return quantd(folder, "study", "lookahead", "mine.py:act", "--cuts", "4", *more)
+
+
+def document(done: Done) -> Any:
+    return json.loads(done.stdout)["result"]
+
+
+def test_a_policy_of_returns_and_memory_looks_only_backwards(tmp_path: Path) -> None:
+    honest = """
+import numpy as np
+def act(view, memory):
+    n = memory.get("n", np.zeros(1)) + 1
+    return np.abs(view.returns(5)[-1]) * 10 / n + view.weights / 2, {"n": n}
+"""
+    done = study(tmp_path, honest)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "looks only backwards: 4 cuts, 0 differences\n"
+
+
+def test_a_registered_policy_can_be_studied_too(tmp_path: Path) -> None:
+    write(tmp_path)
+    done = quantd(tmp_path, "study", "lookahead", "momentum", "--cuts", "3")
+    assert (done.returncode, done.stdout) == (0, "looks only backwards: 3 cuts, 0 differences\n")
+
+
+FITTED = """
+import polars as pl
+best = {}
+def act(view, *, path):
+    if not best:  # the whole file, fitted once, on the first day
+        last = pl.read_parquet(path).filter(pl.col("symbol") == "SPY").sort("ts")["close"][-1]
+        best["SPY"] = 0.5 if last > 300 else 0.4
+    return best
+"""
+
+
+def test_a_fit_on_the_whole_file_that_a_parameter_names_is_found_by_the_cuts(tmp_path: Path) -> None:
+    done = study(tmp_path, FITTED, params=f'{{ path = "{BARS}" }}')
+    assert done.returncode == 1
+    assert done.stdout.startswith("looks ahead: 4 cuts, ")
+    assert "2019-01-02 SPY: 0.5 knowing the whole market, 0.4 when it ends 2019-01" in done.stdout
+
+
+def test_who_reaches_past_the_view_for_the_market_is_found_by_the_cuts(tmp_path: Path) -> None:
+    thief = """
+import sys
+def act(view):
+    frame = sys._getframe()
+    while "assembly" not in frame.f_locals:
+        frame = frame.f_back
+    feed = frame.f_locals["assembly"].feed
+    return {"SPY": 0.5 if feed.slice_at(feed.count - 1).close[0] > 280 else 0.1}
+"""
+    done = study(tmp_path, thief)
+    assert done.returncode == 1
+    assert done.stdout.startswith("looks ahead: 4 cuts, ")
+
+
+def test_a_file_read_only_up_to_today_is_not_accused(tmp_path: Path) -> None:
+    honest = """
+import polars as pl
+def act(view, *, path):
+    table = pl.read_parquet(path).filter(pl.col("symbol") == "SPY")
+    known = table.filter(pl.col("ts").dt.epoch("ns") < view.time).sort("ts")["close"]
+    return {"SPY": 0.5 if known[-1] > known[-2] else 0.2}
+"""
+    done = study(tmp_path, honest, params=f'{{ path = "{BARS}" }}')
+    assert (done.returncode, done.stdout) == (0, "looks only backwards: 4 cuts, 0 differences\n")
+
+
+def test_a_cut_copy_holds_what_is_known_then_by_each_symbols_own_clock(tmp_path: Path) -> None:
+    rows = [f"2024-07-0{day},{symbol},10,11,9,10,{day}" for symbol in ("SPY", "BTC-USD") for day in (1, 2, 3, 5)]
+    (tmp_path / "bars.csv").write_text("\n".join(["ts,symbol,open,high,low,close,volume", *rows]) + "\n")
+    text = CONFIG[: CONFIG.index("[[agents]]")].replace('["SPY", "QQQ", "IWM"]', '["SPY", "BTC-USD"]')
+    text = "\n".join(line for line in text.splitlines() if not line.startswith(("start", "end", "actions", "warmup")))
+    text = text.replace(f'path = "{BARS}"', 'path = "bars.csv"').replace(
+        "[feed]", '[[universe.instruments]]\nsymbol = "BTC-USD"\ncalendar = "24/7"\n[feed]'
+    )
+    text += '\n[[agents]]\nname = "mine"\npolicy = "equal_weight"\ncapital = 1.0\n[bus]\nport = 0\n'
+    config = read(write(tmp_path, text))
+    whole = assemble(config).feed
+    known = {}
+    for hour in ("2024-07-02T20:00", "2024-07-03T00:00"):  # New York's close, then the end of the crypto day
+        feed = whole.until(int(datetime.fromisoformat(f"{hour}+00:00").timestamp()) * 10**9)
+        (tmp_path / "cut").mkdir(exist_ok=True)
+        found = pl.read_csv(_cut_copy(config, feed, tmp_path / "cut"), schema_overrides={"ts": pl.String})
+        known[hour] = {name: part["ts"].str.slice(9, 1).to_list() for (name,), part in found.group_by("symbol")}
+    assert known["2024-07-02T20:00"] == {"SPY": ["1", "2"], "BTC-USD": ["1"]}
+    assert known["2024-07-03T00:00"] == {"SPY": ["1", "2"], "BTC-USD": ["1", "2"]}
+
+
+@pytest.mark.parametrize("where", ["module", "act"])
+@pytest.mark.parametrize("reader", ["polars", "open"])
+def test_opening_the_markets_own_file_is_refused_wherever_it_happens(tmp_path: Path, where: str, reader: str) -> None:
+    read = {"polars": f"__import__('polars').read_parquet({BARS!r})", "open": f"open({BARS!r}, 'rb').read(9)"}[reader]
+    source = f"def act(view):\n    {read}\n    return [0.1] * 3\n"
+    if where == "module":
+        source = f"T = {read}\ndef act(view):\n    return [0.1] * 3\n"
+    done = study(tmp_path, source)
+    assert done.returncode == 1
+    assert done.stdout.startswith("cannot be judged: while deciding it opens the file")
+    assert BARS in done.stdout
+
+
+def test_files_of_its_own_are_named(tmp_path: Path) -> None:
+    (tmp_path / "weights.txt").write_text("0.2")
+    source = f"def act(view):\n    return [float(open({str(tmp_path / 'weights.txt')!r}).read())] * 3\n"
+    done = study(tmp_path, source, "--json")
+    assert done.returncode == 0
+    assert document(done)["opened"] == [str((tmp_path / "weights.txt").resolve())]
+    assert "are not cut" in study(tmp_path, source).stdout
+
+
+def test_a_policy_that_draws_is_told_so_and_not_called_a_seer(tmp_path: Path) -> None:
+    done = study(tmp_path, "import random\ndef act(view):\n    return [random.random() / 3] * 3\n")
+    assert done.returncode == 1
+    assert done.stdout.startswith("cannot be judged: two runs over the same market differ")
+    found = document(study(tmp_path, (tmp_path / "mine.py").read_text(), "--json"))
+    assert found["unsteady"] > 0 == found["differences"]
+
+
+def test_what_a_module_beside_it_remembers_is_forgotten_between_runs(tmp_path: Path) -> None:
+    (tmp_path / "kept_beside.py").write_text("seen = []\n")
+    source = f"""
+import sys
+sys.path.insert(0, {str(tmp_path)!r})
+import kept_beside
+def act(view):
+    kept_beside.seen.append(view.time)
+    return [1 / (len(kept_beside.seen) + 3)] * 3
+"""
+    assert study(tmp_path, source).returncode == 0
+
+
+def test_a_policy_that_fails_is_said_to(tmp_path: Path) -> None:
+    done = study(tmp_path, "def act(view):\n    return 1 / 0\n")
+    assert done.returncode == 1
+    assert "it failed every time; 2019-01-02: ZeroDivisionError: division by zero at mine.py:2" in done.stdout
+    half = "def act(view):\n    return [0.1] * 3 if view.time % 7 else 1 / 0\n"
+    done = study(tmp_path, half)
+    assert done.returncode == 0
+    assert "it failed" in done.stdout or "looks only backwards" in done.stdout
+
+
+def test_a_file_that_is_not_there_is_a_mistake_of_the_command(tmp_path: Path) -> None:
+    write(tmp_path)
+    done = quantd(tmp_path, "study", "lookahead", "absent.py:act")
+    assert done.returncode == 78
+    assert "absent.py" in done.stderr

@@ -1,0 +1,219 @@
+"""The verdict follows the figures, and the figures the run."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from daemon.assembly import Assembly, assemble
+from daemon.cli.configuration import read
+from daemon.loop import Log, Shell
+from research.comparison import Incomparable
+from research.metrics import metrics_of_text
+from research.record import Record
+from research.verdict import Difference, Measured, judge, sentence
+from tests.edge_world import CONFIG, answer, quantd, write
+
+MINE = """
+def act(view):
+    return {weights}
+"""
+
+
+def told(folder: Path, weights: str | None, *more: str, text: str = CONFIG) -> dict:
+    """The document of a backtest of one policy with all the capital."""
+    write(folder, text)
+    chosen: tuple[str, ...] = ()
+    if weights is not None:
+        (folder / "mine.py").write_text(MINE.format(weights=weights))
+        chosen = ("--set", "agents.trend.policy=mine.py:act", "--set", "agents.trend.params={}")
+    return answer(quantd(folder, "backtest", "--json", *chosen, *more))
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> dict:
+    return told(tmp_path_factory.mktemp("plain"), None)
+
+
+def test_the_figures_are_those_of_the_exported_equity(tmp_path: Path) -> None:
+    found = told(tmp_path, None, "--journal")
+    out = quantd(tmp_path, "export", "equity", "--run", found["run"], "--state", "state/backtests")
+    column = [line.split(",")[1] for line in out.stdout.splitlines()[1:]]
+    expected = metrics_of_text(column).as_dict()
+    for name in ("sharpe", "annual_return", "volatility_annual", "max_drawdown", "total_return", "samples"):
+        assert found["performance"][name] == pytest.approx(expected[name]), name
+
+
+def test_the_document_has_what_a_verdict_rests_on(plain: dict) -> None:
+    own, other = plain["performance"], plain["equal_weight"]
+    assert own["sharpe_low"] < own["sharpe"] < own["sharpe_high"]
+    assert own["samples"] == other["samples"]
+    assert own != other
+    assert plain["difference"]["sharpe"] == pytest.approx(own["sharpe"] - other["sharpe"])
+    assert own["costs"] == pytest.approx(own["commission"] + own["slippage"] + own["borrow"], abs=0.01)
+    assert own["commission"] > 0
+    assert plain["trials"] == 1
+    assert 0.0 <= plain["deflated_sharpe"] <= 1.0
+    assert "square root of 252" in plain["sharpe_definition"]
+    assert plain["bootstrap"]["resamples"] == 2000
+
+
+def test_comparing_changes_nothing_of_the_run(tmp_path: Path, plain: dict) -> None:
+    alone = told(tmp_path, None, "--no-compare")
+    assert alone["digest"] == plain["digest"]
+    assert alone["equity"] == plain["equity"]
+    assert alone["equal_weight"] is None
+    assert alone["difference"] is None
+    assert alone["performance"]["sharpe"] == plain["performance"]["sharpe"]
+    assert alone["verdict"] == "Compared with nothing."
+
+
+def test_trials_are_counted_by_what_was_tried(tmp_path: Path) -> None:
+    assert told(tmp_path, None, "--no-compare")["trials"] == 1
+    assert told(tmp_path, None, "--no-compare")["trials"] == 1
+    assert told(tmp_path, "[0.1, 0.1, 0.1]", "--no-compare")["trials"] == 2
+    assert told(tmp_path, "[0.2, 0.1, 0.1]", "--no-compare")["trials"] == 3
+
+
+def test_equal_weight_itself_does_not_beat_equal_weight(tmp_path: Path) -> None:
+    text = CONFIG[: CONFIG.index("[[agents]]")].replace("max_position_weight = 0.25", "") + (
+        '[[agents]]\nname = "even"\npolicy = "equal_weight"\ncapital = 0.9\n[bus]\nport = 0\n[api]\nport = 0\n'
+    )
+    found = told(tmp_path, None, text=text)
+    assert found["performance"] == found["equal_weight"]
+    assert found["difference"] == {"sharpe": 0.0, "low": 0.0, "high": 0.0}
+    assert found["verdict"] == "After costs this does not beat equal weight."
+
+
+def test_foresight_beats_it_and_the_reverse_does_not(tmp_path: Path) -> None:
+    bars = str(Path(__file__).resolve().parents[2] / "data" / "us_daily.parquet")
+    source = f"""
+import polars as pl
+T = pl.read_parquet({bars!r}).filter(pl.col("symbol") == "SPY").sort("ts")
+ts, close = T["ts"].dt.epoch("ns").to_list(), T["close"].to_list()
+def act(view):
+    k = sum(t < view.time for t in ts) - 1
+    rises = k + 2 < len(close) and close[k + 2] > close[k + 1]
+    return {{"SPY": 1.0 if rises is SIGN else 0.0}}
+"""
+    (tmp_path / "seer.py").write_text(source.replace("SIGN", "True"))
+    (tmp_path / "fool.py").write_text(source.replace("SIGN", "False"))
+    loose = ("risk.profile=research", "risk.max_position_weight=1.0", "risk.var.limit=1.0", "risk.max_drawdown=1.0")
+    said = {}
+    for name in ("seer", "fool"):
+        sets = [f"agents.trend.policy={name}.py:act", "agents.trend.params={}", "agents.even.capital=0.01"]
+        sets += ["agents.trend.capital=0.99", "agents.trend.profile=research", *loose]
+        write(tmp_path, CONFIG[: CONFIG.index("[[schedules]]")] + "[bus]\nport = 0\n[api]\nport = 0\n")
+        chosen = [part for each in sets for part in ("--set", each)]
+        said[name] = answer(quantd(tmp_path, "backtest", "--json", *chosen))
+    assert said["seer"]["verdict"].startswith("After costs this beats equal weight.")
+    assert said["fool"]["verdict"] == "After costs this does not beat equal weight."
+    assert said["fool"]["difference"]["high"] < 0 < said["seer"]["difference"]["low"]
+
+
+def test_a_market_without_costs_is_not_called_after_costs(tmp_path: Path) -> None:
+    found = told(tmp_path, None, "--set", "broker.commission_bp=0.0")
+    assert found["performance"]["costs"] == 0.0
+    assert found["verdict"].startswith("Before any costs ([broker] sets none)")
+
+
+def test_an_account_that_never_moved_has_no_ratio(tmp_path: Path) -> None:
+    found = told(tmp_path, "[0, 0, 0]", "--set", "agents.even.policy=mine.py:act")
+    assert found["performance"]["sharpe"] is None
+    assert found["trials"] is None
+    assert "no Sharpe ratio" in found["verdict"]
+
+
+def test_a_damaged_list_of_trials_is_said_and_costs_no_result(tmp_path: Path) -> None:
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / "trials.jsonl").write_text("{\n")
+    found = told(tmp_path, None)
+    assert found["trials"] is None
+    assert "trials.jsonl:1" in found["notes"][0]
+    assert found["performance"]["sharpe"] is not None
+
+
+@pytest.mark.parametrize(
+    ("difference", "deflated", "expected"),
+    [
+        (Difference(-0.5, -0.9, -0.1), 0.2, "After costs this does not beat equal weight."),
+        (Difference(-0.1, -0.9, 0.3), 0.2, "After costs this does not beat equal weight."),
+        (Difference(0.1, -0.2, 0.3), 0.99, "After costs this is not distinguishable from equal weight."),
+        (Difference(0.1, None, None), 0.99, "After costs this is above equal weight, on too few samples"),
+        (Difference(0.3, 0.1, 0.5), 0.99, "After costs this beats equal weight."),
+        (Difference(0.3, 0.1, 0.5), 0.2, "With 7 trials known its deflated Sharpe ratio is below 0.95"),
+        (None, 0.2, "equal weight never moved"),
+    ],
+)
+def test_the_sentence_is_decided_by_ratio_then_interval_then_trials(
+    measured: Measured, difference: Difference | None, deflated: float, expected: str
+) -> None:
+    said = sentence(measured, difference, deflated, 7, compared=True)
+    assert expected in said
+    assert ("luck" in said) == (deflated < 0.95 and "beats equal" in said)
+
+
+def follow(assembly: Assembly, log: Log) -> Shell:
+    shell = assembly.shell(log)
+    for item in assembly.items():
+        shell.take(item)
+    return shell
+
+
+@pytest.fixture(scope="module")
+def assembly(tmp_path_factory: pytest.TempPathFactory) -> Assembly:
+    return assemble(read(write(tmp_path_factory.mktemp("measured"))))
+
+
+@pytest.fixture(scope="module")
+def record(assembly: Assembly) -> Record:
+    record = Record(assembly.universe)
+    follow(assembly, record)
+    return record
+
+
+@pytest.fixture(scope="module")
+def measured(assembly: Assembly, record: Record) -> Measured:
+    return Measured.of(assembly, record)
+
+
+def test_a_baseline_that_was_driven_over_other_days_is_refused(
+    assembly: Assembly, record: Record, tmp_path: Path
+) -> None:
+    def shorter(beside: Assembly, log: Log) -> Shell:
+        return follow(replace(beside, feed=beside.feed.until(beside.feed.last_ts - 1)), log)
+
+    assert judge(assembly, record, tmp_path, follow).equal_weight is not None
+    with pytest.raises(Incomparable, match="differ in dates;"):
+        judge(assembly, record, tmp_path, shorter)
+
+
+def test_bars_that_a_policy_was_trained_on_are_counted(assembly: Assembly, record: Record, tmp_path: Path) -> None:
+    class Trained:
+        trained_until_ns = record.ts[9]
+
+    seen = replace(assembly, policies=(assembly.policies[0], Trained()))
+    assert judge(assembly, record, tmp_path, None).notes == ()
+    (note,) = judge(seen, record, tmp_path, None).notes
+    assert note.startswith(
+        f"10 of {len(record.ts)} samples, until 2019-01-15, lie in the training window of agent trend"
+    )
+
+
+def test_the_terminal_and_the_page_say_the_same(tmp_path: Path) -> None:
+    write(tmp_path)
+    done = quantd(tmp_path, "backtest", "--report", "page.html")
+    assert done.returncode == 0, done.stderr
+    said = next(line for line in done.stdout.splitlines() if line.startswith("Sharpe"))
+    assert said.endswith("equal weight.")
+    assert "(1 trial known)" in said
+    assert said in (tmp_path / "page.html").read_text()
+    assert "circular block bootstrap" in done.stdout
+
+
+def test_a_market_of_one_sample_has_nothing_to_judge(tmp_path: Path) -> None:
+    found = told(tmp_path, None, "--from", "2019-03-29", "--to", "2019-03-29")
+    assert found["performance"] is None
+    assert found["verdict"].startswith("There is nothing to judge")
+    assert json.dumps(found)
