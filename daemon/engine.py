@@ -465,6 +465,7 @@ class News:
             or reports.row != list(range(size))
             or work.odd
             or any(work.filled)
+            or 0 in reports.lots
             or reports.cum != reports.lots
             or reports.lots != [abs(lots) for lots in work.lots]
         ):
@@ -472,10 +473,12 @@ class News:
         self.sym, self.lots = work.basket.sym, list(work.lots)
         self.price_nano, self.fee_micro = reports.price_nano, reports.fee_micro
         self.shares = [
-            [(who, left if lots > 0 else -left) for who, left in shares if left]
+            [(shares[0][0], lots)] if len(shares) == 1 else _signed(shares, lots)
             for lots, shares in zip(work.lots, work.shares, strict=True)
         ]
-        work.shares = [[(who, 0) for who, _ in shares] for shares in work.shares]
+        work.shares = [
+            [(shares[0][0], 0)] if len(shares) == 1 else [(who, 0) for who, _ in shares] for shares in work.shares
+        ]
         work.filled = list(reports.lots)
         work.state = [int(OrderState.FILLED)] * size
         work.live = 0
@@ -543,6 +546,11 @@ class News:
                 work.live -= 1
                 if after != OrderState.FILLED:
                     self.ended.append(row)
+
+
+def _signed(shares: list[tuple[int, int]], lots: int) -> list[tuple[int, int]]:
+    """Agents' unsigned parts with the sign of the order's lots."""
+    return [(who, left if lots > 0 else -left) for who, left in shares if left]
 
 
 def _all_accepted(work: Working, reports: Reports) -> bool:

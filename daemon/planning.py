@@ -222,7 +222,7 @@ def _house(
             ],
             prices=state.marks.tobytes(),
             before=house.lots.astype(np.int64).tobytes(),
-            crossed=np.maximum(crossed, 0).sum(axis=0).tobytes(),
+            crossed=np.maximum(crossed, 0).sum(axis=0).tobytes() if surviving is not wanted else bytes(total.nbytes),
             net=total.tobytes(),
             allowed=verdict.lots.astype(np.int64).tobytes(),
             reason=verdict.reason.tobytes(),

@@ -364,19 +364,20 @@ def worst_nano(ctx: Context, lots: Floats, limits: Limits, held: Floats | None =
     a stale price at most `flatten_collar`.
     """
     collar, reduce, stale = (round(c * NANO) for c in (limits.collar, limits.reduce_collar, limits.flatten_collar))
+    rules = rules_of(limits, ctx.universe)
+    adding, reducing, old = (rules.collar_ratios(width) for width in (collar, reduce, min(reduce, stale)))
     out = [0] * len(lots)
-    marks, wanted = ctx.prices_nano.tolist(), lots.tolist()
-    against: list[float] = [0.0] * len(wanted) if held is None else held.tolist()
+    marks, wanted, instruments = ctx.prices_nano.tolist(), lots.tolist(), ctx.universe.instruments
+    against: list[float] = [0.0] * len(out) if held is None else held.tolist()
     all_fresh = ctx.youngest_ns >= 0 and ctx.oldest_ns <= limits.max_price_age_ns
     for k in lots.nonzero()[0].tolist():
-        width, size, mark, tick = collar, wanted[k], marks[k], ctx.universe.instruments[k].tick_nano
+        size, ratios = wanted[k], adding
         if against[k] * size < 0.0:
             fresh = all_fresh or 0 <= int(ctx.age_ns[k]) <= limits.max_price_age_ns
-            width = reduce if fresh else min(reduce, stale)
-        if size > 0.0:
-            out[k] = mark * (NANO + width) // (NANO * tick) * tick
-        else:
-            out[k] = -(-mark * (NANO - width) // (NANO * tick)) * tick
+            ratios = reducing if fresh else old
+        up, down, one = ratios[k]
+        tick = instruments[k].tick_nano
+        out[k] = marks[k] * up // one * tick if size > 0.0 else -(-marks[k] * down // one) * tick
     return out
 
 

@@ -3,6 +3,7 @@
 Losses are positive. Nothing here knows limits, orders or accounts.
 """
 
+from functools import lru_cache
 from math import ceil, sqrt
 from typing import Final
 
@@ -15,6 +16,7 @@ SAMPLES_PER_YEAR: Final = 252
 """House sessions in a year; annualisation is by its square root."""
 
 
+@lru_cache(maxsize=256)
 def tail_count(scenarios: int, confidence: float) -> int:
     """How many of the worst losses lie at or beyond VaR: S - ceil(confidence x (S - 1)), at least 1.
 

@@ -15,6 +15,9 @@ LEVEL_NAMES: Final = ("", "INFO", "WARNING", "CRITICAL")
 THRESHOLDS: Final = (0.0, 0.60, 0.80, 1.0)
 """Share of the bound at which each level begins."""
 
+_QUIET: Final = THRESHOLDS[1] - 1e-9
+"""A share below which there is surely no level."""
+
 HYSTERESIS: Final = 0.05
 """A level ends only this far below where it began, so that a value on the edge is one alert."""
 
@@ -51,6 +54,8 @@ def observe(levels: dict[str, int], values: Values) -> list[Crossing]:
             continue
         value, bound = values[key]
         before = levels.get(key, NONE)
+        if not before and value < _QUIET * bound:
+            continue
         after = level(usage(value, bound), before)
         if after != before:
             levels[key] = after

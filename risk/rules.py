@@ -5,7 +5,7 @@ name. All measures are monotone in the lots that add risk, which is what makes o
 """
 
 from collections.abc import Callable
-from math import inf, sqrt
+from math import gcd, inf, sqrt
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -15,7 +15,7 @@ from risk.case import SLACK, Case, Extent
 from risk.context import Bools, Floats, Scenarios
 from risk.limits import Limits, Reason
 from risk.measures import SAMPLES_PER_YEAR
-from trading.instruments import Universe
+from trading.instruments import NANO, Universe
 
 # ---- caps: most lots of one symbol -------------------------------------------------------------
 
@@ -378,7 +378,21 @@ class Rules:
         self.restricted: Final[NDArray[np.bool_] | None] = mask if mask.any() else None
         self.ticks: Final = np.array([i.tick_nano for i in universe.instruments], dtype=np.float64)
         self.fee: Final = limits.fee_bp * 1e-4
+        self._collars: dict[int, list[tuple[int, int, int]]] = {}
         self.weighs_names: Final = limits.max_position_weight is not None or limits.correlation is not None
+
+    def collar_ratios(self, width_nano: int) -> list[tuple[int, int, int]]:
+        """(up, down, one) of each column: mark x up // one and mark x down / one are the ticks at the mark plus and
+        minus a collar, in lowest terms, since small ints are quick."""
+        found = self._collars.get(width_nano)
+        if found is None:
+            found = []
+            for tick in (i.tick_nano for i in self.universe.instruments):
+                up, down, one = NANO + width_nano, NANO - width_nano, NANO * tick
+                common = gcd(gcd(up, down), one)
+                found.append((up // common, down // common, one // common))
+            self._collars[width_nano] = found
+        return found
 
 
 _ready: dict[tuple[int, int], Rules] = {}

@@ -123,6 +123,7 @@ def _losses(lookback: int, scenarios: Scenarios, members: list[Portfolio]) -> No
     losses = np.array([p.weights for p in members]).dot(scenarios.returns.T)
     np.negative(losses, out=losses)
     tails: dict[int, Floats] = {}
+    measured: dict[tuple[str, int], list[float]] = {}
     deviations: list[float] = []
     for k, portfolio in enumerate(members):
         for tail in portfolio.rules.tails:
@@ -130,7 +131,9 @@ def _losses(lookback: int, scenarios: Scenarios, members: list[Portfolio]) -> No
                 m = tail_count(len(scenarios), tail.confidence)
                 if m not in tails:
                     tails[m] = worst_of(losses, m)
-                portfolio.values[tail.key] = (float(tail.measure(tails[m][k])) * tail.scale, tail.bound)
+                if (tail.key, m) not in measured:
+                    measured[tail.key, m] = tail.measure(tails[m]).tolist()
+                portfolio.values[tail.key] = (measured[tail.key, m][k] * tail.scale, tail.bound)
         most = portfolio.limits.max_volatility
         if most is not None and portfolio.limits.volatility_lookback == lookback:
             # of the series itself: the same figure as with the covariance, without making it

@@ -12,9 +12,23 @@ import risk.case
 import risk.factor
 import risk.gate as gate_module
 import risk.rules
-from risk.gate import HALT, REDUCE, RUN, Account, Context, basket, context, gate, worst_nano
+from risk.gate import (
+    HALT,
+    REDUCE,
+    RUN,
+    Account,
+    Context,
+    basket,
+    context,
+    gate,
+    granted,
+    measure,
+    same_book,
+    worst_nano,
+)
 from risk.limits import DAY_NS, PROFILES, REASON_TEXT, Correlation, Limits, Reason, Tail, override
 from risk.measures import tail_count
+from risk.standing import standing
 from tests import risk_cases
 from tests.risk_cases import Book, breaches, make_context, random_book, scenario_returns
 from trading.instruments import NANO, Instrument, Universe
@@ -745,3 +759,52 @@ def test_one_symbol_and_a_quiet_basket_have_an_answer() -> None:
     quiet = gate(ctx, account, np.zeros(1), PROFILES["balanced"])
     assert not quiet.lots.any()
     assert not quiet.reason.any()
+
+
+# ---- shortcuts --------------------------------------------------------------------------------------------------
+
+
+@quick
+@given(seeds)
+def test_what_is_granted_unasked_is_what_asking_again_gives(seed: int) -> None:
+    book = random_book(np.random.default_rng(seed))
+    first = verdict_of(book)
+    again, unasked = gate(book.ctx, book.account, first.lots, book.limits), granted(first)
+    assert np.array_equal(unasked.lots, again.lots)
+    assert not unasked.reason.any()
+    for quick_values, values in ((unasked.values, again.values), (unasked.before, again.before)):
+        assert quick_values.keys() == values.keys()
+        # one product of two books may differ in the last bit from two of one
+        assert all(quick_values[key] == pytest.approx(values[key], rel=1e-9, abs=1e-9) for key in values)
+
+
+@quick
+@given(seeds)
+def test_books_measured_together_have_the_values_they_have_alone(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    book = random_book(rng)
+    limits = [book.limits, risk_cases.random_limits(rng), Limits()]
+    together = [gate(book.ctx, book.account, book.asked, each) for each in limits]
+    measure(together, together)
+    for verdict, each in zip(together, limits, strict=True):
+        for values, lots in ((verdict.values, verdict.lots), (verdict.before, None)):
+            alone = standing(book.ctx, book.account, each, lots)
+            assert values.keys() == alone.keys()
+            for key, (value, bound) in values.items():
+                assert value == pytest.approx(alone[key][0], rel=1e-9, abs=1e-9), key
+                assert bound == alone[key][1]
+
+
+def test_two_accounts_are_one_book_only_when_nothing_differs() -> None:
+    lots = np.array([1.0, 2.0, 0.0])
+    plain_book = Account(lots=lots, cash=10.0, equity=20.0)
+    assert same_book(plain_book, Account(lots=lots.copy(), cash=10.0, equity=20.0))
+    for other in (
+        Account(lots=np.array([1.0, 3.0, 0.0]), cash=10.0, equity=20.0),
+        Account(lots=lots, cash=10.5, equity=20.0),
+        Account(lots=lots, cash=10.0, equity=20.5),
+        Account(lots=lots, cash=10.0, equity=20.0, up=np.zeros(3)),
+        Account(lots=lots, cash=10.0, equity=20.0, down=np.zeros(3)),
+    ):
+        assert not same_book(plain_book, other)
+        assert not same_book(other, plain_book)

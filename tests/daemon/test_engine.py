@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import structs
 
-from daemon.engine import HANDLERS, step
+import daemon.planning
+from daemon.engine import HANDLERS, News, step
 from daemon.state import freeze, in_force, thaw
 from risk.limits import PROFILES, Limits, override
 from risk.switch import HALT, REDUCE, RUN
@@ -574,3 +575,45 @@ def test_step_gives_the_same_effects_for_the_same_snapshot_and_event() -> None:
         state = thaw(world.rules, kept)
         results.append((encode(event, step(state, event)), freeze(state)))
     assert results[0] == results[1]
+
+
+# ---- shortcuts: what is quick says what the long way says ---------------------------------------------------------
+
+
+def turning(view: object) -> np.ndarray:
+    """Other weights each day, some of them short, so that all symbols trade and limits cut."""
+    n = view.universe.size  # type: ignore[attr-defined]
+    day = view.sample // DAY_NS  # type: ignore[attr-defined]
+    return 0.6 * np.sin(np.arange(n) * 1.7 + day * 2.1)
+
+
+@pytest.mark.parametrize("agents", [1, 3])
+@pytest.mark.parametrize("shortcut", ["all_filled", "same_book"])
+def test_a_shortcut_changes_no_effect(shortcut: str, agents: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    limits = Limits(max_position_weight=0.3, max_gross_exposure=1.0, max_net_exposure=0.5, max_concentration=0.2)
+
+    def run() -> list[object]:
+        acts = [turning, equal, nothing][:agents]
+        costs = Costs(commission_bp=1.0, participation=3e-5)  # now and then an order fills in parts
+        world = World(block(walk(60, 5, 3)), acts, house=limits, costs=costs).run()
+        assert len(world.of(Filled)) > 40
+        plans = [
+            structs.replace(p, values={}, values_before={}, agents=[structs.replace(a, values={}) for a in p.agents])
+            for p in world.of(Planned)
+        ]
+        baskets = [structs.replace(b, values={}) for b in world.of(OrderBasket)]
+        return [plans, baskets, world.of(Filled), world.of(Valued)]
+
+    quick = run()
+    used = False
+
+    def never(*_: object) -> bool:
+        nonlocal used
+        used = True
+        return False
+
+    monkeypatch.setattr(News, "all_filled", never) if shortcut == "all_filled" else monkeypatch.setattr(
+        daemon.planning, "same_book", never
+    )
+    assert run() == quick
+    assert used == (shortcut == "all_filled" or agents == 1)
