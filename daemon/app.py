@@ -170,11 +170,12 @@ async def serve(config: Config, options: Options) -> Summary:
             service = edges.service(journal, folder)
             save_config(folder, config, options.config, options.sets, options.environ)
             service.quarantine = begin(shell, assembly, config, run, fresh=journal.seq == 0)
+            bars = shell.tally.symbol_bars
             await edges.keep(service, options, folder)
         finally:
             if broker is not None:
                 await asyncio.to_thread(broker.stop)
-    return summary(shell, run, config.quantd.mode, service.busy_s)
+    return summary(shell, run, config.quantd.mode, service.busy_s, bars)
 
 
 class Edges:

@@ -7,7 +7,8 @@ from trading.orders import money_text, quantity_text
 
 
 class Summary(Struct, frozen=True):
-    """The JSON document of `--json`. Money and quantities are exact text; `wall_s` seconds of trading."""
+    """The JSON document of `--json`. Money and quantities are exact text. Counts are of the whole run; `wall_s` are this
+    process's seconds of trading, `symbol_bars_per_s` its speed."""
 
     run: str
     mode: str
@@ -27,8 +28,8 @@ class Summary(Struct, frozen=True):
     digest: str
 
 
-def summary(shell: Shell, run: str, mode: str, wall_s: float) -> Summary:
-    """The state of a run as it stands."""
+def summary(shell: Shell, run: str, mode: str, wall_s: float, bars_before: int = 0) -> Summary:
+    """The state of a run as it stands; `bars_before` symbol-bars were taken before the `wall_s` seconds began."""
     state, tally = shell.state, shell.tally
     state.revalue()
     universe, house = state.universe, state.ledger.house
@@ -51,6 +52,6 @@ def summary(shell: Shell, run: str, mode: str, wall_s: float) -> Summary:
         },
         trips=tally.trips,
         wall_s=round(wall_s, 6),
-        symbol_bars_per_s=round(tally.symbol_bars / wall_s, 1) if wall_s > 0 else 0.0,
+        symbol_bars_per_s=round((tally.symbol_bars - bars_before) / wall_s, 1) if wall_s > 0 else 0.0,
         digest=shell.digest.hexdigest(),
     )
