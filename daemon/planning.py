@@ -315,13 +315,14 @@ def _cross(
     buy[symbols], sell[symbols] = 1.0, -1.0
     buy_worst = worst_nano(ctx, buy, limits)
     sell_worst = worst_nano(ctx, sell, limits)
+    columns = crossed.T.tolist()
     for symbol in symbols:
         state.crosses.append(
             Cross(
                 sample=sample,
                 ts=state.now,
                 symbol=symbol,
-                shares=[(p.agent, int(k)) for p, k in zip(parts, crossed[:, symbol], strict=True) if k],
+                shares=[(p.agent, k) for p, k in zip(parts, columns[symbol], strict=True) if k],
                 buy_worst_nano=buy_worst[symbol],
                 sell_worst_nano=sell_worst[symbol],
                 end=ends[symbol],
