@@ -18,9 +18,9 @@ from types import FrameType
 import numpy as np
 
 from adapters.brokers.paper import Paper
+from daemon.engine.state import AgentRules, Rules, State
 from daemon.loop import Shell
 from daemon.policies import answer
-from daemon.state import AgentRules, Rules, State
 from daemon.timeline import Item
 from risk.limits import Correlation, Limits, Tail
 from strategies.policies import POLICIES
@@ -177,12 +177,12 @@ def baselines(symbols: int, days: int) -> None:
 PARTS: tuple[tuple[str, str, str], ...] = (
     ("gate", "risk/gate.py", "gate"),
     ("measures for the record", "risk/gate.py", "measure"),
-    ("planning", "daemon/planning.py", ""),
+    ("planning", "daemon/engine/planning.py", ""),
     ("ledger", "trading/books.py", ""),
     ("paper venue", "adapters/brokers/", ""),
-    ("reports", "daemon/engine.py", "_reports"),
+    ("reports", "daemon/engine/reports.py", ""),
     ("policies", "daemon/policies.py", ""),
-    ("sample, marks, switch, asks", "daemon/engine.py", ""),
+    ("sample, marks, switch, asks", "daemon/engine/", ""),
     ("digest, counts", "daemon/digest.py", ""),
     ("digest, counts", "daemon/tally.py", ""),
     ("loop", "daemon/loop.py", ""),

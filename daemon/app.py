@@ -24,6 +24,7 @@ from daemon.api.server import Api
 from daemon.assembly import Assembly, assemble, limits_of_config
 from daemon.config import Config, ConfigError, Mistake, digest, load, reloading, secret
 from daemon.deadline import Deadline
+from daemon.engine.freezing import in_force
 from daemon.inbox import InboxFull
 from daemon.known import known_names
 from daemon.loop import Shell
@@ -32,7 +33,6 @@ from daemon.opening import begin
 from daemon.past import NotKept, newest_snapshot, refold, save_config
 from daemon.recovery import Journal, RecordTooLong, ReplayDifference
 from daemon.service import Service
-from daemon.state import in_force
 from daemon.summary import Summary, summary
 from daemon.supported import not_yet
 from daemon.terminal import watch

@@ -16,10 +16,10 @@ from adapters.feeds.files import span
 from adapters.feeds.replay import Replay
 from daemon.config import Agent, Config
 from daemon.config import Limits as LimitKeys
+from daemon.engine.state import AgentRules, Rules, State
 from daemon.loop import Log, Shell
 from daemon.policies import answer, load
 from daemon.schedule import Schedule, stream
-from daemon.state import AgentRules, Rules, State
 from daemon.timeline import Item, due_agents, sample_ticks, timeline, with_due
 from risk.limits import PROFILES, Correlation, Limits, Tail, override
 from trading.effects import Ask

@@ -13,7 +13,8 @@ from msgspec import Struct
 
 from daemon.digest import Digest
 from daemon.engine import step
-from daemon.state import Rules, State, freeze, thaw
+from daemon.engine.freezing import freeze, thaw
+from daemon.engine.state import Rules, State
 from daemon.tally import Tally
 from daemon.timeline import Item
 from trading.effects import Ask, Cancel, Effect, Query, Snapshot, Stop

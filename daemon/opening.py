@@ -4,8 +4,8 @@ were put aside."""
 from adapters.store.writing import BadBar
 from daemon.assembly import Assembly, instant_text
 from daemon.config import Config, digest
+from daemon.engine.freezing import in_force
 from daemon.loop import Shell
-from daemon.state import in_force
 from daemon.version import blas_name, code_version, lock_hash
 from trading.events import Condition, Reloaded, Started
 

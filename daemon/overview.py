@@ -13,9 +13,9 @@ from msgspec import Struct
 
 from daemon.assembly import Assembly
 from daemon.config import Config
-from daemon.planning import market_context
+from daemon.engine.planning import market_context
+from daemon.engine.state import HOUSE, State
 from daemon.service import Service
-from daemon.state import HOUSE, State
 from daemon.version import VERSION
 from risk.standing import FLOORS, standing
 from risk.switch import Switch, losses

@@ -8,8 +8,8 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
+from daemon.engine.state import State
 from daemon.loop import Shell
-from daemon.state import State
 from daemon.timeline import Item
 from trading.codec import Entry, JournalEvent, decode, encode
 from trading.effects import Ask, Effect

@@ -8,15 +8,18 @@ import numpy as np
 
 VERSION = "0.1.0"
 
-_DECIDES = ("trading", "strategies", "risk", "models/features.py", "models/runtime.py", "adapters/brokers")
-_ENGINE = ("engine.py", "planning.py", "state.py", "loop.py", "timeline.py", "policies.py", "digest.py", "tally.py")
+_DECIDES = (
+    "trading", "strategies", "risk", "models/features.py", "models/runtime.py", "adapters/brokers", "daemon/engine",
+    "daemon/loop.py", "daemon/timeline.py", "daemon/policies.py", "daemon/digest.py", "daemon/tally.py",
+)  # fmt: skip
+"""Packages and modules that a replay depends on."""
 
 
 @cache
 def code_version() -> str:
     """`0.1.0+<12 hex>`: changes whenever a file changes that a replay depends on."""
     root = Path(__file__).resolve().parent.parent
-    files: list[Path] = [root / "daemon" / name for name in _ENGINE]
+    files: list[Path] = []
     for part in _DECIDES:
         path = root / part
         files += [path] if path.is_file() else list(path.rglob("*.py"))

@@ -22,9 +22,9 @@ from adapters.brokers.paper import Paper
 from adapters.feeds.replay import Replay
 from daemon.assembly import Assembly, assemble, session_date
 from daemon.config import Agent, Config, Risk
+from daemon.engine.state import State
 from daemon.loop import Shell
 from daemon.policies import answer, load
-from daemon.state import State
 from research.audit import watching
 from trading.effects import Ask
 from trading.events import Decided

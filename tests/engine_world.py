@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from adapters.brokers.paper import Paper
+from daemon.engine.state import AgentRules, Rules, State
 from daemon.loop import Log, Shell
 from daemon.policies import answer
-from daemon.state import AgentRules, Rules, State
 from daemon.timeline import Item, sample_ticks, timeline
 from risk.limits import Limits
 from trading.effects import Ask, Effect

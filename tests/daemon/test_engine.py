@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import structs
 
-import daemon.planning
-from daemon.engine import HANDLERS, News, step
-from daemon.state import freeze, in_force, thaw
+import daemon.engine.planning
+from daemon.engine import HANDLERS, step
+from daemon.engine.freezing import freeze, in_force, thaw
+from daemon.engine.reports import News
 from risk.limits import PROFILES, Limits, override
 from risk.switch import HALT, REDUCE, RUN
 from tests.engine_world import CASH, START, World, block, walk
@@ -499,6 +500,15 @@ def test_resuming_between_samples_takes_the_equity_at_that_moment() -> None:
     assert freeze(thawed) == freeze(world.shell.state)
 
 
+def test_a_cancel_that_nobody_answered_is_sent_again_at_each_tick() -> None:
+    world = World(block(np.full((4, 1), 100.0)), [lambda v: np.array([0.5])], house=RESEARCH, good_till_cancelled=True)
+    basket = sent(world)
+    world.shell.run(Operator(world.shell.state.now, "reduce", "test", "me"))
+    for item in list(world.items())[2:]:
+        world.shell.take(item)
+    assert [(c.sample, c.n, c.row) for c in world.of(Cancel)] == [(basket.sample, basket.n, 0)] * 4
+
+
 def test_reconciliation_differences_are_named_and_leave_only_reducing_orders() -> None:
     world = World(block(np.full((3, 2), 100.0)), [equal], house=RESEARCH).run()
     lots = list(world.shell.state.ledger.house.lots)
@@ -613,7 +623,7 @@ def test_a_shortcut_changes_no_effect(shortcut: str, agents: int, monkeypatch: p
         return False
 
     monkeypatch.setattr(News, "all_filled", never) if shortcut == "all_filled" else monkeypatch.setattr(
-        daemon.planning, "same_book", never
+        daemon.engine.planning, "same_book", never
     )
     assert run() == quick
     assert used == (shortcut == "all_filled" or agents == 1)

@@ -13,9 +13,9 @@ import models
 from adapters.brokers.paper import Paper
 from adapters.calendars import sessions as calendar_sessions
 from adapters.feeds.replay import Replay
+from daemon.engine.state import AgentRules, Rules, State
 from daemon.loop import Shell
 from daemon.policies import answer, load
-from daemon.state import AgentRules, Rules, State
 from daemon.timeline import sample_ticks, timeline
 from models.market_data import read_panel
 from models.simulator import episodes, simulate

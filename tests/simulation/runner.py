@@ -13,7 +13,7 @@ import numpy as np
 
 from adapters.brokers.paper import Paper
 from daemon import engine, recovery
-from daemon import state as states
+from daemon.engine import freezing as states
 from daemon.policies import answer
 from risk.switch import HALT, RUN
 from tests.simulation.link import Faults, Link

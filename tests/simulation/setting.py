@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from daemon.state import AgentRules, Rules
+from daemon.engine.state import AgentRules, Rules
 from daemon.timeline import Due, Item, sample_ticks, timeline, with_due
 from risk.limits import PROFILES, Limits, Tail, override
 from tests.engine_world import Plain

@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from daemon.state import HOUSE, Cross, FollowUp, Round, State, Working
+from daemon.engine.state import HOUSE, Cross, FollowUp, Round, State, Working
 from risk.gate import Account, Context, Verdict, basket, context, gate, granted, measure, same_book, worst_nano
 from risk.limits import Limits, Reason
 from risk.standing import Values

@@ -4,7 +4,6 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Final
 
-import msgspec
 import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
@@ -15,7 +14,7 @@ from risk.monitor import Monitor
 from risk.switch import Switch
 from trading.books import Ledger
 from trading.instruments import MICRO, Universe
-from trading.market import Floats, History, Ring
+from trading.market import Floats, History
 from trading.orders import ENDED, OrderBasket
 from trading.sessions import Sessions
 from trading.view import EMPTY_MEMORY, Memory
@@ -55,45 +54,6 @@ class Rules(Struct, frozen=True):
     flatten_on: tuple[str, ...] = ()
     borrow_bp_annual: float = 0.0
     max_failures: int = 3
-
-
-class InForce(Struct, frozen=True):
-    """The part of the rules that may change while a run goes on: it is in the journal with each change."""
-
-    house: Limits
-    agents: tuple[tuple[Limits, float], ...]
-    follow_ups: int
-    rearm_samples: int
-    flatten_on: tuple[str, ...]
-
-
-def in_force(rules: Rules) -> bytes:
-    """The changeable part of `rules`, as a Reloaded event carries it."""
-    return msgspec.msgpack.encode(
-        InForce(
-            rules.house,
-            tuple((a.limits, a.min_trade) for a in rules.agents),
-            rules.follow_ups,
-            rules.rearm_samples,
-            rules.flatten_on,
-        )
-    )
-
-
-def with_limits(rules: Rules, limits: bytes) -> Rules:
-    """`rules` with the changeable part that `in_force` wrote; msgspec.ValidationError when it is none."""
-    new = msgspec.msgpack.decode(limits, type=InForce)
-    return msgspec.structs.replace(
-        rules,
-        house=new.house,
-        agents=tuple(
-            msgspec.structs.replace(agent, limits=own, min_trade=min_trade)
-            for agent, (own, min_trade) in zip(rules.agents, new.agents, strict=True)
-        ),
-        follow_ups=new.follow_ups,
-        rearm_samples=new.rearm_samples,
-        flatten_on=new.flatten_on,
-    )
 
 
 class Row(Struct):
@@ -292,124 +252,3 @@ class State:
                         worst = cross.buy_worst_nano if lots > 0 else cross.sell_worst_nano
                         rows.append((cross.symbol, lots, worst / 1e9 * float(size[cross.symbol])))
         return rows
-
-
-class _Frozen(Struct, frozen=True):
-    """A State as plain values; arrays as little-endian bytes."""
-
-    limits: bytes
-    ledger: bytes
-    rings: tuple[bytes, ...]
-    counts: tuple[int, int, int, int]
-    pending: list[tuple[int, bytes]]
-    waiting: list[tuple[int, int]]
-    known_actions: list[tuple[int, float, float]]
-    sync_actions: list[tuple[int, int, float, float]]
-    marks: tuple[bytes, bytes, bytes, bytes]
-    numbers: tuple[int, ...]
-    switches: list[Switch]
-    agents: list[tuple[int, bool, FollowUp | None, list[tuple[str, tuple[int, ...], bytes]]]]
-    monitor: dict[str, int]
-    orders_at: list[tuple[int, int]]
-    working: list[tuple[tuple[int, int], Working]]
-    ended: list[tuple[tuple[int, int], Working]]
-    crosses: list[Cross]
-    foreign: list[tuple[int, int, int]]
-    down: list[str]
-
-
-def _ring_out(ring: Ring) -> tuple[bytes, bytes]:
-    ring.fill()
-    start = max(0, ring.end - ring.lookback)
-    return ring.prices[start : ring.end].tobytes(), ring.filled_returns[start : ring.end].tobytes()
-
-
-def _ring_in(ring: Ring, prices: bytes, returns: bytes, count: int) -> None:
-    size = ring.prices.shape[1]
-    ring.restore(np.frombuffer(prices).reshape(-1, size), np.frombuffer(returns).reshape(-1, size), count)
-
-
-def freeze(state: State) -> bytes:
-    """The whole state as bytes, between two events. `thaw` gives it back: the same events then have the same effects."""
-    if state.round is not None:
-        raise ValueError("a state is frozen between rounds, not while answers are awaited")
-    history = state.history
-    return msgspec.msgpack.encode(
-        _Frozen(
-            limits=in_force(state.rules),
-            ledger=msgspec.msgpack.encode(state.ledger.freeze()),
-            rings=(*_ring_out(history.known), *_ring_out(history.synchronous)),
-            counts=(history.known.count, history.synchronous.count, 0, 0),
-            pending=[(k, row.tobytes()) for k, row in history.pending.items()],
-            waiting=history.waiting,
-            known_actions=history.known_actions,
-            sync_actions=history.sync_actions,
-            marks=(
-                state.marks.tobytes(),
-                state.marks_nano.tobytes(),
-                state.mark_ts.tobytes(),
-                state.volume.tobytes(),
-            ),
-            numbers=(
-                state.now,
-                state.sample,
-                state.sample_key,
-                state.sample_no,
-                state.round_no,
-                state.borrowed_key,
-                int(state.flattening),
-            ),
-            switches=[state.switch, *(a.switch for a in state.agents)],
-            agents=[
-                (
-                    a.failures,
-                    a.suspended,
-                    a.follow_up,
-                    [(name, array.shape, array.tobytes()) for name, array in a.memory.items()],
-                )
-                for a in state.agents
-            ],
-            monitor=state.monitor.levels,
-            orders_at=list(state.orders_at.items()),
-            working=list(state.working.items()),
-            ended=list(state.ended),
-            crosses=state.crosses,
-            foreign=state.foreign,
-            down=sorted(state.down),
-        )
-    )
-
-
-def thaw(rules: Rules, frozen: bytes) -> State:
-    """The state that `freeze` wrote; universe, sessions and agents are those of `rules`, the limits the frozen ones."""
-    f = msgspec.msgpack.decode(frozen, type=_Frozen)
-    state = State(with_limits(rules, f.limits))
-    state.ledger.thaw(msgspec.msgpack.decode(f.ledger))
-    history = state.history
-    _ring_in(history.known, f.rings[0], f.rings[1], f.counts[0])
-    _ring_in(history.synchronous, f.rings[2], f.rings[3], f.counts[1])
-    history.pending = {k: np.frombuffer(row) for k, row in f.pending}
-    history.waiting = list(f.waiting)
-    history.known_actions = list(f.known_actions)
-    history.sync_actions = list(f.sync_actions)
-    state.marks = np.frombuffer(f.marks[0])
-    state.marks_nano = np.frombuffer(f.marks[1], dtype=np.int64)
-    state.mark_ts = np.frombuffer(f.marks[2], dtype=np.int64)
-    state.volume = np.frombuffer(f.marks[3])
-    state.now, state.sample, state.sample_key, state.sample_no, state.round_no, state.borrowed_key = f.numbers[:6]
-    state.flattening = bool(f.numbers[6])
-    state.switch = f.switches[0]
-    for agent, switch, (failures, suspended, follow_up, memory) in zip(
-        state.agents, f.switches[1:], f.agents, strict=True
-    ):
-        agent.switch, agent.failures, agent.suspended, agent.follow_up = switch, failures, suspended, follow_up
-        agent.memory = {name: np.frombuffer(data).reshape(shape) for name, shape, data in memory}
-    state.monitor.levels = dict(f.monitor)
-    state.orders_at = dict(f.orders_at)
-    state.working = dict(f.working)
-    state.ended.extend(f.ended)
-    state.crosses = list(f.crosses)
-    state.foreign = list(f.foreign)
-    state.down = set(f.down)
-    state.revalue()
-    return state

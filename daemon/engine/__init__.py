@@ -1,0 +1,61 @@
+"""The pure core: `step(state, event) -> effects`. It reads no clock, draws no number and opens nothing.
+
+The same snapshot and the same events give the same effects and the same state, in a backtest, a paper run,
+a live run and a replay. `daemon.loop` carries the effects out."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from daemon.engine.deciding import on_decided
+from daemon.engine.market import on_action, on_slice
+from daemon.engine.outcomes import on_cancel_reported, on_foreign, on_not_found, on_reconciled, on_unknown
+from daemon.engine.people import on_condition, on_flow, on_operator, on_reloaded, on_started, on_stopping
+from daemon.engine.reports import on_reports
+from daemon.engine.state import State
+from daemon.engine.ticks import on_tick
+from trading.effects import Effect
+from trading.events import (
+    Action,
+    CancelReported,
+    Condition,
+    Decided,
+    Event,
+    Flow,
+    ForeignFound,
+    NotFound,
+    Operator,
+    Reconciled,
+    Reloaded,
+    Started,
+    Stopping,
+    Tick,
+    Unknown,
+)
+from trading.market import MarketSlice
+from trading.orders import Reports
+
+
+def step(state: State, event: Event) -> Sequence[Effect]:
+    """Take one event into `state` and say what must be done about it, in order; () when nothing."""
+    return HANDLERS[type(event)](state, event)
+
+
+# `Any`: each handler takes its own member of the union; a test checks that every member has one.
+HANDLERS: Final[dict[type, Callable[[State, Any], Sequence[Effect]]]] = {
+    MarketSlice: on_slice,
+    Tick: on_tick,
+    Decided: on_decided,
+    Reports: on_reports,
+    Action: on_action,
+    CancelReported: on_cancel_reported,
+    Unknown: on_unknown,
+    NotFound: on_not_found,
+    Reconciled: on_reconciled,
+    ForeignFound: on_foreign,
+    Flow: on_flow,
+    Operator: on_operator,
+    Condition: on_condition,
+    Started: on_started,
+    Reloaded: on_reloaded,
+    Stopping: on_stopping,
+}

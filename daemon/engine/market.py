@@ -1,0 +1,97 @@
+"""What a slice and a corporate action do: crosses at the open, then the marks; splits and dividends."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from daemon.engine.alerts import alert
+from daemon.engine.state import State, Working
+from trading.books import share
+from trading.effects import (
+    Booked,
+    Crossed,
+    Effect,
+)
+from trading.events import (
+    Action,
+)
+from trading.execution import split_row
+from trading.market import MarketSlice
+from trading.orders import ENDED
+
+
+def on_slice(state: State, market: MarketSlice) -> Sequence[Effect]:
+    """Crosses at the open, then the marks."""
+    state.now = ts = market.ts_event
+    effects = book_crosses(state, market) if state.crosses else ()
+    if market.full:
+        state.marks, state.marks_nano, state.volume = market.close, market.close_nano, market.volume
+        state.mark_ts = np.empty(state.universe.size, dtype=np.int64)
+        state.mark_ts.fill(ts)
+    else:
+        fresh = market.fresh
+        state.marks = np.where(fresh, market.close, state.marks)
+        state.marks_nano = np.where(fresh, market.close_nano, state.marks_nano)
+        state.volume = np.where(fresh, market.volume, state.volume)
+        state.mark_ts = np.where(fresh, ts, state.mark_ts)
+    state.history.bar(market.key, market.fresh, market.full, market.close)
+    return effects
+
+
+def book_crosses(state: State, market: MarketSlice) -> list[Effect]:
+    """Exchange what agents crossed, at the first open within both worst prices; what has ended lapses."""
+    effects: list[Effect] = []
+    kept = []
+    for cross in state.crosses:
+        eligible = market.fresh[cross.symbol] and market.ts_open >= cross.ts
+        price = int(market.open_nano[cross.symbol])
+        if eligible and cross.sell_worst_nano <= price <= cross.buy_worst_nano:
+            state.ledger.cross(cross.symbol, price, cross.shares)
+            state.booked()
+            effects.append(Crossed(cross.sample, market.ts_open, cross.symbol, price, cross.shares))
+        elif not (cross.end and cross.end <= market.ts_event):
+            kept.append(cross)
+    state.crosses = kept
+    return effects
+
+
+def on_action(state: State, action: Action) -> Sequence[Effect]:
+    """A split or a dividend at the ex date's open, on what was held at the previous close."""
+    state.now = action.ts
+    symbol = action.symbol
+    if action.kind == "dividend":
+        state.history.action(action.key, symbol, 1.0, action.cash_nano / 1e9)
+        amount = state.ledger.dividend(symbol, action.cash_nano)
+        state.booked()
+        return (Booked(action.ts, "dividend", symbol, amount),) if amount else ()
+    numerator, denominator = action.numerator, action.denominator
+    state.history.action(action.key, symbol, numerator / denominator, 0.0)
+    # marks stay raw: from the ex date on a share is worth that much less
+    marks, marks_nano = state.marks.copy(), state.marks_nano.copy()
+    marks[symbol] *= denominator / numerator
+    marks_nano[symbol] = int(marks_nano[symbol]) * denominator // numerator
+    state.marks, state.marks_nano = marks, marks_nano
+    lieu = state.ledger.split(symbol, numerator, denominator, int(marks_nano[symbol]))
+    state.booked()
+    for work in state.working.values():
+        for row, column in enumerate(work.basket.sym):
+            if column == symbol and work.state[row] not in ENDED:
+                split_working(work, row, numerator, denominator)
+    for cross in [c for c in state.crosses if c.symbol == symbol]:
+        state.crosses.remove(cross)  # a cross is between two books; the next decision makes it again
+    effects: list[Effect] = [
+        alert(state, "INFO", "action", f"{numerator}:{denominator} split of {state.universe.symbols[symbol]}")
+    ]
+    if lieu:
+        effects.append(Booked(action.ts, "cash_in_lieu", symbol, lieu))
+    return effects
+
+
+def split_working(work: Working, row: int, numerator: int, denominator: int) -> None:
+    """Rescale one resting order, exactly as the venue does."""
+    work.lots[row], work.filled[row], work.worst_nano[row] = split_row(
+        work.lots[row], work.filled[row], work.worst_nano[row], numerator, denominator
+    )
+    left = abs(work.lots[row]) - work.filled[row]
+    work.shares[row] = share(left, work.shares[row])
+    work.odd.pop(row, None)

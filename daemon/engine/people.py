@@ -1,0 +1,127 @@
+"""People's commands, and the conditions the daemon stands on."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from daemon.engine.alerts import alert
+from daemon.engine.freezing import with_limits
+from daemon.engine.state import HOUSE, State
+from daemon.engine.switching import SWITCH_NAMES, cancel_open_orders, flatten_all, move_switch
+from risk.switch import HALT, REDUCE, RUN, flow, rearm
+from trading.books import LedgerBroken
+from trading.effects import (
+    Booked,
+    Effect,
+    Snapshot,
+    Stop,
+    Switched,
+)
+from trading.events import (
+    Condition,
+    Flow,
+    Operator,
+    Reloaded,
+    Started,
+    Stopping,
+)
+
+TO_HALT: Final = frozenset({"store", "ledger"})
+"""Conditions that stop all trading; the others leave only reducing orders."""
+
+
+def on_flow(state: State, moved: Flow) -> Sequence[Effect]:
+    """A deposit or a withdrawal: no profit, and the high-water mark moves with it."""
+    state.now = max(state.now, moved.ts)
+    state.ledger.deposit(moved.amount_micro)
+    flow(state.switch, moved.amount_micro)
+    state.booked()
+    state.revalue()
+    return (Booked(moved.ts, "flow", -1, moved.amount_micro),)
+
+
+def on_operator(state: State, order: Operator) -> Sequence[Effect]:
+    """A person's command, with its reason in the journal."""
+    state.now = max(state.now, order.ts)
+    said = f"{order.who}: {order.reason}"
+    who = HOUSE
+    if order.agent:
+        names = [a.name for a in state.rules.agents]
+        if order.agent not in names:
+            return (alert(state, "WARNING", "operator", f"no agent named {order.agent!r}"),)
+        who = names.index(order.agent)
+    if order.command == "resume":
+        return resume(state, who, said)
+    if order.command == "flatten":
+        state.flattening = True
+        effects = move_switch(state, HOUSE, HALT, "operator", said)
+        return [*effects, *flatten_all(state)]
+    return move_switch(state, who, HALT if order.command == "halt" else REDUCE, "operator", said)
+
+
+def resume(state: State, who: int, said: str) -> Sequence[Effect]:
+    switch = state.switch if who == HOUSE else state.agents[who].switch
+    before = switch.state
+    if state.down and who == HOUSE:
+        what = ", ".join(sorted(state.down))
+        return (alert(state, "WARNING", "operator", f"not resumed: {what} still down"),)
+    if who == HOUSE:
+        state.flattening = False
+    else:
+        state.agents[who].suspended, state.agents[who].failures = False, 0
+    if before == RUN:
+        return ()
+    state.revalue()  # the equity now, not at the last sample
+    equity = state.equity_micro if who == HOUSE else state.books_micro[who]
+    rearm(switch, equity, state.sample_key)
+    return (
+        Switched(state.now, who, before, RUN, said),
+        alert(state, "WARNING", "switch", f"{SWITCH_NAMES[before]} to RUN: {said}", agent=who),
+    )
+
+
+def on_condition(state: State, condition: Condition) -> Sequence[Effect]:
+    """Something the daemon stands on went down or came back. Only a person re-arms."""
+    state.now = max(state.now, condition.ts)
+    text = f"{condition.what} {'is back' if condition.up else 'is down'}: {condition.detail}"
+    if condition.what == "bars":
+        return (alert(state, "WARNING", "bars", condition.detail),)
+    if condition.up:
+        state.down.discard(condition.what)
+        return (alert(state, "INFO", condition.what, text),)
+    state.down.add(condition.what)
+    to = HALT if condition.what in TO_HALT else REDUCE
+    return [alert(state, "CRITICAL", condition.what, text), *move_switch(state, HOUSE, to, condition.what, text)]
+
+
+def on_started(state: State, started: Started) -> Sequence[Effect]:
+    state.now = max(state.now, started.ts)
+    return ()
+
+
+def on_reloaded(state: State, reloaded: Reloaded) -> Sequence[Effect]:
+    """New limits hold from the next decision on; what is open keeps the verdict it had."""
+    state.now = max(state.now, reloaded.ts)
+    if reloaded.limits:
+        state.rules = with_limits(state.rules, reloaded.limits)
+    if not reloaded.changed:
+        return ()
+    return (alert(state, "INFO", "config", f"configuration changed: {', '.join(reloaded.changed)}"),)
+
+
+def on_stopping(state: State, stopping: Stopping) -> Sequence[Effect]:
+    """Leave in order: cancel what is open when asked to, check the ledger, keep a snapshot, stop."""
+    state.now = max(state.now, stopping.ts)
+    effects: list[Effect] = []
+    if stopping.cancel_open:
+        effects = cancel_open_orders(state, adding_only=False)
+        state.crosses = []
+    return [*effects, Snapshot(state.now), Stop(stopping.reason)]
+
+
+def check(state: State) -> str:
+    """ "" when books and house agree to the unit, else what differs."""
+    try:
+        state.ledger.check()
+    except LedgerBroken as broken:
+        return str(broken)
+    return ""

@@ -1,0 +1,113 @@
+"""What time does: a sample is valued, overdue orders are asked for, agents that are due are asked."""
+
+from collections.abc import Sequence
+
+from daemon.engine.deciding import ask_agents
+from daemon.engine.people import on_operator
+from daemon.engine.planning import asks_allowed, follow_ups, watch_limits
+from daemon.engine.state import HOUSE, State
+from daemon.engine.switching import cancel_open_orders, flatten_all, watch_switch
+from risk.switch import REDUCE, RUN, losses
+from trading.effects import (
+    Booked,
+    Cancel,
+    Effect,
+    Query,
+    Snapshot,
+    Valued,
+)
+from trading.events import (
+    Operator,
+    Tick,
+)
+from trading.instruments import MICRO
+from trading.orders import ENDED, OrderState
+from trading.sessions import DAY_NS
+
+
+def on_tick(state: State, tick: Tick) -> Sequence[Effect]:
+    """A sample is appended and valued; then what earlier decisions left; then every Ask of the round."""
+    state.now = tick.ts
+    effects: list[Effect] = []
+    if tick.sample:
+        state.history.sample(tick.ts, tick.key, tick.final, state.marks)
+        if tick.warmup:
+            return ()
+        effects.extend(take_sample(state, tick))
+    elif tick.due or state.flattening:
+        state.revalue()
+    if state.working:
+        effects.extend(overdue(state))
+        if state.switch.state != RUN:
+            effects.extend(cancel_open_orders(state, adding_only=state.switch.state == REDUCE or state.flattening))
+    if state.flattening and not state.working:
+        effects.extend(flatten_all(state))
+    rules = state.rules.agents
+    due = [
+        number
+        for number, agent in enumerate(state.agents)
+        if not agent.suspended and (number in tick.due or (tick.sample and not rules[number].scheduled))
+    ]
+    if tick.sample:
+        effects.extend(follow_ups(state, frozenset(due)))
+    if due and asks_allowed(state) and state.sample:
+        effects.extend(ask_agents(state, due, tick.ts))
+    if "snapshot" in tick.jobs:
+        effects.append(Snapshot(tick.ts))
+    if "flatten" in tick.jobs:
+        effects.extend(on_operator(state, Operator(tick.ts, "flatten", "schedule", "schedule")))
+    return effects
+
+
+def overdue(state: State) -> list[Effect]:
+    """Ask for orders whose time is over, whose outcome is unknown, or that have no time: their last report may be
+    lost. Cancel again what is still being cancelled: that may be lost too, and a venue takes a second one for the
+    first."""
+    effects: list[Effect] = []
+    for (sample, n), work in state.working.items():
+        rows = []
+        for row, now in enumerate(work.state):
+            if now in ENDED:
+                continue
+            if now == OrderState.UNKNOWN or work.basket.end[row] < state.now:
+                rows.append(row)
+            if now == OrderState.CANCELLING:
+                effects.append(Cancel(sample, n, row, state.now))
+        if rows:
+            effects.append(Query(sample, n, rows))
+    return effects
+
+
+def take_sample(state: State, tick: Tick) -> list[Effect]:
+    """Borrow cost, valuation, and the limits that move the switch."""
+    effects: list[Effect] = []
+    rate = state.rules.borrow_bp_annual
+    if rate and state.borrowed_key and any(lots < 0 for lots in state.ledger.house.lots):
+        days = (tick.key - state.borrowed_key) // DAY_NS
+        if days > 0:
+            change = state.ledger.borrow(state.marks_nano.tolist(), rate, int(days))
+            state.booked()
+            effects.append(Booked(tick.ts, "borrow", -1, change))
+    state.borrowed_key = tick.key - tick.key % DAY_NS
+    state.sample, state.sample_key = tick.ts, tick.key
+    state.sample_no += 1
+    if len(state.orders_at) > 256:
+        state.orders_at = dict(list(state.orders_at.items())[-128:])
+    state.revalue()
+    equity = state.equity_micro
+    effects.extend(watch_switch(state, HOUSE, state.switch, equity, tick))
+    for number, agent in enumerate(state.agents):
+        effects.extend(watch_switch(state, number, agent.switch, state.books_micro[number], tick))
+    effects.extend(watch_limits(state, losses(state.switch, equity, state.rules.house)))
+    high = max(state.switch.high_water, 1)
+    effects.append(
+        Valued(
+            ts=tick.ts,
+            equity_micro=equity,
+            cash_micro=state.ledger.house.cash_micro,
+            books=state.books_micro,
+            gross=state.exposure() * MICRO / equity if equity > 0 else 0.0,
+            drawdown=max(0.0, 1.0 - equity / high),
+        )
+    )
+    return effects
