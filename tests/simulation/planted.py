@@ -89,7 +89,8 @@ BUGS = (
         "np.where(account.lots > 0.0, left - account.down, left)", "left"),
     Bug("cash is reserved at the mark, not at the worst price", rules.cash_rows,
         "paid = (1.0 + limits.collar) * (1.0 + fee)", "paid = 1.0 + fee"),
-    Bug("limits of orders go out twice as wide as reserved", gate.worst_nano, "width = collar", "width = 2 * collar"),
+    Bug("limits of orders go out twice as wide as reserved", gate.worst_nano,
+        "for width in (collar, reduce", "for width in (2 * collar, reduce"),
     Bug("gross exposure is not limited", rules.gross_rows, "if limits.max_gross_exposure is None:", "if True:"),
     Bug("cash is not limited", gate._extents, "account.up_cash - account.cash", "account.up_cash - 9.0 * account.cash"),
 )  # fmt: skip
