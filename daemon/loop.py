@@ -108,16 +108,22 @@ class Shell:
         """Step an event, then everything that follows from it, in order."""
         if type(event) is Started:
             self.config = event.config
-        queue: deque[Event] = deque((event,))
-        while queue:
-            current = queue.popleft()
-            effects = step(self.state, current)
-            self.log.add(current, effects)
+        step_one, log, state = step, self.log, self.state
+        queue: deque[Event] | None = None
+        current = event
+        while True:
+            effects = step_one(state, current)
+            log.add(current, effects)
             if effects:
                 self.digest.add(effects)
                 self.tally.add(effects)
+                if queue is None:
+                    queue = deque()
                 for effect in effects:
                     self._act(effect, queue)
+            if not queue:
+                return
+            current = queue.popleft()
 
     def _act(self, effect: Effect, queue: deque[Event]) -> None:
         match effect:

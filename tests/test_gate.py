@@ -1,4 +1,4 @@
-"""The gate keeps what DESIGN.md section 5 promises, judged state by state by an evaluator of its own."""
+"""The gate keeps its guarantee, judged state by state by an evaluator of its own."""
 
 from collections.abc import Callable
 from typing import Any

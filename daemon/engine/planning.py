@@ -111,11 +111,13 @@ def target_change(state: State, agent: int, weights: Floats, ctx: Context, flatt
         return -held, 1.0
     equity = state.books_micro[agent] / 1e6
     scale = headroom(weights, rules.limits, state.rules.house)
+    # a weight that is exactly what is held must not lose a lot to the last bit of a division
+    value = scale * equity * (1.0 + 1e-12)
     if ctx.all_priced:
-        target = np.trunc(weights * (scale * equity) / ctx.px)
+        target = np.trunc(weights * value / ctx.px)
     else:
         with np.errstate(divide="ignore", invalid="ignore"):
-            target = np.trunc(weights * (scale * equity) / ctx.px)
+            target = np.trunc(weights * value / ctx.px)
     usable = np.isfinite(target) & (ctx.age_ns <= rules.limits.max_price_age_ns)
     target[usable & (target * held < 0.0)] = 0.0
     change = np.where(usable, target - held, 0.0)
