@@ -108,12 +108,11 @@ class Shell:
         """Step an event, then everything that follows from it, in order."""
         if type(event) is Started:
             self.config = event.config
-        step_one, log, state = step, self.log, self.state
-        queue: deque[Event] | None = None
+        queue: deque[Event] | None = None  # most events have no effect that brings another
         current = event
         while True:
-            effects = step_one(state, current)
-            log.add(current, effects)
+            effects = step(self.state, current)
+            self.log.add(current, effects)
             if effects:
                 self.digest.add(effects)
                 self.tally.add(effects)
