@@ -6,7 +6,7 @@ Built once per sample and shared by every agent and the house; everything dear i
 from collections.abc import Callable
 from functools import cached_property
 from math import isfinite
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,7 +50,13 @@ class Scenarios:
         """
         n = self.returns.shape[1]
         long = exposures[n:]
-        return self._rises.dot(exposures[:n] + long) - self.returns.dot(long)
+        return self.losses_of(long, exposures[:n] + long)
+
+    def losses_of(self, long: Floats, both: Floats) -> Floats:
+        """float64[S], what float64[N] `long` and short exposures lose, `both` together."""
+        found = self._rises.dot(both)
+        found -= self.returns.dot(long)
+        return found
 
     @cached_property
     def cov(self) -> Floats:
@@ -160,6 +166,8 @@ class Context:
         self._whole: dict[tuple[tuple[int, ...], int], dict[int, Scenarios] | None] = {}
         self._off_grid: dict[float, Bools | None] = {}
         self._fewest_ticks: float | None = None
+        self.ready: Final[dict[int, tuple[object, Any]]] = {}
+        """What the short way through the gate made of this, by the rules it was made for."""
         values = px.tolist()
         # the sum of finite prices is finite, that of any others is not
         self.all_priced: Final = isfinite(sum(values)) and min(values) > 0.0 and min(prices_nano.tolist()) > 0
