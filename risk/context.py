@@ -6,7 +6,7 @@ Built once per sample and shared by every agent and the house; everything dear i
 from collections.abc import Callable
 from functools import cached_property
 from math import isfinite
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,8 +22,9 @@ Bools = NDArray[np.bool_]
 class Scenarios:
     """S synchronous return rows, float64[S, N], all finite, and what is computed from them."""
 
-    def __init__(self, returns: Floats) -> None:
+    def __init__(self, returns: Floats, sums: Floats | None = None) -> None:
         self.returns: Final = returns
+        self._sums = sums
         self._linked: dict[float, Bools | None] = {}
 
     def __len__(self) -> int:
@@ -49,11 +50,17 @@ class Scenarios:
         """
         n = self.returns.shape[1]
         long = exposures[n:]
-        return self._rises.dot(exposures[:n] + long) - self.returns.dot(long)
+        return self.losses_of(long, exposures[:n] + long)
+
+    def losses_of(self, long: Floats, both: Floats) -> Floats:
+        """float64[S], what float64[N] `long` and short exposures lose, `both` together."""
+        found = self._rises.dot(both)
+        found -= self.returns.dot(long)
+        return found
 
     @cached_property
     def cov(self) -> Floats:
-        return covariance(self.returns)
+        return covariance(self.returns, self._sums)
 
     @cached_property
     def deviations(self) -> Floats:
@@ -86,12 +93,11 @@ class Scenarios:
             # covariance against threshold x deviations: nothing to divide, and what never moves is linked to nothing
             edge = threshold * np.multiply.outer(deviation, deviation)
             edge.flat[:: n + 1] = np.inf
-            like, unlike = self.cov > edge, self.cov < -edge
             found = None
-            if like.nonzero()[0].size or unlike.nonzero()[0].size:
+            if np.count_nonzero(np.abs(self.cov) > edge):
                 found = np.empty((2 * n, 2 * n), dtype=np.bool_)
-                found[:n, :n] = found[n:, n:] = like
-                found[:n, n:] = found[n:, :n] = unlike
+                found[:n, :n] = found[n:, n:] = self.cov > edge
+                found[:n, n:] = found[n:, :n] = self.cov < -edge
             self._linked[threshold] = found
         return self._linked[threshold]
 
@@ -106,11 +112,12 @@ class Window:
     def __init__(self, returns: Floats, min_rows: int) -> None:
         self.min_rows = min_rows
         # the sum of finite returns is finite, that of any others is not
-        self.complete = isfinite(sum(np.ones(len(returns)).dot(returns).tolist())) and len(returns) >= min_rows
+        sums = np.ones(len(returns)).dot(returns)
+        self.complete = isfinite(sum(sums.tolist())) and len(returns) >= min_rows
         self.returns = returns
         self.by_rows: dict[bytes, Scenarios] = {}
         if self.complete:
-            self.all = Scenarios(returns)
+            self.all = Scenarios(returns, sums)
             self.short: Bools | None = None
             return
         self.valid = np.isfinite(returns)
@@ -159,12 +166,21 @@ class Context:
         self._whole: dict[tuple[tuple[int, ...], int], dict[int, Scenarios] | None] = {}
         self._off_grid: dict[float, Bools | None] = {}
         self._fewest_ticks: float | None = None
-        priced: Bools = (px > 0.0) & (px < np.inf) & (prices_nano > 0)
-        self.all_priced: Final = np.count_nonzero(priced) == len(px)
-        self.priced: Final = priced
-        self.px: Final[Floats] = px if self.all_priced else np.where(priced, px, 0.0)
-        self.oldest_ns: Final = int(np.maximum.reduce(age_ns))
-        self.youngest_ns: Final = int(np.minimum.reduce(age_ns))
+        self.ready: Final[dict[int, tuple[object, Any]]] = {}
+        """What the short way through the gate made of this, by the rules it was made for."""
+        values = px.tolist()
+        # the sum of finite prices is finite, that of any others is not
+        self.all_priced: Final = isfinite(sum(values)) and min(values) > 0.0 and min(prices_nano.tolist()) > 0
+        self._px = px
+        self.px: Final[Floats] = px if self.all_priced else np.where(self.priced, px, 0.0)
+        ages = age_ns.tolist()
+        self.oldest_ns: Final[int] = max(ages)
+        self.youngest_ns: Final[int] = min(ages)
+
+    @cached_property
+    def priced(self) -> Bools:
+        """bool[N]: which symbols have a price."""
+        return (self._px > 0.0) & (self._px < np.inf) & (self.prices_nano > 0)
 
     def window(self, lookback: int, min_rows: int) -> Window:
         """The returns of the newest `lookback` samples; asked of the caller once."""

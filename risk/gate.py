@@ -14,6 +14,7 @@ from risk.context import Bools, Context, Floats, context
 from risk.factor import Codes, cap, common_factor
 from risk.limits import Limits, Reason
 from risk.pairs import clip_pairs
+from risk.plain import plain
 from risk.rules import CAPS, Rules, rules_of
 from risk.standing import Portfolio, Values, standing, standings
 from risk.switch import HALT, REDUCE, RUN
@@ -106,6 +107,10 @@ def gate(ctx: Context, account: Account, asked: Floats, limits: Limits, switch: 
     if switch == HALT:
         reason[asked != 0.0] = Reason.SWITCH
         return Verdict(np.zeros(len(asked)), reason, ctx, account, limits)
+    if switch == RUN:
+        short_way = plain(ctx, account, asked, rules_of(limits, ctx.universe), reason)
+        if short_way is not None:
+            return Verdict(short_way, reason, ctx, account, limits)
     lots, again = _pass(ctx, account, asked, limits, switch, reason)
     while again:
         # rows of returns depend on what is asked; fewer symbols may use more of them

@@ -51,9 +51,12 @@ def historical_cvar(losses: Floats, confidence: float) -> float:
     return float(worst_of(losses, tail_count(len(losses), confidence)).mean())
 
 
-def covariance(returns: Floats) -> Floats:
-    """float64[N, N] sample covariance (divisor S - 1) of float64[S, N] returns per sample."""
-    centred = returns - np.ones(len(returns)).dot(returns) / len(returns)
+def covariance(returns: Floats, sums: Floats | None = None) -> Floats:
+    """float64[N, N] sample covariance (divisor S - 1) of float64[S, N] returns per sample; `sums` float64[N] of
+    the columns where they are known."""
+    if sums is None:
+        sums = np.ones(len(returns)).dot(returns)
+    centred = returns - sums / len(returns)
     return centred.T.dot(centred) / (len(returns) - 1)
 
 

@@ -350,6 +350,10 @@ QUADS: Final[list[Callable[[Limits], list[Quad]]]] = [volatility_quads, concentr
 # ---- a set of limits, made ready ------------------------------------------------------------------
 
 
+_LONG_KINDS: Final = {"max_gross_exposure": 0, "max_net_exposure": 0, "max_turnover": 1, "cash": 2}
+"""Rows that are the same for every symbol of a book without shorts: of exposure, of turnover, of cash."""
+
+
 class Rules:
     """A set of limits for one universe, as arrays. Made once, found again by `rules_of`."""
 
@@ -378,6 +382,15 @@ class Rules:
         self.restricted: Final[NDArray[np.bool_] | None] = mask if mask.any() else None
         self.ticks: Final = np.array([i.tick_nano for i in universe.instruments], dtype=np.float64)
         self.fee: Final = limits.fee_bp * 1e-4
+        # what the short way reads: books without shorts, where a row is one number a currency unit bought
+        self.plain: Final = not self.two_states and self.restricted is None and limits.max_open_orders is None
+        self.long_rows: Final = [
+            (_LONG_KINDS[r.key], r.reason, r.bound, float(r.load[-1]))
+            for r in self.rows
+            if r.key in _LONG_KINDS and r.load[-1]
+        ]
+        self.paid_slip: Final = (1.0 + limits.collar) * (1.0 + self.fee) - 1.0
+        self.covered_slip: Final = (1.0 + limits.reduce_collar) * (1.0 + self.fee) - 1.0
         self._collars: dict[int, list[tuple[int, int, int]]] = {}
         self.weighs_names: Final = limits.max_position_weight is not None or limits.correlation is not None
 

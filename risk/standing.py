@@ -23,46 +23,49 @@ class Portfolio:
     """One book to be measured: `lots` float64[N] signed that fill, with all that is open, at reference prices;
     None for what is held now."""
 
-    __slots__ = ("account", "equity", "held", "limits", "rules", "values", "weights")
+    __slots__ = ("account", "equity", "held", "limits", "lots", "rules", "traded", "values")
 
     def __init__(self, ctx: Context, account: Account, limits: Limits, lots: Floats | None) -> None:
         self.account = account
         self.limits = limits
         self.rules = rules_of(limits, ctx.universe)
-        held, equity, traded, cash = account.lots, account.equity, 0.0, account.cash
+        self.lots = lots
+        held = account.lots
         if lots is not None:
             held = held + lots
             if account.up is not None:
                 held = held + account.up
             if account.down is not None:
                 held = held - account.down
-            traded, worst = _bought_and_sold(ctx, account, limits, lots)
-            cash -= worst * (1.0 + self.rules.fee) + account.up_cash
-            equity -= traded * self.rules.fee
         self.held = held
-        self.equity = equity
-        self.values: Values = {"cash": (cash, (limits.cash_reserve - limits.max_cash_debit) * account.equity)}
-        self.weights = held * ctx.px
-        if equity > 0.0:
-            self.weights /= equity
-            self._exposures()
-            if limits.max_turnover is not None and lots is not None:
-                self.values["max_turnover"] = (traded / equity, limits.max_turnover)
+        self.equity = account.equity
+        self.traded = 0.0
+        self.values: Values = {}
 
-    def _exposures(self) -> None:
-        """The measures that need no scenario."""
-        values, limits, weights = self.values, self.limits, self.weights
-        size = np.abs(weights)
+    def cash(self, traded: float, worst: float) -> None:
+        """What is left when `traded` at reference prices is, and its purchases cost `worst` without fees."""
+        account, limits, cash = self.account, self.limits, self.account.cash
+        if self.lots is not None:
+            cash -= worst * (1.0 + self.rules.fee) + account.up_cash
+            self.equity -= traded * self.rules.fee
+        self.traded = traded
+        self.values["cash"] = (cash, (limits.cash_reserve - limits.max_cash_debit) * account.equity)
+
+    def exposures(self, weights: Floats, size: Floats, heaviest: float, gross: float, net: float) -> None:
+        """The measures that need no scenario, of float64[N] `weights` and their `size`."""
+        values, limits = self.values, self.limits
         if limits.max_position_weight is not None:
-            values["max_position_weight"] = (max(size.tolist()), limits.max_position_weight)
+            values["max_position_weight"] = (heaviest, limits.max_position_weight)
         if limits.max_gross_exposure is not None:
-            values["max_gross_exposure"] = (float(np.add.reduce(size)), limits.max_gross_exposure)
+            values["max_gross_exposure"] = (gross, limits.max_gross_exposure)
         if limits.max_net_exposure is not None:
-            values["max_net_exposure"] = (abs(float(np.add.reduce(weights))), limits.max_net_exposure)
+            values["max_net_exposure"] = (abs(net), limits.max_net_exposure)
         if limits.max_concentration is not None:
             values["max_concentration"] = (herfindahl(weights), limits.max_concentration)
         if limits.max_sector_weight is not None and self.rules.sectors is not None:
             values["max_sector_weight"] = (max(self.rules.sectors.dot(size).tolist()), limits.max_sector_weight)
+        if limits.max_turnover is not None and self.lots is not None:
+            values["max_turnover"] = (self.traded / self.equity, limits.max_turnover)
 
     def scenarios(self, ctx: Context) -> dict[int, Scenarios] | None:
         """The rows of each lookback in which all that is held has a return; None without enough of them."""
@@ -82,15 +85,25 @@ class Portfolio:
         return found
 
 
-def _bought_and_sold(ctx: Context, account: Account, limits: Limits, lots: Floats) -> tuple[float, float]:
-    """What `lots` trade at reference prices, and what their purchases can cost at worst prices, without fees."""
-    value = lots * ctx.px
-    bought = np.maximum(value, 0.0)
-    traded = float(np.add.reduce(np.abs(value)))
-    covers = account.lots < 0.0
-    if covers.nonzero()[0].size:
-        return traded, float(bought.dot(np.where(covers, 1.0 + limits.reduce_collar, 1.0 + limits.collar)))
-    return traded, float(np.add.reduce(bought)) * (1.0 + limits.collar)
+def _trades(ctx: Context, portfolios: Sequence[Portfolio]) -> None:
+    """The cash of each book, and what each trades at reference prices."""
+    moving = [p for p in portfolios if p.lots is not None]
+    if moving:
+        value = np.array([p.lots for p in moving]) * ctx.px
+        bought = np.maximum(value, 0.0)
+        traded = np.add.reduce(np.abs(value), axis=1).tolist()
+        worst = [
+            b * (1.0 + p.limits.collar) for b, p in zip(np.add.reduce(bought, axis=1).tolist(), moving, strict=True)
+        ]
+        for k, p in enumerate(moving):
+            if min(p.account.lots.tolist()) < 0.0:
+                # what covers a short position may cost more
+                paid = np.where(p.account.lots < 0.0, 1.0 + p.limits.reduce_collar, 1.0 + p.limits.collar)
+                worst[k] = float(bought[k].dot(paid))
+            p.cash(traded[k], worst[k])
+    for p in portfolios:
+        if p.lots is None:
+            p.cash(0.0, 0.0)
 
 
 def standing(ctx: Context, account: Account, limits: Limits, lots: Floats | None) -> Values:
@@ -101,26 +114,42 @@ def standing(ctx: Context, account: Account, limits: Limits, lots: Floats | None
 
 
 def standings(ctx: Context, portfolios: Sequence[Portfolio]) -> list[Values]:
-    """`standing` of several books at once: those with the same scenarios share one matrix product."""
-    groups: dict[int, tuple[int, Scenarios, list[Portfolio]]] = {}
-    for portfolio in portfolios:
-        if not (portfolio.rules.lookbacks and portfolio.equity > 0.0):
+    """`standing` of several books at once, as rows of the same few products."""
+    _trades(ctx, portfolios)
+    solvent = [p for p in portfolios if p.equity > 0.0]
+    if solvent:
+        _exposures(ctx, solvent)
+    return [portfolio.values for portfolio in portfolios]
+
+
+def _exposures(ctx: Context, portfolios: list[Portfolio]) -> None:
+    """All measures of books with an equity: float64[K, N] weights, a row each."""
+    weights = np.array([p.held for p in portfolios]) * ctx.px
+    weights /= np.array([[p.equity] for p in portfolios])
+    size = np.abs(weights)
+    heaviest = np.maximum.reduce(size, axis=1).tolist()
+    gross = np.add.reduce(size, axis=1).tolist()
+    net = np.add.reduce(weights, axis=1).tolist()
+    groups: dict[int, tuple[int, Scenarios, list[int]]] = {}
+    for k, portfolio in enumerate(portfolios):
+        portfolio.exposures(weights[k], size[k], heaviest[k], gross[k], net[k])
+        if not portfolio.rules.lookbacks:
             continue
         found = portfolio.scenarios(ctx)
         if found is None:
             continue
         for lookback, scenarios in found.items():
-            groups.setdefault(id(scenarios), (lookback, scenarios, []))[2].append(portfolio)
+            groups.setdefault(id(scenarios), (lookback, scenarios, []))[2].append(k)
         if portfolio.limits.correlation is not None:
             _correlation(ctx, portfolio, found, portfolio.limits.correlation)
-    for lookback, scenarios, members in groups.values():
-        _losses(lookback, scenarios, members)
-    return [portfolio.values for portfolio in portfolios]
+    for lookback, scenarios, rows in groups.values():
+        whole = len(rows) == len(portfolios)
+        _losses(lookback, scenarios, [portfolios[k] for k in rows], weights if whole else weights[rows])
 
 
-def _losses(lookback: int, scenarios: Scenarios, members: list[Portfolio]) -> None:
-    """Tails and volatility over `lookback` of the books that look at these scenarios."""
-    losses = np.array([p.weights for p in members]).dot(scenarios.returns.T)
+def _losses(lookback: int, scenarios: Scenarios, members: list[Portfolio], weights: Floats) -> None:
+    """Tails and volatility over `lookback` of the books, float64[K, N] `weights`, that look at these scenarios."""
+    losses = weights.dot(scenarios.returns.T)
     np.negative(losses, out=losses)
     tails: dict[int, Floats] = {}
     measured: dict[tuple[str, int], list[float]] = {}
@@ -150,6 +179,9 @@ def _deviations(series: Floats) -> list[float]:
 
 def _correlation(ctx: Context, portfolio: Portfolio, found: dict[int, Scenarios], spec: Correlation) -> None:
     """The heaviest pair that moves together."""
+    if found[spec.lookback].small() and found[spec.lookback].linked(spec.threshold) is None:
+        portfolio.values["correlation"] = (0.0, joint_bound(spec))
+        return
     n = portfolio.rules.size
     case = Case(ctx, portfolio.account, portfolio.rules, np.zeros(n, dtype=np.bool_), [])
     case.scenarios = found

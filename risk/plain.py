@@ -1,0 +1,180 @@
+"""The short way through the gate: a book that holds nothing short, has nothing open and sells nothing short.
+
+It passes a basket that keeps every limit whole, or cut by one linear limit, in about twenty operations; of
+anything else it says nothing, and the long way decides. What it passes is what the long way passes.
+"""
+
+from math import isfinite, sqrt
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from risk.case import SLACK, Account
+from risk.context import Context, Floats, Scenarios
+from risk.limits import Reason
+from risk.measures import tail_count
+from risk.pairs import joint_bound
+from risk.rules import Rules
+
+Codes = NDArray[np.int8]
+
+
+class Ready(NamedTuple):
+    """What a set of limits needs of one context: that nothing is missing in it, and its scenarios by lookback."""
+
+    scenarios: dict[int, Scenarios]
+    unlinked: bool
+    """Known that no two instruments move together."""
+
+
+def ready(ctx: Context, rules: Rules) -> Ready | None:
+    """Made once per context and set of limits; None where a price, a return or a tick is missing or old."""
+    key = id(rules)
+    if key not in ctx.ready:
+        # an entry holds its rules, so that their id cannot come to mean others
+        ctx.ready[key] = rules, _ready(ctx, rules)
+    found: Ready | None = ctx.ready[key][1]
+    return found
+
+
+def _ready(ctx: Context, rules: Rules) -> Ready | None:
+    limits, spec = rules.limits, rules.limits.correlation
+    if not (ctx.all_priced and ctx.youngest_ns >= 0 and ctx.oldest_ns <= limits.max_price_age_ns):
+        return None
+    if not (
+        ctx.off_grid(limits.collar, rules.ticks) is None and ctx.off_grid(limits.reduce_collar, rules.ticks) is None
+    ):
+        return None
+    whole = ctx.whole(rules.lookbacks, limits.min_history)
+    if whole is None:
+        return None
+    unlinked = True
+    if spec is not None:
+        scenarios = whole[spec.lookback]
+        unlinked = scenarios.small() and scenarios.linked(spec.threshold) is None
+    return Ready(whole, unlinked)
+
+
+def plain(ctx: Context, account: Account, asked: Floats, rules: Rules, reason: Codes) -> Floats | None:
+    """float64[N] signed lots that pass, and the limit that cut them in `reason`; None: ask the long way."""
+    if not (rules.plain and account.up is None and account.down is None and account.equity > 0.0):
+        return None
+    if account.up_cash or account.open_loss is not None:
+        return None
+    px, held = ctx.px, account.lots
+    wanted = np.trunc(asked)
+    after = held + wanted
+    # an order that crosses zero or goes short leaves something below it
+    if not (min(held.tolist()) >= 0.0 and min(after.tolist()) >= 0.0):
+        return None
+    value = wanted * px
+    bought = np.maximum(value, 0.0)
+    buys, total = sum(bought.tolist()), sum(value.tolist())
+    worth = held * px
+    long = worth + bought
+    exposure = sum(worth.tolist())
+    # a sum with anything that is not finite is not
+    if not isfinite(account.cash + account.equity + buys + total + exposure):
+        return None
+    # what only reduces needs no scenarios
+    market = ready(ctx, rules) if buys > 0.0 else None
+    if market is None:
+        return None
+    tolerance = SLACK * account.equity
+    sales = buys - total
+    equity = account.equity - sales * rules.covered_slip
+    low = equity - buys * rules.paid_slip
+    if not (low >= 0.0 and _names_keep(ctx, rules, market, wanted, bought, long, low, tolerance)):
+        return None
+    if not _scenarios_keep(rules, market, long, value, low, tolerance):
+        return None
+    cut = _rows_factor(rules, account, (exposure, sales), buys, equity, low, tolerance)
+    if cut is None:
+        return None
+    factor, code = cut
+    if factor >= 1.0 - SLACK:
+        return wanted
+    kept = np.floor(wanted * (factor * (1.0 + SLACK)) + SLACK)
+    adding = wanted > 0.0
+    reason[(kept < wanted) & adding] = code
+    return np.where(adding, kept, wanted)
+
+
+def _names_keep(
+    ctx: Context, rules: Rules, market: Ready, wanted: Floats, bought: Floats, long: Floats, low: float, near: float
+) -> bool:
+    """Whether every limit of a name, a pair or a sector is kept, with equity as low as the basket can make it."""
+    limits, spec = rules.limits, rules.limits.correlation
+    if limits.max_position_weight is not None and not max(long.tolist()) <= limits.max_position_weight * low + near:
+        return False
+    # no two together weigh more than the heaviest twice
+    if not (spec is None or market.unlinked or 2.0 * max(long.tolist()) <= joint_bound(spec) * low + near):
+        return False
+    most = limits.max_sector_weight
+    if (
+        most is not None
+        and rules.sectors is not None
+        and not max(rules.sectors.dot(long).tolist()) <= most * low + near
+    ):
+        return False
+    most = limits.max_order_notional
+    if most is not None and not max(bought.tolist()) * (1.0 + limits.collar) <= most:
+        return False
+    most = limits.max_share_of_volume
+    # counted so that a volume that is not a number keeps nothing
+    return most is None or np.count_nonzero(wanted <= most * ctx.volume_lots) == len(wanted)
+
+
+def _scenarios_keep(rules: Rules, market: Ready, long: Floats, value: Floats, low: float, near: float) -> bool:
+    """Whether tails and forms are kept with each symbol at its own worst: bought, not sold, or held as it is."""
+    n = rules.size
+    for quad in rules.quads:
+        most = quad.bound / sqrt(quad.scale) * low + near
+        if quad.matrices is None or quad.deviation is None:
+            if not float(long.dot(long)) <= most * most:
+                return False
+            continue
+        scenarios = market.scenarios[quad.lookback]
+        # no correlation can make it more than the sum of deviations
+        if float(quad.deviation(scenarios)[n:].dot(long)) <= most:
+            continue
+        if not float(long.dot(quad.matrices(scenarios)[0].dot(long))) <= most * most:
+            return False
+    if not rules.tails:
+        return True
+    moved = np.abs(value)
+    losses: dict[int, Floats] = {}
+    for limit in rules.tails:
+        scenarios = market.scenarios[limit.lookback]
+        found = losses.get(limit.lookback)
+        if found is None:
+            found = losses[limit.lookback] = scenarios.losses_of(long, moved)
+        rank = len(found) - tail_count(len(found), limit.confidence)
+        found.partition(rank)
+        if not float(limit.measure(found[rank:])) <= limit.bound / limit.scale * low + near:
+            return False
+    return True
+
+
+def _rows_factor(
+    rules: Rules, account: Account, used: tuple[float, float], buys: float, equity: float, low: float, near: float
+) -> tuple[float, Reason] | None:
+    """The factor on the purchases that keeps what is linear, and whose it is; None where one is breached already.
+
+    `used` is what is used without them: exposure, turnover. `equity` before them, `low` after.
+    """
+    factor, code = 1.0, Reason.NONE
+    everything = (*used, rules.limits.cash_reserve * account.equity - account.cash)
+    for kind, reason, bound, per_buy in rules.long_rows:
+        held, need = everything[kind], per_buy * buys
+        if held + need <= bound * low + near:
+            continue
+        if not held <= bound * account.equity + near:
+            return None
+        fraction = (bound * equity + near - held) / (need + bound * (equity - low))
+        if not fraction >= 0.0:
+            fraction = 0.0
+        if fraction < factor:
+            factor, code = fraction, reason
+    return factor, code

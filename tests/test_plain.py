@@ -1,0 +1,194 @@
+"""The short way through the gate passes what the long way passes, limit for limit and lot for lot."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import risk.gate as gate_module
+import risk.plain
+from risk.gate import Account, Context, gate
+from risk.limits import Limits, Reason, Tail, override
+from risk.plain import plain
+from risk.rules import Rules, rules_of
+from tests.risk_cases import Book, make_context, random_book
+from trading.instruments import NANO
+
+
+def long_book(seed: int) -> Book:
+    """A book without shorts and open orders, of all kinds of limits, half invested in equal parts or not."""
+    rng = np.random.default_rng((seed, 77))
+    book = random_book(rng, 0)
+    n = len(book.px)
+    held = np.floor(rng.random(n) * (rng.random(n) < 0.7) * 60_000.0 / n / book.px)
+    equity = 100_000.0
+    book.account = Account(lots=held, cash=equity - float(held @ book.px), equity=equity)
+    change = np.trunc(rng.normal(0.3, 1.0, n) * float(rng.choice([0.02, 0.1, 0.4])) * equity / n / book.px)
+    book.asked = np.maximum(change, -held)
+    loose = float(rng.choice([1.0, 2.0, 4.0]))
+    changes: dict[str, Any] = {"in_flight": 0.0, "max_cash_debit": 0.0, "max_open_orders": None, "restricted": ()}
+    for key in ("max_position_weight", "max_gross_exposure", "max_net_exposure", "max_sector_weight", "max_volatility"):
+        value = getattr(book.limits, key)
+        changes[key] = None if value is None else value * loose
+    for key in ("var", "cvar"):
+        tail = getattr(book.limits, key)
+        changes[key] = None if tail is None else type(tail)(tail.limit * loose, confidence=tail.confidence, lookback=80)
+    if seed % 3 == 0:
+        changes["max_share_of_volume"] = 0.5
+        book.ctx.volume_lots[:] = rng.choice(
+            [2.0 * np.abs(book.asked).max() + 1.0, 50.0, np.nan], n, p=[0.8, 0.15, 0.05]
+        )
+    book.limits = override(book.limits, **changes)
+    return book
+
+
+def differences(first: int, count: int, monkeypatch: pytest.MonkeyPatch) -> tuple[int, dict[int, int], list[int]]:
+    """(passed whole by the short way, reason -> cut by it, seeds at which the long way says something else)."""
+    whole, cut, wrong = 0, dict.fromkeys(range(max(Reason) + 1), 0), []
+    for seed in range(first, first + count):
+        book = long_book(seed)
+        rules = rules_of(book.limits, book.ctx.universe)
+        codes = np.zeros(len(book.px), np.int8)
+        short = plain(book.ctx, book.account, book.asked, rules, codes)
+        if short is None:
+            continue
+        whole += not codes.any()
+        cut[int(codes.max())] += 1
+        with monkeypatch.context() as patch:
+            patch.setattr(gate_module, "plain", lambda *_: None)
+            long = gate(book.ctx, book.account, book.asked, book.limits)
+        if not (np.array_equal(short, long.lots) and np.array_equal(codes, long.reason)):
+            wrong.append(seed)
+    return whole, cut, wrong
+
+
+def test_the_short_way_passes_what_the_long_way_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, cut, wrong = differences(0, 1500, monkeypatch)
+    assert wrong == []
+    assert whole > 250
+    for code in (Reason.GROSS, Reason.CASH, Reason.TURNOVER, Reason.NET):
+        assert cut[code] > 0, code.name
+
+
+# ---- mutants: each shortcut compared with a bound that is too wide --------------------------------------
+
+_names, _scenarios, _rows = risk.plain._names_keep, risk.plain._scenarios_keep, risk.plain._rows_factor
+
+
+def without(*keys: str) -> Callable[..., Any]:
+    """Names kept whatever `keys` say."""
+
+    def keep(ctx: Any, rules: Any, *rest: Any) -> bool:
+        off = dict.fromkeys(keys)
+        return _names(ctx, Rules(override(rules.limits, **off), rules.universe), *rest)
+
+    return keep
+
+
+def scenarios_without(*keys: str) -> Callable[..., Any]:
+    def keep(rules: Any, *rest: Any) -> bool:
+        off = dict.fromkeys(keys)
+        return _scenarios(Rules(override(rules.limits, **off), rules.universe), *rest)
+
+    return keep
+
+
+def at_the_mark(rules: Any, account: Any, used: Any, buys: float, equity: float, low: float, near: float) -> Any:
+    return _rows(rules, account, used, buys, equity, equity, near)
+
+
+def rows_without(reason: Reason) -> Callable[..., Any]:
+    def factor(rules: Any, *rest: Any) -> Any:
+        less = Rules(rules.limits, rules.universe)
+        object.__setattr__(less, "long_rows", [row for row in rules.long_rows if row[1] != reason])
+        return _rows(less, *rest)
+
+    return factor
+
+
+def held_only(rules: Any, market: Any, long: Any, value: Any, low: float, near: float) -> bool:
+    """Purchases beside what is sold, as if all sales had filled."""
+    return _scenarios(rules, market, long + np.minimum(value, 0.0), value, low, near)
+
+
+MUTANTS: list[tuple[str, str, Any]] = [
+    ("weights", "_names_keep", without("max_position_weight")),
+    ("pairs", "_names_keep", without("correlation")),
+    ("sectors", "_names_keep", without("max_sector_weight")),
+    ("order notional", "_names_keep", without("max_order_notional")),
+    ("share of volume", "_names_keep", without("max_share_of_volume")),
+    ("value at risk", "_scenarios_keep", scenarios_without("var")),
+    ("expected shortfall", "_scenarios_keep", scenarios_without("cvar")),
+    ("volatility", "_scenarios_keep", scenarios_without("max_volatility")),
+    ("concentration", "_scenarios_keep", scenarios_without("max_concentration")),
+    ("sales counted before they fill", "_scenarios_keep", held_only),
+    ("worst prices ignored in equity", "_rows_factor", at_the_mark),
+    ("gross", "_rows_factor", rows_without(Reason.GROSS)),
+    ("net", "_rows_factor", rows_without(Reason.NET)),
+    ("turnover", "_rows_factor", rows_without(Reason.TURNOVER)),
+    ("cash", "_rows_factor", rows_without(Reason.CASH)),
+]
+
+
+@pytest.mark.parametrize(("name", "attribute", "mutant"), MUTANTS, ids=[m[0] for m in MUTANTS])
+def test_the_comparison_sees_a_planted_fault(
+    name: str, attribute: str, mutant: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(risk.plain, attribute, mutant)
+    for first in range(0, 3000, 100):
+        if differences(first, 100, monkeypatch)[2]:
+            return
+    pytest.fail(f"nobody saw: {name}")
+
+
+def test_what_is_not_plain_is_left_to_the_long_way() -> None:
+    book = long_book(1)
+    n = len(book.px)
+    zeros, asked, cash = np.zeros(n), np.ones(n), 100_000.0
+
+    def decided(account: Account, lots: Any = asked, limits: Limits | None = None) -> bool:
+        rules = rules_of(limits or Limits(), book.ctx.universe)
+        return plain(book.ctx, account, lots, rules, np.zeros(n, np.int8)) is not None
+
+    empty = Account(lots=zeros, cash=cash, equity=cash)
+    assert decided(empty)
+    assert not decided(Account(lots=zeros, cash=cash, equity=cash, up=zeros))
+    assert not decided(Account(lots=zeros, cash=cash, equity=cash, down=zeros))
+    assert not decided(Account(lots=zeros, cash=cash, equity=cash, up_cash=1.0))
+    assert not decided(Account(lots=zeros, cash=cash, equity=cash, open_loss=0.0))
+    assert not decided(Account(lots=-asked, cash=cash, equity=cash))
+    assert not decided(empty, -asked)
+    for bad in (np.nan, np.inf):
+        assert not decided(empty, np.append(asked[1:], bad))
+        assert not decided(Account(lots=zeros, cash=bad, equity=cash))
+        assert not decided(Account(lots=zeros, cash=cash, equity=bad))
+        assert not decided(Account(lots=np.append(zeros[1:], bad), cash=cash, equity=cash))
+    for limits in (Limits(in_flight=0.1), Limits(max_cash_debit=0.1), Limits(max_open_orders=50)):
+        assert not decided(empty, limits=limits)
+    assert not decided(empty, limits=Limits(restricted=(book.ctx.universe.symbols[0],)))
+
+
+def test_a_market_that_is_old_missing_or_too_coarse_is_left_to_the_long_way() -> None:
+    px, returns, rng = np.array([0.505, 50.0]), np.zeros((80, 2)), np.random.default_rng(1)
+    empty, asked = Account(lots=np.zeros(2), cash=1e5, equity=1e5), np.ones(2)
+    tail = Limits(var=Tail(limit=0.5, lookback=80))
+
+    def decided(ctx: Context, limits: Limits = tail) -> bool:
+        return plain(ctx, empty, asked, rules_of(limits, ctx.universe), np.zeros(2, np.int8)) is not None
+
+    gap = rng.normal(0.0, 0.01, (80, 2))
+    gap[3, 1] = np.nan
+    old = np.array([0, Limits().max_price_age_ns + 1])
+    assert decided(make_context(px, returns, ["A", "B"]))
+    assert not decided(make_context(px, gap, ["A", "B"]))
+    assert not decided(make_context(px, returns[:59], ["A", "B"]))
+    assert not decided(make_context(px, returns, ["A", "B"], age_ns=old))
+    assert not decided(make_context(px, returns, ["A", "B"], age_ns=-old))
+    for bad in (0.0, -1.0, np.nan, np.inf):
+        assert not decided(make_context(np.array([50.0, bad]), returns, ["A", "B"]))
+    # half a cent above the grid, with a cent between ticks
+    coarse = make_context(px, returns, ["A", "B"], prices_nano=np.array([NANO * 505 // 1000, 50 * NANO]))
+    assert decided(coarse)
+    assert not decided(coarse, override(tail, collar=0.001))
+    assert not decided(coarse, override(tail, reduce_collar=0.001))
