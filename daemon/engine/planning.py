@@ -261,8 +261,10 @@ def _send(state: State, out: OrderBasket, agents: list[int], surviving: Lots) ->
         shares = []
         columns = surviving.T.tolist()
         for symbol, lots in zip(out.sym, out.lots, strict=True):
-            left = [(agent, abs(k)) for agent, k in zip(agents, columns[symbol], strict=True) if k]
-            shares.append(left if sum(k for _, k in left) == abs(lots) else share(abs(lots), left))
+            column = columns[symbol]
+            # survivors of a column are all on one side
+            left = [(agent, k if k > 0 else -k) for agent, k in zip(agents, column, strict=True) if k]
+            shares.append(left if sum(column) == lots else share(abs(lots), left))
     rows = len(out.sym)
     state.working[(out.sample, out.n)] = Working(
         basket=out,
@@ -297,6 +299,8 @@ def _ends(state: State) -> list[int]:
     if rules.good_till_cancelled:
         return [0] * state.universe.size
     per_calendar = [s.day_order_end(state.now, rules.daily) for s in rules.sessions]
+    if len(per_calendar) == 1:
+        return per_calendar * state.universe.size
     return [per_calendar[c] for c in rules.calendar]
 
 
@@ -310,13 +314,10 @@ def _cross(
     ends: list[int],
 ) -> None:
     """Keep the crossed lots for the next open, except of symbols the house refused."""
-    symbols = [int(s) for s in np.flatnonzero(crossed.any(axis=0) & ~refused)]
+    one = (crossed.any(axis=0) & ~refused).astype(np.float64)
+    symbols = one.nonzero()[0].tolist()
     limits = state.rules.house
-    flat = np.zeros(state.universe.size)
-    buy, sell = flat.copy(), flat.copy()
-    buy[symbols], sell[symbols] = 1.0, -1.0
-    buy_worst = worst_nano(ctx, buy, limits)
-    sell_worst = worst_nano(ctx, sell, limits)
+    buy_worst, sell_worst = worst_nano(ctx, one, limits), worst_nano(ctx, -one, limits)
     columns = crossed.T.tolist()
     for symbol in symbols:
         state.crosses.append(
