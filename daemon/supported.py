@@ -22,6 +22,8 @@ def _not_yet(config: Config) -> Iterator[Mistake]:
         yield mistake(("broker", "kind"), f'= "{config.broker.kind}": {later}', 'write kind = "paper"')
     if config.quantd.mode != "paper":
         yield mistake(("quantd", "mode"), f'= "{config.quantd.mode}": {later}', 'write mode = "paper"')
+    if config.feed.grace_ns != type(config.feed).model_fields["grace_ns"].default:
+        yield mistake(("feed", "grace"), f"is for live feeds: {later}", "remove it")
     if config.feed.at_end == "loop":
         yield mistake(("feed", "at_end"), f'= "loop": {later}', 'write "wait" or "stop"')
     if config.bus.commands:

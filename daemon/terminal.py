@@ -57,7 +57,7 @@ def header(service: Service, assembly: Assembly, config: Config, api_url: str, b
     found = [
         f"quantd {config.quantd.name} · replay of {assembly.universe.size} symbols, {first} to {last}, {pace}"
         f" · {broker.kind} broker, {cash} · run {service.run}",
-        f"  dashboard  {api_url}    (token for changes: {config.quantd.state}/token)",
+        f"  dashboard  {api_url}    (token for changes: {config.quantd.state}/{config.api.tokens})",
         f"  alerts     {bus_url}  topic {config.bus.prefix}/{config.quantd.name}/#     try: quantd alerts --follow",
         "  stop with Ctrl-C; start again and it continues where it was",
     ]

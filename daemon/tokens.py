@@ -5,12 +5,10 @@ import os
 import secrets
 from pathlib import Path
 
-NAME = "token"
 
-
-def token_of(folder: Path) -> str:
-    """The token of a state folder, made when there is none."""
-    path = folder / NAME
+def token_of(folder: Path, name: str = "token") -> str:
+    """The token in the file `name` of a state folder, made when there is none."""
+    path = folder / name
     with contextlib.suppress(FileNotFoundError):
         if found := path.read_text().strip():
             return found

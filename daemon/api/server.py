@@ -38,7 +38,7 @@ class Api:
         self.url = ""
         self._config = config
         self._folder = folder
-        self._guard = Guard(token_of(folder), config.api.host)
+        self._guard = Guard(token_of(folder, config.api.tokens), config.api.host)
         self._readings = Readings(service, assembly, config, folder, bus, bus_url or bus_place(config))
         self._service = service
         self._server: asyncio.Server | None = None
@@ -142,7 +142,8 @@ class Api:
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         tls = self._config.api.tls is not None
         with os.fdopen(handle, "w") as file:
-            file.write(json.dumps({"host": host, "port": port, "pid": os.getpid(), "tls": tls}) + "\n")
+            place = {"host": host, "port": port, "pid": os.getpid(), "tls": tls, "token": self._config.api.tokens}
+            file.write(json.dumps(place) + "\n")
 
 
 def bus_place(config: Config) -> str:

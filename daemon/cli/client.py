@@ -22,6 +22,7 @@ class Reached(Struct, frozen=True):
     port: int
     pid: int
     tls: bool = False
+    token: str = "token"
 
 
 class Daemon:
@@ -67,7 +68,7 @@ def running(place: Place) -> Daemon | None:
     """The daemon of this state folder, None when none answers."""
     try:
         reached = msgspec.json.decode((place.folder / "api.json").read_bytes(), type=Reached)
-        token = (place.folder / "token").read_text().strip()
+        token = (place.folder / reached.token).read_text().strip()
     except (OSError, msgspec.DecodeError):
         return None
     daemon = Daemon(reached, token)

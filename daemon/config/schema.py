@@ -187,7 +187,9 @@ class Api(Section):
     host: Host = "127.0.0.1"
     port: Port = 8000
     tls: Tls | None = None
-    tokens: str = "token"
+    tokens: Annotated[str, pattern(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}", "the name of a file in the state folder")] = (
+        "token"
+    )
 
 
 AlertLevel = Literal["INFO", "WARNING", "CRITICAL"]

@@ -1,0 +1,64 @@
+"""What this version does not do yet is refused with its line, never ignored."""
+
+import pytest
+
+from daemon.config import read
+from daemon.known import known_names
+from daemon.supported import not_yet
+
+BASE = """
+[quantd]
+{quantd}
+[universe]
+symbols = ["SPY"]
+[feed]
+path = "bars.csv"
+{feed}
+[broker]
+cash = "1.00"
+{broker}
+[[agents]]
+name = "a"
+policy = "equal_weight"
+capital = 1.0
+{agent}
+[[schedules]]
+name = "s"
+do = "{do}"
+at = "close"
+[bus]
+{bus}
+"""
+
+
+@pytest.mark.parametrize(
+    ("place", "text", "line", "said"),
+    [
+        ("feed", 'kind = "yfinance"', 8, "[feed] kind"),
+        ("feed", 'at_end = "loop"', 8, "[feed] at_end"),
+        ("feed", 'grace = "10s"', 8, "[feed] grace"),
+        ("broker", 'kind = "alpaca"', 11, "[broker] kind"),
+        ("agent", "shadow = true", 16, "shadow"),
+        ("bus", "commands = true", 22, "[bus] commands"),
+        ("do", "retrain", 19, "do"),
+        ("do", "risk_report", 19, "do"),
+    ],
+)
+def test_each_thing_that_is_not_built_yet_is_refused_with_its_line(place: str, text: str, line: int, said: str) -> None:
+    parts = {"quantd": "", "feed": "", "broker": "", "agent": "", "bus": "", "do": "rebalance"} | {place: text}
+    config = read(BASE.format(**parts), known_names())
+    found = not_yet(config)
+    assert [m.line for m in found] == [line]
+    assert said in str(found[0])
+
+
+def test_shadow_mode_is_refused() -> None:
+    parts = {"broker": "", "agent": "", "bus": "", "do": "rebalance"}
+    config = read(BASE.format(quantd='mode = "shadow"', feed='kind = "yfinance"', **parts), known_names())
+    assert {m.line for m in not_yet(config)} == {3, 8}
+
+
+@pytest.mark.parametrize("do", ["rebalance", "snapshot", "flatten"])
+def test_what_is_built_is_not_refused(do: str) -> None:
+    parts = {"quantd": "", "feed": "", "broker": "", "agent": "", "bus": ""}
+    assert not_yet(read(BASE.format(do=do, **parts), known_names())) == []
