@@ -91,8 +91,8 @@ class Scenarios:
             n = self.returns.shape[1]
             deviation = self.deviations[:n]
             # covariance against threshold x deviations: nothing to divide, and what never moves is linked to nothing
-            edge = threshold * np.multiply.outer(deviation, deviation)
-            edge.flat[:: n + 1] = np.inf
+            edge = (threshold * deviation)[:, None] * deviation
+            edge.reshape(-1)[:: n + 1] = np.inf
             found = None
             if np.count_nonzero(np.abs(self.cov) > edge):
                 found = np.empty((2 * n, 2 * n), dtype=np.bool_)

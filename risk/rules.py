@@ -5,6 +5,7 @@ name. All measures are monotone in the lots that add risk, which is what makes o
 """
 
 from collections.abc import Callable
+from functools import lru_cache
 from math import gcd, inf, sqrt
 from typing import Final, NamedTuple
 
@@ -248,7 +249,12 @@ def var_of(tail: Floats) -> Floats:
 
 def cvar_of(tail: Floats) -> Floats:
     """Expected shortfall of float64[..., m], the m worst losses."""
-    return np.add.reduce(tail, axis=-1) / tail.shape[-1]
+    return tail.dot(_equal_parts(tail.shape[-1]))
+
+
+@lru_cache(maxsize=256)
+def _equal_parts(m: int) -> Floats:
+    return np.full(m, 1.0 / m)
 
 
 def var_largest(base: Floats, adding: Floats, m: int, target: float, fall: float) -> float:
