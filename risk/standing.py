@@ -168,10 +168,13 @@ def _losses(lookback: int, scenarios: Scenarios, members: list[Portfolio], weigh
 def _tails(rules: Rules, lookback: int, losses: Floats | None) -> list[tuple[str, list[float], float]]:
     """(key, value of each book, bound) of the tails over `lookback`; puts float64[K, S] `losses` in another order."""
     found = []
+    parted = -1
     for tail in rules.tails:
         if tail.lookback == lookback and losses is not None:
             rank = losses.shape[1] - tail_count(losses.shape[1], tail.confidence)
-            losses.partition(rank)
+            if rank != parted:
+                losses.partition(rank)
+                parted = rank
             found.append((tail.key, (tail.measure(losses[:, rank:]) * tail.scale).tolist(), tail.bound))
     return found
 
