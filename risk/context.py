@@ -5,13 +5,13 @@ Built once per sample and shared by every agent and the house; everything dear i
 
 from collections.abc import Callable
 from functools import cached_property
-from math import isfinite
+from math import inf, isfinite
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from risk.measures import correlation, covariance
+from risk.measures import correlation, covariance, ones
 from trading.instruments import Universe
 
 Floats = NDArray[np.float64]
@@ -91,8 +91,8 @@ class Scenarios:
             n = self.returns.shape[1]
             deviation = self.deviations[:n]
             # covariance against threshold x deviations: nothing to divide, and what never moves is linked to nothing
-            edge = threshold * np.multiply.outer(deviation, deviation)
-            edge.flat[:: n + 1] = np.inf
+            edge = (threshold * deviation)[:, None] * deviation
+            edge.reshape(-1)[:: n + 1] = np.inf
             found = None
             if np.count_nonzero(np.abs(self.cov) > edge):
                 found = np.empty((2 * n, 2 * n), dtype=np.bool_)
@@ -112,7 +112,7 @@ class Window:
     def __init__(self, returns: Floats, min_rows: int) -> None:
         self.min_rows = min_rows
         # the sum of finite returns is finite, that of any others is not
-        sums = np.ones(len(returns)).dot(returns)
+        sums = ones(len(returns)).dot(returns)
         self.complete = isfinite(sum(sums.tolist())) and len(returns) >= min_rows
         self.returns = returns
         self.by_rows: dict[bytes, Scenarios] = {}
@@ -170,7 +170,8 @@ class Context:
         """What the short way through the gate made of this, by the rules it was made for."""
         values = px.tolist()
         # the sum of finite prices is finite, that of any others is not
-        self.all_priced: Final = isfinite(sum(values)) and min(values) > 0.0 and min(prices_nano.tolist()) > 0
+        self._lowest_nano: Final[int] = min(prices_nano.tolist())
+        self.all_priced: Final = isfinite(sum(values)) and min(values) > 0.0 and self._lowest_nano > 0
         self._px = px
         self.px: Final[Floats] = px if self.all_priced else np.where(self.priced, px, 0.0)
         ages = age_ns.tolist()
@@ -199,14 +200,20 @@ class Context:
             self._whole[key] = {k: window.all for k, window in windows.items()} if complete else None
         return self._whole[key]
 
-    def off_grid(self, collar: float, ticks: Floats) -> Bools | None:
-        """bool[N]: no tick between the mark and the collar on one side or the other; None when there is none."""
+    def off_grid(self, collar: float, ticks: Floats, widest_tick: float = inf) -> Bools | None:
+        """bool[N]: no tick between the mark and the collar on one side or the other; None when there is none.
+
+        `ticks` float64[N] in nano-currency, `widest_tick` the largest of them where it is known.
+        """
         if collar not in self._off_grid:
+            # a collar as wide as a tick always holds one
+            if self._lowest_nano * collar >= widest_tick:
+                self._off_grid[collar] = None
+                return None
             marks = self.prices_nano
             bad: Bools | None = None
             if self._fewest_ticks is None:
                 self._fewest_ticks = float(np.minimum.reduce(marks / ticks))
-            # a collar as wide as a tick always holds one
             if not self._fewest_ticks * collar >= 1.0:
                 buys = np.floor(marks * (1.0 + collar) / ticks) * ticks < marks
                 sells = np.ceil(marks * (1.0 - collar) / ticks) * ticks > marks

@@ -192,7 +192,7 @@ def _reducing(ctx: Context, account: Account, wanted: Floats, opposite: Bools, r
     if not ctx.all_priced:
         reason[opposite & ~ctx.priced] = Reason.PRICE_MISSING
         size = np.where(ctx.priced, size, 0.0)
-    bad = ctx.off_grid(rules.limits.reduce_collar, rules.ticks)
+    bad = ctx.off_grid(rules.limits.reduce_collar, rules.ticks, rules.widest_tick)
     if bad is not None:
         reason[opposite & bad] = Reason.WORST_PRICE
         size = np.where(bad, 0.0, size)

@@ -51,11 +51,19 @@ def historical_cvar(losses: Floats, confidence: float) -> float:
     return float(worst_of(losses, tail_count(len(losses), confidence)).mean())
 
 
+@lru_cache(maxsize=64)
+def ones(count: int) -> Floats:
+    """float64[count] of 1, to sum columns with; not to be written to."""
+    found = np.ones(count)
+    found.flags.writeable = False
+    return found
+
+
 def covariance(returns: Floats, sums: Floats | None = None) -> Floats:
     """float64[N, N] sample covariance (divisor S - 1) of float64[S, N] returns per sample; `sums` float64[N] of
     the columns where they are known."""
     if sums is None:
-        sums = np.ones(len(returns)).dot(returns)
+        sums = ones(len(returns)).dot(returns)
     centred = returns - sums / len(returns)
     return centred.T.dot(centred) / (len(returns) - 1)
 

@@ -42,10 +42,9 @@ def _ready(ctx: Context, rules: Rules) -> Ready | None:
     limits, spec = rules.limits, rules.limits.correlation
     if not (ctx.all_priced and ctx.youngest_ns >= 0 and ctx.oldest_ns <= limits.max_price_age_ns):
         return None
-    if not (
-        ctx.off_grid(limits.collar, rules.ticks) is None and ctx.off_grid(limits.reduce_collar, rules.ticks) is None
-    ):
-        return None
+    for collar in (limits.collar, limits.reduce_collar):
+        if ctx.off_grid(collar, rules.ticks, rules.widest_tick) is not None:
+            return None
     whole = ctx.whole(rules.lookbacks, limits.min_history)
     if whole is None:
         return None
@@ -144,15 +143,16 @@ def _scenarios_keep(rules: Rules, market: Ready, long: Floats, value: Floats, lo
     if not rules.tails:
         return True
     moved = np.abs(value)
-    losses: dict[int, Floats] = {}
+    lookback = confidence = 0.0
     for limit in rules.tails:
-        scenarios = market.scenarios[limit.lookback]
-        found = losses.get(limit.lookback)
-        if found is None:
-            found = losses[limit.lookback] = scenarios.losses_of(long, moved)
-        rank = len(found) - tail_count(len(found), limit.confidence)
-        found.partition(rank)
-        if not float(limit.measure(found[rank:])) <= limit.bound / limit.scale * low + near:
+        # several limits in a row look at the same tail
+        if limit.lookback != lookback or limit.confidence != confidence:
+            lookback, confidence = limit.lookback, limit.confidence
+            losses = market.scenarios[limit.lookback].losses_of(long, moved)
+            rank = len(losses) - tail_count(len(losses), confidence)
+            losses.partition(rank)
+            tail = losses[rank:]
+        if not float(limit.measure(tail)) <= limit.bound / limit.scale * low + near:
             return False
     return True
 

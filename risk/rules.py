@@ -5,6 +5,7 @@ name. All measures are monotone in the lots that add risk, which is what makes o
 """
 
 from collections.abc import Callable
+from functools import lru_cache
 from math import gcd, inf, sqrt
 from typing import Final, NamedTuple
 
@@ -41,7 +42,7 @@ def price_age(case: Case, lots: Floats) -> Floats | None:
 
 
 def worst_price(case: Case, lots: Floats) -> Floats | None:
-    bad = case.ctx.off_grid(case.rules.limits.collar, case.rules.ticks)
+    bad = case.ctx.off_grid(case.rules.limits.collar, case.rules.ticks, case.rules.widest_tick)
     return None if bad is None else _refused(bad)
 
 
@@ -248,7 +249,12 @@ def var_of(tail: Floats) -> Floats:
 
 def cvar_of(tail: Floats) -> Floats:
     """Expected shortfall of float64[..., m], the m worst losses."""
-    return np.add.reduce(tail, axis=-1) / tail.shape[-1]
+    return tail.dot(_equal_parts(tail.shape[-1]))
+
+
+@lru_cache(maxsize=256)
+def _equal_parts(m: int) -> Floats:
+    return np.full(m, 1.0 / m)
 
 
 def var_largest(base: Floats, adding: Floats, m: int, target: float, fall: float) -> float:
@@ -381,6 +387,7 @@ class Rules:
         mask = np.array([s in limits.restricted for s in universe.symbols], dtype=np.bool_)
         self.restricted: Final[NDArray[np.bool_] | None] = mask if mask.any() else None
         self.ticks: Final = np.array([i.tick_nano for i in universe.instruments], dtype=np.float64)
+        self.widest_tick: Final = float(self.ticks.max())
         self.fee: Final = limits.fee_bp * 1e-4
         # what the short way reads: books without shorts, where a row is one number a currency unit bought
         self.plain: Final = not self.two_states and self.restricted is None and limits.max_open_orders is None

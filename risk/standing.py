@@ -8,9 +8,9 @@ import numpy as np
 from risk.case import Account, Case
 from risk.context import Context, Floats, Scenarios
 from risk.limits import Correlation, Limits
-from risk.measures import SAMPLES_PER_YEAR, herfindahl, tail_count, worst_of
+from risk.measures import SAMPLES_PER_YEAR, herfindahl, tail_count, volatility_annual
 from risk.pairs import joint_bound, joint_weight
-from risk.rules import rules_of
+from risk.rules import Rules, rules_of
 
 Values = dict[str, tuple[float, float]]
 """Key of a limit -> (value, bound). For `cash` the bound is a floor, in account currency."""
@@ -51,15 +51,15 @@ class Portfolio:
         self.traded = traded
         self.values["cash"] = (cash, (limits.cash_reserve - limits.max_cash_debit) * account.equity)
 
-    def exposures(self, weights: Floats, size: Floats, heaviest: float, gross: float, net: float) -> None:
-        """The measures that need no scenario, of float64[N] `weights` and their `size`."""
+    def exposures(self, weights: Floats, size: Floats, signed: list[float], unsigned: list[float]) -> None:
+        """The measures that need no scenario, of float64[N] `weights` and their `size`, both as lists too."""
         values, limits = self.values, self.limits
         if limits.max_position_weight is not None:
-            values["max_position_weight"] = (heaviest, limits.max_position_weight)
+            values["max_position_weight"] = (max(unsigned), limits.max_position_weight)
         if limits.max_gross_exposure is not None:
-            values["max_gross_exposure"] = (gross, limits.max_gross_exposure)
+            values["max_gross_exposure"] = (sum(unsigned), limits.max_gross_exposure)
         if limits.max_net_exposure is not None:
-            values["max_net_exposure"] = (abs(net), limits.max_net_exposure)
+            values["max_net_exposure"] = (abs(sum(signed)), limits.max_net_exposure)
         if limits.max_concentration is not None:
             values["max_concentration"] = (herfindahl(weights), limits.max_concentration)
         if limits.max_sector_weight is not None and self.rules.sectors is not None:
@@ -91,16 +91,14 @@ def _trades(ctx: Context, portfolios: Sequence[Portfolio]) -> None:
     if moving:
         value = np.array([p.lots for p in moving]) * ctx.px
         bought = np.maximum(value, 0.0)
-        traded = np.add.reduce(np.abs(value), axis=1).tolist()
-        worst = [
-            b * (1.0 + p.limits.collar) for b, p in zip(np.add.reduce(bought, axis=1).tolist(), moving, strict=True)
-        ]
-        for k, p in enumerate(moving):
+        for k, (p, signed, bought_of) in enumerate(zip(moving, value.tolist(), bought.tolist(), strict=True)):
+            buys = sum(bought_of)
+            worst = buys * (1.0 + p.limits.collar)
             if min(p.account.lots.tolist()) < 0.0:
                 # what covers a short position may cost more
                 paid = np.where(p.account.lots < 0.0, 1.0 + p.limits.reduce_collar, 1.0 + p.limits.collar)
-                worst[k] = float(bought[k].dot(paid))
-            p.cash(traded[k], worst[k])
+                worst = float(bought[k].dot(paid))
+            p.cash(2.0 * buys - sum(signed), worst)
     for p in portfolios:
         if p.lots is None:
             p.cash(0.0, 0.0)
@@ -127,12 +125,10 @@ def _exposures(ctx: Context, portfolios: list[Portfolio]) -> None:
     weights = np.array([p.held for p in portfolios]) * ctx.px
     weights /= np.array([[p.equity] for p in portfolios])
     size = np.abs(weights)
-    heaviest = np.maximum.reduce(size, axis=1).tolist()
-    gross = np.add.reduce(size, axis=1).tolist()
-    net = np.add.reduce(weights, axis=1).tolist()
+    signed, unsigned = weights.tolist(), size.tolist()
     groups: dict[int, tuple[int, Scenarios, list[int]]] = {}
     for k, portfolio in enumerate(portfolios):
-        portfolio.exposures(weights[k], size[k], heaviest[k], gross[k], net[k])
+        portfolio.exposures(weights[k], size[k], signed[k], unsigned[k])
         if not portfolio.rules.lookbacks:
             continue
         found = portfolio.scenarios(ctx)
@@ -149,25 +145,44 @@ def _exposures(ctx: Context, portfolios: list[Portfolio]) -> None:
 
 def _losses(lookback: int, scenarios: Scenarios, members: list[Portfolio], weights: Floats) -> None:
     """Tails and volatility over `lookback` of the books, float64[K, N] `weights`, that look at these scenarios."""
-    losses = weights.dot(scenarios.returns.T)
-    np.negative(losses, out=losses)
-    tails: dict[int, Floats] = {}
-    measured: dict[tuple[str, int], list[float]] = {}
-    deviations: list[float] = []
+    losses = _losses_of(weights, scenarios) if any(p.rules.tails for p in members) or not scenarios.small() else None
+    # of the series itself where the covariance is dear: the same figure; before the tails put the losses in order
+    deviations = _deviations(losses) if losses is not None and not scenarios.small() else None
+    columns: dict[int, list[tuple[str, list[float], float]]] = {}
     for k, portfolio in enumerate(members):
-        for tail in portfolio.rules.tails:
-            if tail.lookback == lookback:
-                m = tail_count(len(scenarios), tail.confidence)
-                if m not in tails:
-                    tails[m] = worst_of(losses, m)
-                if (tail.key, m) not in measured:
-                    measured[tail.key, m] = tail.measure(tails[m]).tolist()
-                portfolio.values[tail.key] = (measured[tail.key, m][k] * tail.scale, tail.bound)
-        most = portfolio.limits.max_volatility
-        if most is not None and portfolio.limits.volatility_lookback == lookback:
-            # of the series itself: the same figure as with the covariance, without making it
-            deviations = deviations or _deviations(losses)
-            portfolio.values["max_volatility"] = (sqrt(SAMPLES_PER_YEAR) * deviations[k], most)
+        rules = portfolio.rules
+        found = columns.get(id(rules))
+        if found is None:
+            found = columns[id(rules)] = _tails(rules, lookback, losses)
+        for key, column, bound in found:
+            portfolio.values[key] = (column[k], bound)
+        most = rules.limits.max_volatility
+        if most is not None and rules.limits.volatility_lookback == lookback:
+            if deviations is None:
+                value = volatility_annual(weights[k], scenarios.cov)
+            else:
+                value = sqrt(SAMPLES_PER_YEAR) * deviations[k]
+            portfolio.values["max_volatility"] = (value, most)
+
+
+def _tails(rules: Rules, lookback: int, losses: Floats | None) -> list[tuple[str, list[float], float]]:
+    """(key, value of each book, bound) of the tails over `lookback`; puts float64[K, S] `losses` in another order."""
+    found = []
+    parted = -1
+    for tail in rules.tails:
+        if tail.lookback == lookback and losses is not None:
+            rank = losses.shape[1] - tail_count(losses.shape[1], tail.confidence)
+            if rank != parted:
+                losses.partition(rank)
+                parted = rank
+            found.append((tail.key, (tail.measure(losses[:, rank:]) * tail.scale).tolist(), tail.bound))
+    return found
+
+
+def _losses_of(weights: Floats, scenarios: Scenarios) -> Floats:
+    """float64[K, S]: what each book loses in each scenario."""
+    losses: Floats = weights.dot(scenarios.returns.T)
+    return np.negative(losses, out=losses)
 
 
 def _deviations(series: Floats) -> list[float]:
