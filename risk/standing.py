@@ -70,9 +70,6 @@ class Portfolio:
     def scenarios(self, ctx: Context) -> dict[int, Scenarios] | None:
         """The rows of each lookback in which all that is held has a return; None without enough of them."""
         least = self.limits.min_history
-        whole = ctx.whole(self.rules.lookbacks, least)
-        if whole is not None:
-            return whole
         windows = {k: ctx.window(k, least) for k in self.rules.lookbacks}
         matters = self.held != 0.0
         found = {}
@@ -127,20 +124,39 @@ def _exposures(ctx: Context, portfolios: list[Portfolio]) -> None:
     size = np.abs(weights)
     signed, unsigned = weights.tolist(), size.tolist()
     groups: dict[int, tuple[int, Scenarios, list[int]]] = {}
+    whole: dict[int, tuple[dict[int, Scenarios] | None, bool]] = {}
     for k, portfolio in enumerate(portfolios):
         portfolio.exposures(weights[k], size[k], signed[k], unsigned[k])
-        if not portfolio.rules.lookbacks:
+        rules, spec = portfolio.rules, portfolio.limits.correlation
+        if not rules.lookbacks:
             continue
-        found = portfolio.scenarios(ctx)
+        known = whole.get(id(rules))
+        if known is None:
+            known = whole[id(rules)] = _whole(ctx, rules)
+        complete, unlinked = known
+        found = portfolio.scenarios(ctx) if complete is None else complete
         if found is None:
             continue
         for lookback, scenarios in found.items():
-            groups.setdefault(id(scenarios), (lookback, scenarios, []))[2].append(k)
-        if portfolio.limits.correlation is not None:
-            _correlation(ctx, portfolio, found, portfolio.limits.correlation)
+            group = groups.get(id(scenarios))
+            if group is None:
+                group = groups[id(scenarios)] = (lookback, scenarios, [])
+            group[2].append(k)
+        if spec is not None:
+            joint = 0.0 if unlinked else _correlation(ctx, portfolio, found, spec)
+            portfolio.values["correlation"] = (joint, joint_bound(spec))
     for lookback, scenarios, rows in groups.values():
-        whole = len(rows) == len(portfolios)
-        _losses(lookback, scenarios, [portfolios[k] for k in rows], weights if whole else weights[rows])
+        every = len(rows) == len(portfolios)
+        _losses(lookback, scenarios, [portfolios[k] for k in rows], weights if every else weights[rows])
+
+
+def _whole(ctx: Context, rules: Rules) -> tuple[dict[int, Scenarios] | None, bool]:
+    """The scenarios by lookback where no return is missing, else None; whether no two instruments are linked in them."""
+    found, spec = ctx.whole(rules.lookbacks, rules.limits.min_history), rules.limits.correlation
+    if found is None or spec is None:
+        return found, False
+    scenarios = found[spec.lookback]
+    return found, scenarios.small() and scenarios.linked(spec.threshold) is None
 
 
 def _losses(lookback: int, scenarios: Scenarios, members: list[Portfolio], weights: Floats) -> None:
@@ -192,11 +208,8 @@ def _deviations(series: Floats) -> list[float]:
     return [sqrt(float(own.dot(own)) / (rows - 1)) for own in centred]
 
 
-def _correlation(ctx: Context, portfolio: Portfolio, found: dict[int, Scenarios], spec: Correlation) -> None:
-    """The heaviest pair that moves together."""
-    if found[spec.lookback].small() and found[spec.lookback].linked(spec.threshold) is None:
-        portfolio.values["correlation"] = (0.0, joint_bound(spec))
-        return
+def _correlation(ctx: Context, portfolio: Portfolio, found: dict[int, Scenarios], spec: Correlation) -> float:
+    """The joint weight of the heaviest pair that moves together."""
     n = portfolio.rules.size
     case = Case(ctx, portfolio.account, portfolio.rules, np.zeros(n, dtype=np.bool_), [])
     case.scenarios = found
@@ -204,4 +217,4 @@ def _correlation(ctx: Context, portfolio: Portfolio, found: dict[int, Scenarios]
     sides = np.empty(2 * n)
     np.maximum(value, 0.0, out=sides[n:])
     np.subtract(sides[n:], value, out=sides[:n])
-    portfolio.values["correlation"] = (joint_weight(case, sides, portfolio.equity, spec), joint_bound(spec))
+    return joint_weight(case, sides, portfolio.equity, spec)

@@ -12,6 +12,7 @@ from risk.gate import Account, Context, gate
 from risk.limits import Limits, Reason, Tail, override
 from risk.plain import plain
 from risk.rules import Rules, rules_of
+from risk.standing import standing
 from tests.risk_cases import Book, make_context, random_book
 from trading.instruments import NANO
 
@@ -192,3 +193,53 @@ def test_a_market_that_is_old_missing_or_too_coarse_is_left_to_the_long_way() ->
     assert decided(coarse)
     assert not decided(coarse, override(tail, collar=0.001))
     assert not decided(coarse, override(tail, reduce_collar=0.001))
+
+
+# ---- shortcuts of the context and of the record ---------------------------------------------------------
+
+
+def grids(mutant: Callable[[Any], float]) -> int:
+    """Contexts of mixed ticks in which the first look at the grid says something else than the whole."""
+    wrong = 0
+    for seed in range(400):
+        rng = np.random.default_rng(seed)
+        ticks = rng.choice([NANO // 100, NANO // 4, NANO], 4)
+        nano = rng.integers(NANO // 20, 40 * NANO, 4)
+        collar = float(rng.choice([0.01, 0.05, 0.2]))
+        names = ["A", "B", "C", "D"]
+        first, whole = (make_context(nano / NANO, np.zeros((80, 4)), names, prices_nano=nano) for _ in "12")
+        one, other = (
+            first.off_grid(collar, ticks.astype(float), mutant(ticks)),
+            whole.off_grid(collar, ticks.astype(float)),
+        )
+        wrong += (one is None) != (other is None) or (one is not None and not np.array_equal(one, other))
+    return wrong
+
+
+def test_the_first_look_at_the_grid_says_what_the_whole_says() -> None:
+    assert grids(lambda ticks: float(ticks.max())) == 0
+    # and the comparison sees a look at the finest tick
+    assert grids(lambda ticks: float(ticks.min())) > 0
+
+
+def test_the_joint_weight_of_the_record_is_that_of_the_heaviest_linked_pair() -> None:
+    """Judged with numpy's corrcoef; books with no linked pair, where nothing is looked for, are among them."""
+    none = some = 0
+    for seed in range(300):
+        book = long_book(seed)
+        spec, n = book.limits.correlation, len(book.px)
+        if spec is None or n < 2:
+            continue
+        weight = book.account.lots * book.px / book.account.equity
+        rho = np.corrcoef(book.returns.T)
+        pairs = [
+            weight[i] + weight[j]
+            for i in range(n)
+            for j in range(i)
+            if rho[i, j] > spec.threshold and min(weight[i], weight[j]) > spec.min_weight
+        ]
+        value, _ = standing(book.ctx, book.account, book.limits, None)["correlation"]
+        assert value == pytest.approx(max(pairs, default=0.0), rel=1e-9)
+        none, some = none + (not pairs), some + bool(pairs)
+    assert none > 20
+    assert some > 10
