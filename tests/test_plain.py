@@ -5,11 +5,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 import risk.gate as gate_module
 import risk.plain
 from risk.gate import Account, Context, gate
-from risk.limits import Limits, Reason, Tail, override
+from risk.limits import Correlation, Limits, Reason, Tail, override
 from risk.plain import plain
 from risk.rules import Rules, rules_of
 from risk.standing import standing
@@ -75,6 +76,7 @@ def test_the_short_way_passes_what_the_long_way_passes(monkeypatch: pytest.Monke
 # ---- mutants: each shortcut compared with a bound that is too wide --------------------------------------
 
 _names, _scenarios, _rows = risk.plain._names_keep, risk.plain._scenarios_keep, risk.plain._rows_factor
+_pairs = risk.plain._pairs_keep
 
 
 def without(*keys: str) -> Callable[..., Any]:
@@ -113,9 +115,25 @@ def held_only(rules: Any, market: Any, long: Any, value: Any, low: float, near: 
     return _scenarios(rules, market, long + np.minimum(value, 0.0), value, low, near)
 
 
+def pairs_with(**changes: float) -> Callable[..., Any]:
+    def keep(spec: Correlation, *rest: Any) -> bool:
+        wider = {key: getattr(spec, key) * factor for key, factor in changes.items()}
+        return _pairs(replace(spec, **wider), *rest)
+
+    return keep
+
+
+def no_links_known(spec: Any, market: Any, *rest: Any) -> bool:
+    """Links that are not looked at are taken for none."""
+    return _pairs(spec, market._replace(linked=None, links_known=True), *rest)
+
+
 MUTANTS: list[tuple[str, str, Any]] = [
     ("weights", "_names_keep", without("max_position_weight")),
     ("pairs", "_names_keep", without("correlation")),
+    ("joint weight", "_pairs_keep", pairs_with(joint_weight=1.1)),
+    ("least weight of a pair", "_pairs_keep", pairs_with(min_weight=1.2)),
+    ("links", "_pairs_keep", no_links_known),
     ("sectors", "_names_keep", without("max_sector_weight")),
     ("order notional", "_names_keep", without("max_order_notional")),
     ("share of volume", "_names_keep", without("max_share_of_volume")),
