@@ -1,6 +1,6 @@
 """Time of one gate, p50 and p99 in microseconds, for baskets of 20, 100 and 500 symbols.
 
-Run: OMP_NUM_THREADS=1 python benchmarks/gate.py [repetitions]
+Run: OMP_NUM_THREADS=1 python -m benchmarks.gate [repetitions]
 """
 
 import sys

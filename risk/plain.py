@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from risk.case import SLACK, Account
-from risk.context import Context, Floats, Scenarios
-from risk.limits import Reason
+from risk.context import Bools, Context, Floats, Scenarios
+from risk.limits import Correlation, Reason
 from risk.measures import tail_count
 from risk.pairs import joint_bound
 from risk.rules import Rules
@@ -24,8 +24,9 @@ class Ready(NamedTuple):
     """What a set of limits needs of one context: that nothing is missing in it, and its scenarios by lookback."""
 
     scenarios: dict[int, Scenarios]
-    unlinked: bool
-    """Known that no two instruments move together."""
+    linked: Bools | None
+    """bool[N, N], which instruments move together when both are held; None where none do."""
+    links_known: bool
 
 
 def ready(ctx: Context, rules: Rules) -> Ready | None:
@@ -48,11 +49,13 @@ def _ready(ctx: Context, rules: Rules) -> Ready | None:
     whole = ctx.whole(rules.lookbacks, limits.min_history)
     if whole is None:
         return None
-    unlinked = True
-    if spec is not None:
-        scenarios = whole[spec.lookback]
-        unlinked = scenarios.small() and scenarios.linked(spec.threshold) is None
-    return Ready(whole, unlinked)
+    if spec is None:
+        return Ready(whole, None, True)
+    scenarios = whole[spec.lookback]
+    if not scenarios.small():
+        return Ready(whole, None, False)
+    links = scenarios.linked(spec.threshold)
+    return Ready(whole, None if links is None else links[rules.size :, rules.size :], True)
 
 
 def plain(ctx: Context, account: Account, asked: Floats, rules: Rules, reason: Codes) -> Floats | None:
@@ -107,8 +110,7 @@ def _names_keep(
     limits, spec = rules.limits, rules.limits.correlation
     if limits.max_position_weight is not None and not max(long.tolist()) <= limits.max_position_weight * low + near:
         return False
-    # no two together weigh more than the heaviest twice
-    if not (spec is None or market.unlinked or 2.0 * max(long.tolist()) <= joint_bound(spec) * low + near):
+    if spec is not None and not _pairs_keep(spec, market, long, low, near):
         return False
     most = limits.max_sector_weight
     if (
@@ -123,6 +125,20 @@ def _names_keep(
     most = limits.max_share_of_volume
     # counted so that a volume that is not a number keeps nothing
     return most is None or np.count_nonzero(wanted <= most * ctx.volume_lots) == len(wanted)
+
+
+def _pairs_keep(spec: Correlation, market: Ready, long: Floats, low: float, near: float) -> bool:
+    """Whether no two that move together, both above the least weight, weigh more than they may together."""
+    joint = joint_bound(spec) * low + near
+    # no two together weigh more than the heaviest twice
+    if (market.links_known and market.linked is None) or 2.0 * max(long.tolist()) <= joint:
+        return True
+    if market.linked is None:
+        return False
+    heavy = (long > spec.min_weight * low + near).nonzero()[0]
+    weight = long[heavy]
+    beyond = market.linked[heavy[:, None], heavy] & (np.add.outer(weight, weight) > joint)
+    return not np.count_nonzero(beyond)
 
 
 def _scenarios_keep(rules: Rules, market: Ready, long: Floats, value: Floats, low: float, near: float) -> bool:

@@ -51,15 +51,15 @@ class Portfolio:
         self.traded = traded
         self.values["cash"] = (cash, (limits.cash_reserve - limits.max_cash_debit) * account.equity)
 
-    def exposures(self, weights: Floats, size: Floats, signed: list[float], unsigned: list[float]) -> None:
-        """The measures that need no scenario, of float64[N] `weights` and their `size`, both as lists too."""
+    def exposures(self, weights: Floats, size: Floats, net: float, gross: float) -> None:
+        """The measures that need no scenario, of float64[N] `weights` and their `size`."""
         values, limits = self.values, self.limits
         if limits.max_position_weight is not None:
-            values["max_position_weight"] = (max(unsigned), limits.max_position_weight)
+            values["max_position_weight"] = (_most(size), limits.max_position_weight)
         if limits.max_gross_exposure is not None:
-            values["max_gross_exposure"] = (sum(unsigned), limits.max_gross_exposure)
+            values["max_gross_exposure"] = (gross, limits.max_gross_exposure)
         if limits.max_net_exposure is not None:
-            values["max_net_exposure"] = (abs(sum(signed)), limits.max_net_exposure)
+            values["max_net_exposure"] = (abs(net), limits.max_net_exposure)
         if limits.max_concentration is not None:
             values["max_concentration"] = (herfindahl(weights), limits.max_concentration)
         if limits.max_sector_weight is not None and self.rules.sectors is not None:
@@ -70,9 +70,6 @@ class Portfolio:
     def scenarios(self, ctx: Context) -> dict[int, Scenarios] | None:
         """The rows of each lookback in which all that is held has a return; None without enough of them."""
         least = self.limits.min_history
-        whole = ctx.whole(self.rules.lookbacks, least)
-        if whole is not None:
-            return whole
         windows = {k: ctx.window(k, least) for k in self.rules.lookbacks}
         matters = self.held != 0.0
         found = {}
@@ -91,17 +88,29 @@ def _trades(ctx: Context, portfolios: Sequence[Portfolio]) -> None:
     if moving:
         value = np.array([p.lots for p in moving]) * ctx.px
         bought = np.maximum(value, 0.0)
-        for k, (p, signed, bought_of) in enumerate(zip(moving, value.tolist(), bought.tolist(), strict=True)):
-            buys = sum(bought_of)
+        for k, (p, net, buys) in enumerate(zip(moving, _sums(value), _sums(bought), strict=True)):
             worst = buys * (1.0 + p.limits.collar)
-            if min(p.account.lots.tolist()) < 0.0:
+            if _most(-p.account.lots) > 0.0:
                 # what covers a short position may cost more
                 paid = np.where(p.account.lots < 0.0, 1.0 + p.limits.reduce_collar, 1.0 + p.limits.collar)
                 worst = float(bought[k].dot(paid))
-            p.cash(2.0 * buys - sum(signed), worst)
+            p.cash(2.0 * buys - net, worst)
     for p in portfolios:
         if p.lots is None:
             p.cash(0.0, 0.0)
+
+
+def _sums(rows: Floats) -> list[float]:
+    """Of each row of float64[K, N]; of a few numbers quicker one by one."""
+    if rows.shape[1] <= 64:
+        return [sum(row) for row in rows.tolist()]
+    found: list[float] = np.add.reduce(rows, axis=1).tolist()
+    return found
+
+
+def _most(row: Floats) -> float:
+    """The largest of float64[N]."""
+    return float(max(row.tolist()) if len(row) <= 64 else np.maximum.reduce(row))
 
 
 def standing(ctx: Context, account: Account, limits: Limits, lots: Floats | None) -> Values:
@@ -125,22 +134,41 @@ def _exposures(ctx: Context, portfolios: list[Portfolio]) -> None:
     weights = np.array([p.held for p in portfolios]) * ctx.px
     weights /= np.array([[p.equity] for p in portfolios])
     size = np.abs(weights)
-    signed, unsigned = weights.tolist(), size.tolist()
+    net, gross = _sums(weights), _sums(size)
     groups: dict[int, tuple[int, Scenarios, list[int]]] = {}
+    whole: dict[int, tuple[dict[int, Scenarios] | None, bool]] = {}
     for k, portfolio in enumerate(portfolios):
-        portfolio.exposures(weights[k], size[k], signed[k], unsigned[k])
-        if not portfolio.rules.lookbacks:
+        portfolio.exposures(weights[k], size[k], net[k], gross[k])
+        rules, spec = portfolio.rules, portfolio.limits.correlation
+        if not rules.lookbacks:
             continue
-        found = portfolio.scenarios(ctx)
+        known = whole.get(id(rules))
+        if known is None:
+            known = whole[id(rules)] = _whole(ctx, rules)
+        complete, unlinked = known
+        found = portfolio.scenarios(ctx) if complete is None else complete
         if found is None:
             continue
         for lookback, scenarios in found.items():
-            groups.setdefault(id(scenarios), (lookback, scenarios, []))[2].append(k)
-        if portfolio.limits.correlation is not None:
-            _correlation(ctx, portfolio, found, portfolio.limits.correlation)
+            group = groups.get(id(scenarios))
+            if group is None:
+                group = groups[id(scenarios)] = (lookback, scenarios, [])
+            group[2].append(k)
+        if spec is not None:
+            joint = 0.0 if unlinked else _correlation(ctx, portfolio, found, spec)
+            portfolio.values["correlation"] = (joint, joint_bound(spec))
     for lookback, scenarios, rows in groups.values():
-        whole = len(rows) == len(portfolios)
-        _losses(lookback, scenarios, [portfolios[k] for k in rows], weights if whole else weights[rows])
+        every = len(rows) == len(portfolios)
+        _losses(lookback, scenarios, [portfolios[k] for k in rows], weights if every else weights[rows])
+
+
+def _whole(ctx: Context, rules: Rules) -> tuple[dict[int, Scenarios] | None, bool]:
+    """The scenarios by lookback where no return is missing, else None; whether no two instruments are linked in them."""
+    found, spec = ctx.whole(rules.lookbacks, rules.limits.min_history), rules.limits.correlation
+    if found is None or spec is None:
+        return found, False
+    scenarios = found[spec.lookback]
+    return found, scenarios.small() and scenarios.linked(spec.threshold) is None
 
 
 def _losses(lookback: int, scenarios: Scenarios, members: list[Portfolio], weights: Floats) -> None:
@@ -192,11 +220,8 @@ def _deviations(series: Floats) -> list[float]:
     return [sqrt(float(own.dot(own)) / (rows - 1)) for own in centred]
 
 
-def _correlation(ctx: Context, portfolio: Portfolio, found: dict[int, Scenarios], spec: Correlation) -> None:
-    """The heaviest pair that moves together."""
-    if found[spec.lookback].small() and found[spec.lookback].linked(spec.threshold) is None:
-        portfolio.values["correlation"] = (0.0, joint_bound(spec))
-        return
+def _correlation(ctx: Context, portfolio: Portfolio, found: dict[int, Scenarios], spec: Correlation) -> float:
+    """The joint weight of the heaviest pair that moves together."""
     n = portfolio.rules.size
     case = Case(ctx, portfolio.account, portfolio.rules, np.zeros(n, dtype=np.bool_), [])
     case.scenarios = found
@@ -204,4 +229,4 @@ def _correlation(ctx: Context, portfolio: Portfolio, found: dict[int, Scenarios]
     sides = np.empty(2 * n)
     np.maximum(value, 0.0, out=sides[n:])
     np.subtract(sides[n:], value, out=sides[:n])
-    portfolio.values["correlation"] = (joint_weight(case, sides, portfolio.equity, spec), joint_bound(spec))
+    return joint_weight(case, sides, portfolio.equity, spec)

@@ -5,13 +5,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 import risk.gate as gate_module
 import risk.plain
 from risk.gate import Account, Context, gate
-from risk.limits import Limits, Reason, Tail, override
+from risk.limits import Correlation, Limits, Reason, Tail, override
 from risk.plain import plain
 from risk.rules import Rules, rules_of
+from risk.standing import standing
 from tests.risk_cases import Book, make_context, random_book
 from trading.instruments import NANO
 
@@ -74,6 +76,7 @@ def test_the_short_way_passes_what_the_long_way_passes(monkeypatch: pytest.Monke
 # ---- mutants: each shortcut compared with a bound that is too wide --------------------------------------
 
 _names, _scenarios, _rows = risk.plain._names_keep, risk.plain._scenarios_keep, risk.plain._rows_factor
+_pairs = risk.plain._pairs_keep
 
 
 def without(*keys: str) -> Callable[..., Any]:
@@ -112,9 +115,25 @@ def held_only(rules: Any, market: Any, long: Any, value: Any, low: float, near: 
     return _scenarios(rules, market, long + np.minimum(value, 0.0), value, low, near)
 
 
+def pairs_with(**changes: float) -> Callable[..., Any]:
+    def keep(spec: Correlation, *rest: Any) -> bool:
+        wider = {key: getattr(spec, key) * factor for key, factor in changes.items()}
+        return _pairs(replace(spec, **wider), *rest)
+
+    return keep
+
+
+def no_links_known(spec: Any, market: Any, *rest: Any) -> bool:
+    """Links that are not looked at are taken for none."""
+    return _pairs(spec, market._replace(linked=None, links_known=True), *rest)
+
+
 MUTANTS: list[tuple[str, str, Any]] = [
     ("weights", "_names_keep", without("max_position_weight")),
     ("pairs", "_names_keep", without("correlation")),
+    ("joint weight", "_pairs_keep", pairs_with(joint_weight=1.1)),
+    ("least weight of a pair", "_pairs_keep", pairs_with(min_weight=1.2)),
+    ("links", "_pairs_keep", no_links_known),
     ("sectors", "_names_keep", without("max_sector_weight")),
     ("order notional", "_names_keep", without("max_order_notional")),
     ("share of volume", "_names_keep", without("max_share_of_volume")),
@@ -192,3 +211,53 @@ def test_a_market_that_is_old_missing_or_too_coarse_is_left_to_the_long_way() ->
     assert decided(coarse)
     assert not decided(coarse, override(tail, collar=0.001))
     assert not decided(coarse, override(tail, reduce_collar=0.001))
+
+
+# ---- shortcuts of the context and of the record ---------------------------------------------------------
+
+
+def grids(mutant: Callable[[Any], float]) -> int:
+    """Contexts of mixed ticks in which the first look at the grid says something else than the whole."""
+    wrong = 0
+    for seed in range(400):
+        rng = np.random.default_rng(seed)
+        ticks = rng.choice([NANO // 100, NANO // 4, NANO], 4)
+        nano = rng.integers(NANO // 20, 40 * NANO, 4)
+        collar = float(rng.choice([0.01, 0.05, 0.2]))
+        names = ["A", "B", "C", "D"]
+        first, whole = (make_context(nano / NANO, np.zeros((80, 4)), names, prices_nano=nano) for _ in "12")
+        one, other = (
+            first.off_grid(collar, ticks.astype(float), mutant(ticks)),
+            whole.off_grid(collar, ticks.astype(float)),
+        )
+        wrong += (one is None) != (other is None) or (one is not None and not np.array_equal(one, other))
+    return wrong
+
+
+def test_the_first_look_at_the_grid_says_what_the_whole_says() -> None:
+    assert grids(lambda ticks: float(ticks.max())) == 0
+    # and the comparison sees a look at the finest tick
+    assert grids(lambda ticks: float(ticks.min())) > 0
+
+
+def test_the_joint_weight_of_the_record_is_that_of_the_heaviest_linked_pair() -> None:
+    """Judged with numpy's corrcoef; books with no linked pair, where nothing is looked for, are among them."""
+    none = some = 0
+    for seed in range(300):
+        book = long_book(seed)
+        spec, n = book.limits.correlation, len(book.px)
+        if spec is None or n < 2:
+            continue
+        weight = book.account.lots * book.px / book.account.equity
+        rho = np.corrcoef(book.returns.T)
+        pairs = [
+            weight[i] + weight[j]
+            for i in range(n)
+            for j in range(i)
+            if rho[i, j] > spec.threshold and min(weight[i], weight[j]) > spec.min_weight
+        ]
+        value, _ = standing(book.ctx, book.account, book.limits, None)["correlation"]
+        assert value == pytest.approx(max(pairs, default=0.0), rel=1e-9)
+        none, some = none + (not pairs), some + bool(pairs)
+    assert none > 20
+    assert some > 10
