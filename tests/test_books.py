@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trading.books import Ledger, LedgerBroken, net, share
+from trading.books import Ledger, LedgerBroken, fee_parts, net, share
 from trading.instruments import Instrument, Universe
 
 LOTS = (10**9, 10**9, 10, 123_456_789)
@@ -370,3 +370,18 @@ def test_a_short_pays_the_dividend_a_long_receives() -> None:
     ledger.cross(0, 10**9, [(0, 10), (1, -10)])
     assert ledger.dividend(0, 333_333_333) == 0
     assert ledger.books[0].income_micro == -ledger.books[1].income_micro == 3_333_333
+
+
+@given(
+    st.integers(0, 10**9),
+    st.lists(st.integers(1, 10_000), min_size=1, max_size=3),
+    st.sampled_from([1, -1]),
+)
+def test_parts_of_a_fee_are_those_the_ledger_books(fee: int, parts: list[int], side: int) -> None:
+    universe = Universe((Instrument("A"),))
+    ledger = Ledger(universe, [f"a{k}" for k in range(len(parts))])
+    shares = [(k, side * part) for k, part in enumerate(parts)]
+    lots = sum(part for _, part in shares)
+    ledger.fills([0], [lots], [100 * 10**9], [fee], [shares])
+    assert fee_parts(fee, lots, shares) == [book.fees_micro for book in ledger.books[: len(parts)]]
+    assert sum(fee_parts(fee, lots, shares)) == fee

@@ -57,6 +57,13 @@ def share(lots: int, remaining: Sequence[Share]) -> list[Share]:
     return [(agent, part) for (agent, _), part in zip(remaining, whole, strict=True) if part]
 
 
+def fee_parts(fee_micro: int, lots: int, shares: Sequence[Share]) -> list[int]:
+    """Each share's part of a fill's fee, as `Ledger.fills` books it: in proportion, rounded down, the last takes the
+    rest. `lots` and the shares are signed alike."""
+    parts = [fee_micro * part // lots for _, part in shares[:-1]]
+    return [*parts, fee_micro - sum(parts)]
+
+
 def net(wanted: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Cross what agents want against each other: int64[A, N] signed lots -> (crossed, surviving), same shape.
 

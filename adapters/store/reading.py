@@ -28,6 +28,7 @@ from adapters.store.tables import (
     QuarantineRow,
     SwitchRow,
 )
+from trading.books import fee_parts
 from trading.effects import Planned
 from trading.orders import Fill, Order, OrderState, money_text, price_text, quantity_text
 
@@ -146,14 +147,12 @@ class Reader:
         return [self._fill(row, id) for row, id in self._fill_rows(last, since, symbol)]
 
     def shares(self, *, since: int = 0) -> list[Fill]:
-        """One row per agent's share of a fill, and per side of a cross (its order is empty).
-
-        The fee of a fill is the house's: it stands on the first of its shares, so that the sum is right.
-        """
+        """One row per agent's share of a fill, with its part of the fee as the ledger booked it, and per side of a
+        cross (its order is empty)."""
         out = []
         for row, id in self._fill_rows(None, since, None):
-            for k, (agent, lots) in enumerate(_shares.decode(row.shares)):
-                fee = row.fee_micro if k == 0 else 0
+            shares = _shares.decode(row.shares)
+            for (agent, lots), fee in zip(shares, fee_parts(row.fee_micro, row.lots, shares), strict=True):
                 out.append(self._one(row, id, lots, fee, self._name(agent, row.seq)))
         crosses = select(CrossRow).where(CrossRow.run == self.run.run, CrossRow.ts >= since)
         for cross in self._newest(crosses, (col(CrossRow.seq), col(CrossRow.k)), None):
