@@ -160,6 +160,9 @@ class News:
             self.missing.append(row)
             return
         if odd is not None and odd.final >= 0 and before not in ENDED:
+            if cause in ENDING:
+                # said again: an end told before a split, and heard after it, named other lots
+                odd.final, odd.cause = cum, cause
             if work.filled[row] < odd.final:
                 return
             after = TRANSITIONS[before][odd.cause]

@@ -391,6 +391,19 @@ def test_an_order_that_ended_before_its_fills_arrived_keeps_its_risk_and_asks() 
     assert asked > 100
 
 
+def test_the_last_word_about_an_end_counts_when_an_earlier_one_named_other_lots() -> None:
+    """An end that was told before a reverse split and heard after it left its order open for ever."""
+    world = World(block(np.full((3, 1), 100.0)), [lambda v: np.array([0.5])], house=RESEARCH)
+    basket = sent(world)
+    world.shell.run(report(basket, 400, 400, Cause.PART_FILL))
+    world.shell.run(report(basket, 2_000, 0, Cause.CANCELLED))
+    assert world.of(Query)
+    world.shell.run(report(basket, 400, 0, Cause.CANCELLED))
+    assert world.shell.state.working == {}
+    assert world.shell.state.ended[-1][1].state == [OrderState.CANCELLED]
+    assert world.shell.state.ledger.house.lots == [400]
+
+
 def test_an_unknown_outcome_is_asked_for_and_keeps_its_risk_reserved() -> None:
     world = World(block(np.full((3, 1), 100.0)), [lambda v: np.array([0.5])], house=RESEARCH)
     basket = sent(world)
