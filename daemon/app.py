@@ -17,12 +17,13 @@ from adapters.bus.mqtt import MqttBus, MqttSettings, Tls, address
 from adapters.bus.outbox import Lanes, StoredAlerts
 from adapters.bus.payloads import StatusState
 from adapters.store.errors import StoreDamaged
+from adapters.store.projection import Projection
 from adapters.store.store import Store
 from daemon import systemd
 from daemon.alerting import AlertFilter
 from daemon.api.server import Api
 from daemon.assembly import Assembly, assemble, limits_of_config
-from daemon.config import Config, ConfigError, Mistake, digest, load, reloading, secret
+from daemon.config import Config, ConfigError, Mistake, digest, load, reloading, secret, store_url
 from daemon.deadline import Deadline
 from daemon.engine.freezing import in_force
 from daemon.inbox import InboxFull
@@ -156,10 +157,10 @@ async def serve(config: Config, options: Options) -> Summary:
     """Run the daemon until it is stopped; the summary of the run as it stands then. Raises CannotStart."""
     folder = state_folder(config, options.state)
     assembly = assemble(config, cache=folder / "cache")
-    with Store.open(config.store.url or folder, state=folder) as store:
+    with Store.open(store_url(config.store.url) or folder, state=folder) as store:
         run = this_run(assembly, store, options.fresh)
         names = [a.name for a in assembly.rules.agents]
-        store.begin(run, assembly.universe, agents=names, mode=config.quantd.mode, ts=time.time_ns())
+        projection = store.begin(run, assembly.universe, agents=names, mode=config.quantd.mode, ts=time.time_ns())
         try:
             shell, journal = recover(assembly, store, run, folder)
         except StoreDamaged as error:
@@ -167,7 +168,7 @@ async def serve(config: Config, options: Options) -> Summary:
         broker = start_broker(config)
         try:
             edges = Edges(config, assembly, store, shell, run, broker)
-            service = edges.service(journal, folder)
+            service = edges.service(journal, projection, folder)
             save_config(folder, config, options.config, options.sets, options.environ)
             service.quarantine = begin(shell, assembly, config, run, fresh=journal.seq == 0)
             bars = shell.tally.symbol_bars
@@ -219,15 +220,14 @@ class Edges:
         """A message that cannot wait for a store which does not answer."""
         self.bus.transient(message.topic, message.payload)
 
-    def service(self, journal: Journal, folder: Path) -> Service:
+    def service(self, journal: Journal, projection: Projection, folder: Path) -> Service:
         """The loop of this run."""
-        names = [a.name for a in self.assembly.rules.agents]
         alerts = self.config.alerts
         return Service(
             self.shell,
             journal,
             self.store,
-            self.store.begin(self.run, self.assembly.universe, agents=names, mode=self.config.quantd.mode),
+            projection,
             self.composer,
             config=self.config,
             run=self.run,

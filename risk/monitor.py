@@ -11,7 +11,6 @@ INFO: Final = 1
 WARNING: Final = 2
 CRITICAL: Final = 3
 
-LEVEL_NAMES: Final = ("", "INFO", "WARNING", "CRITICAL")
 THRESHOLDS: Final = (0.0, 0.60, 0.80, 1.0)
 """Share of the bound at which each level begins."""
 

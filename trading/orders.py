@@ -10,7 +10,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from trading.instruments import NANO, Universe
+from trading.instruments import NANO
 
 
 class OrderState(IntEnum):
@@ -219,29 +219,3 @@ def quantity_text(lots: int, lot_nano: int) -> str:
     whole, part = divmod(abs(nano), NANO)
     sign = "-" if nano < 0 else ""
     return f"{sign}{whole}" + (f".{part:09d}".rstrip("0") if part else "")
-
-
-def order_rows(basket: OrderBasket, run: str, universe: Universe, states: list[int], agents: list[str]) -> list[Order]:
-    """Row views of a basket; `states` and `agents` (names joined by +) are per row."""
-    return [
-        Order(
-            id=order_id(run, basket.sample, universe.symbols[s], basket.n),
-            ts=basket.ts,
-            symbol=universe.symbols[s],
-            side="buy" if lots > 0 else "sell",
-            qty=quantity_text(abs(lots), universe.lot_nano[s]),
-            limit=price_text(worst),
-            state=OrderState(state).name.lower(),
-            reason=str(reason),
-            agent=agent,
-        )
-        for s, lots, worst, state, reason, agent in zip(
-            basket.sym,
-            basket.lots,
-            basket.worst_nano,
-            states,
-            basket.reason or [0] * len(basket.sym),
-            agents,
-            strict=True,
-        )
-    ]

@@ -92,12 +92,23 @@ class Broker(Protocol):
 
 
 class EventBus(Protocol):
-    """Publishes to subscribers outside. Never blocks trading; messages are durable in the store's outbox."""
+    """The way out to subscribers. Every method returns at once: a bus that is away never makes trading wait."""
 
-    async def publish(self, topic: str, payload: bytes, *, retain: bool) -> None: ...
+    online: bool
+    queue_depth: int
+    drops: int
 
+    @property
+    def reconnects(self) -> int: ...
 
-class Clock(Protocol):
-    """The only source of the present."""
+    def wake(self) -> None:
+        """The outbox has something new."""
+        ...
 
-    def now_ns(self) -> int: ...
+    def retain(self, topic: str, payload: bytes) -> None:
+        """The present state of a topic: the newest wins, and is sent again on every connection."""
+        ...
+
+    def transient(self, topic: str, payload: bytes) -> None:
+        """Sent at most once and only now."""
+        ...

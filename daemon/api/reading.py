@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import msgspec
 from aiohttp import web
@@ -13,13 +13,14 @@ from adapters.store.errors import StoreError, StoreFailing
 from daemon.api.guard import HEADERS, Refused
 from daemon.api.pages import FOLDER
 from daemon.assembly import Assembly
-from daemon.config import Config
+from daemon.config import Config, store_url
 from daemon.decided import decided, newest_plans
 from daemon.observability import Metrics
 from daemon.overview import READY, SWITCH, Overview, overview
 from daemon.service import Service
 from daemon.version import VERSION
 from trading.instruments import MICRO
+from trading.ports import EventBus
 
 if TYPE_CHECKING:
     from adapters.store.reading import Reader
@@ -73,12 +74,12 @@ class Readings:
     """Handlers of every GET."""
 
     def __init__(
-        self, service: Service, assembly: Assembly, config: Config, folder: Path, bus: Any, bus_url: str
+        self, service: Service, assembly: Assembly, config: Config, folder: Path, bus: EventBus | None, bus_url: str
     ) -> None:
         self._service = service
         self._assembly = assembly
         self._config = config
-        self._where: str | Path = config.store.url or folder
+        self._where: str | Path = store_url(config.store.url) or folder
         self._bus = bus
         self._bus_url = bus_url
         self._reader: Reader | None = None

@@ -8,7 +8,7 @@ import os
 import ssl
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from aiohttp import web
 
@@ -20,6 +20,7 @@ from daemon.assembly import Assembly
 from daemon.config import Config
 from daemon.service import Service
 from daemon.tokens import token_of
+from trading.ports import EventBus
 
 STOP_S: Final = 2.0
 
@@ -32,7 +33,13 @@ class Api:
     """The HTTP edge of one running service. `url` is where it listens once `start` has returned."""
 
     def __init__(
-        self, service: Service, assembly: Assembly, config: Config, folder: Path, bus: Any, bus_url: str = ""
+        self,
+        service: Service,
+        assembly: Assembly,
+        config: Config,
+        folder: Path,
+        bus: EventBus | None,
+        bus_url: str = "",
     ) -> None:
         """`bus` is the publisher, None where there is none; `bus_url` is where subscribers connect."""
         self.url = ""

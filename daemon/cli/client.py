@@ -3,7 +3,6 @@
 import http.client
 import json
 import ssl
-from pathlib import Path
 from typing import Any, Final
 
 import msgspec
@@ -103,10 +102,3 @@ def _connection(reached: Reached) -> http.client.HTTPConnection:
 
 def _place(reached: Reached) -> str:
     return f"{reached.host}:{reached.port}"
-
-
-def folder_of(place: Place) -> Path:
-    """The state folder, checked to be there. Raises Failure with the remedy."""
-    if not place.folder.is_dir():
-        raise Failure(f"{place.folder}: there is no state folder yet; `quantd run` makes one", TRY_LATER)
-    return place.folder

@@ -45,7 +45,9 @@ def place(config: Path, state: Path | None, sets: Sequence[str] = ()) -> Place:
     named = given.get("quantd.state") or os.environ.get("QUANTD_QUANTD__STATE") or _text(table, "quantd", "state")
     url = given.get("store.url") or os.environ.get("QUANTD_STORE__URL") or _text(table, "store", "url")
     folder = state if state is not None else config.parent / (named or "state")
-    return Place(folder, url or folder)
+    from daemon.config import store_url
+
+    return Place(folder, store_url(url) or folder)
 
 
 def _document(config: Path) -> Mapping[str, Any]:

@@ -7,7 +7,7 @@ from daemon.config.mistakes import ConfigError, Mistake, Source
 from daemon.config.overrides import NOT_KEYS, SECRETS
 from daemon.config.reading import load, read
 from daemon.config.schema import Agent, Alerts, Api, Broker, Bus, Feed, Log, Quantd, Schedule, Store
-from daemon.config.secrets import secret
+from daemon.config.secrets import secret, store_url
 
 __all__ = [
     "NOT_KEYS",
@@ -40,4 +40,5 @@ __all__ = [
     "read",
     "reloading",
     "secret",
+    "store_url",
 ]

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from urllib.parse import quote
 
 from daemon.config.overrides import PREFIX, SECRETS
 
@@ -17,3 +18,13 @@ def secret(name: str, environ: Mapping[str, str] = os.environ) -> str | None:
         if file.is_file():
             return file.read_text(encoding="utf-8").strip()
     return environ.get(PREFIX + name.upper()) or None
+
+
+def store_url(url: str, environ: Mapping[str, str] = os.environ) -> str:
+    """The database's URL with the secret store_password put beside its user; as it is where either is missing."""
+    password = secret("store_password", environ)
+    scheme, mark, rest = url.partition("://")
+    user, at, place = rest.partition("@")
+    if not (password and mark and at and user):
+        return url
+    return f"{scheme}://{user}:{quote(password, safe='')}@{place}"

@@ -1,0 +1,21 @@
+"""Secrets come from credentials or the environment, and each one that may be given is read."""
+
+from pathlib import Path
+
+from daemon.config import secret, store_url
+
+
+def test_a_credential_goes_before_the_environment(tmp_path: Path) -> None:
+    (tmp_path / "mqtt_password").write_text("from systemd\n")
+    environ = {"CREDENTIALS_DIRECTORY": str(tmp_path), "QUANTD_MQTT_PASSWORD": "from the environment"}
+    assert secret("mqtt_password", environ) == "from systemd"
+    assert secret("mqtt_password", {"QUANTD_MQTT_PASSWORD": "x"}) == "x"
+    assert secret("mqtt_password", {}) is None
+
+
+def test_the_databases_password_is_put_beside_its_user_whatever_is_in_it() -> None:
+    environ = {"QUANTD_STORE_PASSWORD": "p@ss/w:rd"}
+    assert store_url("postgresql://me@host:5432/q", environ) == "postgresql://me:p%40ss%2Fw%3Ard@host:5432/q"
+    assert store_url("postgresql://host/q", environ) == "postgresql://host/q"
+    assert store_url("postgresql://me@host/q", {}) == "postgresql://me@host/q"
+    assert store_url("", environ) == ""
