@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from risk.gate import Account, Context, Verdict, context, gate
-from risk.limits import Correlation, Limits, Tail
+from risk.limits import Correlation, Limits, Liquidity, Rate, Tail
 from trading.instruments import NANO, Instrument, Universe
 
 Floats = NDArray[np.float64]
@@ -25,7 +25,12 @@ def all_limits(tight: bool) -> Limits:
         max_gross_exposure=1.0,
         max_net_exposure=1.0,
         max_sector_weight=0.6,
-        max_concentration=0.5,
+        max_leverage=1.0,
+        group_caps=(("odd", 0.8),),
+        max_concentration=0.4,
+        max_herfindahl=0.5,
+        liquidity=Liquidity(days=5.0),
+        order_rate=Rate(10_000),
         max_order_notional=1e6,
         max_share_of_volume=0.1,
         max_turnover=1.0,
@@ -48,7 +53,10 @@ class World:
         self.returns: Floats = common + rng.standard_t(4, size=(252, size)) * 0.008
         self.px = np.round(rng.uniform(20.0, 400.0, size), 2)
         self.nano = np.rint(self.px * 100).astype(np.int64) * (NANO // 100)
-        self.universe = Universe(tuple(Instrument(f"S{k}", sector=f"sector {k % 8}") for k in range(size)))
+        self.universe = Universe(
+            tuple(Instrument(f"S{k}", sector=f"sector {k % 8}", asset=f"asset {k // 2}") for k in range(size)),
+            groups=(("odd", tuple(f"S{k}" for k in range(1, size, 2))),),
+        )
         self.equity = 1e7
         # concentrated enough that correlation pairs are weighed: a few large positions, the others small
         share = rng.dirichlet(np.full(size, 0.5))

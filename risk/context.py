@@ -179,6 +179,12 @@ class Context:
         self.youngest_ns: Final[int] = min(ages)
 
     @cached_property
+    def volumes_known(self) -> bool:
+        """Whether every average volume is a finite number, not below 0."""
+        values = self.volume_lots.tolist()
+        return isfinite(sum(values)) and min(values) >= 0.0
+
+    @cached_property
     def priced(self) -> Bools:
         """bool[N]: which symbols have a price."""
         return (self._px > 0.0) & (self._px < np.inf) & (self.prices_nano > 0)
@@ -234,7 +240,7 @@ def context(
     """The context of one sample.
 
     `px` float64[N] is the value of one lot at the mark, `prices_nano` int64[N] the raw marks, `age_ns`
-    int64[N] their ages, `volume_lots` float64[N] the last known volume. `returns(k)` gives float64[k, N]
+    int64[N] their ages, `volume_lots` float64[N] the average volume, NaN where none is known. `returns(k)` gives float64[k, N]
     synchronous total returns, oldest first, NaN where an instrument has none; it is called at most once per lookback.
     """
     return Context(px, prices_nano, age_ns, volume_lots, returns, universe)

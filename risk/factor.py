@@ -127,8 +127,8 @@ def _one_sided(extent: Extent) -> Floats:
 def _names_equity(case: Case, extent: Extent, lots: Floats) -> float:
     """Least equity that keeps the weights and pairs held already, whatever else is traded."""
     limits, low = case.rules.limits, 0.0
-    if limits.max_position_weight and not case.weights_keep:
-        bound = limits.max_position_weight * (1.0 if extent.settled else 1.0 + limits.in_flight)
+    if case.rules.weight and not case.weights_keep:
+        bound = case.rules.weight * (1.0 if extent.settled else 1.0 + limits.in_flight)
         held = extent.y[extent.y <= bound * extent.before + case.tolerance]
         low = float(held.max()) / bound if len(held) else 0.0
     if limits.correlation is not None and not case.pairs_keep:

@@ -62,7 +62,7 @@ def plain(ctx: Context, account: Account, asked: Floats, rules: Rules, reason: C
     """float64[N] signed lots that pass, and the limit that cut them in `reason`; None: ask the long way."""
     if not (rules.plain and account.up is None and account.down is None and account.equity > 0.0):
         return None
-    if account.up_cash or account.open_loss is not None:
+    if account.up_cash or account.open_loss is not None or account.repeated is not None or account.blocked is not None:
         return None
     px, held = ctx.px, account.lots
     wanted = np.trunc(asked)
@@ -77,11 +77,11 @@ def plain(ctx: Context, account: Account, asked: Floats, rules: Rules, reason: C
     long = worth + bought
     exposure = sum(worth.tolist())
     # a sum with anything that is not finite is not
-    if not isfinite(account.cash + account.equity + buys + total + exposure):
+    if not isfinite(account.cash + account.equity + account.traded + buys + total + exposure):
         return None
     # what only reduces needs no scenarios
     market = ready(ctx, rules) if buys > 0.0 else None
-    if market is None:
+    if market is None or (rules.counts and not _few(rules, account, bought)):
         return None
     tolerance = SLACK * account.equity
     sales = buys - total
@@ -91,7 +91,7 @@ def plain(ctx: Context, account: Account, asked: Floats, rules: Rules, reason: C
         return None
     if not _scenarios_keep(rules, market, long, value, low, tolerance):
         return None
-    cut = _rows_factor(rules, account, (exposure, sales), buys, equity, low, tolerance)
+    cut = _rows_factor(rules, account, (exposure, sales + account.traded), buys, equity, low, tolerance)
     if cut is None:
         return None
     factor, code = cut
@@ -103,28 +103,45 @@ def plain(ctx: Context, account: Account, asked: Floats, rules: Rules, reason: C
     return np.where(adding, kept, wanted)
 
 
+def _few(rules: Rules, account: Account, bought: Floats) -> bool:
+    """Whether so many orders may be open, and may be sent."""
+    limits, count = rules.limits, int(np.count_nonzero(bought))
+    if limits.max_open_orders is not None and not account.open_orders + count <= limits.max_open_orders:
+        return False
+    return limits.order_rate is None or account.recent_orders + count <= limits.order_rate.orders
+
+
 def _names_keep(
     ctx: Context, rules: Rules, market: Ready, wanted: Floats, bought: Floats, long: Floats, low: float, near: float
 ) -> bool:
     """Whether every limit of a name, a pair or a sector is kept, with equity as low as the basket can make it."""
     limits, spec = rules.limits, rules.limits.correlation
-    if limits.max_position_weight is not None and not max(long.tolist()) <= limits.max_position_weight * low + near:
+    if rules.weight is not None and not max(long.tolist()) <= rules.weight * low + near:
         return False
     if spec is not None and not _pairs_keep(spec, market, long, low, near):
         return False
-    most = limits.max_sector_weight
-    if (
-        most is not None
-        and rules.sectors is not None
-        and not max(rules.sectors.dot(long).tolist()) <= most * low + near
-    ):
-        return False
+    if rules.members is not None:
+        room = rules.member_bounds * low - rules.members.dot(long)
+        if not min(room.tolist()) >= -near:
+            return False
     most = limits.max_order_notional
     if most is not None and not max(bought.tolist()) * (1.0 + limits.collar) <= most:
         return False
-    most = limits.max_share_of_volume
-    # counted so that a volume that is not a number keeps nothing
-    return most is None or np.count_nonzero(wanted <= most * ctx.volume_lots) == len(wanted)
+    return not rules.weighs_volume or _volumes_keep(ctx, rules, wanted, long)
+
+
+def _volumes_keep(ctx: Context, rules: Rules, wanted: Floats, long: Floats) -> bool:
+    """Whether orders are small beside the volume, and positions that are added to can be sold in time."""
+    limits = rules.limits
+    if not ctx.volumes_known:
+        return False
+    share, spec = limits.max_share_of_volume, limits.liquidity
+    if share is not None and np.count_nonzero(wanted > share * ctx.volume_lots):
+        return False
+    if spec is None:
+        return True
+    slow = long > spec.days * spec.participation * ctx.volume_lots * ctx.px
+    return not np.count_nonzero(slow & (wanted > 0.0))
 
 
 def _pairs_keep(spec: Correlation, market: Ready, long: Floats, low: float, near: float) -> bool:

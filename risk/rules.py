@@ -4,7 +4,7 @@ Each kind is a table from a key of `Limits` to one function; the gate walks the 
 name. All measures are monotone in the lots that add risk, which is what makes one common factor enough.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from math import gcd, inf, sqrt
 from typing import Final, NamedTuple
@@ -66,6 +66,32 @@ def order_notional(case: Case, lots: Floats) -> Floats | None:
         return most * (1.0 + SLACK) / price
 
 
+def duplicate(case: Case, lots: Floats) -> Floats | None:
+    """The same lots of the same symbol that were asked within `duplicate_window`: a message that came twice."""
+    repeated = case.account.repeated
+    if repeated is None:
+        return None
+    return _refused((np.where(case.buys, lots, -lots) == repeated) & (lots > 0.0))
+
+
+def blocked(case: Case, lots: Floats) -> Floats | None:
+    """What a protective exit closed is not entered again before its cooldown is over."""
+    return None if case.account.blocked is None else _refused(case.account.blocked)
+
+
+def sector_missing(case: Case, lots: Floats) -> Floats | None:
+    return None if case.rules.no_sector is None else _refused(case.rules.no_sector)
+
+
+def volume_missing(case: Case, lots: Floats) -> Floats | None:
+    limits = case.rules.limits
+    if limits.max_share_of_volume is None and limits.liquidity is None:
+        return None
+    if case.ctx.volumes_known:
+        return None
+    return _refused(~((case.ctx.volume_lots >= 0.0) & (case.ctx.volume_lots < inf)))
+
+
 def share_of_volume(case: Case, lots: Floats) -> Floats | None:
     """Open orders of the symbol share the same volume."""
     share = case.rules.limits.max_share_of_volume
@@ -80,6 +106,20 @@ def share_of_volume(case: Case, lots: Floats) -> Floats | None:
     return most
 
 
+def liquidity(case: Case, lots: Floats) -> Floats | None:
+    """A position, with all that is open on its side, that can be sold within the days at the participation."""
+    spec = case.rules.limits.liquidity
+    if spec is None:
+        return None
+    account = case.account
+    held = np.where(case.buys, account.lots, -account.lots)
+    if account.up is not None:
+        held = held + np.where(case.buys, account.up, 0.0)
+    if account.down is not None:
+        held = held + np.where(case.buys, 0.0, account.down)
+    return spec.days * spec.participation * case.ctx.volume_lots - held
+
+
 def weights_keep(case: Case, extent: Extent, lots: Floats, weight: float) -> bool:
     """Whether every position, traded or not, keeps its weight when all of `lots` and the open orders fill."""
     bound = weight if extent.settled else weight * (1.0 + case.rules.limits.in_flight)
@@ -89,7 +129,7 @@ def weights_keep(case: Case, extent: Extent, lots: Floats, weight: float) -> boo
 
 def position_weight(case: Case, lots: Floats) -> Floats | None:
     """|position| <= weight x equity, with equity as low as the order's own worst price makes it."""
-    weight = case.rules.limits.max_position_weight
+    weight = case.rules.weight
     if weight is None:
         return None
     case.weights_keep = all(weights_keep(case, extent, lots, weight) for extent in case.extents)
@@ -106,15 +146,21 @@ def position_weight(case: Case, lots: Floats) -> Floats | None:
 
 
 CAPS: Final[list[tuple[Reason, Cap]]] = [
+    (Reason.DUPLICATE, duplicate),
     (Reason.PRICE_MISSING, price_missing),
     (Reason.PRICE_AGE, price_age),
     (Reason.WORST_PRICE, worst_price),
     (Reason.RESTRICTED, restricted),
+    (Reason.PROTECTED, blocked),
+    (Reason.SECTOR_MISSING, sector_missing),
     (Reason.SHORT, short),
     (Reason.ORDER_NOTIONAL, order_notional),
+    (Reason.VOLUME_MISSING, volume_missing),
     (Reason.SHARE_OF_VOLUME, share_of_volume),
+    (Reason.LIQUIDITY, liquidity),
     (Reason.POSITION_WEIGHT, position_weight),
 ]
+"""In this order; `Rules.caps` has those that a set of limits can mean."""
 
 
 # ---- rows: linear in exposures ---------------------------------------------------------------
@@ -168,20 +214,78 @@ def net_rows(limits: Limits, universe: Universe) -> list[Row]:
     return rows
 
 
+def leverage_rows(limits: Limits, universe: Universe) -> list[Row]:
+    """Assets over equity, max(long, equity + short) / equity: long within leverage x equity, short within
+    (leverage - 1) x equity."""
+    if limits.max_leverage is None:
+        return []
+    n, leverage = universe.size, limits.max_leverage
+    long, short = np.zeros(2 * n), np.zeros(2 * n)
+    long[n:], short[:n] = 1.0, 1.0
+    way = max(leverage * (1.0 + limits.in_flight) - 1.0, 0.0)
+    borrowed = _row(limits, "max_leverage", Reason.LEVERAGE, short, 0.0)
+    return [
+        _row(limits, "max_leverage", Reason.LEVERAGE, long, leverage),
+        borrowed._replace(bound=way, settled_bound=max(leverage - 1.0, 0.0)),
+    ]
+
+
+def _member_row(
+    limits: Limits, key: str, reason: Reason, bound: float, universe: Universe, members: Iterable[str]
+) -> Row:
+    """Gross exposure of some symbols together."""
+    inside = set(members)
+    member = np.array([s in inside for s in universe.symbols], dtype=np.float64)
+    return _row(limits, key, reason, np.concatenate((member, member)), bound)
+
+
 def sector_rows(limits: Limits, universe: Universe) -> list[Row]:
-    """Gross exposure of each known sector; instruments without one are in none."""
+    """Gross exposure of each known sector; `sector_missing` refuses instruments without one."""
     if limits.max_sector_weight is None:
         return []
-    rows = []
-    for sector in sorted(set(universe.sectors) - {""}):
-        member = np.array([s == sector for s in universe.sectors], dtype=np.float64)
-        load = np.concatenate((member, member))
-        rows.append(_row(limits, "max_sector_weight", Reason.SECTOR, load, limits.max_sector_weight))
-    return rows
+    return [
+        _member_row(
+            limits,
+            "max_sector_weight",
+            Reason.SECTOR,
+            limits.max_sector_weight,
+            universe,
+            [i.symbol for i in universe.instruments if i.sector == sector],
+        )
+        for sector in sorted(set(universe.sectors) - {""})
+    ]
+
+
+def group_rows(limits: Limits, universe: Universe) -> list[Row]:
+    """Gross exposure of each group that has a cap."""
+    members = dict(universe.groups)
+    return [
+        _member_row(limits, f"group_caps.{group}", Reason.GROUP, cap, universe, members[group])
+        for group, cap in limits.group_caps
+    ]
+
+
+def concentration_rows(limits: Limits, universe: Universe) -> list[Row]:
+    """Gross exposure of each asset in all its instruments; of a lone instrument `position_weight` has the cap."""
+    if limits.max_concentration is None:
+        return []
+    assets = universe.assets
+    shared = sorted({a for a in assets if assets.count(a) > 1})
+    return [
+        _member_row(
+            limits,
+            "max_concentration",
+            Reason.CONCENTRATION,
+            limits.max_concentration,
+            universe,
+            [s for s, a in zip(universe.symbols, assets, strict=True) if a == asset],
+        )
+        for asset in shared
+    ]
 
 
 def turnover_rows(limits: Limits, universe: Universe) -> list[Row]:
-    """What this basket trades, reductions included."""
+    """What this session has traded, may still trade from open orders, and this basket trades, reductions included."""
     if limits.max_turnover is None:
         return []
     load = np.ones(2 * universe.size)
@@ -212,7 +316,10 @@ def equity_rows(limits: Limits, universe: Universe) -> list[Row]:
 ROWS: Final[list[Callable[[Limits, Universe], list[Row]]]] = [
     gross_rows,
     net_rows,
+    leverage_rows,
     sector_rows,
+    group_rows,
+    concentration_rows,
     turnover_rows,
     cash_rows,
     equity_rows,
@@ -342,21 +449,24 @@ def volatility_quads(limits: Limits) -> list[Quad]:
     ]
 
 
-def concentration_quads(limits: Limits) -> list[Quad]:
+def herfindahl_quads(limits: Limits) -> list[Quad]:
     """The sum of squared weights (Herfindahl's index) as a quadratic form."""
-    if limits.max_concentration is None:
+    if limits.max_herfindahl is None:
         return []
-    root = sqrt(limits.max_concentration)
-    return [Quad("max_concentration", Reason.CONCENTRATION, 0, 1.0, root, None, None)]
+    root = sqrt(limits.max_herfindahl)
+    return [Quad("max_herfindahl", Reason.HERFINDAHL, 0, 1.0, root, None, None)]
 
 
-QUADS: Final[list[Callable[[Limits], list[Quad]]]] = [volatility_quads, concentration_quads]
+QUADS: Final[list[Callable[[Limits], list[Quad]]]] = [volatility_quads, herfindahl_quads]
 
 
 # ---- a set of limits, made ready ------------------------------------------------------------------
 
 
-_LONG_KINDS: Final = {"max_gross_exposure": 0, "max_net_exposure": 0, "max_turnover": 1, "cash": 2}
+_MEMBERS: Final = frozenset({Reason.SECTOR, Reason.GROUP, Reason.CONCENTRATION})
+"""Rows that bound the exposure of some symbols together."""
+
+_LONG_KINDS: Final = {"max_gross_exposure": 0, "max_net_exposure": 0, "max_leverage": 0, "max_turnover": 1, "cash": 2}
 """Rows that are the same for every symbol of a book without shorts: of exposure, of turnover, of cash."""
 
 
@@ -367,6 +477,12 @@ class Rules:
         self.limits: Final = limits
         self.universe: Final = universe
         self.size: Final = universe.size
+        weights = [w for w in (limits.max_position_weight, limits.max_concentration) if w is not None]
+        self.weight: Final = min(weights, default=None)
+        """The most that one instrument may weigh."""
+        self.weight_code: Final = (
+            Reason.POSITION_WEIGHT if self.weight == limits.max_position_weight else Reason.CONCENTRATION
+        )
         self.rows: Final = [row for make in ROWS for row in make(limits, universe)]
         self.held: Final = np.array([r.held for r in self.rows])
         self.load: Final = np.array([r.load for r in self.rows])
@@ -375,8 +491,11 @@ class Rules:
         self.settled_load: Final = np.array([r.settled_load for r in self.rows])
         self.settled_bound: Final = np.array([r.settled_bound for r in self.rows])
         self.settled_full: Final = np.hstack((self.held, self.settled_load))
-        members = [r.load[: self.size] for r in self.rows if r.key == "max_sector_weight"]
-        self.sectors: Final = np.array(members) if members else None
+        together = [r for r in self.rows if r.reason in _MEMBERS]
+        self.members: Final = np.array([r.load[: self.size] for r in together]) if together else None
+        """float64[R, N], which symbols a sector, a group or an asset has; `member_keys` and `member_bounds` beside it."""
+        self.member_keys: Final = [r.key for r in together]
+        self.member_bounds: Final = np.array([r.settled_bound for r in together])
         self.tails: Final = tail_limits(limits)
         self.quads: Final = [quad for make in QUADS for quad in make(limits)]
         lookbacks = {t.lookback for t in self.tails} | {q.lookback for q in self.quads if q.lookback}
@@ -386,11 +505,16 @@ class Rules:
         self.two_states: Final = limits.in_flight > 0.0 or limits.max_cash_debit > 0.0
         mask = np.array([s in limits.restricted for s in universe.symbols], dtype=np.bool_)
         self.restricted: Final[NDArray[np.bool_] | None] = mask if mask.any() else None
+        nameless = np.array([not s for s in universe.sectors], dtype=np.bool_)
+        self.no_sector: Final = nameless if limits.max_sector_weight is not None and nameless.any() else None
         self.ticks: Final = np.array([i.tick_nano for i in universe.instruments], dtype=np.float64)
         self.widest_tick: Final = float(self.ticks.max())
         self.fee: Final = limits.fee_bp * 1e-4
         # what the short way reads: books without shorts, where a row is one number a currency unit bought
-        self.plain: Final = not self.two_states and self.restricted is None and limits.max_open_orders is None
+        self.plain: Final = not self.two_states and self.restricted is None and self.no_sector is None
+        rate = limits.order_rate
+        self.counts: Final = limits.max_open_orders is not None or rate is not None
+        self.weighs_volume: Final = limits.max_share_of_volume is not None or limits.liquidity is not None
         self.long_rows: Final = [
             (_LONG_KINDS[r.key], r.reason, r.bound, float(r.load[-1]))
             for r in self.rows
@@ -399,7 +523,7 @@ class Rules:
         self.paid_slip: Final = (1.0 + limits.collar) * (1.0 + self.fee) - 1.0
         self.covered_slip: Final = (1.0 + limits.reduce_collar) * (1.0 + self.fee) - 1.0
         self._collars: dict[int, list[tuple[int, int, int]]] = {}
-        self.weighs_names: Final = limits.max_position_weight is not None or limits.correlation is not None
+        self.weighs_names: Final = self.weight is not None or limits.correlation is not None
 
     def collar_ratios(self, width_nano: int) -> list[tuple[int, int, int]]:
         """(up, down, one) of each column: mark x up // one and mark x down / one are the ticks at the mark plus and

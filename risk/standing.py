@@ -5,7 +5,7 @@ from math import sqrt
 
 import numpy as np
 
-from risk.case import Account, Case
+from risk.case import SLACK, Account, Case
 from risk.context import Context, Floats, Scenarios
 from risk.limits import Correlation, Limits
 from risk.measures import SAMPLES_PER_YEAR, herfindahl, tail_count, volatility_annual
@@ -48,7 +48,7 @@ class Portfolio:
         if self.lots is not None:
             cash -= worst * (1.0 + self.rules.fee) + account.up_cash
             self.equity -= traded * self.rules.fee
-        self.traded = traded
+        self.traded = account.traded + traded
         self.values["cash"] = (cash, (limits.cash_reserve - limits.max_cash_debit) * account.equity)
 
     def exposures(self, weights: Floats, size: Floats, net: float, gross: float) -> None:
@@ -60,11 +60,24 @@ class Portfolio:
             values["max_gross_exposure"] = (gross, limits.max_gross_exposure)
         if limits.max_net_exposure is not None:
             values["max_net_exposure"] = (abs(net), limits.max_net_exposure)
+        if limits.max_leverage is not None:
+            short = (gross - net) / 2.0
+            # nothing borrowed: what is held; shares borrowed: their proceeds are assets too
+            borrowed = 1.0 + short if short > SLACK else 0.0
+            values["max_leverage"] = (max((gross + net) / 2.0, borrowed), limits.max_leverage)
         if limits.max_concentration is not None:
-            values["max_concentration"] = (herfindahl(weights), limits.max_concentration)
-        if limits.max_sector_weight is not None and self.rules.sectors is not None:
-            values["max_sector_weight"] = (max(self.rules.sectors.dot(size).tolist()), limits.max_sector_weight)
-        if limits.max_turnover is not None and self.lots is not None:
+            values["max_concentration"] = (_most(size), limits.max_concentration)
+        if limits.max_herfindahl is not None:
+            values["max_herfindahl"] = (herfindahl(weights), limits.max_herfindahl)
+        if self.rules.members is not None:
+            bounds = self.rules.member_bounds.tolist()
+            for key, value, bound in zip(
+                self.rules.member_keys, self.rules.members.dot(size).tolist(), bounds, strict=True
+            ):
+                # of several sectors or assets the heaviest
+                if key not in values or value > values[key][0]:
+                    values[key] = (value, bound)
+        if limits.max_turnover is not None:
             values["max_turnover"] = (self.traded / self.equity, limits.max_turnover)
 
     def scenarios(self, ctx: Context) -> dict[int, Scenarios] | None:
@@ -98,6 +111,9 @@ def _trades(ctx: Context, portfolios: Sequence[Portfolio]) -> None:
     for p in portfolios:
         if p.lots is None:
             p.cash(0.0, 0.0)
+        elif p.limits.max_turnover is not None:
+            for open_lots in (p.account.up, p.account.down):
+                p.traded += 0.0 if open_lots is None else float(open_lots.dot(ctx.px))
 
 
 def _sums(rows: Floats) -> list[float]:
