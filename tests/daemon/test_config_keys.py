@@ -97,7 +97,7 @@ ROWS = {
         "new",
         "risk.group_caps.0.group=other",
         "agents.0.limits.group_caps.0.group=other",
-    ),  # fmt: skip
+    ),
     "universe.groups.0.symbols": ('["QQQ"]', ("QQQ",)),
     "feed.kind": ("ccxt", "ccxt"),
     "feed.fallback": ('["yfinance"]', ("yfinance",), "feed.kind=alpaca"),
