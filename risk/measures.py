@@ -10,9 +10,11 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from trading.statistics import PERIODS_PER_YEAR, drawdowns
+
 Floats = NDArray[np.float64]
 
-SAMPLES_PER_YEAR: Final = 252
+SAMPLES_PER_YEAR: Final = PERIODS_PER_YEAR
 """House sessions in a year; annualisation is by its square root."""
 
 
@@ -97,5 +99,114 @@ def drawdown(equity: float, peak: float) -> float:
 
 def max_drawdown(equity: Floats) -> float:
     """Largest fall from a running peak of float64[T] equity, as a fraction of that peak."""
-    peak = np.maximum.accumulate(equity)
-    return float(np.max(1.0 - equity / peak)) if len(equity) else 0.0
+    return float(drawdowns(equity).max()) if len(equity) else 0.0
+
+
+def beta(returns: Floats, benchmark: Floats) -> float:
+    """Slope of float64[S] returns on those of a benchmark in the same samples; NaN where the benchmark never moved.
+
+    Source: W. Sharpe, Capital asset prices (1964): covariance with the benchmark over its variance.
+    """
+    centred = benchmark - benchmark.mean()
+    variance = float(centred.dot(centred))
+    return float(centred.dot(returns)) / variance if variance > 0.0 else float("nan")
+
+
+def correlation_with(returns: Floats, benchmark: Floats) -> float:
+    """Pearson correlation of float64[S] returns with a benchmark's, in [-1, 1]; NaN where one of them never moved."""
+    one, other = returns - returns.mean(), benchmark - benchmark.mean()
+    scale = sqrt(float(one.dot(one)) * float(other.dot(other)))
+    # rounding may carry two series that are one past 1
+    return min(1.0, max(-1.0, float(one.dot(other)) / scale)) if scale > 0.0 else float("nan")
+
+
+def diversification_ratio(weights: Floats, cov: Floats) -> float:
+    """What float64[N] positions risk alone over what they risk together: the sum of |weight| x deviation over the
+    deviation of the whole. At least 1; infinite for a perfect hedge; NaN where nothing held moves.
+
+    Source: Y. Choueifaty and Y. Coignard, Toward maximum diversification (2008), here with shorts by their size.
+    """
+    return _ratio(*_alone_and_together(weights, cov))
+
+
+def diversification(weights: Floats, cov: Floats) -> float:
+    """Share of stand-alone risk that holding the positions together takes away, 1 - 1 / diversification ratio:
+    0 for one position, 1 for a perfect hedge; NaN where nothing held moves."""
+    ratio = diversification_ratio(weights, cov)
+    return 1.0 - 1.0 / ratio
+
+
+def _alone_and_together(weights: Floats, cov: Floats) -> tuple[float, float]:
+    alone = float(np.abs(weights).dot(np.sqrt(cov.diagonal())))
+    return alone, sqrt(max(float(weights.dot(cov).dot(weights)), 0.0))
+
+
+def _ratio(alone: float, together: float) -> float:
+    if not alone > 0.0:
+        return float("nan")
+    # what is left of a perfect hedge by rounding is no risk; and together is never more than alone
+    return max(alone / together, 1.0) if together > 1e-12 * alone else float("inf")
+
+
+def effective_bets(weights: Floats, cov: Floats) -> float:
+    """Effective number of bets over principal components: the exponential of the entropy of their shares of variance,
+    from 1 (all risk in one) to the number of positions. NaN where the book has no variance.
+
+    Pass only what is held: components of other instruments would count too.
+    Source: A. Meucci, Managing diversification (2009).
+    """
+    values, vectors = np.linalg.eigh(cov)
+    return _exp_entropy(vectors.T.dot(weights) ** 2 * np.maximum(values, 0.0))
+
+
+def effective_bets_of(weights: Floats, returns: Floats) -> float:
+    """`effective_bets` of the sample covariance of float64[S, N] returns; by the S x S products where that is
+    smaller, for they have the same components."""
+    rows, size = returns.shape
+    if size <= rows:
+        return effective_bets(weights, covariance(returns))
+    centred = returns - returns.mean(axis=0)
+    # centred = U D V': a component's variance is (D v'w)^2 / (S - 1) = (u' centred w)^2 / (S - 1)
+    _, left = np.linalg.eigh(centred.dot(centred.T))
+    return _exp_entropy(left.T.dot(centred.dot(weights)) ** 2)
+
+
+def effective_bets_torsion(weights: Floats, cov: Floats, tolerance: float = 1e-9, most: int = 1_000) -> float:
+    """Effective number of bets over minimum-torsion factors: uncorrelated, and of all such sets the nearest to the
+    instruments themselves, so that a bet keeps its name. NaN where the covariance is singular or nothing moves.
+
+    Source: A. Meucci, A. Santangelo and R. Deguest, Risk budgeting and diversification based on optimized
+    uncorrelated factors (2015), the iterative solution; `most` iterations until the fit changes by `tolerance`.
+    """
+    sd = np.sqrt(cov.diagonal())
+    if not bool((sd > 0.0).all()):
+        return float("nan")
+    corr = correlation(cov)
+    values, vectors = np.linalg.eigh(corr)
+    if not values[0] > 1e-10 * values[-1]:
+        return float("nan")
+    root = (vectors * np.sqrt(values)).dot(vectors.T)
+    scale = np.ones(len(sd))
+    rotation, fit = np.eye(len(sd)), np.inf
+    for _ in range(most):
+        # the rotation nearest to scale x root, then the scale that fits it best (orthogonal Procrustes)
+        left, _, right = np.linalg.svd(scale[:, None] * root)
+        rotation = left.dot(right)
+        scale = np.einsum("ij,ij->i", rotation, root)
+        was, fit = fit, float(np.sum((scale[:, None] * rotation - root) ** 2))
+        if abs(was - fit) <= tolerance * max(1.0, fit):
+            break
+    # factors z = T r with T = D(sd) (scale x rotation) root^-1 D(1/sd): exposures T^-T w, covariances with the book T C w
+    torsion = sd[:, None] * (scale[:, None] * rotation).dot(np.linalg.inv(root)) / sd
+    exposures = np.linalg.solve(torsion.T, weights)
+    return _exp_entropy(exposures * torsion.dot(cov.dot(weights)))
+
+
+def _exp_entropy(parts: Floats) -> float:
+    """exp(-sum p ln p) of parts of a whole, which are not negative but by rounding; NaN for no whole."""
+    whole = float(parts.sum())
+    if not whole > 0.0:
+        return float("nan")
+    share = parts / whole
+    share = share[share > 0.0]
+    return float(np.exp(-share.dot(np.log(share))))
