@@ -11,7 +11,8 @@ import numpy as np
 
 from risk.assessment import Book, Settings, assess
 from risk.contributions import historical
-from risk.measures import covariance, effective_bets_of
+from risk.diversification import effective_bets_of
+from risk.measures import covariance
 from risk.stress import SHIPPED
 from risk.tails import ewma_covariance, filtered, ledoit_wolf
 from trading.instruments import Instrument, Universe

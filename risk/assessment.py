@@ -8,6 +8,7 @@ from msgspec import Struct, field
 from numpy.typing import NDArray
 
 from risk import contributions
+from risk.diversification import diversification_ratio, effective_bets, effective_bets_of
 from risk.liquidity import PARTICIPATION, book_days, unwind_days
 from risk.measures import (
     SAMPLES_PER_YEAR,
@@ -16,9 +17,6 @@ from risk.measures import (
     correlation,
     correlation_with,
     covariance,
-    diversification_ratio,
-    effective_bets,
-    effective_bets_of,
     herfindahl,
     historical_cvar,
     historical_var,

@@ -194,7 +194,7 @@ def in_domain(skew: Floats | float, kurtosis: Floats | float, confidence: float)
     root = np.sqrt(np.maximum(spread, 0.0))
     # where w turns: the roots of 3 a z^2 + 2 b z + c, written so that a = 0 divides by nothing small
     q = -(b + np.where(b >= 0.0, root, -root))
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         one, other = q / (3.0 * a), c / q
     bends = spread > 0.0
     known = w(np.asarray(FAR)) >= w(np.asarray(z))
