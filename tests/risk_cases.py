@@ -243,8 +243,8 @@ def numerators(book: Book, s: States) -> dict[str, tuple[Floats, float]]:
     if limits.max_leverage is not None:
         borrowed = np.maximum(-e, 0.0).sum(axis=1)
         found["leverage long"] = np.maximum(e, 0.0).sum(axis=1), limits.max_leverage
-        # shares borrowed within (leverage - 1) x equity
-        found["leverage short"] = borrowed, max(limits.max_leverage - 1.0, 0.0)
+        # the proceeds of borrowed shares are assets beside the equity
+        found["leverage short"] = np.where(borrowed > 0.0, s.equity + borrowed, 0.0), limits.max_leverage
     for name, cap in limits.group_caps:
         inside = np.array([s in dict(book.ctx.universe.groups)[name] for s in book.names], dtype=bool)
         found[f"group {name}"] = np.abs(e[:, inside]).sum(axis=1), cap
