@@ -556,7 +556,7 @@ def test_a_position_beyond_the_tighter_of_two_limits_still_keeps_the_wider() -> 
     got = passed(limits, [400, 0, 0], account)
     # equity may fall to 53,800 / 0.54
     assert got == [74, 0, 0]
-    assert passed(override(limits, max_position_weight=None), [400, 0, 0], account) == [400, 0, 0]
+    assert passed(override(limits, max_position_weight=None), [300, 0, 0], account) == [300, 0, 0]
 
 
 def test_leverage_lends_neither_money_nor_shares() -> None:
