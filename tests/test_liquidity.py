@@ -54,6 +54,11 @@ def test_the_last_share_waits_for_the_slowest_position() -> None:
     assert whole == 20.0
 
 
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_position_without_a_value_leaves_the_book_without_an_answer(value: float) -> None:
+    assert all(math.isnan(d) for d in book_days(np.array([value, 10.0]), np.array([1.0, 2.0])))
+
+
 def test_an_empty_book_takes_no_time() -> None:
     assert book_days(np.zeros(3), np.zeros(3)) == [0.0, 0.0, 0.0]
     assert book_days(np.zeros(0), np.zeros(0)) == [0.0, 0.0, 0.0]
