@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from fractions import Fraction
 from pathlib import Path
+from typing import Final
 
 from adapters.brokers.paper import Paper
 from adapters.calendars import sessions as calendar_sessions
@@ -21,7 +22,7 @@ from daemon.loop import Log, Shell
 from daemon.policies import answer, load
 from daemon.schedule import Schedule, stream
 from daemon.timeline import Item, due_agents, sample_ticks, timeline, with_due
-from risk.limits import PROFILES, Correlation, Limits, Tail, override
+from risk.limits import PROFILES, Correlation, Limits, Liquidity, Protective, Rate, Tail, override
 from trading.effects import Ask
 from trading.events import Decided, Tick
 from trading.execution import Costs
@@ -155,17 +156,31 @@ def interval_text(interval_ns: int) -> str:
     return f"{interval_ns // 1_000_000_000}s"
 
 
-def limits_of(keys: LimitKeys, profile: str | None, **defaults: object) -> Limits:
+TABLES: Final[dict[str, type[Tail | Correlation | Rate | Liquidity | Protective]]] = {
+    "var": Tail,
+    "cvar": Tail,
+    "correlation": Correlation,
+    "order_rate": Rate,
+    "liquidity": Liquidity,
+    "protective": Protective,
+}
+"""Limits that are tables in the file."""
+
+
+def limits_of(keys: LimitKeys, profile: str | None, universe: Universe, **defaults: object) -> Limits:
     """Effective limits of one section: `defaults`, then the profile's, then its explicit keys."""
     given = {name: getattr(keys, name) for name in LimitKeys.model_fields if getattr(keys, name) is not None}
     if "max_order_notional_micro" in given:
         given["max_order_notional"] = given.pop("max_order_notional_micro") / 1e6
-    for name in ("var", "cvar"):
+    for name, table in TABLES.items():
         if name in given:
-            given[name] = Tail(**given[name].model_dump())
-    if "correlation" in given:
-        given["correlation"] = Correlation(**given["correlation"].model_dump())
+            given[name] = table(**given[name].model_dump())
+    if "group_caps" in given:
+        given["group_caps"] = tuple((each.group, each.cap) for each in given["group_caps"])
     base = PROFILES[profile] if profile else override(Limits(), **defaults)
+    if not any(universe.sectors):
+        # a profile caps sectors where they are known; an explicit key refuses what names none
+        base = override(base, max_sector_weight=None)
     return override(base, **given)
 
 
@@ -182,17 +197,17 @@ def rules_of(
     risk = config.risk
     age = {"max_price_age_ns": int(1.25 * interval_ns)}
     fee_bp = config.broker.commission_bp
-    house = override(limits_of(risk, risk.profile, **age), fee_bp=fee_bp)
+    house = override(limits_of(risk, risk.profile, universe, **age), fee_bp=fee_bp)
     if risk.max_price_age_ns is None:
         house = override(house, **age)
     capital = [Fraction(repr(agent.capital)) for agent in config.agents]
-    calendars = tuple(sorted({i.calendar for i in universe.instruments}))
+    calendars = tuple(sorted({universe.calendar, *(i.calendar for i in universe.instruments)}))
     scheduled = {name for s in schedules if s.do in FEED_ASKS for name in s.agents}
     agents = tuple(
         AgentRules(
             name=agent.name,
             capital_micro=int(config.broker.cash_micro * share),
-            limits=_agent_limits(agent, house),
+            limits=_agent_limits(agent, house, universe),
             min_trade=agent.min_trade,
             scheduled=agent.name in scheduled,
         )
@@ -201,6 +216,8 @@ def rules_of(
     lookbacks = [p.lookback for p in policies]
     for limits in (house, *(a.limits for a in agents)):
         lookbacks += [each.lookback for each in (limits.var, limits.cvar, limits.correlation) if each is not None]
+        if limits.max_volatility is not None:
+            lookbacks.append(limits.volatility_lookback)
     return Rules(
         universe=universe,
         sessions=tuple(sessions[name] for name in calendars),
@@ -214,6 +231,8 @@ def rules_of(
         rearm_samples=_rearm_samples(risk.rearm),
         flatten_on=risk.flatten_on or (),
         borrow_bp_annual=config.broker.borrow_bp_annual,
+        volume_lookback=risk.volume_lookback,
+        house_calendar=calendars.index(universe.calendar),
     )
 
 
@@ -234,7 +253,7 @@ def _rearm_samples(text: str | None) -> int:
     return 21 if text is None else 0 if text == "never" else int(text)
 
 
-def _agent_limits(agent: Agent, house: Limits) -> Limits:
+def _agent_limits(agent: Agent, house: Limits, universe: Universe) -> Limits:
     venue = {
         "collar": house.collar,
         "reduce_collar": house.reduce_collar,
@@ -242,9 +261,10 @@ def _agent_limits(agent: Agent, house: Limits) -> Limits:
         "max_price_age_ns": house.max_price_age_ns,
         "fee_bp": house.fee_bp,
         "min_history": house.min_history,
+        "duplicate_window_ns": house.duplicate_window_ns,
     }
     tolerance = {"in_flight": house.in_flight, "max_cash_debit": house.max_cash_debit}
-    limits = limits_of(agent.limits, agent.profile, **venue, **tolerance, allow_short=True)
+    limits = limits_of(agent.limits, agent.profile, universe, **venue, **tolerance, allow_short=True)
     given = agent.limits.model_fields_set
     return override(limits, **{k: v for k, v in venue.items() if k not in given})
 

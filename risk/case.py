@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from risk.context import Bools, Context, Floats, Scenarios
+from risk.measures import most
 
 if TYPE_CHECKING:
     from risk.rules import Rules
@@ -21,9 +22,15 @@ class Account:
     those buys can cost at their worst prices with fees; `open_orders` how many rows that are.
     `open_loss`: what equity loses at most when they fill at their worst prices with fees; None: taken from
     `up_cash` and the collars, which is exact while the marks have not moved since.
+    `traded` is what was traded in this session already, in currency; `recent_orders` how many orders that add risk
+    were sent within `order_rate.per`; `repeated` float64[N] the signed lots asked within `duplicate_window`, None for
+    none; `blocked` bool[N] what a protective exit closed too recently to be entered again.
     """
 
-    __slots__ = ("cash", "down", "equity", "lots", "open_loss", "open_orders", "up", "up_cash")
+    __slots__ = (
+        "blocked", "cash", "down", "equity", "lots", "open_loss", "open_orders", "recent_orders", "repeated", "traded",
+        "up", "up_cash",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -36,6 +43,10 @@ class Account:
         up_cash: float = 0.0,
         open_orders: int = 0,
         open_loss: float | None = None,
+        traded: float = 0.0,
+        recent_orders: int = 0,
+        repeated: Floats | None = None,
+        blocked: Bools | None = None,
     ) -> None:
         self.lots = lots
         self.cash = cash
@@ -45,6 +56,10 @@ class Account:
         self.up_cash = up_cash
         self.open_orders = open_orders
         self.open_loss = open_loss
+        self.traded = traded
+        self.recent_orders = recent_orders
+        self.repeated = repeated
+        self.blocked = blocked
 
 
 class Extent:
@@ -53,7 +68,8 @@ class Extent:
     `w` float64[2N] is [-lowest | highest] exposure of each symbol over every subset and partial fill of
     open and reducing orders, `y` its positive part: short | long at their worst. `equity` is the lowest over
     those fills, `before` that by which a limit is breached already, without this basket, and `slip` float64[N] what one
-    more lot can take from it. `cash_used` is what cash must still cover, `traded` the basket's reductions.
+    more lot can take from it. `cash_used` is what cash must still cover, `traded` what this session has traded, with all
+    that is open and the basket's reductions.
     `settled`: the state after all of them have filled at reference prices, instead of the worst on the way.
     """
 
@@ -87,7 +103,7 @@ class Extent:
         if self._reach is None or lots is not self._lots:
             full = self.y + case.sides(lots)
             self._lots = lots
-            self._reach = full, max(full.tolist()), float(self.slip.dot(lots))
+            self._reach = full, most(full), float(self.slip.dot(lots))
         return self._reach
 
 
@@ -115,7 +131,7 @@ class Case:
         self.extents = extents
         self.scenarios: dict[int, Scenarios] = {}
         self.tolerance = SLACK * abs(account.equity)
-        self.weights_keep = rules.limits.max_position_weight is None
+        self.weights_keep = rules.weight is None
         self.pairs_keep = rules.limits.correlation is None
         """Known to comply with all lots still under way: then they do with any fewer."""
         self._lots: Floats | None = None

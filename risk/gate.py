@@ -149,7 +149,7 @@ def _pass(
 def _finite(ctx: Context, account: Account, asked: Floats, reason: Codes) -> tuple[Floats, bool]:
     """Whole lots asked, refused where the symbol's numbers are not finite, and whether the whole book is known."""
     up, down = account.up, account.down
-    probe = account.cash + account.equity + account.up_cash + (account.open_loss or 0.0)
+    probe = account.cash + account.equity + account.up_cash + (account.open_loss or 0.0) + account.traded
     # a product with anything that is not finite is not, even with a price of 0
     probe += float(asked.dot(ctx.px)) + float(account.lots.dot(ctx.px))
     if up is not None:
@@ -171,7 +171,7 @@ def _finite(ctx: Context, account: Account, asked: Floats, reason: Codes) -> tup
             bad = bad | ~np.isfinite(side)
     reason[bad & (asked != 0.0)] = Reason.NOT_FINITE
     others = np.isfinite(account.lots).all() and all(s is None or np.isfinite(s).all() for s in (up, down))
-    money = isfinite(account.cash + account.equity + account.up_cash + (account.open_loss or 0.0))
+    money = isfinite(account.cash + account.equity + account.up_cash + (account.open_loss or 0.0) + account.traded)
     whole = np.trunc(np.where(bad, 0.0, asked))
     return whole, bool(others) and money and not bool(((account.lots != 0.0) & ~ctx.priced).any())
 
@@ -230,13 +230,14 @@ def _extents(ctx: Context, account: Account, reducing: Floats | None, rules: Rul
     np.negative(worst[:n], out=worst[:n])
     np.multiply(high, px, out=worst[n:])
     spent = account.up_cash - account.cash + limits.cash_reserve * account.equity
+    turnover = account.traded + up + down + traded
     way = Extent(
         worst,
         low_equity - traded * (covered - 1.0),
         before,
         px * (paid - 1.0),
         spent + covers * covered - limits.max_cash_debit * (account.equity - up_loss - covers * (covered - 1.0)),
-        traded,
+        turnover,
         False,
     )
     if not rules.two_states:
@@ -250,7 +251,7 @@ def _extents(ctx: Context, account: Account, reducing: Floats | None, rules: Rul
         settled,
         px * fee,
         spent + covers * (1.0 + fee) - sales * (1.0 - fee) - proceeds,
-        traded,
+        turnover,
         True,
     )
     return [way, end]
@@ -262,8 +263,9 @@ def _adding(case: Case, size: Floats, reason: Codes) -> tuple[Floats, bool]:
     for code, most_of in CAPS:
         most = most_of(case, lots)
         if most is not None:
-            lots = cap(lots, most, code, reason)
-    lots = _open_orders(case, lots, reason)
+            lots = cap(lots, most, case.rules.weight_code if code == Reason.POSITION_WEIGHT else code, reason)
+    if case.rules.counts:
+        lots = _counted(case, lots, reason)
     asked = lots
     gaps = False
     if case.rules.lookbacks and lots.nonzero()[0].size:
@@ -280,21 +282,23 @@ def _adding(case: Case, size: Floats, reason: Codes) -> tuple[Floats, bool]:
     return lots, gaps and bool(np.count_nonzero(lots) < np.count_nonzero(asked))
 
 
-def _open_orders(case: Case, lots: Floats, reason: Codes) -> Floats:
-    """The largest notionals first, as many as may be open."""
-    most = case.rules.limits.max_open_orders
-    if most is None:
-        return lots
-    room = max(0, most - case.account.open_orders)
-    if np.count_nonzero(lots) <= room:
-        return lots
-    rows = np.flatnonzero(lots > 0.0).tolist()
-    names, px = case.ctx.universe.symbols, case.ctx.px
-    rows.sort(key=lambda k: (-lots[k] * px[k], names[k]))
-    out = lots.copy()
-    out[rows[room:]] = 0.0
-    reason[rows[room:]] = Reason.OPEN_ORDERS
-    return out
+def _counted(case: Case, lots: Floats, reason: Codes) -> Floats:
+    """The largest notionals first, as many as may be open and as may be sent at this rate."""
+    limits, account = case.rules.limits, case.account
+    rate = None if limits.order_rate is None else limits.order_rate.orders
+    for most, used, code in (
+        (limits.max_open_orders, account.open_orders, Reason.OPEN_ORDERS),
+        (rate, account.recent_orders, Reason.ORDER_RATE),
+    ):
+        if most is None or np.count_nonzero(lots) <= (room := max(0, most - used)):
+            continue
+        rows = np.flatnonzero(lots > 0.0).tolist()
+        names, px = case.ctx.universe.symbols, case.ctx.px
+        rows.sort(key=lambda k: (-lots[k] * px[k], names[k]))
+        lots = lots.copy()
+        lots[rows[room:]] = 0.0
+        reason[rows[room:]] = code
+    return lots
 
 
 def _history(case: Case, lots: Floats, reason: Codes) -> tuple[Floats, bool]:
@@ -331,15 +335,15 @@ def _history(case: Case, lots: Floats, reason: Codes) -> tuple[Floats, bool]:
 def _weigh_again(case: Case, lots: Floats, reason: Codes) -> Floats:
     """Weights and pairs once more, with equity as low as the whole basket makes it."""
     limits = case.rules.limits
-    if limits.max_position_weight is not None and not case.weights_keep:
+    if case.rules.weight is not None and not case.weights_keep:
         most = np.full(len(lots), inf)
         for extent in case.extents:
-            bound = limits.max_position_weight * (1.0 if extent.settled else 1.0 + limits.in_flight)
+            bound = case.rules.weight * (1.0 if extent.settled else 1.0 + limits.in_flight)
             others = extent.equity - float(extent.slip.dot(lots)) + extent.slip * lots
             room = bound * others + case.tolerance - case.side(extent.y)
             with np.errstate(divide="ignore", invalid="ignore"):
                 np.minimum(most, room / (case.ctx.px + bound * extent.slip), out=most)
-        lots = cap(lots, np.where(lots > 0.0, most, inf), Reason.POSITION_WEIGHT, reason)
+        lots = cap(lots, np.where(lots > 0.0, most, inf), case.rules.weight_code, reason)
     if limits.correlation is not None and not case.pairs_keep and lots.nonzero()[0].size:
         lots = cap(lots, clip_pairs(case, lots, limits.correlation, True), Reason.CORRELATION, reason)
     return lots

@@ -11,6 +11,8 @@ from typing import Any, Final, Literal
 import msgspec
 from msgspec import Struct
 
+from risk.stress import Shock
+
 DAY_NS: Final = 86_400_000_000_000
 
 
@@ -42,6 +44,17 @@ class Reason(IntEnum):
     SWITCH = 22
     ZERO_CROSSING = 23
     EQUITY = 24
+    LEVERAGE = 25
+    HERFINDAHL = 26
+    GROUP = 27
+    SECTOR_MISSING = 28
+    VOLUME_MISSING = 29
+    LIQUIDITY = 30
+    ORDER_RATE = 31
+    DUPLICATE = 32
+    PROTECTED = 33
+    STRESS = 34
+    SHOCK_MISSING = 35
 
 
 REASON_TEXT: Final[dict[Reason, str]] = {
@@ -62,26 +75,42 @@ REASON_TEXT: Final[dict[Reason, str]] = {
     Reason.NET: "net exposure would exceed max_net_exposure",
     Reason.SHORT: "short selling is not allowed",
     Reason.RESTRICTED: "the instrument is on the restricted list",
-    Reason.CONCENTRATION: "the sum of squared weights would exceed max_concentration",
+    Reason.CONCENTRATION: "one asset, in all its instruments, would weigh more than max_concentration",
     Reason.SECTOR: "the sector would weigh more than max_sector_weight",
-    Reason.TURNOVER: "the basket would trade more than max_turnover",
-    Reason.SHARE_OF_VOLUME: "the order would exceed max_share_of_volume of the last known volume",
+    Reason.TURNOVER: "more than max_turnover would be traded in this session",
+    Reason.SHARE_OF_VOLUME: "the order would exceed max_share_of_volume of the average volume",
     Reason.OPEN_ORDERS: "more than max_open_orders would be open",
     Reason.SWITCH: "the switch passes only reducing orders, or none",
     Reason.ZERO_CROSSING: "the order would cross zero, pending fills counted: cut at zero",
     Reason.EQUITY: "equity at worst prices is not positive",
+    Reason.LEVERAGE: "borrowed money or shares would exceed max_leverage",
+    Reason.HERFINDAHL: "the sum of squared weights would exceed max_herfindahl",
+    Reason.GROUP: "a group of instruments would weigh more than its cap",
+    Reason.SECTOR_MISSING: "the instrument names no sector, and max_sector_weight is on",
+    Reason.VOLUME_MISSING: "no volume is known",
+    Reason.LIQUIDITY: "the position would take longer to unwind than liquidity.days",
+    Reason.ORDER_RATE: "more orders than order_rate would have been sent",
+    Reason.DUPLICATE: "the same was asked for a moment ago",
+    Reason.PROTECTED: "a protective exit closed this position; its cooldown is not over",
+    Reason.STRESS: "a stress scenario would lose more than stress.limit",
+    Reason.SHOCK_MISSING: "a stress scenario says nothing about this instrument",
 }
 
 
-class Tail(Struct, frozen=True, forbid_unknown_fields=True):
-    """A limit on a tail of scenario losses, as a fraction of equity.
+Method = Literal["historical", "filtered", "parametric", "ewma"]
+"""Estimators of VaR and CVaR that have a bound over partial fills."""
 
-    `historical`: the last `lookback` synchronous returns, as they were, on the portfolio as it would be.
-    `horizon` in samples scales by its square root.
+
+class Tail(Struct, frozen=True, forbid_unknown_fields=True):
+    """A limit on a tail of losses, as a fraction of equity, over the last `lookback` synchronous returns.
+
+    `historical`: the returns as they were, on the portfolio as it would be; `filtered`: each rescaled to its
+    instrument's volatility now; `parametric`: normal, with a shrunk covariance (Ledoit-Wolf); `ewma`: normal, with an
+    exponentially weighted one. `horizon` in samples scales by its square root.
     """
 
     limit: float
-    method: Literal["historical"] = "historical"
+    method: Method = "historical"
     confidence: float = 0.95
     horizon: int = 1
     lookback: int = 252
@@ -112,11 +141,60 @@ class Correlation(Struct, frozen=True, forbid_unknown_fields=True):
         _check("lookback", self.lookback, 2, 100_000)
 
 
+class Stress(Struct, frozen=True, forbid_unknown_fields=True):
+    """No scenario of `shocks` may lose more than `limit`, a fraction of equity."""
+
+    limit: float
+    shocks: tuple[Shock, ...]
+
+    def __post_init__(self) -> None:
+        _check("limit", self.limit, 0.0, float("inf"))
+        if not self.shocks:
+            raise ValueError("shocks must name at least one scenario")
+
+
+class Rate(Struct, frozen=True, forbid_unknown_fields=True):
+    """Once `orders` orders were sent within `per_ns`, none that adds risk is."""
+
+    orders: int
+    per_ns: int = 60_000_000_000
+
+    def __post_init__(self) -> None:
+        _check("orders", self.orders, 1, 1_000_000)
+        _check("per_ns", self.per_ns, 1, 7 * DAY_NS)
+
+
+class Liquidity(Struct, frozen=True, forbid_unknown_fields=True):
+    """A position must be sold within `days` sessions, taking `participation` of the average volume."""
+
+    days: float
+    participation: float = 0.1
+
+    def __post_init__(self) -> None:
+        _check("days", self.days, 0.0, 1_000.0)
+        _check("participation", self.participation, 0.0, 1.0)
+
+
+class Protective(Struct, frozen=True, forbid_unknown_fields=True):
+    """When a position is closed whatever its policy wants: `stop_loss` below the entry price (`trailing`: below the
+    best price since), `take_profit` above it, as fractions; None is off. It is not entered again for `cooldown` samples."""
+
+    stop_loss: float | None = None
+    take_profit: float | None = None
+    trailing: bool = False
+    cooldown: int = 5
+
+    def __post_init__(self) -> None:
+        _check("stop_loss", self.stop_loss, 0.0, 1.0)
+        _check("take_profit", self.take_profit, 0.0, float("inf"))
+        _check("cooldown", self.cooldown, 0, 10_000)
+
+
 class Limits(Struct, frozen=True, forbid_unknown_fields=True):
     """One set of limits. None is off; fractions are of the equity of the book the set belongs to.
 
     Always on: finite inputs, price age, worst price (`collar`, for reducing orders `reduce_collar`, on a
-    stale price at most `flatten_collar`) and cash. `fee_bp` is the most a fill can cost in commission; cash
+    stale price at most `flatten_collar`), duplicate intent and cash. `fee_bp` is the most a fill can cost in commission; cash
     for it is reserved. Raises ValueError naming the key of a value that cannot be meant.
     """
 
@@ -129,25 +207,36 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True):
     cash_reserve: float = 0.0
     min_history: int = 60
     fee_bp: float = 0.0
+    duplicate_window_ns: int = 1_000_000_000
     allow_short: bool = True
     restricted: tuple[str, ...] = ()
     max_position_weight: float | None = None
     max_gross_exposure: float | None = None
     max_net_exposure: float | None = None
+    max_leverage: float | None = None
     max_sector_weight: float | None = None
+    group_caps: tuple[tuple[str, float], ...] = ()
     max_concentration: float | None = None
+    max_herfindahl: float | None = None
     max_order_notional: float | None = None
     max_share_of_volume: float | None = None
+    liquidity: Liquidity | None = None
     max_turnover: float | None = None
+    order_rate: Rate | None = None
     max_open_orders: int | None = None
     max_volatility: float | None = None
     volatility_lookback: int = 252
     var: Tail | None = None
     cvar: Tail | None = None
+    stress: Stress | None = None
     correlation: Correlation | None = None
+    protective: Protective | None = None
     max_drawdown: float | None = None
     max_daily_loss: float | None = None
     max_weekly_loss: float | None = None
+    max_realised_volatility: float | None = None
+    min_diversification: float | None = None
+    min_sharpe: float | None = None
 
     def __post_init__(self) -> None:
         for name in ("collar", "reduce_collar", "flatten_collar"):
@@ -156,8 +245,10 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True):
         _check("cash_reserve", self.cash_reserve, 0.0, 1.0)
         _check("min_history", self.min_history, 2, 100_000)
         _check("volatility_lookback", self.volatility_lookback, 2, 100_000)
-        for name in ("max_drawdown", "max_daily_loss", "max_weekly_loss", "max_share_of_volume"):
+        for name in ("max_drawdown", "max_daily_loss", "max_weekly_loss", "max_share_of_volume", "min_diversification"):
             _check(name, getattr(self, name), 0.0, 1.0)
+        for group, cap in self.group_caps:
+            _check(f"group_caps.{group}", cap, 0.0, float("inf"))
         for name in self.__struct_fields__:
             value = getattr(self, name)
             if isinstance(value, int | float) and not isinstance(value, bool):
@@ -177,10 +268,12 @@ def _check(name: str, value: float | None, low: float, high: float) -> None:
         raise ValueError(f"{name} = {value} must be a number in [{low:g}, {high:g}]")
 
 
-LOOSER_WHEN_SMALLER: Final = frozenset({"cash_reserve", "min_history", "fee_bp"})
+LOOSER_WHEN_SMALLER: Final = frozenset(
+    {"cash_reserve", "min_history", "fee_bp", "duplicate_window_ns", "min_diversification", "min_sharpe"}
+)
 """Keys whose larger value is the tighter one."""
 
-_INSTRUMENT_WINDOWS: Final = frozenset({"volatility_lookback"})
+_ESTIMATORS: Final = frozenset({"volatility_lookback"})
 """Keys that choose an estimator: neither value is tighter."""
 
 
@@ -223,7 +316,26 @@ def _tighter(name: str, a: Any, b: Any) -> Any:
             lookback=a.lookback,
             strict=a.strict or b.strict,
         )
-    if name in _INSTRUMENT_WINDOWS:
+    if name == "group_caps":
+        caps: dict[str, float] = {}
+        for group, cap in (*a, *b):
+            caps[group] = min(cap, caps.get(group, cap))
+        return tuple(sorted(caps.items()))
+    if isinstance(a, Stress):
+        return Stress(min(a.limit, b.limit), (*a.shocks, *(shock for shock in b.shocks if shock not in a.shocks)))
+    if isinstance(a, Rate):
+        # of two windows neither need be the tighter: as many as either allows, in the longer one
+        return Rate(min(a.orders, b.orders), max(a.per_ns, b.per_ns))
+    if isinstance(a, Liquidity):
+        return Liquidity(min(a.days, b.days), min(a.participation, b.participation))
+    if isinstance(a, Protective):
+        return Protective(
+            stop_loss=_tighter("stop_loss", a.stop_loss, b.stop_loss),
+            take_profit=_tighter("take_profit", a.take_profit, b.take_profit),
+            trailing=a.trailing or b.trailing,
+            cooldown=max(a.cooldown, b.cooldown),
+        )
+    if name in _ESTIMATORS:
         raise ValueError(f"{name}: {a} and {b} cannot be merged; give both the same")
     return max(a, b) if name in LOOSER_WHEN_SMALLER else min(a, b)
 
@@ -232,44 +344,60 @@ PROFILES: Final[dict[str, Limits]] = {
     "conservative": Limits(
         cash_reserve=0.02,
         allow_short=False,
-        max_position_weight=0.15,
+        max_position_weight=0.10,
+        max_concentration=0.20,
         max_gross_exposure=1.0,
+        max_leverage=1.0,
         max_sector_weight=0.4,
         max_share_of_volume=0.05,
-        max_volatility=0.12,
-        var=Tail(limit=0.015),
-        cvar=Tail(limit=0.025),
-        correlation=Correlation(joint_weight=0.25),
-        max_drawdown=0.15,
-        max_daily_loss=0.03,
-        max_weekly_loss=0.06,
+        max_volatility=0.10,
+        var=Tail(limit=0.025),
+        cvar=Tail(limit=0.035),
+        correlation=Correlation(joint_weight=0.2),
+        protective=Protective(stop_loss=0.05, take_profit=0.15),
+        max_drawdown=0.10,
+        max_daily_loss=0.02,
+        max_weekly_loss=0.04,
+        max_realised_volatility=0.15,
+        min_diversification=0.3,
+        min_sharpe=0.5,
     ),
     "balanced": Limits(
         allow_short=False,
-        max_position_weight=0.30,
+        max_position_weight=0.15,
+        max_concentration=0.30,
         max_gross_exposure=1.0,
+        max_leverage=1.0,
         max_sector_weight=0.5,
         max_share_of_volume=0.10,
-        max_volatility=0.25,
-        var=Tail(limit=0.025),
-        cvar=Tail(limit=0.04),
+        max_volatility=0.12,
+        var=Tail(limit=0.05),
+        cvar=Tail(limit=0.05),
         correlation=Correlation(joint_weight=0.5),
-        max_drawdown=0.20,
+        protective=Protective(stop_loss=0.08, take_profit=0.20),
+        max_drawdown=0.15,
         max_daily_loss=0.05,
         max_weekly_loss=0.10,
+        max_realised_volatility=0.25,
+        min_diversification=0.3,
+        min_sharpe=0.5,
     ),
     "aggressive": Limits(
         max_position_weight=0.40,
+        max_concentration=0.50,
         max_gross_exposure=1.5,
         max_net_exposure=1.0,
+        max_leverage=1.5,
         max_share_of_volume=0.20,
         max_volatility=0.40,
-        var=Tail(limit=0.05),
-        cvar=Tail(limit=0.08),
+        var=Tail(limit=0.08),
+        cvar=Tail(limit=0.10),
         correlation=Correlation(joint_weight=0.7),
+        protective=Protective(stop_loss=0.15, take_profit=0.50),
         max_drawdown=0.35,
         max_daily_loss=0.10,
         max_weekly_loss=0.20,
+        max_realised_volatility=0.40,
     ),
     "research": Limits(in_flight=1.0, max_cash_debit=1.25),
 }

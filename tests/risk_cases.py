@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from risk.gate import Account, Context, Verdict, context, worst_nano
-from risk.limits import Correlation, Limits, Tail
+from risk.limits import Correlation, Limits, Liquidity, Rate, Tail
 from trading.instruments import NANO, Instrument, Universe
 
 Floats = NDArray[np.float64]
@@ -41,17 +41,27 @@ def scenario_returns(rng: np.random.Generator, n: int, rows: int = 80) -> Floats
 
 
 def make_context(
-    px: Floats, returns: Floats, names: list[str], sectors: list[str] | None = None, **changes: Any
+    px: Floats,
+    returns: Floats,
+    names: list[str],
+    sectors: list[str] | None = None,
+    assets: list[str] | None = None,
+    groups: tuple[tuple[str, tuple[str, ...]], ...] = (),
+    **changes: Any,
 ) -> Context:
     """A context of fresh prices on a one-cent grid."""
     n = len(px)
+    instruments = tuple(
+        Instrument(s, sector=sectors[k] if sectors else "", asset=assets[k] if assets else "")
+        for k, s in enumerate(names)
+    )
     given: dict[str, Any] = {
         "px": px,
         "prices_nano": np.rint(np.where(np.isfinite(px), px, 0.0) * 100).astype(np.int64) * (NANO // 100),
         "age_ns": np.zeros(n, dtype=np.int64),
         "volume_lots": np.full(n, 1e9),
         "returns": lambda k: returns[-k:],
-        "universe": Universe(tuple(Instrument(s, sector=sectors[k] if sectors else "") for k, s in enumerate(names))),
+        "universe": Universe(instruments, groups=groups),
     }
     return context(**{**given, **changes})
 
@@ -93,7 +103,16 @@ def random_limits(rng: np.random.Generator) -> Limits:
         max_gross_exposure=some(0.3, 2.0),
         max_net_exposure=some(0.1, 1.5),
         max_sector_weight=some(0.1, 1.0),
-        max_concentration=some(0.05, 1.0, 0.3),
+        max_leverage=some(0.5, 2.0, 0.3),
+        group_caps=(("odd", float(rng.uniform(0.1, 1.0))),) if rng.random() < 0.3 else (),
+        max_concentration=some(0.1, 1.0, 0.3),
+        max_herfindahl=some(0.05, 1.0, 0.3),
+        liquidity=Liquidity(float(rng.uniform(0.5, 5.0)), float(rng.choice([0.1, 1.0])))
+        if rng.random() < 0.2
+        else None,
+        order_rate=Rate(int(rng.integers(1, 8))) if rng.random() < 0.2 else None,
+        max_open_orders=int(rng.integers(1, 12)) if rng.random() < 0.2 else None,
+        max_share_of_volume=some(0.05, 1.0, 0.2),
         max_turnover=some(0.05, 2.0, 0.3),
         max_order_notional=some(1_000.0, 80_000.0, 0.3),
         max_volatility=some(0.02, 0.5),
@@ -109,7 +128,8 @@ def random_book(rng: np.random.Generator, most_open: int = 8, **changes: Any) ->
     equity = 100_000.0
     px = np.round(rng.uniform(5.0, 5_000.0, size=n), 2)
     returns = scenario_returns(rng, n)
-    sectors = [str(s) for s in rng.choice(["", "a", "b"], size=n)]
+    sectors = [str(s) for s in rng.choice(["", "a", "b"], size=n, p=[0.05, 0.5, 0.45])]
+    assets = [str(s) for s in rng.choice(["", "x"], size=n, p=[0.6, 0.4])]
     limits = changes.get("limits") or random_limits(rng)
     scale = equity / px
 
@@ -142,9 +162,14 @@ def random_book(rng: np.random.Generator, most_open: int = 8, **changes: Any) ->
         up_cash=up_cash,
         open_orders=len(orders),
         open_loss=loss if rng.random() < 0.5 else None,
+        traded=float(rng.uniform(0.0, 0.3) * equity) if rng.random() < 0.2 else 0.0,
+        recent_orders=int(rng.integers(0, 4)) if rng.random() < 0.2 else 0,
+        blocked=rng.random(n) < 0.3 if rng.random() < 0.1 else None,
     )
     names = [f"S{k}" for k in range(n)]
-    ctx = make_context(px, returns, names, sectors)
+    volume = np.trunc(scale * rng.uniform(0.05, 3.0, size=n)) if rng.random() < 0.3 else np.full(n, 1e9)
+    odd = (("odd", tuple(names[1::2])),)
+    ctx = make_context(px, returns, names, sectors, assets, odd, volume_lots=volume)
     asked = lots(0.5, 0.8) * float(rng.choice([0.1, 1.0, 5.0]))
     return Book(ctx, account, np.trunc(asked), limits, orders, returns, px, names)
 
@@ -196,7 +221,7 @@ class States:
         self.exposure = held * book.px
         self.cash = book.account.cash - fills @ price - np.abs(fills) @ (price * fee)
         self.equity = self.cash + self.exposure.sum(axis=1)
-        self.traded = (np.abs(fills) * orders.new) @ book.px[orders.sym]
+        self.traded = book.account.traded + np.abs(fills) @ book.px[orders.sym]
 
 
 def numerators(book: Book, s: States) -> dict[str, tuple[Floats, float]]:
@@ -215,8 +240,20 @@ def numerators(book: Book, s: States) -> dict[str, tuple[Floats, float]]:
         sectors = np.array(book.ctx.universe.sectors)
         for name in set(book.ctx.universe.sectors) - {""}:
             found[f"sector {name}"] = np.abs(e[:, sectors == name]).sum(axis=1), limits.max_sector_weight
+    if limits.max_leverage is not None:
+        borrowed = np.maximum(-e, 0.0).sum(axis=1)
+        found["leverage long"] = np.maximum(e, 0.0).sum(axis=1), limits.max_leverage
+        # the proceeds of borrowed shares are assets beside the equity
+        found["leverage short"] = np.where(borrowed > 0.0, s.equity + borrowed, 0.0), limits.max_leverage
+    for name, cap in limits.group_caps:
+        inside = np.array([s in dict(book.ctx.universe.groups)[name] for s in book.names], dtype=bool)
+        found[f"group {name}"] = np.abs(e[:, inside]).sum(axis=1), cap
     if limits.max_concentration is not None:
-        found["concentration"] = np.sqrt((e**2).sum(axis=1)), limits.max_concentration**0.5
+        assets = np.array(book.ctx.universe.assets)
+        for name in set(assets.tolist()):
+            found[f"asset {name}"] = np.abs(e[:, assets == name]).sum(axis=1), limits.max_concentration
+    if limits.max_herfindahl is not None:
+        found["herfindahl"] = np.sqrt((e**2).sum(axis=1)), limits.max_herfindahl**0.5
     if limits.max_turnover is not None:
         found["turnover"] = s.traded, limits.max_turnover
     pnl = -(e @ book.returns.T)
@@ -260,7 +297,31 @@ def breaches(book: Book, verdict: Verdict, rng: np.random.Generator, partial: in
     wrong += _pair_breaches(book, s, base, lowest, money, 1 + limits.in_flight)
     if not limits.allow_short and (s.exposure < 0).any():
         wrong.append("short")
+    wrong += _counted_breaches(book, orders, s, base)
     return wrong + _settled_breaches(book, orders, money)
+
+
+def _counted_breaches(book: Book, orders: Orders, s: States, base: States) -> list[str]:
+    """Limits in lots and counts: of what adds risk."""
+    limits, volume, wrong = book.limits, book.ctx.volume_lots, []
+    adding = int(orders.adding.sum())
+    if limits.max_open_orders is not None and len(book.open) + adding > max(limits.max_open_orders, len(book.open)):
+        wrong.append("open orders")
+    rate = limits.order_rate
+    if rate is not None and adding and book.account.recent_orders + adding > rate.orders:
+        wrong.append("order rate")
+    new = orders.sym[orders.adding]
+    sizes = np.abs(orders.lots[orders.adding])
+    if limits.max_share_of_volume is not None and (sizes > limits.max_share_of_volume * volume[new] + CLOSE).any():
+        wrong.append("share of volume")
+    if limits.liquidity is not None:
+        most = limits.liquidity.days * limits.liquidity.participation * volume * book.px
+        grown = np.abs(s.exposure) > np.abs(base.exposure).max(axis=0) + CLOSE
+        if ((np.abs(s.exposure) > most * (1 + CLOSE) + CLOSE) & grown)[:, new].any():
+            wrong.append("liquidity")
+    if book.account.blocked is not None and book.account.blocked[new].any():
+        wrong.append("blocked")
+    return wrong
 
 
 def _settled_breaches(book: Book, orders: Orders, money: float) -> list[str]:

@@ -7,12 +7,21 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from risk.gate import Account, gate
-from risk.limits import PROFILES, Correlation, Limits, Tail, override, tightest
+from risk.limits import PROFILES, Correlation, Limits, Liquidity, Protective, Rate, Tail, override, tightest
 from tests.risk_cases import random_book
 
-NUMBERS = [
-    name for name in Limits.__struct_fields__ if name not in ("allow_short", "restricted", "var", "cvar", "correlation")
-]
+TABLES = {
+    "var",
+    "cvar",
+    "correlation",
+    "order_rate",
+    "liquidity",
+    "protective",
+    "group_caps",
+    "allow_short",
+    "restricted",
+}
+NUMBERS = [name for name in Limits.__struct_fields__ if name not in TABLES]
 
 
 @pytest.mark.parametrize("name", NUMBERS)
@@ -29,6 +38,12 @@ def test_a_value_that_cannot_be_meant_is_refused_by_name(name: str, value: float
         lambda: Tail(limit=0.02, confidence=1.0),
         lambda: Tail(limit=0.02, horizon=0),
         lambda: Correlation(threshold=1.5),
+        lambda: Rate(orders=0),
+        lambda: Liquidity(days=float("nan")),
+        lambda: Liquidity(days=1.0, participation=2.0),
+        lambda: Protective(stop_loss=-0.1),
+        lambda: Protective(take_profit=float("inf")),
+        lambda: Limits(group_caps=(("one", float("nan")),)),
         lambda: Limits(var=Tail(limit=0.02, lookback=59)),
         lambda: Limits(max_volatility=0.2, volatility_lookback=30),
         lambda: Limits(max_drawdown=15.0),
@@ -62,6 +77,24 @@ def test_profiles_are_ordered_from_strict_to_loose() -> None:
             assert a <= b <= c, name
     for name in ("var", "cvar"):
         assert getattr(strict, name).limit < getattr(middle, name).limit < getattr(loose, name).limit
+
+
+def test_of_two_tables_the_tighter_of_each_part_holds() -> None:
+    one = Limits(
+        group_caps=(("a", 0.2), ("b", 0.5)), order_rate=Rate(5, 10), liquidity=Liquidity(2.0, 0.2),
+        protective=Protective(stop_loss=0.1, cooldown=2), duplicate_window_ns=5, min_sharpe=0.5,
+    )  # fmt: skip
+    two = Limits(
+        group_caps=(("b", 0.3),), order_rate=Rate(9, 99), liquidity=Liquidity(9.0, 0.1), min_sharpe=0.2,
+        protective=Protective(stop_loss=0.2, take_profit=0.3, trailing=True), duplicate_window_ns=9,
+    )  # fmt: skip
+    both = tightest(one, two)
+    assert both == tightest(two, one)
+    assert both.group_caps == (("a", 0.2), ("b", 0.3))
+    assert both.order_rate == Rate(5, 99)
+    assert both.liquidity == Liquidity(2.0, 0.1)
+    assert both.protective == Protective(stop_loss=0.1, take_profit=0.3, trailing=True, cooldown=5)
+    assert (both.duplicate_window_ns, both.min_sharpe) == (9, 0.5)
 
 
 def test_estimators_that_differ_cannot_be_merged() -> None:

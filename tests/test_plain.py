@@ -10,7 +10,7 @@ from msgspec.structs import replace
 import risk.gate as gate_module
 import risk.plain
 from risk.gate import Account, Context, gate
-from risk.limits import Correlation, Limits, Reason, Tail, override
+from risk.limits import Correlation, Limits, Rate, Reason, Tail, override
 from risk.plain import plain
 from risk.rules import Rules, rules_of
 from risk.standing import standing
@@ -25,14 +25,44 @@ def long_book(seed: int) -> Book:
     n = len(book.px)
     held = np.floor(rng.random(n) * (rng.random(n) < 0.7) * 60_000.0 / n / book.px)
     equity = 100_000.0
-    book.account = Account(lots=held, cash=equity - float(held @ book.px), equity=equity)
+    up = down = None
+    up_cash, loss = 0.0, None
+    if seed % 2:
+        up = np.floor(rng.random(n) * (rng.random(n) < 0.4) * 10_000.0 / n / book.px)
+        down = np.floor(held * rng.random(n) * (rng.random(n) < 0.4))
+        up_cash = float(up @ book.px) * 1.1
+        loss = float(rng.choice([0.0, 500.0])) + up_cash - float(up @ book.px) if rng.random() < 0.5 else None
+    book.account = Account(
+        up=up,
+        down=down,
+        up_cash=up_cash,
+        open_loss=loss,
+        lots=held,
+        cash=equity - float(held @ book.px),
+        equity=equity,
+        traded=float(rng.choice([0.0, 10_000.0])),
+        recent_orders=int(rng.integers(0, 3)),
+        open_orders=int(rng.integers(0, 3)),
+    )
     change = np.trunc(rng.normal(0.3, 1.0, n) * float(rng.choice([0.02, 0.1, 0.4])) * equity / n / book.px)
-    book.asked = np.maximum(change, -held)
+    book.asked = np.maximum(change, -held if down is None else down - held)
     loose = float(rng.choice([1.0, 2.0, 4.0]))
-    changes: dict[str, Any] = {"in_flight": 0.0, "max_cash_debit": 0.0, "max_open_orders": None, "restricted": ()}
-    for key in ("max_position_weight", "max_gross_exposure", "max_net_exposure", "max_sector_weight", "max_volatility"):
+    changes: dict[str, Any] = {"in_flight": 0.0, "max_cash_debit": 0.0, "restricted": ()}
+    if seed % 4:
+        changes |= {"liquidity": None, "order_rate": None, "max_open_orders": None}
+    for key in (
+        "max_position_weight",
+        "max_leverage",
+        "max_concentration",
+        "max_gross_exposure",
+        "max_net_exposure",
+        "max_sector_weight",
+        "max_volatility",
+    ):
         value = getattr(book.limits, key)
         changes[key] = None if value is None else value * loose
+    if seed % 5 == 0:
+        changes["max_leverage"] = float(rng.uniform(0.4, 0.9))
     for key in ("var", "cvar"):
         tail = getattr(book.limits, key)
         changes[key] = None if tail is None else type(tail)(tail.limit * loose, confidence=tail.confidence, lookback=80)
@@ -66,7 +96,7 @@ def differences(first: int, count: int, monkeypatch: pytest.MonkeyPatch) -> tupl
 
 
 def test_the_short_way_passes_what_the_long_way_passes(monkeypatch: pytest.MonkeyPatch) -> None:
-    whole, cut, wrong = differences(0, 1500, monkeypatch)
+    whole, cut, wrong = differences(0, 3000, monkeypatch)
     assert wrong == []
     assert whole > 250
     for code in (Reason.GROSS, Reason.CASH, Reason.TURNOVER, Reason.NET):
@@ -76,15 +106,31 @@ def test_the_short_way_passes_what_the_long_way_passes(monkeypatch: pytest.Monke
 # ---- mutants: each shortcut compared with a bound that is too wide --------------------------------------
 
 _names, _scenarios, _rows = risk.plain._names_keep, risk.plain._scenarios_keep, risk.plain._rows_factor
-_pairs = risk.plain._pairs_keep
+_volumes, _basket, _reach = risk.plain._volumes_keep, risk.plain.Basket.__init__, risk.plain.Scenarios.reach
+_pairs, _few = risk.plain._pairs_keep, risk.plain._few
 
 
 def without(*keys: str) -> Callable[..., Any]:
     """Names kept whatever `keys` say."""
 
-    def keep(ctx: Any, rules: Any, *rest: Any) -> bool:
-        off = dict.fromkeys(keys)
-        return _names(ctx, Rules(override(rules.limits, **off), rules.universe), *rest)
+    def keep(rules: Any, *rest: Any) -> bool:
+        off: dict[str, Any] = {key: () if key == "group_caps" else None for key in keys}
+        return _names(Rules(override(rules.limits, **off), rules.universe), *rest)
+
+    return keep
+
+
+def few_without(key: str) -> Callable[..., Any]:
+    def few(rules: Any, *rest: Any) -> bool:
+        return _few(Rules(override(rules.limits, **{key: None}), rules.universe), *rest)
+
+    return few
+
+
+def volumes_without(key: str) -> Callable[..., Any]:
+    def keep(ctx: Any, account: Any, rules: Any, market: Any, basket: Any) -> bool:
+        less = Rules(override(rules.limits, **{key: None}), rules.universe)
+        return _volumes(ctx, account, less, market._replace(order_value=0.0), basket)
 
     return keep
 
@@ -97,8 +143,9 @@ def scenarios_without(*keys: str) -> Callable[..., Any]:
     return keep
 
 
-def at_the_mark(rules: Any, account: Any, used: Any, buys: float, equity: float, low: float, near: float) -> Any:
-    return _rows(rules, account, used, buys, equity, equity, near)
+def at_the_mark(rules: Any, basket: Any) -> Any:
+    basket.low = basket.equity
+    return _rows(rules, basket)
 
 
 def rows_without(reason: Reason) -> Callable[..., Any]:
@@ -110,9 +157,17 @@ def rows_without(reason: Reason) -> Callable[..., Any]:
     return factor
 
 
-def held_only(rules: Any, market: Any, long: Any, value: Any, low: float, near: float) -> bool:
+def held_only(rules: Any, market: Any, basket: Any) -> bool:
     """Purchases beside what is sold, as if all sales had filled."""
-    return _scenarios(rules, market, long + np.minimum(value, 0.0), value, low, near)
+    basket.long = basket.long - (basket.moved - basket.bought)
+    return _scenarios(rules, market, basket)
+
+
+def far_too_near(rules: Any, market: Any, basket: Any) -> bool:
+    """The shortcut of the tails trusts a smaller reach than a book can have."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(risk.plain.Scenarios, "reach", lambda self, m: 0.2 * _reach(self, m))
+        return _scenarios(rules, market, basket)
 
 
 def pairs_with(**changes: float) -> Callable[..., Any]:
@@ -123,9 +178,14 @@ def pairs_with(**changes: float) -> Callable[..., Any]:
     return keep
 
 
-def no_links_known(spec: Any, market: Any, *rest: Any) -> bool:
+def no_links(spec: Any, *rest: Any) -> bool:
     """Links that are not looked at are taken for none."""
-    return _pairs(spec, market._replace(linked=None, links_known=True), *rest)
+    return True
+
+
+def open_orders_forgotten(self: Any, ctx: Any, account: Any, rules: Any, wanted: Any) -> None:
+    bare = Account(lots=account.lots, cash=account.cash, equity=account.equity, traded=account.traded)
+    _basket(self, ctx, bare, rules, wanted)
 
 
 MUTANTS: list[tuple[str, str, Any]] = [
@@ -133,14 +193,22 @@ MUTANTS: list[tuple[str, str, Any]] = [
     ("pairs", "_names_keep", without("correlation")),
     ("joint weight", "_pairs_keep", pairs_with(joint_weight=1.1)),
     ("least weight of a pair", "_pairs_keep", pairs_with(min_weight=1.2)),
-    ("links", "_pairs_keep", no_links_known),
+    ("links", "_pairs_keep", no_links),
     ("sectors", "_names_keep", without("max_sector_weight")),
+    ("groups", "_names_keep", without("group_caps")),
+    ("assets", "_names_keep", without("max_concentration")),
+    ("liquidity", "_volumes_keep", volumes_without("liquidity")),
+    ("open orders forgotten", "Basket.__init__", open_orders_forgotten),
+    ("the reach of a tail", "_scenarios_keep", far_too_near),
+    ("order rate", "_few", few_without("order_rate")),
+    ("open orders", "_few", few_without("max_open_orders")),
+    ("leverage", "_rows_factor", rows_without(Reason.LEVERAGE)),
     ("order notional", "_names_keep", without("max_order_notional")),
-    ("share of volume", "_names_keep", without("max_share_of_volume")),
+    ("share of volume", "_volumes_keep", volumes_without("max_share_of_volume")),
     ("value at risk", "_scenarios_keep", scenarios_without("var")),
     ("expected shortfall", "_scenarios_keep", scenarios_without("cvar")),
     ("volatility", "_scenarios_keep", scenarios_without("max_volatility")),
-    ("concentration", "_scenarios_keep", scenarios_without("max_concentration")),
+    ("concentration", "_scenarios_keep", scenarios_without("max_herfindahl")),
     ("sales counted before they fill", "_scenarios_keep", held_only),
     ("worst prices ignored in equity", "_rows_factor", at_the_mark),
     ("gross", "_rows_factor", rows_without(Reason.GROSS)),
@@ -154,8 +222,8 @@ MUTANTS: list[tuple[str, str, Any]] = [
 def test_the_comparison_sees_a_planted_fault(
     name: str, attribute: str, mutant: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(risk.plain, attribute, mutant)
-    for first in range(0, 3000, 100):
+    monkeypatch.setattr(f"risk.plain.{attribute}", mutant)
+    for first in range(0, 6000, 100):
         if differences(first, 100, monkeypatch)[2]:
             return
     pytest.fail(f"nobody saw: {name}")
@@ -172,10 +240,9 @@ def test_what_is_not_plain_is_left_to_the_long_way() -> None:
 
     empty = Account(lots=zeros, cash=cash, equity=cash)
     assert decided(empty)
-    assert not decided(Account(lots=zeros, cash=cash, equity=cash, up=zeros))
-    assert not decided(Account(lots=zeros, cash=cash, equity=cash, down=zeros))
-    assert not decided(Account(lots=zeros, cash=cash, equity=cash, up_cash=1.0))
-    assert not decided(Account(lots=zeros, cash=cash, equity=cash, open_loss=0.0))
+    assert decided(Account(lots=zeros, cash=cash, equity=cash, up=zeros, up_cash=1.0, open_loss=0.0))
+    assert not decided(Account(lots=zeros, cash=cash, equity=cash, down=asked * 2))
+    assert not decided(Account(lots=zeros, cash=cash, equity=cash, up_cash=np.nan))
     assert not decided(Account(lots=-asked, cash=cash, equity=cash))
     assert not decided(empty, -asked)
     for bad in (np.nan, np.inf):
@@ -183,8 +250,17 @@ def test_what_is_not_plain_is_left_to_the_long_way() -> None:
         assert not decided(Account(lots=zeros, cash=bad, equity=cash))
         assert not decided(Account(lots=zeros, cash=cash, equity=bad))
         assert not decided(Account(lots=np.append(zeros[1:], bad), cash=cash, equity=cash))
-    for limits in (Limits(in_flight=0.1), Limits(max_cash_debit=0.1), Limits(max_open_orders=50)):
+    assert not decided(Account(lots=zeros, cash=cash, equity=cash, repeated=zeros))
+    assert not decided(Account(lots=zeros, cash=cash, equity=cash, blocked=zeros > 0))
+    assert not decided(Account(lots=zeros, cash=cash, equity=cash, traded=np.nan))
+    for limits in (Limits(in_flight=0.1), Limits(max_cash_debit=0.1)):
         assert not decided(empty, limits=limits)
+    if not all(book.ctx.universe.sectors):
+        assert not decided(empty, limits=Limits(max_sector_weight=0.5))
+    counted = Limits(max_open_orders=n), Limits(order_rate=Rate(n))
+    assert all(decided(empty, limits=limits) for limits in counted)
+    busy = Account(lots=zeros, cash=cash, equity=cash, open_orders=1, recent_orders=1)
+    assert not any(decided(busy, limits=limits) for limits in counted)
     assert not decided(empty, limits=Limits(restricted=(book.ctx.universe.symbols[0],)))
 
 

@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 
 from risk.limits import Limits, Reason, Tail
 from risk.measures import historical_cvar, historical_var, tail_count
-from risk.rules import CAPS, QUADS, ROWS, TAILS, Rules, cvar_largest, rules_of, var_largest
+from risk.rules import CAPS, FAMILIES, QUADS, ROWS, TAILS, Rules, cvar_largest, rules_of, var_largest
 from trading.instruments import Instrument, Universe
 
-UNIVERSE = Universe((Instrument("A", sector="x"), Instrument("B")))
+UNIVERSE = Universe((Instrument("A", sector="x"), Instrument("B", asset="A")), groups=(("all", ("A", "B")),))
 
 
 @pytest.mark.parametrize(("largest", "measure"), [(var_largest, historical_var), (cvar_largest, historical_cvar)])
@@ -46,21 +46,28 @@ def test_a_tail_that_is_beyond_its_target_already_gives_nothing() -> None:
 def test_every_portfolio_key_is_read_by_exactly_one_rule() -> None:
     everything = Limits(
         max_gross_exposure=1, max_net_exposure=1, max_sector_weight=1, max_turnover=1, max_volatility=1,
-        max_concentration=1, var=Tail(limit=1), cvar=Tail(limit=1),
+        max_concentration=1, max_herfindahl=1, max_leverage=1, var=Tail(limit=1), cvar=Tail(limit=1),
+        group_caps=(("all", 1.0),),
     )  # fmt: skip
     rules = Rules(everything, UNIVERSE)
-    keys = {r.key for r in rules.rows} | {t.key for t in rules.tails} | {q.key for q in rules.quads}
+    keys = (
+        {r.key for r in rules.rows}
+        | {f.key for f in rules.families}
+        | {t.key for t in rules.tails}
+        | {q.key for q in rules.quads}
+    )
     assert keys == {
         "max_gross_exposure", "max_net_exposure", "max_sector_weight", "max_turnover", "cash", "equity",
-        "var", "cvar", "max_volatility", "max_concentration",
+        "max_leverage", "group_caps.all", "max_concentration", "var", "cvar", "max_volatility", "max_herfindahl",
     }  # fmt: skip
     bare = Rules(Limits(), UNIVERSE)
     assert {r.key for r in bare.rows} == {"cash", "equity"}
     assert not bare.tails
     assert not bare.quads
     assert len(ROWS) == 6
+    assert len(FAMILIES) == 3
     assert set(TAILS) == {"var", "cvar"}
-    assert len(QUADS) == 2
+    assert len(QUADS) == 3
     assert len({reason for reason, _ in CAPS}) == len(CAPS)
     assert Reason.POSITION_WEIGHT in {reason for reason, _ in CAPS}
 

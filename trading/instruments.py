@@ -22,7 +22,8 @@ class Instrument(Struct, frozen=True):
 
     `lot_nano` is the size of one lot in nano-units (1_000_000_000: one whole share); orders are
     whole lots. `tick_nano` is the price increment in nano-currency. `calendar` is the name of the
-    exchange calendar ("XNYS", "24/7"); `sector` is empty when unknown.
+    exchange calendar ("XNYS", "24/7"); `sector` is empty when unknown; `asset` names what several
+    instruments are claims on (two share classes, a coin and its fund), empty: nothing but itself.
     """
 
     symbol: str
@@ -31,6 +32,7 @@ class Instrument(Struct, frozen=True):
     calendar: str = "XNYS"
     sector: str = ""
     currency: str = "USD"
+    asset: str = ""
 
 
 class Universe(Struct, frozen=True, dict=True):
@@ -40,6 +42,8 @@ class Universe(Struct, frozen=True, dict=True):
     currency: str = "USD"
     calendar: str = "XNYS"
     benchmark: str = ""
+    groups: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    """(name, symbols) of groups that `group_caps` may cap."""
 
     @cached_property
     def symbols(self) -> tuple[str, ...]:
@@ -64,6 +68,11 @@ class Universe(Struct, frozen=True, dict=True):
     @cached_property
     def sectors(self) -> tuple[str, ...]:
         return tuple(i.sector for i in self.instruments)
+
+    @cached_property
+    def assets(self) -> tuple[str, ...]:
+        """What each column is a claim on: its `asset`, else itself."""
+        return tuple(i.asset or i.symbol for i in self.instruments)
 
     @property
     def size(self) -> int:

@@ -161,6 +161,15 @@ def _universe(document: Mapping[str, Any], known: Known, source: Source) -> Iter
         if isinstance(name, str) and seen[name]:
             yield source.mistake((*path, "symbol"), f'= "{name}" has a table already', "keep one")
         seen[name] += 1
+    groups = tuple(str(group.get("name")) for _, group in tables(document, "universe", "groups"))
+    for path, group in tables(document, "universe", "groups"):
+        if groups.count(str(group.get("name"))) > 1:
+            yield source.mistake((*path, "name"), f"= {shown(group.get('name'))} names two groups", "keep one")
+        for k, name in enumerate(_texts(group.get("symbols"))):
+            yield from _member(source, (*path, "symbols", k), name, symbols, "symbol")
+    for path, table in _limits(document):
+        for inner, cap in tables(table, "group_caps"):
+            yield from _member(source, (*path, *inner, "group"), cap.get("group"), groups, "group")
     for path, table in _limits(document):  # a restricted symbol misspelled would be a limit that does not hold
         for k, name in enumerate(_texts(table.get("restricted"))):
             yield from _member(source, (*path, "restricted", k), name, symbols, "symbol")

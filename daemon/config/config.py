@@ -104,9 +104,16 @@ class Config:
                     calendar=known.calendar or table.calendar,
                     sector=known.sector,
                     currency=table.currency,
+                    asset=known.asset,
                 )
             )
-        return Universe(tuple(columns), currency=table.currency, calendar=table.calendar, benchmark=table.benchmark)
+        return Universe(
+            tuple(columns),
+            currency=table.currency,
+            calendar=table.calendar,
+            benchmark=table.benchmark,
+            groups=tuple(sorted((group.name, group.symbols) for group in table.groups)),
+        )
 
     def at(self, name: str) -> FilePath:
         """A file named in the configuration; relative names start at the folder of config.toml."""
@@ -200,7 +207,7 @@ RELOADABLE: dict[str, str] = {
 }
 """What SIGHUP may change while the daemon runs, each with the reason; everything else needs a restart."""
 
-_ONLY_AT_START = frozenset({"profile", "rearm", "flatten_on", "method", "lookback"})
+_ONLY_AT_START = frozenset({"profile", "rearm", "flatten_on", "method", "lookback", "volume_lookback"})
 """Keys of limits that have no tighter and looser side."""
 
 _HAS_DEFAULT = frozenset(

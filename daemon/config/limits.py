@@ -34,6 +34,36 @@ class Correlation(Section):
     strict: bool = False
 
 
+class Rate(Section):
+    """Once `orders` orders were sent within `per`, none that adds risk is."""
+
+    orders: Annotated[int, bounds(1, 1_000_000)]
+    per_ns: Annotated[int, duration("1s", "7d"), Written()] = Field(default=60_000_000_000, alias="per")
+
+
+class Liquidity(Section):
+    """A position must be sold within `days` sessions at `participation` of the average volume."""
+
+    days: Annotated[float, bounds(0, 250, above=True)]
+    participation: Share = 0.1
+
+
+class Protective(Section):
+    """Exits that no policy can delay: below the entry price, or above it."""
+
+    stop_loss: Share | None = None
+    take_profit: Annotated[float, bounds(0, 10, above=True, percent=True)] | None = None
+    trailing: bool = False
+    cooldown: Annotated[int, bounds(0, 1_000)] = 5
+
+
+class GroupCap(Section):
+    """A cap on one of [[universe.groups]]."""
+
+    group: str
+    cap: Share
+
+
 class Limits(Section):
     """Limits that the house and each agent may have, as fractions of their own equity."""
 
@@ -50,22 +80,34 @@ class Limits(Section):
     max_position_weight: Share | None = None
     max_gross_exposure: Multiple | None = None
     max_net_exposure: Multiple | None = None
+    max_leverage: Multiple | None = None
     max_order_notional_micro: Money | None = Field(default=None, alias="max_order_notional")
     max_share_of_volume: Share | None = None
+    liquidity: Liquidity | None = None
+    order_rate: Rate | None = None
+    duplicate_window_ns: Annotated[int, duration("1ms", "1d"), Written()] | None = Field(
+        default=None, alias="duplicate_window"
+    )
     allow_short: bool | None = None
     restricted: tuple[str, ...] | None = None
     max_sector_weight: Share | None = None
+    group_caps: tuple[GroupCap, ...] | None = None
     max_concentration: Share | None = None
+    max_herfindahl: Share | None = None
     max_turnover: Annotated[float, bounds(0, 4, above=True, percent=True)] | None = None
     max_volatility: Annotated[float, bounds(0, 2, above=True, percent=True)] | None = None
     volatility_lookback: Lookback | None = None
     var: Tail | None = None
     cvar: Tail | None = None
     correlation: Correlation | None = None
+    protective: Protective | None = None
     max_drawdown: Share | None = None
     max_daily_loss: Share | None = None
     max_weekly_loss: Share | None = None
     max_open_orders: Annotated[int, bounds(1, 100_000)] | None = None
+    max_realised_volatility: Annotated[float, bounds(0, 2, above=True, percent=True)] | None = None
+    min_diversification: Fraction | None = None
+    min_sharpe: Annotated[float, bounds(0, 10)] | None = None
 
 
 def _rearm(value: str) -> None:
@@ -77,6 +119,7 @@ class Risk(Limits):
     """The house: limits, and what only the house decides."""
 
     profile: str | None = None
+    volume_lookback: Annotated[int, bounds(1, 252)] = 20
     follow_ups: Annotated[int, bounds(0, 100)] | None = None
     rearm: Annotated[str, checked(_rearm)] | None = None
     flatten_on: tuple[Literal["drawdown", "daily_loss", "weekly_loss"], ...] | None = None
@@ -87,10 +130,16 @@ LOOSER_WHEN_HIGHER = frozenset(
         "collar", "reduce_collar", "flatten_collar", "max_price_age", "in_flight", "max_cash_debit", "follow_ups",
         "max_position_weight", "max_gross_exposure", "max_net_exposure", "max_order_notional", "max_share_of_volume",
         "allow_short", "max_sector_weight", "max_concentration", "max_turnover", "max_volatility", "max_drawdown",
-        "max_daily_loss", "max_weekly_loss", "max_open_orders", "limit", "joint_weight", "threshold", "min_weight",
+        "max_daily_loss", "max_weekly_loss", "max_open_orders", "limit", "joint_weight", "threshold", "min_weight", "max_leverage",
+        "max_herfindahl", "days", "participation", "orders", "cap", "max_realised_volatility", "stop_loss", "take_profit",
     }
 )  # fmt: skip
 """Keys whose value may only fall while positions are open."""
 
-LOOSER_WHEN_LOWER = frozenset({"cash_reserve", "min_history", "confidence", "horizon", "strict"})
+LOOSER_WHEN_LOWER = frozenset(
+    {
+        "cash_reserve", "min_history", "confidence", "horizon", "strict", "duplicate_window", "per", "trailing", "cooldown",
+        "min_diversification", "min_sharpe",
+    }
+)  # fmt: skip
 """Keys whose value may only rise while positions are open."""

@@ -56,58 +56,50 @@ def variable_of(pattern: Pattern) -> str:
 def _put(document: dict[str, Any], places: dict[Path, str], place: str, parts: list[str], raw: str) -> list[Mistake]:
     if len(parts) < 2 or (parts[0],) not in all_keys():
         return [Mistake(place, 0, "", "is not a key of quantd", _nearest_key(place, parts))]
-    table: Any = document
-    path: Path = ()
-    for part in parts[:-1]:
-        key = all_keys().get(pattern_of((*path, part)))
-        path = (*path, part)
-        table = table.setdefault(part, [] if key is not None and key.many else {})
-        if isinstance(table, dict):
-            continue
-        return _put_in_list(document, places, place, path, parts, raw)
-    return _assign(table, places, place, (*path, parts[-1]), raw)
+    return _into(document, places, place, (), parts, raw)
 
 
-def _put_in_list(
-    document: dict[str, Any], places: dict[Path, str], place: str, path: Path, parts: list[str], raw: str
+def _into(
+    table: dict[str, Any], places: dict[Path, str], place: str, path: Path, parts: list[str], raw: str
 ) -> list[Mistake]:
-    """The rest of an override that goes through a list of tables, by index or by name."""
-    table: Any = document
-    for part in path:
-        table = table[part]
-    chosen, rest = parts[len(path)], parts[len(path) + 1 :]
-    names = (
-        [_slug(t.get("name", t.get("symbol", ""))) if isinstance(t, dict) else "" for t in table]
-        if isinstance(table, list)
-        else []
-    )
-    if chosen.isdigit() and int(chosen) < len(names):
-        index = int(chosen)
-    elif _slug(chosen) in names:
-        index = names.index(_slug(chosen))
-    else:
-        near = nearest(_slug(chosen), names)
-        here = f"it is one of {', '.join(n for n in names if n)}" if any(names) else "there are none"
-        return [
-            Mistake(
-                place,
-                0,
-                "",
-                f"names no entry of [[{'.'.join(map(str, path))}]]",
-                f"Did you mean {near}?" if near else here,
-            )
-        ]
+    """Follow `parts` below `path`, through tables and, by index or by name, through lists of tables."""
+    head, rest = parts[0], parts[1:]
+    path = (*path, head)
     if not rest:
-        return [Mistake(place, 0, "", "names a whole table", "name one key of it")]
-    inner: dict[str, Any] = table[index]
-    at: Path = (*path, index)
-    for part in rest[:-1]:
-        at = (*at, part)
-        step = inner.setdefault(part, {})
-        if not isinstance(step, dict):
-            return [Mistake(place, 0, "", f"goes through {part}, which is not a table")]
-        inner = step
-    return _assign(inner, places, place, (*at, rest[-1]), raw)
+        return _assign(table, places, place, path, raw)
+    key = all_keys().get(pattern_of(path))
+    inner: Any = table.setdefault(head, [] if key is not None and key.many else {})
+    if isinstance(inner, list):
+        index = _entry(inner, rest[0])
+        if index is None:
+            return [_no_entry(inner, place, path, rest[0])]
+        inner, path, rest = inner[index], (*path, index), rest[1:]
+        if not rest:
+            return [Mistake(place, 0, "", "names a whole table", "name one key of it")]
+    if not isinstance(inner, dict):
+        return [Mistake(place, 0, "", f"goes through {head}, which is not a table")]
+    return _into(inner, places, place, path, rest, raw)
+
+
+def _names(entries: list[Any]) -> list[str]:
+    """What the tables of a list are called."""
+    return [_slug(t.get("name", t.get("symbol", ""))) if isinstance(t, dict) else "" for t in entries]
+
+
+def _entry(entries: list[Any], chosen: str) -> int | None:
+    """Which table of a list `chosen` means, by index or by name."""
+    if chosen.isdigit() and int(chosen) < len(entries):
+        return int(chosen)
+    names = _names(entries)
+    return names.index(_slug(chosen)) if _slug(chosen) in names else None
+
+
+def _no_entry(entries: list[Any], place: str, path: Path, chosen: str) -> Mistake:
+    names = _names(entries)
+    near = nearest(_slug(chosen), names)
+    here = f"it is one of {', '.join(n for n in names if n)}" if any(names) else "there are none"
+    text = f"names no entry of [[{'.'.join(map(str, path))}]]"
+    return Mistake(place, 0, "", text, f"Did you mean {near}?" if near else here)
 
 
 def _assign(table: dict[str, Any], places: dict[Path, str], place: str, path: Path, raw: str) -> list[Mistake]:

@@ -46,6 +46,7 @@ class InstrumentTable(Section):
     tick_nano: Size = Field(default=NANO // 100, alias="tick")
     calendar: str | None = None
     sector: str = ""
+    asset: str = ""
 
 
 def _symbols(value: tuple[str, ...]) -> tuple[str, ...]:
@@ -57,12 +58,20 @@ def _symbols(value: tuple[str, ...]) -> tuple[str, ...]:
     return value
 
 
+class GroupTable(Section):
+    """Instruments that `group_caps` may cap together."""
+
+    name: Name
+    symbols: Annotated[tuple[Symbol, ...], AfterValidator(_symbols)]
+
+
 class UniverseTable(Section):
     symbols: Annotated[tuple[Symbol, ...], AfterValidator(_symbols)]
     benchmark: str = ""
     currency: Annotated[str, pattern(r"[A-Z]{3,5}", 'the code of one currency, "USD"')] = "USD"
     calendar: str = "XNYS"
     instruments: tuple[InstrumentTable, ...] = ()
+    groups: tuple[GroupTable, ...] = ()
 
 
 FeedKind = Literal["replay", "yfinance", "alpaca", "ccxt"]

@@ -28,6 +28,12 @@ TEXT = """\
 symbols = ["SPY", "QQQ"]
 [[universe.instruments]]
 symbol = "QQQ"
+[[universe.groups]]
+name = "large"
+symbols = ["SPY"]
+[[universe.groups]]
+name = "other"
+symbols = ["SPY"]
 [feed]
 path = "bars.parquet"
 [broker]
@@ -36,6 +42,10 @@ cash = "1000.00"
 var = { limit = 0.03 }
 cvar = { limit = 0.03 }
 correlation = { joint_weight = 0.5 }
+liquidity = { days = 5 }
+order_rate = { orders = 10 }
+protective = { stop_loss = 0.2 }
+group_caps = [{ group = "large", cap = 0.5 }]
 [[agents]]
 name = "one"
 policy = "momentum"
@@ -44,6 +54,10 @@ capital = 0.5
 var = { limit = 0.03 }
 cvar = { limit = 0.03 }
 correlation = { joint_weight = 0.5 }
+liquidity = { days = 5 }
+order_rate = { orders = 10 }
+protective = { stop_loss = 0.2 }
+group_caps = [{ group = "large", cap = 0.5 }]
 [[agents]]
 name = "two"
 policy = "momentum"
@@ -77,6 +91,14 @@ ROWS = {
     "universe.instruments.0.tick": ("0.5", S // 2),
     "universe.instruments.0.calendar": ("XLON", "XLON"),
     "universe.instruments.0.sector": ("funds", "funds"),
+    "universe.instruments.0.asset": ("index", "index"),
+    "universe.groups.0.name": (
+        "new",
+        "new",
+        "risk.group_caps.0.group=other",
+        "agents.0.limits.group_caps.0.group=other",
+    ),
+    "universe.groups.0.symbols": ('["QQQ"]', ("QQQ",)),
     "feed.kind": ("ccxt", "ccxt"),
     "feed.fallback": ('["yfinance"]', ("yfinance",), "feed.kind=alpaca"),
     "feed.path": ("other.parquet", "other.parquet"),
@@ -104,6 +126,7 @@ ROWS = {
     "risk.profile": ("balanced", "balanced"),
     "risk.follow_ups": ("3", 3),
     "risk.rearm": ("never", "never"),
+    "risk.volume_lookback": ("60", 60),
     "risk.flatten_on": ('["drawdown"]', ("drawdown",)),
     "agents.0.name": ("other", "other"),
     "agents.0.policy": ("equal_weight", "equal_weight"),
@@ -165,6 +188,22 @@ LIMIT_ROWS = {
     "restricted": ('["QQQ"]', ("QQQ",)),
     "max_sector_weight": ("0.5", 0.5),
     "max_concentration": ("0.4", 0.4),
+    "max_herfindahl": ("0.4", 0.4),
+    "max_leverage": ("1.5", 1.5),
+    "group_caps.0.group": ("other", "other"),
+    "group_caps.0.cap": ("0.25", 0.25),
+    "liquidity.days": ("3", 3.0),
+    "liquidity.participation": ("0.05", 0.05),
+    "order_rate.orders": ("30", 30),
+    "order_rate.per": ("1h", 3_600 * S),
+    "duplicate_window": ("5s", 5 * S),
+    "protective.stop_loss": ("0.1", 0.1),
+    "protective.take_profit": ("0.3", 0.3),
+    "protective.trailing": ("true", True),
+    "protective.cooldown": ("9", 9),
+    "max_realised_volatility": ("0.3", 0.3),
+    "min_diversification": ("0.2", 0.2),
+    "min_sharpe": ("0.4", 0.4),
     "max_turnover": ("0.5", 0.5),
     "volatility_lookback": ("126", 126),
     "max_volatility": ("0.25", 0.25),
@@ -228,7 +267,7 @@ def test_every_key_has_its_row():
     assert leaves == {pattern_of(path_of(key)) for key in ROWS}
 
 
-HOUSE_ONLY = {"profile", "follow_ups", "rearm", "flatten_on"}
+HOUSE_ONLY = {"volume_lookback", "profile", "follow_ups", "rearm", "flatten_on"}
 
 
 def test_house_and_agents_share_their_limits():

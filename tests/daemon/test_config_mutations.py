@@ -23,6 +23,16 @@ allow_short = false
 restricted = ["BAC"]
 max_sector_weight = 0.5
 max_concentration = 0.3
+max_herfindahl = 0.4
+max_leverage = 1.0
+group_caps = [{ group = "large", cap = 0.6 }]
+liquidity = { days = 5.0, participation = 0.1 }
+order_rate = { orders = 50, per = "1m" }
+duplicate_window = "2s"
+protective = { stop_loss = 0.2, take_profit = 0.5, trailing = true, cooldown = 5 }
+max_realised_volatility = 0.3
+min_diversification = 0.2
+min_sharpe = 0.4
 max_turnover = 0.5
 max_volatility = 0.25
 cvar = { limit = 0.05, confidence = 0.95 }
@@ -31,18 +41,25 @@ max_open_orders = 50
 """
 AGENT = 'limits = { max_position_weight = 0.3, max_drawdown = 0.2, restricted = ["AAPL"], var = { limit = 0.02 } }'
 DEFAULT = (Path(__file__).parents[2] / "config.toml").read_text()
-TEXT = DEFAULT.replace("[risk] ", "[risk]\n" + LIMITS + "# ", 1).replace(
-    "limits = { max_position_weight = 0.30 }", AGENT, 1
+GROUP = '[[universe.groups]]\nname = "large"\nsymbols = ["SPY", "AAPL"]\n\n[feed]'
+TEXT = (
+    DEFAULT.replace("[feed]", GROUP, 1)
+    .replace("[risk] ", "[risk]\n" + LIMITS + "# ", 1)
+    .replace("limits = { max_position_weight = 0.30, max_volatility = 0.25 }", AGENT, 1)
 )
 
 RISES = {
     "collar", "reduce_collar", "flatten_collar", "max_price_age_ns", "in_flight", "max_cash_debit", "max_position_weight",
     "max_gross_exposure", "max_net_exposure", "max_order_notional_micro", "max_share_of_volume", "max_sector_weight",
     "max_concentration", "max_turnover", "max_volatility", "max_drawdown", "max_daily_loss", "max_weekly_loss",
-    "max_open_orders", "follow_ups", "limit", "threshold", "joint_weight", "min_weight", "allow_short",
+    "max_open_orders", "max_herfindahl", "max_leverage", "cap", "days", "participation", "orders", "stop_loss",
+    "take_profit", "max_realised_volatility", "follow_ups", "limit", "threshold", "joint_weight", "min_weight", "allow_short",
 }  # fmt: skip
-FALLS = {"cash_reserve", "min_history", "confidence", "horizon", "strict"}
-ESTIMATORS = {"method", "lookback", "volatility_lookback", "profile", "rearm", "flatten_on"}
+FALLS = {
+    "cash_reserve", "min_history", "confidence", "horizon", "strict", "duplicate_window_ns", "per_ns", "trailing",
+    "cooldown", "min_diversification", "min_sharpe",
+}  # fmt: skip
+ESTIMATORS = {"method", "lookback", "volatility_lookback", "volume_lookback", "profile", "rearm", "flatten_on"}
 
 
 def limits_of(config):
@@ -51,6 +68,10 @@ def limits_of(config):
     out = {}
     for owner, table in owners.items():
         for name, value in table.model_dump().items():
+            if name == "group_caps" and value is not None:
+                value = {each["group"]: each["cap"] for each in value}
+                out |= {(owner, group, "cap"): cap for group, cap in value.items()}
+                continue
             for inner, part in value.items() if isinstance(value, dict) else [("", value)]:
                 out[owner, name, inner or name] = part
     return out
@@ -211,7 +232,11 @@ def test_five_hundred_slips_and_none_weakens_a_limit():
 
 @pytest.mark.parametrize(
     ("old", "new"),
-    [("max_drawdown = 0.25", "max_drawdown = 0.35"), ("min_history = 60", "min_history = 50"), ('"BAC"]\n', "]\n")],
+    [
+        ("max_drawdown = 0.25", "max_drawdown = 0.35"),
+        ("min_history = 60", "min_history = 50"),
+        ('= ["BAC"]\nmax_sector', "= []\nmax_sector"),
+    ],
 )
 def test_the_oracle_sees_a_weaker_limit(old, new):
     assert TEXT.count(old) == 1
@@ -223,4 +248,5 @@ def test_every_limit_is_in_the_text_and_has_a_direction():
         ("profile", "profile"),
         ("flatten_on", "flatten_on"),
         ("volatility_lookback", "volatility_lookback"),
+        ("volume_lookback", "volume_lookback"),
     }
