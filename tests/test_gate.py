@@ -27,11 +27,24 @@ from risk.gate import (
     same_book,
     worst_nano,
 )
-from risk.limits import DAY_NS, PROFILES, REASON_TEXT, Correlation, Limits, Liquidity, Rate, Reason, Tail, override
+from risk.limits import (
+    DAY_NS,
+    PROFILES,
+    REASON_TEXT,
+    Correlation,
+    Limits,
+    Liquidity,
+    Rate,
+    Reason,
+    Stress,
+    Tail,
+    override,
+)
 from risk.measures import tail_count
 from risk.standing import standing
+from risk.stress import Shock
 from tests import risk_cases
-from tests.risk_cases import Book, breaches, make_context, random_book, scenario_returns
+from tests.risk_cases import TAIL, Book, breaches, make_context, random_book, scenario_returns
 from trading.instruments import NANO, Instrument, Universe
 
 seeds = st.integers(0, 2**32 - 1)
@@ -421,6 +434,12 @@ def measured(asked: list[float]) -> dict[str, float]:
         "var": var,
         "cvar": -pnl[-pnl >= var].mean(),
         "max_order_notional": (np.abs(w) * 100_000.0).max(),
+        "stress": 0.3 * w[0] + 0.3 * w[1] + 0.1 * w[2],
+        **{
+            f"{name} {method}": float(TAIL[method](w[None, :], TOGETHER, 0.95, name == "cvar")[0])
+            for name in ("var", "cvar")
+            for method in ("filtered", "parametric", "ewma")
+        },
     }
 
 
@@ -430,8 +449,12 @@ def test_a_limit_passes_at_its_value_and_cuts_a_hair_below(key: str) -> None:
     value = measured(asked)[key]
 
     def limits(bound: float) -> Limits:
-        if key in ("var", "cvar"):
-            return override(FREE, **{key: Tail(limit=bound, lookback=80)})
+        if key.startswith(("var", "cvar")):
+            name, _, method = key.partition(" ")
+            return override(FREE, **{name: Tail(limit=bound, lookback=80, method=method or "historical")})
+        if key == "stress":
+            shocks = Shock(name="fall", moves={"x": -0.3, "*": -0.1}), Shock(name="rise", moves={"*": 0.5})
+            return override(FREE, stress=Stress(bound, shocks))
         if key == "group_caps":
             return override(FREE, group_caps=(("late", bound),))
         return override(FREE, **{key: bound}, volatility_lookback=80)
@@ -501,6 +524,17 @@ def test_an_instrument_without_a_sector_is_refused_where_sectors_are_capped() ->
     verdict = gate(ctx, EMPTY, np.array([10.0, 10, 10]), override(FREE, max_sector_weight=0.5))
     assert verdict.lots.tolist() == [10, 0, 10]
     assert verdict.reason.tolist() == [0, Reason.SECTOR_MISSING, 0]
+
+
+def test_a_scenario_that_says_nothing_of_an_instrument_refuses_it_and_what_is_held_beside_it() -> None:
+    limits = override(FREE, stress=Stress(0.5, (Shock(name="partly", moves={"x": -0.3}),)))
+    verdict = gate(plain(), EMPTY, np.array([10.0, 10, 10]), limits)
+    assert verdict.lots.tolist() == [10, 10, 0]
+    assert verdict.reason.tolist() == [0, 0, Reason.SHOCK_MISSING]
+    holds = Account(lots=np.array([0.0, 0, 5]), cash=99_000.0, equity=1e5)
+    verdict = gate(plain(), holds, np.array([10.0, 10, -5]), limits)
+    assert verdict.lots.tolist() == [0, 0, -5]
+    assert verdict.reason.tolist() == [Reason.SHOCK_MISSING, Reason.SHOCK_MISSING, 0]
 
 
 def test_orders_beyond_the_rate_wait_the_smaller_first() -> None:
