@@ -125,11 +125,14 @@ def test_parts_add_up_to_the_whole_and_are_under_their_names(size: int) -> None:
 
 def test_a_longer_horizon_scales_by_its_root_and_another_confidence_moves_every_method() -> None:
     one, ten, far = (assess(book(), s) for s in (Settings(), Settings(horizon=10), Settings(confidence=0.99)))
+    for part in ("marginal_var", "component_var", "incremental_var", "component_cvar", "parametric_component_var"):
+        scaled = math.sqrt(10.0) * getattr(one.positions["S1"], part)
+        assert getattr(ten.positions["S1"], part) == pytest.approx(scaled)
+    assert ten.positions["S1"].component_volatility == one.positions["S1"].component_volatility
     for method in METHODS:
         assert getattr(ten, method).var == pytest.approx(math.sqrt(10.0) * getattr(one, method).var)
         assert getattr(ten, method).cvar == pytest.approx(math.sqrt(10.0) * getattr(one, method).cvar)
         assert getattr(far, method).var > getattr(one, method).var
-    assert ten.positions["S0"].component_var == pytest.approx(math.sqrt(10.0) * one.positions["S0"].component_var)
     assert ten.volatility_annual == one.volatility_annual
 
 
@@ -248,6 +251,33 @@ def test_without_an_input_its_measures_are_none_with_the_reason_and_the_others_s
     kept = {n for n in whole.__struct_fields__ if n not in found.missing}
     assert {"gross", "sharpe", "drawdown", "book_days"} & kept
     assert all(math.isfinite(n) for n in every_number(found) if n is not found.equity or math.isfinite(found.equity))
+
+
+def test_sixty_samples_are_enough_unless_set() -> None:
+    one = book()
+    short = assess(book(returns=one.returns[-60:], history=one.history[-61:]))
+    assert short.missing.keys() - {"cornish_fisher"} == {"worst_stress"}
+    found = assess(one, Settings(min_history=253))
+    assert found.missing["historical"].startswith("252 samples in which everything held has a return, fewer than 253")
+
+
+@pytest.mark.parametrize(
+    ("unpriced", "said"),
+    [
+        ([1], "S1"),
+        ([1, 3, 5], "S1, S3, S5"),
+        ([0, 1, 3, 5], "S0, S1, S3 and 1 more"),
+        (range(6), "S0, S1, S2 and 3 more"),
+    ],
+)
+def test_up_to_three_of_those_that_lack_something_are_named(unpriced: list[int], said: str) -> None:
+    px = np.full(6, 0.5)
+    px[list(unpriced)] = math.nan
+    found = assess(book(px=px))
+    assert found.missing["gross"] == f"no price of {said}"
+    assert found.samples == 0
+    assert found.book_days is None
+    assert assess(book(px=np.full(6, 0.5))).book_days is not None
 
 
 def test_a_symbol_with_too_short_a_history_is_named() -> None:
