@@ -4,7 +4,7 @@ import msgspec
 import numpy as np
 from msgspec import Struct
 
-from daemon.engine.state import Cross, FollowUp, Rules, State, Working
+from daemon.engine.state import Cross, Exit, FollowUp, Rules, State, Working
 from risk.limits import Limits
 from risk.switch import Switch
 from trading.market import Ring
@@ -71,6 +71,9 @@ class _Frozen(Struct, frozen=True):
     crosses: list[Cross]
     foreign: list[tuple[int, int, int]]
     down: list[str]
+    best: bytes = b""
+    exits: list[tuple[dict[int, Exit], dict[int, int]]] = []
+    """By agent: protective exits under way, and cooldowns. Snapshots of before there were any have none."""
 
 
 def _ring_out(ring: Ring) -> tuple[bytes, bytes]:
@@ -131,6 +134,8 @@ def freeze(state: State) -> bytes:
             crosses=state.crosses,
             foreign=state.foreign,
             down=sorted(state.down),
+            best=state.best.tobytes(),
+            exits=[(a.exits, a.blocked) for a in state.agents],
         )
     )
 
@@ -166,5 +171,9 @@ def thaw(rules: Rules, frozen: bytes) -> State:
     state.crosses = list(f.crosses)
     state.foreign = list(f.foreign)
     state.down = set(f.down)
+    if f.best:
+        state.best = np.frombuffer(f.best).reshape(state.best.shape)
+    for agent, (exits, blocked) in zip(state.agents, f.exits, strict=bool(f.exits)):
+        agent.exits, agent.blocked = exits, blocked
     state.revalue()
     return state

@@ -9,8 +9,9 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from risk.gate import Account
-from risk.limits import Limits
+from risk.limits import Limits, tightest_exits
 from risk.monitor import Monitor
+from risk.protective import Guards, Kind, Levels, guards
 from risk.switch import Switch
 from trading.books import Ledger
 from trading.instruments import MICRO, Universe
@@ -64,6 +65,11 @@ class Row(Struct):
     cause: int = -1
 
 
+def protective_sets(rules: Rules) -> Guards | None:
+    """What closes positions of each agent's book: the tightest of the house's set and its own."""
+    return guards([tightest_exits(rules.house.protective, agent.limits.protective) for agent in rules.agents])
+
+
 class Working(Struct):
     """A basket at the venue. Per row: signed `lots` and limit `worst_nano` as they are now (a split rescales
     them), `filled` unsigned lots, `state` an OrderState, `shares` the agents' unsigned remaining lots. `odd` are
@@ -108,10 +114,21 @@ class FollowUp(Struct):
     used: int
 
 
-class AgentState:
-    """One agent: its memory, its switch, its failures and what is left of its last decision."""
+class Exit(Struct):
+    """A position that is being closed, and the breach that began it; `tried` is when it was last asked for."""
 
-    __slots__ = ("failures", "follow_up", "memory", "suspended", "switch")
+    kind: Kind
+    entry: float
+    mark: float
+    level: float
+    tried: int = 0
+
+
+class AgentState:
+    """One agent: its memory, its switch, its failures, what is left of its last decision; by column the `exits` under
+    way and the last sample (by number) at which a symbol is `blocked` after one."""
+
+    __slots__ = ("blocked", "exits", "failures", "follow_up", "memory", "suspended", "switch")
 
     def __init__(self, capital_micro: int) -> None:
         self.memory: Memory = EMPTY_MEMORY
@@ -119,6 +136,8 @@ class AgentState:
         self.failures = 0
         self.suspended = False
         self.follow_up: FollowUp | None = None
+        self.exits: dict[int, Exit] = {}
+        self.blocked: dict[int, int] = {}
 
 
 class Round:
@@ -137,7 +156,6 @@ class State:
 
     def __init__(self, rules: Rules) -> None:
         size = rules.universe.size
-        self.rules = rules
         self.universe = rules.universe
         self.ledger = Ledger(rules.universe, tuple(a.name for a in rules.agents))
         self.ledger.deposit(rules.cash_micro)
@@ -171,6 +189,19 @@ class State:
         self.equity_micro = rules.cash_micro
         self._lots: dict[int, Floats] = {}
         self._units: Floats | None = None
+        self.best: Floats = np.full((len(rules.agents), size), np.nan)
+        """By agent and column: side x the best mark since entry, where a stop trails."""
+        self.levels: Levels | None = None
+        """Prices that close positions; None after a booking, until they are needed."""
+        self.govern(rules)
+
+    def govern(self, rules: Rules) -> None:
+        """New rules, for the same universe and agents. A stop that trails from now on counts from now on."""
+        self.rules = rules
+        self.guards: Guards | None = protective_sets(rules)
+        self.levels = None
+        if self.guards is None or not self.guards.trails:
+            self.best = np.full_like(self.best, np.nan)
 
     def lots(self, book: int) -> Floats:
         """float64[N] signed lots of an agent's book, or of the house; read-only, kept until the next booking."""
@@ -194,7 +225,7 @@ class State:
     def booked(self) -> None:
         """Lots or cash changed: what was derived from them is gone."""
         self._lots.clear()
-        self._units = None
+        self._units = self.levels = None
 
     def revalue(self) -> None:
         """Equity of the house and of each book at the marks, exact."""
@@ -232,7 +263,18 @@ class State:
             up_cash=up_cash,
             open_orders=orders,
             open_loss=loss,
+            blocked=None if book == HOUSE else self.blocked(book),
         )
+
+    def blocked(self, agent: int) -> NDArray[np.bool_] | None:
+        """bool[N], what the agent may not enter: protective exits under way, and those in their cooldown."""
+        own = self.agents[agent]
+        closed = [*own.exits, *(symbol for symbol, last in own.blocked.items() if self.sample_no <= last)]
+        if not closed:
+            return None
+        found = np.zeros(self.universe.size, dtype=np.bool_)
+        found[closed] = True
+        return found
 
     def open_rows(self, book: int) -> list[tuple[int, int, float]]:
         """(column, signed lots, worst value of a lot in currency) of all that may still fill into a book or the house."""
