@@ -56,7 +56,6 @@ def _begin(state: State, found: Breach) -> list[Effect]:
     if found.symbol in agent.exits or _halted(state, agent):
         return []
     agent.exits[found.symbol] = Exit(found.kind, found.entry, found.mark, found.level)
-    _forget(agent, found.symbol)
     mark, entry = price_text(round(found.mark * 1e9)), price_text(round(found.entry * 1e9))
     since = f"the best price since entry at {entry}" if found.kind == "trailing_stop" else f"the entry price {entry}"
     below = (found.mark < found.entry) if found.kind != "trailing_stop" else state.lots(found.book)[found.symbol] > 0.0
@@ -81,18 +80,16 @@ def _forget(agent: AgentState, symbol: int) -> None:
 
 
 def settle_exits(state: State) -> None:
-    """Exits that are over: nothing is held and nothing on its way. The cooldown begins with the next sample."""
+    """Exits that are over, because nothing is held any more. The cooldown begins with the next sample."""
     for number, agent in enumerate(state.agents):
-        flat = [symbol for symbol in agent.exits if not state.ledger.books[number].lots[symbol]]
-        if not flat:
+        if not agent.exits:
             continue
-        open_lots = in_flight(state, number)
-        for symbol in flat:
-            if not open_lots[symbol]:
-                del agent.exits[symbol]
-                _forget(agent, symbol)
-                if state.guards is not None and state.guards.cooldown[number]:
-                    agent.blocked[symbol] = state.sample_no + state.guards.cooldown[number]
+        lots = state.ledger.books[number].lots
+        for symbol in [symbol for symbol in agent.exits if not lots[symbol]]:
+            del agent.exits[symbol]
+            _forget(agent, symbol)
+            if state.guards is not None and state.guards.cooldown[number]:
+                agent.blocked[symbol] = state.sample_no + state.guards.cooldown[number]
 
 
 def release_blocked(state: State) -> None:

@@ -267,9 +267,8 @@ class State:
         )
 
     def blocked(self, agent: int) -> NDArray[np.bool_] | None:
-        """bool[N], what the agent may not enter: protective exits under way, and those in their cooldown."""
-        own = self.agents[agent]
-        closed = [*own.exits, *(symbol for symbol, last in own.blocked.items() if self.sample_no <= last)]
+        """bool[N], what the agent may not enter yet after a protective exit; None for nothing."""
+        closed = [symbol for symbol, last in self.agents[agent].blocked.items() if self.sample_no <= last]
         if not closed:
             return None
         found = np.zeros(self.universe.size, dtype=np.bool_)

@@ -9,15 +9,17 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from daemon.engine.freezing import freeze, in_force, thaw
+from daemon.engine.protecting import ask_for_exits
+from daemon.engine.state import AgentRules
 from risk.limits import PROFILES, Limits, Protective, Reason, override
 from risk.switch import HALT, REDUCE
 from tests.engine_world import START, World, block, walk
 from trading.codec import encode
-from trading.effects import Cancel, Crossed, Filled, Planned, Protected, Publish
+from trading.effects import Cancel, Crossed, Ended, Filled, Planned, Protected, Publish
 from trading.events import Action, Event, Operator, Reloaded, Tick
 from trading.execution import Costs
 from trading.market import MarketSlice
-from trading.orders import OrderBasket
+from trading.orders import OrderBasket, OrderState
 from trading.sessions import DAY_NS
 
 HOUR = DAY_NS // 24
@@ -46,6 +48,10 @@ def days(closes: list[float], **keys: object) -> World:
     """One symbol with these closes; opens are the closes before."""
     acts = keys.pop("acts", [keep])
     return World(block(np.array(closes)[:, None]), acts, **keys)  # type: ignore[arg-type]
+
+
+def agents_under(world: World, limits: Limits) -> tuple[AgentRules, ...]:
+    return tuple(structs.replace(agent, limits=limits) for agent in world.rules.agents)
 
 
 def alerts(world: World) -> list[Publish]:
@@ -91,10 +97,12 @@ def test_the_first_breach_of_a_close_sells_everything_at_the_next_open(
     assert [(a.level, a.symbol, a.agent) for a in alerts(world)] == [("WARNING", "S0", "a0")]
     assert world.of(Cancel) == []
     assert world.shell.state.ledger.house.lots == [0]
+    # the policy wants to keep what it has: at that close it has no say
+    assert [p.n for p in world.of(Planned) if p.ts == sell.ts] == [sell.n]
 
 
 def test_the_alert_says_symbol_loss_and_limit_and_the_plan_keeps_the_weights_of_the_rest() -> None:
-    closes = np.array([[100.0, 100.0]] * 3 + [[90.0, 110.0]] * 3)
+    closes = np.array([[100.0, 100.0]] * 3 + [[90.0, 115.0]] * 3)
     world = World(block(closes), [keep], house=protected(EIGHT_TWENTY)).run()
     said = alerts(world)[0]
     assert said.text.startswith("stop loss: S0 at 90.00 is 10.0% below the entry price 100.00, limit 8.0%")
@@ -102,7 +110,7 @@ def test_the_alert_says_symbol_loss_and_limit_and_the_plan_keeps_the_weights_of_
     exit_plan = next(p for p in world.of(Planned) if p.ts == said.ts)
     weights = np.frombuffer(exit_plan.agents[0].weights)
     assert weights[0] == 0.0
-    assert weights[1] == pytest.approx(0.275)
+    assert weights[1] == pytest.approx(0.25 * 1.15 / 1.0125)  # of the equity at these marks
 
 
 def test_without_a_level_or_with_nothing_held_nothing_is_watched() -> None:
@@ -190,6 +198,8 @@ def test_a_working_purchase_is_cancelled_first_and_the_exit_follows_at_the_same_
     assert [at(c.ts) for c in cancels] == [(4, "close")]
     sell = next(b for b in world.of(OrderBasket) if b.lots[0] < 0)
     assert (at(sell.ts), sell.lots) == ((4, "close"), [-4 * 700])
+    cancelled = next(e for e in world.of(Ended) if e.state == [OrderState.CANCELLED])
+    assert world.effects.index(cancelled) < world.effects.index(sell)
     assert world.shell.state.ledger.house.lots == [0]
 
 
@@ -207,10 +217,12 @@ def test_a_sale_on_its_way_counts_towards_the_exit() -> None:
     held, asked = 5_000, world.of(OrderBasket)[1].lots[0]
     assert world.shell.state.ledger.house.lots == [held]
     assert asked < -2_000
-    world.shell.broker._share = [(7, 10**5)]  # type: ignore[attr-defined]
+    world.shell.broker._share = [Costs(participation=7e-5).participation_ratio(10**9)]  # type: ignore[attr-defined]
     world.run(iter(items[6:]))
     sales = [b.lots[0] for b in world.of(OrderBasket)[1:]]
     assert sales == [asked, -(held + asked)]
+    exit_plan = next(p for p in world.of(Planned) if p.n and p.ts == world.of(Protected)[0].ts)
+    assert np.frombuffer(exit_plan.agents[0].asked, np.int64)[0] == sales[1]
     assert world.of(Cancel) == []
     assert world.shell.state.ledger.house.lots == [0]
 
@@ -247,6 +259,50 @@ def test_opposite_exits_of_two_agents_cross_without_an_order() -> None:
     assert [book.lots for book in world.shell.state.ledger.books] == [[0], [0], [0]]
     exits = [b for b in world.of(OrderBasket) if at(b.ts)[0] == 4]
     assert sum(abs(b.lots[0]) for b in exits) < 100  # but for the few lots that one had more
+
+
+def test_an_exit_the_house_refuses_is_asked_for_once_a_bar_until_it_passes() -> None:
+    """One agent is long what the other is short, and the house may not be short: the exit waits for the other."""
+    closes = np.full((7, 2), 100.0)
+    closes[3:] = 91.0
+    books = protected(EIGHT_TWENTY)
+    house = override(books, allow_short=False, protective=None)
+
+    def shorter(view: object) -> np.ndarray:
+        day = (view.time - START) // DAY_NS  # type: ignore[attr-defined]
+        return np.array([-0.2, 0.0]) if day < 5 else np.zeros(2)
+
+    def long(view: object) -> np.ndarray:
+        if (view.time - START) // DAY_NS in (4, 5):  # type: ignore[attr-defined]
+            return np.array([0.3, 0.0])  # more of what is being closed: not heard
+        return view.weights if view.weights.any() else np.array([0.2, 0.2])  # type: ignore[attr-defined]
+
+    world = World(block(closes), [long, shorter], house=house, agent=books)
+    agents = (world.rules.agents[0], structs.replace(world.rules.agents[1], limits=override(books, protective=None)))
+    world.rules = structs.replace(world.rules, agents=agents)
+    world.shell = world.fresh(world)
+    world.run()
+    exits = [p for p in world.of(Planned) if at(p.ts)[0] >= 3 and {a.agent for a in p.agents} == {0}]
+    # both at once, the one that waits once a bar, and at the open after the other bought back all of it
+    assert [at(p.ts)[0] for p in exits] == [3, 4, 5, 6]
+    short_code = [int(np.frombuffer(p.reason, np.int8)[0]) for p in exits]
+    assert short_code == [Reason.SHORT, Reason.SHORT, Reason.SHORT, 0]
+    said = [(at(p.ts)[0], p.symbol, p.n > 0) for p in world.of(Protected)]
+    assert said == [(3, 0, False), (3, 1, True), (6, 0, True)]
+    assert world.shell.state.ledger.books[1].lots == [0, 0]
+
+
+def test_an_exit_that_is_larger_than_what_is_left_buys_nothing_back() -> None:
+    world = days([100.0] * 3 + [91.0] * 5, acts=[keep, lambda v: np.zeros(1)], house=protected(EIGHT_TWENTY))
+    items = list(world.items())
+    world.run(iter(items[:8]))
+    ledger, state = world.shell.state.ledger, world.shell.state
+    ledger.cross(0, 100 * 10**9, [(0, -100), (1, 100)])
+    state.booked()
+    before = len(world.of(OrderBasket))
+    world.shell.state.now += 1
+    assert [e for e in ask_for_exits(state) if isinstance(e, OrderBasket)] == []
+    assert before == 2
 
 
 # corporate actions
@@ -303,6 +359,22 @@ def test_a_symbol_is_entered_again_at_the_first_sample_after_its_cooldown(cooldo
     assert buys == [0, 3 + cooldown]
     refused = [p for p in world.of(Planned) if Reason.PROTECTED in np.frombuffer(p.agents[0].reason, np.int8)]
     assert len(refused) == cooldown
+    assert world.shell.state.agents[0].blocked == {}
+
+
+def test_a_cooldown_is_as_long_when_the_fill_is_heard_of_after_its_bar() -> None:
+    spec = Protective(stop_loss=0.08, cooldown=2)
+    world = days([100.0, 100.0, 91.0] + [91.0] * 6, house=protected(spec))
+    broker = world.shell.broker
+    for item in world.items():
+        if isinstance(item, MarketSlice) and at(item.ts_event)[0] == 3:
+            news = broker.on_slice(item)
+            world.shell.run(item)
+            for each in news:
+                world.shell.run(each)
+            continue
+        world.shell.take(item)
+    assert [at(b.ts)[0] for b in world.of(OrderBasket) if b.lots[0] > 0] == [0, 5]
 
 
 @pytest.mark.parametrize("day", [2, 3])
@@ -352,11 +424,22 @@ def test_halt_keeps_positions_and_the_exit_comes_when_it_is_over() -> None:
     world.shell.run(Operator(world.shell.state.now, "halt", "x", "me"))
     world.run(iter(items[6:10]))
     assert world.shell.state.switch.state == HALT
-    assert world.of(Protected) == []
+    assert world.of(Protected) == alerts(world) == []
     world.shell.run(Operator(world.shell.state.now, "resume", "x", "me"))
     world.run(iter(items[10:]))
     assert [at(p.ts)[0] for p in world.of(Protected)] == [5]
     assert world.shell.state.ledger.house.lots == [0]
+
+
+def test_what_recovers_during_a_halt_is_not_sold_after_it() -> None:
+    world = days([100.0] * 3 + [91.0, 97.0, 97.0, 97.0], house=protected(EIGHT_TWENTY))
+    items = list(world.items())
+    world.run(iter(items[:6]))
+    world.shell.run(Operator(world.shell.state.now, "halt", "x", "me", "a0"))
+    world.run(iter(items[6:10]))
+    world.shell.run(Operator(world.shell.state.now, "resume", "x", "me", "a0"))
+    world.run(iter(items[10:]))
+    assert len(world.of(OrderBasket)) == 1
 
 
 def test_halt_withdraws_an_exit_on_its_way_and_it_goes_on_afterwards() -> None:
@@ -365,8 +448,10 @@ def test_halt_withdraws_an_exit_on_its_way_and_it_goes_on_afterwards() -> None:
     world.run(iter(items[:8]))
     assert len(world.of(Protected)) == 1
     world.shell.run(Operator(world.shell.state.now, "halt", "x", "me"))
+    plans = len(world.of(Planned))
     world.run(iter(items[8:10]))
     assert world.shell.state.ledger.house.lots[0] > 0
+    assert len(world.of(Planned)) == plans
     world.shell.run(Operator(world.shell.state.now, "resume", "x", "me"))
     world.run(iter(items[10:]))
     assert world.shell.state.ledger.house.lots == [0]
@@ -400,15 +485,29 @@ def test_a_flatten_command_closes_what_an_exit_has_not_and_no_lot_twice() -> Non
 
 
 def test_limits_that_were_reloaded_watch_from_the_next_bar_on() -> None:
-    world = days([100.0, 100.0, 95.0, 95.0, 95.0, 95.0], house=PROFILES["research"])
+    world = days([100.0, 100.0, 95.0, 95.0, 95.0, 95.0], house=protected(Protective(stop_loss=0.5)))
     items = list(world.items())
     world.run(iter(items[:6]))
-    tight = structs.replace(world.rules, house=protected(Protective(stop_loss=0.04)))
+    limits = protected(Protective(stop_loss=0.04))
+    tight = structs.replace(world.rules, house=limits, agents=agents_under(world, limits))
     world.shell.run(Reloaded(world.shell.state.now, "d", ("risk.protective.stop_loss",), in_force(tight)))
     kept = freeze(world.shell.state)
     assert thaw(world.rules, kept).guards is not None
     world.run(iter(items[6:]))
     assert [at(p.ts)[0] for p in world.of(Protected)] == [3]
+
+
+def test_a_stop_that_trails_again_counts_from_then_on() -> None:
+    on, off = protected(Protective(stop_loss=0.1, trailing=True)), protected(Protective(stop_loss=0.5))
+    world = days([100.0, 100.0, 150.0, 120.0, 125.0, 112.0, 110.0], house=on)
+    items = list(world.items())
+    taken = 0
+    for upto, limits in ((6, off), (8, on), (len(items), on)):
+        world.run(iter(items[taken:upto]))
+        taken, rules = upto, structs.replace(world.rules, house=limits, agents=agents_under(world, limits))
+        world.shell.run(Reloaded(world.shell.state.now, "d", ("risk.protective",), in_force(rules)))
+    # 150 was before; the best since then is 125, and 112 is more than a tenth below it
+    assert [(at(p.ts)[0], p.level) for p in world.of(Protected)] == [(5, 112.5)]
 
 
 class Bytes:
