@@ -4,6 +4,7 @@ import msgspec
 import numpy as np
 from msgspec import Struct
 
+from daemon.engine.activity import Activity
 from daemon.engine.state import Cross, Exit, FollowUp, Rules, State, Working
 from risk.limits import Limits
 from risk.switch import Switch
@@ -71,6 +72,8 @@ class _Frozen(Struct, frozen=True):
     crosses: list[Cross]
     foreign: list[tuple[int, int, int]]
     down: list[str]
+    activity: Activity
+    volumes: list[bytes]
     best: bytes = b""
     exits: list[tuple[dict[int, Exit], dict[int, int]]] = []
     """By agent: protective exits under way, and cooldowns. Snapshots of before there were any have none."""
@@ -134,6 +137,8 @@ def freeze(state: State) -> bytes:
             crosses=state.crosses,
             foreign=state.foreign,
             down=sorted(state.down),
+            activity=state.activity,
+            volumes=[row.tobytes() for row in state.volumes],
             best=state.best.tobytes(),
             exits=[(a.exits, a.blocked) for a in state.agents],
         )
@@ -171,6 +176,8 @@ def thaw(rules: Rules, frozen: bytes) -> State:
     state.crosses = list(f.crosses)
     state.foreign = list(f.foreign)
     state.down = set(f.down)
+    state.activity = f.activity
+    state.volumes.extend(np.frombuffer(row) for row in f.volumes)
     if f.best:
         state.best = np.frombuffer(f.best).reshape(state.best.shape)
     for agent, (exits, blocked) in zip(state.agents, f.exits, strict=bool(f.exits)):

@@ -35,6 +35,7 @@ def on_tick(state: State, tick: Tick) -> Sequence[Effect]:
         settle_exits(state)  # before the sample is counted: a cooldown begins with the next one
     if tick.sample:
         state.history.sample(tick.ts, tick.key, tick.final, state.marks)
+        state.session_volume(tick.ts)
         if tick.warmup:
             return ()
         effects.extend(take_sample(state, tick))
