@@ -5,7 +5,6 @@ kept by agent and column until nothing is held; then the symbol is blocked for t
 """
 
 from collections.abc import Sequence
-from typing import Final
 
 import numpy as np
 
@@ -18,8 +17,6 @@ from trading.effects import Effect, Protected
 from trading.instruments import MICRO
 from trading.market import Floats
 from trading.orders import OrderBasket, price_text
-
-WORDS: Final = {"stop_loss": "stop loss", "take_profit": "take profit", "trailing_stop": "trailing stop"}
 
 
 def check_levels(state: State) -> Sequence[Effect]:
@@ -60,7 +57,7 @@ def _begin(state: State, found: Breach) -> list[Effect]:
     since = f"the best price since entry at {entry}" if found.kind == "trailing_stop" else f"the entry price {entry}"
     below = (found.mark < found.entry) if found.kind != "trailing_stop" else state.lots(found.book)[found.symbol] > 0.0
     text = (
-        f"{WORDS[found.kind]}: {state.universe.symbols[found.symbol]} at {mark} is {found.moved:.1%} "
+        f"{found.kind.replace('_', ' ')}: {state.universe.symbols[found.symbol]} at {mark} is {found.moved:.1%} "
         f"{'below' if below else 'above'} {since}, limit {found.bound:.1%}; the position is closed at the next open"
     )
     return [
