@@ -178,9 +178,10 @@ def thaw(rules: Rules, frozen: bytes) -> State:
     state.down = set(f.down)
     state.activity = f.activity
     state.volumes.extend(np.frombuffer(row) for row in f.volumes)
-    if f.best:
-        state.best = np.frombuffer(f.best).reshape(state.best.shape)
     for agent, (exits, blocked) in zip(state.agents, f.exits, strict=bool(f.exits)):
         agent.exits, agent.blocked = exits, blocked
+    state.govern(state.rules)  # exits under way go on, whatever the limits
+    if f.best:
+        state.best = np.frombuffer(f.best).reshape(state.best.shape)
     state.revalue()
     return state

@@ -36,8 +36,10 @@ def on_slice(state: State, market: MarketSlice) -> Sequence[Effect]:
         state.mark_ts = np.where(fresh, ts, state.mark_ts)
     state.traded_volume(market)
     state.history.bar(market.key, market.fresh, market.full, market.close)
-    exits = check_levels(state)
-    return [*effects, *exits] if exits else effects
+    if state.protecting:
+        exits = check_levels(state)
+        return [*effects, *exits] if exits else effects
+    return effects
 
 
 def book_crosses(state: State, market: MarketSlice) -> list[Effect]:

@@ -213,11 +213,13 @@ class State:
         self.govern(rules)
 
     def govern(self, rules: Rules) -> None:
-        """New rules, for the same universe and agents. A stop that trails from now on counts from now on."""
+        """New rules, for the same universe and agents. A stop that trails from now on counts from now on; exits under
+        way go on under whatever rules."""
         self.rules = rules
         self.counting = rules.counts_turnover()
         self.guards: Guards | None = protective_sets(rules)
         self.levels = None
+        self.protecting = self.guards is not None or any(a.exits or a.blocked for a in self.agents)
         if self.guards is None or not self.guards.trails:
             self.best = np.full_like(self.best, np.nan)
 

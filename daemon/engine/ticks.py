@@ -30,8 +30,7 @@ def on_tick(state: State, tick: Tick) -> Sequence[Effect]:
     """A sample is appended and valued; then what exits and earlier decisions left; then every Ask of the round."""
     state.now = tick.ts
     effects: list[Effect] = []
-    exiting = any(agent.exits for agent in state.agents)
-    if exiting:
+    if state.protecting:
         settle_exits(state)  # before the sample is counted: a cooldown begins with the next one
     if tick.sample:
         state.history.sample(tick.ts, tick.key, tick.final, state.marks)
@@ -47,7 +46,7 @@ def on_tick(state: State, tick: Tick) -> Sequence[Effect]:
             effects.extend(cancel_open_orders(state, adding_only=state.switch.state == REDUCE or state.flattening))
     if state.flattening and not state.working:
         effects.extend(flatten_all(state))
-    if exiting:
+    if state.protecting:
         effects.extend(ask_for_exits(state))
     rules = state.rules.agents
     due = [
@@ -98,7 +97,8 @@ def take_sample(state: State, tick: Tick) -> list[Effect]:
     state.borrowed_key = tick.key - tick.key % DAY_NS
     state.sample, state.sample_key = tick.ts, tick.key
     state.sample_no += 1
-    release_blocked(state)
+    if state.protecting:
+        release_blocked(state)
     if len(state.orders_at) > 256:
         state.orders_at = dict(list(state.orders_at.items())[-128:])
     state.revalue()

@@ -497,6 +497,29 @@ def test_limits_that_were_reloaded_watch_from_the_next_bar_on() -> None:
     assert [at(p.ts)[0] for p in world.of(Protected)] == [3]
 
 
+@pytest.mark.parametrize("restart", [False, True])
+def test_an_exit_on_its_way_goes_on_when_its_limits_are_taken_away(restart: bool) -> None:
+    closes = [100.0] * 12 + [91.0] + [99.0] * 12
+    world = days(closes, acts=[half], house=protected(EIGHT_TWENTY), costs=Costs(participation=7e-5))
+    items = list(world.items())
+    cut = next(k for k, item in enumerate(items) if getattr(item, "ts", 0) == START + 13 * DAY_NS + CLOSE)
+    world.run(iter(items[:cut]))
+    assert world.shell.state.agents[0].exits
+    free = PROFILES["research"]
+    rules = structs.replace(world.rules, house=free, agents=agents_under(world, free))
+    world.shell.run(Reloaded(world.shell.state.now, "d", ("risk.protective",), in_force(rules)))
+    if restart:
+        kept = world.shell.keep()
+        world.shell = world.fresh(world)
+        world.shell.restore(world.rules, kept)
+    held = world.shell.state.ledger.house.lots[0]
+    world.run(iter(items[cut : cut + 2 * (held // 700)]))
+    assert 0 < world.shell.state.ledger.house.lots[0] <= 700
+    world.run(iter(items[cut + 2 * (held // 700) :]))
+    assert world.shell.state.agents[0].exits == {}
+    assert world.shell.state.ledger.house.lots[0] > 0  # no stop, no cooldown: the policy buys again
+
+
 def test_a_stop_that_trails_again_counts_from_then_on() -> None:
     on, off = protected(Protective(stop_loss=0.1, trailing=True)), protected(Protective(stop_loss=0.5))
     world = days([100.0, 100.0, 150.0, 120.0, 125.0, 112.0, 110.0], house=on)
