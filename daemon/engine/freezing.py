@@ -73,7 +73,7 @@ class _Frozen(Struct, frozen=True):
     foreign: list[tuple[int, int, int]]
     down: list[str]
     activity: Activity
-    volumes: list[bytes]
+    volumes: tuple[int, bytes]
     best: bytes = b""
     exits: list[tuple[dict[int, Exit], dict[int, int]]] = []
     """By agent: protective exits under way, and cooldowns. Snapshots of before there were any have none."""
@@ -138,7 +138,7 @@ def freeze(state: State) -> bytes:
             foreign=state.foreign,
             down=sorted(state.down),
             activity=state.activity,
-            volumes=[row.tobytes() for row in state.volumes],
+            volumes=(state.volume_count, state.volumes[: state.volume_count].tobytes()),
             best=state.best.tobytes(),
             exits=[(a.exits, a.blocked) for a in state.agents],
         )
@@ -177,7 +177,9 @@ def thaw(rules: Rules, frozen: bytes) -> State:
     state.foreign = list(f.foreign)
     state.down = set(f.down)
     state.activity = f.activity
-    state.volumes.extend(np.frombuffer(row) for row in f.volumes)
+    state.volume_count = f.volumes[0]
+    rows = np.frombuffer(f.volumes[1]).reshape(-1, state.universe.size)
+    state.volumes[: len(rows)] = rows
     for agent, (exits, blocked) in zip(state.agents, f.exits, strict=bool(f.exits)):
         agent.exits, agent.blocked = exits, blocked
     state.govern(state.rules)  # exits under way go on, whatever the limits
