@@ -9,6 +9,7 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from daemon.engine.activity import Activity, Book
+from daemon.engine.judged import Judged
 from risk.gate import Account
 from risk.limits import Limits
 from risk.monitor import Monitor
@@ -185,6 +186,8 @@ class State:
         self.down: set[str] = set()
         self.borrowed_key = 0
         self.flattening = False
+        self.judged: list[Judged] | None = None
+        """Where baskets are noted as the gates saw them; None while nobody looks on."""
         self.books_micro: list[int] = []
         self.equity_micro = rules.cash_micro
         self._lots: dict[int, Floats] = {}
