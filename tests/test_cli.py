@@ -124,7 +124,7 @@ def test_why_tells_what_was_wanted_and_which_limit_cut(ran):
     weight = next(x for x in told["limits"] if x["limit"] == "max_position_weight")
     assert weight["after"] <= weight["bound"] == 0.25
     text = quantd(folder, "why", cut["id"]).stdout
-    assert "this limit cut the order" in text
+    assert f"this limit cut {told['net']} to {told['allowed']}" in text
     assert "New York" in text
     assert "commission" in text
 
