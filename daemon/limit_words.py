@@ -112,7 +112,7 @@ WORDS: Final[dict[str, Words]] = {
     "price": Words(_plain("a price"), "none"),
     "finite": Words(_plain("finite numbers"), "none"),
     "zero": Words(_plain("not through zero in one order"), "none"),
-    "equity": Words(_plain("equity at worst prices above zero"), "none"),
+    "equity": Words(_plain("equity at worst prices, for the weights of what is held"), "none"),
 }  # fmt: skip
 """Key of `Limits`, of a measure or of a state of things -> how it is told."""
 

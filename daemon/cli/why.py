@@ -82,7 +82,8 @@ def why_lines(e: Explanation) -> list[str]:
         lines.append(f"  the switch of the house was {e.switch}")
     lines += [f"  {_wish(part)}" for part in e.agents]
     lines.append(f"  {_net(e)}")
-    if e.weight_before is not None and e.weight_after is not None:
+    shown = e.recomputed and any(row.limit == "max_position_weight" for row in e.limits)
+    if not shown and e.weight_before is not None and e.weight_after is not None:
         lines.append(f"  weight of {e.symbol} in the house {e.weight_before:.1%} before, {e.weight_after:.1%} after")
     lines += _table("house", e.limits, e.symbol, e.largest, e.allowed, e.net)
     for part in e.agents:
