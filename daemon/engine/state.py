@@ -281,6 +281,9 @@ class State:
                 else:
                     down[symbol] -= lots
                     loss -= lots * max(mark - worst * (1.0 - fee), 0.0)
+            if book == HOUSE:
+                # an order of several agents is one order
+                orders = len(self.foreign) + sum(work.live for work in self.working.values())
         return Account(
             lots=self.lots(book),
             cash=account.cash_micro / MICRO,
