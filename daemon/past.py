@@ -174,7 +174,8 @@ class Reached(Exception):
 
 
 class UpTo(Journal):
-    """A journal that is compared up to one step; then it raises Reached, with in `judged` what that step asked gates."""
+    """A journal that is compared up to one step, and with it; then it raises Reached, with in `judged` what that step
+    asked gates."""
 
     def __init__(self, entries: Iterable[bytes], seq: int, until: int, judged: list[Judged]) -> None:
         super().__init__(entries, seq)
@@ -183,6 +184,8 @@ class UpTo(Journal):
 
     def add(self, event: Event, effects: Sequence[Effect]) -> None:
         super().add(event, effects)
+        if self.entries:
+            raise RecordTooLong(f"the journal has no step {self.seq}")
         if self.seq >= self._until:
             raise Reached
         self._judged.clear()

@@ -204,9 +204,8 @@ def _pairs(ctx: Context, book: Portfolio, spec: Correlation, column: int) -> dic
     case = Case(ctx, book.account, book.rules, np.zeros(n, dtype=np.bool_), [])
     case.scenarios = scenarios
     pairs: list[tuple[float, str]] = []
+    # a symbol is not linked to itself
     for other in np.flatnonzero(value).tolist():
-        if other == column:
-            continue
         two = np.zeros(2 * n)
         two[[column, other, column + n, other + n]] = sides[[column, other, column + n, other + n]]
         joint = joint_weight(case, two, book.equity, spec)

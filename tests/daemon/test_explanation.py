@@ -29,6 +29,8 @@ from daemon.version import code_version
 from risk.gate import gate
 from risk.headroom import sent
 from risk.limits import Limits
+from risk.switch import REDUCE
+from risk.switch import RUN as RUN_SWITCH
 from tests.edge_world import ROOT
 from trading.effects import Effect, Planned
 from trading.events import Decided, Event
@@ -44,6 +46,7 @@ class Watching:
         self.state: State | None = None
         self.orders = self.cuts = self.sends = 0
         self.wrong: list[str] = []
+        self.switches: set[int] = set()
 
     def answer(self, ask: object) -> Decided | None:
         return None
@@ -58,6 +61,8 @@ class Watching:
                 self._look(one, column)
         if judged and len(plans) == 1:
             self._sent(judged[-1])
+            self.switches.add(judged[-1].switch)
+            assert judged[-1].switch == self.state.switch.state
         judged.clear()
 
     def _look(self, one: Judged, column: int) -> None:
@@ -155,6 +160,7 @@ def test_every_order_of_the_default_run_has_its_limits_their_headroom_and_the_mo
     assert watching.orders > 300
     assert watching.cuts > 20
     assert watching.sends > 50
+    assert watching.switches == {RUN_SWITCH, REDUCE}
 
 
 @pytest.fixture(scope="module")
@@ -281,6 +287,8 @@ def test_a_symbol_means_the_newest_decision_about_it_up_to_a_day(kept: Path, rea
     assert newest.symbol == "QQQ"
     earlier = find(reader, "QQQ", "2019-04-30").decision
     assert earlier.plan.ts < newest.decided
+    # a day is meant to its end
+    assert find(reader, "QQQ", newest.time[:10]).decision.plan.ts == newest.decided
     instant = find(reader, "QQQ", "2019-04-30T20:00:00Z").decision
     assert instant.plan.ts <= earlier.plan.ts
     with pytest.raises(AddressWrong, match=r"nobody has asked for QQQ .* up to 2018-01-01"):

@@ -89,6 +89,15 @@ def test_costs_are_those_of_the_venue_at_the_last_price() -> None:
     assert now.value == pytest.approx(sum(o.value for o in now.orders))
 
 
+def test_what_was_asked_a_moment_ago_is_no_duplicate_when_it_is_planned() -> None:
+    act: Act = lambda view: np.array([0.3, 0.0, 0.0])  # noqa: E731
+    limits = Limits(restricted=("S0",))
+    made = World(block(walk(40, 3, 8)), [act], house=limits, agent=limits).run()
+    assert made.shell.state.activity.repeated(0, made.shell.state.now, limits) is not None
+    (cut,) = planned(made).refused
+    assert (cut.who, cut.symbol, cut.reason, cut.most) == ("a0", "S0", "restricted", "0")
+
+
 def test_asking_changes_nothing() -> None:
     made = world()
     before = freeze(made.shell.state)

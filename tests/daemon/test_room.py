@@ -11,6 +11,7 @@ from daemon.room import Book, RiskNow, Unknown, named, risk_now
 from risk.gate import gate
 from risk.limits import Correlation, Limits, Tail
 from tests.engine_world import World, block, walk
+from trading.events import Operator
 
 HOUSE_LIMITS = Limits(
     max_position_weight=0.4,
@@ -104,6 +105,20 @@ def test_an_agents_book_has_its_own_limits() -> None:
     assert own.limits != house.limits
     assert all("[[agents]] a1" in each.switch_on for each in own.off)
     assert book.account.equity == shell.state.books_micro[1] / 1e6
+
+
+def test_a_switch_that_is_not_run_is_what_stops_everything_that_adds() -> None:
+    shell = world()
+    shell.run(Operator(shell.state.now, "reduce", "lunch", "me"))
+    for agent in (None, "a0"):
+        _, now = report(shell, agent)
+        assert now.switch == "REDUCE"
+        assert {(r.buy.qty, r.buy.limit) for r in now.room if int(r.held) >= 0} == {("0", "the switch")}
+        assert any(int(r.sell.qty or 0) > 0 for r in now.room)
+    shell = world()
+    shell.run(Operator(shell.state.now, "reduce", "lunch", "me", "a1"))
+    assert {row.buy.limit for row in report(shell, "a1")[1].room} >= {"the switch"}
+    assert report(shell)[1].switch == "RUN"
 
 
 def test_nobody_of_that_name_is_told_with_the_nearest() -> None:
