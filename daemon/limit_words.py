@@ -94,7 +94,7 @@ WORDS: Final[dict[str, Words]] = {
     ),
     "min_diversification": Words(_plain("diversification ratio (watched, cuts no order)"), "number", "min_diversification = 0.3"),
     "min_sharpe": Words(_plain("Sharpe ratio (watched, cuts no order)"), "number", "min_sharpe = 0.5"),
-    "stress": Words(_of("stress scenario", ", worst"), "share"),
+    "stress": Words(_of("stress scenario", ", worst"), "share", "stress = { limit = 0.3 }"),
     # always on, or how others are measured
     "max_price_age_ns": Words(_plain("age of the last price"), "hours"),
     "collar": Words(_plain("worst price, collar around the last price"), "share"),

@@ -16,6 +16,7 @@ from risk.gate import gate, worst_nano
 from risk.limits import Correlation, Limits, Reason
 from risk.pairs import joint_bound, joint_weight
 from risk.standing import Portfolio, standings
+from risk.stress import shock_returns, stress_losses
 from risk.switch import RUN
 from trading.instruments import NANO
 
@@ -83,9 +84,23 @@ _ALWAYS: Final = frozenset(
 """Keys that say how limits are measured, or that are always on."""
 
 
-@lru_cache(maxsize=512)
+_alone: dict[tuple[int, str], tuple[Limits, Limits]] = {}
+_MOST_ALONE: Final = 512
+
+
 def only(limits: Limits, key: str) -> Limits:
-    """`limits` with this one alone of those that can be off. One object for each question: rules are made ready once."""
+    """`limits` with this one alone of those that can be off. One object for each question: rules are made ready once,
+    and are found by identity, as `rules_of` finds them."""
+    found = _alone.get((id(limits), key))
+    if found is None:
+        if len(_alone) >= _MOST_ALONE:
+            _alone.clear()
+        # an entry holds its limits, so that their id cannot come to mean others
+        found = _alone[id(limits), key] = limits, _only(limits, key)
+    return found[1]
+
+
+def _only(limits: Limits, key: str) -> Limits:
     table, _, name = key.partition(".")
     off = {f: d for f, d in _defaults().items() if f not in _ALWAYS and f != table}
     if table == "group_caps":
@@ -141,6 +156,10 @@ def figures(ctx: Context, account: Account, limits: Limits, lots: Floats | None)
         for key, about, value in (*named, *(row[:3] for row in _members(book, weights))):
             if key in found and isclose(found[key].value, value):
                 found[key] = found[key]._replace(about=about)
+        if limits.stress is not None and "stress" in found:
+            signed = book.held * ctx.px / book.equity
+            worst = int(stress_losses(shock_returns(limits.stress.shocks, ctx.universe), signed).argmax())
+            found["stress"] = found["stress"]._replace(about=limits.stress.shocks[worst].name)
     if limits.max_open_orders is not None:
         found["max_open_orders"] = Figure(account.open_orders + _adding(account, lots), limits.max_open_orders)
     if limits.order_rate is not None:
@@ -175,17 +194,16 @@ def _adding(account: Account, lots: Floats | None) -> int:
 
 def _members(book: Portfolio, weights: Floats, column: int | None = None) -> list[tuple[str, str, float, float]]:
     """(key, what it is of, weight, bound) of each sector, group and asset, or of those that one symbol is in."""
-    rules = book.rules
-    if rules.members is None:
-        return []
+    universe = book.rules.universe
     found = []
-    universe = rules.universe
-    for row, key, bound in zip(rules.members, rules.member_keys, rules.member_bounds.tolist(), strict=True):
-        if column is not None and not row[column]:
-            continue
-        one = int(row.argmax()) if column is None else column
-        names = {"max_sector_weight": universe.sectors[one], "max_concentration": universe.assets[one]}
-        found.append((key, names.get(key, ""), float(row.dot(weights)), bound))
+    for family in book.rules.families:
+        sums = np.bincount(family.labels, weights, family.names + 1)
+        labels = range(1, family.names + 1) if column is None else [int(family.labels[column])]
+        for label in labels:
+            if label:
+                one = int((family.labels == label).argmax())
+                names = {"max_sector_weight": universe.sectors[one], "max_concentration": universe.assets[one]}
+                found.append((family.key, names.get(family.key, ""), float(sums[label]), family.settled_bound))
     return found
 
 

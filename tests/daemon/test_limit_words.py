@@ -2,7 +2,7 @@
 
 import pytest
 
-from daemon.assembly import limits_of
+from daemon.assembly import limits_of, shocks_of
 from daemon.config import read
 from daemon.limit_rows import bound_of, in_order, row
 from daemon.limit_words import LIMIT_OF, WORDS, figure, is_of, off, unit, words
@@ -96,11 +96,11 @@ def test_the_line_that_switches_a_limit_on_does(key: str, example: str) -> None:
     base = "\n".join(
         line
         for line in TEXT.splitlines()
-        if not line.startswith(("var", "cvar", "corr", "liq", "order_r", "prot", "group_c"))
+        if not line.startswith(("var", "cvar", "corr", "liq", "order_r", "prot", "group_c", "stress"))
     )
     universe = Universe((Instrument("SPY", sector="x"), Instrument("QQQ", sector="x")))
     config = read(base.replace("[risk]", f"[risk]\n{example.replace('GME', 'SPY')}"), KNOWN)
-    limits = limits_of(config.risk, None, universe)
+    limits = limits_of(config.risk, None, universe, shocks_of(config))
     closed = {name for name, _, _ in off(Limits())}
     assert key in closed
     assert closed - {name for name, _, _ in off(limits)} == {key}
