@@ -4,7 +4,7 @@ What the gates were asked then can be asked again, so that a figure which was no
 that decided, on the state it decided on.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -66,12 +66,8 @@ class Refolder:
             raise Unavailable(f"this version of quantd, or this market, gives another past: {why}") from None
         except (RecordTooLong, StoreError) as why:
             raise Unavailable(str(why)) from None
-        plans: list[list[Judged]] = [[]]
-        for one in found:
-            plans[-1].append(one)
-            if one.book == HOUSE:
-                plans.append([])
-        if not 1 <= decision.ordinal < len(plans):
+        plans = by_plan(found)
+        if not 1 <= decision.ordinal <= len(plans):
             raise Unavailable(f"step {decision.seq} asked no gate")
         return plans[decision.ordinal - 1]
 
@@ -105,3 +101,13 @@ class Refolder:
         assembly = assemble(config, cache=self._folder / "cache")
         self._assembly = assembly
         return assembly
+
+
+def by_plan(judged: Sequence[Judged]) -> list[list[Judged]]:
+    """The baskets of one step, those of each of its plans together: agents in order, the house last."""
+    plans: list[list[Judged]] = [[]]
+    for one in judged:
+        plans[-1].append(one)
+        if one.book == HOUSE:
+            plans.append([])
+    return plans[:-1]

@@ -121,7 +121,7 @@ def test_figures_are_those_of_an_evaluator_of_its_own(seed: int) -> None:
     found = figures(book.ctx, book.account, book.limits, lots)
     same = {
         "max_gross_exposure": "gross", "var": "var", "cvar": "cvar", "max_volatility": "volatility",
-        "max_turnover": "turnover",
+        "max_turnover": "turnover", "stress": "stress",
     }  # fmt: skip
     for key, name in same.items():
         assert (key in found) == (name in judged)

@@ -259,6 +259,7 @@ async function why(id) {
   const box = byId("why");
   box.hidden = false;
   const line = (text) => { const p = document.createElement("p"); p.textContent = text; return p; };
+  box.replaceChildren(line("folding the journal up to that decision …"));
   try {
     const e = await get(`/api/v1/why/${encodeURIComponent(id)}`);
     const parts = [line(`${e.side.toUpperCase()} ${e.qty} ${e.symbol}, decided ${local(e.decided, zone)} on the price ${plain(e.price)}, limit ${plain(e.limit)}: ${e.state}`)];

@@ -23,7 +23,7 @@ from daemon.limit_rows import LimitRow, largest_of, rows_of
 from daemon.loop import Shell
 from daemon.opening import begin
 from daemon.past import save_config
-from daemon.refolded import Refolder
+from daemon.refolded import Refolder, by_plan
 from daemon.timeline import instants
 from daemon.version import code_version
 from risk.gate import gate
@@ -32,6 +32,7 @@ from risk.limits import Limits
 from risk.switch import REDUCE
 from risk.switch import RUN as RUN_SWITCH
 from tests.edge_world import ROOT
+from tests.engine_world import World, block, walk
 from trading.effects import Effect, Planned
 from trading.events import Decided, Event
 
@@ -358,6 +359,19 @@ def test_the_document_is_what_its_type_says(kept: Path, reader: Reader) -> None:
     e = told(kept, reader, reader.orders()[0].order.id)
     document = msgspec.json.decode(msgspec.json.encode(e))
     assert msgspec.to_builtins(msgspec.convert(document, Explanation, strict=True)) == document
+
+
+def test_baskets_are_told_apart_by_their_plans() -> None:
+    made = World(block(walk(12, 2, 1)), [lambda view: np.array([0.3, 0.1]), lambda view: np.array([-0.1, 0.5])])
+    judged: list[Judged] = []
+    made.shell.state.judged = judged
+    plans = [e for e in made.run().effects if isinstance(e, Planned)]
+    assert len(plans) > 3
+    apart = by_plan(judged)
+    assert len(apart) == len(plans)
+    for plan, own in zip(plans, apart, strict=True):
+        assert [one.book for one in own] == [*(part.agent for part in plan.agents), HOUSE]
+        assert own[-1].asked.astype(np.int64).tobytes() == plan.net
 
 
 def test_looking_on_changes_nothing() -> None:
