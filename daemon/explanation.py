@@ -15,6 +15,7 @@ from adapters.store.reading import Decision, OrderNow, Reader
 from adapters.store.store import read_only
 from daemon.addresses import Found, address_of
 from daemon.engine.judged import Judged
+from daemon.exits import ExitPart, exits_of
 from daemon.limit_rows import Largest, LimitRow, largest_of, reason_name, reason_text, recorded_rows, rows_of
 from daemon.overview import SWITCH, iso
 from daemon.refolded import Unavailable
@@ -109,6 +110,7 @@ class Explanation(Struct, frozen=True):
     unavailable: str
     twins: list[Twin]
     fills: list[FillPart]
+    exits: list[ExitPart]
 
 
 def explain(where: str | Path, reader: Reader, found: Found, judge: Judge | None = None) -> Explanation:
@@ -165,6 +167,7 @@ def explain(where: str | Path, reader: Reader, found: Found, judge: Judge | None
         unavailable=unavailable,
         twins=_twins(decision, universe, column),
         fills=[_fill(fill, order.order.side, price) for fill in fills] if order is not None else [],
+        exits=exits_of(where, reader.run.run, plan, column, names, decision.seq),
     )
 
 

@@ -240,7 +240,7 @@ class Reader:
         with failures("reading decisions"), Session(self._engine) as session:
             found = session.exec(query.order_by(col(DecisionRow.seq).desc())).first()
         if found is None:
-            raise StoreFailing(f"order {order_id} was not made by a plan: a protective exit, or by hand")
+            raise StoreFailing(f"order {order_id} was not made by a plan, but by hand")
         return self._placed([found])[0]
 
     def decision_at(self, seq: int, ordinal: int) -> Decision:

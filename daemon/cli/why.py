@@ -12,6 +12,7 @@ from daemon.cli.configuration import read
 from daemon.cli.failures import CHECK_FAILED, USAGE, Failure
 from daemon.cli.output import local, print_json, progress, say
 from daemon.cli.places import place
+from daemon.exits import exit_lines
 from daemon.explanation import AgentPart, Explanation, explain
 from daemon.limit_rows import Largest, LimitRow
 from daemon.limit_words import figure
@@ -74,13 +75,15 @@ def why(
 def why_lines(e: Explanation) -> list[str]:
     """An explanation in words."""
     lines = [_first(e)]
-    if e.sample != e.decided:
+    if e.sample != e.decided and not e.exits:
         again = f"follow-up {e.follow_up} of" if e.follow_up else "planned on the sample of"
         number = f", order number {e.number} of it" if e.number else ""
         lines.append(f"  {again} the decision of {local(e.sample)} New York{number}")
     if e.switch not in ("", "RUN"):
         lines.append(f"  the switch of the house was {e.switch}")
-    lines += [f"  {_wish(part)}" for part in e.agents]
+    lines += [f"  {line}" for line in exit_lines(e.exits)]
+    closed = {part.agent for part in e.exits}
+    lines += [f"  {_wish(part, part.agent in closed)}" for part in e.agents]
     lines.append(f"  {_net(e)}")
     shown = e.recomputed and any(row.limit == "max_position_weight" for row in e.limits)
     if not shown and e.weight_before is not None and e.weight_after is not None:
@@ -118,10 +121,11 @@ def _first(e: Explanation) -> str:
     return f"{e.side.upper()} {f'{wanted} ' if wanted else ''}{e.symbol}, {when}: {e.state}, no order was made ({e.address})"
 
 
-def _wish(part: AgentPart) -> str:
+def _wish(part: AgentPart, closed: bool) -> str:
     had = f"has {part.had:.1%}, {part.held}" if part.had is not None else f"has {part.held}"
     room = f" ({part.wanted * part.scale:.1%} with room for cash and gross at worst prices)" if part.scale < 1 else ""
-    said = f"{part.agent} wants {part.wanted:.1%}{room}, {had}: asks {_signed(part.asked)}"
+    wants = "exits" if closed else f"wants {part.wanted:.1%}{room}"
+    said = f"{part.agent} {wants}, {had}: asks {_signed(part.asked)}"
     if part.allowed != part.asked:
         said += f", its own limits leave {_signed(part.allowed)}: {part.text} ({part.reason})"
     return said
