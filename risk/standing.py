@@ -15,7 +15,7 @@ from risk.rules import Rules, rules_of
 Values = dict[str, tuple[float, float]]
 """Key of a limit -> (value, bound). For `cash` the bound is a floor, in account currency."""
 
-FLOORS = frozenset({"cash"})
+FLOORS = frozenset({"cash", "min_sharpe", "min_diversification"})
 """Keys whose value must not fall below the bound."""
 
 
@@ -152,16 +152,15 @@ def _exposures(ctx: Context, portfolios: list[Portfolio]) -> None:
     size = np.abs(weights)
     net, gross = _sums(weights), _sums(size)
     groups: dict[int, tuple[int, Scenarios, list[int]]] = {}
-    whole: dict[int, tuple[dict[int, Scenarios] | None, bool]] = {}
+    whole: dict[int, dict[int, Scenarios] | None] = {}
     for k, portfolio in enumerate(portfolios):
         portfolio.exposures(weights[k], size[k], net[k], gross[k])
         rules, spec = portfolio.rules, portfolio.limits.correlation
         if not rules.lookbacks:
             continue
-        known = whole.get(id(rules))
-        if known is None:
-            known = whole[id(rules)] = _whole(ctx, rules)
-        complete, unlinked = known
+        if id(rules) not in whole:
+            whole[id(rules)] = ctx.whole(rules.lookbacks, rules.limits.min_history)
+        complete = whole[id(rules)]
         found = portfolio.scenarios(ctx) if complete is None else complete
         if found is None:
             continue
@@ -171,20 +170,26 @@ def _exposures(ctx: Context, portfolios: list[Portfolio]) -> None:
                 group = groups[id(scenarios)] = (lookback, scenarios, [])
             group[2].append(k)
         if spec is not None:
-            joint = 0.0 if unlinked else _correlation(ctx, portfolio, found, spec)
+            joint = 0.0
+            if _second(size[k]) >= spec.min_weight and not _unlinked(found, spec):
+                joint = _correlation(ctx, portfolio, found, spec)
             portfolio.values["correlation"] = (joint, joint_bound(spec))
     for lookback, scenarios, rows in groups.values():
         every = len(rows) == len(portfolios)
         _losses(lookback, scenarios, [portfolios[k] for k in rows], weights if every else weights[rows])
 
 
-def _whole(ctx: Context, rules: Rules) -> tuple[dict[int, Scenarios] | None, bool]:
-    """The scenarios by lookback where no return is missing, else None; whether no two instruments are linked in them."""
-    found, spec = ctx.whole(rules.lookbacks, rules.limits.min_history), rules.limits.correlation
-    if found is None or spec is None:
-        return found, False
+def _second(size: Floats) -> float:
+    """The second largest of float64[N]: no pair weighs more than that twice over; 0 without a second."""
+    if len(size) < 2:
+        return 0.0
+    return float(sorted(size.tolist())[-2] if len(size) <= 64 else np.partition(size, len(size) - 2)[-2])
+
+
+def _unlinked(found: dict[int, Scenarios], spec: Correlation) -> bool:
+    """Whether surely no two instruments are linked; False where that is dear to know."""
     scenarios = found[spec.lookback]
-    return found, scenarios.small() and scenarios.linked(spec.threshold) is None
+    return scenarios.small() and scenarios.linked(spec.threshold) is None
 
 
 def _losses(lookback: int, scenarios: Scenarios, members: list[Portfolio], weights: Floats) -> None:

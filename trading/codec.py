@@ -10,6 +10,7 @@ from msgspec import Struct
 from trading.effects import (
     Ask,
     Asked,
+    Assessed,
     Booked,
     Cancel,
     Crossed,
@@ -82,6 +83,7 @@ JournalEffect = (
     | Switched
     | Snapshot
     | Stop
+    | Assessed
 )
 
 

@@ -5,6 +5,7 @@ import numpy as np
 from msgspec import Struct
 
 from daemon.engine.state import Cross, FollowUp, Rules, State, Working
+from daemon.engine.watch import FrozenWatch
 from risk.limits import Limits
 from risk.switch import Switch
 from trading.market import Ring
@@ -71,6 +72,7 @@ class _Frozen(Struct, frozen=True):
     crosses: list[Cross]
     foreign: list[tuple[int, int, int]]
     down: list[str]
+    watch: FrozenWatch = FrozenWatch()
 
 
 def _ring_out(ring: Ring) -> tuple[bytes, bytes]:
@@ -131,6 +133,7 @@ def freeze(state: State) -> bytes:
             crosses=state.crosses,
             foreign=state.foreign,
             down=sorted(state.down),
+            watch=state.watch.freeze(),
         )
     )
 
@@ -166,5 +169,6 @@ def thaw(rules: Rules, frozen: bytes) -> State:
     state.crosses = list(f.crosses)
     state.foreign = list(f.foreign)
     state.down = set(f.down)
+    state.watch.thaw(f.watch)
     state.revalue()
     return state

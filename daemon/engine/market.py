@@ -29,6 +29,7 @@ def on_slice(state: State, market: MarketSlice) -> Sequence[Effect]:
         state.mark_ts = np.empty(state.universe.size, dtype=np.int64)
         state.mark_ts.fill(ts)
     else:
+        state.watch.corridor = None  # its rows are those in which every symbol had a bar
         fresh = market.fresh
         state.marks = np.where(fresh, market.close, state.marks)
         state.marks_nano = np.where(fresh, market.close_nano, state.marks_nano)

@@ -9,20 +9,17 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from daemon.engine.alerts import limit_alerts
 from daemon.engine.state import HOUSE, Cross, FollowUp, Round, State, Working
 from risk.gate import Account, Context, Verdict, basket, context, gate, granted, measure, same_book, worst_nano
 from risk.limits import Limits, Reason
-from risk.standing import Values
 from risk.switch import HALT, REDUCE
 from trading.books import net, share
-from trading.effects import AgentPlan, Cancel, Effect, Level, Planned, Publish
+from trading.effects import AgentPlan, Cancel, Effect, Planned
 from trading.market import Floats
 from trading.orders import Cause, OrderBasket, OrderState, transition
 
 Lots = NDArray[np.int64]
-
-LEVELS: Final[tuple[Level, ...]] = ("INFO", "INFO", "WARNING", "CRITICAL")
-"""Level of an alert by the level of `risk.monitor`."""
 
 AGAIN: Final = np.zeros(max(Reason) + 1, dtype=np.bool_)
 """AGAIN[reason]: what a decision was cut for that its own sales may free: want of cash or of room."""
@@ -42,9 +39,12 @@ AGAIN[
 
 
 def market_context(state: State) -> Context:
-    """What every gate of this instant shares: values of lots, ages, volumes, the synchronous returns."""
+    """What every gate of this instant shares, and the monitor: values of lots, ages, volumes, the synchronous returns."""
+    known = state.watch.context
+    if known is not None and known[0] == state.now and known[1] is state.marks:
+        return known[2]
     size = state.universe.lot_size
-    return context(
+    made = context(
         px=state.marks * size,
         prices_nano=state.marks_nano,
         age_ns=state.now - state.mark_ts,
@@ -52,6 +52,8 @@ def market_context(state: State) -> Context:
         returns=state.history.synchronous.returns,
         universe=state.universe,
     )
+    state.watch.context = state.now, state.marks, made
+    return made
 
 
 def headroom(weights: Floats, agent: Limits, house: Limits) -> float:
@@ -233,7 +235,10 @@ def _house(
             follow_up=used,
         )
     ]
-    effects.extend(watch_limits(state, verdict.values))
+    effects.extend(limit_alerts(state, HOUSE, verdict.values))
+    if state.watch.levels[0] is not state.monitor.levels:  # else the lone agent is the house
+        for part in parts:
+            effects.extend(limit_alerts(state, part.agent, part.verdict.values))
     if not flatten:
         _follow_up(state, parts, surviving, asked, verdict, sample, used)
     if out is not None:
@@ -275,22 +280,6 @@ def _send(state: State, out: OrderBasket, agents: list[int], surviving: Lots) ->
         shares=shares,
         live=rows,
     )
-
-
-def watch_limits(state: State, values: Values) -> list[Effect]:
-    """Alerts about limits of the house that came nearer, or went away again, after the trade."""
-    effects: list[Effect] = []
-    for key, before, after, value, bound in state.monitor.observe(values):
-        name = key.removeprefix("max_").replace("_", " ")
-        share = value / bound if bound else 1.0
-        if after > before:
-            text = f"{name} {value:.1%} is {share:.0%} of its limit {bound:.1%} (house)"
-            level = LEVELS[after]
-        else:
-            text = f"{name} {value:.1%} is back to {share:.0%} of its limit {bound:.1%} (house)"
-            level = "INFO"
-        effects.append(Publish(state.now, level, f"limit_{key}", text, value=value, bound=bound))
-    return effects
 
 
 def _ends(state: State) -> list[int]:

@@ -8,6 +8,7 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
+from daemon.engine.watch import Watch
 from risk.gate import Account
 from risk.limits import Limits
 from risk.monitor import Monitor
@@ -155,6 +156,7 @@ class State:
         self.agents = [AgentState(a.capital_micro) for a in rules.agents]
         self.switch = Switch(high_water=rules.cash_micro)
         self.monitor = Monitor()
+        self.watch = Watch(len(rules.agents))
         self.round_no = 0
         self.round: Round | None = None
         self.orders_at: dict[int, int] = {}
@@ -195,6 +197,7 @@ class State:
         """Lots or cash changed: what was derived from them is gone."""
         self._lots.clear()
         self._units = None
+        self.watch.booked()
 
     def revalue(self) -> None:
         """Equity of the house and of each book at the marks, exact."""

@@ -1,0 +1,29 @@
+"""Limits that only the monitor knows, on what a book holds: no order is refused for them."""
+
+from math import sqrt
+
+import numpy as np
+
+from risk.case import Account
+from risk.context import Context
+from risk.limits import Limits
+from risk.standing import Values
+
+
+def held_values(ctx: Context, account: Account, limits: Limits) -> Values:
+    """`min_diversification` where it is set, something is held and enough synchronous returns are known: 1 - 1 /
+    diversification ratio, value and bound."""
+    least = limits.min_diversification
+    if least is None or not account.equity > 0.0:
+        return {}
+    matters = account.lots != 0.0
+    window = ctx.window(limits.volatility_lookback, limits.min_history)
+    if not np.count_nonzero(matters) or (window.short is not None and np.count_nonzero(window.short & matters)):
+        return {}
+    scenarios = window.scenarios(matters)
+    if len(scenarios) < limits.min_history:
+        return {}
+    weights = account.lots * ctx.px / account.equity
+    alone = float(np.abs(weights).dot(scenarios.deviations[: len(weights)]))
+    together = sqrt(max(float(weights.dot(scenarios.cov).dot(weights)), 0.0))
+    return {"min_diversification": (1.0 - together / alone, least)} if alone > 0.0 else {}

@@ -1,0 +1,306 @@
+"""Whether a book's limits surely still have the levels they had when they were last measured, without measuring again.
+
+Sound, never exact: `keeps` is true only where a full measurement would find every level unchanged. What it rests on,
+since the measurement: no lots and no cash were booked, so the book changes by prices alone; every sample added one row to
+the synchronous returns, that of the marks themselves; prices and equity are finite and positive.
+
+Let a held price be g_i times what it was, low <= g_i <= high, and equity E where it was E0. Then
+- a weight is w_i g_i E0 / E: sums of weights lie between low E0 / E and high E0 / E times what they were;
+- what scenario s loses, -sum e_i g_i r_si, lies within middle L_s -+ half A_s, where L_s = -sum e_i r_si, A_s = sum
+  |e_i r_si|, middle and half are those of [low, high]. While half <= SPREAD middle, a tail lies between middle times the
+  tail of L - SPREAD A and middle times that of L + SPREAD A, since tails are monotone in each loss; and a deviation within
+  SPREAD |A| of middle times what it was (the triangle inequality);
+- a row that came since loses, at the exposures of its own day, what equity lost on that day. At those of now it
+  differs by at most (high / low - 1) times what was moved: (highest - lowest) times the gross exposure;
+- a row that left can only lower a tail: the lower ends are those of the rows that cannot have left yet.
+"""
+
+from math import inf, isfinite, sqrt
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from risk.case import Account
+from risk.context import Context, Floats, Scenarios
+from risk.limits import Limits
+from risk.measures import SAMPLES_PER_YEAR, tail_count
+from risk.monitor import NONE, UNWATCHED, band
+from risk.rules import Rules, TailLimit, rules_of
+from risk.standing import Values
+
+SAMPLES: Final = 21
+"""Samples a screen may serve before the book is measured again."""
+
+SPREAD: Final = 0.06
+"""How far prices may drift apart, as half their range over its middle, before the book is measured again."""
+
+SLACK: Final = 1e-9
+"""Room for the rounding of floats, relative."""
+
+ROUNDED: Final = 2e-6
+"""What rounding to micro-currency may make of a move of equity, in currency."""
+
+LINEAR: Final = frozenset({"max_position_weight", "max_gross_exposure", "max_concentration", "max_leverage"})
+"""Measures that are sums of weights, or the largest of such sums, in a book without shorts."""
+
+
+class _Expected(NamedTuple):
+    """A tail as a mean: `part` of a row's excess over the tail's VaR goes into it. Shares of equity, before `scale`."""
+
+    var: float
+    upper: float
+    count: int
+    high: float
+
+
+class _Varying(NamedTuple):
+    """A deviation: root of the sum of squares of what is known, the mean in it, and how much it may be."""
+
+    upper: float
+    mean: float
+    high: float
+
+
+class Screen:
+    """Of one book. `keeps` is called once for each sample after the measurement, until it is False."""
+
+    __slots__ = (
+        "_equity", "_expected", "_fall", "_first", "_gross", "_highest", "_largest", "_lowest", "_rise", "_row",
+        "_samples", "_varying", "_worst",
+    )  # fmt: skip
+
+    def __init__(self, equity: float, gross: float) -> None:
+        self._first = self._equity = equity
+        self._gross = gross
+        self._rise, self._fall, self._row = inf, -inf, inf
+        self._expected: list[_Expected] = []
+        self._varying: list[_Varying] = []
+        self._samples = 0
+        self._lowest = self._highest = 1.0
+        self._worst = self._largest = 0.0
+
+    def keeps(self, low: float, high: float, equity: float) -> bool:
+        """Whether no level can have changed, with held prices between `low` and `high` times what they were."""
+        moved = self._equity - equity
+        self._equity = equity
+        self._samples += 1
+        if moved > self._worst:
+            self._worst = self._largest = max(moved, self._largest)
+        elif -moved > self._largest:
+            self._largest = -moved
+        if low < self._lowest:
+            self._lowest = low
+        if high > self._highest:
+            self._highest = high
+        # written so that anything that is not a number fails
+        if not (low > 0.0 and equity > 0.0 and high - low <= SPREAD * (high + low)) or self._samples > SAMPLES:
+            return False
+        grown = self._first / equity
+        least, most = low * grown, high * grown
+        if not (most < self._rise and least > self._fall):
+            return False
+        slack = (self._highest / self._lowest - 1.0) * (self._highest - self._lowest) + SLACK
+        slack = slack * self._gross + ROUNDED
+        row = (self._worst + slack) / equity
+        if not row < self._row:
+            return False
+        for tail in self._expected:
+            beyond = tail.var * (least if tail.var > 0.0 else most)
+            more = max(0.0, row - beyond) * self._samples / tail.count
+            if not most * tail.upper + more < tail.high:
+                return False
+        for each in self._varying:
+            new = (self._largest + slack) / equity + most * each.mean
+            if not sqrt((most * each.upper) ** 2 + self._samples * new * new) < each.high:
+                return False
+        return True
+
+    def bound(self, lower: float, upper: float, within: tuple[float, float]) -> bool:
+        """A measure between least x `lower` and most x `upper` must stay inside the band `within`; False when it cannot
+        be told already."""
+        low, high = within
+        if upper > 0.0:
+            self._rise = min(self._rise, high / upper * (1.0 - SLACK))
+        if low > -inf:
+            if lower <= 0.0:
+                return False
+            self._fall = max(self._fall, low / lower * (1.0 + SLACK))
+        return self._fall < 1.0 < self._rise
+
+    def rows_below(self, most: float) -> None:
+        """No new row may lose as much as `most` of equity."""
+        self._row = min(self._row, most)
+
+    def expect(self, tail: _Expected) -> None:
+        self._expected.append(tail)
+
+    def vary(self, deviation: _Varying) -> None:
+        self._varying.append(deviation)
+
+
+def screen(ctx: Context, account: Account, limits: Limits, values: Values, levels: dict[str, int]) -> Screen | None:
+    """A screen of a book whose held lots were just measured as `values`, with the levels they now have; None where one of
+    them has no bound, or is too near an edge."""
+    if not ctx.all_priced or not account.equity > 0.0:
+        return None
+    exposures = account.lots * ctx.px
+    size = np.abs(exposures)
+    rules = rules_of(limits, ctx.universe)
+    made = Screen(account.equity, float(np.add.reduce(size)))
+    bands = {key: band(key, levels.get(key, NONE), bound) for key, (_, bound) in values.items()}
+    for key, (value, _) in values.items():
+        if key in UNWATCHED or key in _SCENARIO:
+            continue
+        if not _weighed(made, key, value, bands[key], rules, exposures, size, account.equity):
+            return None
+    if rules.lookbacks and not _scenarios(made, ctx, rules, exposures, values, bands, account.equity):
+        return None
+    return made
+
+
+_SCENARIO: Final = frozenset({"var", "cvar", "max_volatility", "correlation"})
+
+
+def _weighed(
+    made: Screen,
+    key: str,
+    value: float,
+    within: tuple[float, float],
+    rules: Rules,
+    exposures: Floats,
+    size: Floats,
+    equity: float,
+) -> bool:
+    """Bound a measure that is a function of weights alone; False where it has none."""
+    low, high = within
+    if key == "max_turnover":
+        # nothing is traded while nothing is booked; what was is forgotten at a session's end
+        return value == 0.0
+    if key == "max_herfindahl":
+        # a sum of squares grows as a square
+        root = (sqrt(low) if low > 0.0 else low, sqrt(high) if high < inf else inf)
+        return made.bound(sqrt(value), sqrt(value), root)
+    if key in LINEAR or key in rules.member_keys:
+        long = key != "max_leverage" or not bool((exposures < 0.0).any())
+        return long and made.bound(value, value, within)
+    if key == "max_net_exposure":
+        gross = float(np.add.reduce(size)) / equity
+        apart = 0.0 if value >= gross * (1.0 - 1e-12) else SPREAD * gross
+        return made.bound(value - apart, value + apart, within)
+    return False
+
+
+def _scenarios(
+    made: Screen,
+    ctx: Context,
+    rules: Rules,
+    exposures: Floats,
+    values: Values,
+    bands: dict[str, tuple[float, float]],
+    equity: float,
+) -> bool:
+    """Bound tails, volatility and the weight of linked pairs; False where one has no bound."""
+    limits = rules.limits
+    known = ctx.whole(rules.lookbacks, limits.min_history) or _with_gaps(ctx, rules, exposures)
+    if known is None:
+        return False
+    spec = limits.correlation
+    if spec is not None:
+        weights = np.sort(np.abs(exposures)).tolist()[-2:] if len(exposures) > 1 else [0.0, 0.0]
+        second, both = weights[0] / equity, sum(weights) / equity
+        low, high = bands["correlation"]
+        if low > -inf:
+            return False  # which pairs are linked changes with every row
+        small = second < spec.min_weight * (1.0 - SLACK)
+        if small and spec.min_weight > 0.0:
+            if not made.bound(0.0, second, (-inf, spec.min_weight)):
+                return False
+        elif not (high > 0.0 and made.bound(0.0, both, (low, high))):
+            return False
+    for lookback, scenarios in known.items():
+        tails = [tail for tail in rules.tails if tail.lookback == lookback]
+        most = limits.max_volatility if limits.volatility_lookback == lookback else None
+        if not tails and most is None:
+            continue
+        losses = -scenarios.returns.dot(exposures) / equity
+        apart = SPREAD * np.abs(scenarios.returns).dot(np.abs(exposures)) / equity
+        # any row may be gone by the time it is asked: the oldest go first
+        left = slice(min(SAMPLES, len(losses)), None)
+        for tail in tails:
+            if not _tail(made, tail, losses, apart, left, bands[tail.key], lookback):
+                return False
+        if most is not None and not _deviation(made, losses, apart, left, bands["max_volatility"], lookback):
+            return False
+    return True
+
+
+def _with_gaps(ctx: Context, rules: Rules, exposures: Floats) -> dict[int, Scenarios] | None:
+    """The scenarios by lookback where some returns are missing, None without enough of them."""
+    least, matters = rules.limits.min_history, exposures != 0.0
+    found = {}
+    for lookback in rules.lookbacks:
+        window = ctx.window(lookback, least)
+        if window.short is not None and np.count_nonzero(window.short & matters):
+            return None
+        found[lookback] = window.scenarios(matters)
+        if len(found[lookback]) < least:
+            return None
+    return found
+
+
+def _tail(
+    made: Screen,
+    tail: TailLimit,
+    losses: Floats,
+    apart: Floats,
+    left: slice,
+    within: tuple[float, float],
+    lookback: int,
+) -> bool:
+    """Bound a tail of float64[S] losses that may each move by float64[S] `apart`, as shares of equity."""
+    low, high = (edge / tail.scale for edge in within)
+    # the window may still grow: fewer rows beyond VaR give the larger tail
+    upper = _worst(losses + apart, tail_count(len(losses), tail.confidence))
+    above = max(float(tail.measure(upper)), 0.0)
+    below = 0.0
+    if low > -inf:
+        rows = (losses - apart)[left]
+        count = tail_count(min(len(losses) + SAMPLES, lookback), tail.confidence)
+        if len(rows) < count:
+            return False
+        below = float(tail.measure(_worst(rows, count)))
+    if tail.key == "cvar":
+        made.expect(_Expected(float(upper[0]), above, len(upper), high * (1.0 - SLACK)))
+    else:
+        made.rows_below(high * (1.0 - SLACK))
+    return made.bound(below, above, (low, high))
+
+
+def _worst(losses: Floats, count: int) -> Floats:
+    """float64[count], the largest of `losses`, the least of them first."""
+    rank = len(losses) - count
+    losses.partition(rank)
+    return losses[rank:]
+
+
+def _deviation(
+    made: Screen, losses: Floats, apart: Floats, left: slice, within: tuple[float, float], lookback: int
+) -> bool:
+    """Bound the annual volatility of float64[S] losses that may each move by float64[S] `apart`."""
+    low, high = (edge / sqrt(SAMPLES_PER_YEAR) for edge in within)
+    mean = float(losses.mean())
+    upper = _norm(losses - mean) + _norm(apart)
+    if isfinite(high):
+        made.vary(_Varying(upper, abs(mean), high * sqrt(len(losses) - 1) * (1.0 - SLACK)))
+    below = 0.0
+    if low > -inf:
+        rows = losses[left]
+        if len(rows) < 2:
+            return False
+        below = _norm(rows - rows.mean()) - _norm(apart[left])
+        low *= sqrt(min(len(losses) + SAMPLES, lookback) - 1)
+    return made.bound(below, 0.0, (low, inf))
+
+
+def _norm(row: Floats) -> float:
+    return sqrt(float(row.dot(row)))
