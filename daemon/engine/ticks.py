@@ -32,6 +32,7 @@ def on_tick(state: State, tick: Tick) -> Sequence[Effect]:
     effects: list[Effect] = []
     if tick.sample:
         state.history.sample(tick.ts, tick.key, tick.final, state.marks)
+        state.session_volume(tick.ts)
         state.watch.context = None
         if tick.warmup:
             return ()
