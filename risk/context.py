@@ -58,6 +58,12 @@ class Scenarios:
         found -= self.returns.dot(long)
         return found
 
+    def moved(self, weights: Floats, gains: Floats) -> Floats:
+        """float64[S], the sum of |weight x return| of float64[N] weights, whose gains float64[S] are known."""
+        if min(weights.tolist()) >= 0.0:
+            return 2.0 * self._rises.dot(weights) - gains
+        return np.abs(self.returns).dot(np.abs(weights))
+
     @cached_property
     def cov(self) -> Floats:
         return covariance(self.returns, self._sums)

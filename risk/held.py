@@ -1,11 +1,10 @@
 """Limits that only the monitor knows, on what a book holds: no order is refused for them."""
 
-from math import sqrt
-
 import numpy as np
 
 from risk.case import Account
 from risk.context import Context
+from risk.diversification import diversification
 from risk.limits import Limits
 from risk.standing import Values
 
@@ -23,7 +22,6 @@ def held_values(ctx: Context, account: Account, limits: Limits) -> Values:
     scenarios = window.scenarios(matters)
     if len(scenarios) < limits.min_history:
         return {}
-    weights = account.lots * ctx.px / account.equity
-    alone = float(np.abs(weights).dot(scenarios.deviations[: len(weights)]))
-    together = sqrt(max(float(weights.dot(scenarios.cov).dot(weights)), 0.0))
-    return {"min_diversification": (1.0 - together / alone, least)} if alone > 0.0 else {}
+    weights = account.lots[matters] * ctx.px[matters] / account.equity
+    value = diversification(weights, scenarios.cov[np.ix_(matters, matters)])
+    return {"min_diversification": (value, least)} if value == value else {}

@@ -15,7 +15,7 @@ CRITICAL: Final = 3
 THRESHOLDS: Final = (0.0, 0.60, 0.80, 1.0)
 """Share of the bound at which each level begins."""
 
-_QUIET: Final = THRESHOLDS[1] - 1e-9
+QUIET: Final = THRESHOLDS[1] - 1e-9
 """A share below which there is surely no level."""
 
 HYSTERESIS: Final = 0.05
@@ -80,7 +80,7 @@ def observe(levels: dict[str, int], values: Values) -> list[Crossing]:
         if key in FLOORS:
             if key in UNWATCHED:
                 continue
-        elif not before and value < _QUIET * bound:
+        elif not before and value < QUIET * bound:
             continue
         after = level(share_of(key, value, bound), before)
         if after != before:

@@ -13,46 +13,48 @@ from risk.standing import Values
 from trading.statistics import RISK_FREE_ANNUAL
 
 KEPT: Final = 252
-"""Samples that count: a year."""
+"""Returns that count: a year of samples."""
 
 LEAST: Final = 60
 """Fewer returns say nothing of a year."""
 
-_MOST: Final = 8 * KEPT
+_MOST: Final = 8 * (KEPT + 1)
 
 
 class FrozenReturns(Struct, frozen=True):
-    """`Realised` as plain values; `series` is little-endian float64."""
+    """`Realised` as plain values: little-endian float64."""
 
-    series: bytes
-    equity_micro: int
-    flows_micro: int
+    equity: bytes
+    flows: bytes
 
 
 class Realised:
-    """The returns of one book over its last samples, time-weighted: money that came or went between two samples is
-    neither profit nor loss, and earns from the second on."""
+    """Equity of one book at its last samples, and what was deposited by then, both in micro-currency. Money that came or
+    went between two samples is neither profit nor loss, and earns from the second on (time-weighted returns)."""
 
-    __slots__ = ("_equity_micro", "_flows_micro", "_series")
+    __slots__ = ("_equity", "_flows")
 
     def __init__(self) -> None:
-        self._series = array("d")
-        self._equity_micro = 0
-        self._flows_micro = 0
+        self._equity = array("d")
+        self._flows = array("d")
 
     def add(self, equity_micro: int, flows_micro: int) -> None:
         """A sample: equity now, and the sum of all deposits less withdrawals so far."""
-        before = self._equity_micro
-        if before > 0:
-            series = self._series
-            series.append((equity_micro - (flows_micro - self._flows_micro)) / before - 1.0)
-            if len(series) > _MOST:
-                del series[:-KEPT]
-        self._equity_micro, self._flows_micro = equity_micro, flows_micro
+        equity = self._equity
+        equity.append(equity_micro)
+        self._flows.append(flows_micro)
+        if len(equity) > _MOST:
+            del equity[: -KEPT - 1], self._flows[: -KEPT - 1]
 
     def returns(self) -> Floats:
-        """float64[<= KEPT] returns per sample, oldest first; a copy."""
-        return np.array(self._series[-KEPT:], dtype=np.float64)
+        """float64[<= KEPT] returns per sample, oldest first; those of a book that had no equity are left out."""
+        equity, flows = np.array(self._equity[-KEPT - 1 :]), np.array(self._flows[-KEPT - 1 :])
+        before = equity[:-1]
+        if len(before) and not before.min() > 0.0:
+            had = before > 0.0
+            return (equity[1:] - np.diff(flows))[had] / before[had] - 1.0
+        found: Floats = (equity[1:] - (flows[1:] - flows[:-1])) / before - 1.0
+        return found
 
     def wealth(self) -> Floats:
         """float64[T] what 1 became, by these returns: an equity without deposits and withdrawals. Empty before the first
@@ -64,9 +66,11 @@ class Realised:
         """`max_realised_volatility` (a year) and `min_sharpe` where they are set and LEAST returns are known: value and
         bound. The definitions are those of `trading.statistics`; a Sharpe ratio that does not exist is left out."""
         most, least = limits.max_realised_volatility, limits.min_sharpe
-        if (most is None and least is None) or len(self._series) < LEAST:
+        if (most is None and least is None) or len(self._equity) <= LEAST:
             return {}
         returns = self.returns()
+        if len(returns) < LEAST:
+            return {}
         mean = float(np.add.reduce(returns)) / len(returns)
         centred = returns - mean
         deviation = sqrt(float(centred.dot(centred)) / (len(returns) - 1))
@@ -79,11 +83,11 @@ class Realised:
         return found
 
     def freeze(self) -> FrozenReturns:
-        return FrozenReturns(self._series[-KEPT:].tobytes(), self._equity_micro, self._flows_micro)
+        return FrozenReturns(self._equity[-KEPT - 1 :].tobytes(), self._flows[-KEPT - 1 :].tobytes())
 
     @classmethod
     def thaw(cls, frozen: FrozenReturns) -> "Realised":
         new = cls()
-        new._series.frombytes(frozen.series)
-        new._equity_micro, new._flows_micro = frozen.equity_micro, frozen.flows_micro
+        new._equity.frombytes(frozen.equity)
+        new._flows.frombytes(frozen.flows)
         return new

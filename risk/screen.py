@@ -19,8 +19,8 @@ from math import inf, isfinite, sqrt
 from typing import Final, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-from risk.case import Account
 from risk.context import Context, Floats, Scenarios
 from risk.limits import Limits
 from risk.measures import SAMPLES_PER_YEAR, tail_count
@@ -28,7 +28,7 @@ from risk.monitor import NONE, UNWATCHED, band
 from risk.rules import Rules, TailLimit, rules_of
 from risk.standing import Values
 
-SAMPLES: Final = 21
+SAMPLES: Final = 25
 """Samples a screen may serve before the book is measured again."""
 
 SPREAD: Final = 0.06
@@ -40,8 +40,8 @@ SLACK: Final = 1e-9
 ROUNDED: Final = 2e-6
 """What rounding to micro-currency may make of a move of equity, in currency."""
 
-LINEAR: Final = frozenset({"max_position_weight", "max_gross_exposure", "max_concentration", "max_leverage"})
-"""Measures that are sums of weights, or the largest of such sums, in a book without shorts."""
+WHOLE: Final = frozenset({"max_gross_exposure", "max_leverage", "max_net_exposure"})
+"""Measures that are all of a one-sided book: easily summed, where the range of prices leaves it open."""
 
 
 class _Expected(NamedTuple):
@@ -65,13 +65,18 @@ class Screen:
     """Of one book. `keeps` is called once for each sample after the measurement, until it is False."""
 
     __slots__ = (
-        "_equity", "_expected", "_fall", "_first", "_gross", "_highest", "_largest", "_lowest", "_rise", "_row",
-        "_samples", "_varying", "_worst",
+        "_equity", "_expected", "_exposures", "_fall", "_first", "_gross", "_heaviest", "_heavy", "_highest", "_largest", "_lowest",
+        "_rise", "_row", "_samples", "_size", "_varying", "_whole", "_worst",
     )  # fmt: skip
 
-    def __init__(self, equity: float, gross: float) -> None:
+    def __init__(self, equity: float, exposures: Floats) -> None:
         self._first = self._equity = equity
-        self._gross = gross
+        self._exposures = exposures
+        self._size = np.abs(exposures)
+        self._gross = float(np.add.reduce(self._size))
+        self._heavy = max(self._size.tolist(), default=0.0)
+        self._whole = (-inf, inf)
+        self._heaviest = (-inf, inf)
         self._rise, self._fall, self._row = inf, -inf, inf
         self._expected: list[_Expected] = []
         self._varying: list[_Varying] = []
@@ -79,8 +84,14 @@ class Screen:
         self._lowest = self._highest = 1.0
         self._worst = self._largest = 0.0
 
-    def keeps(self, low: float, high: float, equity: float) -> bool:
-        """Whether no level can have changed, with held prices between `low` and `high` times what they were."""
+    def begin(self, ratios: Floats, equity: float) -> None:
+        """At the first sample at which the book holds what it was screened for, before `keeps`: held prices are float64[H]
+        `ratios` times what they were. What the newest row lost is not what equity lost: it held something else."""
+        self._equity = equity - float(self._exposures.dot(ratios - 1.0))
+
+    def keeps(self, ratios: Floats, low: float, high: float, equity: float) -> bool:
+        """Whether no level can have changed, with held prices float64[H] `ratios` times what they were, the least and the
+        largest of them `low` and `high`."""
         moved = self._equity - equity
         self._equity = equity
         self._samples += 1
@@ -97,7 +108,7 @@ class Screen:
             return False
         grown = self._first / equity
         least, most = low * grown, high * grown
-        if not (most < self._rise and least > self._fall):
+        if not (most < self._rise and least > self._fall and self._weights_keep(ratios, least, most, equity)):
             return False
         slack = (self._highest / self._lowest - 1.0) * (self._highest - self._lowest) + SLACK
         slack = slack * self._gross + ROUNDED
@@ -114,6 +125,28 @@ class Screen:
             if not sqrt((most * each.upper) ** 2 + self._samples * new * new) < each.high:
                 return False
         return True
+
+    def _weights_keep(self, ratios: Floats, least: float, most: float, equity: float) -> bool:
+        """Whether the whole exposure and the heaviest position stay in their bands: by the range of prices, else exactly."""
+        under, over = self._whole
+        gross = self._gross / self._first
+        if not (least * gross > under and most * gross < over) and not under < self._size.dot(ratios) / equity < over:
+            return False
+        under, over = self._heaviest
+        heavy = self._heavy / self._first
+        return (least * heavy > under and most * heavy < over) or (
+            under < max((self._size * ratios).tolist()) / equity < over
+        )
+
+    def whole_within(self, band: tuple[float, float]) -> bool:
+        """The band of gross exposure."""
+        self._whole = max(self._whole[0], band[0] + SLACK), min(self._whole[1], band[1] - SLACK)
+        return self._whole[0] < self._gross / self._first < self._whole[1]
+
+    def heaviest_within(self, band: tuple[float, float]) -> bool:
+        """The band of the heaviest position."""
+        self._heaviest = max(self._heaviest[0], band[0] + SLACK), min(self._heaviest[1], band[1] - SLACK)
+        return self._heaviest[0] < self._heavy / self._first < self._heaviest[1]
 
     def bound(self, lower: float, upper: float, within: tuple[float, float]) -> bool:
         """A measure between least x `lower` and most x `upper` must stay inside the band `within`; False when it cannot
@@ -138,22 +171,30 @@ class Screen:
         self._varying.append(deviation)
 
 
-def screen(ctx: Context, account: Account, limits: Limits, values: Values, levels: dict[str, int]) -> Screen | None:
-    """A screen of a book whose held lots were just measured as `values`, with the levels they now have; None where one of
-    them has no bound, or is too near an edge."""
-    if not ctx.all_priced or not account.equity > 0.0:
+def screen(
+    ctx: Context,
+    exposures: Floats,
+    equity: float,
+    limits: Limits,
+    values: Values,
+    levels: dict[str, int],
+    columns: NDArray[np.intp] | None = None,
+) -> Screen | None:
+    """A screen of a book of float64[N] signed `exposures` at marks that are all known, measured as `values`, shares of
+    `equity`, with the levels they now have; `columns` are those of the ratios it will be asked with (None: all). None where
+    one of the limits has no bound, or is too near an edge."""
+    if not equity > 0.0 or limits.min_diversification is not None:  # what takes away risk changes with every row
         return None
-    exposures = account.lots * ctx.px
     size = np.abs(exposures)
     rules = rules_of(limits, ctx.universe)
-    made = Screen(account.equity, float(np.add.reduce(size)))
+    made = Screen(equity, exposures if columns is None else exposures[columns])
     bands = {key: band(key, levels.get(key, NONE), bound) for key, (_, bound) in values.items()}
     for key, (value, _) in values.items():
-        if key in UNWATCHED or key in _SCENARIO:
-            continue
-        if not _weighed(made, key, value, bands[key], rules, exposures, size, account.equity):
+        if key in UNWATCHED or key in _SCENARIO or key == "max_turnover":
+            continue  # turnover belongs to a trade
+        if not _weighed(made, key, value, bands[key], rules, exposures, size, equity):
             return None
-    if rules.lookbacks and not _scenarios(made, ctx, rules, exposures, values, bands, account.equity):
+    if rules.lookbacks and not _scenarios(made, ctx, rules, exposures, size, bands, equity):
         return None
     return made
 
@@ -173,20 +214,20 @@ def _weighed(
 ) -> bool:
     """Bound a measure that is a function of weights alone; False where it has none."""
     low, high = within
-    if key == "max_turnover":
-        # nothing is traded while nothing is booked; what was is forgotten at a session's end
-        return value == 0.0
     if key == "max_herfindahl":
         # a sum of squares grows as a square
         root = (sqrt(low) if low > 0.0 else low, sqrt(high) if high < inf else inf)
         return made.bound(sqrt(value), sqrt(value), root)
-    if key in LINEAR or key in rules.member_keys:
-        long = key != "max_leverage" or not bool((exposures < 0.0).any())
-        return long and made.bound(value, value, within)
-    if key == "max_net_exposure":
+    if key == "max_position_weight" or (key == "max_concentration" and key not in rules.member_keys):
+        return made.heaviest_within(within)
+    if key in rules.member_keys:
+        return made.bound(value, value, within)
+    if key in WHOLE:
         gross = float(np.add.reduce(size)) / equity
-        apart = 0.0 if value >= gross * (1.0 - 1e-12) else SPREAD * gross
-        return made.bound(value - apart, value + apart, within)
+        if abs(value - gross) <= 1e-12 * gross:
+            return made.whole_within(within)
+        if key == "max_net_exposure":
+            return made.bound(value - SPREAD * gross, value + SPREAD * gross, within)
     return False
 
 
@@ -195,7 +236,7 @@ def _scenarios(
     ctx: Context,
     rules: Rules,
     exposures: Floats,
-    values: Values,
+    size: Floats,
     bands: dict[str, tuple[float, float]],
     equity: float,
 ) -> bool:
@@ -206,8 +247,8 @@ def _scenarios(
         return False
     spec = limits.correlation
     if spec is not None:
-        weights = np.sort(np.abs(exposures)).tolist()[-2:] if len(exposures) > 1 else [0.0, 0.0]
-        second, both = weights[0] / equity, sum(weights) / equity
+        largest = sorted(size.tolist())[-2:] if len(size) > 1 else [0.0, 0.0]
+        second, both = largest[0] / equity, sum(largest) / equity
         low, high = bands["correlation"]
         if low > -inf:
             return False  # which pairs are linked changes with every row
@@ -222,8 +263,9 @@ def _scenarios(
         most = limits.max_volatility if limits.volatility_lookback == lookback else None
         if not tails and most is None:
             continue
-        losses = -scenarios.returns.dot(exposures) / equity
-        apart = SPREAD * np.abs(scenarios.returns).dot(np.abs(exposures)) / equity
+        weights = exposures / equity
+        losses = -scenarios.returns.dot(weights)
+        apart = SPREAD * scenarios.moved(weights, -losses)
         # any row may be gone by the time it is asked: the oldest go first
         left = slice(min(SAMPLES, len(losses)), None)
         for tail in tails:

@@ -62,6 +62,7 @@ def book_crosses(state: State, market: MarketSlice) -> list[Effect]:
 def on_action(state: State, action: Action) -> Sequence[Effect]:
     """A split or a dividend at the ex date's open, on what was held at the previous close."""
     state.now = action.ts
+    state.watch.corridor = None
     symbol = action.symbol
     if action.kind == "dividend":
         state.history.action(action.key, symbol, 1.0, action.cash_nano / 1e9)

@@ -9,9 +9,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from daemon.engine.alerts import limit_alerts
 from daemon.engine.state import HOUSE, Cross, FollowUp, Round, State, Working
-from risk.gate import Account, Context, Verdict, basket, context, gate, granted, measure, same_book, worst_nano
+from daemon.engine.watching import market_context, watch_plan
+from risk.gate import Account, Context, Verdict, basket, gate, granted, measure, same_book, worst_nano
 from risk.limits import Limits, Reason
 from risk.switch import HALT, REDUCE
 from trading.books import net, share
@@ -36,24 +36,6 @@ AGAIN[
         Reason.CONCENTRATION,
     ]
 ] = True
-
-
-def market_context(state: State) -> Context:
-    """What every gate of this instant shares, and the monitor: values of lots, ages, volumes, the synchronous returns."""
-    known = state.watch.context
-    if known is not None and known[0] == state.now and known[1] is state.marks:
-        return known[2]
-    size = state.universe.lot_size
-    made = context(
-        px=state.marks * size,
-        prices_nano=state.marks_nano,
-        age_ns=state.now - state.mark_ts,
-        volume_lots=state.average_volume() / size,
-        returns=state.history.synchronous.returns,
-        universe=state.universe,
-    )
-    state.watch.context = state.now, state.marks, made
-    return made
 
 
 def headroom(weights: Floats, agent: Limits, house: Limits) -> float:
@@ -237,10 +219,11 @@ def _house(
             follow_up=used,
         )
     ]
-    effects.extend(limit_alerts(state, HOUSE, verdict.values))
-    if state.watch.levels[0] is not state.monitor.levels:  # else the lone agent is the house
-        for part in parts:
-            effects.extend(limit_alerts(state, part.agent, part.verdict.values))
+    # orders that fill whole leave the books that these verdicts are of
+    whole = out is not None and surviving is wanted and house.up is None and np.array_equal(verdict.lots, total)
+    effects.extend(
+        watch_plan(state, [(HOUSE, house, verdict), *((p.agent, p.account, p.verdict) for p in parts)], whole)
+    )
     if not flatten:
         _follow_up(state, parts, surviving, asked, verdict, sample, used)
     if out is not None:

@@ -249,7 +249,7 @@ class State:
         """Lots or cash changed: what was derived from them is gone."""
         self._lots.clear()
         self._units = None
-        self.watch.booked()
+        self.watch.changed = True
 
     def revalue(self) -> None:
         """Equity of the house and of each book at the marks, exact."""
