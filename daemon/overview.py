@@ -13,8 +13,8 @@ from msgspec import Struct
 
 from daemon.assembly import Assembly
 from daemon.config import Config
-from daemon.engine.planning import market_context
 from daemon.engine.state import HOUSE, State
+from daemon.engine.watching import market_context
 from daemon.service import Service
 from daemon.version import VERSION
 from risk.standing import FLOORS, standing

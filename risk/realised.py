@@ -48,11 +48,13 @@ class Realised:
 
     def returns(self) -> Floats:
         """float64[<= KEPT] returns per sample, oldest first; those of a book that had no equity are left out."""
-        equity, flows = np.array(self._equity[-KEPT - 1 :]), np.array(self._flows[-KEPT - 1 :])
+        equity = np.array(self._equity[-KEPT - 1 :], dtype=np.float64)
+        flows = np.array(self._flows[-KEPT - 1 :], dtype=np.float64)
         before = equity[:-1]
         if len(before) and not before.min() > 0.0:
             had = before > 0.0
-            return (equity[1:] - np.diff(flows))[had] / before[had] - 1.0
+            some: Floats = (equity[1:] - (flows[1:] - flows[:-1]))[had] / before[had] - 1.0
+            return some
         found: Floats = (equity[1:] - (flows[1:] - flows[:-1])) / before - 1.0
         return found
 
@@ -81,6 +83,9 @@ class Realised:
             excess = mean - RISK_FREE_ANNUAL / SAMPLES_PER_YEAR
             found["min_sharpe"] = (excess / deviation * sqrt(SAMPLES_PER_YEAR), least)
         return found
+
+    def copy(self) -> "Realised":
+        return self.thaw(self.freeze())
 
     def freeze(self) -> FrozenReturns:
         return FrozenReturns(self._equity[-KEPT - 1 :].tobytes(), self._flows[-KEPT - 1 :].tobytes())

@@ -49,7 +49,7 @@ class _Expected(NamedTuple):
 
     var: float
     upper: float
-    count: int
+    rows: int
     high: float
 
 
@@ -117,7 +117,7 @@ class Screen:
             return False
         for tail in self._expected:
             beyond = tail.var * (least if tail.var > 0.0 else most)
-            more = max(0.0, row - beyond) * self._samples / tail.count
+            more = max(0.0, row - beyond) * self._samples / tail.rows
             if not most * tail.upper + more < tail.high:
                 return False
         for each in self._varying:

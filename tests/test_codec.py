@@ -13,6 +13,7 @@ from trading.codec import JournalEffect, JournalEvent, bars_of, decode, encode, 
 from trading.effects import (
     AgentPlan,
     Asked,
+    Assessed,
     Booked,
     Cancel,
     Crossed,
@@ -87,6 +88,8 @@ EFFECTS: list[Struct] = [
     Snapshot(6),
     Stop("SIGTERM"),
 ]  # fmt: skip
+LATER = [Assessed(6, {"var": (0.021, 0.03), "max_drawdown": (0.0, 0.25)})]
+"""Effects that came after the golden file was written."""
 
 
 def entries() -> list[bytes]:
@@ -95,13 +98,14 @@ def entries() -> list[bytes]:
 
 def test_every_member_of_both_unions_is_in_this_test() -> None:
     assert {type(e) for e in EVENTS} == set(get_args(JournalEvent))
-    assert {type(e) for e in EFFECTS} == set(get_args(JournalEffect))
+    assert {type(e) for e in [*EFFECTS, *LATER]} == set(get_args(JournalEffect))
 
 
 def test_what_was_written_reads_back_equal() -> None:
     for event, data in zip(EVENTS, entries(), strict=True):
         assert decode(data).event == event
     assert decode(entries()[0]).effects == EFFECTS
+    assert decode(encode(EVENTS[0], LATER)).effects == LATER  # type: ignore[arg-type]
 
 
 def test_bytes_of_version_1_are_what_they_were() -> None:

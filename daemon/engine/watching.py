@@ -63,8 +63,10 @@ def watch(state: State) -> list[Effect]:
             values |= measured[at]
         found = limit_alerts(state, book, values) if values else ()
         if book == HOUSE and (found or due):
-            if measured is None:  # what crossed is known at every sample
-                values |= _measured(state, [HOUSE])[0]
+            if (
+                measured is None
+            ):  # what crossed is known at every sample; all books, as one alone may differ in the last bit
+                values |= _measured(state, books)[at]
             kept.recorded_no = state.sample_no
             values = values | losses(state.switch, state.equity_micro, state.rules.house)
             effects.append(Assessed(state.now, values))
@@ -92,14 +94,17 @@ def watch_plan(state: State, plans: list[tuple[int, Account, Verdict]], whole: b
 def watched(state: State) -> list[int]:
     """The house, and each agent's book that is another one: a lone agent that has all the money and the house's own
     limits is the house, and is told of once."""
-    rules, ledger = state.rules, state.ledger
-    if len(rules.agents) == 1 and ledger.house.flows_micro == ledger.books[0].flows_micro:
-        own = rules.agents[0].limits
-        if own is rules.house or own == rules.house:
-            state.watch.levels[0] = state.monitor.levels
-            state.watch.realised[1] = state.watch.realised[0]
-            return [HOUSE]
-    return [HOUSE, *range(len(rules.agents))]
+    rules, ledger, kept = state.rules, state.ledger, state.watch
+    if len(rules.agents) > 1:
+        return [HOUSE, *range(len(rules.agents))]
+    own = rules.agents[0].limits
+    one = ledger.house.flows_micro == ledger.books[0].flows_micro and (own is rules.house or own == rules.house)
+    if one:
+        kept.levels[0], kept.realised[1] = state.monitor.levels, kept.realised[0]
+        return [HOUSE]
+    if kept.levels[0] is state.monitor.levels:  # until now it was the house
+        kept.levels[0], kept.realised[1] = dict(state.monitor.levels), kept.realised[0].copy()
+    return [HOUSE, 0]
 
 
 def limits_of(state: State, book: int) -> Limits:
@@ -132,9 +137,7 @@ def _measured(state: State, books: list[int]) -> list[Values]:
     """Every basket limit of these books on what they hold."""
     ctx = market_context(state)
     accounts = [_held(state, book) for book in books]
-    found = standings(
-        ctx, [Portfolio(ctx, a, limits_of(state, b), None) for a, b in zip(accounts, books, strict=True)]
-    )
+    found = standings(ctx, [Portfolio(ctx, a, limits_of(state, b), None) for a, b in zip(accounts, books, strict=True)])
     for values, account, book in zip(found, accounts, books, strict=True):
         values.pop("max_turnover", None)  # belongs to a trade: looked at when one is planned
         values |= held_values(ctx, account, limits_of(state, book))
