@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from risk.context import Context, Floats, Scenarios
-from risk.limits import Limits
+from risk.limits import Correlation, Limits
 from risk.measures import SAMPLES_PER_YEAR, tail_count
 from risk.monitor import NONE, UNWATCHED, band
 from risk.rules import Rules, TailLimit, rules_of
@@ -42,6 +42,10 @@ ROUNDED: Final = 2e-6
 
 WHOLE: Final = frozenset({"max_gross_exposure", "max_leverage", "max_net_exposure"})
 """Measures that are all of a one-sided book: easily summed, where the range of prices leaves it open."""
+
+
+Band = tuple[float, float]
+"""A value stays above the first and below the second."""
 
 
 class _Expected(NamedTuple):
@@ -138,17 +142,17 @@ class Screen:
             under < max((self._size * ratios).tolist()) / equity < over
         )
 
-    def whole_within(self, band: tuple[float, float]) -> bool:
+    def whole_within(self, band: Band) -> bool:
         """The band of gross exposure."""
         self._whole = max(self._whole[0], band[0] + SLACK), min(self._whole[1], band[1] - SLACK)
         return self._whole[0] < self._gross / self._first < self._whole[1]
 
-    def heaviest_within(self, band: tuple[float, float]) -> bool:
+    def heaviest_within(self, band: Band) -> bool:
         """The band of the heaviest position."""
         self._heaviest = max(self._heaviest[0], band[0] + SLACK), min(self._heaviest[1], band[1] - SLACK)
         return self._heaviest[0] < self._heavy / self._first < self._heaviest[1]
 
-    def bound(self, lower: float, upper: float, within: tuple[float, float]) -> bool:
+    def bound(self, lower: float, upper: float, within: Band) -> bool:
         """A measure between least x `lower` and most x `upper` must stay inside the band `within`; False when it cannot
         be told already."""
         low, high = within
@@ -185,45 +189,44 @@ def screen(
     one of the limits has no bound, or is too near an edge."""
     if not equity > 0.0 or limits.min_diversification is not None:  # what takes away risk changes with every row
         return None
-    size = np.abs(exposures)
     rules = rules_of(limits, ctx.universe)
     made = Screen(equity, exposures if columns is None else exposures[columns])
-    bands = {key: band(key, levels.get(key, NONE), bound) for key, (_, bound) in values.items()}
-    for key, (value, _) in values.items():
-        if key in UNWATCHED or key in _SCENARIO or key == "max_turnover":
-            continue  # turnover belongs to a trade
-        if not _weighed(made, key, value, bands[key], rules, exposures, size, equity):
+    bands = {key: band(key, levels.get(key, NONE), bound) for key, (_, bound) in values.items() if key not in LEFT_OUT}
+    book = _Book(ctx, rules, exposures, np.abs(exposures), equity, bands)
+    for key, within in bands.items():
+        if key not in OF_SCENARIOS and not _weighed(made, key, values[key][0], within, book):
             return None
-    if rules.lookbacks and not _scenarios(made, ctx, rules, exposures, size, bands, equity):
-        return None
-    return made
+    return made if _scenarios(made, book) else None
 
 
-_SCENARIO: Final = frozenset({"var", "cvar", "max_volatility", "correlation"})
+LEFT_OUT: Final = UNWATCHED | {"max_turnover"}
+"""What is not looked at between trades."""
+
+OF_SCENARIOS: Final = frozenset({"var", "cvar", "stress", "max_volatility", "correlation"})
 
 
-def _weighed(
-    made: Screen,
-    key: str,
-    value: float,
-    within: tuple[float, float],
-    rules: Rules,
-    exposures: Floats,
-    size: Floats,
-    equity: float,
-) -> bool:
+class _Book(NamedTuple):
+    ctx: Context
+    rules: Rules
+    exposures: Floats
+    size: Floats
+    equity: float
+    bands: dict[str, Band]
+
+
+def _weighed(made: Screen, key: str, value: float, within: Band, book: _Book) -> bool:
     """Bound a measure that is a function of weights alone; False where it has none."""
     low, high = within
     if key == "max_herfindahl":
         # a sum of squares grows as a square
         root = (sqrt(low) if low > 0.0 else low, sqrt(high) if high < inf else inf)
         return made.bound(sqrt(value), sqrt(value), root)
-    if key == "max_position_weight" or (key == "max_concentration" and key not in rules.member_keys):
-        return made.heaviest_within(within)
-    if key in rules.member_keys:
+    if any(family.key == key for family in book.rules.families):
         return made.bound(value, value, within)
+    if key in ("max_position_weight", "max_concentration"):
+        return made.heaviest_within(within)
     if key in WHOLE:
-        gross = float(np.add.reduce(size)) / equity
+        gross = float(np.add.reduce(book.size)) / book.equity
         if abs(value - gross) <= 1e-12 * gross:
             return made.whole_within(within)
         if key == "max_net_exposure":
@@ -231,49 +234,25 @@ def _weighed(
     return False
 
 
-def _scenarios(
-    made: Screen,
-    ctx: Context,
-    rules: Rules,
-    exposures: Floats,
-    size: Floats,
-    bands: dict[str, tuple[float, float]],
-    equity: float,
-) -> bool:
+def _scenarios(made: Screen, book: _Book) -> bool:
     """Bound tails, volatility and the weight of linked pairs; False where one has no bound."""
-    limits = rules.limits
-    known = ctx.whole(rules.lookbacks, limits.min_history) or _with_gaps(ctx, rules, exposures)
-    if known is None:
+    ctx, rules, bands = book.ctx, book.rules, book.bands
+    known: dict[int, Scenarios] | None = {}
+    if rules.lookbacks:
+        known = ctx.whole(rules.lookbacks, rules.limits.min_history) or _with_gaps(ctx, rules, book.exposures)
+    if known is None or (rules.limits.correlation is not None and not _pairs(made, book, rules.limits.correlation)):
         return False
-    spec = limits.correlation
-    if spec is not None:
-        largest = sorted(size.tolist())[-2:] if len(size) > 1 else [0.0, 0.0]
-        second, both = largest[0] / equity, sum(largest) / equity
-        low, high = bands["correlation"]
-        if low > -inf:
-            return False  # which pairs are linked changes with every row
-        small = second < spec.min_weight * (1.0 - SLACK)
-        if small and spec.min_weight > 0.0:
-            if not made.bound(0.0, second, (-inf, spec.min_weight)):
+    bounded = {"correlation"}
+    for tail in rules.tails:
+        if tail.filtered or not _tail(made, tail, book, known):
+            return False  # a new row changes every filtered one
+        bounded.add(tail.key)
+    for quad in rules.quads:
+        if quad.key == "max_volatility":
+            if not _deviation(made, known[quad.lookback], book, bands[quad.key], quad.lookback):
                 return False
-        elif not (high > 0.0 and made.bound(0.0, both, (low, high))):
-            return False
-    for lookback, scenarios in known.items():
-        tails = [tail for tail in rules.tails if tail.lookback == lookback]
-        most = limits.max_volatility if limits.volatility_lookback == lookback else None
-        if not tails and most is None:
-            continue
-        weights = exposures / equity
-        losses = -scenarios.returns.dot(weights)
-        apart = SPREAD * scenarios.moved(weights, -losses)
-        # any row may be gone by the time it is asked: the oldest go first
-        left = slice(min(SAMPLES, len(losses)), None)
-        for tail in tails:
-            if not _tail(made, tail, losses, apart, left, bands[tail.key], lookback):
-                return False
-        if most is not None and not _deviation(made, losses, apart, left, bands["max_volatility"], lookback):
-            return False
-    return True
+            bounded.add(quad.key)
+    return bands.keys() & OF_SCENARIOS <= bounded
 
 
 def _with_gaps(ctx: Context, rules: Rules, exposures: Floats) -> dict[int, Scenarios] | None:
@@ -290,30 +269,51 @@ def _with_gaps(ctx: Context, rules: Rules, exposures: Floats) -> dict[int, Scena
     return found
 
 
-def _tail(
-    made: Screen,
-    tail: TailLimit,
-    losses: Floats,
-    apart: Floats,
-    left: slice,
-    within: tuple[float, float],
-    lookback: int,
-) -> bool:
-    """Bound a tail of float64[S] losses that may each move by float64[S] `apart`, as shares of equity."""
+def _pairs(made: Screen, book: _Book, spec: Correlation) -> bool:
+    """No pair weighs more than the two heaviest positions, and none counts while the second is small."""
+    largest = sorted(book.size.tolist())[-2:] if len(book.size) > 1 else [0.0, 0.0]
+    second, both = largest[0] / book.equity, sum(largest) / book.equity
+    low, high = book.bands["correlation"]
+    if low > -inf:
+        return False  # which pairs are linked changes with every row
+    if 0.0 < second < spec.min_weight * (1.0 - SLACK) or second == 0.0:
+        return made.bound(0.0, second, (-inf, spec.min_weight))
+    return high > 0.0 and made.bound(0.0, both, (low, high))
+
+
+def _moves(scenarios: Scenarios, book: _Book) -> tuple[Floats, Floats]:
+    """float64[S] losses as shares of equity, and how far each may move while prices drift apart by SPREAD."""
+    weights = book.exposures / book.equity
+    gains = scenarios.returns.dot(weights)
+    return -gains, SPREAD * scenarios.moved(weights, gains)
+
+
+def _tail(made: Screen, tail: TailLimit, book: _Book, known: dict[int, Scenarios]) -> bool:
+    """Bound a tail of losses, as shares of equity."""
+    within = book.bands[tail.key]
     low, high = (edge / tail.scale for edge in within)
     # the window may still grow: fewer rows beyond VaR give the larger tail
-    upper = _worst(losses + apart, tail_count(len(losses), tail.confidence))
-    above = max(float(tail.measure(upper)), 0.0)
-    below = 0.0
-    if low > -inf:
-        rows = (losses - apart)[left]
-        count = tail_count(min(len(losses) + SAMPLES, lookback), tail.confidence)
-        if len(rows) < count:
-            return False
-        below = float(tail.measure(_worst(rows, count)))
-    if tail.key == "cvar":
-        made.expect(_Expected(float(upper[0]), above, len(upper), high * (1.0 - SLACK)))
+    scenarios, count = tail.of(known)
+    threshold, below = 0.0, 0.0
+    crude = inf if tail.fixed is not None else float(scenarios.reach(count).dot(book.size)) / book.equity
+    if low == -inf and crude * (1.0 + 2.0 * SPREAD) < high:
+        above = crude  # far away, whatever the losses are
     else:
+        losses, apart = _moves(scenarios, book)
+        upper = _worst(losses + apart, count)
+        above, threshold = max(float(tail.measure(upper)), 0.0), float(upper[0])
+        if low > -inf:
+            rows = losses - apart
+            if tail.fixed is None:
+                # by the time it is asked the oldest may be gone
+                rows = rows[min(SAMPLES, len(rows)) :]
+                count = tail_count(min(len(losses) + SAMPLES, tail.lookback), tail.confidence)
+            if len(rows) < count:
+                return False
+            below = float(tail.measure(_worst(rows, count)))
+    if tail.key == "cvar":
+        made.expect(_Expected(threshold, above, count, high * (1.0 - SLACK)))
+    elif tail.fixed is None:
         made.rows_below(high * (1.0 - SLACK))
     return made.bound(below, above, (low, high))
 
@@ -325,21 +325,20 @@ def _worst(losses: Floats, count: int) -> Floats:
     return losses[rank:]
 
 
-def _deviation(
-    made: Screen, losses: Floats, apart: Floats, left: slice, within: tuple[float, float], lookback: int
-) -> bool:
-    """Bound the annual volatility of float64[S] losses that may each move by float64[S] `apart`."""
+def _deviation(made: Screen, scenarios: Scenarios, book: _Book, within: Band, lookback: int) -> bool:
+    """Bound the annual volatility."""
     low, high = (edge / sqrt(SAMPLES_PER_YEAR) for edge in within)
+    losses, apart = _moves(scenarios, book)
     mean = float(losses.mean())
     upper = _norm(losses - mean) + _norm(apart)
     if isfinite(high):
         made.vary(_Varying(upper, abs(mean), high * sqrt(len(losses) - 1) * (1.0 - SLACK)))
     below = 0.0
     if low > -inf:
-        rows = losses[left]
+        rows = losses[SAMPLES:]
         if len(rows) < 2:
             return False
-        below = _norm(rows - rows.mean()) - _norm(apart[left])
+        below = _norm(rows - rows.mean()) - _norm(apart[SAMPLES:])
         low *= sqrt(min(len(losses) + SAMPLES, lookback) - 1)
     return made.bound(below, 0.0, (low, inf))
 

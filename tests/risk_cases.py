@@ -10,9 +10,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import norm
+from sklearn.covariance import LedoitWolf
 
 from risk.gate import Account, Context, Verdict, context, worst_nano
-from risk.limits import Correlation, Limits, Liquidity, Rate, Tail
+from risk.limits import Correlation, Limits, Liquidity, Rate, Stress, Tail
+from risk.stress import Shock
 from trading.instruments import NANO, Instrument, Universe
 
 Floats = NDArray[np.float64]
@@ -78,8 +81,20 @@ def random_limits(rng: np.random.Generator) -> Limits:
         return (
             None
             if limit is None
-            else Tail(limit=limit, confidence=confidence, horizon=int(rng.choice([1, 4])), lookback=80)
+            else Tail(
+                limit=limit,
+                confidence=confidence,
+                horizon=int(rng.choice([1, 4])),
+                lookback=80,
+                method=rng.choice(["historical", "historical", "filtered", "parametric", "ewma"]),
+            )
         )
+
+    def stress() -> Stress | None:
+        limit = some(0.02, 0.5, 0.3)
+        moves = [{"*": float(rng.uniform(-0.5, 0.2)), "a": float(rng.uniform(-0.6, 0.3))} for _ in range(3)]
+        shocks = tuple(Shock(name=str(k), moves=each) for k, each in enumerate(moves))
+        return None if limit is None else Stress(limit, shocks)
 
     pair = None
     if rng.random() < 0.5:
@@ -118,6 +133,7 @@ def random_limits(rng: np.random.Generator) -> Limits:
         max_volatility=some(0.02, 0.5),
         var=tail(0.002, 0.05),
         cvar=tail(0.004, 0.07),
+        stress=stress(),
         correlation=pair,
     )
 
@@ -224,6 +240,41 @@ class States:
         self.traded = book.account.traded + np.abs(fills) @ book.px[orders.sym]
 
 
+def _historical(e: Floats, returns: Floats, confidence: float, beyond: bool) -> Floats:
+    losses = -(e @ returns.T)
+    var = np.quantile(losses, confidence, axis=1, method="higher")
+    if not beyond:
+        return var
+    return np.array([row[row >= v].mean() for row, v in zip(losses, var, strict=True)])
+
+
+def _filtered(e: Floats, returns: Floats, confidence: float, beyond: bool) -> Floats:
+    """By the recursion of its definition, a row at a time."""
+    variance, then = (returns**2).mean(axis=0), []
+    for row in returns:
+        then.append(variance)
+        variance = 0.94 * variance + 0.06 * row**2
+    return _historical(e, returns * np.sqrt(variance / np.array(then)), confidence, beyond)
+
+
+def _normal(e: Floats, cov: Floats, confidence: float, beyond: bool) -> Floats:
+    deviations = norm.pdf(norm.ppf(confidence)) / (1 - confidence) if beyond else norm.ppf(confidence)
+    return deviations * np.sqrt(np.einsum("ki,ij,kj->k", e, cov, e))
+
+
+def _parametric(e: Floats, returns: Floats, confidence: float, beyond: bool) -> Floats:
+    return _normal(e, LedoitWolf().fit(returns).covariance_, confidence, beyond)
+
+
+def _ewma(e: Floats, returns: Floats, confidence: float, beyond: bool) -> Floats:
+    weights = 0.94 ** np.arange(len(returns))[::-1]
+    return _normal(e, (returns.T * weights) @ returns / weights.sum(), confidence, beyond)
+
+
+TAIL = {"historical": _historical, "filtered": _filtered, "parametric": _parametric, "ewma": _ewma}
+"""Method -> (float64[K, N] exposures, returns, confidence, whether beyond the quantile) -> float64[K] losses."""
+
+
 def numerators(book: Book, s: States) -> dict[str, tuple[Floats, float]]:
     """Limit -> (float64[K] numerator in currency, bound as a fraction of equity), each by its definition."""
     limits, e = book.limits, s.exposure
@@ -243,8 +294,8 @@ def numerators(book: Book, s: States) -> dict[str, tuple[Floats, float]]:
     if limits.max_leverage is not None:
         borrowed = np.maximum(-e, 0.0).sum(axis=1)
         found["leverage long"] = np.maximum(e, 0.0).sum(axis=1), limits.max_leverage
-        # shares borrowed within (leverage - 1) x equity
-        found["leverage short"] = borrowed, max(limits.max_leverage - 1.0, 0.0)
+        # the proceeds of borrowed shares are assets beside the equity
+        found["leverage short"] = np.where(borrowed > 0.0, s.equity + borrowed, 0.0), limits.max_leverage
     for name, cap in limits.group_caps:
         inside = np.array([s in dict(book.ctx.universe.groups)[name] for s in book.names], dtype=bool)
         found[f"group {name}"] = np.abs(e[:, inside]).sum(axis=1), cap
@@ -256,14 +307,14 @@ def numerators(book: Book, s: States) -> dict[str, tuple[Floats, float]]:
         found["herfindahl"] = np.sqrt((e**2).sum(axis=1)), limits.max_herfindahl**0.5
     if limits.max_turnover is not None:
         found["turnover"] = s.traded, limits.max_turnover
-    pnl = -(e @ book.returns.T)
-    if limits.var is not None:
-        var = np.quantile(pnl, limits.var.confidence, axis=1, method="higher")
-        found["var"] = var * limits.var.horizon**0.5, limits.var.limit
-    if limits.cvar is not None:
-        var = np.quantile(pnl, limits.cvar.confidence, axis=1, method="higher")
-        tail = np.array([row[row >= v].mean() for row, v in zip(pnl, var, strict=True)])
-        found["cvar"] = tail * limits.cvar.horizon**0.5, limits.cvar.limit
+    for name, tail in (("var", limits.var), ("cvar", limits.cvar)):
+        if tail is not None:
+            value = TAIL[tail.method](e, book.returns, tail.confidence, name == "cvar")
+            found[name] = value * tail.horizon**0.5, tail.limit
+    if limits.stress is not None:
+        sectors = book.ctx.universe.sectors
+        moves = np.array([[s.moves.get(x, s.moves["*"]) for x in sectors] for s in limits.stress.shocks])
+        found["stress"] = (-(e @ moves.T)).max(axis=1), limits.stress.limit
     if limits.max_volatility is not None:
         found["volatility"] = np.sqrt(252.0) * (e @ book.returns.T).std(axis=1, ddof=1), limits.max_volatility
     return found
