@@ -60,12 +60,6 @@ class Scenarios:
         found -= self.returns.dot(long)
         return found
 
-    def moved(self, weights: Floats, gains: Floats) -> Floats:
-        """float64[S], the sum of |weight x return| of float64[N] weights, whose gains float64[S] are known."""
-        if min(weights.tolist()) >= 0.0:
-            return 2.0 * self._rises.dot(weights) - gains
-        return np.abs(self.returns).dot(np.abs(weights))
-
     @property
     def sums(self) -> Floats:
         """float64[N], sums of the columns."""

@@ -23,5 +23,5 @@ def held_values(ctx: Context, account: Account, limits: Limits) -> Values:
     if len(scenarios) < limits.min_history:
         return {}
     weights = account.lots[matters] * ctx.px[matters] / account.equity
-    value = diversification(weights, scenarios.cov[np.ix_(matters, matters)])
+    value = diversification(weights, scenarios.sample.cov[np.ix_(matters, matters)])
     return {"min_diversification": (value, least)} if value == value else {}

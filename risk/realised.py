@@ -48,15 +48,15 @@ class Realised:
 
     def returns(self) -> Floats:
         """float64[<= KEPT] returns per sample, oldest first; those of a book that had no equity are left out."""
-        equity = np.array(self._equity[-KEPT - 1 :], dtype=np.float64)
-        flows = np.array(self._flows[-KEPT - 1 :], dtype=np.float64)
+        equity: Floats = np.frombuffer(self._equity[-KEPT - 1 :])
+        flows: Floats = np.frombuffer(self._flows[-KEPT - 1 :])
         before = equity[:-1]
         if len(before) and not before.min() > 0.0:
             had = before > 0.0
             some: Floats = (equity[1:] - (flows[1:] - flows[:-1]))[had] / before[had] - 1.0
             return some
-        found: Floats = (equity[1:] - (flows[1:] - flows[:-1])) / before - 1.0
-        return found
+        every: Floats = (equity[1:] - (flows[1:] - flows[:-1])) / before - 1.0
+        return every
 
     def wealth(self) -> Floats:
         """float64[T] what 1 became, by these returns: an equity without deposits and withdrawals. Empty before the first

@@ -283,9 +283,9 @@ def _pairs(made: Screen, book: _Book, spec: Correlation) -> bool:
 
 def _moves(scenarios: Scenarios, book: _Book) -> tuple[Floats, Floats]:
     """float64[S] losses as shares of equity, and how far each may move while prices drift apart by SPREAD."""
-    weights = book.exposures / book.equity
-    gains = scenarios.returns.dot(weights)
-    return -gains, SPREAD * scenarios.moved(weights, gains)
+    size = book.size / book.equity
+    # |r| size = 2 max(r, 0) size - r size
+    return -scenarios.returns.dot(book.exposures / book.equity), SPREAD * scenarios.losses_of(size, 2.0 * size)
 
 
 def _tail(made: Screen, tail: TailLimit, book: _Book, known: dict[int, Scenarios]) -> bool:

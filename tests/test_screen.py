@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 
 from risk import screen as screen_module
 from risk.case import Account
-from risk.context import Scenarios
 from risk.limits import Correlation, Limits, Tail, override
 from risk.monitor import observe
 from risk.screen import SAMPLES, SPREAD, Screen, screen
@@ -170,7 +169,8 @@ def drifting_hedge() -> bool:
 
 def test_a_hedge_that_drifts_apart_is_measured_again(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not drifting_hedge()
-    monkeypatch.setattr(Scenarios, "moved", lambda self, weights, gains: np.zeros(len(gains)))
+    moves = screen_module._moves
+    monkeypatch.setattr(screen_module, "_moves", lambda scenarios, book: (moves(scenarios, book)[0], np.zeros(LOOKBACK)))
     assert drifting_hedge()  # without what positions move by alone it would not have been
 
 
