@@ -62,7 +62,10 @@ class Realised:
         """float64[T] what 1 became, by these returns: an equity without deposits and withdrawals. Empty before the first
         return."""
         returns = self.returns()
-        return np.cumprod(np.concatenate(((1.0,), 1.0 + returns))) if len(returns) else returns
+        if not len(returns):
+            return returns
+        grown: Floats = np.cumprod(np.concatenate(((1.0,), 1.0 + returns)))
+        return grown
 
     def values(self, limits: Limits) -> Values:
         """`max_realised_volatility` (a year) and `min_sharpe` where they are set and LEAST returns are known: value and

@@ -276,9 +276,12 @@ def _pairs(made: Screen, book: _Book, spec: Correlation) -> bool:
     low, high = book.bands["correlation"]
     if low > -inf:
         return False  # which pairs are linked changes with every row
-    if 0.0 < second < spec.min_weight * (1.0 - SLACK) or second == 0.0:
+    if second == 0.0:
+        return True
+    # whichever leaves more room
+    if high * second < spec.min_weight * both:
         return made.bound(0.0, second, (-inf, spec.min_weight))
-    return high > 0.0 and made.bound(0.0, both, (low, high))
+    return made.bound(0.0, both, (low, high))
 
 
 def _moves(scenarios: Scenarios, book: _Book) -> tuple[Floats, Floats]:

@@ -170,7 +170,9 @@ def drifting_hedge() -> bool:
 def test_a_hedge_that_drifts_apart_is_measured_again(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not drifting_hedge()
     moves = screen_module._moves
-    monkeypatch.setattr(screen_module, "_moves", lambda scenarios, book: (moves(scenarios, book)[0], np.zeros(LOOKBACK)))
+    monkeypatch.setattr(
+        screen_module, "_moves", lambda scenarios, book: (moves(scenarios, book)[0], np.zeros(LOOKBACK))
+    )
     assert drifting_hedge()  # without what positions move by alone it would not have been
 
 

@@ -26,6 +26,7 @@ from adapters.store.tables import (
     FillRow,
     OrderRow,
     QuarantineRow,
+    RiskRow,
     SwitchRow,
 )
 from trading.books import fee_parts
@@ -35,6 +36,7 @@ from trading.orders import Fill, Order, OrderState, money_text, price_text, quan
 _shares = msgspec.json.Decoder(list[tuple[int, int]])
 _books = msgspec.json.Decoder(list[int])
 _planned = msgspec.msgpack.Decoder(Planned)
+_measures = msgspec.json.Decoder(dict[str, tuple[float | None, float | None]])
 
 
 class OrderNow(Struct, frozen=True):
@@ -88,6 +90,15 @@ class SwitchMove(Struct, frozen=True):
     before: str
     after: str
     reason: str
+
+
+class RiskPoint(Struct, frozen=True):
+    """The house's limits at one instant, limit -> (value, bound), None for no number. `kind`: "plan" is what a round was to
+    leave once its orders have filled, "held" what was held at a sample, with the losses that move the switch."""
+
+    ts: int
+    kind: str
+    measures: dict[str, tuple[float | None, float | None]]
 
 
 class Quarantined(Struct, frozen=True):
@@ -200,6 +211,12 @@ class Reader:
             )
             for s in self._newest(query, (col(SwitchRow.seq), col(SwitchRow.k)), last)
         ]
+
+    def risk(self, *, since: int = 0, last: int | None = None) -> list[RiskPoint]:
+        """Records of the house's limits."""
+        query = select(RiskRow).where(RiskRow.run == self.run.run, RiskRow.ts >= since)
+        rows = self._newest(query, (col(RiskRow.seq), col(RiskRow.k)), last)
+        return [RiskPoint(r.ts, r.kind, _measures.decode(r.measures)) for r in rows]
 
     def quarantine(self, *, last: int | None = None) -> list[Quarantined]:
         query = select(QuarantineRow).where(QuarantineRow.run == self.run.run)

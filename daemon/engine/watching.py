@@ -53,9 +53,8 @@ def watch(state: State) -> list[Effect]:
     for book in books:
         _returned(state, book)
     due = state.sample_no - kept.recorded_no >= RECORD_SAMPLES
-    measured: list[Values] | None = None
-    if due or not _screened(state):
-        measured = _measured(state, books)
+    screened = _screened(state)
+    measured = _measured(state, books) if due or not screened else None
     effects: list[Effect] = []
     for at, book in enumerate(books):
         values = _known(state, book)
@@ -71,7 +70,7 @@ def watch(state: State) -> list[Effect]:
             values = values | losses(state.switch, state.equity_micro, state.rules.house)
             effects.append(Assessed(state.now, values))
         effects.extend(found)
-    if measured is not None:
+    if measured is not None and not screened:
         # a book that trades at every sample is measured at every sample
         kept.corridor = None if kept.changed and kept.busy else _corridor(state, books, measured)
     kept.busy, kept.changed = kept.changed, False
