@@ -17,6 +17,8 @@ from daemon.engine.state import HOUSE, State
 from daemon.engine.watching import market_context
 from daemon.service import Service
 from daemon.version import VERSION
+from risk.held import held_values
+from risk.monitor import UNWATCHED, floor_usage
 from risk.standing import FLOORS, standing
 from risk.switch import Switch, losses
 from trading.instruments import MICRO
@@ -37,7 +39,8 @@ def iso(ts_ns: int) -> str:
 
 
 class LimitNow(Struct, frozen=True):
-    """One limit of the house. `use` is value / bound, null for a floor such as cash; `floor`: it must not fall below."""
+    """One limit of the house. `use` is value / bound, of a floor bound / value, null for cash; `floor`: it must not fall
+    below."""
 
     limit: str
     value: float | None
@@ -212,7 +215,9 @@ def limits_now(state: State) -> list[LimitNow]:
     limits = state.rules.house
     values: dict[str, tuple[float, float]] = {}
     if state.sample:
-        values = standing(market_context(state), state.account(HOUSE), limits, None)
+        ctx, account = market_context(state), state.account(HOUSE)
+        values = standing(ctx, account, limits, None) | held_values(ctx, account, limits)
+        values |= state.watch.realised[0].values(limits)
         values = values | losses(_seen(state.switch, state.equity_micro), state.equity_micro, limits)
     return [limit_now(key, value, bound) for key, (value, bound) in sorted(values.items())]
 
@@ -227,7 +232,9 @@ def _seen(switch: Switch, equity_micro: int) -> Switch:
 def limit_now(key: str, value: float, bound: float) -> LimitNow:
     """A value with its bound; what is not a number is null."""
     floor = key in FLOORS
-    use = value / bound if bound > 0 and not floor and isfinite(value) else None
+    use = None
+    if key not in UNWATCHED and bound > 0 and isfinite(value):
+        use = _finite(floor_usage(value, bound)) if floor else value / bound
     return LimitNow(key, _finite(value), _finite(bound), use, floor)
 
 

@@ -10,7 +10,7 @@ from msgspec import Struct
 from risk.limits import Limits
 from risk.measures import SAMPLES_PER_YEAR, Floats
 from risk.standing import Values
-from trading.statistics import RISK_FREE_ANNUAL
+from trading.statistics import RISK_FREE_ANNUAL, compounded
 
 KEPT: Final = 252
 """Returns that count: a year of samples."""
@@ -62,10 +62,7 @@ class Realised:
         """float64[T] what 1 became, by these returns: an equity without deposits and withdrawals. Empty before the first
         return."""
         returns = self.returns()
-        if not len(returns):
-            return returns
-        grown: Floats = np.cumprod(np.concatenate(((1.0,), 1.0 + returns)))
-        return grown
+        return compounded(returns) if len(returns) else returns
 
     def values(self, limits: Limits) -> Values:
         """`max_realised_volatility` (a year) and `min_sharpe` where they are set and LEAST returns are known: value and
