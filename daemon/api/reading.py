@@ -302,11 +302,22 @@ class Readings:
         known = self._live(await self._said()) | {
             "equity": [equity_line(p, names) for p in thinned(rows[0], 800)],
             "orders": [order_line(row) for row in rows[1]],
+            "use": self._use(),
         }
         # inside a script element only "<" could end it; no text of a policy or a venue becomes markup
         data = msgspec.json.encode(known).decode().replace("<", "\\u003c")
         text = (FOLDER / "index.html").read_text(encoding="utf-8").replace("FIRST", data, 1)
         return web.Response(text=text, content_type="text/html")
+
+    def _use(self) -> dict[str, object]:
+        """How much of one limit was in use over time: of VaR where it is limited, else of volatility or drawdown."""
+        points = self._service.histories.risk(2_000)
+        for key in ("var", "cvar", "max_volatility", "max_gross_exposure", "max_drawdown"):
+            rows = [(p.ts, *p.measures[key]) for p in points if key in p.measures]
+            used = [(ts, value / bound) for ts, value, bound in rows if value is not None and bound]
+            if used:
+                return {"limit": key, "points": used[:: max(1, len(used) // 400)]}
+        return {"limit": "var", "points": []}
 
     # as it happens
 

@@ -386,8 +386,8 @@ def _backtest(
     at = np.searchsorted([ts for ts, _ in forecasts], curves.ts, side="right") - 1
     known = np.where(at >= 0, np.array([value for _, value in forecasts], dtype=np.float64)[at], np.nan)
     made = known[:-1] / sqrt(spec.horizon if spec is not None else 1)
-    inside = curves.ts[1:] > since
-    returns, made = curves.returns[1:][inside], made[inside]
+    begin = curves.start(since)  # a year at least: a week's few samples say nothing
+    returns, made = curves.returns[1:][begin:], made[begin:]
     samples = int(np.isfinite(made).sum())
     if samples < SAMPLES:
         unknown["var_backtest"] = f"{samples} samples with a recorded VaR, fewer than {SAMPLES}"

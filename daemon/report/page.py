@@ -149,7 +149,7 @@ def _limit(at: str, line: LimitLine) -> str:
         figure(f"{at}.value", line.value, form),
         figure(f"{at}.bound", line.bound, ("at least " if line.floor else "") + form),
         _use(f"{at}.use", line.use),
-        figure(f"{at}.worst", line.worst, form),
+        figure(f"{at}.worst", line.worst, form) if line.worst_use is not None else "<td></td>",
         _use(f"{at}.worst_use", line.worst_use),
         f"<td>{escape(line.worst_time[:10])}</td>",
         figure(f"{at}.records", line.records, COUNT),
