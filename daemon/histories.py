@@ -32,7 +32,7 @@ class Histories:
         """Take up the newest that a store has."""
         self._portfolio.extend(reader.equity(last=self._portfolio.maxlen))
         self._risk.extend(reader.risk(last=self._risk.maxlen))
-        self._allocations.extend(allocation(plan) for plan in reader.decisions(last=self._allocations.maxlen))
+        self._allocations.extend(allocation(each.plan) for each in reader.decisions(last=self._allocations.maxlen))
 
     def add(self, effects: Sequence[Effect]) -> None:
         """Note what is history in these effects."""

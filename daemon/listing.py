@@ -7,8 +7,8 @@ import numpy as np
 from msgspec import Struct
 
 from adapters.store.reading import Alert, EquityPoint, OrderNow, RiskPoint
-from daemon.explanation import reason_name
 from daemon.histories import Allocation
+from daemon.limit_rows import reason_name
 from daemon.overview import LimitNow, iso, limit_now
 from trading.effects import Planned
 from trading.instruments import Universe
@@ -113,8 +113,9 @@ class Wish(Struct, frozen=True):
 
 
 class DecisionLine(Struct, frozen=True):
-    """How one round became orders. `n` is 0 when it made none."""
+    """How one round became orders. `n` is 0 when it made none; `quantd why ADDRESS:SYMBOL` explains each symbol."""
 
+    address: str
     ts: int
     time: str
     sample: int
@@ -166,7 +167,7 @@ def allocation_line(found: Allocation, universe: Universe, names: Sequence[str])
     return AllocationLine(found.ts, iso(found.ts), agents)
 
 
-def decision_line(plan: Planned, universe: Universe, names: Sequence[str]) -> DecisionLine:
+def decision_line(plan: Planned, universe: Universe, names: Sequence[str], address: str = "") -> DecisionLine:
     def amounts(data: bytes) -> dict[str, str]:
         lots = np.frombuffer(data, dtype="<i8")
         return {
@@ -192,7 +193,7 @@ def decision_line(plan: Planned, universe: Universe, names: Sequence[str]) -> De
             )
         )
     return DecisionLine(
-        plan.ts, iso(plan.ts), plan.sample, plan.n, plan.follow_up, wishes, amounts(plan.crossed), amounts(plan.net),
+        address, plan.ts, iso(plan.ts), plan.sample, plan.n, plan.follow_up, wishes, amounts(plan.crossed), amounts(plan.net),
         amounts(plan.allowed), reasons(plan.reason),
     )  # fmt: skip
 

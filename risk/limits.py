@@ -82,7 +82,7 @@ REASON_TEXT: Final[dict[Reason, str]] = {
     Reason.OPEN_ORDERS: "more than max_open_orders would be open",
     Reason.SWITCH: "the switch passes only reducing orders, or none",
     Reason.ZERO_CROSSING: "the order would cross zero, pending fills counted: cut at zero",
-    Reason.EQUITY: "equity at worst prices is not positive",
+    Reason.EQUITY: "equity at worst prices would not be above zero, or too low for the weights of what is held",
     Reason.LEVERAGE: "borrowed money or shares would exceed max_leverage",
     Reason.HERFINDAHL: "the sum of squared weights would exceed max_herfindahl",
     Reason.GROUP: "a group of instruments would weigh more than its cap",
@@ -293,6 +293,12 @@ def tightest(a: Limits, b: Limits) -> Limits:
     ValueError when two estimators (method, confidence, horizon, lookback) differ: neither is the tighter.
     """
     return Limits(**{name: _tighter(name, getattr(a, name), getattr(b, name)) for name in Limits.__struct_fields__})
+
+
+def tightest_exits(a: Protective | None, b: Protective | None) -> Protective | None:
+    """The protective set that closes a position as soon as either does, and keeps it closed as long as either."""
+    found: Protective | None = _tighter("protective", a, b)
+    return found
 
 
 def _tighter(name: str, a: Any, b: Any) -> Any:

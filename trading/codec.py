@@ -18,6 +18,7 @@ from trading.effects import (
     Ended,
     Filled,
     Planned,
+    Protected,
     Publish,
     Query,
     Snapshot,
@@ -83,6 +84,7 @@ JournalEffect = (
     | Switched
     | Snapshot
     | Stop
+    | Protected
     | Assessed
 )
 

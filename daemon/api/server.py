@@ -70,6 +70,7 @@ class Api:
             "/api/v1/status": read.status,
             "/api/v1/positions": read.positions,
             "/api/v1/risk": read.risk,
+            "/api/v1/plan": read.plan,
             "/api/v1/risk/history": read.risk_history,
             "/api/v1/risk/metrics": read.risk_metrics,
             "/api/v1/risk/standing": read.standing,

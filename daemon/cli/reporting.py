@@ -78,7 +78,7 @@ def _standing(where: Place, config: Path, state: Path | None, sets: tuple[str, .
     if daemon is None:
         from daemon.cli.resting import at_rest
 
-        shell, _ = at_rest(config, state, sets)
+        shell = at_rest(config, state, sets)[0]
         return standing_of(shell.state)
     found = daemon.get("/api/v1/risk/standing")
     return msgspec.convert(found, Standing)

@@ -102,9 +102,8 @@ def on_reloaded(state: State, reloaded: Reloaded) -> Sequence[Effect]:
     """New limits hold from the next decision on; what is open keeps the verdict it had."""
     state.now = max(state.now, reloaded.ts)
     if reloaded.limits:
-        state.rules = with_limits(state.rules, reloaded.limits)
+        state.govern(with_limits(state.rules, reloaded.limits))
         state.watch.corridor = None
-        state.counting = state.rules.counts_turnover()
     if not reloaded.changed:
         return ()
     return (alert(state, "INFO", "config", f"configuration changed: {', '.join(reloaded.changed)}"),)

@@ -15,7 +15,7 @@ from msgspec import Struct
 from adapters.store.reading import Alert, EquityPoint, Reader, RiskPoint
 from daemon.assessing import Metrics, metrics_of
 from daemon.config import Config, digest
-from daemon.explanation import reason_name
+from daemon.limit_rows import reason_name
 from daemon.listing import AlertLine, alert_line
 from daemon.overview import LimitNow, iso, limit_now
 from daemon.version import code_version
@@ -169,7 +169,7 @@ def report(
         unknown["assessment"] = why
     alerts = [a for a in reader.alerts(since=since + 1) if a.ts <= until]
     moves = [_move(m.ts, m.agent, m.before, m.after, m.reason) for m in reader.switches() if since < m.ts <= until]
-    plans = [p for p in reader.decisions(since=since + 1) if p.ts <= until]
+    plans = [d.plan for d in reader.decisions(since=since + 1) if d.plan.ts <= until]
     records = [r for r in reader.risk() if r.ts <= until]
     flows = _flows(reader)
     curves = _Curves(every, len(config.agents), flows)
