@@ -18,21 +18,26 @@ from adapters.bus.outbox import Lanes, StoredAlerts
 from adapters.bus.payloads import StatusState
 from adapters.store.errors import StoreDamaged
 from adapters.store.projection import Projection
+from adapters.store.reading import Reader
 from adapters.store.store import Store
 from daemon import systemd
 from daemon.alerting import AlertFilter
 from daemon.api.server import Api
 from daemon.assembly import Assembly, assemble, limits_of_config
+from daemon.assessing import METRICS, assessed, metrics_of
 from daemon.config import Config, ConfigError, Mistake, digest, load, reloading, secret, store_url
 from daemon.deadline import Deadline
 from daemon.engine.freezing import in_force
+from daemon.histories import Histories
 from daemon.inbox import InboxFull
 from daemon.known import known_names
 from daemon.loop import Shell
 from daemon.observability import configure
 from daemon.opening import begin
+from daemon.overview import iso
 from daemon.past import NotKept, newest_snapshot, refold, save_config
 from daemon.recovery import Journal, RecordTooLong, ReplayDifference
+from daemon.report.reporting import Reporter
 from daemon.service import Service
 from daemon.summary import Summary, summary
 from daemon.supported import not_yet
@@ -167,7 +172,7 @@ async def serve(config: Config, options: Options) -> Summary:
             raise CannotStart(str(error), 1) from error
         broker = start_broker(config)
         try:
-            edges = Edges(config, assembly, store, shell, run, broker)
+            edges = Edges(config, assembly, store, shell, run, broker, folder)
             service = edges.service(journal, projection, folder)
             save_config(folder, config, options.config, options.sets, options.environ)
             service.quarantine = begin(shell, assembly, config, run, fresh=journal.seq == 0)
@@ -190,8 +195,10 @@ class Edges:
         shell: Shell,
         run: str,
         broker: EmbeddedBroker | None,
+        folder: Path,
     ) -> None:
         state = shell.state
+        self.where: str | Path = store_url(config.store.url) or folder
         switch = {-1: state.switch.state, **{k: a.switch.state for k, a in enumerate(state.agents)}}
         self.config, self.assembly, self.store, self.shell, self.run = config, assembly, store, shell, run
         self.composer = Composer(
@@ -203,6 +210,8 @@ class Edges:
             reasons=[r.name.lower() for r in Reason],
             standing=Standing(switch=switch, lots=tuple(state.ledger.house.lots)),
         )
+        self.histories = Histories(config.risk.history)
+        self.histories.read(Reader.open(self.where, run))
         self.lanes = Lanes(StoredAlerts(store, self.composer))
         self.bus = make_bus(config, self.lanes, self.composer, broker)
         self.bus_url = bus_url(config, broker)
@@ -235,6 +244,7 @@ class Edges:
             alerts=AlertFilter(alerts.levels, alerts.per_minute, alerts.quiet_hours, alerts.timezone),
             published=self.published,
             urgent=self.urgent,
+            histories=self.histories,
         )
 
     def status(self, state: StatusState, text: str = "") -> bytes:
@@ -246,6 +256,7 @@ class Edges:
         """Step until a stop, with everything around it in one TaskGroup."""
         config, assembly, bus = self.config, self.assembly, self.bus
         api = Api(service, assembly, config, folder, bus, self.bus_url)
+        reporter = Reporter(service, folder, self.where, assembly.feed.digest)
         try:
             await api.start()
             async with asyncio.TaskGroup() as tasks:
@@ -254,6 +265,8 @@ class Edges:
                 around = [
                     tasks.create_task(heartbeat(service, bus, self.composer), name="heartbeat"),
                     tasks.create_task(watchdog(service), name="watchdog"),
+                    tasks.create_task(reporter.run(), name="reports"),
+                    tasks.create_task(monitoring(service, config.risk.monitor_interval_ns / 1e9), name="monitor"),
                     tasks.create_task(service.feed(market, config.feed.pace, config.feed.at_end), name="feed"),
                 ]
                 handle_signals(service, config, options, assembly, tasks)
@@ -267,6 +280,7 @@ class Edges:
                 bus.stop(self.status("stopped", self.shell.stopped))
                 for task in around:
                     task.cancel()
+                await reporter.write_due()
                 await asyncio.wait([sending])
         finally:
             await api.stop()
@@ -334,6 +348,23 @@ async def watchdog(service: Service) -> None:
             equity, agents = state.equity_micro / 1e6, len(state.agents)
             systemd.tell_status(f"{switch} · {service.status} · equity {equity:,.2f} · {agents} agents")
         await asyncio.sleep(period_s / 3 if period_s else 10.0)
+
+
+async def monitoring(service: Service, interval_s: float) -> None:
+    """Say every `interval_s` seconds of the wall clock what the house's risk is, between bars too; alerts come from the
+    engine, with each bar."""
+    while True:
+        await asyncio.sleep(interval_s)
+        found = metrics_of(assessed(service.shell.state).house)
+        state = service.shell.state
+        log.info(
+            "risk",
+            interval_s=interval_s,
+            time=iso(state.now),
+            equity=state.equity_micro / 1e6,
+            switch=state.switch.state,
+            **{name: round(value, 4) for name in METRICS if (value := getattr(found, name)) is not None},
+        )
 
 
 def handle_signals(

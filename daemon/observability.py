@@ -2,7 +2,7 @@
 
 import logging
 import sys
-from collections.abc import Iterable, MutableMapping
+from collections.abc import Iterable, Mapping, MutableMapping
 from typing import Any, Final, Literal, TextIO
 
 import structlog
@@ -129,7 +129,7 @@ class Metrics:
         self._name = name
         self._labels: MutableMapping[str, BoundedLabels] = {
             "agent": BoundedLabels(("house", *agents)),
-            **{label: BoundedLabels() for label in ("reason", "state", "job", "level")},
+            **{label: BoundedLabels() for label in ("reason", "state", "job", "level", "measure", "limit")},
         }
         self._totals: dict[str, float] = {}
 
@@ -169,6 +169,8 @@ class Metrics:
         self._equity = gauge("equity", "Marked value of the account, in its currency").labels(name)
         self._drawdown = gauge("drawdown_ratio", "Loss from the high-water mark, a fraction").labels(name)
         self._gross = gauge("gross_exposure_ratio", "Sum of absolute exposures by equity").labels(name)
+        self._risk = gauge("risk_ratio", "A measure of what the house holds: a fraction, or a ratio", "measure")
+        self._use = gauge("limit_use_ratio", "Share of a limit of the house in use", "limit")
         self._switch = gauge("switch_state", "0 RUN, 1 REDUCE, 2 HALT", "agent")
         self._switch.labels(name, "house").set(0)
 
@@ -210,6 +212,14 @@ class Metrics:
         self._equity.set(equity)
         self._drawdown.set(drawdown)
         self._gross.set(gross)
+
+    def risk(self, measures: Mapping[str, float | None], use: Mapping[str, float | None]) -> None:
+        """Measures by name and use of limits by key; what is not known is not shown."""
+        for found, label, gauge in ((measures, "measure", self._risk), (use, "limit", self._use)):
+            gauge.clear()
+            for key, value in found.items():
+                if value is not None:
+                    gauge.labels(self._name, self._labels[label](key)).set(value)
 
     def switch(self, agent: str, state: int) -> None:
         """`agent` is a name or "house"; `state` 0 RUN, 1 REDUCE, 2 HALT."""

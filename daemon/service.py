@@ -20,6 +20,7 @@ from adapters.store.store import Store
 from adapters.store.writing import BadBar, Batch, SnapshotOf
 from daemon.alerting import AlertFilter
 from daemon.config import Config
+from daemon.histories import Histories
 from daemon.inbox import Command, Inbox
 from daemon.loop import Shell
 from daemon.recovery import Journal
@@ -44,6 +45,9 @@ FULL_S: Final = 60.0
 
 RECENT_ALERTS: Final = 200
 """Alerts kept in memory for the API and the terminal."""
+
+REPORTS: Final = frozenset({"risk_report", "daily_report"})
+"""Jobs that write a report, made from the store after the commit."""
 
 BREATH_S: Final = 0.005
 """How long stepping may hold the event loop before others get a turn."""
@@ -70,6 +74,7 @@ class Service:
         alerts: AlertFilter,
         published: Callable[[Sequence[Message]], None],
         urgent: Callable[[Message], None],
+        histories: Histories | None = None,
     ) -> None:
         self.shell = shell
         self.journal = journal
@@ -93,6 +98,10 @@ class Service:
         self._last_commit = time.monotonic()
         self._waiting: list[Command] = []
         self.quarantine: list[BadBar] = []
+        self.histories = histories or Histories(config.risk.history)
+        self.jobs: dict[str, int] = {}
+        """Job of a report -> the newest instant it was due, until somebody takes it: of many that pass while the daemon
+        catches up only the last is written."""
         self.started = time.monotonic()
         self.busy_s = 0.0
 
@@ -249,7 +258,10 @@ class Service:
         lots = self.shell.state.ledger.house.lots
         for seq, (event, effects) in enumerate(steps, self._committed + 1):
             self._projection.add(seq, event, effects)
+            if type(event) is Tick and event.jobs:
+                self.jobs.update((job, event.ts) for job in event.jobs if job in REPORTS)
             if effects:
+                self.histories.add(effects)
                 for message in self._composer.messages(seq, effects, lots):
                     # of retained topics only the newest state is news
                     found[message.topic if message.retain else message.id] = message

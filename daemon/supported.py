@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from daemon.config import Config, Mistake
 
-JOBS = frozenset({"rebalance", "snapshot", "flatten"})
+JOBS = frozenset({"rebalance", "snapshot", "flatten", "risk_report", "daily_report"})
 """What a schedule can do in this version."""
 
 

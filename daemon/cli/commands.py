@@ -182,6 +182,25 @@ def alerts(
 
 
 @app.command(rich_help_panel="Look")
+def report(
+    config: Config = CONFIG,
+    start: Annotated[date | None, typer.Option("--from", parser=_date, metavar="DATE", help="First day.")] = None,
+    end: Annotated[date | None, typer.Option("--to", parser=_date, metavar="DATE", help="Last day.")] = None,
+    state: State = None,
+    sets: Sets = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="F.html", help="The page; in the state folder without it.")
+    ] = None,
+    run: Run = None,
+    as_json: Json = False,
+) -> None:
+    """Write the risk report of a run: limits and their use, VaR, stress, alerts, refusals, each agent."""
+    from daemon.cli import reporting
+
+    reporting.write(config, state, tuple(sets or ()), start=start, end=end, out=out, run=run, as_json=as_json)
+
+
+@app.command(rich_help_panel="Look")
 def why(
     what: Annotated[
         str,

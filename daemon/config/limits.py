@@ -137,6 +137,14 @@ def _rearm(value: str) -> None:
         wrong("is not valid", 'it is "never" or a number of samples, "21"')
 
 
+class History(Section):
+    """How much of the past a running daemon holds in memory; the store has all of it."""
+
+    portfolio: Annotated[int, bounds(1, 1_000_000)] = 10_000
+    risk: Annotated[int, bounds(1, 1_000_000)] = 5_000
+    allocations: Annotated[int, bounds(1, 1_000_000)] = 5_000
+
+
 class Risk(Limits):
     """The house: limits, and what only the house decides."""
 
@@ -146,6 +154,10 @@ class Risk(Limits):
     follow_ups: Annotated[int, bounds(0, 100)] | None = None
     rearm: Annotated[str, checked(_rearm)] | None = None
     flatten_on: tuple[Literal["drawdown", "daily_loss", "weekly_loss"], ...] | None = None
+    history: History = History()
+    monitor_interval_ns: Annotated[int, duration("1s", "1d"), Written()] = Field(
+        default=300_000_000_000, alias="monitor_interval"
+    )
 
 
 LOOSER_WHEN_HIGHER = frozenset(

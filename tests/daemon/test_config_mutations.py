@@ -69,6 +69,11 @@ ESTIMATORS = {
     "profile",
     "rearm",
     "flatten_on",
+    # what is remembered, and how often people are told: no limits
+    "portfolio",
+    "risk",
+    "allocations",
+    "monitor_interval_ns",
 }
 
 
