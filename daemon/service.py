@@ -6,6 +6,7 @@ same TaskGroup, in `daemon.app`.
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -26,7 +27,7 @@ from daemon.recovery import Journal
 from daemon.timeline import Item, time_of
 from daemon.version import code_version
 from trading.effects import Effect, Publish
-from trading.events import Condition, Event, Operator, Stopping, Tick
+from trading.events import Condition, Event, Stopping, Tick
 
 log = structlog.get_logger("quantd.loop")
 
@@ -87,25 +88,44 @@ class Service:
         self._alerts = alerts
         self._published = published
         self._urgent = urgent
-        self._halt_file = state_folder / "HALT"
+        self.halt_file = state_folder / "HALT"
         self._committed = journal.seq
         self._snapshot_seq = journal.seq
         self._last_commit = time.monotonic()
         self._waiting: list[Command] = []
+        self._stepping = False
         self.quarantine: list[BadBar] = []
         self.started = time.monotonic()
         self.busy_s = 0.0
+        self.loop_lag_s = 0.0
+        """How late the event loop woke, at worst since this was last set to 0."""
+        self.feed_error = ""
+        """Why the feed delivers no more; empty while it does."""
+        self.bus_commands: Counter[str] = Counter()
+        """Commands over MQTT by what became of them."""
+        self.market_ahead_ns: int | None = None
+        """The market's time minus the monotonic clock, where the feed keeps the market's own pace."""
 
     # the feed
 
     async def feed(self, instants: Iterator[list[Item]], pace: str, at_end: str) -> None:
-        """Fill the inbox from a recorded market at its pace; at its end do as configured."""
-        if pace == "fast":
-            await self._feed_fast(instants)
-        elif pace == "real":
-            await self._feed_real(instants)
-        else:
-            await self._feed_paced(instants, 1.0 / float(pace.removesuffix("/s")))
+        """Fill the inbox from a recorded market at its pace; at its end do as configured.
+
+        A feed that fails is a dead feed, not a crash: the daemon stays, for its positions and its people.
+        """
+        try:
+            if pace == "fast":
+                await self._feed_fast(instants)
+            elif pace == "real":
+                await self._feed_real(instants)
+            else:
+                await self._feed_paced(instants, 1.0 / float(pace.removesuffix("/s")))
+        except Exception as error:
+            log.debug("feed.failed", exc_info=True)  # the watcher says it to people
+            while len(self.inbox) or self._stepping:  # what it brought is still traded on
+                await self.changed(0.05)
+            self.feed_error = f"{type(error).__name__}: {error}"[:500]
+            return
         if at_end == "stop":
             # behind the last bar, not before it as a person's command would be
             await self.inbox.put([[Stopping(self.shell.state.now, False, "the feed has ended")]])
@@ -142,13 +162,13 @@ class Service:
             await self.inbox.put(chunk)
 
     async def _feed_real(self, instants: Iterator[list[Item]]) -> None:
-        """As far apart as they were."""
-        start_ts, start = 0, time.monotonic()
+        """As far apart as they were, from the first tick that trades on: the warm-up is history."""
         for instant in instants:
-            ts = time_of(instant[-1])
-            if start_ts == 0:
-                start_ts = ts
-            await asyncio.sleep(max(0.0, start + (ts - start_ts) / 1e9 - time.monotonic()))
+            ts, last = time_of(instant[-1]), instant[-1]
+            if self.market_ahead_ns is not None:
+                await asyncio.sleep(max(0.0, (ts - self.market_ahead_ns - time.monotonic_ns()) / 1e9))
+            elif isinstance(last, Tick) and not last.warmup:
+                self.market_ahead_ns = ts - time.monotonic_ns()
             await self.inbox.put([instant])
 
     # the loop
@@ -158,9 +178,9 @@ class Service:
         self.status = "running" if self.status == "starting" else self.status
         while not self.shell.stopped:
             if await self.inbox.ready(self._until_commit()):
+                self._stepping = True
                 await self._take_all()
-            if self._halt_file.exists():
-                self._halted_by_file()
+                self._stepping = False
             if self._due():
                 await self.commit()
             self.progress += 1
@@ -179,9 +199,9 @@ class Service:
 
     async def _take_all(self) -> None:
         chunk = self.inbox.next_chunk() or []
-        self._take_commands()
         began = time.monotonic()
         for instant in chunk:
+            self._take_commands()  # what came while the last instant was stepped or committed holds for this one
             if self.shell.stopped:
                 return
             for item in instant:
@@ -189,7 +209,6 @@ class Service:
                     self.shell.run(item)
                 else:
                     self.shell.take(item)
-            self._take_commands()
             now = time.monotonic()
             if now - began > BREATH_S:
                 self.busy_s += now - began
@@ -197,16 +216,13 @@ class Service:
                     await self.commit()
                 await asyncio.sleep(0)
                 began = time.monotonic()
+        self._take_commands()
         self.busy_s += time.monotonic() - began
 
     def _take_commands(self) -> None:
         while (command := self.inbox.next_command()) is not None:
             self.shell.run(command.event)
             self._waiting.append(command)
-
-    def _halted_by_file(self) -> None:
-        if self.shell.state.switch.state < 2:
-            self.shell.run(Operator(self.shell.state.now, "halt", f"the file {self._halt_file.name} exists", "file"))
 
     # committing
 

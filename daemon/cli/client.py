@@ -58,7 +58,15 @@ class Daemon:
             raise Failure(f"what answers at {_place(self.reached)} is not quantd", TRY_LATER) from None
         if response.status >= 400 and path != "/health":
             text = found.get("error", {}).get("text", response.reason)
-            codes = {401: CONFIG, 404: USAGE, 422: USAGE, 429: TRY_LATER, 503: TRY_LATER, 504: TRY_LATER}
+            codes = {
+                401: CONFIG,
+                404: USAGE,
+                409: CHECK_FAILED,
+                422: USAGE,
+                429: TRY_LATER,
+                503: TRY_LATER,
+                504: TRY_LATER,
+            }
             raise Failure(text, codes.get(response.status, CHECK_FAILED))
         return found
 

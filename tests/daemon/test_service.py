@@ -18,6 +18,7 @@ from daemon.recovery import Journal, ReplayDifference, fold
 from daemon.service import Service, StoreGaveUp
 from daemon.summary import summary
 from daemon.timeline import instants
+from daemon.watch import watch_halt_file
 from risk.limits import Limits
 from risk.switch import HALT
 from tests.engine_world import START, World, block, walk
@@ -148,10 +149,13 @@ async def test_the_halt_file_stops_trading_and_a_restart_is_still_halted(tmp_pat
     of = world()
     kit = Kit(tmp_path, of)
     (tmp_path / "HALT").touch()
+    watching = asyncio.create_task(watch_halt_file(kit.service))
     task = asyncio.create_task(kit.service.step_forever())
     await kit.service.inbox.put(list(instants(of.items()))[:4])
     await asyncio.sleep(0.5)
+    watching.cancel()
     assert kit.shell.state.switch.state == HALT
+    assert kit.shell.tally.orders == 0  # it was there before the first bar
     kit.service.inbox.command(Stopping(START, False, "test"))
     await asyncio.wait_for(task, 10)
     kit.store.close()

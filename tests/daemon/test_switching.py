@@ -239,5 +239,3 @@ def test_every_mark_of_the_switch_is_the_same_after_a_snapshot_and_after_a_refol
         again.take(item)
     again.run(Operator(again.state.now, "reduce", "test", "me"))
     assert [again.state.switch, *(a.switch for a in again.state.agents)] == marks
-
-
