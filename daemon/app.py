@@ -163,9 +163,8 @@ async def serve(config: Config, options: Options) -> Summary:
     key, mistakes = command_key(config)
     if mistakes:
         raise ConfigError(mistakes)
-    halted = asyncio.Event()
-    # a kill switch that is pressed during recovery is not lost, and does not end the process
-    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, halted.set)
+    kill_signal = KillSignal()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, kill_signal.pull)
     folder = state_folder(config, options.state)
     assembly = assemble(config, cache=folder / "cache")
     with Store.open(store_url(config.store.url) or folder, state=folder) as store:
@@ -184,8 +183,7 @@ async def serve(config: Config, options: Options) -> Summary:
             service.quarantine = begin(shell, assembly, config, run, fresh=journal.seq == 0)
             bars = shell.tally.symbol_bars
             edges.listen(service, key, folder)
-            if halted.is_set():
-                halt(service)
+            kill_signal.attach(service)
             await edges.keep(service, options, folder)
         finally:
             if broker is not None:
@@ -378,16 +376,31 @@ async def watchdog(service: Service) -> None:
         await asyncio.sleep(period_s / 3 if period_s else 10.0)
 
 
-def halt(service: Service) -> None:
-    """What SIGUSR1 does."""
-    with contextlib.suppress(InboxFull):  # there is room for a halt: what fills it halts already
-        service.inbox.command(Operator(service.shell.state.now, "halt", "SIGUSR1", "signal"))
+class KillSignal:
+    """What SIGUSR1 does: a halt. One that comes during recovery neither ends the process nor is lost."""
+
+    def __init__(self) -> None:
+        self._pulled = False
+        self._service: Service | None = None
+
+    def pull(self) -> None:
+        self._pulled = True
+        if self._service is not None:
+            with contextlib.suppress(InboxFull):  # there is room for a halt: what fills it halts already
+                now = self._service.shell.state.now
+                self._service.inbox.command(Operator(now, "halt", "SIGUSR1", "signal"))
+
+    def attach(self, service: Service) -> None:
+        """From now on there is something to halt."""
+        self._service = service
+        if self._pulled:
+            self.pull()
 
 
 def handle_signals(
     service: Service, config: Config, options: Options, assembly: Assembly, tasks: asyncio.TaskGroup
 ) -> None:
-    """SIGTERM and SIGINT stop in order, SIGHUP reloads, SIGUSR1 halts."""
+    """SIGTERM and SIGINT stop in order, SIGHUP reloads; SIGUSR1 halts already."""
     loop = asyncio.get_running_loop()
 
     def stop(name: str) -> None:
@@ -397,7 +410,6 @@ def handle_signals(
 
     loop.add_signal_handler(signal.SIGTERM, stop, "SIGTERM")
     loop.add_signal_handler(signal.SIGINT, stop, "Ctrl-C")
-    loop.add_signal_handler(signal.SIGUSR1, halt, service)
     loop.add_signal_handler(signal.SIGHUP, lambda: tasks.create_task(reload(service, options, assembly)))
 
 
