@@ -122,18 +122,21 @@ class Service:
                 await self._feed_paced(instants, 1.0 / float(pace.removesuffix("/s")))
         except Exception as error:
             log.debug("feed.failed", exc_info=True)  # the watcher says it to people
-            while len(self.inbox) or self._stepping:  # what it brought is still traded on
-                await self.changed(0.05)
+            await self._drained()  # what it brought is still traded on
             self.feed_error = f"{type(error).__name__}: {error}"[:500]
             return
         if at_end == "stop":
             # behind the last bar, not before it as a person's command would be
             await self.inbox.put([[Stopping(self.shell.state.now, False, "the feed has ended")]])
         else:
-            while len(self.inbox):
-                await self.changed(0.2)
+            await self._drained()
         self.status = "ended"
         self._notify()
+
+    async def _drained(self) -> None:
+        """Wait until everything that was put into the inbox has been stepped."""
+        while len(self.inbox) or self._stepping:
+            await self.changed(0.1)
 
     async def _feed_fast(self, instants: Iterator[list[Item]]) -> None:
         chunk: list[list[Item]] = []

@@ -1,4 +1,4 @@
-"""What watches the daemon itself: its loop, the machine's clock, its feed, and the file HALT.
+"""What watches the daemon itself: its loop, the machine's clock, its feed, its ledger, and the file HALT.
 
 Each watcher says what it found as an event in the inbox; none touches the state. A condition that is over is said
 too, but only a person re-arms. The measures are pure functions of what was read.
@@ -15,6 +15,7 @@ from typing import Final, Literal
 import structlog
 
 from daemon.assembly import Assembly
+from daemon.engine.people import check
 from daemon.inbox import InboxFull
 from daemon.service import Service
 from risk.switch import HALT
@@ -24,7 +25,7 @@ from trading.sessions import DAY_NS, Sessions
 log = structlog.get_logger("quantd.watch")
 
 LOOK_S: Final = 0.25
-"""How often loop, clock and feed are looked at."""
+"""How often loop, clock, feed and ledger are looked at."""
 
 HALT_FILE_S: Final = 0.02
 """How often the file HALT is looked for: a kill switch has 50 ms, and a look costs some 30 microseconds."""
@@ -35,7 +36,7 @@ CALM_NS: Final = 10_000_000_000
 READ_NS: Final = 10_000_000
 """Two clocks read further apart than this are not compared: the process was put aside between them."""
 
-What = Literal["lag", "clock", "feed"]
+What = Literal["lag", "clock", "feed", "ledger"]
 
 
 # what is measured
@@ -135,13 +136,13 @@ async def watch(
     wall: Callable[[], int] = time.time_ns,
     steady: Callable[[], int] = time.monotonic_ns,
 ) -> None:
-    """Look at loop, clock and feed until cancelled. `excused_s` counts seconds in which the loop had to stand still.
+    """Look at loop, clock, feed and ledger until cancelled. `excused_s` counts seconds in which the loop had to stand still.
 
     With pace = "fast" nobody's time is the market's: loop and clock are measured, and move nothing.
     """
     down = service.shell.state.down
     loop, clock = Watch("lag", "lag" in down, CALM_NS), Watch("clock", "clock" in down, CALM_NS)
-    feed = Watch("feed", "feed" in down, 0)
+    feed, ledger = Watch("feed", "feed" in down, 0), Watch("ledger", "ledger" in down, CALM_NS)
     slices = service.shell.tally.slices
     distance, excused, before = apart(wall, steady), excused_s(), steady()
     while True:
@@ -158,6 +159,7 @@ async def watch(
             waited_s = service.inbox.waited_s() if pace == "real" else 0.0
             _say(service, loop, now, lateness(late_s, waited_s, risk.max_loop_lag_ns / 1e9))
             _say(service, clock, now, wrong)
+        _say(service, ledger, now, check(service.shell.state))
         wrong = dead_feed(service, assembly)
         came = service.shell.tally.slices
         back = came != slices or service.status == "ended"  # without a new bar it is not back

@@ -112,7 +112,7 @@ def on_reloaded(state: State, reloaded: Reloaded) -> Sequence[Effect]:
 
 
 def on_stopping(state: State, stopping: Stopping) -> Sequence[Effect]:
-    """Leave in order: cancel what is open when asked to, check the ledger, keep a snapshot, stop."""
+    """Leave in order: cancel what is open when asked to, keep a snapshot, stop."""
     state.now = max(state.now, stopping.ts)
     effects: list[Effect] = []
     if stopping.cancel_open:

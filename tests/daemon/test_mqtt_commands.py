@@ -2,8 +2,10 @@
 
 import asyncio
 import json
+import os
 import random
 import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -23,7 +25,7 @@ from daemon.known import known_names
 from daemon.mqtt_commands import FILE, MqttCommands, command_key
 from risk.switch import HALT, REDUCE, RUN
 from tests.bus_world import MemoryOutbox, Mosquitto, Subscriber, until
-from tests.edge_world import CONFIG, quantd, write
+from tests.edge_world import CONFIG, ROOT, environment, quantd, write
 from tests.services import require
 from tests.test_api import RUN as RUN_NAME
 from tests.test_api import World
@@ -75,6 +77,10 @@ class Desk:
     async def answered(self, count: int) -> dict[str, Any]:
         await until(lambda: len(self.answers) >= count, "the answer")
         return self.answers[-1]
+
+    async def committed(self) -> Operator:
+        await until(lambda: bool(self.operators()), "a command in the journal")
+        return self.operators()[-1]
 
     def operators(self) -> list[Operator]:
         events = [decode(data).event for _, data in self.world.store.entries(RUN_NAME)]
@@ -296,10 +302,6 @@ def publish(port: int, topic: str, payload: bytes, *more: str) -> None:
 
 def cli(folder: Path, port: int, *arguments: str) -> tuple[int, str]:
     """`quantd … --mqtt`, with the key in its environment, in a folder without a configuration."""
-    import sys
-
-    from tests.edge_world import environment
-
     done = subprocess.run(
         [sys.executable, "-m", "daemon.cli", *arguments, "--mqtt", f"mqtt://127.0.0.1:{port}/quantd/paper"],
         cwd=folder,
@@ -329,6 +331,22 @@ async def test_commands_arrive_over_mosquitto_from_its_own_client_and_from_the_c
             assert "even, trend" in said
             await asyncio.to_thread(publish, mosquitto.port, TOPIC, d.payload("halt"), "-r")
             await until(lambda: d.switch == HALT, "a live message that is also retained is a message")
+    finally:
+        mosquitto.stop()
+
+
+async def test_the_lines_of_python_in_the_docs_halt_a_daemon(tmp_path: Path) -> None:
+    text = (ROOT / "docs" / "switch.md").read_text()
+    (tmp_path / "broker").mkdir()
+    mosquitto = Mosquitto(tmp_path / "broker").start()
+    code = text.split("```python\n")[1].split("```")[0].replace('"1883"', f'"{mosquitto.port}"')
+    found = Path(mosquitto.programs["mosquitto_pub"]).parent
+    environ = environment() | {"QUANTD_MQTT_COMMAND_KEY": KEY, "PATH": f"{found}:{os.environ['PATH']}"}
+    try:
+        async with over(tmp_path, MqttSettings("127.0.0.1", mosquitto.port)) as d:
+            await asyncio.to_thread(subprocess.run, [sys.executable, "-c", code], env=environ, check=True, timeout=20)
+            assert (await d.committed()).reason == "the phone rang"
+            assert d.switch == HALT
     finally:
         mosquitto.stop()
 

@@ -265,6 +265,17 @@ async def test_waiting_for_a_users_policy_is_that_agents_failure_and_no_lag(
         assert world.service.shell.state.switch.state == RUN
 
 
+async def test_books_that_do_not_add_up_halt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch_module, "LOOK_S", 0.02)
+    async with watched(tmp_path, CONFIG) as world:
+        await world.service.feed(instants(world.assembly.items()), "fast", "wait")
+        await asyncio.sleep(0.1)
+        assert world.service.shell.state.switch.state == RUN
+        world.service.shell.state.ledger.books[0].cash_micro += 1
+        await until(world, HALT)
+        assert "differ from the house's by 1" in (await recorded(world))[0].detail
+
+
 async def test_a_condition_that_was_down_at_a_restart_comes_up_by_itself_and_still_needs_a_person(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
