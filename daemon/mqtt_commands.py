@@ -57,7 +57,7 @@ def command_key(config: Config) -> tuple[str, list[Mistake]]:
     key = secret(SECRET) or ""
     if len(key) >= KEY_CHARS:
         return key, []
-    what = "has no key" if not key else f"has a key of {len(key)} characters"
+    what = "is not given" if not key else f"has {len(key)} characters"
     remedy = (
         f"give {KEY_CHARS} or more in the systemd credential {SECRET} or in QUANTD_{SECRET.upper()}; "
         "`openssl rand -hex 32` makes one"

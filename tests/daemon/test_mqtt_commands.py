@@ -252,7 +252,7 @@ async def test_a_flood_of_right_commands_is_bounded(tmp_path: Path) -> None:
         await until(lambda: d.switch == HALT, "halt")
 
 
-@pytest.mark.parametrize(("key", "said"), [(None, "has no key"), ("short", "5 characters")])
+@pytest.mark.parametrize(("key", "said"), [(None, "is not given"), ("short", "5 characters")])
 def test_commands_without_a_fit_key_are_refused_with_the_line_and_the_remedy(
     tmp_path: Path, key: str | None, said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
