@@ -289,9 +289,11 @@ async def over(folder: Path, place: MqttSettings) -> AsyncIterator[Desk]:
         running = asyncio.create_task(bus.run())
         await until(lambda: bus.online, "connection")
         await asyncio.sleep(0.1)
-        yield d
-        bus.stop(b"stopped")
-        await running
+        try:
+            yield d
+        finally:
+            bus.stop(b"stopped")
+            await running
 
 
 def publish(port: int, topic: str, payload: bytes, *more: str) -> None:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from adapters.calendars import sessions as calendar
 from daemon import watch as watch_module
+from daemon.inbox import COMMANDS, InboxFull
 from daemon.timeline import Item, instants
 from daemon.watch import Watch, apart, bars_due, jump, lateness, silence, watch
 from risk.switch import HALT, REDUCE, RUN
@@ -159,9 +160,11 @@ def test_a_condition_goes_down_at_once_and_comes_up_after_a_calm(steps: list[tup
 
 
 @asynccontextmanager
-async def watched(folder: Path, text: str, **clocks: object) -> AsyncIterator[World]:
-    """A service that steps, with its watchers; nothing feeds it."""
+async def watched(folder: Path, text: str, before: Condition | None = None, **clocks: object) -> AsyncIterator[World]:
+    """A service that steps, with its watchers; nothing feeds it. `before` happened before they began."""
     world = World(folder, text)
+    if before is not None:
+        world.service.shell.run(before)
     stepping = asyncio.create_task(world.service.step_forever())
     watching = asyncio.create_task(watch(world.service, world.assembly, **clocks))  # type: ignore[arg-type]
     try:
@@ -281,16 +284,9 @@ async def test_a_condition_that_was_down_at_a_restart_comes_up_by_itself_and_sti
 ) -> None:
     monkeypatch.setattr(watch_module, "LOOK_S", 0.02)
     monkeypatch.setattr(watch_module, "CALM_NS", S // 10)
-    world = World(tmp_path, PACED)
-    world.service.shell.run(Condition(0, "clock", False, "before the restart"))
-    watching = asyncio.create_task(watch(world.service, world.assembly))
-    stepping = asyncio.create_task(world.service.step_forever())
-    await all_up(world)
-    assert world.service.shell.state.switch.state == REDUCE
-    watching.cancel()
-    await world.service.inbox.command(Stopping(0, False, "the test is over"))
-    await stepping
-    world.store.close()
+    async with watched(tmp_path, PACED, before=Condition(0, "clock", False, "before the restart")) as world:
+        await all_up(world)
+        assert world.service.shell.state.switch.state == REDUCE
 
 
 def broken(items: Iterator[list[Item]], after: int) -> Iterator[list[Item]]:
@@ -371,17 +367,11 @@ async def test_the_watchers_disturb_no_fast_run(tmp_path: Path, monkeypatch: pyt
 
 
 async def test_the_room_of_the_inbox_is_kept_for_what_stops_trading(tmp_path: Path) -> None:
-    world = World(tmp_path, CONFIG)
-    from daemon.inbox import COMMANDS, InboxFull
-
-    for _ in range(COMMANDS):
-        world.service.inbox.command(Operator(0, "resume", "flood", "me"))
-    with pytest.raises(InboxFull):
-        world.service.inbox.command(Operator(0, "resume", "flood", "me"))
-    world.service.inbox.command(Operator(0, "halt", "the kill switch", "me"))
-    world.service.inbox.command(Condition(0, "clock", False, "it jumped"))
-    stepping = asyncio.create_task(world.service.step_forever())
-    await until(world, HALT)
-    await world.service.inbox.command(Stopping(0, False, "the test is over"))
-    await stepping
-    world.store.close()
+    async with watched(tmp_path, CONFIG) as world:  # nothing is stepped until somebody waits
+        for _ in range(COMMANDS):
+            world.service.inbox.command(Operator(0, "resume", "flood", "me"))
+        with pytest.raises(InboxFull):
+            world.service.inbox.command(Operator(0, "resume", "flood", "me"))
+        world.service.inbox.command(Operator(0, "halt", "the kill switch", "me"))
+        world.service.inbox.command(Condition(0, "clock", False, "it jumped"))
+        await until(world, HALT)
