@@ -40,6 +40,7 @@ class Inbox:
         self._commands: deque[Command] = deque()
         self._chunks: deque[tuple[float, Chunk]] = deque()
         self._ready = asyncio.Event()
+        self._commanded = asyncio.Event()
         self._room = asyncio.Event()
         self._room.set()
 
@@ -53,6 +54,7 @@ class Inbox:
         done = asyncio.get_running_loop().create_future()
         self._commands.append(Command(event, done))
         self._ready.set()
+        self._commanded.set()
         return done
 
     async def put(self, chunk: Chunk) -> None:
@@ -65,7 +67,14 @@ class Inbox:
 
     def next_command(self) -> Command | None:
         """The oldest command, if one waits."""
-        return self._commands.popleft() if self._commands else None
+        if self._commands:
+            return self._commands.popleft()
+        self._commanded.clear()
+        return None
+
+    async def commanded(self) -> None:
+        """Wait until a command is there."""
+        await self._commanded.wait()
 
     def next_chunk(self) -> Chunk | None:
         """The next instants, if some wait."""

@@ -7,7 +7,7 @@ same TaskGroup, in `daemon.app`.
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -251,11 +251,11 @@ class Service:
             snapshot=snapshot,
             quarantine=self.quarantine,
         )
+        waiting, self._waiting = self._waiting, []  # commands of this batch; those heard while it is written come later
         await self._write(batch)
         self.quarantine = []
         self._committed += len(entries)
         self._last_commit = time.monotonic()
-        waiting, self._waiting = self._waiting, []
         for command in waiting:
             if not command.done.done():
                 command.done.set_result(None)
@@ -285,7 +285,7 @@ class Service:
         told = False
         while True:
             try:
-                await self.store.write(batch)
+                await self._heeding(self.store.write(batch))
             except StoreError as error:
                 if not told:
                     told = True
@@ -305,6 +305,23 @@ class Service:
                 for up in (False, True):
                     self.shell.run(Condition(self.shell.state.now, "store", up, "a batch could not be written"))
             return
+
+    async def _heeding(self, writing: Coroutine[None, None, None]) -> None:
+        """Wait for a write. What people and watchers say meanwhile is stepped at once, into the next batch: a slow disk
+        does not hold up the kill switch."""
+        task = asyncio.create_task(writing)
+        try:
+            while not task.done():
+                heard = asyncio.create_task(self.inbox.commanded())
+                await asyncio.wait({task, heard}, return_when=asyncio.FIRST_COMPLETED)
+                heard.cancel()
+                if self.shell.stopped:
+                    break
+                self._take_commands()
+            await task
+        except asyncio.CancelledError:
+            task.cancel()
+            raise
 
     def _notify(self) -> None:
         for listener in self.listeners:

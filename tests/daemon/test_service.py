@@ -182,6 +182,46 @@ class FullFor:
         await self._store.write(batch)
 
 
+class Slow:
+    """A real store on a slow disk."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.writing = asyncio.Event()
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._store, name)
+
+    async def write(self, batch: Batch) -> None:
+        self.writing.set()
+        await asyncio.sleep(0.3)
+        await self._store.write(batch)
+
+
+async def test_a_halt_does_not_wait_for_a_slow_disk_and_is_durable_with_the_next_batch(tmp_path: Path) -> None:
+    of = world()
+    slow = Slow(Store.open(tmp_path))
+    kit = Kit(tmp_path, of, slow)  # type: ignore[arg-type]
+    stepping = asyncio.create_task(kit.service.step_forever())
+    await kit.service.inbox.put(list(instants(of.items()))[:4])
+    await slow.writing.wait()
+    done = kit.service.inbox.command(Operator(START, "halt", "test", "me"))
+    await asyncio.sleep(0.05)
+    assert kit.shell.state.switch.state == HALT
+    assert not done.done()
+    assert kit.store.last_seq("run00001") == 0  # the batch before it is still on its way
+    await asyncio.wait_for(done, 5)
+    recorded = [decode(data).event for _, data in kit.store.entries("run00001")]
+    assert [e.command for e in recorded if isinstance(e, Operator)] == ["halt"]
+    kit.service.inbox.command(Stopping(START, False, "test"))
+    await asyncio.wait_for(stepping, 5)
+    kit.store.close()
+    assert verify(tmp_path) == []
+    again = Kit(tmp_path, of)
+    assert again.shell.state.switch.state == HALT
+    again.store.close()
+
+
 async def test_a_full_disk_halts_trading_loses_nothing_and_says_so(tmp_path: Path) -> None:
     of = world()
     kit = Kit(tmp_path, of, FullFor(Store.open(tmp_path), 2))  # type: ignore[arg-type]
