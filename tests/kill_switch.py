@@ -186,13 +186,13 @@ class Daemon:
             assert self.process is not None
             os.kill(self.process.pid, signal.SIGUSR1)
 
-    def moved(self, to: str) -> int:
+    def moved(self, to: str, within_s: float = WITHIN_S) -> int:
         """When the switch moved there, ns of the monotonic clock."""
         while True:
             try:
-                what, at = self.stamps.get(timeout=WITHIN_S)
+                what, at = self.stamps.get(timeout=within_s)
             except Empty:
-                raise AssertionError(f"the switch did not move to {to} within {WITHIN_S} s") from None
+                raise AssertionError(f"the switch did not move to {to} within {within_s} s") from None
             if what == to:
                 return at
 
