@@ -377,8 +377,9 @@ def follow_ups(state: State, asked_now: frozenset[int]) -> list[Effect]:
 
 
 def asks_allowed(state: State) -> bool:
-    """Whether policies are asked at all: not once everything is halted."""
-    return state.switch.state != HALT
+    """Whether policies are asked at all: not once everything is halted, nor while everything is sold, as what they
+    want of a symbol would take its sale back."""
+    return state.switch.state != HALT and not state.flattening
 
 
 def open_round(state: State, agents: list[int]) -> Round:
