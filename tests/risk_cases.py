@@ -214,7 +214,11 @@ class States:
 
     def __init__(self, book: Book, orders: Orders, fills: Floats, at_worst: bool) -> None:
         fee = book.limits.fee_bp * 1e-4
-        price = orders.worst if at_worst else book.px[orders.sym]
+        self.room = 1.0 + book.limits.in_flight if at_worst else 1.0
+        mark = book.px[orders.sym]
+        # an order beyond whose limit the mark has moved fills at its limit, not at the mark
+        inside = np.where(orders.lots > 0.0, np.minimum(mark, orders.worst), np.maximum(mark, orders.worst))
+        price = orders.worst if at_worst else inside
         held = np.tile(book.account.lots, (len(fills), 1))
         for j, k in enumerate(orders.sym):
             held[:, k] += fills[:, j]
@@ -222,6 +226,9 @@ class States:
         self.cash = book.account.cash - fills @ price - np.abs(fills) @ (price * fee)
         self.equity = self.cash + self.exposure.sum(axis=1)
         self.traded = book.account.traded + np.abs(fills) @ book.px[orders.sym]
+        self.matters = book.account.lots != 0.0
+        """What is held or has an order: its returns are needed."""
+        self.matters[orders.sym] = True
 
 
 def numerators(book: Book, s: States) -> dict[str, tuple[Floats, float]]:
@@ -243,8 +250,8 @@ def numerators(book: Book, s: States) -> dict[str, tuple[Floats, float]]:
     if limits.max_leverage is not None:
         borrowed = np.maximum(-e, 0.0).sum(axis=1)
         found["leverage long"] = np.maximum(e, 0.0).sum(axis=1), limits.max_leverage
-        # shares borrowed within (leverage - 1) x equity
-        found["leverage short"] = borrowed, max(limits.max_leverage - 1.0, 0.0)
+        # equity + shares borrowed within leverage x equity
+        found["leverage short"] = borrowed, max(limits.max_leverage * s.room - 1.0, 0.0) / s.room
     for name, cap in limits.group_caps:
         inside = np.array([s in dict(book.ctx.universe.groups)[name] for s in book.names], dtype=bool)
         found[f"group {name}"] = np.abs(e[:, inside]).sum(axis=1), cap
@@ -256,16 +263,33 @@ def numerators(book: Book, s: States) -> dict[str, tuple[Floats, float]]:
         found["herfindahl"] = np.sqrt((e**2).sum(axis=1)), limits.max_herfindahl**0.5
     if limits.max_turnover is not None:
         found["turnover"] = s.traded, limits.max_turnover
-    pnl = -(e @ book.returns.T)
+    losses = {k: -(e @ rows.T) for k, rows in scenario_rows(book, s.matters).items()}
     if limits.var is not None:
-        var = np.quantile(pnl, limits.var.confidence, axis=1, method="higher")
+        var = np.quantile(losses[limits.var.lookback], limits.var.confidence, axis=1, method="higher")
         found["var"] = var * limits.var.horizon**0.5, limits.var.limit
     if limits.cvar is not None:
+        pnl = losses[limits.cvar.lookback]
         var = np.quantile(pnl, limits.cvar.confidence, axis=1, method="higher")
-        tail = np.array([row[row >= v].mean() for row, v in zip(pnl, var, strict=True)])
+        beyond = pnl >= var[:, None]
+        tail = np.where(beyond, pnl, 0.0).sum(axis=1) / beyond.sum(axis=1)
         found["cvar"] = tail * limits.cvar.horizon**0.5, limits.cvar.limit
     if limits.max_volatility is not None:
-        found["volatility"] = np.sqrt(252.0) * (e @ book.returns.T).std(axis=1, ddof=1), limits.max_volatility
+        deviation = losses[limits.volatility_lookback].std(axis=1, ddof=1)
+        found["volatility"] = np.sqrt(252.0) * deviation, limits.max_volatility
+    return found
+
+
+def scenario_rows(book: Book, matters: NDArray[np.bool_]) -> dict[int, Floats]:
+    """Lookback -> float64[S, N], the rows in which each symbol of `matters` has a return; other gaps are 0."""
+    limits, found = book.limits, {}
+    specs = [s.lookback for s in (limits.var, limits.cvar, limits.correlation) if s is not None]
+    if limits.max_volatility is not None:
+        specs.append(limits.volatility_lookback)
+    for lookback in specs:
+        rows = book.returns[-lookback:]
+        if not np.isfinite(rows).all():
+            rows = np.nan_to_num(rows[np.isfinite(rows[:, matters]).all(axis=1)])
+        found[lookback] = rows
     return found
 
 
@@ -349,7 +373,9 @@ def _pair_breaches(book: Book, s: States, base: States, lowest: float, money: fl
     n = len(book.px)
     if spec is None or n < 2:
         return []
-    rho, wrong = np.corrcoef(book.returns.T), []
+    rows = scenario_rows(book, s.matters)[spec.lookback]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        rho, wrong = np.corrcoef(rows.T), []
     least = spec.min_weight * room
     joint = 0.0 if spec.strict else spec.joint_weight * room
     for i in range(n):
