@@ -201,7 +201,7 @@ def rules_of(
     if risk.max_price_age_ns is None:
         house = override(house, **age)
     capital = [Fraction(repr(agent.capital)) for agent in config.agents]
-    calendars = tuple(sorted({i.calendar for i in universe.instruments}))
+    calendars = tuple(sorted({universe.calendar, *(i.calendar for i in universe.instruments)}))
     scheduled = {name for s in schedules if s.do in FEED_ASKS for name in s.agents}
     agents = tuple(
         AgentRules(
@@ -231,6 +231,8 @@ def rules_of(
         rearm_samples=_rearm_samples(risk.rearm),
         flatten_on=risk.flatten_on or (),
         borrow_bp_annual=config.broker.borrow_bp_annual,
+        volume_lookback=risk.volume_lookback,
+        house_calendar=calendars.index(universe.calendar),
     )
 
 
@@ -260,7 +262,6 @@ def _agent_limits(agent: Agent, house: Limits, universe: Universe) -> Limits:
         "fee_bp": house.fee_bp,
         "min_history": house.min_history,
         "duplicate_window_ns": house.duplicate_window_ns,
-        "volume_lookback": house.volume_lookback,
     }
     tolerance = {"in_flight": house.in_flight, "max_cash_debit": house.max_cash_debit}
     limits = limits_of(agent.limits, agent.profile, universe, **venue, **tolerance, allow_short=True)

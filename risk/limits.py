@@ -135,7 +135,7 @@ class Correlation(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Rate(Struct, frozen=True, forbid_unknown_fields=True):
-    """At most `orders` orders that add risk are sent within any `per_ns`."""
+    """Once `orders` orders were sent within `per_ns`, none that adds risk is."""
 
     orders: int
     per_ns: int = 60_000_000_000
@@ -201,7 +201,6 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True):
     max_herfindahl: float | None = None
     max_order_notional: float | None = None
     max_share_of_volume: float | None = None
-    volume_lookback: int = 20
     liquidity: Liquidity | None = None
     max_turnover: float | None = None
     order_rate: Rate | None = None
@@ -226,7 +225,6 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True):
         _check("cash_reserve", self.cash_reserve, 0.0, 1.0)
         _check("min_history", self.min_history, 2, 100_000)
         _check("volatility_lookback", self.volatility_lookback, 2, 100_000)
-        _check("volume_lookback", self.volume_lookback, 1, 10_000)
         for name in ("max_drawdown", "max_daily_loss", "max_weekly_loss", "max_share_of_volume", "min_diversification"):
             _check(name, getattr(self, name), 0.0, 1.0)
         for group, cap in self.group_caps:
@@ -255,7 +253,7 @@ LOOSER_WHEN_SMALLER: Final = frozenset(
 )
 """Keys whose larger value is the tighter one."""
 
-_ESTIMATORS: Final = frozenset({"volatility_lookback", "volume_lookback"})
+_ESTIMATORS: Final = frozenset({"volatility_lookback"})
 """Keys that choose an estimator: neither value is tighter."""
 
 

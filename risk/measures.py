@@ -10,9 +10,11 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from trading.statistics import PERIODS_PER_YEAR, drawdowns
+
 Floats = NDArray[np.float64]
 
-SAMPLES_PER_YEAR: Final = 252
+SAMPLES_PER_YEAR: Final = PERIODS_PER_YEAR
 """House sessions in a year; annualisation is by its square root."""
 
 
@@ -97,5 +99,22 @@ def drawdown(equity: float, peak: float) -> float:
 
 def max_drawdown(equity: Floats) -> float:
     """Largest fall from a running peak of float64[T] equity, as a fraction of that peak."""
-    peak = np.maximum.accumulate(equity)
-    return float(np.max(1.0 - equity / peak)) if len(equity) else 0.0
+    return float(drawdowns(equity).max()) if len(equity) else 0.0
+
+
+def beta(returns: Floats, benchmark: Floats) -> float:
+    """Slope of float64[S] returns on those of a benchmark in the same samples; NaN where the benchmark never moved.
+
+    Source: W. Sharpe, Capital asset prices (1964): covariance with the benchmark over its variance.
+    """
+    centred = benchmark - benchmark.mean()
+    variance = float(centred.dot(centred))
+    return float(centred.dot(returns)) / variance if variance > 0.0 else float("nan")
+
+
+def correlation_with(returns: Floats, benchmark: Floats) -> float:
+    """Pearson correlation of float64[S] returns with a benchmark's, in [-1, 1]; NaN where one of them never moved."""
+    one, other = returns - returns.mean(), benchmark - benchmark.mean()
+    scale = sqrt(float(one.dot(one)) * float(other.dot(other)))
+    # rounding may carry two series that are one past 1
+    return min(1.0, max(-1.0, float(one.dot(other)) / scale)) if scale > 0.0 else float("nan")

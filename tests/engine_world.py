@@ -45,7 +45,12 @@ def sessions(days: int) -> Sessions:
     )
 
 
-def block(close: np.ndarray, open_: np.ndarray | None = None, fresh: np.ndarray | None = None) -> Block:
+def block(
+    close: np.ndarray,
+    open_: np.ndarray | None = None,
+    fresh: np.ndarray | None = None,
+    volume: np.ndarray | None = None,
+) -> Block:
     """Daily bars with these closes; opens are the closes before, unless given."""
     days = len(close)
     first = START + np.arange(days, dtype=np.int64) * DAY_NS
@@ -56,7 +61,7 @@ def block(close: np.ndarray, open_: np.ndarray | None = None, fresh: np.ndarray 
     return Block(
         ts_open=first + 10 * hour, ts_event=first + 16 * hour, key=first, open=open_,
         high=np.maximum(open_, close) * 1.02, low=np.minimum(open_, close) * 0.98, close=close,
-        volume=np.full(close.shape, 1e7), fresh=fresh,
+        volume=np.full(close.shape, 1e7) if volume is None else volume, fresh=fresh,
     )  # fmt: skip
 
 

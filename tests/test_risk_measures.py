@@ -1,9 +1,12 @@
-"""Risk measures against numpy's own and against definitions written out."""
+"""Risk measures against numpy's, SciPy's and skfolio's, and against definitions written out."""
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
+from skfolio.measures import effective_number_assets, get_drawdowns
+from skfolio.measures import max_drawdown as skfolio_max_drawdown
 
 from risk import measures
 
@@ -56,3 +59,48 @@ def test_concentration_and_gross_of_equal_weights() -> None:
     w = np.array([0.25, -0.25, 0.25, 0.25])
     assert measures.herfindahl(w) == 0.25
     assert measures.gross(w) == 1.0
+
+
+def book(seed: int, rows: int = 200, size: int = 6) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    returns = rng.standard_t(5, size=(rows, 1)) * 0.008 + rng.standard_t(5, size=(rows, size)) * 0.01
+    return returns, rng.dirichlet(np.ones(size))
+
+
+seeds = st.integers(0, 10_000)
+
+
+@given(seeds)
+def test_beta_and_correlation_are_those_of_a_regression(seed: int) -> None:
+    returns, weights = book(seed)
+    series, market = returns @ weights, returns[:, 0]
+    found = stats.linregress(market, series)
+    assert measures.beta(series, market) == pytest.approx(found.slope, rel=1e-9)
+    assert measures.correlation_with(series, market) == pytest.approx(found.rvalue, rel=1e-9)
+
+
+def test_the_benchmark_has_a_beta_and_a_correlation_of_one_with_itself() -> None:
+    market = book(1)[0][:, 0]
+    assert measures.beta(market, market) == pytest.approx(1.0)
+    assert measures.beta(-2.0 * market, market) == pytest.approx(-2.0)
+    assert measures.correlation_with(3.0 * market, market) == pytest.approx(1.0)
+    assert measures.correlation_with(-market, market) == pytest.approx(-1.0)
+    assert abs(measures.correlation_with(market * 0.1, market)) <= 1.0
+
+
+def test_there_is_no_beta_to_a_benchmark_that_never_moved() -> None:
+    moving, still = book(1)[0][:, 0], np.zeros(200)
+    assert np.isnan(measures.beta(moving, still))
+    assert np.isnan(measures.correlation_with(moving, still))
+    assert np.isnan(measures.correlation_with(still, moving))
+    assert measures.beta(still, moving) == 0.0
+
+
+@given(seeds)
+@settings(max_examples=30)
+def test_drawdown_and_concentration_are_those_of_skfolio(seed: int) -> None:
+    returns, weights = book(seed)
+    series = returns @ weights
+    oracle = skfolio_max_drawdown(get_drawdowns(series, compounded=True))
+    assert measures.max_drawdown(np.cumprod([1.0, *(1.0 + series)])) == pytest.approx(oracle, rel=1e-9)
+    assert 1.0 / measures.herfindahl(weights) == pytest.approx(effective_number_assets(weights), rel=1e-9)

@@ -59,6 +59,31 @@ def sharpe(returns: Floats, periods: float = PERIODS_PER_YEAR, risk_free_annual:
     return float((returns.mean() - risk_free_annual / periods) / deviation * np.sqrt(periods))
 
 
+def downside_deviation(
+    returns: Floats, periods: float = PERIODS_PER_YEAR, minimum_annual: float = RISK_FREE_ANNUAL
+) -> float:
+    """Root mean square (divisor n) of what returns fall short of the least acceptable one, a sample. F. Sortino and
+    R. van der Meer (1991)."""
+    short = np.minimum(returns - minimum_annual / periods, 0.0)
+    return float(np.sqrt(short.dot(short) / len(short))) if len(short) else 0.0
+
+
+def sortino(returns: Floats, periods: float = PERIODS_PER_YEAR, risk_free_annual: float = RISK_FREE_ANNUAL) -> float:
+    """Mean excess return a sample over the downside deviation below the risk-free rate, times the square root of the
+    samples in a year (F. Sortino and L. Price, 1994); NaN where no return fell short, for then there is none."""
+    deviation = downside_deviation(returns, periods, risk_free_annual)
+    if deviation <= 1e-15:
+        return float("nan")
+    return float((returns.mean() - risk_free_annual / periods) / deviation * np.sqrt(periods))
+
+
+def calmar(equity: Floats, periods: float = PERIODS_PER_YEAR) -> float:
+    """Compound growth a year over the largest drawdown of the same samples (T. Young, 1991, with the whole series
+    instead of 36 months); NaN without a drawdown."""
+    worst = float(drawdowns(equity).max())
+    return annual_return(equity, periods) / worst if worst > 1e-15 else float("nan")
+
+
 def drawdowns(equity: Floats) -> Floats:
     """float64[T], the fraction lost since the highest value so far."""
     return 1.0 - equity / np.maximum.accumulate(equity)

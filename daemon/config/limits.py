@@ -35,7 +35,7 @@ class Correlation(Section):
 
 
 class Rate(Section):
-    """At most `orders` orders that add risk within any `per`."""
+    """Once `orders` orders were sent within `per`, none that adds risk is."""
 
     orders: Annotated[int, bounds(1, 1_000_000)]
     per_ns: Annotated[int, duration("1s", "7d"), Written()] = Field(default=60_000_000_000, alias="per")
@@ -83,7 +83,6 @@ class Limits(Section):
     max_leverage: Multiple | None = None
     max_order_notional_micro: Money | None = Field(default=None, alias="max_order_notional")
     max_share_of_volume: Share | None = None
-    volume_lookback: Annotated[int, bounds(1, 252)] | None = None
     liquidity: Liquidity | None = None
     order_rate: Rate | None = None
     duplicate_window_ns: Annotated[int, duration("1ms", "1d"), Written()] | None = Field(
@@ -120,6 +119,7 @@ class Risk(Limits):
     """The house: limits, and what only the house decides."""
 
     profile: str | None = None
+    volume_lookback: Annotated[int, bounds(1, 252)] = 20
     follow_ups: Annotated[int, bounds(0, 100)] | None = None
     rearm: Annotated[str, checked(_rearm)] | None = None
     flatten_on: tuple[Literal["drawdown", "daily_loss", "weekly_loss"], ...] | None = None

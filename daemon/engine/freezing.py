@@ -4,6 +4,7 @@ import msgspec
 import numpy as np
 from msgspec import Struct
 
+from daemon.engine.activity import Activity
 from daemon.engine.state import Cross, FollowUp, Rules, State, Working
 from risk.limits import Limits
 from risk.switch import Switch
@@ -71,6 +72,8 @@ class _Frozen(Struct, frozen=True):
     crosses: list[Cross]
     foreign: list[tuple[int, int, int]]
     down: list[str]
+    activity: Activity
+    volumes: list[bytes]
 
 
 def _ring_out(ring: Ring) -> tuple[bytes, bytes]:
@@ -131,6 +134,8 @@ def freeze(state: State) -> bytes:
             crosses=state.crosses,
             foreign=state.foreign,
             down=sorted(state.down),
+            activity=state.activity,
+            volumes=[row.tobytes() for row in state.volumes],
         )
     )
 
@@ -166,5 +171,7 @@ def thaw(rules: Rules, frozen: bytes) -> State:
     state.crosses = list(f.crosses)
     state.foreign = list(f.foreign)
     state.down = set(f.down)
+    state.activity = f.activity
+    state.volumes.extend(np.frombuffer(row) for row in f.volumes)
     state.revalue()
     return state

@@ -25,15 +25,15 @@ def on_slice(state: State, market: MarketSlice) -> Sequence[Effect]:
     state.now = ts = market.ts_event
     effects = book_crosses(state, market) if state.crosses else ()
     if market.full:
-        state.marks, state.marks_nano, state.volume = market.close, market.close_nano, market.volume
+        state.marks, state.marks_nano = market.close, market.close_nano
         state.mark_ts = np.empty(state.universe.size, dtype=np.int64)
         state.mark_ts.fill(ts)
     else:
         fresh = market.fresh
         state.marks = np.where(fresh, market.close, state.marks)
         state.marks_nano = np.where(fresh, market.close_nano, state.marks_nano)
-        state.volume = np.where(fresh, market.volume, state.volume)
         state.mark_ts = np.where(fresh, ts, state.mark_ts)
+    state.traded_volume(market)
     state.history.bar(market.key, market.fresh, market.full, market.close)
     return effects
 
@@ -48,6 +48,9 @@ def book_crosses(state: State, market: MarketSlice) -> list[Effect]:
         if eligible and cross.sell_worst_nano <= price <= cross.buy_worst_nano:
             state.ledger.cross(cross.symbol, price, cross.shares)
             state.booked()
+            if state.counting:
+                state.activity.roll(market.ts_open, state.rules.house_sessions())
+                state.activity.cross(price, cross.shares, float(state.universe.lot_size[cross.symbol]))
             effects.append(Crossed(cross.sample, market.ts_open, cross.symbol, price, cross.shares))
         elif not (cross.end and cross.end <= market.ts_event):
             kept.append(cross)

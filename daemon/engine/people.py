@@ -103,6 +103,7 @@ def on_reloaded(state: State, reloaded: Reloaded) -> Sequence[Effect]:
     state.now = max(state.now, reloaded.ts)
     if reloaded.limits:
         state.rules = with_limits(state.rules, reloaded.limits)
+        state.counting = state.rules.counts_turnover()
     if not reloaded.changed:
         return ()
     return (alert(state, "INFO", "config", f"configuration changed: {', '.join(reloaded.changed)}"),)

@@ -48,7 +48,7 @@ def market_context(state: State) -> Context:
         px=state.marks * size,
         prices_nano=state.marks_nano,
         age_ns=state.now - state.mark_ts,
-        volume_lots=state.volume / size,
+        volume_lots=state.average_volume() / size,
         returns=state.history.synchronous.returns,
         universe=state.universe,
     )
@@ -179,7 +179,9 @@ def plan(
             continue
         mode = REDUCE if flatten else max(state.agents[agent].switch.state, house_switch)
         account = state.account(agent)
-        verdict = gate(ctx, account, change, state.rules.agents[agent].limits, mode)
+        limits = state.rules.agents[agent].limits
+        verdict = gate(ctx, account, change, limits, mode)
+        state.activity.ask(agent, state.now, change, limits)
         parts.append(_Part(agent, answers[agent], scale, change, account, verdict, held))
     if not parts:
         return effects
@@ -266,6 +268,10 @@ def _send(state: State, out: OrderBasket, agents: list[int], surviving: Lots) ->
             left = [(agent, k if k > 0 else -k) for agent, k in zip(agents, column, strict=True) if k]
             shares.append(left if sum(column) == lots else share(abs(lots), left))
     rows = len(out.sym)
+    state.activity.send(HOUSE, state.now, rows, state.rules.house)
+    for agent in agents:
+        mine = sum(1 for parts in shares for who, _ in parts if who == agent)
+        state.activity.send(agent, state.now, mine, state.rules.agents[agent].limits)
     state.working[(out.sample, out.n)] = Working(
         basket=out,
         lots=list(out.lots),

@@ -43,6 +43,9 @@ def on_reports(state: State, reports: Reports) -> Sequence[Effect]:
     if news.sym:
         state.ledger.fills(news.sym, news.lots, news.price_nano, news.fee_micro, news.shares)
         state.booked()
+        if state.counting:
+            state.activity.roll(reports.ts, state.rules.house_sessions())
+            state.activity.fill(news.sym, news.price_nano, news.shares, state.universe.lot_size)
         effects.append(
             Filled(
                 reports.sample, reports.n, reports.ts,

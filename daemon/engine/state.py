@@ -8,13 +8,14 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
+from daemon.engine.activity import Activity, Book
 from risk.gate import Account
 from risk.limits import Limits
 from risk.monitor import Monitor
 from risk.switch import Switch
 from trading.books import Ledger
 from trading.instruments import MICRO, Universe
-from trading.market import Floats, History
+from trading.market import Floats, History, MarketSlice
 from trading.orders import ENDED, OrderBasket
 from trading.sessions import Sessions
 from trading.view import EMPTY_MEMORY, Memory
@@ -38,7 +39,8 @@ class AgentRules(Struct, frozen=True):
 
 
 class Rules(Struct, frozen=True):
-    """All that the configuration says to the engine. `calendar` is the row of `sessions` of each column."""
+    """All that the configuration says to the engine. `calendar` is the row of `sessions` of each column, and
+    `house_calendar` that of the house; `volume_lookback` sessions make the average volume."""
 
     universe: Universe
     sessions: tuple[Sessions, ...]
@@ -54,6 +56,16 @@ class Rules(Struct, frozen=True):
     flatten_on: tuple[str, ...] = ()
     borrow_bp_annual: float = 0.0
     max_failures: int = 3
+    volume_lookback: int = 20
+    house_calendar: int = 0
+
+    def counts_turnover(self) -> bool:
+        """Whether any book has a limit of what it trades in a session."""
+        return any(limits.max_turnover is not None for limits in (self.house, *(a.limits for a in self.agents)))
+
+    def house_sessions(self) -> Sessions:
+        """The house's sessions."""
+        return self.sessions[self.house_calendar]
 
 
 class Row(Struct):
@@ -147,7 +159,13 @@ class State:
         self.marks: Floats = np.full(size, np.nan)
         self.marks_nano: NDArray[np.int64] = np.zeros(size, dtype=np.int64)
         self.mark_ts: NDArray[np.int64] = np.zeros(size, dtype=np.int64)
-        self.volume: Floats = np.zeros(size)
+        self.volume: Floats = np.full(size, np.nan)
+        """Units traded of each instrument in the session so far, or in its last daily bar."""
+        self.volumes: deque[Floats] = deque(maxlen=rules.volume_lookback)
+        """What was traded of each instrument in the last sessions; NaN where nothing is known."""
+        self.activity = Activity([Book() for _ in range(len(rules.agents) + 1)])
+        self.counting = rules.counts_turnover()
+        self._average: Floats | None = None
         self.now = 0
         self.sample = 0
         self.sample_key = 0
@@ -191,6 +209,40 @@ class State:
             value = float(np.nansum(self._units * self.marks))
         return value
 
+    def traded_volume(self, market: MarketSlice) -> None:
+        """Take the volume of a slice."""
+        if self.rules.daily:
+            self.volume = market.volume if market.full else np.where(market.fresh, market.volume, self.volume)
+        else:
+            # a bar of a part of the session; the sum with an unknown one is that of the others
+            before = np.where(np.isfinite(self.volume), self.volume, 0.0)
+            self.volume = np.where(market.fresh & np.isfinite(market.volume), before + market.volume, self.volume)
+
+    def session_volume(self, ts: int) -> None:
+        """A sample at `ts`: where a session is over, its volume joins the average."""
+        if not self.rules.daily:
+            sessions = self.rules.house_sessions()
+            if sessions.close_ns[sessions.next_close(ts - 1)] != ts:
+                return
+        self.volumes.append(self.volume)
+        self._average = None
+        if not self.rules.daily:
+            self.volume = np.full(self.universe.size, np.nan)
+
+    def average_volume(self) -> Floats:
+        """float64[N] units traded a session, over the sessions in which a volume is known; NaN where none is."""
+        if self._average is None:
+            rows = np.array(self.volumes or [self.volume])
+            total = np.add.reduce(rows) / len(rows)
+            if total.sum() != total.sum():
+                known = np.isfinite(rows)
+                count = known.sum(axis=0)
+                total = np.divide(
+                    np.where(known, rows, 0.0).sum(axis=0), count, out=np.full_like(total, np.nan), where=count > 0
+                )
+            self._average = total
+        return self._average
+
     def booked(self) -> None:
         """Lots or cash changed: what was derived from them is gone."""
         self._lots.clear()
@@ -205,6 +257,9 @@ class State:
         size = self.universe.size
         account = self.ledger.house if book == HOUSE else self.ledger.books[book]
         equity = self.equity_micro if book == HOUSE else self.books_micro[book]
+        limits = self.rules.house if book == HOUSE else self.rules.agents[book].limits
+        if self.counting:
+            self.activity.roll(self.now, self.rules.house_sessions())
         up = down = loss = None
         up_cash = 0.0
         orders = 0
@@ -232,6 +287,10 @@ class State:
             up_cash=up_cash,
             open_orders=orders,
             open_loss=loss,
+            traded=self.activity.books[book].traded,
+            recent_orders=self.activity.recent(book, self.now, limits),
+            # an intent is an agent's; what several agents want together may well be the same twice
+            repeated=None if book == HOUSE else self.activity.repeated(book, self.now, limits),
         )
 
     def open_rows(self, book: int) -> list[tuple[int, int, float]]:

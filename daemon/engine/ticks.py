@@ -31,6 +31,7 @@ def on_tick(state: State, tick: Tick) -> Sequence[Effect]:
     effects: list[Effect] = []
     if tick.sample:
         state.history.sample(tick.ts, tick.key, tick.final, state.marks)
+        state.session_volume(tick.ts)
         if tick.warmup:
             return ()
         effects.extend(take_sample(state, tick))

@@ -126,6 +126,7 @@ ROWS = {
     "risk.profile": ("balanced", "balanced"),
     "risk.follow_ups": ("3", 3),
     "risk.rearm": ("never", "never"),
+    "risk.volume_lookback": ("60", 60),
     "risk.flatten_on": ('["drawdown"]', ("drawdown",)),
     "agents.0.name": ("other", "other"),
     "agents.0.policy": ("equal_weight", "equal_weight"),
@@ -191,7 +192,6 @@ LIMIT_ROWS = {
     "max_leverage": ("1.5", 1.5),
     "group_caps.0.group": ("other", "other"),
     "group_caps.0.cap": ("0.25", 0.25),
-    "volume_lookback": ("60", 60),
     "liquidity.days": ("3", 3.0),
     "liquidity.participation": ("0.05", 0.05),
     "order_rate.orders": ("30", 30),
@@ -267,7 +267,7 @@ def test_every_key_has_its_row():
     assert leaves == {pattern_of(path_of(key)) for key in ROWS}
 
 
-HOUSE_ONLY = {"profile", "follow_ups", "rearm", "flatten_on"}
+HOUSE_ONLY = {"volume_lookback", "profile", "follow_ups", "rearm", "flatten_on"}
 
 
 def test_house_and_agents_share_their_limits():

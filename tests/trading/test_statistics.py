@@ -8,8 +8,19 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from skfolio.measures import semi_deviation
 
-from trading.statistics import SHARPE_DEFINITION, drawdowns, performance, sharpe, simple_returns
+from trading.statistics import (
+    SHARPE_DEFINITION,
+    annual_return,
+    calmar,
+    downside_deviation,
+    drawdowns,
+    performance,
+    sharpe,
+    simple_returns,
+    sortino,
+)
 
 GROWTH = st.lists(st.floats(-0.3, 0.3), min_size=3, max_size=60)
 
@@ -64,3 +75,37 @@ def test_drawdowns_begin_at_zero_and_grow_only_below_a_high() -> None:
 def test_a_series_that_is_not_wealth_is_refused(equity: list[float]) -> None:
     with pytest.raises(ValueError, match="finite and positive"):
         simple_returns(np.array(equity))
+
+
+@given(GROWTH)
+def test_sortino_and_calmar_are_the_textbooks(growth: list[float]) -> None:
+    equity = wealth(growth)
+    returns = simple_returns(equity)
+    short = math.sqrt(statistics.fmean(min(r - 0.02 / 252, 0.0) ** 2 for r in returns))
+    assert downside_deviation(returns) == pytest.approx(short, rel=1e-9)
+    if short > 1e-9:
+        expected = (statistics.fmean(returns) - 0.02 / 252) / short * math.sqrt(252)
+        assert sortino(returns) == pytest.approx(expected, rel=1e-6, abs=1e-9)
+    worst = max(1.0 - b / a for k, a in enumerate(equity) for b in equity[k:])
+    if worst > 1e-9:
+        assert calmar(equity) == pytest.approx(annual_return(equity) / worst, rel=1e-6)
+
+
+@given(GROWTH, st.floats(0.0, 0.1))
+def test_downside_deviation_is_the_lower_semideviation_of_skfolio(growth: list[float], minimum: float) -> None:
+    returns = simple_returns(wealth(growth))
+    oracle = semi_deviation(returns, min_acceptable_return=minimum / 252, biased=True)
+    assert downside_deviation(returns, minimum_annual=minimum) == pytest.approx(oracle, rel=1e-9, abs=1e-12)
+
+
+def test_what_never_falls_short_has_no_sortino_and_what_never_falls_no_calmar() -> None:
+    rising = np.full(10, 0.01)
+    assert math.isnan(sortino(rising))
+    assert math.isnan(sortino(np.array([])))
+    assert math.isnan(calmar(wealth(list(rising))))
+
+
+def test_gains_do_not_move_the_downside_but_falls_do() -> None:
+    returns = np.array([0.01, -0.02, 0.03])
+    assert downside_deviation(returns + np.array([0.5, 0.0, 0.5])) == downside_deviation(returns)
+    assert downside_deviation(returns - np.array([0.0, 0.01, 0.0])) > downside_deviation(returns)

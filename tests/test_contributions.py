@@ -1,0 +1,112 @@
+"""Contributions against finite differences, sums and books evaluated again."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from skfolio import Portfolio
+from skfolio.measures import RiskMeasure
+
+from risk import contributions
+from risk.measures import covariance, historical_cvar, historical_var, volatility_annual
+from risk.tails import ledoit_wolf, normal_quantile
+
+seeds = st.integers(0, 100_000)
+
+
+def world(seed: int, rows: int = 150, size: int = 5) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    returns = rng.standard_t(4, size=(rows, 1)) * 0.01 + rng.standard_t(4, size=(rows, size)) * 0.01
+    weights = rng.normal(0.2, 0.3, size)
+    weights[0] = 0.0
+    return returns, weights
+
+
+def without(weights: np.ndarray, k: int) -> np.ndarray:
+    rest = weights.copy()
+    rest[k] = 0.0
+    return rest
+
+
+@given(seeds, st.sampled_from([0.9, 0.95, 0.99]))
+@settings(max_examples=50)
+def test_historical_components_add_up_and_incremental_is_the_book_evaluated_again(seed: int, confidence: float) -> None:
+    returns, weights = world(seed)
+    for found, measure in zip(
+        contributions.historical(returns, weights, confidence), (historical_var, historical_cvar), strict=True
+    ):
+        assert found.whole == pytest.approx(measure(-returns @ weights, confidence), rel=1e-12)
+        assert found.component.sum() == pytest.approx(found.whole, rel=1e-9)
+        for k in range(len(weights)):
+            rest = measure(-returns @ without(weights, k), confidence)
+            assert found.incremental[k] == pytest.approx(found.whole - rest, rel=1e-9, abs=1e-14)
+
+
+@given(seeds)
+@settings(max_examples=50)
+def test_marginal_is_the_slope_of_the_measure(seed: int) -> None:
+    returns, weights = world(seed)
+    step = 1e-9
+    for found, measure in zip(
+        contributions.historical(returns, weights, 0.95), (historical_var, historical_cvar), strict=True
+    ):
+        for k in range(len(weights)):
+            up = weights + step * np.eye(len(weights))[k]
+            slope = (measure(-returns @ up, 0.95) - found.whole) / step
+            assert slope == pytest.approx(found.marginal[k], abs=1e-5)
+
+
+@given(seeds)
+def test_parametric_components_add_up_and_each_is_weight_times_slope(seed: int) -> None:
+    returns, weights = world(seed)
+    cov, z = ledoit_wolf(returns), normal_quantile(0.95)
+    found = contributions.parametric(cov, weights, z)
+
+    def var(w: np.ndarray) -> float:
+        return z * math.sqrt(w @ cov @ w)
+
+    assert found.whole == pytest.approx(var(weights), rel=1e-12)
+    assert found.component.sum() == pytest.approx(found.whole, rel=1e-9)
+    for k in range(len(weights)):
+        step = 1e-6 * np.eye(len(weights))[k]
+        slope = (var(weights + step) - var(weights - step)) / 2e-6
+        assert found.marginal[k] == pytest.approx(slope, rel=1e-5, abs=1e-9)
+        assert found.incremental[k] == pytest.approx(found.whole - var(without(weights, k)), rel=1e-7, abs=1e-12)
+
+
+def test_volatility_contributions_are_those_of_skfolio_and_add_up_to_the_volatility() -> None:
+    returns, weights = world(3)
+    found = contributions.parametric(covariance(returns), weights, math.sqrt(252))
+    assert found.whole == pytest.approx(volatility_annual(weights, covariance(returns)))
+    oracle = Portfolio(X=returns, weights=weights).contribution(RiskMeasure.STANDARD_DEVIATION)
+    np.testing.assert_allclose(found.component, oracle * math.sqrt(252), rtol=1e-4, atol=1e-7)
+
+
+def test_a_position_that_is_not_held_contributes_nothing_but_has_a_slope() -> None:
+    returns, weights = world(4)
+    for found in (
+        *contributions.historical(returns, weights, 0.95),
+        contributions.parametric(covariance(returns), weights, 1.0),
+    ):
+        assert found.component[0] == 0.0
+        assert found.incremental[0] == pytest.approx(0.0, abs=1e-15)
+        assert found.marginal[0] != 0.0
+
+
+def test_a_hedge_takes_risk_away() -> None:
+    rng = np.random.default_rng(0)
+    market = rng.normal(0.0, 0.01, 250)
+    returns = np.column_stack((market, market + rng.normal(0.0, 0.002, 250)))
+    found = contributions.parametric(covariance(returns), np.array([1.0, -0.5]), 1.645)
+    assert found.component[1] < 0.0
+    assert found.incremental[1] < 0.0
+
+
+def test_where_nothing_moves_every_contribution_is_zero() -> None:
+    found = contributions.parametric(np.zeros((2, 2)), np.array([0.5, 0.5]), 1.645)
+    assert found.whole == 0.0
+    assert not found.marginal.any()
+    assert not found.component.any()
+    assert not found.incremental.any()

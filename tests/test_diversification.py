@@ -1,0 +1,130 @@
+"""Diversification against skfolio, closed forms and what must not move it."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+from skfolio import Portfolio
+
+from risk import diversification, measures
+
+
+def book(seed: int, rows: int = 200, size: int = 6) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    returns = rng.standard_t(5, size=(rows, 1)) * 0.008 + rng.standard_t(5, size=(rows, size)) * 0.01
+    return returns, rng.dirichlet(np.ones(size))
+
+
+seeds = st.integers(0, 10_000)
+
+
+@given(seeds)
+@settings(max_examples=30)
+def test_the_diversification_ratio_is_that_of_skfolio(seed: int) -> None:
+    returns, weights = book(seed)
+    oracle = Portfolio(X=returns, weights=weights)
+    assert diversification.diversification_ratio(weights, measures.covariance(returns)) == pytest.approx(
+        oracle.diversification, rel=1e-9
+    )
+
+
+@given(seeds, st.lists(st.floats(-2.0, 2.0), min_size=6, max_size=6))
+def test_the_share_of_risk_diversified_away_lies_between_none_and_all(seed: int, weights: list[float]) -> None:
+    w, cov = np.array(weights), measures.covariance(book(seed)[0])
+    share = diversification.diversification(w, cov)
+    assert np.isnan(share) == (not w.any())
+    if w.any():
+        assert 0.0 <= share < 1.0
+        assert share == pytest.approx(1.0 - 1.0 / diversification.diversification_ratio(w, cov))
+
+
+def test_one_position_is_not_diversified_and_a_perfect_hedge_is_wholly() -> None:
+    cov = np.array([[4e-4, 4e-4], [4e-4, 4e-4]])
+    assert diversification.diversification(np.array([1.0, 0.0]), cov) == 0.0
+    assert diversification.diversification(np.array([0.5, 0.5]), cov) == pytest.approx(0.0, abs=1e-12)
+    assert diversification.diversification_ratio(np.array([0.5, -0.5]), cov) == np.inf
+    assert diversification.diversification(np.array([0.5, -0.5]), cov) == 1.0
+    assert np.isnan(diversification.diversification_ratio(np.array([0.5, 0.5]), np.zeros((2, 2))))
+
+
+def test_n_equal_uncorrelated_positions_are_n_bets_and_diversify_by_the_root() -> None:
+    cov, w = np.eye(9) * 1e-4, np.full(9, 1.0 / 9.0)
+    assert diversification.effective_bets(w, cov) == pytest.approx(9.0)
+    assert diversification.effective_bets_torsion(w, cov) == pytest.approx(9.0)
+    assert diversification.diversification_ratio(w, cov) == pytest.approx(3.0)
+
+
+@given(st.lists(st.floats(0.05, 1.0), min_size=2, max_size=6, unique=True), seeds)
+def test_uncorrelated_positions_are_as_many_bets_as_the_entropy_of_their_variances(
+    risk: list[float], seed: int
+) -> None:
+    w = np.random.default_rng(seed).dirichlet(np.ones(len(risk)))
+    share = (w * risk) ** 2 / np.sum((w * risk) ** 2)
+    expected = np.exp(stats.entropy(share))
+    assert diversification.effective_bets_torsion(w, np.diag(np.array(risk) ** 2)) == pytest.approx(expected)
+    assert diversification.effective_bets(w, np.diag(np.array(risk) ** 2)) == pytest.approx(expected)
+
+
+def test_two_twins_are_one_bet_by_components_and_two_by_torsion() -> None:
+    cov, w = np.array([[1.0, 0.9], [0.9, 1.0]]) * 1e-4, np.array([0.5, 0.5])
+    # equal weights lie on the first component alone; the nearest uncorrelated pair shares the risk evenly
+    assert diversification.effective_bets(w, cov) == pytest.approx(1.0)
+    assert diversification.effective_bets_torsion(w, cov) == pytest.approx(2.0)
+
+
+@given(seeds)
+@settings(max_examples=30)
+def test_torsion_bets_do_not_depend_on_order_or_units_and_lie_between_one_and_all(seed: int) -> None:
+    returns, w = book(seed)
+    cov = measures.covariance(returns)
+    found = diversification.effective_bets_torsion(w, cov)
+    order, units = np.random.default_rng(seed).permutation(6), np.linspace(0.5, 3.0, 6)
+    assert 1.0 - 1e-9 <= found <= 6.0 + 1e-9
+    assert diversification.effective_bets_torsion(w[order], cov[np.ix_(order, order)]) == pytest.approx(found, rel=1e-4)
+    assert diversification.effective_bets_torsion(w / units, cov * np.outer(units, units)) == pytest.approx(
+        found, rel=1e-9
+    )
+
+
+def test_torsion_factors_are_uncorrelated_and_nearer_to_the_instruments_than_other_such_sets() -> None:
+    cov = measures.covariance(book(3)[0])
+    torsion = diversification.minimum_torsion(cov)
+    between = torsion @ cov @ torsion.T
+    assert np.abs(between - np.diag(np.diag(between))).max() < 1e-12 * between.max()
+    sd = np.sqrt(np.diag(cov))
+
+    def misfit(factors: np.ndarray) -> float:
+        gap = (factors - np.eye(6)) / sd[:, None]
+        return float(np.trace(gap @ cov @ gap.T))
+
+    values, vectors = np.linalg.eigh(measures.correlation(cov))
+    whitened = sd[:, None] * (vectors / np.sqrt(values)) @ vectors.T / sd
+    others = [whitened]
+    for seed in range(50):
+        rotation = stats.ortho_group.rvs(6, random_state=seed)
+        others.append(sd[:, None] * (rotation @ (whitened / sd[:, None] * sd)) / sd)
+        # a small turn away from the best
+        turn = stats.ortho_group.rvs(6, random_state=seed)
+        angle = np.eye(6) + 0.05 * (turn - turn.T)
+        near, _ = np.linalg.qr(angle)
+        near *= np.sign(np.diag(near))
+        scale = np.sqrt(np.diag(between))
+        others.append(scale[:, None] * (near @ (torsion / scale[:, None])))
+    assert all(misfit(torsion) <= misfit(other) + 1e-12 for other in others)
+
+
+def test_a_singular_covariance_has_no_torsion_and_what_never_moves_no_bets() -> None:
+    twins = np.array([[1.0, 1.0], [1.0, 1.0]])
+    assert np.isnan(diversification.effective_bets_torsion(np.array([0.5, 0.5]), twins))
+    assert np.isnan(diversification.effective_bets_torsion(np.array([0.5, 0.5]), np.diag([1.0, 0.0])))
+    assert np.isnan(diversification.effective_bets(np.array([0.5, 0.5]), np.zeros((2, 2))))
+    assert diversification.effective_bets(np.array([0.5, 0.5]), twins) == pytest.approx(1.0)
+
+
+@given(seeds, st.sampled_from([(30, 6), (6, 6), (20, 50)]))
+@settings(max_examples=30)
+def test_bets_are_the_same_by_instruments_and_by_samples(seed: int, shape: tuple[int, int]) -> None:
+    returns, w = book(seed, *shape)
+    expected = diversification.effective_bets(w, measures.covariance(returns))
+    assert diversification.effective_bets_of(w, returns) == pytest.approx(expected, rel=1e-6)

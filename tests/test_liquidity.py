@@ -1,0 +1,67 @@
+"""Days to unwind against a book sold day by day."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from risk.liquidity import book_days, impact_cost, unwind_days
+
+positions = st.lists(
+    st.tuples(st.integers(-1_000, 1_000), st.integers(1, 10_000), st.floats(1.0, 500.0)), min_size=1, max_size=8
+)
+
+
+def test_days_are_the_position_over_our_share_of_the_volume() -> None:
+    days = unwind_days(np.array([1_000.0, -500.0, 0.0]), np.array([5_000.0, 500.0, 10.0]), 0.1)
+    np.testing.assert_allclose(days, [2.0, 10.0, 0.0])
+
+
+@pytest.mark.parametrize("volume", [math.nan, 0.0, -1.0])
+def test_a_held_position_without_a_known_volume_has_no_days(volume: float) -> None:
+    days = unwind_days(np.array([10.0, 0.0]), np.array([volume, volume]))
+    assert math.isnan(days[0])
+    assert days[1] == 0.0
+    assert all(math.isnan(d) for d in book_days(np.array([10.0, 0.0]), days))
+
+
+@given(positions, st.floats(0.01, 1.0))
+def test_the_book_is_unwound_when_selling_day_by_day_says_so(book: list[tuple[int, int, float]], share: float) -> None:
+    lots = np.array([float(b[0]) for b in book])
+    days = unwind_days(lots, np.array([float(b[1]) for b in book]), 0.1)
+    values = lots * np.array([b[2] for b in book])
+    whole = np.abs(values).sum()
+    (found,) = book_days(values, days, [share])
+    if whole == 0.0:
+        assert found == 0.0
+        return
+
+    def sold(at: float) -> float:
+        part = np.divide(at, days, out=np.ones_like(days), where=days > 0.0)
+        return float((np.abs(values) * np.minimum(part, 1.0)).sum())
+
+    assert sold(found) == pytest.approx(share * whole, rel=1e-6)
+    assert found == 0.0 or sold(found * 0.999) < share * whole
+
+
+def test_the_last_share_waits_for_the_slowest_position() -> None:
+    values, days = np.array([90.0, 10.0]), np.array([1.0, 20.0])
+    half, most, whole = book_days(values, days, (0.5, 0.9, 1.0))
+    assert half == pytest.approx(50.0 / 90.5)
+    assert 0.9 < most < 1.0
+    assert whole == 20.0
+
+
+def test_an_empty_book_takes_no_time() -> None:
+    assert book_days(np.zeros(3), np.zeros(3)) == [0.0, 0.0, 0.0]
+    assert book_days(np.zeros(0), np.zeros(0)) == [0.0, 0.0, 0.0]
+
+
+def test_impact_grows_with_the_root_of_the_share_and_slower_selling_is_cheaper() -> None:
+    values, lots, volume = np.array([1e6, 1e6, 0.0]), np.array([100.0, 400.0, 0.0]), np.array([1_000.0, 1_000.0, 1.0])
+    one = impact_cost(values, lots, volume, 1.0, 10.0)
+    np.testing.assert_allclose(one, [1e6 * 1e-3 * math.sqrt(0.1), 1e6 * 1e-3 * math.sqrt(0.4), 0.0])
+    np.testing.assert_allclose(impact_cost(values, lots, volume, 4.0, 10.0), one / 2.0)
+    assert math.isnan(impact_cost(values, lots, volume * math.nan, 1.0, 10.0)[0])

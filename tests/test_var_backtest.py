@@ -1,0 +1,194 @@
+"""VaR backtests against SciPy's distributions, sequences counted by hand, and forecasts made one by one."""
+
+import math
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from risk import var_backtest
+from risk.measures import historical_var
+from risk.tails import cornish_fisher, ewma_deviation, filtered, ledoit_wolf, normal_var
+from risk.var_backtest import backtest, chi_square_tail, christoffersen, kupiec, rolling_var, zone
+
+METHODS = ("historical", "parametric", "ewma", "cornish_fisher", "filtered")
+flags = st.lists(st.booleans(), min_size=2, max_size=400)
+
+
+def report(hits: list[bool], confidence: float = 0.95) -> var_backtest.VarBacktest:
+    """Of a forecast of 1 % and a loss of 2 % where it was exceeded."""
+    return backtest(np.where(hits, -0.02, 0.0), np.full(len(hits), 0.01), confidence)
+
+
+@given(st.floats(0.0, 60.0))
+def test_tails_of_chi_square_are_those_of_scipy(value: float) -> None:
+    for degrees in (1, 2):
+        assert chi_square_tail(value, degrees) == pytest.approx(stats.chi2.sf(value, degrees), rel=1e-10)
+
+
+@given(st.integers(1, 2_000).flatmap(lambda n: st.tuples(st.just(n), st.integers(0, n))), st.floats(0.5, 0.999))
+def test_coverage_is_the_ratio_of_binomial_likelihoods(counts: tuple[int, int], confidence: float) -> None:
+    n, x = counts
+    expected = 2.0 * (stats.binom.logpmf(x, n, x / n) - stats.binom.logpmf(x, n, 1.0 - confidence))
+    assert kupiec(n, x, confidence) == pytest.approx(expected, rel=1e-6, abs=1e-8)
+
+
+def test_coverage_accepts_and_refuses_what_kupiecs_table_does() -> None:
+    # his 95 % regions over 255 days: fewer than 7 at 99 % (where none at all is refused too), 7 to 20 at 95 %
+    for confidence, region in ((0.99, range(1, 7)), (0.95, range(7, 21))):
+        accepted = [x for x in range(256) if chi_square_tail(kupiec(255, x, confidence), 1) > 0.05]
+        assert accepted == list(region)
+
+
+@given(flags)
+def test_independence_is_the_ratio_of_a_chain_to_a_constant_chance(hits: list[bool]) -> None:
+    steps = list(pairwise(hits))
+
+    def likelihood(chance: dict[bool, float]) -> float:
+        return sum(math.log(chance[a] if b else 1.0 - chance[a]) for a, b in steps)
+
+    def share(of: list[bool]) -> float:
+        return sum(of) / len(of) if of else 0.0
+
+    chain = {a: share([b for c, b in steps if c == a]) for a in (False, True)}
+    same = share([b for _, b in steps])
+    expected = 2.0 * (likelihood(chain) - likelihood({False: same, True: same}))
+    found = report(hits)
+    assert found.lr_independence == pytest.approx(expected, rel=1e-6, abs=1e-9)
+    assert found.p_independence == pytest.approx(stats.chi2.sf(found.lr_independence, 1), rel=1e-9)
+    assert found.lr_conditional == pytest.approx(found.lr_coverage + found.lr_independence)
+    assert found.p_conditional == pytest.approx(stats.chi2.sf(found.lr_conditional, 2), rel=1e-9)
+    assert found.p_coverage == pytest.approx(stats.chi2.sf(found.lr_coverage, 1), rel=1e-9)
+
+
+def test_exceedances_in_runs_are_refused_and_the_same_number_apart_is_not() -> None:
+    runs = [k % 100 < 5 for k in range(500)]
+    apart = [k % 20 == 0 for k in range(500)]
+    assert sum(runs) == sum(apart) == 25
+    assert report(runs).p_coverage == pytest.approx(1.0)
+    assert report(runs).p_independence < 1e-6
+    assert report(runs).p_conditional < 1e-6
+    assert report(apart).p_independence > 0.05
+
+
+def test_a_chain_of_two_alternating_states_is_not_independent() -> None:
+    assert christoffersen((0, 50, 50, 0)) == pytest.approx(200.0 * math.log(2.0))
+    assert christoffersen((100, 0, 0, 0)) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("count", "light"), [(0, "green"), (4, "green"), (5, "yellow"), (9, "yellow"), (10, "red"), (250, "red")]
+)
+def test_the_traffic_light_is_that_of_basel(count: int, light: str) -> None:
+    assert zone(250, count, 0.99) == light
+
+
+@given(
+    st.integers(1, 250).flatmap(lambda n: st.tuples(st.just(n), st.integers(0, n))), st.sampled_from([0.9, 0.95, 0.99])
+)
+def test_the_traffic_light_follows_the_binomial(counts: tuple[int, int], confidence: float) -> None:
+    n, x = counts
+    below = stats.binom.cdf(x, n, 1.0 - confidence)
+    if abs(below - 0.95) > 1e-9 and abs(below - 0.9999) > 1e-9:
+        assert zone(n, x, confidence) == ("red" if below >= 0.9999 else "yellow" if below >= 0.95 else "green")
+
+
+def test_the_zone_is_that_of_the_newest_250_samples() -> None:
+    found = report([True] * 100 + [False] * 250, 0.99)
+    assert (found.zone, found.zone_samples, found.zone_exceedances, found.exceedances) == ("green", 250, 0, 100)
+
+
+def test_a_loss_of_exactly_the_forecast_is_no_exceedance() -> None:
+    found = backtest(np.array([-0.01, -0.0101, 0.05]), np.full(3, 0.01), 0.95)
+    assert (found.exceedances, found.samples, found.expected) == (1, 3, pytest.approx(0.15))
+
+
+def test_a_sample_without_a_forecast_is_skipped_counted_and_breaks_the_chain() -> None:
+    returns = np.array([-0.02, -0.02, 0.0, -0.02, math.nan, -0.02])
+    forecasts = np.array([math.nan, 0.01, 0.01, 0.01, 0.01, 0.01])
+    found = backtest(returns, forecasts, 0.95)
+    assert (found.samples, found.skipped, found.exceedances) == (4, 2, 3)
+    assert found.lr_independence == pytest.approx(christoffersen((0, 1, 1, 0)))
+
+
+def test_without_a_single_forecast_there_is_no_test() -> None:
+    for size in (0, 5):
+        found = backtest(np.zeros(size), np.full(size, math.nan), 0.95)
+        assert (found.samples, found.exceedances, found.skipped) == (0, 0, size)
+        assert found.p_coverage is found.p_independence is found.p_conditional is found.zone is None
+    one = backtest(np.array([-0.02]), np.array([0.01]), 0.95)
+    assert one.p_coverage is not None
+    assert one.p_independence is one.p_conditional is None
+
+
+def series(count: int = 400, seed: int = 0) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    calm = np.where(np.arange(count) // 60 % 2, 0.02, 0.008)
+    return rng.standard_t(5, count) * calm
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_each_forecast_is_the_estimate_of_the_window_before_it(method: var_backtest.Method, monkeypatch) -> None:
+    returns, lookback = series(), 100
+    monkeypatch.setattr(var_backtest, "_TOGETHER", 37)
+    found = rolling_var(returns, method, 0.95, lookback)
+    assert np.isnan(found[:lookback]).all()
+    for t in range(lookback, len(returns)):
+        window = returns[t - lookback : t]
+        expected = {
+            "historical": lambda w=window: historical_var(-w, 0.95),
+            "parametric": lambda w=window: normal_var(math.sqrt(ledoit_wolf(w[:, None])[0, 0]), 0.95),
+            "ewma": lambda w=window: normal_var(ewma_deviation(w), 0.95),
+            "cornish_fisher": lambda w=window: float(cornish_fisher(-w, 0.95)[0]),
+            "filtered": lambda w=window: historical_var(-filtered(w[:, None])[:, 0], 0.95),
+        }[method]()
+        assert found[t] == pytest.approx(expected, rel=1e-9, nan_ok=True)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@given(cut=st.integers(101, 399))
+@settings(max_examples=15)
+def test_no_forecast_knows_its_own_day_or_a_later_one(method: var_backtest.Method, cut: int) -> None:
+    returns = series()
+    whole = rolling_var(returns, method, 0.95, 100)
+    # cut off after the day, or another future from that day on: the forecasts up to it stay
+    np.testing.assert_allclose(rolling_var(returns[:cut], method, 0.95, 100), whole[:cut], rtol=1e-12)
+    other = returns.copy()
+    other[cut:] *= -7.0
+    again = rolling_var(other, method, 0.95, 100)
+    np.testing.assert_allclose(again[: cut + 1], whole[: cut + 1], rtol=1e-12)
+    # and what came later is seen afterwards
+    assert cut > 350 or not np.allclose(again[cut + 1 :], whole[cut + 1 :], rtol=1e-6, equal_nan=True)
+
+
+def test_a_series_no_longer_than_the_lookback_has_no_forecast() -> None:
+    assert np.isnan(rolling_var(series(100), "historical", 0.95, 100)).all()
+    assert np.isfinite(rolling_var(series(101), "historical", 0.95, 100)[100])
+
+
+def clustered(count: int, seed: int) -> np.ndarray:
+    """GARCH(1, 1) returns."""
+    rng, variance, out = np.random.default_rng(seed), 1e-4, []
+    for shock in rng.standard_normal(count):
+        out.append(math.sqrt(variance) * shock)
+        variance = 4e-6 + 0.14 * out[-1] ** 2 + 0.82 * variance
+    return np.array(out)
+
+
+def test_where_volatility_clusters_plain_forecasts_come_in_runs_and_filtered_ones_do_so_less() -> None:
+    p = {}
+    for method in ("historical", "filtered"):
+        worlds = [clustered(4_000, seed) for seed in range(8)]
+        p[method] = np.array([backtest(r, rolling_var(r, method, 0.95), 0.95).p_conditional for r in worlds])
+    assert (p["filtered"] > p["historical"]).all()
+    assert (p["historical"] < 0.05).sum() >= 5 > 2 >= (p["filtered"] < 0.05).sum()
+
+
+def test_a_forecast_that_is_half_of_what_it_should_be_is_refused() -> None:
+    returns = series(1_500)
+    found = backtest(returns, 0.5 * rolling_var(returns, "historical", 0.99), 0.99)
+    assert found.p_coverage < 0.001
+    assert found.zone == "red"
