@@ -140,7 +140,9 @@ class Arena:
             (up if lots > 0 else down)[k] += abs(lots)
             mark = float(self.px[k])
             up_cash += max(lots, 0.0) * worst * (1.0 + fee)
-            loss += lots * max(worst * (1 + fee) - mark, 0.0) if lots > 0 else -lots * max(mark - worst * (1 - fee), 0.0)
+            loss += (
+                lots * max(worst * (1 + fee) - mark, 0.0) if lots > 0 else -lots * max(mark - worst * (1 - fee), 0.0)
+            )
         given: dict[str, Any] = {
             "lots": self.held.copy(),
             "cash": self.cash,

@@ -29,6 +29,9 @@ from trading.instruments import NANO
 MOST_VERTICES = 8
 """Orders up to which every subset is looked at."""
 
+MIXED = " (only by the largest exposure over the least equity, of two states)"
+"""Ends a breach of a limit that looks breached already when exposure and equity are taken from two fill states."""
+
 SCENARIOS = 24
 """Scenarios whose own worst subset is looked at where there are more orders than that."""
 
@@ -72,10 +75,9 @@ def _shape(book: Book, verdict: Verdict) -> Iterable[str]:
         yield "lots that are not whole numbers"
     if (np.abs(lots) > np.abs(asked)).any() or (lots * np.sign(asked) < 0).any():
         yield "more than was asked, or the other side"
-    if ((lots != book.asked) & (verdict.reason == 0)).any():
-        # a fraction of a lot is no lot, and needs no reason
-        if (np.trunc(book.asked) != lots)[verdict.reason == 0].any():
-            yield "cut without a reason"
+    # a fraction of a lot is no lot, and needs no reason
+    if (np.trunc(book.asked) != lots)[verdict.reason == 0].any():
+        yield "cut without a reason"
     if ((verdict.reason != 0) & (lots == book.asked)).any():
         yield "a reason, though nothing was cut"
 
@@ -87,7 +89,7 @@ def _priced(book: Book) -> NDArray[np.bool_]:
 
 def _refusals(book: Book, lots: Floats, switch: int) -> Iterable[str]:
     """What had to be refused for want of an input, or by name."""
-    a, limits, ctx = book.account, book.limits, book.ctx
+    a = book.account
     up = np.zeros(len(lots)) if a.up is None else a.up
     down = np.zeros(len(lots)) if a.down is None else a.down
     passed = lots != 0.0
@@ -111,9 +113,16 @@ def _refusals(book: Book, lots: Floats, switch: int) -> Iterable[str]:
         yield "something was added without equity"
     if (((a.lots != 0.0) | (up != 0.0) | (down != 0.0)) & ~_priced(book)).any():
         yield "something was added beside a position without a price"
+    yield from _by_name(book, lots, adding)
+    yield from _history(book, adding | (a.lots != 0.0) | (up != 0.0) | (down != 0.0))
+
+
+def _by_name(book: Book, lots: Floats, adding: NDArray[np.bool_]) -> Iterable[str]:
+    """What a limit says of single orders that add risk."""
+    a, limits, ctx = book.account, book.limits, book.ctx
     if not ((ctx.age_ns >= 0) & (ctx.age_ns <= limits.max_price_age_ns))[adding].all():
         yield "a price from the past or the future"
-    if any(name in limits.restricted for name, added in zip(book.names, adding, strict=True) if added):
+    if np.isin(book.names, limits.restricted)[adding].any():
         yield "a restricted instrument"
     if a.blocked is not None and (a.blocked & adding).any():
         yield "what a protective exit closed"
@@ -121,17 +130,16 @@ def _refusals(book: Book, lots: Floats, switch: int) -> Iterable[str]:
         yield "the same order twice"
     if not limits.allow_short and (adding & (lots < 0.0)).any():
         yield "a short sale"
-    if limits.max_sector_weight is not None:
-        if any(not s for s, added in zip(ctx.universe.sectors, adding, strict=True) if added):
-            yield "an instrument without a sector"
+    if limits.max_sector_weight is not None and (np.array(ctx.universe.sectors) == "")[adding].any():
+        yield "an instrument without a sector"
     worst = np.where(lots > 0.0, 1.0 + limits.collar, 1.0) * np.where(_priced(book), book.px, 0.0)
-    if limits.max_order_notional is not None:
-        if (np.abs(lots) * worst)[adding].max() > limits.max_order_notional * (1.0 + CLOSE):
-            yield "an order's notional"
-    if limits.max_share_of_volume is not None or limits.liquidity is not None:
-        if not (ctx.volume_lots[adding] >= 0.0).all() or np.isinf(ctx.volume_lots[adding]).any():
-            yield "no volume is known"
-    yield from _history(book, adding | (a.lots != 0.0) | (up != 0.0) | (down != 0.0))
+    most = np.inf if limits.max_order_notional is None else limits.max_order_notional
+    if (np.abs(lots) * worst)[adding].max() > most * (1.0 + CLOSE):
+        yield "an order's notional"
+    volume = ctx.volume_lots[adding]
+    weighed = limits.max_share_of_volume is not None or limits.liquidity is not None
+    if weighed and not ((volume >= 0.0) & (volume < np.inf)).all():
+        yield "no volume is known"
 
 
 def _history(book: Book, matters: NDArray[np.bool_]) -> Iterable[str]:
@@ -208,12 +216,14 @@ def _states(book: Book, orders: Orders, fills: Floats) -> Judgement:
     use = 0.0
     before = numerators(book, base)
     for name, (value, bound) in numerators(book, s).items():
-        held = before[name][0].max()
-        most = bound * room * s.equity
-        already = bool((before[name][0] > bound * room * base.equity - money).any())
-        bad = (value > most + money) & ((value > held + money) | (not already))
+        held, most = before[name][0], bound * room * s.equity
+        # breached already where one state without the new orders is beyond the limit
+        already = bool((held > bound * room * base.equity - money).any())
+        mixed = held.max() > bound * room * lowest - money
+        bad = (value > most + money) & ((value > held.max() + money) | (not already))
         if bad.any():
-            wrong.append(f"{name}: {(value / s.equity)[bad].max():.6f} over {bound}")
+            milder = MIXED if mixed and not (bad & (value > held.max() + money)).any() else ""
+            wrong.append(f"{name}: {(value / s.equity)[bad].max():.6f} over {bound}{milder}")
         if bound > 0.0 and not already:
             use = max(use, float((value / np.maximum(most, money)).max()))
     floor = limits.cash_reserve * book.account.equity - limits.max_cash_debit * s.equity
