@@ -22,7 +22,8 @@ from daemon.loop import Log, Shell
 from daemon.policies import answer, load
 from daemon.schedule import Schedule, stream
 from daemon.timeline import Item, due_agents, sample_ticks, timeline, with_due
-from risk.limits import PROFILES, Correlation, Limits, Liquidity, Protective, Rate, Tail, override
+from risk.limits import PROFILES, Correlation, Limits, Liquidity, Protective, Rate, Stress, Tail, override
+from risk.stress import SHIPPED, Shock
 from trading.effects import Ask
 from trading.events import Decided, Tick
 from trading.execution import Costs
@@ -167,7 +168,23 @@ TABLES: Final[dict[str, type[Tail | Correlation | Rate | Liquidity | Protective]
 """Limits that are tables in the file."""
 
 
-def limits_of(keys: LimitKeys, profile: str | None, universe: Universe, **defaults: object) -> Limits:
+def shocks_of(config: Config) -> dict[str, Shock]:
+    """Stress scenarios by name: the shipped ones and those of [[risk.shocks]], whose moves are of symbols or sectors."""
+    symbols = config.universe.symbols
+    own = {
+        table.name: Shock(
+            name=table.name,
+            moves={move.of: move.by for move in table.moves if move.of not in symbols},
+            symbols={move.of: move.by for move in table.moves if move.of in symbols},
+        )
+        for table in config.risk.shocks
+    }
+    return SHIPPED | own
+
+
+def limits_of(
+    keys: LimitKeys, profile: str | None, universe: Universe, shocks: Mapping[str, Shock], **defaults: object
+) -> Limits:
     """Effective limits of one section: `defaults`, then the profile's, then its explicit keys."""
     given = {name: getattr(keys, name) for name in LimitKeys.model_fields if getattr(keys, name) is not None}
     if "max_order_notional_micro" in given:
@@ -175,6 +192,8 @@ def limits_of(keys: LimitKeys, profile: str | None, universe: Universe, **defaul
     for name, table in TABLES.items():
         if name in given:
             given[name] = table(**given[name].model_dump())
+    if "stress" in given:
+        given["stress"] = Stress(given["stress"].limit, tuple(shocks[name] for name in given["stress"].scenarios))
     if "group_caps" in given:
         given["group_caps"] = tuple((each.group, each.cap) for each in given["group_caps"])
     base = PROFILES[profile] if profile else override(Limits(), **defaults)
@@ -194,10 +213,10 @@ def rules_of(
 ) -> Rules:
     """What the engine is told. An agent's collars, fees and tolerances on the way are the house's unless it says
     otherwise: they describe the venue, not the agent."""
-    risk = config.risk
+    risk, shocks = config.risk, shocks_of(config)
     age = {"max_price_age_ns": int(1.25 * interval_ns)}
     fee_bp = config.broker.commission_bp
-    house = override(limits_of(risk, risk.profile, universe, **age), fee_bp=fee_bp)
+    house = override(limits_of(risk, risk.profile, universe, shocks, **age), fee_bp=fee_bp)
     if risk.max_price_age_ns is None:
         house = override(house, **age)
     capital = [Fraction(repr(agent.capital)) for agent in config.agents]
@@ -207,7 +226,7 @@ def rules_of(
         AgentRules(
             name=agent.name,
             capital_micro=int(config.broker.cash_micro * share),
-            limits=_agent_limits(agent, house, universe),
+            limits=_agent_limits(agent, house, universe, shocks),
             min_trade=agent.min_trade,
             scheduled=agent.name in scheduled,
         )
@@ -253,7 +272,7 @@ def _rearm_samples(text: str | None) -> int:
     return 21 if text is None else 0 if text == "never" else int(text)
 
 
-def _agent_limits(agent: Agent, house: Limits, universe: Universe) -> Limits:
+def _agent_limits(agent: Agent, house: Limits, universe: Universe, shocks: Mapping[str, Shock]) -> Limits:
     venue = {
         "collar": house.collar,
         "reduce_collar": house.reduce_collar,
@@ -264,7 +283,7 @@ def _agent_limits(agent: Agent, house: Limits, universe: Universe) -> Limits:
         "duplicate_window_ns": house.duplicate_window_ns,
     }
     tolerance = {"in_flight": house.in_flight, "max_cash_debit": house.max_cash_debit}
-    limits = limits_of(agent.limits, agent.profile, universe, **venue, **tolerance, allow_short=True)
+    limits = limits_of(agent.limits, agent.profile, universe, shocks, **venue, **tolerance, allow_short=True)
     given = agent.limits.model_fields_set
     return override(limits, **{k: v for k, v in venue.items() if k not in given})
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from risk.context import Bools, Context, Floats, Scenarios
+from risk.measures import most
 
 if TYPE_CHECKING:
     from risk.rules import Rules
@@ -102,7 +103,7 @@ class Extent:
         if self._reach is None or lots is not self._lots:
             full = self.y + case.sides(lots)
             self._lots = lots
-            self._reach = full, max(full.tolist()), float(self.slip.dot(lots))
+            self._reach = full, most(full), float(self.slip.dot(lots))
         return self._reach
 
 

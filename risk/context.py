@@ -5,13 +5,14 @@ Built once per sample and shared by every agent and the house; everything dear i
 
 from collections.abc import Callable
 from functools import cached_property
-from math import inf, isfinite
+from math import inf, isfinite, sqrt
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from risk.measures import correlation, covariance, ones
+from risk.measures import FEW, correlation, covariance, least, ones, total
+from risk.tails import ewma_covariance, filtered, ledoit_wolf
 from trading.instruments import Universe
 
 Floats = NDArray[np.float64]
@@ -25,7 +26,10 @@ class Scenarios:
     def __init__(self, returns: Floats, sums: Floats | None = None) -> None:
         self.returns: Final = returns
         self._sums = sums
-        self._linked: dict[float, Bools | None] = {}
+        self._reach: dict[int, Floats] = {}
+        self._deviation: Floats | None = None
+        self._sample: Spread | None = None
+        self._gains: Floats | None = None
 
     def __len__(self) -> int:
         return len(self.returns)
@@ -39,10 +43,6 @@ class Scenarios:
         np.subtract(both[:, :size], self.returns, out=both[:, size:])
         return both
 
-    @cached_property
-    def _rises(self) -> Floats:
-        return np.maximum(self.returns, 0.0)
-
     def losses(self, exposures: Floats) -> Floats:
         """float64[S], what float64[2N] exposures, short | long, lose: `signed` times them, without making it.
 
@@ -54,23 +54,95 @@ class Scenarios:
 
     def losses_of(self, long: Floats, both: Floats) -> Floats:
         """float64[S], what float64[N] `long` and short exposures lose, `both` together."""
-        found = self._rises.dot(both)
+        if self._gains is None:
+            self._gains = np.maximum(self.returns, 0.0)
+        found = self._gains.dot(both)
         found -= self.returns.dot(long)
         return found
 
-    @cached_property
-    def cov(self) -> Floats:
-        return covariance(self.returns, self._sums)
+    @property
+    def sums(self) -> Floats:
+        """float64[N], sums of the columns."""
+        if self._sums is None:
+            self._sums = ones(len(self.returns)).dot(self.returns)
+        return self._sums
+
+    def deviation(self) -> Floats:
+        """float64[N], standard deviation per sample (divisor S - 1), without a covariance."""
+        if self._deviation is None:
+            rows, sums = len(self.returns), self.sums
+            squares = ones(rows).dot(self.returns * self.returns)
+            squares -= sums * sums / rows
+            # rounding can leave a hair below zero where nothing moves
+            self._deviation = np.sqrt(np.maximum(squares, 0.0) / max(rows - 1, 1))
+        return self._deviation
+
+    def reach(self, m: int) -> Floats:
+        """float64[N]: the mean of the m worst losses of any book is at most this times the size of its exposures, short
+        and long added up, filled or not.
+
+        The m worst of S numbers are on average within sqrt((S - m) / m) deviations of their mean (S. Cantelli, 1928), the
+        deviation of a sum is at most the sum of deviations, and losses that gains do not offset have a mean of at most
+        (|mean| + root mean square) / 2, which is at most |mean| + deviation / 2.
+        """
+        found = self._reach.get(m)
+        if found is None:
+            rows = len(self.returns)
+            found = (sqrt((rows - m) / m) + 0.5) * (1.0 + 1e-9) * self.deviation()  # a hair for rounding
+            found += np.abs(self.sums) * ((1.0 + 1e-9) / rows)
+            self._reach[m] = found
+        return found
+
+    @property
+    def sample(self) -> "Spread":
+        """The sample covariance."""
+        if self._sample is None:
+            self._sample = Spread(self, lambda: covariance(self.returns, self.sums), self.deviation)
+        return self._sample
 
     @cached_property
-    def deviations(self) -> Floats:
-        """float64[2N], standard deviation per sample, once for each side."""
-        one = np.sqrt(self.cov.diagonal()) if self.small() else self.returns.std(axis=0, ddof=1)
-        return np.concatenate((one, one))
+    def shrunk(self) -> "Spread":
+        """The covariance shrunk by Ledoit and Wolf."""
+        return Spread(self, lambda: ledoit_wolf(self.returns, self.sample.cov))
+
+    @cached_property
+    def weighted(self) -> "Spread":
+        """The exponentially weighted covariance."""
+        return Spread(self, lambda: ewma_covariance(self.returns))
+
+    @cached_property
+    def filtered(self) -> "Scenarios":
+        """The same rows at the volatility of now."""
+        return Scenarios(filtered(self.returns))
+
+    def correlation(self, columns: list[int]) -> Floats:
+        """Pearson correlation of some columns, in their order."""
+        return correlation(covariance(self.returns[:, columns]))
+
+
+class Spread:
+    """A covariance per sample and what the gate needs of it, each made when first asked for. `deviation` gives the
+    standard deviations without it, where that can be."""
+
+    def __init__(
+        self, scenarios: Scenarios, make: Callable[[], Floats], deviation: Callable[[], Floats] | None = None
+    ) -> None:
+        self._make = make
+        self._size: Final = scenarios.returns.shape[1]
+        self._deviation = deviation
+        self._linked: dict[float, Bools | None] = {}
+
+    @cached_property
+    def cov(self) -> Floats:
+        return self._make()
+
+    def deviation(self) -> Floats:
+        """float64[N], standard deviation per sample."""
+        return np.sqrt(self.cov.diagonal()) if self._deviation is None else self._deviation()
 
     def small(self) -> bool:
         """Whether the whole covariance is at hand or costs little."""
-        return self.returns.shape[1] <= 64 or "cov" in self.__dict__
+        return self._size <= FEW or "cov" in self.__dict__
 
     @cached_property
     def together(self) -> Floats:
@@ -88,8 +160,8 @@ class Scenarios:
         Made once for each threshold, and only of a covariance that is at hand or costs little (see `small`).
         """
         if threshold not in self._linked:
-            n = self.returns.shape[1]
-            deviation = self.deviations[:n]
+            n = self._size
+            deviation = np.sqrt(self.cov.diagonal())
             # covariance against threshold x deviations: nothing to divide, and what never moves is linked to nothing
             edge = (threshold * deviation)[:, None] * deviation
             edge.reshape(-1)[:: n + 1] = np.inf
@@ -101,10 +173,6 @@ class Scenarios:
             self._linked[threshold] = found
         return self._linked[threshold]
 
-    def correlation(self, columns: list[int]) -> Floats:
-        """Pearson correlation of some columns, in their order."""
-        return correlation(covariance(self.returns[:, columns]))
-
 
 class Window:
     """The synchronous returns of one lookback, with their gaps."""
@@ -113,7 +181,7 @@ class Window:
         self.min_rows = min_rows
         # the sum of finite returns is finite, that of any others is not
         sums = ones(len(returns)).dot(returns)
-        self.complete = isfinite(sum(sums.tolist())) and len(returns) >= min_rows
+        self.complete = isfinite(total(sums)) and len(returns) >= min_rows
         self.returns = returns
         self.by_rows: dict[bytes, Scenarios] = {}
         if self.complete:
@@ -168,21 +236,18 @@ class Context:
         self._fewest_ticks: float | None = None
         self.ready: Final[dict[int, tuple[object, Any]]] = {}
         """What the short way through the gate made of this, by the rules it was made for."""
-        values = px.tolist()
         # the sum of finite prices is finite, that of any others is not
-        self._lowest_nano: Final[int] = min(prices_nano.tolist())
-        self.all_priced: Final = isfinite(sum(values)) and min(values) > 0.0 and self._lowest_nano > 0
+        self._lowest_nano: Final[int] = int(np.minimum.reduce(prices_nano))
+        self.all_priced: Final = isfinite(total(px)) and least(px) > 0.0 and self._lowest_nano > 0
         self._px = px
         self.px: Final[Floats] = px if self.all_priced else np.where(self.priced, px, 0.0)
-        ages = age_ns.tolist()
-        self.oldest_ns: Final[int] = max(ages)
-        self.youngest_ns: Final[int] = min(ages)
+        self.oldest_ns: Final[int] = int(np.maximum.reduce(age_ns))
+        self.youngest_ns: Final[int] = int(np.minimum.reduce(age_ns))
 
     @cached_property
     def volumes_known(self) -> bool:
         """Whether every average volume is a finite number, not below 0."""
-        values = self.volume_lots.tolist()
-        return isfinite(sum(values)) and min(values) >= 0.0
+        return isfinite(total(self.volume_lots)) and least(self.volume_lots) >= 0.0
 
     @cached_property
     def priced(self) -> Bools:

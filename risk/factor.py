@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from risk.case import SLACK, Case, Extent
-from risk.context import Floats, Scenarios
+from risk.context import Floats, Spread
 from risk.limits import Reason
-from risk.measures import tail_count, worst_of
+from risk.measures import worst_of
 from risk.pairs import pair_equity
-from risk.rules import Quad, TailLimit
+from risk.rules import TailLimit
 
 Codes = NDArray[np.int8]
 
@@ -52,15 +52,19 @@ class Factor:
 def common_factor(case: Case, lots: Floats, reason: Codes) -> Floats:
     """One factor for all: the least over rows, tails and forms; lots rounded down."""
     # every limit that is breached caps single orders at most once
-    for _ in range(2 * (len(case.rules.rows) + len(case.rules.tails) + len(case.rules.quads)) + 1):
+    rules = case.rules
+    labels = sum(family.names for family in rules.families)
+    for _ in range(2 * (len(rules.rows) + labels + len(rules.tails) + len(rules.quads)) + 1):
         added = case.sides(lots)
         least = Factor()
         for extent in case.extents:
             slip = extent.reach(case, lots)[2]
             _rows(case, extent, added, slip, lots, least)
-            if case.rules.tails and least.most is None:
+            if rules.families and least.most is None:
+                _families(case, extent, added, slip, lots, least)
+            if rules.tails and least.most is None:
                 _tails(case, extent, added, slip, lots, least)
-            if case.rules.quads and least.most is None:
+            if rules.quads and least.most is None:
                 _quads(case, extent, added, slip, lots, least)
             if least.most is not None:
                 break
@@ -110,6 +114,36 @@ def _rows(case: Case, extent: Extent, added: Floats, slip: float, lots: Floats, 
         least.take((b * extent.equity + case.tolerance - u) / growth if growth > 0.0 else 1.0, code)
 
 
+def _families(case: Case, extent: Extent, added: Floats, slip: float, lots: Floats, least: Factor) -> None:
+    n, low = case.rules.size, extent.equity - slip
+    heaviest = extent.reach(case, lots)[1]
+    held = adding = None
+    for family in case.rules.families:
+        bound = family.settled_bound if extent.settled else family.bound
+        # both sides of a symbol are at most twice the heaviest side
+        if 2.0 * family.largest * heaviest <= bound * low:
+            continue
+        if held is None or adding is None:
+            held, adding = extent.y[:n] + extent.y[n:], added[:n] + added[n:]
+        used = np.bincount(family.labels, held, family.names + 1)
+        need = np.bincount(family.labels, adding, family.names + 1)
+        over = ~(used + need <= bound * low + case.tolerance)
+        over[0] = False
+        for label in over.nonzero()[0].tolist():
+            own = family.labels == label
+            most = bound * extent.before + case.tolerance
+            # what holds for both sides at once holds for the worse one alone
+            if not used[label] <= most and not float(np.maximum(extent.y[:n], extent.y[n:])[own].sum()) <= most:
+                grows = own & (lots > 0.0)
+                if grows.any():
+                    least.most, least.most_code = np.where(grows, 0.0, inf), family.reason
+                    return
+                continue
+            growth = float(need[label]) + bound * slip
+            room = bound * extent.equity + case.tolerance - float(used[label])
+            least.take(room / growth if growth > 0.0 else 1.0, family.reason)
+
+
 def _one_sided(extent: Extent) -> Floats:
     """The state of the rows with each symbol at its worse side only: what can happen, where `y` is a bound."""
     n = len(extent.w) // 2
@@ -127,10 +161,13 @@ def _one_sided(extent: Extent) -> Floats:
 def _names_equity(case: Case, extent: Extent, lots: Floats) -> float:
     """Least equity that keeps the weights and pairs held already, whatever else is traded."""
     limits, low = case.rules.limits, 0.0
-    if case.rules.weight and not case.weights_keep:
-        bound = case.rules.weight * (1.0 if extent.settled else 1.0 + limits.in_flight)
-        held = extent.y[extent.y <= bound * extent.before + case.tolerance]
-        low = float(held.max()) / bound if len(held) else 0.0
+    if not case.weights_keep:
+        # what is beyond the tighter limit already may still keep the wider one
+        for weight in case.rules.weights:
+            bound = weight * (1.0 if extent.settled else 1.0 + limits.in_flight)
+            held = extent.y[extent.y <= bound * extent.before + case.tolerance]
+            if bound > 0.0 and len(held):
+                low = max(low, float(held.max()) / bound)
     if limits.correlation is not None and not case.pairs_keep:
         low = max(low, pair_equity(case, extent, lots, limits.correlation))
     return low
@@ -139,15 +176,18 @@ def _names_equity(case: Case, extent: Extent, lots: Floats) -> float:
 def _tails(case: Case, extent: Extent, added: Floats, slip: float, lots: Floats, least: Factor) -> None:
     room = 1.0 if extent.settled else 1.0 + case.rules.limits.in_flight
     low = extent.equity - slip
-    tails: dict[tuple[int, float], tuple[int, Floats]] = {}
+    n, full = case.rules.size, extent.reach(case, lots)[0]
+    size = full[:n] + full[n:]
+    tails: dict[tuple[int, int], Floats] = {}
     for limit in case.rules.tails:
-        scenarios = case.scenarios[limit.lookback]
-        found = tails.get((limit.lookback, limit.confidence))
-        if found is None:
-            m = tail_count(len(scenarios), limit.confidence)
-            found = tails[limit.lookback, limit.confidence] = m, worst_of(scenarios.losses(extent.w + added), m)
-        m, tail = found
+        scenarios, m = limit.of(case.scenarios)
         bound = limit.bound * room / limit.scale
+        # no book of these exposures can lose more
+        if float(scenarios.reach(m).dot(size)) <= bound * low:
+            continue
+        tail = tails.get((id(scenarios), m))
+        if tail is None:
+            tail = tails[id(scenarios), m] = worst_of(scenarios.losses(extent.w + added), m)
         value = limit.measure(tail)
         if value <= bound * low + case.tolerance:
             continue
@@ -188,25 +228,26 @@ def _grow_no_tail(
 def _quads(case: Case, extent: Extent, added: Floats, slip: float, lots: Floats, least: Factor) -> None:
     room = 1.0 if extent.settled else 1.0 + case.rules.limits.in_flight
     low = extent.equity - slip
+    n, full = case.rules.size, extent.reach(case, lots)[0]
+    size = full[:n] + full[n:]
     for quad in case.rules.quads:
         bound = quad.bound * room / sqrt(quad.scale)
         most = bound * low + case.tolerance
-        scenarios = case.scenarios[quad.lookback] if quad.lookback else None
-        full = extent.reach(case, lots)[0]
+        spread = None if quad.spread is None else quad.spread(case.scenarios[quad.lookback])
         # no correlation can make it more than the sum of deviations
-        if quad.deviation is not None and scenarios is not None and float(quad.deviation(scenarios).dot(full)) <= most:
+        if spread is not None and float(spread.deviation().dot(size)) <= most:
             continue
-        if quad.matrices is None or scenarios is None:
+        if spread is None:
             product, reach, inner = extent.y, added, 0.0
         else:
-            product, reach, inner = _corners(case, extent, added, quad, scenarios)
+            product, reach, inner = _corners(case, extent, added, spread)
         base = float(extent.y.dot(product)) - inner
         cross, square = float(added.dot(product)), float(added.dot(reach))
         if most >= 0.0 and base + 2.0 * cross + square <= most * most:
             continue
         target = bound * extent.equity + case.tolerance
-        if not _breach(case, extent, quad, bound, scenarios) <= case.tolerance:
-            own = 1.0 if quad.matrices is None or scenarios is None else np.diag(quad.matrices(scenarios)[0])
+        if not _breach(case, extent, spread, bound) <= case.tolerance:
+            own = 1.0 if spread is None else np.diag(spread.together)
             grows = (lots > 0.0) & ((case.side(product) > 0.0) | (own > 0.0))
             if grows.any():
                 least.most, least.most_code = np.where(grows, 0.0, inf), quad.reason
@@ -221,27 +262,22 @@ def _quads(case: Case, extent: Extent, added: Floats, slip: float, lots: Floats,
         least.take(c / (b + sqrt(max(b * b + a * c, 0.0))) if c > 0.0 else 0.0, quad.reason)
 
 
-def _breach(case: Case, extent: Extent, quad: Quad, bound: float, scenarios: Scenarios | None) -> float:
+def _breach(case: Case, extent: Extent, spread: Spread | None, bound: float) -> float:
     """How far the root of the form is beyond its bound before the adding orders, exactly; negative within it."""
     exposures, equity = case.standing(extent)
     held = exposures[case.rules.size :]
-    if quad.matrices is None or scenarios is None:
-        return sqrt(float(held @ held)) - bound * equity
-    plus, minus = quad.matrices(scenarios)
-    return sqrt(max(float(held @ (plus @ held - minus @ held)), 0.0)) - bound * equity
+    square = float(held @ held) if spread is None else float(held @ spread.cov @ held)
+    return sqrt(max(square, 0.0)) - bound * equity
 
 
-def _corners(
-    case: Case, extent: Extent, added: Floats, quad: Quad, scenarios: Scenarios
-) -> tuple[Floats, Floats, float]:
+def _corners(case: Case, extent: Extent, added: Floats, spread: Spread) -> tuple[Floats, Floats, float]:
     """M y, M added, and what positions that offset each other take off at least.
 
     Entry by entry at its worst corner: with short | long outer sizes y and inner sizes z of each range,
     max sum C_ij e_i e_j <= y'My - z'Wz, where M has the positive entries on like sides and the negative ones on
     unlike sides, W the other way round. Equal while no range crosses zero.
     """
-    assert quad.matrices is not None
-    plus, minus = quad.matrices(scenarios)
+    plus, minus = spread.together, spread.opposed
     n = case.rules.size
     short_y, long_y = extent.y[:n], extent.y[n:]
     product, reach = np.empty(2 * n), np.empty(2 * n)

@@ -11,6 +11,8 @@ from typing import Any, Final, Literal
 import msgspec
 from msgspec import Struct
 
+from risk.stress import Shock
+
 DAY_NS: Final = 86_400_000_000_000
 
 
@@ -95,15 +97,20 @@ REASON_TEXT: Final[dict[Reason, str]] = {
 }
 
 
-class Tail(Struct, frozen=True, forbid_unknown_fields=True):
-    """A limit on a tail of scenario losses, as a fraction of equity.
+Method = Literal["historical", "filtered", "parametric", "ewma"]
+"""Estimators of VaR and CVaR that have a bound over partial fills."""
 
-    `historical`: the last `lookback` synchronous returns, as they were, on the portfolio as it would be.
-    `horizon` in samples scales by its square root.
+
+class Tail(Struct, frozen=True, forbid_unknown_fields=True):
+    """A limit on a tail of losses, as a fraction of equity, over the last `lookback` synchronous returns.
+
+    `historical`: the returns as they were, on the portfolio as it would be; `filtered`: each rescaled to its
+    instrument's volatility now; `parametric`: normal, with a shrunk covariance (Ledoit-Wolf); `ewma`: normal, with an
+    exponentially weighted one. `horizon` in samples scales by its square root.
     """
 
     limit: float
-    method: Literal["historical"] = "historical"
+    method: Method = "historical"
     confidence: float = 0.95
     horizon: int = 1
     lookback: int = 252
@@ -132,6 +139,18 @@ class Correlation(Struct, frozen=True, forbid_unknown_fields=True):
         _check("joint_weight", self.joint_weight, 0.0, float("inf"))
         _check("min_weight", self.min_weight, 0.0, float("inf"))
         _check("lookback", self.lookback, 2, 100_000)
+
+
+class Stress(Struct, frozen=True, forbid_unknown_fields=True):
+    """No scenario of `shocks` may lose more than `limit`, a fraction of equity."""
+
+    limit: float
+    shocks: tuple[Shock, ...]
+
+    def __post_init__(self) -> None:
+        _check("limit", self.limit, 0.0, float("inf"))
+        if not self.shocks:
+            raise ValueError("shocks must name at least one scenario")
 
 
 class Rate(Struct, frozen=True, forbid_unknown_fields=True):
@@ -209,6 +228,7 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True):
     volatility_lookback: int = 252
     var: Tail | None = None
     cvar: Tail | None = None
+    stress: Stress | None = None
     correlation: Correlation | None = None
     protective: Protective | None = None
     max_drawdown: float | None = None
@@ -301,6 +321,8 @@ def _tighter(name: str, a: Any, b: Any) -> Any:
         for group, cap in (*a, *b):
             caps[group] = min(cap, caps.get(group, cap))
         return tuple(sorted(caps.items()))
+    if isinstance(a, Stress):
+        return Stress(min(a.limit, b.limit), (*a.shocks, *(shock for shock in b.shocks if shock not in a.shocks)))
     if isinstance(a, Rate):
         # of two windows neither need be the tighter: as many as either allows, in the longer one
         return Rate(min(a.orders, b.orders), max(a.per_ns, b.per_ns))

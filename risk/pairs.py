@@ -19,8 +19,8 @@ def joint_bound(spec: Correlation) -> float:
 def _links(case: Case, sides: list[int], spec: Correlation) -> Bools:
     """bool[k, k]: which of the side columns (of 2N) lose together. A symbol is not linked to itself."""
     scenarios = case.scenarios[spec.lookback]
-    if scenarios.small():
-        known = scenarios.linked(spec.threshold)
+    if scenarios.sample.small():
+        known = scenarios.sample.linked(spec.threshold)
         if known is None:
             return np.zeros((len(sides), len(sides)), dtype=np.bool_)
         rows = np.array(sides)

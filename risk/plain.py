@@ -1,10 +1,10 @@
-"""The short way through the gate: a book that holds nothing short, has nothing open and sells nothing short.
+"""The short way through the gate: a book that holds nothing short and can sell no more than it holds.
 
-It passes a basket that keeps every limit whole, or cut by one linear limit, in about twenty operations; of
+It passes a basket that keeps every limit whole, or cut by one linear limit, in a few dozen operations; of
 anything else it says nothing, and the long way decides. What it passes is what the long way passes.
 """
 
-from math import isfinite, sqrt
+from math import inf, isfinite, sqrt
 from typing import NamedTuple
 
 import numpy as np
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from risk.case import SLACK, Account
 from risk.context import Bools, Context, Floats, Scenarios
 from risk.limits import Correlation, Reason
-from risk.measures import tail_count
+from risk.measures import least, most, total
 from risk.pairs import joint_bound
 from risk.rules import Rules
 
@@ -24,9 +24,10 @@ class Ready(NamedTuple):
     """What a set of limits needs of one context: that nothing is missing in it, and its scenarios by lookback."""
 
     scenarios: dict[int, Scenarios]
-    linked: Bools | None
-    """bool[N, N], which instruments move together when both are held; None where none do."""
-    links_known: bool
+    order_value: float
+    """Value of an order that no share of volume refuses; NaN where a volume is unknown."""
+    position_value: float
+    """Value of a position that can be sold in time, whatever it is of."""
 
 
 def ready(ctx: Context, rules: Rules) -> Ready | None:
@@ -40,7 +41,7 @@ def ready(ctx: Context, rules: Rules) -> Ready | None:
 
 
 def _ready(ctx: Context, rules: Rules) -> Ready | None:
-    limits, spec = rules.limits, rules.limits.correlation
+    limits = rules.limits
     if not (ctx.all_priced and ctx.youngest_ns >= 0 and ctx.oldest_ns <= limits.max_price_age_ns):
         return None
     for collar in (limits.collar, limits.reduce_collar):
@@ -49,49 +50,90 @@ def _ready(ctx: Context, rules: Rules) -> Ready | None:
     whole = ctx.whole(rules.lookbacks, limits.min_history)
     if whole is None:
         return None
-    if spec is None:
-        return Ready(whole, None, True)
-    scenarios = whole[spec.lookback]
-    if not scenarios.small():
-        return Ready(whole, None, False)
-    links = scenarios.linked(spec.threshold)
-    return Ready(whole, None if links is None else links[rules.size :, rules.size :], True)
+    if not rules.weighs_volume:
+        return Ready(whole, inf, inf)
+    if not ctx.volumes_known:
+        return None
+    thinnest = least(ctx.volume_lots * ctx.px)
+    share, spec = limits.max_share_of_volume, limits.liquidity
+    return Ready(
+        whole,
+        inf if share is None else share * thinnest * (1.0 - SLACK),
+        inf if spec is None else spec.days * spec.participation * thinnest * (1.0 - SLACK),
+    )
+
+
+class Basket:
+    """What fills can make of a book and a basket that sells no more than is held: all long, in currency."""
+
+    __slots__ = (
+        "before", "bought", "buys", "cash_used", "equity", "exposure", "heaviest", "long", "low", "moved", "near",
+        "traded", "wanted",
+    )  # fmt: skip
+
+    def __init__(self, ctx: Context, account: Account, rules: Rules, wanted: Floats) -> None:
+        px, up, down = ctx.px, account.up, account.down
+        value = wanted * px
+        worth = account.lots * px
+        self.wanted = wanted
+        self.bought = np.maximum(value, 0.0)
+        self.moved = np.abs(value)
+        self.buys = total(self.bought)
+        sales = total(self.moved) - self.buys
+        opened = closed = 0.0
+        if up is not None:
+            risen = up * px
+            opened = total(risen)
+            worth, self.moved = worth + risen, self.moved + risen
+        if down is not None:
+            fallen = down * px
+            closed = total(fallen)
+            self.moved = self.moved + fallen
+        self.exposure = total(worth)
+        """What is held and bought by open orders."""
+        self.long = worth + self.bought
+        """float64[N], every position at its largest."""
+        self.heaviest = most(self.long)
+        up_loss = max(opened * rules.paid_slip, account.up_cash - opened)
+        loss = account.open_loss
+        if loss is None:
+            loss = up_loss + closed * (rules.limits.reduce_collar + rules.fee)
+        fallen_equity = account.equity - loss
+        self.before = account.equity if account.open_loss is None else fallen_equity
+        """Equity by which a limit is breached already."""
+        self.equity = fallen_equity - sales * rules.covered_slip
+        """At its lowest before the purchases; `low` after them."""
+        self.low = self.equity - self.buys * rules.paid_slip
+        self.near = SLACK * account.equity
+        self.traded = account.traded + opened + closed + sales
+        self.cash_used = account.up_cash + rules.limits.cash_reserve * account.equity - account.cash
+
+    def finite(self) -> bool:
+        """Whether every number of it is; a sum with anything that is not finite is not."""
+        return isfinite(self.low + self.before + self.exposure + self.traded + self.cash_used)
 
 
 def plain(ctx: Context, account: Account, asked: Floats, rules: Rules, reason: Codes) -> Floats | None:
     """float64[N] signed lots that pass, and the limit that cut them in `reason`; None: ask the long way."""
-    if not (rules.plain and account.up is None and account.down is None and account.equity > 0.0):
+    if not (rules.plain and account.equity > 0.0 and account.repeated is None and account.blocked is None):
         return None
-    if account.up_cash or account.open_loss is not None or account.repeated is not None or account.blocked is not None:
-        return None
-    px, held = ctx.px, account.lots
     wanted = np.trunc(asked)
-    after = held + wanted
+    left = account.lots + wanted
+    if account.down is not None:
+        left -= account.down
     # an order that crosses zero or goes short leaves something below it
-    if not (min(held.tolist()) >= 0.0 and min(after.tolist()) >= 0.0):
-        return None
-    value = wanted * px
-    bought = np.maximum(value, 0.0)
-    buys, total = sum(bought.tolist()), sum(value.tolist())
-    worth = held * px
-    long = worth + bought
-    exposure = sum(worth.tolist())
-    # a sum with anything that is not finite is not
-    if not isfinite(account.cash + account.equity + account.traded + buys + total + exposure):
+    if not (least(account.lots) >= 0.0 and least(left) >= 0.0):
         return None
     # what only reduces needs no scenarios
-    market = ready(ctx, rules) if buys > 0.0 else None
-    if market is None or (rules.counts and not _few(rules, account, bought)):
+    if not most(wanted) > 0.0:
         return None
-    tolerance = SLACK * account.equity
-    sales = buys - total
-    equity = account.equity - sales * rules.covered_slip
-    low = equity - buys * rules.paid_slip
-    if not (low >= 0.0 and _names_keep(ctx, rules, market, wanted, bought, long, low, tolerance)):
+    market = ready(ctx, rules)
+    if market is None:
         return None
-    if not _scenarios_keep(rules, market, long, value, low, tolerance):
+    basket = Basket(ctx, account, rules, wanted)
+    if not (basket.finite() and basket.low >= 0.0 and _keeps(ctx, account, rules, market, basket)):
         return None
-    cut = _rows_factor(rules, account, (exposure, sales + account.traded), buys, equity, low, tolerance)
+    cut = _rows_factor(rules, basket)
     if cut is None:
         return None
     factor, code = cut
@@ -103,109 +145,128 @@ def plain(ctx: Context, account: Account, asked: Floats, rules: Rules, reason: C
     return np.where(adding, kept, wanted)
 
 
-def _few(rules: Rules, account: Account, bought: Floats) -> bool:
+def _keeps(ctx: Context, account: Account, rules: Rules, market: Ready, basket: Basket) -> bool:
+    """Whether every limit that one linear factor cannot mend is kept."""
+    return (
+        (not rules.counts or _few(rules, account, basket))
+        and (not rules.weighs_volume or _volumes_keep(ctx, account, rules, market, basket))
+        and _names_keep(rules, market, basket)
+        and _scenarios_keep(rules, market, basket)
+    )
+
+
+def _few(rules: Rules, account: Account, basket: Basket) -> bool:
     """Whether so many orders may be open, and may be sent."""
-    limits, count = rules.limits, int(np.count_nonzero(bought))
+    limits, count = rules.limits, int(np.count_nonzero(basket.bought))
     if limits.max_open_orders is not None and not account.open_orders + count <= limits.max_open_orders:
         return False
     return limits.order_rate is None or account.recent_orders + count <= limits.order_rate.orders
 
 
-def _names_keep(
-    ctx: Context, rules: Rules, market: Ready, wanted: Floats, bought: Floats, long: Floats, low: float, near: float
-) -> bool:
-    """Whether every limit of a name, a pair or a sector is kept, with equity as low as the basket can make it."""
-    limits, spec = rules.limits, rules.limits.correlation
-    if rules.weight is not None and not max(long.tolist()) <= rules.weight * low + near:
-        return False
-    if spec is not None and not _pairs_keep(spec, market, long, low, near):
-        return False
-    if rules.members is not None:
-        room = rules.member_bounds * low - rules.members.dot(long)
-        if not min(room.tolist()) >= -near:
-            return False
-    most = limits.max_order_notional
-    if most is not None and not max(bought.tolist()) * (1.0 + limits.collar) <= most:
-        return False
-    return not rules.weighs_volume or _volumes_keep(ctx, rules, wanted, long)
-
-
-def _volumes_keep(ctx: Context, rules: Rules, wanted: Floats, long: Floats) -> bool:
+def _volumes_keep(ctx: Context, account: Account, rules: Rules, market: Ready, basket: Basket) -> bool:
     """Whether orders are small beside the volume, and positions that are added to can be sold in time."""
-    limits = rules.limits
-    if not ctx.volumes_known:
-        return False
-    share, spec = limits.max_share_of_volume, limits.liquidity
-    if share is not None and np.count_nonzero(wanted > share * ctx.volume_lots):
-        return False
+    # an order and what is open before it are within what is held or moved by them
+    if basket.heaviest <= market.position_value and most(basket.moved) <= market.order_value:
+        return True
+    share, spec, wanted, volume = (
+        rules.limits.max_share_of_volume,
+        rules.limits.liquidity,
+        basket.wanted,
+        ctx.volume_lots,
+    )
+    if share is not None:
+        room = share * volume
+        for side in (account.up, account.down):
+            if side is not None:
+                room = room - side
+        if np.count_nonzero((wanted > room) & (wanted > 0.0)):
+            return False
     if spec is None:
         return True
-    slow = long > spec.days * spec.participation * ctx.volume_lots * ctx.px
+    slow = basket.long > spec.days * spec.participation * volume * ctx.px
     return not np.count_nonzero(slow & (wanted > 0.0))
 
 
-def _pairs_keep(spec: Correlation, market: Ready, long: Floats, low: float, near: float) -> bool:
-    """Whether no two that move together, both above the least weight, weigh more than they may together."""
-    joint = joint_bound(spec) * low + near
-    # no two together weigh more than the heaviest twice
-    if (market.links_known and market.linked is None) or 2.0 * max(long.tolist()) <= joint:
-        return True
-    if market.linked is None:
+def _names_keep(rules: Rules, market: Ready, basket: Basket) -> bool:
+    """Whether every limit of a name, a pair or a family is kept, with equity as low as the basket can make it."""
+    limits, spec, low, near = rules.limits, rules.limits.correlation, basket.low, basket.near
+    if rules.weight is not None and not basket.heaviest <= rules.weight * low + near:
         return False
+    notional = limits.max_order_notional
+    if notional is not None and not most(basket.bought) * (1.0 + limits.collar) <= notional:
+        return False
+    for family in rules.families:
+        if family.largest * basket.heaviest <= family.bound * low:
+            continue
+        exposure = np.bincount(family.labels, basket.long, family.names + 1)
+        if not most(exposure[1:]) <= family.bound * low + near:
+            return False
+    # no two together weigh more than the heaviest twice
+    if spec is None or 2.0 * basket.heaviest <= joint_bound(spec) * low + near:
+        return True
+    return _pairs_keep(spec, market.scenarios[spec.lookback], basket.long, low, near)
+
+
+def _pairs_keep(spec: Correlation, scenarios: Scenarios, long: Floats, low: float, near: float) -> bool:
+    """Whether no two that move together, both above the least weight, weigh more than they may together."""
+    if not scenarios.sample.small():
+        return False
+    links = scenarios.sample.linked(spec.threshold)
+    if links is None:
+        return True
     heavy = (long > spec.min_weight * low + near).nonzero()[0]
     weight = long[heavy]
-    beyond = market.linked[heavy[:, None], heavy] & (np.add.outer(weight, weight) > joint)
+    linked: Bools = links[heavy[:, None], heavy]
+    beyond = linked & (np.add.outer(weight, weight) > joint_bound(spec) * low + near)
     return not np.count_nonzero(beyond)
 
 
-def _scenarios_keep(rules: Rules, market: Ready, long: Floats, value: Floats, low: float, near: float) -> bool:
+def _scenarios_keep(rules: Rules, market: Ready, basket: Basket) -> bool:
     """Whether tails and forms are kept with each symbol at its own worst: bought, not sold, or held as it is."""
-    n = rules.size
+    long, low, near = basket.long, basket.low, basket.near
     for quad in rules.quads:
-        most = quad.bound / sqrt(quad.scale) * low + near
-        if quad.matrices is None or quad.deviation is None:
-            if not float(long.dot(long)) <= most * most:
+        bound = quad.bound / sqrt(quad.scale) * low + near
+        if quad.spread is None:
+            if not float(long.dot(long)) <= bound * bound:
                 return False
             continue
-        scenarios = market.scenarios[quad.lookback]
+        spread = quad.spread(market.scenarios[quad.lookback])
         # no correlation can make it more than the sum of deviations
-        if float(quad.deviation(scenarios)[n:].dot(long)) <= most:
+        if float(spread.deviation().dot(long)) <= bound:
             continue
-        if not float(long.dot(quad.matrices(scenarios)[0].dot(long))) <= most * most:
+        if not float(long.dot(spread.together.dot(long))) <= bound * bound:
             return False
-    if not rules.tails:
-        return True
-    moved = np.abs(value)
-    lookback = confidence = 0.0
+    seen: Scenarios | None = None
+    worst, tail = 0, long
     for limit in rules.tails:
+        scenarios, m = limit.of(market.scenarios)
+        bound = limit.bound / limit.scale * low
+        # no book of these exposures can lose more
+        if float(scenarios.reach(m).dot(long)) <= bound:
+            continue
         # several limits in a row look at the same tail
-        if limit.lookback != lookback or limit.confidence != confidence:
-            lookback, confidence = limit.lookback, limit.confidence
-            losses = market.scenarios[limit.lookback].losses_of(long, moved)
-            rank = len(losses) - tail_count(len(losses), confidence)
+        if scenarios is not seen or m != worst:
+            seen, worst = scenarios, m
+            losses = scenarios.losses_of(long, basket.moved)
+            rank = len(losses) - m
             losses.partition(rank)
             tail = losses[rank:]
-        if not float(limit.measure(tail)) <= limit.bound / limit.scale * low + near:
+        if not float(limit.measure(tail)) <= bound + near:
             return False
     return True
 
 
-def _rows_factor(
-    rules: Rules, account: Account, used: tuple[float, float], buys: float, equity: float, low: float, near: float
-) -> tuple[float, Reason] | None:
-    """The factor on the purchases that keeps what is linear, and whose it is; None where one is breached already.
-
-    `used` is what is used without them: exposure, turnover. `equity` before them, `low` after.
-    """
+def _rows_factor(rules: Rules, basket: Basket) -> tuple[float, Reason] | None:
+    """The factor on the purchases that keeps what is linear, and whose it is; None where one is breached already."""
     factor, code = 1.0, Reason.NONE
-    everything = (*used, rules.limits.cash_reserve * account.equity - account.cash)
+    used = (basket.exposure, basket.traded, basket.cash_used)
     for kind, reason, bound, per_buy in rules.long_rows:
-        held, need = everything[kind], per_buy * buys
-        if held + need <= bound * low + near:
+        held, need = used[kind], per_buy * basket.buys
+        if held + need <= bound * basket.low + basket.near:
             continue
-        if not held <= bound * account.equity + near:
+        if not held <= bound * basket.before + basket.near:
             return None
-        fraction = (bound * equity + near - held) / (need + bound * (equity - low))
+        fraction = (bound * basket.equity + basket.near - held) / (need + bound * (basket.equity - basket.low))
         if not fraction >= 0.0:
             fraction = 0.0
         if fraction < factor:

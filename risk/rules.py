@@ -1,10 +1,10 @@
-"""The limits of a basket in four kinds: caps, linear rows, tails of scenario losses, quadratic forms.
+"""The limits of a basket: caps, linear rows (and families of them), tails of scenario losses, quadratic forms.
 
 Each kind is a table from a key of `Limits` to one function; the gate walks the tables and knows no limit by
 name. All measures are monotone in the lots that add risk, which is what makes one common factor enough.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from math import gcd, inf, sqrt
 from typing import Final, NamedTuple
@@ -13,9 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from risk.case import SLACK, Case, Extent
-from risk.context import Bools, Floats, Scenarios
+from risk.context import Bools, Floats, Scenarios, Spread
 from risk.limits import Limits, Reason
-from risk.measures import SAMPLES_PER_YEAR
+from risk.measures import SAMPLES_PER_YEAR, tail_count
+from risk.stress import shock_returns
+from risk.tails import normal_quantile, normal_shortfall
 from trading.instruments import NANO, Universe
 
 # ---- caps: most lots of one symbol -------------------------------------------------------------
@@ -81,6 +83,18 @@ def blocked(case: Case, lots: Floats) -> Floats | None:
 
 def sector_missing(case: Case, lots: Floats) -> Floats | None:
     return None if case.rules.no_sector is None else _refused(case.rules.no_sector)
+
+
+def shock_missing(case: Case, lots: Floats) -> Floats | None:
+    """A book that holds what no scenario knows is unknown whole."""
+    unknown, account = case.rules.no_shock, case.account
+    if unknown is None:
+        return None
+    carried = account.lots != 0.0
+    for side in (account.up, account.down):
+        if side is not None:
+            carried = carried | (side != 0.0)
+    return _refused(unknown | bool((carried & unknown).any()))
 
 
 def volume_missing(case: Case, lots: Floats) -> Floats | None:
@@ -153,6 +167,7 @@ CAPS: Final[list[tuple[Reason, Cap]]] = [
     (Reason.RESTRICTED, restricted),
     (Reason.PROTECTED, blocked),
     (Reason.SECTOR_MISSING, sector_missing),
+    (Reason.SHOCK_MISSING, shock_missing),
     (Reason.SHORT, short),
     (Reason.ORDER_NOTIONAL, order_notional),
     (Reason.VOLUME_MISSING, volume_missing),
@@ -230,60 +245,6 @@ def leverage_rows(limits: Limits, universe: Universe) -> list[Row]:
     ]
 
 
-def _member_row(
-    limits: Limits, key: str, reason: Reason, bound: float, universe: Universe, members: Iterable[str]
-) -> Row:
-    """Gross exposure of some symbols together."""
-    inside = set(members)
-    member = np.array([s in inside for s in universe.symbols], dtype=np.float64)
-    return _row(limits, key, reason, np.concatenate((member, member)), bound)
-
-
-def sector_rows(limits: Limits, universe: Universe) -> list[Row]:
-    """Gross exposure of each known sector; `sector_missing` refuses instruments without one."""
-    if limits.max_sector_weight is None:
-        return []
-    return [
-        _member_row(
-            limits,
-            "max_sector_weight",
-            Reason.SECTOR,
-            limits.max_sector_weight,
-            universe,
-            [i.symbol for i in universe.instruments if i.sector == sector],
-        )
-        for sector in sorted(set(universe.sectors) - {""})
-    ]
-
-
-def group_rows(limits: Limits, universe: Universe) -> list[Row]:
-    """Gross exposure of each group that has a cap."""
-    members = dict(universe.groups)
-    return [
-        _member_row(limits, f"group_caps.{group}", Reason.GROUP, cap, universe, members[group])
-        for group, cap in limits.group_caps
-    ]
-
-
-def concentration_rows(limits: Limits, universe: Universe) -> list[Row]:
-    """Gross exposure of each asset in all its instruments; of a lone instrument `position_weight` has the cap."""
-    if limits.max_concentration is None:
-        return []
-    assets = universe.assets
-    shared = sorted({a for a in assets if assets.count(a) > 1})
-    return [
-        _member_row(
-            limits,
-            "max_concentration",
-            Reason.CONCENTRATION,
-            limits.max_concentration,
-            universe,
-            [s for s, a in zip(universe.symbols, assets, strict=True) if a == asset],
-        )
-        for asset in shared
-    ]
-
-
 def turnover_rows(limits: Limits, universe: Universe) -> list[Row]:
     """What this session has traded, may still trade from open orders, and this basket trades, reductions included."""
     if limits.max_turnover is None:
@@ -317,13 +278,69 @@ ROWS: Final[list[Callable[[Limits, Universe], list[Row]]]] = [
     gross_rows,
     net_rows,
     leverage_rows,
-    sector_rows,
-    group_rows,
-    concentration_rows,
     turnover_rows,
     cash_rows,
     equity_rows,
 ]
+
+
+# ---- families: rows of a few symbols each ------------------------------------------------------
+
+
+class Family(NamedTuple):
+    """Gross exposure of all symbols with one label <= `bound` x equity, for each label from 1 to `names`; 0 is none.
+
+    `settled_bound` holds after all fills, `bound` on the way there; `largest` is the most symbols with one label.
+    """
+
+    key: str
+    reason: Reason
+    labels: NDArray[np.int64]
+    names: int
+    bound: float
+    settled_bound: float
+    largest: int
+
+
+def _family(limits: Limits, key: str, reason: Reason, bound: float, names: Sequence[str]) -> Family:
+    """A family of the symbols that bear the same name; "" is none."""
+    known = sorted(set(names) - {""})
+    labels = np.array([known.index(name) + 1 if name else 0 for name in names], dtype=np.int64)
+    largest = max((names.count(name) for name in known), default=0)
+    return Family(key, reason, labels, len(known), bound * (1.0 + limits.in_flight), bound, largest)
+
+
+def sector_families(limits: Limits, universe: Universe) -> list[Family]:
+    """Each known sector; `sector_missing` refuses instruments without one."""
+    bound = limits.max_sector_weight
+    return [] if bound is None else [_family(limits, "max_sector_weight", Reason.SECTOR, bound, universe.sectors)]
+
+
+def group_families(limits: Limits, universe: Universe) -> list[Family]:
+    """Each group that has a cap; groups may overlap."""
+    members = dict(universe.groups)
+    return [
+        _family(
+            limits,
+            f"group_caps.{group}",
+            Reason.GROUP,
+            bound,
+            [group if symbol in members[group] else "" for symbol in universe.symbols],
+        )
+        for group, bound in limits.group_caps
+    ]
+
+
+def asset_families(limits: Limits, universe: Universe) -> list[Family]:
+    """Each asset that several instruments are claims on; of a lone instrument `position_weight` has the cap."""
+    assets, bound = universe.assets, limits.max_concentration
+    shared = [asset if assets.count(asset) > 1 else "" for asset in assets]
+    if bound is None or not any(shared):
+        return []
+    return [_family(limits, "max_concentration", Reason.CONCENTRATION, bound, shared)]
+
+
+FAMILIES: Final[list[Callable[[Limits, Universe], list[Family]]]] = [sector_families, group_families, asset_families]
 
 
 # ---- tails: monotone in each scenario's loss ---------------------------------------------------
@@ -337,7 +354,10 @@ Largest = Callable[[Floats, Floats, int, float, float], float]
 
 
 class TailLimit(NamedTuple):
-    """`measure(losses)` of the worst-first tail x `scale` <= `bound` x equity."""
+    """`measure(losses)` of the worst-first tail x `scale` <= `bound` x equity.
+
+    Of the returns of `lookback`, `filtered` or as they were, or of the `fixed` scenarios of which each counts.
+    """
 
     key: str
     reason: Reason
@@ -347,6 +367,17 @@ class TailLimit(NamedTuple):
     bound: float
     measure: Measure
     largest: Largest
+    filtered: bool = False
+    fixed: Scenarios | None = None
+
+    def of(self, known: dict[int, Scenarios]) -> tuple[Scenarios, int]:
+        """The scenarios, given those of each lookback, and how many of the worst are looked at."""
+        if self.fixed is not None:
+            return self.fixed, 1
+        scenarios = known[self.lookback]
+        if self.filtered:
+            scenarios = scenarios.filtered
+        return scenarios, tail_count(len(scenarios), self.confidence)
 
 
 def var_of(tail: Floats) -> Floats:
@@ -404,13 +435,21 @@ TAILS: Final[dict[str, tuple[Reason, Measure, Largest]]] = {
 }
 
 
-def tail_limits(limits: Limits) -> list[TailLimit]:
+def tail_limits(limits: Limits, universe: Universe) -> list[TailLimit]:
     found = []
     for key, (reason, measure, largest) in TAILS.items():
         spec = getattr(limits, key)
-        if spec is not None:
-            scale = sqrt(spec.horizon)
-            found.append(TailLimit(key, reason, spec.confidence, spec.lookback, scale, spec.limit, measure, largest))
+        if spec is not None and spec.method in ("historical", "filtered"):
+            scale, again = sqrt(spec.horizon), spec.method == "filtered"
+            found.append(
+                TailLimit(key, reason, spec.confidence, spec.lookback, scale, spec.limit, measure, largest, again)
+            )
+    if limits.stress is not None:
+        moves = shock_returns(limits.stress.shocks, universe)
+        # an unknown move is refused by `shock_missing`: its value is never read
+        fixed = Scenarios(np.where(np.isnan(moves), 0.0, moves))
+        bound = limits.stress.limit
+        found.append(TailLimit("stress", Reason.STRESS, 0.0, 0, 1.0, bound, var_of, var_largest, False, fixed))
     return found
 
 
@@ -420,8 +459,7 @@ def tail_limits(limits: Limits) -> list[TailLimit]:
 class Quad(NamedTuple):
     """scale x sum C_ij e_i e_j <= (bound x equity)^2, every entry at its own worst corner.
 
-    `matrices` gives (positive part, size of the negative part) of C, None for the identity; `deviation` a
-    float64[2N] with sqrt of the form <= sum deviation_i |e_i|, or None where the form is cheap anyway.
+    `spread` gives the covariance C of the scenarios of `lookback`; None for the identity.
     """
 
     key: str
@@ -429,24 +467,34 @@ class Quad(NamedTuple):
     lookback: int
     scale: float
     bound: float
-    matrices: Callable[[Scenarios], tuple[Floats, Floats]] | None
-    deviation: Callable[[Scenarios], Floats] | None
+    spread: Callable[[Scenarios], Spread] | None
+
+
+SPREADS: Final[dict[str, Callable[[Scenarios], Spread]]] = {
+    "parametric": lambda scenarios: scenarios.shrunk,
+    "ewma": lambda scenarios: scenarios.weighted,
+}
+"""Method of a normal VaR -> its covariance."""
 
 
 def volatility_quads(limits: Limits) -> list[Quad]:
     if limits.max_volatility is None:
         return []
+    year, bound = float(SAMPLES_PER_YEAR), limits.max_volatility
     return [
-        Quad(
-            "max_volatility",
-            Reason.VOLATILITY,
-            limits.volatility_lookback,
-            float(SAMPLES_PER_YEAR),
-            limits.max_volatility,
-            lambda s: (s.together, s.opposed),
-            lambda s: s.deviations,
-        )
+        Quad("max_volatility", Reason.VOLATILITY, limits.volatility_lookback, year, bound, lambda s: s.sample),
     ]
+
+
+def normal_quads(limits: Limits) -> list[Quad]:
+    """VaR and CVaR of a normal book are so many of its deviations."""
+    found = []
+    for key, reason, deviations in (("var", Reason.VAR, normal_quantile), ("cvar", Reason.CVAR, normal_shortfall)):
+        spec = getattr(limits, key)
+        if spec is not None and spec.method in SPREADS:
+            scale = deviations(spec.confidence) ** 2 * spec.horizon
+            found.append(Quad(key, reason, spec.lookback, scale, spec.limit, SPREADS[spec.method]))
+    return found
 
 
 def herfindahl_quads(limits: Limits) -> list[Quad]:
@@ -454,17 +502,14 @@ def herfindahl_quads(limits: Limits) -> list[Quad]:
     if limits.max_herfindahl is None:
         return []
     root = sqrt(limits.max_herfindahl)
-    return [Quad("max_herfindahl", Reason.HERFINDAHL, 0, 1.0, root, None, None)]
+    return [Quad("max_herfindahl", Reason.HERFINDAHL, 0, 1.0, root, None)]
 
 
-QUADS: Final[list[Callable[[Limits], list[Quad]]]] = [volatility_quads, herfindahl_quads]
+QUADS: Final[list[Callable[[Limits], list[Quad]]]] = [volatility_quads, normal_quads, herfindahl_quads]
 
 
 # ---- a set of limits, made ready ------------------------------------------------------------------
 
-
-_MEMBERS: Final = frozenset({Reason.SECTOR, Reason.GROUP, Reason.CONCENTRATION})
-"""Rows that bound the exposure of some symbols together."""
 
 _LONG_KINDS: Final = {"max_gross_exposure": 0, "max_net_exposure": 0, "max_leverage": 0, "max_turnover": 1, "cash": 2}
 """Rows that are the same for every symbol of a book without shorts: of exposure, of turnover, of cash."""
@@ -477,9 +522,9 @@ class Rules:
         self.limits: Final = limits
         self.universe: Final = universe
         self.size: Final = universe.size
-        weights = [w for w in (limits.max_position_weight, limits.max_concentration) if w is not None]
-        self.weight: Final = min(weights, default=None)
-        """The most that one instrument may weigh."""
+        self.weights: Final = [w for w in (limits.max_position_weight, limits.max_concentration) if w is not None]
+        self.weight: Final = min(self.weights, default=None)
+        """The most that one instrument may weigh: the tighter of `weights`."""
         self.weight_code: Final = (
             Reason.POSITION_WEIGHT if self.weight == limits.max_position_weight else Reason.CONCENTRATION
         )
@@ -491,14 +536,10 @@ class Rules:
         self.settled_load: Final = np.array([r.settled_load for r in self.rows])
         self.settled_bound: Final = np.array([r.settled_bound for r in self.rows])
         self.settled_full: Final = np.hstack((self.held, self.settled_load))
-        together = [r for r in self.rows if r.reason in _MEMBERS]
-        self.members: Final = np.array([r.load[: self.size] for r in together]) if together else None
-        """float64[R, N], which symbols a sector, a group or an asset has; `member_keys` and `member_bounds` beside it."""
-        self.member_keys: Final = [r.key for r in together]
-        self.member_bounds: Final = np.array([r.settled_bound for r in together])
-        self.tails: Final = tail_limits(limits)
+        self.families: Final = [family for make in FAMILIES for family in make(limits, universe)]
+        self.tails: Final = tail_limits(limits, universe)
         self.quads: Final = [quad for make in QUADS for quad in make(limits)]
-        lookbacks = {t.lookback for t in self.tails} | {q.lookback for q in self.quads if q.lookback}
+        lookbacks = {t.lookback for t in self.tails if t.fixed is None} | {q.lookback for q in self.quads if q.lookback}
         if limits.correlation is not None:
             lookbacks.add(limits.correlation.lookback)
         self.lookbacks: Final = tuple(sorted(lookbacks))
@@ -507,11 +548,16 @@ class Rules:
         self.restricted: Final[NDArray[np.bool_] | None] = mask if mask.any() else None
         nameless = np.array([not s for s in universe.sectors], dtype=np.bool_)
         self.no_sector: Final = nameless if limits.max_sector_weight is not None and nameless.any() else None
+        unknown = np.zeros(self.size, dtype=np.bool_)
+        if limits.stress is not None:
+            unknown |= np.isnan(shock_returns(limits.stress.shocks, universe)).any(axis=0)
+        self.no_shock: Final = unknown if unknown.any() else None
         self.ticks: Final = np.array([i.tick_nano for i in universe.instruments], dtype=np.float64)
         self.widest_tick: Final = float(self.ticks.max())
         self.fee: Final = limits.fee_bp * 1e-4
         # what the short way reads: books without shorts, where a row is one number a currency unit bought
-        self.plain: Final = not self.two_states and self.restricted is None and self.no_sector is None
+        missing = (self.restricted, self.no_sector, self.no_shock)
+        self.plain: Final = not self.two_states and all(each is None for each in missing)
         rate = limits.order_rate
         self.counts: Final = limits.max_open_orders is not None or rate is not None
         self.weighs_volume: Final = limits.max_share_of_volume is not None or limits.liquidity is not None

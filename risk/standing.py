@@ -8,7 +8,7 @@ import numpy as np
 from risk.case import SLACK, Account, Case
 from risk.context import Context, Floats, Scenarios
 from risk.limits import Correlation, Limits
-from risk.measures import SAMPLES_PER_YEAR, herfindahl, tail_count, volatility_annual
+from risk.measures import FEW, herfindahl, most
 from risk.pairs import joint_bound, joint_weight
 from risk.rules import Rules, rules_of
 
@@ -23,7 +23,7 @@ class Portfolio:
     """One book to be measured: `lots` float64[N] signed that fill, with all that is open, at reference prices;
     None for what is held now."""
 
-    __slots__ = ("account", "equity", "held", "limits", "lots", "rules", "traded", "values")
+    __slots__ = ("account", "equity", "found", "held", "limits", "lots", "rules", "traded", "values")
 
     def __init__(self, ctx: Context, account: Account, limits: Limits, lots: Floats | None) -> None:
         self.account = account
@@ -41,6 +41,8 @@ class Portfolio:
         self.equity = account.equity
         self.traded = 0.0
         self.values: Values = {}
+        self.found: dict[int, Scenarios] | None = None
+        """The scenarios of each lookback; None without enough of them."""
 
     def cash(self, traded: float, worst: float) -> None:
         """What is left when `traded` at reference prices is, and its purchases cost `worst` without fees."""
@@ -55,7 +57,7 @@ class Portfolio:
         """The measures that need no scenario, of float64[N] `weights` and their `size`."""
         values, limits = self.values, self.limits
         if limits.max_position_weight is not None:
-            values["max_position_weight"] = (_most(size), limits.max_position_weight)
+            values["max_position_weight"] = (most(size), limits.max_position_weight)
         if limits.max_gross_exposure is not None:
             values["max_gross_exposure"] = (gross, limits.max_gross_exposure)
         if limits.max_net_exposure is not None:
@@ -66,19 +68,24 @@ class Portfolio:
             borrowed = 1.0 + short if short > SLACK else 0.0
             values["max_leverage"] = (max((gross + net) / 2.0, borrowed), limits.max_leverage)
         if limits.max_concentration is not None:
-            values["max_concentration"] = (_most(size), limits.max_concentration)
+            values["max_concentration"] = (most(size), limits.max_concentration)
         if limits.max_herfindahl is not None:
             values["max_herfindahl"] = (herfindahl(weights), limits.max_herfindahl)
-        if self.rules.members is not None:
-            bounds = self.rules.member_bounds.tolist()
-            for key, value, bound in zip(
-                self.rules.member_keys, self.rules.members.dot(size).tolist(), bounds, strict=True
-            ):
-                # of several sectors or assets the heaviest
-                if key not in values or value > values[key][0]:
-                    values[key] = (value, bound)
+        for family in self.rules.families:
+            # of several sectors or assets the heaviest
+            heaviest = max(np.bincount(family.labels, size, family.names + 1)[1:].tolist(), default=0.0)
+            if family.key not in values or heaviest > values[family.key][0]:
+                values[family.key] = (heaviest, family.settled_bound)
         if limits.max_turnover is not None:
             values["max_turnover"] = (self.traded / self.equity, limits.max_turnover)
+
+    def sources(self) -> list[Scenarios]:
+        """The scenarios that its limits look at, each once."""
+        if self.found is None:
+            return [tail.fixed for tail in self.rules.tails if tail.fixed is not None]
+        wanted = [tail.of(self.found)[0] for tail in self.rules.tails]
+        wanted += [self.found[quad.lookback] for quad in self.rules.quads if quad.spread is not None]
+        return list({id(scenarios): scenarios for scenarios in wanted}.values())
 
     def scenarios(self, ctx: Context) -> dict[int, Scenarios] | None:
         """The rows of each lookback in which all that is held has a return; None without enough of them."""
@@ -103,7 +110,7 @@ def _trades(ctx: Context, portfolios: Sequence[Portfolio]) -> None:
         bought = np.maximum(value, 0.0)
         for k, (p, net, buys) in enumerate(zip(moving, _sums(value), _sums(bought), strict=True)):
             worst = buys * (1.0 + p.limits.collar)
-            if _most(-p.account.lots) > 0.0:
+            if most(-p.account.lots) > 0.0:
                 # what covers a short position may cost more
                 paid = np.where(p.account.lots < 0.0, 1.0 + p.limits.reduce_collar, 1.0 + p.limits.collar)
                 worst = float(bought[k].dot(paid))
@@ -118,15 +125,10 @@ def _trades(ctx: Context, portfolios: Sequence[Portfolio]) -> None:
 
 def _sums(rows: Floats) -> list[float]:
     """Of each row of float64[K, N]; of a few numbers quicker one by one."""
-    if rows.shape[1] <= 64:
+    if rows.shape[1] <= FEW:
         return [sum(row) for row in rows.tolist()]
     found: list[float] = np.add.reduce(rows, axis=1).tolist()
     return found
-
-
-def _most(row: Floats) -> float:
-    """The largest of float64[N]."""
-    return float(max(row.tolist()) if len(row) <= 64 else np.maximum.reduce(row))
 
 
 def standing(ctx: Context, account: Account, limits: Limits, lots: Floats | None) -> Values:
@@ -151,31 +153,28 @@ def _exposures(ctx: Context, portfolios: list[Portfolio]) -> None:
     weights /= np.array([[p.equity] for p in portfolios])
     size = np.abs(weights)
     net, gross = _sums(weights), _sums(size)
-    groups: dict[int, tuple[int, Scenarios, list[int]]] = {}
+    groups: dict[int, tuple[Scenarios, list[int]]] = {}
     whole: dict[int, tuple[dict[int, Scenarios] | None, bool]] = {}
     for k, portfolio in enumerate(portfolios):
         portfolio.exposures(weights[k], size[k], net[k], gross[k])
         rules, spec = portfolio.rules, portfolio.limits.correlation
-        if not rules.lookbacks:
-            continue
-        known = whole.get(id(rules))
-        if known is None:
-            known = whole[id(rules)] = _whole(ctx, rules)
-        complete, unlinked = known
-        found = portfolio.scenarios(ctx) if complete is None else complete
-        if found is None:
-            continue
-        for lookback, scenarios in found.items():
-            group = groups.get(id(scenarios))
-            if group is None:
-                group = groups[id(scenarios)] = (lookback, scenarios, [])
-            group[2].append(k)
-        if spec is not None:
-            joint = 0.0 if unlinked else _correlation(ctx, portfolio, found, spec)
-            portfolio.values["correlation"] = (joint, joint_bound(spec))
-    for lookback, scenarios, rows in groups.values():
+        found: dict[int, Scenarios] | None = {}
+        if rules.lookbacks:
+            known = whole.get(id(rules))
+            if known is None:
+                known = whole[id(rules)] = _whole(ctx, rules)
+            complete, unlinked = known
+            found = portfolio.scenarios(ctx) if complete is None else complete
+            if found is not None and spec is not None:
+                joint = 0.0 if unlinked else _correlation(ctx, portfolio, found, spec)
+                portfolio.values["correlation"] = (joint, joint_bound(spec))
+        portfolio.found = found
+        for scenarios in portfolio.sources():
+            group = groups.setdefault(id(scenarios), (scenarios, []))
+            group[1].append(k)
+    for scenarios, rows in groups.values():
         every = len(rows) == len(portfolios)
-        _losses(lookback, scenarios, [portfolios[k] for k in rows], weights if every else weights[rows])
+        _losses(scenarios, [portfolios[k] for k in rows], weights if every else weights[rows])
 
 
 def _whole(ctx: Context, rules: Rules) -> tuple[dict[int, Scenarios] | None, bool]:
@@ -183,39 +182,47 @@ def _whole(ctx: Context, rules: Rules) -> tuple[dict[int, Scenarios] | None, boo
     found, spec = ctx.whole(rules.lookbacks, rules.limits.min_history), rules.limits.correlation
     if found is None or spec is None:
         return found, False
-    scenarios = found[spec.lookback]
-    return found, scenarios.small() and scenarios.linked(spec.threshold) is None
+    spread = found[spec.lookback].sample
+    return found, spread.small() and spread.linked(spec.threshold) is None
 
 
-def _losses(lookback: int, scenarios: Scenarios, members: list[Portfolio], weights: Floats) -> None:
-    """Tails and volatility over `lookback` of the books, float64[K, N] `weights`, that look at these scenarios."""
-    losses = _losses_of(weights, scenarios) if any(p.rules.tails for p in members) or not scenarios.small() else None
+def _losses(scenarios: Scenarios, members: list[Portfolio], weights: Floats) -> None:
+    """Tails and forms of the books, float64[K, N] `weights`, that look at these scenarios."""
+    dear = not scenarios.sample.small()
+    losses = _losses_of(weights, scenarios) if dear or any(p.rules.tails for p in members) else None
     # of the series itself where the covariance is dear: the same figure; before the tails put the losses in order
-    deviations = _deviations(losses) if losses is not None and not scenarios.small() else None
+    deviations = _deviations(losses) if losses is not None and dear else None
     columns: dict[int, list[tuple[str, list[float], float]]] = {}
     for k, portfolio in enumerate(members):
-        rules = portfolio.rules
+        rules, known = portfolio.rules, portfolio.found or {}
         found = columns.get(id(rules))
         if found is None:
-            found = columns[id(rules)] = _tails(rules, lookback, losses)
+            found = columns[id(rules)] = [] if losses is None else _tails(rules, known, scenarios, losses)
         for key, column, bound in found:
             portfolio.values[key] = (column[k], bound)
-        most = rules.limits.max_volatility
-        if most is not None and rules.limits.volatility_lookback == lookback:
-            if deviations is None:
-                value = volatility_annual(weights[k], scenarios.cov)
+        for quad in rules.quads:
+            if quad.spread is None or known.get(quad.lookback) is not scenarios:
+                continue
+            spread = quad.spread(scenarios)
+            if deviations is not None and spread is scenarios.sample:
+                deviation = deviations[k]
             else:
-                value = sqrt(SAMPLES_PER_YEAR) * deviations[k]
-            portfolio.values["max_volatility"] = (value, most)
+                deviation = sqrt(max(float(weights[k].dot(spread.cov).dot(weights[k])), 0.0))
+            portfolio.values[quad.key] = (sqrt(quad.scale) * deviation, quad.bound)
 
 
-def _tails(rules: Rules, lookback: int, losses: Floats | None) -> list[tuple[str, list[float], float]]:
-    """(key, value of each book, bound) of the tails over `lookback`; puts float64[K, S] `losses` in another order."""
+def _tails(
+    rules: Rules, known: dict[int, Scenarios], scenarios: Scenarios, losses: Floats
+) -> list[tuple[str, list[float], float]]:
+    """(key, value of each book, bound) of the tails of `scenarios`; puts float64[K, S] `losses` in another order."""
     found = []
     parted = -1
     for tail in rules.tails:
-        if tail.lookback == lookback and losses is not None:
-            rank = losses.shape[1] - tail_count(losses.shape[1], tail.confidence)
+        if tail.fixed is None and not known:
+            continue
+        source, m = tail.of(known)
+        if source is scenarios:
+            rank = losses.shape[1] - m
             if rank != parted:
                 losses.partition(rank)
                 parted = rank

@@ -5,14 +5,18 @@ measures what is then held, with numpy's own quantile, covariance and corrcoef.
 """
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import product
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import norm
+from sklearn.covariance import LedoitWolf
 
 from risk.gate import Account, Context, Verdict, context, worst_nano
-from risk.limits import Correlation, Limits, Liquidity, Rate, Tail
+from risk.limits import Correlation, Limits, Liquidity, Rate, Stress, Tail
+from risk.stress import Shock
 from trading.instruments import NANO, Instrument, Universe
 
 Floats = NDArray[np.float64]
@@ -78,8 +82,20 @@ def random_limits(rng: np.random.Generator) -> Limits:
         return (
             None
             if limit is None
-            else Tail(limit=limit, confidence=confidence, horizon=int(rng.choice([1, 4])), lookback=80)
+            else Tail(
+                limit=limit,
+                confidence=confidence,
+                horizon=int(rng.choice([1, 4])),
+                lookback=80,
+                method=rng.choice(["historical", "historical", "filtered", "parametric", "ewma"]),
+            )
         )
+
+    def stress() -> Stress | None:
+        limit = some(0.02, 0.5, 0.3)
+        moves = [{"*": float(rng.uniform(-0.5, 0.2)), "a": float(rng.uniform(-0.6, 0.3))} for _ in range(3)]
+        shocks = tuple(Shock(name=str(k), moves=each) for k, each in enumerate(moves))
+        return None if limit is None else Stress(limit, shocks)
 
     pair = None
     if rng.random() < 0.5:
@@ -118,6 +134,7 @@ def random_limits(rng: np.random.Generator) -> Limits:
         max_volatility=some(0.02, 0.5),
         var=tail(0.002, 0.05),
         cvar=tail(0.004, 0.07),
+        stress=stress(),
         correlation=pair,
     )
 
@@ -231,6 +248,48 @@ class States:
         self.matters[orders.sym] = True
 
 
+def _historical(e: Floats, returns: Floats, confidence: float, beyond: bool) -> Floats:
+    losses = -(e @ returns.T)
+    var = np.quantile(losses, confidence, axis=1, method="higher")
+    if not beyond:
+        return var
+    worse = losses >= var[:, None]
+    return np.where(worse, losses, 0.0).sum(axis=1) / worse.sum(axis=1)
+
+
+def _filtered(e: Floats, returns: Floats, confidence: float, beyond: bool) -> Floats:
+    """By the recursion of its definition, a row at a time."""
+    variance, then = (returns**2).mean(axis=0), []
+    for row in returns:
+        then.append(variance)
+        variance = 0.94 * variance + 0.06 * row**2
+    return _historical(e, returns * np.sqrt(variance / np.array(then)), confidence, beyond)
+
+
+def _normal(e: Floats, cov: Floats, confidence: float, beyond: bool) -> Floats:
+    deviations = norm.pdf(norm.ppf(confidence)) / (1 - confidence) if beyond else norm.ppf(confidence)
+    return deviations * np.sqrt(np.einsum("ki,ij,kj->k", e, cov, e))
+
+
+def _parametric(e: Floats, returns: Floats, confidence: float, beyond: bool) -> Floats:
+    return _normal(e, _shrunk(returns.tobytes(), returns.shape[1]), confidence, beyond)
+
+
+@lru_cache(maxsize=8)
+def _shrunk(returns: bytes, columns: int) -> Floats:
+    """One book is looked at in many states."""
+    return LedoitWolf().fit(np.frombuffer(returns).reshape(-1, columns)).covariance_
+
+
+def _ewma(e: Floats, returns: Floats, confidence: float, beyond: bool) -> Floats:
+    weights = 0.94 ** np.arange(len(returns))[::-1]
+    return _normal(e, (returns.T * weights) @ returns / weights.sum(), confidence, beyond)
+
+
+TAIL = {"historical": _historical, "filtered": _filtered, "parametric": _parametric, "ewma": _ewma}
+"""Method -> (float64[K, N] exposures, returns, confidence, whether beyond the quantile) -> float64[K] losses."""
+
+
 def numerators(book: Book, s: States) -> dict[str, tuple[Floats, float]]:
     """Limit -> (float64[K] numerator in currency, bound as a fraction of equity), each by its definition."""
     limits, e = book.limits, s.exposure
@@ -263,18 +322,17 @@ def numerators(book: Book, s: States) -> dict[str, tuple[Floats, float]]:
         found["herfindahl"] = np.sqrt((e**2).sum(axis=1)), limits.max_herfindahl**0.5
     if limits.max_turnover is not None:
         found["turnover"] = s.traded, limits.max_turnover
-    losses = {k: -(e @ rows.T) for k, rows in scenario_rows(book, s.matters).items()}
-    if limits.var is not None:
-        var = np.quantile(losses[limits.var.lookback], limits.var.confidence, axis=1, method="higher")
-        found["var"] = var * limits.var.horizon**0.5, limits.var.limit
-    if limits.cvar is not None:
-        pnl = losses[limits.cvar.lookback]
-        var = np.quantile(pnl, limits.cvar.confidence, axis=1, method="higher")
-        beyond = pnl >= var[:, None]
-        tail = np.where(beyond, pnl, 0.0).sum(axis=1) / beyond.sum(axis=1)
-        found["cvar"] = tail * limits.cvar.horizon**0.5, limits.cvar.limit
+    rows = scenario_rows(book, s.matters)
+    for name, tail in (("var", limits.var), ("cvar", limits.cvar)):
+        if tail is not None:
+            value = TAIL[tail.method](e, rows[tail.lookback], tail.confidence, name == "cvar")
+            found[name] = value * tail.horizon**0.5, tail.limit
+    if limits.stress is not None:
+        sectors = book.ctx.universe.sectors
+        moves = np.array([[s.moves.get(x, s.moves["*"]) for x in sectors] for s in limits.stress.shocks])
+        found["stress"] = (-(e @ moves.T)).max(axis=1), limits.stress.limit
     if limits.max_volatility is not None:
-        deviation = losses[limits.volatility_lookback].std(axis=1, ddof=1)
+        deviation = (e @ rows[limits.volatility_lookback].T).std(axis=1, ddof=1)
         found["volatility"] = np.sqrt(252.0) * deviation, limits.max_volatility
     return found
 

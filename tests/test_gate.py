@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import risk.case
+import risk.context
 import risk.factor
 import risk.gate as gate_module
 import risk.rules
@@ -26,11 +27,24 @@ from risk.gate import (
     same_book,
     worst_nano,
 )
-from risk.limits import DAY_NS, PROFILES, REASON_TEXT, Correlation, Limits, Liquidity, Rate, Reason, Tail, override
+from risk.limits import (
+    DAY_NS,
+    PROFILES,
+    REASON_TEXT,
+    Correlation,
+    Limits,
+    Liquidity,
+    Rate,
+    Reason,
+    Stress,
+    Tail,
+    override,
+)
 from risk.measures import tail_count
 from risk.standing import standing
+from risk.stress import Shock
 from tests import risk_cases
-from tests.risk_cases import Book, breaches, make_context, random_book, scenario_returns
+from tests.risk_cases import TAIL, Book, breaches, make_context, random_book, scenario_returns
 from trading.instruments import NANO, Instrument, Universe
 
 seeds = st.integers(0, 2**32 - 1)
@@ -163,8 +177,8 @@ def _tail_signed(case: Any) -> Any:
 
 
 def _corners_without_opposed(case: Any) -> Any:
-    def corners(c: Any, extent: Any, added: Any, quad: Any, scenarios: Any) -> Any:
-        product, reach, inner = _corners(c, extent, added, quad, scenarios)
+    def corners(c: Any, extent: Any, added: Any, spread: Any) -> Any:
+        product, reach, inner = _corners(c, extent, added, spread)
         return product * 0.8, reach * 0.8, inner
 
     return corners
@@ -186,22 +200,13 @@ def _never_weighs_again(case: Any) -> Any:
     return lambda c, lots, reason: lots
 
 
-def _early_exit_too_wide(case: Any) -> Any:
-    """The shortcut of the forms compares with a bound that is too wide."""
-    return lambda limits: [
-        q._replace(deviation=(lambda s, d=q.deviation: 0.5 * d(s)) if q.deviation else None) for q in QUADS_OF(limits)
-    ]
-
-
-QUADS_OF = risk.rules.volatility_quads
-
 MUTANTS: list[tuple[str, Any, str, Callable[[Any], Any]]] = [
     ("post-trade values only", gate_module, "_extents", _post_trade_only),
     ("open orders ignored", gate_module, "_extents", _open_ignored),
     ("worst prices ignored in equity", gate_module, "_extents", _slip_ignored),
     ("unfilled hedges counted", risk.case.Case, "sides", _tail_signed),
     ("covariances too small", risk.factor, "_corners", _corners_without_opposed),
-    ("one scenario too few in the tail", risk.factor, "tail_count", _var_one_scenario_less),
+    ("one scenario too few in the tail", risk.rules, "tail_count", _var_one_scenario_less),
     ("lots rounded up", risk.factor, "np", _rounds_up),
     ("weights not seen again at the lower equity", gate_module, "_weigh_again", _never_weighs_again),
 ]
@@ -218,15 +223,42 @@ def test_the_property_sees_a_planted_fault(
     pytest.fail(f"nobody saw: {name}")
 
 
-def test_the_property_sees_a_shortcut_that_compares_with_too_wide_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(risk.rules, "QUADS", [_early_exit_too_wide(None)])
-    limits = Limits(max_volatility=0.08, volatility_lookback=80)
+@pytest.mark.parametrize(
+    ("where", "attribute", "factor", "limits"),
+    [
+        (risk.context.Spread, "deviation", 0.5, Limits(max_volatility=0.08, volatility_lookback=80)),
+        (risk.context.Scenarios, "reach", 0.2, Limits(var=Tail(limit=0.01, lookback=80))),
+        (risk.context.Scenarios, "reach", 0.4, Limits(cvar=Tail(limit=0.015, lookback=80))),
+    ],
+)
+def test_the_property_sees_a_shortcut_that_compares_with_too_wide_a_bound(
+    where: Any, attribute: str, factor: float, limits: Limits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    true = getattr(where, attribute)
+    monkeypatch.setattr(where, attribute, lambda *args: factor * true(*args))
     wrong = []
     for seed in range(200):
         rng = np.random.default_rng(seed)
         book = random_book(rng, limits=override(limits, collar=0.05 + seed * 1e-6))
         wrong += breaches(book, verdict_of(book), rng)
     assert wrong
+
+
+@quick
+@given(seeds)
+def test_no_book_loses_more_than_the_reach_of_its_exposures(seed: int) -> None:
+    """The shortcut of the tails is a bound of every book, with what fills do not offset."""
+    rng = np.random.default_rng(seed)
+    n, rows = int(rng.integers(1, 8)), int(rng.integers(2, 120))
+    returns = scenario_returns(rng, n, rows) + rng.normal(0.0, 0.02)
+    scenarios = risk.context.Scenarios(returns)
+    low = rng.normal(0.0, 1.0, n)
+    high = low + np.abs(rng.normal(0.0, 1.0, n)) * (rng.random(n) < 0.5)
+    worst = scenarios.losses(np.concatenate((-low, high)))
+    size = np.maximum(high, 0.0) + np.maximum(-low, 0.0)
+    for m in {1, max(1, rows // 20), rows}:
+        tail = np.sort(worst)[-m:].mean()
+        assert tail <= float(scenarios.reach(m) @ size)
 
 
 # ---- what else a verdict promises ----------------------------------------------------------------------
@@ -402,6 +434,12 @@ def measured(asked: list[float]) -> dict[str, float]:
         "var": var,
         "cvar": -pnl[-pnl >= var].mean(),
         "max_order_notional": (np.abs(w) * 100_000.0).max(),
+        "stress": 0.3 * w[0] + 0.3 * w[1] + 0.1 * w[2],
+        **{
+            f"{name} {method}": float(TAIL[method](w[None, :], TOGETHER, 0.95, name == "cvar")[0])
+            for name in ("var", "cvar")
+            for method in ("filtered", "parametric", "ewma")
+        },
     }
 
 
@@ -411,8 +449,12 @@ def test_a_limit_passes_at_its_value_and_cuts_a_hair_below(key: str) -> None:
     value = measured(asked)[key]
 
     def limits(bound: float) -> Limits:
-        if key in ("var", "cvar"):
-            return override(FREE, **{key: Tail(limit=bound, lookback=80)})
+        if key.startswith(("var", "cvar")):
+            name, _, method = key.partition(" ")
+            return override(FREE, **{name: Tail(limit=bound, lookback=80, method=method or "historical")})
+        if key == "stress":
+            shocks = Shock(name="fall", moves={"x": -0.3, "*": -0.1}), Shock(name="rise", moves={"*": 0.5})
+            return override(FREE, stress=Stress(bound, shocks))
         if key == "group_caps":
             return override(FREE, group_caps=(("late", bound),))
         return override(FREE, **{key: bound}, volatility_lookback=80)
@@ -484,6 +526,17 @@ def test_an_instrument_without_a_sector_is_refused_where_sectors_are_capped() ->
     assert verdict.reason.tolist() == [0, Reason.SECTOR_MISSING, 0]
 
 
+def test_a_scenario_that_says_nothing_of_an_instrument_refuses_it_and_what_is_held_beside_it() -> None:
+    limits = override(FREE, stress=Stress(0.5, (Shock(name="partly", moves={"x": -0.3}),)))
+    verdict = gate(plain(), EMPTY, np.array([10.0, 10, 10]), limits)
+    assert verdict.lots.tolist() == [10, 10, 0]
+    assert verdict.reason.tolist() == [0, 0, Reason.SHOCK_MISSING]
+    holds = Account(lots=np.array([0.0, 0, 5]), cash=99_000.0, equity=1e5)
+    verdict = gate(plain(), holds, np.array([10.0, 10, -5]), limits)
+    assert verdict.lots.tolist() == [0, 0, -5]
+    assert verdict.reason.tolist() == [Reason.SHOCK_MISSING, Reason.SHOCK_MISSING, 0]
+
+
 def test_orders_beyond_the_rate_wait_the_smaller_first() -> None:
     limits = override(FREE, order_rate=Rate(orders=3))
     account = Account(lots=np.zeros(3), cash=1e5, equity=1e5, recent_orders=1)
@@ -528,6 +581,16 @@ def test_the_tighter_of_weight_and_concentration_names_the_reason() -> None:
         limits = override(FREE, max_position_weight=weight, max_concentration=single)
         verdict = gate(plain(), EMPTY, asked, limits)
         assert (verdict.lots[1], verdict.reason[1]) == (400, code)
+
+
+def test_a_position_beyond_the_tighter_of_two_limits_still_keeps_the_wider() -> None:
+    """Found by the property: other orders took equity until the wider limit broke."""
+    limits = override(FREE, collar=0.05, max_cash_debit=0.0, max_position_weight=0.54, max_concentration=0.4)
+    account = Account(lots=np.array([0.0, 1076, 0]), cash=46_200.0, equity=1e5)
+    got = passed(limits, [400, 0, 0], account)
+    # equity may fall to 53,800 / 0.54
+    assert got == [74, 0, 0]
+    assert passed(override(limits, max_position_weight=None), [300, 0, 0], account) == [300, 0, 0]
 
 
 def test_leverage_lends_neither_money_nor_shares() -> None:

@@ -25,7 +25,18 @@ def long_book(seed: int) -> Book:
     n = len(book.px)
     held = np.floor(rng.random(n) * (rng.random(n) < 0.7) * 60_000.0 / n / book.px)
     equity = 100_000.0
+    up = down = None
+    up_cash, loss = 0.0, None
+    if seed % 2:
+        up = np.floor(rng.random(n) * (rng.random(n) < 0.4) * 10_000.0 / n / book.px)
+        down = np.floor(held * rng.random(n) * (rng.random(n) < 0.4))
+        up_cash = float(up @ book.px) * 1.1
+        loss = float(rng.choice([0.0, 500.0])) + up_cash - float(up @ book.px) if rng.random() < 0.5 else None
     book.account = Account(
+        up=up,
+        down=down,
+        up_cash=up_cash,
+        open_loss=loss,
         lots=held,
         cash=equity - float(held @ book.px),
         equity=equity,
@@ -34,7 +45,7 @@ def long_book(seed: int) -> Book:
         open_orders=int(rng.integers(0, 3)),
     )
     change = np.trunc(rng.normal(0.3, 1.0, n) * float(rng.choice([0.02, 0.1, 0.4])) * equity / n / book.px)
-    book.asked = np.maximum(change, -held)
+    book.asked = np.maximum(change, -held if down is None else down - held)
     loose = float(rng.choice([1.0, 2.0, 4.0]))
     changes: dict[str, Any] = {"in_flight": 0.0, "max_cash_debit": 0.0, "restricted": ()}
     if seed % 4:
@@ -95,15 +106,16 @@ def test_the_short_way_passes_what_the_long_way_passes(monkeypatch: pytest.Monke
 # ---- mutants: each shortcut compared with a bound that is too wide --------------------------------------
 
 _names, _scenarios, _rows = risk.plain._names_keep, risk.plain._scenarios_keep, risk.plain._rows_factor
+_volumes, _basket, _reach = risk.plain._volumes_keep, risk.plain.Basket.__init__, risk.plain.Scenarios.reach
 _pairs, _few = risk.plain._pairs_keep, risk.plain._few
 
 
 def without(*keys: str) -> Callable[..., Any]:
     """Names kept whatever `keys` say."""
 
-    def keep(ctx: Any, rules: Any, *rest: Any) -> bool:
+    def keep(rules: Any, *rest: Any) -> bool:
         off: dict[str, Any] = {key: () if key == "group_caps" else None for key in keys}
-        return _names(ctx, Rules(override(rules.limits, **off), rules.universe), *rest)
+        return _names(Rules(override(rules.limits, **off), rules.universe), *rest)
 
     return keep
 
@@ -115,6 +127,14 @@ def few_without(key: str) -> Callable[..., Any]:
     return few
 
 
+def volumes_without(key: str) -> Callable[..., Any]:
+    def keep(ctx: Any, account: Any, rules: Any, market: Any, basket: Any) -> bool:
+        less = Rules(override(rules.limits, **{key: None}), rules.universe)
+        return _volumes(ctx, account, less, market._replace(order_value=0.0), basket)
+
+    return keep
+
+
 def scenarios_without(*keys: str) -> Callable[..., Any]:
     def keep(rules: Any, *rest: Any) -> bool:
         off = dict.fromkeys(keys)
@@ -123,8 +143,9 @@ def scenarios_without(*keys: str) -> Callable[..., Any]:
     return keep
 
 
-def at_the_mark(rules: Any, account: Any, used: Any, buys: float, equity: float, low: float, near: float) -> Any:
-    return _rows(rules, account, used, buys, equity, equity, near)
+def at_the_mark(rules: Any, basket: Any) -> Any:
+    basket.low = basket.equity
+    return _rows(rules, basket)
 
 
 def rows_without(reason: Reason) -> Callable[..., Any]:
@@ -136,9 +157,17 @@ def rows_without(reason: Reason) -> Callable[..., Any]:
     return factor
 
 
-def held_only(rules: Any, market: Any, long: Any, value: Any, low: float, near: float) -> bool:
+def held_only(rules: Any, market: Any, basket: Any) -> bool:
     """Purchases beside what is sold, as if all sales had filled."""
-    return _scenarios(rules, market, long + np.minimum(value, 0.0), value, low, near)
+    basket.long = basket.long - (basket.moved - basket.bought)
+    return _scenarios(rules, market, basket)
+
+
+def far_too_near(rules: Any, market: Any, basket: Any) -> bool:
+    """The shortcut of the tails trusts a smaller reach than a book can have."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(risk.plain.Scenarios, "reach", lambda self, m: 0.2 * _reach(self, m))
+        return _scenarios(rules, market, basket)
 
 
 def pairs_with(**changes: float) -> Callable[..., Any]:
@@ -149,9 +178,14 @@ def pairs_with(**changes: float) -> Callable[..., Any]:
     return keep
 
 
-def no_links_known(spec: Any, market: Any, *rest: Any) -> bool:
+def no_links(spec: Any, *rest: Any) -> bool:
     """Links that are not looked at are taken for none."""
-    return _pairs(spec, market._replace(linked=None, links_known=True), *rest)
+    return True
+
+
+def open_orders_forgotten(self: Any, ctx: Any, account: Any, rules: Any, wanted: Any) -> None:
+    bare = Account(lots=account.lots, cash=account.cash, equity=account.equity, traded=account.traded)
+    _basket(self, ctx, bare, rules, wanted)
 
 
 MUTANTS: list[tuple[str, str, Any]] = [
@@ -159,16 +193,18 @@ MUTANTS: list[tuple[str, str, Any]] = [
     ("pairs", "_names_keep", without("correlation")),
     ("joint weight", "_pairs_keep", pairs_with(joint_weight=1.1)),
     ("least weight of a pair", "_pairs_keep", pairs_with(min_weight=1.2)),
-    ("links", "_pairs_keep", no_links_known),
+    ("links", "_pairs_keep", no_links),
     ("sectors", "_names_keep", without("max_sector_weight")),
     ("groups", "_names_keep", without("group_caps")),
     ("assets", "_names_keep", without("max_concentration")),
-    ("liquidity", "_names_keep", without("liquidity")),
+    ("liquidity", "_volumes_keep", volumes_without("liquidity")),
+    ("open orders forgotten", "Basket.__init__", open_orders_forgotten),
+    ("the reach of a tail", "_scenarios_keep", far_too_near),
     ("order rate", "_few", few_without("order_rate")),
     ("open orders", "_few", few_without("max_open_orders")),
     ("leverage", "_rows_factor", rows_without(Reason.LEVERAGE)),
     ("order notional", "_names_keep", without("max_order_notional")),
-    ("share of volume", "_names_keep", without("max_share_of_volume")),
+    ("share of volume", "_volumes_keep", volumes_without("max_share_of_volume")),
     ("value at risk", "_scenarios_keep", scenarios_without("var")),
     ("expected shortfall", "_scenarios_keep", scenarios_without("cvar")),
     ("volatility", "_scenarios_keep", scenarios_without("max_volatility")),
@@ -186,7 +222,7 @@ MUTANTS: list[tuple[str, str, Any]] = [
 def test_the_comparison_sees_a_planted_fault(
     name: str, attribute: str, mutant: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(risk.plain, attribute, mutant)
+    monkeypatch.setattr(f"risk.plain.{attribute}", mutant)
     for first in range(0, 6000, 100):
         if differences(first, 100, monkeypatch)[2]:
             return
@@ -204,10 +240,9 @@ def test_what_is_not_plain_is_left_to_the_long_way() -> None:
 
     empty = Account(lots=zeros, cash=cash, equity=cash)
     assert decided(empty)
-    assert not decided(Account(lots=zeros, cash=cash, equity=cash, up=zeros))
-    assert not decided(Account(lots=zeros, cash=cash, equity=cash, down=zeros))
-    assert not decided(Account(lots=zeros, cash=cash, equity=cash, up_cash=1.0))
-    assert not decided(Account(lots=zeros, cash=cash, equity=cash, open_loss=0.0))
+    assert decided(Account(lots=zeros, cash=cash, equity=cash, up=zeros, up_cash=1.0, open_loss=0.0))
+    assert not decided(Account(lots=zeros, cash=cash, equity=cash, down=asked * 2))
+    assert not decided(Account(lots=zeros, cash=cash, equity=cash, up_cash=np.nan))
     assert not decided(Account(lots=-asked, cash=cash, equity=cash))
     assert not decided(empty, -asked)
     for bad in (np.nan, np.inf):

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from risk.limits import Limits, Reason, Tail
 from risk.measures import historical_cvar, historical_var, tail_count
-from risk.rules import CAPS, QUADS, ROWS, TAILS, Rules, cvar_largest, rules_of, var_largest
+from risk.rules import CAPS, FAMILIES, QUADS, ROWS, TAILS, Rules, cvar_largest, rules_of, var_largest
 from trading.instruments import Instrument, Universe
 
 UNIVERSE = Universe((Instrument("A", sector="x"), Instrument("B", asset="A")), groups=(("all", ("A", "B")),))
@@ -50,7 +50,12 @@ def test_every_portfolio_key_is_read_by_exactly_one_rule() -> None:
         group_caps=(("all", 1.0),),
     )  # fmt: skip
     rules = Rules(everything, UNIVERSE)
-    keys = {r.key for r in rules.rows} | {t.key for t in rules.tails} | {q.key for q in rules.quads}
+    keys = (
+        {r.key for r in rules.rows}
+        | {f.key for f in rules.families}
+        | {t.key for t in rules.tails}
+        | {q.key for q in rules.quads}
+    )
     assert keys == {
         "max_gross_exposure", "max_net_exposure", "max_sector_weight", "max_turnover", "cash", "equity",
         "max_leverage", "group_caps.all", "max_concentration", "var", "cvar", "max_volatility", "max_herfindahl",
@@ -59,9 +64,10 @@ def test_every_portfolio_key_is_read_by_exactly_one_rule() -> None:
     assert {r.key for r in bare.rows} == {"cash", "equity"}
     assert not bare.tails
     assert not bare.quads
-    assert len(ROWS) == 9
+    assert len(ROWS) == 6
+    assert len(FAMILIES) == 3
     assert set(TAILS) == {"var", "cvar"}
-    assert len(QUADS) == 2
+    assert len(QUADS) == 3
     assert len({reason for reason, _ in CAPS}) == len(CAPS)
     assert Reason.POSITION_WEIGHT in {reason for reason, _ in CAPS}
 

@@ -22,6 +22,9 @@ MIN_HISTORY = 60
 
 PROFILES = ("conservative", "balanced", "aggressive", "research")
 
+SHOCKS = ("2008", "2020", "2022", "rates+200bp")
+"""Stress scenarios that are shipped; `risk.stress` has the same."""
+
 
 @dataclass(frozen=True, slots=True)
 class Known:
@@ -167,6 +170,23 @@ def _universe(document: Mapping[str, Any], known: Known, source: Source) -> Iter
             yield source.mistake((*path, "name"), f"= {shown(group.get('name'))} names two groups", "keep one")
         for k, name in enumerate(_texts(group.get("symbols"))):
             yield from _member(source, (*path, "symbols", k), name, symbols, "symbol")
+    shocks = [str(shock.get("name")) for _, shock in tables(document, "risk", "shocks")]
+    for path, shock in tables(document, "risk", "shocks"):
+        if shocks.count(str(shock.get("name"))) > 1 or shock.get("name") in SHOCKS:
+            yield source.mistake((*path, "name"), f"= {shown(shock.get('name'))} is taken", "give it its own name")
+        if shock.get("moves") == ():
+            yield source.mistake((*path, "moves"), "is empty", 'write moves = [{ of = "*", by = -0.2 }]')
+        seen_moves: set[Any] = set()
+        for inner, move in tables(shock, "moves"):
+            if move.get("of") in seen_moves:
+                yield source.mistake((*path, *inner, "of"), f"= {shown(move.get('of'))} moves twice", "keep one")
+            seen_moves.add(move.get("of"))
+    for path, table in _limits(document):
+        stress = _table(table, "stress")
+        for k, name in enumerate(_texts(stress.get("scenarios"))):
+            yield from _member(source, (*path, "stress", "scenarios", k), name, (*SHOCKS, *shocks), "scenario")
+        if stress.get("scenarios") == ():
+            yield source.mistake((*path, "stress", "scenarios"), "is empty", f"name some of {', '.join(SHOCKS)}")
     for path, table in _limits(document):
         for inner, cap in tables(table, "group_caps"):
             yield from _member(source, (*path, *inner, "group"), cap.get("group"), groups, "group")

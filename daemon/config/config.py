@@ -207,7 +207,9 @@ RELOADABLE: dict[str, str] = {
 }
 """What SIGHUP may change while the daemon runs, each with the reason; everything else needs a restart."""
 
-_ONLY_AT_START = frozenset({"profile", "rearm", "flatten_on", "method", "lookback", "volume_lookback"})
+_ONLY_AT_START = frozenset(
+    {"profile", "rearm", "flatten_on", "method", "lookback", "volume_lookback", "shocks", "scenarios"}
+)
 """Keys of limits that have no tighter and looser side."""
 
 _HAS_DEFAULT = frozenset(

@@ -18,7 +18,7 @@ class Tail(Section):
     """VaR or CVaR: a loss, as a fraction of equity, over `horizon` samples."""
 
     limit: Share
-    method: Literal["historical"] = "historical"
+    method: Literal["historical", "filtered", "parametric", "ewma"] = "historical"
     confidence: Confidence = 0.95
     horizon: Annotated[int, bounds(1, 60)] = 1
     lookback: Lookback = 252
@@ -55,6 +55,27 @@ class Protective(Section):
     take_profit: Annotated[float, bounds(0, 10, above=True, percent=True)] | None = None
     trailing: bool = False
     cooldown: Annotated[int, bounds(0, 1_000)] = 5
+
+
+class Move(Section):
+    """How far one symbol, one sector, or with "*" everything else moves in a shock: -0.2 is a fall of 20 %."""
+
+    of: str
+    by: Annotated[float, bounds(-1, 10)]
+
+
+class ShockTable(Section):
+    """A stress scenario of the user's own."""
+
+    name: str
+    moves: tuple[Move, ...]
+
+
+class Stress(Section):
+    """No scenario may lose more than `limit`; they are shipped ones or those of [[risk.shocks]]."""
+
+    limit: Share
+    scenarios: tuple[str, ...] = ("2008", "2020", "2022", "rates+200bp")
 
 
 class GroupCap(Section):
@@ -99,6 +120,7 @@ class Limits(Section):
     volatility_lookback: Lookback | None = None
     var: Tail | None = None
     cvar: Tail | None = None
+    stress: Stress | None = None
     correlation: Correlation | None = None
     protective: Protective | None = None
     max_drawdown: Share | None = None
@@ -118,6 +140,7 @@ def _rearm(value: str) -> None:
 class Risk(Limits):
     """The house: limits, and what only the house decides."""
 
+    shocks: tuple[ShockTable, ...] = ()
     profile: str | None = None
     volume_lookback: Annotated[int, bounds(1, 252)] = 20
     follow_ups: Annotated[int, bounds(0, 100)] | None = None

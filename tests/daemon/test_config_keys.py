@@ -17,9 +17,10 @@ from daemon.config import (
     flat,
     read,
 )
-from daemon.config.checks import MIN_HISTORY
+from daemon.config.checks import MIN_HISTORY, SHOCKS
 from daemon.config.keys import all_keys, keys_of, pattern_of
 from risk import limits
+from risk.stress import SHIPPED
 from trading.execution import Costs
 
 KNOWN = Known(policies=("momentum", "equal_weight"), calendars=("XNYS", "XLON"))
@@ -46,6 +47,10 @@ liquidity = { days = 5 }
 order_rate = { orders = 10 }
 protective = { stop_loss = 0.2 }
 group_caps = [{ group = "large", cap = 0.5 }]
+stress = { limit = 0.5, scenarios = ["crash"] }
+[[risk.shocks]]
+name = "crash"
+moves = [{ of = "*", by = -0.2 }]
 [[agents]]
 name = "one"
 policy = "momentum"
@@ -58,6 +63,7 @@ liquidity = { days = 5 }
 order_rate = { orders = 10 }
 protective = { stop_loss = 0.2 }
 group_caps = [{ group = "large", cap = 0.5 }]
+stress = { limit = 0.5, scenarios = ["crash"] }
 [[agents]]
 name = "two"
 policy = "momentum"
@@ -127,6 +133,14 @@ ROWS = {
     "risk.follow_ups": ("3", 3),
     "risk.rearm": ("never", "never"),
     "risk.volume_lookback": ("60", 60),
+    "risk.shocks.0.name": (
+        "other",
+        "other",
+        'risk.stress.scenarios=["2020"]',
+        'agents.0.limits.stress.scenarios=["2020"]',
+    ),
+    "risk.shocks.0.moves.0.of": ("SPY", "SPY"),
+    "risk.shocks.0.moves.0.by": ("-0.3", -0.3),
     "risk.flatten_on": ('["drawdown"]', ("drawdown",)),
     "agents.0.name": ("other", "other"),
     "agents.0.policy": ("equal_weight", "equal_weight"),
@@ -211,6 +225,8 @@ LIMIT_ROWS = {
     "max_daily_loss": ("0.03", 0.03),
     "max_weekly_loss": ("0.06", 0.06),
     "max_open_orders": ("50", 50),
+    "stress.limit": ("0.3", 0.3),
+    "stress.scenarios": ('["2008"]', ("2008",)),
     "correlation.threshold": ("0.8", 0.8),
     "correlation.joint_weight": ("0.6", 0.6),
     "correlation.min_weight": ("0.1", 0.1),
@@ -220,7 +236,7 @@ LIMIT_ROWS = {
 for tail in ("var", "cvar"):
     LIMIT_ROWS |= {
         f"{tail}.limit": ("0.05", 0.05),
-        f"{tail}.method": ("parametric", REFUSED),
+        f"{tail}.method": ("parametric", "parametric"),
         f"{tail}.confidence": ("0.99", 0.99),
         f"{tail}.horizon": ("5", 5),
         f"{tail}.lookback": ("504", 504),
@@ -267,7 +283,7 @@ def test_every_key_has_its_row():
     assert leaves == {pattern_of(path_of(key)) for key in ROWS}
 
 
-HOUSE_ONLY = {"volume_lookback", "profile", "follow_ups", "rearm", "flatten_on"}
+HOUSE_ONLY = {"shocks", "volume_lookback", "profile", "follow_ups", "rearm", "flatten_on"}
 
 
 def test_house_and_agents_share_their_limits():
@@ -287,6 +303,7 @@ def test_the_limits_are_those_of_the_gate():
         assert defaults == {name: getattr(values, name) for name in defaults}
     assert limits.Limits().min_history == MIN_HISTORY
     assert set(limits.PROFILES) == set(PROFILES)
+    assert set(SHIPPED) == set(SHOCKS)
 
 
 def test_costs_are_those_of_the_simulated_venue():

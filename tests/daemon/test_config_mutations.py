@@ -36,6 +36,7 @@ min_sharpe = 0.4
 max_turnover = 0.5
 max_volatility = 0.25
 cvar = { limit = 0.05, confidence = 0.95 }
+stress = { limit = 0.4, scenarios = ["2008", "2020"] }
 max_weekly_loss = 0.12
 max_open_orders = 50
 """
@@ -59,7 +60,16 @@ FALLS = {
     "cash_reserve", "min_history", "confidence", "horizon", "strict", "duplicate_window_ns", "per_ns", "trailing",
     "cooldown", "min_diversification", "min_sharpe",
 }  # fmt: skip
-ESTIMATORS = {"method", "lookback", "volatility_lookback", "volume_lookback", "profile", "rearm", "flatten_on"}
+ESTIMATORS = {
+    "method",
+    "shocks",
+    "lookback",
+    "volatility_lookback",
+    "volume_lookback",
+    "profile",
+    "rearm",
+    "flatten_on",
+}
 
 
 def limits_of(config):
@@ -84,7 +94,7 @@ def weaker(before, after):
         now = after.get((owner, name, key))
         if was is None or key in ESTIMATORS:
             continue
-        if key == "restricted":
+        if key in ("restricted", "scenarios"):
             less = not set(was) <= set(now or ())
         elif key in RISES or key in FALLS:
             less = now is None or (now > was if key in RISES else now < was)
