@@ -33,13 +33,6 @@ def _sale_far_below(book: Book, verdict: Verdict, wrong: str) -> bool:
     )
 
 
-def _one_name_bound(book: Book, verdict: Verdict, wrong: str) -> bool:
-    """Of a position beyond the tighter of weight and concentration, the wider one is not kept when equity falls."""
-    limits = book.limits
-    both = limits.max_position_weight, limits.max_concentration
-    return wrong.startswith(("asset", "weight")) and None not in both and both[0] != both[1]
-
-
 def _lost_proceeds(book: Book, verdict: Verdict, wrong: str) -> bool:
     """Purchases count on a short sale that is rounded down to nothing."""
     short = (book.asked <= -1.0) & ~(book.account.lots > 0.0) & (verdict.lots == 0.0)
@@ -56,7 +49,6 @@ KNOWN: Final[dict[str, Explains]] = {
     "open sales estimated too narrowly": _narrow_estimate,
     "lots that are not a number": _lots_unknown,
     "a resting sale far below the mark": _sale_far_below,
-    "one bound for each name": _one_name_bound,
     "breached only by two states together": _mixed_states,
     "proceeds of a short that became nothing": _lost_proceeds,
 }
