@@ -16,6 +16,9 @@ from risk.limits import Reason
 from tests.adversary.arena import Tally
 from tests.adversary.duel import ALL, duel, match_of
 
+STEP = 50_000
+"""Intents between two lines about the progress."""
+
 COLUMNS = ("kind", "intents", "verdicts", "with adding", "states", "nearest", "breaches")
 
 
@@ -53,7 +56,11 @@ def main() -> int:
     else:
         played = duel(asked.intents, asked.seed)
     told: Counter[str] = Counter()
+    done = 0
     for kind, tally in played:
+        if (done + tally.intents) // STEP > done // STEP:
+            print(f"{done + tally.intents:,} intents, {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
+        done += tally.intents
         for wrong in tally.wrong:
             told[kind] += 1
             if told[kind] <= 20:
