@@ -56,8 +56,9 @@ class Portfolio:
     def exposures(self, weights: Floats, size: Floats, net: float, gross: float) -> None:
         """The measures that need no scenario, of float64[N] `weights` and their `size`."""
         values, limits = self.values, self.limits
+        heaviest = most(size) if self.rules.weight is not None else 0.0
         if limits.max_position_weight is not None:
-            values["max_position_weight"] = (most(size), limits.max_position_weight)
+            values["max_position_weight"] = (heaviest, limits.max_position_weight)
         if limits.max_gross_exposure is not None:
             values["max_gross_exposure"] = (gross, limits.max_gross_exposure)
         if limits.max_net_exposure is not None:
@@ -68,14 +69,14 @@ class Portfolio:
             borrowed = 1.0 + short if short > SLACK else 0.0
             values["max_leverage"] = (max((gross + net) / 2.0, borrowed), limits.max_leverage)
         if limits.max_concentration is not None:
-            values["max_concentration"] = (most(size), limits.max_concentration)
+            values["max_concentration"] = (heaviest, limits.max_concentration)
         if limits.max_herfindahl is not None:
             values["max_herfindahl"] = (herfindahl(weights), limits.max_herfindahl)
         for family in self.rules.families:
             # of several sectors or assets the heaviest
-            heaviest = max(np.bincount(family.labels, size, family.names + 1)[1:].tolist(), default=0.0)
-            if family.key not in values or heaviest > values[family.key][0]:
-                values[family.key] = (heaviest, family.settled_bound)
+            together = max(np.bincount(family.labels, size, family.names + 1)[1:].tolist(), default=0.0)
+            if family.key not in values or together > values[family.key][0]:
+                values[family.key] = (together, family.settled_bound)
         if limits.max_turnover is not None:
             values["max_turnover"] = (self.traded / self.equity, limits.max_turnover)
 
@@ -154,19 +155,17 @@ def _exposures(ctx: Context, portfolios: list[Portfolio]) -> None:
     size = np.abs(weights)
     net, gross = _sums(weights), _sums(size)
     groups: dict[int, tuple[Scenarios, list[int]]] = {}
-    whole: dict[int, tuple[dict[int, Scenarios] | None, bool]] = {}
     for k, portfolio in enumerate(portfolios):
         portfolio.exposures(weights[k], size[k], net[k], gross[k])
         rules, spec = portfolio.rules, portfolio.limits.correlation
         found: dict[int, Scenarios] | None = {}
         if rules.lookbacks:
-            known = whole.get(id(rules))
-            if known is None:
-                known = whole[id(rules)] = _whole(ctx, rules)
-            complete, unlinked = known
+            complete = ctx.whole(rules.lookbacks, portfolio.limits.min_history)
             found = portfolio.scenarios(ctx) if complete is None else complete
             if found is not None and spec is not None:
-                joint = 0.0 if unlinked else _correlation(ctx, portfolio, found, spec)
+                # a pair weighs with two that are heavy enough
+                heavy = np.count_nonzero(size[k] * portfolio.equity > spec.min_weight * portfolio.equity + SLACK) > 1
+                joint = _correlation(ctx, portfolio, found, spec) if heavy else 0.0
                 portfolio.values["correlation"] = (joint, joint_bound(spec))
         portfolio.found = found
         for scenarios in portfolio.sources():
@@ -175,15 +174,6 @@ def _exposures(ctx: Context, portfolios: list[Portfolio]) -> None:
     for scenarios, rows in groups.values():
         every = len(rows) == len(portfolios)
         _losses(scenarios, [portfolios[k] for k in rows], weights if every else weights[rows])
-
-
-def _whole(ctx: Context, rules: Rules) -> tuple[dict[int, Scenarios] | None, bool]:
-    """The scenarios by lookback where no return is missing, else None; whether no two instruments are linked in them."""
-    found, spec = ctx.whole(rules.lookbacks, rules.limits.min_history), rules.limits.correlation
-    if found is None or spec is None:
-        return found, False
-    spread = found[spec.lookback].sample
-    return found, spread.small() and spread.linked(spec.threshold) is None
 
 
 def _losses(scenarios: Scenarios, members: list[Portfolio], weights: Floats) -> None:

@@ -1,5 +1,8 @@
 """What can be set: nothing that cannot be meant, and the tightest of two sets is the tightest."""
 
+import re
+from pathlib import Path
+
 import msgspec
 import numpy as np
 import pytest
@@ -129,3 +132,29 @@ def test_one_order_gets_from_the_tightest_no_more_than_from_either(seed: int) ->
 def test_limits_travel_as_bytes() -> None:
     for limits in PROFILES.values():
         assert msgspec.msgpack.decode(msgspec.msgpack.encode(limits), type=Limits) == limits
+
+
+LINES = dict(re.findall(r"^\| `(\w+)` \|(.*)\|$", (Path(__file__).parents[1] / "docs/limits.md").read_text(), re.M))
+
+
+def test_every_limit_has_its_line_in_the_docs_with_the_value_of_balanced() -> None:
+    keys = {name.removesuffix("_ns") for name in Limits.__struct_fields__} - {
+        "fee_bp"
+    }  # [broker] commission_bp says it
+    assert set(LINES) == keys
+    balanced = PROFILES["balanced"]
+    for key, line in LINES.items():
+        said, value = line.split("|")[-1].strip(), getattr(balanced, key, None)
+        numbers = [float(n) for n in re.findall(r"\d+\.?\d*", said)]
+        if isinstance(value, Tail):
+            assert numbers == [value.limit], key
+        elif isinstance(value, Correlation):
+            assert numbers == [value.threshold, value.joint_weight], key
+        elif isinstance(value, Protective):
+            assert numbers == [value.stop_loss, value.take_profit], key
+        elif value is None or value == getattr(Limits(), key):
+            assert numbers == [], key
+        elif isinstance(value, bool):
+            assert said == str(value).lower(), key
+        else:
+            assert numbers == [value], key

@@ -73,7 +73,7 @@ class _Frozen(Struct, frozen=True):
     foreign: list[tuple[int, int, int]]
     down: list[str]
     activity: Activity
-    volumes: list[bytes]
+    volumes: tuple[int, bytes]
 
 
 def _ring_out(ring: Ring) -> tuple[bytes, bytes]:
@@ -135,7 +135,7 @@ def freeze(state: State) -> bytes:
             foreign=state.foreign,
             down=sorted(state.down),
             activity=state.activity,
-            volumes=[row.tobytes() for row in state.volumes],
+            volumes=(state.volume_count, state.volumes[: state.volume_count].tobytes()),
         )
     )
 
@@ -172,6 +172,8 @@ def thaw(rules: Rules, frozen: bytes) -> State:
     state.foreign = list(f.foreign)
     state.down = set(f.down)
     state.activity = f.activity
-    state.volumes.extend(np.frombuffer(row) for row in f.volumes)
+    state.volume_count = f.volumes[0]
+    rows = np.frombuffer(f.volumes[1]).reshape(-1, state.universe.size)
+    state.volumes[: len(rows)] = rows
     state.revalue()
     return state

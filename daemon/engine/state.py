@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Iterator
+from math import isfinite
 from typing import Final
 
 import numpy as np
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from daemon.engine.activity import Activity, Book
 from risk.gate import Account
 from risk.limits import Limits
+from risk.measures import ones, total
 from risk.monitor import Monitor
 from risk.switch import Switch
 from trading.books import Ledger
@@ -161,8 +163,9 @@ class State:
         self.mark_ts: NDArray[np.int64] = np.zeros(size, dtype=np.int64)
         self.volume: Floats = np.full(size, np.nan)
         """Units traded of each instrument in the session so far, or in its last daily bar."""
-        self.volumes: deque[Floats] = deque(maxlen=rules.volume_lookback)
-        """What was traded of each instrument in the last sessions; NaN where nothing is known."""
+        self.volumes: Floats = np.empty((rules.volume_lookback, size))
+        """What was traded of each instrument in the last `volume_count` sessions, in any order; NaN where unknown."""
+        self.volume_count = 0
         self.activity = Activity([Book() for _ in range(len(rules.agents) + 1)])
         self.counting = rules.counts_turnover()
         self._average: Floats | None = None
@@ -224,7 +227,8 @@ class State:
             sessions = self.rules.house_sessions()
             if sessions.close_ns[sessions.next_close(ts - 1)] != ts:
                 return
-        self.volumes.append(self.volume)
+        self.volumes[self.volume_count % len(self.volumes)] = self.volume
+        self.volume_count += 1
         self._average = None
         if not self.rules.daily:
             self.volume = np.full(self.universe.size, np.nan)
@@ -232,15 +236,16 @@ class State:
     def average_volume(self) -> Floats:
         """float64[N] units traded a session, over the sessions in which a volume is known; NaN where none is."""
         if self._average is None:
-            rows = np.array(self.volumes or [self.volume])
-            total = np.add.reduce(rows) / len(rows)
-            if total.sum() != total.sum():
+            rows = self.volumes[: self.volume_count]
+            if not len(rows):
+                return self.volume
+            average = ones(len(rows)).dot(rows) / len(rows)
+            if not isfinite(total(average)):
                 known = np.isfinite(rows)
                 count = known.sum(axis=0)
-                total = np.divide(
-                    np.where(known, rows, 0.0).sum(axis=0), count, out=np.full_like(total, np.nan), where=count > 0
-                )
-            self._average = total
+                sums = np.where(known, rows, 0.0).sum(axis=0)
+                average = np.divide(sums, count, out=np.full(len(sums), np.nan), where=count > 0)
+            self._average = average
         return self._average
 
     def booked(self) -> None:
