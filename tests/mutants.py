@@ -106,9 +106,11 @@ def _changes(node: ast.AST) -> Iterator[ast.AST]:
 
 
 def _fields(node: ast.AST) -> Iterator[tuple[str, int | None, ast.AST]]:
-    """(field, index in it, child) of what is run: no annotations, decorators or docstrings."""
+    """(field, index in it, child) of what is run: no annotations, decorators or defaults."""
     for name, value in ast.iter_fields(node):
         if name in ("annotation", "returns", "decorator_list", "type_comment"):
+            continue
+        if name == "args" and isinstance(value, ast.arguments):
             continue
         if isinstance(value, ast.AST):
             yield name, None, value
@@ -129,7 +131,7 @@ def mutants(path: Path) -> Iterator[Mutant]:
             if isinstance(child, ast.FunctionDef | ast.ClassDef):
                 own = f"{function}.{child.name}" if function else child.name
             deeper = inside or isinstance(child, ast.FunctionDef | ast.Lambda)
-            if inside and name != "args":
+            if inside:
                 for new in _changes(child):
                     _put(node, name, index, new)
                     try:
