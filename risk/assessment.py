@@ -241,15 +241,14 @@ def _liquidity(
     found: Found,
     missing: dict[str, str],
 ) -> None:
-    days = unwind_days(book.lots[columns], book.volume_lots[columns], settings.participation)
-    found["unwind_days"] = {
-        name: day if isfinite(day) else None for name, day in zip(names, days.tolist(), strict=True)
-    }
-    unknown = [name for name, day in zip(names, days.tolist(), strict=True) if not isfinite(day)]
-    for name in unknown:
-        missing[f"unwind_days.{name}"] = "no volume is known"
-    each = book_days(book.lots[columns] * book.px[columns], days, UNWOUND)
-    if all(isfinite(day) for day in each):
+    lots, px = book.lots[columns], book.px[columns]
+    days = unwind_days(lots, book.volume_lots[columns], settings.participation)
+    by_name = dict(zip(names, days.tolist(), strict=True))
+    found["unwind_days"] = {name: day if isfinite(day) else None for name, day in by_name.items()}
+    unknown = [name for name, day in by_name.items() if not isfinite(day)]
+    missing.update({f"unwind_days.{name}": "no volume is known, or no position" for name in unknown})
+    each = book_days(lots * np.where((px > 0.0) & (px < np.inf), px, np.nan), days, UNWOUND)
+    if isfinite(each[0]):
         found["book_days"] = {f"{share:.0%}": day for share, day in zip(UNWOUND, each, strict=True)}
     else:
         missing["book_days"] = (

@@ -16,26 +16,23 @@ def diversification_ratio(weights: Floats, cov: Floats) -> float:
 
     Source: Y. Choueifaty and Y. Coignard, Toward maximum diversification (2008), here with shorts by their size.
     """
-    return _ratio(*_alone_and_together(weights, cov))
+    most = float(np.abs(weights).max(initial=0.0))
+    if not most > 0.0:
+        return float("nan")
+    # the ratio knows no size: by the largest weight, squares neither vanish nor overflow
+    scaled = weights / most
+    alone = float(np.abs(scaled).dot(np.sqrt(cov.diagonal())))
+    if not alone > 0.0:
+        return float("nan")
+    together = sqrt(max(float(scaled.dot(cov).dot(scaled)), 0.0))
+    # what is left of a perfect hedge by rounding is no risk; and together is never more than alone
+    return max(alone / together, 1.0) if together > 1e-12 * alone else float("inf")
 
 
 def diversification(weights: Floats, cov: Floats) -> float:
     """Share of stand-alone risk that holding the positions together takes away, 1 - 1 / diversification ratio:
     0 for one position, 1 for a perfect hedge; NaN where nothing held moves."""
-    ratio = diversification_ratio(weights, cov)
-    return 1.0 - 1.0 / ratio
-
-
-def _alone_and_together(weights: Floats, cov: Floats) -> tuple[float, float]:
-    alone = float(np.abs(weights).dot(np.sqrt(cov.diagonal())))
-    return alone, sqrt(max(float(weights.dot(cov).dot(weights)), 0.0))
-
-
-def _ratio(alone: float, together: float) -> float:
-    if not alone > 0.0:
-        return float("nan")
-    # what is left of a perfect hedge by rounding is no risk; and together is never more than alone
-    return max(alone / together, 1.0) if together > 1e-12 * alone else float("inf")
+    return 1.0 - 1.0 / diversification_ratio(weights, cov)
 
 
 def effective_bets(weights: Floats, cov: Floats) -> float:

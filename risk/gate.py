@@ -350,12 +350,10 @@ def _weigh_again(case: Case, lots: Floats, reason: Codes) -> Floats:
 
 
 def _settled_cash(case: Case, lots: Floats, reason: Codes) -> Floats:
-    """Rounding short sales down loses proceeds that the factor had counted on: buys give way."""
+    """Short sales that were cut or rounded down after the factor lose proceeds it had counted on: buys give way."""
     added = case.sides(lots)
     at = next(k for k, row in enumerate(case.rules.rows) if row.reason == Reason.CASH)
     load, n = case.rules.settled_load[at], case.rules.size
-    if not added[:n].any():
-        return lots
     end = next(e for e in case.extents if e.settled)
     spent = float(load[n:] @ added[n:])
     room = -end.cash_used - float(load[:n] @ added[:n]) + case.tolerance

@@ -4,6 +4,7 @@ Volumes are the caller's: an average over recent samples, in lots a day, of what
 """
 
 from collections.abc import Sequence
+from math import isfinite
 from typing import Final
 
 import numpy as np
@@ -28,15 +29,14 @@ def unwind_days(lots: Floats, volume_lots: Floats, participation: float = PARTIC
 
 def book_days(values: Floats, days: Floats, shares: Sequence[float] = (0.5, 0.9, 1.0)) -> list[float]:
     """Days until each share of float64[N] gross value is unwound, all positions sold side by side, each evenly over its
-    `unwind_days`. NaN for all of them where one position's days are unknown; 0 for an empty book.
+    `unwind_days`. NaN for all of them where one position's value or days are unknown; 0 for an empty book.
     """
-    size = np.abs(values)
-    held = size > 0.0
-    value, each = size[held], days[held]
-    whole = float(value.sum())
+    held = values != 0.0
+    value, each = np.abs(values[held]), days[held]
     if not len(value):
         return [0.0] * len(shares)
-    if not bool(np.isfinite(each).all()):
+    whole = float(value.sum())
+    if not (isfinite(whole) and isfinite(float(each.sum()))):
         return [float("nan")] * len(shares)
     order = np.argsort(each, kind="stable")
     value, each = value[order], each[order]

@@ -1,7 +1,7 @@
-"""The short way through the gate: a book that holds nothing short and can sell no more than it holds.
+"""The short way through the gate: a basket in which no order crosses zero.
 
-It passes a basket that keeps every limit whole, or cut by one linear limit, in a few dozen operations; of
-anything else it says nothing, and the long way decides. What it passes is what the long way passes.
+It passes a basket that keeps every limit whole, or of a book without shorts cut by one linear limit, in a few dozen
+operations; of anything else it says nothing, and the long way decides. What it passes is what the long way passes.
 """
 
 from math import inf, isfinite, sqrt
@@ -64,53 +64,106 @@ def _ready(ctx: Context, rules: Rules) -> Ready | None:
 
 
 class Basket:
-    """What fills can make of a book and a basket that sells no more than is held: all long, in currency."""
+    """What fills can make of a book and of a basket in which no order crosses zero, in currency.
+
+    `adding` and `moved` float64[N] are the sizes of the orders that add, and of everything that may fill; `high` float64[N]
+    every position at its highest, `long` and `short` its size on either side at its largest (`short` None for a book
+    without), `size` both.
+    """
 
     __slots__ = (
-        "before", "bought", "buys", "cash_used", "equity", "exposure", "heaviest", "long", "low", "moved", "near",
-        "traded", "wanted",
+        "adding", "adds", "before", "buys", "cash_used", "equity", "heaviest", "high", "long", "low", "moved", "near",
+        "short", "size", "traded", "used", "wanted",
     )  # fmt: skip
 
-    def __init__(self, ctx: Context, account: Account, rules: Rules, wanted: Floats) -> None:
+    def __init__(self, ctx: Context, account: Account, rules: Rules, wanted: Floats, sided: bool) -> None:
         px, up, down = ctx.px, account.up, account.down
         value = wanted * px
         worth = account.lots * px
         self.wanted = wanted
-        self.bought = np.maximum(value, 0.0)
-        self.moved = np.abs(value)
-        self.buys = total(self.bought)
-        sales = total(self.moved) - self.buys
         opened = closed = 0.0
+        risen = fallen = None
         if up is not None:
             risen = up * px
             opened = total(risen)
-            worth, self.moved = worth + risen, self.moved + risen
         if down is not None:
             fallen = down * px
             closed = total(fallen)
-            self.moved = self.moved + fallen
-        self.exposure = total(worth)
-        """What is held and bought by open orders."""
-        self.long = worth + self.bought
-        """float64[N], every position at its largest."""
-        self.heaviest = most(self.long)
+        if sided:
+            covers, sales = self._sides(value, worth, risen, fallen)
+        else:
+            covers, sales = self._long_only(value, worth, risen, fallen)
         up_loss = max(opened * rules.paid_slip, account.up_cash - opened)
         loss = account.open_loss
         if loss is None:
             loss = up_loss + closed * (rules.limits.reduce_collar + rules.fee)
-        fallen_equity = account.equity - loss
-        self.before = account.equity if account.open_loss is None else fallen_equity
+        lowest = account.equity - loss
+        self.before = account.equity if account.open_loss is None else lowest
         """Equity by which a limit is breached already."""
-        self.equity = fallen_equity - sales * rules.covered_slip
-        """At its lowest before the purchases; `low` after them."""
-        self.low = self.equity - self.buys * rules.paid_slip
+        self.equity = lowest - (covers + sales) * rules.covered_slip
+        """At its lowest before the orders that add; `low` after them."""
+        self.low = self.equity - self.adds * rules.paid_slip
         self.near = SLACK * account.equity
-        self.traded = account.traded + opened + closed + sales
+        self.traded = account.traded + opened + closed + covers + sales
         self.cash_used = account.up_cash + rules.limits.cash_reserve * account.equity - account.cash
+        self.cash_used += covers * (1.0 + rules.covered_slip)
+
+    def _long_only(
+        self, value: Floats, worth: Floats, risen: Floats | None, fallen: Floats | None
+    ) -> tuple[float, float]:
+        """Values of the orders that cover a short (none here) and that sell what is held."""
+        self.adding = np.maximum(value, 0.0)
+        self.moved = np.abs(value)
+        self.buys = self.adds = total(self.adding)
+        sales = total(self.moved) - self.buys
+        if risen is not None:
+            worth, self.moved = worth + risen, self.moved + risen
+        if fallen is not None:
+            self.moved = self.moved + fallen
+        self.used = total(worth)
+        """Exposure without the orders that add."""
+        self.high = self.long = self.size = worth + self.adding
+        self.short: Floats | None = None
+        self.heaviest = most(self.long)
+        return 0.0, sales
+
+    def _sides(self, value: Floats, worth: Floats, risen: Floats | None, fallen: Floats | None) -> tuple[float, float]:
+        reducing = np.where(value * worth < 0.0, value, 0.0)
+        adding = value - reducing
+        covered = np.maximum(reducing, 0.0)
+        sold = covered - reducing
+        bought = np.maximum(adding, 0.0)
+        shorted = bought - adding
+        high, low = worth + covered, worth - sold
+        if risen is not None:
+            high = high + risen
+        if fallen is not None:
+            low = low - fallen
+        self.adding = bought + shorted
+        self.high = high + bought
+        self.moved = high - low + self.adding
+        self.long = np.maximum(high, 0.0) + bought
+        self.short = np.maximum(-low, 0.0) + shorted
+        self.size = self.long + self.short
+        self.buys, self.adds = total(bought), total(self.adding)
+        self.used = 0.0
+        self.heaviest = max(most(self.long), most(self.short))
+        return total(covered), total(sold)
 
     def finite(self) -> bool:
         """Whether every number of it is; a sum with anything that is not finite is not."""
-        return isfinite(self.low + self.before + self.exposure + self.traded + self.cash_used)
+        return isfinite(self.low + self.before + self.used + self.traded + self.cash_used + total(self.size))
+
+
+def _crosses(account: Account, wanted: Floats) -> bool:
+    """Whether an order, with all that may fill before it, could take a position through zero."""
+    held = account.lots
+    left = held + wanted
+    if account.down is not None:
+        left = left - np.where(held > 0.0, account.down, 0.0)
+    if account.up is not None:
+        left = left + np.where(held < 0.0, account.up, 0.0)
+    return bool(np.count_nonzero((left * held < 0.0) & (wanted * held < 0.0)))
 
 
 def plain(ctx: Context, account: Account, asked: Floats, rules: Rules, reason: Codes) -> Floats | None:
@@ -121,18 +174,23 @@ def plain(ctx: Context, account: Account, asked: Floats, rules: Rules, reason: C
     left = account.lots + wanted
     if account.down is not None:
         left -= account.down
-    # an order that crosses zero or goes short leaves something below it
-    if not (least(account.lots) >= 0.0 and least(left) >= 0.0):
-        return None
-    # what only reduces needs no scenarios
-    if not most(wanted) > 0.0:
+    sided = not (least(account.lots) >= 0.0 and least(left) >= 0.0)
+    if sided:
+        if not rules.limits.allow_short or _crosses(account, wanted):
+            return None
+    elif not most(wanted) > 0.0:
+        # what only reduces needs no scenarios
         return None
     market = ready(ctx, rules)
     if market is None:
         return None
-    basket = Basket(ctx, account, rules, wanted)
-    if not (basket.finite() and basket.low >= 0.0 and _keeps(ctx, account, rules, market, basket)):
+    basket = Basket(ctx, account, rules, wanted, sided)
+    if not (
+        basket.adds > 0.0 and basket.finite() and basket.low >= 0.0 and _keeps(ctx, account, rules, market, basket)
+    ):
         return None
+    if sided:
+        return wanted if _rows_keep(rules, basket) else None
     cut = _rows_factor(rules, basket)
     if cut is None:
         return None
@@ -157,7 +215,7 @@ def _keeps(ctx: Context, account: Account, rules: Rules, market: Ready, basket: 
 
 def _few(rules: Rules, account: Account, basket: Basket) -> bool:
     """Whether so many orders may be open, and may be sent."""
-    limits, count = rules.limits, int(np.count_nonzero(basket.bought))
+    limits, count = rules.limits, int(np.count_nonzero(basket.adding))
     if limits.max_open_orders is not None and not account.open_orders + count <= limits.max_open_orders:
         return False
     return limits.order_rate is None or account.recent_orders + count <= limits.order_rate.orders
@@ -168,6 +226,8 @@ def _volumes_keep(ctx: Context, account: Account, rules: Rules, market: Ready, b
     # an order and what is open before it are within what is held or moved by them
     if basket.heaviest <= market.position_value and most(basket.moved) <= market.order_value:
         return True
+    if basket.short is not None:
+        return False
     share, spec, wanted, volume = (
         rules.limits.max_share_of_volume,
         rules.limits.liquidity,
@@ -193,18 +253,19 @@ def _names_keep(rules: Rules, market: Ready, basket: Basket) -> bool:
     if rules.weight is not None and not basket.heaviest <= rules.weight * low + near:
         return False
     notional = limits.max_order_notional
-    if notional is not None and not most(basket.bought) * (1.0 + limits.collar) <= notional:
+    if notional is not None and not most(basket.adding) * (1.0 + limits.collar) <= notional:
         return False
     for family in rules.families:
-        if family.largest * basket.heaviest <= family.bound * low:
+        # both sides of a symbol are at most twice the heaviest side
+        if 2.0 * family.largest * basket.heaviest <= family.bound * low:
             continue
-        exposure = np.bincount(family.labels, basket.long, family.names + 1)
+        exposure = np.bincount(family.labels, basket.size, family.names + 1)
         if not most(exposure[1:]) <= family.bound * low + near:
             return False
     # no two together weigh more than the heaviest twice
     if spec is None or 2.0 * basket.heaviest <= joint_bound(spec) * low + near:
         return True
-    return _pairs_keep(spec, market.scenarios[spec.lookback], basket.long, low, near)
+    return basket.short is None and _pairs_keep(spec, market.scenarios[spec.lookback], basket.long, low, near)
 
 
 def _pairs_keep(spec: Correlation, scenarios: Scenarios, long: Floats, low: float, near: float) -> bool:
@@ -223,31 +284,32 @@ def _pairs_keep(spec: Correlation, scenarios: Scenarios, long: Floats, low: floa
 
 def _scenarios_keep(rules: Rules, market: Ready, basket: Basket) -> bool:
     """Whether tails and forms are kept with each symbol at its own worst: bought, not sold, or held as it is."""
-    long, low, near = basket.long, basket.low, basket.near
+    long, short, size, low, near = basket.long, basket.short, basket.size, basket.low, basket.near
     for quad in rules.quads:
         bound = quad.bound / sqrt(quad.scale) * low + near
         if quad.spread is None:
-            if not float(long.dot(long)) <= bound * bound:
+            squares = float(long.dot(long)) + (0.0 if short is None else float(short.dot(short)))
+            if not squares <= bound * bound:
                 return False
             continue
         spread = quad.spread(market.scenarios[quad.lookback])
         # no correlation can make it more than the sum of deviations
-        if float(spread.deviation().dot(long)) <= bound:
+        if float(spread.deviation().dot(size)) <= bound:
             continue
-        if not float(long.dot(spread.together.dot(long))) <= bound * bound:
+        if short is not None or not float(long.dot(spread.together.dot(long))) <= bound * bound:
             return False
     seen: Scenarios | None = None
-    worst, tail = 0, long
+    worst, tail = 0, size
     for limit in rules.tails:
         scenarios, m = limit.of(market.scenarios)
         bound = limit.bound / limit.scale * low
         # no book of these exposures can lose more
-        if float(scenarios.reach(m).dot(long)) <= bound:
+        if float(scenarios.reach(m).dot(size)) <= bound:
             continue
         # several limits in a row look at the same tail
         if scenarios is not seen or m != worst:
             seen, worst = scenarios, m
-            losses = scenarios.losses_of(long, basket.moved)
+            losses = scenarios.losses_of(basket.high, basket.moved)
             rank = len(losses) - m
             losses.partition(rank)
             tail = losses[rank:]
@@ -259,7 +321,7 @@ def _scenarios_keep(rules: Rules, market: Ready, basket: Basket) -> bool:
 def _rows_factor(rules: Rules, basket: Basket) -> tuple[float, Reason] | None:
     """The factor on the purchases that keeps what is linear, and whose it is; None where one is breached already."""
     factor, code = 1.0, Reason.NONE
-    used = (basket.exposure, basket.traded, basket.cash_used)
+    used = (basket.used, basket.traded, basket.cash_used)
     for kind, reason, bound, per_buy in rules.long_rows:
         held, need = used[kind], per_buy * basket.buys
         if held + need <= bound * basket.low + basket.near:
@@ -272,3 +334,21 @@ def _rows_factor(rules: Rules, basket: Basket) -> tuple[float, Reason] | None:
         if fraction < factor:
             factor, code = fraction, reason
     return factor, code
+
+
+def _rows_keep(rules: Rules, basket: Basket) -> bool:
+    """Whether everything linear is kept by a book with shorts."""
+    long, short = total(basket.long), total(basket.short) if basket.short is not None else 0.0
+    high = total(basket.high)
+    fee = 1.0 + rules.paid_slip
+    values = (
+        long + short,
+        high,
+        # every position at its lowest is its highest less all that moves
+        total(basket.moved) - high,
+        long,
+        short,
+        basket.traded + basket.adds,
+        basket.cash_used + basket.buys * fee,
+    )
+    return all(values[kind] <= bound * basket.low + basket.near for kind, bound in rules.sided_rows)

@@ -514,6 +514,9 @@ QUADS: Final[list[Callable[[Limits], list[Quad]]]] = [volatility_quads, normal_q
 _LONG_KINDS: Final = {"max_gross_exposure": 0, "max_net_exposure": 0, "max_leverage": 0, "max_turnover": 1, "cash": 2}
 """Rows that are the same for every symbol of a book without shorts: of exposure, of turnover, of cash."""
 
+_SIDED_KINDS: Final = {"max_gross_exposure": 0, "max_turnover": 5, "cash": 6}
+"""Rows of a book with shorts: gross, net long, net short, long, short, turnover, cash; the others by their side."""
+
 
 class Rules:
     """A set of limits for one universe, as arrays. Made once, found again by `rules_of`."""
@@ -565,6 +568,11 @@ class Rules:
             (_LONG_KINDS[r.key], r.reason, r.bound, float(r.load[-1]))
             for r in self.rows
             if r.key in _LONG_KINDS and r.load[-1]
+        ]
+        self.sided_rows: Final = [
+            (_SIDED_KINDS.get(r.key, (1 if r.key == "max_net_exposure" else 3) + int(r.load[0] > 0.0)), r.bound)
+            for r in self.rows
+            if r.key != "equity"
         ]
         self.paid_slip: Final = (1.0 + limits.collar) * (1.0 + self.fee) - 1.0
         self.covered_slip: Final = (1.0 + limits.reduce_collar) * (1.0 + self.fee) - 1.0

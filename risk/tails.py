@@ -108,28 +108,25 @@ def filtered(returns: Floats, decay: float = DECAY) -> Floats:
     Sources: J. Hull and A. White, Incorporating volatility updating into the historical simulation method (1998);
     G. Barone-Adesi, K. Giannopoulos and L. Vosper, VaR without correlations (1999).
     """
-    rows = len(returns)
-    # rows of memory, whatever the layout of `returns`: the sums below run over them
-    squares = np.multiply(returns, returns, out=np.empty(returns.shape))
-    start = ones(rows).dot(squares) / rows
-    # variances[t] = decay^t (start + (1 - decay) sum of squares[k] decay^(-k-1), k < t): one cumulative sum, in blocks
-    # short enough that decay^-t neither overflows nor loses digits
+    rows, size = returns.shape
+    # the variance of each row, and of now; row by row in memory, whatever the layout of `returns`
+    variance = np.empty((rows + 1, size))
+    squares = np.multiply(returns, returns, out=variance[1:])
+    np.divide(ones(rows).dot(squares), rows, out=variance[0])
+    # decay^t (first + (1 - decay) sum of squares[k] decay^(-k-1), k < t): one cumulative sum, in blocks so short that no
+    # power overflows
     span = max(1, int(_SPAN / -log(decay)))
-    ratio = np.empty(returns.shape)
     for first in range(0, rows, span):
-        block = squares[first : first + span]
+        block = variance[first : first + span + 1]
         powers = _powers(len(block), decay)
-        sums = np.multiply(block, ((1.0 - decay) / decay / powers[:-1])[:, None], out=block)
-        np.cumsum(sums, axis=0, out=sums)
-        sums += start
-        out = ratio[first : first + span]
-        out[0] = start
-        np.multiply(sums[:-1], powers[1:-1, None], out=out[1:])
-        start = sums[-1] * powers[-1]
-    np.divide(start, ratio, out=ratio, where=start > 0.0)
-    np.sqrt(ratio, out=ratio)
-    ratio *= returns
-    return ratio
+        block[1:] *= (1.0 - decay) / powers[1:]
+        np.cumsum(block, axis=0, out=block)
+        block *= powers
+    now, scale = variance[-1], variance[:-1]
+    np.divide(now, scale, out=scale, where=now > 0.0)
+    np.sqrt(scale, out=scale)
+    scale *= returns
+    return scale
 
 
 _SPAN: Final = 200.0
@@ -138,7 +135,8 @@ _SPAN: Final = 200.0
 
 @lru_cache(maxsize=64)
 def _powers(count: int, decay: float) -> Floats:
-    found = decay ** np.arange(count + 1.0)
+    """float64[count, 1] of decay^0, decay^1, ...; not to be written to."""
+    found: Floats = decay ** np.arange(count, dtype=np.float64)[:, None]
     found.flags.writeable = False
     return found
 

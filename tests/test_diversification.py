@@ -112,6 +112,10 @@ def test_torsion_factors_are_uncorrelated_and_nearer_to_the_instruments_than_oth
         scale = np.sqrt(np.diag(between))
         others.append(scale[:, None] * (near @ (torsion / scale[:, None])))
     assert all(misfit(torsion) <= misfit(other) + 1e-12 for other in others)
+    # it is where the iteration comes to rest, which takes more than two steps
+    assert misfit(torsion) < misfit(diversification.minimum_torsion(cov, most=2)) - 1e-8
+    rest = misfit(diversification.minimum_torsion(cov, tolerance=0.0, most=5_000))
+    assert misfit(torsion) == pytest.approx(rest, abs=1e-10)
 
 
 def test_a_singular_covariance_has_no_torsion_and_what_never_moves_no_bets() -> None:

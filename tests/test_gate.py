@@ -593,6 +593,18 @@ def test_a_position_beyond_the_tighter_of_two_limits_still_keeps_the_wider() -> 
     assert passed(override(limits, max_position_weight=None), [300, 0, 0], account) == [300, 0, 0]
 
 
+def test_a_purchase_gives_way_when_the_short_sale_that_paid_for_it_is_refused() -> None:
+    """Found by the property: the sale was refused last, for the equity that the purchase's own fee takes."""
+    ctx = make_context(np.array([100.0, 20_000.0, 200.0]), TOGETHER, NAMES)
+    limits = Limits(
+        collar=0.0, fee_bp=10.0, in_flight=1.0, max_cash_debit=1.0, max_position_weight=2.0,
+        correlation=Correlation(joint_weight=0.3001, min_weight=0.0, lookback=80),
+    )  # fmt: skip
+    account = Account(lots=np.array([-100.0, 0, 500]), cash=10_000.0, equity=1e5)
+    assert passed(limits, [0, -1, 40], account, ctx) == [0, -1, 40]
+    assert passed(limits, [0, -1, 90], account, ctx) == [0, 0, 49]
+
+
 def test_leverage_lends_neither_money_nor_shares() -> None:
     limits = override(FREE, max_leverage=1.0)
     assert passed(limits, [1500, 0, 0]) == [1000, 0, 0]

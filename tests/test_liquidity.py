@@ -46,12 +46,23 @@ def test_the_book_is_unwound_when_selling_day_by_day_says_so(book: list[tuple[in
     assert found == 0.0 or sold(found * 0.999) < share * whole
 
 
+def test_unless_set_we_are_a_tenth_of_the_volume_and_half_most_and_all_of_the_book_are_told() -> None:
+    days = unwind_days(np.array([100.0, 1.0]), np.array([1_000.0, 10.0]))
+    np.testing.assert_allclose(days, [1.0, 1.0])
+    np.testing.assert_allclose(book_days(np.array([50.0, 50.0]), days), [0.5, 0.9, 1.0])
+
+
 def test_the_last_share_waits_for_the_slowest_position() -> None:
     values, days = np.array([90.0, 10.0]), np.array([1.0, 20.0])
     half, most, whole = book_days(values, days, (0.5, 0.9, 1.0))
     assert half == pytest.approx(50.0 / 90.5)
     assert 0.9 < most < 1.0
     assert whole == 20.0
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_position_without_a_value_leaves_the_book_without_an_answer(value: float) -> None:
+    assert all(math.isnan(d) for d in book_days(np.array([value, 10.0]), np.array([1.0, 2.0])))
 
 
 def test_an_empty_book_takes_no_time() -> None:
@@ -64,4 +75,6 @@ def test_impact_grows_with_the_root_of_the_share_and_slower_selling_is_cheaper()
     one = impact_cost(values, lots, volume, 1.0, 10.0)
     np.testing.assert_allclose(one, [1e6 * 1e-3 * math.sqrt(0.1), 1e6 * 1e-3 * math.sqrt(0.4), 0.0])
     np.testing.assert_allclose(impact_cost(values, lots, volume, 4.0, 10.0), one / 2.0)
-    assert math.isnan(impact_cost(values, lots, volume * math.nan, 1.0, 10.0)[0])
+    for unknown in (math.nan, 0.0):
+        assert math.isnan(impact_cost(values, lots, volume * unknown, 1.0, 10.0)[0])
+    assert impact_cost(np.array([50.0]), np.array([1.0]), np.array([100.0]), 1.0, 10.0) == pytest.approx(50e-3 * 0.1)

@@ -75,11 +75,43 @@ def long_book(seed: int) -> Book:
     return book
 
 
+ALONE = (
+    ("max_gross_exposure", 0.2, 1.0), ("max_net_exposure", 0.05, 0.5),
+    ("max_leverage", 1.02, 1.3), ("max_turnover", 0.05, 0.5), ("cash_reserve", 0.8, 1.0), ("", 0.0, 0.0),
+)  # fmt: skip
+
+
+def any_book(seed: int) -> Book:
+    """Two in three are long only, the others hold and ask for shorts too."""
+    if seed % 3:
+        return long_book(seed)
+    rng = np.random.default_rng((seed, 78))
+    book = random_book(rng, int(rng.choice([0, 4])))
+    loose = float(rng.choice([1.0, 3.0]))
+    changes: dict[str, Any] = {"in_flight": 0.0, "max_cash_debit": 0.0, "allow_short": seed % 2 == 0}
+    for key in ("max_position_weight", "max_gross_exposure", "max_leverage", "max_volatility", "max_net_exposure"):
+        value = getattr(book.limits, key)
+        changes[key] = None if value is None else value * loose
+    # one linear limit at a time, or what there is
+    which, low, high = ALONE[seed // 3 % len(ALONE)]
+    if which:
+        changes |= dict.fromkeys(("max_gross_exposure", "max_net_exposure", "max_leverage", "max_turnover"))
+        changes |= dict.fromkeys(("var", "cvar", "stress", "max_volatility", "max_herfindahl", "max_position_weight"))
+        changes |= dict.fromkeys(("max_concentration", "max_sector_weight", "correlation"), None) | {"group_caps": ()}
+        changes |= dict.fromkeys(("liquidity", "max_share_of_volume", "max_order_notional"))
+        changes[which] = float(rng.uniform(low, high))
+    book.limits = override(book.limits, **changes)
+    asked, held = np.trunc(book.asked * float(rng.choice([0.05, 0.2, 0.5]))), book.account.lots
+    within = np.sign(asked) * np.minimum(np.abs(asked), np.abs(held) // 3)
+    book.asked = np.where((asked * held < 0) & (rng.random(len(held)) < 0.9), within, asked)
+    return book
+
+
 def differences(first: int, count: int, monkeypatch: pytest.MonkeyPatch) -> tuple[int, dict[int, int], list[int]]:
     """(passed whole by the short way, reason -> cut by it, seeds at which the long way says something else)."""
     whole, cut, wrong = 0, dict.fromkeys(range(max(Reason) + 1), 0), []
     for seed in range(first, first + count):
-        book = long_book(seed)
+        book = any_book(seed)
         rules = rules_of(book.limits, book.ctx.universe)
         codes = np.zeros(len(book.px), np.int8)
         short = plain(book.ctx, book.account, book.asked, rules, codes)
@@ -148,6 +180,10 @@ def at_the_mark(rules: Any, basket: Any) -> Any:
     return _rows(rules, basket)
 
 
+def never_crosses(account: Any, wanted: Any) -> bool:
+    return False
+
+
 def rows_without(reason: Reason) -> Callable[..., Any]:
     def factor(rules: Any, *rest: Any) -> Any:
         less = Rules(rules.limits, rules.universe)
@@ -159,7 +195,7 @@ def rows_without(reason: Reason) -> Callable[..., Any]:
 
 def held_only(rules: Any, market: Any, basket: Any) -> bool:
     """Purchases beside what is sold, as if all sales had filled."""
-    basket.long = basket.long - (basket.moved - basket.bought)
+    basket.high = basket.long = basket.long - (basket.moved - basket.adding)
     return _scenarios(rules, market, basket)
 
 
@@ -183,9 +219,9 @@ def no_links(spec: Any, *rest: Any) -> bool:
     return True
 
 
-def open_orders_forgotten(self: Any, ctx: Any, account: Any, rules: Any, wanted: Any) -> None:
+def open_orders_forgotten(self: Any, ctx: Any, account: Any, rules: Any, wanted: Any, sided: bool) -> None:
     bare = Account(lots=account.lots, cash=account.cash, equity=account.equity, traded=account.traded)
-    _basket(self, ctx, bare, rules, wanted)
+    _basket(self, ctx, bare, rules, wanted, sided)
 
 
 MUTANTS: list[tuple[str, str, Any]] = [
@@ -203,6 +239,7 @@ MUTANTS: list[tuple[str, str, Any]] = [
     ("order rate", "_few", few_without("order_rate")),
     ("open orders", "_few", few_without("max_open_orders")),
     ("leverage", "_rows_factor", rows_without(Reason.LEVERAGE)),
+    ("orders through zero", "_crosses", never_crosses),
     ("order notional", "_names_keep", without("max_order_notional")),
     ("share of volume", "_volumes_keep", volumes_without("max_share_of_volume")),
     ("value at risk", "_scenarios_keep", scenarios_without("var")),
@@ -241,10 +278,14 @@ def test_what_is_not_plain_is_left_to_the_long_way() -> None:
     empty = Account(lots=zeros, cash=cash, equity=cash)
     assert decided(empty)
     assert decided(Account(lots=zeros, cash=cash, equity=cash, up=zeros, up_cash=1.0, open_loss=0.0))
-    assert not decided(Account(lots=zeros, cash=cash, equity=cash, down=asked * 2))
+    assert decided(Account(lots=zeros, cash=cash, equity=cash, down=asked * 2))
     assert not decided(Account(lots=zeros, cash=cash, equity=cash, up_cash=np.nan))
-    assert not decided(Account(lots=-asked, cash=cash, equity=cash))
-    assert not decided(empty, -asked)
+    short = Account(lots=-asked, cash=cash, equity=cash)
+    assert decided(empty, -asked)
+    assert not decided(empty, -asked, Limits(allow_short=False))
+    assert not decided(short, asked * 2)
+    assert not decided(short, asked)  # what only reduces is not its business
+    assert not decided(Account(lots=-asked * 9, cash=cash, equity=cash, up=asked * 8), asked * 2)
     for bad in (np.nan, np.inf):
         assert not decided(empty, np.append(asked[1:], bad))
         assert not decided(Account(lots=zeros, cash=bad, equity=cash))
@@ -337,3 +378,28 @@ def test_the_joint_weight_of_the_record_is_that_of_the_heaviest_linked_pair() ->
         none, some = none + (not pairs), some + bool(pairs)
     assert none > 20
     assert some > 10
+
+
+@pytest.mark.parametrize(
+    ("limits", "asked"),
+    [
+        (Limits(max_gross_exposure=0.4), [40, -40]),
+        (Limits(max_net_exposure=0.3), [60, -1]),
+        (Limits(max_net_exposure=0.3), [1, -60]),
+        (Limits(max_leverage=1.3), [1, -60]),
+        (Limits(max_leverage=1.0), [1, -1]),
+        (Limits(max_turnover=0.1), [40, -40]),
+        (Limits(cash_reserve=0.9), [60, -1]),
+    ],
+)
+def test_a_book_with_shorts_that_breaks_one_row_is_left_to_the_long_way(limits: Limits, asked: list[float]) -> None:
+    """Held: 10 % long and 10 % short."""
+    ctx = make_context(np.array([500.0, 500.0]), np.zeros((252, 2)), ["A", "B"])
+    account = Account(lots=np.array([20.0, -20.0]), cash=100_000.0, equity=100_000.0)
+
+    def short_way(of: Limits) -> np.ndarray | None:
+        return plain(ctx, account, np.array(asked, dtype=float), rules_of(of, ctx.universe), np.zeros(2, np.int8))
+
+    assert short_way(limits) is None
+    assert short_way(Limits()) is not None
+    assert gate(ctx, account, np.array(asked, dtype=float), limits).lots.tolist() != asked

@@ -14,6 +14,10 @@ from risk.stress import ALIASES, REST, SHIPPED, Shock, shock_returns, stress_los
 from trading.instruments import Instrument, Universe
 
 DATA = Path(__file__).parents[1] / "data"
+GICS = {
+    "energy", "materials", "industrials", "consumer discretionary", "consumer staples", "health care", "financials",
+    "information technology", "communication services", "utilities", "real estate",
+}  # fmt: skip
 NAMES = Universe(
     (
         Instrument("XOM", sector="Energy"),
@@ -96,17 +100,38 @@ def test_a_total_loss_and_a_tenfold_rise_can_be_meant() -> None:
 
 
 def test_the_shipped_scenarios_name_the_same_sectors_and_all_of_gics() -> None:
-    gics = {
-        "energy", "materials", "industrials", "consumer discretionary", "consumer staples", "health care", "financials",
-        "information technology", "communication services", "utilities", "real estate",
-    }  # fmt: skip
     assert set(SHIPPED) == {"2008", "2020", "2022", "rates+200bp"}
     keys = {frozenset(shock.moves) for shock in SHIPPED.values()}
     assert len(keys) == 1
-    assert gics | {REST, "gold", "crypto"} <= next(iter(keys))
+    assert GICS | {REST, "gold", "crypto"} <= next(iter(keys))
     assert set(ALIASES.values()) <= next(iter(keys))
     assert all(shock.source and shock.horizon and name == shock.name for name, shock in SHIPPED.items())
     assert SHIPPED["2008"].moves["crypto"] is None
+
+
+def test_the_moves_are_those_of_the_table_in_the_docs() -> None:
+    text = (DATA.parent / "docs" / "risk-measures.md").read_text()
+    head, _, *rows = [
+        line.strip("| ").split(" | ") for line in text[text.index("| move of |") :].split("\n\n")[0].split("\n")
+    ]
+    told = {name: {} for name in head[1:]}
+    for key, *cells in rows:
+        for name, cell in zip(head[1:], cells, strict=True):
+            told[name][key.strip("`")] = None if cell == "unknown" else int(cell.removesuffix(" %")) / 100.0
+    assert told == {name: dict(shock.moves) for name, shock in SHIPPED.items()}
+
+
+def test_the_shipped_crises_are_of_one_piece() -> None:
+    for name in ("2008", "2020"):
+        moves = SHIPPED[name].moves
+        sectors = [moves[key] for key in GICS]
+        assert max(sectors) < 0.0
+        assert min(sectors) < moves["equity"] < max(sectors)
+        assert moves["treasury 1-3y"] < moves["treasury 7-10y"] < moves["treasury 20y+"]
+    for name in ("2022", "rates+200bp"):
+        moves = SHIPPED[name].moves
+        assert 0.0 > moves["treasury 1-3y"] > moves["treasury 7-10y"] > moves["treasury 20y+"]
+    assert all(shock.moves[REST] == shock.moves["equity"] for shock in SHIPPED.values())
 
 
 def closes(path: str) -> dict[tuple[str, str], float]:

@@ -57,6 +57,15 @@ def test_the_deviation_of_a_books_series_is_that_of_its_weighted_covariance(rows
     assert tails.ewma_deviation(returns @ weights, decay) == pytest.approx(math.sqrt(whole), rel=1e-9)
 
 
+def test_weights_that_are_shared_cannot_be_written_to() -> None:
+    weights = tails.decay_weights(10, 0.94)
+    assert weights.sum() == pytest.approx(1.0)
+    with pytest.raises(ValueError, match="read-only"):
+        weights[0] = 1.0
+    with pytest.raises(ValueError, match="read-only"):
+        tails._powers(10, 0.94)[0] = 1.0
+
+
 def test_recent_moves_weigh_more_than_old_ones() -> None:
     returns = np.zeros((100, 2))
     returns[-1, 0] = returns[0, 1] = 0.05
@@ -149,6 +158,11 @@ def test_moments_are_those_of_scipy_along_the_last_axis() -> None:
     np.testing.assert_allclose(sd, losses.std(axis=1))
     np.testing.assert_allclose(skew, stats.skew(losses, axis=1), rtol=1e-10)
     np.testing.assert_allclose(kurtosis, stats.kurtosis(losses, axis=1), rtol=1e-10)
+
+
+def test_what_never_moves_has_no_moments_but_its_mean_even_with_rounding() -> None:
+    for value in (0.0, 0.1, -1e6 / 3.0):
+        assert tuple(float(m) for m in tails.moments(np.full(7, value))) == (pytest.approx(value), 0.0, 0.0, 0.0)
 
 
 def test_losses_without_skewness_and_tails_have_the_normal_figures() -> None:

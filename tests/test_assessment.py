@@ -1,0 +1,353 @@
+"""The whole assessment against each measure on its own, and what is said where an input is missing."""
+
+import math
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from risk import contributions, diversification, measures, tails
+from risk.assessment import BY_HISTORY, BY_RETURNS, BY_WEIGHT, METHODS, Assessment, Book, Settings, assess
+from risk.liquidity import book_days, unwind_days
+from risk.stress import SHIPPED, Shock
+from trading.instruments import Instrument, Universe
+from trading.statistics import calmar, performance, simple_returns, sortino
+
+SECTORS = ("energy", "financials", "gold", "", "crypto", "technology")
+ALL = Settings(shocks=(SHIPPED["2020"], SHIPPED["2022"], Shock("mine", moves={"*": -0.2})))
+
+
+def book(seed: int = 0, size: int = 6, **other: object) -> Book:
+    rng = np.random.default_rng(seed)
+    px = rng.uniform(20.0, 400.0, size)
+    universe = Universe(
+        tuple(Instrument(f"S{k}", sector=SECTORS[k % len(SECTORS)]) for k in range(size)), benchmark="S0"
+    )
+    given_ = {
+        "universe": universe,
+        "lots": np.trunc(rng.uniform(-0.3, 1.0, size) * 1e6 / size / px),
+        "px": px,
+        "equity": 1e6,
+        "returns": rng.standard_t(5, size=(252, 1)) * 0.006 + rng.standard_t(5, size=(252, size)) * 0.008,
+        "history": 1e6 * np.cumprod(1.0 + rng.normal(0.0005, 0.01, 300)),
+        "volume_lots": rng.uniform(1e3, 1e5, size),
+    }
+    return Book(**{**given_, **other})
+
+
+def unexplained(found: Assessment) -> set[str]:
+    """Fields and entries that are None without a reason, or that have both a value and a reason."""
+    wrong = set()
+    for name in found.__struct_fields__:
+        if (getattr(found, name) is None) != (name in found.missing) and "." not in name:
+            wrong.add(name)
+    for name, entries in (("stress", found.stress), ("unwind_days", found.unwind_days)):
+        wrong |= {f"{name}.{k}" for k, v in entries.items() if (v is None) != (f"{name}.{k}" in found.missing)}
+    return wrong
+
+
+def every_number(value: object) -> list[float]:
+    plain = msgspec.to_builtins(value)
+
+    def walk(x: object) -> list[float]:
+        if isinstance(x, dict):
+            return [n for v in x.values() for n in walk(v)]
+        if isinstance(x, list | tuple):
+            return [n for v in x for n in walk(v)]
+        return [x] if isinstance(x, float) else []
+
+    return walk(plain)
+
+
+def test_every_figure_is_that_of_the_measure_on_its_own() -> None:
+    given_ = book()
+    found = assess(given_, ALL)
+    w = given_.lots * given_.px / 1e6
+    series, cov = given_.returns @ w, measures.covariance(given_.returns)
+    assert found.missing == {}
+    assert unexplained(found) == set()
+    assert (found.samples, found.confidence, found.horizon, found.equity) == (252, 0.95, 1, 1e6)
+    assert found.gross == pytest.approx(np.abs(w).sum())
+    assert found.net == pytest.approx(w.sum())
+    assert found.hhi == pytest.approx(measures.herfindahl(w))
+    assert found.volatility_annual == pytest.approx(measures.volatility_annual(w, cov))
+    shrunk = math.sqrt(w @ tails.ledoit_wolf(given_.returns) @ w)
+    weighed = math.sqrt(w @ tails.ewma_covariance(given_.returns) @ w)
+    then = -tails.filtered(given_.returns) @ w
+    modified = tails.cornish_fisher(-series, 0.95)
+    expected = {
+        "historical": (measures.historical_var(-series, 0.95), measures.historical_cvar(-series, 0.95)),
+        "parametric": (tails.normal_var(shrunk, 0.95), tails.normal_cvar(shrunk, 0.95)),
+        "ewma": (tails.normal_var(weighed, 0.95), tails.normal_cvar(weighed, 0.95)),
+        "cornish_fisher": (float(modified[0]), float(modified[1])),
+        "filtered": (measures.historical_var(then, 0.95), measures.historical_cvar(then, 0.95)),
+    }
+    assert set(expected) == set(METHODS)
+    for method, pair in expected.items():
+        assert (getattr(found, method).var, getattr(found, method).cvar) == pytest.approx(pair, rel=1e-9)
+    assert found.beta == pytest.approx(measures.beta(series, given_.returns[:, 0]))
+    assert found.benchmark_correlation == pytest.approx(measures.correlation_with(series, given_.returns[:, 0]))
+    assert found.effective_bets == pytest.approx(diversification.effective_bets(w, cov))
+    assert found.diversification_ratio == pytest.approx(diversification.diversification_ratio(w, cov))
+    assert found.diversification == pytest.approx(diversification.diversification(w, cov))
+    past = performance(given_.history)
+    assert (found.sharpe, found.max_drawdown) == (past.sharpe, past.max_drawdown)
+    assert found.sortino == sortino(simple_returns(given_.history))
+    assert found.calmar == calmar(given_.history)
+    assert found.drawdown == pytest.approx(1.0 - given_.history[-1] / given_.history.max())
+    assert found.stress["mine"] == pytest.approx(0.2 * w.sum())
+    assert found.worst_stress == max(found.stress.items(), key=lambda each: each[1])
+    days = unwind_days(given_.lots, given_.volume_lots)
+    assert list(found.unwind_days.values()) == days.tolist()
+    assert list(found.book_days.values()) == book_days(w * 1e6, days)
+    assert list(found.book_days) == ["50%", "90%", "100%"]
+
+
+@pytest.mark.parametrize("size", [1, 6, 90])
+def test_parts_add_up_to_the_whole_and_are_under_their_names(size: int) -> None:
+    given_ = book(size=size)
+    found = assess(given_, Settings(min_history=60))
+    held = [name for name, lots in zip(given_.universe.symbols, given_.lots, strict=True) if lots]
+    assert list(found.positions) == held
+    parts = found.positions.values()
+    assert sum(p.component_var for p in parts) == pytest.approx(found.historical.var)
+    assert sum(p.component_cvar for p in parts) == pytest.approx(found.historical.cvar)
+    assert sum(p.component_volatility for p in parts) == pytest.approx(found.volatility_annual)
+    assert sum(p.parametric_component_var for p in parts) == pytest.approx(found.parametric.var)
+    assert all(p.component_var == pytest.approx(p.weight * p.marginal_var) for p in parts)
+    var, _ = contributions.historical(given_.returns, given_.lots * given_.px / 1e6, 0.95)
+    assert [p.incremental_var for p in parts] == pytest.approx(
+        [x for x, n in zip(var.incremental, given_.lots, strict=True) if n]
+    )
+
+
+def test_a_longer_horizon_scales_by_its_root_and_another_confidence_moves_every_method() -> None:
+    one, ten, far = (assess(book(), s) for s in (Settings(), Settings(horizon=10), Settings(confidence=0.99)))
+    for part in ("marginal_var", "component_var", "incremental_var", "component_cvar", "parametric_component_var"):
+        scaled = math.sqrt(10.0) * getattr(one.positions["S1"], part)
+        assert getattr(ten.positions["S1"], part) == pytest.approx(scaled)
+    assert ten.positions["S1"].component_volatility == one.positions["S1"].component_volatility
+    for method in METHODS:
+        assert getattr(ten, method).var == pytest.approx(math.sqrt(10.0) * getattr(one, method).var)
+        assert getattr(ten, method).cvar == pytest.approx(math.sqrt(10.0) * getattr(one, method).cvar)
+        assert getattr(far, method).var > getattr(one, method).var
+    assert ten.volatility_annual == one.volatility_annual
+
+
+@given(st.permutations(range(6)), st.integers(0, 50))
+def test_figures_belong_to_instruments_and_not_to_columns(order: list[int], seed: int) -> None:
+    one = book(seed)
+    turned = Book(
+        universe=Universe(tuple(one.universe.instruments[k] for k in order), benchmark="S0"),
+        lots=one.lots[order],
+        px=one.px[order],
+        equity=one.equity,
+        returns=one.returns[:, order],
+        history=one.history,
+        volume_lots=one.volume_lots[order],
+    )
+    a, b = assess(one, ALL), assess(turned, ALL)
+    for name in (
+        "historical",
+        "parametric",
+        "filtered",
+        "volatility_annual",
+        "effective_bets",
+        "beta",
+        "stress",
+        "pairs",
+    ):
+        left, right = every_number(getattr(a, name)), every_number(getattr(b, name))
+        if name == "pairs":
+            left, right = sorted(left), sorted(right)
+        assert left == pytest.approx(right, rel=1e-7)
+    for symbol, position in a.positions.items():
+        assert every_number(position) == pytest.approx(every_number(b.positions[symbol]), rel=1e-7, abs=1e-12)
+
+
+def test_what_is_not_held_changes_nothing_even_without_prices_returns_or_volumes() -> None:
+    one = book()
+    hole = np.full((252, 1), math.nan)
+    more = Book(
+        universe=Universe((*one.universe.instruments, Instrument("NEW")), benchmark="S0"),
+        lots=np.append(one.lots, 0.0),
+        px=np.append(one.px, math.nan),
+        equity=one.equity,
+        returns=np.hstack((one.returns, hole)),
+        history=one.history,
+        volume_lots=np.append(one.volume_lots, math.nan),
+    )
+    assert msgspec.to_builtins(assess(more, ALL)) == msgspec.to_builtins(assess(one, ALL))
+
+
+def test_only_samples_in_which_everything_held_has_a_return_count() -> None:
+    one = book()
+    gaps = one.returns.copy()
+    gaps[[3, 50, 51], [0, 1, 1]] = math.nan
+    whole = np.delete(one.returns, [3, 50, 51], axis=0)
+    found = assess(book(returns=gaps))
+    assert found.samples == 249
+    assert found.historical == assess(book(returns=whole)).historical
+
+
+def test_the_benchmark_need_not_be_held_and_its_gaps_are_left_out() -> None:
+    one = book()
+    lots, gaps = one.lots.copy(), one.returns.copy()
+    lots[0] = 0.0
+    gaps[:20, 0] = math.nan
+    found = assess(book(lots=lots, returns=gaps))
+    assert found.samples == 252
+    w = lots * one.px / 1e6
+    assert found.beta == pytest.approx(measures.beta((one.returns @ w)[20:], one.returns[20:, 0]))
+
+
+def test_pairs_that_lose_together_come_first_and_a_hedge_is_none() -> None:
+    rng = np.random.default_rng(1)
+    base = rng.normal(0.0, 0.01, 252)
+    noise = rng.normal(0.0, 0.01, (252, 4))
+    returns = np.column_stack((base, base + 0.1 * noise[:, 0], -base + 0.2 * noise[:, 1], noise[:, 3]))
+    lots = np.array([100.0, 100.0, -50.0, 10.0])
+    found = assess(book(size=4, returns=returns, lots=lots))
+    named = [(p.first, p.second) for p in found.pairs]
+    assert named[:3] == [("S0", "S1"), ("S0", "S2"), ("S1", "S2")]
+    assert found.pairs[0].correlation == pytest.approx(np.corrcoef(returns.T)[0, 1])
+    assert found.pairs[1].correlation < 0.0 > found.pairs[1].second_weight
+    hedged = assess(book(size=4, returns=returns, lots=np.abs(lots)))
+    assert ("S0", "S2") not in [(p.first, p.second) for p in hedged.pairs]
+    assert len(assess(book(size=4, returns=returns, lots=lots), Settings(pairs=1)).pairs) == 1
+
+
+MISSING = {
+    "a price": ({"px": np.array([math.nan, *[50.0] * 5])}, {*BY_WEIGHT, *BY_RETURNS, "book_days"}, "no price of S0"),
+    "a price of zero": ({"px": np.array([0.0, *[50.0] * 5])}, {*BY_WEIGHT, *BY_RETURNS, "book_days"}, "no price of S0"),
+    "an infinite price": ({"px": np.array([math.inf, *[50.0] * 5])}, {*BY_WEIGHT, *BY_RETURNS, "book_days"}, "no price of S0"),
+    "a position": ({"lots": np.array([math.nan, *[50.0] * 5])}, {*BY_WEIGHT, *BY_RETURNS}, "a position is not a number"),
+    "equity": ({"equity": 0.0}, {*BY_WEIGHT, *BY_RETURNS}, "equity is not positive"),
+    "equity that is no number": ({"equity": math.nan}, {*BY_WEIGHT, *BY_RETURNS}, "equity is not positive"),
+    "returns": ({"returns": np.full((252, 6), math.nan)}, {*BY_RETURNS}, "0 samples in which everything held"),
+    "enough returns": ({"returns": np.full((59, 6), 0.01)}, {*BY_RETURNS}, "59 samples"),
+    "the history": ({"history": np.array([])}, {*BY_HISTORY}, "the equity history is empty"),
+    "a sample of the history": ({"history": np.array([1.0, math.nan])}, {*BY_HISTORY}, "past equity is not finite"),
+    "a positive history": ({"history": np.array([1.0, -1.0])}, {*BY_HISTORY}, "past equity is not finite and positive"),
+    "a long history": ({"history": np.full(60, 5.0)}, {"sharpe", "sortino", "calmar"}, "59 samples of equity returns"),
+    "a moving history": ({"history": np.full(61, 5.0)}, {"sharpe", "calmar"}, "equity"),
+    "volumes": ({"volume_lots": np.full(6, math.nan)}, {"book_days"}, "no volume is known of S0, S1, S2 and 3 more"),
+    "moving returns": ({"returns": np.zeros((252, 6))}, {"effective_bets", "diversification", "diversification_ratio"}, "nothing held moved"),
+    "a holding": ({"lots": np.zeros(6)}, {*BY_RETURNS}, "nothing is held"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MISSING)
+def test_without_an_input_its_measures_are_none_with_the_reason_and_the_others_stay(name: str) -> None:
+    without, gone, said = MISSING[name]
+    found = assess(book(**without), ALL)
+    assert unexplained(found) == set()
+    for measure in gone:
+        assert getattr(found, measure) is None, measure
+        assert said in found.missing[measure] or found.missing[measure] == "no price is known of a position"
+    whole = assess(book(), ALL)
+    kept = {n for n in whole.__struct_fields__ if n not in found.missing}
+    assert {"gross", "sharpe", "drawdown", "book_days"} & kept
+    assert all(math.isfinite(n) for n in every_number(found) if n is not found.equity or math.isfinite(found.equity))
+
+
+def test_sixty_samples_are_enough_unless_set() -> None:
+    one = book()
+    short = assess(book(returns=one.returns[-60:], history=one.history[-61:]))
+    assert short.missing.keys() - {"cornish_fisher"} == {"worst_stress"}
+    found = assess(one, Settings(min_history=253))
+    assert found.missing["historical"].startswith("252 samples in which everything held has a return, fewer than 253")
+
+
+@pytest.mark.parametrize(
+    ("unpriced", "said"),
+    [
+        ([1], "S1"),
+        ([1, 3, 5], "S1, S3, S5"),
+        ([0, 1, 3, 5], "S0, S1, S3 and 1 more"),
+        (range(6), "S0, S1, S2 and 3 more"),
+    ],
+)
+def test_up_to_three_of_those_that_lack_something_are_named(unpriced: list[int], said: str) -> None:
+    px = np.full(6, 0.5)
+    px[list(unpriced)] = math.nan
+    found = assess(book(px=px))
+    assert found.missing["gross"] == f"no price of {said}"
+    assert found.samples == 0
+    assert found.book_days is None
+    assert assess(book(px=np.full(6, 0.5))).book_days is not None
+
+
+def test_a_symbol_with_too_short_a_history_is_named() -> None:
+    returns = book().returns.copy()
+    returns[:-30, 2] = math.nan
+    found = assess(book(returns=returns))
+    assert found.missing["historical"].endswith("too few of S2")
+    assert found.samples == 30
+
+
+@pytest.mark.parametrize(("benchmark", "said"), [("", "no benchmark is set"), ("DAX", "DAX is not in the universe")])
+def test_without_its_benchmark_a_book_has_no_beta(benchmark: str, said: str) -> None:
+    one = book()
+    found = assess(book(universe=Universe(one.universe.instruments, benchmark=benchmark)))
+    assert found.beta is found.benchmark_correlation is None
+    assert found.missing == {"beta": said, "benchmark_correlation": said, "worst_stress": "no stress scenario is set"}
+
+
+def test_a_benchmark_known_in_too_few_samples_or_that_stands_still_gives_no_beta() -> None:
+    one = book()
+    lots, gaps, still = one.lots.copy(), one.returns.copy(), one.returns.copy()
+    lots[0] = 0.0
+    gaps[:200, 0] = math.nan
+    still[:, 0] = 0.0
+    assert "52 samples with the benchmark" in assess(book(lots=lots, returns=gaps)).missing["beta"]
+    assert assess(book(lots=lots, returns=still)).missing["beta"] == "the benchmark never moved"
+
+
+def test_a_scenario_that_does_not_know_a_holding_is_named_and_the_worst_is_of_the_others() -> None:
+    settings = Settings(shocks=(SHIPPED["2008"], SHIPPED["2020"]))
+    found = assess(book(), settings)
+    assert found.stress["2008"] is None
+    assert found.missing == {"stress.2008": "no move is known of S4"}
+    assert found.worst_stress == ("2020", found.stress["2020"])
+    alone = assess(book(), Settings(shocks=(SHIPPED["2008"],)))
+    assert alone.worst_stress is None
+    assert alone.missing["worst_stress"] == "no scenario knows the move of everything held"
+
+
+def test_skewness_and_tails_outside_the_expansion_give_no_modified_var() -> None:
+    returns = np.zeros((252, 6))
+    returns[0] = -0.5
+    found = assess(book(returns=returns, lots=np.full(6, 10.0)))
+    assert found.cornish_fisher is None
+    assert "outside the domain" in found.missing["cornish_fisher"]
+
+
+def test_a_perfect_hedge_has_no_ratio_but_is_wholly_diversified() -> None:
+    returns = np.repeat(book().returns[:, :1], 2, axis=1)
+    found = assess(book(size=2, returns=returns, lots=np.array([10.0, -10.0]), px=np.array([100.0, 100.0])))
+    assert found.diversification == 1.0
+    assert found.diversification_ratio is None
+    assert found.missing["diversification_ratio"] == "a perfect hedge"
+
+
+def test_an_empty_book_has_no_exposure_and_loses_nothing_in_any_scenario() -> None:
+    found = assess(book(lots=np.zeros(6)), ALL)
+    assert (found.gross, found.net, found.hhi) == (0.0, 0.0, 0.0)
+    assert set(found.stress.values()) == {0.0}
+    assert found.book_days == {"50%": 0.0, "90%": 0.0, "100%": 0.0}
+    assert found.unwind_days == {}
+
+
+def test_the_assessment_is_plain_values_that_travel_as_json() -> None:
+    found = assess(book(), ALL)
+    assert msgspec.json.decode(msgspec.json.encode(found), type=Assessment) == found
+
+
+def test_assessing_changes_none_of_its_inputs() -> None:
+    one, same = book(), book()
+    assess(one, ALL)
+    for name in ("lots", "px", "returns", "history", "volume_lots"):
+        assert np.array_equal(getattr(one, name), getattr(same, name))
