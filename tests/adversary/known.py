@@ -33,12 +33,6 @@ def _sale_far_below(book: Book, verdict: Verdict, wrong: str) -> bool:
     )
 
 
-def _lost_proceeds(book: Book, verdict: Verdict, wrong: str) -> bool:
-    """Purchases count on a short sale that is rounded down to nothing."""
-    short = (book.asked <= -1.0) & ~(book.account.lots > 0.0) & (verdict.lots == 0.0)
-    return wrong == "cash at the end" and bool(short.any())
-
-
 def _mixed_states(book: Book, verdict: Verdict, wrong: str) -> bool:
     """A limit that no state breaks is taken for breached, by an exposure of one state over the equity of another;
     then what does not add to it passes, and takes the equity that kept it."""
@@ -50,7 +44,6 @@ KNOWN: Final[dict[str, Explains]] = {
     "lots that are not a number": _lots_unknown,
     "a resting sale far below the mark": _sale_far_below,
     "breached only by two states together": _mixed_states,
-    "proceeds of a short that became nothing": _lost_proceeds,
 }
 
 

@@ -91,6 +91,11 @@ def test_a_position_beyond_its_weight_keeps_its_concentration() -> None:
     assert judged([0.0, 500.0], limits, [100.0, 100.0], [], lots=[199.0, 0.0]).wrong == []
 
 
+def test_a_short_sale_that_became_nothing_pays_for_nothing() -> None:
+    limits = Limits(max_cash_debit=1.0)
+    assert judged([20_000.0, -1.0], limits, [10.0, 70_000.0], []).wrong == []
+
+
 @pytest.mark.xfail(
     strict=True, reason="the gate takes `reduce_collar` for every open sale of which it is not told more"
 )
@@ -111,12 +116,6 @@ def test_a_resting_sale_far_below_the_mark_lowers_what_may_be_owed() -> None:
     limits = Limits(max_cash_debit=1.0)
     found = judged([0.0, 5_000.0], limits, [100.0, 100.0], [(0, -1_000.0, 30.0)], lots=[1_000.0, 0.0])
     assert found.wrong == []
-
-
-@pytest.mark.xfail(strict=True, reason="_settled_cash returns early when no short sale is left")
-def test_a_short_sale_that_became_nothing_pays_for_nothing() -> None:
-    limits = Limits(max_cash_debit=1.0)
-    assert judged([20_000.0, -1.0], limits, [10.0, 70_000.0], []).wrong == []
 
 
 @pytest.mark.xfail(strict=True, reason="`before` is the least equity, and the exposure the largest, of two states")
