@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from adapters.store.reading import Reader
 from adapters.store.store import read_only
+from daemon.exits import ExitPart, exits_of
 from daemon.overview import LimitNow, iso, limit_now
 from risk.limits import REASON_TEXT, Reason
 from trading.books import Ledger
@@ -104,6 +105,7 @@ class Explanation(Struct, frozen=True):
     limits: list[LimitMoved]
     twins: list[Twin]
     fills: list[FillPart]
+    exits: list[ExitPart]
 
 
 def reason_name(code: int) -> str:
@@ -162,6 +164,7 @@ def explain(where: str | Path, reader: Reader, order_id: str) -> Explanation:
         limits=_limits(plan),
         twins=_twins(plan, universe, column),
         fills=[_fill(fill, order.side, price) for fill in fills],
+        exits=exits_of(where, reader.run.run, plan, column, names),
     )
 
 

@@ -295,6 +295,12 @@ def tightest(a: Limits, b: Limits) -> Limits:
     return Limits(**{name: _tighter(name, getattr(a, name), getattr(b, name)) for name in Limits.__struct_fields__})
 
 
+def tightest_exits(a: Protective | None, b: Protective | None) -> Protective | None:
+    """The protective set that closes a position as soon as either does, and keeps it closed as long as either."""
+    found: Protective | None = _tighter("protective", a, b)
+    return found
+
+
 def _tighter(name: str, a: Any, b: Any) -> Any:
     if a is None or b is None or a == b:
         return b if a is None else a

@@ -19,6 +19,7 @@ from trading.effects import (
     Ended,
     Filled,
     Planned,
+    Protected,
     Publish,
     Query,
     Snapshot,
@@ -87,6 +88,8 @@ EFFECTS: list[Struct] = [
     Snapshot(6),
     Stop("SIGTERM"),
 ]  # fmt: skip
+LATER: list[Struct] = [Protected(5, 1, 2, 0, 3, "stop_loss", 100.0, 91.5, 92.0)]
+"""Effects that came after the golden file was written."""
 
 
 def entries() -> list[bytes]:
@@ -95,13 +98,14 @@ def entries() -> list[bytes]:
 
 def test_every_member_of_both_unions_is_in_this_test() -> None:
     assert {type(e) for e in EVENTS} == set(get_args(JournalEvent))
-    assert {type(e) for e in EFFECTS} == set(get_args(JournalEffect))
+    assert {type(e) for e in (*EFFECTS, *LATER)} == set(get_args(JournalEffect))
 
 
 def test_what_was_written_reads_back_equal() -> None:
     for event, data in zip(EVENTS, entries(), strict=True):
         assert decode(data).event == event
     assert decode(entries()[0]).effects == EFFECTS
+    assert decode(encode(Stopping(1, False, ""), LATER)).effects == LATER  # type: ignore[arg-type]
 
 
 def test_bytes_of_version_1_are_what_they_were() -> None:

@@ -17,6 +17,7 @@ from trading.effects import (
     Ended,
     Filled,
     Planned,
+    Protected,
     Publish,
     Query,
     Snapshot,
@@ -82,6 +83,7 @@ JournalEffect = (
     | Switched
     | Snapshot
     | Stop
+    | Protected
 )
 
 

@@ -164,6 +164,25 @@ class Switched(Struct, frozen=True, tag=True, omit_defaults=True):
     reason: str
 
 
+class Protected(Struct, frozen=True, tag=True, omit_defaults=True):
+    """Record: an agent's whole position is being closed because a mark came to a level, whatever its policy wants.
+
+    `sample` and `n` are those of the order that does it, n = 0 where none went out (all of it crossed, or it was
+    refused). `entry`, `mark` (the one that came to the level) and `level` are prices of a unit. An exit whose order
+    ended early has a record for each order.
+    """
+
+    ts: int
+    sample: int
+    n: int
+    agent: int
+    symbol: int
+    kind: Literal["stop_loss", "take_profit", "trailing_stop"]
+    entry: float
+    mark: float
+    level: float
+
+
 class Snapshot(Struct, frozen=True, tag=True, omit_defaults=True):
     """Keep a snapshot of the state at the end of this batch."""
 
@@ -176,7 +195,7 @@ class Stop(Struct, frozen=True, tag=True, omit_defaults=True):
     reason: str
 
 
-Record = Planned | Filled | Crossed | Ended | Valued | Booked | Switched
+Record = Planned | Filled | Crossed | Ended | Valued | Booked | Switched | Protected
 """Effects that only tell the store and the bus what happened."""
 
 Effect = Ask | OrderBasket | Cancel | Query | Publish | Record | Snapshot | Stop

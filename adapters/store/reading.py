@@ -220,7 +220,7 @@ class Reader:
         with failures("reading decisions"), Session(self._engine) as session:
             found = session.exec(query.order_by(col(DecisionRow.seq).desc())).first()
         if found is None:
-            raise StoreFailing(f"order {order_id} was not made by a plan: a protective exit, or by hand")
+            raise StoreFailing(f"order {order_id} was not made by a plan, but by hand")
         return Decision(self._order(row), _planned.decode(found.plan), self.run.agents_at(row.seq))
 
     def _newest(self, query: Any, key: Sequence[Any], last: int | None) -> Iterable[Any]:

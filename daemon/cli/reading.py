@@ -9,6 +9,7 @@ from daemon.cli.client import running
 from daemon.cli.failures import Failure
 from daemon.cli.output import local, place_name, print_json, say, table
 from daemon.cli.places import Place, place
+from daemon.exits import exit_lines
 from daemon.explanation import Explanation, explain
 
 NEW_YORK = "America/New_York"
@@ -241,15 +242,18 @@ def why_lines(e: Explanation) -> list[str]:
         f"{e.side.upper()} {e.qty} {e.symbol}, decided {local(e.decided)} New York ({e.time}) "
         f"on the price {e.price}, limit {e.limit}: {e.state}{f', {e.note}' if e.note else ''}"
     ]
-    if e.sample != e.decided:
+    if e.sample != e.decided and not e.exits:
         again = f"follow-up {e.follow_up} of" if e.follow_up else "order on the sample of"
         lines.append(f"  {again} the decision of {local(e.sample)} New York, order number {e.number} of it")
+    lines += [f"  {line}" for line in exit_lines(e.exits)]
+    closed = {part.agent for part in e.exits}
     for part in e.agents:
         had = f"has {part.had:.1%}, {part.held}" if part.had is not None else f"has {part.held}"
         room = (
             f" ({part.wanted * part.scale:.1%} with room for cash and gross at worst prices)" if part.scale < 1 else ""
         )
-        said = f"{part.agent} wants {part.wanted:.1%}{room}, {had}: asks {_signed(part.asked)}"
+        wants = "exits" if part.agent in closed else f"wants {part.wanted:.1%}{room}"
+        said = f"{part.agent} {wants}, {had}: asks {_signed(part.asked)}"
         if part.allowed != part.asked:
             said += f", its own limits leave {_signed(part.allowed)}: {part.text} ({part.reason})"
         lines.append("  " + said)

@@ -5,7 +5,7 @@ import numpy as np
 from msgspec import Struct
 
 from daemon.engine.activity import Activity
-from daemon.engine.state import Cross, FollowUp, Rules, State, Working
+from daemon.engine.state import Cross, Exit, FollowUp, Rules, State, Working
 from risk.limits import Limits
 from risk.switch import Switch
 from trading.market import Ring
@@ -74,6 +74,9 @@ class _Frozen(Struct, frozen=True):
     down: list[str]
     activity: Activity
     volumes: tuple[int, bytes]
+    best: bytes = b""
+    exits: list[tuple[dict[int, Exit], dict[int, int]]] = []
+    """By agent: protective exits under way, and cooldowns. Snapshots of before there were any have none."""
 
 
 def _ring_out(ring: Ring) -> tuple[bytes, bytes]:
@@ -136,6 +139,8 @@ def freeze(state: State) -> bytes:
             down=sorted(state.down),
             activity=state.activity,
             volumes=(state.volume_count, state.volumes[: state.volume_count].tobytes()),
+            best=state.best.tobytes(),
+            exits=[(a.exits, a.blocked) for a in state.agents],
         )
     )
 
@@ -175,5 +180,10 @@ def thaw(rules: Rules, frozen: bytes) -> State:
     state.volume_count = f.volumes[0]
     rows = np.frombuffer(f.volumes[1]).reshape(-1, state.universe.size)
     state.volumes[: len(rows)] = rows
+    for agent, (exits, blocked) in zip(state.agents, f.exits, strict=bool(f.exits)):
+        agent.exits, agent.blocked = exits, blocked
+    state.govern(state.rules)  # exits under way go on, whatever the limits
+    if f.best:
+        state.best = np.frombuffer(f.best).reshape(state.best.shape)
     state.revalue()
     return state

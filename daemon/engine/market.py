@@ -1,10 +1,11 @@
-"""What a slice and a corporate action do: crosses at the open, then the marks; splits and dividends."""
+"""What a slice and a corporate action do: crosses at the open, marks, protective exits; splits and dividends."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
 from daemon.engine.alerts import alert
+from daemon.engine.protecting import check_levels, split_exits
 from daemon.engine.state import State, Working
 from trading.books import share
 from trading.effects import (
@@ -21,9 +22,9 @@ from trading.orders import ENDED
 
 
 def on_slice(state: State, market: MarketSlice) -> Sequence[Effect]:
-    """Crosses at the open, then the marks."""
+    """Crosses at the open, then the marks, then what they say about positions that are protected."""
     state.now = ts = market.ts_event
-    effects = book_crosses(state, market) if state.crosses else ()
+    effects: Sequence[Effect] = book_crosses(state, market) if state.crosses else ()
     if market.full:
         state.marks, state.marks_nano = market.close, market.close_nano
         state.mark_ts = np.empty(state.universe.size, dtype=np.int64)
@@ -35,6 +36,9 @@ def on_slice(state: State, market: MarketSlice) -> Sequence[Effect]:
         state.mark_ts = np.where(fresh, ts, state.mark_ts)
     state.traded_volume(market)
     state.history.bar(market.key, market.fresh, market.full, market.close)
+    if state.protecting:
+        exits = check_levels(state)
+        return [*effects, *exits] if exits else effects
     return effects
 
 
@@ -76,6 +80,7 @@ def on_action(state: State, action: Action) -> Sequence[Effect]:
     state.marks, state.marks_nano = marks, marks_nano
     lieu = state.ledger.split(symbol, numerator, denominator, int(marks_nano[symbol]))
     state.booked()
+    split_exits(state, symbol, numerator, denominator)
     for work in state.working.values():
         for row, column in enumerate(work.basket.sym):
             if column == symbol and work.state[row] not in ENDED:

@@ -102,8 +102,7 @@ def on_reloaded(state: State, reloaded: Reloaded) -> Sequence[Effect]:
     """New limits hold from the next decision on; what is open keeps the verdict it had."""
     state.now = max(state.now, reloaded.ts)
     if reloaded.limits:
-        state.rules = with_limits(state.rules, reloaded.limits)
-        state.counting = state.rules.counts_turnover()
+        state.govern(with_limits(state.rules, reloaded.limits))
     if not reloaded.changed:
         return ()
     return (alert(state, "INFO", "config", f"configuration changed: {', '.join(reloaded.changed)}"),)

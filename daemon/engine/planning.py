@@ -124,43 +124,61 @@ def target_change(state: State, agent: int, weights: Floats, ctx: Context, flatt
     if rules.min_trade > 0.0:
         small = np.abs(change) * ctx.px < rules.min_trade * equity
         change[small & (target != 0.0)] = 0.0
+    if state.agents[agent].exits:
+        change[list(state.agents[agent].exits)] = 0.0  # being closed: not the policy's to decide
     return change, scale
 
 
 def hold_back(state: State, agent: int, change: Floats) -> tuple[Floats, list[Effect]]:
     """Set working orders against a new wish: an order that already does what is wished stays; one that
     does not is cancelled, and until it has ended its symbol is left alone."""
-    effects: list[Effect] = []
-    inflight = np.zeros_like(change)
+    inflight = in_flight(state, agent)
+    busy = inflight != 0.0
+    differs = busy & (change != inflight)
+    differs[list(state.agents[agent].exits)] = False
+    return np.where(busy, 0.0, change), withdraw(state, agent, differs) if differs.any() else []
+
+
+def in_flight(state: State, agent: int) -> Floats:
+    """float64[N] signed lots of an agent that may still fill or cross."""
+    found = np.zeros(state.universe.size)
     for work in state.working.values():
         for row, who, lots in work.open_shares():
             if who == agent:
-                inflight[work.basket.sym[row]] += lots
+                found[work.basket.sym[row]] += lots
     for cross in state.crosses:
         for who, lots in cross.shares:
             if who == agent:
-                inflight[cross.symbol] += lots
-    busy = inflight != 0.0
-    differs = busy & (change != inflight)
-    if differs.any():
-        for (sample, n), work in state.working.items():
-            for row, who, _ in work.open_shares():
-                wrong = who == agent and differs[work.basket.sym[row]]
-                if wrong and work.state[row] != OrderState.CANCELLING:
-                    work.state[row] = transition(work.state[row], Cause.CANCEL_ASKED)
-                    effects.append(Cancel(sample, n, row, state.now))
-        state.crosses = [
-            c for c in state.crosses if not (differs[c.symbol] and any(who == agent for who, _ in c.shares))
-        ]
-    return np.where(busy, 0.0, change), effects
+                found[cross.symbol] += lots
+    return found
+
+
+def withdraw(state: State, agent: int, symbols: NDArray[np.bool_]) -> list[Effect]:
+    """Cancel an agent's working orders in these symbols, bool[N], and drop its crosses there."""
+    effects: list[Effect] = []
+    for (sample, n), work in state.working.items():
+        for row, who, _ in work.open_shares():
+            wrong = who == agent and symbols[work.basket.sym[row]]
+            if wrong and work.state[row] != OrderState.CANCELLING:
+                work.state[row] = transition(work.state[row], Cause.CANCEL_ASKED)
+                effects.append(Cancel(sample, n, row, state.now))
+    state.crosses = [c for c in state.crosses if not (symbols[c.symbol] and any(who == agent for who, _ in c.shares))]
+    return effects
 
 
 def plan(
-    state: State, answers: dict[int, bytes], *, sample: int, used: int = 0, flatten: bool = False
+    state: State,
+    answers: dict[int, bytes],
+    *,
+    sample: int,
+    used: int = 0,
+    flatten: bool = False,
+    exits: dict[int, Floats] | None = None,
 ) -> Sequence[Effect]:
     """The effects of a round's answers (agent -> float64[N] weights as bytes, in agent order).
 
-    `used` counts the follow-ups this is one of. With `flatten` everything held is sold, whatever the switch.
+    `used` counts the follow-ups this is one of. With `flatten` everything held is sold, whatever the switch. `exits`
+    (agent -> float64[N] signed lots, of which nothing is on its way) are asked for instead of what weights mean.
     """
     ctx = market_context(state)
     parts: list[_Part] = []
@@ -168,9 +186,12 @@ def plan(
     house_switch = REDUCE if flatten else state.switch.state
     for agent in sorted(answers):
         weights = np.frombuffer(answers[agent])
-        change, scale = target_change(state, agent, weights, ctx, flatten)
         held = False
-        if state.working or state.crosses:
+        if exits is not None:
+            change, scale = exits[agent], 1.0
+        else:
+            change, scale = target_change(state, agent, weights, ctx, flatten)
+        if exits is None and (state.working or state.crosses):
             asked = change
             change, cancels = hold_back(state, agent, change)
             effects.extend(cancels)
@@ -185,11 +206,11 @@ def plan(
         parts.append(_Part(agent, answers[agent], scale, change, account, verdict, held))
     if not parts:
         return effects
-    return [*effects, *_house(state, ctx, parts, sample, used, house_switch, flatten)]
+    return [*effects, *_house(state, ctx, parts, sample, used, house_switch, flatten or exits is not None)]
 
 
 def _house(
-    state: State, ctx: Context, parts: list[_Part], sample: int, used: int, switch: int, flatten: bool
+    state: State, ctx: Context, parts: list[_Part], sample: int, used: int, switch: int, whole: bool
 ) -> list[Effect]:
     """Cross what is opposite, put the net before the house's limits, and make the basket."""
     wanted = np.array([p.verdict.lots for p in parts], dtype=np.int64)
@@ -236,7 +257,7 @@ def _house(
         )
     ]
     effects.extend(watch_limits(state, verdict.values))
-    if not flatten:
+    if not whole:
         _follow_up(state, parts, surviving, asked, verdict, sample, used)
     if out is not None:
         effects.append(out)

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from daemon.engine.activity import Activity, Book
 from risk.gate import Account
-from risk.limits import Limits
+from risk.limits import Limits, tightest_exits
 from risk.measures import ones, total
 from risk.monitor import Monitor
+from risk.protective import Guards, Kind, Levels, guards
 from risk.switch import Switch
 from trading.books import Ledger
 from trading.instruments import MICRO, Universe
@@ -78,6 +79,11 @@ class Row(Struct):
     cause: int = -1
 
 
+def protective_sets(rules: Rules) -> Guards | None:
+    """What closes positions of each agent's book: the tightest of the house's set and its own."""
+    return guards([tightest_exits(rules.house.protective, agent.limits.protective) for agent in rules.agents])
+
+
 class Working(Struct):
     """A basket at the venue. Per row: signed `lots` and limit `worst_nano` as they are now (a split rescales
     them), `filled` unsigned lots, `state` an OrderState, `shares` the agents' unsigned remaining lots. `odd` are
@@ -122,10 +128,21 @@ class FollowUp(Struct):
     used: int
 
 
-class AgentState:
-    """One agent: its memory, its switch, its failures and what is left of its last decision."""
+class Exit(Struct):
+    """A position that is being closed, and the breach that began it; `tried` is when it was last asked for."""
 
-    __slots__ = ("failures", "follow_up", "memory", "suspended", "switch")
+    kind: Kind
+    entry: float
+    mark: float
+    level: float
+    tried: int = 0
+
+
+class AgentState:
+    """One agent: its memory, its switch, its failures, what is left of its last decision; by column the `exits` under
+    way and the last sample (by number) at which a symbol is `blocked` after one."""
+
+    __slots__ = ("blocked", "exits", "failures", "follow_up", "memory", "suspended", "switch")
 
     def __init__(self, capital_micro: int) -> None:
         self.memory: Memory = EMPTY_MEMORY
@@ -133,6 +150,8 @@ class AgentState:
         self.failures = 0
         self.suspended = False
         self.follow_up: FollowUp | None = None
+        self.exits: dict[int, Exit] = {}
+        self.blocked: dict[int, int] = {}
 
 
 class Round:
@@ -151,7 +170,6 @@ class State:
 
     def __init__(self, rules: Rules) -> None:
         size = rules.universe.size
-        self.rules = rules
         self.universe = rules.universe
         self.ledger = Ledger(rules.universe, tuple(a.name for a in rules.agents))
         self.ledger.deposit(rules.cash_micro)
@@ -167,7 +185,6 @@ class State:
         """What was traded of each instrument in the last `volume_count` sessions, in any order; NaN where unknown."""
         self.volume_count = 0
         self.activity = Activity([Book() for _ in range(len(rules.agents) + 1)])
-        self.counting = rules.counts_turnover()
         self._average: Floats | None = None
         self.now = 0
         self.sample = 0
@@ -192,6 +209,22 @@ class State:
         self.equity_micro = rules.cash_micro
         self._lots: dict[int, Floats] = {}
         self._units: Floats | None = None
+        self.best: Floats = np.full((len(rules.agents), size), np.nan)
+        """By agent and column: side x the best mark since entry, where a stop trails."""
+        self.levels: Levels | None = None
+        """Prices that close positions; None after a booking, until they are needed."""
+        self.govern(rules)
+
+    def govern(self, rules: Rules) -> None:
+        """New rules, for the same universe and agents. A stop that trails from now on counts from now on; exits under
+        way go on under whatever rules."""
+        self.rules = rules
+        self.counting = rules.counts_turnover()
+        self.guards: Guards | None = protective_sets(rules)
+        self.levels = None
+        self.protecting = self.guards is not None or any(a.exits or a.blocked for a in self.agents)
+        if self.guards is None or not self.guards.trails:
+            self.best = np.full_like(self.best, np.nan)
 
     def lots(self, book: int) -> Floats:
         """float64[N] signed lots of an agent's book, or of the house; read-only, kept until the next booking."""
@@ -251,7 +284,7 @@ class State:
     def booked(self) -> None:
         """Lots or cash changed: what was derived from them is gone."""
         self._lots.clear()
-        self._units = None
+        self._units = self.levels = None
 
     def revalue(self) -> None:
         """Equity of the house and of each book at the marks, exact."""
@@ -296,7 +329,17 @@ class State:
             recent_orders=self.activity.recent(book, self.now, limits),
             # an intent is an agent's; what several agents want together may well be the same twice
             repeated=None if book == HOUSE else self.activity.repeated(book, self.now, limits),
+            blocked=None if book == HOUSE else self.blocked(book),
         )
+
+    def blocked(self, agent: int) -> NDArray[np.bool_] | None:
+        """bool[N], what the agent may not enter yet after a protective exit; None for nothing."""
+        closed = [symbol for symbol, last in self.agents[agent].blocked.items() if self.sample_no <= last]
+        if not closed:
+            return None
+        found = np.zeros(self.universe.size, dtype=np.bool_)
+        found[closed] = True
+        return found
 
     def open_rows(self, book: int) -> list[tuple[int, int, float]]:
         """(column, signed lots, worst value of a lot in currency) of all that may still fill into a book or the house."""

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from daemon.engine.deciding import ask_agents
 from daemon.engine.people import on_operator
 from daemon.engine.planning import asks_allowed, follow_ups, watch_limits
+from daemon.engine.protecting import ask_for_exits, release_blocked, settle_exits
 from daemon.engine.state import HOUSE, State
 from daemon.engine.switching import cancel_open_orders, flatten_all, watch_switch
 from risk.switch import REDUCE, RUN, losses
@@ -26,9 +27,11 @@ from trading.sessions import DAY_NS
 
 
 def on_tick(state: State, tick: Tick) -> Sequence[Effect]:
-    """A sample is appended and valued; then what earlier decisions left; then every Ask of the round."""
+    """A sample is appended and valued; then what exits and earlier decisions left; then every Ask of the round."""
     state.now = tick.ts
     effects: list[Effect] = []
+    if state.protecting:
+        settle_exits(state)  # before the sample is counted: a cooldown begins with the next one
     if tick.sample:
         state.history.sample(tick.ts, tick.key, tick.final, state.marks)
         state.session_volume(tick.ts)
@@ -43,6 +46,8 @@ def on_tick(state: State, tick: Tick) -> Sequence[Effect]:
             effects.extend(cancel_open_orders(state, adding_only=state.switch.state == REDUCE or state.flattening))
     if state.flattening and not state.working:
         effects.extend(flatten_all(state))
+    if state.protecting:
+        effects.extend(ask_for_exits(state))
     rules = state.rules.agents
     due = [
         number
@@ -92,6 +97,8 @@ def take_sample(state: State, tick: Tick) -> list[Effect]:
     state.borrowed_key = tick.key - tick.key % DAY_NS
     state.sample, state.sample_key = tick.ts, tick.key
     state.sample_no += 1
+    if state.protecting:
+        release_blocked(state)
     if len(state.orders_at) > 256:
         state.orders_at = dict(list(state.orders_at.items())[-128:])
     state.revalue()

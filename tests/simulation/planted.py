@@ -8,8 +8,19 @@ from types import FunctionType
 from typing import Any, NamedTuple
 
 from daemon import recovery
-from daemon.engine import freezing, market, outcomes, people, planning, reports, state, switching, ticks
-from risk import gate, rules
+from daemon.engine import (
+    freezing,
+    market,
+    outcomes,
+    people,
+    planning,
+    protecting,
+    reports,
+    state,
+    switching,
+    ticks,
+)
+from risk import gate, protective, rules
 from tests.simulation.runner import simulate
 from trading import books
 
@@ -73,7 +84,7 @@ BUGS = (
     Bug("a snapshot forgets order numbers", freezing.thaw, "state.orders_at = dict(f.orders_at)", "pass"),
     Bug("a snapshot forgets the age of prices", freezing.thaw,
         "np.frombuffer(f.marks[2], dtype=np.int64)", "np.zeros(len(state.marks), dtype=np.int64)"),
-    Bug("a cancel is taken as done at once", planning.hold_back,
+    Bug("a cancel is taken as done at once", planning.withdraw,
         "transition(work.state[row], Cause.CANCEL_ASKED)", "int(OrderState.CANCELLED)"),
     Bug("order numbers are not counted up", planning._house, "state.orders_at.get(sample, 0) + 1", "1"),
     Bug("a restart asks for nothing", recovery.unanswered,
@@ -93,6 +104,21 @@ BUGS = (
         "for width in (collar, reduce", "for width in (2 * collar, reduce"),
     Bug("gross exposure is not limited", rules.gross_rows, "if limits.max_gross_exposure is None:", "if True:"),
     Bug("cash is not limited", gate._extents, "account.up_cash - account.cash", "account.up_cash - 9.0 * account.cash"),
+    Bug("a wish to hold withdraws a protective exit", planning.hold_back,
+        "differs[list(state.agents[agent].exits)] = False", "pass"),
+    Bug("a snapshot forgets protective exits", freezing.thaw, "agent.exits, agent.blocked = exits, blocked", "pass"),
+    Bug("a protective exit is asked for once only", protecting.ask_for_exits,
+        "if each.tried != state.now", "if not each.tried"),
+    Bug("a split leaves the best price of a trailing stop", protecting.split_exits,
+        "state.best[:, symbol] *= denominator / numerator", "pass"),
+    Bug("stops of shorts lie below their entry", protective._with_levels,
+        "1.0 - side * found.stop", "1.0 - found.stop"),
+    Bug("what is being closed may be added to", planning.target_change,
+        "change[list(state.agents[agent].exits)] = 0.0", "pass"),
+    Bug("a cooldown is forgotten", state.State.blocked, "if self.sample_no <= last", "if False"),
+    Bug("levels stay as they were before a purchase", state.State.booked, "self._units = self.levels = None", "self._units = None"),
+    Bug("a protective exit does not wait for a purchase to end", protecting.ask_for_exits,
+        "change = np.where(in_flight(state, number) * lots > 0.0, 0.0, change)", "pass"),
 )  # fmt: skip
 
 

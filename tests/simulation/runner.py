@@ -16,6 +16,7 @@ from daemon import engine, recovery
 from daemon.engine import freezing as states
 from daemon.policies import answer
 from risk.switch import HALT, RUN
+from tests.simulation.guarded import guarded
 from tests.simulation.link import Faults, Link
 from tests.simulation.setting import Setting, setting
 from tests.simulation.truth import Truth, Violation
@@ -86,6 +87,7 @@ class Run:
         self.rng = np.random.default_rng([world.seed, 2])
         self.truth = Truth(world.universe, world.rules.house, world.rules.cash_micro)
         self.link = Link(Paper(world.universe, world.costs), self.truth, faults, np.random.default_rng([world.seed, 3]))
+        self.guarded = guarded(world.rules.house.protective, [a.limits.protective for a in world.rules.agents])
         self.journal: list[bytes] = []
         self.snapshots: list[tuple[int, bytes]] = []
         self.baskets: dict[tuple[int, int], OrderBasket] = {}
@@ -167,6 +169,7 @@ class Run:
                 others.extend(zip(effect.sym, effect.lots, effect.worst_nano, strict=True))
             elif isinstance(effect, Ended) and effect.reason == "never sent":
                 self.never_sent.setdefault((effect.sample, effect.n), set()).update(effect.row)
+        self.guarded.saw(self.state, event, effects)
 
     def _act(self, effects: Sequence[Effect], queue: deque[Event]) -> None:
         self.asks = {}

@@ -4,10 +4,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from msgspec import structs
 
 from daemon.engine.state import AgentRules, Rules
 from daemon.timeline import Due, Item, sample_ticks, timeline, with_due
-from risk.limits import PROFILES, Limits, Tail, override
+from risk.limits import PROFILES, Limits, Protective, Tail, override
 from tests.engine_world import Plain
 from trading.events import Action
 from trading.execution import Costs
@@ -47,6 +48,7 @@ def setting(seed: int) -> Setting:
     commission = float(rng.choice([0.0, 1.0, 5.0]))
     house = _house(rng, commission, bars)
     agents, policies = _agents(rng, house, size)
+    house, agents = _protected(np.random.default_rng([seed, 4]), house, agents)
     rules = Rules(
         universe, (sessions,), (0,) * size, agents, house, 1_000_000 * 10**6,
         lookback=40,
@@ -161,6 +163,28 @@ def _agents(rng: np.random.Generator, house: Limits, size: int) -> tuple[tuple[A
         agents.append(AgentRules(f"a{number}", int(1_000_000 * 10**6 * share), own, 0.005, bool(rng.random() < 0.35)))
         policies.append(Plain(_policy(rng, size)))
     return tuple(agents), policies
+
+
+def _protected(
+    rng: np.random.Generator, house: Limits, agents: tuple[AgentRules, ...]
+) -> tuple[Limits, tuple[AgentRules, ...]]:
+    """In half of the worlds positions have stops and targets, near enough to be met: the house's, some agents' own."""
+
+    def spec() -> Protective:
+        return Protective(
+            stop_loss=[None, 0.01, 0.03, 0.06][int(rng.integers(4))],
+            take_profit=[None, 0.02, 0.05][int(rng.integers(3))],
+            trailing=bool(rng.random() < 0.5),
+            cooldown=int(rng.integers(0, 4)),
+        )
+
+    if rng.random() < 0.5:
+        return house, agents
+    if rng.random() < 0.5:
+        house = override(house, protective=spec())
+    return house, tuple(
+        structs.replace(a, limits=override(a.limits, protective=spec())) if rng.random() < 0.6 else a for a in agents
+    )
 
 
 def _policy(rng: np.random.Generator, size: int):  # type: ignore[no-untyped-def]

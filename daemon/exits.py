@@ -1,0 +1,55 @@
+"""Which protective exit an order carries, from the journal's own record of it, and in words."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from msgspec import Struct
+
+from adapters.store.store import read_only
+from trading.codec import decode
+from trading.effects import Planned, Protected
+from trading.instruments import NANO
+from trading.orders import price_text
+
+
+class ExitPart(Struct, frozen=True):
+    """One agent's position that an order closes: the `kind` of level its `mark` came to, from which `entry` price."""
+
+    agent: str
+    kind: str
+    entry: str
+    mark: str
+    level: str
+    change: float
+
+
+def exits_of(
+    where: str | Path, run: str, plan: Planned, column: int, names: Sequence[str], since: int = 1
+) -> list[ExitPart]:
+    """The exits of a plan in one symbol; empty for any other order. Entries of the journal from `since` on are read
+    until the plan's."""
+    for _, data in read_only(where).entries(run, since):
+        entry = decode(data)
+        if any(type(e) is Planned and (e.sample, e.n, e.ts) == (plan.sample, plan.n, plan.ts) for e in entry.effects):
+            return [
+                ExitPart(
+                    agent=names[e.agent] if e.agent < len(names) else str(e.agent),
+                    kind=e.kind,
+                    entry=price_text(round(e.entry * NANO)),
+                    mark=price_text(round(e.mark * NANO)),
+                    level=price_text(round(e.level * NANO)),
+                    change=e.mark / e.entry - 1.0,
+                )
+                for e in entry.effects
+                if type(e) is Protected and (e.sample, e.n, e.symbol) == (plan.sample, plan.n, column)
+            ]
+    return []
+
+
+def exit_lines(exits: Sequence[ExitPart]) -> list[str]:
+    """What they say in words, one line each."""
+    return [
+        f"protective exit of {part.agent}, {part.kind.replace('_', ' ')}: entered at {part.entry}, marked {part.mark} "
+        f"({part.change:+.1%}), level {part.level}; all of it is closed, whatever the policy wants"
+        for part in exits
+    ]

@@ -1,0 +1,141 @@
+"""Protective exits: from what positions cost to the prices that close them, and which marks are at or beyond those.
+
+Prices are currency per unit, matrices float64[A, N] with a row for each book. Nothing here makes an order.
+"""
+
+from collections.abc import Sequence
+from typing import Final, Literal, NamedTuple
+
+import numpy as np
+
+from risk.context import Bools, Floats
+from risk.limits import Protective
+from trading.instruments import MICRO
+
+Kind = Literal["stop_loss", "take_profit", "trailing_stop"]
+
+DECIMALS: Final = 9
+"""Levels are rounded to the nano, as prices are: a mark exactly 8 % below its entry is at its stop."""
+
+
+class Guards(NamedTuple):
+    """The protective sets of all books: `stop` and `target` float64[A, 1] fractions, NaN where off, `trailing`
+    bool[A, 1], `cooldown` samples by book. `trails`: any of them trails."""
+
+    stop: Floats
+    target: Floats
+    trailing: Bools
+    cooldown: tuple[int, ...]
+    trails: bool
+
+
+def guards(sets: Sequence[Protective | None]) -> Guards | None:
+    """The sets of all books, in order; None when none of them closes anything."""
+    on = [s or Protective() for s in sets]
+    if all(s.stop_loss is None and s.take_profit is None for s in on):
+        return None
+    trailing = [s.trailing and s.stop_loss is not None for s in on]
+    return Guards(
+        stop=np.array([[np.nan if s.stop_loss is None else s.stop_loss] for s in on]),
+        target=np.array([[np.nan if s.take_profit is None else s.take_profit] for s in on]),
+        trailing=np.array(trailing)[:, None],
+        cooldown=tuple(s.cooldown for s in on),
+        trails=any(trailing),
+    )
+
+
+class Levels(NamedTuple):
+    """What is watched. `side` is 1 long, -1 short, 0 flat; `entry` the average cost of a unit, `stop` and `target`
+    prices, NaN where there is none; `best` side x the best mark since entry, NaN where no stop trails.
+
+    `lower` and `upper` float64[N]: no book has a level between them. `held`: any book has one at all.
+    """
+
+    side: Floats
+    entry: Floats
+    best: Floats
+    stop: Floats
+    target: Floats
+    lower: Floats
+    upper: Floats
+    held: bool
+
+
+class Breach(NamedTuple):
+    """One position at or beyond a level. `moved` is how far the mark is from the entry price (a trailing stop: from
+    the best price), as a fraction and positive; `bound` what that may be."""
+
+    book: int
+    symbol: int
+    kind: Kind
+    entry: float
+    mark: float
+    level: float
+    moved: float
+    bound: float
+
+
+def entry_prices(lots: Floats, cost_micro: Floats, unit: Floats) -> Floats:
+    """Cost of a unit of what is held: cost / lots, `unit` float64[N] units a lot; NaN where nothing is held or where
+    it cost nothing that a micro could tell."""
+    out = np.full(lots.shape, np.nan)
+    np.divide(cost_micro, lots * unit * MICRO, out=out, where=(lots * cost_micro) > 0.0)
+    return out
+
+
+def levels(found: Guards, lots: Floats, cost_micro: Floats, unit: Floats, best: Floats) -> Levels:
+    """The levels of positions: signed `lots`, their cost (negative for a short) and the best prices kept so far,
+    which count only for a position that is still on the side they were seen on."""
+    side = np.sign(lots)
+    entry = entry_prices(lots, cost_micro, unit)
+    if found.trails:
+        best = np.where((best * side > 0.0) & found.trailing, best, np.nan)
+        best = np.where(found.trailing, np.fmax(best, side * entry), np.nan)
+    return _with_levels(found, side, entry, best)
+
+
+def _with_levels(found: Guards, side: Floats, entry: Floats, best: Floats) -> Levels:
+    # by how far the price moved for the holder, a short is a long with the sign turned round
+    fallen_from = np.where(found.trailing, np.abs(best), entry) if found.trails else entry
+    stop = np.round(fallen_from * (1.0 - side * found.stop), DECIMALS)
+    target = np.round(entry * (1.0 + side * found.target), DECIMALS)
+    long = side > 0.0
+    lower = np.fmax.reduce(np.where(long, stop, target), axis=0)
+    upper = np.fmin.reduce(np.where(long, target, stop), axis=0)
+    held = bool(np.isfinite(lower).any() or np.isfinite(upper).any())
+    return Levels(side, entry, best, stop, target, lower, upper, held)
+
+
+def trailed(found: Guards, now: Levels, marks: Floats) -> Levels:
+    """The levels after these marks: stops that trail follow a better price; `now` itself when none is better."""
+    gained = now.side * marks
+    if not np.count_nonzero(gained > now.best):
+        return now
+    best = np.where(found.trailing, np.fmax(now.best, gained), np.nan)
+    return _with_levels(found, now.side, now.entry, best)
+
+
+def touched(now: Levels, marks: Floats) -> bool:
+    """Whether any mark is at or beyond any level. A position without a mark (NaN) is not: what cannot be valued is
+    not closed; it is the price age limits and the feed's alerts that say so."""
+    return bool(np.count_nonzero(marks <= now.lower) or np.count_nonzero(marks >= now.upper))
+
+
+def breaches(found: Guards, now: Levels, marks: Floats) -> list[Breach]:
+    """Every position at or beyond a level, by book, then symbol. A mark at both has fallen to its stop."""
+    value = now.side * marks
+    stopped = value <= now.side * now.stop
+    hit = (stopped | (value >= now.side * now.target)) & (now.side != 0.0)
+    rows = []
+    for book, symbol in np.argwhere(hit).tolist():
+        side, entry, mark = float(now.side[book, symbol]), float(now.entry[book, symbol]), float(marks[symbol])
+        if not stopped[book, symbol]:
+            gain, bound = side * (mark / entry - 1.0), float(found.target[book, 0])
+            rows.append(Breach(book, symbol, "take_profit", entry, mark, float(now.target[book, symbol]), gain, bound))
+            continue
+        from_price, kind = entry, "stop_loss"
+        if found.trailing[book, 0] and float(now.best[book, symbol]) > side * entry:
+            from_price, kind = abs(float(now.best[book, symbol])), "trailing_stop"
+        loss, bound, level = side * (1.0 - mark / from_price), float(found.stop[book, 0]), float(now.stop[book, symbol])
+        rows.append(Breach(book, symbol, kind, entry, mark, level, loss, bound))  # type: ignore[arg-type]
+    return rows

@@ -1,0 +1,66 @@
+"""Protective exits as people see them: alerts, `why`, and one digest in every mode."""
+
+import pytest
+
+from daemon.exits import ExitPart, exit_lines
+from tests.edge_world import CONFIG, answer, program, quantd, write
+
+NEAR = "protective = { stop_loss = 0.01, take_profit = 0.02, cooldown = 3 }\n"
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("ran")
+    write(folder, CONFIG.replace("[risk]\n", f"[risk]\n{NEAR}"))
+    return folder, answer(program(folder, "run", "--json"))
+
+
+def test_a_run_with_exits_has_the_digest_of_its_backtest_and_its_replay(ran):
+    folder, run = ran
+    assert run["digest"] == answer(quantd(folder, "backtest", "--json"))["digest"]
+    replay = answer(quantd(folder, "replay", run["run"], "--policies", "--json"))
+    assert (replay["digest"], replay["same"], replay["policy_differences"]) == (run["digest"], True, 0)
+
+
+def test_why_says_that_an_order_was_a_protective_exit_and_of_what(ran):
+    folder, _ = ran
+    alerts = [a for a in answer(quantd(folder, "alerts", "--json"))["alerts"] if a["kind"] == "protective"]
+    assert {a["level"] for a in alerts} == {"WARNING"}
+    rows = answer(quantd(folder, "orders", "--last", "1000", "--json"))["orders"]
+    exits = 0
+    kinds = set()
+    for alert in alerts:
+        order = next((o for o in rows if o["ts"] == alert["ts"] and o["symbol"] == alert["symbol"]), None)
+        if order is None:
+            continue  # crossed, or an earlier order had to end first
+        told = answer(quantd(folder, "why", order["id"], "--json"))
+        part = next(p for p in told["exits"] if p["agent"] == alert["agent"])
+        assert order["side"] == "sell"
+        assert part["kind"] == alert["text"].split(":")[0].replace(" ", "_")
+        away = abs(float(part["mark"]) / float(part["entry"]) - 1.0)
+        bound = {"stop_loss": 0.01, "take_profit": 0.02}[part["kind"]]
+        assert away >= bound
+        assert float(part["level"]) == pytest.approx(
+            float(part["entry"]) * (1.0 + (bound if part["change"] > 0 else -bound))
+        )
+        kinds.add(part["kind"])
+        exits += 1
+    assert exits > 5
+    assert kinds == {"stop_loss", "take_profit"}
+    text = quantd(folder, "why", order["id"]).stdout
+    assert f"protective exit of {part['agent']}" in text
+    assert "wants" not in text.split("\n")[2]
+
+
+def test_any_other_order_is_no_exit(ran):
+    folder, _ = ran
+    first = answer(quantd(folder, "orders", "--last", "1000", "--json"))["orders"][0]
+    assert answer(quantd(folder, "why", first["id"], "--json"))["exits"] == []
+    assert "protective" not in quantd(folder, "why", first["id"]).stdout
+
+
+def test_an_exit_in_words_names_agent_level_and_prices():
+    line = exit_lines([ExitPart("trend", "trailing_stop", "100.00", "110.00", "110.40", 0.1)])[0]
+    assert line.startswith(
+        "protective exit of trend, trailing stop: entered at 100.00, marked 110.00 (+10.0%), level 110.40"
+    )
