@@ -1,22 +1,25 @@
-"""Why an order was made as it was: the round that planned it, from the journal's own record of it.
+"""Why an order was made as it was, or why none was: the round that planned it, from the journal's own record of it.
 
-Nothing is computed anew but shares and differences; what each agent held is folded from the journal's fills,
-crosses and splits.
+What is not recorded (the headroom of each limit, the largest size, the pair that is correlated) is asked again of the
+gate, on the state the decision was made on, where that can be had again.
 """
 
-from collections.abc import Sequence
-from math import isfinite
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 from msgspec import Struct
 
-from adapters.store.reading import Reader
+from adapters.store.reading import Decision, OrderNow, Reader
 from adapters.store.store import read_only
+from daemon.addresses import Found, address_of
+from daemon.engine.judged import Judged
 from daemon.exits import ExitPart, exits_of
-from daemon.overview import LimitNow, iso, limit_now
-from risk.limits import REASON_TEXT, Reason
+from daemon.limit_rows import Largest, LimitRow, largest_of, reason_name, reason_text, recorded_rows, rows_of
+from daemon.overview import SWITCH, iso
+from daemon.refolded import Unavailable
+from risk.limits import Limits
 from trading.books import Ledger
 from trading.codec import decode
 from trading.effects import AgentPlan, Crossed, Filled, Planned
@@ -24,15 +27,8 @@ from trading.events import Action
 from trading.instruments import NANO, Universe
 from trading.orders import Fill, price_text, quantity_text
 
-
-class LimitMoved(Struct, frozen=True):
-    """A limit's value before the round, after all its fills at reference prices, and its bound."""
-
-    limit: str
-    before: float | None
-    after: float | None
-    bound: float | None
-    floor: bool
+Judge = Callable[[Decision], list[Judged]]
+"""Gives what the gates were asked for a decision; raises Unavailable."""
 
 
 class AgentPart(Struct, frozen=True):
@@ -48,7 +44,8 @@ class AgentPart(Struct, frozen=True):
     allowed: str
     reason: str
     text: str
-    limits: list[LimitNow]
+    limits: list[LimitRow]
+    largest: Largest | None
 
 
 class FillPart(Struct, frozen=True):
@@ -66,6 +63,7 @@ class FillPart(Struct, frozen=True):
 class Twin(Struct, frozen=True):
     """Another symbol of the same round that the house's gate cut."""
 
+    address: str
     symbol: str
     side: str
     asked: str
@@ -75,8 +73,11 @@ class Twin(Struct, frozen=True):
 
 
 class Explanation(Struct, frozen=True):
-    """Everything that is known of one order's making."""
+    """Everything that is known of one symbol in one decision. `order` and what belongs to it are empty when none was
+    made. `recomputed`: headroom, largest sizes and each limit of this symbol were measured anew; else `unavailable`
+    says why not, and the limits are those that were recorded."""
 
+    address: str
     order: str
     symbol: str
     side: str
@@ -92,6 +93,7 @@ class Explanation(Struct, frozen=True):
     sample_time: str
     number: int
     follow_up: int
+    switch: str
     price: str
     held_before: str
     weight_before: float | None
@@ -102,58 +104,56 @@ class Explanation(Struct, frozen=True):
     allowed: str
     reason: str
     text: str
-    limits: list[LimitMoved]
+    limits: list[LimitRow]
+    largest: Largest | None
+    recomputed: bool
+    unavailable: str
     twins: list[Twin]
     fills: list[FillPart]
-    exits: list[ExitPart]
+    exits: list[ExitPart] = []
 
 
-def reason_name(code: int) -> str:
-    """Code of a reason as a word: 3 is "cash", 0 empty."""
-    return "" if not code else Reason(code).name.lower()
-
-
-def reason_text(code: int) -> str:
-    """Code of a reason as a clause."""
-    return REASON_TEXT[Reason(code)]
-
-
-def explain(where: str | Path, reader: Reader, order_id: str) -> Explanation:
-    """Explain an order of the reader's run; `where` is the store it reads. Raises StoreFailing when there is none."""
-    found = reader.decision(order_id)
-    order, plan, names = found.order.order, found.plan, found.agents
-    universe = reader.run.universe
-    column, lot = universe.index[order.symbol], universe.lot_nano[universe.index[order.symbol]]
-    books = _books_at(where, reader, plan)
-    point = next((p for p in reversed(reader.equity()) if p.ts <= plan.ts), None)
-    equity = float(point.equity) if point is not None else 0.0
+def explain(where: str | Path, reader: Reader, found: Found, judge: Judge | None = None) -> Explanation:
+    """Explain one symbol of one decision of the reader's run; `where` is the store it reads."""
+    decision, column, order = found.decision, found.column, found.order
+    plan, names, universe = decision.plan, decision.agents, reader.run.universe
+    judged, unavailable = _judged(decision, judge)
+    symbol, lot = universe.symbols[column], universe.lot_nano[column]
     price = float(_floats(plan.prices)[column])
     before, net, allowed = (int(_ints(x)[column]) for x in (plan.before, plan.net, plan.allowed))
-    value = price * lot / NANO
-    code = int(_codes(plan.reason)[column])
-    fills = [f for f in reader.fills(since=plan.ts, symbol=order.symbol) if f.order == order_id]
+    code, value = int(_codes(plan.reason)[column]), price * lot / NANO
+    equity, books = _accounts(where, reader, plan, judged)
+    house = judged[-1] if judged else None
+    side = net or next((int(k) for p in plan.agents if (k := _ints(p.asked)[column])), 0)
+    fills = []
+    if order is not None:
+        fills = [f for f in reader.fills(since=plan.ts, symbol=symbol) if f.order == order.order.id]
     return Explanation(
-        order=order.id,
-        symbol=order.symbol,
-        side=order.side,
-        qty=order.qty,
-        limit=order.limit,
-        state=order.state,
-        note=found.order.note,
+        address=address_of(decision, symbol),
+        order=order.order.id if order is not None else "",
+        symbol=symbol,
+        side=order.order.side if order is not None else _SIDES[side > 0],
+        qty=order.order.qty if order is not None else "0",
+        limit=order.order.limit if order is not None else "",
+        state=_state(order, plan, column),
+        note=order.note if order is not None else "",
         run=reader.run.run,
-        agent=order.agent,
+        agent=order.order.agent if order is not None else "",
         decided=plan.ts,
         time=iso(plan.ts),
         sample=plan.sample,
         sample_time=iso(plan.sample),
         number=plan.n,
         follow_up=plan.follow_up,
-        price=price_text(round(price * NANO)),
+        switch=SWITCH[house.switch] if house is not None else "",
+        price=price_text(round(price * NANO)) if np.isfinite(price) else "",
         held_before=quantity_text(before, lot),
-        weight_before=before * value / equity if equity > 0 else None,
-        weight_after=(before + allowed) * value / equity if equity > 0 else None,
+        weight_before=_weight(before * value, equity.get(-1)),
+        weight_after=_weight((before + allowed) * value, equity.get(-1)),
         agents=[
-            _part(part, names, column, lot, value, books, point.books if point is not None else ())
+            _part(
+                part, names, column, lot, value, books, equity, next((j for j in judged if j.book == part.agent), None)
+            )
             for part in plan.agents
         ],
         crossed=quantity_text(int(_ints(plan.crossed)[column]), lot),
@@ -161,11 +161,36 @@ def explain(where: str | Path, reader: Reader, order_id: str) -> Explanation:
         allowed=quantity_text(allowed, lot),
         reason=reason_name(code),
         text=reason_text(code),
-        limits=_limits(plan),
-        twins=_twins(plan, universe, column),
-        fills=[_fill(fill, order.side, price) for fill in fills],
-        exits=exits_of(where, reader.run.run, plan, column, names),
+        limits=_rows(house, column, plan.values_before, plan.values, code),
+        largest=largest_of(house, column) if house is not None and net else None,
+        recomputed=bool(judged),
+        unavailable=unavailable,
+        twins=_twins(decision, universe, column),
+        fills=[_fill(fill, order.order.side, price) for fill in fills] if order is not None else [],
+        exits=exits_of(where, reader.run.run, plan, column, names, decision.seq),
     )
+
+
+def _judged(decision: Decision, judge: Judge | None) -> tuple[list[Judged], str]:
+    if judge is None:
+        return [], "only what is recorded was asked for"
+    try:
+        return judge(decision), ""
+    except Unavailable as why:
+        return [], str(why)
+
+
+def _state(order: OrderNow | None, plan: Planned, column: int) -> str:
+    """What became of it: the order's state, or why there is none."""
+    if order is not None:
+        return order.order.state
+    if int(_ints(plan.net)[column]) == 0 and int(_ints(plan.crossed)[column]):
+        return "crossed"
+    return "refused"
+
+
+def _weight(value: float, equity: float | None) -> float | None:
+    return value / equity if equity is not None and equity > 0 and np.isfinite(value) else None
 
 
 def _floats(data: bytes) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
@@ -180,8 +205,25 @@ def _codes(data: bytes) -> np.ndarray[tuple[int, ...], np.dtype[np.int8]]:
     return np.frombuffer(data, dtype=np.int8)
 
 
+def _accounts(
+    where: str | Path, reader: Reader, plan: Planned, judged: Sequence[Judged]
+) -> tuple[dict[int, float], dict[int, list[int]]]:
+    """Equity and lots of each book when the round was planned: as the gates saw them, else folded from the fills. The
+    house is book -1."""
+    if judged:
+        return (
+            {one.book: one.account.equity for one in judged},
+            {one.book: one.account.lots.astype(np.int64).tolist() for one in judged},
+        )
+    lots = dict(enumerate(_books_at(where, reader, plan)))
+    point = next(iter(reader.equity(until=plan.ts, last=1)), None)
+    if point is None:
+        return {}, lots
+    return {-1: float(point.equity), **{k: float(own) for k, own in enumerate(point.books)}}, lots
+
+
 def _books_at(where: str | Path, reader: Reader, plan: Planned) -> list[list[int]]:
-    """Lots of every agent's book when the round was planned, by agent and column: exact, splits too."""
+    """Lots of every agent's book when the round was planned: exact, splits too."""
     universe, run = reader.run.universe, reader.run
     names = max((names for _, names in run.epochs), key=len)
     ledger = Ledger(universe, names)
@@ -206,38 +248,42 @@ def _part(
     column: int,
     lot: int,
     value: float,
-    books: list[list[int]],
-    equities: Sequence[str],
+    books: dict[int, list[int]],
+    equity: dict[int, float],
+    judged: Judged | None,
 ) -> AgentPart:
-    held = books[part.agent][column] if part.agent < len(books) else 0
-    equity = float(equities[part.agent]) if part.agent < len(equities) else 0.0
+    held = books[part.agent][column] if part.agent in books else 0
     code = int(_codes(part.reason)[column])
+    asked = int(_ints(part.asked)[column])
     return AgentPart(
         agent=names[part.agent] if part.agent < len(names) else str(part.agent),
         wanted=float(_floats(part.weights)[column]),
-        had=held * value / equity if equity > 0 else None,
+        had=_weight(held * value, equity.get(part.agent)),
         held=quantity_text(held, lot),
         scale=part.scale,
-        asked=quantity_text(int(_ints(part.asked)[column]), lot),
+        asked=quantity_text(asked, lot),
         allowed=quantity_text(int(_ints(part.allowed)[column]), lot),
         reason=reason_name(code),
         text=reason_text(code),
-        limits=[limit_now(key, value, bound) for key, (value, bound) in sorted(part.values.items())],
+        limits=_rows(judged, column, {}, part.values, code),
+        largest=largest_of(judged, column) if judged is not None and asked else None,
     )
 
 
 _SIDES: Final = {True: "buy", False: "sell"}
 
 
-def _twins(plan: Planned, universe: Universe, column: int) -> list[Twin]:
+def _twins(decision: Decision, universe: Universe, column: int) -> list[Twin]:
     found = []
+    plan = decision.plan
     asked, allowed, reasons = _ints(plan.net), _ints(plan.allowed), _codes(plan.reason)
-    for other in np.flatnonzero(asked != allowed):
+    for other in np.flatnonzero(asked != allowed).tolist():
         if other == column:
             continue
         lot, code = universe.lot_nano[other], int(reasons[other])
         found.append(
             Twin(
+                address=address_of(decision, universe.symbols[other]),
                 symbol=universe.symbols[other],
                 side=_SIDES[bool(asked[other] > 0)],
                 asked=quantity_text(abs(int(asked[other])), lot),
@@ -249,15 +295,14 @@ def _twins(plan: Planned, universe: Universe, column: int) -> list[Twin]:
     return found
 
 
-def _limits(plan: Planned) -> list[LimitMoved]:
-    found = []
-    for key in sorted({*plan.values_before, *plan.values}):
-        before = plan.values_before.get(key)
-        after = plan.values.get(key)
-        now = limit_now(key, *(after or before or (float("nan"), float("nan"))))
-        was = before[0] if before is not None and isfinite(before[0]) else None
-        found.append(LimitMoved(key, was, now.value if after is not None else None, now.bound, now.floor))
-    return found
+def _rows(
+    judged: Judged | None,
+    column: int,
+    before: dict[str, tuple[float, float]],
+    after: dict[str, tuple[float, float]],
+    code: int,
+) -> list[LimitRow]:
+    return recorded_rows(before, after, Limits(), code) if judged is None else rows_of(judged, column)
 
 
 def _fill(fill: Fill, side: str, reference: float) -> FillPart:

@@ -7,7 +7,7 @@ import numpy as np
 from msgspec import Struct
 
 from adapters.store.reading import Alert, EquityPoint, OrderNow
-from daemon.explanation import reason_name
+from daemon.limit_rows import reason_name
 from daemon.overview import iso
 from trading.effects import Planned
 from trading.instruments import Universe
@@ -88,8 +88,9 @@ class Wish(Struct, frozen=True):
 
 
 class DecisionLine(Struct, frozen=True):
-    """How one round became orders. `n` is 0 when it made none."""
+    """How one round became orders. `n` is 0 when it made none; `quantd why ADDRESS:SYMBOL` explains each symbol."""
 
+    address: str
     ts: int
     time: str
     sample: int
@@ -123,7 +124,7 @@ def alert_line(a: Alert) -> AlertLine:
     return AlertLine(a.seq, a.ts, iso(a.ts), a.level, a.kind, a.text, a.symbol, a.agent, a.value, a.bound)
 
 
-def decision_line(plan: Planned, universe: Universe, names: Sequence[str]) -> DecisionLine:
+def decision_line(plan: Planned, universe: Universe, names: Sequence[str], address: str = "") -> DecisionLine:
     def amounts(data: bytes) -> dict[str, str]:
         lots = np.frombuffer(data, dtype="<i8")
         return {
@@ -149,7 +150,7 @@ def decision_line(plan: Planned, universe: Universe, names: Sequence[str]) -> De
             )
         )
     return DecisionLine(
-        plan.ts, iso(plan.ts), plan.sample, plan.n, plan.follow_up, wishes, amounts(plan.crossed), amounts(plan.net),
+        address, plan.ts, iso(plan.ts), plan.sample, plan.n, plan.follow_up, wishes, amounts(plan.crossed), amounts(plan.net),
         amounts(plan.allowed), reasons(plan.reason),
     )  # fmt: skip
 

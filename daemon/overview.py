@@ -15,8 +15,10 @@ from daemon.assembly import Assembly
 from daemon.config import Config
 from daemon.engine.planning import market_context
 from daemon.engine.state import HOUSE, State
+from daemon.limit_words import HOUR_NS, unit, words
 from daemon.service import Service
 from daemon.version import VERSION
+from risk.limits import Limits
 from risk.standing import FLOORS, standing
 from risk.switch import Switch, losses
 from trading.instruments import MICRO
@@ -37,13 +39,17 @@ def iso(ts_ns: int) -> str:
 
 
 class LimitNow(Struct, frozen=True):
-    """One limit of the house. `use` is value / bound, null for a floor such as cash; `floor`: it must not fall below."""
+    """One limit of a book. `use` is value / bound, null for a floor such as cash; `floor`: it must not fall below.
+    `headroom` is what is left, and all three are in `unit`."""
 
     limit: str
     value: float | None
     bound: float | None
     use: float | None
     floor: bool = False
+    words: str = ""
+    unit: str = ""
+    headroom: float | None = None
 
 
 class PositionNow(Struct, frozen=True):
@@ -213,22 +219,27 @@ def limits_now(state: State) -> list[LimitNow]:
     values: dict[str, tuple[float, float]] = {}
     if state.sample:
         values = standing(market_context(state), state.account(HOUSE), limits, None)
-        values = values | losses(_seen(state.switch, state.equity_micro), state.equity_micro, limits)
-    return [limit_now(key, value, bound) for key, (value, bound) in sorted(values.items())]
+        values = values | state_losses(state.switch, state.equity_micro, limits)
+    return [limit_now(key, value, bound, limits) for key, (value, bound) in sorted(values.items())]
 
 
-def _seen(switch: Switch, equity_micro: int) -> Switch:
-    """A switch that has not observed a sample yet has no marks: nothing is lost."""
-    if switch.day_key >= 0:
-        return switch
-    return Switch(high_water=max(equity_micro, 1), day_open=max(equity_micro, 1), week_open=max(equity_micro, 1))
+def state_losses(switch: Switch, equity_micro: int, limits: Limits) -> dict[str, tuple[float, float]]:
+    """Drawdown and losses of a book; a switch that has not observed a sample yet has no marks: nothing is lost."""
+    if switch.day_key < 0:
+        now = max(equity_micro, 1)
+        switch = Switch(high_water=now, day_open=now, week_open=now)
+    return losses(switch, equity_micro, limits)
 
 
-def limit_now(key: str, value: float, bound: float) -> LimitNow:
+def limit_now(key: str, value: float, bound: float, limits: Limits | None = None, about: str = "") -> LimitNow:
     """A value with its bound; what is not a number is null."""
-    floor = key in FLOORS
+    floor, kind = key in FLOORS, unit(key)
+    if kind == "hours":
+        value, bound = value / HOUR_NS, bound / HOUR_NS
     use = value / bound if bound > 0 and not floor and isfinite(value) else None
-    return LimitNow(key, _finite(value), _finite(bound), use, floor)
+    left = value - bound if floor else bound - value
+    said = words(key, limits or Limits(), about)
+    return LimitNow(key, _finite(value), _finite(bound), use, floor, said, kind, _finite(left))
 
 
 def _finite(value: float) -> float | None:

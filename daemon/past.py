@@ -1,6 +1,6 @@
 """A run's past: its journal folded again, each stretch under the configuration it was made with."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -9,13 +9,15 @@ from msgspec import Struct
 
 from daemon.assembly import Assembly, assemble
 from daemon.config import Config, ConfigError, digest, read
+from daemon.engine.judged import Judged
 from daemon.known import known_names
 from daemon.loop import Shell
-from daemon.recovery import Journal, fold
+from daemon.recovery import Journal, RecordTooLong, fold
 from daemon.timeline import Item, instants
 from daemon.version import code_version
 from trading.codec import decode
-from trading.events import Started
+from trading.effects import Effect
+from trading.events import Event, Started
 
 
 class NotKept(Exception):
@@ -75,7 +77,9 @@ class Records(Protocol):
 
     def last_seq(self, run: str) -> int: ...
 
-    def latest_snapshot(self, run: str, version: str | None = None) -> tuple[int, bytes] | None: ...
+    def latest_snapshot(
+        self, run: str, version: str | None = None, before: int | None = None
+    ) -> tuple[int, bytes] | None: ...
 
 
 def newest_snapshot(records: Records, run: str) -> tuple[int, bytes]:
@@ -100,10 +104,13 @@ class Stretch(Struct):
     entries: list[bytes]
 
 
-def stretches(records: Records, run: str, after: int, config: str) -> list[Stretch]:
-    """The steps later than number `after`, cut where a start had another configuration; `config` is that of the first."""
+def stretches(records: Records, run: str, after: int, config: str, until: int | None = None) -> list[Stretch]:
+    """The steps later than number `after`, to `until` where that is given, cut where a start had another
+    configuration; `config` is that of the first."""
     found: list[Stretch] = []
     for seq, data in records.entries(run, after + 1):
+        if until is not None and seq > until:
+            break
         if b"Started" in data and isinstance(event := decode(data).event, Started):
             config = event.config
         if not found or found[-1].config != config:
@@ -131,24 +138,27 @@ def refold(
     kept: bytes = b"",
     journal_of: JournalOf = plain_journal,
     watched: Watched = iter,
+    until: int | None = None,
+    judged: list[Judged] | None = None,
 ) -> tuple[Shell, Journal]:
     """The run as its journal says it stands, from the snapshot `kept` after step `seq`, or from its beginning.
 
     Each stretch is folded under the configuration it was made with: costs or schedules that were changed since must
-    not change the past. The shell and the journal given back go on under `assembly`. Raises ReplayDifference,
-    RecordTooLong and NotKept.
+    not change the past. The shell and the journal given back go on under `assembly`. The steps after `until` are not
+    read; what gates are asked goes to `judged`. Raises ReplayDifference, RecordTooLong and NotKept.
     """
     present = digest(assembly.config)
     shell, under, journal = assembly.shell(), present, journal_of((), seq, assembly)
     if kept:
         shell.restore(assembly.rules, kept)
     compared = 0
-    for stretch in stretches(records, run, seq, shell.config):
+    for stretch in stretches(records, run, seq, shell.config, until):
         then = assembly if stretch.config == present else assemble(saved_config(folder, stretch.config))
         if stretch.config != under:
             shell, under = continued(shell, then), stretch.config
         journal = journal_of(stretch.entries, stretch.first - 1, then)
         shell.log = journal
+        shell.state.judged = judged
         fold(shell, journal, watched(instants(then.items(), shell.ts)))
         compared += journal.compared
     if under != present:
@@ -157,6 +167,56 @@ def refold(
     shell.log = journal
     journal.compared = compared
     return shell, journal
+
+
+class Reached(Exception):
+    """The step that somebody wanted to see has been folded."""
+
+
+class UpTo(Journal):
+    """A journal that is compared up to one step, and with it; then it raises Reached, with in `judged` what that step
+    asked gates."""
+
+    def __init__(self, entries: Iterable[bytes], seq: int, until: int, judged: list[Judged]) -> None:
+        super().__init__(entries, seq)
+        self._until = until
+        self._judged = judged
+
+    def add(self, event: Event, effects: Sequence[Effect]) -> None:
+        super().add(event, effects)
+        if self.entries:
+            raise RecordTooLong(f"the journal has no step {self.seq}")
+        if self.seq >= self._until:
+            raise Reached
+        self._judged.clear()
+
+
+def judged_at(
+    assembly: Assembly,
+    records: Records,
+    run: str,
+    folder: Path,
+    step: int,
+    *,
+    seq: int = 0,
+    kept: bytes = b"",
+    watched: Watched = iter,
+) -> list[Judged]:
+    """What gates were asked in one step of a run's journal, by folding it again up to there from the snapshot `kept`
+    after step `seq`. Every step is compared with its record. Raises ReplayDifference, RecordTooLong and NotKept."""
+    judged: list[Judged] = []
+
+    def journal_of(entries: Iterable[bytes], first: int, under: Assembly) -> Journal:
+        return UpTo(entries, first, step, judged)
+
+    try:
+        refold(
+            assembly, records, run, folder, seq=seq, kept=kept, journal_of=journal_of, watched=watched, until=step,
+            judged=judged,
+        )  # fmt: skip
+    except Reached:
+        return judged
+    raise RecordTooLong(f"the journal of run {run} has no step {step}")
 
 
 def continued(shell: Shell, assembly: Assembly) -> Shell:

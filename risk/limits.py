@@ -82,7 +82,7 @@ REASON_TEXT: Final[dict[Reason, str]] = {
     Reason.OPEN_ORDERS: "more than max_open_orders would be open",
     Reason.SWITCH: "the switch passes only reducing orders, or none",
     Reason.ZERO_CROSSING: "the order would cross zero, pending fills counted: cut at zero",
-    Reason.EQUITY: "equity at worst prices is not positive",
+    Reason.EQUITY: "equity at worst prices would not be above zero, or too low for the weights of what is held",
     Reason.LEVERAGE: "borrowed money or shares would exceed max_leverage",
     Reason.HERFINDAHL: "the sum of squared weights would exceed max_herfindahl",
     Reason.GROUP: "a group of instruments would weigh more than its cap",

@@ -171,7 +171,8 @@ def plain(ctx: Context, account: Account, asked: Floats, rules: Rules, reason: C
     if not (rules.plain and account.equity > 0.0 and account.repeated is None and account.blocked is None):
         return None
     wanted = np.trunc(asked)
-    left = account.lots + wanted
+    # a purchase may be the last to fill: what an open sale takes must be held without it
+    left = account.lots + np.minimum(wanted, 0.0)
     if account.down is not None:
         left -= account.down
     sided = not (least(account.lots) >= 0.0 and least(left) >= 0.0)

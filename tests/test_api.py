@@ -6,6 +6,7 @@ import json
 import time
 
 import aiohttp
+import msgspec
 import pytest
 
 from adapters.bus.messages import Composer
@@ -15,9 +16,13 @@ from daemon.api import guard
 from daemon.api.server import Api, ApiUnavailable
 from daemon.assembly import assemble
 from daemon.config import load
+from daemon.engine.freezing import freeze
+from daemon.explanation import Explanation
 from daemon.known import known_names
 from daemon.opening import begin
+from daemon.planned import PlanNow
 from daemon.recovery import Journal
+from daemon.room import Book, RiskNow
 from daemon.service import Service
 from daemon.timeline import instants
 from tests.edge_world import write
@@ -114,6 +119,43 @@ async def test_what_it_tells_agrees_with_the_account(world):
         "/api/v1/positions",
     ):
         assert (await get(world, path))[0] == 200
+
+
+async def test_room_and_plan_are_told_and_change_nothing(world):
+    state = world.service.shell.state
+    before = freeze(state)
+    status, now = await get(world, "/api/v1/risk")
+    assert status == 200
+    assert msgspec.to_builtins(msgspec.convert(now, RiskNow, strict=True)) == now
+    assert [r["symbol"] for r in now["room"]] == ["SPY", "QQQ", "IWM"]
+    direct = Book(state)
+    assert msgspec.to_builtins(list(direct.rooms([0, 1, 2]))) == now["room"]
+    status, own = await get(world, "/api/v1/risk?agent=trend&symbol=QQQ")
+    assert (status, own["book"], [r["symbol"] for r in own["room"]]) == (200, "trend", ["QQQ"])
+    status, plan = await get(world, "/api/v1/plan")
+    assert status == 200
+    assert msgspec.to_builtins(msgspec.convert(plan, PlanNow, strict=True)) == plan
+    assert [a["agent"] for a in plan["answers"]] == ["even", "trend"]
+    assert freeze(state) == before
+    assert world.service.shell.state is state
+
+
+async def test_a_refusal_is_explained_by_its_address_and_a_symbol_by_its_newest(world):
+    _, listed = await get(world, "/api/v1/decisions?last=200")
+    cut = next(d for d in reversed(listed["decisions"]) if d["reasons"])
+    symbol = next(iter(cut["reasons"]))
+    status, told = await get(world, f"/api/v1/why/{cut['address']}:{symbol}")
+    assert status == 200
+    assert msgspec.to_builtins(msgspec.convert(told, Explanation, strict=True)) == told
+    assert (told["address"], told["symbol"]) == (f"{cut['address']}:{symbol}", symbol)
+    assert told["recomputed"]
+    assert sum(row["cut"] for row in told["limits"]) == 1
+    assert (await get(world, f"/api/v1/why/{symbol}"))[1]["symbol"] == symbol
+    earlier = (await get(world, f"/api/v1/why/{symbol}?at=2019-02-15"))[1]
+    assert earlier["time"] < "2019-02-16"
+    recorded = (await get(world, f"/api/v1/why/{cut['address']}:{symbol}?recorded=1"))[1]
+    assert not recorded["recomputed"]
+    assert recorded["allowed"] == told["allowed"]
 
 
 async def test_health_is_503_while_it_is_not_ready(world):
@@ -214,6 +256,10 @@ async def test_its_own_names_are_accepted(world, host):
         ("/api/v1/orders?last=nan", 422),
         ("/api/v1/equity?points=99999999", 422),
         ("/api/v1/why/q-none", 404),
+        ("/api/v1/why/d1:SPY", 404),
+        ("/api/v1/why/SPYX", 404),
+        ("/api/v1/risk?agent=nobody", 404),
+        ("/api/v1/risk?symbol=NONE", 404),
         ("/api/v1/why/%27%3B%20DROP%20TABLE%20orders", 404),
     ],
 )

@@ -12,9 +12,13 @@ import sys
 import time
 from decimal import Decimal
 
+import msgspec
 import pytest
 
-from tests.edge_world import CONFIG, answer, environment, program, quantd, write
+from daemon.explanation import Explanation
+from daemon.planned import PlanNow
+from daemon.room import RiskNow
+from tests.edge_world import CONFIG, ROOT, answer, environment, program, quantd, write
 
 
 @pytest.fixture(scope="module")
@@ -124,9 +128,75 @@ def test_why_tells_what_was_wanted_and_which_limit_cut(ran):
     weight = next(x for x in told["limits"] if x["limit"] == "max_position_weight")
     assert weight["after"] <= weight["bound"] == 0.25
     text = quantd(folder, "why", cut["id"]).stdout
-    assert "this limit cut the order" in text
+    assert f"this limit cut {told['net']} to {told['allowed']}" in text
     assert "New York" in text
     assert "commission" in text
+
+
+def test_what_was_refused_is_listed_with_an_address_that_why_takes(ran):
+    folder, _ = ran
+    lines = answer(quantd(folder, "orders", "--refused", "--last", "500", "--json"))["refused"]
+    whole = next(x for x in reversed(lines) if x["allowed"] == "0" and x["who"] == "house")
+    told = answer(quantd(folder, "why", whole["address"], "--json"))
+    assert msgspec.to_builtins(msgspec.convert(told, Explanation, strict=True)) == told
+    assert (told["state"], told["order"], told["recomputed"]) == ("refused", "", True)
+    assert told["largest"]["qty"] is not None
+    assert whole["address"] in quantd(folder, "orders", "--refused").stdout
+    shown = quantd(folder, "decisions", "--last", "500").stdout
+    assert f"quantd why {whole['address']}" in shown
+    text = quantd(folder, "why", whole["address"]).stdout
+    assert f"this limit cut {whole['asked']} to 0" in text
+    assert "no order was made" in text
+    assert answer(quantd(folder, "why", whole["symbol"], "--at", "2019-02-28", "--json"))["time"] < "2019-03-01"
+    assert answer(quantd(folder, "why", whole["symbol"], "--last", "--json"))["symbol"] == whole["symbol"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (("why", "q-nothing"), 1, "the nearest: q-"),
+        (("why", "d1"), 1, "the nearest: d"),
+        (("why", "QQX"), 2, "the nearest: QQQ"),
+        (("why", "QQQ", "--at", "soon"), 2, "2020-02-28"),
+        (("why", "QQQ", "--at", "2019-02-01", "--last"), 2, "exclude each other"),
+        (("risk", "--agent", "nobody"), 2, "even, trend"),
+        (("risk", "--symbol", "QQX"), 2, "QQQ"),
+    ],
+)
+def test_what_is_asked_wrong_is_said_with_what_is_near(ran, arguments, code, says):
+    done = quantd(ran[0], *arguments)
+    assert (done.returncode, says in done.stderr, done.stdout) == (code, True, ""), done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_risk_and_plan_are_the_same_with_a_daemon_and_without(ran, live):
+    documents = []
+    for folder in (ran[0], live[0]):
+        risk = answer(quantd(folder, "risk", "--json"))
+        assert msgspec.to_builtins(msgspec.convert(risk, RiskNow, strict=True)) == risk
+        plan = answer(quantd(folder, "plan", "--json"))
+        assert msgspec.to_builtins(msgspec.convert(plan, PlanNow, strict=True)) == plan
+        documents.append([{k: v for k, v in each.items() if k not in ("run", "ts", "time")} for each in (risk, plan)])
+    assert documents[0] == documents[1]
+    risk, plan = documents[0]
+    shown = quantd(ran[0], "risk").stdout
+    assert "how much more of each alone" in shown
+    assert "max_leverage = 1.0 in [risk]" in shown
+    assert next(r["buy"]["qty"] for r in risk["room"] if r["symbol"] == "SPY") in shown
+    assert "its own limits" in quantd(live[0], "risk", "--agent", "even", "--symbol", "SPY").stdout
+    text = quantd(live[0], "plan").stdout
+    assert "nothing is" in text
+    assert all(f"{a['agent']}" in text for a in plan["answers"])
+
+
+def test_without_its_market_a_stopped_run_shows_what_is_recorded(ran, tmp_path):
+    shutil.copytree(ran[0] / "state", tmp_path / "state")
+    (tmp_path / "bars.parquet").write_bytes(b"not a market")
+    write(tmp_path, CONFIG.replace(f"{ROOT}/data/us_daily.parquet", "bars.parquet"))
+    risk = answer(quantd(tmp_path, "risk", "--json"))
+    assert {x["limit"] for x in risk["limits"]} >= {"cash", "var"}
+    assert risk["room"] == []
+    assert "bars.parquet" in risk["note"]
 
 
 def test_what_an_agent_had_is_folded_from_its_fills(ran):

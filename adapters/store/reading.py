@@ -4,8 +4,9 @@ Times stay int64 ns UTC. Every list is oldest first; `last` keeps the newest.
 """
 
 from collections.abc import Collection, Iterable, Sequence
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
@@ -31,6 +32,9 @@ from adapters.store.tables import (
 from trading.books import fee_parts
 from trading.effects import Planned
 from trading.orders import Fill, Order, OrderState, money_text, price_text, quantity_text
+
+NEAR_ORDERS: Final = 1_000
+"""Newest orders that are looked through for an id that somebody wrote wrong."""
 
 _shares = msgspec.json.Decoder(list[tuple[int, int]])
 _books = msgspec.json.Decoder(list[int])
@@ -100,11 +104,18 @@ class Quarantined(Struct, frozen=True):
 
 
 class Decision(Struct, frozen=True):
-    """The plan that made an order."""
+    """A plan with its place in the journal: the step that made it, and which of that step's plans it is, from 1.
+    `agents` are the names it had then."""
 
-    order: OrderNow
+    seq: int
+    ordinal: int
     plan: Planned
     agents: tuple[str, ...]
+
+    @property
+    def address(self) -> str:
+        """What people call it: d4812, or d4812.2 when the step made several."""
+        return f"d{self.seq}" if self.ordinal == 1 else f"d{self.seq}.{self.ordinal}"
 
 
 class Reader:
@@ -160,8 +171,10 @@ class Reader:
                 out.append(self._one(cross, "", lots, 0, self._name(agent, cross.seq)))
         return sorted(out, key=lambda fill: fill.ts)
 
-    def equity(self, *, since: int = 0, last: int | None = None) -> list[EquityPoint]:
+    def equity(self, *, since: int = 0, until: int | None = None, last: int | None = None) -> list[EquityPoint]:
         query = select(EquityRow).where(EquityRow.run == self.run.run, EquityRow.ts >= since)
+        if until is not None:
+            query = query.where(EquityRow.ts <= until)
         return [
             EquityPoint(
                 row.ts,
@@ -206,13 +219,20 @@ class Reader:
         rows = self._newest(query, (col(QuarantineRow.number),), last)
         return [Quarantined(q.ts, q.symbol, q.reason, q.bar) for q in rows]
 
-    def decisions(self, *, last: int | None = None, since: int = 0) -> list[Planned]:
-        """Plans of rounds, follow-ups too."""
+    def decisions(self, *, last: int | None = None, since: int = 0, until: int | None = None) -> list[Decision]:
+        """Plans of rounds made at `since` or later and at `until` at the latest, follow-ups too."""
         query = select(DecisionRow).where(DecisionRow.run == self.run.run, DecisionRow.ts >= since)
-        return [_planned.decode(d.plan) for d in self._newest(query, (col(DecisionRow.seq), col(DecisionRow.k)), last)]
+        if until is not None:
+            query = query.where(DecisionRow.ts <= until)
+        return self._placed(list(self._newest(query, (col(DecisionRow.seq), col(DecisionRow.k)), last)))
+
+    def decisions_before(self, seq: int, last: int) -> list[Decision]:
+        """The newest plans of steps earlier than `seq`: the page before."""
+        query = select(DecisionRow).where(DecisionRow.run == self.run.run, DecisionRow.seq < seq)
+        return self._placed(list(self._newest(query, (col(DecisionRow.seq), col(DecisionRow.k)), last)))
 
     def decision(self, order_id: str) -> Decision:
-        """The order and the plan that made it. Raises StoreFailing when no such order, or nothing planned it."""
+        """The plan that made an order. Raises StoreFailing when no such order, or nothing planned it."""
         row = self._order_row(order_id)
         query = select(DecisionRow).where(
             DecisionRow.run == row.run, DecisionRow.sample == row.sample, DecisionRow.n == row.n
@@ -221,7 +241,39 @@ class Reader:
             found = session.exec(query.order_by(col(DecisionRow.seq).desc())).first()
         if found is None:
             raise StoreFailing(f"order {order_id} was not made by a plan, but by hand")
-        return Decision(self._order(row), _planned.decode(found.plan), self.run.agents_at(row.seq))
+        return self._placed([found])[0]
+
+    def decision_at(self, seq: int, ordinal: int) -> Decision:
+        """The plan of one step of the journal. Raises StoreFailing that names the nearest."""
+        query = select(DecisionRow).where(DecisionRow.run == self.run.run, DecisionRow.seq == seq)
+        rows = list(self._newest(query, (col(DecisionRow.seq), col(DecisionRow.k)), None))
+        if 1 <= ordinal <= len(rows):
+            return self._placed(rows)[ordinal - 1]
+        before = self.decisions_before(seq, 1)
+        later = select(DecisionRow).where(DecisionRow.run == self.run.run, DecisionRow.seq >= seq)
+        with failures("reading decisions"), Session(self._engine) as session:
+            after = session.exec(later.order_by(col(DecisionRow.seq), col(DecisionRow.k)).limit(1)).all()
+        near = " and ".join(d.address for d in (*before, *self._placed(list(after)))) or "none"
+        wrong = f"d{seq}" if ordinal == 1 else f"d{seq}.{ordinal}"
+        raise StoreFailing(
+            f"there is no decision {wrong} in run {self.run.run}; the nearest: {near}. `quantd decisions` lists them"
+        )
+
+    def _placed(self, rows: Sequence[DecisionRow]) -> list[Decision]:
+        """Rows in order of their steps, each with its number among those of its step."""
+        if not rows:
+            return []
+        # of the first step some plans may lie before the page
+        query = select(DecisionRow.k).where(
+            DecisionRow.run == self.run.run, DecisionRow.seq == rows[0].seq, DecisionRow.k < rows[0].k
+        )
+        with failures("reading decisions"), Session(self._engine) as session:
+            ordinal = len(session.exec(query).all())
+        found: list[Decision] = []
+        for number, row in enumerate(rows):
+            ordinal = ordinal + 1 if not number or rows[number - 1].seq == row.seq else 1
+            found.append(Decision(row.seq, ordinal, _planned.decode(row.plan), self.run.agents_at(row.seq)))
+        return found
 
     def _newest(self, query: Any, key: Sequence[Any], last: int | None) -> Iterable[Any]:
         with failures("reading the store"), Session(self._engine) as session:
@@ -251,8 +303,16 @@ class Reader:
             # ids have no index: a scan of a million orders takes a fifth of a second, an index would cost each order
             row = session.exec(select(OrderRow).where(OrderRow.run == self.run.run, OrderRow.id == id)).first()
         if row is None:
-            raise StoreFailing(f"there is no order {id} in run {self.run.run}; `quantd orders` lists them")
+            near = ", ".join(get_close_matches(id, self._newest_ids(), n=3, cutoff=0.0))
+            hint = f"; the nearest: {near}" if near else ""
+            raise StoreFailing(f"there is no order {id} in run {self.run.run}{hint}. `quantd orders` lists them")
         return row
+
+    def _newest_ids(self) -> list[str]:
+        """Ids of the newest orders, for somebody who wrote one wrong."""
+        query = select(OrderRow).where(OrderRow.run == self.run.run)
+        key = (col(OrderRow.ts), col(OrderRow.sample), col(OrderRow.n), col(OrderRow.row))
+        return [row.id for row in self._newest(query, key, NEAR_ORDERS)]
 
     def _order(self, row: OrderRow) -> OrderNow:
         lot = self._lot[row.symbol]

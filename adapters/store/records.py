@@ -103,12 +103,15 @@ class Records:
                 skip = max(from_seq - link.first_seq, 0)
                 yield from enumerate(entries[skip:], link.first_seq + skip)
 
-    def latest_snapshot(self, run: str, version: str | None = None) -> tuple[int, bytes] | None:
-        """(seq, data) of the newest snapshot, of `version` when given. Raises StoreDamaged."""
+    def latest_snapshot(
+        self, run: str, version: str | None = None, before: int | None = None
+    ) -> tuple[int, bytes] | None:
+        """(seq, data) of the newest snapshot, of `version` and after an entry earlier than `before` when given.
+        Raises StoreDamaged."""
         sql = f"SELECT {', '.join(SNAPSHOT_COLUMNS)} FROM snapshots WHERE run = ?"
-        values = (run,) if version is None else (run, version)
+        values = tuple(value for value in (run, version, before) if value is not None)
         with self.connection() as driver:
-            also = "" if version is None else " AND version = ?"
+            also = ("" if version is None else " AND version = ?") + ("" if before is None else " AND seq < ?")
             row = driver.execute(f"{sql}{also} ORDER BY seq DESC LIMIT 1", values).fetchone()
         if row is None:
             return None

@@ -161,8 +161,10 @@ class Store:
     def entries(self, run: str, from_seq: int = 0) -> Iterator[tuple[int, bytes]]:
         return self.records.entries(run, from_seq)
 
-    def latest_snapshot(self, run: str, version: str | None = None) -> tuple[int, bytes] | None:
-        return self.records.latest_snapshot(run, version)
+    def latest_snapshot(
+        self, run: str, version: str | None = None, before: int | None = None
+    ) -> tuple[int, bytes] | None:
+        return self.records.latest_snapshot(run, version, before)
 
     def pending(self, limit: int = 100) -> list[Message]:
         return self.records.pending(limit)

@@ -24,6 +24,7 @@ from trading.ports import EventBus
 
 if TYPE_CHECKING:
     from adapters.store.reading import Reader
+    from daemon.api.explaining import Explaining
 
 T = TypeVar("T")
 
@@ -82,7 +83,9 @@ class Readings:
         self._where: str | Path = store_url(config.store.url) or folder
         self._bus = bus
         self._bus_url = bus_url
+        self._folder = folder
         self._reader: Reader | None = None
+        self._slow: Explaining | None = None
         self._streams = 0
         self._closed = asyncio.Event()
         self._metrics = Metrics(config.quantd.name, [a.name for a in config.agents])
@@ -145,10 +148,17 @@ class Readings:
         return answer({"run": now.run, "ts": now.ts, "time": now.time, "positions": now.positions})
 
     async def risk(self, request: web.Request) -> web.Response:
-        now = self.now()
-        agents = {a.name: {"switch": a.switch, "reason": a.reason, "suspended": a.suspended} for a in now.agents}
-        body = {"run": now.run, "ts": now.ts, "time": now.time, "switch": now.switch, "reason": now.reason}
-        return answer(body | {"drawdown": now.drawdown, "agents": agents, "limits": now.limits})
+        return answer(await self._explaining().risk(request))
+
+    async def plan(self, request: web.Request) -> web.Response:
+        return answer(await self._explaining().plan())
+
+    def _explaining(self) -> "Explaining":
+        if self._slow is None:
+            from daemon.api.explaining import Explaining
+
+            self._slow = Explaining(self._service, self._assembly, self._where, self._folder)
+        return self._slow
 
     async def metrics(self, request: web.Request) -> web.Response:
         """Everything Prometheus asks for, brought up to date when it asks."""
@@ -202,9 +212,10 @@ class Readings:
         from daemon.listing import LIMIT_ROWS, decision_line
 
         last, since = whole(request, "last", 20, 1, LIMIT_ROWS), whole(request, "since", 0, 0, 2**63 - 1)
-        names, universe = [a.name for a in self._config.agents], self._assembly.universe
-        plans = await self._read(lambda r: r.decisions(last=last, since=since))
-        return answer({"run": self._service.run, "decisions": [decision_line(p, universe, names) for p in plans]})
+        universe = self._assembly.universe
+        rows = await self._read(lambda r: r.decisions(last=last, since=since))
+        lines = [decision_line(d.plan, universe, d.agents, d.address) for d in rows]
+        return answer({"run": self._service.run, "decisions": lines})
 
     async def alerts(self, request: web.Request) -> web.Response:
         from daemon.listing import LIMIT_ROWS, alert_line
@@ -214,12 +225,7 @@ class Readings:
         return answer({"run": self._service.run, "alerts": [alert_line(row) for row in rows]})
 
     async def why(self, request: web.Request) -> web.Response:
-        from daemon.explanation import explain
-
-        order = request.match_info["order"]
-        if not (order.isascii() and order.isprintable() and len(order) <= 64):
-            raise Refused(404, "not_found", "there is no order of this id")
-        return answer(await self._read(lambda r: explain(self._where, r, order)))
+        return answer(await self._explaining().why(self._read, request))
 
     # for people
 

@@ -70,6 +70,7 @@ class Api:
             "/api/v1/status": read.status,
             "/api/v1/positions": read.positions,
             "/api/v1/risk": read.risk,
+            "/api/v1/plan": read.plan,
             "/api/v1/orders": read.orders,
             "/api/v1/fills": read.fills,
             "/api/v1/equity": read.equity,

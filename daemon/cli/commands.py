@@ -114,12 +114,15 @@ def orders(
     last: Last = 20,
     run: Run = None,
     symbol: Annotated[str | None, typer.Option(help="Of one symbol.")] = None,
+    refused: Annotated[
+        bool, typer.Option("--refused", help="What was cut or refused instead, with an address for `quantd why`.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """The newest orders as they are now."""
     from daemon.cli import reading
 
-    reading.orders(config, state, last=last, run=run, symbol=symbol, as_json=as_json)
+    reading.orders(config, state, last=last, run=run, symbol=symbol, refused=refused, as_json=as_json)
 
 
 @app.command(rich_help_panel="Look")
@@ -141,11 +144,26 @@ def decisions(
 
 
 @app.command(rich_help_panel="Look")
-def risk(config: Config = CONFIG, state: State = None, sets: Sets = None, as_json: Json = False) -> None:
-    """The switches, and each limit with its value."""
-    from daemon.cli import reading
+def risk(
+    config: Config = CONFIG,
+    state: State = None,
+    sets: Sets = None,
+    agent: Annotated[str | None, typer.Option("--agent", "-a", metavar="NAME", help="An agent's book.")] = None,
+    symbol: Annotated[str | None, typer.Option(help="Head-room of one symbol.")] = None,
+    as_json: Json = False,
+) -> None:
+    """The switch, each limit with what is left of it, and how much more of each symbol could be traded."""
+    from daemon.cli import standing
 
-    reading.risk(config, state, tuple(sets or ()), as_json=as_json)
+    standing.risk(config, state, tuple(sets or ()), agent=agent, symbol=symbol, as_json=as_json)
+
+
+@app.command(rich_help_panel="Look")
+def plan(config: Config = CONFIG, state: State = None, sets: Sets = None, as_json: Json = False) -> None:
+    """What would be traded if every agent were asked now, at what cost, refused by what. Nothing is traded."""
+    from daemon.cli import standing
+
+    standing.plan(config, state, tuple(sets or ()), as_json=as_json)
 
 
 @app.command(rich_help_panel="Look")
@@ -165,16 +183,35 @@ def alerts(
 
 @app.command(rich_help_panel="Look")
 def why(
-    order: Annotated[str, typer.Argument(help="The order's id; `quantd orders` lists them.")],
+    what: Annotated[
+        str,
+        typer.Argument(
+            metavar="ORDER|ADDRESS|SYMBOL",
+            help="An order's id (`quantd orders`), a symbol of a decision (d4812:QQQ, `quantd decisions`), or a symbol.",
+        ),
+    ],
     config: Config = CONFIG,
     state: State = None,
+    sets: Sets = None,
+    at: Annotated[
+        str | None,
+        typer.Option("--at", metavar="TIME", help="Of a symbol: the newest decision up to a day or instant, UTC."),
+    ] = None,
+    last: Annotated[
+        bool, typer.Option("--last", help="Of a symbol: the newest decision (so it is without --at).")
+    ] = False,
     run: Run = None,
+    recorded: Annotated[
+        bool, typer.Option("--recorded", help="Only what was recorded: at once, without head-room in the symbol.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """What was known when an order was made, what each agent wanted, what each limit said."""
-    from daemon.cli import reading
+    """Why an order was made as it was, or why none was: what each agent wanted, what each limit said, how much was left."""
+    if last and at is not None:
+        raise typer.BadParameter("--at and --last exclude each other")
+    from daemon.cli import why as reasons
 
-    reading.why(config, state, order, run=run, as_json=as_json)
+    reasons.why(config, state, tuple(sets or ()), what, at=at, run=run, recorded=recorded, as_json=as_json)
 
 
 @app.command(rich_help_panel="Look")

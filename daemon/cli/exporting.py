@@ -10,7 +10,7 @@ from typing import Final
 from daemon.cli.failures import USAGE, Failure
 from daemon.cli.output import iso, say
 from daemon.cli.places import place
-from daemon.explanation import reason_name
+from daemon.limit_rows import reason_name
 
 COLUMNS: Final = {
     "fills": ("ts", "order", "symbol", "side", "qty", "price", "fee", "agent"),

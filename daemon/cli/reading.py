@@ -4,13 +4,9 @@ daemon or without one; the present from the daemon where one runs."""
 from pathlib import Path
 from typing import Any
 
-from adapters.store.errors import StoreFailing
 from daemon.cli.client import running
-from daemon.cli.failures import Failure
 from daemon.cli.output import local, place_name, print_json, say, table
 from daemon.cli.places import Place, place
-from daemon.exits import exit_lines
-from daemon.explanation import Explanation, explain
 
 NEW_YORK = "America/New_York"
 
@@ -86,11 +82,26 @@ def _percent(value: float | None) -> str:
     return "" if value is None else f"{value:+.1%}"
 
 
-def orders(config: Path, state: Path | None, *, last: int, run: str | None, symbol: str | None, as_json: bool) -> None:
-    """The newest orders, oldest of them first."""
+def orders(
+    config: Path, state: Path | None, *, last: int, run: str | None, symbol: str | None, refused: bool, as_json: bool
+) -> None:
+    """The newest orders, oldest of them first; with `refused` what was cut or refused instead."""
+    from daemon.addresses import refused_lines
     from daemon.listing import order_line
 
     reader = place(config, state).reader(run)
+    if refused:
+        found = refused_lines(reader, last=last, symbol=symbol)
+        if as_json:
+            print_json({"run": reader.run.run, "refused": found})
+            return
+        table(
+            ("time (New York)", "address", "who", "side", "asked", "passed", "symbol", "cut by"),
+            [(local(r.ts), r.address, r.who, r.side, r.asked, r.allowed, r.symbol, r.reason) for r in found],
+            ("asked", "passed"),
+        )
+        say(f"quantd why {found[-1].address} says why" if found else "nothing was cut or refused")
+        return
     rows = [order_line(row) for row in reader.orders(last=last, symbol=symbol)]
     if as_json:
         print_json({"run": reader.run.run, "orders": rows})
@@ -147,163 +158,28 @@ def decisions(config: Path, state: Path | None, *, last: int, run: str | None, a
     from daemon.listing import decision_line
 
     reader = place(config, state).reader(run)
-    names = reader.run.agents
-    rows = [decision_line(plan, reader.run.universe, names) for plan in reader.decisions(last=last)]
+    universe = reader.run.universe
+    rows = [decision_line(d.plan, universe, d.agents, d.address) for d in reader.decisions(last=last)]
     if as_json:
         print_json({"run": reader.run.run, "decisions": rows})
         return
     for row in rows:
         note = f"  follow-up {row.follow_up}" if row.follow_up else ""
-        say(f"{local(row.ts)} New York{note}")
+        say(f"{local(row.ts)} New York  {row.address}{note}")
         for wish in row.agents:
             weights = ", ".join(f"{s} {w:.1%}" for s, w in wish.weights.items()) or "cash"
             scaled = f"  (scaled to {wish.scale:.3f} for cash at worst prices)" if wish.scale < 1 else ""
             say(f"  {wish.agent:12} wants {weights}{scaled}")
+            for symbol, reason in wish.reasons.items():
+                left, asked = wish.allowed.get(symbol, "0"), wish.asked.get(symbol, "0")
+                say(
+                    f"  {'':12} its limits leave {left} of {asked} {symbol} ({reason}): quantd why {row.address}:{symbol}"
+                )
         for symbol, qty in row.net.items():
             got = row.allowed.get(symbol, "0")
-            cut = f" of {qty} asked, cut by {row.reasons.get(symbol, '')}" if got != qty else ""
+            cut = ""
+            if got != qty:
+                cut = f" of {qty} asked, cut by {row.reasons.get(symbol, '')}: quantd why {row.address}:{symbol}"
             say(f"  {'buy' if not qty.startswith('-') else 'sell':4} {got.lstrip('-')} {symbol}{cut}")
         if row.crossed:
             say("  crossed between agents: " + ", ".join(f"{qty} {symbol}" for symbol, qty in row.crossed.items()))
-
-
-def risk(config: Path, state: Path | None, sets: tuple[str, ...], *, as_json: bool) -> None:
-    """The switches, and each limit of the house with its value."""
-    where = place(config, state, sets)
-    daemon = running(where)
-    found = daemon.get("/api/v1/risk") if daemon is not None else _stored_risk(where)
-    if as_json:
-        print_json(found)
-        return
-    say(f"house switch {found['switch']} {found['reason']}".rstrip())
-    for name, agent in found["agents"].items():
-        say(f"  {name:12} {'suspended' if agent['suspended'] else agent['switch']} {agent['reason']}".rstrip())
-    rows = []
-    for row in found["limits"]:
-        use = "" if row["use"] is None else f"{row['use']:.0%}"
-        rows.append((row["limit"], _measure(row["value"], row["floor"]), _measure(row["bound"], row["floor"]), use))
-    table(("limit", "value", "bound", "in use"), rows, ("value", "bound", "in use"))
-
-
-def _stored_risk(where: Place) -> dict[str, Any]:
-    from daemon.overview import iso, limit_now
-
-    reader = where.reader()
-    plan = next(iter(reader.decisions(last=1)), None)
-    point = next(iter(reader.equity(last=1)), None)
-    moves = {m.agent: m for m in reader.switches()}
-    house = moves.get("")
-    values = plan.values if plan is not None else {}
-    return {
-        "run": reader.run.run,
-        "ts": plan.ts if plan else 0,
-        "time": iso(plan.ts) if plan else "",
-        "switch": house.after if house else "RUN",
-        "reason": house.reason if house and house.after != "RUN" else "",
-        "drawdown": point.drawdown if point else 0.0,
-        "agents": {
-            name: {
-                "switch": moves[name].after if name in moves else "RUN",
-                "reason": moves[name].reason if name in moves and moves[name].after != "RUN" else "",
-                "suspended": name in moves and moves[name].after != "RUN" and moves[name].reason == "suspended",
-            }
-            for name in reader.run.agents
-        },
-        "limits": [
-            {"limit": r.limit, "value": r.value, "bound": r.bound, "use": r.use, "floor": r.floor}
-            for r in (limit_now(key, value, bound) for key, (value, bound) in sorted(values.items()))
-        ],
-    }
-
-
-def _measure(value: float | None, money: bool) -> str:
-    if value is None:
-        return "unknown"
-    return f"{value:,.2f}" if money else f"{value:.2%}"
-
-
-def why(config: Path, state: Path | None, order: str, *, run: str | None, as_json: bool) -> None:
-    """Why one order was made as it was."""
-    where = place(config, state)
-    try:
-        found = explain(where.store, where.reader(run), order)
-    except StoreFailing as why_not:
-        raise Failure(str(why_not)) from None
-    if as_json:
-        print_json(found)
-        return
-    for line in why_lines(found):
-        say(line)
-
-
-def why_lines(e: Explanation) -> list[str]:
-    """An explanation in words."""
-    lines = [
-        f"{e.side.upper()} {e.qty} {e.symbol}, decided {local(e.decided)} New York ({e.time}) "
-        f"on the price {e.price}, limit {e.limit}: {e.state}{f', {e.note}' if e.note else ''}"
-    ]
-    if e.sample != e.decided and not e.exits:
-        again = f"follow-up {e.follow_up} of" if e.follow_up else "order on the sample of"
-        lines.append(f"  {again} the decision of {local(e.sample)} New York, order number {e.number} of it")
-    lines += [f"  {line}" for line in exit_lines(e.exits)]
-    closed = {part.agent for part in e.exits}
-    for part in e.agents:
-        had = f"has {part.had:.1%}, {part.held}" if part.had is not None else f"has {part.held}"
-        room = (
-            f" ({part.wanted * part.scale:.1%} with room for cash and gross at worst prices)" if part.scale < 1 else ""
-        )
-        wants = "exits" if part.agent in closed else f"wants {part.wanted:.1%}{room}"
-        said = f"{part.agent} {wants}, {had}: asks {_signed(part.asked)}"
-        if part.allowed != part.asked:
-            said += f", its own limits leave {_signed(part.allowed)}: {part.text} ({part.reason})"
-        lines.append("  " + said)
-    crossed = f"{e.crossed} crossed between agents; " if e.crossed != "0" else ""
-    if e.net != e.allowed:
-        cut = f"{_signed(e.allowed)} of it passed: {e.text} ({e.reason})"
-    else:
-        cut = "all of it passed the house's limits"
-    lines.append(f"  {crossed}net {_signed(e.net)}; {cut}")
-    if e.weight_before is not None and e.weight_after is not None:
-        lines.append(f"  weight of {e.symbol} in the house {e.weight_before:.1%} before, {e.weight_after:.1%} after")
-    lines.append(f"  {'limit (house)':24}{'before':>14}{'after':>14}{'bound':>14}  in use")
-    for limit in e.limits:
-        use = limit.after / limit.bound if limit.after is not None and limit.bound and not limit.floor else None
-        mark = "  <- this limit cut the order" if limit.limit in _LIMIT_OF.get(e.reason, ()) else ""
-        lines.append(
-            f"  {limit.limit:24}{_measure(limit.before, limit.floor):>14}{_measure(limit.after, limit.floor):>14}"
-            f"{_measure(limit.bound, limit.floor):>14}  {'' if use is None else f'{use:.0%}'}{mark}"
-        )
-    for twin in e.twins:
-        kept = f"became {twin.side} {twin.allowed}" if twin.allowed != "0" else "was refused"
-        lines.append(f"  of the same round, {twin.side} {twin.asked} {twin.symbol} {kept}: {twin.text} ({twin.reason})")
-    for fill in e.fills:
-        worse = "worse" if fill.shortfall_bp > 0 else "better"
-        lines.append(
-            f"  filled {fill.qty} at {fill.price}, {local(fill.ts)} New York: {abs(fill.shortfall_bp):.1f} bp {worse} than "
-            f"the price decided on, commission {fill.fee} ({fill.fee_bp:.1f} bp)"
-        )
-    if not e.fills:
-        lines.append("  no fill")
-    return lines
-
-
-def _signed(qty: str) -> str:
-    if qty == "0":
-        return "nothing"
-    return f"to sell {qty[1:]}" if qty.startswith("-") else f"to buy {qty}"
-
-
-_LIMIT_OF = {
-    "position_weight": ("max_position_weight",),
-    "gross": ("max_gross_exposure",),
-    "net": ("max_net_exposure",),
-    "cash": ("cash",),
-    "var": ("var",),
-    "cvar": ("cvar",),
-    "volatility": ("max_volatility",),
-    "correlation": ("correlation",),
-    "concentration": ("max_concentration",),
-    "sector": ("max_sector_weight",),
-    "turnover": ("max_turnover",),
-}
-"""Reason -> key of the limit whose value stands in the table."""

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from adapters.store.store import read_only
-from daemon.assembly import assemble
+from daemon.assembly import Assembly, assemble
 from daemon.cli.configuration import read
 from daemon.cli.places import place
 from daemon.loop import Shell
@@ -12,8 +12,8 @@ from daemon.overview import iso, positions
 from daemon.past import newest_snapshot, refold
 
 
-def at_rest(config: Path, state: Path | None, sets: tuple[str, ...]) -> tuple[Shell, str]:
-    """(shell, run) of the newest run. Raises what `daemon.cli.failures` explains."""
+def at_rest(config: Path, state: Path | None, sets: tuple[str, ...]) -> tuple[Shell, str, Assembly]:
+    """(shell, run, what it is made of) of the newest run. Raises what `daemon.cli.failures` explains."""
     where = place(config, state, sets)
     records = read_only(where.store)
     run = where.reader().run.run
@@ -21,14 +21,14 @@ def at_rest(config: Path, state: Path | None, sets: tuple[str, ...]) -> tuple[Sh
     assembly = assemble(found, cache=where.folder / "cache")
     seq, kept = newest_snapshot(records, run)
     shell, _ = refold(assembly, records, run, where.folder, seq=seq, kept=kept)
-    return shell, run
+    return shell, run, assembly
 
 
 def positions_at_rest(config: Path, state: Path | None, sets: tuple[str, ...]) -> dict[str, Any]:
     """As the API says it."""
     import msgspec
 
-    shell, run = at_rest(config, state, sets)
+    shell, run, _ = at_rest(config, state, sets)
     shell.state.revalue()
     found = {"run": run, "ts": shell.ts, "time": iso(shell.ts), "positions": positions(shell.state)}
     plain: dict[str, Any] = msgspec.to_builtins(found)

@@ -10,6 +10,14 @@ const signed = (x) => (x === null || x === undefined ? "–" : (x >= 0 ? "+" : "
 const money = (text) => Number(text).toLocaleString("en-US", { minimumFractionDigits: 2, maximumFractionDigits: 2 });
 const plain = (text) => Number(text).toLocaleString("en-US", { maximumFractionDigits: 6 });
 const price = (text) => Number(text).toLocaleString("en-US", { minimumFractionDigits: 2, maximumFractionDigits: 6 });
+// A measured value in its unit; the units are those of daemon/limit_words.py.
+function measured(x, unit) {
+  if (x === null || x === undefined) return unit === "none" ? "" : "–";
+  if (unit === "share") return percent(x);
+  if (unit === "money") return money(x);
+  if (unit === "hours") return `${x.toFixed(1)} h`;
+  return Number(x.toPrecision(3)).toLocaleString("en-US");
+}
 const local = (ts, zone) => new Intl.DateTimeFormat("sv-SE", { timeZone: zone, dateStyle: "short", timeStyle: "short" }).format(new Date(ts / 1e6));
 
 let zone = "UTC";
@@ -114,7 +122,7 @@ function positions(now) {
 
 function limits(now) {
   rows("limits", now.limits.map((limit) => {
-    const value = (x) => (x === null ? "unknown" : limit.floor ? money(x) : percent(x));
+    const value = (x) => measured(x, limit.unit);
     const bar = cell("", "bar");
     if (limit.use !== null) {
       const track = document.createElement("div");
@@ -126,7 +134,7 @@ function limits(now) {
       bar.title = `${percent(limit.use, 0)} in use`;
     }
     const bound = `${limit.floor ? "at least" : "of"} ${value(limit.bound)}`;
-    return row(cell(limit.limit.replaceAll("_", " ")), cell(value(limit.value), "n"), cell(bound, "none"), bar);
+    return row(cell(limit.words), cell(value(limit.value), "n"), cell(bound, "none"), bar);
   }), "no limit is measured yet");
 }
 
@@ -227,10 +235,31 @@ function orderRows(found) {
   }), "no orders yet");
 }
 
+// One book's limits: before, after, bound, what is left in the limit's unit and in the symbol, and which one cut.
+function grid(book, limits, symbol, largest, asked, allowed) {
+  const table = document.createElement("table");
+  const head = row(...["limit", "before", "after", "bound", "head-room", `more ${symbol}`, "in use", ""].map((text, k) => cell(k ? text : `${text} (${book})`, k ? "n none" : "none")));
+  table.append(head);
+  for (const limit of limits) {
+    const value = (x) => cell(measured(x, limit.unit), "n");
+    const cut = limit.cut ? `cut ${asked.replace("-", "")} to ${allowed.replace("-", "")}` : "";
+    table.append(row(cell(limit.words), value(limit.before), value(limit.after), value(limit.bound), value(limit.headroom),
+      cell(limit.more === null ? "" : `+${limit.more}`, "n"), cell(limit.use === null ? "" : percent(limit.use, 0), "n"), cell(cut, limit.cut ? "REDUCE" : "")));
+  }
+  if (largest) {
+    const most = largest.qty === null ? "any size" : `${largest.side} ${largest.qty}; one lot more: ${largest.text}`;
+    const last = cell(`most that would have passed alone: ${most}`);
+    last.colSpan = 8;
+    table.append(row(last));
+  }
+  return table;
+}
+
 async function why(id) {
   const box = byId("why");
   box.hidden = false;
   const line = (text) => { const p = document.createElement("p"); p.textContent = text; return p; };
+  box.replaceChildren(line("folding the journal up to that decision …"));
   try {
     const e = await get(`/api/v1/why/${encodeURIComponent(id)}`);
     const parts = [line(`${e.side.toUpperCase()} ${e.qty} ${e.symbol}, decided ${local(e.decided, zone)} on the price ${plain(e.price)}, limit ${plain(e.limit)}: ${e.state}`)];
@@ -241,12 +270,9 @@ async function why(id) {
     }
     const crossed = e.crossed === "0" ? "" : `${e.crossed} crossed between agents; `;
     parts.push(line(`${crossed}net ${e.net}; ${e.net === e.allowed ? "all of it passed the house's limits" : `${e.allowed} of it passed: ${e.text}`}`));
-    const grid = document.createElement("table");
-    for (const limit of e.limits) {
-      const value = (x) => (x === null ? "unknown" : limit.floor ? money(x) : percent(x, 2));
-      grid.append(row(cell(limit.limit.replaceAll("_", " ")), cell(`${value(limit.before)} before`, "n"), cell(`${value(limit.after)} after`, "n"), cell(`bound ${value(limit.bound)}`, "n")));
-    }
-    parts.push(grid);
+    parts.push(grid("house", e.limits, e.symbol, e.largest, e.net, e.allowed));
+    for (const a of e.agents) if (a.reason) parts.push(grid(`agent ${a.agent}`, a.limits, e.symbol, a.largest, a.asked, a.allowed));
+    if (!e.recomputed) parts.push(line(`head-room in ${e.symbol} is not known: ${e.unavailable}`));
     for (const t of e.twins) parts.push(line(`of the same round, ${t.side} ${t.asked} ${t.symbol} became ${t.allowed}: ${t.text}`));
     for (const f of e.fills) parts.push(line(`filled ${f.qty} at ${plain(f.price)}, ${local(f.ts, zone)}: ${f.shortfall_bp.toFixed(1)} bp from the price decided on, commission ${f.fee}`));
     box.replaceChildren(...parts);

@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from daemon.engine.judged import Judged
 from daemon.engine.state import HOUSE, Cross, FollowUp, Round, State, Working
 from risk.gate import Account, Context, Verdict, basket, context, gate, granted, measure, same_book, worst_nano
 from risk.limits import Limits, Reason
@@ -203,6 +204,8 @@ def plan(
         limits = state.rules.agents[agent].limits
         verdict = gate(ctx, account, change, limits, mode)
         state.activity.ask(agent, state.now, change, limits)
+        if state.judged is not None:
+            state.judged.append(Judged(agent, ctx, account, change, limits, mode, verdict))
         parts.append(_Part(agent, answers[agent], scale, change, account, verdict, held))
     if not parts:
         return effects
@@ -220,6 +223,8 @@ def _house(
     house = state.account(HOUSE)
     limits = state.rules.house
     verdict = _house_verdict(state, ctx, parts, house, asked, switch)
+    if state.judged is not None:
+        state.judged.append(Judged(HOUSE, ctx, house, asked, limits, switch, verdict))
     n = state.orders_at.get(sample, 0) + 1
     ends = _ends(state)
     if surviving is not wanted:

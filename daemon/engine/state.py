@@ -10,6 +10,7 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from daemon.engine.activity import Activity, Book
+from daemon.engine.judged import Judged
 from risk.gate import Account
 from risk.limits import Limits, tightest_exits
 from risk.measures import ones, total
@@ -205,6 +206,8 @@ class State:
         self.down: set[str] = set()
         self.borrowed_key = 0
         self.flattening = False
+        self.judged: list[Judged] | None = None
+        """Where baskets are noted as the gates saw them; None while nobody looks on."""
         self.books_micro: list[int] = []
         self.equity_micro = rules.cash_micro
         self._lots: dict[int, Floats] = {}
@@ -316,6 +319,9 @@ class State:
                 else:
                     down[symbol] -= lots
                     loss -= lots * max(mark - worst * (1.0 - fee), 0.0)
+            if book == HOUSE:
+                # an order of several agents is one order
+                orders = len(self.foreign) + sum(work.live for work in self.working.values())
         return Account(
             lots=self.lots(book),
             cash=account.cash_micro / MICRO,

@@ -87,11 +87,45 @@ def test_an_order_leads_to_the_plan_that_made_it(folder):
     found = read.decision(order_id(RUN, START, "GLD", 0))
     assert found.plan == plan(START)
     assert found.agents == AGENTS
-    assert read.decisions() == [plan(START)]
+    assert [d.plan for d in read.decisions()] == [plan(START)]
     with pytest.raises(StoreFailing, match="was not made by a plan"):
         read.decision(order_id(RUN, START + DAY, "GLD", 0))
     with pytest.raises(StoreFailing, match="there is no order q-nothing"):
         read.decision("q-nothing")
+
+
+def test_several_plans_of_one_step_have_numbers_of_their_own(tmp_path):
+    twice = [plan(START, 1), plan(START, 2)]
+    steps = [
+        (Tick(START, sample=True), [plan(START - DAY, 1)]),
+        (Tick(START + 1, sample=True), [*twice, Valued(START, 10**11, 10**10, [], 0.5, 0.0)]),
+        (Tick(START + 2, sample=True), [plan(START + DAY, 1)]),
+    ]
+    with Store.open(tmp_path) as store:
+        fold = store.begin(RUN, UNIVERSE, agents=AGENTS)
+        store.commit(batch(fold, 1, steps))
+    read = Reader.open(tmp_path)
+    assert [d.address for d in read.decisions()] == ["d1", "d2", "d2.2", "d3"]
+    # a page that begins in the middle of a step
+    assert [d.address for d in read.decisions(last=2)] == ["d2.2", "d3"]
+    assert [d.address for d in read.decisions_before(3, 2)] == ["d2", "d2.2"]
+    assert [read.decision_at(2, k).plan for k in (1, 2)] == twice
+    assert read.decision_at(2, 2).seq == 2
+    with pytest.raises(StoreFailing, match=r"no decision d2\.3 in run 7f3k2m1a; the nearest: d1 and d2"):
+        read.decision_at(2, 3)
+    with pytest.raises(StoreFailing, match="the nearest: d3"):
+        read.decision_at(9, 1)
+
+
+def test_the_newest_snapshot_before_an_entry_is_found(folder):
+    with Store.open(folder) as store:
+        store.put_snapshot(RUN, 2, "v1", b"two")
+        store.put_snapshot(RUN, 4, "v1", b"four")
+        assert store.latest_snapshot(RUN, "v1") == (4, b"four")
+        assert store.latest_snapshot(RUN, "v1", 4) == (2, b"two")
+        assert store.latest_snapshot(RUN, "v1", 2) is None
+        assert store.latest_snapshot(RUN, before=5) == (4, b"four")
+        assert store.latest_snapshot(RUN, "v2", 5) is None
 
 
 def test_a_run_that_is_not_there_is_named_beside_those_that_are(folder, tmp_path_factory):

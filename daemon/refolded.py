@@ -1,0 +1,113 @@
+"""The state a decision was made on, had again: the run's journal folded up to the step that made it.
+
+What the gates were asked then can be asked again, so that a figure which was not recorded is computed by the code
+that decided, on the state it decided on.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import msgspec
+
+from adapters.calendars import UnknownCalendar
+from adapters.feeds.errors import FeedError
+from adapters.store.errors import StoreError
+from adapters.store.reading import Decision
+from adapters.store.records import Records
+from daemon.assembly import Assembly, assemble
+from daemon.config import Config, ConfigError, digest
+from daemon.engine.judged import Judged
+from daemon.engine.state import HOUSE
+from daemon.loop import Kept
+from daemon.past import NotKept, Watched, judged_at, saved_config
+from daemon.policies import PolicyError
+from daemon.recovery import RecordTooLong, ReplayDifference
+from daemon.version import code_version
+from trading.codec import decode
+from trading.events import Started
+
+
+class Unavailable(Exception):
+    """The state cannot be had again; the text is one clause that says why."""
+
+
+class Refolder:
+    """Folds one run up to its decisions. `configured` gives the present configuration, for a run whose own was not kept;
+    `watched` looks at the market as it goes by."""
+
+    def __init__(
+        self,
+        records: Records,
+        run: str,
+        folder: Path,
+        configured: Callable[[], Config] | None = None,
+        *,
+        assembly: Assembly | None = None,
+        watched: Watched = iter,
+    ) -> None:
+        self._records = records
+        self._run = run
+        self._folder = folder
+        self._configured = configured
+        self._assembly = assembly
+        self._watched = watched
+
+    def __call__(self, decision: Decision) -> list[Judged]:
+        """What the gates were asked for one plan: the agents' baskets in order, then the house's. Raises Unavailable."""
+        try:
+            found = self._judged(decision.seq)
+        except NotKept as why:
+            raise Unavailable(f"the configuration of that time cannot be read: {why}") from None
+        except (FeedError, OSError) as why:
+            raise Unavailable(f"the recorded market cannot be read: {why}") from None
+        except (PolicyError, UnknownCalendar, ConfigError) as why:
+            raise Unavailable(f"the run cannot be put together again: {why}") from None
+        except ReplayDifference as why:
+            raise Unavailable(f"this version of quantd, or this market, gives another past: {why}") from None
+        except (RecordTooLong, StoreError) as why:
+            raise Unavailable(str(why)) from None
+        plans = by_plan(found)
+        if not 1 <= decision.ordinal <= len(plans):
+            raise Unavailable(f"step {decision.seq} asked no gate")
+        return plans[decision.ordinal - 1]
+
+    def _judged(self, step: int) -> list[Judged]:
+        seq, kept = self._records.latest_snapshot(self._run, code_version(), step) or (0, b"")
+        assembly = self._put_together(self._config_at(kept))
+        return judged_at(
+            assembly, self._records, self._run, self._folder, step, seq=seq, kept=kept, watched=self._watched
+        )
+
+    def _config_at(self, kept: bytes) -> str:
+        """Digest of the configuration that a snapshot, or the beginning of the run, was made under."""
+        if kept:
+            return msgspec.msgpack.decode(kept, type=Kept).config
+        first = next((decode(data).event for _, data in self._records.entries(self._run, 1)), None)
+        if not isinstance(first, Started):
+            raise Unavailable(f"run {self._run} has no journal that begins with a start")
+        return first.config
+
+    def _put_together(self, name: str) -> Assembly:
+        if self._assembly is not None and digest(self._assembly.config) == name:
+            return self._assembly
+        try:
+            config = saved_config(self._folder, name)
+        except NotKept:
+            if self._configured is None:
+                raise
+            config = self._configured()
+            if digest(config) != name:
+                raise
+        assembly = assemble(config, cache=self._folder / "cache")
+        self._assembly = assembly
+        return assembly
+
+
+def by_plan(judged: Sequence[Judged]) -> list[list[Judged]]:
+    """The baskets of one step, those of each of its plans together: agents in order, the house last."""
+    plans: list[list[Judged]] = [[]]
+    for one in judged:
+        plans[-1].append(one)
+        if one.book == HOUSE:
+            plans.append([])
+    return plans[:-1]
