@@ -32,8 +32,6 @@ def report(kinds: dict[str, Tally], seconds: float) -> None:
             f"{kind:18}{t.intents:>10,}{t.verdicts:>10,}{t.added:>13,}{t.states:>13,}{t.use:>9.4f}{len(t.wrong):>10,}"
         )
     print("by reason: " + ", ".join(f"{Reason(code).name} {n:,}" for code, n in whole.reasons.most_common()))
-    for name, count in whole.known.most_common():
-        print(f"known, not mended, counted apart: {name} {count:,}")
     print(
         f"{whole.intents:,} intents of {len(kinds)} kinds, {whole.verdicts:,} verdicts, {whole.states:,} subsets and "
         f"partial fills, {len(whole.wrong):,} breaches; {seconds:.0f} s"

@@ -16,7 +16,6 @@ import risk.gate
 from risk.gate import RUN, Account, Context, Verdict, worst_nano
 from risk.limits import Limits
 from tests.adversary.judge import judge
-from tests.adversary.known import explained
 from tests.risk_cases import Book, Floats, make_context, scenario_returns
 from trading.instruments import NANO
 
@@ -42,8 +41,6 @@ class Tally:
     use: float = 0.0
     reasons: Counter[int] = field(default_factory=Counter)
     wrong: list[str] = field(default_factory=list)
-    known: Counter[str] = field(default_factory=Counter)
-    """Breaches behind which is a fault of `tests.adversary.known`."""
 
     def __iadd__(self, other: "Tally") -> "Tally":
         self.intents += other.intents
@@ -53,7 +50,6 @@ class Tally:
         self.use = max(self.use, other.use)
         self.reasons += other.reasons
         self.wrong += other.wrong
-        self.known += other.known
         return self
 
 
@@ -176,12 +172,7 @@ class Arena:
         t.added += found.states > 0
         t.use = max(t.use, found.use)
         t.reasons.update(verdict.reason[asked != 0.0].tolist())
-        for wrong in found.wrong:
-            name = explained(book, verdict, wrong)
-            if name:
-                t.known[name] += 1
-            else:
-                t.wrong.append(wrong)
+        t.wrong += found.wrong
         if keep:
             self.send(np.nan_to_num(verdict.lots))
         return verdict

@@ -29,9 +29,6 @@ from trading.instruments import NANO
 MOST_VERTICES = 8
 """Orders up to which every subset is looked at."""
 
-MIXED = " (only by the largest exposure over the least equity, of two states)"
-"""Ends a breach of a limit that looks breached already when exposure and equity are taken from two fill states."""
-
 SCENARIOS = 24
 """Scenarios whose own worst subset is looked at where there are more orders than that."""
 
@@ -219,11 +216,9 @@ def _states(book: Book, orders: Orders, fills: Floats) -> Judgement:
         held, most = before[name][0], bound * room * s.equity
         # breached already where one state without the new orders is beyond the limit
         already = bool((held > bound * room * base.equity - money).any())
-        mixed = held.max() > bound * room * lowest - money
         bad = (value > most + money) & ((value > held.max() + money) | (not already))
         if bad.any():
-            milder = MIXED if mixed and not (bad & (value > held.max() + money)).any() else ""
-            wrong.append(f"{name}: {(value / s.equity)[bad].max():.6f} over {bound}{milder}")
+            wrong.append(f"{name}: {(value / s.equity)[bad].max():.6f} over {bound}")
         if bound > 0.0 and not already:
             use = max(use, float((value / np.maximum(most, money)).max()))
     floor = limits.cash_reserve * book.account.equity - limits.max_cash_debit * s.equity

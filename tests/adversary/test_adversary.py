@@ -12,7 +12,7 @@ from tests.adversary.duel import ALL, duel, match_of
 from tests.adversary.faults import FAULTS, Fault, hunt
 from tests.adversary.judge import Judgement, judge
 from tests.adversary.kinds import KINDS
-from tests.adversary.worlds import HOUSE_PRICES, Watched
+from tests.adversary.worlds import Watched
 from tests.engine_world import block
 from tests.risk_cases import Book, make_context
 
@@ -54,7 +54,6 @@ def test_a_planted_fault_is_found(fault: Fault, monkeypatch: pytest.MonkeyPatch)
 
 
 # ---- found by the search, smallest cases ------------------------------------------------------------------------
-# What is marked is not mended yet: it goes red when it is, and its entry in tests/adversary/known.py goes with the mark.
 
 EQUITY = 100_000.0
 
@@ -96,29 +95,23 @@ def test_a_short_sale_that_became_nothing_pays_for_nothing() -> None:
     assert judged([20_000.0, -1.0], limits, [10.0, 70_000.0], []).wrong == []
 
 
-@pytest.mark.xfail(
-    strict=True, reason="the gate takes `reduce_collar` for every open sale of which it is not told more"
-)
 def test_open_short_sales_are_reserved_at_their_own_collar() -> None:
     limits = Limits(collar=0.2, reduce_collar=0.05, max_gross_exposure=0.5)
     found = judged([0.0, 1_000.0], limits, [100.0, 100.0], [(0, -200.0, 80.0)], open_loss=None)
     assert found.wrong == []
 
 
-@pytest.mark.xfail(strict=True, reason="np.minimum with lots that are not a number, when another order is cut at zero")
 def test_lots_that_are_not_a_number_do_not_come_out_of_the_gate() -> None:
     found = judged([1.0, -9.0], Limits(), [100.0, 100.0], [], lots=[float("nan"), 5.0], cash=EQUITY)
     assert found.wrong == []
 
 
-@pytest.mark.xfail(strict=True, reason="the debit is of an equity from which only losses of purchases are taken")
 def test_a_resting_sale_far_below_the_mark_lowers_what_may_be_owed() -> None:
     limits = Limits(max_cash_debit=1.0)
     found = judged([0.0, 5_000.0], limits, [100.0, 100.0], [(0, -1_000.0, 30.0)], lots=[1_000.0, 0.0])
     assert found.wrong == []
 
 
-@pytest.mark.xfail(strict=True, reason="`before` is the least equity, and the exposure the largest, of two states")
 def test_a_position_whose_sale_rests_keeps_its_weight_when_others_are_bought() -> None:
     """19.9 % of at most 20 %, for sale: unfilled it weighs that, filled nothing; no state breaks the limit."""
     limits = Limits(max_position_weight=0.2)
@@ -133,30 +126,20 @@ def one_world(agents: list[Any], house: Limits, agent: Limits) -> Tally:
     return world.run().tally
 
 
-@pytest.mark.xfail(
-    strict=True, reason="orders go out at the house's collar, which an agent's own gate does not count on"
-)
 def test_an_agent_s_limit_holds_at_the_price_its_order_goes_out_with() -> None:
     agent = Limits(collar=0.01, max_position_weight=0.5)
     tally = one_world([lambda view: np.array([0.9])], Limits(collar=0.1), agent)
     assert tally.wrong == []
-    assert not tally.known[HOUSE_PRICES]
 
 
-@pytest.mark.xfail(strict=True, reason="what adds for an agent and reduces for the house goes out at reduce_collar")
 def test_an_agent_s_short_holds_its_limit_where_the_house_reduces() -> None:
     def short_later(view: Any) -> np.ndarray:
         return np.array([0.0 if view.time < block(np.zeros((3, 1))).ts_event[1] else -0.3])
 
     tally = one_world([lambda view: np.array([0.3]), short_later], Limits(), Limits(max_position_weight=0.3))
     assert tally.wrong == []
-    assert not tally.known[HOUSE_PRICES]
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason='the short way counts a resting sale beyond the position: --seed 32 --kind "splitting" --match 79',
-)
 def test_a_resting_sale_of_more_than_is_held_counts_as_a_short() -> None:
     limits = Limits(collar=0.01, max_gross_exposure=0.15)
     rows = [(0, -438.0, 21.12)]

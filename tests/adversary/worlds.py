@@ -15,7 +15,6 @@ from daemon.engine.state import HOUSE
 from risk.limits import Correlation, Limits, Tail, override
 from tests.adversary.arena import Tally
 from tests.adversary.judge import _states, fill_states
-from tests.adversary.known import explained
 from tests.engine_world import START, World, block
 from tests.risk_cases import CLOSE, Book, Orders, States, numerators
 from tests.simulation.setting import HOUR, _policy
@@ -27,10 +26,6 @@ from trading.sessions import DAY_NS
 
 ROWS = 20
 """Samples that portfolio limits look back."""
-
-HOUSE_PRICES = "an agent's order at the price of the house"
-"""Known: an agent's gate counts on its own collars, but its orders go out at those of the house: `collar` of the house's
-limits, or `reduce_collar` where the house reduces what the agent adds to."""
 
 OpenRow = tuple[int, float, float]
 
@@ -165,25 +160,10 @@ class Watched(World):
         if book != HOUSE:
             # the house may cut what an agent's verdict had as a whole: then only its subsets are promised
             wrong = [each for each in wrong if "at the end" not in each]
-            if wrong:
-                found = _states(case, _at_own_collar(case, orders), fills)
-                wrong = [each for each in found.wrong if "at the end" not in each]
-                self.tally.known[HOUSE_PRICES] += not wrong
         self.tally.added += 1
         self.tally.states += found.states
         self.tally.use = max(self.tally.use, found.use)
-        self._tell(case, orders, wrong)
-
-    def _tell(self, case: Book, orders: Orders, wrong: list[str]) -> None:
-        for each in wrong:
-            lots = np.zeros(len(case.px))
-            lots[orders.sym[orders.new]] = orders.lots[orders.new]
-            verdict: Any = type("Passed", (), {"lots": lots})
-            name = explained(case, verdict, each)
-            if name:
-                self.tally.known[name] += 1
-            else:
-                self.tally.wrong.append(each)
+        self.tally.wrong += wrong
 
     def _hold(self, book: int) -> None:
         """A book after fills, at the marks of its plan: within each limit, or no further beyond it than before."""
@@ -209,14 +189,6 @@ class Watched(World):
             return
         for reference in self.references.values():
             reference.case.px[action.symbol] *= action.denominator / action.numerator
-
-
-def _at_own_collar(case: Book, orders: Orders) -> Orders:
-    """New orders of an agent with the worst prices that its own gate counted on."""
-    width = np.where(orders.adding, case.limits.collar, case.limits.reduce_collar)
-    mark = case.px[orders.sym]
-    inside = np.clip(orders.worst, mark * (1.0 - width), mark * (1.0 + width))
-    return Orders(orders.sym, orders.lots, np.where(orders.new, inside, orders.worst), orders.new, orders.adding)
 
 
 def hostile(rng: np.random.Generator, size: int) -> Any:
