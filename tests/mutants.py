@@ -1,6 +1,6 @@
 """Mutation test of risk/: one small change of a function at a time, and whether a test notices.
 
-    python -m tests.mutants [--share 1.0] [--minutes M] [--seed S] [module ...]
+    python -m tests.mutants [--share 1.0] [--minutes M] [--seed S] [--longest S] [module ...]
 
 Tests are collected once; each mutant is a forked child whose functions have other code, and which runs the tests that reach
 the changed line, the quickest first. mutmut does the same with a copy of the tree and a new collection for each mutant;
@@ -28,9 +28,9 @@ ROOT = Path(__file__).resolve().parents[1]
 ASKED: Final = 0.95
 
 TESTS: Final = (
-    "test_assessment", "test_contributions", "test_diversification", "test_gate", "test_limits", "test_liquidity",
-    "test_missing_inputs", "test_monitor", "test_plain", "test_protective", "test_risk_measures", "test_rules", "test_stress",
-    "test_switch", "test_tails", "test_var_backtest",
+    "adversary/test_adversary", "test_assessment", "test_contributions", "test_diversification", "test_gate",
+    "test_gate_table", "test_limits", "test_liquidity", "test_missing_inputs", "test_monitor", "test_plain",
+    "test_protective", "test_risk_measures", "test_rules", "test_stress", "test_switch", "test_tails", "test_var_backtest",
 )  # fmt: skip
 """Modules of tests/ that are about risk/; one that is not there is passed over."""
 
@@ -169,11 +169,15 @@ def _key(code: CodeType) -> tuple[str, int, int]:
     return code.co_qualname, code.co_firstlineno, at[2] or 0 if "<lambda>" in code.co_qualname else 0
 
 
+class TooLong(BaseException):
+    """Not an Exception, so that Hypothesis does not try the case again."""
+
+
 class Hunt:
     """A pytest plugin: in place of running the tests once, runs them on mutants."""
 
-    def __init__(self, modules: list[Path], share: float, minutes: float, seed: int) -> None:
-        self.modules, self.share, self.minutes = modules, share, minutes
+    def __init__(self, modules: list[Path], share: float, minutes: float, seed: int, longest: float) -> None:
+        self.modules, self.share, self.minutes, self.longest = modules, share, minutes, longest
         self.rng = random.Random(seed)
         self.reach: dict[tuple[str, int], set[int]] = defaultdict(set)
         self.seconds: dict[int, float] = {}
@@ -208,6 +212,8 @@ class Hunt:
         lines: set[tuple[str, int]] = set()
 
         def inside(frame: Any, event: str, arg: Any) -> Any:
+            if time.monotonic() - began > self.longest:
+                raise TooLong
             lines.add((files[frame.f_code.co_filename], frame.f_lineno))
             return inside
 
@@ -222,7 +228,8 @@ class Hunt:
             sys.settrace(None)
             self.seconds[number] = time.monotonic() - began
             if not passed:
-                print(f"left out, it fails without a mutant: {item.nodeid}", file=sys.stderr)
+                why = "it takes too long" if self.seconds[number] > self.longest else "it fails without a mutant"
+                print(f"left out, {why}: {item.nodeid}", file=sys.stderr)
                 continue
             for line in lines:
                 self.reach[line].add(number)
@@ -301,10 +308,13 @@ def main() -> int:
     parser.add_argument("--share", type=float, default=1.0, help="of the mutants, drawn at random")
     parser.add_argument("--minutes", type=float, default=600.0, help="no mutant begins after that")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--longest", type=float, default=600.0, help="seconds; a test that takes more, traced, is left out"
+    )
     parser.add_argument("modules", nargs="*", help="names in risk/, without .py; none: all")
     asked = parser.parse_args()
     names = asked.modules or sorted(p.stem for p in (ROOT / "risk").glob("*.py") if p.stem != "__init__")
-    hunt = Hunt([ROOT / "risk" / f"{name}.py" for name in names], asked.share, asked.minutes, asked.seed)
+    hunt = Hunt([ROOT / "risk" / f"{name}.py" for name in names], asked.share, asked.minutes, asked.seed, asked.longest)
     tests = [str(path) for name in TESTS if (path := ROOT / "tests" / f"{name}.py").exists()]
     options = ["-q", "-p", "no:cacheprovider", "-p", "no:timeout", "-s", "--no-header", "-W", "ignore",
                "--hypothesis-profile=ci", "--rootdir", str(ROOT)]  # fmt: skip
