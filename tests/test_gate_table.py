@@ -15,12 +15,13 @@ import pytest
 
 import risk.gate as gate_module
 from risk.context import Scenarios
-from risk.gate import HALT, NANO, REDUCE, RUN, Account, Context, Part, Verdict, basket, gate, worst_nano
+from risk.gate import HALT, REDUCE, RUN, Account, Context, Part, Verdict, basket, gate, worst_nano
 from risk.limits import Limits, Tail, override
 from risk.plain import plain
 from risk.rules import rules_of
 from tests.risk_cases import Book, breaches, make_context, random_book, random_limits, scenario_returns
 from tests.test_plain import any_book
+from trading.instruments import NANO
 
 TABLE = Path(__file__).parent / "golden" / "gate-table.json"
 CHUNK = 40
@@ -167,7 +168,7 @@ CHUNKS = [(kind, first) for kind, (_, count) in KINDS.items() for first in range
 
 def made(ctx: Context) -> str:
     """Which of the dear things were made: a shortcut that no longer is one shows here."""
-    words = [name for name in ("volumes_known", "priced") if name in vars(ctx)]
+    words: list[str] = [name for name in ("volumes_known", "priced") if name in vars(ctx)]
     words += [f"{len(ctx._off_grid)} grids"] if ctx._off_grid else []
     for (lookback, _least), window in ctx._windows.items():
         words.append(f"{lookback}:")
