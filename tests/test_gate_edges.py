@@ -1,0 +1,249 @@
+"""Edges of the gate that random books seldom meet: one lot, the last lot, and what no evaluator of breaches can see."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from risk.case import Case
+from risk.factor import Factor
+from risk.gate import Account, gate, worst_nano
+from risk.limits import Correlation, Limits, Liquidity, Reason, Tail, override
+from risk.pairs import joint_weight
+from risk.plain import plain
+from risk.rules import rules_of
+from tests.risk_cases import make_context, scenario_returns
+from trading.instruments import NANO
+
+NAMES = ["A", "B", "C"]
+PX = np.array([100.0, 50.0, 200.0])
+RETURNS = scenario_returns(np.random.default_rng(5), 3)
+EQUITY = 100_000.0
+
+
+def account(lots: list[float], px: Any = PX, **given: Any) -> Account:
+    held = np.array(lots)
+    return Account(**{"lots": held, "cash": EQUITY - float(held @ px), "equity": EQUITY, **given})
+
+
+def market(px: Any = PX, **given: Any) -> Any:
+    return make_context(np.array(px), RETURNS, NAMES, **given)
+
+
+@pytest.mark.parametrize("held", [1.0, 5.0])
+@pytest.mark.parametrize("side", [1.0, -1.0])
+def test_what_an_open_order_may_close_is_not_closed_twice(held: float, side: float) -> None:
+    open_lots = np.array([held, 0.0, 0.0])
+    book = account([side * held, 0.0, 0.0], **{"down" if side > 0 else "up": open_lots})
+    if side < 0:
+        book.up_cash = held * 105.0
+    for other in (0.0, 3.0):
+        verdict = gate(market(), book, np.array([-side, other, 0.0]), Limits())
+        assert verdict.lots.tolist() == [0, other, 0]
+        assert verdict.reason.tolist() == [Reason.ZERO_CROSSING, 0, 0]
+
+
+def test_what_open_orders_may_close_is_not_closed_again_beside_another_order() -> None:
+    for side, name in ((1.0, "down"), (-1.0, "up")):
+        book = account([side * 9.0, 0.0, 0.0], **{name: np.array([8.0, 0.0, 0.0])}, up_cash=840.0 * (side < 0.0))
+        verdict = gate(market(), book, np.array([-side * 2.0, 3.0, 0.0]), Limits())
+        assert verdict.lots.tolist() == [-side, 3, 0]
+        assert verdict.reason.tolist() == [Reason.ZERO_CROSSING, 0, 0]
+
+
+def test_a_position_too_large_to_be_sold_in_time_is_not_added_to_whatever_an_order_may_be() -> None:
+    """Two days of a tenth of 1,000 lots."""
+    limits = Limits(liquidity=Liquidity(2.0, 0.1))
+    ctx = market(volume_lots=np.full(3, 1_000.0))
+    verdict = gate(ctx, account([150.0, 0.0, 0.0]), np.array([100.0, 30.0, 0.0]), limits)
+    assert verdict.lots.tolist() == [50, 30, 0]
+    assert verdict.reason.tolist() == [Reason.LIQUIDITY, 0, 0]
+
+
+@pytest.mark.parametrize("side", ["up", "down"])
+def test_an_open_order_without_a_price_makes_the_book_unknown_and_none_elsewhere_does(side: str) -> None:
+    ctx = market([100.0, float("nan"), 200.0], prices_nano=np.array([100, 0, 200]) * NANO)
+    asked = np.array([5.0, 0.0, 0.0])
+    for row, passes in (([0.0, 3.0, 0.0], 0.0), ([0.0, 0.0, 3.0], 5.0)):
+        book = account([0.0, 0.0, 0.0], PX, **{side: np.array(row)}, up_cash=630.0 if side == "up" else 0.0)
+        verdict = gate(ctx, book, asked, Limits())
+        assert verdict.lots.tolist() == [passes, 0, 0]
+        assert verdict.reason.tolist() == [0 if passes else Reason.NOT_FINITE, 0, 0]
+
+
+@pytest.mark.parametrize("held", [500.0, -500.0])
+def test_what_may_be_owed_is_a_share_of_the_equity_that_the_worst_reduction_leaves(held: float) -> None:
+    """50,000 held, long or short, closed 15 % from the mark: 92,500 in cash and as much equity, ten times which may be owed.
+    Each currency bought takes 1.05 of it and ten times 0.05; what is sold short pays at the end."""
+    limits = Limits(collar=0.05, reduce_collar=0.15, fee_bp=0.0, max_cash_debit=10.0, cash_reserve=0.0)
+    verdict = gate(market(), account([held, 0.0, 0.0]), np.array([-held, 15_000.0, -3_750.0]), limits)
+    factor = 11 * 92_500 / (1.55 * 750_000)
+    assert verdict.lots.tolist() == [-held, np.floor(15_000 * factor), -np.floor(3_750 * factor)]
+    assert verdict.reason.tolist() == [0, Reason.CASH, Reason.CASH]
+
+
+def test_one_lot_is_weighed_again_at_the_equity_that_the_others_leave() -> None:
+    px = np.array([20_000.0, 50.0, 200.0])
+    limits = Limits(collar=0.05, fee_bp=0.0, max_position_weight=0.203)
+    alone = gate(market(px), account([0.0, 0.0, 0.0], px), np.array([1.0, 0.0, 0.0]), limits)
+    assert alone.lots.tolist() == [1, 0, 0]
+    both = gate(market(px), account([0.0, 0.0, 0.0], px), np.array([1.0, 200.0, 0.0]), limits)
+    assert both.lots.tolist() == [0, 200, 0]
+    assert both.reason.tolist() == [Reason.POSITION_WEIGHT, 0, 0]
+    wider = gate(market(px), account([0.0, 0.0, 0.0], px), np.array([1.0, 200.0, 0.0]), override(limits, collar=0.0))
+    assert wider.lots.tolist() == [1, 200, 0]
+
+
+def test_a_fresh_price_keeps_its_collar_beside_an_old_one() -> None:
+    limits = Limits(collar=0.05, reduce_collar=0.2, flatten_collar=0.1)
+    lots, held = np.array([-1.0, -1.0, 0.0]), np.array([5.0, 5.0, 0.0])
+    ctx = market(age_ns=np.array([0, limits.max_price_age_ns + 1, 0]))
+    assert worst_nano(ctx, lots, limits, held) == [80 * NANO, 45 * NANO, 0]
+
+
+def test_a_factor_that_leaves_whole_lots_exactly_leaves_all_of_them() -> None:
+    limits = Limits(collar=0.0, reduce_collar=0.0, flatten_collar=0.0, max_cash_debit=10.0)
+    for key, bound in (("max_gross_exposure", 0.75), ("max_net_exposure", 0.75), ("max_turnover", 0.75)):
+        asked = np.array([1_000.0, 1_000.0, 0.0])
+        verdict = gate(market(), account([0.0, 0.0, 0.0]), asked, override(limits, **{key: bound}))
+        assert verdict.lots.tolist() == [500, 500, 0], key
+
+
+def test_a_factor_that_is_not_a_number_lets_nothing_pass() -> None:
+    for value, left in ((float("nan"), 0.0), (-1.0, 0.0), (0.4, 0.4), (2.0, 1.0)):
+        factor = Factor()
+        factor.take(value, Reason.GROSS)
+        assert factor.value == left
+        assert factor.code == (Reason.GROSS if left < 1.0 else Reason.NONE)
+
+
+@pytest.mark.parametrize("key", ["var", "cvar", "max_volatility"])
+def test_a_measure_at_exactly_half_of_what_is_asked_leaves_half_of_the_lots(key: str) -> None:
+    free = Limits(collar=0.0, reduce_collar=0.0, flatten_collar=0.0, max_cash_debit=10.0, volatility_lookback=80)
+    asked = np.array([1_000.0, 0.0, 0.0])
+
+    def limit(most: float) -> Limits:
+        return override(free, **{key: most if key == "max_volatility" else Tail(limit=most, lookback=80)})
+
+    value = gate(market(), account([0.0, 0.0, 0.0]), asked, limit(9.0)).values[key][0]
+    assert gate(market(), account([0.0, 0.0, 0.0]), asked, limit(value / 2)).lots.tolist() == [500, 0, 0]
+
+
+def test_a_family_far_from_its_bound_does_not_hide_the_next_one() -> None:
+    groups = (("late", ("B", "C")),)
+    ctx = make_context(PX, RETURNS, NAMES, ["x", "x", "y"], None, groups)
+    limits = Limits(collar=0.0, reduce_collar=0.0, max_sector_weight=0.9, group_caps=(("late", 0.05),))
+    for asked in ([0.0, 200.0, 0.0], [0.0, -200.0, 0.0]):
+        verdict = gate(ctx, account([0.0, 0.0, 0.0]), np.array(asked), limits)
+        assert verdict.lots.tolist() == [x / 2 for x in asked]
+        assert verdict.reason.tolist() == [0, Reason.GROUP, 0]
+
+
+def test_a_family_that_open_orders_bring_to_its_bound_does_not_stop_others() -> None:
+    """A sector of 20 % of 100,000, when open orders may lose 5,000 of it; nothing that is asked makes it more."""
+    ctx = make_context(PX, RETURNS, NAMES, ["x", "x", "y"])
+    limits = Limits(collar=0.0, reduce_collar=0.0, fee_bp=0.0, max_sector_weight=0.2)
+    book = account([200.0, 0.0, 0.0], open_loss=5_000.0)
+    verdict = gate(ctx, book, np.array([0.0, 0.0, 10.0]), limits)
+    assert verdict.lots.tolist() == [0, 0, 10]
+
+
+def test_a_position_at_its_weight_stays_within_it_when_fees_are_paid_for_others() -> None:
+    limits = Limits(collar=0.05, fee_bp=10.0, max_position_weight=0.2, in_flight=1.0)
+    for held, passes in ((200.0, 0.0), (199.0, 20.0)):
+        verdict = gate(market(), account([held, 0.0, 0.0]), np.array([0.0, 0.0, 20.0]), limits)
+        assert verdict.lots.tolist() == [0, 0, passes]
+
+
+def test_fees_of_open_orders_beyond_the_equity_leave_nothing_to_add_not_even_one_lot() -> None:
+    up = np.array([0.0, 2_000.0, 0.0])
+    book = account([0.0, 0.0, 0.0], cash=1e6, equity=50.0, up=up, up_cash=100_000.0, open_loss=0.0)
+    limits = Limits(collar=0.05, fee_bp=10.0, in_flight=0.5)
+    verdict = gate(market(), book, np.array([1.0, 0.0, 0.0]), limits)
+    assert verdict.lots.tolist() == [0, 0, 0]
+    assert verdict.reason.tolist() == [Reason.EQUITY, 0, 0]
+
+
+def linked_market(n: int = 3) -> Any:
+    """The first two move as one, the others on their own."""
+    returns = scenario_returns(np.random.default_rng(8), n)
+    returns[:, 1] = returns[:, 0]
+    return make_context(np.full(n, 50.0), returns, [f"S{k:02}" for k in range(n)])
+
+
+@pytest.mark.parametrize("n", [3, 70])
+@pytest.mark.parametrize("side", [1.0, -1.0])
+def test_a_pair_may_weigh_exactly_its_joint_weight_and_not_a_lot_more(n: int, side: float) -> None:
+    """Both sides, with a covariance at hand and with too many symbols for one."""
+    pair = Correlation(threshold=0.9, joint_weight=0.2, min_weight=0.05, lookback=80)
+    limits = Limits(collar=0.0, reduce_collar=0.0, flatten_collar=0.0, fee_bp=0.0, max_cash_debit=1.0, correlation=pair)
+    asked = np.zeros(n)
+    asked[:3] = side * 240.0, side * 200.0, side * 100.0
+    verdict = gate(linked_market(n), account([0.0] * n, np.full(n, 50.0)), asked, limits)
+    assert verdict.lots[:3].tolist() == [side * 240, side * 160, side * 100]
+    assert verdict.reason[:3].tolist() == [0, Reason.CORRELATION, 0]
+    # alone within the least weight, whatever the other weighs
+    asked[:2] = side * 1_000.0, side * 300.0
+    verdict = gate(linked_market(n), account([0.0] * n, np.full(n, 50.0)), asked, limits)
+    assert verdict.lots[:2].tolist() == [side * 1_000, side * 100]
+
+
+def test_no_pair_weighs_anything_of_no_equity() -> None:
+    pair = Correlation(threshold=0.9, joint_weight=0.2, min_weight=0.05, lookback=80)
+    for equity in (0.0, -10.0):
+        book = Account(lots=np.array([5.0, 5.0, 0.0]), cash=0.0, equity=equity)
+        case = Case(
+            linked_market(), book, rules_of(Limits(correlation=pair), linked_market().universe), book.lots > 0, []
+        )
+        case.scenarios = {80: linked_market().window(80, 60).all}
+        assert joint_weight(case, np.array([0.0, 0.0, 0.0, 250.0, 250.0, 0.0]), equity, pair) == 0.0
+
+
+def short_way(limits: Limits, book: Account, asked: list[float], ctx: Any) -> bool:
+    return plain(ctx, book, np.array(asked), rules_of(limits, ctx.universe), np.zeros(3, np.int8)) is not None
+
+
+def test_the_short_way_counts_volumes_to_the_lot() -> None:
+    """C is so thin that nothing is small beside every volume."""
+    ctx = market(volume_lots=np.array([1_000.0, 1_000.0, 10.0]))
+    share, slow = Limits(max_share_of_volume=0.1), Limits(liquidity=Liquidity(2.0, 0.1))
+    empty, some = account([0.0, 0.0, 0.0]), account([150.0, 300.0, 0.0])
+    opened = account([0.0, 0.0, 0.0], up=np.array([40.0, 0.0, 0.0]), up_cash=4_200.0)
+    for limits, book, most in ((share, empty, 100.0), (share, opened, 60.0), (slow, some, 50.0)):
+        assert short_way(limits, book, [most, 0.0, 0.0], ctx)
+        assert not short_way(limits, book, [most + 1.0, 0.0, 0.0], ctx)
+        assert gate(ctx, book, np.array([most + 1.0, 0.0, 0.0]), limits).lots.tolist() == [most, 0, 0]
+    assert not short_way(slow, some, [50.0, 1.0, 0.0], ctx)
+
+
+def test_the_short_way_cuts_to_whole_lots_exactly() -> None:
+    limits = Limits(collar=0.0, reduce_collar=0.0, flatten_collar=0.0, fee_bp=0.0, max_gross_exposure=0.375)
+    asked, book = [500.0, 500.0, 0.0], account([0.0, 0.0, 0.0])
+    assert short_way(limits, book, asked, market())
+    assert gate(market(), book, np.array(asked), limits).lots.tolist() == [250, 250, 0]
+
+
+def test_a_limit_that_open_orders_alone_break_lets_nothing_pass_and_turns_nothing_round() -> None:
+    """20,000 held of at most 20 % of 100,000, of which open orders may lose 5,000."""
+    limits = Limits(collar=0.0, reduce_collar=0.0, fee_bp=0.0, max_gross_exposure=0.2)
+    book, asked = account([200.0, 0.0, 0.0], open_loss=5_000.0), [0.0, 100.0, 0.0]
+    assert short_way(limits, book, asked, market())
+    verdict = gate(market(), book, np.array(asked), limits)
+    assert verdict.lots.tolist() == [0, 0, 0]
+    assert verdict.reason.tolist() == [0, Reason.GROSS, 0]
+
+
+def test_the_short_way_looks_at_a_tail_of_its_own_for_each_confidence() -> None:
+    asked, book = [300.0, 0.0, 0.0], account([0.0, 0.0, 0.0])
+
+    def limits(var: float, cvar: float) -> Limits:
+        return Limits(
+            var=Tail(limit=var, confidence=0.9, lookback=80), cvar=Tail(limit=cvar, confidence=0.99, lookback=80)
+        )
+
+    values = gate(market(), book, np.array(asked), limits(0.9, 0.9)).values
+    var, cvar = values["var"][0], values["cvar"][0]
+    # a little more than equity falls by when it is bought at its worst price
+    assert short_way(limits(var * 1.03, cvar * 1.03), book, asked, market())
+    assert not short_way(limits(var * 1.03, cvar * 0.99), book, asked, market())
+    assert not short_way(limits(var * 0.99, cvar * 1.03), book, asked, market())
