@@ -38,7 +38,7 @@ def test_what_an_open_order_may_close_is_not_closed_twice(held: float, side: flo
     if side < 0:
         book.up_cash = held * 105.0
     for other in (0.0, 3.0):
-        verdict = gate(market(), book, np.array([-side, other, 0.0]), Limits())
+        verdict = gate(market(), book, np.array([-side, other, 0.0]), Limits(allow_short=True))
         assert verdict.lots.tolist() == [0, other, 0]
         assert verdict.reason.tolist() == [Reason.ZERO_CROSSING, 0, 0]
 
@@ -46,7 +46,7 @@ def test_what_an_open_order_may_close_is_not_closed_twice(held: float, side: flo
 def test_what_open_orders_may_close_is_not_closed_again_beside_another_order() -> None:
     for side, name in ((1.0, "down"), (-1.0, "up")):
         book = account([side * 9.0, 0.0, 0.0], **{name: np.array([8.0, 0.0, 0.0])}, up_cash=840.0 * (side < 0.0))
-        verdict = gate(market(), book, np.array([-side * 2.0, 3.0, 0.0]), Limits())
+        verdict = gate(market(), book, np.array([-side * 2.0, 3.0, 0.0]), Limits(allow_short=True))
         assert verdict.lots.tolist() == [-side, 3, 0]
         assert verdict.reason.tolist() == [Reason.ZERO_CROSSING, 0, 0]
 
@@ -247,3 +247,34 @@ def test_the_short_way_looks_at_a_tail_of_its_own_for_each_confidence() -> None:
     assert short_way(limits(var * 1.03, cvar * 1.03), book, asked, market())
     assert not short_way(limits(var * 1.03, cvar * 0.99), book, asked, market())
     assert not short_way(limits(var * 0.99, cvar * 1.03), book, asked, market())
+
+
+def test_the_short_way_counts_what_is_open_and_what_is_closed_to_the_lot() -> None:
+    sale, buy = np.array([40.0, 0.0, 0.0]), np.array([90.0, 0.0, 0.0])
+    free = Limits(collar=0.05, reduce_collar=0.05, fee_bp=0.0)
+    long, short, none = [100.0, 0.0, 0.0], [-100.0, 0.0, 0.0], [0.0, 0.0, 0.0]
+    closed = override(free, collar=0.0, reduce_collar=0.0, flatten_collar=0.0)
+    bought: dict[str, Any] = {"up": buy, "up_cash": 9_000.0}
+    for limits, book, asked, k in (
+        (override(closed, max_turnover=0.1), account(long, down=sale), [0.0, 120.0, 0.0], 1),
+        (override(closed, max_position_weight=0.15), account(none, **bought), [60.0, 0.0, 0.0], 0),
+        (override(closed, max_share_of_volume=0.1), account(none, **bought), [10.0, 0.0, 0.0], 0),
+        (override(closed, max_sector_weight=0.2), account(none), [200.0, 0.0, 0.0], 0),
+        (override(free, allow_short=True), account(short), [100.0, 1_895.0, 0.0], 1),
+    ):
+        ctx = make_context(PX, RETURNS, NAMES, ["x", "y", "y"], volume_lots=np.full(3, 1_000.0))
+        assert short_way(limits, book, asked, ctx), limits
+        assert gate(ctx, book, np.array(asked), limits).lots.tolist() == asked, limits
+        more = list(asked)
+        more[k] += 1.0
+        assert gate(ctx, book, np.array(more), limits).lots.tolist() == asked, limits
+
+
+def test_no_order_takes_a_position_one_lot_beyond_zero_whatever_is_open_elsewhere() -> None:
+    for side in (1.0, -1.0):
+        for name in ("up", "down"):
+            opened: dict[str, Any] = {name: np.array([0.0, 0.0, 2.0])}
+            book = account([side * 5.0, 0.0, 0.0], **opened, up_cash=420.0 * (name == "up"))
+            verdict = gate(market(), book, np.array([-side * 6.0, 3.0, 0.0]), Limits())
+            assert verdict.lots.tolist() == [-side * 5.0, 3, 0]
+            assert verdict.reason.tolist() == [Reason.ZERO_CROSSING, 0, 0]
