@@ -33,5 +33,5 @@ def test_the_command_prints_a_row_for_each_part_and_names_what_is_wrong(tmp_path
     assert "asset update" in said.stdout
     assert "allowed ms" in said.stdout
     wrong = quantd(tmp_path, "bench", "portfolio", "--set", "risk.max_drawdwon=0.1")
-    assert wrong.code == 78
+    assert wrong.returncode == 78
     assert "max_drawdown" in wrong.stderr
