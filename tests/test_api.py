@@ -124,7 +124,7 @@ async def test_what_it_tells_agrees_with_the_account(world):
 async def test_room_and_plan_are_told_and_change_nothing(world):
     # the inbox is empty before its last chunk has been stepped
     while world.service.shell.ts < world.assembly.feed.last_ts:
-        await asyncio.sleep(0.01)
+        await world.service.changed(0.05)
     state = world.service.shell.state
     before = freeze(state)
     status, now = await get(world, "/api/v1/risk")
