@@ -43,12 +43,13 @@ bench: $(CORE)
 	done
 
 prove: $(FULL)
-	@$(BIN)/python -m pytest -q -rs tests/simulation $(ARGS)
+	@$(BIN)/python -m pytest -q -rs tests/simulation tests/test_kill_switch.py $(ARGS)
 
 # hours on a slow machine; each command stands alone in docs/reliability.md
 prove-long: $(FULL)
 	@$(BIN)/python -m tests.simulation --days 10000 --everywhere 7 --bugs
 	@$(BIN)/python -m tests.simulation.kills --kills 10000 --whole 100
+	@$(BIN)/python -m tests.kill_switch --times 200
 
 install:
 	@scripts/install-system

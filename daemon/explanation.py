@@ -110,7 +110,7 @@ class Explanation(Struct, frozen=True):
     unavailable: str
     twins: list[Twin]
     fills: list[FillPart]
-    exits: list[ExitPart]
+    exits: list[ExitPart] = []
 
 
 def explain(where: str | Path, reader: Reader, found: Found, judge: Judge | None = None) -> Explanation:

@@ -6,9 +6,10 @@ from typing import Final
 import numpy as np
 from msgspec import Struct
 
-from adapters.store.reading import Alert, EquityPoint, OrderNow
+from adapters.store.reading import Alert, EquityPoint, OrderNow, RiskPoint
+from daemon.histories import Allocation
 from daemon.limit_rows import reason_name
-from daemon.overview import iso
+from daemon.overview import LimitNow, iso, limit_now
 from trading.effects import Planned
 from trading.instruments import Universe
 from trading.orders import Fill, quantity_text
@@ -76,6 +77,30 @@ class AlertLine(Struct, frozen=True):
     bound: float | None
 
 
+class RiskLine(Struct, frozen=True):
+    """The house's limits at one instant; `kind`: "plan" once a round's orders have filled, "held" at a sample."""
+
+    ts: int
+    time: str
+    kind: str
+    limits: list[LimitNow]
+
+
+class Portion(Struct, frozen=True):
+    """What one agent decided: symbol -> weight of its book; `scale` is what the headroom left of them."""
+
+    scale: float
+    weights: dict[str, float]
+
+
+class AllocationLine(Struct, frozen=True):
+    """What the agents of one round decided."""
+
+    ts: int
+    time: str
+    agents: dict[str, Portion]
+
+
 class Wish(Struct, frozen=True):
     """One agent's part of a decision: symbol -> weight wanted, quantity asked and allowed, reason where cut."""
 
@@ -122,6 +147,24 @@ def equity_line(p: EquityPoint, names: Sequence[str]) -> EquityLine:
 
 def alert_line(a: Alert) -> AlertLine:
     return AlertLine(a.seq, a.ts, iso(a.ts), a.level, a.kind, a.text, a.symbol, a.agent, a.value, a.bound)
+
+
+def risk_line(point: RiskPoint) -> RiskLine:
+    nan = float("nan")
+    limits = [
+        limit_now(key, nan if value is None else value, nan if bound is None else bound)
+        for key, (value, bound) in sorted(point.measures.items())
+    ]
+    return RiskLine(point.ts, iso(point.ts), point.kind, limits)
+
+
+def allocation_line(found: Allocation, universe: Universe, names: Sequence[str]) -> AllocationLine:
+    agents = {}
+    for agent, data, scale in found.parts:
+        weights = np.frombuffer(data, dtype="<f8")
+        held = {universe.symbols[k]: float(weights[k]) for k in np.flatnonzero(weights).tolist()}
+        agents[names[agent] if agent < len(names) else str(agent)] = Portion(scale, held)
+    return AllocationLine(found.ts, iso(found.ts), agents)
 
 
 def decision_line(plan: Planned, universe: Universe, names: Sequence[str], address: str = "") -> DecisionLine:

@@ -13,12 +13,14 @@ from msgspec import Struct
 
 from daemon.assembly import Assembly
 from daemon.config import Config
-from daemon.engine.planning import market_context
 from daemon.engine.state import HOUSE, State
+from daemon.engine.watching import market_context
 from daemon.limit_words import HOUR_NS, unit, words
 from daemon.service import Service
 from daemon.version import VERSION
+from risk.held import held_values
 from risk.limits import Limits
+from risk.monitor import UNWATCHED, floor_usage
 from risk.standing import FLOORS, standing
 from risk.switch import Switch, losses
 from trading.instruments import MICRO
@@ -39,8 +41,8 @@ def iso(ts_ns: int) -> str:
 
 
 class LimitNow(Struct, frozen=True):
-    """One limit of a book. `use` is value / bound, null for a floor such as cash; `floor`: it must not fall below.
-    `headroom` is what is left, and all three are in `unit`."""
+    """One limit of a book. `use` is value / bound, of a floor bound / value, null for cash; `floor`: it must not fall
+    below. `headroom` is what is left; value, bound and headroom are in `unit`."""
 
     limit: str
     value: float | None
@@ -218,8 +220,10 @@ def limits_now(state: State) -> list[LimitNow]:
     limits = state.rules.house
     values: dict[str, tuple[float, float]] = {}
     if state.sample:
-        values = standing(market_context(state), state.account(HOUSE), limits, None)
-        values = values | state_losses(state.switch, state.equity_micro, limits)
+        ctx, account = market_context(state), state.account(HOUSE)
+        values = standing(ctx, account, limits, None) | held_values(ctx, account, limits)
+        values |= state.watch.realised[0].values(limits)
+        values |= state_losses(state.switch, state.equity_micro, limits)
     return [limit_now(key, value, bound, limits) for key, (value, bound) in sorted(values.items())]
 
 
@@ -236,7 +240,9 @@ def limit_now(key: str, value: float, bound: float, limits: Limits | None = None
     floor, kind = key in FLOORS, unit(key)
     if kind == "hours":
         value, bound = value / HOUR_NS, bound / HOUR_NS
-    use = value / bound if bound > 0 and not floor and isfinite(value) else None
+    use = None
+    if key not in UNWATCHED and bound > 0 and isfinite(value):
+        use = _finite(floor_usage(value, bound)) if floor else value / bound
     left = value - bound if floor else bound - value
     said = words(key, limits or Limits(), about)
     return LimitNow(key, _finite(value), _finite(bound), use, floor, said, kind, _finite(left))

@@ -10,8 +10,8 @@ from typing import Final
 
 from msgspec import Struct
 
-from daemon.engine.planning import market_context
 from daemon.engine.state import HOUSE, State
+from daemon.engine.watching import market_context
 from daemon.limit_rows import bound_of, largest
 from daemon.limit_words import LIMIT_OF, WORDS, off, words
 from daemon.overview import SWITCH, LimitNow, limit_now, state_losses

@@ -1,5 +1,6 @@
-"""How near each limit is after the trade: INFO at 60 %, WARNING at 80 %, CRITICAL at 100 %, with hysteresis."""
+"""How near each limit is: INFO at 60 %, WARNING at 80 %, CRITICAL at 100 %, with hysteresis, one alert for a crossing."""
 
+from math import inf
 from typing import Final
 
 from msgspec import Struct, field
@@ -14,11 +15,17 @@ CRITICAL: Final = 3
 THRESHOLDS: Final = (0.0, 0.60, 0.80, 1.0)
 """Share of the bound at which each level begins."""
 
-_QUIET: Final = THRESHOLDS[1] - 1e-9
+QUIET: Final = THRESHOLDS[1] - 1e-9
 """A share below which there is surely no level."""
 
 HYSTERESIS: Final = 0.05
 """A level ends only this far below where it began, so that a value on the edge is one alert."""
+
+UNWATCHED: Final = frozenset({"cash"})
+"""Measured, and bounded by the gate, but no share of anything."""
+
+NOISE: Final = {"max_drawdown": 0.02}
+"""Key -> the value below which a limit has no level, whatever share of it that is."""
 
 Crossing = tuple[str, int, int, float, float]
 """Key of the limit, level before, level after, value, bound."""
@@ -29,6 +36,25 @@ def usage(value: float, bound: float) -> float:
     if bound > 0.0:
         return value / bound if value == value else 1.0
     return 0.0 if value <= 0.0 else 1.0
+
+
+def floor_usage(value: float, bound: float) -> float:
+    """Share of a floor in use: bound / value, so 1 at the floor and more below it; infinite for a value that is not
+    positive. A floor of 0 is used up by what is below it."""
+    if bound <= 0.0:
+        return 0.0 if value >= bound else 1.0
+    if value != value:
+        return 1.0
+    return bound / value if value > 0.0 else inf
+
+
+def share_of(key: str, value: float, bound: float) -> float:
+    """How much of the limit `key` is in use, as a share: 1 is all of it."""
+    if key in FLOORS:
+        return floor_usage(value, bound)
+    if value < NOISE.get(key, -inf):
+        return 0.0
+    return usage(value, bound)
 
 
 def level(share: float, before: int = NONE) -> int:
@@ -49,17 +75,26 @@ def observe(levels: dict[str, int], values: Values) -> list[Crossing]:
     """
     found: list[Crossing] = []
     for key in sorted(values):
-        if key in FLOORS:
-            continue
         value, bound = values[key]
         before = levels.get(key, NONE)
-        if not before and value < _QUIET * bound:
+        if key in FLOORS:
+            if key in UNWATCHED:
+                continue
+        elif not before and value < QUIET * bound:
             continue
-        after = level(usage(value, bound), before)
+        after = level(share_of(key, value, bound), before)
         if after != before:
             levels[key] = after
             found.append((key, before, after, value, bound))
     return found
+
+
+def band(key: str, at: int, bound: float) -> tuple[float, float]:
+    """(low, high) of a ceiling: while its value stays above low and below high, its level stays `at`. Never too wide:
+    what lies in the band keeps the level, what does not may."""
+    high = inf if at == CRITICAL else (THRESHOLDS[at + 1] - 1e-9) * bound
+    low = -inf if at == NONE else (THRESHOLDS[at] - HYSTERESIS + 1e-9) * bound
+    return low, high
 
 
 class Monitor(Struct):

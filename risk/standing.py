@@ -15,7 +15,7 @@ from risk.rules import Rules, rules_of
 Values = dict[str, tuple[float, float]]
 """Key of a limit -> (value, bound). For `cash` the bound is a floor, in account currency."""
 
-FLOORS = frozenset({"cash"})
+FLOORS = frozenset({"cash", "min_sharpe", "min_diversification"})
 """Keys whose value must not fall below the bound."""
 
 

@@ -62,11 +62,26 @@ def observe(switch: Switch, equity_micro: int, key_ns: int, limits: Limits) -> s
     if equity_micro > switch.high_water:
         switch.high_water = equity_micro
     switch.last = equity_micro
+    if equity_micro == switch.high_water > 0:
+        return ""  # no mark is higher
     for key, loss in STATE_LIMITS.items():
         bound = getattr(limits, key)
         if bound is not None and not loss(switch, equity_micro) <= bound:
             return key
     return ""
+
+
+def quiet(switch: Switch, equity_micro: int, limits: Limits, share: float) -> bool:
+    """Whether every state limit surely uses less than `share` of its bound: the largest loss does of the tightest bound."""
+    peak = switch.high_water  # no mark is higher
+    loss = peak - equity_micro
+    if loss <= 0:
+        return peak > 0
+    least = share * peak
+    for bound in (limits.max_drawdown, limits.max_daily_loss, limits.max_weekly_loss):
+        if bound is not None and not loss < least * bound:
+            return False
+    return True
 
 
 def losses(switch: Switch, equity_micro: int, limits: Limits) -> dict[str, tuple[float, float]]:

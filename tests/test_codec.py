@@ -13,6 +13,7 @@ from trading.codec import JournalEffect, JournalEvent, bars_of, decode, encode, 
 from trading.effects import (
     AgentPlan,
     Asked,
+    Assessed,
     Booked,
     Cancel,
     Crossed,
@@ -88,7 +89,10 @@ EFFECTS: list[Struct] = [
     Snapshot(6),
     Stop("SIGTERM"),
 ]  # fmt: skip
-LATER: list[Struct] = [Protected(5, 1, 2, 0, 3, "stop_loss", 100.0, 91.5, 92.0)]
+LATER: list[Struct] = [
+    Protected(5, 1, 2, 0, 3, "stop_loss", 100.0, 91.5, 92.0),
+    Assessed(6, {"var": (0.021, 0.03), "max_drawdown": (0.0, 0.25)}),
+]
 """Effects that came after the golden file was written."""
 
 

@@ -1,8 +1,10 @@
 """Levels at 60, 80 and 100 % of a limit, and one alert for a value that dances on an edge."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from risk.monitor import CRITICAL, INFO, NONE, WARNING, Monitor, level
+from risk.monitor import CRITICAL, INFO, NOISE, NONE, WARNING, Monitor, band, floor_usage, level, share_of
 
 
 @pytest.mark.parametrize(
@@ -49,3 +51,58 @@ def test_a_limit_that_is_not_measured_keeps_its_level() -> None:
     monitor.observe({"var": (0.9, 1.0)})
     assert monitor.observe({}) == []
     assert monitor.observe({"var": (0.1, 1.0)}) == [("var", WARNING, NONE, 0.1, 1.0)]
+
+
+def levels_of(key: str, values: list[float], bound: float) -> list[int]:
+    """Levels after each crossing."""
+    monitor = Monitor()
+    return [after for value in values for _, _, after, _, _ in monitor.observe({key: (value, bound)})]
+
+
+@pytest.mark.parametrize("key", ["max_volatility", "var", "max_drawdown", "max_realised_volatility"])
+@pytest.mark.parametrize(
+    ("percent", "expected"), [(59, NONE), (60, INFO), (79, INFO), (80, WARNING), (99, WARNING), (100, CRITICAL)]
+)
+def test_the_same_levels_for_volatility_var_and_drawdown(key: str, percent: int, expected: int) -> None:
+    assert levels_of(key, [0.15 * percent / 100], 0.15) == ([expected] if expected else [])
+
+
+def test_a_drawdown_limit_of_15_percent_warns_at_12_and_is_critical_at_15() -> None:
+    crossed = levels_of("max_drawdown", [0.05, 0.089, 0.1199, 0.12, 0.13, 0.1499, 0.15, 0.2], 0.15)
+    assert [level for level in crossed if level >= WARNING] == [WARNING, CRITICAL]
+
+
+def test_a_volatility_limit_of_25_percent_warns_at_20_and_is_critical_at_25() -> None:
+    crossed = levels_of("max_realised_volatility", [0.1, 0.1999, 0.20, 0.2499, 0.25], 0.25)
+    assert [level for level in crossed if level >= WARNING] == [WARNING, CRITICAL]
+
+
+def test_a_drawdown_below_2_percent_is_noise_whatever_share_of_the_limit_it_is() -> None:
+    assert levels_of("max_drawdown", [0.019, 0.0199], 0.02) == []
+    assert levels_of("max_drawdown", [0.0199, 0.02, 0.0199], 0.02) == [CRITICAL, NONE]
+    assert levels_of("max_daily_loss", [0.019], 0.02) == [WARNING]
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"), [(2.0, NONE), (0.84, NONE), (0.83, INFO), (0.62, WARNING), (0.5, CRITICAL), (-1.0, CRITICAL)]
+)
+def test_a_sharpe_ratio_near_its_floor_of_a_half_is_told(value: float, expected: int) -> None:
+    assert levels_of("min_sharpe", [value], 0.5) == ([expected] if expected else [])
+    assert levels_of("min_diversification", [value * 0.6], 0.3) == ([expected] if expected else [])
+
+
+def test_use_of_a_floor_is_bound_over_value() -> None:
+    assert floor_usage(0.6, 0.3) == 0.5
+    assert floor_usage(0.0, 0.3) == float("inf")
+    assert (floor_usage(0.1, 0.0), floor_usage(-0.1, 0.0), floor_usage(float("nan"), 0.3)) == (0.0, 1.0, 1.0)
+
+
+@given(st.floats(0.0, 2.0), st.floats(0.01, 5.0), st.integers(NONE, CRITICAL))
+def test_what_stays_inside_the_band_of_a_level_keeps_it(share: float, bound: float, at: int) -> None:
+    low, high = band("var", at, bound)
+    if low < share * bound < high:
+        assert level(share_of("var", share * bound, bound), at) == at
+
+
+def test_only_drawdown_has_a_level_of_noise() -> None:
+    assert NOISE == {"max_drawdown": 0.02}

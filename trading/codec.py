@@ -10,6 +10,7 @@ from msgspec import Struct
 from trading.effects import (
     Ask,
     Asked,
+    Assessed,
     Booked,
     Cancel,
     Crossed,
@@ -84,6 +85,7 @@ JournalEffect = (
     | Snapshot
     | Stop
     | Protected
+    | Assessed
 )
 
 

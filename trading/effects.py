@@ -195,7 +195,14 @@ class Stop(Struct, frozen=True, tag=True, omit_defaults=True):
     reason: str
 
 
-Record = Planned | Filled | Crossed | Ended | Valued | Booked | Switched | Protected
+class Assessed(Struct, frozen=True, tag=True, omit_defaults=True):
+    """Record: the house's limits on what is held at a sample, name -> (value, bound); state limits too."""
+
+    ts: int
+    values: dict[str, tuple[float, float]]
+
+
+Record = Planned | Filled | Crossed | Ended | Valued | Booked | Switched | Protected | Assessed
 """Effects that only tell the store and the bus what happened."""
 
 Effect = Ask | OrderBasket | Cancel | Query | Publish | Record | Snapshot | Stop

@@ -37,6 +37,12 @@ def simple_returns(equity: Floats) -> Floats:
     return equity[1:] / equity[:-1] - 1.0
 
 
+def compounded(returns: Floats) -> Floats:
+    """float64[T+1], what 1 became by float64[T] simple returns."""
+    found: Floats = np.multiply.accumulate(np.concatenate((np.ones(1), 1.0 + returns)))
+    return found
+
+
 def total_return(equity: Floats) -> float:
     return float(equity[-1] / equity[0] - 1.0)
 

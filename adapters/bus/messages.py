@@ -32,7 +32,7 @@ from adapters.bus.payloads import (
     time_text,
 )
 from adapters.bus.topics import escaped_level, root
-from trading.effects import Crossed, Effect, Ended, Filled, Level, Planned, Publish, Switched, Valued
+from trading.effects import Assessed, Crossed, Effect, Ended, Filled, Level, Planned, Publish, Switched, Valued
 from trading.instruments import Universe
 from trading.orders import OrderBasket, OrderState, money_text, order_id, price_text, quantity_text
 
@@ -191,6 +191,8 @@ class Composer:
             case Planned():
                 self._limits = effect.values
                 yield "decisions", self._decided(effect, id), False, "INFO"
+            case Assessed():
+                self._limits = effect.values  # told with the next value of the account
             case Valued():
                 self._drawdown = effect.drawdown
                 yield "portfolio", self._valued(effect, id), True, "INFO"

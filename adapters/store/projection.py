@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 from msgspec import Struct
 
-from trading.effects import Booked, Cancel, Crossed, Ended, Filled, Planned, Publish, Switched, Valued
+from trading.effects import Assessed, Booked, Cancel, Crossed, Ended, Filled, Planned, Publish, Switched, Valued
 from trading.events import NotFound, Unknown
 from trading.orders import ENDED, TRANSITIONS, Cause, OrderBasket, OrderState, Reports
 
@@ -34,6 +34,7 @@ COLUMNS: Final[dict[str, tuple[str, ...]]] = {
     "alerts": (*_KEY, "ts", "level", "kind", "text", "symbol", "agent", "value", "bound"),
     "bookings": (*_KEY, "ts", "kind", "symbol", "amount_micro"),
     "switches": (*_KEY, "ts", "agent", "before", "after", "reason"),
+    "risk": (*_KEY, "ts", "kind", "measures"),
 }  # fmt: skip
 """Table -> columns of the read models that entries append to."""
 
@@ -120,6 +121,7 @@ class Projection:
             Valued: self._valued,
             Booked: self._booked,
             Switched: self._switched,
+            Assessed: self._assessed,
         }
 
     def add(self, seq: int, event: object, effects: Sequence[object]) -> None:
@@ -284,6 +286,10 @@ class Projection:
 
     def _planned(self, seq: int, k: int, e: Planned, effects: Sequence[object]) -> None:
         self._append("decisions", (self.run, seq, k, e.sample, e.n, e.ts, e.follow_up, _msgpack.encode(e)))
+        self._append("risk", (self.run, seq, k, e.ts, "plan", _json.encode(e.values).decode()))
+
+    def _assessed(self, seq: int, k: int, e: Assessed, effects: Sequence[object]) -> None:
+        self._append("risk", (self.run, seq, k, e.ts, "held", _json.encode(e.values).decode()))
 
     def _valued(self, seq: int, k: int, e: Valued, effects: Sequence[object]) -> None:
         books = _json.encode(e.books).decode()

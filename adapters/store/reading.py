@@ -27,6 +27,7 @@ from adapters.store.tables import (
     FillRow,
     OrderRow,
     QuarantineRow,
+    RiskRow,
     SwitchRow,
 )
 from trading.books import fee_parts
@@ -39,6 +40,7 @@ NEAR_ORDERS: Final = 1_000
 _shares = msgspec.json.Decoder(list[tuple[int, int]])
 _books = msgspec.json.Decoder(list[int])
 _planned = msgspec.msgpack.Decoder(Planned)
+_measures = msgspec.json.Decoder(dict[str, tuple[float | None, float | None]])
 
 
 class OrderNow(Struct, frozen=True):
@@ -92,6 +94,15 @@ class SwitchMove(Struct, frozen=True):
     before: str
     after: str
     reason: str
+
+
+class RiskPoint(Struct, frozen=True):
+    """The house's limits at one instant, limit -> (value, bound), None for no number. `kind`: "plan" is what a round was to
+    leave once its orders have filled, "held" what was held at a sample, with the losses that move the switch."""
+
+    ts: int
+    kind: str
+    measures: dict[str, tuple[float | None, float | None]]
 
 
 class Quarantined(Struct, frozen=True):
@@ -213,6 +224,12 @@ class Reader:
             )
             for s in self._newest(query, (col(SwitchRow.seq), col(SwitchRow.k)), last)
         ]
+
+    def risk(self, *, since: int = 0, last: int | None = None) -> list[RiskPoint]:
+        """Records of the house's limits."""
+        query = select(RiskRow).where(RiskRow.run == self.run.run, RiskRow.ts >= since)
+        rows = self._newest(query, (col(RiskRow.seq), col(RiskRow.k)), last)
+        return [RiskPoint(r.ts, r.kind, _measures.decode(r.measures)) for r in rows]
 
     def quarantine(self, *, last: int | None = None) -> list[Quarantined]:
         query = select(QuarantineRow).where(QuarantineRow.run == self.run.run)

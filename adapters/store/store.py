@@ -218,9 +218,12 @@ def _prepare(path: Path | None, connect: Callable[[], Driver], head: HeadFile) -
         driver = connect()
         try:
             version = _schema_version(driver)
+            dialect = "sqlite" if path is not None else "postgresql"
             if version is None:
-                _create(driver, "sqlite" if path is not None else "postgresql")
-            elif version != "1":
+                _create(driver, dialect)
+            elif version == "1":
+                _complete(driver, dialect)
+            else:
                 raise StoreFailing(f"the store has schema {version}, this version of quantd knows schema 1")
             if head.read() is None and driver.execute("SELECT number FROM journal LIMIT 1").fetchone() is None:
                 head.write(Head(0, "", 0, GENESIS))
@@ -246,6 +249,21 @@ def _create(driver: Driver, dialect: str) -> None:
         driver.execute(statement)
     driver.execute("INSERT INTO meta (name, value) VALUES ('schema', '1'), ('outbox_dropped', '0')")
     driver.commit()
+
+
+def _complete(driver: Driver, dialect: str) -> None:
+    """Add the tables that came after a store was made: what they hold is folded from entries that it has none of."""
+    from adapters.store.schema import LATER, statement_of
+
+    for table in LATER:
+        try:
+            driver.execute(f"SELECT run FROM {table.__tablename__} LIMIT 1").fetchone()
+        except Exception as wrong:
+            if str(table.__tablename__) not in str(wrong):  # no such table, as each database says it
+                raise
+            driver.begin(durable=True)
+            driver.execute(statement_of(table, dialect))
+            driver.commit()
 
 
 def _json(value: object) -> str:

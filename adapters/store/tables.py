@@ -201,6 +201,20 @@ class SwitchRow(SQLModel, table=True):
     reason: str = Field(sa_type=Text)
 
 
+class RiskRow(SQLModel, table=True):
+    """The house's limits at one instant: `kind` is "plan" (once a round's orders have filled, at reference prices) or
+    "held" (what was held at a sample, losses too); `measures` is JSON, limit -> [value, bound], null for no number."""
+
+    __tablename__ = "risk"
+    __table_args__ = _CLUSTERED
+    run: str = Field(primary_key=True, sa_type=Text)
+    seq: int = Field(primary_key=True, sa_type=BigInteger)
+    k: int = Field(primary_key=True, sa_type=BigInteger)
+    ts: int = Field(sa_type=BigInteger)
+    kind: str = Field(sa_type=Text)
+    measures: str = Field(sa_type=Text)
+
+
 class OutboxRow(SQLModel, table=True):
     """A message that waits for the bus. `id` is what subscribers see; `merged` counts the messages in it."""
 

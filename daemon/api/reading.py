@@ -13,10 +13,12 @@ from adapters.store.errors import StoreError, StoreFailing
 from daemon.api.guard import HEADERS, Refused
 from daemon.api.pages import FOLDER
 from daemon.assembly import Assembly
+from daemon.assessing import METRICS, Assessed, assessed, metrics_of
 from daemon.config import Config, store_url
 from daemon.decided import decided, newest_plans
 from daemon.observability import Metrics
-from daemon.overview import READY, SWITCH, Overview, overview
+from daemon.overview import READY, SWITCH, Overview, iso, overview
+from daemon.report.figures import Standing
 from daemon.service import Service
 from daemon.version import VERSION
 from trading.instruments import MICRO
@@ -92,6 +94,7 @@ class Readings:
         self._counted = {"slices": 0, "orders": 0, "fills": 0, "alerts": 0}
         self._plans: tuple[int, dict[str, str]] | None = None
         self._latest: tuple[int, Overview] | None = None
+        self._assessed: tuple[tuple[int, int, int], Assessed] | None = None
 
     def close(self) -> None:
         """End the event streams, so that a stop need not wait for them."""
@@ -160,6 +163,32 @@ class Readings:
             self._slow = Explaining(self._service, self._assembly, self._where, self._folder)
         return self._slow
 
+    def assessed(self) -> Assessed:
+        """Every measure of every book, made once for each state of the account however many ask."""
+        shell = self._service.shell
+        key = (shell.ts, shell.tally.fills, len(shell.state.working))
+        if self._assessed is None or self._assessed[0] != key:
+            self._assessed = key, assessed(shell.state)
+        return self._assessed[1]
+
+    async def risk_metrics(self, request: web.Request) -> web.Response:
+        found = self.assessed()
+        return answer(
+            {
+                "run": self._service.run,
+                "ts": found.ts,
+                "time": iso(found.ts),
+                "metrics": metrics_of(found.house),
+                "agents": {name: metrics_of(each) for name, each in found.agents.items()},
+                "house": found.house,
+            }
+        )
+
+    async def standing(self, request: web.Request) -> web.Response:
+        """What `quantd report` says of now: limits, and every measure of every book."""
+        found = self.assessed()
+        return answer(Standing(found.ts, self.now().limits, found.house, found.agents))
+
     async def metrics(self, request: web.Request) -> web.Response:
         """Everything Prometheus asks for, brought up to date when it asks."""
         now, metrics, state = self.now(), self._metrics, self._service.shell.state
@@ -173,9 +202,14 @@ class Readings:
             metrics.orders("filled", more["fills"])
         metrics.open_orders(now.open_orders)
         metrics.account(state.equity_micro / MICRO, now.drawdown, now.gross or 0.0)
+        known = metrics_of(self.assessed().house)
+        metrics.risk({name: getattr(known, name) for name in METRICS}, {limit.limit: limit.use for limit in now.limits})
         metrics.switch("house", state.switch.state)
         for agent in now.agents:
             metrics.switch(agent.name, SWITCH.index(agent.switch))
+        metrics.loop_lag(self._service.loop_lag_s)
+        self._service.loop_lag_s = 0.0
+        metrics.commands(self._service.bus_commands)
         bus = self._bus
         if bus is not None:
             metrics.bus(online=bus.online, queue_depth=bus.queue_depth, drops=bus.drops, reconnects=bus.reconnects)
@@ -224,6 +258,45 @@ class Readings:
         rows = await self._read(lambda r: r.alerts(last=last, after_seq=after))
         return answer({"run": self._service.run, "alerts": [alert_line(row) for row in rows]})
 
+    async def risk_history(self, request: web.Request) -> web.Response:
+        """The newest records of the house's limits; with `since` from the store, however old."""
+        from daemon.listing import risk_line
+
+        limit, since = self._span(request)
+        points = self._service.histories.risk(limit)
+        if since:
+            points = (await self._read(lambda r: r.risk(since=since)))[:limit]
+        return answer({"run": self._service.run, "history": [risk_line(point) for point in points]})
+
+    async def portfolio_history(self, request: web.Request) -> web.Response:
+        """The newest states of the account at samples; with `since` from the store."""
+        from daemon.listing import equity_line
+
+        limit, since = self._span(request)
+        names = [a.name for a in self._config.agents]
+        points = self._service.histories.portfolio(limit)
+        if since:
+            points = (await self._read(lambda r: r.equity(since=since)))[:limit]
+        return answer({"run": self._service.run, "history": [equity_line(point, names) for point in points]})
+
+    async def allocations(self, request: web.Request) -> web.Response:
+        """What agents decided in the newest rounds; with `since` from the store."""
+        from daemon.histories import allocation
+        from daemon.listing import allocation_line
+
+        limit, since = self._span(request)
+        names, universe = [a.name for a in self._config.agents], self._assembly.universe
+        found = self._service.histories.allocations(limit)
+        if since:
+            found = [allocation(d.plan) for d in (await self._read(lambda r: r.decisions(since=since)))[:limit]]
+        rows = [allocation_line(each, universe, names) for each in found]
+        return answer({"run": self._service.run, "allocations": rows})
+
+    def _span(self, request: web.Request) -> tuple[int, int]:
+        from daemon.listing import LIMIT_ROWS
+
+        return whole(request, "limit", 100, 1, LIMIT_ROWS), whole(request, "since", 0, 0, 2**63 - 1)
+
     async def why(self, request: web.Request) -> web.Response:
         return answer(await self._explaining().why(self._read, request))
 
@@ -238,11 +311,22 @@ class Readings:
         known = self._live(await self._said()) | {
             "equity": [equity_line(p, names) for p in thinned(rows[0], 800)],
             "orders": [order_line(row) for row in rows[1]],
+            "use": self._use(),
         }
         # inside a script element only "<" could end it; no text of a policy or a venue becomes markup
         data = msgspec.json.encode(known).decode().replace("<", "\\u003c")
         text = (FOLDER / "index.html").read_text(encoding="utf-8").replace("FIRST", data, 1)
         return web.Response(text=text, content_type="text/html")
+
+    def _use(self) -> dict[str, object]:
+        """How much of one limit was in use over time: of VaR where it is limited, else of volatility or drawdown."""
+        points = self._service.histories.risk(2_000)
+        for key in ("var", "cvar", "max_volatility", "max_gross_exposure", "max_drawdown"):
+            rows = [(p.ts, *p.measures[key]) for p in points if key in p.measures]
+            used = [(ts, value / bound) for ts, value, bound in rows if value is not None and bound]
+            if used:
+                return {"limit": key, "points": used[:: max(1, len(used) // 400)]}
+        return {"limit": "var", "points": []}
 
     # as it happens
 

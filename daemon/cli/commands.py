@@ -2,7 +2,7 @@
 
 from datetime import date, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -182,6 +182,25 @@ def alerts(
 
 
 @app.command(rich_help_panel="Look")
+def report(
+    config: Config = CONFIG,
+    start: Annotated[date | None, typer.Option("--from", parser=_date, metavar="DATE", help="First day.")] = None,
+    end: Annotated[date | None, typer.Option("--to", parser=_date, metavar="DATE", help="Last day.")] = None,
+    state: State = None,
+    sets: Sets = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="F.html", help="The page; in the state folder without it.")
+    ] = None,
+    run: Run = None,
+    as_json: Json = False,
+) -> None:
+    """Write the risk report of a run: limits and their use, VaR, stress, alerts, refusals, each agent."""
+    from daemon.cli import reporting
+
+    reporting.write(config, state, tuple(sets or ()), start=start, end=end, out=out, run=run, as_json=as_json)
+
+
+@app.command(rich_help_panel="Look")
 def why(
     what: Annotated[
         str,
@@ -276,32 +295,49 @@ def schedule_next(
 
 Reason = Annotated[str, typer.Option("--reason", "-r", help="Why; it goes into the journal.")]
 Agent = Annotated[str, typer.Option("--agent", "-a", metavar="NAME", help="One agent; the whole house without it.")]
+Mqtt = Annotated[
+    str,
+    typer.Option(
+        "--mqtt", metavar="URL", help="Send it over MQTT, signed: mqtt://host:1883/quantd/paper (docs/switch.md)."
+    ),
+]
 
 
-def _operator(name: str, text: str, for_agents: bool = True) -> None:
+def _operator(name: Literal["halt", "reduce", "resume", "flatten"], text: str, for_agents: bool = True) -> None:
     def one(
         config: Config = CONFIG,
         state: State = None,
         sets: Sets = None,
         reason: Reason = "",
         agent: Agent = "",
+        mqtt: Mqtt = "",
         as_json: Json = False,
     ) -> None:
+        if mqtt:
+            from daemon.cli import remote
+
+            remote.command(config, mqtt, name, reason=reason, agent=agent, as_json=as_json)
+            return
         from daemon.cli import operating
 
         operating.command(config, state, tuple(sets or ()), name, reason=reason, agent=agent, as_json=as_json)
 
     def house(
-        config: Config = CONFIG, state: State = None, sets: Sets = None, reason: Reason = "", as_json: Json = False
+        config: Config = CONFIG,
+        state: State = None,
+        sets: Sets = None,
+        reason: Reason = "",
+        mqtt: Mqtt = "",
+        as_json: Json = False,
     ) -> None:
-        one(config, state, sets, reason, "", as_json)
+        one(config, state, sets, reason, "", mqtt, as_json)
 
     app.command(name, help=text, rich_help_panel="Operate")(one if for_agents else house)
 
 
 _operator("halt", "Stop all trading and cancel every open order; positions stay. `resume` re-arms.")
 _operator("reduce", "Let only orders pass that make positions smaller.")
-_operator("resume", "Back to RUN; say why with --reason.")
+_operator("resume", "Back to RUN; needs --reason, and every mark becomes the equity now.")
 _operator("flatten", "Sell everything held, then stay halted.", for_agents=False)
 
 

@@ -171,6 +171,8 @@ NOT_TRADING: dict[str, str] = {
     "api": "tells others",
     "alerts": "tells others",
     "log": "tells others",
+    "risk.history": "is what is held in memory to be looked at",
+    "risk.monitor_interval": "is when people are told how things stand; alerts are the engine's",
 }
 """What a digest leaves out, each with the reason why it cannot change a trade."""
 
@@ -208,7 +210,20 @@ RELOADABLE: dict[str, str] = {
 """What SIGHUP may change while the daemon runs, each with the reason; everything else needs a restart."""
 
 _ONLY_AT_START = frozenset(
-    {"profile", "rearm", "flatten_on", "method", "lookback", "volume_lookback", "shocks", "scenarios"}
+    {
+        "profile",
+        "rearm",
+        "flatten_on",
+        "method",
+        "lookback",
+        "volume_lookback",
+        "shocks",
+        "scenarios",
+        "portfolio",
+        "risk",
+        "allocations",
+        "monitor_interval",
+    }
 )
 """Keys of limits that have no tighter and looser side."""
 

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from daemon.config.section import Section
 from daemon.config.values import Collar, Fraction, Money, Multiple, Share, Written, bounds, checked, duration, wrong
+from trading.instruments import NANO
 
 Confidence = Annotated[float, bounds(0.5, 0.999, percent=True)]
 Lookback = Annotated[int, bounds(20, 5_000)]
@@ -137,6 +138,14 @@ def _rearm(value: str) -> None:
         wrong("is not valid", 'it is "never" or a number of samples, "21"')
 
 
+class History(Section):
+    """How much of the past a running daemon holds in memory; the store has all of it."""
+
+    portfolio: Annotated[int, bounds(1, 1_000_000)] = 10_000
+    risk: Annotated[int, bounds(1, 1_000_000)] = 5_000
+    allocations: Annotated[int, bounds(1, 1_000_000)] = 5_000
+
+
 class Risk(Limits):
     """The house: limits, and what only the house decides."""
 
@@ -146,6 +155,15 @@ class Risk(Limits):
     follow_ups: Annotated[int, bounds(0, 100)] | None = None
     rearm: Annotated[str, checked(_rearm)] | None = None
     flatten_on: tuple[Literal["drawdown", "daily_loss", "weekly_loss"], ...] | None = None
+    history: History = History()
+    monitor_interval_ns: Annotated[int, duration("1s", "1d"), Written()] = Field(
+        default=300_000_000_000, alias="monitor_interval"
+    )
+    max_loop_lag_ns: Annotated[int, duration("100ms", "60s"), Written()] = Field(default=5 * NANO, alias="max_loop_lag")
+    max_clock_jump_ns: Annotated[int, duration("100ms", "1h"), Written()] = Field(
+        default=2 * NANO, alias="max_clock_jump"
+    )
+    max_missed_bars: Annotated[int, bounds(1, 10)] = 2
 
 
 LOOSER_WHEN_HIGHER = frozenset(
@@ -155,6 +173,7 @@ LOOSER_WHEN_HIGHER = frozenset(
         "allow_short", "max_sector_weight", "max_concentration", "max_turnover", "max_volatility", "max_drawdown",
         "max_daily_loss", "max_weekly_loss", "max_open_orders", "limit", "joint_weight", "threshold", "min_weight", "max_leverage",
         "max_herfindahl", "days", "participation", "orders", "cap", "max_realised_volatility", "stop_loss", "take_profit",
+        "max_loop_lag", "max_clock_jump", "max_missed_bars",
     }
 )  # fmt: skip
 """Keys whose value may only fall while positions are open."""

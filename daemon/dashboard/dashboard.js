@@ -22,6 +22,7 @@ const local = (ts, zone) => new Intl.DateTimeFormat("sv-SE", { timeZone: zone, d
 
 let zone = "UTC";
 let points = [];       // [time in ms, equity, drawdown]
+let used = { limit: "var", points: [] };   // [time in ns, share of the limit]
 let ordersSeen = "";
 let ordersAt = 0;
 let run = "";
@@ -136,6 +137,22 @@ function limits(now) {
     const bound = `${limit.floor ? "at least" : "of"} ${value(limit.bound)}`;
     return row(cell(limit.words), cell(value(limit.value), "n"), cell(bound, "none"), bar);
   }), "no limit is measured yet");
+  use(now);
+}
+
+// One point for each session; the line across is the limit itself.
+function use(now) {
+  const limit = now.limits.find((each) => each.limit === used.limit);
+  if (limit && limit.use !== null && now.ts) {
+    const last = used.points[used.points.length - 1];
+    if (last && now.ts - last[0] < 864e11) used.points[used.points.length - 1] = [last[0], limit.use];
+    else used.points.push([now.ts, limit.use]);
+    if (used.points.length > MOST_POINTS) used.points = used.points.filter((_, k) => k % 2 === 0);
+  }
+  const values = used.points.map((p) => p[1]);
+  if (values.length < 2) return;
+  put("use-of", `${used.limit.replaceAll("_", " ")}, now ${percent(values[values.length - 1], 0)}, most ${percent(Math.max(...values), 0)} of the limit`);
+  curve("use-chart", values, 90, false, 1);
 }
 
 function alertLines(alerts) {
@@ -184,10 +201,10 @@ function draw() {
   put("reading", `lowest ${money(Math.min(...equities))}, highest ${money(Math.max(...equities))}`);
 }
 
-function curve(id, values, height, fromTop) {
+function curve(id, values, height, fromTop, rule) {
   const width = 1000;
-  const low = fromTop ? Math.min(...values, -0.001) : Math.min(...values);
-  const high = fromTop ? 0 : Math.max(...values);
+  const low = fromTop ? Math.min(...values, -0.001) : rule === undefined ? Math.min(...values) : 0;
+  const high = fromTop ? 0 : Math.max(...values, rule === undefined ? -Infinity : rule);
   const span = high - low || 1;
   const x = (k) => (k * width) / (values.length - 1);
   const y = (v) => 4 + ((high - v) / span) * (height - 8);
@@ -200,7 +217,7 @@ function curve(id, values, height, fromTop) {
     for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
     return element;
   };
-  const start = fromTop ? 0 : values[0];
+  const start = fromTop ? 0 : rule === undefined ? values[0] : rule;
   chart.replaceChildren(
     part("line", { class: "rule", x1: 0, x2: width, y1: y(start).toFixed(1), y2: y(start).toFixed(1) }),
     part("path", { class: "area", d: `${path}L${width} ${edge}L0 ${edge}Z` }),
@@ -295,6 +312,7 @@ function follow() {
 // What the server knew when it wrote the page is shown at once; everything later comes by the stream.
 const first = JSON.parse(byId("first").textContent);
 points = first.equity.map((p) => [Math.floor(p.ts / 864e11) * 864e5, Number(p.equity), p.drawdown]);
+used = first.use;
 show(first.overview, first.decided, first.orders);
 alertLines(first.alerts);
 follow();

@@ -6,6 +6,7 @@ from msgspec import Struct
 
 from daemon.engine.activity import Activity
 from daemon.engine.state import Cross, Exit, FollowUp, Rules, State, Working
+from daemon.engine.watch import FrozenWatch
 from risk.limits import Limits
 from risk.switch import Switch
 from trading.market import Ring
@@ -77,6 +78,7 @@ class _Frozen(Struct, frozen=True):
     best: bytes = b""
     exits: list[tuple[dict[int, Exit], dict[int, int]]] = []
     """By agent: protective exits under way, and cooldowns. Snapshots of before there were any have none."""
+    watch: FrozenWatch = FrozenWatch()
 
 
 def _ring_out(ring: Ring) -> tuple[bytes, bytes]:
@@ -141,6 +143,7 @@ def freeze(state: State) -> bytes:
             volumes=(state.volume_count, state.volumes[: state.volume_count].tobytes()),
             best=state.best.tobytes(),
             exits=[(a.exits, a.blocked) for a in state.agents],
+            watch=state.watch.freeze(),
         )
     )
 
@@ -185,5 +188,6 @@ def thaw(rules: Rules, frozen: bytes) -> State:
     state.govern(state.rules)  # exits under way go on, whatever the limits
     if f.best:
         state.best = np.frombuffer(f.best).reshape(state.best.shape)
+    state.watch.thaw(f.watch)
     state.revalue()
     return state

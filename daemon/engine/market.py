@@ -30,6 +30,7 @@ def on_slice(state: State, market: MarketSlice) -> Sequence[Effect]:
         state.mark_ts = np.empty(state.universe.size, dtype=np.int64)
         state.mark_ts.fill(ts)
     else:
+        state.watch.corridor = None  # its rows are those in which every symbol had a bar
         fresh = market.fresh
         state.marks = np.where(fresh, market.close, state.marks)
         state.marks_nano = np.where(fresh, market.close_nano, state.marks_nano)
@@ -65,6 +66,7 @@ def book_crosses(state: State, market: MarketSlice) -> list[Effect]:
 def on_action(state: State, action: Action) -> Sequence[Effect]:
     """A split or a dividend at the ex date's open, on what was held at the previous close."""
     state.now = action.ts
+    state.watch.corridor = None
     symbol = action.symbol
     if action.kind == "dividend":
         state.history.action(action.key, symbol, 1.0, action.cash_nano / 1e9)

@@ -50,6 +50,8 @@ def on_operator(state: State, order: Operator) -> Sequence[Effect]:
             return (alert(state, "WARNING", "operator", f"no agent named {order.agent!r}"),)
         who = names.index(order.agent)
     if order.command == "resume":
+        if not order.reason.strip():
+            return (alert(state, "WARNING", "operator", f"not resumed: {order.who} gave no reason"),)
         return resume(state, who, said)
     if order.command == "flatten":
         state.flattening = True
@@ -59,6 +61,7 @@ def on_operator(state: State, order: Operator) -> Sequence[Effect]:
 
 
 def resume(state: State, who: int, said: str) -> Sequence[Effect]:
+    """Back to RUN, with every mark at the equity now; a person answers for it, with a reason."""
     switch = state.switch if who == HOUSE else state.agents[who].switch
     before = switch.state
     if state.down and who == HOUSE:
@@ -103,13 +106,14 @@ def on_reloaded(state: State, reloaded: Reloaded) -> Sequence[Effect]:
     state.now = max(state.now, reloaded.ts)
     if reloaded.limits:
         state.govern(with_limits(state.rules, reloaded.limits))
+        state.watch.corridor = None
     if not reloaded.changed:
         return ()
     return (alert(state, "INFO", "config", f"configuration changed: {', '.join(reloaded.changed)}"),)
 
 
 def on_stopping(state: State, stopping: Stopping) -> Sequence[Effect]:
-    """Leave in order: cancel what is open when asked to, check the ledger, keep a snapshot, stop."""
+    """Leave in order: cancel what is open when asked to, keep a snapshot, stop."""
     state.now = max(state.now, stopping.ts)
     effects: list[Effect] = []
     if stopping.cancel_open:

@@ -11,19 +11,16 @@ from numpy.typing import NDArray
 
 from daemon.engine.judged import Judged
 from daemon.engine.state import HOUSE, Cross, FollowUp, Round, State, Working
-from risk.gate import Account, Context, Verdict, basket, context, gate, granted, measure, same_book, worst_nano
+from daemon.engine.watching import market_context, watch_plan
+from risk.gate import Account, Context, Verdict, basket, gate, granted, measure, same_book, worst_nano
 from risk.limits import Limits, Reason
-from risk.standing import Values
 from risk.switch import HALT, REDUCE
 from trading.books import net, share
-from trading.effects import AgentPlan, Cancel, Effect, Level, Planned, Publish
+from trading.effects import AgentPlan, Cancel, Effect, Planned
 from trading.market import Floats
 from trading.orders import Cause, OrderBasket, OrderState, transition
 
 Lots = NDArray[np.int64]
-
-LEVELS: Final[tuple[Level, ...]] = ("INFO", "INFO", "WARNING", "CRITICAL")
-"""Level of an alert by the level of `risk.monitor`."""
 
 AGAIN: Final = np.zeros(max(Reason) + 1, dtype=np.bool_)
 """AGAIN[reason]: what a decision was cut for that its own sales may free: want of cash or of room."""
@@ -40,19 +37,6 @@ AGAIN[
         Reason.CONCENTRATION,
     ]
 ] = True
-
-
-def market_context(state: State) -> Context:
-    """What every gate of this instant shares: values of lots, ages, volumes, the synchronous returns."""
-    size = state.universe.lot_size
-    return context(
-        px=state.marks * size,
-        prices_nano=state.marks_nano,
-        age_ns=state.now - state.mark_ts,
-        volume_lots=state.average_volume() / size,
-        returns=state.history.synchronous.returns,
-        universe=state.universe,
-    )
 
 
 def headroom(weights: Floats, agent: Limits, house: Limits) -> float:
@@ -261,7 +245,11 @@ def _house(
             follow_up=used,
         )
     ]
-    effects.extend(watch_limits(state, verdict.values))
+    # orders that fill whole leave the books that these verdicts are of
+    filled = out is not None and surviving is wanted and house.up is None and np.array_equal(verdict.lots, total)
+    effects.extend(
+        watch_plan(state, [(HOUSE, house, verdict), *((p.agent, p.account, p.verdict) for p in parts)], filled)
+    )
     if not whole:
         _follow_up(state, parts, surviving, asked, verdict, sample, used)
     if out is not None:
@@ -307,22 +295,6 @@ def _send(state: State, out: OrderBasket, agents: list[int], surviving: Lots) ->
         shares=shares,
         live=rows,
     )
-
-
-def watch_limits(state: State, values: Values) -> list[Effect]:
-    """Alerts about limits of the house that came nearer, or went away again, after the trade."""
-    effects: list[Effect] = []
-    for key, before, after, value, bound in state.monitor.observe(values):
-        name = key.removeprefix("max_").replace("_", " ")
-        share = value / bound if bound else 1.0
-        if after > before:
-            text = f"{name} {value:.1%} is {share:.0%} of its limit {bound:.1%} (house)"
-            level = LEVELS[after]
-        else:
-            text = f"{name} {value:.1%} is back to {share:.0%} of its limit {bound:.1%} (house)"
-            level = "INFO"
-        effects.append(Publish(state.now, level, f"limit_{key}", text, value=value, bound=bound))
-    return effects
 
 
 def _ends(state: State) -> list[int]:
@@ -405,8 +377,9 @@ def follow_ups(state: State, asked_now: frozenset[int]) -> list[Effect]:
 
 
 def asks_allowed(state: State) -> bool:
-    """Whether policies are asked at all: not once everything is halted."""
-    return state.switch.state != HALT
+    """Whether policies are asked at all: not once everything is halted, nor while everything is sold, as what they
+    want of a symbol would take its sale back."""
+    return state.switch.state != HALT and not state.flattening
 
 
 def open_round(state: State, agents: list[int]) -> Round:

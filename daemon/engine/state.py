@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from daemon.engine.activity import Activity, Book
 from daemon.engine.judged import Judged
+from daemon.engine.watch import Watch
 from risk.gate import Account
 from risk.limits import Limits, tightest_exits
 from risk.measures import ones, total
@@ -194,6 +195,7 @@ class State:
         self.agents = [AgentState(a.capital_micro) for a in rules.agents]
         self.switch = Switch(high_water=rules.cash_micro)
         self.monitor = Monitor()
+        self.watch = Watch(len(rules.agents))
         self.round_no = 0
         self.round: Round | None = None
         self.orders_at: dict[int, int] = {}
@@ -288,6 +290,7 @@ class State:
         """Lots or cash changed: what was derived from them is gone."""
         self._lots.clear()
         self._units = self.levels = None
+        self.watch.changed = True
 
     def revalue(self) -> None:
         """Equity of the house and of each book at the marks, exact."""

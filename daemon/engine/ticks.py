@@ -4,11 +4,12 @@ from collections.abc import Sequence
 
 from daemon.engine.deciding import ask_agents
 from daemon.engine.people import on_operator
-from daemon.engine.planning import asks_allowed, follow_ups, watch_limits
+from daemon.engine.planning import asks_allowed, follow_ups
 from daemon.engine.protecting import ask_for_exits, release_blocked, settle_exits
 from daemon.engine.state import HOUSE, State
 from daemon.engine.switching import cancel_open_orders, flatten_all, watch_switch
-from risk.switch import REDUCE, RUN, losses
+from daemon.engine.watching import watch
+from risk.switch import REDUCE, RUN
 from trading.effects import (
     Booked,
     Cancel,
@@ -35,6 +36,7 @@ def on_tick(state: State, tick: Tick) -> Sequence[Effect]:
     if tick.sample:
         state.history.sample(tick.ts, tick.key, tick.final, state.marks)
         state.session_volume(tick.ts)
+        state.watch.context = None
         if tick.warmup:
             return ()
         effects.extend(take_sample(state, tick))
@@ -106,7 +108,7 @@ def take_sample(state: State, tick: Tick) -> list[Effect]:
     effects.extend(watch_switch(state, HOUSE, state.switch, equity, tick))
     for number, agent in enumerate(state.agents):
         effects.extend(watch_switch(state, number, agent.switch, state.books_micro[number], tick))
-    effects.extend(watch_limits(state, losses(state.switch, equity, state.rules.house)))
+    effects.extend(watch(state))
     high = max(state.switch.high_water, 1)
     effects.append(
         Valued(

@@ -142,6 +142,13 @@ ROWS = {
     "risk.shocks.0.moves.0.of": ("SPY", "SPY"),
     "risk.shocks.0.moves.0.by": ("-0.3", -0.3),
     "risk.flatten_on": ('["drawdown"]', ("drawdown",)),
+    "risk.history.portfolio": ("100", 100),
+    "risk.history.risk": ("100", 100),
+    "risk.history.allocations": ("100", 100),
+    "risk.monitor_interval": ("60s", 60 * S),
+    "risk.max_loop_lag": ("1s", S),
+    "risk.max_clock_jump": ("500ms", S // 2),
+    "risk.max_missed_bars": ("1", 1),
     "agents.0.name": ("other", "other"),
     "agents.0.policy": ("equal_weight", "equal_weight"),
     "agents.0.capital": ("0.25", 0.25),
@@ -283,7 +290,10 @@ def test_every_key_has_its_row():
     assert leaves == {pattern_of(path_of(key)) for key in ROWS}
 
 
-HOUSE_ONLY = {"shocks", "volume_lookback", "profile", "follow_ups", "rearm", "flatten_on"}
+HOUSE_ONLY = {
+    "shocks", "volume_lookback", "profile", "follow_ups", "rearm", "flatten_on", "history", "monitor_interval",
+    "max_loop_lag", "max_clock_jump", "max_missed_bars",
+}  # fmt: skip
 
 
 def test_house_and_agents_share_their_limits():

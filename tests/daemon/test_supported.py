@@ -39,9 +39,8 @@ at = "close"
         ("feed", 'grace = "10s"', 8, "[feed] grace"),
         ("broker", 'kind = "alpaca"', 11, "[broker] kind"),
         ("agent", "shadow = true", 16, "shadow"),
-        ("bus", "commands = true", 22, "[bus] commands"),
         ("do", "retrain", 19, "do"),
-        ("do", "risk_report", 19, "do"),
+        ("do", "reconcile", 19, "do"),
     ],
 )
 def test_each_thing_that_is_not_built_yet_is_refused_with_its_line(place: str, text: str, line: int, said: str) -> None:

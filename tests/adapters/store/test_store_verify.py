@@ -89,7 +89,17 @@ def test_agents_renamed_over_a_restart_are_no_difference(folder):
         assert store.verify() == []
         (run,) = store.runs()
         assert [first for first, _ in run.epochs] == [1, 121, 161]
-        assert set(COLUMNS) <= {"orders", "fills", "crosses", "decisions", "equity", "alerts", "bookings", "switches"}
+        assert set(COLUMNS) <= {
+            "orders",
+            "fills",
+            "crosses",
+            "decisions",
+            "equity",
+            "alerts",
+            "bookings",
+            "switches",
+            "risk",
+        }
 
 
 def test_a_file_that_is_no_database_is_said_to_be_one_that_is_not(tmp_path):

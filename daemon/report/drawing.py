@@ -1,0 +1,37 @@
+"""What pages that open without a network are drawn with: one style for light and dark, lines as inline SVG."""
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+
+POINTS: Final = 1_200
+WIDTH: Final = 960
+HEIGHT: Final = 240
+
+STYLE: Final = """
+:root{color-scheme:light dark;--ink:#1c2430;--dim:#667085;--line:#2f6fde;--fall:#c2483d;--paper:#fbfbfa;--rule:#e4e4e0}
+@media(prefers-color-scheme:dark){:root{--ink:#e6e8ec;--dim:#98a2b3;--line:#7aa7ff;--fall:#f08a7f;--paper:#14171c;--rule:#2a2f38}}
+body{font:15px/1.5 system-ui,sans-serif;color:var(--ink);background:var(--paper);max-width:60rem;margin:2rem auto;padding:0 1rem}
+h1{font-size:1.4rem;font-weight:600}h2{font-size:1rem;font-weight:600;margin:2rem 0 .5rem}
+table{border-collapse:collapse;font-variant-numeric:tabular-nums}td,th{text-align:left;padding:.25rem 1.5rem .25rem 0;border-bottom:1px solid var(--rule)}
+th{font-weight:400;color:var(--dim)}svg{width:100%;height:auto}p,.dim{color:var(--dim)}.verdict{color:var(--ink)}
+"""
+
+
+def chart(values: np.ndarray[tuple[int, ...], np.dtype[np.float64]], labels: Sequence[str], color: str) -> str:
+    """A line as inline SVG, with its extremes and first and last label."""
+    step = max(1, len(values) // POINTS)
+    kept = np.append(values[:-1:step], values[-1])
+    low, high = float(values.min()), float(values.max())
+    span = (high - low) or 1.0
+    x = np.linspace(0.0, WIDTH, len(kept))
+    y = 10.0 + (HEIGHT - 40.0) * (1.0 - (kept - low) / span)
+    points = " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(x, y, strict=True))
+    text = 'font-size="13" fill="var(--dim)"'
+    return (
+        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img"><polyline points="{points}" fill="none" stroke="{color}" '
+        f'stroke-width="1.6" vector-effect="non-scaling-stroke"/><text x="2" y="20" {text}>{high:,.2f}</text>'
+        f'<text x="2" y="{HEIGHT - 30}" {text}>{low:,.2f}</text><text x="2" y="{HEIGHT - 4}" {text}>{labels[0]}</text>'
+        f'<text x="{WIDTH - 2}" y="{HEIGHT - 4}" text-anchor="end" {text}>{labels[-1]}</text></svg>'
+    )

@@ -1,0 +1,479 @@
+"""The figures of a risk report, from the store's read models over a span of time and from the account as it stands.
+
+Everything is read; nothing here is a part of the engine. Fractions, not percent; money is exact text.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, date, datetime, time
+from math import isfinite, sqrt
+from typing import Final
+
+import numpy as np
+from msgspec import Struct
+
+from adapters.store.reading import Alert, EquityPoint, Reader, RiskPoint
+from daemon.assessing import Metrics, metrics_of
+from daemon.config import Config, digest
+from daemon.limit_rows import reason_name
+from daemon.listing import AlertLine, alert_line
+from daemon.overview import LimitNow, iso, limit_now
+from daemon.version import code_version
+from risk.assessment import Assessment
+from risk.var_backtest import VarBacktest, backtest
+from trading.effects import Planned
+from trading.statistics import annual_return, compounded, drawdowns, sharpe, volatility
+
+DAY_NS: Final = 86_400_000_000_000
+POINTS: Final = 300
+"""Most points of one chart."""
+
+LAST_ALERTS: Final = 50
+SAMPLES: Final = 60
+"""Fewer samples say nothing of a ratio, nor whether VaR was right."""
+
+
+class Standing(Struct, frozen=True):
+    """The account as it stands at `ts`: its limits, and what is measured of it; None of a run whose state is not at hand."""
+
+    ts: int
+    limits: list[LimitNow]
+    house: Assessment
+    agents: dict[str, Assessment]
+
+
+class Header(Struct, frozen=True):
+    """What a report is about, and what made its figures: `first` and `last` sample, `feed` and `config` digests, the
+    version of the code. `standing`: the instant of what is said of now, empty when nothing is."""
+
+    kind: str
+    name: str
+    run: str
+    mode: str
+    first: str
+    last: str
+    samples: int
+    market: str
+    symbols: tuple[str, ...]
+    currency: str
+    benchmark: str
+    costs: dict[str, float]
+    seed: int
+    agents: dict[str, str]
+    config: str
+    feed: str
+    version: str
+    standing: str
+
+
+class Span(Struct, frozen=True):
+    """What an equity did over some samples, deposits left out; None where fewer than two, or too few for a ratio, are
+    known. `alerts` counts those of each level."""
+
+    name: str
+    samples: int
+    first: str
+    total: float | None
+    annual: float | None
+    volatility: float | None
+    sharpe: float | None
+    max_drawdown: float | None
+    alerts: dict[str, int]
+
+
+class LimitLine(Struct, frozen=True):
+    """One limit: as it stands (or at the last record), the worst of the span's records, and its use over time."""
+
+    limit: str
+    value: float | None
+    bound: float | None
+    use: float | None
+    floor: bool
+    worst: float | None
+    worst_use: float | None
+    worst_time: str
+    records: int
+    history: list[tuple[int, float]]
+
+
+class Move(Struct, frozen=True):
+    """A switch that moved, with the reason."""
+
+    ts: int
+    time: str
+    who: str
+    before: str
+    after: str
+    reason: str
+
+
+class AgentPart(Struct, frozen=True):
+    """One agent's section."""
+
+    name: str
+    policy: str
+    profile: str
+    equity: str
+    span: Span
+    alerts: dict[str, int]
+    switches: list[Move]
+    limits: list[LimitNow]
+    metrics: Metrics | None
+    curve: list[tuple[int, float]]
+
+
+class Report(Struct, frozen=True):
+    """All of a report. `unknown` says of each part that is missing why."""
+
+    header: Header
+    equity: list[tuple[int, float]]
+    drawdown: list[tuple[int, float]]
+    spans: list[Span]
+    limits: list[LimitLine]
+    metrics: Metrics | None
+    assessment: Assessment | None
+    symbols: dict[str, float]
+    sectors: dict[str, float]
+    alerts_by_level: dict[str, int]
+    alerts_by_kind: dict[str, int]
+    alerts_by_agent: dict[str, int]
+    last_alerts: list[AlertLine]
+    switches: list[Move]
+    orders: dict[str, int]
+    refused: dict[str, int]
+    cut: dict[str, int]
+    var_backtest: VarBacktest | None
+    agents: list[AgentPart]
+    unknown: dict[str, str]
+
+
+def report(
+    reader: Reader, config: Config, *, kind: str, feed: str, standing: Standing | None, since: int = 0, until: int = 0
+) -> Report:
+    """The report of (since, until], in ns; until 0 is everything. `feed` is the digest of the market's data. Raises
+    ValueError when the run has no sample there."""
+    until = until or 2**63 - 1
+    every = [p for p in reader.equity() if p.ts <= until]
+    points = [p for p in every if p.ts > since]
+    if not points:
+        raise ValueError("the run has no sample in that time")
+    last_ts = points[-1].ts
+    unknown: dict[str, str] = {}
+    present = standing if standing is not None and last_ts <= standing.ts and standing.ts <= until else None
+    if present is None:
+        why = (
+            "the state of the run is not at hand"
+            if standing is None
+            else f"the span ends on {iso(last_ts)[:10]}, the run later"
+        )
+        unknown["assessment"] = why
+    alerts = [a for a in reader.alerts(since=since + 1) if a.ts <= until]
+    moves = [_move(m.ts, m.agent, m.before, m.after, m.reason) for m in reader.switches() if since < m.ts <= until]
+    plans = [d.plan for d in reader.decisions(since=since + 1) if d.plan.ts <= until]
+    records = [r for r in reader.risk() if r.ts <= until]
+    flows = _flows(reader)
+    curves = _Curves(every, len(config.agents), flows)
+    refused, cut = reasons(plans)
+    house = present.house if present is not None else None
+    weights = _weights(house)
+    return Report(
+        header=_header(kind, reader, config, points, feed, present),
+        equity=thin([(p.ts, float(p.equity)) for p in curves.shown(since)]),
+        drawdown=thin(curves.drawdown(since)),
+        spans=_spans(curves, alerts_of(reader), since, last_ts),
+        limits=_limits(records, since, present),
+        metrics=metrics_of(house) if house is not None else None,
+        assessment=house,
+        symbols=weights,
+        sectors=_sectors(weights, reader),
+        alerts_by_level=_counted(a.level for a in alerts),
+        alerts_by_kind=_counted(a.kind for a in alerts),
+        alerts_by_agent=_counted(a.agent or "house" for a in alerts),
+        last_alerts=[alert_line(a) for a in alerts[-LAST_ALERTS:]],
+        switches=moves,
+        orders=_counted(o.order.state for o in reader.orders(since=since + 1) if o.order.ts <= until),
+        refused=refused,
+        cut=cut,
+        var_backtest=_backtest(curves, records, config, since, unknown),
+        agents=[
+            _agent(number, config, curves, plans, moves, alerts, present, since) for number in range(len(config.agents))
+        ],
+        unknown=unknown,
+    )
+
+
+def alerts_of(reader: Reader) -> list[tuple[int, str]]:
+    """(instant, level) of every alert of a run."""
+    return [(a.ts, a.level) for a in reader.alerts()]
+
+
+def _header(
+    kind: str, reader: Reader, config: Config, points: Sequence[EquityPoint], feed: str, present: Standing | None
+) -> Header:
+    made = config.broker.costs()
+    costs = {name: getattr(made, name) for name in made.__struct_fields__ if name != "seed" and getattr(made, name)}
+    return Header(
+        kind=kind,
+        name=config.quantd.name,
+        run=reader.run.run,
+        mode=reader.run.mode,
+        first=iso(points[0].ts),
+        last=iso(points[-1].ts),
+        samples=len(points),
+        market=f"{config.feed.kind} {config.feed.path or ''} {config.feed.interval_ns // 1_000_000_000}s bars".strip(),
+        symbols=reader.run.universe.symbols,
+        currency=reader.run.universe.currency,
+        benchmark=config.universe.benchmark,
+        costs=costs,
+        seed=config.broker.seed,
+        agents={a.name: a.policy for a in config.agents},
+        config=digest(config),
+        feed=feed,
+        version=code_version(),
+        standing=iso(present.ts) if present is not None else "",
+    )
+
+
+# ---- equity ------------------------------------------------------------------------------------------
+
+
+class _Curves:
+    """Equity of the house and of each agent at samples, and wealth: what 1 became without deposits."""
+
+    def __init__(self, every: Sequence[EquityPoint], agents: int, flows: Sequence[tuple[int, float]]) -> None:
+        self.every = every
+        self.ts = np.array([p.ts for p in every], dtype=np.int64)
+        house = np.array([float(p.equity) for p in every])
+        moved = np.zeros(len(every))
+        for ts, amount in flows:
+            at = int(np.searchsorted(self.ts, ts))
+            if at < len(moved):
+                moved[at] += amount
+        self.returns = _returns(house, moved)
+        self.books = [np.array([float(p.books[k]) for p in every]) for k in range(agents)]
+        self.agents = [_returns(book, np.zeros(len(book))) for book in self.books]
+
+    def shown(self, since: int) -> Sequence[EquityPoint]:
+        """The span, or a year where it is shorter."""
+        return self.every[self.start(since) :]
+
+    def start(self, since: int) -> int:
+        return max(0, min(int(np.searchsorted(self.ts, since, side="right")), len(self.every) - 252))
+
+    def drawdown(self, since: int) -> list[tuple[int, float]]:
+        fall = drawdowns(compounded(self.returns))[1:]
+        begin = self.start(since)
+        return list(zip(self.ts[begin:].tolist(), fall[begin:].tolist(), strict=True))
+
+    def curve(self, agent: int, since: int) -> list[tuple[int, float]]:
+        begin = self.start(since)
+        return list(zip(self.ts[begin:].tolist(), self.books[agent][begin:].tolist(), strict=True))
+
+
+def _returns(
+    equity: np.ndarray[tuple[int, ...], np.dtype[np.float64]], moved: np.ndarray[tuple[int, ...], np.dtype[np.float64]]
+) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
+    """float64[T] returns, 0 at the first sample; deposits are no profit."""
+    found = np.zeros(len(equity))
+    before = equity[:-1]
+    np.divide(equity[1:] - moved[1:] - before, before, out=found[1:], where=before > 0.0)
+    return found
+
+
+def _flows(reader: Reader) -> list[tuple[int, float]]:
+    return [(b.ts, float(b.amount)) for b in reader.bookings() if b.kind == "flow"]
+
+
+def _span(
+    name: str,
+    ts: np.ndarray[tuple[int, ...], np.dtype[np.int64]],
+    returns: np.ndarray[tuple[int, ...], np.dtype[np.float64]],
+    alerts: Sequence[tuple[int, str]],
+    since: int,
+    until: int,
+) -> Span:
+    """Of the samples in (since, until]; the return of the first of them belongs to it."""
+    mine = (ts > since) & (ts <= until)
+    own = returns[mine]
+    if len(own) and mine[0]:
+        own = own[1:]  # nothing was before the first sample of all
+    known = len(own) > 0
+    wealth = compounded(own)
+    enough = len(own) >= SAMPLES
+    ratio = sharpe(own) if enough else float("nan")
+    times = ts[mine]
+    return Span(
+        name=name,
+        samples=len(times),
+        first=iso(int(times[0])) if len(times) else "",
+        total=float(wealth[-1] - 1.0) if known else None,
+        annual=annual_return(wealth) if enough else None,
+        volatility=volatility(own) if enough else None,
+        sharpe=ratio if isfinite(ratio) else None,
+        max_drawdown=float(drawdowns(wealth).max()) if known else None,
+        alerts=_counted(level for at, level in alerts if since < at <= until),
+    )
+
+
+SPANS: Final = {"day": 1, "week": 7, "month": 30, "quarter": 91, "year": 365}
+
+
+def _spans(curves: _Curves, alerts: Sequence[tuple[int, str]], since: int, until: int) -> list[Span]:
+    """This report's span first, then what ends with it: day, week, month, quarter, year, and all."""
+    spans = [("this report", since)] + [(name, until - days * DAY_NS) for name, days in SPANS.items()] + [("all", 0)]
+    return [_span(name, curves.ts, curves.returns, alerts, begin, until) for name, begin in spans]
+
+
+def thin(points: Sequence[tuple[int, float]]) -> list[tuple[int, float]]:
+    """At most POINTS of them, first and last among them, and of what lies between the extremes of each piece."""
+    if len(points) <= POINTS:
+        return list(points)
+    pieces = np.array_split(np.arange(len(points)), POINTS // 2)
+    values = np.array([value for _, value in points])
+    kept = {0, len(points) - 1}
+    for piece in pieces:
+        kept |= {int(piece[values[piece].argmin()]), int(piece[values[piece].argmax()])}
+    return [points[k] for k in sorted(kept)]
+
+
+# ---- limits ------------------------------------------------------------------------------------------
+
+
+def _limits(records: Sequence[RiskPoint], since: int, present: Standing | None) -> list[LimitLine]:
+    """Every limit that was ever recorded or is measured now."""
+    now = {line.limit: line for line in present.limits} if present is not None else {}
+    histories: dict[str, list[tuple[int, LimitNow]]] = {}
+    for record in records:
+        for key, (value, bound) in record.measures.items():
+            if value is not None and bound is not None:
+                histories.setdefault(key, []).append((record.ts, limit_now(key, value, bound)))
+    found = []
+    for key in sorted(now.keys() | histories.keys()):
+        history = histories.get(key, [])
+        inside = [each for each in history if each[0] > since]
+        used = [(line.use, ts, line.value) for ts, line in inside if line.use is not None]
+        if present is not None and key in now and (use := now[key].use) is not None:
+            used.append((use, present.ts, now[key].value))
+        worst = max(used, key=lambda each: each[0], default=None)
+        line = now.get(key) or history[-1][1]
+        shown = [(ts, each.use) for ts, each in history if each.use is not None]
+        found.append(
+            LimitLine(
+                limit=key,
+                value=line.value,
+                bound=line.bound,
+                use=line.use,
+                floor=line.floor,
+                worst=worst[2] if worst is not None else None,
+                worst_use=worst[0] if worst is not None else None,
+                worst_time=iso(worst[1]) if worst is not None else "",
+                records=len(inside),
+                history=thin([(ts, use) for ts, use in shown if isfinite(use)]),
+            )
+        )
+    return found
+
+
+def _backtest(
+    curves: _Curves, records: Sequence[RiskPoint], config: Config, since: int, unknown: dict[str, str]
+) -> VarBacktest | None:
+    """The recorded VaR, as it was known at each sample, against the return that followed."""
+    spec = config.risk.var
+    forecasts = [(r.ts, r.measures["var"][0]) for r in records if r.measures.get("var", (None, None))[0] is not None]
+    if not forecasts:
+        unknown["var_backtest"] = "no VaR was recorded: [risk] var is not set, or too little history was known"
+        return None
+    at = np.searchsorted([ts for ts, _ in forecasts], curves.ts, side="right") - 1
+    known = np.where(at >= 0, np.array([value for _, value in forecasts], dtype=np.float64)[at], np.nan)
+    made = known[:-1] / sqrt(spec.horizon if spec is not None else 1)
+    begin = curves.start(since)  # a year at least: a week's few samples say nothing
+    returns, made = curves.returns[1:][begin:], made[begin:]
+    samples = int(np.isfinite(made).sum())
+    if samples < SAMPLES:
+        unknown["var_backtest"] = f"{samples} samples with a recorded VaR, fewer than {SAMPLES}"
+        return None
+    return backtest(returns, made, spec.confidence if spec is not None else 0.95)
+
+
+# ---- orders, switches, agents --------------------------------------------------------------------
+
+
+def reasons(plans: Sequence[Planned]) -> tuple[dict[str, int], dict[str, int]]:
+    """(refused, cut) wishes of agents and of the house by the limit that did it."""
+    refused: Counter[str] = Counter()
+    cut: Counter[str] = Counter()
+    for plan in plans:
+        for asked, allowed, codes in (
+            (plan.net, plan.allowed, plan.reason),
+            *((part.asked, part.allowed, part.reason) for part in plan.agents),
+        ):
+            wish, got = np.frombuffer(asked, dtype="<i8"), np.frombuffer(allowed, dtype="<i8")
+            why = np.frombuffer(codes, dtype=np.int8)
+            for k in np.flatnonzero(wish != got).tolist():
+                (refused if got[k] == 0 else cut)[reason_name(int(why[k]))] += 1
+    return dict(refused.most_common()), dict(cut.most_common())
+
+
+def _agent(
+    number: int,
+    config: Config,
+    curves: _Curves,
+    plans: Sequence[Planned],
+    moves: Sequence[Move],
+    alerts: Sequence[Alert],
+    present: Standing | None,
+    since: int,
+) -> AgentPart:
+    table = config.agents[number]
+    own = [a for a in alerts if a.agent == table.name]
+    parts = [part for plan in plans for part in plan.agents if part.agent == number]
+    values: Mapping[str, tuple[float, float]] = parts[-1].values if parts else {}
+    found = present.agents.get(table.name) if present is not None else None
+    return AgentPart(
+        name=table.name,
+        policy=table.policy,
+        profile=table.profile or "",
+        equity=curves.every[-1].books[number],
+        span=_span(
+            "this report", curves.ts, curves.agents[number], [(a.ts, a.level) for a in own], since, int(curves.ts[-1])
+        ),
+        alerts=_counted(a.kind for a in own),
+        switches=[m for m in moves if m.who == table.name],
+        limits=[limit_now(key, value, bound) for key, (value, bound) in sorted(values.items())],
+        metrics=metrics_of(found) if found is not None else None,
+        curve=thin(curves.curve(number, since)),
+    )
+
+
+def _move(ts: int, agent: str, before: str, after: str, reason: str) -> Move:
+    return Move(ts, iso(ts), agent or "house", before, after, reason)
+
+
+def _weights(house: Assessment | None) -> dict[str, float]:
+    if house is None or house.positions is None:
+        return {}
+    return {name: part.weight for name, part in sorted(house.positions.items(), key=lambda each: -abs(each[1].weight))}
+
+
+def _sectors(weights: Mapping[str, float], reader: Reader) -> dict[str, float]:
+    universe = reader.run.universe
+    sectors = dict(zip(universe.symbols, universe.sectors, strict=True))
+    found: dict[str, float] = {}
+    for symbol, weight in weights.items():
+        sector = sectors.get(symbol) or "no sector"
+        found[sector] = found.get(sector, 0.0) + weight
+    return found
+
+
+def _counted(names: Iterable[str]) -> dict[str, int]:
+    return dict(Counter(names).most_common())
+
+
+def day_start(ts: int, days: int) -> int:
+    """00:00 UTC so many days before the day after `ts`: the beginning of a span of whole days that ends with it."""
+    return (ts // DAY_NS + 1 - days) * DAY_NS - 1
+
+
+def date_ns(day: date) -> int:
+    """00:00 UTC of a date."""
+    return int(datetime.combine(day, time(), UTC).timestamp()) * 1_000_000_000

@@ -1,0 +1,27 @@
+"""Limits that only the monitor knows, on what a book holds: no order is refused for them."""
+
+import numpy as np
+
+from risk.case import Account
+from risk.context import Context
+from risk.diversification import diversification
+from risk.limits import Limits
+from risk.standing import Values
+
+
+def held_values(ctx: Context, account: Account, limits: Limits) -> Values:
+    """`min_diversification` where it is set, something is held and enough synchronous returns are known: 1 - 1 /
+    diversification ratio, value and bound."""
+    least = limits.min_diversification
+    if least is None or not account.equity > 0.0:
+        return {}
+    matters = account.lots != 0.0
+    window = ctx.window(limits.volatility_lookback, limits.min_history)
+    if not np.count_nonzero(matters) or (window.short is not None and np.count_nonzero(window.short & matters)):
+        return {}
+    scenarios = window.scenarios(matters)
+    if len(scenarios) < limits.min_history:
+        return {}
+    weights = account.lots[matters] * ctx.px[matters] / account.equity
+    value = diversification(weights, scenarios.sample.cov[np.ix_(matters, matters)])
+    return {"min_diversification": (value, least)} if value == value else {}

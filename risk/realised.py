@@ -1,0 +1,98 @@
+"""What a book's returns were: the limits on realised volatility and on the Sharpe ratio. For the monitor only."""
+
+from array import array
+from math import sqrt
+from typing import Final
+
+import numpy as np
+from msgspec import Struct
+
+from risk.limits import Limits
+from risk.measures import SAMPLES_PER_YEAR, Floats
+from risk.standing import Values
+from trading.statistics import RISK_FREE_ANNUAL, compounded
+
+KEPT: Final = 252
+"""Returns that count: a year of samples."""
+
+LEAST: Final = 60
+"""Fewer returns say nothing of a year."""
+
+_MOST: Final = 8 * (KEPT + 1)
+
+
+class FrozenReturns(Struct, frozen=True):
+    """`Realised` as plain values: little-endian float64."""
+
+    equity: bytes
+    flows: bytes
+
+
+class Realised:
+    """Equity of one book at its last samples, and what was deposited by then, both in micro-currency. Money that came or
+    went between two samples is neither profit nor loss, and earns from the second on (time-weighted returns)."""
+
+    __slots__ = ("_equity", "_flows")
+
+    def __init__(self) -> None:
+        self._equity = array("d")
+        self._flows = array("d")
+
+    def add(self, equity_micro: int, flows_micro: int) -> None:
+        """A sample: equity now, and the sum of all deposits less withdrawals so far."""
+        equity = self._equity
+        equity.append(equity_micro)
+        self._flows.append(flows_micro)
+        if len(equity) > _MOST:
+            del equity[: -KEPT - 1], self._flows[: -KEPT - 1]
+
+    def returns(self) -> Floats:
+        """float64[<= KEPT] returns per sample, oldest first; those of a book that had no equity are left out."""
+        equity: Floats = np.frombuffer(self._equity[-KEPT - 1 :])
+        flows: Floats = np.frombuffer(self._flows[-KEPT - 1 :])
+        before = equity[:-1]
+        if len(before) and not before.min() > 0.0:
+            had = before > 0.0
+            some: Floats = (equity[1:] - (flows[1:] - flows[:-1]))[had] / before[had] - 1.0
+            return some
+        every: Floats = (equity[1:] - (flows[1:] - flows[:-1])) / before - 1.0
+        return every
+
+    def wealth(self) -> Floats:
+        """float64[T] what 1 became, by these returns: an equity without deposits and withdrawals. Empty before the first
+        return."""
+        returns = self.returns()
+        return compounded(returns) if len(returns) else returns
+
+    def values(self, limits: Limits) -> Values:
+        """`max_realised_volatility` (a year) and `min_sharpe` where they are set and LEAST returns are known: value and
+        bound. The definitions are those of `trading.statistics`; a Sharpe ratio that does not exist is left out."""
+        most, least = limits.max_realised_volatility, limits.min_sharpe
+        if (most is None and least is None) or len(self._equity) <= LEAST:
+            return {}
+        returns = self.returns()
+        if len(returns) < LEAST:
+            return {}
+        mean = float(np.add.reduce(returns)) / len(returns)
+        centred = returns - mean
+        deviation = sqrt(float(centred.dot(centred)) / (len(returns) - 1))
+        found: Values = {}
+        if most is not None:
+            found["max_realised_volatility"] = (deviation * sqrt(SAMPLES_PER_YEAR), most)
+        if least is not None and deviation > 1e-15:
+            excess = mean - RISK_FREE_ANNUAL / SAMPLES_PER_YEAR
+            found["min_sharpe"] = (excess / deviation * sqrt(SAMPLES_PER_YEAR), least)
+        return found
+
+    def copy(self) -> "Realised":
+        return self.thaw(self.freeze())
+
+    def freeze(self) -> FrozenReturns:
+        return FrozenReturns(self._equity[-KEPT - 1 :].tobytes(), self._flows[-KEPT - 1 :].tobytes())
+
+    @classmethod
+    def thaw(cls, frozen: FrozenReturns) -> "Realised":
+        new = cls()
+        new._equity.frombytes(frozen.equity)
+        new._flows.frombytes(frozen.flows)
+        return new

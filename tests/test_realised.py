@@ -1,0 +1,73 @@
+"""Realised returns of a book: deposits are no profit, the figures are those of `trading.statistics`, a year is kept."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from risk.limits import Limits
+from risk.realised import KEPT, LEAST, Realised
+from trading.statistics import sharpe, volatility
+
+BOTH = Limits(max_realised_volatility=0.25, min_sharpe=0.5)
+
+
+def of(equity: list[int], flows: list[int] | None = None) -> Realised:
+    found = Realised()
+    for value, flow in zip(equity, flows or [0] * len(equity), strict=True):
+        found.add(value, flow)
+    return found
+
+
+def walk(samples: int, seed: int = 1) -> list[int]:
+    moves = np.random.default_rng(seed).normal(0.0005, 0.01, samples)
+    return np.rint(1e12 * np.cumprod(1.0 + moves)).astype(int).tolist()
+
+
+def test_volatility_and_sharpe_are_those_of_the_statistics() -> None:
+    equity = walk(300)
+    values = of(equity).values(BOTH)
+    returns = np.diff(equity)[-KEPT:] / np.array(equity[-KEPT - 1 : -1])
+    assert values["max_realised_volatility"] == (pytest.approx(volatility(returns), rel=1e-12), 0.25)
+    assert values["min_sharpe"] == (pytest.approx(sharpe(returns), rel=1e-9), 0.5)
+
+
+def test_fewer_than_60_returns_say_nothing() -> None:
+    assert of(walk(LEAST)).values(BOTH) == {}
+    assert of(walk(LEAST + 1)).values(BOTH).keys() == {"max_realised_volatility", "min_sharpe"}
+    assert of(walk(LEAST + 1)).values(Limits()) == {}
+
+
+@given(st.lists(st.integers(-(10**9), 10**12), min_size=2, max_size=40))
+def test_deposits_and_withdrawals_are_neither_profit_nor_loss(amounts: list[int]) -> None:
+    equity, total, given_so_far = [10**13], 0, [0]
+    for amount in amounts:
+        total += amount
+        equity.append(10**13 + total)
+        given_so_far.append(total)
+    assert np.abs(of(equity, given_so_far).returns()).max() == 0.0
+
+
+def test_a_book_whose_returns_never_vary_has_no_sharpe_ratio() -> None:
+    assert of([10**12] * 100).values(BOTH) == {"max_realised_volatility": (0.0, 0.25)}
+
+
+def test_wealth_is_what_the_returns_made_of_one() -> None:
+    equity = walk(100)
+    assert of(equity).wealth() == pytest.approx(np.array(equity) / equity[0])
+    assert len(of(equity[:1]).wealth()) == 0
+
+
+def test_only_a_year_is_kept_and_a_snapshot_holds_all_of_it() -> None:
+    long = of(walk(5_000))
+    assert len(long.returns()) == KEPT
+    assert len(long.freeze().equity) == 8 * (KEPT + 1)
+    again = Realised.thaw(long.freeze())
+    assert again.freeze() == long.freeze()
+    for each in (long, again):
+        each.add(10**12, 0)
+    assert again.returns().tobytes() == long.returns().tobytes()
+
+
+def test_what_was_earned_on_nothing_is_left_out() -> None:
+    assert of([0, 0, 10**12, 2 * 10**12]).returns().tolist() == [1.0]
