@@ -77,7 +77,7 @@ async def world(tmp_path):
     await world.service.feed(instants(world.assembly.items()), "fast", "wait")
     await world.service.commit()
     while world.store.last_seq(RUN) < world.service.journal.seq:  # a commit of the loop may still be on its way
-        await asyncio.sleep(0.01)
+        await world.service.changed(0.05)
     async with aiohttp.ClientSession(world.api.url) as session:
         world.session = session
         yield world
