@@ -12,7 +12,7 @@ export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 export PY
 
-.PHONY: help run test check bench prove prove-long install clean lock
+.PHONY: help run test check bench prove prove-long mutants install clean lock
 
 help:
 	@echo 'make run      trade recorded markets on paper (first start makes .venv)'
@@ -20,6 +20,7 @@ help:
 	@echo 'make check    format, lint, types, import rules'
 	@echo 'make bench    how fast, and where the time goes'
 	@echo 'make prove    what is promised under fault, in short form (docs/reliability.md)'
+	@echo 'make mutants  which faults in risk/ no test sees (docs/mutants.md; hours on a slow machine)'
 	@echo 'make install  as a systemd service on this machine (as root)'
 	@echo 'make lock     write constraints.txt again from pyproject.toml'
 	@echo 'make clean    remove what these made; state/, the account, stays'
@@ -43,12 +44,17 @@ bench: $(CORE)
 	done
 
 prove: $(FULL)
-	@$(BIN)/python -m pytest -q -rs tests/simulation $(ARGS)
+	@$(BIN)/python -m pytest -q -rs tests/simulation tests/adversary tests/test_kill_switch.py $(ARGS)
 
 # hours on a slow machine; each command stands alone in docs/reliability.md
 prove-long: $(FULL)
 	@$(BIN)/python -m tests.simulation --days 10000 --everywhere 7 --bugs
 	@$(BIN)/python -m tests.simulation.kills --kills 10000 --whole 100
+	@$(BIN)/python -m tests.kill_switch --times 200
+	@$(BIN)/python -m tests.adversary --intents 1000000
+
+mutants: $(FULL)
+	@$(BIN)/python -m tests.mutants $(ARGS)
 
 install:
 	@scripts/install-system

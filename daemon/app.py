@@ -11,11 +11,13 @@ from pathlib import Path
 
 import structlog
 
+from adapters.bus.commands import ANSWERS, COMMANDS
 from adapters.bus.embedded import BrokerUnavailable, EmbeddedBroker, EmbeddedSettings
 from adapters.bus.messages import Composer, Message, Standing
-from adapters.bus.mqtt import MqttBus, MqttSettings, Tls, address
+from adapters.bus.mqtt import Listen, MqttBus, MqttSettings, Tls, address
 from adapters.bus.outbox import Lanes, StoredAlerts
 from adapters.bus.payloads import StatusState
+from adapters.bus.topics import root
 from adapters.store.errors import StoreDamaged
 from adapters.store.projection import Projection
 from adapters.store.reading import Reader
@@ -32,6 +34,7 @@ from daemon.histories import Histories
 from daemon.inbox import InboxFull
 from daemon.known import known_names
 from daemon.loop import Shell
+from daemon.mqtt_commands import MqttCommands, command_key
 from daemon.observability import configure
 from daemon.opening import begin
 from daemon.overview import iso
@@ -44,6 +47,8 @@ from daemon.supported import not_yet
 from daemon.terminal import watch
 from daemon.timeline import instants
 from daemon.version import VERSION
+from daemon.watch import watch as watch_conditions
+from daemon.watch import watch_halt_file
 from risk.limits import Reason
 from trading.codec import decode
 from trading.events import Operator, Reloaded, Started, Stopping
@@ -159,7 +164,12 @@ def this_run(assembly: Assembly, store: Store, fresh: bool) -> str:
 
 
 async def serve(config: Config, options: Options) -> Summary:
-    """Run the daemon until it is stopped; the summary of the run as it stands then. Raises CannotStart."""
+    """Run the daemon until it is stopped; the summary of the run as it stands then. Raises CannotStart and ConfigError."""
+    key, mistakes = command_key(config)
+    if mistakes:
+        raise ConfigError(mistakes)
+    kill_signal = KillSignal()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, kill_signal.pull)
     folder = state_folder(config, options.state)
     assembly = assemble(config, cache=folder / "cache")
     with Store.open(store_url(config.store.url) or folder, state=folder) as store:
@@ -177,6 +187,8 @@ async def serve(config: Config, options: Options) -> Summary:
             save_config(folder, config, options.config, options.sets, options.environ)
             service.quarantine = begin(shell, assembly, config, run, fresh=journal.seq == 0)
             bars = shell.tally.symbol_bars
+            edges.listen(service, key, folder)
+            kill_signal.attach(service)
             await edges.keep(service, options, folder)
         finally:
             if broker is not None:
@@ -215,6 +227,7 @@ class Edges:
         self.lanes = Lanes(StoredAlerts(store, self.composer))
         self.bus = make_bus(config, self.lanes, self.composer, broker)
         self.bus_url = bus_url(config, broker)
+        self.commands: MqttCommands | None = None
 
     def published(self, messages: Iterable[Message]) -> None:
         """Messages of committed steps; alerts come out of the store by themselves."""
@@ -247,6 +260,15 @@ class Edges:
             histories=self.histories,
         )
 
+    def listen(self, service: Service, key: str, folder: Path) -> None:
+        """Read commands from the bus, where a key for them is given."""
+        if not key:
+            return
+        topic = command_topic(self.config)
+        answers = f"{root(self.config.bus.prefix, self.config.quantd.name)}/{ANSWERS}"
+        self.commands = MqttCommands(service, key, topic, folder, lambda payload: self.bus.transient(answers, payload))
+        self.bus.listen = Listen(topic, self.commands.received)
+
     def status(self, state: StatusState, text: str = "") -> bytes:
         """The retained status message."""
         mode = self.config.quantd.mode
@@ -262,13 +284,20 @@ class Edges:
             async with asyncio.TaskGroup() as tasks:
                 sending = tasks.create_task(bus.run(), name="bus")
                 market = instants(assembly.items(), self.shell.ts)
+                answer = self.shell.answer
+                excused_s = (lambda: answer.waited_s) if isinstance(answer, Deadline) else (lambda: 0.0)
                 around = [
+                    # before the feed: a file that is there holds for the first bar
+                    tasks.create_task(watch_halt_file(service), name="halt file"),
+                    tasks.create_task(watch_conditions(service, assembly, excused_s), name="watch"),
                     tasks.create_task(heartbeat(service, bus, self.composer), name="heartbeat"),
                     tasks.create_task(watchdog(service), name="watchdog"),
                     tasks.create_task(reporter.run(), name="reports"),
                     tasks.create_task(monitoring(service, config.risk.monitor_interval_ns / 1e9), name="monitor"),
                     tasks.create_task(service.feed(market, config.feed.pace, config.feed.at_end), name="feed"),
                 ]
+                if self.commands is not None:
+                    around.append(tasks.create_task(self.commands.run(), name="commands"))
                 handle_signals(service, config, options, assembly, tasks)
                 bus.status(self.status("online"))
                 systemd.ready(f"{config.quantd.name} · run {self.run}")
@@ -291,13 +320,24 @@ def start_broker(config: Config) -> EmbeddedBroker | None:
     if config.bus.kind != "embedded":
         return None
     broker = EmbeddedBroker(
-        EmbeddedSettings(config.bus.host, config.bus.port, config.bus.username, secret("mqtt_password") or "")
+        EmbeddedSettings(
+            config.bus.host,
+            config.bus.port,
+            config.bus.username,
+            secret("mqtt_password") or "",
+            open_topic=command_topic(config) if config.bus.commands else "",
+        )
     )
     try:
         broker.start()
     except BrokerUnavailable as error:
         raise CannotStart(str(error)) from error
     return broker
+
+
+def command_topic(config: Config) -> str:
+    """Where commands for this instance arrive."""
+    return f"{root(config.bus.prefix, config.quantd.name)}/{COMMANDS}"
 
 
 def make_bus(config: Config, lanes: Lanes, composer: Composer, broker: EmbeddedBroker | None) -> MqttBus:
@@ -367,10 +407,31 @@ async def monitoring(service: Service, interval_s: float) -> None:
         )
 
 
+class KillSignal:
+    """What SIGUSR1 does: a halt. One that comes during recovery neither ends the process nor is lost."""
+
+    def __init__(self) -> None:
+        self._pulled = False
+        self._service: Service | None = None
+
+    def pull(self) -> None:
+        self._pulled = True
+        if self._service is not None:
+            with contextlib.suppress(InboxFull):  # there is room for a halt: what fills it halts already
+                now = self._service.shell.state.now
+                self._service.inbox.command(Operator(now, "halt", "SIGUSR1", "signal"))
+
+    def attach(self, service: Service) -> None:
+        """From now on there is something to halt."""
+        self._service = service
+        if self._pulled:
+            self.pull()
+
+
 def handle_signals(
     service: Service, config: Config, options: Options, assembly: Assembly, tasks: asyncio.TaskGroup
 ) -> None:
-    """SIGTERM and SIGINT stop in order, SIGHUP reloads, SIGUSR1 halts."""
+    """SIGTERM and SIGINT stop in order, SIGHUP reloads; SIGUSR1 halts already."""
     loop = asyncio.get_running_loop()
 
     def stop(name: str) -> None:
@@ -378,13 +439,8 @@ def handle_signals(
         with contextlib.suppress(InboxFull):
             service.inbox.command(Stopping(service.shell.state.now, cancel, name))
 
-    def halt() -> None:
-        with contextlib.suppress(InboxFull):
-            service.inbox.command(Operator(service.shell.state.now, "halt", "SIGUSR1", "signal"))
-
     loop.add_signal_handler(signal.SIGTERM, stop, "SIGTERM")
     loop.add_signal_handler(signal.SIGINT, stop, "Ctrl-C")
-    loop.add_signal_handler(signal.SIGUSR1, halt)
     loop.add_signal_handler(signal.SIGHUP, lambda: tasks.create_task(reload(service, options, assembly)))
 
 

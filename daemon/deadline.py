@@ -5,6 +5,7 @@ suspended, and the thread is left behind.
 """
 
 import threading
+import time
 from collections.abc import Sequence
 from queue import SimpleQueue
 from typing import Final
@@ -52,6 +53,8 @@ class Deadline:
     def __init__(self, policies: Sequence[Policy], limit_s: float = LIMIT_S) -> None:
         self._policies = policies
         self._limit_s = limit_s
+        self.waited_s = 0.0
+        """Seconds spent waiting for users' policies, in which the loop stood still for a reason that is known."""
         self._workers = {k: _Worker(p) for k, p in enumerate(policies) if isinstance(p, UserPolicy)}
 
     def __call__(self, question: Ask) -> Decided:
@@ -60,5 +63,7 @@ class Deadline:
             return answer(self._policies[question.agent], question)
         if worker.stuck:
             return Decided(question.round, question.agent, failed="still busy with an earlier question")
+        began = time.monotonic()
         found = worker.ask(question, self._limit_s)
+        self.waited_s += time.monotonic() - began
         return found or Decided(question.round, question.agent, failed=f"no answer within {self._limit_s:g} s")

@@ -1,16 +1,20 @@
 """The one bounded inbox of the loop: people's commands first, then instants of the market in order."""
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Sequence
 
 from msgspec import Struct
 
 from daemon.timeline import Item
-from trading.events import Event, Stopping
+from trading.events import Condition, Event, Operator, Stopping
 
 COMMANDS = 64
 """Commands that may wait; one more is refused, so that a flood cannot grow the inbox."""
+
+KEPT_FREE = 16
+"""Room beyond these for what stops trading: nobody's flood keeps a halt or a dead feed out."""
 
 CHUNKS = 4
 """Chunks of instants that may wait; the feed waits for room."""
@@ -34,8 +38,9 @@ class Inbox:
 
     def __init__(self) -> None:
         self._commands: deque[Command] = deque()
-        self._chunks: deque[Chunk] = deque()
+        self._chunks: deque[tuple[float, Chunk]] = deque()
         self._ready = asyncio.Event()
+        self._commanded = asyncio.Event()
         self._room = asyncio.Event()
         self._room.set()
 
@@ -44,11 +49,12 @@ class Inbox:
 
     def command(self, event: Event) -> "asyncio.Future[None]":
         """Put an event before all that waits from the market. Raises InboxFull."""
-        if len(self._commands) >= COMMANDS:
-            raise InboxFull(f"{COMMANDS} commands wait already")
+        if len(self._commands) >= COMMANDS + (KEPT_FREE if _stops(event) else 0):
+            raise InboxFull(f"{len(self._commands)} commands wait already")
         done = asyncio.get_running_loop().create_future()
         self._commands.append(Command(event, done))
         self._ready.set()
+        self._commanded.set()
         return done
 
     async def put(self, chunk: Chunk) -> None:
@@ -56,19 +62,30 @@ class Inbox:
         while len(self._chunks) >= CHUNKS:
             self._room.clear()
             await self._room.wait()
-        self._chunks.append(chunk)
+        self._chunks.append((time.monotonic(), chunk))
         self._ready.set()
 
     def next_command(self) -> Command | None:
         """The oldest command, if one waits."""
-        return self._commands.popleft() if self._commands else None
+        if self._commands:
+            return self._commands.popleft()
+        self._commanded.clear()
+        return None
+
+    async def commanded(self) -> None:
+        """Wait until a command is there."""
+        await self._commanded.wait()
 
     def next_chunk(self) -> Chunk | None:
         """The next instants, if some wait."""
         if not self._chunks:
             return None
         self._room.set()
-        return self._chunks.popleft()
+        return self._chunks.popleft()[1]
+
+    def waited_s(self) -> float:
+        """How long the oldest instants of the market have waited; 0 when none do."""
+        return time.monotonic() - self._chunks[0][0] if self._chunks else 0.0
 
     async def ready(self, within_s: float) -> bool:
         """Wait until something is there, at most `within_s` seconds; whether something is."""
@@ -80,3 +97,10 @@ class Inbox:
             except TimeoutError:
                 return False
         return True
+
+
+def _stops(event: Event) -> bool:
+    """Whether an event can only make trading stop or shrink, or the daemon."""
+    return isinstance(event, Condition | Stopping) or (
+        isinstance(event, Operator) and event.command in ("halt", "reduce")
+    )

@@ -18,10 +18,10 @@ from daemon.engine.state import Rules, State
 from daemon.tally import Tally
 from daemon.timeline import Item
 from trading.effects import Ask, Cancel, Effect, Query, Snapshot, Stop
-from trading.events import Action, Decided, Event, Started, Tick
+from trading.events import Action, Condition, Decided, Event, Started, Tick, Unknown
 from trading.market import MarketSlice
 from trading.orders import OrderBasket
-from trading.ports import SimulatedBroker
+from trading.ports import BrokerNews, SimulatedBroker
 
 Answer = Callable[[Ask], Decided]
 
@@ -82,12 +82,21 @@ class Shell:
         self.config = ""
         self.stopped = ""
         self.snapshot_wanted = False
+        self.guarded = False
+        """Whether an exception of the venue is a broker that went down, as in a daemon, or an error, as in a backtest."""
 
     def take(self, item: Item) -> None:
         """The next thing of a replayed market: first to the simulated venue, then to the core."""
         tally = self.tally
         if type(item) is MarketSlice:
-            for news in self.broker.on_slice(item):
+            try:
+                told = self.broker.on_slice(item)
+            except Exception as error:
+                told = self._venue_failed(error)
+            else:
+                if "broker" in self.state.down:
+                    told = [Condition(self.state.now, "broker", True, "the venue answers"), *told]
+            for news in told:
                 self.run(news)
             ts = item.ts_event
             tally.slices += 1
@@ -96,11 +105,19 @@ class Shell:
             self.digest.settle(ts)
         elif type(item) is Tick:
             self.ts = item.ts
-            for news in self.broker.on_time(item.ts):
+            try:
+                told = self.broker.on_time(item.ts)
+            except Exception as error:
+                told = self._venue_failed(error)
+            for news in told:
                 self.run(news)
         elif type(item) is Action:
             self.ts = item.ts
-            for news in self.broker.on_action(item):
+            try:
+                told = self.broker.on_action(item)
+            except Exception as error:
+                told = self._venue_failed(error)
+            for news in told:
                 self.run(news)
         self.run(item)
 
@@ -127,19 +144,43 @@ class Shell:
     def _act(self, effect: Effect, queue: deque[Event]) -> None:
         match effect:
             case OrderBasket():
-                queue.extend(self.broker.submit(effect))
+                try:
+                    queue.extend(self.broker.submit(effect))
+                except Exception as error:
+                    rows = list(range(len(effect.sym)))
+                    queue.extend(self._venue_failed(error, effect.sample, effect.n, rows))
             case Ask():
                 queue.append(self.log.answer(effect) or self.answer(effect))
             case Cancel():
-                queue.extend(self.broker.cancel(effect.sample, effect.n, effect.row, effect.ts))
+                try:
+                    queue.extend(self.broker.cancel(effect.sample, effect.n, effect.row, effect.ts))
+                except Exception as error:
+                    queue.extend(self._venue_failed(error, effect.sample, effect.n, [effect.row]))
             case Query():
-                queue.extend(self.broker.query(effect.sample, effect.n, effect.row))
+                try:
+                    queue.extend(self.broker.query(effect.sample, effect.n, effect.row))
+                except Exception as error:
+                    queue.extend(self._venue_failed(error))
             case Snapshot():
                 self.snapshot_wanted = True
             case Stop():
                 self.stopped = effect.reason
             case _:  # a record or an alert: for the journal, the store and the bus
                 pass
+
+    def _venue_failed(
+        self, error: Exception, sample: int = 0, n: int = 0, rows: Sequence[int] = ()
+    ) -> list[BrokerNews]:
+        """What an exception of the venue says: nobody knows what became of these rows, and the broker is down."""
+        if not self.guarded:
+            raise error
+        text = f"{type(error).__name__}: {error}"[:500]
+        news: list[BrokerNews] = []
+        if rows:
+            news.append(Unknown(sample, n, self.state.now, list(rows), text))
+        if "broker" not in self.state.down:
+            news.append(Condition(self.state.now, "broker", False, text))
+        return news
 
     def keep(self) -> bytes:
         """A snapshot of everything, between two instants of the timeline."""

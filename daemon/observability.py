@@ -129,7 +129,7 @@ class Metrics:
         self._name = name
         self._labels: MutableMapping[str, BoundedLabels] = {
             "agent": BoundedLabels(("house", *agents)),
-            **{label: BoundedLabels() for label in ("reason", "state", "job", "level", "measure", "limit")},
+            **{label: BoundedLabels() for label in ("reason", "state", "job", "level", "result", "measure", "limit")},
         }
         self._totals: dict[str, float] = {}
 
@@ -141,7 +141,9 @@ class Metrics:
 
         self._slices = counter("slices", "Slices of the market stepped").labels(name)
         self._bar_lag = gauge("bar_lag_seconds", "Age of the newest bar when it was stepped").labels(name)
-        self._loop_lag = gauge("loop_lag_seconds", "How late the event loop wakes up").labels(name)
+        self._loop_lag = gauge(
+            "loop_lag_seconds", "How late the event loop woke, at worst since the last scrape"
+        ).labels(name)
         decision = Histogram(
             "quantd_decision_seconds",
             "Time from asking a policy to its answer",
@@ -165,6 +167,7 @@ class Metrics:
         self._queue = gauge("bus_queue_depth", "Messages that wait for the MQTT broker").labels(name)
         self._online = gauge("bus_online", "1 while the MQTT broker is connected").labels(name)
         self._drops = counter("bus_drops", "Messages given up").labels(name)
+        self._commands = counter("bus_commands", "Commands over MQTT, by what became of them", "result")
         self._reconnects = counter("bus_reconnects", "Connections to the MQTT broker after the first").labels(name)
         self._equity = gauge("equity", "Marked value of the account, in its currency").labels(name)
         self._drawdown = gauge("drawdown_ratio", "Loss from the high-water mark, a fraction").labels(name)
@@ -207,6 +210,11 @@ class Metrics:
         self._queue.set(queue_depth)
         self._advance(self._drops, "drops", drops)
         self._advance(self._reconnects, "reconnects", reconnects)
+
+    def commands(self, counts: Mapping[str, int]) -> None:
+        """Commands over MQTT, result -> how many so far."""
+        for result, total in counts.items():
+            self._advance(self._commands.labels(self._name, self._labels["result"](result)), f"command {result}", total)
 
     def account(self, equity: float, drawdown: float, gross: float) -> None:
         self._equity.set(equity)

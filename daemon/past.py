@@ -149,6 +149,7 @@ def refold(
     """
     present = digest(assembly.config)
     shell, under, journal = assembly.shell(), present, journal_of((), seq, assembly)
+    shell.guarded = True
     if kept:
         shell.restore(assembly.rules, kept)
     compared = 0
@@ -222,6 +223,7 @@ def judged_at(
 def continued(shell: Shell, assembly: Assembly) -> Shell:
     """The same account in a shell of another configuration; a shell that has done nothing is made anew."""
     new = assembly.shell()
+    new.guarded = shell.guarded
     if shell.config:
         new.restore(assembly.rules, shell.keep())
     return new

@@ -6,7 +6,8 @@ same TaskGroup, in `daemon.app`.
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -27,7 +28,7 @@ from daemon.recovery import Journal
 from daemon.timeline import Item, time_of
 from daemon.version import code_version
 from trading.effects import Effect, Publish
-from trading.events import Condition, Event, Operator, Stopping, Tick
+from trading.events import Condition, Event, Stopping, Tick
 
 log = structlog.get_logger("quantd.loop")
 
@@ -92,11 +93,12 @@ class Service:
         self._alerts = alerts
         self._published = published
         self._urgent = urgent
-        self._halt_file = state_folder / "HALT"
+        self.halt_file = state_folder / "HALT"
         self._committed = journal.seq
         self._snapshot_seq = journal.seq
         self._last_commit = time.monotonic()
         self._waiting: list[Command] = []
+        self._stepping = False
         self.quarantine: list[BadBar] = []
         self.histories = histories or Histories(config.risk.history)
         self.jobs: dict[str, int] = {}
@@ -104,25 +106,46 @@ class Service:
         catches up only the last is written."""
         self.started = time.monotonic()
         self.busy_s = 0.0
+        self.loop_lag_s = 0.0
+        """How late the event loop woke, at worst since this was last set to 0."""
+        self.feed_error = ""
+        """Why the feed delivers no more; empty while it does."""
+        self.bus_commands: Counter[str] = Counter()
+        """Commands over MQTT by what became of them."""
+        self.market_ahead_ns: int | None = None
+        """The market's time minus the monotonic clock, where the feed keeps the market's own pace."""
 
     # the feed
 
     async def feed(self, instants: Iterator[list[Item]], pace: str, at_end: str) -> None:
-        """Fill the inbox from a recorded market at its pace; at its end do as configured."""
-        if pace == "fast":
-            await self._feed_fast(instants)
-        elif pace == "real":
-            await self._feed_real(instants)
-        else:
-            await self._feed_paced(instants, 1.0 / float(pace.removesuffix("/s")))
+        """Fill the inbox from a recorded market at its pace; at its end do as configured.
+
+        A feed that fails is a dead feed, not a crash: the daemon stays, for its positions and its people.
+        """
+        try:
+            if pace == "fast":
+                await self._feed_fast(instants)
+            elif pace == "real":
+                await self._feed_real(instants)
+            else:
+                await self._feed_paced(instants, 1.0 / float(pace.removesuffix("/s")))
+        except Exception as error:
+            log.debug("feed.failed", exc_info=True)  # the watcher says it to people
+            await self._drained()  # what it brought is still traded on
+            self.feed_error = f"{type(error).__name__}: {error}"[:500]
+            return
         if at_end == "stop":
             # behind the last bar, not before it as a person's command would be
             await self.inbox.put([[Stopping(self.shell.state.now, False, "the feed has ended")]])
         else:
-            while len(self.inbox):
-                await self.changed(0.2)
+            await self._drained()
         self.status = "ended"
         self._notify()
+
+    async def _drained(self) -> None:
+        """Wait until everything that was put into the inbox has been stepped."""
+        while len(self.inbox) or self._stepping:
+            await self.changed(0.1)
 
     async def _feed_fast(self, instants: Iterator[list[Item]]) -> None:
         chunk: list[list[Item]] = []
@@ -151,13 +174,13 @@ class Service:
             await self.inbox.put(chunk)
 
     async def _feed_real(self, instants: Iterator[list[Item]]) -> None:
-        """As far apart as they were."""
-        start_ts, start = 0, time.monotonic()
+        """As far apart as they were, from the first tick that trades on: the warm-up is history."""
         for instant in instants:
-            ts = time_of(instant[-1])
-            if start_ts == 0:
-                start_ts = ts
-            await asyncio.sleep(max(0.0, start + (ts - start_ts) / 1e9 - time.monotonic()))
+            ts, last = time_of(instant[-1]), instant[-1]
+            if self.market_ahead_ns is not None:
+                await asyncio.sleep(max(0.0, (ts - self.market_ahead_ns - time.monotonic_ns()) / 1e9))
+            elif isinstance(last, Tick) and not last.warmup:
+                self.market_ahead_ns = ts - time.monotonic_ns()
             await self.inbox.put([instant])
 
     # the loop
@@ -167,9 +190,9 @@ class Service:
         self.status = "running" if self.status == "starting" else self.status
         while not self.shell.stopped:
             if await self.inbox.ready(self._until_commit()):
+                self._stepping = True
                 await self._take_all()
-            if self._halt_file.exists():
-                self._halted_by_file()
+                self._stepping = False
             if self._due():
                 await self.commit()
             self.progress += 1
@@ -188,9 +211,9 @@ class Service:
 
     async def _take_all(self) -> None:
         chunk = self.inbox.next_chunk() or []
-        self._take_commands()
         began = time.monotonic()
         for instant in chunk:
+            self._take_commands()  # what came while the last instant was stepped or committed holds for this one
             if self.shell.stopped:
                 return
             for item in instant:
@@ -198,7 +221,6 @@ class Service:
                     self.shell.run(item)
                 else:
                     self.shell.take(item)
-            self._take_commands()
             now = time.monotonic()
             if now - began > BREATH_S:
                 self.busy_s += now - began
@@ -206,16 +228,13 @@ class Service:
                     await self.commit()
                 await asyncio.sleep(0)
                 began = time.monotonic()
+        self._take_commands()
         self.busy_s += time.monotonic() - began
 
     def _take_commands(self) -> None:
         while (command := self.inbox.next_command()) is not None:
             self.shell.run(command.event)
             self._waiting.append(command)
-
-    def _halted_by_file(self) -> None:
-        if self.shell.state.switch.state < 2:
-            self.shell.run(Operator(self.shell.state.now, "halt", f"the file {self._halt_file.name} exists", "file"))
 
     # committing
 
@@ -241,11 +260,11 @@ class Service:
             snapshot=snapshot,
             quarantine=self.quarantine,
         )
+        waiting, self._waiting = self._waiting, []  # commands of this batch; those heard while it is written come later
         await self._write(batch)
         self.quarantine = []
         self._committed += len(entries)
         self._last_commit = time.monotonic()
-        waiting, self._waiting = self._waiting, []
         for command in waiting:
             if not command.done.done():
                 command.done.set_result(None)
@@ -278,7 +297,7 @@ class Service:
         told = False
         while True:
             try:
-                await self.store.write(batch)
+                await self._heeding(self.store.write(batch))
             except StoreError as error:
                 if not told:
                     told = True
@@ -298,6 +317,23 @@ class Service:
                 for up in (False, True):
                     self.shell.run(Condition(self.shell.state.now, "store", up, "a batch could not be written"))
             return
+
+    async def _heeding(self, writing: Coroutine[None, None, None]) -> None:
+        """Wait for a write. What people and watchers say meanwhile is stepped at once, into the next batch: a slow disk
+        does not hold up the kill switch."""
+        task = asyncio.create_task(writing)
+        try:
+            while not task.done():
+                heard = asyncio.create_task(self.inbox.commanded())
+                await asyncio.wait({task, heard}, return_when=asyncio.FIRST_COMPLETED)
+                heard.cancel()
+                if self.shell.stopped:
+                    break
+                self._take_commands()
+            await task
+        except asyncio.CancelledError:
+            task.cancel()
+            raise
 
     def _notify(self) -> None:
         for listener in self.listeners:

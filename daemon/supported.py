@@ -26,8 +26,6 @@ def _not_yet(config: Config) -> Iterator[Mistake]:
         yield mistake(("feed", "grace"), f"is for live feeds: {later}", "remove it")
     if config.feed.at_end == "loop":
         yield mistake(("feed", "at_end"), f'= "loop": {later}', 'write "wait" or "stop"')
-    if config.bus.commands:
-        yield mistake(("bus", "commands"), f"= true: {later}", "remove it; commands go over the API")
     for k, agent in enumerate(config.agents):
         if agent.shadow:
             yield mistake(("agents", k, "shadow"), f"= true: {later}", "remove it")

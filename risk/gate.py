@@ -6,6 +6,7 @@ orders that add risk. The only place that builds an OrderBasket.
 
 from collections.abc import Sequence
 from math import floor, inf, isfinite
+from typing import NamedTuple
 
 import numpy as np
 
@@ -22,7 +23,7 @@ from trading.instruments import NANO
 from trading.orders import OrderBasket
 
 __all__ = [
-    "HALT", "REDUCE", "RUN", "Account", "Context", "Verdict", "basket", "context", "gate", "granted", "measure",
+    "HALT", "REDUCE", "RUN", "Account", "Context", "Part", "Verdict", "basket", "context", "gate", "granted", "measure",
     "same_book", "worst_nano",
 ]  # fmt: skip
 
@@ -188,7 +189,7 @@ def _reducing(ctx: Context, account: Account, wanted: Floats, opposite: Bools, r
     crossing = size > left
     if crossing.nonzero()[0].size:
         reason[crossing] = Reason.ZERO_CROSSING
-        size = np.minimum(size, left)
+        size = np.where(crossing, left, size)
     if not ctx.all_priced:
         reason[opposite & ~ctx.priced] = Reason.PRICE_MISSING
         size = np.where(ctx.priced, size, 0.0)
@@ -212,7 +213,9 @@ def _extents(ctx: Context, account: Account, reducing: Floats | None, rules: Rul
         down = float(account.down.dot(px))
     paid, covered = (1.0 + limits.collar) * (1.0 + fee), (1.0 + limits.reduce_collar) * (1.0 + fee)
     up_loss = max(up * (paid - 1.0), account.up_cash - up)
-    open_loss = up_loss + down * (limits.reduce_collar + fee) if account.open_loss is None else account.open_loss
+    # an open sale may be of what is held or of what is not: it was sent with one collar or the other
+    sold_at = max(limits.collar, limits.reduce_collar)
+    open_loss = up_loss + down * (sold_at + fee) if account.open_loss is None else account.open_loss
     open_fee, proceeds = (up + down) * fee, down * (1.0 - fee)
     traded = covers = sales = 0.0
     if reducing is not None:
@@ -222,8 +225,8 @@ def _extents(ctx: Context, account: Account, reducing: Floats | None, rules: Rul
         covers, sales = float(bought.dot(px)), float(sold.dot(px))
         traded = covers + sales
     low_equity = account.equity - open_loss
-    # an estimate of the loss must not make a limit look breached, which would let pass what does not add to it
-    before = account.equity if account.open_loss is None else low_equity
+    # the largest exposure and the least equity belong to two states: only what exceeds the equity of now is breached in one
+    before = account.equity
     n = rules.size
     worst = np.empty(2 * n)
     np.multiply(low, px, out=worst[:n])
@@ -236,7 +239,7 @@ def _extents(ctx: Context, account: Account, reducing: Floats | None, rules: Rul
         low_equity - traded * (covered - 1.0),
         before,
         px * (paid - 1.0),
-        spent + covers * covered - limits.max_cash_debit * (account.equity - up_loss - covers * (covered - 1.0)),
+        spent + covers * covered + _owed(limits, low_equity - covers * (covered - 1.0), sales * (covered - 1.0), sales),
         turnover,
         False,
     )
@@ -255,6 +258,13 @@ def _extents(ctx: Context, account: Account, reducing: Floats | None, rules: Rul
         True,
     )
     return [way, end]
+
+
+def _owed(limits: Limits, equity: float, lost: float, sales: float) -> float:
+    """What cash may fall below zero, negative: a share of the equity that all open orders leave, and less where a sale of
+    this basket takes more from that share than it brings."""
+    debit = limits.max_cash_debit
+    return max(debit * lost - (sales - lost), 0.0) - debit * equity
 
 
 def _adding(case: Case, size: Floats, reason: Codes) -> tuple[Floats, bool]:
@@ -388,6 +398,30 @@ def worst_nano(ctx: Context, lots: Floats, limits: Limits, held: Floats | None =
     return out
 
 
+class Part(NamedTuple):
+    """One agent's lots of a basket, float64[N] signed, what it holds, and the limits its own gate counted on."""
+
+    lots: Floats
+    held: Floats
+    limits: Limits
+
+
+def _narrowed(
+    worst: list[int], ctx: Context, verdict: Verdict, account: Account, limits: Limits, parts: list[Part]
+) -> None:
+    """Bring worst prices to those that each agent's own gate counted on, where they are narrower: its collars may be, or
+    it adds where the house reduces."""
+    reduces = verdict.lots * account.lots < 0.0
+    for part in parts:
+        own = (part.limits.collar, part.limits.reduce_collar, part.limits.flatten_collar)
+        same = own == (limits.collar, limits.reduce_collar, limits.flatten_collar)
+        if same and not np.count_nonzero(reduces & (part.lots != 0.0) & (part.lots * part.held >= 0.0)):
+            continue
+        for k, price in enumerate(worst_nano(ctx, part.lots, part.limits, part.held)):
+            if price and worst[k]:
+                worst[k] = min(worst[k], price) if part.lots[k] > 0.0 else max(worst[k], price)
+
+
 def basket(
     verdict: Verdict,
     ctx: Context,
@@ -398,12 +432,15 @@ def basket(
     n: int,
     ts: int,
     end: list[int],
+    parts: Sequence[Part] = (),
 ) -> OrderBasket | None:
-    """The orders of a verdict; None when nothing passes. `end` is the instant each column's order expires."""
+    """The orders of a verdict; None when nothing passes. `end` is the instant each column's order expires, `parts` the
+    agents whose orders they are: none goes out at a price that an agent's own limits did not count on."""
     rows = verdict.lots.nonzero()[0].tolist()
     if not rows:
         return None
     worst = worst_nano(ctx, verdict.lots, limits, account.lots)
+    _narrowed(worst, ctx, verdict, account, limits, list(parts))
     lots = verdict.lots.tolist()
     codes = verdict.reason.tolist()
     return OrderBasket(

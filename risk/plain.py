@@ -96,11 +96,10 @@ class Basket:
         up_loss = max(opened * rules.paid_slip, account.up_cash - opened)
         loss = account.open_loss
         if loss is None:
-            loss = up_loss + closed * (rules.limits.reduce_collar + rules.fee)
-        lowest = account.equity - loss
-        self.before = account.equity if account.open_loss is None else lowest
+            loss = up_loss + closed * (max(rules.limits.collar, rules.limits.reduce_collar) + rules.fee)
+        self.before = account.equity
         """Equity by which a limit is breached already."""
-        self.equity = lowest - (covers + sales) * rules.covered_slip
+        self.equity = account.equity - loss - (covers + sales) * rules.covered_slip
         """At its lowest before the orders that add; `low` after them."""
         self.low = self.equity - self.adds * rules.paid_slip
         self.near = SLACK * account.equity

@@ -73,7 +73,8 @@ def duplicate(case: Case, lots: Floats) -> Floats | None:
     repeated = case.account.repeated
     if repeated is None:
         return None
-    return _refused((np.where(case.buys, lots, -lots) == repeated) & (lots > 0.0))
+    # written so that what is not a number refuses
+    return _refused(~(np.where(case.buys, lots, -lots) != repeated) | np.isnan(repeated))
 
 
 def blocked(case: Case, lots: Floats) -> Floats | None:

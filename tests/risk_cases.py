@@ -5,6 +5,7 @@ measures what is then held, with numpy's own quantile, covariance and corrcoef.
 """
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import product
 from typing import Any
 
@@ -230,7 +231,11 @@ class States:
 
     def __init__(self, book: Book, orders: Orders, fills: Floats, at_worst: bool) -> None:
         fee = book.limits.fee_bp * 1e-4
-        price = orders.worst if at_worst else book.px[orders.sym]
+        self.room = 1.0 + book.limits.in_flight if at_worst else 1.0
+        mark = book.px[orders.sym]
+        # an order beyond whose limit the mark has moved fills at its limit, not at the mark
+        inside = np.where(orders.lots > 0.0, np.minimum(mark, orders.worst), np.maximum(mark, orders.worst))
+        price = orders.worst if at_worst else inside
         held = np.tile(book.account.lots, (len(fills), 1))
         for j, k in enumerate(orders.sym):
             held[:, k] += fills[:, j]
@@ -238,6 +243,9 @@ class States:
         self.cash = book.account.cash - fills @ price - np.abs(fills) @ (price * fee)
         self.equity = self.cash + self.exposure.sum(axis=1)
         self.traded = book.account.traded + np.abs(fills) @ book.px[orders.sym]
+        self.matters = book.account.lots != 0.0
+        """What is held or has an order: its returns are needed."""
+        self.matters[orders.sym] = True
 
 
 def _historical(e: Floats, returns: Floats, confidence: float, beyond: bool) -> Floats:
@@ -245,7 +253,8 @@ def _historical(e: Floats, returns: Floats, confidence: float, beyond: bool) -> 
     var = np.quantile(losses, confidence, axis=1, method="higher")
     if not beyond:
         return var
-    return np.array([row[row >= v].mean() for row, v in zip(losses, var, strict=True)])
+    worse = losses >= var[:, None]
+    return np.where(worse, losses, 0.0).sum(axis=1) / worse.sum(axis=1)
 
 
 def _filtered(e: Floats, returns: Floats, confidence: float, beyond: bool) -> Floats:
@@ -263,7 +272,13 @@ def _normal(e: Floats, cov: Floats, confidence: float, beyond: bool) -> Floats:
 
 
 def _parametric(e: Floats, returns: Floats, confidence: float, beyond: bool) -> Floats:
-    return _normal(e, LedoitWolf().fit(returns).covariance_, confidence, beyond)
+    return _normal(e, _shrunk(returns.tobytes(), returns.shape[1]), confidence, beyond)
+
+
+@lru_cache(maxsize=8)
+def _shrunk(returns: bytes, columns: int) -> Floats:
+    """One book is looked at in many states."""
+    return LedoitWolf().fit(np.frombuffer(returns).reshape(-1, columns)).covariance_
 
 
 def _ewma(e: Floats, returns: Floats, confidence: float, beyond: bool) -> Floats:
@@ -294,8 +309,8 @@ def numerators(book: Book, s: States) -> dict[str, tuple[Floats, float]]:
     if limits.max_leverage is not None:
         borrowed = np.maximum(-e, 0.0).sum(axis=1)
         found["leverage long"] = np.maximum(e, 0.0).sum(axis=1), limits.max_leverage
-        # the proceeds of borrowed shares are assets beside the equity
-        found["leverage short"] = np.where(borrowed > 0.0, s.equity + borrowed, 0.0), limits.max_leverage
+        # equity + shares borrowed within leverage x equity
+        found["leverage short"] = borrowed, max(limits.max_leverage * s.room - 1.0, 0.0) / s.room
     for name, cap in limits.group_caps:
         inside = np.array([s in dict(book.ctx.universe.groups)[name] for s in book.names], dtype=bool)
         found[f"group {name}"] = np.abs(e[:, inside]).sum(axis=1), cap
@@ -307,16 +322,32 @@ def numerators(book: Book, s: States) -> dict[str, tuple[Floats, float]]:
         found["herfindahl"] = np.sqrt((e**2).sum(axis=1)), limits.max_herfindahl**0.5
     if limits.max_turnover is not None:
         found["turnover"] = s.traded, limits.max_turnover
+    rows = scenario_rows(book, s.matters)
     for name, tail in (("var", limits.var), ("cvar", limits.cvar)):
         if tail is not None:
-            value = TAIL[tail.method](e, book.returns, tail.confidence, name == "cvar")
+            value = TAIL[tail.method](e, rows[tail.lookback], tail.confidence, name == "cvar")
             found[name] = value * tail.horizon**0.5, tail.limit
     if limits.stress is not None:
         sectors = book.ctx.universe.sectors
         moves = np.array([[s.moves.get(x, s.moves["*"]) for x in sectors] for s in limits.stress.shocks])
         found["stress"] = (-(e @ moves.T)).max(axis=1), limits.stress.limit
     if limits.max_volatility is not None:
-        found["volatility"] = np.sqrt(252.0) * (e @ book.returns.T).std(axis=1, ddof=1), limits.max_volatility
+        deviation = (e @ rows[limits.volatility_lookback].T).std(axis=1, ddof=1)
+        found["volatility"] = np.sqrt(252.0) * deviation, limits.max_volatility
+    return found
+
+
+def scenario_rows(book: Book, matters: NDArray[np.bool_]) -> dict[int, Floats]:
+    """Lookback -> float64[S, N], the rows in which each symbol of `matters` has a return; other gaps are 0."""
+    limits, found = book.limits, {}
+    specs = [s.lookback for s in (limits.var, limits.cvar, limits.correlation) if s is not None]
+    if limits.max_volatility is not None:
+        specs.append(limits.volatility_lookback)
+    for lookback in specs:
+        rows = book.returns[-lookback:]
+        if not np.isfinite(rows).all():
+            rows = np.nan_to_num(rows[np.isfinite(rows[:, matters]).all(axis=1)])
+        found[lookback] = rows
     return found
 
 
@@ -400,7 +431,9 @@ def _pair_breaches(book: Book, s: States, base: States, lowest: float, money: fl
     n = len(book.px)
     if spec is None or n < 2:
         return []
-    rho, wrong = np.corrcoef(book.returns.T), []
+    rows = scenario_rows(book, s.matters)[spec.lookback]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        rho, wrong = np.corrcoef(rows.T), []
     least = spec.min_weight * room
     joint = 0.0 if spec.strict else spec.joint_weight * room
     for i in range(n):

@@ -30,7 +30,8 @@ from daemon.recovery import Journal
 from daemon.room import Book, RiskNow
 from daemon.service import Service
 from daemon.timeline import instants
-from tests.edge_world import write
+from tests.edge_world import CONFIG, write
+from trading.events import Condition
 
 RUN = "7f3k2m1a"
 
@@ -38,9 +39,9 @@ RUN = "7f3k2m1a"
 class World:
     """A run that is held at the end of its market, and its API on a free port."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, text=CONFIG):
         self.folder = folder / "state"
-        self.config = load(write(folder), known_names())
+        self.config = load(write(folder, text), known_names())
         self.assembly = assemble(self.config, cache=self.folder / "cache")
         self.store = Store.open(self.folder)
         names = [a.name for a in self.config.agents]
@@ -129,6 +130,9 @@ async def test_what_it_tells_agrees_with_the_account(world):
 
 
 async def test_room_and_plan_are_told_and_change_nothing(world):
+    # the inbox is empty before its last chunk has been stepped
+    while world.service.shell.ts < world.assembly.feed.last_ts:
+        await world.service.changed(0.01)
     state = world.service.shell.state
     before = freeze(state)
     status, now = await get(world, "/api/v1/risk")
@@ -240,7 +244,22 @@ async def test_a_command_with_the_token_is_in_the_journal_when_it_is_answered(wo
     assert world.service.shell.state.switch.state == 2
     status, alerts = await get(world, "/api/v1/alerts?last=1")
     assert "lunch break" in alerts["alerts"][0]["text"]
-    assert (await command(world, {"command": "resume"}, world.bearer))[1]["switch"] == "RUN"
+    for empty in ({}, {"reason": " \n"}):
+        status, refused = await command(world, {"command": "resume"} | empty, world.bearer)
+        assert (status, refused["error"]["code"]) == (422, "reason")
+    back = {"command": "resume", "reason": "back"}
+    world.service.halt_file.touch()
+    status, refused = await command(world, back, world.bearer)
+    assert (status, refused["error"]["code"]) == (409, "halt_file")
+    world.service.halt_file.unlink()
+    assert (await command(world, back, world.bearer))[1]["switch"] == "RUN"
+
+
+async def test_resuming_while_something_is_down_names_it(world):
+    await world.service.inbox.command(Condition(world.service.shell.state.now, "clock", False, "it jumped"))
+    status, refused = await command(world, {"command": "resume", "reason": "hope"}, world.bearer)
+    assert (status, refused["error"]["code"]) == (409, "down")
+    assert "clock" in refused["error"]["text"]
 
 
 @pytest.mark.parametrize(

@@ -140,7 +140,7 @@ def schema(name: str) -> dict[str, Any]:
     return json.loads((Path(__file__).parent.parent / "docs" / "schemas" / f"{name}.json").read_text())
 
 
-@pytest.mark.parametrize("name", sorted(schemas.TOPICS))
+@pytest.mark.parametrize("name", sorted(schemas.TOPICS | schemas.COMMANDS))
 def test_published_schemas_are_those_of_the_code(name: str, tmp_path: Path) -> None:
     schemas.write(tmp_path)
     assert (tmp_path / f"{name}.json").read_text() == json.dumps(schema(name), indent=2) + "\n"

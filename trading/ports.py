@@ -6,13 +6,14 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from trading.events import Action, CancelReported, NotFound, Reconciled, Unknown
+from trading.events import Action, CancelReported, Condition, NotFound, Reconciled, Unknown
 from trading.instruments import Universe
 from trading.market import MarketSlice
 from trading.orders import ForeignOrder, OrderBasket, Reports
 from trading.view import Hold, Memory, View
 
-BrokerNews = Reports | CancelReported | Unknown | NotFound
+BrokerNews = Reports | CancelReported | Unknown | NotFound | Condition
+"""What a venue says. With Condition("broker") an adapter says that it lost its venue, or has it again."""
 
 
 class Policy(Protocol):

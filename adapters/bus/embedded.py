@@ -45,6 +45,8 @@ class EmbeddedSettings:
     password: str = field(default="", repr=False)
     cert_file: str = ""
     key_file: str = ""
+    open_topic: str = ""
+    """The one topic on which clients may publish too; empty for none."""
 
 
 def is_loopback(host: str) -> bool:
@@ -198,7 +200,9 @@ def _confined_broker(publisher: tuple[str, str], settings: EmbeddedSettings) -> 
             return same and expected is not None
 
         async def _topic_filtering(self, session: Any, topic: str, action: Action) -> bool:
-            return action is not Action.PUBLISH or session.username == publisher[0]
+            if action is not Action.PUBLISH or session.username == publisher[0]:
+                return True
+            return bool(settings.open_topic) and topic == settings.open_topic
 
         async def _handle_disconnect(self, client_session: Any, handler: Any, disconnect_waiter: Any) -> None:
             if client_session.username != publisher[0]:

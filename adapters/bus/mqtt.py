@@ -30,6 +30,9 @@ RETAINED: Final = 64
 TRANSIENT: Final = 16
 """Heartbeats kept while a window is on its way; older ones are dropped."""
 
+REFUSED: Final = 128
+"""What a broker answers in place of a granted QoS."""
+
 Outgoing = tuple[str, str, bytes, bool]
 """id, topic, payload, retain."""
 
@@ -50,6 +53,14 @@ class Outbox(Protocol):
     def depth(self) -> int:
         """How many messages wait."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Listen:
+    """A topic that is read too; `received` takes (payload, retained), in the loop's thread, and returns at once."""
+
+    topic: str
+    received: Callable[[bytes, bool], None]
 
 
 class OutboxFailed(Exception):
@@ -120,6 +131,8 @@ class MqttBus:
 
     def __init__(self, settings: MqttSettings, outbox: Outbox, status_topic: str, offline: bytes) -> None:
         """`offline` is the last will, retained on `status_topic`: what the broker says of us when we cannot."""
+        self.listen: Listen | None = None
+        """What is read from the broker; set before `run`."""
         self.online = False
         self.queue_depth = 0
         self.sent = 0
@@ -256,7 +269,7 @@ class MqttBus:
             self._wake.set()
             try:
                 async with asyncio.TaskGroup() as tasks:
-                    watch = tasks.create_task(_discard(client))
+                    watch = tasks.create_task(_hear(client, self.listen))
                     await self._publish(client, worker)
                     watch.cancel()
             except BaseException:
@@ -348,10 +361,15 @@ async def _entered(client: Client) -> AsyncIterator[Client]:
         await client.__aexit__(None, None, None)
 
 
-async def _discard(client: Client) -> None:
-    """Reads away what the broker sends unasked, and is how the loss of the connection is noticed at once."""
-    async for _ in client.messages:
-        pass
+async def _hear(client: Client, listen: Listen | None) -> None:
+    """Hands on what was asked for and reads away the rest; is how the loss of the connection is noticed at once."""
+    if listen is not None:
+        granted = await client.subscribe(listen.topic, qos=1)
+        if not granted or any(getattr(code, "value", code) >= REFUSED for code in granted):
+            log.error("the MQTT broker does not let us read %s; commands over MQTT do not arrive", listen.topic)
+    async for message in client.messages:
+        if listen is not None and message.topic.value == listen.topic and isinstance(message.payload, bytes):
+            listen.received(message.payload, bool(message.retain))
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:

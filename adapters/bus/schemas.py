@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
+from msgspec import Struct
 
+from adapters.bus.commands import BusAnswer, BusCommand
 from adapters.bus.payloads import Alert, Decisions, Fills, Heartbeat, Orders, Portfolio, Risk, Stamp, Status
 
 TOPICS: Final[dict[str, type[Stamp]]] = {
@@ -21,17 +23,20 @@ TOPICS: Final[dict[str, type[Stamp]]] = {
 }
 """Payload type, which names its file -> struct."""
 
+COMMANDS: Final[dict[str, type[Struct]]] = {"command": BusCommand, "command-answer": BusAnswer}
+"""What is taken on the command topic and what is answered."""
+
 
 def schema_text(name: str) -> str:
     """The JSON Schema (2020-12) of one payload, as it stands in its file."""
     schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": f"quantd {name}"}
-    return json.dumps(schema | msgspec.json.schema(TOPICS[name]), indent=2) + "\n"
+    return json.dumps(schema | msgspec.json.schema((TOPICS | COMMANDS)[name]), indent=2) + "\n"
 
 
 def write(folder: Path) -> None:
     """One file a payload."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name in TOPICS:
+    for name in (*TOPICS, *COMMANDS):
         (folder / f"{name}.json").write_text(schema_text(name), encoding="utf-8")
 
 

@@ -207,6 +207,9 @@ class Readings:
         metrics.switch("house", state.switch.state)
         for agent in now.agents:
             metrics.switch(agent.name, SWITCH.index(agent.switch))
+        metrics.loop_lag(self._service.loop_lag_s)
+        self._service.loop_lag_s = 0.0
+        metrics.commands(self._service.bus_commands)
         bus = self._bus
         if bus is not None:
             metrics.bus(online=bus.online, queue_depth=bus.queue_depth, drops=bus.drops, reconnects=bus.reconnects)

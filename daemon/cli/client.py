@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import socket
 import ssl
 from typing import Any, Final
 
@@ -39,6 +40,14 @@ class Daemon:
         """The JSON answer to a command, which is durable by then. Raises Failure."""
         return self._ask("POST", path, json.dumps(body))
 
+    def listens(self) -> bool:
+        """Whether anything listens where it was."""
+        try:
+            socket.create_connection((self.reached.host, self.reached.port), ANSWER_S).close()
+        except OSError:
+            return False
+        return True
+
     def _ask(self, method: str, path: str, body: str | None) -> Any:
         headers = {"Accept": "application/json"}
         if body is not None:
@@ -58,30 +67,45 @@ class Daemon:
             raise Failure(f"what answers at {_place(self.reached)} is not quantd", TRY_LATER) from None
         if response.status >= 400 and path != "/health":
             text = found.get("error", {}).get("text", response.reason)
-            codes = {401: CONFIG, 404: USAGE, 422: USAGE, 429: TRY_LATER, 503: TRY_LATER, 504: TRY_LATER}
+            codes = {
+                401: CONFIG,
+                404: USAGE,
+                409: CHECK_FAILED,
+                422: USAGE,
+                429: TRY_LATER,
+                503: TRY_LATER,
+                504: TRY_LATER,
+            }
             raise Failure(text, codes.get(response.status, CHECK_FAILED))
         return found
 
 
-def running(place: Place) -> Daemon | None:
-    """The daemon of this state folder, None when none answers."""
+def named(place: Place) -> Daemon | None:
+    """The daemon that wrote into this state folder where it listens; one that was killed left that behind."""
     try:
         reached = msgspec.json.decode((place.folder / "api.json").read_bytes(), type=Reached)
         token = (place.folder / reached.token).read_text().strip()
     except (OSError, msgspec.DecodeError):
         return None
-    daemon = Daemon(reached, token)
+    return Daemon(reached, token)
+
+
+def running(place: Place) -> Daemon | None:
+    """The daemon of this state folder, None when none answers."""
+    daemon = named(place)
     try:
-        daemon.get("/health")
+        if daemon is not None:
+            daemon.get("/health")
     except Failure:
         return None
     return daemon
 
 
 def reach(place: Place) -> Daemon:
-    """The daemon of this state folder. Raises Failure with the remedy when none runs."""
-    daemon = running(place)
-    if daemon is None:
+    """The daemon of this state folder, asked for nothing yet: a kill switch has no time for questions. Raises Failure
+    with the remedy when none runs."""
+    daemon = named(place)
+    if daemon is None or not daemon.listens():
         raise Failure(
             f"no daemon runs in {place.folder}: start one with `quantd run`, or name its folder with --state.\n"
             f"To keep a stopped one from trading at its next start: touch {place.folder / 'HALT'}",

@@ -2,7 +2,7 @@
 
 from datetime import date, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -272,6 +272,23 @@ def study_lookahead(
     raise typer.Exit(code)
 
 
+bench = typer.Typer(help="How long things take here.", no_args_is_help=True)
+app.add_typer(bench, name="bench", rich_help_panel="Trade")
+
+
+@bench.callback()
+def bench_commands() -> None:
+    """How long things take here."""
+
+
+@bench.command("portfolio")
+def bench_portfolio(config: Config = CONFIG, state: State = None, sets: Sets = None, as_json: Json = False) -> None:
+    """Time an asset update, a risk report, an allocation and an inference; exit code 1 when a p99 is above its limit."""
+    from daemon.cli import benching
+
+    raise typer.Exit(benching.portfolio(config, state, tuple(sets or ()), as_json=as_json))
+
+
 schedule = typer.Typer(help="When agents are asked and jobs run.", no_args_is_help=True)
 app.add_typer(schedule, name="schedule", rich_help_panel="Look")
 
@@ -295,32 +312,49 @@ def schedule_next(
 
 Reason = Annotated[str, typer.Option("--reason", "-r", help="Why; it goes into the journal.")]
 Agent = Annotated[str, typer.Option("--agent", "-a", metavar="NAME", help="One agent; the whole house without it.")]
+Mqtt = Annotated[
+    str,
+    typer.Option(
+        "--mqtt", metavar="URL", help="Send it over MQTT, signed: mqtt://host:1883/quantd/paper (docs/switch.md)."
+    ),
+]
 
 
-def _operator(name: str, text: str, for_agents: bool = True) -> None:
+def _operator(name: Literal["halt", "reduce", "resume", "flatten"], text: str, for_agents: bool = True) -> None:
     def one(
         config: Config = CONFIG,
         state: State = None,
         sets: Sets = None,
         reason: Reason = "",
         agent: Agent = "",
+        mqtt: Mqtt = "",
         as_json: Json = False,
     ) -> None:
+        if mqtt:
+            from daemon.cli import remote
+
+            remote.command(config, mqtt, name, reason=reason, agent=agent, as_json=as_json)
+            return
         from daemon.cli import operating
 
         operating.command(config, state, tuple(sets or ()), name, reason=reason, agent=agent, as_json=as_json)
 
     def house(
-        config: Config = CONFIG, state: State = None, sets: Sets = None, reason: Reason = "", as_json: Json = False
+        config: Config = CONFIG,
+        state: State = None,
+        sets: Sets = None,
+        reason: Reason = "",
+        mqtt: Mqtt = "",
+        as_json: Json = False,
     ) -> None:
-        one(config, state, sets, reason, "", as_json)
+        one(config, state, sets, reason, "", mqtt, as_json)
 
     app.command(name, help=text, rich_help_panel="Operate")(one if for_agents else house)
 
 
 _operator("halt", "Stop all trading and cancel every open order; positions stay. `resume` re-arms.")
 _operator("reduce", "Let only orders pass that make positions smaller.")
-_operator("resume", "Back to RUN; say why with --reason.")
+_operator("resume", "Back to RUN; needs --reason, and every mark becomes the equity now.")
 _operator("flatten", "Sell everything held, then stay halted.", for_agents=False)
 
 

@@ -9,7 +9,7 @@ import msgspec
 from daemon.cli.client import reach, running
 from daemon.cli.failures import TRY_LATER, Failure
 from daemon.cli.output import local, print_json, say
-from daemon.cli.places import place
+from daemon.cli.places import bus_login, place
 
 
 def command(
@@ -44,7 +44,7 @@ def alerts(config: Path, state: Path | None, *, last: int, run: str | None, foll
     for row in rows:
         _show(msgspec.to_builtins(row), as_json)
     url, topic = _bus(where)
-    asyncio.run(_follow(url, topic, as_json))
+    asyncio.run(_follow(url, topic, bus_login(config), as_json))
 
 
 def _line(ts: int, level: str, kind: str, text: str, symbol: str, agent: str) -> str:
@@ -72,16 +72,16 @@ def _bus(where: Any) -> tuple[str, str]:
     return str(about["bus"]), f"{about['topic']}/alerts/#"
 
 
-async def _follow(url: str, topic: str, as_json: bool) -> None:
+async def _follow(url: str, topic: str, login: tuple[str | None, str | None], as_json: bool) -> None:
     """Alerts of a broker until somebody stops us; connects again when the broker was away."""
     import contextlib
-    import os
 
     from aiomqtt import Client, MqttError
 
     from adapters.bus.mqtt import address
 
     host, port, secure = address(url)
+    user, password = login
     seen: set[str] = set()
     first = True
     while True:
@@ -91,7 +91,6 @@ async def _follow(url: str, topic: str, as_json: bool) -> None:
                 import ssl
 
                 tls = ssl.create_default_context()
-            user, password = os.environ.get("QUANTD_BUS__USERNAME"), os.environ.get("QUANTD_BUS_PASSWORD")
             async with Client(host, port, username=user, password=password, tls_context=tls, timeout=5.0) as client:
                 await client.subscribe(topic, qos=1)
                 first = False

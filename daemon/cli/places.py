@@ -50,6 +50,21 @@ def place(config: Path, state: Path | None, sets: Sequence[str] = ()) -> Place:
     return Place(folder, store_url(url) or folder)
 
 
+def bus_root(config: Path) -> str:
+    """The topic of the configured instance; that of the default where there is no configuration here."""
+    table = _document(config) if config.exists() else {}
+    return f"{_text(table, 'bus', 'prefix') or 'quantd'}/{_text(table, 'quantd', 'name') or 'paper'}"
+
+
+def bus_login(config: Path) -> tuple[str | None, str | None]:
+    """The MQTT broker's user, as configured, and the secret mqtt_password; None where there is none."""
+    from daemon.config import secret
+
+    table = _document(config) if config.exists() else {}
+    user = os.environ.get("QUANTD_BUS__USERNAME") or _text(table, "bus", "username")
+    return user or None, secret("mqtt_password") if user else None
+
+
 def _document(config: Path) -> Mapping[str, Any]:
     try:
         return tomllib.loads(config.read_text(encoding="utf-8"))

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from daemon.config.section import Section
 from daemon.config.values import Collar, Fraction, Money, Multiple, Share, Written, bounds, checked, duration, wrong
+from trading.instruments import NANO
 
 Confidence = Annotated[float, bounds(0.5, 0.999, percent=True)]
 Lookback = Annotated[int, bounds(20, 5_000)]
@@ -158,6 +159,11 @@ class Risk(Limits):
     monitor_interval_ns: Annotated[int, duration("1s", "1d"), Written()] = Field(
         default=300_000_000_000, alias="monitor_interval"
     )
+    max_loop_lag_ns: Annotated[int, duration("100ms", "60s"), Written()] = Field(default=5 * NANO, alias="max_loop_lag")
+    max_clock_jump_ns: Annotated[int, duration("100ms", "1h"), Written()] = Field(
+        default=2 * NANO, alias="max_clock_jump"
+    )
+    max_missed_bars: Annotated[int, bounds(1, 10)] = 2
 
 
 LOOSER_WHEN_HIGHER = frozenset(
@@ -167,6 +173,7 @@ LOOSER_WHEN_HIGHER = frozenset(
         "allow_short", "max_sector_weight", "max_concentration", "max_turnover", "max_volatility", "max_drawdown",
         "max_daily_loss", "max_weekly_loss", "max_open_orders", "limit", "joint_weight", "threshold", "min_weight", "max_leverage",
         "max_herfindahl", "days", "participation", "orders", "cap", "max_realised_volatility", "stop_loss", "take_profit",
+        "max_loop_lag", "max_clock_jump", "max_missed_bars",
     }
 )  # fmt: skip
 """Keys whose value may only fall while positions are open."""

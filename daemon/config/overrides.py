@@ -16,6 +16,7 @@ PREFIX = "QUANTD_"
 
 SECRETS = {
     "mqtt_password": "password of the MQTT broker",
+    "mqtt_command_key": "key that commands over MQTT are signed with",
     "store_password": "password of the database",
     "alpaca_key": "key of the account at Alpaca",
     "alpaca_secret": "secret of the account at Alpaca",

@@ -50,6 +50,8 @@ def on_operator(state: State, order: Operator) -> Sequence[Effect]:
             return (alert(state, "WARNING", "operator", f"no agent named {order.agent!r}"),)
         who = names.index(order.agent)
     if order.command == "resume":
+        if not order.reason.strip():
+            return (alert(state, "WARNING", "operator", f"not resumed: {order.who} gave no reason"),)
         return resume(state, who, said)
     if order.command == "flatten":
         state.flattening = True
@@ -59,6 +61,7 @@ def on_operator(state: State, order: Operator) -> Sequence[Effect]:
 
 
 def resume(state: State, who: int, said: str) -> Sequence[Effect]:
+    """Back to RUN, with every mark at the equity now; a person answers for it, with a reason."""
     switch = state.switch if who == HOUSE else state.agents[who].switch
     before = switch.state
     if state.down and who == HOUSE:
@@ -110,7 +113,7 @@ def on_reloaded(state: State, reloaded: Reloaded) -> Sequence[Effect]:
 
 
 def on_stopping(state: State, stopping: Stopping) -> Sequence[Effect]:
-    """Leave in order: cancel what is open when asked to, check the ledger, keep a snapshot, stop."""
+    """Leave in order: cancel what is open when asked to, keep a snapshot, stop."""
     state.now = max(state.now, stopping.ts)
     effects: list[Effect] = []
     if stopping.cancel_open:

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from daemon.engine.judged import Judged
 from daemon.engine.state import HOUSE, Cross, FollowUp, Round, State, Working
 from daemon.engine.watching import market_context, watch_plan
-from risk.gate import Account, Context, Verdict, basket, gate, granted, measure, same_book, worst_nano
-from risk.limits import Limits, Reason
+from risk.gate import Account, Context, Part, Verdict, basket, gate, granted, measure, same_book, worst_nano
+from risk.limits import Limits, Reason, override
 from risk.switch import HALT, REDUCE
 from trading.books import net, share
 from trading.effects import AgentPlan, Cancel, Effect, Planned
@@ -213,7 +213,11 @@ def _house(
     ends = _ends(state)
     if surviving is not wanted:
         _cross(state, ctx, parts, crossed, (verdict.reason != Reason.NONE) & (verdict.lots == 0.0), sample, ends)
-    out = basket(verdict, ctx, house, limits, sample=sample, n=n, ts=state.now, end=ends)
+    agents = [
+        Part(own.astype(np.float64), p.account.lots, state.rules.agents[p.agent].limits)
+        for p, own in zip(parts, surviving, strict=True)
+    ]
+    out = basket(verdict, ctx, house, limits, sample=sample, n=n, ts=state.now, end=ends, parts=agents)
     if out is not None:
         state.orders_at[sample] = n
         _send(state, out, [p.agent for p in parts], surviving)
@@ -320,7 +324,11 @@ def _cross(
     """Keep the crossed lots for the next open, except of symbols the house refused."""
     one = (crossed.any(axis=0) & ~refused).astype(np.float64)
     symbols = one.nonzero()[0].tolist()
-    limits = state.rules.house
+    # no agent exchanges at a price that its own limits did not count on
+    collars = [state.rules.agents[p.agent].limits.collar for p in parts]
+    limits, narrowest = state.rules.house, min(collars)
+    if narrowest < limits.collar:
+        limits = override(limits, collar=narrowest)
     buy_worst, sell_worst = worst_nano(ctx, one, limits), worst_nano(ctx, -one, limits)
     columns = crossed.T.tolist()
     for symbol in symbols:
@@ -377,8 +385,9 @@ def follow_ups(state: State, asked_now: frozenset[int]) -> list[Effect]:
 
 
 def asks_allowed(state: State) -> bool:
-    """Whether policies are asked at all: not once everything is halted."""
-    return state.switch.state != HALT
+    """Whether policies are asked at all: not once everything is halted, nor while everything is sold, as what they
+    want of a symbol would take its sale back."""
+    return state.switch.state != HALT and not state.flattening
 
 
 def open_round(state: State, agents: list[int]) -> Round:

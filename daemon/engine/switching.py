@@ -50,7 +50,7 @@ def move_switch(state: State, who: int, to: int, reason: str, text: str) -> list
     switch = state.switch if who == HOUSE else state.agents[who].switch
     before = switch.state
     if not trip(switch, to, reason, state.sample_no):
-        return []
+        return stay(state, who, switch, to, reason, text)
     effects: list[Effect] = [
         Switched(state.now, who, before, to, reason),
         alert(state, "CRITICAL", "switch", f"{SWITCH_NAMES[before]} to {SWITCH_NAMES[to]}: {text}", agent=who),
@@ -62,6 +62,21 @@ def move_switch(state: State, who: int, to: int, reason: str, text: str) -> list
             state.flattening = True
             effects.extend(flatten_all(state))
     return effects
+
+
+def stay(state: State, who: int, switch: Switch, to: int, reason: str, text: str) -> list[Effect]:
+    """A second reason for a switch that is that strict already. One that waits for a person takes the place of one
+    that a replayed feed re-arms by itself; a limit that flattens does so whatever came before it."""
+    if switch.state != to:
+        return []
+    if switch.reason in STATE_LIMITS and reason not in STATE_LIMITS:
+        switch.reason = reason
+        return [Switched(state.now, who, to, to, reason)]
+    flattens = who == HOUSE and reason in state.rules.flatten_on and not state.flattening
+    if flattens and any(state.ledger.house.lots):
+        state.flattening = True
+        return [alert(state, "CRITICAL", "switch", f"{text}: everything is sold (flatten_on)"), *flatten_all(state)]
+    return []
 
 
 def cancel_open_orders(state: State, *, adding_only: bool) -> list[Effect]:

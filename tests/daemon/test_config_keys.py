@@ -146,6 +146,9 @@ ROWS = {
     "risk.history.risk": ("100", 100),
     "risk.history.allocations": ("100", 100),
     "risk.monitor_interval": ("60s", 60 * S),
+    "risk.max_loop_lag": ("1s", S),
+    "risk.max_clock_jump": ("500ms", S // 2),
+    "risk.max_missed_bars": ("1", 1),
     "agents.0.name": ("other", "other"),
     "agents.0.policy": ("equal_weight", "equal_weight"),
     "agents.0.capital": ("0.25", 0.25),
@@ -289,6 +292,7 @@ def test_every_key_has_its_row():
 
 HOUSE_ONLY = {
     "shocks", "volume_lookback", "profile", "follow_ups", "rearm", "flatten_on", "history", "monitor_interval",
+    "max_loop_lag", "max_clock_jump", "max_missed_bars",
 }  # fmt: skip
 
 

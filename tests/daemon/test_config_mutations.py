@@ -55,6 +55,7 @@ RISES = {
     "max_concentration", "max_turnover", "max_volatility", "max_drawdown", "max_daily_loss", "max_weekly_loss",
     "max_open_orders", "max_herfindahl", "max_leverage", "cap", "days", "participation", "orders", "stop_loss",
     "take_profit", "max_realised_volatility", "follow_ups", "limit", "threshold", "joint_weight", "min_weight", "allow_short",
+    "max_loop_lag_ns", "max_clock_jump_ns", "max_missed_bars",
 }  # fmt: skip
 FALLS = {
     "cash_reserve", "min_history", "confidence", "horizon", "strict", "duplicate_window_ns", "per_ns", "trailing",

@@ -148,7 +148,7 @@ def assembled(sets: Sequence[str] = SETS) -> Assembly:
 
 def test_every_order_of_the_default_run_has_its_limits_their_headroom_and_the_most_that_would_have_passed() -> None:
     # the crash of March 2020: limits cut, one is breached by the market, and the switch trips
-    assembly = assembled(("feed.start=2020-01-02", "feed.end=2020-06-30", "feed.pace=fast"))
+    assembly = assembled(("feed.start=2020-01-02", "feed.end=2020-06-30", "feed.pace=fast", "risk.max_daily_loss=0.03"))
     watching = Watching()
     shell = assembly.shell(watching)
     watching.state = shell.state

@@ -18,6 +18,7 @@ from daemon.recovery import Journal, ReplayDifference, fold
 from daemon.service import Service, StoreGaveUp
 from daemon.summary import summary
 from daemon.timeline import instants
+from daemon.watch import watch_halt_file
 from risk.limits import Limits
 from risk.switch import HALT
 from tests.engine_world import START, World, block, walk
@@ -148,10 +149,13 @@ async def test_the_halt_file_stops_trading_and_a_restart_is_still_halted(tmp_pat
     of = world()
     kit = Kit(tmp_path, of)
     (tmp_path / "HALT").touch()
+    watching = asyncio.create_task(watch_halt_file(kit.service))
     task = asyncio.create_task(kit.service.step_forever())
     await kit.service.inbox.put(list(instants(of.items()))[:4])
     await asyncio.sleep(0.5)
+    watching.cancel()
     assert kit.shell.state.switch.state == HALT
+    assert kit.shell.tally.orders == 0  # it was there before the first bar
     kit.service.inbox.command(Stopping(START, False, "test"))
     await asyncio.wait_for(task, 10)
     kit.store.close()
@@ -176,6 +180,46 @@ class FullFor:
             self.left -= 1
             raise StoreFull("no space left on device")
         await self._store.write(batch)
+
+
+class Slow:
+    """A real store on a slow disk."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.writing = asyncio.Event()
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._store, name)
+
+    async def write(self, batch: Batch) -> None:
+        self.writing.set()
+        await asyncio.sleep(0.3)
+        await self._store.write(batch)
+
+
+async def test_a_halt_does_not_wait_for_a_slow_disk_and_is_durable_with_the_next_batch(tmp_path: Path) -> None:
+    of = world()
+    slow = Slow(Store.open(tmp_path))
+    kit = Kit(tmp_path, of, slow)  # type: ignore[arg-type]
+    stepping = asyncio.create_task(kit.service.step_forever())
+    await kit.service.inbox.put(list(instants(of.items()))[:4])
+    await slow.writing.wait()
+    done = kit.service.inbox.command(Operator(START, "halt", "test", "me"))
+    await asyncio.sleep(0.05)
+    assert kit.shell.state.switch.state == HALT
+    assert not done.done()
+    assert kit.store.last_seq("run00001") == 0  # the batch before it is still on its way
+    await asyncio.wait_for(done, 5)
+    recorded = [decode(data).event for _, data in kit.store.entries("run00001")]
+    assert [e.command for e in recorded if isinstance(e, Operator)] == ["halt"]
+    kit.service.inbox.command(Stopping(START, False, "test"))
+    await asyncio.wait_for(stepping, 5)
+    kit.store.close()
+    assert verify(tmp_path) == []
+    again = Kit(tmp_path, of)
+    assert again.shell.state.switch.state == HALT
+    again.store.close()
 
 
 async def test_a_full_disk_halts_trading_loses_nothing_and_says_so(tmp_path: Path) -> None:

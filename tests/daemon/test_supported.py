@@ -39,7 +39,6 @@ at = "close"
         ("feed", 'grace = "10s"', 8, "[feed] grace"),
         ("broker", 'kind = "alpaca"', 11, "[broker] kind"),
         ("agent", "shadow = true", 16, "shadow"),
-        ("bus", "commands = true", 22, "[bus] commands"),
         ("do", "retrain", 19, "do"),
         ("do", "reconcile", 19, "do"),
     ],

@@ -1,0 +1,180 @@
+"""Commands over MQTT: their form, their signature, and the memory that takes none twice. Pure.
+
+Whoever may publish on a broker can send anything, and can send again what he saw. So a command is signed with a key
+that only its sender and the daemon have, ends soon, names the instance it is for, and is taken once.
+"""
+
+import hmac
+import re
+from hashlib import sha256
+from typing import Final, Literal
+
+import msgspec
+from msgspec import Struct
+
+VERSION: Final = 1
+
+COMMANDS: Final = "commands"
+"""Below the instance's topic: quantd/paper/commands. Answers are at quantd/paper/commands/answer."""
+
+ANSWERS: Final = "commands/answer"
+
+MOST_BYTES: Final = 4_096
+"""Longest payload that is looked at."""
+
+AHEAD_S: Final = 60
+"""Most seconds between `ts` and `expires`."""
+
+SKEW_S: Final = 5
+"""How far the sender's clock may be off, either way."""
+
+KEY_CHARS: Final = 32
+"""Shortest key: what a person would make up can be guessed."""
+
+REMEMBERED: Final = 1_000
+"""Commands that may be taken within a minute; one more waits for the oldest to expire."""
+
+Name = Literal["halt", "reduce", "resume", "flatten"]
+Fault = Literal[
+    "size", "form", "retained", "signature", "version", "expired", "too_long", "future", "repeated", "flood", "not_done"
+]
+"""Why a command was refused."""
+
+_ID: Final = re.compile(r"[A-Za-z0-9._-]{8,64}")
+_WHO: Final = re.compile(r"[^\s](.{0,62}[^\s])?")
+_AGENT: Final = re.compile(r"[a-z0-9_-]{0,32}")
+
+
+class BusCommand(Struct, frozen=True, forbid_unknown_fields=True):
+    """One command. `ts` and `expires` are whole seconds since 1970 (UTC), `agent` is empty for the house, `signature`
+    is the hex HMAC-SHA256 of `canonical`."""
+
+    v: int
+    id: str
+    ts: int
+    expires: int
+    command: Name
+    reason: str
+    who: str
+    signature: str
+    agent: str = ""
+
+
+class BusAnswer(Struct, frozen=True):
+    """What became of a command whose signature is right; nobody else is answered."""
+
+    v: int
+    id: str
+    command: str
+    agent: str
+    done: bool
+    text: str
+    switch: str
+
+
+class CommandRefused(Exception):
+    """A command that is not carried out. `command` is known where its signature is right."""
+
+    def __init__(self, fault: Fault, text: str, command: BusCommand | None = None) -> None:
+        super().__init__(text)
+        self.fault = fault
+        self.command = command
+
+
+_decode = msgspec.json.Decoder(BusCommand).decode
+_encode = msgspec.json.Encoder().encode
+
+
+def canonical(topic: str, command: BusCommand) -> bytes:
+    """What is signed: the topic and every field but the signature, a line each, in this order. No field can hold a
+    line break, so that no two commands have one text."""
+    c = command
+    lines = (topic, c.v, c.id, c.ts, c.expires, c.command, c.agent, c.reason, c.who)
+    return "\n".join(map(str, lines)).encode()
+
+
+def signature(key: str, topic: str, command: BusCommand) -> str:
+    """Hex HMAC-SHA256 of a command for one instance."""
+    return hmac.new(key.encode(), canonical(topic, command), sha256).hexdigest()
+
+
+def signed(
+    key: str, topic: str, id: str, ts: int, name: Name, *, who: str, reason: str = "", agent: str = "", for_s: int = 30
+) -> bytes:
+    """The payload of a command, as `quantd halt --mqtt` sends it."""
+    bare = BusCommand(VERSION, id, ts, ts + for_s, name, reason, who, "", agent)
+    return _encode(msgspec.structs.replace(bare, signature=signature(key, topic, bare)))
+
+
+def answer_payload(answer: BusAnswer) -> bytes:
+    """An answer as it is sent."""
+    return _encode(answer)
+
+
+def authentic(key: str, topic: str, payload: bytes, *, retained: bool = False) -> BusCommand:
+    """The command of a payload that whoever has the key made for this topic. Raises CommandRefused."""
+    if retained:
+        raise CommandRefused("retained", "a retained command would be taken at each connection; publish without retain")
+    if len(payload) > MOST_BYTES:
+        raise CommandRefused("size", f"{len(payload)} bytes; a command has {MOST_BYTES} at most")
+    try:
+        command = _decode(payload)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as why:
+        raise CommandRefused("form", _printable(str(why))) from None
+    for name, fits in (
+        ("id", _ID.fullmatch(command.id)),
+        ("who", command.who.isprintable() and _WHO.fullmatch(command.who)),
+        ("agent", _AGENT.fullmatch(command.agent)),
+        ("reason", len(command.reason) <= 500 and command.reason.isprintable()),
+        ("ts", 0 < command.ts < 2**53),
+        ("expires", 0 < command.expires < 2**53),
+    ):
+        if not fits:
+            raise CommandRefused("form", f"{name} is not what it may be")
+    if not hmac.compare_digest(signature(key, topic, command).encode(), command.signature.encode("utf-8", "replace")):
+        raise CommandRefused("signature", "the signature is not that of mqtt_command_key for this instance")
+    if command.v != VERSION:
+        raise CommandRefused("version", f"v = {command.v}; this quantd knows {VERSION}", command)
+    return command
+
+
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() else "?" for c in text.replace("`", ""))[:200]
+
+
+class Taken(Struct):
+    """Which commands were taken: ids until they can no longer be believed, and the latest end of those forgotten.
+
+    A command that ends no later than one that was forgotten is refused, so that a clock that is set back brings no
+    old command to life. This is what outlives the process.
+    """
+
+    ids: dict[str, int] = {}
+    horizon: int = 0
+
+    def admit(self, command: BusCommand, now_s: float) -> None:
+        """Raise CommandRefused unless the command is timely and new."""
+        late, early = now_s - command.expires, command.ts - now_s
+        if command.id in self.ids:
+            raise CommandRefused("repeated", "it was taken already; each command needs an id of its own", command)
+        if not 0 < command.expires - command.ts <= AHEAD_S:
+            raise CommandRefused("too_long", f"expires must be 1 to {AHEAD_S} s after ts", command)
+        if not early <= SKEW_S:
+            raise CommandRefused(
+                "future", f"ts is {early:.0f} s ahead of the daemon's clock ({SKEW_S} s may be)", command
+            )
+        if not late <= SKEW_S or command.expires <= self.horizon:
+            raise CommandRefused("expired", f"it expired {late:.0f} s ago by the daemon's clock", command)
+        if len(self.forget(now_s).ids) >= REMEMBERED:
+            raise CommandRefused("flood", f"{REMEMBERED} commands were taken within a minute", command)
+
+    def forget(self, now_s: float) -> "Taken":
+        """Let go of what time refuses anyway."""
+        gone = [id for id, expires in self.ids.items() if expires + SKEW_S < now_s]
+        for id in gone:
+            self.horizon = max(self.horizon, self.ids.pop(id))
+        return self
+
+    def take(self, command: BusCommand) -> None:
+        """Remember it."""
+        self.ids[command.id] = command.expires

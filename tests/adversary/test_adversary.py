@@ -1,0 +1,148 @@
+"""The search for a breach, in short form, and what it has found; `make prove-long` runs the long one."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from risk.gate import Account, gate
+from risk.limits import Limits, Reason
+from tests.adversary.arena import Tally
+from tests.adversary.duel import ALL, duel, match_of
+from tests.adversary.faults import FAULTS, Fault, hunt
+from tests.adversary.judge import Judgement, judge
+from tests.adversary.kinds import KINDS
+from tests.adversary.worlds import Watched
+from tests.engine_world import block
+from tests.risk_cases import Book, make_context
+
+
+def test_no_policy_of_any_kind_finds_a_breach() -> None:
+    kinds: dict[str, Tally] = {kind: Tally() for kind in ALL}
+    for kind, tally in duel(20_000, 7):
+        kinds[kind] += tally
+    assert [wrong for tally in kinds.values() for wrong in tally.wrong] == []
+    assert len(kinds) >= 8
+    assert all(tally.intents > 300 for kind, tally in kinds.items()), "a kind that asks nothing"
+    assert all(tally.added > 5 for tally in kinds.values()), "a kind of which nothing passes shows nothing"
+    reasons = set().union(*(tally.reasons for tally in kinds.values()))
+    # equity below nothing, prices off the grid and stress have tests of their own
+    assert {int(r) for r in Reason if r.value <= Reason.DUPLICATE} - reasons <= {Reason.WORST_PRICE, Reason.LIQUIDITY}
+
+
+def test_a_match_is_the_same_each_time_it_is_played() -> None:
+    for kind in ("searching", "against open", ALL[-1]):
+        one, other = match_of(kind, 3, 1), match_of(kind, 3, 1)
+        assert (one.intents, one.states, one.use, one.reasons) == (
+            other.intents,
+            other.states,
+            other.use,
+            other.reasons,
+        )
+    assert match_of("searching", 3, 1).states != match_of("searching", 4, 1).states
+
+
+def test_some_verdict_of_nearly_every_kind_comes_within_a_hair_of_a_limit() -> None:
+    """An adversary that stays far from the limits proves little."""
+    nearest = {kind: max(match_of(kind, 0, match).use for match in range(12)) for kind in KINDS}
+    assert sum(use > 0.99 for use in nearest.values()) >= 10, nearest
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
+def test_a_planted_fault_is_found(fault: Fault, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert hunt(fault, monkeypatch), "nobody saw it"
+
+
+# ---- found by the search, smallest cases ------------------------------------------------------------------------
+
+EQUITY = 100_000.0
+
+
+def judged(
+    asked: list[float], limits: Limits, px: list[float], rows: list[tuple[int, float, float]], **given: Any
+) -> Judgement:
+    """The gate's verdict, judged: `rows` (column, signed lots, worst price) are open."""
+    n = len(px)
+    price, up, down = np.array(px), np.zeros(n), np.zeros(n)
+    for k, lots, _worst in rows:
+        (up if lots > 0 else down)[k] += abs(lots)
+    lots = np.array(given.pop("lots", [0.0] * n))
+    account = Account(
+        **{
+            "lots": lots,
+            "cash": EQUITY - float(np.nan_to_num(lots) @ price),
+            "equity": EQUITY,
+            "up": up if up.any() else None,
+            "down": down if down.any() else None,
+            "open_loss": sum(abs(k * (worst - px[s])) for s, k, worst in rows),
+            **given,
+        }
+    )
+    names = [f"S{k}" for k in range(n)]
+    returns = np.zeros((80, n))
+    ctx = make_context(price, returns, names, ["x"] * n)
+    book = Book(ctx, account, np.array(asked), limits, rows, returns, price, names)
+    return judge(book, gate(ctx, account, book.asked, limits), np.random.default_rng(0))
+
+
+def test_a_position_beyond_its_weight_keeps_its_concentration() -> None:
+    limits = Limits(collar=0.2, max_position_weight=0.1, max_concentration=0.2)
+    assert judged([0.0, 500.0], limits, [100.0, 100.0], [], lots=[199.0, 0.0]).wrong == []
+
+
+def test_a_short_sale_that_became_nothing_pays_for_nothing() -> None:
+    limits = Limits(max_cash_debit=1.0)
+    assert judged([20_000.0, -1.0], limits, [10.0, 70_000.0], []).wrong == []
+
+
+def test_open_short_sales_are_reserved_at_their_own_collar() -> None:
+    limits = Limits(collar=0.2, reduce_collar=0.05, max_gross_exposure=0.5)
+    found = judged([0.0, 1_000.0], limits, [100.0, 100.0], [(0, -200.0, 80.0)], open_loss=None)
+    assert found.wrong == []
+
+
+def test_lots_that_are_not_a_number_do_not_come_out_of_the_gate() -> None:
+    found = judged([1.0, -9.0], Limits(), [100.0, 100.0], [], lots=[float("nan"), 5.0], cash=EQUITY)
+    assert found.wrong == []
+
+
+def test_a_resting_sale_far_below_the_mark_lowers_what_may_be_owed() -> None:
+    limits = Limits(max_cash_debit=1.0)
+    found = judged([0.0, 5_000.0], limits, [100.0, 100.0], [(0, -1_000.0, 30.0)], lots=[1_000.0, 0.0])
+    assert found.wrong == []
+
+
+def test_a_position_whose_sale_rests_keeps_its_weight_when_others_are_bought() -> None:
+    """19.9 % of at most 20 %, for sale: unfilled it weighs that, filled nothing; no state breaks the limit."""
+    limits = Limits(max_position_weight=0.2)
+    held = [199.0, 0.0, 0.0, 0.0]
+    found = judged([0.0, 180.0, 180.0, 180.0], limits, [100.0] * 4, [(0, -199.0, 85.0)], lots=held)
+    assert found.wrong == []
+
+
+def one_world(agents: list[Any], house: Limits, agent: Limits) -> Tally:
+    """Judged as the long form judges worlds, at a price that does not move."""
+    world = Watched(block(np.full((6, 1), 100.0)), agents, house=house, agent=agent)
+    return world.run().tally
+
+
+def test_an_agent_s_limit_holds_at_the_price_its_order_goes_out_with() -> None:
+    agent = Limits(collar=0.01, max_position_weight=0.5)
+    tally = one_world([lambda view: np.array([0.9])], Limits(collar=0.1), agent)
+    assert tally.wrong == []
+
+
+def test_an_agent_s_short_holds_its_limit_where_the_house_reduces() -> None:
+    def short_later(view: Any) -> np.ndarray:
+        return np.array([0.0 if view.time < block(np.zeros((3, 1))).ts_event[1] else -0.3])
+
+    tally = one_world([lambda view: np.array([0.3]), short_later], Limits(), Limits(max_position_weight=0.3))
+    assert tally.wrong == []
+
+
+def test_a_resting_sale_of_more_than_is_held_counts_as_a_short() -> None:
+    limits = Limits(collar=0.01, max_gross_exposure=0.15)
+    rows = [(0, -438.0, 21.12)]
+    lots = [2.0, 29.0, 0.0]
+    found = judged([1_620.0, 234.0, 787.0], limits, [21.38, 159.67, 33.04], rows, lots=lots)
+    assert found.wrong == []

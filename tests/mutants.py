@@ -1,0 +1,316 @@
+"""Mutation test of risk/: one small change of a function at a time, and whether a test notices.
+
+    python -m tests.mutants [--share 1.0] [--minutes M] [--seed S] [module ...]
+
+Tests are collected once; each mutant is a forked child whose functions have other code, and which runs the tests that reach
+the changed line, the quickest first. mutmut does the same with a copy of the tree and a new collection for each mutant;
+that was too slow here, and a test that fails by itself stopped it. Prints what survived; exit 1 below 95 %.
+"""
+
+import argparse
+import ast
+import copy
+import gc
+import os
+import random
+import signal
+import sys
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from types import CodeType, FunctionType
+from typing import Any, Final, NamedTuple
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+ASKED: Final = 0.95
+
+TESTS: Final = (
+    "test_assessment", "test_contributions", "test_diversification", "test_gate", "test_limits", "test_liquidity",
+    "test_missing_inputs", "test_monitor", "test_plain", "test_protective", "test_risk_measures", "test_rules", "test_stress",
+    "test_switch", "test_tails", "test_var_backtest",
+)  # fmt: skip
+"""Modules of tests/ that are about risk/; one that is not there is passed over."""
+
+PLANTED: Final = ("planted", "the_property_sees", "the_comparison_sees")
+"""Tests that plant faults themselves test the tests."""
+
+
+class Mutant(NamedTuple):
+    """`text` is the line as it becomes; `code` the module with the change."""
+
+    module: str
+    function: str
+    line: int
+    text: str
+    code: CodeType
+
+
+# ---- changes --------------------------------------------------------------------------------------------------------
+
+_COMPARED: Final = {
+    ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
+    ast.Is: ast.IsNot, ast.IsNot: ast.Is, ast.In: ast.NotIn, ast.NotIn: ast.In,
+}  # fmt: skip
+_ARITHMETIC: Final = {
+    ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult, ast.FloorDiv: ast.Mult, ast.Pow: ast.Mult,
+    ast.Mod: ast.Mult, ast.BitAnd: ast.BitOr, ast.BitOr: ast.BitAnd,
+}  # fmt: skip
+_SWAPPED: Final = {
+    "max": "min", "min": "max", "any": "all", "all": "any", "maximum": "minimum", "minimum": "maximum", "floor": "ceil",
+    "ceil": "floor", "isfinite": "isnan",
+}  # fmt: skip
+
+
+def _changes(node: ast.AST) -> Iterator[ast.AST]:
+    """What may stand in the place of a node."""
+    new = copy.copy(node)
+    match node:
+        case ast.Compare(ops=[first, *rest]) if type(first) in _COMPARED:
+            new.ops = [_COMPARED[type(first)](), *rest]  # type: ignore[attr-defined]
+            yield new
+        case ast.BinOp(op=op) | ast.AugAssign(op=op) if type(op) in _ARITHMETIC:
+            new.op = _ARITHMETIC[type(op)]()  # type: ignore[attr-defined]
+            yield new
+        case ast.BoolOp(op=op):
+            new.op = ast.Or() if isinstance(op, ast.And) else ast.And()  # type: ignore[attr-defined]
+            yield new
+        case ast.UnaryOp(op=ast.Not() | ast.USub() | ast.Invert(), operand=operand):
+            yield operand
+        case ast.Constant(value=bool(value)):
+            yield ast.copy_location(ast.Constant(not value), node)
+        case ast.Constant(value=int(value) | float(value)):
+            yield ast.copy_location(ast.Constant(value + 1), node)
+        case ast.Name(id=name, ctx=ast.Load()) if name in _SWAPPED:
+            yield ast.copy_location(ast.Name(_SWAPPED[name], ast.Load()), node)
+        case ast.Attribute(attr=name) if name in _SWAPPED:
+            new.attr = _SWAPPED[name]  # type: ignore[attr-defined]
+            yield new
+        case ast.Continue():
+            yield ast.copy_location(ast.Break(), node)
+        case ast.Return(value=ast.expr()):
+            new.value = ast.copy_location(ast.Constant(None), node)  # type: ignore[attr-defined]
+            yield new
+        case ast.IfExp(body=body, orelse=orelse):
+            yield body
+            yield orelse
+        case ast.If(test=test):
+            for value in (True, False):
+                new = copy.copy(node)
+                new.test = ast.copy_location(ast.Constant(value), test)
+                yield new
+        case ast.Expr(value=ast.Call()):
+            yield ast.copy_location(ast.Pass(), node)
+
+
+def _fields(node: ast.AST) -> Iterator[tuple[str, int | None, ast.AST]]:
+    """(field, index in it, child) of what is run: no annotations, decorators or defaults."""
+    for name, value in ast.iter_fields(node):
+        if name in ("annotation", "returns", "decorator_list", "type_comment"):
+            continue
+        if name == "args" and isinstance(value, ast.arguments):
+            continue
+        if isinstance(value, ast.AST):
+            yield name, None, value
+        elif isinstance(value, list):
+            yield from ((name, k, child) for k, child in enumerate(value) if isinstance(child, ast.AST))
+
+
+def mutants(path: Path) -> Iterator[Mutant]:
+    """Every change of every function of a module."""
+    source = path.read_text()
+    tree = ast.parse(source)
+
+    def walk(node: ast.AST, function: str, inside: bool) -> Iterator[Mutant]:
+        for name, index, child in _fields(node):
+            if isinstance(child, ast.Expr) and isinstance(child.value, ast.Constant):
+                continue
+            own = function
+            if isinstance(child, ast.FunctionDef | ast.ClassDef):
+                own = f"{function}.{child.name}" if function else child.name
+            deeper = inside or isinstance(child, ast.FunctionDef | ast.Lambda)
+            if inside:
+                for new in _changes(child):
+                    _put(node, name, index, new)
+                    try:
+                        code = compile(tree, str(path), "exec")
+                        line = child.lineno  # type: ignore[attr-defined]
+                        text = ast.unparse(new).split("\n")[0]
+                        was = ast.unparse(child).split("\n")[0]
+                        yield Mutant(path.stem, own, line, f"{was}  ->  {text}", code)
+                    finally:
+                        _put(node, name, index, child)
+            yield from walk(child, own, deeper)
+
+    yield from walk(tree, "", False)
+
+
+def _put(node: ast.AST, name: str, index: int | None, child: ast.AST) -> None:
+    if index is None:
+        setattr(node, name, child)
+    else:
+        getattr(node, name)[index] = child
+
+
+# ---- tests ----------------------------------------------------------------------------------------------------------
+
+
+def _codes(code: CodeType) -> Iterator[CodeType]:
+    for inner in code.co_consts:
+        if isinstance(inner, CodeType):
+            yield inner
+            yield from _codes(inner)
+
+
+def _key(code: CodeType) -> tuple[str, int, int]:
+    at = next((p for p in code.co_positions() if p[2] is not None), (0, 0, 0, 0))
+    return code.co_qualname, code.co_firstlineno, at[2] or 0 if "<lambda>" in code.co_qualname else 0
+
+
+class Hunt:
+    """A pytest plugin: in place of running the tests once, runs them on mutants."""
+
+    def __init__(self, modules: list[Path], share: float, minutes: float, seed: int) -> None:
+        self.modules, self.share, self.minutes = modules, share, minutes
+        self.rng = random.Random(seed)
+        self.reach: dict[tuple[str, int], set[int]] = defaultdict(set)
+        self.seconds: dict[int, float] = {}
+        self.failed = False
+        self.result = 0
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        self.failed = self.failed or report.failed
+
+    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        self.items = [i for i in session.items if not any(word in i.nodeid for word in PLANTED)]
+        self._baseline()
+        self.functions: dict[str, dict[tuple[str, int, int], list[FunctionType]]] = defaultdict(
+            lambda: defaultdict(list)
+        )
+        for each in gc.get_objects():
+            if isinstance(each, FunctionType) and each.__code__.co_filename.startswith(str(ROOT / "risk")):
+                self.functions[each.__code__.co_filename][_key(each.__code__)].append(each)
+        self.result = self._all()
+        return True
+
+    def _protocol(self, number: int) -> bool:
+        """Whether a test passes."""
+        self.failed = False
+        item = self.items[number]
+        item.config.hook.pytest_runtest_protocol(item=item, nextitem=None)
+        return not self.failed
+
+    def _baseline(self) -> None:
+        """Which test reaches which line, and how long it takes; one that fails by itself is left out."""
+        files = {str(path): path.stem for path in self.modules}
+        lines: set[tuple[str, int]] = set()
+
+        def inside(frame: Any, event: str, arg: Any) -> Any:
+            lines.add((files[frame.f_code.co_filename], frame.f_lineno))
+            return inside
+
+        def called(frame: Any, event: str, arg: Any) -> Any:
+            return inside(frame, event, arg) if frame.f_code.co_filename in files else None
+
+        for number, item in enumerate(self.items):
+            lines.clear()
+            began = time.monotonic()
+            sys.settrace(called)
+            passed = self._protocol(number)
+            sys.settrace(None)
+            self.seconds[number] = time.monotonic() - began
+            if not passed:
+                print(f"left out, it fails without a mutant: {item.nodeid}", file=sys.stderr)
+                continue
+            for line in lines:
+                self.reach[line].add(number)
+        print(f"{len(self.items)} tests, {sum(self.seconds.values()):.0f} s", file=sys.stderr, flush=True)
+
+    def _all(self) -> int:
+        found: dict[str, Counter[str]] = defaultdict(Counter)
+        survivors: list[str] = []
+        deadline = time.monotonic() + 60.0 * self.minutes
+        for path in self.modules:
+            for mutant in mutants(path):
+                if time.monotonic() > deadline or self.rng.random() >= self.share:
+                    found[path.stem]["not run"] += 1
+                    continue
+                reach = sorted(self.reach[path.stem, mutant.line], key=lambda k: self.seconds[k])
+                outcome = self._child(mutant, str(path), reach) if reach else "no test"
+                found[path.stem][outcome] += 1
+                if outcome != "killed":
+                    survivors.append(f"risk/{path.name}:{mutant.line} {mutant.function}: {mutant.text}  ({outcome})")
+                    print(survivors[-1], file=sys.stderr, flush=True)
+        return report(found, survivors)
+
+    def _child(self, mutant: Mutant, file: str, reach: list[int]) -> str:
+        allowed = 2.0 + 8.0 * sum(self.seconds[k] for k in reach)
+        pid = os.fork()
+        if pid == 0:
+            signal.alarm(int(allowed) + 1)
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, 1)
+            os.dup2(nowhere, 2)
+            code = 1
+            try:
+                self._patch(mutant.code, file)
+                code = 0 if all(self._protocol(number) for number in reach) else 1
+            finally:
+                os._exit(code)
+        _, status = os.waitpid(pid, 0)
+        # what hangs or crashes is noticed too
+        return "survived" if status == 0 else "killed"
+
+    def _patch(self, code: CodeType, file: str) -> None:
+        for new in _codes(code):
+            for function in self.functions[file].get(_key(new), ()):
+                if function.__code__ != new and len(function.__code__.co_freevars) == len(new.co_freevars):
+                    function.__code__ = new
+        for name, module in list(sys.modules.items()):
+            if name.startswith("risk."):
+                for value in vars(module).values():
+                    if hasattr(value, "cache_clear"):
+                        value.cache_clear()
+        # made from limits by code that may have changed
+        sys.modules["risk.rules"]._ready.clear()
+
+
+def report(found: dict[str, Counter[str]], survivors: list[str]) -> int:
+    """The table and what survived; 1 below what is asked."""
+    total: Counter[str] = Counter()
+    columns = ("killed", "survived", "no test", "not run")
+    print("{:18}{:>9}{:>10}{:>9}{:>9}{:>8}".format("module", *columns, "share"))
+    for module, counts in found.items():
+        total += counts
+        run = counts["killed"] + counts["survived"] + counts["no test"]
+        print(
+            "{:18}{:>9}{:>10}{:>9}{:>9}".format(module, *(counts[c] for c in columns))
+            + f"{counts['killed'] / max(run, 1):>8.1%}"
+        )
+    print("\n".join(survivors))
+    run = total["killed"] + total["survived"] + total["no test"]
+    share = total["killed"] / max(run, 1)
+    print(f"{total['killed']:,} of {run:,} mutants killed, {share:.1%}")
+    return 0 if share >= ASKED else 1
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--share", type=float, default=1.0, help="of the mutants, drawn at random")
+    parser.add_argument("--minutes", type=float, default=600.0, help="no mutant begins after that")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("modules", nargs="*", help="names in risk/, without .py; none: all")
+    asked = parser.parse_args()
+    names = asked.modules or sorted(p.stem for p in (ROOT / "risk").glob("*.py") if p.stem != "__init__")
+    hunt = Hunt([ROOT / "risk" / f"{name}.py" for name in names], asked.share, asked.minutes, asked.seed)
+    tests = [str(path) for name in TESTS if (path := ROOT / "tests" / f"{name}.py").exists()]
+    options = ["-q", "-p", "no:cacheprovider", "-p", "no:timeout", "-s", "--no-header", "-W", "ignore",
+               "--hypothesis-profile=ci", "--rootdir", str(ROOT)]  # fmt: skip
+    pytest.main([*options, *tests], plugins=[hunt])
+    return hunt.result
+
+
+if __name__ == "__main__":
+    sys.exit(main())
