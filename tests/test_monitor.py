@@ -106,3 +106,11 @@ def test_what_stays_inside_the_band_of_a_level_keeps_it(share: float, bound: flo
 
 def test_only_drawdown_has_a_level_of_noise() -> None:
     assert NOISE == {"max_drawdown": 0.02}
+
+
+def test_values_that_will_not_last_may_raise_a_level_but_not_lower_it() -> None:
+    monitor = Monitor()
+    monitor.observe({"var": (0.85, 1.0)})
+    assert monitor.observe({"var": (0.1, 1.0)}, falling=False) == []
+    assert monitor.observe({"var": (1.0, 1.0)}, falling=False) == [("var", WARNING, CRITICAL, 1.0, 1.0)]
+    assert monitor.observe({"var": (0.1, 1.0)}) == [("var", CRITICAL, NONE, 0.1, 1.0)]
