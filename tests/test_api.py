@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import io
 import json
 import time
 
@@ -11,19 +10,15 @@ import msgspec
 import pytest
 
 from adapters.bus.messages import Composer
-from adapters.store.reading import Reader
 from adapters.store.store import Store
 from daemon.alerting import AlertFilter
 from daemon.api import guard
 from daemon.api.server import Api, ApiUnavailable
-from daemon.app import monitoring
 from daemon.assembly import assemble
-from daemon.assessing import assessed
 from daemon.config import load
 from daemon.engine.freezing import freeze
 from daemon.explanation import Explanation
 from daemon.known import known_names
-from daemon.observability import configure
 from daemon.opening import begin
 from daemon.planned import PlanNow
 from daemon.recovery import Journal
@@ -76,9 +71,10 @@ async def world(tmp_path):
     await world.api.start()
     stepping = asyncio.create_task(world.service.step_forever())
     await world.service.feed(instants(world.assembly.items()), "fast", "wait")
-    await world.service.commit()
-    while world.store.last_seq(RUN) < world.service.journal.seq:  # a commit of the loop may still be on its way
-        await world.service.changed(0.05)
+    # the inbox is empty before its last chunk has been stepped, and only the loop that steps may commit
+    feed, service = world.assembly.feed, world.service
+    while service.shell.ts < feed.last_ts or world.store.last_seq(RUN) < service.journal.seq:
+        await service.changed(0.05)
     async with aiohttp.ClientSession(world.api.url) as session:
         world.session = session
         yield world
@@ -130,9 +126,6 @@ async def test_what_it_tells_agrees_with_the_account(world):
 
 
 async def test_room_and_plan_are_told_and_change_nothing(world):
-    # the inbox is empty before its last chunk has been stepped
-    while world.service.shell.ts < world.assembly.feed.last_ts:
-        await world.service.changed(0.01)
     state = world.service.shell.state
     before = freeze(state)
     status, now = await get(world, "/api/v1/risk")
@@ -167,56 +160,6 @@ async def test_a_refusal_is_explained_by_its_address_and_a_symbol_by_its_newest(
     recorded = (await get(world, f"/api/v1/why/{cut['address']}:{symbol}?recorded=1"))[1]
     assert not recorded["recomputed"]
     assert recorded["allowed"] == told["allowed"]
-
-
-async def test_the_past_of_risk_portfolio_and_allocations_is_told_from_memory_and_from_the_store(world):
-    for path, key, reader in (
-        ("/api/v1/risk/history", "history", lambda r: r.risk()),
-        ("/api/v1/portfolio/history", "history", lambda r: r.equity()),
-        ("/api/v1/allocations", "allocations", lambda r: r.decisions()),
-    ):
-        status, told = await get(world, f"{path}?limit=10000")
-        assert status == 200
-        assert len(told[key]) == len(reader(Reader.open(world.folder))) > 5
-        _, some = await get(world, f"{path}?limit=3")
-        assert some[key] == told[key][-3:]
-        _, stored = await get(world, f"{path}?limit=4&since=1")
-        assert stored[key] == told[key][:4]
-        assert (await get(world, f"{path}?limit=10001"))[0] == 422
-    _, risk = await get(world, "/api/v1/risk/history?limit=1")
-    assert {"var", "max_position_weight", "cash"} <= {line["limit"] for line in risk["history"][0]["limits"]}
-    _, last = await get(world, "/api/v1/allocations?limit=1")
-    assert set(last["allocations"][0]["agents"]) <= {"even", "trend"}
-
-
-async def test_the_metrics_are_those_of_the_assessment(world):
-    status, told = await get(world, "/api/v1/risk/metrics")
-    assert status == 200
-    found = assessed(world.service.shell.state).house
-    metrics = told["metrics"]
-    assert metrics["var"] == pytest.approx(found.historical.var)
-    assert metrics["volatility"] == pytest.approx(found.volatility_annual)
-    assert metrics["beta"] is None
-    assert metrics["missing"]["beta"]
-    assert set(told["agents"]) == {"even", "trend"}
-    async with world.session.get("/metrics") as response:
-        text = await response.text()
-    assert f'quantd_risk_ratio{{measure="var",name="paper"}} {found.historical.var}' in text
-    assert 'quantd_limit_use_ratio{limit="var"' in text
-    _, standing = await get(world, "/api/v1/risk/standing")
-    assert standing["house"]["historical"]["var"] == metrics["var"]
-
-
-async def test_risk_is_said_on_the_clock_between_bars(world, caplog):
-    configure("INFO", "json", stream := io.StringIO())
-    saying = asyncio.create_task(monitoring(world.service, 0.05))
-    await asyncio.sleep(0.3)
-    saying.cancel()
-    lines = [json.loads(line) for line in stream.getvalue().splitlines()]
-    said = [line for line in lines if line["event"] == "risk"]
-    assert len(said) >= 2
-    assert said[0]["interval_s"] == 0.05
-    assert said[0]["var"] == pytest.approx(assessed(world.service.shell.state).house.historical.var, abs=1e-4)
 
 
 async def test_health_is_503_while_it_is_not_ready(world):
