@@ -1,6 +1,6 @@
 """Mutation test of risk/: one small change of a function at a time, and whether a test notices.
 
-    python -m tests.mutants [--share 1.0] [--minutes M] [--seed S] [module ...]
+    python -m tests.mutants [--share 1.0] [--minutes M] [--seed S] [--tests test_x,test_y] [module ...]
 
 Tests are collected once; each mutant is a forked child whose functions have other code, and which runs the tests that reach
 the changed line, the quickest first. mutmut does the same with a copy of the tree and a new collection for each mutant;
@@ -31,6 +31,8 @@ TESTS: Final = (
     "test_assessment", "test_contributions", "test_diversification", "test_gate", "test_limits", "test_liquidity",
     "test_missing_inputs", "test_monitor", "test_plain", "test_protective", "test_risk_measures", "test_rules", "test_stress",
     "test_switch", "test_tails", "test_var_backtest",
+    "test_headroom", "test_realised", "test_screen",
+    "test_held", "test_standing",
 )  # fmt: skip
 """Modules of tests/ that are about risk/; one that is not there is passed over."""
 
@@ -215,6 +217,7 @@ class Hunt:
             return inside(frame, event, arg) if frame.f_code.co_filename in files else None
 
         for number, item in enumerate(self.items):
+            _forget()
             lines.clear()
             began = time.monotonic()
             sys.settrace(called)
@@ -268,13 +271,18 @@ class Hunt:
             for function in self.functions[file].get(_key(new), ()):
                 if function.__code__ != new and len(function.__code__.co_freevars) == len(new.co_freevars):
                     function.__code__ = new
-        for name, module in list(sys.modules.items()):
-            if name.startswith("risk."):
-                for value in vars(module).values():
-                    if hasattr(value, "cache_clear"):
-                        value.cache_clear()
-        # made from limits by code that may have changed
-        sys.modules["risk.rules"]._ready.clear()
+        _forget()
+
+
+def _forget() -> None:
+    """Empties what risk/ remembers: made by code that is to change, or by the test before."""
+    for name, module in list(sys.modules.items()):
+        if name.startswith("risk."):
+            for value in vars(module).values():
+                if hasattr(value, "cache_clear"):
+                    value.cache_clear()
+    if (rules := sys.modules.get("risk.rules")) is not None:
+        rules._ready.clear()
 
 
 def report(found: dict[str, Counter[str]], survivors: list[str]) -> int:
@@ -301,11 +309,14 @@ def main() -> int:
     parser.add_argument("--share", type=float, default=1.0, help="of the mutants, drawn at random")
     parser.add_argument("--minutes", type=float, default=600.0, help="no mutant begins after that")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--tests", default=",".join(TESTS), help="names of modules of tests/, with commas; none: all of TESTS"
+    )
     parser.add_argument("modules", nargs="*", help="names in risk/, without .py; none: all")
     asked = parser.parse_args()
     names = asked.modules or sorted(p.stem for p in (ROOT / "risk").glob("*.py") if p.stem != "__init__")
     hunt = Hunt([ROOT / "risk" / f"{name}.py" for name in names], asked.share, asked.minutes, asked.seed)
-    tests = [str(path) for name in TESTS if (path := ROOT / "tests" / f"{name}.py").exists()]
+    tests = [str(path) for name in asked.tests.split(",") if (path := ROOT / "tests" / f"{name}.py").exists()]
     options = ["-q", "-p", "no:cacheprovider", "-p", "no:timeout", "-s", "--no-header", "-W", "ignore",
                "--hypothesis-profile=ci", "--rootdir", str(ROOT)]  # fmt: skip
     pytest.main([*options, *tests], plugins=[hunt])
