@@ -23,6 +23,7 @@ from types import CodeType, FunctionType
 from typing import Any, Final, NamedTuple
 
 import pytest
+from hypothesis import Phase, settings
 
 ROOT = Path(__file__).resolve().parents[1]
 ASKED: Final = 0.95
@@ -317,8 +318,10 @@ def main() -> int:
     names = asked.modules or sorted(p.stem for p in (ROOT / "risk").glob("*.py") if p.stem != "__init__")
     hunt = Hunt([ROOT / "risk" / f"{name}.py" for name in names], asked.share, asked.minutes, asked.seed)
     tests = [str(path) for name in asked.tests.split(",") if (path := ROOT / "tests" / f"{name}.py").exists()]
+    # a mutant is noticed by any failing example: none is made smaller, explained or kept
+    settings.register_profile("mutants", settings.get_profile("ci"), phases=(Phase.explicit, Phase.generate))
     options = ["-q", "-p", "no:cacheprovider", "-p", "no:timeout", "-s", "--no-header", "-W", "ignore",
-               "--hypothesis-profile=ci", "--rootdir", str(ROOT)]  # fmt: skip
+               "--hypothesis-profile=mutants", "--rootdir", str(ROOT)]  # fmt: skip
     pytest.main([*options, *tests], plugins=[hunt])
     return hunt.result
 
