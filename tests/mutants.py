@@ -93,6 +93,8 @@ def _changes(node: ast.AST) -> Iterator[ast.AST]:
             yield new
         case ast.Continue():
             yield ast.copy_location(ast.Break(), node)
+        case ast.Return(value=ast.Constant(value=None)):
+            pass
         case ast.Return(value=ast.expr()):
             new.value = ast.copy_location(ast.Constant(None), node)  # type: ignore[attr-defined]
             yield new
