@@ -114,7 +114,7 @@ VOLUME = {"volume_lots": np.array([1_000.0, 500.0, 0.0])}
         ("price_age", Limits(max_price_age_ns=7), [True] * 3, ALL, {}, {"age_ns": np.array([7, 8, 0])}, [INF, 0.0, INF]),
         ("price_age", Limits(max_price_age_ns=7), [True] * 3, ALL, {}, {"age_ns": np.array([0, -1, 7])}, [INF, 0.0, INF]),
         ("worst_price", Limits(collar=0.05), [True] * 3, ALL, {}, {}, None),
-        ("worst_price", Limits(collar=0.05), [True] * 3, ALL, {}, 
+        ("worst_price", Limits(collar=0.05), [True] * 3, ALL, {},
          {"px": [0.035, 0.2, 10.0], "prices_nano": np.array([35, 200, 10_000]) * (NANO // 1_000)}, [0.0, INF, INF]),
         ("restricted", Limits(), [True] * 3, ALL, {}, {}, None),
         ("restricted", Limits(restricted=("B", "Z")), [True] * 3, ALL, {}, {}, [INF, 0.0, INF]),
