@@ -286,7 +286,11 @@ def test_what_is_sent_of_parts_of_a_unit_costs_parts_of_its_price() -> None:
     account = Account(lots=np.zeros(1), cash=1e5, equity=1e5)
     assert sent(ctx, account, np.array([3.0]), Limits(collar=0.05)).up_cash == pytest.approx(315.0)
     # an order whose limit is better than the mark loses nothing
-    assert sent(ctx, account, np.array([-3.0]), Limits(collar=0.0)).open_loss == 0.0
+    for lots in (-3.0, 3.0):
+        assert sent(ctx, account, np.array([lots]), Limits(collar=0.0)).open_loss == 0.0
+    # nothing that is off has a figure
+    assert figures(ctx, account, Limits(), None).keys() == {"cash"}
+    assert figures_of(ctx, account, Limits(), None, 0).keys() == {"cash", "max_price_age_ns"}
 
 
 def test_figures_say_whose_they_are() -> None:
