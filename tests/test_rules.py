@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from risk import rules as rules_module
-from risk.case import Account, Case
+from risk.case import Account, Case, Extent
+from risk.context import Scenarios
 from risk.limits import Correlation, Limits, Liquidity, Rate, Reason, Stress, Tail
 from risk.measures import historical_cvar, historical_var, tail_count
 from risk.rules import CAPS, FAMILIES, QUADS, ROWS, TAILS, Rules, cvar_largest, rules_of, var_largest
@@ -121,6 +122,7 @@ VOLUME = {"volume_lots": np.array([1_000.0, 500.0, 0.0])}
         ("short", Limits(), [False] * 3, ALL, {}, {}, None),
         ("short", Limits(allow_short=False), [True, True, False], FEW, {}, {}, None),
         ("short", Limits(allow_short=False), [True, True, False], ALL, {}, {}, [INF, INF, 0.0]),
+        ("short", Limits(allow_short=False), [True, True, False], np.ones(3), {}, {}, [INF, INF, 0.0]),
         ("order_notional", Limits(), [True] * 3, ALL, {}, {}, None),
         # 5 x 100 and 5 % of it is 525
         ("order_notional", Limits(max_order_notional=525.0), [True] * 3, ALL, {}, {}, None),
@@ -161,6 +163,36 @@ def test_a_cap_is_the_most_lots_that_may_be_added_or_none_where_these_keep_it(
         assert found is None
     else:
         assert found == pytest.approx(most, rel=1e-9)
+
+
+def weighed(way: float, lots: list[float], short: bool = False) -> tuple[Case, np.ndarray | None]:
+    """`position_weight` of 30 % (33 % on the way) with equity `way` on the way, where buys take 5 % of it, and 100,000 at
+    the end; 1,000 of A are held, or sold short."""
+    made = case(Limits(max_position_weight=0.3, in_flight=0.1), [not short, True, True])
+    held = np.array([-1_000.0, 0.0, 0.0, 1_000.0, 0.0, 0.0]) * (-1.0 if short else 1.0)
+    made.extents = [
+        Extent(held, way, way, 0.05 * MARKS, 0.0, 0.0, False), Extent(held, 1e5, 1e5, np.zeros(3), 0.0, 0.0, True)
+    ]  # fmt: skip
+    return made, rules_module.position_weight(made, np.array(lots))
+
+
+@pytest.mark.parametrize("short", [False, True])
+def test_a_position_weighs_no_more_than_its_share_of_what_equity_is_left(short: bool) -> None:
+    # on the way 0.33 x 80,000 = 26,400, of which 1,000 are held; a lot of A takes 100 and 0.33 x 5 of room
+    made, most = weighed(80_000.0, [999.0, 0.0, 0.0], short)
+    assert made.weights_keep is False
+    assert most == pytest.approx([25_400.0 / 101.65, 26_400.0 / 50.825, 26_400.0 / 10.165])
+    # at the end 30,000
+    _, most = weighed(99_000.0, [999.0, 0.0, 0.0], short)
+    assert most == pytest.approx([290.0, 600.0, 3_000.0])
+    # what is asked of one symbol takes equity from another: 50 x <= 0.33 x (80,000 - 5 x 200 - 2.5 x) up to 512
+    for lots, keeps in ((512.0, True), (513.0, False)):
+        made, most = weighed(80_000.0, [200.0, lots, 0.0], short)
+        assert made.weights_keep is keeps
+        assert (most is None) is keeps
+    # at the end to the last lot
+    assert weighed(99_000.0, [290.0, 600.0, 3_000.0], short)[1] is None
+    assert weighed(99_000.0, [291.0, 0.0, 0.0], short)[1] is not None
 
 
 # ---- rows, families, tails and forms, by hand ------------------------------------------------------------------------
@@ -257,6 +289,12 @@ def test_tails_and_forms_are_those_of_their_method() -> None:
     ]  # fmt: skip
     assert normal.tails == []
     assert normal.lookbacks == (252,)
+    scenarios = Scenarios(np.random.default_rng(1).normal(size=(50, 2)))
+    assert made.tails[0].of({40: scenarios}) == (scenarios, 3)
+    assert made.tails[1].of({50: scenarios}) == (scenarios.filtered, 3)
+    one_of_two = Stress(0.1, (Shock("s", moves={"x": -0.5}), Shock("t", moves={"*": -0.5})))
+    for stress in (one_of_two, Stress(0.1, one_of_two.shocks[:1])):
+        assert np.array_equal(Rules(Limits(stress=stress), UNIVERSE).no_shock, [False, True])  # type: ignore[arg-type]
     unknown = Rules(Limits(stress=Stress(0.1, (Shock("s", moves={"x": -0.5}),))), UNIVERSE)
     assert unknown.no_shock is not None
     assert unknown.no_shock.tolist() == [False, True]
@@ -315,6 +353,8 @@ def test_rows_of_the_short_way_are_numbers() -> None:
         (0, Reason.GROSS, 1.1, 1.0), (0, Reason.NET, 1.2, 1.0), (0, Reason.LEVERAGE, 1.3, 1.0), (1, Reason.TURNOVER, 1.4, 1.0),
         (2, Reason.CASH, 0.0, 1.0),
     ]  # fmt: skip
+    alone = Rules(limits, Universe((Instrument("A"),)))
+    assert alone.long_rows == made.long_rows
     assert made.sided_rows == [
         (0, 1.1), (1, 1.2), (2, 1.2), (3, 1.3), (4, pytest.approx(0.3)), (5, 1.4), (6, 0.0),
     ]  # fmt: skip

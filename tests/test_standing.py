@@ -173,3 +173,10 @@ def test_a_limit_that_is_off_has_no_value() -> None:
         15_000.0
     )
     assert standing(ctx, account, Limits(max_concentration=0.4), None)["max_concentration"] == (0.5, 0.4)
+
+
+@pytest.mark.parametrize(("equity", "known"), [(0.0, False), (-1.0, False), (1e-3, True)])
+def test_without_equity_there_is_cash_and_nothing_else(equity: float, known: bool) -> None:
+    ctx = make_context(np.array([100.0]), np.zeros((80, 1)), ["A"])
+    account = Account(lots=np.array([1.0]), cash=-100.0, equity=equity)
+    assert ("max_gross_exposure" in standing(ctx, account, Limits(max_gross_exposure=1.0), None)) is known
