@@ -151,3 +151,11 @@ def test_the_band_of_a_level_lies_a_hair_inside_of_it(at: int, low: float, high:
     assert found == (pytest.approx(low, rel=1e-7), pytest.approx(high, rel=1e-7))
     assert found[0] > low or low == -inf
     assert found[1] < high or high == inf
+
+
+def test_values_that_will_not_last_may_raise_a_level_but_not_lower_it() -> None:
+    monitor = Monitor()
+    monitor.observe({"var": (0.85, 1.0)})
+    assert monitor.observe({"var": (0.1, 1.0)}, falling=False) == []
+    assert monitor.observe({"var": (1.0, 1.0)}, falling=False) == [("var", WARNING, CRITICAL, 1.0, 1.0)]
+    assert monitor.observe({"var": (0.1, 1.0)}) == [("var", CRITICAL, NONE, 0.1, 1.0)]

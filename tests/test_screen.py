@@ -531,6 +531,8 @@ def test_leverage_by_shares_sold_short_is_always_measured() -> None:
         (0.05, 0.5, 1.2),
         # the second weighs 0.3: no pair counts before it weighs 0.4
         (0.4, 0.5, 0.4 / 0.3),
+        # both together up to 0.6 / 0.409, which is more
+        (0.4, 0.409, 0.6 / 0.409),
     ],
 )
 def test_pairs_are_screened_while_none_can_weigh_too_much(min_weight: float, share: float, edge: float) -> None:
@@ -642,6 +644,23 @@ def test_what_new_rows_change_altogether_or_too_few_rows_tell_is_not_screened() 
     assert of(plain, np.array([600.0, 0.0]), {}, gaps) is not None
     gaps[20, 1] = 0.0
     assert of(plain, LONG, {}, gaps) is not None
+    # each has 65 returns, both together 50
+    gaps = scenes()
+    gaps[:15, 0] = gaps[-15:, 1] = np.nan
+    assert of(plain, LONG, {}, gaps) is None
+
+
+def test_a_lone_instrument_is_no_pair_and_a_tail_far_away_still_counts_new_rows() -> None:
+    alone = make_context(PRICES[:1], scenes()[:, :1], ["A"])
+    limits = Limits(correlation=Correlation(lookback=80))
+    account = Account(lots=np.array([0.03]), cash=0.2, equity=0.5)
+    values = standing(alone, account, limits, None)
+    assert screen(alone, np.array([0.3]), 0.5, limits, values, {}) is not None
+    # 0.6 x 9 = 5.4 is far: a loss of 900 is a row of 9, a fifth of it in the tail, one of 970 a row of 32
+    for equity, keeps in ((100.0, True), (30.0, False)):
+        made = of(Limits(cvar=Tail(9.0, lookback=80)), LONG, {})
+        assert made is not None
+        assert once(made, [1.0, 1.0], equity) is keeps
 
 
 def test_a_book_without_equity_is_not_screened() -> None:
@@ -657,3 +676,9 @@ def test_turnover_and_cash_are_left_out_and_columns_say_whose_the_ratios_are() -
     made = screen(ctx, np.array([0.0, 300.0]), 1_000.0, limits, values, {}, np.array([1]))
     assert made is not None
     assert made.keeps(np.array([1.05]), 1.05, 1.05, 1_000.0)
+    # 0.6 and 0.3 are held of the last two; where prices moved apart they are looked at one by one
+    three = make_context(np.array([10.0, 10.0, 10.0]), np.zeros((80, 3)), ["A", "B", "C"])
+    exposures, gross = np.array([0.0, 600.0, 300.0]), Limits(max_gross_exposure=1.6)
+    made = screen(three, exposures, 1_000.0, gross, {"max_gross_exposure": (0.9, 1.6)}, {}, np.array([1, 2]))
+    assert made is not None
+    assert made.keeps(np.array([1.0, 1.1]), 1.0, 1.1, 1_000.0)

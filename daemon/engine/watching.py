@@ -58,9 +58,11 @@ def watch(state: State) -> list[Effect]:
     effects: list[Effect] = []
     for at, book in enumerate(books):
         values = _known(state, book)
+        found = list(limit_alerts(state, book, values)) if values else []
         if measured is not None:
             values |= measured[at]
-        found = limit_alerts(state, book, values) if values else ()
+            # with orders on their way a level may rise by what is held, and falls once they are done
+            found += limit_alerts(state, book, measured[at], falling=not (state.working or state.crosses))
         if book == HOUSE and (found or due):
             if (
                 measured is None
@@ -84,7 +86,7 @@ def watch_plan(state: State, plans: list[tuple[int, Account, Verdict]], whole: b
     lone = watched(state) == [HOUSE]
     effects: list[Effect] = []
     for book, _, verdict in plans[:1] if lone else plans:
-        effects.extend(limit_alerts(state, book, verdict.values))
+        effects.extend(limit_alerts(state, book, verdict.values, falling=False))
     kept.recorded_no = state.sample_no  # the plan is a record
     kept.corridor = _planned(state, plans) if whole and not kept.busy else None
     return effects

@@ -85,6 +85,8 @@ class LimitLine(Struct, frozen=True):
     """One limit: as it stands (or at the last record), the worst of the span's records, and its use over time."""
 
     limit: str
+    words: str
+    unit: str
     value: float | None
     bound: float | None
     use: float | None
@@ -360,6 +362,8 @@ def _limits(records: Sequence[RiskPoint], since: int, present: Standing | None) 
         found.append(
             LimitLine(
                 limit=key,
+                words=line.words or key.replace("_", " "),
+                unit=line.unit,
                 value=line.value,
                 bound=line.bound,
                 use=line.use,

@@ -127,7 +127,7 @@ def test_an_agents_own_limits_are_watched_on_its_own_book_and_named():
     assert {a.agent for a in alerts} == {"a0"}
     assert {a.kind for a in alerts} == {"limit_max_position_weight"}
     assert [a.level for a in alerts] == ["INFO", "WARNING"]
-    assert "(a0)" in alerts[0].text
+    assert "house" not in alerts[0].text
 
 
 def test_a_lone_agent_that_is_the_house_is_told_of_once_until_it_is_not():
@@ -208,3 +208,18 @@ def test_a_reload_of_limits_is_measured_against_at_the_next_sample():
         world.shell.take(item)
     assert limit_alerts(world)
     world.shell.run(Operator(world.shell.state.now, "halt", "end", "me"))
+
+
+def test_a_sale_lowers_a_level_once_it_has_filled_and_not_when_it_is_planned():
+    def halving(view):
+        n = view.universe.size
+        day = view.sample // 86_400_000_000_000
+        return np.full(n, 0.8 / n) if day % 20 < 10 else np.full(n, 0.3 / n)
+
+    world = World(block(np.full((100, 2), 100.0)), [halving], house=Limits(max_gross_exposure=1.0, min_history=2)).run()
+    alerts = [a for a in limit_alerts(world) if a.kind == "limit_max_gross_exposure"]
+    backs = [a for a in alerts if "back" in a.text]
+    plans = {p.ts for p in world.of(Planned)}
+    assert len(backs) >= 3
+    assert [("back" in a.text) for a in alerts] == [bool(k % 2) for k in range(len(alerts))]
+    assert not {a.ts for a in backs} & plans
