@@ -661,6 +661,11 @@ def test_a_lone_instrument_is_no_pair_and_a_tail_far_away_still_counts_new_rows(
         made = of(Limits(cvar=Tail(9.0, lookback=80)), LONG, {})
         assert made is not None
         assert once(made, [1.0, 1.0], equity) is keeps
+    # the same for VaR, which a row of 5.4 could be: 800 is one of 4
+    for equity, keeps in ((200.0, True), (100.0, False)):
+        made = of(Limits(var=Tail(9.0, lookback=80)), LONG, {})
+        assert made is not None
+        assert once(made, [1.0, 1.0], equity) is keeps
 
 
 def test_a_book_without_equity_is_not_screened() -> None:
