@@ -1,6 +1,6 @@
 """Mutation test of risk/: one small change of a function at a time, and whether a test notices.
 
-    python -m tests.mutants [--share 1.0] [--minutes M] [--seed S] [module ...]
+    python -m tests.mutants [--share 1.0] [--minutes M] [--seed S] [--longest S] [--tests test_x,test_y] [module ...]
 
 Tests are collected once; each mutant is a forked child whose functions have other code, and which runs the tests that reach
 the changed line, the quickest first. mutmut does the same with a copy of the tree and a new collection for each mutant;
@@ -23,14 +23,16 @@ from types import CodeType, FunctionType
 from typing import Any, Final, NamedTuple
 
 import pytest
+from hypothesis import Phase, settings
 
 ROOT = Path(__file__).resolve().parents[1]
 ASKED: Final = 0.95
 
 TESTS: Final = (
-    "test_assessment", "test_contributions", "test_diversification", "test_gate", "test_limits", "test_liquidity",
-    "test_missing_inputs", "test_monitor", "test_plain", "test_protective", "test_risk_measures", "test_rules", "test_stress",
-    "test_switch", "test_tails", "test_var_backtest",
+    "adversary/test_adversary", "test_assessment", "test_contributions", "test_diversification", "test_gate",
+    "test_gate_table", "test_headroom", "test_held", "test_limits", "test_liquidity", "test_missing_inputs", "test_monitor",
+    "test_plain", "test_protective", "test_realised", "test_risk_measures", "test_rules", "test_screen", "test_standing",
+    "test_stress", "test_switch", "test_tails", "test_var_backtest",
 )  # fmt: skip
 """Modules of tests/ that are about risk/; one that is not there is passed over."""
 
@@ -90,6 +92,8 @@ def _changes(node: ast.AST) -> Iterator[ast.AST]:
             yield new
         case ast.Continue():
             yield ast.copy_location(ast.Break(), node)
+        case ast.Return(value=ast.Constant(value=None)):
+            pass
         case ast.Return(value=ast.expr()):
             new.value = ast.copy_location(ast.Constant(None), node)  # type: ignore[attr-defined]
             yield new
@@ -169,11 +173,15 @@ def _key(code: CodeType) -> tuple[str, int, int]:
     return code.co_qualname, code.co_firstlineno, at[2] or 0 if "<lambda>" in code.co_qualname else 0
 
 
+class TooLong(BaseException):
+    """Not an Exception, so that Hypothesis does not try the case again."""
+
+
 class Hunt:
     """A pytest plugin: in place of running the tests once, runs them on mutants."""
 
-    def __init__(self, modules: list[Path], share: float, minutes: float, seed: int) -> None:
-        self.modules, self.share, self.minutes = modules, share, minutes
+    def __init__(self, modules: list[Path], share: float, minutes: float, seed: int, longest: float) -> None:
+        self.modules, self.share, self.minutes, self.longest = modules, share, minutes, longest
         self.rng = random.Random(seed)
         self.reach: dict[tuple[str, int], set[int]] = defaultdict(set)
         self.seconds: dict[int, float] = {}
@@ -186,6 +194,7 @@ class Hunt:
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         self.items = [i for i in session.items if not any(word in i.nodeid for word in PLANTED)]
         self._baseline()
+        self._again()
         self.functions: dict[str, dict[tuple[str, int, int], list[FunctionType]]] = defaultdict(
             lambda: defaultdict(list)
         )
@@ -208,6 +217,8 @@ class Hunt:
         lines: set[tuple[str, int]] = set()
 
         def inside(frame: Any, event: str, arg: Any) -> Any:
+            if time.monotonic() - began > self.longest:
+                raise TooLong
             lines.add((files[frame.f_code.co_filename], frame.f_lineno))
             return inside
 
@@ -215,6 +226,7 @@ class Hunt:
             return inside(frame, event, arg) if frame.f_code.co_filename in files else None
 
         for number, item in enumerate(self.items):
+            _forget()
             lines.clear()
             began = time.monotonic()
             sys.settrace(called)
@@ -222,11 +234,55 @@ class Hunt:
             sys.settrace(None)
             self.seconds[number] = time.monotonic() - began
             if not passed:
-                print(f"left out, it fails without a mutant: {item.nodeid}", file=sys.stderr)
+                why = "it takes too long" if self.seconds[number] > self.longest else "it fails without a mutant"
+                print(f"left out, {why}: {item.nodeid}", file=sys.stderr)
                 continue
             for line in lines:
                 self.reach[line].add(number)
         print(f"{len(self.items)} tests, {sum(self.seconds.values()):.0f} s", file=sys.stderr, flush=True)
+
+    def _again(self) -> None:
+        """Once more, as a mutant is run but without one: a test that fails or hangs then would kill every mutant."""
+        left = sorted(set().union(*self.reach.values()))
+        kept: list[int] = []
+        while left:
+            done = self._timed(left)
+            kept += done
+            left = left[len(done) :]
+            if left:
+                lost = left.pop(0)
+                print(f"left out, it fails the second time: {self.items[lost].nodeid}", file=sys.stderr)
+                for reached in self.reach.values():
+                    reached.discard(lost)
+        print(f"{sum(self.seconds[k] for k in kept):.0f} s untraced", file=sys.stderr, flush=True)
+
+    def _timed(self, numbers: list[int]) -> list[int]:
+        """Those that passed in a child before the first that did not."""
+        reading, writing = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            try:
+                self._silence()
+                for number in numbers:
+                    signal.alarm(int(10.0 + 4.0 * self.seconds[number]))
+                    began = time.monotonic()
+                    if not self._protocol(number):
+                        break
+                    os.write(writing, f"{number} {time.monotonic() - began}\n".encode())
+            finally:
+                os._exit(0)
+        os.close(writing)
+        with os.fdopen(reading) as lines:
+            passed = [(int(k), float(took)) for k, took in map(str.split, lines)]
+        os.waitpid(pid, 0)
+        self.seconds.update(passed)
+        return [number for number, _ in passed]
+
+    @staticmethod
+    def _silence() -> None:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, 1)
+        os.dup2(nowhere, 2)
 
     def _all(self) -> int:
         found: dict[str, Counter[str]] = defaultdict(Counter)
@@ -246,35 +302,41 @@ class Hunt:
         return report(found, survivors)
 
     def _child(self, mutant: Mutant, file: str, reach: list[int]) -> str:
-        allowed = 2.0 + 8.0 * sum(self.seconds[k] for k in reach)
         pid = os.fork()
         if pid == 0:
-            signal.alarm(int(allowed) + 1)
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, 1)
-            os.dup2(nowhere, 2)
+            self._silence()
             code = 1
             try:
                 self._patch(mutant.code, file)
-                code = 0 if all(self._protocol(number) for number in reach) else 1
+                code = 0 if all(self._in_time(number) for number in reach) else 1
             finally:
                 os._exit(code)
         _, status = os.waitpid(pid, 0)
         # what hangs or crashes is noticed too
         return "survived" if status == 0 else "killed"
 
+    def _in_time(self, number: int) -> bool:
+        # what hangs ends the child
+        signal.alarm(int(8.0 + 8.0 * self.seconds[number]))
+        return self._protocol(number)
+
     def _patch(self, code: CodeType, file: str) -> None:
         for new in _codes(code):
             for function in self.functions[file].get(_key(new), ()):
                 if function.__code__ != new and len(function.__code__.co_freevars) == len(new.co_freevars):
                     function.__code__ = new
-        for name, module in list(sys.modules.items()):
-            if name.startswith("risk."):
-                for value in vars(module).values():
-                    if hasattr(value, "cache_clear"):
-                        value.cache_clear()
-        # made from limits by code that may have changed
-        sys.modules["risk.rules"]._ready.clear()
+        _forget()
+
+
+def _forget() -> None:
+    """Empties what risk/ remembers: made by code that is to change, or by the test before."""
+    for name, module in list(sys.modules.items()):
+        if name.startswith("risk."):
+            for value in vars(module).values():
+                if hasattr(value, "cache_clear"):
+                    value.cache_clear()
+    if (rules := sys.modules.get("risk.rules")) is not None:
+        rules._ready.clear()
 
 
 def report(found: dict[str, Counter[str]], survivors: list[str]) -> int:
@@ -301,13 +363,21 @@ def main() -> int:
     parser.add_argument("--share", type=float, default=1.0, help="of the mutants, drawn at random")
     parser.add_argument("--minutes", type=float, default=600.0, help="no mutant begins after that")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--longest", type=float, default=600.0, help="seconds; a test that takes more, traced, is left out"
+    )
+    parser.add_argument(
+        "--tests", default=",".join(TESTS), help="names of modules of tests/, with commas; none: all of TESTS"
+    )
     parser.add_argument("modules", nargs="*", help="names in risk/, without .py; none: all")
     asked = parser.parse_args()
     names = asked.modules or sorted(p.stem for p in (ROOT / "risk").glob("*.py") if p.stem != "__init__")
-    hunt = Hunt([ROOT / "risk" / f"{name}.py" for name in names], asked.share, asked.minutes, asked.seed)
-    tests = [str(path) for name in TESTS if (path := ROOT / "tests" / f"{name}.py").exists()]
+    hunt = Hunt([ROOT / "risk" / f"{name}.py" for name in names], asked.share, asked.minutes, asked.seed, asked.longest)
+    tests = [str(path) for name in asked.tests.split(",") if (path := ROOT / "tests" / f"{name}.py").exists()]
+    # a mutant is noticed by any failing example: none is made smaller, explained or kept
+    settings.register_profile("mutants", settings.get_profile("ci"), phases=(Phase.explicit, Phase.generate))
     options = ["-q", "-p", "no:cacheprovider", "-p", "no:timeout", "-s", "--no-header", "-W", "ignore",
-               "--hypothesis-profile=ci", "--rootdir", str(ROOT)]  # fmt: skip
+               "--hypothesis-profile=mutants", "--rootdir", str(ROOT)]  # fmt: skip
     pytest.main([*options, *tests], plugins=[hunt])
     return hunt.result
 
