@@ -92,7 +92,7 @@ WORDS: Final[dict[str, Words]] = {
     "max_realised_volatility": Words(
         _plain("realised volatility a year (watched, cuts no order)"), "share", "max_realised_volatility = 0.25"
     ),
-    "min_diversification": Words(_plain("diversification ratio (watched, cuts no order)"), "number", "min_diversification = 0.3"),
+    "min_diversification": Words(_plain("diversification, 1 - 1 / diversification ratio (watched, cuts no order)"), "number", "min_diversification = 0.3"),
     "min_sharpe": Words(_plain("Sharpe ratio (watched, cuts no order)"), "number", "min_sharpe = 0.5"),
     "stress": Words(_of("stress scenario", ", worst"), "share", "stress = { limit = 0.3 }"),
     # always on, or how others are measured

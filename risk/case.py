@@ -21,14 +21,15 @@ class Account:
     remaining lots of open, unknown and held-back buy and sell orders, unsigned, None for none; `up_cash` what
     those buys can cost at their worst prices with fees; `open_orders` how many rows that are.
     `open_loss`: what equity loses at most when they fill at their worst prices with fees; None: taken from
-    `up_cash` and the collars, which is exact while the marks have not moved since.
+    `up_cash` and the collars, which is exact while the marks have not moved since. `open_gain`: what it gains at most
+    by them, where the marks have moved past their prices.
     `traded` is what was traded in this session already, in currency; `recent_orders` how many orders that add risk
     were sent within `order_rate.per`; `repeated` float64[N] the signed lots asked within `duplicate_window`, None for
     none; `blocked` bool[N] what a protective exit closed too recently to be entered again.
     """
 
     __slots__ = (
-        "blocked", "cash", "down", "equity", "lots", "open_loss", "open_orders", "recent_orders", "repeated", "traded",
+        "blocked", "cash", "down", "equity", "lots", "open_gain", "open_loss", "open_orders", "recent_orders", "repeated", "traded",
         "up", "up_cash",
     )  # fmt: skip
 
@@ -43,6 +44,7 @@ class Account:
         up_cash: float = 0.0,
         open_orders: int = 0,
         open_loss: float | None = None,
+        open_gain: float = 0.0,
         traded: float = 0.0,
         recent_orders: int = 0,
         repeated: Floats | None = None,
@@ -56,6 +58,7 @@ class Account:
         self.up_cash = up_cash
         self.open_orders = open_orders
         self.open_loss = open_loss
+        self.open_gain = open_gain
         self.traded = traded
         self.recent_orders = recent_orders
         self.repeated = repeated

@@ -150,7 +150,8 @@ def _pass(
 def _finite(ctx: Context, account: Account, asked: Floats, reason: Codes) -> tuple[Floats, bool]:
     """Whole lots asked, refused where the symbol's numbers are not finite, and whether the whole book is known."""
     up, down = account.up, account.down
-    probe = account.cash + account.equity + account.up_cash + (account.open_loss or 0.0) + account.traded
+    probe = account.cash + account.equity + account.up_cash + (account.open_loss or 0.0) + account.open_gain
+    probe += account.traded
     # a product with anything that is not finite is not, even with a price of 0
     probe += float(asked.dot(ctx.px)) + float(account.lots.dot(ctx.px))
     if up is not None:
@@ -172,7 +173,14 @@ def _finite(ctx: Context, account: Account, asked: Floats, reason: Codes) -> tup
             bad = bad | ~np.isfinite(side)
     reason[bad & (asked != 0.0)] = Reason.NOT_FINITE
     others = np.isfinite(account.lots).all() and all(s is None or np.isfinite(s).all() for s in (up, down))
-    money = isfinite(account.cash + account.equity + account.up_cash + (account.open_loss or 0.0) + account.traded)
+    money = isfinite(
+        account.cash
+        + account.equity
+        + account.up_cash
+        + (account.open_loss or 0.0)
+        + account.open_gain
+        + account.traded
+    )
     whole = np.trunc(np.where(bad, 0.0, asked))
     return whole, bool(others) and money and not bool(((account.lots != 0.0) & ~ctx.priced).any())
 
@@ -225,8 +233,8 @@ def _extents(ctx: Context, account: Account, reducing: Floats | None, rules: Rul
         covers, sales = float(bought.dot(px)), float(sold.dot(px))
         traded = covers + sales
     low_equity = account.equity - open_loss
-    # the largest exposure and the least equity belong to two states: only what exceeds the equity of now is breached in one
-    before = account.equity
+    # an exposure and an equity belong to one state: only what exceeds the most that equity can be is surely breached
+    before = account.equity + account.open_gain
     n = rules.size
     worst = np.empty(2 * n)
     np.multiply(low, px, out=worst[:n])

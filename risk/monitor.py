@@ -68,10 +68,11 @@ def level(share: float, before: int = NONE) -> int:
     return min(before, max(reached, held))
 
 
-def observe(levels: dict[str, int], values: Values) -> list[Crossing]:
+def observe(levels: dict[str, int], values: Values, *, falling: bool = True) -> list[Crossing]:
     """Note the present values in `levels` (key -> level, changed in place); the crossings, in order of keys.
 
-    A limit that is no longer measured leaves at its level until it is measured again.
+    A limit that is no longer measured leaves at its level until it is measured again. Without `falling` levels only rise:
+    of values that will not last, because orders are on their way.
     """
     found: list[Crossing] = []
     for key in sorted(values):
@@ -83,7 +84,7 @@ def observe(levels: dict[str, int], values: Values) -> list[Crossing]:
         elif not before and value < QUIET * bound:
             continue
         after = level(share_of(key, value, bound), before)
-        if after != before:
+        if after > before or (falling and after < before):
             levels[key] = after
             found.append((key, before, after, value, bound))
     return found
@@ -102,6 +103,6 @@ class Monitor(Struct):
 
     levels: dict[str, int] = field(default_factory=dict)
 
-    def observe(self, values: Values) -> list[Crossing]:
+    def observe(self, values: Values, *, falling: bool = True) -> list[Crossing]:
         """See `observe` of this module."""
-        return observe(self.levels, values)
+        return observe(self.levels, values, falling=falling)

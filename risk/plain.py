@@ -97,7 +97,7 @@ class Basket:
         loss = account.open_loss
         if loss is None:
             loss = up_loss + closed * (max(rules.limits.collar, rules.limits.reduce_collar) + rules.fee)
-        self.before = account.equity
+        self.before = account.equity + account.open_gain
         """Equity by which a limit is breached already."""
         self.equity = account.equity - loss - (covers + sales) * rules.covered_slip
         """At its lowest before the orders that add; `low` after them."""

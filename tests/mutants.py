@@ -30,7 +30,8 @@ ASKED: Final = 0.95
 
 TESTS: Final = (
     "adversary/test_adversary", "test_assessment", "test_context", "test_contributions", "test_diversification", "test_gate",
-    "test_gate_edges", "test_gate_table", "test_headroom", "test_held", "test_limits", "test_liquidity", "test_missing_inputs", "test_monitor",
+    "test_gate_edges", "test_gate_table", "test_headroom", "test_held", "test_limits", "test_liquidity",
+    "test_missing_inputs", "test_monitor",
     "test_plain", "test_protective", "test_realised", "test_risk_measures", "test_rules", "test_screen", "test_standing",
     "test_stress", "test_switch", "test_tails", "test_var_backtest",
 )  # fmt: skip
@@ -92,7 +93,9 @@ def _changes(node: ast.AST) -> Iterator[ast.AST]:
             yield new
         case ast.Continue():
             yield ast.copy_location(ast.Break(), node)
-        case ast.Return(value=ast.expr() as value) if not (isinstance(value, ast.Constant) and value.value is None):
+        case ast.Return(value=ast.Constant(value=None)):
+            pass
+        case ast.Return(value=ast.expr()):
             new.value = ast.copy_location(ast.Constant(None), node)  # type: ignore[attr-defined]
             yield new
         case ast.IfExp(body=body, orelse=orelse):

@@ -351,3 +351,30 @@ def test_assessing_changes_none_of_its_inputs() -> None:
     assess(one, ALL)
     for name in ("lots", "px", "returns", "history", "volume_lots"):
         assert np.array_equal(getattr(one, name), getattr(same, name))
+
+
+def test_a_price_below_one_is_a_price() -> None:
+    found = assess(book(px=np.array([0.5, np.nan, 100.0, 100.0, 100.0, 100.0]), lots=np.ones(6)))
+    assert found.missing["gross"] == "no price of S1"
+
+
+def test_a_history_is_too_short_by_one_sample_or_by_gaps_that_no_one_symbol_has() -> None:
+    returns = book().returns.copy()
+    returns[:192, 2], returns[:193, 3] = np.nan, np.nan
+    said = assess(book(returns=returns)).missing["volatility_annual"]
+    assert said == "59 samples in which everything held has a return, fewer than 60; too few of S3"
+    returns = book().returns.copy()
+    returns[:140, 2], returns[170:, 3] = np.nan, np.nan
+    said = assess(book(returns=returns)).missing["volatility_annual"]
+    assert said == "30 samples in which everything held has a return, fewer than 60"
+
+
+@pytest.mark.parametrize(("size", "pairs"), [(1, 0), (2, 1), (3, 3), (4, 5)])
+def test_every_pair_of_a_few_that_move_together_is_listed_and_of_more_the_first_five(size: int, pairs: int) -> None:
+    one = np.random.default_rng(3).normal(0.0, 0.01, (252, 1))
+    returns = one + np.random.default_rng(4).normal(0.0, 0.002, (252, size))
+    found = assess(book(size=size, returns=returns, lots=np.full(size, 10.0), px=np.full(size, 100.0)))
+    assert found.pairs is not None
+    assert len(found.pairs) == pairs
+    ranked = [pair.correlation for pair in found.pairs]
+    assert ranked == sorted(ranked, reverse=True)

@@ -132,3 +132,14 @@ def test_bets_are_the_same_by_instruments_and_by_samples(seed: int, shape: tuple
     returns, w = book(seed, *shape)
     expected = diversification.effective_bets(w, measures.covariance(returns))
     assert diversification.effective_bets_of(w, returns) == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("size", [1e-200, 1.0, 1e200])
+def test_the_ratio_does_not_know_how_large_the_book_is(size: float) -> None:
+    assert diversification.diversification_ratio(np.full(4, size), np.eye(4) * 1e-4) == pytest.approx(2.0)
+
+
+def test_a_covariance_that_is_all_but_singular_has_no_torsion() -> None:
+    for apart, known in ((1e-11, False), (1e-3, True)):
+        found = diversification.minimum_torsion(np.ones((3, 3)) + apart * np.eye(3))
+        assert np.isfinite(found).all() == known

@@ -5,11 +5,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from risk import headroom
 from risk.gate import Account, gate
 from risk.headroom import Figure, Most, figures, figures_of, most, most_under, only, sent
-from risk.limits import Correlation, Limits, Liquidity, Rate, Reason, Tail
+from risk.limits import Correlation, Limits, Liquidity, Rate, Reason, Stress, Tail
+from risk.stress import Shock
 from risk.switch import HALT, REDUCE
 from tests.risk_cases import Book, States, make_context, numerators, orders_of, random_book, scenario_returns
+from trading.instruments import NANO, Instrument, Universe
 
 SEEDS = st.integers(0, 2**32 - 1)
 
@@ -224,3 +227,160 @@ def test_what_passes_alone_may_be_sent_in_two_parts_and_no_more(key: str) -> Non
     first = np.array([alone.lots // 2, 0.0, 0.0])
     rest = most_under(book.ctx, sent(book.ctx, book.account, first, limits), limits, key, 0, 1)
     assert alone.lots - 1 <= first[0] + rest.lots <= alone.lots
+
+
+def test_a_question_is_no_duplicate_even_of_itself_or_of_what_is_not_known() -> None:
+    limits = Limits(collar=0.0, max_position_weight=0.3)
+    found = Most(300.0, Reason.POSITION_WEIGHT, True)
+    # the gate is asked for 10,000 times the equity
+    for repeated in ([1e7, 0.0, 0.0], [np.nan] * 3):
+        book = plain_book(limits, [0.0, 0.0, 0.0], repeated=np.array(repeated))
+        assert most(book.ctx, book.account, limits, 0, 1) == found
+
+
+def test_what_has_no_price_has_no_room_and_a_price_below_one_has_all_of_it() -> None:
+    limits = Limits(collar=0.0, max_position_weight=0.3)
+    ctx = make_context(np.array([0.5, np.nan]), np.zeros((80, 2)), ["A", "B"])
+    rich = Account(lots=np.zeros(2), cash=1e10, equity=1e10)
+    assert most(ctx, rich, limits, 0, 1) == Most(6e9, Reason.POSITION_WEIGHT, True)
+    assert most(ctx, rich, limits, 1, 1) == Most(0.0, Reason.PRICE_MISSING, True)
+
+
+def test_the_questions_that_are_kept_are_bounded() -> None:
+    for _ in range(headroom._MOST_ALONE + 10):
+        only(Limits(max_drawdown=0.1), "var")
+        assert len(headroom._alone) <= headroom._MOST_ALONE
+
+
+def test_what_is_sent_is_open_at_its_worst_prices_with_fees() -> None:
+    limits = Limits(collar=0.05, reduce_collar=0.15, fee_bp=10.0, order_rate=Rate(9))
+    book = plain_book(limits, [0.0, 0.0, 500.0])
+    # buys 100 A up to 105, sells 40 B down to 47.5, and 300 C, of what is held, down to 8.5
+    lots = np.array([100.0, -40.0, -300.0])
+    then = sent(book.ctx, book.account, lots, limits)
+    assert then.up is not None
+    assert then.down is not None
+    assert then.up.tolist() == [100.0, 0.0, 0.0]
+    assert then.down.tolist() == [0.0, 40.0, 300.0]
+    assert then.up_cash == pytest.approx(10_500.0 * 1.001)
+    loss = (10_500.0 * 1.001 - 10_000.0) + (2_000.0 - 1_900.0 * 0.999) + (3_000.0 - 2_550.0 * 0.999)
+    assert then.open_loss == pytest.approx(loss)
+    assert (then.open_orders, then.recent_orders) == (3, 3)
+    assert (then.cash, then.equity) == (book.account.cash, book.account.equity)
+    again = sent(book.ctx, then, np.array([10.0, -10.0, 0.0]), limits)
+    assert again.up is not None
+    assert again.down is not None
+    assert again.up.tolist() == [110.0, 0.0, 0.0]
+    assert again.down.tolist() == [0.0, 50.0, 300.0]
+    assert again.up_cash == pytest.approx(11_550.0 * 1.001)
+    assert again.open_loss == pytest.approx(loss + 1_050.0 * 1.001 - 1_000.0 + 500.0 - 475.0 * 0.999)
+    assert (again.open_orders, again.recent_orders) == (5, 5)
+    assert sent(book.ctx, then, lots, Limits()).recent_orders == 3
+    assert sent(book.ctx, then, np.zeros(3), limits) is then
+
+
+def test_what_is_sent_of_parts_of_a_unit_costs_parts_of_its_price() -> None:
+    coin = Universe((Instrument("BTC", lot_nano=NANO // 100),))
+    price = np.array([10_000 * NANO])
+    ctx = make_context(np.array([100.0]), np.zeros((80, 1)), ["BTC"], universe=coin, prices_nano=price)
+    account = Account(lots=np.zeros(1), cash=1e5, equity=1e5)
+    assert sent(ctx, account, np.array([3.0]), Limits(collar=0.05)).up_cash == pytest.approx(315.0)
+    # an order whose limit is better than the mark loses nothing
+    for lots in (-3.0, 3.0):
+        assert sent(ctx, account, np.array([lots]), Limits(collar=0.0)).open_loss == 0.0
+    # nothing that is off has a figure
+    assert figures(ctx, account, Limits(), None).keys() == {"cash"}
+    assert figures_of(ctx, account, Limits(), None, 0).keys() == {"cash", "max_price_age_ns"}
+
+
+def test_figures_say_whose_they_are() -> None:
+    fall, rise = Shock("fall", moves={"*": -0.1}), Shock("rise", moves={"*": 0.1, "y": 0.4})
+    limits = Limits(
+        max_position_weight=0.3, max_sector_weight=0.5, max_concentration=0.6, stress=Stress(0.2, (fall, rise)),
+        group_caps=(("g", 0.4),),
+    )  # fmt: skip
+    book = plain_book(limits, [100.0, -300.0, -500.0])
+    found = figures(book.ctx, book.account, limits, None)
+    assert found["max_position_weight"] == Figure(pytest.approx(0.15), 0.3, "B")
+    assert found["max_sector_weight"] == Figure(pytest.approx(0.25), 0.5, "x")
+    # of A and C together, which are one asset
+    assert found["max_concentration"] == Figure(pytest.approx(0.15), 0.6, "a")
+    assert found["group_caps.g"] == Figure(pytest.approx(0.15), 0.4)
+    assert found["stress"] == Figure(pytest.approx(0.025), 0.2, "rise")
+    own = figures_of(book.ctx, book.account, limits, None, 2)
+    assert own["max_position_weight"] == Figure(pytest.approx(0.05), 0.3, "C")
+    assert own["max_sector_weight"] == Figure(pytest.approx(0.05), 0.5, "y")
+    assert own["stress"] == found["stress"]
+    flat = plain_book(limits, [0.0, 0.0, 0.0])
+    assert figures(flat.ctx, flat.account, limits, None)["max_position_weight"] == Figure(0.0, 0.3)
+    assert figures(flat.ctx, flat.account, limits, None)["stress"].about == ""
+
+
+@pytest.mark.parametrize(("equity", "known"), [(0.0, False), (-1.0, False), (0.5, True)])
+def test_without_equity_nothing_has_a_share_of_it(equity: float, known: bool) -> None:
+    limits = Limits(max_position_weight=0.3, max_sector_weight=0.5, correlation=Correlation(lookback=80))
+    book = plain_book(limits, [100.0, 300.0, 0.0])
+    account = Account(lots=book.account.lots, cash=0.0, equity=equity)
+    for found in (figures(book.ctx, account, limits, None), figures_of(book.ctx, account, limits, None, 1)):
+        assert ({"max_position_weight", "max_sector_weight"} <= found.keys()) is known
+        assert ({"max_position_weight", "max_sector_weight"} & found.keys() != set()) is known
+        if known:
+            assert found["max_position_weight"].about == "B"
+            assert found["max_sector_weight"].about == "x"
+
+
+def test_without_enough_returns_no_pair_is_measured() -> None:
+    limits = Limits(correlation=Correlation(lookback=80))
+    book = plain_book(limits, [100.0, 300.0, 0.0])
+    short = make_context(book.px, book.returns[:59], book.names)
+    assert "correlation" in figures_of(book.ctx, book.account, limits, None, 0)
+    assert "correlation" not in figures_of(short, book.account, limits, None, 0)
+
+
+def test_pairs_are_of_the_column_asked_about_the_heaviest_first() -> None:
+    one = np.random.default_rng(1).normal(0.0, 0.01, (80, 1))
+    returns = np.hstack((one, one, one, -one))
+    px = np.full(4, 10.0)
+    limits = Limits(correlation=Correlation(lookback=80, min_weight=0.05))
+    ctx = make_context(px, returns, ["A", "B", "C", "D"])
+    account = Account(lots=np.array([1_000.0, 2_000.0, 3_000.0, 400.0]), cash=36_000.0, equity=100_000.0)
+    found = figures_of(ctx, account, limits, None, 1)
+    assert found["correlation"] == Figure(pytest.approx(0.5), 0.5, "B~C 1.00")
+    assert found["correlation.A"] == Figure(pytest.approx(0.3), 0.5, "B~A 1.00")
+    # D is too light to count, and on the other side
+    assert found.keys() & {"correlation.B", "correlation.C", "correlation.D"} == set()
+    assert figures_of(ctx, account, limits, None, 3)["correlation"] == Figure(0.0, 0.5)
+
+
+def test_figures_of_an_order_count_what_is_open() -> None:
+    limits = Limits(
+        collar=0.1, max_order_notional=20_000.0, max_share_of_volume=0.1, liquidity=Liquidity(2.0, 0.5),
+        order_rate=Rate(5), max_open_orders=9, max_price_age_ns=77,
+    )  # fmt: skip
+    up, down = np.array([30.0, 0.0, 0.0]), np.array([20.0, 0.0, 5.0])
+    book = plain_book(limits, [100.0, 0.0, 0.0], up=up, down=down)
+    ages = np.array([3, 0, 0])
+    ctx = make_context(book.px, book.returns, book.names, volume_lots=np.array([1_000.0, 0.0, np.nan]), age_ns=ages)
+    one = figures_of(ctx, book.account, limits, np.array([1.0, 0.0, -1.0]), 0)
+    assert one["max_order_notional"] == Figure(pytest.approx(110.0), 20_000.0)
+    assert one["max_share_of_volume"] == Figure(pytest.approx(0.051), 0.1)
+    assert one["liquidity"] == Figure(pytest.approx(111.0 / 500.0), 2.0)
+    assert one["max_price_age_ns"] == Figure(3.0, 77.0)
+    # one buys, one sells short: both add
+    assert (one["max_open_orders"].value, one["order_rate"].value) == (2, 2)
+    sold = figures_of(ctx, book.account, limits, np.array([-50.0, 0.0, 0.0]), 0)
+    assert sold["max_order_notional"] == Figure(pytest.approx(5_000.0), 20_000.0)
+    assert sold["max_share_of_volume"] == Figure(pytest.approx(0.1), 0.1)
+    assert sold["liquidity"] == Figure(pytest.approx(60.0 / 500.0), 2.0)
+    assert (sold["max_open_orders"].value, sold["order_rate"].value) == (0, 0)
+    held = figures_of(ctx, book.account, limits, None, 0)
+    assert held["liquidity"] == Figure(pytest.approx(100.0 / 500.0), 2.0)
+    for column in (1, 2):
+        unknown = figures_of(ctx, book.account, limits, None, column)
+        assert "max_share_of_volume" not in unknown
+        assert "liquidity" not in unknown
+    nobody = Limits(liquidity=Liquidity(2.0, 0.0))
+    assert "liquidity" not in figures_of(ctx, book.account, nobody, None, 0)
+    few = Limits(max_share_of_volume=0.5, liquidity=Liquidity(2.0, 0.5))
+    thin = make_context(book.px, book.returns, book.names, volume_lots=np.array([0.5, 0.0, 0.0]))
+    assert figures_of(thin, book.account, few, None, 0)["liquidity"].value == pytest.approx(400.0)

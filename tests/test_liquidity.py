@@ -78,3 +78,12 @@ def test_impact_grows_with_the_root_of_the_share_and_slower_selling_is_cheaper()
     for unknown in (math.nan, 0.0):
         assert math.isnan(impact_cost(values, lots, volume * unknown, 1.0, 10.0)[0])
     assert impact_cost(np.array([50.0]), np.array([1.0]), np.array([100.0]), 1.0, 10.0) == pytest.approx(50e-3 * 0.1)
+
+
+def test_what_is_sold_at_once_is_sold_before_the_rest() -> None:
+    assert book_days(np.array([10.0, 10.0]), np.array([0.0, 2.0]), (0.25, 0.75, 1.0)) == [0.0, 1.0, 2.0]
+
+
+def test_a_volume_below_one_lot_is_one_and_what_is_not_held_costs_nothing() -> None:
+    found = impact_cost(np.array([50.0, 50.0]), np.array([0.5, 0.0]), np.array([0.5, 100.0]), 1.0, 10.0)
+    np.testing.assert_allclose(found, [50e-3, 0.0])

@@ -133,7 +133,7 @@ ROWS: list[Row] = [
     Row("context", "universe", universe(sector="y"), Reason.SHOCK_MISSING, limits=Limits(stress=SHOCK)),
     Row("context", "universe", universe(tick_nano=1_000 * NANO), Reason.WORST_PRICE),
     *(Row("account", key, bad, Reason.NOT_FINITE, NOTHING)
-      for key in ("cash", "equity", "up_cash", "open_loss", "traded") for bad in (NAN, INF, -INF)),
+      for key in ("cash", "equity", "up_cash", "open_loss", "open_gain", "traded") for bad in (NAN, INF, -INF)),
     *(Row("account", key, with_at(np.zeros(3), k, bad), Reason.NOT_FINITE, NOTHING)
       for key in ("lots", "up", "down") for k in (0, 2) for bad in (NAN, INF)),
     *(Row("account", "equity", bad, Reason.EQUITY, NOTHING) for bad in (0.0, -1.0)),

@@ -1,10 +1,26 @@
 """Levels at 60, 80 and 100 % of a limit, and one alert for a value that dances on an edge."""
 
+from math import inf, nan
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from risk.monitor import CRITICAL, INFO, NOISE, NONE, WARNING, Monitor, band, floor_usage, level, share_of
+from risk.monitor import (
+    CRITICAL,
+    HYSTERESIS,
+    INFO,
+    NOISE,
+    NONE,
+    THRESHOLDS,
+    WARNING,
+    Monitor,
+    band,
+    floor_usage,
+    level,
+    share_of,
+    usage,
+)
 
 
 @pytest.mark.parametrize(
@@ -106,3 +122,40 @@ def test_what_stays_inside_the_band_of_a_level_keeps_it(share: float, bound: flo
 
 def test_only_drawdown_has_a_level_of_noise() -> None:
     assert NOISE == {"max_drawdown": 0.02}
+
+
+def test_use_of_a_ceiling_is_value_over_bound() -> None:
+    assert usage(0.3, 0.6) == 0.5
+    assert (usage(nan, 0.6), usage(1e-9, 0.0), usage(0.0, 0.0), usage(-1.0, 0.0)) == (1.0, 1.0, 0.0, 0.0)
+    assert floor_usage(0.0, 0.0) == 0.0
+
+
+@pytest.mark.parametrize("at", [INFO, WARNING, CRITICAL])
+def test_a_level_begins_at_its_threshold_and_ends_below_it_by_the_hysteresis(at: int) -> None:
+    start = THRESHOLDS[at]
+    assert level(start - 1e-12) == at
+    assert level(start - 1e-6) == at - 1
+    assert level(start - HYSTERESIS, at) == at
+    assert level(start - HYSTERESIS - 1e-6, at) == at - 1
+
+
+def test_a_quiet_limit_does_not_hide_the_next() -> None:
+    assert Monitor().observe({"cvar": (0.1, 1.0), "var": (0.9, 1.0)}) == [("var", NONE, WARNING, 0.9, 1.0)]
+
+
+@pytest.mark.parametrize(
+    ("at", "low", "high"), [(NONE, -inf, 6.0), (INFO, 5.5, 8.0), (WARNING, 7.5, 10.0), (CRITICAL, 9.5, inf)]
+)
+def test_the_band_of_a_level_lies_a_hair_inside_of_it(at: int, low: float, high: float) -> None:
+    found = band("var", at, 10.0)
+    assert found == (pytest.approx(low, rel=1e-7), pytest.approx(high, rel=1e-7))
+    assert found[0] > low or low == -inf
+    assert found[1] < high or high == inf
+
+
+def test_values_that_will_not_last_may_raise_a_level_but_not_lower_it() -> None:
+    monitor = Monitor()
+    monitor.observe({"var": (0.85, 1.0)})
+    assert monitor.observe({"var": (0.1, 1.0)}, falling=False) == []
+    assert monitor.observe({"var": (1.0, 1.0)}, falling=False) == [("var", WARNING, CRITICAL, 1.0, 1.0)]
+    assert monitor.observe({"var": (0.1, 1.0)}) == [("var", CRITICAL, NONE, 0.1, 1.0)]

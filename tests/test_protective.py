@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from risk.limits import Protective, tightest_exits
-from risk.protective import Levels, breaches, entry_prices, guards, levels, touched, trailed
+from risk.protective import Breach, Levels, breaches, entry_prices, guards, levels, touched, trailed
 
 UNIT = np.array([1.0, 0.01])
 
@@ -138,3 +138,75 @@ def test_the_tightest_of_two_sets_closes_when_either_does() -> None:
     assert tightest_exits(a, None) == a
     assert tightest_exits(None, None) is None
     assert tightest_exits(a, b) == Protective(stop_loss=0.1, take_profit=0.2, trailing=True, cooldown=5)
+
+
+@pytest.mark.parametrize(
+    ("spec", "lots", "best", "mark", "breach"),
+    [
+        (Protective(stop_loss=0.08), 10, None, 90.0, ("stop_loss", 92.0, 0.10, 0.08)),
+        (Protective(stop_loss=0.08), -10, None, 110.0, ("stop_loss", 108.0, 0.10, 0.08)),
+        (Protective(take_profit=0.2), 10, None, 125.0, ("take_profit", 120.0, 0.25, 0.2)),
+        (Protective(take_profit=0.2), -10, None, 75.0, ("take_profit", 80.0, 0.25, 0.2)),
+        (Protective(stop_loss=0.1, trailing=True), 10, 200.0, 150.0, ("trailing_stop", 180.0, 0.25, 0.1)),
+        (Protective(stop_loss=0.1, trailing=True), -10, -80.0, 100.0, ("trailing_stop", 88.0, 0.25, 0.1)),
+        # a stop that trails but has not moved yet is the plain one
+        (Protective(stop_loss=0.1, trailing=True), 10, None, 80.0, ("stop_loss", 90.0, 0.20, 0.1)),
+        (Protective(stop_loss=0.1, trailing=True), 10, 100.0, 80.0, ("stop_loss", 90.0, 0.20, 0.1)),
+    ],
+)
+def test_a_breach_says_how_far_the_mark_moved_and_how_far_it_might_have(
+    spec: Protective, lots: int, best: float | None, mark: float, breach: tuple[str, float, float, float]
+) -> None:
+    found = guards([spec])
+    assert found is not None
+    before = np.array([[np.nan if best is None else best]])
+    now = levels(found, np.array([[float(lots)]]), np.array([[lots * 100.0 * 1e6]]), UNIT[:1], before)
+    kind, level, moved, bound = breach
+    told = Breach(0, 0, kind, 100.0, mark, level, pytest.approx(moved), bound)  # type: ignore[arg-type]
+    assert breaches(found, now, np.array([mark])) == [told]
+
+
+def test_profits_and_losses_of_several_books_and_symbols_are_all_told() -> None:
+    found = guards([Protective(take_profit=0.2), Protective(stop_loss=0.1, trailing=True), Protective(stop_loss=0.1)])
+    assert found is not None
+    lots = np.ones((3, 2))
+    # only the second book trails: the best marks of the others are not looked at
+    best = np.array([[150.0, 150.0], [150.0, np.nan], [150.0, 150.0]])
+    now = levels(found, lots, 1e8 * lots, np.ones(2), best)
+    assert now.best.tolist()[1] == [150.0, 100.0]
+    assert np.isnan(now.best[[0, 2]]).all()
+    told = [(b.book, b.symbol, b.kind, b.level) for b in breaches(found, now, np.array([130.0, 89.0]))]
+    assert told == [
+        (0, 0, "take_profit", 120.0), (1, 0, "trailing_stop", 135.0), (1, 1, "stop_loss", 90.0), (2, 1, "stop_loss", 90.0),
+    ]  # fmt: skip
+
+
+def test_what_trails_is_what_has_a_stop_and_is_said_to() -> None:
+    sets = [
+        Protective(stop_loss=0.1),
+        Protective(take_profit=0.2, trailing=True),
+        Protective(stop_loss=0.1, trailing=True),
+    ]
+    found = guards(sets)
+    assert found is not None
+    assert found.trailing.tolist() == [[False], [False], [True]]
+    assert found.trails is True
+    plain = guards(sets[:2])
+    assert plain is not None
+    assert plain.trails is False
+    assert plain.trailing.tolist() == [[False], [False]]
+
+
+def test_a_book_is_held_when_any_level_is() -> None:
+    for spec in (Protective(stop_loss=0.1), Protective(take_profit=0.1)):
+        for lots in ([10.0, 0.0], [-10.0, 0.0]):
+            assert made(spec, lots, [100.0 * lots[0], 0.0], np.ones(2)).held
+        assert not made(spec, [0.0, 0.0], [0.0, 0.0], np.ones(2)).held
+
+
+def test_a_position_that_cost_a_micro_and_a_best_price_below_one_count() -> None:
+    found = guards([Protective(stop_loss=0.1, trailing=True)])
+    assert found is not None
+    now = levels(found, np.array([[1.0]]), np.array([[1.0]]), UNIT[:1], np.array([[0.5]]))
+    assert now.entry.tolist() == [[1e-6]]
+    assert now.stop.tolist() == [[0.45]]

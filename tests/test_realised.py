@@ -71,3 +71,43 @@ def test_only_a_year_is_kept_and_a_snapshot_holds_all_of_it() -> None:
 
 def test_what_was_earned_on_nothing_is_left_out() -> None:
     assert of([0, 0, 10**12, 2 * 10**12]).returns().tolist() == [1.0]
+
+
+def test_only_what_is_limited_is_measured() -> None:
+    book = of(walk(100))
+    both = book.values(BOTH)
+    assert book.values(Limits(max_realised_volatility=0.25)) == {k: both[k] for k in ("max_realised_volatility",)}
+    assert book.values(Limits(min_sharpe=0.5)) == {k: both[k] for k in ("min_sharpe",)}
+
+
+def test_samples_without_equity_are_no_returns_that_count() -> None:
+    assert of([0] * 5 + walk(LEAST)).values(BOTH) == {}
+    assert len(of([0] * 5 + walk(LEAST + 1)).values(BOTH)) == 2
+    assert of([0, 1, 2]).returns().tolist() == [1.0]
+
+
+def test_a_book_that_had_nothing_earns_from_its_first_deposit_on() -> None:
+    assert of([0, 10, 30, 45], [0, 10, 20, 25]).returns() == pytest.approx([1.0, 1.0 / 3.0])
+
+
+def test_a_year_is_known_at_every_sample_and_what_is_kept_is_bounded() -> None:
+    equity = walk(2_100)
+    flows = [k * 10**6 for k in range(len(equity))]
+    earned = (np.array(equity[1:]) - 10**6) / np.array(equity[:-1]) - 1.0
+    book = Realised()
+    for k, (value, flow) in enumerate(zip(equity, flows, strict=True)):
+        book.add(value, flow)
+        assert KEPT < len(book._equity) <= 8 * (KEPT + 1) or k < KEPT
+        assert len(book._flows) == len(book._equity)
+        if k % 100 == 0 or k > 8 * (KEPT + 1) - 3:
+            assert book.returns() == pytest.approx(earned[max(k - KEPT, 0) : k], rel=1e-9)
+    assert len(book.freeze().flows) == 8 * (KEPT + 1)
+
+
+def test_a_copy_goes_its_own_way() -> None:
+    book = of(walk(100), list(range(100)))
+    frozen, other = book.freeze(), book.copy()
+    assert other.freeze() == frozen
+    other.add(10**12, 100)
+    assert len(other.returns()) == 100
+    assert book.freeze() == frozen

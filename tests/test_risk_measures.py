@@ -104,3 +104,38 @@ def test_drawdown_and_concentration_are_those_of_skfolio(seed: int) -> None:
     oracle = skfolio_max_drawdown(get_drawdowns(series, compounded=True))
     assert measures.max_drawdown(np.cumprod([1.0, *(1.0 + series)])) == pytest.approx(oracle, rel=1e-9)
     assert 1.0 / measures.herfindahl(weights) == pytest.approx(effective_number_assets(weights), rel=1e-9)
+
+
+@pytest.mark.parametrize("count", [1, 2, measures.FEW, measures.FEW + 1, 300])
+def test_most_least_and_total_are_those_of_numpy_for_few_numbers_and_for_many(count: int) -> None:
+    values = np.random.default_rng(count).normal(size=count)
+    assert measures.most(values) == values.max()
+    assert measures.least(values) == values.min()
+    assert measures.total(values) == pytest.approx(values.sum(), rel=1e-12)
+    values[count // 2] = np.inf
+    assert not np.isfinite(measures.total(values))
+
+
+def test_ones_that_are_shared_cannot_be_written_to() -> None:
+    assert measures.ones(3).tolist() == [1.0, 1.0, 1.0]
+    with pytest.raises(ValueError, match="read-only"):
+        measures.ones(3)[0] = 2.0
+
+
+def test_a_covariance_by_sums_that_are_known_is_the_same() -> None:
+    returns = book(2)[0]
+    assert (measures.covariance(returns, np.ones(200).dot(returns)) == measures.covariance(returns)).all()
+
+
+def test_a_peak_below_one_is_a_peak() -> None:
+    assert measures.drawdown(0.25, 0.5) == 0.5
+    assert measures.drawdown(0.0, -1.0) == 1.0
+
+
+def test_no_correlation_is_beyond_one_by_rounding() -> None:
+    # of 200 pairs of twins some come out as 1.0000000000000002 before the ends are cut
+    for seed in range(200):
+        series = book(seed, 50)[0][:, 0]
+        for factor in (0.1, 3.0):
+            assert 1.0 - 1e-12 < measures.correlation_with(factor * series, series) <= 1.0
+            assert -1.0 <= measures.correlation_with(-factor * series, series) < 1e-12 - 1.0

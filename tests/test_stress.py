@@ -75,6 +75,7 @@ def test_the_worst_is_the_largest_known_loss() -> None:
     [
         ({"moves": {"energy": -45.0}}, "energy = -45.0"),
         ({"moves": {"energy": -1.01}}, "write a fall of 45 % as -0.45"),
+        ({"moves": {"energy": 10.01}}, "energy = 10.01"),
         ({"symbols": {"XOM": math.nan}}, "symbols XOM = nan"),
         ({"moves": {"*": math.inf}}, "moves * = inf"),
         ({}, "no move is given"),
@@ -169,3 +170,16 @@ def test_the_bonds_of_the_rate_scenario_move_by_duration_and_convexity(
 ) -> None:
     move = SHIPPED["rates+200bp"].moves[sector]
     assert move == pytest.approx(-duration * 0.02 + convexity * 0.02**2 / 2.0, abs=0.0055)
+
+
+def test_moves_by_key_are_numbers_and_what_is_unknown_is_none() -> None:
+    shock = Shock("mine", moves={"crypto": None, "tech": 0.1}, symbols={"ABC": None, "XOM": 0.2})
+    assert math.isnan(shock.by_key["crypto"])
+    assert shock.by_key["information technology"] == 0.1
+    assert math.isnan(shock.by_symbol["ABC"])
+    assert shock.by_symbol["XOM"] == 0.2
+
+
+def test_names_and_losses_of_different_length_are_a_bug() -> None:
+    with pytest.raises(ValueError, match="zip"):
+        worst_stress([Shock("mine", moves={"*": -0.1})], np.zeros(2))

@@ -2,11 +2,13 @@
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from risk.limits import DAY_NS, Limits
-from risk.switch import HALT, REDUCE, RUN, Switch, flow, losses, observe, rearm, trip
+from risk.switch import HALT, REDUCE, RUN, Switch, flow, losses, observe, quiet, rearm, trip
 
-MONDAY = 20_088 * DAY_NS  # 2024-12-30
+MONDAY = 20_087 * DAY_NS  # 2024-12-30
 M = 1_000_000
 
 
@@ -36,6 +38,7 @@ def test_a_week_opens_on_monday() -> None:
     for day, equity in enumerate((97, 95, 93, 91)):
         assert observe(switch, equity * M, MONDAY + (day + 1) * DAY_NS, limits) == ""
     assert observe(switch, 89 * M, MONDAY + 5 * DAY_NS, limits) == "max_weekly_loss"
+    assert observe(switch, 89 * M, MONDAY + 6 * DAY_NS, limits) == "max_weekly_loss"
     assert observe(switch, 89 * M, MONDAY + 7 * DAY_NS, limits) == ""
     assert switch.week_open == 89 * M
 
@@ -50,7 +53,7 @@ def test_a_limit_that_is_off_never_says_anything() -> None:
 def test_a_trip_moves_only_to_the_stricter_side_and_is_counted() -> None:
     switch = started()
     assert trip(switch, REDUCE, "max_drawdown", 5)
-    assert not trip(switch, REDUCE, "max_daily_loss", 6)
+    assert trip(switch, REDUCE, "max_daily_loss", 6) is False
     assert not trip(switch, RUN, "", 6)
     assert trip(switch, HALT, "kill switch", 7)
     assert (switch.state, switch.reason, switch.since_sample, switch.trips) == (HALT, "kill switch", 7, 2)
@@ -87,3 +90,60 @@ def test_a_switch_travels_as_bytes() -> None:
     switch = started()
     trip(switch, REDUCE, "feed", 3)
     assert msgspec.msgpack.decode(msgspec.msgpack.encode(switch), type=Switch) == switch
+
+
+def test_a_book_of_the_first_day_of_1970_keeps_its_marks() -> None:
+    switch = Switch()
+    assert observe(switch, 100, 0, Limits()) == ""
+    assert observe(switch, 50, 0, Limits(max_drawdown=0.4)) == "max_drawdown"
+    flow(switch, 7)
+    assert (switch.high_water, switch.day_open, switch.week_open, switch.last) == (107, 107, 107, 57)
+
+
+@pytest.mark.parametrize("day", range(7))
+def test_rearming_begins_the_day_and_the_week_that_it_falls_into(day: int) -> None:
+    key_ns = MONDAY + day * DAY_NS
+    armed, seen = started(), Switch()
+    rearm(armed, 80 * M, key_ns)
+    observe(seen, 80 * M, key_ns, Limits())
+    assert armed == seen
+    assert armed.week_key == 2870  # weeks since Monday 1969-12-29
+
+
+@pytest.mark.parametrize(
+    ("equity", "expected"),
+    [
+        (101, True), (100, True), (99, True),
+        (92, True), (91, False), (90, False),  # 0.9 of the bound of 10 % is 9
+        (0, False), (-1, False),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("key", ["max_drawdown", "max_daily_loss", "max_weekly_loss"])
+def test_a_switch_is_quiet_below_the_share_of_its_tightest_bound(key: str, equity: int, expected: bool) -> None:
+    limits = Limits(**{"max_drawdown": 0.5, "max_daily_loss": 0.5, "max_weekly_loss": 0.5, key: 0.1})
+    assert quiet(started(100), equity, limits, 0.9) is expected
+    assert quiet(started(100), equity, Limits(**{key: 0.1}), 0.9) is expected
+
+
+def test_a_switch_without_limits_or_without_a_loss_is_quiet_and_one_without_equity_is_not() -> None:
+    assert quiet(started(100), 1, Limits(), 0.9) is True
+    assert quiet(started(2), 1, Limits(max_drawdown=0.8), 0.9) is True
+    assert quiet(started(1), 1, Limits(max_drawdown=0.0), 0.9) is True
+    assert quiet(started(1), 0, Limits(max_drawdown=0.1), 0.9) is False
+    assert quiet(Switch(high_water=0), 0, Limits(max_drawdown=0.1), 0.9) is False
+
+
+@given(
+    st.lists(st.integers(1, 1_000), min_size=1, max_size=12),
+    st.lists(st.none() | st.floats(0.01, 1.0), min_size=3, max_size=3),
+    st.floats(0.1, 1.0),
+)
+def test_a_quiet_switch_uses_less_than_the_share_of_every_limit(
+    path: list[int], bounds: list[float | None], share: float
+) -> None:
+    limits = Limits(max_drawdown=bounds[0], max_daily_loss=bounds[1], max_weekly_loss=bounds[2])
+    switch = Switch()
+    for day, equity in enumerate(path):
+        observe(switch, equity, MONDAY + day * DAY_NS, limits)
+        if quiet(switch, equity, limits, share):
+            assert all(loss < share * bound for loss, bound in losses(switch, equity, limits).values())

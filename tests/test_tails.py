@@ -229,3 +229,30 @@ def test_a_book_that_never_moves_risks_nothing() -> None:
     var, cvar = tails.cornish_fisher(np.zeros(50), 0.95)
     assert (float(var), float(cvar)) == (0.0, 0.0)
     assert tails.ewma_deviation(np.zeros(50)) == 0.0
+
+
+def test_a_sample_that_says_nothing_is_shrunk_to_the_target_and_no_further() -> None:
+    whole = 0
+    for seed in range(30):
+        returns = np.random.default_rng(seed).normal(0.0, 0.01, (100, 5))
+        found = tails.ledoit_wolf(returns)
+        np.testing.assert_allclose(found, LedoitWolf().fit(returns).covariance_, rtol=1e-9, atol=1e-16)
+        whole += bool(np.abs(found - np.diag(np.diag(found))).max() < 1e-18)
+    assert 3 < whole < 30
+
+
+def rises(s: float, k: float, confidence: float) -> bool:
+    """Whether the bend is a quantile beyond the confidence, by the roots of its slope."""
+    x = np.polynomial.Polynomial([0.0, 1.0])
+    w = bent(x, s, k)
+    at = float(stats.norm.ppf(confidence))
+    turns = [float(r.real) for r in w.deriv().roots() if abs(r.imag) < 1e-9 and abs(r.real) < tails.FAR]
+    before = [w(t) for t in (-tails.FAR, *turns) if t <= at]
+    return not any(t > at for t in turns) and w(tails.FAR) >= w(at) and max(before) <= w(at)
+
+
+def test_the_domain_is_that_of_the_roots_of_the_slope() -> None:
+    s, k = (each.ravel() for each in np.meshgrid(np.arange(-3.95, 4.0, 0.4), np.arange(-1.97, 30.0, 0.8)))
+    found = tails.in_domain(s, k, 0.95)
+    assert found.tolist() == [rises(*each, 0.95) for each in zip(s.tolist(), k.tolist(), strict=True)]
+    assert 100 < found.sum() < len(s) - 100

@@ -272,6 +272,23 @@ def study_lookahead(
     raise typer.Exit(code)
 
 
+bench = typer.Typer(help="How long things take here.", no_args_is_help=True)
+app.add_typer(bench, name="bench", rich_help_panel="Trade")
+
+
+@bench.callback()
+def bench_commands() -> None:
+    """How long things take here."""
+
+
+@bench.command("portfolio")
+def bench_portfolio(config: Config = CONFIG, state: State = None, sets: Sets = None, as_json: Json = False) -> None:
+    """Time an asset update, a risk report, an allocation and an inference; exit code 1 when a p99 is above its limit."""
+    from daemon.cli import benching
+
+    raise typer.Exit(benching.portfolio(config, state, tuple(sets or ()), as_json=as_json))
+
+
 schedule = typer.Typer(help="When agents are asked and jobs run.", no_args_is_help=True)
 app.add_typer(schedule, name="schedule", rich_help_panel="Look")
 

@@ -305,7 +305,7 @@ class State:
         if self.counting:
             self.activity.roll(self.now, self.rules.house_sessions())
         up = down = loss = None
-        up_cash = 0.0
+        up_cash = gain = 0.0
         orders = 0
         if self.working or self.crosses or self.foreign:
             up, down = np.zeros(size), np.zeros(size)
@@ -319,9 +319,11 @@ class State:
                     up[symbol] += lots
                     up_cash += lots * worst * (1.0 + fee)
                     loss += lots * max(worst * (1.0 + fee) - mark, 0.0)
+                    gain += lots * max(mark - worst, 0.0)
                 else:
                     down[symbol] -= lots
                     loss -= lots * max(mark - worst * (1.0 - fee), 0.0)
+                    gain -= lots * max(worst - mark, 0.0)
             if book == HOUSE:
                 # an order of several agents is one order
                 orders = len(self.foreign) + sum(work.live for work in self.working.values())
@@ -334,6 +336,7 @@ class State:
             up_cash=up_cash,
             open_orders=orders,
             open_loss=loss,
+            open_gain=gain,
             traded=self.activity.books[book].traded,
             recent_orders=self.activity.recent(book, self.now, limits),
             # an intent is an agent's; what several agents want together may well be the same twice

@@ -25,7 +25,10 @@ from trading.effects import Assessed, Effect
 from trading.market import Floats
 
 RECORD_SAMPLES: Final = 25
-"""At least one record in so many samples, five weeks. What a round was planned with is a record too."""
+"""At least one record of all limits in so many samples, five weeks. What a round was planned with is one too."""
+
+KNOWN_SAMPLES: Final = 5
+"""What is known without measuring, losses and realised returns, is recorded every so many samples: a week."""
 
 
 def market_context(state: State) -> Context:
@@ -58,9 +61,11 @@ def watch(state: State) -> list[Effect]:
     effects: list[Effect] = []
     for at, book in enumerate(books):
         values = _known(state, book)
+        found = list(limit_alerts(state, book, values)) if values else []
         if measured is not None:
             values |= measured[at]
-        found = limit_alerts(state, book, values) if values else ()
+            # with orders on their way a level may rise by what is held, and falls once they are done
+            found += limit_alerts(state, book, measured[at], falling=not (state.working or state.crosses))
         if book == HOUSE and (found or due):
             if (
                 measured is None
@@ -69,6 +74,11 @@ def watch(state: State) -> list[Effect]:
             kept.recorded_no = state.sample_no
             values = values | losses(state.switch, state.equity_micro, state.rules.house)
             effects.append(Assessed(state.now, values))
+        elif book == HOUSE and state.sample_no % KNOWN_SAMPLES == 0:
+            known = state.watch.realised[0].values(state.rules.house)
+            known |= losses(state.switch, state.equity_micro, state.rules.house)
+            if known:
+                effects.append(Assessed(state.now, known))
         effects.extend(found)
     if measured is not None and not screened:
         # a book that trades at every sample is measured at every sample
@@ -84,7 +94,7 @@ def watch_plan(state: State, plans: list[tuple[int, Account, Verdict]], whole: b
     lone = watched(state) == [HOUSE]
     effects: list[Effect] = []
     for book, _, verdict in plans[:1] if lone else plans:
-        effects.extend(limit_alerts(state, book, verdict.values))
+        effects.extend(limit_alerts(state, book, verdict.values, falling=False))
     kept.recorded_no = state.sample_no  # the plan is a record
     kept.corridor = _planned(state, plans) if whole and not kept.busy else None
     return effects

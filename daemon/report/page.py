@@ -17,14 +17,14 @@ from daemon.report.figures import AgentPart, LimitLine, Move, Report, Span
 TITLES: Final = {"daily_report": "Daily risk report", "risk_report": "Weekly risk report", "hand": "Risk report"}
 MORE: Final = (
     ".n{text-align:right}.full{color:var(--fall);font-weight:600}.near{color:var(--fall)}.wide{overflow-x:auto}"
-    "svg.s{width:10rem;height:1.6rem;display:block}section{margin:0 0 1rem}td,th{vertical-align:top}"
+    ".head .n{text-align:left}svg.s{width:10rem;height:1.6rem;display:block}section{margin:0 0 1rem}td,th{vertical-align:top}"
 )
 METHODS: Final = ("historical", "parametric", "ewma", "cornish_fisher", "filtered")
 PERCENT: Final = "{:.2%}"
 NUMBER: Final = "{:.2f}"
 COUNT: Final = "{:,}"
-PLAIN: Final = frozenset({"cash", "min_sharpe"})
-"""Limits that are no fractions."""
+FORMS: Final = {"share": PERCENT, "number": NUMBER, "money": "{:,.2f}"}
+"""Unit of a limit -> how it is written."""
 
 
 def page(report: Report) -> str:
@@ -74,7 +74,7 @@ def _section(title: str, *content: str) -> str:
 def _header(report: Report) -> str:
     h = report.header
     costs = ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in h.costs.items()) or "none"
-    return _table(
+    table = _table(
         (),
         (
             _row("run", figure("header.run", h.run), f"<td>{escape(h.mode)}</td>"),
@@ -89,6 +89,7 @@ def _header(report: Report) -> str:
             _row("as it stands", figure("header.standing", h.standing)) if h.standing else "",
         ),
     )
+    return f'<div class="head">{table}</div>'
 
 
 def _line(points: Sequence[tuple[int, float]], color: str, scale: float = 1.0) -> str:
@@ -143,9 +144,9 @@ def _limits(report: Report) -> str:
 
 
 def _limit(at: str, line: LimitLine) -> str:
-    form = "{:,.2f}" if line.limit in PLAIN else PERCENT
+    form = FORMS.get(line.unit, "{:,.2f}")
     return _row(
-        line.limit.replace("_", " "),
+        line.words,
         figure(f"{at}.value", line.value, form),
         figure(f"{at}.bound", line.bound, ("at least " if line.floor else "") + form),
         _use(f"{at}.use", line.use),
@@ -339,9 +340,9 @@ def _agent(k: int, part: AgentPart) -> str:
 
 
 def _standing(at: str, line: LimitNow) -> str:
-    form = "{:,.2f}" if line.limit in PLAIN else PERCENT
+    form = FORMS.get(line.unit, "{:,.2f}")
     return _row(
-        line.limit.replace("_", " "),
+        line.words or line.limit.replace("_", " "),
         figure(f"{at}.value", line.value, form),
         figure(f"{at}.bound", line.bound, form),
         _use(f"{at}.use", line.use),

@@ -148,6 +148,7 @@ class Arena:
             "up_cash": up_cash,
             "open_orders": len(self.open),
             # without it the gate takes the collars, which is exact while no mark has moved
+            "open_gain": sum(abs(k) * max((self.px[s] - w) * np.sign(k), 0.0) for s, k, w in self.open),
             "open_loss": None if self.still and self.tally.verdicts % 2 else loss,
             "traded": self.traded,
         }

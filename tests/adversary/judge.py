@@ -103,7 +103,7 @@ def _refusals(book: Book, lots: Floats, switch: int) -> Iterable[str]:
         yield "a reducing order that crosses zero, pending fills counted"
     if not adding.any():
         return
-    money = (a.cash, a.equity, a.up_cash, 0.0 if a.open_loss is None else a.open_loss, a.traded)
+    money = (a.cash, a.equity, a.up_cash, 0.0 if a.open_loss is None else a.open_loss, a.open_gain, a.traded)
     if not (np.isfinite(money).all() and all(np.isfinite(x).all() for x in (a.lots, up, down))):
         yield "something was added to a book that is not known"
     if not a.equity > 0.0:

@@ -102,7 +102,9 @@ def not_numbers(rng: np.random.Generator, gate: Gate) -> Tally:
         asked = np.trunc(rng.normal(0.0, 0.3, a.n) * a.scale())
         asked[rng.random(a.n) < 0.3] = rng.choice(bad)
         if rng.random() < 0.5:
-            key = str(rng.choice(["cash", "equity", "up_cash", "open_loss", "traded", "lots", "up", "down"]))
+            key = str(
+                rng.choice(["cash", "equity", "up_cash", "open_loss", "open_gain", "traded", "lots", "up", "down"])
+            )
             worst: float | Floats = float(rng.choice(bad))
             if key in ("lots", "up", "down"):
                 column = np.zeros(a.n) if key != "lots" else a.held.copy()

@@ -9,7 +9,7 @@ from adapters.store.reading import Reader
 from adapters.store.store import Store
 from adapters.store.writing import BadBar
 from tests.adapters.store.store_days import AGENTS, DAY, START, UNIVERSE, basket, batch, entries, plan
-from trading.effects import Crossed, Ended, Filled, Publish, Valued
+from trading.effects import Assessed, Crossed, Ended, Filled, Publish, Valued
 from trading.events import SliceRef, Tick
 from trading.orders import Cause, OrderState, Reports, order_id
 
@@ -148,3 +148,17 @@ def test_reading_does_not_hinder_the_writer(tmp_path):
         assert len(read.orders()) > before
         assert read.bookings() == Reader.open(tmp_path).bookings()
         assert all(m.before == "RUN" and m.after == "REDUCE" and not m.agent for m in read.switches())
+
+
+def test_records_of_risk_are_what_was_planned_and_what_was_held(folder):
+    with Store.open(folder) as store:
+        fold = store.begin(RUN, UNIVERSE, agents=("gamma", "delta"))
+        seq = store.last_seq(RUN) + 1
+        held = Assessed(START + 2 * DAY, {"var": (0.02, 0.03), "correlation": (float("nan"), 0.6)})
+        store.commit(batch(fold, seq, [(Tick(START + 2 * DAY, sample=True), [held])]))
+        assert store.verify() == []
+    read = Reader.open(folder)
+    first, last = read.risk()
+    assert (first.kind, first.ts, first.measures) == ("plan", START, plan(START).values)
+    assert (last.kind, last.measures) == ("held", {"var": (0.02, 0.03), "correlation": (None, 0.6)})
+    assert read.risk(last=1) == read.risk(since=START + 1) == [last]

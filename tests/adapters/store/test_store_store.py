@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -206,3 +207,18 @@ def test_a_store_of_another_schema_is_refused(tmp_path):
     db.commit()
     with pytest.raises(StoreFailing, match="schema 2"):
         Store.open(tmp_path)
+
+
+def test_a_store_made_before_risk_was_recorded_gets_its_table_and_goes_on(tmp_path):
+    day = entries(60, 5)
+    with Store.open(tmp_path) as store:
+        fold = store.begin(RUN, UNIVERSE, agents=AGENTS)
+        store.commit(batch(fold, 1, day[:20], durable=True))
+    with closing(sqlite3.connect(tmp_path / "quantd.db")) as db:
+        db.execute("DROP TABLE risk")
+        db.commit()
+    with Store.open(tmp_path) as store:
+        fold = store.begin(RUN, UNIVERSE, agents=AGENTS)
+        store.commit(batch(fold, 21, day[20:], durable=True))
+        tables = [text for text in store.verify() if "schema" in text]
+        assert tables == []
