@@ -196,7 +196,8 @@ class Stop(Struct, frozen=True, tag=True, omit_defaults=True):
 
 
 class Assessed(Struct, frozen=True, tag=True, omit_defaults=True):
-    """Record: the house's limits on what is held at a sample, name -> (value, bound); state limits too."""
+    """Record: the house's limits on what is held at a sample, name -> (value, bound); state limits too. All of them, or
+    those that are known without measuring."""
 
     ts: int
     values: dict[str, tuple[float, float]]

@@ -189,10 +189,11 @@ class Composer:
             case Crossed():
                 yield "fills", self._crossed(effect, id), False, "INFO"
             case Planned():
-                self._limits = effect.values
+                self._limits = {**self._limits, **effect.values}
                 yield "decisions", self._decided(effect, id), False, "INFO"
             case Assessed():
-                self._limits = effect.values  # told with the next value of the account
+                # told with the next value of the account; a record may hold some limits only
+                self._limits = {**self._limits, **effect.values}
             case Valued():
                 self._drawdown = effect.drawdown
                 yield "portfolio", self._valued(effect, id), True, "INFO"

@@ -98,7 +98,8 @@ class SwitchMove(Struct, frozen=True):
 
 class RiskPoint(Struct, frozen=True):
     """The house's limits at one instant, limit -> (value, bound), None for no number. `kind`: "plan" is what a round was to
-    leave once its orders have filled, "held" what was held at a sample, with the losses that move the switch."""
+    leave once its orders have filled, "held" what was held at a sample, with the losses that move the switch, or these
+    and what returns were alone."""
 
     ts: int
     kind: str

@@ -203,7 +203,7 @@ class SwitchRow(SQLModel, table=True):
 
 class RiskRow(SQLModel, table=True):
     """The house's limits at one instant: `kind` is "plan" (once a round's orders have filled, at reference prices) or
-    "held" (what was held at a sample, losses too); `measures` is JSON, limit -> [value, bound], null for no number."""
+    "held" (what was held at a sample, losses too, or losses and realised returns alone); `measures` is JSON, limit -> [value, bound], null for no number."""
 
     __tablename__ = "risk"
     __table_args__ = _CLUSTERED

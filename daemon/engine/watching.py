@@ -25,7 +25,10 @@ from trading.effects import Assessed, Effect
 from trading.market import Floats
 
 RECORD_SAMPLES: Final = 25
-"""At least one record in so many samples, five weeks. What a round was planned with is a record too."""
+"""At least one record of all limits in so many samples, five weeks. What a round was planned with is one too."""
+
+KNOWN_SAMPLES: Final = 5
+"""What is known without measuring, losses and realised returns, is recorded every so many samples: a week."""
 
 
 def market_context(state: State) -> Context:
@@ -71,6 +74,11 @@ def watch(state: State) -> list[Effect]:
             kept.recorded_no = state.sample_no
             values = values | losses(state.switch, state.equity_micro, state.rules.house)
             effects.append(Assessed(state.now, values))
+        elif book == HOUSE and state.sample_no % KNOWN_SAMPLES == 0:
+            known = state.watch.realised[0].values(state.rules.house)
+            known |= losses(state.switch, state.equity_micro, state.rules.house)
+            if known:
+                effects.append(Assessed(state.now, known))
         effects.extend(found)
     if measured is not None and not screened:
         # a book that trades at every sample is measured at every sample

@@ -183,7 +183,7 @@ def report(
         equity=thin([(p.ts, float(p.equity)) for p in curves.shown(since)]),
         drawdown=thin(curves.drawdown(since)),
         spans=_spans(curves, alerts_of(reader), since, last_ts),
-        limits=_limits(records, since, present),
+        limits=_limits(records, every, since, present),
         metrics=metrics_of(house) if house is not None else None,
         assessment=house,
         symbols=weights,
@@ -341,14 +341,18 @@ def thin(points: Sequence[tuple[int, float]]) -> list[tuple[int, float]]:
 # ---- limits ------------------------------------------------------------------------------------------
 
 
-def _limits(records: Sequence[RiskPoint], since: int, present: Standing | None) -> list[LimitLine]:
-    """Every limit that was ever recorded or is measured now."""
+def _limits(
+    records: Sequence[RiskPoint], every: Sequence[EquityPoint], since: int, present: Standing | None
+) -> list[LimitLine]:
+    """Every limit that was ever recorded or is measured now; the drawdown at each sample."""
     now = {line.limit: line for line in present.limits} if present is not None else {}
     histories: dict[str, list[tuple[int, LimitNow]]] = {}
     for record in records:
         for key, (value, bound) in record.measures.items():
             if value is not None and bound is not None:
                 histories.setdefault(key, []).append((record.ts, limit_now(key, value, bound)))
+    if (most := histories.get("max_drawdown")) and most[-1][1].bound is not None:
+        histories["max_drawdown"] = [(p.ts, limit_now("max_drawdown", p.drawdown, most[-1][1].bound)) for p in every]
     found = []
     for key in sorted(now.keys() | histories.keys()):
         history = histories.get(key, [])

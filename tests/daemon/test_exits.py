@@ -30,7 +30,9 @@ def test_why_says_that_an_order_was_a_protective_exit_and_of_what(ran):
     exits = 0
     kinds = set()
     for alert in alerts:
-        order = next((o for o in rows if o["ts"] == alert["ts"] and o["symbol"] == alert["symbol"]), None)
+        asked = (alert["ts"], alert["symbol"], "sell")
+        mine = [o for o in rows if alert["agent"] in o["agent"].split("+")]
+        order = next((o for o in mine if (o["ts"], o["symbol"], o["side"]) == asked), None)
         if order is None:
             continue  # crossed, or an earlier order had to end first
         told = answer(quantd(folder, "why", order["id"], "--json"))

@@ -30,6 +30,14 @@ def world(acts: list[Act] | None = None, **rules: object) -> World:
     ).run()
 
 
+def quiet() -> World:
+    """Agents that trade only what is worth it, so that nothing is on its way; now one wants something else."""
+    made = world([lambda view: np.array([0.5, 0.2, 0.0]), lambda view: np.array([0.0, -0.2, 0.7])], min_trade=0.1)
+    assert not made.shell.state.working
+    made.policies[0] = Plain(lambda view: np.array([0.1, 0.2, 0.3]))
+    return made
+
+
 def planned(made: World, acts: list[Act] | None = None) -> PlanNow:
     policies = made.policies if acts is None else [Plain(act) for act in acts]
     state = made.shell.state
@@ -53,10 +61,7 @@ def really(made: World) -> list[OrderBasket]:
 
 
 def test_the_plan_is_what_a_round_would_trade() -> None:
-    # agents that trade only what is worth it, so that nothing is on its way; now one wants something else
-    made = world([lambda view: np.array([0.5, 0.2, 0.0]), lambda view: np.array([0.0, -0.2, 0.7])], min_trade=0.1)
-    assert not made.shell.state.working
-    made.policies[0] = Plain(lambda view: np.array([0.1, 0.2, 0.3]))
+    made = quiet()
     now = planned(made)
     (basket,) = really(made)
     symbols = made.universe.symbols
@@ -76,8 +81,7 @@ def test_the_plan_is_what_a_round_would_trade() -> None:
 
 
 def test_costs_are_those_of_the_venue_at_the_last_price() -> None:
-    made = world()
-    made.policies[0] = Plain(lambda view: np.array([0.1, 0.2, 0.3]))
+    made = quiet()
     now = planned(made)
     assert now.orders
     for order in now.orders:
@@ -139,7 +143,5 @@ def test_before_the_first_session_there_is_nothing_to_decide_on() -> None:
 
 
 def test_the_document_is_what_its_type_says() -> None:
-    made = world()
-    made.policies[0] = Plain(lambda view: np.array([0.1, 0.2, 0.3]))
-    document = msgspec.json.decode(msgspec.json.encode(planned(made)))
+    document = msgspec.json.decode(msgspec.json.encode(planned(quiet())))
     assert msgspec.to_builtins(msgspec.convert(document, PlanNow, strict=True)) == document
