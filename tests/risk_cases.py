@@ -423,7 +423,7 @@ def _settled_breaches(book: Book, orders: Orders, money: float) -> list[str]:
     bought = (orders.lots[orders.adding] > 0).any()
     if bought and s.cash[0] < limits.cash_reserve * book.account.equity - money:
         wrong.append("cash at the end")
-    return wrong + _pair_breaches(book, s, base, base.equity.min(), money, 1.0)
+    return wrong + [f"{each} at the end" for each in _pair_breaches(book, s, base, base.equity.min(), money, 1.0)]
 
 
 def _pair_breaches(book: Book, s: States, base: States, lowest: float, money: float, room: float) -> list[str]:
