@@ -23,7 +23,7 @@ class Account:
     `open_loss`: what equity loses at most when they fill at their worst prices with fees; None: taken from
     `up_cash` and the collars, which is exact while the marks have not moved since. `open_gain`: what it gains at most
     by them, where the marks have moved past their prices.
-    `traded` is what was traded in this session already, in currency; `recent_orders` how many orders that add risk
+    `traded` is what was traded in this session already, in currency; `recent_orders` how many orders
     were sent within `order_rate.per`; `repeated` float64[N] the signed lots asked within `duplicate_window`, None for
     none; `blocked` bool[N] what a protective exit closed too recently to be entered again.
     """
