@@ -8,6 +8,7 @@ from risk.context import Bools, Context, Floats, Scenarios
 from risk.measures import most
 
 if TYPE_CHECKING:
+    from risk.limits import Correlation
     from risk.rules import Rules
 
 SLACK: Final = 1e-12
@@ -114,7 +115,7 @@ class Case:
     """One basket under way through the gate: its reducing part is settled, the adding part is being sized."""
 
     __slots__ = (
-        "_added", "_lots", "account", "buys", "ctx", "extents", "pairs_keep", "rules", "scenarios", "tolerance",
+        "_added", "_lots", "account", "buys", "ctx", "extents", "pairs", "rules", "scenarios", "tolerance",
         "weights_keep",
     )  # fmt: skip
 
@@ -134,9 +135,10 @@ class Case:
         self.extents = extents
         self.scenarios: dict[int, Scenarios] = {}
         self.tolerance = SLACK * abs(account.equity)
-        self.weights_keep = rules.weight is None
-        self.pairs_keep = rules.limits.correlation is None
+        self.weights_keep = True
         """Known to comply with all lots still under way: then they do with any fewer."""
+        self.pairs: Correlation | None = None
+        """The limit of pairs, where they are not known to comply."""
         self._lots: Floats | None = None
         self._added: Floats | None = None
 

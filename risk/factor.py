@@ -89,7 +89,7 @@ def _rows(case: Case, extent: Extent, added: Floats, slip: float, lots: Floats, 
     state[:size], state[size : 2 * size], state[2 * size + 2 :] = extent.y, extent.w, added
     state[2 * size], state[2 * size + 1] = extent.cash_used, extent.traded
     total = full.dot(state)
-    names = 0.0 if case.weights_keep and case.pairs_keep else _names_equity(case, extent, lots)
+    names = _names_equity(case, extent, lots)
     total[-1] += names
     over = (~(total <= bound * (extent.equity - slip) + case.tolerance)).nonzero()[0]
     if not over.size:
@@ -168,8 +168,8 @@ def _names_equity(case: Case, extent: Extent, lots: Floats) -> float:
             held = extent.y[extent.y <= bound * extent.before + case.tolerance]
             if bound > 0.0 and len(held):
                 low = max(low, float(held.max()) / bound)
-    if limits.correlation is not None and not case.pairs_keep:
-        low = max(low, pair_equity(case, extent, lots, limits.correlation))
+    if case.pairs is not None:
+        low = max(low, pair_equity(case, extent, lots, case.pairs))
     return low
 
 

@@ -362,8 +362,8 @@ def _weigh_again(case: Case, lots: Floats, reason: Codes) -> Floats:
             with np.errstate(divide="ignore", invalid="ignore"):
                 np.minimum(most, room / (case.ctx.px + bound * extent.slip), out=most)
         lots = cap(lots, np.where(lots > 0.0, most, inf), case.rules.weight_code, reason)
-    if limits.correlation is not None and not case.pairs_keep and lots.nonzero()[0].size:
-        lots = cap(lots, clip_pairs(case, lots, limits.correlation, True), Reason.CORRELATION, reason)
+    if case.pairs is not None and lots.nonzero()[0].size:
+        lots = cap(lots, clip_pairs(case, lots, case.pairs, True), Reason.CORRELATION, reason)
     return lots
 
 
