@@ -166,7 +166,7 @@ class Spread:
             deviation = np.sqrt(self.cov.diagonal())
             # covariance against threshold x deviations: nothing to divide, and what never moves is linked to nothing
             edge = (threshold * deviation)[:, None] * deviation
-            edge.reshape(-1)[:: n + 1] = np.inf
+            edge.ravel()[:: n + 1] = np.inf
             found = None
             if np.count_nonzero(np.abs(self.cov) > edge):
                 found = np.empty((2 * n, 2 * n), dtype=np.bool_)

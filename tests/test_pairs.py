@@ -44,7 +44,7 @@ def case_of(
 
 def links(case: Case, spec: Correlation) -> Bools:
     """bool[2N, 2N]: sides that lose together, by numpy's corrcoef."""
-    rho = np.corrcoef(case.ctx.window(80, 60).all.returns.T)
+    rho = np.asarray(np.corrcoef(case.ctx.window(80, 60).all.returns.T))
     np.fill_diagonal(rho, -1.0)
     unlike = -rho
     np.fill_diagonal(unlike, -1.0)
@@ -181,10 +181,33 @@ def test_equity_that_pairs_need_is_the_least_at_which_those_that_comply_still_do
         if need > low:
             asked_for += 1
             assert len(keep(need * (1.0 - 1e-9), known)) < len(known), seed
-        # a partner that is small at the lowest equity asks for nothing
-        if (extent.y <= least * low).all():
+        if not known:
             assert need == 0.0
     assert asked_for > 5
+
+
+def test_a_pair_at_exactly_its_bound_is_kept_there_and_one_beyond_is_given_up() -> None:
+    """250 each, of half of the equity that is left."""
+    returns = scenario_returns(np.random.default_rng(8), 2)
+    returns[:, 1] = returns[:, 0]
+    spec, near = spec_of(threshold=0.9), SLACK * EQUITY
+    for before, need in ((1_000.0, 1_000.0), (1_000.0 - near, 1_000.0), (1_000.0 - 2.0 * near, 0.0)):
+        case = case_of(np.array([0.0, 0.0, 250.0, 250.0]), np.zeros(2), spec, np.ones(2, dtype=bool), returns=returns)
+        assert 1_000.0 - near + near == 1_000.0
+        case.extents[0].before = before
+        assert pair_equity(case, case.extents[0], np.zeros(2), spec) == need
+
+
+def test_an_order_is_free_beside_a_partner_at_exactly_the_least_weight() -> None:
+    """Of the equity before all orders; a third one takes from it what makes the partner matter at the end."""
+    returns = scenario_returns(np.random.default_rng(8), 3)
+    returns[:, 1] = returns[:, 0]
+    spec, lots = spec_of(threshold=0.9), np.array([60.0, 0.0, 10.0])
+    for extra, kept in ((0.0, 60.0), (1e-6, 39.0)):
+        y = np.array([0.0, 0.0, 0.0, 0.0, spec.min_weight * EQUITY + SLACK * EQUITY + extra, 0.0])
+        case = case_of(y, np.array([0.0, 0.0, 5.0]), spec, np.ones(3, dtype=bool), returns=returns)
+        assert clip_pairs(case, lots, spec, False).tolist() == [kept, 0.0, 10.0]
+        assert case.pairs is spec
 
 
 def test_a_lone_position_or_a_small_partner_asks_for_no_equity() -> None:
