@@ -65,6 +65,14 @@ class Account:
         self.repeated = repeated
         self.blocked = blocked
 
+    def carried(self) -> Bools:
+        """bool[N]: what is held or may still fill; what is not a number is."""
+        found: Bools = self.lots != 0.0
+        for side in (self.up, self.down):
+            if side is not None:
+                found = found | (side != 0.0)
+        return found
+
 
 class Extent:
     """How far exposures can go before the new adding orders, in account currency.

@@ -125,11 +125,9 @@ def _pass(
     rules = rules_of(limits, ctx.universe)
     wanted, known = _finite(ctx, account, asked, reason)
     opposite = wanted * account.lots < 0.0
-    reducing = _reducing(ctx, account, wanted, opposite, rules, reason) if opposite.nonzero()[0].size else None
-    size = np.abs(wanted)
-    if reducing is not None:
-        size[opposite] = 0.0
-    if not size.nonzero()[0].size:
+    reducing = _reducing(ctx, account, wanted, opposite, rules, reason) if np.count_nonzero(opposite) else None
+    size = np.where(opposite, 0.0, np.abs(wanted))
+    if not np.count_nonzero(size):
         return (wanted if reducing is None else reducing), False
     buys = wanted > 0.0
     if switch != RUN:
@@ -149,40 +147,18 @@ def _pass(
 
 def _finite(ctx: Context, account: Account, asked: Floats, reason: Codes) -> tuple[Floats, bool]:
     """Whole lots asked, refused where the symbol's numbers are not finite, and whether the whole book is known."""
-    up, down = account.up, account.down
-    probe = account.cash + account.equity + account.up_cash + (account.open_loss or 0.0) + account.open_gain
-    probe += account.traded
+    columns = [side for side in (account.lots, account.up, account.down) if side is not None]
+    loss = account.open_loss or 0.0
+    known = isfinite(sum((account.cash, account.equity, account.up_cash, loss, account.open_gain, account.traded)))
     # a product with anything that is not finite is not, even with a price of 0
-    probe += float(asked.dot(ctx.px)) + float(account.lots.dot(ctx.px))
-    if up is not None:
-        probe += float(up.dot(ctx.px))
-    if down is not None:
-        probe += float(down.dot(ctx.px))
-    if isfinite(probe):
-        if ctx.all_priced:
-            return np.trunc(asked), True
-        carried = account.lots != 0.0
-        if up is not None:
-            carried = carried | (up != 0.0)
-        if down is not None:
-            carried = carried | (down != 0.0)
-        return np.trunc(asked), not bool((carried & ~ctx.priced).any())
-    bad = ~np.isfinite(asked) | ~np.isfinite(account.lots)
-    for side in (up, down):
-        if side is not None:
-            bad = bad | ~np.isfinite(side)
-    reason[bad & (asked != 0.0)] = Reason.NOT_FINITE
-    others = np.isfinite(account.lots).all() and all(s is None or np.isfinite(s).all() for s in (up, down))
-    money = isfinite(
-        account.cash
-        + account.equity
-        + account.up_cash
-        + (account.open_loss or 0.0)
-        + account.open_gain
-        + account.traded
-    )
-    whole = np.trunc(np.where(bad, 0.0, asked))
-    return whole, bool(others) and money and not bool(((account.lots != 0.0) & ~ctx.priced).any())
+    if not isfinite(sum([float(each.dot(ctx.px)) for each in (asked, *columns)])):
+        bad = ~np.isfinite(columns).all(axis=0)
+        known = known and not bad.any()
+        bad |= ~np.isfinite(asked)
+        reason[bad & (asked != 0.0)] = Reason.NOT_FINITE
+        asked = np.where(bad, 0.0, asked)
+    known = known and (ctx.all_priced or not (account.carried() & ~ctx.priced).any())
+    return np.trunc(asked), bool(known)
 
 
 def _reducing(ctx: Context, account: Account, wanted: Floats, opposite: Bools, rules: Rules, reason: Codes) -> Floats:
@@ -194,10 +170,9 @@ def _reducing(ctx: Context, account: Account, wanted: Floats, opposite: Bools, r
         left = np.where(account.lots < 0.0, left - account.up, left)
     left = np.floor(np.maximum(left, 0.0))
     size = np.abs(wanted) * opposite
-    crossing = size > left
-    if crossing.nonzero()[0].size:
-        reason[crossing] = Reason.ZERO_CROSSING
-        size = np.where(crossing, left, size)
+    reason[size > left] = Reason.ZERO_CROSSING
+    # what is not a number is refused by then
+    size = np.fmin(size, left)
     if not ctx.all_priced:
         reason[opposite & ~ctx.priced] = Reason.PRICE_MISSING
         size = np.where(ctx.priced, size, 0.0)
@@ -282,20 +257,15 @@ def _adding(case: Case, size: Floats, reason: Codes) -> tuple[Floats, bool]:
         most = most_of(case, lots)
         if most is not None:
             lots = cap(lots, most, case.rules.weight_code if code == Reason.POSITION_WEIGHT else code, reason)
-    if case.rules.counts:
-        lots = _counted(case, lots, reason)
-    asked = lots
-    gaps = False
-    if case.rules.lookbacks and lots.nonzero()[0].size:
-        lots, gaps = _history(case, lots, reason)
+    asked = _counted(case, lots, reason)
+    if not np.count_nonzero(asked):
+        return asked, False
+    lots, gaps = _history(case, asked, reason)
     spec = case.rules.limits.correlation
-    if spec is not None and lots.nonzero()[0].size:
+    if spec is not None and np.count_nonzero(lots):
         lots = cap(lots, clip_pairs(case, lots, spec, False), Reason.CORRELATION, reason)
-    if lots.nonzero()[0].size:
-        lots = common_factor(case, lots, reason)
-    if case.rules.weighs_names and lots.nonzero()[0].size:
-        lots = _weigh_again(case, lots, reason)
-    if case.rules.two_states and lots.nonzero()[0].size:
+    lots = _weigh_again(case, common_factor(case, lots, reason), reason)
+    if case.rules.two_states:
         lots = _settled_cash(case, lots, reason)
     return lots, gaps and bool(np.count_nonzero(lots) < np.count_nonzero(asked))
 
@@ -329,10 +299,7 @@ def _history(case: Case, lots: Floats, reason: Codes) -> tuple[Floats, bool]:
         return lots, False
     windows = {k: case.ctx.window(k, least) for k in case.rules.lookbacks}
     gaps = False
-    carried = account.lots != 0.0
-    for side in (account.up, account.down):
-        if side is not None:
-            carried = carried | (side != 0.0)
+    carried = account.carried()
     for window in windows.values():
         if window.short is not None:
             lots = cap(lots, np.where(window.short, 0.0, inf), Reason.HISTORY, reason)
@@ -362,7 +329,7 @@ def _weigh_again(case: Case, lots: Floats, reason: Codes) -> Floats:
             with np.errstate(divide="ignore", invalid="ignore"):
                 np.minimum(most, room / (case.ctx.px + bound * extent.slip), out=most)
         lots = cap(lots, np.where(lots > 0.0, most, inf), case.rules.weight_code, reason)
-    if case.pairs is not None and lots.nonzero()[0].size:
+    if case.pairs is not None:
         lots = cap(lots, clip_pairs(case, lots, case.pairs, True), Reason.CORRELATION, reason)
     return lots
 
@@ -394,12 +361,10 @@ def worst_nano(ctx: Context, lots: Floats, limits: Limits, held: Floats | None =
     out = [0] * len(lots)
     marks, wanted, instruments = ctx.prices_nano.tolist(), lots.tolist(), ctx.universe.instruments
     against: list[float] = [0.0] * len(out) if held is None else held.tolist()
-    all_fresh = ctx.youngest_ns >= 0 and ctx.oldest_ns <= limits.max_price_age_ns
     for k in lots.nonzero()[0].tolist():
         size, ratios = wanted[k], adding
         if against[k] * size < 0.0:
-            fresh = all_fresh or 0 <= int(ctx.age_ns[k]) <= limits.max_price_age_ns
-            ratios = reducing if fresh else old
+            ratios = reducing if 0 <= int(ctx.age_ns[k]) <= limits.max_price_age_ns else old
         up, down, one = ratios[k]
         tick = instruments[k].tick_nano
         out[k] = marks[k] * up // one * tick if size > 0.0 else -(-marks[k] * down // one) * tick

@@ -195,12 +195,12 @@ def plain(ctx: Context, account: Account, asked: Floats, rules: Rules, reason: C
     if cut is None:
         return None
     factor, code = cut
-    if factor >= 1.0 - SLACK:
+    if code == Reason.NONE:
         return wanted
-    kept = np.floor(wanted * (factor * (1.0 + SLACK)) + SLACK)
-    adding = wanted > 0.0
-    reason[(kept < wanted) & adding] = code
-    return np.where(adding, kept, wanted)
+    # sales are not cut, and what is rounded down is never below them
+    kept = np.where(wanted > 0.0, np.floor(wanted * factor), wanted)
+    reason[kept < wanted] = code
+    return kept
 
 
 def _keeps(ctx: Context, account: Account, rules: Rules, market: Ready, basket: Basket) -> bool:
@@ -259,8 +259,7 @@ def _names_keep(rules: Rules, market: Ready, basket: Basket) -> bool:
         # both sides of a symbol are at most twice the heaviest side
         if 2.0 * family.largest * basket.heaviest <= family.bound * low:
             continue
-        exposure = np.bincount(family.labels, basket.size, family.names + 1)
-        if not most(exposure[1:]) <= family.bound * low + near:
+        if not most(family.gross(basket.size)[1:]) <= family.bound * low + near:
             return False
     # no two together weigh more than the heaviest twice
     if spec is None or 2.0 * basket.heaviest <= joint_bound(spec) * low + near:

@@ -302,6 +302,10 @@ class Family(NamedTuple):
     settled_bound: float
     largest: int
 
+    def gross(self, both: Floats) -> Floats:
+        """float64[1 + names], what float64[N] sizes add up to under each label, that of none first."""
+        return np.asarray(np.bincount(self.labels, both), np.float64)
+
 
 def _family(limits: Limits, key: str, reason: Reason, bound: float, names: Sequence[str]) -> Family:
     """A family of the symbols that bear the same name; "" is none."""

@@ -71,6 +71,16 @@ def test_an_open_order_without_a_price_makes_the_book_unknown_and_none_elsewhere
         assert verdict.reason.tolist() == [0 if passes else Reason.NOT_FINITE, 0, 0]
 
 
+@pytest.mark.parametrize("side", ["up", "down"])
+def test_an_open_order_without_a_price_makes_the_book_unknown_beside_an_intent_that_is_not_a_number(side: str) -> None:
+    ctx = market([100.0, float("nan"), 200.0], prices_nano=np.array([100, 0, 200]) * NANO)
+    asked = np.array([5.0, 0.0, float("nan")])
+    book = account([0.0, 0.0, 0.0], PX, **{side: np.array([0.0, 3.0, 0.0])}, up_cash=630.0 if side == "up" else 0.0)
+    verdict = gate(ctx, book, asked, Limits())
+    assert verdict.lots.tolist() == [0, 0, 0]
+    assert verdict.reason.tolist() == [Reason.NOT_FINITE, 0, Reason.NOT_FINITE]
+
+
 @pytest.mark.parametrize("held", [500.0, -500.0])
 def test_what_may_be_owed_is_a_share_of_the_equity_that_the_worst_reduction_leaves(held: float) -> None:
     """50,000 held, long or short, closed 15 % from the mark: 92,500 in cash and as much equity, ten times which may be owed.
