@@ -95,7 +95,8 @@ def _rows(case: Case, extent: Extent, added: Floats, slip: float, lots: Floats, 
             continue
         used = names if row.reason == Reason.EQUITY else float(row.held.dot(state))
         growth = float(load.dot(added)) + bound * slip
-        least.take((bound * extent.equity + case.tolerance - used) / growth if growth > 0.0 else 1.0, row.reason)
+        if growth > 0.0:
+            least.take((bound * extent.equity + case.tolerance - used) / growth, row.reason)
 
 
 def _rows_over(case: Case, extent: Extent, added: Floats, slip: float, names: float) -> tuple[Floats, list[int]]:
@@ -133,8 +134,9 @@ def _families(case: Case, extent: Extent, added: Floats, slip: float, lots: Floa
                     return
                 continue
             growth = float(added[:n][own].sum() + added[n:][own].sum()) + bound * slip
-            room = bound * extent.equity + case.tolerance - float(short.sum() + long.sum())
-            least.take(room / growth if growth > 0.0 else 1.0, family.reason)
+            if growth > 0.0:
+                room = bound * extent.equity + case.tolerance - float(short.sum() + long.sum())
+                least.take(room / growth, family.reason)
 
 
 def _one_sided(extent: Extent) -> Floats:
@@ -159,8 +161,8 @@ def _names_equity(case: Case, extent: Extent, lots: Floats) -> float:
         for weight in case.rules.weights:
             bound = weight * (1.0 if extent.settled else 1.0 + limits.in_flight)
             held = extent.y[extent.y <= bound * extent.before + case.tolerance]
-            if bound > 0.0 and len(held):
-                low = max(low, float(held.max()) / bound)
+            if bound > 0.0:
+                low = max(low, float(held.max(initial=0.0)) / bound)
     if case.pairs is not None:
         low = max(low, pair_equity(case, extent, lots, case.pairs))
     return low
@@ -204,16 +206,14 @@ def _grow_no_tail(
 ) -> None:
     """Cap each order at what alone would not make a breached measure larger: mostly nothing, for a hedge more."""
     most = np.full(len(lots), inf)
-    adding = np.flatnonzero(lots > 0.0)
+    adding = np.flatnonzero(lots)
     columns = adding + case.rules.size * case.buys[adding]
     one_lot = base + signed.T[columns] * case.ctx.px[adding, None]
     free = limit.measure(worst_of(one_lot, m)) <= held
     most[adding[~free]] = 0.0
-    for k, column in zip(adding[free].tolist(), columns[free].tolist(), strict=True):
-        alone = signed[:, column] * (case.ctx.px[k] * lots[k])
-        factor = limit.largest(base, alone, m, held, 0.0)
-        if not factor >= 1.0 - SLACK:
-            most[k] = max(factor, 0.0) * lots[k]
+    for k in adding[free].tolist():
+        alone = signed[:, k + case.rules.size * case.buys[k]] * (case.ctx.px[k] * lots[k])
+        most[k] = limit.largest(base, alone, m, held, 0.0) * lots[k]
     if (_whole(most) < lots).any():
         least.most, least.most_code = most, limit.reason
 
@@ -247,12 +247,9 @@ def _quads(case: Case, extent: Extent, added: Floats, slip: float, lots: Floats,
                 return
             continue
         fall = bound * slip
-        if target < 0.0 or base > target * target:
-            least.take(0.0, quad.reason)
-            continue
         # (square - fall^2) f^2 + 2 (cross + target fall) f - (target^2 - base) = 0, the smaller positive root
         a, b, c = square - fall * fall, cross + target * fall, target * target - base
-        least.take(c / (b + sqrt(max(b * b + a * c, 0.0))) if c > 0.0 else 0.0, quad.reason)
+        least.take(c / (b + sqrt(max(b * b + a * c, 0.0))) if c > 0.0 and target > 0.0 else 0.0, quad.reason)
 
 
 def _breach(case: Case, extent: Extent, spread: Spread | None, bound: float) -> float:
