@@ -121,9 +121,7 @@ def _families(case: Case, extent: Extent, added: Floats, slip: float, lots: Floa
         # both sides of a symbol are at most twice the heaviest side
         if 2.0 * family.largest * heaviest <= bound * low:
             continue
-        over = ~(family.gross(full[:n] + full[n:]) <= bound * low + case.tolerance)
-        over[0] = False
-        for label in over.nonzero()[0].tolist():
+        for label in family.over(full[:n] + full[n:], bound * low + case.tolerance):
             own = family.labels == label
             short, long = extent.y[:n][own], extent.y[n:][own]
             # both sides at once are a bound: it is breached already when the worse ones alone breach it
@@ -240,8 +238,8 @@ def _quads(case: Case, extent: Extent, added: Floats, slip: float, lots: Floats,
             continue
         target = bound * extent.equity + case.tolerance
         if not _breach(case, extent, spread, bound) <= case.tolerance:
-            own = 1.0 if spread is None else np.diag(spread.together)
-            grows = (lots > 0.0) & ((case.side(product) > 0.0) | (own > 0.0))
+            # whatever moves at all adds to it
+            grows = (lots > 0.0) & (True if spread is None else np.diag(spread.together) > 0.0)
             if grows.any():
                 least.most, least.most_code = np.where(grows, 0.0, inf), quad.reason
                 return

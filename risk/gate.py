@@ -66,11 +66,11 @@ def measure(verdicts: Sequence[Verdict], before: Sequence[Verdict] = ()) -> None
     ctx = (after or earlier)[0]._ctx
     portfolios = [Portfolio(ctx, v._account, v._limits, v.lots) for v in after]
     portfolios += [Portfolio(ctx, v._account, v._limits, None) for v in earlier]
-    found = standings(ctx, portfolios)
-    for verdict, values in zip(after, found, strict=False):
-        verdict._values = values
-    for verdict, values in zip(earlier, found[len(after) :], strict=True):
-        verdict._before = values
+    found = iter(standings(ctx, portfolios))
+    for verdict in after:
+        verdict._values = next(found)
+    for verdict in earlier:
+        verdict._before = next(found)
 
 
 def granted(verdict: Verdict) -> Verdict:
@@ -148,8 +148,8 @@ def _pass(
 def _finite(ctx: Context, account: Account, asked: Floats, reason: Codes) -> tuple[Floats, bool]:
     """Whole lots asked, refused where the symbol's numbers are not finite, and whether the whole book is known."""
     columns = [side for side in (account.lots, account.up, account.down) if side is not None]
-    loss = account.open_loss or 0.0
-    known = isfinite(sum((account.cash, account.equity, account.up_cash, loss, account.open_gain, account.traded)))
+    money = (account.cash, account.equity, account.up_cash, account.open_loss, account.open_gain, account.traded)
+    known = isfinite(sum(filter(None, money)))
     # a product with anything that is not finite is not, even with a price of 0
     if not isfinite(sum([float(each.dot(ctx.px)) for each in (asked, *columns)])):
         bad = ~np.isfinite(columns).all(axis=0)
@@ -164,10 +164,11 @@ def _finite(ctx: Context, account: Account, asked: Floats, reason: Codes) -> tup
 def _reducing(ctx: Context, account: Account, wanted: Floats, opposite: Bools, rules: Rules, reason: Codes) -> Floats:
     """Signed lots of the orders that make a position smaller: whole, but never beyond zero with all that may still fill."""
     left = np.abs(account.lots)
+    long = account.lots > 0.0
     if account.down is not None:
-        left = np.where(account.lots > 0.0, left - account.down, left)
+        left = left - np.where(long, account.down, 0.0)
     if account.up is not None:
-        left = np.where(account.lots < 0.0, left - account.up, left)
+        left = left - np.where(long, 0.0, account.up)
     left = np.floor(np.maximum(left, 0.0))
     size = np.abs(wanted) * opposite
     reason[size > left] = Reason.ZERO_CROSSING

@@ -302,9 +302,12 @@ class Family(NamedTuple):
     settled_bound: float
     largest: int
 
-    def gross(self, both: Floats) -> Floats:
-        """float64[1 + names], what float64[N] sizes add up to under each label, that of none first."""
-        return np.asarray(np.bincount(self.labels, both), np.float64)
+    def over(self, both: Floats, most: float) -> list[int]:
+        """The labels under which float64[N] sizes add up to more than `most`, or to no number."""
+        beyond = ~(np.bincount(self.labels, both) <= most)
+        beyond[0] = False
+        found: list[int] = beyond.nonzero()[0].tolist()
+        return found
 
 
 def _family(limits: Limits, key: str, reason: Reason, bound: float, names: Sequence[str]) -> Family:

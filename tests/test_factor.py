@@ -109,13 +109,21 @@ def test_a_row_at_exactly_its_bound_is_not_over_and_one_a_bit_beyond_is() -> Non
         assert [world.case.rules.rows[r].reason for r in rows] == over
 
 
+def test_the_limit_that_came_first_is_the_one_to_name_where_two_cut_alike() -> None:
+    least = Factor()
+    for value, code in ((0.5, Reason.GROSS), (0.5, Reason.NET), (0.7, Reason.VAR)):
+        least.take(value, code)
+    assert (least.value, least.code) == (0.5, Reason.GROSS)
+
+
 def test_equity_is_over_when_open_orders_or_the_weights_held_leave_none() -> None:
     for equity, slip, names, over in (
         (100.0, 99.0, 0.0, False), (100.0, 101.0, 0.0, True), (100.0, 50.0, 49.0, False), (100.0, 50.0, 51.0, True),
     ):  # fmt: skip
-        world = World(FREE, np.zeros(4), [0.0, 0.0], equity=equity)
+        limits = override(FREE, max_gross_exposure=9.0, max_net_exposure=9.0, max_turnover=9.0)
+        world = World(limits, np.zeros(4), [0.0, 0.0], equity=equity)
         rows = risk.factor._rows_over(world.case, world.extent, np.zeros(4), slip, names)[1]
-        assert bool(rows) is over
+        assert (Reason.EQUITY in [world.case.rules.rows[r].reason for r in rows]) is over
 
 
 def test_what_is_exactly_at_its_bound_lets_nothing_more_pass_and_what_is_beyond_refuses_only_what_adds_to_it() -> None:
@@ -156,7 +164,7 @@ def looked(monkeypatch: pytest.MonkeyPatch, of: type, name: str) -> list[Any]:
     usual = getattr(of, name)
 
     def counted(self: Any, *given: Any) -> Any:
-        calls.append(self)
+        calls.append(given)
         return usual(self, *given)
 
     monkeypatch.setattr(of, name, counted)
@@ -167,14 +175,23 @@ def test_a_family_is_added_up_only_when_its_heaviest_could_bring_it_to_its_bound
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Three of a sector, of at most 48 in 64: 8 of each side of all three is exactly that."""
-    calls = looked(monkeypatch, Family, "gross")
+    calls = looked(monkeypatch, Family, "over")
     limits = override(FREE, max_sector_weight=0.75)
     most = 0.75 * EQUITY / 6
     for lots, times in ((most, 0), (most + 1.0, 1)):
         world = World(limits, np.zeros(8), [lots, 0.0, 0.0, 0.0], sectors=["x", "x", "x", "y"])
         calls.clear()
         assert world.said("_families") == (1.0, None)
-        assert len(calls) == times
+        assert [call[1] for call in calls] == [0.75 * EQUITY + NEAR] * times
+
+
+def test_a_label_is_over_when_its_sizes_add_up_to_more_than_the_bound_or_to_no_number() -> None:
+    limits = override(FREE, max_sector_weight=0.5)
+    family = World(limits, np.zeros(6), [0.0] * 3, sectors=["x", "", "y"]).case.rules.families[0]
+    for sizes, over in (
+        ([5.0, 9.0, 4.0], []), ([beyond(5.0), 9.0, 4.0], [1]), ([5.0, 0.0, 6.0], [2]), ([9.0, 0.0, float("nan")], [1, 2]),
+    ):  # fmt: skip
+        assert family.over(np.array(sizes), 5.0) == over
 
 
 def test_a_family_at_exactly_its_bound_is_kept_and_counts_both_sides_of_what_may_fill() -> None:
@@ -367,6 +384,44 @@ def test_of_a_tail_that_is_breached_each_order_gets_what_alone_leaves_it_as_it_i
     assert some > 5, some
 
 
+def test_of_a_tail_that_is_breached_orders_that_leave_it_alone_may_not_make_it_larger_together() -> None:
+    """Two that move as one against what is held: each fits, both do not."""
+    rng = np.random.default_rng(17)
+    returns = scenario_returns(rng, 3)
+    returns[:, 1] = -returns[:, 0] * rng.uniform(0.5, 1.0, 80)
+    returns[:, 2] = returns[:, 1]
+    y = [0.0, 0.0, 0.0, 20_000.0, 0.0, 0.0]
+    w = np.array([-20_000.0, 0.0, 0.0, 20_000.0, 0.0, 0.0])
+    for key in ("var", "cvar"):
+        world = World(tail_limits(key, 0.002), y, [0.0] * 3, held=y[3:], w=w, returns=returns)
+        held = measured(world, key, w) + NEAR
+        world.lots[1] = 40_000.0
+        alone = counted_up(world, key, 1, held)
+        assert 100.0 < alone < 40_000.0
+        lots = [0.0, 0.75 * alone, 0.75 * alone]
+        value, most = world.said("_tails", np.floor(lots))
+        assert most is None
+        assert value == pytest.approx(alone / (1.5 * alone), rel=1e-3)
+        assert world.look("_tails", np.floor(lots)).code == (Reason.VAR if key == "var" else Reason.CVAR)
+
+
+def test_an_order_of_which_not_one_lot_leaves_a_breached_tail_alone_is_not_solved_for() -> None:
+    y, limits = [0.0, 0.0, 0.0, 20_000.0, 0.0, 0.0], tail_limits("var", 0.002)
+    rng = np.random.default_rng(17)
+    returns = scenario_returns(rng, 3)
+    returns[:, 1] = -returns[:, 0] * rng.uniform(0.5, 1.0, 80)
+    world = World(limits, y, [90.0, 90.0, 0.0], held=y[3:], w=np.array([-20_000.0, 0, 0, *y[3:]]), returns=returns)
+    rules, calls = Rules(limits, world.ctx.universe), []
+    usual = rules.tails[0].largest
+    rules.tails[0] = rules.tails[0]._replace(largest=lambda *given: calls.append(given) or usual(*given))
+    world.case.rules = rules
+    most = world.look("_tails").most
+    assert most is not None
+    assert most[0] == 0.0
+    assert most[1] > 90.0
+    assert len(calls) == 1
+
+
 # ---- forms -----------------------------------------------------------------------------------------------------------------
 
 
@@ -384,9 +439,10 @@ def form(world: World, exposures: np.ndarray, inner: np.ndarray) -> float:
 
 
 def drawn_form(seed: int) -> tuple[World, np.ndarray]:
-    """A book with open orders on both sides, within its volatility, and orders on either side that bring it beyond."""
+    """A book with open orders on both sides, within its volatility, and orders on either side that bring it beyond; every
+    other one in fractions of a cent."""
     rng = np.random.default_rng((seed, 14))
-    n, long_only = 3, seed % 3 == 0
+    n, long_only, scale = 3, seed % 3 == 0, 1.0 if seed % 2 else 2.0**-24
     held = rng.normal(0.0, 15_000.0, n) * (rng.random(n) < 0.7)
     buys = rng.random(n) < 0.5
     if long_only:
@@ -398,11 +454,14 @@ def drawn_form(seed: int) -> tuple[World, np.ndarray]:
     y = np.maximum(w, 0.0)
     lots = np.floor(rng.uniform(1.0, 30_000.0, n)) * (rng.random(n) < 0.7)
     lots[int(rng.integers(n))] = 20_000.0
-    slip = rng.choice([0.0, 0.001, 0.01]) * np.ones(n)
+    slip = rng.choice([0.0, 0.001, 0.01]) * np.ones(n) * scale
     world = World(
-        override(FREE, max_volatility=1.0, volatility_lookback=80), y, lots, buys, held=held, w=w, slip=slip,
-        returns=scenario_returns(rng, n),
+        override(FREE, max_volatility=1.0, volatility_lookback=80), y * scale, lots, buys, held=held, w=w * scale,
+        slip=slip, px=np.full(n, scale), equity=EQUITY * scale, returns=scenario_returns(rng, n),
     )  # fmt: skip
+    world.case.account.equity *= scale
+    world.case.tolerance *= scale
+    w = world.extent.w
     # what is held at least on a side, unless an order against it takes it away
     added = world.case.sides(lots)
     return world, np.maximum(-np.roll(w, n), 0.0) * ~(np.roll(added, n) > 0.0)
@@ -416,10 +475,10 @@ def test_a_form_is_that_of_each_entry_at_its_worst_corner() -> None:
         product, reach, off = risk.factor._corners(world.case, world.extent, added, spread)
         y = world.extent.y
         none = np.zeros(6)
-        assert y @ product - off == pytest.approx(form(world, y, inner), rel=1e-9, abs=1e-9)
-        assert added @ reach == pytest.approx(form(world, added, none), rel=1e-9, abs=1e-9)
+        assert y @ product - off == pytest.approx(form(world, y, inner), rel=1e-9, abs=1e-18)
+        assert added @ reach == pytest.approx(form(world, added, none), rel=1e-9, abs=1e-18)
         both = y @ product - off + 2.0 * added @ product + added @ reach
-        assert both == pytest.approx(form(world, y + added, inner), rel=1e-9, abs=1e-9)
+        assert both == pytest.approx(form(world, y + added, inner), rel=1e-9, abs=1e-18)
         # of a book without shorts nothing is multiplied for them
         if seed % 3 == 0:
             assert not product[:3].any()
@@ -437,16 +496,17 @@ def test_the_factor_of_a_form_is_the_largest_that_keeps_it_as_equity_falls() -> 
             return float(np.sqrt(252.0 * max(form(of[0], of[1] + f * of[2], of[3]), 0.0)))
 
         # between what is there before and after the orders
-        bound = (0.4 * risky(0.0) + 0.6 * risky(1.0)) / EQUITY
+        equity = world.extent.equity
+        bound = (0.4 * risky(0.0) + 0.6 * risky(1.0)) / equity
         world.case.rules = Rules(override(FREE, max_volatility=bound, volatility_lookback=80), world.ctx.universe)
         least = world.look("_quads")
         assert least.most is None
         f = least.value
-        assert risky(f) <= bound * (EQUITY - f * slip) * (1.0 + 1e-9), seed
+        assert risky(f) <= bound * (equity - f * slip) * (1.0 + 1e-9), seed
         if f < 1.0:
             cut += 1
             assert least.code == Reason.VOLATILITY
-            assert risky(f + 1e-6) > bound * (EQUITY - (f + 1e-6) * slip), seed
+            assert risky(f + 1e-6) > bound * (equity - (f + 1e-6) * slip), seed
     assert cut > 100
 
 
@@ -486,7 +546,7 @@ def test_a_form_breached_already_refuses_all_that_moves_and_not_what_never_does(
     returns[:, 2] = 0.0
     limits = override(FREE, max_volatility=0.01, volatility_lookback=80)
     y = [0.0, 0.0, 0.0, 50_000.0, 0.0, 0.0]
-    world = World(limits, y, [9.0, 9.0, 9.0], held=y[3:], returns=returns)
+    world = World(limits, y, [9.0, 1.0, 9.0], held=y[3:], returns=returns)
     assert world.said("_quads") == (1.0, [0.0, 0.0, np.inf])
     assert world.all() == [0.0, 0.0, 9.0]
     # nothing to refuse where nothing that is asked moves
@@ -506,6 +566,25 @@ def test_the_sum_of_deviations_decides_before_any_covariance_is_made(monkeypatch
         calls.clear()
         assert limited.said("_quads") == (1.0, None)
         assert len(calls) == times
+
+
+def test_a_form_that_complies_is_asked_neither_whether_it_is_breached_nor_for_a_factor(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    calls: list[int] = []
+    usual = risk.factor._breach
+    monkeypatch.setattr(risk.factor, "_breach", lambda *given: calls.append(1) or usual(*given))
+    limits, bound = override(FREE, max_herfindahl=0.25), 0.5 * EQUITY + NEAR
+    for y, lots, equity, times in (
+        ([0.0, 0.0, 20_000.0, 0.0], [9_000.0, 0.0], EQUITY, 0),
+        ([0.0, 0.0, bound, 0.0], [0.0, 0.0], EQUITY, 0),
+        ([0.0, 0.0, beyond(bound), 0.0], [0.0, 0.0], EQUITY, 1),
+        ([0.0, 0.0, 0.25, 0.0], [0.0, 0.0], 1.0, 0),
+        ([0.0, 0.0, 0.25, 0.0], [0.0, 0.0], -1.0, 1),
+    ):
+        calls.clear()
+        World(limits, y, lots, equity=equity).look("_quads")
+        assert len(calls) == times, (y, lots)
 
 
 def test_limits_of_each_kind_are_looked_at_on_the_way_and_at_the_end_until_one_is_breached() -> None:

@@ -5,13 +5,15 @@ from typing import Any
 import numpy as np
 import pytest
 
+import risk.gate as gate_module
 from risk.case import Case
 from risk.factor import Factor
-from risk.gate import Account, gate, worst_nano
+from risk.gate import REDUCE, Account, Verdict, gate, granted, measure, same_book, worst_nano
 from risk.limits import Correlation, Limits, Liquidity, Reason, Tail, override
 from risk.pairs import joint_weight
 from risk.plain import plain
 from risk.rules import rules_of
+from risk.standing import standing
 from tests.risk_cases import make_context, scenario_returns
 from trading.instruments import NANO
 
@@ -288,3 +290,168 @@ def test_no_order_takes_a_position_one_lot_beyond_zero_whatever_is_open_elsewher
             verdict = gate(market(), book, np.array([-side * 6.0, 3.0, 0.0]), Limits())
             assert verdict.lots.tolist() == [-side * 5.0, 3, 0]
             assert verdict.reason.tolist() == [Reason.ZERO_CROSSING, 0, 0]
+
+
+# ---- which way is taken --------------------------------------------------------------------------------------------------
+
+
+def not_to_be_asked(*_: Any) -> Any:
+    raise AssertionError
+
+
+def test_an_intent_of_nothing_is_answered_before_anything_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("plain", "_pass"):
+        monkeypatch.setattr(gate_module, name, not_to_be_asked)
+    verdict = gate(market(), account([5.0, 0.0, 0.0]), np.zeros(3), Limits())
+    assert verdict.lots.tolist() == [0, 0, 0]
+    assert not verdict.reason.any()
+
+
+def test_a_basket_that_complies_is_decided_by_the_short_way_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gate_module, "_pass", not_to_be_asked)
+    for held in ([0.0, 0.0, 0.0], [50.0, 0.0, -10.0]):
+        verdict = gate(market(), account(held), np.array([10.0, 20.0, -5.0]), Limits(allow_short=True))
+        assert verdict.lots.tolist() == [10, 20, -5]
+
+
+def test_the_short_way_is_not_asked_once_the_switch_has_moved() -> None:
+    verdict = gate(market(), account([50.0, 0.0, 0.0]), np.array([10.0, 20.0, 0.0]), Limits(), REDUCE)
+    assert verdict.lots.tolist() == [0, 0, 0]
+    assert verdict.reason.tolist() == [Reason.SWITCH, Reason.SWITCH, 0]
+
+
+def test_limits_without_room_on_the_way_look_at_one_state_and_others_at_two() -> None:
+    for limits, states in ((Limits(), 1), (Limits(in_flight=0.1), 2), (Limits(max_cash_debit=0.1), 2)):
+        ctx = market()
+        assert len(gate_module._extents(ctx, account([5.0, 0.0, 0.0]), None, rules_of(limits, ctx.universe))) == states
+
+
+def test_a_fraction_of_a_lot_cannot_be_sold() -> None:
+    for side in (1.0, -1.0):
+        verdict = gate(market(), account([side * 2.5, 0.0, 0.0]), np.array([-side * 3.0, 1.0, 0.0]), Limits())
+        assert verdict.lots.tolist() == [-side * 2.0, 1.0, 0.0]
+
+
+def test_buys_that_counted_on_a_short_sale_give_way_when_it_is_rounded_to_nothing() -> None:
+    """1,000 in cash. 1,500 bought beside 600 sold short would do, but of 2,100 only 2,000 may be held, and no part of the one
+    lot sold."""
+    px = np.array([600.0, 100.0, 200.0])
+    limits = Limits(collar=0.0, reduce_collar=0.0, fee_bp=0.0, max_cash_debit=1.0, max_gross_exposure=2.0)
+    book = Account(lots=np.zeros(3), cash=1_000.0, equity=1_000.0)
+    verdict = gate(market(px), book, np.array([-1.0, 15.0, 0.0]), limits)
+    assert verdict.lots.tolist() == [0, 10, 0]
+    assert verdict.reason.tolist() == [Reason.GROSS, Reason.CASH, 0]
+    whole = gate(market(px), book, np.array([-1.0, 14.0, 0.0]), limits)
+    assert whole.lots.tolist() == [-1, 14, 0]
+
+
+# ---- how far fills can go --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_how_far_a_book_can_go_is_what_its_orders_make_of_it_one_by_one(seed: int) -> None:
+    """Exposures, equity and cash when all open and reducing orders fill: at worst prices, and at the marks."""
+    rng = np.random.default_rng((seed, 21))
+    limits = Limits(
+        collar=float(rng.choice([0.02, 0.1])), reduce_collar=0.05, fee_bp=float(rng.choice([0.0, 40.0])),
+        in_flight=0.1, max_cash_debit=float(rng.choice([0.0, 0.2])), cash_reserve=float(rng.choice([0.0, 0.1])),
+    )  # fmt: skip
+    fee = limits.fee_bp * 1e-4
+    held = np.round(rng.normal(0.0, 100.0, 3))
+    up, down = np.floor(rng.uniform(0.0, 40.0, (2, 3)))
+    paid, covered = (1.0 + limits.collar) * (1.0 + fee), (1.0 + limits.reduce_collar) * (1.0 + fee)
+    up_cash, loss = float(up @ PX) * float(rng.uniform(1.0, 1.2)), [None, 700.0][seed % 2]
+    gain, traded = float(rng.choice([0.0, 90.0])), float(rng.choice([0.0, 500.0]))
+    book = account(
+        held.tolist(), up=up, down=down, up_cash=up_cash, open_loss=loss, open_gain=gain, traded=traded
+    )  # fmt: skip
+    reducing = np.where(rng.random(3) < 0.7, -np.trunc(held / 2.0), 0.0)
+    ctx = market()
+    way, end = gate_module._extents(ctx, book, reducing, rules_of(limits, ctx.universe))
+
+    worst_loss = 0.0 if loss is None else loss
+    equity, cash, closed, opened, trades, sold, lost = EQUITY, book.cash - up_cash, 0.0, 0.0, traded, 0.0, 0.0
+    for k in range(3):
+        value = PX[k] * reducing[k]
+        closed += abs(value)
+        opened += PX[k] * (up[k] + down[k])
+        trades += abs(value) + PX[k] * (up[k] + down[k])
+        cash += PX[k] * down[k] * (1.0 - fee) - value - abs(value) * fee
+        sold += max(-value, 0.0)
+        lost += max(-value, 0.0) * (covered - 1.0)
+        if loss is None:
+            worst_loss += PX[k] * down[k] * (max(limits.collar, limits.reduce_collar) + fee)
+    if loss is None:
+        worst_loss += max(float(up @ PX) * (paid - 1.0), up_cash - float(up @ PX))
+    high = (held + up + np.maximum(reducing, 0.0)) * PX
+    low = (held - down + np.minimum(reducing, 0.0)) * PX
+    assert way.w == pytest.approx(np.concatenate((-low, high)), abs=1e-6)
+    assert way.equity == pytest.approx(equity - worst_loss - closed * (covered - 1.0))
+    assert way.before == pytest.approx(equity + gain)
+    assert way.slip == pytest.approx(PX * (paid - 1.0))
+    # all covers are paid and no sale has come in; a share of the equity that is left then may be owed
+    spent = up_cash - book.cash + limits.cash_reserve * EQUITY + (closed - sold) * covered
+    debit = limits.max_cash_debit
+    owed = min(
+        debit * (equity - worst_loss - (closed - sold) * (covered - 1.0)),
+        debit * (equity - worst_loss - closed * (covered - 1.0)) + sold - lost,
+    )
+    assert way.cash_used == pytest.approx(spent - owed, abs=1e-6)
+    assert (way.traded, way.settled) == (pytest.approx(trades), False)
+    after = (held + up - down + reducing) * PX
+    assert end.w == pytest.approx(np.concatenate((-after, after)), abs=1e-6)
+    assert end.equity == pytest.approx(equity - (opened + closed) * fee)
+    assert end.before == pytest.approx(equity - opened * fee)
+    assert end.slip == pytest.approx(PX * fee)
+    assert end.cash_used == pytest.approx(limits.cash_reserve * EQUITY - cash, abs=1e-6)
+    assert (end.traded, end.settled) == (pytest.approx(trades), True)
+
+
+# ---- what is measured of verdicts --------------------------------------------------------------------------------------------
+
+
+def test_values_are_made_once_whether_asked_one_by_one_or_all_together() -> None:
+    limits, ctx = Limits(max_gross_exposure=1.0, max_position_weight=0.5), market()
+    books = [account([float(k), 3.0, 0.0]) for k in range(3)]
+    verdicts = [gate(ctx, book, np.array([10.0, 0.0, 5.0]), limits) for book in books]
+    first = verdicts[0].values
+    measure(verdicts[:2], verdicts[1:])
+    assert verdicts[0].values is first
+    for verdict, book in zip(verdicts, books, strict=True):
+        assert verdict.values is verdict.values
+        assert verdict.before is verdict.before
+        for made, lots in ((verdict.values, verdict.lots), (verdict.before, None)):
+            alone = standing(ctx, book, limits, lots)
+            assert made.keys() == alone.keys()
+            assert all(made[key] == pytest.approx(alone[key]) for key in alone)
+    before = verdicts[1].before
+    measure(verdicts, verdicts)
+    assert verdicts[1].before is before
+    fresh = gate(ctx, books[2], np.array([10.0, 0.0, 5.0]), limits)
+    measure([], [fresh])
+    assert fresh._values is None
+    assert fresh.before == verdicts[2].before
+
+
+def test_what_was_granted_passes_whole_and_is_not_measured_again() -> None:
+    limits, ctx = Limits(max_gross_exposure=0.1, fee_bp=0.0), market()
+    verdict = gate(ctx, account([5.0, 0.0, 0.0]), np.array([500.0, 0.0, 5.0]), limits)
+    assert verdict.reason.any()
+    again = granted(verdict)
+    assert isinstance(again, Verdict)
+    assert again.lots is verdict.lots
+    assert not again.reason.any()
+    assert again._values is verdict.values
+    assert again._before is verdict.before
+    assert again._values is not None
+
+
+def test_books_are_the_same_when_they_hold_the_same_and_nothing_is_open_in_either() -> None:
+    one = account([5.0, 0.0, 0.0])
+    assert same_book(one, account([5.0, 0.0, 0.0]))
+    for other in (
+        account([6.0, 0.0, 0.0], cash=one.cash), account([5.0, 0.0, 0.0], cash=1.0), account([5.0, 0.0, 0.0], equity=1.0),
+        account([5.0, 0.0, 0.0], up=np.zeros(3)), account([5.0, 0.0, 0.0], down=np.zeros(3)),
+    ):  # fmt: skip
+        assert not same_book(one, other)
+        assert not same_book(other, one)
