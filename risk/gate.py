@@ -312,7 +312,7 @@ def _history(case: Case, lots: Floats, reason: Codes) -> tuple[Floats, bool]:
         found = window.scenarios(matters)
         if len(found) < least:
             reason[lots > 0.0] = Reason.HISTORY
-            return np.zeros(len(lots)), True
+            return np.zeros(len(lots)), False
         case.scenarios[lookback] = found
         gaps = gaps or not (window.complete or window.uniform)
     return lots, gaps
@@ -329,7 +329,7 @@ def _weigh_again(case: Case, lots: Floats, reason: Codes) -> Floats:
             room = bound * others + case.tolerance - case.side(extent.y)
             with np.errstate(divide="ignore", invalid="ignore"):
                 np.minimum(most, room / (case.ctx.px + bound * extent.slip), out=most)
-        lots = cap(lots, np.where(lots > 0.0, most, inf), case.rules.weight_code, reason)
+        lots = cap(lots, most, case.rules.weight_code, reason)
     if case.pairs is not None:
         lots = cap(lots, clip_pairs(case, lots, case.pairs, True), Reason.CORRELATION, reason)
     return lots
@@ -342,11 +342,10 @@ def _settled_cash(case: Case, lots: Floats, reason: Codes) -> Floats:
     load, n = case.rules.settled_load[at], case.rules.size
     end = next(e for e in case.extents if e.settled)
     spent = float(load[n:] @ added[n:])
-    room = -end.cash_used - float(load[:n] @ added[:n]) + case.tolerance
-    if spent <= max(room, 0.0):
+    room = max(-end.cash_used - float(load[:n] @ added[:n]) + case.tolerance, 0.0)
+    if spent <= room:
         return lots
-    factor = max(room, 0.0) / spent
-    return cap(lots, np.where(case.buys, lots * factor, inf), Reason.CASH, reason)
+    return cap(lots, np.where(case.buys, lots * (room / spent), inf), Reason.CASH, reason)
 
 
 def worst_nano(ctx: Context, lots: Floats, limits: Limits, held: Floats | None = None) -> list[int]:
@@ -387,13 +386,13 @@ def _narrowed(
     it adds where the house reduces."""
     reduces = verdict.lots * account.lots < 0.0
     for part in parts:
-        own = (part.limits.collar, part.limits.reduce_collar, part.limits.flatten_collar)
-        same = own == (limits.collar, limits.reduce_collar, limits.flatten_collar)
+        collars = (part.limits.collar, part.limits.reduce_collar, part.limits.flatten_collar)
+        same = collars == (limits.collar, limits.reduce_collar, limits.flatten_collar)
         if same and not np.count_nonzero(reduces & (part.lots != 0.0) & (part.lots * part.held >= 0.0)):
             continue
-        for k, price in enumerate(worst_nano(ctx, part.lots, part.limits, part.held)):
-            if price and worst[k]:
-                worst[k] = min(worst[k], price) if part.lots[k] > 0.0 else max(worst[k], price)
+        own = worst_nano(ctx, part.lots, part.limits, part.held)
+        for k in part.lots.nonzero()[0].tolist():
+            worst[k] = min(worst[k], own[k]) if part.lots[k] > 0.0 else max(worst[k], own[k])
 
 
 def basket(

@@ -58,8 +58,8 @@ def _ready(ctx: Context, rules: Rules) -> Ready | None:
     share, spec = limits.max_share_of_volume, limits.liquidity
     return Ready(
         whole,
-        inf if share is None else share * thinnest * (1.0 - SLACK),
-        inf if spec is None else spec.days * spec.participation * thinnest * (1.0 - SLACK),
+        inf if share is None else share * thinnest,
+        inf if spec is None else spec.days * spec.participation * thinnest,
     )
 
 
@@ -197,7 +197,6 @@ def plain(ctx: Context, account: Account, asked: Floats, rules: Rules, reason: C
     factor, code = cut
     if code == Reason.NONE:
         return wanted
-    # sales are not cut, and what is rounded down is never below them
     kept = np.where(wanted > 0.0, np.floor(wanted * factor), wanted)
     reason[kept < wanted] = code
     return kept
@@ -206,7 +205,7 @@ def plain(ctx: Context, account: Account, asked: Floats, rules: Rules, reason: C
 def _keeps(ctx: Context, account: Account, rules: Rules, market: Ready, basket: Basket) -> bool:
     """Whether every limit that one linear factor cannot mend is kept."""
     return (
-        (not rules.counts or _few(rules, account, basket))
+        _few(rules, account, basket)
         and (not rules.weighs_volume or _volumes_keep(ctx, account, rules, market, basket))
         and _names_keep(rules, market, basket)
         and _scenarios_keep(rules, market, basket)
@@ -262,7 +261,7 @@ def _names_keep(rules: Rules, market: Ready, basket: Basket) -> bool:
         if family.over(basket.size, family.bound * low + near):
             return False
     # no two together weigh more than the heaviest twice
-    if spec is None or 2.0 * basket.heaviest <= joint_bound(spec) * low + near:
+    if spec is None or 2.0 * basket.heaviest <= joint_bound(spec) * low:
         return True
     return basket.short is None and _pairs_keep(spec, market.scenarios[spec.lookback], basket.long, low, near)
 
@@ -297,8 +296,7 @@ def _scenarios_keep(rules: Rules, market: Ready, basket: Basket) -> bool:
             continue
         if short is not None or not float(long.dot(spread.together.dot(long))) <= bound * bound:
             return False
-    seen: Scenarios | None = None
-    worst, tail = 0, size
+    seen, tail = None, size
     for limit in rules.tails:
         scenarios, m = limit.of(market.scenarios)
         bound = limit.bound / limit.scale * low
@@ -306,8 +304,8 @@ def _scenarios_keep(rules: Rules, market: Ready, basket: Basket) -> bool:
         if float(scenarios.reach(m).dot(size)) <= bound:
             continue
         # several limits in a row look at the same tail
-        if scenarios is not seen or m != worst:
-            seen, worst = scenarios, m
+        if seen != (id(scenarios), m):
+            seen = id(scenarios), m
             losses = scenarios.losses_of(basket.high, basket.moved)
             rank = len(losses) - m
             losses.partition(rank)
@@ -328,10 +326,8 @@ def _rows_factor(rules: Rules, basket: Basket) -> tuple[float, Reason] | None:
         if not held <= bound * basket.before + basket.near:
             return None
         fraction = (bound * basket.equity + basket.near - held) / (need + bound * (basket.equity - basket.low))
-        if not fraction >= 0.0:
-            fraction = 0.0
         if fraction < factor:
-            factor, code = fraction, reason
+            factor, code = max(fraction, 0.0), reason
     return factor, code
 
 

@@ -8,7 +8,7 @@ import pytest
 import risk.gate as gate_module
 from risk.case import Case
 from risk.factor import Factor
-from risk.gate import REDUCE, Account, Verdict, gate, granted, measure, same_book, worst_nano
+from risk.gate import REDUCE, Account, Part, Verdict, basket, gate, granted, measure, same_book, worst_nano
 from risk.limits import Correlation, Limits, Liquidity, Reason, Tail, override
 from risk.pairs import joint_weight
 from risk.plain import plain
@@ -106,11 +106,48 @@ def test_one_lot_is_weighed_again_at_the_equity_that_the_others_leave() -> None:
     assert wider.lots.tolist() == [1, 200, 0]
 
 
+def test_one_lot_is_weighed_again_at_the_end_too_where_fees_of_others_count_and_no_room_on_the_way_does() -> None:
+    """A hundred basis points of 20,000 are 200, a fifth of which is 40."""
+    px = np.array([19_950.0, 50.0, 200.0])
+    limits = Limits(collar=0.0, reduce_collar=0.0, fee_bp=100.0, max_position_weight=0.2, in_flight=0.5)
+    for others, passes in ((0.0, 1.0), (380.0, 0.0)):
+        verdict = gate(market(px), account([0.0, 0.0, 0.0], px), np.array([1.0, others, 0.0]), limits)
+        assert verdict.lots.tolist() == [passes, others, 0]
+
+
 def test_a_fresh_price_keeps_its_collar_beside_an_old_one() -> None:
     limits = Limits(collar=0.05, reduce_collar=0.2, flatten_collar=0.1)
     lots, held = np.array([-1.0, -1.0, 0.0]), np.array([5.0, 5.0, 0.0])
     ctx = market(age_ns=np.array([0, limits.max_price_age_ns + 1, 0]))
     assert worst_nano(ctx, lots, limits, held) == [80 * NANO, 45 * NANO, 0]
+
+
+def test_an_order_has_the_collar_of_what_adds_where_nothing_is_known_to_be_held() -> None:
+    limits, lots = Limits(collar=0.05, reduce_collar=0.2), np.array([1.0, -1.0, 0.0])
+    assert worst_nano(market(), lots, limits) == [105 * NANO, 47 * NANO + NANO // 2, 0]
+    assert worst_nano(market(), lots, limits, np.array([-3.0, 3.0, 0.0])) == [120 * NANO, 40 * NANO, 0]
+
+
+def test_an_order_goes_out_at_the_price_that_every_agent_behind_it_counted_on() -> None:
+    """The house closes with 20 %; an agent that holds nothing sells short with 5 %, and one has narrower collars."""
+    limits = Limits(collar=0.05, reduce_collar=0.2, flatten_collar=0.1, max_cash_debit=1.0, fee_bp=0.0)
+    narrow = override(limits, reduce_collar=0.01)
+    book, lots = account([10.0, -10.0, 0.0]), np.array([-5.0, 5.0, 0.0])
+    verdict = gate(market(), book, lots, limits)
+    assert verdict.lots.tolist() == lots.tolist()
+    holds, nothing = np.array([3.0, -3.0, 0.0]), np.zeros(3)
+    one, other = np.array([-5.0, 0.0, 0.0]), np.array([0.0, 5.0, 0.0])
+
+    def sent(*parts: Part) -> list[int]:
+        made = basket(verdict, market(), book, limits, sample=1, n=1, ts=1, end=[1, 1, 1], parts=parts)
+        assert made is not None
+        return [price // NANO for price in made.worst_nano]
+
+    assert sent(Part(lots, holds, limits)) == [80, 60]
+    assert sent(Part(one, nothing, limits), Part(other, holds, limits)) == [95, 60]
+    assert sent(Part(one, holds, limits), Part(other, nothing, limits)) == [80, 52]
+    assert sent(Part(one, holds, limits), Part(other, holds, narrow)) == [80, 50]
+    assert sent(Part(one, holds, narrow), Part(other, nothing, limits)) == [99, 52]
 
 
 def test_a_factor_that_leaves_whole_lots_exactly_leaves_all_of_them() -> None:
@@ -198,6 +235,16 @@ def test_a_pair_may_weigh_exactly_its_joint_weight_and_not_a_lot_more(n: int, si
     asked[:2] = side * 1_000.0, side * 300.0
     verdict = gate(linked_market(n), account([0.0] * n, np.full(n, 50.0)), asked, limits)
     assert verdict.lots[:2].tolist() == [side * 1_000, side * 100]
+
+
+def test_a_pair_is_weighed_again_at_the_equity_that_a_third_order_leaves() -> None:
+    """240 and 156 lots of 50 are a fifth of what their own purchase leaves of 100,000; a hundred of another take 250 more."""
+    pair = Correlation(threshold=0.9, joint_weight=0.2, min_weight=0.05, lookback=80)
+    limits = Limits(collar=0.05, reduce_collar=0.05, fee_bp=0.0, correlation=pair)
+    for third, second in ((0.0, 156.0), (100.0, 155.0)):
+        verdict = gate(linked_market(), account([0.0] * 3, np.full(3, 50.0)), np.array([240.0, 200.0, third]), limits)
+        assert verdict.lots.tolist() == [240, second, third]
+        assert verdict.reason.tolist() == [0, Reason.CORRELATION, 0]
 
 
 def test_no_pair_weighs_anything_of_no_equity() -> None:
@@ -320,6 +367,44 @@ def test_the_short_way_is_not_asked_once_the_switch_has_moved() -> None:
     assert verdict.reason.tolist() == [Reason.SWITCH, Reason.SWITCH, 0]
 
 
+@pytest.mark.parametrize("kind", ["whole", "rows missing", "one missing"])
+def test_a_basket_is_looked_at_again_only_where_fewer_symbols_have_more_returns(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """B is refused by its weight. Of the 79 or 80 rows it takes some away only where they are missing for it alone."""
+    calls, usual = [], gate_module._pass
+    monkeypatch.setattr(gate_module, "_pass", lambda *given: calls.append(given) or usual(*given))
+    returns = RETURNS.copy()
+    if kind != "whole":
+        returns[3, 1 if kind == "one missing" else slice(None)] = np.nan
+    ctx = make_context(np.array([100.0, 50_000.0, 200.0]), returns, NAMES)
+    limits = Limits(max_position_weight=0.2, var=Tail(limit=0.9, lookback=80))
+    verdict = gate(ctx, account([0.0, 0.0, 0.0]), np.array([10.0, 0.0, 5.0]), limits)
+    assert len(calls) <= 1
+    calls.clear()
+    limits = override(limits, var=Tail(limit=0.02, lookback=80), max_position_weight=0.9)
+    verdict = gate(ctx, account([0.0, 0.0, 0.0]), np.array([400.0, 1.0, 5.0]), limits)
+    assert 0 < np.count_nonzero(verdict.lots) < 3
+    assert len(calls) == (2 if kind == "one missing" else 1)
+    # with too few rows for all that is asked there are no fewer symbols to look at
+    returns[5, 2] = np.nan
+    calls.clear()
+    ctx = make_context(np.array([100.0, 50_000.0, 200.0]), returns, NAMES)
+    verdict = gate(ctx, account([0.0, 0.0, 0.0]), np.array([0.0, 1.0, 5.0]), override(limits, min_history=79))
+    assert len(calls) == 1
+    if kind == "one missing":
+        assert verdict.reason.tolist() == [0, Reason.HISTORY, Reason.HISTORY]
+
+
+def test_where_nothing_is_missing_the_scenarios_are_those_of_the_whole_market() -> None:
+    ctx, book = market(), account([0.0, 0.0, 0.0])
+    rules = rules_of(Limits(var=Tail(limit=0.9, lookback=80)), ctx.universe)
+    case = Case(ctx, book, rules, book.lots == 0.0, [])
+    lots = np.array([1.0, 0.0, 0.0])
+    assert gate_module._history(case, lots, np.zeros(3, np.int8)) == (lots, False)
+    assert case.scenarios is ctx.whole((80,), 60)
+
+
 def test_limits_without_room_on_the_way_look_at_one_state_and_others_at_two() -> None:
     for limits, states in ((Limits(), 1), (Limits(in_flight=0.1), 2), (Limits(max_cash_debit=0.1), 2)):
         ctx = market()
@@ -338,11 +423,17 @@ def test_buys_that_counted_on_a_short_sale_give_way_when_it_is_rounded_to_nothin
     px = np.array([600.0, 100.0, 200.0])
     limits = Limits(collar=0.0, reduce_collar=0.0, fee_bp=0.0, max_cash_debit=1.0, max_gross_exposure=2.0)
     book = Account(lots=np.zeros(3), cash=1_000.0, equity=1_000.0)
-    verdict = gate(market(px), book, np.array([-1.0, 15.0, 0.0]), limits)
-    assert verdict.lots.tolist() == [0, 10, 0]
-    assert verdict.reason.tolist() == [Reason.GROSS, Reason.CASH, 0]
+    for fee, bought in ((0.0, 10.0), (100.0, 9.0)):
+        verdict = gate(market(px), book, np.array([-1.0, 15.0, 0.0]), override(limits, fee_bp=fee))
+        assert verdict.lots.tolist() == [0, bought, 0]
+        assert verdict.reason.tolist() == [Reason.GROSS, Reason.CASH, 0]
     whole = gate(market(px), book, np.array([-1.0, 14.0, 0.0]), limits)
     assert whole.lots.tolist() == [-1, 14, 0]
+    # without cash nothing is bought, however little a lot costs
+    px[1] = 0.5
+    book = Account(lots=np.array([0.0, 0.0, 5.0]), cash=0.0, equity=1_000.0)
+    verdict = gate(market(px), book, np.array([-1.0, 1_200.0, 0.0]), override(limits, max_gross_exposure=2.1))
+    assert verdict.lots.tolist() == [0, 0, 0]
 
 
 # ---- how far fills can go --------------------------------------------------------------------------------------------------
