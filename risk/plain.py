@@ -258,7 +258,7 @@ def _names_keep(rules: Rules, market: Ready, basket: Basket) -> bool:
         # both sides of a symbol are at most twice the heaviest side
         if 2.0 * family.largest * basket.heaviest <= family.bound * low:
             continue
-        if family.over(basket.size, family.bound * low + near):
+        if not most(family.sums(basket.size)[1:]) <= family.bound * low + near:
             return False
     # no two together weigh more than the heaviest twice
     if spec is None or 2.0 * basket.heaviest <= joint_bound(spec) * low:

@@ -302,9 +302,14 @@ class Family(NamedTuple):
     settled_bound: float
     largest: int
 
+    def sums(self, both: Floats) -> Floats:
+        """float64[1 + names], what float64[N] sizes add up to under each label, that of none first."""
+        found: Floats = np.bincount(self.labels, both)  # type: ignore[assignment]
+        return found
+
     def over(self, both: Floats, most: float) -> list[int]:
         """The labels under which float64[N] sizes add up to more than `most`, or to no number."""
-        beyond = ~(np.bincount(self.labels, both) <= most)
+        beyond = ~(self.sums(both) <= most)
         beyond[0] = False
         found: list[int] = beyond.nonzero()[0].tolist()
         return found

@@ -393,15 +393,14 @@ def test_of_a_tail_that_is_breached_orders_that_leave_it_alone_may_not_make_it_l
     y = [0.0, 0.0, 0.0, 20_000.0, 0.0, 0.0]
     w = np.array([-20_000.0, 0.0, 0.0, 20_000.0, 0.0, 0.0])
     for key in ("var", "cvar"):
-        world = World(tail_limits(key, 0.002), y, [0.0] * 3, held=y[3:], w=w, returns=returns)
-        held = measured(world, key, w) + NEAR
-        world.lots[1] = 40_000.0
-        alone = counted_up(world, key, 1, held)
-        assert 100.0 < alone < 40_000.0
+        world = World(tail_limits(key, 0.002), y, [0.0, 800.0, 0.0], px=[50.0] * 3, held=np.array(y[3:]) / 50.0, w=w,
+                      returns=returns)  # fmt: skip
+        alone = counted_up(world, key, 1, measured(world, key, w) + NEAR)
+        assert 100.0 < alone < 800.0
         lots = [0.0, 0.75 * alone, 0.75 * alone]
         value, most = world.said("_tails", np.floor(lots))
         assert most is None
-        assert value == pytest.approx(alone / (1.5 * alone), rel=1e-3)
+        assert value == pytest.approx(2.0 / 3.0, rel=0.01)
         assert world.look("_tails", np.floor(lots)).code == (Reason.VAR if key == "var" else Reason.CVAR)
 
 

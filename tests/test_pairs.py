@@ -97,7 +97,7 @@ def drawn(seed: int, n: int) -> tuple[Case, Floats, Correlation]:
 
 
 @pytest.mark.parametrize("others_slip", [False, True])
-@pytest.mark.parametrize(("n", "count"), [(5, 400), (66, 60)])
+@pytest.mark.parametrize(("n", "count"), [(5, 300), (66, 40)])
 def test_each_order_keeps_the_most_lots_that_comply_with_all_it_is_linked_to(
     n: int, count: int, others_slip: bool
 ) -> None:
@@ -162,7 +162,7 @@ def test_a_correlation_of_exactly_the_threshold_is_no_link(n: int) -> None:
 @pytest.mark.parametrize("n", [5, 66])
 def test_equity_that_pairs_need_is_the_least_at_which_those_that_comply_still_do(n: int) -> None:
     asked_for = 0
-    for seed in range(300 if n == 5 else 40):
+    for seed in range(300 if n == 5 else 25):
         case, lots, spec = drawn(seed, n)
         extent = case.extents[0]
         extent.before = EQUITY * float(np.random.default_rng(seed).uniform(0.8, 1.3))
@@ -183,7 +183,7 @@ def test_equity_that_pairs_need_is_the_least_at_which_those_that_comply_still_do
             assert len(keep(need * (1.0 - 1e-9), known)) < len(known), seed
         if not known:
             assert need == 0.0
-    assert asked_for > 5
+    assert asked_for > 3
 
 
 def test_a_pair_at_exactly_its_bound_is_kept_there_and_one_beyond_is_given_up() -> None:
