@@ -73,6 +73,16 @@ class Account:
                 found = found | (side != 0.0)
         return found
 
+    def closable(self) -> Floats:
+        """float64[N] lots by which a position can be made smaller without crossing zero: what open orders against it leave,
+        below 0 where they may cross it themselves."""
+        left, long = np.abs(self.lots), self.lots > 0.0
+        if self.down is not None:
+            left = left - np.where(long, self.down, 0.0)
+        if self.up is not None:
+            left = left - np.where(long, 0.0, self.up)
+        return left
+
 
 class Extent:
     """How far exposures can go before the new adding orders, in account currency.

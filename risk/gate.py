@@ -163,13 +163,7 @@ def _finite(ctx: Context, account: Account, asked: Floats, reason: Codes) -> tup
 
 def _reducing(ctx: Context, account: Account, wanted: Floats, opposite: Bools, rules: Rules, reason: Codes) -> Floats:
     """Signed lots of the orders that make a position smaller: whole, but never beyond zero with all that may still fill."""
-    left = np.abs(account.lots)
-    long = account.lots > 0.0
-    if account.down is not None:
-        left = left - np.where(long, account.down, 0.0)
-    if account.up is not None:
-        left = left - np.where(long, 0.0, account.up)
-    left = np.floor(np.maximum(left, 0.0))
+    left = np.floor(np.maximum(account.closable(), 0.0))
     size = np.abs(wanted) * opposite
     reason[size > left] = Reason.ZERO_CROSSING
     # what is not a number is refused by then

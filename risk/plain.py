@@ -149,20 +149,15 @@ class Basket:
         self.heaviest = max(most(self.long), most(self.short))
         return total(covered), total(sold)
 
-    def finite(self) -> bool:
-        """Whether every number of it is; a sum with anything that is not finite is not."""
-        return isfinite(self.low + self.before + self.used + self.traded + self.cash_used + total(self.size))
+    def sound(self) -> bool:
+        """Whether it adds something, leaves equity, and is finite: a sum with anything that is not finite is not."""
+        numbers = (self.low, self.before, self.used, self.traded, self.cash_used, total(self.size))
+        return self.adds > 0.0 and self.low >= 0.0 and isfinite(sum(numbers))
 
 
 def _crosses(account: Account, wanted: Floats) -> bool:
     """Whether an order, with all that may fill before it, could take a position through zero."""
-    held = account.lots
-    left = held + wanted
-    if account.down is not None:
-        left = left - np.where(held > 0.0, account.down, 0.0)
-    if account.up is not None:
-        left = left + np.where(held < 0.0, account.up, 0.0)
-    return bool(np.count_nonzero((left * held < 0.0) & (wanted * held < 0.0)))
+    return bool(np.count_nonzero((np.abs(wanted) > account.closable()) & (wanted * account.lots < 0.0)))
 
 
 def plain(ctx: Context, account: Account, asked: Floats, rules: Rules, reason: Codes) -> Floats | None:
@@ -185,9 +180,7 @@ def plain(ctx: Context, account: Account, asked: Floats, rules: Rules, reason: C
     if market is None:
         return None
     basket = Basket(ctx, account, rules, wanted, sided)
-    if not (
-        basket.adds > 0.0 and basket.finite() and basket.low >= 0.0 and _keeps(ctx, account, rules, market, basket)
-    ):
+    if not (basket.sound() and _keeps(ctx, account, rules, market, basket)):
         return None
     if sided:
         return wanted if _rows_keep(rules, basket) else None
@@ -197,7 +190,8 @@ def plain(ctx: Context, account: Account, asked: Floats, rules: Rules, reason: C
     factor, code = cut
     if code == Reason.NONE:
         return wanted
-    kept = np.where(wanted > 0.0, np.floor(wanted * factor), wanted)
+    # sales stay as they are: what is rounded down from less of them is never more
+    kept = np.minimum(wanted, np.floor(wanted * factor))
     reason[kept < wanted] = code
     return kept
 
@@ -238,7 +232,7 @@ def _volumes_keep(ctx: Context, account: Account, rules: Rules, market: Ready, b
         for side in (account.up, account.down):
             if side is not None:
                 room = room - side
-        if np.count_nonzero((wanted > room) & (wanted > 0.0)):
+        if np.count_nonzero(wanted > np.maximum(room, 0.0)):
             return False
     if spec is None:
         return True

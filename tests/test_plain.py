@@ -13,6 +13,7 @@ from risk.case import SLACK, Case
 from risk.context import Scenarios
 from risk.gate import Account, Context, _extents, gate
 from risk.limits import Correlation, Limits, Liquidity, Rate, Reason, Tail, override
+from risk.measures import FEW
 from risk.plain import Basket, plain, ready
 from risk.rules import Family, Rules, rules_of
 from risk.standing import standing
@@ -146,6 +147,7 @@ def test_a_basket_is_what_the_long_way_makes_of_it() -> None:
     for seed in range(200):
         book = any_book(seed)
         ctx, account, n = book.ctx, book.account, len(book.px)
+        account.open_gain = float(seed % 3)
         rules, wanted = rules_of(book.limits, ctx.universe), np.trunc(book.asked)
         after = account.lots + np.minimum(wanted, 0.0) - (0.0 if account.down is None else account.down)
         sided = bool((account.lots < 0.0).any() or (after < 0.0).any())
@@ -183,7 +185,7 @@ def test_an_order_crosses_zero_when_it_could_with_what_is_open_on_its_side() -> 
     up, down = np.array([3.0, 0.0]), np.array([4.0, 0.0])
     for held, asked, crosses in (
         (9.0, -5.0, False), (9.0, -6.0, True), (-9.0, 6.0, False), (-9.0, 7.0, True), (1.0, 5.0, False),
-        (0.0, -5.0, False), (3.0, 1.0, False), (-1.0, -1.0, False), (1.0, -1.0, True), (-1.0, 1.0, True),
+        (0.0, -5.0, False), (3.0, 1.0, False), (1.0, 0.0, False), (-1.0, -1.0, False), (1.0, -1.0, True), (-1.0, 1.0, True),
     ):  # fmt: skip
         book = Account(lots=np.array([held, 0.0]), cash=0.0, equity=1e5, up=up, down=down)
         assert risk.plain._crosses(book, np.array([asked, 0.0])) is crosses, (held, asked)
@@ -250,6 +252,19 @@ def test_a_book_of_less_than_a_unit_of_currency_is_a_book() -> None:
     small = Small([0.0] * 3, [1.0, 2.0, 0.0], [0.01] * 3, cash=0.5, equity=0.5)
     assert small.said(FREE) == [1.0, 2.0, 0.0]
     assert small.said(override(FREE, collar=0.05)) == [1.0, 2.0, 0.0]
+
+
+def test_a_book_without_equity_is_not_the_short_ways_and_one_that_is_left_none_at_worst_is() -> None:
+    assert Small([-100.0, 0.0, 0.0], [0.0, 1.0, 0.0], cash=100.0, equity=0.0).said(FREE) is None
+    small = Small([0.0, -1.0, 0.0], [1.0, 0.0, 0.0], cash=1.5, equity=0.5)
+    assert small.said(override(FREE, collar=0.5)) == [1.0, 0.0, 0.0]
+    assert small.said(override(FREE, collar=0.6)) is None
+
+
+def test_a_purchase_beside_an_open_sale_of_what_is_not_held_is_not_a_book_without_shorts() -> None:
+    small = Small([0.0] * 3, [1.0, 0.0, 0.0], down=np.array([1.0, 0.0, 0.0]))
+    assert small.said(override(FREE, allow_short=False)) is None
+    assert small.said(FREE) == [1.0, 0.0, 0.0]
 
 
 def test_one_linear_limit_at_exactly_its_bound_passes_and_cuts_from_a_bit_beyond() -> None:
@@ -342,6 +357,21 @@ def test_pairs_far_from_their_bound_are_not_looked_for_and_one_at_it_is_kept(mon
         assert (small.said(limits) is not None) is decided
 
 
+def test_pairs_of_more_symbols_are_the_long_ways_until_their_covariance_is_made() -> None:
+    n = FEW + 1
+    pair = Correlation(threshold=0.9, joint_weight=0.5, min_weight=0.125, lookback=80)
+    ctx = make_context(np.ones(n), np.random.default_rng(3).normal(0.0, 0.01, (80, n)), [f"S{k:02}" for k in range(n)])
+    rules = rules_of(override(FREE, correlation=pair), ctx.universe)
+    book, asked = Account(lots=np.zeros(n), cash=EQUITY, equity=EQUITY), np.zeros(n)
+    asked[:2] = 20_000.0
+    assert plain(ctx, book, asked, rules, np.zeros(n, np.int8)) is None
+    sample = ctx.window(80, 60).all.sample
+    assert "cov" not in vars(sample)
+    assert risk.plain._pairs_keep(pair, ctx.window(80, 60).all, asked, EQUITY, NEAR) is False
+    assert sample.cov.shape == (n, n)
+    assert plain(ctx, book, asked, rules, np.zeros(n, np.int8)) is not None
+
+
 def test_orders_small_beside_every_volume_are_the_short_ways_with_shorts_too() -> None:
     """A tenth of 1,000 lots a day, and two days of it."""
     share, slow = override(FREE, max_share_of_volume=0.125), override(FREE, liquidity=Liquidity(2.0, 0.125))
@@ -361,6 +391,33 @@ def test_orders_small_beside_every_volume_are_the_short_ways_with_shorts_too() -
     # a sale is no purchase, however little room open orders leave it
     small = Small([900.0, 0.0, 0.0], [-1.0, 9.0, 0.0], volume_lots=volume, down=np.array([500.0, 0.0, 0.0]))
     assert small.said(share) == [-1.0, 9.0, 0.0]
+
+
+def test_what_one_factor_cannot_mend_is_denied_limit_by_limit() -> None:
+    """By a plain no, of a book without shorts and of one with them."""
+    thin = np.array([1e9, 1e9, 4.0])
+    tail, pair = (
+        Tail(limit=0.0001, lookback=80),
+        Correlation(threshold=0.9, joint_weight=0.1, min_weight=0.01, lookback=80),
+    )
+    for limits in (
+        override(FREE, max_open_orders=1), override(FREE, order_rate=Rate(1)), override(FREE, max_position_weight=0.01),
+        override(FREE, max_order_notional=10.0), override(FREE, max_sector_weight=0.01), override(FREE, correlation=pair),
+        override(FREE, var=tail), override(FREE, cvar=tail), override(FREE, max_herfindahl=0.0001),
+        override(FREE, max_volatility=0.001, volatility_lookback=80), override(FREE, max_share_of_volume=0.125),
+        override(FREE, liquidity=Liquidity(1.0, 0.125)),
+    ):  # fmt: skip
+        for held in (0.0, -9.0):
+            small = Small(
+                [0.0, 0.0, held], [5_000.0, 5_000.0, 1.0 if held == 0.0 else -1.0], sectors=["x", "x", "y"],
+                returns=alike_returns(), volume_lots=thin,
+            )  # fmt: skip
+            rules = rules_of(limits, small.ctx.universe)
+            market, made = ready(small.ctx, rules), small.basket(limits, held < 0.0)
+            assert market is not None
+            assert made.sound()
+            assert risk.plain._keeps(small.ctx, small.account, rules, market, made) is False, limits
+            assert small.said(limits) is None
 
 
 def test_a_tail_within_reach_is_not_looked_at_and_two_measures_of_one_look_once(
