@@ -182,8 +182,8 @@ def plain(ctx: Context, account: Account, asked: Floats, rules: Rules, reason: C
     basket = Basket(ctx, account, rules, wanted, sided)
     if not (basket.sound() and _keeps(ctx, account, rules, market, basket)):
         return None
-    if sided:
-        return wanted if _rows_keep(rules, basket) else None
+    if basket.short is not None:
+        return wanted if _rows_keep(rules, basket, basket.short) else None
     cut = _rows_factor(rules, basket)
     if cut is None:
         return None
@@ -309,14 +309,17 @@ def _scenarios_keep(rules: Rules, market: Ready, basket: Basket) -> bool:
     return True
 
 
+def _rows_over(rules: Rules, basket: Basket) -> list[tuple[float, float, float, Reason]]:
+    """(what is held without the purchases, what they add, bound, limit) of what is linear and not kept with all of them."""
+    used = (basket.used, basket.traded, basket.cash_used)
+    most = [(used[kind], per_buy * basket.buys, bound, reason) for kind, reason, bound, per_buy in rules.long_rows]
+    return [row for row in most if not row[0] + row[1] <= row[2] * basket.low + basket.near]
+
+
 def _rows_factor(rules: Rules, basket: Basket) -> tuple[float, Reason] | None:
     """The factor on the purchases that keeps what is linear, and whose it is; None where one is breached already."""
-    factor, code = 1.0, Reason.NONE
-    used = (basket.used, basket.traded, basket.cash_used)
-    for kind, reason, bound, per_buy in rules.long_rows:
-        held, need = used[kind], per_buy * basket.buys
-        if held + need <= bound * basket.low + basket.near:
-            continue
+    factor, code = inf, Reason.NONE
+    for held, need, bound, reason in _rows_over(rules, basket):
         if not held <= bound * basket.before + basket.near:
             return None
         fraction = (bound * basket.equity + basket.near - held) / (need + bound * (basket.equity - basket.low))
@@ -325,18 +328,18 @@ def _rows_factor(rules: Rules, basket: Basket) -> tuple[float, Reason] | None:
     return factor, code
 
 
-def _rows_keep(rules: Rules, basket: Basket) -> bool:
+def _rows_keep(rules: Rules, basket: Basket, short: Floats) -> bool:
     """Whether everything linear is kept by a book with shorts."""
-    long, short = total(basket.long), total(basket.short) if basket.short is not None else 0.0
+    borrowed, long = total(short), total(basket.long)
     high = total(basket.high)
     fee = 1.0 + rules.paid_slip
     values = (
-        long + short,
+        long + borrowed,
         high,
         # every position at its lowest is its highest less all that moves
         total(basket.moved) - high,
         long,
-        short,
+        borrowed,
         basket.traded + basket.adds,
         basket.cash_used + basket.buys * fee,
     )

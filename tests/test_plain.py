@@ -282,6 +282,25 @@ def test_one_linear_limit_at_exactly_its_bound_passes_and_cuts_from_a_bit_beyond
         assert small.said(override(limits, max_gross_exposure=0.9)) == said
 
 
+def test_only_what_the_whole_basket_would_not_keep_is_solved_for() -> None:
+    bound = 0.75 * EQUITY + NEAR
+    limits = override(FREE, max_turnover=0.75, max_gross_exposure=0.75)
+    for traded, over in ((0.0, []), (bound - 64.0, []), (beyond(bound - 64.0), [Reason.TURNOVER])):
+        small = Small([0.0] * 3, [64.0, 0.0, 0.0], traded=traded)
+        rows = risk.plain._rows_over(rules_of(limits, small.ctx.universe), small.basket(limits, False))
+        assert [row[3] for row in rows] == over
+
+
+def test_a_tail_of_four_days_is_twice_that_of_one() -> None:
+    for key in ("var", "cvar"):
+        small = Small([0.0] * 3, [32_768.0, 0.0, 0.0])
+        day = override(FREE, **{key: Tail(limit=9.0, lookback=80)})
+        value = gate(small.ctx, small.account, small.asked, day).values[key][0]
+        for factor, decided in ((1.99, False), (2.01, True)):
+            four = override(FREE, **{key: Tail(limit=factor * value, horizon=4, lookback=80)})
+            assert (small.said(four) is not None) is decided
+
+
 def test_of_two_limits_that_cut_alike_the_short_way_names_the_one_that_the_long_way_names() -> None:
     small = Small([0.0] * 3, [60_000.0, -0.0, 0.0])
     limits = override(FREE, max_gross_exposure=0.5, max_net_exposure=0.5)
@@ -509,9 +528,12 @@ def test_rows_of_a_book_with_shorts_are_kept_at_exactly_their_bound(limits: Limi
     small = Small([0.0, 0.0, -0.0], lots)
     basket = small.basket(limits, True)
     rules = rules_of(limits, small.ctx.universe)
-    assert risk.plain._rows_keep(rules, basket)
+    assert basket.short is not None
+    assert risk.plain._rows_keep(rules, basket, basket.short)
     more = [x + np.sign(x) * (abs(x) > 9.0) for x in lots]
-    assert not risk.plain._rows_keep(rules, Small([0.0] * 3, more).basket(limits, True))
+    beyond_it = Small([0.0] * 3, more).basket(limits, True)
+    assert beyond_it.short is not None
+    assert not risk.plain._rows_keep(rules, beyond_it, beyond_it.short)
 
 
 # ---- mutants: each shortcut compared with a bound that is too wide --------------------------------------
