@@ -315,7 +315,9 @@ def rules_of(
         follow_ups=2 if risk.follow_ups is None else risk.follow_ups,
         rearm_samples=_rearm_samples(risk.rearm) if config.feed.kind == "replay" else 0,
         flatten_on=risk.flatten_on or (),
-        borrow_bp_annual=config.broker.borrow_bp_annual,
+        borrow_bp_annual=config.broker.borrow_bp_annual if config.broker.kind == "paper" else 0.0,
+        venue_pays=config.broker.kind != "paper",
+        differences=config.broker.differences,
         volume_lookback=risk.volume_lookback,
         house_calendar=calendars.index(universe.calendar),
     )

@@ -17,7 +17,7 @@ from daemon.engine.freezing import freeze, thaw
 from daemon.engine.state import Rules, State
 from daemon.tally import Tally
 from daemon.timeline import Item
-from trading.effects import Ask, Cancel, Effect, Query, Snapshot, Stop
+from trading.effects import Again, Ask, Cancel, Effect, Query, Snapshot, Stop
 from trading.events import Action, Condition, Decided, Event, Started, Tick, Unknown
 from trading.market import MarketSlice
 from trading.orders import OrderBasket
@@ -159,6 +159,12 @@ class Shell:
                     queue.extend(self._venue_failed(error, effect.sample, effect.n, rows))
             case Ask():
                 queue.append(self.log.answer(effect) or self.answer(effect))
+            case Again():
+                work = self.state.working[effect.sample, effect.n]
+                try:
+                    queue.extend(self.broker.submit(work.basket, effect.row))
+                except Exception as error:
+                    queue.extend(self._venue_failed(error, effect.sample, effect.n, effect.row))
             case Cancel():
                 try:
                     queue.extend(self.broker.cancel(effect.sample, effect.n, effect.row, effect.ts))

@@ -18,6 +18,7 @@ from trading.events import (
     Bars,
     CancelReported,
     Condition,
+    Correction,
     Decided,
     Event,
     Flow,
@@ -31,10 +32,13 @@ from trading.events import (
     Stopping,
     Tick,
     Unknown,
+    Wished,
 )
 from trading.orders import OrderState, Reports
 
-OUTSIDE: Final = (Started, Reloaded, Flow, Operator, Condition, Stopping, Reconciled, ForeignFound)
+OUTSIDE: Final = (
+    Started, Reloaded, Flow, Operator, Condition, Stopping, Reconciled, ForeignFound, Correction, Wished,
+)  # fmt: skip
 """Events of a replayed run that come neither from its feed nor from the loop itself: the record supplies them."""
 
 

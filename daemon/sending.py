@@ -5,16 +5,17 @@ asked for again, ever more seldom, until somebody with authority has said what b
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Final
 
 import structlog
 
+from daemon.engine.state import Working
 from daemon.inbox import Inbox
-from daemon.wire import Outgoing
+from daemon.wire import Outgoing, Rows
 from trading.effects import Cancel, Query
-from trading.events import Condition, Unknown
+from trading.events import Condition, NotFound, Unknown
 from trading.orders import Cause, OrderBasket, Reports
 from trading.ports import Broker, BrokerNews
 
@@ -42,6 +43,7 @@ class Sender:
         self._withheld = withheld
         self._last: dict[Key, asyncio.Task[None]] = {}
         self._left: set[Key] = set()
+        self._again: dict[tuple[int, int, int], int] = {}
         self._tasks: asyncio.TaskGroup | None = None
         self._early: list[Outgoing] = []
         self._asking: set[tuple[int, int, int]] = set()
@@ -70,6 +72,9 @@ class Sender:
         for effect in effects:
             key = effect.sample, effect.n
             self._left.add(key)
+            if isinstance(effect, Rows):
+                for row in effect.row:
+                    self._again[*key, row] = self._again.get((*key, row), 0) + 1
             task = self._tasks.create_task(self._after(self._last.get(key), effect), name="venue")
             self._last[key] = task
             task.add_done_callback(partial(self._done, key))
@@ -109,20 +114,23 @@ class Sender:
 
     async def _carried_out(self, effect: Outgoing) -> Sequence[BrokerNews]:
         match effect:
-            case OrderBasket():
-                why = self._withheld(effect)
+            case OrderBasket() | Rows():
+                basket, rows = (effect, None) if isinstance(effect, OrderBasket) else (effect.basket, effect.row)
+                why = self._withheld(basket)
                 if why:
                     log.warning("order.withheld", why=why, sample=effect.sample, n=effect.n)
-                    return [_never_sent(effect, self._now(), why)]
-                return await self._broker.submit(effect)
+                    return [_never_sent(basket, _rows(effect), self._now(), why)]
+                return await self._broker.submit(basket, rows)
             case Cancel():
                 return await self._broker.cancel(effect.sample, effect.n, effect.row, effect.ts)
             case Query():
-                return await self._broker.query(effect.sample, effect.n, effect.row)
+                sent = {row: self._again.get((effect.sample, effect.n, row), 0) for row in effect.row}
+                return _as_asked(await self._broker.query(effect.sample, effect.n, effect.row), sent)
 
-    def left(self, keys: Iterable[Key]) -> None:
-        """These baskets have left, before a restart."""
-        self._left.update(keys)
+    def left(self, working: Mapping[Key, Working]) -> None:
+        """These baskets have left before a restart, some of their rows several times."""
+        self._left.update(working)
+        self._again |= {(*key, row): times for key, work in working.items() for row, times in work.again.items()}
 
     async def ask(self, sample: int, n: int, rows: list[int]) -> None:
         """Ask the venue for rows, after what is on its way for their basket; its answer is in the inbox then. Nothing is asked
@@ -137,6 +145,7 @@ class Sender:
     def keep(self, keys: Iterable[Key]) -> None:
         """Forget which baskets have left, but for these."""
         self._left.intersection_update(keys)
+        self._again = {at: times for at, times in self._again.items() if at[:2] in self._left}
 
     def _noted(self, news: Sequence[BrokerNews]) -> Sequence[BrokerNews]:
         """See to it that what is unknown is asked for again."""
@@ -163,20 +172,32 @@ class Sender:
                 await self._inbox.tell(known)
 
 
+def _as_asked(news: Sequence[BrokerNews], sent: Mapping[int, int]) -> Sequence[BrokerNews]:
+    """News of a query; what the venue never had is told with how often it had been sent again when it was asked."""
+    if not any(sent.values()):
+        return news
+    told: list[BrokerNews] = []
+    for each in news:
+        if isinstance(each, NotFound):
+            told.extend(NotFound(each.sample, each.n, each.ts, [row], sent.get(row, 0)) for row in each.row)
+        else:
+            told.append(each)
+    return told
+
+
 def _rows(effect: Outgoing) -> list[int]:
     match effect:
         case OrderBasket():
             return list(range(len(effect.sym)))
         case Cancel():
             return [effect.row]
-        case Query():
+        case Query() | Rows():
             return effect.row
 
 
-def _never_sent(basket: OrderBasket, ts: int, why: str) -> Reports:
-    rows = len(basket.sym)
-    none = [0] * rows
+def _never_sent(basket: OrderBasket, rows: list[int], ts: int, why: str) -> Reports:
+    none = [0] * len(rows)
     return Reports(
-        sample=basket.sample, n=basket.n, ts=ts, row=list(range(rows)), cum=none, lots=none, price_nano=none,
-        fee_micro=none, cause=[int(Cause.REJECTED)] * rows, reason=f"not sent: {why}",
+        sample=basket.sample, n=basket.n, ts=ts, row=rows, cum=none, lots=none, price_nano=none,
+        fee_micro=none, cause=[int(Cause.REJECTED)] * len(rows), reason=f"not sent: {why}",
     )  # fmt: skip

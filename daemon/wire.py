@@ -5,13 +5,31 @@ To the shell it looks like a venue that answers nothing at once; what the venue 
 
 from collections.abc import Sequence
 
+from msgspec import Struct
+
 from trading.effects import Cancel, Query
 from trading.events import Action
 from trading.market import MarketSlice
 from trading.orders import OrderBasket
 from trading.ports import BrokerNews
 
-Outgoing = OrderBasket | Cancel | Query
+
+class Rows(Struct, frozen=True):
+    """Some rows of a basket, to be sent again."""
+
+    basket: OrderBasket
+    row: list[int]
+
+    @property
+    def sample(self) -> int:
+        return self.basket.sample
+
+    @property
+    def n(self) -> int:
+        return self.basket.n
+
+
+Outgoing = OrderBasket | Rows | Cancel | Query
 
 
 class Wire:
@@ -25,8 +43,8 @@ class Wire:
         waiting, self._waiting = self._waiting, []
         return waiting
 
-    def submit(self, basket: OrderBasket) -> Sequence[BrokerNews]:
-        self._waiting.append(basket)
+    def submit(self, basket: OrderBasket, rows: Sequence[int] | None = None) -> Sequence[BrokerNews]:
+        self._waiting.append(basket if rows is None else Rows(basket, list(rows)))
         return ()
 
     def cancel(self, sample: int, n: int, row: int, ts: int) -> Sequence[BrokerNews]:

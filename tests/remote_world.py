@@ -6,7 +6,7 @@ The venue is the paper venue behind awaits: answers come late, are lost, come tw
 import asyncio
 import random
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from adapters.brokers.paper import Paper
 from trading.events import Action, CancelReported, Condition, NotFound, Unknown
@@ -38,7 +38,6 @@ class Holding:
 
     lots: list[int]
     cash_micro: int
-    submits: dict[tuple[int, int], int] = field(default_factory=dict)
 
 
 class Venue:
@@ -54,7 +53,6 @@ class Venue:
 
     def submit(self, basket: OrderBasket) -> Sequence[BrokerNews]:
         key = basket.sample, basket.n
-        self.has.submits[key] = self.has.submits.get(key, 0) + 1
         self.baskets[key] = basket
         return self.paper.submit(basket)
 

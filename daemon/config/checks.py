@@ -41,7 +41,7 @@ def check(document: Mapping[str, Any], known: Known, source: Source) -> list[Mis
     """Every mistake that spans tables."""
     return [
         found
-        for rule in (_agents, _shares, _schedules, _universe, _feed, _profiles, _bus, _lookbacks)
+        for rule in (_agents, _shares, _schedules, _universe, _feed, _profiles, _differences, _bus, _lookbacks)
         for found in rule(document, known, source)
     ]
 
@@ -214,6 +214,13 @@ def _feed(document: Mapping[str, Any], known: Known, source: Source) -> Iterator
             return
         if early:
             yield source.mistake(("feed", "end"), f"= {shown(end)} is before start = {shown(start)}")
+
+
+def _differences(document: Mapping[str, Any], known: Known, source: Source) -> Iterator[Mistake]:
+    agents = tuple(str(agent.get("name")) for _, agent in tables(document, "agents"))
+    value = _table(document, "broker").get("differences", "")
+    if value:
+        yield from _member(source, ("broker", "differences"), value, ("fence", *agents), "agent")
 
 
 def _profiles(document: Mapping[str, Any], known: Known, source: Source) -> Iterator[Mistake]:

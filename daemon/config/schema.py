@@ -106,9 +106,11 @@ class Broker(Section):
     """Costs and doubts of the simulated venue; one without a key is 0, `participation` without one is no cap. Of a venue
     across a network: `venue` the exchange of kind ccxt, `url` another address than its own, `timeout` how long an answer
     may take, `settle` how long after an order was sent the venue may not know it yet, `reconcile` how often its account
-    is compared with ours."""
+    is compared with ours, `differences` what becomes of what it has and we do not know of: "" a person decides, "fence" it is
+    left alone, else the agent that takes it."""
 
     kind: Literal["paper", "alpaca", "ccxt"] = "paper"
+    differences: str = ""
     venue: VenueId = ""
     url: Url = ""
     timeout_ns: Annotated[int, duration("1s", "60s"), Written()] = Field(default=10 * NANO, alias="timeout")

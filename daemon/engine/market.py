@@ -6,6 +6,7 @@ import numpy as np
 
 from daemon.engine.alerts import alert
 from daemon.engine.protecting import check_levels, split_exits
+from daemon.engine.settling import entitle
 from daemon.engine.state import State, Working
 from trading.books import share
 from trading.effects import (
@@ -71,6 +72,9 @@ def on_action(state: State, action: Action) -> Sequence[Effect]:
     symbol = action.symbol
     if action.kind == "dividend":
         state.history.action(action.key, symbol, 1.0, action.cash_nano / 1e9)
+        if state.rules.venue_pays:
+            entitle(state, action)
+            return ()
         amount = state.ledger.dividend(symbol, action.cash_nano)
         state.booked()
         return (Booked(action.ts, "dividend", symbol, amount),) if amount else ()
