@@ -3,6 +3,7 @@
 Losses are positive. Nothing here knows limits, orders or accounts.
 """
 
+from collections.abc import Callable
 from functools import lru_cache
 from math import ceil, sqrt
 from typing import Any, Final
@@ -59,17 +60,21 @@ FEW: Final = 64
 
 def most(values: NDArray[Any]) -> float:
     """The largest of float64[N]."""
-    return max(values.tolist()) if len(values) <= FEW else float(np.maximum.reduce(values))
+    return _reduced(values, max, np.maximum)
 
 
 def least(values: Floats) -> float:
     """The smallest of float64[N]."""
-    return min(values.tolist()) if len(values) <= FEW else float(np.minimum.reduce(values))
+    return _reduced(values, min, np.minimum)
 
 
 def total(values: Floats) -> float:
     """The sum of float64[N]; not finite when one of them is not."""
-    return sum(values.tolist()) if len(values) <= FEW else float(np.add.reduce(values))
+    return _reduced(values, sum, np.add)
+
+
+def _reduced(values: NDArray[Any], few: Callable[[list[float]], float], many: np.ufunc) -> float:
+    return few(values.tolist()) if len(values) <= FEW else float(many.reduce(values))
 
 
 @lru_cache(maxsize=64)
