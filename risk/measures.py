@@ -58,23 +58,21 @@ FEW: Final = 64
 """Up to so many numbers a list is quicker than a reduction."""
 
 
-def most(values: NDArray[Any]) -> float:
-    """The largest of float64[N]."""
-    return _reduced(values, max, np.maximum)
+def _by(few: Callable[[list[float]], float], many: Callable[[NDArray[Any]], float]) -> Callable[[NDArray[Any]], float]:
+    def found(values: NDArray[Any]) -> float:
+        return few(values.tolist()) if len(values) <= FEW else float(many(values))
+
+    return found
 
 
-def least(values: Floats) -> float:
-    """The smallest of float64[N]."""
-    return _reduced(values, min, np.minimum)
+most: Final = _by(max, np.maximum.reduce)
+"""The largest of float64[N]."""
 
+least: Final = _by(min, np.minimum.reduce)
+"""The smallest of float64[N]."""
 
-def total(values: Floats) -> float:
-    """The sum of float64[N]; not finite when one of them is not."""
-    return _reduced(values, sum, np.add)
-
-
-def _reduced(values: NDArray[Any], few: Callable[[list[float]], float], many: np.ufunc) -> float:
-    return few(values.tolist()) if len(values) <= FEW else float(many.reduce(values))
+total: Final = _by(sum, np.add.reduce)
+"""The sum of float64[N]; not finite when one of them is not."""
 
 
 @lru_cache(maxsize=64)

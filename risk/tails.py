@@ -62,7 +62,7 @@ def ledoit_wolf(returns: Floats, cov: Floats | None = None) -> Floats:
     centred = returns - ones(rows).dot(returns) / rows
     found = centred.T.dot(centred) / rows if cov is None else cov * ((rows - 1) / rows)
     mean = float(found.trace()) / size
-    flat = found.ravel()
+    flat = found.ravel("K")  # a view, in rows or in columns
     norm = float(flat.dot(flat))
     # squared distances (Frobenius norms, over N) to the target: that of the sample covariance, and what of it is noise
     apart = norm / size - mean * mean
@@ -71,7 +71,7 @@ def ledoit_wolf(returns: Floats, cov: Floats | None = None) -> Floats:
     # at 1 the sample says nothing that the target does not
     intensity = min(max(noise, 0.0) / apart, 1.0) if apart > 0.0 else 0.0
     found *= 1.0 - intensity
-    found.flat[:: size + 1] += intensity * mean
+    flat[:: size + 1] += intensity * mean
     return found
 
 
