@@ -4,7 +4,7 @@ Losses are positive. Nothing here knows limits, orders or accounts.
 """
 
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 from math import ceil, sqrt
 from typing import Any, Final
 
@@ -58,20 +58,17 @@ FEW: Final = 64
 """Up to so many numbers a list is quicker than a reduction."""
 
 
-def _by(few: Callable[[list[float]], float], many: Callable[[NDArray[Any]], float]) -> Callable[[NDArray[Any]], float]:
-    def found(values: NDArray[Any]) -> float:
-        return few(values.tolist()) if len(values) <= FEW else float(many(values))
-
-    return found
+def _of(few: Callable[[list[float]], float], many: Callable[[NDArray[Any]], float], values: NDArray[Any]) -> float:
+    return few(values.tolist()) if len(values) <= FEW else float(many(values))
 
 
-most: Final = _by(max, np.maximum.reduce)
+most: Final = partial(_of, max, np.maximum.reduce)
 """The largest of float64[N]."""
 
-least: Final = _by(min, np.minimum.reduce)
+least: Final = partial(_of, min, np.minimum.reduce)
 """The smallest of float64[N]."""
 
-total: Final = _by(sum, np.add.reduce)
+total: Final = partial(_of, sum, np.add.reduce)
 """The sum of float64[N]; not finite when one of them is not."""
 
 
