@@ -130,11 +130,14 @@ class NotFound(Struct, frozen=True, tag=True, omit_defaults=True):
 
 
 class Reconciled(Struct, frozen=True, tag=True, omit_defaults=True):
-    """What the venue holds, compared with ours: `lots` by column, cash in micro; None where it was not asked."""
+    """What the venue holds, to be compared with ours: `lots` by column, cash and buying power in micro, None where it
+    was not asked; `others` are holdings that are no whole lots of ours, (symbol, decimal text)."""
 
     ts: int
     lots: list[int]
     cash_micro: int | None = None
+    buying_power_micro: int | None = None
+    others: tuple[tuple[str, str], ...] = ()
 
 
 class ForeignFound(Struct, frozen=True, tag=True, omit_defaults=True):

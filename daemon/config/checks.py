@@ -204,6 +204,8 @@ def _feed(document: Mapping[str, Any], known: Known, source: Source) -> Iterator
         yield source.mistake(("feed", "fallback"), "is for live feeds", "remove it: a file does not fail over")
     if "replay" in _texts(feed.get("fallback")) and not replay:
         yield source.mistake(("feed", "fallback"), "falls back to recorded prices", "name live feeds only")
+    if replay and _table(document, "broker").get("kind", "paper") != "paper":
+        yield source.mistake(("broker", "kind"), "trades at a venue on recorded prices", 'write kind = "paper"')
     start, end = feed.get("start"), feed.get("end")
     if type(start) is type(end) and start is not None and not isinstance(start, str):
         try:
