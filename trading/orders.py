@@ -39,6 +39,7 @@ class Cause(IntEnum):
     EXPIRED = 6
     TIMED_OUT = 7
     NOT_FOUND = 8
+    SENT_AGAIN = 9
 
 
 ENDED: Final = frozenset({OrderState.FILLED, OrderState.CANCELLED, OrderState.REJECTED, OrderState.EXPIRED})
@@ -63,6 +64,7 @@ def _table() -> list[list[int]]:
     for state in (s.SENT, s.WORKING, s.CANCELLING, s.UNKNOWN):
         table[state][c.REJECTED] = s.REJECTED
     table[s.UNKNOWN][c.NOT_FOUND] = s.EXPIRED
+    table[s.UNKNOWN][c.SENT_AGAIN] = s.SENT
     # news that arrives after the end changes nothing in the state; late fills are still posted
     for state in (s.FILLED, s.CANCELLED, s.REJECTED, s.EXPIRED):
         for cause in Cause:
@@ -86,13 +88,14 @@ def transition(state: int, cause: int) -> int:
     return after
 
 
-class OrderIntent(Struct, frozen=True):
-    """What somebody wants of one symbol before the gate has spoken: signed lots and a limit, if any."""
+class Kind(IntEnum):
+    """How one order rests at its venue. All have a worst price: a LIMIT from the start, a STOP once the market has come to
+    its `stop_nano`, OPEN and CLOSE in the auction of that name and nowhere else."""
 
-    symbol: int
-    lots: int
-    limit_nano: int = 0
-    agent: int = -1
+    LIMIT = 0
+    STOP = 1
+    OPEN = 2
+    CLOSE = 3
 
 
 class OrderBasket(Struct, frozen=True, tag="Submit", omit_defaults=True):
@@ -101,7 +104,8 @@ class OrderBasket(Struct, frozen=True, tag="Submit", omit_defaults=True):
 
     `sample` is the sample time the decision rests on and `n` its order number: together the basket's
     key. `sym` are columns of the universe, `lots` signed (negative sells), `worst_nano` the limit price,
-    `end` the instant each row expires (0: good till cancelled). `reason` holds, row by row, the code of
+    `end` the instant each row expires (0: good till cancelled). `kind` is a Kind per row and `stop_nano` the trigger
+    price of STOP rows; empty when all are LIMIT. `reason` holds, row by row, the code of
     the limit that cut it (0: as asked); `values` limit name -> (value after all fills, bound).
     """
 
@@ -114,6 +118,8 @@ class OrderBasket(Struct, frozen=True, tag="Submit", omit_defaults=True):
     end: list[int]
     reason: list[int] = []
     values: dict[str, tuple[float, float]] = {}
+    kind: list[int] = []
+    stop_nano: list[int] = []
 
 
 class Reports(Struct, frozen=True, tag=True, omit_defaults=True):

@@ -4,12 +4,14 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Protocol
 
 import numpy as np
+from msgspec import Struct
 from numpy.typing import NDArray
 
-from trading.events import Action, CancelReported, Condition, NotFound, Reconciled, Unknown
+from trading.events import Action, CancelReported, Condition, NotFound, Unknown
 from trading.instruments import Universe
 from trading.market import MarketSlice
-from trading.orders import ForeignOrder, OrderBasket, Reports
+from trading.orders import OrderBasket, Reports
+from trading.venue import VenueAccount, VenueFlow
 from trading.view import Hold, Memory, View
 
 BrokerNews = Reports | CancelReported | Unknown | NotFound | Condition
@@ -46,8 +48,16 @@ class ReplayFeed(Protocol):
     def items(self) -> Iterator[Action | MarketSlice]: ...
 
 
+class Until(Struct, frozen=True):
+    """Every bar and action of up to `ts` that will ever come has come: what is due by then may be stepped."""
+
+    ts: int
+
+
 class LiveFeed(Protocol):
-    """A market that goes on. Ends only by being closed; raises ConnectionError when it is lost."""
+    """A market that goes on: first what is missing since `after`, then what happens. Its items are in order of
+    time; an Until says how far it is known, at least four times a second while nothing happens. It mends its own
+    losses; what it cannot mend it says through `trouble`, and goes on trying until it is closed."""
 
     @property
     def universe(self) -> Universe: ...
@@ -55,13 +65,22 @@ class LiveFeed(Protocol):
     @property
     def interval_ns(self) -> int: ...
 
-    def items(self) -> AsyncIterator[Action | MarketSlice]: ...
+    @property
+    def trouble(self) -> str:
+        """Why nothing comes at present; empty while all is well."""
+        ...
+
+    def items(self, after: int) -> AsyncIterator[Action | MarketSlice | Until]:
+        """Everything with `ts_event` later than `after` (ns UTC)."""
+        ...
+
+    async def close(self) -> None: ...
 
 
 class SimulatedBroker(Protocol):
     """A venue that is a pure fold of baskets, cancels, actions and slices."""
 
-    def submit(self, basket: OrderBasket) -> Sequence[BrokerNews]: ...
+    def submit(self, basket: OrderBasket, rows: Sequence[int] | None = None) -> Sequence[BrokerNews]: ...
 
     def cancel(self, sample: int, n: int, row: int, ts: int) -> Sequence[BrokerNews]: ...
 
@@ -79,17 +98,51 @@ class SimulatedBroker(Protocol):
 
 
 class Broker(Protocol):
-    """A venue across a network. Answers come as news, never as exceptions a caller must guess from."""
+    """A venue across a network. What becomes of an order is news, never an exception that a caller must guess from:
+    an answer that does not come in time is Unknown, and only what the venue itself refused is rejected."""
 
-    async def submit(self, basket: OrderBasket) -> Sequence[BrokerNews]: ...
+    async def open(self) -> None:
+        """Connect, and compare clock, account, currency and the universe's sizes with the venue's. Raises VenueError
+        with every mistake and its remedy."""
+        ...
 
-    async def cancel(self, sample: int, n: int, row: int, ts: int) -> Sequence[BrokerNews]: ...
+    def remember(self, basket: OrderBasket) -> None:
+        """A basket of before a restart: its rows may be asked for, and news of them recognised."""
+        ...
 
-    async def query(self, sample: int, n: int, rows: Sequence[int]) -> Sequence[BrokerNews]: ...
+    async def submit(self, basket: OrderBasket, rows: Sequence[int] | None = None) -> Sequence[BrokerNews]:
+        """Send all rows, or some of them. One that the venue has already is not sent a second time: it is told what
+        became of it."""
+        ...
 
-    async def reconcile(self) -> tuple[Reconciled, Sequence[ForeignOrder]]: ...
+    async def cancel(self, sample: int, n: int, row: int, ts: int) -> Sequence[BrokerNews]:
+        """Nothing when the venue took it (the end comes as news), CancelReported when it refused."""
+        ...
 
-    def news(self) -> AsyncIterator[BrokerNews]: ...
+    async def replace(self, sample: int, n: int, row: int, basket: OrderBasket) -> Sequence[BrokerNews]:
+        """Put the one row of `basket` in the place of an open order, at once where the venue can: the old one ends as
+        cancelled, and never both are open."""
+        ...
+
+    async def query(self, sample: int, n: int, rows: Sequence[int]) -> Sequence[BrokerNews]:
+        """What became of rows, by client id: each execution, and the state. NotFound only when the venue says with
+        authority, later than its settling time after the row was sent, that it never had it."""
+        ...
+
+    async def account(self) -> VenueAccount:
+        """What the venue holds. Raises ConnectionError when it does not answer."""
+        ...
+
+    async def flows(self, since: int) -> Sequence[VenueFlow]:
+        """Cash that moved for other reasons than fills, later than `since` (ns UTC), oldest first. Raises ConnectionError."""
+        ...
+
+    def news(self) -> AsyncIterator[BrokerNews]:
+        """What the venue says by itself, until `close`. Lost, it says Condition("broker", up=False) once and tries again
+        with back-off; back, Condition("broker", up=True): what was missed in between must be asked for."""
+        ...
+
+    async def close(self) -> None: ...
 
 
 class EventBus(Protocol):

@@ -1,0 +1,54 @@
+"""Where bars come from: the protocols that vendors implement and that wrappers compose."""
+
+from collections.abc import AsyncIterator
+from typing import Protocol
+
+from adapters.feeds.files import ActionRow, Rows
+from adapters.feeds.stamps import Stamps
+
+
+class SourceError(Exception):
+    """A vendor that gave no usable answer. `again` says whether asking again may help: a wrong key or an unknown symbol
+    does not become right by it; `after_s` is how long the vendor asked us to wait."""
+
+    def __init__(self, source: str, what: str, remedy: str = "", *, again: bool = True, after_s: float = 0.0) -> None:
+        self.source, self.what, self.remedy, self.again, self.after_s = source, what, remedy, again, after_s
+        super().__init__(f"{source}: {what}" + (f". {remedy}" if remedy else ""))
+
+
+class Source(Protocol):
+    """A vendor of bars for one universe and one interval. Prices are raw (`adjusted` says where they are not), exact from
+    the vendor's text where it sends text."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def stamps(self) -> Stamps:
+        """How it dates its bars."""
+        ...
+
+    @property
+    def adjusted(self) -> bool: ...
+
+    async def bars(self, start_ns: int, end_ns: int) -> Rows:
+        """Bars of the whole universe whose stamp lies in [start_ns, end_ns), ns UTC, as the vendor has them, the one that is
+        still being made among them if the vendor gives it. Raises SourceError, and never makes up a bar."""
+        ...
+
+    async def actions(self, start_ns: int, end_ns: int) -> list[ActionRow]:
+        """Splits and dividends with an ex date in [start_ns, end_ns), as far as they are known now. Raises SourceError."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+class Stream(Protocol):
+    """A vendor that sends bars as they are made."""
+
+    def bars(self) -> AsyncIterator[Rows]:
+        """New bars, a few rows at a time; a bar that the vendor corrects comes again. Raises SourceError when the
+        connection is lost: whoever reads asks for what was missed and calls again."""
+        ...
+
+    async def close(self) -> None: ...
