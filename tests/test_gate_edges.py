@@ -429,6 +429,10 @@ def test_buys_that_counted_on_a_short_sale_give_way_when_it_is_rounded_to_nothin
         assert verdict.reason.tolist() == [Reason.GROSS, Reason.CASH, 0]
     whole = gate(market(px), book, np.array([-1.0, 14.0, 0.0]), limits)
     assert whole.lots.tolist() == [-1, 14, 0]
+    # cash that fits exactly fits, however much more is held
+    rich = Account(lots=np.array([0.0, 0.0, 5_000.0]), cash=1_000.0, equity=1_001_000.0)
+    wide = override(limits, max_gross_exposure=1_002_000.0 / 1_001_000.0)
+    assert gate(market(px), rich, np.array([-1.0, 15.0, 0.0]), wide).lots.tolist() == [0, 10, 0]
     # without cash nothing is bought, however little a lot costs
     px[1] = 0.5
     book = Account(lots=np.array([0.0, 0.0, 5.0]), cash=0.0, equity=1_000.0)
@@ -521,7 +525,9 @@ def test_values_are_made_once_whether_asked_one_by_one_or_all_together() -> None
     fresh = gate(ctx, books[2], np.array([10.0, 0.0, 5.0]), limits)
     measure([], [fresh])
     assert fresh._values is None
-    assert fresh.before == verdicts[2].before
+    assert fresh._before == verdicts[2].before
+    measure([fresh])
+    assert fresh._values == verdicts[2].values
 
 
 def test_what_was_granted_passes_whole_and_is_not_measured_again() -> None:
