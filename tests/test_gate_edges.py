@@ -396,6 +396,17 @@ def test_a_basket_is_looked_at_again_only_where_fewer_symbols_have_more_returns(
         assert verdict.reason.tolist() == [0, Reason.HISTORY, Reason.HISTORY]
 
 
+def test_a_book_that_holds_what_has_too_few_returns_is_refused_at_one_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls, usual = [], gate_module._pass
+    monkeypatch.setattr(gate_module, "_pass", lambda *given: calls.append(given) or usual(*given))
+    returns = RETURNS.copy()
+    returns[:30, 1] = np.nan
+    limits = Limits(var=Tail(limit=0.9, lookback=80))
+    verdict = gate(make_context(PX, returns, NAMES), account([0.0, 9.0, 0.0]), np.array([4.0, 0.0, 5.0]), limits)
+    assert verdict.reason.tolist() == [Reason.HISTORY, 0, Reason.HISTORY]
+    assert len(calls) == 1
+
+
 def test_where_nothing_is_missing_the_scenarios_are_those_of_the_whole_market() -> None:
     ctx, book = market(), account([0.0, 0.0, 0.0])
     rules = rules_of(Limits(var=Tail(limit=0.9, lookback=80)), ctx.universe)
