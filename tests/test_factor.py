@@ -419,6 +419,10 @@ def test_an_order_of_which_not_one_lot_leaves_a_breached_tail_alone_is_not_solve
     assert most[0] == 0.0
     assert most[1] > 90.0
     assert len(calls) == 1
+    # one lot is what it costs, a thousandth of a cent too
+    held, w = np.array(y[3:]) / 1e-5, np.array([-20_000.0, 0, 0, *y[3:]])
+    cheap = World(limits, y, [0.0, 90.0, 0.0], px=[1e-5] * 3, held=held, w=w, returns=returns)
+    assert cheap.said("_tails") == (1.0, None)
 
 
 # ---- forms -----------------------------------------------------------------------------------------------------------------
@@ -575,7 +579,7 @@ def test_a_form_that_complies_is_asked_neither_whether_it_is_breached_nor_for_a_
     monkeypatch.setattr(risk.factor, "_breach", lambda *given: calls.append(1) or usual(*given))
     limits, bound = override(FREE, max_herfindahl=0.25), 0.5 * EQUITY + NEAR
     for y, lots, equity, times in (
-        ([0.0, 0.0, 20_000.0, 0.0], [9_000.0, 0.0], EQUITY, 0),
+        ([0.0, 0.0, 20_000.0, 0.0], [12_000.0, 0.0], EQUITY, 0),
         ([0.0, 0.0, bound, 0.0], [0.0, 0.0], EQUITY, 0),
         ([0.0, 0.0, beyond(bound), 0.0], [0.0, 0.0], EQUITY, 1),
         ([0.0, 0.0, 0.25, 0.0], [0.0, 0.0], 1.0, 0),
