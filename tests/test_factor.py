@@ -13,6 +13,7 @@ from risk.limits import Correlation, Limits, Reason, Tail, override
 from risk.measures import worst_of
 from risk.rules import Family, Rules, rules_of
 from tests.risk_cases import make_context, scenario_returns
+from trading.instruments import NANO
 
 EQUITY = 65_536.0
 """A power of two: fractions of it are exact."""
@@ -37,7 +38,8 @@ class World:
         price = np.full(n, 1.0) if px is None else np.array(px)
         moves = scenario_returns(np.random.default_rng(3), n) if returns is None else returns
         names = [f"S{k:02}" for k in range(n)]
-        self.ctx = make_context(price, moves, names, sectors)
+        # a price counts however small it is
+        self.ctx = make_context(price, moves, names, sectors, prices_nano=np.full(n, NANO))
         both = np.array(y, dtype=float)
         self.extent = Extent(
             both if w is None else np.array(w, dtype=float), equity, before,
