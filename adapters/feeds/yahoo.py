@@ -2,15 +2,18 @@
 a promise: for study and as a fallback, not as the only source of a live account."""
 
 import asyncio
+import logging
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from fractions import Fraction
 from pathlib import Path
-from threading import Lock
+from threading import Lock, local
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
 
 import numpy as np
 
@@ -164,42 +167,47 @@ class YahooSource:
         return _Answer(self._rows(frame, column, history.actions), history.actions)
 
     def _history(self, column: int, start_ns: int) -> _Answer:
-        # a week more: a Monday's range may begin on a Sunday, and Yahoo refuses a range without a session
-        begin = max(_moment(start_ns - 7 * DAY_NS), _HISTORY_DAY)
+        # two weeks more: a range without a session is refused like an unknown symbol
+        begin = max(_moment(start_ns - 14 * DAY_NS), _HISTORY_DAY)
         frame = self._ask(column, start=begin, end=None, interval="1d")
+        if frame is None:
+            raise self._unknown(column, "an empty chart")
         actions = _actions(frame, column)
         return _Answer(self._rows(frame, column, actions) if self._daily else rows_of(()), actions)
 
-    def _ask(self, column: int, **range_: Any) -> "pd.DataFrame":
+    def _ask(self, column: int, **range_: Any) -> "pd.DataFrame | None":
+        """One download; None where the symbol is known and has nothing in the range. Raises SourceError."""
         import yfinance  # type: ignore[import-untyped]
-        from yfinance.exceptions import (  # type: ignore[import-untyped]
-            YFException,
-            YFRateLimitError,
-            YFTickerMissingError,
-        )
+        from yfinance.exceptions import YFException, YFRateLimitError  # type: ignore[import-untyped]
 
-        symbol = self._theirs[column]
+        symbol, session = self._theirs[column], self._prepared()
+        session.chart.status = 0
         try:
-            ticker = yfinance.Ticker(symbol, session=self._prepared())
+            ticker = yfinance.Ticker(symbol, session=session)
             frame = ticker.history(
                 **range_, auto_adjust=False, actions=True, prepost=False, keepna=True, timeout=self._deadline_s / 3
             )
             quoted = str(ticker.history_metadata.get("currency") or "")
         except YFRateLimitError:
             raise SourceError(self.name, f"too many requests ({symbol})", after_s=60.0) from None
-        except YFTickerMissingError as error:
-            raise SourceError(
-                self.name, f"{symbol}: {error.rationale}", "It may be delisted or spelled otherwise", again=False
-            ) from None
-        except YFException as error:
-            raise SourceError(self.name, f"{symbol}: {_words(error)}") from None
-        except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
-            # curl's errors are OSErrors; the others are yfinance's way of saying that an answer was not what it expected
-            raise SourceError(self.name, f"{symbol}: {type(error).__name__}: {_words(error)}") from None
+        except (YFException, OSError, ValueError, KeyError, TypeError, IndexError) as error:
+            # curl's errors are OSErrors; those below are yfinance's way of saying that an answer was not what it expected
+            status, words = session.chart.status, " ".join(str(error).split())[:WORDS]
+            if status == 404:
+                raise self._unknown(column, words) from None
+            if 200 <= status < 500:
+                if isinstance(error, YFException | KeyError):
+                    return None
+                raise SourceError(self.name, f"{symbol}: an answer that is not as it used to be ({words})") from None
+            raise SourceError(self.name, f"{symbol}: HTTP {status or 'failed'}: {words}") from None
         ours = self._universe.instruments[column].currency
         if quoted and quoted != ours:  # GBp is pence: a hundredth of GBP
             raise SourceError(self.name, f"{symbol} is quoted in {quoted}, not in {ours}", "Take it out", again=False)
         return frame
+
+    def _unknown(self, column: int, words: str) -> SourceError:
+        remedy = "It may be delisted or spelled otherwise"
+        return SourceError(self.name, f"{self._theirs[column]}: {words}", remedy, again=False)
 
     def _prepared(self) -> Any:
         """yfinance set up so that it fails aloud and asks the network each time."""
@@ -209,6 +217,10 @@ class YahooSource:
         with _one_at_a_time:
             if self._session is None:
                 yfinance.config.debug.hide_exceptions = False
+                logging.getLogger("yfinance").addHandler(
+                    logging.NullHandler()
+                )  # what it raises need not be printed too
+                warnings.filterwarnings("ignore", module=r"yfinance(\..*)?$")
                 if self._cookies is not None:
                     self._cookies.mkdir(parents=True, exist_ok=True)
                     yfinance.set_tz_cache_location(str(self._cookies))
@@ -216,8 +228,8 @@ class YahooSource:
             YfData.cache_get.cache_clear()  # it would keep an answer of 500 for as long as the process lives
             return self._session
 
-    def _rows(self, frame: "pd.DataFrame", column: int, actions: Sequence[ActionRow]) -> Rows:
-        if frame.empty:
+    def _rows(self, frame: "pd.DataFrame | None", column: int, actions: Sequence[ActionRow]) -> Rows:
+        if frame is None or frame.empty:
             return rows_of(())
         frame = frame[frame[list(_PRICES)].notna().any(axis=1)]  # a row of nothing is no bar
         day = _days(frame)
@@ -284,28 +296,26 @@ def _days(frame: "pd.DataFrame") -> Ints:
 
 
 def _session(gateway: str) -> Any:
-    """A browser-like session of curl_cffi; with a gateway, one that sends yahoo.com's requests there."""
+    """A browser-like session of curl_cffi that remembers the status of a thread's last chart, which yfinance forgets; with a
+    gateway it sends yahoo.com's requests there."""
     from curl_cffi import requests
 
-    if not gateway:
-        return requests.Session(impersonate="chrome")
-    from urllib.parse import urlsplit
-
-    class Gateway(requests.Session):  # type: ignore[type-arg]
-        """Host and scheme replaced, everything else as yfinance asks."""
+    class Session(requests.Session):  # type: ignore[type-arg]
+        def __init__(self) -> None:
+            super().__init__(impersonate="chrome")
+            self.chart = local()
 
         def request(self, method: Any, url: str, **options: Any) -> Any:  # type: ignore[override]
             asked = urlsplit(url)
-            if (asked.hostname or "").endswith("yahoo.com"):
+            if gateway and (asked.hostname or "").endswith("yahoo.com"):
                 url = gateway.rstrip("/") + asked.path + (f"?{asked.query}" if asked.query else "")
-            return super().request(method, url, **options)
+            answer = super().request(method, url, **options)
+            if "/finance/chart/" in asked.path:
+                self.chart.status = answer.status_code
+            return answer
 
-    return Gateway(impersonate="chrome")
+    return Session()
 
 
 def _moment(ns: int) -> datetime:
     return datetime.fromtimestamp(ns // NANO, UTC)
-
-
-def _words(error: BaseException) -> str:
-    return " ".join(str(error).split())[:WORDS]
