@@ -112,7 +112,7 @@ class AlpacaBars:
         self._timeframe = timeframe(self._length_ns)
         self._url = url.rstrip("/")
         self._headers = {"APCA-API-KEY-ID": key, "APCA-API-SECRET-KEY": secret} if key else {}
-        self._web = Web(self.name, rate=rate, timeout_s=timeout_s)
+        self._web = Web(self.name, rate=rate, timeout_s=timeout_s, hide=(key, secret))
         self.stamps = "session" if self._length_ns == DAY_NS else "open"
 
     @property

@@ -45,6 +45,9 @@ class Cached:
         self._source, self._universe, self._now = source, universe, now
         self._length_ns = interval_ns(interval)
         self._shelf = Shelf(folder_of(folder, source.name, interval, adjusted=source.adjusted))
+        # after its newest bar a vendor that may be late has none for this long; days opened at midnight can be an hour short
+        short_ns = 2 * UNITS_NS["h"] if self._length_ns == DAY_NS and source.stamps == "open" else 0
+        self._apart_ns = 1 if source.stamps == "close" else self._length_ns - short_ns
         self._turn = asyncio.Lock()
         self.downloads = 0
         self.trouble = ""
@@ -99,7 +102,7 @@ class Cached:
     async def actions(self, start_ns: int, end_ns: int) -> list[ActionRow]:
         """Raises SourceError where the source does."""
         async with self._turn:
-            notes = await asyncio.to_thread(lambda: [self._shelf.note(symbol) for symbol in self._universe.symbols])
+            notes = await asyncio.to_thread(lambda: [self._found(symbol) for symbol in self._universe.symbols])
             gaps = _gaps([note.actions_covered for note in notes], start_ns, end_ns)
             known = [a for column, note in enumerate(notes) for a in unpacked(note, column)]
             for begin, end in gaps:
@@ -129,29 +132,32 @@ class Cached:
         """Of each symbol what is sound on disk. A file that is damaged counts as never downloaded."""
         series = []
         for column, symbol in enumerate(self._universe.symbols):
+            note = self._found(symbol)
             try:
-                note = self._shelf.note(symbol)
                 rows = self._shelf.bars(note, column)
             except OSError as error:
                 self.trouble = str(error)
-                note, rows = Note(symbol), rows_of(())
+                rows = None
             if rows is None:
                 note, rows = replace(note, file="", covered=()), rows_of(())
             series.append(_Series(note, rows))
         return series
 
+    def _found(self, symbol: str) -> Note:
+        try:
+            return self._shelf.note(symbol)
+        except OSError as error:
+            self.trouble = str(error)
+            return Note(symbol)
+
     def _keep(self, series: "list[_Series]", answer: Rows, begin: int, end: int) -> "list[_Series]":
         """Put what of an answer to [begin, end) is closed and final beside what was kept before."""
-        now = self._now()
-        final_ns = now - SETTLE_NS[self._length_ns == DAY_NS] - (0 if self.stamps == "close" else self._length_ns)
         out = []
         for column, one in enumerate(series):
             bars = within(answer.take(answer.column == column), begin, end)
-            stop = min(end, final_ns + 1)
-            if len(bars) and end > now - LATE_NS:
-                stop = min(stop, int(bars.ts.max()) + 1)
-            if len(bars) and begin < stop:
-                old = one.rows.take((one.rows.ts < begin) | (one.rows.ts >= stop))
+            stop = self._known_until(bars, begin, end)
+            if begin < stop:
+                old = one.rows
                 covered = () if self.adjusted else one.note.covered
                 if self.adjusted:
                     old = rows_of(())
@@ -163,6 +169,18 @@ class Cached:
                     self.trouble = str(error)
             out.append(one)
         return out
+
+    def _known_until(self, bars: Rows, begin: int, end: int) -> int:
+        """Up to which instant of [begin, end) an answer of `bars` is the last word; `begin` where nothing of it is."""
+        now = self._now()
+        final_ns = now - SETTLE_NS[self._length_ns == DAY_NS] - (0 if self.stamps == "close" else self._length_ns)
+        final = bars.ts[bars.ts <= final_ns]
+        if not len(final):
+            return begin
+        if end <= now - LATE_NS:
+            return min(end, final_ns + 1)
+        unsure = bars.ts[bars.ts > final_ns]
+        return min(end, int(final.max()) + self._apart_ns, *unsure.tolist())
 
     def _note(self, notes: Sequence[Note]) -> None:
         for note in notes:

@@ -19,8 +19,9 @@ from adapters.feeds.limited import Rate
 from adapters.feeds.partial import whole
 from adapters.feeds.source import SourceError
 from adapters.feeds.stamps import Stamps, interval_ns
-from adapters.feeds.web import WORDS, Web
+from adapters.feeds.web import Web
 from trading.instruments import NANO, Universe
+from trading.sessions import DAY_NS
 
 StampFormat = Literal["s", "ms", "us", "ns", "iso", "date"]
 
@@ -47,7 +48,11 @@ class Signature:
 class HttpMapping:
     """One vendor's answers. In `url`, {symbol} {start} {end} {interval} {key} are filled in. `rows` is the dotted path to the
     list of bars (empty: the document itself); {symbol} in it is the vendor's name. Each of `ts`, `open` ... is a field's
-    dotted name in a bar, or its place ("0") where a bar is a list; with `columns` the fields are lists side by side.
+    dotted name in a bar, or its place ("0") where a bar is a list; with `columns` the fields are lists side by side; where the
+    bars are an object by stamp, `ts` is "@key".
+
+    `stamps` says what a bar's stamp is; "session" takes its date in `zone`. An answer without `rows` is an error, unless
+    `rows_optional` says that the vendor leaves them out where there are none; `error` is the dotted path of a failure's words.
 
     Paging: by the token at `next_token`, sent as `next_parameter`; or, with `page_by_last`, from the last stamp on.
     `end_inclusive` says that the vendor's {end} belongs to the range. `key_header` carries `key_text`, of {key}.
@@ -56,6 +61,7 @@ class HttpMapping:
     name: str
     url: str
     rows: str = ""
+    rows_optional: bool = False
     columns: bool = False
     ts: str = "ts"
     open: str = "open"
@@ -108,7 +114,7 @@ class HttpSource:
         self._zone = ZoneInfo(mapping.zone)
         # may the next page begin after the newest bar? Where the vendor takes dates only, bars of that day come again
         self._fine = _unit_ns(mapping.ask_format) <= self._length_ns
-        self._web = Web(mapping.name, rate=mapping.rate, timeout_s=mapping.timeout_s)
+        self._web = Web(mapping.name, rate=mapping.rate, timeout_s=mapping.timeout_s, hide=(key, secret))
 
     @property
     def name(self) -> str:
@@ -124,9 +130,11 @@ class HttpSource:
 
     async def bars(self, start_ns: int, end_ns: int) -> Rows:
         """One symbol after the other. Raises SourceError."""
+        # a vendor may stamp a session by an instant of the day before or after its date, by where its exchange lies
+        wider = DAY_NS if self.stamps == "session" else 0
         parts = []
         for column, symbol in enumerate(self._universe.symbols):
-            parts.append(rows_of(await self._bars_of(column, symbol, start_ns, end_ns)))
+            parts.append(rows_of(await self._bars_of(column, symbol, start_ns - wider, end_ns + wider)))
         rows = within(joined(parts), start_ns, end_ns)
         return whole(self.name, rows, self._universe.symbols, start_ns, end_ns)
 
@@ -141,7 +149,7 @@ class HttpSource:
         found: list[Bar] = []
         newest, token, begin = -1, "", start_ns
         for _ in range(_MOST_PAGES):
-            document = await self._page(symbol, start_ns, begin, end_ns, token)
+            document = await self._page(symbol, begin, end_ns, token, further=newest >= 0)
             page = list(self._read(document, column, symbol))
             # a page asked for from the last stamp on begins with the bars that the one before ended with
             fresh = [bar for bar in page if bar[0] > newest] if self._mapping.page_by_last else page
@@ -162,11 +170,11 @@ class HttpSource:
             self.name, f"more than {_MOST_PAGES} pages of {symbol}", "Ask for a shorter range", again=False
         )
 
-    async def _page(self, symbol: str, start_ns: int, begin_ns: int, end_ns: int, token: str) -> Any:
+    async def _page(self, symbol: str, start_ns: int, end_ns: int, token: str, *, further: bool) -> Any:
         m = self._mapping
         values = {
             "symbol": m.symbols.get(symbol, symbol),
-            "start": self._ask(start_ns, up=False) if begin_ns == start_ns else self._ask(begin_ns, up=self._fine),
+            "start": self._ask(start_ns, up=further and self._fine),
             "end": self._ask(end_ns - 1, up=False) if m.end_inclusive else self._ask(end_ns, up=True),
             "interval": m.intervals.get(self._interval, self._interval),
             "key": self._key,
@@ -186,7 +194,7 @@ class HttpSource:
             raise SourceError(self.name, f"no JSON in its answer for {symbol}") from None
         said = _at(document, m.error) if m.error else None
         if said:
-            raise SourceError(self.name, f"{symbol}: {' '.join(str(said).split())[:WORDS]}", again=False)
+            raise SourceError(self.name, f"{symbol}: {self._web.words(str(said))}", again=False)
         return document
 
     def _ask(self, ns: int, *, up: bool) -> str:
@@ -204,16 +212,19 @@ class HttpSource:
         names = (m.ts, m.open, m.high, m.low, m.close, m.volume)
         place = _filled(m.rows, {"symbol": m.symbols.get(symbol, symbol)})
         rows = _at(document, place)
-        if rows is None and place:
-            raise SourceError(
-                self.name, f'no rows at "{place}" in its answer for {symbol}', "Check rows in the mapping"
-            )
+        if rows is None:
+            if not m.rows_optional:
+                remedy = "Check rows in the mapping, or write rows_optional = true where the vendor leaves them out"
+                raise SourceError(self.name, f'no rows at "{place}" in its answer for {symbol}', remedy, again=False)
+            return
         if m.columns:
             lists = [_at(rows, name) for name in names]
             if not all(isinstance(each, list) and len(each) == len(lists[0]) for each in lists):
                 raise SourceError(self.name, f"its columns for {symbol} are not lists of one length", again=False)
             rows = [list(values) for values in zip(*lists, strict=True)]
             names = ("0", "1", "2", "3", "4", "5")
+        if isinstance(rows, dict) and m.ts == "@key":
+            rows = [{"@key": key, **row} if isinstance(row, dict) else row for key, row in rows.items()]
         if not isinstance(rows, list):
             raise SourceError(
                 self.name, f'"{place}" holds no list of bars for {symbol}', "Check rows in the mapping", again=False
@@ -234,11 +245,17 @@ class HttpSource:
                 exact = number(value)
                 if exact is None or not exact.is_finite():
                     raise ValueError
-                return int(exact * (NANO // _PER_SECOND[how]))
-            return iso_ns(str(value), self._zone)
+                ts = int(exact * (NANO // _PER_SECOND[how]))
+            else:
+                ts = iso_ns(str(value), self._zone)
+            return self._midnight(ts) if self._mapping.stamps == "session" else ts
         except (ValueError, OverflowError):
             text = f"{str(value)[:40]!r} of {symbol} is no stamp in {how}"
             raise SourceError(self.name, text, "Check ts and stamp_format in the mapping", again=False) from None
+
+    def _midnight(self, ts: int) -> int:
+        day = datetime.fromtimestamp(ts // NANO, self._zone).date()
+        return int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()) * NANO
 
 
 def signed(

@@ -25,7 +25,7 @@ Ranges = tuple[tuple[int, int], ...]
 """Half-open, apart, in order; ns UTC."""
 
 _FORMAT: Final = 1
-_KEPT: Final = ("ts", "open", "high", "low", "close", "volume", "open_nano", "close_nano")
+_KEPT: Final = ("ts", "open", "high", "low", "close", "volume", "open_nano", "close_nano", "source")
 
 
 class Note(Struct, frozen=True, omit_defaults=True):
@@ -82,8 +82,7 @@ class Shelf:
             return None
         frame = pl.read_parquet(data)
         kept = {name: frame[name].to_numpy().copy() for name in _KEPT}
-        same = np.zeros(len(frame), dtype=np.int64)
-        return Rows(column=same + column, source=same, **kept)
+        return Rows(column=np.full(len(frame), column, dtype=np.int64), **kept)
 
     def keep(self, note: Note, rows: Rows | None = None) -> Note:
         """Store a note and, where given, the bars that it is about; the note as it is now. Either all of it or nothing."""

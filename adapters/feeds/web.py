@@ -1,7 +1,7 @@
 """Asking a vendor over HTTP: deadlines, a rate, bounded answers, and what each refusal means. Keys never reach a message."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Final
@@ -21,10 +21,14 @@ LONGEST_WAIT_S: Final = 3600.0
 
 
 class Web:
-    """One vendor's HTTP: `source` names it in errors, `timeout_s` bounds one request with its answer."""
+    """One vendor's HTTP: `source` names it in errors, `timeout_s` bounds one request with its answer. What is in `hide` is
+    never repeated, not even where the vendor repeats it."""
 
-    def __init__(self, source: str, *, rate: Rate | None = None, timeout_s: float = 20.0) -> None:
+    def __init__(
+        self, source: str, *, rate: Rate | None = None, timeout_s: float = 20.0, hide: Sequence[str] = ()
+    ) -> None:
         self._source, self._timeout_s = source, timeout_s
+        self._hide = [text for text in hide if text]
         self._pace = Pace(rate)
         self._session: ClientSession | None = None
 
@@ -48,7 +52,7 @@ class Web:
             ):
                 if answer.status != 200:
                     said = (await answer.content.read(4096)).decode("utf-8", "replace")
-                    raise refusal(self._source, answer.status, answer.headers, said)
+                    raise refusal(self._source, answer.status, answer.headers, self.words(said))
                 return await self._whole(answer)
         except TimeoutError:
             raise SourceError(self._source, f"no answer within {self._timeout_s:g} s") from None
@@ -58,6 +62,12 @@ class Web:
             raise SourceError(self._source, "its TLS certificate is not valid", again=False) from None
         except (aiohttp.ClientError, OSError) as error:
             raise SourceError(self._source, f"it cannot be reached ({type(error).__name__})") from None
+
+    def words(self, said: str) -> str:
+        """What a vendor said, on one line, not too long, without keys."""
+        for text in self._hide:
+            said = said.replace(text, "...")
+        return " ".join(said.split())[:WORDS]
 
     async def close(self) -> None:
         if self._session is not None:
@@ -77,8 +87,7 @@ class Web:
 
 def refusal(source: str, status: int, headers: Mapping[str, str], said: str) -> SourceError:
     """What an HTTP status other than 200 means for whoever asked."""
-    words = " ".join(said.split())[:WORDS]
-    text = f"HTTP {status}" + (f": {words}" if words else "")
+    text = f"HTTP {status}" + (f": {said}" if said else "")
     if status == 429:
         return SourceError(source, f"too many requests ({text})", after_s=_wait_s(headers))
     if status in (401, 403):

@@ -12,7 +12,7 @@ from aiohttp import web
 def served(app: web.Application) -> Iterator[int]:
     """The port it listens on, as long as the block lasts."""
     loop = asyncio.new_event_loop()
-    ready: threading.Event = threading.Event()
+    ready = threading.Event()
     ports: list[int] = []
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
 
@@ -20,11 +20,11 @@ def served(app: web.Application) -> Iterator[int]:
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         ports.append(runner.addresses[0][1])
-        ready.set()
 
     def run() -> None:
         asyncio.set_event_loop(loop)
         loop.run_until_complete(start())
+        loop.call_soon(ready.set)  # not earlier: whoever stops the loop must stop what follows
         loop.run_forever()
         loop.run_until_complete(runner.cleanup())
         loop.close()

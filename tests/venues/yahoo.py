@@ -3,6 +3,7 @@
 Like Yahoo it divides prices, volumes and dividends by every later split, and rounds prices to single precision.
 """
 
+import asyncio
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from fractions import Fraction
@@ -47,6 +48,7 @@ class Yahoo:
     throttled: bool = False
     broken: set[str] = field(default_factory=set)
     empty: set[str] = field(default_factory=set)
+    slow_s: float = 0.0
     asked: list[tuple[str, dict[str, str]]] = field(default_factory=list)
 
     def app(self) -> web.Application:
@@ -71,6 +73,7 @@ class Yahoo:
         self.asked.append((symbol, dict(request.query)))
         if self.throttled:
             return web.Response(status=429, text="Too Many Requests\r\n")
+        await asyncio.sleep(self.slow_s)
         if symbol in self.broken:
             return web.json_response(
                 {"chart": {"result": None, "error": {"code": "Internal", "description": "oops"}}}, status=500

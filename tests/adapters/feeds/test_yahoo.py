@@ -176,6 +176,27 @@ async def test_an_empty_chart_is_an_error_and_not_a_market_without_bars(cookies:
         await source.close()
 
 
+async def test_a_quiet_hour_of_a_known_symbol_is_no_error(cookies: Path) -> None:
+    days = [date(2024, 3, 7), date(2024, 3, 8)]
+    listing = Listing(
+        [(d, 4.0, 5.0, 3.0, 4.5, 10.0) for d in days], minutes=[(utc("2024-03-08 14:30"), 4, 5, 3, 4.5, 1)]
+    )
+    with yahoo(Yahoo({"AAPL": listing})) as gateway:
+        source = YahooSource(AAPL, "1m", gateway=gateway, cookies=cookies, now=lambda: ns("2024-03-09"))
+        assert len(await source.bars(ns("2024-03-08 14:31"), ns("2024-03-08 14:32"))) == 0
+        assert len(await source.bars(ns("2024-03-08 14:30"), ns("2024-03-08 14:32"))) == 1
+        await source.close()
+
+
+async def test_an_answer_that_does_not_come_is_given_up_by_its_deadline(cookies: Path) -> None:
+    with yahoo(Yahoo({"AAPL": recorded("AAPL", 2021)}, slow_s=1.0)) as gateway:
+        source = YahooSource(AAPL, "1d", gateway=gateway, cookies=cookies, deadline_s=0.3)
+        with pytest.raises(SourceError) as caught:
+            await source.bars(ns("2021-02-01"), ns("2021-03-01"))
+        await source.close()
+    assert caught.value.again
+
+
 async def test_days_that_yahoo_leaves_empty_are_no_bars_but_keep_their_dividend(cookies: Path) -> None:
     days = [date(2024, 1, d) for d in (2, 3, 4)]
     listing = Listing(
