@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from fractions import Fraction
-from typing import Final, Literal, TypeVar
+from typing import Final, Literal, TypeVar, get_args
 
 import msgspec
 from msgspec import Struct
@@ -27,6 +27,8 @@ FREE_RATE: Final = Rate(200, 60.0)
 
 T = TypeVar("T")
 StockFeed = Literal["iex", "sip", "delayed_sip", "boats", "overnight"]
+
+STOCK_FEEDS: Final[tuple[StockFeed, ...]] = get_args(StockFeed)
 
 _PAGE_BARS: Final = 10_000
 _PAGE_ACTIONS: Final = 1_000

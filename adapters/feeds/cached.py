@@ -86,7 +86,7 @@ class Cached:
                 try:
                     rows = await self._source.bars(begin, end)
                 except PartialAnswer as error:
-                    rows, why = error.rows, error.what
+                    rows, why = error.rows, error.why
                     missing |= dict.fromkeys(error.missing)
                 pieces.append((begin, rows))
                 series = await asyncio.to_thread(self._keep, series, rows, begin, end)

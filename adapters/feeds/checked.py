@@ -54,15 +54,10 @@ class Checked:
         """Raises SourceError. The bar that is still being made is not judged good before it has ended."""
         rows = await self._source.bars(start_ns, end_ns)
         listed = [] if self.adjusted else await self._source.actions(start_ns, end_ns)
-        placed = place_all(rows, self._universe, self._sessions, self.stamps, self._length_ns)
-        keep = ~placed.extended | (rows.ts == NO_STAMP)
-        rows, placed = rows.take(keep), taken(placed, keep)
-        actions = timed(listed, self._universe, self._sessions)
-        reason = judge(rows, placed, self._length_ns, actions, self._now())
-        bad = bad_bars(rows, placed, reason, self._universe)
+        good, bad = sieved(rows, listed, self._universe, self._sessions, self.stamps, self._length_ns, self._now())
         self.put_aside.extend(bad)
         self.counts.update(bar.reason for bar in bad)
-        return rows.take(reason == Reason.GOOD)
+        return good
 
     async def actions(self, start_ns: int, end_ns: int) -> list[ActionRow]:
         """As the source's. Raises SourceError."""
@@ -70,3 +65,20 @@ class Checked:
 
     async def close(self) -> None:
         await self._source.close()
+
+
+def sieved(
+    rows: Rows,
+    listed: list[ActionRow],
+    universe: Universe,
+    sessions: Mapping[str, Sessions],
+    stamps: Stamps,
+    length_ns: int,
+    now_ns: int,
+) -> tuple[Rows, list[BadBar]]:
+    """The good bars, and the bad ones by time. Trades outside a session's hours are neither."""
+    placed = place_all(rows, universe, sessions, stamps, length_ns)
+    keep = ~placed.extended | (rows.ts == NO_STAMP)
+    rows, placed = rows.take(keep), taken(placed, keep)
+    reason = judge(rows, placed, length_ns, timed(listed, universe, sessions), now_ns)
+    return rows.take(reason == Reason.GOOD), bad_bars(rows, placed, reason, universe)

@@ -126,8 +126,10 @@ class Fallback:
         health = self._healths[number]
         try:
             answer = await ask(self._sources[number])
-        except PartialAnswer:
-            raise  # an unknown symbol is not the source's weakness
+        except PartialAnswer as error:
+            if not len(error.rows):
+                health.failed(self._clock())
+            raise  # a symbol that it does not know is not the source's weakness
         except SourceError as error:
             health.failed(self._clock(), hopeless=not error.again, after_s=error.after_s)
             raise
@@ -151,10 +153,11 @@ class Fallback:
         try:
             async with asyncio.timeout(TRIAL_S):
                 await self._sources[number].bars(start_ns, end_ns)
-        except PartialAnswer:
-            health.answered()
         except SourceError as error:
-            health.failed(self._clock(), hopeless=not error.again, after_s=error.after_s)
+            if isinstance(error, PartialAnswer) and len(error.rows):
+                health.answered()
+            else:
+                health.failed(self._clock(), hopeless=not error.again, after_s=error.after_s)
         except TimeoutError:
             health.failed(self._clock())
         else:

@@ -12,14 +12,14 @@ holiday or a quiet minute."""
 
 
 class PartialAnswer(SourceError):
-    """`rows` are the bars of the other symbols; `missing` names those without any."""
+    """`rows` are the bars of the other symbols, if there are others; `missing` names those without any."""
 
     def __init__(
         self, source: str, rows: Rows, missing: Sequence[str], why: str = "", remedy: str = "", *, again: bool = False
     ) -> None:
-        self.rows, self.missing = rows, tuple(missing)
+        self.rows, self.missing, self.why = rows, tuple(missing), why
         what = f"no bar of {some(missing)}" + (f": {why}" if why else "")
-        super().__init__(source, what, remedy or "Check how the vendor spells them", again=again)
+        super().__init__(source, what, remedy or "Check the range, and how the vendor spells them", again=again)
 
 
 def some(names: Sequence[str]) -> str:
@@ -33,8 +33,6 @@ def whole(source: str, rows: Rows, symbols: Sequence[str], start_ns: int, end_ns
         return rows
     present = set(rows.column.tolist())
     missing = [symbol for column, symbol in enumerate(symbols) if column not in present]
-    if len(missing) == len(symbols):
-        raise SourceError(source, f"an empty answer for {some(symbols)}", "Check the symbols and the range")
     if missing:
-        raise PartialAnswer(source, rows, missing)
+        raise PartialAnswer(source, rows, missing, "an empty answer" if len(missing) == len(symbols) else "")
     return rows

@@ -93,6 +93,7 @@ _FORESEEN: Final[dict[str, dict[str, int]]] = {
     "daemon.policies": {"PolicyError": CONFIG},
     "strategies.policies.params": {"ParamsError": CONFIG},
     "adapters.feeds.errors": {"FeedError": CONFIG},
+    "adapters.feeds.source": {"SourceError": CHECK_FAILED},
     "adapters.calendars": {"UnknownCalendar": CONFIG},
     "adapters.bus.mqtt": {"BusAddressWrong": CONFIG},
     "adapters.bus.embedded": {"BrokerUnavailable": CONFIG},

@@ -197,7 +197,7 @@ async def test_a_symbol_without_bars_in_a_long_range_is_named() -> None:
         with pytest.raises(PartialAnswer, match="no bar of MSFT") as caught:
             await _bars(source(url), ns("2024-01-01"), ns("2024-02-01"))
         assert len(caught.value.rows) == 3
-        with pytest.raises(SourceError, match="an empty answer for AAPL, MSFT"):
+        with pytest.raises(SourceError, match="no bar of AAPL, MSFT: an empty answer"):
             await _bars(source(url), ns("2023-01-01"), ns("2023-02-01"))
         assert len(await _bars(source(url), ns("2024-01-06"), ns("2024-01-08"))) == 0, "a weekend is no failure"
 
