@@ -30,6 +30,7 @@ from trading.sessions import DAY_NS, Sessions
 
 _PIECES: Final = 24
 _SHORTEST_PIECE_NS: Final = 30 * DAY_NS
+_SHORTEST_PIECE_BARS: Final = 500
 """A range is asked for in pieces, so that progress shows and what has come is kept if a later piece fails."""
 
 
@@ -65,7 +66,7 @@ def fetch(
 
     async def download(bar: Bar) -> tuple[Rows, list[ActionRow]]:
         try:
-            return await _in_pieces(source, begin_ns, end_ns, bar), await source.actions(begin_ns, end_ns)
+            return await _in_pieces(source, length, begin_ns, end_ns, bar), await source.actions(begin_ns, end_ns)
         finally:
             await source.close()
 
@@ -138,9 +139,9 @@ def listing(cache: Path | None, *, as_json: bool) -> int:
     return DONE
 
 
-async def _in_pieces(source: Source, begin_ns: int, end_ns: int, bar: Bar) -> Rows:
+async def _in_pieces(source: Source, length: int, begin_ns: int, end_ns: int, bar: Bar) -> Rows:
     """All bars; a piece in which a symbol was not traded yet is no failure, the whole is looked at later."""
-    step = max(-(-(end_ns - begin_ns) // _PIECES), _SHORTEST_PIECE_NS)
+    step = max(-(-(end_ns - begin_ns) // _PIECES), _SHORTEST_PIECE_NS, _SHORTEST_PIECE_BARS * length)
     if "yahoo" in source.name:
         step = end_ns - begin_ns  # its splits make it download up to now whatever is asked
     parts = []

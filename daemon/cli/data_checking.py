@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from adapters.feeds.errors import FeedError
-from adapters.feeds.files import Rows, read_actions, read_bars, span
+from adapters.feeds.files import NO_STAMP, Rows, read_actions, read_bars, span
 from adapters.feeds.merged import place_all, taken, timed
 from adapters.feeds.stamps import Stamps
 from adapters.feeds.validated import REASON_TEXT, Reason, judge
@@ -66,10 +66,11 @@ def check(
                     "means": REASON_TEXT[why],
                 }
             )
-    gaps = _gaps(kept, within.day, universe, calendars) if length == DAY_NS else {}
+    inside = within.inside
+    gaps = _gaps(kept.take(inside), within.day[inside], universe, calendars) if length == DAY_NS else {}
     report = {
         "file": str(file), "bars": len(rows), "symbols": len(universe.symbols), "interval": interval, "stamps": stamps,
-        "from": iso(int(rows.ts.min())), "to": iso(int(rows.ts.max())), "outside_hours": int(placed.extended.sum()),
+        "from": iso(int(rows.ts[rows.ts != NO_STAMP].min())), "to": iso(int(rows.ts.max())), "outside_hours": int(placed.extended.sum()),
         "missing_sessions": gaps, "bad": int(np.sum(reason != Reason.GOOD)), "faults": faults,
     }  # fmt: skip
     if as_json:

@@ -24,7 +24,8 @@ from trading.instruments import Instrument, Universe
 from trading.sessions import Sessions
 
 VENDORS: Final = ("yahoo", "alpaca", "ccxt", "http")
-RETRY_FOR_S: Final = 120.0
+RETRY_FOR_S: Final = 30.0
+"""Somebody waits."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,13 +18,15 @@ Bar = tuple[str, str, str, str, str, str]
 @dataclass
 class AlpacaData:
     """The venue. `bars` by symbol in time order; `page` limits a page whatever is asked; `refuse` holds (status, headers, message)
-    for the next requests; `plan_connections` is how many streams an account may have."""
+    for the next requests; `plan_connections` is how many streams an account may have; after `works_for`
+    requests the key is refused."""
 
     bars: dict[str, list[Bar]] = field(default_factory=dict)
     crypto: dict[str, list[Bar]] = field(default_factory=dict)
     actions: dict[str, list[dict[str, object]]] = field(default_factory=dict)
     page: int = 10_000
     refuse: list[tuple[int, dict[str, str], str]] = field(default_factory=list)
+    works_for: int = 1_000_000
     plan_connections: int = 1
     symbol_limit: int = 30
     sockets: "list[Subscriber]" = field(default_factory=list)
@@ -45,6 +47,9 @@ class AlpacaData:
 
     def _refusal(self, request: web.Request, *, keyless: bool = False) -> web.Response | None:
         self.asked.append(dict(request.query))
+        self.works_for -= 1
+        if self.works_for < 0:
+            return web.json_response({"message": "forbidden."}, status=403)
         if self.refuse:
             status, headers, message = self.refuse.pop(0)
             return web.json_response({"message": message}, status=status, headers=headers)
