@@ -178,7 +178,7 @@ class Cached:
         if not len(final):
             return begin
         if end <= now - LATE_NS:
-            return min(end, final_ns + 1)
+            return end  # everything in it is final: LATE_NS is longer than the longest bar and its settling
         unsure = bars.ts[bars.ts > final_ns]
         return min(end, int(final.max()) + self._apart_ns, *unsure.tolist())
 

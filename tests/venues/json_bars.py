@@ -46,10 +46,11 @@ class JsonBars:
         return None
 
     async def _klines(self, request: web.Request) -> web.Response:
-        """Lists, milliseconds, prices as text, at most `page` from startTime on; endTime belongs to the range."""
+        """Lists, milliseconds, prices as text, at most `page` from startTime on; endTime belongs to the range. Takes dates, too, which are
+        whole days."""
         if refused := self._refused(request):
             return refused
-        begin, end = (int(request.query[name]) for name in ("startTime", "endTime"))
+        begin, end = _milliseconds(request.query["startTime"], 0), _milliseconds(request.query["endTime"], 86_399_999)
         found = [bar for bar in self._some(request, 0, 1 << 40) if begin <= bar[0] * 1000 <= end]
         return web.json_response([[ts * 1000, *numbers, ts * 1000 + 59_999] for ts, *numbers in found[: self.page]])
 
@@ -97,5 +98,10 @@ class JsonBars:
         return await self._klines(request)
 
 
+def _milliseconds(text: str, of_day: int) -> int:
+    return int(text) if text.isdecimal() else _seconds(text) * 1000 + of_day
+
+
 def _seconds(text: str) -> int:
-    return int(datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp())
+    moment = datetime.fromisoformat(text.replace("Z", "+00:00"))
+    return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())

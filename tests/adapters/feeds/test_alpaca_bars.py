@@ -131,6 +131,13 @@ async def test_days_are_dated_by_their_session_in_winter_and_in_summer() -> None
     assert rows.ts[rows.column == 0].tolist() == [ns("2024-03-08"), ns("2024-03-11")]
 
 
+async def test_a_day_whose_date_lies_in_the_range_comes_though_alpaca_stamps_it_hours_later() -> None:
+    bars = [bar("2024-03-08T05:00:00Z"), bar("2024-03-11T04:00:00Z")]
+    with alpaca(AlpacaData({"AAPL": bars, "MSFT": bars})) as url:
+        rows = await _bars(source(url, interval="1d"), ns("2024-03-08"), ns("2024-03-11 02:00"))
+    assert rows.ts[rows.column == 0].tolist() == [ns("2024-03-08"), ns("2024-03-11")]
+
+
 async def test_splits_stock_dividends_and_dividends_come_by_ex_date_and_exact() -> None:
     with alpaca(AlpacaData(actions=ACTIONS, page=2)) as url:
         asked = source(url)

@@ -186,6 +186,16 @@ async def test_a_disk_that_cannot_be_written_costs_the_cache_and_not_the_bars(tm
     assert cache.trouble
 
 
+async def test_actions_on_the_border_of_what_is_new_stay(tmp_path: Path) -> None:
+    border = DAY0 + 10 * DAY_NS
+    listed = [ActionRow(border + k * DAY_NS, 0, "split", 2, 1, 0) for k in (-1, 0, 1)]
+    source = Recorded(market([], []), stamps="session", listed=listed)
+    await cached(source, tmp_path).actions(border, border + 5 * DAY_NS)
+    for _ in range(2):
+        assert await cached(source, tmp_path).actions(DAY0, border + 5 * DAY_NS) == listed
+    assert source.asked_actions == [(border, border + 5 * DAY_NS), (DAY0, border)]
+
+
 async def test_actions_of_the_last_days_are_asked_again(tmp_path: Path) -> None:
     source = Recorded(market(*days(0, 3)), stamps="session")
     end = DAY0 + 10 * DAY_NS

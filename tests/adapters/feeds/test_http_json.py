@@ -107,6 +107,13 @@ async def test_pages_lose_and_double_no_bar_at_any_cut(
         assert rows.ts[rows.column == column].tolist() == [ts for ts in stamps if start <= ts < end]
 
 
+async def test_where_a_vendor_takes_dates_only_bars_that_come_again_are_taken_once() -> None:
+    hours = [(T0 + 3600 * k, "1", "2", "0.5", "1.5", "3") for k in range(48)]
+    with vendor(JsonBars({"BTCUSD": hours, "ETHUSD": []}, page=30)) as base:
+        rows = await _bars(source(base, {**KLINES, "ask_format": "date"}, interval="1h"), T0, T0 + 86_400 * 2)
+    assert rows.ts.tolist() == [bar[0] * NANO for bar in hours]
+
+
 async def test_an_object_by_date_is_read_and_dated_by_session() -> None:
     mapping = {
         "name": "by-date", "url": "{base}/by-date?symbol={symbol}", "rows": "Time Series (Daily)", "ts": "@key",

@@ -223,10 +223,12 @@ async def test_a_throttled_client_is_told_to_wait(cookies: Path) -> None:
 
 async def test_a_failure_is_asked_again_and_not_remembered_for_the_life_of_the_process(cookies: Path) -> None:
     """yfinance keeps answers about the past, those of 500 among them."""
-    venue = Yahoo({"AAPL": Listing([(date(2024, 1, d), 9.0, 9.5, 8.5, 9.2, 50.0) for d in (2, 3)])}, broken={"AAPL"})
+    never_asked_before = Universe((Instrument("FAILS"),))
+    listing = Listing([(date(2024, 1, d), 9.0, 9.5, 8.5, 9.2, 50.0) for d in (2, 3)])
+    venue = Yahoo({"FAILS": listing}, broken={"FAILS"})
     with yahoo(venue) as gateway:
-        source = YahooSource(AAPL, "1d", gateway=gateway, cookies=cookies)
-        with pytest.raises(SourceError, match="AAPL") as caught:
+        source = YahooSource(never_asked_before, "1d", gateway=gateway, cookies=cookies)
+        with pytest.raises(SourceError, match="FAILS") as caught:
             await source.bars(ns("2024-01-02"), ns("2024-01-04"))
         venue.broken.clear()
         assert len(await source.bars(ns("2024-01-02"), ns("2024-01-04"))) == 2
