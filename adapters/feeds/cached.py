@@ -71,12 +71,15 @@ class Cached:
     async def bars(self, start_ns: int, end_ns: int) -> Rows:
         """Raises SourceError where the source does: of a failed answer nothing is kept."""
         async with self._turn:
-            series = await asyncio.to_thread(self._kept)
+            series = await asyncio.to_thread(self._noted)
             gaps = _gaps([one.note.covered for one in series], start_ns, end_ns)
+            if gaps != ((start_ns, end_ns),):
+                series = await asyncio.to_thread(lambda: [self._opened(k, one) for k, one in enumerate(series)])
+                gaps = _gaps([one.note.covered for one in series], start_ns, end_ns)  # a damaged file covers nothing
             if self.adjusted and gaps:
                 gaps = ((start_ns, end_ns),)
             pieces = [
-                (begin, within(joined(one.rows for one in series), begin, end))
+                (begin, within(joined(one.bars for one in series), begin, end))
                 for begin, end in uncovered(gaps, start_ns, end_ns)
             ]
             missing: dict[str, None] = {}
@@ -128,20 +131,19 @@ class Cached:
     async def close(self) -> None:
         await self._source.close()
 
-    def _kept(self) -> "list[_Series]":
-        """Of each symbol what is sound on disk. A file that is damaged counts as never downloaded."""
-        series = []
-        for column, symbol in enumerate(self._universe.symbols):
-            note = self._found(symbol)
-            try:
-                rows = self._shelf.bars(note, column)
-            except OSError as error:
-                self.trouble = str(error)
-                rows = None
-            if rows is None:
-                note, rows = replace(note, file="", covered=()), rows_of(())
-            series.append(_Series(note, rows))
-        return series
+    def _noted(self) -> "list[_Series]":
+        return [_Series(self._found(symbol), None) for symbol in self._universe.symbols]
+
+    def _opened(self, column: int, one: "_Series") -> "_Series":
+        """With its bars. A file that is damaged or gone counts as never downloaded."""
+        if one.rows is not None:
+            return one
+        try:
+            rows = self._shelf.bars(one.note, column)
+        except OSError as error:
+            self.trouble = str(error)
+            rows = None
+        return _Series(replace(one.note, file="", covered=()), rows_of(())) if rows is None else _Series(one.note, rows)
 
     def _found(self, symbol: str) -> Note:
         try:
@@ -157,14 +159,13 @@ class Cached:
             bars = within(answer.take(answer.column == column), begin, end)
             stop = self._known_until(bars, begin, end)
             if begin < stop:
-                old = one.rows
-                covered = () if self.adjusted else one.note.covered
-                if self.adjusted:
-                    old = rows_of(())
-                parts = (within(old, _FIRST, begin), within(bars, begin, stop), within(old, stop, _LAST))
-                one = _Series(replace(one.note, covered=merged(covered, (begin, stop))), joined(parts))
+                one = self._opened(column, one)
+                old = rows_of(()) if self.adjusted else one.bars
+                covered = merged(() if self.adjusted else one.note.covered, (begin, stop))
+                rows = joined((within(old, _FIRST, begin), within(bars, begin, stop), within(old, stop, _LAST)))
+                one = _Series(replace(one.note, covered=covered), rows)
                 try:
-                    one = _Series(self._shelf.keep(one.note, one.rows), one.rows)
+                    one = _Series(self._shelf.keep(one.note, rows), rows)
                 except OSError as error:
                     self.trouble = str(error)
             out.append(one)
@@ -192,10 +193,14 @@ class Cached:
 
 @dataclass(frozen=True, slots=True)
 class _Series:
-    """One symbol: what the note says, and the bars that it names."""
+    """One symbol: what the note says, and the bars that it names, None before they were needed."""
 
     note: Note
-    rows: Rows
+    rows: Rows | None
+
+    @property
+    def bars(self) -> Rows:
+        return rows_of(()) if self.rows is None else self.rows
 
 
 _FIRST: Final = int(np.iinfo(np.int64).min)

@@ -43,6 +43,7 @@ _LARGEST_RATIO: Final = 10_000
 _DIVIDEND_ROUNDED_BY: Final = 0.5e-6
 """Yahoo divides dividends by later splits and keeps six decimals: 0.108929 is 3.05 before 7:1 and 4:1."""
 
+_FRESH_NS: Final = 60 * NANO
 _one_at_a_time: Final = Lock()
 """yfinance keeps one session, one cookie and one set of switches for a whole process."""
 
@@ -62,7 +63,8 @@ class YahooSource:
 
     `symbols` maps ours to Yahoo's where they differ (US share classes and pairs are mapped anyway: BRK.B is BRK-B, BTC/USD
     is BTC-USD). `deadline_s` bounds one symbol. `gateway` ("http://host:port") receives what would go to yahoo.com: a proxy
-    of one's own. `cookies` is a folder for yfinance's small caches. `now` gives ns UTC.
+    of one's own. `cookies` is a folder for yfinance's small caches. `told` hears which share of the symbols has been answered.
+    `now` gives ns UTC.
     """
 
     def __init__(
@@ -75,6 +77,7 @@ class YahooSource:
         deadline_s: float = 30.0,
         gateway: str = "",
         cookies: Path | None = None,
+        told: Callable[[float], None] = lambda share: None,
         now: Callable[[], int] = time.time_ns,
     ) -> None:
         if interval not in REACH_DAYS:
@@ -87,6 +90,8 @@ class YahooSource:
         self._deadline_s, self._gateway, self._cookies, self._now = deadline_s, gateway, cookies, now
         self._threads = ThreadPoolExecutor(_THREADS, "yahoo")
         self._session: Any = None
+        self._told = told
+        self._newest: dict[int, tuple[int, int, _Answer]] = {}
 
     @property
     def name(self) -> str:
@@ -124,7 +129,7 @@ class YahooSource:
         its dividends already."""
         if self._adjusted:
             return []
-        answers, lost = await self._each(lambda column: self._history(column, start_ns))
+        answers, lost = await self._each(lambda column: self._known(column, start_ns))
         for column, error in lost.items():
             raise SourceError(self.name, f"no actions of {self._universe.symbols[column]}: {error.what}", again=False)
         found = [a for each in answers for a in each.actions if start_ns <= a.day_ns < end_ns]
@@ -139,8 +144,11 @@ class YahooSource:
     async def _each(self, ask: Callable[[int], _Answer]) -> tuple[list[_Answer], dict[int, SourceError]]:
         """Every symbol's answer; those that asking again cannot help are listed by column. Raises the first other error."""
         loop = asyncio.get_running_loop()
-        asked = [loop.run_in_executor(self._threads, ask, column) for column in range(self._universe.size)]
-        rounds = -(-self._universe.size // _THREADS)
+        size = self._universe.size
+        asked = [loop.run_in_executor(self._threads, ask, column) for column in range(size)]
+        for each in asked:
+            each.add_done_callback(lambda _: self._told(sum(a.done() for a in asked) / size))
+        rounds = -(-size // _THREADS)
         try:
             async with asyncio.timeout(self._deadline_s * rounds):
                 results = await asyncio.gather(*asked, return_exceptions=True)
@@ -173,7 +181,15 @@ class YahooSource:
         if frame is None:
             raise self._unknown(column, "an empty chart")
         actions = _actions(frame, column)
-        return _Answer(self._rows(frame, column, actions) if self._daily else rows_of(()), actions)
+        answer = _Answer(self._rows(frame, column, actions) if self._daily else rows_of(()), actions)
+        self._newest[column] = (start_ns, self._now(), answer)
+        return answer
+
+    def _known(self, column: int, start_ns: int) -> _Answer:
+        """The download of a moment ago, where there is one: whoever asks for bars asks for actions next."""
+        start, at_ns, answer = self._newest.get(column, (0, 0, None))
+        fresh = answer is not None and start <= start_ns and self._now() - at_ns < _FRESH_NS
+        return answer if answer is not None and fresh else self._history(column, start_ns)
 
     def _ask(self, column: int, **range_: Any) -> "pd.DataFrame | None":
         """One download; None where the symbol is known and has nothing in the range. Raises SourceError."""

@@ -5,6 +5,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -24,7 +25,7 @@ from adapters.feeds.validated import REASON_TEXT, BadBar, Reason
 from daemon.cli.bar_files import LONGER, Said, actions_csv, beside, frame, length_of, longer, parquet, write
 from daemon.cli.failures import CHECK_FAILED, DONE, TRY_LATER, USAGE, Failure
 from daemon.cli.output import Bar, iso, print_json, progress, say, table
-from daemon.cli.vendors import Wanted, cache_folder, calendars_of, source_of, universe_of
+from daemon.cli.vendors import Vendors, Wanted, cache_folder, calendars_of, source_of, universe_of
 from trading.instruments import NANO
 from trading.sessions import DAY_NS, Sessions
 
@@ -61,10 +62,8 @@ def fetch(
     calendars = calendars_of(universe, start, last)
     begin_ns, end_ns = _bounds(calendars[universe.calendar], start, last, length)
 
-    vendors = source_of(wanted, universe, asked)
-    source = vendors.source
-
-    async def download(bar: Bar) -> tuple[Rows, list[ActionRow]]:
+    async def download(vendors: Vendors, bar: Bar) -> tuple[Rows, list[ActionRow]]:
+        source = vendors.source
         try:
             return await _in_pieces(source, length, begin_ns, end_ns, bar), await source.actions(begin_ns, end_ns)
         finally:
@@ -72,9 +71,11 @@ def fetch(
 
     try:
         with progress(f"fetching {some(universe.symbols)} from {'+'.join(wanted.sources)}", shown=not as_json) as bar:
-            rows, actions = asyncio.run(download(bar))
+            vendors = source_of(replace(wanted, told=bar), universe, asked)
+            rows, actions = asyncio.run(download(vendors, bar))
     except SourceError as error:
         raise Failure(f"{error}\nNothing was written.", TRY_LATER if error.again else CHECK_FAILED) from None
+    source = vendors.source
     present = set(rows.column.tolist())
     absent = [symbol for column, symbol in enumerate(universe.symbols) if column not in present]
     if absent:

@@ -30,7 +30,7 @@ RETRY_FOR_S: Final = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What the command line says about vendors, apart from symbols and dates."""
+    """What the command line says about vendors, apart from symbols and dates. `told` hears how far a slow one is."""
 
     sources: tuple[str, ...]
     adjusted: bool = False
@@ -39,6 +39,7 @@ class Wanted:
     mapping: Path | None = None
     url: str = ""
     cache: Path | None = None
+    told: Callable[[float], None] = lambda share: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +109,10 @@ def _yahoo(wanted: Wanted, universe: Universe, interval: str) -> Source:
     _needs("yfinance", "yahoo")
     from adapters.feeds.yahoo import YahooSource
 
-    cookies = (wanted.cache or cache_folder()).parent / "yfinance"
-    return YahooSource(universe, interval, adjusted=wanted.adjusted, gateway=wanted.url, cookies=cookies)
+    cookies = cache_folder().parent / "yfinance"
+    return YahooSource(
+        universe, interval, adjusted=wanted.adjusted, gateway=wanted.url, cookies=cookies, told=wanted.told
+    )
 
 
 def _alpaca(wanted: Wanted, universe: Universe, interval: str) -> Source:

@@ -14,6 +14,8 @@ from adapters.feeds.files import ActionRow, read_actions, read_bars
 from adapters.feeds.partial import PartialAnswer
 from adapters.feeds.source import SourceError
 from adapters.feeds.yahoo import YahooSource, spelled
+from tests.adapters.feeds.contract import keeps_its_promises
+from tests.edge_world import quantd
 from tests.venues.served import served
 from tests.venues.yahoo import Listing, Yahoo, utc
 from trading.instruments import NANO, Instrument, Universe
@@ -74,6 +76,29 @@ async def test_prices_and_dividends_of_before_two_splits_are_what_was_paid_then(
     for mine, theirs in zip(actions, expected, strict=True):
         assert (mine.day_ns, mine.kind, mine.numerator) == (theirs.day_ns, theirs.kind, theirs.numerator)
         assert abs(mine.cash_nano - theirs.cash_nano) <= 30_000, "six decimals after a division by 28"
+
+
+async def test_it_keeps_the_contract_of_sources(cookies: Path) -> None:
+    start, end = ns("2020-07-01"), ns("2020-10-01")
+    truth = read_bars((DATA / "us_daily.parquet",), AAPL)
+    with yahoo(Yahoo({"AAPL": recorded("AAPL", 2020)})) as gateway:
+        source = YahooSource(AAPL, "1d", gateway=gateway, cookies=cookies)
+        await keeps_its_promises(source, truth.take((truth.ts >= start) & (truth.ts < end)), start, end)
+
+
+async def test_actions_right_after_bars_need_no_second_download(cookies: Path) -> None:
+    venue = Yahoo({"AAPL": recorded("AAPL", 2020)})
+    heard: list[float] = []
+    with yahoo(venue) as gateway:
+        source = YahooSource(AAPL, "1d", gateway=gateway, cookies=cookies, told=heard.append)
+        await source.bars(ns("2020-08-03"), ns("2020-09-02"))
+        before = len(venue.asked)
+        assert len(await source.actions(ns("2020-08-03"), ns("2020-09-02"))) == 2
+        assert len(venue.asked) == before
+        await source.actions(ns("2020-07-01"), ns("2020-09-02"))
+        assert len(venue.asked) > before, "a longer range does"
+        await source.close()
+    assert heard[0] == 1.0
 
 
 async def test_a_split_after_the_range_asked_for_is_undone_too(cookies: Path) -> None:
@@ -260,3 +285,25 @@ def test_share_classes_and_pairs_are_spelled_as_yahoo_does_and_foreign_suffixes_
     assert spelled(Instrument("BRK.B")) == "BRK-B"
     assert spelled(Instrument("BTC/USD", calendar="24/7")) == "BTC-USD"
     assert spelled(Instrument("VOD.L", calendar="XLON")) == "VOD.L"
+
+
+def test_the_command_writes_adjusted_weeks_and_unknown_symbols_nothing(tmp_path: Path) -> None:
+    env = {"XDG_CACHE_HOME": str(tmp_path / "cache")}
+    ordinary = ("--from", "2019-01-02", "--to", "2020-12-31", "--url")
+    with yahoo(Yahoo({"SPY": recorded("SPY", 2018)})) as gateway:
+        weeks = quantd(tmp_path, "data", "fetch", "SPY", "--adjusted", "-i", "1wk", *ordinary, gateway, "-o", "w.parquet", env=env)  # fmt: skip
+        days = quantd(tmp_path, "data", "fetch", "SPY", "--adjusted", *ordinary, gateway, "-o", "d.parquet", env=env)
+        lost = quantd(tmp_path, "data", "fetch", "SPY", "TWTR", *ordinary, gateway, "-o", "lost.parquet", env=env)
+    assert weeks.returncode == 0, weeks.stderr
+    assert "105 adjusted bars" in weeks.stdout
+    assert "from the cache" in days.stdout, "weeks are made of days"
+    week, day = (pl.read_parquet(tmp_path / name) for name in ("w.parquet", "d.parquet"))
+    first = day.filter(pl.col("ts").is_between(datetime(2019, 1, 7, tzinfo=UTC), datetime(2019, 1, 11, tzinfo=UTC)))
+    made = week.row(1, named=True)
+    assert made["ts"].date() == date(2019, 1, 11)
+    assert (made["open"], made["close"]) == (first["open"][0], first["close"][-1])
+    assert (made["high"], made["low"]) == (first["high"].max(), first["low"].min())
+    assert made["volume"] == first["volume"].sum()
+    assert lost.returncode == 1
+    assert "TWTR" in lost.stderr
+    assert not (tmp_path / "lost.parquet").exists()
