@@ -65,11 +65,12 @@ class AlpacaSettings:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the venue said. `words` is its message when it refused."""
+    """What the venue said. `words` is its message when it refused, `code` its own number for that."""
 
     status: int
     body: bytes
     words: str = ""
+    code: int = 0
 
     @property
     def ok(self) -> bool:
@@ -90,19 +91,27 @@ class Rest:
         self._settings = settings
         self._base = settings.url.rstrip("/")
         self._host = URL(settings.url).host
-        headers = {"APCA-API-KEY-ID": settings.key, "APCA-API-SECRET-KEY": settings.secret}
-        self.session = aiohttp.ClientSession(
-            headers=headers,
-            timeout=aiohttp.ClientTimeout(total=settings.timeout_s),
-            # kept for less long than the venue keeps it: a request into a connection that just closed is one more unknown
-            connector=aiohttp.TCPConnector(limit=32, keepalive_timeout=10.0),
-        )
+        self._session: aiohttp.ClientSession | None = None
         # at most a quarter at once and the rest evenly: never more than all of it in any minute
         burst = max(settings.per_minute // 4, 1)
         self._limiter = AsyncLimiter(burst, 60.0 * burst / max(settings.per_minute - burst, 1))
 
+    @property
+    def session(self) -> aiohttp.ClientSession:
+        """The connections, made when they are first needed: that needs a running loop."""
+        if self._session is None:
+            settings = self._settings
+            self._session = aiohttp.ClientSession(
+                headers={"APCA-API-KEY-ID": settings.key, "APCA-API-SECRET-KEY": settings.secret},
+                timeout=aiohttp.ClientTimeout(total=settings.timeout_s),
+                # kept for less long than the venue keeps it: a request into a connection that just closed is one more unknown
+                connector=aiohttp.TCPConnector(limit=32, keepalive_timeout=10.0),
+            )
+        return self._session
+
     async def close(self) -> None:
-        await self.session.close()
+        if self._session is not None:
+            await self._session.close()
 
     async def read(self, path: str, query: dict[str, str] | None = None) -> Answer:
         """A GET that is asked once more when its answer is lost. Raises NotSent or Lost."""
@@ -165,9 +174,9 @@ class Rest:
             raise Lost(f"no answer to {method} /{path}: {_cause(broken)}") from None
         if 200 <= status < 300:
             return Answer(status, content), 0.0
-        words = self._settings.safe(_message(content))
-        if 400 <= status < 500 and status != 408 and words:
-            return Answer(status, content, words), 0.0
+        refused = _refusal(content)
+        if 400 <= status < 500 and status != 408 and refused is not None:
+            return Answer(status, content, self._settings.safe(refused.message), refused.code or 0), 0.0
         # an error of the venue's machines, or of something in between: what was asked may have been done
         raise Lost(f"status {status} to {method} /{path}")
 
@@ -183,12 +192,13 @@ async def _content(response: aiohttp.ClientResponse) -> bytes:
     return b"".join(parts)
 
 
-def _message(content: bytes) -> str:
-    """The venue's reason; empty where it is not the venue that speaks."""
+def _refusal(content: bytes) -> Refusal | None:
+    """The venue's reason; None where it is not the venue that speaks."""
     try:
-        return msgspec.json.decode(content, type=Refusal).message
+        found = msgspec.json.decode(content, type=Refusal)
     except (msgspec.DecodeError, UnicodeDecodeError):
-        return ""
+        return None
+    return found if found.message else None
 
 
 def _retry_after(headers: Mapping[str, str]) -> float:

@@ -18,7 +18,7 @@ from tests.conformance.outcomes import settled, wrong
 from tests.conformance.rig import Fault, On, Rig, Row
 from tests.conformance.scene import Scene
 from tests.conformance.suite import RIGS
-from trading.orders import ENDED, OrderBasket
+from trading.orders import ENDED, OrderBasket, OrderState
 
 FAULTS: Final[tuple[Fault, ...]] = tuple(f for f in get_args(Fault) if not f.startswith("429"))
 BATCH: Final = 40
@@ -95,15 +95,17 @@ async def batch(scene: Scene, dice: random.Random, tally: Tally) -> None:
     await asyncio.gather(*map(ask, baskets))
     check()
     # what is unknown still is asked for until the faults are used up and the venue has settled
-    for _ in range(4):
+    for _ in range(20):
         await rig.settle()
         await asyncio.gather(*(ask(basket) for basket in baskets if scene.known(basket) not in ENDED))
         check()
+        if not any(scene.known(basket) in (OrderState.SENT, OrderState.UNKNOWN) for basket in baskets):
+            break
     for basket in baskets:
         tally.note(settled(scene, basket))
     tally.orders += len(baskets)
     for basket in baskets:
-        if scene.known(basket) not in ENDED:
+        if any(order.open for order in rig.has(basket, 0)):
             await rig.end(basket, 0, "cancelled")
 
 
