@@ -23,7 +23,10 @@ ONS: Final[tuple[On, ...]] = ("submit", "cancel", "query", "replace")
 STREAM: Final[tuple[StreamFault, ...]] = ("lost", "doubled", "held", "reversed", "silent", "up", "garbage", "down")
 STEPS: Final = 12
 LONGEST_S: Final = 30.0
-AT_ONCE: Final = 30
+TIMEOUT_S: Final = 0.25
+"""Short: many answers do not come."""
+
+AT_ONCE: Final = 16
 """Scripts at a time."""
 
 
@@ -165,20 +168,24 @@ class Script:
 async def script(make: Callable[[], Rig], seed: int) -> list[str]:
     """Play the script of one seed at a venue of its own."""
     rig = make()
-    await rig.start()
-    scene = Scene(rig)
+    rig.timeout_s = TIMEOUT_S
+    steps: list[str] = []
     try:
-        await rig.listened()
-        played = Script(scene, random.Random(seed))
-        try:
-            async with asyncio.timeout(LONGEST_S):
-                found = await played.play()
-        except TimeoutError:
-            found = [f"hangs after {played.steps}"]
-        return [f"seed {seed}: {each}" for each in found]
+        async with asyncio.timeout(LONGEST_S):
+            await rig.start()
+            scene = Scene(rig)
+            try:
+                await rig.listened()
+                script = Script(scene, random.Random(seed))
+                steps = script.steps
+                found = await script.play()
+            finally:
+                await scene.close()
+    except TimeoutError:
+        found = [f"hangs after {steps}"]
     finally:
-        await scene.close()
         await rig.stop()
+    return [f"seed {seed}: {each}" for each in found]
 
 
 async def scripts(make: Callable[[], Rig], seeds: Iterable[int]) -> list[str]:

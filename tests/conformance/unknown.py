@@ -24,6 +24,9 @@ FAULTS: Final[tuple[Fault, ...]] = tuple(f for f in get_args(Fault) if not f.sta
 BATCH: Final = 40
 """Orders at a time."""
 
+TIMEOUT_S: Final = 0.25
+"""Short: many answers do not come."""
+
 AT_ONCE: Final = 6
 """Venues at a time: most of what one takes is waiting for answers that do not come."""
 
@@ -112,6 +115,7 @@ async def batch(scene: Scene, dice: random.Random, tally: Tally) -> None:
 async def venue(make: Callable[[], Rig], seed: int, batches: int, tally: Tally) -> None:
     """One venue for some batches."""
     rig = make()
+    rig.timeout_s = TIMEOUT_S
     await rig.start()
     scene = Scene(rig)
     try:
