@@ -17,6 +17,10 @@ from adapters.brokers.alpaca_wire import Garbled, Refusal
 
 T = TypeVar("T")
 
+_WEIGHT: Final = {"DELETE": 1.0, "POST": 1.01, "PATCH": 1.01}
+"""What a request takes of the rate; of those that wait the limiter lets the lightest go first: a cancel before an order, an
+order before a question."""
+
 WORDS: Final = 200
 """Characters of a venue's text that are passed on."""
 
@@ -93,7 +97,7 @@ class Rest:
         self._host = URL(settings.url).host
         self._session: aiohttp.ClientSession | None = None
         # at most a quarter at once and the rest evenly: never more than all of it in any minute
-        burst = max(settings.per_minute // 4, 1)
+        burst = max(settings.per_minute // 4, 2)
         self._limiter = AsyncLimiter(burst, 60.0 * burst / max(settings.per_minute - burst, 1))
 
     @property
@@ -139,7 +143,7 @@ class Rest:
         while True:
             try:
                 async with asyncio.timeout_at(deadline):
-                    await self._limiter.acquire()
+                    await self._limiter.acquire(_WEIGHT.get(method, 1.02))
             except TimeoutError:
                 raise NotSent(f"not sent: the rate limit of {settings.per_minute} a minute is used up") from None
             try:
