@@ -5,6 +5,7 @@ import asyncio
 import random
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
@@ -23,6 +24,9 @@ order before a question."""
 
 WORDS: Final = 200
 """Characters of a venue's text that are passed on."""
+
+CLOSE_S: Final = 2.0
+"""A connection with unsent bytes closes only when the other side reads them."""
 
 LARGEST: Final = 64 << 20
 """Bytes of an answer; the list of all assets has about ten million."""
@@ -107,22 +111,26 @@ class Rest:
             settings = self._settings
             self._session = aiohttp.ClientSession(
                 headers={"APCA-API-KEY-ID": settings.key, "APCA-API-SECRET-KEY": settings.secret},
-                timeout=aiohttp.ClientTimeout(total=settings.timeout_s),
                 # kept for less long than the venue keeps it: a request into a connection that just closed is one more unknown
                 connector=aiohttp.TCPConnector(limit=32, keepalive_timeout=10.0),
             )
         return self._session
 
     async def close(self) -> None:
+        """Close the connections; one that the venue does not let go of is left behind."""
         if self._session is not None:
-            await self._session.close()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(CLOSE_S):
+                    await self._session.close()
 
     async def read(self, path: str, query: dict[str, str] | None = None) -> Answer:
-        """A GET that is asked once more when its answer is lost. Raises NotSent or Lost."""
+        """A GET of much or at a start, with more time for its answer, and asked once more when that is lost. Raises NotSent
+        or Lost."""
+        patience_s = self._settings.patience_s
         try:
-            return await self.ask("GET", path, query)
+            return await self.ask("GET", path, query, timeout_s=patience_s)
         except Lost:
-            return await self.ask("GET", path, query)
+            return await self.ask("GET", path, query, timeout_s=patience_s)
 
     async def ask(
         self,
@@ -131,6 +139,7 @@ class Rest:
         query: dict[str, str] | None = None,
         body: dict[str, str] | None = None,
         patience_s: float | None = None,
+        timeout_s: float | None = None,
     ) -> Answer:
         """One request, sent again only while the venue has surely not taken it. Raises NotSent or Lost.
 
@@ -147,7 +156,7 @@ class Rest:
             except TimeoutError:
                 raise NotSent(f"not sent: the rate limit of {settings.per_minute} a minute is used up") from None
             try:
-                answer, retry_s = await self._once(method, path, query, body)
+                answer, retry_s = await self._once(method, path, query, body, timeout_s or settings.timeout_s)
                 if answer is not None:
                     return answer
                 why = "the venue takes no more requests for now (429)"
@@ -161,12 +170,17 @@ class Rest:
             await asyncio.sleep(pause)
 
     async def _once(
-        self, method: str, path: str, query: dict[str, str] | None, body: dict[str, str] | None
+        self, method: str, path: str, query: dict[str, str] | None, body: dict[str, str] | None, timeout_s: float
     ) -> tuple[Answer | None, float]:
         """One try: its answer, or None and the seconds after which the venue wants to hear from us again."""
         try:
             async with self.session.request(
-                method, URL(f"{self._base}/{path}", encoded=True), params=query, json=body, allow_redirects=False
+                method,
+                URL(f"{self._base}/{path}", encoded=True),
+                params=query,
+                json=body,
+                allow_redirects=False,
+                timeout=aiohttp.ClientTimeout(total=timeout_s),
             ) as response:
                 status = response.status
                 if status == 429:

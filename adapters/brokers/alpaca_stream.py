@@ -9,7 +9,7 @@ from typing import Final
 import aiohttp
 import msgspec
 
-from adapters.brokers.alpaca_rest import AlpacaSettings, Rest
+from adapters.brokers.alpaca_rest import CLOSE_S, AlpacaSettings, Rest
 from adapters.brokers.alpaca_wire import Garbled, Message, StreamData, Update
 
 LARGEST: Final = 1 << 20
@@ -74,7 +74,10 @@ class Stream:
         settings = self._settings
         async with asyncio.timeout(settings.timeout_s):
             socket = await self._rest.session.ws_connect(
-                settings.stream_url, heartbeat=settings.heartbeat_s, max_msg_size=LARGEST
+                settings.stream_url,
+                heartbeat=settings.heartbeat_s,
+                max_msg_size=LARGEST,
+                timeout=aiohttp.ClientWSTimeout(ws_close=CLOSE_S),
             )
         self._socket = socket
         try:

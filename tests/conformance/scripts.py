@@ -21,12 +21,12 @@ from trading.ports import Broker
 FAULTS: Final[tuple[Fault, ...]] = get_args(Fault)
 ONS: Final[tuple[On, ...]] = ("submit", "cancel", "query", "replace")
 STREAM: Final[tuple[StreamFault, ...]] = ("lost", "doubled", "held", "reversed", "silent", "up", "garbage", "down")
-STEPS: Final = 12
+STEPS: Final = 10
 LONGEST_S: Final = 30.0
-TIMEOUT_S: Final = 0.25
+TIMEOUT_S: Final = 0.15
 """Short: many answers do not come."""
 
-AT_ONCE: Final = 16
+AT_ONCE: Final = 20
 """Scripts at a time."""
 
 
@@ -59,7 +59,7 @@ class Script:
         """The venue behaves from here on: asking must settle everything."""
         scene = self.scene
         await self.rig.stream("up")
-        for _ in range(30):
+        for _ in range(60):
             await self.rig.settle()
             open_ = [basket for basket in self.baskets if any(s not in ENDED for s in scene.books.states(basket))]
             for basket in open_:

@@ -96,6 +96,13 @@ async def test_executions_of_less_than_a_lot_become_whole_lots_and_the_rest_is_o
     assert account.odd == (("VTI", "0.0007"),)
 
 
+async def test_a_short_holding_is_floored_towards_zero_with_its_rest_apart(s: Scene) -> None:
+    s.rig.server.book.positions["VTI"] = Decimal("-0.0105")
+    account = await s.broker.account()
+    assert account.lots[2] == -10
+    assert account.odd == (("VTI", "-0.0005"),)
+
+
 async def test_a_pair_is_sent_good_till_cancelled_and_ended_by_us(s: Scene) -> None:
     basket = s.decide(Row(PAIR, 20, worst_nano=60_000 * 10**9, end=s.rig.now() + 10**9))
     s.books.take(await s.broker.submit(basket))

@@ -151,3 +151,18 @@ async def test_a_stream_that_is_lost_is_there_again(venue: AlpacaServer, rest: R
         if heard[-2:] == [StreamLost, Connected]:
             await stream.close()
     assert heard == [Connected, StreamLost, Connected]
+
+
+async def test_a_connection_that_nobody_reads_does_not_keep_an_adapter_from_closing() -> None:
+    async def deaf(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(30)
+
+    server = await asyncio.start_server(deaf, "127.0.0.1", 0, limit=1)
+    rest = Rest(AlpacaSettings(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", timeout_s=30.0))
+    asking = asyncio.create_task(rest.ask("POST", "v2/orders", body={"much": "x" * (32 << 20)}))
+    await asyncio.sleep(0.2)
+    async with asyncio.timeout(5.0):
+        await rest.close()
+    asking.cancel()
+    await asyncio.gather(asking, return_exceptions=True)
+    server.close()

@@ -60,7 +60,8 @@ class AlpacaRig:
 
     async def stop(self) -> None:
         try:
-            await self.broker.close()
+            if hasattr(self, "broker"):
+                await self.broker.close()
         finally:
             await self.server.stop()
 
