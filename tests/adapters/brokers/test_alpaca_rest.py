@@ -154,13 +154,17 @@ async def test_a_stream_that_is_lost_is_there_again(venue: AlpacaServer, rest: R
 
 
 async def test_a_connection_that_nobody_reads_does_not_keep_an_adapter_from_closing() -> None:
+    heard = asyncio.Event()
+
     async def deaf(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        heard.set()
         await asyncio.sleep(30)
 
     server = await asyncio.start_server(deaf, "127.0.0.1", 0, limit=1)
     rest = Rest(AlpacaSettings(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", timeout_s=30.0))
     asking = asyncio.create_task(rest.ask("POST", "v2/orders", body={"much": "x" * (32 << 20)}))
-    await asyncio.sleep(0.2)
+    await heard.wait()
     async with asyncio.timeout(5.0):
         await rest.close()
     asking.cancel()
