@@ -59,7 +59,7 @@ class Desk:
                 return await self.post(sent, trail)
             # it may be there: ask, and send only what the venue surely never had
             news = await self.ask(sent)
-            if any(isinstance(each, NotFound) for each in news) and (not sent.end or self.now() < sent.end):
+            if any(isinstance(each, NotFound) for each in news):
                 return await self.post(sent, trail)
             return news
 

@@ -28,10 +28,10 @@ async def opened(broker: Broker) -> None:
 class Scene:
     """What a case speaks to. Times out by itself; nothing in it waits for a fixed while."""
 
-    def __init__(self, rig: Rig) -> None:
+    def __init__(self, rig: Rig, books: Books | None = None) -> None:
         self.rig = rig
         self.broker = rig.broker
-        self.books = Books(rig.universe)
+        self.books = books or Books(rig.universe)
         self.baskets: list[OrderBasket] = []
         self.compare = True
         """Whether our books must equal the venue's at the end; False where somebody else traded."""

@@ -47,6 +47,24 @@ async def test_an_id_that_the_venue_has_already_is_asked_for_and_not_rejected(s:
     assert s.known(basket) == OrderState.WORKING
 
 
+async def test_an_order_of_before_a_restart_is_asked_for_and_not_sent(s: Scene) -> None:
+    basket = await s.rest(Row(0, 10))
+    second = await s.adapter()
+    second.remember(basket)
+    s.books.take(await second.submit(basket))
+    assert s.rig.requests("submit") == 1
+
+
+async def test_what_the_venue_never_had_is_not_sent_after_its_end(s: Scene) -> None:
+    s.rig.server.misbehave("time-out before", "submit")
+    basket = s.decide(Row(0, 10, end=s.rig.now() + 10 * 10**9))
+    s.books.take(await s.broker.submit(basket))
+    await s.rig.settle()
+    (report,) = await s.broker.submit(basket)
+    assert "its end has passed" in report.reason  # type: ignore[union-attr]
+    assert s.rig.requests("submit") == 1
+
+
 async def test_executions_that_are_not_listed_yet_are_waited_for(s: Scene) -> None:
     await s.rig.stream("silent")
     basket = await s.send(Row(0, 10))
