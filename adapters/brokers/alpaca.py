@@ -9,7 +9,7 @@ from typing import Final
 from adapters.brokers.alpaca_account import read_account, read_flows
 from adapters.brokers.alpaca_open import pair_ticks, refusal, refuse_clock, refuse_universe
 from adapters.brokers.alpaca_orders import Desk
-from adapters.brokers.alpaca_replace import replace
+from adapters.brokers.alpaca_replace import exchange
 from adapters.brokers.alpaca_rest import AlpacaSettings, Rest
 from adapters.brokers.alpaca_stream import Connected, Lost, Stream
 from adapters.brokers.alpaca_wire import Account, Update, is_crypto
@@ -79,7 +79,7 @@ class Alpaca:
         return await self._desk.cancel(sample, n, row, ts)
 
     async def replace(self, sample: int, n: int, row: int, basket: OrderBasket) -> Sequence[BrokerNews]:
-        return await replace(self._desk, sample, n, row, basket)
+        return await exchange(self._desk, sample, n, row, basket)
 
     async def query(self, sample: int, n: int, rows: Sequence[int]) -> Sequence[BrokerNews]:
         return await self._desk.query(sample, n, rows)

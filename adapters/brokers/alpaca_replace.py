@@ -13,7 +13,7 @@ from trading.orders import Cause, Kind, OrderBasket
 from trading.ports import BrokerNews
 
 
-async def replace(desk: Desk, sample: int, n: int, row: int, basket: OrderBasket) -> Sequence[BrokerNews]:
+async def exchange(desk: Desk, sample: int, n: int, row: int, basket: OrderBasket) -> Sequence[BrokerNews]:
     """Changed in place while nothing of the old order is filled; else cancelled, and the new one sent once the old
     one has ended. One that filled more on the way is not replaced: together they would be more than was asked."""
     new = desk.orders.add(basket)[0]

@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
+from urllib.parse import urlsplit
 
 import aiohttp
 import msgspec
 from aiolimiter import AsyncLimiter
-from yarl import URL
 
 from adapters.brokers.alpaca_wire import Garbled, Refusal
 
@@ -98,7 +98,7 @@ class Rest:
     def __init__(self, settings: AlpacaSettings) -> None:
         self._settings = settings
         self._base = settings.url.rstrip("/")
-        self._host = URL(settings.url).host
+        self._host = urlsplit(settings.url).hostname
         self._session: aiohttp.ClientSession | None = None
         # at most a quarter at once and the rest evenly: never more than all of it in any minute
         burst = max(settings.per_minute // 4, 2)
@@ -176,7 +176,7 @@ class Rest:
         try:
             async with self.session.request(
                 method,
-                URL(f"{self._base}/{path}", encoded=True),
+                f"{self._base}/{path}",
                 params=query,
                 json=body,
                 allow_redirects=False,

@@ -55,6 +55,18 @@ async def test_an_order_of_before_a_restart_is_asked_for_and_not_sent(s: Scene) 
     assert s.rig.requests("submit") == 1
 
 
+async def test_what_was_surely_not_sent_is_sent_at_once_when_it_is_sent_again(s: Scene) -> None:
+    await s.rig.down()
+    with pytest.raises(ConnectionError):
+        await s.broker.account()  # what was connected is no more
+    basket = s.decide(Row(0, 10))
+    (report,) = await s.broker.submit(basket)
+    assert "never sent" in report.reason  # type: ignore[union-attr]
+    await s.rig.up()
+    s.books.take(await s.broker.submit(basket))
+    await s.state(basket, OrderState.WORKING)
+
+
 async def test_what_the_venue_never_had_is_not_sent_after_its_end(s: Scene) -> None:
     s.rig.server.misbehave("time-out before", "submit")
     basket = s.decide(Row(0, 10, end=s.rig.now() + 10 * 10**9))
