@@ -1,0 +1,195 @@
+"""One connection to an exchange through ccxt: opened off the loop, at another address where told, and strict about answers.
+
+What ccxt makes of a broken answer is an empty list: here it is an error, as nobody may conclude from it that an order
+does not exist.
+"""
+
+import asyncio
+import importlib
+from collections.abc import Awaitable, Callable
+from difflib import get_close_matches
+from typing import Any, Final, Protocol, cast
+from urllib.parse import urlsplit, urlunsplit
+
+from msgspec import Struct
+
+from adapters.exchange.dialects import Dialect, dialect
+from adapters.exchange.errors import NotWhole, Outcome, outcome
+from adapters.exchange.pace import Pace
+
+MAKES_ORDERS: Final = ("AddOrder", "CancelOrder", "AmendOrder", "/order")
+"""Paths that an exchange counts apart from questions."""
+
+_LONGEST_TEXT: Final = 300
+
+
+class Access(Struct, frozen=True):
+    """Which exchange, as whom, and how patiently. `url` puts all its addresses on another host; `sandbox` uses its
+    own test venue. `per_minute` are questions and, apart from them, orders; 0 keeps no pace. No text has the secrets."""
+
+    venue: str
+    key: str = ""
+    secret: str = ""
+    password: str = ""
+    url: str | None = None
+    sandbox: bool = False
+    timeout_s: float = 10.0
+    per_minute: int = 30
+    orders_per_minute: int = 60
+
+    def __repr__(self) -> str:
+        return f"Access(venue={self.venue!r})"
+
+    def scrub(self, text: object) -> str:
+        """What may be shown of a text: short, in one line, and without secrets."""
+        said = " ".join(str(text).split())
+        for hidden in (self.key, self.secret, self.password):
+            if len(hidden) > 3:
+                said = said.replace(hidden, "***")
+        return said if len(said) <= _LONGEST_TEXT else said[:_LONGEST_TEXT] + "..."
+
+
+class NoExchange(Exception):
+    """ccxt is not there, or has no such exchange, or no sandbox of it; `remedy` says what to do."""
+
+    def __init__(self, wrong: str, remedy: str) -> None:
+        self.wrong, self.remedy = wrong, remedy
+        super().__init__(f"{wrong}. {remedy}")
+
+
+class Exchange(Protocol):
+    """What is used of a ccxt exchange. Numbers are text."""
+
+    id: str
+    has: dict[str, Any]
+    features: dict[str, Any]
+    fees: dict[str, Any]
+    markets: dict[str, Any]
+    timeframes: dict[str, Any]
+    urls: dict[str, Any]
+    clients: dict[str, Any]
+    ws_dial_backoff: dict[str, Any]
+    number: Any
+    timeout_on_exit: int
+    last_response_headers: dict[str, str] | None
+    fetch: Callable[..., Awaitable[Any]]
+
+    async def load_markets(self) -> dict[str, Any]: ...
+    async def fetch_time(self) -> int: ...
+    async def fetch_status(self) -> dict[str, Any]: ...
+    async def fetch_balance(self) -> dict[str, Any]: ...
+    async def fetch_my_trades(
+        self, symbol: str | None, since: int | None, limit: int | None, params: dict[str, Any]
+    ) -> list[dict[str, Any]]: ...
+    async def fetch_open_orders(self, symbol: str | None = None) -> list[dict[str, Any]]: ...
+    async def fetch_ledger(
+        self, code: str | None, since: int | None, limit: int | None, params: dict[str, Any]
+    ) -> list[dict[str, Any]]: ...
+    async def fetch_ohlcv(
+        self, symbol: str, timeframe: str, since: int | None, limit: int | None
+    ) -> list[list[Any]]: ...
+    async def create_order(
+        self, symbol: str, type: str, side: str, amount: str, price: str | None, params: dict[str, Any]
+    ) -> dict[str, Any]: ...
+    async def cancel_order(self, id: str | None, symbol: str, params: dict[str, Any]) -> dict[str, Any]: ...
+    async def watch_orders(self) -> list[dict[str, Any]]: ...
+    async def watch_my_trades(self, symbol: str | None, since: None, limit: None, params: dict[str, Any]) -> object: ...
+    async def watch_ohlcv(self, symbol: str, timeframe: str) -> list[list[Any]]: ...
+    async def close(self) -> None: ...
+
+
+async def connect(access: Access) -> Exchange:
+    """An exchange of ccxt, not yet asked for anything. Raises NoExchange."""
+    try:
+        # seconds: all its exchanges are imported with it
+        pro = await asyncio.to_thread(importlib.import_module, "ccxt.pro")
+        plain = importlib.import_module("ccxt.async_support")
+    except ImportError:
+        raise NoExchange("ccxt is not installed", 'Install it with: pip install "quantd[ccxt]"') from None
+    if access.venue not in plain.exchanges:
+        near = get_close_matches(access.venue, plain.exchanges, n=1)
+        raise NoExchange(f'ccxt has no exchange "{access.venue}"', f"Did you mean {near[0]}?" if near else "Check it")
+    make = getattr(pro if access.venue in pro.exchanges else plain, access.venue)
+    local = access.url is not None and access.url.startswith("http://")
+    exchange = make(
+        {
+            "apiKey": access.key, "secret": access.secret, "password": access.password,
+            "timeout": int(access.timeout_s * 1000),
+            "enableRateLimit": False,  # its own spends three seconds on every question; Pace allows bursts
+            "verify": not local,
+        }
+    )  # fmt: skip
+    exchange.number = str
+    if access.sandbox:
+        if not exchange.urls.get("test"):
+            await exchange.close()
+            raise NoExchange(f"{access.venue} has no sandbox", 'Use [quantd] mode = "shadow" or the paper broker')
+        exchange.set_sandbox_mode(True)
+    if access.url is not None:
+        exchange.urls["api"] = _moved(exchange.urls["api"], access.url)
+        if local:
+            exchange.timeout_on_exit = 0  # it waits for TLS to end
+    asks = Pace(access.per_minute, max(1, access.per_minute // 2)) if access.per_minute else None
+    orders = Pace(access.orders_per_minute, access.orders_per_minute) if access.per_minute else None
+    exchange.fetch = strict(exchange.fetch, dialect(access.venue), asks, orders)
+    return cast(Exchange, exchange)
+
+
+def strict(
+    fetch: Callable[..., Awaitable[Any]], speaks: Dialect, asks: Pace | None, orders: Pace | None
+) -> Callable[..., Awaitable[Any]]:
+    """The exchange's own fetch, in its turn, and with an error for an answer that is none."""
+
+    async def fetch_whole(url: str, method: str = "GET", headers: object = None, body: object = None) -> Any:
+        makes = any(path in url for path in MAKES_ORDERS) and method != "GET"
+        pace = orders if makes else asks
+        if pace is not None:
+            await pace.turn()
+            if any(path in url for path in speaks.counts_twice):
+                await pace.turn()
+        answer = await fetch(url, method, headers, body)
+        if not speaks.whole(answer):
+            raise NotWhole("the answer is not what was agreed")
+        return answer
+
+    return fetch_whole
+
+
+def _moved(urls: Any, to: str) -> Any:
+    """All addresses on another host, with their own paths; a WebSocket stays one."""
+    if isinstance(urls, dict):
+        return {name: _moved(each, to) for name, each in urls.items()}
+    if not isinstance(urls, str):
+        return urls
+    here, there = urlsplit(urls), urlsplit(to)
+    scheme = there.scheme
+    if here.scheme in ("ws", "wss"):
+        scheme = "wss" if scheme == "https" else "ws"
+    return urlunsplit((scheme, there.netloc, here.path, here.query, ""))
+
+
+def asked_to_wait_s(exchange: Exchange, longest_s: float) -> float:
+    """How long the last answer asks us to wait (Retry-After, RFC 9110 section 10.2.3, in seconds), 0 when it does not."""
+    text = (exchange.last_response_headers or {}).get("Retry-After", "")
+    try:
+        return min(max(float(text), 0.0), longest_s)
+    except ValueError:
+        return 0.0
+
+
+async def patiently(exchange: Exchange, ask: Callable[[], Awaitable[Any]], patience_s: float) -> Any:
+    """Ask; while nothing was accepted because we came too often, wait and ask again, `patience_s` in all."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + patience_s
+    pause = 0.05
+    while True:
+        try:
+            return await ask()
+        except Exception as error:
+            if outcome(error) is not Outcome.AGAIN:
+                raise
+            wait = max(pause, asked_to_wait_s(exchange, patience_s))
+            if loop.time() + wait >= deadline:
+                raise
+        await asyncio.sleep(wait)
+        pause = min(2 * pause, 5.0)
