@@ -109,10 +109,7 @@ class Books:
     def causes(self, row: int) -> list[Cause]:
         """Everything that was said of one row number, in order."""
         return [
-            Cause(cause)
-            for each in self.reports()
-            for at, cause in zip(each.row, each.cause, strict=True)
-            if at == row
+            Cause(cause) for each in self.reports() for at, cause in zip(each.row, each.cause, strict=True) if at == row
         ]
 
 

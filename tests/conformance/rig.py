@@ -108,6 +108,10 @@ class Rig(Protocol):
         """Why this case cannot exist here; empty when it can. Better raise NotOffered where the reason is met."""
         ...
 
+    async def listened(self) -> None:
+        """Wait until the venue has somebody who hears its news; at once where it has no stream."""
+        ...
+
     # the clock
     def now(self) -> int: ...
 
