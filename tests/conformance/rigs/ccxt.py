@@ -62,7 +62,7 @@ NAMES: Final = {
 """VenueFlow's kind -> the exchange's word."""
 
 
-class KrakenRig:
+class CcxtRig:
     """See `tests.conformance.rig.Rig`."""
 
     name = "ccxt"
