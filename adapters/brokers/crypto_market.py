@@ -48,9 +48,9 @@ async def compare(line: Line, universe: Universe, clock: Callable[[], int]) -> M
     markets = Markets((), (), (), {})
     if not mistakes:
         try:
-            said = await line.ask(exchange.load_markets)
+            said = await line.read(exchange.load_markets)
             if exchange.has.get("fetchTime"):
-                mistakes += _skew(int(await line.ask(exchange.fetch_time)), clock(), line.settings.skew_s)
+                mistakes += _skew(int(await line.read(exchange.fetch_time)), clock(), line.settings.skew_s)
             markets, wrong = match(said, universe)
             mistakes += wrong
             mistakes += await _permissions(line, clock() // 1_000_000)
@@ -97,7 +97,7 @@ async def _permissions(line: Line, now_ms: int) -> list[Mistake]:
     out: list[Mistake] = []
     for what, ask in asks:
         try:
-            await line.ask(ask)
+            await line.read(ask)
         except Exception as error:
             if outcome(error) not in (Outcome.DENIED, Outcome.REFUSED):
                 raise

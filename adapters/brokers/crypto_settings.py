@@ -1,12 +1,17 @@
 """How an account at a crypto exchange is reached, and how patiently; and the line to it."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Final
 
 from msgspec import Struct
 
 from adapters.exchange.client import Access, Exchange, patiently
 from adapters.exchange.dialects import Dialect, dialect
+from adapters.exchange.errors import Outcome, outcome
+
+TRIES: Final = 4
+"""How often a question is put at `open` before the venue counts as away."""
 
 
 class CryptoSettings(Struct, frozen=True):
@@ -45,6 +50,16 @@ class Line:
     async def ask(self, ask: Callable[[], Awaitable[Any]]) -> Any:
         """Put one question, waiting out a refusal for too many of them."""
         return await patiently(self.exchange, ask, self.settings.patience_s)
+
+    async def read(self, ask: Callable[[], Awaitable[Any]]) -> Any:
+        """The same for a question that may be put again at once when no answer came."""
+        for left in range(TRIES - 1, -1, -1):
+            try:
+                return await self.ask(ask)
+            except Exception as error:
+                if outcome(error) is not Outcome.UNKNOWN or not left:
+                    raise
+                await asyncio.sleep(self.settings.retry_first_s)
 
     def words(self, error: BaseException) -> str:
         """An exception as text for people, without secrets."""
