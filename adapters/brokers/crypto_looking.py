@@ -103,7 +103,8 @@ class Looking:
             id = ids.get(str(trade.get("order")))
             if id is None:
                 continue
-            each = self._execution(found[id][0], trade)
+            lot_nano = self._universe.lot_nano[found[id][0].column]
+            each = execution_of(trade, lot_nano, self._universe.currency)
             out[id][each.id] = each
         # a list of trades may lag behind the order: with one missing the others would get intervals that are not theirs
         return {id: list(each.values()) for id, each in out.items() if sum(e.lots for e in each.values()) >= behind[id]}
@@ -129,22 +130,24 @@ class Looking:
         except NotExact as error:
             raise Odd(f"order {order.get('id')} is filled by {error}") from None
 
-    def _execution(self, sent: Sent, trade: dict[str, Any]) -> Execution:
-        fee = trade.get("fee") or {}
-        cost = fee.get("cost") or "0"
-        try:
-            fee_micro = micro(cost)
-            if fee_micro and fee.get("currency") != self._universe.currency:
-                raise Odd(f"trade {trade['id']} has a fee of {cost} {fee.get('currency')}, not in our currency")
-            return Execution(
-                id=_in_order(trade),
-                ts=int(trade["timestamp"]) * 1_000_000,
-                lots=whole_lots(trade["amount"], self._universe.lot_nano[sent.column]),
-                price_nano=nano(trade["price"]),
-                fee_micro=fee_micro,
-            )
-        except NotExact as error:
-            raise Odd(f"trade {trade.get('id')}: {error}") from None
+
+def execution_of(trade: dict[str, Any], lot_nano: int, currency: str) -> Execution:
+    """An execution as ccxt tells it. Raises Odd for a fee in another currency and for a part of a lot."""
+    fee = trade.get("fee") or {}
+    cost = fee.get("cost") or "0"
+    try:
+        fee_micro = micro(cost)
+        if fee_micro and fee.get("currency") != currency:
+            raise Odd(f"trade {trade['id']} has a fee of {cost} {fee.get('currency')}, not in our currency")
+        return Execution(
+            id=_in_order(trade),
+            ts=int(trade["timestamp"]) * 1_000_000,
+            lots=whole_lots(trade["amount"], lot_nano),
+            price_nano=nano(trade["price"]),
+            fee_micro=fee_micro,
+        )
+    except NotExact as error:
+        raise Odd(f"trade {trade.get('id')}: {error}") from None
 
 
 def _since_ms(rows: Iterable[Sent]) -> int:

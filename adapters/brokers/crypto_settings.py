@@ -53,13 +53,15 @@ class Line:
 
     async def read(self, ask: Callable[[], Awaitable[Any]]) -> Any:
         """The same for a question that may be put again at once when no answer came."""
-        for left in range(TRIES - 1, -1, -1):
+        left = TRIES
+        while True:
+            left -= 1
             try:
                 return await self.ask(ask)
             except Exception as error:
                 if outcome(error) is not Outcome.UNKNOWN or not left:
                     raise
-                await asyncio.sleep(self.settings.retry_first_s)
+            await asyncio.sleep(self.settings.retry_first_s)
 
     def words(self, error: BaseException) -> str:
         """An exception as text for people, without secrets."""

@@ -131,6 +131,10 @@ class Exchange:
         self.misbehaviours: list[Misbehaviour] = []
         self.calls: list[str] = []
         self.reject_next: list[str] = []
+        self.trades_lag = 0
+        """So many of the newest trades are not in the list yet."""
+        self.bars_forward = 0
+        """Bars of one answer from the asked instant on, as most exchanges page; 0: the newest ones, as this one does."""
         self.on_cancel: dict[str, Callable[[], bool]] = {}
         """cl_ord_id -> what happens in the moment before its next cancel; False refuses the cancel."""
         self._nonces: dict[str, int] = {}
@@ -226,7 +230,8 @@ class Exchange:
         pair = self._pair(query["pair"])
         seconds = int(query.get("interval", "1")) * 60
         since = int(query.get("since", "0"))
-        bars = [bar for bar in pair.bars[-BARS:] if bar[0] > since]
+        bars = [bar for bar in (pair.bars if self.bars_forward else pair.bars[-BARS:]) if bar[0] > since]
+        bars = bars[: self.bars_forward or None]
         rows = [[ts, o, h, low, c, c, volume, 7] for ts, o, h, low, c, volume in bars]
         return {pair.id: rows, "last": pair.bars[-1][0] - seconds if pair.bars else 0}
 
@@ -369,7 +374,8 @@ class Exchange:
 
     def _private_tradeshistory(self, fields: dict[str, str]) -> dict[str, Any]:
         self._may("closed")
-        found = [t for t in self.trades if t.at > float(fields.get("start", 0)) * NANO]
+        known = self.trades[: len(self.trades) - self.trades_lag]
+        found = [t for t in known if t.at > float(fields.get("start", 0)) * NANO]
         if fields.get("consolidate_taker", "true") == "true":
             found = self._consolidated(found)
         found.sort(key=lambda t: -t.number)
