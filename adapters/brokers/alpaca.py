@@ -75,7 +75,10 @@ class Alpaca:
             self._rest = Rest(self._settings)
             self._stream = Stream(self._settings, self._rest.session)
         wrong = await refuse_clock(self._rest, self._settings, self._now)
-        account = (await self._get("v2/account")).decode(Account)
+        answer = await self._rest.read("v2/account")
+        if not answer.ok:
+            raise refusal(answer)
+        account = answer.decode(Account)
         if account.status != "ACTIVE":
             wrong.append((f"the account is {account.status}, not ACTIVE", "finish what the venue asks for on its site"))
         if account.currency != self._universe.currency:

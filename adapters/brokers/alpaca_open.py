@@ -28,7 +28,7 @@ def refusal(answer: Answer) -> VenueError:
 async def refuse_clock(rest: Rest, settings: AlpacaSettings, now: Callable[[], int]) -> Mistakes:
     """Compare the clocks, allowing for the time of the way. Raises ConnectionError or VenueError."""
     sent = now()
-    answer = await rest.ask("GET", "v2/clock")
+    answer = await rest.read("v2/clock")
     back = now()
     if not answer.ok:
         raise refusal(answer)
@@ -57,7 +57,7 @@ async def refuse_universe(rest: Rest, universe: Universe) -> tuple[dict[str, Ass
 
 async def _singly(rest: Rest, symbols: Sequence[str]) -> Sequence[Asset | None]:
     async def one(symbol: str) -> Asset | None:
-        answer = await rest.ask("GET", f"v2/assets/{quote(symbol, safe='')}")
+        answer = await rest.read(f"v2/assets/{quote(symbol, safe='')}")
         if answer.status in (404, 422):
             return None
         if not answer.ok:
@@ -71,7 +71,7 @@ async def _all(rest: Rest, symbols: Sequence[str]) -> dict[str, Asset | None]:
     wanted = set(symbols)
     found: dict[str, Asset | None] = {}
     for kind in sorted({"crypto" if is_crypto(symbol) else "us_equity" for symbol in symbols}):
-        answer = await rest.ask("GET", "v2/assets", {"status": "active", "asset_class": kind})
+        answer = await rest.read("v2/assets", {"status": "active", "asset_class": kind})
         if not answer.ok:
             raise refusal(answer)
         found |= {each.symbol: each for each in answer.decode(list[Asset]) if each.symbol in wanted}

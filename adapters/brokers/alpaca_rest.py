@@ -104,6 +104,13 @@ class Rest:
     async def close(self) -> None:
         await self.session.close()
 
+    async def read(self, path: str, query: dict[str, str] | None = None) -> Answer:
+        """A GET that is asked once more when its answer is lost. Raises NotSent or Lost."""
+        try:
+            return await self.ask("GET", path, query)
+        except Lost:
+            return await self.ask("GET", path, query)
+
     async def ask(
         self,
         method: str,

@@ -1,4 +1,4 @@
-"""`python -m tests.conformance [--only TEXT] [--venue NAME]`: the table adapter x case."""
+"""`python -m tests.conformance [--only TEXT] [--venue NAME] [--write]`: the table adapter x case."""
 
 import argparse
 import asyncio
@@ -6,26 +6,31 @@ import sys
 import time
 from collections import Counter
 
-from tests.conformance.cases import play
 from tests.conformance.rig import NotOffered
-from tests.conformance.suite import CASES, RIGS
+from tests.conformance.suite import CASES, RIGS, WRITTEN, play_all, written
 
 
-async def tried(venue: str, name: str) -> tuple[str, str]:
+def words(ended: Exception | None) -> tuple[str, str]:
     """(passed | failed | not offered, why)."""
-    try:
-        await play(CASES[name], RIGS[venue]())
-    except NotOffered as why:
-        return "not offered", str(why)
-    except Exception as wrong:
-        return "failed", f"{type(wrong).__name__}: {str(wrong).splitlines()[0] if str(wrong) else ''}"
-    return "passed", ""
+    if ended is None:
+        return "passed", ""
+    if isinstance(ended, NotOffered):
+        return "not offered", str(ended)
+    return "failed", f"{type(ended).__name__}: {str(ended).splitlines()[0] if str(ended) else ''}"
+
+
+def write(found: dict[str, dict[str, str]]) -> None:
+    """Put what was found in the place of what stands written of these venues."""
+    known = written() | found
+    lines = [f"{venue} | {name} | {known[venue][name]}" for venue in sorted(known) for name in sorted(known[venue])]
+    WRITTEN.write_text("\n".join(lines) + "\n")
 
 
 def main() -> int:
     wanted = argparse.ArgumentParser(prog="python -m tests.conformance")
     wanted.add_argument("--only", default="", help="cases whose name has this text")
     wanted.add_argument("--venue", choices=list(RIGS), action="append", help="this venue (all)")
+    wanted.add_argument("--write", action="store_true", help="write down what these venues do not offer")
     asked = wanted.parse_args()
     venues = asked.venue or list(RIGS)
     names = [name for name in CASES if asked.only in name]
@@ -34,14 +39,17 @@ def main() -> int:
     totals = {venue: Counter[str]() for venue in venues}
     notes = []
     began = time.perf_counter()
+    ended = {venue: asyncio.run(play_all(venue, names)) for venue in venues}
     for name in names:
-        found = {venue: asyncio.run(tried(venue, name)) for venue in venues}
+        found = {venue: words(ended[venue][name]) for venue in venues}
         for venue, (result, why) in found.items():
             totals[venue][result] += 1
             if why:
                 notes.append((venue, result, name, why))
         cells = "".join(f"{result:14}" for result, _ in found.values())
         print(f"{CASES[name].group:12}{name:{width}}  {cells}", flush=True)
+    if asked.write and not asked.only:
+        write({venue: {n: str(e) for n, e in ended[venue].items() if isinstance(e, NotOffered)} for venue in venues})
     for result in ("failed", "not offered"):
         for venue, _, name, why in (note for note in notes if note[1] == result):
             print(f"{result}: {venue}: {name}: {why}")

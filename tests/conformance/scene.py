@@ -35,6 +35,11 @@ class Scene:
         await made.open()
         return made
 
+    async def listen_to(self, broker: Broker) -> None:
+        """Hear the news of another adapter instead."""
+        await self.ear.stop()
+        self.ear = Ear(self.books, broker)
+
     # ---------------------------------------------------------------- orders
 
     def decide(self, *rows: Row) -> OrderBasket:

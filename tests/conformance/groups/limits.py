@@ -52,7 +52,7 @@ async def too_many_requests_for_ever_end_in_an_order_that_was_never_sent(s: Scen
 @case("limits")
 async def maintenance_is_no_refusal(s: Scene) -> None:
     for on in ("submit", "query"):
-        await s.rig.misbehave("503", on, 1)  # type: ignore[arg-type]
+        await s.rig.misbehave("503", on, 1)
     basket = await s.send(Row(s.column("plain"), 10))
     await s.answer()
     assert s.known(basket) == OrderState.UNKNOWN

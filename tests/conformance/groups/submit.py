@@ -200,7 +200,7 @@ def _refused(why: Refusal) -> None:
 
 
 for _why in ("buying power", "not held", "unshortable", "untradable", "too small", "closed"):
-    _refused(_why)  # type: ignore[arg-type]
+    _refused(_why)
 
 
 @case("submit")

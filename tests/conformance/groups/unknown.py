@@ -48,7 +48,7 @@ def _cancel(fault: Fault) -> None:
             await s.state(basket, OrderState.CANCELLED)
             return
         # a client may itself send a cancel again that was cut off: it changes nothing a second time
-        assert s.rig.has(basket, 0)[0].open == (s.known(basket) not in ENDED), "an end was assumed"
+        await s.until(lambda: s.rig.has(basket, 0)[0].open == (s.known(basket) not in ENDED), "an end was assumed")
         await s.cancel(basket)
         await s.answer()
         await s.state(basket, OrderState.CANCELLED)
