@@ -76,13 +76,13 @@ class Listening:
 
     async def _stay(self) -> None:
         """One stay with the venue; raises when it is lost."""
-        settings = self._line.settings
+        settings, exchange = self._line.settings, self._line.exchange
         watches = self._watches()
         woken = asyncio.ensure_future(self._wake.wait())
         try:
             if watches:
                 await self._stands(set(watches))
-            await self._line.ask(self._line.exchange.fetch_open_orders)
+            await self._line.ask(exchange.fetch_open_orders)
             await self._tell()
             if not self._up:
                 self._up = True
@@ -120,6 +120,8 @@ class Listening:
             for future in (*watches, woken):
                 future.cancel()
             await asyncio.gather(*watches, woken, return_exceptions=True)
+            # ccxt waits for ever for a token whose first asker was cancelled: each stay has connections of its own
+            await exchange.close_ws_clients()
 
     async def _tell(self) -> None:
         news, lags = await self._look()

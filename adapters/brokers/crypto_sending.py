@@ -65,14 +65,11 @@ class Sending:
         out: list[Sent] = []
         news: list[BrokerNews] = []
         for each in rows:
-            if each.lots < 0:
-                held = max(free[each.column], 0)
-                if held < -each.lots:
-                    text = f"a sale of {-each.lots} lots where {held} are free: this venue has no short sales"
-                    news.append(self.refuse(each, text))
-                    continue
-                free[each.column] += each.lots
-            out.append(each)
+            if each.lots < 0 and max(free[each.column], 0) < -each.lots:
+                text = f"a sale of {-each.lots} lots where {max(free[each.column], 0)} are free"
+                news.append(self.refuse(each, f"{text}: this venue has no short sales"))
+            else:
+                out.append(each)
         return out, news
 
     async def _one(self, sent: Sent) -> BrokerNews:

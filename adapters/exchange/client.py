@@ -17,9 +17,6 @@ from adapters.exchange.dialects import Dialect, dialect
 from adapters.exchange.errors import NotWhole, Outcome, outcome
 from adapters.exchange.pace import Pace
 
-MAKES_ORDERS: Final = ("AddOrder", "CancelOrder", "AmendOrder", "/order")
-"""Paths that an exchange counts apart from questions."""
-
 _LONGEST_TEXT: Final = 300
 
 
@@ -73,6 +70,7 @@ class Exchange(Protocol):
     timeout_on_exit: int
     last_response_headers: dict[str, str] | None
     fetch: Callable[..., Awaitable[Any]]
+    fetch2: Callable[..., Awaitable[Any]]
 
     async def load_markets(self) -> dict[str, Any]: ...
     async def fetch_time(self) -> int: ...
@@ -95,6 +93,7 @@ class Exchange(Protocol):
     async def watch_orders(self) -> list[dict[str, Any]]: ...
     async def watch_my_trades(self, symbol: str | None, since: None, limit: None, params: dict[str, Any]) -> object: ...
     async def watch_ohlcv(self, symbol: str, timeframe: str) -> list[list[Any]]: ...
+    async def close_ws_clients(self) -> None: ...
     async def close(self) -> None: ...
 
 
@@ -129,30 +128,40 @@ async def connect(access: Access) -> Exchange:
         exchange.urls["api"] = _moved(exchange.urls["api"], access.url)
         if local:
             exchange.timeout_on_exit = 0  # it waits for TLS to end
-    asks = Pace(access.per_minute, max(1, access.per_minute // 2)) if access.per_minute else None
-    orders = Pace(access.orders_per_minute, access.orders_per_minute) if access.per_minute else None
-    exchange.fetch = strict(exchange.fetch, dialect(access.venue), asks, orders)
+    speaks = dialect(access.venue)
+    exchange.fetch = strict(exchange.fetch, speaks)
+    if access.per_minute:
+        asks = Pace(access.per_minute, max(1, access.per_minute // 2))
+        orders = Pace(access.orders_per_minute, access.orders_per_minute)
+        exchange.fetch2 = paced(exchange.fetch2, speaks, asks, orders)
     return cast(Exchange, exchange)
 
 
-def strict(
-    fetch: Callable[..., Awaitable[Any]], speaks: Dialect, asks: Pace | None, orders: Pace | None
-) -> Callable[..., Awaitable[Any]]:
-    """The exchange's own fetch, in its turn, and with an error for an answer that is none."""
+def strict(fetch: Callable[..., Awaitable[Any]], speaks: Dialect) -> Callable[..., Awaitable[Any]]:
+    """The exchange's own fetch, with an error for an answer that is none."""
 
-    async def fetch_whole(url: str, method: str = "GET", headers: object = None, body: object = None) -> Any:
-        makes = any(path in url for path in MAKES_ORDERS) and method != "GET"
-        pace = orders if makes else asks
-        if pace is not None:
-            await pace.turn()
-            if any(path in url for path in speaks.counts_twice):
-                await pace.turn()
-        answer = await fetch(url, method, headers, body)
+    async def fetch_whole(*request: Any) -> Any:
+        answer = await fetch(*request)
         if not speaks.whole(answer):
             raise NotWhole("the answer is not what was agreed")
         return answer
 
     return fetch_whole
+
+
+def paced(
+    ask: Callable[..., Awaitable[Any]], speaks: Dialect, asks: Pace, orders: Pace
+) -> Callable[..., Awaitable[Any]]:
+    """The exchange's own way from a path to an answer, in its turn: before it is signed, as what is signed first has to
+    arrive first."""
+
+    async def ask_in_turn(path: str, *request: Any) -> Any:
+        pace = orders if path in speaks.makes_orders else asks
+        for _ in range(2 if path in speaks.counts_twice else 1):
+            await pace.turn()
+        return await ask(path, *request)
+
+    return ask_in_turn
 
 
 def _moved(urls: Any, to: str) -> Any:

@@ -26,8 +26,8 @@ class Dialect(Struct, frozen=True):
     ends it. `refuse_after` are parameters by which the matching engine itself refuses an order that arrives later than
     (ns). `ended` are parameters of every question for ended orders and `history` of those for trades; `page` asks for the answers from the k-th on, of
     `page_size` each. `fee_in_quote`: the parameters above make fees be taken in the currency, whatever ccxt's own
-    table says. `whole` tells an answer from a piece of one. `counts_twice` are paths that cost two turns. `refusals` are
-    its words for a no that ccxt takes for trouble.
+    table says. `whole` tells an answer from a piece of one. `counts_twice` are paths that cost two turns, and
+    those in `makes_orders` are counted apart from questions. `refusals` are its words for a no that ccxt takes for trouble.
     """
 
     client_id: Callable[[str], str] = str
@@ -43,6 +43,7 @@ class Dialect(Struct, frozen=True):
     whole: Callable[[object], bool] = lambda answer: isinstance(answer, (dict, list))
     ledger_amount: Callable[[dict[str, Any]], tuple[str, str]] | None = None
     counts_twice: tuple[str, ...] = ()
+    makes_orders: tuple[str, ...] = ()
     refusals: tuple[str, ...] = ()
 
 
@@ -73,6 +74,7 @@ KRAKEN: Final = Dialect(
     whole=_kraken_whole,
     ledger_amount=lambda entry: (str(entry["info"]["amount"]), str(entry["info"]["fee"])),
     counts_twice=("TradesHistory", "Ledgers"),
+    makes_orders=("AddOrder", "CancelOrder"),
     # a market that only cancels, or takes only resting orders; ccxt calls it maintenance
     refusals=("EService:Market in ",),
 )

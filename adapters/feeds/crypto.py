@@ -129,6 +129,7 @@ class CryptoSource:
             for each in watches:
                 each.cancel()
             await asyncio.gather(*watches, return_exceptions=True)
+            await exchange.close_ws_clients()  # what a cancelled question left behind would keep the next one waiting
 
     # the exchange
 

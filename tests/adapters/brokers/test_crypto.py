@@ -151,7 +151,9 @@ async def test_executions_of_one_instant_over_several_pages_get_the_same_interva
         await second.close()
 
 
-async def test_a_list_of_trades_that_lags_behind_its_order_is_waited_for(rig: CcxtRig) -> None:
+async def test_a_list_of_trades_that_lags_behind_its_order_is_read_again_soon() -> None:
+    rig = CcxtRig(poll_s=60.0)
+    await rig.start()
     basket = rig.basket(Row(0, 10))
     await rig.broker.submit(basket)
     news: list[BrokerNews] = []
@@ -165,6 +167,7 @@ async def test_a_list_of_trades_that_lags_behind_its_order_is_waited_for(rig: Cc
     rig.venue.trades_lag = 0
     await until(news, lambda each: isinstance(each, Reports) and sum(each.lots) == 10)
     listening.cancel()
+    await rig.stop()
 
 
 async def test_an_end_before_its_executions_says_how_much_was_filled(rig: CcxtRig) -> None:
@@ -251,6 +254,20 @@ async def test_without_a_stream_each_execution_is_found_once_by_looking(rig: Ccx
     reports = [each for each in news if isinstance(each, Reports)]
     assert [(each.cum, each.lots) for each in reports] == [([3], [3]), ([3, 10], [3, 7])]
     listening.cancel()
+
+
+async def test_who_stops_listening_while_the_stream_is_being_opened_can_listen_again(rig: CcxtRig) -> None:
+    rig.venue.misbehave("time-out before", ("GetWebSocketsToken",), 1)
+    first = await heard(rig, [])
+    for _ in range(600):
+        await asyncio.sleep(0.005)
+        if "GetWebSocketsToken" in rig.venue.calls:
+            break
+    first.cancel()
+    await asyncio.gather(first, return_exceptions=True)
+    second = await heard(rig, [])
+    await asyncio.wait_for(rig.listened(), 3.0)
+    second.cancel()
 
 
 async def test_a_key_that_may_no_longer_trade_is_a_venue_that_is_down(rig: CcxtRig) -> None:

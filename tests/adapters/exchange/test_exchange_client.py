@@ -9,7 +9,7 @@ from importlib.util import find_spec
 
 import pytest
 
-from adapters.exchange.client import Access, NoExchange, asked_to_wait_s, connect, patiently, strict
+from adapters.exchange.client import Access, NoExchange, asked_to_wait_s, connect, paced, patiently, strict
 from adapters.exchange.dialects import KRAKEN, Dialect, as_uuid
 from adapters.exchange.errors import NotWhole
 from adapters.exchange.pace import Pace
@@ -68,29 +68,30 @@ async def test_an_answer_that_is_not_whole_is_an_error_and_not_an_empty_list(ans
         return answer
 
     with pytest.raises(NotWhole):
-        await strict(fetch, KRAKEN, None, None)("http://x/0/private/OpenOrders", "POST")
+        await strict(fetch, KRAKEN)("http://x/0/private/OpenOrders", "POST")
 
 
 async def test_a_whole_answer_passes() -> None:
     async def fetch(*_: object) -> object:
         return {"error": [], "result": {}}
 
-    assert await strict(fetch, KRAKEN, None, None)("http://x/0/private/OpenOrders", "POST") == await fetch()
-    assert await strict(fetch, Dialect(), None, None)("http://x", "GET") == await fetch()
+    assert await strict(fetch, KRAKEN)("http://x/0/private/OpenOrders", "POST") == await fetch()
+    assert await strict(fetch, Dialect())("http://x", "GET") == await fetch()
 
 
-async def test_questions_and_orders_keep_paces_of_their_own() -> None:
-    async def fetch(*_: object) -> object:
-        return {"error": [], "result": {}}
+async def test_questions_and_orders_keep_paces_of_their_own_and_a_long_list_costs_two_turns() -> None:
+    asked: list[str] = []
 
-    asks, orders = Pace(60, 1), Pace(60, 1)
-    paced = strict(fetch, KRAKEN, asks, orders)
-    began = time.perf_counter()
-    await paced("http://x/0/private/OpenOrders", "POST")
-    await paced("http://x/0/private/AddOrder", "POST")
-    assert time.perf_counter() - began < 0.5
-    with pytest.raises(TimeoutError):
-        await asyncio.wait_for(paced("http://x/0/private/OpenOrders", "POST"), 0.1)
+    async def ask(path: str, *_: object) -> None:
+        asked.append(path)
+
+    turn = paced(ask, KRAKEN, Pace(60, 3), Pace(60, 1))
+    for path in ("OpenOrders", "AddOrder", "TradesHistory"):
+        await asyncio.wait_for(turn(path, ["private"], "POST", {}), 0.1)
+    for path in ("OpenOrders", "AddOrder"):
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(turn(path, ["private"], "POST", {}), 0.1)
+    assert asked == ["OpenOrders", "AddOrder", "TradesHistory"]
 
 
 async def test_a_pace_lets_a_burst_through_and_then_its_rate() -> None:
