@@ -79,7 +79,7 @@ class Crypto:
 
     async def close(self) -> None:
         """Stop the news and leave the exchange."""
-        self._listening.close()
+        await self._listening.close()
         await self._line.close()
 
     # orders
@@ -260,7 +260,9 @@ class Crypto:
         return seen
 
     def _tell(self, sent: Sent, seen: Seen) -> Reports:
-        return told(sent, self._clock(), seen.executions, seen.cause, seen.cum, seen.reason)
+        report = told(sent, self._clock(), seen.executions, seen.cause, seen.cum, seen.reason)
+        self._said[sent.id] = len(sent.taken), sent.ended
+        return report
 
     async def account(self) -> VenueAccount:
         return await account_of(self._line, self._universe, self._markets, self._orders, self._clock)
@@ -288,10 +290,9 @@ class Crypto:
                 if self._settled(each, now):
                     self._gone.add(each.id)
                 continue
+            before = self._said.get(each.id, (0, -1))
             report = self._tell(each, found)
-            state = len(each.taken), each.ended
-            if report.cause and state != self._said.get(each.id, (0, -1)):
-                self._said[each.id] = state
+            if report.cause and self._said[each.id] != before:
                 news.append(report)
             lags = lags or found.cum > each.cum
         if self._line.speaks.until is None:

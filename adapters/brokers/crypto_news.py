@@ -1,12 +1,12 @@
 """Listening to a crypto exchange: its stream says that something happened, a look says what."""
 
 import asyncio
-import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any, Final
 
 from adapters.brokers.crypto_looking import Odd
 from adapters.brokers.crypto_settings import Line
+from adapters.exchange.client import HANG_UP_S, hang_up
 from trading.events import Condition
 from trading.ports import BrokerNews
 
@@ -33,6 +33,7 @@ class Listening:
         self._clock = clock
         self._queue: asyncio.Queue[BrokerNews | None] = asyncio.Queue(NEWS)
         self._wake = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
         self._denied = ""
         self._up = True
         self._closed = False
@@ -47,21 +48,26 @@ class Listening:
         self._denied = words
         self._wake.set()
 
-    def close(self) -> None:
+    async def close(self) -> None:
+        """End the news, and wait until nothing of theirs is on the line any more."""
         self._closed = True
         if self._queue.full():
             self._queue.get_nowait()  # whoever reads no more does not miss it
         self._queue.put_nowait(None)
+        await self._stop()
+
+    async def _stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait({self._task}, timeout=2 * HANG_UP_S)
 
     async def news(self) -> AsyncIterator[BrokerNews]:
-        task = asyncio.create_task(self._run())
+        self._task = asyncio.create_task(self._run())
         try:
             while (each := await self._queue.get()) is not None:
                 yield each
         finally:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+            await self._stop()
 
     async def _run(self) -> None:
         while not self._closed:
@@ -121,7 +127,7 @@ class Listening:
                 future.cancel()
             await asyncio.gather(*watches, woken, return_exceptions=True)
             # ccxt waits for ever for a token whose first asker was cancelled: each stay has connections of its own
-            await exchange.close_ws_clients()
+            await hang_up(exchange)
 
     async def _tell(self) -> None:
         news, lags = await self._look()

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from adapters.exchange.client import Access, Exchange, patiently
+from adapters.exchange.client import Access, Exchange, leave, patiently
 from adapters.exchange.dialects import Dialect, dialect
 from adapters.exchange.errors import Outcome, outcome
 
@@ -78,4 +78,4 @@ class Line:
     async def close(self) -> None:
         if self._exchange is not None:
             exchange, self._exchange = self._exchange, None
-            await exchange.close()
+            await leave(exchange)

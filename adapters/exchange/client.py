@@ -5,6 +5,7 @@ does not exist.
 """
 
 import asyncio
+import contextlib
 import importlib
 from collections.abc import Awaitable, Callable
 from difflib import get_close_matches
@@ -16,6 +17,9 @@ from msgspec import Struct
 from adapters.exchange.dialects import Dialect, dialect
 from adapters.exchange.errors import NotWhole, Outcome, outcome
 from adapters.exchange.pace import Pace
+
+HANG_UP_S: Final = 3.0
+"""How long a connection may take to close; aiohttp's can wait for ever for a reader that is gone."""
 
 _LONGEST_TEXT: Final = 300
 
@@ -135,6 +139,20 @@ async def connect(access: Access) -> Exchange:
         orders = Pace(access.orders_per_minute, access.orders_per_minute)
         exchange.fetch2 = paced(exchange.fetch2, speaks, asks, orders)
     return cast(Exchange, exchange)
+
+
+async def hang_up(exchange: Exchange) -> None:
+    """Close the streams of an exchange and forget them."""
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(exchange.close_ws_clients(), HANG_UP_S)
+    exchange.clients.clear()
+
+
+async def leave(exchange: Exchange) -> None:
+    """Close everything of an exchange."""
+    await hang_up(exchange)
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(exchange.close(), HANG_UP_S)
 
 
 def strict(fetch: Callable[..., Awaitable[Any]], speaks: Dialect) -> Callable[..., Awaitable[Any]]:

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from adapters.exchange.client import Access, Exchange, NoExchange, asked_to_wait_s, connect
+from adapters.exchange.client import Access, Exchange, NoExchange, asked_to_wait_s, connect, hang_up, leave
 from adapters.exchange.errors import Outcome, outcome
 from adapters.exchange.numbers import NotExact, decimal, nano
 from adapters.feeds.files import ActionRow, Rows
@@ -93,7 +93,7 @@ class CryptoSource:
     async def close(self) -> None:
         if self._exchange is not None:
             exchange, self._exchange = self._exchange, None
-            await exchange.close()
+            await leave(exchange)
 
     # as they are made
 
@@ -129,7 +129,7 @@ class CryptoSource:
             for each in watches:
                 each.cancel()
             await asyncio.gather(*watches, return_exceptions=True)
-            await exchange.close_ws_clients()  # what a cancelled question left behind would keep the next one waiting
+            await hang_up(exchange)  # what a cancelled question left behind would keep the next one waiting
 
     # the exchange
 
@@ -143,7 +143,7 @@ class CryptoSource:
                 try:
                     self._markets = await self._compare(exchange)
                 except BaseException:
-                    await exchange.close()
+                    await leave(exchange)
                     raise
                 self._exchange = exchange
             return self._exchange
