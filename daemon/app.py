@@ -11,6 +11,7 @@ from pathlib import Path
 
 import structlog
 
+from adapters.brokers.errors import VenueError
 from adapters.bus.commands import ANSWERS, COMMANDS
 from adapters.bus.embedded import BrokerUnavailable, EmbeddedBroker, EmbeddedSettings
 from adapters.bus.messages import Composer, Message, Standing
@@ -18,6 +19,7 @@ from adapters.bus.mqtt import Listen, MqttBus, MqttSettings, Tls, address
 from adapters.bus.outbox import Lanes, StoredAlerts
 from adapters.bus.payloads import StatusState
 from adapters.bus.topics import root
+from adapters.feeds.source import SourceError
 from adapters.store.errors import StoreDamaged
 from adapters.store.projection import Projection
 from adapters.store.reading import Reader
@@ -25,7 +27,7 @@ from adapters.store.store import Store
 from daemon import systemd
 from daemon.alerting import AlertFilter
 from daemon.api.server import Api
-from daemon.assembly import Assembly, assemble, limits_of_config
+from daemon.assembly import Assembly, Parts, limits_of_config, parts_of
 from daemon.assessing import METRICS, assessed, metrics_of
 from daemon.config import Config, ConfigError, Mistake, digest, load, reloading, secret, store_url
 from daemon.deadline import Deadline
@@ -37,6 +39,7 @@ from daemon.loop import Shell
 from daemon.mqtt_commands import MqttCommands, command_key
 from daemon.observability import configure
 from daemon.opening import begin
+from daemon.outside import Outside, open_outside
 from daemon.overview import iso
 from daemon.past import NotKept, newest_snapshot, refold, save_config
 from daemon.recovery import Journal, RecordTooLong, ReplayDifference
@@ -49,6 +52,7 @@ from daemon.timeline import instants
 from daemon.version import VERSION
 from daemon.watch import watch as watch_conditions
 from daemon.watch import watch_halt_file
+from daemon.wire import Wire
 from risk.limits import Reason
 from trading.codec import decode
 from trading.events import Operator, Reloaded, Started, Stopping
@@ -97,12 +101,12 @@ def new_run() -> str:
     return base36(secrets.randbits(64), 8)
 
 
-def recover(assembly: Assembly, store: Store, run: str, folder: Path) -> tuple[Shell, Journal]:
+def recover(parts: Parts, store: Store, run: str, folder: Path) -> tuple[Shell, Journal]:
     """The run as its journal says it stood; raises CannotStart when it cannot be this feed's, or differs."""
     seq, kept = newest_snapshot(store, run)
     began = time.monotonic()
     try:
-        shell, journal = refold(assembly, store, run, folder, seq=seq, kept=kept)
+        shell, journal = refold(parts, store, run, folder, seq=seq, kept=kept)
     except ReplayDifference as error:
         raise CannotStart(
             f"run {run}: {error}. Nothing was traded. `quantd replay {run}` shows it again; `--fresh` begins a new run.",
@@ -112,7 +116,9 @@ def recover(assembly: Assembly, store: Store, run: str, folder: Path) -> tuple[S
         raise CannotStart(f"run {run}: {error}; give the feed it was made with, or begin anew with --fresh.") from error
     except NotKept as error:
         raise CannotStart(f"run {run}: {error}") from error
-    shell.answer = Deadline(assembly.policies)
+    shell.answer = Deadline(parts.policies)
+    if isinstance(shell.broker, Wire):
+        shell.broker.taken()  # what was committed has left, or its outcome is unknown
     if journal.seq:
         log.info(
             "recovered",
@@ -122,25 +128,25 @@ def recover(assembly: Assembly, store: Store, run: str, folder: Path) -> tuple[S
             seconds=round(time.monotonic() - began, 3),
             open_orders=sum(work.live for work in shell.state.working.values()),
         )
-    if shell.ts >= assembly.feed.last_ts:
+    if isinstance(parts, Assembly) and shell.ts >= parts.feed.last_ts:
         log.warning("this run has reached the end of its feed; `quantd run --fresh` begins a new one", run=run)
     return shell, journal
 
 
-def same_run(assembly: Assembly, store: Store, run: str) -> None:
+def same_run(parts: Parts, store: Store, run: str) -> None:
     """Raise CannotStart unless the journalled run is of this feed, universe, currency and set of agents."""
     started = next((decode(data).event for _, data in store.entries(run, 1)), None)
     if not isinstance(started, Started):
         return
     record = store.records.run(run)
     differs = ""
-    if started.feed != assembly.feed.digest:
+    if started.feed != parts.market:
         differs = "another feed file or selection"
-    elif started.symbols != assembly.universe.symbols:
+    elif started.symbols != parts.universe.symbols:
         differs = f"another universe ({', '.join(started.symbols)})"
-    elif record.universe.currency != assembly.universe.currency:
+    elif record.universe.currency != parts.universe.currency:
         differs = f"another currency ({record.universe.currency})"
-    elif record.agents != tuple(a.name for a in assembly.rules.agents):
+    elif record.agents != tuple(a.name for a in parts.rules.agents):
         differs = f"other agents ({', '.join(record.agents)})"
     if differs:
         raise CannotStart(
@@ -149,7 +155,7 @@ def same_run(assembly: Assembly, store: Store, run: str) -> None:
         )
 
 
-def this_run(assembly: Assembly, store: Store, fresh: bool) -> str:
+def this_run(parts: Parts, store: Store, fresh: bool) -> str:
     """The run to continue, or a new one. Raises CannotStart when the run that is there is of something else."""
     run = store.current_run()
     if run is not None and any(r.run == run and r.ended for r in store.runs()):
@@ -159,7 +165,7 @@ def this_run(assembly: Assembly, store: Store, fresh: bool) -> str:
         run = None
     if run is None:
         return new_run()
-    same_run(assembly, store, run)
+    same_run(parts, store, run)
     return run
 
 
@@ -171,29 +177,44 @@ async def serve(config: Config, options: Options) -> Summary:
     kill_signal = KillSignal()
     asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, kill_signal.pull)
     folder = state_folder(config, options.state)
-    assembly = assemble(config, cache=folder / "cache")
+    parts = parts_of(config, time.time_ns(), cache=folder / "cache")
     with Store.open(store_url(config.store.url) or folder, state=folder) as store:
-        run = this_run(assembly, store, options.fresh)
-        names = [a.name for a in assembly.rules.agents]
-        projection = store.begin(run, assembly.universe, agents=names, mode=config.quantd.mode, ts=time.time_ns())
+        run = this_run(parts, store, options.fresh)
+        names = [a.name for a in parts.rules.agents]
+        projection = store.begin(run, parts.universe, agents=names, mode=config.quantd.mode, ts=time.time_ns())
         try:
-            shell, journal = recover(assembly, store, run, folder)
+            shell, journal = recover(parts, store, run, folder)
         except StoreDamaged as error:
             raise CannotStart(str(error), 1) from error
+        outside = await reached(parts, shell, run, folder) if parts.live else None
         broker = start_broker(config)
         try:
-            edges = Edges(config, assembly, store, shell, run, broker, folder)
+            edges = Edges(config, parts, store, shell, run, broker, folder, outside)
             service = edges.service(journal, projection, folder)
             save_config(folder, config, options.config, options.sets, options.environ)
-            service.quarantine = begin(shell, assembly, config, run, fresh=journal.seq == 0)
+            service.quarantine = begin(shell, parts, config, run, fresh=journal.seq == 0)
+            if outside is not None:
+                outside.attach(service)
             bars = shell.tally.symbol_bars
             edges.listen(service, key, folder)
             kill_signal.attach(service)
             await edges.keep(service, options, folder)
         finally:
+            if outside is not None:
+                await outside.leave()
             if broker is not None:
                 await asyncio.to_thread(broker.stop)
     return summary(shell, run, config.quantd.mode, service.busy_s, bars)
+
+
+async def reached(parts: Parts, shell: Shell, run: str, folder: Path) -> Outside:
+    """The feed and the venue of a live run, connected. Raises CannotStart."""
+    try:
+        outside = open_outside(parts, run, folder)
+        await outside.open(shell)
+    except (VenueError, SourceError) as error:
+        raise CannotStart(str(error)) from error
+    return outside
 
 
 class Edges:
@@ -202,22 +223,24 @@ class Edges:
     def __init__(
         self,
         config: Config,
-        assembly: Assembly,
+        parts: Parts,
         store: Store,
         shell: Shell,
         run: str,
         broker: EmbeddedBroker | None,
         folder: Path,
+        outside: Outside | None = None,
     ) -> None:
         state = shell.state
+        self.outside = outside
         self.where: str | Path = store_url(config.store.url) or folder
         switch = {-1: state.switch.state, **{k: a.switch.state for k, a in enumerate(state.agents)}}
-        self.config, self.assembly, self.store, self.shell, self.run = config, assembly, store, shell, run
+        self.config, self.parts, self.store, self.shell, self.run = config, parts, store, shell, run
         self.composer = Composer(
             run,
             config.quantd.name,
-            assembly.universe,
-            [a.name for a in assembly.rules.agents],
+            parts.universe,
+            [a.name for a in parts.rules.agents],
             prefix=config.bus.prefix,
             reasons=[r.name.lower() for r in Reason],
             standing=Standing(switch=switch, lots=tuple(state.ledger.house.lots)),
@@ -276,33 +299,38 @@ class Edges:
 
     async def keep(self, service: Service, options: Options, folder: Path) -> None:
         """Step until a stop, with everything around it in one TaskGroup."""
-        config, assembly, bus = self.config, self.assembly, self.bus
-        api = Api(service, assembly, config, folder, bus, self.bus_url)
-        reporter = Reporter(service, folder, self.where, assembly.feed.digest)
+        config, parts, bus = self.config, self.parts, self.bus
+        api = Api(service, parts, config, folder, bus, self.bus_url)
+        reporter = Reporter(service, folder, self.where, parts.market)
         try:
             await api.start()
             async with asyncio.TaskGroup() as tasks:
                 sending = tasks.create_task(bus.run(), name="bus")
-                market = instants(assembly.items(), self.shell.ts)
                 answer = self.shell.answer
                 excused_s = (lambda: answer.waited_s) if isinstance(answer, Deadline) else (lambda: 0.0)
                 around = [
                     # before the feed: a file that is there holds for the first bar
                     tasks.create_task(watch_halt_file(service), name="halt file"),
-                    tasks.create_task(watch_conditions(service, assembly, excused_s), name="watch"),
+                    tasks.create_task(watch_conditions(service, parts, excused_s), name="watch"),
                     tasks.create_task(heartbeat(service, bus, self.composer), name="heartbeat"),
                     tasks.create_task(watchdog(service), name="watchdog"),
                     tasks.create_task(reporter.run(), name="reports"),
                     tasks.create_task(monitoring(service, config.risk.monitor_interval_ns / 1e9), name="monitor"),
-                    tasks.create_task(service.feed(market, config.feed.pace, config.feed.at_end), name="feed"),
                 ]
+                ready = asyncio.Event()
+                if isinstance(parts, Assembly):
+                    market = instants(parts.items(), self.shell.ts)
+                    feeding = service.feed(market, config.feed.pace, config.feed.at_end)
+                    around.append(tasks.create_task(feeding, name="feed"))
+                    ready.set()
+                elif self.outside is not None:
+                    around.append(tasks.create_task(self.outside.run(service, ready), name="outside"))
                 if self.commands is not None:
                     around.append(tasks.create_task(self.commands.run(), name="commands"))
-                handle_signals(service, config, options, assembly, tasks)
-                bus.status(self.status("online"))
-                systemd.ready(f"{config.quantd.name} · run {self.run}")
+                handle_signals(service, config, options, parts, tasks)
+                around.append(tasks.create_task(self._ready(ready), name="ready"))
                 if not options.quiet:
-                    terminal = watch(service, assembly, config, api.url, self.bus_url)
+                    terminal = watch(service, parts, config, api.url, self.bus_url)
                     around.append(tasks.create_task(terminal, name="terminal"))
                 await service.step_forever()
                 systemd.stopping()
@@ -313,6 +341,12 @@ class Edges:
                 await asyncio.wait([sending])
         finally:
             await api.stop()
+
+    async def _ready(self, ready: asyncio.Event) -> None:
+        """Say that we are there, once the account is known to be ours."""
+        await ready.wait()
+        self.bus.status(self.status("online"))
+        systemd.ready(f"{self.config.quantd.name} · run {self.run}")
 
 
 def start_broker(config: Config) -> EmbeddedBroker | None:
@@ -428,9 +462,7 @@ class KillSignal:
             self.pull()
 
 
-def handle_signals(
-    service: Service, config: Config, options: Options, assembly: Assembly, tasks: asyncio.TaskGroup
-) -> None:
+def handle_signals(service: Service, config: Config, options: Options, parts: Parts, tasks: asyncio.TaskGroup) -> None:
     """SIGTERM and SIGINT stop in order, SIGHUP reloads; SIGUSR1 halts already."""
     loop = asyncio.get_running_loop()
 
@@ -441,10 +473,10 @@ def handle_signals(
 
     loop.add_signal_handler(signal.SIGTERM, stop, "SIGTERM")
     loop.add_signal_handler(signal.SIGINT, stop, "Ctrl-C")
-    loop.add_signal_handler(signal.SIGHUP, lambda: tasks.create_task(reload(service, options, assembly)))
+    loop.add_signal_handler(signal.SIGHUP, lambda: tasks.create_task(reload(service, options, parts)))
 
 
-async def reload(service: Service, options: Options, assembly: Assembly) -> list[Mistake]:
+async def reload(service: Service, options: Options, parts: Parts) -> list[Mistake]:
     """Read the configuration again and take what may change while positions are open; the mistakes otherwise."""
     try:
         new = read_config(options)
@@ -458,7 +490,7 @@ async def reload(service: Service, options: Options, assembly: Assembly) -> list
     if changed:
         service.config = new
         configure(new.log.level.upper(), new.log.format)  # type: ignore[arg-type]
-        limits = in_force(limits_of_config(assembly, new))
+        limits = in_force(limits_of_config(parts, new))
         await service.inbox.command(Reloaded(service.shell.state.now, digest(new), changed, limits))
         log.info("reloaded", changed=list(changed))
     return []

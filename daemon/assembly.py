@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from fractions import Fraction
+from hashlib import blake2b
+from itertools import chain
 from pathlib import Path
 from typing import Final
 
@@ -20,8 +22,9 @@ from daemon.config import Limits as LimitKeys
 from daemon.engine.state import AgentRules, Rules, State
 from daemon.loop import Log, Shell
 from daemon.policies import answer, load
-from daemon.schedule import Schedule, stream
+from daemon.schedule import Schedule, Verdict, catch_up, due, stream
 from daemon.timeline import Item, due_agents, sample_ticks, timeline, with_due
+from daemon.wire import Wire
 from risk.limits import PROFILES, Correlation, Limits, Liquidity, Protective, Rate, Stress, Tail, override
 from risk.stress import SHIPPED, Shock
 from trading.effects import Ask
@@ -31,6 +34,12 @@ from trading.instruments import Universe
 from trading.ports import Policy
 from trading.sessions import DAY_NS, Sessions
 
+LIVE_BACK_YEARS: Final = 3
+"""Years of sessions before the warm-up: how old a run may be that is folded from its beginning."""
+
+LIVE_AHEAD_DAYS: Final = 300
+"""Sessions are announced a year ahead; a daemon is started anew before they end."""
+
 AHEAD_DAYS = 20
 """Calendar days of sessions kept beyond the last bar: an order's end must be known when it is sent."""
 
@@ -39,18 +48,21 @@ FEED_ASKS = frozenset({"rebalance"})
 
 
 @dataclass(frozen=True, slots=True)
-class Assembly:
-    """The parts of one run over a recorded market."""
+class Parts:
+    """The parts of one run, whatever its market: everything but where bars come from. `market` names the market, so that a
+    run is continued on its own only; `live` says that it goes on, and is journalled bar by bar."""
 
     config: Config
     universe: Universe
     sessions: Mapping[str, Sessions]
-    feed: Replay
     rules: Rules
     costs: Costs
     policies: tuple[Policy, ...]
     schedules: tuple[Schedule, ...]
     start_ns: int
+    interval_ns: int
+    market: str
+    live: bool
 
     def shell(self, log: Log | None = None) -> Shell:
         """A new shell at the start of the run."""
@@ -59,24 +71,16 @@ class Assembly:
         def ask(question: Ask) -> Decided:
             return answer(policies[question.agent], question)
 
-        return Shell(
-            State(self.rules),
-            Paper(self.universe, self.costs),
-            ask,
-            interval_ns=self.feed.interval_ns,
-            log=log,
-        )
+        remote = self.config.broker.kind != "paper"
+        venue = Wire() if remote else Paper(self.universe, self.costs)
+        return Shell(State(self.rules), venue, ask, interval_ns=self.interval_ns, log=log, remote=remote)
 
-    def items(self) -> Iterator[Item]:
-        """The whole recorded market with its ticks, in order of time."""
-        return timeline(self.feed.items(), self.ticks())
-
-    def ticks(self) -> Iterator[Tick]:
-        """Samples of the house session and what the schedules say, from the first bar to the last."""
-        feed, first, last = self.feed, self.feed.first_ts - 1, self.feed.last_ts
+    def ticks_between(self, after: int, until: int, start_ns: int, away: int = 0) -> Iterator[Tick]:
+        """Samples of the house session and what the schedules say, in (after, until]; before `start_ns` is the warm-up. Of
+        what was due by `away`, while nobody was there, each schedule's `missed` says what is made up for."""
         house = self.sessions[self.universe.calendar]
         calendars = [self.sessions[name] for name in sorted({i.calendar for i in self.universe.instruments})]
-        samples = sample_ticks(house, calendars, feed.interval_ns, first, last, self.start_ns)
+        samples = sample_ticks(house, calendars, self.interval_ns, after, until, start_ns)
         if not self.schedules:
             return samples
         numbers = {agent.name: k for k, agent in enumerate(self.rules.agents)}
@@ -87,8 +91,29 @@ class Assembly:
         }
         jobs = {k: s.do for k, s in enumerate(self.schedules)}
         # what a schedule says during the warm-up is for nobody: trading begins at `start`
-        after = max(first, self.start_ns - 1)
-        return with_due(samples, due_agents(stream(self.schedules, self.sessions, after, last), asks, jobs))
+        after = max(after, start_ns - 1)
+        said = stream(self.schedules, self.sessions, max(after, away), until)
+        made_up = [(ts, k) for ts, k, verdict in self.missed(after, away) if verdict == "run"]
+        return with_due(samples, due_agents(chain(made_up, said), asks, jobs))
+
+    def missed(self, after: int, away: int) -> list[tuple[int, int, Verdict]]:
+        """The verdict on each (instant, number of a schedule) that was due in (after, away]."""
+        return catch_up(self.schedules, due(self.schedules, self.sessions, after, away), away) if away > after else []
+
+
+@dataclass(frozen=True, slots=True)
+class Assembly(Parts):
+    """The parts of one run over a recorded market."""
+
+    feed: Replay
+
+    def items(self) -> Iterator[Item]:
+        """The whole recorded market with its ticks, in order of time."""
+        return timeline(self.feed.items(), self.ticks())
+
+    def ticks(self) -> Iterator[Tick]:
+        """The ticks from the first bar to the last."""
+        return self.ticks_between(self.feed.first_ts - 1, self.feed.last_ts, self.start_ns)
 
 
 def assemble(config: Config, *, cache: Path | None = None) -> Assembly:
@@ -121,13 +146,54 @@ def assemble(config: Config, *, cache: Path | None = None) -> Assembly:
         config=config,
         universe=universe,
         sessions=sessions,
-        feed=feed,
         rules=rules_of(config, universe, sessions, policies, schedules, feed.interval_ns),
         costs=config.broker.costs(),
         policies=policies,
         schedules=schedules,
         start_ns=start,
+        interval_ns=feed.interval_ns,
+        market=feed.digest,
+        live=False,
+        feed=feed,
     )
+
+
+def assemble_live(config: Config, now: int, *, cache: Path | None = None) -> Parts:
+    """The parts of a run on a market that goes on, without asking anybody: its feed and its venue are opened by the daemon.
+
+    `now` (ns UTC) places the calendars. Raises UnknownCalendar, PolicyError or ScheduleError.
+    """
+    universe = config.instruments()
+    today = session_date(now)
+    names = {universe.calendar, *(i.calendar for i in universe.instruments)}
+    names |= {s.calendar for s in config.schedules if s.calendar}
+    # whole months, so that the built calendars are kept for as long
+    begin = date(today.year - LIVE_BACK_YEARS - int(config.feed.warmup * 1.6) // 365, 1, 1)
+    end = (today + timedelta(days=LIVE_AHEAD_DAYS)).replace(day=1)
+    sessions = {name: calendar_sessions(name, begin, end, cache=cache) for name in names}
+    policies = tuple(load(agent.policy, agent.params, config.source.folder) for agent in config.agents)
+    schedules = tuple(schedule_of(config, k) for k, s in enumerate(config.schedules) if s.enabled)
+    table = config.feed
+    broker = config.broker
+    who = ("live", broker.kind, broker.venue, universe.calendar, interval_text(table.interval_ns), *universe.symbols)
+    return Parts(
+        config=config,
+        universe=universe,
+        sessions=sessions,
+        rules=rules_of(config, universe, sessions, policies, schedules, table.interval_ns),
+        costs=config.broker.costs(),
+        policies=policies,
+        schedules=schedules,
+        start_ns=now,
+        interval_ns=table.interval_ns,
+        market=blake2b("|".join(who).encode(), digest_size=32).hexdigest(),
+        live=True,
+    )
+
+
+def parts_of(config: Config, now: int, *, cache: Path | None = None) -> Parts:
+    """Whatever a configuration describes, on a recorded market or on one that goes on."""
+    return assemble(config, cache=cache) if config.feed.kind == "replay" else assemble_live(config, now, cache=cache)
 
 
 def market_sessions(config: Config, universe: Universe, path: Path, cache: Path | None) -> dict[str, Sessions]:
@@ -247,23 +313,25 @@ def rules_of(
         lookback=max([252, *lookbacks]),
         daily=interval_ns >= DAY_NS,
         follow_ups=2 if risk.follow_ups is None else risk.follow_ups,
-        rearm_samples=_rearm_samples(risk.rearm),
+        rearm_samples=_rearm_samples(risk.rearm) if config.feed.kind == "replay" else 0,
         flatten_on=risk.flatten_on or (),
-        borrow_bp_annual=config.broker.borrow_bp_annual,
+        borrow_bp_annual=config.broker.borrow_bp_annual if config.broker.kind == "paper" else 0.0,
+        venue_pays=config.broker.kind != "paper",
+        differences=config.broker.differences,
         volume_lookback=risk.volume_lookback,
         house_calendar=calendars.index(universe.calendar),
     )
 
 
-def limits_of_config(assembly: Assembly, config: Config) -> Rules:
-    """The rules of `assembly` as a newly read configuration would have them."""
+def limits_of_config(parts: Parts, config: Config) -> Rules:
+    """The rules of `parts` as a newly read configuration would have them."""
     return rules_of(
         config,
-        assembly.universe,
-        assembly.sessions,
-        assembly.policies,
-        assembly.schedules,
-        assembly.feed.interval_ns,
+        parts.universe,
+        parts.sessions,
+        parts.policies,
+        parts.schedules,
+        parts.interval_ns,
     )
 
 

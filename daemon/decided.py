@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from adapters.store.records import Records
-from daemon.assembly import Assembly
+from daemon.assembly import Parts
 from daemon.listing import decision_line
 from trading.effects import Planned
 
@@ -25,11 +25,11 @@ def newest_plans(records: Records, run: str) -> list[Planned]:
     return [_plan.decode(row[0]) for row in reversed(rows)]
 
 
-def decided(plans: list[Planned], assembly: Assembly) -> dict[str, str]:
+def decided(plans: list[Planned], parts: Parts) -> dict[str, str]:
     """Agent -> its newest decision among `plans`."""
-    universe = assembly.universe
-    names = [a.name for a in assembly.rules.agents]
-    zone = ZoneInfo(assembly.sessions[universe.calendar].zone)
+    universe = parts.universe
+    names = [a.name for a in parts.rules.agents]
+    zone = ZoneInfo(parts.sessions[universe.calendar].zone)
     found: dict[str, str] = {}
     for plan in plans:
         clock = datetime.fromtimestamp(plan.ts // 10**9, UTC).astimezone(zone).strftime("%m-%d %H:%M")

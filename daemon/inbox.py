@@ -1,4 +1,4 @@
-"""The one bounded inbox of the loop: people's commands first, then instants of the market in order."""
+"""The one bounded inbox of the loop: people's commands first, then a venue's news, then instants of the market in order."""
 
 import asyncio
 import time
@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from daemon.timeline import Item
 from trading.events import Condition, Event, Operator, Stopping
+from trading.ports import BrokerNews
 
 COMMANDS = 64
 """Commands that may wait; one more is refused, so that a flood cannot grow the inbox."""
@@ -18,6 +19,9 @@ KEPT_FREE = 16
 
 CHUNKS = 4
 """Chunks of instants that may wait; the feed waits for room."""
+
+NEWS = 1024
+"""News of a venue that may wait; whoever brings more waits."""
 
 Chunk = Sequence[Sequence[Item | Stopping]]
 
@@ -34,18 +38,21 @@ class Command(Struct):
 
 
 class Inbox:
-    """Two lanes, one reader."""
+    """Three lanes, one reader."""
 
     def __init__(self) -> None:
         self._commands: deque[Command] = deque()
+        self._news: deque[BrokerNews] = deque()
         self._chunks: deque[tuple[float, Chunk]] = deque()
         self._ready = asyncio.Event()
         self._commanded = asyncio.Event()
         self._room = asyncio.Event()
         self._room.set()
+        self._news_room = asyncio.Event()
+        self._news_room.set()
 
     def __len__(self) -> int:
-        return len(self._commands) + len(self._chunks)
+        return len(self._commands) + len(self._news) + len(self._chunks)
 
     def command(self, event: Event) -> "asyncio.Future[None]":
         """Put an event before all that waits from the market. Raises InboxFull."""
@@ -65,6 +72,28 @@ class Inbox:
         self._chunks.append((time.monotonic(), chunk))
         self._ready.set()
 
+    async def tell(self, news: Sequence[BrokerNews]) -> None:
+        """Add what a venue across a network said, before all that waits from the market; waits while the inbox is full."""
+        for each in news:
+            while len(self._news) >= NEWS:
+                self._news_room.clear()
+                await self._news_room.wait()
+            self._news.append(each)
+            self._ready.set()
+            self._commanded.set()
+
+    @property
+    def news_waiting(self) -> int:
+        """How many news of a venue have not been stepped."""
+        return len(self._news)
+
+    def next_news(self) -> BrokerNews | None:
+        """The oldest news, if some wait."""
+        if not self._news:
+            return None
+        self._news_room.set()
+        return self._news.popleft()
+
     def next_command(self) -> Command | None:
         """The oldest command, if one waits."""
         if self._commands:
@@ -73,7 +102,7 @@ class Inbox:
         return None
 
     async def commanded(self) -> None:
-        """Wait until a command is there."""
+        """Wait until a command or news is there."""
         await self._commanded.wait()
 
     def next_chunk(self) -> Chunk | None:
@@ -89,7 +118,7 @@ class Inbox:
 
     async def ready(self, within_s: float) -> bool:
         """Wait until something is there, at most `within_s` seconds; whether something is."""
-        if not (self._commands or self._chunks):
+        if not len(self):
             self._ready.clear()
             try:
                 async with asyncio.timeout(within_s):

@@ -17,7 +17,7 @@ from daemon.engine.freezing import freeze, thaw
 from daemon.engine.state import Rules, State
 from daemon.tally import Tally
 from daemon.timeline import Item
-from trading.effects import Ask, Cancel, Effect, Query, Snapshot, Stop
+from trading.effects import Again, Ask, Cancel, Effect, Query, Snapshot, Stop
 from trading.events import Action, Condition, Decided, Event, Started, Tick, Unknown
 from trading.market import MarketSlice
 from trading.orders import OrderBasket
@@ -58,6 +58,7 @@ class Kept(Struct, frozen=True):
     broker: bytes
     digest: bytes
     tally: Tally
+    ticked: int = 0
 
 
 class Shell:
@@ -71,6 +72,7 @@ class Shell:
         *,
         interval_ns: int,
         log: Log | None = None,
+        remote: bool = False,
     ) -> None:
         self.state = state
         self.broker = broker
@@ -82,6 +84,11 @@ class Shell:
         self.config = ""
         self.stopped = ""
         self.snapshot_wanted = False
+        self.remote = remote
+        """Whether the venue is across a network: its answers come through the inbox, and what its broker does is
+        known by its own news."""
+        self.ticked = 0
+        """The instant of the last tick: what is due later is still to come, whatever bars came since."""
         self.guarded = False
         """Whether an exception of the venue is a broker that went down, as in a daemon, or an error, as in a backtest."""
 
@@ -94,7 +101,7 @@ class Shell:
             except Exception as error:
                 told = self._venue_failed(error)
             else:
-                if "broker" in self.state.down:
+                if "broker" in self.state.down and not self.remote:
                     told = [Condition(self.state.now, "broker", True, "the venue answers"), *told]
             for news in told:
                 self.run(news)
@@ -104,7 +111,8 @@ class Shell:
             self.ts = ts
             self.digest.settle(ts)
         elif type(item) is Tick:
-            self.ts = item.ts
+            self.ts = max(self.ts, item.ts)
+            self.ticked = item.ts
             try:
                 told = self.broker.on_time(item.ts)
             except Exception as error:
@@ -151,6 +159,12 @@ class Shell:
                     queue.extend(self._venue_failed(error, effect.sample, effect.n, rows))
             case Ask():
                 queue.append(self.log.answer(effect) or self.answer(effect))
+            case Again():
+                work = self.state.working[effect.sample, effect.n]
+                try:
+                    queue.extend(self.broker.submit(work.basket, effect.row))
+                except Exception as error:
+                    queue.extend(self._venue_failed(error, effect.sample, effect.n, effect.row))
             case Cancel():
                 try:
                     queue.extend(self.broker.cancel(effect.sample, effect.n, effect.row, effect.ts))
@@ -193,6 +207,7 @@ class Shell:
                 broker=self.broker.freeze(),
                 digest=self.digest.freeze(),
                 tally=self.tally,
+                ticked=self.ticked,
             )
         )
 
@@ -204,4 +219,5 @@ class Shell:
         self.digest.thaw(snapshot.digest)
         self.tally = snapshot.tally
         self.ts = snapshot.ts
+        self.ticked = snapshot.ticked
         self.config = snapshot.config

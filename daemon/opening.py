@@ -2,7 +2,7 @@
 were put aside."""
 
 from adapters.store.writing import BadBar
-from daemon.assembly import Assembly, instant_text
+from daemon.assembly import Assembly, Parts, instant_text
 from daemon.config import Config, digest
 from daemon.engine.freezing import in_force
 from daemon.loop import Shell
@@ -10,10 +10,14 @@ from daemon.version import blas_name, code_version, lock_hash
 from trading.events import Condition, Reloaded, Started
 
 
-def begin(shell: Shell, assembly: Assembly, config: Config, run: str, *, fresh: bool) -> list[BadBar]:
+def begin(shell: Shell, parts: Parts, config: Config, run: str, *, fresh: bool) -> list[BadBar]:
     """Step Started, Reloaded where limits are news, and an alert about bars put aside; these bars, when `fresh`."""
-    feed = assembly.feed
-    now = max(shell.state.now, feed.first_ts - 1 if fresh else 0)
+    feed = parts.feed if isinstance(parts, Assembly) else None
+    now = shell.state.now
+    if feed is None:
+        now = max(now, parts.start_ns)
+    elif fresh:
+        now = max(now, feed.first_ts - 1)
     shell.run(
         Started(
             ts=now,
@@ -21,25 +25,25 @@ def begin(shell: Shell, assembly: Assembly, config: Config, run: str, *, fresh: 
             version=code_version(),
             lock=lock_hash(),
             config=digest(config),
-            feed=feed.digest,
-            symbols=assembly.universe.symbols,
-            artifacts={a.name: getattr(p, "digest", "") for a, p in zip(config.agents, assembly.policies, strict=True)},
+            feed=parts.market,
+            symbols=parts.universe.symbols,
+            artifacts={a.name: getattr(p, "digest", "") for a, p in zip(config.agents, parts.policies, strict=True)},
             blas=blas_name(),
             mode=config.quantd.mode,
         )
     )
-    limits = in_force(assembly.rules)
+    limits = in_force(parts.rules)
     if fresh or limits != in_force(shell.state.rules):
         shell.run(Reloaded(now, digest(config), () if fresh else ("limits",), limits))
     if fresh:
-        for agent, policy in zip(config.agents, assembly.policies, strict=True):
+        for agent, policy in zip(config.agents, parts.policies, strict=True):
             until = getattr(policy, "trained_until_ns", 0)
-            if until > assembly.start_ns:
+            if until > parts.start_ns:
                 text = (
                     f"agent {agent.name} trades bars that its policy was trained on, until {instant_text(until)[:10]}"
                 )
                 shell.run(Condition(now, "bars", False, text))
-    if not (fresh and feed.quarantined):
+    if feed is None or not (fresh and feed.quarantined):
         return []
     first = feed.quarantined[0]
     text = f"{len(feed.quarantined)} bars were put aside; the first is {first.symbol}: {first.reason}"

@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 from msgspec import Struct
 
-from daemon.assembly import Assembly
+from daemon.assembly import Parts
 from daemon.config import Config
 from daemon.engine.state import HOUSE, State
 from daemon.engine.watching import market_context
@@ -118,7 +118,7 @@ class Overview(Struct, frozen=True):
     limits: list[LimitNow]
 
 
-def overview(service: Service, assembly: Assembly, config: Config) -> Overview:
+def overview(service: Service, parts: Parts, config: Config) -> Overview:
     """All of it, in about half a millisecond."""
     shell, state = service.shell, service.shell.state
     state.revalue()
@@ -138,7 +138,7 @@ def overview(service: Service, assembly: Assembly, config: Config) -> Overview:
         ts=shell.ts,
         time=iso(shell.ts),
         session=iso(session)[:10],
-        zone=assembly.sessions[state.universe.calendar].zone,
+        zone=parts.sessions[state.universe.calendar].zone,
         currency=state.universe.currency,
         switch=SWITCH[state.switch.state],
         reason=state.switch.reason,

@@ -7,12 +7,12 @@ from typing import Protocol
 import msgspec
 from msgspec import Struct
 
-from daemon.assembly import Assembly, assemble
+from daemon.assembly import Assembly, Parts, parts_of
 from daemon.config import Config, ConfigError, digest, read
 from daemon.engine.judged import Judged
 from daemon.known import known_names
 from daemon.loop import Shell
-from daemon.recovery import Journal, RecordTooLong, fold
+from daemon.recovery import Journal, RecordTooLong, fold, fold_live
 from daemon.timeline import Item, instants
 from daemon.version import code_version
 from trading.codec import decode
@@ -119,17 +119,17 @@ def stretches(records: Records, run: str, after: int, config: str, until: int | 
     return found
 
 
-JournalOf = Callable[[Iterable[bytes], int, Assembly], Journal]
+JournalOf = Callable[[Iterable[bytes], int, Parts], Journal]
 Watched = Callable[[Iterator[list[Item]]], Iterator[list[Item]]]
 
 
-def plain_journal(entries: Iterable[bytes], seq: int, assembly: Assembly) -> Journal:
+def plain_journal(entries: Iterable[bytes], seq: int, parts: Parts) -> Journal:
     """A journal that compares and then appends."""
-    return Journal(entries, seq)
+    return Journal(entries, seq, parts.live)
 
 
 def refold(
-    assembly: Assembly,
+    parts: Parts,
     records: Records,
     run: str,
     folder: Path,
@@ -144,26 +144,31 @@ def refold(
     """The run as its journal says it stands, from the snapshot `kept` after step `seq`, or from its beginning.
 
     Each stretch is folded under the configuration it was made with: costs or schedules that were changed since must
-    not change the past. The shell and the journal given back go on under `assembly`. The steps after `until` are not
+    not change the past. The shell and the journal given back go on under `parts`. The steps after `until` are not
     read; what gates are asked goes to `judged`. Raises ReplayDifference, RecordTooLong and NotKept.
     """
-    present = digest(assembly.config)
-    shell, under, journal = assembly.shell(), present, journal_of((), seq, assembly)
+    present = digest(parts.config)
+    shell, under, journal = parts.shell(), present, journal_of((), seq, parts)
     shell.guarded = True
     if kept:
-        shell.restore(assembly.rules, kept)
+        shell.restore(parts.rules, kept)
     compared = 0
     for stretch in stretches(records, run, seq, shell.config, until):
-        then = assembly if stretch.config == present else assemble(saved_config(folder, stretch.config))
+        then = parts
+        if stretch.config != present:
+            then = parts_of(saved_config(folder, stretch.config), parts.start_ns)
         if stretch.config != under:
             shell, under = continued(shell, then), stretch.config
         journal = journal_of(stretch.entries, stretch.first - 1, then)
         shell.log = journal
         shell.state.judged = judged
-        fold(shell, journal, watched(instants(then.items(), shell.ts)))
+        if isinstance(then, Assembly):
+            fold(shell, journal, watched(instants(then.items(), shell.ts)))
+        else:
+            fold_live(shell, journal)
         compared += journal.compared
     if under != present:
-        shell = continued(shell, assembly)
+        shell = continued(shell, parts)
         shell.snapshot_wanted = True
     shell.log = journal
     journal.compared = compared
@@ -178,8 +183,8 @@ class UpTo(Journal):
     """A journal that is compared up to one step, and with it; then it raises Reached, with in `judged` what that step
     asked gates."""
 
-    def __init__(self, entries: Iterable[bytes], seq: int, until: int, judged: list[Judged]) -> None:
-        super().__init__(entries, seq)
+    def __init__(self, entries: Iterable[bytes], seq: int, live: bool, until: int, judged: list[Judged]) -> None:
+        super().__init__(entries, seq, live)
         self._until = until
         self._judged = judged
 
@@ -193,7 +198,7 @@ class UpTo(Journal):
 
 
 def judged_at(
-    assembly: Assembly,
+    parts: Parts,
     records: Records,
     run: str,
     folder: Path,
@@ -207,12 +212,12 @@ def judged_at(
     after step `seq`. Every step is compared with its record. Raises ReplayDifference, RecordTooLong and NotKept."""
     judged: list[Judged] = []
 
-    def journal_of(entries: Iterable[bytes], first: int, under: Assembly) -> Journal:
-        return UpTo(entries, first, step, judged)
+    def journal_of(entries: Iterable[bytes], first: int, under: Parts) -> Journal:
+        return UpTo(entries, first, under.live, step, judged)
 
     try:
         refold(
-            assembly, records, run, folder, seq=seq, kept=kept, journal_of=journal_of, watched=watched, until=step,
+            parts, records, run, folder, seq=seq, kept=kept, journal_of=journal_of, watched=watched, until=step,
             judged=judged,
         )  # fmt: skip
     except Reached:
@@ -220,10 +225,10 @@ def judged_at(
     raise RecordTooLong(f"the journal of run {run} has no step {step}")
 
 
-def continued(shell: Shell, assembly: Assembly) -> Shell:
+def continued(shell: Shell, parts: Parts) -> Shell:
     """The same account in a shell of another configuration; a shell that has done nothing is made anew."""
-    new = assembly.shell()
+    new = parts.shell()
     new.guarded = shell.guarded
     if shell.config:
-        new.restore(assembly.rules, shell.keep())
+        new.restore(parts.rules, shell.keep())
     return new

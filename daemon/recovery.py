@@ -11,24 +11,34 @@ from typing import Final
 from daemon.engine.state import State
 from daemon.loop import Shell
 from daemon.timeline import Item
-from trading.codec import Entry, JournalEvent, decode, encode
+from trading.codec import Entry, JournalEvent, decode, encode, slice_of
 from trading.effects import Ask, Effect
 from trading.events import (
+    Action,
+    Bars,
+    CancelReported,
     Condition,
+    Correction,
     Decided,
     Event,
     Flow,
     ForeignFound,
+    NotFound,
     Operator,
     Reconciled,
     Reloaded,
+    SliceRef,
     Started,
     Stopping,
+    Tick,
     Unknown,
+    Wished,
 )
-from trading.orders import OrderState
+from trading.orders import OrderState, Reports
 
-OUTSIDE: Final = (Started, Reloaded, Flow, Operator, Condition, Stopping, Reconciled, ForeignFound)
+OUTSIDE: Final = (
+    Started, Reloaded, Flow, Operator, Condition, Stopping, Reconciled, ForeignFound, Correction, Wished,
+)  # fmt: skip
 """Events of a replayed run that come neither from its feed nor from the loop itself: the record supplies them."""
 
 
@@ -99,6 +109,17 @@ class Journal:
         event = self._ahead[0][1].event if self._ahead else None
         return event if isinstance(event, OUTSIDE) else None
 
+    def cause(self, own: tuple[type, ...]) -> JournalEvent | None:
+        """The next recorded event that the shell does not bring by itself: those of the types `own` follow from others,
+        and a simulated venue's reports of a slice stand before it."""
+        looked = 0
+        while looked < len(self._ahead) or self._pull():
+            event = self._ahead[looked][1].event
+            if not isinstance(event, own):
+                return event
+            looked += 1
+        return None
+
     def answer(self, ask: Ask) -> Decided | None:
         """The recorded answer to this Ask; None once the record has ended."""
         looked = 0
@@ -154,6 +175,29 @@ def fold(shell: Shell, journal: Journal, instants: Iterator[list[Item]]) -> int:
             else:
                 for item in instant:
                     shell.take(item)
+        except ReplayDifference as error:
+            error.shell = shell
+            raise
+    shell.stopped = ""
+    return journal.compared
+
+
+def fold_live(shell: Shell, journal: Journal) -> int:
+    """`fold` for a market that went on: its bars are in the record itself, and the answers of a venue across a network."""
+    own = (Decided,) if shell.remote else (Decided, Reports, CancelReported, Unknown, NotFound)
+    while journal.replaying:
+        event = journal.cause(own)
+        try:
+            if event is None:
+                raise RecordTooLong("the journal ends with what follows from nothing")
+            if isinstance(event, Bars):
+                shell.take(slice_of(event))
+            elif isinstance(event, Action | Tick):
+                shell.take(event)
+            elif isinstance(event, SliceRef):
+                raise RecordTooLong("the journal names bars of a file, and this market is not one")
+            else:
+                shell.run(event)
         except ReplayDifference as error:
             error.shell = shell
             raise

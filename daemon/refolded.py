@@ -4,6 +4,7 @@ What the gates were asked then can be asked again, so that a figure which was no
 that decided, on the state it decided on.
 """
 
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from adapters.feeds.errors import FeedError
 from adapters.store.errors import StoreError
 from adapters.store.reading import Decision
 from adapters.store.records import Records
-from daemon.assembly import Assembly, assemble
+from daemon.assembly import Parts, parts_of
 from daemon.config import Config, ConfigError, digest
 from daemon.engine.judged import Judged
 from daemon.engine.state import HOUSE
@@ -42,14 +43,14 @@ class Refolder:
         folder: Path,
         configured: Callable[[], Config] | None = None,
         *,
-        assembly: Assembly | None = None,
+        parts: Parts | None = None,
         watched: Watched = iter,
     ) -> None:
         self._records = records
         self._run = run
         self._folder = folder
         self._configured = configured
-        self._assembly = assembly
+        self._parts = parts
         self._watched = watched
 
     def __call__(self, decision: Decision) -> list[Judged]:
@@ -73,10 +74,8 @@ class Refolder:
 
     def _judged(self, step: int) -> list[Judged]:
         seq, kept = self._records.latest_snapshot(self._run, code_version(), step) or (0, b"")
-        assembly = self._put_together(self._config_at(kept))
-        return judged_at(
-            assembly, self._records, self._run, self._folder, step, seq=seq, kept=kept, watched=self._watched
-        )
+        parts = self._put_together(self._config_at(kept))
+        return judged_at(parts, self._records, self._run, self._folder, step, seq=seq, kept=kept, watched=self._watched)
 
     def _config_at(self, kept: bytes) -> str:
         """Digest of the configuration that a snapshot, or the beginning of the run, was made under."""
@@ -87,9 +86,9 @@ class Refolder:
             raise Unavailable(f"run {self._run} has no journal that begins with a start")
         return first.config
 
-    def _put_together(self, name: str) -> Assembly:
-        if self._assembly is not None and digest(self._assembly.config) == name:
-            return self._assembly
+    def _put_together(self, name: str) -> Parts:
+        if self._parts is not None and digest(self._parts.config) == name:
+            return self._parts
         try:
             config = saved_config(self._folder, name)
         except NotKept:
@@ -98,9 +97,8 @@ class Refolder:
             config = self._configured()
             if digest(config) != name:
                 raise
-        assembly = assemble(config, cache=self._folder / "cache")
-        self._assembly = assembly
-        return assembly
+        self._parts = parts_of(config, time.time_ns(), cache=self._folder / "cache")
+        return self._parts
 
 
 def by_plan(judged: Sequence[Judged]) -> list[list[Judged]]:

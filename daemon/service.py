@@ -7,7 +7,7 @@ same TaskGroup, in `daemon.app`.
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -27,6 +27,7 @@ from daemon.loop import Shell
 from daemon.recovery import Journal
 from daemon.timeline import Item, time_of
 from daemon.version import code_version
+from daemon.wire import Outgoing, Wire
 from trading.effects import Effect, Publish
 from trading.events import Condition, Event, Stopping, Tick
 
@@ -52,6 +53,11 @@ REPORTS: Final = frozenset({"risk_report", "daily_report"})
 
 BREATH_S: Final = 0.005
 """How long stepping may hold the event loop before others get a turn."""
+
+
+def _nowhere(outgoing: list[Outgoing]) -> None:
+    if outgoing:
+        raise RuntimeError("orders for a venue, and nobody to send them")
 
 
 class StoreGaveUp(Exception):
@@ -108,6 +114,8 @@ class Service:
         self.busy_s = 0.0
         self.loop_lag_s = 0.0
         """How late the event loop woke, at worst since this was last set to 0."""
+        self.send: Callable[[list[Outgoing]], None] = _nowhere
+        """Takes what is to be sent to a venue across a network, once it is committed."""
         self.feed_error = ""
         """Why the feed delivers no more; empty while it does."""
         self.bus_commands: Counter[str] = Counter()
@@ -183,6 +191,12 @@ class Service:
                 self.market_ahead_ns = ts - time.monotonic_ns()
             await self.inbox.put([instant])
 
+    async def feed_live(self, market: AsyncIterator[list[Item]]) -> None:
+        """Fill the inbox from a market that goes on, until cancelled."""
+        self.market_ahead_ns = time.time_ns() - time.monotonic_ns()
+        async for instant in market:
+            await self.inbox.put([instant])
+
     # the loop
 
     async def step_forever(self) -> None:
@@ -232,15 +246,22 @@ class Service:
         self.busy_s += time.monotonic() - began
 
     def _take_commands(self) -> None:
-        while (command := self.inbox.next_command()) is not None:
-            self.shell.run(command.event)
-            self._waiting.append(command)
+        """What people and watchers say, and a venue's news: one of these first, then the other."""
+        while True:
+            while (command := self.inbox.next_command()) is not None:
+                self.shell.run(command.event)
+                self._waiting.append(command)
+            if (news := self.inbox.next_news()) is None:
+                return
+            self.shell.run(news)
 
     # committing
 
     async def commit(self) -> None:
         """Everything stepped so far, durably, in one transaction; then it is published."""
         entries, steps = self.journal.taken()
+        broker = self.shell.broker
+        outgoing = broker.taken() if isinstance(broker, Wire) else []  # of these steps, and of none later
         rows, messages = self._rows(steps)
         wanted = self.shell.snapshot_wanted or self.journal.seq - self._snapshot_seq >= SNAPSHOT_STEPS
         snapshot = None
@@ -265,6 +286,7 @@ class Service:
         self.quarantine = []
         self._committed += len(entries)
         self._last_commit = time.monotonic()
+        self.send(outgoing)
         for command in waiting:
             if not command.done.done():
                 command.done.set_result(None)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from adapters.store.errors import StoreError
-from daemon.assembly import Assembly
+from daemon.assembly import Assembly, Parts
 from daemon.config import Config
 from daemon.decided import decided, newest_plans
 from daemon.overview import AgentNow, LimitNow, Overview, iso, overview
@@ -32,57 +32,58 @@ STYLE: Final = {"RUN": "green", "REDUCE": "yellow", "HALT": "bold red"}
 LEVELS: Final = {"INFO": "dim", "WARNING": "yellow", "CRITICAL": "bold red"}
 
 
-async def watch(service: Service, assembly: Assembly, config: Config, api_url: str, bus_url: str) -> None:
+async def watch(service: Service, parts: Parts, config: Config, api_url: str, bus_url: str) -> None:
     """Show the run until cancelled."""
-    lines = header(service, assembly, config, api_url, bus_url)
+    lines = header(service, parts, config, api_url, bus_url)
     if not sys.stdout.isatty():
         sys.stdout.write("\n".join(lines) + "\n")
         sys.stdout.flush()
-        await _lines(service, assembly, config)
+        await _lines(service, parts, config)
         return
     from rich.console import Console
 
     console = Console(highlight=False)
     for line in lines:
         console.print(line, markup=False)
-    await _box(console, service, assembly, config)
+    await _box(console, service, parts, config)
 
 
-def header(service: Service, assembly: Assembly, config: Config, api_url: str, bus_url: str) -> list[str]:
+def header(service: Service, parts: Parts, config: Config, api_url: str, bus_url: str) -> list[str]:
     """Who runs, on what, and where to look."""
     feed, broker = config.feed, config.broker
-    first, last = iso(assembly.start_ns)[:10], iso(assembly.feed.last_ts)[:10]
-    pace = feed.pace.replace("/s", " sessions/s")
+    market = f"{feed.kind} {feed.venue}".strip()
+    if isinstance(parts, Assembly):
+        first, last = iso(parts.start_ns)[:10], iso(parts.feed.last_ts)[:10]
+        market = f"replay of {parts.universe.size} symbols, {first} to {last}, {feed.pace.replace('/s', ' sessions/s')}"
     cash = f"{broker.cash_micro / 1e6:,.2f} {config.universe.currency}"
     found = [
-        f"quantd {config.quantd.name} · replay of {assembly.universe.size} symbols, {first} to {last}, {pace}"
-        f" · {broker.kind} broker, {cash} · run {service.run}",
+        f"quantd {config.quantd.name} · {market} · {broker.kind} broker, {cash} · run {service.run}",
         f"  dashboard  {api_url}    (token for changes: {config.quantd.state}/{config.api.tokens})",
         f"  alerts     {bus_url}  topic {config.bus.prefix}/{config.quantd.name}/#     try: quantd alerts --follow",
         "  stop with Ctrl-C; start again and it continues where it was",
     ]
-    window = trained_until(assembly)
-    if window and assembly.start_ns < window:
+    window = trained_until(parts)
+    if window and parts.start_ns < window:
         found.append(f"  note: bars up to {iso(window)[:10]} are in the training window of a learned policy")
-    if service.shell.ts >= assembly.feed.last_ts:
+    if isinstance(parts, Assembly) and service.shell.ts >= parts.feed.last_ts:
         found.append(f"  this run has seen its whole market, to {last}; `quantd run --fresh` begins a new one")
     return found
 
 
-def trained_until(assembly: Assembly) -> int:
+def trained_until(parts: Parts) -> int:
     """The last instant that any learned policy was trained on; 0 when none was."""
     ends = []
-    for policy in assembly.policies:
+    for policy in parts.policies:
         artifact = getattr(policy, "artifact", None)
         if artifact is not None:
             ends.append(int(artifact.manifest.training.until_ns))
     return max(ends, default=0)
 
 
-async def _lines(service: Service, assembly: Assembly, config: Config) -> None:
+async def _lines(service: Service, parts: Parts, config: Config) -> None:
     while True:
         await asyncio.sleep(LINE_S)
-        now = overview(service, assembly, config)
+        now = overview(service, parts, config)
         log.info(
             "standing",
             run=now.run,
@@ -97,20 +98,20 @@ async def _lines(service: Service, assembly: Assembly, config: Config) -> None:
         )
 
 
-async def _box(console: "Console", service: Service, assembly: Assembly, config: Config) -> None:
+async def _box(console: "Console", service: Service, parts: Parts, config: Config) -> None:
     from rich.live import Live
 
     said: dict[str, str] = {}
 
     def picture() -> "RenderableType":
-        return box(overview(service, assembly, config), said, service.recent[-1] if service.recent else None)
+        return box(overview(service, parts, config), said, service.recent[-1] if service.recent else None)
 
     with Live(console=console, auto_refresh=False, redirect_stdout=False) as live:
         try:
             while True:
                 with contextlib.suppress(StoreError):
                     plans = await asyncio.to_thread(newest_plans, service.store.records, service.run)
-                    said = decided(plans, assembly)
+                    said = decided(plans, parts)
                 live.update(picture(), refresh=True)
                 await asyncio.sleep(REFRESH_S)
         finally:

@@ -14,7 +14,7 @@ from typing import Final, Literal
 
 import structlog
 
-from daemon.assembly import Assembly
+from daemon.assembly import Parts
 from daemon.engine.people import check
 from daemon.inbox import InboxFull
 from daemon.service import Service
@@ -130,7 +130,7 @@ class Watch:
 
 async def watch(
     service: Service,
-    assembly: Assembly,
+    parts: Parts,
     excused_s: Callable[[], float] = lambda: 0.0,
     *,
     wall: Callable[[], int] = time.time_ns,
@@ -151,7 +151,7 @@ async def watch(
         late_s = max(0.0, (now - before) / 1e9 - LOOK_S - (known - excused))
         before, excused = now, known
         service.loop_lag_s = max(service.loop_lag_s, late_s)
-        risk, pace = service.config.risk, service.config.feed.pace
+        risk, pace = service.config.risk, "real" if parts.live else service.config.feed.pace
         moved = apart(wall, steady)
         wrong = "" if distance is None or moved is None else jump(distance, moved, risk.max_clock_jump_ns)
         distance = distance if moved is None else moved
@@ -160,28 +160,32 @@ async def watch(
             _say(service, loop, now, lateness(late_s, waited_s, risk.max_loop_lag_ns / 1e9))
             _say(service, clock, now, wrong)
         _say(service, ledger, now, check(service.shell.state))
-        wrong = dead_feed(service, assembly)
+        wrong = dead_feed(service, parts)
         came = service.shell.tally.slices
         back = came != slices or service.status == "ended"  # without a new bar it is not back
         if (wrong or back) and _say(service, feed, now, wrong):
             slices = came
 
 
-def dead_feed(service: Service, assembly: Assembly) -> str:
+def dead_feed(service: Service, parts: Parts) -> str:
     """Why the feed is dead, with its name and its last bar; empty while it is not."""
     if service.status == "ended":
         return ""
     last = int(service.shell.state.mark_ts.max())
     wrong = f"it failed: {service.feed_error}" if service.feed_error else ""
     if not wrong and service.market_ahead_ns is not None and last:
-        house = assembly.sessions[assembly.universe.calendar]
+        house = parts.sessions[parts.universe.calendar]
         bars = service.config.risk.max_missed_bars
         now = service.market_ahead_ns + time.monotonic_ns()
-        wrong = silence(now, last, house, assembly.feed.interval_ns, bars)
+        wrong = silence(now, last, house, parts.interval_ns, bars)
     if not wrong:
         return ""
     table = service.config.feed
-    return f"{table.kind} {table.path}: {wrong}; its last bar is of {_time(last)}".replace("  ", " ")
+    return (
+        f"{table.kind} {table.venue if parts.live else table.path}: {wrong}; its last bar is of {_time(last)}".replace(
+            "  ", " "
+        )
+    )
 
 
 def _time(ts_ns: int) -> str:

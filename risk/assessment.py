@@ -1,6 +1,6 @@
 """Everything measured of one book at one instant, in one call: the risk report's numbers, and why one is missing."""
 
-from math import isfinite, sqrt
+from math import isfinite, isnan, sqrt
 from typing import Any
 
 import numpy as np
@@ -8,7 +8,7 @@ from msgspec import Struct, field
 from numpy.typing import NDArray
 
 from risk import contributions
-from risk.diversification import diversification_ratio, effective_bets, effective_bets_of
+from risk.diversification import diversification_ratio, effective_bets_of
 from risk.liquidity import PARTICIPATION, book_days, unwind_days
 from risk.measures import (
     SAMPLES_PER_YEAR,
@@ -187,24 +187,23 @@ def _note(found: Found, missing: dict[str, str], name: str, value: float, reason
 def _weights(book: Book, columns: NDArray[np.intp], names: list[str], missing: dict[str, str]) -> Floats | None:
     """float64[H] weights of what is held, or None and why."""
     px = book.px[columns]
+    unpriced = np.flatnonzero(~(np.isfinite(px) & (px > 0.0)))
     reason = ""
     if not (isfinite(book.equity) and book.equity > 0.0):
         reason = "equity is not positive"
     elif not bool(np.isfinite(book.lots).all()):
         reason = "a position is not a number"
-    elif not bool((np.isfinite(px) & (px > 0.0)).all()):
-        unpriced = [
-            name for name, value in zip(names, px.tolist(), strict=True) if not (isfinite(value) and value > 0.0)
-        ]
-        reason = f"no price of {_some(unpriced)}"
+    elif len(unpriced):
+        reason = f"no price of {_some(names, unpriced)}"
     if reason:
         missing.update(dict.fromkeys(BY_WEIGHT, reason))
         return None
     return book.lots[columns] * px / book.equity
 
 
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+def _some(names: list[str], which: NDArray[np.intp]) -> str:
+    some = [names[k] for k in which.tolist()]
+    return ", ".join(some[:3]) + (f" and {len(some) - 3} more" if len(some) > 3 else "")
 
 
 def _stress(
@@ -222,11 +221,11 @@ def _stress(
         return
     moves = shock_returns(shocks, universe)[:, columns]
     losses = stress_losses(moves, weights)
-    found["stress"] = {s.name: v if v == v else None for s, v in zip(shocks, losses.tolist(), strict=True)}
+    stress = found["stress"] = {}
     for shock, row, loss in zip(shocks, moves, losses.tolist(), strict=True):
+        stress[shock.name] = loss if loss == loss else None
         if loss != loss:
-            unknown = [name for name, move in zip(names, row.tolist(), strict=True) if move != move]
-            missing[f"stress.{shock.name}"] = f"no move is known of {_some(unknown)}"
+            missing[f"stress.{shock.name}"] = f"no move is known of {_some(names, np.flatnonzero(np.isnan(row)))}"
     worst = worst_stress(shocks, losses)
     if worst is None:
         missing["worst_stress"] = "no scenario knows the move of everything held"
@@ -245,14 +244,14 @@ def _liquidity(
     days = unwind_days(lots, book.volume_lots[columns], settings.participation)
     by_name = dict(zip(names, days.tolist(), strict=True))
     found["unwind_days"] = {name: day if isfinite(day) else None for name, day in by_name.items()}
-    unknown = [name for name, day in by_name.items() if not isfinite(day)]
-    missing.update({f"unwind_days.{name}": "no volume is known, or no position" for name in unknown})
-    each = book_days(lots * np.where((px > 0.0) & (px < np.inf), px, np.nan), days, UNWOUND)
-    if isfinite(each[0]):
+    unknown = np.flatnonzero(~np.isfinite(days))
+    missing.update({f"unwind_days.{names[k]}": "no volume is known, or no position" for k in unknown.tolist()})
+    each = book_days(lots * np.where(px > 0.0, px, np.nan), days, UNWOUND)
+    if isfinite(sum(each)):
         found["book_days"] = {f"{share:.0%}": day for share, day in zip(UNWOUND, each, strict=True)}
     else:
         missing["book_days"] = (
-            f"no volume is known of {_some(unknown)}" if unknown else "no price is known of a position"
+            f"no volume is known of {_some(names, unknown)}" if len(unknown) else "no price is known of a position"
         )
 
 
@@ -298,9 +297,9 @@ def _returns(
         reason = "nothing is held"
     elif samples < settings.min_history:
         known = np.isfinite(book.returns[:, columns]).sum(axis=0)
-        short = [name for name, count in zip(names, known.tolist(), strict=True) if count < settings.min_history]
+        short = np.flatnonzero(known < settings.min_history)
         reason = f"{samples} samples in which everything held has a return, fewer than {settings.min_history}"
-        reason += f"; too few of {_some(short)}" if short else ""
+        reason += f"; too few of {_some(names, short)}" if len(short) else ""
     if reason:
         missing.update(dict.fromkeys(BY_RETURNS, reason))
         return
@@ -308,10 +307,9 @@ def _returns(
     cov = covariance(returns)
     _tails(names, returns, weights, series, cov, settings, found, missing)
     _benchmark(book, rows, series, settings, found, missing)
-    bets = effective_bets(weights, cov) if len(names) <= samples else effective_bets_of(weights, returns)
-    _note(found, missing, "effective_bets", bets, "nothing held moved")
+    _note(found, missing, "effective_bets", effective_bets_of(weights, returns, cov), "nothing held moved")
     ratio = diversification_ratio(weights, cov)
-    _note(found, missing, "diversification_ratio", ratio, "a perfect hedge" if ratio > 0.0 else "nothing held moved")
+    _note(found, missing, "diversification_ratio", ratio, "nothing held moved" if isnan(ratio) else "a perfect hedge")
     _note(found, missing, "diversification", 1.0 - 1.0 / ratio, "nothing held moved")
     found["pairs"] = _pairs(names, weights, correlation(cov), settings.pairs)
 
@@ -340,9 +338,9 @@ def _tails(
     found["filtered"] = TailRisk(
         historical_var(losses, confidence) * scale, historical_cvar(losses, confidence) * scale
     )
-    modified = [float(each) * scale for each in cornish_fisher(-series, confidence)]
-    if isfinite(modified[0]):
-        found["cornish_fisher"] = TailRisk(*modified)
+    modified, beyond = (float(each) * scale for each in cornish_fisher(-series, confidence))
+    if isfinite(modified):
+        found["cornish_fisher"] = TailRisk(modified, beyond)
     else:
         missing["cornish_fisher"] = "skewness and kurtosis lie outside the domain of the expansion"
     parts = np.column_stack(
@@ -374,8 +372,7 @@ def _benchmark(
     if column is not None:
         benchmark = book.returns[rows, column]
         known = np.isfinite(benchmark)
-        if not bool(known.all()):
-            benchmark, series = benchmark[known], series[known]
+        benchmark, series = benchmark[known], series[known]
         if len(benchmark) >= settings.min_history:
             _note(found, missing, "beta", beta(series, benchmark), "the benchmark never moved")
             of_both = correlation_with(series, benchmark)
@@ -389,11 +386,11 @@ def _pairs(names: list[str], weights: Floats, corr: Floats, most: int) -> tuple[
     """The pairs that lose together the most: correlated and on one side, or opposed and on different sides."""
     size = len(names)
     sides = np.sign(weights)
-    together = corr * sides
-    together *= sides[:, None]
+    together = np.outer(sides, sides)
+    together *= corr
     together[np.tri(size, dtype=np.bool_)] = -np.inf
     flat = together.ravel()
-    most = min(most, size * (size - 1) // 2)
+    most = min(most, len(flat))
     if not most:
         return ()
     best = np.argpartition(flat, len(flat) - most)[len(flat) - most :]

@@ -3,7 +3,7 @@
 Pass only what is held: weights float64[N] of it, and its covariance float64[N, N] per sample.
 """
 
-from math import isfinite, sqrt
+from math import sqrt
 
 import numpy as np
 
@@ -45,12 +45,12 @@ def effective_bets(weights: Floats, cov: Floats) -> float:
     return _exp_entropy(vectors.T.dot(weights) ** 2 * np.maximum(values, 0.0))
 
 
-def effective_bets_of(weights: Floats, returns: Floats) -> float:
+def effective_bets_of(weights: Floats, returns: Floats, cov: Floats | None = None) -> float:
     """`effective_bets` of the sample covariance of float64[S, N] returns; by the S x S products where that is
-    smaller, for they have the same components."""
+    smaller, for they have the same components. `cov`: that covariance, where it is known."""
     rows, size = returns.shape
     if size <= rows:
-        return effective_bets(weights, covariance(returns))
+        return effective_bets(weights, covariance(returns) if cov is None else cov)
     centred = returns - returns.mean(axis=0)
     # centred = U D V': a component's variance is (D v'w)^2 / (S - 1) = (u' centred w)^2 / (S - 1)
     _, left = np.linalg.eigh(centred.dot(centred.T))
@@ -66,8 +66,9 @@ def minimum_torsion(cov: Floats, tolerance: float = 1e-12, most: int = 1_000) ->
     """
     size = len(cov)
     sd = np.sqrt(cov.diagonal())
+    # what never moves correlates with nothing, not even itself, and makes it singular
     values, vectors = np.linalg.eigh(correlation(cov))
-    if not (bool((sd > 0.0).all()) and values[0] > 1e-10 * values[-1]):
+    if not values[0] > 1e-10 * values[-1]:
         return np.full((size, size), np.nan)
     root = (vectors * np.sqrt(values)).dot(vectors.T)
     rotation, scale, fit = np.eye(size), np.ones(size), np.inf
@@ -90,8 +91,6 @@ def effective_bets_torsion(weights: Floats, cov: Floats) -> float:
     Source: as `minimum_torsion`.
     """
     torsion = minimum_torsion(cov)
-    if not isfinite(torsion[0, 0]):
-        return float("nan")
     # exposure to each factor times the factor's covariance with the book
     return _exp_entropy(np.linalg.solve(torsion.T, weights) * torsion.dot(cov.dot(weights)))
 

@@ -22,6 +22,6 @@ def held_values(ctx: Context, account: Account, limits: Limits) -> Values:
     scenarios = window.scenarios(matters)
     if len(scenarios) < limits.min_history:
         return {}
-    weights = account.lots[matters] * ctx.px[matters] / account.equity
-    value = diversification(weights, scenarios.sample.cov[np.ix_(matters, matters)])
+    # the ratio knows no size: values do as well as weights
+    value = diversification(account.lots[matters] * ctx.px[matters], scenarios.sample.cov[np.ix_(matters, matters)])
     return {"min_diversification": (value, least)} if value == value else {}

@@ -3,7 +3,8 @@
 Losses are positive. Nothing here knows limits, orders or accounts.
 """
 
-from functools import lru_cache
+from collections.abc import Callable
+from functools import lru_cache, partial
 from math import ceil, sqrt
 from typing import Any, Final
 
@@ -57,19 +58,18 @@ FEW: Final = 64
 """Up to so many numbers a list is quicker than a reduction."""
 
 
-def most(values: NDArray[Any]) -> float:
-    """The largest of float64[N]."""
-    return max(values.tolist()) if len(values) <= FEW else float(np.maximum.reduce(values))
+def _of(few: Callable[[list[float]], float], many: Callable[[NDArray[Any]], float], values: NDArray[Any]) -> float:
+    return few(values.tolist()) if len(values) <= FEW else float(many(values))
 
 
-def least(values: Floats) -> float:
-    """The smallest of float64[N]."""
-    return min(values.tolist()) if len(values) <= FEW else float(np.minimum.reduce(values))
+most: Final = partial(_of, max, np.maximum.reduce)
+"""The largest of float64[N]."""
 
+least: Final = partial(_of, min, np.minimum.reduce)
+"""The smallest of float64[N]."""
 
-def total(values: Floats) -> float:
-    """The sum of float64[N]; not finite when one of them is not."""
-    return sum(values.tolist()) if len(values) <= FEW else float(np.add.reduce(values))
+total: Final = partial(_of, sum, np.add.reduce)
+"""The sum of float64[N]; not finite when one of them is not."""
 
 
 @lru_cache(maxsize=64)

@@ -1,5 +1,6 @@
 """How near each limit is: INFO at 60 %, WARNING at 80 %, CRITICAL at 100 %, with hysteresis, one alert for a crossing."""
 
+from bisect import bisect
 from math import inf
 from typing import Final
 
@@ -20,6 +21,9 @@ QUIET: Final = THRESHOLDS[1] - 1e-9
 
 HYSTERESIS: Final = 0.05
 """A level ends only this far below where it began, so that a value on the edge is one alert."""
+
+_BEGINS: Final = tuple(start - 1e-12 for start in THRESHOLDS[1:])
+_ENDS: Final = tuple(start - HYSTERESIS for start in THRESHOLDS[1:])
 
 UNWATCHED: Final = frozenset({"cash"})
 """Measured, and bounded by the gate, but no share of anything."""
@@ -59,13 +63,7 @@ def share_of(key: str, value: float, bound: float) -> float:
 
 def level(share: float, before: int = NONE) -> int:
     """The level of a share of the bound, given the level before."""
-    if not before and share < THRESHOLDS[1] - 1e-12:
-        return NONE
-    reached = sum(share >= start - 1e-12 for start in THRESHOLDS[1:])
-    if reached >= before:
-        return reached
-    held = sum(share >= start - HYSTERESIS for start in THRESHOLDS[1:])
-    return min(before, max(reached, held))
+    return max(bisect(_BEGINS, share), min(before, bisect(_ENDS, share)))
 
 
 def observe(levels: dict[str, int], values: Values, *, falling: bool = True) -> list[Crossing]:
@@ -78,10 +76,7 @@ def observe(levels: dict[str, int], values: Values, *, falling: bool = True) -> 
     for key in sorted(values):
         value, bound = values[key]
         before = levels.get(key, NONE)
-        if key in FLOORS:
-            if key in UNWATCHED:
-                continue
-        elif not before and value < QUIET * bound:
+        if key in UNWATCHED or (not before and value < QUIET * bound and key not in FLOORS):
             continue
         after = level(share_of(key, value, bound), before)
         if after > before or (falling and after < before):

@@ -96,7 +96,7 @@ def levels(found: Guards, lots: Floats, cost_micro: Floats, unit: Floats, best: 
 
 def _with_levels(found: Guards, side: Floats, entry: Floats, best: Floats) -> Levels:
     # by how far the price moved for the holder, a short is a long with the sign turned round
-    fallen_from = np.where(found.trailing, np.abs(best), entry) if found.trails else entry
+    fallen_from = np.where(found.trailing, np.abs(best), entry)
     stop = np.round(fallen_from * (1.0 - side * found.stop), DECIMALS)
     target = np.round(entry * (1.0 + side * found.target), DECIMALS)
     long = side > 0.0

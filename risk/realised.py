@@ -18,8 +18,6 @@ KEPT: Final = 252
 LEAST: Final = 60
 """Fewer returns say nothing of a year."""
 
-_MOST: Final = 8 * (KEPT + 1)
-
 
 class FrozenReturns(Struct, frozen=True):
     """`Realised` as plain values: little-endian float64."""
@@ -40,23 +38,17 @@ class Realised:
 
     def add(self, equity_micro: int, flows_micro: int) -> None:
         """A sample: equity now, and the sum of all deposits less withdrawals so far."""
-        equity = self._equity
-        equity.append(equity_micro)
+        self._equity.append(equity_micro)
         self._flows.append(flows_micro)
-        if len(equity) > _MOST:
-            del equity[: -KEPT - 1], self._flows[: -KEPT - 1]
+        del self._equity[: -KEPT - 1], self._flows[: -KEPT - 1]
 
     def returns(self) -> Floats:
         """float64[<= KEPT] returns per sample, oldest first; those of a book that had no equity are left out."""
-        equity: Floats = np.frombuffer(self._equity[-KEPT - 1 :])
-        flows: Floats = np.frombuffer(self._flows[-KEPT - 1 :])
+        equity, flows = np.array(self._equity), np.array(self._flows)
         before = equity[:-1]
-        if len(before) and not before.min() > 0.0:
-            had = before > 0.0
-            some: Floats = (equity[1:] - (flows[1:] - flows[:-1]))[had] / before[had] - 1.0
-            return some
-        every: Floats = (equity[1:] - (flows[1:] - flows[:-1])) / before - 1.0
-        return every
+        had = before > 0.0
+        found: Floats = (equity[1:] - (flows[1:] - flows[:-1]))[had] / before[had] - 1.0
+        return found
 
     def wealth(self) -> Floats:
         """float64[T] what 1 became, by these returns: an equity without deposits and withdrawals. Empty before the first
@@ -68,7 +60,7 @@ class Realised:
         """`max_realised_volatility` (a year) and `min_sharpe` where they are set and LEAST returns are known: value and
         bound. The definitions are those of `trading.statistics`; a Sharpe ratio that does not exist is left out."""
         most, least = limits.max_realised_volatility, limits.min_sharpe
-        if (most is None and least is None) or len(self._equity) <= LEAST:
+        if most is None and least is None:
             return {}
         returns = self.returns()
         if len(returns) < LEAST:
@@ -88,7 +80,7 @@ class Realised:
         return self.thaw(self.freeze())
 
     def freeze(self) -> FrozenReturns:
-        return FrozenReturns(self._equity[-KEPT - 1 :].tobytes(), self._flows[-KEPT - 1 :].tobytes())
+        return FrozenReturns(self._equity.tobytes(), self._flows.tobytes())
 
     @classmethod
     def thaw(cls, frozen: FrozenReturns) -> "Realised":

@@ -59,11 +59,8 @@ def observe(switch: Switch, equity_micro: int, key_ns: int, limits: Limits) -> s
         switch.day_key, switch.day_open = day, switch.last
     if week != switch.week_key:
         switch.week_key, switch.week_open = week, switch.last
-    if equity_micro > switch.high_water:
-        switch.high_water = equity_micro
+    switch.high_water = max(switch.high_water, equity_micro)
     switch.last = equity_micro
-    if equity_micro == switch.high_water > 0:
-        return ""  # no mark is higher
     for key, loss in STATE_LIMITS.items():
         bound = getattr(limits, key)
         if bound is not None and not loss(switch, equity_micro) <= bound:
@@ -73,10 +70,12 @@ def observe(switch: Switch, equity_micro: int, key_ns: int, limits: Limits) -> s
 
 def quiet(switch: Switch, equity_micro: int, limits: Limits, share: float) -> bool:
     """Whether every state limit surely uses less than `share` of its bound: the largest loss does of the tightest bound."""
+    if switch.day_open <= 0 or switch.week_open <= 0:
+        return False  # of nothing all is lost
     peak = switch.high_water  # no mark is higher
     loss = peak - equity_micro
     if loss <= 0:
-        return peak > 0
+        return True
     least = share * peak
     for bound in (limits.max_drawdown, limits.max_daily_loss, limits.max_weekly_loss):
         if bound is not None and not loss < least * bound:

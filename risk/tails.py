@@ -62,16 +62,16 @@ def ledoit_wolf(returns: Floats, cov: Floats | None = None) -> Floats:
     centred = returns - ones(rows).dot(returns) / rows
     found = centred.T.dot(centred) / rows if cov is None else cov * ((rows - 1) / rows)
     mean = float(found.trace()) / size
-    flat = found.ravel()
+    flat = found.ravel("K")  # a view, in rows or in columns
     norm = float(flat.dot(flat))
     # squared distances (Frobenius norms, over N) to the target: that of the sample covariance, and what of it is noise
     apart = norm / size - mean * mean
     squares = np.einsum("ij,ij->i", centred, centred)
     noise = (float(squares.dot(squares)) / rows - norm) / (rows * size)
     # at 1 the sample says nothing that the target does not
-    intensity = min(noise / apart, 1.0) if apart > 0.0 and noise > 0.0 else 0.0
+    intensity = min(max(noise, 0.0) / apart, 1.0) if apart > 0.0 else 0.0
     found *= 1.0 - intensity
-    found.reshape(-1)[:: size + 1] += intensity * mean
+    flat[:: size + 1] += intensity * mean
     return found
 
 
@@ -115,7 +115,7 @@ def filtered(returns: Floats, decay: float = DECAY) -> Floats:
     np.divide(ones(rows).dot(squares), rows, out=variance[0])
     # decay^t (first + (1 - decay) sum of squares[k] decay^(-k-1), k < t): one cumulative sum, in blocks so short that no
     # power overflows
-    span = max(1, int(_SPAN / -log(decay)))
+    span = int(_SPAN / -log(decay))
     for first in range(0, rows, span):
         block = variance[first : first + span + 1]
         powers = _powers(len(block), decay)
@@ -169,8 +169,8 @@ def moments(losses: Floats) -> tuple[Floats, Floats, Floats, Floats]:
     variance = squares.mean(axis=-1)
     # rounding of a constant is no variance
     moves = variance > 1e-28 * mean * mean
-    scale = np.where(moves, variance, 1.0)
-    skew = np.where(moves, (squares * centred).mean(axis=-1) / scale**1.5, 0.0)
+    scale = np.where(moves, variance, np.inf)
+    skew = (squares * centred).mean(axis=-1) / scale**1.5
     kurtosis = np.where(moves, (squares * squares).mean(axis=-1) / scale**2 - 3.0, 0.0)
     return mean, np.sqrt(np.where(moves, variance, 0.0)), skew, kurtosis
 
@@ -181,24 +181,19 @@ def in_domain(skew: Floats | float, kurtosis: Floats | float, confidence: float)
     """
     s, k = np.asarray(skew), np.asarray(kurtosis)
     z = normal_quantile(confidence)
-    # w is a cubic: a z^3 + b z^2 + c z - b
+    # w is a cubic: a z^3 + b z^2 + c z, and a constant that no comparison sees
     a, b = k / 24.0 - s * s / 18.0, s / 6.0
     c = 1.0 - k / 8.0 + 5.0 * s * s / 36.0
 
     def w(x: Floats) -> Floats:
-        return ((a * x + b) * x + c) * x - b
+        return ((a * x + b) * x + c) * x
 
-    spread = b * b - 3.0 * a * c
-    root = np.sqrt(np.maximum(spread, 0.0))
-    # where w turns: the roots of 3 a z^2 + 2 b z + c, written so that a = 0 divides by nothing small
-    q = -(b + np.where(b >= 0.0, root, -root))
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        one, other = q / (3.0 * a), c / q
-    bends = spread > 0.0
-    known = w(np.asarray(FAR)) >= w(np.asarray(z))
-    for turn in (one, other):
-        turns = bends & np.isfinite(turn) & (np.abs(turn) < FAR)
-        at = np.where(turns, turn, 0.0)
-        known = known & ~(turns & (at > z)) & ~(turns & (at <= z) & (w(at) > w(np.asarray(z)) + 1e-12))
+    at = w(np.asarray(z))
     # it may also come from above on the far left
-    return known & (w(np.asarray(-FAR)) <= w(np.asarray(z)))
+    known = (w(np.asarray(-FAR)) <= at) & (at <= w(np.asarray(FAR)))
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        # where w turns: the roots of 3 a z^2 + 2 b z + c, NaN without one, written so that a = 0 divides by nothing small
+        q = -(b + np.copysign(np.sqrt(b * b - 3.0 * a * c), b))
+        for turn in (q / (3.0 * a), c / q):
+            known &= ~((np.abs(turn) < FAR) & ((turn > z) | (w(turn) > at)))
+    return known

@@ -50,12 +50,12 @@ def chi_square_tail(value: float, degrees: Literal[1, 2]) -> float:
 
 
 def _likelihood(misses: int, hits: int, probability: float) -> float:
-    """Logarithm of p^hits (1 - p)^misses, with 0 log 0 = 0."""
+    """Logarithm of p^hits (1 - p)^misses, with 0 log 0 = 0; what was seen is not impossible."""
     found = 0.0
     if hits:
-        found += hits * (log(probability) if probability > 0.0 else -np.inf)
+        found += hits * log(probability)
     if misses:
-        found += misses * (log(1.0 - probability) if probability < 1.0 else -np.inf)
+        found += misses * log(1.0 - probability)
     return found
 
 

@@ -1,6 +1,7 @@
 """Mutation test of risk/: one small change of a function at a time, and whether a test notices.
 
-    python -m tests.mutants [--share 1.0] [--minutes M] [--seed S] [--longest S] [--tests test_x,test_y] [module ...]
+    python -m tests.mutants [--share 1.0] [--minutes M] [--seed S] [--longest S] [--tests test_x,test_y]
+                            [--only FILE] [module ...]
 
 Tests are collected once; each mutant is a forked child whose functions have other code, and which runs the tests that reach
 the changed line, the quickest first. mutmut does the same with a copy of the tree and a new collection for each mutant;
@@ -13,6 +14,7 @@ import copy
 import gc
 import os
 import random
+import re
 import signal
 import sys
 import time
@@ -49,6 +51,24 @@ class Mutant(NamedTuple):
     line: int
     text: str
     code: CodeType
+
+    def __str__(self) -> str:
+        return f"risk/{self.module}.py:{self.line} {self.function}: {self.text}"
+
+
+def survivors_in(text: str) -> set[str]:
+    """The changes that an earlier run printed, with or without its outcome in brackets, whatever their lines are now."""
+    outcome = re.compile(r"\s*\((survived|no test)\)\s*$")
+    return {_unnumbered(outcome.sub("", line)) for line in text.splitlines() if line.startswith("risk/")}
+
+
+def asked_again(mutant: Mutant, only: set[str] | None) -> bool:
+    """Whether a mutant is among some survivors; None are all."""
+    return only is None or _unnumbered(str(mutant)) in only
+
+
+def _unnumbered(survivor: str) -> str:
+    return re.sub(r"^(risk/\w+\.py):\d+", r"\1", survivor.strip())
 
 
 # ---- changes --------------------------------------------------------------------------------------------------------
@@ -181,8 +201,11 @@ class TooLong(BaseException):
 class Hunt:
     """A pytest plugin: in place of running the tests once, runs them on mutants."""
 
-    def __init__(self, modules: list[Path], share: float, minutes: float, seed: int, longest: float) -> None:
+    def __init__(
+        self, modules: list[Path], share: float, minutes: float, seed: int, longest: float, only: set[str] | None
+    ) -> None:
         self.modules, self.share, self.minutes, self.longest = modules, share, minutes, longest
+        self.only = only
         self.rng = random.Random(seed)
         self.reach: dict[tuple[str, int], set[int]] = defaultdict(set)
         self.seconds: dict[int, float] = {}
@@ -291,6 +314,8 @@ class Hunt:
         deadline = time.monotonic() + 60.0 * self.minutes
         for path in self.modules:
             for mutant in mutants(path):
+                if not asked_again(mutant, self.only):
+                    continue
                 if time.monotonic() > deadline or self.rng.random() >= self.share:
                     found[path.stem]["not run"] += 1
                     continue
@@ -298,7 +323,7 @@ class Hunt:
                 outcome = self._child(mutant, str(path), reach) if reach else "no test"
                 found[path.stem][outcome] += 1
                 if outcome != "killed":
-                    survivors.append(f"risk/{path.name}:{mutant.line} {mutant.function}: {mutant.text}  ({outcome})")
+                    survivors.append(f"{mutant}  ({outcome})")
                     print(survivors[-1], file=sys.stderr, flush=True)
         return report(found, survivors)
 
@@ -370,10 +395,15 @@ def main() -> int:
     parser.add_argument(
         "--tests", default=",".join(TESTS), help="names of modules of tests/, with commas; none: all of TESTS"
     )
+    parser.add_argument(
+        "--only", type=Path, help="a file with survivors as printed: only these changes, on whatever lines they are now"
+    )
     parser.add_argument("modules", nargs="*", help="names in risk/, without .py; none: all")
     asked = parser.parse_args()
     names = asked.modules or sorted(p.stem for p in (ROOT / "risk").glob("*.py") if p.stem != "__init__")
-    hunt = Hunt([ROOT / "risk" / f"{name}.py" for name in names], asked.share, asked.minutes, asked.seed, asked.longest)
+    paths = [ROOT / "risk" / f"{name}.py" for name in names]
+    only = None if asked.only is None else survivors_in(asked.only.read_text())
+    hunt = Hunt(paths, asked.share, asked.minutes, asked.seed, asked.longest, only)
     tests = [str(path) for name in asked.tests.split(",") if (path := ROOT / "tests" / f"{name}.py").exists()]
     # a mutant is noticed by any failing example: none is made smaller, explained or kept
     settings.register_profile("mutants", settings.get_profile("ci"), phases=(Phase.explicit, Phase.generate))

@@ -378,3 +378,34 @@ def test_every_pair_of_a_few_that_move_together_is_listed_and_of_more_the_first_
     assert len(found.pairs) == pairs
     ranked = [pair.correlation for pair in found.pairs]
     assert ranked == sorted(ranked, reverse=True)
+
+
+def test_an_equity_below_one_is_an_equity() -> None:
+    one = book()
+    small = book(lots=one.lots * 5e-7, equity=0.5)
+    assert assess(small).gross == pytest.approx(assess(one).gross)
+
+
+@pytest.mark.parametrize(("past", "known"), [(0.5, True), (0.0, False), (-0.5, False)])
+def test_a_history_is_known_while_it_is_positive(past: float, known: bool) -> None:
+    found = assess(book(history=np.array([0.9, past, 0.7])))
+    assert (found.max_drawdown is not None) == known
+    if known:
+        assert (found.max_drawdown, found.drawdown) == (pytest.approx(4 / 9), pytest.approx(2 / 9))
+
+
+def test_the_days_of_a_book_say_whether_a_volume_or_a_price_is_missing() -> None:
+    volumes, px = np.full(6, 1e4), np.full(6, 50.0)
+    volumes[[1, 4]] = math.nan
+    px[2] = math.inf
+    lots = np.full(6, 10.0)
+    assert assess(book(lots=lots, volume_lots=volumes)).missing["book_days"] == "no volume is known of S1, S4"
+    assert assess(book(lots=lots, px=px)).missing["book_days"] == "no price is known of a position"
+
+
+def test_what_does_not_move_with_another_is_no_pair_and_none_are_listed_where_none_are_asked() -> None:
+    returns = book(size=3).returns.copy()
+    returns[:, 2] = 0.0
+    given_ = book(size=3, returns=returns, lots=np.full(3, 10.0))
+    assert [(p.first, p.second) for p in assess(given_).pairs] == [("S0", "S1")]
+    assert assess(given_, Settings(pairs=0)).pairs == ()

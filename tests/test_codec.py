@@ -11,6 +11,7 @@ from msgspec import Struct
 from trading import effects, events
 from trading.codec import JournalEffect, JournalEvent, bars_of, decode, encode, slice_of
 from trading.effects import (
+    Again,
     AgentPlan,
     Asked,
     Assessed,
@@ -33,6 +34,7 @@ from trading.events import (
     Bars,
     CancelReported,
     Condition,
+    Correction,
     Decided,
     Flow,
     ForeignFound,
@@ -45,6 +47,7 @@ from trading.events import (
     Stopping,
     Tick,
     Unknown,
+    Wished,
 )
 from trading.market import Block, MarketSlice
 from trading.orders import ForeignOrder, OrderBasket, Reports
@@ -72,6 +75,12 @@ EVENTS: list[Struct] = [
     Condition(11, "feed", False, "no bar since 16:00"),
     Stopping(12, False, "SIGTERM"),
 ]
+LATER_EVENTS: list[Struct] = [
+    Correction(13, [1, 0], -5, "fence", "bought by hand", "me"),
+    Wished(14, "manual", 1, -5, "out", "me"),
+]
+"""Events that came after the golden file was written."""
+
 EFFECTS: list[Struct] = [
     Asked(1, 0),
     OrderBasket(5, 1, 6, [0, 1], [3, -4], [10**11, 10**10], [99, 0], [0, 3], {"cash": (0.25, 1.0)}),
@@ -92,6 +101,7 @@ EFFECTS: list[Struct] = [
 LATER: list[Struct] = [
     Protected(5, 1, 2, 0, 3, "stop_loss", 100.0, 91.5, 92.0),
     Assessed(6, {"var": (0.021, 0.03), "max_drawdown": (0.0, 0.25)}),
+    Again(5, 1, [0]),
 ]
 """Effects that came after the golden file was written."""
 
@@ -101,7 +111,7 @@ def entries() -> list[bytes]:
 
 
 def test_every_member_of_both_unions_is_in_this_test() -> None:
-    assert {type(e) for e in EVENTS} == set(get_args(JournalEvent))
+    assert {type(e) for e in (*EVENTS, *LATER_EVENTS)} == set(get_args(JournalEvent))
     assert {type(e) for e in (*EFFECTS, *LATER)} == set(get_args(JournalEffect))
 
 
@@ -110,6 +120,8 @@ def test_what_was_written_reads_back_equal() -> None:
         assert decode(data).event == event
     assert decode(entries()[0]).effects == EFFECTS
     assert decode(encode(Stopping(1, False, ""), LATER)).effects == LATER  # type: ignore[arg-type]
+    for event in LATER_EVENTS:
+        assert decode(encode(event, ())).event == event  # type: ignore[arg-type]
 
 
 def test_bytes_of_version_1_are_what_they_were() -> None:

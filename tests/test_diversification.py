@@ -140,6 +140,54 @@ def test_the_ratio_does_not_know_how_large_the_book_is(size: float) -> None:
 
 
 def test_a_covariance_that_is_all_but_singular_has_no_torsion() -> None:
-    for apart, known in ((1e-11, False), (1e-3, True)):
+    for apart, known in ((1e-11, False), (1e-10, False), (1e-3, True)):
         found = diversification.minimum_torsion(np.ones((3, 3)) + apart * np.eye(3))
         assert np.isfinite(found).all() == known
+
+
+def test_a_book_of_nothing_has_no_ratio_and_nothing_is_divided_by() -> None:
+    with np.errstate(all="raise"):
+        assert np.isnan(diversification.diversification_ratio(np.zeros(3), np.eye(3)))
+        assert np.isnan(diversification.diversification_ratio(np.zeros(0), np.zeros((0, 0))))
+
+
+@pytest.mark.parametrize("unit", [1e-30, 1.0, 1e30])
+def test_a_hedge_is_perfect_or_not_whatever_the_unit_of_its_returns(unit: float) -> None:
+    cov = np.array([[4.0, 6.0], [6.0, 9.0]]) * unit
+    assert diversification.diversification_ratio(np.array([0.3, -0.2]), cov) == np.inf
+    assert diversification.diversification_ratio(np.array([0.3, 0.2]), cov) == pytest.approx(1.0)
+    assert diversification.diversification_ratio(np.array([0.3, -0.1]), cov) == pytest.approx(3.0)
+
+
+@pytest.mark.parametrize("rows", [6, 7, 30])
+def test_bets_of_no_fewer_samples_than_instruments_are_those_of_their_covariance_to_the_last_bit(rows: int) -> None:
+    for seed in range(5):
+        returns, w = book(seed, rows)
+        cov = measures.covariance(returns)
+        assert diversification.effective_bets_of(w, returns) == diversification.effective_bets(w, cov)
+        other = np.diag([1.0, 2.0, 3.0, 4.0, 5.0, 6.0])
+        assert diversification.effective_bets_of(w, returns, other) == diversification.effective_bets(w, other)
+
+
+def test_the_iteration_for_torsion_rests_at_the_first_step_that_gains_no_more_than_the_tolerance() -> None:
+    cov = measures.covariance(book(3)[0])
+    sd = np.sqrt(np.diag(cov))
+    values, vectors = np.linalg.eigh(measures.correlation(cov))
+    root = (vectors * np.sqrt(values)) @ vectors.T
+
+    def misfit(factors: np.ndarray) -> float:
+        return float(np.square((factors * sd / sd[:, None] - np.eye(6)) @ root).sum())
+
+    steps = [diversification.minimum_torsion(cov, tolerance=-1.0, most=k) for k in range(1, 7)]
+    gained = -np.diff([misfit(each) for each in steps])
+    assert (np.diff(gained) < 0.0).all()
+    assert gained[-1] > 1e-15
+    for k in range(1, 5):
+        between = 0.5 * (gained[k - 1] + gained[k])
+        assert np.array_equal(diversification.minimum_torsion(cov, tolerance=between), steps[k + 1])
+    assert np.array_equal(diversification.minimum_torsion(cov, tolerance=np.inf), steps[0])
+
+
+def test_what_stands_still_has_no_torsion() -> None:
+    for variances in ([0.0, 0.0], [1.0, 0.0], [0.0, 4.0, 9.0]):
+        assert np.isnan(diversification.minimum_torsion(np.diag(variances))).all()

@@ -87,3 +87,9 @@ def test_what_is_sold_at_once_is_sold_before_the_rest() -> None:
 def test_a_volume_below_one_lot_is_one_and_what_is_not_held_costs_nothing() -> None:
     found = impact_cost(np.array([50.0, 50.0]), np.array([0.5, 0.0]), np.array([0.5, 100.0]), 1.0, 10.0)
     np.testing.assert_allclose(found, [50e-3, 0.0])
+
+
+def test_the_whole_book_is_sold_with_its_slowest_position_however_small_that_is() -> None:
+    # by interpolation the rounding of 14 tenths is worth more than the last position
+    values, days = np.append(np.full(14, 0.1), 1e-15), np.append(np.ones(14), 1_000.0)
+    assert book_days(values, days)[-1] == 1_000.0

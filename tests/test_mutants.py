@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tests.mutants import mutants
+from tests.mutants import asked_again, mutants, survivors_in
 
 SOURCE = '''"""A module."""
 
@@ -62,3 +62,14 @@ def test_a_mutant_is_code_that_does_something_else(tmp_path: Path) -> None:
     assert answers["x += 2  ->  x -= 2"] == (-1, 9)
     assert answers["max  ->  min"] == (3, 5)
     assert answers["not x < 7  ->  x < 7"] == (5, 11)
+
+
+def test_survivors_are_found_again_as_they_were_printed_though_their_lines_moved(tmp_path: Path) -> None:
+    (tmp_path / "small.py").write_text(SOURCE)
+    before = list(mutants(tmp_path / "small.py"))
+    (tmp_path / "small.py").write_text("# one line more\n" + SOURCE)
+    after = list(mutants(tmp_path / "small.py"))
+    assert [m.line + 1 for m in before] == [m.line for m in after]
+    for outcome in ("  (survived)", "  (no test)", ""):
+        printed = f"82 tests, 15 s\n{before[3]}{outcome}\n1 of 2 mutants killed, 50.0%\n"
+        assert [str(m) for m in after if asked_again(m, survivors_in(printed))] == [str(after[3])]

@@ -210,3 +210,13 @@ def test_a_position_that_cost_a_micro_and_a_best_price_below_one_count() -> None
     now = levels(found, np.array([[1.0]]), np.array([[1.0]]), UNIT[:1], np.array([[0.5]]))
     assert now.entry.tolist() == [[1e-6]]
     assert now.stop.tolist() == [[0.45]]
+
+
+def test_a_mark_as_good_as_the_best_moves_no_stop() -> None:
+    found, now = (
+        guards([Protective(stop_loss=0.1, trailing=True)]),
+        made(Protective(stop_loss=0.1, trailing=True), [10.0], [1000.0]),
+    )
+    assert found is not None
+    assert trailed(found, now, np.array([100.0])) is now
+    assert trailed(found, now, np.array([100.01])) is not now

@@ -139,3 +139,16 @@ def test_no_correlation_is_beyond_one_by_rounding() -> None:
         for factor in (0.1, 3.0):
             assert 1.0 - 1e-12 < measures.correlation_with(factor * series, series) <= 1.0
             assert -1.0 <= measures.correlation_with(-factor * series, series) < 1e-12 - 1.0
+
+
+def test_a_covariance_takes_the_sums_that_it_is_given() -> None:
+    returns = book(2)[0]
+    # of no sum: second moments about 0
+    np.testing.assert_allclose(measures.covariance(returns, np.zeros(6)), returns.T @ returns / 199)
+
+
+def test_few_numbers_are_added_one_by_one_and_more_in_pairs_which_loses_less() -> None:
+    few, more = np.ones(measures.FEW), np.ones(measures.FEW + 1)
+    few[0] = more[0] = 1e16  # its neighbours are 2 apart: one 1 after the other is lost
+    assert measures.total(few) == 1e16
+    assert measures.total(more) > 1e16 + 50.0

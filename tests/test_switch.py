@@ -134,7 +134,7 @@ def test_a_switch_without_limits_or_without_a_loss_is_quiet_and_one_without_equi
 
 
 @given(
-    st.lists(st.integers(1, 1_000), min_size=1, max_size=12),
+    st.lists(st.integers(-200, 1_000), min_size=1, max_size=12),
     st.lists(st.none() | st.floats(0.01, 1.0), min_size=3, max_size=3),
     st.floats(0.1, 1.0),
 )
@@ -147,3 +147,25 @@ def test_a_quiet_switch_uses_less_than_the_share_of_every_limit(
         observe(switch, equity, MONDAY + day * DAY_NS, limits)
         if quiet(switch, equity, limits, share):
             assert all(loss < share * bound for loss, bound in losses(switch, equity, limits).values())
+
+
+@pytest.mark.parametrize("opened", [0, -5])
+def test_a_book_that_opened_its_day_or_week_with_nothing_is_not_quiet_however_much_it_gained(opened: int) -> None:
+    day, week = Limits(max_daily_loss=0.9), Limits(max_weekly_loss=0.9)
+    switch = started(opened)
+    assert observe(switch, 100, MONDAY + DAY_NS, day) == "max_daily_loss"
+    assert losses(switch, 100, day) == {"max_daily_loss": (1.0, 0.9)}
+    assert quiet(switch, 100, day, 0.6) is False
+    # the next day opens with what was gained, the week is the same
+    assert observe(switch, 100, MONDAY + 2 * DAY_NS, day) == ""
+    assert observe(switch, 100, MONDAY + 2 * DAY_NS, week) == "max_weekly_loss"
+    assert quiet(switch, 100, week, 0.6) is False
+    assert observe(switch, 100, MONDAY + 7 * DAY_NS, week) == ""
+    assert quiet(switch, 100, week, 0.6) is True
+
+
+def test_a_day_that_opened_with_nothing_in_a_week_that_did_not_is_not_quiet() -> None:
+    switch, limits = started(50), Limits(max_daily_loss=0.9)
+    observe(switch, 0, MONDAY + DAY_NS, Limits())
+    assert observe(switch, 100, MONDAY + 2 * DAY_NS, limits) == "max_daily_loss"
+    assert quiet(switch, 100, limits, 0.6) is False

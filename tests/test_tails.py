@@ -256,3 +256,28 @@ def test_the_domain_is_that_of_the_roots_of_the_slope() -> None:
     found = tails.in_domain(s, k, 0.95)
     assert found.tolist() == [rises(*each, 0.95) for each in zip(s.tolist(), k.tolist(), strict=True)]
     assert 100 < found.sum() < len(s) - 100
+
+
+def test_the_covariance_that_is_given_is_the_one_that_is_shrunk_in_any_layout() -> None:
+    returns = sample()
+    cov = covariance(returns)
+    shrunk = tails.ledoit_wolf(returns, 4.0 * cov)
+    assert shrunk.trace() == pytest.approx(4.0 * cov.trace() * 251 / 252)
+    np.testing.assert_allclose(tails.ledoit_wolf(returns, np.asfortranarray(cov)), tails.ledoit_wolf(returns))
+
+
+def test_skewness_and_kurtosis_do_not_depend_on_the_mean_or_on_the_unit() -> None:
+    losses = sample(300, 1)[:, 0] / 0.01
+    _, sd, skew, kurtosis = (float(m) for m in tails.moments(losses))
+    for shift, unit in ((100.0, 1.0), (-1e4, 1.0), (0.0, 1e-6), (0.0, 1e6)):
+        moved = [float(m) for m in tails.moments((losses + shift) * unit)]
+        assert moved[1:] == pytest.approx([sd * unit, skew, kurtosis], rel=1e-6)
+
+
+@pytest.mark.parametrize("nearly", [-1e-17, 0.0, 1e-17])
+def test_a_bend_that_is_all_but_a_parabola_still_has_its_turn(nearly: float) -> None:
+    # k = 4 s^2 / 3: the cube vanishes, and the slope of what is left is 0 at -3 (1 - s^2 / 36) / s
+    for turn, known in ((7.0, False), (7.9, False), (8.1, True)):
+        s = 18.0 * turn / 3.0 - math.sqrt((18.0 * turn / 3.0) ** 2 + 36.0)
+        assert -3.0 * (1.0 - s * s / 36.0) / s == pytest.approx(turn)
+        assert tails.in_domain(s, 4.0 * s * s / 3.0 + nearly, 0.95) == known

@@ -251,6 +251,23 @@ class Ledger:
             book.receive(left)
         return amount
 
+    def income(self, amount_micro: int, parts: Sequence[Share]) -> None:
+        """What a venue pays (or charges, negative), to (book, weight) in proportion, rounded down; the last takes the
+        rest. Without parts it is the unallocated book's."""
+        self.house.receive(amount_micro)
+        total, left = sum(weight for _, weight in parts), amount_micro
+        for book, weight in parts[:-1]:
+            own = amount_micro * weight // total
+            self.books[book].receive(own)
+            left -= own
+        self.books[parts[-1][0] if parts else -1].receive(left)
+
+    def in_kind(self, symbol: int, lots: int, value_micro: int, book: int) -> None:
+        """Lots that came (or went, negative) without a trade: a flow of their value, and a trade at it."""
+        for account in (self.house, self.books[book]):
+            account.flow(value_micro)
+            account.trade([(symbol, lots, -value_micro)])
+
     def split(self, symbol: int, numerator: int, denominator: int, price_nano: int) -> int:
         """`numerator` new shares for `denominator` old; fractions of a lot become cash at `price_nano`, the price
         after the split. Gives the change of the house's cash.

@@ -8,6 +8,7 @@ import numpy as np
 from msgspec import Struct
 
 from trading.effects import (
+    Again,
     Ask,
     Asked,
     Assessed,
@@ -31,6 +32,7 @@ from trading.events import (
     Bars,
     CancelReported,
     Condition,
+    Correction,
     Decided,
     Event,
     Flow,
@@ -44,6 +46,7 @@ from trading.events import (
     Stopping,
     Tick,
     Unknown,
+    Wished,
 )
 from trading.market import Block, Floats, MarketSlice
 from trading.orders import OrderBasket, Reports
@@ -68,6 +71,8 @@ JournalEvent = (
     | Operator
     | Condition
     | Stopping
+    | Correction
+    | Wished
 )
 JournalEffect = (
     Asked
@@ -86,6 +91,7 @@ JournalEffect = (
     | Stop
     | Protected
     | Assessed
+    | Again
 )
 
 

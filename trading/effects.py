@@ -50,6 +50,14 @@ class Query(Struct, frozen=True, tag=True, omit_defaults=True):
     row: list[int]
 
 
+class Again(Struct, frozen=True, tag=True, omit_defaults=True):
+    """Send rows of a basket once more, with the same ids: the venue said with authority that it never had them."""
+
+    sample: int
+    n: int
+    row: list[int]
+
+
 class Publish(Struct, frozen=True, tag=True, omit_defaults=True):
     """An alert for people. `kind` is a stable name, `text` one sentence, `value` and `bound` what was
     measured where something was measured; `symbol` and `agent` are names or empty."""
@@ -146,10 +154,10 @@ class Valued(Struct, frozen=True, tag=True, omit_defaults=True):
 
 
 class Booked(Struct, frozen=True, tag=True, omit_defaults=True):
-    """Record: cash that moved for another reason than a fill."""
+    """Record: cash that moved for another reason than a fill, or the value of lots that came or went without one."""
 
     ts: int
-    kind: Literal["dividend", "borrow", "cash_in_lieu", "flow"]
+    kind: Literal["dividend", "borrow", "cash_in_lieu", "flow", "fee", "interest", "in_kind"]
     symbol: int
     amount_micro: int
 
@@ -206,5 +214,5 @@ class Assessed(Struct, frozen=True, tag=True, omit_defaults=True):
 Record = Planned | Filled | Crossed | Ended | Valued | Booked | Switched | Protected | Assessed
 """Effects that only tell the store and the bus what happened."""
 
-Effect = Ask | OrderBasket | Cancel | Query | Publish | Record | Snapshot | Stop
+Effect = Ask | OrderBasket | Cancel | Query | Publish | Record | Snapshot | Stop | Again
 """What `step` gives."""

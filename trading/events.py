@@ -121,20 +121,25 @@ class Unknown(Struct, frozen=True, tag=True, omit_defaults=True):
 
 
 class NotFound(Struct, frozen=True, tag=True, omit_defaults=True):
-    """The venue says with authority, after its settling time, that it never had these rows."""
+    """The venue says with authority, after its settling time, that it never had these rows. `again` is how often they had
+    been sent again when it was asked: of a later sending this says nothing."""
 
     sample: int
     n: int
     ts: int
     row: list[int]
+    again: int = 0
 
 
 class Reconciled(Struct, frozen=True, tag=True, omit_defaults=True):
-    """What the venue holds, compared with ours: `lots` by column, cash in micro; None where it was not asked."""
+    """What the venue holds, to be compared with ours: `lots` by column, cash and buying power in micro, None where it
+    was not asked; `others` are holdings that are no whole lots of ours, (symbol, decimal text)."""
 
     ts: int
     lots: list[int]
     cash_micro: int | None = None
+    buying_power_micro: int | None = None
+    others: tuple[tuple[str, str], ...] = ()
 
 
 class ForeignFound(Struct, frozen=True, tag=True, omit_defaults=True):
@@ -145,11 +150,39 @@ class ForeignFound(Struct, frozen=True, tag=True, omit_defaults=True):
 
 
 class Flow(Struct, frozen=True, tag=True, omit_defaults=True):
-    """A deposit (positive) or a withdrawal, in micro-currency, into the unallocated book."""
+    """Cash that moved for another reason than a fill, in micro-currency: a deposit (positive) or a withdrawal of the book of
+    `agent` (empty: the unallocated one), or what a venue pays and charges. `id` is the venue's, by which it is taken once;
+    `symbol` the column of a dividend."""
 
     ts: int
     amount_micro: int
     who: str = ""
+    kind: Literal["flow", "dividend", "fee", "interest"] = "flow"
+    id: str = ""
+    symbol: int = -1
+    agent: str = ""
+
+
+class Correction(Struct, frozen=True, tag=True, omit_defaults=True):
+    """What the venue has more than we knew of, and what a person says of it: `how` is "fence" or an agent's name."""
+
+    ts: int
+    lots: list[int]
+    cash_micro: int
+    how: str
+    reason: str
+    who: str
+
+
+class Wished(Struct, frozen=True, tag=True, omit_defaults=True):
+    """An order by hand, for the book of `agent`: signed lots of a column."""
+
+    ts: int
+    agent: str
+    symbol: int
+    lots: int
+    reason: str
+    who: str
 
 
 class Operator(Struct, frozen=True, tag=True, omit_defaults=True):
@@ -196,5 +229,7 @@ Event = (
     | Operator
     | Condition
     | Stopping
+    | Correction
+    | Wished
 )
 """What `step` takes. In the journal a MarketSlice is a SliceRef (replay) or Bars (live)."""

@@ -39,6 +39,7 @@ class Cause(IntEnum):
     EXPIRED = 6
     TIMED_OUT = 7
     NOT_FOUND = 8
+    SENT_AGAIN = 9
 
 
 ENDED: Final = frozenset({OrderState.FILLED, OrderState.CANCELLED, OrderState.REJECTED, OrderState.EXPIRED})
@@ -63,6 +64,7 @@ def _table() -> list[list[int]]:
     for state in (s.SENT, s.WORKING, s.CANCELLING, s.UNKNOWN):
         table[state][c.REJECTED] = s.REJECTED
     table[s.UNKNOWN][c.NOT_FOUND] = s.EXPIRED
+    table[s.UNKNOWN][c.SENT_AGAIN] = s.SENT
     # news that arrives after the end changes nothing in the state; late fills are still posted
     for state in (s.FILLED, s.CANCELLED, s.REJECTED, s.EXPIRED):
         for cause in Cause:

@@ -91,17 +91,29 @@ class Paper:
         self._forgotten = -NEVER
         self._ts = 0
 
-    def submit(self, basket: OrderBasket) -> Sequence[BrokerNews]:
-        """Accept a basket, or reject rows without lots or a limit; one sent again is told what became of it."""
+    def submit(self, basket: OrderBasket, rows: Sequence[int] | None = None) -> Sequence[BrokerNews]:
+        """Accept a basket, or some rows of it, or reject rows without lots or a limit; one sent again is told what became
+        of it."""
         self._ts = basket.ts
         key = basket.sample, basket.n
         if key in self._known:
-            return self.query(basket.sample, basket.n, range(len(basket.sym)))
-        resting = self._known[key] = accept(basket, self._costs.latency_ns)
+            return self._more(self._known[key], range(len(basket.sym)) if rows is None else rows)
+        resting = self._known[key] = accept(basket, self._costs.latency_ns, rows)
         self._resting.append(resting)
         if not resting.open:
             self._retire()
         return resting.reports[:]
+
+    def _more(self, resting: Resting, rows: Sequence[int]) -> Sequence[BrokerNews]:
+        """Rows of a basket that is here: those that never came are taken now, the others told of."""
+        new = resting.unseen(rows)
+        news: list[BrokerNews] = [*resting.told(set(rows) - set(new))]
+        if new:
+            news.append(resting.take(self._ts, new))
+            if resting not in self._resting:
+                self._ended.remove(resting)
+                self._resting.append(resting)
+        return news
 
     def on_slice(self, market: MarketSlice) -> Sequence[BrokerNews]:
         """Fill what this bar fills, then end what ends by its close. Reports are in order of time, then of arrival."""
@@ -285,7 +297,7 @@ class Paper:
                 return [Unknown(sample, n, self._ts, list(rows), "the venue does not keep orders this old")]
             return [NotFound(sample, n, self._ts, list(rows))]
         news: list[BrokerNews] = [*resting.told(set(rows))]
-        missing = [row for row in rows if not 0 <= row < len(resting.sym)]
+        missing = resting.unseen(rows)
         if missing:
             news.append(NotFound(sample, n, self._ts, missing))
         return news

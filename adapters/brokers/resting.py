@@ -50,6 +50,25 @@ class Resting(Struct, array_like=True):
         self.reports.append(report)
         return report
 
+    def unseen(self, rows: Sequence[int]) -> list[int]:
+        """Those of `rows` that never came: whatever came has a report."""
+        seen = {row for report in self.reports for row in report.row}
+        return [row for row in rows if row not in seen]
+
+    def take(self, ts: int, rows: list[int]) -> Reports:
+        """Rows that have just arrived: ACCEPTED, or REJECTED that are no order."""
+        reason = ""
+        causes = [_ACCEPTED] * len(rows)
+        for k, row in enumerate(rows):
+            if not self.lots[row] or self.worst_nano[row] <= 0:
+                causes[k] = _REJECTED
+                fault = f"a limit of {self.worst_nano[row]} nano" if self.lots[row] else "no lots"
+                reason = reason or f"row {row} has {fault}"
+        report = self.say(ts, rows, causes, reason)
+        good = [row for row, cause in zip(rows, causes, strict=True) if cause == _ACCEPTED] if reason else rows
+        self.keep([*self.open, *good] if self.open else good)
+        return report
+
     def keep(self, rows: list[int]) -> None:
         """Only these rows work on."""
         self.open = rows
@@ -111,8 +130,8 @@ class Resting(Struct, array_like=True):
         return [part for report in self.reports if (part := _only(report, rows)) is not None]
 
 
-def accept(basket: OrderBasket, latency_ns: int) -> Resting:
-    """A basket that has just arrived, its first report made: rows ACCEPTED, or REJECTED that are no order."""
+def accept(basket: OrderBasket, latency_ns: int, some: Sequence[int] | None = None) -> Resting:
+    """A basket that has just arrived, or `some` of its rows, its first report made."""
     size = len(basket.sym)
     resting = Resting(
         sample=basket.sample,
@@ -130,16 +149,7 @@ def accept(basket: OrderBasket, latency_ns: int) -> Resting:
         due=NEVER,
         reports=[],
     )
-    rows = list(range(size))
-    reason = ""
-    causes = [_ACCEPTED] * size
-    for row in rows:
-        if not basket.lots[row] or basket.worst_nano[row] <= 0:
-            causes[row] = _REJECTED
-            fault = f"a limit of {basket.worst_nano[row]} nano" if basket.lots[row] else "no lots"
-            reason = reason or f"row {row} has {fault}"
-    resting.say(basket.ts, rows, causes, reason)
-    resting.keep([row for row in rows if causes[row] == _ACCEPTED] if reason else rows)
+    resting.take(basket.ts, list(range(size) if some is None else some))
     return resting
 
 

@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 from msgspec import Struct
 
-from trading.effects import Assessed, Booked, Cancel, Crossed, Ended, Filled, Planned, Publish, Switched, Valued
+from trading.effects import Again, Assessed, Booked, Cancel, Crossed, Ended, Filled, Planned, Publish, Switched, Valued
 from trading.events import NotFound, Unknown
 from trading.orders import ENDED, TRANSITIONS, Cause, OrderBasket, OrderState, Reports
 
@@ -53,6 +53,7 @@ SCHEMA: Final = 1
 _ENDED = [OrderState(s) in ENDED for s in OrderState]
 _SENT, _UNKNOWN = int(OrderState.SENT), int(OrderState.UNKNOWN)
 _CANCEL_ASKED, _TIMED_OUT, _NOT_FOUND = int(Cause.CANCEL_ASKED), int(Cause.TIMED_OUT), int(Cause.NOT_FOUND)
+_SENT_AGAIN = int(Cause.SENT_AGAIN)
 
 _json = msgspec.json.Encoder()
 _msgpack = msgspec.msgpack.Encoder()
@@ -141,7 +142,7 @@ class Projection:
         elif kind is Unknown:
             self._caused(event, _TIMED_OUT)  # type: ignore[arg-type]
         elif kind is NotFound:
-            self._caused(event, _NOT_FOUND)  # type: ignore[arg-type]
+            self._not_found(event, effects)  # type: ignore[arg-type]
         if cancels is not None:
             for c in cancels:
                 self._move(c.sample, c.n, c.row, _CANCEL_ASKED, 0, c.ts, "")  # type: ignore[attr-defined]
@@ -233,9 +234,16 @@ class Projection:
         for row, cum, cause in zip(news.row, news.cum, news.cause, strict=True):
             self._move(sample, n, row, cause, cum, ts, reason)
 
-    def _caused(self, news: Unknown | NotFound, cause: int) -> None:
+    def _caused(self, news: Unknown, cause: int) -> None:
         for row in news.row:
-            self._move(news.sample, news.n, row, cause, 0, news.ts, news.reason if isinstance(news, Unknown) else "")
+            self._move(news.sample, news.n, row, cause, 0, news.ts, news.reason)
+
+    def _not_found(self, news: NotFound, effects: Sequence[object]) -> None:
+        """Rows that never arrived: over, or sent again."""
+        again = {row for effect in effects if isinstance(effect, Again) for row in effect.row}
+        for row in news.row:
+            for cause in (_TIMED_OUT, _SENT_AGAIN) if row in again else (_NOT_FOUND,):
+                self._move(news.sample, news.n, row, cause, 0, news.ts, "")
 
     def _move(self, sample: int, n: int, row: int, cause: int, cum: int, ts: int, reason: str) -> None:
         """One row by the transition table. An impossible change is the engine's to refuse; the row stays."""

@@ -16,7 +16,7 @@ from aiohttp import web
 from adapters.store.reading import Decision, Reader
 from daemon.addresses import AddressWrong, find
 from daemon.api.guard import Refused
-from daemon.assembly import Assembly
+from daemon.assembly import Parts
 from daemon.deadline import Deadline
 from daemon.engine.freezing import freeze
 from daemon.engine.judged import Judged
@@ -49,9 +49,9 @@ Read = Callable[[Callable[[Reader], Explanation]], Awaitable[Explanation]]
 class Explaining:
     """The three slow readings of one running service."""
 
-    def __init__(self, service: Service, assembly: Assembly, where: str | Path, folder: Path) -> None:
+    def __init__(self, service: Service, parts: Parts, where: str | Path, folder: Path) -> None:
         self._service = service
-        self._assembly = assembly
+        self._parts = parts
         self._where = where
         self._folder = folder
         self._one = asyncio.Lock()
@@ -80,7 +80,7 @@ class Explaining:
         found = self._judged.get(key)
         if found is None:
             refolder = Refolder(
-                self._service.store.records, self._service.run, self._folder, assembly=self._assembly, watched=rested
+                self._service.store.records, self._service.run, self._folder, parts=self._parts, watched=rested
             )
             found = self._judged[key] = refolder(decision)
             while len(self._judged) > KEPT:
@@ -114,7 +114,7 @@ class Explaining:
         async with self._one:
             service = self._service
             state = service.shell.state
-            frozen, rules, costs, run = freeze(state), state.rules, self._assembly.costs, service.run
+            frozen, rules, costs, run = freeze(state), state.rules, self._parts.costs, service.run
 
             def work() -> PlanNow:
                 if self._policies is None:

@@ -12,7 +12,7 @@ from msgspec import Struct
 from adapters.store.errors import StoreError, StoreFailing
 from daemon.api.guard import HEADERS, Refused
 from daemon.api.pages import FOLDER
-from daemon.assembly import Assembly
+from daemon.assembly import Parts
 from daemon.assessing import METRICS, Assessed, assessed, metrics_of
 from daemon.config import Config, store_url
 from daemon.decided import decided, newest_plans
@@ -77,10 +77,10 @@ class Readings:
     """Handlers of every GET."""
 
     def __init__(
-        self, service: Service, assembly: Assembly, config: Config, folder: Path, bus: EventBus | None, bus_url: str
+        self, service: Service, parts: Parts, config: Config, folder: Path, bus: EventBus | None, bus_url: str
     ) -> None:
         self._service = service
-        self._assembly = assembly
+        self._parts = parts
         self._config = config
         self._where: str | Path = store_url(config.store.url) or folder
         self._bus = bus
@@ -104,7 +104,7 @@ class Readings:
         """The overview, made once for each turn of the loop however many ask."""
         progress = self._service.progress
         if self._latest is None or self._latest[0] != progress or self._latest[1].status != self._service.status:
-            self._latest = progress, overview(self._service, self._assembly, self._service_config())
+            self._latest = progress, overview(self._service, self._parts, self._service_config())
         return self._latest[1]
 
     def _service_config(self) -> Config:
@@ -160,7 +160,7 @@ class Readings:
         if self._slow is None:
             from daemon.api.explaining import Explaining
 
-            self._slow = Explaining(self._service, self._assembly, self._where, self._folder)
+            self._slow = Explaining(self._service, self._parts, self._where, self._folder)
         return self._slow
 
     def assessed(self) -> Assessed:
@@ -246,7 +246,7 @@ class Readings:
         from daemon.listing import LIMIT_ROWS, decision_line
 
         last, since = whole(request, "last", 20, 1, LIMIT_ROWS), whole(request, "since", 0, 0, 2**63 - 1)
-        universe = self._assembly.universe
+        universe = self._parts.universe
         rows = await self._read(lambda r: r.decisions(last=last, since=since))
         lines = [decision_line(d.plan, universe, d.agents, d.address) for d in rows]
         return answer({"run": self._service.run, "decisions": lines})
@@ -285,7 +285,7 @@ class Readings:
         from daemon.listing import allocation_line
 
         limit, since = self._span(request)
-        names, universe = [a.name for a in self._config.agents], self._assembly.universe
+        names, universe = [a.name for a in self._config.agents], self._parts.universe
         found = self._service.histories.allocations(limit)
         if since:
             found = [allocation(d.plan) for d in (await self._read(lambda r: r.decisions(since=since)))[:limit]]
@@ -368,7 +368,7 @@ class Readings:
         progress = self._service.progress
         if self._plans is None or self._plans[0] != progress:
             plans = await asyncio.to_thread(newest_plans, self._service.store.records, self._service.run)
-            self._plans = progress, decided(plans, self._assembly)
+            self._plans = progress, decided(plans, self._parts)
         return self._plans[1]
 
     def _live(self, said: dict[str, str]) -> dict[str, object]:

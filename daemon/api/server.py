@@ -16,7 +16,7 @@ from daemon.api.commands import command
 from daemon.api.guard import BODY_BYTES, CONNECTIONS, KEEPALIVE_S, Guard, Patience
 from daemon.api.pages import dashboard
 from daemon.api.reading import Readings
-from daemon.assembly import Assembly
+from daemon.assembly import Parts
 from daemon.config import Config
 from daemon.service import Service
 from daemon.tokens import token_of
@@ -35,7 +35,7 @@ class Api:
     def __init__(
         self,
         service: Service,
-        assembly: Assembly,
+        parts: Parts,
         config: Config,
         folder: Path,
         bus: EventBus | None,
@@ -46,7 +46,7 @@ class Api:
         self._config = config
         self._folder = folder
         self._guard = Guard(token_of(folder, config.api.tokens), config.api.host)
-        self._readings = Readings(service, assembly, config, folder, bus, bus_url or bus_place(config))
+        self._readings = Readings(service, parts, config, folder, bus, bus_url or bus_place(config))
         self._service = service
         self._server: asyncio.Server | None = None
         self._runner: web.AppRunner | None = None

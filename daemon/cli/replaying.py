@@ -13,7 +13,7 @@ from adapters.store.errors import StoreFailing
 from adapters.store.reading import run_of
 from adapters.store.records import Records
 from adapters.store.store import read_only
-from daemon.assembly import Assembly, assemble
+from daemon.assembly import Assembly, Parts, parts_of
 from daemon.cli.configuration import read
 from daemon.cli.failures import CHECK_FAILED, CONFIG, USAGE, Failure
 from daemon.cli.output import Bar, iso, print_json, progress, say
@@ -55,12 +55,12 @@ class Heard:
 class AskingAgain(Journal):
     """A journal that also asks the policies, and notes where they now answer something else."""
 
-    def __init__(self, recorded: Iterable[bytes], seq: int, assembly: Assembly, heard: "Heard") -> None:
-        super().__init__(recorded, seq)
+    def __init__(self, recorded: Iterable[bytes], seq: int, parts: Parts, heard: "Heard") -> None:
+        super().__init__(recorded, seq, parts.live)
         self._heard = heard
-        self._policies = assembly.policies
-        self._names = [a.name for a in assembly.rules.agents]
-        self._symbols = assembly.universe.symbols
+        self._policies = parts.policies
+        self._names = [a.name for a in parts.rules.agents]
+        self._symbols = parts.universe.symbols
 
     def answer(self, ask: Ask) -> Decided | None:
         then = super().answer(ask)
@@ -108,15 +108,15 @@ def replay(
         raise Failure(str(why), USAGE) from None
     name = record.run
     found = read(config, sets)
-    assembly = assemble(found, cache=where.folder / "cache")
-    same_market(assembly, records, name)
+    parts = parts_of(found, time.time_ns(), cache=where.folder / "cache")
+    same_market(parts, records, name)
     last = records.last_seq(name)
     heard = Heard()
     journal = Journal()
 
-    def journal_of(entries: Iterable[bytes], seq: int, under: Assembly) -> Journal:
+    def journal_of(entries: Iterable[bytes], seq: int, under: Parts) -> Journal:
         nonlocal journal
-        journal = AskingAgain(entries, seq, assembly, heard) if policies else Journal(entries, seq)
+        journal = AskingAgain(entries, seq, parts, heard) if policies else Journal(entries, seq, parts.live)
         return journal
 
     differs = ""
@@ -124,15 +124,15 @@ def replay(
     with progress(f"replay {name}", shown=not as_json) as bar:
         try:
             shell, journal = refold(
-                assembly,
+                parts,
                 records,
                 name,
                 where.folder,
                 journal_of=journal_of,
-                watched=lambda market: watched(market, assembly, bar),
+                watched=lambda market: watched(market, parts, bar),
             )
         except ReplayDifference as why:
-            differs, shell = str(why), why.shell or assembly.shell()
+            differs, shell = str(why), why.shell or parts.shell()
             journal.compared = why.seq - 1
         except NotKept as why:
             raise Failure(str(why), CONFIG) from None
@@ -156,28 +156,31 @@ def replay(
     return CHECK_FAILED if differs else 0
 
 
-def watched(market: Iterator[list[Item]], assembly: Assembly, bar: Bar) -> Iterator[list[Item]]:
+def watched(market: Iterator[list[Item]], parts: Parts, bar: Bar) -> Iterator[list[Item]]:
     """The market by instants, with a look at the progress now and then."""
-    first, span = assembly.feed.first_ts, max(1, assembly.feed.last_ts - assembly.feed.first_ts)
+    if not isinstance(parts, Assembly):
+        yield from market
+        return
+    first, span = parts.feed.first_ts, max(1, parts.feed.last_ts - parts.feed.first_ts)
     for number, instant in enumerate(market):
         if number % 512 == 0:
             bar((time_of(instant[0]) - first) / span)
         yield instant
 
 
-def same_market(assembly: Assembly, records: Records, run: str) -> None:
+def same_market(parts: Parts, records: Records, run: str) -> None:
     """Raise Failure unless the configuration describes the market and the agents of the run."""
     first = next((decode(data).event for _, data in records.entries(run, 1)), None)
     if not isinstance(first, Started):
         raise Failure(f"run {run} has no journal that begins with a start; there is nothing to replay", CHECK_FAILED)
-    agents = tuple(a.name for a in assembly.rules.agents)
+    agents = tuple(a.name for a in parts.rules.agents)
     record = records.run(run)
     then, now = "", ""
-    if first.symbols != assembly.universe.symbols:
-        then, now = f"the symbols {', '.join(first.symbols)}", ", ".join(assembly.universe.symbols)
+    if first.symbols != parts.universe.symbols:
+        then, now = f"the symbols {', '.join(first.symbols)}", ", ".join(parts.universe.symbols)
     elif record.agents != agents:
         then, now = f"the agents {', '.join(record.agents)}", ", ".join(agents)
-    elif first.feed != assembly.feed.digest:
+    elif first.feed != parts.market:
         then, now = "other bars (another file, start, end or warm-up)", "the ones configured now"
     if then:
         raise Failure(

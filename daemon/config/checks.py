@@ -41,7 +41,7 @@ def check(document: Mapping[str, Any], known: Known, source: Source) -> list[Mis
     """Every mistake that spans tables."""
     return [
         found
-        for rule in (_agents, _shares, _schedules, _universe, _feed, _profiles, _bus, _lookbacks)
+        for rule in (_agents, _shares, _schedules, _universe, _feed, _profiles, _differences, _bus, _lookbacks)
         for found in rule(document, known, source)
     ]
 
@@ -204,6 +204,8 @@ def _feed(document: Mapping[str, Any], known: Known, source: Source) -> Iterator
         yield source.mistake(("feed", "fallback"), "is for live feeds", "remove it: a file does not fail over")
     if "replay" in _texts(feed.get("fallback")) and not replay:
         yield source.mistake(("feed", "fallback"), "falls back to recorded prices", "name live feeds only")
+    if replay and _table(document, "broker").get("kind", "paper") != "paper":
+        yield source.mistake(("broker", "kind"), "trades at a venue on recorded prices", 'write kind = "paper"')
     start, end = feed.get("start"), feed.get("end")
     if type(start) is type(end) and start is not None and not isinstance(start, str):
         try:
@@ -212,6 +214,13 @@ def _feed(document: Mapping[str, Any], known: Known, source: Source) -> Iterator
             return
         if early:
             yield source.mistake(("feed", "end"), f"= {shown(end)} is before start = {shown(start)}")
+
+
+def _differences(document: Mapping[str, Any], known: Known, source: Source) -> Iterator[Mistake]:
+    agents = tuple(str(agent.get("name")) for _, agent in tables(document, "agents"))
+    value = _table(document, "broker").get("differences", "")
+    if value:
+        yield from _member(source, ("broker", "differences"), value, ("fence", *agents), "agent")
 
 
 def _profiles(document: Mapping[str, Any], known: Known, source: Source) -> Iterator[Mistake]:

@@ -74,12 +74,20 @@ class UniverseTable(Section):
     groups: tuple[GroupTable, ...] = ()
 
 
-FeedKind = Literal["replay", "yfinance", "alpaca", "ccxt"]
+FeedKind = Literal["replay", "yfinance", "alpaca", "ccxt", "http"]
+VenueId = Annotated[str, pattern(r"|[a-z][a-z0-9]{1,31}", 'the name that ccxt gives an exchange, "kraken"')]
 
 
 class Feed(Section):
+    """`path` to `pace` are of a replay; the others of a feed that goes on. `venue` is the exchange of kind ccxt; `url` another
+    address of the vendor than its own."""
+
     kind: FeedKind = "replay"
     fallback: tuple[FeedKind, ...] = ()
+    venue: VenueId = ""
+    url: Url = ""
+    plan: Literal["iex", "sip"] = "iex"
+    stream: bool = True
     path: str = ""
     actions: str = ""
     stamps: Literal["close", "open", "session"] = "close"
@@ -95,9 +103,19 @@ class Feed(Section):
 
 
 class Broker(Section):
-    """Costs and doubts of the simulated venue; one without a key is 0, `participation` without one is no cap."""
+    """Costs and doubts of the simulated venue; one without a key is 0, `participation` without one is no cap. Of a venue
+    across a network: `venue` the exchange of kind ccxt, `url` another address than its own, `timeout` how long an answer
+    may take, `settle` how long after an order was sent the venue may not know it yet, `reconcile` how often its account
+    is compared with ours, `differences` what becomes of what it has and we do not know of: "" a person decides, "fence" it is
+    left alone, else the agent that takes it."""
 
     kind: Literal["paper", "alpaca", "ccxt"] = "paper"
+    differences: str = ""
+    venue: VenueId = ""
+    url: Url = ""
+    timeout_ns: Annotated[int, duration("1s", "60s"), Written()] = Field(default=10 * NANO, alias="timeout")
+    settle_ns: Annotated[int, duration("1s", "10m"), Written()] = Field(default=10 * NANO, alias="settle")
+    reconcile_ns: Annotated[int, duration("10s", "1d"), Written()] = Field(default=900 * NANO, alias="reconcile")
     cash_micro: Money = Field(alias="cash")
     commission_bp: BasisPoints = 0.0
     slippage_bp: BasisPoints = 0.0

@@ -8,9 +8,10 @@ from typing import Any, Final
 
 from daemon.engine.deciding import on_decided
 from daemon.engine.market import on_action, on_slice
-from daemon.engine.outcomes import on_cancel_reported, on_foreign, on_not_found, on_reconciled, on_unknown
-from daemon.engine.people import on_condition, on_flow, on_operator, on_reloaded, on_started, on_stopping
+from daemon.engine.outcomes import on_cancel_reported, on_not_found, on_unknown
+from daemon.engine.people import on_condition, on_operator, on_reloaded, on_started, on_stopping, on_wished
 from daemon.engine.reports import on_reports
+from daemon.engine.settling import on_correction, on_flow, on_foreign, on_reconciled
 from daemon.engine.state import State
 from daemon.engine.ticks import on_tick
 from trading.effects import Effect
@@ -18,6 +19,7 @@ from trading.events import (
     Action,
     CancelReported,
     Condition,
+    Correction,
     Decided,
     Event,
     Flow,
@@ -30,6 +32,7 @@ from trading.events import (
     Stopping,
     Tick,
     Unknown,
+    Wished,
 )
 from trading.market import MarketSlice
 from trading.orders import Reports
@@ -58,4 +61,6 @@ HANDLERS: Final[dict[type, Callable[[State, Any], Sequence[Effect]]]] = {
     Started: on_started,
     Reloaded: on_reloaded,
     Stopping: on_stopping,
+    Correction: on_correction,
+    Wished: on_wished,
 }

@@ -51,6 +51,16 @@ def with_limits(rules: Rules, limits: bytes) -> Rules:
     )
 
 
+class FrozenVenue(Struct, frozen=True):
+    """What is known of the venue's account beside orders."""
+
+    fenced: tuple[list[int], int] = ([], 0)
+    flows: list[str] = []
+    entitled: list[tuple[int, list[tuple[int, int]]]] = []
+    foreign_ids: list[str] = []
+    buying_power_micro: int | None = None
+
+
 class _Frozen(Struct, frozen=True):
     """A State as plain values; arrays as little-endian bytes."""
 
@@ -79,6 +89,7 @@ class _Frozen(Struct, frozen=True):
     exits: list[tuple[dict[int, Exit], dict[int, int]]] = []
     """By agent: protective exits under way, and cooldowns. Snapshots of before there were any have none."""
     watch: FrozenWatch = FrozenWatch()
+    venue: FrozenVenue = FrozenVenue()
 
 
 def _ring_out(ring: Ring) -> tuple[bytes, bytes]:
@@ -144,6 +155,9 @@ def freeze(state: State) -> bytes:
             best=state.best.tobytes(),
             exits=[(a.exits, a.blocked) for a in state.agents],
             watch=state.watch.freeze(),
+            venue=FrozenVenue(
+                state.fenced, list(state.flows), state.entitled, state.foreign_ids, state.buying_power_micro
+            ),
         )
     )
 
@@ -189,5 +203,11 @@ def thaw(rules: Rules, frozen: bytes) -> State:
     if f.best:
         state.best = np.frombuffer(f.best).reshape(state.best.shape)
     state.watch.thaw(f.watch)
+    if f.venue.fenced[0]:
+        state.fenced = f.venue.fenced
+    state.flows.extend(f.venue.flows)
+    state.entitled = list(f.venue.entitled)
+    state.foreign_ids = list(f.venue.foreign_ids)
+    state.buying_power_micro = f.venue.buying_power_micro
     state.revalue()
     return state

@@ -6,6 +6,7 @@ import numpy as np
 
 from daemon.engine.alerts import alert
 from daemon.engine.protecting import check_levels, split_exits
+from daemon.engine.settling import entitle
 from daemon.engine.state import State, Working
 from trading.books import share
 from trading.effects import (
@@ -23,7 +24,8 @@ from trading.orders import ENDED
 
 def on_slice(state: State, market: MarketSlice) -> Sequence[Effect]:
     """Crosses at the open, then the marks, then what they say about positions that are protected."""
-    state.now = ts = market.ts_event
+    ts = market.ts_event
+    state.now = max(state.now, market.ts_seen)
     effects: Sequence[Effect] = book_crosses(state, market) if state.crosses else ()
     if market.full:
         state.marks, state.marks_nano = market.close, market.close_nano
@@ -65,11 +67,14 @@ def book_crosses(state: State, market: MarketSlice) -> list[Effect]:
 
 def on_action(state: State, action: Action) -> Sequence[Effect]:
     """A split or a dividend at the ex date's open, on what was held at the previous close."""
-    state.now = action.ts
+    state.now = max(state.now, action.ts)
     state.watch.corridor = None
     symbol = action.symbol
     if action.kind == "dividend":
         state.history.action(action.key, symbol, 1.0, action.cash_nano / 1e9)
+        if state.rules.venue_pays:
+            entitle(state, action)
+            return ()
         amount = state.ledger.dividend(symbol, action.cash_nano)
         state.booked()
         return (Booked(action.ts, "dividend", symbol, amount),) if amount else ()

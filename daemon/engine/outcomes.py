@@ -1,26 +1,26 @@
-"""Outcomes that are unknown, refused or not ours: asked for, never guessed."""
+"""Outcomes that are unknown or refused: asked for, never guessed."""
 
 from collections.abc import Sequence
 from typing import Final
 
 from daemon.engine.alerts import alert
 from daemon.engine.reports import find_basket, on_reports
-from daemon.engine.state import HOUSE, State
-from daemon.engine.switching import move_switch
+from daemon.engine.state import State, Working
 from risk.switch import REDUCE
 from trading.effects import (
+    Again,
     Effect,
     Query,
 )
 from trading.events import (
     CancelReported,
-    ForeignFound,
     NotFound,
-    Reconciled,
     Unknown,
 )
-from trading.instruments import MICRO
-from trading.orders import ENDED, TRANSITIONS, Cause, OrderState, Reports
+from trading.orders import ENDED, TRANSITIONS, Cause, OrderState, Reports, transition
+
+SENDINGS: Final = 3
+"""How often an order is sent again; a venue that loses it each time is not asked for ever."""
 
 UNCONFIRMED: Final = frozenset({OrderState.SENT, OrderState.CANCELLING, OrderState.UNKNOWN})
 
@@ -56,15 +56,34 @@ def on_unknown(state: State, unknown: Unknown) -> Sequence[Effect]:
 
 
 def on_not_found(state: State, found: NotFound) -> Sequence[Effect]:
-    """The venue never had it. Planned orders belong to their decision's moment: it ends as expired, never sent."""
+    """The venue never had it. While its decision still holds it is sent again, with the same id; else it ends as expired,
+    never sent."""
     work = state.working.get((found.sample, found.n))
     if work is None:
         return ()
     # a cancel may have been asked for, or the answer to the submit not yet missed, when the venue says so
-    rows = [r for r in found.row if work.state[r] in UNCONFIRMED and not work.filled[r]]
+    state.now = max(state.now, found.ts)
+    # of a row that was sent again since the venue was asked, this is old news
+    rows = [
+        row
+        for row in found.row
+        if work.state[row] in UNCONFIRMED and not work.filled[row] and work.again.get(row, 0) <= found.again
+    ]
+    again = [row for row in rows if timely(state, work, row)]
     for row in rows:
         work.state[row] = OrderState.UNKNOWN
-    return on_reports(
+    effects: list[Effect] = []
+    if again:
+        for row in again:
+            work.state[row] = transition(work.state[row], Cause.SENT_AGAIN)
+            work.again[row] = work.again.get(row, 0) + 1
+        names = ", ".join(state.universe.symbols[work.basket.sym[row]] for row in again)
+        effects.append(Again(found.sample, found.n, again))
+        effects.append(alert(state, "INFO", "order", f"never reached the venue, sent again: {names}"))
+        rows = [row for row in rows if row not in again]
+        if not rows:
+            return effects
+    ended = on_reports(
         state,
         Reports(
             sample=found.sample,
@@ -79,33 +98,16 @@ def on_not_found(state: State, found: NotFound) -> Sequence[Effect]:
             reason="never sent",
         ),
     )
+    return [*effects, *ended]
 
 
-def on_reconciled(state: State, venue: Reconciled) -> Sequence[Effect]:
-    """Compare the venue's account with ours; a difference leaves only reducing orders."""
-    state.now = max(state.now, venue.ts)
-    differences = [
-        f"{state.universe.symbols[k]} {theirs} there, {ours} here"
-        for k, (theirs, ours) in enumerate(zip(venue.lots, state.ledger.house.lots, strict=True))
-        if theirs != ours
-    ]
-    cash = state.ledger.house.cash_micro
-    if venue.cash_micro is not None and venue.cash_micro != cash:
-        differences.append(f"cash {venue.cash_micro / MICRO} there, {cash / MICRO} here")
-    if not differences:
-        return ()
-    text = "reconciliation: " + "; ".join(differences)
-    return [
-        alert(state, "CRITICAL", "reconciliation", text),
-        *move_switch(state, HOUSE, REDUCE, "reconciliation", text),
-    ]
-
-
-def on_foreign(state: State, found: ForeignFound) -> Sequence[Effect]:
-    """Orders that are not ours reserve risk; they are never touched."""
-    state.now = max(state.now, found.ts)
-    state.foreign = [(o.symbol, o.lots, o.limit_nano) for o in found.orders]
-    return tuple(
-        alert(state, "WARNING", "foreign", f"order {o.venue_id} at the venue is not ours", symbol=o.symbol)
-        for o in found.orders
-    )
+def timely(state: State, work: Working, row: int) -> bool:
+    """Whether an order that never arrived may be sent again: nobody withdrew it, its price is not old, its time is not over, and
+    the switch passes it. Its risk was reserved all along."""
+    basket, lots = work.basket, work.lots[row]
+    if work.state[row] == OrderState.CANCELLING or work.again.get(row, 0) >= SENDINGS or lots != basket.lots[row]:
+        return False
+    if 0 < basket.end[row] <= state.now or state.now - basket.ts > state.rules.house.max_price_age_ns:
+        return False
+    held = state.ledger.house.lots[basket.sym[row]]
+    return state.switch.state < REDUCE or (state.switch.state == REDUCE and held * lots < 0 and abs(lots) <= abs(held))

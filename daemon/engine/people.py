@@ -3,14 +3,17 @@
 from collections.abc import Sequence
 from typing import Final
 
+import numpy as np
+
 from daemon.engine.alerts import alert
 from daemon.engine.freezing import with_limits
+from daemon.engine.planning import plan
+from daemon.engine.settling import agent_of
 from daemon.engine.state import HOUSE, State
 from daemon.engine.switching import SWITCH_NAMES, cancel_open_orders, flatten_all, move_switch
-from risk.switch import HALT, REDUCE, RUN, flow, rearm
+from risk.switch import HALT, REDUCE, RUN, rearm
 from trading.books import LedgerBroken
 from trading.effects import (
-    Booked,
     Effect,
     Snapshot,
     Stop,
@@ -18,25 +21,36 @@ from trading.effects import (
 )
 from trading.events import (
     Condition,
-    Flow,
     Operator,
     Reloaded,
     Started,
     Stopping,
+    Wished,
 )
+from trading.instruments import MICRO
 
 TO_HALT: Final = frozenset({"store", "ledger"})
 """Conditions that stop all trading; the others leave only reducing orders."""
 
 
-def on_flow(state: State, moved: Flow) -> Sequence[Effect]:
-    """A deposit or a withdrawal: no profit, and the high-water mark moves with it."""
-    state.now = max(state.now, moved.ts)
-    state.ledger.deposit(moved.amount_micro)
-    flow(state.switch, moved.amount_micro)
-    state.booked()
+def on_wished(state: State, wish: Wished) -> Sequence[Effect]:
+    """An order by hand: through the gate as an agent's, into that agent's book."""
+    state.now = max(state.now, wish.ts)
+    number = agent_of(state, wish.agent)
+    if number is None or number < 0:
+        return (alert(state, "WARNING", "operator", f"no book named {wish.agent!r} for an order by hand"),)
+    change = np.zeros(state.universe.size)
+    change[wish.symbol] = wish.lots
     state.revalue()
-    return (Booked(moved.ts, "flow", -1, moved.amount_micro),)
+    equity = state.books_micro[number]
+    value = np.nan_to_num((state.lots(number) + change) * state.marks * state.universe.lot_size)
+    after = value * (MICRO / equity) if equity > 0 else np.zeros_like(value)
+    side = "buy" if wish.lots > 0 else "sell"
+    text = f"by hand: {side} {abs(wish.lots)} lots ({wish.who}: {wish.reason})"
+    return [
+        alert(state, "INFO", "manual", text, symbol=wish.symbol, agent=number),
+        *plan(state, {number: after.tobytes()}, sample=state.sample, lots={number: change}),
+    ]
 
 
 def on_operator(state: State, order: Operator) -> Sequence[Effect]:

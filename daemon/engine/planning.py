@@ -158,12 +158,12 @@ def plan(
     sample: int,
     used: int = 0,
     flatten: bool = False,
-    exits: dict[int, Floats] | None = None,
+    lots: dict[int, Floats] | None = None,
 ) -> Sequence[Effect]:
     """The effects of a round's answers (agent -> float64[N] weights as bytes, in agent order).
 
-    `used` counts the follow-ups this is one of. With `flatten` everything held is sold, whatever the switch. `exits`
-    (agent -> float64[N] signed lots, of which nothing is on its way) are asked for instead of what weights mean.
+    `used` counts the follow-ups this is one of. With `flatten` everything held is sold, whatever the switch. `lots`
+    (agent -> float64[N] signed) are asked for instead of what weights mean, beside what is on its way.
     """
     ctx = market_context(state)
     parts: list[_Part] = []
@@ -172,11 +172,11 @@ def plan(
     for agent in sorted(answers):
         weights = np.frombuffer(answers[agent])
         held = False
-        if exits is not None:
-            change, scale = exits[agent], 1.0
+        if lots is not None:
+            change, scale = lots[agent], 1.0
         else:
             change, scale = target_change(state, agent, weights, ctx, flatten)
-        if exits is None and (state.working or state.crosses):
+        if lots is None and (state.working or state.crosses):
             asked = change
             change, cancels = hold_back(state, agent, change)
             effects.extend(cancels)
@@ -193,7 +193,7 @@ def plan(
         parts.append(_Part(agent, answers[agent], scale, change, account, verdict, held))
     if not parts:
         return effects
-    return [*effects, *_house(state, ctx, parts, sample, used, house_switch, flatten or exits is not None)]
+    return [*effects, *_house(state, ctx, parts, sample, used, house_switch, flatten or lots is not None)]
 
 
 def _house(

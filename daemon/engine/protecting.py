@@ -123,7 +123,7 @@ def _planned(state: State, changes: dict[int, Floats]) -> list[Effect]:
     """Through the gate as one round, and which order carries which exit."""
     state.revalue()
     answers = {number: _weights(state, number, change) for number, change in changes.items()}
-    effects = list(plan(state, answers, sample=state.sample, exits=changes))
+    effects = list(plan(state, answers, sample=state.sample, lots=changes))
     sent = next((e for e in effects if type(e) is OrderBasket), None)
     for number, change in changes.items():
         for symbol in change.nonzero()[0].tolist():

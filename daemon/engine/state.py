@@ -28,6 +28,9 @@ from trading.view import EMPTY_MEMORY, Memory
 HOUSE: Final = -1
 """The house where an agent's number is expected."""
 
+FLOWS_KEPT: Final = 1024
+"""Flows of the venue that are remembered, so that each is taken once."""
+
 ENDED_KEPT: Final = 64
 """Ended baskets kept for late news of the venue."""
 
@@ -63,6 +66,11 @@ class Rules(Struct, frozen=True):
     max_failures: int = 3
     volume_lookback: int = 20
     house_calendar: int = 0
+    venue_pays: bool = False
+    """Whether dividends come from the venue when it pays them, as cash flows, and not on the ex date."""
+    differences: str = ""
+    """What becomes of lots and cash that the venue has and we do not know of: "fence", an agent's name, or a person
+    decides."""
 
     def counts_turnover(self) -> bool:
         """Whether any book has a limit of what it trades in a session."""
@@ -89,7 +97,8 @@ def protective_sets(rules: Rules) -> Guards | None:
 class Working(Struct):
     """A basket at the venue. Per row: signed `lots` and limit `worst_nano` as they are now (a split rescales
     them), `filled` unsigned lots, `state` an OrderState, `shares` the agents' unsigned remaining lots. `odd` are
-    rows whose reports came out of order; `live` rows have not ended."""
+    rows whose reports came out of order; `live` rows have not ended; `again` is how often rows were sent
+    again."""
 
     basket: OrderBasket
     lots: list[int]
@@ -99,6 +108,7 @@ class Working(Struct):
     shares: list[list[tuple[int, int]]]
     live: int
     odd: dict[int, Row] = {}
+    again: dict[int, int] = {}
 
     def open_shares(self) -> Iterator[tuple[int, int, int]]:
         """(row, agent, signed lots) of everything that may still fill."""
@@ -205,6 +215,15 @@ class State:
         self.crosses: list[Cross] = []
         self.foreign: list[tuple[int, int, int]] = []
         """(column, signed lots, limit in nano) of orders at the venue that are not ours."""
+        self.foreign_ids: list[str] = []
+        self.fenced: tuple[list[int], int] = [0] * size, 0
+        """(lots by column, cash in micro) at the venue that are known not to be ours."""
+        self.flows: deque[str] = deque(maxlen=FLOWS_KEPT)
+        """Flows of the venue that were taken, by its own ids."""
+        self.entitled: list[tuple[int, list[tuple[int, int]]]] = []
+        """(column, (book, lots)) of ex dates whose dividend the venue has not paid."""
+        self.buying_power_micro: int | None = None
+        """What the venue lets be bought, when it was last asked; None where it does not say."""
         self.down: set[str] = set()
         self.borrowed_key = 0
         self.flattening = False

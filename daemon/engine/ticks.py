@@ -29,7 +29,7 @@ from trading.sessions import DAY_NS
 
 def on_tick(state: State, tick: Tick) -> Sequence[Effect]:
     """A sample is appended and valued; then what exits and earlier decisions left; then every Ask of the round."""
-    state.now = tick.ts
+    state.now = max(state.now, tick.ts)
     effects: list[Effect] = []
     if state.protecting:
         settle_exits(state)  # before the sample is counted: a cooldown begins with the next one

@@ -78,7 +78,9 @@ tls = { certificate = "a", key = "b" }
 tls = { certificate = "a", key = "b" }
 """
 S = 10**9
-LIVE = ("feed.kind=alpaca", "broker.kind=alpaca")
+FEED = ("feed.kind=alpaca",)
+LIVE = (*FEED, "broker.kind=alpaca")
+
 MQTT = ("bus.kind=mqtt", "bus.url=mqtt://host")
 
 # key: another value as --set writes it, what must then be parsed, and what has to be said for it to be allowed
@@ -106,7 +108,11 @@ ROWS = {
     ),
     "universe.groups.0.symbols": ('["QQQ"]', ("QQQ",)),
     "feed.kind": ("ccxt", "ccxt"),
-    "feed.fallback": ('["yfinance"]', ("yfinance",), "feed.kind=alpaca"),
+    "feed.fallback": ('["yfinance"]', ("yfinance",), *FEED),
+    "feed.venue": ("kraken", "kraken", "feed.kind=ccxt"),
+    "feed.url": ("http://127.0.0.1:8080", "http://127.0.0.1:8080", *FEED),
+    "feed.plan": ("sip", "sip", *FEED),
+    "feed.stream": ("false", False, *FEED),
     "feed.path": ("other.parquet", "other.parquet"),
     "feed.actions": ("actions.parquet", "actions.parquet"),
     "feed.stamps": ("session", "session"),
@@ -117,7 +123,13 @@ ROWS = {
     "feed.pace": ("2.5/s", "2.5/s"),
     "feed.at_end": ("stop", "stop"),
     "feed.grace": ("30s", 30 * S),
-    "broker.kind": ("ccxt", "ccxt"),
+    "broker.kind": ("alpaca", "alpaca", *FEED),
+    "broker.venue": ("kraken", "kraken", *FEED, "broker.kind=ccxt"),
+    "broker.url": ("http://127.0.0.1:8081", "http://127.0.0.1:8081", *LIVE),
+    "broker.timeout": ("5s", 5 * S, *LIVE),
+    "broker.settle": ("30s", 30 * S, *LIVE),
+    "broker.differences": ("fence", "fence", *LIVE),
+    "broker.reconcile": ("5m", 300 * S, *LIVE),
     "broker.cash": ("2000.01", 2_000_010_000),
     "broker.commission_bp": ("1.5", 1.5),
     "broker.slippage_bp": ("1.5", 1.5),
@@ -317,7 +329,8 @@ def test_the_limits_are_those_of_the_gate():
 
 
 def test_costs_are_those_of_the_simulated_venue():
-    keys = {key.attribute for key in keys_of(Broker).values()} - {"kind", "cash_micro"}
+    remote = {"venue", "url", "timeout_ns", "settle_ns", "reconcile_ns", "differences"}
+    keys = {key.attribute for key in keys_of(Broker).values()} - {"kind", "cash_micro"} - remote
     assert keys == set(Costs.__struct_fields__)
     said = {"commission_min_micro": "1.00", "latency_ns": "250ms", "seed": "7", "participation": "0.1"}
     for name in keys:

@@ -11,12 +11,13 @@ from msgspec import structs
 import daemon.engine.planning
 from daemon.engine import HANDLERS, step
 from daemon.engine.freezing import freeze, in_force, thaw
+from daemon.engine.outcomes import SENDINGS
 from daemon.engine.reports import News
 from risk.limits import PROFILES, Limits, override
 from risk.switch import HALT, REDUCE, RUN
 from tests.engine_world import CASH, START, World, block, walk
 from trading.codec import encode
-from trading.effects import Booked, Cancel, Crossed, Filled, Planned, Publish, Query, Switched, Valued
+from trading.effects import Again, Booked, Cancel, Crossed, Filled, Planned, Publish, Query, Switched, Valued
 from trading.events import (
     Action,
     CancelReported,
@@ -332,7 +333,7 @@ def sent(world: World) -> OrderBasket:
 class Silent:
     """A venue that says nothing of itself."""
 
-    def submit(self, basket: OrderBasket) -> tuple[()]:
+    def submit(self, basket: OrderBasket, rows: object = None) -> tuple[()]:
         return ()
 
     def cancel(self, *_: int) -> tuple[()]:
@@ -412,8 +413,49 @@ def test_an_unknown_outcome_is_asked_for_and_keeps_its_risk_reserved() -> None:
     account = world.shell.state.account(-1)
     assert account.up is not None
     assert account.up[0] == basket.lots[0]
-    world.shell.run(NotFound(basket.sample, basket.n, basket.ts + 2, [0]))
+    world.shell.run(NotFound(basket.sample, basket.n, basket.end[0] + 1, [0]))
     assert world.shell.state.working == {}
+    assert world.shell.state.ended[-1][1].state == [OrderState.EXPIRED]
+
+
+def test_an_order_that_never_arrived_is_sent_again_while_its_decision_holds() -> None:
+    world = World(block(np.full((3, 1), 100.0)), [lambda v: np.array([0.5])], house=RESEARCH)
+    basket = sent(world)
+    for times in range(1, SENDINGS + 1):
+        never = NotFound(basket.sample, basket.n, basket.ts + 2, [0], times - 1)
+        world.shell.run(Unknown(basket.sample, basket.n, basket.ts + 1, [0], "time-out"))
+        world.shell.run(never)
+        assert world.of(Again) == [Again(basket.sample, basket.n, [0])] * times
+        world.shell.run(never)  # the same news twice: it has been sent since
+        assert len(world.of(Again)) == times
+    account = world.shell.state.account(-1)
+    assert account.up is not None
+    assert account.up[0] == basket.lots[0], "its risk was reserved all along"
+    world.shell.run(NotFound(basket.sample, basket.n, basket.ts + 2, [0], SENDINGS))
+    assert world.shell.state.ended[-1][1].state == [OrderState.EXPIRED], "not for ever"
+
+
+@pytest.mark.parametrize(
+    "why", ["its time is over", "its price is old", "it was withdrawn", "only reducing orders pass", "a split"]
+)
+def test_an_order_that_never_arrived_is_not_sent_again_when(why: str) -> None:
+    house = override(RESEARCH, max_price_age_ns=3 * HOUR) if why == "its price is old" else RESEARCH
+    world = World(block(np.full((3, 1), 100.0)), [lambda v: np.array([0.5])], house=house)
+    basket = sent(world)
+    ts = basket.ts + 2
+    match why:
+        case "its time is over":
+            ts = basket.end[0]
+        case "its price is old":
+            ts = basket.ts + 3 * HOUR + 1
+        case "it was withdrawn":
+            world.shell.run(Operator(world.shell.state.now, "halt", "x", "me"))
+        case "only reducing orders pass":
+            world.shell.state.switch.state = REDUCE
+        case _:
+            world.shell.run(Action(ts, 0, 0, "split", 2, 1))
+    world.shell.run(NotFound(basket.sample, basket.n, ts, [0]))
+    assert world.of(Again) == []
     assert world.shell.state.ended[-1][1].state == [OrderState.EXPIRED]
 
 
@@ -421,7 +463,8 @@ def test_a_fill_of_an_order_said_never_to_exist_is_still_posted() -> None:
     world = World(block(np.full((3, 1), 100.0)), [lambda v: np.array([0.5])], house=RESEARCH)
     basket = sent(world)
     world.shell.run(Unknown(basket.sample, basket.n, basket.ts + 1, [0], "time-out"))
-    world.shell.run(NotFound(basket.sample, basket.n, basket.ts + 2, [0]))
+    world.shell.run(NotFound(basket.sample, basket.n, basket.end[0] + 1, [0]))
+    assert world.shell.state.working == {}
     world.shell.run(report(basket, 10, 10, Cause.PART_FILL))
     assert world.shell.state.ledger.house.lots == [10]
     world.shell.state.ledger.check()
@@ -463,7 +506,8 @@ def test_an_order_the_venue_never_had_ends_whether_or_not_its_cancel_was_asked_f
     if cancelled:
         world.shell.run(Operator(world.shell.state.now, "halt", "x", "me"))
         assert len(world.of(Cancel)) == 1
-    world.shell.run(NotFound(basket.sample, basket.n, basket.ts + 2, [0]))
+    ts = basket.ts + 2 if cancelled else basket.end[0] + 1
+    world.shell.run(NotFound(basket.sample, basket.n, ts, [0]))
     assert world.shell.state.working == {}
     assert world.shell.state.ended[-1][1].state == [OrderState.EXPIRED]
 

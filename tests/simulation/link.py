@@ -65,11 +65,14 @@ class Link:
         self.now = 0
         self.ts = 0
         self.reliable = False
+        self.again: dict[tuple[int, int, int], int] = {}
+        """How often rows were sent again, as the daemon's side of the link knows it."""
         self.arrived: dict[Key, OrderBasket] = {}
         self._sent: dict[Key, int] = {}
-        self._flight: list[tuple[int, OrderBasket]] = []
+        self._flight: list[tuple[int, OrderBasket, Sequence[int] | None]] = []
         self._news: list[tuple[int, float, BrokerNews]] = []
-        self._dead: set[Key] = set()
+        self._dead: set[tuple[int, int, int]] = set()
+        self._came: set[tuple[int, int, int]] = set()
 
     def _happens(self, name: str) -> bool:
         if self.reliable or self.rng.random() >= getattr(self.faults, name):
@@ -85,10 +88,10 @@ class Link:
     def market(self, item: Item) -> None:
         """What the venue sees: each bar and each instant, whether the daemon does or not."""
         self.now += 1
-        due = [basket for at, basket in self._flight if at <= self.now]
-        self._flight = [(at, basket) for at, basket in self._flight if at > self.now]
-        for basket in due:
-            self._arrive(basket)
+        due = [sent for sent in self._flight if sent[0] <= self.now]
+        self._flight = [sent for sent in self._flight if sent[0] > self.now]
+        for _, basket, some in due:
+            self._arrive(basket, some)
         if isinstance(item, MarketSlice):
             self.ts = item.ts_event
             self._say(self.venue.on_slice(item), first=True)
@@ -101,14 +104,20 @@ class Link:
         self._say(self.venue.on_action(action), first=True)
         self.truth.action(action)
 
-    def _arrive(self, basket: OrderBasket) -> None:
+    def _arrive(self, basket: OrderBasket, some: Sequence[int] | None = None) -> None:
         key = basket.sample, basket.n
-        if key in self._dead:
-            raise Violation(f"basket {key} came after the venue had said that it never would")
-        if key in self.arrived:
+        rows = {(*key, row) for row in (range(len(basket.sym)) if some is None else some)}
+        if rows & self._dead:
+            raise Violation(f"rows of {key} came after the venue had said that they never would")
+        if some is None and rows & self._came:
             raise Violation(f"basket {key} was sent twice")
-        self.arrived[key] = basket
-        self._say(self.venue.submit(basket), first=True)
+        new = rows - self._came
+        if new < rows:
+            self._say(self.venue.query(*key, [row for *_, row in rows - new]))  # the same ids: the venue knows them
+        if new:
+            self._came |= new
+            self.arrived[key] = basket
+            self._say(self.venue.submit(basket, sorted(row for *_, row in new)), first=True)
 
     def _say(self, news: Iterable[BrokerNews], *, first: bool = False) -> None:
         """News leave the venue. `first`: they are new, and so the account changes."""
@@ -128,20 +137,24 @@ class Link:
 
     # the daemon's side
 
-    def submit(self, basket: OrderBasket) -> None:
+    def submit(self, basket: OrderBasket, some: Sequence[int] | None = None) -> None:
         key = basket.sample, basket.n
+        if some is not None:
+            self._dead -= {(*key, row) for row in some}
         self._sent[key] = self.now
-        rows = list(range(len(basket.sym)))
+        for row in some or ():
+            self.again[*key, row] = self.again.get((*key, row), 0) + 1
+        rows = list(range(len(basket.sym)) if some is None else some)
         unknown = Unknown(basket.sample, basket.n, self.ts, rows, "no answer")
         if self._happens("submit_lost"):
             self._after(unknown)
         elif self._happens("submit_late"):
-            self._flight.append((self._later(SETTLING - 2), basket))
+            self._flight.append((self._later(SETTLING - 2), basket, some))
             self._after(unknown)
         else:
             lost = self._happens("answer_lost")
             before = len(self._news)
-            self._arrive(basket)
+            self._arrive(basket, some)
             if lost:
                 del self._news[before:]
                 self._after(unknown)
@@ -173,13 +186,21 @@ class Link:
 
     def answer(self, key: Key, rows: Sequence[int]) -> Sequence[BrokerNews]:
         """What the venue says of an order when asked: never NotFound before its settling time."""
-        if key in self.arrived:
-            return self.venue.query(*key, rows)
+        came = [row for row in rows if (*key, row) in self._came]
+        rest = [row for row in rows if row not in came]
+        news = list(self.venue.query(*key, came)) if came else []
+        if not rest:
+            return news
         sent = self._sent.setdefault(key, self.now)
-        if any((b.sample, b.n) == key for _, b in self._flight) or (self.now - sent < SETTLING and not self.reliable):
-            return [Unknown(*key, self.ts, list(rows), "not known yet")]
-        self._dead.add(key)
-        return [NotFound(*key, self.ts, list(rows))]
+        if any((b.sample, b.n) == key for _, b, _ in self._flight) or (
+            self.now - sent < SETTLING and not self.reliable
+        ):
+            return [*news, Unknown(*key, self.ts, rest, "not known yet")]
+        self._dead |= {(*key, row) for row in rest}
+        for times in sorted({self.again.get((*key, row), 0) for row in rest}):
+            alike = [row for row in rest if self.again.get((*key, row), 0) == times]
+            news.append(NotFound(*key, self.ts, alike, times))
+        return news
 
     def news(self) -> BrokerNews | None:
         """The next news that is due, in no particular order; None when all is said."""
@@ -191,8 +212,8 @@ class Link:
     def lands(self) -> None:
         """All that is on its way to the venue arrives."""
         flight, self._flight = self._flight, []
-        for _, basket in flight:
-            self._arrive(basket)
+        for _, basket, some in flight:
+            self._arrive(basket, some)
 
     def crashed(self) -> None:
         """The daemon is gone: of what was on its way to it, some is lost; its own time-outs all are."""
@@ -211,8 +232,9 @@ class Link:
                 side = 1 if resting.lots[row] > 0 else -1
                 left = abs(resting.lots[row]) - resting.cum[row]
                 rows.append((resting.sym[row], side * left, resting.worst_nano[row]))
-        for _, basket in self._flight:
-            rows.extend(zip(basket.sym, basket.lots, basket.worst_nano, strict=True))
+        for _, basket, some in self._flight:
+            which = range(len(basket.sym)) if some is None else some
+            rows.extend((basket.sym[row], basket.lots[row], basket.worst_nano[row]) for row in which)
         return rows
 
     def open_at_venue(self) -> dict[Key, dict[int, int]]:

@@ -21,7 +21,7 @@ from tests.simulation.link import Faults, Link
 from tests.simulation.setting import Setting, setting
 from tests.simulation.truth import Truth, Violation
 from trading.codec import decode, encode, slice_of
-from trading.effects import Ask, Cancel, Effect, Ended, Publish, Query
+from trading.effects import Again, Ask, Cancel, Effect, Ended, Publish, Query
 from trading.events import Action, Bars, Condition, Decided, Event, Flow, Operator, Tick, Unknown
 from trading.instruments import MICRO
 from trading.market import MarketSlice
@@ -106,6 +106,8 @@ class Run:
     def begin(self) -> None:
         """A fresh process: nothing is known but the journal."""
         self.state, self.asks = refold(self.setting, self.journal, self._snapshot())
+        working = self.state.working.items()
+        self.link.again = {(*key, row): times for key, work in working for row, times in work.again.items()}
 
     def _snapshot(self) -> tuple[int, bytes] | None:
         if not self.snapshots or self.rng.random() < 0.05:
@@ -178,6 +180,8 @@ class Run:
             match effect:
                 case OrderBasket():
                     self.link.submit(effect)
+                case Again():
+                    self.link.submit(self.state.working[effect.sample, effect.n].basket, effect.row)
                 case Cancel():
                     self.link.cancel(effect)
                 case Query():

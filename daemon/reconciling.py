@@ -1,0 +1,133 @@
+"""Our account beside the venue's: on start, after the venue was lost, on a schedule and when somebody asks.
+
+A venue's answer is of another instant than our books. It counts as a comparison only when nothing was filled or on its way
+meanwhile, and a difference only when it is still there a moment later.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Final
+
+import structlog
+
+from daemon.inbox import InboxFull
+from daemon.sending import Sender
+from daemon.service import Service
+from trading.events import Condition, ForeignFound, Reconciled
+from trading.orders import ENDED, OrderState
+from trading.ports import Broker
+from trading.venue import VenueAccount
+
+log = structlog.get_logger("quantd.reconcile")
+
+AGAIN_S: Final = 2.0
+"""A difference must be there again after so many seconds."""
+
+TRIES: Final = 5
+"""Comparisons that something came between, before the next one waits for its turn."""
+
+ON_ITS_WAY: Final = frozenset({OrderState.SENT, OrderState.CANCELLING, OrderState.UNKNOWN})
+
+
+class Reconciler:
+    """Asks the venue for its account and says what it found as an event."""
+
+    def __init__(self, service: Service, broker: Broker, sender: Sender, now: Callable[[], int] = time.time_ns) -> None:
+        self._service = service
+        self._broker = broker
+        self._sender = sender
+        self._now = now
+        self.wanted = asyncio.Event()
+        """Set by whoever wants a comparison before its time."""
+        self.last: VenueAccount | None = None
+
+    async def run(self, period_s: float) -> None:
+        """Until cancelled: each `period_s`, whenever the venue is back, and when it is wanted."""
+        while True:
+            waits = [asyncio.create_task(self._sender.up.wait()), asyncio.create_task(self.wanted.wait())]
+            await asyncio.wait(waits, timeout=period_s, return_when=asyncio.FIRST_COMPLETED)
+            for each in waits:
+                each.cancel()
+            self._sender.up.clear()
+            self.wanted.clear()
+            await self.once()
+
+    async def once(self) -> bool:
+        """Ask for every open order and for the account, and compare; whether they could be compared."""
+        await self.open_orders()
+        seen: tuple[object, ...] | None = None
+        for attempt in range(TRIES):
+            if attempt:
+                await asyncio.sleep(AGAIN_S)
+            before = self._filled()
+            try:
+                account = await self._broker.account()
+            except ConnectionError as error:
+                log.warning("reconcile.unanswered", error=str(error))
+                return False
+            self.last = account
+            await self._settled()
+            if self._filled() != before or self._on_its_way():
+                seen = None
+                continue
+            found = self._differences(account)
+            if not found or found == seen:
+                await self._say(account)
+                return True
+            log.warning("reconcile.difference", found=[str(each) for each in found])
+            seen = found
+        log.warning("reconcile.busy", tries=TRIES)
+        return False
+
+    async def open_orders(self) -> None:
+        """Ask what became of every order that is open here: news may have been missed."""
+        working = self._service.shell.state.working
+        self._sender.keep(working)
+        for (sample, n), work in list(working.items()):
+            rows = [row for row, at in enumerate(work.state) if at not in ENDED]
+            if rows:
+                await self._sender.ask(sample, n, rows)
+        await self._settled()
+
+    async def _settled(self) -> None:
+        """Wait until what was told has been stepped."""
+        while self._service.inbox.news_waiting:
+            await self._service.changed(0.05)
+
+    def _filled(self) -> int:
+        return self._service.shell.tally.fills
+
+    def _on_its_way(self) -> bool:
+        working = self._service.shell.state.working.values()
+        return self._sender.busy or any(not ON_ITS_WAY.isdisjoint(work.state) for work in working)
+
+    def _differences(self, account: VenueAccount) -> tuple[object, ...]:
+        house = self._service.shell.state.ledger.house
+        symbols = self._service.shell.state.universe.symbols
+        found: list[object] = [
+            (symbols[k], theirs, ours)
+            for k, (theirs, ours) in enumerate(zip(account.lots, house.lots, strict=True))
+            if theirs != ours
+        ]
+        if account.cash_micro != house.cash_micro:
+            found.append(("cash", account.cash_micro, house.cash_micro))
+        return tuple(found)
+
+    async def _say(self, account: VenueAccount) -> None:
+        """Put what the venue holds into the inbox: commands go before news, so no fill comes between this comparison
+        and its event."""
+        events: Sequence[Reconciled | ForeignFound | Condition] = [
+            Reconciled(
+                account.ts,
+                list(account.lots),
+                account.cash_micro,
+                buying_power_micro=account.buying_power_micro,
+                others=account.others + account.odd,
+            ),
+            ForeignFound(account.ts, account.foreign),
+        ]
+        for event in events:
+            with suppress(InboxFull):
+                await self._service.inbox.command(event)

@@ -1,0 +1,280 @@
+"""A run on a market that goes on, with a venue across a network: nothing doubled, nothing assumed, books equal to the venue's."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from adapters.bus.messages import Composer
+from adapters.store.store import Store
+from daemon import reconciling, sending
+from daemon.alerting import AlertFilter
+from daemon.app import recover
+from daemon.assembly import Parts, assemble_live
+from daemon.config import Known, read
+from daemon.inbox import Command, Inbox
+from daemon.opening import begin
+from daemon.outside import Outside, withheld
+from daemon.service import Service
+from risk.switch import HALT
+from tests.remote_world import Faults, Remote, Script, Venue
+from trading.events import Condition, Operator, Stopping, Unknown
+from trading.execution import Costs
+from trading.market import Block, MarketSlice
+from trading.orders import ENDED, Cause, OrderBasket, Reports
+from trading.ports import BrokerNews
+from trading.sessions import DAY_NS
+
+MINUTE = 60_000_000_000
+NOW = 1_794_787_200_000_000_000  # 2026-11-16 00:00 UTC
+RUN = "run00001"
+
+TEXT = """
+[universe]
+symbols = ["S0", "S1", "S2"]
+calendar = "24/7"
+[feed]
+kind = "alpaca"
+interval = "1d"
+warmup = 70
+[broker]
+kind = "{broker}"
+cash = "100000.00"
+commission_bp = 1.0
+[risk]
+max_price_age = "14d"
+collar = 0.05
+[[agents]]
+name = "mix"
+policy = "{policy}"
+capital = 0.9
+min_trade = 0.0
+[agents.limits]
+max_price_age = "14d"
+"""
+
+
+def parts(broker: str = "alpaca", policy: str = "equal_weight") -> Parts:
+    text = TEXT.replace("{broker}", broker).replace("{policy}", policy)
+    return assemble_live(read(text, Known(("equal_weight", "inverse_volatility"), ("24/7",))), NOW)
+
+
+def slices(days: int, seed: int = 3) -> list[MarketSlice]:
+    """Daily bars of three symbols: 80 before NOW, the others after."""
+    rng = np.random.default_rng(seed)
+    close = np.round(100 * np.exp(rng.normal(0.0003, 0.02, (80 + days, 3)).cumsum(axis=0)), 2)
+    open_ = np.round(np.vstack([close[:1], close[:-1]]) * (1 + rng.normal(0, 0.002, close.shape)), 2)
+    first = NOW + (np.arange(80 + days, dtype=np.int64) - 80) * DAY_NS
+    bars = Block(
+        ts_open=first, ts_event=first + DAY_NS, key=first, open=open_, high=np.maximum(open_, close) + 0.5,
+        low=np.minimum(open_, close) - 0.5, close=close, volume=np.full(close.shape, 1e7),
+        fresh=np.ones(close.shape, dtype=np.bool_),
+    )  # fmt: skip
+    return [MarketSlice(bars, row) for row in range(len(bars))]
+
+
+@dataclass
+class Left:
+    """What a stretch of a run left."""
+
+    service: Service
+    outside: Outside
+    fresh: bool
+
+
+async def stretch(
+    folder: Path,
+    of: Parts,
+    feed: Script,
+    remote: Remote | None,
+    *,
+    until: int | None = None,
+    commands: Sequence[tuple[int, Operator]] = (),
+    brutal: bool = False,
+) -> Left:
+    """Start, or go on; stop after `until` slices, in order or as a crash would."""
+    with Store.open(folder) as store:
+        projection = store.begin(RUN, of.universe, agents=["mix"])
+        shell, journal = recover(of, store, RUN, folder)
+        fresh = journal.seq == 0
+        service = Service(
+            shell, journal, store, projection, Composer(RUN, "paper", of.universe, ["mix"]), config=of.config, run=RUN,
+            state_folder=folder, alerts=AlertFilter(("INFO", "WARNING", "CRITICAL"), 1000, "", "UTC"),
+            published=lambda messages: None, urgent=lambda message: None,
+        )  # fmt: skip
+        outside = Outside(of, feed, remote, now=lambda: NOW)
+        await outside.open(shell)
+        begin(shell, of, of.config, RUN, fresh=fresh)
+        outside.attach(service)
+        waiting = list(commands)
+
+        async def watch() -> None:
+            while not feed.ended.is_set() and (until is None or feed.given < until):
+                while waiting and feed.given >= waiting[0][0]:
+                    await service.inbox.command(waiting.pop(0)[1])
+                await asyncio.sleep(0.001)
+            if brutal:
+                return
+            await asyncio.sleep(0.05)
+            for _ in range(500):
+                if outside.sender is None or not (outside.sender.busy or outside.sender.unresolved):
+                    break
+                await asyncio.sleep(0.01)
+            if outside.reconciler is not None:
+                await outside.reconciler.once()
+            service.inbox._commands.append(Command(Stopping(0, False, "test"), asyncio.Future()))
+            service.inbox._ready.set()
+
+        stepping = asyncio.create_task(service.step_forever())
+        running = asyncio.create_task(outside.run(service, asyncio.Event()))
+        watching = asyncio.create_task(watch())
+        done, _ = await asyncio.wait({stepping, running, watching}, return_when=asyncio.FIRST_COMPLETED)
+        if watching in done and not brutal:
+            await asyncio.wait({stepping, running}, return_when=asyncio.FIRST_COMPLETED)
+        for task in (stepping, running, watching):
+            task.cancel()
+        await asyncio.gather(stepping, running, watching, return_exceptions=True)
+        for task in (stepping, running):
+            if not task.cancelled() and task.exception() is not None and not brutal:
+                raise task.exception()  # type: ignore[misc]
+        await outside.leave()
+        return Left(service, outside, fresh)
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sending, "AGAIN_S", 0.005)
+    monkeypatch.setattr(sending, "SELDOM_S", 0.02)
+    monkeypatch.setattr(reconciling, "AGAIN_S", 0.005)
+
+
+def venue_of(of: Parts) -> Venue:
+    return Venue(of.universe, of.rules.cash_micro, Costs(commission_bp=1.0))
+
+
+def require_equal(left: Left, venue: Venue) -> None:
+    """Our books are the venue's, to the unit. (An order that is sent again has the same id, and is one order there.)"""
+    state = left.service.shell.state
+    assert state.ledger.house.lots == venue.has.lots
+    assert state.ledger.house.cash_micro == venue.has.cash_micro
+    assert state.down == set()
+
+
+async def test_a_quiet_run_buys_and_its_books_are_the_venues(tmp_path: Path) -> None:
+    of = parts()
+    venue = venue_of(of)
+    left = await stretch(tmp_path, of, Script(of.universe, DAY_NS, slices(12), venue, NOW), Remote(venue))
+    require_equal(left, venue)
+    assert any(venue.has.lots)
+    assert left.service.shell.state.switch.state == 0
+    assert left.service.shell.tally.samples == 13, "the warm-up is not traded, the close of this instant is"
+
+
+async def test_a_run_on_paper_with_live_bars_is_folded_to_the_same_account(tmp_path: Path) -> None:
+    of = parts("paper")
+    left = await stretch(tmp_path, of, Script(of.universe, DAY_NS, slices(12), None, NOW), None)
+    digest = left.service.shell.digest.hexdigest()
+    with Store.open(tmp_path) as store:
+        shell, journal = recover(of, store, RUN, tmp_path)
+    assert journal.compared == left.service.journal.seq or shell.digest.hexdigest() == digest
+    assert shell.state.ledger.house.lots == left.service.shell.state.ledger.house.lots
+    assert any(shell.state.ledger.house.lots)
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_lost_doubled_and_late_answers_leave_the_books_equal(tmp_path: Path, seed: int) -> None:
+    of = parts(policy="inverse_volatility")
+    venue = venue_of(of)
+    faults = Faults(lost_submit=0.3, never_came=0.2, lost_query=0.3, doubled=0.3, dropped_news=0.2, delay_s=0.002)
+    feed = Script(of.universe, DAY_NS, slices(25, seed), venue, NOW)
+    left = await stretch(tmp_path, of, feed, Remote(venue, faults, seed))
+    require_equal(left, venue)
+    for work in left.service.shell.state.working.values():
+        assert not any(s == 4 for s in work.state), "nothing is left unknown"
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_crashes_at_any_moment_lose_and_double_nothing(tmp_path: Path, seed: int) -> None:
+    of = parts(policy="inverse_volatility")
+    venue = venue_of(of)
+    faults = Faults(lost_submit=0.2, never_came=0.1, lost_query=0.2, doubled=0.2, delay_s=0.003)
+    market = slices(30, seed)
+    seen = NOW
+    for part in range(4):
+        feed = Script(of.universe, DAY_NS, market, venue, seen)
+        last = part == 3
+        left = await stretch(
+            tmp_path, of, feed, Remote(venue, faults, 10 * seed + part), until=None if last else 80 * (part == 0) + 5 + seed,
+            brutal=not last,
+        )  # fmt: skip
+        seen = feed._from_ts
+    require_equal(left, venue)
+    assert left.service.shell.tally.samples == 31
+
+
+async def test_a_halt_stops_trading_at_the_venue(tmp_path: Path) -> None:
+    of = parts()
+    venue = venue_of(of)
+    remote = Remote(venue)
+    feed = Script(of.universe, DAY_NS, slices(6), venue, NOW)
+    halt = Operator(0, "halt", "test", "test")
+    left = await stretch(tmp_path, of, feed, remote, commands=[(73, halt)])
+    assert left.service.shell.state.switch.state == 2
+    open_rows = [s for w in left.service.shell.state.working.values() for s in w.state if s not in ENDED]
+    assert not open_rows
+    require_equal(left, venue)
+
+
+async def heard(inbox: Inbox, number: int) -> list[BrokerNews | None]:
+    """The first news, once so many have come."""
+    for _ in range(2000):
+        if inbox.news_waiting >= number:
+            break
+        await asyncio.sleep(0.001)
+    return [inbox.next_news() for _ in range(number)]
+
+
+async def test_an_order_that_was_halted_after_its_commit_does_not_leave() -> None:
+    of = parts()
+    venue, inbox = venue_of(of), Inbox()
+    basket = OrderBasket(NOW, 1, NOW, [0], [5], [10**11], [NOW + DAY_NS])
+    sender = sending.Sender(Remote(venue), inbox, lambda: NOW, lambda basket: "halted before it was sent")
+    task = asyncio.create_task(sender.run())
+    sender.put([basket])
+    told = await heard(inbox, 2)
+    task.cancel()
+    ended = next(each for each in told if isinstance(each, Reports))
+    assert ended.cause == [Cause.REJECTED]
+    assert "halted" in ended.reason
+    assert venue.baskets == {}
+
+
+async def test_what_a_person_flattens_leaves_under_a_halt_and_nothing_else_does() -> None:
+    state = parts().shell().state
+    state.ledger.house.lots[0] = 10
+    sale, purchase = (OrderBasket(NOW, 1, NOW, [0], [lots], [10**11], [0]) for lots in (-10, 3))
+    assert withheld(state, purchase) == withheld(state, sale) == ""
+    state.switch.state = HALT
+    assert withheld(state, sale)
+    assert withheld(state, purchase)
+    state.flattening = True
+    assert withheld(state, sale) == ""
+    assert withheld(state, purchase)
+
+
+async def test_an_adapter_that_raises_is_a_broker_down_and_an_outcome_nobody_knows() -> None:
+    class Broken(Remote):
+        async def submit(self, basket: OrderBasket, rows: Sequence[int] | None = None) -> Sequence[BrokerNews]:
+            raise ZeroDivisionError("a bug")
+
+    inbox = Inbox()
+    sender = sending.Sender(Broken(venue_of(parts())), inbox, lambda: NOW, lambda basket: "")
+    task = asyncio.create_task(sender.run())
+    sender.put([OrderBasket(NOW, 1, NOW, [0], [5], [10**11], [0])])
+    told = await heard(inbox, 3)
+    task.cancel()
+    assert any(isinstance(each, Unknown) and each.row == [0] for each in told)
+    assert any(isinstance(each, Condition) and not each.up and "ZeroDivisionError" in each.detail for each in told)
