@@ -5,20 +5,28 @@ import asyncio
 import random
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
+from urllib.parse import urlsplit
 
 import aiohttp
 import msgspec
 from aiolimiter import AsyncLimiter
-from yarl import URL
 
 from adapters.brokers.alpaca_wire import Garbled, Refusal
 
 T = TypeVar("T")
 
+_WEIGHT: Final = {"DELETE": 1.0, "POST": 1.01, "PATCH": 1.01}
+"""What a request takes of the rate; of those that wait the limiter lets the lightest go first: a cancel before an order, an
+order before a question."""
+
 WORDS: Final = 200
 """Characters of a venue's text that are passed on."""
+
+CLOSE_S: Final = 2.0
+"""A connection with unsent bytes closes only when the other side reads them."""
 
 LARGEST: Final = 64 << 20
 """Bytes of an answer; the list of all assets has about ten million."""
@@ -65,11 +73,12 @@ class AlpacaSettings:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the venue said. `words` is its message when it refused."""
+    """What the venue said. `words` is its message when it refused, `code` its own number for that."""
 
     status: int
     body: bytes
     words: str = ""
+    code: int = 0
 
     @property
     def ok(self) -> bool:
@@ -89,27 +98,39 @@ class Rest:
     def __init__(self, settings: AlpacaSettings) -> None:
         self._settings = settings
         self._base = settings.url.rstrip("/")
-        self._host = URL(settings.url).host
-        headers = {"APCA-API-KEY-ID": settings.key, "APCA-API-SECRET-KEY": settings.secret}
-        self.session = aiohttp.ClientSession(
-            headers=headers,
-            timeout=aiohttp.ClientTimeout(total=settings.timeout_s),
-            # kept for less long than the venue keeps it: a request into a connection that just closed is one more unknown
-            connector=aiohttp.TCPConnector(limit=32, keepalive_timeout=10.0),
-        )
+        self._host = urlsplit(settings.url).hostname
+        self._session: aiohttp.ClientSession | None = None
         # at most a quarter at once and the rest evenly: never more than all of it in any minute
-        burst = max(settings.per_minute // 4, 1)
+        burst = max(settings.per_minute // 4, 2)
         self._limiter = AsyncLimiter(burst, 60.0 * burst / max(settings.per_minute - burst, 1))
 
+    @property
+    def session(self) -> aiohttp.ClientSession:
+        """The connections, made when they are first needed: that needs a running loop."""
+        if self._session is None:
+            settings = self._settings
+            self._session = aiohttp.ClientSession(
+                headers={"APCA-API-KEY-ID": settings.key, "APCA-API-SECRET-KEY": settings.secret},
+                # kept for less long than the venue keeps it: a request into a connection that just closed is one more unknown
+                connector=aiohttp.TCPConnector(limit=32, keepalive_timeout=10.0),
+            )
+        return self._session
+
     async def close(self) -> None:
-        await self.session.close()
+        """Close the connections; one that the venue does not let go of is left behind."""
+        if self._session is not None:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(CLOSE_S):
+                    await self._session.close()
 
     async def read(self, path: str, query: dict[str, str] | None = None) -> Answer:
-        """A GET that is asked once more when its answer is lost. Raises NotSent or Lost."""
+        """A GET of much or at a start, with more time for its answer, and asked once more when that is lost. Raises NotSent
+        or Lost."""
+        patience_s = self._settings.patience_s
         try:
-            return await self.ask("GET", path, query)
+            return await self.ask("GET", path, query, timeout_s=patience_s)
         except Lost:
-            return await self.ask("GET", path, query)
+            return await self.ask("GET", path, query, timeout_s=patience_s)
 
     async def ask(
         self,
@@ -118,6 +139,7 @@ class Rest:
         query: dict[str, str] | None = None,
         body: dict[str, str] | None = None,
         patience_s: float | None = None,
+        timeout_s: float | None = None,
     ) -> Answer:
         """One request, sent again only while the venue has surely not taken it. Raises NotSent or Lost.
 
@@ -130,11 +152,11 @@ class Rest:
         while True:
             try:
                 async with asyncio.timeout_at(deadline):
-                    await self._limiter.acquire()
+                    await self._limiter.acquire(_WEIGHT.get(method, 1.02))
             except TimeoutError:
                 raise NotSent(f"not sent: the rate limit of {settings.per_minute} a minute is used up") from None
             try:
-                answer, retry_s = await self._once(method, path, query, body)
+                answer, retry_s = await self._once(method, path, query, body, timeout_s or settings.timeout_s)
                 if answer is not None:
                     return answer
                 why = "the venue takes no more requests for now (429)"
@@ -148,12 +170,17 @@ class Rest:
             await asyncio.sleep(pause)
 
     async def _once(
-        self, method: str, path: str, query: dict[str, str] | None, body: dict[str, str] | None
+        self, method: str, path: str, query: dict[str, str] | None, body: dict[str, str] | None, timeout_s: float
     ) -> tuple[Answer | None, float]:
         """One try: its answer, or None and the seconds after which the venue wants to hear from us again."""
         try:
             async with self.session.request(
-                method, URL(f"{self._base}/{path}", encoded=True), params=query, json=body, allow_redirects=False
+                method,
+                f"{self._base}/{path}",
+                params=query,
+                json=body,
+                allow_redirects=False,
+                timeout=aiohttp.ClientTimeout(total=timeout_s),
             ) as response:
                 status = response.status
                 if status == 429:
@@ -165,9 +192,9 @@ class Rest:
             raise Lost(f"no answer to {method} /{path}: {_cause(broken)}") from None
         if 200 <= status < 300:
             return Answer(status, content), 0.0
-        words = self._settings.safe(_message(content))
-        if 400 <= status < 500 and status != 408 and words:
-            return Answer(status, content, words), 0.0
+        refused = _refusal(content)
+        if 400 <= status < 500 and status != 408 and refused is not None:
+            return Answer(status, content, self._settings.safe(refused.message), refused.code or 0), 0.0
         # an error of the venue's machines, or of something in between: what was asked may have been done
         raise Lost(f"status {status} to {method} /{path}")
 
@@ -183,12 +210,13 @@ async def _content(response: aiohttp.ClientResponse) -> bytes:
     return b"".join(parts)
 
 
-def _message(content: bytes) -> str:
-    """The venue's reason; empty where it is not the venue that speaks."""
+def _refusal(content: bytes) -> Refusal | None:
+    """The venue's reason; None where it is not the venue that speaks."""
     try:
-        return msgspec.json.decode(content, type=Refusal).message
+        found = msgspec.json.decode(content, type=Refusal)
     except (msgspec.DecodeError, UnicodeDecodeError):
-        return ""
+        return None
+    return found if found.message else None
 
 
 def _retry_after(headers: Mapping[str, str]) -> float:

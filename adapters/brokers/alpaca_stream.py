@@ -9,7 +9,7 @@ from typing import Final
 import aiohttp
 import msgspec
 
-from adapters.brokers.alpaca_rest import AlpacaSettings
+from adapters.brokers.alpaca_rest import CLOSE_S, AlpacaSettings, Rest
 from adapters.brokers.alpaca_wire import Garbled, Message, StreamData, Update
 
 LARGEST: Final = 1 << 20
@@ -32,9 +32,9 @@ _data = msgspec.json.Decoder(StreamData)
 class Stream:
     """The stream of one account, until `close`."""
 
-    def __init__(self, settings: AlpacaSettings, session: aiohttp.ClientSession) -> None:
+    def __init__(self, settings: AlpacaSettings, rest: Rest) -> None:
         self._settings = settings
-        self._session = session
+        self._rest = rest
         self._closed = asyncio.Event()
         self._socket: aiohttp.ClientWebSocketResponse | None = None
 
@@ -73,8 +73,11 @@ class Stream:
     async def _connection(self) -> AsyncGenerator[Update | Connected, None]:
         settings = self._settings
         async with asyncio.timeout(settings.timeout_s):
-            socket = await self._session.ws_connect(
-                settings.stream_url, heartbeat=settings.heartbeat_s, max_msg_size=LARGEST
+            socket = await self._rest.session.ws_connect(
+                settings.stream_url,
+                heartbeat=settings.heartbeat_s,
+                max_msg_size=LARGEST,
+                timeout=aiohttp.ClientWSTimeout(ws_close=CLOSE_S),
             )
         self._socket = socket
         try:

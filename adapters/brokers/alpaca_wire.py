@@ -232,6 +232,11 @@ def on_tick(price_nano: int, tick: int, up: bool) -> int:
     return -(-price_nano // tick) * tick if up else price_nano // tick * tick
 
 
+def _step(symbol: str, price_nano: int, pair_tick: int) -> int:
+    """The step of a price: of a pair what the venue says, or none that we know of."""
+    return (pair_tick or 1) if is_crypto(symbol) else tick_nano(price_nano)
+
+
 def body(sent: Sent, symbol: str, lot_nano: int, pair_tick: int = 0) -> dict[str, str] | str:
     """An order as the venue takes it, or in words why it takes none such.
 
@@ -242,7 +247,7 @@ def body(sent: Sent, symbol: str, lot_nano: int, pair_tick: int = 0) -> dict[str
     sells = sent.lots < 0
     kind = Kind(sent.kind)
     fraction = size_nano % NANO != 0
-    limit = on_tick(sent.worst_nano, pair_tick or tick_nano(sent.worst_nano), sells)
+    limit = on_tick(sent.worst_nano, _step(symbol, sent.worst_nano, pair_tick), sells)
     if limit <= 0:
         return f"its limit {text_of(sent.worst_nano)} is below the venue's least price"
     if is_crypto(symbol):
@@ -268,7 +273,7 @@ def body(sent: Sent, symbol: str, lot_nano: int, pair_tick: int = 0) -> dict[str
         "client_order_id": sent.id,
     }
     if kind == Kind.STOP:
-        trigger = on_tick(sent.stop_nano, pair_tick or tick_nano(sent.stop_nano), sells)
+        trigger = on_tick(sent.stop_nano, _step(symbol, sent.stop_nano, pair_tick), sells)
         if trigger <= 0:
             return "a stop without a trigger price"
         order["stop_price"] = text_of(trigger)

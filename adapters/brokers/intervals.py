@@ -18,10 +18,12 @@ class Execution(Struct, frozen=True):
 
 class Trail(Struct):
     """What is known of one order at its venue. `posted` is when a request that made it may last have left (0: never);
-    `executions` by their end; `heard` the ends in lots that the stream has told."""
+    `tried` when its
+    end was last asked for by ourselves; `executions` by their end; `heard` the ends in lots that the stream has told."""
 
     venue_id: str = ""
     posted: int = 0
+    tried: int = 0
     executions: dict[int, Execution] = {}
     heard: set[int] = set()
 

@@ -7,7 +7,7 @@ from daemon.engine import step
 from daemon.engine.state import AgentRules, Rules, State, Working
 from risk.limits import Limits
 from tests.conformance.rig import CASH_MICRO, Truth
-from trading.effects import Effect, Query
+from trading.effects import Again, Effect, Query
 from trading.events import CancelReported, Condition, Flow, NotFound, Unknown
 from trading.instruments import Universe
 from trading.orders import Cause, OrderBasket, OrderState, Reports
@@ -19,10 +19,17 @@ from trading.venue import VenueFlow
 class Books:
     """One house with one agent. `news` is all that was heard, in order; `asked` what the engine wants to be asked for."""
 
-    def __init__(self, universe: Universe) -> None:
+    def __init__(self, universe: Universe, price_age_ns: int = 1_000_000_000) -> None:
+        """What the venue never had is sent again while its price is not older than `price_age_ns`: in a case that waits for
+        the venue to settle it is, and ends as expired."""
         sessions = Sessions("X", "UTC", (0,), (DAY_NS // 3,), (2 * DAY_NS // 3,))
         rules = Rules(
-            universe, (sessions,), (0,) * universe.size, (AgentRules("a", CASH_MICRO, Limits()),), Limits(), CASH_MICRO
+            universe,
+            (sessions,),
+            (0,) * universe.size,
+            (AgentRules("a", CASH_MICRO, Limits()),),
+            Limits(max_price_age_ns=price_age_ns),
+            CASH_MICRO,
         )
         self.state = State(rules)
         self.news: list[BrokerNews] = []
@@ -68,6 +75,17 @@ class Books:
         found = [each for each in self.effects if isinstance(each, Query)]
         self.effects = [each for each in self.effects if not isinstance(each, Query)]
         return found
+
+    def again(self) -> list[Again]:
+        """What the engine wants to be sent once more, once."""
+        found = [each for each in self.effects if isinstance(each, Again)]
+        self.effects = [each for each in self.effects if not isinstance(each, Again)]
+        return found
+
+    def sent_again(self, basket: OrderBasket) -> dict[int, int]:
+        """How often rows of a basket were sent again so far."""
+        work = self.state.working.get((basket.sample, basket.n))
+        return dict(work.again) if work is not None else {}
 
     def states(self, basket: OrderBasket) -> list[OrderState]:
         """Where each row of a basket is."""

@@ -47,15 +47,15 @@ async def play(case: Case, rig: Rig) -> None:
     why = rig.lacks(case.name)
     if why:
         raise NotOffered(why)
-    await rig.start()
     try:
-        scene = Scene(rig)
-        try:
-            async with asyncio.timeout(LONGEST_S):
+        async with asyncio.timeout(LONGEST_S):
+            await rig.start()
+            scene = Scene(rig)
+            try:
                 await rig.listened()
                 await case.run(scene)
                 await scene.finish()
-        finally:
-            await scene.close()
+            finally:
+                await scene.close()
     finally:
         await rig.stop()

@@ -33,6 +33,7 @@ def settled(scene: Scene, basket: OrderBasket) -> list[str]:
         name = f"{basket.sample}/{basket.n}/{row} {state.name}"
         if state in (OrderState.SENT, OrderState.UNKNOWN):
             found.append(f"{name}: not resolved")
+            continue
         if (state in ENDED) == any(order.open for order in there):
             found.append(f"{name}: {there}")
         if filled[row] != sum(order.filled for order in there):

@@ -90,6 +90,9 @@ class Rig(Protocol):
     run: str
     broker: Broker
     """The adapter under test, opened by `start`."""
+    timeout_s: float
+    """Time-out of a request of its adapters, where none is given: long enough for a busy machine, and set before `start` where
+    thousands of answers are meant not to come."""
 
     async def start(self) -> None:
         """Start the venue with CASH and nothing held, and open the adapter."""

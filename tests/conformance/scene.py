@@ -11,14 +11,27 @@ from trading.ports import Broker
 ROUNDS = 8
 """How often the engine may ask about the same thing before a case gives up."""
 
+TRIES = 20
+"""How often an adapter is opened that finds its venue slow."""
+
+
+async def opened(broker: Broker) -> None:
+    """Open an adapter, as a daemon does that starts on a busy machine: again while its venue does not answer in time."""
+    for _ in range(TRIES):
+        try:
+            return await broker.open()
+        except ConnectionError:
+            await asyncio.sleep(0.05)
+    return await broker.open()
+
 
 class Scene:
     """What a case speaks to. Times out by itself; nothing in it waits for a fixed while."""
 
-    def __init__(self, rig: Rig) -> None:
+    def __init__(self, rig: Rig, books: Books | None = None) -> None:
         self.rig = rig
         self.broker = rig.broker
-        self.books = Books(rig.universe)
+        self.books = books or Books(rig.universe)
         self.baskets: list[OrderBasket] = []
         self.compare = True
         """Whether our books must equal the venue's at the end; False where somebody else traded."""
@@ -32,7 +45,7 @@ class Scene:
         """A second adapter to the same venue, open; closed at the end."""
         made = self.rig.adapter(**how)  # type: ignore[arg-type]
         self._more.append(made)
-        await made.open()
+        await opened(made)
         return made
 
     async def listen_to(self, broker: Broker) -> None:
@@ -57,6 +70,7 @@ class Scene:
     async def rest(self, *rows: Row) -> OrderBasket:
         """Send a basket and wait until the engine knows that all of it works."""
         basket = await self.send(*rows)
+        await self.answer()
         await self.state(basket, OrderState.WORKING)
         return basket
 

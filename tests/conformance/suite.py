@@ -37,7 +37,7 @@ def written() -> dict[str, dict[str, str]]:
     return found
 
 
-AT_ONCE: Final = 6
+AT_ONCE: Final = 8
 """Cases that are played at a time: most of what one takes is waiting for an answer that does not come."""
 
 

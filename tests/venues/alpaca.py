@@ -85,9 +85,9 @@ class AlpacaServer:
         self._stopping.set()
         if self._sender is not None:
             self._sender.cancel()
-        await self.down()
-        assert self._runner is not None
-        await self._runner.cleanup()
+        if self._runner is not None:
+            await self.down()
+            await self._runner.cleanup()
 
     async def down(self) -> None:
         """Nothing listens any more, and every connection is cut."""

@@ -10,6 +10,7 @@ from adapters.brokers.alpaca import Alpaca
 from adapters.brokers.alpaca_rest import AlpacaSettings
 from tests.conformance.baskets import numbered
 from tests.conformance.rig import CASH_MICRO, Fault, NotOffered, On, Refusal, Role, Row, StreamFault, Truth, VenueOrder
+from tests.conformance.scene import opened
 from tests.venues.alpaca import AlpacaServer
 from trading.instruments import MICRO, NANO, Instrument, Universe
 from trading.orders import OrderBasket, order_id
@@ -45,6 +46,7 @@ class AlpacaRig:
     def __init__(self) -> None:
         self.server = AlpacaServer(cash=str(CASH_MICRO // MICRO))
         self.broker: Broker
+        self.timeout_s = 0.8
         self._n = 0
 
     async def start(self) -> None:
@@ -54,11 +56,14 @@ class AlpacaRig:
             pair = "/" in instrument.symbol
             self.server.list(instrument.symbol, price, fractionable=not whole, shortable=not (whole or pair))
         self.broker = self.adapter()
-        await self.broker.open()
+        await opened(self.broker)
 
     async def stop(self) -> None:
-        await self.broker.close()
-        await self.server.stop()
+        try:
+            if hasattr(self, "broker"):
+                await self.broker.close()
+        finally:
+            await self.server.stop()
 
     def adapter(
         self, *, key: str = "", universe: Universe | None = None, per_minute: int = 0, timeout_s: float = 0.0
@@ -68,8 +73,8 @@ class AlpacaRig:
             stream_url=self.server.stream_url,
             key=key or self.server.key,
             secret=self.server.secret,
-            timeout_s=timeout_s or 0.4,
-            patience_s=0.8,
+            timeout_s=timeout_s or self.timeout_s,
+            patience_s=2.0,
             per_minute=per_minute or 100_000,
             settle_s=SETTLE_S,
             listing_s=0.2,

@@ -88,6 +88,7 @@ class PaperRig:
     def __init__(self) -> None:
         self._venue = Paper(UNIVERSE, Costs(participation=1.0))
         self._clock = time.time_ns() // MS * MS
+        self.timeout_s = 0.0
         self._n = 0
         self._lots = [0] * UNIVERSE.size
         self._atto = CASH_MICRO * ATTO_PER_MICRO
