@@ -195,7 +195,7 @@ def configure(db: Any, *, read_only: bool = False) -> None:
         db.execute("PRAGMA journal_size_limit=67108864")  # give a log that grew back to the disk
 
 
-def insert(driver: Driver, table: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+def insert(driver: Asked, table: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """Insert rows in as few statements as the driver takes."""
     head = f"INSERT INTO {table} ({', '.join(columns)}) VALUES "
     one = f"({', '.join('?' * len(columns))})"

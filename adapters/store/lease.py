@@ -100,8 +100,8 @@ class Unleased:
         return True
 
 
-def take(driver: Driver, claim: Claim) -> tuple[Lease, bool]:
-    """The lease, and whether it was another seat's before. Raises Held while another has it.
+def take(driver: Driver, claim: Claim) -> Lease:
+    """The lease. Raises Held while another has it.
 
     A store has one journal and one writer: another account's live lease on it refuses too, and one that has run out is
     taken with it. A lease of the same seat is taken at once: who holds the lock file knows that its writer has ended.
@@ -113,7 +113,6 @@ def take(driver: Driver, claim: Claim) -> tuple[Lease, bool]:
         # others of this store that sleep must not wake as writers
         driver.execute("UPDATE lease SET token = token + 1, expires_ns = 0 WHERE account <> ?", (claim.account,))
         known = driver.execute("SELECT token, seat FROM lease WHERE account = ?", (claim.account,)).fetchone()
-        (elsewhere,) = driver.execute("SELECT COUNT(*) FROM lease WHERE seat <> ?", (claim.seat,)).fetchone()
         token = 1 if known is None else int(known[0]) + 1
         driver.execute("DELETE FROM lease WHERE account = ?", (claim.account,))
         driver.execute(
@@ -128,7 +127,7 @@ def take(driver: Driver, claim: Claim) -> tuple[Lease, bool]:
         driver.rollback()
         raise
     driver.commit()
-    return Lease(claim, token, asked), elsewhere > 0
+    return Lease(claim, token, asked)
 
 
 def refuse_held(driver: Driver, seat: str) -> None:
@@ -145,6 +144,12 @@ def refuse_held(driver: Driver, seat: str) -> None:
             f" or wait: a lease that is not renewed runs out, this one in {left / 1e9:.0f} s at the earliest."
             " Another account needs a store of its own (docs/store.md)"
         )
+
+
+def led_elsewhere(driver: Driver, seat: str) -> bool:
+    """Whether a writer of another seat has led an account in this store."""
+    (count,) = driver.execute("SELECT COUNT(*) FROM lease WHERE seat <> ?", (seat,)).fetchone()
+    return int(count) > 0
 
 
 class Renewing(threading.Thread):

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from adapters.store.archives import archives_of, last_seqs, rows_of
 from adapters.store.chain import JOURNAL_COLUMNS, Link, broken, link_of, row_digest, unpack
-from adapters.store.driver import Driver, failures
+from adapters.store.driver import Asked, Driver, failures
 from adapters.store.errors import StoreDamaged, StoreFailing
 from adapters.store.outbox import Message
 from adapters.store.projection import Resting
@@ -166,7 +166,7 @@ def links(driver: Driver, folder: Path | None, run: str, from_seq: int) -> Itera
     yield from map(link_of, driver.stream(sql, (run, from_seq)))
 
 
-def run_records(driver: Driver) -> list[RunRecord]:
+def run_records(driver: Asked) -> list[RunRecord]:
     """All runs, oldest first. Raises StoreDamaged."""
     rows = driver.execute(f"SELECT {', '.join(RUN_COLUMNS)} FROM runs ORDER BY number").fetchall()
     out = []

@@ -20,7 +20,7 @@ import msgspec
 from adapters.store.chain import GENESIS, Head, HeadFile, sync_folder
 from adapters.store.driver import Driver, SqliteDriver, UrlDriver, failures, table_names
 from adapters.store.errors import StoreDamaged, StoreFailing, StoreVersion
-from adapters.store.lease import LEASE_S, Claim, Lease, Renewing, Unleased, refuse_held, take
+from adapters.store.lease import LEASE_S, Claim, Lease, Renewing, Unleased, led_elsewhere, refuse_held, take
 from adapters.store.lock import StateLock
 from adapters.store.outbox import CAPACITY, Key, Message
 from adapters.store.projection import Projection
@@ -301,14 +301,13 @@ def _prepare(
                 make(driver)
             elif revision != REVISION:
                 _bring_up(driver, path or str(where), revision, seat)
-            lease, elsewhere = (None, False) if claim is None else take(driver, claim)
-            if claim is None:
-                refuse_held(driver, seat)
+            refuse_held(driver, seat)
             if head.read() is None:
-                _begin_head(driver, head, elsewhere and path is None)
+                # a journal led from another state folder before has its head there
+                _begin_head(driver, head, claim is not None and path is None and led_elsewhere(driver, seat))
+            return None if claim is None else take(driver, claim)
         finally:
             driver.close()
-    return lease
 
 
 def _bring_up(driver: Driver, where: str | Path, revision: str, seat: str) -> None:

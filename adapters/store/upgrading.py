@@ -107,16 +107,28 @@ def migrate(where: str | Path, to: str = REVISION) -> None:
 
 
 def migrate_through(connection: "Connection", to: str = REVISION) -> None:
-    """The same in the transaction of a connection."""
+    """The same in the transaction of a connection. Read models that come are filled from the journal."""
     from alembic import command
+
+    from adapters.store.projection import COLUMNS
+    from adapters.store.refilling import refill
 
     config = _config()
     config.attributes["connection"] = connection
-    found = revision_of(_Through(connection))
+    driver = _Through(connection)
+    before = table_names(driver)
+    found = revision_of(driver)
     refuse_newer(found)
-    if found and VERSIONS.name not in table_names(_Through(connection)):
+    if found and VERSIONS.name not in before:
         command.stamp(config, found)
     command.upgrade(config, to)
+    came = (table_names(driver) - before) & COLUMNS.keys()
+    if found and VERSIONS.name not in before and "risk" in before:
+        # quantd once added this table to a store without filling it for what was journalled already
+        driver.execute("DELETE FROM risk")
+        came.add("risk")
+    if found and came:
+        refill(driver, sorted(came))
 
 
 def sqlite_schema_at(revision: str) -> set[tuple[Any, ...]]:
@@ -181,6 +193,7 @@ class _Through:
     def __init__(self, connection: "Connection") -> None:
         self._connection = connection
         self.dialect = connection.dialect.name
+        self._mark = "?" if self.dialect == "sqlite" else "%s"
 
     def execute(self, sql: str, values: Sequence[object] = ()) -> Any:
-        return self._connection.exec_driver_sql(sql)
+        return self._connection.exec_driver_sql(sql.replace("?", self._mark), tuple(values))

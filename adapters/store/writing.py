@@ -108,13 +108,21 @@ class Writer:
             self._ready()
 
     def close(self) -> None:
-        if self._lease is not None and self._driver is not None and not self._lease.fenced:
+        """Give the lease back and disconnect."""
+        if self._lease is not None and not self._lease.fenced:
             with suppress(Exception):  # else it runs out
-                self._transaction(self._lease.release, durable=False)
+                self._give_back(self._lease)
             self._lease.fenced = f"the store of account {self._lease.account} is closed"
         if self._driver is not None:
             self._driver.close()
             self._driver = None
+
+    def _give_back(self, lease: Lease) -> None:
+        if self._driver is None:  # a store that could not be opened has taken its lease already
+            self._driver = self._connect()
+        self._driver.begin(durable=False)
+        lease.release(self._driver)
+        self._driver.commit()
 
     def begin(self, fields: Sequence[object], epochs: str) -> None:
         """A new run, or a continued one with its agents as they are now: RUN_COLUMNS from run to universe."""
