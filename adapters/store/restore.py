@@ -50,9 +50,15 @@ def restore(source: Path, where: str | Path, state: Path, *, force: bool = False
             shutil.rmtree(staging, ignore_errors=True)
             manifest = unpack(source, staging)
             _fitted(staging, state, manifest)
+            if url:
+                _refuse_led(url, lock.seat)
             aside = _aside(url, state) if there else None
             if url:
-                _into_database(staging / FILE, url, lock.seat)
+                try:
+                    _into_database(staging / FILE, url, lock.seat)
+                except BaseException:
+                    _back(aside, state)
+                    raise
                 (staging / FILE).unlink()
             for name in OURS:
                 if (staging / name).exists():
@@ -119,6 +125,23 @@ def _aside(url: str, state: Path) -> Path:
             (state / name).replace(aside / name)
     sync_folder(aside)
     return aside
+
+
+def _back(aside: Path | None, state: Path) -> None:
+    """The files that belong to a database which is as it was, where they were."""
+    for name in OURS:
+        if aside is not None and (aside / name).exists():
+            (aside / name).replace(state / name)
+
+
+def _refuse_led(url: str, seat: str) -> None:
+    """Raise Held while a daemon leads an account in the database, before anything is moved."""
+    driver = UrlDriver(url)
+    try:
+        if "lease" in table_names(driver):
+            refuse_held(driver, seat)
+    finally:
+        driver.close()
 
 
 def _into_database(copy: Path, url: str, seat: str) -> None:

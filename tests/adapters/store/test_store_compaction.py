@@ -235,7 +235,7 @@ def test_a_loss_of_power_at_any_write_leaves_the_rows_or_their_archive(tmp_path,
     assert sum(kind == "written" for kind, _ in steps) >= 3
     folder = tmp_path / "image"
     seen = set()
-    for _ in range(120):
+    for _ in range(40):
         k = rng.randrange(len(steps) - 1)
         (_, old), (kind, new) = steps[k], steps[k + 1]
         files = dict(old)
@@ -297,7 +297,7 @@ def test_kills_in_the_midst_of_compaction_lose_nothing(tmp_path):
         assert mill.stdin is not None
         assert mill.stdout is not None
         mill.stdout.readline()
-        for kill in range(15):
+        for kill in range(10):
             desk = Desk(tmp_path / str(kill), tmp_path / str(kill))
             shutil.copytree(real.state, desk.state)
             mill.stdin.write(f"{desk.state}\n")
