@@ -13,10 +13,10 @@ from adapters.store.projection import Projection
 from adapters.store.records import Records, RunRecord
 from adapters.store.store import Store, read_only
 from adapters.store.writing import Batch, SnapshotOf
-from tests.adapters.store.conftest import cluster  # noqa: F401 - a fixture
 from tests.adapters.store.desk import Desk, new_schema
 from tests.adapters.store.first_schema import make_first, write_first
 from tests.edge_world import CONFIG, answer, program, quantd, write
+from tests.postgres_server import postgres_server
 from trading import codec
 
 # paced, so that the journal has many rows
@@ -42,9 +42,9 @@ def copied(ran, tmp_path):
 
 
 @pytest.fixture
-def database(cluster):  # noqa: F811
+def database():
     """`--set` that puts the store into PostgreSQL."""
-    return ("--set", f"store.url={new_schema(cluster)}")
+    return ("--set", f"store.url={new_schema(postgres_server()[0])}")
 
 
 def same_account(folder: Path, run: dict, positions: dict, *more: str) -> None:
@@ -113,9 +113,13 @@ def test_a_compacted_journal_replays_and_explains_its_oldest_orders(copied):
 
 def test_old_read_models_go_by_their_days(copied):
     folder, _, _ = copied
-    told = quantd(folder, "store", "compact", "--equity-days", "20", "--orders-days", "30")
+    told = quantd(folder, "store", "compact", "--equity-days", "20", "--set", "store.orders_days=30")
     assert told.returncode == 0, told.stderr
     assert "rows of equity were let go" in told.stdout
+    assert "rows of orders were let go" in told.stdout
+    assert "alerts" not in told.stdout  # what nobody named stays
+    quantd(folder, "store", "compact", "--set", "store.archives=away", "--set", "store.keep_days=0")
+    assert list((folder / "away").glob("journal-*.parquet"))
     (store,) = [c for c in answer(quantd(folder, "doctor", "--store", "--json"))["checks"] if c["name"] == "store"]
     assert store["ok"], store["text"]
 

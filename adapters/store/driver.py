@@ -126,7 +126,9 @@ class UrlDriver:
     def __init__(self, url: str) -> None:
         engine = engine_at(url)
         self._mark = {"qmark": "?", "format": "%s", "pyformat": "%s"}[engine.dialect.paramstyle]
-        self._db: Any = engine.raw_connection()
+        lent = engine.raw_connection()
+        self._db: Any = lent.driver_connection
+        lent.detach()  # a pool would log that a broken connection cannot be given back; the store says so itself
         self.dialect = engine.dialect.name
 
     def execute(self, sql: str, values: Sequence[object] = ()) -> Cursor:

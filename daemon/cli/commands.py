@@ -519,7 +519,7 @@ def store_commands() -> None:
     """The store of a stopped daemon."""
 
 
-Days = Annotated[float | None, typer.Option(min=1, metavar="N", help="Keep N days of it; all without it.")]
+Days = Annotated[float | None, typer.Option(min=1, metavar="N", help="Keep N days of it; that of [store] without it.")]
 
 
 @store_app.command("compact")
@@ -527,10 +527,14 @@ def store_compact(
     config: Config = CONFIG,
     state: State = None,
     sets: Sets = None,
-    keep_days: Annotated[float, typer.Option("--keep-days", min=0, help="Journal rows younger than this stay.")] = 30.0,
+    keep_days: Annotated[
+        float | None,
+        typer.Option(
+            "--keep-days", min=0, help="Journal rows younger than this stay.", show_default="[store] keep_days"
+        ),
+    ] = None,
     to: Annotated[
-        Path | None,
-        typer.Option("--to", metavar="DIR", help="Where archives go; archives/ in the state folder without it."),
+        Path | None, typer.Option("--to", metavar="DIR", help="Where archives go.", show_default="[store] archives")
     ] = None,
     alerts_days: Days = None,
     equity_days: Days = None,
@@ -538,11 +542,12 @@ def store_compact(
     as_json: Json = False,
 ) -> None:
     """Move journal rows that no recovery needs into checked parquet archives; `replay` and `why` still read them."""
-    from adapters.store.compaction import Keep
     from daemon.cli import storing
 
-    keep = Keep(keep_days, alerts_days, equity_days, orders_days)
-    storing.compact(config, state, tuple(sets or ()), keep=keep, to=to, as_json=as_json)
+    days = {
+        "journal_days": keep_days, "alerts_days": alerts_days, "equity_days": equity_days, "orders_days": orders_days,
+    }  # fmt: skip
+    storing.compact(config, state, tuple(sets or ()), days=days, to=to, as_json=as_json)
 
 
 config_app = typer.Typer(help="The configuration.", no_args_is_help=True)

@@ -2,19 +2,23 @@
 except for `backup`, which a running daemon does not notice."""
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from adapters.store.backup import Manifest, read_manifest
 from adapters.store.backup import backup as make_backup
 from adapters.store.compaction import Keep
 from adapters.store.errors import StoreFailing
-from adapters.store.lease import refuse_held
+from adapters.store.lease import account_key, refuse_held
 from adapters.store.lock import StateLock
 from adapters.store.restore import restore as put_back
 from adapters.store.schema import REVISION
 from adapters.store.store import Store, for_reading
 from adapters.store.upgrading import Step, migrate, revision_of, steps_from
+from daemon.cli.configuration import read
 from daemon.cli.output import print_json, progress, say
 from daemon.cli.places import Place, place
 
@@ -123,15 +127,24 @@ def compact(
     state: Path | None,
     sets: tuple[str, ...],
     *,
-    keep: Keep,
+    days: Mapping[str, float | None],
     to: Path | None,
     as_json: bool,
 ) -> None:
-    """Archive old journal rows of a stopped daemon's store. Raises what `daemon.cli.failures` explains."""
+    """Archive old journal rows of a stopped daemon's store. `days` override those of [store]. Raises what
+    `daemon.cli.failures` explains."""
     where = place(config, state, sets)
+    keep = Keep()
+    if config.exists():
+        found = read(config, sets)
+        said = found.store
+        keep = Keep(said.keep_days, said.alerts_days, said.equity_days, said.orders_days)
+        to = to or (found.at(said.archives) if said.archives else None)
+    keep = msgspec.structs.replace(keep, **{name: value for name, value in days.items() if value is not None})
+    account = account_key("store", "compact")
     with (
         Store.open(
-            where.store, state=where.folder, create=False, account="store:compact", holder="quantd store compact"
+            where.store, state=where.folder, create=False, account=account, holder="quantd store compact"
         ) as store,
         progress("compact", shown=not as_json),
     ):
@@ -141,11 +154,8 @@ def compact(
     if as_json:
         print_json({"rows": done.rows, "files": done.files, "forgotten": done.forgotten})
         return
-    say(
-        f"{done.rows:,} journal rows were moved into {len(done.files)} archives"
-        if done.rows
-        else "no journal row is old enough"
-    )
+    moved = f"{done.rows:,} journal rows were moved into {len(done.files)} archives"
+    say(moved if done.rows else "no journal row is old enough")
     for file in done.files:
         say(f"  {file}")
     for model, rows in done.forgotten.items():

@@ -72,8 +72,8 @@ def test_a_second_daemon_on_the_account_is_refused_by_name_host_process_time_and
 
 
 def test_a_lease_is_renewed_while_nothing_is_committed(desk):
-    with desk.open(account=ACCOUNT, lease_s=0.6) as store:
-        time.sleep(1.5)
+    with desk.open(account=ACCOUNT, lease_s=1.5) as store:
+        time.sleep(2.5)
         assert store.lease.valid()
         ((expires,),) = desk.sql("SELECT expires_ns FROM lease")
         assert expires > time.time_ns()
@@ -82,11 +82,12 @@ def test_a_lease_is_renewed_while_nothing_is_committed(desk):
 def test_what_is_not_renewed_is_not_counted_on_before_it_runs_out(desk):
     with desk.open(account=ACCOUNT, lease_s=0.5) as store:
         lease = store.lease
-        began = since_boot_s()
         store._renewing.end()  # the timer stops, as when the process does
         while lease.valid():
             time.sleep(0.01)
-        assert since_boot_s() - began <= 0.5 * SURE + 0.2
+        assert since_boot_s() >= lease.renewed_s + 0.5 * SURE  # and not a moment longer, as `valid` looks at the clock
+        ((expires,),) = desk.sql("SELECT expires_ns FROM lease")
+        assert expires - round(0.5 * (1 - SURE) * 1e9) <= time.time_ns()
         # nobody else has taken it: a commit renews it, and it is this one's again
         fold = store.begin(RUN, UNIVERSE, agents=AGENTS)
         store.commit(batch(fold, 1, DAY[:5], durable=True))
@@ -95,7 +96,7 @@ def test_what_is_not_renewed_is_not_counted_on_before_it_runs_out(desk):
 
 
 def test_a_crashed_leader_is_followed_at_once_in_its_own_folder_and_after_the_lease_elsewhere(postgres, tmp_path):
-    child = leader(postgres, 1.0)
+    child = leader(postgres, 6.0)
     assert child.stdout is not None
     assert child.stdout.readline().startswith("sent")
     child.kill()
@@ -120,20 +121,20 @@ def test_the_first_is_stopped_the_second_takes_the_lease_and_the_first_wakes_and
     postgres, tmp_path
 ):
     """Real processes: SIGSTOP, a takeover from another state folder, SIGCONT."""
-    child = leader(postgres, 0.8)
+    child = leader(postgres, 3.0)
     assert child.stdout is not None
     try:
         for _ in range(3):
-            assert child.stdout.readline().startswith("sent")
+            assert child.stdout.readline().split()[-1].isdigit()
         second = elsewhere(postgres, tmp_path)
         with pytest.raises(Held, match="first on"):
-            second.open(account=ACCOUNT, lease_s=0.8)
+            second.open(account=ACCOUNT, lease_s=3.0)
         os.kill(child.pid, signal.SIGSTOP)
         deadline = time.monotonic() + 20
         store = None
         while store is None and time.monotonic() < deadline:
             with contextlib.suppress(Held):
-                store = second.open(account=ACCOUNT, holder="second", lease_s=0.8)
+                store = second.open(account=ACCOUNT, holder="second", lease_s=30.0)
             time.sleep(0.05)
         assert store is not None, "the lease of a stopped process never ran out"
         with store:

@@ -1,5 +1,8 @@
 """What PostgreSQL holds is what SQLite holds, and a server that is away is said to be."""
 
+import threading
+import time
+
 import pytest
 
 from adapters.store.errors import StoreDamaged, StoreFailing
@@ -8,6 +11,7 @@ from adapters.store.reading import Reader, engine_of
 from adapters.store.store import Store
 from adapters.store.writing import BadBar, SnapshotOf
 from tests.adapters.store.store_days import AGENTS, START, UNIVERSE, batch, entries
+from trading import codec
 
 RUN = "7f3k2m1a"
 
@@ -69,3 +73,32 @@ def test_a_server_that_is_away_is_a_failing_store(tmp_path):
     for wrong in ("mysql://host/db", "postgres//x://"):
         with pytest.raises(StoreFailing, match=r"write postgresql://USER@HOST"):
             Store.open(wrong, state=tmp_path / "state")
+
+
+def test_a_server_that_crashes_between_and_within_commits_costs_nothing(postgres, crash):
+    """What failed is tried again, as the daemon does: nothing is lost and nothing is there twice."""
+    day = entries(120, 8)
+    failed = 0
+    with postgres.open(account="paper:one", lease_s=60.0) as store:
+        fold = store.begin(RUN, UNIVERSE, agents=AGENTS)
+        crasher = None
+        for first in range(1, 121, 2):
+            if first % 40 == 21:
+                crasher = threading.Thread(target=crash)
+                crasher.start()
+            made = batch(fold, first, day[first - 1 : first + 1], durable=True)
+            deadline = time.monotonic() + 60
+            while True:
+                try:
+                    store.commit(made)
+                    break
+                except StoreFailing:
+                    failed += 1
+                    assert time.monotonic() < deadline
+                    time.sleep(0.05)
+            assert store.lease.valid()
+            if crasher is not None and first % 40 == 39:
+                crasher.join()
+        assert [data for _, data in store.entries(RUN)] == [codec.encode(*entry) for entry in day]
+        assert store.verify() == []
+    assert failed > 0, "the server was never away"
