@@ -231,7 +231,7 @@ def failures(doing: str) -> Iterator[None]:
         # every driver's errors derive from one called Error (PEP 249); anything else is a bug and stays one
         if not any(kind.__name__ == "Error" for kind in type(cause).__mro__):
             raise
-        said = f"{doing}: {str(cause).strip()} {code}".rstrip()
+        said = f"{doing}: {' '.join(str(cause).split())} {code}".rstrip()
         if code.startswith(_FULL) or "is full" in said:
             raise StoreFull(f"{doing}: no space left ({cause})") from raised
         if code.startswith(_DAMAGE) or "malformed" in said or "not a database" in said:

@@ -154,7 +154,7 @@ def compact(
     if as_json:
         print_json({"rows": done.rows, "files": done.files, "forgotten": done.forgotten})
         return
-    moved = f"{done.rows:,} journal rows were moved into {len(done.files)} archives"
+    moved = f"{done.rows:,} journal rows were moved into {len(done.files)} archive{'' if len(done.files) == 1 else 's'}"
     say(moved if done.rows else "no journal row is old enough")
     for file in done.files:
         say(f"  {file}")
