@@ -467,6 +467,89 @@ def doctor(
     raise typer.Exit(checks.doctor(config, state, tuple(sets or ()), store=store, live=live, as_json=as_json))
 
 
+@app.command(rich_help_panel="Set up")
+def upgrade(
+    config: Config = CONFIG,
+    state: State = None,
+    sets: Sets = None,
+    dry: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Bring a store that an older quantd made to this version, after a backup. Does nothing where there is nothing to do."""
+    from daemon.cli import storing
+
+    storing.upgrade(config, state, tuple(sets or ()), dry=dry, as_json=as_json)
+
+
+@app.command(rich_help_panel="Set up")
+def backup(
+    target: Annotated[Path, typer.Argument(metavar="FILE.tar|DIR", help="A new file or folder.")],
+    config: Config = CONFIG,
+    state: State = None,
+    sets: Sets = None,
+    as_json: Json = False,
+) -> None:
+    """Copy the store with its head, archives and saved configurations, also while the daemon runs, and check the copy."""
+    from daemon.cli import storing
+
+    storing.backup(config, state, tuple(sets or ()), target, as_json=as_json)
+
+
+@app.command(rich_help_panel="Set up")
+def restore(
+    source: Annotated[Path, typer.Argument(metavar="FILE.tar|DIR", help="What `quantd backup` wrote.")],
+    config: Config = CONFIG,
+    state: State = None,
+    sets: Sets = None,
+    force: Annotated[bool, typer.Option("--force", help="Also where a store is already; it is kept aside.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Put a backup back into an empty state folder, or into the database of [store] url, and check it there."""
+    from daemon.cli import storing
+
+    storing.restore(config, state, tuple(sets or ()), source, force=force, as_json=as_json)
+
+
+store_app = typer.Typer(help="The store of a stopped daemon.", no_args_is_help=True)
+app.add_typer(store_app, name="store", rich_help_panel="Set up")
+
+
+@store_app.callback()
+def store_commands() -> None:
+    """The store of a stopped daemon."""
+
+
+Days = Annotated[float | None, typer.Option(min=1, metavar="N", help="Keep N days of it; that of [store] without it.")]
+
+
+@store_app.command("compact")
+def store_compact(
+    config: Config = CONFIG,
+    state: State = None,
+    sets: Sets = None,
+    keep_days: Annotated[
+        float | None,
+        typer.Option(
+            "--keep-days", min=0, help="Journal rows younger than this stay.", show_default="[store] keep_days"
+        ),
+    ] = None,
+    to: Annotated[
+        Path | None, typer.Option("--to", metavar="DIR", help="Where archives go.", show_default="[store] archives")
+    ] = None,
+    alerts_days: Days = None,
+    equity_days: Days = None,
+    orders_days: Days = None,
+    as_json: Json = False,
+) -> None:
+    """Move journal rows that no recovery needs into checked parquet archives; `replay` and `why` still read them."""
+    from daemon.cli import storing
+
+    days = {
+        "journal_days": keep_days, "alerts_days": alerts_days, "equity_days": equity_days, "orders_days": orders_days,
+    }  # fmt: skip
+    storing.compact(config, state, tuple(sets or ()), days=days, to=to, as_json=as_json)
+
+
 config_app = typer.Typer(help="The configuration.", no_args_is_help=True)
 app.add_typer(config_app, name="config", rich_help_panel="Set up")
 

@@ -105,6 +105,9 @@ _FORESEEN: Final[dict[str, dict[str, int]]] = {
         "StoreFull": TRY_LATER,
         "StoreDamaged": CHECK_FAILED,
         "StoreFailing": TRY_LATER,
+        "Held": TRY_LATER,
+        "Fenced": TRY_LATER,
+        "StoreVersion": CONFIG,
     },
 }
 """Module -> failures that are explained by their own text, with their exit codes."""
