@@ -405,7 +405,8 @@ def var_largest(base: Floats, adding: Floats, m: int, target: float, fall: float
     room, growth = target - base, adding + fall
     t = np.where(room >= 0.0, inf, -inf)
     np.divide(room, growth, out=t, where=growth > 0.0)
-    return float(np.partition(t, m - 1)[m - 1])
+    nth = m - 1
+    return float(np.partition(t, nth)[nth])
 
 
 def cvar_largest(base: Floats, adding: Floats, m: int, target: float, fall: float) -> float:
