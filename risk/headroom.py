@@ -15,7 +15,7 @@ from risk.context import Context, Floats
 from risk.gate import gate, worst_nano
 from risk.limits import Correlation, Limits, Reason
 from risk.pairs import joint_bound, joint_weight
-from risk.standing import Portfolio, standings
+from risk.standing import Portfolio, scenarios_of, standings
 from risk.stress import shock_returns, stress_losses
 from risk.switch import RUN
 from trading.instruments import NANO
@@ -214,7 +214,7 @@ def _pairs(ctx: Context, book: Portfolio, spec: Correlation, column: int) -> dic
 
     Keys are `correlation` for the heaviest, `correlation.SYMBOL` for the others; 0 where there is none.
     """
-    scenarios = book.scenarios(ctx)
+    scenarios = scenarios_of(ctx, book.rules, book.held)
     bound = joint_bound(spec)
     if scenarios is None:
         return {}

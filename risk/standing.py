@@ -86,19 +86,22 @@ class Portfolio:
         wanted += [self.found[quad.lookback] for quad in self.rules.quads if quad.spread is not None]
         return list({id(scenarios): scenarios for scenarios in wanted}.values())
 
-    def scenarios(self, ctx: Context) -> dict[int, Scenarios] | None:
-        """The rows of each lookback in which all that is held has a return; None without enough of them."""
-        least = self.limits.min_history
-        windows = {k: ctx.window(k, least) for k in self.rules.lookbacks}
-        matters = self.held != 0.0
-        found = {}
-        for k, window in windows.items():
-            if window.short is not None and np.count_nonzero(window.short & matters):
-                return None
-            found[k] = window.scenarios(matters)
-            if len(found[k]) < least:
-                return None
+
+def scenarios_of(ctx: Context, rules: Rules, held: Floats) -> dict[int, Scenarios] | None:
+    """The rows of each lookback in which all that is `held`, float64[N] of any unit, has a return; None without enough."""
+    least = rules.limits.min_history
+    found = ctx.whole(rules.lookbacks, least)
+    if found is not None:
         return found
+    matters, found = held != 0.0, {}
+    for k in rules.lookbacks:
+        window = ctx.window(k, least)
+        if window.short is not None and np.count_nonzero(window.short & matters):
+            return None
+        found[k] = window.scenarios(matters)
+        if len(found[k]) < least:
+            return None
+    return found
 
 
 def _trades(ctx: Context, portfolios: Sequence[Portfolio]) -> None:
@@ -157,9 +160,7 @@ def _exposures(ctx: Context, portfolios: list[Portfolio]) -> None:
     for k, portfolio in enumerate(portfolios):
         portfolio.exposures(weights[k], size[k], net[k], gross[k])
         rules, spec = portfolio.rules, portfolio.limits.correlation
-        found = ctx.whole(rules.lookbacks, portfolio.limits.min_history)
-        if found is None:
-            found = portfolio.scenarios(ctx)
+        found = scenarios_of(ctx, rules, portfolio.held)
         if found is not None and spec is not None:
             portfolio.values["correlation"] = (_correlation(ctx, portfolio, found, spec), joint_bound(spec))
         portfolio.found = found

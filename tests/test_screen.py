@@ -131,7 +131,7 @@ def test_screens_keep_and_levels_change_in_these_books() -> None:
 def test_each_part_of_the_bound_is_needed(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """With one part of it taken away, some book crosses a level behind the screen's back."""
     if name == "growth":
-        monkeypatch.setattr(Screen, "bound", lambda self, lower, upper, within: True)
+        monkeypatch.setattr(Screen, "bound", lambda self, lower, upper, within: None)
     elif name == "rows":
         monkeypatch.setattr(Screen, "rows_below", lambda self, most: None)
         monkeypatch.setattr(Screen, "expect", lambda self, tail: None)
@@ -174,10 +174,7 @@ def drifting_hedge() -> bool:
 
 def test_a_hedge_that_drifts_apart_is_measured_again(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not drifting_hedge()
-    moves = screen_module._moves
-    monkeypatch.setattr(
-        screen_module, "_moves", lambda scenarios, book: (moves(scenarios, book)[0], np.zeros(LOOKBACK))
-    )
+    monkeypatch.setattr(screen_module._Moves, "apart", np.zeros(LOOKBACK))
     assert drifting_hedge()  # without what positions move by alone it would not have been
 
 
@@ -236,16 +233,17 @@ def test_a_measure_of_weights_keeps_while_the_range_of_prices_over_equity_leaves
     ratios: list[float], equity: float, keeps: bool
 ) -> None:
     made = Screen(1_000.0, TWO)
-    assert made.bound(0.5, 0.5, (0.4, 0.6))
+    made.bound(0.5, 0.5, (0.4, 0.6))
     assert once(made, ratios, equity) is keeps
 
 
 def test_of_several_bounds_the_nearest_holds() -> None:
     made = Screen(1_000.0, TWO)
-    assert made.bound(0.5, 0.5, (0.4, 0.6))
-    assert made.bound(0.4, 0.6, (-inf, 0.63))
-    assert made.bound(0.4, 0.6, (0.38, inf))
-    assert made.bound(0.0, 0.0, (-inf, 0.1))
+    made.bound(0.5, 0.5, (0.4, 0.6))
+    made.bound(0.4, 0.6, (-inf, 0.63))
+    made.bound(0.4, 0.6, (0.38, inf))
+    made.bound(0.0, 0.0, (-inf, 0.1))
+    assert made.holds()
     assert [once(made, [f, f]) for f in (0.94, 0.96, 1.04, 1.06)] == [False, True, True, False]
 
 
@@ -264,7 +262,9 @@ def test_of_several_bounds_the_nearest_holds() -> None:
 def test_a_measure_that_may_be_outside_its_band_already_is_not_bounded(
     lower: float, upper: float, within: tuple[float, float], told: bool
 ) -> None:
-    assert Screen(1_000.0, TWO).bound(lower, upper, within) is told
+    made = Screen(1_000.0, TWO)
+    made.bound(lower, upper, within)
+    assert made.holds() is told
 
 
 @pytest.mark.parametrize(
@@ -286,8 +286,8 @@ def test_the_whole_exposure_is_looked_at_exactly_where_the_range_of_prices_leave
     band: tuple[float, float], ratios: list[float], keeps: bool
 ) -> None:
     made = Screen(1_000.0, TWO)
-    assert made.whole_within(band)
-    assert made.whole_within((0.1, 2.0))
+    made.whole_within(0.9, band)
+    made.whole_within(0.9, (0.1, 2.0))
     assert once(made, ratios) is keeps
 
 
@@ -305,14 +305,14 @@ def test_the_heaviest_position_is_looked_at_exactly_where_the_range_of_prices_le
     band: tuple[float, float], ratios: list[float], keeps: bool
 ) -> None:
     made = Screen(1_000.0, TWO)
-    assert made.heaviest_within((0.1, 2.0))
-    assert made.heaviest_within(band)
+    made.heaviest_within(0.6, (0.1, 2.0))
+    made.heaviest_within(0.6, band)
     assert once(made, ratios) is keeps
 
 
 def test_the_heaviest_may_become_another() -> None:
     made = Screen(1_000.0, np.array([500.0, 499.0]))
-    assert made.heaviest_within((0.1, 0.52))
+    made.heaviest_within(0.5, (0.1, 0.52))
     assert once(made, [1.0, 1.05]) is False
 
 
@@ -320,14 +320,18 @@ def test_exact_looks_are_shares_of_the_equity_of_now() -> None:
     for within in (Screen.whole_within, Screen.heaviest_within):
         for equity, keeps in ((800.0, False), (900.0, True), (1_100.0, True), (1_300.0, False)):
             made = Screen(1_000.0, np.array([500.0]))
-            assert within(made, (0.4, 0.6))
+            within(made, 0.5, (0.4, 0.6))
             assert once(made, [1.0], equity) is keeps
 
 
 @pytest.mark.parametrize("band", [(0.1, 0.5), (0.6, 2.0), (0.1, 0.6), (0.9, 2.0)])
 def test_what_is_outside_its_band_already_is_not_screened(band: tuple[float, float]) -> None:
-    assert Screen(1_000.0, TWO).heaviest_within(band) is (band[0] < 0.6 and band[1] > 0.6)
-    assert Screen(1_000.0, TWO).whole_within(band) is (band[0] < 0.9 and band[1] > 0.9)
+    for within, value in ((Screen.heaviest_within, 0.6), (Screen.whole_within, 0.9)):
+        made = Screen(1_000.0, TWO)
+        within(made, value, (0.1, 2.0))
+        assert made.holds()
+        within(made, value, band)
+        assert made.holds() is (band[0] < value < band[1])
 
 
 def test_the_worst_day_since_counts_as_a_row_at_the_equity_of_now() -> None:
