@@ -154,7 +154,6 @@ VOLUME = {"volume_lots": np.array([1_000.0, 500.0, 0.0])}
         ("liquidity", LIQUID, [True] * 3, ALL, {}, VOLUME, [990.0, 520.0, 0.0]),
         ("liquidity", LIQUID, [True, False, True], ALL, OPEN, VOLUME, [987.0, 474.0, 0.0]),
         ("liquidity", LIQUID, [True, False, True], ALL, {"up": OPEN["up"]}, VOLUME, [987.0, 480.0, 0.0]),
-        ("position_weight", Limits(max_gross_exposure=1.0), [True] * 3, ALL, {}, {}, None),
     ],
 )  # fmt: skip
 def test_a_cap_is_the_most_lots_that_may_be_added_or_none_where_these_keep_it(
@@ -178,6 +177,9 @@ def test_what_is_at_a_bound_but_for_a_rounding_is_within_it() -> None:
     most = rules_module.position_weight(made, np.array([4.0]))
     assert most is not None
     assert 3.0 <= most[0] < 3.0 + 1e-9
+    free = case(Limits(max_gross_exposure=1.0), [True], px=[0.1])
+    free.extents = made.extents
+    assert rules_module.position_weight(free, np.array([4.0])) is None
     # with the tolerance, to the last bit
     edge = 0.3 + made.tolerance
     for px, keeps in ((edge, True), (np.nextafter(edge, 1.0), False)):
