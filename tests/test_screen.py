@@ -1,6 +1,7 @@
 """A screen keeps only where a full measurement finds every level unchanged: random books, prices and limits near an edge."""
 
 from collections.abc import Callable
+from functools import partial
 from math import inf, sqrt
 
 import numpy as np
@@ -690,11 +691,10 @@ def test_the_losses_of_a_tail_that_is_far_away_are_not_summed() -> None:
     for key, measure in TAILS.items():
         for horizon in (1, 4):
             assert crude > 1.1 * tail_edges(measure, LONG)[2]
-            tops = []
-            for room in (1.001 * WIDEST, 0.999 * WIDEST):
-                # 0.6 of the limit is so much more than the bound
-                limit = Tail(room * crude * sqrt(horizon) / 0.6, lookback=80, horizon=horizon)
-                tops.append(edges(lambda limit=limit: of(Limits(**{key: limit}), LONG, {}))[1])  # type: ignore[misc]
+            # 0.6 of the limit is so much more than the bound
+            bounds = [room * crude * sqrt(horizon) / 0.6 for room in (1.001 * WIDEST, 0.999 * WIDEST)]
+            asked = [Limits(**{key: Tail(bound, lookback=80, horizon=horizon)}) for bound in bounds]
+            tops = [edges(partial(of, limits, LONG, {}))[1] for limits in asked]
             assert tops[1] > tops[0] + 0.05
             # where rows that come may be in the tail as well, it is nearer still
             assert tops[0] == pytest.approx(1.001 * WIDEST, abs=1e-4) if key == "var" else tops[0] < WIDEST
