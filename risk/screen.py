@@ -87,8 +87,8 @@ class Screen:
     is False."""
 
     __slots__ = (
-        "_equity", "_expected", "_exposures", "_fall", "_first", "_gross", "_highest", "_largest", "_looks", "_lowest", "_rise",
-        "_row", "_samples", "_size", "_varying", "_worst",
+        "_equity", "_expected", "_exposures", "_fall", "_first", "_gain", "_gross", "_highest", "_looks", "_lowest", "_rise", "_row",
+        "_samples", "_size", "_varying", "_worst",
     )  # fmt: skip
 
     def __init__(self, equity: float, exposures: Floats) -> None:
@@ -102,7 +102,7 @@ class Screen:
         self._varying: list[_Varying] = []
         self._samples = 0
         self._lowest = self._highest = 1.0
-        self._worst = self._largest = 0.0
+        self._worst = self._gain = 0.0
 
     def begin(self, ratios: Floats, equity: float) -> None:
         """At the first sample at which the book holds what it was screened for, before `keeps`: held prices are float64[H]
@@ -115,10 +115,15 @@ class Screen:
         moved = self._equity - equity
         self._equity = equity
         self._samples += 1
-        self._worst = max(self._worst, moved)
-        self._largest = max(self._largest, abs(moved))
-        self._lowest = min(self._lowest, low)
-        self._highest = max(self._highest, high)
+        # at each sample of a long run: without a call
+        if moved > self._worst:
+            self._worst = moved
+        if -moved > self._gain:
+            self._gain = -moved
+        if low < self._lowest:
+            self._lowest = low
+        if high > self._highest:
+            self._highest = high
         # written so that anything that is not a number fails
         if not (low > 0.0 and equity > 0.0 and high <= low * WIDEST) or self._samples > SAMPLES:
             return False
@@ -139,7 +144,7 @@ class Screen:
             if not most * tail.upper + more < tail.high:
                 return False
         for each in self._varying:
-            new = (self._largest + slack) / equity + most * each.mean
+            new = (max(self._worst, self._gain) + slack) / equity + most * each.mean
             if not sqrt((most * each.upper) ** 2 + self._samples * new * new) < each.high:
                 return False
         return True
