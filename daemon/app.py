@@ -19,6 +19,7 @@ from adapters.bus.mqtt import Listen, MqttBus, MqttSettings, Tls, address
 from adapters.bus.outbox import Lanes, StoredAlerts
 from adapters.bus.payloads import StatusState
 from adapters.bus.topics import root
+from adapters.feeds.errors import FeedError
 from adapters.feeds.source import SourceError
 from adapters.store.errors import StoreDamaged
 from adapters.store.projection import Projection
@@ -39,9 +40,10 @@ from daemon.loop import Shell
 from daemon.mqtt_commands import MqttCommands, command_key
 from daemon.observability import configure
 from daemon.opening import begin
-from daemon.outside import Outside, open_outside
+from daemon.outside import Aside, Outside
 from daemon.overview import iso
 from daemon.past import NotKept, newest_snapshot, refold, save_config
+from daemon.reaching import account_of, feed_of, mistakes_of, venue_of
 from daemon.recovery import Journal, RecordTooLong, ReplayDifference
 from daemon.report.reporting import Reporter
 from daemon.service import Service
@@ -90,7 +92,7 @@ def state_folder(config: Config, override: Path | None) -> Path:
 def read_config(options: Options) -> Config:
     """The configuration with its overrides; raises ConfigError with every mistake."""
     config = load(options.config, known_names(), environ=options.environ, sets=options.sets)
-    mistakes = [*not_yet(config), *config.missing_files()]
+    mistakes = [*not_yet(config), *mistakes_of(config), *config.missing_files()]
     if mistakes:
         raise ConfigError(mistakes)
     return config
@@ -178,7 +180,10 @@ async def serve(config: Config, options: Options) -> Summary:
     asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, kill_signal.pull)
     folder = state_folder(config, options.state)
     parts = parts_of(config, time.time_ns(), cache=folder / "cache")
-    with Store.open(store_url(config.store.url) or folder, state=folder) as store:
+    account, lease_s = account_of(config), config.store.lease_ns / 1e9
+    with Store.open(
+        store_url(config.store.url) or folder, state=folder, account=account, holder=config.quantd.name, lease_s=lease_s
+    ) as store:
         run = this_run(parts, store, options.fresh)
         names = [a.name for a in parts.rules.agents]
         projection = store.begin(run, parts.universe, agents=names, mode=config.quantd.mode, ts=time.time_ns())
@@ -186,7 +191,7 @@ async def serve(config: Config, options: Options) -> Summary:
             shell, journal = recover(parts, store, run, folder)
         except StoreDamaged as error:
             raise CannotStart(str(error), 1) from error
-        outside = await reached(parts, shell, run, folder) if parts.live else None
+        outside = await reached(parts, store, shell, run, folder) if parts.live else None
         broker = start_broker(config)
         try:
             edges = Edges(config, parts, store, shell, run, broker, folder, outside)
@@ -207,13 +212,22 @@ async def serve(config: Config, options: Options) -> Summary:
     return summary(shell, run, config.quantd.mode, service.busy_s, bars)
 
 
-async def reached(parts: Parts, shell: Shell, run: str, folder: Path) -> Outside:
+async def reached(parts: Parts, store: Store, shell: Shell, run: str, folder: Path) -> Outside:
     """The feed and the venue of a live run, connected. Raises CannotStart."""
+    began = next((each.ts for each in store.runs() if each.run == run), parts.start_ns)
+    aside = Aside()
+    outside: Outside | None = None
     try:
-        outside = open_outside(parts, run, folder)
+        feed, venue = feed_of(parts, folder, aside), venue_of(parts, run)
+        outside = Outside(parts, feed, venue, began=began, leads=store.lease.valid, aside=aside)
         await outside.open(shell)
-    except (VenueError, SourceError) as error:
+    except (VenueError, SourceError, FeedError) as error:
         raise CannotStart(str(error)) from error
+    except ConnectionError as error:
+        raise CannotStart(f"{error}. Nothing was traded; try again when the venue answers.", 75) from error
+    finally:
+        if outside is not None and not outside.opened:
+            await outside.leave()
     return outside
 
 

@@ -2,16 +2,21 @@
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from pathlib import Path
+from functools import partial
 from typing import Final
 
+import numpy as np
 import structlog
 
 from adapters.brokers.errors import VenueError
+from adapters.feeds.validated import BadBar
+from adapters.store.writing import BadBar as StoredBadBar
 from daemon.assembly import Parts
 from daemon.engine.state import State
+from daemon.inbox import InboxFull
 from daemon.live import live_timeline
 from daemon.loop import Shell
 from daemon.reconciling import Reconciler
@@ -19,10 +24,11 @@ from daemon.recovery import unanswered
 from daemon.sending import Sender
 from daemon.service import Service
 from risk.switch import HALT
-from trading.events import Tick
-from trading.orders import OrderBasket
+from trading.events import Condition, Correction, Tick
+from trading.orders import OrderBasket, money_text, quantity_text
 from trading.ports import Broker, LiveFeed
 from trading.sessions import DAY_NS
+from trading.venue import VenueAccount
 
 log = structlog.get_logger("quantd.outside")
 
@@ -30,50 +36,98 @@ LEAVE_S: Final = 5.0
 """How long a stop waits for what was committed to reach the venue."""
 
 
+QUIET_NS: Final = 60_000_000_000
+"""People hear of bars that were put aside once a minute at most."""
+
+
+class Aside:
+    """Bars that a feed put aside and that the store has not seen yet."""
+
+    def __init__(self) -> None:
+        self._bad: deque[StoredBadBar] = deque(maxlen=10_000)
+
+    def __call__(self, bad: BadBar, given: BadBar | None) -> None:
+        values = f"{bad.open} {bad.high} {bad.low} {bad.close} {bad.volume}"
+        if given is not None:
+            values += f" (given: {given.open} {given.high} {given.low} {given.close} {given.volume})"
+        self._bad.append(StoredBadBar(bad.ts, bad.symbol, bad.reason, values))
+
+    def taken(self) -> list[StoredBadBar]:
+        """What came since the last call."""
+        bad = list(self._bad)
+        self._bad.clear()
+        return bad
+
+
 class Outside:
-    """The feed and the venue of one run. `venue` is None where the broker is simulated."""
+    """The feed and the venue of one run, which `began` (ns UTC) with its first start. `venue` is None where the broker is
+    simulated. `leads` says whether this process still leads its account, `aside` has the bars that were put aside."""
 
     def __init__(
-        self, parts: Parts, feed: LiveFeed, venue: Broker | None, now: Callable[[], int] = time.time_ns
+        self,
+        parts: Parts,
+        feed: LiveFeed,
+        venue: Broker | None,
+        *,
+        began: int,
+        leads: Callable[[], bool] = lambda: True,
+        aside: "Aside | None" = None,
+        now: Callable[[], int] = time.time_ns,
     ) -> None:
         self.parts = parts
         self._now = now
+        self._leads = leads
+        self._aside = aside or Aside()
+        self._began = began
+        self._first: VenueAccount | None = None
+        self.opened = False
         self.feed = feed
         self.venue = venue
         self.sender: Sender | None = None
         self.reconciler: Reconciler | None = None
 
     async def open(self, shell: Shell) -> None:
-        """Connect to the venue and tell it which orders are ours. Raises VenueError."""
+        """Connect to the venue and tell it which orders are ours; a first start looks at what is there already. Raises
+        VenueError, and ConnectionError when the venue does not answer."""
         if self.venue is None:
+            self.opened = True
             return
         await self.venue.open()
+        if not shell.ts:
+            self._first = await self.venue.account()
+            refuse_unknown(self.parts, self._first)
         for _, ended in shell.state.ended:
             self.venue.remember(ended.basket)
         for work in shell.state.working.values():
             self.venue.remember(work.basket)
+        self.opened = True
 
     def attach(self, service: Service) -> None:
         """From now on what is committed is sent."""
         if self.venue is None:
             return
         shell = service.shell
-        self.sender = Sender(self.venue, service.inbox, self._now, lambda basket: withheld(shell.state, basket))
+        self.sender = Sender(self.venue, service.inbox, self._now, partial(self._withheld, shell))
         self.sender.left(shell.state.working)
         service.send = self.sender.put
-        self.reconciler = Reconciler(service, self.venue, self.sender, self._now)
+        self.reconciler = Reconciler(service, self.venue, self.sender, self._began, self._now)
+        service.reconcile = self.reconciler.wanted.set
         for unknown in unanswered(shell.state):
             shell.run(unknown)
+
+    def _withheld(self, shell: Shell, basket: OrderBasket) -> str:
+        return withheld(shell.state, basket) or ("" if self._leads() else "this daemon no longer leads its account")
 
     async def run(self, service: Service, ready: asyncio.Event) -> None:
         """Until cancelled: the venue first, compared and with every unknown outcome asked for; then the market."""
         async with asyncio.TaskGroup() as tasks:
             if self.sender is not None and self.reconciler is not None:
                 tasks.create_task(self.sender.run(), name="venue")
-                await self.reconciler.once()
-                period_s = self.parts.config.broker.reconcile_ns / 1e9
-                tasks.create_task(self.reconciler.run(period_s), name="reconcile")
-            ready.set()
+                tasks.create_task(self._compared(service, self.reconciler, ready), name="reconcile")
+                if self._first is None:
+                    await ready.wait()
+            else:
+                ready.set()
             trouble = tasks.create_task(self._trouble(service), name="feed trouble")
             after, ticks = self._from(service.shell)
             try:
@@ -82,6 +136,20 @@ class Outside:
                 log.exception("feed.failed")
                 trouble.cancel()
                 service.feed_error = f"{type(error).__name__}: {error}"[:500]
+
+    async def _compared(self, service: Service, reconciler: Reconciler, ready: asyncio.Event) -> None:
+        """Compare at the start, then as often as configured. What a first start takes over has a value once there are prices."""
+        if self._first is not None:
+            lots = np.array(self._first.lots, dtype=np.float64)
+            state = service.shell.state
+            while np.isnan(state.marks[lots != 0.0]).any():
+                await service.changed(0.25)
+            correction = at_first(self.parts, self._first)
+            if correction is not None:
+                await service.inbox.command(correction)
+        await reconciler.once()
+        ready.set()
+        await reconciler.run(self.parts.config.broker.reconcile_ns / 1e9)
 
     def _from(self, shell: Shell) -> tuple[int, Iterator[Tick]]:
         """Where the market is taken up, and the ticks from there on."""
@@ -93,8 +161,17 @@ class Outside:
         return after, parts.ticks_between(after, end, parts.start_ns)
 
     async def _trouble(self, service: Service) -> None:
+        """Say why nothing comes, and which bars were put aside: each is kept, people hear of the first of a while."""
+        said = -QUIET_NS
         while True:
             service.feed_error = self.feed.trouble
+            if bad := self._aside.taken():
+                service.quarantine.extend(bad)
+                if time.monotonic_ns() - said > QUIET_NS:
+                    said = time.monotonic_ns()
+                    text = f"{len(bad)} bars were put aside; the first is {bad[0].symbol}: {bad[0].reason}"
+                    with suppress(InboxFull):
+                        service.inbox.command(Condition(service.shell.state.now, "bars", False, text))
             await asyncio.sleep(0.25)
 
     async def leave(self) -> None:
@@ -106,6 +183,39 @@ class Outside:
         if self.venue is not None:
             await self.venue.close()
         await self.feed.close()
+
+
+def at_first(parts: Parts, account: VenueAccount) -> Correction | None:
+    """What the first start takes over, or fences off, of what the venue holds; None when there is nothing."""
+    cash = account.cash_micro - parts.rules.cash_micro
+    if not any(account.lots) and not cash:
+        return None
+    return Correction(
+        account.ts, list(account.lots), cash, parts.rules.differences, "found at the first start", "configuration"
+    )
+
+
+def refuse_unknown(parts: Parts, account: VenueAccount) -> None:
+    """Raise VenueError for an account that holds other things than the configuration says, unless it says what becomes of them."""
+    kind = parts.config.broker.kind
+    if account.blocked:
+        raise VenueError(
+            kind, f"the venue lets nothing be traded: {account.blocked}", "Settle that with the venue first"
+        )
+    correction = at_first(parts, account)
+    if correction is None or parts.rules.differences:
+        return
+    universe = parts.universe
+    held = [
+        f"{quantity_text(lots, universe.lot_nano[k])} {universe.symbols[k]}"
+        for k, lots in enumerate(account.lots)
+        if lots
+    ]
+    found = f"the account holds {', '.join(held) or 'no position'} and {money_text(account.cash_micro)} {universe.currency} in cash"
+    remedy = f'Write [broker] cash = "{money_text(account.cash_micro)}"'
+    if held:
+        remedy = 'Sell them, or write [broker] differences = "fence" to leave them alone, or the name of the agent that takes them'
+    raise VenueError(kind, f"{found}; [broker] cash is {money_text(parts.rules.cash_micro)}", remedy)
 
 
 def withheld(state: State, basket: OrderBasket) -> str:
@@ -131,8 +241,3 @@ def warm_up(parts: Parts) -> int:
         samples += 1 if parts.interval_ns >= DAY_NS else max(1, -(-length // parts.interval_ns))
         row -= 1
     return house.open_ns[max(row + 1, 0)] - 1
-
-
-def open_outside(parts: Parts, run: str, folder: Path) -> Outside:
-    """The feed and the venue that a configuration names. Raises VenueError or SourceError."""
-    raise VenueError("[feed] kind", f'"{parts.config.feed.kind}" is not there', 'Write kind = "replay"')

@@ -8,14 +8,14 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Final
+from typing import Final, Literal
 
 import structlog
 
 from daemon.inbox import InboxFull
 from daemon.sending import Sender
 from daemon.service import Service
-from trading.events import Condition, ForeignFound, Reconciled
+from trading.events import Condition, Flow, ForeignFound, Reconciled
 from trading.orders import ENDED, OrderState
 from trading.ports import Broker
 from trading.venue import VenueAccount
@@ -24,6 +24,14 @@ log = structlog.get_logger("quantd.reconcile")
 
 AGAIN_S: Final = 2.0
 """A difference must be there again after so many seconds."""
+
+MARGIN_NS: Final = 86_400_000_000_000
+"""What a venue enters may carry an earlier date than the day it appears on."""
+
+KINDS: Final[dict[str, Literal["flow", "dividend", "fee", "interest"]]] = {
+    "dividend": "dividend", "fee": "fee", "interest": "interest",
+}  # fmt: skip
+"""What is profit or loss; everything else that moves cash is a flow."""
 
 TRIES: Final = 5
 """Comparisons that something came between, before the next one waits for its turn."""
@@ -34,11 +42,14 @@ ON_ITS_WAY: Final = frozenset({OrderState.SENT, OrderState.CANCELLING, OrderStat
 class Reconciler:
     """Asks the venue for its account and says what it found as an event."""
 
-    def __init__(self, service: Service, broker: Broker, sender: Sender, now: Callable[[], int] = time.time_ns) -> None:
+    def __init__(
+        self, service: Service, broker: Broker, sender: Sender, began: int, now: Callable[[], int] = time.time_ns
+    ) -> None:
         self._service = service
         self._broker = broker
         self._sender = sender
         self._now = now
+        self._since = began
         self.wanted = asyncio.Event()
         """Set by whoever wants a comparison before its time."""
         self.last: VenueAccount | None = None
@@ -57,6 +68,7 @@ class Reconciler:
     async def once(self) -> bool:
         """Ask for every open order and for the account, and compare; whether they could be compared."""
         await self.open_orders()
+        await self.flows()
         seen: tuple[object, ...] | None = None
         for attempt in range(TRIES):
             if attempt:
@@ -80,6 +92,23 @@ class Reconciler:
             seen = found
         log.warning("reconcile.busy", tries=TRIES)
         return False
+
+    async def flows(self) -> None:
+        """Take what was paid in and out at the venue since it was last asked, with a margin: each is taken once by its id."""
+        asked = self._now()
+        try:
+            found = await self._broker.flows(self._since)
+        except ConnectionError as error:
+            log.warning("flows.unanswered", error=str(error))
+            return
+        index = self._service.shell.state.universe.index
+        for each in found:
+            kind = KINDS.get(each.kind, "flow")
+            flow = Flow(
+                each.ts, each.amount_micro, "venue", kind, each.id, index.get(each.symbol, -1) if each.symbol else -1
+            )
+            await self._service.inbox.command(flow)
+        self._since = max(self._since, asked - MARGIN_NS)
 
     async def open_orders(self) -> None:
         """Ask what became of every order that is open here: news may have been missed."""

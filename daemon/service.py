@@ -15,7 +15,7 @@ from typing import Final
 import structlog
 
 from adapters.bus.messages import Composer, Message
-from adapters.store.errors import StoreError, StoreFull
+from adapters.store.errors import Fenced, StoreError, StoreFull
 from adapters.store.projection import OUTBOX, Projection, Rows
 from adapters.store.store import Store
 from adapters.store.writing import BadBar, Batch, SnapshotOf
@@ -55,13 +55,18 @@ BREATH_S: Final = 0.005
 """How long stepping may hold the event loop before others get a turn."""
 
 
+def _nothing() -> None:
+    return None
+
+
 def _nowhere(outgoing: list[Outgoing]) -> None:
     if outgoing:
         raise RuntimeError("orders for a venue, and nobody to send them")
 
 
 class StoreGaveUp(Exception):
-    """The store took no batch for a minute; nothing is lost, the daemon leaves with exit code 75."""
+    """The store took no batch for a minute, or another process leads the account now; nothing is lost, the daemon leaves
+    with exit code 75."""
 
 
 class Service:
@@ -116,6 +121,8 @@ class Service:
         """How late the event loop woke, at worst since this was last set to 0."""
         self.send: Callable[[list[Outgoing]], None] = _nowhere
         """Takes what is to be sent to a venue across a network, once it is committed."""
+        self.reconcile: Callable[[], None] = _nothing
+        """Called when a schedule wants the venue's account compared with ours."""
         self.feed_error = ""
         """Why the feed delivers no more; empty while it does."""
         self.bus_commands: Counter[str] = Counter()
@@ -301,6 +308,8 @@ class Service:
             self._projection.add(seq, event, effects)
             if type(event) is Tick and event.jobs:
                 self.jobs.update((job, event.ts) for job in event.jobs if job in REPORTS)
+                if "reconcile" in event.jobs:
+                    self.reconcile()
             if effects:
                 self.histories.add(effects)
                 for message in self._composer.messages(seq, effects, lots):
@@ -320,6 +329,8 @@ class Service:
         while True:
             try:
                 await self._heeding(self.store.write(batch))
+            except Fenced as error:
+                raise StoreGaveUp(str(error)) from error
             except StoreError as error:
                 if not told:
                     told = True

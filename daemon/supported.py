@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from daemon.config import Config, Mistake
 
-JOBS = frozenset({"rebalance", "snapshot", "flatten", "risk_report", "daily_report"})
+JOBS = frozenset({"rebalance", "snapshot", "flatten", "risk_report", "daily_report", "reconcile"})
 """What a schedule can do in this version."""
 
 
@@ -16,14 +16,8 @@ def not_yet(config: Config) -> list[Mistake]:
 def _not_yet(config: Config) -> Iterator[Mistake]:
     mistake = config.source.mistake
     later = "this version does not do it yet"
-    if config.feed.kind != "replay":
-        yield mistake(("feed", "kind"), f'= "{config.feed.kind}": {later}', 'write kind = "replay"')
-    if config.broker.kind != "paper":
-        yield mistake(("broker", "kind"), f'= "{config.broker.kind}": {later}', 'write kind = "paper"')
-    if config.quantd.mode != "paper":
-        yield mistake(("quantd", "mode"), f'= "{config.quantd.mode}": {later}', 'write mode = "paper"')
-    if config.feed.grace_ns != type(config.feed).model_fields["grace_ns"].default:
-        yield mistake(("feed", "grace"), f"is for live feeds: {later}", "remove it")
+    if config.quantd.mode == "live":
+        yield mistake(("quantd", "mode"), f'= "live": {later}', 'write mode = "paper" (a venue\'s sandbox) or "shadow"')
     if config.feed.at_end == "loop":
         yield mistake(("feed", "at_end"), f'= "loop": {later}', 'write "wait" or "stop"')
     for k, agent in enumerate(config.agents):

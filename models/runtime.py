@@ -62,6 +62,11 @@ class LearnedPolicy:
         return self.artifact.manifest.features.lookback
 
     @property
+    def digest(self) -> str:
+        """What every start records of the artifact, so that a journal says which model decided."""
+        return self.artifact.manifest.digest
+
+    @property
     def trained_until_ns(self) -> int:
         """Bars up to this instant are inside the training window: what it earns there proves nothing."""
         return self.artifact.trained_until_ns

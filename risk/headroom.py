@@ -15,7 +15,7 @@ from risk.context import Context, Floats
 from risk.gate import gate, worst_nano
 from risk.limits import Correlation, Limits, Reason
 from risk.pairs import joint_bound, joint_weight
-from risk.standing import Portfolio, standings
+from risk.standing import Portfolio, scenarios_of, standings
 from risk.stress import shock_returns, stress_losses
 from risk.switch import RUN
 from trading.instruments import NANO
@@ -56,14 +56,17 @@ def most(ctx: Context, account: Account, limits: Limits, column: int, side: int,
     A question, not a message: what was asked a moment ago does not make it a duplicate.
     """
     price = float(ctx.px[column])
-    vast = np.ceil(VAST * max(account.equity, 1.0) / price) if price > 0.0 else 1e9
+    vast = np.ceil(_vast(account) / price) if price > 0.0 else VAST
     asked = np.zeros(ctx.size)
     asked[column] = side * (vast + abs(float(account.lots[column])))
-    verdict = gate(
-        ctx, account if account.repeated is None else _changed(account, repeated=None), asked, limits, switch
-    )
+    verdict = gate(ctx, _changed(account, repeated=None), asked, limits, switch)
     reason = Reason(int(verdict.reason[column]))
     return Most(abs(float(verdict.lots[column])), reason, reason != Reason.NONE)
+
+
+def _vast(account: Account) -> float:
+    """More than a book can hold, in currency."""
+    return VAST * max(account.equity, 1.0)
 
 
 def most_under(ctx: Context, account: Account, limits: Limits, key: str, column: int, side: int) -> Most:
@@ -71,7 +74,7 @@ def most_under(ctx: Context, account: Account, limits: Limits, key: str, column:
     one = account
     if key != "cash":
         # cash is always on; a book that has enough of it is stopped by the limit that is asked about
-        one = _changed(account, cash=account.cash + VAST * max(account.equity, 1.0) * 4.0)
+        one = _changed(account, cash=account.cash + VAST * _vast(account))
     return most(ctx, one, only(limits, key), column, side)
 
 
@@ -103,8 +106,7 @@ def only(limits: Limits, key: str) -> Limits:
 def _only(limits: Limits, key: str) -> Limits:
     table, _, name = key.partition(".")
     off = {f: d for f, d in _defaults().items() if f not in _ALWAYS and f != table}
-    if table == "group_caps":
-        off["group_caps"] = tuple((group, cap) for group, cap in limits.group_caps if group == name)
+    off["group_caps"] = tuple((group, cap) for group, cap in limits.group_caps if group == name)
     return msgspec.structs.replace(limits, **off)
 
 
@@ -156,8 +158,8 @@ def figures(ctx: Context, account: Account, limits: Limits, lots: Floats | None)
         for key, about, value in (*named, *(row[:3] for row in _members(book, weights))):
             if key in found and isclose(found[key].value, value):
                 found[key] = found[key]._replace(about=about)
-        if limits.stress is not None and "stress" in found:
-            signed = book.held * ctx.px / book.equity
+        if limits.stress is not None:
+            signed = book.held * ctx.px
             worst = int(stress_losses(shock_returns(limits.stress.shocks, ctx.universe), signed).argmax())
             found["stress"] = found["stress"]._replace(about=limits.stress.shocks[worst].name)
     if limits.max_open_orders is not None:
@@ -197,7 +199,7 @@ def _members(book: Portfolio, weights: Floats, column: int | None = None) -> lis
     universe = book.rules.universe
     found = []
     for family in book.rules.families:
-        sums = np.bincount(family.labels, weights, family.names + 1)
+        sums = np.bincount(family.labels, weights)
         labels = range(1, family.names + 1) if column is None else [int(family.labels[column])]
         for label in labels:
             if label:
@@ -212,32 +214,29 @@ def _pairs(ctx: Context, book: Portfolio, spec: Correlation, column: int) -> dic
 
     Keys are `correlation` for the heaviest, `correlation.SYMBOL` for the others; 0 where there is none.
     """
-    scenarios = book.scenarios(ctx)
+    scenarios = scenarios_of(ctx, book.rules, book.held)
     bound = joint_bound(spec)
     if scenarios is None:
         return {}
     n = ctx.size
     value = book.held * ctx.px
-    sides = np.concatenate((np.maximum(-value, 0.0), np.maximum(value, 0.0)))
+    names = ctx.universe.symbols
     case = Case(ctx, book.account, book.rules, np.zeros(n, dtype=np.bool_), [])
     case.scenarios = scenarios
-    pairs: list[tuple[float, str]] = []
+    pairs: list[tuple[float, str, str]] = []
     # a symbol is not linked to itself
     for other in np.flatnonzero(value).tolist():
-        two = np.zeros(2 * n)
-        two[[column, other, column + n, other + n]] = sides[[column, other, column + n, other + n]]
-        joint = joint_weight(case, two, book.equity, spec)
+        two = np.zeros(n)
+        two[[column, other]] = value[[column, other]]
+        joint = joint_weight(case, np.maximum(np.concatenate((-two, two)), 0.0), book.equity, spec)
         if joint > 0.0:
             together = float(scenarios[spec.lookback].correlation([column, other])[0, 1])
-            names = ctx.universe.symbols
-            pairs.append((joint, f"{names[column]}~{names[other]} {together:.2f}"))
-    pairs.sort(key=lambda pair: (-pair[0], pair[1]))
+            pairs.append((-joint, names[other], f"{names[column]}~{names[other]} {together:.2f}"))
     if not pairs:
         return {"correlation": Figure(0.0, bound)}
-    found = {"correlation": Figure(pairs[0][0], bound, pairs[0][1])}
-    for joint, about in pairs[1:]:
-        found[f"correlation.{about.split('~')[1].rsplit(' ', 1)[0]}"] = Figure(joint, bound, about)
-    return found
+    heaviest, *others = sorted(pairs)
+    found = {"correlation": Figure(-heaviest[0], bound, heaviest[2])}
+    return found | {f"correlation.{other}": Figure(-joint, bound, about) for joint, other, about in others}
 
 
 def _order_figures(
@@ -247,8 +246,9 @@ def _order_figures(
     found = {"max_price_age_ns": Figure(float(ctx.age_ns[column]), float(limits.max_price_age_ns))}
     size = 0.0 if lots is None else float(lots[column])
     if limits.max_order_notional is not None:
-        worst = float(ctx.px[column]) * (1.0 + limits.collar if size > 0.0 else 1.0)
-        found["max_order_notional"] = Figure(abs(size) * worst, limits.max_order_notional)
+        # a purchase may cost more than the mark
+        notional = max(size * (1.0 + limits.collar), -size) * float(ctx.px[column])
+        found["max_order_notional"] = Figure(notional, limits.max_order_notional)
     pending = 0.0 if account.up is None else float(account.up[column])
     pending += 0.0 if account.down is None else float(account.down[column])
     volume = float(ctx.volume_lots[column])

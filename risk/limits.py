@@ -281,7 +281,7 @@ def override(profile: Limits, **keys: Any) -> Limits:
     """`profile` with explicit keys in place of its own; None turns a limit off. TypeError names an unknown key."""
     for name in keys:
         if name not in Limits.__struct_fields__:
-            near = get_close_matches(name, Limits.__struct_fields__, n=1)
+            near = get_close_matches(name, Limits.__struct_fields__)
             hint = f". Did you mean {near[0]}?" if near else ""
             raise TypeError(f"{name} is not a limit{hint}")
     return msgspec.structs.replace(profile, **keys)
@@ -306,12 +306,10 @@ def _tighter(name: str, a: Any, b: Any) -> Any:
         return b if a is None else a
     if name == "restricted":
         return tuple(sorted({*a, *b}))
-    if isinstance(a, bool):
-        return a and b
     if isinstance(a, Tail):
         if msgspec.structs.replace(a, limit=b.limit) != b:
             raise ValueError(f"{name}: two estimators ({a} and {b}) cannot be merged; give both the same")
-        return a if a.limit <= b.limit else b
+        return min(a, b, key=lambda tail: tail.limit)
     if isinstance(a, Correlation):
         if a.lookback != b.lookback:
             raise ValueError(f"correlation: lookbacks {a.lookback} and {b.lookback} cannot be merged")

@@ -239,7 +239,7 @@ def leverage_rows(limits: Limits, universe: Universe) -> list[Row]:
     long, short = np.zeros(2 * n), np.zeros(2 * n)
     long[n:], short[:n] = 1.0, 1.0
     way = max(leverage * (1.0 + limits.in_flight) - 1.0, 0.0)
-    borrowed = _row(limits, "max_leverage", Reason.LEVERAGE, short, 0.0)
+    borrowed = _row(limits, "max_leverage", Reason.LEVERAGE, short, leverage)
     return [
         _row(limits, "max_leverage", Reason.LEVERAGE, long, leverage),
         borrowed._replace(bound=way, settled_bound=max(leverage - 1.0, 0.0)),
@@ -417,7 +417,8 @@ def var_largest(base: Floats, adding: Floats, m: int, target: float, fall: float
     room, growth = target - base, adding + fall
     t = np.where(room >= 0.0, inf, -inf)
     np.divide(room, growth, out=t, where=growth > 0.0)
-    return float(np.partition(t, m - 1)[m - 1])
+    nth = m - 1
+    return float(np.partition(t, nth)[nth])
 
 
 def cvar_largest(base: Floats, adding: Floats, m: int, target: float, fall: float) -> float:
@@ -428,7 +429,7 @@ def cvar_largest(base: Floats, adding: Floats, m: int, target: float, fall: floa
     the sets are finite (W. Dinkelbach, On nonlinear fractional programming, 1967).
     """
     f = 1.0
-    for _ in range(64):
+    while f > 0.0:
         losses = base + f * adding
         worst = np.argpartition(losses, len(losses) - m)[len(losses) - m :]
         room = target - float(base[worst].mean())
@@ -436,8 +437,6 @@ def cvar_largest(base: Floats, adding: Floats, m: int, target: float, fall: floa
         step = room / growth if growth > 0.0 else (inf if room >= 0.0 else -inf)
         if step >= f * (1.0 - SLACK):
             return f
-        if step <= 0.0:
-            return 0.0
         f = step
     return 0.0
 

@@ -13,9 +13,12 @@ Let a held price be g_i times what it was, low <= g_i <= high, and equity E wher
 - a row that came since loses, at the exposures of its own day, what equity lost on that day. At those of now it
   differs by at most (high / low - 1) times what was moved: (highest - lowest) times the gross exposure;
 - a row that left can only lower a tail: the lower ends are those of the rows that cannot have left yet.
+`risk.monitor.band` leaves more room at the edges of a level than floats are rounded by.
 """
 
-from math import inf, isfinite, sqrt
+from collections.abc import Callable
+from functools import cached_property
+from math import inf, isclose, sqrt
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -26,7 +29,7 @@ from risk.limits import Correlation, Limits
 from risk.measures import SAMPLES_PER_YEAR, tail_count
 from risk.monitor import NONE, UNWATCHED, band
 from risk.rules import Rules, TailLimit, rules_of
-from risk.standing import Values
+from risk.standing import Values, scenarios_of
 
 SAMPLES: Final = 25
 """Samples a screen may serve before the book is measured again."""
@@ -34,8 +37,8 @@ SAMPLES: Final = 25
 SPREAD: Final = 0.06
 """How far prices may drift apart, as half their range over its middle, before the book is measured again."""
 
-SLACK: Final = 1e-9
-"""Room for the rounding of floats, relative."""
+WIDEST: Final = (1.0 + SPREAD) / (1.0 - SPREAD)
+"""The same as largest over least."""
 
 ROUNDED: Final = 2e-6
 """What rounding to micro-currency may make of a move of equity, in currency."""
@@ -43,9 +46,23 @@ ROUNDED: Final = 2e-6
 WHOLE: Final = frozenset({"max_gross_exposure", "max_leverage", "max_net_exposure"})
 """Measures that are all of a one-sided book: easily summed, where the range of prices leaves it open."""
 
+LEFT_OUT: Final = UNWATCHED | {"max_turnover"}
+"""What is not looked at between trades."""
+
+OF_SCENARIOS: Final = frozenset({"var", "cvar", "stress", "max_volatility", "correlation"})
+
 
 Band = tuple[float, float]
 """A value stays above the first and below the second."""
+
+
+class _Look(NamedTuple):
+    """A `value`, share of equity, that `exact` gives in currency of float64[H] ratios, where their range leaves it open."""
+
+    value: float
+    under: float
+    over: float
+    exact: Callable[[Floats], float]
 
 
 class _Expected(NamedTuple):
@@ -66,11 +83,12 @@ class _Varying(NamedTuple):
 
 
 class Screen:
-    """Of one book. `keeps` is called once for each sample after the measurement, until it is False."""
+    """Of one book of float64[H] signed `exposures`. `keeps` is called once for each sample after the measurement, until it
+    is False."""
 
     __slots__ = (
-        "_equity", "_expected", "_exposures", "_fall", "_first", "_gross", "_heaviest", "_heavy", "_highest", "_largest", "_lowest",
-        "_rise", "_row", "_samples", "_size", "_varying", "_whole", "_worst",
+        "_equity", "_expected", "_exposures", "_fall", "_first", "_gain", "_gross", "_highest", "_looks", "_lowest", "_rise", "_row",
+        "_samples", "_size", "_varying", "_worst",
     )  # fmt: skip
 
     def __init__(self, equity: float, exposures: Floats) -> None:
@@ -78,15 +96,13 @@ class Screen:
         self._exposures = exposures
         self._size = np.abs(exposures)
         self._gross = float(np.add.reduce(self._size))
-        self._heavy = max(self._size.tolist(), default=0.0)
-        self._whole = (-inf, inf)
-        self._heaviest = (-inf, inf)
         self._rise, self._fall, self._row = inf, -inf, inf
+        self._looks: list[_Look] = []
         self._expected: list[_Expected] = []
         self._varying: list[_Varying] = []
         self._samples = 0
         self._lowest = self._highest = 1.0
-        self._worst = self._largest = 0.0
+        self._worst = self._gain = 0.0
 
     def begin(self, ratios: Floats, equity: float) -> None:
         """At the first sample at which the book holds what it was screened for, before `keeps`: held prices are float64[H]
@@ -99,70 +115,64 @@ class Screen:
         moved = self._equity - equity
         self._equity = equity
         self._samples += 1
+        # at each sample of a long run: without a call
         if moved > self._worst:
-            self._worst = self._largest = max(moved, self._largest)
-        elif -moved > self._largest:
-            self._largest = -moved
+            self._worst = moved
+        if -moved > self._gain:
+            self._gain = -moved
         if low < self._lowest:
             self._lowest = low
         if high > self._highest:
             self._highest = high
         # written so that anything that is not a number fails
-        if not (low > 0.0 and equity > 0.0 and high - low <= SPREAD * (high + low)) or self._samples > SAMPLES:
+        if not (low > 0.0 and equity > 0.0 and high <= low * WIDEST) or self._samples > SAMPLES:
             return False
         grown = self._first / equity
         least, most = low * grown, high * grown
-        if not (most < self._rise and least > self._fall and self._weights_keep(ratios, least, most, equity)):
+        if not (most < self._rise and least > self._fall):
             return False
-        slack = (self._highest / self._lowest - 1.0) * (self._highest - self._lowest) + SLACK
-        slack = slack * self._gross + ROUNDED
+        for value, under, over, exact in self._looks:
+            if not (least * value > under and most * value < over) and not under < exact(ratios) / equity < over:
+                return False
+        slack = (self._highest / self._lowest - 1.0) * (self._highest - self._lowest) * self._gross + ROUNDED
         row = (self._worst + slack) / equity
         if not row < self._row:
             return False
         for tail in self._expected:
-            beyond = tail.var * (least if tail.var > 0.0 else most)
+            beyond = min(least * tail.var, most * tail.var)
             more = max(0.0, row - beyond) * self._samples / tail.rows
             if not most * tail.upper + more < tail.high:
                 return False
         for each in self._varying:
-            new = (self._largest + slack) / equity + most * each.mean
+            new = (max(self._worst, self._gain) + slack) / equity + most * each.mean
             if not sqrt((most * each.upper) ** 2 + self._samples * new * new) < each.high:
                 return False
         return True
 
-    def _weights_keep(self, ratios: Floats, least: float, most: float, equity: float) -> bool:
-        """Whether the whole exposure and the heaviest position stay in their bands: by the range of prices, else exactly."""
-        under, over = self._whole
-        gross = self._gross / self._first
-        if not (least * gross > under and most * gross < over) and not under < self._size.dot(ratios) / equity < over:
-            return False
-        under, over = self._heaviest
-        heavy = self._heavy / self._first
-        return (least * heavy > under and most * heavy < over) or (
-            under < max((self._size * ratios).tolist()) / equity < over
-        )
+    def holds(self) -> bool:
+        """Whether all values lie within their bands to begin with; else there is nothing to screen."""
+        return self._fall < 1.0 < self._rise and all(look.under < look.value < look.over for look in self._looks)
 
-    def whole_within(self, band: Band) -> bool:
-        """The band of gross exposure."""
-        self._whole = max(self._whole[0], band[0] + SLACK), min(self._whole[1], band[1] - SLACK)
-        return self._whole[0] < self._gross / self._first < self._whole[1]
+    def whole_within(self, value: float, within: Band) -> None:
+        """All exposure together, `value` of equity, must stay inside the band."""
+        self._looks.append(_Look(value, *within, self._size.dot))
 
-    def heaviest_within(self, band: Band) -> bool:
-        """The band of the heaviest position."""
-        self._heaviest = max(self._heaviest[0], band[0] + SLACK), min(self._heaviest[1], band[1] - SLACK)
-        return self._heaviest[0] < self._heavy / self._first < self._heaviest[1]
+    def heaviest_within(self, value: float, within: Band) -> None:
+        """The heaviest position, `value` of equity, must stay inside the band."""
+        size = self._size
+        self._looks.append(_Look(value, *within, lambda ratios: max((size * ratios).tolist())))
 
-    def bound(self, lower: float, upper: float, within: Band) -> bool:
-        """A measure between least x `lower` and most x `upper` must stay inside the band `within`; False when it cannot
-        be told already."""
+    def bound(self, lower: float, upper: float, within: Band) -> None:
+        """A measure between least x `lower` and most x `upper` must stay inside the band `within`."""
         low, high = within
         if upper > 0.0:
-            self._rise = min(self._rise, high / upper * (1.0 - SLACK))
+            self._rise = min(self._rise, high / upper)
         if low > -inf:
-            if lower <= 0.0:
-                return False
-            self._fall = max(self._fall, low / lower * (1.0 + SLACK))
-        return self._fall < 1.0 < self._rise
+            self._fall = max(self._fall, low / lower if lower > 0.0 else inf)
+
+    def never(self) -> None:
+        """There is a measure that has no bound."""
+        self._rise = -inf
 
     def rows_below(self, most: float) -> None:
         """No new row may lose as much as `most` of equity."""
@@ -189,136 +199,128 @@ def screen(
     one of the limits has no bound, or is too near an edge."""
     if not equity > 0.0 or limits.min_diversification is not None:  # what takes away risk changes with every row
         return None
-    rules = rules_of(limits, ctx.universe)
     made = Screen(equity, exposures if columns is None else exposures[columns])
     bands = {key: band(key, levels.get(key, NONE), bound) for key, (_, bound) in values.items() if key not in LEFT_OUT}
-    book = _Book(ctx, rules, exposures, np.abs(exposures), equity, bands)
+    weights = exposures / equity
+    book = _Book(ctx, rules_of(limits, ctx.universe), weights, np.abs(weights), bands)
     for key, within in bands.items():
-        if key not in OF_SCENARIOS and not _weighed(made, key, values[key][0], within, book):
-            return None
-    return made if _scenarios(made, book) else None
-
-
-LEFT_OUT: Final = UNWATCHED | {"max_turnover"}
-"""What is not looked at between trades."""
-
-OF_SCENARIOS: Final = frozenset({"var", "cvar", "stress", "max_volatility", "correlation"})
+        if key not in OF_SCENARIOS:
+            _weighed(made, key, values[key][0], within, book)
+    _scenarios(made, book)
+    return made if made.holds() else None
 
 
 class _Book(NamedTuple):
+    """float64[N] signed `weights` and their `size`."""
+
     ctx: Context
     rules: Rules
-    exposures: Floats
+    weights: Floats
     size: Floats
-    equity: float
     bands: dict[str, Band]
 
 
-def _weighed(made: Screen, key: str, value: float, within: Band, book: _Book) -> bool:
-    """Bound a measure that is a function of weights alone; False where it has none."""
+def _weighed(made: Screen, key: str, value: float, within: Band, book: _Book) -> None:
+    """Bound a measure that is a function of weights alone."""
     low, high = within
+    gross = float(np.add.reduce(book.size))
     if key == "max_herfindahl":
         # a sum of squares grows as a square
-        root = (sqrt(low) if low > 0.0 else low, sqrt(high) if high < inf else inf)
-        return made.bound(sqrt(value), sqrt(value), root)
-    if any(family.key == key for family in book.rules.families):
-        return made.bound(value, value, within)
-    if key in ("max_position_weight", "max_concentration"):
-        return made.heaviest_within(within)
-    if key in WHOLE:
-        gross = float(np.add.reduce(book.size)) / book.equity
-        if abs(value - gross) <= 1e-12 * gross:
-            return made.whole_within(within)
-        if key == "max_net_exposure":
-            return made.bound(value - SPREAD * gross, value + SPREAD * gross, within)
-    return False
+        made.bound(sqrt(value), sqrt(value), (sqrt(low) if low > 0.0 else low, sqrt(high)))
+    elif any(family.key == key for family in book.rules.families):
+        made.bound(value, value, within)
+    elif key in ("max_position_weight", "max_concentration"):
+        made.heaviest_within(value, within)
+    elif key in WHOLE and isclose(value, gross, rel_tol=1e-12):
+        made.whole_within(value, within)
+    elif key == "max_net_exposure":
+        made.bound(value - SPREAD * gross, value + SPREAD * gross, within)
+    else:
+        made.never()
 
 
-def _scenarios(made: Screen, book: _Book) -> bool:
-    """Bound tails, volatility and the weight of linked pairs; False where one has no bound."""
-    ctx, rules, bands = book.ctx, book.rules, book.bands
-    known: dict[int, Scenarios] | None = {}
-    if rules.lookbacks:
-        known = ctx.whole(rules.lookbacks, rules.limits.min_history) or _with_gaps(ctx, rules, book.exposures)
-    if known is None or (rules.limits.correlation is not None and not _pairs(made, book, rules.limits.correlation)):
-        return False
-    bounded = {"correlation"}
+class _Moves:
+    """What a book loses in each of some `scenarios`, shares of equity, and what of that may move."""
+
+    def __init__(self, scenarios: Scenarios, book: _Book) -> None:
+        self.scenarios = scenarios
+        self._book = book
+
+    @cached_property
+    def losses(self) -> Floats:
+        """float64[S]."""
+        return -self.scenarios.returns.dot(self._book.weights)
+
+    @cached_property
+    def apart(self) -> Floats:
+        """float64[S], how far each may move while prices drift apart by SPREAD."""
+        size = self._book.size
+        # |r| size = 2 max(r, 0) size - r size
+        return SPREAD * self.scenarios.losses_of(size, 2.0 * size)
+
+    def reach(self, count: int) -> float:
+        """More than the mean of the worst `count` losses, whatever they are."""
+        return float(self.scenarios.reach(count).dot(self._book.size))
+
+
+def _scenarios(made: Screen, book: _Book) -> None:
+    """Bound tails, volatility and the weight of linked pairs."""
+    rules = book.rules
+    known = scenarios_of(book.ctx, rules, book.weights)
+    # by the time it is asked the oldest rows may be gone
+    if known is None or any(len(scenarios) <= SAMPLES for scenarios in known.values()):
+        made.never()
+        return
+    moves = {lookback: _Moves(scenarios, book) for lookback, scenarios in known.items()}
+    if rules.limits.correlation is not None:
+        _pairs(made, book.size, rules.limits.correlation, book.bands["correlation"])
     for tail in rules.tails:
-        if tail.filtered or not _tail(made, tail, book, known):
-            return False  # a new row changes every filtered one
-        bounded.add(tail.key)
+        if tail.filtered:
+            made.never()  # a new row changes every one of them
+        elif tail.fixed is None:
+            _tail(made, tail, moves[tail.lookback], book.bands[tail.key])
+        else:
+            fixed = _Moves(tail.fixed, book)
+            least, most = (fixed.losses - fixed.apart).max(), (fixed.losses + fixed.apart).max()
+            made.bound(float(least), float(most), book.bands[tail.key])
     for quad in rules.quads:
         if quad.key == "max_volatility":
-            if not _deviation(made, known[quad.lookback], book, bands[quad.key], quad.lookback):
-                return False
-            bounded.add(quad.key)
-    return bands.keys() & OF_SCENARIOS <= bounded
+            _deviation(made, moves[quad.lookback], book.bands[quad.key], quad.lookback)
+        elif quad.key in OF_SCENARIOS:
+            made.never()
 
 
-def _with_gaps(ctx: Context, rules: Rules, exposures: Floats) -> dict[int, Scenarios] | None:
-    """The scenarios by lookback where some returns are missing, None without enough of them."""
-    least, matters = rules.limits.min_history, exposures != 0.0
-    found = {}
-    for lookback in rules.lookbacks:
-        window = ctx.window(lookback, least)
-        if window.short is not None and np.count_nonzero(window.short & matters):
-            return None
-        found[lookback] = window.scenarios(matters)
-        if len(found[lookback]) < least:
-            return None
-    return found
-
-
-def _pairs(made: Screen, book: _Book, spec: Correlation) -> bool:
-    """No pair weighs more than the two heaviest positions, and none counts while the second is small."""
-    largest = sorted(book.size.tolist())[-2:] if len(book.size) > 1 else [0.0, 0.0]
-    second, both = largest[0] / book.equity, sum(largest) / book.equity
-    low, high = book.bands["correlation"]
-    if low > -inf:
-        return False  # which pairs are linked changes with every row
-    if second == 0.0:
-        return True
+def _pairs(made: Screen, size: Floats, spec: Correlation, within: Band) -> None:
+    """No pair weighs more than the two heaviest positions, and none counts while the second is small. Which are linked
+    changes with every row, so nothing keeps a pair above an edge."""
+    *_, second, first = sorted([0.0, *size.tolist()])
+    low, high = within
     # whichever leaves more room
-    if high * second < spec.min_weight * both:
-        return made.bound(0.0, second, (-inf, spec.min_weight))
-    return made.bound(0.0, both, (low, high))
-
-
-def _moves(scenarios: Scenarios, book: _Book) -> tuple[Floats, Floats]:
-    """float64[S] losses as shares of equity, and how far each may move while prices drift apart by SPREAD."""
-    size = book.size / book.equity
-    # |r| size = 2 max(r, 0) size - r size
-    return -scenarios.returns.dot(book.exposures / book.equity), SPREAD * scenarios.losses_of(size, 2.0 * size)
-
-
-def _tail(made: Screen, tail: TailLimit, book: _Book, known: dict[int, Scenarios]) -> bool:
-    """Bound a tail of losses, as shares of equity."""
-    within = book.bands[tail.key]
-    low, high = (edge / tail.scale for edge in within)
-    # the window may still grow: fewer rows beyond VaR give the larger tail
-    scenarios, count = tail.of(known)
-    threshold, below = 0.0, 0.0
-    crude = inf if tail.fixed is not None else float(scenarios.reach(count).dot(book.size)) / book.equity
-    if low == -inf and crude * (1.0 + 2.0 * SPREAD) < high:
-        above = crude  # far away, whatever the losses are
+    if high * second < spec.min_weight * (first + second):
+        made.bound(0.0, second, (low, spec.min_weight))
     else:
-        losses, apart = _moves(scenarios, book)
-        upper = _worst(losses + apart, count)
+        made.bound(0.0, first + second, within)
+
+
+def _tail(made: Screen, tail: TailLimit, moves: _Moves, within: Band) -> None:
+    """Bound a tail of losses, as shares of equity."""
+    low, high = (edge / tail.scale for edge in within)
+    rows = len(moves.scenarios)
+    # the window may still grow: fewer rows beyond VaR give the larger tail
+    count = tail_count(rows, tail.confidence)
+    below = above = moves.reach(count)
+    threshold = 0.0
+    if not (low == -inf and above * WIDEST < high):  # else far away, whatever the losses are
+        upper = _worst(moves.losses + moves.apart, count)
         above, threshold = max(float(tail.measure(upper)), 0.0), float(upper[0])
-        if low > -inf:
-            rows = losses - apart
-            if tail.fixed is None:
-                # by the time it is asked the oldest may be gone
-                rows = rows[min(SAMPLES, len(rows)) :]
-                count = tail_count(min(len(losses) + SAMPLES, tail.lookback), tail.confidence)
-            if len(rows) < count:
-                return False
-            below = float(tail.measure(_worst(rows, count)))
+        left = moves.losses - moves.apart
+        left[:SAMPLES] = -inf
+        below = float(tail.measure(_worst(left, tail_count(min(rows + SAMPLES, tail.lookback), tail.confidence))))
     if tail.key == "cvar":
-        made.expect(_Expected(threshold, above, count, high * (1.0 - SLACK)))
-    elif tail.fixed is None:
-        made.rows_below(high * (1.0 - SLACK))
-    return made.bound(below, above, (low, high))
+        made.expect(_Expected(threshold, above, count, high))
+    else:
+        made.rows_below(high)
+    made.bound(below, above, (low, high))
 
 
 def _worst(losses: Floats, count: int) -> Floats:
@@ -328,22 +330,18 @@ def _worst(losses: Floats, count: int) -> Floats:
     return losses[rank:]
 
 
-def _deviation(made: Screen, scenarios: Scenarios, book: _Book, within: Band, lookback: int) -> bool:
-    """Bound the annual volatility."""
+def _deviation(made: Screen, moves: _Moves, within: Band, lookback: int) -> None:
+    """Bound the annual volatility, as a root of a sum of squares."""
     low, high = (edge / sqrt(SAMPLES_PER_YEAR) for edge in within)
-    losses, apart = _moves(scenarios, book)
-    mean = float(losses.mean())
+    losses, apart = moves.losses, moves.apart
+    left, mean = losses[SAMPLES:], float(losses.mean())
+    lower = _norm(left - left.mean()) - _norm(apart[SAMPLES:])
     upper = _norm(losses - mean) + _norm(apart)
-    if isfinite(high):
-        made.vary(_Varying(upper, abs(mean), high * sqrt(len(losses) - 1) * (1.0 - SLACK)))
-    below = 0.0
-    if low > -inf:
-        rows = losses[SAMPLES:]
-        if len(rows) < 2:
-            return False
-        below = _norm(rows - rows.mean()) - _norm(apart[SAMPLES:])
-        low *= sqrt(min(len(losses) + SAMPLES, lookback) - 1)
-    return made.bound(below, 0.0, (low, inf))
+    # the window may still grow, and its divisor with it
+    low *= sqrt(min(len(losses) + SAMPLES, lookback) - 1)
+    high *= sqrt(len(losses) - 1)
+    made.vary(_Varying(upper, abs(mean), high))
+    made.bound(lower, upper, (low, high))
 
 
 def _norm(row: Floats) -> float:

@@ -39,24 +39,22 @@ class Portfolio:
                 held = held - account.down
         self.held = held
         self.equity = account.equity
-        self.traded = 0.0
+        self.traded: float
         self.values: Values = {}
         self.found: dict[int, Scenarios] | None = None
         """The scenarios of each lookback; None without enough of them."""
 
-    def cash(self, traded: float, worst: float) -> None:
-        """What is left when `traded` at reference prices is, and its purchases cost `worst` without fees."""
-        account, limits, cash = self.account, self.limits, self.account.cash
-        if self.lots is not None:
-            cash -= worst * (1.0 + self.rules.fee) + account.up_cash
-            self.equity -= traded * self.rules.fee
+    def cash(self, traded: float, paid: float) -> None:
+        """What is left when `traded` at reference prices is, and `paid` for what is bought."""
+        account, limits = self.account, self.limits
+        self.equity -= traded * self.rules.fee
         self.traded = account.traded + traded
-        self.values["cash"] = (cash, (limits.cash_reserve - limits.max_cash_debit) * account.equity)
+        self.values["cash"] = (account.cash - paid, (limits.cash_reserve - limits.max_cash_debit) * account.equity)
 
     def exposures(self, weights: Floats, size: Floats, net: float, gross: float) -> None:
         """The measures that need no scenario, of float64[N] `weights` and their `size`."""
         values, limits = self.values, self.limits
-        heaviest = most(size) if self.rules.weight is not None else 0.0
+        heaviest = most(size)
         if limits.max_position_weight is not None:
             values["max_position_weight"] = (heaviest, limits.max_position_weight)
         if limits.max_gross_exposure is not None:
@@ -74,9 +72,9 @@ class Portfolio:
             values["max_herfindahl"] = (herfindahl(weights), limits.max_herfindahl)
         for family in self.rules.families:
             # of several sectors or assets the heaviest
-            together = max(np.bincount(family.labels, size, family.names + 1)[1:].tolist(), default=0.0)
-            if family.key not in values or together > values[family.key][0]:
-                values[family.key] = (together, family.settled_bound)
+            together = max(np.bincount(family.labels, size)[1:].tolist(), default=0.0)
+            alone = values.get(family.key, (0.0, None))[0]
+            values[family.key] = (max(alone, together), family.settled_bound)
         if limits.max_turnover is not None:
             values["max_turnover"] = (self.traded / self.equity, limits.max_turnover)
 
@@ -88,19 +86,22 @@ class Portfolio:
         wanted += [self.found[quad.lookback] for quad in self.rules.quads if quad.spread is not None]
         return list({id(scenarios): scenarios for scenarios in wanted}.values())
 
-    def scenarios(self, ctx: Context) -> dict[int, Scenarios] | None:
-        """The rows of each lookback in which all that is held has a return; None without enough of them."""
-        least = self.limits.min_history
-        windows = {k: ctx.window(k, least) for k in self.rules.lookbacks}
-        matters = self.held != 0.0
-        found = {}
-        for k, window in windows.items():
-            if window.short is not None and np.count_nonzero(window.short & matters):
-                return None
-            found[k] = window.scenarios(matters)
-            if len(found[k]) < least:
-                return None
+
+def scenarios_of(ctx: Context, rules: Rules, held: Floats) -> dict[int, Scenarios] | None:
+    """The rows of each lookback in which all that is `held`, float64[N] of any unit, has a return; None without enough."""
+    least = rules.limits.min_history
+    found = ctx.whole(rules.lookbacks, least)
+    if found is not None:
         return found
+    matters, found = held != 0.0, {}
+    for k in rules.lookbacks:
+        window = ctx.window(k, least)
+        if window.short is not None and np.count_nonzero(window.short & matters):
+            return None
+        found[k] = window.scenarios(matters)
+        if len(found[k]) < least:
+            return None
+    return found
 
 
 def _trades(ctx: Context, portfolios: Sequence[Portfolio]) -> None:
@@ -109,17 +110,18 @@ def _trades(ctx: Context, portfolios: Sequence[Portfolio]) -> None:
     if moving:
         value = np.array([p.lots for p in moving]) * ctx.px
         bought = np.maximum(value, 0.0)
-        for k, (p, net, buys) in enumerate(zip(moving, _sums(value), _sums(bought), strict=True)):
-            worst = buys * (1.0 + p.limits.collar)
+        nets, buys = _sums(value), _sums(bought)
+        for k, p in enumerate(moving):
+            worst = buys[k] * (1.0 + p.limits.collar)
             if most(-p.account.lots) > 0.0:
                 # what covers a short position may cost more
                 paid = np.where(p.account.lots < 0.0, 1.0 + p.limits.reduce_collar, 1.0 + p.limits.collar)
                 worst = float(bought[k].dot(paid))
-            p.cash(2.0 * buys - net, worst)
+            p.cash(2.0 * buys[k] - nets[k], worst * (1.0 + p.rules.fee) + p.account.up_cash)
     for p in portfolios:
         if p.lots is None:
             p.cash(0.0, 0.0)
-        elif p.limits.max_turnover is not None:
+        else:
             for open_lots in (p.account.up, p.account.down):
                 p.traded += 0.0 if open_lots is None else float(open_lots.dot(ctx.px))
 
@@ -158,37 +160,28 @@ def _exposures(ctx: Context, portfolios: list[Portfolio]) -> None:
     for k, portfolio in enumerate(portfolios):
         portfolio.exposures(weights[k], size[k], net[k], gross[k])
         rules, spec = portfolio.rules, portfolio.limits.correlation
-        found: dict[int, Scenarios] | None = {}
-        if rules.lookbacks:
-            complete = ctx.whole(rules.lookbacks, portfolio.limits.min_history)
-            found = portfolio.scenarios(ctx) if complete is None else complete
-            if found is not None and spec is not None:
-                # a pair weighs with two that are heavy enough
-                heavy = np.count_nonzero(size[k] * portfolio.equity > spec.min_weight * portfolio.equity + SLACK) > 1
-                joint = _correlation(ctx, portfolio, found, spec) if heavy else 0.0
-                portfolio.values["correlation"] = (joint, joint_bound(spec))
+        found = scenarios_of(ctx, rules, portfolio.held)
+        if found is not None and spec is not None:
+            portfolio.values["correlation"] = (_correlation(ctx, portfolio, found, spec), joint_bound(spec))
         portfolio.found = found
         for scenarios in portfolio.sources():
             group = groups.setdefault(id(scenarios), (scenarios, []))
             group[1].append(k)
     for scenarios, rows in groups.values():
-        every = len(rows) == len(portfolios)
-        _losses(scenarios, [portfolios[k] for k in rows], weights if every else weights[rows])
+        _losses(scenarios, portfolios, rows, weights)
 
 
-def _losses(scenarios: Scenarios, members: list[Portfolio], weights: Floats) -> None:
-    """Tails and forms of the books, float64[K, N] `weights`, that look at these scenarios."""
-    dear = not scenarios.sample.small()
-    losses = _losses_of(weights, scenarios) if dear or any(p.rules.tails for p in members) else None
+def _losses(scenarios: Scenarios, portfolios: list[Portfolio], rows: list[int], weights: Floats) -> None:
+    """Tails and forms of the books that look at these scenarios: `rows` of float64[K, N] `weights`."""
+    losses = _losses_of(weights, scenarios)
     # of the series itself where the covariance is dear: the same figure; before the tails put the losses in order
-    deviations = _deviations(losses) if losses is not None and dear else None
-    columns: dict[int, list[tuple[str, list[float], float]]] = {}
-    for k, portfolio in enumerate(members):
+    deviations = None if scenarios.sample.small() else _deviations(losses)
+    sets = {id(portfolios[k].rules): portfolios[k] for k in rows}
+    columns = {key: _tails(one.rules, one.found or {}, scenarios, losses) for key, one in sets.items()}
+    for k in rows:
+        portfolio = portfolios[k]
         rules, known = portfolio.rules, portfolio.found or {}
-        found = columns.get(id(rules))
-        if found is None:
-            found = columns[id(rules)] = [] if losses is None else _tails(rules, known, scenarios, losses)
-        for key, column, bound in found:
+        for key, column, bound in columns[id(rules)]:
             portfolio.values[key] = (column[k], bound)
         for quad in rules.quads:
             if quad.spread is None or known.get(quad.lookback) is not scenarios:
@@ -206,16 +199,13 @@ def _tails(
 ) -> list[tuple[str, list[float], float]]:
     """(key, value of each book, bound) of the tails of `scenarios`; puts float64[K, S] `losses` in another order."""
     found = []
-    parted = -1
     for tail in rules.tails:
         if tail.fixed is None and not known:
             continue
         source, m = tail.of(known)
         if source is scenarios:
             rank = losses.shape[1] - m
-            if rank != parted:
-                losses.partition(rank)
-                parted = rank
+            losses.partition(rank)
             found.append((tail.key, (tail.measure(losses[:, rank:]) * tail.scale).tolist(), tail.bound))
     return found
 

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,12 +77,13 @@ class Done:
     stderr: str
 
 
-def quantd(folder: Path, *arguments: str) -> Done:
-    """One command in `folder`, in this process: a start of Python takes longer than most commands."""
+def quantd(folder: Path, *arguments: str, env: Mapping[str, str] | None = None) -> Done:
+    """One command in `folder`, in this process: a start of Python takes longer than most commands. It sees no variable
+    but those in `env`."""
     out, err = io.StringIO(), io.StringIO()
     before, here = dict(os.environ), Path.cwd()
     os.environ.clear()
-    os.environ.update(environment())
+    os.environ.update(environment() | dict(env or {}))
     os.chdir(folder)
     try:
         with redirect_stdout(out), redirect_stderr(err):

@@ -246,7 +246,29 @@ def test_what_has_no_price_has_no_room_and_a_price_below_one_has_all_of_it() -> 
     assert most(ctx, rich, limits, 1, 1) == Most(0.0, Reason.PRICE_MISSING, True)
 
 
+def test_a_book_without_equity_may_still_sell_all_that_it_holds_and_buys_nothing() -> None:
+    # far more than 10,000 times one unit of currency is held
+    px, names = np.array([100.0]), ["A"]
+    ctx = make_context(px, np.zeros((80, 1)), names)
+    for equity in (-1e3, 0.0, 0.5):
+        ruined = Account(lots=np.array([5e4]), cash=equity - 5e6, equity=equity)
+        assert most(ctx, ruined, Limits(), 0, -1) == Most(5e4, Reason.ZERO_CROSSING, True)
+        assert most(ctx, ruined, Limits(), 0, 1).lots == 0.0
+
+
+def test_at_least_one_lot_is_asked_for_and_as_many_as_ten_thousand_units_buy() -> None:
+    ctx = make_context(np.array([20_001.0, 100.0]), np.zeros((80, 2)), ["A", "B"])
+    poor = Account(lots=np.zeros(2), cash=0.5, equity=0.5)
+    assert most(ctx, poor, Limits(), 0, 1) == Most(0.0, Reason.CASH, True)
+    # nothing stops a short sale where no limit is on
+    assert most(ctx, poor, Limits(collar=0.0), 1, -1) == Most(100.0, Reason.NONE, False)
+
+
 def test_the_questions_that_are_kept_are_bounded() -> None:
+    limits = Limits(max_drawdown=0.1)
+    first, second = only(limits, "var"), only(limits, "cvar")
+    assert first is only(limits, "var")
+    assert second is only(limits, "cvar")
     for _ in range(headroom._MOST_ALONE + 10):
         only(Limits(max_drawdown=0.1), "var")
         assert len(headroom._alone) <= headroom._MOST_ALONE
@@ -307,6 +329,9 @@ def test_figures_say_whose_they_are() -> None:
     assert found["max_concentration"] == Figure(pytest.approx(0.15), 0.6, "a")
     assert found["group_caps.g"] == Figure(pytest.approx(0.15), 0.4)
     assert found["stress"] == Figure(pytest.approx(0.025), 0.2, "rise")
+    # of what positions are worth, not of how many lots they are: 300 of A at 100 against 500 of C at 10
+    other = plain_book(limits, [300.0, 0.0, -500.0])
+    assert figures(other.ctx, other.account, limits, None)["stress"] == Figure(pytest.approx(0.025), 0.2, "fall")
     own = figures_of(book.ctx, book.account, limits, None, 2)
     assert own["max_position_weight"] == Figure(pytest.approx(0.05), 0.3, "C")
     assert own["max_sector_weight"] == Figure(pytest.approx(0.05), 0.5, "y")

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from risk import rules as rules_module
-from risk.case import Account, Case, Extent
+from risk.case import SLACK, Account, Case, Extent
 from risk.context import Scenarios
 from risk.limits import Correlation, Limits, Liquidity, Rate, Reason, Stress, Tail
 from risk.measures import historical_cvar, historical_var, tail_count
@@ -153,6 +153,7 @@ VOLUME = {"volume_lots": np.array([1_000.0, 500.0, 0.0])}
         ("liquidity", Limits(), [True] * 3, ALL, {}, VOLUME, None),
         ("liquidity", LIQUID, [True] * 3, ALL, {}, VOLUME, [990.0, 520.0, 0.0]),
         ("liquidity", LIQUID, [True, False, True], ALL, OPEN, VOLUME, [987.0, 474.0, 0.0]),
+        ("liquidity", LIQUID, [True, False, True], ALL, {"up": OPEN["up"]}, VOLUME, [987.0, 480.0, 0.0]),
     ],
 )  # fmt: skip
 def test_a_cap_is_the_most_lots_that_may_be_added_or_none_where_these_keep_it(
@@ -163,6 +164,29 @@ def test_a_cap_is_the_most_lots_that_may_be_added_or_none_where_these_keep_it(
         assert found is None
     else:
         assert found == pytest.approx(most, rel=1e-9)
+
+
+def test_what_is_at_a_bound_but_for_a_rounding_is_within_it() -> None:
+    # 0.3 / 0.1 is a hair less than 3
+    dime = case(Limits(collar=0.0, max_order_notional=0.3), [True], {"lots": np.zeros(1)}, px=[0.1])
+    most = rules_module.order_notional(dime, np.array([4.0]))
+    assert most is not None
+    assert 0.3 / 0.1 < 3.0 <= most[0] < 3.0 + 1e-9
+    made = case(Limits(max_position_weight=0.3), [True], {"lots": np.zeros(1), "equity": 1.0}, px=[0.1])
+    made.extents = [Extent(np.zeros(2), 1.0, 1.0, np.zeros(1), 0.0, 0.0, True)]
+    most = rules_module.position_weight(made, np.array([4.0]))
+    assert most is not None
+    assert 3.0 <= most[0] < 3.0 + 1e-9
+    free = case(Limits(max_gross_exposure=1.0), [True], px=[0.1])
+    free.extents = made.extents
+    assert rules_module.position_weight(free, np.array([4.0])) is None
+    # with the tolerance, to the last bit
+    edge = 0.3 + made.tolerance
+    for px, keeps in ((edge, True), (np.nextafter(edge, 1.0), False)):
+        heavy = case(Limits(max_position_weight=0.3), [True], {"lots": np.zeros(1), "equity": 1.0}, px=[px])
+        heavy.extents = made.extents
+        assert (rules_module.position_weight(heavy, np.ones(1)) is None) is keeps
+        heavy.extents[0]._reach = None
 
 
 def weighed(way: float, lots: list[float], short: bool = False) -> tuple[Case, np.ndarray | None]:
@@ -355,6 +379,7 @@ def test_rows_of_the_short_way_are_numbers() -> None:
     ]  # fmt: skip
     alone = Rules(limits, Universe((Instrument("A"),)))
     assert alone.long_rows == made.long_rows
+    assert alone.sided_rows == made.sided_rows
     assert made.sided_rows == [
         (0, 1.1), (1, 1.2), (2, 1.2), (3, 1.3), (4, pytest.approx(0.3)), (5, 1.4), (6, 0.0),
     ]  # fmt: skip
@@ -370,6 +395,10 @@ def test_a_collar_in_ticks_is_in_lowest_terms() -> None:
 
 
 def test_sets_that_are_ready_are_bounded() -> None:
+    one, other = Limits(max_gross_exposure=1.0), Limits(max_gross_exposure=2.0)
+    first, second = rules_of(one, UNIVERSE), rules_of(other, UNIVERSE)
+    assert rules_of(one, UNIVERSE) is first
+    assert rules_of(other, UNIVERSE) is second
     for k in range(rules_module._MOST_READY + 10):
         rules_of(Limits(max_gross_exposure=1.0 + k), UNIVERSE)
         assert len(rules_module._ready) <= rules_module._MOST_READY
@@ -383,5 +412,25 @@ def test_a_tail_without_growth_is_kept_by_all_or_by_none() -> None:
     # a fall of equity alone: 0.5 of it takes the room of 1
     assert var_largest(base, none, 1, 20.0, 2.0) == pytest.approx(0.5)
     assert cvar_largest(base, none, 2, 19.5, 2.0) == pytest.approx(0.5)
+    # at its target exactly, where nothing is added
+    for largest in (var_largest, cvar_largest):
+        assert largest(np.ones(20), none, 2, 1.0, 0.0) >= 1.0
     assert rules_module.cvar_of(np.array([[1.0, 3.0], [2.0, 6.0]])).tolist() == [2.0, 4.0]
+    assert rules_module.cvar_of(np.array([1.0, 2.0, 6.0])) == pytest.approx(3.0)
+    assert rules_module.cvar_of(np.array([[1.0, 2.0, 6.0]])).tolist() == pytest.approx([3.0])
     assert rules_module.var_of(np.array([[1.0, 3.0], [2.0, 6.0]])).tolist() == [1.0, 2.0]
+
+
+def test_all_is_kept_where_the_tail_of_all_complies_but_for_a_rounding() -> None:
+    base, adding = np.zeros(20), np.linspace(0.0, 1.0, 20)
+    for m in (1, 2):
+        worst = float(adding[-m:].mean())
+        assert cvar_largest(base, adding, m, worst, 0.0) == 1.0
+        assert cvar_largest(base, adding, m, 3.0 * worst, 0.0) == 1.0
+        assert cvar_largest(base, adding, m, worst / 4.0, 0.0) == pytest.approx(0.25)
+    assert cvar_largest(np.zeros(2), np.ones(2), 1, 1.0 - SLACK, 0.0) == 1.0
+
+
+def test_a_target_that_is_not_a_number_gives_nothing() -> None:
+    for largest in (var_largest, cvar_largest):
+        assert not largest(np.zeros(20), np.ones(20), 2, np.nan, 0.0) > 0.0

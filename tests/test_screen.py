@@ -1,6 +1,7 @@
 """A screen keeps only where a full measurement finds every level unchanged: random books, prices and limits near an edge."""
 
 from collections.abc import Callable
+from functools import partial
 from math import inf, sqrt
 
 import numpy as np
@@ -13,7 +14,7 @@ from risk.case import Account
 from risk.limits import Correlation, Limits, Stress, Tail, override
 from risk.measures import tail_count
 from risk.monitor import CRITICAL, INFO, NONE, observe
-from risk.screen import SAMPLES, SPREAD, Screen, _Expected, _Varying, screen
+from risk.screen import ROUNDED, SAMPLES, SPREAD, WIDEST, Screen, _Expected, _Varying, screen
 from risk.standing import Values, standing
 from risk.stress import Shock
 from tests.risk_cases import make_context, scenario_returns
@@ -131,7 +132,7 @@ def test_screens_keep_and_levels_change_in_these_books() -> None:
 def test_each_part_of_the_bound_is_needed(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """With one part of it taken away, some book crosses a level behind the screen's back."""
     if name == "growth":
-        monkeypatch.setattr(Screen, "bound", lambda self, lower, upper, within: True)
+        monkeypatch.setattr(Screen, "bound", lambda self, lower, upper, within: None)
     elif name == "rows":
         monkeypatch.setattr(Screen, "rows_below", lambda self, most: None)
         monkeypatch.setattr(Screen, "expect", lambda self, tail: None)
@@ -174,10 +175,7 @@ def drifting_hedge() -> bool:
 
 def test_a_hedge_that_drifts_apart_is_measured_again(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not drifting_hedge()
-    moves = screen_module._moves
-    monkeypatch.setattr(
-        screen_module, "_moves", lambda scenarios, book: (moves(scenarios, book)[0], np.zeros(LOOKBACK))
-    )
+    monkeypatch.setattr(screen_module._Moves, "apart", np.zeros(LOOKBACK))
     assert drifting_hedge()  # without what positions move by alone it would not have been
 
 
@@ -198,8 +196,12 @@ def test_it_serves_for_so_many_samples_and_so_wide_a_range_of_prices_only() -> N
 
 def test_a_limit_it_does_not_know_is_always_measured() -> None:
     context = make_context(np.array([10.0]), np.zeros((80, 1)), ["S0"])
-    values = {"max_of_something_new": (0.0, 1.0)}
-    assert screen(context, np.array([1.0]), 1_000.0, Limits(), values, {}) is None
+    # that it weighs as much as the whole book does not make it known
+    for value in (0.0, 0.25):
+        values = {"max_of_something_new": (value, 1.0)}
+        assert screen(context, np.array([250.0]), 1_000.0, Limits(), values, {}) is None
+    both = {"max_of_something_new": (0.25, 1.0), "max_gross_exposure": (0.25, 1.0)}
+    assert screen(context, np.array([250.0]), 1_000.0, Limits(max_gross_exposure=1.0), both, {}) is None
     assert screen(context, np.array([1.0]), 1_000.0, Limits(min_diversification=0.3), {}, {}) is None
 
 
@@ -236,16 +238,17 @@ def test_a_measure_of_weights_keeps_while_the_range_of_prices_over_equity_leaves
     ratios: list[float], equity: float, keeps: bool
 ) -> None:
     made = Screen(1_000.0, TWO)
-    assert made.bound(0.5, 0.5, (0.4, 0.6))
+    made.bound(0.5, 0.5, (0.4, 0.6))
     assert once(made, ratios, equity) is keeps
 
 
 def test_of_several_bounds_the_nearest_holds() -> None:
     made = Screen(1_000.0, TWO)
-    assert made.bound(0.5, 0.5, (0.4, 0.6))
-    assert made.bound(0.4, 0.6, (-inf, 0.63))
-    assert made.bound(0.4, 0.6, (0.38, inf))
-    assert made.bound(0.0, 0.0, (-inf, 0.1))
+    made.bound(0.5, 0.5, (0.4, 0.6))
+    made.bound(0.4, 0.6, (-inf, 0.63))
+    made.bound(0.4, 0.6, (0.38, inf))
+    made.bound(0.0, 0.0, (-inf, 0.1))
+    assert made.holds()
     assert [once(made, [f, f]) for f in (0.94, 0.96, 1.04, 1.06)] == [False, True, True, False]
 
 
@@ -264,7 +267,9 @@ def test_of_several_bounds_the_nearest_holds() -> None:
 def test_a_measure_that_may_be_outside_its_band_already_is_not_bounded(
     lower: float, upper: float, within: tuple[float, float], told: bool
 ) -> None:
-    assert Screen(1_000.0, TWO).bound(lower, upper, within) is told
+    made = Screen(1_000.0, TWO)
+    made.bound(lower, upper, within)
+    assert made.holds() is told
 
 
 @pytest.mark.parametrize(
@@ -286,8 +291,8 @@ def test_the_whole_exposure_is_looked_at_exactly_where_the_range_of_prices_leave
     band: tuple[float, float], ratios: list[float], keeps: bool
 ) -> None:
     made = Screen(1_000.0, TWO)
-    assert made.whole_within(band)
-    assert made.whole_within((0.1, 2.0))
+    made.whole_within(0.9, band)
+    made.whole_within(0.9, (0.1, 2.0))
     assert once(made, ratios) is keeps
 
 
@@ -305,14 +310,23 @@ def test_the_heaviest_position_is_looked_at_exactly_where_the_range_of_prices_le
     band: tuple[float, float], ratios: list[float], keeps: bool
 ) -> None:
     made = Screen(1_000.0, TWO)
-    assert made.heaviest_within((0.1, 2.0))
-    assert made.heaviest_within(band)
+    made.heaviest_within(0.6, (0.1, 2.0))
+    made.heaviest_within(0.6, band)
     assert once(made, ratios) is keeps
+
+
+def test_positions_are_not_looked_at_one_by_one_where_the_range_of_prices_tells() -> None:
+    unknown = np.full(1, np.nan)
+    for factor, told in ((1.0, True), (1.4, True), (0.6, True), (1.6, False), (0.4, False)):
+        for look in (Screen.whole_within, Screen.heaviest_within):
+            made = Screen(1_000.0, np.array([500.0]))
+            look(made, 0.5, (0.25, 0.75))
+            assert made.keeps(unknown, factor, factor, 1_000.0) is told
 
 
 def test_the_heaviest_may_become_another() -> None:
     made = Screen(1_000.0, np.array([500.0, 499.0]))
-    assert made.heaviest_within((0.1, 0.52))
+    made.heaviest_within(0.5, (0.1, 0.52))
     assert once(made, [1.0, 1.05]) is False
 
 
@@ -320,14 +334,18 @@ def test_exact_looks_are_shares_of_the_equity_of_now() -> None:
     for within in (Screen.whole_within, Screen.heaviest_within):
         for equity, keeps in ((800.0, False), (900.0, True), (1_100.0, True), (1_300.0, False)):
             made = Screen(1_000.0, np.array([500.0]))
-            assert within(made, (0.4, 0.6))
+            within(made, 0.5, (0.4, 0.6))
             assert once(made, [1.0], equity) is keeps
 
 
 @pytest.mark.parametrize("band", [(0.1, 0.5), (0.6, 2.0), (0.1, 0.6), (0.9, 2.0)])
 def test_what_is_outside_its_band_already_is_not_screened(band: tuple[float, float]) -> None:
-    assert Screen(1_000.0, TWO).heaviest_within(band) is (band[0] < 0.6 and band[1] > 0.6)
-    assert Screen(1_000.0, TWO).whole_within(band) is (band[0] < 0.9 and band[1] > 0.9)
+    for within, value in ((Screen.heaviest_within, 0.6), (Screen.whole_within, 0.9)):
+        made = Screen(1_000.0, TWO)
+        within(made, value, (0.1, 2.0))
+        assert made.holds()
+        within(made, value, band)
+        assert made.holds() is (band[0] < value < band[1])
 
 
 def test_the_worst_day_since_counts_as_a_row_at_the_equity_of_now() -> None:
@@ -438,6 +456,96 @@ def test_a_deviation_grows_by_the_largest_move_of_each_sample(
     assert [once(made, [1.0], equity) for equity in path][-1] is keeps
 
 
+def bounded(lower: float, upper: float, within: tuple[float, float]) -> Screen:
+    made = Screen(1_000.0, np.array([500.0]))
+    made.bound(lower, upper, within)
+    return made
+
+
+def looked_at(within: Callable[[Screen, float, tuple[float, float]], None]) -> Screen:
+    made = Screen(1_000.0, np.array([500.0]))
+    within(made, 0.5, (0.25, 0.75))
+    return made
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: bounded(0.5, 0.5, (0.25, 0.75)),
+        lambda: looked_at(Screen.whole_within),
+        lambda: looked_at(Screen.heaviest_within),
+    ],
+)
+def test_an_edge_is_outside_and_the_last_number_before_it_inside(make: Callable[[], Screen]) -> None:
+    for factor, inside in ((1.5, 1.0), (0.5, 1.0)):
+        assert once(make(), [factor]) is False
+        assert once(make(), [float(np.nextafter(factor, inside))]) is True
+
+
+def test_what_is_at_an_edge_to_begin_with_does_not_hold() -> None:
+    for within, holds in (((0.25, 0.75), True), ((0.5, 0.75), False), ((0.25, 0.5), False)):
+        assert bounded(0.5, 0.5, within).holds() is holds
+        for look in (Screen.whole_within, Screen.heaviest_within):
+            made = Screen(1_000.0, np.array([500.0]))
+            look(made, 0.5, within)
+            assert made.holds() is holds
+    made = Screen(1_000.0, np.array([500.0]))
+    made.never()
+    assert not made.holds()
+    assert once(made, [1.0]) is False
+
+
+def test_a_row_a_shortfall_and_a_deviation_stay_below_their_bounds_to_the_last_bit() -> None:
+    row = (47.0 + ROUNDED) / 953.0
+    grown = 1_000.0 / 953.0
+    new = row + grown * 0.01
+    for bound, part in (
+        (row, lambda made, most: made.rows_below(most)),
+        (grown * 0.03 + (row - grown * 0.02) / 5, lambda made, most: made.expect(_Expected(0.02, 0.03, 5, most))),
+        (sqrt((grown * 0.03) ** 2 + new * new), lambda made, most: made.vary(_Varying(0.03, 0.01, most))),
+    ):
+        for most, keeps in ((bound, False), (float(np.nextafter(bound, 1.0)), True)):
+            made = Screen(1_000.0, np.zeros(1))
+            part(made, most)
+            assert once(made, [1.0], 953.0) is keeps
+
+
+def test_what_rounding_makes_of_a_book_that_does_not_move_still_counts() -> None:
+    small = ROUNDED / 1_000.0
+    for most, keeps in ((small, False), (2.0 * small, True)):
+        made = Screen(1_000.0, np.zeros(1))
+        made.rows_below(most)
+        assert once(made, [1.0]) is keeps
+        varying = Screen(1_000.0, np.zeros(1))
+        varying.vary(_Varying(0.0, 0.0, most))
+        assert once(varying, [1.0]) is keeps
+        expected = Screen(1_000.0, np.zeros(1))
+        expected.expect(_Expected(0.0, 0.0, 1, most))
+        assert once(expected, [1.0]) is keeps
+
+
+def test_prices_may_be_so_far_apart_and_no_farther() -> None:
+    for high, keeps in ((WIDEST, True), (float(np.nextafter(WIDEST, 2.0)), False)):
+        assert Screen(1_000.0, TWO).keeps(np.array([1.0, high]), 1.0, high, 1_000.0) is keeps
+    assert pytest.approx(SPREAD) == (WIDEST - 1.0) / (WIDEST + 1.0)
+    for low in (0.0, -1.0):
+        assert Screen(1_000.0, TWO).keeps(np.full(2, low), low, low, 1_000.0) is False
+    # a book of half a unit of currency is a book
+    assert once(Screen(0.5, TWO / 2_000.0), [1.0, 1.0], 0.5) is True
+
+
+def test_the_var_of_a_shortfall_is_taken_where_more_of_a_row_lies_beyond_it() -> None:
+    # 30 lost of 970: (30 + 1.9) / 970; of prices between 0.99 and 1.01 the lower VaR, of a gain the higher
+    slack = (1.01 / 0.99 - 1.0) * 0.02 * 900.0 + ROUNDED
+    row, least, most = (30.0 + slack) / 970.0, 0.99 / 0.97, 1.01 / 0.97
+    for var, beyond in ((0.02, 0.02 * least), (-0.01, -0.01 * most), (0.0, 0.0)):
+        edge = most * 0.03 + (row - beyond) / 5
+        for high, keeps in ((edge - 1e-9, False), (edge + 1e-9, True)):
+            made = Screen(1_000.0, TWO)
+            made.expect(_Expected(var, 0.03, 5, high))
+            assert once(made, [0.99, 1.01], 970.0) is keeps
+
+
 def edges(make: Callable[[], Screen | None]) -> tuple[float, float]:
     """The factors of all prices between which a screen keeps, at the equity it was made for, by bisection; 0 and infinity
     where it keeps at 0.4 and 1.6."""
@@ -538,7 +646,10 @@ def test_leverage_by_shares_sold_short_is_always_measured() -> None:
 def test_pairs_are_screened_while_none_can_weigh_too_much(min_weight: float, share: float, edge: float) -> None:
     limits = Limits(correlation=Correlation(joint_weight=0.9 / share, lookback=80, min_weight=min_weight))
     assert edges(lambda: of(limits, LONG, {})) == (0.0, pytest.approx(edge, abs=1e-4))
-    assert of(limits, LONG, {"correlation": INFO}) is None
+    small = override(limits, correlation=Correlation(joint_weight=0.9 / share, lookback=80, min_weight=0.7))
+    for level in (INFO, CRITICAL):
+        assert of(limits, LONG, {"correlation": level}) is None
+        assert of(small, LONG, {"correlation": level}) is None
     assert edges(lambda: of(limits, np.array([600.0, 0.0]), {})) == (0.0, inf)
 
 
@@ -573,6 +684,67 @@ def test_a_tail_is_screened_between_what_its_rows_can_come_to(key: str, horizon:
     # without a level only how far prices moved sets a lower edge
     assert level == NONE or found[0] == pytest.approx(least, abs=1e-4)
     assert found[1] == pytest.approx(most if most < 1.6 else inf, abs=1e-4)
+
+
+def test_the_losses_of_a_tail_that_is_far_away_are_not_summed() -> None:
+    """What a book of its size loses at most is enough; that bound is wider, so nearer to the edge."""
+    scenarios = make_context(PRICES, scenes(), ["A", "B"]).window(80, 60).all
+    crude = float(scenarios.reach(tail_count(80, 0.95)).dot(LONG)) / 1_000.0
+    for key, measure in TAILS.items():
+        for horizon in (1, 4):
+            assert crude > 1.1 * tail_edges(measure, LONG)[2]
+            # 0.6 of the limit is so much more than the bound
+            bounds = [room * crude * sqrt(horizon) / 0.6 for room in (1.001 * WIDEST, 0.999 * WIDEST)]
+            asked = [Limits(**{key: Tail(bound, lookback=80, horizon=horizon)}) for bound in bounds]
+            tops = [edges(partial(of, limits, LONG, {}))[1] for limits in asked]
+            assert tops[1] > tops[0] + 0.05
+            # where rows that come may be in the tail as well, it is nearer still
+            assert tops[0] == pytest.approx(1.001 * WIDEST, abs=1e-4) if key == "var" else tops[0] < WIDEST
+    # with a level there is a lower edge, which asks for the losses
+    assert of(Limits(var=Tail(WIDEST * 1.001 * crude / 0.6, lookback=80)), LONG, {"var": INFO}) is None
+
+
+def test_a_loss_counts_in_a_shortfall_by_what_of_it_lies_beyond_var_and_in_a_deviation_whole() -> None:
+    moves = scenes() * (LONG / 1_000.0)
+    ranked = np.sort(-moves.sum(axis=1) + SPREAD * np.abs(moves).sum(axis=1))
+    count = tail_count(80, 0.95)
+    value = TAILS["cvar"](np.sort(-moves.sum(axis=1)), count)
+    limits = Limits(cvar=Tail(value / 0.5, lookback=80))
+    kept = []
+    for lost in np.arange(1.0, 60.0, 0.05):
+        equity = 1_000.0 - lost
+        grown = 1_000.0 / equity
+        most = grown * ranked[-count:].mean() + max((lost + ROUNDED) / equity - grown * ranked[-count], 0.0) / count
+        made = of(limits, LONG, {})
+        assert made is not None
+        kept.append(once(made, [1.0, 1.0], equity))
+        assert kept[-1] is bool(most < 0.6 * value / 0.5)
+    assert 0.2 < sum(kept) / len(kept) < 0.8
+    # twice its volatility would do; a fifth of equity in a day is more than that
+    deviation = float(moves.sum(axis=1).std(ddof=1)) * sqrt(252.0)
+    for equity, keeps in ((990.0, True), (800.0, False)):
+        made = of(Limits(max_volatility=deviation / 0.3, volatility_lookback=80), LONG, {})
+        assert made is not None
+        assert once(made, [1.0, 1.0], equity) is keeps
+
+
+def test_a_screen_needs_more_rows_than_it_serves_samples() -> None:
+    """By then all of fewer may have left, and nothing would be known of those that came."""
+    for limits in (
+        Limits(min_history=2, var=Tail(9.0, lookback=80)),
+        Limits(min_history=2, max_volatility=9.0, volatility_lookback=80),
+    ):
+        assert of(limits, LONG, {}, scenes()[:SAMPLES]) is None
+        assert of(limits, LONG, {}, scenes()[: SAMPLES + 1]) is not None
+
+
+def test_with_few_rows_none_of_which_must_stay_a_level_is_measured_again() -> None:
+    for key, limits in (
+        ("var", Limits(min_history=2, var=Tail(0.02, lookback=80, confidence=0.5))),
+        ("cvar", Limits(min_history=2, cvar=Tail(0.02, lookback=80))),
+        ("max_volatility", Limits(min_history=2, max_volatility=0.2, volatility_lookback=80)),
+    ):
+        assert of(limits, LONG, {key: CRITICAL}, scenes()[: SAMPLES + 1]) is None
 
 
 def test_a_tail_too_near_an_edge_to_tell_is_not_screened() -> None:
@@ -687,3 +859,14 @@ def test_turnover_and_cash_are_left_out_and_columns_say_whose_the_ratios_are() -
     made = screen(three, exposures, 1_000.0, gross, {"max_gross_exposure": (0.9, 1.6)}, {}, np.array([1, 2]))
     assert made is not None
     assert made.keeps(np.array([1.0, 1.1]), 1.0, 1.1, 1_000.0)
+
+
+def test_a_book_that_holds_nothing_is_screened_until_it_does() -> None:
+    everything = Limits(
+        max_position_weight=0.5, max_gross_exposure=1.0, max_net_exposure=1.0, max_leverage=1.0, max_herfindahl=0.5,
+        max_sector_weight=0.5, var=Tail(0.1, lookback=80), cvar=Tail(0.1, lookback=80), max_volatility=0.2,
+        volatility_lookback=80, correlation=Correlation(lookback=80), stress=Stress(0.1, (Shock("s", moves={"*": -0.5}),)),
+    )  # fmt: skip
+    made = of(everything, np.zeros(2), {})
+    assert made is not None
+    assert [once(made, [0.5 + 0.05 * k] * 2) for k in range(3)] == [True] * 3

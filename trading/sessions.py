@@ -33,6 +33,14 @@ class Sessions(Struct, frozen=True, dict=True):
     def days(self) -> NDArray[np.int64]:
         return np.array(self.day_ns, dtype=np.int64)
 
+    @cached_property
+    def opens(self) -> NDArray[np.int64]:
+        return np.array(self.open_ns, dtype=np.int64)
+
+    @cached_property
+    def closes(self) -> NDArray[np.int64]:
+        return np.array(self.close_ns, dtype=np.int64)
+
     def next_open(self, ts: int) -> int:
         """Row of the first session that opens at or after `ts`; IndexError beyond the horizon."""
         row = bisect_left(self.open_ns, ts)

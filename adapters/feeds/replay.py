@@ -1,7 +1,6 @@
 """A recorded market from files: bars at their true closes, merged by instant, with corporate actions between them."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Final
@@ -10,33 +9,17 @@ import numpy as np
 
 from adapters.calendars import day_ns
 from adapters.feeds.errors import FeedError
-from adapters.feeds.files import NO_STAMP, ActionRow, Rows, digest, read_actions, read_bars
-from adapters.feeds.stamps import IntervalError, Placed, Stamps, interval_ns, place, warm_from
-from adapters.feeds.validated import BadBar, Reason, Reasons, judge
+from adapters.feeds.files import NO_STAMP, digest, read_actions, read_bars
+from adapters.feeds.merged import Columns, bad_bars, horizon, merge, place_all, taken, timed
+from adapters.feeds.stamps import IntervalError, Stamps, interval_ns, warm_from
+from adapters.feeds.validated import BadBar, Reason, judge
 from trading.events import Action
 from trading.instruments import Universe
-from trading.market import Block, Bools, Floats, Ints, MarketSlice
+from trading.market import Block, MarketSlice
 from trading.sessions import DAY_NS, Sessions
 
 BLOCK_ROWS: Final = 4096
 """Slices per block: the integers of a block are Python lists, so blocks are made as they are reached."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Columns:
-    """All slices: int64[T] and [T, N] columns, see trading.market.Block."""
-
-    ts_open: Ints
-    ts_event: Ints
-    key: Ints
-    open: Floats
-    high: Floats
-    low: Floats
-    close: Floats
-    volume: Floats
-    open_nano: Ints
-    close_nano: Ints
-    fresh: Bools
 
 
 class Replay:
@@ -54,7 +37,7 @@ class Replay:
         universe: Universe,
         interval_ns: int,
         digest: str,
-        columns: _Columns,
+        columns: Columns,
         actions: Sequence[Action],
         quarantined: Sequence[BadBar],
         start_key: int,
@@ -116,30 +99,30 @@ class Replay:
                 raise FeedError("[universe] calendar", f"no sessions of {name} were given", "Build them first")
 
         rows = read_bars(paths, universe)
-        placed = _place(rows, universe, sessions, stamps, length)
+        placed = place_all(rows, universe, sessions, stamps, length)
         house = sessions[universe.calendar]
         lower = np.iinfo(np.int64).min if start is None else warm_from(house, day_ns(start), warmup, length)
         upper = np.iinfo(np.int64).max if end is None else day_ns(end)
         chosen = (
-            (placed.ts_event > lower) & (placed.day <= upper) & (rows.ts >= _horizon(universe, sessions)[rows.column])
+            (placed.ts_event > lower) & (placed.day <= upper) & (rows.ts >= horizon(universe, sessions)[rows.column])
         )
         chosen |= rows.ts == NO_STAMP  # nobody knows when it was: it is put aside, not passed over
         extended = int(np.sum(chosen & placed.extended))
         chosen &= ~placed.extended
-        rows, placed = rows.take(chosen), _take(placed, chosen)
+        rows, placed = rows.take(chosen), taken(placed, chosen)
         where = ", ".join(p.name for p in paths)
         if not len(rows):
             raise FeedError(
                 where, f"no bar between {start or 'its start'} and {end or 'its end'}", "Widen [feed] start and end"
             )
 
-        listed = _timed(read_actions(actions, universe), universe, sessions) if actions is not None else []
+        listed = timed(read_actions(actions, universe), universe, sessions) if actions is not None else []
         reason = judge(rows, placed, length, listed, now)
         good = reason == Reason.GOOD
         if not good.any():
             why = Reason(int(np.bincount(reason).argmax())).name.lower()
             raise FeedError(where, f"none of its {len(rows)} bars is usable (mostly: {why})", _remedy(why, stamps))
-        columns = _merge(rows.take(good), _take(placed, good), universe.size, daily=length == DAY_NS)
+        columns = merge(rows.take(good), taken(placed, good), universe.size, daily=length == DAY_NS)
         selection = f"1|{universe.symbols}|{stamps}|{interval}|{start}|{end}|{warmup}|{adjusted}|{actions is not None}"
         return cls(
             universe=universe,
@@ -147,7 +130,7 @@ class Replay:
             digest=digest(paths if actions is None else (*paths, actions), selection),
             columns=columns,
             actions=[a for a in listed if columns.ts_open[0] < a.ts <= columns.ts_event[-1]],
-            quarantined=_bad_bars(rows, placed, reason, universe),
+            quarantined=bad_bars(rows, placed, reason, universe),
             start_key=int(columns.key[0]) - int(columns.key[0]) % DAY_NS if start is None else day_ns(start),
             adjusted=adjusted,
             extended=extended,
@@ -182,7 +165,7 @@ class Replay:
         count = int(np.searchsorted(self._columns.ts_event, ts, side="right"))
         if not count:
             raise ValueError(f"no bar is known at {ts}")
-        columns = _Columns(**{name: getattr(self._columns, name)[:count].copy() for name in _Columns.__slots__})
+        columns = Columns(**{name: getattr(self._columns, name)[:count].copy() for name in Columns.__slots__})
         return Replay(
             universe=self.universe,
             interval_ns=self.interval_ns,
@@ -214,96 +197,8 @@ class Replay:
         index0 = index - index % BLOCK_ROWS
         if self._block is None or self._block.index0 != index0:
             rows = slice(index0, index0 + BLOCK_ROWS)
-            self._block = Block(**{n: getattr(self._columns, n)[rows] for n in _Columns.__slots__}, index0=index0)
+            self._block = Block(**{n: getattr(self._columns, n)[rows] for n in Columns.__slots__}, index0=index0)
         return self._block
-
-
-def _place(rows: Rows, universe: Universe, sessions: Mapping[str, Sessions], stamps: Stamps, interval: int) -> Placed:
-    calendars = [i.calendar for i in universe.instruments]
-    if len(set(calendars)) == 1:
-        return place(rows.ts, sessions[calendars[0]], stamps, interval)
-    nowhere = np.zeros(len(rows), dtype=np.bool_)
-    out = Placed(rows.ts.copy(), rows.ts.copy(), rows.ts.copy(), nowhere, nowhere.copy())
-    names = sorted(set(calendars))
-    number = np.array([names.index(c) for c in calendars])[rows.column]
-    for k, name in enumerate(names):
-        which = number == k
-        part = place(rows.ts[which], sessions[name], stamps, interval)
-        for field in Placed.__slots__:
-            getattr(out, field)[which] = getattr(part, field)
-    return out
-
-
-def _horizon(universe: Universe, sessions: Mapping[str, Sessions]) -> Ints:
-    """int64[N]: the first instant each instrument's calendar knows of."""
-    firsts = {name: min((*s.day_ns[:1], *s.open_ns[:1]), default=0) for name, s in sessions.items()}
-    return np.array([firsts[i.calendar] for i in universe.instruments], dtype=np.int64)
-
-
-def _take(placed: Placed, which: Bools) -> Placed:
-    return Placed(*(getattr(placed, name)[which] for name in Placed.__slots__))
-
-
-def _merge(rows: Rows, placed: Placed, size: int, *, daily: bool) -> _Columns:
-    """One row per instant (and session date): bars of one `ts_event` stand in one slice."""
-    key = placed.day if daily else placed.ts_event
-    order = np.lexsort((key, placed.ts_event))
-    event, keys = placed.ts_event[order], key[order]
-    new = np.ones(len(order), dtype=np.bool_)
-    new[1:] = (event[1:] != event[:-1]) | (keys[1:] != keys[:-1])
-    starts = np.flatnonzero(new)
-    at = np.cumsum(new) - 1
-    column = rows.column[order]
-    shape = (len(starts), size)
-
-    def spread(values: Floats | Ints, empty: float) -> np.ndarray:
-        out = np.full(shape, empty, dtype=values.dtype)
-        out[at, column] = values[order]
-        return out
-
-    fresh = np.zeros(shape, dtype=np.bool_)
-    fresh[at, column] = True
-    return _Columns(
-        ts_open=np.minimum.reduceat(placed.ts_open[order], starts),
-        ts_event=event[starts],
-        key=keys[starts],
-        open=spread(rows.open, np.nan),
-        high=spread(rows.high, np.nan),
-        low=spread(rows.low, np.nan),
-        close=spread(rows.close, np.nan),
-        volume=spread(rows.volume, np.nan),
-        open_nano=spread(rows.open_nano, 0),
-        close_nano=spread(rows.close_nano, 0),
-        fresh=fresh,
-    )
-
-
-def _timed(listed: list[ActionRow], universe: Universe, sessions: Mapping[str, Sessions]) -> list[Action]:
-    """Actions at the open of their ex date's session, or of the next one where that date has none."""
-    timed = []
-    for row in listed:
-        calendar = sessions[universe.instruments[row.column].calendar]
-        at = int(np.searchsorted(calendar.days, row.day_ns))
-        if at < len(calendar.days):
-            cash = row.cash_nano
-            timed.append(
-                Action(calendar.open_ns[at], row.day_ns, row.column, row.kind, row.numerator, row.denominator, cash)
-            )
-    return sorted(timed, key=lambda a: a.ts)
-
-
-def _bad_bars(rows: Rows, placed: Placed, reason: Reasons, universe: Universe) -> list[BadBar]:
-    which = np.flatnonzero(reason)
-    which = which[np.argsort(placed.ts_event[which], kind="stable")]
-    names = {int(r): r.name.lower() for r in Reason}
-    columns = [c[which].tolist() for c in (rows.open, rows.high, rows.low, rows.close, rows.volume)]
-    return [
-        BadBar(ts, event, universe.symbols[column], names[why], *values)
-        for ts, event, column, why, *values in zip(
-            rows.ts[which].tolist(), placed.ts_event[which].tolist(), rows.column[which].tolist(), reason[which].tolist(),
-            *columns, strict=True,
-        )
-    ]  # fmt: skip
 
 
 def _remedy(why: str, stamps: Stamps) -> str:

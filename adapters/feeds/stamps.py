@@ -58,8 +58,7 @@ def place(ts: Ints, sessions: Sessions, stamps: Stamps, interval: int) -> Placed
     A bar inside a day that reaches beyond its session is cut at the session's bounds: a broker's 09:00 hour
     holds the trades from 09:30 on.
     """
-    days = sessions.days
-    opens, closes = np.array(sessions.open_ns, dtype=np.int64), np.array(sessions.close_ns, dtype=np.int64)
+    days, opens, closes = sessions.days, sessions.opens, sessions.closes
     if not len(days):
         nothing = np.zeros(len(ts), dtype=np.bool_)
         return Placed(ts, ts, ts - ts % DAY_NS, nothing, nothing)

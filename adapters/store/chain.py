@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Sequence
 from hashlib import blake2b
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
@@ -62,6 +62,20 @@ class Link(Struct, frozen=True):
     blob: bytes
     prev: bytes
     hash: bytes
+
+
+JOURNAL_COLUMNS: Final = (
+    "number", "run", "first_seq", "last_seq", "count", "ts", "codec", "packing", "blob", "prev", "hash",
+)  # fmt: skip
+"""Columns of a journal row, in the order of `Link`."""
+
+
+def link_of(row: Sequence[Any]) -> Link:
+    """A journal row as read. Raises StoreDamaged when a column is not of its kind."""
+    try:
+        return msgspec.convert(dict(zip(JOURNAL_COLUMNS, row, strict=True)), Link, builtin_types=(bytes,))
+    except msgspec.ValidationError as wrong:
+        raise StoreDamaged(f"journal: row {row[0]} cannot be read: {wrong}") from None
 
 
 def link_hash(

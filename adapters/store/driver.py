@@ -7,11 +7,15 @@ import errno
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from itertools import chain
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from adapters.store.errors import StoreDamaged, StoreError, StoreFailing, StoreFull
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
 
 BUSY_MS: Final = 5_000
 _STATEMENT_ROWS: Final = (512, 64)
@@ -23,6 +27,9 @@ a row, 2 us with 512)."""
 class Cursor(Protocol):
     """The part of DBAPI that the store uses."""
 
+    @property
+    def description(self) -> Any: ...
+
     def fetchall(self) -> list[Any]: ...
 
     def fetchone(self) -> Any: ...
@@ -30,19 +37,36 @@ class Cursor(Protocol):
     def __iter__(self) -> Iterator[Any]: ...
 
 
-class Driver(Protocol):
-    """One open connection, to be used by one thread."""
+class Asked(Protocol):
+    """What statements can be given to."""
+
+    @property
+    def dialect(self) -> str:
+        """ "sqlite" or "postgresql"."""
+        ...
 
     def execute(self, sql: str, values: Sequence[object] = ()) -> Cursor:
         """Run one statement; `?` marks a value."""
         ...
 
+
+class Driver(Asked, Protocol):
+    """One open connection, to be used by one thread."""
+
+    def stream(self, sql: str, values: Sequence[object] = ()) -> Iterator[Any]:
+        """Rows of a query too long to hold."""
+        ...
+
     def begin(self, *, durable: bool) -> None: ...
+
+    def snapshot(self) -> None:
+        """From here to the end of the transaction every query sees the database of one instant, and none writes."""
+        ...
 
     def commit(self) -> None: ...
 
     def rollback(self) -> None:
-        """Back to before `begin`. Raises when the connection is no longer usable."""
+        """Back to before `begin`; nothing where nothing was begun. Raises when the connection is no longer usable."""
         ...
 
     def close(self) -> None: ...
@@ -50,6 +74,8 @@ class Driver(Protocol):
 
 class SqliteDriver:
     """SQLite in WAL mode. `durable` transactions sync the log before `commit` returns."""
+
+    dialect: Final = "sqlite"
 
     def __init__(self, path: Path, *, read_only: bool = False) -> None:
         uri = path.resolve().as_uri() + ("?mode=ro" if read_only else "?mode=rw")
@@ -59,6 +85,12 @@ class SqliteDriver:
 
     def execute(self, sql: str, values: Sequence[object] = ()) -> Cursor:
         return self._db.execute(sql, values)
+
+    def stream(self, sql: str, values: Sequence[object] = ()) -> Iterator[Any]:
+        return self._db.execute(sql, values)
+
+    def snapshot(self) -> None:
+        self._db.execute("BEGIN")
 
     def begin(self, *, durable: bool) -> None:
         if durable is not self._durable:
@@ -77,27 +109,48 @@ class SqliteDriver:
         self._db.close()
 
 
+SERVER_GONE: Final = {
+    "connect_timeout": 5,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,
+}
+"""Seconds, and milliseconds for the last, after which a server across a network that says nothing has failed: libpq's
+own defaults wait for hours. What the URL says goes first."""
+
+
 class UrlDriver:
     """A database by its SQLAlchemy URL: PostgreSQL. Whether commits survive a loss of power is its server's setting."""
 
     def __init__(self, url: str) -> None:
-        from sqlalchemy import create_engine
-        from sqlalchemy.pool import NullPool
-
-        engine = create_engine(url, poolclass=NullPool)
+        engine = engine_at(url)
         self._mark = {"qmark": "?", "format": "%s", "pyformat": "%s"}[engine.dialect.paramstyle]
-        self._db: Any = engine.raw_connection()
-        self._postgres = engine.dialect.name == "postgresql"
+        lent = engine.raw_connection()
+        self._db: Any = lent.driver_connection
+        lent.detach()  # a pool would log that a broken connection cannot be given back; the store says so itself
+        self.dialect = engine.dialect.name
 
     def execute(self, sql: str, values: Sequence[object] = ()) -> Cursor:
         cursor = self._db.cursor()
         cursor.execute(sql.replace("?", self._mark), tuple(values))
         return cursor
 
+    def stream(self, sql: str, values: Sequence[object] = ()) -> Iterator[Any]:
+        cursor = self._db.cursor(name="rows")  # kept by the server, which sends some rows at a time
+        try:
+            cursor.execute(sql.replace("?", self._mark), tuple(values))
+            yield from cursor
+        finally:
+            cursor.close()
+
     def begin(self, *, durable: bool) -> None:
         self._db.rollback()
-        if self._postgres:
-            self.execute(f"SET LOCAL synchronous_commit = {'on' if durable else 'off'}")
+        self.execute(f"SET LOCAL synchronous_commit = {'on' if durable else 'off'}")
+
+    def snapshot(self) -> None:
+        self._db.rollback()
+        self.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
 
     def commit(self) -> None:
         self._db.commit()
@@ -109,6 +162,32 @@ class UrlDriver:
         self._db.close()
 
 
+@lru_cache(maxsize=8)
+def engine_at(url: str) -> "Engine":
+    """SQLAlchemy's way to a database by URL, without a pool: made once, as it asks a new server who it is. Raises StoreFailing for a URL that is none."""
+    from sqlalchemy import create_engine, make_url
+    from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+    from sqlalchemy.pool import NullPool
+
+    try:
+        found = make_url(url)
+        if found.get_backend_name() != "postgresql":
+            raise ArgumentError(f"{found.get_backend_name()} is no database that quantd can keep a store in")
+        limits = {name: value for name, value in SERVER_GONE.items() if name not in found.query}
+        return create_engine(found, poolclass=NullPool, connect_args=limits)
+    except (ArgumentError, NoSuchModuleError) as wrong:
+        raise StoreFailing(f"[store] url: {wrong}; write postgresql://USER@HOST:5432/DATABASE") from None
+
+
+def table_names(driver: Asked) -> set[str]:
+    """The tables that are there; for PostgreSQL those of the schema that a new table would be made in."""
+    if driver.dialect == "sqlite":
+        rows = driver.execute("SELECT name FROM sqlite_schema WHERE type = 'table'").fetchall()
+    else:
+        rows = driver.execute("SELECT tablename FROM pg_tables WHERE schemaname = current_schema()").fetchall()
+    return {str(row[0]) for row in rows}
+
+
 def configure(db: Any, *, read_only: bool = False) -> None:
     """Settings every SQLite connection needs, the writer's and the readers'."""
     db.execute(f"PRAGMA busy_timeout={BUSY_MS}")
@@ -118,7 +197,7 @@ def configure(db: Any, *, read_only: bool = False) -> None:
         db.execute("PRAGMA journal_size_limit=67108864")  # give a log that grew back to the disk
 
 
-def insert(driver: Driver, table: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+def insert(driver: Asked, table: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """Insert rows in as few statements as the driver takes."""
     head = f"INSERT INTO {table} ({', '.join(columns)}) VALUES "
     one = f"({', '.join('?' * len(columns))})"
@@ -152,7 +231,7 @@ def failures(doing: str) -> Iterator[None]:
         # every driver's errors derive from one called Error (PEP 249); anything else is a bug and stays one
         if not any(kind.__name__ == "Error" for kind in type(cause).__mro__):
             raise
-        said = f"{doing}: {str(cause).strip()} {code}".rstrip()
+        said = f"{doing}: {' '.join(str(cause).split())} {code}".rstrip()
         if code.startswith(_FULL) or "is full" in said:
             raise StoreFull(f"{doing}: no space left ({cause})") from raised
         if code.startswith(_DAMAGE) or "malformed" in said or "not a database" in said:

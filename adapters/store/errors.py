@@ -19,3 +19,15 @@ class StoreDamaged(StoreError):
 
 class StoreLocked(StoreError):
     """Another process writes to this state folder."""
+
+
+class StoreVersion(StoreError):
+    """The store was made by another version of quantd, and cannot be opened as it is."""
+
+
+class Held(StoreError):
+    """Another process leads this account, or writes to this store."""
+
+
+class Fenced(StoreError):
+    """Another process took the lease while this one slept: nothing of this one is committed any more."""

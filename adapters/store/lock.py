@@ -23,6 +23,10 @@ class StateLock:
             ) from None
         os.ftruncate(self._fd, 0)
         os.pwrite(self._fd, f"{os.getpid()}\n".encode(), 0)
+        found = os.fstat(self._fd)
+        self.seat = f"{boot()}:{found.st_dev}:{found.st_ino}"
+        """Names this lock file on this machine since it was booted: whoever holds the lock knows that whatever wrote
+        under the same seat before has ended."""
 
     def release(self) -> None:
         """Give the folder free; a second call does nothing."""
@@ -33,3 +37,11 @@ class StateLock:
     @property
     def held(self) -> bool:
         return self._fd >= 0
+
+
+def boot() -> str:
+    """What the kernel calls the time since the machine was switched on; the process's own where it does not say."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        return f"process {os.getpid()}"

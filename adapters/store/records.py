@@ -2,17 +2,19 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from pathlib import Path
+from typing import Final
 
 import msgspec
 from msgspec import Struct
 
-from adapters.store.chain import Link, broken, row_digest, unpack
-from adapters.store.driver import Driver, failures
+from adapters.store.archives import archives_of, last_seqs, rows_of
+from adapters.store.chain import JOURNAL_COLUMNS, Link, broken, link_of, row_digest, unpack
+from adapters.store.driver import Asked, Driver, failures
 from adapters.store.errors import StoreDamaged, StoreFailing
 from adapters.store.outbox import Message
 from adapters.store.projection import Resting
-from adapters.store.writing import JOURNAL_COLUMNS, RUN_COLUMNS, SNAPSHOT_COLUMNS, waiting
+from adapters.store.writing import RUN_COLUMNS, SNAPSHOT_COLUMNS, waiting
 from trading.instruments import Universe
 from trading.orders import ENDED, OrderState
 
@@ -47,8 +49,10 @@ class RunRecord(Struct, frozen=True):
 class Records:
     """Reads through connections of its own, each closed after its call; never waits for the writer."""
 
-    def __init__(self, connect: Callable[[], Driver]) -> None:
+    def __init__(self, connect: Callable[[], Driver], archives: Path | None = None) -> None:
         self._connect = connect
+        self.archives: Final = archives
+        """Where archives of the journal are looked for first."""
 
     @contextmanager
     def connection(self) -> Iterator[Driver]:
@@ -80,24 +84,21 @@ class Records:
     def last_seq(self, run: str) -> int:
         """Number of the run's last entry; 0 when it has none."""
         with self.connection() as driver:
-            row = driver.execute("SELECT COALESCE(MAX(last_seq), 0) FROM journal WHERE run = ?", (run,)).fetchone()
-        return int(row[0])
+            return last_seqs(driver).get(run, 0)
 
     def entries(self, run: str, from_seq: int = 0) -> Iterator[tuple[int, bytes]]:
-        """(seq, entry) of a run in order, from `from_seq` on. Each row's hash is checked before its entries
-        are given. Raises StoreDamaged."""
-        sql = f"SELECT {', '.join(JOURNAL_COLUMNS)} FROM journal WHERE run = ? AND last_seq >= ? ORDER BY number"
+        """(seq, entry) of a run in order, from `from_seq` on, out of archives and journal alike. Each row's hash is
+        checked before its entries are given. Raises StoreDamaged."""
         before: Link | None = None
         with self.connection() as driver:
-            for row in driver.execute(sql, (run, from_seq)):
-                link = link_of(row)
+            for link in links(driver, self.archives, run, from_seq):
                 prev = before.hash if before is not None and before.number == link.number - 1 else link.prev
                 if wrong := broken(link, prev, link.number):
                     raise StoreDamaged(f"journal: {wrong}")
-                if before is not None and link.first_seq != before.last_seq + 1:
-                    raise StoreDamaged(
-                        f"journal: entries {before.last_seq + 1} to {link.first_seq - 1} of run {run} are missing"
-                    )
+                # the first row may begin before what was asked for, the others where the one before ended
+                expected = min(link.first_seq, max(from_seq, 1)) if before is None else before.last_seq + 1
+                if link.first_seq != expected:
+                    raise StoreDamaged(f"journal: entries {expected} to {link.first_seq - 1} of run {run} are missing")
                 before = link
                 entries = unpack(link.packing, link.blob)
                 skip = max(from_seq - link.first_seq, 0)
@@ -154,15 +155,18 @@ class Records:
         return found
 
 
-def link_of(row: tuple[Any, ...]) -> Link:
-    """A journal row as read. Raises StoreDamaged when a column is not of its kind."""
-    try:
-        return msgspec.convert(dict(zip(JOURNAL_COLUMNS, row, strict=True)), Link, builtin_types=(bytes,))
-    except msgspec.ValidationError as wrong:
-        raise StoreDamaged(f"journal: row {row[0]} cannot be read: {wrong}") from None
+def links(driver: Driver, folder: Path | None, run: str, from_seq: int) -> Iterator[Link]:
+    """The rows of a run that hold entries from `from_seq` on: those of archives first, at one instant of the store."""
+    driver.snapshot()
+    for archive in archives_of(driver):
+        if any(name == run and last >= from_seq for name, _, last in archive.runs):
+            yield from rows_of(archive, folder, run, from_seq)
+    columns = ", ".join(JOURNAL_COLUMNS)
+    sql = f"SELECT {columns} FROM journal WHERE run = ? AND last_seq >= ? ORDER BY number"
+    yield from map(link_of, driver.stream(sql, (run, from_seq)))
 
 
-def run_records(driver: Driver) -> list[RunRecord]:
+def run_records(driver: Asked) -> list[RunRecord]:
     """All runs, oldest first. Raises StoreDamaged."""
     rows = driver.execute(f"SELECT {', '.join(RUN_COLUMNS)} FROM runs ORDER BY number").fetchall()
     out = []

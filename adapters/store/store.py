@@ -13,24 +13,31 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from threading import BoundedSemaphore
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import msgspec
 
 from adapters.store.chain import GENESIS, Head, HeadFile, sync_folder
-from adapters.store.driver import Driver, SqliteDriver, UrlDriver, failures
-from adapters.store.errors import StoreDamaged, StoreFailing
+from adapters.store.driver import Driver, SqliteDriver, UrlDriver, failures, table_names
+from adapters.store.errors import StoreDamaged, StoreFailing, StoreVersion
+from adapters.store.lease import LEASE_S, Claim, Lease, Renewing, Unleased, led_elsewhere, refuse_held, take
 from adapters.store.lock import StateLock
 from adapters.store.outbox import CAPACITY, Key, Message
 from adapters.store.projection import Projection
 from adapters.store.records import Epoch, Records, RunRecord
+from adapters.store.schema import REVISION
+from adapters.store.upgrading import make, migrate, refuse_other, revision_of, steps_from
 from adapters.store.writing import Batch, SnapshotOf, Writer
 from trading.instruments import Universe
+
+if TYPE_CHECKING:
+    from adapters.store.compaction import Compacted, Keep
 
 _T = TypeVar("_T")
 
 FILE: Final = "quantd.db"
 HEAD: Final = "journal.head"
+ARCHIVES: Final = "archives"
 
 _IN_FLIGHT: Final = 8
 """Batches on their way to the writer; one more waits in `submit`."""
@@ -40,14 +47,29 @@ class Store:
     """One state folder, held by one process. Made by `Store.open`; methods may be called from any thread."""
 
     def __init__(
-        self, where: str | Path, lock: StateLock, writer: Writer, records: Records, thread: ThreadPoolExecutor
+        self,
+        where: str | Path,
+        lock: StateLock,
+        writer: Writer,
+        records: Records,
+        thread: ThreadPoolExecutor,
+        lease: Lease | Unleased,
+        folder: Path,
     ) -> None:
         self._where = where
+        self._folder = folder
+        self._head = HeadFile(folder / HEAD)
+        self.lease: Final = lease
+        """Ask `lease.valid()` right before anything leaves the process."""
         self._lock = lock
         self._writer = writer
         self._thread = thread
         self._slots = BoundedSemaphore(_IN_FLIGHT)
         self.records = records
+        self._renewing: Renewing | None = None
+        if isinstance(lease, Lease):
+            self._renewing = Renewing(lease, lambda: thread.submit(writer.renew))
+            self._renewing.start()
 
     @classmethod
     def open(
@@ -57,10 +79,17 @@ class Store:
         state: Path | None = None,
         create: bool = True,
         capacity: int = CAPACITY,
+        account: str | None = None,
+        holder: str = "",
+        lease_s: float = LEASE_S,
     ) -> "Store":
         """Open a state folder, a database file in one, or a database URL with `state` for lock and head.
 
-        Raises StoreLocked, StoreDamaged (also when the journal does not reach its head), StoreFull, StoreFailing.
+        With an `account` (see `lease.account_key`) this process leads it while the store is open; `holder` is what another
+        one is told. An older store to which tables are only added is brought up to date.
+
+        Raises StoreLocked, Held, StoreVersion, StoreDamaged (also when the journal does not reach its head), StoreFull,
+        StoreFailing.
         """
         folder, connect, path = locate(where, state)
         if not create and path is not None and not path.exists() and not (folder / HEAD).exists():
@@ -70,16 +99,22 @@ class Store:
             lock = StateLock(folder)
         thread = ThreadPoolExecutor(1, thread_name_prefix="store")
         head = HeadFile(folder / HEAD)
-        writer = Writer(connect, head, capacity)
+        # a lock beside the store's own file says by itself that no other writes to it
+        seat = "beside" if path is not None and path.parent.resolve() == folder.resolve() else lock.seat
+        claim = None if account is None else Claim(account, holder, seat, lease_s)
+        writer: Writer | None = None
         try:
-            thread.submit(_prepare, path, connect, head).result()
+            lease = thread.submit(_prepare, where, path, connect, head, seat, claim).result()
+            writer = Writer(connect, head, capacity, lease)
             thread.submit(writer.open).result()
         except BaseException:
-            thread.submit(writer.close).result()
+            if writer is not None:
+                thread.submit(writer.close).result()
             thread.shutdown()
             lock.release()
             raise
-        return cls(where, lock, writer, Records(partial(_reading, path, connect)), thread)
+        records = Records(partial(_reading, path, connect), folder / ARCHIVES)
+        return cls(where, lock, writer, records, thread, lease or Unleased(), folder)
 
     def begin(
         self, run: str, universe: Universe, *, agents: Sequence[str] = (), mode: str = "paper", ts: int = 0
@@ -134,9 +169,33 @@ class Store:
         """Forget messages that arrived; how many of them still waited."""
         return self._do(self._writer.acknowledge, list(keys))
 
+    def compact(self, keep: "Keep | None" = None, folder: Path | None = None) -> "Compacted":
+        """Move old journal rows into archives in `folder` (`archives` in the state folder), and let go old read models
+        where `keep` says so. The files are written in this thread: commits go on meanwhile. Raises as `commit`."""
+        from adapters.store.compaction import Compacted, Keep, archived, forget_old, last_to_move
+
+        keep = keep or Keep()
+        done = Compacted()
+        with self.records.connection() as driver:
+            first, last = last_to_move(driver, self._head.read(), keep.journal_days)
+            for archive in archived(driver, first, last, folder or self._folder / ARCHIVES) if last >= first else ():
+                self._do(self._writer.cut, archive)
+                done.files.append(str(archive.path(folder)))
+                done.rows += archive.last - archive.first + 1
+        with self.records.connection() as driver:
+            done.forgotten = forget_old(driver, keep, partial(self._do, self._writer.forget))
+        return done
+
+    def vacuum(self) -> None:
+        """Give the space of deleted rows back to the disk, where that is the store's to do: in SQLite. Needs as much room
+        as the store then has; commits wait for it."""
+        self._do(self._writer.vacuum)
+
     def close(self) -> None:
         """Wait for the writer, close, give the folder free. A second call does nothing."""
         if self._lock.held:
+            if self._renewing is not None:
+                self._renewing.end()
             self._do(self._writer.close)
             self._thread.shutdown()
         self._lock.release()
@@ -173,7 +232,7 @@ class Store:
         """The full check of `adapters.store.verify`, in this thread: seconds for a long journal."""
         from adapters.store.verify import verify
 
-        return verify(self._where)
+        return verify(self._where, self._folder)
 
     def waiting(self) -> int:
         """How many messages wait for the bus."""
@@ -194,20 +253,40 @@ def locate(where: str | Path, state: Path | None = None) -> tuple[Path, Callable
     return state or path.parent, partial(SqliteDriver, path), path
 
 
-def read_only(where: str | Path) -> Records:
-    """The records of a store that another process may be writing. Raises StoreFailing when there is none."""
-    _, connect, path = locate(where, Path())
+def for_reading(where: str | Path, state: Path | None = None) -> tuple[Path | None, Callable[[], Driver], Path | None]:
+    """As `locate`, with connections that do not write; no folder where a store by URL has none named."""
+    if state is None and "://" in str(where):
+        return None, partial(UrlDriver, str(where)), None
+    folder, connect, path = locate(where, state)
+    return folder, partial(_reading, path, connect), path
+
+
+def read_only(where: str | Path, state: Path | None = None) -> Records:
+    """The records of a store that another process may be writing; `state` is the state folder of a store by URL, for its
+    archives. Raises StoreFailing when there is none, and StoreVersion when it is of another version."""
+    folder, connect, path = for_reading(where, state)
     if path is not None and not path.exists():
         raise StoreFailing(f"{path}: there is no store here; `quantd run` makes one")
-    return Records(partial(_reading, path, connect))
+    records = Records(connect, None if folder is None else folder / ARCHIVES)
+    with records.connection() as driver:
+        refuse_other(driver)
+    return records
 
 
 def _reading(path: Path | None, connect: Callable[[], Driver]) -> Driver:
     return connect() if path is None else SqliteDriver(path, read_only=True)
 
 
-def _prepare(path: Path | None, connect: Callable[[], Driver], head: HeadFile) -> None:
-    """Make file, tables and head where there are none. A crash in between leaves what the next start completes."""
+def _prepare(
+    where: str | Path,
+    path: Path | None,
+    connect: Callable[[], Driver],
+    head: HeadFile,
+    seat: str,
+    claim: Claim | None,
+) -> Lease | None:
+    """Make file, tables and head where there are none, and take the lease. A crash in between leaves what the next start
+    completes."""
     with failures("making the store"):
         if path is not None and not path.exists():
             known = head.read()
@@ -217,53 +296,44 @@ def _prepare(path: Path | None, connect: Callable[[], Driver], head: HeadFile) -
             sync_folder(path.parent)
         driver = connect()
         try:
-            version = _schema_version(driver)
-            dialect = "sqlite" if path is not None else "postgresql"
-            if version is None:
-                _create(driver, dialect)
-            elif version == "1":
-                _complete(driver, dialect)
-            else:
-                raise StoreFailing(f"the store has schema {version}, this version of quantd knows schema 1")
-            if head.read() is None and driver.execute("SELECT number FROM journal LIMIT 1").fetchone() is None:
-                head.write(Head(0, "", 0, GENESIS))
+            revision = revision_of(driver)
+            if not revision:
+                make(driver)
+            elif revision != REVISION:
+                _bring_up(driver, path or str(where), revision, seat)
+            refuse_held(driver, seat)
+            if head.read() is None:
+                # a journal led from another state folder before has its head there
+                _begin_head(driver, head, claim is not None and path is None and led_elsewhere(driver, seat))
+            return None if claim is None else take(driver, claim)
         finally:
             driver.close()
 
 
-def _schema_version(driver: Driver) -> str | None:
-    try:
-        row = driver.execute("SELECT value FROM meta WHERE name = 'schema'").fetchone()
-    except Exception as wrong:
-        if "meta" in str(wrong):  # no such table, as each database says it
-            return None
-        raise
-    return None if row is None else str(row[0])
+def _bring_up(driver: Driver, where: str | Path, revision: str, seat: str) -> None:
+    """An older store to the newest revision, when that only adds tables. Raises StoreVersion otherwise."""
+    steps = steps_from(revision)
+    changing = [f"{step.revision} ({step.text})" for step in steps if not step.adds_tables_only]
+    if changing:
+        raise StoreVersion(
+            f"the store is of revision {revision}, and {', '.join(changing)} changes what is in it: run `quantd upgrade`,"
+            " which makes a backup first"
+        )
+    if "lease" in table_names(driver):
+        refuse_held(driver, seat)
+    driver.rollback()
+    migrate(where)
 
 
-def _create(driver: Driver, dialect: str) -> None:
-    from adapters.store.schema import statements
-
-    driver.begin(durable=True)
-    for statement in statements(dialect):
-        driver.execute(statement)
-    driver.execute("INSERT INTO meta (name, value) VALUES ('schema', '1'), ('outbox_dropped', '0')")
-    driver.commit()
-
-
-def _complete(driver: Driver, dialect: str) -> None:
-    """Add the tables that came after a store was made: what they hold is folded from entries that it has none of."""
-    from adapters.store.schema import LATER, statement_of
-
-    for table in LATER:
-        try:
-            driver.execute(f"SELECT run FROM {table.__tablename__} LIMIT 1").fetchone()
-        except Exception as wrong:
-            if str(table.__tablename__) not in str(wrong):  # no such table, as each database says it
-                raise
-            driver.begin(durable=True)
-            driver.execute(statement_of(table, dialect))
-            driver.commit()
+def _begin_head(driver: Driver, head: HeadFile, elsewhere: bool) -> None:
+    """The head of a new journal; or, where the account was led from another state folder before, of the journal as it
+    stands. Without either a missing head is damage, which the writer says."""
+    row = driver.execute("SELECT number, run, last_seq, hash FROM journal ORDER BY number DESC LIMIT 1").fetchone()
+    driver.rollback()
+    if row is None:
+        head.write(Head(0, "", 0, GENESIS))
+    elif elsewhere:
+        head.write(Head(row[0], row[1], row[2], bytes(row[3])))
 
 
 def _json(value: object) -> str:

@@ -8,7 +8,9 @@ Every table is clustered on its key, which grows with time, so that inserting is
 from sqlalchemy import BigInteger, LargeBinary, Text
 from sqlmodel import Field, SQLModel
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 3
+"""What `meta` says of the store. It is what programs older than the revisions of `adapters.store.migrations` look at
+(they know 1), and need not change with each of those."""
 
 _CLUSTERED = {"sqlite_with_rowid": False}
 
@@ -241,4 +243,46 @@ class QuarantineRow(SQLModel, table=True):
     symbol: str = Field(sa_type=Text)
     reason: str = Field(sa_type=Text)
     bar: str = Field(sa_type=Text)
+    digest: bytes = Field(sa_type=LargeBinary)
+
+
+class LeaseRow(SQLModel, table=True):
+    """Who leads an account, and until when. `token` grows by one each time another takes it; `seat` names the lock file
+    of the state folder it was taken from, on its machine since that was booted."""
+
+    __tablename__ = "lease"
+    account: str = Field(primary_key=True, sa_type=Text)
+    token: int = Field(sa_type=BigInteger)
+    holder: str = Field(sa_type=Text)
+    host: str = Field(sa_type=Text)
+    pid: int = Field(sa_type=BigInteger)
+    seat: str = Field(sa_type=Text)
+    since_ns: int = Field(sa_type=BigInteger)
+    expires_ns: int = Field(sa_type=BigInteger)
+
+
+class ArchiveRow(SQLModel, table=True):
+    """Journal rows `first` to `last` that lie in a parquet file instead. `prev` is the hash before the first of them,
+    `hash` that of the last; `runs` is JSON [[run, first entry, last entry], ..]; `checksum` is the file's."""
+
+    __tablename__ = "archives"
+    first: int = Field(primary_key=True, sa_type=BigInteger, sa_column_kwargs={"autoincrement": False})
+    last: int = Field(sa_type=BigInteger)
+    prev: bytes = Field(sa_type=LargeBinary)
+    hash: bytes = Field(sa_type=LargeBinary)
+    runs: str = Field(sa_type=Text)
+    folder: str = Field(sa_type=Text)
+    file: str = Field(sa_type=Text)
+    size: int = Field(sa_type=BigInteger)
+    checksum: bytes = Field(sa_type=LargeBinary)
+    digest: bytes = Field(sa_type=LargeBinary)
+
+
+class RetentionRow(SQLModel, table=True):
+    """What of a run's read models was let go: everything of `model` before `before_ts`."""
+
+    __tablename__ = "retention"
+    run: str = Field(primary_key=True, sa_type=Text)
+    model: str = Field(primary_key=True, sa_type=Text)
+    before_ts: int = Field(sa_type=BigInteger)
     digest: bytes = Field(sa_type=LargeBinary)

@@ -10,20 +10,20 @@ from typing import Final, TypeVar
 
 from msgspec import Struct
 
-from adapters.store.chain import GENESIS, Head, HeadFile, link_hash, pack, row_digest, unpack
+from adapters.store.archives import ARCHIVE_COLUMNS, Archive, last_seqs, row_of
+from adapters.store.chain import GENESIS, JOURNAL_COLUMNS, Head, HeadFile, link_hash, pack, row_digest, unpack
 from adapters.store.driver import Driver, failures, insert
-from adapters.store.errors import StoreDamaged, StoreFailing
+from adapters.store.errors import Fenced, StoreDamaged, StoreFailing
+from adapters.store.lease import Lease
 from adapters.store.outbox import CAPACITY, LEVELS, Admission, Key, Message, admit
 from adapters.store.projection import COLUMNS, LATE, MOVED, OUTBOX, Row, Rows
+from adapters.store.retention import RETENTION_COLUMNS, let_go
 from trading.codec import CODEC_VERSION
 
 SNAPSHOTS_KEPT: Final = 3
 
 T = TypeVar("T")
 
-JOURNAL_COLUMNS = (
-    "number", "run", "first_seq", "last_seq", "count", "ts", "codec", "packing", "blob", "prev", "hash",
-)  # fmt: skip
 OUTBOX_COLUMNS = ("run", "seq", "k", "ts", "level", "kind", "body", "merged", "digest")
 RUN_COLUMNS = ("number", "run", "ts", "mode", "universe", "agents", "ended_ts", "ended", "digest")
 SNAPSHOT_COLUMNS = ("run", "seq", "version", "data", "digest")
@@ -89,8 +89,11 @@ def write_rows(driver: Driver, rows: Rows) -> None:
 class Writer:
     """Writes batches through one connection; connects again by itself after a failure that cost it the old one."""
 
-    def __init__(self, connect: Callable[[], Driver], head: HeadFile, capacity: int = CAPACITY) -> None:
+    def __init__(
+        self, connect: Callable[[], Driver], head: HeadFile, capacity: int = CAPACITY, lease: Lease | None = None
+    ) -> None:
         self._connect = connect
+        self._lease = lease
         self._head = head
         self._capacity = capacity
         self._driver: Driver | None = None
@@ -105,9 +108,21 @@ class Writer:
             self._ready()
 
     def close(self) -> None:
+        """Give the lease back and disconnect."""
+        if self._lease is not None and not self._lease.fenced:
+            with suppress(Exception):  # else it runs out
+                self._give_back(self._lease)
+            self._lease.fenced = f"the store of account {self._lease.account} is closed"
         if self._driver is not None:
             self._driver.close()
             self._driver = None
+
+    def _give_back(self, lease: Lease) -> None:
+        if self._driver is None:  # a store that could not be opened has taken its lease already
+            self._driver = self._connect()
+        self._driver.begin(durable=False)
+        lease.release(self._driver)
+        self._driver.commit()
 
     def begin(self, fields: Sequence[object], epochs: str) -> None:
         """A new run, or a continued one with its agents as they are now: RUN_COLUMNS from run to universe."""
@@ -122,6 +137,29 @@ class Writer:
     def snapshot(self, run: str, snapshot: SnapshotOf) -> None:
         with failures("keeping a snapshot"):
             self._transaction(lambda d: self._put_snapshot(d, run, snapshot), durable=True)
+
+    def cut(self, archive: Archive) -> None:
+        """Let an archive stand for its rows of the journal: both in one transaction."""
+        with failures(f"cutting the journal after row {archive.last}"):
+            self._transaction(lambda d: self._put_archive(d, archive), durable=True)
+
+    def forget(self, run: str, model: str, before_ts: int) -> int:
+        """Let go what is older of a read model (see `adapters.store.retention`); how many rows went."""
+        with failures(f"letting go old {model}"):
+            return self._transaction(lambda d: self._forget(d, run, model, before_ts), durable=True)
+
+    def vacuum(self) -> None:
+        """Give free pages back; PostgreSQL does it by itself."""
+        with failures("making the store smaller"):
+            driver = self._ready()
+            if driver.dialect == "sqlite":
+                driver.execute("VACUUM")
+                driver.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def renew(self) -> None:
+        """Renew the lease while nothing is committed."""
+        with failures("renewing the lease"):
+            self._transaction(lambda _: None, durable=False)
 
     def acknowledge(self, keys: Sequence[Key]) -> int:
         """Forget messages that arrived; how many of them still waited."""
@@ -159,11 +197,11 @@ class Writer:
 
     def _is_newest(self, batch: Batch, last: int) -> bool:
         """The batch is the last one in the database already: only its head, or its answer, was lost."""
-        row = (
-            self._ready()
-            .execute("SELECT run, first_seq, last_seq, packing, blob FROM journal WHERE number = ?", (self._number,))
-            .fetchone()
-        )
+        driver = self._ready()
+        row = driver.execute(
+            "SELECT run, first_seq, last_seq, packing, blob FROM journal WHERE number = ?", (self._number,)
+        ).fetchone()
+        driver.rollback()
         return (
             row is not None
             and tuple(row[:3]) == (batch.run, batch.first_seq, last)
@@ -171,11 +209,20 @@ class Writer:
         )
 
     def _ready(self) -> Driver:
+        if self._lease is not None and self._lease.fenced:
+            raise Fenced(self._lease.fenced)
         if self._driver is not None:
             return self._driver
         driver = self._connect()
         try:
+            if self._lease is not None:  # before the tail is read: it may be another's by now
+                self._lease.prepare(driver)
+                driver.begin(durable=False)
+                asked = self._lease.renew(driver)
+                driver.commit()
+                self._lease.renewed(asked)
             self._read_tail(driver)
+            driver.rollback()  # what was read of PostgreSQL was read in a transaction
         except BaseException:
             driver.close()
             raise
@@ -187,25 +234,52 @@ class Writer:
         row = driver.execute("SELECT number, hash FROM journal ORDER BY number DESC LIMIT 1").fetchone()
         self._number, self._hash = (0, GENESIS) if row is None else (row[0], bytes(row[1]))
         check_head(driver, head, self._number, str(self._head.path))
-        self._seqs = dict(driver.execute("SELECT run, MAX(last_seq) FROM journal GROUP BY run").fetchall())
+        self._seqs = last_seqs(driver)
         self._waiting = dict.fromkeys(LEVELS, 0)
         self._waiting.update(driver.execute("SELECT level, COUNT(*) FROM outbox GROUP BY level").fetchall())
 
     def _transaction(self, work: Callable[[Driver], T], *, durable: bool) -> T:
-        driver = self._ready()
+        """Do `work` in one transaction, under the lease. Raises Fenced when another process has it."""
+        driver = self._begun(durable)
         try:
-            driver.begin(durable=durable)
+            asked = None if self._lease is None else self._lease.renew(driver)
             done = work(driver)
             driver.commit()
         except BaseException:
-            try:
-                driver.rollback()
-            except Exception:
-                self._driver = None
-                with suppress(Exception):
-                    driver.close()
+            self._undone(driver)
             raise
+        if self._lease is not None and asked is not None:
+            self._lease.renewed(asked)
         return done
+
+    def _begun(self, durable: bool) -> Driver:
+        """A connection in a new transaction: a server that was restarted is connected to again."""
+        driver = self._ready()
+        tail = self._number, self._hash
+        try:
+            driver.begin(durable=durable)
+            return driver
+        except BaseException as wrong:
+            self._undone(driver)
+            if driver.dialect == "sqlite" or not isinstance(wrong, Exception):
+                raise
+        self._driver = None
+        with suppress(Exception):
+            driver.close()
+        driver = self._ready()
+        if (self._number, self._hash) != tail:
+            raise StoreFailing(f"the journal ends at row {self._number}, not at {tail[0]}: another process wrote to it")
+        driver.begin(durable=durable)
+        return driver
+
+    def _undone(self, driver: Driver) -> None:
+        """Back to before the transaction, or without this connection."""
+        try:
+            driver.rollback()
+        except Exception:
+            self._driver = None
+            with suppress(Exception):
+                driver.close()
 
     def _put_batch(self, driver: Driver, batch: Batch, link: Row | None) -> dict[str, int]:
         """Everything of one batch; gives the outbox counts to be."""
@@ -266,6 +340,22 @@ class Writer:
             " (SELECT seq FROM snapshots WHERE run = ? ORDER BY seq DESC LIMIT ?)",
             (run, run, SNAPSHOTS_KEPT),
         )
+
+    def _put_archive(self, driver: Driver, archive: Archive) -> None:
+        """Raises StoreFailing unless the archive ends with the row that the journal has there, and begins where it does."""
+        (first,) = driver.execute("SELECT MIN(number) FROM journal").fetchone()
+        (hash,) = driver.execute("SELECT hash FROM journal WHERE number = ?", (archive.last,)).fetchone() or (b"",)
+        if first != archive.first or bytes(hash) != archive.hash or archive.last >= self._number:
+            raise StoreFailing(f"archive {archive.file} is not of the oldest rows of this journal")
+        insert(driver, "archives", ARCHIVE_COLUMNS, [row_of(archive)])
+        driver.execute("DELETE FROM journal WHERE number <= ?", (archive.last,))
+
+    def _forget(self, driver: Driver, run: str, model: str, before_ts: int) -> int:
+        gone = let_go(driver, run, model, before_ts)
+        driver.execute("DELETE FROM retention WHERE run = ? AND model = ?", (run, model))
+        row = (run, model, before_ts)
+        insert(driver, "retention", RETENTION_COLUMNS, [(*row, row_digest(*row))])
+        return gone
 
     def _put_run(self, driver: Driver, fields: Sequence[object], epochs: str) -> None:
         run = fields[0]

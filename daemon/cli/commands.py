@@ -289,6 +289,83 @@ def bench_portfolio(config: Config = CONFIG, state: State = None, sets: Sets = N
     raise typer.Exit(benching.portfolio(config, state, tuple(sets or ()), as_json=as_json))
 
 
+data = typer.Typer(help="Bars: download them, check them, list what is kept.", no_args_is_help=True)
+app.add_typer(data, name="data", rich_help_panel="Set up")
+
+Calendar = Annotated[
+    str | None,
+    typer.Option("--calendar", help="Of all symbols; without it 24/7 for pairs such as BTC-USD, XNYS for others."),
+]
+Cache = Annotated[Path | None, typer.Option("--cache", metavar="DIR", help="Where downloads are kept.")]
+
+
+@data.command("fetch")
+def data_fetch(
+    symbols: Annotated[list[str], typer.Argument(help="SPY QQQ BTC-USD")],
+    start: Annotated[date, typer.Option("--from", parser=_date, metavar="DATE", help="First day.")],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="F.parquet", help="The file; actions go beside it.")],
+    end: Annotated[date | None, typer.Option("--to", parser=_date, metavar="DATE", help="Last day; today.")] = None,
+    source: Annotated[
+        list[str] | None,
+        typer.Option("--source", "-s", metavar="yahoo|alpaca|ccxt|http", help="Given again: who stands in for it."),
+    ] = None,
+    interval: Annotated[
+        str, typer.Option("--interval", "-i", help="1m to 12h, 1d; 1wk and 1mo with --adjusted.")
+    ] = "1d",
+    adjusted: Annotated[bool, typer.Option("--adjusted", help="For splits and dividends, as yahoo does it.")] = False,
+    feed: Annotated[str, typer.Option("--feed", help="Of alpaca: iex is free, sip is the whole market.")] = "iex",
+    exchange: Annotated[str, typer.Option("--exchange", help="Of ccxt: kraken, coinbase, ...")] = "",
+    mapping: Annotated[Path | None, typer.Option("--mapping", metavar="F.toml", help="Of http: docs/feeds.md.")] = None,
+    url: Annotated[str, typer.Option("--url", help="Another address of the source, such as a proxy of your own.")] = "",
+    calendar: Calendar = None,
+    currency: Annotated[str, typer.Option("--currency", help="That prices must be in.")] = "USD",
+    cache: Cache = None,
+    no_cache: Annotated[bool, typer.Option("--no-cache", help="Ask the network for all of it, keep nothing.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Download bars into a file, with splits and dividends beside it. A failed download writes nothing."""
+    from daemon.cli import data as bars
+    from daemon.cli.vendors import Wanted, cache_folder
+
+    kept = None if no_cache else cache or cache_folder()
+    wanted = Wanted(tuple(source or ["yahoo"]), adjusted, feed, exchange, mapping, url, kept)
+    code = bars.fetch(
+        symbols, wanted, interval=interval, start=start, end=end, out=out, calendar=calendar, currency=currency,
+        as_json=as_json,
+    )  # fmt: skip
+    raise typer.Exit(code)
+
+
+@data.command("check")
+def data_check(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Bars, as parquet or CSV.")],
+    actions: Annotated[
+        Path | None, typer.Option("--actions", metavar="F.csv", help="Splits and dividends; FILE.actions.csv if there.")
+    ] = None,
+    stamps: Annotated[
+        Literal["session", "open", "close"] | None, typer.Option("--stamps", help="How it dates bars.")
+    ] = None,
+    interval: Annotated[str | None, typer.Option("--interval", "-i", help="1m to 12h, or 1d.")] = None,
+    calendar: Calendar = None,
+    as_json: Json = False,
+) -> None:
+    """Judge every bar of a file as a run would; exit code 1 names each kind of fault, how often and where first."""
+    from daemon.cli import data_checking
+
+    code = data_checking.check(
+        file, actions=actions, stamps=stamps, interval=interval, calendar=calendar, as_json=as_json
+    )
+    raise typer.Exit(code)
+
+
+@data.command("list")
+def data_list(cache: Cache = None, as_json: Json = False) -> None:
+    """What is kept of downloads."""
+    from daemon.cli import data as bars
+
+    raise typer.Exit(bars.listing(cache, as_json=as_json))
+
+
 schedule = typer.Typer(help="When agents are asked and jobs run.", no_args_is_help=True)
 app.add_typer(schedule, name="schedule", rich_help_panel="Look")
 
@@ -388,6 +465,89 @@ def doctor(
     from daemon.cli import doctor as checks
 
     raise typer.Exit(checks.doctor(config, state, tuple(sets or ()), store=store, live=live, as_json=as_json))
+
+
+@app.command(rich_help_panel="Set up")
+def upgrade(
+    config: Config = CONFIG,
+    state: State = None,
+    sets: Sets = None,
+    dry: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Bring a store that an older quantd made to this version, after a backup. Does nothing where there is nothing to do."""
+    from daemon.cli import storing
+
+    storing.upgrade(config, state, tuple(sets or ()), dry=dry, as_json=as_json)
+
+
+@app.command(rich_help_panel="Set up")
+def backup(
+    target: Annotated[Path, typer.Argument(metavar="FILE.tar|DIR", help="A new file or folder.")],
+    config: Config = CONFIG,
+    state: State = None,
+    sets: Sets = None,
+    as_json: Json = False,
+) -> None:
+    """Copy the store with its head, archives and saved configurations, also while the daemon runs, and check the copy."""
+    from daemon.cli import storing
+
+    storing.backup(config, state, tuple(sets or ()), target, as_json=as_json)
+
+
+@app.command(rich_help_panel="Set up")
+def restore(
+    source: Annotated[Path, typer.Argument(metavar="FILE.tar|DIR", help="What `quantd backup` wrote.")],
+    config: Config = CONFIG,
+    state: State = None,
+    sets: Sets = None,
+    force: Annotated[bool, typer.Option("--force", help="Also where a store is already; it is kept aside.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Put a backup back into an empty state folder, or into the database of [store] url, and check it there."""
+    from daemon.cli import storing
+
+    storing.restore(config, state, tuple(sets or ()), source, force=force, as_json=as_json)
+
+
+store_app = typer.Typer(help="The store of a stopped daemon.", no_args_is_help=True)
+app.add_typer(store_app, name="store", rich_help_panel="Set up")
+
+
+@store_app.callback()
+def store_commands() -> None:
+    """The store of a stopped daemon."""
+
+
+Days = Annotated[float | None, typer.Option(min=1, metavar="N", help="Keep N days of it; that of [store] without it.")]
+
+
+@store_app.command("compact")
+def store_compact(
+    config: Config = CONFIG,
+    state: State = None,
+    sets: Sets = None,
+    keep_days: Annotated[
+        float | None,
+        typer.Option(
+            "--keep-days", min=0, help="Journal rows younger than this stay.", show_default="[store] keep_days"
+        ),
+    ] = None,
+    to: Annotated[
+        Path | None, typer.Option("--to", metavar="DIR", help="Where archives go.", show_default="[store] archives")
+    ] = None,
+    alerts_days: Days = None,
+    equity_days: Days = None,
+    orders_days: Days = None,
+    as_json: Json = False,
+) -> None:
+    """Move journal rows that no recovery needs into checked parquet archives; `replay` and `why` still read them."""
+    from daemon.cli import storing
+
+    days = {
+        "journal_days": keep_days, "alerts_days": alerts_days, "equity_days": equity_days, "orders_days": orders_days,
+    }  # fmt: skip
+    storing.compact(config, state, tuple(sets or ()), days=days, to=to, as_json=as_json)
 
 
 config_app = typer.Typer(help="The configuration.", no_args_is_help=True)

@@ -204,10 +204,10 @@ def _store(where: Place, wanted: bool) -> Iterator[Check]:
         yield Check("store", False if head else None, f"{folder}: {text}")
         return
     try:
-        found = verify(where.store)
+        found = verify(where.store, folder)
     except StoreError as why:
         found = [str(why)]
     if not found:
-        yield Check("store", True, f"{folder}: chain, digests and read models are what the journal says")
+        yield Check("store", True, f"{folder}: chain, archives, digests and read models are what the journal says")
     for text in found:
         yield Check("store", False, text)

@@ -93,6 +93,7 @@ _FORESEEN: Final[dict[str, dict[str, int]]] = {
     "daemon.policies": {"PolicyError": CONFIG},
     "strategies.policies.params": {"ParamsError": CONFIG},
     "adapters.feeds.errors": {"FeedError": CONFIG},
+    "adapters.feeds.source": {"SourceError": CHECK_FAILED},
     "adapters.calendars": {"UnknownCalendar": CONFIG},
     "adapters.bus.mqtt": {"BusAddressWrong": CONFIG},
     "adapters.bus.embedded": {"BrokerUnavailable": CONFIG},
@@ -104,6 +105,9 @@ _FORESEEN: Final[dict[str, dict[str, int]]] = {
         "StoreFull": TRY_LATER,
         "StoreDamaged": CHECK_FAILED,
         "StoreFailing": TRY_LATER,
+        "Held": TRY_LATER,
+        "Fenced": TRY_LATER,
+        "StoreVersion": CONFIG,
     },
 }
 """Module -> failures that are explained by their own text, with their exit codes."""

@@ -101,7 +101,7 @@ def replay(
 ) -> int:
     """Fold a run again; exit code 0 when every step is as recorded."""
     where = place(config, state, sets)
-    records = read_only(where.store)
+    records = read_only(where.store, where.folder)
     try:
         record = run_of(records, run)
     except StoreFailing as why:

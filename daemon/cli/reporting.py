@@ -37,7 +37,7 @@ def write(
 
     where = place(config, state, sets)
     reader = where.reader(run)
-    records = read_only(where.store)
+    records = read_only(where.store, where.folder)
     newest = where.reader().run.run
     found = read(config, sets)
     until = date_ns(end) + DAY_NS - 1 if end is not None else 0

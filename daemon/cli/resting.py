@@ -15,7 +15,7 @@ from daemon.past import newest_snapshot, refold
 def at_rest(config: Path, state: Path | None, sets: tuple[str, ...]) -> tuple[Shell, str, Assembly]:
     """(shell, run, what it is made of) of the newest run. Raises what `daemon.cli.failures` explains."""
     where = place(config, state, sets)
-    records = read_only(where.store)
+    records = read_only(where.store, where.folder)
     run = where.reader().run.run
     found = read(config, sets)
     assembly = assemble(found, cache=where.folder / "cache")

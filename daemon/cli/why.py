@@ -62,7 +62,11 @@ def why(
                     yield instant
 
             judge = Refolder(
-                read_only(where.store), reader.run.run, where.folder, lambda: read(config, sets), watched=watched
+                read_only(where.store, where.folder),
+                reader.run.run,
+                where.folder,
+                lambda: read(config, sets),
+                watched=watched,
             )
             told = explain(where.store, reader, found, judge)
     if as_json:

@@ -167,7 +167,7 @@ NOT_TRADING: dict[str, str] = {
     "feed.pace": "changes when, not what",
     "feed.at_end": "changes what happens after the last bar",
     "bus": "tells others",
-    "store": "is a place",
+    "store": "is a place, and what is kept there",
     "api": "tells others",
     "alerts": "tells others",
     "log": "tells others",

@@ -22,6 +22,8 @@ SECRETS = {
     "alpaca_secret": "secret of the account at Alpaca",
     "ccxt_key": "key of the account at a crypto exchange",
     "ccxt_secret": "secret of the account at a crypto exchange",
+    "http_key": "key of a vendor of bars that a mapping describes",
+    "http_secret": "secret that requests to such a vendor are signed with",
 }
 """Secrets: files of these names in the systemd credentials directory, or QUANTD_<NAME> in the environment."""
 

@@ -206,8 +206,20 @@ class Bus(Section):
     commands: bool = False
 
 
+Days = Annotated[float, bounds(1, 36_500)]
+
+
 class Store(Section):
+    """`lease` is how long this daemon leads its account without a word from it. The days are for `quantd store compact`:
+    what of the journal stays out of archives, and of read models for good; none keeps all."""
+
     url: Url = ""
+    lease_ns: Annotated[int, duration("3s", "10m"), Written()] = Field(default=15 * 10**9, alias="lease")
+    keep_days: Annotated[float, bounds(0, 36_500)] = 30.0
+    archives: str = ""
+    alerts_days: Days | None = None
+    equity_days: Days | None = None
+    orders_days: Days | None = None
 
 
 class Api(Section):

@@ -105,7 +105,7 @@ async def stretch(
             state_folder=folder, alerts=AlertFilter(("INFO", "WARNING", "CRITICAL"), 1000, "", "UTC"),
             published=lambda messages: None, urgent=lambda message: None,
         )  # fmt: skip
-        outside = Outside(of, feed, remote, now=lambda: NOW)
+        outside = Outside(of, feed, remote, began=NOW, now=lambda: NOW)
         await outside.open(shell)
         begin(shell, of, of.config, RUN, fresh=fresh)
         outside.attach(service)

@@ -34,13 +34,9 @@ at = "close"
 @pytest.mark.parametrize(
     ("place", "text", "line", "said"),
     [
-        ("feed", 'kind = "yfinance"', 8, "[feed] kind"),
         ("feed", 'at_end = "loop"', 8, "[feed] at_end"),
-        ("feed", 'grace = "10s"', 8, "[feed] grace"),
-        ("broker", 'kind = "alpaca"', 11, "[broker] kind"),
         ("agent", "shadow = true", 16, "shadow"),
         ("do", "retrain", 19, "do"),
-        ("do", "reconcile", 19, "do"),
     ],
 )
 def test_each_thing_that_is_not_built_yet_is_refused_with_its_line(place: str, text: str, line: int, said: str) -> None:
@@ -51,10 +47,12 @@ def test_each_thing_that_is_not_built_yet_is_refused_with_its_line(place: str, t
     assert said in str(found[0])
 
 
-def test_shadow_mode_is_refused() -> None:
-    parts = {"broker": "", "agent": "", "bus": "", "do": "rebalance"}
-    config = read(BASE.format(quantd='mode = "shadow"', feed='kind = "yfinance"', **parts), known_names())
-    assert {m.line for m in not_yet(config)} == {3, 8}
+def test_live_mode_is_refused_and_shadow_mode_is_not() -> None:
+    parts = {"agent": "", "bus": "", "do": "rebalance"}
+    live = BASE.format(quantd='mode = "live"', feed='kind = "alpaca"', broker='kind = "alpaca"', **parts)
+    assert {m.line for m in not_yet(read(live, known_names()))} == {3}
+    shadow = BASE.format(quantd='mode = "shadow"', feed='kind = "yfinance"', broker="", **parts)
+    assert not_yet(read(shadow, known_names())) == []
 
 
 @pytest.mark.parametrize("do", ["rebalance", "snapshot", "flatten"])

@@ -122,6 +122,7 @@ def test_it_says_until_when_it_was_trained() -> None:
     policy = load_policy(SHIPPED, {})
     assert isinstance(policy, LearnedPolicy)
     assert policy.trained_until_ns == policy.artifact.manifest.training.until_ns
+    assert policy.digest == policy.artifact.manifest.digest != ""
     assert policy.lookback == LOOKBACK
 
 

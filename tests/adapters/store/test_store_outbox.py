@@ -6,7 +6,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.store.outbox import LEVELS, Message, admit
-from adapters.store.store import Store
 from tests.adapters.store.store_days import START, UNIVERSE, batch
 from trading.effects import Publish
 from trading.events import SliceRef
@@ -65,12 +64,12 @@ def test_the_oldest_info_goes_first_then_a_warning_and_criticals_of_a_kind_merge
     assert change.dropped == 1
 
 
-def test_messages_wait_until_acknowledged_over_restarts_and_an_acknowledgement_of_a_merged_one_is_void(tmp_path):
-    with Store.open(tmp_path, capacity=3) as store:
+def test_messages_wait_until_acknowledged_over_restarts_and_an_acknowledgement_of_a_merged_one_is_void(desk):
+    with desk.open(capacity=3) as store:
         fold = store.begin(RUN, UNIVERSE)
         day = [(SliceRef(k), [Publish(START + k, "CRITICAL", "feed", f"{k}")]) for k in range(3)]
         store.commit(batch(fold, 1, day))
-    with Store.open(tmp_path, capacity=3) as store:
+    with desk.open(capacity=3) as store:
         fold = store.begin(RUN, UNIVERSE)
         sending = store.pending()
         assert [m.key[1] for m in sending] == [1, 2, 3]
@@ -84,8 +83,8 @@ def test_messages_wait_until_acknowledged_over_restarts_and_an_acknowledgement_o
         assert store.verify() == []
 
 
-def test_what_a_full_outbox_costs_is_counted_and_the_alerts_themselves_stay(tmp_path):
-    with Store.open(tmp_path, capacity=5) as store:
+def test_what_a_full_outbox_costs_is_counted_and_the_alerts_themselves_stay(desk):
+    with desk.open(capacity=5) as store:
         fold = store.begin(RUN, UNIVERSE)
         for first in range(1, 41, 10):
             day = [(SliceRef(k), [Publish(START + k, "INFO", "note", f"{k}")]) for k in range(first, first + 10)]

@@ -1,11 +1,7 @@
-"""The same store in PostgreSQL: a cluster of its own in a temporary folder, where PostgreSQL is installed."""
+"""What PostgreSQL holds is what SQLite holds, and a server that is away is said to be."""
 
-import os
-import pwd
-import shutil
-import subprocess
-from collections.abc import Iterator
-from pathlib import Path
+import threading
+import time
 
 import pytest
 
@@ -15,50 +11,13 @@ from adapters.store.reading import Reader, engine_of
 from adapters.store.store import Store
 from adapters.store.writing import BadBar, SnapshotOf
 from tests.adapters.store.store_days import AGENTS, START, UNIVERSE, batch, entries
+from trading import codec
 
 RUN = "7f3k2m1a"
 
 
-def _missing(what: str) -> None:
-    if os.environ.get("QUANTD_REQUIRE_SERVICES") == "1":
-        pytest.fail(f"{what}, and QUANTD_REQUIRE_SERVICES=1")
-    pytest.skip(what)
-
-
-@pytest.fixture(scope="module")
-def url(tmp_path_factory) -> Iterator[str]:
-    pytest.importorskip("psycopg", reason="psycopg, the PostgreSQL driver, is not installed")
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
-    initdb = str(found[-1]) if found else shutil.which("initdb")
-    if initdb is None:
-        _missing("PostgreSQL is not installed")
-        return
-    folder = Path("/tmp") / f"quantd-pg-{os.getpid()}"  # a socket's path must be short, and its user reach it
-    folder.mkdir(mode=0o700)
-    demote: dict[str, object] = {}
-    if os.geteuid() == 0:  # the server refuses to run as root
-        user = pwd.getpwnam("postgres")
-        os.chown(folder, user.pw_uid, user.pw_gid)
-        demote = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
-    ctl = str(Path(initdb).with_name("pg_ctl"))
-
-    def call(*words: str) -> None:
-        subprocess.run(words, check=True, cwd=folder, stdout=subprocess.DEVNULL, timeout=120, **demote)  # type: ignore[call-overload]
-
-    try:
-        call(initdb, "-D", f"{folder}/data", "-A", "trust", "-U", "quantd", "--no-sync")
-        call(
-            ctl, "-D", f"{folder}/data", "-o", f"-k {folder} -c listen_addresses=", "-l", f"{folder}/log", "-w", "start"
-        )
-        try:
-            yield f"postgresql://quantd@/postgres?host={folder}"
-        finally:
-            call(ctl, "-D", f"{folder}/data", "-m", "immediate", "stop")
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def test_postgresql_holds_what_sqlite_holds(url, tmp_path):
+def test_postgresql_holds_what_sqlite_holds(postgres, tmp_path):
+    url = postgres.where
     day = entries(300, 5)
     dumps = []
     for where, state in ((url, tmp_path / "state"), (tmp_path / "file", None)):
@@ -111,3 +70,35 @@ def test_a_server_that_is_away_is_a_failing_store(tmp_path):
         Store.open(f"postgresql://quantd@/postgres?host={tmp_path}", state=tmp_path / "state")
     with pytest.raises(StoreFailing, match="needs a state folder"):
         Store.open("postgresql://quantd@/postgres")
+    for wrong in ("mysql://host/db", "postgres//x://"):
+        with pytest.raises(StoreFailing, match=r"write postgresql://USER@HOST"):
+            Store.open(wrong, state=tmp_path / "state")
+
+
+def test_a_server_that_crashes_between_and_within_commits_costs_nothing(postgres, crash):
+    """What failed is tried again, as the daemon does: nothing is lost and nothing is there twice."""
+    day = entries(120, 8)
+    failed = 0
+    with postgres.open(account="paper:one", lease_s=60.0) as store:
+        fold = store.begin(RUN, UNIVERSE, agents=AGENTS)
+        crasher = None
+        for first in range(1, 121, 2):
+            if first % 40 == 21:
+                crasher = threading.Thread(target=crash)
+                crasher.start()
+            made = batch(fold, first, day[first - 1 : first + 1], durable=True)
+            deadline = time.monotonic() + 60
+            while True:
+                try:
+                    store.commit(made)
+                    break
+                except StoreFailing:
+                    failed += 1
+                    assert time.monotonic() < deadline
+                    time.sleep(0.05)
+            assert store.lease.valid()
+            if crasher is not None and first % 40 == 39:
+                crasher.join()
+        assert [data for _, data in store.entries(RUN)] == [codec.encode(*entry) for entry in day]
+        assert store.verify() == []
+    assert failed > 0, "the server was never away"

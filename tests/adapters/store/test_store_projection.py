@@ -6,7 +6,10 @@ from hypothesis import strategies as st
 from sqlmodel import SQLModel
 
 from adapters.store import writing
+from adapters.store.archives import ARCHIVE_COLUMNS
+from adapters.store.chain import JOURNAL_COLUMNS
 from adapters.store.projection import COLUMNS, LATE, MOVED, OUTBOX, Projection, order_ids
+from adapters.store.retention import RETENTION_COLUMNS
 from adapters.store.schema import statements
 from tests.adapters.store.store_days import AGENTS, DAY, START, UNIVERSE, basket, entries, plan
 from trading import codec
@@ -36,16 +39,16 @@ def test_order_ids_are_those_of_the_vocabulary(sample, n, symbols):
 
 
 def test_columns_are_those_of_the_declared_tables():
-    import adapters.store.tables  # declares them
 
-    assert adapters.store.tables.SCHEMA_VERSION == 1
     for table, columns in {
         **COLUMNS,
-        "journal": writing.JOURNAL_COLUMNS,
+        "journal": JOURNAL_COLUMNS,
         "outbox": writing.OUTBOX_COLUMNS,
         "runs": writing.RUN_COLUMNS,
         "snapshots": writing.SNAPSHOT_COLUMNS,
         "quarantine": writing.QUARANTINE_COLUMNS,
+        "archives": ARCHIVE_COLUMNS,
+        "retention": RETENTION_COLUMNS,
     }.items():
         assert columns == tuple(c.name for c in SQLModel.metadata.tables[table].columns)
 

@@ -5,8 +5,6 @@ from decimal import Decimal
 import pytest
 
 from adapters.store.errors import StoreFailing
-from adapters.store.reading import Reader
-from adapters.store.store import Store
 from adapters.store.writing import BadBar
 from tests.adapters.store.store_days import AGENTS, DAY, START, UNIVERSE, basket, batch, entries, plan
 from trading.effects import Assessed, Crossed, Ended, Filled, Publish, Valued
@@ -17,7 +15,7 @@ RUN = "7f3k2m1a"
 
 
 @pytest.fixture
-def folder(tmp_path):
+def folder(desk):
     s = START
     day = [
         (Tick(s, sample=True), [plan(s), basket(s), Valued(s, 100_000_500_000, 10**10, [7, 8, 9], 0.5, 0.0)]),
@@ -34,18 +32,18 @@ def folder(tmp_path):
         (SliceRef(2), [Crossed(s, s + 3, 3, 10**9, [(0, 4), (1, -4)])]),
         (Tick(s + DAY, sample=True), [basket(s + DAY)]),
     ]
-    with Store.open(tmp_path) as store:
+    with desk.open() as store:
         fold = store.begin(RUN, UNIVERSE, agents=AGENTS)
         made = batch(fold, 1, day[:2])
         made.quarantine = [BadBar(s, "SPY", "nan", "open=nan")]
         store.commit(made)
         fold = store.begin(RUN, UNIVERSE, agents=("gamma", "delta"))
         store.commit(batch(fold, 3, day[2:]))
-    return tmp_path
+    return desk
 
 
 def test_orders_are_shown_as_they_are_now(folder):
-    read = Reader.open(folder)
+    read = folder.reader()
     first, second, third, *later = read.orders()
     assert (first.order.state, first.filled, first.ended_ts, first.order.agent) == ("filled", "5", START + 1, "alpha")
     assert (second.order.state, second.filled, second.order.side, second.order.qty) == ("partial", "1", "sell", "3")
@@ -58,7 +56,7 @@ def test_orders_are_shown_as_they_are_now(folder):
 
 
 def test_fills_carry_their_order_and_the_names_of_then(folder):
-    read = Reader.open(folder)
+    read = folder.reader()
     spy, tlt = read.fills()
     assert (spy.order, spy.qty, spy.price, spy.fee, spy.agent) == (
         order_id(RUN, START, "SPY", 0), "5", "1.00", "0.000007", "alpha+beta",
@@ -72,7 +70,7 @@ def test_fills_carry_their_order_and_the_names_of_then(folder):
 
 
 def test_equity_alerts_and_refused_bars_come_with_what_they_say(folder):
-    read = Reader.open(folder, RUN)
+    read = folder.reader(RUN)
     (point,) = read.equity()
     assert (point.equity, point.cash, point.books) == ("100000.50", "10000.00", ("0.000007", "0.000008", "0.000009"))
     (alert,) = read.alerts()
@@ -83,7 +81,7 @@ def test_equity_alerts_and_refused_bars_come_with_what_they_say(folder):
 
 
 def test_an_order_leads_to_the_plan_that_made_it(folder):
-    read = Reader.open(folder)
+    read = folder.reader()
     found = read.decision(order_id(RUN, START, "GLD", 0))
     assert found.plan == plan(START)
     assert found.agents == AGENTS
@@ -94,17 +92,17 @@ def test_an_order_leads_to_the_plan_that_made_it(folder):
         read.decision("q-nothing")
 
 
-def test_several_plans_of_one_step_have_numbers_of_their_own(tmp_path):
+def test_several_plans_of_one_step_have_numbers_of_their_own(desk):
     twice = [plan(START, 1), plan(START, 2)]
     steps = [
         (Tick(START, sample=True), [plan(START - DAY, 1)]),
         (Tick(START + 1, sample=True), [*twice, Valued(START, 10**11, 10**10, [], 0.5, 0.0)]),
         (Tick(START + 2, sample=True), [plan(START + DAY, 1)]),
     ]
-    with Store.open(tmp_path) as store:
+    with desk.open() as store:
         fold = store.begin(RUN, UNIVERSE, agents=AGENTS)
         store.commit(batch(fold, 1, steps))
-    read = Reader.open(tmp_path)
+    read = desk.reader()
     assert [d.address for d in read.decisions()] == ["d1", "d2", "d2.2", "d3"]
     # a page that begins in the middle of a step
     assert [d.address for d in read.decisions(last=2)] == ["d2.2", "d3"]
@@ -118,7 +116,7 @@ def test_several_plans_of_one_step_have_numbers_of_their_own(tmp_path):
 
 
 def test_the_newest_snapshot_before_an_entry_is_found(folder):
-    with Store.open(folder) as store:
+    with folder.open() as store:
         store.put_snapshot(RUN, 2, "v1", b"two")
         store.put_snapshot(RUN, 4, "v1", b"four")
         assert store.latest_snapshot(RUN, "v1") == (4, b"four")
@@ -128,36 +126,38 @@ def test_the_newest_snapshot_before_an_entry_is_found(folder):
         assert store.latest_snapshot(RUN, "v2", 5) is None
 
 
-def test_a_run_that_is_not_there_is_named_beside_those_that_are(folder, tmp_path_factory):
+def test_a_run_that_is_not_there_is_named_beside_those_that_are(folder):
     with pytest.raises(StoreFailing, match="there is no run other; there are: 7f3k2m1a"):
-        Reader.open(folder, "other")
-    empty = tmp_path_factory.mktemp("empty")
-    Store.open(empty).close()
+        folder.reader("other")
+
+
+def test_a_store_without_a_run_says_so(desk):
+    desk.open().close()
     with pytest.raises(StoreFailing, match="no run yet"):
-        Reader.open(empty)
+        desk.reader()
 
 
-def test_reading_does_not_hinder_the_writer(tmp_path):
+def test_reading_does_not_hinder_the_writer(desk):
     day = entries(40)
-    with Store.open(tmp_path) as store:
+    with desk.open() as store:
         fold = store.begin(RUN, UNIVERSE, agents=AGENTS)
         store.commit(batch(fold, 1, day[:20]))
-        read = Reader.open(tmp_path)
+        read = desk.reader()
         before = len(read.orders())
         store.commit(batch(fold, 21, day[20:]))
         assert len(read.orders()) > before
-        assert read.bookings() == Reader.open(tmp_path).bookings()
+        assert read.bookings() == desk.reader().bookings()
         assert all(m.before == "RUN" and m.after == "REDUCE" and not m.agent for m in read.switches())
 
 
 def test_records_of_risk_are_what_was_planned_and_what_was_held(folder):
-    with Store.open(folder) as store:
+    with folder.open() as store:
         fold = store.begin(RUN, UNIVERSE, agents=("gamma", "delta"))
         seq = store.last_seq(RUN) + 1
         held = Assessed(START + 2 * DAY, {"var": (0.02, 0.03), "correlation": (float("nan"), 0.6)})
         store.commit(batch(fold, seq, [(Tick(START + 2 * DAY, sample=True), [held])]))
         assert store.verify() == []
-    read = Reader.open(folder)
+    read = folder.reader()
     first, last = read.risk()
     assert (first.kind, first.ts, first.measures) == ("plan", START, plan(START).values)
     assert (last.kind, last.measures) == ("held", {"var": (0.02, 0.03), "correlation": (None, 0.6)})

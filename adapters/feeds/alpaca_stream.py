@@ -1,0 +1,151 @@
+"""Alpaca's bars as they are made, over its WebSocket: one-minute bars and their corrections."""
+
+from collections.abc import AsyncIterator
+from decimal import Decimal
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+from msgspec import Struct
+
+from adapters.feeds.alpaca_bars import StockFeed
+from adapters.feeds.columns import rows_of
+from adapters.feeds.files import Rows
+from adapters.feeds.http_json import iso_ns
+from adapters.feeds.source import SourceError
+from trading.instruments import Universe
+
+if TYPE_CHECKING:
+    from aiohttp import ClientWebSocketResponse
+
+STREAM_URL: Final = "wss://stream.data.alpaca.markets"
+_BAR_KINDS: Final = ("b", "u")
+"""A bar, and a bar corrected by late trades."""
+
+_CODES: Final[dict[int, tuple[str, str, bool, float]]] = {
+    # code: what, remedy, does asking again help, after how long (https://docs.alpaca.markets, real-time stock data)
+    401: ("it was asked before the key was shown", "", True, 0.0),
+    402: ("it refuses the key", "Check QUANTD_ALPACA_KEY and QUANTD_ALPACA_SECRET", False, 0.0),
+    404: ("it waited too long for the key", "", True, 0.0),
+    405: ("more symbols than the plan allows", "Take fewer symbols, or another plan", False, 0.0),
+    406: ("another connection of this account is open", "Stop the other program, or take another plan", True, 30.0),
+    407: ("we read too slowly and were left behind", "", True, 0.0),
+    409: ("the plan does not allow this feed", 'Take feed "iex", which is free', False, 0.0),
+    410: ("it does not know what was subscribed", "", False, 0.0),
+    500: ("it is in trouble", "", True, 5.0),
+}
+
+
+class _Message(Struct):
+    """Every kind of message at once: T tells which fields are there."""
+
+    T: str
+    msg: str = ""
+    code: int = 0
+    S: str = ""
+    t: str = ""
+    o: Decimal | None = None
+    h: Decimal | None = None
+    l: Decimal | None = None  # noqa: E741 - Alpaca's name
+    c: Decimal | None = None
+    v: Decimal | None = None
+
+
+_messages: Final = msgspec.json.Decoder(list[_Message])
+
+
+class AlpacaStream:
+    """A Stream of one-minute bars, dated by their open. One connection an account: a second one is refused by Alpaca (406).
+
+    `silence_s` bounds how long the connection may be mute to our pings before it counts as lost.
+    """
+
+    def __init__(
+        self,
+        universe: Universe,
+        *,
+        key: str,
+        secret: str,
+        feed: StockFeed = "iex",
+        crypto: bool = False,
+        url: str = STREAM_URL,
+        silence_s: float = 20.0,
+        timeout_s: float = 10.0,
+    ) -> None:
+        if not (key and secret):
+            remedy = "Set QUANTD_ALPACA_KEY and QUANTD_ALPACA_SECRET; paper accounts have them too"
+            raise SourceError("alpaca", "its stream needs a key and a secret", remedy, again=False)
+        self._universe, self._key, self._secret = universe, key, secret
+        self._url = f"{url.rstrip('/')}/{'v1beta3/crypto/us' if crypto else f'v2/{feed}'}"
+        self._silence_s, self._timeout_s = silence_s, timeout_s
+        self._socket: ClientWebSocketResponse | None = None
+
+    async def bars(self) -> AsyncIterator[Rows]:
+        """Connect, show the key, subscribe, then bars as they come. Raises SourceError when the connection is lost."""
+        import aiohttp
+
+        try:
+            async with (
+                aiohttp.ClientSession() as session,
+                session.ws_connect(
+                    self._url,
+                    heartbeat=2 * self._silence_s / 3,  # aiohttp gives up half a heartbeat after an unanswered ping
+                    timeout=aiohttp.ClientWSTimeout(ws_close=2.0),
+                ) as socket,
+            ):
+                self._socket = socket
+                await self._enter(socket)
+                while True:
+                    rows = self._bars(await self._next(socket, None))
+                    if len(rows):
+                        yield rows
+        except TimeoutError:
+            raise SourceError("alpaca", f"its stream did not answer within {self._timeout_s:g} s") from None
+        except aiohttp.WSServerHandshakeError as error:
+            raise SourceError("alpaca", f"its stream refuses the connection (HTTP {error.status})") from None
+        except (aiohttp.ClientError, OSError) as error:
+            raise SourceError("alpaca", f"its stream cannot be reached ({type(error).__name__})") from None
+        finally:
+            self._socket = None
+
+    async def close(self) -> None:
+        """End the connection; whoever reads gets SourceError."""
+        if self._socket is not None:
+            await self._socket.close()
+
+    async def _enter(self, socket: "ClientWebSocketResponse") -> None:
+        await self._expect(socket, "connected")
+        await socket.send_json({"action": "auth", "key": self._key, "secret": self._secret})
+        await self._expect(socket, "authenticated")
+        symbols = list(self._universe.symbols)
+        await socket.send_json({"action": "subscribe", "bars": symbols, "updatedBars": symbols})
+
+    async def _expect(self, socket: "ClientWebSocketResponse", word: str) -> None:
+        said = await self._next(socket, self._timeout_s)
+        if not any(m.T == "success" and m.msg == word for m in said):
+            raise SourceError("alpaca", f'its stream did not say "{word}"')
+
+    async def _next(self, socket: "ClientWebSocketResponse", timeout_s: float | None) -> list[_Message]:
+        import aiohttp
+
+        frame = await socket.receive(timeout_s)
+        if frame.type not in (aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY):
+            raise SourceError("alpaca", f"its stream ended (code {socket.close_code or 'none'})")
+        try:
+            messages = _messages.decode(frame.data)
+        except (msgspec.DecodeError, ValueError):
+            raise SourceError("alpaca", "its stream sent what is not as documented") from None
+        for message in messages:
+            if message.T == "error":
+                what, remedy, again, after_s = _CODES.get(message.code, (message.msg, "", True, 5.0))
+                raise SourceError(
+                    "alpaca", f"{what} ({message.code}: {message.msg[:80]})", remedy, again=again, after_s=after_s
+                )
+        return messages
+
+    def _bars(self, messages: list[_Message]) -> Rows:
+        index = self._universe.index
+        ours = [m for m in messages if m.T in _BAR_KINDS and m.S in index]
+        try:
+            return rows_of([(iso_ns(m.t), index[m.S], m.o, m.h, m.l, m.c, m.v) for m in ours])
+        except ValueError:
+            raise SourceError("alpaca", "a bar of its stream has no stamp that can be read") from None

@@ -1,0 +1,30 @@
+"""What Alembic runs: the revisions through a connection it is given, or by `-x url=URL` for whoever writes a new one."""
+
+from alembic import context
+from sqlalchemy import Connection
+from sqlmodel import SQLModel
+
+import adapters.store.tables  # noqa: F401 - declares the tables
+from adapters.store.upgrading import engine_of_store
+
+
+def migrate(connection: Connection) -> None:
+    """Run what was asked for. SQLite cannot alter a table: in batches Alembic makes it anew beside the old one."""
+    context.configure(
+        connection=connection,
+        target_metadata=SQLModel.metadata,
+        render_as_batch=True,
+        compare_type=True,
+        transactional_ddl=True,  # SQLite's tables come and go with the transaction; Alembic assumes they do not
+    )
+    with context.begin_transaction():
+        context.run_migrations()
+
+
+given = context.config.attributes.get("connection")
+if given is not None:
+    migrate(given)
+else:
+    where = context.get_x_argument(as_dictionary=True).get("url", "state")
+    with engine_of_store(where).begin() as opened:
+        migrate(opened)

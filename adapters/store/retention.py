@@ -1,0 +1,47 @@
+"""What of the read models may be let go, by age. The journal has all of it still, and can give it back.
+
+Each model is a group of tables that are of use together: orders go with their fills, crosses and decisions, and only
+whole baskets that have ended.
+"""
+
+from typing import Final
+
+from adapters.store.driver import Driver
+
+RETENTION_COLUMNS: Final = ("run", "model", "before_ts", "digest")
+
+MODELS: Final[dict[str, tuple[str, ...]]] = {
+    "alerts": ("alerts",),
+    "equity": ("equity", "risk"),
+    "orders": ("fills", "crosses", "decisions"),
+}
+"""Model -> the tables in which a row goes by its own time."""
+
+
+def let_go(driver: Driver, run: str, model: str, before_ts: int) -> int:
+    """Delete what is older, in an open transaction; how many rows went. The same again deletes nothing more."""
+    gone = 0
+    if model == "orders":
+        baskets = driver.execute(
+            "SELECT sample, n FROM orders WHERE run = ? GROUP BY sample, n HAVING MIN(ended_ts) > 0 AND MAX(ended_ts) < ?",
+            (run, before_ts),
+        ).fetchall()
+        for sample, n in baskets:
+            key = (run, sample, n)
+            gone += _delete(driver, "orders", "run = ? AND sample = ? AND n = ?", key)
+    for table in MODELS[model]:
+        where, values = "run = ? AND ts < ?", (run, before_ts)
+        if table == "fills":  # those of an order that is kept are kept with it
+            where += (
+                " AND NOT EXISTS (SELECT 1 FROM orders WHERE orders.run = fills.run AND orders.sample = fills.sample"
+                " AND orders.n = fills.n)"
+            )
+        gone += _delete(driver, table, where, values)
+    return gone
+
+
+def _delete(driver: Driver, table: str, where: str, values: tuple[object, ...]) -> int:
+    (count,) = driver.execute(f"SELECT COUNT(*) FROM {table} WHERE {where}", values).fetchone()
+    if count:
+        driver.execute(f"DELETE FROM {table} WHERE {where}", values)
+    return int(count)

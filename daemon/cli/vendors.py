@@ -1,0 +1,197 @@
+"""From names on the command line to sources: which vendor, whose keys, which calendar a symbol trades on."""
+
+import os
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import MISSING, dataclass, fields
+from datetime import date, timedelta
+from difflib import get_close_matches
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from adapters.calendars import sessions
+from adapters.feeds.cached import Cached
+from adapters.feeds.fallback import Fallback
+from adapters.feeds.retried import Retried
+from adapters.feeds.source import Source
+from daemon.cli.failures import CONFIG, USAGE, Failure
+from daemon.config import secret
+from trading.instruments import Instrument, Universe
+from trading.sessions import Sessions
+
+VENDORS: Final = ("yahoo", "alpaca", "ccxt", "http")
+RETRY_FOR_S: Final = 30.0
+"""Somebody waits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What the command line says about vendors, apart from symbols and dates. `told` hears how far a slow one is."""
+
+    sources: tuple[str, ...]
+    adjusted: bool = False
+    feed: str = "iex"
+    exchange: str = ""
+    mapping: Path | None = None
+    url: str = ""
+    cache: Path | None = None
+    told: Callable[[float], None] = lambda share: None
+
+
+@dataclass(frozen=True, slots=True)
+class Vendors:
+    """One source out of several: `names` are those that Rows.source numbers."""
+
+    source: Source
+    names: tuple[str, ...]
+    caches: tuple[Cached, ...]
+
+
+def cache_folder() -> Path:
+    """Where downloads are kept when --cache names no other folder."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "quantd" / "bars"
+
+
+def universe_of(symbols: Sequence[str], calendar: str | None, currency: str) -> Universe:
+    """Symbols as columns. Without a `calendar` pairs such as BTC/USD and BTC-USD never close, and all others are New York's."""
+    names = tuple(dict.fromkeys(part for symbol in symbols for part in symbol.split(",") if part))
+    if not names:
+        raise Failure("no symbols; write them one after the other: SPY QQQ BTC-USD", USAGE)
+    made = tuple(Instrument(name, calendar=calendar or calendar_of(name), currency=currency) for name in names)
+    return Universe(made, currency=currency, calendar=made[0].calendar)
+
+
+def calendar_of(symbol: str) -> str:
+    """The calendar that a symbol's spelling suggests."""
+    pair = "/" in symbol or symbol.endswith(("-USD", "-USDT", "-EUR"))
+    return "24/7" if pair else "XNYS"
+
+
+def calendars_of(universe: Universe, first: date, last: date) -> dict[str, Sessions]:
+    """Sessions by calendar name, with a margin on both sides."""
+    margin = timedelta(days=10)
+    kept = cache_folder().parent / "calendars"
+    names = {universe.calendar, *(i.calendar for i in universe.instruments)}
+    return {name: sessions(name, first - margin, last + margin, cache=kept) for name in names}
+
+
+def source_of(wanted: Wanted, universe: Universe, interval: str) -> "Vendors":
+    """The vendors in their order, each retried and cached, the later ones standing in for the first."""
+    made: list[Source] = []
+    caches: list[Cached] = []
+    for name in wanted.sources:
+        if name not in VENDORS:
+            near = get_close_matches(name, VENDORS, n=1)
+            hint = f"Did you mean {near[0]}?" if near else f"There are {', '.join(VENDORS)}"
+            raise Failure(f"{name!r} is not a source. {hint}", USAGE)
+        if wanted.adjusted and name != "yahoo":
+            raise Failure(f"{name} has raw prices only; --adjusted is for yahoo", USAGE)
+        source: Source = Retried(_MAKERS[name](wanted, universe, interval), deadline_s=RETRY_FOR_S)
+        if wanted.cache is not None:
+            cached = Cached(source, universe, interval, wanted.cache)
+            caches.append(cached)
+            source = cached
+        made.append(source)
+    names = tuple(source.name for source in made)
+    if len(made) == 1:
+        return Vendors(made[0], names, tuple(caches))
+    try:
+        return Vendors(Fallback(made, universe), names, tuple(caches))
+    except ValueError as error:
+        raise Failure(str(error), USAGE) from None
+
+
+def _yahoo(wanted: Wanted, universe: Universe, interval: str) -> Source:
+    _needs("yfinance", "yahoo")
+    from adapters.feeds.yahoo import YahooSource
+
+    cookies = cache_folder().parent / "yfinance"
+    return YahooSource(
+        universe, interval, adjusted=wanted.adjusted, gateway=wanted.url, cookies=cookies, told=wanted.told
+    )
+
+
+def _alpaca(wanted: Wanted, universe: Universe, interval: str) -> Source:
+    from adapters.feeds.alpaca_bars import DATA_URL, STOCK_FEEDS, AlpacaBars
+
+    kinds = {"/" in symbol for symbol in universe.symbols}
+    if len(kinds) > 1:
+        raise Failure("alpaca has stocks and crypto apart: fetch them one after the other", USAGE)
+    if wanted.feed not in STOCK_FEEDS:
+        raise Failure(f"{wanted.feed!r} is not a feed of alpaca; there are {', '.join(STOCK_FEEDS)}", USAGE)
+    key, hidden = secret("alpaca_key") or "", secret("alpaca_secret") or ""
+    return AlpacaBars(
+        universe, interval, key=key, secret=hidden, feed=wanted.feed, crypto=kinds == {True}, url=wanted.url or DATA_URL
+    )
+
+
+def _ccxt(wanted: Wanted, universe: Universe, interval: str) -> Source:
+    _needs("ccxt", "ccxt")
+    if not wanted.exchange:
+        raise Failure("ccxt needs the exchange: --exchange kraken", USAGE)
+    client, crypto = import_module("adapters.exchange.client"), import_module("adapters.feeds.crypto")
+    access = client.Access(wanted.exchange, url=wanted.url or None)
+    made: Source = crypto.CryptoSource(access, universe, interval)
+    return made
+
+
+def _http(wanted: Wanted, universe: Universe, interval: str) -> Source:
+    from adapters.feeds.http_json import HttpSource
+
+    if wanted.mapping is None:
+        raise Failure("http needs a mapping: --mapping vendor.toml (docs/feeds.md has examples)", USAGE)
+    mapping = read_mapping(wanted.mapping)
+    return HttpSource(mapping, universe, interval, key=secret("http_key") or "", secret=secret("http_secret") or "")
+
+
+_MAKERS: Final[Mapping[str, Callable[[Wanted, Universe, str], Source]]] = {
+    "yahoo": _yahoo,
+    "alpaca": _alpaca,
+    "ccxt": _ccxt,
+    "http": _http,
+}
+
+
+def read_mapping(path: Path) -> "Any":
+    """An HttpMapping out of a TOML file. Raises Failure naming the file, the key and what to write."""
+    from adapters.feeds.http_json import HttpMapping, Signature
+    from adapters.feeds.limited import Rate
+
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise Failure(f"{path}: {(error.strerror or 'cannot be read').lower()}", CONFIG) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise Failure(f"{path}: is not TOML: {error}", CONFIG) from None
+    for kind, table, where in (
+        (HttpMapping, document, ""),
+        (Signature, document.get("signature"), "signature."),
+        (Rate, document.get("rate"), "rate."),
+    ):
+        if isinstance(table, dict):
+            _known_keys(path, kind, table, where)
+    try:
+        return msgspec.convert(document, HttpMapping)
+    except (msgspec.ValidationError, ValueError) as error:
+        raise Failure(f"{path}: {str(error).replace('$.', '')}", CONFIG) from None
+
+
+def _known_keys(path: Path, kind: type, table: Mapping[str, object], where: str) -> None:
+    names = [field.name for field in fields(kind)]
+    for key in table:
+        if key not in names:
+            near = get_close_matches(key, names, n=1)
+            hint = f"Did you mean {near[0]}?" if near else f"There are {', '.join(names)}"
+            raise Failure(f"{path}: {where}{key} is not a key of a mapping. {hint}", CONFIG)
+    for field in fields(kind):
+        if field.default is MISSING and field.default_factory is MISSING and field.name not in table:
+            raise Failure(f"{path}: {where}{field.name} is missing", CONFIG)
+
+
+def _needs(module: str, extra: str) -> None:
+    if find_spec(module) is None:
+        raise Failure(f"{module} is not installed: install quantd with its extra `{extra}`", CONFIG)

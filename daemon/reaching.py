@@ -1,0 +1,175 @@
+"""From a configuration to the feed and the venue of a live run: which adapters, whose keys, at which addresses.
+
+Each adapter is imported only where it is used: one of them takes seconds.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from hashlib import blake2b
+from pathlib import Path
+from typing import Final
+
+from adapters.brokers.errors import VenueError
+from adapters.feeds.cached import Cached
+from adapters.feeds.fallback import Fallback
+from adapters.feeds.forming import PutAside
+from adapters.feeds.live import Live
+from adapters.feeds.retried import Retried
+from adapters.feeds.source import Source, SourceError, Stream
+from adapters.feeds.stamps import UNITS_NS
+from adapters.store.lease import account_key
+from daemon.assembly import Parts, interval_text
+from daemon.config import Config, Mistake, secret
+from trading.ports import Broker
+
+RETRY_FOR_S: Final = 30.0
+"""How long one question to a vendor is put again; the feed goes on asking after that."""
+
+MINUTE_NS: Final = UNITS_NS["m"]
+
+ALPACA_PAPER: Final = "https://paper-api.alpaca.markets"
+ALPACA_LIVE: Final = "https://api.alpaca.markets"
+
+
+def mistakes_of(config: Config) -> Iterator[Mistake]:
+    """What the tables [feed] and [broker] say of vendors and venues that cannot be."""
+    mistake = config.source.mistake
+    for section, table in (("feed", config.feed), ("broker", config.broker)):
+        if table.kind == "ccxt" and not table.venue:
+            yield mistake((section, "venue"), "is missing", 'name the exchange, venue = "kraken"')
+    if config.feed.kind == "http":
+        yield mistake(
+            ("feed", "kind"), '= "http": a run cannot use it yet', "fetch with quantd data and replay the file"
+        )
+    if (
+        config.quantd.mode == "paper"
+        and config.broker.kind == "alpaca"
+        and _host(config.broker.url) == _host(ALPACA_LIVE)
+    ):
+        text = f'= "{config.broker.url}" is the live venue, and mode = "paper"'
+        yield mistake(("broker", "url"), text, f'write url = "{ALPACA_PAPER}" or mode = "live"')
+
+
+def _host(url: str) -> str:
+    return url.partition("://")[2].partition("/")[0].lower()
+
+
+def feed_of(parts: Parts, folder: Path, put_aside: PutAside, now: Callable[[], int] = time.time_ns) -> Live:
+    """The feed with its stand-ins: each vendor tried again and kept on disk. Raises SourceError."""
+    table = parts.config.feed
+    made: list[Source] = []
+    for kind in (table.kind, *table.fallback):
+        source: Source = Retried(_source(kind, parts), deadline_s=RETRY_FOR_S)
+        made.append(Cached(source, parts.universe, interval_text(parts.interval_ns), folder / "bars", now=now))
+    try:
+        first = Fallback(made, parts.universe) if len(made) > 1 else made[0]
+    except ValueError as error:
+        raise SourceError("[feed] fallback", str(error), again=False) from None
+    return Live(
+        first,
+        _stream(parts),
+        universe=parts.universe,
+        sessions=parts.sessions,
+        interval_ns=parts.interval_ns,
+        grace_ns=table.grace_ns,
+        now=now,
+        put_aside=put_aside,
+    )
+
+
+def _source(kind: str, parts: Parts) -> Source:
+    table, interval = parts.config.feed, interval_text(parts.interval_ns)
+    url = table.url if kind == table.kind else ""
+    if kind == "yfinance":
+        from adapters.feeds.yahoo import YahooSource
+
+        return YahooSource(parts.universe, interval, gateway=url)
+    if kind == "alpaca":
+        from adapters.feeds.alpaca_bars import DATA_URL, AlpacaBars
+
+        key, hidden = _alpaca_keys()
+        crypto = all("/" in symbol for symbol in parts.universe.symbols)
+        return AlpacaBars(
+            parts.universe, interval, key=key, secret=hidden, feed=table.plan, crypto=crypto, url=url or DATA_URL
+        )
+    if kind == "ccxt":
+        from adapters.exchange.client import Access
+        from adapters.feeds.crypto import CryptoSource
+
+        return CryptoSource(Access(table.venue, url=url or None), parts.universe, interval)
+    raise SourceError("[feed] kind", f'"{kind}" is no vendor', "Write yfinance, alpaca or ccxt", again=False)
+
+
+def _stream(parts: Parts) -> Stream | None:
+    """Bars as they are made, where the vendor sends such."""
+    table = parts.config.feed
+    if not table.stream or table.fallback:
+        return None
+    if table.kind == "alpaca" and parts.interval_ns == MINUTE_NS:
+        from adapters.feeds.alpaca_stream import STREAM_URL, AlpacaStream
+
+        key, hidden = _alpaca_keys()
+        crypto = all("/" in symbol for symbol in parts.universe.symbols)
+        url = table.url.replace("http", "ws", 1) if table.url else STREAM_URL
+        return AlpacaStream(parts.universe, key=key, secret=hidden, feed=table.plan, crypto=crypto, url=url)
+    if table.kind == "ccxt":
+        from adapters.exchange.client import Access
+        from adapters.feeds.crypto import CryptoSource
+
+        source = CryptoSource(
+            Access(table.venue, url=table.url or None), parts.universe, interval_text(parts.interval_ns)
+        )
+        return source.stream() if source.streams else None
+    return None
+
+
+def _alpaca_keys() -> tuple[str, str]:
+    return secret("alpaca_key") or "", secret("alpaca_secret") or ""
+
+
+def account_of(config: Config) -> str:
+    """The key of the account that is traded: of a venue, by who we are there; of a simulated one, by the instance's name."""
+    kind = config.broker.kind
+    if kind == "paper":
+        return account_key("paper", config.quantd.name)
+    us = secret("alpaca_key" if kind == "alpaca" else "ccxt_key") or ""
+    who = f"{config.broker.venue}|{config.broker.url}|{us}"
+    return account_key(kind, blake2b(who.encode(), digest_size=8).hexdigest())
+
+
+def venue_of(parts: Parts, run: str) -> Broker | None:
+    """The venue that orders go to; None where they are simulated. Raises VenueError."""
+    table, live = parts.config.broker, parts.config.quantd.mode == "live"
+    timeout_s, settle_s = table.timeout_ns / 1e9, table.settle_ns / 1e9
+    if table.kind == "alpaca":
+        from adapters.brokers.alpaca import Alpaca
+        from adapters.brokers.alpaca_rest import AlpacaSettings
+
+        key, hidden = _alpaca_keys()
+        if not (key and hidden):
+            raise VenueError(
+                "Alpaca",
+                "no key was given",
+                "Set QUANTD_ALPACA_KEY and QUANTD_ALPACA_SECRET, or give systemd credentials",
+            )
+        url = table.url or (ALPACA_LIVE if live else ALPACA_PAPER)
+        stream = url.replace("http", "ws", 1).rstrip("/") + "/stream"
+        settings = AlpacaSettings(
+            url=url, stream_url=stream, key=key, secret=hidden, timeout_s=timeout_s, settle_s=settle_s
+        )
+        return Alpaca(settings, parts.universe, run)
+    if table.kind == "ccxt":
+        from adapters.brokers.crypto import Crypto
+        from adapters.brokers.crypto_settings import CryptoSettings
+        from adapters.exchange.client import Access
+
+        access = Access(
+            table.venue,
+            key=secret("ccxt_key") or "",
+            secret=secret("ccxt_secret") or "",
+            url=table.url or None,
+            sandbox=not live and not table.url,
+            timeout_s=timeout_s,
+        )
+        return Crypto(CryptoSettings(access, settle_s=settle_s), parts.universe, run)
+    return None

@@ -1,0 +1,164 @@
+"""Alpaca's JSON to our values and back: exact, and refused where it is not what is documented."""
+
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adapters.brokers import alpaca_wire as wire
+from adapters.brokers.alpaca_wire import Activity, Garbled, Order
+from adapters.brokers.sent import Sent
+from trading.orders import Cause, Kind
+
+NANO = 10**9
+
+
+def sent(lots: int, worst: int, kind: Kind = Kind.LIMIT, stop: int = 0, end: int = 1) -> Sent:
+    return Sent("q-1", 1, 2, 0, 0, lots, worst, stop, int(kind), end, 0)
+
+
+@given(st.integers(-(10**18), 10**18))
+def test_text_of_a_size_is_exact(value):
+    assert wire.nano(Decimal(wire.text_of(value))) == value
+    assert "E" not in wire.text_of(value)
+
+
+@pytest.mark.parametrize("text", ["NaN", "Infinity", "-Infinity", "1E+400", "1E+999999"])
+def test_what_is_no_amount_is_refused(text):
+    with pytest.raises(Garbled):
+        wire.nano(Decimal(text))
+
+
+def test_amounts_come_as_text_or_number_and_stay_exact():
+    found = msgspec.json.decode(
+        b'{"id":"1","client_order_id":"q","status":"new","qty":0.1,"filled_qty":"0.100000001"}', type=Order
+    )
+    assert (wire.nano(found.qty), wire.nano(found.filled_qty)) == (100_000_000, 100_000_001)
+
+
+@given(st.integers(0, 4 * 10**18))
+def test_times_are_exact_to_the_nanosecond(ts):
+    text = datetime.fromtimestamp(ts // NANO, UTC).strftime("%Y-%m-%dT%H:%M:%S") + f".{ts % NANO:09d}Z"
+    assert wire.instant(text) == ts
+    assert wire.instant(wire.stamp(ts)) == ts // 1000 * 1000
+
+
+def test_times_have_a_zone_and_any_number_of_digits():
+    assert wire.instant("2024-07-03T13:00:00-04:00") == wire.instant("2024-07-03T17:00:00Z")
+    assert wire.instant("2024-07-03T17:00:00.5Z") - wire.instant("2024-07-03T17:00:00Z") == 500_000_000
+    for wrong in ("", "yesterday", "2024-07-03T17:00:00", "2024-13-03T17:00:00Z"):
+        with pytest.raises(Garbled):
+            wire.instant(wrong)
+
+
+@given(st.integers(1, 10**13), st.booleans())
+def test_the_worst_price_never_becomes_worse_and_is_on_the_venues_tick(worst, sells):
+    order = wire.body(sent(-5 if sells else 5, worst), "SPY", NANO)
+    if isinstance(order, str):
+        assert not sells
+        assert worst < NANO // 10_000
+        return
+    limit = wire.nano(Decimal(order["limit_price"]))
+    assert limit >= worst if sells else limit <= worst
+    assert abs(limit - worst) < NANO // 100
+    places = len(order["limit_price"].partition(".")[2])
+    assert places <= (2 if limit >= NANO else 4)
+
+
+def test_time_in_force_follows_end_kind_and_what_the_venue_takes():
+    def word(symbol: str, lot: int, **how: object) -> object:
+        order = wire.body(sent(15, 100 * NANO, **how), symbol, lot)
+        return order if isinstance(order, str) else order["time_in_force"]
+
+    assert word("SPY", NANO) == "day"
+    assert word("SPY", NANO, end=0) == "gtc"
+    assert word("SPY", NANO // 10, end=0) == "day", "parts of a share are taken for the day only"
+    assert word("SPY", NANO, kind=Kind.OPEN) == "opg"
+    assert word("SPY", NANO, kind=Kind.CLOSE) == "cls"
+    assert word("BTC/USD", NANO // 10) == "gtc"
+    assert "no auction" in str(word("BTC/USD", NANO, kind=Kind.OPEN))
+    assert "no auction" in str(word("SPY", NANO // 10, kind=Kind.CLOSE))
+
+
+def test_a_stop_is_a_stop_limit_whose_trigger_does_not_sleep_longer_than_asked():
+    order = wire.body(sent(-5, 90_001_000_000, Kind.STOP, 95_001_000_000), "SPY", NANO)
+    assert isinstance(order, dict)
+    assert (order["type"], order["stop_price"], order["limit_price"]) == ("stop_limit", "95.01", "90.01")
+    assert isinstance(wire.body(sent(-5, 90 * NANO, Kind.STOP, 0), "SPY", NANO), str)
+
+
+@pytest.mark.parametrize("status", sorted(wire.OPEN))
+def test_an_open_order_has_not_ended(status):
+    assert wire.ended(Order("1", "q", status)) is None
+
+
+@pytest.mark.parametrize(
+    ("status", "cause"),
+    [
+        ("filled", Cause.LAST_FILL),
+        ("canceled", Cause.CANCELLED),
+        ("expired", Cause.EXPIRED),
+        ("rejected", Cause.REJECTED),
+        ("replaced", Cause.CANCELLED),
+    ],
+)
+def test_an_end_has_its_cause(status, cause):
+    assert wire.ended(Order("1", "q", status)) == cause
+
+
+def test_every_state_of_the_vendors_list_is_known():
+    enums = pytest.importorskip("alpaca.trading.enums", reason="alpaca-py is not installed")
+    assert {each.value for each in enums.OrderStatus} == set(wire.ENDS) | set(wire.OPEN)
+
+
+def test_a_state_that_nobody_documents_is_refused():
+    with pytest.raises(Garbled, match="half_done"):
+        wire.ended(Order("1", "q", "half_done"))
+
+
+def test_what_filled_and_was_then_rejected_is_cancelled():
+    assert wire.ended(Order("1", "q", "rejected", filled_qty=Decimal(3))) == Cause.CANCELLED
+
+
+def moved(kind: str, amount: str, **how: str) -> Activity:
+    return Activity(how.pop("id", "20240703113406977::x"), kind, net_amount=Decimal(amount), **how)
+
+
+@pytest.mark.parametrize(
+    ("kind", "amount", "said"),
+    [
+        ("CSD", "100", "deposit"),
+        ("CSW", "-100", "withdrawal"),
+        ("JNLC", "-5", "withdrawal"),
+        ("JNLC", "5", "deposit"),
+        ("DIV", "1.02", "dividend"),
+        ("DIVNRA", "-0.15", "dividend"),
+        ("FEE", "-0.02", "fee"),
+        ("INT", "3", "interest"),
+        ("SPIN", "7", "other"),
+    ],
+)
+def test_a_flow_has_its_kind_and_exact_amount(kind, amount, said):
+    found = wire.flow(moved(kind, amount))
+    assert found is not None
+    assert (found.kind, found.amount_micro) == (said, int(Decimal(amount) * 10**6))
+
+
+def test_what_moved_no_cash_is_no_flow():
+    assert wire.flow(moved("FILL", "100")) is None
+    assert wire.flow(moved("SPLIT", "0")) is None
+    assert wire.flow(moved("CSD", "100", status="canceled")) is None
+
+
+def test_a_flow_is_when_its_id_says_or_at_the_end_of_its_date():
+    exact = wire.flow(moved("CSD", "1"))
+    assert exact is not None
+    assert exact.ts == wire.instant("2024-07-03T15:34:06.977Z")
+    dated = wire.flow(moved("CSD", "1", id="20240703000000000::x", date="2024-07-03"))
+    assert dated is not None
+    assert dated.ts == wire.instant("2024-07-04T04:00:00Z") - 1
+    with pytest.raises(Garbled):
+        wire.flow(moved("CSD", "1", id="x"))

@@ -1,0 +1,108 @@
+"""The contract of sources, on every wrapper and on the vendors that need no pandas (Yahoo keeps it in its own module)."""
+
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from adapters.calendars import sessions
+from adapters.feeds.alpaca_bars import AlpacaBars
+from adapters.feeds.cached import Cached
+from adapters.feeds.checked import Checked
+from adapters.feeds.fallback import Fallback
+from adapters.feeds.files import ActionRow, Rows
+from adapters.feeds.http_json import HttpMapping, HttpSource
+from adapters.feeds.limited import Limited, Rate
+from adapters.feeds.retried import Retried
+from adapters.feeds.source import Source, SourceError
+from tests.adapters.feeds.contract import keeps_its_promises
+from tests.adapters.feeds.recorded import Recorded, market
+from tests.venues.alpaca_data import KEY, SECRET, AlpacaData
+from tests.venues.json_bars import JsonBars
+from tests.venues.served import served
+from trading.instruments import NANO, Instrument, Universe
+
+PAIR = Universe((Instrument("AAA", calendar="24/7"), Instrument("BBB", calendar="24/7")), calendar="24/7")
+T0 = 1_704_290_400
+START, END = T0 * NANO, (T0 + 3600) * NANO
+ALWAYS = {"24/7": sessions("24/7", date(2023, 12, 1), date(2024, 2, 1))}
+
+
+def truth() -> Rows:
+    """An hour of minutes of both; the second symbol misses every fifth."""
+    stamps = [(T0 + 60 * k) * NANO for k in range(60)]
+    both = market([*stamps, *(ts for k, ts in enumerate(stamps) if k % 5)], [0] * 60 + [1] * 48)
+    both.volume[:] = np.arange(len(both)) % 7 + 1
+    return both
+
+
+def recorded() -> Recorded:
+    day = START - START % (86_400 * NANO)
+    return Recorded(truth(), listed=[ActionRow(day, 0, "split", 2, 1, 0)])
+
+
+WRAPPERS: dict[str, Callable[[Path], Source]] = {
+    "itself": lambda _: recorded(),
+    "cached": lambda folder: Cached(recorded(), PAIR, "1m", folder),
+    "cached twice": lambda folder: Cached(Cached(recorded(), PAIR, "1m", folder / "a"), PAIR, "1m", folder / "b"),
+    "limited": lambda _: Limited(recorded(), Rate(1000, 1.0)),
+    "retried": lambda _: Retried(_unsteady(), first_s=0.001),
+    "fallback": lambda _: Fallback([_unsteady(), recorded()], PAIR),
+    "checked": lambda _: Checked(recorded(), PAIR, ALWAYS, "1m"),
+    "all of them": lambda folder: Checked(
+        Cached(Fallback([Retried(Limited(_unsteady(), Rate(1000, 1.0)), first_s=0.001), recorded()], PAIR), PAIR, "1m", folder),
+        PAIR, ALWAYS, "1m",
+    ),
+}  # fmt: skip
+
+
+def _unsteady() -> Recorded:
+    source = recorded()
+    source.failing = [SourceError("recorded", "busy")] * 3
+    return source
+
+
+@pytest.mark.parametrize("wrapper", WRAPPERS)
+async def test_a_wrapper_keeps_the_contract_of_what_it_wraps(tmp_path: Path, wrapper: str) -> None:
+    await keeps_its_promises(WRAPPERS[wrapper](tmp_path), truth(), START, END)
+
+
+def _texts(rows: Rows, column: int) -> list[tuple[str, str, str, str, str]]:
+    mine = rows.take(rows.column == column)
+    return [tuple(repr(float(v)) for v in bar) for bar in zip(mine.open, mine.high, mine.low, mine.close, mine.volume, strict=True)]  # type: ignore[misc]  # fmt: skip
+
+
+def _stamps(rows: Rows, column: int) -> list[int]:
+    return [ts // NANO for ts in rows.ts[rows.column == column].tolist()]
+
+
+async def test_alpaca_keeps_the_contract() -> None:
+    from datetime import UTC, datetime
+
+    rows = truth()
+    bars = {
+        symbol: [
+            (f"{datetime.fromtimestamp(ts, UTC):%Y-%m-%dT%H:%M:%SZ}", *texts)
+            for ts, texts in zip(_stamps(rows, column), _texts(rows, column), strict=True)
+        ]
+        for column, symbol in enumerate(PAIR.symbols)
+    }
+    with served(AlpacaData(bars, page=17).app()) as port:
+        made = AlpacaBars(PAIR, "1m", key=KEY, secret=SECRET, url=f"http://127.0.0.1:{port}", rate=None)
+        await keeps_its_promises(made, rows, START, END)
+
+
+async def test_a_mapping_keeps_the_contract() -> None:
+    rows = truth()
+    bars = {
+        symbol: [(ts, *texts) for ts, texts in zip(_stamps(rows, column), _texts(rows, column), strict=True)]
+        for column, symbol in enumerate(PAIR.symbols)
+    }
+    with served(JsonBars(bars, page=13).app()) as port:
+        mapping = HttpMapping(
+            "klines", f"http://127.0.0.1:{port}/klines?symbol={{symbol}}&startTime={{start}}&endTime={{end}}", ts="0", open="1",
+            high="2", low="3", close="4", volume="5", stamp_format="ms", ask_format="ms", end_inclusive=True, page_by_last=True,
+        )  # fmt: skip
+        await keeps_its_promises(HttpSource(mapping, PAIR, "1m"), rows, START, END)

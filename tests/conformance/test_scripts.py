@@ -1,0 +1,13 @@
+"""Three hundred random scripts: whatever happens to requests and news, asking settles it, and the books are equal."""
+
+import asyncio
+
+import pytest
+
+from tests.conformance.scripts import scripts
+from tests.conformance.suite import RIGS
+
+
+@pytest.mark.parametrize("name", [name for name in RIGS if name != "paper"])
+def test_whatever_happens_is_settled_by_asking(name: str) -> None:
+    assert asyncio.run(scripts(RIGS[name], range(300))) == []

@@ -1,0 +1,134 @@
+"""What a live feed remembers judges the next bars as the whole record would, and knows a bar again."""
+
+from dataclasses import replace
+from datetime import date
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from adapters.calendars import sessions
+from adapters.feeds.files import Rows, exact_nano, read_bars
+from adapters.feeds.merged import taken
+from adapters.feeds.stamps import Placed, place
+from adapters.feeds.tail import Tail
+from adapters.feeds.validated import Reason, judge
+from trading.events import Action
+from trading.instruments import Instrument, Universe
+from trading.sessions import DAY_NS
+
+UNIVERSE = Universe(tuple(Instrument(s) for s in ("AAPL", "IWM", "SPY")))
+XNYS = sessions("XNYS", date(2001, 1, 1), date(2005, 12, 31))
+
+
+def recorded() -> Rows:
+    """450 days of three symbols, in the order of time."""
+    rows = read_bars((Path(__file__).parent.parent / "data" / "us_daily.parquet",), UNIVERSE)
+    first, last = XNYS.day_ns[200], XNYS.day_ns[650]
+    rows = rows.take((rows.ts >= first) & (rows.ts < last))
+    return rows.take(np.argsort(rows.ts, kind="stable"))
+
+
+ROWS = recorded()
+FAULTS = st.lists(
+    st.tuples(
+        st.integers(0, len(ROWS) - 1),
+        st.sampled_from(["spike", "dip", "nan", "stale", "volume", "split", "crossed"]),
+    ),
+    max_size=6,
+)
+
+
+def spoilt(faults: list[tuple[int, str]]) -> Rows:
+    names = ("open", "high", "low", "close", "volume")
+    columns = {n: getattr(ROWS, n).copy() for n in names}
+    for row, kind in faults:
+        mine = np.flatnonzero(ROWS.column == ROWS.column[row])
+        mine = mine[mine >= row]
+        if kind in ("spike", "dip"):
+            columns["high" if kind == "spike" else "low"][row] *= 5 if kind == "spike" else 0.1
+        elif kind == "nan":
+            columns["close"][row] = np.nan
+        elif kind == "volume":
+            columns["volume"][row] *= 1e5
+        elif kind == "crossed":
+            columns["high"][row] = columns["low"][row] / 2
+        elif kind == "stale":
+            for n in names:
+                columns[n][mine[:6]] = columns[n][mine[0]]
+        else:
+            for n in names[:4]:
+                columns[n][mine[:90]] /= 2
+            columns["volume"][mine[:90]] *= 2
+    exact = {"open_nano": exact_nano(columns["open"]), "close_nano": exact_nano(columns["close"])}
+    return replace(ROWS, **columns, **exact)
+
+
+@given(FAULTS, st.lists(st.integers(1, len(ROWS) - 1), max_size=6), st.integers(1, 40))
+@settings(max_examples=12, deadline=None, derandomize=True)
+def test_bars_judged_as_they_come_get_the_verdict_of_the_whole_record(
+    faults: list[tuple[int, str]], cuts: list[int], step: int
+) -> None:
+    rows = spoilt(faults)
+    placed = place(rows.ts, XNYS, "session", DAY_NS)
+    whole = judge(rows, placed, DAY_NS)
+    tail, got = Tail(UNIVERSE.size), np.empty(0, dtype=np.int8)
+    edges = sorted({0, *cuts, *range(len(rows) % step, len(rows), step)[-25:], len(rows)})
+    for start, stop in pairwise(edges):
+        part = np.arange(start, stop)
+        got = np.concatenate([got, tail.extend(rows.take(part), taken(placed, part), DAY_NS)])
+    assert got.tolist() == whole.tolist()
+
+
+def test_a_split_that_nobody_announces_is_put_aside_for_as_long_as_it_lasts() -> None:
+    rows, placed = one_symbol(400, split_at=150)
+    tail, got = Tail(1), []
+    for k in range(400):
+        got += tail.extend(rows.take(np.array([k])), taken(placed, np.array([k])), DAY_NS).tolist()
+    assert got == [Reason.GOOD] * 150 + [Reason.SPLIT] * 250
+    assert tail.bar(0, Universe((Instrument("X"),)))[0].close > 90, "what it was before is still known"
+    known = [Action(int(placed.ts_open[150]), 0, 0, "split", 2, 1)]
+    more, where = one_symbol(401, split_at=150)
+    at = np.array([400])
+    assert tail.extend(more.take(at), taken(where, at), DAY_NS, known).tolist() == [Reason.GOOD]
+
+
+def one_symbol(days: int, split_at: int) -> tuple[Rows, Placed]:
+    walk = 100 + np.random.default_rng(1).normal(0, 0.3, 500).cumsum()[:days] * 0.1
+    close = np.where(np.arange(days) >= split_at, walk / 2, walk).round(2)
+    opened = np.where(np.arange(days) == split_at, close, np.roll(close, 1)).round(2)
+    opened[0] = close[0]
+    high, low = np.maximum(opened, close) + 0.05, np.minimum(opened, close) - 0.05
+    ts = np.array(XNYS.day_ns[:days], dtype=np.int64)
+    volume = np.where(np.arange(days) >= split_at, 2000.0, 1000.0) + np.arange(days)
+    zero = np.zeros(days, dtype=np.int64)
+    rows = Rows(ts, zero, opened, high, low, close, volume, exact_nano(opened), exact_nano(close), zero)
+    return rows, place(ts, XNYS, "session", DAY_NS)
+
+
+def test_a_bar_is_known_again_and_told_from_its_correction() -> None:
+    rows, placed = one_symbol(300, split_at=999)
+    tail = Tail(1)
+    tail.extend(rows, placed, DAY_NS)
+    found = tail.find(0, int(placed.ts_event[290]))
+    assert found is not None
+    assert tail.same(found, rows, 290)
+    assert not tail.same(found, rows, 291)
+    assert tail.find(0, int(placed.ts_event[10])) is None, "so far back nothing is remembered"
+    assert tail.oldest(0) == placed.ts_event[300 - Tail.LENGTH]
+    bar, good = tail.bar(found, Universe((Instrument("X"),)))
+    assert (bar.symbol, bar.close, good) == ("X", rows.close[290], True)
+
+
+def test_a_bad_bar_that_comes_again_corrected_takes_its_place() -> None:
+    rows, placed = one_symbol(100, split_at=999)
+    wrong = replace(rows, high=np.where(np.arange(100) == 99, rows.high * 9, rows.high))
+    tail = Tail(1)
+    assert tail.extend(wrong, placed, DAY_NS)[-1] == Reason.SPIKE
+    last = np.array([99])
+    assert tail.extend(rows.take(last), taken(placed, last), DAY_NS).tolist() == [Reason.GOOD]
+    found = tail.find(0, int(placed.ts_event[99]))
+    assert found is not None
+    assert tail.same(found, rows, 99)

@@ -1,0 +1,689 @@
+"""A spot exchange on 127.0.0.1 that speaks Kraken's documented REST API and WebSocket v2, as far as it is used here.
+
+Account and matching are driven by the test, and it misbehaves on command. Signatures and nonces are verified as the
+exchange does; ccxt is the official client that checks it.
+"""
+
+import asyncio
+import base64
+import hashlib
+import hmac
+import json
+import urllib.parse
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from decimal import ROUND_HALF_EVEN, Decimal
+from typing import Any, Final
+
+from aiohttp import WSMsgType, web
+
+NANO: Final = 1_000_000_000
+PAGE: Final = 50
+"""Orders, trades and ledger entries of one answer, as at the exchange."""
+BARS: Final = 720
+"""Bars of one answer; there is no way to older ones."""
+_MICRO: Final = Decimal("0.000001")
+_FEE: Final = Decimal("0.00001")
+
+
+@dataclass(slots=True)
+class Pair:
+    """One market. `id` and `altname` as the exchange writes them (XXBTZUSD, XBTUSD), `wsname` with its old codes (XBT/USD),
+    `symbol` with the new ones (BTC/USD)."""
+
+    id: str
+    altname: str
+    wsname: str
+    symbol: str
+    base: str
+    quote: str
+    pair_decimals: int
+    lot_decimals: int
+    ordermin: str
+    costmin: str
+    status: str = "online"
+    bars: list[tuple[int, str, str, str, str, str]] = field(default_factory=list)
+    """(open in s, open, high, low, close, volume), oldest first."""
+
+
+@dataclass(slots=True)
+class Order:
+    """An order as the exchange has it. `at` in ns."""
+
+    txid: str
+    cl_ord_id: str
+    pair: Pair
+    side: str
+    ordertype: str
+    vol: Decimal
+    price: str
+    price2: str
+    oflags: str
+    timeinforce: str
+    expiretm: int
+    at: int
+    vol_exec: Decimal = Decimal(0)
+    cost: Decimal = Decimal(0)
+    fee: Decimal = Decimal(0)
+    status: str = "open"
+    reason: str = ""
+    closed_at: int = 0
+
+    @property
+    def limit(self) -> Decimal:
+        return Decimal(self.price2 if self.ordertype == "stop-loss-limit" else self.price)
+
+
+@dataclass(slots=True)
+class Trade:
+    id: str
+    number: int
+    order: Order
+    at: int
+    price: Decimal
+    vol: Decimal
+    fee: Decimal
+
+
+@dataclass(slots=True)
+class Entry:
+    """One line of the ledger."""
+
+    id: str
+    at: int
+    kind: str
+    asset: str
+    amount: Decimal
+    fee: Decimal
+    balance: Decimal
+
+
+@dataclass(slots=True)
+class Misbehaviour:
+    """What meets the next `times` requests to one of `paths`."""
+
+    fault: str
+    paths: tuple[str, ...]
+    times: int
+
+
+class Refused(Exception):
+    """An answer with an error in the exchange's own words."""
+
+
+class Exchange:
+    """The server and its books. `now` is its clock in ns."""
+
+    def __init__(self, pairs: Iterable[Pair], assets: dict[str, str], now: Callable[[], int]) -> None:
+        self.pairs = {pair.id: pair for pair in pairs}
+        self.assets = assets
+        self.now = now
+        self.skew_ns = 0
+        self.key, self.secret = "key-of-the-test", base64.b64encode(b"secret of the test").decode()
+        self.permissions = {"funds", "open", "closed", "modify", "ledger"}
+        self.balances: dict[str, Decimal] = {}
+        self.orders: dict[str, Order] = {}
+        self.trades: list[Trade] = []
+        self.ledger: list[Entry] = []
+        self.status = "online"
+        self.fee_rate = Decimal("0.0026")
+        self.misbehaviours: list[Misbehaviour] = []
+        self.calls: list[str] = []
+        self.reject_next: list[str] = []
+        self.trades_lag = 0
+        """So many of the newest trades are not in the list yet."""
+        self.bars_forward = 0
+        """Bars of one answer from the asked instant on, as most exchanges page; 0: the newest ones, as this one does."""
+        self.on_cancel: dict[str, Callable[[], bool]] = {}
+        """cl_ord_id -> what happens in the moment before its next cancel; False refuses the cancel."""
+        self._nonces: dict[str, int] = {}
+        self._count = 0
+        self._sockets: list[web.WebSocketResponse] = []
+        self._ohlc: list[tuple[web.WebSocketResponse, str, int]] = []
+        self._runner: web.AppRunner | None = None
+        self.port = 0
+        self.stream_up = True
+        self.doubled = self.silent = self.holding = False
+        self._held: list[dict[str, Any]] = []
+        self._sequence = 0
+        self._hung = asyncio.Event()
+        self.heard = asyncio.Event()
+        """Set while anybody listens to the executions."""
+
+    # the server
+
+    async def start(self) -> None:
+        app = web.Application()
+        app.router.add_get("/0/public/{path}", self._public)
+        app.router.add_post("/0/private/{path}", self._private)
+        app.router.add_get("/v2", self._socket)
+        app.router.add_get("/", self._socket)
+        self._hung = asyncio.Event()
+        self._runner = web.AppRunner(app, shutdown_timeout=0.05)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, "127.0.0.1", self.port)
+        await site.start()
+        self.port = site._server.sockets[0].getsockname()[1]  # type: ignore[union-attr]
+
+    async def stop(self) -> None:
+        self._hung.set()
+        await self.cut()
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    # REST
+
+    async def _public(self, request: web.Request) -> web.StreamResponse:
+        path = request.match_info["path"]
+        self.calls.append(path)
+        met = self._meet(path)
+        if met and met != "500 after":
+            before = await self._faulty(request, met)
+            if before is not None:
+                return before
+        try:
+            result: object = getattr(self, f"_public_{path.lower()}")(request.query)
+        except Refused as error:
+            return web.json_response({"error": [str(error)]})
+        return web.json_response({"error": [], "result": result})
+
+    def _public_time(self, _query: object) -> dict[str, Any]:
+        seconds = (self.now() + self.skew_ns) // NANO
+        return {"unixtime": seconds, "rfc1123": "Fri, 20 Nov 26 14:00:00 +0000"}
+
+    def _public_systemstatus(self, _query: object) -> dict[str, Any]:
+        return {"status": self.status, "timestamp": "2026-11-20T14:00:00Z"}
+
+    def _public_assets(self, _query: object) -> dict[str, Any]:
+        return {
+            asset: {
+                "aclass": "currency",
+                "altname": altname,
+                "decimals": 10,
+                "display_decimals": 5,
+                "status": "enabled",
+            }
+            for asset, altname in self.assets.items()
+        }
+
+    def _public_assetpairs(self, _query: object) -> dict[str, Any]:
+        return {
+            pair.id: {
+                "altname": pair.altname, "wsname": pair.wsname, "aclass_base": "currency", "base": pair.base,
+                "aclass_quote": "currency", "quote": pair.quote, "lot": "unit", "cost_decimals": 5,
+                "pair_decimals": pair.pair_decimals, "lot_decimals": pair.lot_decimals, "lot_multiplier": 1,
+                "leverage_buy": [], "leverage_sell": [], "fees": [[0, 0.26]], "fees_maker": [[0, 0.16]],
+                "fee_volume_currency": "ZUSD", "margin_call": 80, "margin_stop": 40, "ordermin": pair.ordermin,
+                "costmin": pair.costmin, "tick_size": f"{Decimal(1).scaleb(-pair.pair_decimals):f}",
+                "status": pair.status,
+            }
+            for pair in self.pairs.values()
+        }  # fmt: skip
+
+    def _public_ohlc(self, query: Any) -> dict[str, Any]:
+        pair = self._pair(query["pair"])
+        seconds = int(query.get("interval", "1")) * 60
+        since = int(query.get("since", "0"))
+        bars = [bar for bar in (pair.bars if self.bars_forward else pair.bars[-BARS:]) if bar[0] > since]
+        bars = bars[: self.bars_forward or None]
+        rows = [[ts, o, h, low, c, c, volume, 7] for ts, o, h, low, c, volume in bars]
+        return {pair.id: rows, "last": pair.bars[-1][0] - seconds if pair.bars else 0}
+
+    async def _private(self, request: web.Request) -> web.StreamResponse:
+        path = request.match_info["path"]
+        body = await request.text()
+        self.calls.append(path)
+        met = self._meet(path)
+        if met and met not in ("500 after", "time-out after", "answer lost", "malformed"):
+            before = await self._faulty(request, met)
+            if before is not None:
+                return before
+        try:
+            fields = self._signed(request, body)
+            if self.reject_next and path == "AddOrder":
+                raise Refused(self.reject_next.pop(0))
+            result: object = getattr(self, f"_private_{path.lower()}")(fields)
+        except Refused as error:
+            return web.json_response({"error": [str(error)]})
+        after = await self._faulty(request, met) if met else None
+        return after if after is not None else web.json_response({"error": [], "result": result})
+
+    def _signed(self, request: web.Request, body: str) -> dict[str, str]:
+        """The fields of a request whose key, signature and nonce are right."""
+        fields = dict(urllib.parse.parse_qsl(body, strict_parsing=True))
+        if request.headers.get("API-Key") != self.key:
+            raise Refused("EAPI:Invalid key")
+        nonce = fields.pop("nonce")
+        digest = hashlib.sha256((nonce + body).encode()).digest()
+        signed = hmac.new(base64.b64decode(self.secret), request.path.encode() + digest, hashlib.sha512).digest()
+        if request.headers.get("API-Sign") != base64.b64encode(signed).decode():
+            raise Refused("EAPI:Invalid signature")
+        if int(nonce) <= self._nonces.get(self.key, 0):
+            raise Refused("EAPI:Invalid nonce")
+        self._nonces[self.key] = int(nonce)
+        return fields
+
+    def misbehave(self, fault: str, paths: tuple[str, ...], times: int = 1) -> None:
+        self.misbehaviours.append(Misbehaviour(fault, paths, times))
+
+    def _meet(self, path: str) -> str:
+        for each in self.misbehaviours:
+            if path in each.paths and each.times > 0:
+                each.times -= 1
+                return each.fault
+        return ""
+
+    async def _faulty(self, request: web.Request, fault: str) -> web.StreamResponse | None:
+        if fault == "429":
+            return web.Response(status=429, text="Too Many Requests", headers={"Retry-After": "0.05"})
+        if fault == "429 bare":
+            return web.json_response({"error": ["EAPI:Rate limit exceeded"]})
+        if fault in ("500", "500 after"):
+            return web.json_response({"error": ["EGeneral:Internal error"]}, status=500)
+        if fault == "502 html":
+            return web.Response(status=502, text="<html><h1>502 Bad Gateway</h1></html>", content_type="text/html")
+        if fault == "503":
+            return web.json_response({"error": ["EService:Unavailable"]}, status=503)
+        if fault in ("time-out before", "time-out after"):
+            await self._hung.wait()
+            return web.Response(status=504)
+        if fault in ("reset before", "answer lost"):
+            assert request.transport is not None
+            request.transport.abort()
+            return web.Response()
+        if fault == "malformed":
+            return web.Response(text='{"error":[],"resu', content_type="application/json")
+        raise AssertionError(fault)
+
+    def _may(self, permission: str) -> None:
+        if permission not in self.permissions:
+            raise Refused("EGeneral:Permission denied")
+
+    def _pair(self, name: str) -> Pair:
+        for pair in self.pairs.values():
+            if name in (pair.id, pair.altname, pair.symbol):
+                return pair
+        raise Refused("EQuery:Unknown asset pair")
+
+    def _private_balanceex(self, _fields: dict[str, str]) -> dict[str, Any]:
+        self._may("funds")
+        held = self.held()
+        return {
+            asset: {"balance": f"{amount:f}", "hold_trade": f"{held.get(asset, Decimal(0)):f}"}
+            for asset, amount in self.balances.items()
+        }
+
+    def held(self) -> dict[str, Decimal]:
+        """What open orders lock, by asset."""
+        out: dict[str, Decimal] = {}
+        for order in self.orders.values():
+            if order.status == "open":
+                left = order.vol - order.vol_exec
+                asset = order.pair.quote if order.side == "buy" else order.pair.base
+                locked = left * order.limit * (1 + self.fee_rate) if order.side == "buy" else left
+                out[asset] = out.get(asset, Decimal(0)) + locked
+        return out
+
+    def _private_openorders(self, fields: dict[str, str]) -> dict[str, Any]:
+        self._may("open")
+        found = [o for o in self.orders.values() if o.status == "open" and self._wanted(o, fields)]
+        return {"open": {order.txid: self._said(order) for order in found}}
+
+    def _private_closedorders(self, fields: dict[str, str]) -> dict[str, Any]:
+        self._may("closed")
+        found = [o for o in self.orders.values() if o.status != "open" and self._wanted(o, fields)]
+        start = float(fields.get("start", 0)) * NANO
+        by_open = fields.get("closetime", "both") == "open"
+        found = [o for o in found if (o.at if by_open else o.closed_at) > start]
+        found.sort(key=lambda o: -(o.at if by_open else o.closed_at))
+        offset = int(fields.get("ofs", 0))
+        return {
+            "closed": {order.txid: self._said(order) for order in found[offset : offset + PAGE]},
+            "count": len(found),
+        }
+
+    @staticmethod
+    def _wanted(order: Order, fields: dict[str, str]) -> bool:
+        return "cl_ord_id" not in fields or fields["cl_ord_id"] == order.cl_ord_id
+
+    def _said(self, order: Order) -> dict[str, Any]:
+        kind = f"{order.ordertype.replace('-limit', '').replace('-', ' ')} {order.price} -> limit {order.price2}"
+        text = f"limit {order.price}" if order.ordertype == "limit" else kind
+        average = order.cost / order.vol_exec if order.vol_exec else Decimal(0)
+        said: dict[str, Any] = {
+            "refid": None, "userref": None, "cl_ord_id": order.cl_ord_id or None, "status": order.status,
+            "opentm": order.at / NANO, "starttm": 0, "expiretm": order.expiretm,
+            "descr": {
+                "pair": order.pair.altname, "aclass": "forex", "type": order.side, "ordertype": order.ordertype,
+                "price": order.price, "price2": order.price2 or "0", "leverage": "none",
+                "order": f"{order.side} {order.vol:.8f} {order.pair.altname} @ {text}", "close": "",
+            },
+            "vol": f"{order.vol:.8f}", "vol_exec": f"{order.vol_exec:.8f}", "cost": f"{order.cost:.5f}",
+            "fee": f"{order.fee:.5f}", "price": f"{average:.5f}", "stopprice": "0.00000", "limitprice": "0.00000",
+            "misc": "", "oflags": order.oflags,
+        }  # fmt: skip
+        if order.status != "open":
+            said |= {"closetm": order.closed_at / NANO, "reason": order.reason or None}
+        return said
+
+    def _private_tradeshistory(self, fields: dict[str, str]) -> dict[str, Any]:
+        self._may("closed")
+        known = self.trades[: len(self.trades) - self.trades_lag]
+        found = [t for t in known if t.at > float(fields.get("start", 0)) * NANO]
+        if fields.get("consolidate_taker", "true") == "true":
+            found = self._consolidated(found)
+        found.sort(key=lambda t: -t.number)
+        offset = int(fields.get("ofs", 0))
+        return {
+            "trades": {
+                t.id: {
+                    "ordertxid": t.order.txid, "postxid": "TKH2SE-M7IF5-CFI7LT", "pair": t.order.pair.id,
+                    "time": round(t.at / NANO, 4), "type": t.order.side, "ordertype": "limit", "price": f"{t.price:f}",
+                    "cost": f"{t.price * t.vol:.5f}", "fee": f"{t.fee:f}", "vol": f"{t.vol:.8f}",
+                    "margin": "0.00000", "leverage": "0", "misc": "", "trade_id": t.number, "maker": False,
+                }
+                for t in found[offset : offset + PAGE]
+            },
+            "count": len(found),
+        }  # fmt: skip
+
+    @staticmethod
+    def _consolidated(trades: list[Trade]) -> list[Trade]:
+        """Executions of one order in one instant as one, as the exchange tells them unless asked otherwise."""
+        out: dict[tuple[str, int], Trade] = {}
+        for each in trades:
+            key = each.order.txid, each.at
+            before = out.get(key)
+            if before is None:
+                out[key] = each
+            else:
+                vol = before.vol + each.vol
+                price = (before.price * before.vol + each.price * each.vol) / vol
+                out[key] = Trade(before.id, before.number, each.order, each.at, price, vol, before.fee + each.fee)
+        return list(out.values())
+
+    def _private_ledgers(self, fields: dict[str, str]) -> dict[str, Any]:
+        self._may("ledger")
+        found = [e for e in self.ledger if e.at > float(fields.get("start", 0)) * NANO]
+        if "asset" in fields:
+            found = [e for e in found if e.asset == fields["asset"]]
+        found.sort(key=lambda e: -e.at)
+        offset = int(fields.get("ofs", 0))
+        return {
+            "ledger": {
+                e.id: {
+                    "refid": f"R{e.id}", "time": e.at / NANO, "type": e.kind, "subtype": "", "aclass": "currency",
+                    "asset": e.asset, "amount": f"{e.amount:f}", "fee": f"{e.fee:f}", "balance": f"{e.balance:f}",
+                }
+                for e in found[offset : offset + PAGE]
+            },
+            "count": len(found),
+        }  # fmt: skip
+
+    def _private_getwebsocketstoken(self, _fields: dict[str, str]) -> dict[str, Any]:
+        return {"token": "token-of-the-test", "expires": 900}
+
+    def _private_addorder(self, fields: dict[str, str]) -> dict[str, Any]:
+        self._may("modify")
+        if self.status != "online":
+            raise Refused(f"EService:Market in {self.status} mode")
+        deadline = fields.get("deadline")
+        if deadline is not None and _ns(deadline) < self.now() + self.skew_ns:
+            raise Refused("EService:Deadline elapsed")
+        pair = self._pair(fields["pair"])
+        if pair.status != "online":
+            raise Refused(f"EService:Market in {pair.status} mode")
+        order = self._order(pair, fields)
+        if order.vol < Decimal(pair.ordermin):
+            raise Refused("EOrder:Order minimum not met")
+        if order.vol * order.limit < Decimal(pair.costmin):
+            raise Refused("EOrder:Cost minimum not met")
+        if order.cl_ord_id and any(o.cl_ord_id == order.cl_ord_id and o.status == "open" for o in self.orders.values()):
+            raise Refused("EGeneral:Invalid arguments:cl_ord_id")
+        self._afford(order)
+        self.orders[order.txid] = order
+        self._tell_order(order, "pending_new")
+        self._tell_order(order, "new")
+        text = f"{order.side} {order.vol:.8f} {pair.altname} @ limit {order.price}"
+        return {"txid": [order.txid], "descr": {"order": text}}
+
+    def _order(self, pair: Pair, fields: dict[str, str]) -> Order:
+        kind = fields["ordertype"]
+        if kind not in ("limit", "stop-loss-limit"):
+            raise Refused("EGeneral:Invalid arguments:ordertype")
+        for name in ("price", "price2"):
+            text = fields.get(name, "")
+            if text and -int(Decimal(text).as_tuple().exponent) > pair.pair_decimals:
+                raise Refused(f"EOrder:Invalid price:{pair.altname} price can only be specified up to "
+                              f"{pair.pair_decimals} decimals.")  # fmt: skip
+        vol = Decimal(fields["volume"])
+        if -int(vol.as_tuple().exponent) > pair.lot_decimals:
+            raise Refused("EGeneral:Invalid arguments:volume")
+        client_id = fields.get("cl_ord_id", "")
+        if len(client_id) > 18 and len(client_id.replace("-", "")) != 32:
+            raise Refused("EGeneral:Invalid arguments:cl_ord_id")
+        expires = int(fields.get("expiretm", "0"))
+        if (fields.get("timeinforce", "GTC") == "GTD") != bool(expires):
+            raise Refused("EGeneral:Invalid arguments:expiretm")
+        self._count += 1
+        return Order(
+            txid=f"O{self._count:05d}-ABCDE-FGHIJK", cl_ord_id=client_id, pair=pair, side=fields["type"], ordertype=kind,
+            vol=vol, price=fields["price"], price2=fields.get("price2", ""), oflags=fields.get("oflags", "fciq"),
+            timeinforce=fields.get("timeinforce", "GTC"), expiretm=expires, at=self.now(),
+        )  # fmt: skip
+
+    def _afford(self, order: Order) -> None:
+        held = self.held()
+        if order.side == "buy":
+            have = self.balances.get(order.pair.quote, Decimal(0)) - held.get(order.pair.quote, Decimal(0))
+            if order.vol * order.limit * (1 + self.fee_rate) > have:
+                raise Refused("EOrder:Insufficient funds")
+        else:
+            have = self.balances.get(order.pair.base, Decimal(0)) - held.get(order.pair.base, Decimal(0))
+            if order.vol > have:
+                raise Refused("EOrder:Insufficient funds")
+
+    def _private_cancelorder(self, fields: dict[str, str]) -> dict[str, Any]:
+        self._may("modify")
+        client_id, txid = fields.get("cl_ord_id"), fields.get("txid")
+        for order in list(self.orders.values()):
+            if order.status == "open" and ((client_id and order.cl_ord_id == client_id) or order.txid == txid):
+                before = self.on_cancel.pop(order.cl_ord_id, None)
+                if before is not None and not before():
+                    raise Refused("EOrder:Order cannot be cancelled now")
+                if order.status == "open":
+                    self.close(order, "canceled", "User requested")
+                    return {"count": 1}
+        raise Refused("EOrder:Unknown order")
+
+    # the market, as the test drives it
+
+    def by_client(self, client_id: str) -> list[Order]:
+        return [order for order in self.orders.values() if order.cl_ord_id == client_id]
+
+    def add(self, asset: str, amount: Decimal) -> None:
+        self.balances[asset] = self.balances.get(asset, Decimal(0)) + amount
+
+    def fill(self, order: Order, vol: Decimal, price: Decimal, fee: Decimal | None = None) -> Trade:
+        """One execution of a resting order."""
+        assert order.status == "open", order
+        assert order.vol_exec + vol <= order.vol, order
+        cost = (vol * price).quantize(_MICRO, ROUND_HALF_EVEN)
+        charged = (cost * self.fee_rate).quantize(_FEE, ROUND_HALF_EVEN) if fee is None else fee
+        sign = 1 if order.side == "buy" else -1
+        self.add(order.pair.base, sign * vol)
+        self.add(order.pair.quote, -sign * cost - charged)
+        number = 40_000_000 + len(self.trades)
+        trade = Trade(f"T{7919 * number % 99991:05d}-{number}", number, order, self.now(), price, vol, charged)
+        self.trades.append(trade)
+        order.vol_exec += vol
+        order.cost += cost
+        order.fee += charged
+        done = order.vol_exec == order.vol
+        if done:
+            order.status, order.closed_at = "closed", self.now()
+        self._tell_trade(trade, "filled" if done else "partially_filled")
+        if done:
+            self._tell_order(order, "filled")
+        for asset, amount, paid in (
+            (order.pair.base, sign * vol, Decimal(0)),
+            (order.pair.quote, -sign * cost, charged),
+        ):
+            self.enter("trade", asset, amount, paid)
+        return trade
+
+    def enter(self, kind: str, asset: str, amount: Decimal, fee: Decimal = Decimal(0)) -> Entry:
+        """A line of the ledger; the balance is moved by whoever calls."""
+        balance = self.balances.get(asset, Decimal(0))
+        entry = Entry(f"L{len(self.ledger):05d}-AAAAA-BBBBBB", self.now(), kind, asset, amount, fee, balance)
+        self.ledger.append(entry)
+        return entry
+
+    def close(self, order: Order, status: str, reason: str) -> None:
+        """End an open order: canceled | expired."""
+        order.status, order.reason, order.closed_at = status, reason, self.now()
+        self._tell_order(order, status)
+
+    # WebSocket v2
+
+    async def _socket(self, request: web.Request) -> web.StreamResponse:
+        if not self.stream_up:
+            return web.Response(status=503)
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        status = {"version": "2.0.10", "system": "online", "api_version": "v2", "connection_id": 1}
+        await socket.send_json({"channel": "status", "type": "update", "data": [status]})
+        try:
+            async for message in socket:
+                if message.type == WSMsgType.TEXT:
+                    await self._asked(socket, json.loads(message.data))
+        finally:
+            self._drop(socket)
+        return socket
+
+    async def _asked(self, socket: web.WebSocketResponse, asked: dict[str, Any]) -> None:
+        if asked["method"] == "ping":
+            await socket.send_json({"method": "pong", "req_id": asked.get("req_id")})
+            return
+        params = asked["params"]
+        answer = {"method": asked["method"], "req_id": asked.get("req_id"), "success": True, "result": params}
+        if params["channel"] == "executions":
+            if params.get("token") != "token-of-the-test":
+                await socket.send_json(answer | {"success": False, "error": "ESession:Invalid session"})
+                return
+            await socket.send_json(answer | {"result": {"channel": "executions", "snap_orders": True}})
+            self._sockets.append(socket)
+            self.heard.set()
+            open_orders = [self._update(o, "new") for o in self.orders.values() if o.status == "open"]
+            self._sequence += 1
+            await socket.send_json(
+                {"channel": "executions", "type": "snapshot", "data": open_orders, "sequence": self._sequence}
+            )
+        elif params["channel"] == "ohlc":
+            await socket.send_json(answer)
+            for symbol in params["symbol"]:
+                self._ohlc.append((socket, symbol, params["interval"]))
+                pair = self._pair(symbol)
+                await self._tell_bars(pair, "snapshot", pair.bars[-3:])
+
+    async def bar(self, symbol: str, *bars: tuple[int, str, str, str, str, str]) -> None:
+        """Bars happen, or the last one changes: (open in s, open, high, low, close, volume)."""
+        pair = self._pair(symbol)
+        for bar in bars:
+            if pair.bars and pair.bars[-1][0] == bar[0]:
+                pair.bars[-1] = bar
+            else:
+                pair.bars.append(bar)
+        await self._tell_bars(pair, "update", list(bars))
+
+    async def _tell_bars(self, pair: Pair, kind: str, bars: list[tuple[int, str, str, str, str, str]]) -> None:
+        for socket, symbol, interval in list(self._ohlc):
+            if symbol == pair.symbol and bars:
+                # numbers, not text, as the exchange writes them in this channel
+                said = ",".join(
+                    f'{{"symbol":"{symbol}","open":{o},"high":{h},"low":{low},"close":{c},"trades":7,"volume":{volume},'
+                    f'"vwap":{c},"interval_begin":"{_iso(ts)}","interval":{interval},"timestamp":"{_iso(ts)}"}}'
+                    for ts, o, h, low, c, volume in bars
+                )
+                await socket.send_str(f'{{"channel":"ohlc","type":"{kind}","data":[{said}]}}')
+
+    def _update(self, order: Order, kind: str) -> dict[str, Any]:
+        status = {"pending_new": "pending_new", "new": "new", "filled": "filled"}.get(kind, kind)
+        return {
+            "order_id": order.txid, "cl_ord_id": order.cl_ord_id, "symbol": order.pair.symbol,
+            "order_qty": float(order.vol), "cum_qty": float(order.vol_exec), "cum_cost": float(order.cost),
+            "time_in_force": order.timeinforce, "exec_type": kind, "side": order.side, "order_type": order.ordertype,
+            "limit_price_type": "static", "limit_price": float(order.limit), "order_status": status,
+            "fee_usd_equiv": float(order.fee), "fee_ccy_pref": "fciq", "timestamp": _iso(self.now() // NANO),
+        }  # fmt: skip
+
+    def _tell_order(self, order: Order, kind: str) -> None:
+        self._tell(self._update(order, kind))
+
+    def _tell_trade(self, trade: Trade, status: str) -> None:
+        self._tell(
+            self._update(trade.order, "trade")
+            | {
+                "exec_id": trade.id, "trade_id": trade.number, "last_qty": float(trade.vol),
+                "last_price": float(trade.price), "liquidity_ind": "t", "cost": float(trade.vol * trade.price),
+                "order_status": status, "fees": [{"asset": "USD", "qty": float(trade.fee)}],
+            }
+        )  # fmt: skip
+
+    def _tell(self, update: dict[str, Any]) -> None:
+        if self.silent:
+            return
+        if self.holding:
+            self._held.append(update)
+            return
+        for _ in range(2 if self.doubled else 1):
+            self._sequence += 1
+            message = {"channel": "executions", "type": "update", "data": [update], "sequence": self._sequence}
+            for socket in list(self._sockets):
+                self._later(self._send(socket, json.dumps(message)))
+
+    async def _send(self, socket: web.WebSocketResponse, text: str) -> None:
+        if not socket.closed:
+            await socket.send_str(text)
+
+    def _later(self, sending: Any) -> None:
+        task = asyncio.ensure_future(sending)
+        task.add_done_callback(lambda done: done.cancelled() or done.exception())
+
+    def release(self, newest_first: bool = False) -> None:
+        """Say what was held back."""
+        held, self._held, self.holding = self._held, [], False
+        for update in reversed(held) if newest_first else held:
+            self._tell(update)
+
+    async def garbage(self) -> None:
+        for socket in list(self._sockets):
+            await self._send(socket, '{"channel": "executions", "data": [{')
+
+    async def cut(self) -> None:
+        """Cut every WebSocket."""
+        for socket in [*self._sockets, *(each for each, _, _ in self._ohlc)]:
+            self._drop(socket)
+            transport = socket._req.transport if socket._req is not None else None
+            if transport is not None:
+                transport.abort()
+
+    def _drop(self, socket: web.WebSocketResponse) -> None:
+        self._sockets = [each for each in self._sockets if each is not socket]
+        if not self._sockets:
+            self.heard.clear()
+        self._ohlc = [each for each in self._ohlc if each[0] is not socket]
+
+
+def _iso(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.000000Z")
+
+
+def _ns(text: str) -> int:
+    return int(datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp() * NANO)
