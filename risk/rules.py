@@ -573,8 +573,6 @@ class Rules:
         # what the short way reads: books without shorts, where a row is one number a currency unit bought
         missing = (self.restricted, self.no_sector, self.no_shock)
         self.plain: Final = not self.two_states and all(each is None for each in missing)
-        rate = limits.order_rate
-        self.counts: Final = limits.max_open_orders is not None or rate is not None
         self.weighs_volume: Final = limits.max_share_of_volume is not None or limits.liquidity is not None
         self.long_rows: Final = [
             (_LONG_KINDS[r.key], r.reason, r.bound, float(r.load[-1]))
@@ -589,7 +587,6 @@ class Rules:
         self.paid_slip: Final = (1.0 + limits.collar) * (1.0 + self.fee) - 1.0
         self.covered_slip: Final = (1.0 + limits.reduce_collar) * (1.0 + self.fee) - 1.0
         self._collars: dict[int, list[tuple[int, int, int]]] = {}
-        self.weighs_names: Final = self.weight is not None or limits.correlation is not None
 
     def collar_ratios(self, width_nano: int) -> list[tuple[int, int, int]]:
         """(up, down, one) of each column: mark x up // one and mark x down / one are the ticks at the mark plus and
