@@ -104,7 +104,7 @@ def pair_equity(case: Case, extent: Extent, lots: Floats, spec: Correlation) -> 
         return 0.0
     held = extent.y[sides]
     # a bound of 0 asks for all the equity there is
-    with np.errstate(divide="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore"):
         need = np.minimum(np.minimum.outer(held, held) / least, np.add.outer(held, held) / joint)
     # a pair that breaches already is not made to comply by refusing others
     relevant = _links(case, sides, spec) & (need <= extent.before + case.tolerance)
