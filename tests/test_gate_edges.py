@@ -8,7 +8,7 @@ import pytest
 import risk.gate as gate_module
 from risk.case import Case
 from risk.factor import Factor
-from risk.gate import REDUCE, Account, Part, Verdict, basket, gate, granted, measure, same_book, worst_nano
+from risk.gate import REDUCE, RUN, Account, Part, Verdict, basket, gate, granted, measure, same_book, worst_nano
 from risk.limits import Correlation, Limits, Liquidity, Reason, Tail, override
 from risk.pairs import joint_weight
 from risk.plain import plain
@@ -405,6 +405,19 @@ def test_a_book_that_holds_what_has_too_few_returns_is_refused_at_one_look(monke
     verdict = gate(make_context(PX, returns, NAMES), account([0.0, 9.0, 0.0]), np.array([4.0, 0.0, 5.0]), limits)
     assert verdict.reason.tolist() == [Reason.HISTORY, 0, Reason.HISTORY]
     assert len(calls) == 1
+
+
+def test_what_is_refused_whole_is_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls, usual = [], gate_module._pass
+    monkeypatch.setattr(gate_module, "_pass", lambda *given: calls.append(given) or usual(*given))
+    asked, none = np.array([5.0, 0.0, 0.0]), [0.0, 0.0, 0.0]
+    for limits, switch, code in (
+        (Limits(restricted=("A",)), RUN, Reason.RESTRICTED), (Limits(), REDUCE, Reason.SWITCH),
+    ):  # fmt: skip
+        calls.clear()
+        verdict = gate(market(), account(none), asked, limits, switch)
+        assert verdict.reason.tolist() == [code, 0, 0]
+        assert len(calls) == 1
 
 
 def test_where_nothing_is_missing_the_scenarios_are_those_of_the_whole_market() -> None:
