@@ -20,7 +20,7 @@ from adapters.feeds.stamps import UNITS_NS
 from adapters.store.lease import account_key
 from daemon.assembly import Parts, interval_text
 from daemon.config import Config, Mistake, secret
-from trading.ports import Broker
+from trading.ports import Broker, LiveFeed
 
 RETRY_FOR_S: Final = 30.0
 """How long one question to a vendor is put again; the feed goes on asking after that."""
@@ -52,6 +52,16 @@ def mistakes_of(config: Config) -> Iterator[Mistake]:
 
 def _host(url: str) -> str:
     return url.partition("://")[2].partition("/")[0].lower()
+
+
+Reach = Callable[[Parts, str, Path, PutAside, Callable[[], int]], tuple[LiveFeed, Broker | None]]
+
+
+def reach(
+    parts: Parts, run: str, folder: Path, put_aside: PutAside, now: Callable[[], int]
+) -> tuple[LiveFeed, Broker | None]:
+    """The feed and the venue that a configuration names, not yet connected. Raises SourceError, FeedError or VenueError."""
+    return feed_of(parts, folder, put_aside, now), venue_of(parts, run)
 
 
 def feed_of(parts: Parts, folder: Path, put_aside: PutAside, now: Callable[[], int] = time.time_ns) -> Live:
