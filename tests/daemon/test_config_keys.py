@@ -129,6 +129,7 @@ ROWS = {
     "broker.timeout": ("5s", 5 * S, *LIVE),
     "broker.settle": ("30s", 30 * S, *LIVE),
     "broker.differences": ("fence", "fence", *LIVE),
+    "broker.cash_tolerance": ("0.50", 500_000, *LIVE),
     "broker.reconcile": ("5m", 300 * S, *LIVE),
     "broker.cash": ("2000.01", 2_000_010_000),
     "broker.commission_bp": ("1.5", 1.5),
@@ -335,7 +336,7 @@ def test_the_limits_are_those_of_the_gate():
 
 
 def test_costs_are_those_of_the_simulated_venue():
-    remote = {"venue", "url", "timeout_ns", "settle_ns", "reconcile_ns", "differences"}
+    remote = {"venue", "url", "timeout_ns", "settle_ns", "reconcile_ns", "differences", "cash_tolerance_micro"}
     keys = {key.attribute for key in keys_of(Broker).values()} - {"kind", "cash_micro"} - remote
     assert keys == set(Costs.__struct_fields__)
     said = {"commission_min_micro": "1.00", "latency_ns": "250ms", "seed": "7", "participation": "0.1"}
