@@ -37,10 +37,9 @@ def mistakes_of(config: Config) -> Iterator[Mistake]:
     for section, table in (("feed", config.feed), ("broker", config.broker)):
         if table.kind == "ccxt" and not table.venue:
             yield mistake((section, "venue"), "is missing", 'name the exchange, venue = "kraken"')
-    if config.feed.kind == "http":
-        yield mistake(
-            ("feed", "kind"), '= "http": a run cannot use it yet', "fetch with quantd data and replay the file"
-        )
+    if config.feed.kind == "http" and not config.feed.mapping:
+        remedy = 'name the file that says how the vendor answers, mapping = "vendor.toml"'
+        yield mistake(("feed", "mapping"), "is missing", remedy)
     if (
         config.quantd.mode == "paper"
         and config.broker.kind == "alpaca"
@@ -107,7 +106,17 @@ def _source(kind: str, parts: Parts) -> Source:
         from adapters.feeds.crypto import CryptoSource
 
         return CryptoSource(Access(table.venue, url=url or None), parts.universe, interval)
-    raise SourceError("[feed] kind", f'"{kind}" is no vendor', "Write yfinance, alpaca or ccxt", again=False)
+    if kind == "http":
+        from adapters.feeds.http_json import HttpSource
+        from daemon.mapping import MappingWrong, read_mapping
+
+        try:
+            mapping = read_mapping(parts.config.at(table.mapping))
+        except MappingWrong as error:
+            raise SourceError("[feed] mapping", str(error), again=False) from None
+        key, hidden = secret("http_key") or "", secret("http_secret") or ""
+        return HttpSource(mapping, parts.universe, interval, key=key, secret=hidden)
+    raise SourceError("[feed] kind", f'"{kind}" is no vendor', "Write yfinance, alpaca, ccxt or http", again=False)
 
 
 def _stream(parts: Parts) -> Stream | None:

@@ -86,6 +86,7 @@ class Feed(Section):
     fallback: tuple[FeedKind, ...] = ()
     venue: VenueId = ""
     url: Url = ""
+    mapping: str = ""
     plan: Literal["iex", "sip"] = "iex"
     stream: bool = True
     path: str = ""

@@ -111,6 +111,7 @@ ROWS = {
     "feed.fallback": ('["yfinance"]', ("yfinance",), *FEED),
     "feed.venue": ("kraken", "kraken", "feed.kind=ccxt"),
     "feed.url": ("http://127.0.0.1:8080", "http://127.0.0.1:8080", *FEED),
+    "feed.mapping": ("vendor.toml", "vendor.toml", *FEED),
     "feed.plan": ("sip", "sip", *FEED),
     "feed.stream": ("false", False, *FEED),
     "feed.path": ("other.parquet", "other.parquet"),
