@@ -318,6 +318,7 @@ def rules_of(
         borrow_bp_annual=config.broker.borrow_bp_annual if config.broker.kind == "paper" else 0.0,
         venue_pays=config.broker.kind != "paper",
         differences=config.broker.differences,
+        cash_tolerance_micro=config.broker.cash_tolerance_micro,
         volume_lookback=risk.volume_lookback,
         house_calendar=calendars.index(universe.calendar),
     )

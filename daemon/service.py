@@ -123,6 +123,8 @@ class Service:
         """Takes what is to be sent to a venue across a network, once it is committed."""
         self.reconcile: Callable[[], None] = _nothing
         """Called when a schedule wants the venue's account compared with ours."""
+        self.live_since_ns = 0
+        """Since when a feed that goes on is read; what it brings first is old."""
         self.feed_error = ""
         """Why the feed delivers no more; empty while it does."""
         self.bus_commands: Counter[str] = Counter()
@@ -201,6 +203,7 @@ class Service:
     async def feed_live(self, market: AsyncIterator[list[Item]]) -> None:
         """Fill the inbox from a market that goes on, until cancelled."""
         self.market_ahead_ns = time.time_ns() - time.monotonic_ns()
+        self.live_since_ns = time.time_ns()
         async for instant in market:
             await self.inbox.put([instant])
 

@@ -86,6 +86,7 @@ class Feed(Section):
     fallback: tuple[FeedKind, ...] = ()
     venue: VenueId = ""
     url: Url = ""
+    mapping: str = ""
     plan: Literal["iex", "sip"] = "iex"
     stream: bool = True
     path: str = ""
@@ -107,10 +108,11 @@ class Broker(Section):
     across a network: `venue` the exchange of kind ccxt, `url` another address than its own, `timeout` how long an answer
     may take, `settle` how long after an order was sent the venue may not know it yet, `reconcile` how often its account
     is compared with ours, `differences` what becomes of what it has and we do not know of: "" a person decides, "fence" it is
-    left alone, else the agent that takes it."""
+    left alone, else the agent that takes it; `cash_tolerance` is how far its cash may be from ours."""
 
     kind: Literal["paper", "alpaca", "ccxt"] = "paper"
     differences: str = ""
+    cash_tolerance_micro: Money = Field(default=0, alias="cash_tolerance")
     venue: VenueId = ""
     url: Url = ""
     timeout_ns: Annotated[int, duration("1s", "60s"), Written()] = Field(default=10 * NANO, alias="timeout")

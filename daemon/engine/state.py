@@ -71,6 +71,8 @@ class Rules(Struct, frozen=True):
     differences: str = ""
     """What becomes of lots and cash that the venue has and we do not know of: "fence", an agent's name, or a person
     decides."""
+    cash_tolerance_micro: int = 0
+    """Cash that the venue may have more or less than we know of: some round each fill to their own decimals."""
 
     def counts_turnover(self) -> bool:
         """Whether any book has a limit of what it trades in a session."""

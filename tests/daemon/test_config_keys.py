@@ -111,6 +111,7 @@ ROWS = {
     "feed.fallback": ('["yfinance"]', ("yfinance",), *FEED),
     "feed.venue": ("kraken", "kraken", "feed.kind=ccxt"),
     "feed.url": ("http://127.0.0.1:8080", "http://127.0.0.1:8080", *FEED),
+    "feed.mapping": ("vendor.toml", "vendor.toml", *FEED),
     "feed.plan": ("sip", "sip", *FEED),
     "feed.stream": ("false", False, *FEED),
     "feed.path": ("other.parquet", "other.parquet"),
@@ -129,6 +130,7 @@ ROWS = {
     "broker.timeout": ("5s", 5 * S, *LIVE),
     "broker.settle": ("30s", 30 * S, *LIVE),
     "broker.differences": ("fence", "fence", *LIVE),
+    "broker.cash_tolerance": ("0.50", 500_000, *LIVE),
     "broker.reconcile": ("5m", 300 * S, *LIVE),
     "broker.cash": ("2000.01", 2_000_010_000),
     "broker.commission_bp": ("1.5", 1.5),
@@ -335,7 +337,7 @@ def test_the_limits_are_those_of_the_gate():
 
 
 def test_costs_are_those_of_the_simulated_venue():
-    remote = {"venue", "url", "timeout_ns", "settle_ns", "reconcile_ns", "differences"}
+    remote = {"venue", "url", "timeout_ns", "settle_ns", "reconcile_ns", "differences", "cash_tolerance_micro"}
     keys = {key.attribute for key in keys_of(Broker).values()} - {"kind", "cash_micro"} - remote
     assert keys == set(Costs.__struct_fields__)
     said = {"commission_min_micro": "1.00", "latency_ns": "250ms", "seed": "7", "participation": "0.1"}
