@@ -169,7 +169,7 @@ def plain(ctx: Context, account: Account, asked: Floats, rules: Rules, reason: C
     left = account.lots + np.minimum(wanted, 0.0)
     if account.down is not None:
         left -= account.down
-    sided = not (least(account.lots) >= 0.0 and least(left) >= 0.0)
+    sided = not least(left) >= 0.0
     if sided:
         if not rules.limits.allow_short or _crosses(account, wanted):
             return None
@@ -309,17 +309,18 @@ def _scenarios_keep(rules: Rules, market: Ready, basket: Basket) -> bool:
     return True
 
 
-def _rows_over(rules: Rules, basket: Basket) -> list[tuple[float, float, float, Reason]]:
-    """(what is held without the purchases, what they add, bound, limit) of what is linear and not kept with all of them."""
+def _rows_over(rules: Rules, basket: Basket) -> list[tuple[int, Reason, float, float]]:
+    """What is linear and not kept with all purchases: `long_rows` of the rules."""
+    low, near, buys = basket.low, basket.near, basket.buys
     used = (basket.used, basket.traded, basket.cash_used)
-    most = [(used[kind], per_buy * basket.buys, bound, reason) for kind, reason, bound, per_buy in rules.long_rows]
-    return [row for row in most if not row[0] + row[1] <= row[2] * basket.low + basket.near]
+    return [row for row in rules.long_rows if not used[row[0]] + row[3] * buys <= row[2] * low + near]
 
 
 def _rows_factor(rules: Rules, basket: Basket) -> tuple[float, Reason] | None:
     """The factor on the purchases that keeps what is linear, and whose it is; None where one is breached already."""
     factor, code = inf, Reason.NONE
-    for held, need, bound, reason in _rows_over(rules, basket):
+    for kind, reason, bound, per_buy in _rows_over(rules, basket):
+        held, need = (basket.used, basket.traded, basket.cash_used)[kind], per_buy * basket.buys
         if not held <= bound * basket.before + basket.near:
             return None
         fraction = (bound * basket.equity + basket.near - held) / (need + bound * (basket.equity - basket.low))

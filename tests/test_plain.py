@@ -288,7 +288,7 @@ def test_only_what_the_whole_basket_would_not_keep_is_solved_for() -> None:
     for traded, over in ((0.0, []), (bound - 64.0, []), (beyond(bound - 64.0), [Reason.TURNOVER])):
         small = Small([0.0] * 3, [64.0, 0.0, 0.0], traded=traded)
         rows = risk.plain._rows_over(rules_of(limits, small.ctx.universe), small.basket(limits, False))
-        assert [row[3] for row in rows] == over
+        assert [row[1] for row in rows] == over
 
 
 def test_a_tail_of_four_days_is_twice_that_of_one() -> None:
