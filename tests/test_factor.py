@@ -556,6 +556,11 @@ def test_a_form_breached_already_refuses_all_that_moves_and_not_what_never_does(
     assert world.all() == [0.0, 0.0, 9.0]
     # nothing to refuse where nothing that is asked moves
     assert world.said("_quads", [0.0, 0.0, 9.0]) == (1.0, None)
+    # and the next form still counts it
+    both = World(override(limits, max_herfindahl=0.6), y, [0.0, 0.0, 20_000.0], held=y[3:], returns=returns)
+    least = both.look("_quads")
+    assert (least.most, least.code) == (None, Reason.HERFINDAHL)
+    assert least.value == pytest.approx(np.sqrt(0.6 * EQUITY**2 - 50_000.0**2) / 20_000.0, rel=1e-6)
 
 
 def test_the_sum_of_deviations_decides_before_any_covariance_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
