@@ -96,7 +96,8 @@ class Crossed(Struct, frozen=True, tag=True, omit_defaults=True):
 
 
 class Ended(Struct, frozen=True, tag=True, omit_defaults=True):
-    """Record: rows of one basket that ended, with their final OrderState."""
+    """Record: rows of one basket that ended without being filled whole, with their final OrderState; the columns they are
+    of, and the marks then."""
 
     sample: int
     n: int
@@ -104,6 +105,8 @@ class Ended(Struct, frozen=True, tag=True, omit_defaults=True):
     row: list[int]
     state: list[int]
     reason: str = ""
+    sym: list[int] = []
+    mark_nano: list[int] = []
 
 
 class AgentPlan(Struct, frozen=True):

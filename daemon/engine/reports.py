@@ -226,8 +226,12 @@ def contradiction(state: State, symbol: int, text: str) -> list[Effect]:
 
 def tell_ended(state: State, work: Working, reports: Reports, rows: list[int]) -> list[Effect]:
     effects: list[Effect] = [
-        Ended(reports.sample, reports.n, reports.ts, rows, [int(work.state[r]) for r in rows], reports.reason)
-    ]
+        Ended(
+            reports.sample, reports.n, reports.ts, rows, [int(work.state[r]) for r in rows], reports.reason,
+            sym=[work.basket.sym[r] for r in rows],
+            mark_nano=[int(state.marks_nano[work.basket.sym[r]]) for r in rows],
+        )
+    ]  # fmt: skip
     for row in rows:
         symbol, ended = work.basket.sym[row], work.state[row]
         left = abs(work.lots[row]) - work.filled[row]
