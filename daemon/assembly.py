@@ -19,6 +19,7 @@ from adapters.feeds.files import span
 from adapters.feeds.replay import Replay
 from daemon.config import Agent, Config
 from daemon.config import Limits as LimitKeys
+from daemon.engine.parents import U_SHAPE, Execution
 from daemon.engine.state import AgentRules, Rules, State
 from daemon.loop import Log, Shell
 from daemon.policies import answer, load
@@ -72,8 +73,12 @@ class Parts:
             return answer(policies[question.agent], question)
 
         remote = self.config.broker.kind != "paper"
-        venue = Wire() if remote else Paper(self.universe, self.costs)
+        venue = Wire() if remote else Paper(self.universe, self.costs, self.by_column())
         return Shell(State(self.rules), venue, ask, interval_ns=self.interval_ns, log=log, remote=remote)
+
+    def by_column(self) -> list[Sessions]:
+        """The sessions of each instrument."""
+        return [self.sessions[each.calendar] for each in self.universe.instruments]
 
     def ticks_between(self, after: int, until: int, start_ns: int, away: int = 0) -> Iterator[Tick]:
         """Samples of the house session and what the schedules say, in (after, until]; before `start_ns` is the warm-up. Of
@@ -321,6 +326,22 @@ def rules_of(
         cash_tolerance_micro=config.broker.cash_tolerance_micro,
         volume_lookback=risk.volume_lookback,
         house_calendar=calendars.index(universe.calendar),
+        execution=execution_of(config),
+    )
+
+
+def execution_of(config: Config) -> Execution:
+    """How decisions become orders, as the engine is told."""
+    table = config.document.execution
+    return Execution(
+        style=table.style,
+        over_ns=table.over_ns,
+        slices=table.slices,
+        participation=table.participation,
+        every_ns=table.chase.every_ns,
+        step_bp=table.chase.step_bp,
+        most=table.chase.most,
+        profile=table.profile or U_SHAPE,
     )
 
 

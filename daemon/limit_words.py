@@ -109,6 +109,7 @@ WORDS: Final[dict[str, Words]] = {
     "volatility_lookback": Words(_plain("samples of the volatility"), "number"),
     # what is no key: the state of things
     "switch": Words(_plain("the switch"), "none"),
+    "halted": Words(_plain("trading at the venue"), "none"),
     "price": Words(_plain("a price"), "none"),
     "finite": Words(_plain("finite numbers"), "none"),
     "zero": Words(_plain("not through zero in one order"), "none"),
@@ -154,6 +155,7 @@ LIMIT_OF: Final[dict[Reason, str]] = {
     Reason.PROTECTED: "protective",
     Reason.STRESS: "stress",
     Reason.SHOCK_MISSING: "stress",
+    Reason.HALTED: "halted",
 }
 """Reason -> the limit that gave it, a key of WORDS."""
 

@@ -26,12 +26,13 @@ class Account:
     by them, where the marks have moved past their prices.
     `traded` is what was traded in this session already, in currency; `recent_orders` how many orders
     were sent within `order_rate.per`; `repeated` float64[N] the signed lots asked within `duplicate_window`, None for
-    none; `blocked` bool[N] what a protective exit closed too recently to be entered again.
+    none; `blocked` bool[N] what a protective exit closed too recently to be entered again; `halted` bool[N] what the
+    venue does not trade now.
     """
 
     __slots__ = (
-        "blocked", "cash", "down", "equity", "lots", "open_gain", "open_loss", "open_orders", "recent_orders", "repeated", "traded",
-        "up", "up_cash",
+        "blocked", "cash", "down", "equity", "halted", "lots", "open_gain", "open_loss", "open_orders", "recent_orders",
+        "repeated", "traded", "up", "up_cash",
     )  # fmt: skip
 
     def __init__(
@@ -50,6 +51,7 @@ class Account:
         recent_orders: int = 0,
         repeated: Floats | None = None,
         blocked: Bools | None = None,
+        halted: Bools | None = None,
     ) -> None:
         self.lots = lots
         self.cash = cash
@@ -64,6 +66,7 @@ class Account:
         self.recent_orders = recent_orders
         self.repeated = repeated
         self.blocked = blocked
+        self.halted = halted
 
     def carried(self) -> Bools:
         """bool[N]: what is held or may still fill; what is not a number is."""

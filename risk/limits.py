@@ -55,6 +55,7 @@ class Reason(IntEnum):
     PROTECTED = 33
     STRESS = 34
     SHOCK_MISSING = 35
+    HALTED = 36
 
 
 REASON_TEXT: Final[dict[Reason, str]] = {
@@ -94,6 +95,7 @@ REASON_TEXT: Final[dict[Reason, str]] = {
     Reason.PROTECTED: "a protective exit closed this position; its cooldown is not over",
     Reason.STRESS: "a stress scenario would lose more than stress.limit",
     Reason.SHOCK_MISSING: "a stress scenario says nothing about this instrument",
+    Reason.HALTED: "the venue does not trade it now: it is halted, or at a limit up or down",
 }
 
 

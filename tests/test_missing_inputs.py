@@ -143,6 +143,7 @@ ROWS: list[Row] = [
     Row("account", "recent_orders", NAN, Reason.ORDER_RATE, NOTHING, Limits(order_rate=Rate(5))),
     Row("account", "repeated", np.array([0.0, 10.0, 0.0]), Reason.DUPLICATE),
     Row("account", "blocked", np.array([False, True, False]), Reason.PROTECTED),
+    Row("account", "halted", np.array([False, True, False]), Reason.HALTED),
 ]  # fmt: skip
 
 

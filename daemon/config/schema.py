@@ -211,6 +211,31 @@ class Bus(Section):
 Days = Annotated[float, bounds(1, 36_500)]
 
 
+class Chase(Section):
+    """A limit order that follows the market: a step of `step_bp` further from the mark each time, `most` times."""
+
+    every_ns: Annotated[int, duration("1s", "1d"), Written()] = Field(default=60 * NANO, alias="every")
+    step_bp: Annotated[float, bounds(0, 500)] = 5.0
+    most: Annotated[int, bounds(0, 1_000)] = 5
+
+
+def _weights(value: tuple[float, ...]) -> tuple[float, ...]:
+    if any(weight < 0 for weight in value) or (value and not sum(value) > 0):
+        wrong("is no profile", "write weights of 0 or more for equal parts of the session, one of them above 0")
+    return value
+
+
+class ExecutionTable(Section):
+    """How decisions become orders. `profile` are weights of equal parts of a session for vwap; without it a U."""
+
+    style: Literal["marketable", "chase", "twap", "vwap", "participation", "open", "close"] = "marketable"
+    over_ns: Annotated[int, duration("1s", "1d"), Written()] = Field(default=1_800 * NANO, alias="over")
+    slices: Annotated[int, bounds(1, 1_000)] = 6
+    participation: Share = 0.1
+    chase: Chase = Chase()
+    profile: Annotated[tuple[float, ...], AfterValidator(_weights)] = ()
+
+
 class Store(Section):
     """`lease` is how long this daemon leads its account without a word from it. The days are for `quantd store compact`:
     what of the journal stays out of archives, and of read models for good; none keeps all."""
@@ -262,6 +287,7 @@ class Document(Section):
     feed: Feed = Feed()
     broker: Broker
     risk: Risk = Risk()
+    execution: ExecutionTable = ExecutionTable()
     agents: tuple[Agent, ...]
     schedules: tuple[Schedule, ...] = ()
     bus: Bus = Bus()
