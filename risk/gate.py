@@ -276,6 +276,7 @@ def _counted(case: Case, lots: Floats, reason: Codes) -> Floats:
     for most, used, code in (
         (limits.max_open_orders, account.open_orders, Reason.OPEN_ORDERS),
         (rate, account.recent_orders, Reason.ORDER_RATE),
+        (limits.max_orders_per_day, account.session_orders, Reason.ORDERS_PER_DAY),
     ):
         if most is None or np.count_nonzero(lots) <= (room := max(0, most - used)):
             continue

@@ -29,6 +29,9 @@ from trading.execution import Costs
 from trading.instruments import NANO
 
 Port = Annotated[int, bounds(0, 65_535)]
+MANUAL = "manual"
+"""The book of orders by hand."""
+
 Symbol = Annotated[str, pattern(r"[A-Z0-9][A-Za-z0-9./_=^-]{0,31}", "a ticker: capitals, digits and . / _ = ^ -")]
 
 
@@ -166,6 +169,38 @@ class Agent(Section):
     limits: Limits = Limits()
 
 
+class Manual(Section):
+    """A book for orders by hand: an agent named "manual" that nobody asks."""
+
+    capital: Share
+    profile: str | None = None
+    limits: Limits = Limits()
+
+    def agent(self) -> Agent:
+        """It as an agent: keeps what it has, and every order by hand is worth making."""
+        return Agent(
+            name=MANUAL, policy="hold", capital=self.capital, profile=self.profile, min_trade=0.0, limits=self.limits
+        )
+
+
+class RampTable(Section):
+    """After the first live start the share of what may be held rises over `days` house sessions from `from` to all of it."""
+
+    days: Annotated[int, bounds(0, 1_000)] = 20
+    from_share: Annotated[float, bounds(0, 1, above=True, percent=True)] = Field(default=0.1, alias="from")
+
+
+class Live(Section):
+    """What holds in mode live alone: absolute money whatever equity the broker reports, the ramp, orders a session. `paper_days`
+    sessions on paper are what `quantd doctor --live` wants to see first."""
+
+    max_account_notional_micro: Money | None = Field(default=None, alias="max_account_notional")
+    max_order_notional_micro: Money | None = Field(default=None, alias="max_order_notional")
+    max_orders_per_day: Annotated[int, bounds(1, 100_000)] | None = None
+    ramp: RampTable = RampTable()
+    paper_days: Annotated[int, bounds(0, 1_000)] = 20
+
+
 Job = Literal["rebalance", "risk_report", "daily_report", "retrain", "snapshot", "reconcile", "flatten", "reload"]
 
 
@@ -289,6 +324,8 @@ class Document(Section):
     risk: Risk = Risk()
     execution: ExecutionTable = ExecutionTable()
     agents: tuple[Agent, ...]
+    manual: Manual | None = None
+    live: Live = Live()
     schedules: tuple[Schedule, ...] = ()
     bus: Bus = Bus()
     store: Store = Store()
