@@ -43,6 +43,7 @@ from daemon.opening import begin
 from daemon.outside import Aside, Outside
 from daemon.overview import iso
 from daemon.past import NotKept, newest_snapshot, refold, save_config
+from daemon.permission import refusal
 from daemon.reaching import account_of, feed_of, mistakes_of, venue_of
 from daemon.recovery import Journal, RecordTooLong, ReplayDifference
 from daemon.report.reporting import Reporter
@@ -150,6 +151,8 @@ def same_run(parts: Parts, store: Store, run: str) -> None:
         differs = f"another currency ({record.universe.currency})"
     elif record.agents != tuple(a.name for a in parts.rules.agents):
         differs = f"other agents ({', '.join(record.agents)})"
+    elif started.mode != parts.config.quantd.mode:
+        differs = f'mode = "{started.mode}"'
     if differs:
         raise CannotStart(
             f"run {run} in this state folder was made with {differs}. "
@@ -173,12 +176,14 @@ def this_run(parts: Parts, store: Store, fresh: bool) -> str:
 
 async def serve(config: Config, options: Options) -> Summary:
     """Run the daemon until it is stopped; the summary of the run as it stands then. Raises CannotStart and ConfigError."""
+    folder = state_folder(config, options.state)
+    if missing := refusal(config, folder, options.live):
+        raise CannotStart(missing)
     key, mistakes = command_key(config)
     if mistakes:
         raise ConfigError(mistakes)
     kill_signal = KillSignal()
     asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, kill_signal.pull)
-    folder = state_folder(config, options.state)
     parts = parts_of(config, time.time_ns(), cache=folder / "cache")
     account, lease_s = account_of(config), config.store.lease_ns / 1e9
     with Store.open(

@@ -75,7 +75,7 @@ async def test_an_order_goes_through_the_gate_into_the_book_of_orders_by_hand(wo
         (kept,) = (await response.json())["orders"]
     assert (kept["id"], kept["symbol"]) == (done["order"], "SPY")
     assert kept["limit"] == done["limit"]
-    (open_row,) = [row for row in state.open_rows(len(state.agents) - 1)]
+    (open_row,) = list(state.open_rows(len(state.agents) - 1))
     assert open_row[1] == 10
 
 
