@@ -186,8 +186,6 @@ def assemble_live(config: Config, now: int, *, cache: Path | None = None) -> Par
     policies = tuple(load(agent.policy, agent.params, config.source.folder) for agent in config.agents)
     schedules = tuple(schedule_of(config, k) for k, s in enumerate(config.schedules) if s.enabled)
     table = config.feed
-    broker = config.broker
-    who = ("live", broker.kind, broker.venue, universe.calendar, interval_text(table.interval_ns), *universe.symbols)
     return Parts(
         config=config,
         universe=universe,
@@ -198,9 +196,16 @@ def assemble_live(config: Config, now: int, *, cache: Path | None = None) -> Par
         schedules=schedules,
         start_ns=now,
         interval_ns=table.interval_ns,
-        market=blake2b("|".join(who).encode(), digest_size=32).hexdigest(),
+        market=market_of(config, config.broker.kind, config.broker.venue),
         live=True,
     )
+
+
+def market_of(config: Config, kind: str, venue: str) -> str:
+    """The name of a market that goes on, as a run at this kind of broker and venue has it."""
+    universe = config.universe
+    who = ("live", kind, venue, universe.calendar, interval_text(config.feed.interval_ns), *universe.symbols)
+    return blake2b("|".join(who).encode(), digest_size=32).hexdigest()
 
 
 def parts_of(config: Config, now: int, *, cache: Path | None = None) -> Parts:
