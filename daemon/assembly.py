@@ -19,6 +19,8 @@ from adapters.feeds.files import span
 from adapters.feeds.replay import Replay
 from daemon.config import Agent, Config
 from daemon.config import Limits as LimitKeys
+from daemon.config.schema import MANUAL
+from daemon.engine.allowance import Allowance
 from daemon.engine.parents import U_SHAPE, Execution
 from daemon.engine.state import AgentRules, Rules, State
 from daemon.loop import Log, Shell
@@ -90,7 +92,7 @@ class Parts:
             return samples
         numbers = {agent.name: k for k, agent in enumerate(self.rules.agents)}
         asks = {
-            k: tuple(numbers[name] for name in s.agents) or tuple(range(len(numbers)))
+            k: tuple(numbers[name] for name in s.agents) or tuple(k for name, k in numbers.items() if name != MANUAL)
             for k, s in enumerate(self.schedules)
             if s.do in FEED_ASKS
         }
@@ -299,7 +301,7 @@ def rules_of(
             capital_micro=int(config.broker.cash_micro * share),
             limits=_agent_limits(agent, house, universe, shocks),
             min_trade=agent.min_trade,
-            scheduled=agent.name in scheduled,
+            scheduled=agent.name in scheduled or agent.name == MANUAL,
         )
         for agent, share in zip(config.agents, capital, strict=True)
     )
@@ -323,9 +325,11 @@ def rules_of(
         borrow_bp_annual=config.broker.borrow_bp_annual if config.broker.kind == "paper" else 0.0,
         venue_pays=config.broker.kind != "paper",
         differences=config.broker.differences,
+        cash_tolerance_micro=config.broker.cash_tolerance_micro,
         volume_lookback=risk.volume_lookback,
         house_calendar=calendars.index(universe.calendar),
         execution=execution_of(config),
+        live=allowance_of(config) if config.quantd.mode == "live" else None,
     )
 
 
@@ -341,6 +345,18 @@ def execution_of(config: Config) -> Execution:
         step_bp=table.chase.step_bp,
         most=table.chase.most,
         profile=table.profile or U_SHAPE,
+    )
+
+
+def allowance_of(config: Config) -> Allowance:
+    """The table [live] as the engine reads it."""
+    live = config.live
+    return Allowance(
+        account_micro=live.max_account_notional_micro,
+        order_micro=live.max_order_notional_micro,
+        orders_per_day=live.max_orders_per_day,
+        ramp_days=live.ramp.days,
+        ramp_from=live.ramp.from_share,
     )
 
 

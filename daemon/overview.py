@@ -220,7 +220,7 @@ def positions(state: State) -> list[PositionNow]:
 
 def limits_now(state: State) -> list[LimitNow]:
     """The house's limits as they stand, after the trade; state limits too."""
-    limits = state.rules.house
+    limits = state.limits(HOUSE)
     values: dict[str, tuple[float, float]] = {}
     if state.sample:
         ctx, account = market_context(state), state.account(HOUSE)

@@ -218,6 +218,18 @@ def gross_rows(limits: Limits, universe: Universe) -> list[Row]:
     return [_row(limits, "max_gross_exposure", Reason.GROSS, load, limits.max_gross_exposure)]
 
 
+def account_rows(limits: Limits, universe: Universe) -> list[Row]:
+    """Gross exposure again, under what a live account may hold in all: absolute, so nothing on the way may exceed it."""
+    return [
+        _row(limits, key, reason, np.ones(2 * universe.size), cap.limit)._replace(bound=cap.limit)
+        for key, reason, cap in (
+            ("max_account_notional", Reason.ACCOUNT_NOTIONAL, limits.max_account_notional),
+            ("ramp", Reason.RAMP, limits.ramp),
+        )
+        if cap is not None
+    ]
+
+
 def net_rows(limits: Limits, universe: Universe) -> list[Row]:
     """Net long with every buy and no sale filled, net short the other way round."""
     if limits.max_net_exposure is None:
@@ -277,6 +289,7 @@ def equity_rows(limits: Limits, universe: Universe) -> list[Row]:
 
 ROWS: Final[list[Callable[[Limits, Universe], list[Row]]]] = [
     gross_rows,
+    account_rows,
     net_rows,
     leverage_rows,
     turnover_rows,
@@ -301,6 +314,18 @@ class Family(NamedTuple):
     bound: float
     settled_bound: float
     largest: int
+
+    def sums(self, both: Floats) -> Floats:
+        """float64[1 + names], what float64[N] sizes add up to under each label, that of none first."""
+        found: Floats = np.bincount(self.labels, both)  # type: ignore[assignment]
+        return found
+
+    def over(self, both: Floats, most: float) -> list[int]:
+        """The labels under which float64[N] sizes add up to more than `most`, or to no number."""
+        beyond = ~(self.sums(both) <= most)
+        beyond[0] = False
+        found: list[int] = beyond.nonzero()[0].tolist()
+        return found
 
 
 def _family(limits: Limits, key: str, reason: Reason, bound: float, names: Sequence[str]) -> Family:
@@ -511,10 +536,13 @@ QUADS: Final[list[Callable[[Limits], list[Quad]]]] = [volatility_quads, normal_q
 # ---- a set of limits, made ready ------------------------------------------------------------------
 
 
-_LONG_KINDS: Final = {"max_gross_exposure": 0, "max_net_exposure": 0, "max_leverage": 0, "max_turnover": 1, "cash": 2}
+_LONG_KINDS: Final = {
+    "max_gross_exposure": 0, "max_account_notional": 0, "ramp": 0, "max_net_exposure": 0, "max_leverage": 0,
+    "max_turnover": 1, "cash": 2,
+}  # fmt: skip
 """Rows that are the same for every symbol of a book without shorts: of exposure, of turnover, of cash."""
 
-_SIDED_KINDS: Final = {"max_gross_exposure": 0, "max_turnover": 5, "cash": 6}
+_SIDED_KINDS: Final = {"max_gross_exposure": 0, "max_account_notional": 0, "ramp": 0, "max_turnover": 5, "cash": 6}
 """Rows of a book with shorts: gross, net long, net short, long, short, turnover, cash; the others by their side."""
 
 
@@ -561,8 +589,6 @@ class Rules:
         # what the short way reads: books without shorts, where a row is one number a currency unit bought
         missing = (self.restricted, self.no_sector, self.no_shock)
         self.plain: Final = not self.two_states and all(each is None for each in missing)
-        rate = limits.order_rate
-        self.counts: Final = limits.max_open_orders is not None or rate is not None
         self.weighs_volume: Final = limits.max_share_of_volume is not None or limits.liquidity is not None
         self.long_rows: Final = [
             (_LONG_KINDS[r.key], r.reason, r.bound, float(r.load[-1]))
@@ -577,7 +603,6 @@ class Rules:
         self.paid_slip: Final = (1.0 + limits.collar) * (1.0 + self.fee) - 1.0
         self.covered_slip: Final = (1.0 + limits.reduce_collar) * (1.0 + self.fee) - 1.0
         self._collars: dict[int, list[tuple[int, int, int]]] = {}
-        self.weighs_names: Final = self.weight is not None or limits.correlation is not None
 
     def collar_ratios(self, width_nano: int) -> list[tuple[int, int, int]]:
         """(up, down, one) of each column: mark x up // one and mark x down / one are the ticks at the mark plus and

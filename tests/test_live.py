@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from adapters.feeds.errors import FeedError
 from adapters.feeds.files import ActionRow, Rows
 from adapters.feeds.live import Live
+from adapters.feeds.partial import PartialAnswer
 from adapters.feeds.source import Source, SourceError, Stream
 from tests.livefeed_day import day
 from tests.vendor_world import (
@@ -584,3 +585,28 @@ def test_a_fault_of_ours_in_a_vendor_is_not_swallowed() -> None:
 
     with pytest.raises(KeyError, match="a bug"):
         virtually(session())
+
+
+def test_a_symbol_that_the_vendor_no_longer_has_stops_and_the_others_go_on() -> None:
+    class Delisted(Inside):
+        async def bars(self, start_ns: int, end_ns: int) -> Rows:
+            rows = await super().bars(start_ns, end_ns)
+            raise PartialAnswer("inside", rows.take(rows.column != 2), ["S02"], "delisted")
+
+    true = market(4, SYMBOLS, OPEN - 2 * DAY_NS, OPEN + 12 * MINUTE)
+    after, end = OPEN - DAY_NS, OPEN + 8 * MINUTE
+    absent: list[tuple[str, ...]] = []
+
+    async def session() -> Got:
+        clock, got = Clock(OPEN + MINUTE), Got()
+        vendor = Vendor(true, punctual(true))
+        feed = feed_of(Delisted(vendor, clock), None, true, clock, got, GRACE, beat_s=1.0)
+        async with asyncio.timeout(86_400):
+            found = await collect(feed, clock, got, after, end)
+        absent.append(feed.absent)
+        return found
+
+    got = virtually(session())
+    assert given_until(got, end) == [bar for bar in truth(true, after, end) if bar[1] != 2]
+    assert absent == [("S02",)]
+    assert {why for _, why in got.troubles} == {""}

@@ -12,10 +12,11 @@ from typing import Any
 
 from daemon.config.mistakes import Mistake, Source, shown, suggestion
 from daemon.config.scan import Path
+from daemon.config.schema import MANUAL
 from daemon.config.translate import secrets_in
 from daemon.config.values import duration_ns
 
-RESERVED = frozenset({"house", "manual", "unallocated"})
+RESERVED = frozenset({"house", MANUAL, "unallocated"})
 """Books that no agent may be called."""
 
 MIN_HISTORY = 60
@@ -79,6 +80,7 @@ def _limits(document: Mapping[str, Any]) -> Iterator[tuple[Path, Mapping[str, An
     yield ("risk",), _table(document, "risk")
     for path, agent in tables(document, "agents"):
         yield (*path, "limits"), _table(agent, "limits")
+    yield ("manual", "limits"), _table(_table(document, "manual"), "limits")
 
 
 def _texts(value: Any) -> tuple[str, ...]:
@@ -138,8 +140,11 @@ def _shares(document: Mapping[str, Any], known: Known, source: Source) -> Iterat
         for k, (_, agent) in enumerate(tables(document, "agents"))
         if _number(agent.get("capital")) and agent.get("shadow") is not True
     }
-    total = sum(shares.values())
     paths = [path for path, agent in tables(document, "agents") if "capital" in agent]
+    if _number(by_hand := _table(document, "manual").get("capital")):
+        shares[MANUAL] = Fraction(str(by_hand))
+        paths.append(("manual",))
+    total = sum(shares.values())
     if total > 1:
         file, line = source.place((*paths[-1], "capital"))
         each = ", ".join(f"{name} {float(share):g}" for name, share in shares.items())
@@ -232,13 +237,20 @@ def _differences(document: Mapping[str, Any], known: Known, source: Source) -> I
     agents = tuple(str(agent.get("name")) for _, agent in tables(document, "agents"))
     value = _table(document, "broker").get("differences", "")
     if value:
-        yield from _member(source, ("broker", "differences"), value, ("fence", *agents), "agent")
+        yield from _member(
+            source,
+            ("broker", "differences"),
+            value,
+            ("fence", *agents, *((MANUAL,) if "manual" in document else ())),
+            "agent",
+        )
 
 
 def _profiles(document: Mapping[str, Any], known: Known, source: Source) -> Iterator[Mistake]:
     quantd, broker, feed = (_table(document, name) for name in ("quantd", "broker", "feed"))
     mode, venue = quantd.get("mode", "paper"), broker.get("kind", "paper")
     chosen: list[tuple[Path, Any]] = [(("risk", "profile"), _table(document, "risk").get("profile"))]
+    chosen.append((("manual", "profile"), _table(document, "manual").get("profile")))
     chosen += [((*path, "profile"), agent.get("profile")) for path, agent in tables(document, "agents")]
     for path, profile in chosen:
         yield from _member(source, path, profile, known.profiles, "profile")

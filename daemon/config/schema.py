@@ -29,6 +29,9 @@ from trading.execution import Costs
 from trading.instruments import NANO
 
 Port = Annotated[int, bounds(0, 65_535)]
+MANUAL = "manual"
+"""The book of orders by hand."""
+
 Symbol = Annotated[str, pattern(r"[A-Z0-9][A-Za-z0-9./_=^-]{0,31}", "a ticker: capitals, digits and . / _ = ^ -")]
 
 
@@ -86,6 +89,7 @@ class Feed(Section):
     fallback: tuple[FeedKind, ...] = ()
     venue: VenueId = ""
     url: Url = ""
+    mapping: str = ""
     plan: Literal["iex", "sip"] = "iex"
     stream: bool = True
     path: str = ""
@@ -107,10 +111,11 @@ class Broker(Section):
     across a network: `venue` the exchange of kind ccxt, `url` another address than its own, `timeout` how long an answer
     may take, `settle` how long after an order was sent the venue may not know it yet, `reconcile` how often its account
     is compared with ours, `differences` what becomes of what it has and we do not know of: "" a person decides, "fence" it is
-    left alone, else the agent that takes it."""
+    left alone, else the agent that takes it; `cash_tolerance` is how far its cash may be from ours."""
 
     kind: Literal["paper", "alpaca", "ccxt"] = "paper"
     differences: str = ""
+    cash_tolerance_micro: Money = Field(default=0, alias="cash_tolerance")
     venue: VenueId = ""
     url: Url = ""
     timeout_ns: Annotated[int, duration("1s", "60s"), Written()] = Field(default=10 * NANO, alias="timeout")
@@ -162,6 +167,38 @@ class Agent(Section):
     min_trade: Annotated[float, bounds(0, 0.5, percent=True)] = 0.005
     params: Annotated[Any, BeforeValidator(_parameters)] = Field(default_factory=lambda: MappingProxyType({}))
     limits: Limits = Limits()
+
+
+class Manual(Section):
+    """A book for orders by hand: an agent named "manual" that nobody asks."""
+
+    capital: Share
+    profile: str | None = None
+    limits: Limits = Limits()
+
+    def agent(self) -> Agent:
+        """It as an agent: keeps what it has, and every order by hand is worth making."""
+        return Agent(
+            name=MANUAL, policy="hold", capital=self.capital, profile=self.profile, min_trade=0.0, limits=self.limits
+        )
+
+
+class RampTable(Section):
+    """After the first live start the share of what may be held rises over `days` house sessions from `from` to all of it."""
+
+    days: Annotated[int, bounds(0, 1_000)] = 20
+    from_share: Annotated[float, bounds(0, 1, above=True, percent=True)] = Field(default=0.1, alias="from")
+
+
+class Live(Section):
+    """What holds in mode live alone: absolute money whatever equity the broker reports, the ramp, orders a session. `paper_days`
+    sessions on paper are what `quantd doctor --live` wants to see first."""
+
+    max_account_notional_micro: Money | None = Field(default=None, alias="max_account_notional")
+    max_order_notional_micro: Money | None = Field(default=None, alias="max_order_notional")
+    max_orders_per_day: Annotated[int, bounds(1, 100_000)] | None = None
+    ramp: RampTable = RampTable()
+    paper_days: Annotated[int, bounds(0, 1_000)] = 20
 
 
 Job = Literal["rebalance", "risk_report", "daily_report", "retrain", "snapshot", "reconcile", "flatten", "reload"]
@@ -287,6 +324,8 @@ class Document(Section):
     risk: Risk = Risk()
     execution: ExecutionTable = ExecutionTable()
     agents: tuple[Agent, ...]
+    manual: Manual | None = None
+    live: Live = Live()
     schedules: tuple[Schedule, ...] = ()
     bus: Bus = Bus()
     store: Store = Store()

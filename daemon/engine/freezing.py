@@ -5,6 +5,7 @@ import numpy as np
 from msgspec import Struct
 
 from daemon.engine.activity import Activity
+from daemon.engine.allowance import Allowance
 from daemon.engine.parents import Parent
 from daemon.engine.state import Cross, Exit, FollowUp, Rules, State, Working
 from daemon.engine.watch import FrozenWatch
@@ -21,6 +22,7 @@ class InForce(Struct, frozen=True):
     follow_ups: int
     rearm_samples: int
     flatten_on: tuple[str, ...]
+    live: Allowance | None = None
 
 
 def in_force(rules: Rules) -> bytes:
@@ -32,6 +34,7 @@ def in_force(rules: Rules) -> bytes:
             rules.follow_ups,
             rules.rearm_samples,
             rules.flatten_on,
+            rules.live,
         )
     )
 
@@ -49,6 +52,7 @@ def with_limits(rules: Rules, limits: bytes) -> Rules:
         follow_ups=new.follow_ups,
         rearm_samples=new.rearm_samples,
         flatten_on=new.flatten_on,
+        live=new.live,
     )
 
 
@@ -93,6 +97,7 @@ class _Frozen(Struct, frozen=True):
     venue: FrozenVenue = FrozenVenue()
     parents: list[Parent] = []
     halted: dict[int, tuple[int, str]] = {}
+    live_sessions: int = 0
 
 
 def _ring_out(ring: Ring) -> tuple[bytes, bytes]:
@@ -163,6 +168,7 @@ def freeze(state: State) -> bytes:
             ),
             parents=state.parents,
             halted=state.halted,
+            live_sessions=state.live_sessions,
         )
     )
 
@@ -215,5 +221,6 @@ def thaw(rules: Rules, frozen: bytes) -> State:
     state.foreign_ids = list(f.venue.foreign_ids)
     state.buying_power_micro = f.venue.buying_power_micro
     state.parents, state.halted = list(f.parents), dict(f.halted)
+    state.live_sessions = f.live_sessions
     state.revalue()
     return state

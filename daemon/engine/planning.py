@@ -49,6 +49,8 @@ AGAIN[
         Reason.CORRELATION,
         Reason.SECTOR,
         Reason.CONCENTRATION,
+        Reason.ACCOUNT_NOTIONAL,
+        Reason.RAMP,
     ]
 ] = True
 
@@ -235,7 +237,7 @@ def _house(
     total = surviving.sum(axis=0) if len(parts) > 1 else surviving[0]
     asked = total.astype(np.float64)
     house = state.account(HOUSE)
-    limits = state.rules.house
+    limits = state.limits(HOUSE)
     verdict = _house_verdict(state, ctx, parts, house, asked, switch)
     if state.judged is not None:
         state.judged.append(Judged(HOUSE, ctx, house, asked, limits, switch, verdict))
@@ -309,7 +311,7 @@ def _house_verdict(
     state: State, ctx: Context, parts: list[_Part], house: Account, asked: Floats, switch: int
 ) -> Verdict:
     """The house's limits on the net; of a lone agent that is the house, under the same limits, they are known."""
-    first, limits = parts[0], state.rules.house
+    first, limits = parts[0], state.limits(HOUSE)
     if len(parts) == 1 and state.rules.agents[first.agent].limits == limits and same_book(first.account, house):
         return granted(first.verdict)
     verdict = gate(ctx, house, asked, limits, switch)
@@ -389,7 +391,7 @@ def _send(state: State, out: OrderBasket, agents: list[int], surviving: Lots) ->
     """Keep a basket as working, each row with the agents' parts of it."""
     shares = _shares(out, agents, surviving)
     rows = len(out.sym)
-    state.activity.send(HOUSE, state.now, rows, state.rules.house)
+    state.activity.send(HOUSE, state.now, rows, state.limits(HOUSE))
     for agent in agents:
         mine = sum(1 for parts in shares for who, _ in parts if who == agent)
         state.activity.send(agent, state.now, mine, state.rules.agents[agent].limits)

@@ -102,6 +102,8 @@ def take_sample(state: State, tick: Tick) -> list[Effect]:
     state.borrowed_key = tick.key - tick.key % DAY_NS
     state.sample, state.sample_key = tick.ts, tick.key
     state.sample_no += 1
+    if state.rules.live is not None and state.session_ends(tick.ts):
+        state.live_sessions += 1
     if state.protecting:
         release_blocked(state)
     if len(state.orders_at) > 256:
