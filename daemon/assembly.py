@@ -129,6 +129,11 @@ def assemble(config: Config, *, cache: Path | None = None) -> Assembly:
     `cache` is a folder for built calendars. Raises FeedError, UnknownCalendar or PolicyError, each with
     a text that names the file or value and the remedy.
     """
+    if config.feed.kind != "replay":
+        remedy = 'Write kind = "replay" and the path of bars; `quantd data fetch` downloads some'
+        raise FeedError(
+            "[feed] kind", f'"{config.feed.kind}" is a feed that goes on, and this needs recorded bars', remedy
+        )
     universe = config.instruments()
     path = config.at(config.feed.path)
     sessions = market_sessions(config, universe, path, cache)
