@@ -181,7 +181,8 @@ def _take_back(state: State, parent: Parent, symbol: int) -> list[Effect]:
 
 
 def _on_its_way(state: State, parent: Parent) -> list[int]:
-    """Unsigned lots of each row that children, or crosses of them, may still fill."""
+    """Unsigned lots of each row that children may still fill. Children never cross: parents of one decision have crossed
+    what was opposite when it was made."""
     found = [0] * len(parent.sym)
     for n in parent.children:
         work = state.working.get((parent.sample, n))
@@ -189,7 +190,4 @@ def _on_its_way(state: State, parent: Parent) -> list[int]:
             for row, who, lots in work.open_shares():
                 if who == parent.agent and work.basket.sym[row] in parent.sym:
                     found[parent.sym.index(work.basket.sym[row])] += abs(lots)
-    for cross in state.crosses:
-        if cross.child and cross.sample == parent.sample and cross.symbol in parent.sym:
-            found[parent.sym.index(cross.symbol)] += sum(abs(k) for who, k in cross.shares if who == parent.agent)
     return found

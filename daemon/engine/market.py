@@ -65,11 +65,6 @@ def book_crosses(state: State, market: MarketSlice) -> list[Effect]:
             if state.counting:
                 state.activity.roll(market.ts_open, state.rules.house_sessions())
                 state.activity.cross(price, cross.shares, float(state.universe.lot_size[cross.symbol]))
-            if cross.child:
-                for parent in state.parents:
-                    mine = sum(abs(lots) for who, lots in cross.shares if who == parent.agent)
-                    if parent.sample == cross.sample and mine:
-                        parent.fill(cross.symbol, mine)
             effects.append(Crossed(cross.sample, market.ts_open, cross.symbol, price, cross.shares))
         elif not (cross.end and cross.end <= market.ts_event):
             kept.append(cross)

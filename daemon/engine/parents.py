@@ -66,7 +66,7 @@ class Parent(Struct):
             self.filled, self.step, self.sent, self.seen = [0] * size, [0] * size, [0] * size, [0.0] * size
 
     def fill(self, symbol: int, lots: int) -> None:
-        """Lots of a symbol, unsigned, were filled by a child or in a cross."""
+        """Lots of a symbol, unsigned, were filled by a child."""
         if symbol in self.sym:
             self.filled[self.sym.index(symbol)] += lots
 

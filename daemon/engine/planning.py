@@ -247,7 +247,7 @@ def _house(
     ends = _ends(state, kind)
     if surviving is not wanted:
         refused = (verdict.reason != Reason.NONE) & (verdict.lots == 0.0)
-        _cross(state, ctx, parts, crossed, refused, sample, ends, child is not None)
+        _cross(state, ctx, parts, crossed, refused, sample, ends)
     agents = [
         Part(own.astype(np.float64), p.account.lots, state.rules.agents[p.agent].limits)
         for p, own in zip(parts, surviving, strict=True)
@@ -425,7 +425,6 @@ def _cross(
     refused: NDArray[np.bool_],
     sample: int,
     ends: list[int],
-    child: bool,
 ) -> None:
     """Keep the crossed lots for the next open, except of symbols the house refused."""
     one = (crossed.any(axis=0) & ~refused).astype(np.float64)
@@ -447,7 +446,6 @@ def _cross(
                 buy_worst_nano=buy_worst[symbol],
                 sell_worst_nano=sell_worst[symbol],
                 end=ends[symbol],
-                child=child,
             )
         )
 

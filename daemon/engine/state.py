@@ -131,8 +131,7 @@ class Working(Struct):
 
 
 class Cross(Struct):
-    """Lots two agents exchange at the next open inside both worst prices; no order, no fee. `child`: they are of
-    parents, not of a whole decision."""
+    """Lots two agents exchange at the next open inside both worst prices; no order, no fee."""
 
     sample: int
     ts: int
@@ -141,7 +140,6 @@ class Cross(Struct):
     buy_worst_nano: int
     sell_worst_nano: int
     end: int
-    child: bool = False
 
 
 class FollowUp(Struct):

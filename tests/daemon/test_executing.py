@@ -21,7 +21,7 @@ from daemon.engine.parents import (
 from risk.limits import PROFILES, Protective, Reason, override
 from tests.minute_world import MINUTE, SESSION, Minutes, at, drift, minutes
 from trading.codec import encode
-from trading.effects import Cancel, Ended, Filled, Planned, Portion, Publish, Worked
+from trading.effects import Cancel, Crossed, Ended, Filled, Planned, Portion, Publish, Worked
 from trading.events import Action, Halted, Operator, Reports, Tick
 from trading.execution import Costs
 from trading.market import MarketSlice
@@ -327,11 +327,43 @@ def test_each_child_passes_the_limits_of_its_own_time():
     assert all(lots * 105.0 <= 50_000.0 for _, lots in sent(run))
 
 
-def test_crosses_of_children_count_as_filled():
-    acts = [lambda view: np.array([0.5]), lambda view: np.array([0.0 if view.time > NOON else 0.5])]
-    run = world("twap", asked=[at(0, 30), NOON + MINUTE], acts=acts, slices=2, over_ns=10 * MINUTE, min_trade=0.0).run()
-    assert [w.reason for w in run.of(Worked)].count("filled") == len(run.of(Worked))
-    assert run.shell.state.lots(1).tolist() == [0.0]
+def test_what_two_agents_want_of_each_other_crosses_when_it_is_decided_and_the_rest_is_worked():
+    asked = [at(0, 30), NOON]
+    acts = [
+        lambda view: np.array([0.0 if view.time < NOON else 0.5]),
+        lambda view: np.array([0.3 if view.time < NOON else 0.0]),
+    ]
+    run = world("twap", asked=asked, acts=acts, slices=2, over_ns=10 * MINUTE).run()
+    (cross,) = run.of(Crossed)
+    assert sorted(lots for _, lots in cross.shares) == [-1_500, 1_500]
+    assert sent(run)[2:] == [(0, 500), (5, 500)]
+    assert [run.shell.state.lots(k).tolist() for k in (0, 1)] == [[2_500.0], [0.0]]
+
+
+def test_a_child_that_rests_is_not_sent_again():
+    costs = Costs(participation=0.1)
+    run = world("twap", minutes(flat(), np.zeros((SESSION, 1))), over_ns=30 * MINUTE, slices=6, costs=costs).run()
+    assert [lots for _, lots in sent(run)] == [833, 833, 834, 833, 833, 834]
+    assert run.of(Filled) == []
+
+
+def test_the_bar_that_a_decision_falls_into_is_not_participated_in():
+    run = world("participation", asked=[NOON + MINUTE // 2], participation=0.1).run()
+    assert sent(run)[0] == (2, 1_000)
+
+
+def test_a_halt_that_a_refusal_told_of_outlasts_bars_that_opened_before_it():
+    run = world("marketable")
+    ends = []
+    for item in run.items():
+        run.shell.take(item)
+        if isinstance(item, Tick) and item.due:
+            (key,) = run.shell.state.working
+            late = item.ts + MINUTE // 2
+            run.shell.run(Reports(*key, late, [0], [0], [0], [0], [0], [Cause.REJECTED], "trading pause"))
+        if isinstance(item, MarketSlice) and item.ts_event > NOON:
+            ends.append(bool(run.shell.state.halted))
+    assert ends[:3] == [True, False, False]
 
 
 @given(
@@ -430,10 +462,16 @@ def test_events_alone_decide_what_is_sent(style):
     assert [e for e in effects if type(e) is OrderBasket] == run.of(OrderBasket)
 
 
-def test_an_intraday_sample_every_minute_does_not_make_order_numbers_start_again():
-    run = world("twap", over_ns=340 * MINUTE, slices=300, asked=[at(0, 10)]).run()
+def test_order_numbers_of_what_is_worked_do_not_start_again_while_others_trade():
+    run = world("twap", over_ns=60 * MINUTE, slices=30)
+    for item in run.items():
+        run.shell.take(item)
+        if isinstance(item, MarketSlice) and item.ts_event == at(0, 130):
+            # as if others had decided at three hundred samples since
+            run.shell.state.orders_at |= {NOON + k: 1 for k in range(1, 301)}
     keys = [(b.sample, b.n) for b in run.of(OrderBasket)]
-    assert len(keys) == len(set(keys)) == 300
+    assert len(keys) == len(set(keys)) == 30
+    assert len(run.shell.state.orders_at) < 200
 
 
 def test_marketable_orders_have_no_parent():
