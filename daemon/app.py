@@ -43,6 +43,7 @@ from daemon.opening import begin
 from daemon.outside import Aside, Outside
 from daemon.overview import iso
 from daemon.past import NotKept, newest_snapshot, refold, save_config
+from daemon.permission import refusal
 from daemon.reaching import Reach, account_of, mistakes_of, reach
 from daemon.recovery import Journal, RecordTooLong, ReplayDifference
 from daemon.report.reporting import Reporter
@@ -150,6 +151,8 @@ def same_run(parts: Parts, store: Store, run: str) -> None:
         differs = f"another currency ({record.universe.currency})"
     elif record.agents != tuple(a.name for a in parts.rules.agents):
         differs = f"other agents ({', '.join(record.agents)})"
+    elif started.mode != parts.config.quantd.mode:
+        differs = f'mode = "{started.mode}"'
     if differs:
         raise CannotStart(
             f"run {run} in this state folder was made with {differs}. "
@@ -176,12 +179,14 @@ async def serve(
 ) -> Summary:
     """Run the daemon until it is stopped; the summary of the run as it stands then. A live run's feed and venue are those that
     `find` gives, its clock is `now` (ns UTC). Raises CannotStart and ConfigError."""
+    folder = state_folder(config, options.state)
+    if missing := refusal(config, folder, options.live):
+        raise CannotStart(missing)
     key, mistakes = command_key(config)
     if mistakes:
         raise ConfigError(mistakes)
     kill_signal = KillSignal()
     asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, kill_signal.pull)
-    folder = state_folder(config, options.state)
     parts = parts_of(config, now(), cache=folder / "cache")
     account, lease_s = account_of(config), config.store.lease_ns / 1e9
     with Store.open(

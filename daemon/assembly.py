@@ -19,6 +19,9 @@ from adapters.feeds.files import span
 from adapters.feeds.replay import Replay
 from daemon.config import Agent, Config
 from daemon.config import Limits as LimitKeys
+from daemon.config.schema import MANUAL
+from daemon.engine.allowance import Allowance
+from daemon.engine.parents import U_SHAPE, Execution
 from daemon.engine.state import AgentRules, Rules, State
 from daemon.loop import Log, Shell
 from daemon.policies import answer, load
@@ -72,8 +75,12 @@ class Parts:
             return answer(policies[question.agent], question)
 
         remote = self.config.broker.kind != "paper"
-        venue = Wire() if remote else Paper(self.universe, self.costs)
+        venue = Wire() if remote else Paper(self.universe, self.costs, self.by_column())
         return Shell(State(self.rules), venue, ask, interval_ns=self.interval_ns, log=log, remote=remote)
+
+    def by_column(self) -> list[Sessions]:
+        """The sessions of each instrument."""
+        return [self.sessions[each.calendar] for each in self.universe.instruments]
 
     def ticks_between(self, after: int, until: int, start_ns: int, away: int = 0) -> Iterator[Tick]:
         """Samples of the house session and what the schedules say, in (after, until]; before `start_ns` is the warm-up. Of
@@ -85,7 +92,7 @@ class Parts:
             return samples
         numbers = {agent.name: k for k, agent in enumerate(self.rules.agents)}
         asks = {
-            k: tuple(numbers[name] for name in s.agents) or tuple(range(len(numbers)))
+            k: tuple(numbers[name] for name in s.agents) or tuple(k for name, k in numbers.items() if name != MANUAL)
             for k, s in enumerate(self.schedules)
             if s.do in FEED_ASKS
         }
@@ -122,6 +129,11 @@ def assemble(config: Config, *, cache: Path | None = None) -> Assembly:
     `cache` is a folder for built calendars. Raises FeedError, UnknownCalendar or PolicyError, each with
     a text that names the file or value and the remedy.
     """
+    if config.feed.kind != "replay":
+        remedy = 'Write kind = "replay" and the path of bars; `quantd data fetch` downloads some'
+        raise FeedError(
+            "[feed] kind", f'"{config.feed.kind}" is a feed that goes on, and this needs recorded bars', remedy
+        )
     universe = config.instruments()
     path = config.at(config.feed.path)
     sessions = market_sessions(config, universe, path, cache)
@@ -174,8 +186,6 @@ def assemble_live(config: Config, now: int, *, cache: Path | None = None) -> Par
     policies = tuple(load(agent.policy, agent.params, config.source.folder) for agent in config.agents)
     schedules = tuple(schedule_of(config, k) for k, s in enumerate(config.schedules) if s.enabled)
     table = config.feed
-    broker = config.broker
-    who = ("live", broker.kind, broker.venue, universe.calendar, interval_text(table.interval_ns), *universe.symbols)
     return Parts(
         config=config,
         universe=universe,
@@ -186,9 +196,16 @@ def assemble_live(config: Config, now: int, *, cache: Path | None = None) -> Par
         schedules=schedules,
         start_ns=now,
         interval_ns=table.interval_ns,
-        market=blake2b("|".join(who).encode(), digest_size=32).hexdigest(),
+        market=market_of(config, config.broker.kind, config.broker.venue),
         live=True,
     )
+
+
+def market_of(config: Config, kind: str, venue: str) -> str:
+    """The name of a market that goes on, as a run at this kind of broker and venue has it."""
+    universe = config.universe
+    who = ("live", kind, venue, universe.calendar, interval_text(config.feed.interval_ns), *universe.symbols)
+    return blake2b("|".join(who).encode(), digest_size=32).hexdigest()
 
 
 def parts_of(config: Config, now: int, *, cache: Path | None = None) -> Parts:
@@ -294,7 +311,7 @@ def rules_of(
             capital_micro=int(config.broker.cash_micro * share),
             limits=_agent_limits(agent, house, universe, shocks),
             min_trade=agent.min_trade,
-            scheduled=agent.name in scheduled,
+            scheduled=agent.name in scheduled or agent.name == MANUAL,
         )
         for agent, share in zip(config.agents, capital, strict=True)
     )
@@ -321,6 +338,35 @@ def rules_of(
         cash_tolerance_micro=config.broker.cash_tolerance_micro,
         volume_lookback=risk.volume_lookback,
         house_calendar=calendars.index(universe.calendar),
+        execution=execution_of(config),
+        live=allowance_of(config) if config.quantd.mode == "live" else None,
+    )
+
+
+def execution_of(config: Config) -> Execution:
+    """How decisions become orders, as the engine is told."""
+    table = config.document.execution
+    return Execution(
+        style=table.style,
+        over_ns=table.over_ns,
+        slices=table.slices,
+        participation=table.participation,
+        every_ns=table.chase.every_ns,
+        step_bp=table.chase.step_bp,
+        most=table.chase.most,
+        profile=table.profile or U_SHAPE,
+    )
+
+
+def allowance_of(config: Config) -> Allowance:
+    """The table [live] as the engine reads it."""
+    live = config.live
+    return Allowance(
+        account_micro=live.max_account_notional_micro,
+        order_micro=live.max_order_notional_micro,
+        orders_per_day=live.max_orders_per_day,
+        ramp_days=live.ramp.days,
+        ramp_from=live.ramp.from_share,
     )
 
 

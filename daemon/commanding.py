@@ -10,7 +10,7 @@ from trading.events import Operator
 REASON_CHARS: Final = 500
 
 Command = Literal["halt", "reduce", "resume", "flatten"]
-Fault = Literal["agent", "command", "reason", "not_ready", "halt_file", "down"]
+Fault = Literal["agent", "command", "reason", "not_ready", "halt_file", "down", "symbol", "amount", "venue", "agrees"]
 
 
 class NotDone(Exception):

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from daemon.timeline import Item
+from trading.effects import Effect
 from trading.events import Condition, Event, Operator, Stopping
 from trading.ports import BrokerNews
 
@@ -31,10 +32,11 @@ class InboxFull(Exception):
 
 
 class Command(Struct):
-    """An event from outside the market, and a future that is done once it has been committed."""
+    """An event from outside the market, and a future that is done with its `effects` once it has been committed."""
 
     event: Event
-    done: "asyncio.Future[None]"
+    done: "asyncio.Future[Sequence[Effect]]"
+    effects: Sequence[Effect] = ()
 
 
 class Inbox:
@@ -54,11 +56,11 @@ class Inbox:
     def __len__(self) -> int:
         return len(self._commands) + len(self._news) + len(self._chunks)
 
-    def command(self, event: Event) -> "asyncio.Future[None]":
+    def command(self, event: Event) -> "asyncio.Future[Sequence[Effect]]":
         """Put an event before all that waits from the market. Raises InboxFull."""
         if len(self._commands) >= COMMANDS + (KEPT_FREE if _stops(event) else 0):
             raise InboxFull(f"{len(self._commands)} commands wait already")
-        done = asyncio.get_running_loop().create_future()
+        done: asyncio.Future[Sequence[Effect]] = asyncio.get_running_loop().create_future()
         self._commands.append(Command(event, done))
         self._ready.set()
         self._commanded.set()

@@ -54,6 +54,16 @@ def _rate(limits: Limits, about: str) -> str:
     return f"orders sent within {limits.order_rate.per_ns / 1e9:g} s"
 
 
+def _account(limits: Limits, about: str) -> str:
+    cap = limits.max_account_notional
+    return "long and short value together" + ("" if cap is None else f", {cap.money:,.2f} at most")
+
+
+def _ramp(limits: Limits, about: str) -> str:
+    ramp = limits.ramp
+    return "gross exposure, ramp of a live start" + ("" if ramp is None else f", session {ramp.session} of {ramp.days}")
+
+
 def _unwind(limits: Limits, about: str) -> str:
     share = f" at {100 * limits.liquidity.participation:g} % of volume" if limits.liquidity is not None else ""
     return f"sessions to sell {about or 'a position'}{share}"
@@ -62,6 +72,8 @@ def _unwind(limits: Limits, about: str) -> str:
 WORDS: Final[dict[str, Words]] = {
     "max_position_weight": Words(_of("position weight", ", heaviest"), "share", "max_position_weight = 0.35"),
     "max_gross_exposure": Words(_plain("gross exposure, long and short"), "share", "max_gross_exposure = 1.0"),
+    "max_account_notional": Words(_account, "share"),
+    "ramp": Words(_ramp, "share"),
     "max_net_exposure": Words(_plain("net exposure, long less short"), "share", "max_net_exposure = 1.0"),
     "max_leverage": Words(_plain("leverage, assets over equity"), "number", "max_leverage = 1.0"),
     "max_sector_weight": Words(_of("sector", " weight, heaviest"), "share", "max_sector_weight = 0.5"),
@@ -76,6 +88,7 @@ WORDS: Final[dict[str, Words]] = {
     "max_turnover": Words(_plain("turnover of this session"), "share", "max_turnover = 0.5"),
     "order_rate": Words(_rate, "orders", 'order_rate = { orders = 60, per = "1m" }'),
     "max_open_orders": Words(_plain("open orders"), "orders", "max_open_orders = 50"),
+    "max_orders_per_day": Words(_plain("orders sent in this session"), "orders"),
     "max_volatility": Words(
         lambda limits, about: f"volatility a year, {limits.volatility_lookback} samples", "share", "max_volatility = 0.2"
     ),
@@ -109,6 +122,7 @@ WORDS: Final[dict[str, Words]] = {
     "volatility_lookback": Words(_plain("samples of the volatility"), "number"),
     # what is no key: the state of things
     "switch": Words(_plain("the switch"), "none"),
+    "halted": Words(_plain("trading at the venue"), "none"),
     "price": Words(_plain("a price"), "none"),
     "finite": Words(_plain("finite numbers"), "none"),
     "zero": Words(_plain("not through zero in one order"), "none"),
@@ -154,6 +168,10 @@ LIMIT_OF: Final[dict[Reason, str]] = {
     Reason.PROTECTED: "protective",
     Reason.STRESS: "stress",
     Reason.SHOCK_MISSING: "stress",
+    Reason.HALTED: "halted",
+    Reason.ACCOUNT_NOTIONAL: "max_account_notional",
+    Reason.RAMP: "ramp",
+    Reason.ORDERS_PER_DAY: "max_orders_per_day",
 }
 """Reason -> the limit that gave it, a key of WORDS."""
 

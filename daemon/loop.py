@@ -129,14 +129,17 @@ class Shell:
                 self.run(news)
         self.run(item)
 
-    def run(self, event: Event) -> None:
-        """Step an event, then everything that follows from it, in order."""
+    def run(self, event: Event) -> Sequence[Effect]:
+        """Step an event, then everything that follows from it, in order; the effects of the event itself."""
         if type(event) is Started:
             self.config = event.config
         queue: deque[Event] | None = None  # most events have no effect that brings another
         current = event
+        first: Sequence[Effect] | None = None
         while True:
             effects = step(self.state, current)
+            if first is None:
+                first = effects
             self.log.add(current, effects)
             if effects:
                 self.digest.add(effects)
@@ -146,7 +149,7 @@ class Shell:
                 for effect in effects:
                     self._act(effect, queue)
             if not queue:
-                return
+                return first
             current = queue.popleft()
 
     def _act(self, effect: Effect, queue: deque[Event]) -> None:

@@ -7,7 +7,7 @@ taken, so that no restart takes one again.
 import asyncio
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -31,6 +31,7 @@ from daemon.config import Config, Mistake, secret
 from daemon.inbox import InboxFull
 from daemon.overview import SWITCH
 from daemon.service import Service
+from trading.effects import Effect
 from trading.events import Operator
 
 log = structlog.get_logger("quantd.commands")
@@ -85,7 +86,7 @@ class MqttCommands:
         self._now = now
         self._file = folder / FILE
         self._memory = _read(self._file, now())
-        self._queue: asyncio.Queue[tuple[BusCommand, asyncio.Future[None] | None]] = asyncio.Queue(QUEUE)
+        self._queue: asyncio.Queue[tuple[BusCommand, asyncio.Future[Sequence[Effect]] | None]] = asyncio.Queue(QUEUE)
         self._told: dict[str, tuple[float, int]] = {}
 
     def received(self, payload: bytes, retained: bool) -> None:
@@ -134,7 +135,7 @@ class MqttCommands:
         except NotDone as why:
             raise CommandRefused("not_done", str(why), c) from None
 
-    def _act(self, command: BusCommand) -> "asyncio.Future[None]":
+    def _act(self, command: BusCommand) -> "asyncio.Future[Sequence[Effect]]":
         try:
             return self._service.inbox.command(self._event(command))
         except InboxFull as why:

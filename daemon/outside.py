@@ -112,6 +112,7 @@ class Outside:
         service.send = self.sender.put
         self.reconciler = Reconciler(service, self.venue, self.sender, self._began, self._now)
         service.reconcile = self.reconciler.wanted.set
+        service.compare = self.reconciler.compared
         for unknown in unanswered(shell.state):
             shell.run(unknown)
 

@@ -6,8 +6,10 @@ Each adapter is imported only where it is used: one of them takes seconds.
 import time
 from collections.abc import Callable, Iterator
 from hashlib import blake2b
+from ipaddress import ip_address
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
 from adapters.brokers.errors import VenueError
 from adapters.feeds.cached import Cached
@@ -21,6 +23,9 @@ from adapters.store.lease import account_key
 from daemon.assembly import Parts, interval_text
 from daemon.config import Config, Mistake, secret
 from trading.ports import Broker, LiveFeed
+
+if TYPE_CHECKING:
+    from adapters.exchange.client import Access
 
 RETRY_FOR_S: Final = 30.0
 """How long one question to a vendor is put again; the feed goes on asking after that."""
@@ -40,17 +45,39 @@ def mistakes_of(config: Config) -> Iterator[Mistake]:
     if config.feed.kind == "http" and not config.feed.mapping:
         remedy = 'name the file that says how the vendor answers, mapping = "vendor.toml"'
         yield mistake(("feed", "mapping"), "is missing", remedy)
-    if (
-        config.quantd.mode == "paper"
-        and config.broker.kind == "alpaca"
-        and _host(config.broker.url) == _host(ALPACA_LIVE)
-    ):
-        text = f'= "{config.broker.url}" is the live venue, and mode = "paper"'
-        yield mistake(("broker", "url"), text, f'write url = "{ALPACA_PAPER}" or mode = "live"')
+    broker, mode = config.broker, config.quantd.mode
+    if not broker.url or broker.kind == "paper" or _local(broker.url):
+        return
+    sandbox = broker.kind == "alpaca" and _host(broker.url) == _host(ALPACA_PAPER)
+    if mode == "paper" and not sandbox:
+        # whoever answers there may be the market itself: only a sandbox that is known is one
+        where = "the live venue" if _host(broker.url) == _host(ALPACA_LIVE) else "no sandbox that is known"
+        other = (
+            f'write url = "{ALPACA_PAPER}"' if broker.kind == "alpaca" else "leave url out for the exchange's sandbox"
+        )
+        yield mistake(
+            ("broker", "url"), f'= "{broker.url}" is {where}, and mode = "paper"', f'{other}, or mode = "live"'
+        )
+    if mode == "live" and sandbox:
+        text = f'= "{broker.url}" is the venue\'s sandbox, and mode = "live"'
+        yield mistake(("broker", "url"), text, 'leave url out, or write mode = "paper"')
 
 
 def _host(url: str) -> str:
-    return url.partition("://")[2].partition("/")[0].lower()
+    """The name in an address: no port, no user, no case, no last point."""
+    try:
+        return (urlsplit(url).hostname or "").rstrip(".")
+    except ValueError:
+        return ""
+
+
+def _local(url: str) -> bool:
+    """Whether an address is of this machine."""
+    host = _host(url)
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 Reach = Callable[[Parts, str, Path, PutAside, Callable[[], int]], tuple[LiveFeed, Broker | None]]
@@ -180,15 +207,21 @@ def venue_of(parts: Parts, run: str) -> Broker | None:
     if table.kind == "ccxt":
         from adapters.brokers.crypto import Crypto
         from adapters.brokers.crypto_settings import CryptoSettings
-        from adapters.exchange.client import Access
 
-        access = Access(
-            table.venue,
-            key=secret("ccxt_key") or "",
-            secret=secret("ccxt_secret") or "",
-            url=table.url or None,
-            sandbox=not live and not table.url,
-            timeout_s=timeout_s,
-        )
-        return Crypto(CryptoSettings(access, settle_s=settle_s), parts.universe, run)
+        return Crypto(CryptoSettings(access_of(parts.config), settle_s=settle_s), parts.universe, run)
     return None
+
+
+def access_of(config: Config) -> "Access":
+    """Which exchange of ccxt orders go to, and as whom: in every mode but live its sandbox."""
+    from adapters.exchange.client import Access
+
+    table = config.broker
+    return Access(
+        table.venue,
+        key=secret("ccxt_key") or "",
+        secret=secret("ccxt_secret") or "",
+        url=table.url or None,
+        sandbox=config.quantd.mode != "live" and not table.url,
+        timeout_s=table.timeout_ns / 1e9,
+    )

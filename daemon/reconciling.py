@@ -54,6 +54,7 @@ class Reconciler:
         self.wanted = asyncio.Event()
         """Set by whoever wants a comparison before its time."""
         self.last: VenueAccount | None = None
+        self._one = asyncio.Lock()
 
     async def run(self, period_s: float) -> None:
         """Until cancelled: each `period_s`, whenever the venue is back, and when it is wanted."""
@@ -66,8 +67,17 @@ class Reconciler:
             self.wanted.clear()
             await self.once()
 
+    async def compared(self) -> VenueAccount | None:
+        """What the venue has, compared now; None when it could not be, or something was filled since."""
+        filled = self._filled()
+        return self.last if await self.once() and self._filled() == filled else None
+
     async def once(self) -> bool:
         """Ask for every open order and for the account, and compare; whether they could be compared."""
+        async with self._one:
+            return await self._once()
+
+    async def _once(self) -> bool:
         await self.open_orders()
         await self.flows()
         seen: tuple[str, ...] | None = None

@@ -82,7 +82,7 @@ class Book:
 
     def __init__(self, state: State, number: int = HOUSE) -> None:
         state.revalue()
-        self.limits: Final[Limits] = state.rules.house if number == HOUSE else state.rules.agents[number].limits
+        self.limits: Final[Limits] = state.limits(number)
         own = state.switch if number == HOUSE else state.agents[number].switch
         self.switch: Final = max(own.state, state.switch.state)
         equity = state.equity_micro if number == HOUSE else state.books_micro[number]

@@ -7,7 +7,7 @@ same TaskGroup, in `daemon.app`.
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -30,6 +30,7 @@ from daemon.version import code_version
 from daemon.wire import Outgoing, Wire
 from trading.effects import Effect, Publish
 from trading.events import Condition, Event, Stopping, Tick
+from trading.venue import VenueAccount
 
 log = structlog.get_logger("quantd.loop")
 
@@ -125,6 +126,8 @@ class Service:
         """Called when a schedule wants the venue's account compared with ours."""
         self.live_since_ns = 0
         """Since when a feed that goes on is read; what it brings first is old."""
+        self.compare: Callable[[], Awaitable[VenueAccount | None]] | None = None
+        """Compares our account with the venue's now; None where the venue is simulated."""
         self.feed_error = ""
         """Why the feed delivers no more; empty while it does."""
         self.bus_commands: Counter[str] = Counter()
@@ -259,7 +262,7 @@ class Service:
         """What people and watchers say, and a venue's news: one of these first, then the other."""
         while True:
             while (command := self.inbox.next_command()) is not None:
-                self.shell.run(command.event)
+                command.effects = self.shell.run(command.event)
                 self._waiting.append(command)
             if (news := self.inbox.next_news()) is None:
                 return
@@ -299,7 +302,7 @@ class Service:
         self.send(outgoing)
         for command in waiting:
             if not command.done.done():
-                command.done.set_result(None)
+                command.done.set_result(command.effects)
         self._published(messages)
         self._notify()
 

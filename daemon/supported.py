@@ -16,8 +16,6 @@ def not_yet(config: Config) -> list[Mistake]:
 def _not_yet(config: Config) -> Iterator[Mistake]:
     mistake = config.source.mistake
     later = "this version does not do it yet"
-    if config.quantd.mode == "live":
-        yield mistake(("quantd", "mode"), f'= "live": {later}', 'write mode = "paper" (a venue\'s sandbox) or "shadow"')
     if config.feed.at_end == "loop":
         yield mistake(("feed", "at_end"), f'= "loop": {later}', 'write "wait" or "stop"')
     for k, agent in enumerate(config.agents):

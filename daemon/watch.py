@@ -7,7 +7,7 @@ too, but only a person re-arms. The measures are pure functions of what was read
 import asyncio
 import time
 from bisect import bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Final, Literal
@@ -19,6 +19,7 @@ from daemon.engine.people import check
 from daemon.inbox import InboxFull
 from daemon.service import Service
 from risk.switch import HALT
+from trading.effects import Effect
 from trading.events import Condition, Operator
 from trading.sessions import DAY_NS, Sessions
 
@@ -209,7 +210,7 @@ def _say(service: Service, condition: Watch, now_ns: int, wrong: str) -> bool:
 
 async def watch_halt_file(service: Service) -> None:
     """Halt while the file HALT lies in the state folder, until cancelled. It may be there before the first bar."""
-    asked: asyncio.Future[None] | None = None
+    asked: asyncio.Future[Sequence[Effect]] | None = None
     while True:
         if service.shell.state.switch.state < HALT and (asked is None or asked.done()) and halt_file(service):
             with suppress(InboxFull):

@@ -25,13 +25,14 @@ class Account:
     `up_cash` and the collars, which is exact while the marks have not moved since. `open_gain`: what it gains at most
     by them, where the marks have moved past their prices.
     `traded` is what was traded in this session already, in currency; `recent_orders` how many orders
-    were sent within `order_rate.per`; `repeated` float64[N] the signed lots asked within `duplicate_window`, None for
-    none; `blocked` bool[N] what a protective exit closed too recently to be entered again.
+    were sent within `order_rate.per`, `session_orders` in this session; `repeated` float64[N] the signed lots asked within `duplicate_window`, None for
+    none; `blocked` bool[N] what a protective exit closed too recently to be entered again; `halted` bool[N] what the
+    venue does not trade now.
     """
 
     __slots__ = (
-        "blocked", "cash", "down", "equity", "lots", "open_gain", "open_loss", "open_orders", "recent_orders", "repeated", "traded",
-        "up", "up_cash",
+        "blocked", "cash", "down", "equity", "halted", "lots", "open_gain", "open_loss", "open_orders", "recent_orders",
+        "repeated", "session_orders", "traded", "up", "up_cash",
     )  # fmt: skip
 
     def __init__(
@@ -48,8 +49,10 @@ class Account:
         open_gain: float = 0.0,
         traded: float = 0.0,
         recent_orders: int = 0,
+        session_orders: int = 0,
         repeated: Floats | None = None,
         blocked: Bools | None = None,
+        halted: Bools | None = None,
     ) -> None:
         self.lots = lots
         self.cash = cash
@@ -62,8 +65,10 @@ class Account:
         self.open_gain = open_gain
         self.traded = traded
         self.recent_orders = recent_orders
+        self.session_orders = session_orders
         self.repeated = repeated
         self.blocked = blocked
+        self.halted = halted
 
     def carried(self) -> Bools:
         """bool[N]: what is held or may still fill; what is not a number is."""

@@ -20,7 +20,7 @@ from risk.rules import CAPS, Rules, rules_of
 from risk.standing import Portfolio, Values, standing, standings
 from risk.switch import HALT, REDUCE, RUN
 from trading.instruments import NANO
-from trading.orders import OrderBasket
+from trading.orders import Kind, OrderBasket
 
 __all__ = [
     "HALT", "REDUCE", "RUN", "Account", "Context", "Part", "Verdict", "basket", "context", "gate", "granted", "measure",
@@ -103,6 +103,10 @@ def gate(ctx: Context, account: Account, asked: Floats, limits: Limits, switch: 
     limits say. What is not finite is refused.
     """
     reason = np.zeros(len(asked), dtype=np.int8)
+    if account.halted is not None:
+        stopped = account.halted & (asked != 0.0)
+        reason[stopped] = Reason.HALTED
+        asked = np.where(stopped, 0.0, asked)
     if not asked.nonzero()[0].size:
         return Verdict(np.zeros(len(asked)), reason, ctx, account, limits)
     if switch == HALT:
@@ -272,6 +276,7 @@ def _counted(case: Case, lots: Floats, reason: Codes) -> Floats:
     for most, used, code in (
         (limits.max_open_orders, account.open_orders, Reason.OPEN_ORDERS),
         (rate, account.recent_orders, Reason.ORDER_RATE),
+        (limits.max_orders_per_day, account.session_orders, Reason.ORDERS_PER_DAY),
     ):
         if most is None or np.count_nonzero(lots) <= (room := max(0, most - used)):
             continue
@@ -400,15 +405,21 @@ def basket(
     ts: int,
     end: list[int],
     parts: Sequence[Part] = (),
+    kind: Kind = Kind.LIMIT,
+    caps: Sequence[int] = (),
 ) -> OrderBasket | None:
     """The orders of a verdict; None when nothing passes. `end` is the instant each column's order expires, `parts` the
-    agents whose orders they are: none goes out at a price that an agent's own limits did not count on."""
+    agents whose orders they are: none goes out at a price that an agent's own limits did not count on, nor beyond its
+    column's `caps`, nano-currency, where that is not 0."""
     rows = verdict.lots.nonzero()[0].tolist()
     if not rows:
         return None
     worst = worst_nano(ctx, verdict.lots, limits, account.lots)
     _narrowed(worst, ctx, verdict, account, limits, list(parts))
     lots = verdict.lots.tolist()
+    for k, cap_nano in enumerate(caps):
+        if cap_nano and worst[k]:
+            worst[k] = min(worst[k], cap_nano) if lots[k] > 0.0 else max(worst[k], cap_nano)
     codes = verdict.reason.tolist()
     return OrderBasket(
         sample=sample,
@@ -420,4 +431,5 @@ def basket(
         end=[end[k] for k in rows],
         reason=[codes[k] for k in rows],
         values=verdict.values,
+        kind=[] if kind == Kind.LIMIT else [int(kind)] * len(rows),
     )

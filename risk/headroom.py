@@ -24,7 +24,8 @@ VAST: Final = 10_000.0
 """Times the equity of a book: what nobody who has a limit left can hold."""
 
 ORDER_KEYS: Final = (
-    "max_order_notional", "max_share_of_volume", "liquidity", "max_open_orders", "order_rate", "max_price_age_ns",
+    "max_order_notional", "max_share_of_volume", "liquidity", "max_open_orders", "order_rate", "max_orders_per_day",
+    "max_price_age_ns",
 )  # fmt: skip
 """Limits of an order, which have no value without one."""
 
@@ -139,6 +140,7 @@ def sent(ctx: Context, account: Account, lots: Floats, limits: Limits) -> Accoun
         open_loss=float(loss.sum()) + (account.open_loss or 0.0),
         open_orders=account.open_orders + orders,
         recent_orders=account.recent_orders + (orders if limits.order_rate is not None else 0),
+        session_orders=account.session_orders + (orders if limits.max_orders_per_day is not None else 0),
         repeated=None,
     )
 
@@ -166,6 +168,9 @@ def figures(ctx: Context, account: Account, limits: Limits, lots: Floats | None)
         found["max_open_orders"] = Figure(account.open_orders + _adding(account, lots), limits.max_open_orders)
     if limits.order_rate is not None:
         found["order_rate"] = Figure(account.recent_orders + _adding(account, lots), limits.order_rate.orders)
+    if limits.max_orders_per_day is not None:
+        sent_then = account.session_orders + _adding(account, lots)
+        found["max_orders_per_day"] = Figure(sent_then, limits.max_orders_per_day)
     return found
 
 

@@ -55,6 +55,10 @@ class Reason(IntEnum):
     PROTECTED = 33
     STRESS = 34
     SHOCK_MISSING = 35
+    HALTED = 36
+    ACCOUNT_NOTIONAL = 37
+    RAMP = 38
+    ORDERS_PER_DAY = 39
 
 
 REASON_TEXT: Final[dict[Reason, str]] = {
@@ -94,6 +98,10 @@ REASON_TEXT: Final[dict[Reason, str]] = {
     Reason.PROTECTED: "a protective exit closed this position; its cooldown is not over",
     Reason.STRESS: "a stress scenario would lose more than stress.limit",
     Reason.SHOCK_MISSING: "a stress scenario says nothing about this instrument",
+    Reason.HALTED: "the venue does not trade it now: it is halted, or at a limit up or down",
+    Reason.ACCOUNT_NOTIONAL: "long and short value together would exceed max_account_notional",
+    Reason.RAMP: "the ramp of a live start does not let so much be held yet",
+    Reason.ORDERS_PER_DAY: "more than max_orders_per_day would have been sent in this session",
 }
 
 
@@ -164,6 +172,31 @@ class Rate(Struct, frozen=True, forbid_unknown_fields=True):
         _check("per_ns", self.per_ns, 1, 7 * DAY_NS)
 
 
+class AccountCap(Struct, frozen=True, forbid_unknown_fields=True):
+    """Long and short value together may be `money` (account currency) at most, which is `limit` of the equity now: the
+    share is made anew for each plan, so that what the account is worth, or is said to be, does not move the money."""
+
+    limit: float
+    money: float
+
+    def __post_init__(self) -> None:
+        _check("limit", self.limit, 0.0, float("inf"))
+        _check("money", self.money, 0.0, float("inf"))
+
+
+class Ramp(Struct, frozen=True, forbid_unknown_fields=True):
+    """Long and short together may be `limit` of equity at most while a live start is in its `session` of `days`."""
+
+    limit: float
+    session: int
+    days: int
+
+    def __post_init__(self) -> None:
+        _check("limit", self.limit, 0.0, float("inf"))
+        _check("session", self.session, 1, 10_000_000)
+        _check("days", self.days, 0, 10_000)
+
+
 class Liquidity(Struct, frozen=True, forbid_unknown_fields=True):
     """A position must be sold within `days` sessions, taking `participation` of the average volume."""
 
@@ -218,12 +251,15 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True):
     group_caps: tuple[tuple[str, float], ...] = ()
     max_concentration: float | None = None
     max_herfindahl: float | None = None
+    max_account_notional: AccountCap | None = None
+    ramp: Ramp | None = None
     max_order_notional: float | None = None
     max_share_of_volume: float | None = None
     liquidity: Liquidity | None = None
     max_turnover: float | None = None
     order_rate: Rate | None = None
     max_open_orders: int | None = None
+    max_orders_per_day: int | None = None
     max_volatility: float | None = None
     volatility_lookback: int = 252
     var: Tail | None = None
@@ -310,6 +346,8 @@ def _tighter(name: str, a: Any, b: Any) -> Any:
         if msgspec.structs.replace(a, limit=b.limit) != b:
             raise ValueError(f"{name}: two estimators ({a} and {b}) cannot be merged; give both the same")
         return min(a, b, key=lambda tail: tail.limit)
+    if isinstance(a, AccountCap | Ramp):
+        return min(a, b, key=lambda cap: cap.limit)
     if isinstance(a, Correlation):
         if a.lookback != b.lookback:
             raise ValueError(f"correlation: lookbacks {a.lookback} and {b.lookback} cannot be merged")

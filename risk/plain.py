@@ -211,6 +211,8 @@ def _few(rules: Rules, account: Account, basket: Basket) -> bool:
     limits, count = rules.limits, int(np.count_nonzero(basket.adding))
     if limits.max_open_orders is not None and not account.open_orders + count <= limits.max_open_orders:
         return False
+    if limits.max_orders_per_day is not None and not account.session_orders + count <= limits.max_orders_per_day:
+        return False
     return limits.order_rate is None or account.recent_orders + count <= limits.order_rate.orders
 
 

@@ -218,6 +218,18 @@ def gross_rows(limits: Limits, universe: Universe) -> list[Row]:
     return [_row(limits, "max_gross_exposure", Reason.GROSS, load, limits.max_gross_exposure)]
 
 
+def account_rows(limits: Limits, universe: Universe) -> list[Row]:
+    """Gross exposure again, under what a live account may hold in all: absolute, so nothing on the way may exceed it."""
+    return [
+        _row(limits, key, reason, np.ones(2 * universe.size), cap.limit)._replace(bound=cap.limit)
+        for key, reason, cap in (
+            ("max_account_notional", Reason.ACCOUNT_NOTIONAL, limits.max_account_notional),
+            ("ramp", Reason.RAMP, limits.ramp),
+        )
+        if cap is not None
+    ]
+
+
 def net_rows(limits: Limits, universe: Universe) -> list[Row]:
     """Net long with every buy and no sale filled, net short the other way round."""
     if limits.max_net_exposure is None:
@@ -277,6 +289,7 @@ def equity_rows(limits: Limits, universe: Universe) -> list[Row]:
 
 ROWS: Final[list[Callable[[Limits, Universe], list[Row]]]] = [
     gross_rows,
+    account_rows,
     net_rows,
     leverage_rows,
     turnover_rows,
@@ -523,10 +536,13 @@ QUADS: Final[list[Callable[[Limits], list[Quad]]]] = [volatility_quads, normal_q
 # ---- a set of limits, made ready ------------------------------------------------------------------
 
 
-_LONG_KINDS: Final = {"max_gross_exposure": 0, "max_net_exposure": 0, "max_leverage": 0, "max_turnover": 1, "cash": 2}
+_LONG_KINDS: Final = {
+    "max_gross_exposure": 0, "max_account_notional": 0, "ramp": 0, "max_net_exposure": 0, "max_leverage": 0,
+    "max_turnover": 1, "cash": 2,
+}  # fmt: skip
 """Rows that are the same for every symbol of a book without shorts: of exposure, of turnover, of cash."""
 
-_SIDED_KINDS: Final = {"max_gross_exposure": 0, "max_turnover": 5, "cash": 6}
+_SIDED_KINDS: Final = {"max_gross_exposure": 0, "max_account_notional": 0, "ramp": 0, "max_turnover": 5, "cash": 6}
 """Rows of a book with shorts: gross, net long, net short, long, short, turnover, cash; the others by their side."""
 
 

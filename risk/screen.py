@@ -43,7 +43,7 @@ WIDEST: Final = (1.0 + SPREAD) / (1.0 - SPREAD)
 ROUNDED: Final = 2e-6
 """What rounding to micro-currency may make of a move of equity, in currency."""
 
-WHOLE: Final = frozenset({"max_gross_exposure", "max_leverage", "max_net_exposure"})
+WHOLE: Final = frozenset({"max_gross_exposure", "max_account_notional", "ramp", "max_leverage", "max_net_exposure"})
 """Measures that are all of a one-sided book: easily summed, where the range of prices leaves it open."""
 
 LEFT_OUT: Final = UNWATCHED | {"max_turnover"}

@@ -59,6 +59,10 @@ class Portfolio:
             values["max_position_weight"] = (heaviest, limits.max_position_weight)
         if limits.max_gross_exposure is not None:
             values["max_gross_exposure"] = (gross, limits.max_gross_exposure)
+        if limits.max_account_notional is not None:
+            values["max_account_notional"] = (gross, limits.max_account_notional.limit)
+        if limits.ramp is not None:
+            values["ramp"] = (gross, limits.ramp.limit)
         if limits.max_net_exposure is not None:
             values["max_net_exposure"] = (abs(net), limits.max_net_exposure)
         if limits.max_leverage is not None:

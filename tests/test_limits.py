@@ -37,6 +37,8 @@ TABLES = {
     "group_caps",
     "allow_short",
     "restricted",
+    "max_account_notional",
+    "ramp",
 }
 FALL = Shock("fall", moves={"*": -0.2})
 NUMBERS = [name for name in Limits.__struct_fields__ if name not in TABLES]

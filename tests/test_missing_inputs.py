@@ -141,8 +141,10 @@ ROWS: list[Row] = [
     Row("account", "cash", -1e5, Reason.CASH, NOTHING),
     Row("account", "open_orders", NAN, Reason.OPEN_ORDERS, NOTHING, Limits(max_open_orders=5)),
     Row("account", "recent_orders", NAN, Reason.ORDER_RATE, NOTHING, Limits(order_rate=Rate(5))),
+    Row("account", "session_orders", NAN, Reason.ORDERS_PER_DAY, NOTHING, Limits(max_orders_per_day=5)),
     Row("account", "repeated", np.array([0.0, 10.0, 0.0]), Reason.DUPLICATE),
     Row("account", "blocked", np.array([False, True, False]), Reason.PROTECTED),
+    Row("account", "halted", np.array([False, True, False]), Reason.HALTED),
 ]  # fmt: skip
 
 
@@ -193,6 +195,8 @@ NESTED: dict[type, dict[str, Any]] = {
     Rate: {"orders": 5},
     Liquidity: {"days": 2.0},
     risk.limits.Protective: {},
+    risk.limits.AccountCap: {"limit": 0.1, "money": 1.0},
+    risk.limits.Ramp: {"limit": 0.1, "session": 1, "days": 20},
 }
 """Parts of a set of limits and what they need."""
 

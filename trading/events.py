@@ -152,7 +152,7 @@ class ForeignFound(Struct, frozen=True, tag=True, omit_defaults=True):
 class Flow(Struct, frozen=True, tag=True, omit_defaults=True):
     """Cash that moved for another reason than a fill, in micro-currency: a deposit (positive) or a withdrawal of the book of
     `agent` (empty: the unallocated one), or what a venue pays and charges. `id` is the venue's, by which it is taken once;
-    `symbol` the column of a dividend."""
+    `symbol` the column of a dividend; `reason` what a person who moved it says."""
 
     ts: int
     amount_micro: int
@@ -161,6 +161,7 @@ class Flow(Struct, frozen=True, tag=True, omit_defaults=True):
     id: str = ""
     symbol: int = -1
     agent: str = ""
+    reason: str = ""
 
 
 class Correction(Struct, frozen=True, tag=True, omit_defaults=True):
@@ -183,6 +184,15 @@ class Wished(Struct, frozen=True, tag=True, omit_defaults=True):
     lots: int
     reason: str
     who: str
+
+
+class Halted(Struct, frozen=True, tag=True, omit_defaults=True):
+    """Trading of a column was halted at the venue, or goes on: a regulatory halt, or a limit up or down that it is at."""
+
+    ts: int
+    symbol: int
+    halted: bool
+    detail: str = ""
 
 
 class Operator(Struct, frozen=True, tag=True, omit_defaults=True):
@@ -231,5 +241,6 @@ Event = (
     | Stopping
     | Correction
     | Wished
+    | Halted
 )
 """What `step` takes. In the journal a MarketSlice is a SliceRef (replay) or Bars (live)."""

@@ -15,7 +15,10 @@ from daemon.service import Service
 
 WAIT_S: Final = 10.0
 
-STATUS: Final = {"agent": 404, "command": 422, "reason": 422, "not_ready": 503, "halt_file": 409, "down": 409}
+STATUS: Final = {
+    "agent": 404, "command": 422, "reason": 422, "not_ready": 503, "halt_file": 409, "down": 409, "symbol": 404,
+    "amount": 422, "venue": 409, "agrees": 409,
+}  # fmt: skip
 """Why a command is not carried out -> status of the answer."""
 
 

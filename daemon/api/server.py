@@ -12,6 +12,7 @@ from typing import Final
 
 from aiohttp import web
 
+from daemon.api import by_hand
 from daemon.api.commands import command
 from daemon.api.guard import BODY_BYTES, CONNECTIONS, KEEPALIVE_S, Guard, Patience
 from daemon.api.pages import dashboard
@@ -56,9 +57,12 @@ class Api:
         app = web.Application(middlewares=[self._guard.middleware], client_max_size=BODY_BYTES)
         read = self._readings
 
-        async def post(request: web.Request) -> web.StreamResponse:
-            self._guard.authorise(request)
-            return await command(request, self._service)
+        def obeying(handler: by_hand.Handler) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+            async def post(request: web.Request) -> web.StreamResponse:
+                self._guard.authorise(request)
+                return await handler(request, self._service)
+
+            return post
 
         routes: dict[str, Callable[[web.Request], Awaitable[web.StreamResponse]]] = {
             "/": read.page,
@@ -86,7 +90,8 @@ class Api:
         }
         for path, handler in routes.items():
             app.router.add_get(path, handler)
-        app.router.add_post("/api/v1/commands", post)
+        for path, obeyed in {"/api/v1/commands": command, **by_hand.ROUTES}.items():
+            app.router.add_post(path, obeying(obeyed))
         return app
 
     async def start(self) -> None:

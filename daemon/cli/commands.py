@@ -272,6 +272,23 @@ def study_lookahead(
     raise typer.Exit(code)
 
 
+@study.command("parity")
+def study_parity(
+    run: Annotated[str | None, typer.Argument(metavar="RUN", help="The newest without it.")] = None,
+    config: Config = CONFIG,
+    state: State = None,
+    sets: Sets = None,
+    day: Annotated[
+        date | None, typer.Option("--day", parser=_date, metavar="DATE", help="One day of it (UTC).")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """A run's journal beside a backtest over the same bars: decisions, prices, fills and costs, in money, with the causes."""
+    from daemon.cli import studying
+
+    raise typer.Exit(studying.study_parity(config, state, tuple(sets or ()), run, day=day, as_json=as_json))
+
+
 bench = typer.Typer(help="How long things take here.", no_args_is_help=True)
 app.add_typer(bench, name="bench", rich_help_panel="Trade")
 
@@ -433,6 +450,77 @@ _operator("halt", "Stop all trading and cancel every open order; positions stay.
 _operator("reduce", "Let only orders pass that make positions smaller.")
 _operator("resume", "Back to RUN; needs --reason, and every mark becomes the equity now.")
 _operator("flatten", "Sell everything held, then stay halted.", for_agents=False)
+
+
+@app.command(rich_help_panel="Operate")
+def order(
+    side: Annotated[Literal["buy", "sell"], typer.Argument(metavar="buy|sell")],
+    qty: Annotated[str, typer.Argument(metavar="QTY", help="In units: 10, 0.25.")],
+    symbol: Annotated[str, typer.Argument(metavar="SYMBOL")],
+    config: Config = CONFIG,
+    state: State = None,
+    sets: Sets = None,
+    reason: Reason = "",
+    agent: Annotated[
+        str, typer.Option("--agent", "-a", metavar="NAME", help="Whose book; `manual`, the table [manual], without it.")
+    ] = "",
+    as_json: Json = False,
+) -> None:
+    """Order by hand, through the gate, into a book; says what passed and what cut it. Needs --reason."""
+    from daemon.cli import by_hand
+
+    code = by_hand.order(
+        config, state, tuple(sets or ()), side, qty, symbol, reason=reason, agent=agent, as_json=as_json
+    )
+    raise typer.Exit(code)
+
+
+cash_app = typer.Typer(help="Money that people move in and out of a simulated account.", no_args_is_help=True)
+app.add_typer(cash_app, name="cash", rich_help_panel="Operate")
+
+
+def _cash(name: Literal["add", "remove"], text: str) -> None:
+    def one(
+        amount: Annotated[str, typer.Argument(metavar="AMOUNT", help="1000.00")],
+        config: Config = CONFIG,
+        state: State = None,
+        sets: Sets = None,
+        reason: Reason = "",
+        agent: Annotated[
+            str, typer.Option("--agent", "-a", metavar="NAME", help="Whose book; the unallocated one without it.")
+        ] = "",
+        as_json: Json = False,
+    ) -> None:
+        from daemon.cli import by_hand
+
+        by_hand.cash(config, state, tuple(sets or ()), name, amount, reason=reason, agent=agent, as_json=as_json)
+
+    cash_app.command(name, help=text)(one)
+
+
+_cash("add", "Pay in. No profit: the high-water mark moves with it.")
+_cash("remove", "Take out, at most what no open order may need. No loss.")
+
+
+@app.command(rich_help_panel="Operate")
+def reconcile(
+    config: Config = CONFIG,
+    state: State = None,
+    sets: Sets = None,
+    fence: Annotated[
+        bool, typer.Option("--fence", help="Leave alone what the venue has and we do not know of.")
+    ] = False,
+    adopt: Annotated[str, typer.Option("--adopt", metavar="AGENT", help="Take it into this agent's book.")] = "",
+    reason: Reason = "",
+    as_json: Json = False,
+) -> None:
+    """Compare our account with the venue's now; exit code 1 when they differ. --fence or --adopt settles it, with --reason."""
+    if fence and adopt:
+        raise typer.BadParameter("--fence and --adopt exclude each other")
+    from daemon.cli import by_hand
+
+    how = "fence" if fence else adopt
+    raise typer.Exit(by_hand.reconcile(config, state, tuple(sets or ()), how, reason=reason, as_json=as_json))
 
 
 @app.command(rich_help_panel="Set up")

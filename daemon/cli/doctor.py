@@ -4,6 +4,7 @@ says what to do."""
 import os
 import socket
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -50,8 +51,8 @@ def doctor(config: Path, state: Path | None, sets: tuple[str, ...], *, store: bo
 
 def _checks(config: Path, state: Path | None, sets: tuple[str, ...], store: bool, live: bool) -> Iterator[Check]:
     torch_before = "torch" in sys.modules
-    yield _python()
-    yield _ours()
+    ground = [_python(), _ours()]
+    yield from ground
     try:
         found = read(config, sets)
     except ConfigError as why:
@@ -61,13 +62,30 @@ def _checks(config: Path, state: Path | None, sets: tuple[str, ...], store: bool
         return
     yield Check("config", True, f"{config}: {len(found.agents)} agents, {len(found.universe.symbols)} symbols")
     where = place(config, state, sets)
-    yield from _market(found, where)
+    before = [check.name for check in ground if not check.ok]
+    for check in _base(found, where, store or live, torch_before):
+        before += [check.name] if check.ok is False else []
+        yield check
+    if live:
+        from daemon.cli.readiness import checks as ready
+        from daemon.permission import keep
+
+        failed: list[str] = []
+        if where.folder.exists():
+            keep(where.folder, found, ("it did not come to its end",))
+        for check in ready(found, config, where, sets):
+            failed += [check.name] if check.ok is False else []
+            yield check
+        keep(where.folder, found, (*before, *failed))
+
+
+def _base(config: Config, where: Place, store: bool, torch_before: bool) -> Iterator[Check]:
+    """What every run needs."""
+    yield from _market(config, where)
     yield _folder(where)
     yield _torch(torch_before)
-    yield from _ports(found, where)
+    yield from _ports(config, where)
     yield from _store(where, store)
-    if live:
-        yield Check("live", False, "this version has no live broker; it trades on paper")
 
 
 def _python() -> Check:
@@ -101,8 +119,18 @@ def _torch(before: bool) -> Check:
 def _market(config: Config, where: Place) -> Iterator[Check]:
     from adapters.calendars import UnknownCalendar
     from adapters.feeds.errors import FeedError
-    from daemon.assembly import assemble
+    from daemon.assembly import assemble, assemble_live
     from daemon.policies import PolicyError
+
+    if config.feed.kind != "replay":
+        try:
+            assemble_live(config, time.time_ns(), cache=where.folder / "cache")
+        except (UnknownCalendar, PolicyError) as why:
+            yield Check("policies", False, str(why))
+            return
+        yield Check("data", None, f"{config.feed.kind}: bars come when a run asks for them")
+        yield Check("policies", True, "all load")
+        return
 
     try:
         assembly = assemble(config, cache=where.folder / "cache")

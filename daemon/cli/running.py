@@ -4,18 +4,22 @@ import asyncio
 import os
 from pathlib import Path
 
-from daemon.app import Options, serve
+from daemon.app import Options, serve, state_folder
 from daemon.cli.closing import closing
 from daemon.cli.configuration import read
+from daemon.cli.failures import CONFIG, Failure
 from daemon.cli.output import print_json, say
 from daemon.observability import configure
+from daemon.permission import refusal
 
 
 def run(
     config: Path, state: Path | None, sets: tuple[str, ...], *, fresh: bool, live: bool, as_json: bool, quiet: bool
 ) -> None:
     """Run until stopped. Raises what `daemon.cli.failures` explains."""
-    found = read(config, sets, live=live)
+    found = read(config, sets)
+    if missing := refusal(found, state_folder(found, state), live):
+        raise Failure(missing, CONFIG)
     configure(found.log.level.upper(), found.log.format)  # type: ignore[arg-type]
     options = Options(
         config=config,

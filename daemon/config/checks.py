@@ -12,9 +12,11 @@ from typing import Any
 
 from daemon.config.mistakes import Mistake, Source, shown, suggestion
 from daemon.config.scan import Path
+from daemon.config.schema import MANUAL
 from daemon.config.translate import secrets_in
+from daemon.config.values import duration_ns
 
-RESERVED = frozenset({"house", "manual", "unallocated"})
+RESERVED = frozenset({"house", MANUAL, "unallocated"})
 """Books that no agent may be called."""
 
 MIN_HISTORY = 60
@@ -41,7 +43,18 @@ def check(document: Mapping[str, Any], known: Known, source: Source) -> list[Mis
     """Every mistake that spans tables."""
     return [
         found
-        for rule in (_agents, _shares, _schedules, _universe, _feed, _profiles, _differences, _bus, _lookbacks)
+        for rule in (
+            _agents,
+            _shares,
+            _schedules,
+            _universe,
+            _feed,
+            _profiles,
+            _differences,
+            _bus,
+            _lookbacks,
+            _execution,
+        )
         for found in rule(document, known, source)
     ]
 
@@ -67,6 +80,7 @@ def _limits(document: Mapping[str, Any]) -> Iterator[tuple[Path, Mapping[str, An
     yield ("risk",), _table(document, "risk")
     for path, agent in tables(document, "agents"):
         yield (*path, "limits"), _table(agent, "limits")
+    yield ("manual", "limits"), _table(_table(document, "manual"), "limits")
 
 
 def _texts(value: Any) -> tuple[str, ...]:
@@ -126,8 +140,11 @@ def _shares(document: Mapping[str, Any], known: Known, source: Source) -> Iterat
         for k, (_, agent) in enumerate(tables(document, "agents"))
         if _number(agent.get("capital")) and agent.get("shadow") is not True
     }
-    total = sum(shares.values())
     paths = [path for path, agent in tables(document, "agents") if "capital" in agent]
+    if _number(by_hand := _table(document, "manual").get("capital")):
+        shares[MANUAL] = Fraction(str(by_hand))
+        paths.append(("manual",))
+    total = sum(shares.values())
     if total > 1:
         file, line = source.place((*paths[-1], "capital"))
         each = ", ".join(f"{name} {float(share):g}" for name, share in shares.items())
@@ -220,13 +237,20 @@ def _differences(document: Mapping[str, Any], known: Known, source: Source) -> I
     agents = tuple(str(agent.get("name")) for _, agent in tables(document, "agents"))
     value = _table(document, "broker").get("differences", "")
     if value:
-        yield from _member(source, ("broker", "differences"), value, ("fence", *agents), "agent")
+        yield from _member(
+            source,
+            ("broker", "differences"),
+            value,
+            ("fence", *agents, *((MANUAL,) if "manual" in document else ())),
+            "agent",
+        )
 
 
 def _profiles(document: Mapping[str, Any], known: Known, source: Source) -> Iterator[Mistake]:
     quantd, broker, feed = (_table(document, name) for name in ("quantd", "broker", "feed"))
     mode, venue = quantd.get("mode", "paper"), broker.get("kind", "paper")
     chosen: list[tuple[Path, Any]] = [(("risk", "profile"), _table(document, "risk").get("profile"))]
+    chosen.append((("manual", "profile"), _table(document, "manual").get("profile")))
     chosen += [((*path, "profile"), agent.get("profile")) for path, agent in tables(document, "agents")]
     for path, profile in chosen:
         yield from _member(source, path, profile, known.profiles, "profile")
@@ -258,6 +282,38 @@ def _bus(document: Mapping[str, Any], known: Known, source: Source) -> Iterator[
         for key in ("certificate", "key"):
             if isinstance(tls, Mapping) and not tls.get(key):
                 yield source.mistake((name, "tls", key), "is missing", "a server needs its certificate and its key")
+
+
+def _execution(document: Mapping[str, Any], known: Known, source: Source) -> Iterator[Mistake]:
+    """What is worked over time needs bars that are finer than its schedule: nothing happens between two of them."""
+    table = _table(document, "execution")
+    style = table.get("style", "marketable")
+    bar = _duration(_table(document, "feed").get("interval", "1d"))
+    if style not in ("chase", "twap", "vwap", "participation") or bar is None:
+        return
+    if bar >= duration_ns("1d"):
+        text = f"= {shown(style)} works through a session, and [feed] interval = a day has one bar of it"
+        remedy = 'give bars of minutes, interval = "1m", or write style = "marketable", "open" or "close"'
+        yield source.mistake(("execution", "style"), text, remedy)
+        return
+    over, slices = _duration(table.get("over", "30m")), table.get("slices", 6)
+    if style in ("twap", "vwap") and over is not None and type(slices) is int and slices > 0 and over < slices * bar:
+        text = f"= {slices} slices of {shown(table.get('over', '30m'))} are shorter than a bar"
+        yield source.mistake(
+            ("execution", "slices"), text, "write fewer slices, a longer over, or a finer [feed] interval"
+        )
+    every = _duration(_table(table, "chase").get("every", "1m"))
+    if style == "chase" and every is not None and every < bar:
+        text = f"= {shown(_table(table, 'chase').get('every', '1m'))} is shorter than a bar"
+        yield source.mistake(("execution", "chase", "every"), text, "write a longer one, or a finer [feed] interval")
+
+
+def _duration(value: Any) -> int | None:
+    """A duration in ns; None where it is none, which its own table says."""
+    try:
+        return duration_ns(value) if isinstance(value, str) else None
+    except ValueError:
+        return None
 
 
 def _lookbacks(document: Mapping[str, Any], known: Known, source: Source) -> Iterator[Mistake]:

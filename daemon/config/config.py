@@ -19,6 +19,7 @@ from daemon.config.schema import (
     Bus,
     Document,
     Feed,
+    Live,
     Log,
     Quantd,
     Schedule,
@@ -57,7 +58,13 @@ class Config:
 
     @property
     def agents(self) -> tuple[Agent, ...]:
-        return self.document.agents
+        """Those of [[agents]], and the book of orders by hand last, where there is one."""
+        manual = self.document.manual
+        return self.document.agents if manual is None else (*self.document.agents, manual.agent())
+
+    @property
+    def live(self) -> Live:
+        return self.document.live
 
     @property
     def schedules(self) -> tuple[Schedule, ...]:
@@ -173,6 +180,7 @@ NOT_TRADING: dict[str, str] = {
     "api": "tells others",
     "alerts": "tells others",
     "log": "tells others",
+    "live.paper_days": "is asked before a live start; it changes no trade",
     "risk.history": "is what is held in memory to be looked at",
     "risk.monitor_interval": "is when people are told how things stand; alerts are the engine's",
 }
@@ -208,6 +216,10 @@ RELOADABLE: dict[str, str] = {
     "schedules.*.missed": "is read when a tick was missed",
     "risk": "limits may be tightened, never loosened, while positions are open",
     "agents.*.limits": "limits may be tightened, never loosened, while positions are open",
+    "manual.limits": "limits may be tightened, never loosened, while positions are open",
+    "live.max_account_notional": "limits may be tightened, never loosened, while positions are open",
+    "live.max_order_notional": "limits may be tightened, never loosened, while positions are open",
+    "live.max_orders_per_day": "limits may be tightened, never loosened, while positions are open",
 }
 """What SIGHUP may change while the daemon runs, each with the reason; everything else needs a restart."""
 
@@ -267,7 +279,7 @@ def _looser(path: Path, before: Mapping[Path, Any], after: Mapping[Path, Any]) -
         return True
     if was is None:
         owner = path[:2] if path[0] == "agents" else path[:1]
-        return name in _HAS_DEFAULT or before[(*owner, "profile")] is not None
+        return name in _HAS_DEFAULT or before.get((*owner, "profile")) is not None
     if name in LOOSER_WHEN_HIGHER:
         return bool(is_ > was)
     if name in LOOSER_WHEN_LOWER:

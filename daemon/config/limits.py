@@ -173,7 +173,7 @@ LOOSER_WHEN_HIGHER = frozenset(
         "allow_short", "max_sector_weight", "max_concentration", "max_turnover", "max_volatility", "max_drawdown",
         "max_daily_loss", "max_weekly_loss", "max_open_orders", "limit", "joint_weight", "threshold", "min_weight", "max_leverage",
         "max_herfindahl", "days", "participation", "orders", "cap", "max_realised_volatility", "stop_loss", "take_profit",
-        "max_loop_lag", "max_clock_jump", "max_missed_bars",
+        "max_loop_lag", "max_clock_jump", "max_missed_bars", "max_account_notional", "max_orders_per_day",
     }
 )  # fmt: skip
 """Keys whose value may only fall while positions are open."""

@@ -29,6 +29,9 @@ from trading.execution import Costs
 from trading.instruments import NANO
 
 Port = Annotated[int, bounds(0, 65_535)]
+MANUAL = "manual"
+"""The book of orders by hand."""
+
 Symbol = Annotated[str, pattern(r"[A-Z0-9][A-Za-z0-9./_=^-]{0,31}", "a ticker: capitals, digits and . / _ = ^ -")]
 
 
@@ -166,6 +169,38 @@ class Agent(Section):
     limits: Limits = Limits()
 
 
+class Manual(Section):
+    """A book for orders by hand: an agent named "manual" that nobody asks."""
+
+    capital: Share
+    profile: str | None = None
+    limits: Limits = Limits()
+
+    def agent(self) -> Agent:
+        """It as an agent: keeps what it has, and every order by hand is worth making."""
+        return Agent(
+            name=MANUAL, policy="hold", capital=self.capital, profile=self.profile, min_trade=0.0, limits=self.limits
+        )
+
+
+class RampTable(Section):
+    """After the first live start the share of what may be held rises over `days` house sessions from `from` to all of it."""
+
+    days: Annotated[int, bounds(0, 1_000)] = 20
+    from_share: Annotated[float, bounds(0, 1, above=True, percent=True)] = Field(default=0.1, alias="from")
+
+
+class Live(Section):
+    """What holds in mode live alone: absolute money whatever equity the broker reports, the ramp, orders a session. `paper_days`
+    sessions on paper are what `quantd doctor --live` wants to see first."""
+
+    max_account_notional_micro: Money | None = Field(default=None, alias="max_account_notional")
+    max_order_notional_micro: Money | None = Field(default=None, alias="max_order_notional")
+    max_orders_per_day: Annotated[int, bounds(1, 100_000)] | None = None
+    ramp: RampTable = RampTable()
+    paper_days: Annotated[int, bounds(0, 1_000)] = 20
+
+
 Job = Literal["rebalance", "risk_report", "daily_report", "retrain", "snapshot", "reconcile", "flatten", "reload"]
 
 
@@ -209,6 +244,31 @@ class Bus(Section):
 
 
 Days = Annotated[float, bounds(1, 36_500)]
+
+
+class Chase(Section):
+    """A limit order that follows the market: a step of `step_bp` further from the mark each time, `most` times."""
+
+    every_ns: Annotated[int, duration("1s", "1d"), Written()] = Field(default=60 * NANO, alias="every")
+    step_bp: Annotated[float, bounds(0, 500)] = 5.0
+    most: Annotated[int, bounds(0, 1_000)] = 5
+
+
+def _weights(value: tuple[float, ...]) -> tuple[float, ...]:
+    if any(weight < 0 for weight in value) or (value and not sum(value) > 0):
+        wrong("is no profile", "write weights of 0 or more for equal parts of the session, one of them above 0")
+    return value
+
+
+class ExecutionTable(Section):
+    """How decisions become orders. `profile` are weights of equal parts of a session for vwap; without it a U."""
+
+    style: Literal["marketable", "chase", "twap", "vwap", "participation", "open", "close"] = "marketable"
+    over_ns: Annotated[int, duration("1s", "1d"), Written()] = Field(default=1_800 * NANO, alias="over")
+    slices: Annotated[int, bounds(1, 1_000)] = 6
+    participation: Share = 0.1
+    chase: Chase = Chase()
+    profile: Annotated[tuple[float, ...], AfterValidator(_weights)] = ()
 
 
 class Store(Section):
@@ -262,7 +322,10 @@ class Document(Section):
     feed: Feed = Feed()
     broker: Broker
     risk: Risk = Risk()
+    execution: ExecutionTable = ExecutionTable()
     agents: tuple[Agent, ...]
+    manual: Manual | None = None
+    live: Live = Live()
     schedules: tuple[Schedule, ...] = ()
     bus: Bus = Bus()
     store: Store = Store()

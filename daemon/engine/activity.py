@@ -13,12 +13,13 @@ from trading.sessions import Sessions
 
 class Book(Struct):
     """One book: `traded` currency since the session began, `sent` (instant, orders) of late baskets, and what it
-    last `asked` for: instant and float64[N] signed lots."""
+    last `asked` for: instant and float64[N] signed lots; `orders` sent since the session began, where they are counted."""
 
     traded: float = 0.0
     sent: list[tuple[int, int]] = []
     asked_at: int = 0
     asked: bytes = b""
+    orders: int = 0
 
 
 class Activity(Struct):
@@ -34,6 +35,7 @@ class Activity(Struct):
             self.session_end = sessions.close_ns[sessions.next_close(now)]
             for book in self.books:
                 book.traded = 0.0
+                book.orders = 0
 
     def fill(
         self, sym: Sequence[int], price_nano: Sequence[int], shares: Sequence[Sequence[tuple[int, int]]], size: Floats
@@ -53,9 +55,10 @@ class Activity(Struct):
 
     def send(self, book: int, now: int, orders: int, limits: Limits) -> None:
         """Count orders of a book, as far back as its rate looks."""
-        rate = limits.order_rate
+        rate, own = limits.order_rate, self.books[book]
+        if limits.max_orders_per_day is not None:
+            own.orders += orders
         if rate is not None and orders:
-            own = self.books[book]
             own.sent = [each for each in own.sent if each[0] > now - rate.per_ns] + [(now, orders)]
 
     def recent(self, book: int, now: int, limits: Limits) -> int:

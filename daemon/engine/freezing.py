@@ -5,6 +5,8 @@ import numpy as np
 from msgspec import Struct
 
 from daemon.engine.activity import Activity
+from daemon.engine.allowance import Allowance
+from daemon.engine.parents import Parent
 from daemon.engine.state import Cross, Exit, FollowUp, Rules, State, Working
 from daemon.engine.watch import FrozenWatch
 from risk.limits import Limits
@@ -20,6 +22,7 @@ class InForce(Struct, frozen=True):
     follow_ups: int
     rearm_samples: int
     flatten_on: tuple[str, ...]
+    live: Allowance | None = None
 
 
 def in_force(rules: Rules) -> bytes:
@@ -31,6 +34,7 @@ def in_force(rules: Rules) -> bytes:
             rules.follow_ups,
             rules.rearm_samples,
             rules.flatten_on,
+            rules.live,
         )
     )
 
@@ -48,6 +52,7 @@ def with_limits(rules: Rules, limits: bytes) -> Rules:
         follow_ups=new.follow_ups,
         rearm_samples=new.rearm_samples,
         flatten_on=new.flatten_on,
+        live=new.live,
     )
 
 
@@ -90,6 +95,9 @@ class _Frozen(Struct, frozen=True):
     """By agent: protective exits under way, and cooldowns. Snapshots of before there were any have none."""
     watch: FrozenWatch = FrozenWatch()
     venue: FrozenVenue = FrozenVenue()
+    parents: list[Parent] = []
+    halted: dict[int, tuple[int, str]] = {}
+    live_sessions: int = 0
 
 
 def _ring_out(ring: Ring) -> tuple[bytes, bytes]:
@@ -158,6 +166,9 @@ def freeze(state: State) -> bytes:
             venue=FrozenVenue(
                 state.fenced, list(state.flows), state.entitled, state.foreign_ids, state.buying_power_micro
             ),
+            parents=state.parents,
+            halted=state.halted,
+            live_sessions=state.live_sessions,
         )
     )
 
@@ -209,5 +220,7 @@ def thaw(rules: Rules, frozen: bytes) -> State:
     state.entitled = list(f.venue.entitled)
     state.foreign_ids = list(f.venue.foreign_ids)
     state.buying_power_micro = f.venue.buying_power_micro
+    state.parents, state.halted = list(f.parents), dict(f.halted)
+    state.live_sessions = f.live_sessions
     state.revalue()
     return state

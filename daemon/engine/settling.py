@@ -1,6 +1,7 @@
 """The account beside its orders: what people move in and out, what a venue pays and charges, and what differs from it."""
 
 from collections.abc import Sequence
+from math import ceil
 
 from daemon.engine.alerts import alert
 from daemon.engine.state import HOUSE, State
@@ -9,6 +10,7 @@ from risk.switch import REDUCE, flow
 from trading.effects import Booked, Effect
 from trading.events import Action, Correction, Flow, ForeignFound, Reconciled
 from trading.execution import round_micro
+from trading.instruments import MICRO
 from trading.orders import money_text, quantity_text
 
 
@@ -27,6 +29,9 @@ def on_flow(state: State, moved: Flow) -> Sequence[Effect]:
     book = agent_of(state, moved.agent)
     if book is None:
         return (alert(state, "WARNING", "operator", f"no agent named {moved.agent!r}; no money was moved"),)
+    if not moved.id and -moved.amount_micro > free_micro(state, book):
+        said = f"{money_text(-moved.amount_micro)} was not moved: the book has {money_text(free_micro(state, book))} in free cash"
+        return (alert(state, "WARNING", "operator", said),)
     _move(state, moved.amount_micro, book)
     state.revalue()
     effects: list[Effect] = [Booked(moved.ts, "flow", -1, moved.amount_micro)]
@@ -37,6 +42,12 @@ def on_flow(state: State, moved: Flow) -> Sequence[Effect]:
                 state, "INFO", "flow", f"{verb} {money_text(abs(moved.amount_micro))} at the venue: no profit, no loss"
             )
         )
+    elif moved.reason:
+        verb, whose = "deposit of" if moved.amount_micro > 0 else "withdrawal of", moved.agent or "unallocated"
+        said = (
+            f"{verb} {money_text(abs(moved.amount_micro))}, {whose}: no profit, no loss ({moved.who}: {moved.reason})"
+        )
+        effects.append(alert(state, "INFO", "flow", said, agent=book if book >= 0 else HOUSE))
     return effects
 
 
@@ -47,6 +58,17 @@ def _move(state: State, amount_micro: int, book: int) -> None:
     if book >= 0:
         flow(state.agents[book].switch, amount_micro)
     state.booked()
+
+
+def free_micro(state: State, book: int) -> int:
+    """Cash of a book (-1: the unallocated one) that no open purchase may need, micro-currency; never more than the house's."""
+    paid = 1.0 + state.rules.house.fee_bp / 1e4
+
+    def needed(of: int) -> int:
+        return ceil(sum(lots * worst for _, lots, worst in state.open_rows(of) if lots > 0) * paid * MICRO)
+
+    own = state.ledger.books[book].cash_micro - (needed(book) if book >= 0 else 0)
+    return max(0, min(own, state.ledger.house.cash_micro - needed(HOUSE)))
 
 
 def agent_of(state: State, name: str) -> int | None:

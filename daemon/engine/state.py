@@ -10,7 +10,9 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from daemon.engine.activity import Activity, Book
+from daemon.engine.allowance import Allowance
 from daemon.engine.judged import Judged
+from daemon.engine.parents import Execution, Parent
 from daemon.engine.watch import Watch
 from risk.gate import Account
 from risk.limits import Limits, tightest_exits
@@ -73,9 +75,15 @@ class Rules(Struct, frozen=True):
     decides."""
     cash_tolerance_micro: int = 0
     """Cash that the venue may have more or less than we know of: some round each fill to their own decimals."""
+    execution: Execution = Execution()
+    """How decisions become orders."""
+    live: Allowance | None = None
+    """What a run in mode live may do in all; None in every other mode."""
 
-    def counts_turnover(self) -> bool:
-        """Whether any book has a limit of what it trades in a session."""
+    def counts_sessions(self) -> bool:
+        """Whether any book has a limit of what it trades, or sends, in a session."""
+        if self.live is not None and self.live.orders_per_day is not None:
+            return True
         return any(limits.max_turnover is not None for limits in (self.house, *(a.limits for a in self.agents)))
 
     def house_sessions(self) -> Sessions:
@@ -204,6 +212,9 @@ class State:
         self.sample = 0
         self.sample_key = 0
         self.sample_no = 0
+        self.live_sessions = 0
+        """House sessions that ended since the first live start, this one counted: where the ramp stands."""
+        self._allowed: tuple[int, int, Limits] | None = None
         self.agents = [AgentState(a.capital_micro) for a in rules.agents]
         self.switch = Switch(high_water=rules.cash_micro)
         self.monitor = Monitor()
@@ -215,6 +226,10 @@ class State:
         self.working: dict[tuple[int, int], Working] = {}
         self.ended: deque[tuple[tuple[int, int], Working]] = deque(maxlen=ENDED_KEPT)
         self.crosses: list[Cross] = []
+        self.parents: list[Parent] = []
+        """Decisions that are worked over time, in order."""
+        self.halted: dict[int, tuple[int, str]] = {}
+        """Column -> (since when, why) of what the venue does not trade for now."""
         self.foreign: list[tuple[int, int, int]] = []
         """(column, signed lots, limit in nano) of orders at the venue that are not ours."""
         self.foreign_ids: list[str] = []
@@ -245,12 +260,26 @@ class State:
         """New rules, for the same universe and agents. A stop that trails from now on counts from now on; exits under
         way go on under whatever rules."""
         self.rules = rules
-        self.counting = rules.counts_turnover()
+        self.counting = rules.counts_sessions()
+        self._allowed = None
         self.guards: Guards | None = protective_sets(rules)
         self.levels = None
         self.protecting = self.guards is not None or any(a.exits or a.blocked for a in self.agents)
         if self.guards is None or not self.guards.trails:
             self.best = np.full_like(self.best, np.nan)
+
+    def limits(self, book: int) -> Limits:
+        """The limits in force of an agent's book, or of the house: in mode live within what [live] allows."""
+        rules = self.rules
+        if book != HOUSE:
+            return rules.agents[book].limits
+        if rules.live is None:
+            return rules.house
+        kept = self._allowed
+        if kept is None or kept[0] != self.equity_micro or kept[1] != self.live_sessions:
+            made = rules.live.limits(rules.house, self.equity_micro, self.live_sessions)
+            kept = self._allowed = self.equity_micro, self.live_sessions, made
+        return kept[2]
 
     def lots(self, book: int) -> Floats:
         """float64[N] signed lots of an agent's book, or of the house; read-only, kept until the next booking."""
@@ -280,12 +309,15 @@ class State:
             before = np.where(np.isfinite(self.volume), self.volume, 0.0)
             self.volume = np.where(market.fresh & np.isfinite(market.volume), before + market.volume, self.volume)
 
+    def session_ends(self, ts: int) -> bool:
+        """Whether the sample at `ts` ends a session of the house."""
+        sessions = self.rules.house_sessions()
+        return self.rules.daily or sessions.close_ns[sessions.next_close(ts - 1)] == ts
+
     def session_volume(self, ts: int) -> None:
         """A sample at `ts`: where a session is over, its volume joins the average."""
-        if not self.rules.daily:
-            sessions = self.rules.house_sessions()
-            if sessions.close_ns[sessions.next_close(ts - 1)] != ts:
-                return
+        if not self.session_ends(ts):
+            return
         self.volumes[self.volume_count % len(self.volumes)] = self.volume
         self.volume_count += 1
         self._average = None
@@ -322,7 +354,7 @@ class State:
         size = self.universe.size
         account = self.ledger.house if book == HOUSE else self.ledger.books[book]
         equity = self.equity_micro if book == HOUSE else self.books_micro[book]
-        limits = self.rules.house if book == HOUSE else self.rules.agents[book].limits
+        limits = self.limits(book)
         if self.counting:
             self.activity.roll(self.now, self.rules.house_sessions())
         up = down = loss = None
@@ -360,10 +392,20 @@ class State:
             open_gain=gain,
             traded=self.activity.books[book].traded,
             recent_orders=self.activity.recent(book, self.now, limits),
+            session_orders=self.activity.books[book].orders,
             # an intent is an agent's; what several agents want together may well be the same twice
             repeated=None if book == HOUSE else self.activity.repeated(book, self.now, limits),
             blocked=None if book == HOUSE else self.blocked(book),
+            halted=self.halts(),
         )
+
+    def halts(self) -> NDArray[np.bool_] | None:
+        """bool[N], what is halted; None for nothing."""
+        if not self.halted:
+            return None
+        found = np.zeros(self.universe.size, dtype=np.bool_)
+        found[list(self.halted)] = True
+        return found
 
     def blocked(self, agent: int) -> NDArray[np.bool_] | None:
         """bool[N], what the agent may not enter yet after a protective exit; None for nothing."""

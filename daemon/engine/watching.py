@@ -103,11 +103,11 @@ def watch_plan(state: State, plans: list[tuple[int, Account, Verdict]], whole: b
 def watched(state: State) -> list[int]:
     """The house, and each agent's book that is another one: a lone agent that has all the money and the house's own
     limits is the house, and is told of once."""
-    rules, ledger, kept = state.rules, state.ledger, state.watch
+    rules, ledger, kept, house = state.rules, state.ledger, state.watch, state.limits(HOUSE)
     if len(rules.agents) > 1:
         return [HOUSE, *range(len(rules.agents))]
     own = rules.agents[0].limits
-    one = ledger.house.flows_micro == ledger.books[0].flows_micro and (own is rules.house or own == rules.house)
+    one = ledger.house.flows_micro == ledger.books[0].flows_micro and (own is house or own == house)
     if one:
         kept.levels[0], kept.realised[1] = state.monitor.levels, kept.realised[0]
         return [HOUSE]
@@ -117,7 +117,7 @@ def watched(state: State) -> list[int]:
 
 
 def limits_of(state: State, book: int) -> Limits:
-    return state.rules.house if book == HOUSE else state.rules.agents[book].limits
+    return state.limits(book)
 
 
 def _returned(state: State, book: int) -> None:
@@ -234,6 +234,8 @@ def _corridor_of(
     state: State, plans: list[tuple[int, Floats, float, Values]], lots: list[list[int]] | None
 ) -> Corridor | None:
     """None where one book's limits cannot be screened: the others are measured with it."""
+    if state.rules.live is not None:
+        return None  # a cap in money is another share of each equity
     ctx, ring = market_context(state), state.history.synchronous
     if not ctx.all_priced or state.history.waiting or not np.array_equal(ring.prices[ring.end - 1], state.marks):
         return None

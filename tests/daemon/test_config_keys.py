@@ -68,6 +68,17 @@ stress = { limit = 0.5, scenarios = ["crash"] }
 name = "two"
 policy = "momentum"
 capital = 0.1
+[manual]
+capital = 0.1
+[manual.limits]
+var = { limit = 0.03 }
+cvar = { limit = 0.03 }
+correlation = { joint_weight = 0.5 }
+liquidity = { days = 5 }
+order_rate = { orders = 10 }
+protective = { stop_loss = 0.2 }
+group_caps = [{ group = "large", cap = 0.5 }]
+stress = { limit = 0.5, scenarios = ["crash"] }
 [[schedules]]
 name = "daily"
 do = "rebalance"
@@ -105,6 +116,7 @@ ROWS = {
         "new",
         "risk.group_caps.0.group=other",
         "agents.0.limits.group_caps.0.group=other",
+        "manual.limits.group_caps.0.group=other",
     ),
     "universe.groups.0.symbols": ('["QQQ"]', ("QQQ",)),
     "feed.kind": ("ccxt", "ccxt"),
@@ -152,6 +164,7 @@ ROWS = {
         "other",
         'risk.stress.scenarios=["2020"]',
         'agents.0.limits.stress.scenarios=["2020"]',
+        'manual.limits.stress.scenarios=["2020"]',
     ),
     "risk.shocks.0.moves.0.of": ("SPY", "SPY"),
     "risk.shocks.0.moves.0.by": ("-0.3", -0.3),
@@ -163,6 +176,14 @@ ROWS = {
     "risk.max_loop_lag": ("1s", S),
     "risk.max_clock_jump": ("500ms", S // 2),
     "risk.max_missed_bars": ("1", 1),
+    "execution.style": ("close", "close"),
+    "execution.over": ("1h", 3_600 * S),
+    "execution.slices": ("12", 12),
+    "execution.participation": ("0.2", 0.2),
+    "execution.profile": ("[2.0, 1.0, 2.0]", (2.0, 1.0, 2.0)),
+    "execution.chase.every": ("2m", 120 * S),
+    "execution.chase.step_bp": ("10", 10.0),
+    "execution.chase.most": ("3", 3),
     "agents.0.name": ("other", "other"),
     "agents.0.policy": ("equal_weight", "equal_weight"),
     "agents.0.capital": ("0.25", 0.25),
@@ -170,6 +191,14 @@ ROWS = {
     "agents.0.shadow": ("true", True),
     "agents.0.min_trade": ("0.01", 0.01),
     "agents.0.params": ("{ lookback = 3 }", {"lookback": 3}),
+    "manual.capital": ("0.2", 0.2),
+    "manual.profile": ("conservative", "conservative"),
+    "live.max_account_notional": ("25000.00", 25_000_000_000),
+    "live.max_order_notional": ("2500.00", 2_500_000_000),
+    "live.max_orders_per_day": ("20", 20),
+    "live.ramp.days": ("5", 5),
+    "live.ramp.from": ("0.2", 0.2),
+    "live.paper_days": ("40", 40),
     "schedules.0.name": ("other", "other"),
     "schedules.0.do": ("flatten", "flatten"),
     "schedules.0.at": ("close-15m", "close-15m"),
@@ -268,7 +297,7 @@ for tail in ("var", "cvar"):
         f"{tail}.horizon": ("5", 5),
         f"{tail}.lookback": ("504", 504),
     }
-for owner in ("risk", "agents.0.limits"):
+for owner in ("risk", "agents.0.limits", "manual.limits"):
     ROWS |= {f"{owner}.{key}": row for key, row in LIMIT_ROWS.items()}
 
 
@@ -319,13 +348,17 @@ HOUSE_ONLY = {
 def test_house_and_agents_share_their_limits():
     house = {p[1:] for p in all_keys() if p[0] == "risk" and len(p) > 1 and p[1] not in HOUSE_ONLY}
     assert house == {p[3:] for p in all_keys() if p[:3] == ("agents", "*", "limits") and len(p) > 3}
+    assert house == {p[2:] for p in all_keys() if p[:2] == ("manual", "limits") and len(p) > 2}
 
 
 def test_the_limits_are_those_of_the_gate():
     ours = {key.attribute for key in keys_of(Limits).values()}
     exact = {"max_order_notional_micro": "max_order_notional"}  # exact money here, a float beside marks there
     from_the_broker = {"fee_bp"}  # [broker] commission_bp says it
-    assert {exact.get(name, name) for name in ours} == set(limits.Limits.__struct_fields__) - from_the_broker
+    from_live = {"max_account_notional", "ramp", "max_orders_per_day"}  # [live]: of the house in mode live
+    assert {exact.get(name, name) for name in ours} == set(
+        limits.Limits.__struct_fields__
+    ) - from_the_broker - from_live
     assert set(keys_of(Tail)) == set(limits.Tail.__struct_fields__)
     assert set(keys_of(Correlation)) == set(limits.Correlation.__struct_fields__)
     for table, values in ((Tail, limits.Tail(limit=0.1)), (Correlation, limits.Correlation())):

@@ -1,0 +1,139 @@
+"""POST /api/v1/orders, /cash and /reconcile: what people do by hand, answered with what became of it once it is in the journal."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, Literal, TypeVar
+
+import msgspec
+from aiohttp import web
+from msgspec import Struct
+
+from daemon.api.commands import STATUS, WAIT_S
+from daemon.api.guard import Refused
+from daemon.by_hand import became_of_flow, became_of_order, compared, correction, flow, how_of, wished
+from daemon.commanding import NotDone
+from daemon.inbox import InboxFull
+from daemon.service import Service
+from trading.effects import Effect
+from trading.events import Event
+
+COMPARE_S: Final = 12.0
+"""How long a comparison with the venue may take before it is not waited for."""
+
+
+class OrderByHand(Struct, frozen=True, forbid_unknown_fields=True):
+    """`qty` in units as text; `agent` empty is the book of orders by hand."""
+
+    side: Literal["buy", "sell"]
+    qty: str
+    symbol: str
+    reason: str
+    agent: str = ""
+
+
+class Cash(Struct, frozen=True, forbid_unknown_fields=True):
+    """`amount` as text; `agent` empty is the unallocated book."""
+
+    do: Literal["add", "remove"]
+    amount: str
+    reason: str
+    agent: str = ""
+
+
+class Settle(Struct, frozen=True, forbid_unknown_fields=True):
+    """`how`: "" compares alone, "fence" leaves what differs alone, else the agent that adopts it."""
+
+    how: str = ""
+    reason: str = ""
+
+
+Body = TypeVar("Body", bound=Struct)
+Handler = Callable[[web.Request, Service], Awaitable[web.Response]]
+
+
+async def order(request: web.Request, service: Service) -> web.Response:
+    """An order by hand, through the gate. Raises Refused."""
+    asked = await _body(request, OrderByHand, '{"side": "buy", "qty": "10", "symbol": "SPY", "reason": ".."}')
+    try:
+        wish = wished(service, asked.agent, asked.side, asked.qty, asked.symbol, asked.reason, "api")
+        return _answer(became_of_order(service, wish, await _done(service, wish)))
+    except NotDone as why:
+        raise _refused(why) from None
+
+
+async def cash(request: web.Request, service: Service) -> web.Response:
+    """A deposit or a withdrawal. Raises Refused."""
+    asked = await _body(request, Cash, '{"do": "add", "amount": "1000.00", "reason": ".."}')
+    try:
+        moved = flow(service, asked.agent, asked.amount, asked.do == "remove", asked.reason, "api")
+        return _answer(became_of_flow(service, moved, await _done(service, moved)))
+    except NotDone as why:
+        raise _refused(why) from None
+
+
+async def reconcile(request: web.Request, service: Service) -> web.Response:
+    """Compare with the venue now; settle what differs where it is said how. Raises Refused."""
+    asked = await _body(request, Settle, '{"how": "", "reason": ".."}')
+    if service.compare is None:
+        text = "the broker is simulated here, or not connected yet: there is no venue's account to compare ours with"
+        raise Refused(409, "venue", text)
+    try:
+        said = how_of(service, asked.how, asked.reason)
+        try:
+            async with asyncio.timeout(COMPARE_S):
+                account = await service.compare()
+        except TimeoutError:
+            account = None
+        if account is None:
+            text = (
+                "the venue did not answer, or orders were on their way all the while: nothing was compared; try again"
+            )
+            raise Refused(504, "late", text)
+        if asked.how:
+            event = correction(service, account, asked.how, said, "api")
+            before = compared(service.shell.state, account, asked.how)
+            await _done(service, event)
+            return _answer(msgspec.structs.replace(before, switch=int(service.shell.state.switch.state)))
+        return _answer(compared(service.shell.state, account))
+    except NotDone as why:
+        raise _refused(why) from None
+
+
+ROUTES: Final[dict[str, Handler]] = {
+    "/api/v1/orders": order,
+    "/api/v1/cash": cash,
+    "/api/v1/reconcile": reconcile,
+}
+"""What is posted where, each with the token."""
+
+
+async def _body(request: web.Request, kind: type[Body], example: str) -> Body:
+    if request.content_type != "application/json":
+        raise Refused(415, "content_type", "send it as application/json")
+    try:
+        return msgspec.json.decode(await request.read(), type=kind)
+    except (msgspec.ValidationError, msgspec.DecodeError, UnicodeDecodeError) as why:
+        text = str(why).replace("`", "")
+        raise Refused(422, "command", f"{text}; send {example}") from None
+
+
+async def _done(service: Service, event: Event) -> Sequence[Effect]:
+    """The effects of an event once it is durable."""
+    try:
+        done = service.inbox.command(event)
+    except InboxFull as why:
+        raise Refused(429, "busy", str(why), {"Retry-After": "1"}) from None
+    try:
+        async with asyncio.timeout(WAIT_S):
+            return await asyncio.shield(done)
+    except TimeoutError:
+        raise Refused(504, "late", "it waits, but is not in the journal yet; look at the status") from None
+
+
+def _answer(said: Struct) -> web.Response:
+    return web.json_response(body=msgspec.json.encode(said))
+
+
+def _refused(why: NotDone) -> Refused:
+    later = {"Retry-After": "1"} if why.fault == "not_ready" else {}
+    return Refused(STATUS[why.fault], why.fault, str(why), later)
