@@ -5,7 +5,7 @@ import contextlib
 import secrets
 import signal
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -44,7 +44,7 @@ from daemon.outside import Aside, Outside
 from daemon.overview import iso
 from daemon.past import NotKept, newest_snapshot, refold, save_config
 from daemon.permission import refusal
-from daemon.reaching import account_of, feed_of, mistakes_of, venue_of
+from daemon.reaching import Reach, account_of, mistakes_of, reach
 from daemon.recovery import Journal, RecordTooLong, ReplayDifference
 from daemon.report.reporting import Reporter
 from daemon.service import Service
@@ -174,8 +174,11 @@ def this_run(parts: Parts, store: Store, fresh: bool) -> str:
     return run
 
 
-async def serve(config: Config, options: Options) -> Summary:
-    """Run the daemon until it is stopped; the summary of the run as it stands then. Raises CannotStart and ConfigError."""
+async def serve(
+    config: Config, options: Options, *, find: Reach = reach, now: Callable[[], int] = time.time_ns
+) -> Summary:
+    """Run the daemon until it is stopped; the summary of the run as it stands then. A live run's feed and venue are those that
+    `find` gives, its clock is `now` (ns UTC). Raises CannotStart and ConfigError."""
     folder = state_folder(config, options.state)
     if missing := refusal(config, folder, options.live):
         raise CannotStart(missing)
@@ -184,19 +187,19 @@ async def serve(config: Config, options: Options) -> Summary:
         raise ConfigError(mistakes)
     kill_signal = KillSignal()
     asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, kill_signal.pull)
-    parts = parts_of(config, time.time_ns(), cache=folder / "cache")
+    parts = parts_of(config, now(), cache=folder / "cache")
     account, lease_s = account_of(config), config.store.lease_ns / 1e9
     with Store.open(
         store_url(config.store.url) or folder, state=folder, account=account, holder=config.quantd.name, lease_s=lease_s
     ) as store:
         run = this_run(parts, store, options.fresh)
         names = [a.name for a in parts.rules.agents]
-        projection = store.begin(run, parts.universe, agents=names, mode=config.quantd.mode, ts=time.time_ns())
+        projection = store.begin(run, parts.universe, agents=names, mode=config.quantd.mode, ts=now())
         try:
             shell, journal = recover(parts, store, run, folder)
         except StoreDamaged as error:
             raise CannotStart(str(error), 1) from error
-        outside = await reached(parts, store, shell, run, folder) if parts.live else None
+        outside = await reached(parts, store, shell, run, folder, find, now) if parts.live else None
         broker = start_broker(config)
         try:
             edges = Edges(config, parts, store, shell, run, broker, folder, outside)
@@ -217,14 +220,16 @@ async def serve(config: Config, options: Options) -> Summary:
     return summary(shell, run, config.quantd.mode, service.busy_s, bars)
 
 
-async def reached(parts: Parts, store: Store, shell: Shell, run: str, folder: Path) -> Outside:
+async def reached(
+    parts: Parts, store: Store, shell: Shell, run: str, folder: Path, find: Reach, now: Callable[[], int]
+) -> Outside:
     """The feed and the venue of a live run, connected. Raises CannotStart."""
     began = next((each.ts for each in store.runs() if each.run == run), parts.start_ns)
     aside = Aside()
     outside: Outside | None = None
     try:
-        feed, venue = feed_of(parts, folder, aside), venue_of(parts, run)
-        outside = Outside(parts, feed, venue, began=began, leads=store.lease.valid, aside=aside)
+        feed, venue = find(parts, run, folder, aside, now)
+        outside = Outside(parts, feed, venue, began=began, leads=store.lease.valid, aside=aside, now=now)
         await outside.open(shell)
     except (VenueError, SourceError, FeedError) as error:
         raise CannotStart(str(error)) from error

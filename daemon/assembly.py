@@ -21,6 +21,7 @@ from daemon.config import Agent, Config
 from daemon.config import Limits as LimitKeys
 from daemon.config.schema import MANUAL
 from daemon.engine.allowance import Allowance
+from daemon.engine.parents import U_SHAPE, Execution
 from daemon.engine.state import AgentRules, Rules, State
 from daemon.loop import Log, Shell
 from daemon.policies import answer, load
@@ -74,8 +75,12 @@ class Parts:
             return answer(policies[question.agent], question)
 
         remote = self.config.broker.kind != "paper"
-        venue = Wire() if remote else Paper(self.universe, self.costs)
+        venue = Wire() if remote else Paper(self.universe, self.costs, self.by_column())
         return Shell(State(self.rules), venue, ask, interval_ns=self.interval_ns, log=log, remote=remote)
+
+    def by_column(self) -> list[Sessions]:
+        """The sessions of each instrument."""
+        return [self.sessions[each.calendar] for each in self.universe.instruments]
 
     def ticks_between(self, after: int, until: int, start_ns: int, away: int = 0) -> Iterator[Tick]:
         """Samples of the house session and what the schedules say, in (after, until]; before `start_ns` is the warm-up. Of
@@ -124,6 +129,11 @@ def assemble(config: Config, *, cache: Path | None = None) -> Assembly:
     `cache` is a folder for built calendars. Raises FeedError, UnknownCalendar or PolicyError, each with
     a text that names the file or value and the remedy.
     """
+    if config.feed.kind != "replay":
+        remedy = 'Write kind = "replay" and the path of bars; `quantd data fetch` downloads some'
+        raise FeedError(
+            "[feed] kind", f'"{config.feed.kind}" is a feed that goes on, and this needs recorded bars', remedy
+        )
     universe = config.instruments()
     path = config.at(config.feed.path)
     sessions = market_sessions(config, universe, path, cache)
@@ -325,9 +335,26 @@ def rules_of(
         borrow_bp_annual=config.broker.borrow_bp_annual if config.broker.kind == "paper" else 0.0,
         venue_pays=config.broker.kind != "paper",
         differences=config.broker.differences,
+        cash_tolerance_micro=config.broker.cash_tolerance_micro,
         volume_lookback=risk.volume_lookback,
         house_calendar=calendars.index(universe.calendar),
+        execution=execution_of(config),
         live=allowance_of(config) if config.quantd.mode == "live" else None,
+    )
+
+
+def execution_of(config: Config) -> Execution:
+    """How decisions become orders, as the engine is told."""
+    table = config.document.execution
+    return Execution(
+        style=table.style,
+        over_ns=table.over_ns,
+        slices=table.slices,
+        participation=table.participation,
+        every_ns=table.chase.every_ns,
+        step_bp=table.chase.step_bp,
+        most=table.chase.most,
+        profile=table.profile or U_SHAPE,
     )
 
 

@@ -19,6 +19,7 @@ from daemon.exits import ExitPart, exits_of
 from daemon.limit_rows import Largest, LimitRow, largest_of, reason_name, reason_text, recorded_rows, rows_of
 from daemon.overview import SWITCH, iso
 from daemon.refolded import Unavailable
+from daemon.shortfalls import Costed, of_order, of_whole, shortfalls
 from risk.limits import Limits
 from trading.books import Ledger
 from trading.codec import decode
@@ -74,7 +75,8 @@ class Twin(Struct, frozen=True):
 
 class Explanation(Struct, frozen=True):
     """Everything that is known of one symbol in one decision. `order` and what belongs to it are empty when none was
-    made. `recomputed`: headroom, largest sizes and each limit of this symbol were measured anew; else `unavailable`
+    made. `style` is how the decision is worked over time, `part_of` the instant at which the whole was planned that this is a
+    child of; `shortfall` is the order's, `whole` that of the whole. `recomputed`: headroom, largest sizes and each limit of this symbol were measured anew; else `unavailable`
     says why not, and the limits are those that were recorded."""
 
     address: str
@@ -111,6 +113,10 @@ class Explanation(Struct, frozen=True):
     twins: list[Twin]
     fills: list[FillPart]
     exits: list[ExitPart] = []
+    style: str = ""
+    part_of: str = ""
+    shortfall: Costed | None = None
+    whole: Costed | None = None
 
 
 def explain(where: str | Path, reader: Reader, found: Found, judge: Judge | None = None) -> Explanation:
@@ -128,6 +134,7 @@ def explain(where: str | Path, reader: Reader, found: Found, judge: Judge | None
     fills = []
     if order is not None:
         fills = [f for f in reader.fills(since=plan.ts, symbol=symbol) if f.order == order.order.id]
+    cost, all_of_it = _shortfalls(reader, decision, order, column)
     return Explanation(
         address=address_of(decision, symbol),
         order=order.order.id if order is not None else "",
@@ -168,7 +175,23 @@ def explain(where: str | Path, reader: Reader, found: Found, judge: Judge | None
         twins=_twins(decision, universe, column),
         fills=[_fill(fill, order.order.side, price) for fill in fills] if order is not None else [],
         exits=exits_of(where, reader.run.run, plan, column, names, decision.seq),
+        style=plan.portion.style if plan.portion is not None else "",
+        part_of=iso(plan.portion.decided) if plan.portion is not None and plan.portion.decided else "",
+        shortfall=cost,
+        whole=all_of_it,
     )
+
+
+def _shortfalls(
+    reader: Reader, decision: Decision, order: OrderNow | None, column: int
+) -> tuple[Costed | None, Costed | None]:
+    """The shortfall of an order, and of the whole that it is a child of."""
+    if order is None or reader.records is None:
+        return None, None
+    plan = decision.plan
+    found = shortfalls(reader, reader.records, plan.ts)
+    key = (plan.sample, plan.n, column)
+    return of_order(found, key, order.order.id), of_whole(found, key)
 
 
 def _judged(decision: Decision, judge: Judge | None) -> tuple[list[Judged], str]:
@@ -184,6 +207,8 @@ def _state(order: OrderNow | None, plan: Planned, column: int) -> str:
     """What became of it: the order's state, or why there is none."""
     if order is not None:
         return order.order.state
+    if plan.portion is not None and not plan.portion.decided and int(_ints(plan.allowed)[column]):
+        return "worked"
     if int(_ints(plan.net)[column]) == 0 and int(_ints(plan.crossed)[column]):
         return "crossed"
     return "refused"

@@ -122,6 +122,7 @@ WORDS: Final[dict[str, Words]] = {
     "volatility_lookback": Words(_plain("samples of the volatility"), "number"),
     # what is no key: the state of things
     "switch": Words(_plain("the switch"), "none"),
+    "halted": Words(_plain("trading at the venue"), "none"),
     "price": Words(_plain("a price"), "none"),
     "finite": Words(_plain("finite numbers"), "none"),
     "zero": Words(_plain("not through zero in one order"), "none"),
@@ -167,6 +168,7 @@ LIMIT_OF: Final[dict[Reason, str]] = {
     Reason.PROTECTED: "protective",
     Reason.STRESS: "stress",
     Reason.SHOCK_MISSING: "stress",
+    Reason.HALTED: "halted",
     Reason.ACCOUNT_NOTIONAL: "max_account_notional",
     Reason.RAMP: "ramp",
     Reason.ORDERS_PER_DAY: "max_orders_per_day",

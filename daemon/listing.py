@@ -10,6 +10,7 @@ from adapters.store.reading import Alert, EquityPoint, OrderNow, RiskPoint
 from daemon.histories import Allocation
 from daemon.limit_rows import reason_name
 from daemon.overview import LimitNow, iso, limit_now
+from daemon.shortfalls import Costed
 from trading.effects import Planned
 from trading.instruments import Universe
 from trading.orders import Fill, quantity_text
@@ -34,6 +35,7 @@ class OrderLine(Struct, frozen=True):
     agent: str
     ended: str
     note: str
+    shortfall: Costed | None = None
 
 
 class FillLine(Struct, frozen=True):
@@ -128,11 +130,11 @@ class DecisionLine(Struct, frozen=True):
     reasons: dict[str, str]
 
 
-def order_line(row: OrderNow) -> OrderLine:
+def order_line(row: OrderNow, shortfall: Costed | None = None) -> OrderLine:
     o = row.order
     return OrderLine(
         o.id, o.ts, iso(o.ts), o.symbol, o.side, o.qty, o.limit, o.state, row.filled, reason_name(int(o.reason or 0)),
-        o.agent, iso(row.ended_ts), row.note,
+        o.agent, iso(row.ended_ts), row.note, shortfall,
     )  # fmt: skip
 
 

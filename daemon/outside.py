@@ -163,9 +163,18 @@ class Outside:
 
     async def _trouble(self, service: Service) -> None:
         """Say why nothing comes, and which bars were put aside: each is kept, people hear of the first of a while."""
-        said = -QUIET_NS
+        said, absent = -QUIET_NS, tuple[str, ...]()
         while True:
             service.feed_error = self.feed.trouble
+            if self.feed.absent != absent:
+                absent = self.feed.absent
+                text = (
+                    f"the vendor has no bars of {', '.join(absent)}"
+                    if absent
+                    else "the vendor has bars of every symbol again"
+                )
+                with suppress(InboxFull):
+                    service.inbox.command(Condition(service.shell.state.now, "bars", False, text))
             if bad := self._aside.taken():
                 service.quarantine.extend(bad)
                 if time.monotonic_ns() - said > QUIET_NS:

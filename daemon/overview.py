@@ -84,7 +84,8 @@ class AgentNow(Struct, frozen=True):
 
 
 class Overview(Struct, frozen=True):
-    """Everything about one run at one instant, by `ts` (UTC, of the market) and `session` (its date)."""
+    """Everything about one run at one instant, by `ts` (UTC, of the market) and `session` (its date). `halted`: symbols
+    that the venue does not trade now, and why."""
 
     name: str
     version: str
@@ -116,6 +117,7 @@ class Overview(Struct, frozen=True):
     agents: list[AgentNow]
     positions: list[PositionNow]
     limits: list[LimitNow]
+    halted: dict[str, str] = {}
 
 
 def overview(service: Service, parts: Parts, config: Config) -> Overview:
@@ -159,6 +161,7 @@ def overview(service: Service, parts: Parts, config: Config) -> Overview:
         agents=[_agent(state, config, number, prices) for number in range(len(rules.agents))],
         positions=positions(state),
         limits=limits_now(state),
+        halted={state.universe.symbols[k]: why for k, (_, why) in sorted(state.halted.items())},
     )
 
 

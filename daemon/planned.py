@@ -12,6 +12,7 @@ from msgspec import Struct
 from daemon.engine.deciding import ask_agents, on_decided
 from daemon.engine.freezing import thaw
 from daemon.engine.judged import Judged
+from daemon.engine.parents import WORKED
 from daemon.engine.state import HOUSE, Rules, State
 from daemon.limit_rows import LimitRow, in_order, largest_of, reason_name, reason_text, row
 from daemon.overview import SWITCH, iso
@@ -21,7 +22,7 @@ from trading.effects import Ask, Cancel, Effect, Planned
 from trading.events import Decided
 from trading.execution import RATE_ONE, Costs, commission_micro, commission_ratio, impact_rate
 from trading.instruments import MICRO, NANO
-from trading.orders import OrderBasket, price_text, quantity_text
+from trading.orders import Kind, OrderBasket, price_text, quantity_text
 
 Answer = Callable[[Ask], Decided]
 
@@ -38,7 +39,8 @@ class Answered(Struct, frozen=True):
 
 
 class OrderPlanned(Struct, frozen=True):
-    """One order of the house that would be sent. `value` is at the last price; `slippage` (half spread, slippage and
+    """One order of the house that would be sent, or with a `style` of its own what would be worked over time or sent into
+    an auction. `value` is at the last price; `slippage` (half spread, slippage and
     impact) and `commission` are what a fill at that price would cost. Money in account currency."""
 
     symbol: str
@@ -51,6 +53,7 @@ class OrderPlanned(Struct, frozen=True):
     slippage: float
     agents: list[str]
     reason: str
+    style: str = ""
 
 
 class Refusal(Struct, frozen=True):
@@ -105,6 +108,9 @@ def plan_now(rules: Rules, frozen: bytes, answer: Answer, costs: Costs, run: str
     asks = ask_agents(state, due, state.now) if due else []
     answered = [answer(ask) for ask in asks if isinstance(ask, Ask)]
     effects = [effect for decided in answered for effect in on_decided(state, decided)]
+    # of what is worked over time the whole is told; the child that is due now is a part of it
+    whole = next((k + 1 for k, one in enumerate(judged) if one.book == HOUSE), 0)
+    judged = judged[:whole]
     orders = _orders(state, effects, costs)
     plans = [e for e in effects if isinstance(e, Planned)]
     return PlanNow(
@@ -145,12 +151,11 @@ def _orders(state: State, effects: Sequence[Effect], costs: Costs) -> list[Order
     found = []
     plans = {(e.sample, e.n): e for e in effects if isinstance(e, Planned)}
     volumes = state.average_volume()
-    for basket in effects:
-        if not isinstance(basket, OrderBasket):
-            continue
-        plan = plans[basket.sample, basket.n]
+    baskets = [e for e in effects if isinstance(e, OrderBasket)]
+    over_time = state.rules.execution.style in WORKED
+    for plan, rows, style in _worked(state, effects) if over_time else _sent(plans, baskets):
         parts = [(state.rules.agents[p.agent].name, np.frombuffer(p.allowed, dtype=np.int64)) for p in plan.agents]
-        for sym, lots, worst, code in zip(basket.sym, basket.lots, basket.worst_nano, basket.reason, strict=True):
+        for sym, lots, worst, code in rows:
             lot, mark = state.universe.lot_nano[sym], int(state.marks_nano[sym])
             value = abs(lots) * lot * mark / NANO / NANO
             fee = commission_micro(abs(lots), mark, commission_ratio(lot, costs.commission_rate))
@@ -169,8 +174,38 @@ def _orders(state: State, effects: Sequence[Effect], costs: Costs) -> list[Order
                     slippage=value * rate / RATE_ONE,
                     agents=[name for name, allowed in parts if allowed[sym] * lots > 0],
                     reason=reason_name(code),
+                    style=style,
                 )
             )
+    return found
+
+
+Rows = list[tuple[int, int, int, int]]
+"""(column, signed lots, worst price in nano, reason code) of each order."""
+
+
+def _sent(plans: dict[tuple[int, int], Planned], baskets: Sequence[OrderBasket]) -> list[tuple[Planned, Rows, str]]:
+    """What goes out at once."""
+    return [
+        (
+            plans[b.sample, b.n],
+            list(zip(b.sym, b.lots, b.worst_nano, b.reason, strict=True)),
+            Kind(b.kind[0]).name.lower() if b.kind else "",
+        )
+        for b in baskets
+    ]
+
+
+def _worked(state: State, effects: Sequence[Effect]) -> list[tuple[Planned, Rows, str]]:
+    """What would be worked over time, all agents together."""
+    found: list[tuple[Planned, Rows, str]] = []
+    for plan in effects:
+        if not isinstance(plan, Planned) or plan.portion is None or plan.portion.decided:
+            continue
+        worst = {s: price for p in state.parents for s, price in zip(p.sym, p.worst_nano, strict=True)}
+        lots, codes = np.frombuffer(plan.allowed, dtype=np.int64), np.frombuffer(plan.reason, dtype=np.int8)
+        rows = [(k, int(lots[k]), worst.get(k, 0), int(codes[k])) for k in np.flatnonzero(lots).tolist()]
+        found.append((plan, rows, plan.portion.style))
     return found
 
 

@@ -22,7 +22,7 @@ from adapters.feeds.stamps import UNITS_NS
 from adapters.store.lease import account_key
 from daemon.assembly import Parts, interval_text
 from daemon.config import Config, Mistake, secret
-from trading.ports import Broker
+from trading.ports import Broker, LiveFeed
 
 if TYPE_CHECKING:
     from adapters.exchange.client import Access
@@ -42,10 +42,9 @@ def mistakes_of(config: Config) -> Iterator[Mistake]:
     for section, table in (("feed", config.feed), ("broker", config.broker)):
         if table.kind == "ccxt" and not table.venue:
             yield mistake((section, "venue"), "is missing", 'name the exchange, venue = "kraken"')
-    if config.feed.kind == "http":
-        yield mistake(
-            ("feed", "kind"), '= "http": a run cannot use it yet', "fetch with quantd data and replay the file"
-        )
+    if config.feed.kind == "http" and not config.feed.mapping:
+        remedy = 'name the file that says how the vendor answers, mapping = "vendor.toml"'
+        yield mistake(("feed", "mapping"), "is missing", remedy)
     broker, mode = config.broker, config.quantd.mode
     if not broker.url or broker.kind == "paper" or _local(broker.url):
         return
@@ -79,6 +78,16 @@ def _local(url: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+Reach = Callable[[Parts, str, Path, PutAside, Callable[[], int]], tuple[LiveFeed, Broker | None]]
+
+
+def reach(
+    parts: Parts, run: str, folder: Path, put_aside: PutAside, now: Callable[[], int]
+) -> tuple[LiveFeed, Broker | None]:
+    """The feed and the venue that a configuration names, not yet connected. Raises SourceError, FeedError or VenueError."""
+    return feed_of(parts, folder, put_aside, now), venue_of(parts, run)
 
 
 def feed_of(parts: Parts, folder: Path, put_aside: PutAside, now: Callable[[], int] = time.time_ns) -> Live:
@@ -124,7 +133,17 @@ def _source(kind: str, parts: Parts) -> Source:
         from adapters.feeds.crypto import CryptoSource
 
         return CryptoSource(Access(table.venue, url=url or None), parts.universe, interval)
-    raise SourceError("[feed] kind", f'"{kind}" is no vendor', "Write yfinance, alpaca or ccxt", again=False)
+    if kind == "http":
+        from adapters.feeds.http_json import HttpSource
+        from daemon.mapping import MappingWrong, read_mapping
+
+        try:
+            mapping = read_mapping(parts.config.at(table.mapping))
+        except MappingWrong as error:
+            raise SourceError("[feed] mapping", str(error), again=False) from None
+        key, hidden = secret("http_key") or "", secret("http_secret") or ""
+        return HttpSource(mapping, parts.universe, interval, key=key, secret=hidden)
+    raise SourceError("[feed] kind", f'"{kind}" is no vendor', "Write yfinance, alpaca, ccxt or http", again=False)
 
 
 def _stream(parts: Parts) -> Stream | None:

@@ -12,6 +12,7 @@ from typing import Final, Literal
 
 import structlog
 
+from daemon.engine.settling import difference, told
 from daemon.inbox import InboxFull
 from daemon.sending import Sender
 from daemon.service import Service
@@ -79,7 +80,7 @@ class Reconciler:
     async def _once(self) -> bool:
         await self.open_orders()
         await self.flows()
-        seen: tuple[object, ...] | None = None
+        seen: tuple[str, ...] | None = None
         for attempt in range(TRIES):
             if attempt:
                 await asyncio.sleep(AGAIN_S)
@@ -98,7 +99,7 @@ class Reconciler:
             if not found or found == seen:
                 await self._say(account)
                 return True
-            log.warning("reconcile.difference", found=[str(each) for each in found])
+            log.warning("reconcile.difference", found=list(found))
             seen = found
         log.warning("reconcile.busy", tries=TRIES)
         return False
@@ -142,17 +143,10 @@ class Reconciler:
         working = self._service.shell.state.working.values()
         return self._sender.busy or any(not ON_ITS_WAY.isdisjoint(work.state) for work in working)
 
-    def _differences(self, account: VenueAccount) -> tuple[object, ...]:
-        house = self._service.shell.state.ledger.house
-        symbols = self._service.shell.state.universe.symbols
-        found: list[object] = [
-            (symbols[k], theirs, ours)
-            for k, (theirs, ours) in enumerate(zip(account.lots, house.lots, strict=True))
-            if theirs != ours
-        ]
-        if account.cash_micro != house.cash_micro:
-            found.append(("cash", account.cash_micro, house.cash_micro))
-        return tuple(found)
+    def _differences(self, account: VenueAccount) -> tuple[str, ...]:
+        state = self._service.shell.state
+        lots, cash = difference(state, Reconciled(account.ts, list(account.lots), account.cash_micro))
+        return tuple(told(state, lots, cash))
 
     async def _say(self, account: VenueAccount) -> None:
         """Put what the venue holds into the inbox: commands go before news, so no fill comes between this comparison

@@ -23,6 +23,7 @@ from trading.events import (
     Event,
     Flow,
     ForeignFound,
+    Halted,
     NotFound,
     Operator,
     Reconciled,
@@ -38,6 +39,7 @@ from trading.orders import OrderState, Reports
 
 OUTSIDE: Final = (
     Started, Reloaded, Flow, Operator, Condition, Stopping, Reconciled, ForeignFound, Correction, Wished,
+    Halted,
 )  # fmt: skip
 """Events of a replayed run that come neither from its feed nor from the loop itself: the record supplies them."""
 

@@ -27,6 +27,9 @@ AGAIN_S: Final = 1.0
 SELDOM_S: Final = 60.0
 """And at most; what is unknown for hours is asked for once a minute."""
 
+AWAY_S: Final = 10.0
+"""A connection that is back within so many seconds was never down: only a longer one stops what adds risk."""
+
 Key = tuple[int, int]
 
 
@@ -59,10 +62,28 @@ class Sender:
             await self._listen()
 
     async def _listen(self) -> None:
+        assert self._tasks is not None
+        away: asyncio.Task[None] | None = None
         async for news in self._broker.news():
-            await self._inbox.tell([news])
-            if isinstance(news, Condition) and news.what == "broker" and news.up:
-                self.up.set()
+            if not (isinstance(news, Condition) and news.what == "broker"):
+                await self._inbox.tell([news])
+                continue
+            if not news.up:
+                away = away or self._tasks.create_task(self._missed(news), name="venue away")
+                continue
+            if away is not None and not away.done():
+                away.cancel()  # it was away for a moment, and nobody had been told
+                log.info("venue.back", after=news.detail)
+            else:
+                await self._inbox.tell([news])
+            away = None
+            self.up.set()
+
+    async def _missed(self, down: Condition) -> None:
+        """Say that the venue is lost once it has been away for AWAY_S: what was missed is asked for either way."""
+        log.warning("venue.away", why=down.detail)
+        await asyncio.sleep(AWAY_S)
+        await self._inbox.tell([down])
 
     def put(self, effects: Iterable[Outgoing]) -> None:
         """Carry these out, in order for each basket. They have been committed."""

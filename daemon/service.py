@@ -124,6 +124,8 @@ class Service:
         """Takes what is to be sent to a venue across a network, once it is committed."""
         self.reconcile: Callable[[], None] = _nothing
         """Called when a schedule wants the venue's account compared with ours."""
+        self.live_since_ns = 0
+        """Since when a feed that goes on is read; what it brings first is old."""
         self.compare: Callable[[], Awaitable[VenueAccount | None]] | None = None
         """Compares our account with the venue's now; None where the venue is simulated."""
         self.feed_error = ""
@@ -204,6 +206,7 @@ class Service:
     async def feed_live(self, market: AsyncIterator[list[Item]]) -> None:
         """Fill the inbox from a market that goes on, until cancelled."""
         self.market_ahead_ns = time.time_ns() - time.monotonic_ns()
+        self.live_since_ns = time.time_ns()
         async for instant in market:
             await self.inbox.put([instant])
 

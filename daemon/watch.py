@@ -178,7 +178,7 @@ def dead_feed(service: Service, parts: Parts) -> str:
         house = parts.sessions[parts.universe.calendar]
         bars = service.config.risk.max_missed_bars
         now = service.market_ahead_ns + time.monotonic_ns()
-        wrong = silence(now, last, house, parts.interval_ns, bars)
+        wrong = silence(now, max(last, service.live_since_ns), house, parts.interval_ns, bars)
     if not wrong:
         return ""
     table = service.config.feed

@@ -8,6 +8,7 @@ from risk.context import Bools, Context, Floats, Scenarios
 from risk.measures import most
 
 if TYPE_CHECKING:
+    from risk.limits import Correlation
     from risk.rules import Rules
 
 SLACK: Final = 1e-12
@@ -25,12 +26,13 @@ class Account:
     by them, where the marks have moved past their prices.
     `traded` is what was traded in this session already, in currency; `recent_orders` how many orders
     were sent within `order_rate.per`, `session_orders` in this session; `repeated` float64[N] the signed lots asked within `duplicate_window`, None for
-    none; `blocked` bool[N] what a protective exit closed too recently to be entered again.
+    none; `blocked` bool[N] what a protective exit closed too recently to be entered again; `halted` bool[N] what the
+    venue does not trade now.
     """
 
     __slots__ = (
-        "blocked", "cash", "down", "equity", "lots", "open_gain", "open_loss", "open_orders", "recent_orders", "repeated", "session_orders",
-        "traded", "up", "up_cash",
+        "blocked", "cash", "down", "equity", "halted", "lots", "open_gain", "open_loss", "open_orders", "recent_orders",
+        "repeated", "session_orders", "traded", "up", "up_cash",
     )  # fmt: skip
 
     def __init__(
@@ -50,6 +52,7 @@ class Account:
         session_orders: int = 0,
         repeated: Floats | None = None,
         blocked: Bools | None = None,
+        halted: Bools | None = None,
     ) -> None:
         self.lots = lots
         self.cash = cash
@@ -65,6 +68,25 @@ class Account:
         self.session_orders = session_orders
         self.repeated = repeated
         self.blocked = blocked
+        self.halted = halted
+
+    def carried(self) -> Bools:
+        """bool[N]: what is held or may still fill; what is not a number is."""
+        found: Bools = self.lots != 0.0
+        for side in (self.up, self.down):
+            if side is not None:
+                found = found | (side != 0.0)
+        return found
+
+    def closable(self) -> Floats:
+        """float64[N] lots by which a position can be made smaller without crossing zero: what open orders against it leave,
+        below 0 where they may cross it themselves."""
+        left, long = np.abs(self.lots), self.lots > 0.0
+        if self.down is not None:
+            left = left - np.where(long, self.down, 0.0)
+        if self.up is not None:
+            left = left - np.where(long, 0.0, self.up)
+        return left
 
 
 class Extent:
@@ -116,7 +138,7 @@ class Case:
     """One basket under way through the gate: its reducing part is settled, the adding part is being sized."""
 
     __slots__ = (
-        "_added", "_lots", "account", "buys", "ctx", "extents", "pairs_keep", "rules", "scenarios", "tolerance",
+        "_added", "_lots", "account", "buys", "ctx", "extents", "pairs", "rules", "scenarios", "tolerance",
         "weights_keep",
     )  # fmt: skip
 
@@ -136,9 +158,10 @@ class Case:
         self.extents = extents
         self.scenarios: dict[int, Scenarios] = {}
         self.tolerance = SLACK * abs(account.equity)
-        self.weights_keep = rules.weight is None
-        self.pairs_keep = rules.limits.correlation is None
+        self.weights_keep = True
         """Known to comply with all lots still under way: then they do with any fewer."""
+        self.pairs: Correlation | None = None
+        """The limit of pairs, where they are not known to comply."""
         self._lots: Floats | None = None
         self._added: Floats | None = None
 

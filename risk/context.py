@@ -29,7 +29,6 @@ class Scenarios:
         self._reach: dict[int, Floats] = {}
         self._deviation: Floats | None = None
         self._sample: Spread | None = None
-        self._gains: Floats | None = None
 
     def __len__(self) -> int:
         return len(self.returns)
@@ -54,11 +53,14 @@ class Scenarios:
 
     def losses_of(self, long: Floats, both: Floats) -> Floats:
         """float64[S], what float64[N] `long` and short exposures lose, `both` together."""
-        if self._gains is None:
-            self._gains = np.maximum(self.returns, 0.0)
-        found = self._gains.dot(both)
+        found = self.gains.dot(both)
         found -= self.returns.dot(long)
         return found
+
+    @cached_property
+    def gains(self) -> Floats:
+        """float64[S, N], what a currency held short loses where the return is positive."""
+        return np.maximum(self.returns, 0.0)
 
     @property
     def sums(self) -> Floats:
@@ -88,8 +90,8 @@ class Scenarios:
         found = self._reach.get(m)
         if found is None:
             rows = len(self.returns)
-            found = (sqrt((rows - m) / m) + 0.5) * (1.0 + 1e-9) * self.deviation()  # a hair for rounding
-            found += np.abs(self.sums) * ((1.0 + 1e-9) / rows)
+            found = (sqrt((rows - m) / m) + 0.5) * self.deviation()
+            found += np.abs(self.sums) * ((1.0 + 1e-9) / rows)  # a hair for rounding, where nothing deviates
             self._reach[m] = found
         return found
 
@@ -164,7 +166,7 @@ class Spread:
             deviation = np.sqrt(self.cov.diagonal())
             # covariance against threshold x deviations: nothing to divide, and what never moves is linked to nothing
             edge = (threshold * deviation)[:, None] * deviation
-            edge.reshape(-1)[:: n + 1] = np.inf
+            edge.ravel()[:: n + 1] = np.inf
             found = None
             if np.count_nonzero(np.abs(self.cov) > edge):
                 found = np.empty((2 * n, 2 * n), dtype=np.bool_)
@@ -233,7 +235,6 @@ class Context:
         self._windows: dict[tuple[int, int], Window] = {}
         self._whole: dict[tuple[tuple[int, ...], int], dict[int, Scenarios] | None] = {}
         self._off_grid: dict[float, Bools | None] = {}
-        self._fewest_ticks: float | None = None
         self.ready: Final[dict[int, tuple[object, Any]]] = {}
         """What the short way through the gate made of this, by the rules it was made for."""
         # the sum of finite prices is finite, that of any others is not
@@ -282,14 +283,10 @@ class Context:
                 self._off_grid[collar] = None
                 return None
             marks = self.prices_nano
-            bad: Bools | None = None
-            if self._fewest_ticks is None:
-                self._fewest_ticks = float(np.minimum.reduce(marks / ticks))
-            if not self._fewest_ticks * collar >= 1.0:
-                buys = np.floor(marks * (1.0 + collar) / ticks) * ticks < marks
-                sells = np.ceil(marks * (1.0 - collar) / ticks) * ticks > marks
-                bad = (buys | sells) & self.priced
-            self._off_grid[collar] = bad if bad is not None and bad.any() else None
+            buys = np.floor(marks * (1.0 + collar) / ticks) * ticks < marks
+            sells = np.ceil(marks * (1.0 - collar) / ticks) * ticks > marks
+            bad = (buys | sells) & self.priced
+            self._off_grid[collar] = bad if bad.any() else None
         return self._off_grid[collar]
 
 

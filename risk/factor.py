@@ -19,16 +19,18 @@ Codes = NDArray[np.int8]
 
 
 def cap(lots: Floats, most: Floats, code: Reason, reason: Codes) -> Floats:
-    """`lots` cut to `most`; what is not a number is 0."""
-    if most is lots:
-        return lots
+    """Whole `lots` cut to `most`, the very same where nothing is cut; what is not a number is 0."""
     # written so that a `most` that is not a number cuts
     over = ~(lots <= most) & (lots > 0.0)
-    if not over.nonzero()[0].size:
+    if not np.count_nonzero(over):
         return lots
     reason[over] = code
-    whole = np.floor(np.where(most > 0.0, most, 0.0) * (1.0 + SLACK) + SLACK)
-    return np.where(over, np.minimum(lots, whole), lots)
+    return np.minimum(lots, _whole(most))
+
+
+def _whole(most: Floats) -> Floats:
+    """Whole lots within `most`, a hair beyond it too; none where it is not a number."""
+    return np.floor(np.fmax(most, 0.0) * (1.0 + SLACK))
 
 
 class Factor:
@@ -51,97 +53,88 @@ class Factor:
 
 def common_factor(case: Case, lots: Floats, reason: Codes) -> Floats:
     """One factor for all: the least over rows, tails and forms; lots rounded down."""
-    # every limit that is breached caps single orders at most once
-    rules = case.rules
-    labels = sum(family.names for family in rules.families)
-    for _ in range(2 * (len(rules.rows) + labels + len(rules.tails) + len(rules.quads)) + 1):
-        added = case.sides(lots)
-        least = Factor()
-        for extent in case.extents:
-            slip = extent.reach(case, lots)[2]
-            _rows(case, extent, added, slip, lots, least)
-            if rules.families and least.most is None:
-                _families(case, extent, added, slip, lots, least)
-            if rules.tails and least.most is None:
-                _tails(case, extent, added, slip, lots, least)
-            if rules.quads and least.most is None:
-                _quads(case, extent, added, slip, lots, least)
-            if least.most is not None:
-                break
-        if least.most is None:
-            if least.value >= 1.0 - SLACK:
-                return lots
-            kept = np.floor(lots * (least.value * (1.0 + SLACK)) + SLACK)
-            reason[(kept < lots) & (lots > 0.0)] = least.code
-            return kept
-        lots = cap(lots, least.most, least.most_code, reason)
-        if not lots.any():
+    # a limit that is breached already caps single orders, which leaves fewer lots each time
+    while np.count_nonzero(lots):
+        least = _least(case, lots)
+        if least.most is not None:
+            lots = cap(lots, least.most, least.most_code, reason)
+        elif least.code == Reason.NONE:
             return lots
-    reason[lots > 0.0] = Reason.NOT_FINITE
-    return np.zeros(len(lots))
+        else:
+            kept = np.floor(lots * least.value)
+            reason[kept < lots] = least.code
+            return kept
+    return lots
+
+
+def _least(case: Case, lots: Floats) -> Factor:
+    """The least factor over all limits, as far as one that is breached already."""
+    added, least = case.sides(lots), Factor()
+    for extent in case.extents:
+        slip = extent.reach(case, lots)[2]
+        for look in (_rows, _families, _tails, _quads):
+            look(case, extent, added, slip, lots, least)
+            if least.most is not None:
+                return least
+    return least
 
 
 def _rows(case: Case, extent: Extent, added: Floats, slip: float, lots: Floats, least: Factor) -> None:
-    rules = case.rules
+    rules, names = case.rules, _names_equity(case, extent, lots)
+    state, over = _rows_over(case, extent, added, slip, names)
+    for r in over:
+        row = rules.rows[r]
+        load, bound = (row.settled_load, row.settled_bound) if extent.settled else (row.load, row.bound)
+        # both sides at once are a bound: it is breached already when the worse ones alone breach it
+        if not float(row.held.dot(_one_sided(extent))) <= bound * extent.before + case.tolerance:
+            # all that is bought or sold takes from equity
+            grows = ((case.side(load) > 0.0) | (row.reason == Reason.EQUITY)) & (lots > 0.0)
+            if grows.any():
+                least.most, least.most_code = np.where(grows, 0.0, inf), row.reason
+                return
+            continue
+        used = names if row.reason == Reason.EQUITY else float(row.held.dot(state))
+        growth = float(load.dot(added)) + bound * slip
+        if growth > 0.0:
+            least.take((bound * extent.equity + case.tolerance - used) / growth, row.reason)
+
+
+def _rows_over(case: Case, extent: Extent, added: Floats, slip: float, names: float) -> tuple[Floats, list[int]]:
+    """The state that rows are held by, and the rows that all lots together do not keep."""
+    rules, size = case.rules, len(added)
     full, bound = (rules.settled_full, rules.settled_bound) if extent.settled else (rules.full, rules.bound)
-    size = len(added)
     state = np.empty(3 * size + 2)
     state[:size], state[size : 2 * size], state[2 * size + 2 :] = extent.y, extent.w, added
     state[2 * size], state[2 * size + 1] = extent.cash_used, extent.traded
     total = full.dot(state)
-    names = 0.0 if case.weights_keep and case.pairs_keep else _names_equity(case, extent, lots)
+    # the last row is that of equity
     total[-1] += names
-    over = (~(total <= bound * (extent.equity - slip) + case.tolerance)).nonzero()[0]
-    if not over.size:
-        return
-    load = rules.settled_load if extent.settled else rules.load
-    need = load.dot(added)
-    used = rules.held.dot(state[: 2 * size + 2])
-    used[-1] += names
-    for r in over.tolist():
-        code, u, b = rules.rows[r].reason, float(used[r]), float(bound[r])
-        held = b * extent.before + case.tolerance
-        # what holds for both sides at once holds for the worse one alone
-        if not u <= held and (code == Reason.EQUITY or not float(rules.held[r].dot(_one_sided(extent))) <= held):
-            grows = (case.side(load[r]) > 0.0) & (lots > 0.0)
-            if code == Reason.EQUITY:
-                grows = lots > 0.0
-            if grows.any():
-                least.most, least.most_code = np.where(grows, 0.0, inf), code
-                return
-            continue
-        growth = float(need[r]) + b * slip
-        least.take((b * extent.equity + case.tolerance - u) / growth if growth > 0.0 else 1.0, code)
+    over = ~(total <= bound * (extent.equity - slip) + case.tolerance)
+    return state[: 2 * size + 2], over.nonzero()[0].tolist()
 
 
 def _families(case: Case, extent: Extent, added: Floats, slip: float, lots: Floats, least: Factor) -> None:
     n, low = case.rules.size, extent.equity - slip
-    heaviest = extent.reach(case, lots)[1]
-    held = adding = None
+    full, heaviest, _ = extent.reach(case, lots)
     for family in case.rules.families:
         bound = family.settled_bound if extent.settled else family.bound
         # both sides of a symbol are at most twice the heaviest side
         if 2.0 * family.largest * heaviest <= bound * low:
             continue
-        if held is None or adding is None:
-            held, adding = extent.y[:n] + extent.y[n:], added[:n] + added[n:]
-        used = np.bincount(family.labels, held, family.names + 1)
-        need = np.bincount(family.labels, adding, family.names + 1)
-        over = ~(used + need <= bound * low + case.tolerance)
-        over[0] = False
-        for label in over.nonzero()[0].tolist():
+        for label in family.over(full[:n] + full[n:], bound * low + case.tolerance):
             own = family.labels == label
-            most = bound * extent.before + case.tolerance
-            # what holds for both sides at once holds for the worse one alone
-            if not used[label] <= most and not float(np.maximum(extent.y[:n], extent.y[n:])[own].sum()) <= most:
+            short, long = extent.y[:n][own], extent.y[n:][own]
+            # both sides at once are a bound: it is breached already when the worse ones alone breach it
+            if not float(np.maximum(short, long).sum()) <= bound * extent.before + case.tolerance:
                 grows = own & (lots > 0.0)
                 if grows.any():
                     least.most, least.most_code = np.where(grows, 0.0, inf), family.reason
                     return
                 continue
-            growth = float(need[label]) + bound * slip
-            room = bound * extent.equity + case.tolerance - float(used[label])
-            least.take(room / growth if growth > 0.0 else 1.0, family.reason)
+            growth = float(added[:n][own].sum() + added[n:][own].sum()) + bound * slip
+            if growth > 0.0:
+                room = bound * extent.equity + case.tolerance - float(short.sum() + long.sum())
+                least.take(room / growth, family.reason)
 
 
 def _one_sided(extent: Extent) -> Floats:
@@ -166,10 +159,10 @@ def _names_equity(case: Case, extent: Extent, lots: Floats) -> float:
         for weight in case.rules.weights:
             bound = weight * (1.0 if extent.settled else 1.0 + limits.in_flight)
             held = extent.y[extent.y <= bound * extent.before + case.tolerance]
-            if bound > 0.0 and len(held):
-                low = max(low, float(held.max()) / bound)
-    if limits.correlation is not None and not case.pairs_keep:
-        low = max(low, pair_equity(case, extent, lots, limits.correlation))
+            if bound > 0.0:
+                low = max(low, float(held.max(initial=0.0)) / bound)
+    if case.pairs is not None:
+        low = max(low, pair_equity(case, extent, lots, case.pairs))
     return low
 
 
@@ -211,17 +204,15 @@ def _grow_no_tail(
 ) -> None:
     """Cap each order at what alone would not make a breached measure larger: mostly nothing, for a hedge more."""
     most = np.full(len(lots), inf)
-    adding = np.flatnonzero(lots > 0.0)
+    adding = np.flatnonzero(lots)
     columns = adding + case.rules.size * case.buys[adding]
     one_lot = base + signed.T[columns] * case.ctx.px[adding, None]
     free = limit.measure(worst_of(one_lot, m)) <= held
     most[adding[~free]] = 0.0
-    for k, column in zip(adding[free].tolist(), columns[free].tolist(), strict=True):
-        alone = signed[:, column] * (case.ctx.px[k] * lots[k])
-        factor = limit.largest(base, alone, m, held, 0.0)
-        if not factor >= 1.0 - SLACK:
-            most[k] = max(factor, 0.0) * lots[k]
-    if (np.floor(most * (1.0 + SLACK) + SLACK) < lots).any():
+    for k in adding[free].tolist():
+        alone = signed[:, k + case.rules.size * case.buys[k]] * (case.ctx.px[k] * lots[k])
+        most[k] = limit.largest(base, alone, m, held, 0.0) * lots[k]
+    if (_whole(most) < lots).any():
         least.most, least.most_code = most, limit.reason
 
 
@@ -247,19 +238,16 @@ def _quads(case: Case, extent: Extent, added: Floats, slip: float, lots: Floats,
             continue
         target = bound * extent.equity + case.tolerance
         if not _breach(case, extent, spread, bound) <= case.tolerance:
-            own = 1.0 if spread is None else np.diag(spread.together)
-            grows = (lots > 0.0) & ((case.side(product) > 0.0) | (own > 0.0))
+            # whatever moves at all adds to it
+            grows = (lots > 0.0) & (True if spread is None else np.diag(spread.together) > 0.0)
             if grows.any():
                 least.most, least.most_code = np.where(grows, 0.0, inf), quad.reason
                 return
             continue
         fall = bound * slip
-        if target < 0.0 or base > target * target:
-            least.take(0.0, quad.reason)
-            continue
         # (square - fall^2) f^2 + 2 (cross + target fall) f - (target^2 - base) = 0, the smaller positive root
         a, b, c = square - fall * fall, cross + target * fall, target * target - base
-        least.take(c / (b + sqrt(max(b * b + a * c, 0.0))) if c > 0.0 else 0.0, quad.reason)
+        least.take(c / (b + sqrt(max(b * b + a * c, 0.0))) if c > 0.0 and target > 0.0 else 0.0, quad.reason)
 
 
 def _breach(case: Case, extent: Extent, spread: Spread | None, bound: float) -> float:

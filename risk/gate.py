@@ -20,7 +20,7 @@ from risk.rules import CAPS, Rules, rules_of
 from risk.standing import Portfolio, Values, standing, standings
 from risk.switch import HALT, REDUCE, RUN
 from trading.instruments import NANO
-from trading.orders import OrderBasket
+from trading.orders import Kind, OrderBasket
 
 __all__ = [
     "HALT", "REDUCE", "RUN", "Account", "Context", "Part", "Verdict", "basket", "context", "gate", "granted", "measure",
@@ -66,11 +66,11 @@ def measure(verdicts: Sequence[Verdict], before: Sequence[Verdict] = ()) -> None
     ctx = (after or earlier)[0]._ctx
     portfolios = [Portfolio(ctx, v._account, v._limits, v.lots) for v in after]
     portfolios += [Portfolio(ctx, v._account, v._limits, None) for v in earlier]
-    found = standings(ctx, portfolios)
-    for verdict, values in zip(after, found, strict=False):
-        verdict._values = values
-    for verdict, values in zip(earlier, found[len(after) :], strict=True):
-        verdict._before = values
+    found = iter(standings(ctx, portfolios))
+    for verdict in after:
+        verdict._values = next(found)
+    for verdict in earlier:
+        verdict._before = next(found)
 
 
 def granted(verdict: Verdict) -> Verdict:
@@ -103,6 +103,10 @@ def gate(ctx: Context, account: Account, asked: Floats, limits: Limits, switch: 
     limits say. What is not finite is refused.
     """
     reason = np.zeros(len(asked), dtype=np.int8)
+    if account.halted is not None:
+        stopped = account.halted & (asked != 0.0)
+        reason[stopped] = Reason.HALTED
+        asked = np.where(stopped, 0.0, asked)
     if not asked.nonzero()[0].size:
         return Verdict(np.zeros(len(asked)), reason, ctx, account, limits)
     if switch == HALT:
@@ -125,11 +129,9 @@ def _pass(
     rules = rules_of(limits, ctx.universe)
     wanted, known = _finite(ctx, account, asked, reason)
     opposite = wanted * account.lots < 0.0
-    reducing = _reducing(ctx, account, wanted, opposite, rules, reason) if opposite.nonzero()[0].size else None
-    size = np.abs(wanted)
-    if reducing is not None:
-        size[opposite] = 0.0
-    if not size.nonzero()[0].size:
+    reducing = _reducing(ctx, account, wanted, opposite, rules, reason) if np.count_nonzero(opposite) else None
+    size = np.where(opposite, 0.0, np.abs(wanted))
+    if not np.count_nonzero(size):
         return (wanted if reducing is None else reducing), False
     buys = wanted > 0.0
     if switch != RUN:
@@ -149,55 +151,27 @@ def _pass(
 
 def _finite(ctx: Context, account: Account, asked: Floats, reason: Codes) -> tuple[Floats, bool]:
     """Whole lots asked, refused where the symbol's numbers are not finite, and whether the whole book is known."""
-    up, down = account.up, account.down
-    probe = account.cash + account.equity + account.up_cash + (account.open_loss or 0.0) + account.open_gain
-    probe += account.traded
+    columns = [side for side in (account.lots, account.up, account.down) if side is not None]
+    money = (account.cash, account.equity, account.up_cash, account.open_loss, account.open_gain, account.traded)
+    known = isfinite(sum(filter(None, money)))
     # a product with anything that is not finite is not, even with a price of 0
-    probe += float(asked.dot(ctx.px)) + float(account.lots.dot(ctx.px))
-    if up is not None:
-        probe += float(up.dot(ctx.px))
-    if down is not None:
-        probe += float(down.dot(ctx.px))
-    if isfinite(probe):
-        if ctx.all_priced:
-            return np.trunc(asked), True
-        carried = account.lots != 0.0
-        if up is not None:
-            carried = carried | (up != 0.0)
-        if down is not None:
-            carried = carried | (down != 0.0)
-        return np.trunc(asked), not bool((carried & ~ctx.priced).any())
-    bad = ~np.isfinite(asked) | ~np.isfinite(account.lots)
-    for side in (up, down):
-        if side is not None:
-            bad = bad | ~np.isfinite(side)
-    reason[bad & (asked != 0.0)] = Reason.NOT_FINITE
-    others = np.isfinite(account.lots).all() and all(s is None or np.isfinite(s).all() for s in (up, down))
-    money = isfinite(
-        account.cash
-        + account.equity
-        + account.up_cash
-        + (account.open_loss or 0.0)
-        + account.open_gain
-        + account.traded
-    )
-    whole = np.trunc(np.where(bad, 0.0, asked))
-    return whole, bool(others) and money and not bool(((account.lots != 0.0) & ~ctx.priced).any())
+    if not isfinite(sum([float(each.dot(ctx.px)) for each in (asked, *columns)])):
+        bad = ~np.isfinite(columns).all(axis=0)
+        known = known and not bad.any()
+        bad |= ~np.isfinite(asked)
+        reason[bad & (asked != 0.0)] = Reason.NOT_FINITE
+        asked = np.where(bad, 0.0, asked)
+    known = known and (ctx.all_priced or not (account.carried() & ~ctx.priced).any())
+    return np.trunc(asked), bool(known)
 
 
 def _reducing(ctx: Context, account: Account, wanted: Floats, opposite: Bools, rules: Rules, reason: Codes) -> Floats:
     """Signed lots of the orders that make a position smaller: whole, but never beyond zero with all that may still fill."""
-    left = np.abs(account.lots)
-    if account.down is not None:
-        left = np.where(account.lots > 0.0, left - account.down, left)
-    if account.up is not None:
-        left = np.where(account.lots < 0.0, left - account.up, left)
-    left = np.floor(np.maximum(left, 0.0))
+    left = np.floor(np.maximum(account.closable(), 0.0))
     size = np.abs(wanted) * opposite
-    crossing = size > left
-    if crossing.nonzero()[0].size:
-        reason[crossing] = Reason.ZERO_CROSSING
-        size = np.where(crossing, left, size)
+    reason[size > left] = Reason.ZERO_CROSSING
+    # what is not a number is refused by then
+    size = np.fmin(size, left)
     if not ctx.all_priced:
         reason[opposite & ~ctx.priced] = Reason.PRICE_MISSING
         size = np.where(ctx.priced, size, 0.0)
@@ -282,20 +256,15 @@ def _adding(case: Case, size: Floats, reason: Codes) -> tuple[Floats, bool]:
         most = most_of(case, lots)
         if most is not None:
             lots = cap(lots, most, case.rules.weight_code if code == Reason.POSITION_WEIGHT else code, reason)
-    if case.rules.counts:
-        lots = _counted(case, lots, reason)
-    asked = lots
-    gaps = False
-    if case.rules.lookbacks and lots.nonzero()[0].size:
-        lots, gaps = _history(case, lots, reason)
+    asked = _counted(case, lots, reason)
+    if not np.count_nonzero(asked):
+        return asked, False
+    lots, gaps = _history(case, asked, reason)
     spec = case.rules.limits.correlation
-    if spec is not None and lots.nonzero()[0].size:
+    if spec is not None and np.count_nonzero(lots):
         lots = cap(lots, clip_pairs(case, lots, spec, False), Reason.CORRELATION, reason)
-    if lots.nonzero()[0].size:
-        lots = common_factor(case, lots, reason)
-    if case.rules.weighs_names and lots.nonzero()[0].size:
-        lots = _weigh_again(case, lots, reason)
-    if case.rules.two_states and lots.nonzero()[0].size:
+    lots = _weigh_again(case, common_factor(case, lots, reason), reason)
+    if case.rules.two_states:
         lots = _settled_cash(case, lots, reason)
     return lots, gaps and bool(np.count_nonzero(lots) < np.count_nonzero(asked))
 
@@ -330,10 +299,7 @@ def _history(case: Case, lots: Floats, reason: Codes) -> tuple[Floats, bool]:
         return lots, False
     windows = {k: case.ctx.window(k, least) for k in case.rules.lookbacks}
     gaps = False
-    carried = account.lots != 0.0
-    for side in (account.up, account.down):
-        if side is not None:
-            carried = carried | (side != 0.0)
+    carried = account.carried()
     for window in windows.values():
         if window.short is not None:
             lots = cap(lots, np.where(window.short, 0.0, inf), Reason.HISTORY, reason)
@@ -345,7 +311,7 @@ def _history(case: Case, lots: Floats, reason: Codes) -> tuple[Floats, bool]:
         found = window.scenarios(matters)
         if len(found) < least:
             reason[lots > 0.0] = Reason.HISTORY
-            return np.zeros(len(lots)), True
+            return np.zeros(len(lots)), False
         case.scenarios[lookback] = found
         gaps = gaps or not (window.complete or window.uniform)
     return lots, gaps
@@ -362,9 +328,9 @@ def _weigh_again(case: Case, lots: Floats, reason: Codes) -> Floats:
             room = bound * others + case.tolerance - case.side(extent.y)
             with np.errstate(divide="ignore", invalid="ignore"):
                 np.minimum(most, room / (case.ctx.px + bound * extent.slip), out=most)
-        lots = cap(lots, np.where(lots > 0.0, most, inf), case.rules.weight_code, reason)
-    if limits.correlation is not None and not case.pairs_keep and lots.nonzero()[0].size:
-        lots = cap(lots, clip_pairs(case, lots, limits.correlation, True), Reason.CORRELATION, reason)
+        lots = cap(lots, most, case.rules.weight_code, reason)
+    if case.pairs is not None:
+        lots = cap(lots, clip_pairs(case, lots, case.pairs, True), Reason.CORRELATION, reason)
     return lots
 
 
@@ -375,11 +341,10 @@ def _settled_cash(case: Case, lots: Floats, reason: Codes) -> Floats:
     load, n = case.rules.settled_load[at], case.rules.size
     end = next(e for e in case.extents if e.settled)
     spent = float(load[n:] @ added[n:])
-    room = -end.cash_used - float(load[:n] @ added[:n]) + case.tolerance
-    if spent <= max(room, 0.0):
+    room = max(-end.cash_used - float(load[:n] @ added[:n]) + case.tolerance, 0.0)
+    if spent <= room:
         return lots
-    factor = max(room, 0.0) / spent
-    return cap(lots, np.where(case.buys, lots * factor, inf), Reason.CASH, reason)
+    return cap(lots, np.where(case.buys, lots * (room / spent), inf), Reason.CASH, reason)
 
 
 def worst_nano(ctx: Context, lots: Floats, limits: Limits, held: Floats | None = None) -> list[int]:
@@ -395,12 +360,10 @@ def worst_nano(ctx: Context, lots: Floats, limits: Limits, held: Floats | None =
     out = [0] * len(lots)
     marks, wanted, instruments = ctx.prices_nano.tolist(), lots.tolist(), ctx.universe.instruments
     against: list[float] = [0.0] * len(out) if held is None else held.tolist()
-    all_fresh = ctx.youngest_ns >= 0 and ctx.oldest_ns <= limits.max_price_age_ns
     for k in lots.nonzero()[0].tolist():
         size, ratios = wanted[k], adding
         if against[k] * size < 0.0:
-            fresh = all_fresh or 0 <= int(ctx.age_ns[k]) <= limits.max_price_age_ns
-            ratios = reducing if fresh else old
+            ratios = reducing if 0 <= int(ctx.age_ns[k]) <= limits.max_price_age_ns else old
         up, down, one = ratios[k]
         tick = instruments[k].tick_nano
         out[k] = marks[k] * up // one * tick if size > 0.0 else -(-marks[k] * down // one) * tick
@@ -422,13 +385,13 @@ def _narrowed(
     it adds where the house reduces."""
     reduces = verdict.lots * account.lots < 0.0
     for part in parts:
-        own = (part.limits.collar, part.limits.reduce_collar, part.limits.flatten_collar)
-        same = own == (limits.collar, limits.reduce_collar, limits.flatten_collar)
+        collars = (part.limits.collar, part.limits.reduce_collar, part.limits.flatten_collar)
+        same = collars == (limits.collar, limits.reduce_collar, limits.flatten_collar)
         if same and not np.count_nonzero(reduces & (part.lots != 0.0) & (part.lots * part.held >= 0.0)):
             continue
-        for k, price in enumerate(worst_nano(ctx, part.lots, part.limits, part.held)):
-            if price and worst[k]:
-                worst[k] = min(worst[k], price) if part.lots[k] > 0.0 else max(worst[k], price)
+        own = worst_nano(ctx, part.lots, part.limits, part.held)
+        for k in part.lots.nonzero()[0].tolist():
+            worst[k] = min(worst[k], own[k]) if part.lots[k] > 0.0 else max(worst[k], own[k])
 
 
 def basket(
@@ -442,15 +405,21 @@ def basket(
     ts: int,
     end: list[int],
     parts: Sequence[Part] = (),
+    kind: Kind = Kind.LIMIT,
+    caps: Sequence[int] = (),
 ) -> OrderBasket | None:
     """The orders of a verdict; None when nothing passes. `end` is the instant each column's order expires, `parts` the
-    agents whose orders they are: none goes out at a price that an agent's own limits did not count on."""
+    agents whose orders they are: none goes out at a price that an agent's own limits did not count on, nor beyond its
+    column's `caps`, nano-currency, where that is not 0."""
     rows = verdict.lots.nonzero()[0].tolist()
     if not rows:
         return None
     worst = worst_nano(ctx, verdict.lots, limits, account.lots)
     _narrowed(worst, ctx, verdict, account, limits, list(parts))
     lots = verdict.lots.tolist()
+    for k, cap_nano in enumerate(caps):
+        if cap_nano and worst[k]:
+            worst[k] = min(worst[k], cap_nano) if lots[k] > 0.0 else max(worst[k], cap_nano)
     codes = verdict.reason.tolist()
     return OrderBasket(
         sample=sample,
@@ -462,4 +431,5 @@ def basket(
         end=[end[k] for k in rows],
         reason=[codes[k] for k in rows],
         values=verdict.values,
+        kind=[] if kind == Kind.LIMIT else [int(kind)] * len(rows),
     )

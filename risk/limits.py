@@ -55,9 +55,10 @@ class Reason(IntEnum):
     PROTECTED = 33
     STRESS = 34
     SHOCK_MISSING = 35
-    ACCOUNT_NOTIONAL = 36
-    RAMP = 37
-    ORDERS_PER_DAY = 38
+    HALTED = 36
+    ACCOUNT_NOTIONAL = 37
+    RAMP = 38
+    ORDERS_PER_DAY = 39
 
 
 REASON_TEXT: Final[dict[Reason, str]] = {
@@ -97,6 +98,7 @@ REASON_TEXT: Final[dict[Reason, str]] = {
     Reason.PROTECTED: "a protective exit closed this position; its cooldown is not over",
     Reason.STRESS: "a stress scenario would lose more than stress.limit",
     Reason.SHOCK_MISSING: "a stress scenario says nothing about this instrument",
+    Reason.HALTED: "the venue does not trade it now: it is halted, or at a limit up or down",
     Reason.ACCOUNT_NOTIONAL: "long and short value together would exceed max_account_notional",
     Reason.RAMP: "the ramp of a live start does not let so much be held yet",
     Reason.ORDERS_PER_DAY: "more than max_orders_per_day would have been sent in this session",

@@ -6,7 +6,7 @@ positions always comply when larger ones do.
 
 import numpy as np
 
-from risk.case import Case, Extent
+from risk.case import SLACK, Case, Extent
 from risk.context import Bools, Floats
 from risk.limits import Correlation
 
@@ -27,11 +27,11 @@ def _links(case: Case, sides: list[int], spec: Correlation) -> Bools:
         return known[rows[:, None], rows]
     size = case.rules.size
     columns = [s % size for s in sides]
-    direction = np.array([1.0 if s >= size else -1.0 for s in sides])
-    moves = scenarios.correlation(columns) * np.outer(direction, direction)
+    bought = np.array(sides) >= size
+    rho = scenarios.correlation(columns)
     apart = np.not_equal.outer(columns, columns)
     # written so that a correlation that is not a number counts as linked
-    linked: Bools = ~(moves <= spec.threshold) & apart
+    linked: Bools = ~(np.where(np.equal.outer(bought, bought), rho, -rho) <= spec.threshold) & apart
     return linked
 
 
@@ -42,7 +42,7 @@ def clip_pairs(case: Case, lots: Floats, spec: Correlation, others_slip: bool) -
     alone gets the most. True: equity is as low as the whole basket makes it, for the check at the end.
     """
     kept = lots
-    case.pairs_keep = True
+    case.pairs = None
     for extent in case.extents:
         kept = _clip(case, extent, kept, spec, others_slip)
     return kept
@@ -54,25 +54,23 @@ def _clip(case: Case, extent: Extent, lots: Floats, spec: Correlation, others_sl
     full, heaviest, slip = extent.reach(case, lots)
     low, near = extent.equity - slip, case.tolerance
     # no two together weigh more than the heaviest twice
-    if 2.0 * heaviest <= joint * low + near:
+    if 2.0 * heaviest <= joint * low:
         return lots
     sides = (full > least * low + near).nonzero()[0].tolist()
     if len(sides) < 2:
         return lots
     linked = _links(case, sides, spec)
-    if not linked.nonzero()[0].size:
-        return lots
     weight = full[sides]
-    if not (linked & (np.add.outer(weight, weight) > joint * low + near)).nonzero()[0].size:
+    if not np.count_nonzero(linked & (np.add.outer(weight, weight) > joint * low + near)):
         return lots
-    case.pairs_keep = False
+    case.pairs = spec
     size = case.rules.size
     position = {side: k for k, side in enumerate(sides)}
     held = extent.y[sides].tolist()
     names = case.ctx.universe.symbols
     out = lots.copy()
     px, slips, buys = case.ctx.px, extent.slip, case.buys
-    moving = [(k if not buys[k] else k + size) for k in np.flatnonzero(lots > 0.0).tolist()]
+    moving = [(k if not buys[k] else k + size) for k in lots.nonzero()[0].tolist()]
     moving.sort(key=lambda s: (-lots[s % size] * px[s % size], names[s % size]))
     equity = low if others_slip else extent.equity
     for side in moving:
@@ -89,11 +87,10 @@ def _clip(case: Case, extent: Extent, lots: Floats, spec: Correlation, others_sl
                 free = equity * least + near - held[partner]
                 small = (free / (least * k) if least * k > 0.0 else np.inf) if free >= 0.0 else 0.0
                 most = min(most, max(alone, shared, small))
-            most = max(np.floor(most * (1.0 + 1e-12) + 1e-12), 0.0)
+            most = max(np.floor(most * (1.0 + SLACK)), 0.0)
             out[column] = most
             held[at] += most * lot
-        if not others_slip:
-            equity -= most * k
+        equity -= most * k
     return out
 
 
@@ -106,13 +103,12 @@ def pair_equity(case: Case, extent: Extent, lots: Floats, spec: Correlation) -> 
     if len(sides) < 2:
         return 0.0
     held = extent.y[sides]
-    linked = np.triu(_links(case, sides, spec))
+    # a bound of 0 asks for all the equity there is
     with np.errstate(divide="ignore", invalid="ignore"):
-        need = np.minimum.outer(held, held) / least if least > 0.0 else np.full(linked.shape, np.inf)
-        need = np.minimum(need, np.add.outer(held, held) / joint if joint > 0.0 else np.inf)
+        need = np.minimum(np.minimum.outer(held, held) / least, np.add.outer(held, held) / joint)
     # a pair that breaches already is not made to comply by refusing others
-    relevant = linked & (need <= extent.before + case.tolerance)
-    return float(need[relevant].max()) if relevant.any() else 0.0
+    relevant = _links(case, sides, spec) & (need <= extent.before + case.tolerance)
+    return float(need[relevant].max(initial=0.0))
 
 
 def joint_weight(case: Case, exposures: Floats, equity: float, spec: Correlation) -> float:
@@ -124,5 +120,5 @@ def joint_weight(case: Case, exposures: Floats, equity: float, spec: Correlation
     if len(sides) < 2 or equity <= 0.0:
         return 0.0
     held = exposures[sides]
-    linked = _links(case, sides, spec)
-    return float(np.add.outer(held, held)[linked].max() / equity) if linked.nonzero()[0].size else 0.0
+    both = np.add.outer(held, held)[_links(case, sides, spec)]
+    return float(both.max(initial=0.0) / equity)

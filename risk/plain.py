@@ -58,8 +58,8 @@ def _ready(ctx: Context, rules: Rules) -> Ready | None:
     share, spec = limits.max_share_of_volume, limits.liquidity
     return Ready(
         whole,
-        inf if share is None else share * thinnest * (1.0 - SLACK),
-        inf if spec is None else spec.days * spec.participation * thinnest * (1.0 - SLACK),
+        inf if share is None else share * thinnest,
+        inf if spec is None else spec.days * spec.participation * thinnest,
     )
 
 
@@ -149,20 +149,15 @@ class Basket:
         self.heaviest = max(most(self.long), most(self.short))
         return total(covered), total(sold)
 
-    def finite(self) -> bool:
-        """Whether every number of it is; a sum with anything that is not finite is not."""
-        return isfinite(self.low + self.before + self.used + self.traded + self.cash_used + total(self.size))
+    def sound(self) -> bool:
+        """Whether it adds something, leaves equity, and is finite: a sum with anything that is not finite is not."""
+        numbers = (self.low, self.before, self.used, self.traded, self.cash_used, total(self.size))
+        return self.adds > 0.0 and self.low >= 0.0 and isfinite(sum(numbers))
 
 
 def _crosses(account: Account, wanted: Floats) -> bool:
     """Whether an order, with all that may fill before it, could take a position through zero."""
-    held = account.lots
-    left = held + wanted
-    if account.down is not None:
-        left = left - np.where(held > 0.0, account.down, 0.0)
-    if account.up is not None:
-        left = left + np.where(held < 0.0, account.up, 0.0)
-    return bool(np.count_nonzero((left * held < 0.0) & (wanted * held < 0.0)))
+    return bool(np.count_nonzero((np.abs(wanted) > account.closable()) & (wanted * account.lots < 0.0)))
 
 
 def plain(ctx: Context, account: Account, asked: Floats, rules: Rules, reason: Codes) -> Floats | None:
@@ -174,7 +169,7 @@ def plain(ctx: Context, account: Account, asked: Floats, rules: Rules, reason: C
     left = account.lots + np.minimum(wanted, 0.0)
     if account.down is not None:
         left -= account.down
-    sided = not (least(account.lots) >= 0.0 and least(left) >= 0.0)
+    sided = not least(left) >= 0.0
     if sided:
         if not rules.limits.allow_short or _crosses(account, wanted):
             return None
@@ -185,28 +180,26 @@ def plain(ctx: Context, account: Account, asked: Floats, rules: Rules, reason: C
     if market is None:
         return None
     basket = Basket(ctx, account, rules, wanted, sided)
-    if not (
-        basket.adds > 0.0 and basket.finite() and basket.low >= 0.0 and _keeps(ctx, account, rules, market, basket)
-    ):
+    if not (basket.sound() and _keeps(ctx, account, rules, market, basket)):
         return None
-    if sided:
-        return wanted if _rows_keep(rules, basket) else None
+    if basket.short is not None:
+        return wanted if _rows_keep(rules, basket, basket.short) else None
     cut = _rows_factor(rules, basket)
     if cut is None:
         return None
     factor, code = cut
-    if factor >= 1.0 - SLACK:
+    if code == Reason.NONE:
         return wanted
-    kept = np.floor(wanted * (factor * (1.0 + SLACK)) + SLACK)
-    adding = wanted > 0.0
-    reason[(kept < wanted) & adding] = code
-    return np.where(adding, kept, wanted)
+    # sales stay as they are: what is rounded down from less of them is never more
+    kept = np.minimum(wanted, np.floor(wanted * factor))
+    reason[kept < wanted] = code
+    return kept
 
 
 def _keeps(ctx: Context, account: Account, rules: Rules, market: Ready, basket: Basket) -> bool:
     """Whether every limit that one linear factor cannot mend is kept."""
     return (
-        (not rules.counts or _few(rules, account, basket))
+        _few(rules, account, basket)
         and (not rules.weighs_volume or _volumes_keep(ctx, account, rules, market, basket))
         and _names_keep(rules, market, basket)
         and _scenarios_keep(rules, market, basket)
@@ -241,7 +234,7 @@ def _volumes_keep(ctx: Context, account: Account, rules: Rules, market: Ready, b
         for side in (account.up, account.down):
             if side is not None:
                 room = room - side
-        if np.count_nonzero((wanted > room) & (wanted > 0.0)):
+        if np.count_nonzero(wanted > np.maximum(room, 0.0)):
             return False
     if spec is None:
         return True
@@ -261,11 +254,10 @@ def _names_keep(rules: Rules, market: Ready, basket: Basket) -> bool:
         # both sides of a symbol are at most twice the heaviest side
         if 2.0 * family.largest * basket.heaviest <= family.bound * low:
             continue
-        exposure = np.bincount(family.labels, basket.size, family.names + 1)
-        if not most(exposure[1:]) <= family.bound * low + near:
+        if not most(family.sums(basket.size)[1:]) <= family.bound * low + near:
             return False
     # no two together weigh more than the heaviest twice
-    if spec is None or 2.0 * basket.heaviest <= joint_bound(spec) * low + near:
+    if spec is None or 2.0 * basket.heaviest <= joint_bound(spec) * low:
         return True
     return basket.short is None and _pairs_keep(spec, market.scenarios[spec.lookback], basket.long, low, near)
 
@@ -300,8 +292,7 @@ def _scenarios_keep(rules: Rules, market: Ready, basket: Basket) -> bool:
             continue
         if short is not None or not float(long.dot(spread.together.dot(long))) <= bound * bound:
             return False
-    seen: Scenarios | None = None
-    worst, tail = 0, size
+    seen, tail = None, size
     for limit in rules.tails:
         scenarios, m = limit.of(market.scenarios)
         bound = limit.bound / limit.scale * low
@@ -309,8 +300,8 @@ def _scenarios_keep(rules: Rules, market: Ready, basket: Basket) -> bool:
         if float(scenarios.reach(m).dot(size)) <= bound:
             continue
         # several limits in a row look at the same tail
-        if scenarios is not seen or m != worst:
-            seen, worst = scenarios, m
+        if seen != (id(scenarios), m):
+            seen = id(scenarios), m
             losses = scenarios.losses_of(basket.high, basket.moved)
             rank = len(losses) - m
             losses.partition(rank)
@@ -320,36 +311,38 @@ def _scenarios_keep(rules: Rules, market: Ready, basket: Basket) -> bool:
     return True
 
 
+def _rows_over(rules: Rules, basket: Basket) -> list[tuple[int, Reason, float, float]]:
+    """What is linear and not kept with all purchases: `long_rows` of the rules."""
+    low, near, buys = basket.low, basket.near, basket.buys
+    used = (basket.used, basket.traded, basket.cash_used)
+    return [row for row in rules.long_rows if not used[row[0]] + row[3] * buys <= row[2] * low + near]
+
+
 def _rows_factor(rules: Rules, basket: Basket) -> tuple[float, Reason] | None:
     """The factor on the purchases that keeps what is linear, and whose it is; None where one is breached already."""
-    factor, code = 1.0, Reason.NONE
-    used = (basket.used, basket.traded, basket.cash_used)
-    for kind, reason, bound, per_buy in rules.long_rows:
-        held, need = used[kind], per_buy * basket.buys
-        if held + need <= bound * basket.low + basket.near:
-            continue
+    factor, code = inf, Reason.NONE
+    for kind, reason, bound, per_buy in _rows_over(rules, basket):
+        held, need = (basket.used, basket.traded, basket.cash_used)[kind], per_buy * basket.buys
         if not held <= bound * basket.before + basket.near:
             return None
         fraction = (bound * basket.equity + basket.near - held) / (need + bound * (basket.equity - basket.low))
-        if not fraction >= 0.0:
-            fraction = 0.0
         if fraction < factor:
-            factor, code = fraction, reason
+            factor, code = max(fraction, 0.0), reason
     return factor, code
 
 
-def _rows_keep(rules: Rules, basket: Basket) -> bool:
+def _rows_keep(rules: Rules, basket: Basket, short: Floats) -> bool:
     """Whether everything linear is kept by a book with shorts."""
-    long, short = total(basket.long), total(basket.short) if basket.short is not None else 0.0
+    borrowed, long = total(short), total(basket.long)
     high = total(basket.high)
     fee = 1.0 + rules.paid_slip
     values = (
-        long + short,
+        long + borrowed,
         high,
         # every position at its lowest is its highest less all that moves
         total(basket.moved) - high,
         long,
-        short,
+        borrowed,
         basket.traded + basket.adds,
         basket.cash_used + basket.buys * fee,
     )

@@ -315,6 +315,18 @@ class Family(NamedTuple):
     settled_bound: float
     largest: int
 
+    def sums(self, both: Floats) -> Floats:
+        """float64[1 + names], what float64[N] sizes add up to under each label, that of none first."""
+        found: Floats = np.bincount(self.labels, both)  # type: ignore[assignment]
+        return found
+
+    def over(self, both: Floats, most: float) -> list[int]:
+        """The labels under which float64[N] sizes add up to more than `most`, or to no number."""
+        beyond = ~(self.sums(both) <= most)
+        beyond[0] = False
+        found: list[int] = beyond.nonzero()[0].tolist()
+        return found
+
 
 def _family(limits: Limits, key: str, reason: Reason, bound: float, names: Sequence[str]) -> Family:
     """A family of the symbols that bear the same name; "" is none."""
@@ -577,8 +589,6 @@ class Rules:
         # what the short way reads: books without shorts, where a row is one number a currency unit bought
         missing = (self.restricted, self.no_sector, self.no_shock)
         self.plain: Final = not self.two_states and all(each is None for each in missing)
-        rate = limits.order_rate
-        self.counts: Final = any(each is not None for each in (limits.max_open_orders, rate, limits.max_orders_per_day))
         self.weighs_volume: Final = limits.max_share_of_volume is not None or limits.liquidity is not None
         self.long_rows: Final = [
             (_LONG_KINDS[r.key], r.reason, r.bound, float(r.load[-1]))
@@ -593,7 +603,6 @@ class Rules:
         self.paid_slip: Final = (1.0 + limits.collar) * (1.0 + self.fee) - 1.0
         self.covered_slip: Final = (1.0 + limits.reduce_collar) * (1.0 + self.fee) - 1.0
         self._collars: dict[int, list[tuple[int, int, int]]] = {}
-        self.weighs_names: Final = self.weight is not None or limits.correlation is not None
 
     def collar_ratios(self, width_nano: int) -> list[tuple[int, int, int]]:
         """(up, down, one) of each column: mark x up // one and mark x down / one are the ticks at the mark plus and

@@ -31,8 +31,8 @@ ROOT = Path(__file__).resolve().parents[1]
 ASKED: Final = 0.95
 
 TESTS: Final = (
-    "adversary/test_adversary", "test_assessment", "test_context", "test_contributions", "test_diversification", "test_gate",
-    "test_gate_edges", "test_gate_table", "test_headroom", "test_held", "test_limits", "test_liquidity",
+    "adversary/test_adversary", "test_assessment", "test_case", "test_context", "test_contributions", "test_diversification", "test_factor", "test_gate",
+    "test_gate_edges", "test_gate_table", "test_headroom", "test_held", "test_limits", "test_liquidity", "test_pairs",
     "test_missing_inputs", "test_monitor",
     "test_plain", "test_protective", "test_realised", "test_risk_measures", "test_rules", "test_screen", "test_standing",
     "test_stress", "test_switch", "test_tails", "test_var_backtest",

@@ -165,6 +165,7 @@ class Script:
         self.universe = universe
         self.interval_ns = interval_ns
         self.trouble = ""
+        self.absent: tuple[str, ...] = ()
         self._items = items
         self._venue = venue
         self._from_ts = self._live_from = from_ts

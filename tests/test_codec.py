@@ -28,6 +28,7 @@ from trading.effects import (
     Stop,
     Switched,
     Valued,
+    Worked,
 )
 from trading.events import (
     Action,
@@ -38,6 +39,7 @@ from trading.events import (
     Decided,
     Flow,
     ForeignFound,
+    Halted,
     NotFound,
     Operator,
     Reconciled,
@@ -78,6 +80,7 @@ EVENTS: list[Struct] = [
 LATER_EVENTS: list[Struct] = [
     Correction(13, [1, 0], -5, "fence", "bought by hand", "me"),
     Wished(14, "manual", 1, -5, "out", "me"),
+    Halted(15, 1, True, "LULD pause"),
 ]
 """Events that came after the golden file was written."""
 
@@ -102,6 +105,7 @@ LATER: list[Struct] = [
     Protected(5, 1, 2, 0, 3, "stop_loss", 100.0, 91.5, 92.0),
     Assessed(6, {"var": (0.021, 0.03), "max_drawdown": (0.0, 0.25)}),
     Again(5, 1, [0]),
+    Worked(6, 5, 5, 0, "twap", [0, 1], [60, -40], [60, 30], [10**11, 10**10], "its session ended"),
 ]
 """Effects that came after the golden file was written."""
 

@@ -176,6 +176,18 @@ def test_a_bar_of_long_ago_that_comes_again_is_neither_given_nor_called_late() -
     assert aside == []
 
 
+def test_what_lay_unread_while_the_process_slept_is_asked_for_instead() -> None:
+    true = minutes()
+    for asleep in (False, True):
+        it, close = forming(true, OPEN), OPEN + MINUTE
+        it._stall = 5 * NANO  # type: ignore[misc]
+        for second in range(61 if not asleep else 30):
+            it.give(OPEN + second * NANO)
+        it.take(rows_of(true, of_minute(true, 1)), close + NANO)
+        assert bool(slices(it.give(close + NANO))) is not asleep
+        assert it.missing(close + NANO) == (close if asleep else None)
+
+
 EX = ns("2024-07-02")
 
 

@@ -179,7 +179,7 @@ def made(ctx: Context) -> str:
 
 
 def _made_of(found: Scenarios) -> Iterator[str]:
-    if found._gains is not None:
+    if "gains" in vars(found):
         yield "gains"
     if found._deviation is not None:
         yield "deviation"

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from adapters.feeds.errors import FeedError
 from adapters.feeds.files import ActionRow, Rows
 from adapters.feeds.live import Live
+from adapters.feeds.partial import PartialAnswer
 from adapters.feeds.source import Source, SourceError, Stream
 from tests.livefeed_day import day
 from tests.vendor_world import (
@@ -118,14 +119,14 @@ def test_no_bar_is_lost_doubled_or_out_of_order_in_five_hundred_scripts() -> Non
         assert given_until(got, end) == truth(true, start - DAY_NS, end), (seed, faults.kinds)
 
 
-async def test_over_real_sockets_twenty_scripts_of_faults_lose_and_double_nothing() -> None:
-    """Twenty vendors and feeds at once, at 60 times the speed; the grace is long, for a loop that is this busy."""
+async def test_over_real_sockets_ten_scripts_of_faults_lose_and_double_nothing() -> None:
+    """Ten vendors and feeds at once, at 40 times the speed; the grace is long, for a loop that is this busy."""
     start, end, grace = OPEN - MINUTE, OPEN + 5 * MINUTE, 40 * NANO
 
     async def one(seed: int) -> None:
         true = market(seed, SYMBOLS, start - DAY_NS, end + 5 * MINUTE, missing=0.05)
         faults = scripted(true, seed, grace, start, end)
-        clock, got = Clock(start, 60.0), Got()
+        clock, got = Clock(start, 40.0), Got()
         async with Server(Vendor(true, faults), clock) as server:
             remote = Remote(f"remote {seed}", server.port, true)
             stream = RemoteStream(remote) if seed % 4 else None
@@ -136,7 +137,7 @@ async def test_over_real_sockets_twenty_scripts_of_faults_lose_and_double_nothin
         lost, more = sorted(set(wanted) - set(given_bars)), sorted(set(given_bars) - set(wanted))
         assert given_bars == wanted, (seed, faults.kinds, lost, more, faults.failing, got.aside)
 
-    await asyncio.gather(*(one(seed) for seed in range(20)))
+    await asyncio.gather(*(one(seed) for seed in range(10)))
 
 
 async def test_minutes_of_a_hundred_symbols_at_a_hundred_times_the_speed_lose_nothing() -> None:
@@ -584,3 +585,28 @@ def test_a_fault_of_ours_in_a_vendor_is_not_swallowed() -> None:
 
     with pytest.raises(KeyError, match="a bug"):
         virtually(session())
+
+
+def test_a_symbol_that_the_vendor_no_longer_has_stops_and_the_others_go_on() -> None:
+    class Delisted(Inside):
+        async def bars(self, start_ns: int, end_ns: int) -> Rows:
+            rows = await super().bars(start_ns, end_ns)
+            raise PartialAnswer("inside", rows.take(rows.column != 2), ["S02"], "delisted")
+
+    true = market(4, SYMBOLS, OPEN - 2 * DAY_NS, OPEN + 12 * MINUTE)
+    after, end = OPEN - DAY_NS, OPEN + 8 * MINUTE
+    absent: list[tuple[str, ...]] = []
+
+    async def session() -> Got:
+        clock, got = Clock(OPEN + MINUTE), Got()
+        vendor = Vendor(true, punctual(true))
+        feed = feed_of(Delisted(vendor, clock), None, true, clock, got, GRACE, beat_s=1.0)
+        async with asyncio.timeout(86_400):
+            found = await collect(feed, clock, got, after, end)
+        absent.append(feed.absent)
+        return found
+
+    got = virtually(session())
+    assert given_until(got, end) == [bar for bar in truth(true, after, end) if bar[1] != 2]
+    assert absent == [("S02",)]
+    assert {why for _, why in got.troubles} == {""}

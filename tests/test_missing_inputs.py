@@ -144,6 +144,7 @@ ROWS: list[Row] = [
     Row("account", "session_orders", NAN, Reason.ORDERS_PER_DAY, NOTHING, Limits(max_orders_per_day=5)),
     Row("account", "repeated", np.array([0.0, 10.0, 0.0]), Reason.DUPLICATE),
     Row("account", "blocked", np.array([False, True, False]), Reason.PROTECTED),
+    Row("account", "halted", np.array([False, True, False]), Reason.HALTED),
 ]  # fmt: skip
 
 

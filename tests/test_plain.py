@@ -9,10 +9,13 @@ from msgspec.structs import replace
 
 import risk.gate as gate_module
 import risk.plain
-from risk.gate import Account, Context, gate
-from risk.limits import Correlation, Limits, Rate, Reason, Tail, override
-from risk.plain import plain
-from risk.rules import Rules, rules_of
+from risk.case import SLACK, Case
+from risk.context import Scenarios
+from risk.gate import Account, Context, _extents, gate
+from risk.limits import Correlation, Limits, Liquidity, Rate, Reason, Tail, override
+from risk.measures import FEW
+from risk.plain import Basket, plain, ready
+from risk.rules import Family, Rules, rules_of
 from risk.standing import standing
 from tests.risk_cases import Book, make_context, random_book
 from trading.instruments import NANO
@@ -133,6 +136,404 @@ def test_the_short_way_passes_what_the_long_way_passes(monkeypatch: pytest.Monke
     assert whole > 250
     for code in (Reason.GROSS, Reason.CASH, Reason.TURNOVER, Reason.NET):
         assert cut[code] > 0, code.name
+
+
+# ---- what the short way makes of a basket ---------------------------------------------------------------
+
+
+def test_a_basket_is_what_the_long_way_makes_of_it() -> None:
+    """Exposures, equity, cash and turnover at their worst, number for number; of shorts and of books without."""
+    seen = {True: 0, False: 0}
+    for seed in range(200):
+        book = any_book(seed)
+        ctx, account, n = book.ctx, book.account, len(book.px)
+        account.open_gain = float(seed % 3)
+        rules, wanted = rules_of(book.limits, ctx.universe), np.trunc(book.asked)
+        after = account.lots + np.minimum(wanted, 0.0) - (0.0 if account.down is None else account.down)
+        sided = bool((account.lots < 0.0).any() or (after < 0.0).any())
+        if risk.plain._crosses(account, wanted):
+            continue
+        reducing = np.where(wanted * account.lots < 0.0, wanted, 0.0)
+        way = _extents(ctx, account, reducing, rules)[0]
+        lots = np.abs(wanted - reducing)
+        case = Case(ctx, account, rules, wanted > 0.0, [way])
+        full, heaviest, slip = way.reach(case, lots)
+        added = case.sides(lots)
+        basket = Basket(ctx, account, rules, wanted, sided)
+
+        def alike(one: Any, other: Any, seed: int = seed) -> None:
+            assert one == pytest.approx(other, rel=1e-9, abs=1e-6), seed
+
+        alike(basket.long, full[n:])
+        alike(np.zeros(n) if basket.short is None else basket.short, full[:n])
+        alike(basket.size, full[:n] + full[n:])
+        alike(basket.heaviest, heaviest)
+        alike(basket.high, way.w[n:] + added[n:])
+        alike(basket.moved, way.w[:n] + way.w[n:] + added.sum() * 0.0 + added[:n] + added[n:])
+        alike(basket.adding, added[:n] + added[n:])
+        alike((basket.buys, basket.adds), (added[n:].sum(), added.sum()))
+        alike(basket.used, 0.0 if sided else way.y[n:].sum())
+        alike((basket.before, basket.equity, basket.low), (way.before, way.equity, way.equity - slip))
+        alike((basket.traded, basket.cash_used), (way.traded, way.cash_used))
+        assert basket.near == case.tolerance
+        assert (basket.short is not None) is sided
+        seen[sided] += 1
+    assert min(seen.values()) > 30
+
+
+def test_an_order_crosses_zero_when_it_could_with_what_is_open_on_its_side() -> None:
+    up, down = np.array([3.0, 0.0]), np.array([4.0, 0.0])
+    for held, asked, crosses in (
+        (9.0, -5.0, False), (9.0, -6.0, True), (-9.0, 6.0, False), (-9.0, 7.0, True), (1.0, 5.0, False),
+        (0.0, -5.0, False), (3.0, 1.0, False), (1.0, 0.0, False), (-1.0, -1.0, False), (1.0, -1.0, True), (-1.0, 1.0, True),
+    ):  # fmt: skip
+        book = Account(lots=np.array([held, 0.0]), cash=0.0, equity=1e5, up=up, down=down)
+        assert risk.plain._crosses(book, np.array([asked, 0.0])) is crosses, (held, asked)
+    lone = Account(lots=np.array([1.0, -1.0]), cash=0.0, equity=1e5)
+    assert not risk.plain._crosses(lone, np.array([-1.0, 1.0]))
+    assert risk.plain._crosses(lone, np.array([-2.0, 0.0]))
+
+
+def test_what_limits_need_of_a_context_is_made_once() -> None:
+    book = long_book(1)
+    for limits in (Limits(), Limits(var=Tail(limit=0.5, lookback=80)), Limits(max_price_age_ns=0)):
+        rules = rules_of(limits, book.ctx.universe)
+        ready(book.ctx, rules)
+        entry = book.ctx.ready[id(rules)]
+        assert entry[0] is rules
+        assert ready(book.ctx, rules) is entry[1]
+        assert book.ctx.ready[id(rules)] is entry
+
+
+# ---- edges of the short way ---------------------------------------------------------------------------------
+
+EQUITY = 65_536.0
+"""A power of two: fractions of it are exact."""
+NEAR = SLACK * EQUITY
+FREE = Limits(collar=0.0, reduce_collar=0.0, flatten_collar=0.0, fee_bp=0.0)
+
+
+class Small:
+    """A book of three symbols at a price of 1, and what is asked of it."""
+
+    def __init__(self, lots: Any, asked: Any, px: Any = (1.0, 1.0, 1.0), **given: Any) -> None:
+        self.px = np.array(px, dtype=float)
+        self.returns = np.random.default_rng(3).normal(0.0, 0.01, (80, 3))
+        market = {key: given.pop(key) for key in ("age_ns", "volume_lots", "prices_nano") if key in given}
+        self.ctx = make_context(
+            self.px, given.pop("returns", self.returns), ["A", "B", "C"], given.pop("sectors", None), **market
+        )
+        held = np.array(lots, dtype=float)
+        self.account = Account(**{"lots": held, "cash": EQUITY - float(held @ self.px), "equity": EQUITY, **given})
+        self.asked = np.array(asked, dtype=float)
+        self.reason = np.zeros(3, np.int8)
+
+    def said(self, limits: Limits) -> list[float] | None:
+        self.reason[:] = 0
+        found = plain(self.ctx, self.account, self.asked, rules_of(limits, self.ctx.universe), self.reason)
+        return None if found is None else found.tolist()
+
+    def basket(self, limits: Limits, sided: bool) -> Basket:
+        return Basket(self.ctx, self.account, rules_of(limits, self.ctx.universe), self.asked, sided)
+
+
+def beyond(value: float) -> float:
+    return float(np.nextafter(value, np.inf))
+
+
+def test_a_price_as_old_as_it_may_be_is_the_short_ways_business() -> None:
+    most = Limits().max_price_age_ns
+    for age, decided in ((0, True), (1, True), (most, True), (most + 1, False), (-1, False)):
+        small = Small([0.0] * 3, [1.0, 0.0, 0.0], age_ns=np.array([0, age, 0]))
+        assert (small.said(FREE) is not None) is decided
+
+
+def test_a_book_of_less_than_a_unit_of_currency_is_a_book() -> None:
+    small = Small([0.0] * 3, [1.0, 2.0, 0.0], [0.01] * 3, cash=0.5, equity=0.5)
+    assert small.said(FREE) == [1.0, 2.0, 0.0]
+    assert small.said(override(FREE, collar=0.05)) == [1.0, 2.0, 0.0]
+
+
+def test_a_book_without_equity_is_not_the_short_ways_and_one_that_is_left_none_at_worst_is() -> None:
+    assert Small([-100.0, 0.0, 0.0], [0.0, 1.0, 0.0], cash=100.0, equity=0.0).said(FREE) is None
+    small = Small([0.0, -1.0, 0.0], [1.0, 0.0, 0.0], cash=1.5, equity=0.5)
+    assert small.said(override(FREE, collar=0.5)) == [1.0, 0.0, 0.0]
+    assert small.said(override(FREE, collar=0.6)) is None
+
+
+def test_a_purchase_beside_an_open_sale_of_what_is_not_held_is_not_a_book_without_shorts() -> None:
+    small = Small([0.0] * 3, [1.0, 0.0, 0.0], down=np.array([1.0, 0.0, 0.0]))
+    assert small.said(override(FREE, allow_short=False)) is None
+    assert small.said(FREE) == [1.0, 0.0, 0.0]
+
+
+def test_one_linear_limit_at_exactly_its_bound_passes_and_cuts_from_a_bit_beyond() -> None:
+    bound = 0.75 * EQUITY + NEAR
+    limits = override(FREE, max_turnover=0.75)
+    for traded, said in ((bound - 64.0, 64.0), (beyond(bound - 64.0), 63.0), (bound, 0.0)):
+        small = Small([0.0] * 3, [64.0, 0.0, 0.0], traded=traded)
+        assert small.said(limits) == [said, 0.0, 0.0]
+        assert small.reason.tolist() == [0 if said == 64.0 else Reason.TURNOVER, 0, 0]
+    # breached already it is the long way's
+    assert Small([0.0] * 3, [64.0, 0.0, 0.0], traded=beyond(bound)).said(limits) is None
+    # with shorts it is whole or the long way's
+    for traded, said in ((bound - 64.0, [64.0, -0.0, 0.0]), (beyond(bound - 64.0), None)):
+        small = Small([0.0, -9.0, 0.0], [64.0, 0.0, 0.0], traded=traded)
+        assert small.said(override(limits, max_gross_exposure=0.9)) == said
+
+
+def test_only_what_the_whole_basket_would_not_keep_is_solved_for() -> None:
+    bound = 0.75 * EQUITY + NEAR
+    limits = override(FREE, max_turnover=0.75, max_gross_exposure=0.75)
+    for traded, over in ((0.0, []), (bound - 64.0, []), (beyond(bound - 64.0), [Reason.TURNOVER])):
+        small = Small([0.0] * 3, [64.0, 0.0, 0.0], traded=traded)
+        rows = risk.plain._rows_over(rules_of(limits, small.ctx.universe), small.basket(limits, False))
+        assert [row[1] for row in rows] == over
+
+
+def test_a_tail_of_four_days_is_twice_that_of_one() -> None:
+    for key in ("var", "cvar"):
+        small = Small([0.0] * 3, [32_768.0, 0.0, 0.0])
+        day = override(FREE, **{key: Tail(limit=9.0, lookback=80)})
+        value = gate(small.ctx, small.account, small.asked, day).values[key][0]
+        for factor, decided in ((1.99, False), (2.01, True)):
+            four = override(FREE, **{key: Tail(limit=factor * value, horizon=4, lookback=80)})
+            assert (small.said(four) is not None) is decided
+
+
+def test_of_two_limits_that_cut_alike_the_short_way_names_the_one_that_the_long_way_names() -> None:
+    small = Small([0.0] * 3, [60_000.0, -0.0, 0.0])
+    limits = override(FREE, max_gross_exposure=0.5, max_net_exposure=0.5)
+    assert small.said(limits) == [32_768.0, 0.0, 0.0]
+    assert small.reason.tolist() == [Reason.GROSS, 0, 0]
+    assert gate(small.ctx, small.account, small.asked, limits).reason.tolist() == [Reason.GROSS, 0, 0]
+
+
+def test_a_cut_leaves_sales_whole_and_names_only_what_was_cut() -> None:
+    small = Small([100.0, 0.0, 0.0], [-50.0, 48_000.0, 1.0])
+    assert small.said(override(FREE, max_gross_exposure=0.5)) == [-50.0, 32_667.0, 0.0]
+    assert small.reason.tolist() == [0, Reason.GROSS, Reason.GROSS]
+
+
+def test_a_weight_or_an_order_at_exactly_its_bound_is_the_short_ways_and_a_bit_beyond_is_not() -> None:
+    limits = override(FREE, max_position_weight=0.5)
+    bound = 0.5 * EQUITY + NEAR
+    for px, decided in ((bound, True), (beyond(bound), False)):
+        assert (Small([0.0] * 3, [1.0, 0.0, 0.0], [px, 1.0, 1.0]).said(limits) is not None) is decided
+    limits = override(FREE, max_order_notional=1_000.0)
+    for lots, decided in ((1_000.0, True), (1_001.0, False)):
+        assert (Small([5_000.0] * 3, [lots, 0.0, 0.0]).said(limits) is not None) is decided
+    limits = override(limits, collar=0.25)
+    for lots, decided in ((800.0, True), (801.0, False)):
+        assert (Small([5_000.0] * 3, [lots, 0.0, 0.0]).said(limits) is not None) is decided
+
+
+def counted(monkeypatch: pytest.MonkeyPatch, of: Any, name: str) -> list[Any]:
+    calls: list[Any] = []
+    usual = getattr(of, name)
+    monkeypatch.setattr(of, name, lambda *given: calls.append(given) or usual(*given))
+    return calls
+
+
+def test_a_family_far_from_its_bound_is_not_added_up_and_one_at_it_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two of a sector: at most four times the heaviest side."""
+    calls = counted(monkeypatch, Family, "sums")
+    limits = override(FREE, max_sector_weight=0.5)
+    bound = 0.5 * EQUITY + NEAR
+    for lots, px, times, decided in (
+        ([8_192.0, 0.0, 0.0], 1.0, 0, True), ([8_193.0, 0.0, 0.0], 1.0, 1, True), ([1.0, 0.0, 0.0], bound, 1, True),
+        ([1.0, 0.0, 0.0], beyond(bound), 1, False), ([20_000.0, 20_000.0, 0.0], 1.0, 1, False),
+    ):  # fmt: skip
+        calls.clear()
+        small = Small([0.0] * 3, lots, [px, 1.0, 1.0], sectors=["x", "x", "y"])
+        assert (small.said(limits) is not None) is decided
+        assert len(calls) == times
+
+
+def alike_returns() -> np.ndarray:
+    returns = np.random.default_rng(3).normal(0.0, 0.01, (80, 3))
+    returns[:, 1] = returns[:, 0]
+    return returns
+
+
+def test_pairs_far_from_their_bound_are_not_looked_for_and_one_at_it_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = counted(monkeypatch, risk.plain, "_pairs_keep")
+    pair = Correlation(threshold=0.9, joint_weight=0.5, min_weight=0.125, lookback=80)
+    limits, least, joint = override(FREE, correlation=pair), 0.125 * EQUITY + NEAR, 0.5 * EQUITY + NEAR
+    for px, times, decided in (
+        ((16_384.0, 16_384.0), 0, True), ((16_385.0, 9_000.0), 1, True), ((joint / 2, joint / 2), 1, True),
+        ((beyond(joint / 2), beyond(joint / 2)), 1, False), ((50_000.0, least), 1, True), ((50_000.0, beyond(least)), 1, False),
+    ):  # fmt: skip
+        calls.clear()
+        small = Small([0.0] * 3, [1.0, 1.0, 0.0], [*px, 1.0], returns=alike_returns())
+        assert (small.said(limits) is not None) is decided, px
+        assert len(calls) == times, px
+    # without a single pair that moves together nothing more is asked
+    assert Small([0.0] * 3, [1.0, 1.0, 0.0], [25_000.0, 25_000.0, 1.0]).said(limits) is not None
+    # pairs of a book with shorts are the long way's, but for those that are far from their bound
+    for lots, decided in ((100.0, True), (20_000.0, False)):
+        small = Small([0.0, 0.0, -9.0], [lots, 1.0, 0.0], returns=alike_returns())
+        assert (small.said(limits) is not None) is decided
+
+
+def test_pairs_of_more_symbols_are_the_long_ways_until_their_covariance_is_made() -> None:
+    n = FEW + 1
+    pair = Correlation(threshold=0.9, joint_weight=0.5, min_weight=0.125, lookback=80)
+    ctx = make_context(np.ones(n), np.random.default_rng(3).normal(0.0, 0.01, (80, n)), [f"S{k:02}" for k in range(n)])
+    rules = rules_of(override(FREE, correlation=pair), ctx.universe)
+    book, asked = Account(lots=np.zeros(n), cash=EQUITY, equity=EQUITY), np.zeros(n)
+    asked[:2] = 20_000.0
+    assert plain(ctx, book, asked, rules, np.zeros(n, np.int8)) is None
+    sample = ctx.window(80, 60).all.sample
+    assert "cov" not in vars(sample)
+    assert risk.plain._pairs_keep(pair, ctx.window(80, 60).all, asked, EQUITY, NEAR) is False
+    assert sample.cov.shape == (n, n)
+    assert plain(ctx, book, asked, rules, np.zeros(n, np.int8)) is not None
+
+
+def test_orders_small_beside_every_volume_are_the_short_ways_with_shorts_too() -> None:
+    """A tenth of 1,000 lots a day, and two days of it."""
+    share, slow = override(FREE, max_share_of_volume=0.125), override(FREE, liquidity=Liquidity(2.0, 0.125))
+    volume = np.array([1_024.0, 1_024.0, 512.0])
+    for limits, lots, decided in (
+        (share, [64.0, 0.0, 0.0], True), (share, [65.0, 0.0, 0.0], False),
+        (slow, [128.0, 0.0, 0.0], True), (slow, [129.0, 0.0, 0.0], False),
+    ):  # fmt: skip
+        small = Small([0.0, 0.0, -9.0], lots, volume_lots=volume)
+        assert (small.said(limits) is not None) is decided, (limits, lots)
+        # without shorts each is looked at by itself
+        assert Small([0.0] * 3, lots, volume_lots=volume).said(limits) == lots
+    assert Small([0.0] * 3, [1.0, 0.0, 0.0], volume_lots=np.array([1e9, np.nan, 1e9])).said(share) is None
+    # what is not added to may be as slow as it is
+    for limits in (share, slow):
+        assert Small([9_000.0, 0.0, 0.0], [-200.0, 9.0, 0.0], volume_lots=volume).said(limits) == [-200.0, 9.0, 0.0]
+    # a sale is no purchase, however little room open orders leave it
+    small = Small([900.0, 0.0, 0.0], [-1.0, 9.0, 0.0], volume_lots=volume, down=np.array([500.0, 0.0, 0.0]))
+    assert small.said(share) == [-1.0, 9.0, 0.0]
+
+
+def test_what_one_factor_cannot_mend_is_denied_limit_by_limit() -> None:
+    """By a plain no, of a book without shorts and of one with them."""
+    thin = np.array([1e9, 1e9, 4.0])
+    tail, pair = (
+        Tail(limit=0.0001, lookback=80),
+        Correlation(threshold=0.9, joint_weight=0.1, min_weight=0.01, lookback=80),
+    )
+    for limits in (
+        override(FREE, max_open_orders=1), override(FREE, order_rate=Rate(1)), override(FREE, max_position_weight=0.01),
+        override(FREE, max_order_notional=10.0), override(FREE, max_sector_weight=0.01), override(FREE, correlation=pair),
+        override(FREE, var=tail), override(FREE, cvar=tail), override(FREE, max_herfindahl=0.0001),
+        override(FREE, max_volatility=0.001, volatility_lookback=80), override(FREE, max_share_of_volume=0.125),
+        override(FREE, liquidity=Liquidity(1.0, 0.125)),
+    ):  # fmt: skip
+        for held in (0.0, -9.0):
+            small = Small(
+                [0.0, 0.0, held], [5_000.0, 5_000.0, 1.0 if held == 0.0 else -1.0], sectors=["x", "x", "y"],
+                returns=alike_returns(), volume_lots=thin,
+            )  # fmt: skip
+            rules = rules_of(limits, small.ctx.universe)
+            market, made = ready(small.ctx, rules), small.basket(limits, held < 0.0)
+            assert market is not None
+            assert made.sound()
+            assert risk.plain._keeps(small.ctx, small.account, rules, market, made) is False, limits
+            assert small.said(limits) is None
+
+
+def test_a_tail_within_reach_is_not_looked_at_and_two_measures_of_one_look_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    calls = counted(monkeypatch, Scenarios, "losses_of")
+    small = Small([0.0] * 3, [8_192.0, 0.0, 0.0])
+    reach = float(Scenarios(small.returns).reach(8)[0]) * 8_192.0 / EQUITY
+    for limits, times in (
+        ({"cvar": reach}, 0), ({"cvar": reach * (1.0 - 1e-12)}, 1), ({"var": reach / 1.1, "cvar": reach / 1.2}, 1),
+        ({"var": reach / 1.1, "cvar": reach}, 1),
+    ):  # fmt: skip
+        calls.clear()
+        given = {key: Tail(limit=x, confidence=0.9, lookback=80) for key, x in limits.items()}
+        assert small.said(override(FREE, **given)) is not None
+        assert len(calls) == times, limits
+    calls.clear()
+    other = {
+        "var": Tail(limit=reach / 1.1, confidence=0.9, lookback=80), "cvar": Tail(limit=reach, confidence=0.95, lookback=80)
+    }  # fmt: skip
+    assert small.said(override(FREE, **other)) is not None
+    assert len(calls) == 2
+
+
+@pytest.mark.parametrize("key", ["var", "cvar"])
+def test_a_tail_at_exactly_its_bound_is_the_short_ways_and_a_bit_beyond_is_not(key: str) -> None:
+    exact = 0
+    for lots in range(8_000, 8_200):
+        small = Small([0.0] * 3, [float(lots), 0.0, 0.0])
+        free = override(FREE, **{key: Tail(limit=0.5, confidence=0.9, lookback=80)})
+        (limit,) = rules_of(free, small.ctx.universe).tails
+        losses = np.sort(Scenarios(small.returns).losses_of(small.asked, small.asked))
+        value = float(limit.measure(losses[-8:]))
+        bound = (value - NEAR) / EQUITY
+        if bound * EQUITY + NEAR != value:
+            continue
+        exact += 1
+        for factor, decided in ((1.0, True), (1.0 - 1e-11, False)):
+            tail = Tail(limit=bound * factor, confidence=0.9, lookback=80)
+            assert (small.said(override(FREE, **{key: tail})) is not None) is decided
+    assert exact > 3
+
+
+def test_a_form_at_exactly_its_bound_is_the_short_ways_with_shorts_too() -> None:
+    """Half of equity in one name is a Herfindahl index of a quarter."""
+    limits, bound = override(FREE, max_herfindahl=0.25), 0.5 * EQUITY + NEAR
+    for side in (1.0, -1.0):
+        for px, decided in ((bound, True), (beyond(bound), False)):
+            assert (Small([0.0] * 3, [side, 0.0, 0.0], [px, 1.0, 1.0]).said(limits) is not None) is decided
+    both = Small([0.0] * 3, [1.0, -1.0, 0.0], [0.4 * EQUITY, 0.4 * EQUITY, 1.0])
+    assert both.said(limits) is None
+    assert both.said(override(limits, max_herfindahl=0.33)) == [1.0, -1.0, 0.0]
+
+
+def test_the_sum_of_deviations_decides_before_any_covariance_is_made() -> None:
+    asked = np.array([4_096.0, 2_048.0, 0.0])
+    crude = float(Scenarios(Small([0.0] * 3, asked).returns).deviation() @ asked)
+    # what offsets is not counted on
+    together = np.maximum(np.cov(Small([0.0] * 3, asked).returns.T), 0.0)
+    exact = float(np.sqrt(asked @ together @ asked))
+    assert exact < 0.9 * crude
+    for bound, made, decided in (
+        (crude * (1.0 + 1e-9), False, True), (crude * (1.0 - 1e-7), True, True), (exact * (1.0 + 1e-7), True, True),
+        (exact * (1.0 - 1e-7), True, False),
+    ):  # fmt: skip
+        small = Small([0.0] * 3, asked)
+        limits = override(FREE, max_volatility=bound * np.sqrt(252.0) / EQUITY, volatility_lookback=80)
+        assert (small.said(limits) is not None) is decided
+        assert ("cov" in vars(small.ctx.window(80, 60).all.sample)) is made
+    # a form of a book with shorts is the long way's unless the sum decides it
+    for factor, decided in ((1.01, True), (0.99, False)):
+        small = Small([0.0] * 3, [4_096.0, -2_048.0, 0.0])
+        limits = override(FREE, max_volatility=factor * crude * np.sqrt(252.0) / EQUITY, volatility_lookback=80)
+        assert (small.said(limits) is not None) is decided
+
+
+@pytest.mark.parametrize(
+    ("limits", "lots"),
+    [
+        (override(FREE, max_gross_exposure=0.75), [32_768.0, -16_384.0, 0.0]),
+        (override(FREE, max_net_exposure=0.5), [32_768.0, -9.0, 0.0]),
+        (override(FREE, max_net_exposure=0.5), [9.0, -32_768.0, 0.0]),
+        (override(FREE, max_leverage=1.5), [0.0, -32_768.0, 0.0]),
+        (override(FREE, max_leverage=0.75), [49_152.0, 0.0, 0.0]),
+        (override(FREE, cash_reserve=0.25), [49_152.0, -9.0, 0.0]),
+    ],
+)
+def test_rows_of_a_book_with_shorts_are_kept_at_exactly_their_bound(limits: Limits, lots: list[float]) -> None:
+    small = Small([0.0, 0.0, -0.0], lots)
+    basket = small.basket(limits, True)
+    rules = rules_of(limits, small.ctx.universe)
+    assert basket.short is not None
+    assert risk.plain._rows_keep(rules, basket, basket.short)
+    more = [x + np.sign(x) * (abs(x) > 9.0) for x in lots]
+    beyond_it = Small([0.0] * 3, more).basket(limits, True)
+    assert beyond_it.short is not None
+    assert not risk.plain._rows_keep(rules, beyond_it, beyond_it.short)
 
 
 # ---- mutants: each shortcut compared with a bound that is too wide --------------------------------------

@@ -69,7 +69,7 @@ def test_every_portfolio_key_is_read_by_exactly_one_rule() -> None:
     assert {r.key for r in bare.rows} == {"cash", "equity"}
     assert not bare.tails
     assert not bare.quads
-    assert len(ROWS) == 6
+    assert len(ROWS) == 7
     assert len(FAMILIES) == 3
     assert set(TAILS) == {"var", "cvar"}
     assert len(QUADS) == 3
@@ -341,7 +341,6 @@ def test_one_instrument_weighs_at_most_the_tighter_of_two(
 ) -> None:
     made = Rules(limits, UNIVERSE)
     assert made.weight == weight
-    assert made.weighs_names is (weight is not None)
     assert weight is None or made.weight_code == code
 
 
@@ -356,16 +355,16 @@ def test_one_instrument_weighs_at_most_the_tighter_of_two(
         (Limits(max_sector_weight=0.5), set()),
         (Limits(stress=Stress(0.1, (Shock("s", moves={"x": -0.5}),))), set()),
         (Limits(stress=Stress(0.1, (Shock("s", moves={"*": -0.5}),))), {"plain"}),
-        (Limits(max_open_orders=1), {"plain", "counts"}),
-        (Limits(order_rate=Rate(1)), {"plain", "counts"}),
+        (Limits(max_open_orders=1), {"plain"}),
+        (Limits(order_rate=Rate(1)), {"plain"}),
         (SHARE, {"plain", "weighs_volume"}),
         (LIQUID, {"plain", "weighs_volume"}),
-        (Limits(correlation=Correlation()), {"plain", "weighs_names"}),
+        (Limits(correlation=Correlation()), {"plain"}),
     ],
 )
 def test_what_a_set_of_limits_needs_is_known_beforehand(limits: Limits, true: set[str]) -> None:
     made = Rules(limits, UNIVERSE)
-    assert {k for k in ("plain", "two_states", "counts", "weighs_volume", "weighs_names") if getattr(made, k)} == true
+    assert {k for k in ("plain", "two_states", "weighs_volume") if getattr(made, k)} == true
 
 
 def test_rows_of_the_short_way_are_numbers() -> None:

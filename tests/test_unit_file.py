@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from daemon.config.overrides import SECRETS
 from tests.services import require
 
 ROOT = Path(__file__).parent.parent
@@ -68,6 +69,10 @@ def test_secrets_have_names_that_the_daemon_can_ask_for(monkeypatch: pytest.Monk
         monkeypatch.delenv(f"QUANTD_{name.upper()}", raising=False)
     assert "mqtt_password" in names
     assert [secret(name) for name in names] == [None] * len(names)
+
+
+def test_each_secret_that_the_daemon_can_ask_for_is_handed_to_each_instance_under_its_own_name() -> None:
+    assert set(settings()["LoadCredential"]) == {f"{name}:quantd.%i.{name}" for name in SECRETS}
 
 
 CONFINED = """

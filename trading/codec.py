@@ -26,6 +26,7 @@ from trading.effects import (
     Stop,
     Switched,
     Valued,
+    Worked,
 )
 from trading.events import (
     Action,
@@ -37,6 +38,7 @@ from trading.events import (
     Event,
     Flow,
     ForeignFound,
+    Halted,
     NotFound,
     Operator,
     Reconciled,
@@ -73,6 +75,7 @@ JournalEvent = (
     | Stopping
     | Correction
     | Wished
+    | Halted
 )
 JournalEffect = (
     Asked
@@ -92,6 +95,7 @@ JournalEffect = (
     | Protected
     | Assessed
     | Again
+    | Worked
 )
 
 

@@ -96,7 +96,8 @@ class Crossed(Struct, frozen=True, tag=True, omit_defaults=True):
 
 
 class Ended(Struct, frozen=True, tag=True, omit_defaults=True):
-    """Record: rows of one basket that ended, with their final OrderState."""
+    """Record: rows of one basket that ended without being filled whole, with their final OrderState; the columns they are
+    of, and the marks then."""
 
     sample: int
     n: int
@@ -104,6 +105,8 @@ class Ended(Struct, frozen=True, tag=True, omit_defaults=True):
     row: list[int]
     state: list[int]
     reason: str = ""
+    sym: list[int] = []
+    mark_nano: list[int] = []
 
 
 class AgentPlan(Struct, frozen=True):
@@ -119,12 +122,21 @@ class AgentPlan(Struct, frozen=True):
     values: dict[str, tuple[float, float]]
 
 
+class Portion(Struct, frozen=True):
+    """What a plan is of lots that are worked over time in a `style`: a child of the whole that was planned at the instant
+    `decided`, or with 0 the whole itself."""
+
+    style: str
+    decided: int = 0
+
+
 class Planned(Struct, frozen=True, tag=True, omit_defaults=True):
     """Record: how one round became orders, complete enough to explain each order and each refusal.
 
     `prices` float64[N] references; `before` int64[N] house lots; `net` int64[N] asked of the house gate after
     crossing; `allowed` int64[N] after it; `reason` int8[N]; `crossed` int64[N] lots crossed;
-    `values_before` and `values` limit name -> (value, bound) of the house.
+    `values_before` and `values` limit name -> (value, bound) of the house. `portion` is
+    there where lots are worked over time: `n` of the whole's plan is 0, its children have plans of their own.
     """
 
     sample: int
@@ -140,6 +152,7 @@ class Planned(Struct, frozen=True, tag=True, omit_defaults=True):
     values_before: dict[str, tuple[float, float]]
     values: dict[str, tuple[float, float]]
     follow_up: int = 0
+    portion: Portion | None = None
 
 
 class Valued(Struct, frozen=True, tag=True, omit_defaults=True):
@@ -211,7 +224,23 @@ class Assessed(Struct, frozen=True, tag=True, omit_defaults=True):
     values: dict[str, tuple[float, float]]
 
 
-Record = Planned | Filled | Crossed | Ended | Valued | Booked | Switched | Protected | Assessed
+class Worked(Struct, frozen=True, tag=True, omit_defaults=True):
+    """Record: what an agent had worked over time has ended. `decided` is the instant of its plan; per row the signed
+    `lots` it was to be, the unsigned ones that were `filled`, and the mark now. `reason`: what ended it."""
+
+    ts: int
+    sample: int
+    decided: int
+    agent: int
+    style: str
+    sym: list[int]
+    lots: list[int]
+    filled: list[int]
+    mark_nano: list[int]
+    reason: str = ""
+
+
+Record = Planned | Filled | Crossed | Ended | Valued | Booked | Switched | Protected | Assessed | Worked
 """Effects that only tell the store and the bus what happened."""
 
 Effect = Ask | OrderBasket | Cancel | Query | Publish | Record | Snapshot | Stop | Again

@@ -186,6 +186,15 @@ class Wished(Struct, frozen=True, tag=True, omit_defaults=True):
     who: str
 
 
+class Halted(Struct, frozen=True, tag=True, omit_defaults=True):
+    """Trading of a column was halted at the venue, or goes on: a regulatory halt, or a limit up or down that it is at."""
+
+    ts: int
+    symbol: int
+    halted: bool
+    detail: str = ""
+
+
 class Operator(Struct, frozen=True, tag=True, omit_defaults=True):
     """A person's command. `agent` is a name, empty for the house."""
 
@@ -232,5 +241,6 @@ Event = (
     | Stopping
     | Correction
     | Wished
+    | Halted
 )
 """What `step` takes. In the journal a MarketSlice is a SliceRef (replay) or Bars (live)."""

@@ -70,6 +70,11 @@ class LiveFeed(Protocol):
         """Why nothing comes at present; empty while all is well."""
         ...
 
+    @property
+    def absent(self) -> tuple[str, ...]:
+        """Symbols of which the vendor has no bars though it should; the others go on."""
+        ...
+
     def items(self, after: int) -> AsyncIterator[Action | MarketSlice | Until]:
         """Everything with `ts_event` later than `after` (ns UTC)."""
         ...

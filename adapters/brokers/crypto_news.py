@@ -14,6 +14,8 @@ COALESCE_S: Final = 0.03
 """What the exchange says within this time after a first word is looked up at once."""
 LAG_S: Final = 0.5
 """When a list of trades that lags behind its order is read again."""
+LEAST_S: Final = 2.0
+"""A stream has at least so long to be opened: a token is asked for first."""
 FAILURES: Final = 3
 """Looks in a row that fail before the venue counts as lost while its stream still stands."""
 NEWS: Final = 1024
@@ -151,7 +153,7 @@ class Listening:
 
     async def _stands(self, watches: set[asyncio.Future[Any]]) -> None:
         """Wait until the stream's connection stands."""
-        deadline = asyncio.get_running_loop().time() + self._line.access.timeout_s
+        deadline = asyncio.get_running_loop().time() + max(self._line.access.timeout_s, LEAST_S)
         while not any(getattr(client, "isConnected", False) for client in self._line.exchange.clients.values()):
             done, _ = await asyncio.wait(watches, timeout=COALESCE_S, return_when=asyncio.FIRST_COMPLETED)
             for each in done:

@@ -22,11 +22,14 @@ from trading.execution import (
 )
 from trading.instruments import Universe
 from trading.market import MarketSlice
-from trading.orders import Cause, OrderBasket, Reports, decision_id
+from trading.orders import Cause, Kind, OrderBasket, Reports, decision_id
 from trading.ports import BrokerNews
+from trading.sessions import Sessions
 
 KEPT: Final = 128
 """Ended baskets whose reports can still be asked for. Older ones are answered Unknown, never NotFound."""
+
+_AUCTIONS: Final = {Kind.OPEN, Kind.CLOSE}
 
 _PART_FILL, _LAST_FILL = int(Cause.PART_FILL), int(Cause.LAST_FILL)
 
@@ -65,6 +68,10 @@ class Paper:
     a participation cap, the rows of a symbol share a bar's volume in order of arrival; less than a whole lot is no
     fill. What is left rests.
 
+    Auctions. An OPEN row fills at the open of the bar that opens its symbol's session, a CLOSE row at the close of the bar
+    that ends it, with the costs of any fill, inside its limit, and nowhere else. `sessions` are those of each column;
+    a venue that knows none has no auctions and rejects such rows.
+
     Ends. A row expires at its end, after the fills of the slice that closes then; its report is stamped with it.
 
     Cancels take effect at ts + latency. Bars arrive at their close: while a bar not yet seen may have opened in the
@@ -75,7 +82,9 @@ class Paper:
     Randomness: only `slippage_noise`, a hash of (seed, decision, n, lots filled before).
     """
 
-    def __init__(self, universe: Universe, costs: Costs) -> None:
+    def __init__(self, universe: Universe, costs: Costs, sessions: Sequence[Sessions] = ()) -> None:
+        self._opens = [frozenset(each.open_ns) for each in sessions]
+        self._closes = [frozenset(each.close_ns) for each in sessions]
         self._symbols = universe.symbols
         self._lot_nano = universe.lot_nano
         self._costs = costs
@@ -98,11 +107,20 @@ class Paper:
         key = basket.sample, basket.n
         if key in self._known:
             return self._more(self._known[key], range(len(basket.sym)) if rows is None else rows)
-        resting = self._known[key] = accept(basket, self._costs.latency_ns, rows)
+        resting = self._known[key] = accept(basket, self._costs.latency_ns, rows, self._refused(basket))
         self._resting.append(resting)
         if not resting.open:
             self._retire()
         return resting.reports[:]
+
+    def _refused(self, basket: OrderBasket) -> str:
+        """Why no row of a basket is taken; empty when they are."""
+        kinds = set(basket.kind) - {Kind.LIMIT}
+        if not kinds:
+            return ""
+        if kinds - _AUCTIONS:
+            return "this venue has no stop orders"
+        return "" if self._opens else "this venue has no auctions"
 
     def _more(self, resting: Resting, rows: Sequence[int]) -> Sequence[BrokerNews]:
         """Rows of a basket that is here: those that never came are taken now, the others told of."""
@@ -124,9 +142,10 @@ class Paper:
         news: list[Reports] = []
         ends = False
         for resting in self._resting:
-            report = self._fill(resting, bar)
+            report = self._auction(resting, bar) if resting.kind else self._fill(resting, bar)
             if report is not None:
                 news.append(report)
+                ends = ends or bool(resting.kind)  # an auction's fill may be of the bar's close
             ends = ends or resting.due <= bar.ts_event
         if ends:
             news += self._settle(bar.ts_event)
@@ -194,6 +213,53 @@ class Paper:
         if len(left) < len(resting.open):
             resting.keep(left)
         report = Reports(resting.sample, resting.n, ts_open, rows, cum, lots, prices, fees, causes)
+        resting.reports.append(report)
+        return report
+
+    def _auction(self, resting: Resting, bar: Bar) -> Reports | None:
+        """What one bar fills of a basket for an auction: its rows are all for the same one."""
+        close = resting.kind[0] == Kind.CLOSE
+        ts = bar.ts_event if close else bar.ts_open
+        days, prices = (self._closes, bar.market.close_nano.tolist()) if close else (self._opens, bar.open_nano)
+        report = Reports(resting.sample, resting.n, ts, [], [], [], [], [], [])
+        for row in list(resting.open):
+            column, limit, total = resting.sym[row], resting.worst_nano[row], resting.lots[row]
+            fresh = bar.fresh is None or bar.fresh[column]
+            there = bar.ts_open >= resting.after[row] and (
+                ts <= resting.until[row] if close else ts < resting.until[row]
+            )
+            price, buy = prices[column], total > 0
+            if not (fresh and there and ts in days[column] and price > 0):
+                continue
+            if price > limit if buy else price < limit:
+                continue
+            whole = abs(total)
+            wanted = self._room(column, whole - resting.cum[row], bar)
+            if not wanted:
+                continue
+            rate = self._costs.fixed_rate
+            if not self._plain:
+                rate += self._extra_rate(resting, row, wanted, bar)
+            if rate:
+                price = fill_price(price, limit, buy, rate, RATE_ONE)
+            fee = commission_micro(wanted, price, self._commission[column])
+            if self._costs.commission_min_micro:
+                fee = _at_least(self._costs.commission_min_micro, resting, row, fee)
+            resting.cum[row] += wanted
+            done = resting.cum[row] == whole
+            report.row.append(row)
+            report.cum.append(resting.cum[row])
+            report.lots.append(wanted)
+            report.price_nano.append(price)
+            report.fee_micro.append(fee)
+            report.cause.append(_LAST_FILL if done else _PART_FILL)
+        for row in resting.open:
+            if bar.fresh is None or bar.fresh[resting.sym[row]]:
+                resting.after[row] = max(resting.after[row], bar.ts_event)
+        if not report.row:
+            return None
+        ended = {row for row, cause in zip(report.row, report.cause, strict=True) if cause == _LAST_FILL}
+        resting.keep([row for row in resting.open if row not in ended])
         resting.reports.append(report)
         return report
 

@@ -24,7 +24,8 @@ class Resting(Struct, array_like=True):
     A row can fill at opens in its window [after, until): `after` starts at the basket's time plus latency and moves
     to the close of each bar seen since; `until` is the row's end or the time its cancel takes effect. `open`
     are the rows still working, in order, `cancelling` those of them with a cancel, `due` the earliest `until` of
-    all. `cum` are lots filled, `charged_micro` commissions before the minimum, -1 before the first fill.
+    all. `cum` are lots filled, `charged_micro` commissions before the minimum, -1 before the first fill. `kind` is a
+    Kind per row, empty when all are LIMIT.
     """
 
     sample: int
@@ -41,6 +42,7 @@ class Resting(Struct, array_like=True):
     cancelling: list[int]
     due: int
     reports: list[Reports]
+    kind: list[int] = []
 
     def say(self, ts: int, rows: list[int], causes: list[int], reason: str = "") -> Reports:
         """Report what is not a fill, and keep the report."""
@@ -55,10 +57,10 @@ class Resting(Struct, array_like=True):
         seen = {row for report in self.reports for row in report.row}
         return [row for row in rows if row not in seen]
 
-    def take(self, ts: int, rows: list[int]) -> Reports:
-        """Rows that have just arrived: ACCEPTED, or REJECTED that are no order."""
-        reason = ""
-        causes = [_ACCEPTED] * len(rows)
+    def take(self, ts: int, rows: list[int], refused: str = "") -> Reports:
+        """Rows that have just arrived: ACCEPTED, or REJECTED that are no order, or all of them where they are `refused`."""
+        reason = refused
+        causes = [_REJECTED if refused else _ACCEPTED] * len(rows)
         for k, row in enumerate(rows):
             if not self.lots[row] or self.worst_nano[row] <= 0:
                 causes[k] = _REJECTED
@@ -130,8 +132,8 @@ class Resting(Struct, array_like=True):
         return [part for report in self.reports if (part := _only(report, rows)) is not None]
 
 
-def accept(basket: OrderBasket, latency_ns: int, some: Sequence[int] | None = None) -> Resting:
-    """A basket that has just arrived, or `some` of its rows, its first report made."""
+def accept(basket: OrderBasket, latency_ns: int, some: Sequence[int] | None = None, refused: str = "") -> Resting:
+    """A basket that has just arrived, or `some` of its rows, its first report made; `refused` says why none is taken."""
     size = len(basket.sym)
     resting = Resting(
         sample=basket.sample,
@@ -148,8 +150,9 @@ def accept(basket: OrderBasket, latency_ns: int, some: Sequence[int] | None = No
         cancelling=[],
         due=NEVER,
         reports=[],
+        kind=list(basket.kind),
     )
-    resting.take(basket.ts, list(range(size) if some is None else some))
+    resting.take(basket.ts, list(range(size) if some is None else some), refused)
     return resting
 
 

@@ -1,7 +1,7 @@
 """Bars as vendors send them, number by number, turned into Rows: exact from the text, nothing filled in."""
 
 from collections.abc import Iterable, Sequence
-from decimal import Decimal, InvalidOperation
+from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
 from typing import Final
 
 import numpy as np
@@ -33,7 +33,7 @@ def nano(price: Number) -> int:
     """Nano-currency, half-even at the ninth digit; 0 where there is no price that money can be counted in."""
     if price is None or not price.is_finite() or abs(price) >= _LIMIT:
         return 0
-    return int((price * NANO).to_integral_value())
+    return int((price * NANO).to_integral_value(ROUND_HALF_EVEN))
 
 
 def rows_of(bars: Sequence[Bar], source: int = 0) -> Rows:

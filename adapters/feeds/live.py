@@ -13,6 +13,7 @@ from typing import Final, NamedTuple, TypeVar
 
 from adapters.feeds.errors import FeedError
 from adapters.feeds.forming import Forming, PutAside
+from adapters.feeds.partial import PartialAnswer
 from adapters.feeds.source import Source, SourceError, Stream
 from adapters.feeds.stamps import UNITS_NS
 from trading.events import Action
@@ -101,6 +102,8 @@ class Live:
         self._woken = asyncio.Event()
         self._closed = False
         self._began = 0
+        self.absent: tuple[str, ...] = ()
+        """Symbols that the vendor's newest answer had no bar of, though it should have."""
 
     @property
     def trouble(self) -> str:
@@ -218,6 +221,15 @@ class Live:
             last = _Asked(missing, now, last.tries + 1 if missing == last.close else 0)
             try:
                 rows = await self._within(self._source.bars(forming.start(), self._end(now)))
+                self.absent = ()
+            except PartialAnswer as error:
+                # the others go on: what is absent is not fresh, and its price grows old
+                rows, self.absent = error.rows, error.missing
+                if not len(rows):
+                    failures += 1
+                    self._fails("source", str(error))
+                    await self._sleep(self._back_off(error, failures))
+                    continue
             except SourceError as error:
                 failures += 1
                 self._fails("source", str(error))

@@ -133,16 +133,18 @@ class Decision(Struct, frozen=True):
 class Reader:
     """Reads one run of a store that another process may be writing. Sessions last for one call."""
 
-    def __init__(self, engine: Engine, run: RunRecord) -> None:
+    def __init__(self, engine: Engine, run: RunRecord, records: Records | None = None) -> None:
         self._engine = engine
         self.run = run
+        self.records = records
+        """The journal beside the read models; None where only these are at hand."""
         self._lot = dict(zip(run.universe.symbols, run.universe.lot_nano, strict=True))
 
     @classmethod
     def open(cls, where: str | Path, run: str | None = None) -> "Reader":
         """Of the newest run when none is named. Raises StoreFailing when there is none."""
         records = read_only(where)
-        return cls(engine_of(where), run_of(records, run))
+        return cls(engine_of(where), run_of(records, run), records)
 
     def orders(
         self,
@@ -243,6 +245,13 @@ class Reader:
         if until is not None:
             query = query.where(DecisionRow.ts <= until)
         return self._placed(list(self._newest(query, (col(DecisionRow.seq), col(DecisionRow.k)), last)))
+
+    def first_step(self, since: int) -> int:
+        """The step of the first plan made at `since` or later; 1 where there is none."""
+        query = select(DecisionRow.seq).where(DecisionRow.run == self.run.run, DecisionRow.ts >= since)
+        with failures("reading decisions"), Session(self._engine) as session:
+            found = session.exec(query.order_by(col(DecisionRow.seq)).limit(1)).first()
+        return 1 if found is None else found
 
     def decisions_before(self, seq: int, last: int) -> list[Decision]:
         """The newest plans of steps earlier than `seq`: the page before."""

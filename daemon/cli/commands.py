@@ -272,6 +272,23 @@ def study_lookahead(
     raise typer.Exit(code)
 
 
+@study.command("parity")
+def study_parity(
+    run: Annotated[str | None, typer.Argument(metavar="RUN", help="The newest without it.")] = None,
+    config: Config = CONFIG,
+    state: State = None,
+    sets: Sets = None,
+    day: Annotated[
+        date | None, typer.Option("--day", parser=_date, metavar="DATE", help="One day of it (UTC).")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """A run's journal beside a backtest over the same bars: decisions, prices, fills and costs, in money, with the causes."""
+    from daemon.cli import studying
+
+    raise typer.Exit(studying.study_parity(config, state, tuple(sets or ()), run, day=day, as_json=as_json))
+
+
 bench = typer.Typer(help="How long things take here.", no_args_is_help=True)
 app.add_typer(bench, name="bench", rich_help_panel="Trade")
 

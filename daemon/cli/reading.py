@@ -61,6 +61,8 @@ def _status_lines(now: dict[str, Any], reached: Any) -> None:
     total = f" ({now['total']:+.1%})" if now["total"] is not None else ""
     say(f"  equity {now['equity']}{total}, of it cash {now['cash']}; drawdown {now['drawdown']:.1%}")
     say(f"  {now['orders']:,} orders, {now['open_orders']} open; {now['fills']:,} fills; {now['alerts']:,} alerts")
+    for symbol, why in now.get("halted", {}).items():
+        say(f"  {symbol} is halted{f': {why}' if why else ''}")
     rows = [
         (
             a["name"],
@@ -102,10 +104,16 @@ def orders(
         )
         say(f"quantd why {found[-1].address} says why" if found else "nothing was cut or refused")
         return
-    rows = [order_line(row) for row in reader.orders(last=last, symbol=symbol)]
+    found_orders = reader.orders(last=last, symbol=symbol)
     if as_json:
-        print_json({"run": reader.run.run, "orders": rows})
+        from daemon.shortfalls import of_orders
+
+        costs = of_orders(reader, [row.order for row in found_orders])
+        print_json(
+            {"run": reader.run.run, "orders": [order_line(row, costs.get(row.order.id)) for row in found_orders]}
+        )
         return
+    rows = [order_line(row) for row in found_orders]
     table(
         ("time (New York)", "order", "side", "qty", "symbol", "limit", "state", "cut by", "agent"),
         [(local(r.ts), r.id, r.side, r.qty, r.symbol, r.limit, _state(r), r.reason, _agents(r.agent)) for r in rows],

@@ -177,10 +177,22 @@ def _plan_lines(now: PlanNow) -> None:
     else:
         rows = [
             (o.side, o.qty, o.symbol, o.price, o.limit, f"{o.value:,.2f}", f"{o.commission:,.2f}", f"{o.slippage:,.2f}",
-             ", ".join(o.agents), o.reason)
+             ", ".join(o.agents), o.style, o.reason)
             for o in now.orders
         ]  # fmt: skip
-        head = ("side", "qty", "symbol", "price", "limit", "value", "commission", "slippage", "agents", "cut by")
+        head = (
+            "side",
+            "qty",
+            "symbol",
+            "price",
+            "limit",
+            "value",
+            "commission",
+            "slippage",
+            "agents",
+            "style",
+            "cut by",
+        )
         table(head, rows, ("qty", "price", "limit", "value", "commission", "slippage"))
         cost = now.commission + now.slippage
         share = f", {1e4 * cost / now.value:.1f} bp" if now.value > 0 else ""

@@ -1,11 +1,21 @@
 """`quantd study`: questions about a policy that a backtest does not answer."""
 
+from datetime import date
 from pathlib import Path
 
+from adapters.store.errors import StoreFailing
+from adapters.store.reading import run_of
+from adapters.store.store import read_only
+from daemon.assembly import parts_of
 from daemon.cli.configuration import read
-from daemon.cli.failures import CHECK_FAILED, DONE
+from daemon.cli.failures import CHECK_FAILED, CONFIG, DONE, USAGE, Failure
 from daemon.cli.output import print_json, progress, say
+from daemon.cli.places import place
+from daemon.past import NotKept, saved_config
+from daemon.report.figures import DAY_NS, date_ns
+from research import parity as beside
 from research.lookahead import lines, lookahead
+from trading.codec import decode
 
 
 def study_lookahead(
@@ -25,3 +35,41 @@ def study_lookahead(
         for line in lines(result):
             say(line)
     return DONE if result.clean else CHECK_FAILED
+
+
+def study_parity(
+    config: Path, state: Path | None, sets: tuple[str, ...], run: str | None, *, day: date | None, as_json: bool
+) -> int:
+    """A run beside a backtest over the same bars; exit code 1 when a decision differs."""
+    where = place(config, state, sets)
+    records = read_only(where.store, where.folder)
+    try:
+        record = run_of(records, run)
+    except StoreFailing as why:
+        raise Failure(str(why), USAGE) from None
+    entries = [decode(data) for _, data in records.entries(record.run)]
+    name = beside.configuration_of(entries)
+    if not name:
+        raise Failure(f"run {record.run} has no journal that begins with a start", CHECK_FAILED)
+    try:
+        found = saved_config(where.folder, name)
+    except NotKept as why:
+        raise Failure(str(why), CONFIG) from None
+    with progress("backtest over the bars of the run", shown=not as_json):
+        parts = parts_of(found, entries[0].event.ts, cache=where.folder / "cache")  # type: ignore[union-attr]
+        since = date_ns(day) if day is not None else 0
+        result = beside.parity(
+            record.run,
+            parts.universe,
+            entries,
+            beside.backtest_of(parts, entries),
+            parts.interval_ns,
+            since=since,
+            until=since + DAY_NS if day is not None else 2**63 - 1,
+        )
+    if as_json:
+        print_json(result)
+    else:
+        for line in beside.lines(result):
+            say(line)
+    return DONE if result.same else CHECK_FAILED

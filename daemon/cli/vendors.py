@@ -1,17 +1,14 @@
 """From names on the command line to sources: which vendor, whose keys, which calendar a symbol trades on."""
 
 import os
-import tomllib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import dataclass
 from datetime import date, timedelta
 from difflib import get_close_matches
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Final
-
-import msgspec
+from typing import Final
 
 from adapters.calendars import sessions
 from adapters.feeds.cached import Cached
@@ -20,6 +17,7 @@ from adapters.feeds.retried import Retried
 from adapters.feeds.source import Source
 from daemon.cli.failures import CONFIG, USAGE, Failure
 from daemon.config import secret
+from daemon.mapping import MappingWrong, read_mapping
 from trading.instruments import Instrument, Universe
 from trading.sessions import Sessions
 
@@ -144,7 +142,10 @@ def _http(wanted: Wanted, universe: Universe, interval: str) -> Source:
 
     if wanted.mapping is None:
         raise Failure("http needs a mapping: --mapping vendor.toml (docs/feeds.md has examples)", USAGE)
-    mapping = read_mapping(wanted.mapping)
+    try:
+        mapping = read_mapping(wanted.mapping)
+    except MappingWrong as error:
+        raise Failure(str(error), CONFIG) from None
     return HttpSource(mapping, universe, interval, key=secret("http_key") or "", secret=secret("http_secret") or "")
 
 
@@ -154,42 +155,6 @@ _MAKERS: Final[Mapping[str, Callable[[Wanted, Universe, str], Source]]] = {
     "ccxt": _ccxt,
     "http": _http,
 }
-
-
-def read_mapping(path: Path) -> "Any":
-    """An HttpMapping out of a TOML file. Raises Failure naming the file, the key and what to write."""
-    from adapters.feeds.http_json import HttpMapping, Signature
-    from adapters.feeds.limited import Rate
-
-    try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise Failure(f"{path}: {(error.strerror or 'cannot be read').lower()}", CONFIG) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise Failure(f"{path}: is not TOML: {error}", CONFIG) from None
-    for kind, table, where in (
-        (HttpMapping, document, ""),
-        (Signature, document.get("signature"), "signature."),
-        (Rate, document.get("rate"), "rate."),
-    ):
-        if isinstance(table, dict):
-            _known_keys(path, kind, table, where)
-    try:
-        return msgspec.convert(document, HttpMapping)
-    except (msgspec.ValidationError, ValueError) as error:
-        raise Failure(f"{path}: {str(error).replace('$.', '')}", CONFIG) from None
-
-
-def _known_keys(path: Path, kind: type, table: Mapping[str, object], where: str) -> None:
-    names = [field.name for field in fields(kind)]
-    for key in table:
-        if key not in names:
-            near = get_close_matches(key, names, n=1)
-            hint = f"Did you mean {near[0]}?" if near else f"There are {', '.join(names)}"
-            raise Failure(f"{path}: {where}{key} is not a key of a mapping. {hint}", CONFIG)
-    for field in fields(kind):
-        if field.default is MISSING and field.default_factory is MISSING and field.name not in table:
-            raise Failure(f"{path}: {where}{field.name} is missing", CONFIG)
 
 
 def _needs(module: str, extra: str) -> None:

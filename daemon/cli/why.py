@@ -17,6 +17,7 @@ from daemon.explanation import AgentPart, Explanation, explain
 from daemon.limit_rows import Largest, LimitRow
 from daemon.limit_words import figure
 from daemon.refolded import Refolder
+from daemon.shortfalls import Costed
 from daemon.timeline import Item, time_of
 
 SLOW_S = 1.0
@@ -112,7 +113,32 @@ def why_lines(e: Explanation) -> list[str]:
         )
     if e.order and not e.fills:
         lines.append("  no fill")
+    if e.part_of:
+        lines.append(f"  a child of what was decided {e.part_of}, worked as {e.style}")
+    elif e.style:
+        lines.append(f"  worked as {e.style}: its children are orders of their own, each through the gate")
+    lines += [f"  {line}" for part in (e.shortfall, e.whole) if part is not None for line in _shortfall(part)]
     return lines
+
+
+def _shortfall(cost: Costed) -> list[str]:
+    """What was lost on the way, in words: positive is worse than the price decided on."""
+    if cost.filled == "0" and cost.total is None:
+        return []
+    parts = ", ".join(
+        f"{name} {money} ({bp:+.1f} bp)"
+        for name, money, bp in (
+            ("delay", cost.delay, cost.delay_bp), ("impact and spread", cost.impact, cost.impact_bp),
+            ("fees", cost.fees, cost.fees_bp), ("opportunity", cost.opportunity, cost.opportunity_bp),
+        )
+        if money is not None and bp is not None
+    )  # fmt: skip
+    total = f"{cost.total} ({cost.total_bp:+.1f} bp)" if cost.total_bp is not None else "not over yet"
+    what = f"of {cost.what}" if cost.style and not cost.what.startswith("q-") else "of this order"
+    return [
+        f"implementation shortfall {what}, {cost.filled} filled and {cost.unfilled} not, decided at {cost.decision}: {total}",
+        f"  {parts}",
+    ]
 
 
 def _first(e: Explanation) -> str:

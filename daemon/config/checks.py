@@ -14,6 +14,7 @@ from daemon.config.mistakes import Mistake, Source, shown, suggestion
 from daemon.config.scan import Path
 from daemon.config.schema import MANUAL
 from daemon.config.translate import secrets_in
+from daemon.config.values import duration_ns
 
 RESERVED = frozenset({"house", MANUAL, "unallocated"})
 """Books that no agent may be called."""
@@ -42,7 +43,18 @@ def check(document: Mapping[str, Any], known: Known, source: Source) -> list[Mis
     """Every mistake that spans tables."""
     return [
         found
-        for rule in (_agents, _shares, _schedules, _universe, _feed, _profiles, _differences, _bus, _lookbacks)
+        for rule in (
+            _agents,
+            _shares,
+            _schedules,
+            _universe,
+            _feed,
+            _profiles,
+            _differences,
+            _bus,
+            _lookbacks,
+            _execution,
+        )
         for found in rule(document, known, source)
     ]
 
@@ -270,6 +282,38 @@ def _bus(document: Mapping[str, Any], known: Known, source: Source) -> Iterator[
         for key in ("certificate", "key"):
             if isinstance(tls, Mapping) and not tls.get(key):
                 yield source.mistake((name, "tls", key), "is missing", "a server needs its certificate and its key")
+
+
+def _execution(document: Mapping[str, Any], known: Known, source: Source) -> Iterator[Mistake]:
+    """What is worked over time needs bars that are finer than its schedule: nothing happens between two of them."""
+    table = _table(document, "execution")
+    style = table.get("style", "marketable")
+    bar = _duration(_table(document, "feed").get("interval", "1d"))
+    if style not in ("chase", "twap", "vwap", "participation") or bar is None:
+        return
+    if bar >= duration_ns("1d"):
+        text = f"= {shown(style)} works through a session, and [feed] interval = a day has one bar of it"
+        remedy = 'give bars of minutes, interval = "1m", or write style = "marketable", "open" or "close"'
+        yield source.mistake(("execution", "style"), text, remedy)
+        return
+    over, slices = _duration(table.get("over", "30m")), table.get("slices", 6)
+    if style in ("twap", "vwap") and over is not None and type(slices) is int and slices > 0 and over < slices * bar:
+        text = f"= {slices} slices of {shown(table.get('over', '30m'))} are shorter than a bar"
+        yield source.mistake(
+            ("execution", "slices"), text, "write fewer slices, a longer over, or a finer [feed] interval"
+        )
+    every = _duration(_table(table, "chase").get("every", "1m"))
+    if style == "chase" and every is not None and every < bar:
+        text = f"= {shown(_table(table, 'chase').get('every', '1m'))} is shorter than a bar"
+        yield source.mistake(("execution", "chase", "every"), text, "write a longer one, or a finer [feed] interval")
+
+
+def _duration(value: Any) -> int | None:
+    """A duration in ns; None where it is none, which its own table says."""
+    try:
+        return duration_ns(value) if isinstance(value, str) else None
+    except ValueError:
+        return None
 
 
 def _lookbacks(document: Mapping[str, Any], known: Known, source: Source) -> Iterator[Mistake]:

@@ -128,7 +128,9 @@ class Config:
 
     def missing_files(self) -> list[Mistake]:
         """Files that the configuration names and that are not there."""
-        named: list[tuple[Path, str]] = [(("feed", "path"), self.feed.path), (("feed", "actions"), self.feed.actions)]
+        named: list[tuple[Path, str]] = [
+            (("feed", key), getattr(self.feed, key)) for key in ("path", "actions", "mapping")
+        ]
         for k, agent in enumerate(self.agents):
             if "/" in agent.policy or ":" in agent.policy:
                 named.append((("agents", k, "policy"), agent.policy.partition(":")[0]))

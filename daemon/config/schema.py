@@ -89,6 +89,7 @@ class Feed(Section):
     fallback: tuple[FeedKind, ...] = ()
     venue: VenueId = ""
     url: Url = ""
+    mapping: str = ""
     plan: Literal["iex", "sip"] = "iex"
     stream: bool = True
     path: str = ""
@@ -110,10 +111,11 @@ class Broker(Section):
     across a network: `venue` the exchange of kind ccxt, `url` another address than its own, `timeout` how long an answer
     may take, `settle` how long after an order was sent the venue may not know it yet, `reconcile` how often its account
     is compared with ours, `differences` what becomes of what it has and we do not know of: "" a person decides, "fence" it is
-    left alone, else the agent that takes it."""
+    left alone, else the agent that takes it; `cash_tolerance` is how far its cash may be from ours."""
 
     kind: Literal["paper", "alpaca", "ccxt"] = "paper"
     differences: str = ""
+    cash_tolerance_micro: Money = Field(default=0, alias="cash_tolerance")
     venue: VenueId = ""
     url: Url = ""
     timeout_ns: Annotated[int, duration("1s", "60s"), Written()] = Field(default=10 * NANO, alias="timeout")
@@ -244,6 +246,31 @@ class Bus(Section):
 Days = Annotated[float, bounds(1, 36_500)]
 
 
+class Chase(Section):
+    """A limit order that follows the market: a step of `step_bp` further from the mark each time, `most` times."""
+
+    every_ns: Annotated[int, duration("1s", "1d"), Written()] = Field(default=60 * NANO, alias="every")
+    step_bp: Annotated[float, bounds(0, 500)] = 5.0
+    most: Annotated[int, bounds(0, 1_000)] = 5
+
+
+def _weights(value: tuple[float, ...]) -> tuple[float, ...]:
+    if any(weight < 0 for weight in value) or (value and not sum(value) > 0):
+        wrong("is no profile", "write weights of 0 or more for equal parts of the session, one of them above 0")
+    return value
+
+
+class ExecutionTable(Section):
+    """How decisions become orders. `profile` are weights of equal parts of a session for vwap; without it a U."""
+
+    style: Literal["marketable", "chase", "twap", "vwap", "participation", "open", "close"] = "marketable"
+    over_ns: Annotated[int, duration("1s", "1d"), Written()] = Field(default=1_800 * NANO, alias="over")
+    slices: Annotated[int, bounds(1, 1_000)] = 6
+    participation: Share = 0.1
+    chase: Chase = Chase()
+    profile: Annotated[tuple[float, ...], AfterValidator(_weights)] = ()
+
+
 class Store(Section):
     """`lease` is how long this daemon leads its account without a word from it. The days are for `quantd store compact`:
     what of the journal stays out of archives, and of read models for good; none keeps all."""
@@ -295,6 +322,7 @@ class Document(Section):
     feed: Feed = Feed()
     broker: Broker
     risk: Risk = Risk()
+    execution: ExecutionTable = ExecutionTable()
     agents: tuple[Agent, ...]
     manual: Manual | None = None
     live: Live = Live()

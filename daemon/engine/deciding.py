@@ -6,6 +6,7 @@ from math import isfinite
 import numpy as np
 
 from daemon.engine.alerts import alert
+from daemon.engine.executing import work_parents
 from daemon.engine.planning import open_round, plan
 from daemon.engine.state import AgentState, State
 from daemon.engine.switching import move_switch
@@ -70,6 +71,8 @@ def on_decided(state: State, answer: Decided) -> Sequence[Effect]:
     if not round_.waiting:
         state.round = None
         effects.extend(plan(state, round_.answers, sample=state.sample))
+        if state.parents:
+            effects.extend(work_parents(state))  # what is due at once
     return effects
 
 

@@ -6,6 +6,7 @@ from msgspec import Struct
 
 from daemon.engine.activity import Activity
 from daemon.engine.allowance import Allowance
+from daemon.engine.parents import Parent
 from daemon.engine.state import Cross, Exit, FollowUp, Rules, State, Working
 from daemon.engine.watch import FrozenWatch
 from risk.limits import Limits
@@ -94,6 +95,8 @@ class _Frozen(Struct, frozen=True):
     """By agent: protective exits under way, and cooldowns. Snapshots of before there were any have none."""
     watch: FrozenWatch = FrozenWatch()
     venue: FrozenVenue = FrozenVenue()
+    parents: list[Parent] = []
+    halted: dict[int, tuple[int, str]] = {}
     live_sessions: int = 0
 
 
@@ -163,6 +166,8 @@ def freeze(state: State) -> bytes:
             venue=FrozenVenue(
                 state.fenced, list(state.flows), state.entitled, state.foreign_ids, state.buying_power_micro
             ),
+            parents=state.parents,
+            halted=state.halted,
             live_sessions=state.live_sessions,
         )
     )
@@ -215,6 +220,7 @@ def thaw(rules: Rules, frozen: bytes) -> State:
     state.entitled = list(f.venue.entitled)
     state.foreign_ids = list(f.venue.foreign_ids)
     state.buying_power_micro = f.venue.buying_power_micro
+    state.parents, state.halted = list(f.parents), dict(f.halted)
     state.live_sessions = f.live_sessions
     state.revalue()
     return state

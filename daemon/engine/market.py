@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from daemon.engine.alerts import alert
+from daemon.engine.executing import see_volume, work_parents
+from daemon.engine.halting import trades_again
 from daemon.engine.protecting import check_levels, split_exits
 from daemon.engine.settling import entitle
 from daemon.engine.state import State, Working
@@ -39,9 +41,14 @@ def on_slice(state: State, market: MarketSlice) -> Sequence[Effect]:
         state.mark_ts = np.where(fresh, ts, state.mark_ts)
     state.traded_volume(market)
     state.history.bar(market.key, market.fresh, market.full, market.close)
+    if state.halted:
+        effects = [*effects, *trades_again(state, market)]
     if state.protecting:
         exits = check_levels(state)
-        return [*effects, *exits] if exits else effects
+        effects = [*effects, *exits] if exits else effects
+    if state.parents:
+        see_volume(state, market)
+        effects = [*effects, *work_parents(state)]
     return effects
 
 
@@ -88,6 +95,8 @@ def on_action(state: State, action: Action) -> Sequence[Effect]:
     lieu = state.ledger.split(symbol, numerator, denominator, int(marks_nano[symbol]))
     state.booked()
     split_exits(state, symbol, numerator, denominator)
+    for parent in state.parents:
+        parent.split(symbol, numerator, denominator)
     for work in state.working.values():
         for row, column in enumerate(work.basket.sym):
             if column == symbol and work.state[row] not in ENDED:

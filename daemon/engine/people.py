@@ -7,7 +7,7 @@ import numpy as np
 
 from daemon.engine.alerts import alert
 from daemon.engine.freezing import with_limits
-from daemon.engine.planning import plan
+from daemon.engine.planning import give_up, plan
 from daemon.engine.settling import agent_of
 from daemon.engine.state import HOUSE, State
 from daemon.engine.switching import SWITCH_NAMES, cancel_open_orders, flatten_all, move_switch
@@ -131,7 +131,7 @@ def on_stopping(state: State, stopping: Stopping) -> Sequence[Effect]:
     state.now = max(state.now, stopping.ts)
     effects: list[Effect] = []
     if stopping.cancel_open:
-        effects = cancel_open_orders(state, adding_only=False)
+        effects = [*give_up(state, state.parents, "stopped"), *cancel_open_orders(state, adding_only=False)]
         state.crosses = []
     return [*effects, Snapshot(state.now), Stop(stopping.reason)]
 

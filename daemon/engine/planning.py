@@ -4,23 +4,37 @@ Pure, as all of the engine. A part of `daemon.engine`, apart because it is one i
 """
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from daemon.engine.judged import Judged
+from daemon.engine.parents import WORKED, Parent
 from daemon.engine.state import HOUSE, Cross, FollowUp, Round, State, Working
 from daemon.engine.watching import market_context, watch_plan
 from risk.gate import Account, Context, Part, Verdict, basket, gate, granted, measure, same_book, worst_nano
 from risk.limits import Limits, Reason, override
 from risk.switch import HALT, REDUCE
 from trading.books import net, share
-from trading.effects import AgentPlan, Cancel, Effect, Planned
+from trading.effects import AgentPlan, Cancel, Effect, Planned, Portion, Worked
 from trading.market import Floats
-from trading.orders import Cause, OrderBasket, OrderState, transition
+from trading.orders import Cause, Kind, OrderBasket, OrderState, transition
 
 Lots = NDArray[np.int64]
+
+AUCTIONS: Final = {"open": Kind.OPEN, "close": Kind.CLOSE}
+"""Styles that send what was decided whole, into an auction."""
+
+
+class Child(NamedTuple):
+    """What is said of a basket of children: when and how their parents were decided, and per column the price in
+    nano-currency that none goes out beyond (0: none)."""
+
+    decided: int
+    style: str
+    caps: list[int]
+
 
 AGAIN: Final = np.zeros(max(Reason) + 1, dtype=np.bool_)
 """AGAIN[reason]: what a decision was cut for that its own sales may free: want of cash or of room."""
@@ -161,15 +175,19 @@ def plan(
     used: int = 0,
     flatten: bool = False,
     lots: dict[int, Floats] | None = None,
+    child: Child | None = None,
 ) -> Sequence[Effect]:
     """The effects of a round's answers (agent -> float64[N] weights as bytes, in agent order).
 
     `used` counts the follow-ups this is one of. With `flatten` everything held is sold, whatever the switch. `lots`
-    (agent -> float64[N] signed) are asked for instead of what weights mean, beside what is on its way.
+    (agent -> float64[N] signed) are asked for instead of what weights mean, beside what is on its way; of parents they
+    are the children that are due.
     """
     ctx = market_context(state)
     parts: list[_Part] = []
     effects: list[Effect] = []
+    if state.parents and lots is None:
+        effects.extend(give_up(state, [p for p in state.parents if p.agent in answers], "decided anew"))
     house_switch = REDUCE if flatten else state.switch.state
     for agent in sorted(answers):
         weights = np.frombuffer(answers[agent])
@@ -188,20 +206,32 @@ def plan(
         mode = REDUCE if flatten else max(state.agents[agent].switch.state, house_switch)
         account = state.account(agent)
         limits = state.rules.agents[agent].limits
-        verdict = gate(ctx, account, change, limits, mode)
-        state.activity.ask(agent, state.now, change, limits)
+        if child is None:
+            verdict = gate(ctx, account, change, limits, mode)
+            state.activity.ask(agent, state.now, change, limits)
+        else:
+            account.repeated = None  # slices of one intent are alike, and it was no duplicate
+            verdict = gate(ctx, account, change, limits, mode)
         if state.judged is not None:
             state.judged.append(Judged(agent, ctx, account, change, limits, mode, verdict))
         parts.append(_Part(agent, answers[agent], scale, change, account, verdict, held))
     if not parts:
         return effects
-    return [*effects, *_house(state, ctx, parts, sample, used, house_switch, flatten or lots is not None)]
+    return [*effects, *_house(state, ctx, parts, sample, used, house_switch, flatten or lots is not None, child)]
 
 
 def _house(
-    state: State, ctx: Context, parts: list[_Part], sample: int, used: int, switch: int, whole: bool
+    state: State,
+    ctx: Context,
+    parts: list[_Part],
+    sample: int,
+    used: int,
+    switch: int,
+    whole: bool,
+    child: Child | None = None,
 ) -> list[Effect]:
-    """Cross what is opposite, put the net before the house's limits, and make the basket."""
+    """Cross what is opposite, put the net before the house's limits, and make the basket, or the parents of those that
+    are made later. `whole`: no decision of an agent, but an order to carry out at once."""
     wanted = np.array([p.verdict.lots for p in parts], dtype=np.int64)
     crossed, surviving = net(wanted)
     total = surviving.sum(axis=0) if len(parts) > 1 else surviving[0]
@@ -212,14 +242,23 @@ def _house(
     if state.judged is not None:
         state.judged.append(Judged(HOUSE, ctx, house, asked, limits, switch, verdict))
     n = state.orders_at.get(sample, 0) + 1
-    ends = _ends(state)
+    style = "marketable" if whole else state.rules.execution.style
+    kind = AUCTIONS.get(style, Kind.LIMIT)
+    ends = _ends(state, kind)
     if surviving is not wanted:
-        _cross(state, ctx, parts, crossed, (verdict.reason != Reason.NONE) & (verdict.lots == 0.0), sample, ends)
+        refused = (verdict.reason != Reason.NONE) & (verdict.lots == 0.0)
+        _cross(state, ctx, parts, crossed, refused, sample, ends)
     agents = [
         Part(own.astype(np.float64), p.account.lots, state.rules.agents[p.agent].limits)
         for p, own in zip(parts, surviving, strict=True)
     ]
-    out = basket(verdict, ctx, house, limits, sample=sample, n=n, ts=state.now, end=ends, parts=agents)
+    caps = child.caps if child is not None else ()
+    out = basket(
+        verdict, ctx, house, limits, sample=sample, n=n, ts=state.now, end=ends, parts=agents, kind=kind, caps=caps
+    )
+    if out is not None and style in WORKED:
+        _adopt(state, out, parts, surviving)
+        out = None
     if out is not None:
         state.orders_at[sample] = n
         _send(state, out, [p.agent for p in parts], surviving)
@@ -249,6 +288,11 @@ def _house(
             values_before=verdict.before,
             values=verdict.values,
             follow_up=used,
+            portion=Portion(style)
+            if style in WORKED
+            else Portion(child.style, child.decided)
+            if child is not None
+            else None,
         )
     ]
     # orders that fill whole leave the books that these verdicts are of
@@ -275,18 +319,77 @@ def _house_verdict(
     return verdict
 
 
+def _shares(out: OrderBasket, agents: list[int], surviving: Lots) -> list[list[tuple[int, int]]]:
+    """Per row the agents' unsigned parts of it."""
+    if len(agents) == 1:
+        return [[(agents[0], abs(lots))] for lots in out.lots]
+    shares = []
+    columns = surviving.T.tolist()
+    for symbol, lots in zip(out.sym, out.lots, strict=True):
+        column = columns[symbol]
+        # survivors of a column are all on one side
+        left = [(agent, k if k > 0 else -k) for agent, k in zip(agents, column, strict=True) if k]
+        shares.append(left if sum(column) == lots else share(abs(lots), left))
+    return shares
+
+
+def _adopt(state: State, whole: OrderBasket, parts: list[_Part], surviving: Lots) -> None:
+    """Keep what passed, which no venue sees, as each agent's parent: it is sent in children."""
+    style = state.rules.execution.style
+    sessions = [state.rules.sessions[c] for c in state.rules.calendar]
+    shares = _shares(whole, [p.agent for p in parts], surviving)
+    for part in parts:
+        rows = [(k, own) for k, each in enumerate(shares) for who, own in each if who == part.agent and own]
+        if not rows:
+            continue
+        sym = [whole.sym[k] for k, _ in rows]
+        # of a session that is over nothing trades any more: it is worked in the next one
+        spans = [
+            (s.open_ns[at], s.close_ns[at]) for s in (sessions[k] for k in sym) for at in [s.next_close(state.now)]
+        ]
+        state.parents.append(
+            Parent(
+                agent=part.agent,
+                sample=whole.sample,
+                ts=state.now,
+                style=style,
+                weights=part.weights,
+                sym=sym,
+                lots=[own if whole.lots[k] > 0 else -own for k, own in rows],
+                worst_nano=[whole.worst_nano[k] for k, _ in rows],
+                start=[max(state.now, opens) for opens, _ in spans],
+                open=[opens for opens, _ in spans],
+                close=[closes for _, closes in spans],
+            )
+        )
+
+
+def give_up(state: State, parents: Sequence[Parent], reason: str) -> list[Effect]:
+    """End parents, and say how far they came. What was sent of them goes on."""
+    gone = {id(parent) for parent in parents}
+    state.parents = [parent for parent in state.parents if id(parent) not in gone]
+    return [how_far(state, parent, reason) for parent in parents]
+
+
+def how_far(state: State, parent: Parent, reason: str) -> Worked:
+    """What became of a parent until now."""
+    return Worked(
+        ts=state.now,
+        sample=parent.sample,
+        decided=parent.ts,
+        agent=parent.agent,
+        style=parent.style,
+        sym=list(parent.sym),
+        lots=list(parent.lots),
+        filled=list(parent.filled),
+        mark_nano=[int(state.marks_nano[symbol]) for symbol in parent.sym],
+        reason=reason,
+    )
+
+
 def _send(state: State, out: OrderBasket, agents: list[int], surviving: Lots) -> None:
     """Keep a basket as working, each row with the agents' parts of it."""
-    if len(agents) == 1:
-        shares = [[(agents[0], abs(lots))] for lots in out.lots]
-    else:
-        shares = []
-        columns = surviving.T.tolist()
-        for symbol, lots in zip(out.sym, out.lots, strict=True):
-            column = columns[symbol]
-            # survivors of a column are all on one side
-            left = [(agent, k if k > 0 else -k) for agent, k in zip(agents, column, strict=True) if k]
-            shares.append(left if sum(column) == lots else share(abs(lots), left))
+    shares = _shares(out, agents, surviving)
     rows = len(out.sym)
     state.activity.send(HOUSE, state.now, rows, state.limits(HOUSE))
     for agent in agents:
@@ -303,12 +406,12 @@ def _send(state: State, out: OrderBasket, agents: list[int], surviving: Lots) ->
     )
 
 
-def _ends(state: State) -> list[int]:
-    """When a DAY order of each column ends; 0 where orders are good till cancelled."""
+def _ends(state: State, kind: Kind = Kind.LIMIT) -> list[int]:
+    """When a DAY order of each column ends, or one for an auction; 0 where orders are good till cancelled."""
     rules = state.rules
-    if rules.good_till_cancelled:
+    if rules.good_till_cancelled and kind == Kind.LIMIT:
         return [0] * state.universe.size
-    per_calendar = [s.day_order_end(state.now, rules.daily) for s in rules.sessions]
+    per_calendar = [s.day_order_end(state.now, rules.daily or kind == Kind.OPEN) for s in rules.sessions]
     if len(per_calendar) == 1:
         return per_calendar * state.universe.size
     return [per_calendar[c] for c in rules.calendar]
@@ -371,6 +474,7 @@ def follow_ups(state: State, asked_now: frozenset[int]) -> list[Effect]:
         return []
     waiting: dict[tuple[int, int], dict[int, bytes]] = {}
     busy = {who for work in state.working.values() for _, who, _ in work.open_shares()}
+    busy |= {parent.agent for parent in state.parents}
     for number, agent in enumerate(state.agents):
         rest = agent.follow_up
         if rest is None:

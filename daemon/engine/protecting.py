@@ -103,7 +103,7 @@ def ask_for_exits(state: State) -> list[Effect]:
     effects: list[Effect] = []
     changes: dict[int, Floats] = {}
     for number, agent in enumerate(state.agents):
-        due = [symbol for symbol, each in agent.exits.items() if each.tried != state.now]
+        due = [s for s, each in agent.exits.items() if each.tried != state.now and s not in state.halted]
         if not due or _halted(state, agent):
             continue
         lots, open_lots = state.lots(number), in_flight(state, number)

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from daemon.engine.alerts import alert
+from daemon.engine.executing import count_fills, work_parents
+from daemon.engine.halting import refused_as_halted
 from daemon.engine.state import HOUSE, Row, State, Working
 from daemon.engine.switching import move_switch
 from risk.switch import REDUCE
@@ -52,13 +54,18 @@ def on_reports(state: State, reports: Reports) -> Sequence[Effect]:
                 news.sym, news.lots, news.price_nano, news.fee_micro, news.shares,
             )
         )  # fmt: skip
+        if state.parents:
+            count_fills(state, reports.sample, reports.n, news.sym, news.shares)
     if news.ended:
         effects.extend(tell_ended(state, work, reports, news.ended))
+        effects.extend(refused_as_halted(state, work, reports, news.ended))
     if news.missing:
         effects.append(Query(reports.sample, reports.n, news.missing))
     if work.live == 0 and key in state.working:
         del state.working[key]
         state.ended.append((key, work))
+    if news.ended and any(parent.style == "chase" for parent in state.parents):
+        effects.extend(work_parents(state))  # what was taken back for a better price is sent on at once
     return effects
 
 
@@ -219,8 +226,12 @@ def contradiction(state: State, symbol: int, text: str) -> list[Effect]:
 
 def tell_ended(state: State, work: Working, reports: Reports, rows: list[int]) -> list[Effect]:
     effects: list[Effect] = [
-        Ended(reports.sample, reports.n, reports.ts, rows, [int(work.state[r]) for r in rows], reports.reason)
-    ]
+        Ended(
+            reports.sample, reports.n, reports.ts, rows, [int(work.state[r]) for r in rows], reports.reason,
+            sym=[work.basket.sym[r] for r in rows],
+            mark_nano=[int(state.marks_nano[work.basket.sym[r]]) for r in rows],
+        )
+    ]  # fmt: skip
     for row in rows:
         symbol, ended = work.basket.sym[row], work.state[row]
         left = abs(work.lots[row]) - work.filled[row]

@@ -116,11 +116,11 @@ def on_reconciled(state: State, venue: Reconciled) -> Sequence[Effect]:
 
 
 def difference(state: State, venue: Reconciled) -> tuple[list[int], int]:
-    """(lots by column, cash in micro) that the venue has more than we know of."""
+    """(lots by column, cash in micro beyond the tolerance) that the venue has more than we know of."""
     house, (fenced_lots, fenced_cash) = state.ledger.house, state.fenced
     lots = [t - o - f for t, o, f in zip(venue.lots, house.lots, fenced_lots, strict=True)]
     cash = 0 if venue.cash_micro is None else venue.cash_micro - house.cash_micro - fenced_cash
-    return lots, cash
+    return lots, cash if abs(cash) > state.rules.cash_tolerance_micro else 0
 
 
 def told(state: State, lots: Sequence[int], cash: int) -> list[str]:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from daemon.engine.activity import Activity, Book
 from daemon.engine.allowance import Allowance
 from daemon.engine.judged import Judged
+from daemon.engine.parents import Execution, Parent
 from daemon.engine.watch import Watch
 from risk.gate import Account
 from risk.limits import Limits, tightest_exits
@@ -72,6 +73,10 @@ class Rules(Struct, frozen=True):
     differences: str = ""
     """What becomes of lots and cash that the venue has and we do not know of: "fence", an agent's name, or a person
     decides."""
+    cash_tolerance_micro: int = 0
+    """Cash that the venue may have more or less than we know of: some round each fill to their own decimals."""
+    execution: Execution = Execution()
+    """How decisions become orders."""
     live: Allowance | None = None
     """What a run in mode live may do in all; None in every other mode."""
 
@@ -221,6 +226,10 @@ class State:
         self.working: dict[tuple[int, int], Working] = {}
         self.ended: deque[tuple[tuple[int, int], Working]] = deque(maxlen=ENDED_KEPT)
         self.crosses: list[Cross] = []
+        self.parents: list[Parent] = []
+        """Decisions that are worked over time, in order."""
+        self.halted: dict[int, tuple[int, str]] = {}
+        """Column -> (since when, why) of what the venue does not trade for now."""
         self.foreign: list[tuple[int, int, int]] = []
         """(column, signed lots, limit in nano) of orders at the venue that are not ours."""
         self.foreign_ids: list[str] = []
@@ -387,7 +396,16 @@ class State:
             # an intent is an agent's; what several agents want together may well be the same twice
             repeated=None if book == HOUSE else self.activity.repeated(book, self.now, limits),
             blocked=None if book == HOUSE else self.blocked(book),
+            halted=self.halts(),
         )
+
+    def halts(self) -> NDArray[np.bool_] | None:
+        """bool[N], what is halted; None for nothing."""
+        if not self.halted:
+            return None
+        found = np.zeros(self.universe.size, dtype=np.bool_)
+        found[list(self.halted)] = True
+        return found
 
     def blocked(self, agent: int) -> NDArray[np.bool_] | None:
         """bool[N], what the agent may not enter yet after a protective exit; None for nothing."""

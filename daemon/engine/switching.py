@@ -6,6 +6,7 @@ from typing import Final
 import numpy as np
 
 from daemon.engine.alerts import alert
+from daemon.engine.executing import yield_to_switch
 from daemon.engine.planning import plan
 from daemon.engine.state import HOUSE, State
 from risk.switch import REDUCE, RUN, Switch, observe, rearm, trip
@@ -55,6 +56,7 @@ def move_switch(state: State, who: int, to: int, reason: str, text: str) -> list
         Switched(state.now, who, before, to, reason),
         alert(state, "CRITICAL", "switch", f"{SWITCH_NAMES[before]} to {SWITCH_NAMES[to]}: {text}", agent=who),
     ]
+    effects.extend(yield_to_switch(state))
     if who == HOUSE:
         effects.extend(cancel_open_orders(state, adding_only=to == REDUCE))
         state.crosses = []

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from daemon.engine.deciding import ask_agents
+from daemon.engine.executing import work_parents
 from daemon.engine.people import on_operator
 from daemon.engine.planning import asks_allowed, follow_ups
 from daemon.engine.protecting import ask_for_exits, release_blocked, settle_exits
@@ -58,6 +59,8 @@ def on_tick(state: State, tick: Tick) -> Sequence[Effect]:
     ]
     if tick.sample:
         effects.extend(follow_ups(state, frozenset(due)))
+    if state.parents:
+        effects.extend(work_parents(state))
     if due and asks_allowed(state) and state.sample:
         effects.extend(ask_agents(state, due, tick.ts))
     if "snapshot" in tick.jobs:
@@ -104,7 +107,10 @@ def take_sample(state: State, tick: Tick) -> list[Effect]:
     if state.protecting:
         release_blocked(state)
     if len(state.orders_at) > 256:
-        state.orders_at = dict(list(state.orders_at.items())[-128:])
+        # a decision that is still worked goes on counting its orders
+        worked = {parent.sample for parent in state.parents}
+        kept = worked.union(list(state.orders_at)[-128:])
+        state.orders_at = {at: n for at, n in state.orders_at.items() if at in kept}
     state.revalue()
     equity = state.equity_micro
     effects.extend(watch_switch(state, HOUSE, state.switch, equity, tick))

@@ -18,6 +18,7 @@ from daemon.config import Config, digest
 from daemon.limit_rows import reason_name
 from daemon.listing import AlertLine, alert_line
 from daemon.overview import LimitNow, iso, limit_now
+from daemon.shortfalls import Costed, by_symbol, shortfalls
 from daemon.version import code_version
 from risk.assessment import Assessment
 from risk.var_backtest import VarBacktest, backtest
@@ -144,6 +145,7 @@ class Report(Struct, frozen=True):
     orders: dict[str, int]
     refused: dict[str, int]
     cut: dict[str, int]
+    shortfall: list[Costed]
     var_backtest: VarBacktest | None
     agents: list[AgentPart]
     unknown: dict[str, str]
@@ -196,12 +198,21 @@ def report(
         orders=_counted(o.order.state for o in reader.orders(since=since + 1) if o.order.ts <= until),
         refused=refused,
         cut=cut,
+        shortfall=_shortfall(reader, since, until, unknown),
         var_backtest=_backtest(curves, records, config, since, unknown),
         agents=[
             _agent(number, config, curves, plans, moves, alerts, present, since) for number in range(len(config.agents))
         ],
         unknown=unknown,
     )
+
+
+def _shortfall(reader: Reader, since: int, until: int, unknown: dict[str, str]) -> list[Costed]:
+    """What decisions of the span lost on their way into the book; empty where none was made."""
+    if reader.records is None:
+        unknown["shortfall"] = "the journal is not at hand"
+        return []
+    return by_symbol(shortfalls(reader, reader.records, since), since, until)
 
 
 def alerts_of(reader: Reader) -> list[tuple[int, str]]:

@@ -43,6 +43,7 @@ def page(report: Report) -> str:
         _alerts(report),
         _moves("Switches", "switches", report.switches),
         _trading(report),
+        _shortfall(report),
         *(_agent(k, part) for k, part in enumerate(report.agents)),
         _unknown(report),
         "</body></html>\n",
@@ -307,6 +308,30 @@ def _trading(report: Report) -> str:
         _table(("wishes refused by", ""), _counts("refused", report.refused)) if report.refused else "",
         _table(("wishes cut by", ""), _counts("cut", report.cut)) if report.cut else "",
     )
+
+
+def _shortfall(report: Report) -> str:
+    if not report.shortfall:
+        return ""
+    rows = []
+    for k, cost in enumerate(report.shortfall):
+        at = f"shortfall.{k}"
+        rows.append(
+            _row(
+                cost.what,
+                figure(f"{at}.value", cost.value),
+                *(
+                    figure(f"{at}.{name}", getattr(cost, name), form)
+                    for part in ("delay", "impact", "fees", "opportunity", "total")
+                    for name, form in ((part, "{}"), (f"{part}_bp", NUMBER))
+                ),
+            )
+        )
+    head = ["", "value"]
+    for part in ("delay", "impact and spread", "fees", "opportunity", "total"):
+        head += [part, "bp"]
+    said = "Against trading all of it at the price decided on, without cost; positive is worse (docs/execution.md)."
+    return _section("Implementation shortfall", _table(head, rows), f"<p>{said}</p>")
 
 
 def _agent(k: int, part: AgentPart) -> str:

@@ -24,7 +24,7 @@ FAULTS: Final[tuple[Fault, ...]] = get_args(Fault)
 ONS: Final[tuple[On, ...]] = ("submit", "cancel", "query", "replace")
 STREAM: Final[tuple[StreamFault, ...]] = ("lost", "doubled", "held", "reversed", "silent", "up", "garbage", "down")
 STEPS: Final = 10
-LONGEST_S: Final = 30.0
+LONGEST_S: Final = 90.0
 TIMEOUT_S: Final = 0.15
 """Short: many answers do not come."""
 

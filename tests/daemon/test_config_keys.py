@@ -123,6 +123,7 @@ ROWS = {
     "feed.fallback": ('["yfinance"]', ("yfinance",), *FEED),
     "feed.venue": ("kraken", "kraken", "feed.kind=ccxt"),
     "feed.url": ("http://127.0.0.1:8080", "http://127.0.0.1:8080", *FEED),
+    "feed.mapping": ("vendor.toml", "vendor.toml", *FEED),
     "feed.plan": ("sip", "sip", *FEED),
     "feed.stream": ("false", False, *FEED),
     "feed.path": ("other.parquet", "other.parquet"),
@@ -141,6 +142,7 @@ ROWS = {
     "broker.timeout": ("5s", 5 * S, *LIVE),
     "broker.settle": ("30s", 30 * S, *LIVE),
     "broker.differences": ("fence", "fence", *LIVE),
+    "broker.cash_tolerance": ("0.50", 500_000, *LIVE),
     "broker.reconcile": ("5m", 300 * S, *LIVE),
     "broker.cash": ("2000.01", 2_000_010_000),
     "broker.commission_bp": ("1.5", 1.5),
@@ -174,6 +176,14 @@ ROWS = {
     "risk.max_loop_lag": ("1s", S),
     "risk.max_clock_jump": ("500ms", S // 2),
     "risk.max_missed_bars": ("1", 1),
+    "execution.style": ("close", "close"),
+    "execution.over": ("1h", 3_600 * S),
+    "execution.slices": ("12", 12),
+    "execution.participation": ("0.2", 0.2),
+    "execution.profile": ("[2.0, 1.0, 2.0]", (2.0, 1.0, 2.0)),
+    "execution.chase.every": ("2m", 120 * S),
+    "execution.chase.step_bp": ("10", 10.0),
+    "execution.chase.most": ("3", 3),
     "agents.0.name": ("other", "other"),
     "agents.0.policy": ("equal_weight", "equal_weight"),
     "agents.0.capital": ("0.25", 0.25),
@@ -360,7 +370,7 @@ def test_the_limits_are_those_of_the_gate():
 
 
 def test_costs_are_those_of_the_simulated_venue():
-    remote = {"venue", "url", "timeout_ns", "settle_ns", "reconcile_ns", "differences"}
+    remote = {"venue", "url", "timeout_ns", "settle_ns", "reconcile_ns", "differences", "cash_tolerance_micro"}
     keys = {key.attribute for key in keys_of(Broker).values()} - {"kind", "cash_micro"} - remote
     assert keys == set(Costs.__struct_fields__)
     said = {"commission_min_micro": "1.00", "latency_ns": "250ms", "seed": "7", "participation": "0.1"}

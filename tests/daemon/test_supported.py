@@ -4,6 +4,7 @@ import pytest
 
 from daemon.config import read
 from daemon.known import known_names
+from daemon.reaching import mistakes_of
 from daemon.supported import not_yet
 
 BASE = """
@@ -59,3 +60,18 @@ def test_modes_live_and_shadow_are_built() -> None:
 def test_what_is_built_is_not_refused(do: str) -> None:
     parts = {"quantd": "", "feed": "", "broker": "", "agent": "", "bus": ""}
     assert not_yet(read(BASE.format(do=do, **parts), known_names())) == []
+
+
+@pytest.mark.parametrize(
+    ("feed", "broker", "line", "said"),
+    [
+        ('kind = "ccxt"', "", 6, "[feed] venue"),
+        ('kind = "http"', "", 6, "[feed] mapping"),
+        ('kind = "alpaca"', 'kind = "ccxt"', 9, "[broker] venue"),
+        ('kind = "alpaca"', 'kind = "alpaca"\nurl = "https://api.alpaca.markets"', 12, "[broker] url"),
+    ],
+)
+def test_a_vendor_or_venue_that_cannot_be_is_named_with_its_line(feed: str, broker: str, line: int, said: str) -> None:
+    parts = {"quantd": "", "agent": "", "bus": "", "do": "rebalance", "feed": feed, "broker": broker}
+    found = list(mistakes_of(read(BASE.format(**parts), known_names())))
+    assert [said in str(m) for m in found] == [True]

@@ -192,9 +192,14 @@ async def all_up(world: World, within_s: float = 5.0) -> None:
 
 
 async def recorded(world: World) -> list[Condition]:
-    await world.service.changed(0.3)
-    events = [decode(data).event for _, data in world.store.entries(RUN_NAME)]
-    return [e for e in events if isinstance(e, Condition) and e.what != "bars"]
+    found: list[Condition] = []
+    for _ in range(20):  # what has been stepped is committed a moment later
+        await world.service.changed(0.3)
+        events = [decode(data).event for _, data in world.store.entries(RUN_NAME)]
+        found = [e for e in events if isinstance(e, Condition) and e.what != "bars"]
+        if found:
+            break
+    return found
 
 
 class Clock:

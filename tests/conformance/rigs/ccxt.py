@@ -3,6 +3,7 @@
 import time
 from dataclasses import replace
 from decimal import Decimal
+from importlib import import_module
 from typing import Final, Literal
 
 from adapters.brokers.crypto import Crypto
@@ -22,6 +23,7 @@ from tests.conformance.rig import (
     Truth,
     VenueOrder,
 )
+from tests.conformance.scene import opened
 from tests.venues.kraken import Exchange, Order, Pair
 from trading.instruments import NANO, Instrument, Universe
 from trading.orders import Kind, OrderBasket, order_id
@@ -30,7 +32,7 @@ from trading.venue import VenueFlow
 
 DAY_NS: Final = 86_400 * NANO
 SETTLE_S: Final = 30.0
-TIMEOUT_S: Final = 0.6
+TIMEOUT_S: Final = 1.5
 
 MARKETS: Final = (
     Pair("SOLUSD", "SOLUSD", "SOL/USD", "SOL/USD", "SOL", "ZUSD", 2, 0, "1", "0.5"),
@@ -76,6 +78,8 @@ class CcxtRig:
             calendar="24/7",
         )
         self.run = "conform1"
+        self.timeout_s = TIMEOUT_S
+        import_module("ccxt.pro")  # seconds, and no case's fault
         self._poll_s = poll_s
         self._ahead_ns = 0
         self._number = 0
@@ -86,17 +90,20 @@ class CcxtRig:
         self.venue.add("ZUSD", Decimal(CASH_MICRO) / 1_000_000)
         await self.venue.start()
         self.broker: Broker = self.adapter()
-        await self.broker.open()
+        await opened(self.broker)
 
     async def stop(self) -> None:
-        await self.broker.close()
-        await self.venue.stop()
+        try:
+            if hasattr(self, "broker"):
+                await self.broker.close()
+        finally:
+            await self.venue.stop()
 
     def adapter(
         self, *, key: str = "", universe: Universe | None = None, per_minute: int = 0, timeout_s: float = 0.0
     ) -> Broker:
         access = Access(
-            "kraken", key or self.venue.key, self.venue.secret, url=self.venue.url, timeout_s=timeout_s or TIMEOUT_S,
+            "kraken", key or self.venue.key, self.venue.secret, url=self.venue.url, timeout_s=timeout_s or self.timeout_s,
             per_minute=per_minute, orders_per_minute=per_minute,
         )  # fmt: skip
         settings = CryptoSettings(

@@ -1,0 +1,360 @@
+"""A run's journal beside a backtest over the same bars: what differed, in money, and why.
+
+The backtest has the run's configuration, its policies asked again, the simulated venue, and each bar in time; what people
+did (deposits, commands, orders by hand, new limits) is done again.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from fractions import Fraction
+from math import isfinite
+from typing import Final, Literal
+
+import numpy as np
+from msgspec import Struct, structs
+
+from adapters.brokers.paper import Paper
+from daemon.assembly import Assembly, Parts
+from daemon.engine.state import State
+from daemon.loop import Shell
+from daemon.overview import iso
+from daemon.policies import answer
+from daemon.timeline import Item, time_of
+from trading.codec import Entry, decode, encode, slice_of
+from trading.effects import Ask, Effect, Ended, Filled, Planned
+from trading.events import Action, Bars, Decided, Event, Flow, Operator, Reloaded, Started, Tick, Wished
+from trading.instruments import NANO, Universe
+from trading.market import MarketSlice
+from trading.orders import OrderBasket, OrderState, decision_id, money_text, price_text, quantity_text
+
+Cause = Literal["late bar", "refused", "decision", "not filled", "latency", "price", "fee"]
+CAUSES: Final[tuple[Cause, ...]] = ("late bar", "refused", "decision", "not filled", "latency", "price", "fee")
+
+BY_PEOPLE: Final = (Reloaded, Flow, Operator, Wished)
+"""Events of a run that a backtest of it is given too."""
+
+
+class Side(Struct, frozen=True):
+    """One decision about one symbol, in the run or in the backtest: the price decided on, what was ordered and filled,
+    signed, the average fill price, the fees, and what became of it. All text is exact but the average."""
+
+    decided: str
+    ordered: str
+    filled: str
+    average: str
+    fees: str
+    ended: str
+
+
+class Difference(Struct, frozen=True):
+    """One decision that differs. `money` by cause: what the run has more than the backtest at the last marks."""
+
+    decision: str
+    ts: int
+    time: str
+    symbol: str
+    run: Side
+    backtest: Side
+    money: dict[str, str]
+    total: str
+    causes: list[str]
+
+
+class Parity(Struct, frozen=True):
+    """All of it. `decisions` were compared, `different` have a cause; money is the run's less the backtest's."""
+
+    run: str
+    decisions: int
+    different: int
+    same: bool
+    total: str
+    money: dict[str, str]
+    worst: list[Difference]
+
+
+class _Deal(Struct):
+    """One decision about one symbol, all its orders together."""
+
+    ts: int = 0
+    decided_nano: int = 0
+    ordered: int = 0
+    wanted: int = 0
+    filled: int = 0
+    paid: int = 0
+    """Sum of signed lots x price, in nano."""
+    fees_micro: int = 0
+    first_fill: int = 0
+    rejected: str = ""
+    ended: str = ""
+
+
+class _Seen(Struct):
+    """What is taken from a journal: deals by (sample, column), the last marks, and samples with a late bar per column."""
+
+    deals: dict[tuple[int, int], _Deal]
+    marks: dict[int, int]
+    late: set[tuple[int, int]]
+
+
+class Book:
+    """A log that keeps steps as the journal would."""
+
+    def __init__(self) -> None:
+        self.entries: list[Entry] = []
+
+    def answer(self, ask: Ask) -> Decided | None:
+        return None
+
+    def add(self, event: Event, effects: Sequence[Effect]) -> None:
+        self.entries.append(decode(encode(event, effects, True)))
+
+
+def backtest_of(parts: Parts, entries: Sequence[Entry]) -> list[Entry]:
+    """The steps of a backtest over the bars of a run."""
+    book = Book()
+
+    def ask(question: Ask) -> Decided:
+        return answer(parts.policies[question.agent], question)
+
+    venue = Paper(parts.universe, parts.costs, parts.by_column())
+    shell = Shell(State(parts.rules), venue, ask, interval_ns=parts.interval_ns, log=book)
+    people = [(_ts(e.event), e.event) for e in entries if isinstance(e.event, BY_PEOPLE)]
+    for item in items_of(parts, entries):
+        while people and people[0][0] < time_of(item):
+            shell.run(people.pop(0)[1])
+        shell.take(item)
+    return book.entries
+
+
+def items_of(parts: Parts, entries: Sequence[Entry]) -> Iterator[Item]:
+    """The market of a run, each bar in time: of the recorded file as far as the run came, or the journal's own bars."""
+    if isinstance(parts, Assembly):
+        last = max((_ts(e.event) for e in entries if isinstance(e.event, Tick)), default=0)
+        yield from (item for item in parts.items() if time_of(item) <= last)
+        return
+    yield from market_of(entries)
+
+
+def market_of(entries: Iterable[Entry]) -> list[Item]:
+    """The journal's bars, those of one close together and stamped as seen then, with its actions and ticks."""
+    together: dict[int, Bars] = {}
+    others: list[tuple[int, int, Item]] = []
+    for entry in entries:
+        event = entry.event
+        if isinstance(event, Bars):
+            before = together.get(event.ts_event)
+            together[event.ts_event] = event if before is None else _merged(before, event)
+        elif isinstance(event, Action):
+            others.append((event.ts, 0, event))
+        elif isinstance(event, Tick):
+            others.append((event.ts, 2, event))
+    rows: list[tuple[int, int, Item]] = [(ts, 1, _in_time(bars)) for ts, bars in together.items()]
+    return [item for _, _, item in sorted(rows + others, key=lambda row: row[:2])]
+
+
+def _in_time(bars: Bars) -> MarketSlice:
+    return slice_of(structs.replace(bars, ts_seen=bars.ts_event))
+
+
+def _merged(one: Bars, other: Bars) -> Bars:
+    """Two slices of one close; of a symbol in both the later counts."""
+    size = len(one.fresh)
+    new = np.frombuffer(other.fresh, dtype=np.bool_)
+
+    def joined(a: bytes, b: bytes, kind: str) -> bytes:
+        return np.where(
+            new, np.frombuffer(b, kind).reshape(-1, size), np.frombuffer(a, kind).reshape(-1, size)
+        ).tobytes()
+
+    return Bars(
+        ts_open=min(one.ts_open, other.ts_open),
+        ts_event=one.ts_event,
+        ts_seen=one.ts_event,
+        key=one.key,
+        fresh=(np.frombuffer(one.fresh, dtype=np.bool_) | new).tobytes(),
+        open_nano=joined(one.open_nano, other.open_nano, "<i8"),
+        close_nano=joined(one.close_nano, other.close_nano, "<i8"),
+        columns=joined(one.columns, other.columns, "<f8"),
+    )
+
+
+def _ts(event: object) -> int:
+    return int(getattr(event, "ts", 0))
+
+
+def _seen(entries: Iterable[Entry]) -> _Seen:
+    found = _Seen({}, {}, set())
+    ticked = 0
+    baskets: dict[tuple[int, int], OrderBasket] = {}
+    for entry in entries:
+        event = entry.event
+        if isinstance(event, Tick) and not event.warmup:
+            ticked = max(ticked, event.ts)
+        elif isinstance(event, Bars):
+            close = np.frombuffer(event.close_nano, dtype="<i8")
+            for column in np.flatnonzero(np.frombuffer(event.fresh, dtype=np.bool_)).tolist():
+                found.marks[column] = int(close[column])
+                if event.ts_event <= ticked:
+                    found.late.add((ticked, column))
+        for effect in entry.effects:
+            if isinstance(effect, Planned):
+                _planned(found, effect)
+            elif isinstance(effect, OrderBasket):
+                baskets[effect.sample, effect.n] = effect
+                for column, lots in zip(effect.sym, effect.lots, strict=True):
+                    found.deals.setdefault((effect.sample, column), _Deal(effect.ts)).ordered += lots
+            elif isinstance(effect, Filled):
+                _filled(found, effect)
+            elif isinstance(effect, Ended):
+                for column, state in zip(effect.sym, effect.state, strict=True):
+                    deal = found.deals.setdefault((effect.sample, column), _Deal(effect.ts))
+                    deal.ended = OrderState(state).name.lower()
+                    if state == OrderState.REJECTED:
+                        deal.rejected = effect.reason or "no reason given"
+    return found
+
+
+def _planned(found: _Seen, plan: Planned) -> None:
+    """The first plan of a decision says its price and what was wanted; children and follow-ups only order."""
+    net, prices = np.frombuffer(plan.net, dtype="<i8"), np.frombuffer(plan.prices, dtype="<f8")
+    for column in np.flatnonzero(net).tolist():
+        deal = found.deals.setdefault((plan.sample, column), _Deal(plan.ts))
+        if not deal.decided_nano:
+            deal.decided_nano, deal.wanted = round(float(prices[column]) * NANO), int(net[column])
+    found.marks |= {k: round(price * NANO) for k, price in enumerate(prices.tolist()) if isfinite(price)}
+
+
+def _filled(found: _Seen, fill: Filled) -> None:
+    for column, lots, price, fee in zip(fill.sym, fill.lots, fill.price_nano, fill.fee_micro, strict=True):
+        deal = found.deals.setdefault((fill.sample, column), _Deal(fill.ts))
+        deal.first_fill = deal.first_fill or fill.ts
+        deal.filled += lots
+        deal.paid += lots * price
+        deal.fees_micro += fee
+
+
+def parity(
+    run: str,
+    universe: Universe,
+    entries: Iterable[Entry],
+    other: Iterable[Entry],
+    interval_ns: int,
+    *,
+    since: int = 0,
+    until: int = 2**63 - 1,
+    worst: int = 20,
+) -> Parity:
+    """Compare a run's steps with a backtest's, of decisions on samples in (since, until]; the `worst` differences are
+    listed, by money."""
+    ours, theirs = _seen(entries), _seen(other)
+    marks = ours.marks | theirs.marks
+    keys = sorted(key for key in ours.deals.keys() | theirs.deals.keys() if since < key[0] <= until)
+    rows: list[tuple[int, Difference]] = []
+    money: dict[str, int] = dict.fromkeys(CAUSES, 0)
+    for key in keys:
+        one, two = ours.deals.get(key, _Deal()), theirs.deals.get(key, _Deal())
+        late = key in ours.late
+        parts = _causes(one, two, universe.lot_nano[key[1]], marks.get(key[1], 0), late, interval_ns)
+        if parts:
+            for cause, micro in parts.items():
+                money[cause] += micro
+            rows.append((sum(parts.values()), _difference(universe, key, one, two, parts)))
+    rows.sort(key=lambda row: (-abs(row[0]), row[1].ts, row[1].symbol))
+    total = sum(micro for micro, _ in rows)
+    return Parity(
+        run=run,
+        decisions=len(keys),
+        different=len(rows),
+        same=not rows,
+        total=money_text(total),
+        money={cause: money_text(micro) for cause, micro in money.items()},
+        worst=[row for _, row in rows[:worst]],
+    )
+
+
+def _causes(one: _Deal, two: _Deal, lot_nano: int, mark_nano: int, late: bool, interval_ns: int) -> dict[Cause, int]:
+    """Micro-currency the run has more than the backtest, by cause; empty where nothing differs.
+
+    With Q lots filled for an amount P, Q x mark - P - fees is what a side has. What differs in lots counts at the
+    backtest's price, what differs in price on the run's lots: the parts add up.
+    """
+    unit = Fraction(lot_nano, NANO * 1_000)  # nano-currency x lots -> micro-currency
+    found: dict[Cause, int] = {}
+    price = (
+        Fraction(two.paid, two.filled) if two.filled else Fraction(one.paid, one.filled) if one.filled else Fraction(0)
+    )
+    whole = round(((one.filled - two.filled) * mark_nano - (one.paid - two.paid)) * unit)
+    by_lots = round((one.filled - two.filled) * (mark_nano - price) * unit)
+    if one.filled != two.filled or one.ordered != two.ordered:
+        found[_of_lots(one, two, late)] = by_lots
+    if (one.filled and two.filled and one.paid * two.filled != two.paid * one.filled) or whole != by_lots:
+        later = bool(two.first_fill) and one.first_fill >= two.first_fill + interval_ns
+        found["latency" if later else "price"] = whole - by_lots
+    if one.fees_micro != two.fees_micro:
+        found["fee"] = two.fees_micro - one.fees_micro
+    if not found and one.decided_nano != two.decided_nano and late:
+        found["late bar"] = 0
+    return found
+
+
+def _of_lots(one: _Deal, two: _Deal, late: bool) -> Cause:
+    """Why other lots were filled: the first of what can be said."""
+    if one.rejected or (one.wanted == two.wanted and abs(one.ordered) < abs(two.ordered)):
+        return "refused"
+    if one.ordered != two.ordered:
+        return "late bar" if late else "decision"
+    return "not filled"
+
+
+def _difference(
+    universe: Universe, key: tuple[int, int], one: _Deal, two: _Deal, parts: dict[Cause, int]
+) -> Difference:
+    symbol, lot = universe.symbols[key[1]], universe.lot_nano[key[1]]
+    ts = one.ts or two.ts
+    return Difference(
+        decision=decision_id(key[0], "house", symbol),
+        ts=ts,
+        time=iso(ts),
+        symbol=symbol,
+        run=_side(one, lot),
+        backtest=_side(two, lot),
+        money={cause: money_text(micro) for cause, micro in parts.items()},
+        total=money_text(sum(parts.values())),
+        causes=list(parts),
+    )
+
+
+def _side(deal: _Deal, lot: int) -> Side:
+    average = price_text(round(Fraction(deal.paid, deal.filled))) if deal.filled else ""
+    return Side(
+        decided=price_text(deal.decided_nano) if deal.decided_nano else "",
+        ordered=quantity_text(deal.ordered, lot),
+        filled=quantity_text(deal.filled, lot),
+        average=average,
+        fees=money_text(deal.fees_micro),
+        ended=f"rejected: {deal.rejected}" if deal.rejected else deal.ended,
+    )
+
+
+def lines(found: Parity) -> list[str]:
+    """The comparison in words."""
+    if found.same:
+        return [f"run {found.run}: {found.decisions} decisions, all as in a backtest over the same bars"]
+    out = [
+        f"run {found.run}: {found.different} of {found.decisions} decisions differ from a backtest over the same bars; "
+        f"the run has {found.total} more"
+    ]
+    out += [f"  {cause:12} {money:>16}" for cause, money in found.money.items() if money != "0.00"]
+    for row in found.worst:
+        said = ", ".join(f"{cause} {money}" for cause, money in row.money.items())
+        out.append(
+            f"  {row.time}  {row.symbol}: filled {row.run.filled} of {row.run.ordered} at {row.run.average or '-'} "
+            f"{row.run.ended}".rstrip()
+            + f"; backtest {row.backtest.filled} of {row.backtest.ordered} at {row.backtest.average or '-'}: {said}"
+        )
+    return out
+
+
+def configuration_of(entries: Iterable[Entry]) -> str:
+    """Digest of the configuration that a run was started with; empty when its journal does not begin with a start."""
+    first = next(iter(entries), None)
+    return first.event.config if first is not None and isinstance(first.event, Started) else ""

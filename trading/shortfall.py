@@ -1,0 +1,80 @@
+"""Implementation shortfall: what a decision lost on its way into the book, and to what.
+
+The paper portfolio trades all lots at the price decided on, without cost; the real one what was filled, at fill prices,
+with fees (Perold 1988, "The implementation shortfall: paper versus reality"). Their difference is split by the price at
+which each order was sent (Kissell and Glantz 2003, "Optimal Trading Strategies"). Exact, in micro; positive is worse.
+"""
+
+from collections.abc import Iterable
+
+from msgspec import Struct
+
+from trading.execution import divide_half_even, notional_atto
+from trading.instruments import ATTO_PER_MICRO
+
+
+class Piece(Struct, frozen=True):
+    """One fill: signed lots at a price, of an order that was sent at the mark `arrival_nano`."""
+
+    lots: int
+    price_nano: int
+    fee_micro: int
+    arrival_nano: int
+
+
+class Shortfall(Struct, frozen=True):
+    """Micro-currency. `value` is what was to be traded at the price decided on, unsigned; `opportunity` what the lots
+    that were not filled have moved away, None while it is not known; `total` is the sum of the parts."""
+
+    value_micro: int
+    delay_micro: int
+    impact_micro: int
+    fees_micro: int
+    opportunity_micro: int | None
+
+    @property
+    def total_micro(self) -> int | None:
+        if self.opportunity_micro is None:
+            return None
+        return self.delay_micro + self.impact_micro + self.fees_micro + self.opportunity_micro
+
+    def bp(self, micro: int | None) -> float | None:
+        """A part of it in basis points of the value; None where it, or the value, is unknown or nothing."""
+        return None if micro is None or not self.value_micro else 1e4 * micro / self.value_micro
+
+
+def shortfall(lots: int, lot_nano: int, decision_nano: int, pieces: Iterable[Piece], end_nano: int | None) -> Shortfall:
+    """Of `lots` (signed) that were decided on at `decision_nano`; what was not filled is valued at `end_nano`, None
+    while it may still fill."""
+    delay = impact = fees = filled = 0
+    for piece in pieces:
+        filled += piece.lots
+        delay += notional_atto(piece.lots, lot_nano, piece.arrival_nano - decision_nano)
+        impact += notional_atto(piece.lots, lot_nano, piece.price_nano - piece.arrival_nano)
+        fees += piece.fee_micro
+    left = lots - filled
+    opportunity = None
+    if not left:
+        opportunity = 0
+    elif end_nano is not None:
+        opportunity = _micro(notional_atto(left, lot_nano, end_nano - decision_nano))
+    value = _micro(notional_atto(abs(lots), lot_nano, decision_nano))
+    return Shortfall(value, _micro(delay), _micro(impact), fees, opportunity)
+
+
+def added(parts: Iterable[Shortfall]) -> Shortfall:
+    """Several together; what is unknown of one is unknown of all."""
+    value = delay = impact = fees = 0
+    opportunity: int | None = 0
+    for part in parts:
+        value += part.value_micro
+        delay += part.delay_micro
+        impact += part.impact_micro
+        fees += part.fees_micro
+        known = opportunity is not None and part.opportunity_micro is not None
+        opportunity = (opportunity or 0) + (part.opportunity_micro or 0) if known else None
+    return Shortfall(value, delay, impact, fees, opportunity)
+
+
+def _micro(atto: int) -> int:
+    return divide_half_even(atto, ATTO_PER_MICRO)
