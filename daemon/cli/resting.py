@@ -1,10 +1,11 @@
 """A stopped run as it stands: its newest snapshot and the journal after it, folded without writing anything."""
 
+import time
 from pathlib import Path
 from typing import Any
 
 from adapters.store.store import read_only
-from daemon.assembly import Assembly, assemble
+from daemon.assembly import Parts, parts_of
 from daemon.cli.configuration import read
 from daemon.cli.places import place
 from daemon.loop import Shell
@@ -12,16 +13,16 @@ from daemon.overview import iso, positions
 from daemon.past import newest_snapshot, refold
 
 
-def at_rest(config: Path, state: Path | None, sets: tuple[str, ...]) -> tuple[Shell, str, Assembly]:
+def at_rest(config: Path, state: Path | None, sets: tuple[str, ...]) -> tuple[Shell, str, Parts]:
     """(shell, run, what it is made of) of the newest run. Raises what `daemon.cli.failures` explains."""
     where = place(config, state, sets)
     records = read_only(where.store, where.folder)
     run = where.reader().run.run
     found = read(config, sets)
-    assembly = assemble(found, cache=where.folder / "cache")
+    parts = parts_of(found, time.time_ns(), cache=where.folder / "cache")
     seq, kept = newest_snapshot(records, run)
-    shell, _ = refold(assembly, records, run, where.folder, seq=seq, kept=kept)
-    return shell, run, assembly
+    shell, _ = refold(parts, records, run, where.folder, seq=seq, kept=kept)
+    return shell, run, parts
 
 
 def positions_at_rest(config: Path, state: Path | None, sets: tuple[str, ...]) -> dict[str, Any]:
