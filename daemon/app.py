@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import secrets
 import signal
 import time
@@ -211,8 +212,11 @@ async def serve(
             bars = shell.tally.symbol_bars
             edges.listen(service, key, folder)
             kill_signal.attach(service)
+            # what the start made stays: looked through for garbage again, it would hold the loop up for 0.1 s and more
+            gc.freeze()
             await edges.keep(service, options, folder)
         finally:
+            gc.unfreeze()
             if outside is not None:
                 await outside.leave()
             if broker is not None:

@@ -15,17 +15,20 @@ import pytest
 from tests.services import require
 
 
-def postgres_server() -> tuple[str, Callable[[], None]]:
-    """(URL, what kills the server without its writing anything more and starts it again). Skips where there is none."""
+def postgres_server(*, durable: bool = False) -> tuple[str, Callable[[], None]]:
+    """(URL, what kills the server without its writing anything more and starts it again); `durable`: one that syncs its
+    commits and has the settings it comes with. Skips where there is none."""
     require("postgres")
     pytest.importorskip("psycopg", reason="psycopg, the PostgreSQL driver, is not installed")
-    return _started()
+    return _started(durable)
 
 
-@lru_cache(maxsize=1)
-def _started() -> tuple[str, Callable[[], None]]:
+@lru_cache(maxsize=2)
+def _started(durable: bool) -> tuple[str, Callable[[], None]]:
     programs = require("postgres")
-    folder = Path("/tmp") / f"quantd-pg-{os.getpid()}"  # a socket's path must be short, and its user reach it
+    folder = (
+        Path("/tmp") / f"quantd-pg-{os.getpid()}{'-durable' * durable}"
+    )  # a socket's path must be short, and its user reach it
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(mode=0o700)
     demote: dict[str, Any] = {}
@@ -38,7 +41,7 @@ def _started() -> tuple[str, Callable[[], None]]:
         subprocess.run(words, check=True, cwd=folder, stdout=subprocess.DEVNULL, timeout=120, **demote)
 
     ctl, data = programs["pg_ctl"], f"{folder}/data"
-    options = f"-k {folder} -c listen_addresses= -c fsync=off -c shared_buffers=16MB"
+    options = f"-k {folder} -c listen_addresses=" + ("" if durable else " -c fsync=off -c shared_buffers=16MB")
     start = (ctl, "-D", data, "-o", options, "-l", f"{folder}/log", "-w", "start")
     stop = (ctl, "-D", data, "-m", "immediate", "stop")
 

@@ -1,0 +1,194 @@
+"""What one more symbol, one more agent and one more instance cost: python -m benchmarks.scaling [--seconds 8] [--instances 1,5,20].
+
+Symbols and agents: the engine on synthetic daily bars with a durable commit for each bar, as the daemon does, into SQLite; each
+case in a process of its own. Times are CPU time but for `waits`, which is the whole time of a commit with the disk in it. Not in
+it: the message bus, the API and reading the feed, which the instances have: those are real daemons (benchmarks/instances.py).
+Columns with `x` are ratios to the first row of their table.
+"""
+
+import argparse
+import gc
+import os
+import sqlite3
+import tempfile
+import time
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Final
+
+from adapters.store.store import Store
+from adapters.store.writing import Batch
+from benchmarks import instances
+from benchmarks.engine import LIMITS as DEFAULTS
+from benchmarks.engine import Quiet, Rotating, market, shell, timeline
+from daemon.recovery import Journal
+from strategies.policies import POLICIES
+from trading.ports import Policy
+
+RUN: Final = "scaling0"
+BEFORE: Final = 300
+"""Sessions that fill the history, and are not timed."""
+
+COLUMNS: Final = (
+    "ms a bar", "x", "engine", "read models", "commit", "waits", "commits/s", "journal B", "x", "store B", "MiB", "of run"
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Case:
+    """One row: `days` timed sessions."""
+
+    name: str
+    symbols: int
+    days: int
+    policies: str
+    agents: int = 1
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of one bar: CPU seconds in the engine, in folding its read models and in its commit, and the seconds until that is
+    durable; bytes in journal and store. Of the process: memory, and how much of it came with the run, in MiB."""
+
+    engine_s: float
+    fold_s: float
+    commit_s: float
+    durable_s: float
+    journal_bytes: float
+    store_bytes: float
+    memory_mib: float
+    grown_mib: float
+
+    @property
+    def bar_s(self) -> float:
+        return self.engine_s + self.fold_s + self.commit_s
+
+
+SYMBOLS: Final = tuple(
+    Case(f"{count} symbols, {name}", count, days, policies)
+    for policies, name in (("rotating", "all trade at every bar"), ("quiet", "one trade, then quiet"))
+    for count, days in ((5, 200), (20, 200), (100, 100), (500, 40))
+)
+AGENTS: Final = tuple(
+    Case(
+        f"20 symbols, {count} agent{'s' * (count > 1)} that decide{'s' * (count == 1)} at every bar",
+        20,
+        150,
+        "inverse",
+        count,
+    )
+    for count in (1, 3, 10)
+)
+
+
+def policies(case: Case) -> list[Policy]:
+    if case.policies == "quiet":
+        return [Quiet()]
+    if case.policies == "rotating":
+        return [Rotating()]
+    return [POLICIES["inverse_volatility"]({"lookback": 40 + k}) for k in range(case.agents)]
+
+
+def cost(case: Case) -> Cost:
+    """Run one case, in this process."""
+    days = BEFORE + case.days
+    block, universe, sessions = market(case.symbols, days)
+    asked = policies(case)
+    items = timeline(block, 1, len(asked))
+    gc.collect()
+    gc.freeze()
+    before = instances.pss_mib(os.getpid())
+    body = shell(universe, sessions, asked, True, DEFAULTS)
+    body.log = journal = Journal()
+    engine = fold = commit = durable = 0.0
+    committed = stored = 0
+    with tempfile.TemporaryDirectory() as name, Store.open(name) as store:
+        projection = store.begin(RUN, universe, agents=[f"a{k}" for k in range(len(asked))])
+        for number, item in enumerate(items, 1):
+            began = time.process_time()
+            body.take(item)
+            stepped = time.process_time()
+            if number % 2 or (
+                number < BEFORE * 2 and number % 200
+            ):  # a slice is followed by its tick: one commit for both
+                engine += stepped - began
+                continue
+            entries, steps = journal.taken()
+            for seq, (event, effects) in enumerate(steps, committed + 1):
+                projection.add(seq, event, effects)
+            rows = projection.take()
+            folded, asked_at = time.process_time(), time.perf_counter()
+            store.commit(Batch(RUN, committed + 1, entries, body.ts, rows=rows, durable=True))
+            done, durable_at = time.process_time(), time.perf_counter()
+            committed += len(entries)
+            if number == BEFORE * 2:
+                engine = fold = commit = durable = 0.0
+                stored = written(Path(name))
+                continue
+            engine += stepped - began
+            fold += folded - stepped
+            commit += done - folded
+            durable += durable_at - asked_at
+        size = written(Path(name)) - stored
+        kept = instances.pss_mib(os.getpid())
+        # a row of the journal is a commit
+        newest = f"SELECT blob FROM journal ORDER BY number DESC LIMIT {case.days}"
+        journalled = number_of(Path(name), f"SELECT SUM(LENGTH(blob)) FROM ({newest})")
+    n = case.days
+    return Cost(
+        engine / n, fold / n, commit / n, durable / n, journalled / n, size / n, kept, kept - before
+    )  # fmt: skip
+
+
+def written(folder: Path) -> int:
+    """Bytes in the pages of the database so far."""
+    return number_of(folder, "PRAGMA page_count") * number_of(folder, "PRAGMA page_size")
+
+
+def number_of(folder: Path, query: str) -> int:
+    """The one number that a query gives."""
+    with closing(sqlite3.connect(folder / "quantd.db")) as db:
+        return int(db.execute(query).fetchone()[0])
+
+
+def table(cases: Sequence[Case]) -> None:
+    """A row for each case, each measured in a new process."""
+    print(f"{'':46s}" + "".join(f"{name:>11s}" for name in COLUMNS))
+    first: Cost | None = None
+    for case in cases:
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as one:
+            found = one.submit(cost, case).result()
+        first = first or found
+        cells = (
+            f"{found.bar_s * 1e3:.2f}", f"{found.bar_s / first.bar_s:.2f}", f"{found.engine_s * 1e3:.2f}",
+            f"{found.fold_s * 1e3:.2f}", f"{found.commit_s * 1e3:.2f}", f"{found.durable_s * 1e3:.2f}",
+            f"{1 / found.durable_s:,.0f}",
+            f"{found.journal_bytes:,.0f}", f"{found.journal_bytes / first.journal_bytes:.2f}",
+            f"{found.store_bytes:,.0f}", f"{found.memory_mib:.0f}", f"{found.grown_mib:.1f}",
+        )  # fmt: skip
+        print(f"{case.name:46s}" + "".join(f"{cell:>11s}" for cell in cells), flush=True)
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--seconds", type=float, default=8.0, help="how long to look at instances")
+    options.add_argument("--instances", default="1,5,20", help="how many, one after the other; 0 for none")
+    asked = options.parse_args()
+    print(f"per symbol, one agent ({instances.machine()})")
+    table(SYMBOLS)
+    print(f"per agent ({instances.machine()})")
+    table(AGENTS)
+    counts = [int(count) for count in asked.instances.split(",") if int(count)]
+    if counts and (lacks := instances.missing()):
+        print(f"instances not measured: {lacks} not here (make test, scripts/install-services)")
+        counts = []
+    for count in counts:
+        instances.measure(count, "2/s", asked.seconds)
+
+
+if __name__ == "__main__":
+    main()
