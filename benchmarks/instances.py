@@ -201,8 +201,9 @@ def measure(count: int, pace: str, seconds: float, *, shared: bool = True) -> li
         found.stop()
         wrong += found.ended()
         fills = sum(each.summary.get("fills", 0) for each in found.instances)
+        checked = "digest and topics" if shared else "digest"
         digests = "as its backtest" if not wrong else "NOT as it should be"
-        print(f"  {fills:,d} fills, {found.alerts()} alerts; each instance's digest and topics: {digests}")
+        print(f"  {fills:,d} fills, {found.alerts()} alerts; each instance's {checked}: {digests}")
         for each in wrong:
             print(f"  WRONG: {each}")
     return wrong
