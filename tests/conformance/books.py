@@ -68,7 +68,7 @@ class Books:
         for each in flows:
             if each.id not in self.flows_seen:
                 self.flows_seen.add(each.id)
-                step(self.state, Flow(each.ts, each.amount_micro, each.kind))
+                step(self.state, Flow(each.ts, each.amount_micro, "venue", id=each.id))
 
     def queries(self) -> list[Query]:
         """What the engine wants to know, once."""
