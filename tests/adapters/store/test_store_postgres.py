@@ -86,6 +86,8 @@ def test_a_server_that_crashes_between_and_within_commits_costs_nothing(postgres
             if first % 40 == 21:
                 crasher = threading.Thread(target=crash)
                 crasher.start()
+            if crasher is not None and crasher.is_alive():
+                time.sleep(0.05)  # some commits before it goes, some while it is away
             made = batch(fold, first, day[first - 1 : first + 1], durable=True)
             deadline = time.monotonic() + 60
             while True:
