@@ -15,6 +15,7 @@ from adapters.brokers.errors import VenueError
 from adapters.feeds.validated import BadBar
 from adapters.store.writing import BadBar as StoredBadBar
 from daemon.assembly import Parts
+from daemon.engine.settling import difference
 from daemon.engine.state import State
 from daemon.inbox import InboxFull
 from daemon.live import live_timeline
@@ -24,7 +25,7 @@ from daemon.recovery import unanswered
 from daemon.sending import Sender
 from daemon.service import Service
 from risk.switch import HALT
-from trading.events import Condition, Correction, Tick
+from trading.events import Condition, Correction, Reconciled, Tick
 from trading.orders import OrderBasket, money_text, quantity_text
 from trading.ports import Broker, LiveFeed
 from trading.sessions import DAY_NS
@@ -93,9 +94,9 @@ class Outside:
             self.opened = True
             return
         await self.venue.open()
-        if not shell.ts:
+        if not shell.tally.samples:
             self._first = await self.venue.account()
-            refuse_unknown(self.parts, self._first)
+            refuse_unknown(self.parts, shell.state, self._first)
         for _, ended in shell.state.ended:
             self.venue.remember(ended.basket)
         for work in shell.state.working.values():
@@ -145,7 +146,7 @@ class Outside:
             state = service.shell.state
             while np.isnan(state.marks[lots != 0.0]).any():
                 await service.changed(0.25)
-            correction = at_first(self.parts, self._first)
+            correction = at_first(state, self._first)
             if correction is not None:
                 await service.inbox.command(correction)
         await reconciler.once()
@@ -157,9 +158,11 @@ class Outside:
         parts = self.parts
         end = max(s.close_ns[-1] for s in parts.sessions.values())
         if shell.ts:
-            return shell.ts, parts.ticks_between(shell.ticked or shell.ts, end, 0, away=self._now())
+            # a start that ended in the warm-up goes on with it
+            after = shell.ticked or warm_up(parts)
+            return shell.ts, parts.ticks_between(after, end, self._began, away=self._now())
         after = warm_up(parts)
-        return after, parts.ticks_between(after, end, parts.start_ns)
+        return after, parts.ticks_between(after, end, self._began)
 
     async def _trouble(self, service: Service) -> None:
         """Say why nothing comes, and which bars were put aside: each is kept, people hear of the first of a while."""
@@ -195,24 +198,22 @@ class Outside:
         await self.feed.close()
 
 
-def at_first(parts: Parts, account: VenueAccount) -> Correction | None:
-    """What the first start takes over, or fences off, of what the venue holds; None when there is nothing."""
-    cash = account.cash_micro - parts.rules.cash_micro
-    if not any(account.lots) and not cash:
+def at_first(state: State, account: VenueAccount) -> Correction | None:
+    """What the first start takes over, or fences off, of what the venue holds; None when there is nothing, or it was done."""
+    lots, cash = difference(state, Reconciled(account.ts, list(account.lots), account.cash_micro))
+    if not any(lots) and not cash:
         return None
-    return Correction(
-        account.ts, list(account.lots), cash, parts.rules.differences, "found at the first start", "configuration"
-    )
+    return Correction(account.ts, lots, cash, state.rules.differences, "found at the first start", "configuration")
 
 
-def refuse_unknown(parts: Parts, account: VenueAccount) -> None:
+def refuse_unknown(parts: Parts, state: State, account: VenueAccount) -> None:
     """Raise VenueError for an account that holds other things than the configuration says, unless it says what becomes of them."""
     kind = parts.config.broker.kind
     if account.blocked:
         raise VenueError(
             kind, f"the venue lets nothing be traded: {account.blocked}", "Settle that with the venue first"
         )
-    correction = at_first(parts, account)
+    correction = at_first(state, account)
     if correction is None or parts.rules.differences:
         return
     universe = parts.universe

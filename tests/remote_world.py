@@ -161,7 +161,9 @@ class Script:
         items: Sequence[Action | MarketSlice],
         venue: Venue | None,
         from_ts: int,
+        slow: bool = False,
     ) -> None:
+        self._slow = slow
         self.universe = universe
         self.interval_ns = interval_ns
         self.trouble = ""
@@ -182,7 +184,7 @@ class Script:
                 yield Until(item.ts_event)
                 self.given += 1
                 # a day is long: what was decided on a close is at the venue before the next open
-                await asyncio.sleep(0.03 if item.ts_event > self._live_from else 0.0)
+                await asyncio.sleep(0.03 if self._slow or item.ts_event > self._live_from else 0.0)
         self.ended.set()
         await asyncio.Event().wait()
 

@@ -5,7 +5,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from difflib import get_close_matches
-from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
@@ -131,10 +130,10 @@ def _ccxt(wanted: Wanted, universe: Universe, interval: str) -> Source:
     _needs("ccxt", "ccxt")
     if not wanted.exchange:
         raise Failure("ccxt needs the exchange: --exchange kraken", USAGE)
-    client, crypto = import_module("adapters.exchange.client"), import_module("adapters.feeds.crypto")
-    access = client.Access(wanted.exchange, url=wanted.url or None)
-    made: Source = crypto.CryptoSource(access, universe, interval)
-    return made
+    from adapters.exchange.client import Access
+    from adapters.feeds.crypto import CryptoSource
+
+    return CryptoSource(Access(wanted.exchange, url=wanted.url or None), universe, interval)
 
 
 def _http(wanted: Wanted, universe: Universe, interval: str) -> Source:

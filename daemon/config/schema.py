@@ -83,7 +83,7 @@ VenueId = Annotated[str, pattern(r"|[a-z][a-z0-9]{1,31}", 'the name that ccxt gi
 
 class Feed(Section):
     """`path` to `pace` are of a replay; the others of a feed that goes on. `venue` is the exchange of kind ccxt; `url` another
-    address of the vendor than its own."""
+    address of the vendor than its own; `mapping` the file that says how the vendor of kind http answers."""
 
     kind: FeedKind = "replay"
     fallback: tuple[FeedKind, ...] = ()

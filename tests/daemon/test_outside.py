@@ -179,7 +179,8 @@ async def test_a_run_on_paper_with_live_bars_is_folded_to_the_same_account(tmp_p
     digest = left.service.shell.digest.hexdigest()
     with Store.open(tmp_path) as store:
         shell, journal = recover(of, store, RUN, tmp_path)
-    assert journal.compared == left.service.journal.seq or shell.digest.hexdigest() == digest
+    assert journal.seq == left.service.journal.seq
+    assert shell.digest.hexdigest() == digest
     assert shell.state.ledger.house.lots == left.service.shell.state.ledger.house.lots
     assert any(shell.state.ledger.house.lots)
 
@@ -213,6 +214,18 @@ async def test_crashes_at_any_moment_lose_and_double_nothing(tmp_path: Path, see
         seen = feed._from_ts
     require_equal(left, venue)
     assert left.service.shell.tally.samples == 31
+
+
+async def test_a_crash_in_the_warm_up_of_a_first_start_goes_on_with_the_warm_up(tmp_path: Path) -> None:
+    of = parts()
+    venue, market = venue_of(of), slices(8)
+    await stretch(
+        tmp_path, of, Script(of.universe, DAY_NS, market, venue, NOW, slow=True), Remote(venue), until=20, brutal=True
+    )
+    left = await stretch(tmp_path, of, Script(of.universe, DAY_NS, market, venue, NOW), Remote(venue))
+    assert not left.fresh
+    assert left.service.shell.tally.samples == 9, "only what came since the first start is valued"
+    require_equal(left, venue)
 
 
 async def test_a_halt_stops_trading_at_the_venue(tmp_path: Path) -> None:
