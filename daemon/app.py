@@ -334,6 +334,7 @@ class Edges:
             await api.start()
             async with asyncio.TaskGroup() as tasks:
                 sending = tasks.create_task(bus.run(), name="bus")
+                reporting = tasks.create_task(reporter.run(), name="reports")
                 answer = self.shell.answer
                 excused_s = (lambda: answer.waited_s) if isinstance(answer, Deadline) else (lambda: 0.0)
                 around = [
@@ -342,7 +343,6 @@ class Edges:
                     tasks.create_task(watch_conditions(service, parts, excused_s), name="watch"),
                     tasks.create_task(heartbeat(service, bus, self.composer), name="heartbeat"),
                     tasks.create_task(watchdog(service), name="watchdog"),
-                    tasks.create_task(reporter.run(), name="reports"),
                     tasks.create_task(monitoring(service, config.risk.monitor_interval_ns / 1e9), name="monitor"),
                 ]
                 ready = asyncio.Event()
@@ -365,8 +365,7 @@ class Edges:
                 bus.stop(self.status("stopped", self.shell.stopped))
                 for task in around:
                     task.cancel()
-                await reporter.write_due()
-                await asyncio.wait([sending])
+                await asyncio.wait([reporting, sending])  # these end by themselves, with what is left to say
         finally:
             await api.stop()
 

@@ -97,6 +97,8 @@ class Service:
         self.mode = config.quantd.mode
         self.inbox = Inbox()
         self.status = "starting"
+        self.over = False
+        """Whether the last commit is made."""
         self.progress = 0
         self.recent: list[Publish] = []
         self.listeners: set[asyncio.Event] = set()
@@ -224,7 +226,8 @@ class Service:
                 await self.commit()
             self.progress += 1
         await self.commit()
-        self.status = "stopped"
+        self.status, self.over = "stopped", True
+        self._notify()
 
     def _until_commit(self) -> float:
         return max(0.001, COMMIT_S - (time.monotonic() - self._last_commit)) if self.journal.entries else COMMIT_S

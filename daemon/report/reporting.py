@@ -45,13 +45,14 @@ class Reporter:
         self.count = 0
 
     async def run(self) -> None:
-        """Write what is due until cancelled."""
-        while True:
+        """Write what is due until the service has stopped, and what is due then."""
+        while not self._service.over:
             await self._service.changed(0.5)
             if self._service.jobs and time.monotonic() - self._written >= PACE_S:
-                await self.write_due()
+                await self._write_due()
+        await self._write_due()
 
-    async def write_due(self) -> None:
+    async def _write_due(self) -> None:
         """Write the newest of each kind that is due."""
         jobs, self._service.jobs = self._service.jobs, {}
         for job in sorted(jobs):
