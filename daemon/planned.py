@@ -30,12 +30,14 @@ _SIDES: Final = {True: "buy", False: "sell"}
 
 
 class Answered(Struct, frozen=True):
-    """What one agent wants now. `held`: it keeps what it has; `failed` says why there is no answer."""
+    """What one agent wants now. `held`: it keeps what it has; `failed` says why there is no answer, `note` is what its
+    policy says of it."""
 
     agent: str
     weights: dict[str, float]
     held: bool
     failed: str
+    note: str = ""
 
 
 class OrderPlanned(Struct, frozen=True):
@@ -134,10 +136,12 @@ def plan_now(rules: Rules, frozen: bytes, answer: Answer, costs: Costs, run: str
 def _answered(state: State, decided: Decided) -> Answered:
     name = state.rules.agents[decided.agent].name
     if decided.failed or decided.weights is None:
-        return Answered(name, {}, not decided.failed, decided.failed)
+        return Answered(name, {}, not decided.failed, decided.failed, decided.note)
     weights = np.frombuffer(decided.weights)
     symbols = state.universe.symbols
-    return Answered(name, {symbols[k]: float(weights[k]) for k in np.flatnonzero(weights).tolist()}, False, "")
+    return Answered(
+        name, {symbols[k]: float(weights[k]) for k in np.flatnonzero(weights).tolist()}, False, "", decided.note
+    )
 
 
 def _amounts(state: State, data: bytes) -> dict[str, str]:

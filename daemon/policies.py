@@ -15,10 +15,13 @@ from trading.effects import Ask
 from trading.events import Decided
 from trading.market import Floats
 from trading.ports import Policy
-from trading.view import MEMORY_BYTES, Hold, Memory, View
+from trading.view import MEMORY_BYTES, Hold, Memory, Noted, View
 
 MAX_LEVERAGE: Final = 10.0
 """Weights whose absolute values add up to more are a mistake of units, not a wish: the answer fails."""
+
+NOTE: Final = 300
+"""Most characters of a note that travel."""
 
 PackedMemory = dict[str, tuple[tuple[int, ...], bytes]]
 
@@ -60,9 +63,12 @@ def answer(policy: Policy, ask: Ask) -> Decided:
     try:
         weights, memory = policy.act(ask.view, ask.memory)
         packed = _pack(ask.memory if memory is None else memory)
-        if isinstance(weights, Hold):
-            return Decided(ask.round, ask.agent, None, "", packed)
-        return Decided(ask.round, ask.agent, _checked(weights, ask.view).tobytes(), "", packed)
+        note, warns = "", False
+        if isinstance(weights, Noted):
+            note, warns = "".join(c if c.isprintable() else " " for c in weights.note[:NOTE]), weights.warns
+            weights = weights.weights
+        row = None if isinstance(weights, Hold) else _checked(weights, ask.view).tobytes()
+        return Decided(ask.round, ask.agent, row, "", packed, note, warns)
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # SystemExit of a user's file must not end the daemon

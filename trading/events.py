@@ -91,13 +91,16 @@ class Tick(Struct, frozen=True, tag=True, omit_defaults=True):
 
 class Decided(Struct, frozen=True, tag=True, omit_defaults=True):
     """The answer to an Ask. `weights` is little-endian float64[N], None to hold; `failed` says why there
-    is none. `memory` maps names to (shape, little-endian float64 bytes)."""
+    is none. `memory` maps names to (shape, little-endian float64 bytes). `note` is a word of the policy for people; it
+    `warns` where the answer is not what was wished for."""
 
     round: int
     agent: int
     weights: bytes | None = None
     failed: str = ""
     memory: dict[str, tuple[tuple[int, ...], bytes]] = {}
+    note: str = ""
+    warns: bool = False
 
 
 class CancelReported(Struct, frozen=True, tag=True, omit_defaults=True):

@@ -12,7 +12,7 @@ from trading.instruments import Universe
 from trading.market import MarketSlice
 from trading.orders import OrderBasket, Reports
 from trading.venue import VenueAccount, VenueFlow
-from trading.view import Hold, Memory, View
+from trading.view import Hold, Memory, Noted, View
 
 BrokerNews = Reports | CancelReported | Unknown | NotFound | Condition
 """What a venue says. With Condition("broker") an adapter says that it lost its venue, or has it again."""
@@ -24,8 +24,9 @@ class Policy(Protocol):
     @property
     def lookback(self) -> int: ...
 
-    def act(self, view: View, memory: Memory) -> tuple[NDArray[np.float64] | Hold, Memory]:
-        """Weights float64[N] by column, fractions of the book's equity (the rest is cash), and the new memory."""
+    def act(self, view: View, memory: Memory) -> tuple[NDArray[np.float64] | Hold | Noted, Memory]:
+        """Weights float64[N] by column, fractions of the book's equity (the rest is cash), and the new memory. What is
+        Noted with them is said to people when it changes."""
         ...
 
 

@@ -66,6 +66,17 @@ class Hold:
     __slots__ = ()
 
 
+class Noted:
+    """An answer with a word for people: a fallback, a switch of regime. `warns` where it is not what was wished for."""
+
+    __slots__ = ("note", "warns", "weights")
+
+    def __init__(self, weights: NDArray[np.float64] | Hold, note: str, *, warns: bool = False) -> None:
+        self.weights = weights
+        self.note = note
+        self.warns = warns
+
+
 HOLD: Final = Hold()
 
 

@@ -167,7 +167,7 @@ def _plan_lines(now: PlanNow) -> None:
         wants = (
             f"fails, and holds: {one.failed}" if one.failed else "holds what it has" if one.held else f"wants {said}"
         )
-        say(f"  {one.agent:12} {wants}")
+        say(f"  {one.agent:12} {wants}{f' ({one.note})' if one.note else ''}")
     if now.crossed:
         say("  crossed between agents: " + ", ".join(f"{qty} {symbol}" for symbol, qty in now.crossed.items()))
     if now.cancels:

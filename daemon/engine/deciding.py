@@ -14,6 +14,7 @@ from risk.switch import REDUCE
 from trading.effects import (
     Ask,
     Effect,
+    Level,
 )
 from trading.events import (
     Decided,
@@ -63,6 +64,11 @@ def on_decided(state: State, answer: Decided) -> Sequence[Effect]:
         effects.extend(failure(state, answer.agent, agent, failed))
     else:
         agent.failures = 0
+        if answer.note != agent.note:
+            agent.note = answer.note
+            if answer.note:
+                level: Level = "WARNING" if answer.warns else "INFO"
+                effects.append(alert(state, level, "policy_note", answer.note, agent=answer.agent))
         if answer.memory:
             agent.memory = {name: np.frombuffer(data).reshape(shape) for name, (shape, data) in answer.memory.items()}
         if answer.weights is not None:

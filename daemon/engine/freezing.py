@@ -98,6 +98,8 @@ class _Frozen(Struct, frozen=True):
     parents: list[Parent] = []
     halted: dict[int, tuple[int, str]] = {}
     live_sessions: int = 0
+    notes: list[str] = []
+    """By agent: what its policy said last."""
 
 
 def _ring_out(ring: Ring) -> tuple[bytes, bytes]:
@@ -169,6 +171,7 @@ def freeze(state: State) -> bytes:
             parents=state.parents,
             halted=state.halted,
             live_sessions=state.live_sessions,
+            notes=[a.note for a in state.agents],
         )
     )
 
@@ -222,5 +225,7 @@ def thaw(rules: Rules, frozen: bytes) -> State:
     state.buying_power_micro = f.venue.buying_power_micro
     state.parents, state.halted = list(f.parents), dict(f.halted)
     state.live_sessions = f.live_sessions
+    for agent, note in zip(state.agents, f.notes, strict=bool(f.notes)):
+        agent.note = note
     state.revalue()
     return state

@@ -164,10 +164,12 @@ class AgentState:
     """One agent: its memory, its switch, its failures, what is left of its last decision; by column the `exits` under
     way and the last sample (by number) at which a symbol is `blocked` after one."""
 
-    __slots__ = ("blocked", "exits", "failures", "follow_up", "memory", "suspended", "switch")
+    __slots__ = ("blocked", "exits", "failures", "follow_up", "memory", "note", "suspended", "switch")
 
     def __init__(self, capital_micro: int) -> None:
         self.memory: Memory = EMPTY_MEMORY
+        self.note = ""
+        """What its policy said last."""
         self.switch = Switch(high_water=capital_micro)
         self.failures = 0
         self.suspended = False

@@ -36,7 +36,7 @@ from trading.events import (
 from trading.execution import Costs
 from trading.orders import Cause, ForeignOrder, OrderBasket, OrderState, Reports
 from trading.sessions import DAY_NS
-from trading.view import HOLD
+from trading.view import HOLD, Noted, View
 
 HOUR = DAY_NS // 24
 RESEARCH = PROFILES["research"]
@@ -600,9 +600,9 @@ def test_freezing_and_thawing_between_any_two_days_changes_no_later_byte() -> No
     closes = walk(60, 4, 9)
     house = Limits(max_drawdown=0.05, max_position_weight=0.3)
 
-    def momentum(view: object) -> np.ndarray:
+    def momentum(view: object) -> object:
         past = np.nan_to_num(view.returns(5)).sum(axis=0)  # type: ignore[attr-defined]
-        return np.where(past > 0, 0.25, 0.0)
+        return Noted(np.where(past > 0, 0.25, 0.0), f"{int((past > 0).sum())} rise")
 
     class Bytes:
         def __init__(self) -> None:
@@ -629,6 +629,18 @@ def test_freezing_and_thawing_between_any_two_days_changes_no_later_byte() -> No
         shell.take(item)
     assert again.entries == straight.entries
     assert shell.digest.hexdigest() == world.shell.digest.hexdigest()
+
+
+def test_what_a_policy_says_is_said_to_people_once_until_it_says_something_else() -> None:
+    said = ["", "", "bull", "bull", "bear", "", "bear", "bear"]
+
+    def speaks(view: View) -> object:
+        k = view.sample // DAY_NS - START // DAY_NS
+        return Noted(np.array([0.1, 0.1]), said[k % len(said)], warns=said[k % len(said)] == "bear")
+
+    world = World(block(walk(8, 2, 3)), [speaks], house=Limits()).run()
+    alerts = [(e.level, e.text, e.agent) for e in world.of(Publish) if e.kind == "policy_note"]  # type: ignore[attr-defined]
+    assert alerts == [("INFO", "bull", "a0"), ("WARNING", "bear", "a0"), ("WARNING", "bear", "a0")]
 
 
 def test_step_gives_the_same_effects_for_the_same_snapshot_and_event() -> None:

@@ -14,7 +14,7 @@ from trading.effects import Ask
 from trading.events import Decided
 from trading.instruments import Instrument, Universe
 from trading.market import Ring
-from trading.view import EMPTY_MEMORY, MEMORY_BYTES, Memory, View
+from trading.view import EMPTY_MEMORY, MEMORY_BYTES, Memory, Noted, View
 
 SYMBOLS = ("SPY", "TLT", "GLD")
 
@@ -292,3 +292,23 @@ def test_a_probe_finds_a_policy_that_answers_differently_when_asked_again(
     (tmp_path / "value.py").write_text(source)
     found = probe(load("value.py:act", {}, tmp_path), view())
     assert expected in found if expected else found == ""
+
+
+class Speaks:
+    lookback = 1
+
+    def __init__(self, note: str, warns: bool = False) -> None:
+        self.note, self.warns = note, warns
+
+    def act(self, seen: View, memory: Memory) -> tuple[Noted, Memory]:
+        return Noted(np.zeros(3), self.note, warns=self.warns), memory
+
+
+def test_a_word_of_a_policy_travels_with_its_weights_printable_and_bounded() -> None:
+    said = answer(Speaks("no solution:\x1b[31m equal weight" + "x" * 1000, warns=True), ask())
+    assert said.weights == np.zeros(3).tobytes()
+    assert said.note.startswith("no solution: [31m equal weight")
+    assert len(said.note) == 300
+    assert said.warns
+    held = answer(Speaks(""), ask())
+    assert (held.note, held.warns) == ("", False)
