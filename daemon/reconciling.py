@@ -13,6 +13,7 @@ from typing import Final, Literal
 import structlog
 
 from daemon.engine.settling import difference, told
+from daemon.engine.spending import counted
 from daemon.inbox import InboxFull
 from daemon.sending import Sender
 from daemon.service import Service
@@ -84,7 +85,7 @@ class Reconciler:
         for attempt in range(TRIES):
             if attempt:
                 await asyncio.sleep(AGAIN_S)
-            before = self._filled()
+            before, heard = self._filled(), counted(self._service.shell.state)
             try:
                 account = await self._broker.account()
             except ConnectionError as error:
@@ -97,7 +98,7 @@ class Reconciler:
                 continue
             found = self._differences(account)
             if not found or found == seen:
-                await self._say(account)
+                await self._say(account, heard)
                 return True
             log.warning("reconcile.difference", found=list(found))
             seen = found
@@ -148,7 +149,7 @@ class Reconciler:
         lots, cash = difference(state, Reconciled(account.ts, list(account.lots), account.cash_micro))
         return tuple(told(state, lots, cash))
 
-    async def _say(self, account: VenueAccount) -> None:
+    async def _say(self, account: VenueAccount, heard: tuple[tuple[int, int], ...]) -> None:
         """Put what the venue holds into the inbox: commands go before news, so no fill comes between this comparison
         and its event."""
         events: Sequence[Reconciled | ForeignFound | Condition] = [
@@ -156,8 +157,9 @@ class Reconciler:
                 account.ts,
                 list(account.lots),
                 account.cash_micro,
-                buying_power_micro=account.buying_power_micro,
+                buying_power_micro=account.spendable_micro,
                 others=account.others + account.odd,
+                counted=heard,
             ),
             ForeignFound(account.ts, account.foreign),
         ]

@@ -69,7 +69,7 @@ def test_every_portfolio_key_is_read_by_exactly_one_rule() -> None:
     assert {r.key for r in bare.rows} == {"cash", "equity"}
     assert not bare.tails
     assert not bare.quads
-    assert len(ROWS) == 7
+    assert len(ROWS) == 8
     assert len(FAMILIES) == 3
     assert set(TAILS) == {"var", "cvar"}
     assert len(QUADS) == 3

@@ -37,6 +37,13 @@ class VenueAccount(Struct, frozen=True):
     foreign: tuple[ForeignOrder, ...] = ()
     blocked: str = ""
 
+    @property
+    def spendable_micro(self) -> int | None:
+        """What may be bought now: the venue's buying power, and no more than what is settled where the venue says what is.
+        Money of a sale that has not settled is not spent: to sell again what it bought would violate good faith."""
+        known = [each for each in (self.buying_power_micro, self.settled_micro) if each is not None]
+        return min(known, default=None)
+
 
 class VenueFlow(Struct, frozen=True):
     """Cash that moved at the venue for another reason than a fill: `kind` is "deposit" | "withdrawal" | "dividend" |

@@ -64,6 +64,7 @@ class FrozenVenue(Struct, frozen=True):
     entitled: list[tuple[int, list[tuple[int, int]]]] = []
     foreign_ids: list[str] = []
     buying_power_micro: int | None = None
+    spending: list[tuple[tuple[int, int], list[tuple[int, int]]]] = []
 
 
 class _Frozen(Struct, frozen=True):
@@ -166,7 +167,12 @@ def freeze(state: State) -> bytes:
             exits=[(a.exits, a.blocked) for a in state.agents],
             watch=state.watch.freeze(),
             venue=FrozenVenue(
-                state.fenced, list(state.flows), state.entitled, state.foreign_ids, state.buying_power_micro
+                state.fenced,
+                list(state.flows),
+                state.entitled,
+                state.foreign_ids,
+                state.buying_power_micro,
+                list(state.spending.items()),
             ),
             parents=state.parents,
             halted=state.halted,
@@ -222,7 +228,7 @@ def thaw(rules: Rules, frozen: bytes) -> State:
     state.flows.extend(f.venue.flows)
     state.entitled = list(f.venue.entitled)
     state.foreign_ids = list(f.venue.foreign_ids)
-    state.buying_power_micro = f.venue.buying_power_micro
+    state.buying_power_micro, state.spending = f.venue.buying_power_micro, dict(f.venue.spending)
     state.parents, state.halted = list(f.parents), dict(f.halted)
     state.live_sessions = f.live_sessions
     for agent, note in zip(state.agents, f.notes, strict=bool(f.notes)):

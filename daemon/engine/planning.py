@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from daemon.engine.judged import Judged
 from daemon.engine.parents import WORKED, Parent
+from daemon.engine.spending import spend
 from daemon.engine.state import HOUSE, Cross, FollowUp, Round, State, Working
 from daemon.engine.watching import market_context, watch_plan
 from risk.gate import Account, Context, Part, Verdict, basket, gate, granted, measure, same_book, worst_nano
@@ -51,6 +52,7 @@ AGAIN[
         Reason.CONCENTRATION,
         Reason.ACCOUNT_NOTIONAL,
         Reason.RAMP,
+        Reason.BUYING_POWER,
     ]
 ] = True
 
@@ -404,6 +406,7 @@ def _send(state: State, out: OrderBasket, agents: list[int], surviving: Lots) ->
         shares=shares,
         live=rows,
     )
+    spend(state, out)
 
 
 def _ends(state: State, kind: Kind = Kind.LIMIT) -> list[int]:

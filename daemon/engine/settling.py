@@ -100,6 +100,8 @@ def on_reconciled(state: State, venue: Reconciled) -> Sequence[Effect]:
     """Compare the venue's account with ours and what is fenced off; a difference leaves only reducing orders."""
     state.now = max(state.now, venue.ts)
     state.buying_power_micro = venue.buying_power_micro
+    for key in venue.counted:
+        state.spending.pop((key[0], key[1]), None)
     lots, cash = difference(state, venue)
     if not any(lots) and not cash:
         return ()
