@@ -67,7 +67,8 @@ class PositionNow(Struct, frozen=True):
 
 
 class AgentNow(Struct, frozen=True):
-    """One agent and its book. `today` is its return since the last close before today, null when unknown."""
+    """One agent and its book. `total` is its return since the start and `today` that since the last close before today, null
+    when unknown; deposits and withdrawals are none."""
 
     name: str
     policy: str
@@ -146,7 +147,7 @@ def overview(service: Service, parts: Parts, config: Config) -> Overview:
         reason=state.switch.reason,
         equity=money_text(equity),
         cash=money_text(state.ledger.house.cash_micro),
-        total=_ratio(equity, state.ledger.house.flows_micro),
+        total=state.watch.realised[0].grown(equity, state.ledger.house.flows_micro) - 1.0,
         today=_ratio(equity, state.switch.day_open),
         gross=float(np.abs(house * prices).sum()) * MICRO / equity if equity > 0 else None,
         drawdown=max(0.0, 1.0 - equity / high),
@@ -187,7 +188,7 @@ def _agent(
         equity=money_text(equity),
         cash=book.cash_micro / equity if equity > 0 else 0.0,
         weights={state.universe.symbols[k]: float(values[k]) * MICRO / equity for k in held} if equity > 0 else {},
-        total=_ratio(equity, book.flows_micro),
+        total=state.watch.realised[number + 1].grown(equity, book.flows_micro) - 1.0,
         today=_ratio(equity, agent.switch.day_open),
     )
 

@@ -34,7 +34,7 @@ def on_flow(state: State, moved: Flow) -> Sequence[Effect]:
         return (alert(state, "WARNING", "operator", said),)
     _move(state, moved.amount_micro, book)
     state.revalue()
-    effects: list[Effect] = [Booked(moved.ts, "flow", -1, moved.amount_micro)]
+    effects: list[Effect] = [Booked(moved.ts, "flow", -1, moved.amount_micro, book)]
     if moved.id:
         verb = "deposit of" if moved.amount_micro > 0 else "withdrawal of"
         effects.append(
@@ -53,11 +53,17 @@ def on_flow(state: State, moved: Flow) -> Sequence[Effect]:
 
 def _move(state: State, amount_micro: int, book: int) -> None:
     """Money from outside; the marks of the house, and of the agent whose book it is, move with it."""
+    _marks_move(state, amount_micro, book)
     state.ledger.deposit(amount_micro, book)
-    flow(state.switch, amount_micro)
-    if book >= 0:
-        flow(state.agents[book].switch, amount_micro)
     state.booked()
+
+
+def _marks_move(state: State, amount_micro: int, book: int) -> None:
+    """What comes or goes now is neither profit nor loss of the house, nor of the book it is for."""
+    state.revalue()  # the equity right before, at the marks now
+    flow(state.switch, amount_micro, state.equity_micro)
+    if book >= 0:
+        flow(state.agents[book].switch, amount_micro, state.books_micro[book])
 
 
 def free_micro(state: State, book: int) -> int:
@@ -159,14 +165,12 @@ def correct(state: State, lots: Sequence[int], cash: int, how: str, said: str) -
     for column, more in enumerate(lots):
         if more:
             value = round_micro(more * state.universe.lot_nano[column] * int(state.marks_nano[column]))[0]
+            _marks_move(state, value, book)
             state.ledger.in_kind(column, more, value, book)
-            flow(state.switch, value)
-            if book >= 0:
-                flow(state.agents[book].switch, value)
-            effects.append(Booked(state.now, "in_kind", column, value))
+            effects.append(Booked(state.now, "in_kind", column, value, book))
     if cash:
         _move(state, cash, book)
-        effects.append(Booked(state.now, "flow", -1, cash))
+        effects.append(Booked(state.now, "flow", -1, cash, book))
     state.booked()
     state.revalue()
     text = f"taken into the book of {how}: {'; '.join(told(state, lots, cash))} ({said})"
