@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from daemon.assembly import Parts
 from daemon.config import Config
+from daemon.engine.halting import limits_text
 from daemon.engine.state import HOUSE, State
 from daemon.engine.watching import market_context
 from daemon.limit_words import HOUR_NS, unit, words
@@ -55,7 +56,8 @@ class LimitNow(Struct, frozen=True):
 
 
 class PositionNow(Struct, frozen=True):
-    """What the house holds of one symbol and which agents' books it is in."""
+    """What the house holds of one symbol and which agents' books it is in. `halted`: why it cannot be traded now, empty
+    while it can."""
 
     symbol: str
     qty: str
@@ -64,6 +66,7 @@ class PositionNow(Struct, frozen=True):
     weight: float
     cost: str
     agents: dict[str, str]
+    halted: str = ""
 
 
 class AgentNow(Struct, frozen=True):
@@ -86,7 +89,7 @@ class AgentNow(Struct, frozen=True):
 
 class Overview(Struct, frozen=True):
     """Everything about one run at one instant, by `ts` (UTC, of the market) and `session` (its date). `halted`: symbols
-    that the venue does not trade now, and why."""
+    that the venue does not trade now, and why; `limited`: those whose price is at a limit, and the limits."""
 
     name: str
     version: str
@@ -119,6 +122,7 @@ class Overview(Struct, frozen=True):
     positions: list[PositionNow]
     limits: list[LimitNow]
     halted: dict[str, str] = {}
+    limited: dict[str, str] = {}
 
 
 def overview(service: Service, parts: Parts, config: Config) -> Overview:
@@ -163,6 +167,7 @@ def overview(service: Service, parts: Parts, config: Config) -> Overview:
         positions=positions(state),
         limits=limits_now(state),
         halted={state.universe.symbols[k]: why for k, (_, why) in sorted(state.halted.items())},
+        limited={state.universe.symbols[k]: limits_text(*pair) for k, pair in sorted(state.limited.items())},
     )
 
 
@@ -214,6 +219,7 @@ def positions(state: State) -> list[PositionNow]:
                 weight=micro / equity if equity > 0 else 0.0,
                 cost=money_text(house.cost_micro[column]),
                 agents={name: quantity_text(own, size) for name, own in books.items()},
+                halted=state.halted[column][1] or "the venue does not trade it" if column in state.halted else "",
             )
         )
     return found

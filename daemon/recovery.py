@@ -24,6 +24,7 @@ from trading.events import (
     Flow,
     ForeignFound,
     Halted,
+    Limited,
     NotFound,
     Operator,
     Reconciled,
@@ -39,7 +40,7 @@ from trading.orders import OrderState, Reports
 
 OUTSIDE: Final = (
     Started, Reloaded, Flow, Operator, Condition, Stopping, Reconciled, ForeignFound, Correction, Wished,
-    Halted,
+    Halted, Limited,
 )  # fmt: skip
 """Events of a replayed run that come neither from its feed nor from the loop itself: the record supplies them."""
 

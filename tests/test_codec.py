@@ -40,6 +40,7 @@ from trading.events import (
     Flow,
     ForeignFound,
     Halted,
+    Limited,
     NotFound,
     Operator,
     Reconciled,
@@ -81,6 +82,7 @@ LATER_EVENTS: list[Struct] = [
     Correction(13, [1, 0], -5, "fence", "bought by hand", "me"),
     Wished(14, "manual", 1, -5, "out", "me"),
     Halted(15, 1, True, "LULD pause"),
+    Limited(16, 1, 90 * 10**9, 110 * 10**9),
 ]
 """Events that came after the golden file was written."""
 

@@ -39,6 +39,7 @@ from trading.events import (
     Flow,
     ForeignFound,
     Halted,
+    Limited,
     NotFound,
     Operator,
     Reconciled,
@@ -76,6 +77,7 @@ JournalEvent = (
     | Correction
     | Wished
     | Halted
+    | Limited
 )
 JournalEffect = (
     Asked

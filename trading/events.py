@@ -192,12 +192,24 @@ class Wished(Struct, frozen=True, tag=True, omit_defaults=True):
 
 
 class Halted(Struct, frozen=True, tag=True, omit_defaults=True):
-    """Trading of a column was halted at the venue, or goes on: a regulatory halt, or a limit up or down that it is at."""
+    """Trading of a column was halted at the venue, or by a person (`who`), or goes on. `announced`: by a stream, whose word
+    that it goes on may be missed."""
 
     ts: int
     symbol: int
     halted: bool
     detail: str = ""
+    who: str = ""
+    announced: bool = False
+
+
+class Limited(Struct, frozen=True, tag=True, omit_defaults=True):
+    """The price of a column is at a limit up or down, which the venue keeps it within; nano-currency, 0 for none."""
+
+    ts: int
+    symbol: int
+    down_nano: int
+    up_nano: int
 
 
 class Operator(Struct, frozen=True, tag=True, omit_defaults=True):
@@ -247,5 +259,6 @@ Event = (
     | Correction
     | Wished
     | Halted
+    | Limited
 )
 """What `step` takes. In the journal a MarketSlice is a SliceRef (replay) or Bars (live)."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from daemon.engine.deciding import on_decided
-from daemon.engine.halting import on_halted
+from daemon.engine.halting import on_halted, on_limited
 from daemon.engine.market import on_action, on_slice
 from daemon.engine.outcomes import on_cancel_reported, on_not_found, on_unknown
 from daemon.engine.people import on_condition, on_operator, on_reloaded, on_started, on_stopping, on_wished
@@ -26,6 +26,7 @@ from trading.events import (
     Flow,
     ForeignFound,
     Halted,
+    Limited,
     NotFound,
     Operator,
     Reconciled,
@@ -66,4 +67,5 @@ HANDLERS: Final[dict[type, Callable[[State, Any], Sequence[Effect]]]] = {
     Correction: on_correction,
     Wished: on_wished,
     Halted: on_halted,
+    Limited: on_limited,
 }

@@ -98,6 +98,7 @@ class _Frozen(Struct, frozen=True):
     venue: FrozenVenue = FrozenVenue()
     parents: list[Parent] = []
     halted: dict[int, tuple[int, str]] = {}
+    limited: dict[int, tuple[int, int]] = {}
     live_sessions: int = 0
     notes: list[str] = []
     """By agent: what its policy said last."""
@@ -176,6 +177,7 @@ def freeze(state: State) -> bytes:
             ),
             parents=state.parents,
             halted=state.halted,
+            limited=state.limited,
             live_sessions=state.live_sessions,
             notes=[a.note for a in state.agents],
         )
@@ -229,7 +231,7 @@ def thaw(rules: Rules, frozen: bytes) -> State:
     state.entitled = list(f.venue.entitled)
     state.foreign_ids = list(f.venue.foreign_ids)
     state.buying_power_micro, state.spending = f.venue.buying_power_micro, dict(f.venue.spending)
-    state.parents, state.halted = list(f.parents), dict(f.halted)
+    state.parents, state.halted, state.limited = list(f.parents), dict(f.halted), dict(f.limited)
     state.live_sessions = f.live_sessions
     for agent, note in zip(state.agents, f.notes, strict=bool(f.notes)):
         agent.note = note

@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from daemon.engine.halting import within_limits
 from daemon.engine.judged import Judged
 from daemon.engine.parents import WORKED, Parent
 from daemon.engine.spending import spend
@@ -254,7 +255,7 @@ def _house(
         Part(own.astype(np.float64), p.account.lots, state.rules.agents[p.agent].limits)
         for p, own in zip(parts, surviving, strict=True)
     ]
-    caps = child.caps if child is not None else ()
+    caps = within_limits(state, verdict.lots, child.caps if child is not None else ())
     out = basket(
         verdict, ctx, house, limits, sample=sample, n=n, ts=state.now, end=ends, parts=agents, kind=kind, caps=caps
     )

@@ -233,6 +233,8 @@ class State:
         """Decisions that are worked over time, in order."""
         self.halted: dict[int, tuple[int, str]] = {}
         """Column -> (since when, why) of what the venue does not trade for now."""
+        self.limited: dict[int, tuple[int, int]] = {}
+        """Column -> (limit down, limit up) in nano of prices that are at one; 0 for none."""
         self.foreign: list[tuple[int, int, int]] = []
         """(column, signed lots, limit in nano) of orders at the venue that are not ours."""
         self.foreign_ids: list[str] = []
