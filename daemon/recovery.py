@@ -16,6 +16,7 @@ from trading.effects import Ask, Effect
 from trading.events import (
     Action,
     Bars,
+    Busted,
     CancelReported,
     Condition,
     Correction,
@@ -187,7 +188,7 @@ def fold(shell: Shell, journal: Journal, instants: Iterator[list[Item]]) -> int:
 
 def fold_live(shell: Shell, journal: Journal) -> int:
     """`fold` for a market that went on: its bars are in the record itself, and the answers of a venue across a network."""
-    own = (Decided,) if shell.remote else (Decided, Reports, CancelReported, Unknown, NotFound)
+    own = (Decided,) if shell.remote else (Decided, Reports, CancelReported, Unknown, NotFound, Busted)
     while journal.replaying:
         event = journal.cause(own)
         try:

@@ -33,6 +33,7 @@ from trading.effects import (
 from trading.events import (
     Action,
     Bars,
+    Busted,
     CancelReported,
     Condition,
     Correction,
@@ -83,6 +84,7 @@ LATER_EVENTS: list[Struct] = [
     Wished(14, "manual", 1, -5, "out", "me"),
     Halted(15, 1, True, "LULD pause"),
     Limited(16, 1, 90 * 10**9, 110 * 10**9),
+    Busted(5, 1, 17, 0, 3, 10**11, 2, 10**10, "x-1"),
 ]
 """Events that came after the golden file was written."""
 

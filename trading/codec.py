@@ -31,6 +31,7 @@ from trading.effects import (
 from trading.events import (
     Action,
     Bars,
+    Busted,
     CancelReported,
     Condition,
     Correction,
@@ -78,6 +79,7 @@ JournalEvent = (
     | Wished
     | Halted
     | Limited
+    | Busted
 )
 JournalEffect = (
     Asked

@@ -212,6 +212,21 @@ class Limited(Struct, frozen=True, tag=True, omit_defaults=True):
     up_nano: int
 
 
+class Busted(Struct, frozen=True, tag=True, omit_defaults=True):
+    """The venue takes back a fill of a row: `lots` (unsigned) at `price_nano`, as it was told then; 0 lots where it is not known
+    which. `new_lots` at `new_price_nano` hold instead where it was corrected. `id` is the venue's, by which it is taken once."""
+
+    sample: int
+    n: int
+    ts: int
+    row: int
+    lots: int
+    price_nano: int
+    new_lots: int = 0
+    new_price_nano: int = 0
+    id: str = ""
+
+
 class Operator(Struct, frozen=True, tag=True, omit_defaults=True):
     """A person's command. `agent` is a name, empty for the house."""
 
@@ -260,5 +275,6 @@ Event = (
     | Wished
     | Halted
     | Limited
+    | Busted
 )
 """What `step` takes. In the journal a MarketSlice is a SliceRef (replay) or Bars (live)."""

@@ -41,13 +41,16 @@ class Order(Struct, frozen=True):
 
 
 class Update(Struct, frozen=True):
-    """One message of the stream `trade_updates`; `qty` and `price` are those of an execution."""
+    """One message of the stream `trade_updates`; `qty` and `price` are those of an execution, which may take the place of a
+    previous one."""
 
     event: str
     order: Order
     timestamp: str | None = ""
     qty: Decimal | None = None
     price: Decimal | None = None
+    execution_id: str | None = ""
+    previous_execution_id: str | None = ""
 
 
 class StreamData(Struct, frozen=True):

@@ -6,6 +6,7 @@ a live run and a replay. `daemon.loop` carries the effects out."""
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
+from daemon.engine.busting import on_busted
 from daemon.engine.deciding import on_decided
 from daemon.engine.halting import on_halted, on_limited
 from daemon.engine.market import on_action, on_slice
@@ -18,6 +19,7 @@ from daemon.engine.ticks import on_tick
 from trading.effects import Effect
 from trading.events import (
     Action,
+    Busted,
     CancelReported,
     Condition,
     Correction,
@@ -68,4 +70,5 @@ HANDLERS: Final[dict[type, Callable[[State, Any], Sequence[Effect]]]] = {
     Wished: on_wished,
     Halted: on_halted,
     Limited: on_limited,
+    Busted: on_busted,
 }

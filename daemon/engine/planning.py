@@ -406,6 +406,7 @@ def _send(state: State, out: OrderBasket, agents: list[int], surviving: Lots) ->
         state=[int(OrderState.SENT)] * rows,
         shares=shares,
         live=rows,
+        whole=list(shares),
     )
     spend(state, out)
 

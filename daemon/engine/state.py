@@ -120,6 +120,8 @@ class Working(Struct):
     live: int
     odd: dict[int, Row] = {}
     again: dict[int, int] = {}
+    whole: list[list[tuple[int, int]]] = []
+    """The agents' unsigned lots when it was sent."""
 
     def open_shares(self) -> Iterator[tuple[int, int, int]]:
         """(row, agent, signed lots) of everything that may still fill."""

@@ -339,6 +339,24 @@ class Book:
         }  # fmt: skip
         self.say("fill" if done else "partial_fill", order, more)
 
+    def take_back(self, order: Placed, qty: Decimal | None = None, price: Decimal | None = None) -> None:
+        """The last execution of an order is busted, or corrected to another quantity and price. The order stays as it is."""
+        last = [a for a in self.activities if a["activity_type"] == "FILL" and a["order_id"] == order.id][-1]
+        side = 1 if order.side == "buy" else -1
+        self.trade(order.symbol, -side * Decimal(last["qty"]), Decimal(last["price"]))
+        order.filled -= Decimal(last["qty"])
+        order.notional -= Decimal(last["qty"]) * Decimal(last["price"])
+        more = {"execution_id": self.id(), "previous_execution_id": last["id"].partition("::")[2]}
+        last |= {"id": f"{last['id'].partition('::')[0]}::{more['execution_id']}"}
+        if qty is not None and price is not None:
+            self.trade(order.symbol, side * qty, price)
+            order.filled += qty
+            order.notional += qty * price
+            more |= {"qty": text(qty), "price": text(price)}
+            last |= {"qty": text(qty), "price": text(price)}
+        order.updated = self.tick()
+        self.say("trade_bust" if qty is None else "trade_correct", order, more)
+
     def trade(self, symbol: str, signed: Decimal, price: Decimal) -> None:
         """Move lots and cash."""
         held = self.positions.get(symbol, Decimal(0)) + signed
