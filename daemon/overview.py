@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from daemon.assembly import Parts
 from daemon.config import Config
+from daemon.engine.coin_fees import dust_micro
 from daemon.engine.halting import limits_text
 from daemon.engine.state import HOUSE, State
 from daemon.engine.watching import market_context
@@ -57,7 +58,7 @@ class LimitNow(Struct, frozen=True):
 
 class PositionNow(Struct, frozen=True):
     """What the house holds of one symbol and which agents' books it is in. `halted`: why it cannot be traded now, empty
-    while it can."""
+    while it can. `dust`: what fees in the instrument itself left of a lot, at the venue and in no book; empty for none."""
 
     symbol: str
     qty: str
@@ -67,6 +68,8 @@ class PositionNow(Struct, frozen=True):
     cost: str
     agents: dict[str, str]
     halted: str = ""
+    dust: str = ""
+    dust_value: str = ""
 
 
 class AgentNow(Struct, frozen=True):
@@ -220,6 +223,8 @@ def positions(state: State) -> list[PositionNow]:
                 cost=money_text(house.cost_micro[column]),
                 agents={name: quantity_text(own, size) for name, own in books.items()},
                 halted=state.halted[column][1] or "the venue does not trade it" if column in state.halted else "",
+                dust=quantity_text(state.dust[column], 1) if state.dust.get(column) else "",
+                dust_value=money_text(dust_micro(state, column)) if state.dust.get(column) else "",
             )
         )
     return found

@@ -60,6 +60,7 @@ class Reason(IntEnum):
     RAMP = 38
     ORDERS_PER_DAY = 39
     BUYING_POWER = 40
+    NO_BORROW = 41
 
 
 REASON_TEXT: Final[dict[Reason, str]] = {
@@ -104,6 +105,7 @@ REASON_TEXT: Final[dict[Reason, str]] = {
     Reason.RAMP: "the ramp of a live start does not let so much be held yet",
     Reason.ORDERS_PER_DAY: "more than max_orders_per_day would have been sent in this session",
     Reason.BUYING_POWER: "it could cost more than the venue's buying power, less what was sent since it was asked",
+    Reason.NO_BORROW: "the venue lends no units of it, so it cannot be sold short",
 }
 
 
@@ -257,6 +259,7 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True):
     max_account_notional: AccountCap | None = None
     ramp: Ramp | None = None
     buying_power: AccountCap | None = None
+    no_borrow: tuple[str, ...] = ()
     max_order_notional: float | None = None
     max_share_of_volume: float | None = None
     liquidity: Liquidity | None = None
@@ -344,7 +347,7 @@ def tightest_exits(a: Protective | None, b: Protective | None) -> Protective | N
 def _tighter(name: str, a: Any, b: Any) -> Any:
     if a is None or b is None or a == b:
         return b if a is None else a
-    if name == "restricted":
+    if name in ("restricted", "no_borrow"):
         return tuple(sorted({*a, *b}))
     if isinstance(a, Tail):
         if msgspec.structs.replace(a, limit=b.limit) != b:

@@ -137,7 +137,7 @@ class NotFound(Struct, frozen=True, tag=True, omit_defaults=True):
 class Reconciled(Struct, frozen=True, tag=True, omit_defaults=True):
     """What the venue holds, to be compared with ours: `lots` by column, cash and buying power in micro, None where it
     was not asked; `others` are holdings that are no whole lots of ours, (symbol, decimal text). `counted` are the baskets,
-    (sample, n), that the venue had heard of when it said what may be bought."""
+    (sample, n), that the venue had heard of when it said what may be bought; `unlent` the columns of what it lends nobody."""
 
     ts: int
     lots: list[int]
@@ -145,6 +145,7 @@ class Reconciled(Struct, frozen=True, tag=True, omit_defaults=True):
     buying_power_micro: int | None = None
     others: tuple[tuple[str, str], ...] = ()
     counted: tuple[tuple[int, int], ...] = ()
+    unlent: tuple[int, ...] = ()
 
 
 class ForeignFound(Struct, frozen=True, tag=True, omit_defaults=True):

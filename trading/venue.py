@@ -36,6 +36,8 @@ class VenueAccount(Struct, frozen=True):
     ours: tuple[OpenOrder, ...] = ()
     foreign: tuple[ForeignOrder, ...] = ()
     blocked: str = ""
+    unlent: tuple[int, ...] = ()
+    """Columns of what cannot be sold short: the venue lends nobody any."""
 
     @property
     def spendable_micro(self) -> int | None:

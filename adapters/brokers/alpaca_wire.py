@@ -77,6 +77,8 @@ class Account(Struct, frozen=True):
     currency: str = "USD"
     equity: Decimal | None = None
     buying_power: Decimal | None = None
+    non_marginable_buying_power: Decimal | None = None
+    multiplier: Decimal | None = None
     trading_blocked: bool = False
     account_blocked: bool = False
     trade_suspended_by_user: bool = False
@@ -99,6 +101,7 @@ class Asset(Struct, frozen=True):
     tradable: bool
     fractionable: bool = False
     shortable: bool = False
+    easy_to_borrow: bool = False
     min_order_size: Decimal | None = None
     min_trade_increment: Decimal | None = None
     price_increment: Decimal | None = None

@@ -65,6 +65,8 @@ class FrozenVenue(Struct, frozen=True):
     foreign_ids: list[str] = []
     buying_power_micro: int | None = None
     spending: list[tuple[tuple[int, int], list[tuple[int, int]]]] = []
+    dust: dict[int, int] = {}
+    unlent: tuple[int, ...] = ()
 
 
 class _Frozen(Struct, frozen=True):
@@ -174,6 +176,8 @@ def freeze(state: State) -> bytes:
                 state.foreign_ids,
                 state.buying_power_micro,
                 list(state.spending.items()),
+                state.dust,
+                state.unlent,
             ),
             parents=state.parents,
             halted=state.halted,
@@ -231,6 +235,7 @@ def thaw(rules: Rules, frozen: bytes) -> State:
     state.entitled = list(f.venue.entitled)
     state.foreign_ids = list(f.venue.foreign_ids)
     state.buying_power_micro, state.spending = f.venue.buying_power_micro, dict(f.venue.spending)
+    state.dust, state.unlent = dict(f.venue.dust), f.venue.unlent
     state.parents, state.halted, state.limited = list(f.parents), dict(f.halted), dict(f.limited)
     state.live_sessions = f.live_sessions
     for agent, note in zip(state.agents, f.notes, strict=bool(f.notes)):

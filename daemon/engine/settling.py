@@ -11,7 +11,8 @@ from trading.effects import Booked, Effect
 from trading.events import Action, Correction, Flow, ForeignFound, Reconciled
 from trading.execution import round_micro
 from trading.instruments import MICRO
-from trading.orders import money_text, quantity_text
+from trading.orders import ENDED, ForeignOrder, money_text, quantity_text
+from trading.venue import OpenOrder
 
 
 def on_flow(state: State, moved: Flow) -> Sequence[Effect]:
@@ -106,6 +107,7 @@ def on_reconciled(state: State, venue: Reconciled) -> Sequence[Effect]:
     """Compare the venue's account with ours and what is fenced off; a difference leaves only reducing orders."""
     state.now = max(state.now, venue.ts)
     state.buying_power_micro = venue.buying_power_micro
+    state.unlent = tuple(venue.unlent)
     for key in venue.counted:
         state.spending.pop((key[0], key[1]), None)
     lots, cash = difference(state, venue)
@@ -175,6 +177,24 @@ def correct(state: State, lots: Sequence[int], cash: int, how: str, said: str) -
     state.revalue()
     text = f"taken into the book of {how}: {'; '.join(told(state, lots, cash))} ({said})"
     return [*effects, alert(state, "WARNING", "reconciliation", text)]
+
+
+def strays(state: State, ours: Sequence[OpenOrder]) -> list[ForeignOrder]:
+    """Orders of ours that are open at the venue and have ended here: nobody waits for them, so they reserve risk as another's
+    do, and people are told. `cum` of each says what is left."""
+    ended = dict(state.ended)
+    found = []
+    for each in ours:
+        work = ended.get((each.sample, each.n))
+        if work is None or each.row >= len(work.lots) or work.state[each.row] not in ENDED:
+            continue
+        lots, left = work.lots[each.row], abs(work.lots[each.row]) - each.cum
+        if left > 0:
+            name = f"{each.sample}/{each.n}/{each.row}, ours and ended here,"
+            found.append(
+                ForeignOrder(name, work.basket.sym[each.row], left if lots > 0 else -left, work.worst_nano[each.row])
+            )
+    return found
 
 
 def on_foreign(state: State, found: ForeignFound) -> Sequence[Effect]:

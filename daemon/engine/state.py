@@ -219,7 +219,7 @@ class State:
         self.sample_no = 0
         self.live_sessions = 0
         """House sessions that ended since the first live start, this one counted: where the ramp stands."""
-        self._allowed: tuple[tuple[int, int, int | None], Limits] | None = None
+        self._allowed: tuple[tuple[int, int, int | None, tuple[int, ...]], Limits] | None = None
         self.agents = [AgentState(a.capital_micro) for a in rules.agents]
         self.switch = Switch(high_water=rules.cash_micro)
         self.monitor = Monitor()
@@ -242,12 +242,16 @@ class State:
         self.foreign_ids: list[str] = []
         self.fenced: tuple[list[int], int] = [0] * size, 0
         """(lots by column, cash in micro) at the venue that are known not to be ours."""
+        self.dust: dict[int, int] = {}
+        """Column -> nano-units that fees in the instrument itself left of a lot: at the venue, and in no book."""
         self.flows: deque[str] = deque(maxlen=FLOWS_KEPT)
         """Flows of the venue that were taken, by its own ids."""
         self.entitled: list[tuple[int, list[tuple[int, int]]]] = []
         """(column, (book, lots)) of ex dates whose dividend the venue has not paid."""
         self.buying_power_micro: int | None = None
         """What the venue lets be bought, when it was last asked; None where it does not say."""
+        self.unlent: tuple[int, ...] = ()
+        """Columns of what the venue lends nobody: it cannot be sold short."""
         self.spending: dict[Key, list[tuple[int, int]]] = {}
         """Basket -> (row, cost at worst in micro) of what was sent that this may not have in it."""
         self.down: set[str] = set()
@@ -283,10 +287,10 @@ class State:
         rules = self.rules
         if book != HOUSE:
             return rules.agents[book].limits
-        if rules.live is None and self.buying_power_micro is None:
+        if rules.live is None and self.buying_power_micro is None and not self.unlent:
             return rules.house
         left = left_micro(self)
-        now = self.equity_micro, self.live_sessions, left
+        now = self.equity_micro, self.live_sessions, left, self.unlent
         kept = self._allowed
         if kept is None or kept[0] != now:
             made = rules.house
@@ -294,6 +298,8 @@ class State:
                 made = rules.live.limits(made, self.equity_micro, self.live_sessions)
             if left is not None:
                 made = override(made, buying_power=limit(self.equity_micro, left))
+            if self.unlent:
+                made = override(made, no_borrow=tuple(self.universe.symbols[k] for k in self.unlent))
             kept = self._allowed = now, made
         return kept[1]
 

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from daemon.engine import step
 from daemon.engine.freezing import freeze, thaw
+from daemon.engine.settling import strays
 from daemon.engine.spending import counted, cut_by_venue, left_micro
 from daemon.engine.state import HOUSE, State
 from daemon.room import Book, risk_now
@@ -19,7 +20,7 @@ from trading.effects import Planned
 from trading.events import Reconciled
 from trading.instruments import MICRO, Instrument, Universe
 from trading.orders import Cause, OrderBasket, Reports
-from trading.venue import VenueAccount
+from trading.venue import OpenOrder, VenueAccount
 
 POWER = 150_000
 PAID = 1.05 * 1.001
@@ -230,3 +231,31 @@ def test_risk_shows_it_and_room_names_it() -> None:
 def test_money_that_has_not_settled_is_not_spent(power: int | None, settled: int | None, spendable: int | None) -> None:
     account = VenueAccount(0, "USD", (), 9, buying_power_micro=power, settled_micro=settled)
     assert account.spendable_micro == spendable
+
+
+def test_what_the_venue_does_not_lend_is_not_sold_short_and_may_be_sold_as_far_as_it_is_held() -> None:
+    def below(view: object) -> np.ndarray:
+        return np.array([-0.3, 0.3, -0.3]) if view.time > made.bars.ts_event[6] else np.array([0.3, 0.3, 0.0])  # type: ignore[attr-defined]
+
+    made = world(below)
+    for number, item in enumerate(made.items()):
+        if number == 1:
+            house = made.shell.state.ledger.house
+            made.shell.run(Reconciled(made.shell.state.now, list(house.lots), house.cash_micro, unlent=(0,)))
+        made.shell.take(item)
+    state = made.shell.state
+    assert state.ledger.house.lots[0] == 0, "sold whole, and no further"
+    assert state.ledger.house.lots[2] < 0
+    reasons = {c for p in made.of(Planned) for c in np.frombuffer(p.reason, dtype=np.int8).tolist()}  # type: ignore[attr-defined]
+    assert Reason.NO_BORROW in reasons
+    assert thaw(made.rules, freeze(state)).limits(HOUSE).no_borrow == ("S0",)
+
+
+def test_an_order_that_is_open_there_and_ended_here_is_nobodys_and_counts() -> None:
+    state, basket = bare()
+    key = basket.sample, basket.n
+    assert strays(state, [OpenOrder(*key, 0)]) == [], "it works here too"
+    none = [0] * len(basket.sym)
+    step(state, report(basket, Cause.REJECTED, none))
+    (found,) = strays(state, [OpenOrder(*key, 1, 2), OpenOrder(key[0], 99, 0), OpenOrder(*key, 0, basket.lots[0])])
+    assert (found.symbol, found.lots, found.limit_nano) == (basket.sym[1], basket.lots[1] - 2, basket.worst_nano[1])
