@@ -108,8 +108,7 @@ class Service:
         self._published = published
         self._urgent = urgent
         self.halt_file = state_folder / "HALT"
-        self._committed = journal.seq
-        self._snapshot_seq = journal.seq
+        self._committed = self._snapshot_seq = journal.seq - len(journal.entries)
         self._last_commit = time.monotonic()
         self._waiting: list[Command] = []
         self._stepping = False

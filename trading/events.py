@@ -199,6 +199,15 @@ class Halted(Struct, frozen=True, tag=True, omit_defaults=True):
     detail: str = ""
 
 
+class Carried(Struct, frozen=True, tag=True, omit_defaults=True):
+    """The account of another run is carried on in this one, whose universe or agents are others: `account` as the engine
+    packs it, by name."""
+
+    ts: int
+    run: str
+    account: bytes
+
+
 class Operator(Struct, frozen=True, tag=True, omit_defaults=True):
     """A person's command. `agent` is a name, empty for the house."""
 
@@ -246,5 +255,6 @@ Event = (
     | Correction
     | Wished
     | Halted
+    | Carried
 )
 """What `step` takes. In the journal a MarketSlice is a SliceRef (replay) or Bars (live)."""
