@@ -54,6 +54,7 @@ from daemon.summary import Summary, summary
 from daemon.supported import not_yet
 from daemon.terminal import watch
 from daemon.timeline import instants
+from daemon.trail import Timed
 from daemon.version import VERSION
 from daemon.watch import watch as watch_conditions
 from daemon.watch import watch_halt_file
@@ -126,7 +127,7 @@ def recover(parts: Parts, store: Store, run: str, folder: Path) -> tuple[Shell, 
         raise CannotStart(f"run {run}: {error}; give the feed it was made with, or begin anew with --fresh.") from error
     except NotKept as error:
         raise CannotStart(f"run {run}: {error}") from error
-    shell.answer = Deadline(parts.policies)
+    shell.answer = Timed(Deadline(parts.policies))
     if isinstance(shell.broker, Wire):
         shell.broker.taken()  # what was committed has left, or its outcome is unknown
     if journal.seq:
@@ -349,7 +350,7 @@ class Edges:
                 sending = tasks.create_task(bus.run(), name="bus")
                 reporting = tasks.create_task(reporter.run(), name="reports")
                 answer = self.shell.answer
-                excused_s = (lambda: answer.waited_s) if isinstance(answer, Deadline) else (lambda: 0.0)
+                excused_s = (lambda: answer.waited_s) if isinstance(answer, Timed) else (lambda: 0.0)
                 around = [
                     # before the feed: a file that is there holds for the first bar
                     tasks.create_task(watch_halt_file(service), name="halt file"),
