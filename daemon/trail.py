@@ -126,7 +126,9 @@ class Trail:
             case Valued():
                 self._line("valued", effect.ts, equity=effect.equity_micro / MICRO)
             case Publish():
-                self._line("alert", severity=effect.level, kind=effect.kind, text=effect.text)
+                self._line(
+                    "alert", severity=effect.level, kind=effect.kind, agent=effect.agent or None, text=effect.text
+                )
             case _:
                 pass
 
