@@ -18,6 +18,7 @@ from trading.events import (
     Bars,
     Busted,
     CancelReported,
+    Carried,
     Condition,
     Correction,
     Decided,
@@ -41,7 +42,7 @@ from trading.orders import OrderState, Reports
 
 OUTSIDE: Final = (
     Started, Reloaded, Flow, Operator, Condition, Stopping, Reconciled, ForeignFound, Correction, Wished,
-    Halted, Limited,
+    Halted, Limited, Carried,
 )  # fmt: skip
 """Events of a replayed run that come neither from its feed nor from the loop itself: the record supplies them."""
 

@@ -35,6 +35,7 @@ from trading.events import (
     Bars,
     Busted,
     CancelReported,
+    Carried,
     Condition,
     Correction,
     Decided,
@@ -85,6 +86,7 @@ LATER_EVENTS: list[Struct] = [
     Halted(15, 1, True, "LULD pause"),
     Limited(16, 1, 90 * 10**9, 110 * 10**9),
     Busted(5, 1, 17, 0, 3, 10**11, 2, 10**10, "x-1"),
+    Carried(15, "r0000001", b"\x80"),
 ]
 """Events that came after the golden file was written."""
 

@@ -33,6 +33,7 @@ from trading.events import (
     Bars,
     Busted,
     CancelReported,
+    Carried,
     Condition,
     Correction,
     Decided,
@@ -80,6 +81,7 @@ JournalEvent = (
     | Halted
     | Limited
     | Busted
+    | Carried
 )
 JournalEffect = (
     Asked

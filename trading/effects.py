@@ -171,7 +171,7 @@ class Booked(Struct, frozen=True, tag=True, omit_defaults=True):
     the agent whose book a flow moved, -1 the unallocated one."""
 
     ts: int
-    kind: Literal["dividend", "borrow", "cash_in_lieu", "flow", "fee", "interest", "in_kind"]
+    kind: Literal["dividend", "borrow", "cash_in_lieu", "flow", "fee", "interest", "in_kind", "delisting"]
     symbol: int
     amount_micro: int
     book: int = -1

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from daemon.engine.busting import on_busted
+from daemon.engine.carrying import on_carried
 from daemon.engine.deciding import on_decided
 from daemon.engine.halting import on_halted, on_limited
 from daemon.engine.market import on_action, on_slice
@@ -21,6 +22,7 @@ from trading.events import (
     Action,
     Busted,
     CancelReported,
+    Carried,
     Condition,
     Correction,
     Decided,
@@ -71,4 +73,5 @@ HANDLERS: Final[dict[type, Callable[[State, Any], Sequence[Effect]]]] = {
     Halted: on_halted,
     Limited: on_limited,
     Busted: on_busted,
+    Carried: on_carried,
 }

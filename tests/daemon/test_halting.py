@@ -4,13 +4,14 @@ import numpy as np
 import pytest
 
 from daemon.engine import step
+from daemon.engine.carrying import carry_of
 from daemon.engine.freezing import freeze, thaw
 from daemon.engine.halting import within_limits
 from daemon.engine.state import State
 from risk.limits import Limits, Reason
 from tests.engine_world import World, block, walk
 from trading.effects import Planned, Publish
-from trading.events import Halted, Limited
+from trading.events import Carried, Halted, Limited
 from trading.market import MarketSlice
 from trading.orders import OrderBasket
 
@@ -120,3 +121,15 @@ def test_a_state_without_halts_is_as_before() -> None:
     state: State = world().shell.state
     assert state.halts() is None
     assert state.limited == {}
+
+
+def test_a_persons_halt_and_the_dust_of_fees_are_carried_into_another_run() -> None:
+    state = world().shell.state
+    step(state, Halted(5, 1, True, "earnings", "ann"))
+    state.dust = {0: 7}
+    names = [agent.name for agent in state.rules.agents]
+    account = carry_of(freeze(state), state.universe, names, simulated=True)
+    other = world().shell.state
+    step(other, Carried(9, "run00001", account))
+    assert other.halted == {1: (5, "by hand: ann: earnings")}
+    assert other.dust == {0: 7}
