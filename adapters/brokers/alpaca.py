@@ -118,6 +118,7 @@ class Alpaca:
                         up = False
                         yield Condition(self._now(), "broker", False, str(each))
                 case Update():
+                    await self._desk.learn(each)
                     for told in self._desk.update(each):
                         yield told
 

@@ -224,6 +224,17 @@ class Desk:
                 trail.add(execution)
                 self._know(each.id.partition("::")[2], execution)
 
+    async def learn(self, update: Update) -> None:
+        """Before an update that takes back what this process was not told of: look for it among the account's executions."""
+        sent = self.orders.find(update.order.client_order_id)
+        known = (update.previous_execution_id or "") in self._executions_by_id
+        if update.event not in REVERSALS or sent is None or known:
+            return
+        try:
+            await self._executions(self.trail(sent), update.order)
+        except (NotSent, Lost, Garbled):
+            return  # it is told as one that is not known
+
     def update(self, update: Update) -> Sequence[BrokerNews]:
         """One update of the stream; of an order that is not ours, nothing."""
         order = update.order

@@ -183,3 +183,20 @@ async def heard_of(s: Scene) -> None:
     said = [each for each in s.books.contradictions() if "took back a trade" in each]
     assert said
     s.books.effects = [each for each in s.books.effects if "took back a trade" not in getattr(each, "text", "")]
+
+
+@case("stream")
+async def a_trade_of_before_a_restart_that_the_venue_takes_back_is_found_and_booked_back(s: Scene) -> None:
+    column = s.column("plain")
+    basket = await s.rest(Row(column, 10))
+    await s.rig.fill(basket, 0, 10, s.rig.price_nano(column))
+    await s.state(basket, OrderState.FILLED)
+    later = await s.adapter()
+    later.remember(basket)
+    await s.listen_to(later)
+    await s.rig.listened()
+    await asyncio.sleep(0.1)
+    await s.rig.take_back(basket, 0)
+    await s.until(lambda: s.books.truth().lots[column] == 0)
+    assert s.books.truth() == s.rig.truth()
+    await heard_of(s)
