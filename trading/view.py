@@ -49,6 +49,11 @@ class View:
         self.time = time
         self.sample = sample
 
+    @property
+    def samples(self) -> int:
+        """Samples of the run so far, those of the warm-up included: how much time lies between two decisions."""
+        return self._end
+
     def returns(self, k: int) -> Floats:
         """float64[k, N] total returns between known samples, oldest first; NaN before an instrument's first bar.
 
