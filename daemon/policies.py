@@ -9,7 +9,7 @@ import numpy as np
 
 import models
 from daemon.user_policy import load_user_policy, place_of
-from models.forests.policy import NAME as LEARNED_ALLOCATION
+from models.forests.params import NAME as LEARNED_ALLOCATION
 from models.forests.policy import make_learned_allocation
 from models.loading import load_artifact
 from strategies.policies import POLICIES, nearest

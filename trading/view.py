@@ -51,7 +51,7 @@ class View:
 
     @property
     def samples(self) -> int:
-        """Samples of the run so far, those of the warm-up included: how much time lies between two decisions."""
+        """How many samples the history has had so far: a clock that counts samples."""
         return self._end
 
     def returns(self, k: int) -> Floats:

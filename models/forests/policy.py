@@ -6,16 +6,17 @@ it is better again, and the answer says so.
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Final
 from zlib import crc32
 
 import numpy as np
-from msgspec import Meta, Struct
+from msgspec import Struct
 
 from models.artifacts import digest_of
 from models.forests import tracking
 from models.forests.card import beats_plain
 from models.forests.features import KINDS, LOOKBACK, Kind, Past, look, pairs, realised, relative, see
+from models.forests.params import NAME, AllocationParams
 from models.forests.runtime import Forest, Prediction, load_forest
 from models.forests.tracking import Track
 from strategies.policies.params import ParamsError, parse
@@ -23,8 +24,6 @@ from strategies.policies.risk_parity import equal_risk
 from trading.instruments import Universe
 from trading.market import Floats, Ints
 from trading.view import Memory, Noted, View
-
-NAME: Final = "learned_allocation"
 
 MOST_ASSETS: Final = 64
 MOST_PAIRS: Final = 192
@@ -34,20 +33,6 @@ FULL_TILT: Final = 0.5
 """A predicted score, in deviations of the horizon's return, from which the tilt is whole."""
 
 LEAST_EIGENVALUE: Final = 1e-4
-
-
-class AllocationParams(Struct, frozen=True):
-    """`risk`, `correlation` and `allocation` are folders of forests, "" for the plain estimate (no tilt for the last).
-
-    `max_tilt`: the fraction by which a score may raise or lower a weight before all are scaled to `invested`.
-    """
-
-    risk: str = "models/shipped/forest_risk"
-    correlation: str = "models/shipped/forest_correlation"
-    allocation: str = "models/shipped/forest_allocation"
-    method: Literal["risk_parity", "inverse_volatility"] = "risk_parity"
-    max_tilt: Annotated[float, Meta(ge=0.0, le=1.0)] = 0.3
-    invested: Annotated[float, Meta(ge=0.0, le=1.0)] = 1.0
 
 
 class Standing(Struct, frozen=True):
