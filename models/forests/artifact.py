@@ -35,6 +35,9 @@ THRESHOLD: Final = 0.6
 MOST_HORIZON: Final = 63
 """Half of what the features read: what came true can still be measured from the same history."""
 
+REACH: Final[dict[Kind, float]] = {"risk": 20.0, "correlation": 6.0, "allocation": 8.0}
+"""The most that a forest may add to a plain estimate: more than any two outcomes can differ by."""
+
 
 class Shape(Struct, frozen=True, forbid_unknown_fields=True):
     """What was set before fitting. `leaves` bounds the size of a tree and so of the file."""
@@ -145,6 +148,9 @@ def load(folder: Path, predicts: Kind | None = None) -> ForestArtifact:
             f"{folder / 'policy.onnx'}: {len(trees.roots)} trees of depth {trees.depth()}; "
             f"the manifest says {manifest.forest.trees} of at most {manifest.forest.depth}"
         )
+    reach = len(trees.roots) * float(np.abs(trees.leaves).max())
+    if reach > REACH[manifest.predicts]:
+        raise ArtifactError(f"{folder / 'policy.onnx'}: its leaves add up to {reach:.3g}, which nothing can be")
     golden, data = manifest.golden, contents["golden.bin"]
     answers = golden.assets * (golden.assets - 1) // 2 if manifest.predicts == "correlation" else golden.assets
     cells = golden.lookback * golden.assets

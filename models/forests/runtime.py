@@ -1,8 +1,6 @@
 """Runs a forest in ONNX Runtime from past returns. No torch, no scikit-learn."""
 
 from pathlib import Path
-from typing import Final
-
 import numpy as np
 from msgspec import Struct
 
@@ -12,9 +10,6 @@ from models.forests.features import Kind, Past, look, see
 from models.forests.trees import INPUT, OUTPUT
 from models.runtime import TOLERANCE, first_line, open_session
 from trading.market import Floats
-
-BOUND: Final[dict[Kind, float]] = {"risk": 20.0, "correlation": 4.0, "allocation": 8.0}
-"""No prediction is further from 0 than this: beyond, the trees are not what they say."""
 
 
 class Prediction(Struct, frozen=True):
@@ -67,8 +62,6 @@ class Forest:
             raise ArtifactError(
                 f"{where}: the graph differs from the probe by {difference:.2g}; {allowed:g} is allowed"
             )
-        if np.abs(expected[known]).max() > BOUND[self.kind]:
-            raise ArtifactError(f"{where}: it predicts {np.abs(expected[known]).max():.3g}, which nothing can be")
 
 
 def load_forest(folder: Path, predicts: Kind | None = None) -> Forest:

@@ -224,7 +224,8 @@ def _number(message: _Message, field: int) -> int:
 
 def _numbers(attribute: _Message) -> list[int]:
     """The whole numbers of an attribute, one by one or packed."""
-    return [value for each in attribute.get(8, []) for value in ([each] if isinstance(each, int) else _packed(each))]
+    values = (value for each in attribute.get(8, []) for value in ([each] if isinstance(each, int) else _packed(each)))
+    return [value - (1 << 64) if value >> 63 else value for value in values]
 
 
 def _packed(data: bytes) -> Iterator[int]:
