@@ -10,7 +10,19 @@ import pytest
 from tests.edge_world import ROOT, Done, answer, quantd
 
 DATA = ("--bars", f"{ROOT}/data/us_daily.parquet", "--actions", f"{ROOT}/data/us_actions.csv")
-SHORT = (*DATA, "--symbols", "SPY,BAC,AAPL", "--from", "2005-01-03", "--to", "2006-12-29", "--folds", "2", "--leaves", "8")
+SHORT = (
+    *DATA,
+    "--symbols",
+    "SPY,BAC,AAPL",
+    "--from",
+    "2005-01-03",
+    "--to",
+    "2006-12-29",
+    "--folds",
+    "2",
+    "--leaves",
+    "8",
+)
 
 
 def models(folder: Path, *arguments: str) -> Done:
@@ -84,6 +96,10 @@ def test_a_spoiled_artifact_is_refused_by_the_name_of_its_file(made: tuple[Path,
         ),
         (("train-risk", "--out", "x", *DATA, "--from", "2006-01-03", "--to", "2005-03-31"), 1, "not after they begin"),
         (("train-risk", "--out", "x", "--horizon", "64"), 2, "--horizon"),
+        (
+            ("evaluate", "models/shipped/forest_risk", *DATA, "--symbols", "SPY", "--from", "2019-01-02", "--to", "2019-01-31"),
+            1, "0 rows with a known outcome",
+        ),
         (("info", "nowhere"), 78, "nowhere: no manifest.json there; name the folder of an artifact"),
         (("verify", "nowhere"), 78, "nowhere: no manifest.json there"),
     ],
@@ -94,6 +110,22 @@ def test_what_is_asked_wrong_is_said(tmp_path: Path, arguments: tuple[str, ...],
     assert says in " ".join(done.stderr.split())
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "x").exists()
+
+
+def test_a_forest_is_judged_on_dates_it_has_not_seen_and_dates_it_has_are_counted(made: tuple[Path, Any]) -> None:
+    folder, told = made
+    given = (*DATA, "--symbols", "SPY,BAC", "--to", "2007-12-31", "--json")
+    later = answer(models(folder, "evaluate", "mine", *given, "--from", "2007-01-03"))
+    assert later["sessions_in_training"] == 0
+    assert later["first"] == "2007-01-03"
+    assert later["last"] == "2007-11-29"  # 21 sessions before the end
+    assert later["rows"] == 2 * 230
+    assert later["model"] != later["plain"]
+    earlier = answer(models(folder, "evaluate", "mine", *given, "--from", "2006-12-27"))
+    assert earlier["sessions_in_training"] == 3
+    done = models(folder, "evaluate", "mine", *DATA, "--from", "2007-01-03", "--to", "2007-01-31")
+    assert done.returncode == 1
+    assert "no bars of QQQ" in done.stderr
 
 
 def test_a_forest_is_not_written_over_a_policy(tmp_path: Path) -> None:

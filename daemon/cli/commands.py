@@ -750,6 +750,27 @@ _trains("correlation", "the correlation of each pair")
 _trains("allocation", "the risk-adjusted return of each asset, relative to the mean")
 
 
+@models_app.command("evaluate")
+def models_evaluate(
+    folder: Folder,
+    first: Annotated[date, typer.Option("--from", parser=_date, metavar="DATE", help="First decision.")],
+    last: Annotated[date, typer.Option("--to", parser=_date, metavar="DATE", help="Last day read.")],
+    bars: Bars = Path("data/us_daily.parquet"),
+    actions: Actions = "data/us_actions.csv",
+    symbols: Names = "AAPL,BAC,IWM,QQQ,SPY",
+    as_json: Json = False,
+) -> None:
+    """Judge a forest beside its plain estimate on a market and dates of your choice, as it trades."""
+    from daemon.cli import models
+
+    names = [name for name in symbols.split(",") if name]
+    code = models.evaluate(
+        folder, bars=bars, actions=Path(actions) if actions else None, symbols=names, first=first, last=last,
+        as_json=as_json,
+    )  # fmt: skip
+    raise typer.Exit(code)
+
+
 def _version(wanted: bool) -> None:
     if wanted:
         from daemon.version import code_version

@@ -12,7 +12,7 @@ import models
 from daemon.cli.failures import CONFIG, DONE, Failure
 from daemon.cli.output import iso, print_json, progress, say, table
 from models import artifacts
-from models.artifacts import MANIFEST
+from models.artifacts import MANIFEST, ArtifactError
 from models.forests import artifact as forests
 from models.forests.card import verdict
 from models.forests.features import MEANING, PLAIN, Kind
@@ -78,11 +78,7 @@ def train(
         raise Failure(f"training needs {', '.join(missing)}: install quantd with its extra `train`", CONFIG)
     from models.forests import training
 
-    for path in (bars, actions):
-        if path is not None and not path.is_file():
-            raise Failure(
-                f"{path}: no such file; name the market with --bars, its splits and dividends with --actions", CONFIG
-            )
+    _present(bars, actions)
     if (out / MANIFEST).is_file() and artifacts.kind_of(out) != forests.KIND:
         raise Failure(f"{out} holds another kind of artifact; write to a new folder (--out)", CONFIG)
     try:
@@ -124,6 +120,42 @@ def train(
     size = sum((out / name).stat().st_size for name in forests.FILES)
     say(f"{manifest.training.rows} rows, {seconds:.1f} s, {size / 1024:.0f} KiB")
     return DONE
+
+
+def evaluate(
+    folder: Path, *, bars: Path, actions: Path | None, symbols: list[str], first: date, last: date, as_json: bool
+) -> int:
+    """A forest as it trades beside its plain estimate, on other data than it was made from."""
+    _present(bars, actions)
+    from models.forests import training
+
+    place = _place(folder)
+    try:
+        judged, seen = training.evaluate(place, bars, actions, symbols, first, last)
+    except ArtifactError:
+        raise
+    except ValueError as error:
+        raise Failure(f"quantd models evaluate: {error}") from error
+    if as_json:
+        print_json({"folder": str(place), "sessions_in_training": seen, **msgspec.to_builtins(judged)})
+        return DONE
+    say(f"{place}, {judged.first} to {judged.last}, {judged.rows} rows; fitted until {judged.fitted_until}")
+    table(
+        ("", "R²", "MSE"),
+        [(name, f"{s.r2:.3f}", f"{s.mse:.4f}") for name, s in (("forest", judged.model), ("plain", judged.plain))],
+        right=("R²", "MSE"),
+    )
+    if seen:
+        say(f"{seen} of these sessions lie in its training window: there it proves nothing.")
+    return DONE
+
+
+def _present(bars: Path, actions: Path | None) -> None:
+    for path in (bars, actions):
+        if path is not None and not path.is_file():
+            raise Failure(
+                f"{path}: no such file; name the market with --bars, its splits and dividends with --actions", CONFIG
+            )
 
 
 def _command(plan: Any, out: Path, bars: Path, actions: Path | None, symbols: list[str]) -> str:

@@ -1,6 +1,7 @@
 """Runs a forest in ONNX Runtime from past returns. No torch, no scikit-learn."""
 
 from pathlib import Path
+
 import numpy as np
 from msgspec import Struct
 
@@ -38,12 +39,15 @@ class Forest:
         seen = see(self.kind, past)
         model, plain = (np.full(len(seen.known), np.nan) for _ in range(2))
         if seen.known.any():
-            rows = ((seen.features[seen.known] - self._centre) / self._scale).astype(np.float32)
             plain[seen.known] = seen.plain[seen.known]
-            # the trees hold what is to be added to the plain estimate, so that no level needs to be learned
-            correction = self._session.run(None, {INPUT: rows})[0][:, 0].astype(np.float64)
-            model[seen.known] = plain[seen.known] + correction
+            model[seen.known] = plain[seen.known] + self.added(seen.features[seen.known])
         return Prediction(model, plain)
+
+    def added(self, features: Floats) -> Floats:
+        """float64[R] of float64[R, F]: what the trees add to the plain estimate; they need to learn no level."""
+        rows = ((features - self._centre) / self._scale).astype(np.float32)
+        given: Floats = self._session.run(None, {INPUT: rows})[0][:, 0].astype(np.float64)
+        return given
 
     def _prove(self) -> None:
         """The golden probe: this machine gives the answers that the training machine wrote down."""

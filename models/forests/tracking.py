@@ -65,6 +65,9 @@ def begin(identity: int, width: int, horizon: int, *, on: bool) -> Track:
 def follow(track: Track, now: int, horizon: int, outcome: Outcome, model: Floats, plain: Floats) -> Track:
     """The track after sample `now`: open predictions that came due are scored, the switch is set, and what is said now
     (float64[width] each) is kept when the last kept is old enough."""
+    if float(track.at.max()) > now:
+        # the count of samples began again: nothing that is open can be scored
+        track = replace(track, at=np.full_like(track.at, -1.0))
     for slot in np.flatnonzero((track.at >= 0) & (now - track.at >= horizon)):
         true = outcome(now - int(track.at[slot]))
         at = track.at.copy()

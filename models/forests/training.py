@@ -4,7 +4,7 @@ Rows are (session, asset) or (session, pair of assets). Needs scikit-learn, onnx
 """
 
 from collections.abc import Callable, Sequence
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from time import perf_counter
 from typing import Any, Final
@@ -252,4 +252,35 @@ def train_on(
     return written
 
 
-__all__ = ["Forest", "Plan", "gather", "judge", "train", "train_on"]
+WARM_UP_DAYS: Final = 365
+"""Calendar days read before an evaluation begins, for the features of its first session."""
+
+
+def evaluate(
+    folder: Path, bars: Path, actions: Path | None, symbols: Sequence[str], first: date, last: date
+) -> tuple[Judged, int]:
+    """An artifact, as it trades, beside the plain estimate on decisions from `first` whose outcomes end by `last`, and how many
+    of these sessions lie in its training window. Raises ArtifactError, or ValueError for data that do not fit."""
+    forest = load_forest(folder)
+    manifest = forest.artifact.manifest
+    panel = read_panel(bars, actions, symbols, first - timedelta(days=WARM_UP_DAYS), last)
+    begin = int(np.searchsorted(panel.day_ns, np.datetime64(first, "ns").astype(np.int64)))
+    rows = gather(manifest.predicts, panel.returns(), manifest.horizon, 1).between(begin, len(panel.day_ns))
+    if len(rows.true) < LEAST_ROWS:
+        raise ValueError(
+            f"{len(rows.true)} rows with a known outcome from {first} to {last}; {LEAST_ROWS} say something"
+        )
+    seen = len(np.unique(rows.at[panel.day_ns[rows.at] < manifest.training.until_ns]))
+    judged = Judged(
+        first=_day(panel.day_ns, int(rows.at[0])),
+        last=_day(panel.day_ns, int(rows.at[-1])),
+        fitted_until=manifest.training.window.last,
+        rows_fitted=manifest.training.rows,
+        rows=len(rows.true),
+        model=score(rows.plain + forest.added(rows.features), rows.true),
+        plain=score(rows.plain, rows.true),
+    )
+    return judged, seen
+
+
+__all__ = ["Forest", "Plan", "evaluate", "gather", "judge", "train", "train_on"]

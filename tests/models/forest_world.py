@@ -60,7 +60,14 @@ def views(returns: Floats, symbols: tuple[str, ...] | None = None) -> Iterator[V
     for t, row in enumerate(prices):
         ring.append(row)
         yield View(
-            universe=universe, ring=ring, prices=row, weights=np.zeros(len(names)), cash=1.0, equity=1.0, time=t, sample=t
+            universe=universe,
+            ring=ring,
+            prices=row,
+            weights=np.zeros(len(names)),
+            cash=1.0,
+            equity=1.0,
+            time=t,
+            sample=t,
         )
 
 

@@ -11,7 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from daemon.policies import PolicyError, answer, load, memory_of, probe
-from models.artifacts import ArtifactError
 from models.forests.features import LOOKBACK, Kind, look
 from models.forests.params import AllocationParams
 from models.forests.policy import LearnedAllocation, correlation_matrix
@@ -149,7 +148,9 @@ def test_a_score_tilts_a_weight_by_no_more_than_is_allowed(tmp_path: Path) -> No
     draw = np.random.default_rng(1)
     drift = np.repeat(draw.normal(0.0, 0.006, (16, 4)), 100, axis=0)
     returns = drift + draw.normal(0.0, 0.01, drift.shape)
-    train_on(panel_of(returns), {}, Plan("allocation", folds=1, leaves=32), tmp_path / "f", "a test", lambda line: None, 0.0)
+    train_on(
+        panel_of(returns), {}, Plan("allocation", folds=1, leaves=32), tmp_path / "f", "a test", lambda line: None, 0.0
+    )
     forest = load_forest(tmp_path / "f", "allocation")
     view = view_of(returns[-LOOKBACK:])
     plain, tilted = (
@@ -193,7 +194,9 @@ def test_pairs_that_do_not_fit_together_still_make_a_correlation_matrix() -> Non
     np.testing.assert_allclose(matrix.diagonal(), 1.0)
     np.testing.assert_allclose(matrix, matrix.T)
     good = np.corrcoef(noise(1, 200, 3).T)
-    np.testing.assert_allclose(correlation_matrix(np.arctanh(good[np.triu_indices(3, 1)]), np.ones(3, dtype=bool)), good)
+    np.testing.assert_allclose(
+        correlation_matrix(np.arctanh(good[np.triu_indices(3, 1)]), np.ones(3, dtype=bool)), good
+    )
 
 
 def test_a_forest_of_a_world_that_ended_is_switched_off_and_on_again_when_that_world_returns(tmp_path: Path) -> None:
@@ -221,7 +224,9 @@ def test_an_optimiser_that_claims_to_know_is_found_out_where_nothing_can_be_know
     # trained where trends go on, so that it starts on; then nothing goes on
     draw = np.random.default_rng(1)
     drift = np.repeat(draw.normal(0.0, 0.006, (16, 4)), 100, axis=0)
-    policy = trained(tmp_path / "f", drift + draw.normal(0.0, 0.01, drift.shape), Plan("allocation", folds=1, leaves=32))
+    policy = trained(
+        tmp_path / "f", drift + draw.normal(0.0, 0.01, drift.shape), Plan("allocation", folds=1, leaves=32)
+    )
     warned, memory = live(policy, noise(2, LOOKBACK + 200, 4))
     assert not warned[0]
     assert warned[-1]

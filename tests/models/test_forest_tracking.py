@@ -16,7 +16,9 @@ def through(track: Track, samples: range, error: float, plain_error: float, hori
     """Asked at each of `samples`; what comes true is 0, and the two are wrong by that much."""
     for now in samples:
         outcome = np.zeros(WIDTH)
-        track = follow(track, now, horizon, lambda ago, o=outcome: o, np.full(WIDTH, error), np.full(WIDTH, plain_error))
+        track = follow(
+            track, now, horizon, lambda ago, o=outcome: o, np.full(WIDTH, error), np.full(WIDTH, plain_error)
+        )
     return track
 
 
@@ -47,7 +49,7 @@ def test_the_outcome_is_asked_for_by_the_age_of_the_prediction() -> None:
 
 def test_what_is_worse_is_switched_off_and_what_is_better_again_is_switched_on_later() -> None:
     step = every(HORIZON)
-    track = through(fresh(), range(0, HORIZON + step * (LEAST - 1)), 2.0, 1.0)
+    track = through(fresh(), range(HORIZON + step * (LEAST - 1)), 2.0, 1.0)
     assert track.on
     assert track.rounds == LEAST - 1
     now = HORIZON + step * (LEAST - 1)
@@ -130,6 +132,14 @@ def test_the_record_of_another_forest_or_universe_is_not_taken_over(other: Track
     assert not kept.on
     assert thaw("risk", memory, other) is other
     assert thaw("correlation", memory, other) is other
+
+
+def test_a_count_that_begins_again_leaves_the_errors_and_drops_what_is_open() -> None:
+    track = through(fresh(), range(500), 2.0, 1.0)
+    again = through(track, range(HORIZON + 1), 2.0, 1.0)
+    assert again.rounds == WINDOW
+    assert again.at.max() == HORIZON
+    assert (again.at >= 0).sum() == HORIZON // every(HORIZON)
 
 
 def test_the_running_error_is_over_the_newest_rounds() -> None:

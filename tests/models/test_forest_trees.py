@@ -109,7 +109,10 @@ def set_attribute(model: ModelProto, name: str, value: int) -> None:
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (lambda m: m.graph.node.append(helper.make_node("Identity", ["prediction"], ["x"])), "field 1 is there 2 times"),
+        (
+            lambda m: m.graph.node.append(helper.make_node("Identity", ["prediction"], ["x"])),
+            "field 1 is there 2 times",
+        ),
         (lambda m: m.graph.initializer.add(), "more than one node"),
         (lambda m: m.functions.add(), "more than a graph"),
         (lambda m: setattr(m.graph.node[0], "op_type", "Loop"), "not TreeEnsemble"),

@@ -47,8 +47,7 @@ def test_walking_forward_every_outcome_fitted_on_is_older_than_what_is_judged(
 ) -> None:
     try:
         made = walk_forward(first, first + size, folds, horizon, embargo)
-    except ValueError as why:
-        assert "too few" in str(why)
+    except ValueError:
         assert size < (folds + 1) * (horizon + embargo + 2)
         return
     assert len(made) == folds
