@@ -220,6 +220,22 @@ def test_a_forest_of_a_world_that_ended_is_switched_off_and_on_again_when_that_w
     assert standing.running_mse < standing.running_plain_mse
 
 
+def test_the_running_errors_are_those_of_what_was_said_against_what_came_true(forests: dict[Kind, Forest]) -> None:
+    """Reckoned again from the prices alone, without any of the policy's memory."""
+    returns, risk = garch(8, LOOKBACK + 180, 3), forests["risk"]
+    policy = LearnedAllocation(AllocationParams(), {"risk": risk})
+    _, memory = live(policy, returns)
+    (standing,) = policy.standing(memory, view_of(returns).universe)
+    errors = []
+    for t in range(LOOKBACK, len(returns) + 1 - 21, 5):
+        said = risk.predict(look(returns[t - LOOKBACK : t]))
+        true = np.log(np.sqrt((returns[t : t + 21] ** 2).mean(axis=0)))
+        errors.append([((said.model - true) ** 2).mean(), ((said.plain - true) ** 2).mean()])
+    expected = np.array(errors)[-26:].mean(axis=0)
+    assert standing.rounds == 26 < len(errors)
+    assert [standing.running_mse, standing.running_plain_mse] == pytest.approx(expected.tolist())
+
+
 def test_an_optimiser_that_claims_to_know_is_found_out_where_nothing_can_be_known(tmp_path: Path) -> None:
     # trained where trends go on, so that it starts on; then nothing goes on
     draw = np.random.default_rng(1)
