@@ -113,7 +113,7 @@ def test_what_is_asked_wrong_is_said(tmp_path: Path, arguments: tuple[str, ...],
 
 
 def test_a_forest_is_judged_on_dates_it_has_not_seen_and_dates_it_has_are_counted(made: tuple[Path, Any]) -> None:
-    folder, told = made
+    folder, _ = made
     given = (*DATA, "--symbols", "SPY,BAC", "--to", "2007-12-31", "--json")
     later = answer(models(folder, "evaluate", "mine", *given, "--from", "2007-01-03"))
     assert later["sessions_in_training"] == 0

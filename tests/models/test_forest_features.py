@@ -33,11 +33,22 @@ def test_rows_up_to_a_session_are_the_same_when_the_data_end_there_or_go_on(kind
         for name in ("at", "features", "plain", "true"):
             np.testing.assert_array_equal(getattr(early, name), getattr(upto, name), err_msg=name)
         assert len(early.at) > 0
-        changed = returns.copy()
-        changed[cut:] *= 7.0
-        other = gather(kind, changed, horizon, 5)
-        np.testing.assert_array_equal(other.between(0, cut).features, whole.between(0, cut).features)
-        assert (other.between(cut - horizon, 400).true != whole.between(cut - horizon, 400).true).any()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_comes_after_a_session_is_in_its_outcome_and_not_in_its_features(kind: Kind) -> None:
+    returns = np.vstack([np.full((1, 4), np.nan), garch(1, 260, 4)])
+    cut = 200
+    changed = returns.copy()
+    changed[cut:] *= np.array([7.0, 1.0, -3.0, 0.2])
+    whole, other = (gather(kind, each, 21, 1) for each in (returns, changed))
+    before, before_other = whole.between(0, cut), other.between(0, cut)
+    assert before.at.max() == cut - 1
+    np.testing.assert_array_equal(before_other.features, before.features)
+    np.testing.assert_array_equal(before_other.plain, before.plain)
+    assert (other.between(cut, cut + 1).features != whole.between(cut, cut + 1).features).any()
+    first = int(before.at[(before_other.true != before.true)].min())
+    assert first == cut - 21  # its outcome is the first that reaches the changed return
 
 
 @settings(max_examples=40, deadline=None)

@@ -185,6 +185,29 @@ def test_without_forests_that_are_on_it_is_risk_parity_on_the_plain_estimates(fo
     np.testing.assert_allclose(weights_of(given_), expected / expected.sum(), rtol=1e-4)
 
 
+def test_what_is_predicted_decides_the_weights_while_it_is_on(forests: dict[Kind, Forest]) -> None:
+    returns = garch(7, LOOKBACK, 4)
+    policy = LearnedAllocation(AllocationParams(method="inverse_volatility"), {"risk": forests["risk"]})
+    given_, memory = policy.act(view_of(returns), {})
+    said = forests["risk"].predict(look(view_of(returns).returns(LOOKBACK)))
+    for prediction, on in ((said.model, 1.0), (said.plain, 0.0)):
+        switch = {"risk.switch": np.array([memory["risk.switch"][0], on, 0.0])}
+        expected = np.exp(-prediction)
+        given_, _ = policy.act(view_of(returns), dict(memory) | switch)
+        np.testing.assert_allclose(weights_of(given_), expected / expected.sum())
+    assert np.abs(said.model - said.plain).max() > 0.01
+
+
+def test_other_symbols_begin_a_new_record(forests: dict[Kind, Forest]) -> None:
+    returns = garch(7, LOOKBACK + 60, 3)
+    policy = LearnedAllocation(AllocationParams(), {"risk": forests["risk"]})
+    _, memory = live(policy, returns)
+    same, other = (view_of(returns, names) for names in (("S0", "S1", "S2"), ("S0", "S1", "T2")))
+    assert policy.standing(memory, same.universe)[0].rounds > 0
+    assert policy.standing(memory, other.universe)[0].rounds == 0
+    assert not answer(policy, Ask(1, 0, other, memory)).failed
+
+
 def test_pairs_that_do_not_fit_together_still_make_a_correlation_matrix() -> None:
     known = np.array([True, True, False, True])
     fisher = np.arctanh([0.98, 0.5, -0.98, 0.3, 0.98, 0.1])  # 0 like 1, 1 like 3, 0 the opposite of 3
