@@ -16,12 +16,13 @@ from models.learners.a2c import A2cPlan
 from models.learners.ppo import PpoPlan
 from models.vector_env import VectorEnv
 
-SIMPLEX_BOUND = 8.0
-"""Of the log ratios that the peer gives for weights: its e-fold range."""
+BOUND = 8.0
+"""Of what the peer draws for weights and positions, before it becomes one: beyond it both are at their edge."""
 
 
 class PeerEnv(VecEnv):
-    """A VectorEnv as the peer takes it, stepped as a whole. Weights are asked for as log ratios to the last."""
+    """A VectorEnv as the peer takes it, stepped as a whole. Weights and positions are asked for in the coordinates that
+    models.learners.distributions draws in: the peer would else learn from actions that were not executed."""
 
     def __init__(self, env: VectorEnv) -> None:
         self.env = env
@@ -31,9 +32,9 @@ class PeerEnv(VecEnv):
             case "discrete":
                 actions = spaces.Discrete(env.action_size)
             case "box":
-                actions = spaces.Box(-1.0, 1.0, (env.action_size,), np.float32)
+                actions = spaces.Box(-BOUND, BOUND, (env.action_size,), np.float32)
             case "simplex":
-                actions = spaces.Box(-SIMPLEX_BOUND, SIMPLEX_BOUND, (env.action_size - 1,), np.float32)
+                actions = spaces.Box(-BOUND, BOUND, (env.action_size - 1,), np.float32)
         super().__init__(env.batch, wide, actions)
         self._action: Tensor = torch.empty(0)
         self._seed = 0
@@ -42,11 +43,13 @@ class PeerEnv(VecEnv):
         return self.env.reset(self._seed).numpy()
 
     def step_async(self, actions: np.ndarray) -> None:
-        self._action = self.weights(torch.from_numpy(actions))
+        self._action = self.executed(torch.from_numpy(actions))
 
-    def weights(self, action: Tensor) -> Tensor:
-        if self.env.kind != "simplex":
+    def executed(self, action: Tensor) -> Tensor:
+        if self.env.kind == "discrete":
             return action
+        if self.env.kind == "box":
+            return torch.tanh(action)
         return torch.softmax(torch.cat([action, action.new_zeros((len(action), 1))], 1), 1)
 
     def step_wait(self) -> Any:
@@ -123,4 +126,4 @@ def peer_of(plan: PpoPlan | A2cPlan, env: VectorEnv, seed: int) -> PPO | A2C:
 def acting(peer: PPO | A2C, env: VectorEnv) -> Any:
     """float[B, D] -> the peer's actions when nothing is drawn, as the problem takes them."""
     view = PeerEnv(env)
-    return lambda seen: view.weights(torch.from_numpy(peer.predict(seen.numpy(), deterministic=True)[0]))
+    return lambda seen: view.executed(torch.from_numpy(peer.predict(seen.numpy(), deterministic=True)[0]))

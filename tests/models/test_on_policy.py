@@ -71,7 +71,7 @@ def test_a2c_comes_within_2_percent_of_the_best(problem: str, seed: int) -> None
 def test_both_come_within_2_percent_of_the_best_of_every_problem(
     plan: PpoPlan | A2cPlan, problem: str, seed: int
 ) -> None:
-    assert solved(plan, problem, seed, 4 * STEPS) >= NEAR
+    assert solved(plan, problem, seed, 2 * STEPS) >= NEAR
 
 
 def remembering(plan: PpoPlan, seed: int) -> float:
