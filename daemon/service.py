@@ -224,6 +224,8 @@ class Service:
                 self._stepping = False
             if self._due():
                 await self.commit()
+            if self.store.lease.fenced:  # found by the timer, with nothing to commit
+                raise StoreGaveUp(self.store.lease.fenced)
             self.progress += 1
         await self.commit()
         self.status, self.over = "stopped", True

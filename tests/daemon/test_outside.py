@@ -21,7 +21,8 @@ from daemon.outside import Outside, withheld
 from daemon.service import Service
 from risk.switch import HALT
 from tests.remote_world import Faults, Remote, Script, Venue
-from trading.events import Condition, Operator, Stopping, Unknown
+from trading.effects import Cancel
+from trading.events import CancelReported, Condition, NotFound, Operator, Stopping, Unknown
 from trading.execution import Costs
 from trading.market import Block, MarketSlice
 from trading.orders import ENDED, Cause, OrderBasket, Reports
@@ -258,11 +259,32 @@ async def test_an_order_that_was_halted_after_its_commit_does_not_leave() -> Non
     task = asyncio.create_task(sender.run())
     sender.put([basket])
     told = await heard(inbox, 2)
+    await sender.ask(NOW, 1, [0])  # by whoever saw it open before
+    (asked,) = await heard(inbox, 1)
     task.cancel()
+    assert isinstance(asked, NotFound), "a venue that never had it says so, and nobody asks for ever"
     ended = next(each for each in told if isinstance(each, Reports))
     assert ended.cause == [Cause.REJECTED]
     assert "halted" in ended.reason
     assert venue.baskets == {}
+
+
+async def test_a_cancel_of_a_daemon_that_no_longer_leads_does_not_leave() -> None:
+    of = parts()
+    venue, inbox = venue_of(of), Inbox()
+    basket = OrderBasket(NOW, 1, NOW, [0], [5], [10**11], [NOW + DAY_NS])
+    said: list[str] = []
+    sender = sending.Sender(Remote(venue), inbox, lambda: NOW, lambda basket: "".join(said))
+    task = asyncio.create_task(sender.run())
+    sender.put([basket])
+    await heard(inbox, 2)
+    said.append("this daemon no longer leads its account")
+    sender.put([Cancel(NOW, 1, 0, NOW)])
+    (told,) = await heard(inbox, 1)
+    task.cancel()
+    assert isinstance(told, CancelReported)
+    assert "no longer leads" in told.reason
+    assert venue.paper.query(NOW, 1, [0]), "it is open there still"
 
 
 async def test_what_a_person_flattens_leaves_under_a_halt_and_nothing_else_does() -> None:
