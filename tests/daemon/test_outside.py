@@ -1,7 +1,7 @@
 """A run on a market that goes on, with a venue across a network: nothing doubled, nothing assumed, books equal to the venue's."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,20 +14,24 @@ from daemon import reconciling, sending
 from daemon.alerting import AlertFilter
 from daemon.app import recover
 from daemon.assembly import Parts, assemble_live
+from daemon.by_hand import Compared, compared, correction
 from daemon.config import Known, read
 from daemon.inbox import Command, Inbox
 from daemon.opening import begin
 from daemon.outside import Outside, withheld
 from daemon.service import Service
-from risk.switch import HALT
+from risk.switch import HALT, REDUCE
+from risk.switch import RUN as RUNNING
 from tests.remote_world import Faults, Remote, Script, Venue
+from trading.codec import decode
 from trading.effects import Cancel
-from trading.events import CancelReported, Condition, NotFound, Operator, Stopping, Unknown
+from trading.events import CancelReported, Condition, Correction, NotFound, Operator, Reconciled, Stopping, Unknown
 from trading.execution import Costs
 from trading.market import Block, MarketSlice
 from trading.orders import ENDED, Cause, OrderBasket, Reports
 from trading.ports import BrokerNews
 from trading.sessions import DAY_NS
+from trading.venue import VenueAccount
 
 MINUTE = 60_000_000_000
 NOW = 1_794_787_200_000_000_000  # 2026-11-16 00:00 UTC
@@ -95,8 +99,9 @@ async def stretch(
     until: int | None = None,
     commands: Sequence[tuple[int, Operator]] = (),
     brutal: bool = False,
+    last: Callable[[Service], Awaitable[None]] | None = None,
 ) -> Left:
-    """Start, or go on; stop after `until` slices, in order or as a crash would."""
+    """Start, or go on; stop after `until` slices, in order or as a crash would. `last` is done while all still goes on."""
     with Store.open(folder) as store:
         projection = store.begin(RUN, of.universe, agents=["mix"])
         shell, journal = recover(of, store, RUN, folder)
@@ -124,7 +129,9 @@ async def stretch(
                 if outside.sender is None or not (outside.sender.busy or outside.sender.unresolved):
                     break
                 await asyncio.sleep(0.01)
-            if outside.reconciler is not None:
+            if last is not None:
+                await last(service)
+            elif outside.reconciler is not None:
                 await outside.reconciler.once()
             service.inbox._commands.append(Command(Stopping(0, False, "test"), asyncio.Future()))
             service.inbox._ready.set()
@@ -133,12 +140,15 @@ async def stretch(
         running = asyncio.create_task(outside.run(service, asyncio.Event()))
         watching = asyncio.create_task(watch())
         done, _ = await asyncio.wait({stepping, running, watching}, return_when=asyncio.FIRST_COMPLETED)
-        if watching in done and not brutal:
+        if watching in done and watching.exception() is not None:
+            stepping.cancel()
+            running.cancel()
+        elif watching in done and not brutal:
             await asyncio.wait({stepping, running}, return_when=asyncio.FIRST_COMPLETED)
         for task in (stepping, running, watching):
             task.cancel()
         await asyncio.gather(stepping, running, watching, return_exceptions=True)
-        for task in (stepping, running):
+        for task in (watching, stepping, running):
             if not task.cancelled() and task.exception() is not None and not brutal:
                 raise task.exception()  # type: ignore[misc]
         await outside.leave()
@@ -240,6 +250,67 @@ async def test_a_halt_stops_trading_at_the_venue(tmp_path: Path) -> None:
     open_rows = [s for w in left.service.shell.state.working.values() for s in w.state if s not in ENDED]
     assert not open_rows
     require_equal(left, venue)
+
+
+async def test_a_running_loop_compares_its_account_when_asked(tmp_path: Path) -> None:
+    of = parts()
+    venue = venue_of(of)
+    remote, (given, coming) = Remote(venue), (slices(10)[:84], slices(10)[84:])
+
+    async def looked(service: Service) -> Compared | None:
+        assert service.compare is not None
+        account = await service.compare()
+        return None if account is None else compared(service.shell.state, account)
+
+    async def looks(service: Service) -> None:
+        state = service.shell.state
+        # what the last close decided is on its way, or waits there for its price: the venue's market goes on
+        for later in coming:
+            venue.on_slice(later)
+            await service.changed(1.0)
+            if (first := await looked(service)) is not None:
+                break
+        assert first is not None
+        assert first.agrees
+        assert state.switch.state == RUNNING
+
+        venue.has.lots[1] += 3  # somebody trades by hand at the venue
+        venue.has.cash_micro -= 5_000_000
+        found = await looked(service)
+        assert found is not None
+        assert not found.agrees
+        assert found.lots == {"S1": "3"}
+        assert found.cash == "-5.00"
+        assert state.switch.state == REDUCE, "nobody adds risk to an account that is not as we know it"
+
+        account = await service.compare()  # type: ignore[misc]
+        await service.inbox.command(correction(service, account, "fence", "by hand, at the venue", "test"))
+        assert (await looked(service)).agrees  # type: ignore[union-attr]
+        assert state.switch.state == REDUCE, "a person re-arms"
+
+        kept = remote.account
+
+        async def filled() -> VenueAccount:
+            service.shell.tally.fills += 1  # a fill came in between
+            return await kept()
+
+        remote.account = filled  # type: ignore[method-assign]
+        assert await looked(service) is None
+        remote.account = gone  # type: ignore[method-assign]
+        assert await looked(service) is None, "a venue that does not answer is not one that agrees"
+        remote.account = kept  # type: ignore[method-assign]
+        assert (await looked(service)).agrees  # type: ignore[union-attr]
+
+    async def gone() -> VenueAccount:
+        raise ConnectionError("no answer")
+
+    feed = Script(of.universe, DAY_NS, given, venue, NOW)
+    left = await stretch(tmp_path, of, feed, remote, last=looks)
+    assert left.service.shell.state.switch.state == REDUCE
+    with Store.open(tmp_path) as store:
+        events = [decode(data).event for _, data in store.entries(RUN, 1)]
+    assert [e.reason for e in events if isinstance(e, Correction)] == ["by hand, at the venue"]
+    assert sum(isinstance(e, Reconciled) for e in events) >= 4, "each comparison is in the journal"
 
 
 async def heard(inbox: Inbox, number: int) -> list[BrokerNews | None]:
