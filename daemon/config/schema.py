@@ -83,7 +83,8 @@ VenueId = Annotated[str, pattern(r"|[a-z][a-z0-9]{1,31}", 'the name that ccxt gi
 
 class Feed(Section):
     """`path` to `pace` are of a replay; the others of a feed that goes on. `venue` is the exchange of kind ccxt; `url` another
-    address of the vendor than its own; `mapping` the file that says how the vendor of kind http answers."""
+    address of the vendor than its own; `mapping` the file that says how the vendor of kind http answers. `build_from` is what
+    bars are built of: "" they come as they are, a shorter interval, or "trades" in a file."""
 
     kind: FeedKind = "replay"
     fallback: tuple[FeedKind, ...] = ()
@@ -98,6 +99,7 @@ class Feed(Section):
     interval_ns: Annotated[int, duration("1s", "1d"), Written()] = Field(default=86_400 * NANO, alias="interval")
     start: dt.date | None = None
     end: dt.date | None = None
+    build_from: Annotated[str, pattern(r"|trades|[1-9]\d{0,3}[smh]", '"1m" or "trades"')] = ""
     warmup: Annotated[int, bounds(0, 100_000)] = 252
     pace: Annotated[str, pattern(r"fast|real|[1-9]\d{0,5}(\.\d+)?/s|0\.\d*[1-9]\d*/s", '"fast", "real" or "5/s"')] = (
         "fast"

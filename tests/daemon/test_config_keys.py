@@ -130,6 +130,7 @@ ROWS = {
     "feed.actions": ("actions.parquet", "actions.parquet"),
     "feed.stamps": ("session", "session"),
     "feed.interval": ("5m", 300 * S),
+    "feed.build_from": ("1m", "1m"),
     "feed.start": ("2019-01-02", dt.date(2019, 1, 2)),
     "feed.end": ("2020-01-02", dt.date(2020, 1, 2)),
     "feed.warmup": ("10", 10),
