@@ -206,7 +206,18 @@ class Live(Section):
     paper_days: Annotated[int, bounds(0, 1_000)] = 20
 
 
-Job = Literal["rebalance", "risk_report", "daily_report", "retrain", "snapshot", "reconcile", "flatten", "reload"]
+Job = Literal[
+    "rebalance",
+    "risk_report",
+    "daily_report",
+    "retrain",
+    "snapshot",
+    "reconcile",
+    "backup",
+    "compact",
+    "flatten",
+    "reload",
+]
 
 
 class Schedule(Section):
@@ -278,7 +289,8 @@ class ExecutionTable(Section):
 
 class Store(Section):
     """`lease` is how long this daemon leads its account without a word from it. The days are for `quantd store compact`:
-    what of the journal stays out of archives, and of read models for good; none keeps all."""
+    what of the journal stays out of archives, and of read models for good; none keeps all. `backups` is where scheduled backups go
+    (empty: `backups` in the state folder), `keep_backups` how many stay there."""
 
     url: Url = ""
     lease_ns: Annotated[int, duration("3s", "10m"), Written()] = Field(default=15 * 10**9, alias="lease")
@@ -287,6 +299,8 @@ class Store(Section):
     alerts_days: Days | None = None
     equity_days: Days | None = None
     orders_days: Days | None = None
+    backups: str = ""
+    keep_backups: Annotated[int, bounds(1, 10_000)] = 14
 
 
 class Api(Section):

@@ -228,6 +228,8 @@ ROWS = {
     "store.alerts_days": ("90", 90.0),
     "store.equity_days": ("365", 365.0),
     "store.orders_days": ("400", 400.0),
+    "store.backups": ("/srv/backups", "/srv/backups"),
+    "store.keep_backups": ("30", 30),
     "api.host": ("::1", "::1"),
     "api.port": ("0", 0),
     "api.tls.ca": ("ca.pem", "ca.pem"),
