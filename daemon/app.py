@@ -431,7 +431,9 @@ def make_bus(config: Config, lanes: Lanes, composer: Composer, broker: EmbeddedB
         if files is not None:
             tls = Tls(*(str(config.at(name)) if name else "" for name in (files.ca, files.certificate, files.key)))
         client = f"quantd-{config.quantd.name}"
-        settings = MqttSettings(host, port, client, config.bus.username, secret("mqtt_password") or "", tls)
+        settings = MqttSettings(
+            host, port, client, config.bus.username, secret("mqtt_password") or "", tls, config.bus.protocol
+        )
     return MqttBus(settings, lanes, offline.topic, offline.payload)
 
 

@@ -247,12 +247,13 @@ Host = Annotated[str, pattern(r"[A-Za-z0-9.:_-]+", "a name or an address of this
 
 
 class Bus(Section):
-    """`host` and `port` are where the embedded broker listens; `url` is where another one is."""
+    """`host` and `port` are where the embedded broker listens; `url` is where another one is, `protocol` the MQTT that it speaks."""
 
     kind: Literal["embedded", "mqtt"] = "embedded"
     host: Host = "127.0.0.1"
     port: Port = 1883
     url: Url = ""
+    protocol: Literal["3.1.1", "5"] = "3.1.1"
     username: str = ""
     tls: Tls | None = None
     prefix: Annotated[str, pattern(r"[^\s/+#\x00]+(/[^\s/+#\x00]+)*", "a topic without + or #")] = "quantd"

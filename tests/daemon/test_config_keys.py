@@ -214,6 +214,7 @@ ROWS = {
     "bus.kind": ("mqtt", "mqtt"),
     "bus.port": ("1884", 1884),
     "bus.url": ("mqtts://other", "mqtts://other", *MQTT),
+    "bus.protocol": ("5", "5", *MQTT),
     "bus.username": ("me", "me", *MQTT),
     "bus.tls.ca": ("ca.pem", "ca.pem"),
     "bus.tls.certificate": ("c.pem", "c.pem"),
