@@ -7,7 +7,7 @@ Parts of a bar add up in any order, so both ways give the same bars (volume to t
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import polars as pl
@@ -268,6 +268,12 @@ class ResampledStream:
         finally:
             if isinstance(finer, AsyncGenerator):
                 await finer.aclose()
+
+    def tell_halts(self, told: Callable[[Any], None]) -> None:
+        """What the stream of finer bars hears of halts passes through, where it hears of any."""
+        tells = getattr(self._stream, "tell_halts", None)
+        if tells is not None:
+            tells(told)
 
     async def close(self) -> None:
         await self._stream.close()
