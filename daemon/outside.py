@@ -118,8 +118,9 @@ class Outside:
         for unknown in unanswered(shell.state):
             shell.run(unknown)
 
-    def _withheld(self, shell: Shell, basket: OrderBasket) -> str:
-        return withheld(shell.state, basket) or ("" if self._leads() else "this daemon no longer leads its account")
+    def _withheld(self, shell: Shell, basket: OrderBasket | None) -> str:
+        halted = "" if basket is None else withheld(shell.state, basket)
+        return halted or ("" if self._leads() else "this daemon no longer leads its account")
 
     async def run(self, service: Service, ready: asyncio.Event) -> None:
         """Until cancelled: the venue first, compared and with every unknown outcome asked for; then the market."""
