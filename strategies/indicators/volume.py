@@ -1,5 +1,7 @@
 """What was traded, and how an instrument moves with the benchmark. A bar whose volume is not known counts as 0."""
 
+import numpy as np
+
 from strategies.indicators import windows
 from strategies.indicators.averages import Outputs
 from strategies.indicators.bars import BENCHMARK, CLOSE, HIGH, LOW, MEDIAN, MONEY_FLOW, RANGE, VOLUME, share
@@ -11,6 +13,7 @@ from strategies.indicators.nodes import (
     ema_from_first,
     growth,
     mean,
+    point,
     ratio,
     root,
     running,
@@ -104,7 +107,12 @@ def residual_volatility(period: int) -> Outputs:
     """Deviation of what beta to the benchmark leaves, per bar."""
     shared, market = window(windows.COVARIANCE, period, _OWN, _MARKET), window(windows.VARIANCE, period, _MARKET)
     own = window(windows.VARIANCE, period, _OWN)
-    return {"residual_volatility": root(own - ratio(shared * shared, market))}
+    explained = ratio(shared * shared, market)
+    # of what beta explains whole, such as the benchmark itself, rounding leaves crumbs
+    left = point(
+        f"unexplained({period})", lambda o, e: np.where(o - e <= windows.STILL * o, 0.0, o - e), own, explained
+    )
+    return {"residual_volatility": root(left)}
 
 
 def relative_strength(period: int) -> Outputs:
