@@ -22,6 +22,7 @@ from strategies.indicators.nodes import (
     ratio,
     wilder,
 )
+from strategies.signals import SIGNALS
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +192,8 @@ def _families() -> dict[str, Family]:
             f"indicator {output} over the close",
             INDICATORS[indicator].parameters,
         )
+    for name, signal in SIGNALS.items():
+        found[name] = Family("signal", signal.make, f"{signal.horizon} horizon: {signal.words}", signal.parameters)
     for what in ("week", "month", "year"):
         for part, name in enumerate(("sin", "cos")):
             found[f"{what}_{name}"] = Family(

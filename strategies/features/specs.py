@@ -242,6 +242,8 @@ def _full() -> tuple[str, ...]:
         for name in ("momentum_3", "momentum_6", "momentum_12", "rsi_6", "volatility_12", "sma_distance_10")
     ]
     names += [f"{what}_{part}" for what in ("week", "month", "year") for part in ("sin", "cos")]
+    names += ["momentum_signal_20_2", "reversion_signal_20", "trend_signal_20_60", "breakout_signal_55", "value_signal_252",
+              "growth_signal_231_21"]  # fmt: skip
     return (*names, "regime_bull", "regime_bear", "regime_volatile")
 
 

@@ -11,6 +11,14 @@ from strategies.policies.passive import BuyAndHold, HoldAll, make_buy_and_hold, 
 from strategies.policies.risk_parity import RiskParity, make_risk_parity
 from trading.ports import Policy
 
+
+def make_signals(params: Mapping[str, object]) -> Policy:
+    # imported where it is asked for: the tables of features would be a tenth of every start
+    from strategies.policies.signals import make_signals as make
+
+    return make(params)
+
+
 POLICIES: dict[str, Callable[[Mapping[str, object]], Policy]] = {
     "buy_and_hold": make_buy_and_hold,
     "equal_weight": make_equal_weight,
@@ -19,6 +27,7 @@ POLICIES: dict[str, Callable[[Mapping[str, object]], Policy]] = {
     "inverse_volatility": make_inverse_volatility,
     "momentum": make_momentum,
     "risk_parity": make_risk_parity,
+    "signals": make_signals,
 }
 """Registered name -> a function of its parameters; it raises ParamsError for wrong ones."""
 
