@@ -2,7 +2,7 @@
 
 from strategies.features.batch import compute
 from strategies.features.families import FAMILIES, UNAVAILABLE
-from strategies.features.inputs import Inputs
+from strategies.features.inputs import Inputs, as_known
 from strategies.features.specs import SETS, Feature, FeatureError, FeatureSpec, feature, shipped, spec_of
 from strategies.features.stream import FeatureStream
 
@@ -15,6 +15,7 @@ __all__ = [
     "FeatureSpec",
     "FeatureStream",
     "Inputs",
+    "as_known",
     "compute",
     "feature",
     "shipped",

@@ -146,6 +146,13 @@ def _turn(part: int, what: str) -> Callable[..., Node]:
     return lambda: point(f"turn{part}({what})", lambda x: function(2.0 * np.pi * x), Field(f"progress_{what}"))
 
 
+def _words(indicator: str, output: str) -> str:
+    """What the indicator's docstring says first, else its name."""
+    said = (INDICATORS[indicator].make.__doc__ or "").strip().split("\n")[0]
+    name = output.replace("_", " ")
+    return f"{name}: {said}" if said else name
+
+
 def _families() -> dict[str, Family]:
     found: dict[str, Family] = {
         "daily_return": Family(
@@ -174,14 +181,14 @@ def _families() -> dict[str, Family]:
         for output in outputs:
             indicator = SOURCE_OF[output]
             needs = ("benchmark",) if group == "benchmark" else ()
-            words = f"indicator {indicator}" + ("" if indicator == output else f", {output}")
+            words = _words(indicator, output)
             found[output] = Family(group, _output(indicator, output), words, INDICATORS[indicator].parameters, needs)
     for output in LEVELS:
         indicator = SOURCE_OF[output]
         found[f"{output}_distance"] = Family(
             "trend",
             _to_close(indicator, output),
-            f"close over indicator {output}, less 1",
+            "close over the level, less 1: " + _words(indicator, output),
             INDICATORS[indicator].parameters,
         )
     for output in DIFFERENCES:
@@ -189,7 +196,7 @@ def _families() -> dict[str, Family]:
         found[output] = Family(
             "oscillator",
             _of_close(indicator, output),
-            f"indicator {output} over the close",
+            "of the close: " + _words(indicator, output),
             INDICATORS[indicator].parameters,
         )
     for name, signal in SIGNALS.items():

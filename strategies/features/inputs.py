@@ -81,3 +81,13 @@ def carried(column: Floats) -> Floats:
     known = np.isfinite(column)
     last = np.maximum.accumulate(np.where(known, np.arange(len(column)), -1))
     return np.where(last >= 0, column[np.maximum(last, 0)], np.nan)
+
+
+def as_known(at_ns: NDArray[np.int64], known_ns: NDArray[np.int64], values: Floats) -> Floats:
+    """float64[T], at each instant the newest value that was known by then (`known_ns` ascending), NaN before the first.
+
+    A series is dated by when it could be read, not by the day it is about: the VIX of a day is final after New York's
+    close, so a decision on that close has the day before's.
+    """
+    place = np.searchsorted(known_ns, at_ns, side="right") - 1
+    return np.where(place >= 0, values[np.maximum(place, 0)], np.nan)

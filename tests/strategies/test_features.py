@@ -1,6 +1,7 @@
 """Every feature: sample by sample equal to the whole history at once, from the past only, by name and not by place."""
 
 import numpy as np
+import polars as pl
 import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
@@ -13,6 +14,7 @@ from strategies.features import (
     FeatureSpec,
     FeatureStream,
     Inputs,
+    as_known,
     compute,
     feature,
     shipped,
@@ -237,6 +239,16 @@ def test_time_is_how_much_has_gone() -> None:
     session = np.array([np.datetime64("2024-02-15").astype("datetime64[ns]").astype(np.int64)])
     gone = {name: float(value[0]) for name, value in progress(session).items()}
     assert gone == {"progress_week": 3 / 7, "progress_month": 14 / 29, "progress_year": 45 / 366}
+
+
+def test_the_vix_of_a_day_is_not_known_at_that_days_close() -> None:
+    frame = pl.read_parquet("data/vix_daily.parquet").sort("ts").tail(30)
+    about = frame["ts"].dt.epoch("ns").to_numpy()
+    known, values = about + DAY, frame["close"].to_numpy()  # final by the end of the day, UTC
+    closes = about + 21 * DAY // 24
+    found = as_known(closes, known, values)
+    assert np.isnan(found[0])
+    np.testing.assert_array_equal(found[1:], values[:-1])
 
 
 def test_across_a_row_names_share_the_places() -> None:
