@@ -146,9 +146,10 @@ class BarRing:
         """Take back what `freeze` gave."""
         size = self.rows.shape[2]
         count, rows, session, forming, links = frozen
-        dates = np.frombuffer(session, dtype=np.int64)
+        # a run that goes on with a shorter lookback needs the newest only
+        dates = np.frombuffer(session, dtype=np.int64)[-self.lookback :]
         self.end, self.count = len(dates), count
-        self.rows[:, : self.end] = np.frombuffer(rows).reshape(_ROWS, -1, size)
+        self.rows[:, : self.end] = np.frombuffer(rows).reshape(_ROWS, -1, size)[:, -self.lookback :]
         self.session[: self.end] = dates
         self.forming = np.frombuffer(forming).reshape(5, size).copy()
         self.links = np.frombuffer(links).reshape(2, size).copy()

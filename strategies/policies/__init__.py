@@ -9,15 +9,8 @@ from strategies.policies.momentum import Momentum, make_momentum
 from strategies.policies.params import ParamsError, nearest
 from strategies.policies.passive import BuyAndHold, HoldAll, make_buy_and_hold, make_hold_all
 from strategies.policies.risk_parity import RiskParity, make_risk_parity
+from strategies.policies.signals import Signals, make_signals
 from trading.ports import Policy
-
-
-def make_signals(params: Mapping[str, object]) -> Policy:
-    # imported where it is asked for: the tables of features would be a tenth of every start
-    from strategies.policies.signals import make_signals as make
-
-    return make(params)
-
 
 POLICIES: dict[str, Callable[[Mapping[str, object]], Policy]] = {
     "buy_and_hold": make_buy_and_hold,
@@ -41,5 +34,6 @@ __all__ = [
     "Momentum",
     "ParamsError",
     "RiskParity",
+    "Signals",
     "nearest",
 ]

@@ -126,6 +126,14 @@ def test_bars_given_out_cannot_be_written_and_stay_as_they_were() -> None:
         ring.bars(4)
 
 
+def test_a_shorter_lookback_takes_the_newest_of_what_was_kept() -> None:
+    long, short = BarRing(1, 40), BarRing(1, 3)
+    for price in np.linspace(1.0, 2.0, 40):
+        long.sample(0, np.array([price]), [])
+    short.thaw(long.freeze())
+    np.testing.assert_array_equal(short.bars(3).close, long.bars(3).close)
+
+
 class Seen:
     """Notes what its view showed; trades on it."""
 
