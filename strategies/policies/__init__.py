@@ -9,6 +9,7 @@ from strategies.policies.momentum import Momentum, make_momentum
 from strategies.policies.params import ParamsError, nearest
 from strategies.policies.passive import BuyAndHold, HoldAll, make_buy_and_hold, make_hold_all
 from strategies.policies.risk_parity import RiskParity, make_risk_parity
+from strategies.policies.signals import Signals, make_signals
 from trading.ports import Policy
 
 POLICIES: dict[str, Callable[[Mapping[str, object]], Policy]] = {
@@ -19,6 +20,7 @@ POLICIES: dict[str, Callable[[Mapping[str, object]], Policy]] = {
     "inverse_volatility": make_inverse_volatility,
     "momentum": make_momentum,
     "risk_parity": make_risk_parity,
+    "signals": make_signals,
 }
 """Registered name -> a function of its parameters; it raises ParamsError for wrong ones."""
 
@@ -32,5 +34,6 @@ __all__ = [
     "Momentum",
     "ParamsError",
     "RiskParity",
+    "Signals",
     "nearest",
 ]
