@@ -152,7 +152,11 @@ def _plan_at_rest(config: Path, state: Path | None, sets: tuple[str, ...]) -> Pl
     from daemon.engine.freezing import freeze
 
     shell, run, assembly = at_rest(config, state, sets)
-    return plan_now(shell.state.rules, freeze(shell.state), Deadline(assembly.policies), assembly.costs, run)
+    deadline = Deadline(assembly.policies)
+    try:
+        return plan_now(shell.state.rules, freeze(shell.state), deadline, assembly.costs, run)
+    finally:
+        deadline.close()
 
 
 def _plan_lines(now: PlanNow) -> None:

@@ -9,11 +9,13 @@ from typing import Annotated, Final, Generic, TypeVar
 import numpy as np
 from msgspec import Meta, Struct
 
+from strategies.allocators.constrained import load
 from strategies.allocators.estimates import VARIANCE_FLOOR, CovarianceKind, covariance_of
 from strategies.allocators.forms import Box, at_volatility, inverse_volatility, minimum_variance
 from strategies.allocators.quadratic import Infeasible
 from strategies.policies.params import ParamsError, nearest
 from trading.covariance import DECAY
+from trading.instruments import Universe
 from trading.market import Bools, Floats
 from trading.statistics import PERIODS_PER_YEAR
 from trading.view import HOLD, Hold, Memory, Noted, View
@@ -45,24 +47,30 @@ class BoundedParams(EstimateParams, frozen=True, kw_only=True):
 
 
 P = TypeVar("P", bound=EstimateParams)
+P_co = TypeVar("P_co", bound=EstimateParams, covariant=True)
 
 
-class Case(Generic[P]):
+class Case(Generic[P_co]):
     """One decision: the instruments that take part (n of N), what is known of them, and the bounds.
 
     `returns` float64[S, n] per sample, `held` float64[n] weights of the book over what is invested, `symbols` by column,
-    `among` all symbols that are traded.
+    `universe` all that is traded.
     """
 
     def __init__(
-        self, params: P, returns: Floats, cov: Floats, held: Floats, symbols: tuple[str, ...], among: tuple[str, ...]
+        self, params: P_co, returns: Floats, cov: Floats, held: Floats, symbols: tuple[str, ...], universe: Universe
     ) -> None:
         self.params = params
         self.returns = returns
         self.cov = cov
         self.held = held
         self.symbols = symbols
-        self.among = among
+        self.universe = universe
+
+    @property
+    def among(self) -> tuple[str, ...]:
+        """Every symbol that is traded."""
+        return self.universe.symbols
 
     @property
     def size(self) -> int:
@@ -111,10 +119,17 @@ class Allocator(Generic[P]):
     form: Form[P]
     fallbacks: tuple[tuple[str, Form[P]], ...] = ()
     whole: bool = True
+    worker: bool = False
+    """Whether it asks to be run in a process of its own: its solver takes its time."""
 
     @property
     def lookback(self) -> int:
         return self.params.lookback
+
+    def prepare(self) -> None:
+        """Load what takes seconds before the first question."""
+        if self.worker:
+            load()
 
     def act(self, view: View, memory: Memory) -> tuple[Floats | Hold | Noted, Memory]:
         weights, note, warns = self.weights(view)
@@ -158,7 +173,7 @@ class Allocator(Generic[P]):
         held = view.weights[moved] / params.invested if params.invested > 0.0 else np.zeros(returns.shape[1])
         every = view.universe.symbols
         symbols = every if len(every) == returns.shape[1] else tuple(np.array(every)[moved].tolist())
-        return Case(params, returns, cov, held, symbols, every), warning
+        return Case(params, returns, cov, held, symbols, view.universe), warning
 
     def _allocated(self, case: Case[P]) -> tuple[Floats | None, str]:
         """The first weights that hold water, float64[n], and why they are not those of the form."""

@@ -43,12 +43,12 @@ def _weights(case: Case[GrowthParams], risk_aversion: float) -> Floats:
 
 
 def _merton(case: Case[MertonParams]) -> Floats:
-    return _weights(case, case.params.risk_aversion)  # type: ignore[arg-type]  # Case only reads its params
+    return _weights(case, case.params.risk_aversion)
 
 
 def _kelly(case: Case[KellyParams]) -> Floats:
     # the same as the fraction of the full bet as long as no bound holds (L. MacLean, E. Thorp and W. Ziemba, 2010)
-    return _weights(case, 1.0 / case.params.fraction)  # type: ignore[arg-type]
+    return _weights(case, 1.0 / case.params.fraction)
 
 
 def make_merton(params: Mapping[str, object]) -> Allocator[MertonParams]:

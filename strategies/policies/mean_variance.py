@@ -2,7 +2,7 @@
 costs, and of scenarios: minimum CVaR. Long-only and invested in full."""
 
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 from msgspec import Meta
 
@@ -16,10 +16,12 @@ from strategies.policies.allocating import (
     Allocator,
     BoundedParams,
     Case,
+    Form,
     minimum_variance_form,
     require,
 )
-from strategies.policies.params import parse
+from strategies.policies.constraints import ConstrainedParams, require_solver, solved
+from strategies.policies.params import ParamsError, parse
 from trading.market import Floats
 from trading.statistics import RISK_FREE_ANNUAL
 
@@ -27,7 +29,7 @@ RiskAversion = Annotated[float, Meta(gt=0.0, le=1e4)]
 RiskFree = Annotated[float, Meta(ge=-0.1, le=1.0)]
 
 
-class MaxSharpeParams(BoundedParams, frozen=True, kw_only=True):
+class MaxSharpeParams(ConstrainedParams, frozen=True, kw_only=True):
     """`risk_free` is a year's rate; `expected_returns`: means of the sample, shrunk ones, or those of an equilibrium."""
 
     risk_free: RiskFree = RISK_FREE_ANNUAL
@@ -36,7 +38,7 @@ class MaxSharpeParams(BoundedParams, frozen=True, kw_only=True):
     """Of the equilibrium, where `expected_returns` is that."""
 
 
-class MeanVarianceParams(BoundedParams, frozen=True, kw_only=True):
+class MeanVarianceParams(ConstrainedParams, frozen=True, kw_only=True):
     """`cost_bp` of the value traded is paid once in `horizon` samples, between two decisions."""
 
     risk_aversion: RiskAversion = 2.5
@@ -45,7 +47,7 @@ class MeanVarianceParams(BoundedParams, frozen=True, kw_only=True):
     horizon: Annotated[int, Meta(ge=1, le=5000)] = 21
 
 
-class MinCvarParams(BoundedParams, frozen=True, kw_only=True):
+class MinCvarParams(ConstrainedParams, frozen=True, kw_only=True):
     """The mean loss in the worst 1 - `confidence` of the samples is the least."""
 
     confidence: Annotated[float, Meta(ge=0.5, lt=1.0)] = 0.95
@@ -56,6 +58,8 @@ def _sharpe(case: Case[MaxSharpeParams]) -> Floats:
     mean = expected_returns(params.expected_returns, case.returns, case.cov, params.risk_aversion)
     if params.expected_returns != "equilibrium":
         mean = mean - params.risk_free / params.samples_a_year
+    if params.constraints is not None:
+        return solved("sharpe", case, mean)
     return maximum_sharpe(case.cov, mean, case.box)
 
 
@@ -63,14 +67,27 @@ def _mean_variance(case: Case[MeanVarianceParams]) -> Floats:
     params = case.params
     mean = expected_returns(params.expected_returns, case.returns, case.cov, params.risk_aversion)
     cost = params.cost_bp / 1e4 / params.horizon
+    if params.constraints is not None:
+        return solved("utility", case, mean, cost=cost, risk_aversion=params.risk_aversion)
     return mean_variance(case.cov, mean, params.risk_aversion, case.held, cost, case.box)
 
 
 def _cvar(case: Case[MinCvarParams]) -> Floats:
-    return minimum_cvar(case.returns, case.params.confidence, case.box)
+    params = case.params
+    if params.constraints is not None:
+        return solved("cvar", case, case.returns.mean(axis=0), confidence=params.confidence)
+    return minimum_cvar(case.returns, params.confidence, case.box)
 
 
-def _diversification(case: Case[BoundedParams]) -> Floats:
+def _variance(case: Case[ConstrainedParams]) -> Floats:
+    if case.params.constraints is not None:
+        return solved("variance", case, case.returns.mean(axis=0))
+    return minimum_variance_form(case)
+
+
+def _diversification(case: Case[ConstrainedParams]) -> Floats:
+    if case.params.constraints is not None:
+        return solved("diversification", case, case.returns.mean(axis=0))
     return maximum_diversification(case.cov, case.box)
 
 
@@ -78,34 +95,47 @@ def _hierarchical(case: Case[BoundedParams]) -> Floats:
     return hierarchical_risk_parity(case.cov, case.box)
 
 
-def make_min_variance(params: Mapping[str, object]) -> Allocator[BoundedParams]:
-    found = parse("min_variance", params, BoundedParams)
-    require(found, "min_variance")
-    return Allocator("minimum variance", found, minimum_variance_form, LAST)
+C = TypeVar("C", bound=ConstrainedParams)
+
+
+def _made(name: str, words: str, params: C, form: Form[C], fallbacks: tuple[tuple[str, Form[C]], ...]) -> Allocator[C]:
+    """With constraints it runs in a worker, and nothing stands in for it: what does would not meet them."""
+    require(params, name)
+    require_solver(name, params)
+    if params.constraints is not None:
+        return Allocator(words, params, form, worker=True)
+    return Allocator(words, params, form, fallbacks)
+
+
+def make_min_variance(params: Mapping[str, object]) -> Allocator[ConstrainedParams]:
+    return _made("min_variance", "minimum variance", parse("min_variance", params, ConstrainedParams), _variance, LAST)
 
 
 def make_max_sharpe(params: Mapping[str, object]) -> Allocator[MaxSharpeParams]:
     found = parse("max_sharpe", params, MaxSharpeParams)
-    require(found, "max_sharpe")
-    return Allocator("maximum Sharpe ratio", found, _sharpe, FIRST_MINIMUM)
+    return _made("max_sharpe", "maximum Sharpe ratio", found, _sharpe, FIRST_MINIMUM)
 
 
-def make_max_diversification(params: Mapping[str, object]) -> Allocator[BoundedParams]:
-    found = parse("max_diversification", params, BoundedParams)
-    require(found, "max_diversification")
-    return Allocator("maximum diversification", found, _diversification, LAST)
+def make_max_diversification(params: Mapping[str, object]) -> Allocator[ConstrainedParams]:
+    found = parse("max_diversification", params, ConstrainedParams)
+    if found.constraints is not None and found.constraints.max_cvar < 1.0:
+        raise ParamsError(
+            "max_diversification: max_cvar is not among the constraints it can be solved under; leave it out"
+        )
+    return _made("max_diversification", "maximum diversification", found, _diversification, LAST)
 
 
 def make_mean_variance(params: Mapping[str, object]) -> Allocator[MeanVarianceParams]:
     found = parse("mean_variance", params, MeanVarianceParams)
-    require(found, "mean_variance")
-    return Allocator("mean-variance", found, _mean_variance, FIRST_MINIMUM)
+    return _made("mean_variance", "mean-variance", found, _mean_variance, FIRST_MINIMUM)
 
 
 def make_min_cvar(params: Mapping[str, object]) -> Allocator[MinCvarParams]:
     found = parse("min_cvar", params, MinCvarParams)
-    require(found, "min_cvar")
-    return Allocator("minimum CVaR", found, _cvar, FIRST_MINIMUM)
+    if found.constraints is not None and found.constraints.cvar_confidence != found.confidence:
+        # one tail is measured, not two
+        raise ParamsError("min_cvar: set cvar_confidence of its constraints to the same value as confidence")
+    return _made("min_cvar", "minimum CVaR", found, _cvar, FIRST_MINIMUM)
 
 
 def make_hrp(params: Mapping[str, object]) -> Allocator[BoundedParams]:
