@@ -17,8 +17,9 @@ from trading.events import Decided, Event
 from trading.ports import Policy
 from trading.statistics import SHARPE_DEFINITION
 
-EVERY: Final[Mapping[str, str]] = {"day": "", "week": "0 16 * * fri", "month": "0 16 1 * *"}
-"""When policies are asked; a day without a session asks on the last one, and trades at the next open."""
+EVERY: Final[Mapping[str, str]] = {"day": "", "week": "0 16 * * wed", "month": "0 16 15-21 * wed"}
+"""When policies are asked: at each sample, on Wednesdays, on the third Wednesday of a month. In the middle of a week, for
+where a coin's bars have the dates of an exchange its order finds no bar over a weekend, and its price is old after one."""
 
 ZONE: Final = "America/New_York"
 
