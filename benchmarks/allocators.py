@@ -177,6 +177,8 @@ def objective(name: str, returns: Floats, weights: Floats) -> float:
             doubt = doubt_of(cov, rows, np.full(2, 0.5))
             found = posterior(cov, np.full(len(weights), 1.0 / len(weights)), rows, VIEWS / YEAR, doubt)
             return -float(weights @ found.mean) / float(np.sqrt(weights @ found.cov @ weights))
+        case "risk parity":
+            return volatility / float(np.exp(np.log(weights).mean()))
         case "max diversification":
             return -float(weights @ np.sqrt(np.diag(cov))) / volatility
         case "minimum CVaR":
