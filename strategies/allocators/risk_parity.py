@@ -73,6 +73,11 @@ def shared_risk(correlation: Floats, shares: Floats, ridge: float = 0.0) -> Floa
     raise Infeasible("risk cannot be shared: some instruments cancel each other")
 
 
+def equal_risk(correlation: Floats) -> Floats:
+    """`shared_risk` in equal parts with RIDGE on the diagonal, which every correlation has a solution with."""
+    return shared_risk(correlation, np.full(len(correlation), 1.0 / len(correlation)), RIDGE)
+
+
 def _near(correlation: Floats, shares: Floats) -> Floats:
     """A start for Newton's method, close to the solution where correlations are not negative."""
     first = np.sqrt(shares / max(float(np.sqrt(shares).dot(correlation).dot(np.sqrt(shares))), 1e-3))

@@ -11,7 +11,7 @@ from skfolio.prior import EmpiricalPrior
 
 from strategies.allocators.forms import Box
 from strategies.allocators.quadratic import Infeasible
-from strategies.allocators.risk_parity import RIDGE, contributions, risk_parity, shared_risk
+from strategies.allocators.risk_parity import RIDGE, contributions, equal_risk, risk_parity, shared_risk
 from tests.strategies.allocators.worlds import Floats, market
 from trading.covariance import covariance
 
@@ -27,7 +27,7 @@ def test_every_asset_carries_the_same_risk_whatever_the_correlation(
     returns -= returns.mean(axis=0)
     standard = returns / np.sqrt((returns**2).sum(axis=0))
     correlation = standard.T @ standard
-    x = shared_risk(correlation, np.full(size, 1.0 / size), RIDGE)
+    x = equal_risk(correlation)
     assert (x > 0.0).all()
     np.testing.assert_allclose(x * ((correlation + RIDGE * np.eye(size)) @ x), 1.0 / size, rtol=1e-4)
 
