@@ -1,5 +1,8 @@
 """Constraints from the configuration: they hold by name, in fractions of the book, and are never given up."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -90,6 +93,15 @@ def test_names_that_are_not_there_are_refused_in_words() -> None:
         POLICIES["min_cvar"]({"confidence": 0.9, "constraints": {}})
     with pytest.raises(ParamsError, match="hrp has no parameter"):
         POLICIES["hrp"]({"constraints": {}})
+
+
+def test_nothing_heavy_is_imported_before_something_is_solved() -> None:
+    code = (
+        "import sys; from strategies.policies import POLICIES; POLICIES['min_variance']({'constraints': {}}); "
+        "print(any(name in sys.modules for name in ('skfolio', 'cvxpy', 'sklearn', 'pandas')))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
 
 
 def test_without_constraints_no_worker_is_asked_for() -> None:
