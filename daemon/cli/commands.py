@@ -275,6 +275,25 @@ def study_lookahead(
     raise typer.Exit(code)
 
 
+@study.command("compare")
+def study_compare(
+    policies: Annotated[
+        list[str] | None,
+        typer.Argument(help="Registered names, artifact folders or files; every registered one without."),
+    ] = None,
+    every: Annotated[Literal["day", "week", "month"], typer.Option(help="How often they are asked.")] = "month",
+    config: Config = CONFIG,
+    state: State = None,
+    sets: Sets = None,
+    as_json: Json = False,
+) -> None:
+    """Policies side by side: each alone over the recorded market, after costs, beside equal weight."""
+    from daemon.cli import studying
+
+    code = studying.study_compare(config, state, tuple(sets or ()), tuple(policies or ()), every=every, as_json=as_json)
+    raise typer.Exit(code)
+
+
 @study.command("parity")
 def study_parity(
     run: Annotated[str | None, typer.Argument(metavar="RUN", help="The newest without it.")] = None,
