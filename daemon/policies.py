@@ -2,6 +2,7 @@
 nothing it does (raise, answer nonsense, write into its view) reaches anybody else."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, cast
 
@@ -10,12 +11,12 @@ import numpy as np
 import models
 from daemon.user_policy import load_user_policy, place_of
 from models.runtime import load_policy
-from strategies.policies import POLICIES, nearest
+from strategies.policies import COMPOSITES, MAX_DEPTH, POLICIES, Load, MemberFailed, nearest
 from trading.effects import Ask
 from trading.events import Decided
 from trading.market import Floats
 from trading.ports import Policy
-from trading.view import MEMORY_BYTES, Hold, Memory, Noted, View
+from trading.view import HOLD, MEMORY_BYTES, Hold, Memory, Noted, View
 
 MAX_LEVERAGE: Final = 10.0
 """Weights whose absolute values add up to more are a mistake of units, not a wish: the answer fails."""
@@ -34,24 +35,67 @@ def load(name: str, params: Mapping[str, object], folder: Path) -> Policy:
     """The policy that a configuration in `folder` calls `name`: a registered name, the folder of an artifact (beside
     the configuration, or one that came with quantd), or a user's `file.py:act`. Raises PolicyError."""
     try:
-        if name in POLICIES:
-            return POLICIES[name](params)
-        if ".py" in name:
-            path, _, attribute = name.partition(":")
-            return load_user_policy(folder / path, attribute or "act", params)
-        for place in (folder, Path(models.__file__).parents[1]):
-            if (place / name / "manifest.json").is_file():
-                return load_policy(place / name, params)
+        return _found(name, params, folder, 0)
+    except PolicyError:
+        raise
     except ValueError as error:
         raise PolicyError(str(error)) from error
+
+
+def _found(name: str, params: Mapping[str, object], folder: Path, depth: int) -> Policy:
+    """What `load` says; raises ValueError, so that a composite can say which of its members is wrong."""
+    if name in POLICIES:
+        return POLICIES[name](params)
+    if name in COMPOSITES:
+        if depth == MAX_DEPTH:
+            raise PolicyError(f"{name!r} is nested deeper than {MAX_DEPTH} composites; put its members one level up")
+        return COMPOSITES[name](params, members_in(folder, depth + 1))
+    if ".py" in name:
+        path, _, attribute = name.partition(":")
+        return load_user_policy(folder / path, attribute or "act", params)
+    for place in (folder, Path(models.__file__).parents[1]):
+        if (place / name / "manifest.json").is_file():
+            return load_policy(place / name, params)
     if (folder / name).is_dir() or "/" in name:
         raise PolicyError(
             f"policy {name!r}: no manifest.json in {folder / name}; name the folder of a trained artifact"
         )
     raise PolicyError(
-        f"there is no policy {name!r}; {nearest(name, POLICIES)} A file of your own is named as 'my_policy.py:act', "
-        "a trained policy by its folder"
+        f"there is no policy {name!r}; {nearest(name, [*POLICIES, *COMPOSITES])} A file of your own is named as "
+        "'my_policy.py:act', a trained policy by its folder"
     )
+
+
+def members_in(folder: Path, depth: int = 1) -> Load:
+    """How a composite of a configuration in `folder` finds its members."""
+    return lambda name, params: Inner(_found(name, params, folder, depth))
+
+
+@dataclass(frozen=True, slots=True)
+class Inner:
+    """A policy inside another: what it answers is checked as an agent's answer is, before anybody reckons with it."""
+
+    policy: Policy
+
+    @property
+    def lookback(self) -> int:
+        return self.policy.lookback
+
+    def act(self, view: View, memory: Memory) -> tuple[Floats | Hold | Noted, Memory]:
+        try:
+            weights, remembered = self.policy.act(view, memory)
+            remembered = memory if remembered is None else remembered
+            if isinstance(weights, Noted):
+                return Noted(_kept(weights.weights, view), weights.note, warns=weights.warns), remembered
+            return _kept(weights, view), remembered
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            raise MemberFailed(place_of(error, self.policy)) from error
+
+
+def _kept(weights: object, view: View) -> Floats | Hold:
+    return HOLD if isinstance(weights, Hold) else _checked(weights, view).astype(np.float64, copy=False)
 
 
 def answer(policy: Policy, ask: Ask) -> Decided:

@@ -2,9 +2,11 @@
 
 from collections.abc import Callable, Mapping
 
+from strategies.policies.ensemble import Ensemble, make_ensemble
 from strategies.policies.equal_weight import EqualWeight, make_equal_weight
 from strategies.policies.fixed_mix import FixedMix, make_fixed_mix
 from strategies.policies.inverse_volatility import InverseVolatility, make_inverse_volatility
+from strategies.policies.members import MAX_DEPTH, Composite, Load, MemberError, MemberFailed
 from strategies.policies.momentum import Momentum, make_momentum
 from strategies.policies.params import ParamsError, nearest
 from strategies.policies.passive import BuyAndHold, HoldAll, make_buy_and_hold, make_hold_all
@@ -22,13 +24,25 @@ POLICIES: dict[str, Callable[[Mapping[str, object]], Policy]] = {
 }
 """Registered name -> a function of its parameters; it raises ParamsError for wrong ones."""
 
+COMPOSITES: dict[str, Composite] = {
+    "ensemble": make_ensemble,
+}
+"""Registered name -> a function of its parameters and of how its members are found."""
+
 __all__ = [
+    "COMPOSITES",
+    "MAX_DEPTH",
     "POLICIES",
     "BuyAndHold",
+    "Composite",
+    "Ensemble",
     "EqualWeight",
     "FixedMix",
     "HoldAll",
     "InverseVolatility",
+    "Load",
+    "MemberError",
+    "MemberFailed",
     "Momentum",
     "ParamsError",
     "RiskParity",
