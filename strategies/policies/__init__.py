@@ -10,6 +10,7 @@ from strategies.policies.members import MAX_DEPTH, Composite, Load, MemberError,
 from strategies.policies.momentum import Momentum, make_momentum
 from strategies.policies.params import ParamsError, nearest
 from strategies.policies.passive import BuyAndHold, HoldAll, make_buy_and_hold, make_hold_all
+from strategies.policies.regime_switched import RegimeSwitched, make_regime_switched
 from strategies.policies.risk_parity import RiskParity, make_risk_parity
 from trading.ports import Policy
 
@@ -26,6 +27,7 @@ POLICIES: dict[str, Callable[[Mapping[str, object]], Policy]] = {
 
 COMPOSITES: dict[str, Composite] = {
     "ensemble": make_ensemble,
+    "regime_switched": make_regime_switched,
 }
 """Registered name -> a function of its parameters and of how its members are found."""
 
@@ -45,6 +47,7 @@ __all__ = [
     "MemberFailed",
     "Momentum",
     "ParamsError",
+    "RegimeSwitched",
     "RiskParity",
     "nearest",
 ]

@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from strategies.regimes.mixture import TOLERANCE, States, log_densities, starts, states_from
+from strategies.regimes.mixture import FLOOR, TOLERANCE, States, log_densities, starts, states_from
 from trading.market import Floats
 
 STAY: Final = 0.95
@@ -57,7 +57,7 @@ def fit_markov(samples: Floats, count: int, iterations: int) -> Markov:
     return best
 
 
-def refined(samples: Floats, model: Markov, iterations: int) -> Markov:
+def refined(samples: Floats, model: Markov, iterations: int, floor: float = FLOOR) -> Markov:
     """`model` after at most `iterations` rounds of Baum-Welch; each raises the likelihood of `samples` (but for the floor
     under the covariances), and the rounds end when one gains next to nothing. `score` is that of what is returned."""
     for _ in range(iterations):
@@ -65,7 +65,7 @@ def refined(samples: Floats, model: Markov, iterations: int) -> Markov:
         if score - model.score < TOLERANCE * len(samples):
             return model._replace(score=score)
         rows = np.maximum(moves.sum(axis=1, keepdims=True), 1e-300)
-        model = Markov(weight[0], moves / rows, states_from(samples, weight), score)
+        model = Markov(weight[0], moves / rows, states_from(samples, weight, floor), score)
     return model._replace(score=expected(samples, model)[2])
 
 

@@ -59,15 +59,14 @@ def starts(samples: Floats, count: int) -> list[States]:
     return found
 
 
-def states_from(samples: Floats, weight: Floats) -> States:
+def states_from(samples: Floats, weight: Floats, floor: float = FLOOR) -> States:
     """The states that fit best when sample t belongs to state k by `weight` (float64[T, K])."""
     mass = np.maximum(weight.sum(axis=0), 1e-12)
     means = (weight.T @ samples) / mass[:, None]
     apart = samples[:, None, :] - means
     covariances = np.einsum("tk,tkd,tke->kde", weight, apart, apart) / mass[:, None, None]
-    floor = FLOOR * samples.var(axis=0) + 1e-18
     size = samples.shape[1]
-    covariances.reshape(len(means), -1)[:, :: size + 1] += floor
+    covariances.reshape(len(means), -1)[:, :: size + 1] += floor * samples.var(axis=0) + 1e-18
     return States(means, covariances)
 
 

@@ -3,7 +3,7 @@
 Fitted states are named by what they are (mean, volatility), from the fit alone: nothing later renames them.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal, NamedTuple, Protocol
 
@@ -48,11 +48,11 @@ class RegimeParams(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Reading(NamedTuple):
-    """The regime now, the probability of each of REGIMES (float64[3]), and why, in words with the figures of now."""
+    """The regime now, the probability of each of REGIMES (float64[3]), and the figures that say so, as `why` tells them."""
 
     regime: str
     probabilities: Floats
-    why: str
+    figures: tuple[float, ...]
 
 
 class RegimeModel(Protocol):
@@ -63,6 +63,10 @@ class RegimeModel(Protocol):
 
     def read(self, returns: Floats, samples: int, memory: Memory) -> tuple[Reading | None, dict[str, Any]]:
         """`samples` counts the samples so far. The memory that is returned replaces the one that was given."""
+        ...
+
+    def why(self, figures: Sequence[float]) -> str:
+        """The figures of a reading in words."""
         ...
 
 
@@ -115,11 +119,14 @@ class ByThresholds:
         direction = direction_of(trend, params.trend, direction, params.margin)
         regime = regime_of(level, direction, REGIMES[last])
         now = REGIMES.index(regime)
-        why = (
-            f"volatility {volatility:.0%} a year over {params.volatility_lookback} samples, "
-            f"trend {trend:+.1%} over {params.trend_lookback}"
+        state = np.array([level, direction, now], dtype=np.float64)
+        return Reading(regime, np.eye(3)[now], (volatility, trend)), {"state": state}
+
+    def why(self, figures: Sequence[float]) -> str:
+        return (
+            f"volatility {figures[0]:.0%} a year over {self.params.volatility_lookback} samples, "
+            f"trend {figures[1]:+.1%} over {self.params.trend_lookback}"
         )
-        return Reading(regime, np.eye(3)[now], why), {"state": np.array([level, direction, now], dtype=np.float64)}
 
 
 def named(mean: float, volatility: float, overall: float) -> int:
@@ -132,15 +139,15 @@ def by_name(states: Floats, names: list[int]) -> Floats:
     return np.array([float(sum(p for p, n in zip(states.tolist(), names, strict=True) if n == k)) for k in range(3)])
 
 
-def _reading(probabilities: Floats, names: list[int], what: str, means: Floats, deviations: Floats) -> Reading:
+def _reading(probabilities: Floats, names: list[int], means: Floats, deviations: Floats) -> Reading:
     by = by_name(probabilities, names)
     now = int(np.argmax(by))
     state = max((k for k, n in enumerate(names) if n == now), key=lambda k: probabilities[k])
-    why = (
-        f"{what}: {by[now]:.0%} likely a state of {means[state] * YEAR:+.0%} a year at volatility "
-        f"{deviations[state] * YEAR**0.5:.0%}"
-    )
-    return Reading(REGIMES[now], by, why)
+    return Reading(REGIMES[now], by, (float(by[now]), float(means[state]) * YEAR, float(deviations[state]) * YEAR**0.5))
+
+
+def _likely(model: str, figures: Sequence[float]) -> str:
+    return f"{model}: {figures[0]:.0%} likely a state of {figures[1]:+.0%} a year at volatility {figures[2]:.0%}"
 
 
 def _due(memory: Memory, samples: int, refit: int, states: int) -> bool:
@@ -168,7 +175,10 @@ class ByMarkov:
         now = filtered(returns[-PATH:, None], model)[-1]
         means, deviations = model.states.means[:, 0], np.sqrt(model.states.covariances[:, 0, 0])
         names = [named(m, d, float(kept["overall"][0])) for m, d in zip(means, deviations, strict=True)]
-        return _reading(now, names, "hidden Markov model", means, deviations), dict(kept)
+        return _reading(now, names, means, deviations), dict(kept)
+
+    def why(self, figures: Sequence[float]) -> str:
+        return _likely("hidden Markov model", figures)
 
 
 def fitted_markov(returns: Floats, states: int, iterations: int) -> dict[str, Floats]:
@@ -222,7 +232,10 @@ class ByMixture:
         probabilities = responsibilities(now, kept["shares"], states)[0][-1]
         means, deviations = states.means[:, 0], np.exp(states.means[:, 1])
         names = [named(m, d, float(kept["overall"][0])) for m, d in zip(means, deviations, strict=True)]
-        return _reading(probabilities, names, "Gaussian mixture", means, deviations), dict(kept)
+        return _reading(probabilities, names, means, deviations), dict(kept)
+
+    def why(self, figures: Sequence[float]) -> str:
+        return _likely("Gaussian mixture", figures)
 
 
 def traits_of(returns: Floats, span: int) -> Floats:
