@@ -3,6 +3,7 @@ votes are float64[M, N], one row for each member that has a say."""
 
 import numpy as np
 
+from strategies.sizing import within
 from trading.market import Floats
 
 
@@ -33,17 +34,6 @@ def agreed_of(votes: Floats, held: Floats, quorum: float, tolerance: float) -> F
     counted = np.maximum(agreeing.sum(axis=0), 1)
     target = np.where(rises | falls, (votes * agreeing).sum(axis=0) / counted, held)
     return within(target, held, max(float(np.abs(held).sum()), float(np.abs(votes).sum(axis=1).max())))
-
-
-def within(target: Floats, held: Floats, most: float) -> Floats:
-    """`target` with what it adds to `held` cut evenly until its gross is at most `most` (no less than what is kept)."""
-    gross = float(np.abs(target).sum())
-    if gross <= most:
-        return target
-    kept = np.where(target * held > 0.0, np.sign(target) * np.minimum(np.abs(target), np.abs(held)), 0.0)
-    added = gross - float(np.abs(kept).sum())
-    room = max(0.0, most - float(np.abs(kept).sum()))
-    return kept + (target - kept) * (room / added) if added > 0.0 else target
 
 
 def drifted(weights: Floats, returns: Floats) -> tuple[Floats, Floats]:
