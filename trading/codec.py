@@ -32,6 +32,7 @@ from trading.events import (
     Action,
     Bars,
     CancelReported,
+    Carried,
     Condition,
     Correction,
     Decided,
@@ -76,6 +77,7 @@ JournalEvent = (
     | Correction
     | Wished
     | Halted
+    | Carried
 )
 JournalEffect = (
     Asked
