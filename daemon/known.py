@@ -4,7 +4,7 @@ from typing import Final
 
 from daemon.config import Known
 from risk.limits import PROFILES
-from strategies.policies import COMPOSITES, POLICIES, ParamsError
+from strategies.policies import COMPOSITE_PARAMS, COMPOSITES, POLICIES, ParamsError
 from strategies.policies.fixed_mix import FixedMixParams
 
 COMMON: Final = (
@@ -32,7 +32,8 @@ def _all_calendars() -> tuple[str, ...]:
 def known_names() -> Known:
     """What `daemon.config.load` checks names against."""
     parameters = {name: fields for name in POLICIES if (fields := _parameters(name)) is not None}
-    return Known(tuple(sorted([*POLICIES, *COMPOSITES])), Calendars(COMMON), tuple(PROFILES), parameters)
+    names = tuple(sorted([*POLICIES, *COMPOSITES]))
+    return Known(names, Calendars(COMMON), tuple(PROFILES), parameters | COMPOSITE_PARAMS)
 
 
 def _parameters(policy: str) -> tuple[str, ...] | None:
