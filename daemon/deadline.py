@@ -14,7 +14,7 @@ from daemon.policies import answer
 from daemon.user_policy import UserPolicy
 from trading.effects import Ask
 from trading.events import Decided
-from trading.ports import Policy
+from trading.ports import Policy, leaves
 
 LIMIT_S: Final = 5.0
 """Seconds a user's policy has for an answer."""
@@ -47,6 +47,10 @@ class _Worker:
         return self._answered.get()
 
 
+def _by_a_user(policy: Policy) -> bool:
+    return any(isinstance(each, UserPolicy) for each in leaves(policy))
+
+
 class Deadline:
     """Answers every Ask: shipped and registered policies at once, a user's within `limit_s` seconds."""
 
@@ -55,7 +59,7 @@ class Deadline:
         self._limit_s = limit_s
         self.waited_s = 0.0
         """Seconds spent waiting for users' policies, in which the loop stood still for a reason that is known."""
-        self._workers = {k: _Worker(p) for k, p in enumerate(policies) if isinstance(p, UserPolicy)}
+        self._workers = {k: _Worker(p) for k, p in enumerate(policies) if _by_a_user(p)}
 
     def __call__(self, question: Ask) -> Decided:
         worker = self._workers.get(question.agent)

@@ -78,6 +78,10 @@ class Inner:
     policy: Policy
 
     @property
+    def inside(self) -> tuple[Policy, ...]:
+        return (self.policy,)
+
+    @property
     def lookback(self) -> int:
         return self.policy.lookback
 

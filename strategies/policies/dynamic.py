@@ -24,6 +24,7 @@ from strategies.regimes import RegimeModel, RegimeParams, in_force, model_of
 from strategies.sizing import at_most, momentum_of, volatility_factor
 from strategies.tilting import momentum_scores
 from trading.market import Floats
+from trading.ports import Policy
 from trading.view import Hold, Memory, Noted, View
 
 Exposure = Annotated[float, Meta(ge=0.0, le=2.0)]
@@ -57,6 +58,10 @@ class Dynamic:
     params: DynamicParams
     base: Loaded
     model: RegimeModel
+
+    @property
+    def inside(self) -> tuple[Policy, ...]:
+        return (self.base.policy,)
 
     @property
     def lookback(self) -> int:

@@ -24,6 +24,7 @@ from strategies.policies.members import (
 )
 from strategies.policies.params import ParamsError
 from trading.market import Floats
+from trading.ports import Policy
 from trading.view import HOLD, Hold, Memory, Noted, View
 
 TRACK: Final = 4_000
@@ -56,6 +57,10 @@ class Ensemble:
 
     params: EnsembleParams
     members: tuple[Loaded, ...]
+
+    @property
+    def inside(self) -> tuple[Policy, ...]:
+        return tuple(each.policy for each in self.members)
 
     @property
     def lookback(self) -> int:

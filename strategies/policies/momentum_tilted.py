@@ -21,6 +21,7 @@ from strategies.policies.members import (
 from strategies.sizing import momentum_of
 from strategies.tilting import momentum_scores, tilted
 from trading.market import Floats
+from trading.ports import Policy
 from trading.view import Hold, Memory, Noted, View
 
 
@@ -40,6 +41,10 @@ class MomentumTilted:
 
     params: MomentumTiltedParams
     base: Loaded
+
+    @property
+    def inside(self) -> tuple[Policy, ...]:
+        return (self.base.policy,)
 
     @property
     def lookback(self) -> int:

@@ -94,6 +94,10 @@ class Rebalanced:
     room: Room = lambda weights: 1.0
 
     @property
+    def inside(self) -> tuple[Policy, ...]:
+        return (self.policy,)
+
+    @property
     def lookback(self) -> int:
         rules = self.rules
         events = max(rules.lookback, model_of(RegimeParams()).lookback) if rules.when == "event" else 1

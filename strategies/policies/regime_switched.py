@@ -23,6 +23,7 @@ from strategies.policies.members import (
 from strategies.policies.params import ParamsError
 from strategies.regimes import REGIMES, RegimeModel, RegimeParams, in_force, model_of
 from trading.market import Floats
+from trading.ports import Policy
 from trading.view import Hold, Memory, Noted, View
 
 
@@ -55,6 +56,10 @@ class RegimeSwitched:
     model: RegimeModel
     branches: Mapping[str, Loaded]
     exposures: Mapping[str, float]
+
+    @property
+    def inside(self) -> tuple[Policy, ...]:
+        return tuple(each.policy for each in self.branches.values())
 
     @property
     def lookback(self) -> int:

@@ -66,6 +66,10 @@ class Sized:
     rules: SizingRules
 
     @property
+    def inside(self) -> tuple[Policy, ...]:
+        return (self.policy,)
+
+    @property
     def lookback(self) -> int:
         rules = self.rules
         reads = [self.policy.lookback, rules.momentum_filter or 1]

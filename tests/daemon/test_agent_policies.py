@@ -1,5 +1,6 @@
 """Sizing and rebalancing as a configuration says them: what is built, in which order, and what a mistake looks like."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +10,13 @@ from daemon.agent_policies import policy_of, rebalance_of, sizing_of
 from daemon.assembly import assemble
 from daemon.config import ConfigError, load
 from daemon.known import known_names
-from daemon.loop import Log
+from daemon.opening import begin
 from daemon.policies import PolicyError
+from research.record import Record
 from strategies.policies import EqualWeight
 from strategies.policies.rebalanced import CostAware, Rebalanced, RebalanceRules
 from strategies.policies.sized import Sized, SizingRules
+from trading.effects import Ask, Effect, Planned
 
 ROOT = Path(__file__).parents[2]
 HEAD = f"""\
@@ -62,17 +65,21 @@ def test_what_is_sized_is_rebalanced_towards(tmp_path):
 
 
 def test_defaults_of_the_tables_are_those_of_the_rules(tmp_path):
-    agent = config(tmp_path, 'policy = "equal_weight"\nsizing = { kelly = 0.5 }\nrebalance = { when = "threshold" }\n').agents[0]
+    agent = config(
+        tmp_path, 'policy = "equal_weight"\nsizing = { kelly = 0.5 }\nrebalance = { when = "threshold" }\n'
+    ).agents[0]
     assert sizing_of(agent.sizing) == SizingRules(kelly=0.5)
     assert rebalance_of(agent.rebalance, 0.0) == RebalanceRules(when="threshold")
     assert (RebalanceRules().drift, RebalanceRules().risk_drift) == (0.05, 0.03)
 
 
 def test_costs_are_the_brokers_unless_they_are_given(tmp_path):
-    policy = rules_in(tmp_path, 'rebalance = { cost_aware = {} }\n')
+    policy = rules_in(tmp_path, "rebalance = { cost_aware = {} }\n")
     assert isinstance(policy, Rebalanced)
     assert policy.rules.cost_aware == CostAware(cost_bp=3.0 + 2.0 + 1.0)
-    policy = rules_in(tmp_path, 'rebalance = { cost_aware = { cost_bp = 20, fixed = "1.00" }, min_notional = "100.00" }\n')
+    policy = rules_in(
+        tmp_path, 'rebalance = { cost_aware = { cost_bp = 20, fixed = "1.00" }, min_notional = "100.00" }\n'
+    )
     assert isinstance(policy, Rebalanced)
     assert policy.rules.cost_aware == CostAware(cost_bp=20.0, fixed=1.0)
     assert policy.rules.min_notional == 100.0
@@ -100,12 +107,17 @@ def test_a_mistake_names_its_line_and_what_to_write(tmp_path, agent, text):
 
 
 def test_a_policy_that_cannot_be_loaded_names_the_agent_and_the_line(tmp_path):
-    found = config(tmp_path, 'policy = "ensemble"\nparams = { members = [{ policy = "hold" }, { policy = "mometum" }] }\n')
+    found = config(
+        tmp_path, 'policy = "ensemble"\nparams = { members = [{ policy = "hold" }, { policy = "mometum" }] }\n'
+    )
     with pytest.raises(PolicyError) as refused:
         assemble(found, cache=tmp_path / "cache")
     said = str(refused.value)
     line = len(HEAD.splitlines()) + 1
-    assert f"config.toml:{line}: [[agents]] \"one\": params.members[1].policy: there is no policy 'mometum'; did you mean 'momentum'?" in said
+    assert (
+        f"config.toml:{line}: [[agents]] \"one\": params.members[1].policy: there is no policy 'mometum'; did you mean 'momentum'?"
+        in said
+    )
 
 
 def test_a_parameter_of_a_composite_is_checked_with_the_file(tmp_path):
@@ -113,29 +125,47 @@ def test_a_parameter_of_a_composite_is_checked_with_the_file(tmp_path):
         config(tmp_path, 'policy = "ensemble"\nparams = { membrs = [] }\n')
 
 
-def run(tmp_path, agent):
-    """(samples, instants at which orders were sent, last weights of the house's book)."""
+def months_traded(tmp_path, agent):
+    """Month of each session at whose close something was sent."""
     parts = assemble(config(tmp_path, agent), cache=tmp_path / "cache")
-    shell = parts.shell(Log())
+    sent: list[int] = []
+
+    class Watch:
+        def answer(self, ask: Ask) -> None:
+            return None
+
+        def add(self, event: object, effects: Sequence[Effect]) -> None:
+            sent.extend(effect.ts for effect in effects if isinstance(effect, Planned) and effect.n)
+
+    shell = parts.shell(Watch())
+    begin(shell, parts, parts.config, "tried", fresh=True)
     for item in parts.items():
-        shell.step(item)
-    return shell
-
-
-def orders_of(tmp_path, agent):
-    from research.record import record_of  # noqa: F401
-
-    return run(tmp_path, agent)
+        shell.take(item)
+    return [int(np.datetime64(ts, "ns").astype("datetime64[M]").astype(int)) % 12 + 1 for ts in sent]
 
 
 def test_a_rebalance_that_is_not_due_sends_no_order(tmp_path):
-    daily = traded_days(tmp_path, 'policy = "equal_weight"\nmin_trade = 0.0\n')
-    monthly = traded_days(tmp_path, 'policy = "equal_weight"\nmin_trade = 0.0\nrebalance = { when = "calendar" }\n')
-    assert len(daily) > 60
-    # January's first session and its follow-ups, then the first of each month
-    assert len(monthly) < 20
-    assert np.isin([3, 4, 5, 6], [d.month for d in monthly]).all()
+    even = 'policy = "equal_weight"\nmin_trade = 0.0\n'
+    assert len(months_traded(tmp_path, even)) > 100
+    monthly = months_traded(tmp_path, even + 'rebalance = { when = "calendar" }\n')
+    # each rebalance and at most two follow-ups, and with the warm-up over the first is January's
+    assert set(monthly) == {1, 2, 3, 4, 5, 6}
+    assert all(monthly.count(month) <= 3 for month in range(1, 7))
 
 
-def traded_days(tmp_path, agent):
-    raise NotImplementedError
+def test_an_agent_that_minds_costs_trades_less_the_dearer_its_venue(tmp_path):
+    def traded(rule):
+        parts = assemble(
+            config(tmp_path, 'policy = "equal_weight"\nmin_trade = 0.0\n' + rule), cache=tmp_path / "cache"
+        )
+        record = Record(parts.universe)
+        shell = parts.shell(record)
+        begin(shell, parts, parts.config, "tried", fresh=True)
+        for item in parts.items():
+            shell.take(item)
+        return record.traded
+
+    plain, aware, dear = map(
+        traded, ("", "rebalance = { cost_aware = {} }\n", "rebalance = { cost_aware = { cost_bp = 50 } }\n")
+    )
+    assert plain > 1.3 * aware > 1.3 * dear

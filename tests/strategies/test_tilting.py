@@ -51,7 +51,9 @@ def trends(*means, rows=80, shake=0.0):
 
 def test_a_tilted_base_leans_by_a_third_at_most():
     np.testing.assert_allclose(answer("momentum_tilted", {}, trends(0.002, -0.002)), [0.65, 0.35], atol=0.006)
-    np.testing.assert_allclose(answer("momentum_tilted", {"max_tilt": 0.1}, trends(0.002, -0.002)), [0.55, 0.45], atol=0.002)
+    np.testing.assert_allclose(
+        answer("momentum_tilted", {"max_tilt": 0.1}, trends(0.002, -0.002)), [0.55, 0.45], atol=0.002
+    )
     np.testing.assert_allclose(answer("momentum_tilted", {"threshold": 0.1}, trends(0.002, -0.002)), [0.5, 0.5])
     base = {"policy": "fixed_mix", "params": {"weights": {"A": 0.2, "B": 0.6}}}
     weights = answer("momentum_tilted", {"base": base}, trends(0.002, -0.002))
