@@ -126,6 +126,14 @@ def test_what_is_said_of_a_sample_does_not_change_with_what_comes_after_it(seed,
     np.testing.assert_allclose(filtered(altered, model)[:cut], whole[:cut], rtol=1e-9, atol=1e-15)
 
 
+def test_smoothed_probabilities_which_only_the_fit_uses_do_change_with_what_comes_after():
+    samples, _ = regimes(3, 120)
+    model = fit_markov(samples[:60], 3, 5)
+    altered = samples.copy()
+    altered[80:] = 0.2
+    assert np.abs(expected(samples, model)[0][:80] - expected(altered, model)[0][:80]).max() > 0.01
+
+
 def test_the_fit_is_the_same_to_the_bit_and_needs_no_seed():
     samples, _ = regimes(9, 300)
     one, two = fit_markov(samples, 3, 20), fit_markov(samples.copy(), 3, 20)
