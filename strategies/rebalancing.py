@@ -42,6 +42,14 @@ def drift_of(held: Floats, target: Floats) -> float:
     return float(np.abs(held - target).max(initial=0.0))
 
 
+def reachable(target: Floats, held: Floats, short: Floats) -> Floats:
+    """float64[N], `target` less what the last rebalance fell `short` of (float64[N], asked - held): what a limit or a missing
+    market keeps from its target is not drift again."""
+    gap = target - held
+    left = np.where(gap * short > 0.0, np.maximum(np.abs(gap) - np.abs(short), 0.0), np.abs(gap))
+    return held + np.sign(gap) * left
+
+
 def risk_shares(weights: Floats, covariance: Floats) -> Floats:
     """float64[N], each symbol's share of the variance of `weights`, summing to 1; zeros where there is none."""
     each = weights * (covariance @ weights)

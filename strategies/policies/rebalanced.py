@@ -15,6 +15,7 @@ from strategies.rebalancing import (
     covariance_of,
     drift_of,
     limited,
+    reachable,
     risk_drift_of,
     volatility_ratio,
     worth_trading,
@@ -112,8 +113,10 @@ class Rebalanced:
         if self.rules.when == "event":
             kept = self._watched(view, kept)
         answer: Floats | Hold = HOLD
-        wants = not isinstance(wanted, Hold) and (bool(wanted.any()) or bool(view.weights.any()))
-        if wants and not isinstance(wanted, Hold) and self._due(target := wanted * self.room(wanted), view, kept):
+        # before a drift counts, what was asked for last time is given its time
+        waits = self.rules.when == "threshold" and "asked" in kept
+        target = None if isinstance(wanted, Hold) or waits else wanted * self.room(wanted)
+        if target is not None and (target.any() or view.weights.any()) and self._due(target, view, kept):
             answer = self._towards(target, view, first="last" not in kept)
             kept = self._rebalanced(answer, view, kept)
         elif "asked" in kept:
@@ -131,9 +134,11 @@ class Rebalanced:
             period = PERIODS[rules.every]
             return period(day_of(view)) != period(int(last[0]))
         if rules.when == "threshold":
-            if drift_of(view.weights, target) > rules.drift:
+            held = view.weights
+            near = reachable(target, held, kept["short"]) if "short" in kept else target
+            if drift_of(held, near) > rules.drift:
                 return True
-            return risk_drift_of(view.weights, target, covariance_of(view.returns(rules.lookback))) > rules.risk_drift
+            return risk_drift_of(held, near, covariance_of(view.returns(rules.lookback))) > rules.risk_drift
         return "pending" in kept and view.samples - int(last[1]) >= rules.wait
 
     def _towards(self, target: Floats, view: View, first: bool) -> Floats | Hold:
@@ -158,7 +163,7 @@ class Rebalanced:
         return HOLD if np.array_equal(weights, held) else weights
 
     def _rebalanced(self, answer: Floats | Hold, view: View, kept: Memory) -> dict[str, Floats]:
-        new = {name: value for name, value in kept.items() if name not in ("asked", "left", "pending")}
+        new = {name: value for name, value in kept.items() if name not in ("asked", "left", "short", "pending")}
         new["last"] = np.array([float(day_of(view)), float(view.samples)])
         if "pending" in kept:
             new["event"] = np.array([kept["pending"][0], float(day_of(view))])
@@ -181,6 +186,8 @@ class Rebalanced:
             return HOLD, rest
         if left > 1:
             rest |= {"asked": asked, "left": np.array([left - 1.0, float(view.samples)])}
+        else:
+            rest["short"] = asked - view.weights
         return asked, rest
 
     def _watched(self, view: View, kept: Memory) -> dict[str, Floats]:

@@ -179,6 +179,26 @@ def test_a_book_that_did_not_get_there_is_helped_twice_and_then_left():
     assert Halfway(RebalanceRules(when="calendar")).trades(prices_of(np.zeros((10, 2)))) == [1, 2, 3]
 
 
+def capped_trades(returns, cap):
+    """Rows at which a book trades that wants half and half, and may hold `cap` of the first at most."""
+    policy, memory, held, out = Rebalanced(EVEN, RebalanceRules(when="threshold", risk_drift=1.0)), {}, np.zeros(2), []
+    prices = prices_of(returns)
+    for row in range(1, len(prices)):
+        held = held * (1.0 + returns[row - 1]) / (1.0 + float(held @ returns[row - 1]))
+        given, memory = policy.act(view_of(prices[: row + 1], policy.lookback, held), memory)
+        if isinstance(given, np.ndarray):
+            out.append(row)
+            held = np.minimum(given, [cap, 1.0])
+    return out
+
+
+def test_what_a_limit_keeps_from_its_target_is_no_drift_each_day_but_a_new_one_is():
+    returns = np.zeros((30, 2))
+    assert capped_trades(returns, 0.35) == [1, 2, 3]
+    returns[19, 1] = 0.3
+    assert capped_trades(returns, 0.35) == [1, 2, 3, 20, 21, 22]
+
+
 @pytest.mark.parametrize("when", ["always", "calendar", "threshold", "event"])
 def test_a_restart_goes_on_to_the_bit(when):
     rules = RebalanceRules(when=when, lookback=60, cost_aware=CostAware(cost_bp=5.0))

@@ -13,6 +13,7 @@ from strategies.rebalancing import (
     drift_of,
     limited,
     net_cost,
+    reachable,
     risk_drift_of,
     risk_shares,
     volatility_ratio,
@@ -224,6 +225,13 @@ def test_drifts_are_of_weights_and_of_shares_of_risk():
     np.testing.assert_allclose(risk_shares(target, covariance), [0.8, 0.2])
     assert risk_drift_of(held, target, covariance) == pytest.approx(4 * 0.56**2 / (4 * 0.56**2 + 0.44**2) - 0.8)
     np.testing.assert_array_equal(risk_shares(np.zeros(2), covariance), 0.0)
+
+
+def test_what_could_not_be_reached_is_taken_off_the_gap_on_the_same_side_only():
+    target, held = np.array([0.5, 0.5, 0.0, 0.5]), np.array([0.35, 0.42, 0.1, 0.5])
+    short = np.array([0.1, -0.2, -0.3, 0.2])
+    np.testing.assert_allclose(reachable(target, held, short), [0.4, 0.5, 0.1, 0.5])
+    np.testing.assert_array_equal(reachable(target, held, np.zeros(4)), target)
 
 
 def test_the_covariance_is_numpys_shrunk_to_its_diagonal():
