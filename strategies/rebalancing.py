@@ -108,32 +108,44 @@ def worth_trading(target: Floats, held: Floats, risk: Floats, cost: Floats, fixe
     `risk` is float64[N, N], risk aversion x covariance over the time the holding is for; `cost` float64[N] what a unit of
     weight traded costs, `fixed` what each trade does. Magill and Constantinides (1976) have the region, Leland (2000) the
     form with a target to track. It is a convex problem in a box: coordinates are set to their minimum in turn, which is
-    exact for separable costs (Tseng 2001). No cash is borrowed: the sum of weights stays within the larger of the sums
-    before and after, by a price of cash that is searched. A symbol without risk measured goes to its target.
+    exact for separable costs (Tseng 2001). What is invested stays between the sums of `held` and `target`, by a price of cash
+    that is searched: no cash is borrowed, and none left over that a full rebalance would not leave. A symbol without risk
+    measured goes to its target.
     """
     side = np.sign(target - held)
     cost = np.where(risk.diagonal() > 0.0, cost, 0.0)
-    most = max(float(held.sum()), float(target.sum()))
+    least, most = sorted((float(held.sum()), float(target.sum())))
 
     def solved(price: float, start: Floats) -> Floats:
         return _coordinates(target, held, risk, side * cost + price, start)
 
     weights = solved(0.0, target)
-    if float(weights.sum()) > most + EXACT:
-        low, high = 0.0, float(cost.max(initial=0.0)) + 1e-9
-        while float(solved(high, weights).sum()) > most and high < 1e6:
-            low, high = high, 2.0 * high
-        for _ in range(HALVINGS):
-            middle = 0.5 * (low + high)
-            weights = solved(middle, weights)
-            low, high = (middle, high) if float(weights.sum()) > most else (low, middle)
-            if high - low < 1e-12:
-                break
-        weights = solved(high, weights)
+    invested = float(weights.sum())
+    if invested > most + EXACT:
+        weights = _at_price(solved, weights, 1.0, lambda invested: invested <= most)
+    elif invested < least - EXACT:
+        weights = _at_price(solved, weights, -1.0, lambda invested: invested >= least)
+    weights = within(weights, held, max(float(np.abs(held).sum()), float(np.abs(target).sum())))
     if fixed > 0.0:
         weights = _without_small(weights, target, held, risk, cost, fixed)
     worth = net_cost(weights, target, held, risk, cost, fixed) <= net_cost(held, target, held, risk, cost, fixed)
     return weights if worth else held.copy()
+
+
+def _at_price(
+    solved: Callable[[float, Floats], Floats], weights: Floats, sign: float, fits: Callable[[float], bool]
+) -> Floats:
+    """The weights at the least price of cash, of this `sign`, at which what is invested fits."""
+    low, high = 0.0, 1e-4
+    while not fits(float(solved(sign * high, weights).sum())) and high < 1e6:
+        low, high = high, 2.0 * high
+    for _ in range(HALVINGS):
+        middle = 0.5 * (low + high)
+        weights = solved(sign * middle, weights)
+        low, high = (low, middle) if fits(float(weights.sum())) else (middle, high)
+        if high - low < 1e-13:
+            break
+    return solved(sign * high, weights)
 
 
 def _coordinates(target: Floats, held: Floats, risk: Floats, slope: Floats, start: Floats) -> Floats:

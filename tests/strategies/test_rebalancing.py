@@ -64,6 +64,8 @@ def test_every_weight_is_between_held_and_target_and_no_cash_is_borrowed(seed, s
     assert (weights >= np.minimum(held, target) - 1e-12).all()
     assert (weights <= np.maximum(held, target) + 1e-12).all()
     assert weights.sum() <= max(held.sum(), target.sum()) + 1e-9
+    # nor is cash left over that a full rebalance would not leave; a fit to rounding
+    assert weights.sum() >= min(held.sum(), target.sum()) - 1e-7
 
 
 @settings(max_examples=40, deadline=None)
@@ -78,7 +80,10 @@ def test_it_is_the_optimum_that_a_general_solver_finds(seed, size):
             minimize(
                 lambda w: scale * (0.5 * (w - target) @ risk @ (w - target) + cost @ (side * (w - held))),
                 start, jac=lambda w: scale * (risk @ (w - target) + cost * side), bounds=box, method="SLSQP",
-                constraints=[{"type": "ineq", "fun": lambda w: max(held.sum(), target.sum()) - w.sum()}],
+                constraints=[
+                    {"type": "ineq", "fun": lambda w: max(held.sum(), target.sum()) - w.sum()},
+                    {"type": "ineq", "fun": lambda w: w.sum() - min(held.sum(), target.sum())},
+                ],
                 options={"maxiter": 500, "ftol": 1e-14},
             )
             for start in (held, target)
@@ -106,6 +111,15 @@ def test_for_one_symbol_the_region_has_its_closed_form():
     assert worth_trading(np.array([0.6]), np.array([0.2]), risk, cost)[0] == pytest.approx(boundary)
     assert worth_trading(np.array([0.6]), np.array([boundary + 1e-6]), risk, cost)[0] == boundary + 1e-6
     assert worth_trading(np.array([0.6]), np.array([0.9]), risk, cost)[0] == pytest.approx(0.65)
+
+
+def test_what_is_sold_is_bought_again_though_each_purchase_alone_would_not_pay():
+    # the first has risen far; the others are inside their regions, and cash is what nobody wants
+    risk = np.diag([0.1, 0.005, 0.005])
+    target, held = np.full(3, 1 / 3), np.array([0.4, 0.3, 0.3])
+    weights = worth_trading(target, held, risk, np.full(3, 0.001))
+    assert weights[0] < 0.36
+    assert weights.sum() == pytest.approx(1.0, abs=1e-9)
 
 
 def test_what_is_dear_to_trade_is_traded_less():
