@@ -148,6 +148,17 @@ def test_calm_rises_are_bull_and_storms_volatile(model, states):
     assert said[-1].regime == "volatile"
 
 
+@pytest.mark.parametrize("model", ["thresholds", "markov", "mixture"])
+def test_a_crash_counts_on_the_day_it_comes(model):
+    returns = seasons((120, 0.001, 0.005), (60, -0.004, 0.03), (120, 0.001, 0.005))[:, 0]
+    params = RegimeParams(model=model, window=300, iterations=30)
+    said, memory = read_all(params, returns)
+    assert said[-1].regime == "bull"
+    after, _ = model_of(params).read(np.append(returns[1:], -0.25), len(returns) + 1, memory)
+    assert after.regime == "volatile"
+    assert after.probabilities[2] > 0.9
+
+
 def test_a_state_is_named_by_its_own_mean_and_volatility():
     assert [REGIMES[named(mean, vol, 0.01)] for mean, vol in ((0.001, 0.008), (0.0, 0.0149), (-0.0001, 0.0149), (0.01, 0.015), (-0.01, 0.02))] == [
         "bull", "bull", "bear", "volatile", "volatile"
