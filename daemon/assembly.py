@@ -150,6 +150,7 @@ def assemble(config: Config, *, cache: Path | None = None) -> Assembly:
         start=config.feed.start,
         end=config.feed.end,
         warmup=config.feed.warmup,
+        build_from=config.feed.build_from,
     )
     policies = policies_of(config, universe, feed.interval_ns)
     schedules = tuple(schedule_of(config, k) for k, s in enumerate(config.schedules) if s.enabled)

@@ -31,6 +31,7 @@ from trading.effects import (
 from trading.events import (
     Action,
     Bars,
+    Busted,
     CancelReported,
     Carried,
     Condition,
@@ -40,6 +41,7 @@ from trading.events import (
     Flow,
     ForeignFound,
     Halted,
+    Limited,
     NotFound,
     Operator,
     Reconciled,
@@ -77,6 +79,8 @@ JournalEvent = (
     | Correction
     | Wished
     | Halted
+    | Limited
+    | Busted
     | Carried
 )
 JournalEffect = (

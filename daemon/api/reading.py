@@ -22,6 +22,7 @@ from daemon.report.figures import Standing
 from daemon.service import Service
 from daemon.trail import Timed
 from daemon.version import VERSION
+from models.forests.policy import LearnedAllocation
 from trading.instruments import MICRO
 from trading.ports import EventBus
 
@@ -208,6 +209,7 @@ class Readings:
         metrics.switch("house", state.switch.state)
         for agent in now.agents:
             metrics.switch(agent.name, SWITCH.index(agent.switch))
+        self._model_metrics()
         metrics.loop_lag(self._service.loop_lag_s)
         self._service.loop_lag_s = 0.0
         metrics.commands(self._service.bus_commands)
@@ -216,6 +218,24 @@ class Readings:
             metrics.bus(online=bus.online, queue_depth=bus.queue_depth, drops=bus.drops, reconnects=bus.reconnects)
         body, kind = metrics.render()
         return web.Response(body=body, headers={"Content-Type": kind})
+
+    def _model_metrics(self) -> None:
+        """Accuracy of helper models, when they were made and while they run, beside their plain estimates'."""
+        state = self._service.shell.state
+        for number, (agent, policy) in enumerate(zip(self._config.agents, self._parts.policies, strict=True)):
+            if isinstance(policy, LearnedAllocation):
+                for each in policy.standing(state.agents[number].memory, state.universe):
+                    self._metrics.model(
+                        agent.name,
+                        each.predicts,
+                        on=each.on,
+                        seconds=each.seconds,
+                        figures={
+                            "r2": (each.r2, each.plain_r2),
+                            "mse": (each.mse, each.plain_mse),
+                            "running_mse": (each.running_mse, each.running_plain_mse),
+                        },
+                    )
 
     # the past
 

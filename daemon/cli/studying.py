@@ -4,15 +4,12 @@ import csv
 from datetime import date
 from pathlib import Path
 
-from adapters.store.errors import StoreFailing
-from adapters.store.reading import run_of
-from adapters.store.store import read_only
 from daemon.assembly import Assembly, parts_of
 from daemon.cli.backtesting import drive
 from daemon.cli.configuration import read
 from daemon.cli.failures import CHECK_FAILED, CONFIG, DONE, USAGE, Failure
 from daemon.cli.output import print_json, progress, say, table
-from daemon.cli.places import place
+from daemon.cli.places import place, recorded
 from daemon.loop import Log, Shell
 from daemon.past import NotKept, saved_config
 from daemon.report.figures import DAY_NS, date_ns
@@ -47,11 +44,7 @@ def study_parity(
 ) -> int:
     """A run beside a backtest over the same bars; exit code 1 when a decision differs."""
     where = place(config, state, sets)
-    records = read_only(where.store, where.folder)
-    try:
-        record = run_of(records, run)
-    except StoreFailing as why:
-        raise Failure(str(why), USAGE) from None
+    records, record = recorded(where, run)
     entries = [decode(data) for _, data in records.entries(record.run)]
     name = beside_backtest.configuration_of(entries)
     if not name:
