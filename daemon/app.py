@@ -379,6 +379,8 @@ class Edges:
                     around.append(tasks.create_task(terminal, name="terminal"))
                 await service.step_forever()
                 systemd.stopping()
+                if self.outside is not None:
+                    await self.outside.flush()
                 bus.stop(self.status("stopped", self.shell.stopped))
                 for task in around:
                     task.cancel()

@@ -313,6 +313,27 @@ def study_rebalance(
     )
 
 
+features = typer.Typer(help="What policies and trained models may read of the market.", no_args_is_help=True)
+app.add_typer(features, name="features", rich_help_panel="Look")
+
+
+@features.command("list")
+def features_list(
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", help="One feature, with any window: rsi_21.week.")
+    ] = None,
+    of: Annotated[
+        str | None, typer.Option("--of", metavar="SET", help="default, four_asset, full or observation.")
+    ] = None,
+    count: Annotated[bool, typer.Option("--count", help="Only how many.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Every feature: what it is, how many samples it reads, where its formula is, whether it can be had here."""
+    from daemon.cli import features as listing
+
+    raise typer.Exit(listing.features_list(of, name, count=count, as_json=as_json))
+
+
 bench = typer.Typer(help="How long things take here.", no_args_is_help=True)
 app.add_typer(bench, name="bench", rich_help_panel="Trade")
 

@@ -104,6 +104,8 @@ class Frozen(Struct, frozen=True):
     live_sessions: int = 0
     notes: list[str] = []
     """By agent: what its policy said last."""
+    bars: tuple[int, bytes, bytes, bytes, bytes] | None = None
+    """Whole bars of the samples, where they are kept."""
 
 
 def _ring_out(ring: Ring) -> tuple[bytes, bytes]:
@@ -184,6 +186,7 @@ def freeze(state: State) -> bytes:
             limited=state.limited,
             live_sessions=state.live_sessions,
             notes=[a.note for a in state.agents],
+            bars=None if history.bars is None else history.bars.freeze(),
         )
     )
 
@@ -196,6 +199,8 @@ def thaw(rules: Rules, frozen: bytes) -> State:
     history = state.history
     _ring_in(history.known, f.rings[0], f.rings[1], f.counts[0])
     _ring_in(history.synchronous, f.rings[2], f.rings[3], f.counts[1])
+    if history.bars is not None and f.bars is not None:
+        history.bars.thaw(f.bars)
     history.pending = {k: np.frombuffer(row) for k, row in f.pending}
     history.waiting = list(f.waiting)
     history.known_actions = list(f.known_actions)

@@ -14,6 +14,7 @@ from strategies.policies.params import ParamsError, nearest
 from strategies.policies.passive import BuyAndHold, HoldAll, make_buy_and_hold, make_hold_all
 from strategies.policies.regime_switched import RegimeSwitched, RegimeSwitchedParams, make_regime_switched
 from strategies.policies.risk_parity import RiskParity, make_risk_parity
+from strategies.policies.signals import Signals, make_signals
 from trading.ports import Policy
 
 POLICIES: dict[str, Callable[[Mapping[str, object]], Policy]] = {
@@ -24,6 +25,7 @@ POLICIES: dict[str, Callable[[Mapping[str, object]], Policy]] = {
     "inverse_volatility": make_inverse_volatility,
     "momentum": make_momentum,
     "risk_parity": make_risk_parity,
+    "signals": make_signals,
 }
 """Registered name -> a function of its parameters; it raises ParamsError for wrong ones."""
 
@@ -64,5 +66,6 @@ __all__ = [
     "ParamsError",
     "RegimeSwitched",
     "RiskParity",
+    "Signals",
     "nearest",
 ]

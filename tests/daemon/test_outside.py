@@ -146,6 +146,8 @@ async def stretch(
             running.cancel()
         elif watching in done and not brutal:
             await asyncio.wait({stepping, running}, return_when=asyncio.FIRST_COMPLETED)
+            if not running.done():
+                await outside.flush()
         for task in (stepping, running, watching):
             task.cancel()
         await asyncio.gather(stepping, running, watching, return_exceptions=True)

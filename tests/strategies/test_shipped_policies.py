@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from strategies.policies import POLICIES
+from trading.bars import BarRing
 from trading.instruments import Instrument, Universe
 from trading.market import Ring
 from trading.ports import Policy
@@ -23,13 +24,16 @@ PARAMS: dict[str, Mapping[str, object]] = {
     "inverse_volatility": {"lookback": LOOKBACK},
     "momentum": {"lookback": LOOKBACK - 5, "skip": 5, "size": "inverse_volatility"},
     "risk_parity": {"lookback": LOOKBACK},
+    "signals": {"features": {"momentum_20": 1.0, "volatility_10.rank": -0.5}, "top": 3},
 }
 
 
 def view_of(prices: NDArray[np.float64], symbols: str, weights: NDArray[np.float64] | None = None) -> View:
-    ring = Ring(prices.shape[1], LOOKBACK)
-    for row in prices:
+    ring, bars = Ring(prices.shape[1], LOOKBACK), BarRing(prices.shape[1], 8 * LOOKBACK)
+    for number, row in enumerate(prices):
         ring.append(row)
+        bars.forming[:] = [row, row * 1.01, row * 0.99, row, np.where(np.isfinite(row), 1e6, np.nan)]
+        bars.sample(number, row, [])
     return View(
         universe=Universe(tuple(Instrument(s) for s in symbols)),
         ring=ring,
@@ -39,6 +43,7 @@ def view_of(prices: NDArray[np.float64], symbols: str, weights: NDArray[np.float
         equity=1e5,
         time=len(prices),
         sample=len(prices),
+        bars=bars,
     )
 
 
