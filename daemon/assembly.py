@@ -3,7 +3,7 @@
 A backtest, a paper run and a replay are assembled here alike; only what drives them differs.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from fractions import Fraction
@@ -17,14 +17,16 @@ from adapters.calendars import sessions as calendar_sessions
 from adapters.feeds.errors import FeedError
 from adapters.feeds.files import span
 from adapters.feeds.replay import Replay
+from daemon.agent_policies import policy_of
 from daemon.config import Agent, Config
 from daemon.config import Limits as LimitKeys
 from daemon.config.schema import MANUAL
 from daemon.engine.allowance import Allowance
 from daemon.engine.parents import U_SHAPE, Execution
+from daemon.engine.planning import headroom
 from daemon.engine.state import AgentRules, Rules, State
 from daemon.loop import Log, Shell
-from daemon.policies import answer, load
+from daemon.policies import answer
 from daemon.schedule import Schedule, Verdict, catch_up, due, stream
 from daemon.timeline import Item, due_agents, sample_ticks, timeline, with_due
 from daemon.wire import Wire
@@ -34,7 +36,8 @@ from trading.effects import Ask
 from trading.events import Decided, Tick
 from trading.execution import Costs
 from trading.instruments import Universe
-from trading.ports import Policy
+from trading.market import Floats
+from trading.ports import Policy, leaves
 from trading.sessions import DAY_NS, Sessions
 
 LIVE_BACK_YEARS: Final = 3
@@ -149,7 +152,7 @@ def assemble(config: Config, *, cache: Path | None = None) -> Assembly:
         warmup=config.feed.warmup,
         build_from=config.feed.build_from,
     )
-    policies = tuple(load(agent.policy, agent.params, config.source.folder) for agent in config.agents)
+    policies = policies_of(config, universe, feed.interval_ns)
     schedules = tuple(schedule_of(config, k) for k, s in enumerate(config.schedules) if s.enabled)
     house_sessions = sessions[universe.calendar]
     start = next(
@@ -184,7 +187,7 @@ def assemble_live(config: Config, now: int, *, cache: Path | None = None) -> Par
     begin = date(today.year - LIVE_BACK_YEARS - int(config.feed.warmup * 1.6) // 365, 1, 1)
     end = (today + timedelta(days=LIVE_AHEAD_DAYS)).replace(day=1)
     sessions = {name: calendar_sessions(name, begin, end, cache=cache) for name in names}
-    policies = tuple(load(agent.policy, agent.params, config.source.folder) for agent in config.agents)
+    policies = policies_of(config, universe, config.feed.interval_ns)
     schedules = tuple(schedule_of(config, k) for k, s in enumerate(config.schedules) if s.enabled)
     table = config.feed
     return Parts(
@@ -287,6 +290,26 @@ def limits_of(
     return override(base, **given)
 
 
+def house_limits(config: Config, universe: Universe, interval_ns: int) -> Limits:
+    """The limits of [risk], effective."""
+    risk, age = config.risk, {"max_price_age_ns": int(1.25 * interval_ns)}
+    house = limits_of(risk, risk.profile, universe, shocks_of(config), **age)
+    house = override(house, fee_bp=config.broker.commission_bp)
+    return override(house, **age) if risk.max_price_age_ns is None else house
+
+
+def policies_of(config: Config, universe: Universe, interval_ns: int) -> tuple[Policy, ...]:
+    """The agents' policies in their sizing and rebalancing rules, which know what worst prices leave no room for. Raises
+    PolicyError."""
+    house, shocks = house_limits(config, universe, interval_ns), shocks_of(config)
+
+    def room(agent: Agent) -> Callable[[Floats], float]:
+        own = _agent_limits(agent, house, universe, shocks)
+        return lambda weights: headroom(weights, own, house)
+
+    return tuple(policy_of(config, number, room(agent)) for number, agent in enumerate(config.agents))
+
+
 def rules_of(
     config: Config,
     universe: Universe,
@@ -298,11 +321,7 @@ def rules_of(
     """What the engine is told. An agent's collars, fees and tolerances on the way are the house's unless it says
     otherwise: they describe the venue, not the agent."""
     risk, shocks = config.risk, shocks_of(config)
-    age = {"max_price_age_ns": int(1.25 * interval_ns)}
-    fee_bp = config.broker.commission_bp
-    house = override(limits_of(risk, risk.profile, universe, shocks, **age), fee_bp=fee_bp)
-    if risk.max_price_age_ns is None:
-        house = override(house, **age)
+    house = house_limits(config, universe, interval_ns)
     capital = [Fraction(repr(agent.capital)) for agent in config.agents]
     calendars = tuple(sorted({universe.calendar, *(i.calendar for i in universe.instruments)}))
     scheduled = {name for s in schedules if s.do in FEED_ASKS for name in s.agents}
@@ -340,7 +359,7 @@ def rules_of(
         volume_lookback=risk.volume_lookback,
         house_calendar=calendars.index(universe.calendar),
         execution=execution_of(config),
-        keep_bars=any(getattr(p, "uses_bars", False) for p in policies),
+        keep_bars=any(getattr(leaf, "uses_bars", False) for p in policies for leaf in leaves(p)),
         live=allowance_of(config) if config.quantd.mode == "live" else None,
     )
 

@@ -16,7 +16,7 @@ from daemon.user_policy import UserPolicy
 from daemon.worker import Worker, needs_worker
 from trading.effects import Ask
 from trading.events import Decided
-from trading.ports import Policy
+from trading.ports import Policy, leaves
 
 LIMIT_S: Final = 5.0
 """Seconds a user's policy has for an answer."""
@@ -49,6 +49,14 @@ class _Worker:
         return self._answered.get()
 
 
+def _nothing() -> None:
+    return None
+
+
+def _by_a_user(policy: Policy) -> bool:
+    return any(isinstance(each, UserPolicy) for each in leaves(policy))
+
+
 class Deadline:
     """Answers every Ask: shipped and registered policies at once, a user's or a worker's within `limit_s` seconds."""
 
@@ -57,13 +65,19 @@ class Deadline:
         self._limit_s = limit_s
         self.waited_s = 0.0
         """Seconds spent waiting for users' and workers' policies, in which the loop stood still for a reason that is known."""
-        self._workers = {k: _Worker(p) for k, p in enumerate(policies) if isinstance(p, UserPolicy)}
+        self._workers = {k: _Worker(p) for k, p in enumerate(policies) if _by_a_user(p)}
         self._processes = {k: Worker(p) for k, p in enumerate(policies) if needs_worker(p)}
 
     def start(self) -> None:
-        """Begin to start what takes seconds to start, before it is asked."""
+        """Begin to start what takes seconds to start, before it is asked. What is inside other policies is asked in line: its
+        libraries are imported now."""
         for process in self._processes.values():
             process.start()
+        for k, policy in enumerate(self._policies):
+            if k not in self._processes:
+                for inner in leaves(policy):
+                    if needs_worker(inner):
+                        getattr(inner, "prepare", _nothing)()
 
     def close(self) -> None:
         """End the processes."""

@@ -15,6 +15,7 @@ from daemon.decided import decided, newest_plans
 from daemon.overview import AgentNow, LimitNow, Overview, iso, overview
 from daemon.service import Service
 from trading.effects import Publish
+from trading.ports import leaves
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -73,7 +74,7 @@ def header(service: Service, parts: Parts, config: Config, api_url: str, bus_url
 def trained_until(parts: Parts) -> int:
     """The last instant that any learned policy was trained on; 0 when none was."""
     ends = []
-    for policy in parts.policies:
+    for policy in (leaf for each in parts.policies for leaf in leaves(each)):
         artifact = getattr(policy, "artifact", None)
         if artifact is not None:
             ends.append(int(artifact.manifest.training.until_ns))

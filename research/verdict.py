@@ -17,6 +17,7 @@ from research.record import Record
 from research.trials import Trial, TrialsDamaged, note_trial, trial_digest
 from trading.instruments import MICRO
 from trading.market import Floats
+from trading.ports import leaves
 from trading.statistics import SHARPE_DEFINITION, simple_returns
 
 BELIEVED: Final = 0.95
@@ -186,7 +187,7 @@ def _trained_on(assembly: Assembly, record: Record) -> list[str]:
     """A note for each agent whose policy was trained on bars of this run."""
     notes = []
     for agent, policy in zip(assembly.config.agents, assembly.policies, strict=True):
-        until = int(getattr(policy, "trained_until_ns", 0))
+        until = max(int(getattr(each, "trained_until_ns", 0)) for each in leaves(policy))
         seen = int(np.searchsorted(np.asarray(record.ts), until, side="right"))
         if seen:
             notes.append(

@@ -16,14 +16,14 @@ from aiohttp import web
 from adapters.store.reading import Decision, Reader
 from daemon.addresses import AddressWrong, find
 from daemon.api.guard import Refused
-from daemon.assembly import Parts
+from daemon.assembly import Parts, policies_of
 from daemon.deadline import Deadline
 from daemon.engine.freezing import freeze
 from daemon.engine.judged import Judged
 from daemon.explanation import Explanation, explain
 from daemon.overview import iso
 from daemon.planned import PlanNow, plan_now
-from daemon.policies import PolicyError, load
+from daemon.policies import PolicyError
 from daemon.refolded import Refolder
 from daemon.room import Book, RiskNow, SymbolRoom, Unknown, named, risk_now
 from daemon.service import Service
@@ -116,8 +116,8 @@ class Explaining:
             def work() -> PlanNow:
                 if self._deadline is None:
                     # ones of their own: what the running ones keep to themselves is not to change by a question
-                    folder = service.config.source.folder
-                    policies = tuple(load(a.policy, a.params, folder) for a in service.config.agents)
+                    parts = self._parts
+                    policies = policies_of(service.config, parts.universe, parts.interval_ns)
                     self._deadline = Deadline(policies)
                 return plan_now(rules, frozen, self._deadline, costs, run)
 

@@ -10,6 +10,7 @@ from aiohttp import web
 from msgspec import Struct
 
 from adapters.store.errors import StoreError, StoreFailing
+from daemon.agent_policies import without_rules
 from daemon.api.guard import HEADERS, Refused
 from daemon.api.pages import FOLDER
 from daemon.assembly import Parts
@@ -223,8 +224,9 @@ class Readings:
         """Accuracy of helper models, when they were made and while they run, beside their plain estimates'."""
         state = self._service.shell.state
         for number, (agent, policy) in enumerate(zip(self._config.agents, self._parts.policies, strict=True)):
-            if isinstance(policy, LearnedAllocation):
-                for each in policy.standing(state.agents[number].memory, state.universe):
+            bare, memory = without_rules(policy, state.agents[number].memory)
+            if isinstance(bare, LearnedAllocation):
+                for each in bare.standing(memory, state.universe):
                     self._metrics.model(
                         agent.name,
                         each.predicts,

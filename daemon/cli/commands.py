@@ -311,6 +311,27 @@ def study_parity(
     raise typer.Exit(studying.study_parity(config, state, tuple(sets or ()), run, day=day, as_json=as_json))
 
 
+@study.command("rebalance")
+def study_rebalance(
+    agent: Annotated[str | None, typer.Argument(metavar="AGENT", help="The first of the file without it.")] = None,
+    config: Config = CONFIG,
+    state: State = None,
+    sets: Sets = None,
+    costs: Annotated[
+        list[float] | None, typer.Option("--cost", min=0, max=1_000, metavar="BP", help="1, 5, 10 and 20 without it.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", metavar="F.csv", help="Also as CSV.")] = None,
+    as_json: Json = False,
+) -> None:
+    """How often is it worth rebalancing? One agent daily to half-yearly, by drift, by events and by cost, at each cost."""
+    from daemon.cli import studying
+
+    given = tuple(costs or (1.0, 5.0, 10.0, 20.0))
+    raise typer.Exit(
+        studying.study_rebalance(config, state, tuple(sets or ()), agent, costs=given, out=out, as_json=as_json)
+    )
+
+
 features = typer.Typer(help="What policies and trained models may read of the market.", no_args_is_help=True)
 app.add_typer(features, name="features", rich_help_panel="Look")
 

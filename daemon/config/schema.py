@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from daemon.config.limits import Limits, Risk
+from daemon.config.rules import RebalanceTable, Sizing
 from daemon.config.section import Section
 from daemon.config.values import (
     BasisPoints,
@@ -172,6 +173,8 @@ class Agent(Section):
     min_trade: Annotated[float, bounds(0, 0.5, percent=True)] = 0.005
     params: Annotated[Any, BeforeValidator(_parameters)] = Field(default_factory=lambda: MappingProxyType({}))
     limits: Limits = Limits()
+    sizing: Sizing = Sizing()
+    rebalance: RebalanceTable = RebalanceTable()
 
 
 class Manual(Section):
