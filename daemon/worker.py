@@ -36,7 +36,8 @@ _LENGTH: Final = Layout("<Q")
 
 
 class Question(Struct, frozen=True):
-    """An Ask as it travels: all of the view that a policy with its lookback may read, by value."""
+    """An Ask as it travels: all of the view that a policy with its lookback may read, by value, but for bars: no policy that
+    asks for a process of its own reads them."""
 
     round: int
     agent: int
@@ -48,6 +49,7 @@ class Question(Struct, frozen=True):
     equity: float
     time: int
     sample: int
+    samples: int
     memory: PackedMemory
 
 
@@ -69,6 +71,7 @@ def question_of(ask: Ask, lookback: int) -> Question:
         equity=view.equity,
         time=view.time,
         sample=view.sample,
+        samples=view.samples,
         memory={k: (v.shape, np.asarray(v).astype("<f8").tobytes()) for k, v in ask.memory.items()},
     )
 
@@ -79,7 +82,7 @@ def ask_of(question: Question) -> Ask:
     returns = np.frombuffer(question.returns, dtype="<f8").reshape(-1, size)
     view = View(
         universe=question.universe,
-        ring=Sent(returns),
+        ring=Sent(returns, question.samples),
         prices=np.frombuffer(question.prices, dtype="<f8"),
         weights=np.frombuffer(question.weights, dtype="<f8"),
         cash=question.cash,
@@ -94,8 +97,9 @@ def ask_of(question: Question) -> Ask:
 class Sent(Ring):
     """A history that was sent: nothing is added to it."""
 
-    def __init__(self, returns: Floats) -> None:
+    def __init__(self, returns: Floats, count: int) -> None:
         super().__init__(returns.shape[1], 1)
+        self.count = count
         self.lookback = len(returns)
         self.sent = returns
 

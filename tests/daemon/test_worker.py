@@ -65,7 +65,7 @@ def test_a_run_with_a_worker_is_the_run_in_line(closing: list[Worker | Deadline]
 def test_what_travels_is_all_of_the_view() -> None:
     ask = asks(Remembering())[-1]
     again = ask_of(question_of(ask, 5))
-    for name in ("cash", "equity", "time", "sample"):
+    for name in ("cash", "equity", "time", "sample", "samples"):
         assert getattr(again.view, name) == getattr(ask.view, name)
     for name in ("prices", "weights"):
         np.testing.assert_array_equal(getattr(again.view, name), getattr(ask.view, name))
@@ -73,7 +73,7 @@ def test_what_travels_is_all_of_the_view() -> None:
     np.testing.assert_array_equal(again.view.returns(2), ask.view.returns(2))
     assert again.view.universe == ask.view.universe
     assert set(View.__slots__) == {
-        "_end", "_ring", "cash", "equity", "prices", "sample", "time", "universe", "weights",
+        "_bars", "_end", "_ring", "cash", "equity", "prices", "sample", "time", "universe", "weights",
     }  # fmt: skip
     with pytest.raises(ValueError, match="its own lookback, 5"):
         again.view.returns(6)
