@@ -58,9 +58,9 @@ class Deadline:
         self._workers = {k: _Worker(p) for k, p in enumerate(policies) if isinstance(p, UserPolicy)}
 
     def __call__(self, question: Ask) -> Decided:
-        worker = self._workers.get(question.agent)
+        worker = self._workers.get(question.policy)
         if worker is None:
-            return answer(self._policies[question.agent], question)
+            return answer(self._policies[question.policy], question)
         if worker.stuck:
             return Decided(question.round, question.agent, failed="still busy with an earlier question")
         began = time.monotonic()

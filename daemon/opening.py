@@ -27,7 +27,7 @@ def begin(shell: Shell, parts: Parts, config: Config, run: str, *, fresh: bool) 
             config=digest(config),
             feed=parts.market,
             symbols=parts.universe.symbols,
-            artifacts={a.name: getattr(p, "digest", "") for a, p in zip(config.agents, parts.policies, strict=True)},
+            artifacts={a.name: getattr(p, "digest", "") for a, p in zip(config.seats, parts.policies, strict=True)},
             blas=blas_name(),
             mode=config.quantd.mode,
         )
@@ -36,7 +36,7 @@ def begin(shell: Shell, parts: Parts, config: Config, run: str, *, fresh: bool) 
     if fresh or limits != in_force(shell.state.rules):
         shell.run(Reloaded(now, digest(config), () if fresh else ("limits",), limits))
     if fresh:
-        for agent, policy in zip(config.agents, parts.policies, strict=True):
+        for agent, policy in zip(config.seats, parts.policies, strict=True):
             until = getattr(policy, "trained_until_ns", 0)
             if until > parts.start_ns:
                 text = (

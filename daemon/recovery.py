@@ -28,6 +28,7 @@ from trading.events import (
     Operator,
     Reconciled,
     Reloaded,
+    Shade,
     SliceRef,
     Started,
     Stopping,
@@ -186,7 +187,7 @@ def fold(shell: Shell, journal: Journal, instants: Iterator[list[Item]]) -> int:
 
 def fold_live(shell: Shell, journal: Journal) -> int:
     """`fold` for a market that went on: its bars are in the record itself, and the answers of a venue across a network."""
-    own = (Decided,) if shell.remote else (Decided, Reports, CancelReported, Unknown, NotFound)
+    own = (Decided, Shade) if shell.remote else (Decided, Shade, Reports, CancelReported, Unknown, NotFound)
     while journal.replaying:
         event = journal.cause(own)
         try:

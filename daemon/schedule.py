@@ -18,7 +18,10 @@ from msgspec import Struct
 
 from trading.sessions import DAY_NS, Sessions
 
-Job = Literal["rebalance", "risk_report", "daily_report", "retrain", "snapshot", "reconcile", "flatten", "reload"]
+Job = Literal[
+    "rebalance", "risk_report", "daily_report", "retrain", "snapshot", "reconcile", "flatten", "reload", "reallocate",
+    "promote",
+]  # fmt: skip
 Verdict = Literal["run", "skip", "alert"]
 
 TRADING_JOBS: Final = frozenset({"rebalance", "flatten"})

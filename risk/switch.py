@@ -110,6 +110,16 @@ def rearm(switch: Switch, equity_micro: int, key_ns: int) -> None:
     switch.day_key, switch.week_key = day, (day + 3) // 7
 
 
+def resize(switch: Switch, before_micro: int, after_micro: int) -> None:
+    """Capital came or went between two books: every mark keeps its ratio to the equity, so that no drawdown and no loss
+    becomes larger or smaller by it. Nothing where there was no equity."""
+    if switch.day_key < 0 or before_micro <= 0:
+        switch.high_water = max(switch.high_water + after_micro - before_micro, 0)
+        return
+    for mark in ("high_water", "day_open", "week_open", "last"):
+        setattr(switch, mark, getattr(switch, mark) * after_micro // before_micro)
+
+
 def flow(switch: Switch, amount_micro: int) -> None:
     """A deposit (positive) or a withdrawal moves the marks; it is neither profit nor loss."""
     if switch.day_key < 0:

@@ -139,7 +139,10 @@ def prove(assembly: Assembly, *, sell: bool = True) -> tuple[Found, Shell, list[
 
 def told(found: Found) -> str:
     """The figures of a run in lines."""
-    rows = [f"  {name:12}{money_text(value):>18}{money_text(found.realised[name]):>18}" for name, value in found.equity.items()]
+    rows = [
+        f"  {name:12}{money_text(value):>18}{money_text(found.realised[name]):>18}"
+        for name, value in found.equity.items()
+    ]
     return "\n".join(
         [
             f"{found.bars} bars, {found.checks} instants checked, {found.fills} fills ({found.shared} shared by several agents), "

@@ -198,6 +198,13 @@ class Halted(Struct, frozen=True, tag=True, omit_defaults=True):
     detail: str = ""
 
 
+class Shade(Struct, frozen=True, tag=True, omit_defaults=True):
+    """What the simulated venue of a shadow agent (by number) says."""
+
+    agent: int
+    news: Reports | CancelReported | Unknown | NotFound
+
+
 class Operator(Struct, frozen=True, tag=True, omit_defaults=True):
     """A person's command. `agent` is a name, empty for the house."""
 
@@ -245,5 +252,6 @@ Event = (
     | Correction
     | Wished
     | Halted
+    | Shade
 )
 """What `step` takes. In the journal a MarketSlice is a SliceRef (replay) or Bars (live)."""

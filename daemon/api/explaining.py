@@ -120,7 +120,7 @@ class Explaining:
                 if self._policies is None:
                     # ones of their own: what the running ones keep to themselves is not to change by a question
                     folder = service.config.source.folder
-                    self._policies = tuple(load(a.policy, a.params, folder) for a in service.config.agents)
+                    self._policies = tuple(load(a.policy, a.params, folder) for a in service.config.seats)
                 return plan_now(rules, frozen, Deadline(self._policies), costs, run)
 
             try:

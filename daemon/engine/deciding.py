@@ -47,7 +47,7 @@ def ask_agents(state: State, due: list[int], ts: int) -> list[Effect]:
             time=ts,
             sample=state.sample,
         )
-        asks.append(Ask(round_.number, number, view, state.agents[number].memory))
+        asks.append(Ask(round_.number, number, view, state.agents[number].memory, state.seats[number]))
     return asks
 
 

@@ -13,6 +13,8 @@ from daemon.engine.activity import Activity, Book
 from daemon.engine.allowance import Allowance
 from daemon.engine.judged import Judged
 from daemon.engine.parents import Execution, Parent
+from daemon.engine.shares import CapitalRules
+from daemon.engine.trial import Pairing, PromotionRules
 from daemon.engine.watch import Watch
 from risk.gate import Account
 from risk.limits import Limits, tightest_exits
@@ -79,6 +81,18 @@ class Rules(Struct, frozen=True):
     """How decisions become orders."""
     live: Allowance | None = None
     """What a run in mode live may do in all; None in every other mode."""
+    capital: CapitalRules | None = None
+    """How capital moves between agents; None: it stays where it was put."""
+    first_seat: int = 0
+    """The number of the first agent's policy: 0 in the house, after the house's agents in a shadow."""
+    seats: tuple[str, ...] = ()
+    """The names of all that have a policy, by its number."""
+    shadows: "tuple[Rules, ...]" = ()
+    """A house of one agent for each shadow."""
+    challenges: tuple[int, ...] = ()
+    """By shadow: the number of the agent whose place it may take; -1 for none."""
+    promotion: PromotionRules | None = None
+    """When it takes it."""
 
     def counts_sessions(self) -> bool:
         """Whether any book has a limit of what it trades, or sends, in a session."""
@@ -218,6 +232,10 @@ class State:
         """House sessions that ended since the first live start, this one counted: where the ramp stands."""
         self._allowed: tuple[int, int, Limits] | None = None
         self.agents = [AgentState(a.capital_micro) for a in rules.agents]
+        self.seats: list[int] = [rules.first_seat + k for k in range(len(rules.agents))]
+        """By agent: the number of the policy that decides for it."""
+        self.shadows: list[State] = [State(each) for each in rules.shadows]
+        self.pairings: list[Pairing] = [Pairing() for _ in rules.shadows]
         self.switch = Switch(high_water=rules.cash_micro)
         self.monitor = Monitor()
         self.watch = Watch(len(rules.agents))
@@ -243,6 +261,10 @@ class State:
         """(column, (book, lots)) of ex dates whose dividend the venue has not paid."""
         self.buying_power_micro: int | None = None
         """What the venue lets be bought, when it was last asked; None where it does not say."""
+        self.owed: list[int] = [0] * len(rules.agents)
+        """By agent, in micro: capital that it has to hand over once it has sold (negative: that it is to receive)."""
+        self.later: set[str] = set()
+        """Jobs that wait for the next sample, because they need books that were just valued."""
         self.down: set[str] = set()
         self.borrowed_key = 0
         self.flattening = False
@@ -350,6 +372,15 @@ class State:
     def revalue(self) -> None:
         """Equity of the house and of each book at the marks, exact."""
         self.equity_micro, self.books_micro = self.ledger.equity(self.marks_nano.tolist())
+
+    def policy_of(self, agent: int) -> str:
+        """The name of the agent whose policy decides for this one; empty where that is its own."""
+        seat = self.seats[agent]
+        return "" if seat == self.rules.first_seat + agent else self.rules.seats[seat]
+
+    def capital(self, agent: int) -> int:
+        """What an agent plans with, in micro: its equity less what it has to hand over."""
+        return self.books_micro[agent] - max(self.owed[agent], 0)
 
     def account(self, book: int) -> Account:
         """The account the gate judges: a book, or the house, with everything that may still fill."""
