@@ -164,7 +164,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     sets = (f"feed.start={given.first}", f"feed.end={given.last}", *given.sets)
     found, _, _ = prove(assemble(read(CONFIG, sets)))
-    print(told(found))
+    sys.stdout.write(told(found) + "\n")
     return 1 if found.wrong else 0
 
 

@@ -15,8 +15,12 @@ def assembly():
 def test_the_books_of_five_agents_add_up_to_the_house_at_every_bar(assembly):
     found, shell, _ = prove(assembly)
     assert found.wrong == []
-    assert found.bars > 600 and found.fills > 500 and found.crosses > 10 and found.shared > 50
-    assert found.most_apart_micro > 0 and found.end_apart_micro == 0
+    assert found.bars > 600
+    assert found.fills > 500
+    assert found.crosses > 10
+    assert found.shared > 50
+    assert found.most_apart_micro > 0
+    assert found.end_apart_micro == 0
     assert len({found.equity[name] for name in ("calm", "parity", "even", "trend", "swing")}) == 5
     # and the check sees a single unit anywhere
     book = shell.state.ledger.books[0]

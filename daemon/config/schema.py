@@ -243,7 +243,7 @@ class PromotionTable(Section):
     min_gain: Annotated[float, bounds(0, 10)] = 0.0
     max_drawdown_ratio: Annotated[float, bounds(0.1, 100)] = 1.5
     looks: Annotated[int, bounds(1, 1_000)] = 8
-    block: Annotated[int, bounds(0, 126)] = 0
+    block: Annotated[int, bounds(0, 126)] = 5
     resamples: Annotated[int, bounds(500, 100_000)] = 4_000
 
 

@@ -14,7 +14,8 @@ from trading.statistics import PERIODS_PER_YEAR, RISK_FREE_ANNUAL, compounded, d
 
 
 class PromotionRules(Struct, frozen=True):
-    """See the module; `seed` is of the run, `block` the samples that stay together (0: chosen from the returns)."""
+    """See the module; `seed` is of the run, `block` the samples that stay together (0: chosen from the returns; a week
+    takes an equal one for a better one less often than said where samples are few)."""
 
     samples: int = 126
     confidence: float = 0.95
@@ -22,7 +23,7 @@ class PromotionRules(Struct, frozen=True):
     min_gain: float = 0.0
     max_drawdown_ratio: float = 1.5
     looks: int = 8
-    block: int = 0
+    block: int = 5
     resamples: int = 4_000
     seed: int = 0
 

@@ -112,7 +112,8 @@ def test_each_method_wants_other_shares_and_names_its_reason():
     assert list(found["performance"].shares) == sorted(found["performance"].shares)
     assert found["regime"].shares == pytest.approx((0.1, 0.2, 0.3, 0.4))
     wild = wanted(rules_for(4, "regime", shrink=0.0, regimes=regimes), returns, names, 0.3)
-    assert wild.shares[0] == pytest.approx(0.7) and "wild" in wild.why
+    assert wild.shares[0] == pytest.approx(0.7)
+    assert "wild" in wild.why
     # full shrinkage is the configured shares, whatever the method
     for method in found:
         pulled = wanted(rules_for(4, method, shrink=1.0, regimes=regimes), returns, names, 0.2)
@@ -190,7 +191,9 @@ def test_an_agent_that_holds_shares_sells_first_and_pays_then():
         state = made.shell.state
         if any(state.owed):
             break
-    assert state is not None and state.owed[0] > 0 and state.owed[0] == -state.owed[1]
+    assert state is not None
+    assert state.owed[0] > 0
+    assert state.owed[0] == -state.owed[1]
     before = state.ledger.books[0].lots[0]
     # the sale of it is on its way already: it was planned with less capital at once
     assert (
@@ -224,7 +227,8 @@ def test_capital_that_moves_is_no_profit_and_no_drawdown():
             returns.append(state.watch.realised[1].returns().tolist()[-1:])
     falls = np.array(falls).reshape(-1, 2)
     assert max(abs(each[0]) for each in returns if each) < 0.02  # half of the capital left, and no return says so
-    assert np.abs(np.diff(falls[:, 0])).max() < 0.01 and falls[-1, 0] > 0.02
+    assert np.abs(np.diff(falls[:, 0])).max() < 0.01
+    assert falls[-1, 0] > 0.02
     assert (falls[:, 1] == 0.0).all()
 
 
