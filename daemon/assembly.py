@@ -346,6 +346,7 @@ def rules_of(
         lookback=max([252, *lookbacks]),
         daily=interval_ns >= DAY_NS,
         follow_ups=2 if risk.follow_ups is None else risk.follow_ups,
+        max_failures=risk.max_failures,
         rearm_samples=_rearm_samples(risk.rearm) if config.feed.kind == "replay" else 0,
         flatten_on=risk.flatten_on or (),
         borrow_bp_annual=config.broker.borrow_bp_annual if config.broker.kind == "paper" else 0.0,

@@ -248,6 +248,7 @@ _ONLY_AT_START = frozenset(
         "risk",
         "allocations",
         "monitor_interval",
+        "max_failures",
     }
 )
 """Keys of limits that have no tighter and looser side."""

@@ -162,6 +162,7 @@ ROWS = {
     "broker.seed": ("7", 7),
     "risk.profile": ("balanced", "balanced"),
     "risk.follow_ups": ("3", 3),
+    "risk.max_failures": ("5", 5),
     "risk.rearm": ("never", "never"),
     "risk.volume_lookback": ("60", 60),
     "risk.shocks.0.name": (
@@ -366,7 +367,7 @@ def test_every_key_has_its_row():
 
 
 HOUSE_ONLY = {
-    "shocks", "volume_lookback", "profile", "follow_ups", "rearm", "flatten_on", "history", "monitor_interval",
+    "shocks", "volume_lookback", "profile", "follow_ups", "rearm", "flatten_on", "history", "monitor_interval", "max_failures",
     "max_loop_lag", "max_clock_jump", "max_missed_bars",
 }  # fmt: skip
 
