@@ -275,10 +275,12 @@ class Promotion(Struct, frozen=True, tag=True, omit_defaults=True):
     gain: float = 0.0
     p: float = 1.0
     alpha: float = 0.0
+    names: tuple[str, str] = ("", "")
+    """The champion's and the challenger's."""
 
 
 class Shadowed(Struct, frozen=True, tag=True, omit_defaults=True):
-    """What one event was to a shadow agent (by number): its orders go to a simulated venue of its own, its records are of a
+    """What one event was to a shadow agent (by number, and by `name`): its orders go to a simulated venue of its own, its records are of a
     book that is no part of the account."""
 
     agent: int
@@ -296,6 +298,7 @@ class Shadowed(Struct, frozen=True, tag=True, omit_defaults=True):
         | Protected
         | Worked
     ]
+    name: str = ""
 
 
 Record = (

@@ -44,6 +44,7 @@ def promote(state: State) -> list[Effect]:
                 gain=found.gain,
                 p=found.p,
                 alpha=rules.alpha,
+                names=names,
             )
         )
         if found.look:

@@ -94,7 +94,10 @@ def _one(state: State, k: int, event: Event, step: Step) -> list[Effect]:
                 pass  # of the limits of a house that it has not, of jobs that are not its own
             case _:
                 own.append(effect)
-    return [Shadowed(number, own), *outward] if own else outward  # type: ignore[arg-type]  # what is left are its members
+    if not own:
+        return outward
+    # what is left are its members
+    return [Shadowed(number, own, shadow.rules.agents[0].name), *outward]  # type: ignore[arg-type]
 
 
 def _said(shadow: State, effect: Publish) -> Publish:
