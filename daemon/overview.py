@@ -15,6 +15,7 @@ from daemon.assembly import Parts
 from daemon.config import Config
 from daemon.engine.state import HOUSE, State
 from daemon.engine.watching import market_context
+from daemon.house import capital_shares, diversity, shadow_lots
 from daemon.limit_words import HOUR_NS, unit, words
 from daemon.service import Service
 from daemon.version import VERSION
@@ -55,7 +56,7 @@ class LimitNow(Struct, frozen=True):
 
 
 class PositionNow(Struct, frozen=True):
-    """What the house holds of one symbol and which agents' books it is in."""
+    """What the house holds of one symbol and which agents' books it is in; `shadows` hold it on paper alone."""
 
     symbol: str
     qty: str
@@ -64,10 +65,13 @@ class PositionNow(Struct, frozen=True):
     weight: float
     cost: str
     agents: dict[str, str]
+    shadows: dict[str, str] = {}
 
 
 class AgentNow(Struct, frozen=True):
-    """One agent and its book. `today` is its return since the last close before today, null when unknown."""
+    """One agent and its book. `today` is its return since the last close before today, null when unknown. A `shadow` has no part
+    of the account; `challenges` names whose place it may take. `decided_by`: whose policy it trades, where that is not its
+    own. `share` and `target` are of the capital that the agents have together, now and to be."""
 
     name: str
     policy: str
@@ -81,11 +85,17 @@ class AgentNow(Struct, frozen=True):
     weights: dict[str, float]
     total: float | None
     today: float | None
+    shadow: bool = False
+    challenges: str = ""
+    decided_by: str = ""
+    share: float | None = None
+    target: float | None = None
 
 
 class Overview(Struct, frozen=True):
     """Everything about one run at one instant, by `ts` (UTC, of the market) and `session` (its date). `halted`: symbols
-    that the venue does not trade now, and why."""
+    that the venue does not trade now, and why. `agents` are those that trade, then the shadows; `diversity`: the mean absolute
+    correlation of what the first earn."""
 
     name: str
     version: str
@@ -118,6 +128,7 @@ class Overview(Struct, frozen=True):
     positions: list[PositionNow]
     limits: list[LimitNow]
     halted: dict[str, str] = {}
+    diversity: float | None = None
 
 
 def overview(service: Service, parts: Parts, config: Config) -> Overview:
@@ -158,10 +169,11 @@ def overview(service: Service, parts: Parts, config: Config) -> Overview:
         alerts=tally.alerts,
         trips=tally.trips,
         uptime_s=round(time.monotonic() - service.started, 1),
-        agents=[_agent(state, config, number, prices) for number in range(len(rules.agents))],
+        agents=_agents(state, config, prices),
         positions=positions(state),
         limits=limits_now(state),
         halted={state.universe.symbols[k]: why for k, (_, why) in sorted(state.halted.items())},
+        diversity=diversity(state),
     )
 
 
@@ -169,16 +181,36 @@ def _ratio(now_micro: int, then_micro: int) -> float | None:
     return now_micro / then_micro - 1.0 if then_micro > 0 else None
 
 
+def _agents(state: State, config: Config, prices: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> list[AgentNow]:
+    shares = capital_shares(state)
+    whole = config.quantd.mode == "shadow"
+    found = [
+        _agent(state, config, number, number, prices, whole, shares.get(number)) for number in range(len(state.agents))
+    ]
+    for k, shadow in enumerate(state.shadows):
+        shadow.revalue()
+        found.append(_agent(shadow, config, len(state.agents) + k, 0, prices, True, None))
+    return found
+
+
 def _agent(
-    state: State, config: Config, number: int, prices: np.ndarray[tuple[int, ...], np.dtype[np.float64]]
+    state: State,
+    config: Config,
+    seat: int,
+    number: int,
+    prices: np.ndarray[tuple[int, ...], np.dtype[np.float64]],
+    shadow: bool,
+    shares: tuple[float, float] | None,
 ) -> AgentNow:
-    table, agent, rules = config.agents[number], state.agents[number], state.rules.agents[number]
+    """Agent `number` of a house, whose own policy is that of `seat`; a shadow is the only agent of its house."""
+    seats, rules = config.seats, state.rules.agents[number]
+    table, agent = seats[seat], state.agents[number]
     book, equity = state.ledger.books[number], state.books_micro[number]
     values = state.lots(number) * prices
     held = np.flatnonzero(values)
     return AgentNow(
         name=rules.name,
-        policy=table.policy,
+        policy=seats[state.seats[number]].policy,
         profile=table.profile or "",
         capital=table.capital,
         switch=SWITCH[agent.switch.state],
@@ -189,6 +221,11 @@ def _agent(
         weights={state.universe.symbols[k]: float(values[k]) * MICRO / equity for k in held} if equity > 0 else {},
         total=_ratio(equity, book.flows_micro),
         today=_ratio(equity, agent.switch.day_open),
+        shadow=shadow,
+        challenges=table.challenges,
+        decided_by=state.policy_of(number),
+        share=shares[0] if shares else None,
+        target=shares[1] if shares else None,
     )
 
 
@@ -200,8 +237,8 @@ def positions(state: State) -> list[PositionNow]:
     for column, symbol in enumerate(universe.symbols):
         size, price = universe.lot_nano[column], int(state.marks_nano[column])
         books = {n: b.lots[column] for n, b in zip(names, state.ledger.books, strict=True) if b.lots[column]}
-        lots = house.lots[column]
-        if not (lots or books):
+        lots, beside = house.lots[column], shadow_lots(state, column)
+        if not (lots or books or beside):
             continue
         micro = lots * size * price // 10**12
         found.append(
@@ -213,6 +250,7 @@ def positions(state: State) -> list[PositionNow]:
                 weight=micro / equity if equity > 0 else 0.0,
                 cost=money_text(house.cost_micro[column]),
                 agents={name: quantity_text(own, size) for name, own in books.items()},
+                shadows={name: quantity_text(own, size) for name, own in beside.items()},
             )
         )
     return found

@@ -14,7 +14,8 @@ from msgspec import Struct
 
 from adapters.store.reading import Alert, EquityPoint, Reader, RiskPoint
 from daemon.assessing import Metrics, metrics_of
-from daemon.config import Config, digest
+from daemon.config import Agent, Config, digest
+from daemon.config.schema import MANUAL
 from daemon.limit_rows import reason_name
 from daemon.listing import AlertLine, alert_line
 from daemon.overview import LimitNow, iso, limit_now
@@ -22,8 +23,8 @@ from daemon.shortfalls import Costed, by_symbol, shortfalls
 from daemon.version import code_version
 from risk.assessment import Assessment
 from risk.var_backtest import VarBacktest, backtest
-from trading.effects import Planned
-from trading.statistics import annual_return, compounded, drawdowns, sharpe, volatility
+from trading.effects import Planned, Reallocated
+from trading.statistics import annual_return, compounded, drawdowns, mean_correlation, sharpe, volatility
 
 DAY_NS: Final = 86_400_000_000_000
 POINTS: Final = 300
@@ -111,7 +112,7 @@ class Move(Struct, frozen=True):
 
 
 class AgentPart(Struct, frozen=True):
-    """One agent's section."""
+    """One agent's section. A `shadow` has no part of the account."""
 
     name: str
     policy: str
@@ -123,6 +124,41 @@ class AgentPart(Struct, frozen=True):
     limits: list[LimitNow]
     metrics: Metrics | None
     curve: list[tuple[int, float]]
+    shadow: bool = False
+
+
+class Trial(Struct, frozen=True):
+    """A challenger that was held against its champion."""
+
+    time: str
+    champion: str
+    challenger: str
+    promoted: bool
+    why: str
+    measure: str
+    gain: float
+    p: float
+    alpha: float
+    look: int
+
+
+class CapitalMove(Struct, frozen=True):
+    """New shares of what the agents have together, by agent."""
+
+    time: str
+    method: str
+    why: str
+    shares: dict[str, float]
+    target: dict[str, float]
+
+
+class House(Struct, frozen=True):
+    """The agents beside each other: the mean absolute correlation of their returns over this report's span (a year where it
+    is shorter), challengers, and capital that moved."""
+
+    diversity: float | None
+    trials: list[Trial]
+    capital: list[CapitalMove]
 
 
 class Report(Struct, frozen=True):
@@ -149,6 +185,7 @@ class Report(Struct, frozen=True):
     var_backtest: VarBacktest | None
     agents: list[AgentPart]
     unknown: dict[str, str]
+    house: House
 
 
 def report(
@@ -176,7 +213,7 @@ def report(
     plans = [d.plan for d in reader.decisions(since=since + 1) if d.plan.ts <= until]
     records = [r for r in reader.risk() if r.ts <= until]
     flows = _flows(reader)
-    curves = _Curves(every, len(config.agents), flows)
+    curves = _Curves(every, len(config.agents), flows, reader.capital())
     refused, cut = reasons(plans)
     house = present.house if present is not None else None
     weights = _weights(house)
@@ -201,9 +238,63 @@ def report(
         shortfall=_shortfall(reader, since, until, unknown),
         var_backtest=_backtest(curves, records, config, since, unknown),
         agents=[
-            _agent(number, config, curves, plans, moves, alerts, present, since) for number in range(len(config.agents))
+            *(_agent(k, config, curves, plans, moves, alerts, present, since) for k in range(len(config.agents))),
+            *(part for table in config.shadows if (part := _shadow(table, reader, alerts, since, until)) is not None),
         ],
         unknown=unknown,
+        house=_house(reader, config, curves, since, until, unknown),
+    )
+
+
+def _house(reader: Reader, config: Config, curves: "_Curves", since: int, until: int, unknown: dict[str, str]) -> House:
+    begin = curves.start(since)
+    moving = [own[begin:] for own in curves.agents if bool(own[begin:].any())]
+    alike = mean_correlation(moving, absolute=True) if len(curves.ts) - begin >= SAMPLES else float("nan")
+    if not isfinite(alike):
+        unknown["diversity"] = f"fewer than two agents that moved, or fewer than {SAMPLES} samples"
+    names = [agent.name for agent in config.agents]
+    return House(
+        diversity=alike if isfinite(alike) else None,
+        trials=[
+            Trial(iso(t.ts), *t.names, t.promoted, t.why, t.measure, t.gain, t.p, t.alpha, t.look)
+            for t in reader.promotions(since=since + 1)
+            if t.ts <= until and t.look
+        ],
+        capital=[
+            CapitalMove(iso(c.ts), c.method, c.why, *(_named(names, config, each) for each in (c.shares, c.target)))
+            for c in reader.capital(since=since + 1)
+            if c.ts <= until and c.target
+        ],
+    )
+
+
+def _named(names: Sequence[str], config: Config, shares: Sequence[float]) -> dict[str, float]:
+    """Shares of those that take part, by name: the book of orders by hand does not."""
+    return dict(zip([name for name in names if name != MANUAL], shares, strict=False))
+
+
+def _shadow(table: Agent, reader: Reader, alerts: Sequence[Alert], since: int, until: int) -> AgentPart | None:
+    """A shadow's section, of its own book; None before its first sample."""
+    points = [p for p in reader.shadow(table.name) if p.ts <= until]
+    if not points:
+        return None
+    ts = np.array([p.ts for p in points], dtype=np.int64)
+    equity = np.array([float(p.equity) for p in points])
+    own = [a for a in alerts if a.agent == table.name]
+    begin = max(0, min(int(np.searchsorted(ts, since, side="right")), len(ts) - 252))
+    told = [(a.ts, a.level) for a in own]
+    return AgentPart(
+        name=table.name,
+        policy=table.policy,
+        profile=table.profile or "",
+        equity=points[-1].equity,
+        span=_span("this report", ts, _returns(equity, np.zeros(len(equity))), told, since, int(ts[-1])),
+        alerts=_counted(a.kind for a in own),
+        switches=[],
+        limits=[],
+        metrics=None,
+        curve=thin(list(zip(ts[begin:].tolist(), equity[begin:].tolist(), strict=True))),
+        shadow=True,
     )
 
 
@@ -239,7 +330,7 @@ def _header(
         benchmark=config.universe.benchmark,
         costs=costs,
         seed=config.broker.seed,
-        agents={a.name: a.policy for a in config.agents},
+        agents={a.name: f"{a.policy} (shadow)" if a.shadow else a.policy for a in config.seats},
         config=digest(config),
         feed=feed,
         version=code_version(),
@@ -253,7 +344,13 @@ def _header(
 class _Curves:
     """Equity of the house and of each agent at samples, and wealth: what 1 became without deposits."""
 
-    def __init__(self, every: Sequence[EquityPoint], agents: int, flows: Sequence[tuple[int, float]]) -> None:
+    def __init__(
+        self,
+        every: Sequence[EquityPoint],
+        agents: int,
+        flows: Sequence[tuple[int, float]],
+        capital: Sequence[Reallocated] = (),
+    ) -> None:
         self.every = every
         self.ts = np.array([p.ts for p in every], dtype=np.int64)
         house = np.array([float(p.equity) for p in every])
@@ -264,7 +361,13 @@ class _Curves:
                 moved[at] += amount
         self.returns = _returns(house, moved)
         self.books = [np.array([float(p.books[k]) for p in every]) for k in range(agents)]
-        self.agents = [_returns(book, np.zeros(len(book))) for book in self.books]
+        # capital moves at a sample, right after it was valued
+        after = np.zeros((agents, len(every)))
+        for each in capital:
+            at = int(np.searchsorted(self.ts, each.ts))
+            if at < len(every) and self.ts[at] == each.ts:
+                after[:, at] += np.array(each.moved[:agents]) / 1e6
+        self.agents = [_returns(book, np.zeros(len(book)), own) for book, own in zip(self.books, after, strict=True)]
 
     def shown(self, since: int) -> Sequence[EquityPoint]:
         """The span, or a year where it is shorter."""
@@ -284,11 +387,14 @@ class _Curves:
 
 
 def _returns(
-    equity: np.ndarray[tuple[int, ...], np.dtype[np.float64]], moved: np.ndarray[tuple[int, ...], np.dtype[np.float64]]
+    equity: np.ndarray[tuple[int, ...], np.dtype[np.float64]],
+    moved: np.ndarray[tuple[int, ...], np.dtype[np.float64]],
+    after: np.ndarray[tuple[int, ...], np.dtype[np.float64]] | None = None,
 ) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
-    """float64[T] returns, 0 at the first sample; deposits are no profit."""
+    """float64[T] returns, 0 at the first sample; deposits are no profit. What came `after` a sample was valued, at its very
+    instant, earns from there on."""
     found = np.zeros(len(equity))
-    before = equity[:-1]
+    before = equity[:-1] if after is None else equity[:-1] + after[:-1]
     np.divide(equity[1:] - moved[1:] - before, before, out=found[1:], where=before > 0.0)
     return found
 
