@@ -135,7 +135,7 @@ def overview(service: Service, parts: Parts, config: Config) -> Overview:
     """All of it, in about half a millisecond."""
     shell, state = service.shell, service.shell.state
     state.revalue()
-    rules, tally = state.rules, shell.tally
+    tally = shell.tally
     prices = np.nan_to_num(state.marks * state.universe.lot_size)
     house = state.lots(HOUSE)
     equity = state.equity_micro

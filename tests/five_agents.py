@@ -1,6 +1,9 @@
 """Five agents on twenty real stocks from 2005 to 2021 in the engine: at every bar the books add up to the house.
 
-    python -m tests.five_agents [--from 2005-01-03] [--to 2021-12-30] [--set KEY=VALUE ...]
+    python -m tests.five_agents [--from 2005-01-03] [--to 2021-12-30] [--set KEY=VALUE ...] [--moving]
+
+With `--moving` twice: as it is, and with capital that moves by recent performance each month and a shadow that challenges one
+of the five each quarter.
 
 Checked after every slice and every tick, in whole numbers: lots, cash, fees, flows, income and the marked equity of the
 books and the unallocated book are the house's, to the last unit. Realised profit: each book sells at its own average
@@ -11,6 +14,7 @@ it is nothing.
 
 import argparse
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -19,14 +23,48 @@ from pathlib import Path
 from daemon.assembly import Assembly, assemble
 from daemon.cli.configuration import read
 from daemon.engine.state import State
+from daemon.house import diversity, shadow_equities
 from daemon.loop import Shell
 from daemon.opening import begin
-from trading.effects import Ask, Crossed, Effect, Filled
+from trading.effects import Ask, Crossed, Effect, Filled, Promotion, Reallocated
 from trading.events import Decided, Event, Operator
 from trading.market import MarketSlice
 from trading.orders import money_text
 
 CONFIG = Path(__file__).parents[1] / "examples" / "five-agents.toml"
+MOVING = """
+[capital]
+method = "performance"
+floor = 0.05
+ceiling = 0.4
+shrink = 0.25
+tilt = 1.0
+
+[promotion]
+samples = 252
+measure = "mean"
+looks = 20
+
+[[schedules]]
+name = "capital"
+do = "reallocate"
+cron = "0 16 28 * *"
+timezone = "America/New_York"
+
+[[schedules]]
+name = "promotion"
+do = "promote"
+cron = "0 16 28 3,6,9,12 *"
+timezone = "America/New_York"
+
+[[agents]]
+name = "rival"
+policy = "equal_weight"
+capital = 0.15
+profile = "aggressive"
+shadow = true
+challenges = "swing"
+"""
 SELLING = 10
 """Bars before the end at which everything is sold."""
 
@@ -46,6 +84,10 @@ class Found:
     realised: dict[str, int] = field(default_factory=dict)
     digest: str = ""
     wall_s: float = 0.0
+    moves: list[Reallocated] = field(default_factory=list)
+    trials: list[Promotion] = field(default_factory=list)
+    shadows: dict[str, int] = field(default_factory=dict)
+    alike: float | None = None
     wrong: list[str] = field(default_factory=list)
 
 
@@ -134,6 +176,10 @@ def prove(assembly: Assembly, *, sell: bool = True) -> tuple[Found, Shell, list[
         **{name: book.realised_micro for name, book in zip(names, state.ledger.books, strict=True)},
     }
     found.digest = shell.digest.hexdigest()
+    found.moves = [e for e in log.effects if isinstance(e, Reallocated)]
+    found.trials = [e for e in log.effects if isinstance(e, Promotion)]
+    found.shadows = shadow_equities(state)
+    found.alike = diversity(state)
     return found, shell, log.effects
 
 
@@ -151,9 +197,34 @@ def told(found: Found) -> str:
             f"{money_text(found.end_apart_micro)} at the end",
             f"  {'':12}{'equity':>18}{'realised':>18}",
             *rows,
+            *(f"  {name:12}{money_text(value):>18}   (shadow)" for name, value in found.shadows.items()),
+            *([_moved(found)] if found.moves or found.trials else []),
+            ""
+            if found.alike is None
+            else f"mean absolute correlation of the agents' last 252 returns {found.alike:.2f}",
             f"digest {found.digest[:16]}; {len(found.wrong)} breaches {found.wrong}",
         ]
     )
+
+
+def _moved(found: Found) -> str:
+    new = [each for each in found.moves if each.target]
+    sums = sum(sum(part for part in each.moved if part > 0) for each in found.moves)
+    last = ", ".join(f"{share:.1%}" for share in new[-1].target) if new else "none"
+    looks = [each for each in found.trials if each.look]
+    best = min((each.p for each in looks), default=1.0)
+    promoted = [each for each in looks if each.promoted]
+    return (
+        f"capital moved {len(found.moves)} times, {money_text(sums)} in all, new shares {len(new)} times, the last {last}; "
+        f"{len(looks)} looks at the challenger, {len(promoted)} promotions, least p {best:.4f}"
+    )
+
+
+def moving(folder: Path) -> Path:
+    """The configuration with capital on the move, a shadow and its challenge, in a folder of its own."""
+    file = folder / "moving.toml"
+    file.write_text(CONFIG.read_text().replace("../data", str(CONFIG.parents[1] / "data")) + MOVING)
+    return file
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -161,11 +232,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--from", dest="first", default="2005-01-03")
     parser.add_argument("--to", dest="last", default="2021-12-30")
     parser.add_argument("--set", dest="sets", action="append", default=[])
+    parser.add_argument("--moving", action="store_true")
     given = parser.parse_args(arguments)
     sets = (f"feed.start={given.first}", f"feed.end={given.last}", *given.sets)
-    found, _, _ = prove(assemble(read(CONFIG, sets)))
-    sys.stdout.write(told(found) + "\n")
-    return 1 if found.wrong else 0
+    wrong = 0
+    with tempfile.TemporaryDirectory() as name:
+        for config in [CONFIG, moving(Path(name))] if given.moving else [CONFIG]:
+            found, _, _ = prove(assemble(read(config, sets)))
+            sys.stdout.write(told(found) + "\n")
+            wrong += bool(found.wrong)
+    return 1 if wrong else 0
 
 
 if __name__ == "__main__":
