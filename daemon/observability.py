@@ -182,9 +182,9 @@ class Metrics:
         self._shares = gauge("agent_capital_ratio", "Share of the capital that the agents have together", "agent")
         self._diversity = gauge("agents_correlation_ratio", "Mean absolute correlation of the agents' returns")
 
-    def slices(self, count: int, bar_lag_s: float) -> None:
-        """`count` more slices; in fast replay called once a batch, as a call costs more than a quiet bar."""
-        self._slices.inc(count)
+    def slices(self, total: int, bar_lag_s: float) -> None:
+        """`total` slices so far."""
+        self._advance(self._slices, "slices", total)
         self._bar_lag.set(bar_lag_s)
 
     def loop_lag(self, seconds: float) -> None:
@@ -196,18 +196,20 @@ class Metrics:
     def job(self, job: str, seconds: float) -> None:
         self._job.labels(self._name, self._labels["job"](job)).observe(seconds)
 
-    def verdicts(self, reason: str, count: int = 1) -> None:
-        """`reason` is the limit's name, "" where the lots passed as asked."""
-        self._verdicts.labels(self._name, self._labels["reason"](reason or "passed")).inc(count)
-
-    def orders(self, state: str, count: int = 1) -> None:
-        self._orders.labels(self._name, self._labels["state"](state)).inc(count)
+    def trail(self, verdicts: Mapping[str, int], orders: Mapping[str, int], alerts: Mapping[str, int]) -> None:
+        """Totals so far: judged symbols by the limit that bound ("" where what was asked passed), orders by the state they
+        reached, alerts by level."""
+        for counter, label, totals in (
+            (self._verdicts, "reason", verdicts),
+            (self._orders, "state", orders),
+            (self._alerts, "level", alerts),
+        ):
+            for key, total in totals.items():
+                child = counter.labels(self._name, self._labels[label](key or "passed"))
+                self._advance(child, f"{label} {key}", total)
 
     def open_orders(self, count: int) -> None:
         self._open_orders.set(count)
-
-    def alert(self, level: str) -> None:
-        self._alerts.labels(self._name, self._labels["level"](level)).inc()
 
     def bus(self, *, online: bool, queue_depth: int, drops: int, reconnects: int) -> None:
         """The bus's own counters, as they stand."""

@@ -37,6 +37,7 @@ from trading.events import (
     Action,
     Bars,
     CancelReported,
+    Carried,
     Condition,
     Correction,
     Decided,
@@ -85,6 +86,7 @@ LATER_EVENTS: list[Struct] = [
     Correction(13, [1, 0], -5, "fence", "bought by hand", "me"),
     Wished(14, "manual", 1, -5, "out", "me"),
     Halted(15, 1, True, "LULD pause"),
+    Carried(15, "r0000001", b"\x80"),
     Shade(2, Reports(5, 1, 6, [0], [3], [3], [10**11], [12], [2])),
 ]
 """Events that came after the golden file was written."""

@@ -132,11 +132,9 @@ def test_every_metric_is_scraped_with_the_value_it_was_given() -> None:
     metrics.loop_lag(0.25)
     metrics.decision("learned", 0.002)
     metrics.job("daily", 2.0)
-    metrics.verdicts("weight", 3)
-    metrics.verdicts("")
-    metrics.orders("filled", 2)
+    metrics.trail({"weight": 2}, {}, {})
+    metrics.trail({"weight": 3, "": 1}, {"filled": 2}, {"CRITICAL": 1})
     metrics.open_orders(4)
-    metrics.alert("CRITICAL")
     metrics.bus(online=True, queue_depth=14, drops=2, reconnects=1)
     metrics.account(118_402.17, 0.091, 0.98)
     metrics.switch("house", 1)
@@ -182,7 +180,7 @@ def test_two_instances_in_one_process_do_not_share_metrics() -> None:
 def test_labels_are_bounded_and_what_is_too_many_is_still_counted() -> None:
     metrics = Metrics("paper", ["learned"])
     for k in range(10 * LABELS):
-        metrics.verdicts(f"reason {k}")
+        metrics.trail({f"reason {k}": 1}, {}, {})
         metrics.decision(f"agent {k}", 0.1)
     metrics.switch("learned", 2)
     found = samples(metrics)

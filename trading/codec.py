@@ -35,6 +35,7 @@ from trading.events import (
     Action,
     Bars,
     CancelReported,
+    Carried,
     Condition,
     Correction,
     Decided,
@@ -80,6 +81,7 @@ JournalEvent = (
     | Correction
     | Wished
     | Halted
+    | Carried
     | Shade
 )
 JournalEffect = (

@@ -21,11 +21,11 @@ from adapters.store.store import locate, read_only
 from adapters.store.tables import (
     AlertRow,
     BookingRow,
-    HouseRow,
     CrossRow,
     DecisionRow,
     EquityRow,
     FillRow,
+    HouseRow,
     OrderRow,
     QuarantineRow,
     RiskRow,

@@ -20,6 +20,7 @@ from daemon.observability import Metrics
 from daemon.overview import READY, SWITCH, Overview, iso, overview
 from daemon.report.figures import Standing
 from daemon.service import Service
+from daemon.trail import Timed
 from daemon.version import VERSION
 from trading.instruments import MICRO
 from trading.ports import EventBus
@@ -91,7 +92,6 @@ class Readings:
         self._streams = 0
         self._closed = asyncio.Event()
         self._metrics = Metrics(config.quantd.name, [a.name for a in config.seats])
-        self._counted = {"slices": 0, "orders": 0, "fills": 0, "alerts": 0}
         self._plans: tuple[int, dict[str, str]] | None = None
         self._latest: tuple[int, Overview] | None = None
         self._assessed: tuple[tuple[int, int, int], Assessed] | None = None
@@ -192,14 +192,15 @@ class Readings:
     async def metrics(self, request: web.Request) -> web.Response:
         """Everything Prometheus asks for, brought up to date when it asks."""
         now, metrics, state = self.now(), self._metrics, self._service.shell.state
-        new = {"slices": now.slices, "orders": now.orders, "fills": now.fills, "alerts": now.alerts}
-        more = {key: max(0, value - self._counted[key]) for key, value in new.items()}
-        self._counted = new
-        metrics.slices(more["slices"], 0.0)
-        if more["orders"]:
-            metrics.orders("sent", more["orders"])
-        if more["fills"]:
-            metrics.orders("filled", more["fills"])
+        metrics.slices(now.slices, self._service.bar_lag_s)
+        trail = self._service.trail
+        metrics.trail(trail.verdicts, trail.orders, trail.alerts)
+        asked = self._service.shell.answer
+        while isinstance(asked, Timed) and asked.took:
+            number, seconds = asked.took.popleft()
+            metrics.decision(state.rules.names()[number], seconds)
+        while self._service.took:
+            metrics.job(*self._service.took.popleft())
         metrics.open_orders(now.open_orders)
         metrics.account(state.equity_micro / MICRO, now.drawdown, now.gross or 0.0)
         known = metrics_of(self.assessed().house)

@@ -49,6 +49,9 @@ def run(
     fresh: Annotated[
         bool, typer.Option("--fresh", help="End the run in the state folder and begin a new one.")
     ] = False,
+    carry: Annotated[
+        bool, typer.Option("--carry", help="Carry the account on under another universe or other agents.")
+    ] = False,
     live: Annotated[bool, typer.Option("--live", help="One of the four things that live trading needs.")] = False,
     as_json: Json = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No summary on the terminal.")] = False,
@@ -56,7 +59,7 @@ def run(
     """Start the daemon; start it again and it continues where it was. Ctrl-C stops it in order."""
     from daemon.cli import running
 
-    running.run(config, state, tuple(sets or ()), fresh=fresh, live=live, as_json=as_json, quiet=quiet)
+    running.run(config, state, tuple(sets or ()), fresh=fresh, carry=carry, live=live, as_json=as_json, quiet=quiet)
 
 
 @app.command(rich_help_panel="Trade")

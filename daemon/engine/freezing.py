@@ -75,7 +75,7 @@ class FrozenVenue(Struct, frozen=True):
     buying_power_micro: int | None = None
 
 
-class _Frozen(Struct, frozen=True):
+class Frozen(Struct, frozen=True):
     """A State as plain values; arrays as little-endian bytes."""
 
     limits: bytes
@@ -136,7 +136,7 @@ def freeze(state: State) -> bytes:
         raise ValueError("a state is frozen between rounds, not while answers are awaited")
     history = state.history
     return msgspec.msgpack.encode(
-        _Frozen(
+        Frozen(
             limits=in_force(state.rules),
             ledger=msgspec.msgpack.encode(state.ledger.freeze()),
             rings=(*_ring_out(history.known), *_ring_out(history.synchronous)),
@@ -203,7 +203,7 @@ def freeze(state: State) -> bytes:
 
 def thaw(rules: Rules, frozen: bytes) -> State:
     """The state that `freeze` wrote; universe, sessions and agents are those of `rules`, the limits the frozen ones."""
-    f = msgspec.msgpack.decode(frozen, type=_Frozen)
+    f = msgspec.msgpack.decode(frozen, type=Frozen)
     state = State(with_limits(rules, f.limits))
     state.ledger.thaw(msgspec.msgpack.decode(f.ledger))
     _market_in(state, f)
@@ -245,7 +245,7 @@ def thaw(rules: Rules, frozen: bytes) -> State:
     return state
 
 
-def _market_in(state: State, f: _Frozen) -> None:
+def _market_in(state: State, f: Frozen) -> None:
     """What is known of the market, and when it is."""
     history = state.history
     _ring_in(history.known, f.rings[0], f.rings[1], f.counts[0])
@@ -264,7 +264,7 @@ def _market_in(state: State, f: _Frozen) -> None:
     state.now, state.sample, state.sample_key, state.sample_no, state.round_no, state.borrowed_key = f.numbers[:6]
 
 
-def _seats_in(state: State, f: _Frozen) -> None:
+def _seats_in(state: State, f: Frozen) -> None:
     """Shadows by name; one that was not there yet knows the market, and begins. A policy whose agent is gone cannot be asked
     any more: its place has its own again, without what the other remembered."""
     rules = state.rules

@@ -100,6 +100,10 @@ class Rules(Struct, frozen=True):
             return True
         return any(limits.max_turnover is not None for limits in (self.house, *(a.limits for a in self.agents)))
 
+    def names(self) -> tuple[str, ...]:
+        """Of all that have a policy, by number: the agents, then the shadows."""
+        return self.seats or tuple(agent.name for agent in self.agents)
+
     def house_sessions(self) -> Sessions:
         """The house's sessions."""
         return self.sessions[self.house_calendar]
@@ -372,6 +376,13 @@ class State:
     def revalue(self) -> None:
         """Equity of the house and of each book at the marks, exact."""
         self.equity_micro, self.books_micro = self.ledger.equity(self.marks_nano.tolist())
+
+    def switch_of(self, name: str) -> Switch:
+        """The switch of the agent or shadow of this name; of the house for none. StopIteration for an unknown one."""
+        if not name:
+            return self.switch
+        houses = [self, *self.shadows]
+        return next(a.switch for h in houses for r, a in zip(h.rules.agents, h.agents, strict=True) if r.name == name)
 
     def policy_of(self, agent: int) -> str:
         """The name of the agent whose policy decides for this one; empty where that is its own."""
