@@ -129,7 +129,10 @@ class Metrics:
         self._name = name
         self._labels: MutableMapping[str, BoundedLabels] = {
             "agent": BoundedLabels(("house", *agents)),
-            **{label: BoundedLabels() for label in ("reason", "state", "job", "level", "result", "measure", "limit")},
+            **{
+                label: BoundedLabels()
+                for label in ("reason", "state", "job", "level", "result", "measure", "limit", "model")
+            },
         }
         self._totals: dict[str, float] = {}
 
@@ -181,6 +184,18 @@ class Metrics:
         )
         self._shares = gauge("agent_capital_ratio", "Share of the capital that the agents have together", "agent")
         self._diversity = gauge("agents_correlation_ratio", "Mean absolute correlation of the agents' returns")
+        model = ("agent", "model")
+        self._model_figures = {
+            "r2": gauge("model_r2", "R2 of a helper model out of sample, when it was made", *model, "estimate"),
+            "mse": gauge("model_mse", "Mean squared error out of sample, when it was made", *model, "estimate"),
+            "running_mse": gauge(
+                "model_running_mse", "Mean squared error of its last predictions while it ran", *model, "estimate"
+            ),
+        }
+        self._model_on = gauge(
+            "model_on", "1 while a helper model is listened to, 0 while the plain estimate is", *model
+        )
+        self._model_seconds = gauge("model_training_seconds", "How long its training took", *model)
 
     def slices(self, total: int, bar_lag_s: float) -> None:
         """`total` slices so far."""
@@ -235,6 +250,25 @@ class Metrics:
             for key, value in found.items():
                 if value is not None:
                     gauge.labels(self._name, self._labels[label](key)).set(value)
+
+    def model(
+        self,
+        agent: str,
+        model: str,
+        *,
+        on: bool,
+        seconds: float | None,
+        figures: Mapping[str, tuple[float | None, float | None]],
+    ) -> None:
+        """One helper model of an agent; `figures` "r2", "mse", "running_mse" -> (the model's, the plain estimate's)."""
+        labels = self._name, self._labels["agent"](agent), self._labels["model"](model)
+        self._model_on.labels(*labels).set(on)
+        if seconds is not None:
+            self._model_seconds.labels(*labels).set(seconds)
+        for key, values in figures.items():
+            for estimate, value in zip(("model", "plain"), values, strict=True):
+                if value is not None:
+                    self._model_figures[key].labels(*labels, estimate).set(value)
 
     def switch(self, agent: str, state: int) -> None:
         """`agent` is a name or "house"; `state` 0 RUN, 1 REDUCE, 2 HALT."""

@@ -21,6 +21,7 @@ from adapters.store.store import Store
 from adapters.store.writing import BadBar, Batch, SnapshotOf
 from daemon.alerting import AlertFilter
 from daemon.config import Config
+from daemon.engine.spending import cut_by_venue
 from daemon.histories import Histories
 from daemon.inbox import Command, Inbox
 from daemon.loop import Shell
@@ -329,6 +330,8 @@ class Service:
                 if "reconcile" in event.jobs:
                     self.reconcile()
             if effects:
+                if cut_by_venue(effects):
+                    self.reconcile()  # by now it may let more be bought
                 self.histories.add(effects)
                 for message in self._composer.messages(seq, effects, lots):
                     # of retained topics only the newest state is news

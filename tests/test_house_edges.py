@@ -13,8 +13,7 @@ from daemon.report.figures import report
 from daemon.report.page import page
 from tests.edge_world import CONFIG, answer, quantd
 from tests.edge_world import write as config_file
-from tests.test_api import World as ApiWorld
-from tests.test_api import world  # noqa: F401 - the fixture that runs what `ApiWorld` makes
+from tests.test_api import standing_at_the_end
 
 MORE = """
 [[agents]]
@@ -46,14 +45,12 @@ timezone = "America/New_York"
 TEXT = CONFIG + MORE
 
 
-@pytest.fixture
-def made(monkeypatch):
-    """The fixture `world` runs this configuration."""
-    whole = ApiWorld.__init__
-    monkeypatch.setattr(ApiWorld, "__init__", lambda self, folder: whole(self, folder, TEXT))
+async def test_the_api_the_metrics_and_the_page_show_a_shadow_as_one(tmp_path):
+    async with standing_at_the_end(tmp_path, TEXT) as world:
+        await shown(world)
 
 
-async def test_the_api_the_metrics_and_the_page_show_a_shadow_as_one(made, world):  # noqa: F811
+async def shown(world):
     async with world.session.get("/api/v1/status") as response:
         status = await response.json()
     assert [(a["name"], a["shadow"]) for a in status["agents"]] == [("even", False), ("trend", False), ("rival", True)]

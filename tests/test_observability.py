@@ -138,6 +138,8 @@ def test_every_metric_is_scraped_with_the_value_it_was_given() -> None:
     metrics.bus(online=True, queue_depth=14, drops=2, reconnects=1)
     metrics.account(118_402.17, 0.091, 0.98)
     metrics.switch("house", 1)
+    metrics.model("learned", "risk", on=True, seconds=7.5, figures={"r2": (0.6, 0.5), "running_mse": (None, None)})
+    metrics.model("learned", "allocation", on=False, seconds=None, figures={"mse": (0.3, 0.2)})
     found = samples(metrics)
     expected = {
         ("quantd_slices_total",): 7,
@@ -159,6 +161,14 @@ def test_every_metric_is_scraped_with_the_value_it_was_given() -> None:
         ("quantd_drawdown_ratio",): 0.091,
         ("quantd_gross_exposure_ratio",): 0.98,
         ("quantd_switch_state", "house"): 1,
+        ("quantd_model_on", "learned", "risk"): 1,
+        ("quantd_model_on", "learned", "allocation"): 0,
+        ("quantd_model_r2", "learned", "model", "risk"): 0.6,
+        ("quantd_model_r2", "learned", "plain", "risk"): 0.5,
+        ("quantd_model_mse", "learned", "plain", "allocation"): 0.2,
+        ("quantd_model_training_seconds", "learned", "risk"): 7.5,
+        ("quantd_model_training_seconds", "learned", "allocation"): None,
+        ("quantd_model_running_mse", "learned", "model", "risk"): None,
     }
     assert {k: found.get(k) for k in expected} == expected
     assert 'quantd_equity{name="paper"}' in metrics.render()[0].decode()

@@ -34,6 +34,7 @@ from trading.effects import (
 from trading.events import (
     Action,
     Bars,
+    Busted,
     CancelReported,
     Carried,
     Condition,
@@ -43,6 +44,7 @@ from trading.events import (
     Flow,
     ForeignFound,
     Halted,
+    Limited,
     NotFound,
     Operator,
     Reconciled,
@@ -81,6 +83,8 @@ JournalEvent = (
     | Correction
     | Wished
     | Halted
+    | Limited
+    | Busted
     | Carried
     | Shade
 )

@@ -22,6 +22,7 @@ from daemon.report.figures import Standing
 from daemon.service import Service
 from daemon.trail import Timed
 from daemon.version import VERSION
+from models.forests.policy import LearnedAllocation
 from trading.instruments import MICRO
 from trading.ports import EventBus
 
@@ -210,6 +211,7 @@ class Readings:
             metrics.switch(agent.name, SWITCH.index(agent.switch))
             metrics.agent(agent.name, float(agent.equity), agent.share, shadow=agent.shadow)
         metrics.diversity(now.diversity)
+        self._model_metrics()
         metrics.loop_lag(self._service.loop_lag_s)
         self._service.loop_lag_s = 0.0
         metrics.commands(self._service.bus_commands)
@@ -218,6 +220,31 @@ class Readings:
             metrics.bus(online=bus.online, queue_depth=bus.queue_depth, drops=bus.drops, reconnects=bus.reconnects)
         body, kind = metrics.render()
         return web.Response(body=body, headers={"Content-Type": kind})
+
+    def _model_metrics(self) -> None:
+        """Accuracy of helper models, when they were made and while they run, beside their plain estimates'."""
+        state = self._service.shell.state
+        # a policy that changed places took its memory along
+        held = [
+            (rules.name, seat, agent.memory)
+            for house in (state, *state.shadows)
+            for rules, seat, agent in zip(house.rules.agents, house.seats, house.agents, strict=True)
+        ]
+        for name, seat, memory in held:
+            policy = self._parts.policies[seat]
+            if isinstance(policy, LearnedAllocation):
+                for each in policy.standing(memory, state.universe):
+                    self._metrics.model(
+                        name,
+                        each.predicts,
+                        on=each.on,
+                        seconds=each.seconds,
+                        figures={
+                            "r2": (each.r2, each.plain_r2),
+                            "mse": (each.mse, each.plain_mse),
+                            "running_mse": (each.running_mse, each.running_plain_mse),
+                        },
+                    )
 
     # the past
 

@@ -417,7 +417,36 @@ Mqtt = Annotated[
 ]
 
 
-def _operator(name: Literal["halt", "reduce", "resume", "flatten"], text: str, for_agents: bool = True) -> None:
+Symbol = Annotated[
+    str, typer.Option("--symbol", "-s", metavar="SYMBOL", help="One symbol: no new orders for it; its positions stay.")
+]
+
+
+def _operator(
+    name: Literal["halt", "reduce", "resume", "flatten"],
+    text: str,
+    for_agents: bool = True,
+    for_symbols: bool = False,
+) -> None:
+    def symbol_too(
+        config: Config = CONFIG,
+        state: State = None,
+        sets: Sets = None,
+        reason: Reason = "",
+        agent: Agent = "",
+        symbol: Symbol = "",
+        mqtt: Mqtt = "",
+        as_json: Json = False,
+    ) -> None:
+        if not symbol:
+            one(config, state, sets, reason, agent, mqtt, as_json)
+            return
+        if agent or mqtt:
+            raise typer.BadParameter("--symbol is of the whole house, at the daemon itself: without --agent and --mqtt")
+        from daemon.cli import by_hand
+
+        by_hand.halt(config, state, tuple(sets or ()), name, symbol, reason=reason, as_json=as_json)
+
     def one(
         config: Config = CONFIG,
         state: State = None,
@@ -446,12 +475,13 @@ def _operator(name: Literal["halt", "reduce", "resume", "flatten"], text: str, f
     ) -> None:
         one(config, state, sets, reason, "", mqtt, as_json)
 
-    app.command(name, help=text, rich_help_panel="Operate")(one if for_agents else house)
+    made = symbol_too if for_symbols else one if for_agents else house
+    app.command(name, help=text, rich_help_panel="Operate")(made)
 
 
-_operator("halt", "Stop all trading and cancel every open order; positions stay. `resume` re-arms.")
+_operator("halt", "Stop all trading and cancel every open order; positions stay. `resume` re-arms.", for_symbols=True)
 _operator("reduce", "Let only orders pass that make positions smaller.")
-_operator("resume", "Back to RUN; needs --reason, and every mark becomes the equity now.")
+_operator("resume", "Back to RUN; needs --reason, and every mark becomes the equity now.", for_symbols=True)
 _operator("flatten", "Sell everything held, then stay halted.", for_agents=False)
 
 
@@ -667,6 +697,108 @@ def train(
 
     names = [name for name in symbols.split(",") if name]
     raise typer.Exit(training.train(out, bars=bars, actions=actions, symbols=names, seeds=seeds, iterations=iterations))
+
+
+models_app = typer.Typer(
+    help="Trained artifacts: what they say, whether they are whole; the forests.", no_args_is_help=True
+)
+app.add_typer(models_app, name="models", rich_help_panel="Set up")
+
+Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="An artifact, such as models/shipped/scorer.")]
+
+
+@models_app.callback()
+def models_commands() -> None:
+    """Trained artifacts: what they say, whether they are whole; the forests."""
+
+
+@models_app.command("info")
+def models_info(folder: Folder, as_json: Json = False) -> None:
+    """Print what an artifact says of itself, all of it checked first."""
+    from daemon.cli import models
+
+    raise typer.Exit(models.info(folder, as_json=as_json))
+
+
+@models_app.command("verify")
+def models_verify(folder: Folder, as_json: Json = False) -> None:
+    """Make every check that trading makes, the probe on this machine included; exit code 78 when one fails."""
+    from daemon.cli import models
+
+    raise typer.Exit(models.verify(folder, as_json=as_json))
+
+
+Out = Annotated[Path, typer.Option("--out", "-o", help="Folder of the artifact to write.")]
+Bars = Annotated[Path, typer.Option(help="Daily raw bars.")]
+Actions = Annotated[str, typer.Option(help='Splits and dividends; "" for none.')]
+Names = Annotated[str, typer.Option(help="Names, joined by commas.")]
+First = Annotated[date, typer.Option("--from", parser=_date, metavar="DATE", help="First day read.")]
+Until = Annotated[date, typer.Option("--to", parser=_date, metavar="DATE", help="Last day read.")]
+Horizon = Annotated[int, typer.Option(min=1, max=63, help="Samples ahead that are predicted.")]
+Stride = Annotated[int, typer.Option(min=1, max=1_000, help="Rows of every so many sessions.")]
+Folds = Annotated[int, typer.Option(min=1, max=100, help="Steps of the walk forward.")]
+Embargo = Annotated[
+    int, typer.Option(min=0, max=1_000, help="Sessions between an outcome fitted on and a decision judged.")
+]
+Leaves = Annotated[int, typer.Option(min=2, max=4_096, help="Most leaves of a tree: bounds the file.")]
+Seed = Annotated[int, typer.Option(min=0, max=2**31 - 1)]
+
+
+def _trains(predicts: Literal["risk", "correlation", "allocation"], what: str) -> None:
+    """The three forests are trained by commands that differ in what is predicted only."""
+
+    def train_forest(
+        out: Out,
+        bars: Bars = Path("data/us_daily.parquet"),
+        actions: Actions = "data/us_actions.csv",
+        symbols: Names = "AAPL,BAC,IWM,QQQ,SPY",
+        first: First = "1998-01-02",  # type: ignore[assignment]  # typer parses it
+        last: Until = "2018-12-31",  # type: ignore[assignment]
+        horizon: Horizon = 21,
+        stride: Stride = 5,
+        folds: Folds = 5,
+        embargo: Embargo = 5,
+        leaves: Leaves = 64,
+        seed: Seed = 1,
+        as_json: Json = False,
+    ) -> None:
+        from daemon.cli import models
+
+        names = [name for name in symbols.split(",") if name]
+        code = models.train(
+            predicts, out, bars=bars, actions=Path(actions) if actions else None, symbols=names, first=first, last=last,
+            horizon=horizon, stride=stride, folds=folds, embargo=embargo, leaves=leaves, seed=seed, as_json=as_json,
+        )  # fmt: skip
+        raise typer.Exit(code)
+
+    train_forest.__doc__ = f"Train the forest that predicts {what}, judge it walk forward, write it as an artifact."
+    models_app.command(f"train-{predicts}")(train_forest)
+
+
+_trains("risk", "the volatility of each asset")
+_trains("correlation", "the correlation of each pair")
+_trains("allocation", "the risk-adjusted return of each asset, relative to the mean")
+
+
+@models_app.command("evaluate")
+def models_evaluate(
+    folder: Folder,
+    first: Annotated[date, typer.Option("--from", parser=_date, metavar="DATE", help="First decision.")],
+    last: Annotated[date, typer.Option("--to", parser=_date, metavar="DATE", help="Last day read.")],
+    bars: Bars = Path("data/us_daily.parquet"),
+    actions: Actions = "data/us_actions.csv",
+    symbols: Names = "AAPL,BAC,IWM,QQQ,SPY",
+    as_json: Json = False,
+) -> None:
+    """Judge a forest beside its plain estimate on a market and dates of your choice, as it trades."""
+    from daemon.cli import models
+
+    names = [name for name in symbols.split(",") if name]
+    code = models.evaluate(
+        folder, bars=bars, actions=Path(actions) if actions else None, symbols=names, first=first, last=last,
+        as_json=as_json,
+    )  # fmt: skip
+    raise typer.Exit(code)
 
 
 def _version(wanted: bool) -> None:

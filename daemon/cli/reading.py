@@ -67,6 +67,8 @@ def _status_lines(now: dict[str, Any], reached: Any) -> None:
         )
     for symbol, why in now.get("halted", {}).items():
         say(f"  {symbol} is halted{f': {why}' if why else ''}")
+    for symbol, limits in now.get("limited", {}).items():
+        say(f"  {symbol} is at a limit: {limits}")
     rows = [
         (
             f"{a['name']} (shadow)" if a.get("shadow") else a["name"],
@@ -171,6 +173,9 @@ def positions(config: Path, state: Path | None, sets: tuple[str, ...], *, as_jso
         rows,
         ("qty", "price", "value", "weight", "cost"),
     )
+    for p in found["positions"]:
+        if p.get("halted"):
+            say(f"  {p['symbol']} is halted: {p['halted']}")
 
 
 def decisions(config: Path, state: Path | None, *, last: int, run: str | None, as_json: bool) -> None:

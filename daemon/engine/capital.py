@@ -13,7 +13,7 @@ from daemon.engine.planning import plan
 from daemon.engine.settling import free_micro
 from daemon.engine.shares import CapitalRules, amounts, stepped, wanted
 from daemon.engine.state import State
-from risk.switch import HALT, resize
+from risk.switch import HALT, flow
 from trading.books import share
 from trading.effects import Effect, Reallocated
 from trading.instruments import MICRO
@@ -92,8 +92,7 @@ def _settle(state: State) -> list[int]:
     for k, amount in enumerate(moved):
         if amount:
             owed[k] += amount
-            before = state.books_micro[k]
-            resize(state.agents[k].switch, before, before + amount)
+            flow(state.agents[k].switch, amount, state.books_micro[k])
             state.watch.realised[k + 1].moved(amount)
     state.booked()
     state.revalue()

@@ -10,7 +10,7 @@ from daemon.engine.freezing import freeze, thaw
 from daemon.engine.shares import CapitalRules, Regime, amounts, shrunken, stepped, wanted, within
 from daemon.engine.state import HOUSE
 from risk.limits import Limits, override
-from risk.switch import Switch, losses, resize
+from risk.switch import losses
 from tests.engine_world import CASH, World, block, walk
 from trading.effects import Publish, Reallocated, Valued
 from trading.events import Tick
@@ -230,14 +230,6 @@ def test_capital_that_moves_is_no_profit_and_no_drawdown():
     assert np.abs(np.diff(falls[:, 0])).max() < 0.01
     assert falls[-1, 0] > 0.02
     assert (falls[:, 1] == 0.0).all()
-
-
-def test_marks_keep_their_ratio_to_the_equity():
-    switch = Switch(high_water=200, day_open=150, week_open=160, last=100, day_key=5, week_key=1)
-    resize(switch, 100, 50)
-    assert (switch.high_water, switch.day_open, switch.week_open, switch.last) == (100, 75, 80, 50)
-    resize(switch, 50, 500)
-    assert (switch.high_water, switch.last) == (1000, 500)
 
 
 @settings(max_examples=10, deadline=None)

@@ -384,9 +384,10 @@ def test_the_limits_are_those_of_the_gate():
     exact = {"max_order_notional_micro": "max_order_notional"}  # exact money here, a float beside marks there
     from_the_broker = {"fee_bp"}  # [broker] commission_bp says it
     from_live = {"max_account_notional", "ramp", "max_orders_per_day"}  # [live]: of the house in mode live
+    from_the_venue = {"buying_power", "no_borrow"}  # nothing to set: what the venue says
     assert {exact.get(name, name) for name in ours} == set(
         limits.Limits.__struct_fields__
-    ) - from_the_broker - from_live
+    ) - from_the_broker - from_live - from_the_venue
     assert set(keys_of(Tail)) == set(limits.Tail.__struct_fields__)
     assert set(keys_of(Correlation)) == set(limits.Correlation.__struct_fields__)
     for table, values in ((Tail, limits.Tail(limit=0.1)), (Correlation, limits.Correlation())):

@@ -21,7 +21,7 @@ from daemon.engine import (
     switching,
     ticks,
 )
-from risk import gate, protective, rules
+from risk import case, gate, protective, rules
 from tests.simulation.runner import simulate
 from trading import books
 
@@ -97,8 +97,8 @@ BUGS = (
     Bug("a split rounds shorts away from zero", books.Ledger.split,
         "after = truncate(before, numerator, denominator)", "after = before * numerator // denominator"),
     Bug("the gate forgets open purchases", gate._extents, "high = high + account.up", "pass"),
-    Bug("the gate lets sell what is being sold", gate._reducing,
-        "np.where(account.lots > 0.0, left - account.down, left)", "left"),
+    Bug("the gate lets sell what is being sold", case.Account.closable,
+        "left - np.where(long, self.down, 0.0)", "left"),
     Bug("cash is reserved at the mark, not at the worst price", rules.cash_rows,
         "paid = (1.0 + limits.collar) * (1.0 + fee)", "paid = 1.0 + fee"),
     Bug("limits of orders go out twice as wide as reserved", gate.worst_nano,
