@@ -162,6 +162,7 @@ def assemble(config: Config, *, cache: Path | None = None) -> Assembly:
         start=config.feed.start,
         end=config.feed.end,
         warmup=config.feed.warmup,
+        build_from=config.feed.build_from,
     )
     policies = tuple(load(agent.policy, agent.params, config.source.folder) for agent in config.seats)
     schedules = tuple(schedule_of(config, k) for k, s in enumerate(config.schedules) if s.enabled)
@@ -356,6 +357,7 @@ def rules_of(
         volume_lookback=risk.volume_lookback,
         house_calendar=calendars.index(universe.calendar),
         execution=execution_of(config),
+        keep_bars=any(getattr(p, "uses_bars", False) for p in policies),
         live=allowance_of(config) if config.quantd.mode == "live" else None,
         capital=capital_of(config, universe),
         seats=tuple(agent.name for agent in config.seats),

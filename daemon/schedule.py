@@ -19,9 +19,19 @@ from msgspec import Struct
 from trading.sessions import DAY_NS, Sessions
 
 Job = Literal[
-    "rebalance", "risk_report", "daily_report", "retrain", "snapshot", "reconcile", "flatten", "reload", "reallocate",
+    "rebalance",
+    "risk_report",
+    "daily_report",
+    "retrain",
+    "snapshot",
+    "reconcile",
+    "backup",
+    "compact",
+    "flatten",
+    "reload",
+    "reallocate",
     "promote",
-]  # fmt: skip
+]
 Verdict = Literal["run", "skip", "alert"]
 
 TRADING_JOBS: Final = frozenset({"rebalance", "flatten"})

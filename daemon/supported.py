@@ -5,7 +5,18 @@ from collections.abc import Iterator
 from daemon.config import Config, Mistake
 
 JOBS = frozenset(
-    {"rebalance", "snapshot", "flatten", "risk_report", "daily_report", "reconcile", "reallocate", "promote"}
+    {
+        "rebalance",
+        "snapshot",
+        "flatten",
+        "risk_report",
+        "daily_report",
+        "reconcile",
+        "backup",
+        "compact",
+        "reallocate",
+        "promote",
+    }
 )
 """What a schedule can do in this version."""
 

@@ -121,6 +121,8 @@ class Frozen(Struct, frozen=True):
     """By name: each shadow's state, frozen alike."""
     pairings: dict[str, Pairing] = {}
     """By the name of the challenger."""
+    bars: tuple[int, bytes, bytes, bytes, bytes] | None = None
+    """Whole bars of the samples, where they are kept."""
 
 
 def _ring_out(ring: Ring) -> tuple[bytes, bytes]:
@@ -209,6 +211,7 @@ def freeze(state: State) -> bytes:
                 shadow.rules.agents[0].name: pairing
                 for shadow, pairing in zip(state.shadows, state.pairings, strict=True)
             },
+            bars=None if history.bars is None else history.bars.freeze(),
         )
     )
 
@@ -263,6 +266,8 @@ def _market_in(state: State, f: Frozen) -> None:
     history = state.history
     _ring_in(history.known, f.rings[0], f.rings[1], f.counts[0])
     _ring_in(history.synchronous, f.rings[2], f.rings[3], f.counts[1])
+    if history.bars is not None and f.bars is not None:
+        history.bars.thaw(f.bars)
     history.pending = {k: np.frombuffer(row) for k, row in f.pending}
     history.waiting = list(f.waiting)
     history.known_actions = list(f.known_actions)
