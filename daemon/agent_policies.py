@@ -5,7 +5,7 @@ The order is fixed: the policy's weights are sized, and what is sized is rebalan
 
 from collections.abc import Callable
 
-from daemon.config import Config
+from daemon.config import Agent, Config
 from daemon.config.rules import RebalanceTable, Sizing
 from daemon.policies import Inner, PolicyError, load
 from strategies.policies.members import own_memory
@@ -20,14 +20,13 @@ from trading.view import Memory
 Room = Callable[[Floats], float]
 
 
-def policy_of(config: Config, number: int, room: Room) -> Policy:
-    """The policy of the agent `number`; `room` says how much of its weights its limits leave a place for. Raises
+def policy_of(config: Config, agent: Agent, room: Room) -> Policy:
+    """An agent's policy; `room` says how much of its weights its limits leave a place for. Raises
     PolicyError, which names the place in the file."""
-    agent = config.agents[number]
     try:
         policy = load(agent.policy, agent.params, config.source.folder)
     except PolicyError as error:
-        raise PolicyError(f"{_place(config, number)}{error}") from error
+        raise PolicyError(f"{_place(config, agent)}{error}") from error
     sizing = sizing_of(agent.sizing)
     rebalance = rebalance_of(agent.rebalance, cost_bp(config))
     if sizing is not None:
@@ -45,12 +44,13 @@ def without_rules(policy: Policy, memory: Memory) -> tuple[Policy, Memory]:
     return policy, memory
 
 
-def _place(config: Config, number: int) -> str:
+def _place(config: Config, agent: Agent) -> str:
     """Where in the file an agent's policy stands; without a line for a configuration that was not read from one."""
-    path = ("agents", number, "policy")
+    names = [each.name for each in config.document.agents]
+    path = ("agents", names.index(agent.name), "policy") if agent.name in names else ("manual",)
     file, line = config.source.place(path)
     where = f"{file}:{line}: " if line else f"{file}: " if file else ""
-    return f'{where}[[agents]] "{config.agents[number].name}": '
+    return f'{where}[[agents]] "{agent.name}": '
 
 
 def cost_bp(config: Config) -> float:

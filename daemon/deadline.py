@@ -85,15 +85,15 @@ class Deadline:
             process.close()
 
     def __call__(self, question: Ask) -> Decided:
-        process = self._processes.get(question.agent)
+        process = self._processes.get(question.policy)
         if process is not None:
             began = time.monotonic()
             decided = process.ask(question, self._limit_s)
             self.waited_s += time.monotonic() - began
             return decided
-        worker = self._workers.get(question.agent)
+        worker = self._workers.get(question.policy)
         if worker is None:
-            return answer(self._policies[question.agent], question)
+            return answer(self._policies[question.policy], question)
         if worker.stuck:
             return Decided(question.round, question.agent, failed="still busy with an earlier question")
         began = time.monotonic()

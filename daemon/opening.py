@@ -38,7 +38,7 @@ def begin(
             config=digest(config),
             feed=parts.market,
             symbols=parts.universe.symbols,
-            artifacts={a.name: artifacts_in(p) for a, p in zip(config.agents, parts.policies, strict=True)},
+            artifacts={a.name: artifacts_in(p) for a, p in zip(config.seats, parts.policies, strict=True)},
             blas=blas_name(),
             mode=config.quantd.mode,
         )
@@ -49,7 +49,7 @@ def begin(
     if carried is not None:
         shell.run(msgspec.structs.replace(carried, ts=now))
     if fresh:
-        for agent, policy in zip(config.agents, parts.policies, strict=True):
+        for agent, policy in zip(config.seats, parts.policies, strict=True):
             until = max(getattr(each, "trained_until_ns", 0) for each in leaves(policy))
             if until > parts.start_ns:
                 text = (

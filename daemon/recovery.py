@@ -31,6 +31,7 @@ from trading.events import (
     Operator,
     Reconciled,
     Reloaded,
+    Shade,
     SliceRef,
     Started,
     Stopping,
@@ -189,7 +190,9 @@ def fold(shell: Shell, journal: Journal, instants: Iterator[list[Item]]) -> int:
 
 def fold_live(shell: Shell, journal: Journal) -> int:
     """`fold` for a market that went on: its bars are in the record itself, and the answers of a venue across a network."""
-    own = (Decided,) if shell.remote else (Decided, Reports, CancelReported, Unknown, NotFound, Busted)
+    own: tuple[type, ...] = (Decided, Shade)
+    if not shell.remote:
+        own = (*own, Reports, CancelReported, Unknown, NotFound, Busted)
     while journal.replaying:
         event = journal.cause(own)
         try:

@@ -131,7 +131,10 @@ def box(now: Overview, said: dict[str, str], alert: Publish | None) -> "Renderab
         grid.add_column(name, justify="right" if right else "left", no_wrap=True, overflow="ellipsis")
     for agent in now.agents:
         grid.add_row(
-            Text(agent.name, style=STYLE["REDUCE"] if agent.suspended else ""),
+            Text(
+                f"{agent.name} (shadow)" if agent.shadow else agent.name,
+                style=STYLE["REDUCE"] if agent.suspended else "",
+            ),
             agent.policy.rsplit("/", 1)[-1],
             f"{agent.capital:.0%}",
             weights(agent),

@@ -12,7 +12,6 @@ from typing import Final, Literal
 import numpy as np
 from msgspec import Struct, structs
 
-from adapters.brokers.paper import Paper
 from daemon.assembly import Assembly, Parts
 from daemon.engine.state import State
 from daemon.loop import Shell
@@ -126,10 +125,10 @@ def backtest_of(parts: Parts, entries: Sequence[Entry]) -> list[Entry]:
     book = Book()
 
     def ask(question: Ask) -> Decided:
-        return answer(parts.policies[question.agent], question)
+        return answer(parts.policies[question.policy], question)
 
-    venue = Paper(parts.universe, parts.costs, parts.by_column())
-    shell = Shell(State(parts.rules), venue, ask, interval_ns=parts.interval_ns, log=book)
+    shadows = [parts.paper() for _ in parts.rules.shadows]
+    shell = Shell(State(parts.rules), parts.paper(), ask, interval_ns=parts.interval_ns, log=book, shadows=shadows)
     people = [(_ts(e.event), e.event) for e in entries if isinstance(e.event, GIVEN)]
     for item in items_of(parts, entries):
         while people and people[0][0] < time_of(item):

@@ -186,7 +186,7 @@ def deflated_of(assembly: Assembly, own: Measured, state: Path) -> tuple[float |
 def _trained_on(assembly: Assembly, record: Record) -> list[str]:
     """A note for each agent whose policy was trained on bars of this run."""
     notes = []
-    for agent, policy in zip(assembly.config.agents, assembly.policies, strict=True):
+    for agent, policy in zip(assembly.config.seats, assembly.policies, strict=True):
         until = max(int(getattr(each, "trained_until_ns", 0)) for each in leaves(policy))
         seen = int(np.searchsorted(np.asarray(record.ts), until, side="right"))
         if seen:

@@ -238,6 +238,13 @@ class Carried(Struct, frozen=True, tag=True, omit_defaults=True):
     account: bytes
 
 
+class Shade(Struct, frozen=True, tag=True, omit_defaults=True):
+    """What the simulated venue of a shadow agent (by number) says."""
+
+    agent: int
+    news: Reports | CancelReported | Unknown | NotFound
+
+
 class Operator(Struct, frozen=True, tag=True, omit_defaults=True):
     """A person's command. `agent` is a name, empty for the house."""
 
@@ -288,5 +295,6 @@ Event = (
     | Limited
     | Busted
     | Carried
+    | Shade
 )
 """What `step` takes. In the journal a MarketSlice is a SliceRef (replay) or Bars (live)."""

@@ -74,7 +74,7 @@ def measure(assembly: Assembly, bar: Callable[[float], None]) -> dict[str, list[
     shell = assembly.shell()
 
     def ask(question: Ask) -> Decided:
-        policy = assembly.policies[question.agent]
+        policy = assembly.policies[question.policy]
         began = perf_counter_ns()
         said = answer(policy, question)
         if any(isinstance(each, LearnedPolicy | LearnedAllocation) for each in leaves(policy)):

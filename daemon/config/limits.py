@@ -153,6 +153,7 @@ class Risk(Limits):
     profile: str | None = None
     volume_lookback: Annotated[int, bounds(1, 252)] = 20
     follow_ups: Annotated[int, bounds(0, 100)] | None = None
+    max_failures: Annotated[int, bounds(1, 1_000)] = 3
     rearm: Annotated[str, checked(_rearm)] | None = None
     flatten_on: tuple[Literal["drawdown", "daily_loss", "weekly_loss"], ...] | None = None
     history: History = History()

@@ -120,6 +120,8 @@ def on_reloaded(state: State, reloaded: Reloaded) -> Sequence[Effect]:
     state.now = max(state.now, reloaded.ts)
     if reloaded.limits:
         state.govern(with_limits(state.rules, reloaded.limits))
+        for shadow, own in zip(state.shadows, state.rules.shadows, strict=True):
+            shadow.govern(own)
         state.watch.corridor = None
     if not reloaded.changed:
         return ()

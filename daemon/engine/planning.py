@@ -113,7 +113,7 @@ def target_change(state: State, agent: int, weights: Floats, ctx: Context, flatt
     held = state.lots(agent)
     if flatten:
         return -held, 1.0
-    equity = state.books_micro[agent] / 1e6
+    equity = state.capital(agent) / 1e6
     scale = headroom(weights, rules.limits, state.rules.house)
     # a weight that is exactly what is held must not lose a lot to the last bit of a division
     value = scale * equity * (1.0 + 1e-12)
@@ -280,6 +280,7 @@ def _house(
                     allowed=allowed.tobytes(),
                     reason=p.verdict.reason.tobytes(),
                     values=p.verdict.values,
+                    policy=state.policy_of(p.agent),
                 )
                 for p, allowed in zip(parts, wanted, strict=True)
             ],

@@ -48,7 +48,8 @@ def config(tmp_path, agent):
 
 
 def rules_in(tmp_path, agent):
-    return policy_of(config(tmp_path, 'policy = "equal_weight"\n' + agent), 0, lambda weights: 1.0)
+    found = config(tmp_path, 'policy = "equal_weight"\n' + agent)
+    return policy_of(found, found.agents[0], lambda weights: 1.0)
 
 
 def test_without_rules_the_policy_is_asked_as_it_is(tmp_path):

@@ -209,7 +209,8 @@ def test_one_slip_is_one_mistake():
 def test_shares_of_shadow_agents_do_not_count():
     extra = '[[agents]]\nname = "two"\npolicy = "momentum"\ncapital = 0.6\n'
     assert "add up to 1.10" in mistakes(SMALL + extra)[0]
-    assert len(read(SMALL + extra + "shadow = true\n", KNOWN).agents) == 2
+    found = read(SMALL + extra + "shadow = true\n", KNOWN)
+    assert [len(each) for each in (found.agents, found.shadows, found.seats)] == [1, 1, 2]
 
 
 def test_shares_are_added_exactly():

@@ -84,6 +84,11 @@ order_rate = { orders = 10 }
 protective = { stop_loss = 0.2 }
 group_caps = [{ group = "large", cap = 0.5 }]
 stress = { limit = 0.5, scenarios = ["crash"] }
+[capital]
+method = "fixed"
+[[capital.regimes]]
+name = "calm"
+shares = [{ agent = "two", share = 0.5 }]
 [[schedules]]
 name = "daily"
 do = "rebalance"
@@ -164,6 +169,7 @@ ROWS = {
     "broker.seed": ("7", 7),
     "risk.profile": ("balanced", "balanced"),
     "risk.follow_ups": ("3", 3),
+    "risk.max_failures": ("5", 5),
     "risk.rearm": ("never", "never"),
     "risk.volume_lookback": ("60", 60),
     "risk.shocks.0.name": (
@@ -196,6 +202,27 @@ ROWS = {
     "agents.0.capital": ("0.25", 0.25),
     "agents.0.profile": ("aggressive", "aggressive"),
     "agents.0.shadow": ("true", True),
+    "agents.0.challenges": ("two", "two", "agents.0.shadow=true"),
+    "capital.method": ("equal_risk", "equal_risk"),
+    "capital.lookback": ("63", 63),
+    "capital.shrink": ("0.25", 0.25),
+    "capital.floor": ("0.1", 0.1),
+    "capital.ceiling": ("0.75", 0.75),
+    "capital.max_step": ("0.05", 0.05),
+    "capital.tilt": ("1.5", 1.5),
+    "capital.volatility_of": ("house", "house"),
+    "capital.regimes.0.name": ("quiet", "quiet"),
+    "capital.regimes.0.above": ("0.15", 0.15),
+    "capital.regimes.0.shares.0.agent": ("one", "one"),
+    "capital.regimes.0.shares.0.share": ("0.75", 0.75),
+    "promotion.samples": ("252", 252),
+    "promotion.confidence": ("0.99", 0.99),
+    "promotion.measure": ("mean", "mean"),
+    "promotion.min_gain": ("0.5", 0.5),
+    "promotion.max_drawdown_ratio": ("1.2", 1.2),
+    "promotion.looks": ("4", 4),
+    "promotion.block": ("10", 10),
+    "promotion.resamples": ("2000", 2000),
     "agents.0.min_trade": ("0.01", 0.01),
     "agents.0.params": ("{ lookback = 3 }", {"lookback": 3}),
     "agents.0.sizing.regime.model": ("markov", "markov"),
@@ -387,7 +414,7 @@ def test_every_key_has_its_row():
 
 
 HOUSE_ONLY = {
-    "shocks", "volume_lookback", "profile", "follow_ups", "rearm", "flatten_on", "history", "monitor_interval",
+    "shocks", "volume_lookback", "profile", "follow_ups", "rearm", "flatten_on", "history", "monitor_interval", "max_failures",
     "max_loop_lag", "max_clock_jump", "max_missed_bars",
 }  # fmt: skip
 

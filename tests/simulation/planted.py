@@ -83,7 +83,7 @@ BUGS = (
     Bug("a snapshot forgets working orders", freezing.thaw, "state.working = dict(f.working)", "pass"),
     Bug("a snapshot forgets crosses", freezing.thaw, "state.crosses = list(f.crosses)", "pass"),
     Bug("a snapshot forgets order numbers", freezing.thaw, "state.orders_at = dict(f.orders_at)", "pass"),
-    Bug("a snapshot forgets the age of prices", freezing.thaw,
+    Bug("a snapshot forgets the age of prices", freezing._market_in,
         "np.frombuffer(f.marks[2], dtype=np.int64)", "np.zeros(len(state.marks), dtype=np.int64)"),
     Bug("a cancel is taken as done at once", planning.withdraw,
         "transition(work.state[row], Cause.CANCEL_ASKED)", "int(OrderState.CANCELLED)"),
