@@ -24,6 +24,7 @@ from trading.effects import (
     Protected,
     Publish,
     Query,
+    Rested,
     Snapshot,
     Stop,
     Switched,
@@ -106,6 +107,7 @@ LATER: list[Struct] = [
     Assessed(6, {"var": (0.021, 0.03), "max_drawdown": (0.0, 0.25)}),
     Again(5, 1, [0]),
     Worked(6, 5, 5, 0, "twap", [0, 1], [60, -40], [60, 30], [10**11, 10**10], "its session ended"),
+    Rested(6, 5, 2, 0, 3, "trailing_stop", 104.0, 95.68),
 ]
 """Effects that came after the golden file was written."""
 

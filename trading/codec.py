@@ -22,6 +22,7 @@ from trading.effects import (
     Protected,
     Publish,
     Query,
+    Rested,
     Snapshot,
     Stop,
     Switched,
@@ -96,6 +97,7 @@ JournalEffect = (
     | Assessed
     | Again
     | Worked
+    | Rested
 )
 
 

@@ -18,6 +18,7 @@ from trading.execution import (
     impact_rate,
     lots_to_be_had,
     lowest,
+    reaches,
     trades_through,
 )
 from trading.instruments import Universe
@@ -28,8 +29,6 @@ from trading.sessions import Sessions
 
 KEPT: Final = 128
 """Ended baskets whose reports can still be asked for. Older ones are answered Unknown, never NotFound."""
-
-_AUCTIONS: Final = {Kind.OPEN, Kind.CLOSE}
 
 _PART_FILL, _LAST_FILL = int(Cause.PART_FILL), int(Cause.LAST_FILL)
 
@@ -71,6 +70,11 @@ class Paper:
     Auctions. An OPEN row fills at the open of the bar that opens its symbol's session, a CLOSE row at the close of the bar
     that ends it, with the costs of any fill, inside its limit, and nowhere else. `sessions` are those of each column;
     a venue that knows none has no auctions and rejects such rows.
+
+    Stops. A STOP row sleeps until the market comes to its trigger: a bar that opens at or beyond it triggers and fills it
+    at the open, one that trades at it later triggers it there and fills it at the trigger, both with the costs of any
+    fill, never beyond its limit. An open beyond the limit triggers it too, and it fills at the limit if the bar trades through
+    that. From its trigger on it is a limit order. A bar inside which its window closes triggers nothing but by its open.
 
     Ends. A row expires at its end, after the fills of the slice that closes then; its report is stamped with it.
 
@@ -115,11 +119,13 @@ class Paper:
 
     def _refused(self, basket: OrderBasket) -> str:
         """Why no row of a basket is taken; empty when they are."""
-        kinds = set(basket.kind) - {Kind.LIMIT}
-        if not kinds:
+        kinds = set(basket.kind)
+        if not kinds or kinds == {Kind.LIMIT}:
             return ""
-        if kinds - _AUCTIONS:
-            return "this venue has no stop orders"
+        if len(kinds) > 1:
+            return "the orders of a basket are all of one kind"
+        if kinds == {Kind.STOP}:
+            return "" if all(each > 0 for each in basket.stop_nano) else "a stop without a trigger price"
         return "" if self._opens else "this venue has no auctions"
 
     def _more(self, resting: Resting, rows: Sequence[int]) -> Sequence[BrokerNews]:
@@ -142,7 +148,7 @@ class Paper:
         news: list[Reports] = []
         ends = False
         for resting in self._resting:
-            report = self._auction(resting, bar) if resting.kind else self._fill(resting, bar)
+            report = self._of_kind(resting, bar) if resting.kind else self._fill(resting, bar)
             if report is not None:
                 news.append(report)
                 ends = ends or bool(resting.kind)  # an auction's fill may be of the bar's close
@@ -216,6 +222,39 @@ class Paper:
         resting.reports.append(report)
         return report
 
+    def _of_kind(self, resting: Resting, bar: Bar) -> Reports | None:
+        """What one bar fills of a basket that is not of limit orders: its rows are all of one kind."""
+        return self._stops(resting, bar) if resting.kind[0] == Kind.STOP else self._auction(resting, bar)
+
+    def _stops(self, resting: Resting, bar: Bar) -> Reports | None:
+        """What one bar triggers of a basket of stops, and fills of those that were."""
+        report = Reports(resting.sample, resting.n, bar.ts_open, [], [], [], [], [], [])
+        for row in list(resting.open):
+            column, limit, buy = resting.sym[row], resting.worst_nano[row], resting.lots[row] > 0
+            fresh = bar.fresh is None or bar.fresh[column]
+            if not fresh or bar.ts_open < resting.after[row]:
+                continue
+            resting.after[row] = bar.ts_event
+            price = bar.open_nano[column]
+            if bar.ts_open >= resting.until[row] or price <= 0:
+                continue
+            if row not in resting.triggered:
+                stop = resting.stop_nano[row]
+                if not (price >= stop if buy else price <= stop):
+                    # what trades at the trigger fills a sale and a purchase at it, from the other side
+                    if resting.until[row] < bar.ts_event or not reaches(
+                        stop, buy, bar.market.low.item(column), bar.market.high.item(column)
+                    ):
+                        continue
+                    price = stop
+                resting.triggered.append(row)
+            if price > limit if buy else price < limit:
+                if not self._through(resting, row, bar):
+                    continue
+                price = limit
+            self._take(resting, row, price, bar, report)
+        return self._taken(resting, report)
+
     def _auction(self, resting: Resting, bar: Bar) -> Reports | None:
         """What one bar fills of a basket for an auction: its rows are all for the same one."""
         close = resting.kind[0] == Kind.CLOSE
@@ -233,29 +272,38 @@ class Paper:
                 continue
             if price > limit if buy else price < limit:
                 continue
-            whole = abs(total)
-            wanted = self._room(column, whole - resting.cum[row], bar)
-            if not wanted:
-                continue
-            rate = self._costs.fixed_rate
-            if not self._plain:
-                rate += self._extra_rate(resting, row, wanted, bar)
-            if rate:
-                price = fill_price(price, limit, buy, rate, RATE_ONE)
-            fee = commission_micro(wanted, price, self._commission[column])
-            if self._costs.commission_min_micro:
-                fee = _at_least(self._costs.commission_min_micro, resting, row, fee)
-            resting.cum[row] += wanted
-            done = resting.cum[row] == whole
-            report.row.append(row)
-            report.cum.append(resting.cum[row])
-            report.lots.append(wanted)
-            report.price_nano.append(price)
-            report.fee_micro.append(fee)
-            report.cause.append(_LAST_FILL if done else _PART_FILL)
+            self._take(resting, row, price, bar, report)
         for row in resting.open:
             if bar.fresh is None or bar.fresh[resting.sym[row]]:
                 resting.after[row] = max(resting.after[row], bar.ts_event)
+        return self._taken(resting, report)
+
+    def _take(self, resting: Resting, row: int, price: int, bar: Bar, report: Reports) -> None:
+        """Fill what the bar's volume lets through of a row, at a price inside its limit and the costs of it."""
+        column, limit, buy = resting.sym[row], resting.worst_nano[row], resting.lots[row] > 0
+        whole = abs(resting.lots[row])
+        wanted = self._room(column, whole - resting.cum[row], bar)
+        if not wanted:
+            return
+        rate = self._costs.fixed_rate
+        if not self._plain:
+            rate += self._extra_rate(resting, row, wanted, bar)
+        if rate:
+            price = fill_price(price, limit, buy, rate, RATE_ONE)
+        fee = commission_micro(wanted, price, self._commission[column])
+        if self._costs.commission_min_micro:
+            fee = _at_least(self._costs.commission_min_micro, resting, row, fee)
+        resting.cum[row] += wanted
+        done = resting.cum[row] == whole
+        report.row.append(row)
+        report.cum.append(resting.cum[row])
+        report.lots.append(wanted)
+        report.price_nano.append(price)
+        report.fee_micro.append(fee)
+        report.cause.append(_LAST_FILL if done else _PART_FILL)
+
+    def _taken(self, resting: Resting, report: Reports) -> Reports | None:
+        """Keep what was filled of a basket, None for nothing; rows that are filled whole rest no longer."""
         if not report.row:
             return None
         ended = {row for row, cause in zip(report.row, report.cause, strict=True) if cause == _LAST_FILL}

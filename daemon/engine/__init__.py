@@ -12,6 +12,7 @@ from daemon.engine.market import on_action, on_slice
 from daemon.engine.outcomes import on_cancel_reported, on_not_found, on_unknown
 from daemon.engine.people import on_condition, on_operator, on_reloaded, on_started, on_stopping, on_wished
 from daemon.engine.reports import on_reports
+from daemon.engine.resting import rest_stops
 from daemon.engine.settling import on_correction, on_flow, on_foreign, on_reconciled
 from daemon.engine.state import State
 from daemon.engine.ticks import on_tick
@@ -42,7 +43,8 @@ from trading.orders import Reports
 
 def step(state: State, event: Event) -> Sequence[Effect]:
     """Take one event into `state` and say what must be done about it, in order; () when nothing."""
-    return HANDLERS[type(event)](state, event)
+    effects = HANDLERS[type(event)](state, event)
+    return rest_stops(state, event, effects) if state.resting or state.stops else effects
 
 
 # `Any`: each handler takes its own member of the union; a test checks that every member has one.

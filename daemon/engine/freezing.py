@@ -7,6 +7,7 @@ from msgspec import Struct
 from daemon.engine.activity import Activity
 from daemon.engine.allowance import Allowance
 from daemon.engine.parents import Parent
+from daemon.engine.rests import Stops
 from daemon.engine.state import Cross, Exit, FollowUp, Rules, State, Working
 from daemon.engine.watch import FrozenWatch
 from risk.limits import Limits
@@ -100,6 +101,9 @@ class _Frozen(Struct, frozen=True):
     live_sessions: int = 0
     notes: list[str] = []
     """By agent: what its policy said last."""
+    stops: list[tuple[tuple[int, int], Working]] = []
+    resting: Stops = Stops()
+    """Protective stops at the venue. Snapshots of before there were any have none."""
 
 
 def _ring_out(ring: Ring) -> tuple[bytes, bytes]:
@@ -172,6 +176,10 @@ def freeze(state: State) -> bytes:
             halted=state.halted,
             live_sessions=state.live_sessions,
             notes=[a.note for a in state.agents],
+            stops=list(state.stops.items()),
+            resting=Stops(
+                list(state.rests.items()), state.postponed, list(state.own.values()), list(state.retries.values())
+            ),
         )
     )
 
@@ -213,6 +221,10 @@ def thaw(rules: Rules, frozen: bytes) -> State:
     state.volumes[: len(rows)] = rows
     for agent, (exits, blocked) in zip(state.agents, f.exits, strict=bool(f.exits)):
         agent.exits, agent.blocked = exits, blocked
+    state.stops, state.rests = dict(f.stops), dict(f.resting.rests)
+    state.postponed = list(f.resting.postponed)
+    state.own = {(each.agent, each.symbol): each for each in f.resting.own}
+    state.retries = {(each.agent, each.symbol): each for each in f.resting.retries}
     state.govern(state.rules)  # exits under way go on, whatever the limits
     if f.best:
         state.best = np.frombuffer(f.best).reshape(state.best.shape)

@@ -11,7 +11,8 @@ import numpy as np
 from daemon.engine.alerts import alert
 from daemon.engine.planning import in_flight, plan, withdraw
 from daemon.engine.state import AgentState, Exit, State
-from risk.protective import Breach, breaches, levels, touched, trailed
+from daemon.engine.stops import in_the_way, own_levels, waits_for_its_stop
+from risk.protective import Breach, Guards, Levels, breaches, levels, touched, trailed
 from risk.switch import HALT
 from trading.effects import Effect, Protected
 from trading.instruments import MICRO
@@ -24,13 +25,7 @@ def check_levels(state: State) -> Sequence[Effect]:
     begun: list[Effect] = []
     guards = state.guards
     if guards is not None:
-        now = state.levels
-        if now is None:
-            books = state.ledger.books
-            lots = np.array([book.lots for book in books[:-1]], dtype=np.float64)
-            cost = np.array([book.cost_micro for book in books[:-1]], dtype=np.float64)
-            now = state.levels = levels(guards, lots, cost, state.universe.lot_size, state.best)
-            state.best = now.best
+        now = current_levels(state, guards)
         if now.held:
             if guards.trails:
                 now = state.levels = trailed(guards, now, state.marks)
@@ -41,6 +36,18 @@ def check_levels(state: State) -> Sequence[Effect]:
         if agent.exits:
             return [*begun, *ask_for_exits(state)]
     return begun
+
+
+def current_levels(state: State, guards: Guards) -> Levels:
+    """The levels of what is held now; kept until the next booking."""
+    now = state.levels
+    if now is None:
+        books = state.ledger.books
+        lots = np.array([book.lots for book in books[:-1]], dtype=np.float64)
+        cost = np.array([book.cost_micro for book in books[:-1]], dtype=np.float64)
+        now = levels(guards, lots, cost, state.universe.lot_size, state.best, own_levels(state))
+        state.levels, state.best = now, now.best
+    return now
 
 
 def _halted(state: State, agent: AgentState) -> bool:
@@ -103,7 +110,13 @@ def ask_for_exits(state: State) -> list[Effect]:
     effects: list[Effect] = []
     changes: dict[int, Floats] = {}
     for number, agent in enumerate(state.agents):
-        due = [s for s, each in agent.exits.items() if each.tried != state.now and s not in state.halted]
+        due = [
+            s
+            for s, each in agent.exits.items()
+            if each.tried != state.now
+            and s not in state.halted
+            and (each.kind == "take_profit" or not waits_for_its_stop(state, number, s, each.tried))
+        ]
         if not due or _halted(state, agent):
             continue
         lots, open_lots = state.lots(number), in_flight(state, number)
@@ -116,6 +129,12 @@ def ask_for_exits(state: State) -> list[Effect]:
         change = np.where(change * lots < 0.0, change, 0.0)
         if change.any():
             changes[number] = change
+    if changes and state.stops:
+        columns, cancels = in_the_way(state, changes)
+        effects.extend(cancels)
+        for change in changes.values():
+            change[columns] = 0.0  # asked for again when the venue has said that they ended
+        changes = {number: change for number, change in changes.items() if change.any()}
     return [*effects, *_planned(state, changes)] if changes else effects
 
 
