@@ -235,8 +235,10 @@ def _send(state: State, wanted: dict[tuple[int, int], Wanted], asked: dict[int, 
     ctx, account, limits = market_context(state), state.account(HOUSE), state.limits(HOUSE)
     _with_stops(state, account)
     verdict = gate(ctx, account, total, limits, REDUCE)
+    whole = verdict.lots == total  # several agents have their stops in one verdict: all of it passes, or none
     effects: list[Effect] = []
-    for agent, lots in sorted(asked.items()):
+    for agent, own in sorted(asked.items()):
+        lots = own * whole
         n = state.orders_at.get(state.sample, 0) + 1
         triggers = [0] * state.universe.size
         for symbol in lots.nonzero()[0].tolist():
