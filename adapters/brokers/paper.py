@@ -103,6 +103,8 @@ class Paper:
         self._known: dict[tuple[int, int], Resting] = {}
         self._forgotten = -NEVER
         self._ts = 0
+        self._seen: MarketSlice | None = None
+        """The slice seen last: an order that comes of its fills has missed the rest of it."""
 
     def submit(self, basket: OrderBasket, rows: Sequence[int] | None = None) -> Sequence[BrokerNews]:
         """Accept a basket, or some rows of it, or reject rows without lots or a limit; one sent again is told what became
@@ -112,6 +114,11 @@ class Paper:
         if key in self._known:
             return self._more(self._known[key], range(len(basket.sym)) if rows is None else rows)
         resting = self._known[key] = accept(basket, self._costs.latency_ns, rows, self._refused(basket))
+        seen = self._seen
+        if seen is not None and basket.ts < seen.ts_event:
+            for row, column in enumerate(basket.sym):
+                if seen.fresh[column]:
+                    resting.after[row] = max(resting.after[row], seen.ts_event)
         self._resting.append(resting)
         if not resting.open:
             self._retire()
@@ -141,6 +148,7 @@ class Paper:
 
     def on_slice(self, market: MarketSlice) -> Sequence[BrokerNews]:
         """Fill what this bar fills, then end what ends by its close. Reports are in order of time, then of arrival."""
+        self._seen = market
         if not self._resting:
             return ()
         bar = Bar(market, self._needs_volume)

@@ -178,7 +178,11 @@ def freeze(state: State) -> bytes:
             notes=[a.note for a in state.agents],
             stops=list(state.stops.items()),
             resting=Stops(
-                list(state.rests.items()), state.postponed, list(state.own.values()), list(state.retries.values())
+                list(state.rests.items()),
+                state.postponed,
+                list(state.own.values()),
+                list(state.retries.values()),
+                state.leaving,
             ),
         )
     )
@@ -222,7 +226,7 @@ def thaw(rules: Rules, frozen: bytes) -> State:
     for agent, (exits, blocked) in zip(state.agents, f.exits, strict=bool(f.exits)):
         agent.exits, agent.blocked = exits, blocked
     state.stops, state.rests = dict(f.stops), dict(f.resting.rests)
-    state.postponed = list(f.resting.postponed)
+    state.postponed, state.leaving = list(f.resting.postponed), f.resting.leaving
     state.own = {(each.agent, each.symbol): each for each in f.resting.own}
     state.retries = {(each.agent, each.symbol): each for each in f.resting.retries}
     state.govern(state.rules)  # exits under way go on, whatever the limits

@@ -28,7 +28,7 @@ from risk.gate import Account, gate, stop_basket
 from risk.protective import Kind, Levels
 from risk.switch import HALT, REDUCE
 from trading.effects import AgentPlan, Effect, Ended, Planned, Rested
-from trading.events import Event, Stopping, Tick
+from trading.events import Event, Started, Stopping, Tick
 from trading.instruments import MICRO, NANO
 from trading.market import Floats, MarketSlice
 from trading.orders import OrderState
@@ -53,10 +53,15 @@ def rest_stops(state: State, event: Event, effects: Sequence[Effect]) -> Sequenc
     """What follows from an event for the stops, after its own `effects`."""
     if type(event) is MarketSlice and not (effects or state.retries or state.postponed):
         return effects
+    if type(event) is Started:
+        state.leaving = False
+        return effects  # what the venue did meanwhile is heard of first
+    if state.leaving:
+        return effects
     out = list(effects)
     if type(event) is Stopping:
         if event.cancel_open:
-            state.postponed = []
+            state.postponed, state.leaving = [], True
             out[:0] = take_back(state, live_stops(state))
         return out
     if type(event) is Tick:

@@ -52,3 +52,4 @@ class Stops(Struct, frozen=True):
     postponed: list[Postponed] = []
     own: list[Own] = []
     retries: list[Retry] = []
+    leaving: bool = False

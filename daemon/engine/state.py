@@ -235,6 +235,8 @@ class State:
         """What those baskets are of."""
         self.postponed: list[Postponed] = []
         """Plans that wait for stops in their way to end."""
+        self.leaving = False
+        """The daemon stops and took everything back: nothing rests again before the next start."""
         self.retries: dict[tuple[int, int], Retry] = {}
         """(agent, column) -> stops that the venue did not take, or ended by itself."""
         self.own: dict[tuple[int, int], Own] = {}
