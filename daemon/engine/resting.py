@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from daemon.engine.executing import on_its_way
+from daemon.engine.judged import Judged
 from daemon.engine.planning import plan
 from daemon.engine.protecting import ask_for_exits, current_levels
 from daemon.engine.rests import Postponed, Rest
@@ -240,6 +241,8 @@ def _send(state: State, wanted: dict[tuple[int, int], Wanted], asked: dict[int, 
     ctx, account, limits = market_context(state), state.account(HOUSE), state.limits(HOUSE)
     _with_stops(state, account)
     verdict = gate(ctx, account, total, limits, REDUCE)
+    if state.judged is not None:
+        state.judged.append(Judged(HOUSE, ctx, account, total, limits, REDUCE, verdict))
     whole = verdict.lots == total  # several agents have their stops in one verdict: all of it passes, or none
     effects: list[Effect] = []
     for agent, own in sorted(asked.items()):
