@@ -94,7 +94,9 @@ def test_why_says_that_a_stop_rests_at_the_venue_and_at_which_level(rested):
     for alert in sold[:3]:
         level = float(alert["text"].split("stop ")[2].split(",")[0])
         mine = [o for o in orders if o["symbol"] == alert["symbol"] and o["agent"] == alert["agent"]]
-        stop = [o for o in mine if o["ts"] <= alert["ts"] and o["side"] == "sell" and o["state"].lower() == "filled"][-1]
+        stop = [o for o in mine if o["ts"] <= alert["ts"] and o["side"] == "sell" and o["state"].lower() == "filled"][
+            -1
+        ]
         told = answer(quantd(folder, "why", stop["id"], "--json"))
         (part,) = told["exits"]
         assert (part["agent"], part["kind"], part["rests"]) == (alert["agent"], "stop_loss", True)

@@ -243,7 +243,9 @@ class Adversary:
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
-@given(st.integers(0, 2**32 - 1), st.integers(1, 2), st.booleans(), st.booleans(), st.sampled_from(["marketable", "twap"]))
+@given(
+    st.integers(0, 2**32 - 1), st.integers(1, 2), st.booleans(), st.booleans(), st.sampled_from(["marketable", "twap"])
+)
 def test_whatever_a_venue_does_nothing_is_sold_that_is_not_held(
     seed: int, agents: int, shorts: bool, trailing: bool, style: str
 ) -> None:
@@ -279,9 +281,7 @@ def story(closes: list[float], wants: list[float | None], limits: Limits | None 
 
 def rests(state: State) -> list[tuple[int, int, float]]:
     """(agent, lots, trigger) of each stop that rests and is not going."""
-    return [
-        (s.agent, s.left, state.rests[s.key].stop_nano[s.row] / 1e9) for s in live_stops(state) if not s.going
-    ]
+    return [(s.agent, s.left, state.rests[s.key].stop_nano[s.row] / 1e9) for s in live_stops(state) if not s.going]
 
 
 def sent(world: World) -> list[tuple[int, str, list[int]]]:
