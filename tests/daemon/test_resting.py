@@ -300,7 +300,7 @@ def test_a_stop_rests_from_the_fill_on_and_the_venue_closes_the_position_inside_
             seen.append(rests(world.shell.state))
     # the low of day 4 is 91.14: the close of 93 is above the level
     assert seen[:5] == [[], [(0, 5000, 92.0)], [(0, 5000, 92.0)], [(0, 5000, 92.0)], []]
-    buy, stop = world.of(OrderBasket)[:2]
+    _, stop = world.of(OrderBasket)[:2]
     assert (stop.kind, stop.stop_nano, stop.worst_nano, stop.lots) == ([1], [92 * 10**9], [78_200_000_000], [-5000])
     fill = world.of(Filled)[1]
     assert (fill.sample, fill.n, fill.price_nano, fill.shares) == (stop.sample, stop.n, [92 * 10**9], [[(0, -5000)]])
