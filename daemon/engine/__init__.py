@@ -44,7 +44,7 @@ from trading.orders import Reports
 def step(state: State, event: Event) -> Sequence[Effect]:
     """Take one event into `state` and say what must be done about it, in order; () when nothing."""
     effects = HANDLERS[type(event)](state, event)
-    return rest_stops(state, event, effects) if state.resting or state.stops else effects
+    return rest_stops(state, event, effects) if state.resting or state.stops or state.own else effects
 
 
 # `Any`: each handler takes its own member of the union; a test checks that every member has one.

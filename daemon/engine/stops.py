@@ -194,6 +194,7 @@ def own_levels(state: State) -> "tuple[Floats, Floats] | None":
 def forget_own(state: State) -> None:
     """Drop levels of positions that are closed, once nothing that would open them is on its way."""
     busy = {(who, work.basket.sym[row]) for work in state.working.values() for row, who, _ in work.open_shares()}
+    busy |= {(who, symbol) for each in state.postponed for who in each.lots or () for symbol in each.symbols}
     gone = [at for at in state.own if not state.ledger.books[at[0]].lots[at[1]] and at not in busy]
     for at in gone:
         del state.own[at]

@@ -517,3 +517,74 @@ def test_stops_of_an_old_snapshot_are_none_and_a_thawed_state_has_them() -> None
     again = thaw(world.rules, freeze(state))
     assert (again.stops, again.rests) == (state.stops, state.rests)
     assert freeze(again) == freeze(state)
+
+
+# levels that people give a position
+
+
+PLAIN = override(PROFILES["research"], protective=Protective(stop_loss=0.2, cooldown=1))
+
+
+def bought(limits: Limits, closes: list[float], **levels: int) -> World:
+    """A book of orders by hand that buys 1,000 at 100 on the first close, with levels."""
+    world = story(closes, [], limits)
+    for k, item in enumerate(world.items()):
+        world.shell.take(item)
+        if k == 1:
+            nano = {name: price * 10**9 for name, price in levels.items()}
+            world.shell.run(Wished(world.shell.state.now, "a0", 0, 1000, "try", "me", **nano))
+        world.shell.state.ledger.check()
+    return world
+
+
+def test_levels_of_an_order_by_hand_are_its_positions_and_are_watched_where_stops_do_not_rest() -> None:
+    world = bought(PLAIN, [100.0, 100.0, 96.0, 94.0, 94.0, 94.0], stop_nano=95, target_nano=120)
+    assert sent(world) == [(0, "limit", [1000]), (3, "limit", [-1000])]
+    (said,) = world.of(Protected)
+    assert (said.kind, said.entry, said.mark, said.level) == ("stop_loss", 100.0, 94.0, 95.0)
+    texts = [p.text for p in world.of(Publish)]
+    assert "by hand: buy 1000 lots, stop 95.00, target 120.00 (me: try)" in texts
+    assert any(t.startswith("stop loss: S0 at 94.00 is 6.0% below the entry price 100.00, limit 5.0%") for t in texts)
+    assert world.shell.state.own == {}, "they went with the position"
+    again = bought(PLAIN, [100.0, 100.0, 121.0, 121.0, 121.0], stop_nano=95, target_nano=120)
+    assert [(p.kind, p.level) for p in again.of(Protected)] == [("take_profit", 120.0)]
+    assert any("is 21.0% above the entry price 100.00, limit 20.0%" in p.text for p in again.of(Publish))
+
+
+def test_levels_of_an_order_by_hand_rest_at_the_venue_where_stops_do_also_without_a_stop_of_the_book() -> None:
+    only = override(PROFILES["research"], protective=Protective(at_venue=True))
+    world = bought(only, [100.0, 100.0, 97.5, 97.5, 96.0, 96.0], stop_nano=95)
+    assert sent(world) == [(0, "limit", [1000]), (1, "stop", [-1000])]
+    assert world.of(Filled)[1].price_nano == [95 * 10**9]
+    assert world.shell.state.own == {}
+    assert world.shell.state.guards is None
+
+
+def test_newer_levels_take_the_place_of_older_ones_at_once_and_a_snapshot_keeps_them() -> None:
+    world = bought(resting(), [100.0] * 4, stop_nano=95)
+    state = world.shell.state
+    assert rests(state) == [(0, 1000, 95.0)]
+    world.shell.run(Wished(state.now, "a0", 0, 10, "more", "me", stop_nano=90 * 10**9))
+    assert rests(state) == [(0, 1000, 90.0)]
+    again = thaw(world.rules, freeze(state))
+    assert again.own == state.own
+    assert freeze(again) == freeze(state)
+
+
+def test_levels_of_an_order_that_nothing_came_of_are_forgotten() -> None:
+    world = story([100.0] * 4, [], PLAIN).run()
+    state = world.shell.state
+    world.shell.run(Operator(state.now, "reduce", "test", "me"))
+    world.shell.run(Wished(state.now, "a0", 0, 1000, "try", "me", stop_nano=95 * 10**9))
+    assert list(state.own) == [(0, 0)]
+    world.shell.run(Tick(state.now + 1))
+    assert state.own == {}
+
+
+def test_a_split_rescales_levels_that_people_gave() -> None:
+    world = bought(resting(), [100.0] * 4, stop_nano=95, target_nano=130)
+    state = world.shell.state
+    world.shell.take(Action(state.now + 1, 0, 0, "split", 2, 1))
+    (own,) = state.own.values()
+    assert (own.stop_nano, own.target_nano) == (47_500_000_000, 65 * 10**9)
+    assert rests(state) == [(0, 2000, 47.5)]
