@@ -103,9 +103,10 @@ def release_blocked(state: State) -> None:
             agent.blocked = {s: last for s, last in agent.blocked.items() if state.sample_no <= last}
 
 
-def ask_for_exits(state: State) -> list[Effect]:
+def ask_for_exits(state: State, freed: bool = False) -> list[Effect]:
     """Ask for what is left of every exit, once an instant: first the agent's orders that add are cancelled, and the
-    exit waits until they have ended; what already reduces the position is counted, and goes on."""
+    exit waits until they have ended; what already reduces the position is counted, and goes on. `freed`: only for
+    those that waited for a stop."""
     settle_exits(state)
     effects: list[Effect] = []
     changes: dict[int, Floats] = {}
@@ -113,7 +114,7 @@ def ask_for_exits(state: State) -> list[Effect]:
         due = [
             s
             for s, each in agent.exits.items()
-            if each.tried != state.now
+            if (each.held if freed else each.tried != state.now)
             and s not in state.halted
             and (each.kind == "take_profit" or not waits_for_its_stop(state, number, s, each.tried))
         ]
@@ -132,8 +133,11 @@ def ask_for_exits(state: State) -> list[Effect]:
     if changes and state.stops:
         columns, cancels = in_the_way(state, changes)
         effects.extend(cancels)
-        for change in changes.values():
-            change[columns] = 0.0  # asked for again when the venue has said that they ended
+        for number, change in changes.items():
+            for symbol in columns:
+                if change[symbol]:
+                    state.agents[number].exits[symbol].held = True  # asked for when the venue has said that they ended
+                    change[symbol] = 0.0
         changes = {number: change for number, change in changes.items() if change.any()}
     return [*effects, *_planned(state, changes)] if changes else effects
 
@@ -154,7 +158,7 @@ def _planned(state: State, changes: dict[int, Floats]) -> list[Effect]:
                         state.now, state.sample, n, number, symbol, each.kind, each.entry, each.mark, each.level
                     )
                 )  # fmt: skip
-            each.tried = state.now
+            each.tried, each.held = state.now, False
     return effects
 
 

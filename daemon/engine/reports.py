@@ -39,7 +39,7 @@ def on_reports(state: State, reports: Reports) -> Sequence[Effect]:
         return (alert(state, "WARNING", "broker", f"a report about basket {key}, which is not ours; reconcile"),)
     if _all_accepted(work, reports):
         return ()
-    before = list(work.state) if key in state.stops else None
+    rests = key in state.stops
     news = News(state, work, reports)
     if not news.all_filled():
         news.row_by_row()
@@ -58,18 +58,18 @@ def on_reports(state: State, reports: Reports) -> Sequence[Effect]:
         )  # fmt: skip
         if state.parents:
             count_fills(state, reports.sample, reports.n, news.sym, news.shares)
-    if before is not None:
+    if rests:
         effects.extend(stops_filled(state, key, work, news.sym, news.lots, news.price_nano))
-        stops_ended(state, key, work, news.ended, before)
+        stops_ended(state, key, work, news.ended)
     if news.ended:
         effects.extend(tell_ended(state, work, reports, news.ended))
         effects.extend(refused_as_halted(state, work, reports, news.ended))
     if news.missing:
         effects.append(Query(reports.sample, reports.n, news.missing))
-    if work.live == 0 and (key in state.working or before is not None):
+    if work.live == 0 and (rests or key in state.working):
         state.working.pop(key, None)
-        if state.stops.pop(key, None) is not None:
-            del state.rests[key]
+        if rests:
+            del state.stops[key], state.rests[key]
         state.ended.append((key, work))
     if news.ended and any(parent.style == "chase" for parent in state.parents):
         effects.extend(work_parents(state))  # what was taken back for a better price is sent on at once

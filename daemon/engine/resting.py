@@ -11,7 +11,7 @@ import numpy as np
 
 from daemon.engine.executing import on_its_way
 from daemon.engine.judged import Judged
-from daemon.engine.planning import plan
+from daemon.engine.planning import in_flight, plan, withdraw
 from daemon.engine.protecting import ask_for_exits, current_levels
 from daemon.engine.rests import Postponed, Rest
 from daemon.engine.state import HOUSE, State, Working
@@ -28,7 +28,7 @@ from daemon.engine.watching import market_context
 from risk.gate import Account, gate, stop_basket
 from risk.protective import Kind, Levels
 from risk.switch import HALT, REDUCE
-from trading.effects import AgentPlan, Effect, Ended, Planned, Rested
+from trading.effects import AgentPlan, Effect, Ended, Planned, Protected, Rested
 from trading.events import Event, Started, Stopping, Tick
 from trading.instruments import MICRO, NANO
 from trading.market import Floats, MarketSlice
@@ -68,11 +68,10 @@ def rest_stops(state: State, event: Event, effects: Sequence[Effect]) -> Sequenc
     if type(event) is Tick:
         if event.warmup:
             return effects
-        if event.sample and state.stops:
-            out.extend(ask_again(state))
         if state.own:
             forget_own(state)
         state.retries = {at: each for at, each in state.retries.items() if state.now < each.at + FORGOTTEN_NS}
+    out.extend(ask_again(state, type(event) is Tick))
     out.extend(_go_on(state, effects))
     sampled = type(event) is Tick and event.sample
     out.extend(_hold_equal(state, sampled))
@@ -80,8 +79,11 @@ def rest_stops(state: State, event: Event, effects: Sequence[Effect]) -> Sequenc
 
 
 def _go_on(state: State, told: Sequence[Effect]) -> list[Effect]:
-    """Plan what waited for stops that have ended, and ask for exits that did."""
+    """Take back what adds to what a stop closes; plan what waited for stops that have ended, and ask for exits that did."""
     effects: list[Effect] = []
+    for done in told:
+        if type(done) is Protected:
+            effects.extend(_no_more_of_it(state, done.agent, done.symbol))
     ready = [each for each in state.postponed if not _blocked(state, each)]
     for each in ready:
         state.postponed.remove(each)
@@ -90,9 +92,18 @@ def _go_on(state: State, told: Sequence[Effect]) -> list[Effect]:
         state.revalue()
         lots = None if each.lots is None else {a: np.frombuffer(change) for a, change in each.lots.items()}
         effects.extend(plan(state, each.answers, sample=each.sample, used=each.used, flatten=each.flatten, lots=lots))
-    if any(type(each) is Ended for each in told) and any(agent.exits for agent in state.agents):
-        effects.extend(ask_for_exits(state))
+    if any(type(each) is Ended for each in told):
+        effects.extend(ask_for_exits(state, freed=True))
     return effects
+
+
+def _no_more_of_it(state: State, agent: int, symbol: int) -> list[Effect]:
+    """Orders of an agent that add to a position whose stop has filled are taken back."""
+    if in_flight(state, agent)[symbol] * state.lots(agent)[symbol] < 0.0:
+        return []  # what is left is on its way out
+    mask = np.zeros(state.universe.size, dtype=np.bool_)
+    mask[symbol] = True
+    return withdraw(state, agent, mask)
 
 
 def _blocked(state: State, waiting: Postponed) -> bool:
@@ -238,6 +249,7 @@ def _place(state: State, wanted: dict[tuple[int, int], Wanted], there: set[tuple
 
 
 def _send(state: State, wanted: dict[tuple[int, int], Wanted], asked: dict[int, Floats], total: Floats) -> list[Effect]:
+    state.revalue()
     ctx, account, limits = market_context(state), state.account(HOUSE), state.limits(HOUSE)
     _with_stops(state, account)
     verdict = gate(ctx, account, total, limits, REDUCE)
@@ -269,7 +281,9 @@ def _send(state: State, wanted: dict[tuple[int, int], Wanted], asked: dict[int, 
             shares=[[(agent, abs(each))] for each in out.lots],
             live=rows,
         )
-        state.rests[key] = Rest(agent, list(out.stop_nano), [w.entry for w in found], [w.kind for w in found])
+        state.rests[key] = Rest(
+            agent, list(out.stop_nano), [w.entry for w in found], [w.kind for w in found], [0] * rows
+        )
         effects.append(_planned(state, agent, out.n, lots, verdict.reason.tobytes(), verdict.values))
         effects.extend(
             Rested(state.now, *key, agent, symbol, w.kind, w.entry, stop / NANO)  # type: ignore[arg-type]

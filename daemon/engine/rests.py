@@ -7,12 +7,14 @@ from risk.protective import Kind
 
 class Rest(Struct):
     """What the stops of one basket are of, by row: all of `agent`. `stop_nano` are triggers as they are now (a split
-    rescales them), `entry` the prices their levels were taken from."""
+    rescales them), `entry` the prices their levels were taken from, `asked` when they were to be cancelled, 0 for never:
+    from then on they go, whatever the venue says to it."""
 
     agent: int
     stop_nano: list[int]
     entry: list[float]
     kind: list[Kind]
+    asked: list[int]
 
 
 class Postponed(Struct):

@@ -153,13 +153,15 @@ class FollowUp(Struct):
 
 
 class Exit(Struct):
-    """A position that is being closed, and the breach that began it; `tried` is when it was last asked for."""
+    """A position that is being closed, and the breach that began it; `tried` is when it was last asked for, `held` whether
+    that waits for a stop at the venue to end."""
 
     kind: Kind
     entry: float
     mark: float
     level: float
     tried: int = 0
+    held: bool = False
 
 
 class AgentState:

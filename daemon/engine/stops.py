@@ -34,13 +34,13 @@ class Live(NamedTuple):
     symbol: int
     left: int
     going: bool
-    """It is being cancelled."""
+    """It is to be cancelled: it goes, or fills before that."""
 
 
 def live_stops(state: State) -> list[Live]:
     """Every stop that may still fill, oldest basket first."""
     return [
-        Live(key, row, who, work.basket.sym[row], abs(lots), work.state[row] == OrderState.CANCELLING)
+        Live(key, row, who, work.basket.sym[row], abs(lots), state.rests[key].asked[row] > 0)
         for key, work in state.stops.items()
         for row, who, lots in work.open_shares()
     ]
@@ -48,13 +48,14 @@ def live_stops(state: State) -> list[Live]:
 
 def take_back(state: State, stops: Sequence[Live]) -> list[Effect]:
     """Cancel stops that are not being cancelled yet."""
-    effects: list[Effect] = []
-    for stop in stops:
-        work = state.stops[stop.key]
-        if work.state[stop.row] != OrderState.CANCELLING:
-            work.state[stop.row] = TRANSITIONS[work.state[stop.row]][Cause.CANCEL_ASKED]
-            effects.append(Cancel(*stop.key, stop.row, state.now))
-    return effects
+    return [_cancel(state, stop) for stop in stops if not stop.going]
+
+
+def _cancel(state: State, stop: Live) -> Effect:
+    work = state.stops[stop.key]
+    work.state[stop.row] = TRANSITIONS[work.state[stop.row]][Cause.CANCEL_ASKED]
+    state.rests[stop.key].asked[stop.row] = state.now
+    return Cancel(*stop.key, stop.row, state.now)
 
 
 class Flight(NamedTuple):
@@ -157,24 +158,31 @@ def stops_filled(
         yield alert(state, "WARNING", "protective", text, agent=rest.agent, symbol=symbol, value=abs(price / NANO / entry - 1.0))  # fmt: skip
 
 
-def stops_ended(state: State, key: tuple[int, int], work: Working, rows: Sequence[int], before: Sequence[int]) -> None:
+def stops_ended(state: State, key: tuple[int, int], work: Working, rows: Sequence[int]) -> None:
     """Note stops that ended though nobody here wanted it: they are tried again, not at once."""
     rest = state.rests[key]
     for row in rows:
         at = rest.agent, work.basket.sym[row]
-        if before[row] == OrderState.CANCELLING and work.state[row] != OrderState.REJECTED:
+        exit_ = state.agents[rest.agent].exits.get(at[1])
+        if exit_ is not None:
+            exit_.held = True  # what it left of the position is asked for at once
+        if rest.asked[row] and work.state[row] != OrderState.REJECTED:
             continue
         times = state.retries[at].times + 1 if at in state.retries else 1
         state.retries[at] = Retry(*at, times, state.now + min(RETRY_NS * 2 ** min(times - 1, 10), 60 * RETRY_NS))
 
 
-def ask_again(state: State) -> list[Effect]:
-    """At a sample: ask for every stop, and cancel again what is being cancelled: news of them may be lost."""
-    effects: list[Effect] = []
-    for (sample, n), work in state.stops.items():
-        rows = [row for row, now in enumerate(work.state) if now not in ENDED]
-        effects.extend(Cancel(sample, n, row, state.now) for row in rows if work.state[row] == OrderState.CANCELLING)
-        effects.append(Query(sample, n, rows))
+def ask_again(state: State, at_tick: bool) -> list[Effect]:
+    """Cancel again what was to be cancelled a while ago, or at a tick, when every stop is asked for as well: news may be
+    lost, and a cancel refused."""
+    effects = [
+        _cancel(state, stop)
+        for stop in live_stops(state)
+        if stop.going and (at_tick or state.now - state.rests[stop.key].asked[stop.row] >= PATIENCE_NS)
+    ]
+    if at_tick:
+        for (sample, n), work in state.stops.items():
+            effects.append(Query(sample, n, [row for row, now in enumerate(work.state) if now not in ENDED]))
     return effects
 
 
