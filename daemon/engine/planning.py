@@ -252,6 +252,10 @@ def _after_stops(
         free = np.ones(state.universe.size)
         free[columns] = 0.0
         return {agent: change * free for agent, change in lots.items()}, effects, False
+    # whatever it reduces stays free of stops until it has gone out: else they would come back in its way in turn
+    for agent, change in changes.items():
+        reduced = (change * state.lots(agent) < 0.0) | (change * state.lots(HOUSE) < 0.0)
+        columns = sorted({*columns, *reduced.nonzero()[0].tolist()})
     kept = None if lots is None else {agent: change.tobytes() for agent, change in lots.items()}
     state.postponed.append(Postponed(columns, dict(answers), sample, used, flatten, kept))
     return lots, effects, True

@@ -116,7 +116,7 @@ def ask_for_exits(state: State, freed: bool = False) -> list[Effect]:
             for s, each in agent.exits.items()
             if (each.held if freed else each.tried != state.now)
             and s not in state.halted
-            and (each.kind == "take_profit" or not waits_for_its_stop(state, number, s, each.tried))
+            and (each.kind == "take_profit" or not waits_for_its_stop(state, number, s, each.since))
         ]
         if not due or _halted(state, agent):
             continue

@@ -211,7 +211,7 @@ def _wrong(
     if exit_ is not None and exit_.kind != "take_profit":
         # the market came to it: it may go on filling, within what is held
         own = abs(state.ledger.books[stop.agent].lots[stop.symbol])
-        return stop.left > own or not waits_for_its_stop(state, *at, exit_.tried)
+        return stop.left > own or not waits_for_its_stop(state, *at, exit_.since)
     want = wanted.get(at)
     if want is None or stop.left > want.lots:
         return True

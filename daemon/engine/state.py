@@ -154,7 +154,7 @@ class FollowUp(Struct):
 
 class Exit(Struct):
     """A position that is being closed, and the breach that began it; `tried` is when it was last asked for, `held` whether
-    that waits for a stop at the venue to end."""
+    that waits for a stop at the venue to end, `since` when such a stop began to fill."""
 
     kind: Kind
     entry: float
@@ -162,6 +162,7 @@ class Exit(Struct):
     level: float
     tried: int = 0
     held: bool = False
+    since: int = 0
 
 
 class AgentState:

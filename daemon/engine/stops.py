@@ -149,7 +149,7 @@ def stops_filled(
         yield Protected(state.now, *key, rest.agent, symbol, kind, entry, price / NANO, level)
         if symbol in agent.exits:
             continue
-        agent.exits[symbol] = Exit(kind, entry, price / NANO, level, state.now)
+        agent.exits[symbol] = Exit(kind, entry, price / NANO, level, since=state.now)
         state.protecting = True
         text = (
             f"{kind.replace('_', ' ')} at the venue: {'sold' if filled < 0 else 'bought back'} at {price_text(price)}, "

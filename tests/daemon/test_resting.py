@@ -479,14 +479,14 @@ def test_a_cancel_that_is_lost_holds_the_sale_back_until_it_is_heard_of() -> Non
     real = world.shell.broker.cancel
     world.shell.broker.cancel = lambda *a: () if next(silent, False) else real(*a)  # type: ignore[method-assign]
     world.run()
-    # asked for on day 2, and again with the sample of day 3: then it is told, and the sale goes out
-    assert sent(world)[2:] == [(4, "limit", [-3000]), (4, "stop", [-2000])]
+    # asked for on day 2, again with the bar of day 3 and with its sample: then it is told, and the sale goes out
+    assert sent(world)[2:] == [(3, "limit", [-3000]), (3, "stop", [-2000])]
     assert world.shell.state.ledger.house.lots == [2000]
 
 
 def test_a_newer_decision_takes_the_place_of_one_that_waits() -> None:
     world = story([100.0] * 8, [0.5, None, 0.2, 0.4])
-    silent = iter([True])
+    silent = iter([True, True])
     real = world.shell.broker.cancel
     world.shell.broker.cancel = lambda *a: () if next(silent, False) else real(*a)  # type: ignore[method-assign]
     world.run()

@@ -39,7 +39,7 @@ class Guarded:
         self.rests: dict[tuple[int, int, int], Position] = {}
         """(sample, n, column) -> whose position a stop at the venue is of."""
         self.filled: set[Position] = set()
-        """Whose stop has filled since the last tick: what an order on its way adds to it until then goes too."""
+        """Whose stop has filled: what an order on its way adds to it before a tick that finds nothing held goes too."""
         self.samples = 0
         self.seen = 0
 
@@ -53,7 +53,7 @@ class Guarded:
             ratio = Fraction(event.denominator, event.numerator)
             self.best = {key: best * ratio if key[1] == event.symbol else best for key, best in self.best.items()}
         if isinstance(event, Tick):
-            self.filled.clear()
+            self.filled = {key for key in self.filled if state.ledger.books[key[0]].lots[key[1]]}
         if isinstance(event, MarketSlice):
             self._marks(state, effects)
         for effect in effects:

@@ -158,7 +158,7 @@ class Run:
                 self.link.action(event)
         if isinstance(event, Flow):
             self.truth.flow(event.amount_micro)
-        others = self.link.open_rows()
+        others, stops = self.link.open_rows(), self.link.open_rows(stops=True)
         for effect in effects:
             if isinstance(effect, OrderBasket):
                 key = effect.sample, effect.n
@@ -167,8 +167,8 @@ class Run:
                 self.baskets[key] = effect
                 if self.truth.marks != self.state.marks_nano.tolist():
                     raise Violation("the marks are not the last closes")
-                self.truth.judge(effect, others)
-                others.extend(zip(effect.sym, effect.lots, effect.worst_nano, strict=True))
+                self.truth.judge(effect, others, stops)
+                (stops if effect.kind else others).extend(zip(effect.sym, effect.lots, effect.worst_nano, strict=True))
             elif isinstance(effect, Ended) and effect.reason == "never sent":
                 self.never_sent.setdefault((effect.sample, effect.n), set()).update(effect.row)
         self.guarded.saw(self.state, event, effects)
@@ -388,7 +388,7 @@ class Run:
     def _switch_is_obeyed(self) -> None:
         """In HALT nothing rests at the venue but what flattens, in REDUCE nothing that adds risk."""
         state = self.state
-        for column, lots, _ in self.link.open_rows():
+        for column, lots, _ in (*self.link.open_rows(), *self.link.open_rows(stops=True)):
             adds = self.truth.lots[column] * lots >= 0
             if state.switch.state != RUN and (adds or (state.switch.state == HALT and not state.flattening)):
                 raise Violation(
