@@ -127,7 +127,7 @@ def trailed(found: Guards, now: Levels, marks: Floats) -> Levels:
     gained = now.side * marks
     if not np.count_nonzero(gained > now.best):
         return now
-    best = np.where(found.trailing, np.fmax(now.best, gained), np.nan)
+    best = np.where(found.trailing & (now.side != 0.0), np.fmax(now.best, gained), np.nan)
     return _with_levels(found, now.side, now.entry, best, now.own)
 
 

@@ -25,7 +25,8 @@ def check_levels(state: State) -> Sequence[Effect]:
     begun: list[Effect] = []
     guards = state.guards
     if guards is not None:
-        now = current_levels(state, guards)
+        now = state.levels = current_levels(state, guards)
+        state.best = now.best
         if now.held:
             if guards.trails:
                 now = state.levels = trailed(guards, now, state.marks)
@@ -39,15 +40,14 @@ def check_levels(state: State) -> Sequence[Effect]:
 
 
 def current_levels(state: State, guards: Guards) -> Levels:
-    """The levels of what is held now; kept until the next booking."""
-    now = state.levels
-    if now is None:
-        books = state.ledger.books
-        lots = np.array([book.lots for book in books[:-1]], dtype=np.float64)
-        cost = np.array([book.cost_micro for book in books[:-1]], dtype=np.float64)
-        now = levels(guards, lots, cost, state.universe.lot_size, state.best, own_levels(state))
-        state.levels, state.best = now, now.best
-    return now
+    """The levels of what is held now. They are kept from a bar to the next booking: a stop that trails knows no price
+    between two closes, nor what a position that is being built cost so far."""
+    if state.levels is not None:
+        return state.levels
+    books = state.ledger.books
+    lots = np.array([book.lots for book in books[:-1]], dtype=np.float64)
+    cost = np.array([book.cost_micro for book in books[:-1]], dtype=np.float64)
+    return levels(guards, lots, cost, state.universe.lot_size, state.best, own_levels(state))
 
 
 def _halted(state: State, agent: AgentState) -> bool:
@@ -139,7 +139,13 @@ def ask_for_exits(state: State, freed: bool = False) -> list[Effect]:
                     state.agents[number].exits[symbol].held = True  # asked for when the venue has said that they ended
                     change[symbol] = 0.0
         changes = {number: change for number, change in changes.items() if change.any()}
-    return [*effects, *_planned(state, changes)] if changes else effects
+    if changes:
+        effects.extend(_planned(state, changes))
+    if freed:
+        for number, change in changes.items():
+            for symbol in change.nonzero()[0].tolist():
+                state.agents[number].exits[symbol].tried = 0  # the bar of this instant may still come, with other marks
+    return effects
 
 
 def _planned(state: State, changes: dict[int, Floats]) -> list[Effect]:
