@@ -29,8 +29,9 @@ from adapters.store.store import Store
 from daemon import systemd
 from daemon.alerting import AlertFilter
 from daemon.api.server import Api
-from daemon.assembly import Assembly, Parts, limits_of_config, parts_of
+from daemon.assembly import Assembly, Parts, assemble_live, limits_of_config, parts_of
 from daemon.assessing import METRICS, assessed, metrics_of
+from daemon.carrying import MOVES, NotCarried, carried_from, carried_into, carry_over, move, moves, same_account
 from daemon.config import Config, ConfigError, Mistake, digest, load, reloading, secret, store_url
 from daemon.deadline import Deadline
 from daemon.engine.freezing import in_force
@@ -53,6 +54,7 @@ from daemon.summary import Summary, summary
 from daemon.supported import not_yet
 from daemon.terminal import watch
 from daemon.timeline import instants
+from daemon.trail import Timed
 from daemon.version import VERSION
 from daemon.watch import watch as watch_conditions
 from daemon.watch import watch_halt_file
@@ -73,6 +75,10 @@ class CannotStart(Exception):
         self.code = code
 
 
+class BeginAnew(Exception):
+    """The daemon stopped to go on under another universe or other agents: the program is to begin anew with --carry."""
+
+
 @dataclass(frozen=True, slots=True)
 class Options:
     """What the command line says beside the configuration."""
@@ -81,6 +87,7 @@ class Options:
     state: Path | None = None
     sets: tuple[str, ...] = ()
     fresh: bool = False
+    carry: bool = False
     live: bool = False
     quiet: bool = False
     environ: dict[str, str] = field(default_factory=dict)
@@ -120,7 +127,7 @@ def recover(parts: Parts, store: Store, run: str, folder: Path) -> tuple[Shell, 
         raise CannotStart(f"run {run}: {error}; give the feed it was made with, or begin anew with --fresh.") from error
     except NotKept as error:
         raise CannotStart(f"run {run}: {error}") from error
-    shell.answer = Deadline(parts.policies)
+    shell.answer = Timed(Deadline(parts.policies))
     if isinstance(shell.broker, Wire):
         shell.broker.taken()  # what was committed has left, or its outcome is unknown
     if journal.seq:
@@ -157,20 +164,24 @@ def same_run(parts: Parts, store: Store, run: str) -> None:
     if differs:
         raise CannotStart(
             f"run {run} in this state folder was made with {differs}. "
-            "Restore what it was made with, or begin a new run with --fresh."
+            "Restore what it was made with, carry the account on with --carry, or begin a new one with --fresh."
         )
 
 
-def this_run(parts: Parts, store: Store, fresh: bool) -> str:
+def this_run(parts: Parts, store: Store, options: Options) -> str:
     """The run to continue, or a new one. Raises CannotStart when the run that is there is of something else."""
+    if (begun := carried_into(store)) and not options.fresh:
+        return begun
     run = store.current_run()
     if run is not None and any(r.run == run and r.ended for r in store.runs()):
         run = None
-    if run is not None and fresh:
+    if run is not None and options.fresh:
         store.finish(run, time.time_ns(), "--fresh")
         run = None
     if run is None:
         return new_run()
+    if options.carry and not same_account(parts, store, run):
+        return carry_over(parts, store, run, new_run())
     same_run(parts, store, run)
     return run
 
@@ -193,20 +204,21 @@ async def serve(
     with Store.open(
         store_url(config.store.url) or folder, state=folder, account=account, holder=config.quantd.name, lease_s=lease_s
     ) as store:
-        run = this_run(parts, store, options.fresh)
+        run = this_run(parts, store, options)
         names = [a.name for a in parts.rules.agents]
         projection = store.begin(run, parts.universe, agents=names, mode=config.quantd.mode, ts=now())
         try:
             shell, journal = recover(parts, store, run, folder)
         except StoreDamaged as error:
             raise CannotStart(str(error), 1) from error
+        aside = begin(shell, parts, config, run, fresh=journal.seq == 0, carried=carried_from(parts, store, run))
         outside = await reached(parts, store, shell, run, folder, find, now) if parts.live else None
         broker = start_broker(config)
         try:
             edges = Edges(config, parts, store, shell, run, broker, folder, outside)
             service = edges.service(journal, projection, folder)
             save_config(folder, config, options.config, options.sets, options.environ)
-            service.quarantine = begin(shell, parts, config, run, fresh=journal.seq == 0)
+            service.quarantine = aside
             if outside is not None:
                 outside.attach(service)
             bars = shell.tally.symbol_bars
@@ -221,6 +233,8 @@ async def serve(
                 await outside.leave()
             if broker is not None:
                 await asyncio.to_thread(broker.stop)
+    if shell.stopped == MOVES:
+        raise BeginAnew
     return summary(shell, run, config.quantd.mode, service.busy_s, bars)
 
 
@@ -336,7 +350,7 @@ class Edges:
                 sending = tasks.create_task(bus.run(), name="bus")
                 reporting = tasks.create_task(reporter.run(), name="reports")
                 answer = self.shell.answer
-                excused_s = (lambda: answer.waited_s) if isinstance(answer, Deadline) else (lambda: 0.0)
+                excused_s = (lambda: answer.waited_s) if isinstance(answer, Timed) else (lambda: 0.0)
                 around = [
                     # before the feed: a file that is there holds for the first bar
                     tasks.create_task(watch_halt_file(service), name="halt file"),
@@ -504,12 +518,18 @@ def handle_signals(service: Service, config: Config, options: Options, parts: Pa
 
 
 async def reload(service: Service, options: Options, parts: Parts) -> list[Mistake]:
-    """Read the configuration again and take what may change while positions are open; the mistakes otherwise."""
+    """Read the configuration again and take what may change while positions are open; the mistakes otherwise. Another
+    universe, or other agents, on a market that goes on: the account is carried over to them, and the program begins anew."""
     try:
         new = read_config(options)
+        if parts.live and moves(parts, new):
+            await move(service, assemble_live(new, time.time_ns()))
+            return []
         changed, mistakes = reloading(service.config, new)
     except ConfigError as error:
         mistakes, changed = error.mistakes, ()
+    except NotCarried as error:
+        mistakes, changed = [new.source.mistake(("universe",), f"cannot change now: {error}")], ()
     if mistakes:
         for mistake in mistakes:
             log.error("reload.refused", mistake=str(mistake))

@@ -3,6 +3,8 @@
 from typing import Final
 
 from daemon.config import Known
+from models.forests.params import NAME as LEARNED_ALLOCATION
+from models.forests.params import AllocationParams
 from risk.limits import PROFILES
 from strategies.policies import POLICIES, ParamsError
 from strategies.policies.fixed_mix import FixedMixParams
@@ -32,7 +34,8 @@ def _all_calendars() -> tuple[str, ...]:
 def known_names() -> Known:
     """What `daemon.config.load` checks names against."""
     parameters = {name: fields for name in POLICIES if (fields := _parameters(name)) is not None}
-    return Known(tuple(sorted(POLICIES)), Calendars(COMMON), tuple(PROFILES), parameters)
+    parameters[LEARNED_ALLOCATION] = AllocationParams.__struct_fields__
+    return Known(tuple(sorted([*POLICIES, LEARNED_ALLOCATION])), Calendars(COMMON), tuple(PROFILES), parameters)
 
 
 def _parameters(policy: str) -> tuple[str, ...] | None:

@@ -129,7 +129,10 @@ class Metrics:
         self._name = name
         self._labels: MutableMapping[str, BoundedLabels] = {
             "agent": BoundedLabels(("house", *agents)),
-            **{label: BoundedLabels() for label in ("reason", "state", "job", "level", "result", "measure", "limit")},
+            **{
+                label: BoundedLabels()
+                for label in ("reason", "state", "job", "level", "result", "measure", "limit", "model")
+            },
         }
         self._totals: dict[str, float] = {}
 
@@ -176,10 +179,22 @@ class Metrics:
         self._use = gauge("limit_use_ratio", "Share of a limit of the house in use", "limit")
         self._switch = gauge("switch_state", "0 RUN, 1 REDUCE, 2 HALT", "agent")
         self._switch.labels(name, "house").set(0)
+        model = ("agent", "model")
+        self._model_figures = {
+            "r2": gauge("model_r2", "R2 of a helper model out of sample, when it was made", *model, "estimate"),
+            "mse": gauge("model_mse", "Mean squared error out of sample, when it was made", *model, "estimate"),
+            "running_mse": gauge(
+                "model_running_mse", "Mean squared error of its last predictions while it ran", *model, "estimate"
+            ),
+        }
+        self._model_on = gauge(
+            "model_on", "1 while a helper model is listened to, 0 while the plain estimate is", *model
+        )
+        self._model_seconds = gauge("model_training_seconds", "How long its training took", *model)
 
-    def slices(self, count: int, bar_lag_s: float) -> None:
-        """`count` more slices; in fast replay called once a batch, as a call costs more than a quiet bar."""
-        self._slices.inc(count)
+    def slices(self, total: int, bar_lag_s: float) -> None:
+        """`total` slices so far."""
+        self._advance(self._slices, "slices", total)
         self._bar_lag.set(bar_lag_s)
 
     def loop_lag(self, seconds: float) -> None:
@@ -191,18 +206,20 @@ class Metrics:
     def job(self, job: str, seconds: float) -> None:
         self._job.labels(self._name, self._labels["job"](job)).observe(seconds)
 
-    def verdicts(self, reason: str, count: int = 1) -> None:
-        """`reason` is the limit's name, "" where the lots passed as asked."""
-        self._verdicts.labels(self._name, self._labels["reason"](reason or "passed")).inc(count)
-
-    def orders(self, state: str, count: int = 1) -> None:
-        self._orders.labels(self._name, self._labels["state"](state)).inc(count)
+    def trail(self, verdicts: Mapping[str, int], orders: Mapping[str, int], alerts: Mapping[str, int]) -> None:
+        """Totals so far: judged symbols by the limit that bound ("" where what was asked passed), orders by the state they
+        reached, alerts by level."""
+        for counter, label, totals in (
+            (self._verdicts, "reason", verdicts),
+            (self._orders, "state", orders),
+            (self._alerts, "level", alerts),
+        ):
+            for key, total in totals.items():
+                child = counter.labels(self._name, self._labels[label](key or "passed"))
+                self._advance(child, f"{label} {key}", total)
 
     def open_orders(self, count: int) -> None:
         self._open_orders.set(count)
-
-    def alert(self, level: str) -> None:
-        self._alerts.labels(self._name, self._labels["level"](level)).inc()
 
     def bus(self, *, online: bool, queue_depth: int, drops: int, reconnects: int) -> None:
         """The bus's own counters, as they stand."""
@@ -228,6 +245,25 @@ class Metrics:
             for key, value in found.items():
                 if value is not None:
                     gauge.labels(self._name, self._labels[label](key)).set(value)
+
+    def model(
+        self,
+        agent: str,
+        model: str,
+        *,
+        on: bool,
+        seconds: float | None,
+        figures: Mapping[str, tuple[float | None, float | None]],
+    ) -> None:
+        """One helper model of an agent; `figures` "r2", "mse", "running_mse" -> (the model's, the plain estimate's)."""
+        labels = self._name, self._labels["agent"](agent), self._labels["model"](model)
+        self._model_on.labels(*labels).set(on)
+        if seconds is not None:
+            self._model_seconds.labels(*labels).set(seconds)
+        for key, values in figures.items():
+            for estimate, value in zip(("model", "plain"), values, strict=True):
+                if value is not None:
+                    self._model_figures[key].labels(*labels, estimate).set(value)
 
     def switch(self, agent: str, state: int) -> None:
         """`agent` is a name or "house"; `state` 0 RUN, 1 REDUCE, 2 HALT."""

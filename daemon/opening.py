@@ -1,17 +1,22 @@
 """The first steps of every start, the same for a run and a backtest: who we are, which limits hold, which bars
 were put aside."""
 
+import msgspec
+
 from adapters.store.writing import BadBar
 from daemon.assembly import Assembly, Parts, instant_text
 from daemon.config import Config, digest
 from daemon.engine.freezing import in_force
 from daemon.loop import Shell
 from daemon.version import blas_name, code_version, lock_hash
-from trading.events import Condition, Reloaded, Started
+from trading.events import Carried, Condition, Reloaded, Started
 
 
-def begin(shell: Shell, parts: Parts, config: Config, run: str, *, fresh: bool) -> list[BadBar]:
-    """Step Started, Reloaded where limits are news, and an alert about bars put aside; these bars, when `fresh`."""
+def begin(
+    shell: Shell, parts: Parts, config: Config, run: str, *, fresh: bool, carried: Carried | None = None
+) -> list[BadBar]:
+    """Step Started, Reloaded where limits are news, the account that is carried on, and an alert about bars put aside; these
+    bars, when `fresh`."""
     feed = parts.feed if isinstance(parts, Assembly) else None
     now = shell.state.now
     if feed is None:
@@ -35,6 +40,8 @@ def begin(shell: Shell, parts: Parts, config: Config, run: str, *, fresh: bool) 
     limits = in_force(parts.rules)
     if fresh or limits != in_force(shell.state.rules):
         shell.run(Reloaded(now, digest(config), () if fresh else ("limits",), limits))
+    if carried is not None:
+        shell.run(msgspec.structs.replace(carried, ts=now))
     if fresh:
         for agent, policy in zip(config.agents, parts.policies, strict=True):
             until = getattr(policy, "trained_until_ns", 0)

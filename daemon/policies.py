@@ -9,7 +9,9 @@ import numpy as np
 
 import models
 from daemon.user_policy import load_user_policy, place_of
-from models.runtime import load_policy
+from models.forests.params import NAME as LEARNED_ALLOCATION
+from models.forests.policy import make_learned_allocation
+from models.loading import load_artifact
 from strategies.policies import POLICIES, nearest
 from trading.effects import Ask
 from trading.events import Decided
@@ -39,9 +41,11 @@ def load(name: str, params: Mapping[str, object], folder: Path) -> Policy:
         if ".py" in name:
             path, _, attribute = name.partition(":")
             return load_user_policy(folder / path, attribute or "act", params)
-        for place in (folder, Path(models.__file__).parents[1]):
-            if (place / name / "manifest.json").is_file():
-                return load_policy(place / name, params)
+        if name == LEARNED_ALLOCATION:
+            return make_learned_allocation(params, lambda called: artifact_folder(called, folder))
+        found = artifact_folder(name, folder)
+        if (found / "manifest.json").is_file():
+            return load_artifact(found, params)
     except ValueError as error:
         raise PolicyError(str(error)) from error
     if (folder / name).is_dir() or "/" in name:
@@ -49,9 +53,17 @@ def load(name: str, params: Mapping[str, object], folder: Path) -> Policy:
             f"policy {name!r}: no manifest.json in {folder / name}; name the folder of a trained artifact"
         )
     raise PolicyError(
-        f"there is no policy {name!r}; {nearest(name, POLICIES)} A file of your own is named as 'my_policy.py:act', "
+        f"there is no policy {name!r}; {nearest(name, [*POLICIES, LEARNED_ALLOCATION])} A file of your own is named as 'my_policy.py:act', "
         "a trained policy by its folder"
     )
+
+
+def artifact_folder(name: str, folder: Path) -> Path:
+    """Where a configuration in `folder` finds the artifact `name`: beside itself, else among those that came with quantd."""
+    for place in (folder, Path(models.__file__).parents[1]):
+        if (place / name / "manifest.json").is_file():
+            return place / name
+    return folder / name
 
 
 def answer(policy: Policy, ask: Ask) -> Decided:

@@ -17,6 +17,7 @@ from trading.events import (
     Action,
     Bars,
     CancelReported,
+    Carried,
     Condition,
     Correction,
     Decided,
@@ -39,7 +40,7 @@ from trading.orders import OrderState, Reports
 
 OUTSIDE: Final = (
     Started, Reloaded, Flow, Operator, Condition, Stopping, Reconciled, ForeignFound, Correction, Wished,
-    Halted,
+    Halted, Carried,
 )  # fmt: skip
 """Events of a replayed run that come neither from its feed nor from the loop itself: the record supplies them."""
 

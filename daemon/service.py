@@ -6,7 +6,7 @@ same TaskGroup, in `daemon.app`.
 
 import asyncio
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -26,10 +26,12 @@ from daemon.inbox import Command, Inbox
 from daemon.loop import Shell
 from daemon.recovery import Journal
 from daemon.timeline import Item, time_of
+from daemon.trail import Trail
 from daemon.version import code_version
 from daemon.wire import Outgoing, Wire
 from trading.effects import Effect, Publish
 from trading.events import Condition, Event, Stopping, Tick
+from trading.market import MarketSlice
 from trading.venue import VenueAccount
 
 log = structlog.get_logger("quantd.loop")
@@ -108,8 +110,7 @@ class Service:
         self._published = published
         self._urgent = urgent
         self.halt_file = state_folder / "HALT"
-        self._committed = journal.seq
-        self._snapshot_seq = journal.seq
+        self._committed = self._snapshot_seq = journal.seq - len(journal.entries)
         self._last_commit = time.monotonic()
         self._waiting: list[Command] = []
         self._stepping = False
@@ -118,6 +119,11 @@ class Service:
         self.jobs: dict[str, int] = {}
         """Job of a report -> the newest instant it was due, until somebody takes it: of many that pass while the daemon
         catches up only the last is written."""
+        self.trail = Trail(shell.state.universe, [a.name for a in shell.state.rules.agents])
+        self.bar_lag_s = 0.0
+        """How old the newest bar of a market that goes on was when it came."""
+        self.took: deque[tuple[str, float]] = deque(maxlen=1024)
+        """(scheduled job, seconds) of those done since the last scrape."""
         self.started = time.monotonic()
         self.busy_s = 0.0
         self.loop_lag_s = 0.0
@@ -210,6 +216,8 @@ class Service:
         self.market_ahead_ns = time.time_ns() - time.monotonic_ns()
         self.live_since_ns = time.time_ns()
         async for instant in market:
+            if isinstance(last := instant[-1], MarketSlice):
+                self.bar_lag_s = (time.time_ns() - last.ts_event) / 1e9
             await self.inbox.put([instant])
 
     # the loop
@@ -315,6 +323,7 @@ class Service:
         lots = self.shell.state.ledger.house.lots
         for seq, (event, effects) in enumerate(steps, self._committed + 1):
             self._projection.add(seq, event, effects)
+            self.trail.add(event, effects)
             if type(event) is Tick and event.jobs:
                 self.jobs.update((job, event.ts) for job in event.jobs if job in REPORTS)
                 if "reconcile" in event.jobs:

@@ -6,7 +6,7 @@ the answer it must give, as little-endian float64) and card.md (for people).
 
 from hashlib import blake2b
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 import numpy as np
@@ -113,7 +113,10 @@ class Artifact(Struct, frozen=True):
         return self.manifest.training.until_ns
 
 
-def render(manifest: Manifest) -> bytes:
+M = TypeVar("M", bound=Struct)
+
+
+def render(manifest: Struct) -> bytes:
     """The one text of a manifest; a float that is not a number is null."""
     return msgspec.json.format(msgspec.json.encode(manifest, order="sorted"), indent=1) + b"\n"
 
@@ -122,18 +125,18 @@ def digest_of(data: bytes) -> str:
     return blake2b(data, digest_size=32).hexdigest()
 
 
-def sealed(manifest: Manifest) -> Manifest:
+def sealed(manifest: M) -> M:
     """With its own digest filled in."""
     bare = msgspec.structs.replace(manifest, digest="")
     return msgspec.structs.replace(bare, digest=digest_of(render(bare)))
 
 
-def write(folder: Path, manifest: Manifest, contents: dict[str, bytes]) -> Manifest:
-    """Writes all files and the manifest that names their hashes; gives the manifest as written."""
+def write(folder: Path, manifest: M, contents: dict[str, bytes], names: tuple[str, ...] = FILES) -> M:
+    """Writes the files `names` and the manifest that names their hashes; gives the manifest as written."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name in FILES:
+    for name in names:
         (folder / name).write_bytes(contents[name])
-    entries = {name: FileEntry(len(contents[name]), digest_of(contents[name])) for name in FILES}
+    entries = {name: FileEntry(len(contents[name]), digest_of(contents[name])) for name in names}
     manifest = sealed(msgspec.structs.replace(manifest, files=entries))
     (folder / MANIFEST).write_bytes(render(manifest))
     return manifest
@@ -146,10 +149,8 @@ def golden_bytes(returns: Floats, weights: Floats) -> bytes:
 def load(folder: Path) -> Artifact:
     """The artifact in `folder`; ArtifactError unless every file is exactly what the manifest says, and the manifest
     is whole and asks for features this program computes."""
-    manifest = _manifest(folder / MANIFEST)
-    if set(manifest.files) != set(FILES):
-        raise ArtifactError(f"{folder / MANIFEST}: files are {sorted(manifest.files)}; {list(FILES)} are expected")
-    contents = {name: _checked(folder / name, manifest.files[name]) for name in FILES}
+    manifest = read_manifest(folder / MANIFEST, Manifest)
+    contents = read_files(folder, manifest.files, FILES)
     if manifest.features_hash != spec_hash(manifest.features):
         raise ArtifactError(f"{folder / MANIFEST}: features_hash is not that of its features")
     fault = spec_fault(manifest.features)
@@ -182,17 +183,39 @@ def _read(path: Path, limit: int) -> bytes:
         raise ArtifactError(f"{path}: {error.strerror}") from None
 
 
-def _manifest(path: Path) -> Manifest:
-    data = _read(path, MANIFEST_BYTES)
+class _Kind(Struct):
+    kind: str = ""
+
+
+def kind_of(folder: Path) -> str:
+    """What its manifest says it is, "" for a policy; before any check, only to choose the code that checks."""
+    path = folder / MANIFEST
     try:
-        manifest = msgspec.json.decode(data, type=Manifest)
+        return msgspec.json.decode(_read(path, MANIFEST_BYTES), type=_Kind).kind
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise ArtifactError(f"{path}: {error}") from None
-    if manifest.schema != SCHEMA:
-        raise ArtifactError(f"{path}: schema {manifest.schema}; this quantd reads {SCHEMA}")
+
+
+def read_manifest(path: Path, kind: type[M]) -> M:
+    """A manifest exactly as it was written. Raises ArtifactError."""
+    data = _read(path, MANIFEST_BYTES)
+    try:
+        manifest = msgspec.json.decode(data, type=kind)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise ArtifactError(f"{path}: {error}") from None
+    schema = getattr(manifest, "schema", None)
+    if schema != SCHEMA:
+        raise ArtifactError(f"{path}: schema {schema}; this quantd reads {SCHEMA}")
     if render(manifest) != data or manifest != sealed(manifest):
         raise ArtifactError(f"{path}: it was changed after it was written (its digest differs)")
     return manifest
+
+
+def read_files(folder: Path, entries: dict[str, FileEntry], names: tuple[str, ...]) -> dict[str, bytes]:
+    """The content of exactly the files `names`, each as its entry says. Raises ArtifactError."""
+    if set(entries) != set(names):
+        raise ArtifactError(f"{folder / MANIFEST}: files are {sorted(entries)}; {list(names)} are expected")
+    return {name: _checked(folder / name, entries[name]) for name in names}
 
 
 def _checked(path: Path, entry: FileEntry) -> bytes:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from models.simulator import Panel
+from models.panel import Panel
 from trading.market import Floats
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import onnxruntime  # type: ignore[import-untyped]
@@ -21,6 +21,24 @@ TOLERANCE: Final = 1e-5
 """The most by which the golden probe may differ on this machine, whatever a manifest asks for."""
 
 
+def open_session(graph: bytes, where: Path, takes: list[str], gives: list[str]) -> Any:
+    """A graph in ONNX Runtime on one thread of the processor. ArtifactError, naming `where`, when it is none or has
+    other inputs and outputs."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+    options.log_severity_level = 4
+    try:
+        session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # the runtime has many kinds, none of them public
+        raise ArtifactError(f"{where}: not a graph that ONNX Runtime loads: {first_line(error)}") from None
+    inputs, outputs = [i.name for i in session.get_inputs()], [o.name for o in session.get_outputs()]
+    if inputs != takes or outputs != gives:
+        expected = f"{', '.join(takes)} and {', '.join(gives)}"
+        raise ArtifactError(f"{where}: it takes {inputs} and gives {outputs}; {expected} are expected")
+    return session
+
+
 class LearnedParams(Struct, frozen=True):
     """A trained policy has nothing to set: what it does was fixed when it was trained."""
 
@@ -35,21 +53,7 @@ class LearnedPolicy:
     __slots__ = ("_columns", "_order", "_session", "_universe", "artifact")
 
     def __init__(self, artifact: Artifact) -> None:
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
-        options.log_severity_level = 4
-        where = artifact.folder / "policy.onnx"
-        try:
-            self._session = onnxruntime.InferenceSession(artifact.graph, options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # the runtime has many kinds, none of them public
-            raise ArtifactError(f"{where}: not a graph that ONNX Runtime loads: {_first_line(error)}") from None
-        inputs = [i.name for i in self._session.get_inputs()]
-        outputs = [o.name for o in self._session.get_outputs()]
-        if inputs != ["features", "mask"] or outputs != ["weights"]:
-            raise ArtifactError(
-                f"{where}: it takes {inputs} and gives {outputs}; features, mask and weights are expected"
-            )
+        self._session = open_session(artifact.graph, artifact.folder / "policy.onnx", ["features", "mask"], ["weights"])
         columns = columns_of(artifact.manifest.features)
         self._columns = None if columns == list(range(len(columns))) else columns
         self.artifact = artifact
@@ -113,7 +117,7 @@ class LearnedPolicy:
         try:
             given = self.weights(artifact.golden_returns)
         except Exception as error:
-            raise ArtifactError(f"{where}: the graph does not take the probe: {_first_line(error)}") from None
+            raise ArtifactError(f"{where}: the graph does not take the probe: {first_line(error)}") from None
         if given.shape != artifact.golden_weights.shape:
             raise ArtifactError(f"{where}: the graph answers the probe with shape {given.shape}")
         difference = float(np.abs(given - artifact.golden_weights).max())
@@ -123,7 +127,8 @@ class LearnedPolicy:
             )
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """Of an exception's text, shortened."""
     return (str(error).splitlines() or [type(error).__name__])[0][:200]
 
 

@@ -57,3 +57,44 @@ class Splits(Struct, frozen=True):
 
 def _ns(day: date) -> int:
     return int(np.datetime64(day, "ns").astype(np.int64))
+
+
+class Fold(Struct, frozen=True):
+    """One step of a walk forward: rows to fit on and later rows to judge on, [start, stop) each.
+
+    ValueError unless the last outcome fitted on (`horizon` rows after its decision) is at least `embargo` rows older than the
+    first decision that is judged (purging and embargo, López de Prado 2018, for the one direction that trading has).
+    """
+
+    train: tuple[int, int]
+    test: tuple[int, int]
+    horizon: int
+    embargo: int
+
+    def __post_init__(self) -> None:
+        if self.horizon < 1 or self.embargo < 0:
+            raise ValueError(f"a horizon of {self.horizon} and an embargo of {self.embargo} rows separate nothing")
+        if self.train[1] <= self.train[0] or self.test[1] <= self.test[0]:
+            raise ValueError(f"a fold without rows: {self.train} to fit on, {self.test} to judge on")
+        gap = self.test[0] - (self.train[1] - 1 + self.horizon)
+        if gap <= self.embargo:
+            raise ValueError(
+                f"outcomes of the last rows fitted on lie {gap} rows before the first judged; more than {self.embargo} are needed"
+            )
+
+
+def walk_forward(first: int, stop: int, folds: int, horizon: int, embargo: int) -> tuple[Fold, ...]:
+    """`folds` steps over the rows [first, stop), each of which has a known outcome: the rows are cut into folds + 1 equal parts, each
+    part but the first is judged by a fit on all before it, less what purge and embargo take. ValueError when
+    there are too few."""
+    edges = [first + (stop - first) * k // (folds + 1) for k in range(folds + 2)]
+    made = []
+    for begin, end in pairwise(edges[1:]):
+        last = begin - horizon - embargo
+        if last <= first or end <= begin:
+            raise ValueError(
+                f"{stop - first} rows are too few for {folds} steps with a horizon of {horizon} and an embargo of {embargo}; "
+                "ask for fewer steps or give more history"
+            )
+        made.append(Fold((first, last), (begin, end), horizon, embargo))
+    return tuple(made)

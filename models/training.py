@@ -26,8 +26,9 @@ from models.card import card
 from models.features import LOOKBACK, FeatureSpec, measure, spec_hash
 from models.market_data import file_digest, read_panel
 from models.networks.scorer import Scorer, to_onnx
+from models.panel import Panel
 from models.runtime import TOLERANCE, load_policy
-from models.simulator import Panel, episodes, simulate
+from models.simulator import episodes, simulate
 from models.splits import Split, Splits
 from trading.execution import Costs
 from trading.statistics import Performance, performance

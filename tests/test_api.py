@@ -8,6 +8,7 @@ import time
 import aiohttp
 import msgspec
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from adapters.bus.messages import Composer
 from adapters.store.store import Store
@@ -65,9 +66,10 @@ class World:
         return {"Authorization": f"Bearer {self.token}"}
 
 
-@pytest.fixture
-async def world(tmp_path):
-    world = World(tmp_path)
+@contextlib.asynccontextmanager
+async def standing_at_the_end(folder, text=CONFIG):
+    """A world whose market has ended, answering."""
+    world = World(folder, text)
     await world.api.start()
     stepping = asyncio.create_task(world.service.step_forever())
     await world.service.feed(instants(world.assembly.items()), "fast", "wait")
@@ -82,6 +84,12 @@ async def world(tmp_path):
     await stepping
     await world.api.stop()
     world.store.close()
+
+
+@pytest.fixture
+async def world(tmp_path):
+    async with standing_at_the_end(tmp_path) as world:
+        yield world
 
 
 async def get(world, path, **kwargs):
@@ -177,6 +185,40 @@ async def test_metrics_are_those_of_prometheus(world):
         assert response.headers["Content-Type"].startswith("text/plain; version=")
     slices = next(line for line in text.splitlines() if line.startswith("quantd_slices_total{"))
     assert float(slices.rsplit(" ", 1)[1]) == world.service.shell.tally.slices > 0
+
+
+HELPED = """
+[[agents]]
+name = "helped"
+policy = "learned_allocation"
+capital = 0.1
+"""
+
+
+async def test_a_scrape_tells_what_helper_models_are_worth_beside_their_plain_estimates(tmp_path):
+    async with standing_at_the_end(tmp_path, CONFIG + HELPED) as world:
+        async with world.session.get("/metrics") as response:
+            text = await response.text()
+        found = {
+            (s.name, s.labels["model"], s.labels.get("estimate", "")): s.value
+            for family in text_string_to_metric_families(text)
+            for s in family.samples
+            if s.labels.get("agent") == "helped" and "model" in s.labels
+        }
+        policy = world.assembly.policies[2]
+        for kind, forest in policy.forests.items():
+            judged = forest.artifact.manifest.together
+            for estimate, score in (("model", judged.model), ("plain", judged.plain)):
+                assert found["quantd_model_r2", kind, estimate] == pytest.approx(score.r2)
+                assert found["quantd_model_mse", kind, estimate] == pytest.approx(score.mse)
+                assert found["quantd_model_running_mse", kind, estimate] > 0.0
+            assert found["quantd_model_training_seconds", kind, ""] == forest.artifact.seconds > 0.0
+            assert found["quantd_model_on", kind, ""] == (judged.model.mse < judged.plain.mse)
+        # started off, and said once in a whole run
+        _, told = await get(world, "/api/v1/alerts?last=100")
+        notes = [a["text"] for a in told["alerts"] if "learned_allocation" in a["text"]]
+        assert len(notes) == 1
+        assert "stands in for allocation" in notes[0]
 
 
 async def test_a_command_with_the_token_is_in_the_journal_when_it_is_answered(world):

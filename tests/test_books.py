@@ -98,6 +98,16 @@ class Oracle:
             self.books[book] += self.value(column, self.lots[book][column], cash)
         self.slack += BOOKS
 
+    def delist(self, column: int, cash: int) -> None:
+        paid = round(self.value(column, self.house(column), cash))
+        assert self.ledger.delist(column, cash) == paid
+        self.charge(paid)
+        for book in range(BOOKS):
+            self.books[book] += self.value(column, self.lots[book][column], cash)
+            self.lots[book][column] = 0
+        assert not any(book.lots[column] or book.cost_micro[column] for book in (self.ledger.house, *self.ledger.books))
+        self.slack += BOOKS
+
     def split(self, column: int, up: int, down: int, price: int) -> None:
         ratio = Fraction(up, down)
         quota = self.house(column) * ratio
@@ -165,7 +175,7 @@ def crossing_parts(draw: Callable[[int, int], int]) -> list[tuple[int, int]]:
 def operation(draw: Callable[[int, int], int]) -> Op:
     """Any one operation, from a source of ints; prices are raw nano so that most notionals leave a residue."""
     column, price = draw(0, len(LOTS) - 1), draw(1, 10**13)
-    match draw(0, 9):
+    match draw(0, 10):
         case 0:
             return "deposit", (draw(-(10**12), 10**13), draw(0, BOOKS - 1))
         case 1:
@@ -178,6 +188,8 @@ def operation(draw: Callable[[int, int], int]) -> Op:
             return "split", (column, draw(1, 20), draw(1, 20), price)
         case 5:
             return "borrow", ([draw(1, 10**13) for _ in LOTS], draw(0, 100_000) / 100, draw(0, 5))
+        case 6:
+            return "delist", (column, draw(0, 10**12))
         case _:
             rows = [
                 (draw(0, len(LOTS) - 1), draw(1, 10**13), draw(0, 10**7) * draw(0, 1), signed_parts(draw))

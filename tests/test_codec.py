@@ -35,6 +35,7 @@ from trading.events import (
     Action,
     Bars,
     CancelReported,
+    Carried,
     Condition,
     Correction,
     Decided,
@@ -82,6 +83,7 @@ LATER_EVENTS: list[Struct] = [
     Correction(13, [1, 0], -5, "fence", "bought by hand", "me"),
     Wished(14, "manual", 1, -5, "out", "me"),
     Halted(15, 1, True, "LULD pause"),
+    Carried(15, "r0000001", b"\x80"),
 ]
 """Events that came after the golden file was written."""
 

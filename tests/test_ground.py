@@ -28,6 +28,7 @@ DRAWN = re.compile(r"(^|\.)(datetime|date)\.(now|utcnow|today)$|(^|\.)(np|numpy)
 MODULES = {
     "exchange-calendars": "exchange_calendars",
     "prometheus-client": "prometheus_client",
+    "scikit-learn": "sklearn",
 }
 
 

@@ -57,7 +57,7 @@ def test_a_common_calendar_needs_no_look_at_the_library():
 
 def test_policies_and_profiles_are_the_registered_ones():
     known = known_names()
-    assert set(known.policies) == set(POLICIES)
+    assert set(known.policies) == {*POLICIES, "learned_allocation"}
     assert known.profiles == tuple(PROFILES)
 
 
@@ -65,3 +65,9 @@ def test_parameters_of_a_policy_are_checked_by_name():
     assert "Did you mean lookback?" in mistakes(params="lokback = 3")
     assert known_names().parameters["momentum"] == ("lookback", "skip", "size")
     assert known_names().parameters["fixed_mix"] == ("weights",)
+    assert "Did you mean max_tilt?" in mistakes(policy="learned_allocation", params="maxtilt = 0.2")
+
+
+def test_a_configuration_is_checked_without_a_model_runtime():
+    code = "import sys; from daemon.known import known_names; known_names(); sys.exit('onnxruntime' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -132,14 +132,14 @@ def test_every_metric_is_scraped_with_the_value_it_was_given() -> None:
     metrics.loop_lag(0.25)
     metrics.decision("learned", 0.002)
     metrics.job("daily", 2.0)
-    metrics.verdicts("weight", 3)
-    metrics.verdicts("")
-    metrics.orders("filled", 2)
+    metrics.trail({"weight": 2}, {}, {})
+    metrics.trail({"weight": 3, "": 1}, {"filled": 2}, {"CRITICAL": 1})
     metrics.open_orders(4)
-    metrics.alert("CRITICAL")
     metrics.bus(online=True, queue_depth=14, drops=2, reconnects=1)
     metrics.account(118_402.17, 0.091, 0.98)
     metrics.switch("house", 1)
+    metrics.model("learned", "risk", on=True, seconds=7.5, figures={"r2": (0.6, 0.5), "running_mse": (None, None)})
+    metrics.model("learned", "allocation", on=False, seconds=None, figures={"mse": (0.3, 0.2)})
     found = samples(metrics)
     expected = {
         ("quantd_slices_total",): 7,
@@ -161,6 +161,14 @@ def test_every_metric_is_scraped_with_the_value_it_was_given() -> None:
         ("quantd_drawdown_ratio",): 0.091,
         ("quantd_gross_exposure_ratio",): 0.98,
         ("quantd_switch_state", "house"): 1,
+        ("quantd_model_on", "learned", "risk"): 1,
+        ("quantd_model_on", "learned", "allocation"): 0,
+        ("quantd_model_r2", "learned", "model", "risk"): 0.6,
+        ("quantd_model_r2", "learned", "plain", "risk"): 0.5,
+        ("quantd_model_mse", "learned", "plain", "allocation"): 0.2,
+        ("quantd_model_training_seconds", "learned", "risk"): 7.5,
+        ("quantd_model_training_seconds", "learned", "allocation"): None,
+        ("quantd_model_running_mse", "learned", "model", "risk"): None,
     }
     assert {k: found.get(k) for k in expected} == expected
     assert 'quantd_equity{name="paper"}' in metrics.render()[0].decode()
@@ -182,7 +190,7 @@ def test_two_instances_in_one_process_do_not_share_metrics() -> None:
 def test_labels_are_bounded_and_what_is_too_many_is_still_counted() -> None:
     metrics = Metrics("paper", ["learned"])
     for k in range(10 * LABELS):
-        metrics.verdicts(f"reason {k}")
+        metrics.trail({f"reason {k}": 1}, {}, {})
         metrics.decision(f"agent {k}", 0.1)
     metrics.switch("learned", 2)
     found = samples(metrics)

@@ -340,6 +340,14 @@ def test_a_split_rescales_what_rests_and_what_a_query_tells() -> None:
     assert not venue.on_slice(bar(3, (26.26, 50.0, 10.0)))
 
 
+def test_a_delisting_ends_what_rests_in_its_symbol_only() -> None:
+    venue = Paper(UNIVERSE, FREE)
+    venue.submit(basket(at_close(0), [(0, 25, 105.0), (1, 5, 60.0)]))
+    (report,) = reports(venue.on_action(Action(ts=at_open(1), key=24 * HOUR, symbol=0, kind="delisting")))
+    assert (report.row, report.cause) == ([0], [int(Cause.CANCELLED)])
+    assert venue.on_action(Action(ts=at_open(1), key=24 * HOUR, symbol=0, kind="delisting")) == []
+
+
 def test_a_split_that_leaves_less_than_a_lot_cancels_the_row() -> None:
     venue = Paper(UNIVERSE, FREE)
     venue.submit(basket(at_close(0), [(0, 3, 105.0), (0, -30, 80.0)]))

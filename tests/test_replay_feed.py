@@ -155,11 +155,17 @@ def actions_file(folder: Path, lines: Sequence[str]) -> Path:
 def test_an_action_comes_before_the_slice_of_its_session_and_after_the_bar_before(tmp_path: Path) -> None:
     bars = write(tmp_path, [f"2024-07-0{d},{s},10,11,9,10,{d}" for s in ("SPY", "BTC-USD") for d in (1, 2, 3)])
     acts = actions_file(
-        tmp_path, ["2024-07-02,SPY,split,2:1,", "2024-07-02,SPY,dividend,,0.25", "2024-07-03,BTC-USD,split,1:1,"]
+        tmp_path,
+        [
+            "2024-07-02,SPY,split,2:1,",
+            "2024-07-02,SPY,dividend,,0.25",
+            "2024-07-03,BTC-USD,split,1:1,",
+            "2024-07-03,SPY,delisting,,0",
+        ],
     )
     items = list(Replay.load(bars, universe=universe("SPY", "BTC-USD"), sessions=calendars(), actions=acts).items())
     kinds = [i.kind if isinstance(i, Action) else f"{i.ts_event - ns('2024-07-01'):.0e}" for i in items]
-    assert [k for k in kinds if k in ("split", "dividend")] == ["dividend", "split", "split"]
+    assert [k for k in kinds if k in ("split", "dividend", "delisting")] == ["dividend", "split", "split", "delisting"]
     first = items[2]
     assert isinstance(first, Action)
     assert first == Action(ns("2024-07-02 13:30"), ns("2024-07-02"), 0, "dividend", 1, 1, 250_000_000)

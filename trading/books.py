@@ -299,6 +299,21 @@ class Ledger:
             book.rescale(symbol, lots, own)
         return amount
 
+    def delist(self, symbol: int, cash_nano: int) -> int:
+        """Every unit becomes `cash_nano` in cash, paid by who is short; gives the change of the house's cash. Rounded as cash
+        in lieu is: once for the house, the last book takes the rest."""
+        unit = self._lot_nano[symbol] * cash_nano
+        amount = left = divide_half_even(self.house.lots[symbol] * unit, ATTO_PER_MICRO)
+        holders = [book for book in self.books if book.lots[symbol]]
+        self.house.rescale(symbol, 0, amount)
+        for book in holders[:-1]:
+            own = divide_half_even(book.lots[symbol] * unit, ATTO_PER_MICRO)
+            left -= own
+            book.rescale(symbol, 0, own)
+        for book in holders[-1:]:
+            book.rescale(symbol, 0, left)
+        return amount
+
     def borrow(self, values_nano: Sequence[int], bp_annual: float, days: int) -> int:
         """Charge `bp_annual` on the house's short lots at `values_nano` (prices by column) for `days` calendar days;
         gives the change of the house's cash, 0 or less.

@@ -33,6 +33,7 @@ from trading.events import (
     Action,
     Bars,
     CancelReported,
+    Carried,
     Condition,
     Correction,
     Decided,
@@ -77,6 +78,7 @@ JournalEvent = (
     | Correction
     | Wished
     | Halted
+    | Carried
 )
 JournalEffect = (
     Asked

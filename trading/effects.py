@@ -170,7 +170,7 @@ class Booked(Struct, frozen=True, tag=True, omit_defaults=True):
     """Record: cash that moved for another reason than a fill, or the value of lots that came or went without one."""
 
     ts: int
-    kind: Literal["dividend", "borrow", "cash_in_lieu", "flow", "fee", "interest", "in_kind"]
+    kind: Literal["dividend", "borrow", "cash_in_lieu", "flow", "fee", "interest", "in_kind", "delisting"]
     symbol: int
     amount_micro: int
 

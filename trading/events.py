@@ -60,13 +60,14 @@ class Action(Struct, frozen=True, tag=True, omit_defaults=True):
     """A corporate action at the ex date's open, before that open's fills.
 
     split: `numerator` new shares for `denominator` old ones. dividend: `cash_nano` nano-currency per share
-    held at the previous close. `key` is the ex date (00:00 UTC).
+    held at the previous close. delisting: every share becomes `cash_nano` in cash (0: it is worth nothing), and there is
+    no price until bars come again. `key` is the ex date (00:00 UTC).
     """
 
     ts: int
     key: int
     symbol: int
-    kind: Literal["split", "dividend"]
+    kind: Literal["split", "dividend", "delisting"]
     numerator: int = 1
     denominator: int = 1
     cash_nano: int = 0
@@ -201,6 +202,15 @@ class Halted(Struct, frozen=True, tag=True, omit_defaults=True):
     detail: str = ""
 
 
+class Carried(Struct, frozen=True, tag=True, omit_defaults=True):
+    """The account of another run is carried on in this one, whose universe or agents are others: `account` as the engine
+    packs it, by name."""
+
+    ts: int
+    run: str
+    account: bytes
+
+
 class Operator(Struct, frozen=True, tag=True, omit_defaults=True):
     """A person's command. `agent` is a name, empty for the house."""
 
@@ -248,5 +258,6 @@ Event = (
     | Correction
     | Wished
     | Halted
+    | Carried
 )
 """What `step` takes. In the journal a MarketSlice is a SliceRef (replay) or Bars (live)."""

@@ -49,6 +49,11 @@ class View:
         self.time = time
         self.sample = sample
 
+    @property
+    def samples(self) -> int:
+        """How many samples the history has had so far: a clock that counts samples."""
+        return self._end
+
     def returns(self, k: int) -> Floats:
         """float64[k, N] total returns between known samples, oldest first; NaN before an instrument's first bar.
 

@@ -397,12 +397,20 @@ class Paper:
     def on_action(self, action: Action) -> Sequence[BrokerNews]:
         """Rescale rows of a symbol that splits, and past reports of it, so that a query speaks of the lots of now.
 
-        A row of which less than a lot is left is CANCELLED. Dividends change no order.
+        A row of which less than a lot is left is CANCELLED, and so is every row of a symbol that is delisted. Dividends
+        change no order.
         """
         self._ts = action.ts
-        if action.kind != "split":
+        if action.kind == "dividend":
             return ()
         news = []
+        if action.kind == "delisting":
+            for resting in self._resting:
+                report = resting.void(action.ts, action.symbol)
+                if report is not None:
+                    news.append(report)
+            self._retire()
+            return news
         for resting in (*self._ended, *self._resting):
             report = resting.split(action.ts, action.symbol, action.numerator, action.denominator)
             if report is not None:

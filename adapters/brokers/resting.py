@@ -131,6 +131,15 @@ class Resting(Struct, array_like=True):
         self.keep([row for row in self.open if row not in empty])
         return report
 
+    def void(self, ts: int, symbol: int) -> Reports | None:
+        """End the working rows of a symbol that is no longer traded."""
+        rows = [row for row in self.open if self.sym[row] == symbol]
+        if not rows:
+            return None
+        report = self.say(ts, rows, [_CANCELLED] * len(rows), "delisted")
+        self.keep([row for row in self.open if row not in rows])
+        return report
+
     def told(self, rows: set[int]) -> list[Reports]:
         """All that was said about some rows, in order."""
         return [part for report in self.reports if (part := _only(report, rows)) is not None]

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Struct
 
 from adapters.feeds.columns import Bar, nano, rows_of, within
-from adapters.feeds.files import ActionRow, Rows
+from adapters.feeds.files import ORDER, ActionRow, Rows
 from adapters.feeds.http_json import iso_ns
 from adapters.feeds.limited import Rate
 from adapters.feeds.partial import whole
@@ -36,7 +36,7 @@ _MOST_PAGES: Final = 100_000
 _SYMBOLS_A_REQUEST: Final = 200
 """Keeps an address below 2 KiB."""
 
-_TYPES: Final = "forward_split,reverse_split,stock_dividend,cash_dividend"
+_TYPES: Final = "forward_split,reverse_split,stock_dividend,cash_dividend,cash_merger,worthless_removal"
 
 
 class WireBar(Struct):
@@ -68,11 +68,24 @@ class _Dividend(Struct):
     rate: Decimal
 
 
+class _Merger(Struct):
+    acquiree_symbol: str
+    effective_date: date
+    rate: Decimal
+
+
+class _Removal(Struct):
+    symbol: str
+    process_date: date
+
+
 class _Actions(Struct):
     forward_splits: list[_Split] = []
     reverse_splits: list[_Split] = []
     stock_dividends: list[_Dividend] = []
     cash_dividends: list[_Dividend] = []
+    cash_mergers: list[_Merger] = []
+    worthless_removals: list[_Removal] = []
 
 
 class _ActionsPage(Struct):
@@ -145,8 +158,8 @@ class AlpacaBars:
         return whole(self.name, rows, self._universe.symbols, start_ns, end_ns)
 
     async def actions(self, start_ns: int, end_ns: int) -> list[ActionRow]:
-        """Splits, stock dividends (as splits) and cash dividends. Spin-offs and mergers cannot be said in an ActionRow: they
-        are not among them. Raises SourceError."""
+        """Splits, stock dividends (as splits), cash dividends, and delistings: mergers for cash, and what is removed as
+        worthless. Spin-offs and mergers for shares cannot be said in an ActionRow: they are not among them. Raises SourceError."""
         if self._crypto:
             return []
         first, last = _day(start_ns), _day(end_ns - 1)
@@ -156,7 +169,7 @@ class AlpacaBars:
             async for body in self._pages("/v1/corporate-actions", params | {"symbols": ",".join(symbols)}):
                 rows += self._rows(_decoded(_actions_page, body).corporate_actions)
         wanted = [row for row in rows if start_ns <= row.day_ns < end_ns]
-        return sorted(wanted, key=lambda row: (row.day_ns, row.column, row.kind))
+        return sorted(wanted, key=lambda row: (row.day_ns, row.column, ORDER[row.kind]))
 
     async def close(self) -> None:
         await self._web.close()
@@ -190,6 +203,12 @@ class AlpacaBars:
         for paid in page.cash_dividends:
             if paid.symbol in index and nano(paid.rate):
                 rows.append(ActionRow(_midnight(paid.ex_date), index[paid.symbol], "dividend", 1, 1, nano(paid.rate)))
+        for bought in page.cash_mergers:
+            if (column := index.get(bought.acquiree_symbol)) is not None:
+                rows.append(ActionRow(_midnight(bought.effective_date), column, "delisting", 1, 1, nano(bought.rate)))
+        for gone in page.worthless_removals:
+            if gone.symbol in index:
+                rows.append(ActionRow(_midnight(gone.process_date), index[gone.symbol], "delisting", 1, 1, 0))
         return rows
 
 

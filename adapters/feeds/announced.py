@@ -6,7 +6,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from adapters.feeds.files import ActionRow
+from adapters.feeds.files import ORDER, ActionRow
 from adapters.feeds.merged import timed
 from trading.events import Action
 from trading.instruments import Universe
@@ -30,7 +30,7 @@ class Announced:
     def add(self, listed: Sequence[ActionRow], until: int, said: int) -> None:
         """A vendor's list of all with an open at or before `until`; everything up to `said` was given."""
         groups: dict[tuple[int, int, str], Counter[Action]] = {}
-        ordered = sorted(listed, key=lambda a: (a.day_ns, a.column, a.kind))
+        ordered = sorted(listed, key=lambda a: (a.day_ns, a.column, ORDER[a.kind]))
         for action in timed(ordered, self._universe, self._sessions):
             groups.setdefault((action.key, action.symbol, action.kind), Counter())[action] += 1
         for name, now_listed in groups.items():
@@ -49,7 +49,7 @@ class Announced:
                     self._due.append(replace(action, ts=max(action.ts, said + 1)))
         for actions in (self._due, self.known):
             # of one day a dividend comes before a split: it is paid on the old shares
-            actions.sort(key=lambda a: (a.ts, a.key, a.symbol, a.kind))
+            actions.sort(key=lambda a: (a.ts, a.key, a.symbol, ORDER[a.kind]))
         self.asked_until = until if self.asked_until is None else max(self.asked_until, until)
 
     def take(self, before: int) -> list[Action]:

@@ -15,7 +15,7 @@ import numpy as np
 from msgspec.structs import replace
 
 from adapters.feeds.columns import joined, rows_of, within
-from adapters.feeds.files import ActionRow, Rows
+from adapters.feeds.files import ORDER, ActionRow, Rows
 from adapters.feeds.partial import PartialAnswer
 from adapters.feeds.shelf import Note, Ranges, Shelf, merged, packed, uncovered, unpacked
 from adapters.feeds.source import Source
@@ -126,7 +126,7 @@ class Cached:
                     ]
                     await asyncio.to_thread(self._note, notes)
         wanted = [a for a in known if start_ns <= a.day_ns < end_ns]
-        return sorted(wanted, key=lambda a: (a.day_ns, a.column, a.kind))
+        return sorted(wanted, key=lambda a: (a.day_ns, a.column, ORDER[a.kind]))
 
     async def close(self) -> None:
         await self._source.close()

@@ -48,13 +48,17 @@ class Rows:
         return Rows(*(getattr(self, name)[which] for name in self.__slots__))
 
 
+ORDER: Final = {"dividend": 0, "split": 1, "delisting": 2}
+"""Of one date: a dividend is paid on the old shares, a delisting on the new ones."""
+
+
 @dataclass(frozen=True, slots=True)
 class ActionRow:
     """One line of an actions file: `day_ns` is the ex date."""
 
     day_ns: int
     column: int
-    kind: Literal["split", "dividend"]
+    kind: Literal["split", "dividend", "delisting"]
     numerator: int
     denominator: int
     cash_nano: int
@@ -93,7 +97,7 @@ def span(paths: tuple[Path, ...]) -> tuple[date, date]:
 
 
 def read_actions(path: Path, universe: Universe) -> list[ActionRow]:
-    """The splits and dividends of the universe's symbols, by date; on one date dividends before splits.
+    """The splits, dividends and delistings of the universe's symbols, by date; on one date dividends before splits.
 
     A dividend is paid on the shares of before the split of its day. Raises FeedError, naming the line.
     """
@@ -113,9 +117,11 @@ def read_actions(path: Path, universe: Universe) -> list[ActionRow]:
             rows.append(ActionRow(day, column, "split", numerator, denominator, 0))
         elif kind == "dividend":
             rows.append(ActionRow(day, column, "dividend", 1, 1, _cash(where, cash)))
+        elif kind == "delisting":
+            rows.append(ActionRow(day, column, "delisting", 1, 1, 0 if cash in ("0", "0.0") else _cash(where, cash)))
         else:
-            raise FeedError(where, f'kind "{kind}" is not known', "Write split or dividend")
-    return sorted(rows, key=lambda a: (a.day_ns, a.column, a.kind))
+            raise FeedError(where, f'kind "{kind}" is not known', "Write split, dividend or delisting")
+    return sorted(rows, key=lambda a: (a.day_ns, a.column, ORDER[a.kind]))
 
 
 def digest(paths: tuple[Path, ...], selection: str) -> str:

@@ -159,8 +159,7 @@ def unpacked(note: Note, column: int) -> list[ActionRow]:
     """The actions of a note, as actions of `column`."""
     rows = []
     for day_ns, kind, numerator, denominator, cash_nano in note.actions:
-        which = "split" if kind == "split" else "dividend"
-        rows.append(ActionRow(day_ns, column, which, numerator, denominator, cash_nano))  # type: ignore[arg-type]
+        rows.append(ActionRow(day_ns, column, kind, numerator, denominator, cash_nano))  # type: ignore[arg-type]
     return rows
 
 

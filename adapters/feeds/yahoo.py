@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from adapters.feeds.columns import joined, rows_of, within
-from adapters.feeds.files import ActionRow, Rows, exact_nano
+from adapters.feeds.files import ORDER, ActionRow, Rows, exact_nano
 from adapters.feeds.partial import PartialAnswer, some, whole
 from adapters.feeds.source import SourceError
 from adapters.feeds.split_adjusted import currency, factors, paid
@@ -133,7 +133,7 @@ class YahooSource:
         for column, error in lost.items():
             raise SourceError(self.name, f"no actions of {self._universe.symbols[column]}: {error.what}", again=False)
         found = [a for each in answers for a in each.actions if start_ns <= a.day_ns < end_ns]
-        return sorted(found, key=lambda a: (a.day_ns, a.column, a.kind))
+        return sorted(found, key=lambda a: (a.day_ns, a.column, ORDER[a.kind]))
 
     async def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)

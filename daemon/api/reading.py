@@ -20,7 +20,9 @@ from daemon.observability import Metrics
 from daemon.overview import READY, SWITCH, Overview, iso, overview
 from daemon.report.figures import Standing
 from daemon.service import Service
+from daemon.trail import Timed
 from daemon.version import VERSION
+from models.forests.policy import LearnedAllocation
 from trading.instruments import MICRO
 from trading.ports import EventBus
 
@@ -91,7 +93,6 @@ class Readings:
         self._streams = 0
         self._closed = asyncio.Event()
         self._metrics = Metrics(config.quantd.name, [a.name for a in config.agents])
-        self._counted = {"slices": 0, "orders": 0, "fills": 0, "alerts": 0}
         self._plans: tuple[int, dict[str, str]] | None = None
         self._latest: tuple[int, Overview] | None = None
         self._assessed: tuple[tuple[int, int, int], Assessed] | None = None
@@ -192,14 +193,15 @@ class Readings:
     async def metrics(self, request: web.Request) -> web.Response:
         """Everything Prometheus asks for, brought up to date when it asks."""
         now, metrics, state = self.now(), self._metrics, self._service.shell.state
-        new = {"slices": now.slices, "orders": now.orders, "fills": now.fills, "alerts": now.alerts}
-        more = {key: max(0, value - self._counted[key]) for key, value in new.items()}
-        self._counted = new
-        metrics.slices(more["slices"], 0.0)
-        if more["orders"]:
-            metrics.orders("sent", more["orders"])
-        if more["fills"]:
-            metrics.orders("filled", more["fills"])
+        metrics.slices(now.slices, self._service.bar_lag_s)
+        trail = self._service.trail
+        metrics.trail(trail.verdicts, trail.orders, trail.alerts)
+        asked = self._service.shell.answer
+        while isinstance(asked, Timed) and asked.took:
+            number, seconds = asked.took.popleft()
+            metrics.decision(state.rules.agents[number].name, seconds)
+        while self._service.took:
+            metrics.job(*self._service.took.popleft())
         metrics.open_orders(now.open_orders)
         metrics.account(state.equity_micro / MICRO, now.drawdown, now.gross or 0.0)
         known = metrics_of(self.assessed().house)
@@ -207,6 +209,7 @@ class Readings:
         metrics.switch("house", state.switch.state)
         for agent in now.agents:
             metrics.switch(agent.name, SWITCH.index(agent.switch))
+        self._model_metrics()
         metrics.loop_lag(self._service.loop_lag_s)
         self._service.loop_lag_s = 0.0
         metrics.commands(self._service.bus_commands)
@@ -215,6 +218,24 @@ class Readings:
             metrics.bus(online=bus.online, queue_depth=bus.queue_depth, drops=bus.drops, reconnects=bus.reconnects)
         body, kind = metrics.render()
         return web.Response(body=body, headers={"Content-Type": kind})
+
+    def _model_metrics(self) -> None:
+        """Accuracy of helper models, when they were made and while they run, beside their plain estimates'."""
+        state = self._service.shell.state
+        for number, (agent, policy) in enumerate(zip(self._config.agents, self._parts.policies, strict=True)):
+            if isinstance(policy, LearnedAllocation):
+                for each in policy.standing(state.agents[number].memory, state.universe):
+                    self._metrics.model(
+                        agent.name,
+                        each.predicts,
+                        on=each.on,
+                        seconds=each.seconds,
+                        figures={
+                            "r2": (each.r2, each.plain_r2),
+                            "mse": (each.mse, each.plain_mse),
+                            "running_mse": (each.running_mse, each.running_plain_mse),
+                        },
+                    )
 
     # the past
 

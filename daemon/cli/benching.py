@@ -14,6 +14,7 @@ from daemon.cli.configuration import read
 from daemon.cli.failures import CHECK_FAILED, DONE, Failure
 from daemon.cli.output import print_json, progress, say, table
 from daemon.policies import answer
+from models.forests.policy import LearnedAllocation
 from models.runtime import LearnedPolicy
 from trading.effects import Ask
 from trading.events import Decided, Tick
@@ -75,7 +76,7 @@ def measure(assembly: Assembly, bar: Callable[[float], None]) -> dict[str, list[
         policy = assembly.policies[question.agent]
         began = perf_counter_ns()
         said = answer(policy, question)
-        if isinstance(policy, LearnedPolicy):
+        if isinstance(policy, LearnedPolicy | LearnedAllocation):
             times["inference"].append(perf_counter_ns() - began)
         return said
 

@@ -49,6 +49,9 @@ def run(
     fresh: Annotated[
         bool, typer.Option("--fresh", help="End the run in the state folder and begin a new one.")
     ] = False,
+    carry: Annotated[
+        bool, typer.Option("--carry", help="Carry the account on under another universe or other agents.")
+    ] = False,
     live: Annotated[bool, typer.Option("--live", help="One of the four things that live trading needs.")] = False,
     as_json: Json = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No summary on the terminal.")] = False,
@@ -56,7 +59,7 @@ def run(
     """Start the daemon; start it again and it continues where it was. Ctrl-C stops it in order."""
     from daemon.cli import running
 
-    running.run(config, state, tuple(sets or ()), fresh=fresh, live=live, as_json=as_json, quiet=quiet)
+    running.run(config, state, tuple(sets or ()), fresh=fresh, carry=carry, live=live, as_json=as_json, quiet=quiet)
 
 
 @app.command(rich_help_panel="Trade")
@@ -667,6 +670,108 @@ def train(
 
     names = [name for name in symbols.split(",") if name]
     raise typer.Exit(training.train(out, bars=bars, actions=actions, symbols=names, seeds=seeds, iterations=iterations))
+
+
+models_app = typer.Typer(
+    help="Trained artifacts: what they say, whether they are whole; the forests.", no_args_is_help=True
+)
+app.add_typer(models_app, name="models", rich_help_panel="Set up")
+
+Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="An artifact, such as models/shipped/scorer.")]
+
+
+@models_app.callback()
+def models_commands() -> None:
+    """Trained artifacts: what they say, whether they are whole; the forests."""
+
+
+@models_app.command("info")
+def models_info(folder: Folder, as_json: Json = False) -> None:
+    """Print what an artifact says of itself, all of it checked first."""
+    from daemon.cli import models
+
+    raise typer.Exit(models.info(folder, as_json=as_json))
+
+
+@models_app.command("verify")
+def models_verify(folder: Folder, as_json: Json = False) -> None:
+    """Make every check that trading makes, the probe on this machine included; exit code 78 when one fails."""
+    from daemon.cli import models
+
+    raise typer.Exit(models.verify(folder, as_json=as_json))
+
+
+Out = Annotated[Path, typer.Option("--out", "-o", help="Folder of the artifact to write.")]
+Bars = Annotated[Path, typer.Option(help="Daily raw bars.")]
+Actions = Annotated[str, typer.Option(help='Splits and dividends; "" for none.')]
+Names = Annotated[str, typer.Option(help="Names, joined by commas.")]
+First = Annotated[date, typer.Option("--from", parser=_date, metavar="DATE", help="First day read.")]
+Until = Annotated[date, typer.Option("--to", parser=_date, metavar="DATE", help="Last day read.")]
+Horizon = Annotated[int, typer.Option(min=1, max=63, help="Samples ahead that are predicted.")]
+Stride = Annotated[int, typer.Option(min=1, max=1_000, help="Rows of every so many sessions.")]
+Folds = Annotated[int, typer.Option(min=1, max=100, help="Steps of the walk forward.")]
+Embargo = Annotated[
+    int, typer.Option(min=0, max=1_000, help="Sessions between an outcome fitted on and a decision judged.")
+]
+Leaves = Annotated[int, typer.Option(min=2, max=4_096, help="Most leaves of a tree: bounds the file.")]
+Seed = Annotated[int, typer.Option(min=0, max=2**31 - 1)]
+
+
+def _trains(predicts: Literal["risk", "correlation", "allocation"], what: str) -> None:
+    """The three forests are trained by commands that differ in what is predicted only."""
+
+    def train_forest(
+        out: Out,
+        bars: Bars = Path("data/us_daily.parquet"),
+        actions: Actions = "data/us_actions.csv",
+        symbols: Names = "AAPL,BAC,IWM,QQQ,SPY",
+        first: First = "1998-01-02",  # type: ignore[assignment]  # typer parses it
+        last: Until = "2018-12-31",  # type: ignore[assignment]
+        horizon: Horizon = 21,
+        stride: Stride = 5,
+        folds: Folds = 5,
+        embargo: Embargo = 5,
+        leaves: Leaves = 64,
+        seed: Seed = 1,
+        as_json: Json = False,
+    ) -> None:
+        from daemon.cli import models
+
+        names = [name for name in symbols.split(",") if name]
+        code = models.train(
+            predicts, out, bars=bars, actions=Path(actions) if actions else None, symbols=names, first=first, last=last,
+            horizon=horizon, stride=stride, folds=folds, embargo=embargo, leaves=leaves, seed=seed, as_json=as_json,
+        )  # fmt: skip
+        raise typer.Exit(code)
+
+    train_forest.__doc__ = f"Train the forest that predicts {what}, judge it walk forward, write it as an artifact."
+    models_app.command(f"train-{predicts}")(train_forest)
+
+
+_trains("risk", "the volatility of each asset")
+_trains("correlation", "the correlation of each pair")
+_trains("allocation", "the risk-adjusted return of each asset, relative to the mean")
+
+
+@models_app.command("evaluate")
+def models_evaluate(
+    folder: Folder,
+    first: Annotated[date, typer.Option("--from", parser=_date, metavar="DATE", help="First decision.")],
+    last: Annotated[date, typer.Option("--to", parser=_date, metavar="DATE", help="Last day read.")],
+    bars: Bars = Path("data/us_daily.parquet"),
+    actions: Actions = "data/us_actions.csv",
+    symbols: Names = "AAPL,BAC,IWM,QQQ,SPY",
+    as_json: Json = False,
+) -> None:
+    """Judge a forest beside its plain estimate on a market and dates of your choice, as it trades."""
+    from daemon.cli import models
+
+    names = [name for name in symbols.split(",") if name]
+    code = models.evaluate(
+        folder, bars=bars, actions=Path(actions) if actions else None, symbols=names, first=first, last=last,
+        as_json=as_json,
+    )  # fmt: skip
+    raise typer.Exit(code)
 
 
 def _version(wanted: bool) -> None:

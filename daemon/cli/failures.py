@@ -89,6 +89,7 @@ _FORESEEN: Final[dict[str, dict[str, int]]] = {
     "daemon.schedule": {"ScheduleError": CONFIG},
     "models.artifacts": {"ArtifactError": CONFIG},
     "daemon.app": {"CannotStart": CONFIG},
+    "daemon.carrying": {"NotCarried": CONFIG},
     "daemon.api.server": {"ApiUnavailable": CONFIG},
     "daemon.policies": {"PolicyError": CONFIG},
     "strategies.policies.params": {"ParamsError": CONFIG},

@@ -2,9 +2,10 @@
 
 import asyncio
 import os
+import sys
 from pathlib import Path
 
-from daemon.app import Options, serve, state_folder
+from daemon.app import BeginAnew, Options, serve, state_folder
 from daemon.cli.closing import closing
 from daemon.cli.configuration import read
 from daemon.cli.failures import CONFIG, Failure
@@ -14,7 +15,15 @@ from daemon.permission import refusal
 
 
 def run(
-    config: Path, state: Path | None, sets: tuple[str, ...], *, fresh: bool, live: bool, as_json: bool, quiet: bool
+    config: Path,
+    state: Path | None,
+    sets: tuple[str, ...],
+    *,
+    fresh: bool,
+    carry: bool,
+    live: bool,
+    as_json: bool,
+    quiet: bool,
 ) -> None:
     """Run until stopped. Raises what `daemon.cli.failures` explains."""
     found = read(config, sets)
@@ -26,11 +35,16 @@ def run(
         state=state,
         sets=sets,
         fresh=fresh,
+        carry=carry,
         live=live,
         quiet=quiet or as_json,
         environ=dict(os.environ),
     )
-    summary = asyncio.run(serve(found, options))
+    try:
+        summary = asyncio.run(serve(found, options))
+    except BeginAnew:
+        kept = [word for word in sys.orig_argv[1:] if word not in ("--fresh", "--carry")]
+        os.execv(sys.executable, [sys.executable, *kept, "--carry"])
     if as_json:
         print_json(summary)
     elif not quiet:

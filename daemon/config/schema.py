@@ -44,12 +44,15 @@ class Quantd(Section):
 
 
 class InstrumentTable(Section):
+    """`was` is the symbol it had in the run that is carried on (`quantd run --carry`)."""
+
     symbol: Symbol
     lot_nano: Size = Field(default=NANO, alias="lot")
     tick_nano: Size = Field(default=NANO // 100, alias="tick")
     calendar: str | None = None
     sector: str = ""
     asset: str = ""
+    was: Symbol | None = None
 
 
 def _symbols(value: tuple[str, ...]) -> tuple[str, ...]:

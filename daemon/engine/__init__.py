@@ -6,6 +6,7 @@ a live run and a replay. `daemon.loop` carries the effects out."""
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
+from daemon.engine.carrying import on_carried
 from daemon.engine.deciding import on_decided
 from daemon.engine.halting import on_halted
 from daemon.engine.market import on_action, on_slice
@@ -20,6 +21,7 @@ from trading.effects import Effect
 from trading.events import (
     Action,
     CancelReported,
+    Carried,
     Condition,
     Correction,
     Decided,
@@ -68,4 +70,5 @@ HANDLERS: Final[dict[type, Callable[[State, Any], Sequence[Effect]]]] = {
     Correction: on_correction,
     Wished: on_wished,
     Halted: on_halted,
+    Carried: on_carried,
 }

@@ -67,7 +67,7 @@ class FrozenVenue(Struct, frozen=True):
     buying_power_micro: int | None = None
 
 
-class _Frozen(Struct, frozen=True):
+class Frozen(Struct, frozen=True):
     """A State as plain values; arrays as little-endian bytes."""
 
     limits: bytes
@@ -123,7 +123,7 @@ def freeze(state: State) -> bytes:
         raise ValueError("a state is frozen between rounds, not while answers are awaited")
     history = state.history
     return msgspec.msgpack.encode(
-        _Frozen(
+        Frozen(
             limits=in_force(state.rules),
             ledger=msgspec.msgpack.encode(state.ledger.freeze()),
             rings=(*_ring_out(history.known), *_ring_out(history.synchronous)),
@@ -190,7 +190,7 @@ def freeze(state: State) -> bytes:
 
 def thaw(rules: Rules, frozen: bytes) -> State:
     """The state that `freeze` wrote; universe, sessions and agents are those of `rules`, the limits the frozen ones."""
-    f = msgspec.msgpack.decode(frozen, type=_Frozen)
+    f = msgspec.msgpack.decode(frozen, type=Frozen)
     state = State(with_limits(rules, f.limits))
     state.ledger.thaw(msgspec.msgpack.decode(f.ledger))
     history = state.history

@@ -14,6 +14,7 @@ from daemon.engine.stops import split_stops
 from trading.books import share
 from trading.effects import (
     Booked,
+    Cancel,
     Crossed,
     Effect,
 )
@@ -21,6 +22,7 @@ from trading.events import (
     Action,
 )
 from trading.execution import split_row
+from trading.instruments import NANO
 from trading.market import MarketSlice
 from trading.orders import ENDED
 
@@ -74,7 +76,7 @@ def book_crosses(state: State, market: MarketSlice) -> list[Effect]:
 
 
 def on_action(state: State, action: Action) -> Sequence[Effect]:
-    """A split or a dividend at the ex date's open, on what was held at the previous close."""
+    """A split, a dividend or a delisting at the ex date's open, on what was held at the previous close."""
     state.now = max(state.now, action.ts)
     state.watch.corridor = None
     symbol = action.symbol
@@ -86,6 +88,8 @@ def on_action(state: State, action: Action) -> Sequence[Effect]:
         amount = state.ledger.dividend(symbol, action.cash_nano)
         state.booked()
         return (Booked(action.ts, "dividend", symbol, amount),) if amount else ()
+    if action.kind == "delisting":
+        return delisted(state, action)
     numerator, denominator = action.numerator, action.denominator
     state.history.action(action.key, symbol, numerator / denominator, 0.0)
     # marks stay raw: from the ex date on a share is worth that much less
@@ -111,6 +115,34 @@ def on_action(state: State, action: Action) -> Sequence[Effect]:
     if lieu:
         effects.append(Booked(action.ts, "cash_in_lieu", symbol, lieu))
     return effects
+
+
+def delisted(state: State, action: Action) -> Sequence[Effect]:
+    """The position becomes cash, what is open is cancelled, and without a price nothing more is bought. A venue that pays
+    by itself does so as a flow: there the lots stay until its account is compared with ours."""
+    symbol, name = action.symbol, state.universe.symbols[action.symbol]
+    effects: list[Effect] = [
+        Cancel(sample, n, row, state.now)
+        for (sample, n), work in state.working.items()
+        for row, column in enumerate(work.basket.sym)
+        if column == symbol and work.state[row] not in ENDED
+    ]
+    state.crosses = [cross for cross in state.crosses if cross.symbol != symbol]
+    held = state.ledger.house.lots[symbol]
+    text = f"{name} was delisted at {action.cash_nano / NANO:g} a share"
+    effects.append(alert(state, "WARNING" if held else "INFO", "action", text, symbol=symbol))
+    if state.rules.venue_pays:
+        return effects
+    marks, marks_nano = state.marks.copy(), state.marks_nano.copy()
+    marks[symbol], marks_nano[symbol] = np.nan, 0
+    state.marks, state.marks_nano = marks, marks_nano
+    amount = state.ledger.delist(symbol, action.cash_nano)
+    state.best = state.best.copy()
+    state.best[:, symbol] = np.nan
+    for agent in state.agents:
+        agent.exits.pop(symbol, None)
+    state.booked()
+    return [*effects, Booked(action.ts, "delisting", symbol, amount)] if held else effects
 
 
 def split_working(work: Working, row: int, numerator: int, denominator: int) -> None:

@@ -121,6 +121,7 @@ def target_change(state: State, agent: int, weights: Floats, ctx: Context, flatt
     else:
         with np.errstate(divide="ignore", invalid="ignore"):
             target = np.trunc(weights * value / ctx.px)
+        target[np.isinf(target)] = np.nan  # no price: no lots to multiply
     usable = np.isfinite(target) & (ctx.age_ns <= rules.limits.max_price_age_ns)
     target[usable & (target * held < 0.0)] = 0.0
     change = np.where(usable, target - held, 0.0)

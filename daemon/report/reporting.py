@@ -65,6 +65,7 @@ class Reporter:
                     log.error("report.failed", job=job, error=str(why), remedy="`quantd report` makes it again")
                     continue
                 self.count += 1
+                self._service.took.append((job, time.monotonic() - began))
                 log.info("report", job=job, path=str(path), seconds=round(time.monotonic() - began, 3))
             self._written = time.monotonic()
 

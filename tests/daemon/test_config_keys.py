@@ -110,6 +110,7 @@ ROWS = {
     "universe.instruments.0.tick": ("0.5", S // 2),
     "universe.instruments.0.calendar": ("XLON", "XLON"),
     "universe.instruments.0.sector": ("funds", "funds"),
+    "universe.instruments.0.was": ("QQQQ", "QQQQ"),
     "universe.instruments.0.asset": ("index", "index"),
     "universe.groups.0.name": (
         "new",

@@ -133,6 +133,37 @@ def test_an_order_that_rests_over_a_split_fills_its_rescaled_lots() -> None:
     assert world.shell.state.ledger.house.lots == [20_000]
 
 
+@pytest.mark.parametrize("cash_nano", [0, 7_250_000_000])
+def test_a_delisting_turns_the_position_into_cash_and_nothing_more_is_bought(cash_nano: int) -> None:
+    closes = np.full((8, 2), 100.0)
+    closes[4:, 0] = np.nan
+    gone = START + 4 * DAY_NS
+    action = Action(gone + 10 * HOUR, gone, 0, "delisting", cash_nano=cash_nano)
+    # the first agent is away from its aim on every day, so that orders rest over the delisting
+    turning = lambda v: np.array([0.3 + 0.1 * (v.sample // DAY_NS % 2), 0.3])  # noqa: E731
+    world = World(block(closes), [turning, equal], house=RESEARCH, actions=[action], shares=[0.5, 0.5]).run()
+    state = world.shell.state
+    assert [account.lots[0] for account in (state.ledger.house, *state.ledger.books)] == [0, 0, 0, 0]
+    sizes = [(f.sym[k], f.lots[k]) for f in world.of(Filled) if f.ts < gone for k in range(len(f.sym))]
+    held = sum(lots for symbol, lots in sizes if symbol == 0)
+    assert held > 3_000
+    assert [(b.kind, b.amount_micro) for b in world.of(Booked)] == [("delisting", held * cash_nano // 1000)]
+    assert world.of(Valued)[-1].equity_micro == CASH * 1_000_000 - held * (100 * 10**9 - cash_nano) // 1000
+    assert not state.working
+    assert not [e for e in world.of(OrderBasket) if e.ts > gone and 0 in e.sym]
+    assert np.isnan(state.marks[0])
+
+
+def test_a_delisting_at_a_remote_venue_cancels_and_leaves_the_lots_to_its_account() -> None:
+    closes = np.full((5, 1), 100.0)
+    gone = START + 3 * DAY_NS
+    world = World(block(closes), [lambda v: np.array([0.5])], house=RESEARCH, venue_pays=True)
+    world.run(item for item in world.items() if getattr(item, "ts", 0) < gone)
+    world.shell.run(Action(gone + 10 * HOUR, gone, 0, "delisting", cash_nano=10**9))
+    assert world.shell.state.ledger.house.lots == [5000]
+    assert any(p.level == "WARNING" and p.kind == "action" for p in world.of(Publish))
+
+
 def test_a_dividend_is_cash_on_the_ex_date_for_what_was_held_at_the_previous_close() -> None:
     closes = np.full((4, 1), 100.0)
     ex = START + 2 * DAY_NS

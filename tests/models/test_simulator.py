@@ -8,7 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.simulator import Panel, episodes, simulate
+from models.panel import Panel
+from models.simulator import episodes, simulate
 from trading.execution import Costs
 
 FREE = Costs()

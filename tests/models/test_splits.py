@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.splits import Split, Splits
+from models.splits import Fold, Split, Splits, walk_forward
 
 DAY = date(2020, 1, 1)
 DAYS = np.arange("2020-01-01", "2020-05-01", dtype="datetime64[D]").astype("datetime64[ns]").astype(np.int64)
@@ -39,3 +39,48 @@ def test_rows_are_the_sessions_inside_both_dates_included() -> None:
     assert part("x", 3, 5).rows(DAYS) == range(3, 6)
     with pytest.raises(ValueError, match="fewer than two sessions"):
         part("x", 500, 600).rows(DAYS)
+
+
+@given(first=st.integers(0, 300), size=st.integers(0, 600), folds=st.integers(1, 8), horizon=st.integers(1, 63), embargo=st.integers(0, 30))  # fmt: skip
+def test_walking_forward_every_outcome_fitted_on_is_older_than_what_is_judged(
+    first: int, size: int, folds: int, horizon: int, embargo: int
+) -> None:
+    try:
+        made = walk_forward(first, first + size, folds, horizon, embargo)
+    except ValueError:
+        assert size < (folds + 1) * (horizon + embargo + 2)
+        return
+    assert len(made) == folds
+    for fold in made:
+        last_outcome = fold.train[1] - 1 + horizon
+        assert fold.train[0] == first
+        assert last_outcome + embargo < fold.test[0]
+    assert [fold.test[0] for fold in made[1:]] == [fold.test[1] for fold in made[:-1]]
+    assert made[-1].test[1] == first + size
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "reason"),
+    [
+        ((0, 75), (100, 120), None),
+        ((0, 76), (100, 120), "lie 4 rows before the first judged; more than 4 are needed"),
+        ((0, 101), (100, 120), "lie -21 rows"),
+        ((100, 200), (10, 50), "lie -210 rows"),
+        ((5, 5), (100, 120), "without rows"),
+        ((0, 50), (100, 100), "without rows"),
+    ],
+)
+def test_a_fold_refuses_outcomes_that_reach_into_what_is_judged(
+    train: tuple[int, int], test: tuple[int, int], reason: str | None
+) -> None:
+    if reason is None:
+        Fold(train, test, 21, 4)
+        return
+    with pytest.raises(ValueError, match=reason):
+        Fold(train, test, 21, 4)
+
+
+def test_a_fold_that_separates_nothing_is_refused() -> None:
+    for horizon, embargo in ((0, 5), (5, -1)):
+        with pytest.raises(ValueError, match="separate nothing"):
+            Fold((0, 10), (100, 120), horizon, embargo)

@@ -91,7 +91,7 @@ class AlpacaData:
         listed = [(kind, row) for kind in sorted(wanted) for row in self.actions.get(kind, [])]
         symbols = set(query["symbols"].split(","))
         listed = [
-            (kind, row) for kind, row in listed if row["symbol"] in symbols and query["start"] <= str(row["ex_date"]) <= query["end"]
+            (kind, row) for kind, row in listed if named(row) in symbols and query["start"] <= dated(row) <= query["end"]
         ]  # fmt: skip
         first = int(query.get("page_token", "0"))
         out: dict[str, list[dict[str, object]]] = {}
@@ -214,3 +214,13 @@ def instant(text: str) -> datetime:
     moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     fraction = rest.partition("Z")[0].partition("+")[0]
     return moment + timedelta(microseconds=int(fraction[:6].ljust(6, "0"))) if dot else moment
+
+
+def named(row: dict[str, object]) -> object:
+    """The symbol that a corporate action is about: a merger's is the one that is bought."""
+    return row.get("symbol", row.get("acquiree_symbol"))
+
+
+def dated(row: dict[str, object]) -> str:
+    """The day it acts: ex date, effective date, or the day it is processed."""
+    return str(row.get("ex_date", row.get("effective_date", row.get("process_date"))))

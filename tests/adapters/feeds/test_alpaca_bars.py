@@ -84,6 +84,8 @@ ACTIONS: dict[str, list[dict[str, object]]] = {
     "cash_dividends": [
         {"symbol": "AAPL", "ex_date": "2020-08-07", "rate": 0.82, "special": False, "foreign": False, **_NAMES}
     ],
+    "cash_mergers": [{"acquiree_symbol": "MSFT", "effective_date": "2020-10-05", "rate": 68.45, **_NAMES}],
+    "worthless_removals": [{"symbol": "AAPL", **_NAMES, "process_date": "2020-10-06"}],
 }
 
 
@@ -141,13 +143,15 @@ async def test_a_day_whose_date_lies_in_the_range_comes_though_alpaca_stamps_it_
 async def test_splits_stock_dividends_and_dividends_come_by_ex_date_and_exact() -> None:
     with alpaca(AlpacaData(actions=ACTIONS, page=2)) as url:
         asked = source(url)
-        actions = await asked.actions(ns("2020-08-07"), ns("2020-10-02"))
+        actions = await asked.actions(ns("2020-08-07"), ns("2020-10-07"))
         await asked.close()
     assert actions == [
         ActionRow(ns("2020-08-07"), 0, "dividend", 1, 1, 820_000_000),
         ActionRow(ns("2020-08-31"), 0, "split", 4, 1, 0),
         ActionRow(ns("2020-09-02"), 1, "split", 1, 20, 0),
         ActionRow(ns("2020-10-01"), 1, "split", 21, 20, 0),
+        ActionRow(ns("2020-10-05"), 1, "delisting", 1, 1, 68_450_000_000),
+        ActionRow(ns("2020-10-06"), 0, "delisting", 1, 1, 0),
     ]
 
 

@@ -1,0 +1,178 @@
+"""`quantd models`: what an artifact says of itself, whether it is whole, and the training of the forests."""
+
+import shlex
+from datetime import date
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+import models
+from daemon.cli.failures import CONFIG, DONE, Failure
+from daemon.cli.output import iso, print_json, progress, say, table
+from models import artifacts
+from models.artifacts import MANIFEST, ArtifactError
+from models.forests import artifact as forests
+from models.forests.card import verdict
+from models.forests.features import MEANING, PLAIN, Kind
+from models.forests.runtime import load_forest
+from models.loading import load_artifact
+
+NEEDED = ("sklearn", "onnx", "polars")
+
+
+def info(folder: Path, *, as_json: bool) -> int:
+    """Everything the manifest says, every file checked first; the card for people."""
+    place = _place(folder)
+    if artifacts.kind_of(place) == forests.KIND:
+        forest = forests.load(place)
+        said: Any = {**msgspec.to_builtins(forest.manifest), "training_seconds": forest.seconds}
+    else:
+        said = msgspec.to_builtins(artifacts.load(place).manifest)
+    if as_json:
+        print_json(said)
+    else:
+        say((place / "card.md").read_text())
+        for name, entry in sorted(said["files"].items()):
+            say(f"{name}: {entry['size']} bytes, BLAKE2b {entry['blake2b'][:16]}…")
+        say(f"{MANIFEST}: digest {said['digest']}")
+    return DONE
+
+
+def verify(folder: Path, *, as_json: bool) -> int:
+    """Every check that trading makes: hashes, shape, features, and the probe on this machine."""
+    place = _place(folder)
+    policy = load_artifact(place, {})
+    kind = artifacts.kind_of(place) or "policy"
+    until = policy.trained_until_ns
+    if as_json:
+        print_json(
+            {"folder": str(place), "kind": kind, "whole": True, "digest": policy.digest, "trained_until": iso(until)}
+        )
+    else:
+        say(f"{place}: a {kind}, whole; its probe answers as it should here; trained until {iso(until)[:10]}")
+    return DONE
+
+
+def train(
+    predicts: Kind,
+    out: Path,
+    *,
+    bars: Path,
+    actions: Path | None,
+    symbols: list[str],
+    first: date,
+    last: date,
+    horizon: int,
+    stride: int,
+    folds: int,
+    embargo: int,
+    leaves: int,
+    seed: int,
+    as_json: bool,
+) -> int:
+    """Fits and judges one forest, writes its folder, and says how it did beside the plain estimate."""
+    missing = [name for name in NEEDED if find_spec(name) is None]
+    if missing:
+        raise Failure(f"training needs {', '.join(missing)}: install quantd with its extra `train`", CONFIG)
+    from models.forests import training
+
+    _present(bars, actions)
+    if (out / MANIFEST).is_file() and artifacts.kind_of(out) != forests.KIND:
+        raise Failure(f"{out} holds another kind of artifact; write to a new folder (--out)", CONFIG)
+    try:
+        plan = training.Plan(
+            predicts, first=first, last=last, horizon=horizon, stride=stride, folds=folds, embargo=embargo,
+            leaves=leaves, seed=seed,
+        )  # fmt: skip
+        command = _command(plan, out, bars, actions, symbols)
+        with progress(f"training {predicts}", shown=not as_json) as bar:
+            steps: list[str] = []
+
+            def note(line: str) -> None:
+                steps.append(line)
+                bar(len(steps) / (folds + 1))
+
+            manifest = training.train(bars, actions, symbols, plan, out, command, note)
+    except (ValueError, OSError) as error:
+        raise Failure(f"quantd models train-{predicts}: {error}") from error
+    seconds = load_forest(out).artifact.seconds
+    if as_json:
+        print_json({"folder": str(out), "training_seconds": seconds, **msgspec.to_builtins(manifest)})
+        return DONE
+    say(f"{out}: {MEANING[predicts]}, of the next {horizon} samples")
+    say(f"plain estimate: {PLAIN[predicts]}")
+    rows = [*((each, "") for each in manifest.folds), (manifest.together, "all ")]
+    columns = ("held out", "rows", "R²", "plain R²", "MSE", "plain MSE")
+    table(
+        columns,
+        [
+            (
+                f"{label}{each.first} to {each.last}", str(each.rows), f"{each.model.r2:.3f}", f"{each.plain.r2:.3f}",
+                f"{each.model.mse:.4f}", f"{each.plain.mse:.4f}",
+            )
+            for each, label in rows
+        ],
+        right=columns[1:],
+    )  # fmt: skip
+    say(verdict(manifest))
+    size = sum((out / name).stat().st_size for name in forests.FILES)
+    say(f"{manifest.training.rows} rows, {seconds:.1f} s, {size / 1024:.0f} KiB")
+    return DONE
+
+
+def evaluate(
+    folder: Path, *, bars: Path, actions: Path | None, symbols: list[str], first: date, last: date, as_json: bool
+) -> int:
+    """A forest as it trades beside its plain estimate, on other data than it was made from."""
+    _present(bars, actions)
+    from models.forests import training
+
+    place = _place(folder)
+    try:
+        judged, seen = training.evaluate(place, bars, actions, symbols, first, last)
+    except ArtifactError:
+        raise
+    except ValueError as error:
+        raise Failure(f"quantd models evaluate: {error}") from error
+    if as_json:
+        print_json({"folder": str(place), "sessions_in_training": seen, **msgspec.to_builtins(judged)})
+        return DONE
+    say(f"{place}, {judged.first} to {judged.last}, {judged.rows} rows; fitted until {judged.fitted_until}")
+    table(
+        ("", "R²", "MSE"),
+        [(name, f"{s.r2:.3f}", f"{s.mse:.4f}") for name, s in (("forest", judged.model), ("plain", judged.plain))],
+        right=("R²", "MSE"),
+    )
+    if seen:
+        say(f"{seen} of these sessions lie in its training window: there it proves nothing.")
+    return DONE
+
+
+def _present(bars: Path, actions: Path | None) -> None:
+    for path in (bars, actions):
+        if path is not None and not path.is_file():
+            raise Failure(
+                f"{path}: no such file; name the market with --bars, its splits and dividends with --actions", CONFIG
+            )
+
+
+def _command(plan: Any, out: Path, bars: Path, actions: Path | None, symbols: list[str]) -> str:
+    """As it would be typed, every setting named: the card says how to make the same again."""
+    words = ["quantd", "models", f"train-{plan.predicts}", "--out", str(out), "--bars", str(bars)]
+    words += ["--actions", str(actions) if actions is not None else "", "--symbols", ",".join(symbols)]
+    words += ["--from", str(plan.first), "--to", str(plan.last)]
+    for name in ("horizon", "stride", "folds", "embargo", "leaves", "seed"):
+        words += [f"--{name}", str(getattr(plan, name))]
+    return shlex.join(words)
+
+
+def _place(folder: Path) -> Path:
+    """As given, or among those that came with quantd. Raises Failure."""
+    for place in (folder, Path(models.__file__).parents[1] / folder, Path(models.__file__).parent / "shipped" / folder):
+        if (place / MANIFEST).is_file():
+            return place
+    raise Failure(
+        f"{folder}: no {MANIFEST} there; name the folder of an artifact, such as models/shipped/scorer", CONFIG
+    )

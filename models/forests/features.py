@@ -1,0 +1,242 @@
+"""What the forests read and what they answer: features of assets and of pairs, plain estimates, realised values.
+
+Everything is a function of past total returns only. An asset's row is a function of its own column and of means over
+all, a pair's of its two columns and of such means: permuting the columns permutes the rows and changes nothing else.
+"""
+
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Final, Literal
+
+import msgspec
+import numpy as np
+from msgspec import Struct
+
+from trading.market import Bools, Floats
+
+Kind = Literal["risk", "correlation", "allocation"]
+
+KINDS: Final[tuple[Kind, ...]] = ("risk", "correlation", "allocation")
+
+VERSION: Final = 1
+"""Raised when the meaning of a feature changes; part of the hash, so that an older artifact is refused."""
+
+LOOKBACK: Final = 126
+"""Samples of returns that the features read."""
+
+ASSET_FEATURES: Final = (
+    "volatility_5",
+    "volatility_21",
+    "volatility_126",
+    "volatility_ewma",
+    "volatility_level",
+    "downside",
+    "largest",
+    "momentum_21",
+    "momentum_63",
+    "momentum_126",
+    "drawdown",
+    "market_volatility_5",
+    "market_volatility_21",
+    "market_volatility_126",
+)
+"""Volatilities are logarithms of a ratio to that of 63 samples; the level is to a usual one."""
+
+PAIR_FEATURES: Final = (
+    "correlation_21",
+    "correlation_63",
+    "correlation_126",
+    "correlation_change",
+    "market_correlation",
+    "volatility_gap",
+    "volatility_change",
+    "market_volatility_21",
+)
+"""Correlations are Fisher's z = artanh(r)."""
+
+PLAIN: Final[dict[Kind, str]] = {
+    "risk": "trailing volatility, exponentially weighted (0.94 a sample)",
+    "correlation": "trailing correlation of 126 samples",
+    "allocation": "no view: every asset scores 0",
+}
+"""The estimate that a forest has to beat."""
+
+MEANING: Final[dict[Kind, str]] = {
+    "risk": "logarithm of the volatility a sample (root mean square return)",
+    "correlation": "Fisher's z of the correlation of two assets",
+    "allocation": "return over its own volatility and the root of the horizon, less the mean of all assets",
+}
+"""What is predicted of the next `horizon` samples."""
+
+CLIP: Final = 4.0
+STILL: Final = 1e-9
+"""A price whose returns deviate less than this is not moving: nothing can be measured."""
+
+HIGHEST_CORRELATION: Final = 0.99
+USUAL_VOLATILITY: Final = 0.0126
+"""20 % a year, as a deviation a day."""
+
+DECAY: Final = 0.94
+"""RiskMetrics (J.P. Morgan 1996) for daily returns."""
+
+_EWMA: Final[Floats] = (DECAY ** np.arange(LOOKBACK - 1, -1, -1.0) / (DECAY ** np.arange(float(LOOKBACK))).sum())[
+    :, None
+]
+
+
+class ForestFeatures(Struct, frozen=True, forbid_unknown_fields=True):
+    """Which features a forest reads, in order, and how much history they need."""
+
+    names: tuple[str, ...]
+    lookback: int = LOOKBACK
+    version: int = VERSION
+
+
+def features_of(kind: Kind) -> ForestFeatures:
+    """The features that this program computes for one kind of forest."""
+    return ForestFeatures(PAIR_FEATURES if kind == "correlation" else ASSET_FEATURES)
+
+
+def features_hash(features: ForestFeatures) -> str:
+    """Hex BLAKE2b."""
+    return blake2b(msgspec.json.encode(features, order="sorted"), digest_size=16).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """Rows of one instant, an asset each or a pair each: float64[R, F] features, float64[R] plain estimates, and
+    bool[R], False where history is missing or a price stands still; features and estimates are 0 there."""
+
+    features: Floats
+    plain: Floats
+    known: Bools
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """float64[LOOKBACK, N] returns, measured once for every kind. `short` .. `ewma` are logarithms of volatility."""
+
+    returns: Floats
+    known: Bools
+    short: Floats
+    month: Floats
+    quarter: Floats
+    half: Floats
+    ewma: Floats
+
+
+def pairs(size: int) -> tuple[np.ndarray[tuple[int], np.dtype[np.intp]], np.ndarray[tuple[int], np.dtype[np.intp]]]:
+    """(i, j), i < j, int[size (size - 1) / 2] each, in the order of the rows of pairs."""
+    return np.triu_indices(size, 1)
+
+
+def look(returns: Floats) -> Past:
+    """Measures float64[LOOKBACK, N] total returns, oldest first."""
+    finite = np.isfinite(returns).all(axis=0)
+    clean = returns if finite.all() else np.where(finite, returns, 0.0)
+    # sums down the columns, not a product of matrices: the same bits wherever a column stands
+    square = clean * clean
+    short, month, quarter, half = (_log_root(square[-k:].sum(axis=0) / k) for k in (5, 21, 63, LOOKBACK))
+    ewma = _log_root((square * _EWMA).sum(axis=0))
+    known = finite & (month > np.log(STILL)) & (half > np.log(STILL))
+    return Past(clean, known, short, month, quarter, half, ewma)
+
+
+def see(kind: Kind, past: Past) -> Seen:
+    """The rows that a forest of `kind` reads at this instant."""
+    return _pairs(past) if kind == "correlation" else _assets(kind, past)
+
+
+def realised(kind: Kind, future: Floats) -> Floats:
+    """What came true over float64[h, N] returns: float64[N], or float64[N (N - 1) / 2] for pairs; NaN where a return is
+    missing or a price stood still. For "allocation" the mean of all is still in it (see `relative`)."""
+    h = len(future)
+    root = np.sqrt((future * future).sum(axis=0) / h)
+    moved = root > STILL  # False for NaN too
+    if kind == "risk":
+        return np.log(root, out=np.full(len(root), np.nan), where=moved)
+    if kind == "allocation":
+        return np.divide(future.sum(axis=0), root * h**0.5, out=np.full(len(root), np.nan), where=moved)
+    return _fisher(future, moved)
+
+
+def relative(scores: Floats) -> Floats:
+    """Less the mean of those that are known."""
+    known = np.isfinite(scores)
+    return scores - (np.sort(scores[known]).sum() / known.sum() if known.any() else 0.0)
+
+
+def _assets(kind: Kind, past: Past) -> Seen:
+    known, returns = past.known, past.returns
+    if not known.any():
+        return _nothing(len(known), len(ASSET_FEATURES))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        base = np.exp(past.quarter)
+        square = returns[-63:] ** 2
+        falls = np.where(returns[-63:] < 0.0, square, 0.0).sum(axis=0)
+        path = returns.cumsum(axis=0)
+        changes = (past.short - past.quarter, past.month - past.quarter, past.half - past.quarter)
+        columns = [
+            *changes,
+            past.ewma - past.quarter,
+            past.quarter - np.log(USUAL_VOLATILITY),
+            falls / square.sum(axis=0),
+            np.abs(returns[-21:]).max(axis=0) / base,
+            *(returns[-k:].sum(axis=0) / (base * k**0.5) for k in (21, 63, LOOKBACK)),
+            (path[-1] - np.maximum(path.max(axis=0), 0.0)) / (base * LOOKBACK**0.5),
+            *(np.full(len(known), _mean(change[known])) for change in changes),
+        ]
+    features = _clipped(np.stack(columns, axis=1), known)
+    plain = np.where(known, past.ewma, 0.0) if kind == "risk" else np.zeros(len(known))
+    return Seen(features, plain, known)
+
+
+def _pairs(past: Past) -> Seen:
+    i, j = pairs(len(past.known))
+    month, quarter, half = (_fisher(past.returns[-k:], past.known) for k in (21, 63, LOOKBACK))
+    known = np.isfinite(month) & np.isfinite(quarter) & np.isfinite(half)
+    if not known.any():
+        return _nothing(len(known), len(PAIR_FEATURES))
+    change = past.month - past.quarter
+    columns = [
+        month,
+        quarter,
+        half,
+        month - quarter,
+        np.full(len(known), _mean(quarter[known])),
+        np.abs(past.quarter[i] - past.quarter[j]),
+        change[i] + change[j],
+        np.full(len(known), _mean(change[past.known])),
+    ]
+    return Seen(_clipped(np.stack(columns, axis=1), known), np.where(known, half, 0.0), known)
+
+
+def _nothing(rows: int, width: int) -> Seen:
+    return Seen(np.zeros((rows, width)), np.zeros(rows), np.zeros(rows, dtype=bool))
+
+
+def _clipped(features: Floats, known: Bools) -> Floats:
+    return np.where(known[:, None], np.clip(features, -CLIP, CLIP), 0.0)
+
+
+def _log_root(variance: Floats) -> Floats:
+    return 0.5 * np.log(np.maximum(variance, STILL**2))
+
+
+def _mean(values: Floats) -> float:
+    # sorted, so that no order of the columns changes a bit of it
+    return float(np.sort(values).sum() / len(values))
+
+
+def _fisher(returns: Floats, known: Bools) -> Floats:
+    """float64[pairs], NaN where one of the two is not known or does not vary."""
+    i, j = pairs(returns.shape[1])
+    clean = np.where(known, returns, 0.0)
+    centred = clean - clean.sum(axis=0) / len(clean)
+    norm = np.sqrt((centred * centred).sum(axis=0))
+    varies = known & (norm > STILL * len(clean) ** 0.5)
+    scale = np.divide(1.0, norm, out=np.zeros_like(norm), where=varies)
+    standard = centred * scale
+    correlation = (standard.T @ standard)[i, j]
+    z = np.arctanh(np.clip(correlation, -HIGHEST_CORRELATION, HIGHEST_CORRELATION))
+    return np.where(varies[i] & varies[j], z, np.nan)

@@ -1,0 +1,99 @@
+"""A fitted scikit-learn forest as trees and as an ONNX graph that answers the same. Needs the extra `train`."""
+
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from models.forests.trees import DOMAIN, DOMAIN_VERSION, INPUT, OPERATOR, OUTPUT, Trees
+from trading.market import Floats
+
+OPSET = 17
+
+
+def trees_of(forest: Any) -> Trees:
+    """The trees of a sklearn RandomForestRegressor, leaves divided by their number: the mean becomes a sum.
+
+    sklearn compares a float32 feature with a float64 split. A split rounded *down* to float32 sends every float32 the
+    same way, so that only the leaves are rounded.
+    """
+    roots: list[int] = []
+    feature: list[int] = []
+    split: list[float] = []
+    to: tuple[list[int], list[int]] = [], []
+    ends: tuple[list[bool], list[bool]] = [], []
+    leaves: list[float] = []
+    for estimator in forest.estimators_:
+        tree = estimator.tree_
+        base = len(feature)
+        roots.append(base)
+        inner = np.flatnonzero(tree.children_left >= 0)
+        number = {int(node): base + k for k, node in enumerate(inner)}
+        for node in np.flatnonzero(tree.children_left < 0):
+            number[int(node)] = len(leaves)
+            leaves.append(float(tree.value[node, 0, 0]) / len(forest.estimators_))
+        if not len(inner):
+            # a tree that did not split: both ways lead to its one leaf
+            feature.append(0)
+            split.append(0.0)
+            for side in (0, 1):
+                to[side].append(number[0])
+                ends[side].append(True)
+        for node in inner:
+            feature.append(int(tree.feature[node]))
+            split.append(float(tree.threshold[node]))
+            for side, children in enumerate((tree.children_left, tree.children_right)):
+                child = int(children[node])
+                to[side].append(number[child])
+                ends[side].append(bool(tree.children_left[child] < 0))
+    return Trees(
+        roots=np.array(roots, dtype=np.int64),
+        feature=np.array(feature, dtype=np.int64),
+        split=_down(np.array(split)),
+        yes=np.array(to[0], dtype=np.int64),
+        no=np.array(to[1], dtype=np.int64),
+        yes_leaf=np.array(ends[0]),
+        no_leaf=np.array(ends[1]),
+        leaves=np.array(leaves, dtype=np.float32),
+    )
+
+
+def to_onnx(trees: Trees, features: int) -> bytes:
+    """float32[rows, features] -> float32[rows, 1], one TreeEnsemble node; the same trees give the same bytes."""
+    node = helper.make_node(
+        OPERATOR,
+        [INPUT],
+        [OUTPUT],
+        domain=DOMAIN,
+        aggregate_function=1,  # sum
+        post_transform=0,
+        n_targets=1,
+        tree_roots=trees.roots.tolist(),
+        nodes_featureids=trees.feature.tolist(),
+        nodes_splits=numpy_helper.from_array(trees.split, "splits"),
+        nodes_modes=numpy_helper.from_array(np.zeros(len(trees.feature), dtype=np.uint8), "modes"),  # at most
+        nodes_truenodeids=trees.yes.tolist(),
+        nodes_falsenodeids=trees.no.tolist(),
+        nodes_trueleafs=trees.yes_leaf.astype(int).tolist(),
+        nodes_falseleafs=trees.no_leaf.astype(int).tolist(),
+        leaf_targetids=[0] * len(trees.leaves),
+        leaf_weights=numpy_helper.from_array(trees.leaves, "leaves"),
+    )
+    graph = helper.make_graph(
+        [node],
+        "forest",
+        [helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, ["rows", features])],
+        [helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, ["rows", 1])],
+    )
+    imports = [helper.make_opsetid("", OPSET), helper.make_opsetid(DOMAIN, DOMAIN_VERSION)]
+    model = helper.make_model(graph, opset_imports=imports, ir_version=9)
+    onnx.checker.check_model(model)
+    return model.SerializeToString(deterministic=True)
+
+
+def _down(values: Floats) -> NDArray[np.float32]:
+    """The largest float32 that is at most each float64."""
+    near = values.astype(np.float32)
+    return np.where(near > values, np.nextafter(near, np.float32(-np.inf)), near).astype(np.float32)

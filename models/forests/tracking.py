@@ -1,0 +1,120 @@
+"""Keeps score of a forest while it runs: what it said, what came true, and whether it is still worth listening to.
+
+Pure: a track is read from a policy's memory and written back to it, bounded in size whatever happens.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+
+from trading.market import Floats
+
+WINDOW: Final = 26
+"""Rounds of predictions that the running error is over: half a year of sessions at a horizon of a month."""
+
+LEAST: Final = 12
+"""Rounds below which nothing is switched."""
+
+RETURN: Final = 6
+"""Rounds in a row with a running error below the plain estimate's before a forest is listened to again."""
+
+Outcome = Callable[[int], Floats | None]
+"""What came true of the prediction made so many samples ago, float64[width]; None where that cannot be measured any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Track:
+    """One forest's record. `identity` names forest and universe; `at` float64[slots] are the samples of predictions whose
+    outcome is open (-1: none), `said` float64[slots, width, 2] what forest and plain estimate said then, and
+    `errors` float64[WINDOW, 2] their mean squared errors by round, NaN where there is none yet, newest last."""
+
+    identity: int
+    on: bool
+    streak: int
+    at: Floats
+    said: Floats
+    errors: Floats
+
+    @property
+    def rounds(self) -> int:
+        """Rounds in the running error."""
+        return int(np.isfinite(self.errors[:, 0]).sum())
+
+    @property
+    def running(self) -> tuple[float, float] | None:
+        """Mean squared errors of the forest and of the plain estimate; None before the first round."""
+        kept = self.errors[np.isfinite(self.errors[:, 0])]
+        return (float(kept[:, 0].mean()), float(kept[:, 1].mean())) if len(kept) else None
+
+
+def every(horizon: int) -> int:
+    """Samples between two predictions that are kept: four to a horizon."""
+    return max(1, horizon // 4)
+
+
+def begin(identity: int, width: int, horizon: int, *, on: bool) -> Track:
+    """A track without a prediction. `on`: what the walk forward of the artifact says."""
+    slots = -(-horizon // every(horizon)) + 1
+    return Track(
+        identity, on, 0, np.full(slots, -1.0), np.full((slots, width, 2), np.nan), np.full((WINDOW, 2), np.nan)
+    )
+
+
+def follow(track: Track, now: int, horizon: int, outcome: Outcome, model: Floats, plain: Floats) -> Track:
+    """The track after sample `now`: open predictions that came due are scored, the switch is set, and what is said now
+    (float64[width] each) is kept when the last kept is old enough."""
+    if float(track.at.max()) > now:
+        # the count of samples began again: nothing that is open can be scored
+        track = replace(track, at=np.full_like(track.at, -1.0))
+    for slot in np.flatnonzero((track.at >= 0) & (now - track.at >= horizon)):
+        true = outcome(now - int(track.at[slot]))
+        at = track.at.copy()
+        said, at[slot] = track.said[slot], -1.0
+        track = replace(track, at=at)
+        if true is not None:
+            track = _scored(track, said, true)
+    newest = float(track.at.max())
+    if newest >= 0.0 and now - newest < every(horizon):
+        return track
+    order = [*range(1, len(track.at)), 0]
+    at, said = track.at[order], track.said[order]
+    at[-1], said[-1, :, 0], said[-1, :, 1] = now, model, plain
+    return replace(track, at=at, said=said)
+
+
+def _scored(track: Track, said: Floats, true: Floats) -> Track:
+    error = (said - true[:, None]) ** 2
+    both = np.isfinite(error).all(axis=1)
+    if not both.any():
+        return track
+    track = replace(track, errors=np.vstack([track.errors[1:], error[both].mean(axis=0)]))
+    running = track.running
+    if running is None or track.rounds < LEAST:
+        return track
+    if running[0] >= running[1]:
+        return replace(track, on=False, streak=0)
+    streak = min(track.streak + 1, RETURN)
+    return replace(track, on=track.on or streak == RETURN, streak=streak)
+
+
+def freeze(name: str, track: Track) -> dict[str, Floats]:
+    """As entries of a policy's memory."""
+    return {
+        f"{name}.switch": np.array([track.identity, track.on, track.streak], dtype=np.float64),
+        f"{name}.at": track.at,
+        f"{name}.said": track.said,
+        f"{name}.errors": track.errors,
+    }
+
+
+def thaw(name: str, memory: Mapping[str, Floats], fresh: Track) -> Track:
+    """The track that `memory` holds; `fresh` where it holds none, or one of another forest or universe."""
+    switch = memory.get(f"{name}.switch")
+    if switch is None or switch[0] != fresh.identity:
+        return fresh
+    at, said, errors = (memory[f"{name}.{each}"] for each in ("at", "said", "errors"))
+    if at.shape != fresh.at.shape or said.shape != fresh.said.shape or errors.shape != fresh.errors.shape:
+        return fresh
+    return Track(fresh.identity, bool(switch[1]), int(switch[2]), at, said, errors)

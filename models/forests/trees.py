@@ -1,0 +1,247 @@
+"""Trees as columns, and how they are read from an ONNX graph: strictly, and without the package `onnx`.
+
+What a graph may be here is one TreeEnsemble node that adds up leaves. Its bytes are checked before ONNX Runtime sees
+them: every branch leads onwards to a node or a leaf that exists, every split and leaf is a finite number.
+"""
+
+from collections.abc import Iterator
+from typing import Final
+
+import numpy as np
+from msgspec import Struct
+from numpy.typing import NDArray
+
+from trading.market import Floats, Ints
+
+MOST_NODES: Final = 1 << 20
+OPERATOR: Final = "TreeEnsemble"
+DOMAIN: Final = "ai.onnx.ml"
+DOMAIN_VERSION: Final = 5
+"""The first with this operator."""
+
+INPUT: Final = "features"
+OUTPUT: Final = "prediction"
+
+_ATTRIBUTES: Final = {
+    "aggregate_function", "leaf_targetids", "leaf_weights", "n_targets", "nodes_falseleafs", "nodes_falsenodeids",
+    "nodes_featureids", "nodes_modes", "nodes_splits", "nodes_trueleafs", "nodes_truenodeids", "post_transform",
+    "tree_roots",
+}  # fmt: skip
+
+
+class GraphFault(ValueError):
+    """Bytes that are not such a graph; the text says what is wrong."""
+
+
+class Trees(Struct, frozen=True):
+    """A forest: the answer is the sum over trees of the leaf that a row ends in.
+
+    `roots` int64[trees]; by node `feature` int64, `split` float32, `yes` and `no` int64 (where a row goes whose feature is
+    at most the split, or else), `yes_leaf` and `no_leaf` whether that is a number of a leaf; `leaves` float32.
+    """
+
+    roots: Ints
+    feature: Ints
+    split: NDArray[np.float32]
+    yes: Ints
+    no: Ints
+    yes_leaf: NDArray[np.bool_]
+    no_leaf: NDArray[np.bool_]
+    leaves: NDArray[np.float32]
+
+    def depth(self) -> int:
+        """Of the deepest tree, in splits."""
+        below = np.ones(len(self.feature), dtype=np.int64)
+        for node in range(len(below) - 1, -1, -1):  # children come after their parent
+            yes = 0 if self.yes_leaf[node] else below[self.yes[node]]
+            no = 0 if self.no_leaf[node] else below[self.no[node]]
+            below[node] = 1 + max(yes, no)
+        return int(below[self.roots].max())
+
+    def predict(self, rows: NDArray[np.float32]) -> Floats:
+        """float64[R] of float32[R, F], in numpy: slow, to hold the runtime to."""
+        total = np.zeros(len(rows))
+        index = np.arange(len(rows))
+        for root in self.roots:
+            at, ended = np.full(len(rows), root), np.zeros(len(rows), dtype=bool)
+            while not ended.all():
+                node = np.where(ended, root, at)
+                low = rows[index, self.feature[node]] <= self.split[node]
+                to = np.where(low, self.yes[node], self.no[node])
+                leaf = np.where(low, self.yes_leaf[node], self.no_leaf[node])
+                at = np.where(ended, at, to)
+                ended |= leaf
+            total += self.leaves[at]
+        return total
+
+
+def read(graph: bytes, features: int) -> Trees:
+    """The trees in an ONNX graph whose rows have `features` columns. Raises GraphFault."""
+    try:
+        trees = _trees(graph)
+    except (IndexError, KeyError, UnicodeDecodeError, OverflowError, ValueError) as error:
+        if isinstance(error, GraphFault):
+            raise
+        raise GraphFault(f"it cannot be read ({type(error).__name__})") from None
+    _check(trees, features)
+    return trees
+
+
+def _check(trees: Trees, features: int) -> None:
+    count, leaves = len(trees.feature), len(trees.leaves)
+    columns = (trees.split, trees.yes, trees.no, trees.yes_leaf, trees.no_leaf)
+    if not 0 < count <= MOST_NODES or not 0 < leaves <= MOST_NODES or any(len(c) != count for c in columns):
+        raise GraphFault("its columns of nodes have different lengths, or none")
+    if not np.isfinite(trees.leaves).all() or not np.isfinite(trees.split).all():
+        raise GraphFault("a leaf or a split is not a finite number")
+    if ((trees.feature < 0) | (trees.feature >= features)).any():
+        raise GraphFault(f"a node reads a column beyond the {features} features")
+    if not len(trees.roots) or ((trees.roots < 0) | (trees.roots >= count)).any():
+        raise GraphFault("a root is no node")
+    here = np.arange(count)
+    for to, leaf in ((trees.yes, trees.yes_leaf), (trees.no, trees.no_leaf)):
+        if (to < 0).any() or (to[leaf] >= leaves).any() or (to[~leaf] >= count).any():
+            raise GraphFault("a branch leads to a node or a leaf that does not exist")
+        if (to[~leaf] <= here[~leaf]).any():
+            raise GraphFault("a branch leads back: a row would never arrive")
+
+
+def _trees(graph: bytes) -> Trees:
+    """Field numbers are those of onnx.proto: a format that only ever gains fields."""
+    model = _fields(graph)
+    imports = {_text(_fields(each), 1): _number(_fields(each), 2) for each in model.get(8, [])}
+    if imports.get(DOMAIN) != DOMAIN_VERSION or not set(imports) <= {DOMAIN, ""}:
+        raise GraphFault(f"it needs other operators than {DOMAIN} {DOMAIN_VERSION}")
+    if set(model) - {1, 2, 3, 7, 8}:
+        raise GraphFault("it holds more than a graph")
+    body = _fields(_one(model, 7))
+    if set(body) - {1, 2, 11, 12}:
+        raise GraphFault("its graph holds more than one node with an input and an output")
+    node = _fields(_one(body, 1))
+    if _text(node, 4) != OPERATOR or _text(node, 7) != DOMAIN or _text(node, 1) != INPUT or _text(node, 2) != OUTPUT:
+        raise GraphFault(f"its node is not {OPERATOR} from {INPUT} to {OUTPUT}")
+    given = {}
+    for each in node.get(5, []):
+        attribute = _fields(each)
+        given[_text(attribute, 1)] = attribute
+    if set(given) != _ATTRIBUTES or len(node[5]) != len(_ATTRIBUTES):
+        raise GraphFault("its node has other attributes than a sum of trees")
+    single = {name: _number(given[name], 3) for name in ("aggregate_function", "n_targets", "post_transform")}
+    if single != {"aggregate_function": 1, "n_targets": 1, "post_transform": 0}:
+        raise GraphFault("its node does not add up one value")
+    if any(_numbers(given["leaf_targetids"])) or any(_tensor(given["nodes_modes"], 2, "u1")):
+        raise GraphFault("its node splits otherwise than by 'at most', or has more than one target")
+
+    def whole(name: str) -> Ints:
+        return np.array(_numbers(given[name]), dtype=np.int64)
+
+    leaves = _tensor(given["leaf_weights"], 1, "<f4")
+    if len(_numbers(given["leaf_targetids"])) != len(leaves):
+        raise GraphFault("its columns of leaves have different lengths")
+    if len(_tensor(given["nodes_modes"], 2, "u1")) != len(whole("nodes_featureids")):
+        raise GraphFault("its columns of nodes have different lengths, or none")
+    return Trees(
+        roots=whole("tree_roots"),
+        feature=whole("nodes_featureids"),
+        split=_tensor(given["nodes_splits"], 1, "<f4").astype(np.float32),
+        yes=whole("nodes_truenodeids"),
+        no=whole("nodes_falsenodeids"),
+        yes_leaf=_flags(whole("nodes_trueleafs")),
+        no_leaf=_flags(whole("nodes_falseleafs")),
+        leaves=leaves.astype(np.float32),
+    )
+
+
+def _flags(values: Ints) -> NDArray[np.bool_]:
+    if ((values != 0) & (values != 1)).any():
+        raise GraphFault("a branch leads neither to a node nor to a leaf")
+    return values == 1
+
+
+# protobuf: a message is a sequence of (field number, wire type, value)
+
+_Message = dict[int, list[bytes | int]]
+
+
+def _fields(data: bytes | int) -> _Message:
+    """Field number -> its values in order: whole numbers, or bytes."""
+    if isinstance(data, int):
+        raise GraphFault("a number stands where a message belongs")
+    out: _Message = {}
+    at = 0
+    while at < len(data):
+        key, at = _varint(data, at)
+        value: bytes | int
+        match key & 7:
+            case 0:
+                value, at = _varint(data, at)
+            case 1 | 2 | 5 as wire:
+                length, at = _varint(data, at) if wire == 2 else ({1: 8, 5: 4}[wire], at)
+                value, at = data[at : at + length], at + length
+                if at > len(data):
+                    raise GraphFault("it ends in the middle of a value")
+            case _:
+                raise GraphFault("it is not a protobuf message")
+        out.setdefault(key >> 3, []).append(value)
+    return out
+
+
+def _varint(data: bytes, at: int) -> tuple[int, int]:
+    value = shift = 0
+    while True:
+        byte = data[at]
+        at += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, at
+        shift += 7
+        if shift > 63:
+            raise GraphFault("a number has more than 64 bits")
+
+
+def _one(message: _Message, field: int) -> bytes | int:
+    values = message.get(field, [])
+    if len(values) != 1:
+        raise GraphFault(f"field {field} is there {len(values)} times, not once")
+    return values[0]
+
+
+def _text(message: _Message, field: int) -> str:
+    if field not in message:
+        return ""
+    value = _one(message, field)
+    if isinstance(value, int):
+        raise GraphFault("a number stands where a text belongs")
+    return value.decode()
+
+
+def _number(message: _Message, field: int) -> int:
+    value = _one(message, field) if field in message else 0
+    if isinstance(value, bytes):
+        raise GraphFault("a text stands where a number belongs")
+    return value
+
+
+def _numbers(attribute: _Message) -> list[int]:
+    """The whole numbers of an attribute, one by one or packed."""
+    values = (value for each in attribute.get(8, []) for value in ([each] if isinstance(each, int) else _packed(each)))
+    return [value - (1 << 64) if value >> 63 else value for value in values]
+
+
+def _packed(data: bytes) -> Iterator[int]:
+    at = 0
+    while at < len(data):
+        value, at = _varint(data, at)
+        yield value
+
+
+def _tensor(attribute: _Message, kind: int, dtype: str) -> NDArray[np.generic]:
+    """A tensor of one dimension, as its raw little-endian bytes. `kind` is onnx's number of its type."""
+    tensor = _fields(_one(attribute, 5))
+    raw = _one(tensor, 9)
+    if set(tensor) - {1, 2, 8, 9} or _number(tensor, 2) != kind or isinstance(raw, int):
+        raise GraphFault("a tensor is not of the kind expected")
+    values = np.frombuffer(raw, dtype=dtype)
+    if len(_numbers({8: tensor.get(1, [])})) != 1 or _numbers({8: tensor[1]}) != [len(values)]:
+        raise GraphFault("a tensor has another size than it says")
+    return values

@@ -1,0 +1,22 @@
+"""From a folder to the policy in it, whatever kind of artifact it is."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from models.artifacts import MANIFEST, ArtifactError, kind_of
+from models.forests import artifact as forests
+from models.forests.policy import LearnedAllocation, allocation_with
+from models.runtime import LearnedPolicy, load_policy
+
+
+def load_artifact(folder: Path, params: Mapping[str, object]) -> LearnedPolicy | LearnedAllocation:
+    """A trained policy, or the allocation by a forest, all of it checked. Raises ArtifactError or ParamsError."""
+    match kind_of(folder):
+        case "":
+            return load_policy(folder, params)
+        case forests.KIND:
+            return allocation_with(folder, params)
+        case kind:
+            raise ArtifactError(
+                f"{folder / MANIFEST}: an artifact of kind {kind[:40]!r}; this quantd knows policies and forests"
+            )

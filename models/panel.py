@@ -1,0 +1,40 @@
+"""The panel of a market: sessions by assets, raw prices with splits and dividends. What simulator and training read."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trading.market import Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """T sessions of N assets, raw prices. All float64[T, N]; NaN before an asset's first bar and nowhere else.
+
+    `split` is new shares per old and `dividend` cash per old share, both effective before the row's open.
+    `day_ns` int64[T] are session dates (00:00 UTC).
+    """
+
+    symbols: tuple[str, ...]
+    day_ns: NDArray[np.int64]
+    open: Floats
+    close: Floats
+    split: Floats
+    dividend: Floats
+
+    def __post_init__(self) -> None:
+        known = np.isfinite(self.close) & np.isfinite(self.open)
+        gaps = known[:-1] & ~known[1:]
+        if gaps.any():
+            row, column = (int(v[0]) for v in np.nonzero(gaps))
+            day = np.datetime64(int(self.day_ns[row + 1]), "ns").astype("datetime64[D]")
+            raise ValueError(
+                f"{self.symbols[column]} has no bar on {day}, after its first one; leave it out or begin later"
+            )
+
+    def returns(self) -> Floats:
+        """float64[T, N] total returns from close to close, as History gives them; row 0 is NaN."""
+        out = np.full_like(self.close, np.nan)
+        out[1:] = (self.close[1:] * self.split[1:] + self.dividend[1:]) / self.close[:-1] - 1.0
+        return out
