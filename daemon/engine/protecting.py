@@ -50,6 +50,14 @@ def current_levels(state: State, guards: Guards) -> Levels:
     return levels(guards, lots, cost, state.universe.lot_size, state.best, own_levels(state))
 
 
+def forget_best(state: State) -> None:
+    """Drop the best prices of positions that are closed. One that is opened again before the next bar that is seen has
+    seen none of them."""
+    if state.levels is None and state.guards is not None and state.guards.trails:
+        side = np.sign(np.array([book.lots for book in state.ledger.books[:-1]], dtype=np.float64))
+        state.best = np.where(state.best * side > 0.0, state.best, np.nan)
+
+
 def _halted(state: State, agent: AgentState) -> bool:
     return max(state.switch.state, agent.switch.state) == HALT
 

@@ -12,7 +12,7 @@ import numpy as np
 from daemon.engine.executing import on_its_way
 from daemon.engine.judged import Judged
 from daemon.engine.planning import in_flight, plan, withdraw
-from daemon.engine.protecting import ask_for_exits, current_levels
+from daemon.engine.protecting import ask_for_exits, current_levels, forget_best
 from daemon.engine.rests import Postponed, Rest
 from daemon.engine.state import HOUSE, State, Working
 from daemon.engine.stops import (
@@ -115,6 +115,7 @@ def _hold_equal(state: State, sampled: bool) -> list[Effect]:
     guards = state.guards
     if guards is None or not state.resting:
         return take_back(state, live_stops(state))
+    forget_best(state)
     now = current_levels(state, guards)
     wanted = _wanted(state, now)
     there = live_stops(state)

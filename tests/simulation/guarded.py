@@ -45,10 +45,12 @@ class Guarded:
 
     def saw(self, state: State, event: Event, effects: Sequence[Effect]) -> None:
         """Take one committed step; raises Violation when an exit is missing, undone or followed by an entry."""
+        if isinstance(event, Tick):
+            self._flat(state)
+            if event.sample and not event.warmup:
+                self.samples += 1  # what a tick plans is of its sample
         self._decisions(state, event, effects)
         self._flat(state)
-        if isinstance(event, Tick) and event.sample and not event.warmup:
-            self.samples += 1
         if isinstance(event, Action) and event.kind == "split":
             ratio = Fraction(event.denominator, event.numerator)
             self.best = {key: best * ratio if key[1] == event.symbol else best for key, best in self.best.items()}
