@@ -181,7 +181,7 @@ LOOSER_WHEN_HIGHER = frozenset(
 
 LOOSER_WHEN_LOWER = frozenset(
     {
-        "cash_reserve", "min_history", "confidence", "horizon", "strict", "duplicate_window", "per", "trailing", "cooldown",
+        "cash_reserve", "min_history", "confidence", "horizon", "strict", "duplicate_window", "per", "trailing", "cooldown", "at_venue",
         "min_diversification", "min_sharpe",
     }
 )  # fmt: skip
