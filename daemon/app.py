@@ -55,6 +55,7 @@ from daemon.supported import not_yet
 from daemon.terminal import watch
 from daemon.timeline import instants
 from daemon.trail import Timed
+from daemon.upkeep import Upkeep
 from daemon.version import VERSION
 from daemon.watch import watch as watch_conditions
 from daemon.watch import watch_halt_file
@@ -344,11 +345,13 @@ class Edges:
         config, parts, bus = self.config, self.parts, self.bus
         api = Api(service, parts, config, folder, bus, self.bus_url)
         reporter = Reporter(service, folder, self.where, parts.market)
+        upkeep = Upkeep(service, self.store, folder, self.where)
         try:
             await api.start()
             async with asyncio.TaskGroup() as tasks:
                 sending = tasks.create_task(bus.run(), name="bus")
                 reporting = tasks.create_task(reporter.run(), name="reports")
+                keeping = tasks.create_task(upkeep.run(), name="upkeep")
                 answer = self.shell.answer
                 excused_s = (lambda: answer.waited_s) if isinstance(answer, Timed) else (lambda: 0.0)
                 around = [
@@ -376,10 +379,12 @@ class Edges:
                     around.append(tasks.create_task(terminal, name="terminal"))
                 await service.step_forever()
                 systemd.stopping()
+                if self.outside is not None:
+                    await self.outside.flush()
                 bus.stop(self.status("stopped", self.shell.stopped))
                 for task in around:
                     task.cancel()
-                await asyncio.wait([reporting, sending])  # these end by themselves, with what is left to say
+                await asyncio.wait([reporting, keeping, sending])  # these end by themselves, with what is left to say
         finally:
             await api.stop()
 
@@ -428,7 +433,9 @@ def make_bus(config: Config, lanes: Lanes, composer: Composer, broker: EmbeddedB
         if files is not None:
             tls = Tls(*(str(config.at(name)) if name else "" for name in (files.ca, files.certificate, files.key)))
         client = f"quantd-{config.quantd.name}"
-        settings = MqttSettings(host, port, client, config.bus.username, secret("mqtt_password") or "", tls)
+        settings = MqttSettings(
+            host, port, client, config.bus.username, secret("mqtt_password") or "", tls, config.bus.protocol
+        )
     return MqttBus(settings, lanes, offline.topic, offline.payload)
 
 

@@ -147,6 +147,7 @@ def assemble(config: Config, *, cache: Path | None = None) -> Assembly:
         start=config.feed.start,
         end=config.feed.end,
         warmup=config.feed.warmup,
+        build_from=config.feed.build_from,
     )
     policies = tuple(load(agent.policy, agent.params, config.source.folder) for agent in config.agents)
     schedules = tuple(schedule_of(config, k) for k, s in enumerate(config.schedules) if s.enabled)

@@ -17,7 +17,7 @@ from daemon.overview import READY
 from daemon.service import Service
 from risk.limits import REASON_TEXT, Reason
 from trading.effects import Cancel, Effect, Planned, Publish
-from trading.events import Correction, Flow, Reconciled, Wished
+from trading.events import Correction, Flow, Halted, Reconciled, Wished
 from trading.instruments import MICRO, NANO
 from trading.orders import OrderBasket, money_text, order_id, price_text, quantity_text
 from trading.venue import VenueAccount
@@ -98,10 +98,7 @@ def wished(
         text = WRITE_MANUAL + others if agent == MANUAL else f"there is no agent {agent!r}; there are: {others}"
         raise NotDone("agent", text)
     universe = state.universe
-    if symbol not in universe.index:
-        near = get_close_matches(symbol.upper(), universe.symbols, n=3, cutoff=0.5) or universe.symbols[:8]
-        raise NotDone("symbol", f"{symbol!r} is not traded here; there are: {', '.join(near)}")
-    column = universe.index[symbol]
+    column = _column(state, symbol)
     lot = universe.lot_nano[column]
     nano = _exact(qty, NANO, "quantity", "10 or 0.25")
     lots, rest = divmod(nano, lot)
@@ -171,6 +168,39 @@ def became_of_order(service: Service, wish: Wished, effects: Sequence[Effect]) -
         target=price_text(own_levels.target_nano) if own_levels is not None and own_levels.target_nano else "",
         waits=waits,
     )
+
+
+class Stopped(Struct, frozen=True):
+    """What became of a symbol: `halted` now, and why; empty when it trades."""
+
+    symbol: str
+    halted: bool
+    why: str
+
+
+def halted(service: Service, symbol: str, halts: bool, reason: str, who: str) -> Halted:
+    """The event of a person's halt of one symbol, or of its end. Raises NotDone."""
+    _ready(service)
+    state = service.shell.state
+    column = _column(state, symbol)
+    if not halts and column not in state.halted:
+        raise NotDone("agrees", f"{symbol} is not halted")
+    return Halted(_now(service), column, halts, _reason(reason, "a halt" if halts else "trading that goes on"), who)
+
+
+def became_of_halt(service: Service, event: Halted) -> Stopped:
+    state = service.shell.state
+    found = state.halted.get(event.symbol)
+    return Stopped(state.universe.symbols[event.symbol], found is not None, found[1] if found is not None else "")
+
+
+def _column(state: State, symbol: str) -> int:
+    """Raises NotDone, with the nearest names."""
+    universe = state.universe
+    if symbol not in universe.index:
+        near = get_close_matches(symbol.upper(), universe.symbols, n=3, cutoff=0.5) or universe.symbols[:8]
+        raise NotDone("symbol", f"{symbol!r} is not traded here; there are: {', '.join(near)}")
+    return universe.index[symbol]
 
 
 def flow(service: Service, agent: str, amount: str, removes: bool, reason: str, who: str) -> Flow:

@@ -74,6 +74,8 @@ WORDS: Final[dict[str, Words]] = {
     "max_gross_exposure": Words(_plain("gross exposure, long and short"), "share", "max_gross_exposure = 1.0"),
     "max_account_notional": Words(_account, "share"),
     "ramp": Words(_ramp, "share"),
+    "no_borrow": Words(_plain("what the venue does not lend"), "none"),
+    "buying_power": Words(_plain("purchases at worst prices, of the buying power the venue leaves"), "money"),
     "max_net_exposure": Words(_plain("net exposure, long less short"), "share", "max_net_exposure = 1.0"),
     "max_leverage": Words(_plain("leverage, assets over equity"), "number", "max_leverage = 1.0"),
     "max_sector_weight": Words(_of("sector", " weight, heaviest"), "share", "max_sector_weight = 0.5"),
@@ -172,6 +174,8 @@ LIMIT_OF: Final[dict[Reason, str]] = {
     Reason.ACCOUNT_NOTIONAL: "max_account_notional",
     Reason.RAMP: "ramp",
     Reason.ORDERS_PER_DAY: "max_orders_per_day",
+    Reason.BUYING_POWER: "buying_power",
+    Reason.NO_BORROW: "no_borrow",
 }
 """Reason -> the limit that gave it, a key of WORDS."""
 

@@ -12,6 +12,7 @@ import numpy as np
 import structlog
 
 from adapters.brokers.errors import VenueError
+from adapters.feeds.source import TellsHalts
 from adapters.feeds.validated import BadBar
 from adapters.store.writing import BadBar as StoredBadBar
 from daemon.assembly import Parts
@@ -25,7 +26,7 @@ from daemon.recovery import unanswered
 from daemon.sending import Sender
 from daemon.service import Service
 from risk.switch import HALT
-from trading.events import Condition, Correction, Reconciled, Tick
+from trading.events import Condition, Correction, Halted, Limited, Reconciled, Tick
 from trading.orders import OrderBasket, money_text, quantity_text
 from trading.ports import Broker, LiveFeed
 from trading.sessions import DAY_NS
@@ -117,8 +118,9 @@ class Outside:
         for unknown in unanswered(shell.state):
             shell.run(unknown)
 
-    def _withheld(self, shell: Shell, basket: OrderBasket) -> str:
-        return withheld(shell.state, basket) or ("" if self._leads() else "this daemon no longer leads its account")
+    def _withheld(self, shell: Shell, basket: OrderBasket | None) -> str:
+        halted = "" if basket is None else withheld(shell.state, basket)
+        return halted or ("" if self._leads() else "this daemon no longer leads its account")
 
     async def run(self, service: Service, ready: asyncio.Event) -> None:
         """Until cancelled: the venue first, compared and with every unknown outcome asked for; then the market."""
@@ -130,6 +132,8 @@ class Outside:
                     await ready.wait()
             else:
                 ready.set()
+            if isinstance(self.feed, TellsHalts):
+                self.feed.tell_halts(partial(self._halted, service))
             trouble = tasks.create_task(self._trouble(service), name="feed trouble")
             after, ticks = self._from(service.shell)
             try:
@@ -138,6 +142,13 @@ class Outside:
                 log.exception("feed.failed")
                 trouble.cancel()
                 service.feed_error = f"{type(error).__name__}: {error}"[:500]
+
+    def _halted(self, service: Service, news: Halted | Limited) -> None:
+        """What the market's stream says of halts, before all that waits from it."""
+        try:
+            service.inbox.command(news)
+        except InboxFull:
+            log.warning("halt.untold", symbol=service.shell.state.universe.symbols[news.symbol])
 
     async def _compared(self, service: Service, reconciler: Reconciler, ready: asyncio.Event) -> None:
         """Compare at the start, then as often as configured. What a first start takes over has a value once there are prices."""
@@ -187,12 +198,15 @@ class Outside:
                         service.inbox.command(Condition(service.shell.state.now, "bars", False, text))
             await asyncio.sleep(0.25)
 
-    async def leave(self) -> None:
-        """Let what was committed reach the venue, within a few seconds, and close."""
+    async def flush(self) -> None:
+        """Let what was committed reach the venue, within a few seconds, while `run` still carries it out."""
         if self.sender is not None:
             with suppress(TimeoutError):
                 async with asyncio.timeout(LEAVE_S):
                     await self.sender.idle()
+
+    async def leave(self) -> None:
+        """Close; what `flush` did not bring to its end is asked for by the next start."""
         if self.venue is not None:
             await self.venue.close()
         await self.feed.close()

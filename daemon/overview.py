@@ -13,6 +13,8 @@ from msgspec import Struct
 
 from daemon.assembly import Parts
 from daemon.config import Config
+from daemon.engine.coin_fees import dust_micro
+from daemon.engine.halting import limits_text
 from daemon.engine.state import HOUSE, State
 from daemon.engine.watching import market_context
 from daemon.limit_words import HOUR_NS, unit, words
@@ -55,7 +57,8 @@ class LimitNow(Struct, frozen=True):
 
 
 class PositionNow(Struct, frozen=True):
-    """What the house holds of one symbol and which agents' books it is in."""
+    """What the house holds of one symbol and which agents' books it is in. `halted`: why it cannot be traded now, empty
+    while it can. `dust`: what fees in the instrument itself left of a lot, at the venue and in no book; empty for none."""
 
     symbol: str
     qty: str
@@ -64,10 +67,14 @@ class PositionNow(Struct, frozen=True):
     weight: float
     cost: str
     agents: dict[str, str]
+    halted: str = ""
+    dust: str = ""
+    dust_value: str = ""
 
 
 class AgentNow(Struct, frozen=True):
-    """One agent and its book. `today` is its return since the last close before today, null when unknown."""
+    """One agent and its book. `total` is its return since the start and `today` that since the last close before today, null
+    when unknown; deposits and withdrawals are none."""
 
     name: str
     policy: str
@@ -85,7 +92,7 @@ class AgentNow(Struct, frozen=True):
 
 class Overview(Struct, frozen=True):
     """Everything about one run at one instant, by `ts` (UTC, of the market) and `session` (its date). `halted`: symbols
-    that the venue does not trade now, and why."""
+    that the venue does not trade now, and why; `limited`: those whose price is at a limit, and the limits."""
 
     name: str
     version: str
@@ -118,6 +125,7 @@ class Overview(Struct, frozen=True):
     positions: list[PositionNow]
     limits: list[LimitNow]
     halted: dict[str, str] = {}
+    limited: dict[str, str] = {}
 
 
 def overview(service: Service, parts: Parts, config: Config) -> Overview:
@@ -146,7 +154,7 @@ def overview(service: Service, parts: Parts, config: Config) -> Overview:
         reason=state.switch.reason,
         equity=money_text(equity),
         cash=money_text(state.ledger.house.cash_micro),
-        total=_ratio(equity, state.ledger.house.flows_micro),
+        total=state.watch.realised[0].grown(equity, state.ledger.house.flows_micro) - 1.0,
         today=_ratio(equity, state.switch.day_open),
         gross=float(np.abs(house * prices).sum()) * MICRO / equity if equity > 0 else None,
         drawdown=max(0.0, 1.0 - equity / high),
@@ -162,6 +170,7 @@ def overview(service: Service, parts: Parts, config: Config) -> Overview:
         positions=positions(state),
         limits=limits_now(state),
         halted={state.universe.symbols[k]: why for k, (_, why) in sorted(state.halted.items())},
+        limited={state.universe.symbols[k]: limits_text(*pair) for k, pair in sorted(state.limited.items())},
     )
 
 
@@ -187,7 +196,7 @@ def _agent(
         equity=money_text(equity),
         cash=book.cash_micro / equity if equity > 0 else 0.0,
         weights={state.universe.symbols[k]: float(values[k]) * MICRO / equity for k in held} if equity > 0 else {},
-        total=_ratio(equity, book.flows_micro),
+        total=state.watch.realised[number + 1].grown(equity, book.flows_micro) - 1.0,
         today=_ratio(equity, agent.switch.day_open),
     )
 
@@ -213,6 +222,9 @@ def positions(state: State) -> list[PositionNow]:
                 weight=micro / equity if equity > 0 else 0.0,
                 cost=money_text(house.cost_micro[column]),
                 agents={name: quantity_text(own, size) for name, own in books.items()},
+                halted=state.halted[column][1] or "the venue does not trade it" if column in state.halted else "",
+                dust=quantity_text(state.dust[column], 1) if state.dust.get(column) else "",
+                dust_value=money_text(dust_micro(state, column)) if state.dust.get(column) else "",
             )
         )
     return found

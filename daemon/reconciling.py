@@ -12,12 +12,13 @@ from typing import Final, Literal
 
 import structlog
 
-from daemon.engine.settling import difference, told
+from daemon.engine.settling import difference, strays, told
+from daemon.engine.spending import counted
 from daemon.inbox import InboxFull
 from daemon.sending import Sender
 from daemon.service import Service
 from trading.events import Condition, Flow, ForeignFound, Reconciled
-from trading.orders import ENDED, OrderState
+from trading.orders import ENDED, ForeignOrder, OrderState
 from trading.ports import Broker
 from trading.venue import VenueAccount
 
@@ -55,6 +56,7 @@ class Reconciler:
         """Set by whoever wants a comparison before its time."""
         self.last: VenueAccount | None = None
         self._one = asyncio.Lock()
+        self._strays: list[ForeignOrder] = []
 
     async def run(self, period_s: float) -> None:
         """Until cancelled: each `period_s`, whenever the venue is back, and when it is wanted."""
@@ -84,7 +86,7 @@ class Reconciler:
         for attempt in range(TRIES):
             if attempt:
                 await asyncio.sleep(AGAIN_S)
-            before = self._filled()
+            before, heard = self._filled(), counted(self._service.shell.state)
             try:
                 account = await self._broker.account()
             except ConnectionError as error:
@@ -97,7 +99,7 @@ class Reconciler:
                 continue
             found = self._differences(account)
             if not found or found == seen:
-                await self._say(account)
+                await self._say(account, heard)
                 return True
             log.warning("reconcile.difference", found=list(found))
             seen = found
@@ -148,7 +150,14 @@ class Reconciler:
         lots, cash = difference(state, Reconciled(account.ts, list(account.lots), account.cash_micro))
         return tuple(told(state, lots, cash))
 
-    async def _say(self, account: VenueAccount) -> None:
+    def _strays_again(self, account: VenueAccount) -> list[ForeignOrder]:
+        """Orders of ours that are open there and ended here, now and when they were last compared: one that ends meanwhile is
+        none."""
+        before, self._strays = self._strays, strays(self._service.shell.state, account.ours)
+        names = {each.venue_id for each in before}
+        return [each for each in self._strays if each.venue_id in names]
+
+    async def _say(self, account: VenueAccount, heard: tuple[tuple[int, int], ...]) -> None:
         """Put what the venue holds into the inbox: commands go before news, so no fill comes between this comparison
         and its event."""
         events: Sequence[Reconciled | ForeignFound | Condition] = [
@@ -156,10 +165,12 @@ class Reconciler:
                 account.ts,
                 list(account.lots),
                 account.cash_micro,
-                buying_power_micro=account.buying_power_micro,
+                buying_power_micro=account.spendable_micro,
                 others=account.others + account.odd,
+                counted=heard,
+                unlent=account.unlent,
             ),
-            ForeignFound(account.ts, account.foreign),
+            ForeignFound(account.ts, (*account.foreign, *self._strays_again(account))),
         ]
         for event in events:
             with suppress(InboxFull):

@@ -16,6 +16,7 @@ from trading.effects import Ask, Effect
 from trading.events import (
     Action,
     Bars,
+    Busted,
     CancelReported,
     Carried,
     Condition,
@@ -25,6 +26,7 @@ from trading.events import (
     Flow,
     ForeignFound,
     Halted,
+    Limited,
     NotFound,
     Operator,
     Reconciled,
@@ -40,7 +42,7 @@ from trading.orders import OrderState, Reports
 
 OUTSIDE: Final = (
     Started, Reloaded, Flow, Operator, Condition, Stopping, Reconciled, ForeignFound, Correction, Wished,
-    Halted, Carried,
+    Halted, Limited, Carried,
 )  # fmt: skip
 """Events of a replayed run that come neither from its feed nor from the loop itself: the record supplies them."""
 
@@ -187,7 +189,7 @@ def fold(shell: Shell, journal: Journal, instants: Iterator[list[Item]]) -> int:
 
 def fold_live(shell: Shell, journal: Journal) -> int:
     """`fold` for a market that went on: its bars are in the record itself, and the answers of a venue across a network."""
-    own = (Decided,) if shell.remote else (Decided, Reports, CancelReported, Unknown, NotFound)
+    own = (Decided,) if shell.remote else (Decided, Reports, CancelReported, Unknown, NotFound, Busted)
     while journal.replaying:
         event = journal.cause(own)
         try:

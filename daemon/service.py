@@ -21,6 +21,7 @@ from adapters.store.store import Store
 from adapters.store.writing import BadBar, Batch, SnapshotOf
 from daemon.alerting import AlertFilter
 from daemon.config import Config
+from daemon.engine.spending import cut_by_venue
 from daemon.histories import Histories
 from daemon.inbox import Command, Inbox
 from daemon.loop import Shell
@@ -53,6 +54,9 @@ RECENT_ALERTS: Final = 200
 
 REPORTS: Final = frozenset({"risk_report", "daily_report"})
 """Jobs that write a report, made from the store after the commit."""
+
+UPKEEP: Final = frozenset({"backup", "compact"})
+"""Jobs done to the store, beside trading."""
 
 BREATH_S: Final = 0.005
 """How long stepping may hold the event loop before others get a turn."""
@@ -124,6 +128,8 @@ class Service:
         """How old the newest bar of a market that goes on was when it came."""
         self.took: deque[tuple[str, float]] = deque(maxlen=1024)
         """(scheduled job, seconds) of those done since the last scrape."""
+        self.upkeep: set[str] = set()
+        """Jobs of UPKEEP that came due, until somebody takes them."""
         self.started = time.monotonic()
         self.busy_s = 0.0
         self.loop_lag_s = 0.0
@@ -232,6 +238,8 @@ class Service:
                 self._stepping = False
             if self._due():
                 await self.commit()
+            if self.store.lease.fenced:  # found by the timer, with nothing to commit
+                raise StoreGaveUp(self.store.lease.fenced)
             self.progress += 1
         await self.commit()
         self.status, self.over = "stopped", True
@@ -326,9 +334,12 @@ class Service:
             self.trail.add(event, effects)
             if type(event) is Tick and event.jobs:
                 self.jobs.update((job, event.ts) for job in event.jobs if job in REPORTS)
+                self.upkeep |= UPKEEP.intersection(event.jobs)
                 if "reconcile" in event.jobs:
                     self.reconcile()
             if effects:
+                if cut_by_venue(effects):
+                    self.reconcile()  # by now it may let more be bought
                 self.histories.add(effects)
                 for message in self._composer.messages(seq, effects, lots):
                     # of retained topics only the newest state is news

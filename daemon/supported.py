@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from daemon.config import Config, Mistake
 
-JOBS = frozenset({"rebalance", "snapshot", "flatten", "risk_report", "daily_report", "reconcile"})
+JOBS = frozenset({"rebalance", "snapshot", "flatten", "risk_report", "daily_report", "reconcile", "backup", "compact"})
 """What a schedule can do in this version."""
 
 

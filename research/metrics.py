@@ -6,7 +6,15 @@ from decimal import Decimal
 
 import numpy as np
 
-from trading.statistics import PERIODS_PER_YEAR, RISK_FREE_ANNUAL, SHARPE_DEFINITION, Performance, performance
+from trading.statistics import (
+    PERIODS_PER_YEAR,
+    RISK_FREE_ANNUAL,
+    SHARPE_DEFINITION,
+    Performance,
+    compounded,
+    performance,
+    time_weighted_returns,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,16 +31,23 @@ class Metrics:
 
 
 def metrics_of(
-    equity_micro: Sequence[int], periods: float = PERIODS_PER_YEAR, risk_free_annual: float = RISK_FREE_ANNUAL
+    equity_micro: Sequence[int],
+    periods: float = PERIODS_PER_YEAR,
+    risk_free_annual: float = RISK_FREE_ANNUAL,
+    flows_micro: Sequence[int] = (),
 ) -> Metrics:
-    """Metrics of exact equities in micro-currency, one for each sample, oldest first.
+    """Metrics of exact equities in micro-currency, one for each sample, oldest first. `flows_micro` is what had been paid in
+    less paid out by each sample: neither profit nor loss of any figure. None is an account that nothing went into.
 
     Raises ValueError for fewer than two samples or an equity that is not positive.
     """
     definition = SHARPE_DEFINITION
     if periods != PERIODS_PER_YEAR or risk_free_annual != RISK_FREE_ANNUAL:
         definition = f"{SHARPE_DEFINITION}; here {periods:g} samples a year and {risk_free_annual:.2%} risk-free"
-    return Metrics(performance(np.array(equity_micro, dtype=np.float64) / 1e6, periods, risk_free_annual), definition)
+    wealth = np.array(equity_micro, dtype=np.float64) / 1e6
+    if len(flows_micro) and len(set(flows_micro)) > 1 and len(wealth) > 1 and bool((wealth > 0.0).all()):
+        wealth = compounded(time_weighted_returns(wealth, np.array(flows_micro, dtype=np.float64) / 1e6))
+    return Metrics(performance(wealth, periods, risk_free_annual), definition)
 
 
 def metrics_of_text(equity: Sequence[str]) -> Metrics:

@@ -21,7 +21,20 @@ from daemon.policies import answer
 from daemon.timeline import Item, time_of
 from trading.codec import Entry, decode, encode, slice_of
 from trading.effects import Ask, Effect, Ended, Filled, Planned
-from trading.events import Action, Bars, Decided, Event, Flow, Operator, Reloaded, Started, Tick, Wished
+from trading.events import (
+    Action,
+    Bars,
+    Decided,
+    Event,
+    Flow,
+    Halted,
+    Limited,
+    Operator,
+    Reloaded,
+    Started,
+    Tick,
+    Wished,
+)
 from trading.instruments import NANO, Universe
 from trading.market import MarketSlice
 from trading.orders import Kind, OrderBasket, OrderState, decision_id, money_text, price_text, quantity_text
@@ -29,8 +42,8 @@ from trading.orders import Kind, OrderBasket, OrderState, decision_id, money_tex
 Cause = Literal["late bar", "refused", "decision", "not filled", "latency", "price", "fee"]
 CAUSES: Final[tuple[Cause, ...]] = ("late bar", "refused", "decision", "not filled", "latency", "price", "fee")
 
-BY_PEOPLE: Final = (Reloaded, Flow, Operator, Wished)
-"""Events of a run that a backtest of it is given too."""
+GIVEN: Final = (Reloaded, Flow, Operator, Wished, Halted, Limited)
+"""Events of a run that a backtest of it is given too: what people did, and what did not trade."""
 
 
 class Side(Struct, frozen=True):
@@ -117,7 +130,7 @@ def backtest_of(parts: Parts, entries: Sequence[Entry]) -> list[Entry]:
 
     venue = Paper(parts.universe, parts.costs, parts.by_column())
     shell = Shell(State(parts.rules), venue, ask, interval_ns=parts.interval_ns, log=book)
-    people = [(_ts(e.event), e.event) for e in entries if isinstance(e.event, BY_PEOPLE)]
+    people = [(_ts(e.event), e.event) for e in entries if isinstance(e.event, GIVEN)]
     for item in items_of(parts, entries):
         while people and people[0][0] < time_of(item):
             shell.run(people.pop(0)[1])

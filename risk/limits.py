@@ -59,6 +59,8 @@ class Reason(IntEnum):
     ACCOUNT_NOTIONAL = 37
     RAMP = 38
     ORDERS_PER_DAY = 39
+    BUYING_POWER = 40
+    NO_BORROW = 41
 
 
 REASON_TEXT: Final[dict[Reason, str]] = {
@@ -102,6 +104,8 @@ REASON_TEXT: Final[dict[Reason, str]] = {
     Reason.ACCOUNT_NOTIONAL: "long and short value together would exceed max_account_notional",
     Reason.RAMP: "the ramp of a live start does not let so much be held yet",
     Reason.ORDERS_PER_DAY: "more than max_orders_per_day would have been sent in this session",
+    Reason.BUYING_POWER: "it could cost more than the venue's buying power, less what was sent since it was asked",
+    Reason.NO_BORROW: "the venue lends no units of it, so it cannot be sold short",
 }
 
 
@@ -173,8 +177,9 @@ class Rate(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class AccountCap(Struct, frozen=True, forbid_unknown_fields=True):
-    """Long and short value together may be `money` (account currency) at most, which is `limit` of the equity now: the
-    share is made anew for each plan, so that what the account is worth, or is said to be, does not move the money."""
+    """What is bounded, long and short value together or what may be bought, may be `money` (account currency) at most, which
+    is `limit` of the equity now: the share is made anew for each plan, so that what the account is worth, or is said to be,
+    does not move the money."""
 
     limit: float
     money: float
@@ -255,6 +260,8 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True):
     max_herfindahl: float | None = None
     max_account_notional: AccountCap | None = None
     ramp: Ramp | None = None
+    buying_power: AccountCap | None = None
+    no_borrow: tuple[str, ...] = ()
     max_order_notional: float | None = None
     max_share_of_volume: float | None = None
     liquidity: Liquidity | None = None
@@ -342,7 +349,7 @@ def tightest_exits(a: Protective | None, b: Protective | None) -> Protective | N
 def _tighter(name: str, a: Any, b: Any) -> Any:
     if a is None or b is None or a == b:
         return b if a is None else a
-    if name == "restricted":
+    if name in ("restricted", "no_borrow"):
         return tuple(sorted({*a, *b}))
     if isinstance(a, Tail):
         if msgspec.structs.replace(a, limit=b.limit) != b:

@@ -25,7 +25,7 @@ HYSTERESIS: Final = 0.05
 _BEGINS: Final = tuple(start - 1e-12 for start in THRESHOLDS[1:])
 _ENDS: Final = tuple(start - HYSTERESIS for start in THRESHOLDS[1:])
 
-UNWATCHED: Final = frozenset({"cash"})
+UNWATCHED: Final = frozenset({"cash", "buying_power"})
 """Measured, and bounded by the gate, but no share of anything."""
 
 NOISE: Final = {"max_drawdown": 0.02}

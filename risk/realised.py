@@ -10,7 +10,7 @@ from msgspec import Struct
 from risk.limits import Limits
 from risk.measures import SAMPLES_PER_YEAR, Floats
 from risk.standing import Values
-from trading.statistics import RISK_FREE_ANNUAL, compounded
+from trading.statistics import RISK_FREE_ANNUAL, compounded, time_weighted_returns
 
 KEPT: Final = 252
 """Returns that count: a year of samples."""
@@ -24,31 +24,41 @@ class FrozenReturns(Struct, frozen=True):
 
     equity: bytes
     flows: bytes
+    grown: float = 0.0
+    """What 1 became; 0 of snapshots that did not keep it."""
 
 
 class Realised:
     """Equity of one book at its last samples, and what was deposited by then, both in micro-currency. Money that came or
     went between two samples is neither profit nor loss, and earns from the second on (time-weighted returns)."""
 
-    __slots__ = ("_equity", "_flows")
+    __slots__ = ("_equity", "_flows", "_grown")
 
     def __init__(self) -> None:
+        self._grown = 1.0
         self._equity = array("d")
         self._flows = array("d")
 
     def add(self, equity_micro: int, flows_micro: int) -> None:
         """A sample: equity now, and the sum of all deposits less withdrawals so far."""
+        self._grown = self.grown(equity_micro, flows_micro)
         self._equity.append(equity_micro)
         self._flows.append(flows_micro)
         del self._equity[: -KEPT - 1], self._flows[: -KEPT - 1]
 
+    def grown(self, equity_micro: int, flows_micro: int) -> float:
+        """What 1 became since the beginning, by an equity and deposits now: time-weighted over all samples."""
+        if not self._equity:
+            return equity_micro / flows_micro if flows_micro > 0 else 1.0
+        before = self._equity[-1]
+        return (
+            self._grown * ((equity_micro - (flows_micro - self._flows[-1])) / before) if before > 0.0 else self._grown
+        )
+
     def returns(self) -> Floats:
         """float64[<= KEPT] returns per sample, oldest first; those of a book that had no equity are left out."""
         equity, flows = np.array(self._equity), np.array(self._flows)
-        before = equity[:-1]
-        had = before > 0.0
-        found: Floats = (equity[1:] - (flows[1:] - flows[:-1]))[had] / before[had] - 1.0
-        return found
+        return time_weighted_returns(equity, flows)[equity[:-1] > 0.0]
 
     def wealth(self) -> Floats:
         """float64[T] what 1 became, by these returns: an equity without deposits and withdrawals. Empty before the first
@@ -80,11 +90,14 @@ class Realised:
         return self.thaw(self.freeze())
 
     def freeze(self) -> FrozenReturns:
-        return FrozenReturns(self._equity.tobytes(), self._flows.tobytes())
+        return FrozenReturns(self._equity.tobytes(), self._flows.tobytes(), self._grown)
 
     @classmethod
     def thaw(cls, frozen: FrozenReturns) -> "Realised":
         new = cls()
         new._equity.frombytes(frozen.equity)
         new._flows.frombytes(frozen.flows)
+        new._grown = frozen.grown
+        if not frozen.grown and new._equity:
+            new._grown = new._equity[-1] / new._flows[-1] if new._flows[-1] > 0.0 else 1.0
         return new

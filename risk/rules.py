@@ -58,6 +58,12 @@ def short(case: Case, lots: Floats) -> Floats | None:
     return _refused(~case.buys)
 
 
+def no_borrow(case: Case, lots: Floats) -> Floats | None:
+    """What the venue does not lend may be sold as far as it is held, and no further."""
+    unlent = case.rules.no_borrow
+    return None if unlent is None else _refused(unlent & ~case.buys)
+
+
 def order_notional(case: Case, lots: Floats) -> Floats | None:
     """An order's notional is what its worst price can make of it: a buy's is above the mark."""
     most = case.rules.limits.max_order_notional
@@ -170,6 +176,7 @@ CAPS: Final[list[tuple[Reason, Cap]]] = [
     (Reason.SECTOR_MISSING, sector_missing),
     (Reason.SHOCK_MISSING, shock_missing),
     (Reason.SHORT, short),
+    (Reason.NO_BORROW, no_borrow),
     (Reason.ORDER_NOTIONAL, order_notional),
     (Reason.VOLUME_MISSING, volume_missing),
     (Reason.SHARE_OF_VOLUME, share_of_volume),
@@ -281,6 +288,16 @@ def cash_rows(limits: Limits, universe: Universe) -> list[Row]:
     return [Row("cash", Reason.CASH, held, load, 0.0, settled, 0.0)]
 
 
+def buying_power_rows(limits: Limits, universe: Universe) -> list[Row]:
+    """What adds risk, bought or sold short, at worst prices with fees, within what the venue says may still be bought: that
+    has the open orders in it, and nothing held uses it. Absolute, on the way as at the end."""
+    if limits.buying_power is None:
+        return []
+    paid = (1.0 + limits.collar) * (1.0 + limits.fee_bp * 1e-4)
+    held, load, bound = np.zeros(4 * universe.size + 2), np.full(2 * universe.size, paid), limits.buying_power.limit
+    return [Row("buying_power", Reason.BUYING_POWER, held, load, bound, load, bound)]
+
+
 def equity_rows(limits: Limits, universe: Universe) -> list[Row]:
     """Equity at worst prices stays positive, limits or none."""
     none = np.zeros(2 * universe.size)
@@ -294,6 +311,7 @@ ROWS: Final[list[Callable[[Limits, Universe], list[Row]]]] = [
     leverage_rows,
     turnover_rows,
     cash_rows,
+    buying_power_rows,
     equity_rows,
 ]
 
@@ -577,6 +595,8 @@ class Rules:
         self.two_states: Final = limits.in_flight > 0.0 or limits.max_cash_debit > 0.0
         mask = np.array([s in limits.restricted for s in universe.symbols], dtype=np.bool_)
         self.restricted: Final[NDArray[np.bool_] | None] = mask if mask.any() else None
+        unlent = np.array([s in limits.no_borrow for s in universe.symbols], dtype=np.bool_)
+        self.no_borrow: Final[NDArray[np.bool_] | None] = unlent if unlent.any() else None
         nameless = np.array([not s for s in universe.sectors], dtype=np.bool_)
         self.no_sector: Final = nameless if limits.max_sector_weight is not None and nameless.any() else None
         unknown = np.zeros(self.size, dtype=np.bool_)
@@ -587,8 +607,11 @@ class Rules:
         self.widest_tick: Final = float(self.ticks.max())
         self.fee: Final = limits.fee_bp * 1e-4
         # what the short way reads: books without shorts, where a row is one number a currency unit bought
-        missing = (self.restricted, self.no_sector, self.no_shock)
-        self.plain: Final = not self.two_states and all(each is None for each in missing)
+        missing = (self.restricted, self.no_borrow, self.no_sector, self.no_shock)
+        # of what a venue says may be bought only a basket that adds uses some, which the short way does not tell apart
+        self.plain: Final = (
+            not self.two_states and limits.buying_power is None and all(each is None for each in missing)
+        )
         self.weighs_volume: Final = limits.max_share_of_volume is not None or limits.liquidity is not None
         self.long_rows: Final = [
             (_LONG_KINDS[r.key], r.reason, r.bound, float(r.load[-1]))
@@ -598,7 +621,7 @@ class Rules:
         self.sided_rows: Final = [
             (_SIDED_KINDS.get(r.key, (1 if r.key == "max_net_exposure" else 3) + int(r.load[0] > 0.0)), r.bound)
             for r in self.rows
-            if r.key != "equity"
+            if r.key not in ("equity", "buying_power")
         ]
         self.paid_slip: Final = (1.0 + limits.collar) * (1.0 + self.fee) - 1.0
         self.covered_slip: Final = (1.0 + limits.reduce_collar) * (1.0 + self.fee) - 1.0

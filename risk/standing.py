@@ -123,11 +123,21 @@ def _trades(ctx: Context, portfolios: Sequence[Portfolio]) -> None:
                 worst = float(bought[k].dot(paid))
             p.cash(2.0 * buys[k] - nets[k], worst * (1.0 + p.rules.fee) + p.account.up_cash)
     for p in portfolios:
+        if p.limits.buying_power is not None:
+            p.values["buying_power"] = (_paid(ctx, p), p.limits.buying_power.money)
         if p.lots is None:
             p.cash(0.0, 0.0)
         else:
             for open_lots in (p.account.up, p.account.down):
                 p.traded += 0.0 if open_lots is None else float(open_lots.dot(ctx.px))
+
+
+def _paid(ctx: Context, p: Portfolio) -> float:
+    """What the orders that add risk can cost at worst prices with fees; the venue has counted what is open."""
+    if p.lots is None:
+        return 0.0
+    adding = np.where(p.lots * p.account.lots < 0.0, 0.0, np.abs(p.lots))
+    return float(adding.dot(ctx.px)) * (1.0 + p.limits.collar) * (1.0 + p.rules.fee)
 
 
 def _sums(rows: Floats) -> list[float]:

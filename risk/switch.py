@@ -110,11 +110,17 @@ def rearm(switch: Switch, equity_micro: int, key_ns: int) -> None:
     switch.day_key, switch.week_key = day, (day + 3) // 7
 
 
-def flow(switch: Switch, amount_micro: int) -> None:
-    """A deposit (positive) or a withdrawal moves the marks; it is neither profit nor loss."""
+def flow(switch: Switch, amount_micro: int, equity_micro: int) -> None:
+    """A deposit (positive) or a withdrawal moves the marks as it moves the equity, `equity_micro` before it: it is neither
+    profit nor loss, and every loss stays the fraction that it was. Of an account without equity they move by the amount."""
     if switch.day_key < 0:
         return
-    switch.high_water += amount_micro
-    switch.day_open += amount_micro
-    switch.week_open += amount_micro
-    switch.last += amount_micro
+    after = equity_micro + amount_micro
+
+    def moved(mark: int) -> int:
+        if equity_micro <= 0 or after <= 0:
+            return mark + amount_micro
+        return (2 * mark * after + equity_micro) // (2 * equity_micro)
+
+    switch.high_water, switch.last = moved(switch.high_water), moved(switch.last)
+    switch.day_open, switch.week_open = moved(switch.day_open), moved(switch.week_open)

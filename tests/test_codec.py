@@ -34,6 +34,7 @@ from trading.effects import (
 from trading.events import (
     Action,
     Bars,
+    Busted,
     CancelReported,
     Carried,
     Condition,
@@ -42,6 +43,7 @@ from trading.events import (
     Flow,
     ForeignFound,
     Halted,
+    Limited,
     NotFound,
     Operator,
     Reconciled,
@@ -83,6 +85,8 @@ LATER_EVENTS: list[Struct] = [
     Correction(13, [1, 0], -5, "fence", "bought by hand", "me"),
     Wished(14, "manual", 1, -5, "out", "me"),
     Halted(15, 1, True, "LULD pause"),
+    Limited(16, 1, 90 * 10**9, 110 * 10**9),
+    Busted(5, 1, 17, 0, 3, 10**11, 2, 10**10, "x-1"),
     Carried(15, "r0000001", b"\x80"),
 ]
 """Events that came after the golden file was written."""

@@ -242,3 +242,18 @@ def test_blocks_are_numbered_through_and_their_columns_are_read_only() -> None:
     assert [s.index for s in given_out] == list(range(10))
     assert not given_out[0].close.flags.writeable
     assert np.all(given_out[0].fresh)
+
+
+def test_a_stream_that_was_lost_explains_no_silence_until_it_is_heard_again() -> None:
+    true = minutes()
+    it, close = forming(true, OPEN), OPEN + MINUTE
+    it.take(rows_of(true, of_minute(true, 0)), OPEN)
+    it.take(rows_of(true, of_minute(true, 1)[:1]), close + NANO)
+    it.deaf()
+    assert not it.heard(close)
+    items = it.give(close + 10 * MINUTE)
+    assert (slices(items), said(items)) == ([], close - 1), "the others may have been said while nobody listened"
+    it.take(rows_of(true, of_minute(true, 2)[:1]), close + MINUTE + NANO)
+    assert slices(it.give(close + 10 * MINUTE)) == [], "what it says now says nothing of then"
+    it.answer(rows_of(true, of_minute(true, 1)), close + 10 * MINUTE, close + 10 * MINUTE)
+    assert slices(it.give(close + 10 * MINUTE))[0].full

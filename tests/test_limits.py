@@ -39,6 +39,8 @@ TABLES = {
     "restricted",
     "max_account_notional",
     "ramp",
+    "buying_power",
+    "no_borrow",
 }
 FALL = Shock("fall", moves={"*": -0.2})
 NUMBERS = [name for name in Limits.__struct_fields__ if name not in TABLES]

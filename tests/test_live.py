@@ -339,6 +339,42 @@ def test_a_symbol_whose_bars_stop_is_not_fresh_and_the_others_go_on_after_their_
     assert min(late) >= 20
 
 
+def test_who_is_only_asked_is_asked_once_more_when_the_grace_is_over_and_not_later() -> None:
+    """The pauses between questions grow: one of them would end three seconds after the grace."""
+    true = market(9, SYMBOLS[:3], OPEN - DAY_NS, OPEN + 20 * MINUTE)
+    dies = OPEN + 5 * MINUTE
+    true = replace(true, bars=[b for b in true.bars if b.column != 2 or b.event <= dies])
+    got = run(
+        true,
+        punctual(true),
+        begin=OPEN - MINUTE,
+        after=OPEN - MINUTE,
+        until=OPEN + 12 * MINUTE,
+        streamed=False,
+        beat_s=0.2,
+    )
+    late = [w for s, w in zip(got.slices, got.waited_s, strict=True) if s.ts_event > dies]
+    assert late
+    assert min(late) >= 20
+    assert max(late) < 21
+
+
+def test_a_stream_that_is_lost_right_after_a_close_does_not_say_that_the_others_have_no_bar() -> None:
+    true = market(14, SYMBOLS[:2], OPEN - DAY_NS, OPEN + 30 * MINUTE)
+    faults = punctual(true)
+    close, back = OPEN + 5 * MINUTE, OPEN + 9 * MINUTE + 30 * NANO
+    # one symbol's bar comes in time, then the line is cut, and the vendor cannot be asked either
+    first = [b for b in true.bars if b.event == close and b.column == 0]
+    rest = [(at, [b for b in bars if b.event != close]) for at, bars in faults.sent]
+    faults.sent = sorted([*((at, bars) for at, bars in rest if bars), (close + NANO, first)], key=lambda s: s[0])
+    faults.away, faults.failing = [(close + 2 * NANO, back)], [(close + 1, back, 500)]
+    got = run(true, faults, begin=OPEN, after=OPEN, until=OPEN + 12 * MINUTE, beat_s=0.2)
+    assert given_until(got, OPEN + 12 * MINUTE) == truth(true, OPEN, OPEN + 12 * MINUTE)
+    (only,) = [s for s in got.slices if s.ts_event == close]
+    assert only.full
+    assert only.ts_seen >= back
+
+
 def test_a_market_that_falls_silent_gives_nothing_and_says_so() -> None:
     true = market(10, SYMBOLS[:2], OPEN - DAY_NS, OPEN + 3 * MINUTE)
     got = run(true, punctual(true), begin=OPEN, after=OPEN, until=OPEN + 10 * MINUTE)

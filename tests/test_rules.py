@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from risk import rules as rules_module
 from risk.case import SLACK, Account, Case, Extent
 from risk.context import Scenarios
-from risk.limits import Correlation, Limits, Liquidity, Rate, Reason, Stress, Tail
+from risk.limits import AccountCap, Correlation, Limits, Liquidity, Rate, Reason, Stress, Tail
 from risk.measures import historical_cvar, historical_var, tail_count
 from risk.rules import CAPS, FAMILIES, QUADS, ROWS, TAILS, Rules, cvar_largest, rules_of, var_largest
 from risk.stress import Shock
@@ -67,9 +67,15 @@ def test_every_portfolio_key_is_read_by_exactly_one_rule() -> None:
     }  # fmt: skip
     bare = Rules(Limits(), UNIVERSE)
     assert {r.key for r in bare.rows} == {"cash", "equity"}
+    power = Rules(Limits(collar=0.1, fee_bp=100.0, in_flight=0.5, buying_power=AccountCap(0.2, 20.0)), UNIVERSE).rows[
+        -2
+    ]
+    assert (power.key, power.bound, power.settled_bound) == ("buying_power", 0.2, 0.2)
+    assert power.load.tolist() == power.settled_load.tolist() == pytest.approx([1.111] * 2 * UNIVERSE.size)
+    assert not power.held.any()
     assert not bare.tails
     assert not bare.quads
-    assert len(ROWS) == 7
+    assert len(ROWS) == 8
     assert len(FAMILIES) == 3
     assert set(TAILS) == {"var", "cvar"}
     assert len(QUADS) == 3
@@ -119,6 +125,9 @@ VOLUME = {"volume_lots": np.array([1_000.0, 500.0, 0.0])}
          {"px": [0.035, 0.2, 10.0], "prices_nano": np.array([35, 200, 10_000]) * (NANO // 1_000)}, [0.0, INF, INF]),
         ("restricted", Limits(), [True] * 3, ALL, {}, {}, None),
         ("restricted", Limits(restricted=("B", "Z")), [True] * 3, ALL, {}, {}, [INF, 0.0, INF]),
+        ("no_borrow", Limits(), [False] * 3, ALL, {}, {}, None),
+        ("no_borrow", Limits(no_borrow=("B", "Z")), [True, False, False], ALL, {}, {}, [INF, 0.0, INF]),
+        ("no_borrow", Limits(no_borrow=("B", "A")), [True, False, False], ALL, {}, {}, [INF, 0.0, INF]),
         ("short", Limits(), [False] * 3, ALL, {}, {}, None),
         ("short", Limits(allow_short=False), [True, True, False], FEW, {}, {}, None),
         ("short", Limits(allow_short=False), [True, True, False], ALL, {}, {}, [INF, INF, 0.0]),

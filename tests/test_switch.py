@@ -73,16 +73,16 @@ def test_rearming_sets_every_mark_to_the_equity_then() -> None:
 
 def test_deposits_and_withdrawals_are_neither_profit_nor_loss() -> None:
     switch, limits = started(), Limits(max_drawdown=0.01, max_daily_loss=0.01, max_weekly_loss=0.01)
-    flow(switch, -50 * M)
+    flow(switch, -50 * M, 100 * M)
     assert observe(switch, 50 * M, MONDAY, limits) == ""
     assert observe(switch, 50 * M, MONDAY + DAY_NS, limits) == ""
-    flow(switch, 50 * M)
+    flow(switch, 50 * M, 50 * M)
     assert observe(switch, 99 * M - 1, MONDAY + DAY_NS, limits) == "max_drawdown"
 
 
 def test_a_flow_before_the_first_sample_changes_nothing() -> None:
     switch = Switch()
-    flow(switch, 10 * M)
+    flow(switch, 10 * M, 0)
     assert switch == Switch()
 
 
@@ -96,8 +96,41 @@ def test_a_book_of_the_first_day_of_1970_keeps_its_marks() -> None:
     switch = Switch()
     assert observe(switch, 100, 0, Limits()) == ""
     assert observe(switch, 50, 0, Limits(max_drawdown=0.4)) == "max_drawdown"
-    flow(switch, 7)
-    assert (switch.high_water, switch.day_open, switch.week_open, switch.last) == (107, 107, 107, 57)
+    flow(switch, 7, 50)
+    assert (switch.high_water, switch.day_open, switch.week_open, switch.last) == (114, 114, 114, 57)
+
+
+@given(
+    peak=st.integers(1, 10**14), lost=st.floats(0.0, 0.99), share=st.floats(-0.99, 10.0), bound=st.floats(0.01, 0.98)
+)
+def test_money_that_comes_or_goes_changes_no_loss(peak: int, lost: float, share: float, bound: float) -> None:
+    peak *= 1000
+    switch = Switch()
+    observe(switch, peak, MONDAY, Limits())
+    equity = max(int(peak * (1.0 - lost)), 1000)
+    observe(switch, equity, MONDAY + DAY_NS, Limits())
+    limits = Limits(max_drawdown=bound, max_daily_loss=bound, max_weekly_loss=bound)
+    before = losses(switch, equity, limits)
+    amount = int(equity * share)
+    flow(switch, amount, equity)
+    after = losses(switch, equity + amount, limits)
+    assert {key: value for key, (value, _) in after.items()} == pytest.approx(
+        {key: value for key, (value, _) in before.items()}, abs=2.0 / (equity + amount)
+    )
+
+
+def test_a_withdrawal_from_an_account_below_its_peak_trips_nothing() -> None:
+    switch, limits = started(), Limits(max_drawdown=0.2)
+    assert observe(switch, 90 * M, MONDAY, limits) == ""
+    flow(switch, -80 * M, 90 * M)
+    assert observe(switch, 10 * M, MONDAY, limits) == ""
+    assert losses(switch, 10 * M, limits)["max_drawdown"] == (pytest.approx(0.1), 0.2)
+
+
+def test_an_account_without_equity_is_moved_by_the_amount() -> None:
+    switch = started()
+    flow(switch, 10 * M, 0)
+    assert switch.high_water == 110 * M
 
 
 @pytest.mark.parametrize("day", range(7))

@@ -32,6 +32,7 @@ from trading.effects import (
 from trading.events import (
     Action,
     Bars,
+    Busted,
     CancelReported,
     Carried,
     Condition,
@@ -41,6 +42,7 @@ from trading.events import (
     Flow,
     ForeignFound,
     Halted,
+    Limited,
     NotFound,
     Operator,
     Reconciled,
@@ -78,6 +80,8 @@ JournalEvent = (
     | Correction
     | Wished
     | Halted
+    | Limited
+    | Busted
     | Carried
 )
 JournalEffect = (

@@ -167,12 +167,14 @@ class Valued(Struct, frozen=True, tag=True, omit_defaults=True):
 
 
 class Booked(Struct, frozen=True, tag=True, omit_defaults=True):
-    """Record: cash that moved for another reason than a fill, or the value of lots that came or went without one."""
+    """Record: cash that moved for another reason than a fill, or the value of lots that came or went without one. `book` is
+    the agent whose book a flow moved, -1 the unallocated one."""
 
     ts: int
     kind: Literal["dividend", "borrow", "cash_in_lieu", "flow", "fee", "interest", "in_kind", "delisting"]
     symbol: int
     amount_micro: int
+    book: int = -1
 
 
 class Switched(Struct, frozen=True, tag=True, omit_defaults=True):

@@ -137,13 +137,16 @@ class NotFound(Struct, frozen=True, tag=True, omit_defaults=True):
 
 class Reconciled(Struct, frozen=True, tag=True, omit_defaults=True):
     """What the venue holds, to be compared with ours: `lots` by column, cash and buying power in micro, None where it
-    was not asked; `others` are holdings that are no whole lots of ours, (symbol, decimal text)."""
+    was not asked; `others` are holdings that are no whole lots of ours, (symbol, decimal text). `counted` are the baskets,
+    (sample, n), that the venue had heard of when it said what may be bought; `unlent` the columns of what it lends nobody."""
 
     ts: int
     lots: list[int]
     cash_micro: int | None = None
     buying_power_micro: int | None = None
     others: tuple[tuple[str, str], ...] = ()
+    counted: tuple[tuple[int, int], ...] = ()
+    unlent: tuple[int, ...] = ()
 
 
 class ForeignFound(Struct, frozen=True, tag=True, omit_defaults=True):
@@ -194,12 +197,39 @@ class Wished(Struct, frozen=True, tag=True, omit_defaults=True):
 
 
 class Halted(Struct, frozen=True, tag=True, omit_defaults=True):
-    """Trading of a column was halted at the venue, or goes on: a regulatory halt, or a limit up or down that it is at."""
+    """Trading of a column was halted at the venue, or by a person (`who`), or goes on. `announced`: by a stream, whose word
+    that it goes on may be missed."""
 
     ts: int
     symbol: int
     halted: bool
     detail: str = ""
+    who: str = ""
+    announced: bool = False
+
+
+class Limited(Struct, frozen=True, tag=True, omit_defaults=True):
+    """The price of a column is at a limit up or down, which the venue keeps it within; nano-currency, 0 for none."""
+
+    ts: int
+    symbol: int
+    down_nano: int
+    up_nano: int
+
+
+class Busted(Struct, frozen=True, tag=True, omit_defaults=True):
+    """The venue takes back a fill of a row: `lots` (unsigned) at `price_nano`, as it was told then; 0 lots where it is not known
+    which. `new_lots` at `new_price_nano` hold instead where it was corrected. `id` is the venue's, by which it is taken once."""
+
+    sample: int
+    n: int
+    ts: int
+    row: int
+    lots: int
+    price_nano: int
+    new_lots: int = 0
+    new_price_nano: int = 0
+    id: str = ""
 
 
 class Carried(Struct, frozen=True, tag=True, omit_defaults=True):
@@ -225,7 +255,7 @@ class Condition(Struct, frozen=True, tag=True, omit_defaults=True):
     """Something the daemon stands on went down or came back."""
 
     ts: int
-    what: Literal["feed", "broker", "store", "clock", "lag", "ledger", "bars"]
+    what: Literal["feed", "broker", "store", "clock", "lag", "ledger", "bars", "upkeep"]
     up: bool
     detail: str = ""
 
@@ -258,6 +288,8 @@ Event = (
     | Correction
     | Wished
     | Halted
+    | Limited
+    | Busted
     | Carried
 )
 """What `step` takes. In the journal a MarketSlice is a SliceRef (replay) or Bars (live)."""

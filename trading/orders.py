@@ -128,7 +128,8 @@ class Reports(Struct, frozen=True, tag=True, omit_defaults=True):
     `cum` is the row's cumulative filled lots (unsigned) *after* this report and `lots` its share of
     them (unsigned, 0 for none), so that a fill covers exactly (cum - lots, cum] and a duplicate or
     a reordered report is recognised. `price_nano` and `fee_micro` belong to `lots`. `cause` is a Cause
-    per row; for the causes that end an order, `cum` is its final filled amount.
+    per row; for the causes that end an order, `cum` is its final filled amount. `fee_nano` are nano-units of the instrument
+    itself that were taken as a fee; empty for none.
     """
 
     sample: int
@@ -141,6 +142,7 @@ class Reports(Struct, frozen=True, tag=True, omit_defaults=True):
     fee_micro: list[int]
     cause: list[int]
     reason: str = ""
+    fee_nano: list[int] = []
 
 
 class ForeignOrder(Struct, frozen=True):

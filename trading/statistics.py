@@ -43,6 +43,17 @@ def compounded(returns: Floats) -> Floats:
     return found
 
 
+def time_weighted_returns(equity: Floats, flows: Floats) -> Floats:
+    """float64[T-1] returns of an account of `equity` float64[T] into which `flows` float64[T], the sum of deposits less
+    withdrawals by each sample, had gone: money that came or went between two samples is neither profit nor loss, and earns
+    from the second on. 0 where there was no equity before."""
+    before, moved = equity[:-1], flows[1:] - flows[:-1]
+    found = np.zeros(len(before))
+    np.divide(equity[1:] - moved, before, out=found, where=before > 0.0)
+    np.subtract(found, 1.0, out=found, where=before > 0.0)
+    return found
+
+
 def total_return(equity: Floats) -> float:
     return float(equity[-1] / equity[0] - 1.0)
 

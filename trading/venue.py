@@ -36,6 +36,15 @@ class VenueAccount(Struct, frozen=True):
     ours: tuple[OpenOrder, ...] = ()
     foreign: tuple[ForeignOrder, ...] = ()
     blocked: str = ""
+    unlent: tuple[int, ...] = ()
+    """Columns of what cannot be sold short: the venue lends nobody any."""
+
+    @property
+    def spendable_micro(self) -> int | None:
+        """What may be bought now: the venue's buying power, and no more than what is settled where the venue says what is.
+        Money of a sale that has not settled is not spent: to sell again what it bought would violate good faith."""
+        known = [each for each in (self.buying_power_micro, self.settled_micro) if each is not None]
+        return min(known, default=None)
 
 
 class VenueFlow(Struct, frozen=True):

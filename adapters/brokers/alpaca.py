@@ -6,8 +6,10 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Final
 
+import msgspec
+
 from adapters.brokers.alpaca_account import read_account, read_flows
-from adapters.brokers.alpaca_open import pair_ticks, refusal, refuse_clock, refuse_universe
+from adapters.brokers.alpaca_open import pair_ticks, refusal, refuse_clock, refuse_universe, unlent
 from adapters.brokers.alpaca_orders import Desk
 from adapters.brokers.alpaca_replace import exchange
 from adapters.brokers.alpaca_rest import AlpacaSettings, Rest
@@ -15,10 +17,13 @@ from adapters.brokers.alpaca_stream import Connected, Lost, Stream
 from adapters.brokers.alpaca_wire import Account, Update, is_crypto
 from adapters.brokers.errors import VenueError
 from trading.events import Condition
-from trading.instruments import Universe
+from trading.instruments import NANO, Universe
 from trading.orders import OrderBasket
 from trading.ports import BrokerNews
 from trading.venue import VenueAccount, VenueFlow
+
+LENT_NS: Final = 3600 * NANO
+"""Between two looks at what the venue lends."""
 
 WATCH_S: Final = 1.0
 """Between two looks at pairs whose orders must end: the venue knows no day of them."""
@@ -35,6 +40,8 @@ class Alpaca:
         self._desk = Desk(settings, universe, run, now, self._rest)
         self._stream = Stream(settings, self._rest)
         self._watch: asyncio.Task[None] | None = None
+        self._unlent: tuple[int, ...] = ()
+        self._lent_asked = 0
 
     async def open(self) -> None:
         """Connect and compare; VenueError with every mistake, ConnectionError when the venue does not answer."""
@@ -50,6 +57,7 @@ class Alpaca:
             wrong.append((found, f'set currency = "{account.currency}", or use another account'))
         assets, mistakes = await refuse_universe(self._rest, self._universe)
         self._desk.ticks = pair_ticks(assets)
+        self._unlent, self._lent_asked = unlent(self._universe, assets), self._now()
         wrong += mistakes
         if wrong:
             raise VenueError("Alpaca", "; ".join(w for w, _ in wrong), "; ".join(dict.fromkeys(r for _, r in wrong)))
@@ -85,7 +93,12 @@ class Alpaca:
         return await self._desk.query(sample, n, rows)
 
     async def account(self) -> VenueAccount:
-        return await read_account(self._rest, self._universe, self._desk.orders, self._now)
+        account = await read_account(self._rest, self._universe, self._desk.orders, self._now)
+        if self._now() - self._lent_asked >= LENT_NS:
+            # what it lends changes by the day
+            assets, _ = await refuse_universe(self._rest, self._universe)
+            self._unlent, self._lent_asked = unlent(self._universe, assets), self._now()
+        return msgspec.structs.replace(account, unlent=self._unlent)
 
     async def flows(self, since: int) -> Sequence[VenueFlow]:
         return await read_flows(self._rest, since)
@@ -105,6 +118,7 @@ class Alpaca:
                         up = False
                         yield Condition(self._now(), "broker", False, str(each))
                 case Update():
+                    await self._desk.learn(each)
                     for told in self._desk.update(each):
                         yield told
 

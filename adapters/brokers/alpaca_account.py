@@ -75,6 +75,8 @@ def _as_account(
         cash_micro=cash,
         equity_micro=micro(account.equity),
         buying_power_micro=micro(account.buying_power),
+        # an account that borrows nothing may spend what is settled, and no proceeds before they are
+        settled_micro=micro(account.non_marginable_buying_power) if account.multiplier == 1 else None,
         odd=tuple(odd),
         others=tuple(others),
         ours=tuple(ours),

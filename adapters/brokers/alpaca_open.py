@@ -101,6 +101,15 @@ def _refuse(each: Instrument, asset: Asset | None, currency: str) -> Mistakes:
     return wrong
 
 
+def unlent(universe: Universe, assets: dict[str, Asset]) -> tuple[int, ...]:
+    """Columns of what cannot be sold short there: pairs, and shares that it does not lend, or not readily."""
+    return tuple(
+        column
+        for column, symbol in enumerate(universe.symbols)
+        if (asset := assets.get(symbol)) is None or is_crypto(symbol) or not (asset.shortable and asset.easy_to_borrow)
+    )
+
+
 def pair_ticks(assets: dict[str, Asset]) -> dict[str, int]:
     """Steps of the prices of pairs, in nano-currency."""
     return {symbol: nano(asset.price_increment) for symbol, asset in assets.items() if is_crypto(symbol)}

@@ -14,7 +14,7 @@ from adapters.brokers.alpaca_wire import Garbled, Order, Update, ended, instant,
 from adapters.brokers.alpaca_wire import body as order_body
 from adapters.brokers.intervals import Execution, Trail, told
 from adapters.brokers.sent import KEPT, Orders, Sent
-from trading.events import CancelReported, NotFound, Unknown
+from trading.events import Busted, CancelReported, NotFound, Unknown
 from trading.instruments import NANO, Universe
 from trading.orders import Cause, OrderBasket, Reports
 from trading.ports import BrokerNews
@@ -26,6 +26,12 @@ AGAIN_NS: Final = 30 * NANO
 
 NOT_FOUND: Final = 40410000
 """The venue's own code for an order that it does not have; a 404 without it may be a wrong address."""
+
+REVERSALS: Final = frozenset({"trade_bust", "trade_correct"})
+"""What the stream says of an execution that it told of before and that holds no more, or otherwise."""
+
+EXECUTIONS: Final = 10_000
+"""Executions that are remembered by their id."""
 
 POLL_S: Final = 0.25
 """Between two looks at what the venue has not come to yet."""
@@ -42,6 +48,7 @@ class Desk:
         self.ticks: dict[str, int] = {}
         self._trails: dict[str, Trail] = {}
         self._locks: dict[str, asyncio.Lock] = {}
+        self._executions_by_id: dict[str, Execution] = {}
 
     def remember(self, basket: OrderBasket) -> None:
         for sent in self.orders.add(basket):
@@ -213,7 +220,20 @@ class Desk:
         async for each in activities(self.rest, "/FILL", since):
             if each.order_id == order.id and each.cum_qty is not None and each.price is not None:
                 at = instant(each.transaction_time) if each.transaction_time else self.now()
-                trail.add(Execution(nano(each.cum_qty), nano(each.qty), nano(each.price), at))
+                execution = Execution(nano(each.cum_qty), nano(each.qty), nano(each.price), at)
+                trail.add(execution)
+                self._know(each.id.partition("::")[2], execution)
+
+    async def learn(self, update: Update) -> None:
+        """Before an update that takes back what this process was not told of: look for it among the account's executions."""
+        sent = self.orders.find(update.order.client_order_id)
+        known = (update.previous_execution_id or "") in self._executions_by_id
+        if update.event not in REVERSALS or sent is None or known:
+            return
+        try:
+            await self._executions(self.trail(sent), update.order)
+        except (NotSent, Lost, Garbled):
+            return  # it is told as one that is not known
 
     def update(self, update: Update) -> Sequence[BrokerNews]:
         """One update of the stream; of an order that is not ours, nothing."""
@@ -228,15 +248,49 @@ class Desk:
         ts = self.now()
         if update.event == "order_cancel_rejected":
             return [self._refused(sent, _why(order) or "the venue refused to cancel it")]
+        if update.event in REVERSALS:
+            return [self._reversed(sent, update, ts)]
         try:
             cum, cause = nano(order.filled_qty), self._ended(sent, order)
             if update.event in ("fill", "partial_fill") and update.qty is not None and update.price is not None:
                 at = instant(update.timestamp) if update.timestamp else ts
-                trail.add(Execution(cum, nano(update.qty), nano(update.price), at))
+                execution = Execution(cum, nano(update.qty), nano(update.price), at)
+                trail.add(execution)
+                self._know(update.execution_id or "", execution)
         except Garbled as wrong:
             return [self.unknown(sent, str(wrong))]
         report = told(sent, trail, self.lot(sent), ts, cause, cum, _why(order), news_only=True)
         return [] if report is None else [report]
+
+    def _know(self, id: str, execution: Execution) -> None:
+        while len(self._executions_by_id) >= EXECUTIONS:
+            del self._executions_by_id[next(iter(self._executions_by_id))]
+        if id:
+            self._executions_by_id.setdefault(id, execution)
+
+    def _reversed(self, sent: Sent, update: Update, ts: int) -> Busted:
+        """An execution that holds no more, or otherwise; of none that is known where it is no whole lots."""
+        lot, corrected = self.lot(sent), update.event == "trade_correct"
+        old = self._executions_by_id.get(update.previous_execution_id or "")
+        name = f"{update.event} {update.execution_id or update.previous_execution_id or update.timestamp}"
+        none = Busted(sent.sample, sent.n, ts, sent.row, 0, 0, id=name)
+        try:
+            size, price = (nano(update.qty), nano(update.price)) if corrected else (0, 0)
+        except Garbled:
+            return none
+        if (
+            old is None
+            or old.size_nano % lot
+            or old.cum_nano % lot
+            or size % lot
+            or (corrected and not (size and price))
+        ):
+            return none
+        if corrected:
+            self._know(update.execution_id or "", Execution(old.cum_nano, size, price, ts))
+        return Busted(
+            sent.sample, sent.n, ts, sent.row, old.size_nano // lot, old.price_nano, size // lot, price, name
+        )  # fmt: skip
 
     def _ended(self, sent: Sent, order: Order) -> Cause | None:
         """What ended an order. Raises Garbled."""

@@ -41,13 +41,16 @@ class Order(Struct, frozen=True):
 
 
 class Update(Struct, frozen=True):
-    """One message of the stream `trade_updates`; `qty` and `price` are those of an execution."""
+    """One message of the stream `trade_updates`; `qty` and `price` are those of an execution, which may take the place of a
+    previous one."""
 
     event: str
     order: Order
     timestamp: str | None = ""
     qty: Decimal | None = None
     price: Decimal | None = None
+    execution_id: str | None = ""
+    previous_execution_id: str | None = ""
 
 
 class StreamData(Struct, frozen=True):
@@ -74,6 +77,8 @@ class Account(Struct, frozen=True):
     currency: str = "USD"
     equity: Decimal | None = None
     buying_power: Decimal | None = None
+    non_marginable_buying_power: Decimal | None = None
+    multiplier: Decimal | None = None
     trading_blocked: bool = False
     account_blocked: bool = False
     trade_suspended_by_user: bool = False
@@ -96,6 +101,7 @@ class Asset(Struct, frozen=True):
     tradable: bool
     fractionable: bool = False
     shortable: bool = False
+    easy_to_borrow: bool = False
     min_order_size: Decimal | None = None
     min_trade_increment: Decimal | None = None
     price_increment: Decimal | None = None

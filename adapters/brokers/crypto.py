@@ -71,7 +71,7 @@ class Crypto:
             raise VenueError(where, error.wrong, error.remedy) from None
         try:
             self._with(await compare(self._line, self._universe, self._clock))
-            self._looking = Looking(self._line, self._universe)
+            self._looking = Looking(self._line, self._universe, self._markets.bases)
         except BaseException:
             await self.close()
             raise

@@ -54,6 +54,7 @@ async def account_of(
         ),
         ours=tuple(ours),
         foreign=tuple(foreign),
+        unlent=tuple(range(universe.size)),  # nothing is sold short at a spot market
         blocked="" if said == "ok" else f"the venue says of itself: {said}",
     )
 

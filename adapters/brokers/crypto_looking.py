@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from adapters.brokers.crypto_settings import Line
 from adapters.brokers.sent import Execution, Sent
-from adapters.exchange.numbers import NotExact, micro, nano, whole_lots
+from adapters.exchange.numbers import NotExact, decimal, micro, nano, whole_lots
 from trading.instruments import NANO, Universe
 from trading.orders import Cause
 
@@ -33,7 +33,7 @@ class Seen(Struct, frozen=True):
 
 
 class Odd(Exception):
-    """The exchange says something of an order that our books cannot hold: a fee in another currency, a part of a lot."""
+    """The exchange says something of an order that our books cannot hold: a fee in a third currency, a part of a lot."""
 
 
 def history_of(has: dict[str, Any]) -> str:
@@ -49,8 +49,10 @@ def method(name: str) -> str:
 class Looking:
     """Looks up orders of one universe at one exchange."""
 
-    def __init__(self, line: Line, universe: Universe) -> None:
+    def __init__(self, line: Line, universe: Universe, bases: Sequence[str]) -> None:
+        """`bases` are what is bought at each column's market."""
         self._line = line
+        self._bases = bases
         self._universe = universe
         self._history = getattr(line.exchange, method(history_of(line.exchange.has)))
 
@@ -103,8 +105,8 @@ class Looking:
             id = ids.get(str(trade.get("order")))
             if id is None:
                 continue
-            lot_nano = self._universe.lot_nano[found[id][0].column]
-            each = execution_of(trade, lot_nano, self._universe.currency)
+            column = found[id][0].column
+            each = execution_of(trade, self._universe.lot_nano[column], self._universe.currency, self._bases[column])
             out[id][each.id] = each
         # a list of trades may lag behind the order: with one missing the others would get intervals that are not theirs
         return {id: list(each.values()) for id, each in out.items() if sum(e.lots for e in each.values()) >= behind[id]}
@@ -131,20 +133,22 @@ class Looking:
             raise Odd(f"order {order.get('id')} is filled by {error}") from None
 
 
-def execution_of(trade: dict[str, Any], lot_nano: int, currency: str) -> Execution:
-    """An execution as ccxt tells it. Raises Odd for a fee in another currency and for a part of a lot."""
+def execution_of(trade: dict[str, Any], lot_nano: int, currency: str, base: str) -> Execution:
+    """An execution as ccxt tells it; its fee is in the currency, or in the `base` that is bought. Raises Odd for a fee in a
+    third currency and for a part of a lot."""
     fee = trade.get("fee") or {}
-    cost = fee.get("cost") or "0"
+    cost, of = fee.get("cost") or "0", fee.get("currency")
     try:
-        fee_micro = micro(cost)
-        if fee_micro and fee.get("currency") != currency:
-            raise Odd(f"trade {trade['id']} has a fee of {cost} {fee.get('currency')}, not in our currency")
+        paid = decimal(cost)
+        if paid and of not in (currency, base):
+            raise Odd(f"trade {trade['id']} has a fee of {cost} {of}, neither {currency} nor {base}")
         return Execution(
             id=_in_order(trade),
             ts=int(trade["timestamp"]) * 1_000_000,
             lots=whole_lots(trade["amount"], lot_nano),
             price_nano=nano(trade["price"]),
-            fee_micro=fee_micro,
+            fee_micro=micro(cost) if of != base else 0,
+            fee_nano=nano(cost) if of == base else 0,
         )
     except NotExact as error:
         raise Odd(f"trade {trade.get('id')}: {error}") from None

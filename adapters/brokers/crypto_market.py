@@ -73,8 +73,6 @@ def lacks(exchange: Exchange, speaks: Dialect) -> list[Mistake]:
     for name in ("fetchOpenOrders", "fetchMyTrades"):
         if (spot.get(name) or {}).get("symbolRequired"):
             out.append((f"{exchange.id} answers {name} only symbol by symbol", ANOTHER))
-    if not speaks.fee_in_quote and (exchange.fees.get("trading") or {}).get("feeSide") != "quote":
-        out.append((f"{exchange.id} takes fees in what is bought, and our books hold whole lots", ANOTHER))
     return out
 
 

@@ -17,13 +17,15 @@ KEPT: Final = 4096
 
 
 class Execution(Struct, frozen=True):
-    """One execution as the venue tells it: unsigned lots at a price, and its fee in micro-currency."""
+    """One execution as the venue tells it: unsigned lots at a price, its fee in micro-currency, or in nano-units of the
+    instrument itself."""
 
     id: str
     ts: int
     lots: int
     price_nano: int
     fee_micro: int = 0
+    fee_nano: int = 0
 
 
 class Sent(Struct):
@@ -138,7 +140,9 @@ def told(
         lots, price, fee, cums, causes = [0], [0], [0], [0], [int(Cause.ACCEPTED)]
     if total == whole:
         sent.ended = int(Cause.LAST_FILL)
+    in_coin = [each.fee_nano for each in sent.taken.values()]
+    in_coin = [*in_coin, *[0] * (len(cums) - len(in_coin))] if any(in_coin) else []
     return Reports(
         sample=sent.sample, n=sent.n, ts=ts, row=[sent.row] * len(cums), cum=cums, lots=lots, price_nano=price,
-        fee_micro=fee, cause=causes, reason=reason,
+        fee_micro=fee, cause=causes, reason=reason, fee_nano=in_coin,
     )  # fmt: skip

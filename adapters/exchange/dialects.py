@@ -25,8 +25,7 @@ class Dialect(Struct, frozen=True):
     parameters of every order, `until` those that end one at an instant (ns), None where it has none: then the adapter
     ends it. `refuse_after` are parameters by which the matching engine itself refuses an order that arrives later than
     (ns). `ended` are parameters of every question for ended orders and `history` of those for trades; `page` asks for the answers from the k-th on, of
-    `page_size` each. `fee_in_quote`: the parameters above make fees be taken in the currency, whatever ccxt's own
-    table says. `whole` tells an answer from a piece of one. `counts_twice` are paths that cost two turns, and
+    `page_size` each. `whole` tells an answer from a piece of one. `counts_twice` are paths that cost two turns, and
     those in `makes_orders` are counted apart from questions. `refusals` are its words for a no that ccxt takes for trouble.
     """
 
@@ -39,7 +38,6 @@ class Dialect(Struct, frozen=True):
     history: dict[str, str] = {}
     page: Callable[[int], dict[str, int]] | None = None
     page_size: int = 50
-    fee_in_quote: bool = False
     whole: Callable[[object], bool] = lambda answer: isinstance(answer, (dict, list))
     ledger_amount: Callable[[dict[str, Any]], tuple[str, str]] | None = None
     counts_twice: tuple[str, ...] = ()
@@ -70,7 +68,6 @@ KRAKEN: Final = Dialect(
     # unless told otherwise it melts the executions of one taker into one, of which more may come later
     history={"consolidate_taker": "false"},
     page=lambda k: {"ofs": k},
-    fee_in_quote=True,
     whole=_kraken_whole,
     ledger_amount=lambda entry: (str(entry["info"]["amount"]), str(entry["info"]["fee"])),
     counts_twice=("TradesHistory", "Ledgers"),

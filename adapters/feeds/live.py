@@ -14,9 +14,9 @@ from typing import Final, NamedTuple, TypeVar
 from adapters.feeds.errors import FeedError
 from adapters.feeds.forming import Forming, PutAside
 from adapters.feeds.partial import PartialAnswer
-from adapters.feeds.source import Source, SourceError, Stream
+from adapters.feeds.source import Source, SourceError, Stream, TellsHalts
 from adapters.feeds.stamps import UNITS_NS
-from trading.events import Action
+from trading.events import Action, Halted, Limited
 from trading.instruments import NANO, Universe
 from trading.market import MarketSlice
 from trading.ports import Until
@@ -104,6 +104,12 @@ class Live:
         self._began = 0
         self.absent: tuple[str, ...] = ()
         """Symbols that the vendor's newest answer had no bar of, though it should have."""
+
+    def tell_halts(self, told: Callable[[Halted | Limited], None]) -> None:
+        """Who is told of halts and limits, as a stream hears of them: they do not wait for bars."""
+        stream: object = self._stream
+        if isinstance(stream, TellsHalts):
+            stream.tell_halts(told)
 
     @property
     def trouble(self) -> str:

@@ -1,10 +1,11 @@
 """Where bars come from: the protocols that vendors implement and that wrappers compose."""
 
-from collections.abc import AsyncIterator
-from typing import Protocol
+from collections.abc import AsyncIterator, Callable
+from typing import Protocol, runtime_checkable
 
 from adapters.feeds.files import ActionRow, Rows
 from adapters.feeds.stamps import Stamps
+from trading.events import Halted, Limited
 
 
 class SourceError(Exception):
@@ -41,6 +42,15 @@ class Source(Protocol):
         ...
 
     async def close(self) -> None: ...
+
+
+@runtime_checkable
+class TellsHalts(Protocol):
+    """A stream, or a feed over one, that hears of halts and of limits up and down."""
+
+    def tell_halts(self, told: Callable[[Halted | Limited], None]) -> None:
+        """Who is told, as it comes. Before it is read."""
+        ...
 
 
 class Stream(Protocol):

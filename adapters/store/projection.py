@@ -305,7 +305,8 @@ class Projection:
 
     def _booked(self, seq: int, k: int, e: Booked, effects: Sequence[object]) -> None:
         symbol = self.symbols[e.symbol] if 0 <= e.symbol < len(self.symbols) else ""
-        self._append("bookings", (self.run, seq, k, e.ts, e.kind, symbol, e.amount_micro))
+        kind = f"{e.kind}@{self._agent(e.book)}" if e.book >= 0 else e.kind
+        self._append("bookings", (self.run, seq, k, e.ts, kind, symbol, e.amount_micro))
 
     def _publish(self, seq: int, k: int, e: Publish, effects: Sequence[object]) -> None:
         value, bound = _measure(e.value), _measure(e.bound)

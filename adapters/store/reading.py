@@ -78,12 +78,15 @@ class Alert(Struct, frozen=True):
 
 
 class Booking(Struct, frozen=True):
-    """Cash that moved for another reason than a fill."""
+    """Cash that moved for another reason than a fill; `agent` whose book a flow moved, empty: the unallocated one. `seq`
+    orders it among samples."""
 
     ts: int
     kind: str
     symbol: str
     amount: str
+    agent: str = ""
+    seq: int = 0
 
 
 class SwitchMove(Struct, frozen=True):
@@ -185,6 +188,11 @@ class Reader:
                 out.append(self._one(cross, "", lots, 0, self._name(agent, cross.seq)))
         return sorted(out, key=lambda fill: fill.ts)
 
+    def sampled(self) -> list[int]:
+        """The entry of each row of `equity()`, in its order: what was booked with a lower one is in it."""
+        query = select(EquityRow.seq).where(EquityRow.run == self.run.run)
+        return list(self._newest(query, (col(EquityRow.seq), col(EquityRow.k)), None))
+
     def equity(self, *, since: int = 0, until: int | None = None, last: int | None = None) -> list[EquityPoint]:
         query = select(EquityRow).where(EquityRow.run == self.run.run, EquityRow.ts >= since)
         if until is not None:
@@ -216,7 +224,10 @@ class Reader:
     def bookings(self, *, since: int = 0) -> list[Booking]:
         query = select(BookingRow).where(BookingRow.run == self.run.run, BookingRow.ts >= since)
         rows = self._newest(query, (col(BookingRow.seq), col(BookingRow.k)), None)
-        return [Booking(b.ts, b.kind, b.symbol, money_text(b.amount_micro)) for b in rows]
+        return [
+            Booking(b.ts, kind, b.symbol, money_text(b.amount_micro), agent, b.seq)
+            for b, (kind, _, agent) in ((b, b.kind.partition("@")) for b in rows)
+        ]
 
     def switches(self, *, last: int | None = None) -> list[SwitchMove]:
         names = ("RUN", "REDUCE", "HALT")

@@ -175,7 +175,7 @@ class AlertRow(SQLModel, table=True):
 
 
 class BookingRow(SQLModel, table=True):
-    """Cash that moved for another reason than a fill."""
+    """Cash that moved for another reason than a fill. `kind` of what moved an agent's book is "flow@agent"."""
 
     __tablename__ = "bookings"
     __table_args__ = _CLUSTERED

@@ -1,4 +1,4 @@
-"""POST /api/v1/orders, /cash and /reconcile: what people do by hand, answered with what became of it once it is in the journal."""
+"""POST /api/v1/orders, /cash, /halts and /reconcile: what people do by hand, answered with what became of it once it is in the journal."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -10,7 +10,17 @@ from msgspec import Struct
 
 from daemon.api.commands import STATUS, WAIT_S
 from daemon.api.guard import Refused
-from daemon.by_hand import became_of_flow, became_of_order, compared, correction, flow, how_of, wished
+from daemon.by_hand import (
+    became_of_flow,
+    became_of_halt,
+    became_of_order,
+    compared,
+    correction,
+    flow,
+    halted,
+    how_of,
+    wished,
+)
 from daemon.commanding import NotDone
 from daemon.inbox import InboxFull
 from daemon.service import Service
@@ -49,6 +59,14 @@ class Settle(Struct, frozen=True, forbid_unknown_fields=True):
     reason: str = ""
 
 
+class Halt(Struct, frozen=True, forbid_unknown_fields=True):
+    """One symbol: `do` "halt" lets no new order for it pass until "resume"."""
+
+    do: Literal["halt", "resume"]
+    symbol: str
+    reason: str
+
+
 Body = TypeVar("Body", bound=Struct)
 Handler = Callable[[web.Request, Service], Awaitable[web.Response]]
 
@@ -71,6 +89,17 @@ async def cash(request: web.Request, service: Service) -> web.Response:
     try:
         moved = flow(service, asked.agent, asked.amount, asked.do == "remove", asked.reason, "api")
         return _answer(became_of_flow(service, moved, await _done(service, moved)))
+    except NotDone as why:
+        raise _refused(why) from None
+
+
+async def halt(request: web.Request, service: Service) -> web.Response:
+    """No new orders for one symbol, or again. Raises Refused."""
+    asked = await _body(request, Halt, '{"do": "halt", "symbol": "SPY", "reason": ".."}')
+    try:
+        event = halted(service, asked.symbol, asked.do == "halt", asked.reason, "api")
+        await _done(service, event)
+        return _answer(became_of_halt(service, event))
     except NotDone as why:
         raise _refused(why) from None
 
@@ -106,6 +135,7 @@ async def reconcile(request: web.Request, service: Service) -> web.Response:
 ROUTES: Final[dict[str, Handler]] = {
     "/api/v1/orders": order,
     "/api/v1/cash": cash,
+    "/api/v1/halts": halt,
     "/api/v1/reconcile": reconcile,
 }
 """What is posted where, each with the token."""

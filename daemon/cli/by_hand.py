@@ -4,7 +4,7 @@ from pathlib import Path
 
 import msgspec
 
-from daemon.by_hand import Compared, Ordered, Paid
+from daemon.by_hand import Compared, Ordered, Paid, Stopped
 from daemon.cli.client import reach
 from daemon.cli.failures import CHECK_FAILED, DONE
 from daemon.cli.output import print_json, say
@@ -65,6 +65,18 @@ def cash(
     verb = "withdrawal of" if done.amount.startswith("-") else "deposit of"
     whose = f"book {done.agent}" if done.agent else "the unallocated book"
     say(f"{verb} {done.amount.lstrip('-')}: {whose} has {done.cash} in cash, the house {done.equity} in all")
+
+
+def halt(
+    config: Path, state: Path | None, sets: tuple[str, ...], do: str, symbol: str, *, reason: str, as_json: bool
+) -> None:
+    """No new orders for one symbol, or again; returns once it is in the journal."""
+    body = {"do": do, "symbol": symbol, "reason": reason}
+    done = msgspec.convert(reach(place(config, state, sets)).post("/api/v1/halts", body), Stopped)
+    if as_json:
+        print_json(done)
+        return
+    say(f"{done.symbol} is halted: {done.why}; no new orders for it" if done.halted else f"{done.symbol} trades again")
 
 
 def reconcile(config: Path, state: Path | None, sets: tuple[str, ...], how: str, *, reason: str, as_json: bool) -> int:

@@ -417,7 +417,36 @@ Mqtt = Annotated[
 ]
 
 
-def _operator(name: Literal["halt", "reduce", "resume", "flatten"], text: str, for_agents: bool = True) -> None:
+Symbol = Annotated[
+    str, typer.Option("--symbol", "-s", metavar="SYMBOL", help="One symbol: no new orders for it; its positions stay.")
+]
+
+
+def _operator(
+    name: Literal["halt", "reduce", "resume", "flatten"],
+    text: str,
+    for_agents: bool = True,
+    for_symbols: bool = False,
+) -> None:
+    def symbol_too(
+        config: Config = CONFIG,
+        state: State = None,
+        sets: Sets = None,
+        reason: Reason = "",
+        agent: Agent = "",
+        symbol: Symbol = "",
+        mqtt: Mqtt = "",
+        as_json: Json = False,
+    ) -> None:
+        if not symbol:
+            one(config, state, sets, reason, agent, mqtt, as_json)
+            return
+        if agent or mqtt:
+            raise typer.BadParameter("--symbol is of the whole house, at the daemon itself: without --agent and --mqtt")
+        from daemon.cli import by_hand
+
+        by_hand.halt(config, state, tuple(sets or ()), name, symbol, reason=reason, as_json=as_json)
+
     def one(
         config: Config = CONFIG,
         state: State = None,
@@ -446,12 +475,13 @@ def _operator(name: Literal["halt", "reduce", "resume", "flatten"], text: str, f
     ) -> None:
         one(config, state, sets, reason, "", mqtt, as_json)
 
-    app.command(name, help=text, rich_help_panel="Operate")(one if for_agents else house)
+    made = symbol_too if for_symbols else one if for_agents else house
+    app.command(name, help=text, rich_help_panel="Operate")(made)
 
 
-_operator("halt", "Stop all trading and cancel every open order; positions stay. `resume` re-arms.")
+_operator("halt", "Stop all trading and cancel every open order; positions stay. `resume` re-arms.", for_symbols=True)
 _operator("reduce", "Let only orders pass that make positions smaller.")
-_operator("resume", "Back to RUN; needs --reason, and every mark becomes the equity now.")
+_operator("resume", "Back to RUN; needs --reason, and every mark becomes the equity now.", for_symbols=True)
 _operator("flatten", "Sell everything held, then stay halted.", for_agents=False)
 
 

@@ -63,6 +63,8 @@ def _status_lines(now: dict[str, Any], reached: Any) -> None:
     say(f"  {now['orders']:,} orders, {now['open_orders']} open; {now['fills']:,} fills; {now['alerts']:,} alerts")
     for symbol, why in now.get("halted", {}).items():
         say(f"  {symbol} is halted{f': {why}' if why else ''}")
+    for symbol, limits in now.get("limited", {}).items():
+        say(f"  {symbol} is at a limit: {limits}")
     rows = [
         (
             a["name"],
@@ -159,6 +161,9 @@ def positions(config: Path, state: Path | None, sets: tuple[str, ...], *, as_jso
         rows,
         ("qty", "price", "value", "weight", "cost"),
     )
+    for p in found["positions"]:
+        if p.get("halted"):
+            say(f"  {p['symbol']} is halted: {p['halted']}")
 
 
 def decisions(config: Path, state: Path | None, *, last: int, run: str | None, as_json: bool) -> None:

@@ -3,14 +3,11 @@
 from datetime import date
 from pathlib import Path
 
-from adapters.store.errors import StoreFailing
-from adapters.store.reading import run_of
-from adapters.store.store import read_only
 from daemon.assembly import parts_of
 from daemon.cli.configuration import read
-from daemon.cli.failures import CHECK_FAILED, CONFIG, DONE, USAGE, Failure
+from daemon.cli.failures import CHECK_FAILED, CONFIG, DONE, Failure
 from daemon.cli.output import print_json, progress, say
-from daemon.cli.places import place
+from daemon.cli.places import place, recorded
 from daemon.past import NotKept, saved_config
 from daemon.report.figures import DAY_NS, date_ns
 from research import parity as beside
@@ -42,11 +39,7 @@ def study_parity(
 ) -> int:
     """A run beside a backtest over the same bars; exit code 1 when a decision differs."""
     where = place(config, state, sets)
-    records = read_only(where.store, where.folder)
-    try:
-        record = run_of(records, run)
-    except StoreFailing as why:
-        raise Failure(str(why), USAGE) from None
+    records, record = recorded(where, run)
     entries = [decode(data) for _, data in records.entries(record.run)]
     name = beside.configuration_of(entries)
     if not name:

@@ -272,7 +272,7 @@ def _bus(document: Mapping[str, Any], known: Known, source: Source) -> Iterator[
     mqtt = bus.get("kind", "embedded") == "mqtt"
     if mqtt and not bus.get("url"):
         yield source.mistake(("bus", "url"), "is missing", 'write url = "mqtt://host:1883"')
-    for key in ("host", "port") if mqtt else ("url",):
+    for key in ("host", "port") if mqtt else ("url", "protocol"):
         if bus.get(key):
             kind = "embedded" if mqtt else "mqtt"
             yield source.mistake(

@@ -86,7 +86,8 @@ VenueId = Annotated[str, pattern(r"|[a-z][a-z0-9]{1,31}", 'the name that ccxt gi
 
 class Feed(Section):
     """`path` to `pace` are of a replay; the others of a feed that goes on. `venue` is the exchange of kind ccxt; `url` another
-    address of the vendor than its own; `mapping` the file that says how the vendor of kind http answers."""
+    address of the vendor than its own; `mapping` the file that says how the vendor of kind http answers. `build_from` is what
+    bars are built of: "" they come as they are, a shorter interval, or "trades" in a file."""
 
     kind: FeedKind = "replay"
     fallback: tuple[FeedKind, ...] = ()
@@ -101,6 +102,7 @@ class Feed(Section):
     interval_ns: Annotated[int, duration("1s", "1d"), Written()] = Field(default=86_400 * NANO, alias="interval")
     start: dt.date | None = None
     end: dt.date | None = None
+    build_from: Annotated[str, pattern(r"|trades|[1-9]\d{0,3}[smh]", '"1m" or "trades"')] = ""
     warmup: Annotated[int, bounds(0, 100_000)] = 252
     pace: Annotated[str, pattern(r"fast|real|[1-9]\d{0,5}(\.\d+)?/s|0\.\d*[1-9]\d*/s", '"fast", "real" or "5/s"')] = (
         "fast"
@@ -204,7 +206,18 @@ class Live(Section):
     paper_days: Annotated[int, bounds(0, 1_000)] = 20
 
 
-Job = Literal["rebalance", "risk_report", "daily_report", "retrain", "snapshot", "reconcile", "flatten", "reload"]
+Job = Literal[
+    "rebalance",
+    "risk_report",
+    "daily_report",
+    "retrain",
+    "snapshot",
+    "reconcile",
+    "backup",
+    "compact",
+    "flatten",
+    "reload",
+]
 
 
 class Schedule(Section):
@@ -234,12 +247,13 @@ Host = Annotated[str, pattern(r"[A-Za-z0-9.:_-]+", "a name or an address of this
 
 
 class Bus(Section):
-    """`host` and `port` are where the embedded broker listens; `url` is where another one is."""
+    """`host` and `port` are where the embedded broker listens; `url` is where another one is, `protocol` the MQTT that it speaks."""
 
     kind: Literal["embedded", "mqtt"] = "embedded"
     host: Host = "127.0.0.1"
     port: Port = 1883
     url: Url = ""
+    protocol: Literal["3.1.1", "5"] = "3.1.1"
     username: str = ""
     tls: Tls | None = None
     prefix: Annotated[str, pattern(r"[^\s/+#\x00]+(/[^\s/+#\x00]+)*", "a topic without + or #")] = "quantd"
@@ -276,7 +290,8 @@ class ExecutionTable(Section):
 
 class Store(Section):
     """`lease` is how long this daemon leads its account without a word from it. The days are for `quantd store compact`:
-    what of the journal stays out of archives, and of read models for good; none keeps all."""
+    what of the journal stays out of archives, and of read models for good; none keeps all. `backups` is where scheduled backups go
+    (empty: `backups` in the state folder), `keep_backups` how many stay there."""
 
     url: Url = ""
     lease_ns: Annotated[int, duration("3s", "10m"), Written()] = Field(default=15 * 10**9, alias="lease")
@@ -285,6 +300,8 @@ class Store(Section):
     alerts_days: Days | None = None
     equity_days: Days | None = None
     orders_days: Days | None = None
+    backups: str = ""
+    keep_backups: Annotated[int, bounds(1, 10_000)] = 14
 
 
 class Api(Section):

@@ -6,9 +6,10 @@ a live run and a replay. `daemon.loop` carries the effects out."""
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
+from daemon.engine.busting import on_busted
 from daemon.engine.carrying import on_carried
 from daemon.engine.deciding import on_decided
-from daemon.engine.halting import on_halted
+from daemon.engine.halting import on_halted, on_limited
 from daemon.engine.market import on_action, on_slice
 from daemon.engine.outcomes import on_cancel_reported, on_not_found, on_unknown
 from daemon.engine.people import on_condition, on_operator, on_reloaded, on_started, on_stopping, on_wished
@@ -20,6 +21,7 @@ from daemon.engine.ticks import on_tick
 from trading.effects import Effect
 from trading.events import (
     Action,
+    Busted,
     CancelReported,
     Carried,
     Condition,
@@ -29,6 +31,7 @@ from trading.events import (
     Flow,
     ForeignFound,
     Halted,
+    Limited,
     NotFound,
     Operator,
     Reconciled,
@@ -70,5 +73,7 @@ HANDLERS: Final[dict[type, Callable[[State, Any], Sequence[Effect]]]] = {
     Correction: on_correction,
     Wished: on_wished,
     Halted: on_halted,
+    Limited: on_limited,
+    Busted: on_busted,
     Carried: on_carried,
 }

@@ -37,6 +37,8 @@ class Carry(Struct, frozen=True):
     flows: list[str]
     entitled: list[tuple[int, list[tuple[int, int]]]]
     live_sessions: int
+    dust: dict[int, int] = {}
+    halted: dict[int, tuple[int, str]] = {}
 
 
 _TOTALS: Final = ("cash_micro", "fees_micro", "flows_micro", "income_micro", "realised_micro")
@@ -75,6 +77,8 @@ def carry_of(
             flows=f.venue.flows,
             entitled=f.venue.entitled,
             live_sessions=f.live_sessions,
+            dust=f.venue.dust,
+            halted=f.halted,
         )
     )
 
@@ -189,3 +193,5 @@ def _take_standing(state: State, carry: Carry, numbers: dict[str, int], index: S
         (index[column], [(books[book], lots) for book, lots in parts]) for column, parts in carry.entitled
     ]
     state.live_sessions = carry.live_sessions
+    state.dust = {index[column]: left for column, left in carry.dust.items() if index[column] >= 0}
+    state.halted = {index[column]: why for column, why in carry.halted.items() if index[column] >= 0}

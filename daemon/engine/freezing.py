@@ -65,6 +65,9 @@ class FrozenVenue(Struct, frozen=True):
     entitled: list[tuple[int, list[tuple[int, int]]]] = []
     foreign_ids: list[str] = []
     buying_power_micro: int | None = None
+    spending: list[tuple[tuple[int, int], list[tuple[int, int]]]] = []
+    dust: dict[int, int] = {}
+    unlent: tuple[int, ...] = ()
 
 
 class Frozen(Struct, frozen=True):
@@ -98,6 +101,7 @@ class Frozen(Struct, frozen=True):
     venue: FrozenVenue = FrozenVenue()
     parents: list[Parent] = []
     halted: dict[int, tuple[int, str]] = {}
+    limited: dict[int, tuple[int, int]] = {}
     live_sessions: int = 0
     notes: list[str] = []
     """By agent: what its policy said last."""
@@ -170,10 +174,18 @@ def freeze(state: State) -> bytes:
             exits=[(a.exits, a.blocked) for a in state.agents],
             watch=state.watch.freeze(),
             venue=FrozenVenue(
-                state.fenced, list(state.flows), state.entitled, state.foreign_ids, state.buying_power_micro
+                state.fenced,
+                list(state.flows),
+                state.entitled,
+                state.foreign_ids,
+                state.buying_power_micro,
+                list(state.spending.items()),
+                state.dust,
+                state.unlent,
             ),
             parents=state.parents,
             halted=state.halted,
+            limited=state.limited,
             live_sessions=state.live_sessions,
             notes=[a.note for a in state.agents],
             stops=list(state.stops.items()),
@@ -238,8 +250,9 @@ def thaw(rules: Rules, frozen: bytes) -> State:
     state.flows.extend(f.venue.flows)
     state.entitled = list(f.venue.entitled)
     state.foreign_ids = list(f.venue.foreign_ids)
-    state.buying_power_micro = f.venue.buying_power_micro
-    state.parents, state.halted = list(f.parents), dict(f.halted)
+    state.buying_power_micro, state.spending = f.venue.buying_power_micro, dict(f.venue.spending)
+    state.dust, state.unlent = dict(f.venue.dust), f.venue.unlent
+    state.parents, state.halted, state.limited = list(f.parents), dict(f.halted), dict(f.limited)
     state.live_sessions = f.live_sessions
     for agent, note in zip(state.agents, f.notes, strict=bool(f.notes)):
         agent.note = note

@@ -9,9 +9,11 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from daemon.engine.halting import within_limits
 from daemon.engine.judged import Judged
 from daemon.engine.parents import WORKED, Parent
 from daemon.engine.rests import Postponed
+from daemon.engine.spending import spend
 from daemon.engine.state import HOUSE, Cross, FollowUp, Round, State, Working
 from daemon.engine.stops import in_the_way
 from daemon.engine.watching import market_context, watch_plan
@@ -53,6 +55,7 @@ AGAIN[
         Reason.CONCENTRATION,
         Reason.ACCOUNT_NOTIONAL,
         Reason.RAMP,
+        Reason.BUYING_POWER,
     ]
 ] = True
 
@@ -294,7 +297,7 @@ def _house(
         Part(own.astype(np.float64), p.account.lots, state.rules.agents[p.agent].limits)
         for p, own in zip(parts, surviving, strict=True)
     ]
-    caps = child.caps if child is not None else ()
+    caps = within_limits(state, verdict.lots, child.caps if child is not None else ())
     out = basket(
         verdict, ctx, house, limits, sample=sample, n=n, ts=state.now, end=ends, parts=agents, kind=kind, caps=caps
     )
@@ -445,7 +448,9 @@ def _send(state: State, out: OrderBasket, agents: list[int], surviving: Lots) ->
         state=[int(OrderState.SENT)] * rows,
         shares=shares,
         live=rows,
+        whole=list(shares),
     )
+    spend(state, out)
 
 
 def _ends(state: State, kind: Kind = Kind.LIMIT) -> list[int]:

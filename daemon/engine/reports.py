@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from daemon.engine.alerts import alert
+from daemon.engine.coin_fees import pay_in_coin
 from daemon.engine.executing import count_fills, work_parents
 from daemon.engine.halting import refused_as_halted
 from daemon.engine.state import HOUSE, Row, State, Working
@@ -56,6 +57,10 @@ def on_reports(state: State, reports: Reports) -> Sequence[Effect]:
                 news.sym, news.lots, news.price_nano, news.fee_micro, news.shares,
             )
         )  # fmt: skip
+        for k, fee_nano in news.in_coin:
+            effects.extend(
+                pay_in_coin(state, key, reports.ts, news.sym[k], news.price_nano[k], fee_nano, news.shares[k])
+            )
         if state.parents:
             count_fills(state, reports.sample, reports.n, news.sym, news.shares)
     if rests:
@@ -80,7 +85,7 @@ class News:
     """What a report changes: fills to post (columns), rows that ended without being filled, rows to ask about."""
 
     __slots__ = (
-        "effects", "ended", "fee_micro", "lots", "missing", "price_nano", "reports", "shares", "state", "sym", "work",
+        "effects", "ended", "fee_micro", "in_coin", "lots", "missing", "price_nano", "reports", "shares", "state", "sym", "work",
     )  # fmt: skip
 
     def __init__(self, state: State, work: Working, reports: Reports) -> None:
@@ -90,6 +95,8 @@ class News:
         self.price_nano: list[int] = []
         self.fee_micro: list[int] = []
         self.shares: list[list[tuple[int, int]]] = []
+        self.in_coin: list[tuple[int, int]] = []
+        """(which fill, nano-units) of fees that were taken in the instrument itself."""
         self.ended: list[int] = []
         self.missing: list[int] = []
         self.effects: list[Effect] = []
@@ -104,6 +111,7 @@ class News:
             or work.state != [OrderState.WORKING] * size
             or reports.row != list(range(size))
             or work.odd
+            or reports.fee_nano
             or any(work.filled)
             or 0 in reports.lots
             or reports.cum != reports.lots
@@ -127,8 +135,13 @@ class News:
     def row_by_row(self) -> None:
         """Take any report."""
         r = self.reports
-        for row, cum, new, at, fee, cause in zip(r.row, r.cum, r.lots, r.price_nano, r.fee_micro, r.cause, strict=True):
+        for k, (row, cum, new, at, fee, cause) in enumerate(
+            zip(r.row, r.cum, r.lots, r.price_nano, r.fee_micro, r.cause, strict=True)
+        ):
+            before = len(self.sym)
             if not new or self._fill(row, cum, new, at, fee):
+                if r.fee_nano and r.fee_nano[k] and len(self.sym) > before:
+                    self.in_coin.append((before, r.fee_nano[k]))
                 self._move(row, cum, cause)
 
     def _fill(self, row: int, cum: int, new: int, price_nano: int, fee_micro: int) -> bool:

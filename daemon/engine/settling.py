@@ -11,7 +11,8 @@ from trading.effects import Booked, Effect
 from trading.events import Action, Correction, Flow, ForeignFound, Reconciled
 from trading.execution import round_micro
 from trading.instruments import MICRO
-from trading.orders import money_text, quantity_text
+from trading.orders import ENDED, ForeignOrder, money_text, quantity_text
+from trading.venue import OpenOrder
 
 
 def on_flow(state: State, moved: Flow) -> Sequence[Effect]:
@@ -34,7 +35,7 @@ def on_flow(state: State, moved: Flow) -> Sequence[Effect]:
         return (alert(state, "WARNING", "operator", said),)
     _move(state, moved.amount_micro, book)
     state.revalue()
-    effects: list[Effect] = [Booked(moved.ts, "flow", -1, moved.amount_micro)]
+    effects: list[Effect] = [Booked(moved.ts, "flow", -1, moved.amount_micro, book)]
     if moved.id:
         verb = "deposit of" if moved.amount_micro > 0 else "withdrawal of"
         effects.append(
@@ -53,11 +54,17 @@ def on_flow(state: State, moved: Flow) -> Sequence[Effect]:
 
 def _move(state: State, amount_micro: int, book: int) -> None:
     """Money from outside; the marks of the house, and of the agent whose book it is, move with it."""
+    _marks_move(state, amount_micro, book)
     state.ledger.deposit(amount_micro, book)
-    flow(state.switch, amount_micro)
-    if book >= 0:
-        flow(state.agents[book].switch, amount_micro)
     state.booked()
+
+
+def _marks_move(state: State, amount_micro: int, book: int) -> None:
+    """What comes or goes now is neither profit nor loss of the house, nor of the book it is for."""
+    state.revalue()  # the equity right before, at the marks now
+    flow(state.switch, amount_micro, state.equity_micro)
+    if book >= 0:
+        flow(state.agents[book].switch, amount_micro, state.books_micro[book])
 
 
 def free_micro(state: State, book: int) -> int:
@@ -100,6 +107,9 @@ def on_reconciled(state: State, venue: Reconciled) -> Sequence[Effect]:
     """Compare the venue's account with ours and what is fenced off; a difference leaves only reducing orders."""
     state.now = max(state.now, venue.ts)
     state.buying_power_micro = venue.buying_power_micro
+    state.unlent = tuple(venue.unlent)
+    for key in venue.counted:
+        state.spending.pop((key[0], key[1]), None)
     lots, cash = difference(state, venue)
     if not any(lots) and not cash:
         return ()
@@ -157,18 +167,34 @@ def correct(state: State, lots: Sequence[int], cash: int, how: str, said: str) -
     for column, more in enumerate(lots):
         if more:
             value = round_micro(more * state.universe.lot_nano[column] * int(state.marks_nano[column]))[0]
+            _marks_move(state, value, book)
             state.ledger.in_kind(column, more, value, book)
-            flow(state.switch, value)
-            if book >= 0:
-                flow(state.agents[book].switch, value)
-            effects.append(Booked(state.now, "in_kind", column, value))
+            effects.append(Booked(state.now, "in_kind", column, value, book))
     if cash:
         _move(state, cash, book)
-        effects.append(Booked(state.now, "flow", -1, cash))
+        effects.append(Booked(state.now, "flow", -1, cash, book))
     state.booked()
     state.revalue()
     text = f"taken into the book of {how}: {'; '.join(told(state, lots, cash))} ({said})"
     return [*effects, alert(state, "WARNING", "reconciliation", text)]
+
+
+def strays(state: State, ours: Sequence[OpenOrder]) -> list[ForeignOrder]:
+    """Orders of ours that are open at the venue and have ended here: nobody waits for them, so they reserve risk as another's
+    do, and people are told. `cum` of each says what is left."""
+    ended = dict(state.ended)
+    found = []
+    for each in ours:
+        work = ended.get((each.sample, each.n))
+        if work is None or each.row >= len(work.lots) or work.state[each.row] not in ENDED:
+            continue
+        lots, left = work.lots[each.row], abs(work.lots[each.row]) - each.cum
+        if left > 0:
+            name = f"{each.sample}/{each.n}/{each.row}, ours and ended here,"
+            found.append(
+                ForeignOrder(name, work.basket.sym[each.row], left if lots > 0 else -left, work.worst_nano[each.row])
+            )
+    return found
 
 
 def on_foreign(state: State, found: ForeignFound) -> Sequence[Effect]:

@@ -14,9 +14,10 @@ from daemon.engine.allowance import Allowance
 from daemon.engine.judged import Judged
 from daemon.engine.parents import Execution, Parent
 from daemon.engine.rests import Own, Postponed, Rest, Retry
+from daemon.engine.spending import Key, left_micro, limit
 from daemon.engine.watch import Watch
 from risk.gate import Account
-from risk.limits import Limits, tightest_exits
+from risk.limits import Limits, override, tightest_exits
 from risk.measures import ones, total
 from risk.monitor import Monitor
 from risk.protective import Guards, Kind, Levels, guards
@@ -121,6 +122,8 @@ class Working(Struct):
     live: int
     odd: dict[int, Row] = {}
     again: dict[int, int] = {}
+    whole: list[list[tuple[int, int]]] = []
+    """The agents' unsigned lots when it was sent."""
 
     def open_shares(self) -> Iterator[tuple[int, int, int]]:
         """(row, agent, signed lots) of everything that may still fill."""
@@ -221,7 +224,7 @@ class State:
         self.sample_no = 0
         self.live_sessions = 0
         """House sessions that ended since the first live start, this one counted: where the ramp stands."""
-        self._allowed: tuple[int, int, Limits] | None = None
+        self._allowed: tuple[tuple[int, int, int | None, tuple[int, ...]], Limits] | None = None
         self.agents = [AgentState(a.capital_micro) for a in rules.agents]
         self.switch = Switch(high_water=rules.cash_micro)
         self.monitor = Monitor()
@@ -249,17 +252,25 @@ class State:
         """Decisions that are worked over time, in order."""
         self.halted: dict[int, tuple[int, str]] = {}
         """Column -> (since when, why) of what the venue does not trade for now."""
+        self.limited: dict[int, tuple[int, int]] = {}
+        """Column -> (limit down, limit up) in nano of prices that are at one; 0 for none."""
         self.foreign: list[tuple[int, int, int]] = []
         """(column, signed lots, limit in nano) of orders at the venue that are not ours."""
         self.foreign_ids: list[str] = []
         self.fenced: tuple[list[int], int] = [0] * size, 0
         """(lots by column, cash in micro) at the venue that are known not to be ours."""
+        self.dust: dict[int, int] = {}
+        """Column -> nano-units that fees in the instrument itself left of a lot: at the venue, and in no book."""
         self.flows: deque[str] = deque(maxlen=FLOWS_KEPT)
         """Flows of the venue that were taken, by its own ids."""
         self.entitled: list[tuple[int, list[tuple[int, int]]]] = []
         """(column, (book, lots)) of ex dates whose dividend the venue has not paid."""
         self.buying_power_micro: int | None = None
         """What the venue lets be bought, when it was last asked; None where it does not say."""
+        self.unlent: tuple[int, ...] = ()
+        """Columns of what the venue lends nobody: it cannot be sold short."""
+        self.spending: dict[Key, list[tuple[int, int]]] = {}
+        """Basket -> (row, cost at worst in micro) of what was sent that this may not have in it."""
         self.down: set[str] = set()
         self.borrowed_key = 0
         self.flattening = False
@@ -290,17 +301,26 @@ class State:
             self.best = np.full_like(self.best, np.nan)
 
     def limits(self, book: int) -> Limits:
-        """The limits in force of an agent's book, or of the house: in mode live within what [live] allows."""
+        """The limits in force of an agent's book, or of the house: in mode live within what [live] allows, at a venue within
+        what it lets be bought."""
         rules = self.rules
         if book != HOUSE:
             return rules.agents[book].limits
-        if rules.live is None:
+        if rules.live is None and self.buying_power_micro is None and not self.unlent:
             return rules.house
+        left = left_micro(self)
+        now = self.equity_micro, self.live_sessions, left, self.unlent
         kept = self._allowed
-        if kept is None or kept[0] != self.equity_micro or kept[1] != self.live_sessions:
-            made = rules.live.limits(rules.house, self.equity_micro, self.live_sessions)
-            kept = self._allowed = self.equity_micro, self.live_sessions, made
-        return kept[2]
+        if kept is None or kept[0] != now:
+            made = rules.house
+            if rules.live is not None:
+                made = rules.live.limits(made, self.equity_micro, self.live_sessions)
+            if left is not None:
+                made = override(made, buying_power=limit(self.equity_micro, left))
+            if self.unlent:
+                made = override(made, no_borrow=tuple(self.universe.symbols[k] for k in self.unlent))
+            kept = self._allowed = now, made
+        return kept[1]
 
     def lots(self, book: int) -> Floats:
         """float64[N] signed lots of an agent's book, or of the house; read-only, kept until the next booking."""

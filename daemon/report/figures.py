@@ -11,8 +11,9 @@ from typing import Final
 
 import numpy as np
 from msgspec import Struct
+from numpy.typing import NDArray
 
-from adapters.store.reading import Alert, EquityPoint, Reader, RiskPoint
+from adapters.store.reading import Alert, Booking, EquityPoint, Reader, RiskPoint
 from daemon.assessing import Metrics, metrics_of
 from daemon.config import Config, digest
 from daemon.limit_rows import reason_name
@@ -23,7 +24,8 @@ from daemon.version import code_version
 from risk.assessment import Assessment
 from risk.var_backtest import VarBacktest, backtest
 from trading.effects import Planned
-from trading.statistics import annual_return, compounded, drawdowns, sharpe, volatility
+from trading.market import Floats
+from trading.statistics import annual_return, compounded, drawdowns, sharpe, time_weighted_returns, volatility
 
 DAY_NS: Final = 86_400_000_000_000
 POINTS: Final = 300
@@ -175,8 +177,7 @@ def report(
     moves = [_move(m.ts, m.agent, m.before, m.after, m.reason) for m in reader.switches() if since < m.ts <= until]
     plans = [d.plan for d in reader.decisions(since=since + 1) if d.plan.ts <= until]
     records = [r for r in reader.risk() if r.ts <= until]
-    flows = _flows(reader)
-    curves = _Curves(every, len(config.agents), flows)
+    curves = _Curves(every, reader.sampled()[: len(every)], [agent.name for agent in config.agents], reader.bookings())
     refused, cut = reasons(plans)
     house = present.house if present is not None else None
     weights = _weights(house)
@@ -253,18 +254,24 @@ def _header(
 class _Curves:
     """Equity of the house and of each agent at samples, and wealth: what 1 became without deposits."""
 
-    def __init__(self, every: Sequence[EquityPoint], agents: int, flows: Sequence[tuple[int, float]]) -> None:
+    def __init__(
+        self,
+        every: Sequence[EquityPoint],
+        entries: Sequence[int],
+        agents: Sequence[str],
+        bookings: Sequence[Booking],
+    ) -> None:
         self.every = every
         self.ts = np.array([p.ts for p in every], dtype=np.int64)
+        seqs = np.array(entries, dtype=np.int64)
+        flows = [b for b in bookings if b.kind in FLOWS]
         house = np.array([float(p.equity) for p in every])
-        moved = np.zeros(len(every))
-        for ts, amount in flows:
-            at = int(np.searchsorted(self.ts, ts))
-            if at < len(moved):
-                moved[at] += amount
-        self.returns = _returns(house, moved)
-        self.books = [np.array([float(p.books[k]) for p in every]) for k in range(agents)]
-        self.agents = [_returns(book, np.zeros(len(book))) for book in self.books]
+        self.returns = _returns(house, _flows(seqs, flows))
+        self.books = [np.array([float(p.books[k]) for p in every]) for k in range(len(agents))]
+        self.agents = [
+            _returns(book, _flows(seqs, [b for b in flows if b.agent == name]))
+            for name, book in zip(agents, self.books, strict=True)
+        ]
 
     def shown(self, since: int) -> Sequence[EquityPoint]:
         """The span, or a year where it is shorter."""
@@ -283,18 +290,24 @@ class _Curves:
         return list(zip(self.ts[begin:].tolist(), self.books[agent][begin:].tolist(), strict=True))
 
 
-def _returns(
-    equity: np.ndarray[tuple[int, ...], np.dtype[np.float64]], moved: np.ndarray[tuple[int, ...], np.dtype[np.float64]]
-) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
+FLOWS: Final = frozenset({"flow", "in_kind"})
+"""Bookings that are neither profit nor loss."""
+
+
+def _returns(equity: Floats, flows: Floats) -> Floats:
     """float64[T] returns, 0 at the first sample; deposits are no profit."""
-    found = np.zeros(len(equity))
-    before = equity[:-1]
-    np.divide(equity[1:] - moved[1:] - before, before, out=found[1:], where=before > 0.0)
-    return found
+    return np.concatenate((np.zeros(1), time_weighted_returns(equity, flows)))
 
 
-def _flows(reader: Reader) -> list[tuple[int, float]]:
-    return [(b.ts, float(b.amount)) for b in reader.bookings() if b.kind == "flow"]
+def _flows(seqs: NDArray[np.int64], flows: Sequence[Booking]) -> Floats:
+    """float64[T]: what had come by the samples of these entries, in the order in which it was booked: what comes at a
+    sample's instant comes after it."""
+    moved = np.zeros(len(seqs))
+    for each in flows:
+        at = int(np.searchsorted(seqs, each.seq))
+        if at < len(moved):
+            moved[at] += float(each.amount)
+    return moved.cumsum()
 
 
 def _span(

@@ -153,6 +153,10 @@ class Rig(Protocol):
         there, not when it is heard of."""
         ...
 
+    async def take_back(self, basket: OrderBasket, row: int, lots: int = 0, price_nano: int = 0) -> None:
+        """The venue busts the last execution of an order, or corrects it to so many unsigned lots at that price."""
+        ...
+
     async def end(self, basket: OrderBasket, row: int, how: Literal["cancelled", "expired", "rejected"]) -> None:
         """The venue ends an open order on its own."""
         ...

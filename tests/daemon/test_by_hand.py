@@ -23,7 +23,7 @@ from tests.remote_world import Remote, Script
 from tests.test_api import RUN, World
 from trading.codec import decode
 from trading.effects import Booked, Publish
-from trading.events import Flow, Wished
+from trading.events import Flow, Halted, Wished
 from trading.sessions import DAY_NS
 from trading.venue import VenueAccount
 
@@ -178,7 +178,9 @@ async def test_money_moves_in_and_out_without_profit(world: Any) -> None:
     status, paid = await post(world, "cash", {"do": "add", "amount": "1000.50", "reason": "more", "agent": "even"})
     assert status == 200, paid
     assert state.equity_micro == equity + 1_000_500_000
-    assert state.switch.high_water == high + 1_000_500_000
+    assert state.switch.high_water == pytest.approx(high * (equity + 1_000_500_000) / equity, abs=1), (
+        "the loss is the same fraction"
+    )
     assert paid["cash"] == f"{state.ledger.books[0].cash_micro / 1e6:.6f}".rstrip("0") or paid["cash"]
     status, paid = await post(world, "cash", {"do": "remove", "amount": "500.50", "reason": "rent", "agent": "manual"})
     assert (status, paid["amount"]) == (200, "-500.50")
@@ -187,6 +189,27 @@ async def test_money_moves_in_and_out_without_profit(world: Any) -> None:
     ]  # fmt: skip
     async with world.session.get("/api/v1/alerts?last=2") as response:
         assert "rent" in (await response.json())["alerts"][-1]["text"]
+
+
+async def test_a_person_halts_one_symbol_and_ends_it_and_both_are_in_the_journal(world: Any) -> None:
+    asked = {"do": "halt", "symbol": "QQQ", "reason": "earnings tonight"}
+    status, done = await post(world, "halts", asked)
+    assert (status, done) == (200, {"symbol": "QQQ", "halted": True, "why": "by hand: api: earnings tonight"})
+    status, refused = await post(world, "orders", ORDER | {"symbol": "QQQ"})
+    assert (status, refused["order"], refused["reason"]) == (200, "", "halted")
+    for path, name in (("status", "halted"), ("overview", "halted")):
+        async with world.session.get(f"/api/v1/{path}") as response:
+            if response.status == 200:
+                assert (await response.json())[name] == {"QQQ": "by hand: api: earnings tonight"}
+    assert (await post(world, "halts", asked | {"do": "resume", "reason": "they are out"}))[1]["halted"] is False
+    assert [(h.halted, h.detail, h.who) for h in journalled(world, Halted)] == [
+        (True, "earnings tonight", "api"), (False, "they are out", "api"),
+    ]  # fmt: skip
+    for body, status in (
+        (asked | {"do": "resume"}, 409), (asked | {"symbol": "QQ"}, 404), (asked | {"reason": " "}, 422), ({"do": "stop"}, 422),
+    ):  # fmt: skip
+        assert (await post(world, "halts", body))[0] == status
+    assert (await post(world, "halts", asked, bearer=False))[0] == 401
 
 
 async def test_no_more_is_taken_than_open_orders_leave(world: Any) -> None:

@@ -131,6 +131,7 @@ ROWS = {
     "feed.actions": ("actions.parquet", "actions.parquet"),
     "feed.stamps": ("session", "session"),
     "feed.interval": ("5m", 300 * S),
+    "feed.build_from": ("1m", "1m"),
     "feed.start": ("2019-01-02", dt.date(2019, 1, 2)),
     "feed.end": ("2020-01-02", dt.date(2020, 1, 2)),
     "feed.warmup": ("10", 10),
@@ -213,6 +214,7 @@ ROWS = {
     "bus.kind": ("mqtt", "mqtt"),
     "bus.port": ("1884", 1884),
     "bus.url": ("mqtts://other", "mqtts://other", *MQTT),
+    "bus.protocol": ("5", "5", *MQTT),
     "bus.username": ("me", "me", *MQTT),
     "bus.tls.ca": ("ca.pem", "ca.pem"),
     "bus.tls.certificate": ("c.pem", "c.pem"),
@@ -227,6 +229,8 @@ ROWS = {
     "store.alerts_days": ("90", 90.0),
     "store.equity_days": ("365", 365.0),
     "store.orders_days": ("400", 400.0),
+    "store.backups": ("/srv/backups", "/srv/backups"),
+    "store.keep_backups": ("30", 30),
     "api.host": ("::1", "::1"),
     "api.port": ("0", 0),
     "api.tls.ca": ("ca.pem", "ca.pem"),
@@ -358,9 +362,10 @@ def test_the_limits_are_those_of_the_gate():
     exact = {"max_order_notional_micro": "max_order_notional"}  # exact money here, a float beside marks there
     from_the_broker = {"fee_bp"}  # [broker] commission_bp says it
     from_live = {"max_account_notional", "ramp", "max_orders_per_day"}  # [live]: of the house in mode live
+    from_the_venue = {"buying_power", "no_borrow"}  # nothing to set: what the venue says
     assert {exact.get(name, name) for name in ours} == set(
         limits.Limits.__struct_fields__
-    ) - from_the_broker - from_live
+    ) - from_the_broker - from_live - from_the_venue
     assert set(keys_of(Tail)) == set(limits.Tail.__struct_fields__)
     assert set(keys_of(Correlation)) == set(limits.Correlation.__struct_fields__)
     for table, values in ((Tail, limits.Tail(limit=0.1)), (Correlation, limits.Correlation())):

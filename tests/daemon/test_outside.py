@@ -1,10 +1,11 @@
 """A run on a market that goes on, with a venue across a network: nothing doubled, nothing assumed, books equal to the venue's."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -15,18 +16,23 @@ from daemon.alerting import AlertFilter
 from daemon.app import recover
 from daemon.assembly import Parts, assemble_live
 from daemon.config import Known, read
+from daemon.engine.spending import cut_by_venue
 from daemon.inbox import Command, Inbox
 from daemon.opening import begin
 from daemon.outside import Outside, withheld
 from daemon.service import Service
 from risk.switch import HALT
 from tests.remote_world import Faults, Remote, Script, Venue
-from trading.events import Condition, Operator, Stopping, Unknown
+from trading.codec import decode
+from trading.effects import Planned
+from trading.events import Condition, Halted, Limited, NotFound, Operator, Stopping, Unknown
 from trading.execution import Costs
+from trading.instruments import MICRO
 from trading.market import Block, MarketSlice
 from trading.orders import ENDED, Cause, OrderBasket, Reports
 from trading.ports import BrokerNews
 from trading.sessions import DAY_NS
+from trading.venue import VenueAccount
 
 MINUTE = 60_000_000_000
 NOW = 1_794_787_200_000_000_000  # 2026-11-16 00:00 UTC
@@ -94,8 +100,9 @@ async def stretch(
     until: int | None = None,
     commands: Sequence[tuple[int, Operator]] = (),
     brutal: bool = False,
+    last: Callable[[Service], Awaitable[None]] | None = None,
 ) -> Left:
-    """Start, or go on; stop after `until` slices, in order or as a crash would."""
+    """Start, or go on; stop after `until` slices, in order or as a crash would. `last` is done while all still goes on."""
     with Store.open(folder) as store:
         projection = store.begin(RUN, of.universe, agents=["mix"])
         shell, journal = recover(of, store, RUN, folder)
@@ -123,7 +130,9 @@ async def stretch(
                 if outside.sender is None or not (outside.sender.busy or outside.sender.unresolved):
                     break
                 await asyncio.sleep(0.01)
-            if outside.reconciler is not None:
+            if last is not None:
+                await last(service)
+            elif outside.reconciler is not None:
                 await outside.reconciler.once()
             service.inbox._commands.append(Command(Stopping(0, False, "test"), asyncio.Future()))
             service.inbox._ready.set()
@@ -132,12 +141,17 @@ async def stretch(
         running = asyncio.create_task(outside.run(service, asyncio.Event()))
         watching = asyncio.create_task(watch())
         done, _ = await asyncio.wait({stepping, running, watching}, return_when=asyncio.FIRST_COMPLETED)
-        if watching in done and not brutal:
+        if watching in done and watching.exception() is not None:
+            stepping.cancel()
+            running.cancel()
+        elif watching in done and not brutal:
             await asyncio.wait({stepping, running}, return_when=asyncio.FIRST_COMPLETED)
+            if not running.done():
+                await outside.flush()
         for task in (stepping, running, watching):
             task.cancel()
         await asyncio.gather(stepping, running, watching, return_exceptions=True)
-        for task in (stepping, running):
+        for task in (watching, stepping, running):
             if not task.cancelled() and task.exception() is not None and not brutal:
                 raise task.exception()  # type: ignore[misc]
         await outside.leave()
@@ -171,6 +185,55 @@ async def test_a_quiet_run_buys_and_its_books_are_the_venues(tmp_path: Path) -> 
     assert any(venue.has.lots)
     assert left.service.shell.state.switch.state == 0
     assert left.service.shell.tally.samples == 13, "the warm-up is not traded, the close of this instant is"
+
+
+class Stingy(Remote):
+    """A venue that lets little be bought, and says so whenever it is asked."""
+
+    asked = 0
+
+    async def account(self) -> VenueAccount:
+        self.asked += 1
+        return msgspec.structs.replace(await super().account(), buying_power_micro=10_000 * MICRO, unlent=(2,), ours=())
+
+
+async def test_what_the_venue_lets_be_bought_binds_and_it_is_asked_anew_when_that_cut_something(tmp_path: Path) -> None:
+    of = parts()
+    venue = venue_of(of)
+    remote = Stingy(venue)
+    left = await stretch(tmp_path, of, Script(of.universe, DAY_NS, slices(12), venue, NOW), remote)
+    require_equal(left, venue)
+    state = left.service.shell.state
+    plans = [e for _, data in read_entries(tmp_path) for e in decode(data).effects if isinstance(e, Planned)]
+    assert any(cut_by_venue([plan]) for plan in plans)
+    spent = [
+        sum(lots * worst / 1e9 * 1.0001 for lots, worst in zip(b.lots, b.worst_nano, strict=True) if lots > 0)
+        for b in venue.baskets.values()
+    ]
+    assert 9_700 < max(spent) <= 10_000
+    assert sum(spent) > 30_000, "it is asked again, and then goes on"
+    assert remote.asked > 4
+    assert (state.buying_power_micro, state.unlent) == (10_000 * MICRO, (2,))
+
+
+class Taped(Script):
+    """A feed that hears of a halt between two bars."""
+
+    def tell_halts(self, told: Callable[[Halted | Limited], None]) -> None:
+        told(Halted(NOW, 1, True, "Trading Halt", announced=True))
+
+
+async def test_a_halt_that_the_feed_hears_of_is_in_the_state_before_the_next_bar(tmp_path: Path) -> None:
+    of = parts()
+    venue = venue_of(of)
+    await stretch(tmp_path, of, Taped(of.universe, DAY_NS, slices(6), venue, NOW), Remote(venue), until=82)
+    events = [decode(data).event for _, data in read_entries(tmp_path)]
+    assert [e.detail for e in events if isinstance(e, Halted)] == ["Trading Halt"]
+
+
+def read_entries(folder: Path) -> list[tuple[int, bytes]]:
+    with Store.open(folder) as store:
+        return list(store.entries(RUN, 1))
 
 
 async def test_a_run_on_paper_with_live_bars_is_folded_to_the_same_account(tmp_path: Path) -> None:
@@ -258,7 +321,10 @@ async def test_an_order_that_was_halted_after_its_commit_does_not_leave() -> Non
     task = asyncio.create_task(sender.run())
     sender.put([basket])
     told = await heard(inbox, 2)
+    await sender.ask(NOW, 1, [0])  # by whoever saw it open before
+    (asked,) = await heard(inbox, 1)
     task.cancel()
+    assert isinstance(asked, NotFound), "a venue that never had it says so, and nobody asks for ever"
     ended = next(each for each in told if isinstance(each, Reports))
     assert ended.cause == [Cause.REJECTED]
     assert "halted" in ended.reason

@@ -24,7 +24,7 @@ import daemon.service
 from adapters.bus.messages import Composer
 from adapters.store.store import Store
 from daemon.alerting import AlertFilter
-from daemon.app import recover, this_run
+from daemon.app import Options, recover, this_run
 from daemon.assembly import Assembly, assemble
 from daemon.config import load
 from daemon.known import known_names
@@ -126,7 +126,7 @@ async def drive(assembly: Assembly, folder: Path) -> str:
     daemon.service.COMMIT_S, daemon.service.SNAPSHOT_STEPS = 0.004, 150
     names = [a.name for a in assembly.rules.agents]
     with Store.open(folder) as store:
-        run = this_run(assembly, store, False)
+        run = this_run(assembly, store, Options(config=folder / "config.toml"))
         store.begin(run, assembly.universe, agents=names)
         shell, journal = recover(assembly, store, run, folder)
         projection = store.begin(run, assembly.universe, agents=names)

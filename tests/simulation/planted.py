@@ -100,7 +100,7 @@ BUGS = (
         "after = truncate(before, numerator, denominator)", "after = before * numerator // denominator"),
     Bug("the gate forgets open purchases", gate._extents, "high = high + account.up", "pass"),
     Bug("the gate lets sell what is being sold", case.Account.closable,
-        "left = left - np.where(long, self.down, 0.0)", "pass"),
+        "left - np.where(long, self.down, 0.0)", "left"),
     Bug("cash is reserved at the mark, not at the worst price", rules.cash_rows,
         "paid = (1.0 + limits.collar) * (1.0 + fee)", "paid = 1.0 + fee"),
     Bug("limits of orders go out twice as wide as reserved", gate.worst_nano,

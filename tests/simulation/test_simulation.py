@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.simulation.planted import BUGS, hunt
+from tests.simulation.planted import BUGS, hunt, planted
 from tests.simulation.runner import simulate
 
 SLOW = {
@@ -40,6 +40,12 @@ def test_a_crash_at_any_effect_boundary_breaks_no_promise() -> None:
         outcome = simulate(seed, crash_at=frozenset({boundary}))
         assert not outcome.violations, f"seed {seed}, boundary {boundary}: {outcome.violations}"
         assert outcome.faults["crash"] > 0
+
+
+def test_every_bug_of_the_long_form_can_still_be_planted() -> None:
+    for bug in BUGS:
+        with planted(bug):
+            pass
 
 
 @pytest.mark.parametrize("bug", SAMPLE, ids=lambda bug: bug.name)

@@ -121,6 +121,8 @@ class Book:
     orders: dict[str, Placed] = field(default_factory=dict)
     by_client: dict[str, list[Placed]] = field(default_factory=dict)
     activities: list[Json] = field(default_factory=list)
+    executed: dict[str, tuple[str, Decimal, Decimal]] = field(default_factory=dict)
+    """Order -> (id, quantity, price) of its last execution, as it holds now."""
     hidden: int = 0
     """So many of the newest executions are not listed yet."""
     account_status: str = "ACTIVE"
@@ -325,6 +327,7 @@ class Book:
         if done:
             order.ended = at
         execution = self.id()
+        self.executed[order.id] = execution, qty, price
         self.activities.append(
             {
                 "id": activity_id(at, execution), "activity_type": "FILL", "account_id": self.account_id(),
@@ -338,6 +341,23 @@ class Book:
             "position_qty": text(self.positions.get(order.symbol, Decimal(0))),
         }  # fmt: skip
         self.say("fill" if done else "partial_fill", order, more)
+
+    def take_back(self, order: Placed, qty: Decimal | None = None, price: Decimal | None = None) -> None:
+        """The last execution of an order is busted, or corrected to another quantity and price. The order stays as it is."""
+        execution, last_qty, last_price = self.executed[order.id]
+        side = 1 if order.side == "buy" else -1
+        self.trade(order.symbol, -side * last_qty, last_price)
+        order.filled -= last_qty
+        order.notional -= last_qty * last_price
+        more = {"execution_id": self.id(), "previous_execution_id": execution}
+        if qty is not None and price is not None:
+            self.trade(order.symbol, side * qty, price)
+            order.filled += qty
+            order.notional += qty * price
+            more |= {"qty": text(qty), "price": text(price)}
+            self.executed[order.id] = more["execution_id"], qty, price
+        order.updated = self.tick()
+        self.say("trade_bust" if qty is None else "trade_correct", order, more)
 
     def trade(self, symbol: str, signed: Decimal, price: Decimal) -> None:
         """Move lots and cash."""

@@ -29,6 +29,8 @@ class AlpacaData:
     works_for: int = 1_000_000
     plan_connections: int = 1
     symbol_limit: int = 30
+    tape: bool = True
+    """Whether the plan has halts and limits."""
     sockets: "list[Subscriber]" = field(default_factory=list)
     asked: list[dict[str, str]] = field(default_factory=list)
 
@@ -126,6 +128,14 @@ class AlpacaData:
                 self.sockets.append(client)
                 await client.say({"T": "success", "msg": "authenticated"})
         elif asked["action"] == "subscribe":
+            tape = {str(s) for name in ("statuses", "lulds") for s in asked.get(name, [])}  # type: ignore[attr-defined]
+            if tape:
+                if not self.tape:
+                    await client.say({"T": "error", "code": 409, "msg": "insufficient subscription"})
+                    return
+                client.tape.update(tape)
+                await client.say({"T": "subscription", "statuses": sorted(tape), "lulds": sorted(tape)})
+                return
             bars = [str(s) for s in asked.get("bars", [])]  # type: ignore[union-attr]
             if len(bars) > self.symbol_limit:
                 await client.say({"T": "error", "code": 405, "msg": "symbol limit exceeded"})
@@ -141,6 +151,23 @@ class AlpacaData:
             for client in self.sockets:
                 if symbol in client.symbols:
                     await client.bar(kind, symbol, bar)
+
+        asyncio.run_coroutine_threadsafe(now(), self.loop).result(5)
+
+    def status(self, symbol: str, code: str, text: str, t: str, reason: str = "") -> None:
+        """A trading status ("s") as the tape has it; from any thread."""
+        self._to_tape(symbol, {"T": "s", "S": symbol, "sc": code, "sm": text, "rc": "", "rm": reason, "t": t, "z": "C"})
+
+    def limits(self, symbol: str, down: str, up: str, t: str) -> None:
+        """Limits up and down ("l"); from any thread."""
+        self._to_tape(symbol, {"T": "l", "S": symbol, "u": float(up), "d": float(down), "i": "B", "t": t, "z": "C"})
+
+    def _to_tape(self, symbol: str, message: dict[str, object]) -> None:
+        async def now() -> None:
+            for client in self.sockets:
+                if symbol in client.tape:
+                    when = datetime.fromisoformat(str(message["t"]).replace("Z", "+00:00"))
+                    await client.say(message | ({"t": when} if client.packed else {}))
 
         asyncio.run_coroutine_threadsafe(now(), self.loop).result(5)
 
@@ -179,6 +206,7 @@ class Subscriber:
     socket: web.WebSocketResponse
     packed: bool
     symbols: set[str] = field(default_factory=set)
+    tape: set[str] = field(default_factory=set)
 
     async def say(self, message: dict[str, object]) -> None:
         if self.packed:

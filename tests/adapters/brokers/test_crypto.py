@@ -298,7 +298,7 @@ def trade(**other: object) -> dict[str, object]:
 
 
 def test_an_execution_is_taken_exactly_and_numbered_as_the_matching_engine_counts() -> None:
-    each = execution_of(trade(info={"trade_id": 42}), NANO, "USD")
+    each = execution_of(trade(info={"trade_id": 42}), NANO, "USD", "BTC")
     assert (each.id, each.ts, each.lots, each.price_nano, each.fee_micro) == (
         "00000000000000000042", 1_000_000, 2, 1_500_000_000, 10_000,
     )  # fmt: skip
@@ -306,16 +306,16 @@ def test_an_execution_is_taken_exactly_and_numbered_as_the_matching_engine_count
 
 @pytest.mark.parametrize(
     "odd",
-    [{"fee": {"cost": "0.001", "currency": "BTC"}}, {"amount": "2.5"}, {"amount": 2.0}, {"price": "0.0000000001"}],
-    ids=["a fee in a coin", "a part of a lot", "a float", "a price finer than a nano"],
+    [{"fee": {"cost": "0.001", "currency": "BNB"}}, {"amount": "2.5"}, {"amount": 2.0}, {"price": "0.0000000001"}],
+    ids=["a fee in a third coin", "a part of a lot", "a float", "a price finer than a nano"],
 )
 def test_an_execution_that_our_books_cannot_hold_is_refused(odd: dict[str, object]) -> None:
     with pytest.raises(Odd):
-        execution_of(trade(**odd), NANO, "USD")
+        execution_of(trade(**odd), NANO, "USD", "BTC")
 
 
 def test_no_fee_needs_no_currency() -> None:
-    assert execution_of(trade(fee=None), NANO, "USD").fee_micro == 0
+    assert execution_of(trade(fee=None), NANO, "USD", "BTC").fee_micro == 0
 
 
 async def test_opening_names_every_mistake_at_once(rig: CcxtRig) -> None:
@@ -338,7 +338,7 @@ async def test_opening_names_every_mistake_at_once(rig: CcxtRig) -> None:
 
 
 @pytest.mark.parametrize(
-    ("venue", "why"), [("binance", "fees"), ("gemini", "ledger|deposits"), ("bitstamp", "ended orders")]
+    ("venue", "why"), [("binance", "symbol by symbol"), ("gemini", "ledger|deposits"), ("bitstamp", "ended orders")]
 )
 async def test_an_exchange_that_lacks_what_our_rules_need_is_refused_before_it_is_asked(venue: str, why: str) -> None:
     broker = Crypto(CryptoSettings(Access(venue, "k" * 8, "s" * 8, url="http://127.0.0.1:1")), Universe(()), "run")
@@ -351,3 +351,27 @@ async def test_a_settling_time_shorter_than_an_order_can_be_on_its_way_is_refuse
     broker = Crypto(CryptoSettings(Access("kraken", timeout_s=10.0), settle_s=5.0), Universe(()), "run")
     with pytest.raises(VenueError, match="at least 10 s"):
         await broker.open()
+
+
+def test_a_fee_in_what_is_bought_is_told_in_its_own_units_as_a_real_client_reads_it() -> None:
+    """Binance's documented answer to `myTrades`, read by ccxt: `commissionAsset` is what was bought."""
+    import ccxt
+
+    exchange = ccxt.binance()
+    exchange.number = str
+    market = exchange.safe_market("BTCUSDT", None, None, "spot") | {
+        "symbol": "BTC/USDT",
+        "base": "BTC",
+        "quote": "USDT",
+    }
+    answer = {
+        "symbol": "BTCUSDT", "id": 28457, "orderId": 100234, "price": "60000.10", "qty": "0.12000000", "commission": "0.00012345",
+        "commissionAsset": "BTC", "time": 1499865549590, "isBuyer": True, "isMaker": False, "isBestMatch": True,
+    }  # fmt: skip
+    lot = NANO // 10**5
+    each = execution_of(exchange.parse_trade(answer, market), lot, "USDT", "BTC")
+    assert (each.lots, each.fee_micro, each.fee_nano) == (12_000, 0, 123_450)
+    quoted = exchange.parse_trade(answer | {"commission": "7.2", "commissionAsset": "USDT"}, market)
+    assert execution_of(quoted, lot, "USDT", "BTC").fee_micro == 7_200_000
+    with pytest.raises(Odd, match="neither USDT nor BTC"):
+        execution_of(exchange.parse_trade(answer | {"commissionAsset": "BNB"}, market), lot, "USDT", "BTC")

@@ -146,3 +146,110 @@ async def test_a_wrong_key_too_many_symbols_and_a_dead_address_are_errors() -> N
         await _next(stream("ws://127.0.0.1:9").bars())
     with pytest.raises(SourceError, match="QUANTD_ALPACA_SECRET"):
         stream("ws://127.0.0.1:9", secret="")
+
+
+async def _said(told: list[Any], count: int) -> list[Any]:
+    await _when(lambda: len(told) >= count)
+    return told
+
+
+AT = "2024-01-03T14:35:00.5Z"
+AT_NS = OPEN_NS + 300_500_000_000
+
+
+async def test_halts_and_what_ends_them_are_told_as_they_come() -> None:
+    venue, told = AlpacaData(), list[Any]()
+    with alpaca(venue) as url:
+        ours = stream(url)
+        ours.tell_halts(told.append)
+        reading = asyncio.create_task(_next(ours.bars()))
+        await _when(lambda: venue.sockets and venue.sockets[0].tape == {"AAPL", "MSFT"})
+        for code, text, reason in (
+            ("H", "Trading Halt", "News Pending"), ("Q", "Quotation Resumption", ""), ("T", "Trading Resumption", ""),
+            ("P", "Volatility Trading Pause", ""), ("3", "Resume", ""), ("2", "Trading Halt", ""), ("E", "Short Sale Restriction", ""),
+        ):  # fmt: skip
+            await asyncio.to_thread(venue.status, "MSFT", code, text, AT, reason)
+        await asyncio.to_thread(venue.send, "b", "AAPL", BAR)
+        await reading
+        assert [(h.symbol, h.halted, h.detail) for h in told] == [
+            (1, True, "Trading Halt News Pending"), (1, False, "Trading Resumption"), (1, True, "Volatility Trading Pause"),
+            (1, False, "Resume"), (1, True, "Trading Halt"),
+        ]  # fmt: skip
+        assert {h.ts for h in told} == {AT_NS}
+        assert all(h.announced and not h.who for h in told)
+        await ours.close()
+
+
+async def test_a_price_that_comes_to_a_limit_is_told_once_and_again_when_the_limit_moves() -> None:
+    venue, told = AlpacaData(), list[Any]()
+    with alpaca(venue) as url:
+        ours = stream(url)
+        ours.tell_halts(told.append)
+        bars = ours.bars()
+        reading = asyncio.create_task(_next(bars))
+        await _when(lambda: venue.sockets and venue.sockets[0].tape)
+        await asyncio.to_thread(venue.limits, "AAPL", "170.5", "190", AT)
+        await asyncio.to_thread(venue.send, "b", "AAPL", BAR)
+        await reading
+        assert told == []
+        for close in ("190", "190.5", "180", "170.5"):
+            reading = asyncio.create_task(_next(bars))
+            await asyncio.to_thread(venue.send, "b", "AAPL", ("2024-01-03T14:31:00Z", "187", "191", "170", close, "9"))
+            await reading
+        assert [(x.symbol, x.down_nano, x.up_nano) for x in told] == [(0, 170_500_000_000, 190_000_000_000)] * 2
+        await asyncio.to_thread(venue.limits, "AAPL", "165", "185", AT)
+        await asyncio.to_thread(venue.limits, "AAPL", "172", "192", AT)
+        reading = asyncio.create_task(_next(bars))
+        await asyncio.to_thread(venue.send, "b", "AAPL", BAR)
+        await reading
+        assert [(x.down_nano, x.up_nano) for x in told[2:]] == [(172_000_000_000, 192_000_000_000)]
+        await ours.close()
+
+
+async def test_a_plan_without_halts_still_has_its_bars() -> None:
+    venue, told = AlpacaData(tape=False), list[Any]()
+    with alpaca(venue) as url:
+        ours = stream(url)
+        ours.tell_halts(told.append)
+        reading = asyncio.create_task(_next(ours.bars()))
+        await _when(lambda: venue.subscribed)
+        await asyncio.sleep(0.05)
+        await asyncio.to_thread(venue.send, "b", "AAPL", BAR)
+        assert len(await reading) == 1
+        assert told == []
+        await ours.close()
+
+
+async def test_pairs_are_never_asked_about_halts() -> None:
+    venue = AlpacaData()
+    pairs = Universe((Instrument("BTC/USD"),))
+    with alpaca(venue) as url:
+        ours = stream(url, pairs, crypto=True)
+        ours.tell_halts(lambda news: None)
+        reading = asyncio.create_task(_next(ours.bars()))
+        await _when(lambda: venue.subscribed)
+        await asyncio.to_thread(venue.send, "b", "BTC/USD", BAR)
+        await reading
+        assert venue.sockets[0].tape == set()
+        await ours.close()
+
+
+def test_the_official_client_takes_the_same_halts_and_limits() -> None:
+    from alpaca.data.live import StockDataStream
+
+    venue = AlpacaData()
+    got: list[Any] = []
+    with alpaca(venue) as url:
+        client = StockDataStream(KEY, SECRET, url_override=f"{url}/v2/iex")
+
+        async def take(status: Any) -> None:
+            got.append(status)
+            await client.stop_ws()
+
+        client.subscribe_trading_statuses(take, "AAPL")
+        thread = threading.Thread(target=client.run, daemon=True)
+        thread.start()
+        asyncio.run(_when(lambda: venue.sockets and venue.sockets[0].tape == {"AAPL"}))
+        venue.status("AAPL", "H", "Trading Halt", AT)
+        thread.join(8)
+    assert [(s.symbol, s.status_code, s.status_message) for s in got] == [("AAPL", "H", "Trading Halt")]

@@ -209,3 +209,8 @@ async def flows_come_oldest_first_and_only_those_since(s: Scene) -> None:
     assert [flow.amount_micro for flow in flows] == [2_000_000, 3_000_000, 4_000_000]
     assert len({flow.id for flow in flows}) == 3
     s.books.flow(await s.broker.flows(0))
+
+
+@case("account")
+async def what_the_venue_does_not_lend_is_said_with_the_account(s: Scene) -> None:
+    assert s.column("unshortable") in (await s.broker.account()).unlent

@@ -145,3 +145,58 @@ async def a_venue_that_comes_back_is_used_again(s: Scene) -> None:
     assert s.known(basket) == OrderState.WORKING
     await s.rig.fill(basket, 0, 10, s.rig.price_nano(column))
     await s.state(basket, OrderState.FILLED)
+
+
+@case("stream")
+async def a_trade_that_the_venue_takes_back_is_booked_back_to_the_micro(s: Scene) -> None:
+    column = s.column("plain")
+    tick = s.rig.universe.instruments[column].tick_nano
+    basket = await s.rest(Row(column, 10))
+    await s.rig.fill(basket, 0, 4, s.rig.price_nano(column) - tick)
+    await s.rig.fill(basket, 0, 6, s.rig.price_nano(column))
+    await s.state(basket, OrderState.FILLED)
+    await s.rig.stream("doubled")
+    await s.rig.take_back(basket, 0)
+    await s.until(lambda: s.books.truth().lots[column] == 4)
+    assert s.books.truth() == s.rig.truth()
+    await heard_of(s)
+
+
+@case("stream")
+async def a_trade_that_the_venue_corrects_is_booked_as_it_is_now(s: Scene) -> None:
+    column = s.column("plain")
+    tick = s.rig.universe.instruments[column].tick_nano
+    basket = await s.rest(Row(column, -10) if s.rig.truth().lots[column] else Row(column, 10))
+    await s.rig.fill(basket, 0, 10, s.rig.price_nano(column))
+    await s.state(basket, OrderState.FILLED)
+    await s.rig.take_back(basket, 0, 10, s.rig.price_nano(column) - 3 * tick)
+    await s.until(lambda: s.books.truth() == s.rig.truth())
+    # and the correction may be wrong itself
+    await s.rig.take_back(basket, 0, 9, s.rig.price_nano(column) - tick)
+    await s.until(lambda: s.books.truth().lots[column] == 9)
+    assert s.books.truth() == s.rig.truth()
+    await heard_of(s)
+
+
+async def heard_of(s: Scene) -> None:
+    """A person hears of what was taken back; that is no contradiction."""
+    said = [each for each in s.books.contradictions() if "took back a trade" in each]
+    assert said
+    s.books.effects = [each for each in s.books.effects if "took back a trade" not in getattr(each, "text", "")]
+
+
+@case("stream")
+async def a_trade_of_before_a_restart_that_the_venue_takes_back_is_found_and_booked_back(s: Scene) -> None:
+    column = s.column("plain")
+    basket = await s.rest(Row(column, 10))
+    await s.rig.fill(basket, 0, 10, s.rig.price_nano(column))
+    await s.state(basket, OrderState.FILLED)
+    later = await s.adapter()
+    later.remember(basket)
+    await s.listen_to(later)
+    await s.rig.listened()
+    await asyncio.sleep(0.1)
+    await s.rig.take_back(basket, 0)
+    await s.until(lambda: s.books.truth().lots[column] == 0)
+    assert s.books.truth() == s.rig.truth()
+    await heard_of(s)

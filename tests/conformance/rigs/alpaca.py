@@ -141,6 +141,13 @@ class AlpacaRig:
         size = self._size(basket.sym[row], lots)
         self.server.book.fill(self.server.order(self._id(basket, row)), size, Decimal(price_nano) / NANO)
 
+    async def take_back(self, basket: OrderBasket, row: int, lots: int = 0, price_nano: int = 0) -> None:
+        order = self.server.order(self._id(basket, row))
+        if lots:
+            self.server.book.take_back(order, self._size(basket.sym[row], lots), Decimal(price_nano) / NANO)
+        else:
+            self.server.book.take_back(order)
+
     async def end(self, basket: OrderBasket, row: int, how: Literal["cancelled", "expired", "rejected"]) -> None:
         self.server.end(self._id(basket, row), ENDS[how])
 

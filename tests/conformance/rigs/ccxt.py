@@ -191,6 +191,9 @@ class CcxtRig:
     async def fill(self, basket: OrderBasket, row: int, lots: int, price_nano: int) -> None:
         self.venue.fill(self._order(basket, row), self._size(basket.sym[row], lots), Decimal(price_nano) / NANO)
 
+    async def take_back(self, basket: OrderBasket, row: int, lots: int = 0, price_nano: int = 0) -> None:
+        raise NotOffered("a crypto exchange takes no trade back")
+
     async def end(self, basket: OrderBasket, row: int, how: Literal["cancelled", "expired", "rejected"]) -> None:
         if how == "rejected":
             raise NotOffered("this exchange refuses an order at once or not at all")

@@ -186,6 +186,9 @@ class PaperRig:
             if not self._silent:
                 self._news.queue.put_nowait(each)
 
+    async def take_back(self, basket: OrderBasket, row: int, lots: int = 0, price_nano: int = 0) -> None:
+        raise NotOffered("a simulated venue takes no trade back")
+
     async def end(self, basket: OrderBasket, row: int, how: Literal["cancelled", "expired", "rejected"]) -> None:
         if how != "expired":
             raise NotOffered("the paper venue ends no order on its own but at its end")

@@ -1,0 +1,41 @@
+"""Fees that a venue takes in what is bought: the books hold whole lots, so what is left of one is kept beside them as dust.
+
+A fee takes whole lots from who bought, at the price of the fill: a sale whose whole amount is the fee. Lots and dust together are
+what the venue has, to the nano-unit; cash does not change, and the fee stands among the fees.
+"""
+
+from collections.abc import Sequence
+
+from daemon.engine.state import State
+from trading.books import share
+from trading.effects import Effect, Filled
+from trading.execution import round_micro
+
+
+def pay_in_coin(
+    state: State,
+    key: tuple[int, int],
+    ts: int,
+    sym: int,
+    price_nano: int,
+    fee_nano: int,
+    shares: Sequence[tuple[int, int]],
+) -> list[Effect]:
+    """Take `fee_nano` units of a column from the dust, and from the books in whole lots where that is not enough; `shares`
+    are the (book, signed lots) of the fill."""
+    lot = state.universe.lot_nano[sym]
+    left = state.dust.get(sym, 0) - fee_nano
+    lots = -(left // lot) if left < 0 else 0
+    state.dust[sym] = left + lots * lot
+    if not lots:
+        return []
+    paid = [(who, -part) for who, part in share(lots, [(who, abs(part)) for who, part in shares]) if part]
+    amount = round_micro(lots * lot * price_nano)[0]
+    state.ledger.fills([sym], [-lots], [price_nano], [amount], [paid])
+    state.booked()
+    return [Filled(*key, ts, [sym], [-lots], [price_nano], [amount], [paid])]
+
+
+def dust_micro(state: State, sym: int) -> int:
+    """What the dust of a column is worth at the mark, micro-currency: it is in no book and in no equity."""
+    return round_micro(state.dust.get(sym, 0) * int(state.marks_nano[sym]))[0]
