@@ -128,7 +128,9 @@ def recover(parts: Parts, store: Store, run: str, folder: Path) -> tuple[Shell, 
         raise CannotStart(f"run {run}: {error}; give the feed it was made with, or begin anew with --fresh.") from error
     except NotKept as error:
         raise CannotStart(f"run {run}: {error}") from error
-    shell.answer = Timed(Deadline(parts.policies))
+    deadline = Deadline(parts.policies)
+    deadline.start()
+    shell.answer = Timed(deadline)
     if isinstance(shell.broker, Wire):
         shell.broker.taken()  # what was committed has left, or its outcome is unknown
     if journal.seq:

@@ -340,6 +340,7 @@ def rules_of(
         volume_lookback=risk.volume_lookback,
         house_calendar=calendars.index(universe.calendar),
         execution=execution_of(config),
+        keep_bars=any(getattr(p, "uses_bars", False) for p in policies),
         live=allowance_of(config) if config.quantd.mode == "live" else None,
     )
 

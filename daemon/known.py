@@ -8,6 +8,7 @@ from models.forests.params import AllocationParams
 from risk.limits import PROFILES
 from strategies.policies import POLICIES, ParamsError
 from strategies.policies.fixed_mix import FixedMixParams
+from strategies.policies.signals import SignalsParams
 
 COMMON: Final = (
     "24/7", "XNYS", "XNAS", "NYSE", "NASDAQ", "XLON", "LSE", "XETR", "XFRA", "XPAR", "XAMS", "XSWX", "XMIL", "XMAD",
@@ -43,6 +44,7 @@ def _parameters(policy: str) -> tuple[str, ...] | None:
     try:
         made = POLICIES[policy]({})
     except ParamsError:
-        return FixedMixParams.__struct_fields__ if policy == "fixed_mix" else None
+        needy = {"fixed_mix": FixedMixParams, "signals": SignalsParams}  # they have no usual parameters
+        return needy[policy].__struct_fields__ if policy in needy else None
     params = getattr(made, "params", None)
     return () if params is None else tuple(params.__struct_fields__)

@@ -137,8 +137,8 @@ def judge(assembly: Assembly, record: Record, state: Path, drive: Drive | None) 
     found = sharpe_intervals(
         own.returns, None if other is None else other.returns, periods=periods, risk_free_annual=free
     )
-    deflated, trials, notes = _deflated(assembly, own, state)
-    difference = None if other is None else _difference(own.sharpe, other.sharpe, found)
+    deflated, trials, notes = deflated_of(assembly, own, state)
+    difference = None if other is None else difference_of(own.sharpe, other.sharpe, found)
     return Verdict(
         verdict=sentence(own, difference, deflated, trials, compared=other is not None),
         sharpe_definition=own.metrics.sharpe_definition,
@@ -159,14 +159,14 @@ def _equal_weight(assembly: Assembly, drive: Drive) -> Measured:
     return Measured.of(beside, record)
 
 
-def _difference(own: float, other: float, found: Intervals | None) -> Difference | None:
+def difference_of(own: float, other: float, found: Intervals | None) -> Difference | None:
     if not (isfinite(own) and isfinite(other)):
         return None
     interval = found.difference if found else None
     return Difference(own - other, interval.low if interval else None, interval.high if interval else None)
 
 
-def _deflated(assembly: Assembly, own: Measured, state: Path) -> tuple[float | None, int | None, list[str]]:
+def deflated_of(assembly: Assembly, own: Measured, state: Path) -> tuple[float | None, int | None, list[str]]:
     """(deflated ratio, trials known, notes)."""
     if not isfinite(own.sharpe):
         return None, None, []

@@ -19,7 +19,8 @@ BrokerNews = Reports | CancelReported | Unknown | NotFound | Condition | Busted
 
 
 class Policy(Protocol):
-    """Decides target weights. `lookback` is how many samples of returns it reads."""
+    """Decides target weights. `lookback` is how many samples of returns, or of bars, it reads. One that reads
+    `view.bars` has an attribute `uses_bars` that is true: bars are kept only in runs of such a policy."""
 
     @property
     def lookback(self) -> int: ...

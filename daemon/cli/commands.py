@@ -275,6 +275,25 @@ def study_lookahead(
     raise typer.Exit(code)
 
 
+@study.command("compare")
+def study_compare(
+    policies: Annotated[
+        list[str] | None,
+        typer.Argument(help="Registered names, artifact folders or files; every registered one without."),
+    ] = None,
+    every: Annotated[Literal["day", "week", "month"], typer.Option(help="How often they are asked.")] = "month",
+    config: Config = CONFIG,
+    state: State = None,
+    sets: Sets = None,
+    as_json: Json = False,
+) -> None:
+    """Policies side by side: each alone over the recorded market, after costs, beside equal weight."""
+    from daemon.cli import studying
+
+    code = studying.study_compare(config, state, tuple(sets or ()), tuple(policies or ()), every=every, as_json=as_json)
+    raise typer.Exit(code)
+
+
 @study.command("parity")
 def study_parity(
     run: Annotated[str | None, typer.Argument(metavar="RUN", help="The newest without it.")] = None,
@@ -290,6 +309,27 @@ def study_parity(
     from daemon.cli import studying
 
     raise typer.Exit(studying.study_parity(config, state, tuple(sets or ()), run, day=day, as_json=as_json))
+
+
+features = typer.Typer(help="What policies and trained models may read of the market.", no_args_is_help=True)
+app.add_typer(features, name="features", rich_help_panel="Look")
+
+
+@features.command("list")
+def features_list(
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", help="One feature, with any window: rsi_21.week.")
+    ] = None,
+    of: Annotated[
+        str | None, typer.Option("--of", metavar="SET", help="default, four_asset, full or observation.")
+    ] = None,
+    count: Annotated[bool, typer.Option("--count", help="Only how many.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Every feature: what it is, how many samples it reads, where its formula is, whether it can be had here."""
+    from daemon.cli import features as listing
+
+    raise typer.Exit(listing.features_list(of, name, count=count, as_json=as_json))
 
 
 bench = typer.Typer(help="How long things take here.", no_args_is_help=True)

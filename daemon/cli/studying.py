@@ -1,18 +1,28 @@
 """`quantd study`: questions about a policy that a backtest does not answer."""
 
+import secrets
 from datetime import date
 from pathlib import Path
 
-from daemon.assembly import parts_of
+from daemon.assembly import Assembly, assemble, parts_of
+from daemon.cli import backtesting
 from daemon.cli.configuration import read
-from daemon.cli.failures import CHECK_FAILED, CONFIG, DONE, Failure
-from daemon.cli.output import print_json, progress, say
+from daemon.cli.failures import CHECK_FAILED, CONFIG, DONE, USAGE, Failure
+from daemon.cli.output import print_json, progress, say, table
 from daemon.cli.places import place, recorded
+from daemon.loop import Log, Shell
 from daemon.past import NotKept, saved_config
+from daemon.policies import PolicyError, load
 from daemon.report.figures import DAY_NS, date_ns
 from research import parity as beside
+from research.comparison import NAME, Drive
 from research.lookahead import lines, lookahead
+from research.standings import HEAD, said, standings
+from research.standings import table as rows_of
+from strategies.policies import POLICIES
 from trading.codec import decode
+from trading.orders import base36
+from trading.ports import Policy
 
 
 def study_lookahead(
@@ -32,6 +42,42 @@ def study_lookahead(
         for line in lines(result):
             say(line)
     return DONE if result.clean else CHECK_FAILED
+
+
+def study_compare(
+    config: Path, state: Path | None, sets: tuple[str, ...], names: tuple[str, ...], *, every: str, as_json: bool
+) -> int:
+    """Policies side by side, each alone in the run that the configuration describes."""
+    found = read(config, sets)
+    folder = state if state is not None else found.at(found.quantd.state)
+    policies: dict[str, Policy] = {}
+    for name in (*names, NAME) if names else POLICIES:
+        try:
+            policies[name] = load(name, {}, found.source.folder)
+        except PolicyError as why:
+            if names:
+                raise Failure(str(why), USAGE) from None
+            # it has no parameters of its own to stand with, as a fixed mix has no weights
+    assembly = assemble(found, cache=folder / "cache")
+
+    def drive(name: str) -> Drive:
+        def run(other: Assembly, log: Log) -> Shell:
+            with progress(name, shown=not as_json) as bar:
+                return backtesting.drive(other, other.config, base36(secrets.randbits(64), 8), log, None, bar)[0]
+
+        return run
+
+    try:
+        result = standings(assembly, policies, folder, drive, every)
+    except ValueError as why:
+        raise Failure(f"there is nothing to compare: {why}", CHECK_FAILED) from None
+    if as_json:
+        print_json(result)
+        return DONE
+    table(HEAD, rows_of(result), HEAD[1:])
+    for line in said(result):
+        say(f"  {line}")
+    return DONE
 
 
 def study_parity(

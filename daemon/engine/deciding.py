@@ -46,6 +46,7 @@ def ask_agents(state: State, due: list[int], ts: int) -> list[Effect]:
             equity=equity / MICRO,
             time=ts,
             sample=state.sample,
+            bars=state.history.bars,
         )
         asks.append(Ask(round_.number, number, view, state.agents[number].memory))
     return asks

@@ -108,6 +108,8 @@ class Frozen(Struct, frozen=True):
     stops: list[tuple[tuple[int, int], Working]] = []
     resting: Stops = Stops()
     """Protective stops at the venue. Snapshots of before there were any have none."""
+    bars: tuple[int, bytes, bytes, bytes, bytes] | None = None
+    """Whole bars of the samples, where they are kept."""
 
 
 def _ring_out(ring: Ring) -> tuple[bytes, bytes]:
@@ -196,6 +198,7 @@ def freeze(state: State) -> bytes:
                 list(state.retries.values()),
                 state.leaving,
             ),
+            bars=None if history.bars is None else history.bars.freeze(),
         )
     )
 
@@ -208,6 +211,8 @@ def thaw(rules: Rules, frozen: bytes) -> State:
     history = state.history
     _ring_in(history.known, f.rings[0], f.rings[1], f.counts[0])
     _ring_in(history.synchronous, f.rings[2], f.rings[3], f.counts[1])
+    if history.bars is not None and f.bars is not None:
+        history.bars.thaw(f.bars)
     history.pending = {k: np.frombuffer(row) for k, row in f.pending}
     history.waiting = list(f.waiting)
     history.known_actions = list(f.known_actions)

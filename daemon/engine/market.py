@@ -44,6 +44,8 @@ def on_slice(state: State, market: MarketSlice) -> Sequence[Effect]:
         state.mark_ts = np.where(fresh, ts, state.mark_ts)
     state.traded_volume(market)
     state.history.bar(market.key, market.fresh, market.full, market.close)
+    if state.history.bars is not None:
+        state.history.bars.slice(market)
     if state.halted or state.limited:
         effects = [*effects, *trades_again(state, market)]
     if state.protecting:

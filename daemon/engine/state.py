@@ -22,6 +22,7 @@ from risk.measures import ones, total
 from risk.monitor import Monitor
 from risk.protective import Guards, Kind, Levels, guards
 from risk.switch import Switch
+from trading.bars import BarRing
 from trading.books import Ledger
 from trading.instruments import MICRO, Universe
 from trading.market import Floats, History, MarketSlice
@@ -79,6 +80,8 @@ class Rules(Struct, frozen=True):
     """Cash that the venue may have more or less than we know of: some round each fill to their own decimals."""
     execution: Execution = Execution()
     """How decisions become orders."""
+    keep_bars: bool = False
+    """Whether a policy reads whole bars: else only closes are kept."""
     live: Allowance | None = None
     """What a run in mode live may do in all; None in every other mode."""
 
@@ -207,7 +210,8 @@ class State:
         self.ledger.deposit(rules.cash_micro)
         for number, agent in enumerate(rules.agents):
             self.ledger.allocate(number, agent.capital_micro)
-        self.history = History(size, rules.lookback + 1)
+        bars = BarRing(size, rules.lookback + 1) if rules.keep_bars else None
+        self.history = History(size, rules.lookback + 1, bars)
         self.marks: Floats = np.full(size, np.nan)
         self.marks_nano: NDArray[np.int64] = np.zeros(size, dtype=np.int64)
         self.mark_ts: NDArray[np.int64] = np.zeros(size, dtype=np.int64)
