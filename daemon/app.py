@@ -140,7 +140,7 @@ def recover(parts: Parts, store: Store, run: str, folder: Path) -> tuple[Shell, 
             steps_folded=journal.compared,
             from_snapshot=seq,
             seconds=round(time.monotonic() - began, 3),
-            open_orders=sum(work.live for work in shell.state.working.values()),
+            open_orders=sum(work.live for work in shell.state.at_venue().values()),
         )
     if isinstance(parts, Assembly) and shell.ts >= parts.feed.last_ts:
         log.warning("this run has reached the end of its feed; `quantd run --fresh` begins a new one", run=run)

@@ -395,6 +395,9 @@ def _shadow(
     """A house of one shadow agent: the same market, venue and estimates, its own limits, and none above it. What people and
     a broker move is the account's alone."""
     limits = _agent_limits(agent, house.house, house.universe, shocks)
+    if limits.protective is not None:
+        # it has no venue where a stop could rest: its levels are watched
+        limits = override(limits, protective=replace(limits.protective, at_venue=False))
     venue = {
         name: getattr(limits, name)
         for name in (

@@ -174,7 +174,7 @@ class Shell:
             case Ask():
                 queue.append(self.log.answer(effect) or self.answer(effect))
             case Again():
-                work = self.state.working[effect.sample, effect.n]
+                work = self.state.at_venue()[effect.sample, effect.n]
                 try:
                     queue.extend(self.broker.submit(work.basket, effect.row))
                 except Exception as error:

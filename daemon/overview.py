@@ -174,7 +174,7 @@ def overview(service: Service, parts: Parts, config: Config) -> Overview:
         symbol_bars=tally.symbol_bars,
         orders=tally.orders,
         fills=tally.fills,
-        open_orders=sum(work.live for work in state.working.values()),
+        open_orders=sum(work.live for work in state.at_venue().values()),
         alerts=tally.alerts,
         trips=tally.trips,
         uptime_s=round(time.monotonic() - service.started, 1),

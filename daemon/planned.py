@@ -96,6 +96,7 @@ class PlanNow(Struct, frozen=True):
 def plan_now(rules: Rules, frozen: bytes, answer: Answer, costs: Costs, run: str) -> PlanNow:
     """Ask every agent that is not suspended on the state that `freeze` wrote, and plan their answers."""
     state = thaw(rules, frozen)
+    state.stops, state.rests = {}, {}  # they are taken back first; what is asked is what follows
     judged: list[Judged] = []
     state.judged = judged
     for book in state.activity.books:

@@ -163,7 +163,7 @@ def unanswered(state: State) -> list[Unknown]:
     across a network has them nobody knows; it is asked by client id, never sent to again blindly."""
     return [
         Unknown(sample, n, state.now, rows, "restart")
-        for (sample, n), work in state.working.items()
+        for (sample, n), work in state.at_venue().items()
         if (rows := [row for row, now in enumerate(work.state) if now in (OrderState.SENT, OrderState.CANCELLING)])
     ]
 

@@ -36,7 +36,7 @@ from trading.events import (
 )
 from trading.instruments import NANO, Universe
 from trading.market import MarketSlice
-from trading.orders import OrderBasket, OrderState, decision_id, money_text, price_text, quantity_text
+from trading.orders import Kind, OrderBasket, OrderState, decision_id, money_text, price_text, quantity_text
 
 Cause = Literal["late bar", "refused", "decision", "not filled", "latency", "price", "fee"]
 CAUSES: Final[tuple[Cause, ...]] = ("late bar", "refused", "decision", "not filled", "latency", "price", "fee")
@@ -207,8 +207,13 @@ def _seen(entries: Iterable[Entry]) -> _Seen:
                 found.marks[column] = int(close[column])
                 if event.ts_event <= ticked:
                     found.late.add((ticked, column))
+        # a protective stop is no decision: only what it fills counts
+        resting = {(e.sample, e.n) for e in entry.effects if isinstance(e, OrderBasket) and Kind.STOP in e.kind}
         for effect in entry.effects:
-            if isinstance(effect, Planned):
+            if isinstance(effect, Planned | OrderBasket) and (effect.sample, effect.n) in resting:
+                if isinstance(effect, OrderBasket):
+                    baskets[effect.sample, effect.n] = effect
+            elif isinstance(effect, Planned):
                 _planned(found, effect)
             elif isinstance(effect, OrderBasket):
                 baskets[effect.sample, effect.n] = effect

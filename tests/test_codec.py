@@ -26,6 +26,7 @@ from trading.effects import (
     Publish,
     Query,
     Reallocated,
+    Rested,
     Shadowed,
     Snapshot,
     Stop,
@@ -133,6 +134,7 @@ LATER: list[Struct] = [
         ],
     ),
     Worked(6, 5, 5, 0, "twap", [0, 1], [60, -40], [60, 30], [10**11, 10**10], "its session ended"),
+    Rested(6, 5, 2, 0, 3, "trailing_stop", 104.0, 95.68),
 ]
 """Effects that came after the golden file was written."""
 

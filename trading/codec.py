@@ -24,6 +24,7 @@ from trading.effects import (
     Publish,
     Query,
     Reallocated,
+    Rested,
     Shadowed,
     Snapshot,
     Stop,
@@ -110,6 +111,7 @@ JournalEffect = (
     | Reallocated
     | Promotion
     | Shadowed
+    | Rested
 )
 
 

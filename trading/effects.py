@@ -211,6 +211,20 @@ class Protected(Struct, frozen=True, tag=True, omit_defaults=True):
     level: float
 
 
+class Rested(Struct, frozen=True, tag=True, omit_defaults=True):
+    """Record: an order of the basket (`sample`, `n`) is a protective stop of an agent that rests at the venue, at `level`
+    below (short: above) its `entry` price, or the best price since where it trails; prices of a unit."""
+
+    ts: int
+    sample: int
+    n: int
+    agent: int
+    symbol: int
+    kind: Literal["stop_loss", "trailing_stop"]
+    entry: float
+    level: float
+
+
 class Snapshot(Struct, frozen=True, tag=True, omit_defaults=True):
     """Keep a snapshot of the state at the end of this batch."""
 
@@ -316,6 +330,7 @@ Record = (
     | Worked
     | Reallocated
     | Promotion
+    | Rested
 )
 """Effects that only tell the store and the bus what happened."""
 

@@ -183,7 +183,8 @@ class Correction(Struct, frozen=True, tag=True, omit_defaults=True):
 
 
 class Wished(Struct, frozen=True, tag=True, omit_defaults=True):
-    """An order by hand, for the book of `agent`: signed lots of a column."""
+    """An order by hand, for the book of `agent`: signed lots of a column. `stop_nano` and `target_nano`, 0 for none, are the
+    levels of the whole position that it makes, in place of the book's own."""
 
     ts: int
     agent: str
@@ -191,6 +192,8 @@ class Wished(Struct, frozen=True, tag=True, omit_defaults=True):
     lots: int
     reason: str
     who: str
+    stop_nano: int = 0
+    target_nano: int = 0
 
 
 class Halted(Struct, frozen=True, tag=True, omit_defaults=True):

@@ -558,14 +558,17 @@ def order(
     agent: Annotated[
         str, typer.Option("--agent", "-a", metavar="NAME", help="Whose book; `manual`, the table [manual], without it.")
     ] = "",
+    stop: Annotated[str, typer.Option(metavar="PRICE", help="Close the position at this price or worse.")] = "",
+    target: Annotated[str, typer.Option(metavar="PRICE", help="Close the position at this price or better.")] = "",
     as_json: Json = False,
 ) -> None:
     """Order by hand, through the gate, into a book; says what passed and what cut it. Needs --reason."""
     from daemon.cli import by_hand
 
     code = by_hand.order(
-        config, state, tuple(sets or ()), side, qty, symbol, reason=reason, agent=agent, as_json=as_json
-    )
+        config, state, tuple(sets or ()), side, qty, symbol, reason=reason, agent=agent, stop=stop, target=target,
+        as_json=as_json,
+    )  # fmt: skip
     raise typer.Exit(code)
 
 

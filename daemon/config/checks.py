@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Any
+from typing import Any, Final
 
 from daemon.config.mistakes import Mistake, Source, shown, suggestion
 from daemon.config.scan import Path
@@ -56,6 +56,7 @@ def check(document: Mapping[str, Any], known: Known, source: Source) -> list[Mis
             _execution,
             _capital,
             _shadows,
+            _at_venue,
         )
         for found in rule(document, known, source)
     ]
@@ -378,6 +379,22 @@ def _execution(document: Mapping[str, Any], known: Known, source: Source) -> Ite
     if style == "chase" and every is not None and every < bar:
         text = f"= {shown(_table(table, 'chase').get('every', '1m'))} is shorter than a bar"
         yield source.mistake(("execution", "chase", "every"), text, "write a longer one, or a finer [feed] interval")
+
+
+STOP_VENUES: Final = ("kraken",)
+"""Exchanges of kind ccxt whose stops our adapter places and finds again."""
+
+
+def _at_venue(document: Mapping[str, Any], known: Known, source: Source) -> Iterator[Mistake]:
+    """Stops rest only where the venue has them."""
+    broker = _table(document, "broker")
+    if broker.get("kind") != "ccxt" or broker.get("venue") in STOP_VENUES:
+        return
+    for path, table in _limits(document):
+        if _table(table, "protective").get("at_venue") is True:
+            text = f"= true, and no stop is known to rest at [broker] venue = {shown(broker.get('venue', ''))}"
+            remedy = f"remove it: stops are watched here then; or trade at {', '.join(STOP_VENUES)}"
+            yield source.mistake((*path, "protective", "at_venue"), text, remedy)
 
 
 def _duration(value: Any) -> int | None:

@@ -14,6 +14,7 @@ from daemon.engine.market import on_action, on_slice
 from daemon.engine.outcomes import on_cancel_reported, on_not_found, on_unknown
 from daemon.engine.people import on_condition, on_operator, on_reloaded, on_started, on_stopping, on_wished
 from daemon.engine.reports import on_reports
+from daemon.engine.resting import rest_stops
 from daemon.engine.settling import on_correction, on_flow, on_foreign, on_reconciled
 from daemon.engine.shadows import beside, on_shade
 from daemon.engine.state import State
@@ -51,12 +52,13 @@ def step(state: State, event: Event) -> Sequence[Effect]:
     """Take one event into `state` and say what must be done about it, in order; () when nothing."""
     if state.shadows:
         return beside(state, event, alone)
-    return HANDLERS[type(event)](state, event)
+    return alone(state, event)
 
 
 def alone(state: State, event: Event) -> Sequence[Effect]:
     """`step` of one house, whatever shadows stand beside it."""
-    return HANDLERS[type(event)](state, event)
+    effects = HANDLERS[type(event)](state, event)
+    return rest_stops(state, event, effects) if state.resting or state.stops or state.own else effects
 
 
 # `Any`: each handler takes its own member of the union; a test checks that every member has one.

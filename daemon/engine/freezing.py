@@ -7,6 +7,7 @@ from msgspec import Struct
 from daemon.engine.activity import Activity
 from daemon.engine.allowance import Allowance
 from daemon.engine.parents import Parent
+from daemon.engine.rests import Stops
 from daemon.engine.state import Cross, Exit, FollowUp, Rules, State, Working
 from daemon.engine.trial import Pairing
 from daemon.engine.watch import FrozenWatch
@@ -121,6 +122,9 @@ class Frozen(Struct, frozen=True):
     """By name: each shadow's state, frozen alike."""
     pairings: dict[str, Pairing] = {}
     """By the name of the challenger."""
+    stops: list[tuple[tuple[int, int], Working]] = []
+    resting: Stops = Stops()
+    """Protective stops at the venue. Snapshots of before there were any have none."""
     bars: tuple[int, bytes, bytes, bytes, bytes] | None = None
     """Whole bars of the samples, where they are kept."""
 
@@ -211,6 +215,14 @@ def freeze(state: State) -> bytes:
                 shadow.rules.agents[0].name: pairing
                 for shadow, pairing in zip(state.shadows, state.pairings, strict=True)
             },
+            stops=list(state.stops.items()),
+            resting=Stops(
+                list(state.rests.items()),
+                state.postponed,
+                list(state.own.values()),
+                list(state.retries.values()),
+                state.leaving,
+            ),
             bars=None if history.bars is None else history.bars.freeze(),
         )
     )
@@ -239,6 +251,10 @@ def thaw(rules: Rules, frozen: bytes) -> State:
     state.activity = f.activity
     for agent, (exits, blocked) in zip(state.agents, f.exits, strict=bool(f.exits)):
         agent.exits, agent.blocked = exits, blocked
+    state.stops, state.rests = dict(f.stops), dict(f.resting.rests)
+    state.postponed, state.leaving = list(f.resting.postponed), f.resting.leaving
+    state.own = {(each.agent, each.symbol): each for each in f.resting.own}
+    state.retries = {(each.agent, each.symbol): each for each in f.resting.retries}
     state.govern(state.rules)  # exits under way go on, whatever the limits
     if f.best:
         state.best = np.frombuffer(f.best).reshape(state.best.shape)

@@ -13,6 +13,7 @@ from daemon.engine.activity import Activity, Book
 from daemon.engine.allowance import Allowance
 from daemon.engine.judged import Judged
 from daemon.engine.parents import Execution, Parent
+from daemon.engine.rests import Own, Postponed, Rest, Retry
 from daemon.engine.shares import CapitalRules
 from daemon.engine.spending import Key, left_micro, limit
 from daemon.engine.trial import Pairing, PromotionRules
@@ -121,9 +122,10 @@ class Row(Struct):
     cause: int = -1
 
 
-def protective_sets(rules: Rules) -> Guards | None:
-    """What closes positions of each agent's book: the tightest of the house's set and its own."""
-    return guards([tightest_exits(rules.house.protective, agent.limits.protective) for agent in rules.agents])
+def protective_sets(rules: Rules, always: bool = False) -> Guards | None:
+    """What closes positions of each agent's book: the tightest of the house's set and its own; `always` also where
+    nothing does."""
+    return guards([tightest_exits(rules.house.protective, agent.limits.protective) for agent in rules.agents], always)
 
 
 class Working(Struct):
@@ -175,13 +177,16 @@ class FollowUp(Struct):
 
 
 class Exit(Struct):
-    """A position that is being closed, and the breach that began it; `tried` is when it was last asked for."""
+    """A position that is being closed, and the breach that began it; `tried` is when it was last asked for, `held` whether
+    that waits for a stop at the venue to end, `since` when such a stop began to fill."""
 
     kind: Kind
     entry: float
     mark: float
     level: float
     tried: int = 0
+    held: bool = False
+    since: int = 0
 
 
 class AgentState:
@@ -256,6 +261,18 @@ class State:
         """Sample -> number of the last basket that rests on it."""
         self.working: dict[tuple[int, int], Working] = {}
         self.ended: deque[tuple[tuple[int, int], Working]] = deque(maxlen=ENDED_KEPT)
+        self.stops: dict[tuple[int, int], Working] = {}
+        """Protective stops at the venue, by basket: they reserve nothing, and give way to what reduces."""
+        self.rests: dict[tuple[int, int], Rest] = {}
+        """What those baskets are of."""
+        self.postponed: list[Postponed] = []
+        """Plans that wait for stops in their way to end."""
+        self.leaving = False
+        """The daemon stops and took everything back: nothing rests again before the next start."""
+        self.retries: dict[tuple[int, int], Retry] = {}
+        """(agent, column) -> stops that the venue did not take, or ended by itself."""
+        self.own: dict[tuple[int, int], Own] = {}
+        """(agent, column) -> levels that a person gave that position."""
         self.crosses: list[Cross] = []
         self.parents: list[Parent] = []
         """Decisions that are worked over time, in order."""
@@ -305,7 +322,9 @@ class State:
         self.rules = rules
         self.counting = rules.counts_sessions()
         self._allowed = None
-        self.guards: Guards | None = protective_sets(rules)
+        self.guards: Guards | None = protective_sets(rules, bool(self.own))
+        self.resting = self.guards is not None and any(self.guards.rests)
+        """Whether stops are to rest at the venue."""
         self.levels = None
         self.protecting = self.guards is not None or any(a.exits or a.blocked for a in self.agents)
         if self.guards is None or not self.guards.trails:
@@ -483,6 +502,10 @@ class State:
         found = np.zeros(self.universe.size, dtype=np.bool_)
         found[closed] = True
         return found
+
+    def at_venue(self) -> dict[tuple[int, int], Working]:
+        """Every basket that has not ended, stops too."""
+        return {**self.working, **self.stops} if self.stops else self.working
 
     def open_rows(self, book: int) -> list[tuple[int, int, float]]:
         """(column, signed lots, worst value of a lot in currency) of all that may still fill into a book or the house."""

@@ -9,7 +9,7 @@ from daemon.engine.executing import work_parents
 from daemon.engine.people import on_operator
 from daemon.engine.planning import asks_allowed, follow_ups
 from daemon.engine.promotion import promote
-from daemon.engine.protecting import ask_for_exits, release_blocked, settle_exits
+from daemon.engine.protecting import ask_for_exits, forget_best, release_blocked, settle_exits
 from daemon.engine.state import HOUSE, State
 from daemon.engine.switching import cancel_open_orders, flatten_all, watch_switch
 from daemon.engine.watching import watch
@@ -39,6 +39,7 @@ def on_tick(state: State, tick: Tick) -> Sequence[Effect]:
     state.now = max(state.now, tick.ts)
     effects: list[Effect] = []
     if state.protecting:
+        forget_best(state)
         settle_exits(state)  # before the sample is counted: a cooldown begins with the next one
     if tick.jobs:
         state.later |= AT_SAMPLES.intersection(tick.jobs)

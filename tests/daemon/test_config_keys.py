@@ -345,6 +345,7 @@ LIMIT_ROWS = {
     "protective.take_profit": ("0.3", 0.3),
     "protective.trailing": ("true", True),
     "protective.cooldown": ("9", 9),
+    "protective.at_venue": ("true", True),
     "max_realised_volatility": ("0.3", 0.3),
     "min_diversification": ("0.2", 0.2),
     "min_sharpe": ("0.4", 0.4),
