@@ -55,6 +55,7 @@ from daemon.supported import not_yet
 from daemon.terminal import watch
 from daemon.timeline import instants
 from daemon.trail import Timed
+from daemon.upkeep import Upkeep
 from daemon.version import VERSION
 from daemon.watch import watch as watch_conditions
 from daemon.watch import watch_halt_file
@@ -127,7 +128,9 @@ def recover(parts: Parts, store: Store, run: str, folder: Path) -> tuple[Shell, 
         raise CannotStart(f"run {run}: {error}; give the feed it was made with, or begin anew with --fresh.") from error
     except NotKept as error:
         raise CannotStart(f"run {run}: {error}") from error
-    shell.answer = Timed(Deadline(parts.policies))
+    deadline = Deadline(parts.policies)
+    deadline.start()
+    shell.answer = Timed(deadline)
     if isinstance(shell.broker, Wire):
         shell.broker.taken()  # what was committed has left, or its outcome is unknown
     if journal.seq:
@@ -137,7 +140,7 @@ def recover(parts: Parts, store: Store, run: str, folder: Path) -> tuple[Shell, 
             steps_folded=journal.compared,
             from_snapshot=seq,
             seconds=round(time.monotonic() - began, 3),
-            open_orders=sum(work.live for work in shell.state.working.values()),
+            open_orders=sum(work.live for work in shell.state.at_venue().values()),
         )
     if isinstance(parts, Assembly) and shell.ts >= parts.feed.last_ts:
         log.warning("this run has reached the end of its feed; `quantd run --fresh` begins a new one", run=run)
@@ -344,11 +347,13 @@ class Edges:
         config, parts, bus = self.config, self.parts, self.bus
         api = Api(service, parts, config, folder, bus, self.bus_url)
         reporter = Reporter(service, folder, self.where, parts.market)
+        upkeep = Upkeep(service, self.store, folder, self.where)
         try:
             await api.start()
             async with asyncio.TaskGroup() as tasks:
                 sending = tasks.create_task(bus.run(), name="bus")
                 reporting = tasks.create_task(reporter.run(), name="reports")
+                keeping = tasks.create_task(upkeep.run(), name="upkeep")
                 answer = self.shell.answer
                 excused_s = (lambda: answer.waited_s) if isinstance(answer, Timed) else (lambda: 0.0)
                 around = [
@@ -376,10 +381,12 @@ class Edges:
                     around.append(tasks.create_task(terminal, name="terminal"))
                 await service.step_forever()
                 systemd.stopping()
+                if self.outside is not None:
+                    await self.outside.flush()
                 bus.stop(self.status("stopped", self.shell.stopped))
                 for task in around:
                     task.cancel()
-                await asyncio.wait([reporting, sending])  # these end by themselves, with what is left to say
+                await asyncio.wait([reporting, keeping, sending])  # these end by themselves, with what is left to say
         finally:
             await api.stop()
 
@@ -428,7 +435,9 @@ def make_bus(config: Config, lanes: Lanes, composer: Composer, broker: EmbeddedB
         if files is not None:
             tls = Tls(*(str(config.at(name)) if name else "" for name in (files.ca, files.certificate, files.key)))
         client = f"quantd-{config.quantd.name}"
-        settings = MqttSettings(host, port, client, config.bus.username, secret("mqtt_password") or "", tls)
+        settings = MqttSettings(
+            host, port, client, config.bus.username, secret("mqtt_password") or "", tls, config.bus.protocol
+        )
     return MqttBus(settings, lanes, offline.topic, offline.payload)
 
 

@@ -100,7 +100,7 @@ class Outside:
             refuse_unknown(self.parts, shell.state, self._first)
         for _, ended in shell.state.ended:
             self.venue.remember(ended.basket)
-        for work in shell.state.working.values():
+        for work in shell.state.at_venue().values():
             self.venue.remember(work.basket)
         self.opened = True
 
@@ -110,7 +110,7 @@ class Outside:
             return
         shell = service.shell
         self.sender = Sender(self.venue, service.inbox, self._now, partial(self._withheld, shell))
-        self.sender.left(shell.state.working)
+        self.sender.left(shell.state.at_venue())
         service.send = self.sender.put
         self.reconciler = Reconciler(service, self.venue, self.sender, self._began, self._now)
         service.reconcile = self.reconciler.wanted.set
@@ -118,8 +118,9 @@ class Outside:
         for unknown in unanswered(shell.state):
             shell.run(unknown)
 
-    def _withheld(self, shell: Shell, basket: OrderBasket) -> str:
-        return withheld(shell.state, basket) or ("" if self._leads() else "this daemon no longer leads its account")
+    def _withheld(self, shell: Shell, basket: OrderBasket | None) -> str:
+        halted = "" if basket is None else withheld(shell.state, basket)
+        return halted or ("" if self._leads() else "this daemon no longer leads its account")
 
     async def run(self, service: Service, ready: asyncio.Event) -> None:
         """Until cancelled: the venue first, compared and with every unknown outcome asked for; then the market."""
@@ -197,12 +198,15 @@ class Outside:
                         service.inbox.command(Condition(service.shell.state.now, "bars", False, text))
             await asyncio.sleep(0.25)
 
-    async def leave(self) -> None:
-        """Let what was committed reach the venue, within a few seconds, and close."""
+    async def flush(self) -> None:
+        """Let what was committed reach the venue, within a few seconds, while `run` still carries it out."""
         if self.sender is not None:
             with suppress(TimeoutError):
                 async with asyncio.timeout(LEAVE_S):
                     await self.sender.idle()
+
+    async def leave(self) -> None:
+        """Close; what `flush` did not bring to its end is asked for by the next start."""
         if self.venue is not None:
             await self.venue.close()
         await self.feed.close()

@@ -16,12 +16,15 @@ from adapters.feeds.cached import Cached
 from adapters.feeds.fallback import Fallback
 from adapters.feeds.forming import PutAside
 from adapters.feeds.live import Live
+from adapters.feeds.resample import Resampled, ResampledStream
 from adapters.feeds.retried import Retried
-from adapters.feeds.source import Source, SourceError, Stream
-from adapters.feeds.stamps import UNITS_NS
+from adapters.feeds.source import Source, SourceError
+from adapters.feeds.stamps import interval_ns
 from adapters.store.lease import account_key
 from daemon.assembly import Parts, interval_text
 from daemon.config import Config, Mistake, secret
+from daemon.mapping import MappingWrong
+from daemon.sourcing import Vendor, alpaca_keys, source_of, stream_of
 from trading.ports import Broker, LiveFeed
 
 if TYPE_CHECKING:
@@ -29,8 +32,6 @@ if TYPE_CHECKING:
 
 RETRY_FOR_S: Final = 30.0
 """How long one question to a vendor is put again; the feed goes on asking after that."""
-
-MINUTE_NS: Final = UNITS_NS["m"]
 
 ALPACA_PAPER: Final = "https://paper-api.alpaca.markets"
 ALPACA_LIVE: Final = "https://api.alpaca.markets"
@@ -45,6 +46,7 @@ def mistakes_of(config: Config) -> Iterator[Mistake]:
     if config.feed.kind == "http" and not config.feed.mapping:
         remedy = 'name the file that says how the vendor answers, mapping = "vendor.toml"'
         yield mistake(("feed", "mapping"), "is missing", remedy)
+    yield from _building(config)
     broker, mode = config.broker, config.quantd.mode
     if not broker.url or broker.kind == "paper" or _local(broker.url):
         return
@@ -61,6 +63,26 @@ def mistakes_of(config: Config) -> Iterator[Mistake]:
     if mode == "live" and sandbox:
         text = f'= "{broker.url}" is the venue\'s sandbox, and mode = "live"'
         yield mistake(("broker", "url"), text, 'leave url out, or write mode = "paper"')
+
+
+def _building(config: Config) -> Iterator[Mistake]:
+    """What cannot be built from [feed] build_from."""
+    feed, where = config.feed, ("feed", "build_from")
+    if not feed.build_from:
+        return
+    mistake, wanted = config.source.mistake, interval_text(feed.interval_ns)
+    if feed.build_from == "trades":
+        if feed.kind != "replay":
+            yield mistake(
+                where, '= "trades" is for files of trades', 'name a vendor\'s finer interval, build_from = "1m"'
+            )
+        return
+    finer_ns = interval_ns(feed.build_from)
+    if finer_ns >= feed.interval_ns or feed.interval_ns % finer_ns:
+        text = f'= "{feed.build_from}": such bars do not add up to interval = "{wanted}"'
+        yield mistake(where, text, "name a shorter one that divides it")
+    if feed.kind == "replay" and feed.stamps == "session":
+        yield mistake(("feed", "stamps"), '= "session" cannot date bars inside a day', 'write "open" or "close"')
 
 
 def _host(url: str) -> str:
@@ -91,19 +113,36 @@ def reach(
 
 
 def feed_of(parts: Parts, folder: Path, put_aside: PutAside, now: Callable[[], int] = time.time_ns) -> Live:
-    """The feed with its stand-ins: each vendor tried again and kept on disk. Raises SourceError."""
+    """The feed with its stand-ins: each vendor tried again and kept on disk. Raises SourceError and FeedError."""
     table = parts.config.feed
+    finer_ns = interval_ns(table.build_from) if table.build_from else 0
+    asked = table.build_from or interval_text(parts.interval_ns)
     made: list[Source] = []
     for kind in (table.kind, *table.fallback):
-        source: Source = Retried(_source(kind, parts), deadline_s=RETRY_FOR_S)
-        made.append(Cached(source, parts.universe, interval_text(parts.interval_ns), folder / "bars", now=now))
+        try:
+            vendor = source_of(_vendor(parts.config, kind), parts.universe, asked)
+        except MappingWrong as error:
+            raise SourceError("[feed] mapping", str(error), again=False) from None
+        source: Source = Cached(
+            Retried(vendor, deadline_s=RETRY_FOR_S), parts.universe, asked, folder / "bars", now=now
+        )
+        if finer_ns:
+            source = Resampled(
+                source, parts.universe, parts.sessions, parts.interval_ns, finer_ns, now=now, settle_ns=table.grace_ns
+            )
+        made.append(source)
     try:
         first = Fallback(made, parts.universe) if len(made) > 1 else made[0]
     except ValueError as error:
         raise SourceError("[feed] fallback", str(error), again=False) from None
+    stream = None
+    if table.stream and not table.fallback:
+        stream = stream_of(_vendor(parts.config, table.kind), parts.universe, asked)
+        if finer_ns and stream is not None:
+            stream = ResampledStream(stream, parts.universe, parts.sessions, parts.interval_ns, finer_ns)
     return Live(
         first,
-        _stream(parts),
+        stream,
         universe=parts.universe,
         sessions=parts.sessions,
         interval_ns=parts.interval_ns,
@@ -113,64 +152,12 @@ def feed_of(parts: Parts, folder: Path, put_aside: PutAside, now: Callable[[], i
     )
 
 
-def _source(kind: str, parts: Parts) -> Source:
-    table, interval = parts.config.feed, interval_text(parts.interval_ns)
+def _vendor(config: Config, kind: str) -> Vendor:
+    """What [feed] says of a vendor; `url` is the first one's alone."""
+    table = config.feed
+    mapping = config.at(table.mapping) if table.mapping else None
     url = table.url if kind == table.kind else ""
-    if kind == "yfinance":
-        from adapters.feeds.yahoo import YahooSource
-
-        return YahooSource(parts.universe, interval, gateway=url)
-    if kind == "alpaca":
-        from adapters.feeds.alpaca_bars import DATA_URL, AlpacaBars
-
-        key, hidden = _alpaca_keys()
-        crypto = all("/" in symbol for symbol in parts.universe.symbols)
-        return AlpacaBars(
-            parts.universe, interval, key=key, secret=hidden, feed=table.plan, crypto=crypto, url=url or DATA_URL
-        )
-    if kind == "ccxt":
-        from adapters.exchange.client import Access
-        from adapters.feeds.crypto import CryptoSource
-
-        return CryptoSource(Access(table.venue, url=url or None), parts.universe, interval)
-    if kind == "http":
-        from adapters.feeds.http_json import HttpSource
-        from daemon.mapping import MappingWrong, read_mapping
-
-        try:
-            mapping = read_mapping(parts.config.at(table.mapping))
-        except MappingWrong as error:
-            raise SourceError("[feed] mapping", str(error), again=False) from None
-        key, hidden = secret("http_key") or "", secret("http_secret") or ""
-        return HttpSource(mapping, parts.universe, interval, key=key, secret=hidden)
-    raise SourceError("[feed] kind", f'"{kind}" is no vendor', "Write yfinance, alpaca, ccxt or http", again=False)
-
-
-def _stream(parts: Parts) -> Stream | None:
-    """Bars as they are made, where the vendor sends such."""
-    table = parts.config.feed
-    if not table.stream or table.fallback:
-        return None
-    if table.kind == "alpaca" and parts.interval_ns == MINUTE_NS:
-        from adapters.feeds.alpaca_stream import STREAM_URL, AlpacaStream
-
-        key, hidden = _alpaca_keys()
-        crypto = all("/" in symbol for symbol in parts.universe.symbols)
-        url = table.url.replace("http", "ws", 1) if table.url else STREAM_URL
-        return AlpacaStream(parts.universe, key=key, secret=hidden, feed=table.plan, crypto=crypto, url=url)
-    if table.kind == "ccxt":
-        from adapters.exchange.client import Access
-        from adapters.feeds.crypto import CryptoSource
-
-        source = CryptoSource(
-            Access(table.venue, url=table.url or None), parts.universe, interval_text(parts.interval_ns)
-        )
-        return source.stream() if source.streams else None
-    return None
-
-
-def _alpaca_keys() -> tuple[str, str]:
-    return secret("alpaca_key") or "", secret("alpaca_secret") or ""
+    return Vendor(kind, url=url, plan=table.plan, venue=table.venue, mapping=mapping)
 
 
 def account_of(config: Config) -> str:
@@ -191,7 +178,7 @@ def venue_of(parts: Parts, run: str) -> Broker | None:
         from adapters.brokers.alpaca import Alpaca
         from adapters.brokers.alpaca_rest import AlpacaSettings
 
-        key, hidden = _alpaca_keys()
+        key, hidden = alpaca_keys()
         if not (key and hidden):
             raise VenueError(
                 "Alpaca",

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from aiomqtt import Client, MqttError
+from aiomqtt import MqttError
 
+from adapters.bus.client import BusClient
 from adapters.bus.embedded import BrokerUnavailable, EmbeddedBroker, EmbeddedSettings
 from adapters.bus.messages import Composer
 from adapters.bus.mqtt import Tls, address
@@ -119,11 +120,12 @@ async def _trip(
     topic = f"{root(config.bus.prefix, config.quantd.name)}/alerts/INFO/rehearsal"
     where, payload, began = f"{host}:{port}", uuid.uuid4().hex.encode(), time.monotonic()
 
-    def client(login: tuple[str, str]) -> Client:
+    def client(login: tuple[str, str]) -> BusClient:
         context = None if tls is None else tls.context()
-        return Client(
-            host, port, username=login[0] or None, password=login[1] or None, tls_context=context, timeout=WITHIN_S
-        )
+        return BusClient(
+            host, port, username=login[0] or None, password=login[1] or None, tls_context=context, timeout=WITHIN_S,
+            protocol=config.bus.protocol,
+        )  # fmt: skip
 
     try:
         async with asyncio.timeout(WITHIN_S), client(reader) as ear, client(publisher) as mouth:

@@ -18,7 +18,20 @@ from msgspec import Struct
 
 from trading.sessions import DAY_NS, Sessions
 
-Job = Literal["rebalance", "risk_report", "daily_report", "retrain", "snapshot", "reconcile", "flatten", "reload"]
+Job = Literal[
+    "rebalance",
+    "risk_report",
+    "daily_report",
+    "retrain",
+    "snapshot",
+    "reconcile",
+    "backup",
+    "compact",
+    "flatten",
+    "reload",
+    "reallocate",
+    "promote",
+]
 Verdict = Literal["run", "skip", "alert"]
 
 TRADING_JOBS: Final = frozenset({"rebalance", "flatten"})

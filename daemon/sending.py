@@ -15,7 +15,7 @@ from daemon.engine.state import Working
 from daemon.inbox import Inbox
 from daemon.wire import Outgoing, Rows
 from trading.effects import Cancel, Query
-from trading.events import Condition, NotFound, Unknown
+from trading.events import CancelReported, Condition, NotFound, Unknown
 from trading.orders import Cause, OrderBasket, Reports
 from trading.ports import Broker, BrokerNews
 
@@ -34,11 +34,11 @@ Key = tuple[int, int]
 
 
 class Sender:
-    """One venue's orders in flight. `withheld` says why a basket must not leave any more, empty when it may: it is asked right
-    before, as much may have happened since the basket was committed."""
+    """One venue's orders in flight. `withheld` says why a basket (None: a cancel) must not leave any more, empty when it may: it
+    is asked right before, as much may have happened since it was committed."""
 
     def __init__(
-        self, broker: Broker, inbox: Inbox, now: Callable[[], int], withheld: Callable[[OrderBasket], str]
+        self, broker: Broker, inbox: Inbox, now: Callable[[], int], withheld: Callable[[OrderBasket | None], str]
     ) -> None:
         self._broker = broker
         self._inbox = inbox
@@ -140,9 +140,12 @@ class Sender:
                 why = self._withheld(basket)
                 if why:
                     log.warning("order.withheld", why=why, sample=effect.sample, n=effect.n)
+                    self._broker.remember(basket)  # a comparison that began before may ask for it still
                     return [_never_sent(basket, _rows(effect), self._now(), why)]
                 return await self._broker.submit(basket, rows)
             case Cancel():
+                if why := self._withheld(None):
+                    return [CancelReported(effect.sample, effect.n, self._now(), effect.row, f"not sent: {why}")]
                 return await self._broker.cancel(effect.sample, effect.n, effect.row, effect.ts)
             case Query():
                 sent = {row: self._again.get((effect.sample, effect.n, row), 0) for row in effect.row}

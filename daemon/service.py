@@ -55,6 +55,9 @@ RECENT_ALERTS: Final = 200
 REPORTS: Final = frozenset({"risk_report", "daily_report"})
 """Jobs that write a report, made from the store after the commit."""
 
+UPKEEP: Final = frozenset({"backup", "compact"})
+"""Jobs done to the store, beside trading."""
+
 BREATH_S: Final = 0.005
 """How long stepping may hold the event loop before others get a turn."""
 
@@ -120,11 +123,13 @@ class Service:
         self.jobs: dict[str, int] = {}
         """Job of a report -> the newest instant it was due, until somebody takes it: of many that pass while the daemon
         catches up only the last is written."""
-        self.trail = Trail(shell.state.universe, [a.name for a in shell.state.rules.agents])
+        self.trail = Trail(shell.state.universe, shell.state.rules.names())
         self.bar_lag_s = 0.0
         """How old the newest bar of a market that goes on was when it came."""
         self.took: deque[tuple[str, float]] = deque(maxlen=1024)
         """(scheduled job, seconds) of those done since the last scrape."""
+        self.upkeep: set[str] = set()
+        """Jobs of UPKEEP that came due, until somebody takes them."""
         self.started = time.monotonic()
         self.busy_s = 0.0
         self.loop_lag_s = 0.0
@@ -233,6 +238,8 @@ class Service:
                 self._stepping = False
             if self._due():
                 await self.commit()
+            if self.store.lease.fenced:  # found by the timer, with nothing to commit
+                raise StoreGaveUp(self.store.lease.fenced)
             self.progress += 1
         await self.commit()
         self.status, self.over = "stopped", True
@@ -327,6 +334,7 @@ class Service:
             self.trail.add(event, effects)
             if type(event) is Tick and event.jobs:
                 self.jobs.update((job, event.ts) for job in event.jobs if job in REPORTS)
+                self.upkeep |= UPKEEP.intersection(event.jobs)
                 if "reconcile" in event.jobs:
                     self.reconcile()
             if effects:

@@ -17,6 +17,7 @@ from typing import Any, Final
 import msgspec
 
 from strategies.policies import ParamsError, nearest
+from trading.bars import Bars
 from trading.instruments import Universe
 from trading.market import Floats
 from trading.ports import Policy
@@ -32,15 +33,23 @@ TEXT: Final = 300
 class UserView:
     """What a user's act sees: the fields of trading.view.View, as read-only copies of its own."""
 
-    __slots__ = ("cash", "equity", "prices", "returns", "sample", "time", "universe", "weights")
+    __slots__ = ("bars", "cash", "equity", "prices", "returns", "sample", "time", "universe", "weights")
 
     def __init__(self, view: View, universe: Universe) -> None:
         def returns(k: int) -> Floats:
             """float64[k, N] total returns between samples, oldest first."""
             return _copy(view.returns(k))
 
+        def bars(k: int) -> Bars:
+            """The newest k samples as bars, oldest first; the file says USES_BARS = True."""
+            given = view.bars(k)
+            session = given.session.copy()
+            session.flags.writeable = False
+            return Bars(session, *map(_copy, (given.open, given.high, given.low, given.close, given.volume)))
+
         self.universe = universe
         self.returns = returns
+        self.bars = bars
         self.prices = _copy(view.prices)
         self.weights = _copy(view.weights)
         self.cash, self.equity, self.time, self.sample = view.cash, view.equity, view.time, view.sample
@@ -55,11 +64,14 @@ def _copy(array: Floats) -> Floats:
 class UserPolicy:
     """Implements trading.ports.Policy around a user's function or object."""
 
-    __slots__ = ("_act", "_ours", "_theirs", "_with_memory", "lookback", "path")
+    __slots__ = ("_act", "_ours", "_theirs", "_with_memory", "lookback", "path", "uses_bars")
 
-    def __init__(self, path: Path, act: Callable[..., object], with_memory: bool, lookback: int) -> None:
+    def __init__(
+        self, path: Path, act: Callable[..., object], with_memory: bool, lookback: int, uses_bars: bool = False
+    ) -> None:
         self.path = path
         self.lookback = lookback
+        self.uses_bars = uses_bars
         self._act = act
         self._with_memory = with_memory
         self._ours: Universe | None = None
@@ -103,11 +115,12 @@ def load_user_policy(path: Path, attribute: str, params: Mapping[str, object]) -
     lookback = keywords.get("lookback", getattr(owner, "lookback", getattr(owner, "LOOKBACK", DEFAULT_LOOKBACK)))
     if type(lookback) is not int or lookback < 1:
         raise ParamsError(f"{path}: lookback is {lookback!r}; it is a whole number of samples, at least 1")
+    uses_bars = bool(getattr(owner, "uses_bars", getattr(module, "USES_BARS", False)))
     with_memory = _takes_memory(path, attribute, found)
     if "lookback" not in inspect.signature(found).parameters:
         keywords.pop("lookback", None)  # it said how many samples to keep; act itself does not ask
     _fits(path, attribute, found, keywords, given=1 + with_memory)
-    return UserPolicy(path, partial(found, **keywords) if keywords else found, with_memory, lookback)
+    return UserPolicy(path, partial(found, **keywords) if keywords else found, with_memory, lookback, uses_bars)
 
 
 def _takes_memory(path: Path, attribute: str, act: Callable[..., object]) -> bool:

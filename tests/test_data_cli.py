@@ -9,7 +9,8 @@ import polars as pl
 import pytest
 
 from adapters.feeds.files import read_actions, read_bars
-from daemon.cli.vendors import read_mapping, universe_of
+from daemon.cli.vendors import universe_of
+from daemon.mapping import read_mapping
 from tests.edge_world import ROOT, Done, answer, quantd
 from tests.venues import json_bars
 from tests.venues.alpaca_data import KEY, SECRET, AlpacaData, Bar

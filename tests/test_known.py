@@ -9,7 +9,7 @@ from adapters.calendars import ALWAYS_OPEN, names
 from daemon.config import ConfigError, read
 from daemon.known import COMMON, known_names
 from risk.limits import PROFILES
-from strategies.policies import POLICIES
+from strategies.policies import COMPOSITES, POLICIES
 
 CONFIG = """
 [universe]
@@ -57,7 +57,7 @@ def test_a_common_calendar_needs_no_look_at_the_library():
 
 def test_policies_and_profiles_are_the_registered_ones():
     known = known_names()
-    assert set(known.policies) == {*POLICIES, "learned_allocation"}
+    assert set(known.policies) == {*POLICIES, *COMPOSITES, "learned_allocation"}
     assert known.profiles == tuple(PROFILES)
 
 
@@ -65,6 +65,7 @@ def test_parameters_of_a_policy_are_checked_by_name():
     assert "Did you mean lookback?" in mistakes(params="lokback = 3")
     assert known_names().parameters["momentum"] == ("lookback", "skip", "size")
     assert known_names().parameters["fixed_mix"] == ("weights",)
+    assert known_names().parameters["signals"] == ("features", "top", "size", "invested")
     assert "Did you mean max_tilt?" in mistakes(policy="learned_allocation", params="maxtilt = 0.2")
 
 

@@ -206,3 +206,16 @@ def test_a_live_feed_of_resampled_minutes_gives_the_true_bars_also_of_lost_and_d
     assert got.aside == []
     quick = [s for s in got.slices if s.ts_event > opened + 5 * MINUTE and s.ts_seen - s.ts_event < 4 * NANO]
     assert quick, "bars of which all minutes came do not wait"
+
+
+def test_what_a_stream_hears_of_halts_is_heard_through_it_too() -> None:
+    class Tape:
+        told: list[object] = []
+
+        def tell_halts(self, told: object) -> None:
+            self.told.append(told)
+
+    true = market(5, ("SPY",), ns("2024-07-02 13:30"), ns("2024-07-02 13:40"))
+    for inner, heard in ((Tape(), [print]), (object(), [])):
+        ResampledStream(inner, true.universe, true.sessions, 5 * MINUTE, MINUTE).tell_halts(print)  # type: ignore[arg-type]
+        assert getattr(inner, "told", []) == heard

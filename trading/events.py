@@ -183,7 +183,8 @@ class Correction(Struct, frozen=True, tag=True, omit_defaults=True):
 
 
 class Wished(Struct, frozen=True, tag=True, omit_defaults=True):
-    """An order by hand, for the book of `agent`: signed lots of a column."""
+    """An order by hand, for the book of `agent`: signed lots of a column. `stop_nano` and `target_nano`, 0 for none, are the
+    levels of the whole position that it makes, in place of the book's own."""
 
     ts: int
     agent: str
@@ -191,6 +192,8 @@ class Wished(Struct, frozen=True, tag=True, omit_defaults=True):
     lots: int
     reason: str
     who: str
+    stop_nano: int = 0
+    target_nano: int = 0
 
 
 class Halted(Struct, frozen=True, tag=True, omit_defaults=True):
@@ -238,6 +241,13 @@ class Carried(Struct, frozen=True, tag=True, omit_defaults=True):
     account: bytes
 
 
+class Shade(Struct, frozen=True, tag=True, omit_defaults=True):
+    """What the simulated venue of a shadow agent (by number) says."""
+
+    agent: int
+    news: Reports | CancelReported | Unknown | NotFound
+
+
 class Operator(Struct, frozen=True, tag=True, omit_defaults=True):
     """A person's command. `agent` is a name, empty for the house."""
 
@@ -252,7 +262,7 @@ class Condition(Struct, frozen=True, tag=True, omit_defaults=True):
     """Something the daemon stands on went down or came back."""
 
     ts: int
-    what: Literal["feed", "broker", "store", "clock", "lag", "ledger", "bars"]
+    what: Literal["feed", "broker", "store", "clock", "lag", "ledger", "bars", "upkeep"]
     up: bool
     detail: str = ""
 
@@ -288,5 +298,6 @@ Event = (
     | Limited
     | Busted
     | Carried
+    | Shade
 )
 """What `step` takes. In the journal a MarketSlice is a SliceRef (replay) or Bars (live)."""

@@ -1,11 +1,14 @@
 """Market values: a block of bars as columns, one instant of it (a slice), and the history of samples."""
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trading.instruments import NANO
+
+if TYPE_CHECKING:
+    from trading.bars import BarRing
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -227,8 +230,10 @@ class History:
     days end hours apart.
     """
 
-    def __init__(self, size: int, lookback: int) -> None:
+    def __init__(self, size: int, lookback: int, bars: "BarRing | None" = None) -> None:
         self.size = size
+        self.bars = bars
+        """Whole bars of the samples, where a policy of the run reads them."""
         self.known = Ring(size, lookback)
         self.synchronous = Ring(size, lookback)
         self.pending: dict[int, Floats] = {}
@@ -254,9 +259,13 @@ class History:
         """Note a split (new shares per old) or a dividend (per old share) with ex date `key`."""
         self.known_actions.append((column, ratio, dividend))
         self.sync_actions.append((key, column, ratio, dividend))
+        if self.bars is not None:
+            self.bars.split(column, ratio)
 
     def sample(self, ts: int, key: int, final_ts: int, marks: Floats) -> None:
         """Append a sample: the known row now, the synchronous row of `key` once `final_ts` has come."""
+        if self.bars is not None:
+            self.bars.sample(key, marks, self.known_actions)
         self.known.append(marks, self.known_actions)
         if self.known_actions:
             self.known_actions = []

@@ -19,7 +19,8 @@ BrokerNews = Reports | CancelReported | Unknown | NotFound | Condition | Busted
 
 
 class Policy(Protocol):
-    """Decides target weights. `lookback` is how many samples of returns it reads."""
+    """Decides target weights. `lookback` is how many samples of returns, or of bars, it reads. One that reads
+    `view.bars` has an attribute `uses_bars` that is true: bars are kept only in runs of such a policy."""
 
     @property
     def lookback(self) -> int: ...
@@ -28,6 +29,15 @@ class Policy(Protocol):
         """Weights float64[N] by column, fractions of the book's equity (the rest is cash), and the new memory. What is
         Noted with them is said to people when it changes."""
         ...
+
+
+def leaves(policy: Policy) -> Iterator[Policy]:
+    """The policies that `policy` is made of, itself where it is made of none: one made of others names them as `inside`."""
+    inside: tuple[Policy, ...] = getattr(policy, "inside", ())
+    if not inside:
+        yield policy
+    for each in inside:
+        yield from leaves(each)
 
 
 class ReplayFeed(Protocol):

@@ -6,6 +6,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from trading.bars import BarRing, Bars
 from trading.instruments import Universe
 from trading.market import Floats, Ring
 
@@ -25,7 +26,7 @@ class View:
     `sample` the time of the newest sample. `equity` is the book's value in account currency.
     """
 
-    __slots__ = ("_end", "_ring", "cash", "equity", "prices", "sample", "time", "universe", "weights")
+    __slots__ = ("_bars", "_end", "_ring", "cash", "equity", "prices", "sample", "time", "universe", "weights")
 
     def __init__(
         self,
@@ -38,8 +39,10 @@ class View:
         equity: float,
         time: int,
         sample: int,
+        bars: BarRing | None = None,
     ) -> None:
         self.universe = universe
+        self._bars = bars
         self._ring = ring
         self._end = ring.count
         self.prices = prices
@@ -54,6 +57,16 @@ class View:
         """How many samples the history has had so far: a clock that counts samples."""
         return self._end
 
+    def held_by(self, weights: Floats) -> "View":
+        """The same market as a book sees it that holds `weights` (float64[N]) and has the rest in cash."""
+        other = View.__new__(View)
+        for name in View.__slots__:
+            setattr(other, name, getattr(self, name))
+        weights = weights.copy()
+        weights.flags.writeable = False
+        other.weights, other.cash = weights, 1.0 - float(weights.sum())
+        return other
+
     def returns(self, k: int) -> Floats:
         """float64[k, N] total returns between known samples, oldest first; NaN before an instrument's first bar.
 
@@ -63,6 +76,19 @@ class View:
         if self._ring.count != self._end:
             raise RuntimeError("this view is of an earlier sample; ask for returns while deciding")
         return self._ring.returns(k)
+
+    def bars(self, k: int) -> Bars:
+        """The newest k samples as bars, oldest first, adjusted for splits and dividends known by now; the newest as traded.
+
+        Raises RuntimeError where no policy of the run says `uses_bars`, and as `returns` does.
+        """
+        if self._bars is None:
+            raise RuntimeError(
+                "this run keeps no bars; a policy that reads them says so (uses_bars = True, or USES_BARS = True in a file)"
+            )
+        if self._ring.count != self._end:
+            raise RuntimeError("this view is of an earlier sample; ask for bars while deciding")
+        return self._bars.bars(k)
 
 
 class Hold:

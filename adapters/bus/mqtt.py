@@ -14,10 +14,13 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Final, Protocol, TypeVar
+from typing import Final, TypeVar
+from typing import Protocol as Shape
 from urllib.parse import urlsplit
 
-from aiomqtt import Client, MqttError, Will
+from aiomqtt import MqttError, Will
+
+from adapters.bus.client import OTHER_VERSION, BusClient, Protocol, Refused
 
 T = TypeVar("T")
 
@@ -39,7 +42,7 @@ Outgoing = tuple[str, str, bytes, bool]
 log = logging.getLogger("quantd.bus")
 
 
-class Outbox(Protocol):
+class Outbox(Shape):
     """Messages that wait for the broker, oldest first. Called from one thread, which is not the loop's."""
 
     def pending(self, limit: int) -> Sequence[Outgoing]:
@@ -89,7 +92,7 @@ class Tls:
 
 @dataclass(frozen=True, slots=True)
 class MqttSettings:
-    """Where the broker is and how patient we are with it. Times in seconds."""
+    """Where the broker is, which MQTT it speaks and how patient we are with it. Times in seconds."""
 
     host: str
     port: int = 1883
@@ -97,6 +100,7 @@ class MqttSettings:
     username: str = ""
     password: str = field(default="", repr=False)
     tls: Tls | None = None
+    protocol: Protocol = "3.1.1"
     keepalive_s: int = 15
     connect_s: float = 3.0
     answer_s: float = 10.0
@@ -217,7 +221,8 @@ class MqttBus:
                 await self._connection(worker)
                 return
             except* (MqttError, OSError) as group:
-                self._note(f"{self._settings.host}:{self._settings.port}: {_first(group)}")
+                why = self._why(_first(group), entered=self.connections > before)
+                self._note(f"{self._settings.host}:{self._settings.port}: {why}")
             finally:
                 self.online = False
             self.failures += 1
@@ -238,9 +243,18 @@ class MqttBus:
             log.warning("MQTT %s; trading goes on, messages wait", text)
         self.last_error = text
 
-    def _client(self) -> Client:
+    def _why(self, error: BaseException, *, entered: bool) -> str:
+        """The reason in words; a broker of another version is one that a line of configuration reaches."""
+        if OTHER_VERSION in str(error):
+            return f'{error}; write [bus] protocol = "3.1.1"'
+        if not entered and self._settings.protocol == "3.1.1" and "timed out" in str(error):
+            # a refusal of our version comes before the client listens
+            return f'{error}; to a broker that speaks MQTT 5 alone write [bus] protocol = "5"'
+        return str(error)
+
+    def _client(self) -> BusClient:
         s = self._settings
-        client = Client(
+        client = BusClient(
             s.host,
             s.port,
             username=s.username or None,
@@ -251,7 +265,8 @@ class MqttBus:
             timeout=s.connect_s,  # aiomqtt does not see a connection that is lost before it is accepted
             keepalive=s.keepalive_s,
             max_queued_incoming_messages=WINDOW,
-            max_inflight_messages=WINDOW,
+            protocol=s.protocol,
+            window=WINDOW,
         )
         client.pending_calls_threshold = 2 * WINDOW
         return client
@@ -275,11 +290,11 @@ class MqttBus:
             except BaseException:
                 # a daemon that falls over leaves through here and would take leave of the broker politely,
                 # which tells it to forget the last will
-                with contextlib.suppress(MqttError):
+                with contextlib.suppress(MqttError, Refused):
                     await client.publish(self._status_topic, self._offline, qos=0, retain=True, timeout=1.0)
                 raise
 
-    async def _publish(self, client: Client, worker: "_Worker") -> None:
+    async def _publish(self, client: BusClient, worker: "_Worker") -> None:
         while not self._stopping.is_set():
             await self._wake.wait()
             self._wake.clear()
@@ -296,21 +311,29 @@ class MqttBus:
                 await self._drain(client, worker)
                 await self._send_states(client)
         if self._last is not None:
-            await client.publish(self._status_topic, self._last, qos=1, retain=True)
+            await self._say(client, self._status_topic, self._last, qos=1, retain=True)
 
-    async def _send_states(self, client: Client) -> None:
+    async def _say(self, client: BusClient, topic: str, payload: bytes, qos: int = 0, retain: bool = False) -> None:
+        """What is not in the outbox: a broker that refuses it is told of, and the rest goes on."""
+        try:
+            await client.publish(topic, payload, qos=qos, retain=retain)
+        except Refused as why:
+            self.drops += 1
+            log.error("MQTT: %s", why)
+
+    async def _send_states(self, client: BusClient) -> None:
         while self._unsent:
             topic = min(self._unsent, key=lambda t: t != self._status_topic)  # the status goes first
             payload = self._retained[topic]
-            await client.publish(topic, payload, qos=1, retain=True)
+            await self._say(client, topic, payload, qos=1, retain=True)
             if self._retained[topic] is payload:
                 self._unsent.discard(topic)
 
-    async def _drain(self, client: Client, worker: "_Worker") -> None:
+    async def _drain(self, client: BusClient, worker: "_Worker") -> None:
         """Sends windows until the outbox is empty; states and heartbeats go between them."""
         while True:
             while self._transient:
-                await client.publish(*self._transient.popleft(), qos=0)
+                await self._say(client, *self._transient.popleft())
             await self._send_states(client)
             batch = await worker.call(partial(self._outbox.pending, WINDOW))
             self.queue_depth = await worker.call(self._outbox.depth) if len(batch) == WINDOW else len(batch)
@@ -334,7 +357,9 @@ class MqttBus:
                 self.sent += 1
                 if retain and (topic in self._retained or len(self._retained) < RETAINED):
                     self._retained[topic] = payload
-            elif isinstance(answer, ValueError):  # a topic or a size that MQTT does not have: it would block the rest
+            elif isinstance(
+                answer, ValueError
+            ):  # what MQTT cannot carry, or this broker refuses: it would block the rest
                 done.append(id)
                 self.drops += 1
                 log.error("message %s cannot be sent over MQTT and was dropped: %s", id, answer)
@@ -348,7 +373,7 @@ class MqttBus:
 
 
 @contextlib.asynccontextmanager
-async def _entered(client: Client) -> AsyncIterator[Client]:
+async def _entered(client: BusClient) -> AsyncIterator[BusClient]:
     """The client, connected. aiomqtt leaves the socket of a failed attempt open, to a broker that may still answer it."""
     try:
         await client.__aenter__()
@@ -361,7 +386,7 @@ async def _entered(client: Client) -> AsyncIterator[Client]:
         await client.__aexit__(None, None, None)
 
 
-async def _hear(client: Client, listen: Listen | None) -> None:
+async def _hear(client: BusClient, listen: Listen | None) -> None:
     """Hands on what was asked for and reads away the rest; is how the loss of the connection is noticed at once."""
     if listen is not None:
         granted = await client.subscribe(listen.topic, qos=1)

@@ -17,9 +17,10 @@ from msgspec.structs import replace
 from adapters.feeds.columns import joined, rows_of, within
 from adapters.feeds.files import ORDER, ActionRow, Rows
 from adapters.feeds.partial import PartialAnswer
+from adapters.feeds.passing import Passing
 from adapters.feeds.shelf import Note, Ranges, Shelf, merged, packed, uncovered, unpacked
 from adapters.feeds.source import Source
-from adapters.feeds.stamps import UNITS_NS, Stamps, interval_ns
+from adapters.feeds.stamps import UNITS_NS, interval_ns
 from trading.instruments import Universe
 from trading.sessions import DAY_NS
 
@@ -30,7 +31,7 @@ LATE_NS: Final = 5 * DAY_NS
 """A vendor that has sent nothing for the newest days may be late; for older ones there was nothing."""
 
 
-class Cached:
+class Cached(Passing):
     """`source` behind `folder`/<source>/<interval>-<raw|adjusted>/. Bars come back as the source gave them, symbol by symbol.
 
     What vendors correct after SETTLE_NS is not seen: remove the folder for it. A vendor computes adjusted prices anew with
@@ -42,7 +43,8 @@ class Cached:
     def __init__(
         self, source: Source, universe: Universe, interval: str, folder: Path, *, now: Callable[[], int] = time.time_ns
     ) -> None:
-        self._source, self._universe, self._now = source, universe, now
+        super().__init__(source)
+        self._universe, self._now = universe, now
         self._length_ns = interval_ns(interval)
         self._shelf = Shelf(folder_of(folder, source.name, interval, adjusted=source.adjusted))
         # after its newest bar a vendor that may be late has none for this long; days opened at midnight can be an hour short
@@ -51,18 +53,6 @@ class Cached:
         self._turn = asyncio.Lock()
         self.downloads = 0
         self.trouble = ""
-
-    @property
-    def name(self) -> str:
-        return self._source.name
-
-    @property
-    def stamps(self) -> Stamps:
-        return self._source.stamps
-
-    @property
-    def adjusted(self) -> bool:
-        return self._source.adjusted
 
     @property
     def put_aside(self) -> list[Path]:
@@ -127,9 +117,6 @@ class Cached:
                     await asyncio.to_thread(self._note, notes)
         wanted = [a for a in known if start_ns <= a.day_ns < end_ns]
         return sorted(wanted, key=lambda a: (a.day_ns, a.column, ORDER[a.kind]))
-
-    async def close(self) -> None:
-        await self._source.close()
 
     def _noted(self) -> "list[_Series]":
         return [_Series(self._found(symbol), None) for symbol in self._universe.symbols]

@@ -7,6 +7,7 @@ from typing import Final
 
 from adapters.feeds.files import NO_STAMP, ActionRow, Rows
 from adapters.feeds.merged import bad_bars, place_all, taken, timed
+from adapters.feeds.passing import Passing
 from adapters.feeds.source import Source
 from adapters.feeds.stamps import Stamps, interval_ns
 from adapters.feeds.validated import BadBar, Reason, judge
@@ -16,7 +17,7 @@ from trading.sessions import Sessions
 MOST_KEPT: Final = 10_000
 
 
-class Checked:
+class Checked(Passing):
     """The good bars of `source`. A bar is judged by the bars before it in the same answer, so ask for some before those that
     you need: the first ones of an answer can hardly be called spikes. `sessions` by calendar name, as wide as what is asked.
 
@@ -33,22 +34,11 @@ class Checked:
         *,
         now: Callable[[], int] = time.time_ns,
     ) -> None:
-        self._source, self._universe, self._sessions, self._now = source, universe, sessions, now
+        super().__init__(source)
+        self._universe, self._sessions, self._now = universe, sessions, now
         self._length_ns = interval_ns(interval)
         self.put_aside: Final[deque[BadBar]] = deque(maxlen=MOST_KEPT)
         self.counts: Final[Counter[str]] = Counter()
-
-    @property
-    def name(self) -> str:
-        return self._source.name
-
-    @property
-    def stamps(self) -> Stamps:
-        return self._source.stamps
-
-    @property
-    def adjusted(self) -> bool:
-        return self._source.adjusted
 
     async def bars(self, start_ns: int, end_ns: int) -> Rows:
         """Raises SourceError. The bar that is still being made is not judged good before it has ended."""
@@ -62,9 +52,6 @@ class Checked:
     async def actions(self, start_ns: int, end_ns: int) -> list[ActionRow]:
         """As the source's. Raises SourceError."""
         return await self._source.actions(start_ns, end_ns)
-
-    async def close(self) -> None:
-        await self._source.close()
 
 
 def sieved(

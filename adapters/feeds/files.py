@@ -67,17 +67,37 @@ class ActionRow:
 def read_bars(paths: tuple[Path, ...], universe: Universe) -> Rows:
     """All bars of the universe in `paths`, one file after the other. Raises FeedError."""
     wanted = ("ts", "symbol", *PRICES, "volume")
-    parts = [_rows(path, _frame(path, wanted), universe, source) for source, path in enumerate(paths)]
+    return _joined(paths, universe, [_frame(path, wanted) for path in paths], "bar")
+
+
+def read_trades(paths: tuple[Path, ...], universe: Universe) -> Rows:
+    """All trades of the universe in files with the columns ts, symbol, price and size: each as a bar of one price and its size as
+    volume. Raises FeedError."""
+    frames = [
+        _frame(path, ("ts", "symbol", "price", "size")).select(
+            "ts", "symbol", *(pl.col("price").alias(name) for name in PRICES), pl.col("size").alias("volume")
+        )
+        for path in paths
+    ]
+    return _joined(paths, universe, frames, "trade")
+
+
+def _joined(paths: tuple[Path, ...], universe: Universe, frames: list[pl.DataFrame], what: str) -> Rows:
+    parts = [_rows(path, frame, universe, k) for k, (path, frame) in enumerate(zip(paths, frames, strict=True))]
     rows = (
         parts[0] if len(parts) == 1 else Rows(*(np.concatenate([getattr(p, n) for p in parts]) for n in Rows.__slots__))
     )
     where = ", ".join(p.name for p in paths)
     if not len(rows):
-        raise FeedError(where, f"no bar of {_some(universe.symbols)}", "Name the file of these symbols in [feed] path")
+        raise FeedError(
+            where, f"no {what} of {_some(universe.symbols)}", "Name the file of these symbols in [feed] path"
+        )
     present = np.bincount(rows.column, minlength=universe.size)
     absent = [s for s, bars in zip(universe.symbols, present, strict=True) if not bars]
     if absent:
-        raise FeedError(where, f"no bar of {_some(absent)}", "Take them out of [universe] symbols or name another file")
+        raise FeedError(
+            where, f"no {what} of {_some(absent)}", "Take them out of [universe] symbols or name another file"
+        )
     return rows
 
 

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from adapters.feeds.files import ActionRow, Rows
+from adapters.feeds.passing import Passing
 from adapters.feeds.source import Source
-from adapters.feeds.stamps import Stamps
 
 if TYPE_CHECKING:
     from aiolimiter import AsyncLimiter
@@ -41,24 +41,12 @@ class Pace:
         await self._limiter.acquire()
 
 
-class Limited:
+class Limited(Passing):
     """A source asked no more often than `rate`. Vendors that page keep the pace for each page themselves."""
 
     def __init__(self, source: Source, rate: Rate) -> None:
-        self._source = source
+        super().__init__(source)
         self._pace = Pace(rate)
-
-    @property
-    def name(self) -> str:
-        return self._source.name
-
-    @property
-    def stamps(self) -> Stamps:
-        return self._source.stamps
-
-    @property
-    def adjusted(self) -> bool:
-        return self._source.adjusted
 
     async def bars(self, start_ns: int, end_ns: int) -> Rows:
         """As the source's, in its turn. Raises SourceError."""
@@ -69,6 +57,3 @@ class Limited:
         """As the source's, in its turn. Raises SourceError."""
         await self._pace.turn()
         return await self._source.actions(start_ns, end_ns)
-
-    async def close(self) -> None:
-        await self._source.close()

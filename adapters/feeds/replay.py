@@ -8,14 +8,15 @@ from typing import Final
 import numpy as np
 
 from adapters.calendars import day_ns
+from adapters.feeds.built import bars_of, judge_parts, part_ns, place_parts
 from adapters.feeds.errors import FeedError
-from adapters.feeds.files import NO_STAMP, digest, read_actions, read_bars
+from adapters.feeds.files import NO_STAMP, digest, read_actions, read_bars, read_trades
 from adapters.feeds.merged import Columns, bad_bars, horizon, merge, place_all, taken, timed
 from adapters.feeds.stamps import IntervalError, Stamps, interval_ns, warm_from
-from adapters.feeds.validated import BadBar, Reason, judge
+from adapters.feeds.validated import BadBar, Reason, Reasons, judge
 from trading.events import Action
 from trading.instruments import Universe
-from trading.market import Block, MarketSlice
+from trading.market import Block, Bools, MarketSlice
 from trading.sessions import DAY_NS, Sessions
 
 BLOCK_ROWS: Final = 4096
@@ -73,21 +74,26 @@ class Replay:
         warmup: int = 0,
         adjusted: bool = False,
         now: int | None = None,
+        build_from: str = "",
     ) -> "Replay":
         """Read, place, check and merge the bars of `universe`.
 
         `sessions` has the calendar of each instrument and of the house, wide enough for `start` less `warmup`
         house samples; bars from before a calendar begins are left out. `start` and `end` are session dates,
         both inclusive. `adjusted` with an actions file is refused: a split would count twice. Bars
-        stamped later than `now` (ns UTC, where given) are put aside. Raises FeedError.
+        stamped later than `now` (ns UTC, where given) are put aside. With `build_from` the files hold bars of that shorter
+        interval, or "trades", and bars are built of those that are good. Raises FeedError.
         """
         paths = (path,) if isinstance(path, Path) else tuple(path)
         try:
             length = interval_ns(interval)
         except IntervalError as error:
             raise FeedError("[feed] interval", f'"{interval}" is not known', error.remedy) from None
-        if length < DAY_NS and stamps == "session":
-            raise FeedError("[feed] stamps", f'"session" cannot date bars of {interval}', 'Write "open" or "close"')
+        part = part_ns(build_from, length)
+        if 1 < part < DAY_NS and stamps == "session":
+            raise FeedError(
+                "[feed] stamps", f'"session" cannot date bars of {build_from or interval}', 'Write "open" or "close"'
+            )
         if adjusted and actions is not None:
             raise FeedError(
                 actions.name, "adjusted prices hold their splits and dividends already", "Leave out actions"
@@ -98,8 +104,8 @@ class Replay:
             if name not in sessions:
                 raise FeedError("[universe] calendar", f"no sessions of {name} were given", "Build them first")
 
-        rows = read_bars(paths, universe)
-        placed = place_all(rows, universe, sessions, stamps, length)
+        rows = read_trades(paths, universe) if part == 1 else read_bars(paths, universe)
+        placed = place_parts(rows, universe, sessions, stamps, part)
         house = sessions[universe.calendar]
         lower = np.iinfo(np.int64).min if start is None else warm_from(house, day_ns(start), warmup, length)
         upper = np.iinfo(np.int64).max if end is None else day_ns(end)
@@ -117,20 +123,25 @@ class Replay:
             )
 
         listed = timed(read_actions(actions, universe), universe, sessions) if actions is not None else []
-        reason = judge(rows, placed, length, listed, now)
-        good = reason == Reason.GOOD
-        if not good.any():
-            why = Reason(int(np.bincount(reason).argmax())).name.lower()
-            raise FeedError(where, f"none of its {len(rows)} bars is usable (mostly: {why})", _remedy(why, stamps))
+        reason = judge_parts(rows, placed, part, listed, now)
+        bad = bad_bars(rows, placed, reason, universe)
+        good = _good(reason, where, stamps)
+        if build_from:
+            rows = bars_of(rows.take(good), universe, sessions, stamps, part, length)
+            placed = place_all(rows, universe, sessions, "open", length)
+            reason = judge(rows, placed, length, listed, now)
+            bad += bad_bars(rows, placed, reason, universe)
+            good = _good(reason, where, stamps)
         columns = merge(rows.take(good), taken(placed, good), universe.size, daily=length == DAY_NS)
         selection = f"1|{universe.symbols}|{stamps}|{interval}|{start}|{end}|{warmup}|{adjusted}|{actions is not None}"
+        selection += f"|{build_from}" if build_from else ""
         return cls(
             universe=universe,
             interval_ns=length,
             digest=digest(paths if actions is None else (*paths, actions), selection),
             columns=columns,
             actions=[a for a in listed if columns.ts_open[0] < a.ts <= columns.ts_event[-1]],
-            quarantined=bad_bars(rows, placed, reason, universe),
+            quarantined=bad,
             start_key=int(columns.key[0]) - int(columns.key[0]) % DAY_NS if start is None else day_ns(start),
             adjusted=adjusted,
             extended=extended,
@@ -199,6 +210,15 @@ class Replay:
             rows = slice(index0, index0 + BLOCK_ROWS)
             self._block = Block(**{n: getattr(self._columns, n)[rows] for n in Columns.__slots__}, index0=index0)
         return self._block
+
+
+def _good(reason: Reasons, where: str, stamps: Stamps) -> Bools:
+    """Which are good. Raises FeedError where none is."""
+    good = reason == Reason.GOOD
+    if not good.any():
+        why = Reason(int(np.bincount(reason).argmax())).name.lower()
+        raise FeedError(where, f"none of its {len(reason)} bars is usable (mostly: {why})", _remedy(why, stamps))
+    return good
 
 
 def _remedy(why: str, stamps: Stamps) -> str:

@@ -4,9 +4,10 @@ Bars begin with their session and end with it, an early close too; an interval i
 Parts of a bar add up in any order, so both ways give the same bars (volume to the last rounding of a float sum).
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import polars as pl
@@ -14,6 +15,7 @@ import polars as pl
 from adapters.feeds.errors import FeedError
 from adapters.feeds.files import ActionRow, Rows
 from adapters.feeds.merged import place_all
+from adapters.feeds.partial import PartialAnswer
 from adapters.feeds.source import Source, Stream
 from adapters.feeds.stamps import Stamps
 from trading.instruments import Universe
@@ -179,12 +181,26 @@ def _rows(bars: pl.DataFrame) -> Rows:
 
 
 class Resampled:
-    """An adapters.feeds.source.Source of bars out of a vendor's finer ones."""
+    """An adapters.feeds.source.Source of bars out of a vendor's finer ones.
+
+    A bar whose last part is missing may be one in whose end nothing traded, or one of a vendor that is late: until `settle_ns`
+    after its end by `now` (ns UTC) it is not given.
+    """
 
     def __init__(
-        self, source: Source, universe: Universe, sessions: Mapping[str, Sessions], interval_ns: int, finer_ns: int
+        self,
+        source: Source,
+        universe: Universe,
+        sessions: Mapping[str, Sessions],
+        interval_ns: int,
+        finer_ns: int,
+        *,
+        now: Callable[[], int] = time.time_ns,
+        settle_ns: int = 0,
     ) -> None:
         """Raises FeedError, as Resampler does."""
+        self._now: Final = now
+        self._settle: Final = settle_ns
         self.name: Final = source.name
         self.stamps: Final[Stamps] = "open"
         self.adjusted: Final = source.adjusted
@@ -193,9 +209,19 @@ class Resampled:
         self._making: Final = Resampler(universe, sessions, interval_ns, stamps=source.stamps, finer_ns=finer_ns)
 
     async def bars(self, start_ns: int, end_ns: int) -> Rows:
-        finer = await self._source.bars(start_ns, end_ns + self._interval)
-        rows = self._making.whole(finer)
-        return rows.take((rows.ts >= start_ns) & (rows.ts < end_ns))
+        now = self._now()
+        missing: PartialAnswer | None = None
+        try:
+            finer = await self._source.bars(start_ns, end_ns + self._interval)
+        except PartialAnswer as error:
+            finer, missing = error.rows, error
+        parts = self._making.placed(finer).unique(["column", "first"], keep="last", maintain_order=True)
+        bars = _fold(parts)
+        rows = _rows(bars.filter((pl.col("last") >= pl.col("end")) | (pl.col("end") <= now - self._settle)))
+        rows = rows.take((rows.ts >= start_ns) & (rows.ts < end_ns))
+        if missing is not None:
+            raise PartialAnswer(self.name, rows, missing.missing, missing.why, again=missing.again)
+        return rows
 
     async def actions(self, start_ns: int, end_ns: int) -> list[ActionRow]:
         return await self._source.actions(start_ns, end_ns)
@@ -242,6 +268,12 @@ class ResampledStream:
         finally:
             if isinstance(finer, AsyncGenerator):
                 await finer.aclose()
+
+    def tell_halts(self, told: Callable[[Any], None]) -> None:
+        """What the stream of finer bars hears of halts passes through, where it hears of any."""
+        tells = getattr(self._stream, "tell_halts", None)
+        if tells is not None:
+            tells(told)
 
     async def close(self) -> None:
         await self._stream.close()

@@ -4,8 +4,8 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, TypeVar
 
 from adapters.feeds.files import ActionRow, Rows
+from adapters.feeds.passing import Passing
 from adapters.feeds.source import Source, SourceError
-from adapters.feeds.stamps import Stamps
 
 if TYPE_CHECKING:
     from tenacity import RetryCallState
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class Retried:
+class Retried(Passing):
     """A source whose passing failures are asked again: after what the vendor asked for, or after first_s, 2 first_s, ...
     up to longest_s, each times 0.5 to 1.5. A failure with `again` False, and one whose pause would end after
     `deadline_s` (seconds since the first attempt), is raised as it is."""
@@ -21,20 +21,8 @@ class Retried:
     def __init__(
         self, source: Source, *, deadline_s: float = 120.0, first_s: float = 0.5, longest_s: float = 30.0
     ) -> None:
-        self._source = source
+        super().__init__(source)
         self._deadline_s, self._first_s, self._longest_s = deadline_s, first_s, longest_s
-
-    @property
-    def name(self) -> str:
-        return self._source.name
-
-    @property
-    def stamps(self) -> Stamps:
-        return self._source.stamps
-
-    @property
-    def adjusted(self) -> bool:
-        return self._source.adjusted
 
     async def bars(self, start_ns: int, end_ns: int) -> Rows:
         """As the source's. Raises SourceError, the last one."""
@@ -43,9 +31,6 @@ class Retried:
     async def actions(self, start_ns: int, end_ns: int) -> list[ActionRow]:
         """As the source's. Raises SourceError, the last one."""
         return await self._asked(self._source.actions, start_ns, end_ns)
-
-    async def close(self) -> None:
-        await self._source.close()
 
     async def _asked(self, call: Callable[[int, int], Awaitable[T]], start_ns: int, end_ns: int) -> T:
         from tenacity import AsyncRetrying, retry_if_exception, stop_before_delay

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from daemon.cli.failures import CHECK_FAILED, CONFIG, Failure
+from daemon.cli.failures import CHECK_FAILED, CONFIG, USAGE, Failure
 
 if TYPE_CHECKING:
     from adapters.store.reading import Reader
+    from adapters.store.records import Records, RunRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,3 +80,16 @@ def _text(document: Mapping[str, Any], section: str, key: str) -> str:
     table = document.get(section)
     value = table.get(key) if isinstance(table, dict) else None
     return value if isinstance(value, str) else ""
+
+
+def recorded(where: Place, run: str | None) -> "tuple[Records, RunRecord]":
+    """The store for reading, and the run that is meant: the newest where none is named. Raises Failure."""
+    from adapters.store.errors import StoreFailing
+    from adapters.store.reading import run_of
+    from adapters.store.store import read_only
+
+    records = read_only(where.store, where.folder)
+    try:
+        return records, run_of(records, run)
+    except StoreFailing as why:
+        raise Failure(str(why), USAGE) from None

@@ -9,15 +9,12 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from adapters.store.errors import StoreFailing
-from adapters.store.reading import run_of
 from adapters.store.records import Records
-from adapters.store.store import read_only
 from daemon.assembly import Assembly, Parts, parts_of
 from daemon.cli.configuration import read
-from daemon.cli.failures import CHECK_FAILED, CONFIG, USAGE, Failure
+from daemon.cli.failures import CHECK_FAILED, CONFIG, Failure
 from daemon.cli.output import Bar, iso, print_json, progress, say
-from daemon.cli.places import place
+from daemon.cli.places import place, recorded
 from daemon.past import NotKept, refold
 from daemon.policies import answer
 from daemon.recovery import Journal, ReplayDifference
@@ -59,14 +56,14 @@ class AskingAgain(Journal):
         super().__init__(recorded, seq, parts.live)
         self._heard = heard
         self._policies = parts.policies
-        self._names = [a.name for a in parts.rules.agents]
+        self._names = parts.rules.seats
         self._symbols = parts.universe.symbols
 
     def answer(self, ask: Ask) -> Decided | None:
         then = super().answer(ask)
         if then is not None:
             self._heard.asked += 1
-            now = answer(self._policies[ask.agent], ask)
+            now = answer(self._policies[ask.policy], ask)
             text, most = unlike(then, now, self._symbols)
             if text:
                 ts = ask.view.time
@@ -101,11 +98,7 @@ def replay(
 ) -> int:
     """Fold a run again; exit code 0 when every step is as recorded."""
     where = place(config, state, sets)
-    records = read_only(where.store, where.folder)
-    try:
-        record = run_of(records, run)
-    except StoreFailing as why:
-        raise Failure(str(why), USAGE) from None
+    records, record = recorded(where, run)
     name = record.run
     found = read(config, sets)
     parts = parts_of(found, time.time_ns(), cache=where.folder / "cache")

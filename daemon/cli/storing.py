@@ -21,6 +21,7 @@ from adapters.store.upgrading import Step, migrate, revision_of, steps_from
 from daemon.cli.configuration import read
 from daemon.cli.output import print_json, progress, say
 from daemon.cli.places import Place, place
+from daemon.upkeep import keep_of
 
 
 def backup(config: Path, state: Path | None, sets: tuple[str, ...], target: Path, *, as_json: bool) -> None:
@@ -137,9 +138,8 @@ def compact(
     keep = Keep()
     if config.exists():
         found = read(config, sets)
-        said = found.store
-        keep = Keep(said.keep_days, said.alerts_days, said.equity_days, said.orders_days)
-        to = to or (found.at(said.archives) if said.archives else None)
+        keep = keep_of(found)
+        to = to or (found.at(found.store.archives) if found.store.archives else None)
     keep = msgspec.structs.replace(keep, **{name: value for name, value in days.items() if value is not None})
     account = account_key("store", "compact")
     with (

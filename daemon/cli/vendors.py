@@ -15,12 +15,16 @@ from adapters.feeds.fallback import Fallback
 from adapters.feeds.retried import Retried
 from adapters.feeds.source import Source
 from daemon.cli.failures import CONFIG, USAGE, Failure
-from daemon.config import secret
-from daemon.mapping import MappingWrong, read_mapping
+from daemon.mapping import MappingWrong
+from daemon.sourcing import Vendor
+from daemon.sourcing import source_of as vendor_source
 from trading.instruments import Instrument, Universe
 from trading.sessions import Sessions
 
 VENDORS: Final = ("yahoo", "alpaca", "ccxt", "http")
+EXTRAS: Final[Mapping[str, str]] = {"yahoo": "yfinance", "ccxt": "ccxt"}
+"""Vendor -> the module that has to be installed for it."""
+
 RETRY_FOR_S: Final = 30.0
 """Somebody waits."""
 
@@ -87,7 +91,7 @@ def source_of(wanted: Wanted, universe: Universe, interval: str) -> "Vendors":
             raise Failure(f"{name!r} is not a source. {hint}", USAGE)
         if wanted.adjusted and name != "yahoo":
             raise Failure(f"{name} has raw prices only; --adjusted is for yahoo", USAGE)
-        source: Source = Retried(_MAKERS[name](wanted, universe, interval), deadline_s=RETRY_FOR_S)
+        source: Source = Retried(_vendor(name, wanted, universe, interval), deadline_s=RETRY_FOR_S)
         if wanted.cache is not None:
             cached = Cached(source, universe, interval, wanted.cache)
             caches.append(cached)
@@ -102,58 +106,34 @@ def source_of(wanted: Wanted, universe: Universe, interval: str) -> "Vendors":
         raise Failure(str(error), USAGE) from None
 
 
-def _yahoo(wanted: Wanted, universe: Universe, interval: str) -> Source:
-    _needs("yfinance", "yahoo")
-    from adapters.feeds.yahoo import YahooSource
+def _vendor(name: str, wanted: Wanted, universe: Universe, interval: str) -> Source:
+    """One vendor, with what is missing said in this command's words. Raises Failure."""
+    from adapters.feeds.alpaca_bars import STOCK_FEEDS
 
-    cookies = cache_folder().parent / "yfinance"
-    return YahooSource(
-        universe, interval, adjusted=wanted.adjusted, gateway=wanted.url, cookies=cookies, told=wanted.told
-    )
-
-
-def _alpaca(wanted: Wanted, universe: Universe, interval: str) -> Source:
-    from adapters.feeds.alpaca_bars import DATA_URL, STOCK_FEEDS, AlpacaBars
-
-    kinds = {"/" in symbol for symbol in universe.symbols}
-    if len(kinds) > 1:
+    if name in EXTRAS:
+        _needs(EXTRAS[name], "yahoo" if name == "yahoo" else name)
+    if name == "alpaca" and len({"/" in symbol for symbol in universe.symbols}) > 1:
         raise Failure("alpaca has stocks and crypto apart: fetch them one after the other", USAGE)
     if wanted.feed not in STOCK_FEEDS:
         raise Failure(f"{wanted.feed!r} is not a feed of alpaca; there are {', '.join(STOCK_FEEDS)}", USAGE)
-    key, hidden = secret("alpaca_key") or "", secret("alpaca_secret") or ""
-    return AlpacaBars(
-        universe, interval, key=key, secret=hidden, feed=wanted.feed, crypto=kinds == {True}, url=wanted.url or DATA_URL
-    )
-
-
-def _ccxt(wanted: Wanted, universe: Universe, interval: str) -> Source:
-    _needs("ccxt", "ccxt")
-    if not wanted.exchange:
+    if name == "ccxt" and not wanted.exchange:
         raise Failure("ccxt needs the exchange: --exchange kraken", USAGE)
-    from adapters.exchange.client import Access
-    from adapters.feeds.crypto import CryptoSource
-
-    return CryptoSource(Access(wanted.exchange, url=wanted.url or None), universe, interval)
-
-
-def _http(wanted: Wanted, universe: Universe, interval: str) -> Source:
-    from adapters.feeds.http_json import HttpSource
-
-    if wanted.mapping is None:
+    if name == "http" and wanted.mapping is None:
         raise Failure("http needs a mapping: --mapping vendor.toml (docs/feeds.md has examples)", USAGE)
+    vendor = Vendor(
+        "yfinance" if name == "yahoo" else name,
+        url=wanted.url,
+        plan=wanted.feed,
+        venue=wanted.exchange,
+        mapping=wanted.mapping,
+        adjusted=wanted.adjusted,
+        cookies=cache_folder().parent / "yfinance",
+        told=wanted.told,
+    )
     try:
-        mapping = read_mapping(wanted.mapping)
+        return vendor_source(vendor, universe, interval)
     except MappingWrong as error:
         raise Failure(str(error), CONFIG) from None
-    return HttpSource(mapping, universe, interval, key=secret("http_key") or "", secret=secret("http_secret") or "")
-
-
-_MAKERS: Final[Mapping[str, Callable[[Wanted, Universe, str], Source]]] = {
-    "yahoo": _yahoo,
-    "alpaca": _alpaca,
-    "ccxt": _ccxt,
-    "http": _http,
-}
 
 
 def _needs(module: str, extra: str) -> None:

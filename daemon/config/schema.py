@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from daemon.config.limits import Limits, Risk
+from daemon.config.rules import RebalanceTable, Sizing
 from daemon.config.section import Section
 from daemon.config.values import (
     BasisPoints,
@@ -86,7 +87,8 @@ VenueId = Annotated[str, pattern(r"|[a-z][a-z0-9]{1,31}", 'the name that ccxt gi
 
 class Feed(Section):
     """`path` to `pace` are of a replay; the others of a feed that goes on. `venue` is the exchange of kind ccxt; `url` another
-    address of the vendor than its own; `mapping` the file that says how the vendor of kind http answers."""
+    address of the vendor than its own; `mapping` the file that says how the vendor of kind http answers. `build_from` is what
+    bars are built of: "" they come as they are, a shorter interval, or "trades" in a file."""
 
     kind: FeedKind = "replay"
     fallback: tuple[FeedKind, ...] = ()
@@ -101,6 +103,7 @@ class Feed(Section):
     interval_ns: Annotated[int, duration("1s", "1d"), Written()] = Field(default=86_400 * NANO, alias="interval")
     start: dt.date | None = None
     end: dt.date | None = None
+    build_from: Annotated[str, pattern(r"|trades|[1-9]\d{0,3}[smh]", '"1m" or "trades"')] = ""
     warmup: Annotated[int, bounds(0, 100_000)] = 252
     pace: Annotated[str, pattern(r"fast|real|[1-9]\d{0,5}(\.\d+)?/s|0\.\d*[1-9]\d*/s", '"fast", "real" or "5/s"')] = (
         "fast"
@@ -167,9 +170,12 @@ class Agent(Section):
     capital: Share
     profile: str | None = None
     shadow: bool = False
+    challenges: str = ""
     min_trade: Annotated[float, bounds(0, 0.5, percent=True)] = 0.005
     params: Annotated[Any, BeforeValidator(_parameters)] = Field(default_factory=lambda: MappingProxyType({}))
     limits: Limits = Limits()
+    sizing: Sizing = Sizing()
+    rebalance: RebalanceTable = RebalanceTable()
 
 
 class Manual(Section):
@@ -204,7 +210,65 @@ class Live(Section):
     paper_days: Annotated[int, bounds(0, 1_000)] = 20
 
 
-Job = Literal["rebalance", "risk_report", "daily_report", "retrain", "snapshot", "reconcile", "flatten", "reload"]
+class ShareTable(Section):
+    """What an agent has of what the agents have together."""
+
+    agent: Name
+    share: Share
+
+
+class RegimeTable(Section):
+    """Shares while the volatility a year over the lookback is at least `above`; an agent that is not named has none."""
+
+    name: Name
+    above: Annotated[float, bounds(0, 10, percent=True)] = 0.0
+    shares: tuple[ShareTable, ...]
+
+
+class CapitalTable(Section):
+    """How capital moves between agents, when a schedule says do = "reallocate". The method's shares are pulled to the
+    configured ones by `shrink`, kept between `floor` and `ceiling`, and no share moves by more than `max_step` at once."""
+
+    method: Literal["fixed", "equal_risk", "performance", "regime"] = "fixed"
+    lookback: Annotated[int, bounds(20, 252)] = 126
+    shrink: Fraction = 0.5
+    floor: Fraction = 0.0
+    ceiling: Share = 1.0
+    max_step: Share = 0.1
+    tilt: Annotated[float, bounds(0, 5)] = 0.5
+    volatility_of: Literal["benchmark", "house"] = "benchmark"
+    regimes: tuple[RegimeTable, ...] = ()
+
+
+class PromotionTable(Section):
+    """When a challenger takes its champion's place, where a schedule says do = "promote": with `confidence` in all of `looks`
+    together its `measure` is better over the last `samples`, by at least `min_gain` a year, with a drawdown of at most
+    `max_drawdown_ratio` times the champion's. `block` samples stay together in the bootstrap; 0 chooses."""
+
+    samples: Annotated[int, bounds(40, 252)] = 126
+    confidence: Annotated[float, bounds(0.5, 0.9999, percent=True)] = 0.95
+    measure: Literal["sharpe", "mean"] = "sharpe"
+    min_gain: Annotated[float, bounds(0, 10)] = 0.0
+    max_drawdown_ratio: Annotated[float, bounds(0.1, 100)] = 1.5
+    looks: Annotated[int, bounds(1, 1_000)] = 8
+    block: Annotated[int, bounds(0, 126)] = 5
+    resamples: Annotated[int, bounds(500, 100_000)] = 4_000
+
+
+Job = Literal[
+    "rebalance",
+    "risk_report",
+    "daily_report",
+    "retrain",
+    "snapshot",
+    "reconcile",
+    "backup",
+    "compact",
+    "flatten",
+    "reload",
+    "reallocate",
+    "promote",
+]
 
 
 class Schedule(Section):
@@ -234,12 +298,13 @@ Host = Annotated[str, pattern(r"[A-Za-z0-9.:_-]+", "a name or an address of this
 
 
 class Bus(Section):
-    """`host` and `port` are where the embedded broker listens; `url` is where another one is."""
+    """`host` and `port` are where the embedded broker listens; `url` is where another one is, `protocol` the MQTT that it speaks."""
 
     kind: Literal["embedded", "mqtt"] = "embedded"
     host: Host = "127.0.0.1"
     port: Port = 1883
     url: Url = ""
+    protocol: Literal["3.1.1", "5"] = "3.1.1"
     username: str = ""
     tls: Tls | None = None
     prefix: Annotated[str, pattern(r"[^\s/+#\x00]+(/[^\s/+#\x00]+)*", "a topic without + or #")] = "quantd"
@@ -276,7 +341,8 @@ class ExecutionTable(Section):
 
 class Store(Section):
     """`lease` is how long this daemon leads its account without a word from it. The days are for `quantd store compact`:
-    what of the journal stays out of archives, and of read models for good; none keeps all."""
+    what of the journal stays out of archives, and of read models for good; none keeps all. `backups` is where scheduled backups go
+    (empty: `backups` in the state folder), `keep_backups` how many stay there."""
 
     url: Url = ""
     lease_ns: Annotated[int, duration("3s", "10m"), Written()] = Field(default=15 * 10**9, alias="lease")
@@ -285,6 +351,8 @@ class Store(Section):
     alerts_days: Days | None = None
     equity_days: Days | None = None
     orders_days: Days | None = None
+    backups: str = ""
+    keep_backups: Annotated[int, bounds(1, 10_000)] = 14
 
 
 class Api(Section):
@@ -329,6 +397,8 @@ class Document(Section):
     agents: tuple[Agent, ...]
     manual: Manual | None = None
     live: Live = Live()
+    capital: CapitalTable | None = None
+    promotion: PromotionTable = PromotionTable()
     schedules: tuple[Schedule, ...] = ()
     bus: Bus = Bus()
     store: Store = Store()

@@ -46,8 +46,9 @@ def ask_agents(state: State, due: list[int], ts: int) -> list[Effect]:
             equity=equity / MICRO,
             time=ts,
             sample=state.sample,
+            bars=state.history.bars,
         )
-        asks.append(Ask(round_.number, number, view, state.agents[number].memory))
+        asks.append(Ask(round_.number, number, view, state.agents[number].memory, state.seats[number]))
     return asks
 
 

@@ -10,6 +10,7 @@ from daemon.engine.halting import trades_again
 from daemon.engine.protecting import check_levels, split_exits
 from daemon.engine.settling import entitle
 from daemon.engine.state import State, Working
+from daemon.engine.stops import split_stops
 from trading.books import share
 from trading.effects import (
     Booked,
@@ -43,6 +44,8 @@ def on_slice(state: State, market: MarketSlice) -> Sequence[Effect]:
         state.mark_ts = np.where(fresh, ts, state.mark_ts)
     state.traded_volume(market)
     state.history.bar(market.key, market.fresh, market.full, market.close)
+    if state.history.bars is not None:
+        state.history.bars.slice(market)
     if state.halted or state.limited:
         effects = [*effects, *trades_again(state, market)]
     if state.protecting:
@@ -101,7 +104,8 @@ def on_action(state: State, action: Action) -> Sequence[Effect]:
     split_exits(state, symbol, numerator, denominator)
     for parent in state.parents:
         parent.split(symbol, numerator, denominator)
-    for work in state.working.values():
+    split_stops(state, symbol, numerator, denominator)
+    for work in state.at_venue().values():
         for row, column in enumerate(work.basket.sym):
             if column == symbol and work.state[row] not in ENDED:
                 split_working(work, row, numerator, denominator)

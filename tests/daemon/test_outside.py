@@ -1,7 +1,7 @@
 """A run on a market that goes on, with a venue across a network: nothing doubled, nothing assumed, books equal to the venue's."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,7 +25,7 @@ from risk.switch import HALT
 from tests.remote_world import Faults, Remote, Script, Venue
 from trading.codec import decode
 from trading.effects import Planned
-from trading.events import Condition, Halted, Limited, Operator, Stopping, Unknown
+from trading.events import Condition, Halted, Limited, NotFound, Operator, Stopping, Unknown
 from trading.execution import Costs
 from trading.instruments import MICRO
 from trading.market import Block, MarketSlice
@@ -100,8 +100,9 @@ async def stretch(
     until: int | None = None,
     commands: Sequence[tuple[int, Operator]] = (),
     brutal: bool = False,
+    last: Callable[[Service], Awaitable[None]] | None = None,
 ) -> Left:
-    """Start, or go on; stop after `until` slices, in order or as a crash would."""
+    """Start, or go on; stop after `until` slices, in order or as a crash would. `last` is done while all still goes on."""
     with Store.open(folder) as store:
         projection = store.begin(RUN, of.universe, agents=["mix"])
         shell, journal = recover(of, store, RUN, folder)
@@ -129,7 +130,9 @@ async def stretch(
                 if outside.sender is None or not (outside.sender.busy or outside.sender.unresolved):
                     break
                 await asyncio.sleep(0.01)
-            if outside.reconciler is not None:
+            if last is not None:
+                await last(service)
+            elif outside.reconciler is not None:
                 await outside.reconciler.once()
             service.inbox._commands.append(Command(Stopping(0, False, "test"), asyncio.Future()))
             service.inbox._ready.set()
@@ -138,12 +141,17 @@ async def stretch(
         running = asyncio.create_task(outside.run(service, asyncio.Event()))
         watching = asyncio.create_task(watch())
         done, _ = await asyncio.wait({stepping, running, watching}, return_when=asyncio.FIRST_COMPLETED)
-        if watching in done and not brutal:
+        if watching in done and watching.exception() is not None:
+            stepping.cancel()
+            running.cancel()
+        elif watching in done and not brutal:
             await asyncio.wait({stepping, running}, return_when=asyncio.FIRST_COMPLETED)
+            if not running.done():
+                await outside.flush()
         for task in (stepping, running, watching):
             task.cancel()
         await asyncio.gather(stepping, running, watching, return_exceptions=True)
-        for task in (stepping, running):
+        for task in (watching, stepping, running):
             if not task.cancelled() and task.exception() is not None and not brutal:
                 raise task.exception()  # type: ignore[misc]
         await outside.leave()
@@ -313,7 +321,10 @@ async def test_an_order_that_was_halted_after_its_commit_does_not_leave() -> Non
     task = asyncio.create_task(sender.run())
     sender.put([basket])
     told = await heard(inbox, 2)
+    await sender.ask(NOW, 1, [0])  # by whoever saw it open before
+    (asked,) = await heard(inbox, 1)
     task.cancel()
+    assert isinstance(asked, NotFound), "a venue that never had it says so, and nobody asks for ever"
     ended = next(each for each in told if isinstance(each, Reports))
     assert ended.cause == [Cause.REJECTED]
     assert "halted" in ended.reason

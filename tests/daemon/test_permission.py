@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from adapters.store.store import Store
-from daemon.app import CannotStart, this_run
+from daemon.app import CannotStart, Options, this_run
 from daemon.assembly import assemble_live
 from daemon.config import Config, ConfigError, Known, read
 from daemon.permission import FILE, LASTS_S, Finding, doubt, keep, refusal
@@ -165,6 +165,6 @@ async def test_a_run_keeps_its_mode(tmp_path: Path) -> None:
     assert state.rules.live is None
     assert shadow.market == paper.market
     with Store.open(tmp_path) as store:
-        assert this_run(shadow, store, False) == RUN
+        assert this_run(shadow, store, Options(config=tmp_path / "config.toml")) == RUN
         with pytest.raises(CannotStart, match='mode = "shadow"'):
-            this_run(paper, store, False)
+            this_run(paper, store, Options(config=tmp_path / "config.toml"))

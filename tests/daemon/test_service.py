@@ -1,6 +1,7 @@
 """The loop around the shell: commits before anything leaves, commands first, a store that fails, a clean end."""
 
 import asyncio
+import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -246,6 +247,18 @@ async def test_a_store_that_stays_full_ends_the_daemon_without_acting(
     with pytest.raises(StoreGaveUp):
         await asyncio.wait_for(kit.service.step_forever(), 10)
     assert kit.sent == []
+    kit.store.close()
+
+
+async def test_a_daemon_that_lost_its_lease_with_nothing_to_commit_leaves_too(tmp_path: Path) -> None:
+    kit = Kit(tmp_path, world(), Store.open(tmp_path, account="alpaca:PA123", lease_s=0.3))
+    stepping = asyncio.create_task(kit.service.step_forever())
+    await asyncio.sleep(0.2)
+    assert not stepping.done()
+    with sqlite3.connect(tmp_path / "quantd.db") as elsewhere:
+        elsewhere.execute("UPDATE lease SET token = token + 1, holder = 'two'")
+    with pytest.raises(StoreGaveUp, match=r"two on .* with token 2"):
+        await asyncio.wait_for(stepping, 5)
     kit.store.close()
 
 

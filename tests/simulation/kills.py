@@ -24,7 +24,7 @@ import daemon.service
 from adapters.bus.messages import Composer
 from adapters.store.store import Store
 from daemon.alerting import AlertFilter
-from daemon.app import recover, this_run
+from daemon.app import Options, recover, this_run
 from daemon.assembly import Assembly, assemble
 from daemon.config import load
 from daemon.known import known_names
@@ -87,6 +87,34 @@ profile = "aggressive"
 params = {{ lookback = 21 }}
 min_trade = 0.0
 
+[[agents]]
+name = "rival"
+policy = "equal_weight"
+capital = 0.3
+profile = "aggressive"
+shadow = true
+challenges = "trend"
+
+[capital]
+method = "equal_risk"
+lookback = 20
+
+[promotion]
+samples = 40
+confidence = 0.5
+
+[[schedules]]
+name = "capital"
+do = "reallocate"
+cron = "0 16 * * fri"
+timezone = "America/New_York"
+
+[[schedules]]
+name = "promotion"
+do = "promote"
+cron = "0 16 * * wed"
+timezone = "America/New_York"
+
 [bus]
 kind = "embedded"
 port = 0
@@ -95,7 +123,7 @@ port = 0
 port = 0
 """
 
-READ_MODELS = ("orders", "fills", "crosses", "decisions", "equity", "bookings", "switches")
+READ_MODELS = ("orders", "fills", "crosses", "decisions", "equity", "bookings", "switches", "house")
 """Tables that must be the same to the last value; but for the name of the run and numbers of steps, which restarts add to."""
 
 
@@ -126,7 +154,7 @@ async def drive(assembly: Assembly, folder: Path) -> str:
     daemon.service.COMMIT_S, daemon.service.SNAPSHOT_STEPS = 0.004, 150
     names = [a.name for a in assembly.rules.agents]
     with Store.open(folder) as store:
-        run = this_run(assembly, store, False)
+        run = this_run(assembly, store, Options(config=folder / "config.toml"))
         store.begin(run, assembly.universe, agents=names)
         shell, journal = recover(assembly, store, run, folder)
         projection = store.begin(run, assembly.universe, agents=names)

@@ -1,5 +1,8 @@
 """Bars of a crypto exchange: exact, paged, with their gaps, the unfinished one by its stamp, and as they are made."""
 
+import asyncio
+import importlib
+import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, date, datetime
@@ -11,11 +14,14 @@ from adapters.calendars import sessions
 from adapters.exchange.client import Access
 from adapters.feeds.crypto import CryptoSource, rows_of
 from adapters.feeds.files import Rows
+from adapters.feeds.live import Live
 from adapters.feeds.source import SourceError
 from adapters.feeds.stamps import place
+from daemon.sourcing import Vendor, stream_of
 from tests.conformance.rigs.ccxt import ASSETS, MARKETS
 from tests.venues.kraken import Exchange
 from trading.instruments import NANO, Instrument, Universe
+from trading.market import MarketSlice
 from trading.sessions import DAY_NS
 
 pytestmark = pytest.mark.skipif(find_spec("ccxt") is None, reason="the extra ccxt is not installed")
@@ -213,3 +219,72 @@ def test_rows_keep_the_text_of_a_price_that_a_float_cannot_hold() -> None:
     rows = rows_of([(1, 0, ("1234567.123456789", "2", "1", "1234567.000000001", "3"))])
     assert rows.open_nano.tolist() == [1_234_567_123_456_789]
     assert rows.close_nano.tolist() == [1_234_567_000_000_001]
+
+
+async def test_a_live_feed_that_listens_gives_each_minute_once_as_it_was_in_the_end(
+    venue: Exchange,
+) -> None:
+    """Over the wire at thirty times the speed: the exchange sends the bar in the making with each change, the last ones late."""
+    universe = Universe((Instrument("BTC/USD", calendar="24/7"),), calendar="24/7")
+    history, pushed = 8 * 60, 4
+    fill(venue, history, step=60)
+    venue.pairs["XXBTZUSD"].bars = [(*bar[:5], "60.0") for bar in venue.pairs["XXBTZUSD"].bars]
+    importlib.import_module("ccxt.pro")  # it takes seconds, which are minutes here
+    clock = Clock(START + 60 * history, scale=30.0)
+    calendar = {"24/7": sessions("24/7", date(2025, 12, 1), date(2026, 2, 1))}
+    vendor = Vendor("ccxt", url=venue.url, venue="kraken")
+    stream = stream_of(vendor, universe, "1m")
+    assert stream is not None
+    aside: list[str] = []
+    feed = Live(
+        source(venue, "1m", universe, timeout_s=5.0), stream, universe=universe, sessions=calendar, interval_ns=60 * NANO,
+        grace_ns=30 * NANO, mend_ns=20 * NANO, now=clock, sleep=clock.sleep, beat_s=3.0,
+        put_aside=lambda bad, given: aside.append(bad.reason),
+    )  # fmt: skip
+
+    async def trade() -> None:
+        for k in range(history, history + pushed + 1):
+            open_s = START + 60 * k
+            for share in (5, 30, 58):
+                await clock.until(open_s + share)
+                text = f"{100 + k}.10", f"{102 + k}.00", f"{99 + k}.00", f"{101 + k}.{share:02d}", f"{share}.0"
+                await venue.bar("BTC/USD", (open_s, *text))
+            # the last change is said after the close
+            await clock.until(open_s + 61)
+            last = f"{100 + k}.10", f"{103 + k}.00", f"{99 + k}.00", f"{101 + k}.99", "60.0"
+            await venue.bar("BTC/USD", (open_s, *last))
+
+    trading = asyncio.create_task(trade())
+    got: list[tuple[int, float, float]] = []
+    async with asyncio.timeout(30):
+        async for item in feed.items((START + 60 * history) * NANO):
+            if isinstance(item, MarketSlice):
+                got.append((item.ts_event // NANO, float(item.close[0]), float(item.volume[0])))
+            if len(got) >= pushed:
+                break
+    trading.cancel()
+    await feed.close()
+    assert got == [(START + 60 * (k + 1), 101.99 + k, 60.0) for k in range(history, history + pushed)]
+    assert aside == []
+
+
+class Clock:
+    """UTC in ns, quick, from `seconds` on."""
+
+    def __init__(self, seconds: int, scale: float) -> None:
+        self._from, self._scale, self._began = seconds * NANO, scale, time.monotonic_ns()
+
+    def __call__(self) -> int:
+        return self._from + int((time.monotonic_ns() - self._began) * self._scale)
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds / self._scale)
+
+    async def until(self, seconds: int) -> None:
+        await self.sleep(max(0.0, seconds - self() / NANO))
+
+
+def test_only_who_sends_bars_is_listened_to() -> None:
+    assert stream_of(Vendor("ccxt", venue="kraken"), UNIVERSE, "5m") is not None
+    assert stream_of(Vendor("yfinance"), UNIVERSE, "1m") is None
+    assert stream_of(Vendor("alpaca"), UNIVERSE, "5m") is None

@@ -1,0 +1,117 @@
+"""`quantd features list`: what a policy or an artifact may read, and what it may not, and why."""
+
+from typing import Any
+
+from daemon.cli.failures import DONE, USAGE, Failure
+from daemon.cli.output import print_json, say, table
+from strategies.features import FAMILIES, SETS, UNAVAILABLE, Feature, FeatureError, feature
+from strategies.features.families import SOURCE_OF
+from strategies.indicators import INDICATORS
+from strategies.policies import nearest
+
+NEEDED = {
+    "benchmark": "benchmark",
+    "weight": "book",
+    "cash": "book",
+    "equity": "book",
+    "vix": "vix",
+    "yield_10y": "yield_10y",
+}
+"""What a feature needs beside bars -> its word."""
+
+WHERE = {
+    "benchmark": "[universe] benchmark is one of the symbols",
+    "book": "weights, cash and equity over time: in training, and where a policy of your own gives them",
+    "vix": "a series given by hand (data/vix_daily.parquet has it): no feed carries one yet",
+    "yield_10y": "a series given by hand; none comes with quantd",
+}
+"""Word -> when there is one."""
+
+
+def _names(of: str | None) -> list[str]:
+    if of is not None:
+        if of not in SETS:
+            raise Failure(f"there is no set {of!r}; {nearest(of, SETS)}", USAGE)
+        return list(SETS[of])
+    # all that the sets name, and of families that no set names the usual member
+    named = dict.fromkeys(name for names in SETS.values() for name in names)
+    met = {feature(name).family for name in named}
+    return [*named, *(family for family in FAMILIES if family not in met)]
+
+
+def _row(each: Feature) -> dict[str, Any]:
+    about, node = each.about, each.node()
+    indicator = SOURCE_OF.get(each.family) or SOURCE_OF.get(each.family.removesuffix("_distance"))
+    if each.family == "momentum":
+        indicator = None  # the growth over a window, not the indicator, which is a difference of prices
+    found = INDICATORS[indicator] if indicator else None
+    made_by = found.make if found else about.make
+    return {
+        "name": each.name,
+        "group": about.group,
+        "samples": each.lookback,
+        "bars": node.first + 1,
+        "every": each.every,
+        "across": each.across,
+        "words": about.words,
+        "source": f"{made_by.__module__}.{made_by.__qualname__.split('.<')[0]}"
+        if found
+        else "strategies.features.families",
+        "talib": found.talib if found else "",
+        "formula": node.key,
+        "needs": list(about.needs),
+        "available": True,
+        "with": list(dict.fromkeys(NEEDED[need] for need in about.needs)),
+    }
+
+
+def features_list(of: str | None, name: str | None, *, count: bool, as_json: bool) -> int:
+    """The features, one row each; `of` a set that comes with quantd, or one by its `name`."""
+    if name is not None:
+        try:
+            rows = [_row(feature(name))]
+        except FeatureError as error:
+            raise Failure(str(error), USAGE) from None
+    else:
+        rows = [_row(feature(each)) for each in _names(of)]
+    lacking = {} if of or name else UNAVAILABLE
+    if count:
+        if as_json:
+            print_json({"features": len(rows), "indicators": len(INDICATORS), "unavailable": len(lacking)})
+        else:
+            say(str(len(rows)))
+        return DONE
+    if as_json:
+        print_json({"features": rows, "unavailable": dict(lacking), "sets": {n: len(s) for n, s in SETS.items()}})
+        return DONE
+    shown = [
+        (
+            r["name"],
+            r["group"],
+            str(r["samples"]),
+            f"with {r['with'][0]}" if r["with"] else "yes",
+            _source(r),
+            _cut(r["words"]),
+        )
+        for r in rows
+    ]
+    shown += [(missing, missing, "", "no", "", _cut(why)) for missing, why in lacking.items()]
+    table(("name", "group", "samples", "available", "source", "what"), shown, right=("samples",))
+    say()
+    for word in dict.fromkeys(word for r in rows for word in r["with"]):
+        say(f"with {word}: {WHERE[word]}")
+    for missing, why in lacking.items():
+        say(f"{missing}: {why}")
+    if name is None:
+        say(
+            f"{len(rows)} features from {len(INDICATORS)} indicators. Other windows are names too: rsi_21, momentum_90.week.rank"
+        )
+    return DONE
+
+
+def _source(row: dict[str, Any]) -> str:
+    return f"TA-Lib {row['talib']}" if row["talib"] else row["source"].removeprefix("strategies.")
+
+
+def _cut(words: str) -> str:
+    return words if len(words) <= 50 else words[:49] + "…"

@@ -1,0 +1,105 @@
+"""A vendor of bars by its name: which adapter, whose keys, at which address; for a run and for `quantd data` alike.
+
+Each adapter is imported only where it is used: one of them takes seconds.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from adapters.feeds.source import Source, SourceError, Stream
+from adapters.feeds.stamps import UNITS_NS, interval_ns
+from daemon.config import secret
+from daemon.mapping import read_mapping
+from trading.instruments import Universe
+
+if TYPE_CHECKING:
+    from adapters.feeds.alpaca_bars import StockFeed
+
+KINDS: Final = ("yfinance", "alpaca", "ccxt", "http")
+
+MINUTE_NS: Final = UNITS_NS["m"]
+
+
+@dataclass(frozen=True, slots=True)
+class Vendor:
+    """Who is asked: `kind` as in [feed]; `plan` is Alpaca's feed, `venue` the exchange of kind ccxt, `mapping` the file of kind
+    http. `adjusted` and `cookies` are of yfinance, which tells `told` how far it is."""
+
+    kind: str
+    url: str = ""
+    plan: "StockFeed" = "iex"
+    venue: str = ""
+    mapping: Path | None = None
+    adjusted: bool = False
+    cookies: Path | None = None
+    told: Callable[[float], None] = lambda share: None
+
+
+def alpaca_keys() -> tuple[str, str]:
+    """Key and secret, empty where there is none."""
+    return secret("alpaca_key") or "", secret("alpaca_secret") or ""
+
+
+def source_of(vendor: Vendor, universe: Universe, interval: str) -> Source:
+    """The vendor, not yet asked for anything. Raises SourceError, and MappingWrong for a mapping that cannot be read."""
+    match vendor.kind:
+        case "yfinance":
+            from adapters.feeds.yahoo import YahooSource
+
+            return YahooSource(
+                universe,
+                interval,
+                adjusted=vendor.adjusted,
+                gateway=vendor.url,
+                cookies=vendor.cookies,
+                told=vendor.told,
+            )
+        case "alpaca":
+            from adapters.feeds.alpaca_bars import DATA_URL, AlpacaBars
+
+            key, hidden = alpaca_keys()
+            return AlpacaBars(
+                universe, interval, key=key, secret=hidden, feed=vendor.plan, crypto=_pairs(universe),
+                url=vendor.url or DATA_URL,
+            )  # fmt: skip
+        case "ccxt":
+            from adapters.exchange.client import Access
+            from adapters.feeds.crypto import CryptoSource
+
+            return CryptoSource(Access(vendor.venue, url=vendor.url or None), universe, interval)
+        case "http":
+            from adapters.feeds.http_json import HttpSource
+
+            if vendor.mapping is None:
+                raise SourceError("http", "it needs a mapping", "docs/feeds.md has examples", again=False)
+            key, hidden = secret("http_key") or "", secret("http_secret") or ""
+            return HttpSource(read_mapping(vendor.mapping), universe, interval, key=key, secret=hidden)
+    raise SourceError("[feed] kind", f'"{vendor.kind}" is no vendor', f"There are {', '.join(KINDS)}", again=False)
+
+
+def stream_of(vendor: Vendor, universe: Universe, interval: str) -> Stream | None:
+    """The same vendor's bars as they are made; None where it sends none of this interval. An exchange of ccxt that sends none says
+    so when it is listened to: it is known only then."""
+    if vendor.kind == "alpaca" and interval_ns(interval) == MINUTE_NS:
+        from adapters.feeds.alpaca_stream import STREAM_URL, AlpacaStream
+
+        key, hidden = alpaca_keys()
+        url = vendor.url.replace("http", "ws", 1) if vendor.url else STREAM_URL
+        return AlpacaStream(universe, key=key, secret=hidden, feed=vendor.plan, crypto=_pairs(universe), url=url)
+    if vendor.kind == "ccxt":
+        from adapters.exchange.client import Access
+        from adapters.feeds.completed import Completed
+        from adapters.feeds.crypto import CryptoSource
+
+        return Completed(CryptoSource(Access(vendor.venue, url=vendor.url or None), universe, interval).stream())
+    return None
+
+
+def _pairs(universe: Universe) -> bool:
+    """Whether these are pairs such as BTC/USD. Raises SourceError where only some are."""
+    kinds = {"/" in symbol for symbol in universe.symbols}
+    if len(kinds) > 1:
+        raise SourceError("alpaca", "it has stocks and crypto apart", "Take them one after the other", again=False)
+    return kinds == {True}

@@ -1,0 +1,23 @@
+"""Features: declared sets of columns made of bars, books and macro series, the same for training and for trading."""
+
+from strategies.features.batch import compute
+from strategies.features.families import FAMILIES, UNAVAILABLE
+from strategies.features.inputs import Inputs, as_known
+from strategies.features.specs import SETS, Feature, FeatureError, FeatureSpec, feature, shipped, spec_of
+from strategies.features.stream import FeatureStream
+
+__all__ = [
+    "FAMILIES",
+    "SETS",
+    "UNAVAILABLE",
+    "Feature",
+    "FeatureError",
+    "FeatureSpec",
+    "FeatureStream",
+    "Inputs",
+    "as_known",
+    "compute",
+    "feature",
+    "shipped",
+    "spec_of",
+]

@@ -1,0 +1,32 @@
+"""What is done with one feature over the instruments of a row; who has no value takes no part."""
+
+import numpy as np
+
+from strategies.features.specs import Across
+from trading.market import Floats
+
+STILL = 1e-9
+"""Values nearer than this fraction of the row's largest are equal: rounding makes no ranks."""
+
+
+def across(row: Floats, how: Across) -> Floats:
+    """float64[N] from float64[N]. `rank`: share of the others that are below, ties half, 0.5 for one alone; `z`: less the
+    mean, in deviations; `excess`: less the mean."""
+    known = np.isfinite(row)
+    values = row[known]
+    out = np.full(len(row), np.nan)
+    if not len(values):
+        return out
+    scale = float(np.abs(values).max())
+    if how == "rank":
+        rounded = np.rint(values / (scale * STILL)) if scale > 0.0 else values
+        order = np.sort(rounded)
+        below = np.searchsorted(order, rounded, "left") + np.searchsorted(order, rounded, "right") - 1
+        out[known] = below / (2.0 * (len(values) - 1)) if len(values) > 1 else 0.5
+        return out
+    away = values - values.sum() / len(values)
+    if how == "z":
+        deviation = float(np.sqrt(away @ away / len(values)))
+        away = away / deviation if deviation > STILL * scale else np.zeros_like(away)
+    out[known] = away
+    return out

@@ -1,0 +1,165 @@
+"""A set of features over a whole history: float64[T, N, F], or only its newest row."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from strategies.features.across import across
+from strategies.features.inputs import (
+    BARS,
+    Inputs,
+    book_fields,
+    carried,
+    given_by,
+    periods,
+    progress,
+    refuse_missing,
+)
+from strategies.features.specs import Feature, FeatureSpec
+from strategies.indicators.batch import evaluate, together
+from strategies.indicators.nodes import Node
+from strategies.indicators.table import bars_present, cleaned
+from trading.market import Bools, Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """Features of one timeline and their places in the set."""
+
+    places: list[int]
+    features: list[Feature]
+
+    @property
+    def nodes(self) -> list[Node]:
+        return [f.node() for f in self.features]
+
+
+def timelines(spec: FeatureSpec) -> dict[str, Placed]:
+    """The features by what they are computed along: day, week, month (an instrument's bars), own and shared (all rows)."""
+    found: dict[str, Placed] = {}
+    for place, each in enumerate(spec.features):
+        line = "shared" if each.about.shared else "own" if each.about.group == "portfolio" else each.every
+        placed = found.setdefault(line, Placed([], []))
+        placed.places.append(place)
+        placed.features.append(each)
+    return found
+
+
+def compute(spec: FeatureSpec, inputs: Inputs, *, rows: int | None = None) -> Floats:
+    """float64[rows, N, F]: the newest `rows` (all without) of every feature of `spec`, NaN where it has no value.
+
+    Row t is made of rows up to t only. ValueError when the set needs what `inputs` does not have.
+    """
+    refuse_missing(spec, given_by(inputs))
+    total, size = inputs.bars["close"].shape
+    wanted = total if rows is None else rows
+    out = np.full((wanted, size, len(spec.features)), np.nan)
+    bars = {name: inputs.bars[name] for name in BARS}
+    present = bars_present(bars)
+    close = _benchmark(inputs, present)
+    for line, placed in timelines(spec).items():
+        if line == "shared":
+            fields = _shared_fields(inputs, close)
+            values = _along_rows(placed, fields, wanted)
+        elif line == "own":
+            values = _along_rows(placed, inputs.own, wanted)
+        else:
+            fields = bars if close is None else {**bars, "benchmark": np.repeat(close[:, None], size, axis=1)}
+            if line == "day":
+                values = _along_bars(placed, fields, present, wanted)
+            else:
+                values = _along_periods(placed, fields, present, periods(inputs.session, line), wanted)
+        for place, each, node in zip(placed.places, placed.features, placed.nodes, strict=True):
+            value = values[node.key]
+            if each.across:
+                value = np.array([across(row, each.across) for row in value])
+            out[:, :, place] = value
+    return out
+
+
+def _benchmark(inputs: Inputs, present: Bools) -> Floats | None:
+    """float64[T], the benchmark's last known close."""
+    if inputs.benchmark is None:
+        return None
+    column = inputs.benchmark
+    return carried(np.where(present[:, column], inputs.bars["close"][:, column], np.nan))
+
+
+def _shared_fields(inputs: Inputs, benchmark: Floats | None) -> dict[str, Floats]:
+    given = {name: carried(column) for name, column in inputs.shared.items()}
+    given |= book_fields(inputs.own.get("weight"))
+    given |= progress(inputs.session)
+    if benchmark is not None:
+        given["benchmark"] = benchmark
+    return {name: column[:, None] for name, column in given.items()}
+
+
+def _along_rows(placed: Placed, fields: Mapping[str, Floats], rows: int) -> dict[str, Floats]:
+    total, size = next(iter(fields.values())).shape
+    number = np.broadcast_to(np.arange(total, dtype=np.float64)[:, None], (total, size))
+    return evaluate(placed.nodes, fields, number, rows)
+
+
+def _along_bars(placed: Placed, fields: Mapping[str, Floats], present: Bools, rows: int) -> dict[str, Floats]:
+    moved, order, number = together(cleaned(fields, present), present)
+    if rows < len(present):
+        # a column's newest bars are in the last rows; which of the last rows they are is in `order`
+        found = evaluate(placed.nodes, moved, number, rows)
+        order, number = order[-rows:], number[-rows:]
+    else:
+        found = evaluate(placed.nodes, moved, number, len(present))
+    out = {}
+    for key, value in found.items():
+        scattered = np.full(present.shape, np.nan)
+        np.put_along_axis(scattered, order, np.where(number >= 0, value, np.nan), axis=0)
+        scattered[~present] = np.nan
+        out[key] = scattered[len(present) - rows :]
+    return out
+
+
+def _along_periods(
+    placed: Placed, fields: Mapping[str, Floats], present: Bools, period: NDArray[np.int64], rows: int
+) -> dict[str, Floats]:
+    """On bars of weeks or months that are over; each row has the newest of these."""
+    size = present.shape[1]
+    starts = np.flatnonzero(np.r_[True, period[1:] != period[:-1]])
+    if len(starts) < 2:
+        return {node.key: np.full((rows, size), np.nan) for node in placed.nodes}
+    whole, has = _aggregated(fields, present, starts)
+    over = {name: column[:-1] for name, column in whole.items()}
+    found = _along_bars(placed, over, has[:-1], 1 if rows == 1 else len(starts) - 1)
+    if rows == 1:
+        return found
+    # row t belongs to period number p and sees p - 1
+    seen = np.repeat(np.arange(len(starts)), np.diff(np.r_[starts, len(period)])) - 1
+    out = {}
+    for key, value in found.items():
+        spread = np.where((seen >= 0)[:, None], value[np.maximum(seen, 0)], np.nan)
+        out[key] = spread[len(period) - rows :] if rows <= len(period) else spread
+    return out
+
+
+def _aggregated(
+    fields: Mapping[str, Floats], present: Bools, starts: NDArray[np.int64]
+) -> tuple[dict[str, Floats], Bools]:
+    """Bars of periods that begin at rows `starts`: first open, highest high, lowest low, last close, all the volume."""
+    rows = np.arange(len(present))[:, None]
+    has = np.logical_or.reduceat(present, starts, axis=0)
+    first = np.minimum.reduceat(np.where(present, rows, len(present)), starts, axis=0)
+    last = np.maximum.reduceat(np.where(present, rows, -1), starts, axis=0)
+    first, last = np.minimum(first, len(present) - 1), np.maximum(last, 0)
+    clean = cleaned(fields, present)
+    whole = {
+        "open": np.take_along_axis(clean["open"], first, axis=0),
+        "high": np.maximum.reduceat(np.where(present, clean["high"], -np.inf), starts, axis=0),
+        "low": np.minimum.reduceat(np.where(present, clean["low"], np.inf), starts, axis=0),
+        "close": np.take_along_axis(clean["close"], last, axis=0),
+        "volume": np.add.reduceat(np.where(present, clean["volume"], 0.0), starts, axis=0),
+    }
+    whole = {name: np.where(has, column, np.nan) for name, column in whole.items()}
+    if "benchmark" in fields:
+        ends = np.r_[starts[1:], len(present)] - 1
+        whole["benchmark"] = fields["benchmark"][ends]
+    return whole, has

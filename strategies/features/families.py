@@ -1,0 +1,258 @@
+"""What a feature measures, by name, as a node without a unit: multiply an instrument's prices or volumes by any number
+and nothing changes. A family takes its parameters from the feature's name (`rsi_14`) or has none (`macd_histogram`).
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+
+from strategies.indicators import INDICATORS, build
+from strategies.indicators.bars import BENCHMARK, CLOSE, TRUE_RANGE, VOLUME
+from strategies.indicators.nodes import (
+    Field,
+    Node,
+    deviation,
+    growth,
+    highest,
+    lag,
+    mean,
+    point,
+    ratio,
+    wilder,
+)
+from strategies.signals import SIGNALS
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """`make(**parameters)` is the node. `needs` names what it reads beside the instrument's own bars."""
+
+    group: str
+    make: Callable[..., Node]
+    words: str
+    parameters: Mapping[str, float] = field(default_factory=dict)
+    needs: tuple[str, ...] = ()
+    shared: bool = False
+    """One number for all instruments, from one row to the next whoever has a bar."""
+
+
+def _output(indicator: str, output: str) -> Callable[..., Node]:
+    return lambda **parameters: build(indicator, **parameters)[output]
+
+
+def _to_close(indicator: str, output: str) -> Callable[..., Node]:
+    """A level of prices as its distance from the close: close / level - 1."""
+    return lambda **parameters: ratio(CLOSE, build(indicator, **parameters)[output]) - 1.0
+
+
+def _of_close(indicator: str, output: str) -> Callable[..., Node]:
+    """A difference of prices as a fraction of the close."""
+    return lambda **parameters: ratio(build(indicator, **parameters)[output], CLOSE)
+
+
+def _of_range(indicator: str, output: str) -> Callable[..., Node]:
+    """A difference of prices in average true ranges of as many bars."""
+    return lambda **parameters: ratio(
+        build(indicator, **parameters)[output], wilder(TRUE_RANGE, int(parameters["period"]))
+    )
+
+
+def _force(period: int) -> Node:
+    return ratio(build("force", period=period)["force"], CLOSE * mean(VOLUME, period))
+
+
+def _ease(period: int) -> Node:
+    return ratio(build("ease", period=period)["ease"], CLOSE * CLOSE)
+
+
+def _cross(fast: int, slow: int) -> Node:
+    return ratio(mean(CLOSE, fast), mean(CLOSE, slow)) - 1.0
+
+
+def _slope(period: int) -> Node:
+    return ratio(build("linreg", period=period)["linreg_slope"], mean(CLOSE, period))
+
+
+def _volatility_change(fast: int, slow: int) -> Node:
+    return ratio(deviation(growth(CLOSE), fast, 1), deviation(growth(CLOSE), slow, 1)) - 1.0
+
+
+def _reversal(period: int, skip: int) -> Node:
+    """Growth over `period` bars that ended `skip` bars ago."""
+    return lag(growth(CLOSE, period), skip)
+
+
+SCALE_FREE: Final = {
+    "oscillator": (
+        "rsi", "cmo", "roc", "ppo", "trix", "stochastic_k", "stochastic_d", "stochastic_fast_k", "stochastic_fast_d",
+        "stochastic_rsi_k", "stochastic_rsi_d", "williams_r", "cci", "ultimate", "bop", "mfi", "tsi", "coppock", "kst",
+        "kst_signal", "fisher", "percent_rank", "up_share", "gain_to_pain",
+    ),
+    "trend": (
+        "plus_di", "minus_di", "dx", "adx", "adxr", "aroon_up", "aroon_down", "aroon_oscillator", "vortex_plus",
+        "vortex_minus", "choppiness", "efficiency", "bollinger_position", "bollinger_width", "donchian_position",
+        "keltner_position", "z_score", "mass_index", "trend_strength", "from_high", "from_low", "vhf",
+    ),
+    "volatility": (
+        "natr", "volatility", "downside", "ewma_volatility", "parkinson", "garman_klass", "rogers_satchell",
+        "yang_zhang", "ulcer", "max_drawdown", "drawdown", "skewness", "kurtosis", "autocorrelation", "sharpe", "gap",
+    ),
+    "volume": (
+        "cmf", "volume_ratio", "volume_z", "pvo", "signed_volume", "illiquidity", "price_volume", "range_share",
+    ),
+    "benchmark": ("beta", "correlation", "residual_volatility", "relative_strength"),
+}  # fmt: skip
+"""Outputs of indicators that have no unit, as they are."""
+
+LEVELS: Final = (
+    "sma", "ema", "wma", "dema", "tema", "trima", "kama", "t3", "hma", "vwma", "midpoint", "midprice", "linreg",
+    "linreg_forecast",
+)  # fmt: skip
+"""Outputs that are prices: the feature `sma_distance_20` is the close over the mean, less 1."""
+
+DIFFERENCES: Final = ("macd", "macd_signal", "macd_histogram", "awesome", "dpo", "qstick", "stddev")
+"""Outputs that are differences of prices: the feature is a fraction of the close."""
+
+SOURCE_OF: Final = {output: name for name in INDICATORS for output in build(name)}
+"""Output -> indicator."""
+
+
+def _row(name: str) -> Field:
+    return Field(name)
+
+
+def _drawdown_of(name: str) -> Callable[..., Node]:
+    return lambda period: ratio(Field(name), highest(Field(name), int(period))) - 1.0
+
+
+def _regime(state: int) -> Callable[..., Node]:
+    """One of three: volatile (above 25 % a year, over 20 rows), else bull or bear by the growth of 60 rows."""
+    moved = deviation(growth(BENCHMARK), 20, 1) * 252.0**0.5
+    grown = growth(BENCHMARK, 60)
+
+    def choose(volatility: np.ndarray, rise: np.ndarray) -> np.ndarray:
+        wild = volatility > 0.25
+        chosen = (wild, ~wild & (rise >= 0.0), ~wild & (rise < 0.0))[state]
+        return np.where(np.isnan(volatility + rise), np.nan, chosen)
+
+    return lambda: point(f"regime{state}", choose, moved, grown)
+
+
+def _turn(part: int, what: str) -> Callable[..., Node]:
+    """Sine or cosine of how much of a week, month or year has gone."""
+    function = (np.sin, np.cos)[part]
+    return lambda: point(f"turn{part}({what})", lambda x: function(2.0 * np.pi * x), Field(f"progress_{what}"))
+
+
+def _words(indicator: str, output: str) -> str:
+    """What the indicator's docstring says first, else its name."""
+    said = (INDICATORS[indicator].make.__doc__ or "").strip().split("\n")[0]
+    name = output.replace("_", " ")
+    return f"{name}: {said}" if said else name
+
+
+def _families() -> dict[str, Family]:
+    found: dict[str, Family] = {
+        "daily_return": Family(
+            "returns", lambda back: lag(growth(CLOSE), int(back) - 1), "return of one bar; 1 is the newest", {"back": 1}
+        ),
+        "momentum": Family("returns", lambda period: growth(CLOSE, int(period)), "growth over a window", {"period": 126}),
+        "momentum_skip": Family(
+            "returns", lambda period, skip: _reversal(int(period), int(skip)),
+            "growth over a window that ended some bars ago", {"period": 231, "skip": 21},
+        ),
+        "sma_cross": Family(
+            "trend", lambda fast, slow: _cross(int(fast), int(slow)), "short mean over long mean, less 1",
+            {"fast": 20, "slow": 60},
+        ),
+        "volatility_change": Family(
+            "volatility", lambda fast, slow: _volatility_change(int(fast), int(slow)),
+            "short volatility over long, less 1", {"fast": 20, "slow": 60},
+        ),
+        "linreg_slope": Family("trend", lambda period: _slope(int(period)), "slope of the line, of the mean", {"period": 20}),
+        "force": Family("volume", lambda period: _force(int(period)), "force index, of what is usually traded", {"period": 13}),
+        "ease": Family("volume", lambda period: _ease(int(period)), "ease of movement, of the price squared", {"period": 14}),
+        "bull_power": Family("oscillator", _of_range("elder_ray", "bull_power"), "high over the mean, in ranges", {"period": 13}),
+        "bear_power": Family("oscillator", _of_range("elder_ray", "bear_power"), "low over the mean, in ranges", {"period": 13}),
+    }  # fmt: skip
+    for group, outputs in SCALE_FREE.items():
+        for output in outputs:
+            indicator = SOURCE_OF[output]
+            needs = ("benchmark",) if group == "benchmark" else ()
+            words = _words(indicator, output)
+            found[output] = Family(group, _output(indicator, output), words, INDICATORS[indicator].parameters, needs)
+    for output in LEVELS:
+        indicator = SOURCE_OF[output]
+        found[f"{output}_distance"] = Family(
+            "trend",
+            _to_close(indicator, output),
+            "close over the level, less 1: " + _words(indicator, output),
+            INDICATORS[indicator].parameters,
+        )
+    for output in DIFFERENCES:
+        indicator = SOURCE_OF[output]
+        found[output] = Family(
+            "oscillator",
+            _of_close(indicator, output),
+            "of the close: " + _words(indicator, output),
+            INDICATORS[indicator].parameters,
+        )
+    for name, signal in SIGNALS.items():
+        found[name] = Family("signal", signal.make, f"{signal.horizon} horizon: {signal.words}", signal.parameters)
+    for what in ("week", "month", "year"):
+        for part, name in enumerate(("sin", "cos")):
+            found[f"{what}_{name}"] = Family(
+                "time", _turn(part, what), f"{name} of how much of the {what} has gone", shared=True
+            )
+    for state, name in enumerate(("volatile", "bull", "bear")):
+        found[f"regime_{name}"] = Family(
+            "regime", _regime(state), "one of three: benchmark above 25 % volatility, else up or down over 60 rows",
+            needs=("benchmark",), shared=True,
+        )  # fmt: skip
+    found |= {
+        "vix": Family("macro", lambda: _row("vix") * 0.01, "VIX, as a fraction", needs=("vix",), shared=True),
+        "vix_change": Family(
+            "macro", lambda period: growth(_row("vix"), int(period)), "growth of VIX", {"period": 5}, ("vix",), True
+        ),
+        "vix_z": Family(
+            "macro",
+            lambda period: ratio(_row("vix") - mean(_row("vix"), int(period)), deviation(_row("vix"), int(period))),
+            "VIX in its own deviations", {"period": 252}, ("vix",), True,
+        ),
+        "yield_10y": Family(
+            "macro", lambda: _row("yield_10y") * 0.01, "10-year yield, as a fraction", needs=("yield_10y",), shared=True
+        ),
+        "weight": Family("portfolio", lambda: _row("weight"), "the book's weight", needs=("weight",)),
+        "cash": Family("portfolio", lambda: _row("cash"), "cash, of the book", needs=("cash",), shared=True),
+        "gross": Family("portfolio", lambda: _row("gross"), "sum of absolute weights", needs=("weight",), shared=True),
+        "concentration": Family(
+            "portfolio", lambda: _row("concentration"), "sum of squared weights", needs=("weight",), shared=True
+        ),
+        "value": Family("portfolio", lambda: _row("equity"), "the book's equity, of its start", needs=("equity",), shared=True),
+        "equity_return": Family(
+            "risk", lambda period: growth(_row("equity"), int(period)), "growth of the book", {"period": 20}, ("equity",), True
+        ),
+        "equity_volatility": Family(
+            "risk", lambda period: deviation(growth(_row("equity")), int(period), 1), "volatility of the book",
+            {"period": 20}, ("equity",), True,
+        ),
+        "equity_drawdown": Family(
+            "risk", _drawdown_of("equity"), "equity below its high of a window", {"period": 252}, ("equity",), True
+        ),
+        "equity_sharpe": Family(
+            "risk",
+            lambda period: ratio(mean(growth(_row("equity")), int(period)), deviation(growth(_row("equity")), int(period), 1)),
+            "mean return of the book over its deviation", {"period": 60}, ("equity",), True,
+        ),
+    }  # fmt: skip
+    return found
+
+
+FAMILIES: Final[Mapping[str, Family]] = _families()
+
+UNAVAILABLE: Final[Mapping[str, str]] = {
+    "sentiment": "needs the files of a FinBERT-class model and a feed of news; neither comes with quantd",
+}
+"""Features that are known and cannot be computed, and why."""

@@ -1,0 +1,269 @@
+"""Which features an artifact or a policy reads: a declared list, with a hash; and the sets that come with quantd.
+
+The name of a feature says all of it: `rsi_14`, `macd_histogram`, `sma_cross_20_60`, `rsi_14.week` (on completed weeks),
+`momentum_126.rank` (across the instruments of a row), `rsi_14.month.z`.
+"""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+from functools import lru_cache
+from hashlib import blake2b
+from typing import Final, Literal
+
+import msgspec
+from msgspec import Struct
+
+from strategies.features.families import FAMILIES, UNAVAILABLE, Family
+from strategies.indicators.nodes import Node
+
+FEATURES_VERSION: Final = 1
+"""Raised when the meaning of a feature changes; part of every hash."""
+
+LONGEST: Final = 2520
+"""Samples that are asked for at most: a recursion over months would want a century."""
+
+Every = Literal["day", "week", "month"]
+Across = Literal["", "rank", "z", "excess"]
+
+ONE_BAR: Final = ("daily_return", "momentum", "momentum_skip", "roc", "equity_return", "vix_change")
+"""Families that one bar is enough for; a window of the others has two."""
+
+BARS_PER: Final = {"day": 1, "week": 7, "month": 31}
+"""Samples that a period has at most."""
+
+
+class FeatureError(ValueError):
+    """A feature that there is not; the text names it and the nearest."""
+
+
+class Feature(Struct, frozen=True):
+    """One column. `every`: the bars it is computed on (of weeks and months, completed ones only); `across`: what is done
+    with it over the instruments of a row."""
+
+    name: str
+    family: str
+    parameters: tuple[float, ...] = ()
+    every: Every = "day"
+    across: Across = ""
+
+    @property
+    def about(self) -> Family:
+        return FAMILIES[self.family]
+
+    def node(self) -> Node:
+        return _node(self.family, self.parameters)
+
+    @property
+    def lookback(self) -> int:
+        """Samples after which where they begin no longer matters, at most LONGEST."""
+        settled = self.node().settled
+        if settled is None:
+            return LONGEST
+        whole = settled + 1 if self.every == "day" else settled + 3  # the running period and a first one cut short
+        return min(LONGEST, whole * BARS_PER[self.every])
+
+
+@lru_cache(maxsize=4096)
+def _node(family: str, parameters: tuple[float, ...]) -> Node:
+    about = FAMILIES[family]
+    usual = dict(about.parameters)
+    given = {k: int(v) if v == int(v) else v for k, v in zip(usual, parameters or tuple(usual.values()), strict=True)}
+    return about.make(**given)
+
+
+class FeatureSpec(Struct, frozen=True):
+    """A declared set of features, in their order."""
+
+    features: tuple[Feature, ...]
+    version: int = FEATURES_VERSION
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(f.name for f in self.features)
+
+    @property
+    def lookback(self) -> int:
+        return max(f.lookback for f in self.features)
+
+    @property
+    def needs(self) -> set[str]:
+        """What must be given beside bars."""
+        return {need for f in self.features for need in f.about.needs}
+
+    @property
+    def digest(self) -> str:
+        """Hex BLAKE2b of the names, parameters and version."""
+        return blake2b(msgspec.json.encode(self, order="sorted"), digest_size=16).hexdigest()
+
+    def columns(self, symbols: tuple[str, ...]) -> list[str]:
+        """Names of the flat state: each instrument's features, `rsi_14 SPY`, then what is shared, once."""
+        own = [f for f in self.features if not f.about.shared]
+        shared = [f.name for f in self.features if f.about.shared]
+        return [f"{f.name} {symbol}" for f in own for symbol in symbols] + shared
+
+
+def feature(name: str) -> Feature:
+    """The feature of that name; FeatureError names what is wrong with it and the nearest."""
+    plain, *marks = name.split(".")
+    every: Every = "day"
+    across: Across = ""
+    for mark in marks:
+        if mark in ("week", "month") and every == "day" and not across:
+            every = mark  # type: ignore[assignment]
+        elif mark in ("rank", "z", "excess") and not across:
+            across = mark  # type: ignore[assignment]
+        else:
+            raise FeatureError(
+                f"feature {name!r}: {mark!r} is none of week, month, then rank, z, excess; write rsi_14.week.rank"
+            )
+    family, parameters = _parted(plain, name)
+    about = FAMILIES[family]
+    if about.shared and (every != "day" or across):
+        raise FeatureError(f"feature {name!r}: {family} is one number for all instruments; it has no week and no rank")
+    if every != "day" and about.needs and about.needs != ("benchmark",):
+        raise FeatureError(f"feature {name!r}: {family} has no bars of weeks and months")
+    made = Feature(name, family, parameters, every, across)
+    try:
+        made.node()
+    except (ValueError, TypeError, ZeroDivisionError, ArithmeticError):
+        usual = "_".join(f"{v:g}" for v in about.parameters.values())
+        raise FeatureError(f"feature {name!r}: these numbers make no {family}; usual is {family}_{usual}") from None
+    return made
+
+
+def _parted(plain: str, name: str) -> tuple[str, tuple[float, ...]]:
+    """(family, parameters) of a name; the longest family that fits."""
+    if plain in FAMILIES:
+        return plain, ()
+    words = plain.split("_")
+    numbers: list[float] = []
+    while words and words[-1].isdecimal():
+        numbers.insert(0, float(words.pop()))
+        family = "_".join(words)
+        about = FAMILIES.get(family)
+        if about is not None and len(numbers) == len(about.parameters):
+            least = 1 if family in ONE_BAR else 2
+            if min(numbers) < least or max(numbers) > LONGEST:
+                raise FeatureError(f"feature {name!r}: {least} to {LONGEST} bars can be asked for")
+            return family, tuple(numbers)
+    if plain in UNAVAILABLE:
+        raise FeatureError(f"feature {name!r} is not available: {UNAVAILABLE[plain]}")
+    near = get_close_matches(plain, [*FAMILIES, *DEFAULT], n=1, cutoff=0.4)
+    raise FeatureError(
+        f"there is no feature {name!r}; " + (f"did you mean {near[0]!r}?" if near else "see quantd features list")
+    )
+
+
+def spec_of(names: Iterable[str]) -> FeatureSpec:
+    """The set of features of these names; FeatureError for one that there is not, or is there twice."""
+    found = tuple(feature(name) for name in names)
+    twice = [f.name for i, f in enumerate(found) if f.name in {g.name for g in found[:i]}]
+    if twice:
+        raise FeatureError(f"feature {twice[0]!r} is named twice")
+    if not found:
+        raise FeatureError("a set needs a feature at least")
+    return FeatureSpec(found)
+
+
+DEFAULT: Final = (
+    "daily_return_1", "daily_return_2", "daily_return_3", "daily_return_4", "daily_return_5", "momentum_20", "momentum_60",
+    "momentum_126", "volatility_20", "volatility_change_20_60", "rsi_14", "macd_histogram", "macd", "macd_signal",
+    "bollinger_position", "bollinger_width", "natr_14", "adx_14", "stochastic_k", "cci_20", "mfi_14", "sma_distance_60",
+    "from_high_252", "drawdown_126", "momentum_60.rank", "volatility_20.rank",
+)  # fmt: skip
+"""About twenty indicators and returns: what a policy observes unless it says otherwise."""
+
+FOUR_ASSET: Final = (
+    "weight", "daily_return_1", "daily_return_2", "daily_return_3", "daily_return_4", "daily_return_5", "volatility_20",
+    "regime_bull", "regime_bear", "regime_volatile", "vix", "yield_10y", "value",
+)  # fmt: skip
+"""With four instruments 34 numbers: weights, five returns and a volatility of each; regime, VIX, yield, value."""
+
+
+def _full() -> tuple[str, ...]:
+    names = [f"daily_return_{k}" for k in range(1, 6)]
+    names += [f"momentum_{k}" for k in (5, 10, 20, 40, 60, 90, 126, 189, 252)] + [
+        "momentum_skip_231_21",
+        "momentum_skip_105_21",
+    ]
+    names += [f"{family}_{k}" for family in ("rsi", "cmo", "williams_r", "mfi") for k in (7, 14, 28)]
+    names += [f"cci_{k}" for k in (14, 20, 40)] + [f"roc_{k}" for k in (3, 15)] + [f"trix_{k}" for k in (9, 15)]
+    names += ["macd", "macd_signal", "macd_histogram", "ppo", "stochastic_k", "stochastic_d", "stochastic_fast_k",
+              "stochastic_fast_d", "stochastic_rsi_k", "stochastic_rsi_d", "ultimate", "bop", "tsi", "coppock", "kst",
+              "kst_signal", "fisher_10", "awesome", "dpo_20", "qstick_8", "bull_power_13", "bear_power_13",
+              "percent_rank_60", "percent_rank_252", "up_share_12", "gain_to_pain_60", "pvo"]  # fmt: skip
+    names += [f"{family}_distance_{k}" for family in ("sma", "ema") for k in (5, 10, 20, 50, 100, 200)]
+    names += [
+        f"{family}_distance_20" for family in ("wma", "dema", "tema", "trima", "vwma", "linreg", "linreg_forecast")
+    ]
+    names += ["kama_distance_10", "hma_distance_16", "t3_distance", "midpoint_distance_14", "midprice_distance_14"]
+    names += [
+        "sma_cross_5_20",
+        "sma_cross_20_60",
+        "sma_cross_50_200",
+        "volatility_change_5_20",
+        "volatility_change_20_60",
+    ]
+    names += [f"linreg_slope_{k}" for k in (10, 20, 60, 126)] + [f"z_score_{k}" for k in (10, 20, 60)]
+    names += [f"{family}_14" for family in ("adx", "adxr", "plus_di", "minus_di", "dx", "aroon_up", "aroon_down",
+              "aroon_oscillator", "vortex_plus", "vortex_minus", "choppiness")] + ["adx_28"]  # fmt: skip
+    names += [f"efficiency_{k}" for k in (10, 20, 60)] + [f"trend_strength_{k}" for k in (20, 60, 126)]
+    names += ["bollinger_position", "bollinger_width", "keltner_position", "mass_index", "vhf_28"]
+    names += [f"donchian_position_{k}" for k in (10, 20, 55, 126)] + [
+        f"{f}_{k}" for f in ("from_high", "from_low") for k in (60, 252)
+    ]
+    names += (
+        [f"volatility_{k}" for k in (5, 10, 20, 60, 126, 252)]
+        + [f"downside_{k}" for k in (20, 60)]
+        + ["ewma_volatility_33"]
+    )
+    names += [
+        f"{family}_{k}"
+        for family in ("parkinson", "garman_klass", "rogers_satchell", "yang_zhang")
+        for k in (10, 20, 60)
+    ]
+    names += ["natr_7", "natr_14", "natr_28", "ulcer_14", "ulcer_60", "max_drawdown_60", "max_drawdown_126", "drawdown_60",
+              "drawdown_126", "drawdown_252", "skewness_60", "skewness_126", "kurtosis_60", "kurtosis_126",
+              "autocorrelation_60", "sharpe_20", "sharpe_60", "sharpe_126", "gap_20", "range_share_20", "stddev_20"]  # fmt: skip
+    names += ["cmf_20", "force_13", "ease_14", "volume_ratio_5", "volume_ratio_20", "volume_ratio_60", "volume_z_20",
+              "volume_z_60", "signed_volume_20", "signed_volume_60", "illiquidity_20", "illiquidity_60", "price_volume_60"]  # fmt: skip
+    names += [f"{family}_{k}" for family in ("beta", "correlation", "relative_strength") for k in (20, 60, 126)]
+    names += ["residual_volatility_60"]
+    names += [f"{name}.rank" for name in ("momentum_5", "momentum_20", "momentum_60", "momentum_126", "momentum_252", "rsi_14",
+              "volatility_20", "volatility_60", "drawdown_126", "volume_z_20", "sharpe_126", "beta_60", "z_score_20",
+              "from_high_252", "illiquidity_20")]  # fmt: skip
+    names += [f"{name}.z" for name in ("momentum_20", "momentum_126", "volatility_20", "rsi_14")] + [
+        "momentum_20.excess"
+    ]
+    names += [f"{name}.week" for name in ("momentum_4", "momentum_13", "momentum_26", "rsi_14", "adx_14", "bollinger_position",
+              "volatility_13", "sma_distance_10", "natr_14", "macd_histogram", "stochastic_k", "z_score_26")]  # fmt: skip
+    names += [
+        f"{name}.month"
+        for name in ("momentum_3", "momentum_6", "momentum_12", "rsi_6", "volatility_12", "sma_distance_10")
+    ]
+    names += [f"{what}_{part}" for what in ("week", "month", "year") for part in ("sin", "cos")]
+    names += ["momentum_signal_20_2", "reversion_signal_20", "trend_signal_20_60", "breakout_signal_55", "value_signal_252",
+              "growth_signal_231_21"]  # fmt: skip
+    return (*names, "regime_bull", "regime_bear", "regime_volatile")
+
+
+PORTFOLIO: Final = (
+    "weight", "cash", "gross", "concentration", "value", "equity_return_5", "equity_return_20", "equity_volatility_20",
+    "equity_volatility_60", "equity_drawdown_252", "equity_sharpe_60",
+)  # fmt: skip
+MACRO: Final = ("vix", "vix_change_5", "vix_change_20", "vix_z_60", "vix_z_252")
+
+
+SETS: Final[dict[str, tuple[str, ...]]] = {
+    "default": DEFAULT,
+    "four_asset": FOUR_ASSET,
+    "full": _full(),
+    "observation": (*_full(), *PORTFOLIO, *MACRO),
+}
+"""The sets that come with quantd. `full` is from bars alone; `observation` is that with book and VIX."""
+
+
+@lru_cache(maxsize=16)
+def shipped(name: str) -> FeatureSpec:
+    """A set that comes with quantd; KeyError for another."""
+    return spec_of(SETS[name])

@@ -1,0 +1,159 @@
+"""A set of features sample by sample: float64[N, F] for each row, equal to what the whole history gives.
+
+It sees raw prices. A split or dividend is told as the factor that makes older prices comparable; inside, prices are
+linked forward, so that nothing that was remembered has to be changed.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+import numpy as np
+
+from strategies.features.across import across
+from strategies.features.batch import timelines
+from strategies.features.inputs import BARS, book_fields, periods, progress, refuse_missing
+from strategies.features.specs import FeatureSpec
+from strategies.indicators.stream import Stream
+from strategies.indicators.table import bars_present
+from trading.market import Bools, Floats
+
+_NONE: Final[Mapping[str, Floats]] = {}
+_NOTHING: Final[Mapping[str, float]] = {}
+
+
+class _Period:
+    """Bars of weeks or months from bars of days; the features of the last one that is over."""
+
+    __slots__ = ("held", "number", "running", "stream")
+
+    def __init__(self, stream: Stream, size: int) -> None:
+        self.stream = stream
+        self.number = -1.0
+        self.running: Floats = np.full((len(BARS) + 1, size), np.nan)
+        """open, high, low, close, volume, benchmark of the running period."""
+        self.held: Floats = np.full((len(stream.keys), size), np.nan)
+
+    def update(self, number: float, fields: Mapping[str, Floats], present: Bools) -> Floats:
+        if number != self.number:
+            if self.number >= 0.0:
+                self._over("benchmark" in fields)
+            self.number = number
+            self.running = np.full_like(self.running, np.nan)
+        running = self.running
+        running[0] = np.where(np.isnan(running[0]), fields["open"], running[0])
+        running[1] = np.fmax(running[1], fields["high"])
+        running[2] = np.fmin(running[2], fields["low"])
+        running[3] = np.where(present, fields["close"], running[3])
+        running[4] = np.where(present, np.where(np.isnan(running[4]), 0.0, running[4]) + fields["volume"], running[4])
+        if "benchmark" in fields:
+            running[5] = fields["benchmark"]
+        return self.held
+
+    def _over(self, with_benchmark: bool) -> None:
+        present = np.isfinite(self.running[3])
+        names = (*BARS, "benchmark") if with_benchmark else BARS
+        bars = {n: np.where(present, self.running[i], np.nan) for i, n in enumerate(names)}
+        self.held = np.array(self.stream.update(bars, present)).reshape(self.held.shape)
+
+
+class FeatureStream:
+    """`spec` over `size` instruments; `benchmark` is a column."""
+
+    def __init__(self, spec: FeatureSpec, size: int, *, benchmark: int | None = None) -> None:
+        self.spec = spec
+        self.size = size
+        self.benchmark = benchmark
+        self._placed = timelines(spec)
+        self._streams = {
+            line: Stream(placed.nodes, 1 if line == "shared" else size) for line, placed in self._placed.items()
+        }
+        self._periods = {
+            line: _Period(stream, size) for line, stream in self._streams.items() if line in ("week", "month")
+        }
+        self._scale: Floats = np.ones(size)
+        self._shares: Floats = np.ones(size)
+        self._close = np.nan
+        self._shared: dict[str, float] = {}
+
+    def update(
+        self,
+        session: int,
+        bars: Mapping[str, Floats],
+        *,
+        factor: Floats | None = None,
+        shares: Floats | None = None,
+        own: Mapping[str, Floats] = _NONE,
+        shared: Mapping[str, float] = _NOTHING,
+    ) -> Floats:
+        """float64[N, F] of the row that `bars` are, float64[N] by field, raw, NaN where there is none.
+
+        `factor` float64[N] is what older prices are multiplied by since the row before (1: nothing happened; 0.25: a 4:1
+        split), `shares` what older volumes are. `own` and `shared` are what is given beside bars, as Inputs has it.
+        """
+        refuse_missing(self.spec, {*own, *shared} | ({"benchmark"} if self.benchmark is not None else set()))
+        if factor is not None:
+            self._scale /= factor
+        if shares is not None:
+            self._shares /= shares
+        present = bars_present(bars)
+        fields = self._linked(bars, present)
+        dates = np.array([session])
+        out = np.full((self.size, len(self.spec.features)), np.nan)
+        for line, placed in self._placed.items():
+            if line == "shared":
+                values = self._streams[line].update(self._rows(dates, own, shared), np.ones(1, dtype=np.bool_))
+            elif line == "own":
+                values = self._streams[line].update(own, np.ones(self.size, dtype=np.bool_))
+            elif line == "day":
+                values = self._streams[line].update(fields, present)
+            else:
+                values = list(self._periods[line].update(float(periods(dates, line)[0]), fields, present))
+            for place, each, value in zip(placed.places, placed.features, values, strict=True):
+                out[:, place] = across(value, each.across) if each.across else value
+        return out
+
+    def _linked(self, bars: Mapping[str, Floats], present: Bools) -> dict[str, Floats]:
+        """The row in prices and shares that go on from the first row's."""
+        fields = {name: np.where(present, bars[name] * self._scale, np.nan) for name in BARS[:-1]}
+        fields["volume"] = np.where(present, np.nan_to_num(bars["volume"], nan=0.0) * self._shares, np.nan)
+        if self.benchmark is not None:
+            if present[self.benchmark]:
+                self._close = float(fields["close"][self.benchmark])
+            fields["benchmark"] = np.full(self.size, self._close)
+        return fields
+
+    def _rows(
+        self, dates: np.ndarray[tuple[int], np.dtype[np.int64]], own: Mapping[str, Floats], shared: Mapping[str, float]
+    ) -> dict[str, Floats]:
+        for name, value in shared.items():
+            if np.isfinite(value) or name not in self._shared:
+                self._shared[name] = float(value)
+        fields = {name: np.array([value]) for name, value in self._shared.items()}
+        fields |= {name: np.atleast_1d(value) for name, value in book_fields(own.get("weight")).items()}
+        fields |= progress(dates)
+        fields["benchmark"] = np.array([self._close])
+        return fields
+
+    def state(self) -> dict[str, Floats]:
+        """Everything it remembers, as named arrays."""
+        kept = {"scale": self._scale.copy(), "shares": self._shares.copy(), "close": np.array([self._close])}
+        kept |= {f"shared {name}": np.array([value]) for name, value in self._shared.items()}
+        for line, stream in self._streams.items():
+            kept |= {f"{line}: {name}": array for name, array in stream.state().items()}
+        for line, period in self._periods.items():
+            kept[f"{line} running"] = period.running.copy()
+            kept[f"{line} held"] = period.held.copy()
+            kept[f"{line} number"] = np.array([period.number])
+        return kept
+
+    def restore(self, state: Mapping[str, Floats]) -> None:
+        """Go on where `state` was taken; KeyError when it is of another set."""
+        self._scale, self._shares = state["scale"].copy(), state["shares"].copy()
+        self._close = float(state["close"][0])
+        self._shared = {name[7:]: float(v[0]) for name, v in state.items() if name.startswith("shared ")}
+        for line, stream in self._streams.items():
+            mark = f"{line}: "
+            stream.restore({name[len(mark) :]: v for name, v in state.items() if name.startswith(mark)})
+        for line, period in self._periods.items():
+            period.running, period.held = state[f"{line} running"].copy(), state[f"{line} held"].copy()
+            period.number = float(state[f"{line} number"][0])

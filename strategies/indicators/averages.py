@@ -1,0 +1,146 @@
+"""Moving averages and straight lines through the newest bars."""
+
+import numpy as np
+
+from strategies.indicators import windows
+from strategies.indicators.bars import CLOSE, HIGH, LOW, MEDIAN, VOLUME
+from strategies.indicators.nodes import (
+    Node,
+    Point,
+    absolute,
+    adaptive,
+    change,
+    ema,
+    highest,
+    lowest,
+    mean,
+    point,
+    ratio,
+    total,
+    window,
+)
+from trading.market import Floats
+
+Outputs = dict[str, Node]
+
+
+def sma(period: int) -> Outputs:
+    return {"sma": mean(CLOSE, period)}
+
+
+def ema_of_close(period: int) -> Outputs:
+    return {"ema": ema(CLOSE, period)}
+
+
+def _linear(period: int) -> Floats:
+    weights = np.arange(1.0, period + 1.0)
+    return weights / weights.sum()
+
+
+def wma_of(x: Node, period: int) -> Node:
+    """Weights 1 .. period, the newest the heaviest."""
+    return window(windows.weighted("wma", _linear(period)), period, x)
+
+
+def wma(period: int) -> Outputs:
+    return {"wma": wma_of(CLOSE, period)}
+
+
+def dema(period: int) -> Outputs:
+    once = ema(CLOSE, period)
+    return {"dema": 2.0 * once - ema(once, period)}
+
+
+def tema(period: int) -> Outputs:
+    once = ema(CLOSE, period)
+    twice = ema(once, period)
+    return {"tema": 3.0 * once - 3.0 * twice + ema(twice, period)}
+
+
+def trima(period: int) -> Outputs:
+    """Weights rise to the middle and fall again: a mean of means."""
+    half = (period + 1) // 2
+    rising = np.convolve(np.ones(half), np.ones(period - half + 1))
+    return {"trima": window(windows.weighted("trima", rising / rising.sum()), period, CLOSE)}
+
+
+def efficiency_ratio(period: int) -> Node:
+    """Kaufman (1995): the way made over the way gone; 1 for a market that did not move."""
+
+    def efficient(made: Floats, gone: Floats) -> Floats:
+        straight = (gone <= made) | (gone == 0.0)
+        out = np.ones_like(gone)
+        np.divide(np.abs(made), gone, out=out, where=~straight)
+        return out
+
+    return point(f"efficiency({period})", efficient, change(CLOSE, period), total(absolute(change(CLOSE)), period))
+
+
+def kama(period: int) -> Outputs:
+    slow, fast = 2.0 / 31.0, 2.0 / 3.0
+    speed = efficiency_ratio(period) * (fast - slow) + slow
+    return {"kama": adaptive(CLOSE, speed * speed, slow * slow)}
+
+
+def t3(period: int, volume_factor: float) -> Outputs:
+    v = volume_factor
+    chain: list[Node] = [CLOSE]
+    for _ in range(6):
+        chain.append(ema(chain[-1], period))
+    return {
+        "t3": -(v**3) * chain[6]
+        + 3.0 * (v**2 + v**3) * chain[5]
+        - 3.0 * (2.0 * v**2 + v + v**3) * chain[4]
+        + (1.0 + 3.0 * v + v**3 + 3.0 * v**2) * chain[3]
+    }
+
+
+def hma(period: int) -> Outputs:
+    """Hull (2005)."""
+    raw = 2.0 * wma_of(CLOSE, period // 2) - wma_of(CLOSE, period)
+    return {"hma": wma_of(raw, int(period**0.5))}
+
+
+def vwma(period: int) -> Outputs:
+    """Mean price of what was traded, each bar at its close."""
+    return {"vwma": ratio(total(CLOSE * VOLUME, period), total(VOLUME, period))}
+
+
+def midpoint(period: int) -> Outputs:
+    return {"midpoint": (highest(CLOSE, period) + lowest(CLOSE, period)) * 0.5}
+
+
+def midprice(period: int) -> Outputs:
+    return {"midprice": (highest(HIGH, period) + lowest(LOW, period)) * 0.5}
+
+
+def awesome(fast: int, slow: int) -> Outputs:
+    """Williams' awesome oscillator."""
+    return {"awesome": mean(MEDIAN, fast) - mean(MEDIAN, slow)}
+
+
+def line_at(x: Node, period: int, ahead: float) -> Node:
+    """Least-squares line through `period` values, `ahead` of the newest (-(period - 1): at the oldest)."""
+    t = np.arange(period) - (period - 1) / 2.0
+    at = (period - 1) / 2.0 + ahead
+    return window(windows.weighted(f"line{ahead:g}", 1.0 / period + at * t / (t @ t)), period, x)
+
+
+def slope_of(x: Node, period: int) -> Node:
+    """Slope of the least-squares line, per bar."""
+    t = np.arange(period) - (period - 1) / 2.0
+    return window(windows.weighted("slope", t / (t @ t)), period, x)
+
+
+def linear_regression(period: int) -> Outputs:
+    return {
+        "linreg": line_at(CLOSE, period, 0.0),
+        "linreg_slope": slope_of(CLOSE, period),
+        "linreg_intercept": line_at(CLOSE, period, 1.0 - period),
+        "linreg_forecast": line_at(CLOSE, period, 1.0),
+        "linreg_angle": degrees(slope_of(CLOSE, period)),
+    }
+
+
+def degrees(x: Node) -> Point:
+    return point(f"degrees({x.key})", lambda v: np.degrees(np.arctan(v)), x)

@@ -1,0 +1,122 @@
+"""Nodes over a whole history at once: float64[T, N] for each, or only the newest rows.
+
+An instrument's bars are moved together first, so that a gap is no bar at all: windows and recursions go from one bar of
+an instrument to its next. Recursions are solved by doubling (Hillis and Steele, 1986), not bar by bar.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from strategies.indicators.nodes import Adaptive, Field, Lag, Node, Point, Recursion, Window, ordered
+from trading.market import Bools, Floats
+
+SPENT: Final = 1e-300
+"""A power of a decay below this adds nothing any more."""
+
+
+def together(fields: Mapping[str, Floats], present: Bools) -> tuple[dict[str, Floats], NDArray[np.int64], Floats]:
+    """(fields, order, number) with each column's bars moved to the newest rows, NaN before them.
+
+    `order` int64[T, N] is where each row came from, `number` float64[T, N] the bar's number in its column from 0,
+    negative before the first.
+    """
+    count = present.sum(axis=0)
+    rows = np.arange(len(present))[:, None]
+    number = (rows - (len(present) - count)).astype(np.float64)
+    if present.all():
+        return dict(fields), np.broadcast_to(rows, present.shape), number
+    order = np.argsort(present, axis=0, kind="stable")
+    moved = {name: np.take_along_axis(column, order, axis=0) for name, column in fields.items()}
+    for column in moved.values():
+        column[number < 0] = np.nan
+    return moved, order, number
+
+
+def evaluate(nodes: list[Node], fields: Mapping[str, Floats], number: Floats, rows: int) -> dict[str, Floats]:
+    """Key -> float64[rows, N], the newest `rows` of each of `nodes`. `fields` and `number` are what `together` gives."""
+    work = ordered(nodes)
+    total = len(number)
+    wanted = dict.fromkeys((n.key for n in work), 0)
+    for node in nodes:
+        wanted[node.key] = rows
+    for node in reversed(work):
+        need = wanted[node.key]
+        match node:
+            case Lag():
+                need += node.back
+            case Window():
+                need += node.width - 1
+            case Recursion() | Adaptive():
+                need = total
+        for arg in node.args:
+            wanted[arg.key] = min(max(wanted[arg.key], need), total)
+    values: dict[str, Floats] = {}
+    with np.errstate(invalid="ignore", divide="ignore"):
+        for node in work:
+            values[node.key] = _value(node, [values[a.key] for a in node.args], fields, number, wanted[node.key])
+    return {node.key: newest(values[node.key], rows) for node in nodes}
+
+
+def _value(node: Node, args: list[Floats], fields: Mapping[str, Floats], number: Floats, rows: int) -> Floats:
+    total = len(number)
+    match node:
+        case Field():
+            return newest(fields[node.key], rows)
+        case Point():
+            return node.function(*[newest(a, rows) for a in args])
+        case Lag():
+            return newest(args[0], rows + node.back)[:rows]
+        case Window():
+            seen = [newest(a, rows + node.width - 1) for a in args]
+            return node.kernel.one(*seen)[None] if rows == 1 else node.kernel.all(node.width, *seen)
+        case Recursion():
+            x = newest(args[0], total)
+            begun = (number >= node.begin) & (number <= node.first)
+            start = np.where(begun, x, 0.0).sum(axis=0) * node.scale
+            given = np.where(number > node.first, node.gain * x, np.where(number == node.first, start, 0.0))
+            return _known(_decayed(given, node.decay), number, node.first, rows)
+        case Adaptive():
+            x, coefficient = (newest(a, total) for a in args)
+            later = number > node.seed
+            given = np.where(later, coefficient * x, np.where(number == node.seed, x, 0.0))
+            return _known(_varying(given, np.where(later, 1.0 - coefficient, 0.0)), number, node.first, rows)
+
+
+def newest(column: Floats, rows: int) -> Floats:
+    """The last `rows` of a column; NaN above what there is."""
+    if rows <= len(column):
+        return column[len(column) - rows :]
+    out = np.full((rows, column.shape[1]), np.nan)
+    out[rows - len(column) :] = column
+    return out
+
+
+def _known(column: Floats, number: Floats, first: int, rows: int) -> Floats:
+    column = newest(column, rows)
+    column[newest(number, rows) < first] = np.nan
+    return column
+
+
+def _decayed(given: Floats, decay: float) -> Floats:
+    """y[t] = decay y[t - 1] + given[t], by doubling."""
+    if decay == 1.0:
+        return np.add.accumulate(given, axis=0)
+    step, power = 1, decay
+    while step < len(given) and power > SPENT:
+        given[step:] += power * given[:-step]  # the right side is made before the left is written
+        step, power = step * 2, power * power
+    return given
+
+
+def _varying(given: Floats, decay: Floats) -> Floats:
+    """y[t] = decay[t] y[t - 1] + given[t], by doubling."""
+    step = 1
+    while step < len(given):
+        given[step:] += decay[step:] * given[:-step]
+        decay[step:] = decay[step:] * decay[:-step]
+        decay[:step] = 0.0
+        step *= 2
+    return given

@@ -1,0 +1,311 @@
+"""A small language of columns: what an indicator is, said once, for one bar and for a whole history.
+
+A node is a column made of other columns: a field of the bars, a function of the same row, an earlier row, a measure of
+a window, or a recursion. `first` is the number of bars an instrument needs before the node's first value, less one, and
+`settled` the number after which where it began to be watched no longer matters (SETTLED; None: it always does).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from hashlib import blake2b
+from math import ceil, log
+from typing import Final, Literal, TypeAlias
+
+import numpy as np
+
+from strategies.indicators import windows
+from strategies.indicators.windows import Kernel
+from trading.market import Floats
+
+SETTLED: Final = 1e-6
+"""The share of a recursion's start that is left when it is called settled."""
+
+LONGEST: Final = 400
+"""Characters of a formula that is kept as text."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Arithmetic:
+    """Nodes add, subtract and multiply with each other and with numbers."""
+
+    key: str
+    """The formula; nodes with one key are one node."""
+
+    def __add__(self, other: "Node | float") -> "Point":
+        return _binary("+", np.add, self, other)  # type: ignore[arg-type]
+
+    def __sub__(self, other: "Node | float") -> "Point":
+        return _binary("-", np.subtract, self, other)  # type: ignore[arg-type]
+
+    def __mul__(self, other: "Node | float") -> "Point":
+        return _binary("*", np.multiply, self, other)  # type: ignore[arg-type]
+
+    def __radd__(self, other: float) -> "Point":
+        return self + other
+
+    def __rmul__(self, other: float) -> "Point":
+        return self * other
+
+    def __rsub__(self, other: float) -> "Point":
+        return point(f"({other:g} - {self.key})", lambda x: other - x, self)  # type: ignore[arg-type]
+
+    def __neg__(self) -> "Point":
+        return point(f"-{self.key}", np.negative, self)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Field(_Arithmetic):
+    """A column that is given, by name."""
+
+    args: tuple["Node", ...] = ()
+    first: int = 0
+    settled: int | None = 0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Point(_Arithmetic):
+    """A function of the same row of other nodes; it maps NaN to NaN and looks at no neighbour."""
+
+    args: tuple["Node", ...]
+    function: Callable[..., Floats]
+    first: int
+    settled: int | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Lag(_Arithmetic):
+    """The value `back` bars ago."""
+
+    args: tuple["Node", ...]
+    back: int
+    first: int
+    settled: int | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Window(_Arithmetic):
+    """A kernel over the newest `width` values."""
+
+    args: tuple["Node", ...]
+    kernel: Kernel
+    width: int
+    first: int
+    settled: int | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Recursion(_Arithmetic):
+    """y = decay y + gain x. It begins with `scale` times the sum of x over the bars begin .. seed, counted from an
+    instrument's first bar, and has no value before `seed` (= `first`)."""
+
+    args: tuple["Node", ...]
+    decay: float
+    gain: float
+    begin: int
+    scale: float
+    first: int
+    settled: int | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Adaptive(_Arithmetic):
+    """y = y + c (x - y) with a coefficient c of its own at each bar (args: x, c). It begins with the x of bar `seed`."""
+
+    args: tuple["Node", ...]
+    seed: int
+    first: int
+    settled: int | None
+
+
+Node: TypeAlias = Field | Point | Lag | Window | Recursion | Adaptive
+
+
+def _longest(nodes: tuple[Node, ...]) -> int | None:
+    known = [n.settled for n in nodes]
+    return None if None in known else max((k for k in known if k is not None), default=0)
+
+
+def _later(settled: int | None, more: int) -> int | None:
+    return None if settled is None else settled + more
+
+
+def _short(key: str) -> str:
+    """A key that would be a page stands as its hash."""
+    return key if len(key) <= LONGEST else f"#{blake2b(key.encode(), digest_size=12).hexdigest()}"
+
+
+def point(key: str, function: Callable[..., Floats], *args: Node) -> Point:
+    """A function of one row, under the name `key`."""
+    return Point(_short(key), args, function, max(a.first for a in args), _longest(args))
+
+
+def _binary(sign: str, function: np.ufunc, left: Node, right: Node | float) -> Point:
+    if isinstance(right, (int, float)):
+        number = float(right)
+        return point(f"({left.key} {sign} {number:.17g})", lambda x: function(x, number), left)
+    return point(f"({left.key} {sign} {right.key})", function, left, right)
+
+
+def _divide(over: Floats, under: Floats) -> Floats:
+    out = np.zeros(np.broadcast_shapes(over.shape, under.shape))
+    return np.divide(over, under, out=out, where=under != 0.0)
+
+
+def ratio(over: Node, under: Node) -> Point:
+    """over / under; 0 where `under` is 0, as TA-Lib has it."""
+    return point(f"({over.key} / {under.key})", _divide, over, under)
+
+
+def absolute(x: Node) -> Point:
+    return point(f"|{x.key}|", np.abs, x)
+
+
+def logarithm(x: Node) -> Point:
+    return point(f"ln({x.key})", np.log, x)
+
+
+def root(x: Node) -> Point:
+    """Square root; what rounding made less than 0 is 0."""
+    return point(f"sqrt({x.key})", lambda v: np.sqrt(np.maximum(v, 0.0)), x)
+
+
+def squared(x: Node) -> Point:
+    return point(f"{x.key}^2", np.square, x)
+
+
+def larger(x: Node, y: Node) -> Point:
+    return point(f"max({x.key}, {y.key})", np.maximum, x, y)
+
+
+def smaller(x: Node, y: Node) -> Point:
+    return point(f"min({x.key}, {y.key})", np.minimum, x, y)
+
+
+def positive(x: Node) -> Point:
+    """x where it is above 0, else 0."""
+    return point(f"pos({x.key})", lambda v: np.maximum(v, 0.0), x)
+
+
+def negative(x: Node) -> Point:
+    """-x where it is below 0, else 0."""
+    return point(f"neg({x.key})", lambda v: np.maximum(-v, 0.0), x)
+
+
+def sign(x: Node) -> Point:
+    return point(f"sign({x.key})", np.sign, x)
+
+
+def lag(x: Node, back: int) -> Lag:
+    """The value of `back` bars ago."""
+    return Lag(_short(f"{x.key}[-{back}]"), (x,), back, x.first + back, _later(x.settled, back))
+
+
+def change(x: Node, back: int = 1) -> Point:
+    """x less its value `back` bars ago."""
+    return x - lag(x, back)
+
+
+def growth(x: Node, back: int = 1) -> Point:
+    """x over its value `back` bars ago, less 1."""
+    before = lag(x, back)
+    return point(f"({x.key} / {before.key} - 1)", lambda now, then: _divide(now, then) - (then != 0.0), x, before)
+
+
+def window(kernel: Kernel, width: int, *args: Node) -> Window:
+    """`kernel` over the newest `width` values of `args`."""
+    names = ", ".join(a.key for a in args)
+    first = max(a.first for a in args) + width - 1
+    return Window(
+        _short(f"{kernel.name}({names}, {width})"), args, kernel, width, first, _later(_longest(args), width - 1)
+    )
+
+
+def total(x: Node, width: int) -> Window:
+    return window(windows.weighted("sum", np.ones(width)), width, x)
+
+
+def mean(x: Node, width: int) -> Window:
+    return window(windows.weighted("mean", np.full(width, 1.0 / width)), width, x)
+
+
+def highest(x: Node, width: int) -> Window:
+    return window(windows.HIGHEST, width, x)
+
+
+def lowest(x: Node, width: int) -> Window:
+    return window(windows.LOWEST, width, x)
+
+
+def deviation(x: Node, width: int, ddof: Literal[0, 1] = 0) -> Point:
+    """Standard deviation."""
+    return root(window(windows.SAMPLE_VARIANCE if ddof else windows.VARIANCE, width, x))
+
+
+def _recursion(
+    x: Node, what: str, decay: float, gain: float, begin: int, seed: int, scale: float, settle: bool = True
+) -> Recursion:
+    key = f"{what}({x.key}, {decay:.17g}, {begin - x.first}..{seed - x.first})"
+    begun = begin - x.first
+    forgets = None
+    if settle and decay < 1.0:
+        forgets = _later(x.settled, begun + (seed - begin) + ceil(log(SETTLED) / log(decay)))
+    return Recursion(_short(key), (x,), decay, gain, begin, scale, seed, forgets)
+
+
+def ema(x: Node, period: int, *, seed_at: int | None = None) -> Recursion:
+    """Exponential mean with alpha = 2 / (period + 1), begun with the mean of `period` values; the last of these is
+    value number `seed_at` of x (counted from 0, period - 1 unless said)."""
+    seed = x.first + (period - 1 if seed_at is None else seed_at)
+    alpha = 2.0 / (period + 1.0)
+    return _recursion(x, "ema", 1.0 - alpha, alpha, seed - period + 1, seed, 1.0 / period)
+
+
+def ema_from_first(x: Node, period: int) -> Recursion:
+    """Exponential mean begun with the first value."""
+    alpha = 2.0 / (period + 1.0)
+    return _recursion(x, "ema", 1.0 - alpha, alpha, x.first, x.first, 1.0)
+
+
+def wilder(x: Node, period: int) -> Recursion:
+    """Wilder's mean: alpha = 1 / period, begun with the mean of `period` values."""
+    return _recursion(
+        x, "wilder", 1.0 - 1.0 / period, 1.0 / period, x.first, x.first + period - 1, 1.0 / period
+    )  # fmt: skip
+
+
+def wilder_sum(x: Node, period: int) -> Recursion:
+    """Wilder's sum: the old one less a `period`-th, and x; begun with the sum of period - 1 values."""
+    return _recursion(x, "wilder_sum", 1.0 - 1.0 / period, 1.0, x.first, x.first + period - 2, 1.0)
+
+
+def running(x: Node) -> Recursion:
+    """Sum since the first value: it never settles."""
+    return _recursion(x, "running", 1.0, 1.0, x.first, x.first, 1.0, settle=False)
+
+
+def adaptive(x: Node, coefficient: Node, slowest: float) -> Adaptive:
+    """A mean whose coefficient, at least `slowest`, is another node; it begins one bar before the first coefficient."""
+    seed = coefficient.first - 1
+    longest = _longest((x, coefficient))
+    settled = _later(longest, ceil(log(SETTLED) / log(1.0 - slowest)))
+    return Adaptive(_short(f"adaptive({x.key}, {coefficient.key})"), (x, coefficient), seed, coefficient.first, settled)
+
+
+def ordered(nodes: list[Node]) -> list[Node]:
+    """All nodes that `nodes` are made of, each once, arguments before what is made of them."""
+    found: dict[str, Node] = {}
+
+    def visit(node: Node) -> None:
+        if node.key not in found:
+            for arg in node.args:
+                visit(arg)
+            found[node.key] = node
+
+    for node in nodes:
+        visit(node)
+    return list(found.values())
+
+
+def fields(nodes: list[Node]) -> set[str]:
+    """Names of the fields that `nodes` read."""
+    return {n.key for n in ordered(nodes) if isinstance(n, Field)}

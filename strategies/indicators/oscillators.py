@@ -1,0 +1,179 @@
+"""Momentum and oscillators."""
+
+import numpy as np
+
+from strategies.indicators import windows
+from strategies.indicators.averages import Outputs, wma_of
+from strategies.indicators.bars import (
+    CLOSE,
+    GAIN,
+    HIGH,
+    LOSS,
+    LOW,
+    OPEN,
+    RANGE,
+    TIE,
+    TRUE_LOW,
+    TRUE_RANGE,
+    TYPICAL,
+    VOLUME,
+    place_in_range,
+)
+from strategies.indicators.nodes import (
+    Node,
+    absolute,
+    change,
+    ema,
+    growth,
+    highest,
+    lag,
+    lowest,
+    mean,
+    point,
+    positive,
+    ratio,
+    total,
+    wilder,
+    window,
+)
+
+
+def rsi_of_gains(period: int) -> Node:
+    up, down = wilder(GAIN, period), wilder(LOSS, period)
+    return 100.0 * ratio(up, up + down)
+
+
+def rsi(period: int) -> Outputs:
+    return {"rsi": rsi_of_gains(period)}
+
+
+def cmo(period: int) -> Outputs:
+    up, down = wilder(GAIN, period), wilder(LOSS, period)
+    return {"cmo": 100.0 * ratio(up - down, up + down)}
+
+
+def momentum(period: int) -> Outputs:
+    return {"momentum": change(CLOSE, period)}
+
+
+def roc(period: int) -> Outputs:
+    return {"roc": 100.0 * growth(CLOSE, period)}
+
+
+def macd(fast: int, slow: int, signal: int) -> Outputs:
+    """The fast mean begins where the slow one does, as TA-Lib has it."""
+    line = ema(CLOSE, fast, seed_at=slow - 1) - ema(CLOSE, slow)
+    smooth = ema(line, signal)
+    return {"macd": line, "macd_signal": smooth, "macd_histogram": line - smooth}
+
+
+def ppo(fast: int, slow: int) -> Outputs:
+    long = ema(CLOSE, slow)
+    return {"ppo": 100.0 * ratio(ema(CLOSE, fast) - long, long)}
+
+
+def apo(fast: int, slow: int) -> Outputs:
+    return {"apo": ema(CLOSE, fast) - ema(CLOSE, slow)}
+
+
+def trix(period: int) -> Outputs:
+    triple = ema(ema(ema(CLOSE, period), period), period)
+    return {"trix": 100.0 * growth(triple)}
+
+
+def stochastic(fast: int, slow: int, signal: int) -> Outputs:
+    quick = 100.0 * place_in_range(CLOSE, HIGH, LOW, fast)
+    calm = mean(quick, slow)
+    return {"stochastic_k": calm, "stochastic_d": mean(calm, signal)}
+
+
+def stochastic_fast(fast: int, signal: int) -> Outputs:
+    quick = 100.0 * place_in_range(CLOSE, HIGH, LOW, fast)
+    return {"stochastic_fast_k": quick, "stochastic_fast_d": mean(quick, signal)}
+
+
+def stochastic_rsi(period: int, fast: int, signal: int) -> Outputs:
+    strength = rsi_of_gains(period)
+    quick = 100.0 * place_in_range(strength, strength, strength, fast)
+    return {"stochastic_rsi_k": quick, "stochastic_rsi_d": mean(quick, signal)}
+
+
+def williams_r(period: int) -> Outputs:
+    top = highest(HIGH, period)
+    return {"williams_r": -100.0 * ratio(top - CLOSE, top - lowest(LOW, period))}
+
+
+def cci(period: int) -> Outputs:
+    """Lambert (1980)."""
+    away = TYPICAL - mean(TYPICAL, period)
+    return {"cci": ratio(away, 0.015 * window(windows.MEAN_DEVIATION, period, TYPICAL))}
+
+
+def ultimate(short: int, middle: int, long: int) -> Outputs:
+    """Williams (1985)."""
+    pressure = CLOSE - TRUE_LOW
+    parts = [ratio(total(pressure, p), total(TRUE_RANGE, p)) for p in (short, middle, long)]
+    return {"ultimate": (100.0 / 7.0) * (4.0 * parts[0] + 2.0 * parts[1] + parts[2])}
+
+
+def balance_of_power() -> Outputs:
+    return {"bop": ratio(CLOSE - OPEN, RANGE)}
+
+
+def money_flow_index(period: int) -> Outputs:
+    flow, rose = TYPICAL * VOLUME, growth(TYPICAL)
+    up = total(point("flow_up", lambda f, d: f * (d > TIE) + 0.0 * d, flow, rose), period)
+    down = total(point("flow_down", lambda f, d: f * (d < -TIE) + 0.0 * d, flow, rose), period)
+    return {"mfi": 100.0 * ratio(up, up + down)}
+
+
+def true_strength(long: int, short: int) -> Outputs:
+    """Blau (1991): a change smoothed twice over its size smoothed twice."""
+    step = change(CLOSE)
+    return {"tsi": 100.0 * ratio(ema(ema(step, long), short), ema(ema(absolute(step), long), short))}
+
+
+def coppock(long: int, short: int, period: int) -> Outputs:
+    """Coppock (1962)."""
+    return {"coppock": wma_of(100.0 * (growth(CLOSE, long) + growth(CLOSE, short)), period)}
+
+
+def know_sure_thing() -> Outputs:
+    """Pring (1992), in daily bars."""
+    parts = [
+        mean(growth(CLOSE, back), width) * (100.0 * weight)
+        for weight, (back, width) in enumerate(((10, 10), (15, 10), (20, 10), (30, 15)), 1)
+    ]
+    line = parts[0] + parts[1] + parts[2] + parts[3]
+    return {"kst": line, "kst_signal": mean(line, 9)}
+
+
+def detrended(period: int) -> Outputs:
+    """The close of half a period ago less the mean: it looks back only."""
+    return {"dpo": lag(CLOSE, period // 2 + 1) - mean(CLOSE, period)}
+
+
+def elder_ray(period: int) -> Outputs:
+    smooth = ema(CLOSE, period)
+    return {"bull_power": HIGH - smooth, "bear_power": LOW - smooth}
+
+
+def fisher(period: int) -> Outputs:
+    """Fisher's transform of where the close is in its range, without the recursion of Ehlers (2002)."""
+    place = 2.0 * place_in_range(CLOSE, HIGH, LOW, period) - 1.0
+    return {"fisher": point(f"fisher({period})", lambda v: np.arctanh(np.clip(v, -0.999, 0.999)), place)}
+
+
+def percent_rank(period: int) -> Outputs:
+    """Share of the earlier closes of the window that are below the newest."""
+    return {"percent_rank": window(windows.BELOW, period, CLOSE)}
+
+
+def up_share(period: int) -> Outputs:
+    """Share of bars that rose."""
+    return {"up_share": mean(point("rose", lambda d: (d > 0.0) + 0.0 * d, change(CLOSE)), period)}
+
+
+def gain_to_pain(period: int) -> Outputs:
+    """Sum of the changes over the sum of the falls."""
+    return {"gain_to_pain": ratio(total(change(CLOSE), period), total(positive(-change(CLOSE)), period))}

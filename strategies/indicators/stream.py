@@ -1,0 +1,164 @@
+"""Nodes bar by bar: one row in, one row out, in time that does not depend on how long the stream has run.
+
+State is columns over the instruments: one row for each recursion, and for each node that windows or lags look back on the
+newest values it had. An instrument without a bar is left as it was: its recursions keep, its windows do not move.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+import numpy as np
+
+from strategies.indicators.nodes import Adaptive, Field, Lag, Node, Point, Recursion, Window, ordered
+from trading.market import Bools, Floats
+
+SLACK: Final = 192
+"""Rows a tape has beyond what is looked back on: it is copied to its start once in so many bars."""
+
+Step = Callable[[list[Floats]], Floats]
+
+
+class Tape:
+    """The newest `depth` values of a node, oldest first, as one contiguous window."""
+
+    __slots__ = ("depth", "end", "rows")
+
+    def __init__(self, depth: int, size: int) -> None:
+        self.depth = depth
+        self.rows: Floats = np.full((depth + SLACK, size), np.nan)
+        self.end = depth
+
+    def append(self, row: Floats) -> None:
+        if self.end == len(self.rows):
+            self.rows[: self.depth] = self.rows[self.end - self.depth :]
+            self.end = self.depth
+        self.rows[self.end] = row
+        self.end += 1
+
+    def take_back(self, columns: Bools) -> None:
+        """As if the newest row had not come, in these columns: their values move up by one."""
+        start = self.end - self.depth
+        self.rows[start : self.end, columns] = self.rows[start - 1 : self.end - 1, columns]
+
+
+class Stream:
+    """`nodes` over `size` instruments, bar by bar."""
+
+    def __init__(self, nodes: list[Node], size: int) -> None:
+        self.size = size
+        self.keys = [n.key for n in nodes]
+        self._nodes = ordered(nodes)
+        self._place = {n.key: i for i, n in enumerate(self._nodes)}
+        self._out = [self._place[key] for key in self.keys]
+        depth: dict[str, int] = {}
+        kept: list[Node] = []
+        for node in self._nodes:
+            back = node.back + 1 if isinstance(node, Lag) else node.width if isinstance(node, Window) else 0
+            for arg in node.args if back else ():
+                depth[arg.key] = max(depth.get(arg.key, 0), back)
+            if isinstance(node, (Recursion, Adaptive)):
+                kept.append(node)
+        self._tapes = {key: Tape(rows, size) for key, rows in depth.items()}
+        self._kept = [n.key for n in kept]
+        self._state: Floats = np.zeros((len(kept), size))
+        self._number: Floats = np.full(size, -1.0)
+        self._least = -1.0
+        self._steps = [(self._step(node), self._tapes.get(node.key)) for node in self._nodes]
+
+    def _step(self, node: Node) -> Step:
+        at = [self._place[a.key] for a in node.args]
+        match node:
+            case Field():
+                name = self._place[node.key]
+                return lambda values: values[name]
+            case Point():
+                function = node.function
+                if len(at) == 1:
+                    only = at[0]
+                    return lambda values: function(values[only])
+                if len(at) == 2:
+                    left, right = at
+                    return lambda values: function(values[left], values[right])
+                return lambda values: function(*[values[i] for i in at])
+            case Lag():
+                tape, back = self._tapes[node.args[0].key], node.back + 1
+                return lambda values: tape.rows[tape.end - back].copy()
+            case Window():
+                tapes, width, one = [self._tapes[a.key] for a in node.args], node.width, node.kernel.one
+                if len(tapes) == 1:
+                    tape = tapes[0]
+                    return lambda values: one(tape.rows[tape.end - width : tape.end])
+                return lambda values: one(*[t.rows[t.end - width : t.end] for t in tapes])
+            case Recursion():
+                return self._recursion(node, at[0], self._kept.index(node.key))
+            case Adaptive():
+                return self._adaptive(node, at[0], at[1], self._kept.index(node.key))
+
+    def _recursion(self, node: Recursion, at: int, row: int) -> Step:
+        decay, gain, seed, begin, scale = node.decay, node.gain, node.first, node.begin, node.scale
+
+        def step(values: list[Floats]) -> Floats:
+            state, x = self._state[row], values[at]
+            if self._least > seed:
+                state *= decay
+                state += gain * x
+                return state.copy()
+            number = self._number
+            begun = np.where(number > begin, state + x, np.where(number == begin, x, 0.0))
+            begun = np.where(number == seed, begun * scale, begun)
+            state[:] = np.where(number > seed, decay * state + gain * x, begun)
+            return np.where(number >= seed, state, np.nan)
+
+        return step
+
+    def _adaptive(self, node: Adaptive, at: int, coefficient: int, row: int) -> Step:
+        seed, first = node.seed, node.first
+
+        def step(values: list[Floats]) -> Floats:
+            state, x, c = self._state[row], values[at], values[coefficient]
+            if self._least > seed:
+                state += c * (x - state)
+                return state.copy()
+            number = self._number
+            state[:] = np.where(number > seed, state + c * (x - state), np.where(number == seed, x, 0.0))
+            return np.where(number >= first, state, np.nan)
+
+        return step
+
+    def update(self, fields: Mapping[str, Floats], present: Bools) -> list[Floats]:
+        """float64[N] for each of the nodes asked for, in their order; NaN where `present` is False."""
+        full = bool(present.all())
+        before = None if full else self._state[:, ~present]
+        self._number += present
+        self._least = float(self._number.min())
+        values: list[Floats] = []
+        append = values.append
+        with np.errstate(invalid="ignore", divide="ignore"):
+            for node, (step, tape) in zip(self._nodes, self._steps, strict=True):
+                value = fields[node.key] if isinstance(node, Field) else step(values)
+                append(value)
+                if tape is not None:
+                    tape.append(value)
+        if before is None:
+            return [values[i] for i in self._out]
+        absent = ~present
+        self._state[:, absent] = before
+        for tape in self._tapes.values():
+            tape.take_back(absent)
+        return [np.where(present, values[i], np.nan) for i in self._out]
+
+    def state(self) -> dict[str, Floats]:
+        """Everything the stream remembers, as named arrays."""
+        kept = {"number": self._number.copy(), "recursions": self._state.copy()}
+        for key, tape in self._tapes.items():
+            kept[f"tape {key}"] = tape.rows[tape.end - tape.depth : tape.end].copy()
+        return kept
+
+    def restore(self, state: Mapping[str, Floats]) -> None:
+        """Go on where `state` was taken; KeyError or ValueError when it is of other nodes."""
+        self._number = state["number"].copy()
+        self._least = float(self._number.min()) if self.size else 0.0
+        self._state[:] = state["recursions"]
+        for key, tape in self._tapes.items():
+            tape.rows[: tape.depth] = state[f"tape {key}"]
+            tape.end = tape.depth

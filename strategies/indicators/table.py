@@ -1,0 +1,169 @@
+"""The indicators by name: parameters with their usual values, output columns, source.
+
+An output's node says the rest: which fields it reads, how many bars it needs (`first` + 1), how many until where it began
+no longer matters (`settled`; None: always). What is here equals TA-Lib where TA-Lib has it, after TA-Lib's own warm-up.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+
+from strategies.indicators import averages, oscillators, trend, volatility, volume
+from strategies.indicators.averages import Outputs
+from strategies.indicators.batch import evaluate, together
+from strategies.indicators.nodes import Node
+from strategies.indicators.stream import Stream
+from trading.market import Bools, Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Indicator:
+    """`make(**parameters)` gives the output columns by name."""
+
+    group: str
+    make: Callable[..., Outputs]
+    parameters: Mapping[str, float] = field(default_factory=dict)
+    talib: str = ""
+    """What TA-Lib calls it; empty where it has none."""
+
+
+def _one(group: str, make: Callable[..., Outputs], period: int, talib: str = "") -> Indicator:
+    return Indicator(group, make, {"period": period}, talib)
+
+
+INDICATORS: Final[Mapping[str, Indicator]] = {
+    # averages
+    "sma": _one("average", averages.sma, 20, "SMA"),
+    "ema": _one("average", averages.ema_of_close, 20, "EMA"),
+    "wma": _one("average", averages.wma, 20, "WMA"),
+    "dema": _one("average", averages.dema, 20, "DEMA"),
+    "tema": _one("average", averages.tema, 20, "TEMA"),
+    "trima": _one("average", averages.trima, 20, "TRIMA"),
+    "kama": _one("average", averages.kama, 10, "KAMA"),
+    "t3": Indicator("average", averages.t3, {"period": 5, "volume_factor": 0.7}, "T3"),
+    "hma": _one("average", averages.hma, 16),
+    "vwma": _one("average", averages.vwma, 20),
+    "midpoint": _one("average", averages.midpoint, 14, "MIDPOINT"),
+    "midprice": _one("average", averages.midprice, 14, "MIDPRICE"),
+    "linreg": _one("average", averages.linear_regression, 14, "LINEARREG"),
+    # momentum and oscillators
+    "rsi": _one("oscillator", oscillators.rsi, 14, "RSI"),
+    "cmo": _one("oscillator", oscillators.cmo, 14, "CMO"),
+    "momentum": _one("oscillator", oscillators.momentum, 10, "MOM"),
+    "roc": _one("oscillator", oscillators.roc, 10, "ROC"),
+    "macd": Indicator("oscillator", oscillators.macd, {"fast": 12, "slow": 26, "signal": 9}, "MACD"),
+    "ppo": Indicator("oscillator", oscillators.ppo, {"fast": 12, "slow": 26}, "PPO"),
+    "apo": Indicator("oscillator", oscillators.apo, {"fast": 12, "slow": 26}, "APO"),
+    "trix": _one("oscillator", oscillators.trix, 15, "TRIX"),
+    "stochastic": Indicator("oscillator", oscillators.stochastic, {"fast": 14, "slow": 3, "signal": 3}, "STOCH"),
+    "stochastic_fast": Indicator("oscillator", oscillators.stochastic_fast, {"fast": 14, "signal": 3}, "STOCHF"),
+    "stochastic_rsi": Indicator(
+        "oscillator", oscillators.stochastic_rsi, {"period": 14, "fast": 14, "signal": 3}, "STOCHRSI"
+    ),
+    "williams_r": _one("oscillator", oscillators.williams_r, 14, "WILLR"),
+    "cci": _one("oscillator", oscillators.cci, 20, "CCI"),
+    "ultimate": Indicator("oscillator", oscillators.ultimate, {"short": 7, "middle": 14, "long": 28}, "ULTOSC"),
+    "bop": Indicator("oscillator", oscillators.balance_of_power, {}, "BOP"),
+    "mfi": _one("oscillator", oscillators.money_flow_index, 14, "MFI"),
+    "tsi": Indicator("oscillator", oscillators.true_strength, {"long": 25, "short": 13}),
+    "coppock": Indicator("oscillator", oscillators.coppock, {"long": 14, "short": 11, "period": 10}),
+    "kst": Indicator("oscillator", oscillators.know_sure_thing),
+    "awesome": Indicator("oscillator", averages.awesome, {"fast": 5, "slow": 34}),
+    "dpo": _one("oscillator", oscillators.detrended, 20),
+    "elder_ray": _one("oscillator", oscillators.elder_ray, 13),
+    "fisher": _one("oscillator", oscillators.fisher, 10),
+    "percent_rank": _one("oscillator", oscillators.percent_rank, 60),
+    "up_share": _one("oscillator", oscillators.up_share, 12),
+    "gain_to_pain": _one("oscillator", oscillators.gain_to_pain, 60),
+    # trend and channels
+    "adx": _one("trend", trend.directional, 14, "ADX"),
+    "aroon": _one("trend", trend.aroon, 14, "AROON"),
+    "vortex": _one("trend", trend.vortex, 14),
+    "choppiness": _one("trend", trend.choppiness, 14),
+    "efficiency": _one("trend", trend.efficiency, 10),
+    "bollinger": Indicator("trend", trend.bollinger, {"period": 20, "deviations": 2.0}, "BBANDS"),
+    "donchian": _one("trend", trend.donchian, 20, "MAX"),
+    "keltner": Indicator("trend", trend.keltner, {"period": 20, "ranges": 2.0}),
+    "z_score": _one("trend", trend.z_score, 20),
+    "mass_index": Indicator("trend", trend.mass_index, {"smooth": 9, "period": 25}),
+    "trend_strength": _one("trend", trend.trend_strength, 60),
+    "distance": _one("trend", trend.distance, 252),
+    "qstick": _one("trend", trend.qstick, 8),
+    "vhf": _one("trend", trend.vertical_horizontal, 28),
+    # volatility
+    "true_range": Indicator("volatility", volatility.true_range, {}, "TRANGE"),
+    "atr": _one("volatility", volatility.average_true_range, 14, "ATR"),
+    "stddev": _one("volatility", volatility.standard_deviation, 20, "STDDEV"),
+    "volatility": _one("volatility", volatility.realised, 20),
+    "downside": _one("volatility", volatility.downside, 20),
+    "ewma_volatility": _one("volatility", volatility.ewma, 33),
+    "parkinson": _one("volatility", volatility.parkinson, 20),
+    "garman_klass": _one("volatility", volatility.garman_klass, 20),
+    "rogers_satchell": _one("volatility", volatility.rogers_satchell, 20),
+    "yang_zhang": _one("volatility", volatility.yang_zhang, 20),
+    "ulcer": _one("volatility", volatility.ulcer, 14),
+    "drawdown": _one("volatility", volatility.drawdown, 126),
+    "shape": _one("volatility", volatility.shape, 60),
+    "autocorrelation": _one("volatility", volatility.autocorrelation, 60),
+    "sharpe": _one("volatility", volatility.sharpe, 60),
+    "gap": _one("volatility", volatility.gap, 20),
+    # volume
+    "obv": Indicator("volume", volume.on_balance, {}, "OBV"),
+    "ad": Indicator("volume", volume.accumulation, {}, "AD"),
+    "adosc": Indicator("volume", volume.chaikin_oscillator, {"fast": 3, "slow": 10}, "ADOSC"),
+    "cmf": _one("volume", volume.chaikin_flow, 20),
+    "force": _one("volume", volume.force, 13),
+    "ease": _one("volume", volume.ease_of_movement, 14),
+    "volume_ratio": _one("volume", volume.volume_ratio, 20),
+    "volume_z": _one("volume", volume.volume_z, 20),
+    "pvo": Indicator("volume", volume.volume_oscillator, {"fast": 12, "slow": 26}),
+    "signed_volume": _one("volume", volume.signed_volume, 20),
+    "illiquidity": _one("volume", volume.illiquidity, 20),
+    "price_volume": _one("volume", volume.price_volume, 60),
+    "range_share": _one("volume", volume.high_low_volume, 20),
+    # against the benchmark
+    "beta": _one("benchmark", volume.beta, 60, "BETA"),
+    "correlation": _one("benchmark", volume.correlation, 60, "CORREL"),
+    "residual_volatility": _one("benchmark", volume.residual_volatility, 60),
+    "relative_strength": _one("benchmark", volume.relative_strength, 60),
+}
+
+
+def build(name: str, **parameters: float) -> Outputs:
+    """The output columns of an indicator; KeyError and TypeError for names that are not there."""
+    indicator = INDICATORS[name]
+    return indicator.make(**{**indicator.parameters, **parameters})
+
+
+def batch(outputs: Mapping[str, Node], fields: Mapping[str, Floats]) -> dict[str, Floats]:
+    """float64[T, N] for each of `outputs`, from float64[T, N] fields of bars. Where a bar is missing, so is the value."""
+    present = bars_present(fields)
+    moved, order, number = together(cleaned(fields, present), present)
+    found = evaluate(list(outputs.values()), moved, number, len(present))
+    out = {}
+    for name, node in outputs.items():
+        scattered = np.full(present.shape, np.nan)
+        np.put_along_axis(scattered, order, np.where(number >= 0, found[node.key], np.nan), axis=0)
+        out[name] = scattered
+    return out
+
+
+def bars_present(fields: Mapping[str, Floats]) -> Bools:
+    """Where there is a bar: open, high, low and close are known and above 0."""
+    with np.errstate(invalid="ignore"):
+        return np.isfinite(fields["open"] + fields["high"] + fields["close"]) & (fields["low"] > 0.0)
+
+
+def cleaned(fields: Mapping[str, Floats], present: Bools) -> dict[str, Floats]:
+    """Nothing where there is no bar; a volume that is not known is 0."""
+    out = {name: np.where(present, column, np.nan) for name, column in fields.items()}
+    if "volume" in fields:
+        out["volume"] = np.where(present, np.nan_to_num(fields["volume"], nan=0.0), np.nan)
+    return out
+
+
+def stream(outputs: Mapping[str, Node], size: int) -> Stream:
+    """The same columns bar by bar; `update` answers in the order of `outputs`."""
+    return Stream(list(outputs.values()), size)

@@ -1,0 +1,156 @@
+"""Strength and direction of a trend, and channels."""
+
+import numpy as np
+
+from strategies.indicators import windows
+from strategies.indicators.averages import Outputs, efficiency_ratio
+from strategies.indicators.bars import CLOSE, DOWN, HIGH, LOW, OPEN, RANGE, TRUE_RANGE, UP
+from strategies.indicators.nodes import (
+    Node,
+    absolute,
+    change,
+    deviation,
+    ema,
+    highest,
+    lag,
+    logarithm,
+    lowest,
+    mean,
+    point,
+    ratio,
+    total,
+    wilder,
+    wilder_sum,
+    window,
+)
+
+
+def _directions(period: int) -> tuple[Node, Node]:
+    moved = wilder_sum(TRUE_RANGE, period)
+    # TA-Lib's first value is one bar after the first sum
+    up, down = (100.0 * ratio(wilder_sum(d, period), moved) for d in (UP, DOWN))
+    return _from(up, period), _from(down, period)
+
+
+def _from(x: Node, first: int) -> Node:
+    """x without its values before bar number `first`."""
+    late = lag(x, first - x.first)
+    return point(f"{x.key} from {first}", lambda now, then: now + 0.0 * then, x, late)
+
+
+def _directional_index(period: int) -> Node:
+    up, down = _directions(period)
+    return 100.0 * ratio(absolute(up - down), up + down)
+
+
+def directional(period: int) -> Outputs:
+    """Wilder (1978)."""
+    up, down = _directions(period)
+    strength = wilder(_directional_index(period), period)
+    return {
+        "plus_di": up,
+        "minus_di": down,
+        "dx": _directional_index(period),
+        "adx": strength,
+        "adxr": (strength + lag(strength, period - 1)) * 0.5,
+    }
+
+
+def aroon(period: int) -> Outputs:
+    """Chande (1995)."""
+    up = 100.0 - (100.0 / period) * window(windows.SINCE_HIGHEST, period + 1, HIGH)
+    down = 100.0 - (100.0 / period) * window(windows.SINCE_LOWEST, period + 1, LOW)
+    return {"aroon_up": up, "aroon_down": down, "aroon_oscillator": up - down}
+
+
+def vortex(period: int) -> Outputs:
+    """Botes and Siepman (2010)."""
+    moved = total(TRUE_RANGE, period)
+    return {
+        "vortex_plus": ratio(total(absolute(HIGH - lag(LOW, 1)), period), moved),
+        "vortex_minus": ratio(total(absolute(LOW - lag(HIGH, 1)), period), moved),
+    }
+
+
+def choppiness(period: int) -> Outputs:
+    """Dreiss: 100 for a market that goes nowhere, towards 0 for one that goes straight."""
+    gone, between = total(TRUE_RANGE, period), highest(HIGH, period) - lowest(LOW, period)
+    scale = 100.0 / np.log10(period)
+    return {
+        "choppiness": point(
+            f"choppiness({period})",
+            lambda r: scale * np.log10(np.where(r > 0.0, r, 1.0 + 0.0 * r)),
+            ratio(gone, between),
+        )
+    }
+
+
+def efficiency(period: int) -> Outputs:
+    return {"efficiency": efficiency_ratio(period)}
+
+
+def bollinger(period: int, deviations: float) -> Outputs:
+    middle, spread = mean(CLOSE, period), deviations * deviation(CLOSE, period)
+    upper, lower = middle + spread, middle - spread
+    return {
+        "bollinger_upper": upper,
+        "bollinger_middle": middle,
+        "bollinger_lower": lower,
+        "bollinger_position": ratio(CLOSE - lower, upper - lower),
+        "bollinger_width": ratio(upper - lower, middle),
+    }
+
+
+def donchian(period: int) -> Outputs:
+    top, bottom = highest(HIGH, period), lowest(LOW, period)
+    return {
+        "donchian_upper": top,
+        "donchian_lower": bottom,
+        "donchian_position": ratio(CLOSE - bottom, top - bottom),
+    }
+
+
+def keltner(period: int, ranges: float) -> Outputs:
+    """Keltner's channel as Raschke has it: an exponential mean and average true ranges."""
+    middle, spread = ema(CLOSE, period), ranges * wilder(TRUE_RANGE, period)
+    return {
+        "keltner_upper": middle + spread,
+        "keltner_lower": middle - spread,
+        "keltner_position": ratio(CLOSE - (middle - spread), 2.0 * spread),
+    }
+
+
+def z_score(period: int) -> Outputs:
+    return {"z_score": ratio(CLOSE - mean(CLOSE, period), deviation(CLOSE, period))}
+
+
+def mass_index(smooth: int, period: int) -> Outputs:
+    """Dorsey (1992)."""
+    once = ema(RANGE, smooth)
+    return {"mass_index": total(ratio(once, ema(once, smooth)), period)}
+
+
+def trend_strength(period: int) -> Outputs:
+    """Correlation of the logarithm of the close with time: 1 for a straight rise."""
+    t = np.arange(period) - (period - 1) / 2.0
+    line = window(windows.weighted("by_time", t / np.sqrt(t @ t) / np.sqrt(period)), period, logarithm(CLOSE))
+    return {"trend_strength": ratio(line, deviation(logarithm(CLOSE), period))}
+
+
+def distance(period: int) -> Outputs:
+    """How far the close is below its high and above its low of `period` bars, as fractions."""
+    return {
+        "from_high": ratio(CLOSE, highest(HIGH, period)) - 1.0,
+        "from_low": ratio(CLOSE, lowest(LOW, period)) - 1.0,
+    }
+
+
+def qstick(period: int) -> Outputs:
+    """Chande: mean of close less open."""
+    return {"qstick": mean(CLOSE - OPEN, period)}
+
+
+def vertical_horizontal(period: int) -> Outputs:
+    """White (1991): the range of closes over the way gone."""
+    gone = total(absolute(change(CLOSE)), period)
+    return {"vhf": ratio(highest(CLOSE, period) - lowest(CLOSE, period), gone)}

@@ -1,0 +1,126 @@
+"""How much a price moves, from closes and from ranges. Nothing here is annualised: people see that, features do not."""
+
+from math import log
+
+import numpy as np
+
+from strategies.indicators import windows
+from strategies.indicators.averages import Outputs
+from strategies.indicators.bars import CLOSE, HIGH, LOW, OPEN, TRUE_RANGE
+from strategies.indicators.nodes import (
+    deviation,
+    growth,
+    highest,
+    lag,
+    logarithm,
+    mean,
+    negative,
+    point,
+    ratio,
+    root,
+    squared,
+    wilder,
+    window,
+)
+
+
+def true_range() -> Outputs:
+    return {"true_range": TRUE_RANGE}
+
+
+def average_true_range(period: int) -> Outputs:
+    """Wilder (1978)."""
+    average = wilder(TRUE_RANGE, period)
+    return {"atr": average, "natr": 100.0 * ratio(average, CLOSE)}
+
+
+def standard_deviation(period: int) -> Outputs:
+    return {"stddev": deviation(CLOSE, period), "variance": window(windows.VARIANCE, period, CLOSE)}
+
+
+def realised(period: int) -> Outputs:
+    """Standard deviation (n - 1) of returns, per bar."""
+    return {"volatility": deviation(growth(CLOSE), period, 1)}
+
+
+def downside(period: int) -> Outputs:
+    """Root of the mean square of the losses, per bar."""
+    return {"downside": root(mean(squared(negative(growth(CLOSE))), period))}
+
+
+def ewma(period: int) -> Outputs:
+    """Root of Wilder's mean of squared returns."""
+    return {"ewma_volatility": root(wilder(squared(growth(CLOSE)), period))}
+
+
+_HL = squared(logarithm(ratio(HIGH, LOW)))
+_CO = logarithm(ratio(CLOSE, OPEN))
+
+
+def parkinson(period: int) -> Outputs:
+    """Parkinson (1980)."""
+    return {"parkinson": root(mean(_HL, period) * (1.0 / (4.0 * log(2.0))))}
+
+
+def garman_klass(period: int) -> Outputs:
+    """Garman and Klass (1980)."""
+    return {"garman_klass": root(mean(0.5 * _HL - (2.0 * log(2.0) - 1.0) * squared(_CO), period))}
+
+
+_ROGERS = logarithm(ratio(HIGH, CLOSE)) * logarithm(ratio(HIGH, OPEN)) + logarithm(ratio(LOW, CLOSE)) * logarithm(
+    ratio(LOW, OPEN)
+)
+
+
+def rogers_satchell(period: int) -> Outputs:
+    """Rogers and Satchell (1991): right for a price with a drift."""
+    return {"rogers_satchell": root(mean(_ROGERS, period))}
+
+
+def yang_zhang(period: int) -> Outputs:
+    """Yang and Zhang (2000): overnight, opening and range variance together."""
+    k = 0.34 / (1.34 + (period + 1.0) / (period - 1.0))
+    overnight = logarithm(ratio(OPEN, lag(CLOSE, 1)))
+    night = window(windows.SAMPLE_VARIANCE, period, overnight)
+    day = window(windows.SAMPLE_VARIANCE, period, _CO)
+    return {"yang_zhang": root(night + k * day + (1.0 - k) * mean(_ROGERS, period))}
+
+
+def ulcer(period: int) -> Outputs:
+    """Martin (1987): root mean square of the falls from the window's high, in percent."""
+    fall = 100.0 * (ratio(CLOSE, highest(CLOSE, period)) - 1.0)
+    return {"ulcer": root(mean(squared(fall), period))}
+
+
+def drawdown(period: int) -> Outputs:
+    """The deepest fall inside the window, at most 0, and where the close is below the window's high."""
+    return {
+        "max_drawdown": window(windows.DRAWDOWN, period, CLOSE),
+        "drawdown": ratio(CLOSE, highest(CLOSE, period)) - 1.0,
+    }
+
+
+def shape(period: int) -> Outputs:
+    """Skewness and kurtosis (3 is normal) of returns."""
+    return {
+        "skewness": window(windows.SKEWNESS, period, growth(CLOSE)),
+        "kurtosis": window(windows.KURTOSIS, period, growth(CLOSE)),
+    }
+
+
+def autocorrelation(period: int) -> Outputs:
+    """Correlation of returns with those of the bar before."""
+    now, before = growth(CLOSE), lag(growth(CLOSE), 1)
+    both = deviation(now, period) * deviation(before, period)
+    return {"autocorrelation": ratio(window(windows.COVARIANCE, period, now, before), both)}
+
+
+def sharpe(period: int) -> Outputs:
+    """Mean return over its deviation (n - 1), per bar, without a risk-free rate."""
+    return {"sharpe": ratio(mean(growth(CLOSE), period), deviation(growth(CLOSE), period, 1))}
+
+
+def gap(period: int) -> Outputs:
+    """Mean size of the gap from close to open, as a fraction."""
+    jump = point("gap", lambda o, c: np.abs(o / c - 1.0), OPEN, lag(CLOSE, 1))
+    return {"gap": mean(jump, period)}

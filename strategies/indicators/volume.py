@@ -1,0 +1,120 @@
+"""What was traded, and how an instrument moves with the benchmark. A bar whose volume is not known counts as 0."""
+
+import numpy as np
+
+from strategies.indicators import windows
+from strategies.indicators.averages import Outputs
+from strategies.indicators.bars import BENCHMARK, CLOSE, HIGH, LOW, MEDIAN, MONEY_FLOW, RANGE, VOLUME, share
+from strategies.indicators.nodes import (
+    absolute,
+    change,
+    deviation,
+    ema,
+    ema_from_first,
+    growth,
+    mean,
+    point,
+    ratio,
+    root,
+    running,
+    sign,
+    window,
+)
+
+
+def on_balance() -> Outputs:
+    """Granville (1963): volume with the sign of the change, summed from 0 at the first bar (TA-Lib begins with that
+    bar's volume)."""
+    return {"obv": running(sign(change(CLOSE)) * VOLUME)}
+
+
+def accumulation() -> Outputs:
+    """Chaikin: volume by where the close is in its bar, summed since the first bar."""
+    return {"ad": running(MONEY_FLOW)}
+
+
+def chaikin_oscillator(fast: int, slow: int) -> Outputs:
+    line = running(MONEY_FLOW)
+    return {"adosc": ema_from_first(line, fast) - ema_from_first(line, slow)}
+
+
+def chaikin_flow(period: int) -> Outputs:
+    return {"cmf": share(MONEY_FLOW, VOLUME, period)}
+
+
+def force(period: int) -> Outputs:
+    """Elder (1993)."""
+    return {"force": ema(change(CLOSE) * VOLUME, period)}
+
+
+def ease_of_movement(period: int) -> Outputs:
+    """Arms (1983): change of the middle price for what was traded, in mean volumes."""
+    traded = ratio(VOLUME, mean(VOLUME, period))
+    return {"ease": mean(ratio(change(MEDIAN) * RANGE, traded), period)}
+
+
+def volume_ratio(period: int) -> Outputs:
+    return {"volume_ratio": ratio(VOLUME, mean(VOLUME, period))}
+
+
+def volume_z(period: int) -> Outputs:
+    return {"volume_z": ratio(VOLUME - mean(VOLUME, period), deviation(VOLUME, period))}
+
+
+def volume_oscillator(fast: int, slow: int) -> Outputs:
+    long = ema(VOLUME, slow)
+    return {"pvo": 100.0 * ratio(ema(VOLUME, fast) - long, long)}
+
+
+def signed_volume(period: int) -> Outputs:
+    """Volume of rising less that of falling bars, as a share of all: on-balance volume of a window."""
+    return {"signed_volume": share(sign(change(CLOSE)) * VOLUME, VOLUME, period)}
+
+
+def illiquidity(period: int) -> Outputs:
+    """Amihud (2002): size of the return for what was traded, in mean volumes."""
+    return {"illiquidity": mean(ratio(absolute(growth(CLOSE)), ratio(VOLUME, mean(VOLUME, period))), period)}
+
+
+def price_volume(period: int) -> Outputs:
+    """Correlation of returns with changes of volume."""
+    moved, traded = growth(CLOSE), growth(VOLUME)
+    both = deviation(moved, period) * deviation(traded, period)
+    return {"price_volume": ratio(window(windows.COVARIANCE, period, moved, traded), both)}
+
+
+def high_low_volume(period: int) -> Outputs:
+    """Range for what was traded, as a fraction of the price."""
+    return {"range_share": mean(ratio(HIGH - LOW, CLOSE), period)}
+
+
+_OWN, _MARKET = growth(CLOSE), growth(BENCHMARK)
+
+
+def beta(period: int) -> Outputs:
+    """Slope of returns on the benchmark's, over the instrument's own bars."""
+    shared = window(windows.COVARIANCE, period, _OWN, _MARKET)
+    return {"beta": ratio(shared, window(windows.VARIANCE, period, _MARKET))}
+
+
+def correlation(period: int) -> Outputs:
+    """Pearson's, of returns with the benchmark's."""
+    shared = window(windows.COVARIANCE, period, _OWN, _MARKET)
+    return {"correlation": ratio(shared, deviation(_OWN, period) * deviation(_MARKET, period))}
+
+
+def residual_volatility(period: int) -> Outputs:
+    """Deviation of what beta to the benchmark leaves, per bar."""
+    shared, market = window(windows.COVARIANCE, period, _OWN, _MARKET), window(windows.VARIANCE, period, _MARKET)
+    own = window(windows.VARIANCE, period, _OWN)
+    explained = ratio(shared * shared, market)
+    # of what beta explains whole, such as the benchmark itself, rounding leaves crumbs
+    left = point(
+        f"unexplained({period})", lambda o, e: np.where(o - e <= windows.STILL * o, 0.0, o - e), own, explained
+    )
+    return {"residual_volatility": root(left)}
+
+
+def relative_strength(period: int) -> Outputs:
+    """Growth less that of the benchmark."""
+    return {"relative_strength": growth(CLOSE, period) - growth(BENCHMARK, period)}

@@ -1,0 +1,101 @@
+"""Six signals of three horizons, each -1 .. 1 for every instrument, from its own bars: short (momentum, mean reversion),
+medium (trend, breakout), long (value, growth). Windows are in bars of the samples.
+
+They are nodes, so they are features too (`trend_signal_20_60`), proved as those are, and can be weighed by the policy
+`signals`.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import numpy as np
+
+from strategies.indicators.bars import CLOSE, HIGH, LOW
+from strategies.indicators.batch import evaluate, together
+from strategies.indicators.nodes import Node, deviation, growth, highest, lag, lowest, mean, point, ratio
+from strategies.indicators.table import bars_present, cleaned
+from trading.bars import FIELDS, Bars
+from trading.market import Floats
+
+Horizon = Literal["short", "medium", "long"]
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """`make(**parameters)` is the node."""
+
+    horizon: Horizon
+    make: Callable[..., Node]
+    words: str
+    parameters: Mapping[str, float]
+
+
+def _bounded(x: Node) -> Node:
+    return point(f"bounded({x.key})", lambda v: np.minimum(np.maximum(v, -1.0), 1.0), x)
+
+
+def _squashed(x: Node) -> Node:
+    return point(f"tanh({x.key})", np.tanh, x)
+
+
+def _noise(period: int, horizon: int) -> Node:
+    """How far a price without a trend usually goes in `horizon` bars."""
+    return deviation(growth(CLOSE), period, 1) * horizon**0.5
+
+
+def momentum(period: int, threshold_percent: float) -> Node:
+    """1 where the growth over `period` bars is above the threshold, -1 below its negative, else 0."""
+    bound = threshold_percent / 100.0
+    return point(
+        f"beyond({period}, {bound:g})", lambda g: np.where(g > bound, 1.0, np.where(g < -bound, -1.0, 0.0 * g)),
+        growth(CLOSE, period),
+    )  # fmt: skip
+
+
+def reversion(period: int) -> Node:
+    """Against the distance from the mean: -1 two deviations above it."""
+    return _bounded(-0.5 * ratio(CLOSE - mean(CLOSE, period), deviation(CLOSE, period)))
+
+
+def trend(fast: int, slow: int) -> Node:
+    """The short mean over the long one, against what noise makes of it."""
+    return _squashed(ratio(ratio(mean(CLOSE, fast), mean(CLOSE, slow)) - 1.0, _noise(slow, fast)))
+
+
+def breakout(period: int) -> Node:
+    """Where the close is in the channel of the `period` bars before: 1 at or above its top, -1 at or below its bottom."""
+    top, bottom = lag(highest(HIGH, period), 1), lag(lowest(LOW, period), 1)
+    return _bounded(2.0 * ratio(CLOSE - bottom, top - bottom) - 1.0)
+
+
+def value(period: int) -> Node:
+    """A stand-in for value, from prices alone: how far the close is below its long mean, against noise."""
+    return _bounded(-ratio(ratio(CLOSE, mean(CLOSE, period)) - 1.0, _noise(period, period)))
+
+
+def long_growth(period: int, skip: int) -> Node:
+    """Growth over a long window that ended `skip` bars ago, against noise (Jegadeesh and Titman, 1993)."""
+    return _squashed(ratio(lag(growth(CLOSE, period), skip), _noise(period, period)))
+
+
+SIGNALS: Final[Mapping[str, Signal]] = {
+    "momentum_signal": Signal(
+        "short", momentum, "1, 0 or -1: growth beyond a threshold in percent", {"period": 20, "threshold_percent": 2}
+    ),
+    "reversion_signal": Signal("short", reversion, "against the distance from the mean", {"period": 20}),
+    "trend_signal": Signal("medium", trend, "short mean over long mean", {"fast": 20, "slow": 60}),
+    "breakout_signal": Signal("medium", breakout, "place in the channel of the bars before", {"period": 55}),
+    "value_signal": Signal("long", value, "distance below the long mean", {"period": 252}),
+    "growth_signal": Signal("long", long_growth, "growth of a year but its last month", {"period": 231, "skip": 21}),
+}
+
+
+def signals(bars: Bars, horizon: Horizon | None = None) -> dict[str, Floats]:
+    """Name -> float64[N] at the newest sample, with the usual windows; NaN where an instrument has too few bars."""
+    nodes = {n: s.make(**s.parameters) for n, s in SIGNALS.items() if horizon in (None, s.horizon)}
+    fields = {name: getattr(bars, name) for name in FIELDS}
+    present = bars_present(fields)
+    moved, _, number = together(cleaned(fields, present), present)
+    found = evaluate(list(nodes.values()), moved, number, 1)
+    return {name: np.where(present[-1], found[node.key][0], np.nan) for name, node in nodes.items()}

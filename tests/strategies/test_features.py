@@ -1,0 +1,333 @@
+"""Every feature: sample by sample equal to the whole history at once, from the past only, by name and not by place."""
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+
+import strategies.features.specs as specs
+from strategies.features import (
+    FAMILIES,
+    SETS,
+    FeatureError,
+    FeatureSpec,
+    FeatureStream,
+    Inputs,
+    as_known,
+    compute,
+    feature,
+    shipped,
+    spec_of,
+)
+from strategies.features.across import across
+from strategies.features.families import Family
+from strategies.features.inputs import BARS, progress
+from strategies.indicators.bars import CLOSE
+from strategies.indicators.nodes import Node, growth, point
+from trading.market import Floats
+
+DAY = 86_400_000_000_000
+ALL = spec_of([*SETS["observation"], "yield_10y"])
+
+
+class World:
+    """Raw bars on weekdays with gaps, splits and dividends, and the same as a view of bars gives them: adjusted."""
+
+    def __init__(self, seed: int, rows: int = 330, size: int = 4, gaps: float = 0.03, actions: bool = True) -> None:
+        rng = np.random.default_rng(seed)
+        days = np.arange(4, 4 + 2 * rows, dtype=np.int64)
+        self.session = days[(days + 3) % 7 < 5][:rows] * DAY
+        factor, shares = np.ones((rows, size)), np.ones((rows, size))
+        if actions:
+            for _ in range(3):
+                t, n = rng.integers(1, rows), rng.integers(0, size)
+                factor[t, n], shares[t, n] = factor[t, n] / 4.0, shares[t, n] * 4.0
+                factor[rng.integers(1, rows), rng.integers(0, size)] *= 0.99
+        level = np.exp(rng.normal(4, 0.5, size)) * np.cumprod(factor, axis=0)
+        close = level * np.exp((rng.standard_t(4, (rows, size)) * 0.012).cumsum(axis=0))
+        start = close * np.exp(rng.normal(0, 0.006, (rows, size)))
+        raw = {
+            "open": start,
+            "high": np.maximum(start, close) * np.exp(np.abs(rng.normal(0, 0.005, (rows, size)))),
+            "low": np.minimum(start, close) * np.exp(-np.abs(rng.normal(0, 0.005, (rows, size)))),
+            "close": close,
+            "volume": np.round(rng.lognormal(13, 1, (rows, size))) * np.cumprod(shares, axis=0),
+        }
+        missing = rng.random((rows, size)) < gaps
+        if gaps:
+            missing[: rows // 4, size - 1] = True
+        raw["volume"][rng.random((rows, size)) < gaps] = np.nan
+        self.raw = {name: np.where(missing, np.nan, column) for name, column in raw.items()}
+        self.factor, self.shares = factor, shares
+        # what older rows are multiplied by to be comparable with the newest
+        price = np.vstack([np.cumprod(factor[::-1], axis=0)[::-1][1:], np.ones((1, size))])
+        volume = np.vstack([np.cumprod(shares[::-1], axis=0)[::-1][1:], np.ones((1, size))])
+        self.bars = {name: self.raw[name] * (volume if name == "volume" else price) for name in BARS}
+        weight = rng.dirichlet(np.ones(size + 1), rows)
+        self.own = {"weight": weight[:, :size]}
+        self.shared = {
+            "cash": weight[:, size],
+            "equity": np.exp(rng.normal(0.0003, 0.01, rows).cumsum()),
+            "vix": np.where(rng.random(rows) < 0.1, np.nan, rng.uniform(10, 40, rows)),
+            "yield_10y": rng.uniform(1, 5, rows),
+        }
+
+    def inputs(self, end: int | None = None, start: int = 0, order: list[int] | None = None) -> Inputs:
+        rows = slice(start, end)
+        turn = order or list(range(self.factor.shape[1]))
+        return Inputs(
+            self.session[rows],
+            {n: c[rows][:, turn] for n, c in self.bars.items()},
+            turn.index(0),
+            {n: c[rows][:, turn] for n, c in self.own.items()},
+            {n: c[rows] for n, c in self.shared.items()},
+        )
+
+    def stream(self, spec: FeatureSpec, made: FeatureStream | None = None, start: int = 0, end: int = 10**9) -> Floats:
+        rows, size = self.factor.shape
+        made = made or FeatureStream(spec, size, benchmark=0)
+        return np.array(
+            [
+                made.update(
+                    int(self.session[t]),
+                    {n: c[t] for n, c in self.raw.items()},
+                    factor=self.factor[t],
+                    shares=self.shares[t],
+                    own={n: c[t] for n, c in self.own.items()},
+                    shared={n: float(c[t]) for n, c in self.shared.items()},
+                )
+                for t in range(start, min(end, rows))
+            ]
+        )
+
+
+def same(found: Floats, expected: Floats, names: tuple[str, ...], tolerance: float = 1e-9) -> None:
+    """Equal to `tolerance` of the value, or of the feature's largest where the value is near 0."""
+    for place, name in enumerate(names):
+        a, b = found[..., place], expected[..., place]
+        np.testing.assert_array_equal(np.isnan(a), np.isnan(b), err_msg=name)
+        known = np.isfinite(b)
+        scale = np.abs(b[known]).max(initial=0.0)
+        np.testing.assert_allclose(a[known], b[known], rtol=tolerance, atol=tolerance * scale, err_msg=name)
+
+
+def looks_ahead(spec: FeatureSpec, world: World, cut: int) -> list[str]:
+    """Names of features whose rows up to `cut` change when what comes later is cut off or is different."""
+    whole = compute(spec, world.inputs())[: cut + 1]
+    cropped = compute(spec, world.inputs(end=cut + 1))
+    later = World(999, len(world.session), world.factor.shape[1])
+    changed = world.inputs()
+    for mine, other in ((changed.bars, later.bars), (changed.own, later.own), (changed.shared, later.shared)):
+        for name in mine:
+            mine[name][cut + 1 :] = other[name][cut + 1 :]  # type: ignore[index]
+    altered = compute(spec, changed)[: cut + 1]
+    found = []
+    for place, name in enumerate(spec.names):
+        for other in (cropped[..., place], altered[..., place]):
+            if not np.allclose(other, whole[..., place], rtol=1e-9, atol=1e-11, equal_nan=True):
+                found.append(name)
+                break
+    return found
+
+
+@given(st.integers(0, 2**32 - 1), st.sampled_from([0.0, 0.03, 0.3]))
+@settings(
+    max_examples=3, deadline=None, phases=[Phase.explicit, Phase.generate]
+)  # a found case is seconds long: no shrinking
+def test_sample_by_sample_equals_the_whole_history_for_every_feature(seed: int, gaps: float) -> None:
+    world = World(seed, rows=300, gaps=gaps)
+    same(world.stream(ALL), compute(ALL, world.inputs()), ALL.names)
+
+
+@pytest.mark.parametrize("cut", [70, 200, 289])
+def test_no_feature_looks_ahead(cut: int) -> None:
+    assert looks_ahead(ALL, World(3, rows=320), cut) == []
+
+
+def test_a_feature_that_looks_ahead_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The test above can fail: a feature that divides by the mean of the whole sample, and one of tomorrow's close."""
+
+    def whole_sample(period: float) -> Node:
+        return point("whole", lambda x: x / np.nanmean(x), growth(CLOSE, int(period)))
+
+    def tomorrow() -> Node:
+        return point("tomorrow", lambda x: np.vstack([x[1:], x[-1:]]) / x, CLOSE)
+
+    planted = {
+        **FAMILIES,
+        "whole_sample": Family("returns", whole_sample, "planted", {"period": 5}),
+        "tomorrow": Family("returns", tomorrow, "planted"),
+    }
+    monkeypatch.setattr(specs, "FAMILIES", planted)
+    spec = spec_of(["rsi_14", "whole_sample_5", "momentum_20", "tomorrow"])
+    assert looks_ahead(spec, World(4, rows=200), 120) == ["whole_sample_5", "tomorrow"]
+
+
+def test_permuted_columns_permute_the_features() -> None:
+    world = World(5, rows=300)
+    order = [2, 0, 3, 1]
+    straight = compute(ALL, world.inputs())
+    same(compute(ALL, world.inputs(order=order)), straight[:, order], ALL.names, 1e-12)
+
+
+def test_no_feature_has_a_unit() -> None:
+    world = World(6, rows=300, gaps=0.0, actions=False)
+    usual = compute(shipped("full"), world.inputs())
+    for name in world.bars:
+        world.bars[name] = world.bars[name] * (1000.0 if name == "volume" else 7.0)
+    same(compute(shipped("full"), world.inputs()), usual, shipped("full").names, 1e-7)
+
+
+def test_a_feature_is_the_same_alone_and_in_company() -> None:
+    """Nodes are shared by their formula: two that differed under one name would show here."""
+    world = World(12, rows=280, gaps=0.05)
+    together = compute(ALL, world.inputs(), rows=1)
+    for place, each in enumerate(ALL.features):
+        alone = compute(FeatureSpec((each,)), world.inputs(), rows=1)[..., 0]
+        np.testing.assert_allclose(alone, together[..., place], rtol=1e-9, atol=1e-11, err_msg=each.name)
+
+
+def test_the_newest_row_alone_is_the_newest_row_of_all() -> None:
+    world = World(7, rows=300, gaps=0.1)
+    same(compute(ALL, world.inputs(), rows=1), compute(ALL, world.inputs())[-1:], ALL.names)
+    same(compute(ALL, world.inputs(), rows=7), compute(ALL, world.inputs())[-7:], ALL.names)
+
+
+def test_a_feature_is_a_function_of_the_samples_it_says_it_looks_back_on() -> None:
+    world = World(8, rows=900, gaps=0.02)
+    spec = FeatureSpec(tuple(f for f in shipped("full").features if f.lookback <= 450))
+    assert len(spec.features) > 220
+    long = compute(spec, world.inputs(), rows=1)[0]
+    for place, each in enumerate(spec.features):
+        alone = FeatureSpec((each,))
+        # gaps are no bars: what is missing has to be made up for
+        short = compute(alone, world.inputs(start=900 - int(each.lookback * 1.1) - 8), rows=1)[0, :, 0]
+        np.testing.assert_allclose(short, long[:, place], rtol=1e-4, atol=1e-4, err_msg=each.name)
+
+
+def test_a_stream_goes_on_where_its_state_was_taken() -> None:
+    world = World(9, rows=260)
+    first, second = FeatureStream(ALL, 4, benchmark=0), FeatureStream(ALL, 4, benchmark=0)
+    world.stream(ALL, first, 0, 200)
+    second.restore(first.state())
+    np.testing.assert_array_equal(world.stream(ALL, first, 200), world.stream(ALL, second, 200))
+
+
+def test_returns_and_volatility_are_those_computed_by_hand() -> None:
+    close = np.array([[100.0], [110.0], [99.0], [99.0], [108.9], [119.79]])
+    bars = dict.fromkeys(("open", "high", "low", "close"), close) | {"volume": np.ones_like(close)}
+    spec = spec_of([*(f"daily_return_{k}" for k in range(1, 6)), "momentum_5", "volatility_5"])
+    row = compute(spec, Inputs(np.arange(6) * DAY, bars))[-1, 0]
+    np.testing.assert_allclose(row[:5], [0.1, 0.1, 0.0, -0.1, 0.1])
+    np.testing.assert_allclose(row[5], 0.1979)
+    np.testing.assert_allclose(row[6], np.std([0.1, -0.1, 0.0, 0.1, 0.1], ddof=1))
+
+
+def test_rsi_is_that_of_the_published_example() -> None:
+    """StockCharts' worked example of Wilder's index, to the two decimals it prints."""
+    close = [44.3389, 44.0902, 44.1497, 43.6124, 44.3278, 44.8264, 45.0955, 45.4245, 45.8433, 46.0826, 45.8931, 46.0328,
+             45.6140, 46.2820, 46.2820, 46.0028, 46.0328, 46.4116, 46.2222, 45.6439]  # fmt: skip
+    column = np.array(close)[:, None]
+    bars = dict.fromkeys(BARS, column)
+    found = compute(spec_of(["rsi_14"]), Inputs(np.arange(20) * DAY, bars))[14:, 0, 0]
+    np.testing.assert_allclose(found, [70.53, 66.32, 66.55, 69.41, 66.36, 57.97], atol=0.006)
+
+
+def test_weeks_and_months_are_those_that_are_over() -> None:
+    session = (np.arange(4, 25) * DAY).astype(np.int64)  # Monday 1970-01-05 .. Sunday 25th, each day a row
+    close = np.arange(1.0, 22.0)[:, None]
+    bars = dict.fromkeys(BARS, close)
+    found = compute(spec_of(["daily_return_1.week"]), Inputs(session, bars))[:, 0, 0]
+    assert np.isnan(found[:14]).all()
+    # in the third week: closes of the two that are over, 14 after 7
+    np.testing.assert_allclose(found[14:], 14.0 / 7.0 - 1.0)
+
+
+def test_time_is_how_much_has_gone() -> None:
+    session = np.array([np.datetime64("2024-02-15").astype("datetime64[ns]").astype(np.int64)])
+    gone = {name: float(value[0]) for name, value in progress(session).items()}
+    assert gone == {"progress_week": 3 / 7, "progress_month": 14 / 29, "progress_year": 45 / 366}
+
+
+def test_the_vix_of_a_day_is_not_known_at_that_days_close() -> None:
+    frame = pl.read_parquet("data/vix_daily.parquet").sort("ts").tail(30)
+    about = frame["ts"].dt.epoch("ns").to_numpy()
+    known, values = about + DAY, frame["close"].to_numpy()  # final by the end of the day, UTC
+    closes = about + 21 * DAY // 24
+    found = as_known(closes, known, values)
+    assert np.isnan(found[0])
+    np.testing.assert_array_equal(found[1:], values[:-1])
+
+
+def test_across_a_row_names_share_the_places() -> None:
+    row = np.array([3.0, np.nan, 1.0, 3.0 + 1e-12, 2.0])
+    np.testing.assert_allclose(across(row, "rank"), [5 / 6, np.nan, 0.0, 5 / 6, 1 / 3])
+    np.testing.assert_allclose(across(row, "excess"), [0.75, np.nan, -1.25, 0.75, -0.25], atol=1e-9)
+    assert across(np.array([np.nan, 4.0]), "rank")[1] == 0.5
+    np.testing.assert_array_equal(across(np.full(3, 0.1), "z"), np.zeros(3))
+
+
+def test_the_full_observation_has_over_two_hundred_columns_each_with_a_name() -> None:
+    spec = shipped("observation")
+    columns = spec.columns(("SPY",))
+    assert len(columns) == len(set(columns)) == len(spec.features) >= 200
+    groups = {f.about.group for f in spec.features}
+    assert groups >= {"returns", "oscillator", "volume", "portfolio", "risk", "regime", "time", "macro", "volatility"}
+
+
+def test_the_state_of_four_assets_has_thirty_four_entries() -> None:
+    columns = shipped("four_asset").columns(("SPY", "TLT", "GLD", "BTC-USD"))
+    assert len(columns) == 34
+    assert columns[:2] == ["weight SPY", "weight TLT"]
+    assert columns[-6:] == ["regime_bull", "regime_bear", "regime_volatile", "vix", "yield_10y", "value"]
+
+
+def test_one_regime_holds_at_a_time() -> None:
+    world = World(10, rows=300, gaps=0.0)
+    found = compute(spec_of(["regime_bull", "regime_bear", "regime_volatile"]), world.inputs())
+    assert set(np.unique(found[np.isfinite(found)])) == {0.0, 1.0}
+    np.testing.assert_array_equal(found[60:].sum(axis=2), 1.0)
+
+
+def test_a_set_has_one_hash_and_another_set_another() -> None:
+    assert spec_of(["rsi_14", "adx_14"]).digest == spec_of(["rsi_14", "adx_14"]).digest
+    others = [
+        ["adx_14", "rsi_14"],
+        ["rsi_15", "adx_14"],
+        ["rsi_14"],
+        ["rsi_14.week", "adx_14"],
+        ["rsi_14.rank", "adx_14"],
+    ]
+    assert len({spec_of(names).digest for names in [["rsi_14", "adx_14"], *others]}) == 6
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("rsx_14", "did you mean 'rsi"),
+        ("rsi_1", "2 to 2520 bars"),
+        ("rsi_14.rank.week", "then rank, z, excess"),
+        ("vix.rank", "one number for all"),
+        ("weight.week", "no bars of weeks"),
+        ("sentiment", "FinBERT"),
+        ("sma_cross_20", "there is no feature"),
+    ],
+)
+def test_a_wrong_name_is_told_what_would_be_right(name: str, said: str) -> None:
+    with pytest.raises(FeatureError, match=said):
+        feature(name)
+
+
+def test_what_is_needed_and_not_given_is_refused_not_filled() -> None:
+    world = World(11, rows=50)
+    bare = Inputs(world.session, world.bars)
+    with pytest.raises(ValueError, match="'beta_60' needs 'benchmark'"):
+        compute(spec_of(["beta_60"]), bare)
+    with pytest.raises(ValueError, match="'vix' needs 'vix'"):
+        FeatureStream(spec_of(["vix"]), 4).update(0, {n: c[0] for n, c in world.raw.items()})
+
+
+def test_every_family_can_be_made_with_its_usual_numbers() -> None:
+    for name in FAMILIES:
+        assert feature(name).lookback >= 1

@@ -1,0 +1,252 @@
+"""Bars of samples: merged, adjusted by what is known, the same after a restart, and only where a policy asks."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from daemon.engine.freezing import freeze, thaw
+from daemon.engine.state import State
+from daemon.policies import answer
+from daemon.user_policy import load_user_policy
+from strategies.features import FeatureStream, Inputs, compute, spec_of
+from tests.engine_world import START, World, walk
+from tests.engine_world import block as days
+from trading.bars import BarRing, Bars
+from trading.effects import Ask
+from trading.events import Action
+from trading.market import Block, Floats, History, MarketSlice
+from trading.view import View
+
+DAY = 86_400_000_000_000
+NAMES = ("open", "high", "low", "close", "volume")
+
+
+def slices(rows: Floats, volume: Floats) -> Block:
+    """One block: open a little below, high above and low below each close; NaN where there is no bar."""
+    t = len(rows)
+    ts = np.arange(1, t + 1) * DAY
+    return Block(
+        ts_open=ts - DAY // 2, ts_event=ts, key=ts - DAY, open=rows - 0.5, high=rows + 1.0, low=rows - 2.0,
+        close=rows.copy(), volume=volume, fresh=np.isfinite(rows),
+    )  # fmt: skip
+
+
+def history_of(rows: Floats, volume: Floats, sampled: list[bool], lookback: int = 50) -> History:
+    history = History(rows.shape[1], lookback, BarRing(rows.shape[1], lookback))
+    block, marks = slices(rows, volume), np.full(rows.shape[1], np.nan)
+    for t in range(len(rows)):
+        market = MarketSlice(block, t)
+        marks = np.where(market.fresh, market.close, marks)
+        history.bar(market.key, market.fresh, market.full, market.close)
+        history.bars.slice(market)  # type: ignore[union-attr]
+        if sampled[t]:
+            history.sample(market.ts_event, market.key, market.ts_event, marks)
+    return history
+
+
+def test_slices_between_two_samples_are_one_bar() -> None:
+    rows = np.array([[10.0], [13.0], [8.0], [9.0]])
+    bars = history_of(rows, np.full((4, 1), 5.0), [True, False, False, True]).bars.bars(2)
+    assert bars.session.tolist() == [0, 3 * DAY]
+    np.testing.assert_array_equal(
+        np.hstack([getattr(bars, n) for n in NAMES]), [[9.5, 11, 8, 10, 5], [12.5, 14, 6, 9, 15]]
+    )
+
+
+def test_an_instrument_without_a_bar_has_its_last_price_and_no_range() -> None:
+    rows = np.array([[10.0, np.nan], [11.0, 20.0], [12.0, np.nan]])
+    bars = history_of(rows, np.full((3, 2), 5.0), [True, True, True]).bars.bars(4)
+    np.testing.assert_array_equal(bars.close[:, 1], [np.nan, np.nan, 20.0, 20.0])
+    np.testing.assert_array_equal(bars.high[:, 1], [np.nan, np.nan, 21.0, np.nan])
+    np.testing.assert_array_equal(bars.volume[:, 1], [np.nan, np.nan, 5.0, 0.0])
+    assert bars.session.tolist() == [-1, 0, DAY, 2 * DAY]
+
+
+def test_splits_and_dividends_change_what_was_before_and_not_the_newest() -> None:
+    ring = BarRing(1, 10)
+    for price, actions in ((100.0, []), (49.0, [(0, 2.0, 0.0)]), (48.0, [(0, 1.0, 2.0)])):
+        ring.forming[:] = [[price], [price + 2], [price - 2], [np.nan], [30.0]]
+        ring.sample(0, np.array([price]), actions)
+    bars = ring.bars(3)
+    assert bars.close[-1, 0] == 48.0
+    # 2:1 and a total return of (48 + 2) / 49
+    np.testing.assert_allclose(bars.close[:, 0], [50.0 * 48 / 50, 49.0 * 48 / 50, 48.0])
+    np.testing.assert_allclose(bars.volume[:, 0], [60.0, 30.0, 30.0])
+    np.testing.assert_allclose(bars.high[0, 0], 51.0 * 48 / 50)
+
+
+def test_a_split_between_slices_of_one_sample_is_seen_through() -> None:
+    history = History(1, 5, BarRing(1, 5))
+    block = slices(np.array([[100.0], [26.0]]), np.array([[10.0], [40.0]]))
+    history.bars.slice(MarketSlice(block, 0))  # type: ignore[union-attr]
+    history.action(DAY, 0, 4.0, 0.0)
+    history.bars.slice(MarketSlice(block, 1))  # type: ignore[union-attr]
+    history.sample(2 * DAY, DAY, 2 * DAY, np.array([26.0]))
+    bars = history.bars.bars(1)  # type: ignore[union-attr]
+    row = [float(getattr(bars, n)[0, 0]) for n in NAMES]
+    assert row == [99.5 / 4, 27.0, 24.0, 26.0, 80.0]
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(2, 9))
+@settings(max_examples=40, deadline=None)
+def test_returns_of_the_closes_are_the_returns_of_the_view(seed: int, lookback: int) -> None:
+    rng = np.random.default_rng(seed)
+    history = History(3, lookback, BarRing(3, lookback))
+    block = slices(np.exp(rng.normal(3, 0.1, (60, 3)).cumsum(axis=0) * 0.02 + 3), rng.uniform(1, 9, (60, 3)))
+    for t in range(60):
+        if rng.random() < 0.3:
+            history.action(t * DAY, int(rng.integers(3)), float(rng.choice([1.0, 2.0, 0.5])), float(rng.random()))
+        market = MarketSlice(block, t)
+        history.bars.slice(market)  # type: ignore[union-attr]
+        history.sample(market.ts_event, market.key, market.ts_event, market.close)
+        k = min(t + 1, lookback)
+        bars = history.bars.bars(k)  # type: ignore[union-attr]
+        np.testing.assert_array_equal(bars.close[-1], market.close)
+        np.testing.assert_allclose(
+            bars.close[1:] / bars.close[:-1] - 1.0, history.known.returns(k)[1:], rtol=1e-9, atol=1e-12
+        )
+
+
+def test_bars_given_out_cannot_be_written_and_stay_as_they_were() -> None:
+    ring = BarRing(1, 3)
+    rng = np.random.default_rng(0)
+    for _ in range(5):
+        ring.sample(0, rng.uniform(1, 2, 1), [])
+    view = ring.bars(3)
+    before = view.close.copy()
+    with pytest.raises(ValueError, match="read-only"):
+        view.close[0] = 1.0
+    for _ in range(40):
+        ring.sample(0, rng.uniform(1, 2, 1), [(0, 2.0, 0.1)])
+    np.testing.assert_array_equal(view.close, before)
+    with pytest.raises(ValueError, match="between 1 and 3"):
+        ring.bars(4)
+
+
+def test_a_shorter_lookback_takes_the_newest_of_what_was_kept() -> None:
+    long, short = BarRing(1, 40), BarRing(1, 3)
+    for price in np.linspace(1.0, 2.0, 40):
+        long.sample(0, np.array([price]), [])
+    short.thaw(long.freeze())
+    np.testing.assert_array_equal(short.bars(3).close, long.bars(3).close)
+
+
+class Seen:
+    """Notes what its view showed; trades on it."""
+
+    def __init__(self, k: int) -> None:
+        self.k = k
+        self.bars: list[Bars] = []
+        self.returns: list[Floats] = []
+
+    def __call__(self, view: View) -> Floats:
+        bars = view.bars(self.k)
+        self.bars.append(bars)
+        self.returns.append(view.returns(self.k).copy())
+        size = bars.close.shape[1]
+        with np.errstate(invalid="ignore"):
+            place = (bars.close - bars.low)[-1] / (bars.high - bars.low)[-1]
+        return np.nan_to_num(place) / (2.0 * size)
+
+
+def world(seen: Seen, rows: int = 80, **rules: object) -> World:
+    close = walk(rows, 3, 5)
+    close[20:23, 1] = np.nan
+    block = days(close)
+    actions = [
+        Action(block.ts_open[30], block.key[30], 0, "split", numerator=3, denominator=1),
+        Action(block.ts_open[40], block.key[40], 2, "dividend", cash_nano=1_500_000_000),
+    ]
+    return World(block, [seen], actions=actions, **rules)
+
+
+def test_a_policy_sees_bars_in_a_run_that_keeps_them_and_a_refusal_in_another() -> None:
+    seen = Seen(20)
+    made = world(seen, keep_bars=True).run()
+    assert len(seen.bars) > 70
+    assert made.shell.state.history.bars is not None
+    for bars, returns in zip(seen.bars[25:], seen.returns[25:], strict=True):
+        np.testing.assert_allclose(bars.close[1:] / bars.close[:-1] - 1.0, returns[1:], rtol=1e-9, atol=1e-12)
+    without = Seen(20)
+    other = world(without).run()
+    assert not without.bars
+    assert other.shell.state.history.bars is None
+    assert any("uses_bars = True" in str(e) for e in other.effects)
+
+
+def test_a_frozen_state_gives_the_same_bars_to_the_last_bit() -> None:
+    seen = Seen(60)
+    made = world(seen, keep_bars=True)
+    items = list(made.items())
+    for item in items[: len(items) // 2]:
+        made.shell.take(item)
+    state = made.shell.state
+    again = thaw(made.rules, freeze(state))
+    assert freeze(again) == freeze(state)
+    one, other = state.history.bars, again.history.bars
+    assert one is not None and other is not None  # noqa: PT018
+    for ring in (one, other):
+        ring.forming[1, 0] = 5.0
+        ring.sample(7, np.array([1.0, 2.0, 3.0]), [(1, 2.0, 0.5)])
+    for name in ("session", *NAMES):
+        np.testing.assert_array_equal(getattr(one.bars(60), name), getattr(other.bars(60), name))
+
+
+def test_a_snapshot_of_before_there_were_bars_begins_with_none() -> None:
+    made = world(Seen(20))
+    frozen = freeze(made.run().shell.state)
+    with_bars = world(Seen(20), keep_bars=True)
+    thawed = thaw(with_bars.rules, frozen)
+    assert isinstance(thawed, State)
+    assert thawed.history.bars is not None
+    assert np.isnan(thawed.history.bars.bars(5).close).all()
+
+
+def test_features_of_a_view_are_those_of_a_stream_of_raw_rows() -> None:
+    """What a policy computes from adjusted bars equals what runs along with raw prices and is told of the actions."""
+    seen = Seen(60)
+    world(seen, keep_bars=True).run()
+    spec = spec_of(["momentum_10", "rsi_14", "natr_14", "volume_ratio_20", "volatility_20"])
+    last = seen.bars[-1]
+    found = compute(spec, Inputs(last.session, {n: getattr(last, n) for n in NAMES}), rows=1)[0]
+    made = FeatureStream(spec, 3)
+    rows = np.zeros(0)
+    for t, bars in enumerate(seen.bars[-60:]):
+        factor = shares = np.ones(3)
+        if t:
+            before = seen.bars[-60:][t - 1]
+            factor = bars.close[-2] / before.close[-1]
+            with np.errstate(invalid="ignore"):
+                shares = np.where(before.volume[-1] > 0, bars.volume[-2] / before.volume[-1], 1.0)
+        rows = made.update(
+            int(bars.session[-1]), {n: getattr(bars, n)[-1] for n in NAMES}, factor=factor, shares=shares
+        )
+    np.testing.assert_allclose(rows, found, rtol=1e-9)
+
+
+def test_a_users_file_reads_bars_when_it_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text(
+        "USES_BARS = True\n"
+        "def act(view):\n"
+        "    bars = view.bars(3)\n"
+        "    bars.close.flags.writeable = True\n"
+        "    bars.close[:] = 0.0\n"
+        "    return [0.1] * bars.high.shape[1]\n"
+    )
+    policy = load_user_policy(path, "act", {})
+    assert policy.uses_bars
+    ring = BarRing(2, 5)
+    ring.sample(START, np.array([1.0, 2.0]), [])
+    made = world(Seen(3), keep_bars=True)
+    view = View(
+        universe=made.universe, ring=History(3, 5).known, prices=np.ones(3), weights=np.zeros(3), cash=1.0, equity=1.0,
+        time=0, sample=0, bars=ring,
+    )  # fmt: skip
+    assert "weights have shape (2,)" in answer(policy, Ask(0, 0, view, {})).failed  # it got as far as answering
+    np.testing.assert_array_equal(ring.bars(3).close[-1], [1.0, 2.0])
+    path.write_text("def act(view):\n    return [0.0]\n")
+    assert not load_user_policy(path, "act", {}).uses_bars

@@ -1,0 +1,166 @@
+"""Bars of samples: what a policy that reads more than closes sees, and the ring they are kept in.
+
+One row a *sample*: slices between two samples are one bar. Kept raw, with the factor that links each row to the first;
+given out adjusted for splits and dividends known by then, so that the newest row is what traded.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trading.market import Bools, Floats, Ints, MarketSlice
+
+FIELDS: Final = ("open", "high", "low", "close", "volume")
+_CLOSE: Final = 3
+_VOLUME: Final = 4
+_PRICE_LINK: Final = 5
+_VOLUME_LINK: Final = 6
+_ROWS: Final = 7
+
+
+@dataclass(frozen=True, slots=True)
+class Bars:
+    """k samples of N instruments, oldest first, read-only. `session` int64[k] is the date of each sample, ns (for bars
+    within a day its instant), -1 before the first; the others are float64[k, N].
+
+    `close` is the last known price, of which returns are those of `view.returns`. An instrument that had no bar since
+    the sample before has open, high and low NaN and volume 0. All is NaN before the first sample.
+    """
+
+    session: Ints
+    open: Floats
+    high: Floats
+    low: Floats
+    close: Floats
+    volume: Floats
+
+
+class BarRing:
+    """The newest `lookback` samples as bars, and the bar that is still forming."""
+
+    ROOM: Final = 4
+
+    def __init__(self, size: int, lookback: int) -> None:
+        self.lookback = lookback
+        self._made = (0, 0, _blank(size, 0))
+        self.rows: Floats = np.full((_ROWS, self.ROOM * lookback, size), np.nan)
+        self.session: Ints = np.full(self.ROOM * lookback, -1, dtype=np.int64)
+        self.end = 0
+        self.count = 0
+        self.forming: Floats = np.full((5, size), np.nan)
+        """open, high, low, nothing, volume since the last sample; NaN where nothing traded."""
+        self.links: Floats = np.ones((2, size))
+        """Price and volume link of the newest row: raw times link goes on from the first row."""
+
+    def slice(self, market: MarketSlice) -> None:
+        """Take the bars of one slice into the forming one."""
+        forming, fresh = self.forming, market.fresh
+        opened = np.isnan(forming[0])
+        forming[0] = np.where(fresh & opened, market.open, forming[0])
+        forming[1] = np.where(fresh, np.fmax(forming[1], market.high), forming[1])
+        forming[2] = np.where(fresh, np.fmin(forming[2], market.low), forming[2])
+        traded = np.nan_to_num(market.volume, nan=0.0)
+        forming[_VOLUME] = np.where(fresh, np.nan_to_num(forming[_VOLUME], nan=0.0) + traded, forming[_VOLUME])
+
+    def split(self, column: int, ratio: float) -> None:
+        """What traded since the last sample was in old shares: `ratio` new ones for each."""
+        self.forming[:3, column] /= ratio
+        self.forming[_VOLUME, column] *= ratio
+
+    def sample(self, session: int, marks: Floats, actions: list[tuple[int, float, float]]) -> None:
+        """The forming bar is a row, closed at `marks`. `actions` are (column, split ratio, dividend per share then held)
+        since the row before, in order."""
+        if self.end == self.rows.shape[1]:
+            self._rewind()
+        row = self.rows[:, self.end]
+        row[:5] = self.forming
+        row[_CLOSE] = marks
+        row[_VOLUME] = np.where(np.isnan(row[_VOLUME]) & np.isfinite(marks), 0.0, row[_VOLUME])
+        if actions:
+            self._link(marks, actions)
+        row[_PRICE_LINK:] = self.links
+        self.session[self.end] = session
+        self.end += 1
+        self.count += 1
+        self.forming = np.full_like(self.forming, np.nan)
+
+    def _link(self, marks: Floats, actions: list[tuple[int, float, float]]) -> None:
+        """The same total return as `Ring` has: (price x split + dividend) / price before."""
+        held: dict[int, tuple[float, float]] = {}
+        for column, ratio, dividend in actions:
+            shares, cash = held.get(column, (1.0, 0.0))
+            held[column] = (shares * ratio, cash + shares * dividend)
+        self.links = self.links.copy()
+        for column, (shares, cash) in held.items():
+            price = float(marks[column])
+            paid = cash / price if price > 0.0 else 0.0
+            self.links[0, column] *= shares + paid
+            self.links[1, column] /= shares
+
+    def _rewind(self) -> None:
+        keep, start = self.lookback, self.end - self.lookback
+        # new arrays: views of the old ones may still be read by a policy in a worker
+        rows, session = np.full_like(self.rows, np.nan), np.full_like(self.session, -1)
+        rows[:, :keep], session[:keep] = self.rows[:, start:], self.session[start:]
+        self.rows, self.session, self.end = rows, session, keep
+
+    def bars(self, k: int) -> Bars:
+        """The newest k samples, adjusted; asked again before the next sample, the same arrays."""
+        if not 1 <= k <= self.lookback:
+            raise ValueError(f"bars({k}): between 1 and {self.lookback} samples are kept")
+        count, made_k, made = self._made
+        if count == self.count and made_k == k:
+            return made
+        made = self._adjusted(k)
+        self._made = self.count, k, made
+        return made
+
+    def _adjusted(self, k: int) -> Bars:
+        size = self.rows.shape[2]
+        found = min(k, self.end)
+        newest = self.rows[:, self.end - found : self.end]
+        session = np.full(k, -1, dtype=np.int64)
+        session[k - found :] = self.session[self.end - found : self.end]
+        given = np.full((5, k, size), np.nan)
+        window = given[:, k - found :]
+        # by the newest link: the newest row is multiplied by 1 exactly
+        np.multiply(newest[:_VOLUME], newest[_PRICE_LINK] / self.links[0], out=window[:_VOLUME])
+        np.multiply(newest[_VOLUME], newest[_VOLUME_LINK] / self.links[1], out=window[_VOLUME])
+        given.flags.writeable = session.flags.writeable = False
+        return Bars(session, given[0], given[1], given[2], given[3], given[4])
+
+    def freeze(self) -> tuple[int, bytes, bytes, bytes, bytes]:
+        """(count, rows kept, their dates, the forming bar, the links)."""
+        start = max(0, self.end - self.lookback)
+        return (
+            self.count,
+            self.rows[:, start : self.end].tobytes(),
+            self.session[start : self.end].tobytes(),
+            self.forming.tobytes(),
+            self.links.tobytes(),
+        )
+
+    def thaw(self, frozen: tuple[int, bytes, bytes, bytes, bytes]) -> None:
+        """Take back what `freeze` gave."""
+        size = self.rows.shape[2]
+        count, rows, session, forming, links = frozen
+        # a run that goes on with a shorter lookback needs the newest only
+        dates = np.frombuffer(session, dtype=np.int64)[-self.lookback :]
+        self.end, self.count = len(dates), count
+        self.rows[:, : self.end] = np.frombuffer(rows).reshape(_ROWS, -1, size)[:, -self.lookback :]
+        self.session[: self.end] = dates
+        self.forming = np.frombuffer(forming).reshape(5, size).copy()
+        self.links = np.frombuffer(links).reshape(2, size).copy()
+        self._made = (0, 0, _blank(size, 0))
+
+
+def _blank(size: int, k: int) -> Bars:
+    nothing: NDArray[np.float64] = np.full((k, size), np.nan)
+    return Bars(np.full(k, -1, dtype=np.int64), nothing, nothing, nothing, nothing, nothing)
+
+
+def present(bars: Bars) -> Bools:
+    """bool[k, N], where an instrument had a bar."""
+    return np.isfinite(bars.open)
