@@ -31,7 +31,7 @@ PROBLEMS: dict[str, Callable[[], Problem]] = {
 PPO = PpoPlan(
     horizon=32, hidden=(64,), gamma=0.0, entropy_weight=0.0, learning_rate=1e-2, minibatch=256, log_spread=1.2
 )
-A2C = A2cPlan(hidden=(64,), gamma=0.0, entropy_weight=0.0, learning_rate=2e-2, log_spread=0.7)
+A2C = A2cPlan(hidden=(64,), gamma=0.0, entropy_weight=0.0, learning_rate=1e-3, log_spread=0.7)
 STEPS = 65_536
 NEAR = 0.98
 
@@ -61,7 +61,7 @@ def test_ppo_comes_within_2_percent_of_the_best(problem: str, seed: int) -> None
 @pytest.mark.parametrize("seed", [1, 2])
 @pytest.mark.parametrize("problem", ["drift, discrete", "pair, box", "bandit, simplex"])
 def test_a2c_comes_within_2_percent_of_the_best(problem: str, seed: int) -> None:
-    assert solved(A2C, problem, seed, 2 * STEPS if problem.startswith("drift") else STEPS) >= NEAR
+    assert solved(A2C, problem, seed) >= NEAR
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ SEEDS = (1, 2, 3, 4, 5)
 # stopped on the way, where learners can differ: at the end all are at the best
 HALF_WAY: dict[str, tuple[PpoPlan | A2cPlan, int]] = {
     "ppo": (PpoPlan(hidden=(64,), horizon=64, gamma=0.9, learning_rate=1e-3), 8192),
-    "a2c": (A2cPlan(hidden=(64,), gamma=0.9, learning_rate=5e-3), 12_000),
+    "a2c": (A2cPlan(hidden=(64,), gamma=0.9, learning_rate=1e-3), 8_000),
 }
 PROBLEMS = {
     "drift, discrete": lambda: DriftingAsset("discrete", 8),
