@@ -1,75 +1,303 @@
-"""The batched market simulator: B portfolios of N assets through the same days, differentiable, in torch.
+"""The batched market simulator: B accounts of N assets stepped at once over the sessions of a market, on CPU or GPU.
 
-It follows the event core: a decision on a close fills at the next open, splits and dividends come before that
-open's fills, costs are those of trading.execution, weights drift between decisions. What it does not have is a gate,
-volume caps and partial fills.
+It is the account of `models.account`, held to the event core by tests: a decision on a close fills at the next open. It has no gate,
+volume caps or partial fills. Every learner trains on it; the gymnasium and pettingzoo environments are views of it.
 """
 
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Final
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
+from msgspec import Struct
 from torch import Tensor
 
-from models.panel import Panel
-from trading.execution import RATE_ONE, Costs
-from trading.market import Floats
+from models.account import Rates, Session, Traded, trade
+from models.market import Allocations, Market
+from models.rewards import Outcome, Reward, RewardPlan
+from models.vector_env import Kind, Step
+from trading.execution import Costs
+
+USUAL_COSTS: Final = Costs(commission_bp=10.0, slippage_bp=5.0)
+"""What is charged unless said otherwise, in the reward and in every figure alike."""
 
 
-class Prices(NamedTuple):
-    """The days of a batch of episodes: L + 1 rows, each float[B, L + 1, N]; 1 where an asset has no price yet."""
+class Stress(Struct, frozen=True, forbid_unknown_fields=True):
+    """Invented crashes: on a session drawn with `chance`, all closes fall by a part between `least` and `most`, each
+    asset by 0.5 to 1.5 times that. Nothing announces them."""
 
-    open: Tensor
-    close: Tensor
-    split: Tensor
-    dividend: Tensor
+    chance: float = 1 / 504
+    least: float = 0.03
+    most: float = 0.12
 
-
-class Path(NamedTuple):
-    """What an episode gave: equity float[B, L + 1] at closes, and traded value over equity float[B, L]."""
-
-    equity: Tensor
-    turnover: Tensor
+    def __post_init__(self) -> None:
+        if not (0.0 <= self.chance <= 1.0 and 0.0 <= self.least <= self.most < 2 / 3):
+            raise ValueError(f"stress: {self}: 0 <= chance <= 1 and 0 <= least <= most < 2/3")
 
 
-def episodes(panel: Panel, starts: NDArray[np.int64], length: int, dtype: torch.dtype = torch.float64) -> Prices:
-    """`length` + 1 rows of `panel` from each of `starts` int64[B]."""
-    rows = starts[:, None] + np.arange(length + 1)
+class Episodes(Struct, frozen=True, forbid_unknown_fields=True):
+    """How episodes are cut from the market: `length` steps at most, from a drawn row or, for evaluation, the whole of it.
 
-    def cut(values: Floats, missing: float) -> Tensor:
-        return torch.tensor(np.nan_to_num(values[rows], nan=missing), dtype=dtype)
-
-    return Prices(cut(panel.open, 1.0), cut(panel.close, 1.0), cut(panel.split, 1.0), cut(panel.dividend, 0.0))
-
-
-def simulate(prices: Prices, weights: Tensor, costs: Costs, cash: float = 1.0, lot: float | None = None) -> Path:
-    """Runs float[B, L, N] target weights, one row for each close but the last, from `cash` per portfolio.
-
-    Weights are fractions of equity at the close; an asset without a price must have weight 0. Units are the floor
-    towards zero of whole lots of `lot` units, or any fraction when `lot` is None (the differentiable case).
+    `block` resamples: after a step the market jumps to a drawn row with chance 1 / block, so that no account lives through the
+    history as it was (the stationary bootstrap of D. Politis and J. Romano, 1994). A decision and its outcome always
+    stay together. `together` accounts share a path of the market. An account that falls to `ruin` of its capital is
+    bankrupt: its episode ends, and with it those of its path.
     """
-    fill_rate = costs.fixed_rate / RATE_ONE
-    commission_rate = costs.commission_rate / RATE_ONE
-    batch, length, size = weights.shape
-    units = weights.new_zeros((batch, size))
-    free = weights.new_full((batch,), cash)
-    equity = [free]
-    turnover = []
-    for t in range(length):
-        reference, opening = prices.close[:, t], prices.open[:, t + 1]
-        wanted = weights[:, t] * equity[-1][:, None] / reference
-        if lot is not None:
-            wanted = torch.trunc(wanted / lot) * lot
-        # units are decided on yesterday's scale; the split and the dividend come before the open's fills
-        free = free + (units * prices.dividend[:, t + 1]).sum(-1)
-        units, wanted = units * prices.split[:, t + 1], wanted * prices.split[:, t + 1]
-        change = wanted - units
-        traded = change.abs() * opening
-        # a buy fills at open x (1 + rate), a sell at open x (1 - rate); commission is on the filled notional
-        notional = change * opening + traded * fill_rate
-        free = free - (notional + notional.abs() * commission_rate).sum(-1)
-        units = wanted
-        turnover.append(traded.sum(-1) / equity[-1])
-        equity.append(free + (units * prices.close[:, t + 1]).sum(-1))
-    return Path(torch.stack(equity, dim=1), torch.stack(turnover, dim=1))
+
+    length: int = 252
+    random: bool = True
+    block: int = 0
+    stress: Stress | None = None
+    together: int = 1
+    ruin: float = 0.1
+
+    def __post_init__(self) -> None:
+        if self.length < 1 or self.block < 0 or self.together < 1 or not 0.0 <= self.ruin < 1.0:
+            raise ValueError(f"episodes: {self}: length and together from 1, block from 0, 0 <= ruin < 1")
+
+
+WHOLE: Final = Episodes(length=2**31, random=False)
+"""For evaluation: one episode from the first row to the last, as it was."""
+
+
+class Simulator:
+    """B accounts; a `VectorEnv`.
+
+    `kind` "simplex" takes float[B, N + 1] with cash last: less than 0 counts as 0 and rows are scaled to add up to 1. "discrete" takes
+    int64[B] of `allocations`. "box" takes float[B, N] from -1 to 1, weights that may be short; where they hold more than
+    `gross` of the equity together they are scaled down to it. An asset without a price stays in cash.
+
+    `capital` is money, one figure or one an account. `lot` trades whole lots of that many units (1.0: whole shares).
+    Raises FloatingPointError when equity is not a number, which means the actions were not.
+    """
+
+    def __init__(
+        self,
+        market: Market,
+        *,
+        batch: int,
+        kind: Kind = "simplex",
+        allocations: Allocations | None = None,
+        reward: RewardPlan | None = None,
+        episodes: Episodes | None = None,
+        costs: Costs = USUAL_COSTS,
+        capital: float | Sequence[float] = 100_000.0,
+        lot: float | None = None,
+        gross: float = 1.0,
+        seed: int = 0,
+    ) -> None:
+        if (kind == "discrete") != (allocations is not None):
+            raise ValueError(f"kind {kind}: allocations are for kind discrete, and it needs them")
+        self.market: Final = market
+        self.kind: Final[Kind] = kind
+        self.batch: Final = batch
+        self.device: Final = market.gap.device
+        self.dtype: Final = market.gap.dtype
+        self.allocations: Final = allocations
+        self.episodes: Final = episodes or Episodes()
+        self.costs: Final = costs
+        if batch < 1 or batch % self.episodes.together:
+            raise ValueError(f"a batch of {batch} for {self.episodes.together} accounts a path")
+        size = len(market.symbols)
+        self._rates = Rates.of(costs)
+        self._lot, self._gross = lot, gross
+        self._grid = None if allocations is None else self._tensor(allocations.weights[:, :size])
+        choices = 0 if allocations is None else len(allocations.names)
+        self.action_size: Final = {"simplex": size + 1, "box": size, "discrete": choices}[kind]
+        self.observation_names: Final = self._names()
+        self.observation_size: Final = len(self.observation_names)
+        self.capital: Final = torch.broadcast_to(self._tensor(capital), (batch,)).clone()
+        self._least = self.capital * 1e-6
+        self._ruin = self.capital * self.episodes.ruin
+        self.reward: Final = Reward(reward or RewardPlan(), batch, self.device, self.dtype)
+        self.outcome: Outcome | None = None
+        """Of the last step, before new episodes began."""
+        self.traded: Traded | None = None
+        self._length = min(self.episodes.length, market.last - market.first)
+        self._random = torch.Generator(device=self.device).manual_seed(seed)
+        self._everyone = torch.arange(batch, device=self.device)
+        self.row = torch.full((batch,), market.first, device=self.device)
+        """int64[B]: the close of the market that each account is at."""
+        self.value = torch.zeros((batch, size), device=self.device, dtype=self.dtype)
+        self.cash, self.equity, self.peak = self.capital.clone(), self.capital.clone(), self.capital.clone()
+        self.weights = torch.zeros_like(self.value)
+        self.drawdown = torch.zeros_like(self.cash)
+        self.steps = torch.zeros(batch, device=self.device, dtype=torch.int64)
+        self._begin(self._everyone)
+
+    def reset(self, seed: int | None = None) -> Tensor:
+        if seed is not None:
+            self._random.manual_seed(seed)
+        self._begin(self._everyone)
+        return self._observe(self._everyone)
+
+    def step(self, action: Tensor) -> Step:
+        """Decides on the close that was observed, fills at the next open, values at the next close."""
+        reward, terminated, truncated = self._advance(self._targets(action))
+        final = observation = self._observe(self._everyone)
+        done = terminated | truncated
+        ended = done.nonzero().squeeze(1)
+        if len(ended):
+            self._begin(ended)
+            observation = final.clone()
+            observation[ended] = self._observe(ended)
+        return Step(observation, reward, terminated, truncated, final)
+
+    def lots(self) -> Tensor:
+        """float64[B, N] units held, by the prices of the close that each account is at."""
+        return self.value.to(torch.float64) / self.market.close.index_select(0, self.row)
+
+    def state(self) -> dict[str, Tensor]:
+        """All that the next steps depend on, to `load` into a simulator made alike."""
+        names = ("row", "value", "cash", "equity", "peak", "weights", "drawdown", "steps")
+        moments = self.reward.moments
+        return {
+            **{name: getattr(self, name).clone() for name in names},
+            "first_moment": moments.first.clone(),
+            "second_moment": moments.second.clone(),
+            "random": self._random.get_state(),
+        }
+
+    def load(self, state: Mapping[str, Tensor]) -> Tensor:
+        """Goes on from `state`; gives the observation there."""
+        for name, kept in state.items():
+            match name:
+                case "random":
+                    self._random.set_state(kept)
+                case "first_moment":
+                    self.reward.moments.first = kept.clone()
+                case "second_moment":
+                    self.reward.moments.second = kept.clone()
+                case _:
+                    setattr(self, name, kept.clone())
+        return self._observe(self._everyone)
+
+    def _targets(self, action: Tensor) -> Tensor:
+        """float[B, N] weights of an action."""
+        size = len(self.market.symbols)
+        if self._grid is not None:
+            weights = self._grid.index_select(0, action)
+        elif self.kind == "box":
+            weights = action.to(self.dtype).clamp(-1.0, 1.0)
+            weights = weights * (self._gross / weights.abs().sum(-1, keepdim=True).clamp(min=self._gross))
+        else:
+            weights = action.to(self.dtype).clamp(min=0.0)
+            weights = weights[:, :size] / weights.sum(-1, keepdim=True).clamp(min=torch.finfo(self.dtype).tiny)
+        if self.market.known is not None:
+            weights = weights * self.market.known.index_select(0, self.row)
+        return weights
+
+    def _advance(self, weights: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(reward, terminated, truncated) of the session after each account's row; accounts then stand at its close."""
+        market, before = self.market, self.equity
+        decided = self.row
+        row = decided + 1
+        session = market.session(row, self._rates.borrow_day > 0.0)
+        if self.episodes.stress is not None:
+            session = self._shocked(session, self.episodes.stress)
+        shares = None if self._lot is None else market.shares(row)
+        after = trade(self.value, self.cash, before, weights, session, self._rates, shares, self._lot or 1.0)
+        self.value, self.cash, self.equity = after.value, after.cash, after.equity
+        self.peak = torch.maximum(self.peak, self.equity)
+        drawdown = 1.0 - self.equity / self.peak
+        self.weights = self.value / self._divisor()[:, None]
+        self.steps = self.steps + 1
+        composite = self.reward.plan.kind == "composite"
+        outcome = Outcome(
+            growth=self.equity / before,
+            cost=after.cost / before,
+            turnover=after.turnover,
+            drawdown_before=self.drawdown,
+            drawdown=drawdown,
+            weights=self.weights,
+            trades=after.traded / before[:, None] if composite else None,
+            momentum=market.momentum.index_select(0, decided) if composite else None,
+        )
+        self.traded, self.outcome, self.drawdown = after, outcome, drawdown
+        self.row = self._next(row)
+        reward = self.reward(outcome)
+        sound = self.equity > self._ruin
+        truncated = self.steps >= self._length
+        if not bool(sound.all()):
+            if bool(self.equity.isnan().any()):
+                raise FloatingPointError("equity is not a number: an action was NaN or infinite")
+            bankrupt = ~sound
+            paths = bankrupt.view(-1, self.episodes.together).any(-1)
+            truncated = (truncated | paths.repeat_interleave(self.episodes.together)) & sound
+            return reward, bankrupt, truncated
+        return reward, ~sound, truncated
+
+    def _divisor(self) -> Tensor:
+        """float[B] equity, kept off zero: what is shown of a lost account is large, and finite."""
+        return torch.maximum(self.equity, self._least)
+
+    def _next(self, row: Tensor) -> Tensor:
+        """Where the market goes on after `row`: there, or, resampling, elsewhere now and then."""
+        if not self.episodes.block:
+            return row
+        paths = self.batch // self.episodes.together
+        draw = torch.rand(paths, generator=self._random, device=self.device) < 1.0 / self.episodes.block
+        jump = draw.repeat_interleave(self.episodes.together) | (row >= self.market.last)
+        return torch.where(jump, self._drawn(self.market.last, self._everyone), row)
+
+    def _drawn(self, stop: int, accounts: Tensor) -> Tensor:
+        """int64[K] rows below `stop`, the same for accounts of one path. Draws for every path, so that a seed's draws do
+        not depend on who asks."""
+        paths = self.batch // self.episodes.together
+        draw = torch.randint(self.market.first, stop, (paths,), generator=self._random, device=self.device)
+        return draw.repeat_interleave(self.episodes.together)[accounts]
+
+    def _shocked(self, session: Session, stress: Stress) -> Session:
+        paths, together = self.batch // self.episodes.together, self.episodes.together
+        draw = torch.rand((paths, 2 + len(self.market.symbols)), generator=self._random, device=self.device)
+        size = (stress.least + (stress.most - stress.least) * draw[:, 1:2]) * (draw[:, :1] < stress.chance)
+        fall = (size * (0.5 + draw[:, 2:])).to(self.dtype)
+        return session._replace(total=session.total * (1.0 - fall.repeat_interleave(together, 0)))
+
+    def _begin(self, accounts: Tensor) -> None:
+        """New episodes for accounts int64[K]."""
+        if self.episodes.random:
+            stop = self.market.last - (1 if self.episodes.block else self._length) + 1
+            start = self._drawn(stop, accounts)
+        else:
+            start = torch.full_like(accounts, self.market.first)
+        capital = self.capital[accounts]
+        for name, fresh in (
+            ("row", start), ("value", 0.0), ("cash", capital), ("equity", capital), ("peak", capital),
+            ("weights", 0.0), ("drawdown", 0.0), ("steps", 0),
+        ):  # fmt: skip
+            # a new tensor, as steps given out before must keep theirs
+            changed = getattr(self, name).clone()
+            changed[accounts] = fresh
+            setattr(self, name, changed)
+        self.reward.reset(accounts)
+
+    def _observe(self, accounts: Tensor) -> Tensor:
+        """float[K, D]."""
+        market = self.market
+        everyone = accounts is self._everyone
+        seen = market.seen.index_select(0, self.row if everyone else self.row[accounts])
+        column = len(market.observed.names)
+        for part in market.observed.account:
+            match part:
+                case "weights":
+                    own = self.weights
+                case "cash":
+                    own = (self.cash / self._divisor())[:, None]
+                case "drawdown":
+                    own = self.drawdown[:, None]
+                case "progress":
+                    own = (self.steps / self._length).to(self.dtype)[:, None]
+                case "value":
+                    own = (self.equity / self.capital)[:, None]
+            seen[:, column : column + own.shape[1]] = own if everyone else own[accounts]
+            column += own.shape[1]
+        return seen
+
+    def _names(self) -> tuple[str, ...]:
+        names = list(self.market.observed.names)
+        for part in self.market.observed.account:
+            names += [f"{s}.weight" for s in self.market.symbols] if part == "weights" else [part]
+        return tuple(names)
+
+    def _tensor(self, values: object) -> Tensor:
+        return torch.as_tensor(values, device=self.device).to(self.dtype)
