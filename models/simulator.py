@@ -128,12 +128,15 @@ class Simulator:
         if seed is not None:
             self._random.manual_seed(seed)
         self._begin(self._everyone)
-        return self._observe(self._everyone)
+        return self.observe()
 
     def step(self, action: Tensor) -> Step:
         """Decides on the close that was observed, fills at the next open, values at the next close."""
-        reward, terminated, truncated = self._advance(self._targets(action))
-        final = observation = self._observe(self._everyone)
+        return self.restart(*self.move(self.targets(action)))
+
+    def restart(self, reward: Tensor, terminated: Tensor, truncated: Tensor) -> Step:
+        """New episodes where one ended; the step as a whole."""
+        final = observation = self.observe()
         done = terminated | truncated
         ended = done.nonzero().squeeze(1)
         if len(ended):
@@ -141,6 +144,10 @@ class Simulator:
             observation = final.clone()
             observation[ended] = self._observe(ended)
         return Step(observation, reward, terminated, truncated, final)
+
+    def observe(self) -> Tensor:
+        """float[B, D] of where accounts stand."""
+        return self._observe(self._everyone)
 
     def lots(self) -> Tensor:
         """float64[B, N] units held, by the prices of the close that each account is at."""
@@ -169,9 +176,9 @@ class Simulator:
                     self.reward.moments.second = kept.clone()
                 case _:
                     setattr(self, name, kept.clone())
-        return self._observe(self._everyone)
+        return self.observe()
 
-    def _targets(self, action: Tensor) -> Tensor:
+    def targets(self, action: Tensor) -> Tensor:
         """float[B, N] weights of an action."""
         size = len(self.market.symbols)
         if self._grid is not None:
@@ -186,8 +193,9 @@ class Simulator:
             weights = weights * self.market.known.index_select(0, self.row)
         return weights
 
-    def _advance(self, weights: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(reward, terminated, truncated) of the session after each account's row; accounts then stand at its close."""
+    def move(self, weights: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(reward, terminated, truncated), float or bool[B], of the session after each account's row at target weights float[B, N];
+        accounts then stand at its close, and no new episode begins."""
         market, before = self.market, self.equity
         decided = self.row
         row = decided + 1

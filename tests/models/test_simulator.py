@@ -63,7 +63,7 @@ def run(env: Simulator, actions: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
     env.reset()
     equity, lots = [env.equity], []
     for t in range(actions.shape[1]):
-        env._advance(env._targets(actions[:, t]))
+        env.move(env.targets(actions[:, t]))
         equity.append(env.equity)
         lots.append(env.lots())
     return torch.stack(equity, 1).numpy(), torch.stack(lots, 1).numpy()
@@ -175,16 +175,16 @@ def test_costs_are_ten_basis_points_and_five_of_slippage_unless_said() -> None:
 def test_any_action_becomes_weights_from_nought_to_one_that_add_up_to_one(seed: int, scale: float) -> None:
     env = Simulator(market(panel_of(1, 9, 3)), batch=5)
     action = torch.from_numpy(np.random.default_rng(seed).normal(0.0, scale, (5, 4)))
-    weights = env._targets(action)
+    weights = env.targets(action)
     assert (weights >= 0.0).all()
     assert (weights.sum(-1) <= 1.0 + 1e-6).all()
-    nothing = env._targets(torch.zeros(5, 4))
+    nothing = env.targets(torch.zeros(5, 4))
     assert (nothing == 0.0).all()
 
 
 def test_a_box_of_shorts_holds_no_more_than_its_gross() -> None:
     env = Simulator(market(panel_of(1, 9, 3)), batch=2, kind="box", gross=1.5)
-    weights = env._targets(torch.tensor([[1.0, -1.0, 1.0], [0.2, -0.3, 0.0]]))
+    weights = env.targets(torch.tensor([[1.0, -1.0, 1.0], [0.2, -0.3, 0.0]]))
     np.testing.assert_allclose(weights.numpy(), [[0.5, -0.5, 0.5], [0.2, -0.3, 0.0]], rtol=1e-6)
 
 
@@ -199,7 +199,7 @@ def test_four_assets_in_halves_are_ten_named_allocations() -> None:
     panel = panel_of(1, 9, 2)
     env = Simulator(market(panel, dtype=F64), batch=3, kind="discrete", allocations=grid(panel.symbols))
     assert env.action_size == 3
-    assert env._targets(torch.tensor([0, 1, 2])).tolist() == [[1.0, 0.0], [0.5, 0.5], [0.0, 1.0]]
+    assert env.targets(torch.tensor([0, 1, 2])).tolist() == [[1.0, 0.0], [0.5, 0.5], [0.0, 1.0]]
     with pytest.raises(ValueError, match="allocations"):
         Simulator(market(panel), batch=1, kind="discrete")
 
@@ -368,7 +368,7 @@ def test_stress_strikes_as_often_and_as_hard_as_said_and_only_closes() -> None:
     for _ in range(50):
         weights = quiet.weights, hit.weights
         for env in (quiet, hit):
-            env._advance(env._targets(action))
+            env.move(env.targets(action))
         assert weights is not None
         falls.append((quiet.outcome.growth - hit.outcome.growth).numpy())
     struck = np.stack(falls) > 0.015

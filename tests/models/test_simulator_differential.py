@@ -156,7 +156,7 @@ def test_a_step_at_a_time_holds_the_lots_of_the_event_core_every_day(policy: Pol
     equity, lots = [float(env.equity)], [[0.0] * len(SYMBOLS)]
     for weights in log.weights[: market.last - first]:
         row = weights if short else np.append(weights, max(0.0, 1.0 - weights.sum()))
-        env._advance(env._targets(torch.from_numpy(row)[None]))
+        env.move(env.targets(torch.from_numpy(row)[None]))
         equity.append(float(env.equity))
         lots.append(env.lots()[0].tolist())
     assert len(log.equity) == len(equity) > 370
