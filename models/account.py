@@ -4,6 +4,7 @@ Holdings are money at the last close, not units, so a session is its prices *rel
 follow any other, which resampling needs. Whole lots are counted at the close that the orders were sized on.
 """
 
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 import torch
@@ -114,7 +115,12 @@ def trade(
 
 def _added(values: Tensor) -> Tensor:
     """float[B] sums of float[B, N]; a product with ones takes half the time of a sum over so short a dimension."""
-    return values.mv(values.new_ones(values.shape[1]))
+    return values.mv(_ones(values.shape[1], values.dtype, values.device))
+
+
+@lru_cache(maxsize=64)
+def _ones(size: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    return torch.ones(size, dtype=dtype, device=device)
 
 
 def _whole(value: Tensor, cash: Tensor, wanted: Tensor, shares: Shares, lot: float) -> tuple[Tensor, Tensor, Tensor]:

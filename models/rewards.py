@@ -26,18 +26,25 @@ class Outcome(NamedTuple):
 
     growth: Tensor
     """float[B] equity over equity."""
-    cost: Tensor
-    """float[B] paid for trading."""
     turnover: Tensor
     """float[B] value traded, both sides."""
     drawdown_before: Tensor
     drawdown: Tensor
     """float[B] loss from the highest equity, 0 or more."""
+    detail: "Detail | None" = None
+    """For the composite alone."""
+
+
+class Detail(NamedTuple):
+    """More of the same step."""
+
+    cost: Tensor
+    """float[B] paid for trading."""
     weights: Tensor
     """float[B, N] held after the step."""
-    trades: Tensor | None = None
-    """float[B, N] traded, unsigned; this and momentum for the composite alone."""
-    momentum: Tensor | None = None
+    trades: Tensor
+    """float[B, N] traded, unsigned."""
+    momentum: Tensor
     """float[B, N] each asset's return of the past 20 sessions when it was decided."""
 
 
@@ -140,7 +147,8 @@ class Reward:
             case "sharpe":
                 terms = {"sharpe": self.moments.differential_sharpe(step.growth - 1.0)}
             case "composite":
-                terms = self._composite(step)
+                assert step.detail is not None
+                terms = self._composite(step.growth - 1.0, step.detail)
         if self.plan.drawdown_penalty:
             terms["drawdown"] = (step.drawdown - step.drawdown_before).clamp(min=0.0)
         if self.plan.turnover_penalty:
@@ -154,15 +162,12 @@ class Reward:
         assert total is not None
         return total
 
-    def _composite(self, step: Outcome) -> dict[str, Tensor]:
-        returns = step.growth - 1.0
+    def _composite(self, returns: Tensor, step: Detail) -> dict[str, Tensor]:
         self.moments.add(returns)
         deviation = self.moments.variance().sqrt()
         size = step.weights.shape[1] + 1
         cash = 1.0 - step.weights.sum(-1)
         spread = 1.0 - step.weights.square().sum(-1) - cash.square()
-        assert step.trades is not None
-        assert step.momentum is not None
         return {
             "profit": returns,
             "risk": deviation,

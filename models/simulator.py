@@ -13,7 +13,7 @@ from torch import Tensor
 
 from models.account import Rates, Session, Traded, trade
 from models.market import Allocations, Market
-from models.rewards import Outcome, Reward, RewardPlan
+from models.rewards import Detail, Outcome, Reward, RewardPlan
 from models.vector_env import Kind, Step
 from trading.execution import Costs
 
@@ -119,9 +119,9 @@ class Simulator:
         """int64[B]: the close of the market that each account is at."""
         self.value = torch.zeros((batch, size), device=self.device, dtype=self.dtype)
         self.cash, self.equity, self.peak = self.capital.clone(), self.capital.clone(), self.capital.clone()
-        self.weights = torch.zeros_like(self.value)
         self.drawdown = torch.zeros_like(self.cash)
-        self.steps = torch.zeros(batch, device=self.device, dtype=torch.int64)
+        self.steps = torch.zeros_like(self.cash)
+        self._left = self._length
         self._begin(self._everyone)
 
     def reset(self, seed: int | None = None) -> Tensor:
@@ -138,8 +138,8 @@ class Simulator:
         """New episodes where one ended; the step as a whole."""
         final = observation = self.observe()
         done = terminated | truncated
-        ended = done.nonzero().squeeze(1)
-        if len(ended):
+        if bool(done.any()):
+            ended = done.nonzero().squeeze(1)
             self._begin(ended)
             observation = final.clone()
             observation[ended] = self._observe(ended)
@@ -149,13 +149,18 @@ class Simulator:
         """float[B, D] of where accounts stand."""
         return self._observe(self._everyone)
 
+    @property
+    def weights(self) -> Tensor:
+        """float[B, N] held, fractions of equity."""
+        return self.value / self._divisor()[:, None]
+
     def lots(self) -> Tensor:
         """float64[B, N] units held, by the prices of the close that each account is at."""
         return self.value.to(torch.float64) / self.market.close.index_select(0, self.row)
 
     def state(self) -> dict[str, Tensor]:
         """All that the next steps depend on, to `load` into a simulator made alike."""
-        names = ("row", "value", "cash", "equity", "peak", "weights", "drawdown", "steps")
+        names = ("row", "value", "cash", "equity", "peak", "drawdown", "steps")
         moments = self.reward.moments
         return {
             **{name: getattr(self, name).clone() for name in names},
@@ -176,6 +181,7 @@ class Simulator:
                     self.reward.moments.second = kept.clone()
                 case _:
                     setattr(self, name, kept.clone())
+        self._left = self._length - int(self.steps.max())
         return self.observe()
 
     def targets(self, action: Tensor) -> Tensor:
@@ -207,32 +213,32 @@ class Simulator:
         self.value, self.cash, self.equity = after.value, after.cash, after.equity
         self.peak = torch.maximum(self.peak, self.equity)
         drawdown = 1.0 - self.equity / self.peak
-        self.weights = self.value / self._divisor()[:, None]
-        self.steps = self.steps + 1
-        composite = self.reward.plan.kind == "composite"
+        self.steps, self._left = self.steps + 1.0, self._left - 1
+        detail = None
+        if self.reward.plan.kind == "composite":
+            momentum = market.momentum.index_select(0, decided)
+            detail = Detail(after.cost / before, self.weights, after.traded / before[:, None], momentum)
         outcome = Outcome(
             growth=self.equity / before,
-            cost=after.cost / before,
             turnover=after.turnover,
             drawdown_before=self.drawdown,
             drawdown=drawdown,
-            weights=self.weights,
-            trades=after.traded / before[:, None] if composite else None,
-            momentum=market.momentum.index_select(0, decided) if composite else None,
+            detail=detail,
         )
         self.traded, self.outcome, self.drawdown = after, outcome, drawdown
         self.row = self._next(row)
         reward = self.reward(outcome)
         sound = self.equity > self._ruin
-        truncated = self.steps >= self._length
-        if not bool(sound.all()):
-            if bool(self.equity.isnan().any()):
-                raise FloatingPointError("equity is not a number: an action was NaN or infinite")
-            bankrupt = ~sound
-            paths = bankrupt.view(-1, self.episodes.together).any(-1)
-            truncated = (truncated | paths.repeat_interleave(self.episodes.together)) & sound
-            return reward, bankrupt, truncated
-        return reward, ~sound, truncated
+        if bool(sound.all()):
+            # nobody ends before the account that began first
+            truncated = self.steps >= self._length if self._left <= 0 else torch.zeros_like(sound)
+            return reward, torch.zeros_like(sound), truncated
+        if bool(self.equity.isnan().any()):
+            raise FloatingPointError("equity is not a number: an action was NaN or infinite")
+        together = self.episodes.together
+        bankrupt = ~sound
+        ended = bankrupt.view(-1, together).any(-1).repeat_interleave(together)
+        return reward, bankrupt, (ended | (self.steps >= self._length)) & sound
 
     def _divisor(self) -> Tensor:
         """float[B] equity, kept off zero: what is shown of a lost account is large, and finite."""
@@ -271,34 +277,40 @@ class Simulator:
         capital = self.capital[accounts]
         for name, fresh in (
             ("row", start), ("value", 0.0), ("cash", capital), ("equity", capital), ("peak", capital),
-            ("weights", 0.0), ("drawdown", 0.0), ("steps", 0),
+            ("drawdown", 0.0), ("steps", 0.0),
         ):  # fmt: skip
             # a new tensor, as steps given out before must keep theirs
             changed = getattr(self, name).clone()
             changed[accounts] = fresh
             setattr(self, name, changed)
         self.reward.reset(accounts)
+        self._left = self._length - int(self.steps.max())
 
     def _observe(self, accounts: Tensor) -> Tensor:
         """float[K, D]."""
         market = self.market
-        everyone = accounts is self._everyone
-        seen = market.seen.index_select(0, self.row if everyone else self.row[accounts])
+        row, value, cash, equity = self.row, self.value, self.cash, self._divisor()
+        drawdown, steps, capital = self.drawdown, self.steps, self.capital
+        if accounts is not self._everyone:
+            row, value, cash, equity = row[accounts], value[accounts], cash[accounts], equity[accounts]
+            drawdown, steps, capital = drawdown[accounts], steps[accounts], capital[accounts]
+        seen = market.seen.index_select(0, row)
         column = len(market.observed.names)
         for part in market.observed.account:
+            width = value.shape[1] if part == "weights" else 1
+            room = seen[:, column : column + width] if part == "weights" else seen[:, column]
             match part:
                 case "weights":
-                    own = self.weights
+                    torch.div(value, equity[:, None], out=room)
                 case "cash":
-                    own = (self.cash / self._divisor())[:, None]
+                    torch.div(cash, equity, out=room)
                 case "drawdown":
-                    own = self.drawdown[:, None]
+                    room.copy_(drawdown)
                 case "progress":
-                    own = (self.steps / self._length).to(self.dtype)[:, None]
+                    torch.div(steps, self._length, out=room)
                 case "value":
-                    own = (self.equity / self.capital)[:, None]
-            seen[:, column : column + own.shape[1]] = own if everyone else own[accounts]
-            column += own.shape[1]
+                    torch.div(equity, capital, out=room)
+            column += width
         return seen
 
     def _names(self) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.rewards import USUAL_VARIANCE, Composite, Outcome, Reward, RewardPlan
+from models.rewards import USUAL_VARIANCE, Composite, Detail, Outcome, Reward, RewardPlan
 from models.simulator import Episodes, Simulator
 from tests.models.worlds import market, panel_of
 
@@ -17,8 +17,7 @@ F64 = torch.float64
 def outcome(growth: float | list[float], **changed: object) -> Outcome:
     grown = torch.tensor([growth] if isinstance(growth, float) else growth, dtype=F64)
     zero = torch.zeros_like(grown)
-    held = torch.zeros((len(grown), 2), dtype=F64)
-    return Outcome(grown, zero, zero, zero, zero, held, held, held)._replace(**changed)  # type: ignore[arg-type]
+    return Outcome(grown, zero, zero, zero)._replace(**changed)  # type: ignore[arg-type]
 
 
 def reward(plan: RewardPlan, batch: int = 1) -> Reward:
@@ -94,15 +93,13 @@ def test_each_part_is_reported_and_its_weight_counts(name: str) -> None:
 def test_parts_of_the_composite_measure_what_they_say() -> None:
     half = torch.tensor([[0.5, 0.5], [1.0, 0.0]], dtype=F64)
     paid = reward(RewardPlan(kind="composite"), 2)
-    paid(
-        outcome(
-            [1.02, 1.02],
-            weights=half,
-            trades=torch.tensor([[0.2, 0.0], [0.2, 0.1]]),
-            cost=torch.tensor([0.001, 0.002]),
-            momentum=torch.tensor([[0.1, 0.0], [0.1, 0.0]], dtype=F64),
-        )
+    detail = Detail(
+        cost=torch.tensor([0.001, 0.002]),
+        weights=half,
+        trades=torch.tensor([[0.2, 0.0], [0.2, 0.1]]),
+        momentum=torch.tensor([[0.1, 0.0], [0.1, 0.0]], dtype=F64),
     )
+    paid(outcome([1.02, 1.02], detail=detail))
     terms = {k: v.tolist() for k, v in paid.terms.items()}
     assert terms["profit"] == pytest.approx([0.02, 0.02])
     assert terms["cost"] == pytest.approx([0.001, 0.002])
