@@ -4,13 +4,11 @@ Holdings are money at the last close, not units, so a session is its prices *rel
 follow any other, which resampling needs. Whole lots are counted at the close that the orders were sized on.
 """
 
-from functools import lru_cache
 from typing import Final, NamedTuple
 
-import torch
 from msgspec import Struct
-from torch import Tensor
 
+from models.arrays import Array, added, trunc
 from trading.execution import RATE_ONE, YEAR_DAYS, Costs
 
 DUST: Final = 1e-9
@@ -20,37 +18,37 @@ DUST: Final = 1e-9
 class Session(NamedTuple):
     """What happened from a close to the next, each float[B, N] relative to that first close, on its shares."""
 
-    gap: Tensor
+    gap: Array
     """The open, with the split undone."""
-    total: Tensor
+    total: Array
     """The close, with the split undone."""
-    dividend: Tensor | None
+    dividend: Array | None
     """Cash; None when nobody pays any."""
-    days: Tensor | None = None
+    days: Array | None = None
     """float[B] calendar days; read where borrowing costs."""
 
 
 class Shares(NamedTuple):
     """What whole lots need to know, float[B, N] each: the close that orders are sized on, and new shares for an old one."""
 
-    close: Tensor
-    split: Tensor
+    close: Array
+    split: Array
 
 
 class Traded(NamedTuple):
     """The account at the next close and what led there."""
 
-    value: Tensor
+    value: Array
     """float[B, N] money in each asset; negative where short."""
-    cash: Tensor
+    cash: Array
     """float[B]."""
-    equity: Tensor
+    equity: Array
     """float[B]."""
-    traded: Tensor
+    traded: Array
     """float[B, N] unsigned value bought or sold, at the open."""
-    turnover: Tensor
+    turnover: Array
     """float[B], the sum of `traded` over the equity that it was decided on."""
-    cost: Tensor
+    cost: Array
     """float[B] money paid for spread, slippage and commission."""
 
 
@@ -77,10 +75,10 @@ class Rates(Struct, frozen=True):
 
 
 def trade(
-    value: Tensor,
-    cash: Tensor,
-    equity: Tensor,
-    weights: Tensor,
+    value: Array,
+    cash: Array,
+    equity: Array,
+    weights: Array,
     session: Session,
     rates: Rates,
     shares: Shares | None = None,
@@ -94,47 +92,37 @@ def trade(
     if shares is not None:
         value, cash, wanted = _whole(value, cash, wanted, shares, lot)
     order = (wanted - value) * session.gap
-    traded = order.abs()
-    bought, moved = _added(order), _added(traded)
+    traded = abs(order)
+    bought, moved = added(order), added(traded)
     # a buy fills at open x (1 + rate), a sell at open x (1 - rate); commission is on the filled notional
     cost = moved * rates.fill
     if rates.least:
         fees = (traded + order * rates.fill) * rates.commission
-        least = fees.clamp(min=rates.least)
-        cost = cost + torch.where(traded > equity.abs()[:, None] * DUST, least, fees).sum(-1)
+        orders = traded > abs(equity)[:, None] * DUST
+        cost = cost + added(fees.clip(min=rates.least) * orders)
     elif rates.commission:
         cost = cost + moved * rates.commission + bought * (rates.fill * rates.commission)
     cash = cash - bought - cost
     if session.dividend is not None:
-        cash = cash + _added(owned * session.dividend)
+        cash = cash + added(owned * session.dividend)
     held = wanted * session.total
     if rates.borrow_day and session.days is not None:
-        cash = cash + _added(held.clamp(max=0.0)) * session.days * rates.borrow_day
-    return Traded(held, cash, cash + _added(held), traded, moved / equity, cost)
+        cash = cash + added(held.clip(max=0.0)) * session.days * rates.borrow_day
+    return Traded(held, cash, cash + added(held), traded, moved / equity, cost)
 
 
-def _added(values: Tensor) -> Tensor:
-    """float[B] sums of float[B, N]; a product with ones takes half the time of a sum over so short a dimension."""
-    return values.mv(_ones(values.shape[1], values.dtype, values.device))
-
-
-@lru_cache(maxsize=64)
-def _ones(size: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    return torch.ones(size, dtype=dtype, device=device)
-
-
-def _whole(value: Tensor, cash: Tensor, wanted: Tensor, shares: Shares, lot: float) -> tuple[Tensor, Tensor, Tensor]:
+def _whole(value: Array, cash: Array, wanted: Array, shares: Shares, lot: float) -> tuple[Array, Array, Array]:
     """(value, cash, wanted) in whole lots, before and after the session's split.
 
     As the event core plans: a target that is a whole number but for the last bits of a division is that number, and what
     would cross zero ends there. Orders are lots of the old shares; both they and what is held are scaled by the split and floored towards zero.
     """
     price = shares.close * lot
-    held = torch.round(value / price)  # whole already, but for what the money's float lost
-    target = torch.trunc(wanted / price * (1.0 + 1e-12))
-    target = torch.where(target * held < 0.0, torch.zeros_like(target), target)
-    after = torch.trunc(held * shares.split)
-    ordered = torch.trunc((target - held) * shares.split)
+    held = (value / price).round()  # whole already, but for what the money's float lost
+    target = trunc(wanted / price * (1.0 + 1e-12))
+    target = target * (target * held >= 0.0)
+    after = trunc(held * shares.split)
+    ordered = trunc((target - held) * shares.split)
     price = price / shares.split
     kept = after * price
     return kept, cash + (value - kept).sum(-1), (after + ordered) * price

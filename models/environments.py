@@ -146,7 +146,6 @@ def _told(simulator: Simulator, account: int) -> dict[str, Any]:
     """What an account's last step was made of."""
     outcome, traded = simulator.outcome, simulator.traded
     assert outcome is not None
-    assert traded is not None
     return {
         "equity": float(simulator.equity[account]),
         "cost": float(traded.cost[account]),

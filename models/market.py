@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models.account import Session, Shares
+from models.arrays import Array, take, view
 from models.observations import Observed
 from models.panel import Panel
 from models.splits import DAY_NS
@@ -45,15 +46,25 @@ class Market:
     last: int
     """of the last close that can be an outcome."""
 
-    def session(self, rows: Tensor, with_days: bool) -> Session:
-        """The sessions of rows int64[B]."""
-        dividend = None if self.dividend is None else self.dividend.index_select(0, rows)
-        days = self.days.index_select(0, rows) if with_days else None
-        return Session(self.gap.index_select(0, rows), self.total.index_select(0, rows), dividend, days)
 
-    def shares(self, rows: Tensor) -> Shares:
+class Tables:
+    """What accounts read of a market at each step, in the arrays that they are kept in."""
+
+    def __init__(self, market: Market) -> None:
+        self.gap, self.total, self.days = view(market.gap), view(market.total), view(market.days)
+        self.close, self.split, self.momentum = view(market.close), view(market.split), view(market.momentum)
+        self.dividend = None if market.dividend is None else view(market.dividend)
+        self.known = None if market.known is None else view(market.known)
+
+    def session(self, rows: Array, with_days: bool) -> Session:
+        """The sessions of rows int64[B]."""
+        dividend = None if self.dividend is None else take(self.dividend, rows)
+        days = take(self.days, rows) if with_days else None
+        return Session(take(self.gap, rows), take(self.total, rows), dividend, days)
+
+    def shares(self, rows: Array) -> Shares:
         """What whole lots of a session of rows int64[B] are counted by."""
-        return Shares(self.close.index_select(0, rows - 1), self.split.index_select(0, rows))
+        return Shares(take(self.close, rows - 1), take(self.split, rows))
 
 
 def market_of(

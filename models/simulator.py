@@ -12,7 +12,8 @@ from msgspec import Struct
 from torch import Tensor
 
 from models.account import Rates, Session, Traded, trade
-from models.market import Allocations, Market
+from models.arrays import Array, added, copied, maximum, take, tensor, view
+from models.market import Allocations, Market, Tables
 from models.rewards import Detail, Outcome, Reward, RewardPlan
 from models.vector_env import Kind, Step
 from trading.execution import Costs
@@ -57,6 +58,10 @@ class Episodes(Struct, frozen=True, forbid_unknown_fields=True):
 
 WHOLE: Final = Episodes(length=2**31, random=False)
 """For evaluation: one episode from the first row to the last, as it was."""
+
+
+KEPT: Final = ("row", "value", "cash", "equity", "peak", "drawdown", "steps")
+"""What an account is, beside its reward's moments."""
 
 
 class Simulator:
@@ -106,22 +111,22 @@ class Simulator:
         self.observation_names: Final = self._names()
         self.observation_size: Final = len(self.observation_names)
         self.capital: Final = torch.broadcast_to(self._tensor(capital), (batch,)).clone()
-        self._least = self.capital * 1e-6
-        self._ruin = self.capital * self.episodes.ruin
+        self._least = view(self.capital * 1e-6)
+        self._ruin = view(self.capital * self.episodes.ruin)
         self.reward: Final = Reward(reward or RewardPlan(), batch, self.device, self.dtype)
         self.outcome: Outcome | None = None
         """Of the last step, before new episodes began."""
-        self.traded: Traded | None = None
+        self._after: Traded | None = None
+        self._tables: Final = Tables(market)
         self._length = min(self.episodes.length, market.last - market.first)
         self._random = torch.Generator(device=self.device).manual_seed(seed)
         self._everyone = torch.arange(batch, device=self.device)
-        self.row = torch.full((batch,), market.first, device=self.device)
-        """int64[B]: the close of the market that each account is at."""
-        self.value = torch.zeros((batch, size), device=self.device, dtype=self.dtype)
-        self.cash, self.equity, self.peak = self.capital.clone(), self.capital.clone(), self.capital.clone()
-        self.drawdown = torch.zeros_like(self.cash)
-        self.steps = torch.zeros_like(self.cash)
-        self._left = self._length
+        self._row = view(torch.full((batch,), market.first, device=self.device))
+        self._value = view(torch.zeros((batch, size), device=self.device, dtype=self.dtype))
+        self._capital = view(self.capital)
+        self._cash, self._equity, self._peak = self._capital, self._capital, self._capital
+        self._drawdown = self._steps = view(torch.zeros_like(self.capital))
+        self._left, self._over = self._length, False
         self._begin(self._everyone)
 
     def reset(self, seed: int | None = None) -> Tensor:
@@ -137,9 +142,8 @@ class Simulator:
     def restart(self, reward: Tensor, terminated: Tensor, truncated: Tensor) -> Step:
         """New episodes where one ended; the step as a whole."""
         final = observation = self.observe()
-        done = terminated | truncated
-        if bool(done.any()):
-            ended = done.nonzero().squeeze(1)
+        if self._over:
+            ended = (terminated | truncated).nonzero().squeeze(1)
             self._begin(ended)
             observation = final.clone()
             observation[ended] = self._observe(ended)
@@ -150,20 +154,46 @@ class Simulator:
         return self._observe(self._everyone)
 
     @property
+    def row(self) -> Tensor:
+        """int64[B]: the close of the market that each account is at."""
+        return tensor(self._row)
+
+    @property
+    def equity(self) -> Tensor:
+        """float[B]."""
+        return tensor(self._equity)
+
+    @property
+    def cash(self) -> Tensor:
+        """float[B]."""
+        return tensor(self._cash)
+
+    @property
+    def steps(self) -> Tensor:
+        """float[B] made in this episode."""
+        return tensor(self._steps)
+
+    @property
     def weights(self) -> Tensor:
         """float[B, N] held, fractions of equity."""
-        return self.value / self._divisor()[:, None]
+        return tensor(self._value / self._divisor()[:, None])
+
+    @property
+    def traded(self) -> Traded:
+        """The last step's trading, before new episodes began; ValueError before there was one."""
+        if self._after is None:
+            raise ValueError("nothing was traded yet: make a step")
+        return Traded(*(tensor(each) for each in self._after))
 
     def lots(self) -> Tensor:
         """float64[B, N] units held, by the prices of the close that each account is at."""
-        return self.value.to(torch.float64) / self.market.close.index_select(0, self.row)
+        return tensor(self._value).to(torch.float64) / self.market.close.index_select(0, self.row)
 
     def state(self) -> dict[str, Tensor]:
         """All that the next steps depend on, to `load` into a simulator made alike."""
-        names = ("row", "value", "cash", "equity", "peak", "drawdown", "steps")
         moments = self.reward.moments
         return {
-            **{name: getattr(self, name).clone() for name in names},
+            **{name: tensor(getattr(self, f"_{name}")).clone() for name in KEPT},
             "first_moment": moments.first.clone(),
             "second_moment": moments.second.clone(),
             "random": self._random.get_state(),
@@ -171,87 +201,88 @@ class Simulator:
 
     def load(self, state: Mapping[str, Tensor]) -> Tensor:
         """Goes on from `state`; gives the observation there."""
-        for name, kept in state.items():
-            match name:
-                case "random":
-                    self._random.set_state(kept)
-                case "first_moment":
-                    self.reward.moments.first = kept.clone()
-                case "second_moment":
-                    self.reward.moments.second = kept.clone()
-                case _:
-                    setattr(self, name, kept.clone())
-        self._left = self._length - int(self.steps.max())
+        for name in KEPT:
+            setattr(self, f"_{name}", view(state[name].clone()))
+        self.reward.moments.first = state["first_moment"].clone()
+        self.reward.moments.second = state["second_moment"].clone()
+        self._random.set_state(state["random"])
+        self._left = self._length - int(self._steps.max())
         return self.observe()
 
     def targets(self, action: Tensor) -> Tensor:
         """float[B, N] weights of an action."""
         size = len(self.market.symbols)
         if self._grid is not None:
-            weights = self._grid.index_select(0, action)
+            weights = take(view(self._grid), view(action))
         elif self.kind == "box":
-            weights = action.to(self.dtype).clamp(-1.0, 1.0)
-            weights = weights * (self._gross / weights.abs().sum(-1, keepdim=True).clamp(min=self._gross))
+            weights = view(action.to(self.dtype)).clip(-1.0, 1.0)
+            weights = weights * (self._gross / added(abs(weights)).clip(min=self._gross))[:, None]
         else:
-            weights = action.to(self.dtype).clamp(min=0.0)
-            weights = weights[:, :size] / weights.sum(-1, keepdim=True).clamp(min=torch.finfo(self.dtype).tiny)
-        if self.market.known is not None:
-            weights = weights * self.market.known.index_select(0, self.row)
-        return weights
+            weights = view(action.to(self.dtype)).clip(min=0.0)
+            weights = weights[:, :size] / added(weights).clip(min=1e-30)[:, None]
+        if self._tables.known is not None:
+            weights = weights * take(self._tables.known, self._row)
+        return tensor(weights)
 
     def move(self, weights: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(reward, terminated, truncated), float or bool[B], of the session after each account's row at target weights float[B, N];
         accounts then stand at its close, and no new episode begins."""
-        market, before = self.market, self.equity
-        decided = self.row
+        tables, before, decided = self._tables, self._equity, self._row
         row = decided + 1
-        session = market.session(row, self._rates.borrow_day > 0.0)
+        session = tables.session(row, self._rates.borrow_day > 0.0)
         if self.episodes.stress is not None:
             session = self._shocked(session, self.episodes.stress)
-        shares = None if self._lot is None else market.shares(row)
-        after = trade(self.value, self.cash, before, weights, session, self._rates, shares, self._lot or 1.0)
-        self.value, self.cash, self.equity = after.value, after.cash, after.equity
-        self.peak = torch.maximum(self.peak, self.equity)
-        drawdown = 1.0 - self.equity / self.peak
-        self.steps, self._left = self.steps + 1.0, self._left - 1
+        shares = None if self._lot is None else tables.shares(row)
+        after = trade(self._value, self._cash, before, view(weights), session, self._rates, shares, self._lot or 1.0)
+        self._after = after
+        self._value, self._cash, self._equity = after.value, after.cash, after.equity
+        self._peak = maximum(self._peak, after.equity)
+        drawdown_before, self._drawdown = self._drawdown, 1.0 - after.equity / self._peak
+        self._steps, self._left = self._steps + 1.0, self._left - 1
         detail = None
         if self.reward.plan.kind == "composite":
-            momentum = market.momentum.index_select(0, decided)
-            detail = Detail(after.cost / before, self.weights, after.traded / before[:, None], momentum)
-        outcome = Outcome(
-            growth=self.equity / before,
-            turnover=after.turnover,
-            drawdown_before=self.drawdown,
-            drawdown=drawdown,
-            detail=detail,
+            momentum = tensor(take(tables.momentum, decided))
+            trades = tensor(after.traded / before[:, None])
+            detail = Detail(tensor(after.cost / before), self.weights, trades, momentum)
+        self.outcome = Outcome(
+            tensor(after.equity / before),
+            tensor(after.turnover),
+            tensor(drawdown_before),
+            tensor(self._drawdown),
+            detail,
         )
-        self.traded, self.outcome, self.drawdown = after, outcome, drawdown
-        self.row = self._next(row)
-        reward = self.reward(outcome)
-        sound = self.equity > self._ruin
+        self._row = self._next(row)
+        reward = self.reward(self.outcome)
+        return reward, *self._ended()
+
+    def _ended(self) -> tuple[Tensor, Tensor]:
+        """(terminated, truncated), bool[B]."""
+        sound = self._equity > self._ruin
         if bool(sound.all()):
             # nobody ends before the account that began first
-            truncated = self.steps >= self._length if self._left <= 0 else torch.zeros_like(sound)
-            return reward, torch.zeros_like(sound), truncated
+            self._over = self._left <= 0
+            nobody = torch.zeros(self.batch, dtype=torch.bool, device=self.device)
+            return nobody, self.steps >= self._length if self._over else nobody.clone()
         if bool(self.equity.isnan().any()):
             raise FloatingPointError("equity is not a number: an action was NaN or infinite")
+        self._over = True
         together = self.episodes.together
-        bankrupt = ~sound
+        bankrupt = ~tensor(sound)
         ended = bankrupt.view(-1, together).any(-1).repeat_interleave(together)
-        return reward, bankrupt, (ended | (self.steps >= self._length)) & sound
+        return bankrupt, (ended | (self.steps >= self._length)) & ~bankrupt
 
-    def _divisor(self) -> Tensor:
-        """float[B] equity, kept off zero: what is shown of a lost account is large, and finite."""
-        return torch.maximum(self.equity, self._least)
+    def _divisor(self) -> Array:
+        """[B] equity, kept off zero: what is shown of a lost account is large, and finite."""
+        return maximum(self._equity, self._least)
 
-    def _next(self, row: Tensor) -> Tensor:
+    def _next(self, row: Array) -> Array:
         """Where the market goes on after `row`: there, or, resampling, elsewhere now and then."""
         if not self.episodes.block:
             return row
-        paths = self.batch // self.episodes.together
+        here, paths = tensor(row), self.batch // self.episodes.together
         draw = torch.rand(paths, generator=self._random, device=self.device) < 1.0 / self.episodes.block
-        jump = draw.repeat_interleave(self.episodes.together) | (row >= self.market.last)
-        return torch.where(jump, self._drawn(self.market.last, self._everyone), row)
+        jump = draw.repeat_interleave(self.episodes.together) | (here >= self.market.last)
+        return view(torch.where(jump, self._drawn(self.market.last, self._everyone), here))
 
     def _drawn(self, stop: int, accounts: Tensor) -> Tensor:
         """int64[K] rows below `stop`, the same for accounts of one path. Draws for every path, so that a seed's draws do
@@ -265,7 +296,7 @@ class Simulator:
         draw = torch.rand((paths, 2 + len(self.market.symbols)), generator=self._random, device=self.device)
         size = (stress.least + (stress.most - stress.least) * draw[:, 1:2]) * (draw[:, :1] < stress.chance)
         fall = (size * (0.5 + draw[:, 2:])).to(self.dtype)
-        return session._replace(total=session.total * (1.0 - fall.repeat_interleave(together, 0)))
+        return session._replace(total=session.total * view(1.0 - fall.repeat_interleave(together, 0)))
 
     def _begin(self, accounts: Tensor) -> None:
         """New episodes for accounts int64[K]."""
@@ -274,44 +305,43 @@ class Simulator:
             start = self._drawn(stop, accounts)
         else:
             start = torch.full_like(accounts, self.market.first)
-        capital = self.capital[accounts]
-        for name, fresh in (
-            ("row", start), ("value", 0.0), ("cash", capital), ("equity", capital), ("peak", capital),
-            ("drawdown", 0.0), ("steps", 0.0),
-        ):  # fmt: skip
-            # a new tensor, as steps given out before must keep theirs
-            changed = getattr(self, name).clone()
-            changed[accounts] = fresh
-            setattr(self, name, changed)
+        at = view(accounts)
+        capital = self._capital[at]
+        fresh: tuple[Array | float, ...] = (view(start), 0.0, capital, capital, capital, 0.0, 0.0)
+        for name, begun in zip(KEPT, fresh, strict=True):
+            # a new array, as tensors given out before must keep theirs
+            changed = copied(getattr(self, f"_{name}"))
+            changed[at] = begun
+            setattr(self, f"_{name}", changed)
         self.reward.reset(accounts)
-        self._left = self._length - int(self.steps.max())
+        self._left = self._length - int(self._steps.max())
 
     def _observe(self, accounts: Tensor) -> Tensor:
         """float[K, D]."""
-        market = self.market
-        row, value, cash, equity = self.row, self.value, self.cash, self._divisor()
-        drawdown, steps, capital = self.drawdown, self.steps, self.capital
+        observed, equity, row = self.market.observed, self._divisor(), self.row
+        value, cash, drawdown, steps, capital = self._value, self._cash, self._drawdown, self._steps, self._capital
         if accounts is not self._everyone:
-            row, value, cash, equity = row[accounts], value[accounts], cash[accounts], equity[accounts]
-            drawdown, steps, capital = drawdown[accounts], steps[accounts], capital[accounts]
-        seen = market.seen.index_select(0, row)
-        column = len(market.observed.names)
-        for part in market.observed.account:
-            width = value.shape[1] if part == "weights" else 1
-            room = seen[:, column : column + width] if part == "weights" else seen[:, column]
+            at, row = view(accounts), row[accounts]
+            value, cash, equity = value[at], cash[at], equity[at]
+            drawdown, steps, capital = drawdown[at], steps[at], capital[at]
+        shown = self.market.seen.index_select(0, row)  # torch copies long rows faster than numpy
+        seen = view(shown)
+        column = len(observed.names)
+        for part in observed.account:
             match part:
                 case "weights":
-                    torch.div(value, equity[:, None], out=room)
+                    seen[:, column : column + value.shape[1]] = value / equity[:, None]
+                    column += value.shape[1] - 1
                 case "cash":
-                    torch.div(cash, equity, out=room)
+                    seen[:, column] = cash / equity
                 case "drawdown":
-                    room.copy_(drawdown)
+                    seen[:, column] = drawdown
                 case "progress":
-                    torch.div(steps, self._length, out=room)
+                    seen[:, column] = steps / self._length
                 case "value":
-                    torch.div(equity, capital, out=room)
-            column += width
-        return seen
+                    seen[:, column] = equity / capital
+            column += 1
+        return shown
 
     def _names(self) -> tuple[str, ...]:
         names = list(self.market.observed.names)

@@ -8,12 +8,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.market import grid
+from models.market import Market, grid
 from models.panel import Panel
 from models.paths import episodes, simulate
 from models.rewards import RewardPlan
 from models.simulator import USUAL_COSTS, WHOLE, Episodes, Simulator, Stress
-from models.vector_env import VectorEnv
+from models.vector_env import Kind, VectorEnv
 from tests.models.worlds import DAY, market, panel_of
 from trading.execution import Costs
 
@@ -300,6 +300,49 @@ def test_a_seed_decides_every_draw_and_another_draws_otherwise() -> None:
     assert not torch.equal(one[0], other[0])
 
 
+def played(world: Market, kind: Kind, reward: RewardPlan) -> list[torch.Tensor]:
+    """Observations, rewards and ends of 40 steps with restarts, resampling, stress, whole lots and every cost."""
+    costs = Costs(commission_bp=10.0, spread_bp=2.0, commission_min_micro=1_000_000, borrow_bp_annual=300.0)
+    env = Simulator(
+        world, batch=6, kind=kind, costs=costs, lot=1.0, reward=reward, capital=[1e4, 1e5, 1e6] * 2,
+        episodes=Episodes(length=9, stress=Stress(chance=0.1), together=2, ruin=0.9),
+    )  # fmt: skip
+    env.reset(3)
+    actions = torch.from_numpy(np.random.default_rng(0).random((40, 6, env.action_size)) * 2 - (kind == "box"))
+    return [part.cpu() for a in actions for part in env.step(a.to(env.device))]
+
+
+@pytest.mark.parametrize("kind", ["simplex", "box"])
+def test_tensors_alone_as_on_a_gpu_make_the_same_steps_as_numpy_in_their_memory(
+    kind: Kind, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    panel = panel_of(1, 200, 3)
+    panel.open[:20, 1] = panel.close[:20, 1] = np.nan
+    found = []
+    for _ in range(2):
+        world = market(panel, dtype=F64)
+        found.append(played(world, kind, RewardPlan(kind="composite")))
+        for module in ("models.market", "models.simulator"):
+            monkeypatch.setattr(f"{module}.view", lambda tensor: tensor)
+    for plain, tensors in zip(*found, strict=True):
+        torch.testing.assert_close(plain, tensors, rtol=1e-9, atol=1e-9)
+    assert any(bool(part.any()) for part in found[0][2::5])  # some went bankrupt
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
+def test_a_gpu_keeps_the_same_account() -> None:
+    panel = panel_of(1, 60, 3)
+    actions = simplex(5, 4, 50, 4)
+    equity = []
+    for device in ("cpu", "cuda"):
+        env = Simulator(market(panel, dtype=F64, device=device), batch=4, episodes=Episodes(50, False))
+        env.reset()
+        for t in range(49):
+            env.step(actions[:, t].to(device))
+        equity.append(env.equity.cpu())
+    torch.testing.assert_close(*equity, rtol=1e-9, atol=1e-6)
+
+
 def test_a_simulator_goes_on_from_its_state_bit_for_bit() -> None:
     world = market(panel_of(1, 200, 2))
     plan, reward = Episodes(length=7, block=5, stress=Stress(chance=0.2)), RewardPlan(kind="sharpe")
@@ -364,7 +407,7 @@ def test_stress_strikes_as_often_and_as_hard_as_said_and_only_closes() -> None:
     falls = []
     for env in (quiet, hit):
         env.reset(5)
-    hit.row = quiet.row.clone()
+    hit.load({**hit.state(), "row": quiet.row})
     for _ in range(50):
         weights = quiet.weights, hit.weights
         for env in (quiet, hit):
