@@ -17,6 +17,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 from pettingzoo import ParallelEnv
 
+from models.arrays import view
 from models.desks import PROFILES, Desks, Diversity, Seat
 from models.market import Market, grid, market_of
 from models.market_data import read_panel
@@ -132,9 +133,8 @@ class Portfolio(gymnasium.Env[Observation, Any]):
 
     def step(self, action: Any) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         simulator = self.simulator
-        given = torch.as_tensor(np.asarray(action)).reshape(1, -1)
-        chosen = given.view(-1) if simulator.allocations is not None else given
-        reward, terminated, truncated = simulator.move(simulator.targets(chosen))
+        given = torch.from_numpy(np.array(action).reshape((1,) if simulator.allocations is not None else (1, -1)))
+        reward, terminated, truncated = simulator.move(simulator.targets(given))
         return _row(simulator.observe()), float(reward), bool(terminated), bool(truncated), _told(simulator, 0)
 
 
@@ -146,14 +146,17 @@ def _told(simulator: Simulator, account: int) -> dict[str, Any]:
     """What an account's last step was made of."""
     outcome, traded = simulator.outcome, simulator.traded
     assert outcome is not None
-    return {
-        "equity": float(simulator.equity[account]),
-        "cost": float(traded.cost[account]),
-        "turnover": float(outcome.turnover[account]),
-        "drawdown": float(outcome.drawdown[account]),
-        "weights": simulator.weights[account].numpy(force=True),
-        "terms": {name: float(term[account]) for name, term in simulator.reward.terms.items()},
+    figures = {
+        "equity": simulator.equity,
+        "cost": traded.cost,
+        "turnover": outcome.turnover,
+        "drawdown": outcome.drawdown,
     }
+    terms = simulator.reward.terms
+    told: dict[str, Any] = {name: view(each)[account].item() for name, each in figures.items()}
+    told["weights"] = simulator.weights[account].numpy(force=True)
+    told["terms"] = {name: view(term)[account].item() for name, term in terms.items()}
+    return told
 
 
 class Agents(ParallelEnv):  # type: ignore[misc]  # pettingzoo ships no types
