@@ -27,16 +27,19 @@ def invented() -> "Panel":
     return Panel(tuple(f"S{k}" for k in range(ASSETS)), days, opens, close, np.ones(shape), dividend)
 
 
-def rates(act: Callable[[], int]) -> tuple[float, float]:
-    """(best, median) of steps a second over rounds of `act`, which gives how many it made."""
-    act()
-    found = []
+def rates(acts: dict[str, Callable[[], int]]) -> dict[str, tuple[float, float]]:
+    """(best, median) of steps a second of each act, which gives how many it made; rounds go over all in turn, so that a
+    busy machine slows all alike."""
+    found: dict[str, list[float]] = {name: [] for name in acts}
+    for act in acts.values():
+        act()
     for _ in range(ROUNDS):
-        made, began = 0, perf_counter()
-        while (took := perf_counter() - began) < ROUND_S:
-            made += act()
-        found.append(made / took)
-    return max(found), float(np.median(found))
+        for name, act in acts.items():
+            made, began = 0, perf_counter()
+            while (took := perf_counter() - began) < ROUND_S:
+                made += act()
+            found[name].append(made / took)
+    return {name: (max(each), float(np.median(each))) for name, each in found.items()}
 
 
 def plain_class() -> type:
@@ -104,14 +107,9 @@ def main() -> int:
 
     check()
     print(f"seed {SEED}; {ASSETS} assets, {world.seen.shape[1]} entries an observation; steps a second of one account")
-    print(f"{'':<52}{'best':>12}{'middle':>12}")
-    found: dict[str, float] = {}
-
-    def row(name: str, act: Callable[[], int]) -> None:
-        best, middle = rates(act)
-        found[name] = best
-        print(f"{name:<52}{best:>12,.0f}{middle:>12,.0f}", flush=True)
-
+    print(f"{'':<46}{'best':>12}{'middle':>12}{'B = 1024 is faster, x':>22}")
+    acts: dict[str, Callable[[], int]] = {}
+    opened = []
     for batch in (8, 64, 1024):
         env = Simulator(world, batch=batch, episodes=Episodes(LENGTH), seed=SEED)
         env.reset()
@@ -122,7 +120,7 @@ def main() -> int:
                 env.step(action)
             return 10 * env.batch
 
-        row(f"simulator, B = {batch}", go)
+        acts[f"simulator, B = {batch}"] = go
 
     def loop(env: "Any") -> Callable[[], int]:
         env.reset()
@@ -147,19 +145,19 @@ def main() -> int:
 
         return act
 
-    row("plain loop over one account in numpy", loop(plain(world)))
-    row("gymnasium view of the simulator", loop(Portfolio(market=world)))
+    acts["plain loop over one account in numpy"] = loop(plain(world))
+    acts["gymnasium view of the simulator"] = loop(Portfolio(market=world))
     for kind, made in (("plain", plain), ("quantd's", lambda w: Portfolio(market=w))):
-        for name, vectors in (("DummyVecEnv(8)", DummyVecEnv), ("SubprocVecEnv(8)", SubprocVecEnv)):
+        for name, vectors in (("DummyVecEnv", DummyVecEnv), ("SubprocVecEnv", SubprocVecEnv)):
             options = {"start_method": "fork"} if vectors is SubprocVecEnv else {}
-            env = vectors([lambda made=made: made(world)] * 8, **options)
-            row(f"Stable-Baselines3 {name} of the {kind} environment", vector(env, 8))
-            env.close()
-    fast = found["simulator, B = 1024"]
-    print()
-    for name, rate in found.items():
-        if not name.startswith("simulator"):
-            print(f"simulator at B = 1024 over {name}: {fast / rate:,.0f} x")
+            opened.append(vectors([lambda made=made: made(world)] * 8, **options))
+            acts[f"SB3 {name}(8) of {kind} environment"] = vector(opened[-1], 8)
+    found = rates(acts)
+    for env in opened:
+        env.close()
+    fast, middle = found["simulator, B = 1024"]
+    for name, (best, median) in found.items():
+        print(f"{name:<46}{best:>12,.0f}{median:>12,.0f}{fast / best:>10,.1f}{middle / median:>10,.1f}")
     print(f"aim at B = 1024: 3,000,000 a second; here {fast / 3e6:.2f} of it")
     return 0
 

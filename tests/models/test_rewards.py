@@ -31,11 +31,12 @@ def test_log_and_simple_returns_are_those_of_the_equity() -> None:
 
 
 @settings(max_examples=30, deadline=None)
-@given(returns=st.lists(st.floats(-0.05, 0.05), min_size=2, max_size=40))
-def test_the_differential_sharpe_ratio_is_how_the_moving_one_changes(returns: list[float]) -> None:
+@given(returns=st.lists(st.floats(-0.05, 0.05), min_size=2, max_size=40), mean=st.sampled_from([0.0, 0.004, -0.009]))
+def test_the_differential_sharpe_ratio_is_how_the_moving_one_changes(returns: list[float], mean: float) -> None:
     decay = 1e-7
     paid = reward(RewardPlan(kind="sharpe", decay=decay))
-    first, second = 0.0, USUAL_VARIANCE
+    first, second = mean, USUAL_VARIANCE + mean**2
+    paid.moments.first[:], paid.moments.second[:] = first, second
     for each in returns:
         before = first / (second - first**2) ** 0.5
         first, second = first + decay * (each - first), second + decay * (each**2 - second)

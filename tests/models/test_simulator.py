@@ -160,6 +160,30 @@ def test_ten_basis_points_cost_exactly_what_was_traded_times_the_rate(seed: int,
     assert float(traded.cost) == pytest.approx(free - paid, rel=1e-9)
 
 
+def test_a_weight_that_is_exactly_what_whole_lots_are_worth_buys_them_all() -> None:
+    price = np.full((3, 1), 33.33)
+    panel = Panel(("A",), np.arange(3) * DAY, price, price, np.ones((3, 1)), np.zeros((3, 1)))
+    lots = np.arange(1.0, 3000.0)
+    env = Simulator(market(panel, dtype=F64), batch=len(lots), episodes=WHOLE, costs=FREE, lot=1.0)
+    env.move(torch.from_numpy(lots * 33.33 / 100_000.0)[:, None])
+    np.testing.assert_allclose(env.lots()[:, 0].numpy(), lots, rtol=1e-12)
+
+
+def test_a_new_episode_is_rewarded_as_if_there_had_been_none_before() -> None:
+    world = market(panel_of(1, 40, 2), dtype=F64)
+    plan = RewardPlan(kind="sharpe")
+    used, fresh = (Simulator(world, batch=1, episodes=Episodes(5, False), reward=plan) for _ in range(2))
+    for _ in range(5):
+        used.step(torch.ones(1, 3))
+    assert used.step(torch.ones(1, 3)).reward == fresh.step(torch.ones(1, 3)).reward
+
+
+def test_momentum_is_the_total_return_of_twenty_sessions() -> None:
+    panel = panel_of(3, 60, 2)
+    expected = np.prod(1.0 + panel.returns()[31:51], axis=0) - 1.0
+    np.testing.assert_allclose(market(panel, dtype=F64).momentum[50].numpy(), expected, rtol=1e-9)
+
+
 def test_costs_are_ten_basis_points_and_five_of_slippage_unless_said() -> None:
     flat = np.full((4, 1), 10.0)
     panel = Panel(("A",), np.arange(4) * DAY, flat, flat, np.ones((4, 1)), np.zeros((4, 1)))
