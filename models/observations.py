@@ -10,16 +10,15 @@ from numpy.typing import NDArray
 
 from models.features import FEATURES, LOOKBACK, measure
 from models.panel import Panel
+from strategies.regimes import REGIMES, RegimeParams, model_of
 from trading.market import Floats
+from trading.view import Memory
 
 Part = Literal["weights", "cash", "drawdown", "progress", "value"]
 """Of an account: the weights of its assets, its cash and its drawdown as fractions, how much of the episode is over (0 to 1),
 and equity over its starting capital."""
 
 ACCOUNT: Final[tuple[Part, ...]] = ("weights", "cash", "drawdown", "progress")
-
-CALM, WILD = 0.15, 0.25
-"""Volatility a year of the market, of 20 sessions: below and above these it counts as quiet and as a crisis."""
 
 
 class Sight(Struct, frozen=True):
@@ -106,24 +105,24 @@ def four_assets(panel: Panel, vix: Floats, ten_year: Floats) -> Observed:
     parts = [lags.reshape(rows, size * 5), deviation, regimes(returns), vix[:, None] / 100.0, ten_year[:, None] / 10.0]
     names = [f"{s}.return_{lag}" for s in panel.symbols for lag in range(5)]
     names += [f"{s}.volatility" for s in panel.symbols]
-    names += ["regime.bull", "regime.bear", "regime.crisis", "vix", "ten_year"]
+    names += [*(f"regime.{name}" for name in REGIMES), "vix", "ten_year"]
     table = np.concatenate(parts, axis=1).astype(np.float32)
     whole = np.isfinite(table).all(axis=1)
     warm = int(np.argmax(whole)) if whole.any() else rows
     return Observed(table, tuple(names), warm, ("weights", "value"))
 
 
-def regimes(returns: Floats) -> Floats:
-    """float64[T, 3] one of bull, bear, crisis, from the past of equal weights: a crisis where 20 sessions varied more than WILD a
-    year, else bull where 60 sessions gained or the market is calm, else bear. NaN in the first 60 rows."""
+def regimes(returns: Floats, params: RegimeParams | None = None) -> Floats:
+    """float64[T, 3] probability of each of `strategies.regimes.REGIMES`, of equal weights and of the past alone; NaN in rows with too
+    little history. By default the model of thresholds, which is sure of one."""
+    model = model_of(params or RegimeParams())
     market = returns.mean(axis=1)
-    out = np.full((len(market), 3), np.nan)
-    if len(market) <= 60:
-        return out
-    volatile = np.lib.stride_tricks.sliding_window_view(market, 20)[41:].std(axis=-1, ddof=1) * 252**0.5
-    gained = np.lib.stride_tricks.sliding_window_view(market, 60)[1:].sum(axis=-1)
-    crisis = volatile > WILD
-    bull = ~crisis & ((gained > 0.0) | (volatile < CALM))
-    out[60:] = np.stack([bull, ~crisis & ~bull, crisis], axis=1)
-    out[60:][~np.isfinite(gained) | ~np.isfinite(volatile)] = np.nan
+    out = np.full((len(market), len(REGIMES)), np.nan)
+    first = int(np.argmax(np.isfinite(market)))
+    memory: Memory = {}
+    for row in range(first, len(market)):
+        past = market[max(first, row + 1 - model.lookback) : row + 1]
+        reading, memory = model.read(past, row, memory)
+        if reading is not None:
+            out[row] = reading.probabilities
     return out

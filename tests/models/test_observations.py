@@ -8,6 +8,7 @@ from models.market import market_of
 from models.observations import Observed, four_assets, observe, price_features, regimes
 from models.panel import Panel
 from models.simulator import Episodes, Simulator
+from strategies.regimes import REGIMES, RegimeParams, model_of
 from tests.models.worlds import panel_of
 
 
@@ -33,7 +34,7 @@ def test_the_four_asset_state_has_its_34_entries_by_name() -> None:
     assert shown["vix"] == pytest.approx(vix[row] / 100, rel=1e-5)
     assert shown["ten_year"] == pytest.approx(ten_year[row] / 10, rel=1e-5)
     assert shown["value"] == 1.0
-    assert sum(shown[f"regime.{n}"] for n in ("bull", "bear", "crisis")) == 1.0
+    assert sum(shown[f"regime.{n}"] for n in REGIMES) == 1.0
     assert sum(n.endswith(".weight") for n in names) == 4
 
 
@@ -69,17 +70,23 @@ def test_the_usual_features_are_those_that_policies_trade_on_and_what_is_known()
     assert (features[LOOKBACK, 1] == 0.0).all()
 
 
-def test_a_crisis_is_a_wild_month_and_a_bear_a_quarter_that_lost() -> None:
+def test_regimes_are_those_that_policies_read_each_of_its_own_past() -> None:
     rng = np.random.default_rng(0)
-    calm = rng.normal(0.001, 0.004, (100, 2))
-    bear = np.where(np.arange(100)[:, None] % 2, 0.012, -0.015) + np.zeros((100, 2))
-    wild = rng.normal(0.0, 0.05, (100, 2))
-    shown = regimes(np.concatenate([calm, bear, wild]))
-    assert np.isnan(shown[:60]).all()
-    assert shown[95].tolist() == [1, 0, 0]
-    assert shown[190].tolist() == [0, 1, 0]
-    assert shown[290].tolist() == [0, 0, 1]
-    assert (shown[60:].sum(axis=1) == 1).all()
+    calm = rng.normal(0.002, 0.004, (150, 2))
+    bear = rng.normal(-0.004, 0.006, (150, 2))
+    wild = rng.normal(0.0, 0.05, (150, 2))
+    returns = np.concatenate([calm, bear, wild])
+    shown = regimes(returns)
+    assert np.isnan(shown[:59]).all()
+    assert (shown[59:].sum(axis=1) == 1).all()
+    assert [REGIMES[int(shown[row].argmax())] for row in (140, 290, 440)] == ["bull", "bear", "volatile"]
+    model, memory = model_of(RegimeParams()), {}
+    for row in range(300):
+        reading, memory = model.read(returns[max(0, row + 1 - model.lookback) : row + 1].mean(axis=1), row, memory)
+        if reading is not None:
+            assert reading.probabilities.tolist() == shown[row].tolist()
+    markov = regimes(returns, RegimeParams(model="markov", window=120))
+    np.testing.assert_allclose(markov[100:].sum(axis=1), 1.0)
 
 
 def test_columns_without_a_name_of_their_own_are_refused() -> None:
