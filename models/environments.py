@@ -40,9 +40,10 @@ def read_market(
     end: str | date,
     actions: str | Path | None = None,
     features: Features = price_features,
+    warmup_days: int = WARMUP_DAYS,
     dtype: torch.dtype = torch.float32,
 ) -> Market:
-    """The sessions of a parquet file of daily raw bars from `start` to `end`; earlier bars only fill lookbacks.
+    """The sessions of a parquet file of daily raw bars from `start` to `end`; bars of `warmup_days` before only fill lookbacks.
 
     `actions` is the CSV of splits and dividends; when None, the file named as the bars with "_actions.csv" for "_daily.parquet",
     if it is there ("" for none). Raises ValueError naming what is missing.
@@ -56,7 +57,7 @@ def read_market(
         news = beside if beside != bars and beside.is_file() else None
     else:
         news = Path(actions) if str(actions) else None
-    panel = read_panel(bars, news, symbols, first - timedelta(days=WARMUP_DAYS), last)
+    panel = read_panel(bars, news, symbols, first - timedelta(days=warmup_days), last)
     begin = int(np.searchsorted(panel.day_ns, np.datetime64(first, "ns").astype(np.int64)))
     return market_of(panel, observe(panel, features), range(begin, len(panel.day_ns)), dtype=dtype)
 
@@ -92,6 +93,7 @@ class Portfolio(gymnasium.Env[Observation, Any]):
         *,
         actions: str | Path | None = None,
         features: Features = price_features,
+        warmup_days: int = WARMUP_DAYS,
         market: Market | None = None,
         action: Literal["continuous", "discrete", "short"] = "continuous",
         parts: int = 2,
@@ -106,7 +108,7 @@ class Portfolio(gymnasium.Env[Observation, Any]):
         render_mode: str | None = None,
     ) -> None:
         self.render_mode = render_mode
-        world = market or read_market(path, symbols, start, end, actions, features)
+        world = market or read_market(path, symbols, start, end, actions, features, warmup_days)
         allocations = grid(world.symbols, parts, cash) if action == "discrete" else None
         self.simulator: Final = Simulator(
             world, batch=1, kind={"continuous": "simplex", "discrete": "discrete", "short": "box"}[action],  # type: ignore[arg-type]
@@ -255,10 +257,11 @@ def parallel_env(
     *,
     actions: str | Path | None = None,
     features: Features = price_features,
+    warmup_days: int = WARMUP_DAYS,
     **options: Any,
 ) -> Agents:
     """Agents over a file of bars; `options` are those of `Agents`. By default five that differ in risk."""
-    return Agents(read_market(path, symbols, start, end, actions, features), seats, **options)
+    return Agents(read_market(path, symbols, start, end, actions, features, warmup_days), seats, **options)
 
 
 gymnasium.register(id="quantd/Portfolio-v0", entry_point="models.environments:Portfolio")
