@@ -171,10 +171,11 @@ if __name__ == "__main__":
         from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv
 
         from models.environments import Portfolio
+        from models.episodes import WHOLE, Episodes
         from models.market import Market, market_of
         from models.observations import observe
         from models.panel import Panel
-        from models.simulator import WHOLE, Episodes, Simulator
+        from models.simulator import Simulator
     except ImportError as error:
         print(f"needs what `make test` installs: {error}")
         sys.exit(0)

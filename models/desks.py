@@ -7,9 +7,10 @@ import torch
 from msgspec import Struct
 from torch import Tensor
 
+from models.episodes import Episodes
 from models.market import Market
 from models.rewards import RewardPlan
-from models.simulator import USUAL_COSTS, Episodes, Simulator
+from models.simulator import USUAL_COSTS, Simulator
 from models.vector_env import Kind, Step
 from trading.execution import Costs
 

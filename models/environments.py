@@ -19,11 +19,12 @@ from pettingzoo import ParallelEnv
 
 from models.arrays import view
 from models.desks import PROFILES, Desks, Diversity, Seat
+from models.episodes import Episodes
 from models.market import Market, grid, market_of
 from models.market_data import read_panel
 from models.observations import Features, observe, price_features
 from models.rewards import RewardPlan
-from models.simulator import USUAL_COSTS, Episodes, Simulator
+from models.simulator import USUAL_COSTS, Simulator
 from trading.execution import Costs
 
 Observation = NDArray[np.float32]

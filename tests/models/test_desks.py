@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from models.desks import PROFILES, Desks, Diversity, Seat, likeness
-from models.simulator import Episodes
+from models.episodes import Episodes
 from models.vector_env import VectorEnv
 from tests.models.worlds import market, panel_of
 

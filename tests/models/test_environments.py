@@ -15,8 +15,9 @@ from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecNorm
 import models
 from models.desks import PROFILES, by_sector
 from models.environments import Agents, Portfolio, parallel_env, read_market
+from models.episodes import WHOLE, Episodes
 from models.rewards import RewardPlan
-from models.simulator import WHOLE, Episodes, Simulator
+from models.simulator import Simulator
 from tests.models.worlds import market, panel_of
 
 BARS = Path(models.__file__).parents[1] / "data" / "us_daily.parquet"

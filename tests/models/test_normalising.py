@@ -5,8 +5,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from models.episodes import Episodes
 from models.normalising import Normalised, Running
-from models.simulator import Episodes, Simulator
+from models.simulator import Simulator
 from models.vector_env import VectorEnv
 from tests.models.worlds import market, panel_of
 

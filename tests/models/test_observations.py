@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 
+from models.episodes import Episodes
 from models.features import FEATURES, LOOKBACK
 from models.market import market_of
 from models.observations import Observed, four_assets, observe, price_features, regimes
 from models.panel import Panel
-from models.simulator import Episodes, Simulator
+from models.simulator import Simulator
 from strategies.regimes import REGIMES, RegimeParams, model_of
 from tests.models.worlds import panel_of
 

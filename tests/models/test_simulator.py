@@ -8,11 +8,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from models.episodes import WHOLE, Episodes, Stress
 from models.market import Market, grid
 from models.panel import Panel
 from models.paths import episodes, simulate
 from models.rewards import RewardPlan
-from models.simulator import USUAL_COSTS, WHOLE, Episodes, Simulator, Stress
+from models.simulator import USUAL_COSTS, Simulator
 from models.vector_env import Kind, VectorEnv
 from tests.models.worlds import DAY, market, panel_of
 from trading.execution import Costs

@@ -18,11 +18,12 @@ from daemon.engine.state import AgentRules, Rules, State
 from daemon.loop import Shell
 from daemon.policies import answer, load
 from daemon.timeline import sample_ticks, timeline
+from models.episodes import WHOLE
 from models.market import market_of
 from models.market_data import read_panel
 from models.observations import observe
 from models.paths import episodes, simulate
-from models.simulator import WHOLE, Simulator
+from models.simulator import Simulator
 from risk.limits import PROFILES, override
 from tests.models.worlds import plain
 from trading.effects import Ask, Effect, Valued
