@@ -18,6 +18,10 @@ EPSILON = 1e-5
 """Of LayerNorm, torch's default."""
 
 
+PART = 256
+"""Rows that a CPU takes at once: what a layer makes of them stays in its cache until the next layer reads it."""
+
+
 class _Kept(NamedTuple):
     """Of one layer's forward pass, for its backward pass."""
 
@@ -64,8 +68,7 @@ class Mlp(nn.Module):
         # heads last and side by side: one product then computes both
         heads: list[Tensor] = [self.actor.weight, self.critic.weight, self.actor.bias, self.critic.bias]
         self.vector, self.gradient = flatten([*self.trunk.parameters(), self.spread, *heads])
-        self._kept: list[_Kept] = []
-        self._last = torch.empty(0)
+        self._tapes: list[tuple[list[_Kept], Tensor]] = []
         self._views()
 
     def _views(self) -> None:
@@ -100,33 +103,53 @@ class Mlp(nn.Module):
 
     @torch.no_grad()
     def run(self, observation: Tensor, started: Tensor, carry: Tensor, *, keep: bool = False) -> Heads:
-        heads = self._forward(observation.reshape(-1, observation.shape[-1]), keep).view(*observation.shape[:-1], -1)
+        rows = observation.reshape(-1, observation.shape[-1])
+        if keep:
+            self._tapes.clear()
+        said = [self._forward(part, keep) for part in self._parts(rows)]
+        heads = (said[0] if len(said) == 1 else torch.cat(said)).view(*observation.shape[:-1], -1)
         return Heads(heads[..., :-1], heads[..., -1])
 
     @torch.no_grad()
     def pull(self, d_actor: Tensor, d_spread: Tensor, d_value: Tensor) -> None:
         d = torch.cat([d_actor.reshape(-1, d_actor.shape[-1]), d_value.reshape(-1, 1)], dim=1)
-        weight, _ = self._head
-        slope, bias_slope = self._head_slope
-        self._product(d.t(), self._last, slope)
-        torch.sum(d, 0, out=bias_slope)
         if d_spread.numel():
             self._spread_slope.copy_(d_spread)
+        for number, (part, (kept, last)) in enumerate(zip(self._parts(d), self._tapes, strict=True)):
+            self._backward(part, kept, last, float(number > 0))
+
+    def _parts(self, rows: Tensor) -> Sequence[Tensor]:
+        if rows.is_cuda or len(rows) <= PART:
+            return (rows,)
+        return rows.tensor_split(tuple(range(PART, len(rows), PART)))
+
+    def _backward(self, d: Tensor, kept: Sequence[_Kept], last: Tensor, before: float) -> None:
+        """Adds to `before` times the gradient: 0 for the first part of the rows, then 1."""
+        weight, _ = self._head
+        self._add(self._head_slope, d, last, before)
         d = self._product(d, weight)
         for depth in range(len(self._layers) - 1, -1, -1):
             weight, _, gain, shift = self._layers[depth]
-            slopes = self._slopes[depth]
-            kept = self._kept[depth]
+            weight_slope, bias_slope, gain_slope, shift_slope = self._slopes[depth]
+            given, bent, mean, scale = kept[depth]
             d, d_gain, d_shift = torch.ops.aten.native_layer_norm_backward(
-                d, kept.bent, gain.shape, kept.mean, kept.scale, gain, shift, [True, True, True]
+                d, bent, gain.shape, mean, scale, gain, shift, [True, True, True]
             )
-            slopes[2].copy_(d_gain)
-            slopes[3].copy_(d_shift)
-            d = torch.ops.aten.sigmoid_backward(d, kept.bent).mul_(2.0)
-            self._product(d.t(), kept.given, slopes[0])
-            torch.sum(d, 0, out=slopes[1])
+            torch.add(d_gain, gain_slope, alpha=before, out=gain_slope)
+            torch.add(d_shift, shift_slope, alpha=before, out=shift_slope)
+            d = torch.ops.aten.sigmoid_backward(d, bent).mul_(2.0)
+            self._add((weight_slope, bias_slope), d, given, before)
             if depth:
                 d = self._product(d, weight)
+
+    def _add(self, slopes: tuple[Tensor, Tensor], d: Tensor, given: Tensor, before: float) -> None:
+        """Of a linear layer's weight and bias."""
+        weight, bias = slopes
+        if self._rounded:
+            torch.add(self._product(d.t(), given), weight, alpha=before, out=weight)
+        else:
+            torch.addmm(weight, d.t(), given, beta=before, out=weight)
+        torch.add(d.sum(0), bias, alpha=before, out=bias)
 
     def _forward(self, x: Tensor, keep: bool) -> Tensor:
         """float[R, D] -> float[R, P + 1]: the actor's columns and the value."""
@@ -142,16 +165,15 @@ class Mlp(nn.Module):
                 kept.append(_Kept(x, bent, mean, scale))
             x = normal
         if keep:
-            self._kept, self._last = kept, x
+            self._tapes.append((kept, x))
         weight, bias = self._head
         return torch.addmm(bias, x, weight.t())
 
-    def _product(self, a: Tensor, b: Tensor, out: Tensor | None = None) -> Tensor:
+    def _product(self, a: Tensor, b: Tensor) -> Tensor:
         """float32[R, C]. With bfloat16 the factors are rounded; sums, norms, heads' outputs and the optimiser stay float32."""
-        if not self._rounded:
-            return torch.mm(a, b, out=out)
-        product = torch.mm(a.bfloat16(), b.bfloat16())
-        return product.float() if out is None else out.copy_(product)
+        if self._rounded:
+            return torch.mm(a.bfloat16(), b.bfloat16()).float()
+        return torch.mm(a, b)
 
 
 def to_onnx(network: Mlp, readout: Readout) -> bytes:

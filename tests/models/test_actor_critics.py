@@ -45,7 +45,11 @@ def test_tanh_is_torchs() -> None:
 
 
 @settings(max_examples=15, deadline=None)
-@given(seed=st.integers(0, 1000), rows=st.integers(1, 9), hidden=st.sampled_from([(8,), (8, 16), (5, 5, 5)]))
+@given(
+    seed=st.integers(0, 1000),
+    rows=st.sampled_from([1, 2, 9, mlp.PART, mlp.PART + 1, 3 * mlp.PART - 1]),
+    hidden=st.sampled_from([(8,), (8, 16), (5, 5, 5)]),
+)
 def test_the_mlps_written_out_gradient_is_autograds(seed: int, rows: int, hidden: tuple[int, ...]) -> None:
     network = disturbed(Mlp(4, 3, 2, random_of(seed), hidden=hidden), seed)
     random = random_of(seed + 1)
@@ -58,7 +62,7 @@ def test_the_mlps_written_out_gradient_is_autograds(seed: int, rows: int, hidden
     ran = network.run(seen, torch.zeros(rows), network.begin(rows), keep=True)
     network.pull(d_actor, d_spread, d_value)
     torch.testing.assert_close(ran.actor, heads.actor.detach(), rtol=1e-5, atol=1e-5)
-    torch.testing.assert_close(network.gradient, wanted, rtol=1e-4, atol=2e-5)
+    torch.testing.assert_close(network.gradient, wanted, rtol=1e-4, atol=2e-5 * rows**0.5)
 
 
 def test_the_lstms_gradient_reaches_back_to_the_episodes_first_row_and_no_further() -> None:
