@@ -31,7 +31,7 @@ PROBLEMS: dict[str, Callable[[], Problem]] = {
 PPO = PpoPlan(
     horizon=32, hidden=(64,), gamma=0.0, entropy_weight=0.0, learning_rate=1e-2, minibatch=256, log_spread=1.2
 )
-A2C = A2cPlan(hidden=(64,), gamma=0.0, entropy_weight=0.0, learning_rate=1e-3, log_spread=0.7)
+A2C = A2cPlan(hidden=(64,), gamma=0.0, entropy_weight=0.0, learning_rate=5e-4, log_spread=0.7)
 STEPS = 65_536
 NEAR = 0.98
 
