@@ -19,6 +19,7 @@ from strategies.sizing import (
     spread_out,
     volatility_factor,
 )
+from strategies.stale import standing_still
 from trading.market import Floats
 from trading.ports import Policy
 from trading.view import HOLD, Hold, Memory, Noted, View
@@ -104,7 +105,9 @@ class Sized:
             weights = weights * float(getattr(rules.regime, regime))
         if rules.risk_budget:
             budgets = _budgets(rules.risk_budget, view)
-            weights = risk_budgets(np.sign(weights), covariance_of(view.returns(rules.risk_lookback)), budgets)
+            returns = view.returns(rules.risk_lookback)
+            sides = np.where(standing_still(returns), 0.0, np.sign(weights))
+            weights = risk_budgets(sides, covariance_of(returns), budgets)
         if rules.kelly is not None:
             returns = view.returns(rules.kelly_lookback)
             weights = weights * kelly_factor(weights, returns, rules.kelly, rules.kelly_method, rules.risk_free)
