@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 from msgspec import Struct
 
-from strategies.policies.members import noted, own_memory, under
+from strategies.policies.members import RULED, noted, own_memory, under
 from strategies.policies.params import nearest
 from strategies.rebalancing import covariance_of
 from strategies.regimes import RegimeParams, in_force, model_of
@@ -71,6 +71,10 @@ class Sized:
         return (self.policy,)
 
     @property
+    def spaces(self) -> tuple[str, ...]:
+        return (RULED,)
+
+    @property
     def lookback(self) -> int:
         rules = self.rules
         reads = [self.policy.lookback, rules.momentum_filter or 1]
@@ -81,10 +85,10 @@ class Sized:
         return max(reads)
 
     def act(self, view: View, memory: Memory) -> tuple[Floats | Hold | Noted, Memory]:
-        given, remembered = self.policy.act(view, own_memory(memory, "policy"))
+        given, remembered = self.policy.act(view, own_memory(memory, RULED))
         words = [(given.note, given.warns)] if isinstance(given, Noted) else []
         weights = given.weights if isinstance(given, Noted) else given
-        new = under("policy", remembered)
+        new = under(RULED, remembered)
         regime = ""
         if self.rules.regime is not None:
             table = self.rules.regime
