@@ -61,14 +61,13 @@ def loose(key: str, factor: float) -> Fault:
     return Fault(f"{key} is {factor - 1.0:.1%} wider than it says", lambda patch: gate)
 
 
-def bought(name: str, factor: Callable[[AccountCap, float], float]) -> Fault:
+def bought(name: str, factor: float) -> Fault:
     """A gate that reads what may be bought as another sum."""
 
     def gate(ctx: Any, account: Account, asked: Any, limits: Limits, switch: int) -> Verdict:
         power = limits.buying_power
         if power is not None:
-            more = factor(power, limits.fee_bp * 1e-4)
-            limits = override(limits, buying_power=AccountCap(power.limit * more, power.money * more))
+            limits = override(limits, buying_power=AccountCap(power.limit * factor, power.money * factor))
         return real_gate(ctx, account, asked, limits, switch)
 
     return Fault(name, lambda patch: gate)
@@ -189,8 +188,7 @@ FAULTS: Final[Sequence[Fault]] = (
     loose("max_volatility", 1.05),
     loose("max_gross_exposure", 1.01),
     deaf("buying_power"),
-    bought("what may be bought is 5 % more than the venue says", lambda power, fee: 1.05),
-    bought("fees are not paid out of what may be bought", lambda power, fee: 1.0 + fee),
+    bought("what may be bought is 5 % more than the venue says", 1.05),
     rewritten("a cut order gets a lot more", _one_more),
     rewritten("what was asked passes", lambda v, c, a, asked: np.trunc(np.nan_to_num(asked, posinf=0.0, neginf=0.0))),
     Fault("each order is judged alone", lambda patch: _one_by_one),

@@ -14,6 +14,7 @@ import numpy as np
 from daemon.engine.planning import market_context
 from daemon.engine.state import HOUSE
 from daemon.timeline import Item
+from risk.gate import worst_nano
 from risk.limits import Correlation, Limits, Tail, override
 from tests.adversary.arena import Tally
 from tests.adversary.judge import _states, fill_states
@@ -137,7 +138,7 @@ class Watched(World):
         for book in books:
             rows = self.shell.state.open_rows(book)
             if planned:
-                self._judge(book, rows)
+                self._judge(book, rows, planned[-1])
             elif isinstance(event, Tick) and not rows:
                 self.references.pop(book, None)
             self.rows[book] = rows
@@ -189,8 +190,9 @@ class Watched(World):
     def _limits(self, book: int) -> Limits:
         return self.rules.house if book == HOUSE else self.rules.agents[book].limits
 
-    def _judge(self, book: int, rows: list[OpenRow]) -> None:
-        """What a plan added to a book, in every state that it and what was open can lead to."""
+    def _judge(self, book: int, rows: list[OpenRow], plan: Planned) -> None:
+        """What a plan added to a book, in every state that it and what was open can lead to. An agent's
+        promise is of its whole verdict, whatever the house sent of it: its returns are those of all symbols in it."""
         old = Counter(self.rows.get(book, []))
         new = list((Counter(rows) - old).elements())
         kept = list((Counter(rows) - Counter(new)).elements())
@@ -201,12 +203,13 @@ class Watched(World):
         limits = override(self._limits(book), max_turnover=None, order_rate=None)
         returns = np.array(state.history.synchronous.returns(ROWS))
         case = Book(ctx, account, np.zeros(len(px)), limits, kept, returns, px, list(self.universe.symbols))
-        every = [*kept, *new]
+        unsent = [] if book == HOUSE else self._unsent(case, plan, book, new)
+        every = [*kept, *new, *unsent]
         if not every:
             self.references.pop(book, None)
             return
         held = account.lots
-        fresh = np.array([False] * len(kept) + [True] * len(new), dtype=np.bool_)
+        fresh = np.array([False] * len(kept) + [True] * (len(new) + len(unsent)), dtype=np.bool_)
         orders = Orders(
             np.array([k for k, _, _ in every], dtype=np.int64),
             np.array([float(lots) for _, lots, _ in every]),
@@ -228,6 +231,18 @@ class Watched(World):
         self.tally.states += found.states
         self.tally.use = max(self.tally.use, found.use)
         self.tally.wrong += wrong
+
+    def _unsent(self, case: Book, plan: Planned, book: int, new: list[OpenRow]) -> list[OpenRow]:
+        """What the agent's own gate let pass, and the house cut or crossed."""
+        part = next((each for each in plan.agents if each.agent == book), None)
+        if part is None:
+            return []
+        lots = np.frombuffer(part.allowed, dtype=np.int64).astype(np.float64)
+        for symbol, sent, _ in new:
+            lots[symbol] -= sent
+        lots = np.where(lots * np.frombuffer(part.allowed, dtype=np.int64) > 0, lots, 0.0)
+        worst = worst_nano(case.ctx, lots, case.limits, case.account.lots)
+        return [(k, int(lots[k]), worst[k] / NANO) for k in np.flatnonzero(lots).tolist()]
 
     def _hold(self, book: int) -> None:
         """A book after fills, at the marks of its plan: within each limit, or no further beyond it than before."""
