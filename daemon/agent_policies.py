@@ -8,14 +8,12 @@ from collections.abc import Callable
 from daemon.config import Agent, Config
 from daemon.config.rules import RebalanceTable, Sizing
 from daemon.policies import Inner, PolicyError, load
-from strategies.policies.members import own_memory
 from strategies.policies.rebalanced import CostAware, Rebalanced, RebalanceRules
 from strategies.policies.sized import RegimeExposure, Sized, SizingRules
 from strategies.regimes import RegimeParams
 from trading.instruments import MICRO
 from trading.market import Floats
 from trading.ports import Policy
-from trading.view import Memory
 
 Room = Callable[[Floats], float]
 
@@ -34,14 +32,6 @@ def policy_of(config: Config, agent: Agent, room: Room) -> Policy:
     if rebalance is not None:
         policy = Rebalanced(Inner(policy), rebalance, room)
     return policy
-
-
-def without_rules(policy: Policy, memory: Memory) -> tuple[Policy, Memory]:
-    """The policy inside an agent's rules, and its own part of the agent's memory."""
-    while isinstance(policy, Rebalanced | Sized):
-        memory, policy = own_memory(memory, "policy"), policy.policy
-        policy = policy.policy if isinstance(policy, Inner) else policy
-    return policy, memory
 
 
 def _place(config: Config, agent: Agent) -> str:

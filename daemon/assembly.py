@@ -12,12 +12,14 @@ from itertools import chain
 from pathlib import Path
 from typing import Final
 
+import structlog
 from msgspec.structs import replace
 
 from adapters.brokers.paper import Paper
 from adapters.calendars import sessions as calendar_sessions
 from adapters.feeds.errors import FeedError
 from adapters.feeds.files import span
+from adapters.feeds.macro import MacroFile, series_digest
 from adapters.feeds.replay import Replay
 from daemon.agent_policies import policy_of
 from daemon.config import Agent, Config
@@ -30,7 +32,7 @@ from daemon.engine.shares import CapitalRules, Regime
 from daemon.engine.state import AgentRules, Rules, State
 from daemon.engine.trial import PromotionRules
 from daemon.loop import Log, Shell
-from daemon.policies import answer
+from daemon.policies import PolicyError, answer
 from daemon.schedule import Schedule, Verdict, catch_up, due, stream
 from daemon.timeline import Item, due_agents, sample_ticks, timeline, with_due
 from daemon.wire import Wire
@@ -43,6 +45,8 @@ from trading.instruments import Universe
 from trading.market import Floats
 from trading.ports import Policy, leaves
 from trading.sessions import DAY_NS, Sessions
+
+log = structlog.get_logger("quantd.assembly")
 
 LIVE_BACK_YEARS: Final = 3
 """Years of sessions before the warm-up: how old a run may be that is folded from its beginning."""
@@ -73,6 +77,7 @@ class Parts:
     interval_ns: int
     market: str
     live: bool
+    macro: tuple[MacroFile, ...]
 
     def shell(self, log: Log | None = None) -> Shell:
         """A new shell at the start of the run."""
@@ -95,6 +100,19 @@ class Parts:
     def by_column(self) -> list[Sessions]:
         """The sessions of each instrument."""
         return [self.sessions[each.calendar] for each in self.universe.instruments]
+
+    def dated(self, tick: Tick) -> Tick:
+        """A tick of a sample with what is known of each macro series at its instant. On a market that goes on the files are
+        read again when they were written; one that cannot be read keeps what was known of it."""
+        if not (self.macro and tick.sample):
+            return tick
+        if self.live:
+            for each in self.macro:
+                try:
+                    each.refresh()
+                except FeedError as error:
+                    log.warning("macro.unread", series=each.name, error=str(error))
+        return replace(tick, macro=tuple(each.at(tick.ts) for each in self.macro))
 
     def ticks_between(self, after: int, until: int, start_ns: int, away: int = 0) -> Iterator[Tick]:
         """Samples of the house session and what the schedules say, in (after, until]; before `start_ns` is the warm-up. Of
@@ -138,7 +156,7 @@ class Assembly(Parts):
 
     def ticks(self) -> Iterator[Tick]:
         """The ticks from the first bar to the last."""
-        return self.ticks_between(self.feed.first_ts - 1, self.feed.last_ts, self.start_ns)
+        return map(self.dated, self.ticks_between(self.feed.first_ts - 1, self.feed.last_ts, self.start_ns))
 
 
 def assemble(config: Config, *, cache: Path | None = None) -> Assembly:
@@ -167,6 +185,7 @@ def assemble(config: Config, *, cache: Path | None = None) -> Assembly:
         warmup=config.feed.warmup,
         build_from=config.feed.build_from,
     )
+    macro = macro_of(config, sessions[universe.calendar])
     policies = policies_of(config, universe, feed.interval_ns)
     schedules = tuple(schedule_of(config, k) for k, s in enumerate(config.schedules) if s.enabled)
     house_sessions = sessions[universe.calendar]
@@ -183,8 +202,9 @@ def assemble(config: Config, *, cache: Path | None = None) -> Assembly:
         schedules=schedules,
         start_ns=start,
         interval_ns=feed.interval_ns,
-        market=feed.digest,
+        market=series_digest(feed.digest, macro) if macro else feed.digest,
         live=False,
+        macro=macro,
         feed=feed,
     )
 
@@ -217,7 +237,13 @@ def assemble_live(config: Config, now: int, *, cache: Path | None = None) -> Par
         interval_ns=table.interval_ns,
         market=market_of(config, config.broker.kind, config.broker.venue),
         live=True,
+        macro=macro_of(config, sessions[universe.calendar]),
     )
+
+
+def macro_of(config: Config, house: Sessions) -> tuple[MacroFile, ...]:
+    """The series of [feed] macro. Raises FeedError."""
+    return tuple(MacroFile(each.name, config.at(each.path), each.available, house) for each in config.feed.macro)
 
 
 def market_of(config: Config, kind: str, venue: str) -> str:
@@ -322,7 +348,16 @@ def policies_of(config: Config, universe: Universe, interval_ns: int) -> tuple[P
         own = _agent_limits(agent, house, universe, shocks)
         return lambda weights: headroom(weights, own, house)
 
-    return tuple(policy_of(config, agent, room(agent)) for agent in config.seats)
+    policies = tuple(policy_of(config, agent, room(agent)) for agent in config.seats)
+    known = {each.name for each in config.feed.macro}
+    for agent, policy in zip(config.seats, policies, strict=True):
+        for leaf in leaves(policy):
+            for name in sorted(set(getattr(leaf, "uses_macro", ())) - known):
+                raise PolicyError(
+                    f'[[agents]] "{agent.name}": reads the macro series {name!r}, which the feed does not have; write '
+                    f'[feed] macro = [{{ name = "{name}", path = "FILE" }}]'
+                )
+    return policies
 
 
 def rules_of(
@@ -376,6 +411,7 @@ def rules_of(
         volume_lookback=risk.volume_lookback,
         house_calendar=calendars.index(universe.calendar),
         execution=execution_of(config),
+        macro=tuple(each.name for each in config.feed.macro),
         keep_bars=any(getattr(leaf, "uses_bars", False) for p in policies for leaf in leaves(p)),
         live=allowance_of(config) if config.quantd.mode == "live" else None,
         capital=capital_of(config, universe),

@@ -137,7 +137,7 @@ class Outside:
             trouble = tasks.create_task(self._trouble(service), name="feed trouble")
             after, ticks = self._from(service.shell)
             try:
-                await service.feed_live(live_timeline(self.feed, after, ticks))
+                await service.feed_live(live_timeline(self.feed, after, ticks, self.parts.dated))
             except Exception as error:  # a dead feed, not a crash: the daemon stays, for its positions and its people
                 log.exception("feed.failed")
                 trouble.cancel()

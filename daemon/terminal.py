@@ -73,12 +73,8 @@ def header(service: Service, parts: Parts, config: Config, api_url: str, bus_url
 
 def trained_until(parts: Parts) -> int:
     """The last instant that any learned policy was trained on; 0 when none was."""
-    ends = []
-    for policy in (leaf for each in parts.policies for leaf in leaves(each)):
-        artifact = getattr(policy, "artifact", None)
-        if artifact is not None:
-            ends.append(int(artifact.manifest.training.until_ns))
-    return max(ends, default=0)
+    found = (leaf for each in parts.policies for leaf in leaves(each))
+    return max((int(getattr(leaf, "trained_until_ns", 0)) for leaf in found), default=0)
 
 
 async def _lines(service: Service, parts: Parts, config: Config) -> None:

@@ -33,7 +33,7 @@ TEXT: Final = 300
 class UserView:
     """What a user's act sees: the fields of trading.view.View, as read-only copies of its own."""
 
-    __slots__ = ("bars", "cash", "equity", "prices", "returns", "sample", "time", "universe", "weights")
+    __slots__ = ("bars", "cash", "equity", "macro", "prices", "returns", "sample", "time", "universe", "weights")
 
     def __init__(self, view: View, universe: Universe) -> None:
         def returns(k: int) -> Floats:
@@ -47,7 +47,12 @@ class UserView:
             session.flags.writeable = False
             return Bars(session, *map(_copy, (given.open, given.high, given.low, given.close, given.volume)))
 
+        def macro(name: str, k: int) -> Floats:
+            """float64[k], what was known of a series of [feed] macro at the newest k samples, oldest first."""
+            return _copy(view.macro(name, k))
+
         self.universe = universe
+        self.macro = macro
         self.returns = returns
         self.bars = bars
         self.prices = _copy(view.prices)

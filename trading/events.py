@@ -78,7 +78,8 @@ class Tick(Struct, frozen=True, tag=True, omit_defaults=True):
 
     `sample`: this is the close of a house session: `key` is its date and `final` the instant from which
     its synchronous row is complete. `due` are the agents (by number) that are asked, `jobs` the names of other
-    schedules. `warmup`: before the start; history only, nothing trades and nothing is valued.
+    schedules. `warmup`: before the start; history only, nothing trades and nothing is valued. `macro`: what is known of
+    each series of [feed] macro at a sample, in their order.
     """
 
     ts: int
@@ -88,6 +89,7 @@ class Tick(Struct, frozen=True, tag=True, omit_defaults=True):
     due: tuple[int, ...] = ()
     jobs: tuple[str, ...] = ()
     warmup: bool = False
+    macro: tuple[float, ...] = ()
 
 
 class Decided(Struct, frozen=True, tag=True, omit_defaults=True):

@@ -9,6 +9,7 @@ from trading.instruments import NANO
 
 if TYPE_CHECKING:
     from trading.bars import BarRing
+    from trading.macro import MacroHistory
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -234,6 +235,8 @@ class History:
         self.size = size
         self.bars = bars
         """Whole bars of the samples, where a policy of the run reads them."""
+        self.macro: MacroHistory | None = None
+        """Series that nobody trades, where the run has some."""
         self.known = Ring(size, lookback)
         self.synchronous = Ring(size, lookback)
         self.pending: dict[int, Floats] = {}

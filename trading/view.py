@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from trading.bars import BarRing, Bars
 from trading.instruments import Universe
+from trading.macro import MacroHistory
 from trading.market import Floats, Ring
 
 Memory = Mapping[str, NDArray[np.float64]]
@@ -26,7 +27,19 @@ class View:
     `sample` the time of the newest sample. `equity` is the book's value in account currency.
     """
 
-    __slots__ = ("_bars", "_end", "_ring", "cash", "equity", "prices", "sample", "time", "universe", "weights")
+    __slots__ = (
+        "_bars",
+        "_end",
+        "_macro",
+        "_ring",
+        "cash",
+        "equity",
+        "prices",
+        "sample",
+        "time",
+        "universe",
+        "weights",
+    )
 
     def __init__(
         self,
@@ -40,9 +53,11 @@ class View:
         time: int,
         sample: int,
         bars: BarRing | None = None,
+        macro: MacroHistory | None = None,
     ) -> None:
         self.universe = universe
         self._bars = bars
+        self._macro = macro
         self._ring = ring
         self._end = ring.count
         self.prices = prices
@@ -89,6 +104,18 @@ class View:
         if self._ring.count != self._end:
             raise RuntimeError("this view is of an earlier sample; ask for bars while deciding")
         return self._bars.bars(k)
+
+    def macro(self, name: str, k: int) -> Floats:
+        """float64[k], what was known of the series `name` of [feed] macro at each of the newest k samples, oldest first; NaN
+        where nothing was.
+
+        Raises RuntimeError in a run without such series, ValueError for one that there is not, and as `returns` does.
+        """
+        if self._macro is None:
+            raise RuntimeError("this run has no macro series; name them in [feed] macro")
+        if self._ring.count != self._end:
+            raise RuntimeError("this view is of an earlier sample; ask for macro series while deciding")
+        return self._macro.known(name, k)
 
 
 class Hold:

@@ -105,7 +105,7 @@ def span(paths: tuple[Path, ...]) -> tuple[date, date]:
     """The first and the last date stamped in the files, so that calendars can be made to cover them. Raises FeedError."""
     lows, highs = [], []
     for path in paths:
-        stamps = _nanoseconds(_frame(path, ("ts",))["ts"])
+        stamps = nanoseconds(_frame(path, ("ts",))["ts"])
         known = stamps[stamps != NO_STAMP]
         if not len(known):
             raise FeedError(
@@ -123,7 +123,7 @@ def read_actions(path: Path, universe: Universe) -> list[ActionRow]:
     """
     frame = _frame(path, ("ts", "symbol", "kind", "ratio", "cash"))
     frame = frame.with_columns(
-        pl.Series("ts", _nanoseconds(frame["ts"])),
+        pl.Series("ts", nanoseconds(frame["ts"])),
         *(pl.col(c).cast(pl.String).str.strip_chars() for c in ("symbol", "kind", "ratio", "cash")),
     ).with_row_index("line", offset=2)
     rows: list[ActionRow] = []
@@ -170,8 +170,13 @@ def exact_nano(prices: Floats) -> Ints:
     return out
 
 
+def table_of(path: Path) -> pl.DataFrame:
+    """All columns of a small file; those of CSV are text. Raises FeedError."""
+    return _frame(path, ())
+
+
 def _frame(path: Path, wanted: tuple[str, ...]) -> pl.DataFrame:
-    """The wanted columns of a file; CSV columns are text."""
+    """The wanted columns of a file, all where none is named; CSV columns are text."""
     if not path.is_file():
         raise FeedError(str(path), "there is no such file", "Check the path in config.toml")
     is_csv = path.suffix.lower() in {".csv", ".txt"}
@@ -182,6 +187,7 @@ def _frame(path: Path, wanted: tuple[str, ...]) -> pl.DataFrame:
             else pl.scan_parquet(path)
         )
         has = lazy.collect_schema().names()
+        wanted = wanted or tuple(has)
         missing = [c for c in wanted if c not in has]
         if missing and not (missing == ["cash"] or missing == ["ratio"]):
             adjusted_only = "adj_close" in has and "close" in missing
@@ -223,7 +229,7 @@ def _rows(path: Path, frame: pl.DataFrame, universe: Universe, source: int) -> R
             if name in ("open", "close"):
                 nanos[name] = exact_nano(floats[name])
     return Rows(
-        ts=_nanoseconds(frame["ts"]),
+        ts=nanoseconds(frame["ts"]),
         column=column,
         **floats,
         open_nano=nanos["open"],
@@ -235,7 +241,7 @@ def _rows(path: Path, frame: pl.DataFrame, universe: Universe, source: int) -> R
 _TEXT_STAMPS: Final = ("%Y-%m-%d %H:%M:%S%.f%:z", "%Y-%m-%d %H:%M%:z")
 
 
-def _nanoseconds(stamps: pl.Series) -> Ints:
+def nanoseconds(stamps: pl.Series) -> Ints:
     """Dates, datetimes (naive ones are UTC) or their ISO 8601 text -> int64 ns UTC, NO_STAMP where unreadable."""
     if stamps.dtype == pl.String:
         text = stamps.str.strip_chars().str.replace("T", " ", literal=True)

@@ -10,20 +10,19 @@ from aiohttp import web
 from msgspec import Struct
 
 from adapters.store.errors import StoreError, StoreFailing
-from daemon.agent_policies import without_rules
 from daemon.api.guard import HEADERS, Refused
 from daemon.api.pages import FOLDER
 from daemon.assembly import Parts
 from daemon.assessing import METRICS, Assessed, assessed, metrics_of
 from daemon.config import Config, store_url
 from daemon.decided import decided, newest_plans
+from daemon.learned import helper_models
 from daemon.observability import Metrics
 from daemon.overview import READY, SWITCH, Overview, iso, overview
 from daemon.report.figures import Standing
 from daemon.service import Service
 from daemon.trail import Timed
 from daemon.version import VERSION
-from models.forests.policy import LearnedAllocation
 from trading.instruments import MICRO
 from trading.ports import EventBus
 
@@ -224,28 +223,18 @@ class Readings:
 
     def _model_metrics(self) -> None:
         """Accuracy of helper models, when they were made and while they run, beside their plain estimates'."""
-        state = self._service.shell.state
-        # a policy that changed places took its memory along
-        held = [
-            (rules.name, seat, agent.memory)
-            for house in (state, *state.shadows)
-            for rules, seat, agent in zip(house.rules.agents, house.seats, house.agents, strict=True)
-        ]
-        for name, seat, inside in held:
-            bare, memory = without_rules(self._parts.policies[seat], inside)
-            if isinstance(bare, LearnedAllocation):
-                for each in bare.standing(memory, state.universe):
-                    self._metrics.model(
-                        name,
-                        each.predicts,
-                        on=each.on,
-                        seconds=each.seconds,
-                        figures={
-                            "r2": (each.r2, each.plain_r2),
-                            "mse": (each.mse, each.plain_mse),
-                            "running_mse": (each.running_mse, each.running_plain_mse),
-                        },
-                    )
+        for agent, model, each in helper_models(self._parts.policies, self._service.shell.state):
+            self._metrics.model(
+                agent,
+                model,
+                on=each.on,
+                seconds=each.seconds,
+                figures={
+                    "r2": (each.r2, each.plain_r2),
+                    "mse": (each.mse, each.plain_mse),
+                    "running_mse": (each.running_mse, each.running_plain_mse),
+                },
+            )
 
     # the past
 

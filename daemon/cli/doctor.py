@@ -150,6 +150,8 @@ def _market(config: Config, where: Place) -> Iterator[Check]:
 
 def _policies(config: Config, assembly: Any) -> Iterator[Check]:
     """Each is asked twice on one view, at the first sample that it could be asked at."""
+    from msgspec.structs import replace
+
     from daemon.policies import probe
     from trading.effects import Ask
     from trading.events import Decided, Tick
@@ -166,7 +168,7 @@ def _policies(config: Config, assembly: Any) -> Iterator[Check]:
     for seen, item in enumerate(assembly.items()):
         # a schedule may ask seldom: every agent is asked here at the first sample
         shell.take(
-            Tick(item.ts, item.sample, item.key, item.final, tuple(range(len(config.seats))))
+            replace(item, due=tuple(range(len(config.seats))), jobs=())
             if type(item) is Tick and not item.warmup
             else item
         )

@@ -142,6 +142,7 @@ class Config:
         named: list[tuple[Path, str]] = [
             (("feed", key), getattr(self.feed, key)) for key in ("path", "actions", "mapping")
         ]
+        named += [(("feed", "macro", k, "path"), each.path) for k, each in enumerate(self.feed.macro)]
         for k, agent in enumerate(self.document.agents):
             if "/" in agent.policy or ":" in agent.policy:
                 named.append((("agents", k, "policy"), agent.policy.partition(":")[0]))
@@ -184,6 +185,7 @@ NOT_TRADING: dict[str, str] = {
     "quantd.live": "is a permission; the mode itself counts",
     "feed.path": "is a place; the feed has a digest of the content",
     "feed.actions": "is a place; the feed has a digest of the content",
+    "feed.macro.*.path": "is a place; the market of a recorded run has a digest of the content",
     "feed.pace": "changes when, not what",
     "feed.at_end": "changes what happens after the last bar",
     "bus": "tells others",

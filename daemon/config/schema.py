@@ -85,6 +85,23 @@ FeedKind = Literal["replay", "yfinance", "alpaca", "ccxt", "http"]
 VenueId = Annotated[str, pattern(r"|[a-z][a-z0-9]{1,31}", 'the name that ccxt gives an exchange, "kraken"')]
 
 
+class MacroTable(Section):
+    """A series that nobody trades, for features: `available` says from when on the value of a day is known, the next open
+    of the house's calendar or that day's close."""
+
+    name: Annotated[str, pattern(r"[a-z][a-z0-9_]{0,31}", 'a name in lower case, "vix"')]
+    path: Annotated[str, pattern(r"\S(.*\S)?", "a file with the columns ts and value")]
+    available: Literal["next_open", "close"] = "next_open"
+
+
+def _series(value: tuple[MacroTable, ...]) -> tuple[MacroTable, ...]:
+    names = [each.name for each in value]
+    for k, name in enumerate(names):
+        if name in names[:k]:
+            wrong(f"names {name} twice")
+    return value
+
+
 class Feed(Section):
     """`path` to `pace` are of a replay; the others of a feed that goes on. `venue` is the exchange of kind ccxt; `url` another
     address of the vendor than its own; `mapping` the file that says how the vendor of kind http answers. `build_from` is what
@@ -105,6 +122,7 @@ class Feed(Section):
     end: dt.date | None = None
     build_from: Annotated[str, pattern(r"|trades|[1-9]\d{0,3}[smh]", '"1m" or "trades"')] = ""
     warmup: Annotated[int, bounds(0, 100_000)] = 252
+    macro: Annotated[tuple[MacroTable, ...], AfterValidator(_series)] = ()
     pace: Annotated[str, pattern(r"fast|real|[1-9]\d{0,5}(\.\d+)?/s|0\.\d*[1-9]\d*/s", '"fast", "real" or "5/s"')] = (
         "fast"
     )

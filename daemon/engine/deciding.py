@@ -47,6 +47,7 @@ def ask_agents(state: State, due: list[int], ts: int) -> list[Effect]:
             time=ts,
             sample=state.sample,
             bars=state.history.bars,
+            macro=state.history.macro,
         )
         asks.append(Ask(round_.number, number, view, state.agents[number].memory, state.seats[number]))
     return asks

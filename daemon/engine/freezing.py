@@ -127,6 +127,8 @@ class Frozen(Struct, frozen=True):
     """Protective stops at the venue. Snapshots of before there were any have none."""
     bars: tuple[int, bytes, bytes, bytes, bytes] | None = None
     """Whole bars of the samples, where they are kept."""
+    macro: dict[str, bytes] = {}
+    """By name: what was known of each macro series at the samples."""
 
 
 def _ring_out(ring: Ring) -> tuple[bytes, bytes]:
@@ -224,6 +226,7 @@ def freeze(state: State) -> bytes:
                 state.leaving,
             ),
             bars=None if history.bars is None else history.bars.freeze(),
+            macro={} if history.macro is None else history.macro.freeze(),
         )
     )
 
@@ -284,6 +287,8 @@ def _market_in(state: State, f: Frozen) -> None:
     _ring_in(history.synchronous, f.rings[2], f.rings[3], f.counts[1])
     if history.bars is not None and f.bars is not None:
         history.bars.thaw(f.bars)
+    if history.macro is not None:
+        history.macro.thaw(f.macro)
     history.pending = {k: np.frombuffer(row) for k, row in f.pending}
     history.waiting = list(f.waiting)
     history.known_actions = list(f.known_actions)

@@ -27,6 +27,7 @@ from risk.switch import Switch
 from trading.bars import BarRing
 from trading.books import Ledger
 from trading.instruments import MICRO, Universe
+from trading.macro import MacroHistory
 from trading.market import Floats, History, MarketSlice
 from trading.orders import ENDED, OrderBasket
 from trading.sessions import Sessions
@@ -82,6 +83,8 @@ class Rules(Struct, frozen=True):
     """Cash that the venue may have more or less than we know of: some round each fill to their own decimals."""
     execution: Execution = Execution()
     """How decisions become orders."""
+    macro: tuple[str, ...] = ()
+    """Names of the series that nobody trades, in the order in which a Tick has their values."""
     keep_bars: bool = False
     """Whether a policy reads whole bars: else only closes are kept."""
     live: Allowance | None = None
@@ -230,6 +233,8 @@ class State:
             self.ledger.allocate(number, agent.capital_micro)
         bars = BarRing(size, rules.lookback + 1) if rules.keep_bars else None
         self.history = History(size, rules.lookback + 1, bars)
+        if rules.macro:
+            self.history.macro = MacroHistory(rules.macro, rules.lookback + 1)
         self.marks: Floats = np.full(size, np.nan)
         self.marks_nano: NDArray[np.int64] = np.zeros(size, dtype=np.int64)
         self.mark_ts: NDArray[np.int64] = np.zeros(size, dtype=np.int64)

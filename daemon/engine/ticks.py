@@ -45,6 +45,8 @@ def on_tick(state: State, tick: Tick) -> Sequence[Effect]:
         state.later |= AT_SAMPLES.intersection(tick.jobs)
     if tick.sample:
         state.history.sample(tick.ts, tick.key, tick.final, state.marks)
+        if state.history.macro is not None:
+            state.history.macro.sample(tick.macro)
         state.session_volume(tick.ts)
         state.watch.context = None
         if tick.warmup:

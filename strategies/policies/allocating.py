@@ -14,6 +14,7 @@ from strategies.allocators.estimates import VARIANCE_FLOOR, CovarianceKind, cova
 from strategies.allocators.forms import Box, at_volatility, inverse_volatility, minimum_variance
 from strategies.allocators.quadratic import Infeasible
 from strategies.policies.params import ParamsError, nearest
+from strategies.stale import standing_still
 from trading.covariance import DECAY
 from trading.instruments import Universe
 from trading.market import Bools, Floats
@@ -205,12 +206,12 @@ class Allocator(Generic[P]):
 
 
 def moving(returns: Floats) -> Bools:
-    """bool[N], which columns of float64[S, N] are known throughout and vary."""
+    """bool[N], which columns of float64[S, N] are known throughout, vary, and do not stand still (strategies.stale)."""
     rows = len(returns)
     centred = returns - returns.sum(axis=0) / rows
     variance = np.einsum("ij,ij->j", centred, centred)
     # NaN compares false; an infinite return is no measure either
-    return (variance > VARIANCE_FLOOR * (rows - 1)) & (variance < np.inf)
+    return (variance > VARIANCE_FLOOR * (rows - 1)) & (variance < np.inf) & ~standing_still(returns)
 
 
 def checked(weights: Floats, box: Box, least: float = 1.0) -> Floats:

@@ -64,6 +64,10 @@ class Dynamic:
         return (self.base.policy,)
 
     @property
+    def spaces(self) -> tuple[str, ...]:
+        return ("base",)
+
+    @property
     def lookback(self) -> int:
         params = self.params
         own = max(params.momentum_lookback, params.volatility_lookback, self.model.lookback)

@@ -63,6 +63,10 @@ class Ensemble:
         return tuple(each.policy for each in self.members)
 
     @property
+    def spaces(self) -> tuple[str, ...]:
+        return tuple(map(str, range(len(self.members))))
+
+    @property
     def lookback(self) -> int:
         return max(self.params.window, *(each.policy.lookback for each in self.members))
 
@@ -70,10 +74,10 @@ class Ensemble:
         books, earned = self._since(view, memory)
         said: list[Said] = []
         new: dict[str, Floats] = {}
-        for k, member in enumerate(self.members):
-            answer = ask(member, view.held_by(books[k]), own_memory(memory, str(k)))
+        for k, (member, space) in enumerate(zip(self.members, self.spaces, strict=True)):
+            answer = ask(member, view.held_by(books[k]), own_memory(memory, space))
             said.append(answer)
-            new |= under(str(k), answer.memory)
+            new |= under(space, answer.memory)
         if all(each.failed for each in said):
             raise none_answers(self.members, said)
         targets = np.stack(

@@ -8,6 +8,7 @@ import numpy as np
 from msgspec import Meta, Struct
 
 from strategies.policies.params import parse
+from strategies.stale import standing_still
 from trading.market import Floats
 from trading.view import Memory, View
 
@@ -25,13 +26,13 @@ class InverseVolatilityParams(Struct, frozen=True):
 def inverse_deviations(returns: Floats) -> Floats:
     """float64[N], 1 / standard deviation (n - 1) of each column of float64[k, N].
 
-    0 where a return is missing or the price did not move: no measure, no weight.
+    0 where a return is missing or the price stands still (strategies.stale): no measure, no weight.
     """
     k = len(returns)
     centred = returns - returns.sum(axis=0) / k
     variance = np.einsum("ij,ij->j", centred, centred) / (k - 1)
     out = np.zeros(len(variance))
-    np.divide(1.0, np.sqrt(variance), out=out, where=variance > VARIANCE_FLOOR)
+    np.divide(1.0, np.sqrt(variance), out=out, where=(variance > VARIANCE_FLOOR) & ~standing_still(returns))
     return out
 
 

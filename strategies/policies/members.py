@@ -4,7 +4,7 @@ A member's book is the composite's own unless the composite says otherwise. A me
 does not fail the composite while another answers: it is left out, and the composite says so.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeVar
 
@@ -19,6 +19,10 @@ from trading.view import HOLD, Hold, Memory, Noted, View
 
 MAX_DEPTH: Final = 4
 """Composites within composites: deeper is a mistake, or a policy that names itself."""
+
+
+RULED: Final = "policy"
+"""Where in an agent's memory that of the policy inside its sizing or rebalancing rules stands."""
 
 
 class Load(Protocol):
@@ -121,6 +125,20 @@ def own_memory(memory: Memory, space: str) -> dict[str, Any]:
 def under(space: str, memory: Memory) -> dict[str, Any]:
     """`memory` as it is kept under `space`."""
     return {f"{space}/{name}": value for name, value in memory.items()}
+
+
+def leaves_with_memory(policy: Policy, memory: Memory, path: str = "") -> Iterator[tuple[str, Policy, Memory]]:
+    """Each of trading.ports.leaves with its own part of `memory`, and the path of members that leads to it (`0/bull`, empty
+    for the policy itself and what only rules stand around). What a policy is made of (`inside`) remembers under its
+    `spaces`, in the same order; one that has none hands its memory on as it is."""
+    inside: tuple[Policy, ...] = getattr(policy, "inside", ())
+    if not inside:
+        yield path, policy, memory
+        return
+    spaces: tuple[str, ...] = getattr(policy, "spaces", ("",) * len(inside))
+    for each, space in zip(inside, spaces, strict=True):
+        named = "/".join(filter(None, (path, "" if space == RULED else space)))
+        yield from leaves_with_memory(each, own_memory(memory, space) if space else memory, named)
 
 
 def ask(member: Loaded, view: View, memory: Memory) -> Said:

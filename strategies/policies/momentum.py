@@ -9,6 +9,7 @@ from msgspec import Meta, Struct
 
 from strategies.policies.inverse_volatility import inverse_deviations
 from strategies.policies.params import parse
+from strategies.stale import standing_still
 from trading.market import Floats
 from trading.view import Memory, View
 
@@ -28,7 +29,7 @@ class MomentumParams(Struct, frozen=True):
 class Momentum:
     """Moskowitz, Ooi and Pedersen (2012), without the short side.
 
-    Each instrument whose window is known has a place of its own; it is filled while the past total
+    Each instrument whose window is known and does not stand still (strategies.stale) has a place of its own; it is filled while the past total
     return is positive and cash otherwise, so the book is out of a market that falls as a whole.
     """
 
@@ -39,10 +40,12 @@ class Momentum:
         return self.params.lookback + self.params.skip
 
     def act(self, view: View, memory: Memory) -> tuple[Floats, Memory]:
-        returns = view.returns(self.lookback)[: self.params.lookback]
+        recent = view.returns(self.lookback)
+        returns = recent[: self.params.lookback]
         growth = np.multiply.reduce(returns + 1.0, axis=0)
         # NaN (no full history) compares false both times: no place and no weight
         places = (growth >= 0.0) * 1.0 if self.params.size == "equal" else inverse_deviations(returns)
+        places[standing_still(recent)] = 0.0
         total = places.sum()
         return (places * (growth > 1.0) / total if total > 0.0 else places), memory
 

@@ -47,6 +47,10 @@ class MomentumTilted:
         return (self.base.policy,)
 
     @property
+    def spaces(self) -> tuple[str, ...]:
+        return ("base",)
+
+    @property
     def lookback(self) -> int:
         return max(self.params.lookback, self.base.policy.lookback)
 

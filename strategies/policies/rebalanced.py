@@ -8,7 +8,7 @@ import numpy as np
 from msgspec import Struct
 
 from strategies.ensembles import drifted
-from strategies.policies.members import noted, own_memory, under
+from strategies.policies.members import RULED, noted, own_memory, under
 from strategies.rebalancing import (
     PERIODS,
     correlation_change,
@@ -99,6 +99,10 @@ class Rebalanced:
         return (self.policy,)
 
     @property
+    def spaces(self) -> tuple[str, ...]:
+        return (RULED,)
+
+    @property
     def lookback(self) -> int:
         rules = self.rules
         events = max(rules.lookback, model_of(RegimeParams()).lookback) if rules.when == "event" else 1
@@ -106,7 +110,7 @@ class Rebalanced:
         return max(self.policy.lookback, events, risk)
 
     def act(self, view: View, memory: Memory) -> tuple[Floats | Hold | Noted, Memory]:
-        given, remembered = self.policy.act(view, own_memory(memory, "policy"))
+        given, remembered = self.policy.act(view, own_memory(memory, RULED))
         words = [(given.note, given.warns)] if isinstance(given, Noted) else []
         wanted = given.weights if isinstance(given, Noted) else given
         kept = own_memory(memory, "rebalance")
@@ -124,7 +128,7 @@ class Rebalanced:
         if "event" in kept:
             event, day = EVENTS[int(kept["event"][0])], np.datetime64(int(kept["event"][1]), "D")
             words.append((f"rebalanced on {day}: {WORDS[event]}", False))
-        return noted(answer, words), under("policy", remembered) | under("rebalance", kept)
+        return noted(answer, words), under(RULED, remembered) | under("rebalance", kept)
 
     def _due(self, target: Floats, view: View, kept: Memory) -> bool:
         rules, last = self.rules, kept.get("last")

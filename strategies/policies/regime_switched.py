@@ -62,6 +62,10 @@ class RegimeSwitched:
         return tuple(each.policy for each in self.branches.values())
 
     @property
+    def spaces(self) -> tuple[str, ...]:
+        return tuple(self.branches)
+
+    @property
     def lookback(self) -> int:
         return max(self.model.lookback, *(each.policy.lookback for each in self.branches.values()))
 

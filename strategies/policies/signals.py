@@ -26,9 +26,12 @@ VOLATILITY_SAMPLES = 63
 
 class SignalsParams(Struct, frozen=True):
     """`features`: name -> weight in the score; a weight below 0 prefers low values. The `top` instruments by score are
-    held in equal parts, or by inverse volatility; `invested` is the fraction of the book that is spread."""
+    held in equal parts, or by inverse volatility; `invested` is the fraction of the book that is spread. `exposure`: features
+    that are one number for all instruments (macro series, regimes, the season) -> weight: what is invested is multiplied by
+    1 plus the weighted sum of their values, within 0 and 1."""
 
     features: dict[str, float] = {}
+    exposure: dict[str, float] = {}
     top: Annotated[int, Meta(ge=1, le=1000)] = 5
     size: Literal["equal", "inverse_volatility"] = "equal"
     invested: Annotated[float, Meta(ge=0.0, le=1.0)] = 1.0
@@ -41,6 +44,7 @@ class Signals:
 
     params: SignalsParams
     spec: "FeatureSpec"
+    """The features that are ranked, then those of `exposure`."""
     weights: tuple[float, ...]
 
     @property
@@ -52,23 +56,47 @@ class Signals:
     def uses_bars(self) -> bool:
         return True
 
-    def scores(self, view: View) -> Floats:
-        """float64[N], weighted sum of ranks about their middle; NaN for who takes no part."""
+    @property
+    def uses_macro(self) -> tuple[str, ...]:
+        """The series of [feed] macro that it reads."""
+        return tuple(sorted(self.spec.needs - {"benchmark"}))
+
+    def features(self, view: View) -> Floats:
+        """float64[N, F], the newest row."""
         from strategies.features import Inputs, compute
-        from strategies.features.across import across
 
         bars = view.bars(self.spec.lookback)
         universe = view.universe
-        inputs = Inputs(bars.session, {n: getattr(bars, n) for n in FIELDS}, universe.index.get(universe.benchmark))
-        features = compute(self.spec, inputs, rows=1)[0]
+        inputs = Inputs(
+            bars.session,
+            {n: getattr(bars, n) for n in FIELDS},
+            universe.index.get(universe.benchmark),
+            shared={name: view.macro(name, self.spec.lookback) for name in self.uses_macro},
+        )
+        return compute(self.spec, inputs, rows=1)[0]
+
+    def scores(self, features: Floats) -> Floats:
+        """float64[N], weighted sum of ranks about their middle; NaN for who takes no part."""
+        from strategies.features.across import across
+
+        features = features[:, : len(self.weights)].copy()
         features[~np.isfinite(features).all(axis=1)] = np.nan
-        scores = np.zeros(universe.size)
+        scores = np.zeros(len(features))
         for place, weight in enumerate(self.weights):
             scores += weight * (across(features[:, place], "rank") - 0.5)
         return scores
 
+    def exposure(self, features: Floats) -> float:
+        """The part of `invested` that is held, 0 to 1; 0 while one of its features is not known."""
+        # one number for all instruments: each column has it in every row
+        moved = sum(
+            w * float(v) for w, v in zip(self.params.exposure.values(), features[0, len(self.weights) :], strict=True)
+        )
+        return min(max(1.0 + moved, 0.0), 1.0) if isfinite(moved) else 0.0
+
     def act(self, view: View, memory: Memory) -> tuple[Floats, Memory]:
-        scores = self.scores(view)
+        features = self.features(view)
+        scores = self.scores(features)
         places = np.zeros(len(scores))
         # equal scores go by name, so that the order of the columns does not matter
         symbols = view.universe.symbols
@@ -82,22 +110,30 @@ class Signals:
         if self.params.size == "inverse_volatility":
             places *= inverse_deviations(view.returns(VOLATILITY_SAMPLES))
         total = float(places.sum())
-        return (places * (self.params.invested / total) if total > 0.0 else places), memory
+        invested = self.params.invested * self.exposure(features)
+        return (places * (invested / total) if total > 0.0 else places), memory
 
 
 def make_signals(params: Mapping[str, object]) -> Signals:
     own = parse("signals", params, SignalsParams)
     if not own.features:
         raise ParamsError("signals needs features, such as { momentum_126 = 1.0, rsi_14 = -0.5 }")
-    if not all(isfinite(w) for w in own.features.values()):
-        raise ParamsError("signals: features has a finite weight for each name")
+    for key, named in (("features", own.features), ("exposure", own.exposure)):
+        if not all(isfinite(w) for w in named.values()):
+            raise ParamsError(f"signals: {key} has a finite weight for each name")
     from strategies.features import FeatureError, spec_of
 
     try:
-        spec = spec_of(own.features)
+        spec = spec_of((*own.features, *own.exposure))
     except FeatureError as error:
         raise ParamsError(f"signals: {error}") from None
     for each in spec.features:
-        if each.about.shared or each.about.group == "portfolio":
-            raise ParamsError(f"signals: feature {each.name!r} does not tell instruments apart by their bars")
+        of_the_book = each.about.group in ("portfolio", "risk")
+        if each.name in own.features and (each.about.shared or of_the_book):
+            remedy = "" if of_the_book else "; it belongs into exposure"
+            raise ParamsError(f"signals: feature {each.name!r} does not tell instruments apart by their bars{remedy}")
+        if each.name in own.exposure and (not each.about.shared or of_the_book):
+            raise ParamsError(
+                f"signals: exposure {each.name!r} is no macro series, regime or season: one number for all"
+            )
     return Signals(own, spec, tuple(own.features.values()))

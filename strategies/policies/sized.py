@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 from msgspec import Struct
 
-from strategies.policies.members import noted, own_memory, under
+from strategies.policies.members import RULED, noted, own_memory, under
 from strategies.policies.params import nearest
 from strategies.rebalancing import covariance_of
 from strategies.regimes import RegimeParams, in_force, model_of
@@ -19,6 +19,7 @@ from strategies.sizing import (
     spread_out,
     volatility_factor,
 )
+from strategies.stale import standing_still
 from trading.market import Floats
 from trading.ports import Policy
 from trading.view import HOLD, Hold, Memory, Noted, View
@@ -70,6 +71,10 @@ class Sized:
         return (self.policy,)
 
     @property
+    def spaces(self) -> tuple[str, ...]:
+        return (RULED,)
+
+    @property
     def lookback(self) -> int:
         rules = self.rules
         reads = [self.policy.lookback, rules.momentum_filter or 1]
@@ -80,10 +85,10 @@ class Sized:
         return max(reads)
 
     def act(self, view: View, memory: Memory) -> tuple[Floats | Hold | Noted, Memory]:
-        given, remembered = self.policy.act(view, own_memory(memory, "policy"))
+        given, remembered = self.policy.act(view, own_memory(memory, RULED))
         words = [(given.note, given.warns)] if isinstance(given, Noted) else []
         weights = given.weights if isinstance(given, Noted) else given
-        new = under("policy", remembered)
+        new = under(RULED, remembered)
         regime = ""
         if self.rules.regime is not None:
             table = self.rules.regime
@@ -104,7 +109,9 @@ class Sized:
             weights = weights * float(getattr(rules.regime, regime))
         if rules.risk_budget:
             budgets = _budgets(rules.risk_budget, view)
-            weights = risk_budgets(np.sign(weights), covariance_of(view.returns(rules.risk_lookback)), budgets)
+            returns = view.returns(rules.risk_lookback)
+            sides = np.where(standing_still(returns), 0.0, np.sign(weights))
+            weights = risk_budgets(sides, covariance_of(returns), budgets)
         if rules.kelly is not None:
             returns = view.returns(rules.kelly_lookback)
             weights = weights * kelly_factor(weights, returns, rules.kelly, rules.kelly_method, rules.risk_free)

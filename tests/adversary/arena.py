@@ -14,7 +14,7 @@ import numpy as np
 
 import risk.gate
 from risk.gate import RUN, Account, Context, Verdict, worst_nano
-from risk.limits import Limits
+from risk.limits import AccountCap, Limits, override
 from tests.adversary.judge import judge
 from tests.risk_cases import Book, Floats, make_context, scenario_returns
 from trading.instruments import NANO
@@ -103,6 +103,18 @@ class Arena:
         self.broken: dict[str, Any] = {}
         """The same of the next account."""
         self._ctx: Context | None = None
+        # drawn aside, so that all else of a match is what it is without
+        aside = rng.spawn(1)[0]
+        self.power = float(equity * np.exp(aside.uniform(-3.0, 1.0))) if aside.random() < 0.25 else None
+        """What the venue lets be bought; None where it does not say."""
+
+    @property
+    def allowed(self) -> Limits:
+        """The limits, with what may be bought as a share of the equity now."""
+        if self.power is None:
+            return self.limits
+        share = self.power / self.equity if self.equity > 0.0 else 0.0
+        return override(self.limits, buying_power=AccountCap(share, self.power))
 
     @property
     def equity(self) -> float:
@@ -158,13 +170,13 @@ class Arena:
         """The case as it is put to the gate."""
         px, rows = self.changes.get("px", self.px), self.changes.get("rows", self.returns)
         return Book(
-            self.context(), self.account(), asked, self.limits, list(self.open), rows, np.array(px), list(self.names)
+            self.context(), self.account(), asked, self.allowed, list(self.open), rows, np.array(px), list(self.names)
         )
 
     def put(self, asked: Floats, switch: int = RUN, *, keep: bool = True) -> Verdict:
         """Ask the gate, judge its verdict; with `keep` what passed is sent."""
         book = self.book(asked)
-        verdict = self.gate(book.ctx, book.account, asked, self.limits, switch)
+        verdict = self.gate(book.ctx, book.account, asked, book.limits, switch)
         found = judge(book, verdict, self.rng, switch=switch)
         t = self.tally
         t.intents += int(np.count_nonzero(asked))

@@ -9,7 +9,7 @@ import pytest
 import risk.case
 import risk.gate
 from risk.gate import RUN, Account, Verdict
-from risk.limits import Limits, override
+from risk.limits import AccountCap, Limits, override
 from tests.adversary.arena import Gate, real_gate
 from tests.adversary.duel import match_of
 from tests.adversary.kinds import KINDS
@@ -59,6 +59,18 @@ def loose(key: str, factor: float) -> Fault:
         return real_gate(ctx, account, asked, wider, switch)
 
     return Fault(f"{key} is {factor - 1.0:.1%} wider than it says", lambda patch: gate)
+
+
+def bought(name: str, factor: float) -> Fault:
+    """A gate that reads what may be bought as another sum."""
+
+    def gate(ctx: Any, account: Account, asked: Any, limits: Limits, switch: int) -> Verdict:
+        power = limits.buying_power
+        if power is not None:
+            limits = override(limits, buying_power=AccountCap(power.limit * factor, power.money * factor))
+        return real_gate(ctx, account, asked, limits, switch)
+
+    return Fault(name, lambda patch: gate)
 
 
 def rewritten(name: str, change: Callable[[Verdict, Any, Account, Any], Any]) -> Fault:
@@ -175,6 +187,8 @@ FAULTS: Final[Sequence[Fault]] = (
     deaf("max_cash_debit", max_cash_debit=1.0),
     loose("max_volatility", 1.05),
     loose("max_gross_exposure", 1.01),
+    deaf("buying_power"),
+    bought("what may be bought is 5 % more than the venue says", 1.05),
     rewritten("a cut order gets a lot more", _one_more),
     rewritten("what was asked passes", lambda v, c, a, asked: np.trunc(np.nan_to_num(asked, posinf=0.0, neginf=0.0))),
     Fault("each order is judged alone", lambda patch: _one_by_one),

@@ -49,7 +49,7 @@ def judge(book: Book, verdict: Verdict, rng: np.random.Generator, *, switch: int
     book.px = np.where(_priced(book), px, 0.0)
     try:
         orders = orders_of(book, verdict.lots)
-        wrong += _prices(book, orders)
+        wrong += [*_prices(book, orders), *_bought(book, orders)]
         if wrong or not orders.adding.any():
             return Judgement(wrong, 0, 0.0)
         return _states(book, orders, fill_states(rng, book, orders, partial))
@@ -167,6 +167,21 @@ def _prices(book: Book, orders: Orders) -> Iterable[str]:
         within = mark <= nano <= mark * (1 + collar) + 1 if lots > 0 else mark * (1 - collar) - 1 <= nano <= mark
         if not within:
             yield "a limit beyond its collar"
+
+
+def _bought(book: Book, orders: Orders) -> Iterable[str]:
+    """What adds risk costs no more than the venue lets be bought, each order at its limit or the mark, whichever costs more,
+    and its fee. Nothing else counts: not what is held or open, not what a margin account may owe."""
+    power = book.limits.buying_power
+    if power is None:
+        return
+    cost = sum(
+        abs(lots) * max(worst, float(book.px[sym])) * (1.0 + book.limits.fee_bp / 10_000)
+        for sym, lots, worst, adds in zip(orders.sym, orders.lots, orders.worst, orders.adding, strict=True)
+        if adds
+    )
+    if cost > power.money * (1.0 + CLOSE) + CLOSE:
+        yield f"bought for {cost:.2f} where the venue lets {power.money:.2f}"
 
 
 # ---- what can fill ---------------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """The search for a breach, in short form, and what it has found; `make prove-long` runs the long one."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 from risk.gate import Account, gate
 from risk.limits import Limits, Reason
 from tests.adversary.arena import Tally
-from tests.adversary.duel import ALL, duel, match_of
+from tests.adversary.duel import ALL, ENGINE, duel, match_of
 from tests.adversary.faults import FAULTS, Fault, hunt
 from tests.adversary.judge import Judgement, judge
 from tests.adversary.kinds import KINDS
@@ -51,6 +52,16 @@ def test_some_verdict_of_nearly_every_kind_comes_within_a_hair_of_a_limit() -> N
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
 def test_a_planted_fault_is_found(fault: Fault, monkeypatch: pytest.MonkeyPatch) -> None:
     assert hunt(fault, monkeypatch), "nobody saw it"
+
+
+def test_worlds_find_an_engine_that_forgets_what_it_sent_since_the_venue_spoke(monkeypatch: pytest.MonkeyPatch) -> None:
+    def worlds() -> Iterator[str]:
+        for match in range(12):
+            yield from match_of(ENGINE, 5, match).wrong
+
+    assert list(worlds()) == []
+    monkeypatch.setattr("daemon.engine.planning.spend", lambda state, out: None)
+    assert "where the venue lets" in next(worlds())
 
 
 # ---- found by the search, smallest cases ------------------------------------------------------------------------

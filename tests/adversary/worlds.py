@@ -5,23 +5,28 @@ the books as the ledger has them are held to their limits at the marks of the pl
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from daemon.engine.planning import market_context
 from daemon.engine.state import HOUSE
+from daemon.timeline import Item
+from risk.gate import worst_nano
 from risk.limits import Correlation, Limits, Tail, override
 from tests.adversary.arena import Tally
 from tests.adversary.judge import _states, fill_states
 from tests.engine_world import START, World, block
 from tests.risk_cases import CLOSE, Book, Orders, States, numerators
 from tests.simulation.setting import HOUR, _policy
-from trading.effects import Effect, Planned
-from trading.events import Action, Event, Reports, Tick
+from trading.effects import Effect, Ended, Filled, Planned
+from trading.events import Action, Event, Reconciled, Reports, Tick
 from trading.execution import Costs
+from trading.instruments import MICRO, NANO
 from trading.market import MarketSlice
+from trading.orders import OrderBasket
 from trading.sessions import DAY_NS
 
 ROWS = 20
@@ -87,18 +92,34 @@ class Held:
         self.matters = reference.matters
 
 
+@dataclass
+class Sent:
+    """One order that adds risk: unsigned lots that it may still be, what each can cost with fees, what has filled."""
+
+    lots: int
+    price: float
+    filled: int = 0
+
+
 class Watched(World):
     """A world that is judged after every step."""
 
-    def __init__(self, *given: Any, **named: Any) -> None:
+    def __init__(self, *given: Any, power: float | None = None, **named: Any) -> None:
+        """`power`: what the venue lets be bought, as a share of equity, each time it is asked; None where it does not say."""
         self.tally = Tally()
+        self.power = power
+        self.said: float | None = None
+        """What it let be bought when it was last asked, in account currency; None where that cannot be judged any more."""
+        self.sent: dict[tuple[int, int, int], Sent] = {}
+        """(sample, n, column) of what was bought or sold short since, or that the venue has not counted."""
         self.rows: dict[int, list[OpenRow]] = {}
         self.references: dict[int, Reference] = {}
-        self.draw = np.random.default_rng(0)
+        self.draw, self.ask = np.random.default_rng(0), np.random.default_rng(1)
         super().__init__(*given, **named)
 
     def add(self, event: Event, effects: Sequence[Effect]) -> None:
         super().add(event, effects)
+        self._buy(effects)
         books = [HOUSE, *range(len(self.rules.agents))]
         if isinstance(event, Action):
             self._adjust(event)
@@ -117,16 +138,61 @@ class Watched(World):
         for book in books:
             rows = self.shell.state.open_rows(book)
             if planned:
-                self._judge(book, rows)
+                self._judge(book, rows, planned[-1])
             elif isinstance(event, Tick) and not rows:
                 self.references.pop(book, None)
             self.rows[book] = rows
 
+    def run(self, items: Iterator[Item] | None = None) -> "Watched":
+        """Take everything; every few instants the venue says what it lets be bought, some of what rests counted in it."""
+        for item in items or self.items():
+            if self.power is not None and isinstance(item, Tick) and self.ask.random() < 0.4:
+                self._said(self.power)
+            super().run(iter([item]))
+        return self
+
+    def _said(self, power: float) -> None:
+        state = self.shell.state
+        self.said = max(0.0, power * state.equity_micro / MICRO)
+        heard = tuple(key for key in {at[:2] for at in self.sent} if self.ask.random() < 0.7)
+        self.sent = {at: each for at, each in self.sent.items() if at[:2] not in heard}
+        house = state.ledger.house
+        said = int(self.said * MICRO)
+        self.shell.run(
+            Reconciled(state.now, list(house.lots), house.cash_micro, buying_power_micro=said, counted=heard)
+        )
+
+    def _buy(self, effects: Sequence[Effect]) -> None:
+        """What was sent that adds risk, at its limit or the mark with fees, less what ended unfilled, is within what the venue
+        said."""
+        if self.said is None:
+            return
+        state = self.shell.state
+        for effect in effects:
+            if isinstance(effect, OrderBasket):
+                for sym, lots, worst in zip(effect.sym, effect.lots, effect.worst_nano, strict=True):
+                    if state.ledger.house.lots[sym] * lots >= 0:
+                        price = max(worst / NANO, float(state.marks[sym])) * (1.0 + self.rules.house.fee_bp / 10_000)
+                        self.sent[effect.sample, effect.n, sym] = Sent(abs(lots), price)
+            elif isinstance(effect, Filled):
+                for sym, lots in zip(effect.sym, effect.lots, strict=True):
+                    if (each := self.sent.get((effect.sample, effect.n, sym))) is not None:
+                        each.filled += abs(lots)
+            elif isinstance(effect, Ended):
+                for sym in effect.sym:
+                    if (each := self.sent.get((effect.sample, effect.n, sym))) is not None:
+                        each.lots = each.filled
+        if any(isinstance(effect, OrderBasket) for effect in effects):
+            cost = sum(each.lots * each.price for each in self.sent.values())
+            if cost > self.said + CLOSE * abs(self.said) + 0.01:
+                self.tally.wrong.append(f"sent for {cost:.2f} where the venue lets {self.said:.2f}")
+
     def _limits(self, book: int) -> Limits:
         return self.rules.house if book == HOUSE else self.rules.agents[book].limits
 
-    def _judge(self, book: int, rows: list[OpenRow]) -> None:
-        """What a plan added to a book, in every state that it and what was open can lead to."""
+    def _judge(self, book: int, rows: list[OpenRow], plan: Planned) -> None:
+        """What a plan added to a book, in every state that it and what was open can lead to. An agent's
+        promise is of its whole verdict, whatever the house sent of it: its returns are those of all symbols in it."""
         old = Counter(self.rows.get(book, []))
         new = list((Counter(rows) - old).elements())
         kept = list((Counter(rows) - Counter(new)).elements())
@@ -137,12 +203,13 @@ class Watched(World):
         limits = override(self._limits(book), max_turnover=None, order_rate=None)
         returns = np.array(state.history.synchronous.returns(ROWS))
         case = Book(ctx, account, np.zeros(len(px)), limits, kept, returns, px, list(self.universe.symbols))
-        every = [*kept, *new]
+        unsent = [] if book == HOUSE else self._unsent(case, plan, book, new)
+        every = [*kept, *new, *unsent]
         if not every:
             self.references.pop(book, None)
             return
         held = account.lots
-        fresh = np.array([False] * len(kept) + [True] * len(new), dtype=np.bool_)
+        fresh = np.array([False] * len(kept) + [True] * (len(new) + len(unsent)), dtype=np.bool_)
         orders = Orders(
             np.array([k for k, _, _ in every], dtype=np.int64),
             np.array([float(lots) for _, lots, _ in every]),
@@ -164,6 +231,18 @@ class Watched(World):
         self.tally.states += found.states
         self.tally.use = max(self.tally.use, found.use)
         self.tally.wrong += wrong
+
+    def _unsent(self, case: Book, plan: Planned, book: int, new: list[OpenRow]) -> list[OpenRow]:
+        """What the agent's own gate let pass, and the house cut or crossed."""
+        part = next((each for each in plan.agents if each.agent == book), None)
+        if part is None:
+            return []
+        lots = np.frombuffer(part.allowed, dtype=np.int64).astype(np.float64)
+        for symbol, sent, _ in new:
+            lots[symbol] -= sent
+        lots = np.where(lots * np.frombuffer(part.allowed, dtype=np.int64) > 0, lots, 0.0)
+        worst = worst_nano(case.ctx, lots, case.limits, case.account.lots)
+        return [(k, int(lots[k]), worst[k] / NANO) for k in np.flatnonzero(lots).tolist()]
 
     def _hold(self, book: int) -> None:
         """A book after fills, at the marks of its plan: within each limit, or no further beyond it than before."""
@@ -187,6 +266,8 @@ class Watched(World):
         if action.kind == "dividend":
             self.references.clear()
             return
+        self.said = None  # lots and limits of what was sent are others now: until the venue speaks again
+        self.sent.clear()
         for reference in self.references.values():
             reference.case.px[action.symbol] *= action.denominator / action.numerator
 
@@ -241,11 +322,13 @@ def through_the_engine(seed: int, match: int) -> Tally:
     fee = float(rng.choice([0.0, 1.0, 10.0]))
     house = drawn_limits(rng, fee)
     own = house if rng.random() < 0.3 else override(drawn_limits(rng, fee), allow_short=house.allow_short)
+    aside = rng.spawn(1)[0]
+    power = float(np.exp(aside.uniform(-3.0, 0.5))) if aside.random() < 0.4 else None
     world = Watched(
         block(close, opens, fresh), [hostile(rng, size) for _ in range(count)], house=house, agent=own,
         costs=Costs(commission_bp=fee, slippage_bp=float(rng.choice([0.0, 30.0])), seed=match,
                     participation=float(rng.choice([0.0, 0.0001, 0.001]))),
         actions=actions, min_trade=0.0, lookback=ROWS, good_till_cancelled=bool(rng.random() < 0.4),
-        follow_ups=int(rng.integers(0, 3)),
+        follow_ups=int(rng.integers(0, 3)), power=power,
     )  # fmt: skip
     return world.run().tally

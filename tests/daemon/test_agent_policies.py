@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from daemon.agent_policies import policy_of, rebalance_of, sizing_of, without_rules
+from daemon.agent_policies import policy_of, rebalance_of, sizing_of
 from daemon.assembly import assemble
 from daemon.config import ConfigError, load
 from daemon.known import known_names
@@ -14,6 +14,7 @@ from daemon.opening import begin
 from daemon.policies import PolicyError
 from research.record import Record
 from strategies.policies import EqualWeight
+from strategies.policies.members import leaves_with_memory
 from strategies.policies.rebalanced import CostAware, Rebalanced, RebalanceRules
 from strategies.policies.sized import Sized, SizingRules
 from trading.effects import Ask, Effect, Planned
@@ -68,10 +69,10 @@ def test_what_is_sized_is_rebalanced_towards(tmp_path):
 def test_what_is_inside_the_rules_is_found_with_its_own_memory(tmp_path):
     policy = rules_in(tmp_path, 'sizing = { volatility_target = 0.1 }\nrebalance = { when = "calendar" }\n')
     memory = {"policy/policy/own": np.ones(1), "policy/regime/since": np.ones(2), "rebalance/last": np.ones(2)}
-    bare, own = without_rules(policy, memory)
+    ((path, bare, own),) = leaves_with_memory(policy, memory)
+    assert (path, set(own)) == ("", {"own"})
     assert isinstance(bare, EqualWeight)
-    assert set(own) == {"own"}
-    assert without_rules(bare, memory) == (bare, memory)
+    assert list(leaves_with_memory(bare, memory)) == [("", bare, memory)]
 
 
 def test_defaults_of_the_tables_are_those_of_the_rules(tmp_path):

@@ -37,6 +37,7 @@ name = "other"
 symbols = ["SPY"]
 [feed]
 path = "bars.parquet"
+macro = [{ name = "vix", path = "vix.csv" }]
 [broker]
 cash = "1000.00"
 [risk]
@@ -148,6 +149,9 @@ ROWS = {
     "feed.pace": ("2.5/s", "2.5/s"),
     "feed.at_end": ("stop", "stop"),
     "feed.grace": ("30s", 30 * S),
+    "feed.macro.0.name": ("rate", "rate"),
+    "feed.macro.0.path": ("other.csv", "other.csv"),
+    "feed.macro.0.available": ("close", "close"),
     "broker.kind": ("alpaca", "alpaca", *FEED),
     "broker.venue": ("kraken", "kraken", *FEED, "broker.kind=ccxt"),
     "broker.url": ("http://127.0.0.1:8081", "http://127.0.0.1:8081", *LIVE),

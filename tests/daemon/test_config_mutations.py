@@ -69,6 +69,7 @@ ESTIMATORS = {
     "volume_lookback",
     "profile",
     "rearm",
+    "max_failures",
     "flatten_on",
     # what is remembered, and how often people are told: no limits
     "portfolio",

@@ -3,14 +3,23 @@
 import time
 from pathlib import Path
 
+import numpy as np
+
+from daemon.app import Options, read_config
+from daemon.assembly import assemble
 from daemon.deadline import Deadline
+from daemon.learned import helper_models
 from daemon.opening import artifacts_in
 from daemon.policies import Inner, load
+from daemon.terminal import trained_until
 from daemon.user_policy import UserPolicy
-from strategies.policies import EqualWeight
+from models.forests.policy import LearnedAllocation
+from strategies.policies import COMPOSITES, EqualWeight
+from strategies.policies.members import leaves_with_memory
 from strategies.policies.rebalanced import Rebalanced, RebalanceRules
 from strategies.policies.sized import Sized, SizingRules
-from tests.policy_world import market, view_of
+from tests.edge_world import CONFIG, write
+from tests.policy_world import market, view_of, walk
 from trading.effects import Ask
 from trading.ports import leaves
 
@@ -46,3 +55,74 @@ def test_the_digest_of_an_artifact_is_known_inside_an_ensemble():
     both = load("ensemble", {"members": [{"policy": "models/shipped/scorer"}, MEMBERS[1]]}, root)
     assert artifacts_in(both) == artifacts_in(learned) == learned.digest != ""
     assert artifacts_in(load("equal_weight", {}, root)) == ""
+
+
+class Named:
+    """Remembers the view's samples under its own name."""
+
+    lookback = 1
+
+    def __init__(self, name):
+        self.name = name
+
+    def act(self, view, memory):
+        before = memory.get(self.name, np.zeros(1))
+        return np.full(len(view.prices), 0.1), {self.name: before + 1.0}
+
+
+def test_each_leaf_is_found_with_what_it_remembered_itself_through_every_composite():
+    made = iter("abcdefgh")
+
+    def find(name, params):
+        if name == "named":
+            return Inner(Named(next(made)))
+        return Inner(COMPOSITES[name](params, find))
+
+    one = {"policy": "named"}
+    branch = {"policy": "momentum_tilted", "params": {"base": one}}
+    policy = COMPOSITES["ensemble"](
+        {
+            "members": [
+                one,
+                {"policy": "dynamic", "params": {"base": one}},
+                {"policy": "regime_switched", "params": {"bull": one, "bear": branch, "volatile": one}},
+            ]
+        },
+        find,
+    )
+    policy = Rebalanced(Inner(Sized(Inner(policy), SizingRules())), RebalanceRules())
+    *_, (_, said, _) = walk(policy, market(1, 3, 90))
+    memory = {name: np.frombuffer(data) for name, (_, data) in said.memory.items()}
+    found = {path: (leaf, own) for path, leaf, own in leaves_with_memory(policy, memory)}
+    assert list(found) == ["0", "1/base", "2/bull", "2/bear/base", "2/volatile"]
+    assert [leaf for leaf, _ in found.values()] == list(leaves(policy))
+    asked = {path: own[leaf.name].item() for path, (leaf, own) in found.items() if own}
+    assert all(set(own) <= {leaf.name} for leaf, own in found.values())
+    assert asked["0"] == asked["1/base"] == 89.0
+    assert sum(count for path, count in asked.items() if path.startswith("2/")) == 89.0
+
+
+def test_a_helper_model_inside_composites_is_known_with_its_track_and_its_training_window(tmp_path):
+    write(
+        tmp_path,
+        CONFIG.replace(
+            'policy = "equal_weight"\ncapital = 0.5',
+            'policy = "ensemble"\ncapital = 0.5\nsizing = { max_gross = 0.9 }\n'
+            'params = { members = [{ policy = "equal_weight" }, { policy = "learned_allocation" }] }',
+        ).replace("warmup = 130", "warmup = 300"),
+    )
+    parts = assemble(read_config(Options(tmp_path / "config.toml")))
+    shell = parts.shell()
+    for item in parts.items():
+        shell.take(item)
+    policy, memory = parts.policies[0], shell.state.agents[0].memory
+    ((path, leaf, own),) = [
+        each for each in leaves_with_memory(policy, memory) if isinstance(each[1], LearnedAllocation)
+    ]
+    assert path == "1"
+    found = list(helper_models(parts.policies, shell.state))
+    assert [agent for agent, _, _ in found] == ["even"] * len(found)
+    assert [model for _, model, _ in found] == [f"1/{each.predicts}" for each in leaf.standing({}, parts.universe)]
+    assert [now for _, _, now in found] == leaf.standing(own, parts.universe)
+    assert any(now.running_mse is not None for _, _, now in found), "as if it had never been asked"
+    assert trained_until(parts) == leaf.trained_until_ns > 0

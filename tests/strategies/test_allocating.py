@@ -17,7 +17,9 @@ from tests.strategies.test_shipped_policies import LOOKBACK, market, view_of
 from trading.covariance import covariance
 from trading.view import Hold, Noted
 
-ALLOCATORS = sorted(name for name in POLICIES if name != "fixed_mix" and isinstance(POLICIES[name]({}), Allocator))
+ALLOCATORS = sorted(
+    name for name in POLICIES if name not in ("fixed_mix", "signals") and isinstance(POLICIES[name]({}), Allocator)
+)
 WHOLE = [name for name in ALLOCATORS if name not in ("merton", "kelly")]
 Floats = NDArray[np.float64]
 

@@ -151,6 +151,18 @@ def test_a_price_that_never_moves_is_not_taken_for_a_safe_one(name: str) -> None
     assert not weights_of(name, view_of(np.full((50, 3), 50.0), "ABC")).any()
 
 
+@pytest.mark.parametrize("name", ["inverse_volatility", "momentum", *ALLOCATING])
+@pytest.mark.parametrize("still", [5, 9, 20])
+def test_a_price_that_stands_still_of_late_gets_nothing_though_older_returns_are_in_the_window(
+    name: str, still: int
+) -> None:
+    prices = market(1, 3)
+    prices *= 1.003 ** np.arange(len(prices))[:, None]
+    assert weights_of(name, view_of(prices, "ABC"))[1] > 0.0
+    prices[-still:, 1] = prices[-still - 1, 1]
+    assert weights_of(name, view_of(prices, "ABC"))[1] == 0.0
+
+
 @pytest.mark.parametrize("name", sorted(POLICIES))
 def test_one_symbol_is_a_universe(name: str) -> None:
     params = {"weights": {"A": 0.5}} if name == "fixed_mix" else PARAMS[name]

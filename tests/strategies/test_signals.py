@@ -13,6 +13,7 @@ from tests.engine_world import World, block, walk
 from trading.bars import BarRing, Bars
 from trading.effects import Ask, Submit
 from trading.instruments import Instrument, Universe
+from trading.macro import MacroHistory
 from trading.market import Floats, Ring
 from trading.view import View
 
@@ -105,6 +106,27 @@ def test_who_has_too_few_bars_takes_no_part_and_nobody_means_cash() -> None:
     assert policy.act(view_of(close[:100], ("A", "B")), {})[0].tolist() == [0.0, 0.0]
 
 
+@pytest.mark.parametrize(
+    ("vix", "weight", "part"),
+    [((20.0, 26.0), -1.0, 0.7), ((20.0, 26.0), 1.0, 1.0), ((20.0, 80.0), -1.0, 0.0), ((26.0, 20.0), -1.0, 1.0), ((), -1.0, 0.0)],
+)  # fmt: skip
+def test_exposure_multiplies_what_is_invested_by_one_plus_the_weighted_values(
+    vix: tuple[float, ...], weight: float, part: float
+) -> None:
+    close = np.stack([noisy(0.004), noisy(-0.002, 2)], axis=1)
+    view = view_of(close, ("A", "B"))
+    history = MacroHistory(("vix",), 400)
+    for _ in range(300):
+        history.sample(vix[:1])
+    history.sample(vix[1:])
+    view._macro = history
+    policy = POLICIES["signals"](
+        {"features": {"momentum_126": 1.0}, "exposure": {"vix_change_1": weight}, "top": 1, "invested": 0.8}
+    )
+    assert policy.uses_macro == ("vix",)  # type: ignore[attr-defined]
+    np.testing.assert_allclose(policy.act(view, {})[0], [0.8 * part, 0.0], atol=1e-12)
+
+
 def test_it_answers_the_same_asked_twice_and_in_a_run_kept_and_restored() -> None:
     made = POLICIES["signals"]({"features": {"rsi_14": -1.0, "adx_14": 0.5}, "top": 2})
     assert made.uses_bars  # type: ignore[attr-defined]
@@ -133,6 +155,13 @@ def test_it_answers_the_same_asked_twice_and_in_a_run_kept_and_restored() -> Non
         ({"features": {"rsi_14": float("nan")}}, "finite weight"),
         ({"features": {"month_sin": 1.0}}, "does not tell instruments apart"),
         ({"features": {"weight": 1.0}}, "does not tell instruments apart"),
+        ({"features": {"vix_change_5": 1.0}}, "by their bars; it belongs into exposure"),
+        (
+            {"features": {"rsi_14": 1.0}, "exposure": {"rsi_20": 1.0}},
+            "exposure 'rsi_20' is no macro series, regime or season",
+        ),
+        ({"features": {"rsi_14": 1.0}, "exposure": {"cash": 1.0}}, "exposure 'cash' is no macro series"),
+        ({"features": {"rsi_14": 1.0}, "exposure": {"vix": float("inf")}}, "exposure has a finite weight"),
         ({"features": {"rsi_14": 1.0}, "top": 0}, "top = 0"),
         ({"feature": {"rsi_14": 1.0}}, "did you mean 'features'"),
     ],

@@ -75,6 +75,13 @@ def test_budgets_of_risk_size_each_symbol_the_policy_holds():
     np.testing.assert_allclose(weights * (covariance @ weights) * 252 / risk, [0.02, 0.0, 0.03], atol=1e-6)
 
 
+def test_a_risk_budget_buys_nothing_of_a_price_that_stands_still() -> None:
+    prices = market(4, 3, 200)
+    prices[-30:, 1] = prices[-31, 1]
+    weights, _ = last(SizingRules(risk_budget=(("A", 0.02), ("B", 0.02), ("C", 0.03)), max_gross=9.0), prices)
+    assert weights[1] == 0.0 < weights[0]
+
+
 def test_a_budget_for_what_is_not_traded_fails_by_name():
     *_, (_, said, _) = walk(Sized(EVEN, SizingRules(risk_budget=(("SPX", 0.02),))), market(4, 2, 20))
     assert "risk_budget names 'SPX', which is not traded" in said.failed
