@@ -1,0 +1,1 @@
+"""Learners of policies by trial, in torch. Only training imports this package."""

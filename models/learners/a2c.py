@@ -1,0 +1,82 @@
+"""Advantage actor-critic (Mnih et al. 2016), its workers in step: one short rollout, one step along its gradient."""
+
+from collections.abc import Callable
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from models.learners.agent import Agent, NetworkPlan, Report, State
+from models.learners.descent import RmsProp
+from models.learners.rollout import Now, Rollout
+from models.vector_env import Kind, VectorEnv
+
+LOSSES = ("policy", "value", "entropy")
+
+ROLLOUTS_A_REPORT = 100
+"""A rollout is short; a report after each would cost as much as learning."""
+
+
+class A2cPlan(NetworkPlan, frozen=True, forbid_unknown_fields=True):
+    """As published, with the synchronous form's usual rates."""
+
+    horizon: int = 5
+    """Steps of each environment in a rollout."""
+    learning_rate: float = 7e-4
+    gamma: float = 0.99
+    gae_lambda: float = 1.0
+    """1: the n-step return of the paper."""
+    value_weight: float = 0.5
+    entropy_weight: float = 0.01
+    max_grad_norm: float = 0.5
+    rms_decay: float = 0.99
+    rms_epsilon: float = 1e-5
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.horizon < 1:
+            raise ValueError(f"horizon {self.horizon}: from 1 on")
+
+
+class A2c:
+    """Learns in any VectorEnv; a rollout is `plan.horizon` steps of all its environments."""
+
+    def __init__(
+        self, plan: A2cPlan, observation_size: int, action_size: int, kind: Kind, seed: int, device: str = "cpu"
+    ) -> None:
+        self.plan: Final = plan
+        self.agent: Final = Agent(plan, observation_size, action_size, kind, seed, device)
+        self.optimiser: Final = RmsProp(
+            self.agent.network.vector, plan.learning_rate, plan.rms_epsilon, plan.max_grad_norm, plan.rms_decay
+        )
+        self.act: Final = self.agent.act
+        self.probabilities: Final = self.agent.probabilities
+
+    def learn(self, env: VectorEnv, steps: int, report: Callable[[Report], bool]) -> None:
+        """Until `steps` env-steps were made in all, or `report` says True. Raises Diverged."""
+        rollout = Rollout(env, self.plan.horizon)
+        self.agent.train(
+            env, rollout, steps, lambda now: self._update(rollout, now), LOSSES, report, every=ROLLOUTS_A_REPORT
+        )
+
+    def state(self) -> State:
+        return self.agent.state(self.optimiser.state())
+
+    def load(self, state: State) -> None:
+        self.optimiser.load(self.agent.load(state))
+
+    def _update(self, rollout: Rollout, now: Now) -> Tensor:
+        """Along the slope of value_weight x squared error - entropy_weight x entropy - log_prob x advantage, means over rows."""
+        plan, network, family = self.plan, self.agent.network, self.agent.family
+        # one forward pass serves the advantages and, kept, the gradient
+        advantage, target, heads = rollout.value(network, now, plan.gamma, plan.gae_lambda, keep=True)
+        rows = advantage.numel()
+        with torch.no_grad():
+            coordinates = family.coordinates(rollout.action).reshape(rows, -1)
+            judged = family.judge(heads.actor.reshape(rows, -1), network.spread.detach(), coordinates)
+            weight, error = advantage.reshape(-1), heads.value.reshape(-1) - target.reshape(-1)
+            d_actor, d_spread = judged.pull(weight * (-1.0 / rows), -plan.entropy_weight / rows)
+            network.pull(d_actor, d_spread, error * (2.0 * plan.value_weight / rows))
+            self.optimiser.step(network.gradient)
+            policy = -(judged.log_prob * weight).mean()
+            return torch.stack([policy, (error * error).mean(), judged.entropy.mean()])

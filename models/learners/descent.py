@@ -1,0 +1,76 @@
+"""Optimisers of one parameter vector: Adam and RMSprop, the gradient's norm bounded on the way."""
+
+from typing import Final
+
+import torch
+from torch import Tensor
+
+
+def _excess(gradient: Tensor, limit: float) -> Tensor:
+    """By what to divide the gradient for its norm to be at most `limit` (Pascanu et al. 2013); no value leaves the device."""
+    return torch.dot(gradient, gradient).sqrt_().div_(limit).clamp_(min=1.0)
+
+
+class Adam:
+    """Adam (Kingma & Ba 2015), all of it in one pass over memory."""
+
+    def __init__(self, vector: Tensor, learning_rate: float, epsilon: float, max_norm: float) -> None:
+        self.learning_rate, self.epsilon, self.max_norm = learning_rate, epsilon, max_norm
+        self._vector: Final = vector
+        self._first, self._second = torch.zeros_like(vector), torch.zeros_like(vector)
+        self._steps = torch.zeros((), device=vector.device)
+        self._finite = torch.zeros((), device=vector.device)
+
+    @torch.no_grad()
+    def step(self, gradient: Tensor) -> None:
+        self._steps += 1
+        # torch.optim.Adam(fused=True) is this call and as much time again to reach it
+        torch._fused_adam_(
+            [self._vector],
+            [gradient],
+            [self._first],
+            [self._second],
+            [],
+            [self._steps],
+            lr=self.learning_rate,
+            beta1=0.9,
+            beta2=0.999,
+            weight_decay=0.0,
+            eps=self.epsilon,
+            amsgrad=False,
+            maximize=False,
+            grad_scale=_excess(gradient, self.max_norm),
+            found_inf=self._finite,
+        )
+
+    def state(self) -> dict[str, Tensor]:
+        return {"first": self._first.clone(), "second": self._second.clone(), "steps": self._steps.clone()}
+
+    def load(self, state: dict[str, Tensor]) -> None:
+        self._first.copy_(state["first"])
+        self._second.copy_(state["second"])
+        self._steps.copy_(state["steps"])
+
+
+class RmsProp:
+    """RMSprop (Tieleman & Hinton 2012) with epsilon inside the root, as asynchronous actor-critic was published with."""
+
+    def __init__(
+        self, vector: Tensor, learning_rate: float, epsilon: float, max_norm: float, decay: float = 0.99
+    ) -> None:
+        self.learning_rate, self.epsilon, self.max_norm, self.decay = learning_rate, epsilon, max_norm, decay
+        self._vector: Final = vector
+        # ones, as in TensorFlow: from zeros the first steps would be ten times too long
+        self._square = torch.ones_like(vector)
+
+    @torch.no_grad()
+    def step(self, gradient: Tensor) -> None:
+        gradient.div_(_excess(gradient, self.max_norm))
+        self._square.mul_(self.decay).addcmul_(gradient, gradient, value=1.0 - self.decay)
+        self._vector.addcdiv_(gradient, (self._square + self.epsilon).sqrt_(), value=-self.learning_rate)
+
+    def state(self) -> dict[str, Tensor]:
+        return {"square": self._square.clone()}
+
+    def load(self, state: dict[str, Tensor]) -> None:
+        self._square.copy_(state["square"])

@@ -1,0 +1,202 @@
+"""Distributions of actions: how a network's outputs become an allocation, how likely one was, and the slopes of that.
+
+Densities of continuous actions are in the coordinates in which they are drawn: log ratios to the last weight for the
+softmax-Gaussian (the logistic normal of Aitchison & Shen 1980), the inverse hyperbolic tangent for the box, the weights
+themselves for Dirichlet. A ratio of two policies, which is all that learning uses, is the same in any coordinates.
+What is judged is always the action that was executed, read back from its own value.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Final, Literal, NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+from models.networks.graph import Readout
+from models.vector_env import Kind
+
+Simplex = Literal["softmax_gaussian", "dirichlet"]
+
+LEAST = 1e-6
+"""Weights of continuous actions are at least about this, and positions at most 1 less this, so that logarithms stay finite."""
+
+LOG_2PI = math.log(2.0 * math.pi)
+
+Pull = Callable[[Tensor, float], tuple[Tensor, Tensor]]
+
+
+class Judged(NamedTuple):
+    """Of R actions under R outputs of an actor."""
+
+    log_prob: Tensor
+    """float[R], nats."""
+    entropy: Tensor
+    """float[R], nats."""
+    pull: Pull
+    """(slope of a loss by each log_prob float[R], by each entropy) -> its slopes by actor float[R, P] and spread float[S]."""
+
+
+class Family(Protocol):
+    """A distribution by its outputs, without state."""
+
+    @property
+    def readout(self) -> Readout: ...
+    @property
+    def outputs(self) -> int:
+        """P: what the actor gives for each observation."""
+        ...
+
+    @property
+    def spread(self) -> int:
+        """S: parameters that no observation changes."""
+        ...
+
+    def sample(self, actor: Tensor, spread: Tensor, random: torch.Generator) -> Tensor:
+        """Actions, as they are executed."""
+        ...
+
+    def mode(self, actor: Tensor) -> Tensor:
+        """Actions when nothing is drawn."""
+        ...
+
+    def coordinates(self, action: Tensor) -> Tensor:
+        """What `judge` reads of executed actions, once for all its calls."""
+        ...
+
+    def judge(self, actor: Tensor, spread: Tensor, coordinates: Tensor) -> Judged: ...
+
+
+def family(kind: Kind, action_size: int, simplex: Simplex = "softmax_gaussian") -> Family:
+    match kind:
+        case "discrete":
+            return Discrete(action_size)
+        case "box":
+            return Gaussian(action_size, "tanh")
+        case "simplex":
+            return Dirichlet(action_size) if simplex == "dirichlet" else Gaussian(action_size - 1, "softmax_gaussian")
+
+
+class Discrete:
+    """One of A allocations, by softmax; actions int64[B]."""
+
+    readout: Final = "softmax"
+    spread: Final = 0
+
+    def __init__(self, choices: int) -> None:
+        self.outputs: Final = choices
+
+    def sample(self, actor: Tensor, spread: Tensor, random: torch.Generator) -> Tensor:
+        # of exponential clocks at these rates, the first to ring
+        clocks = torch.empty_like(actor).exponential_(generator=random)
+        return torch.softmax(actor, -1).div_(clocks).argmax(-1)
+
+    def mode(self, actor: Tensor) -> Tensor:
+        return actor.argmax(-1)
+
+    def coordinates(self, action: Tensor) -> Tensor:
+        return action.unsqueeze(-1)
+
+    def judge(self, actor: Tensor, spread: Tensor, coordinates: Tensor) -> Judged:
+        logs = torch.log_softmax(actor, -1)
+        chances = logs.exp()
+        entropy = -(chances * logs).sum(-1)
+
+        def pull(d_log_prob: Tensor, d_entropy: float) -> tuple[Tensor, Tensor]:
+            # d log p_a / d z = [a] - p;  dH / dz = -p (log p + H)
+            slope = (logs + entropy.unsqueeze(-1)).mul_(d_entropy).add_(d_log_prob.unsqueeze(-1)).mul_(chances).neg_()
+            return slope.scatter_add_(-1, coordinates, d_log_prob.unsqueeze(-1)), spread
+
+        return Judged(logs.gather(-1, coordinates).squeeze(-1), entropy, pull)
+
+
+class Gaussian:
+    """A Gaussian of independent coordinates with its own spread each, seen through a softmax (K + 1 weights, the last being the
+    measure of the others) or a tanh (K positions). `mode` is the image of the mean, which is the median of every
+    coordinate."""
+
+    def __init__(self, coordinates: int, link: Literal["softmax_gaussian", "tanh"]) -> None:
+        self.readout: Final[Readout] = link
+        self.outputs: Final = coordinates
+        self.spread: Final = coordinates
+
+    def sample(self, actor: Tensor, spread: Tensor, random: torch.Generator) -> Tensor:
+        noise = torch.empty_like(actor).normal_(generator=random)
+        action = self.mode(torch.addcmul(actor, noise, spread.exp()))
+        if self.readout == "tanh":
+            return action.clamp_(LEAST - 1.0, 1.0 - LEAST)
+        return _inside(action)
+
+    def mode(self, actor: Tensor) -> Tensor:
+        if self.readout == "tanh":
+            return torch.tanh(actor)
+        return torch.softmax(torch.cat([actor, actor.new_zeros((*actor.shape[:-1], 1))], -1), -1)
+
+    def coordinates(self, action: Tensor) -> Tensor:
+        if self.readout == "tanh":
+            return torch.atanh(action)
+        logs = action.log()
+        return logs[..., :-1] - logs[..., -1:]
+
+    def judge(self, actor: Tensor, spread: Tensor, coordinates: Tensor) -> Judged:
+        sharpness = torch.exp(-spread)
+        z = (coordinates - actor).mul_(sharpness)
+        squares = z * z
+        width = spread.sum()
+        log_prob = squares.sum(-1).mul_(-0.5).sub_(width + 0.5 * LOG_2PI * self.outputs)
+        entropy = (width + 0.5 * (1.0 + LOG_2PI) * self.outputs).expand(log_prob.shape)
+
+        def pull(d_log_prob: Tensor, d_entropy: float) -> tuple[Tensor, Tensor]:
+            by_row = d_log_prob.unsqueeze(-1)
+            d_spread = (squares - 1.0).mul_(by_row).sum(0).add_(d_entropy * len(log_prob))
+            return z.mul_(by_row).mul_(sharpness), d_spread
+
+        return Judged(log_prob, entropy, pull)
+
+
+class Dirichlet:
+    """Dirichlet on A weights with every concentration above 1, so that it has one peak, inside (as Chou et al. 2017 for Beta)."""
+
+    readout: Final = "dirichlet"
+    spread: Final = 0
+
+    def __init__(self, assets: int) -> None:
+        self.outputs: Final = assets
+
+    def sample(self, actor: Tensor, spread: Tensor, random: torch.Generator) -> Tensor:
+        gammas = torch._standard_gamma(_concentration(actor), generator=random)
+        return _inside(gammas / gammas.sum(-1, keepdim=True))
+
+    def mode(self, actor: Tensor) -> Tensor:
+        excess = torch.nn.functional.softplus(actor)
+        return excess / excess.sum(-1, keepdim=True)
+
+    def coordinates(self, action: Tensor) -> Tensor:
+        return action.log()
+
+    def judge(self, actor: Tensor, spread: Tensor, coordinates: Tensor) -> Judged:
+        alpha = _concentration(actor)
+        total = alpha.sum(-1)
+        digamma, digamma_total = torch.digamma(alpha), torch.digamma(total)
+        log_beta = torch.lgamma(alpha).sum(-1) - torch.lgamma(total)
+        log_prob = ((alpha - 1.0) * coordinates).sum(-1) - log_beta
+        entropy = log_beta + (total - self.outputs) * digamma_total - ((alpha - 1.0) * digamma).sum(-1)
+
+        def pull(d_log_prob: Tensor, d_entropy: float) -> tuple[Tensor, Tensor]:
+            by_log_prob = coordinates - digamma + digamma_total.unsqueeze(-1)
+            curve = (total - self.outputs) * torch.polygamma(1, total)
+            by_entropy = curve.unsqueeze(-1) - (alpha - 1.0) * torch.polygamma(1, alpha)
+            slope = by_log_prob * d_log_prob.unsqueeze(-1) + by_entropy * d_entropy
+            return slope * torch.sigmoid(actor), spread
+
+        return Judged(log_prob, entropy, pull)
+
+
+def _concentration(actor: Tensor) -> Tensor:
+    return torch.nn.functional.softplus(actor) + 1.0
+
+
+def _inside(weights: Tensor) -> Tensor:
+    """Weights off the edge, where no density is finite."""
+    weights = weights.clamp(min=LEAST)
+    return weights.div_(weights.sum(-1, keepdim=True))

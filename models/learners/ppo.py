@@ -1,0 +1,183 @@
+"""Proximal policy optimisation (Schulman et al. 2017): several passes over each rollout, no step of the policy too far.
+
+The slopes of the loss are written out; distributions and networks carry them on. A test holds them to autograd.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Final, NamedTuple
+
+import torch
+from torch import Tensor
+
+from models.learners.agent import Agent, NetworkPlan, Report, State
+from models.learners.descent import Adam
+from models.learners.distributions import Judged
+from models.learners.rollout import Now, Rollout
+from models.vector_env import Kind, VectorEnv
+
+LOSSES = ("policy", "value", "entropy", "approx_kl", "clipped")
+
+
+class PpoPlan(NetworkPlan, frozen=True, forbid_unknown_fields=True):
+    """The named default profile."""
+
+    horizon: int = 256
+    """Steps of each environment in a rollout."""
+    learning_rate: float = 3e-4
+    clip: float = 0.2
+    gamma: float = 0.99
+    gae_lambda: float = 0.95
+    value_weight: float = 0.5
+    entropy_weight: float = 0.01
+    epochs: int = 10
+    minibatch: int = 64
+    """Rows; a recurrent network takes whole sequences, as many as come nearest."""
+    max_grad_norm: float = 0.5
+    adam_epsilon: float = 1e-5
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if min(self.horizon, self.epochs, self.minibatch) < 1:
+            raise ValueError(f"horizon {self.horizon}, epochs {self.epochs}, minibatch {self.minibatch}: from 1 on")
+
+
+class Batch(NamedTuple):
+    """Rows of a rollout. Observations float[R, D], or sequences float[T, b, D] with their `started` and `carry`."""
+
+    observation: Tensor
+    started: Tensor
+    carry: Tensor
+    coordinates: Tensor
+    """What the distribution reads of the executed actions, one row each."""
+    old_log_prob: Tensor
+    """float[R]: of the action when it was taken."""
+    advantage: Tensor
+    target: Tensor
+    """float[R]: what the critic is to say."""
+
+
+class Slopes(NamedTuple):
+    """Of a minibatch's loss, and what there is to report of it."""
+
+    log_prob: Tensor
+    """float[R]."""
+    entropy: float
+    """The same for every row."""
+    value: Tensor
+    """float[R]."""
+    losses: Tensor
+    """float[5], as LOSSES."""
+
+
+def slopes(judged: Judged, value: Tensor, batch: Batch, plan: PpoPlan, tell: bool) -> Slopes:
+    """Of value_weight x squared error - entropy_weight x entropy - the clipped surrogate (equations 7 and 9), means over R."""
+    rows = len(value)
+    variance, mean = torch.var_mean(batch.advantage, correction=0)
+    advantage = (batch.advantage - mean).div_(variance.sqrt_().add_(1e-8))
+    shift = judged.log_prob - batch.old_log_prob
+    ratio = shift.exp()
+    surrogate = ratio * advantage
+    bounded = ratio.clamp(1.0 - plan.clip, 1.0 + plan.clip).mul_(advantage)
+    # where the bound is the smaller of the two it is constant, so that its slope is 0
+    free = surrogate <= bounded
+    error = value - batch.target
+    losses = torch.empty(0)
+    if tell:
+        policy, squared = -torch.minimum(surrogate, bounded).mean(), (error * error).mean()
+        kl = (ratio - 1.0 - shift).mean()
+        losses = torch.stack([policy, squared, judged.entropy.mean(), kl, 1.0 - free.float().mean()])
+    return Slopes(
+        (surrogate * free).mul_(-1.0 / rows),
+        -plan.entropy_weight / rows,
+        error.mul_(2.0 * plan.value_weight / rows),
+        losses,
+    )
+
+
+class Ppo:
+    """Learns in any VectorEnv; a rollout is `plan.horizon` steps of all its environments."""
+
+    def __init__(
+        self, plan: PpoPlan, observation_size: int, action_size: int, kind: Kind, seed: int, device: str = "cpu"
+    ) -> None:
+        self.plan: Final = plan
+        self.agent: Final = Agent(plan, observation_size, action_size, kind, seed, device)
+        self.optimiser: Final = Adam(
+            self.agent.network.vector, plan.learning_rate, plan.adam_epsilon, plan.max_grad_norm
+        )
+        self.act: Final = self.agent.act
+        self.probabilities: Final = self.agent.probabilities
+
+    def learn(self, env: VectorEnv, steps: int, report: Callable[[Report], bool]) -> None:
+        """Until `steps` env-steps were made in all, or `report` says True. Raises Diverged."""
+        rollout = Rollout(env, self.plan.horizon)
+        self.agent.train(env, rollout, steps, lambda now: self._update(rollout, now), LOSSES, report)
+
+    def state(self) -> State:
+        return self.agent.state(self.optimiser.state())
+
+    def load(self, state: State) -> None:
+        self.optimiser.load(self.agent.load(state))
+
+    def _update(self, rollout: Rollout, now: Now) -> Tensor:
+        """float[5]: the losses, means over the last pass."""
+        network, plan = self.agent.network, self.plan
+        advantage, target, heads = rollout.value(network, now, plan.gamma, plan.gae_lambda)
+        with torch.no_grad():
+            coordinates = self.agent.family.coordinates(rollout.action)
+            whole = Batch(
+                rollout.observation,
+                rollout.started,
+                rollout.carry,
+                coordinates,
+                self._judge(heads.actor, coordinates).log_prob.view_as(advantage),
+                advantage,
+                target,
+            )
+            told = []
+            for epoch in range(plan.epochs):
+                for batch in self._sequences(whole) if network.recurrent else self._rows(whole):
+                    losses = self._descend(batch, tell=epoch == plan.epochs - 1)
+                    if len(losses):
+                        told.append(losses)
+        return torch.stack(told).mean(0)
+
+    def _descend(self, batch: Batch, tell: bool) -> Tensor:
+        network = self.agent.network
+        heads = network.run(batch.observation, batch.started, batch.carry, keep=True)
+        judged = self._judge(heads.actor, batch.coordinates)
+        slope = slopes(judged, heads.value.reshape(-1), batch, self.plan, tell)
+        d_actor, d_spread = judged.pull(slope.log_prob, slope.entropy)
+        network.pull(d_actor, d_spread, slope.value)
+        self.optimiser.step(network.gradient)
+        return slope.losses
+
+    def _judge(self, actor: Tensor, coordinates: Tensor) -> Judged:
+        rows = actor.reshape(-1, actor.shape[-1])
+        return self.agent.family.judge(rows, self.agent.network.spread.detach(), coordinates.reshape(len(rows), -1))
+
+    def _rows(self, whole: Batch) -> Iterator[Batch]:
+        """Every row once, in an order that is drawn; gathered once, then cut."""
+        rows = whole.advantage.numel()
+        order = torch.randperm(rows, generator=self.agent.random, device=whole.advantage.device)
+        cuts = tuple(range(self.plan.minibatch, rows, self.plan.minibatch))
+        flat = [
+            each.reshape(rows, *each.shape[2:]).index_select(0, order).tensor_split(cuts)
+            for each in (whole.observation, whole.coordinates, whole.old_log_prob, whole.advantage, whole.target)
+        ]
+        for observation, coordinates, old_log_prob, advantage, target in zip(*flat, strict=True):
+            yield Batch(observation, whole.started, whole.carry, coordinates, old_log_prob, advantage, target)
+
+    def _sequences(self, whole: Batch) -> Iterator[Batch]:
+        """Every environment's rows once, some environments at a time, from the carry of their first row."""
+        length, batch = whole.advantage.shape
+        order = torch.randperm(batch, generator=self.agent.random, device=whole.advantage.device)
+        some = max(1, round(self.plan.minibatch / length))
+        for who in order.tensor_split(tuple(range(some, batch, some))):
+            observation, started, coordinates = (
+                each.index_select(1, who) for each in (whole.observation, whole.started, whole.coordinates)
+            )
+            rows = (
+                each.index_select(1, who).reshape(-1) for each in (whole.old_log_prob, whole.advantage, whole.target)
+            )
+            yield Batch(observation, started, whole.carry.index_select(0, who), coordinates, *rows)

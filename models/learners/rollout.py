@@ -1,0 +1,125 @@
+"""What T steps of B environments gave, on tensors made once, and what they were worth.
+
+The action stored is the action executed. An episode that a time limit cut is valued at its last observation; one that
+ended by itself is worth nothing more.
+"""
+
+from typing import Final, NamedTuple
+
+import torch
+from torch import Tensor
+
+from models.learners.distributions import Family
+from models.networks.actor_critic import ActorCritic, Heads
+from models.vector_env import VectorEnv
+
+
+class Now(NamedTuple):
+    """Where B environments stand."""
+
+    observation: Tensor
+    """float32[B, D]."""
+    started: Tensor
+    """bool[B]: the observation is the first of its episode."""
+    carry: Tensor
+    """float32[B, C] of the network, from before the observation."""
+    earned: Tensor
+    """float32[B]: reward of the episode so far."""
+
+
+class Rollout:
+    """T x B rows, filled by `collect` and valued by `value`, again and again."""
+
+    def __init__(self, env: VectorEnv, length: int) -> None:
+        shape = (length, env.batch)
+        device = env.device
+        action = () if env.kind == "discrete" else (env.action_size,)
+        integral = env.kind == "discrete"
+        self.length: Final = length
+        self.observation = torch.zeros((*shape, env.observation_size), device=device)
+        self.action = torch.zeros((*shape, *action), device=device, dtype=torch.int64 if integral else torch.float32)
+        self.reward = torch.zeros(shape, device=device)
+        self.started = torch.zeros(shape, device=device, dtype=torch.bool)
+        self.done = torch.zeros(shape, device=device, dtype=torch.bool)
+        self.cut_value = torch.zeros(shape, device=device)
+        """Value of the last observation where a time limit ended an episode, else 0."""
+        self.carry = torch.zeros((env.batch, 0), device=device)
+        """Of the network, from before the first row."""
+        self._returns = torch.zeros(0, device=device)
+
+    @torch.no_grad()
+    def collect(self, env: VectorEnv, network: ActorCritic, family: Family, now: Now, random: torch.Generator) -> Now:
+        """Fills every row from `now`; says where the environments then stand. No value of it leaves the device but one
+        bool a step."""
+        observation, started, carry, earned = now
+        self.carry = carry
+        self.started[0] = started
+        spread = network.spread.detach()
+        for t in range(self.length):
+            self.observation[t] = observation
+            actor, carry = network.act(observation, carry)
+            action = family.sample(actor, spread, random)
+            self.action[t] = action
+            step = env.step(action)
+            observation = step.observation.float()
+            self.reward[t] = step.reward
+            done = torch.logical_or(step.terminated, step.truncated, out=self.done[t])
+            if bool(step.truncated.any()):
+                final = network.run(step.final.float().unsqueeze(0), torch.zeros_like(done).unsqueeze(0), carry)
+                self.cut_value[t] = final.value[0].where(step.truncated & ~step.terminated, 0.0)
+            else:
+                self.cut_value[t] = 0.0
+            if network.recurrent:
+                carry = carry * (~done).unsqueeze(-1)
+        self.started[1:] = self.done[:-1]
+        self._returns, earned = episode_returns(self.reward, self.done, earned)
+        return Now(observation, self.done[-1].clone(), carry, earned)
+
+    def returns(self) -> Tensor:
+        """float32[E]: reward in all of the episodes that ended in these rows."""
+        return self._returns
+
+    def value(
+        self, network: ActorCritic, now: Now, gamma: float, trace: float, *, keep: bool = False
+    ) -> tuple[Tensor, Tensor, Heads]:
+        """(advantages float32[T, B], what the critic is to learn float32[T, B], what the network says of the rows).
+
+        With `keep`, the network may `pull` from that.
+        """
+        # the last observation first: what is kept is of the last run
+        last = network.run(now.observation.unsqueeze(0), now.started.unsqueeze(0), now.carry).value
+        heads = network.run(self.observation, self.started, self.carry, keep=keep)
+        following = torch.cat([heads.value[1:], last]).where(~self.done, self.cut_value)
+        advantage = advantages(self.reward, heads.value, following, self.done, gamma, trace)
+        return advantage, advantage + heads.value, heads
+
+
+def advantages(reward: Tensor, value: Tensor, following: Tensor, done: Tensor, gamma: float, trace: float) -> Tensor:
+    """Generalised advantage estimates (Schulman et al. 2016, equation 16), all float[T, B].
+
+    `following` is the value of what came next: 0 where an episode ended by itself, that of its last observation where
+    it was cut. `done` bool[T, B] ends the sum either way.
+    """
+    surprise = torch.add(reward, following, alpha=gamma).sub_(value)
+    decay = (~done).to(reward.dtype).mul_(gamma * trace)
+    estimate = torch.empty_like(reward)
+    later = torch.zeros_like(reward[0])
+    for delta, kept, now in zip(
+        reversed(surprise.unbind(0)), reversed(decay.unbind(0)), reversed(estimate.unbind(0)), strict=True
+    ):
+        later = torch.addcmul(delta, kept, later, out=now)
+    return estimate
+
+
+def episode_returns(reward: Tensor, done: Tensor, earned: Tensor) -> tuple[Tensor, Tensor]:
+    """(float[E] undiscounted returns of the episodes that ended, float[B] reward so far of those that did not); `earned`
+    float[B] is what the first row's episodes had before it."""
+    total = reward.cumsum(0) + earned
+    who, when = done.t().nonzero(as_tuple=True)
+    ended = total[when, who]
+    # episodes come in order of environment, then of time: each begins where the one before it ended
+    before = torch.zeros_like(ended)
+    before[1:] = ended[:-1].where(who[1:] == who[:-1], 0.0)
+    last = torch.ones_like(who, dtype=torch.bool)
+    last[:-1] = who[1:] != who[:-1]
+    return ended - before, total[-1] - torch.zeros_like(earned).index_copy(0, who[last], ended[last])

@@ -1,0 +1,66 @@
+"""ONNX graphs written node by node: torch's exporter needs two more packages and writes what nobody reads."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+from torch import Tensor
+
+OPSET = 17
+
+Readout = Literal["softmax", "softmax_gaussian", "dirichlet", "tanh"]
+"""How an actor's outputs become an action when nothing is drawn: `mode` of the family of that name; "softmax" gives the
+probabilities of discrete ones."""
+
+
+class Graph:
+    """Nodes in the order they are written; each is named after its place."""
+
+    def __init__(self) -> None:
+        self.nodes: list[onnx.NodeProto] = []
+        self.constants: dict[str, NDArray[Any]] = {}
+
+    def node(self, op: str, inputs: Sequence[str], output: str = "", **attributes: Any) -> str:
+        name = output or f"{op.lower()}{len(self.nodes)}"
+        self.nodes.append(helper.make_node(op, list(inputs), [name], **attributes))
+        return name
+
+    def constant(self, name: str, value: Tensor | NDArray[Any]) -> str:
+        values = value.detach().cpu().float().numpy() if isinstance(value, Tensor) else value
+        self.constants[name] = np.ascontiguousarray(values)
+        return name
+
+    def linear(self, name: str, weight: Tensor, bias: Tensor, given: str) -> str:
+        product = self.node("MatMul", [given, self.constant(f"{name}.weight", weight.t())])
+        return self.node("Add", [product, self.constant(f"{name}.bias", bias)])
+
+    def readout(self, actor: str, readout: Readout) -> None:
+        """From the actor's outputs to "weights"."""
+        match readout:
+            case "softmax":
+                self.node("Softmax", [actor], "weights", axis=-1)
+            case "softmax_gaussian":
+                zero = self.constant("zero", np.zeros((1, 1), dtype=np.float32))
+                self.node("Softmax", [self.node("Concat", [actor, zero], axis=-1)], "weights", axis=-1)
+            case "dirichlet":
+                excess = self.node("Softplus", [actor])
+                last = self.constant("last", np.array([-1], dtype=np.int64))
+                total = self.node("ReduceSum", [excess, last], keepdims=1)
+                self.node("Div", [excess, total], "weights")
+            case "tanh":
+                self.node("Tanh", [actor], "weights")
+
+    def model(self, name: str, inputs: Mapping[str, int], outputs: Mapping[str, int]) -> bytes:
+        """`inputs` and `outputs`: names and widths of float32[1, width]."""
+
+        def declared(widths: Mapping[str, int]) -> list[onnx.ValueInfoProto]:
+            return [helper.make_tensor_value_info(k, TensorProto.FLOAT, [1, width]) for k, width in widths.items()]
+
+        constants = [numpy_helper.from_array(value, key) for key, value in self.constants.items()]
+        graph = helper.make_graph(self.nodes, name, declared(inputs), declared(outputs), constants)
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=8)
+        onnx.checker.check_model(model)
+        return model.SerializeToString(deterministic=True)

@@ -1,0 +1,112 @@
+"""A recurrent policy: an LSTM (Hochreiter & Schmidhuber 1997) whose hidden state is carried from step to step.
+
+The carry is a value that the caller holds, so that B episodes may begin anew one by one, and so that a trading process
+can journal it.
+"""
+
+from typing import Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from models.networks.actor_critic import Heads, flatten, layer, slope_of
+from models.networks.graph import Graph, Readout
+
+
+class Lstm(nn.Module):
+    """LSTM cell, then actor and critic, one linear layer each."""
+
+    recurrent: Final = True
+
+    def __init__(
+        self,
+        observation_size: int,
+        outputs: int,
+        spread: int,
+        random: torch.Generator,
+        *,
+        hidden: int = 128,
+        start: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.hidden: Final = hidden
+        self.given = layer(observation_size, 4 * hidden, 1.0, random)
+        self.remembered = layer(hidden, 4 * hidden, 1.0, random)
+        # what was seen is kept until learned otherwise (Jozefowicz et al. 2015)
+        nn.init.ones_(self.given.bias.data[hidden : 2 * hidden])
+        self.actor = layer(hidden, outputs, 0.01, random)
+        self.critic = layer(hidden, 1, 1.0, random)
+        self.spread = nn.Parameter(torch.full((spread,), start, device=random.device))
+        self.vector, self.gradient = flatten(list(self.parameters()))
+        self._spread_slope = slope_of(self.spread)
+        self._heads: Heads | None = None
+
+    def cell(self, given: Tensor, carry: Tensor) -> tuple[Tensor, Tensor]:
+        """The observation's share of the gates float[B, 4H] and carry float[B, 2H] -> output float[B, H], next carry."""
+        output, memory = carry.chunk(2, -1)
+        opened, kept, shown, fresh = (given + self.remembered(output)).chunk(4, -1)
+        memory = torch.sigmoid(kept) * memory + torch.sigmoid(opened) * torch.tanh(fresh)
+        output = torch.sigmoid(shown) * torch.tanh(memory)
+        return output, torch.cat([output, memory], dim=-1)
+
+    def forward(self, observation: Tensor, started: Tensor, carry: Tensor) -> Heads:
+        """float[T, B, D], bool[T, B], float[B, 2H]."""
+        outputs = []
+        alive = (~started).to(carry.dtype).unsqueeze(-1)
+        for given, going in zip(self.given(observation).unbind(0), alive.unbind(0), strict=True):
+            output, carry = self.cell(given, carry * going)
+            outputs.append(output)
+        stacked = torch.stack(outputs)
+        return Heads(self.actor(stacked), self.critic(stacked).squeeze(-1))
+
+    def begin(self, batch: int) -> Tensor:
+        return self.vector.new_zeros((batch, 2 * self.hidden))
+
+    @torch.no_grad()
+    def act(self, observation: Tensor, carry: Tensor) -> tuple[Tensor, Tensor]:
+        output, carry = self.cell(self.given(observation), carry)
+        return self.actor(output), carry
+
+    def run(self, observation: Tensor, started: Tensor, carry: Tensor, *, keep: bool = False) -> Heads:
+        with torch.set_grad_enabled(keep):
+            heads = self(observation, started, carry)
+        if keep:
+            self._heads = heads
+        return Heads(heads.actor.detach(), heads.value.detach())
+
+    def pull(self, d_actor: Tensor, d_spread: Tensor, d_value: Tensor) -> None:
+        assert self._heads is not None
+        self.gradient.zero_()
+        torch.autograd.backward(self._heads, [d_actor.view_as(self._heads.actor), d_value.view_as(self._heads.value)])
+        if d_spread.numel():
+            self._spread_slope.copy_(d_spread)
+        self._heads = None
+
+
+def to_onnx(network: Lstm, readout: Readout) -> bytes:
+    """observation float32[1, D], carry float32[1, 2H] -> weights float32[1, A], carried float32[1, 2H]: one step."""
+    graph = Graph()
+    hidden = network.hidden
+
+    def cut(given: str, begin: int, end: int) -> str:
+        bounds = [graph.constant(f"at{edge}", _int(edge)) for edge in (begin, end)]
+        return graph.node("Slice", [given, *bounds, graph.constant("columns", _int(1))])
+
+    output, memory = cut("carry", 0, hidden), cut("carry", hidden, 2 * hidden)
+    given = graph.linear("given", network.given.weight, network.given.bias, "observation")
+    gates = graph.node("Add", [given, graph.linear("kept", network.remembered.weight, network.remembered.bias, output)])
+    opened, kept, shown = (graph.node("Sigmoid", [cut(gates, k * hidden, (k + 1) * hidden)]) for k in range(3))
+    fresh = graph.node("Tanh", [cut(gates, 3 * hidden, 4 * hidden)])
+    memory = graph.node("Add", [graph.node("Mul", [kept, memory]), graph.node("Mul", [opened, fresh])])
+    output = graph.node("Mul", [shown, graph.node("Tanh", [memory])])
+    graph.node("Concat", [output, memory], "carried", axis=-1)
+    graph.readout(graph.linear("actor", network.actor.weight, network.actor.bias, output), readout)
+    size = network.actor.out_features + (readout == "softmax_gaussian")
+    inputs = {"observation": network.given.in_features, "carry": 2 * hidden}
+    return graph.model("lstm", inputs, {"weights": size, "carried": 2 * hidden})
+
+
+def _int(value: int) -> NDArray[np.int64]:
+    return np.array([value], dtype=np.int64)
