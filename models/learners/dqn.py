@@ -147,7 +147,7 @@ class Dqn:
         coin = torch.rand(rows, generator=random, device=random.device)
         return any_of.where(coin < epsilon_of(self.plan, self.course.episodes), best)
 
-    def update(self, replay: Replay) -> Tensor:
+    def update(self, replay: Replay, tell: bool) -> Tensor | None:
         """Huber's loss of the chosen actions' values, weighted by importance."""
         plan, random, network = self.plan, self.course.random, self.network
         beta = min(1.0, plan.beta + (1.0 - plan.beta) * self.course.updates / plan.beta_updates)
@@ -157,18 +157,23 @@ class Dqn:
             online = network.forward(batch.following, network.draw(random)) if plan.double else target
             wanted = targets(batch, online, target, plan.double)
         values = network.forward(batch.observation, network.draw(random))
-        value = values.gather(-1, batch.action.unsqueeze(-1)).squeeze(-1)
-        each = smooth_l1_loss(value, wanted, reduction="none")
-        loss = (each * batch.weight).mean()
-        network.gradient.zero_()
-        loss.backward()  # type: ignore[no-untyped-call]
+        with torch.no_grad():
+            chosen = batch.action.unsqueeze(-1)
+            error = values.gather(-1, chosen).squeeze(-1).sub_(wanted)
+            # the slope of Huber's loss, which bounds what one surprise can do
+            slope = (error.clamp(-1.0, 1.0) * batch.weight).div_(plan.batch)
+            network.gradient.zero_()
+        values.backward(torch.zeros_like(values).scatter_(-1, chosen, slope.unsqueeze(-1)))  # type: ignore[no-untyped-call]
         self.optimiser.step(network.gradient)
-        error = (wanted - value).detach()
         replay.tell(batch.place, error)
         if (self.course.updates + 1) % plan.target_every == 0:
             self.target.vector.copy_(network.vector)
+        if not tell:
+            return None
+        size = error.abs()
+        loss = smooth_l1_loss(size, torch.zeros_like(size), reduction="none").mul_(batch.weight)
         epsilon = 0.0 if plan.noisy else epsilon_of(plan, self.course.episodes)
-        return torch.stack([loss.detach(), error.abs().mean(), loss.new_tensor(epsilon)])
+        return torch.stack([loss.mean(), size.mean(), size.new_tensor(epsilon)])
 
     def state(self) -> State:
         """All that the next step depends on, the memory and the environment's place too."""

@@ -13,6 +13,9 @@ from models.vector_env import VectorEnv
 
 STEPS_A_REPORT = 1000
 
+UPDATES_TOLD = 8
+"""Losses are told of one update in so many: to sum them up costs as much as a layer."""
+
 
 class Learner(Protocol):
     """What `Course` asks of an algorithm."""
@@ -21,8 +24,8 @@ class Learner(Protocol):
         """Actions to learn from."""
         ...
 
-    def update(self, replay: Replay) -> Tensor:
-        """One step along the gradient; gives the losses."""
+    def update(self, replay: Replay, tell: bool) -> Tensor | None:
+        """One step along the gradient; gives the losses if they are to be told."""
         ...
 
 
@@ -60,7 +63,7 @@ class Course:
         replay = self._enter(env)
         losses = torch.zeros(len(names), device=env.device)
         returns: list[Tensor] = []
-        began, counted, updated = time.perf_counter(), self.steps, self.updates
+        began, counted, count = time.perf_counter(), self.steps, 0
         while self.steps < steps:
             with torch.no_grad():
                 action = learner.explore(self._seen)
@@ -75,11 +78,14 @@ class Course:
                     self._earned = self._earned.where(~ended, 0.0)
             self.steps += env.batch
             while self.updates < (self.steps - warmup) // train_every and len(replay):
-                losses += learner.update(replay)
+                told = learner.update(replay, tell=self.updates % UPDATES_TOLD == 0)
                 self.updates += 1
+                if told is not None:
+                    losses += told
+                    count += 1
             if self.steps - counted < STEPS_A_REPORT and self.steps < steps:
                 continue
-            values = dict(zip(names, (losses / max(self.updates - updated, 1)).tolist(), strict=True))
+            values = dict(zip(names, (losses / max(count, 1)).tolist(), strict=True))
             if not all(abs(value) < float("inf") for value in values.values()):
                 raise Diverged(f"after {self.steps} steps: {values}")
             earned = torch.cat(returns) if returns else torch.empty(0)
@@ -89,7 +95,7 @@ class Course:
                 return
             losses.zero_()
             returns.clear()
-            began, counted, updated = time.perf_counter(), self.steps, self.updates
+            began, counted, count = time.perf_counter(), self.steps, 0
 
     def state(self) -> State:
         """Counts, generator, memory and, where it can be kept, the environment's place."""

@@ -126,7 +126,7 @@ class Sac:
             return self.squash.uniform(len(observation), self.course.random)
         return self.act(observation, greedy=False)
 
-    def update(self, replay: Replay) -> Tensor:
+    def update(self, replay: Replay, tell: bool) -> Tensor | None:
         plan, squash = self.plan, self.squash
         batch = replay.sample(plan.batch, self.course.random)
         temperature = self.log_temperature.exp()
@@ -148,6 +148,8 @@ class Sac:
         entropy = -log_prob.detach().mean()
         self.optimisers["temperature"].step((entropy - plan.entropy * self.coordinates).view(1))
         self.target.vector.lerp_(self.critics.vector, plan.tau)
+        if not tell:
+            return None
         return torch.stack([critic_loss.detach(), actor_loss.detach(), temperature[0], entropy])
 
     def state(self) -> State:

@@ -9,13 +9,14 @@ from typing import Final
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import linear
+from torch.nn.functional import linear, softsign
 
 from models.networks.actor_critic import flatten, layer
 from models.networks.graph import Graph, Readout
 
-LOG_SPREAD_LEAST, LOG_SPREAD_MOST = -20.0, 2.0
-"""Bounds of the logarithm of the standard deviation, those of the published code."""
+LOG_SPREAD_LEAST, LOG_SPREAD_MOST = -5.0, 2.0
+"""Bounds of the logarithm of the standard deviation, come near by x / (1 + |x|): the published code cuts, and where it is cut (or
+a tanh is flat) there is no slope that leads back."""
 
 
 def _product(x: Tensor, made: nn.Linear, rounded: bool) -> Tensor:
@@ -54,7 +55,8 @@ class GaussianActor(nn.Module):
         for made in self.layers:
             x = torch.relu(_product(x, made, self.rounded))
         spread = linear(x, self.spread.weight, self.spread.bias)
-        return linear(x, self.mean.weight, self.mean.bias), spread.clamp(LOG_SPREAD_LEAST, LOG_SPREAD_MOST)
+        half = 0.5 * (LOG_SPREAD_MOST - LOG_SPREAD_LEAST)
+        return linear(x, self.mean.weight, self.mean.bias), LOG_SPREAD_LEAST + half * (1.0 + softsign(spread))
 
 
 class TwinCritics(nn.Module):
