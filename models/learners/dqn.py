@@ -143,27 +143,25 @@ class Dqn:
         if self.plan.noisy:
             return self.network.forward(observation, self.network.draw(random)).argmax(-1)
         best = self.network.forward(observation).argmax(-1)
-        any_of = torch.randint(self.choices, (rows,), generator=random, device=random.device)
-        coin = torch.rand(rows, generator=random, device=random.device)
-        return any_of.where(coin < epsilon_of(self.plan, self.course.episodes), best)
+        # one draw decides whether and, where it does, which: below epsilon it is still uniform
+        epsilon = epsilon_of(self.plan, self.course.episodes)
+        drawn = torch.rand(rows, generator=random, device=random.device, dtype=torch.float64)
+        any_of = (drawn * (self.choices / max(epsilon, 1e-9))).long().clamp_(max=self.choices - 1)
+        return any_of.where(drawn < epsilon, best)
 
+    @torch.no_grad()
     def update(self, replay: Replay, tell: bool) -> Tensor | None:
         """Huber's loss of the chosen actions' values, weighted by importance."""
         plan, random, network = self.plan, self.course.random, self.network
         beta = min(1.0, plan.beta + (1.0 - plan.beta) * self.course.updates / plan.beta_updates)
         batch = replay.sample(plan.batch, random, beta)
-        with torch.no_grad():
-            target = self.target.forward(batch.following, self.target.draw(random))
-            online = network.forward(batch.following, network.draw(random)) if plan.double else target
-            wanted = targets(batch, online, target, plan.double)
-        values = network.forward(batch.observation, network.draw(random))
-        with torch.no_grad():
-            chosen = batch.action.unsqueeze(-1)
-            error = values.gather(-1, chosen).squeeze(-1).sub_(wanted)
-            # the slope of Huber's loss, which bounds what one surprise can do
-            slope = (error.clamp(-1.0, 1.0) * batch.weight).div_(plan.batch)
-            network.gradient.zero_()
-        values.backward(torch.zeros_like(values).scatter_(-1, chosen, slope.unsqueeze(-1)))  # type: ignore[no-untyped-call]
+        target = self.target.forward(batch.following, self.target.draw(random))
+        online = network.forward(batch.following, network.draw(random)) if plan.double else target
+        values, chosen = network.run(batch.observation, network.draw(random)), batch.action.unsqueeze(-1)
+        error = values.gather(-1, chosen).squeeze(-1).sub_(targets(batch, online, target, plan.double))
+        # the slope of Huber's loss, which bounds what one surprise can do
+        slope = error.clamp(-1.0, 1.0).mul_(batch.weight).div_(plan.batch)
+        network.pull(torch.zeros_like(values).scatter_(-1, chosen, slope.unsqueeze(-1)))
         self.optimiser.step(network.gradient)
         replay.tell(batch.place, error)
         if (self.course.updates + 1) % plan.target_every == 0:

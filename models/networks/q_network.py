@@ -90,6 +90,8 @@ class QNetwork(nn.Module):
         )
         self.heads = nn.ModuleDict(self.head)
         self.vector, self.gradient = flatten(list(self.parameters()))
+        self._plain: Final = [*self.layers, *(made for made in self.head.values() if isinstance(made, nn.Linear))]
+        self._kept: list[Tensor] = []
 
     def draw(self, random: torch.Generator) -> Noise | None:
         """New noise for `forward`; None when no layer is noisy."""
@@ -116,6 +118,34 @@ class QNetwork(nn.Module):
         advantage = head("advantage_out", torch.relu(head("advantage", x)))
         # equation 9: without the mean, value and advantage could not be told apart
         return value + advantage - advantage.mean(-1, keepdim=True)
+
+    def run(self, observation: Tensor, noise: Noise | None = None) -> Tensor:
+        """`forward`, after which `pull` can follow."""
+        if self.streams or noise:
+            with torch.enable_grad():
+                values = self.forward(observation, noise)
+            self._kept = [values]
+            return values.detach()
+        # of one layer after another the gradient is written out: a graph costs more than products this small
+        *hidden, out = self._plain
+        kept = [observation]
+        for made in hidden:
+            kept.append(torch.relu_(torch.addmm(made.bias, kept[-1], made.weight.t())))
+        self._kept = kept
+        return torch.addmm(out.bias, kept[-1], out.weight.t())
+
+    def pull(self, slope: Tensor) -> None:
+        """Writes `gradient` from the slopes float[R, A] of a loss by what the last `run` gave."""
+        if len(self._kept) == 1:
+            self.gradient.zero_()
+            self._kept[0].backward(slope)  # type: ignore[no-untyped-call]
+            return
+        for depth in range(len(self._plain) - 1, -1, -1):
+            made, given = self._plain[depth], self._kept[depth]
+            torch.mm(slope.t(), given, out=made.weight.grad)
+            torch.sum(slope, 0, out=made.bias.grad)
+            if depth:
+                slope = torch.ops.aten.threshold_backward(torch.mm(slope, made.weight), given, 0)
 
 
 def to_onnx(network: QNetwork, allocations: NDArray[np.float64]) -> bytes:

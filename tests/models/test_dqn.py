@@ -145,6 +145,21 @@ def test_a_dueling_network_has_the_widths_of_its_profile() -> None:
     assert [tuple(each.weight.shape) for each in made.layers] == [(256, 11)]
 
 
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 10_000), streams=st.sampled_from([0, 12]), noisy=st.booleans())
+def test_the_gradient_is_that_of_autograd(seed: int, streams: int, noisy: bool) -> None:
+    made, random = network(seed, streams=streams, noisy=noisy), torch.Generator().manual_seed(seed)
+    seen, slope = torch.randn(9, 5, generator=random), torch.randn(9, 4, generator=random)
+    noise = made.draw(random)
+    values = made(seen, noise)
+    wanted = torch.autograd.grad((values * slope).sum(), list(made.parameters()))
+    made.gradient.fill_(7.0)
+    with torch.no_grad():
+        torch.testing.assert_close(made.run(seen, noise), values.detach())
+        made.pull(slope)
+    torch.testing.assert_close(made.gradient, torch.cat([each.reshape(-1) for each in wanted]))
+
+
 def test_a_noisy_layer_is_its_equation() -> None:
     layer = NoisyLinear(5, 3, torch.Generator().manual_seed(1))
     given, made = layer.draw(torch.Generator().manual_seed(2))
