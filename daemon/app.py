@@ -128,7 +128,9 @@ def recover(parts: Parts, store: Store, run: str, folder: Path) -> tuple[Shell, 
         raise CannotStart(f"run {run}: {error}; give the feed it was made with, or begin anew with --fresh.") from error
     except NotKept as error:
         raise CannotStart(f"run {run}: {error}") from error
-    shell.answer = Timed(Deadline(parts.policies))
+    deadline = Deadline(parts.policies)
+    deadline.start()
+    shell.answer = Timed(deadline)
     if isinstance(shell.broker, Wire):
         shell.broker.taken()  # what was committed has left, or its outcome is unknown
     if journal.seq:
@@ -138,7 +140,7 @@ def recover(parts: Parts, store: Store, run: str, folder: Path) -> tuple[Shell, 
             steps_folded=journal.compared,
             from_snapshot=seq,
             seconds=round(time.monotonic() - began, 3),
-            open_orders=sum(work.live for work in shell.state.working.values()),
+            open_orders=sum(work.live for work in shell.state.at_venue().values()),
         )
     if isinstance(parts, Assembly) and shell.ts >= parts.feed.last_ts:
         log.warning("this run has reached the end of its feed; `quantd run --fresh` begins a new one", run=run)

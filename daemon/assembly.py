@@ -3,7 +3,7 @@
 A backtest, a paper run and a replay are assembled here alike; only what drives them differs.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from fractions import Fraction
@@ -12,19 +12,25 @@ from itertools import chain
 from pathlib import Path
 from typing import Final
 
+from msgspec.structs import replace
+
 from adapters.brokers.paper import Paper
 from adapters.calendars import sessions as calendar_sessions
 from adapters.feeds.errors import FeedError
 from adapters.feeds.files import span
 from adapters.feeds.replay import Replay
+from daemon.agent_policies import policy_of
 from daemon.config import Agent, Config
 from daemon.config import Limits as LimitKeys
 from daemon.config.schema import MANUAL
 from daemon.engine.allowance import Allowance
 from daemon.engine.parents import U_SHAPE, Execution
+from daemon.engine.planning import headroom
+from daemon.engine.shares import CapitalRules, Regime
 from daemon.engine.state import AgentRules, Rules, State
+from daemon.engine.trial import PromotionRules
 from daemon.loop import Log, Shell
-from daemon.policies import answer, load
+from daemon.policies import answer
 from daemon.schedule import Schedule, Verdict, catch_up, due, stream
 from daemon.timeline import Item, due_agents, sample_ticks, timeline, with_due
 from daemon.wire import Wire
@@ -34,7 +40,8 @@ from trading.effects import Ask
 from trading.events import Decided, Tick
 from trading.execution import Costs
 from trading.instruments import Universe
-from trading.ports import Policy
+from trading.market import Floats
+from trading.ports import Policy, leaves
 from trading.sessions import DAY_NS, Sessions
 
 LIVE_BACK_YEARS: Final = 3
@@ -72,11 +79,18 @@ class Parts:
         policies = self.policies
 
         def ask(question: Ask) -> Decided:
-            return answer(policies[question.agent], question)
+            return answer(policies[question.policy], question)
 
         remote = self.config.broker.kind != "paper"
-        venue = Wire() if remote else Paper(self.universe, self.costs, self.by_column())
-        return Shell(State(self.rules), venue, ask, interval_ns=self.interval_ns, log=log, remote=remote)
+        venue = Wire() if remote else self.paper()
+        shadows = [self.paper() for _ in self.rules.shadows]
+        return Shell(
+            State(self.rules), venue, ask, interval_ns=self.interval_ns, log=log, remote=remote, shadows=shadows
+        )
+
+    def paper(self) -> Paper:
+        """A simulated venue at the configured costs: the house's, or a shadow's."""
+        return Paper(self.universe, self.costs, self.by_column())
 
     def by_column(self) -> list[Sessions]:
         """The sessions of each instrument."""
@@ -90,18 +104,22 @@ class Parts:
         samples = sample_ticks(house, calendars, self.interval_ns, after, until, start_ns)
         if not self.schedules:
             return samples
-        numbers = {agent.name: k for k, agent in enumerate(self.rules.agents)}
-        asks = {
-            k: tuple(numbers[name] for name in s.agents) or tuple(k for name, k in numbers.items() if name != MANUAL)
-            for k, s in enumerate(self.schedules)
-            if s.do in FEED_ASKS
-        }
+        asks = {k: self._asked_by(s) for k, s in enumerate(self.schedules) if s.do in FEED_ASKS}
         jobs = {k: s.do for k, s in enumerate(self.schedules)}
         # what a schedule says during the warm-up is for nobody: trading begins at `start`
         after = max(after, start_ns - 1)
         said = stream(self.schedules, self.sessions, max(after, away), until)
         made_up = [(ts, k) for ts, k, verdict in self.missed(after, away) if verdict == "run"]
         return with_due(samples, due_agents(chain(made_up, said), asks, jobs))
+
+    def _asked_by(self, schedule: Schedule) -> tuple[int, ...]:
+        """The numbers of those that a schedule asks. A challenger that no schedule names is asked with its champion."""
+        numbers = {name: k for k, name in enumerate(self.rules.seats)}
+        if not schedule.agents:
+            return tuple(k for name, k in numbers.items() if name != MANUAL)
+        named = {name for s in self.schedules if s.do in FEED_ASKS for name in s.agents}
+        followers = [a.name for a in self.config.shadows if a.challenges in schedule.agents and a.name not in named]
+        return tuple(numbers[name] for name in (*schedule.agents, *followers))
 
     def missed(self, after: int, away: int) -> list[tuple[int, int, Verdict]]:
         """The verdict on each (instant, number of a schedule) that was due in (after, away]."""
@@ -149,7 +167,7 @@ def assemble(config: Config, *, cache: Path | None = None) -> Assembly:
         warmup=config.feed.warmup,
         build_from=config.feed.build_from,
     )
-    policies = tuple(load(agent.policy, agent.params, config.source.folder) for agent in config.agents)
+    policies = policies_of(config, universe, feed.interval_ns)
     schedules = tuple(schedule_of(config, k) for k, s in enumerate(config.schedules) if s.enabled)
     house_sessions = sessions[universe.calendar]
     start = next(
@@ -184,7 +202,7 @@ def assemble_live(config: Config, now: int, *, cache: Path | None = None) -> Par
     begin = date(today.year - LIVE_BACK_YEARS - int(config.feed.warmup * 1.6) // 365, 1, 1)
     end = (today + timedelta(days=LIVE_AHEAD_DAYS)).replace(day=1)
     sessions = {name: calendar_sessions(name, begin, end, cache=cache) for name in names}
-    policies = tuple(load(agent.policy, agent.params, config.source.folder) for agent in config.agents)
+    policies = policies_of(config, universe, config.feed.interval_ns)
     schedules = tuple(schedule_of(config, k) for k, s in enumerate(config.schedules) if s.enabled)
     table = config.feed
     return Parts(
@@ -287,6 +305,26 @@ def limits_of(
     return override(base, **given)
 
 
+def house_limits(config: Config, universe: Universe, interval_ns: int) -> Limits:
+    """The limits of [risk], effective."""
+    risk, age = config.risk, {"max_price_age_ns": int(1.25 * interval_ns)}
+    house = limits_of(risk, risk.profile, universe, shocks_of(config), **age)
+    house = override(house, fee_bp=config.broker.commission_bp)
+    return override(house, **age) if risk.max_price_age_ns is None else house
+
+
+def policies_of(config: Config, universe: Universe, interval_ns: int) -> tuple[Policy, ...]:
+    """The policies of the agents, then of the shadows, in their sizing and rebalancing rules, which know what worst prices leave no room for. Raises
+    PolicyError."""
+    house, shocks = house_limits(config, universe, interval_ns), shocks_of(config)
+
+    def room(agent: Agent) -> Callable[[Floats], float]:
+        own = _agent_limits(agent, house, universe, shocks)
+        return lambda weights: headroom(weights, own, house)
+
+    return tuple(policy_of(config, agent, room(agent)) for agent in config.seats)
+
+
 def rules_of(
     config: Config,
     universe: Universe,
@@ -295,14 +333,10 @@ def rules_of(
     schedules: tuple[Schedule, ...],
     interval_ns: int,
 ) -> Rules:
-    """What the engine is told. An agent's collars, fees and tolerances on the way are the house's unless it says
+    """What the engine is told; `policies` are those of the agents, then of the shadows. An agent's collars, fees and tolerances on the way are the house's unless it says
     otherwise: they describe the venue, not the agent."""
     risk, shocks = config.risk, shocks_of(config)
-    age = {"max_price_age_ns": int(1.25 * interval_ns)}
-    fee_bp = config.broker.commission_bp
-    house = override(limits_of(risk, risk.profile, universe, shocks, **age), fee_bp=fee_bp)
-    if risk.max_price_age_ns is None:
-        house = override(house, **age)
+    house = house_limits(config, universe, interval_ns)
     capital = [Fraction(repr(agent.capital)) for agent in config.agents]
     calendars = tuple(sorted({universe.calendar, *(i.calendar for i in universe.instruments)}))
     scheduled = {name for s in schedules if s.do in FEED_ASKS for name in s.agents}
@@ -321,7 +355,8 @@ def rules_of(
         lookbacks += [each.lookback for each in (limits.var, limits.cvar, limits.correlation) if each is not None]
         if limits.max_volatility is not None:
             lookbacks.append(limits.volatility_lookback)
-    return Rules(
+    names = [agent.name for agent in config.agents]
+    made = Rules(
         universe=universe,
         sessions=tuple(sessions[name] for name in calendars),
         calendar=tuple(calendars.index(i.calendar) for i in universe.instruments),
@@ -331,6 +366,7 @@ def rules_of(
         lookback=max([252, *lookbacks]),
         daily=interval_ns >= DAY_NS,
         follow_ups=2 if risk.follow_ups is None else risk.follow_ups,
+        max_failures=risk.max_failures,
         rearm_samples=_rearm_samples(risk.rearm) if config.feed.kind == "replay" else 0,
         flatten_on=risk.flatten_on or (),
         borrow_bp_annual=config.broker.borrow_bp_annual if config.broker.kind == "paper" else 0.0,
@@ -340,8 +376,101 @@ def rules_of(
         volume_lookback=risk.volume_lookback,
         house_calendar=calendars.index(universe.calendar),
         execution=execution_of(config),
-        keep_bars=any(getattr(p, "uses_bars", False) for p in policies),
+        keep_bars=any(getattr(leaf, "uses_bars", False) for p in policies for leaf in leaves(p)),
         live=allowance_of(config) if config.quantd.mode == "live" else None,
+        capital=capital_of(config, universe),
+        seats=tuple(agent.name for agent in config.seats),
+        challenges=tuple(names.index(a.challenges) if a.challenges else -1 for a in config.shadows),
+        promotion=promotion_of(config),
+    )
+    return replace(
+        made,
+        shadows=tuple(_shadow(config, made, k, shadow, schedules, shocks) for k, shadow in enumerate(config.shadows)),
+    )
+
+
+def _shadow(
+    config: Config, house: Rules, k: int, agent: Agent, schedules: tuple[Schedule, ...], shocks: Mapping[str, Shock]
+) -> Rules:
+    """A house of one shadow agent: the same market, venue and estimates, its own limits, and none above it. What people and
+    a broker move is the account's alone."""
+    limits = _agent_limits(agent, house.house, house.universe, shocks)
+    if limits.protective is not None:
+        # it has no venue where a stop could rest: its levels are watched
+        limits = override(limits, protective=replace(limits.protective, at_venue=False))
+    venue = {
+        name: getattr(limits, name)
+        for name in (
+            "collar",
+            "reduce_collar",
+            "flatten_collar",
+            "max_price_age_ns",
+            "fee_bp",
+            "min_history",
+            "duplicate_window_ns",
+            "in_flight",
+            "max_cash_debit",
+        )
+    }
+    named = {name for s in schedules if s.do in FEED_ASKS for name in s.agents}
+    capital = int(house.cash_micro * Fraction(repr(agent.capital)))
+    own = AgentRules(
+        name=agent.name,
+        capital_micro=capital,
+        limits=limits,
+        min_trade=agent.min_trade,
+        scheduled=agent.name in named or agent.challenges in named,
+    )
+    return replace(
+        house,
+        agents=(own,),
+        house=override(Limits(), **venue, allow_short=True),
+        cash_micro=capital,
+        flatten_on=(),
+        venue_pays=False,
+        borrow_bp_annual=config.broker.borrow_bp_annual,
+        differences="",
+        live=None,
+        capital=None,
+        first_seat=len(house.agents) + k,
+        challenges=(),
+        promotion=None,
+    )
+
+
+def promotion_of(config: Config) -> PromotionRules | None:
+    """The table [promotion] as the engine reads it; None where nobody challenges anybody."""
+    if not any(agent.challenges for agent in config.shadows):
+        return None
+    return PromotionRules(**config.document.promotion.model_dump(), seed=config.broker.seed)
+
+
+def capital_of(config: Config, universe: Universe) -> CapitalRules | None:
+    """The table [capital] as the engine reads it: the book of orders by hand keeps what it has."""
+    table = config.document.capital
+    agents = tuple(k for k, agent in enumerate(config.agents) if agent.name != MANUAL)
+    if table is None or len(agents) < 2:
+        return None
+    total = sum(Fraction(repr(config.agents[k].capital)) for k in agents)
+    regimes = []
+    for regime in table.regimes:
+        named = {each.agent: each.share for each in regime.shares}
+        whole = sum(named.values())
+        shares = tuple(named.get(config.agents[k].name, 0.0) / whole for k in agents)
+        regimes.append(Regime(regime.name, regime.above, shares))
+    of_benchmark = table.volatility_of == "benchmark" and bool(universe.benchmark)
+    return CapitalRules(
+        method=table.method,
+        agents=agents,
+        base=tuple(float(Fraction(repr(config.agents[k].capital)) / total) for k in agents),
+        lookback=table.lookback,
+        shrink=table.shrink,
+        floor=table.floor,
+        ceiling=table.ceiling,
+        max_step=table.max_step,
+        tilt=table.tilt,
+        regimes=tuple(regimes),
+        benchmark=universe.index[universe.benchmark] if of_benchmark else -1,
     )
 
 

@@ -16,7 +16,7 @@ from daemon.engine.state import State
 from daemon.overview import READY
 from daemon.service import Service
 from risk.limits import REASON_TEXT, Reason
-from trading.effects import Effect, Planned, Publish
+from trading.effects import Cancel, Effect, Planned, Publish
 from trading.events import Correction, Flow, Halted, Reconciled, Wished
 from trading.instruments import MICRO, NANO
 from trading.orders import OrderBasket, money_text, order_id, price_text, quantity_text
@@ -37,7 +37,9 @@ Or name the agent whose book the order is for: --agent NAME. There are: """
 
 class Ordered(Struct, frozen=True):
     """What became of an order by hand: `allowed` of `asked` passed the gate, as `order` with the worst price `limit`; empty
-    when none did. `reason`, and in words `text`, is the limit that cut it, of the agent's book or of the house (`cut_by`)."""
+    when none did. `reason`, and in words `text`, is the limit that cut it, of the agent's book or of the house (`cut_by`).
+    `stop` and `target` are levels that the position has from people; with `waits` it goes out once a stop that rests at the
+    venue for what it sells has been cancelled."""
 
     agent: str
     side: str
@@ -49,6 +51,9 @@ class Ordered(Struct, frozen=True):
     reason: str
     cut_by: str
     text: str
+    stop: str = ""
+    target: str = ""
+    waits: bool = False
 
 
 class Paid(Struct, frozen=True):
@@ -72,8 +77,18 @@ class Compared(Struct, frozen=True):
     switch: int
 
 
-def wished(service: Service, agent: str, side: str, qty: str, symbol: str, reason: str, who: str) -> Wished:
-    """The event of an order by hand. Raises NotDone."""
+def wished(
+    service: Service,
+    agent: str,
+    side: str,
+    qty: str,
+    symbol: str,
+    reason: str,
+    who: str,
+    stop: str = "",
+    target: str = "",
+) -> Wished:
+    """The event of an order by hand; `stop` and `target` are prices of the position that it makes. Raises NotDone."""
     state = service.shell.state
     _ready(service)
     names = [each.name for each in state.rules.agents]
@@ -94,15 +109,40 @@ def wished(service: Service, agent: str, side: str, qty: str, symbol: str, reaso
             "not_ready", "no session has closed yet, so there is no price to trade by; try again after the first"
         )
     said = _reason(reason, "an order by hand")
-    return Wished(_now(service), agent, column, lots if side == "buy" else -lots, said, who)
+    signed = lots if side == "buy" else -lots
+    stop_nano, target_nano = _levels(state, names.index(agent), column, signed, stop, target)
+    return Wished(_now(service), agent, column, signed, said, who, stop_nano, target_nano)
+
+
+def _levels(state: State, book: int, column: int, lots: int, stop: str, target: str) -> tuple[int, int]:
+    """Stop and target in nano, 0 for none, on the sides of the price where they belong. Raises NotDone."""
+    if not (stop or target):
+        return 0, 0
+    symbol, mark = state.universe.symbols[column], int(state.marks_nano[column])
+    after = state.ledger.books[book].lots[column] + lots
+    if after * lots <= 0:
+        raise NotDone("amount", f"a stop or a target is of the position that an order makes; this one closes {symbol}")
+    found = []
+    for name, text, below in (("stop", stop, lots > 0), ("target", target, lots < 0)):
+        nano = _exact(text, NANO, f"price of a {name}", "95.50") if text else 0
+        if nano and (nano >= mark if below else nano <= mark):
+            where = "below" if below else "above"
+            raise NotDone("amount", f"a {name} of {text} is not {where} the price of {symbol}, {price_text(mark)}")
+        found.append(nano)
+    return found[0], found[1]
 
 
 def became_of_order(service: Service, wish: Wished, effects: Sequence[Effect]) -> Ordered:
     """What the gate said of it. The effects are those of the event."""
     universe = service.shell.state.universe
     column, lot = wish.symbol, universe.lot_nano[wish.symbol]
+    state = service.shell.state
+    waits = not any(isinstance(each, Planned) for each in effects) and any(isinstance(each, Cancel) for each in effects)
     plan = next((each for each in effects if isinstance(each, Planned)), None)
-    basket = next((each for each in effects if isinstance(each, OrderBasket) and column in each.sym), None)
+    basket = next(
+        (each for each in effects if isinstance(each, OrderBasket) and column in each.sym and not each.stop_nano), None
+    )
+    own_levels = state.own.get((agent_of(state, wish.agent) or 0, column))
     own = house = Reason.NONE
     if plan is not None:
         own = Reason(int(np.frombuffer(plan.agents[0].reason, dtype=np.int8)[column]))
@@ -124,6 +164,9 @@ def became_of_order(service: Service, wish: Wished, effects: Sequence[Effect]) -
         reason=reason.name.lower() if reason else "",
         cut_by="" if not reason else "house" if house else wish.agent,
         text=REASON_TEXT[reason],
+        stop=price_text(own_levels.stop_nano) if own_levels is not None and own_levels.stop_nano else "",
+        target=price_text(own_levels.target_nano) if own_levels is not None and own_levels.target_nano else "",
+        waits=waits,
     )
 
 

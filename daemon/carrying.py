@@ -116,6 +116,9 @@ async def move(service: Service, into: Parts) -> None:
         )
     except ValueError as error:
         why = str(error)
+    if not why and into.config.broker.kind != "paper" and state.stops:
+        # the new run would not know them
+        why = 'protective stops rest at the venue; stop it with [quantd] on_stop = "cancel", and start it with --carry'
     if why:
         raise NotCarried(why)
     log.info("moving", symbols=list(into.universe.symbols), agents=[a.name for a in into.rules.agents])

@@ -24,7 +24,7 @@ class NotDone(Exception):
 def operator(service: Service, command: Command, reason: str, who: str, agent: str = "") -> Operator:
     """The event of a command. Raises NotDone."""
     state = service.shell.state
-    names = [each.name for each in state.rules.agents]
+    names = state.rules.names()
     if agent and agent not in names:
         raise NotDone("agent", f"there is no agent {agent!r}; there are: {', '.join(names)}")
     if agent and command == "flatten":

@@ -40,5 +40,6 @@ def decided(plans: list[Planned], parts: Parts) -> dict[str, str]:
             ]
             more = f" and {len(said) - 2} more" if len(said) > 2 else ""
             cut = f"; {len(wish.reasons)} cut" if wish.reasons else ""
-            found[wish.agent] = f"{clock} {', '.join(said[:2]) or 'nothing'}{more}{cut}"
+            whose = f" (policy of {wish.policy})" if wish.policy else ""
+            found[wish.agent] = f"{clock} {', '.join(said[:2]) or 'nothing'}{more}{cut}{whose}"
     return found

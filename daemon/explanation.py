@@ -47,6 +47,8 @@ class AgentPart(Struct, frozen=True):
     text: str
     limits: list[LimitRow]
     largest: Largest | None
+    policy: str = ""
+    """Whose policy decided, where that is not the agent's own."""
 
 
 class FillPart(Struct, frozen=True):
@@ -292,6 +294,7 @@ def _part(
         text=reason_text(code),
         limits=_rows(judged, column, {}, part.values, code),
         largest=largest_of(judged, column) if judged is not None and asked else None,
+        policy=part.policy,
     )
 
 

@@ -6,7 +6,7 @@ from daemon.config import Known
 from models.forests.params import NAME as LEARNED_ALLOCATION
 from models.forests.params import AllocationParams
 from risk.limits import PROFILES
-from strategies.policies import POLICIES, ParamsError
+from strategies.policies import COMPOSITE_PARAMS, COMPOSITES, POLICIES, ParamsError
 from strategies.policies.fixed_mix import FixedMixParams
 from strategies.policies.signals import SignalsParams
 
@@ -36,7 +36,8 @@ def known_names() -> Known:
     """What `daemon.config.load` checks names against."""
     parameters = {name: fields for name in POLICIES if (fields := _parameters(name)) is not None}
     parameters[LEARNED_ALLOCATION] = AllocationParams.__struct_fields__
-    return Known(tuple(sorted([*POLICIES, LEARNED_ALLOCATION])), Calendars(COMMON), tuple(PROFILES), parameters)
+    names = tuple(sorted([*POLICIES, *COMPOSITES, LEARNED_ALLOCATION]))
+    return Known(names, Calendars(COMMON), tuple(PROFILES), parameters | COMPOSITE_PARAMS)
 
 
 def _parameters(policy: str) -> tuple[str, ...] | None:

@@ -1,12 +1,12 @@
 """Rows of the store as the API and the command line give them: exact text, names for codes, UTC beside int64 ns."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 import numpy as np
 from msgspec import Struct
 
-from adapters.store.reading import Alert, EquityPoint, OrderNow, RiskPoint
+from adapters.store.reading import Alert, EquityPoint, OrderNow, Reader, RiskPoint
 from daemon.histories import Allocation
 from daemon.limit_rows import reason_name
 from daemon.overview import LimitNow, iso, limit_now
@@ -53,7 +53,7 @@ class FillLine(Struct, frozen=True):
 
 
 class EquityLine(Struct, frozen=True):
-    """The account at one sample; `books` are equities by agent."""
+    """The account at one sample; `books` are equities by agent, `shadows` those of shadows, which are no part of it."""
 
     ts: int
     time: str
@@ -62,6 +62,7 @@ class EquityLine(Struct, frozen=True):
     gross: float
     drawdown: float
     books: dict[str, str]
+    shadows: dict[str, str] = {}
 
 
 class AlertLine(Struct, frozen=True):
@@ -104,7 +105,8 @@ class AllocationLine(Struct, frozen=True):
 
 
 class Wish(Struct, frozen=True):
-    """One agent's part of a decision: symbol -> weight wanted, quantity asked and allowed, reason where cut."""
+    """One agent's part of a decision: symbol -> weight wanted, quantity asked and allowed, reason where cut; `policy` names
+    the agent whose policy decided, where that is not its own."""
 
     agent: str
     scale: float
@@ -112,6 +114,7 @@ class Wish(Struct, frozen=True):
     asked: dict[str, str]
     allowed: dict[str, str]
     reasons: dict[str, str]
+    policy: str = ""
 
 
 class DecisionLine(Struct, frozen=True):
@@ -142,9 +145,22 @@ def fill_line(f: Fill) -> FillLine:
     return FillLine(f.ts, iso(f.ts), f.order, f.symbol, f.side, f.qty, f.price, f.fee, f.agent)
 
 
-def equity_line(p: EquityPoint, names: Sequence[str]) -> EquityLine:
+def equity_line(
+    p: EquityPoint, names: Sequence[str], shadows: Mapping[int, Mapping[str, str]] | None = None
+) -> EquityLine:
+    """`shadows`: instant -> equity of each shadow, by name."""
     books = dict(zip((*names, "unallocated"), p.books, strict=False))
-    return EquityLine(p.ts, iso(p.ts), p.equity, p.cash, p.gross, p.drawdown, books)
+    beside = dict((shadows or {}).get(p.ts, {}))
+    return EquityLine(p.ts, iso(p.ts), p.equity, p.cash, p.gross, p.drawdown, books, beside)
+
+
+def shadow_books(reader: Reader, names: Iterable[str], since: int = 0) -> dict[int, dict[str, str]]:
+    """Instant -> equity of each of these shadows, by name."""
+    found: dict[int, dict[str, str]] = {}
+    for name in names:
+        for point in reader.shadow(name, since=since):
+            found.setdefault(point.ts, {})[name] = point.equity
+    return found
 
 
 def alert_line(a: Alert) -> AlertLine:
@@ -192,6 +208,7 @@ def decision_line(plan: Planned, universe: Universe, names: Sequence[str], addre
                 asked=amounts(part.asked),
                 allowed=amounts(part.allowed),
                 reasons=reasons(part.reason),
+                policy=part.policy,
             )
         )
     return DecisionLine(

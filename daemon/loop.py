@@ -17,8 +17,8 @@ from daemon.engine.freezing import freeze, thaw
 from daemon.engine.state import Rules, State
 from daemon.tally import Tally
 from daemon.timeline import Item
-from trading.effects import Again, Ask, Cancel, Effect, Query, Snapshot, Stop
-from trading.events import Action, Condition, Decided, Event, Started, Tick, Unknown
+from trading.effects import Again, Ask, Cancel, Effect, Query, Shadowed, Snapshot, Stop
+from trading.events import Action, Condition, Decided, Event, Shade, Started, Tick, Unknown
 from trading.market import MarketSlice
 from trading.orders import OrderBasket
 from trading.ports import BrokerNews, SimulatedBroker
@@ -59,6 +59,8 @@ class Kept(Struct, frozen=True):
     digest: bytes
     tally: Tally
     ticked: int = 0
+    shadows: dict[str, bytes] = {}
+    """By name: the simulated venue of each shadow agent."""
 
 
 class Shell:
@@ -73,6 +75,7 @@ class Shell:
         interval_ns: int,
         log: Log | None = None,
         remote: bool = False,
+        shadows: Sequence[SimulatedBroker] = (),
     ) -> None:
         self.state = state
         self.broker = broker
@@ -89,6 +92,8 @@ class Shell:
         known by its own news."""
         self.ticked = 0
         """The instant of the last tick: what is due later is still to come, whatever bars came since."""
+        self.shadows = list(shadows)
+        """The simulated venues of shadow agents, in order. They see the same bars, and nobody else's orders."""
         self.guarded = False
         """Whether an exception of the venue is a broker that went down, as in a daemon, or an error, as in a backtest."""
 
@@ -105,6 +110,8 @@ class Shell:
                     told = [Condition(self.state.now, "broker", True, "the venue answers"), *told]
             for news in told:
                 self.run(news)
+            if self.shadows:
+                self._shades(lambda venue: venue.on_slice(item))
             ts = item.ts_event
             tally.slices += 1
             tally.symbol_bars += len(item.fresh) if item.full else int(item.fresh.sum())
@@ -119,6 +126,8 @@ class Shell:
                 told = self._venue_failed(error)
             for news in told:
                 self.run(news)
+            if self.shadows:
+                self._shades(lambda venue: venue.on_time(item.ts))
         elif type(item) is Action:
             self.ts = item.ts
             try:
@@ -127,6 +136,8 @@ class Shell:
                 told = self._venue_failed(error)
             for news in told:
                 self.run(news)
+            if self.shadows:
+                self._shades(lambda venue: venue.on_action(item))
         self.run(item)
 
     def run(self, event: Event) -> Sequence[Effect]:
@@ -163,7 +174,7 @@ class Shell:
             case Ask():
                 queue.append(self.log.answer(effect) or self.answer(effect))
             case Again():
-                work = self.state.working[effect.sample, effect.n]
+                work = self.state.at_venue()[effect.sample, effect.n]
                 try:
                     queue.extend(self.broker.submit(work.basket, effect.row))
                 except Exception as error:
@@ -178,12 +189,40 @@ class Shell:
                     queue.extend(self.broker.query(effect.sample, effect.n, effect.row))
                 except Exception as error:
                     queue.extend(self._venue_failed(error))
+            case Shadowed():
+                self._act_shadowed(effect, queue)
             case Snapshot():
                 self.snapshot_wanted = True
             case Stop():
                 self.stopped = effect.reason
             case _:  # a record or an alert: for the journal, the store and the bus
                 pass
+
+    def _shades(self, look: Callable[[SimulatedBroker], Sequence[BrokerNews]]) -> None:
+        """Step what the shadows' venues say, in their order."""
+        first = len(self.state.agents)
+        for k, venue in enumerate(self.shadows):
+            for news in look(venue):
+                self.run(Shade(first + k, news))  # type: ignore[arg-type]  # a simulated venue is never down
+
+    def _act_shadowed(self, shadowed: Shadowed, queue: deque[Event]) -> None:
+        """What a shadow wants goes to its own simulated venue, whatever the house's is."""
+        k = shadowed.agent - len(self.state.agents)
+        venue, told = self.shadows[k], list[BrokerNews]()
+        for effect in shadowed.effects:
+            match effect:
+                case OrderBasket():
+                    told.extend(venue.submit(effect))
+                case Cancel():
+                    told.extend(venue.cancel(effect.sample, effect.n, effect.row, effect.ts))
+                case Query():
+                    told.extend(venue.query(effect.sample, effect.n, effect.row))
+                case Again():
+                    work = self.state.shadows[k].working[effect.sample, effect.n]
+                    told.extend(venue.submit(work.basket, effect.row))
+                case _:  # a record
+                    pass
+        queue.extend(Shade(shadowed.agent, news) for news in told)  # type: ignore[arg-type]
 
     def _venue_failed(
         self, error: Exception, sample: int = 0, n: int = 0, rows: Sequence[int] = ()
@@ -211,6 +250,10 @@ class Shell:
                 digest=self.digest.freeze(),
                 tally=self.tally,
                 ticked=self.ticked,
+                shadows={
+                    shadow.rules.agents[0].name: venue.freeze()
+                    for shadow, venue in zip(self.state.shadows, self.shadows, strict=True)
+                },
             )
         )
 
@@ -219,6 +262,10 @@ class Shell:
         snapshot = msgspec.msgpack.decode(kept, type=Kept)
         self.state = thaw(rules, snapshot.state)
         self.broker.thaw(snapshot.broker)
+        for shadow, venue in zip(self.state.shadows, self.shadows, strict=True):
+            kept_venue = snapshot.shadows.get(shadow.rules.agents[0].name)
+            if kept_venue is not None:
+                venue.thaw(kept_venue)
         self.digest.thaw(snapshot.digest)
         self.tally = snapshot.tally
         self.ts = snapshot.ts

@@ -155,9 +155,7 @@ class MqttCommands:
 
     def _say(self, command: BusCommand, done: bool, text: str) -> None:
         state = self._service.shell.state
-        names = [agent.name for agent in state.rules.agents]
-        known = command.agent in names
-        switch = state.agents[names.index(command.agent)].switch if known else state.switch
+        switch = state.switch_of(command.agent if command.agent in state.rules.names() else "")
         answer = BusAnswer(VERSION, command.id, command.command, command.agent, done, text, SWITCH[switch.state])
         self._answer(answer_payload(answer))
 

@@ -179,6 +179,11 @@ class Metrics:
         self._use = gauge("limit_use_ratio", "Share of a limit of the house in use", "limit")
         self._switch = gauge("switch_state", "0 RUN, 1 REDUCE, 2 HALT", "agent")
         self._switch.labels(name, "house").set(0)
+        self._agents = gauge(
+            "agent_equity", "Marked value of an agent's book; a shadow's is no part of the account", "agent", "shadow"
+        )
+        self._shares = gauge("agent_capital_ratio", "Share of the capital that the agents have together", "agent")
+        self._diversity = gauge("agents_correlation_ratio", "Mean absolute correlation of the agents' returns")
         model = ("agent", "model")
         self._model_figures = {
             "r2": gauge("model_r2", "R2 of a helper model out of sample, when it was made", *model, "estimate"),
@@ -268,6 +273,18 @@ class Metrics:
     def switch(self, agent: str, state: int) -> None:
         """`agent` is a name or "house"; `state` 0 RUN, 1 REDUCE, 2 HALT."""
         self._switch.labels(self._name, self._labels["agent"](agent)).set(state)
+
+    def agent(self, agent: str, equity: float, share: float | None, *, shadow: bool) -> None:
+        """What an agent's book is worth, and its share where capital moves."""
+        label = self._labels["agent"](agent)
+        self._agents.labels(self._name, label, "1" if shadow else "0").set(equity)
+        if share is not None:
+            self._shares.labels(self._name, label).set(share)
+
+    def diversity(self, value: float | None) -> None:
+        """How alike the agents earn; not shown while it is not known."""
+        if value is not None:
+            self._diversity.labels(self._name).set(value)
 
     def render(self) -> tuple[bytes, str]:
         """The exposition and its content type; aiohttp wants the latter in `headers`, it holds a charset."""

@@ -10,6 +10,12 @@ from daemon.engine.freezing import in_force
 from daemon.loop import Shell
 from daemon.version import blas_name, code_version, lock_hash
 from trading.events import Carried, Condition, Reloaded, Started
+from trading.ports import Policy, leaves
+
+
+def artifacts_in(policy: Policy) -> str:
+    """The digests of the artifacts that a policy is made of, with a + between them; empty for none."""
+    return "+".join(filter(None, (getattr(each, "digest", "") for each in leaves(policy))))
 
 
 def begin(
@@ -32,7 +38,7 @@ def begin(
             config=digest(config),
             feed=parts.market,
             symbols=parts.universe.symbols,
-            artifacts={a.name: getattr(p, "digest", "") for a, p in zip(config.agents, parts.policies, strict=True)},
+            artifacts={a.name: artifacts_in(p) for a, p in zip(config.seats, parts.policies, strict=True)},
             blas=blas_name(),
             mode=config.quantd.mode,
         )
@@ -43,8 +49,8 @@ def begin(
     if carried is not None:
         shell.run(msgspec.structs.replace(carried, ts=now))
     if fresh:
-        for agent, policy in zip(config.agents, parts.policies, strict=True):
-            until = getattr(policy, "trained_until_ns", 0)
+        for agent, policy in zip(config.seats, parts.policies, strict=True):
+            until = max(getattr(each, "trained_until_ns", 0) for each in leaves(policy))
             if until > parts.start_ns:
                 text = (
                     f"agent {agent.name} trades bars that its policy was trained on, until {instant_text(until)[:10]}"

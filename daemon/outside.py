@@ -100,7 +100,7 @@ class Outside:
             refuse_unknown(self.parts, shell.state, self._first)
         for _, ended in shell.state.ended:
             self.venue.remember(ended.basket)
-        for work in shell.state.working.values():
+        for work in shell.state.at_venue().values():
             self.venue.remember(work.basket)
         self.opened = True
 
@@ -110,7 +110,7 @@ class Outside:
             return
         shell = service.shell
         self.sender = Sender(self.venue, service.inbox, self._now, partial(self._withheld, shell))
-        self.sender.left(shell.state.working)
+        self.sender.left(shell.state.at_venue())
         service.send = self.sender.put
         self.reconciler = Reconciler(service, self.venue, self.sender, self._began, self._now)
         service.reconcile = self.reconciler.wanted.set

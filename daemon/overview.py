@@ -17,6 +17,7 @@ from daemon.engine.coin_fees import dust_micro
 from daemon.engine.halting import limits_text
 from daemon.engine.state import HOUSE, State
 from daemon.engine.watching import market_context
+from daemon.house import capital_shares, diversity, shadow_lots
 from daemon.limit_words import HOUR_NS, unit, words
 from daemon.service import Service
 from daemon.version import VERSION
@@ -57,8 +58,9 @@ class LimitNow(Struct, frozen=True):
 
 
 class PositionNow(Struct, frozen=True):
-    """What the house holds of one symbol and which agents' books it is in. `halted`: why it cannot be traded now, empty
-    while it can. `dust`: what fees in the instrument itself left of a lot, at the venue and in no book; empty for none."""
+    """What the house holds of one symbol and which agents' books it is in; `shadows` hold it on paper alone. `halted`: why it
+    cannot be traded now, empty while it can. `dust`: what fees in the instrument itself left of a lot, at the venue and in no
+    book; empty for none."""
 
     symbol: str
     qty: str
@@ -70,11 +72,14 @@ class PositionNow(Struct, frozen=True):
     halted: str = ""
     dust: str = ""
     dust_value: str = ""
+    shadows: dict[str, str] = {}
 
 
 class AgentNow(Struct, frozen=True):
     """One agent and its book. `total` is its return since the start and `today` that since the last close before today, null
-    when unknown; deposits and withdrawals are none."""
+    when unknown; deposits and withdrawals are none. A `shadow` has no part of the account; `challenges` names whose place it
+    may take. `decided_by`: whose policy it trades, where that is not its own. `share` and `target` are of the capital that the
+    agents have together, now and to be."""
 
     name: str
     policy: str
@@ -88,11 +93,17 @@ class AgentNow(Struct, frozen=True):
     weights: dict[str, float]
     total: float | None
     today: float | None
+    shadow: bool = False
+    challenges: str = ""
+    decided_by: str = ""
+    share: float | None = None
+    target: float | None = None
 
 
 class Overview(Struct, frozen=True):
     """Everything about one run at one instant, by `ts` (UTC, of the market) and `session` (its date). `halted`: symbols
-    that the venue does not trade now, and why; `limited`: those whose price is at a limit, and the limits."""
+    that the venue does not trade now, and why; `limited`: those whose price is at a limit, and the limits. `agents` are those
+    that trade, then the shadows; `diversity`: the mean absolute correlation of what the first earn."""
 
     name: str
     version: str
@@ -126,13 +137,14 @@ class Overview(Struct, frozen=True):
     limits: list[LimitNow]
     halted: dict[str, str] = {}
     limited: dict[str, str] = {}
+    diversity: float | None = None
 
 
 def overview(service: Service, parts: Parts, config: Config) -> Overview:
     """All of it, in about half a millisecond."""
     shell, state = service.shell, service.shell.state
     state.revalue()
-    rules, tally = state.rules, shell.tally
+    tally = shell.tally
     prices = np.nan_to_num(state.marks * state.universe.lot_size)
     house = state.lots(HOUSE)
     equity = state.equity_micro
@@ -162,15 +174,16 @@ def overview(service: Service, parts: Parts, config: Config) -> Overview:
         symbol_bars=tally.symbol_bars,
         orders=tally.orders,
         fills=tally.fills,
-        open_orders=sum(work.live for work in state.working.values()),
+        open_orders=sum(work.live for work in state.at_venue().values()),
         alerts=tally.alerts,
         trips=tally.trips,
         uptime_s=round(time.monotonic() - service.started, 1),
-        agents=[_agent(state, config, number, prices) for number in range(len(rules.agents))],
+        agents=_agents(state, config, prices),
         positions=positions(state),
         limits=limits_now(state),
         halted={state.universe.symbols[k]: why for k, (_, why) in sorted(state.halted.items())},
         limited={state.universe.symbols[k]: limits_text(*pair) for k, pair in sorted(state.limited.items())},
+        diversity=diversity(state),
     )
 
 
@@ -178,16 +191,36 @@ def _ratio(now_micro: int, then_micro: int) -> float | None:
     return now_micro / then_micro - 1.0 if then_micro > 0 else None
 
 
+def _agents(state: State, config: Config, prices: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> list[AgentNow]:
+    shares = capital_shares(state)
+    whole = config.quantd.mode == "shadow"
+    found = [
+        _agent(state, config, number, number, prices, whole, shares.get(number)) for number in range(len(state.agents))
+    ]
+    for k, shadow in enumerate(state.shadows):
+        shadow.revalue()
+        found.append(_agent(shadow, config, len(state.agents) + k, 0, prices, True, None))
+    return found
+
+
 def _agent(
-    state: State, config: Config, number: int, prices: np.ndarray[tuple[int, ...], np.dtype[np.float64]]
+    state: State,
+    config: Config,
+    seat: int,
+    number: int,
+    prices: np.ndarray[tuple[int, ...], np.dtype[np.float64]],
+    shadow: bool,
+    shares: tuple[float, float] | None,
 ) -> AgentNow:
-    table, agent, rules = config.agents[number], state.agents[number], state.rules.agents[number]
+    """Agent `number` of a house, whose own policy is that of `seat`; a shadow is the only agent of its house."""
+    seats, rules = config.seats, state.rules.agents[number]
+    table, agent = seats[seat], state.agents[number]
     book, equity = state.ledger.books[number], state.books_micro[number]
     values = state.lots(number) * prices
     held = np.flatnonzero(values)
     return AgentNow(
         name=rules.name,
-        policy=table.policy,
+        policy=seats[state.seats[number]].policy,
         profile=table.profile or "",
         capital=table.capital,
         switch=SWITCH[agent.switch.state],
@@ -198,6 +231,11 @@ def _agent(
         weights={state.universe.symbols[k]: float(values[k]) * MICRO / equity for k in held} if equity > 0 else {},
         total=state.watch.realised[number + 1].grown(equity, book.flows_micro) - 1.0,
         today=_ratio(equity, agent.switch.day_open),
+        shadow=shadow,
+        challenges=table.challenges,
+        decided_by=state.policy_of(number),
+        share=shares[0] if shares else None,
+        target=shares[1] if shares else None,
     )
 
 
@@ -209,8 +247,8 @@ def positions(state: State) -> list[PositionNow]:
     for column, symbol in enumerate(universe.symbols):
         size, price = universe.lot_nano[column], int(state.marks_nano[column])
         books = {n: b.lots[column] for n, b in zip(names, state.ledger.books, strict=True) if b.lots[column]}
-        lots = house.lots[column]
-        if not (lots or books):
+        lots, beside = house.lots[column], shadow_lots(state, column)
+        if not (lots or books or beside):
             continue
         micro = lots * size * price // 10**12
         found.append(
@@ -225,6 +263,7 @@ def positions(state: State) -> list[PositionNow]:
                 halted=state.halted[column][1] or "the venue does not trade it" if column in state.halted else "",
                 dust=quantity_text(state.dust[column], 1) if state.dust.get(column) else "",
                 dust_value=money_text(dust_micro(state, column)) if state.dust.get(column) else "",
+                shadows={name: quantity_text(own, size) for name, own in beside.items()},
             )
         )
     return found

@@ -18,6 +18,7 @@ from daemon.limit_rows import LimitRow, in_order, largest_of, reason_name, reaso
 from daemon.overview import SWITCH, iso
 from risk.headroom import figures
 from risk.switch import HALT
+from strategies.allocators.allocation import Allocation, allocation
 from trading.effects import Ask, Cancel, Effect, Planned
 from trading.events import Decided
 from trading.execution import RATE_ONE, Costs, commission_micro, commission_ratio, impact_rate
@@ -31,13 +32,14 @@ _SIDES: Final = {True: "buy", False: "sell"}
 
 class Answered(Struct, frozen=True):
     """What one agent wants now. `held`: it keeps what it has; `failed` says why there is no answer, `note` is what its
-    policy says of it."""
+    policy says of it; `allocation` is what its weights are expected to do."""
 
     agent: str
     weights: dict[str, float]
     held: bool
     failed: str
     note: str = ""
+    allocation: Allocation | None = None
 
 
 class OrderPlanned(Struct, frozen=True):
@@ -94,6 +96,7 @@ class PlanNow(Struct, frozen=True):
 def plan_now(rules: Rules, frozen: bytes, answer: Answer, costs: Costs, run: str) -> PlanNow:
     """Ask every agent that is not suspended on the state that `freeze` wrote, and plan their answers."""
     state = thaw(rules, frozen)
+    state.stops, state.rests = {}, {}  # they are taken back first; what is asked is what follows
     judged: list[Judged] = []
     state.judged = judged
     for book in state.activity.books:
@@ -108,7 +111,10 @@ def plan_now(rules: Rules, frozen: bytes, answer: Answer, costs: Costs, run: str
     elif not due:
         note = "every agent is suspended"
     asks = ask_agents(state, due, state.now) if due else []
-    answered = [answer(ask) for ask in asks if isinstance(ask, Ask)]
+    # before the answers are planned: what a view shows is of this moment
+    pairs = [(answer(ask), ask) for ask in asks if isinstance(ask, Ask)]
+    told = [_answered(state, decided, ask) for decided, ask in pairs]
+    answered = [decided for decided, _ in pairs]
     effects = [effect for decided in answered for effect in on_decided(state, decided)]
     # of what is worked over time the whole is told; the child that is due now is a part of it
     whole = next((k + 1 for k, one in enumerate(judged) if one.book == HOUSE), 0)
@@ -121,7 +127,7 @@ def plan_now(rules: Rules, frozen: bytes, answer: Answer, costs: Costs, run: str
         time=iso(state.now),
         switch=SWITCH[state.switch.state],
         note=note,
-        answers=[_answered(state, decided) for decided in answered],
+        answers=told,
         orders=orders,
         refused=[each for one in judged for each in _refused(state, one)],
         crossed=_amounts(state, plans[0].crossed) if plans else {},
@@ -133,15 +139,19 @@ def plan_now(rules: Rules, frozen: bytes, answer: Answer, costs: Costs, run: str
     )
 
 
-def _answered(state: State, decided: Decided) -> Answered:
-    name = state.rules.agents[decided.agent].name
+def _answered(state: State, decided: Decided, ask: Ask) -> Answered:
+    rules = state.rules.agents[decided.agent]
     if decided.failed or decided.weights is None:
-        return Answered(name, {}, not decided.failed, decided.failed, decided.note)
-    weights = np.frombuffer(decided.weights)
-    symbols = state.universe.symbols
-    return Answered(
-        name, {symbols[k]: float(weights[k]) for k in np.flatnonzero(weights).tolist()}, False, "", decided.note
+        return Answered(rules.name, {}, not decided.failed, decided.failed, decided.note)
+    found = allocation(
+        ask.view,
+        np.frombuffer(decided.weights),
+        strategy=rules.name,
+        method="by schedule" if rules.scheduled else "at each sample",
+        lookback=state.rules.lookback,
+        threshold=rules.min_trade,
     )
+    return Answered(rules.name, found.target, False, "", decided.note, found)
 
 
 def _amounts(state: State, data: bytes) -> dict[str, str]:

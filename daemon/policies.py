@@ -2,6 +2,7 @@
 nothing it does (raise, answer nonsense, write into its view) reaches anybody else."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, cast
 
@@ -12,12 +13,12 @@ from daemon.user_policy import load_user_policy, place_of
 from models.forests.params import NAME as LEARNED_ALLOCATION
 from models.forests.policy import make_learned_allocation
 from models.loading import load_artifact
-from strategies.policies import POLICIES, nearest
+from strategies.policies import COMPOSITES, MAX_DEPTH, POLICIES, Load, MemberFailed, nearest
 from trading.effects import Ask
 from trading.events import Decided
 from trading.market import Floats
 from trading.ports import Policy
-from trading.view import MEMORY_BYTES, Hold, Memory, Noted, View
+from trading.view import HOLD, MEMORY_BYTES, Hold, Memory, Noted, View
 
 MAX_LEVERAGE: Final = 10.0
 """Weights whose absolute values add up to more are a mistake of units, not a wish: the answer fails."""
@@ -36,26 +37,73 @@ def load(name: str, params: Mapping[str, object], folder: Path) -> Policy:
     """The policy that a configuration in `folder` calls `name`: a registered name, the folder of an artifact (beside
     the configuration, or one that came with quantd), or a user's `file.py:act`. Raises PolicyError."""
     try:
-        if name in POLICIES:
-            return POLICIES[name](params)
-        if ".py" in name:
-            path, _, attribute = name.partition(":")
-            return load_user_policy(folder / path, attribute or "act", params)
-        if name == LEARNED_ALLOCATION:
-            return make_learned_allocation(params, lambda called: artifact_folder(called, folder))
-        found = artifact_folder(name, folder)
-        if (found / "manifest.json").is_file():
-            return load_artifact(found, params)
+        return _found(name, params, folder, 0)
+    except PolicyError:
+        raise
     except ValueError as error:
         raise PolicyError(str(error)) from error
+
+
+def _found(name: str, params: Mapping[str, object], folder: Path, depth: int) -> Policy:
+    """What `load` says; raises ValueError, so that a composite can say which of its members is wrong."""
+    if name in POLICIES:
+        return POLICIES[name](params)
+    if name in COMPOSITES:
+        if depth == MAX_DEPTH:
+            raise PolicyError(f"{name!r} is nested deeper than {MAX_DEPTH} composites; put its members one level up")
+        return COMPOSITES[name](params, members_in(folder, depth + 1))
+    if ".py" in name:
+        path, _, attribute = name.partition(":")
+        return load_user_policy(folder / path, attribute or "act", params)
+    if name == LEARNED_ALLOCATION:
+        return make_learned_allocation(params, lambda called: artifact_folder(called, folder))
+    found = artifact_folder(name, folder)
+    if (found / "manifest.json").is_file():
+        return load_artifact(found, params)
     if (folder / name).is_dir() or "/" in name:
         raise PolicyError(
             f"policy {name!r}: no manifest.json in {folder / name}; name the folder of a trained artifact"
         )
     raise PolicyError(
-        f"there is no policy {name!r}; {nearest(name, [*POLICIES, LEARNED_ALLOCATION])} A file of your own is named as 'my_policy.py:act', "
-        "a trained policy by its folder"
+        f"there is no policy {name!r}; {nearest(name, [*POLICIES, *COMPOSITES, LEARNED_ALLOCATION])} A file of your own is named as "
+        "'my_policy.py:act', a trained policy by its folder"
     )
+
+
+def members_in(folder: Path, depth: int = 1) -> Load:
+    """How a composite of a configuration in `folder` finds its members."""
+    return lambda name, params: Inner(_found(name, params, folder, depth))
+
+
+@dataclass(frozen=True, slots=True)
+class Inner:
+    """A policy inside another: what it answers is checked as an agent's answer is, before anybody reckons with it."""
+
+    policy: Policy
+
+    @property
+    def inside(self) -> tuple[Policy, ...]:
+        return (self.policy,)
+
+    @property
+    def lookback(self) -> int:
+        return self.policy.lookback
+
+    def act(self, view: View, memory: Memory) -> tuple[Floats | Hold | Noted, Memory]:
+        try:
+            weights, remembered = self.policy.act(view, memory)
+            remembered = memory if remembered is None else remembered
+            if isinstance(weights, Noted):
+                return Noted(_kept(weights.weights, view), weights.note, warns=weights.warns), remembered
+            return _kept(weights, view), remembered
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            raise MemberFailed(place_of(error, self.policy)) from error
+
+
+def _kept(weights: object, view: View) -> Floats | Hold:
+    return HOLD if isinstance(weights, Hold) else _checked(weights, view).astype(np.float64, copy=False)
 
 
 def artifact_folder(name: str, folder: Path) -> Path:

@@ -125,7 +125,7 @@ class Reconciler:
 
     async def open_orders(self) -> None:
         """Ask what became of every order that is open here: news may have been missed."""
-        working = self._service.shell.state.working
+        working = self._service.shell.state.at_venue()
         self._sender.keep(working)
         for (sample, n), work in list(working.items()):
             rows = [row for row, at in enumerate(work.state) if at not in ENDED]
@@ -142,7 +142,7 @@ class Reconciler:
         return self._service.shell.tally.fills
 
     def _on_its_way(self) -> bool:
-        working = self._service.shell.state.working.values()
+        working = self._service.shell.state.at_venue().values()
         return self._sender.busy or any(not ON_ITS_WAY.isdisjoint(work.state) for work in working)
 
     def _differences(self, account: VenueAccount) -> tuple[str, ...]:

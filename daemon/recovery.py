@@ -31,6 +31,7 @@ from trading.events import (
     Operator,
     Reconciled,
     Reloaded,
+    Shade,
     SliceRef,
     Started,
     Stopping,
@@ -162,7 +163,7 @@ def unanswered(state: State) -> list[Unknown]:
     across a network has them nobody knows; it is asked by client id, never sent to again blindly."""
     return [
         Unknown(sample, n, state.now, rows, "restart")
-        for (sample, n), work in state.working.items()
+        for (sample, n), work in state.at_venue().items()
         if (rows := [row for row, now in enumerate(work.state) if now in (OrderState.SENT, OrderState.CANCELLING)])
     ]
 
@@ -189,7 +190,9 @@ def fold(shell: Shell, journal: Journal, instants: Iterator[list[Item]]) -> int:
 
 def fold_live(shell: Shell, journal: Journal) -> int:
     """`fold` for a market that went on: its bars are in the record itself, and the answers of a venue across a network."""
-    own = (Decided,) if shell.remote else (Decided, Reports, CancelReported, Unknown, NotFound, Busted)
+    own: tuple[type, ...] = (Decided, Shade)
+    if not shell.remote:
+        own = (*own, Reports, CancelReported, Unknown, NotFound, Busted)
     while journal.replaying:
         event = journal.cause(own)
         try:

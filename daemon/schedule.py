@@ -29,6 +29,8 @@ Job = Literal[
     "compact",
     "flatten",
     "reload",
+    "reallocate",
+    "promote",
 ]
 Verdict = Literal["run", "skip", "alert"]
 

@@ -123,7 +123,7 @@ class Service:
         self.jobs: dict[str, int] = {}
         """Job of a report -> the newest instant it was due, until somebody takes it: of many that pass while the daemon
         catches up only the last is written."""
-        self.trail = Trail(shell.state.universe, [a.name for a in shell.state.rules.agents])
+        self.trail = Trail(shell.state.universe, shell.state.rules.names())
         self.bar_lag_s = 0.0
         """How old the newest bar of a market that goes on was when it came."""
         self.took: deque[tuple[str, float]] = deque(maxlen=1024)

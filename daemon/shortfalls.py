@@ -15,7 +15,7 @@ from trading.codec import Entry, decode
 from trading.effects import Ended, Filled, Planned, Worked
 from trading.events import Action
 from trading.instruments import NANO, Universe
-from trading.orders import Order, OrderBasket, money_text, order_id, price_text, quantity_text
+from trading.orders import Kind, Order, OrderBasket, money_text, order_id, price_text, quantity_text
 from trading.shortfall import Piece, Shortfall, added, shortfall
 
 DAY_NS = 86_400 * NANO
@@ -154,6 +154,8 @@ class Shortfalls:
     def _basket(self, basket: OrderBasket, plan: Planned | None) -> None:
         if plan is None or (plan.sample, plan.n) != (basket.sample, basket.n):
             return
+        if Kind.STOP in basket.kind:
+            return  # it waits for another price than the one it was sent at: that is no cost of execution
         prices = np.frombuffer(plan.prices, dtype="<f8")
         decided = plan.portion.decided if plan.portion is not None else 0
         for column, lots in zip(basket.sym, basket.lots, strict=True):

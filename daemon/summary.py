@@ -2,13 +2,14 @@
 
 from msgspec import Struct
 
+from daemon.house import shadow_equities
 from daemon.loop import Shell
 from trading.orders import money_text, quantity_text
 
 
 class Summary(Struct, frozen=True):
     """The JSON document of `--json`. Money and quantities are exact text. Counts are of the whole run; `wall_s` are this
-    process's seconds of trading, `symbol_bars_per_s` its speed."""
+    process's seconds of trading, `symbol_bars_per_s` its speed. `books` are worth by agent, `shadows` those that are no part of it."""
 
     run: str
     mode: str
@@ -26,6 +27,8 @@ class Summary(Struct, frozen=True):
     wall_s: float
     symbol_bars_per_s: float
     digest: str
+    books: dict[str, str] = {}
+    shadows: dict[str, str] = {}
 
 
 def summary(shell: Shell, run: str, mode: str, wall_s: float, bars_before: int = 0) -> Summary:
@@ -54,4 +57,6 @@ def summary(shell: Shell, run: str, mode: str, wall_s: float, bars_before: int =
         wall_s=round(wall_s, 6),
         symbol_bars_per_s=round((tally.symbol_bars - bars_before) / wall_s, 1) if wall_s > 0 else 0.0,
         digest=shell.digest.hexdigest(),
+        books={name: money_text(own) for name, own in zip(state.ledger.names, state.books_micro, strict=True)},
+        shadows={name: money_text(own) for name, own in shadow_equities(state).items()},
     )

@@ -4,7 +4,20 @@ from collections.abc import Iterator
 
 from daemon.config import Config, Mistake
 
-JOBS = frozenset({"rebalance", "snapshot", "flatten", "risk_report", "daily_report", "reconcile", "backup", "compact"})
+JOBS = frozenset(
+    {
+        "rebalance",
+        "snapshot",
+        "flatten",
+        "risk_report",
+        "daily_report",
+        "reconcile",
+        "backup",
+        "compact",
+        "reallocate",
+        "promote",
+    }
+)
 """What a schedule can do in this version."""
 
 
@@ -18,9 +31,6 @@ def _not_yet(config: Config) -> Iterator[Mistake]:
     later = "this version does not do it yet"
     if config.feed.at_end == "loop":
         yield mistake(("feed", "at_end"), f'= "loop": {later}', 'write "wait" or "stop"')
-    for k, agent in enumerate(config.agents):
-        if agent.shadow:
-            yield mistake(("agents", k, "shadow"), f"= true: {later}", "remove it")
     for k, schedule in enumerate(config.schedules):
         if schedule.do not in JOBS:
             known = ", ".join(sorted(JOBS))

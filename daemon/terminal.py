@@ -15,6 +15,7 @@ from daemon.decided import decided, newest_plans
 from daemon.overview import AgentNow, LimitNow, Overview, iso, overview
 from daemon.service import Service
 from trading.effects import Publish
+from trading.ports import leaves
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -73,7 +74,7 @@ def header(service: Service, parts: Parts, config: Config, api_url: str, bus_url
 def trained_until(parts: Parts) -> int:
     """The last instant that any learned policy was trained on; 0 when none was."""
     ends = []
-    for policy in parts.policies:
+    for policy in (leaf for each in parts.policies for leaf in leaves(each)):
         artifact = getattr(policy, "artifact", None)
         if artifact is not None:
             ends.append(int(artifact.manifest.training.until_ns))
@@ -130,7 +131,10 @@ def box(now: Overview, said: dict[str, str], alert: Publish | None) -> "Renderab
         grid.add_column(name, justify="right" if right else "left", no_wrap=True, overflow="ellipsis")
     for agent in now.agents:
         grid.add_row(
-            Text(agent.name, style=STYLE["REDUCE"] if agent.suspended else ""),
+            Text(
+                f"{agent.name} (shadow)" if agent.shadow else agent.name,
+                style=STYLE["REDUCE"] if agent.suspended else "",
+            ),
             agent.policy.rsplit("/", 1)[-1],
             f"{agent.capital:.0%}",
             weights(agent),

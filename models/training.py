@@ -26,9 +26,10 @@ from models.card import card
 from models.features import LOOKBACK, FeatureSpec, measure, spec_hash
 from models.market_data import file_digest, read_panel
 from models.networks.scorer import Scorer, to_onnx
+from models.observations import Sight, sight
 from models.panel import Panel
+from models.paths import episodes, simulate
 from models.runtime import TOLERANCE, load_policy
-from models.simulator import episodes, simulate
 from models.splits import Split, Splits
 from trading.execution import Costs
 from trading.statistics import Performance, performance
@@ -64,13 +65,6 @@ class Plan(Struct, frozen=True):
     cash: float = 100_000.0
 
 
-class Sight(Struct, frozen=True):
-    """What a policy sees at each close of a panel: float32[T, N, F] features and float32[T, N] mask."""
-
-    features: NDArray[np.float32]
-    mask: NDArray[np.float32]
-
-
 class Trained(Struct, frozen=True):
     """One seed's network, as it was at its best validation."""
 
@@ -78,15 +72,6 @@ class Trained(Struct, frozen=True):
     scorer: Scorer
     utility: float
     iteration: int
-
-
-def sight(panel: Panel) -> Sight:
-    """Features at every row, by the function that trading runs; rows with too little history see nothing."""
-    returns = panel.returns()
-    rows, size = returns.shape
-    empty = measure(np.full((LOOKBACK, size), np.nan))
-    seen = [measure(returns[t - LOOKBACK + 1 : t + 1]) if t >= LOOKBACK else empty for t in range(rows)]
-    return Sight(np.stack([f for f, _ in seen]), np.stack([m for _, m in seen]))
 
 
 def utility(equity: Tensor, benchmark: Tensor, risk_aversion: float) -> Tensor:

@@ -5,12 +5,13 @@ that a resample keeps the dependence of returns within a block. Two series are c
 """
 
 from dataclasses import dataclass
-from math import ceil, log10, sqrt
+from math import ceil, sqrt
 from typing import Final
 
 import numpy as np
 
-from trading.market import Floats, Ints
+from trading.bootstrap import block_length, block_sums, influence, running_sums
+from trading.market import Floats
 
 RESAMPLES: Final = 2_000
 CONFIDENCE: Final = 0.95
@@ -50,56 +51,6 @@ class Intervals:
     own: Interval
     other: Interval | None = None
     difference: Interval | None = None
-
-
-def influence(returns: Floats) -> Floats:
-    """float64[T]: what each return contributes to the Sharpe ratio, whose error is the mean of these to first order.
-
-    z - S (z^2 - 1) / 2 with z the standardised returns and S the ratio a sample (Lo 2002, by the delta method).
-    Zeros where returns do not vary.
-    """
-    deviation = float(returns.std())
-    if deviation <= 1e-15:
-        return np.zeros_like(returns)
-    mean = float(returns.mean())
-    z = (returns - mean) / deviation
-    return z - 0.5 * (mean / deviation) * (z * z - 1.0)
-
-
-def block_length(series: Floats) -> int:
-    """Optimal block of the circular bootstrap of the mean of float64[T], in samples; 1 where nothing depends on the past.
-
-    Flat-top lag window; the bandwidth is twice the last lag before a run of insignificant autocorrelations.
-    """
-    n = len(series)
-    deviations = series - series.mean()
-    run = max(5, ceil(sqrt(log10(n))))
-    lags = ceil(sqrt(n)) + run
-    covariances = np.array([deviations[: n - k] @ deviations[k:] for k in range(min(lags, n - 1) + 1)]) / n
-    if covariances[0] <= 1e-30:
-        return 1
-    significant = np.abs(covariances[1:] / covariances[0]) >= 2.0 * sqrt(log10(n) / n)
-    bandwidth = min(2 * max(1, _last_before_quiet(significant, run)), len(covariances) - 1)
-    k = np.arange(-bandwidth, bandwidth + 1)
-    share = np.abs(k) / bandwidth
-    window = np.where(share <= 0.5, 1.0, 2.0 * (1.0 - share)) * covariances[np.abs(k)]
-    spectrum = float(window.sum())
-    slope = float((np.abs(k) * window).sum())
-    variance = 4.0 / 3.0 * spectrum**2
-    if variance <= 1e-30:
-        return 1
-    length = (2.0 * slope**2 / variance) ** (1.0 / 3.0) * n ** (1.0 / 3.0)
-    return max(1, min(ceil(length), ceil(min(3.0 * sqrt(n), n / 3.0))))
-
-
-def _last_before_quiet(significant: np.ndarray, run: int) -> int:
-    """The lag after which `run` lags in a row are insignificant; the last significant one where there is no such run."""
-    quiet = 0
-    for lag, loud in enumerate(significant.tolist(), 1):
-        quiet = 0 if loud else quiet + 1
-        if quiet == run:
-            return lag - run
-    return int(np.flatnonzero(significant)[-1]) + 1 if significant.any() else 0
 
 
 def sharpe_intervals(
@@ -148,14 +99,14 @@ def _resampled(series: list[Floats], block: int, resamples: int, draw: np.random
     n = len(series[0])
     count = ceil(n / block)
     last = n - (count - 1) * block
-    sums = [_running(each, block) for each in series]
+    sums = [running_sums(each, block) for each in series]
     out = np.empty((len(series), resamples))
     step = max(1, CHUNK // count)
     for first in range(0, resamples, step):
         rows = min(step, resamples - first)
         starts = draw.integers(0, n, (rows, count), dtype=np.int64)
         for k, (centre, linear, square) in enumerate(sums):
-            total, squares = _sums(linear, starts, block, last), _sums(square, starts, block, last)
+            total, squares = block_sums(linear, starts, block, last), block_sums(square, starts, block, last)
             mean = total / n
             # the same to the last bit where nothing varied, so that rounding is not taken for a risk
             variance = np.maximum(squares - n * mean * mean, 0.0) / (n - 1)
@@ -163,20 +114,3 @@ def _resampled(series: list[Floats], block: int, resamples: int, draw: np.random
                 ratio = np.where(variance > 1e-30, (mean + centre) / np.sqrt(variance), np.nan)
             out[k, first : first + rows] = ratio
     return out
-
-
-def _running(values: Floats, block: int) -> tuple[float, Floats, Floats]:
-    """(mean, running sums of deviations, of their squares), both float64[T + block], beyond the end from the start again."""
-    centre = float(values.mean())
-    around = np.concatenate([values, values[: block - 1]]) - centre
-    zero = np.zeros(1)
-    return centre, np.concatenate([zero, around.cumsum()]), np.concatenate([zero, (around * around).cumsum()])
-
-
-def _sums(running: Floats, starts: Ints, block: int, last: int) -> Floats:
-    """float64[rows]: sums over whole blocks from `starts` int64[rows, count], the last one cut to `last` samples."""
-    if block == 1:
-        return np.take(np.diff(running), starts).sum(axis=1)
-    whole = starts[:, :-1]
-    sums = np.take(running[block:] - running[:-block], whole).sum(axis=1)
-    return sums + running[starts[:, -1] + last] - running[starts[:, -1]]

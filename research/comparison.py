@@ -1,4 +1,4 @@
-"""Equal weight as the yardstick of a run: the same engine, bars, dates, costs, capital and house limits.
+"""One policy alone in a run, equal weight above all, as its yardstick: the same engine, bars, dates, costs, capital and house limits.
 
 A comparison refuses to be made where any of these differ.
 """
@@ -13,12 +13,14 @@ from msgspec import Struct
 
 from daemon.assembly import Assembly, rules_of, schedule_of
 from daemon.config import Agent
+from daemon.config.schema import Schedule
 from daemon.loop import Log, Shell
 from research.record import Record
 from risk.limits import Limits
 from strategies.policies import POLICIES
 from trading.execution import Costs
 from trading.instruments import MICRO
+from trading.ports import Policy
 from trading.sessions import DAY_NS
 from trading.statistics import PERIODS_PER_YEAR, RISK_FREE_ANNUAL, SHARPE_DEFINITION
 
@@ -91,20 +93,27 @@ def samples_a_year(assembly: Assembly) -> float:
 
 
 def equal_weight_of(assembly: Assembly) -> Assembly:
-    """The run that `assembly` is, with one agent in place of its agents: equal weight, asked at each sample, with the
-    agents' capital together, under the house's profile. Jobs that are not rebalances stay."""
+    """The run that `assembly` is, with equal weight, asked at each sample, in place of its agents."""
+    return alone(assembly, NAME, POLICIES[NAME]({}))
+
+
+def alone(assembly: Assembly, name: str, policy: Policy, cron: str = "", timezone: str = "") -> Assembly:
+    """The run that `assembly` is, with one agent in place of its agents: `policy`, asked at each sample or as `cron` says,
+    with the agents' capital together, under the house's profile. Jobs that are not rebalances stay."""
     config = assembly.config
     share = sum(agent.capital_micro for agent in assembly.rules.agents) / max(1, assembly.rules.cash_micro)
-    agent = Agent(name=NAME, policy=NAME, capital=min(1.0, share), profile=config.risk.profile)
+    agent = Agent(name=NAME, policy=name, capital=min(1.0, share), profile=config.risk.profile)
     jobs = tuple(s for s in config.schedules if s.enabled and s.do != "rebalance")
-    alone = replace(config, document=config.document.model_copy(update={"agents": (agent,), "schedules": jobs}))
-    policies = (POLICIES[NAME]({}),)
-    schedules = tuple(schedule_of(alone, k) for k in range(len(jobs)))
-    rules = rules_of(alone, assembly.universe, assembly.sessions, policies, schedules, assembly.feed.interval_ns)
+    if cron:
+        jobs += (Schedule(name="rebalance", do="rebalance", cron=cron, timezone=timezone, agents=(NAME,)),)
+    only = replace(config, document=config.document.model_copy(update={"agents": (agent,), "schedules": jobs}))
+    policies = (policy,)
+    schedules = tuple(schedule_of(only, k) for k in range(len(jobs)))
+    rules = rules_of(only, assembly.universe, assembly.sessions, policies, schedules, assembly.feed.interval_ns)
     # the share went through a float: the capital is the agents' to the micro
     capital = sum(each.capital_micro for each in assembly.rules.agents)
     rules = msgspec.structs.replace(rules, agents=(msgspec.structs.replace(rules.agents[0], capital_micro=capital),))
-    return replace(assembly, config=alone, rules=rules, policies=policies, schedules=schedules)
+    return replace(assembly, config=only, rules=rules, policies=policies, schedules=schedules)
 
 
 def mean_equity(record: Record) -> float:

@@ -173,7 +173,7 @@ def _answers(assembly: Assembly, policy: Policy, opened: dict[str, None] | None 
 
     # asked to the end, however often it fails
     rules = msgspec.structs.replace(
-        assembly.rules, max_failures=1 << 40, lookback=max(assembly.rules.lookback, policy.lookback)
+        assembly.rules, max_failures=1 << 40, lookback=max(assembly.rules.lookback, policy.lookback), shadows=()
     )
     shell = Shell(State(rules), Paper(assembly.universe, Costs()), ask, interval_ns=assembly.feed.interval_ns)
     for item in assembly.items():

@@ -12,7 +12,6 @@ from typing import Final, Literal
 import numpy as np
 from msgspec import Struct, structs
 
-from adapters.brokers.paper import Paper
 from daemon.assembly import Assembly, Parts
 from daemon.engine.state import State
 from daemon.loop import Shell
@@ -37,7 +36,7 @@ from trading.events import (
 )
 from trading.instruments import NANO, Universe
 from trading.market import MarketSlice
-from trading.orders import OrderBasket, OrderState, decision_id, money_text, price_text, quantity_text
+from trading.orders import Kind, OrderBasket, OrderState, decision_id, money_text, price_text, quantity_text
 
 Cause = Literal["late bar", "refused", "decision", "not filled", "latency", "price", "fee"]
 CAUSES: Final[tuple[Cause, ...]] = ("late bar", "refused", "decision", "not filled", "latency", "price", "fee")
@@ -126,10 +125,10 @@ def backtest_of(parts: Parts, entries: Sequence[Entry]) -> list[Entry]:
     book = Book()
 
     def ask(question: Ask) -> Decided:
-        return answer(parts.policies[question.agent], question)
+        return answer(parts.policies[question.policy], question)
 
-    venue = Paper(parts.universe, parts.costs, parts.by_column())
-    shell = Shell(State(parts.rules), venue, ask, interval_ns=parts.interval_ns, log=book)
+    shadows = [parts.paper() for _ in parts.rules.shadows]
+    shell = Shell(State(parts.rules), parts.paper(), ask, interval_ns=parts.interval_ns, log=book, shadows=shadows)
     people = [(_ts(e.event), e.event) for e in entries if isinstance(e.event, GIVEN)]
     for item in items_of(parts, entries):
         while people and people[0][0] < time_of(item):
@@ -208,8 +207,13 @@ def _seen(entries: Iterable[Entry]) -> _Seen:
                 found.marks[column] = int(close[column])
                 if event.ts_event <= ticked:
                     found.late.add((ticked, column))
+        # a protective stop is no decision: only what it fills counts
+        resting = {(e.sample, e.n) for e in entry.effects if isinstance(e, OrderBasket) and Kind.STOP in e.kind}
         for effect in entry.effects:
-            if isinstance(effect, Planned):
+            if isinstance(effect, Planned | OrderBasket) and (effect.sample, effect.n) in resting:
+                if isinstance(effect, OrderBasket):
+                    baskets[effect.sample, effect.n] = effect
+            elif isinstance(effect, Planned):
                 _planned(found, effect)
             elif isinstance(effect, OrderBasket):
                 baskets[effect.sample, effect.n] = effect

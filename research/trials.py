@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from daemon.assembly import Assembly
 from daemon.config import digest
+from trading.ports import leaves
 
 NAME: Final = "trials.jsonl"
 
@@ -32,7 +33,11 @@ class TrialsDamaged(ValueError):
 def trial_digest(assembly: Assembly) -> str:
     """Hex BLAKE2b of what was tried: configuration, bars, and what policies are (a file's text, an artifact)."""
     found = blake2b(digest_size=16)
-    for part in (digest(assembly.config), assembly.feed.digest, *map(_identity, assembly.policies)):
+    for part in (
+        digest(assembly.config),
+        assembly.feed.digest,
+        *(_identity(leaf) for policy in assembly.policies for leaf in leaves(policy)),
+    ):
         found.update(len(part).to_bytes(4, "big") + part.encode())
     return found.hexdigest()
 

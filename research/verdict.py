@@ -17,6 +17,7 @@ from research.record import Record
 from research.trials import Trial, TrialsDamaged, note_trial, trial_digest
 from trading.instruments import MICRO
 from trading.market import Floats
+from trading.ports import leaves
 from trading.statistics import SHARPE_DEFINITION, simple_returns
 
 BELIEVED: Final = 0.95
@@ -137,8 +138,8 @@ def judge(assembly: Assembly, record: Record, state: Path, drive: Drive | None) 
     found = sharpe_intervals(
         own.returns, None if other is None else other.returns, periods=periods, risk_free_annual=free
     )
-    deflated, trials, notes = _deflated(assembly, own, state)
-    difference = None if other is None else _difference(own.sharpe, other.sharpe, found)
+    deflated, trials, notes = deflated_of(assembly, own, state)
+    difference = None if other is None else difference_of(own.sharpe, other.sharpe, found)
     return Verdict(
         verdict=sentence(own, difference, deflated, trials, compared=other is not None),
         sharpe_definition=own.metrics.sharpe_definition,
@@ -159,14 +160,14 @@ def _equal_weight(assembly: Assembly, drive: Drive) -> Measured:
     return Measured.of(beside, record)
 
 
-def _difference(own: float, other: float, found: Intervals | None) -> Difference | None:
+def difference_of(own: float, other: float, found: Intervals | None) -> Difference | None:
     if not (isfinite(own) and isfinite(other)):
         return None
     interval = found.difference if found else None
     return Difference(own - other, interval.low if interval else None, interval.high if interval else None)
 
 
-def _deflated(assembly: Assembly, own: Measured, state: Path) -> tuple[float | None, int | None, list[str]]:
+def deflated_of(assembly: Assembly, own: Measured, state: Path) -> tuple[float | None, int | None, list[str]]:
     """(deflated ratio, trials known, notes)."""
     if not isfinite(own.sharpe):
         return None, None, []
@@ -185,8 +186,8 @@ def _deflated(assembly: Assembly, own: Measured, state: Path) -> tuple[float | N
 def _trained_on(assembly: Assembly, record: Record) -> list[str]:
     """A note for each agent whose policy was trained on bars of this run."""
     notes = []
-    for agent, policy in zip(assembly.config.agents, assembly.policies, strict=True):
-        until = int(getattr(policy, "trained_until_ns", 0))
+    for agent, policy in zip(assembly.config.seats, assembly.policies, strict=True):
+        until = max(int(getattr(each, "trained_until_ns", 0)) for each in leaves(policy))
         seen = int(np.searchsorted(np.asarray(record.ts), until, side="right"))
         if seen:
             notes.append(

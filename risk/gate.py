@@ -24,7 +24,7 @@ from trading.orders import Kind, OrderBasket
 
 __all__ = [
     "HALT", "REDUCE", "RUN", "Account", "Context", "Part", "Verdict", "basket", "context", "gate", "granted", "measure",
-    "same_book", "worst_nano",
+    "same_book", "stop_basket", "worst_nano",
 ]  # fmt: skip
 
 
@@ -432,4 +432,49 @@ def basket(
         reason=[codes[k] for k in rows],
         values=verdict.values,
         kind=[] if kind == Kind.LIMIT else [int(kind)] * len(rows),
+    )
+
+
+def stop_basket(
+    verdict: Verdict,
+    ctx: Context,
+    account: Account,
+    limits: Limits,
+    lots: Floats,
+    stops: Sequence[int],
+    *,
+    sample: int,
+    n: int,
+    ts: int,
+) -> OrderBasket | None:
+    """The part `lots` (float64[N] signed) of a verdict as stops that rest good till cancelled; None when nothing is left.
+
+    `stops` are trigger prices by column, nano-currency: rounded to the tick towards the market, with a worst price
+    `reduce_collar` beyond. Rows that do not make a position of the account smaller, or that were not granted whole, are
+    left out: nothing else may wait at a venue.
+    """
+    granted_whole = (np.abs(lots) <= np.abs(verdict.lots)) & (lots * verdict.lots > 0.0) & (lots * account.lots < 0.0)
+    up, down, one = NANO + round(limits.reduce_collar * NANO), NANO - round(limits.reduce_collar * NANO), NANO
+    sym, trigger, worst = [], [], []
+    for k in granted_whole.nonzero()[0].tolist():
+        tick, buys = ctx.universe.instruments[k].tick_nano, lots[k] > 0.0
+        at = stops[k] // tick * tick if buys else -(-stops[k] // tick) * tick
+        limit = at * up // one // tick * tick if buys else -(-at * down // one // tick) * tick
+        if at > 0 and limit > 0:
+            sym.append(k)
+            trigger.append(at)
+            worst.append(limit)
+    if not sym:
+        return None
+    return OrderBasket(
+        sample=sample,
+        n=n,
+        ts=ts,
+        sym=sym,
+        lots=[floor(lots[k]) for k in sym],
+        worst_nano=worst,
+        end=[0] * len(sym),
+        values=verdict.values,
+        kind=[int(Kind.STOP)] * len(sym),
+        stop_nano=trigger,
     )

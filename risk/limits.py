@@ -215,12 +215,14 @@ class Liquidity(Struct, frozen=True, forbid_unknown_fields=True):
 
 class Protective(Struct, frozen=True, forbid_unknown_fields=True):
     """When a position is closed whatever its policy wants: `stop_loss` below the entry price (`trailing`: below the
-    best price since), `take_profit` above it, as fractions; None is off. It is not entered again for `cooldown` samples."""
+    best price since), `take_profit` above it, as fractions; None is off. It is not entered again for `cooldown` samples.
+    `at_venue`: the stop rests at the venue."""
 
     stop_loss: float | None = None
     take_profit: float | None = None
     trailing: bool = False
     cooldown: int = 5
+    at_venue: bool = False
 
     def __post_init__(self) -> None:
         _check("stop_loss", self.stop_loss, 0.0, 1.0)
@@ -383,6 +385,7 @@ def _tighter(name: str, a: Any, b: Any) -> Any:
             take_profit=_tighter("take_profit", a.take_profit, b.take_profit),
             trailing=a.trailing or b.trailing,
             cooldown=max(a.cooldown, b.cooldown),
+            at_venue=a.at_venue or b.at_venue,
         )
     if name in _ESTIMATORS:
         raise ValueError(f"{name}: {a} and {b} cannot be merged; give both the same")

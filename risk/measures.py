@@ -11,6 +11,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from trading.covariance import covariance as covariance
+from trading.covariance import ones as ones
 from trading.statistics import PERIODS_PER_YEAR, drawdowns
 
 Floats = NDArray[np.float64]
@@ -70,23 +72,6 @@ least: Final = partial(_of, min, np.minimum.reduce)
 
 total: Final = partial(_of, sum, np.add.reduce)
 """The sum of float64[N]; not finite when one of them is not."""
-
-
-@lru_cache(maxsize=64)
-def ones(count: int) -> Floats:
-    """float64[count] of 1, to sum columns with; not to be written to."""
-    found = np.ones(count)
-    found.flags.writeable = False
-    return found
-
-
-def covariance(returns: Floats, sums: Floats | None = None) -> Floats:
-    """float64[N, N] sample covariance (divisor S - 1) of float64[S, N] returns per sample; `sums` float64[N] of
-    the columns where they are known."""
-    if sums is None:
-        sums = ones(len(returns)).dot(returns)
-    centred = returns - sums / len(returns)
-    return centred.T.dot(centred) / (len(returns) - 1)
 
 
 def correlation(cov: Floats) -> Floats:

@@ -20,19 +20,20 @@ DECIMALS: Final = 9
 
 class Guards(NamedTuple):
     """The protective sets of all books: `stop` and `target` float64[A, 1] fractions, NaN where off, `trailing`
-    bool[A, 1], `cooldown` samples by book. `trails`: any of them trails."""
+    bool[A, 1], `cooldown` samples by book. `trails`: any of them trails. `rests`: whose stops rest at the venue."""
 
     stop: Floats
     target: Floats
     trailing: Bools
     cooldown: tuple[int, ...]
     trails: bool
+    rests: tuple[bool, ...]
 
 
-def guards(sets: Sequence[Protective | None]) -> Guards | None:
-    """The sets of all books, in order; None when none of them closes anything."""
+def guards(sets: Sequence[Protective | None], always: bool = False) -> Guards | None:
+    """The sets of all books, in order; None when none of them closes anything, unless they are wanted `always`."""
     on = [s or Protective() for s in sets]
-    if all(s.stop_loss is None and s.take_profit is None for s in on):
+    if not always and all(s.stop_loss is None and s.take_profit is None for s in on):
         return None
     trailing = [s.trailing and s.stop_loss is not None for s in on]
     return Guards(
@@ -41,6 +42,7 @@ def guards(sets: Sequence[Protective | None]) -> Guards | None:
         trailing=np.array(trailing)[:, None],
         cooldown=tuple(s.cooldown for s in on),
         trails=any(trailing),
+        rests=tuple(s.at_venue for s in on),
     )
 
 
@@ -48,7 +50,8 @@ class Levels(NamedTuple):
     """What is watched. `side` is 1 long, -1 short, 0 flat; `entry` the average cost of a unit, `stop` and `target`
     prices, NaN where there is none; `best` side x the best mark since entry, NaN where no stop trails.
 
-    `lower` and `upper` float64[N]: no book has a level between them. `held`: any book has one at all.
+    `lower` and `upper` float64[N]: no book has a level between them. `held`: any book has one at all. `own` are prices
+    (stops, targets) that take the place of the sets', NaN where they do not; None where there are none.
     """
 
     side: Floats
@@ -59,6 +62,7 @@ class Levels(NamedTuple):
     lower: Floats
     upper: Floats
     held: bool
+    own: "tuple[Floats, Floats] | None" = None
 
 
 class Breach(NamedTuple):
@@ -83,27 +87,39 @@ def entry_prices(lots: Floats, cost_micro: Floats, unit: Floats) -> Floats:
     return out
 
 
-def levels(found: Guards, lots: Floats, cost_micro: Floats, unit: Floats, best: Floats) -> Levels:
+def levels(
+    found: Guards,
+    lots: Floats,
+    cost_micro: Floats,
+    unit: Floats,
+    best: Floats,
+    own: tuple[Floats, Floats] | None = None,
+) -> Levels:
     """The levels of positions: signed `lots`, their cost (negative for a short) and the best prices kept so far,
-    which count only for a position that is still on the side they were seen on."""
+    which count only for a position that is still on the side they were seen on. `own`: see Levels."""
     side = np.sign(lots)
     entry = entry_prices(lots, cost_micro, unit)
     if found.trails:
         best = np.where((best * side > 0.0) & found.trailing, best, np.nan)
         best = np.where(found.trailing, np.fmax(best, side * entry), np.nan)
-    return _with_levels(found, side, entry, best)
+    return _with_levels(found, side, entry, best, own)
 
 
-def _with_levels(found: Guards, side: Floats, entry: Floats, best: Floats) -> Levels:
+def _with_levels(found: Guards, side: Floats, entry: Floats, best: Floats, own: tuple[Floats, Floats] | None) -> Levels:
     # by how far the price moved for the holder, a short is a long with the sign turned round
     fallen_from = np.where(found.trailing, np.abs(best), entry)
     stop = np.round(fallen_from * (1.0 - side * found.stop), DECIMALS)
     target = np.round(entry * (1.0 + side * found.target), DECIMALS)
+    if own is not None:
+        stop, target = (
+            np.where(np.isfinite(given) & (side != 0.0), given, kept)
+            for given, kept in zip(own, (stop, target), strict=True)
+        )
     long = side > 0.0
     lower = np.fmax.reduce(np.where(long, stop, target), axis=0)
     upper = np.fmin.reduce(np.where(long, target, stop), axis=0)
     held = bool(np.isfinite(lower).any() or np.isfinite(upper).any())
-    return Levels(side, entry, best, stop, target, lower, upper, held)
+    return Levels(side, entry, best, stop, target, lower, upper, held, own)
 
 
 def trailed(found: Guards, now: Levels, marks: Floats) -> Levels:
@@ -111,8 +127,8 @@ def trailed(found: Guards, now: Levels, marks: Floats) -> Levels:
     gained = now.side * marks
     if not np.count_nonzero(gained > now.best):
         return now
-    best = np.where(found.trailing, np.fmax(now.best, gained), np.nan)
-    return _with_levels(found, now.side, now.entry, best)
+    best = np.where(found.trailing & (now.side != 0.0), np.fmax(now.best, gained), np.nan)
+    return _with_levels(found, now.side, now.entry, best, now.own)
 
 
 def touched(now: Levels, marks: Floats) -> bool:
@@ -131,11 +147,21 @@ def breaches(found: Guards, now: Levels, marks: Floats) -> list[Breach]:
         side, entry, mark = float(now.side[book, symbol]), float(now.entry[book, symbol]), float(marks[symbol])
         if not stopped[book, symbol]:
             gain, bound = side * (mark / entry - 1.0), float(found.target[book, 0])
+            if _given(now, 1, book, symbol):
+                bound = side * (float(now.target[book, symbol]) / entry - 1.0)
             rows.append(Breach(book, symbol, "take_profit", entry, mark, float(now.target[book, symbol]), gain, bound))
             continue
         from_price, kind = entry, "stop_loss"
-        if found.trailing[book, 0] and float(now.best[book, symbol]) > side * entry:
+        given = _given(now, 0, book, symbol)
+        if not given and found.trailing[book, 0] and float(now.best[book, symbol]) > side * entry:
             from_price, kind = abs(float(now.best[book, symbol])), "trailing_stop"
         loss, bound, level = side * (1.0 - mark / from_price), float(found.stop[book, 0]), float(now.stop[book, symbol])
+        if given:
+            bound = side * (1.0 - level / entry)
         rows.append(Breach(book, symbol, kind, entry, mark, level, loss, bound))  # type: ignore[arg-type]
     return rows
+
+
+def _given(now: Levels, which: int, book: int, symbol: int) -> bool:
+    """Whether a level (0 stop, 1 target) is one of its own."""
+    return now.own is not None and bool(np.isfinite(now.own[which][book, symbol]))

@@ -55,6 +55,13 @@ class Realised:
             self._grown * ((equity_micro - (flows_micro - self._flows[-1])) / before) if before > 0.0 else self._grown
         )
 
+    def moved(self, amount_micro: int) -> None:
+        """Money that came (or went, negative) at the very instant of the last sample, after it was valued: it earns from
+        there on, and is in no return before."""
+        if self._equity:
+            self._equity[-1] += amount_micro
+            self._flows[-1] += amount_micro
+
     def returns(self) -> Floats:
         """float64[<= KEPT] returns per sample, oldest first; those of a book that had no equity are left out."""
         equity, flows = np.array(self._equity), np.array(self._flows)

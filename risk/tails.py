@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from risk.measures import Floats, ones
-
-DECAY: Final = 0.94
-"""Lambda of exponentially weighted estimates for daily data (RiskMetrics Technical Document, 4th ed., 1996)."""
+from trading.covariance import DECAY as DECAY
+from trading.covariance import decay_weights as decay_weights
+from trading.covariance import ewma_covariance as ewma_covariance
+from trading.covariance import ledoit_wolf as ledoit_wolf
 
 _STANDARD: Final = NormalDist()
 
@@ -50,47 +51,6 @@ def normal_cvar(sd: float, confidence: float) -> float:
     """Expected shortfall of the same; never below `normal_var` (A. McNeil, R. Frey, P. Embrechts, Quantitative Risk
     Management, 2015, example 2.14)."""
     return normal_shortfall(confidence) * sd
-
-
-def ledoit_wolf(returns: Floats, cov: Floats | None = None) -> Floats:
-    """float64[N, N] covariance per sample, shrunk towards equal variances without correlation by the intensity of least
-    expected squared error; divisor S, as in the source, not S - 1. `cov`: the sample's `covariance`, where it is known.
-
-    Source: O. Ledoit and M. Wolf, A well-conditioned estimator for large-dimensional covariance matrices (2004).
-    """
-    rows, size = returns.shape
-    centred = returns - ones(rows).dot(returns) / rows
-    found = centred.T.dot(centred) / rows if cov is None else cov * ((rows - 1) / rows)
-    mean = float(found.trace()) / size
-    flat = found.ravel("K")  # a view, in rows or in columns
-    norm = float(flat.dot(flat))
-    # squared distances (Frobenius norms, over N) to the target: that of the sample covariance, and what of it is noise
-    apart = norm / size - mean * mean
-    squares = np.einsum("ij,ij->i", centred, centred)
-    noise = (float(squares.dot(squares)) / rows - norm) / (rows * size)
-    # at 1 the sample says nothing that the target does not
-    intensity = min(max(noise, 0.0) / apart, 1.0) if apart > 0.0 else 0.0
-    found *= 1.0 - intensity
-    flat[:: size + 1] += intensity * mean
-    return found
-
-
-@lru_cache(maxsize=64)
-def decay_weights(rows: int, decay: float) -> Floats:
-    """float64[S] weights that fall by `decay` a sample into the past and add up to 1, oldest first; not to be written to."""
-    found = decay ** np.arange(rows - 1, -1, -1.0)
-    found /= found.sum()
-    found.flags.writeable = False
-    return found
-
-
-def ewma_covariance(returns: Floats, decay: float = DECAY) -> Floats:
-    """float64[N, N] exponentially weighted covariance per sample, mean 0; the weights of the S rows add up to 1.
-
-    Source: J.P. Morgan/Reuters, RiskMetrics Technical Document, 4th ed. (1996), chapter 5.
-    """
-    scaled = returns * np.sqrt(decay_weights(len(returns), decay))[:, None]
-    return scaled.T.dot(scaled)
 
 
 def ewma_deviation(series: Floats, decay: float = DECAY) -> float:

@@ -59,6 +59,26 @@ def actions_from_dividends(dividends: pl.DataFrame, symbols: list[str]) -> pl.Da
     return chosen.select("ts", "symbol", pl.lit("dividend").alias("kind"), nothing, cash)
 
 
+TWENTY = (
+    "AAPL", "AMZN", "BA", "BAC", "COST", "CVX", "GS", "HD", "JNJ", "KO",
+    "MRK", "MSFT", "NEE", "PEP", "PFE", "PG", "UPS", "VZ", "WMT", "XOM",
+)  # fmt: skip
+
+
+def twenty(stocks: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """(bars, dividends) of twenty stocks from 2004 on. A dividend is what the adjusted close lost on its ex date against the
+    close, times the close before; below two hundredths of a percent it is rounding."""
+    chosen = stocks.filter(pl.col("symbol").is_in(TWENTY) & (pl.col("ts").dt.year() >= 2004)).sort("symbol", "ts")
+    bars = chosen.select("ts", "symbol", *(pl.col(c).round(4) for c in ("open", "high", "low", "close")), "volume")
+    factor = pl.col("adj_close") / pl.col("close")
+    lost = (1.0 - factor.shift(1).over("symbol") / factor).alias("lost")
+    before = pl.col("close").shift(1).over("symbol").alias("before")
+    paid = chosen.with_columns(lost, before).filter(pl.col("lost") > 2e-4)
+    cash = (pl.col("lost") * pl.col("before")).round(4).cast(pl.Decimal(18, 4)).cast(pl.String).alias("cash")
+    nothing = pl.lit(None, pl.String).alias("ratio")
+    return bars, paid.select("ts", "symbol", pl.lit("dividend").alias("kind"), nothing, cash)
+
+
 def main(source: Path, target: Path) -> None:
     target.mkdir(exist_ok=True)
     for name, ours in COPIED.items():
@@ -67,6 +87,9 @@ def main(source: Path, target: Path) -> None:
     actions.write_csv(target / "us_actions.csv", datetime_format="%Y-%m-%d")
     seed4 = actions_from_dividends(pl.read_parquet(source / "etf_dividends.parquet"), ["SPY", "TLT", "GLD"])
     seed4.write_csv(target / "seed4_actions.csv", datetime_format="%Y-%m-%d")
+    bars, dividends = twenty(pl.read_parquet(source / "us_stocks_daily.parquet"))
+    bars.write_parquet(target / "us20_daily.parquet", compression="zstd", compression_level=19)
+    dividends.write_csv(target / "us20_actions.csv", datetime_format="%Y-%m-%d")
 
 
 if __name__ == "__main__":

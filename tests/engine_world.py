@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
+from msgspec.structs import replace
 
 from adapters.brokers.paper import Paper
 from daemon.engine.state import AgentRules, Rules, State
@@ -21,6 +22,8 @@ from trading.view import Memory, View
 Act = Callable[[View], object]
 
 CASH = 1_000_000
+OPEN = Limits(in_flight=1.0, max_cash_debit=1.0)
+"""No limit but those that always hold."""
 START = 20_000 * DAY_NS
 
 
@@ -86,6 +89,7 @@ class World:
         shares: Sequence[float] | None = None,
         log: Log | None = None,
         min_trade: float = 0.0,
+        shadows: Sequence[Act] = (),
         **rules: object,
     ) -> None:
         size = bars.close.shape[1]
@@ -104,12 +108,22 @@ class World:
             agents,
             house,
             CASH * 1_000_000,
+            seats=(*(f"a{k}" for k in range(len(acts))), *(f"s{k}" for k in range(len(shadows)))),
             **rules,  # type: ignore[arg-type]
         )
+        whole = CASH * 1_000_000
+        beside = [
+            replace(
+                self.rules, agents=(AgentRules(f"s{k}", whole, agent or house, min_trade=min_trade),), house=OPEN,
+                cash_micro=whole, capital=None, first_seat=len(acts) + k, challenges=(),
+            )
+            for k in range(len(shadows))
+        ]  # fmt: skip
+        self.rules = replace(self.rules, shadows=tuple(beside))
         self.bars = bars
         self.actions = sorted(actions, key=lambda a: a.ts)
         self.costs = costs or Costs()
-        self.policies = [Plain(act) for act in acts]
+        self.policies = [Plain(act) for act in (*acts, *shadows)]
         self.events: list[Event] = []
         self.effects: list[Effect] = []
         self.shell = self.fresh(log or self)
@@ -118,10 +132,11 @@ class World:
         """A shell at the start of this run."""
 
         def ask(question: Ask) -> Decided:
-            return answer(self.policies[question.agent], question)
+            return answer(self.policies[question.policy], question)
 
         venue = Paper(self.universe, self.costs)
-        return Shell(State(self.rules), venue, ask, interval_ns=DAY_NS, log=log)
+        beside = [Paper(self.universe, self.costs) for _ in self.rules.shadows]
+        return Shell(State(self.rules), venue, ask, interval_ns=DAY_NS, log=log, shadows=beside)
 
     def answer(self, ask: Ask) -> Decided | None:
         return None

@@ -21,9 +21,13 @@ from trading.effects import (
     Ended,
     Filled,
     Planned,
+    Promotion,
     Protected,
     Publish,
     Query,
+    Reallocated,
+    Rested,
+    Shadowed,
     Snapshot,
     Stop,
     Switched,
@@ -47,6 +51,7 @@ from trading.events import (
     Operator,
     Reconciled,
     Reloaded,
+    Shade,
     SliceRef,
     Started,
     Stopping,
@@ -87,6 +92,7 @@ LATER_EVENTS: list[Struct] = [
     Limited(16, 1, 90 * 10**9, 110 * 10**9),
     Busted(5, 1, 17, 0, 3, 10**11, 2, 10**10, "x-1"),
     Carried(15, "r0000001", b"\x80"),
+    Shade(2, Reports(5, 1, 6, [0], [3], [3], [10**11], [12], [2])),
 ]
 """Events that came after the golden file was written."""
 
@@ -111,7 +117,24 @@ LATER: list[Struct] = [
     Protected(5, 1, 2, 0, 3, "stop_loss", 100.0, 91.5, 92.0),
     Assessed(6, {"var": (0.021, 0.03), "max_drawdown": (0.0, 0.25)}),
     Again(5, 1, [0]),
+    Reallocated(6, "performance", "did well", [-5, 5], [3, -3], [0.5, 0.5], [0.4, 0.6]),
+    Promotion(6, 0, 2, True, "", 126, 1, "sharpe", 1.25, 0.001, 0.00625),
+    Shadowed(
+        2,
+        [
+            OrderBasket(5, 1, 6, [0], [3], [10**11], [99], [0], {}),
+            Cancel(5, 1, 0, 7),
+            Query(5, 1, [0]),
+            Again(5, 1, [0]),
+            Filled(5, 1, 6, [0], [3], [10**11], [12], [[(0, 3)]]),
+            Valued(6, 10**11, 10**10, [10**11, 0], 0.9, 0.01),
+            Switched(6, 0, 0, 1, "drawdown"),
+            Ended(5, 1, 6, [0], [8], "day is over"),
+            Booked(6, "dividend", 0, 5),
+        ],
+    ),
     Worked(6, 5, 5, 0, "twap", [0, 1], [60, -40], [60, 30], [10**11, 10**10], "its session ended"),
+    Rested(6, 5, 2, 0, 3, "trailing_stop", 104.0, 95.68),
 ]
 """Effects that came after the golden file was written."""
 

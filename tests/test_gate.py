@@ -25,6 +25,7 @@ from risk.gate import (
     granted,
     measure,
     same_book,
+    stop_basket,
     worst_nano,
 )
 from risk.limits import (
@@ -46,6 +47,7 @@ from risk.stress import Shock
 from tests import risk_cases
 from tests.risk_cases import TAIL, Book, breaches, make_context, random_book, scenario_returns
 from trading.instruments import NANO, Instrument, Universe
+from trading.orders import Kind, OrderBasket
 
 seeds = st.integers(0, 2**32 - 1)
 quick = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
@@ -967,3 +969,64 @@ def test_two_accounts_are_one_book_only_when_nothing_differs() -> None:
     ):
         assert not same_book(plain_book, other)
         assert not same_book(other, plain_book)
+
+
+# stops that rest at a venue
+
+
+def resting(
+    held: list[float],
+    asked: list[float],
+    stops: list[float],
+    down: list[float] | None = None,
+    mine: list[float] | None = None,
+    switch: int = REDUCE,
+) -> OrderBasket | None:
+    """What is sent of stops for `mine` of `asked` lots, of an account that holds `held`."""
+    n = len(held)
+    px = np.full(n, 100.0)
+    ctx = make_context(px, np.zeros((80, n)), [f"S{k}" for k in range(n)])
+    account = Account(
+        lots=np.array(held), cash=0.0, equity=1e6, down=None if down is None else np.array(down), up=np.zeros(n)
+    )
+    verdict = gate(ctx, account, np.array(asked), Limits(reduce_collar=0.15), switch)
+    lots = np.array(asked if mine is None else mine)
+    triggers = [round(stop * NANO) for stop in stops]
+    return stop_basket(verdict, ctx, account, Limits(reduce_collar=0.15), lots, triggers, sample=5, n=3, ts=7)
+
+
+def test_a_stop_rests_good_till_cancelled_on_the_tick_nearer_to_the_market_a_collar_from_its_worst_price() -> None:
+    out = resting([10.0, -4.0, 9.0], [-10.0, 4.0, 0.0], [92.001, 108.009, 50.0])
+    assert out is not None
+    assert (out.sample, out.n, out.ts, out.sym, out.lots, out.end) == (5, 3, 7, [0, 1], [-10, 4], [0, 0])
+    assert (out.kind, out.stop_nano) == ([Kind.STOP] * 2, [92_010_000_000, 108_000_000_000])
+    assert out.worst_nano == [78_210_000_000, 124_200_000_000]
+    exact = resting([10.0, -4.0], [-10.0, 4.0], [92.0, 108.0])
+    assert exact is not None
+    assert (exact.stop_nano, exact.worst_nano) == ([92 * NANO, 108 * NANO], [78_200_000_000, 124_200_000_000])
+
+
+def test_a_stop_never_covers_more_than_open_orders_leave_nor_adds_to_a_position() -> None:
+    assert resting([10.0], [-11.0], [92.0]) is None
+    assert resting([10.0], [-7.0], [92.0], down=[4.0]) is None
+    left = resting([10.0], [-6.0], [92.0], down=[4.0])
+    assert left is not None
+    assert left.lots == [-6]
+    assert resting([10.0], [5.0], [92.0], switch=RUN) is None
+    assert resting([0.0], [-5.0], [92.0], switch=RUN) is None
+    assert resting([10.0], [-5.0], [92.0], switch=HALT) is None
+
+
+def test_of_a_verdict_for_several_agents_each_has_its_part() -> None:
+    part = resting([10.0, 6.0], [-10.0, -6.0], [92.0, 90.0], mine=[-4.0, 0.0])
+    assert part is not None
+    assert (part.sym, part.lots) == ([0], [-4])
+    assert resting([10.0], [-3.0], [92.0], mine=[-4.0]) is None
+
+
+def test_a_stop_without_a_price_to_trigger_at_is_not_sent() -> None:
+    assert resting([10.0], [-10.0], [0.0]) is None
+    assert resting([-10.0], [10.0], [0.009]) is None
+    least = resting([-10.0], [10.0], [0.01])
+    assert least is not None
+    assert (least.stop_nano, least.worst_nano) == ([NANO // 100], [NANO // 100])

@@ -9,7 +9,7 @@ from adapters.calendars import ALWAYS_OPEN, names
 from daemon.config import ConfigError, read
 from daemon.known import COMMON, known_names
 from risk.limits import PROFILES
-from strategies.policies import POLICIES
+from strategies.policies import COMPOSITES, POLICIES
 
 CONFIG = """
 [universe]
@@ -57,7 +57,7 @@ def test_a_common_calendar_needs_no_look_at_the_library():
 
 def test_policies_and_profiles_are_the_registered_ones():
     known = known_names()
-    assert set(known.policies) == {*POLICIES, "learned_allocation"}
+    assert set(known.policies) == {*POLICIES, *COMPOSITES, "learned_allocation"}
     assert known.profiles == tuple(PROFILES)
 
 

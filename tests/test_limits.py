@@ -163,14 +163,14 @@ def test_of_two_tables_the_tighter_of_each_part_holds() -> None:
     )  # fmt: skip
     two = Limits(
         group_caps=(("b", 0.3),), order_rate=Rate(9, 99), liquidity=Liquidity(9.0, 0.1), min_sharpe=0.2,
-        protective=Protective(stop_loss=0.2, take_profit=0.3, trailing=True), duplicate_window_ns=9,
+        protective=Protective(stop_loss=0.2, take_profit=0.3, trailing=True, at_venue=True), duplicate_window_ns=9,
     )  # fmt: skip
     both = tightest(one, two)
     assert both == tightest(two, one)
     assert both.group_caps == (("a", 0.2), ("b", 0.3))
     assert both.order_rate == Rate(5, 99)
     assert both.liquidity == Liquidity(2.0, 0.1)
-    assert both.protective == Protective(stop_loss=0.1, take_profit=0.3, trailing=True, cooldown=5)
+    assert both.protective == Protective(stop_loss=0.1, take_profit=0.3, trailing=True, cooldown=5, at_venue=True)
     assert (both.duplicate_window_ns, both.min_sharpe) == (9, 0.5)
 
 

@@ -206,7 +206,7 @@ OTHERWISE = {
 }
 """Fields whose numbers lie deeper."""
 
-WITHOUT_NUMBERS = {"allow_short", "restricted"}
+WITHOUT_NUMBERS = {"allow_short", "no_borrow", "restricted"}
 
 
 def numbers_in(hint: Any) -> bool:

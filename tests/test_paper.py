@@ -16,7 +16,7 @@ from trading.events import Action, CancelReported, NotFound, Unknown
 from trading.execution import Costs
 from trading.instruments import Instrument, Universe
 from trading.market import Block, MarketSlice
-from trading.orders import Cause, OrderBasket, Reports
+from trading.orders import Cause, Kind, OrderBasket, Reports
 from trading.ports import BrokerNews
 
 HOUR = 3_600_000_000_000
@@ -80,6 +80,15 @@ def basket(
         worst_nano=[round(limit * NANO) for _, _, limit in rows],
         end=ends,
     )
+
+
+def stops(ts: int, rows: Sequence[tuple[int, int, float, float]]) -> OrderBasket:
+    """Rows of (column, signed lots, trigger, limit), good till cancelled."""
+    plain = basket(ts, [(column, lots, limit) for column, lots, _, limit in rows])
+    return OrderBasket(
+        sample=plain.sample, n=0, ts=ts, sym=plain.sym, lots=plain.lots, worst_nano=plain.worst_nano, end=plain.end,
+        kind=[int(Kind.STOP)] * len(rows), stop_nano=[round(stop * NANO) for _, _, stop, _ in rows],
+    )  # fmt: skip
 
 
 def reports(news: Sequence[BrokerNews]) -> list[Reports]:
@@ -664,3 +673,79 @@ def test_intervals_told_after_splits_are_contiguous_and_end_at_what_is_filled(sc
                     for row, cum, lots in zip(report.row, report.cum, report.lots, strict=True):
                         assert cum - lots == cums[row]
                         cums[row] = cum
+
+
+# stops
+
+
+@pytest.mark.parametrize(
+    ("lots", "stop", "limit", "opens", "low", "high", "price"),
+    [
+        (-5, 92.0, 80.0, 95.0, 92.01, 96.0, None),  # not reached
+        (-5, 92.0, 80.0, 95.0, 92.0, 96.0, 92.0),  # reached inside the bar
+        (-5, 92.0, 80.0, 92.0, 91.0, 96.0, 92.0),
+        (-5, 92.0, 80.0, 85.0, 84.0, 96.0, 85.0),  # a gap fills at the open, not at the trigger
+        (-5, 92.0, 80.0, 79.0, 78.0, 79.5, None),  # beyond its limit
+        (-5, 92.0, 80.0, 79.0, 78.0, 80.5, 80.0),  # and back through it
+        (5, 110.0, 125.0, 105.0, 104.0, 109.99, None),
+        (5, 110.0, 125.0, 105.0, 104.0, 110.0, 110.0),
+        (5, 110.0, 125.0, 118.0, 104.0, 119.0, 118.0),
+        (5, 110.0, 125.0, 126.0, 124.0, 130.0, 125.0),
+    ],
+)
+def test_a_stop_fills_at_its_trigger_or_at_a_worse_open_never_beyond_its_limit(
+    lots: int, stop: float, limit: float, opens: float, low: float, high: float, price: float | None
+) -> None:
+    venue = Paper(UNIVERSE, FREE)
+    assert rows_of(venue.submit(stops(at_close(0), [(0, lots, stop, limit)])))[0][-1] == "ACCEPTED"
+    news = venue.on_slice(bar(1, (opens, 50.0, 10.0), low=low, high=high))
+    assert rows_of(news) == ([] if price is None else [(at_open(1), 0, 5, 5, round(price * NANO), "LAST_FILL")])
+
+
+def test_a_stop_that_was_triggered_is_a_limit_order_whatever_the_price_does() -> None:
+    venue = Paper(UNIVERSE, FREE)
+    venue.submit(stops(at_close(0), [(0, -5, 92.0, 90.0)]))
+    assert venue.on_slice(bar(1, (89.0, 50.0, 10.0), low=88.0, high=89.5)) == []
+    thawed = Paper(UNIVERSE, FREE)
+    thawed.thaw(venue.freeze())
+    for one in (venue, thawed):
+        # far above its trigger: asleep it would not sell here
+        assert rows_of(one.on_slice(bar(2, (99.0, 50.0, 10.0)))) == [(at_open(2), 0, 5, 5, 99 * NANO, "LAST_FILL")]
+
+
+def test_a_stop_pays_half_spread_and_slippage_below_its_trigger_and_shares_the_volume() -> None:
+    venue = Paper(UNIVERSE, Costs(spread_bp=10.0, slippage_bp=5.0, participation=0.01))
+    venue.submit(stops(at_close(0), [(0, -25, 92.0, 80.0)]))
+    first = rows_of(venue.on_slice(bar(1, (95.0, 50.0, 10.0), low=91.0)))
+    assert first == [(at_open(1), 0, 10, 10, 91_908_000_000, "PART_FILL")]
+    second = rows_of(venue.on_slice(bar(2, (99.0, 50.0, 10.0))))
+    assert second == [(at_open(2), 0, 20, 10, 98_901_000_000, "PART_FILL")]
+
+
+def test_a_stop_is_cancelled_and_a_split_rescales_its_trigger_towards_the_market() -> None:
+    venue = Paper(UNIVERSE, FREE)
+    venue.submit(stops(at_close(0), [(0, -5, 92.0, 80.0), (1, 5, 61.0, 70.0)]))
+    venue.on_action(Action(at_open(1), 0, 0, "split", 3, 1))
+    venue.on_action(Action(at_open(1), 0, 1, "split", 3, 1))
+    (resting,) = venue._resting
+    assert resting.stop_nano == [30_666_666_667, 20_333_333_333]
+    assert rows_of(venue.cancel(at_close(0), 0, 0, at_close(0)))[0][-1] == "CANCELLED"
+    assert rows_of(venue.on_slice(bar(1, (30.0, 21.0, 10.0)))) == [(at_open(1), 1, 15, 15, 21 * NANO, "LAST_FILL")]
+
+
+def test_stops_without_triggers_and_baskets_of_several_kinds_are_refused() -> None:
+    venue = Paper(UNIVERSE, FREE)
+    bad = stops(at_close(0), [(0, -5, 0.0, 80.0)])
+    assert reports(venue.submit(bad))[0].reason == "a stop without a trigger price"
+    mixed = stops(at_close(1), [(0, -5, 92.0, 80.0), (1, -5, 40.0, 30.0)])
+    mixed.kind[1] = int(Kind.LIMIT)
+    assert reports(venue.submit(mixed))[0].reason == "the orders of a basket are all of one kind"
+
+
+def test_a_stop_whose_cancel_takes_effect_inside_a_bar_is_triggered_by_its_open_only() -> None:
+    for opens, causes in ((95.0, ["CANCELLED"]), (91.0, ["LAST_FILL"])):
+        venue = Paper(UNIVERSE, Costs(latency_ns=HOUR))
+        venue.submit(stops(at_close(0), [(0, -5, 92.0, 80.0)]))
+        assert venue.cancel(at_close(0), 0, 0, at_open(1)) == ()
+        news = rows_of(venue.on_slice(bar(1, (opens, 50.0, 10.0), low=90.0)))
+        assert [row[-1] for row in news] == causes

@@ -220,3 +220,67 @@ def test_a_mark_as_good_as_the_best_moves_no_stop() -> None:
     assert found is not None
     assert trailed(found, now, np.array([100.0])) is now
     assert trailed(found, now, np.array([100.01])) is not now
+
+
+def test_whose_stops_rest_at_the_venue_is_said_book_by_book() -> None:
+    sets = [Protective(stop_loss=0.1, at_venue=True), None, Protective(at_venue=True), Protective(stop_loss=0.1)]
+    found = guards(sets)
+    assert found is not None
+    assert found.rests == (True, False, True, False)
+
+
+def test_sets_that_close_nothing_are_there_when_they_are_wanted_always() -> None:
+    found = guards([None, Protective(cooldown=3)], always=True)
+    assert found is not None
+    assert np.isnan(found.stop).all()
+    assert np.isnan(found.target).all()
+    assert (found.trails, found.cooldown) == (False, (5, 3))
+
+
+def own(stop: float, target: float) -> tuple[np.ndarray, np.ndarray]:
+    """Levels that one position of two has from people."""
+    return np.array([[stop, np.nan]]), np.array([[target, np.nan]])
+
+
+def test_levels_of_its_own_take_the_place_of_the_sets_whatever_trails() -> None:
+    found = guards([Protective(stop_loss=0.1, take_profit=0.2, trailing=True)])
+    assert found is not None
+    lots, cost, nothing = np.array([[10.0, 10.0]]), np.array([[1000.0, 1000.0]]) * 1e6, np.full((1, 2), np.nan)
+    unit = np.ones(2)
+    now = levels(found, lots, cost, unit, nothing, own(97.0, 104.0))
+    assert now.stop.tolist() == [[97.0, 90.0]]
+    assert now.target.tolist() == [[104.0, 120.0]]
+    later = trailed(found, now, np.array([103.0, 110.0]))
+    assert later.stop.tolist() == [[97.0, 99.0]]
+    (stopped,) = breaches(found, later, np.array([96.0, 110.0]))
+    assert (stopped.kind, stopped.entry, stopped.level) == ("stop_loss", 100.0, 97.0)
+    assert (stopped.moved, stopped.bound) == (pytest.approx(0.04), pytest.approx(0.03))
+    (hit,) = breaches(found, later, np.array([105.0, 110.0]))
+    assert (hit.kind, hit.moved, hit.bound) == ("take_profit", pytest.approx(0.05), pytest.approx(0.04))
+    half = levels(found, lots, cost, unit, nothing, own(np.nan, 104.0))
+    assert half.stop.tolist() == [[90.0, 90.0]]
+
+
+def test_levels_of_its_own_are_those_of_a_position_and_of_a_short_one_on_the_other_side() -> None:
+    found = guards([None], always=True)
+    assert found is not None
+    nothing = np.full((1, 2), np.nan)
+    flat = levels(found, np.zeros((1, 2)), np.zeros((1, 2)), np.ones(2), nothing, own(97.0, 104.0))
+    assert not flat.held
+    short = levels(
+        found, np.array([[-10.0, 0.0]]), np.array([[-1000.0, 0.0]]) * 1e6, np.ones(2), nothing, own(103.0, 96.0)
+    )
+    assert [b.kind for b in breaches(found, short, np.array([103.0, 1.0]))] == ["stop_loss"]
+    (hit,) = breaches(found, short, np.array([95.0, 1.0]))
+    assert (hit.kind, hit.bound) == ("take_profit", pytest.approx(0.04))
+
+
+def test_what_is_flat_has_no_best_price_while_another_trails() -> None:
+    found, now = (
+        guards([TRAILS := Protective(stop_loss=0.1, trailing=True)]),
+        made(TRAILS, [10.0, 0.0], [1000.0, 0.0], UNIT),
+    )
+    assert found is not None
+    later = trailed(found, now, np.array([110.0, 50.0]))
+    assert later.best[0, 0] == 110.0
+    assert np.isnan(later.best[0, 1])

@@ -154,6 +154,14 @@ class Ledger:
         self.books[-1].flow(-amount_micro)
         self.books[book].flow(amount_micro)
 
+    def transfer(self, amounts_micro: Sequence[int]) -> None:
+        """Move cash between books, by book: what leaves (negative) and what comes adds up to 0, and the house does not
+        notice. A flow of each book: no profit. ValueError when it does not add up."""
+        if sum(amounts_micro):
+            raise ValueError(f"a transfer between books adds up to {sum(amounts_micro)} micro, not to 0")
+        for book, amount in zip(self.books, amounts_micro, strict=False):
+            book.flow(amount)
+
     def fills(
         self,
         sym: Sequence[int],

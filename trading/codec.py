@@ -19,9 +19,13 @@ from trading.effects import (
     Ended,
     Filled,
     Planned,
+    Promotion,
     Protected,
     Publish,
     Query,
+    Reallocated,
+    Rested,
+    Shadowed,
     Snapshot,
     Stop,
     Switched,
@@ -46,6 +50,7 @@ from trading.events import (
     Operator,
     Reconciled,
     Reloaded,
+    Shade,
     SliceRef,
     Started,
     Stopping,
@@ -82,6 +87,7 @@ JournalEvent = (
     | Limited
     | Busted
     | Carried
+    | Shade
 )
 JournalEffect = (
     Asked
@@ -102,6 +108,10 @@ JournalEffect = (
     | Assessed
     | Again
     | Worked
+    | Reallocated
+    | Promotion
+    | Shadowed
+    | Rested
 )
 
 
@@ -154,7 +164,9 @@ def slice_of(bars: Bars) -> MarketSlice:
 
 def journal_effect(effect: Effect) -> JournalEffect:
     """An effect as the journal keeps it: an Ask without its view."""
-    return Asked(effect.round, effect.agent) if isinstance(effect, Ask) else effect
+    if not isinstance(effect, Ask):
+        return effect
+    return Asked(effect.round, effect.agent, -1 if effect.policy == effect.agent else effect.policy)
 
 
 def journal_event(event: Event, live: bool) -> JournalEvent:

@@ -11,22 +11,25 @@ Level = Literal["INFO", "WARNING", "CRITICAL"]
 
 
 class Ask:
-    """Ask a policy. The view is rebuilt from the state in a replay, so the journal keeps only the names."""
+    """Ask a policy: that of the agent (by number), or where policies changed places the one that came with agent `policy`.
+    The view is rebuilt from the state in a replay, so the journal keeps only the names."""
 
-    __slots__ = ("agent", "memory", "round", "view")
+    __slots__ = ("agent", "memory", "policy", "round", "view")
 
-    def __init__(self, round: int, agent: int, view: View, memory: Memory) -> None:
+    def __init__(self, round: int, agent: int, view: View, memory: Memory, policy: int | None = None) -> None:
         self.round = round
         self.agent = agent
         self.view = view
         self.memory = memory
+        self.policy = agent if policy is None else policy
 
 
 class Asked(Struct, frozen=True, tag="Ask", omit_defaults=True):
-    """How the journal keeps an Ask."""
+    """How the journal keeps an Ask; `policy` is there where it is not the agent's own."""
 
     round: int
     agent: int
+    policy: int = -1
 
 
 Submit = OrderBasket
@@ -109,9 +112,10 @@ class Ended(Struct, frozen=True, tag=True, omit_defaults=True):
     mark_nano: list[int] = []
 
 
-class AgentPlan(Struct, frozen=True):
+class AgentPlan(Struct, frozen=True, omit_defaults=True):
     """One agent's part of a round. Arrays are little-endian: float64[N] weights, int64[N] lots asked by
-    the agent and allowed by its own limits, int8[N] reason codes. `scale` is what the headroom left of the weights."""
+    the agent and allowed by its own limits, int8[N] reason codes. `scale` is what the headroom left of the weights;
+    `policy` names the agent whose policy decided, where it is not its own."""
 
     agent: int
     weights: bytes
@@ -120,6 +124,7 @@ class AgentPlan(Struct, frozen=True):
     allowed: bytes
     reason: bytes
     values: dict[str, tuple[float, float]]
+    policy: str = ""
 
 
 class Portion(Struct, frozen=True):
@@ -206,6 +211,20 @@ class Protected(Struct, frozen=True, tag=True, omit_defaults=True):
     level: float
 
 
+class Rested(Struct, frozen=True, tag=True, omit_defaults=True):
+    """Record: an order of the basket (`sample`, `n`) is a protective stop of an agent that rests at the venue, at `level`
+    below (short: above) its `entry` price, or the best price since where it trails; prices of a unit."""
+
+    ts: int
+    sample: int
+    n: int
+    agent: int
+    symbol: int
+    kind: Literal["stop_loss", "trailing_stop"]
+    entry: float
+    level: float
+
+
 class Snapshot(Struct, frozen=True, tag=True, omit_defaults=True):
     """Keep a snapshot of the state at the end of this batch."""
 
@@ -242,8 +261,78 @@ class Worked(Struct, frozen=True, tag=True, omit_defaults=True):
     reason: str = ""
 
 
-Record = Planned | Filled | Crossed | Ended | Valued | Booked | Switched | Protected | Assessed | Worked
+class Reallocated(Struct, frozen=True, tag=True, omit_defaults=True):
+    """Record: capital moved between agents' books, in micro by agent. `moved` adds up to 0; `owed` is what each still has
+    to hand over (negative: to receive), from what it sells first. `target` are the shares that the `method` wants, `shares`
+    those before; both are empty where only what was owed is settled."""
+
+    ts: int
+    method: str
+    why: str
+    moved: list[int]
+    owed: list[int]
+    shares: list[float] = []
+    target: list[float] = []
+
+
+class Promotion(Struct, frozen=True, tag=True, omit_defaults=True):
+    """Record: a challenger was held against its champion (agents by number). `gain` is what the challenger has more of
+    `measure` (a year), `p` the chance of that much or more if it were no better, `alpha` the most that this `look` may
+    take. Not `promoted`: `why` says what was missing; `look` 0 is none that counts."""
+
+    ts: int
+    champion: int
+    challenger: int
+    promoted: bool
+    why: str
+    samples: int
+    look: int = 0
+    measure: str = ""
+    gain: float = 0.0
+    p: float = 1.0
+    alpha: float = 0.0
+    names: tuple[str, str] = ("", "")
+    """The champion's and the challenger's."""
+
+
+class Shadowed(Struct, frozen=True, tag=True, omit_defaults=True):
+    """What one event was to a shadow agent (by number, and by `name`): its orders go to a simulated venue of its own, its records are of a
+    book that is no part of the account."""
+
+    agent: int
+    effects: list[
+        OrderBasket
+        | Cancel
+        | Query
+        | Again
+        | Planned
+        | Filled
+        | Ended
+        | Valued
+        | Booked
+        | Switched
+        | Protected
+        | Worked
+    ]
+    name: str = ""
+
+
+Record = (
+    Planned
+    | Filled
+    | Crossed
+    | Ended
+    | Valued
+    | Booked
+    | Switched
+    | Protected
+    | Assessed
+    | Worked
+    | Reallocated
+    | Promotion
+    | Rested
+)
 """Effects that only tell the store and the bus what happened."""
 
-Effect = Ask | OrderBasket | Cancel | Query | Publish | Record | Snapshot | Stop | Again
+Effect = Ask | OrderBasket | Cancel | Query | Publish | Record | Snapshot | Stop | Again | Shadowed
 """What `step` gives."""

@@ -183,7 +183,8 @@ class Correction(Struct, frozen=True, tag=True, omit_defaults=True):
 
 
 class Wished(Struct, frozen=True, tag=True, omit_defaults=True):
-    """An order by hand, for the book of `agent`: signed lots of a column."""
+    """An order by hand, for the book of `agent`: signed lots of a column. `stop_nano` and `target_nano`, 0 for none, are the
+    levels of the whole position that it makes, in place of the book's own."""
 
     ts: int
     agent: str
@@ -191,6 +192,8 @@ class Wished(Struct, frozen=True, tag=True, omit_defaults=True):
     lots: int
     reason: str
     who: str
+    stop_nano: int = 0
+    target_nano: int = 0
 
 
 class Halted(Struct, frozen=True, tag=True, omit_defaults=True):
@@ -236,6 +239,13 @@ class Carried(Struct, frozen=True, tag=True, omit_defaults=True):
     ts: int
     run: str
     account: bytes
+
+
+class Shade(Struct, frozen=True, tag=True, omit_defaults=True):
+    """What the simulated venue of a shadow agent (by number) says."""
+
+    agent: int
+    news: Reports | CancelReported | Unknown | NotFound
 
 
 class Operator(Struct, frozen=True, tag=True, omit_defaults=True):
@@ -288,5 +298,6 @@ Event = (
     | Limited
     | Busted
     | Carried
+    | Shade
 )
 """What `step` takes. In the journal a MarketSlice is a SliceRef (replay) or Bars (live)."""

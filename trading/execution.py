@@ -137,6 +137,18 @@ def trades_through(limit_nano: int, buy: bool, low: float, high: float) -> bool:
     return 0 < extreme_nano < limit_nano if buy else extreme_nano > limit_nano
 
 
+def reaches(stop_nano: int, buy: bool, low: float, high: float) -> bool:
+    """Whether a bar traded at a stop or beyond it: a sale's from above, a purchase's from below.
+
+    Low and high count to six decimals, as in `trades_through`; False when they are not finite.
+    """
+    extreme = high if buy else low
+    if not isfinite(extreme):
+        return False
+    extreme_nano = round(extreme * 1e6) * (NANO // 1_000_000)
+    return extreme_nano >= stop_nano if buy else 0 < extreme_nano <= stop_nano
+
+
 def impact_rate(impact_bp: float, lots: int, lot_nano: int, volume: float) -> int:
     """Square-root impact of `lots` (unsigned) on a bar of `volume` units > 0, as a rate rounded up."""
     return ceil(impact_bp * sqrt(lots * lot_nano / (volume * NANO)) * (RATE_ONE // 10_000))
@@ -189,3 +201,10 @@ def split_row(lots: int, filled: int, worst_nano: int, numerator: int, denominat
     scaled = worst_nano * denominator
     worst = scaled // numerator if lots > 0 else -(-scaled // numerator)
     return truncate(lots, numerator, denominator), filled * numerator // denominator, worst
+
+
+def split_stop(stop_nano: int, buy: bool, numerator: int, denominator: int) -> int:
+    """The trigger of a stop after a split into `numerator` new shares for `denominator` old: rounded so that it never
+    sleeps longer (a sale's up, a purchase's down)."""
+    scaled = stop_nano * denominator
+    return scaled // numerator if buy else -(-scaled // numerator)

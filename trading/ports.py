@@ -31,6 +31,15 @@ class Policy(Protocol):
         ...
 
 
+def leaves(policy: Policy) -> Iterator[Policy]:
+    """The policies that `policy` is made of, itself where it is made of none: one made of others names them as `inside`."""
+    inside: tuple[Policy, ...] = getattr(policy, "inside", ())
+    if not inside:
+        yield policy
+    for each in inside:
+        yield from leaves(each)
+
+
 class ReplayFeed(Protocol):
     """A recorded market. Its items are in time order: an action before the slice it opens."""
 

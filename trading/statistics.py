@@ -1,5 +1,6 @@
 """Return statistics, once: for research, the simulator, training and reports. Every figure is derived from wealth."""
 
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -35,6 +36,23 @@ def simple_returns(equity: Floats) -> Floats:
     if len(equity) < 2 or not bool(np.all(np.isfinite(equity) & (equity > 0.0))):
         raise ValueError("a wealth series needs at least two samples, all finite and positive")
     return equity[1:] / equity[:-1] - 1.0
+
+
+def mean_correlation(series: Sequence[Floats], *, absolute: bool = False) -> float:
+    """Mean of the correlations of each two of these series of returns, over the samples that all have last; of their absolute
+    values when `absolute`. NaN for fewer than two series that vary, or fewer than three samples."""
+    length = min((len(each) for each in series), default=0)
+    if length < 3:
+        return float("nan")
+    rows = np.array([each[-length:] for each in series])
+    rows = rows - rows.mean(axis=1, keepdims=True)
+    sizes = np.sqrt((rows * rows).sum(axis=1))
+    rows = rows[sizes > 1e-15] / sizes[sizes > 1e-15, None]
+    count = len(rows)
+    if count < 2:
+        return float("nan")
+    pairs = (rows @ rows.T)[np.triu_indices(count, 1)]
+    return float((np.abs(pairs) if absolute else pairs).mean())
 
 
 def compounded(returns: Floats) -> Floats:

@@ -57,6 +57,16 @@ class View:
         """How many samples the history has had so far: a clock that counts samples."""
         return self._end
 
+    def held_by(self, weights: Floats) -> "View":
+        """The same market as a book sees it that holds `weights` (float64[N]) and has the rest in cash."""
+        other = View.__new__(View)
+        for name in View.__slots__:
+            setattr(other, name, getattr(self, name))
+        weights = weights.copy()
+        weights.flags.writeable = False
+        other.weights, other.cash = weights, 1.0 - float(weights.sum())
+        return other
+
     def returns(self, k: int) -> Floats:
         """float64[k, N] total returns between known samples, oldest first; NaN before an instrument's first bar.
 

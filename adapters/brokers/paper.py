@@ -18,6 +18,7 @@ from trading.execution import (
     impact_rate,
     lots_to_be_had,
     lowest,
+    reaches,
     trades_through,
 )
 from trading.instruments import Universe
@@ -28,8 +29,6 @@ from trading.sessions import Sessions
 
 KEPT: Final = 128
 """Ended baskets whose reports can still be asked for. Older ones are answered Unknown, never NotFound."""
-
-_AUCTIONS: Final = {Kind.OPEN, Kind.CLOSE}
 
 _PART_FILL, _LAST_FILL = int(Cause.PART_FILL), int(Cause.LAST_FILL)
 
@@ -72,6 +71,11 @@ class Paper:
     that ends it, with the costs of any fill, inside its limit, and nowhere else. `sessions` are those of each column;
     a venue that knows none has no auctions and rejects such rows.
 
+    Stops. A STOP row sleeps until the market comes to its trigger: a bar that opens at or beyond it triggers and fills it
+    at the open, one that trades at it later triggers it there and fills it at the trigger, both with the costs of any
+    fill, never beyond its limit. An open beyond the limit triggers it too, and it fills at the limit if the bar trades through
+    that. From its trigger on it is a limit order. A bar inside which its window closes triggers nothing but by its open.
+
     Ends. A row expires at its end, after the fills of the slice that closes then; its report is stamped with it.
 
     Cancels take effect at ts + latency. Bars arrive at their close: while a bar not yet seen may have opened in the
@@ -99,6 +103,8 @@ class Paper:
         self._known: dict[tuple[int, int], Resting] = {}
         self._forgotten = -NEVER
         self._ts = 0
+        self._seen: MarketSlice | None = None
+        """The slice seen last: an order that comes of its fills has missed the rest of it."""
 
     def submit(self, basket: OrderBasket, rows: Sequence[int] | None = None) -> Sequence[BrokerNews]:
         """Accept a basket, or some rows of it, or reject rows without lots or a limit; one sent again is told what became
@@ -108,6 +114,11 @@ class Paper:
         if key in self._known:
             return self._more(self._known[key], range(len(basket.sym)) if rows is None else rows)
         resting = self._known[key] = accept(basket, self._costs.latency_ns, rows, self._refused(basket))
+        seen = self._seen
+        if seen is not None and basket.ts < seen.ts_event:
+            for row, column in enumerate(basket.sym):
+                if seen.fresh[column]:
+                    resting.after[row] = max(resting.after[row], seen.ts_event)
         self._resting.append(resting)
         if not resting.open:
             self._retire()
@@ -115,11 +126,13 @@ class Paper:
 
     def _refused(self, basket: OrderBasket) -> str:
         """Why no row of a basket is taken; empty when they are."""
-        kinds = set(basket.kind) - {Kind.LIMIT}
-        if not kinds:
+        kinds = set(basket.kind)
+        if not kinds or kinds == {Kind.LIMIT}:
             return ""
-        if kinds - _AUCTIONS:
-            return "this venue has no stop orders"
+        if len(kinds) > 1:
+            return "the orders of a basket are all of one kind"
+        if kinds == {Kind.STOP}:
+            return "" if all(each > 0 for each in basket.stop_nano) else "a stop without a trigger price"
         return "" if self._opens else "this venue has no auctions"
 
     def _more(self, resting: Resting, rows: Sequence[int]) -> Sequence[BrokerNews]:
@@ -135,6 +148,7 @@ class Paper:
 
     def on_slice(self, market: MarketSlice) -> Sequence[BrokerNews]:
         """Fill what this bar fills, then end what ends by its close. Reports are in order of time, then of arrival."""
+        self._seen = market
         if not self._resting:
             return ()
         bar = Bar(market, self._needs_volume)
@@ -142,7 +156,7 @@ class Paper:
         news: list[Reports] = []
         ends = False
         for resting in self._resting:
-            report = self._auction(resting, bar) if resting.kind else self._fill(resting, bar)
+            report = self._of_kind(resting, bar) if resting.kind else self._fill(resting, bar)
             if report is not None:
                 news.append(report)
                 ends = ends or bool(resting.kind)  # an auction's fill may be of the bar's close
@@ -216,6 +230,39 @@ class Paper:
         resting.reports.append(report)
         return report
 
+    def _of_kind(self, resting: Resting, bar: Bar) -> Reports | None:
+        """What one bar fills of a basket that is not of limit orders: its rows are all of one kind."""
+        return self._stops(resting, bar) if resting.kind[0] == Kind.STOP else self._auction(resting, bar)
+
+    def _stops(self, resting: Resting, bar: Bar) -> Reports | None:
+        """What one bar triggers of a basket of stops, and fills of those that were."""
+        report = Reports(resting.sample, resting.n, bar.ts_open, [], [], [], [], [], [])
+        for row in list(resting.open):
+            column, limit, buy = resting.sym[row], resting.worst_nano[row], resting.lots[row] > 0
+            fresh = bar.fresh is None or bar.fresh[column]
+            if not fresh or bar.ts_open < resting.after[row]:
+                continue
+            resting.after[row] = bar.ts_event
+            price = bar.open_nano[column]
+            if bar.ts_open >= resting.until[row] or price <= 0:
+                continue
+            if row not in resting.triggered:
+                stop = resting.stop_nano[row]
+                if not (price >= stop if buy else price <= stop):
+                    # what trades at the trigger fills a sale and a purchase at it, from the other side
+                    if resting.until[row] < bar.ts_event or not reaches(
+                        stop, buy, bar.market.low.item(column), bar.market.high.item(column)
+                    ):
+                        continue
+                    price = stop
+                resting.triggered.append(row)
+            if price > limit if buy else price < limit:
+                if not self._through(resting, row, bar):
+                    continue
+                price = limit
+            self._take(resting, row, price, bar, report)
+        return self._taken(resting, report)
+
     def _auction(self, resting: Resting, bar: Bar) -> Reports | None:
         """What one bar fills of a basket for an auction: its rows are all for the same one."""
         close = resting.kind[0] == Kind.CLOSE
@@ -233,29 +280,38 @@ class Paper:
                 continue
             if price > limit if buy else price < limit:
                 continue
-            whole = abs(total)
-            wanted = self._room(column, whole - resting.cum[row], bar)
-            if not wanted:
-                continue
-            rate = self._costs.fixed_rate
-            if not self._plain:
-                rate += self._extra_rate(resting, row, wanted, bar)
-            if rate:
-                price = fill_price(price, limit, buy, rate, RATE_ONE)
-            fee = commission_micro(wanted, price, self._commission[column])
-            if self._costs.commission_min_micro:
-                fee = _at_least(self._costs.commission_min_micro, resting, row, fee)
-            resting.cum[row] += wanted
-            done = resting.cum[row] == whole
-            report.row.append(row)
-            report.cum.append(resting.cum[row])
-            report.lots.append(wanted)
-            report.price_nano.append(price)
-            report.fee_micro.append(fee)
-            report.cause.append(_LAST_FILL if done else _PART_FILL)
+            self._take(resting, row, price, bar, report)
         for row in resting.open:
             if bar.fresh is None or bar.fresh[resting.sym[row]]:
                 resting.after[row] = max(resting.after[row], bar.ts_event)
+        return self._taken(resting, report)
+
+    def _take(self, resting: Resting, row: int, price: int, bar: Bar, report: Reports) -> None:
+        """Fill what the bar's volume lets through of a row, at a price inside its limit and the costs of it."""
+        column, limit, buy = resting.sym[row], resting.worst_nano[row], resting.lots[row] > 0
+        whole = abs(resting.lots[row])
+        wanted = self._room(column, whole - resting.cum[row], bar)
+        if not wanted:
+            return
+        rate = self._costs.fixed_rate
+        if not self._plain:
+            rate += self._extra_rate(resting, row, wanted, bar)
+        if rate:
+            price = fill_price(price, limit, buy, rate, RATE_ONE)
+        fee = commission_micro(wanted, price, self._commission[column])
+        if self._costs.commission_min_micro:
+            fee = _at_least(self._costs.commission_min_micro, resting, row, fee)
+        resting.cum[row] += wanted
+        done = resting.cum[row] == whole
+        report.row.append(row)
+        report.cum.append(resting.cum[row])
+        report.lots.append(wanted)
+        report.price_nano.append(price)
+        report.fee_micro.append(fee)
+        report.cause.append(_LAST_FILL if done else _PART_FILL)
+
+    def _taken(self, resting: Resting, report: Reports) -> Reports | None:
+        """Keep what was filled of a basket, None for nothing; rows that are filled whole rest no longer."""
         if not report.row:
             return None
         ended = {row for row, cause in zip(report.row, report.cause, strict=True) if cause == _LAST_FILL}

@@ -5,7 +5,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from trading.execution import split_row
+from trading.execution import split_row, split_stop
 from trading.orders import Cause, OrderBasket, Reports
 
 NEVER: Final = 2**63 - 1
@@ -25,7 +25,7 @@ class Resting(Struct, array_like=True):
     to the close of each bar seen since; `until` is the row's end or the time its cancel takes effect. `open`
     are the rows still working, in order, `cancelling` those of them with a cancel, `due` the earliest `until` of
     all. `cum` are lots filled, `charged_micro` commissions before the minimum, -1 before the first fill. `kind` is a
-    Kind per row, empty when all are LIMIT.
+    Kind per row, empty when all are LIMIT; `stop_nano` are triggers of stops, `triggered` those the market has come to.
     """
 
     sample: int
@@ -43,6 +43,8 @@ class Resting(Struct, array_like=True):
     due: int
     reports: list[Reports]
     kind: list[int] = []
+    stop_nano: list[int] = []
+    triggered: list[int] = []
 
     def say(self, ts: int, rows: list[int], causes: list[int], reason: str = "") -> Reports:
         """Report what is not a fill, and keep the report."""
@@ -118,6 +120,8 @@ class Resting(Struct, array_like=True):
             self.lots[row], self.cum[row], self.worst_nano[row] = split_row(
                 self.lots[row], self.cum[row], self.worst_nano[row], numerator, denominator
             )
+            if self.stop_nano:
+                self.stop_nano[row] = split_stop(self.stop_nano[row], self.lots[row] > 0, numerator, denominator)
         self.reports = [_rescaled(report, rows, numerator, denominator) for report in self.reports]
         empty = [row for row in rows if row in self.open and self.cum[row] >= abs(self.lots[row])]
         if not empty:
@@ -160,6 +164,7 @@ def accept(basket: OrderBasket, latency_ns: int, some: Sequence[int] | None = No
         due=NEVER,
         reports=[],
         kind=list(basket.kind),
+        stop_nano=list(basket.stop_nano),
     )
     resting.take(basket.ts, list(range(size) if some is None else some), refused)
     return resting

@@ -14,7 +14,22 @@ import msgspec
 import numpy as np
 from msgspec import Struct
 
-from trading.effects import Again, Assessed, Booked, Cancel, Crossed, Ended, Filled, Planned, Publish, Switched, Valued
+from trading.effects import (
+    Again,
+    Assessed,
+    Booked,
+    Cancel,
+    Crossed,
+    Ended,
+    Filled,
+    Planned,
+    Promotion,
+    Publish,
+    Reallocated,
+    Shadowed,
+    Switched,
+    Valued,
+)
 from trading.events import NotFound, Unknown
 from trading.orders import ENDED, TRANSITIONS, Cause, OrderBasket, OrderState, Reports
 
@@ -35,6 +50,7 @@ COLUMNS: Final[dict[str, tuple[str, ...]]] = {
     "bookings": (*_KEY, "ts", "kind", "symbol", "amount_micro"),
     "switches": (*_KEY, "ts", "agent", "before", "after", "reason"),
     "risk": (*_KEY, "ts", "kind", "measures"),
+    "house": (*_KEY, "ts", "kind", "agent", "body"),
 }  # fmt: skip
 """Table -> columns of the read models that entries append to."""
 
@@ -123,6 +139,9 @@ class Projection:
             Booked: self._booked,
             Switched: self._switched,
             Assessed: self._assessed,
+            Reallocated: self._reallocated,
+            Promotion: self._promotion,
+            Shadowed: self._shadowed,
         }
 
     def add(self, seq: int, event: object, effects: Sequence[object]) -> None:
@@ -298,6 +317,17 @@ class Projection:
 
     def _assessed(self, seq: int, k: int, e: Assessed, effects: Sequence[object]) -> None:
         self._append("risk", (self.run, seq, k, e.ts, "held", _json.encode(e.values).decode()))
+
+    def _reallocated(self, seq: int, k: int, e: Reallocated, effects: Sequence[object]) -> None:
+        self._append("house", (self.run, seq, k, e.ts, "capital", "", _json.encode(e).decode()))
+
+    def _promotion(self, seq: int, k: int, e: Promotion, effects: Sequence[object]) -> None:
+        self._append("house", (self.run, seq, k, e.ts, "promotion", e.names[0], _json.encode(e).decode()))
+
+    def _shadowed(self, seq: int, k: int, e: Shadowed, effects: Sequence[object]) -> None:
+        for inner in e.effects:
+            if type(inner) is Valued:
+                self._append("house", (self.run, seq, k, inner.ts, "shadow", e.name, _json.encode(inner).decode()))
 
     def _valued(self, seq: int, k: int, e: Valued, effects: Sequence[object]) -> None:
         books = _json.encode(e.books).decode()

@@ -25,13 +25,14 @@ from adapters.store.tables import (
     DecisionRow,
     EquityRow,
     FillRow,
+    HouseRow,
     OrderRow,
     QuarantineRow,
     RiskRow,
     SwitchRow,
 )
 from trading.books import fee_parts
-from trading.effects import Planned
+from trading.effects import Planned, Promotion, Reallocated, Valued
 from trading.orders import Fill, Order, OrderState, money_text, price_text, quantity_text
 
 NEAR_ORDERS: Final = 1_000
@@ -40,6 +41,9 @@ NEAR_ORDERS: Final = 1_000
 _shares = msgspec.json.Decoder(list[tuple[int, int]])
 _books = msgspec.json.Decoder(list[int])
 _planned = msgspec.msgpack.Decoder(Planned)
+_capital = msgspec.json.Decoder(Reallocated)
+_promotion = msgspec.json.Decoder(Promotion)
+_valued = msgspec.json.Decoder(Valued)
 _measures = msgspec.json.Decoder(dict[str, tuple[float | None, float | None]])
 
 
@@ -244,6 +248,37 @@ class Reader:
         query = select(RiskRow).where(RiskRow.run == self.run.run, RiskRow.ts >= since)
         rows = self._newest(query, (col(RiskRow.seq), col(RiskRow.k)), last)
         return [RiskPoint(r.ts, r.kind, _measures.decode(r.measures)) for r in rows]
+
+    def house(self, kind: str, *, since: int = 0, agent: str | None = None) -> list[tuple[int, str, str]]:
+        """(instant, agent, JSON) of what happened between agents: of "capital", "promotion" or "shadow"."""
+        query = select(HouseRow).where(HouseRow.run == self.run.run, HouseRow.kind == kind, HouseRow.ts >= since)
+        if agent is not None:
+            query = query.where(HouseRow.agent == agent)
+        rows = self._newest(query, (col(HouseRow.seq), col(HouseRow.k)), None)
+        return [(row.ts, row.agent, row.body) for row in rows]
+
+    def capital(self, *, since: int = 0) -> list[Reallocated]:
+        """Capital that moved between agents."""
+        return [_capital.decode(body) for _, _, body in self.house("capital", since=since)]
+
+    def promotions(self, *, since: int = 0) -> list[Promotion]:
+        """Challengers that were held against their champions."""
+        return [_promotion.decode(body) for _, _, body in self.house("promotion", since=since)]
+
+    def shadow(self, name: str, *, since: int = 0) -> list[EquityPoint]:
+        """The book of a shadow agent at its samples."""
+        found = [_valued.decode(body) for _, _, body in self.house("shadow", since=since, agent=name)]
+        return [
+            EquityPoint(
+                v.ts,
+                money_text(v.equity_micro),
+                money_text(v.cash_micro),
+                tuple(map(money_text, v.books)),
+                v.gross,
+                v.drawdown,
+            )
+            for v in found
+        ]
 
     def quarantine(self, *, last: int | None = None) -> list[Quarantined]:
         query = select(QuarantineRow).where(QuarantineRow.run == self.run.run)

@@ -12,7 +12,7 @@ RETENTION_COLUMNS: Final = ("run", "model", "before_ts", "digest")
 
 MODELS: Final[dict[str, tuple[str, ...]]] = {
     "alerts": ("alerts",),
-    "equity": ("equity", "risk"),
+    "equity": ("equity", "risk", "house"),
     "orders": ("fills", "crosses", "decisions"),
 }
 """Model -> the tables in which a row goes by its own time."""

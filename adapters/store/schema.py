@@ -13,13 +13,14 @@ from sqlmodel import SQLModel
 
 from adapters.store import tables
 
-REVISION: Final = "0003"
+REVISION: Final = "0004"
 """The newest revision of `adapters.store.migrations`, which a new store is made at."""
 
 TABLES = (
     tables.Meta, tables.Run, tables.Journal, tables.SnapshotRow, tables.OrderRow, tables.FillRow, tables.CrossRow,
     tables.DecisionRow, tables.EquityRow, tables.AlertRow, tables.BookingRow, tables.SwitchRow, tables.OutboxRow,
     tables.QuarantineRow, tables.RiskRow, tables.LeaseRow, tables.ArchiveRow, tables.RetentionRow,
+    tables.HouseRow,
 )  # fmt: skip
 
 VERSIONS: Final = Table(

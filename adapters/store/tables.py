@@ -217,6 +217,21 @@ class RiskRow(SQLModel, table=True):
     measures: str = Field(sa_type=Text)
 
 
+class HouseRow(SQLModel, table=True):
+    """What happened between agents: `kind` is "capital" (it moved), "promotion" (a challenger was held against its champion,
+    `agent`) or "shadow" (the book of a shadow, `agent`, at a sample); `body` is JSON."""
+
+    __tablename__ = "house"
+    __table_args__ = _CLUSTERED
+    run: str = Field(primary_key=True, sa_type=Text)
+    seq: int = Field(primary_key=True, sa_type=BigInteger)
+    k: int = Field(primary_key=True, sa_type=BigInteger)
+    ts: int = Field(sa_type=BigInteger)
+    kind: str = Field(sa_type=Text)
+    agent: str = Field(sa_type=Text)
+    body: str = Field(sa_type=Text)
+
+
 class OutboxRow(SQLModel, table=True):
     """A message that waits for the bus. `id` is what subscribers see; `merged` counts the messages in it."""
 

@@ -32,13 +32,15 @@ COMPARE_S: Final = 12.0
 
 
 class OrderByHand(Struct, frozen=True, forbid_unknown_fields=True):
-    """`qty` in units as text; `agent` empty is the book of orders by hand."""
+    """`qty` in units as text; `agent` empty is the book of orders by hand; `stop` and `target` prices as text."""
 
     side: Literal["buy", "sell"]
     qty: str
     symbol: str
     reason: str
     agent: str = ""
+    stop: str = ""
+    target: str = ""
 
 
 class Cash(Struct, frozen=True, forbid_unknown_fields=True):
@@ -73,7 +75,9 @@ async def order(request: web.Request, service: Service) -> web.Response:
     """An order by hand, through the gate. Raises Refused."""
     asked = await _body(request, OrderByHand, '{"side": "buy", "qty": "10", "symbol": "SPY", "reason": ".."}')
     try:
-        wish = wished(service, asked.agent, asked.side, asked.qty, asked.symbol, asked.reason, "api")
+        wish = wished(
+            service, asked.agent, asked.side, asked.qty, asked.symbol, asked.reason, "api", asked.stop, asked.target
+        )
         return _answer(became_of_order(service, wish, await _done(service, wish)))
     except NotDone as why:
         raise _refused(why) from None

@@ -65,7 +65,6 @@ async def command(request: web.Request, service: Service) -> web.Response:
     except TimeoutError:
         raise Refused(504, "late", "the command waits, but is not in the journal yet; look at the status") from None
     state = service.shell.state
-    names = [agent.name for agent in state.rules.agents]
-    switch = state.agents[names.index(order.agent)].switch if order.agent else state.switch
+    switch = state.switch_of(order.agent)
     answer = Done(order.command, order.agent, SWITCH[switch.state], switch.reason, state.flattening)
     return web.json_response(body=msgspec.json.encode(answer))

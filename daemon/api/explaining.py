@@ -9,28 +9,25 @@ import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from aiohttp import web
 
 from adapters.store.reading import Decision, Reader
 from daemon.addresses import AddressWrong, find
 from daemon.api.guard import Refused
-from daemon.assembly import Parts
+from daemon.assembly import Parts, policies_of
 from daemon.deadline import Deadline
 from daemon.engine.freezing import freeze
 from daemon.engine.judged import Judged
 from daemon.explanation import Explanation, explain
 from daemon.overview import iso
 from daemon.planned import PlanNow, plan_now
-from daemon.policies import PolicyError, load
+from daemon.policies import PolicyError
 from daemon.refolded import Refolder
 from daemon.room import Book, RiskNow, SymbolRoom, Unknown, named, risk_now
 from daemon.service import Service
 from daemon.timeline import Item
-
-if TYPE_CHECKING:
-    from trading.ports import Policy
 
 REST_S: Final = 0.003
 """How long folding works, and then rests, so that the thread that trades gets its turn."""
@@ -56,7 +53,7 @@ class Explaining:
         self._folder = folder
         self._one = asyncio.Lock()
         self._judged: OrderedDict[tuple[int, int], list[Judged]] = OrderedDict()
-        self._policies: tuple[Policy, ...] | None = None
+        self._deadline: Deadline | None = None
 
     async def why(self, read: Read, request: web.Request) -> Explanation:
         """Explain what the path names; `read` asks the store in a thread. Raises Refused."""
@@ -117,11 +114,12 @@ class Explaining:
             frozen, rules, costs, run = freeze(state), state.rules, self._parts.costs, service.run
 
             def work() -> PlanNow:
-                if self._policies is None:
+                if self._deadline is None:
                     # ones of their own: what the running ones keep to themselves is not to change by a question
-                    folder = service.config.source.folder
-                    self._policies = tuple(load(a.policy, a.params, folder) for a in service.config.agents)
-                return plan_now(rules, frozen, Deadline(self._policies), costs, run)
+                    parts = self._parts
+                    policies = policies_of(service.config, parts.universe, parts.interval_ns)
+                    self._deadline = Deadline(policies)
+                return plan_now(rules, frozen, self._deadline, costs, run)
 
             try:
                 return await asyncio.to_thread(work)

@@ -10,6 +10,7 @@ from aiohttp import web
 from msgspec import Struct
 
 from adapters.store.errors import StoreError, StoreFailing
+from daemon.agent_policies import without_rules
 from daemon.api.guard import HEADERS, Refused
 from daemon.api.pages import FOLDER
 from daemon.assembly import Parts
@@ -92,7 +93,7 @@ class Readings:
         self._slow: Explaining | None = None
         self._streams = 0
         self._closed = asyncio.Event()
-        self._metrics = Metrics(config.quantd.name, [a.name for a in config.agents])
+        self._metrics = Metrics(config.quantd.name, [a.name for a in config.seats])
         self._plans: tuple[int, dict[str, str]] | None = None
         self._latest: tuple[int, Overview] | None = None
         self._assessed: tuple[tuple[int, int, int], Assessed] | None = None
@@ -199,7 +200,7 @@ class Readings:
         asked = self._service.shell.answer
         while isinstance(asked, Timed) and asked.took:
             number, seconds = asked.took.popleft()
-            metrics.decision(state.rules.agents[number].name, seconds)
+            metrics.decision(state.rules.names()[number], seconds)
         while self._service.took:
             metrics.job(*self._service.took.popleft())
         metrics.open_orders(now.open_orders)
@@ -209,6 +210,8 @@ class Readings:
         metrics.switch("house", state.switch.state)
         for agent in now.agents:
             metrics.switch(agent.name, SWITCH.index(agent.switch))
+            metrics.agent(agent.name, float(agent.equity), agent.share, shadow=agent.shadow)
+        metrics.diversity(now.diversity)
         self._model_metrics()
         metrics.loop_lag(self._service.loop_lag_s)
         self._service.loop_lag_s = 0.0
@@ -222,11 +225,18 @@ class Readings:
     def _model_metrics(self) -> None:
         """Accuracy of helper models, when they were made and while they run, beside their plain estimates'."""
         state = self._service.shell.state
-        for number, (agent, policy) in enumerate(zip(self._config.agents, self._parts.policies, strict=True)):
-            if isinstance(policy, LearnedAllocation):
-                for each in policy.standing(state.agents[number].memory, state.universe):
+        # a policy that changed places took its memory along
+        held = [
+            (rules.name, seat, agent.memory)
+            for house in (state, *state.shadows)
+            for rules, seat, agent in zip(house.rules.agents, house.seats, house.agents, strict=True)
+        ]
+        for name, seat, inside in held:
+            bare, memory = without_rules(self._parts.policies[seat], inside)
+            if isinstance(bare, LearnedAllocation):
+                for each in bare.standing(memory, state.universe):
                     self._metrics.model(
-                        agent.name,
+                        name,
                         each.predicts,
                         on=each.on,
                         seconds=each.seconds,
@@ -260,8 +270,38 @@ class Readings:
 
         points, since = whole(request, "points", 1_000, 2, LIMIT_ROWS), whole(request, "since", 0, 0, 2**63 - 1)
         names = [a.name for a in self._config.agents]
-        rows = await self._read(lambda r: r.equity(since=since))
-        return answer({"run": self._service.run, "equity": [equity_line(p, names) for p in thinned(rows, points)]})
+        rows, beside = await self._read(lambda r: (r.equity(since=since), self._beside(r, since)))
+        lines = [equity_line(p, names, beside) for p in thinned(rows, points)]
+        return answer({"run": self._service.run, "equity": lines})
+
+    def _beside(self, reader: "Reader", since: int = 0) -> dict[int, dict[str, str]]:
+        """The books of shadows at their samples."""
+        from daemon.listing import shadow_books
+
+        return shadow_books(reader, [agent.name for agent in self._config.shadows], since)
+
+    async def house(self, request: web.Request) -> web.Response:
+        """What happens between agents: shares of capital, what moved, challengers held against champions, likeness."""
+        since = whole(request, "since", 0, 0, 2**63 - 1)
+        now = self.now()
+        moved, tried = await self._read(lambda r: (r.capital(since=since), r.promotions(since=since)))
+        return answer(
+            {
+                "run": now.run,
+                "ts": now.ts,
+                "time": now.time,
+                "diversity": now.diversity,
+                "agents": [
+                    {
+                        k: getattr(a, k)
+                        for k in ("name", "shadow", "challenges", "policy", "decided_by", "share", "target", "equity")
+                    }
+                    for a in now.agents
+                ],
+                "capital": moved,
+                "promotions": tried,
+            }
+        )
 
     async def decisions(self, request: web.Request) -> web.Response:
         from daemon.listing import LIMIT_ROWS, decision_line
@@ -328,9 +368,9 @@ class Readings:
         from daemon.listing import equity_line, order_line, thinned
 
         names = [a.name for a in self._config.agents]
-        rows = await self._read(lambda r: (r.equity(), r.orders(last=12)))
+        rows = await self._read(lambda r: (r.equity(), r.orders(last=12), self._beside(r)))
         known = self._live(await self._said()) | {
-            "equity": [equity_line(p, names) for p in thinned(rows[0], 800)],
+            "equity": [equity_line(p, names, rows[2]) for p in thinned(rows[0], 800)],
             "orders": [order_line(row) for row in rows[1]],
             "use": self._use(),
         }

@@ -79,6 +79,7 @@ class Api:
             "/api/v1/risk/metrics": read.risk_metrics,
             "/api/v1/risk/standing": read.standing,
             "/api/v1/portfolio/history": read.portfolio_history,
+            "/api/v1/house": read.house,
             "/api/v1/allocations": read.allocations,
             "/api/v1/orders": read.orders,
             "/api/v1/fills": read.fills,

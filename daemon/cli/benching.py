@@ -19,6 +19,7 @@ from models.runtime import LearnedPolicy
 from trading.effects import Ask
 from trading.events import Decided, Tick
 from trading.market import MarketSlice
+from trading.ports import leaves
 
 ALLOWED_MS: Final = {"asset update": 5.0, "risk": 50.0, "allocation": 100.0, "inference": 10.0}
 """Part -> what its p99 may be: a bar of all assets through the engine; a full risk report of every book; a round from
@@ -73,10 +74,10 @@ def measure(assembly: Assembly, bar: Callable[[float], None]) -> dict[str, list[
     shell = assembly.shell()
 
     def ask(question: Ask) -> Decided:
-        policy = assembly.policies[question.agent]
+        policy = assembly.policies[question.policy]
         began = perf_counter_ns()
         said = answer(policy, question)
-        if isinstance(policy, LearnedPolicy | LearnedAllocation):
+        if any(isinstance(each, LearnedPolicy | LearnedAllocation) for each in leaves(policy)):
             times["inference"].append(perf_counter_ns() - began)
         return said
 

@@ -22,19 +22,27 @@ def order(
     *,
     reason: str,
     agent: str,
+    stop: str,
+    target: str,
     as_json: bool,
 ) -> int:
     """Send an order through the gate; exit code 1 when nothing of it passed."""
     body = {"side": side, "qty": qty, "symbol": symbol, "reason": reason, "agent": agent}
+    body |= {name: price for name, price in (("stop", stop), ("target", target)) if price}
     done = msgspec.convert(reach(place(config, state, sets)).post("/api/v1/orders", body), Ordered)
     if as_json:
         print_json(done)
     elif done.order:
         cut = f", cut from {done.asked} by {done.cut_by}: {done.text} ({done.reason})" if done.reason else ""
         say(f"{done.side} {done.allowed} {done.symbol} at {done.limit} or better, book {done.agent}: {done.order}{cut}")
+        levels = [f"{name} {price}" for name, price in (("stop", done.stop), ("target", done.target)) if price]
+        if levels:
+            say(f"the position has {' and '.join(levels)}")
+    elif done.waits:
+        say(f"{done.side} {done.asked} {done.symbol} goes out once the stop at the venue that covers it is cancelled")
     else:
         say(f"refused by {done.cut_by}: {done.side} {done.asked} {done.symbol}: {done.text} ({done.reason})")
-    return DONE if done.order else CHECK_FAILED
+    return DONE if done.order or done.waits else CHECK_FAILED
 
 
 def cash(

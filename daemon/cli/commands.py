@@ -275,6 +275,25 @@ def study_lookahead(
     raise typer.Exit(code)
 
 
+@study.command("compare")
+def study_compare(
+    policies: Annotated[
+        list[str] | None,
+        typer.Argument(help="Registered names, artifact folders or files; every registered one without."),
+    ] = None,
+    every: Annotated[Literal["day", "week", "month"], typer.Option(help="How often they are asked.")] = "month",
+    config: Config = CONFIG,
+    state: State = None,
+    sets: Sets = None,
+    as_json: Json = False,
+) -> None:
+    """Policies side by side: each alone over the recorded market, after costs, beside equal weight."""
+    from daemon.cli import studying
+
+    code = studying.study_compare(config, state, tuple(sets or ()), tuple(policies or ()), every=every, as_json=as_json)
+    raise typer.Exit(code)
+
+
 @study.command("parity")
 def study_parity(
     run: Annotated[str | None, typer.Argument(metavar="RUN", help="The newest without it.")] = None,
@@ -290,6 +309,27 @@ def study_parity(
     from daemon.cli import studying
 
     raise typer.Exit(studying.study_parity(config, state, tuple(sets or ()), run, day=day, as_json=as_json))
+
+
+@study.command("rebalance")
+def study_rebalance(
+    agent: Annotated[str | None, typer.Argument(metavar="AGENT", help="The first of the file without it.")] = None,
+    config: Config = CONFIG,
+    state: State = None,
+    sets: Sets = None,
+    costs: Annotated[
+        list[float] | None, typer.Option("--cost", min=0, max=1_000, metavar="BP", help="1, 5, 10 and 20 without it.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", metavar="F.csv", help="Also as CSV.")] = None,
+    as_json: Json = False,
+) -> None:
+    """How often is it worth rebalancing? One agent daily to half-yearly, by drift, by events and by cost, at each cost."""
+    from daemon.cli import studying
+
+    given = tuple(costs or (1.0, 5.0, 10.0, 20.0))
+    raise typer.Exit(
+        studying.study_rebalance(config, state, tuple(sets or ()), agent, costs=given, out=out, as_json=as_json)
+    )
 
 
 features = typer.Typer(help="What policies and trained models may read of the market.", no_args_is_help=True)
@@ -518,14 +558,17 @@ def order(
     agent: Annotated[
         str, typer.Option("--agent", "-a", metavar="NAME", help="Whose book; `manual`, the table [manual], without it.")
     ] = "",
+    stop: Annotated[str, typer.Option(metavar="PRICE", help="Close the position at this price or worse.")] = "",
+    target: Annotated[str, typer.Option(metavar="PRICE", help="Close the position at this price or better.")] = "",
     as_json: Json = False,
 ) -> None:
     """Order by hand, through the gate, into a book; says what passed and what cut it. Needs --reason."""
     from daemon.cli import by_hand
 
     code = by_hand.order(
-        config, state, tuple(sets or ()), side, qty, symbol, reason=reason, agent=agent, as_json=as_json
-    )
+        config, state, tuple(sets or ()), side, qty, symbol, reason=reason, agent=agent, stop=stop, target=target,
+        as_json=as_json,
+    )  # fmt: skip
     raise typer.Exit(code)
 
 

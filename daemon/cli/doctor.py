@@ -158,7 +158,7 @@ def _policies(config: Config, assembly: Any) -> Iterator[Check]:
 
     def ask(question: Ask) -> Decided:
         if question.agent not in first:
-            first[question.agent] = probe(assembly.policies[question.agent], question.view)
+            first[question.agent] = probe(assembly.policies[question.policy], question.view)
         return Decided(question.round, question.agent)
 
     shell = assembly.shell()
@@ -166,13 +166,13 @@ def _policies(config: Config, assembly: Any) -> Iterator[Check]:
     for seen, item in enumerate(assembly.items()):
         # a schedule may ask seldom: every agent is asked here at the first sample
         shell.take(
-            Tick(item.ts, item.sample, item.key, item.final, tuple(range(len(config.agents))))
+            Tick(item.ts, item.sample, item.key, item.final, tuple(range(len(config.seats))))
             if type(item) is Tick and not item.warmup
             else item
         )
-        if len(first) == len(config.agents) or seen > 100_000:
+        if len(first) == len(config.seats) or seen > 100_000:
             break
-    for number, agent in enumerate(config.agents):
+    for number, agent in enumerate(config.seats):
         said = first.get(number)
         if said is None:
             yield Check("policy", None, f"{agent.name} ({agent.policy}): the data end before it can be asked")

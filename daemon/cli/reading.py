@@ -61,15 +61,19 @@ def _status_lines(now: dict[str, Any], reached: Any) -> None:
     total = f" ({now['total']:+.1%})" if now["total"] is not None else ""
     say(f"  equity {now['equity']}{total}, of it cash {now['cash']}; drawdown {now['drawdown']:.1%}")
     say(f"  {now['orders']:,} orders, {now['open_orders']} open; {now['fills']:,} fills; {now['alerts']:,} alerts")
+    if now.get("diversity") is not None:
+        say(
+            f"  what the agents earn is alike by {now['diversity']:.2f} (mean absolute correlation; 0 is all different)"
+        )
     for symbol, why in now.get("halted", {}).items():
         say(f"  {symbol} is halted{f': {why}' if why else ''}")
     for symbol, limits in now.get("limited", {}).items():
         say(f"  {symbol} is at a limit: {limits}")
     rows = [
         (
-            a["name"],
-            a["policy"],
-            f"{a['capital']:.0%}",
+            f"{a['name']} (shadow)" if a.get("shadow") else a["name"],
+            f"{a['policy']} (of {a['decided_by']})" if a.get("decided_by") else a["policy"],
+            _capital(a),
             "suspended" if a["suspended"] else a["switch"],
             a["equity"],
             _percent(a["total"]),
@@ -80,6 +84,14 @@ def _status_lines(now: dict[str, Any], reached: Any) -> None:
     table(
         ("agent", "policy", "capital", "switch", "equity", "return", "weights"), rows, ("capital", "equity", "return")
     )
+
+
+def _capital(agent: dict[str, Any]) -> str:
+    """The share that it was given; where capital moves, the share that it has and the one that it is to have."""
+    share, target = agent.get("share"), agent.get("target")
+    if share is None or target is None:
+        return f"{agent['capital']:.0%}"
+    return f"{share:.1%}" if abs(share - target) < 0.0005 else f"{share:.1%}, to be {target:.1%}"
 
 
 def _percent(value: float | None) -> str:
@@ -182,7 +194,8 @@ def decisions(config: Path, state: Path | None, *, last: int, run: str | None, a
         for wish in row.agents:
             weights = ", ".join(f"{s} {w:.1%}" for s, w in wish.weights.items()) or "cash"
             scaled = f"  (scaled to {wish.scale:.3f} for cash at worst prices)" if wish.scale < 1 else ""
-            say(f"  {wish.agent:12} wants {weights}{scaled}")
+            whose = f" (policy of {wish.policy})" if wish.policy else ""
+            say(f"  {wish.agent:12} wants {weights}{scaled}{whose}")
             for symbol, reason in wish.reasons.items():
                 left, asked = wish.allowed.get(symbol, "0"), wish.asked.get(symbol, "0")
                 say(

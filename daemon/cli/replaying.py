@@ -56,14 +56,14 @@ class AskingAgain(Journal):
         super().__init__(recorded, seq, parts.live)
         self._heard = heard
         self._policies = parts.policies
-        self._names = [a.name for a in parts.rules.agents]
+        self._names = parts.rules.seats
         self._symbols = parts.universe.symbols
 
     def answer(self, ask: Ask) -> Decided | None:
         then = super().answer(ask)
         if then is not None:
             self._heard.asked += 1
-            now = answer(self._policies[ask.agent], ask)
+            now = answer(self._policies[ask.policy], ask)
             text, most = unlike(then, now, self._symbols)
             if text:
                 ts = ask.view.time

@@ -152,7 +152,11 @@ def _plan_at_rest(config: Path, state: Path | None, sets: tuple[str, ...]) -> Pl
     from daemon.engine.freezing import freeze
 
     shell, run, assembly = at_rest(config, state, sets)
-    return plan_now(shell.state.rules, freeze(shell.state), Deadline(assembly.policies), assembly.costs, run)
+    deadline = Deadline(assembly.policies)
+    try:
+        return plan_now(shell.state.rules, freeze(shell.state), deadline, assembly.costs, run)
+    finally:
+        deadline.close()
 
 
 def _plan_lines(now: PlanNow) -> None:
@@ -168,6 +172,13 @@ def _plan_lines(now: PlanNow) -> None:
             f"fails, and holds: {one.failed}" if one.failed else "holds what it has" if one.held else f"wants {said}"
         )
         say(f"  {one.agent:12} {wants}{f' ({one.note})' if one.note else ''}")
+        a = one.allocation
+        if a is not None and a.expected_return is not None and a.expected_risk is not None:
+            sure = "" if a.confidence is None else f"; above 0 with probability {a.confidence:.2f}"
+            say(
+                f"  {'':12} over the last {a.samples} samples these weights made {a.expected_return:+.1%} a year at "
+                f"{a.expected_risk:.1%} volatility{sure}"
+            )
     if now.crossed:
         say("  crossed between agents: " + ", ".join(f"{qty} {symbol}" for symbol, qty in now.crossed.items()))
     if now.cancels:

@@ -1,18 +1,32 @@
 """`quantd study`: questions about a policy that a backtest does not answer."""
 
+import csv
+import secrets
 from datetime import date
 from pathlib import Path
 
-from daemon.assembly import parts_of
+from daemon.assembly import Assembly, assemble, parts_of
+from daemon.cli import backtesting
+from daemon.cli.backtesting import drive
 from daemon.cli.configuration import read
-from daemon.cli.failures import CHECK_FAILED, CONFIG, DONE, Failure
-from daemon.cli.output import print_json, progress, say
+from daemon.cli.failures import CHECK_FAILED, CONFIG, DONE, USAGE, Failure
+from daemon.cli.output import print_json, progress, say, table
 from daemon.cli.places import place, recorded
+from daemon.loop import Log, Shell
 from daemon.past import NotKept, saved_config
+from daemon.policies import PolicyError, load
 from daemon.report.figures import DAY_NS, date_ns
-from research import parity as beside
+from research import parity as beside_backtest
+from research import rebalancing
+from research.comparison import NAME, Drive
 from research.lookahead import lines, lookahead
+from research.standings import HEAD, said, standings
+from research.standings import table as rows_of
+from strategies.policies import POLICIES
 from trading.codec import decode
+from trading.orders import base36
+from trading.ports import Policy
+from trading.statistics import SHARPE_DEFINITION
 
 
 def study_lookahead(
@@ -34,6 +48,42 @@ def study_lookahead(
     return DONE if result.clean else CHECK_FAILED
 
 
+def study_compare(
+    config: Path, state: Path | None, sets: tuple[str, ...], names: tuple[str, ...], *, every: str, as_json: bool
+) -> int:
+    """Policies side by side, each alone in the run that the configuration describes."""
+    found = read(config, sets)
+    folder = state if state is not None else found.at(found.quantd.state)
+    policies: dict[str, Policy] = {}
+    for name in (*names, NAME) if names else POLICIES:
+        try:
+            policies[name] = load(name, {}, found.source.folder)
+        except PolicyError as why:
+            if names:
+                raise Failure(str(why), USAGE) from None
+            # it has no parameters of its own to stand with, as a fixed mix has no weights
+    assembly = assemble(found, cache=folder / "cache")
+
+    def drive(name: str) -> Drive:
+        def run(other: Assembly, log: Log) -> Shell:
+            with progress(name, shown=not as_json) as bar:
+                return backtesting.drive(other, other.config, base36(secrets.randbits(64), 8), log, None, bar)[0]
+
+        return run
+
+    try:
+        result = standings(assembly, policies, folder, drive, every)
+    except ValueError as why:
+        raise Failure(f"there is nothing to compare: {why}", CHECK_FAILED) from None
+    if as_json:
+        print_json(result)
+        return DONE
+    table(HEAD, rows_of(result), HEAD[1:])
+    for line in said(result):
+        say(f"  {line}")
+    return DONE
+
+
 def study_parity(
     config: Path, state: Path | None, sets: tuple[str, ...], run: str | None, *, day: date | None, as_json: bool
 ) -> int:
@@ -41,7 +91,7 @@ def study_parity(
     where = place(config, state, sets)
     records, record = recorded(where, run)
     entries = [decode(data) for _, data in records.entries(record.run)]
-    name = beside.configuration_of(entries)
+    name = beside_backtest.configuration_of(entries)
     if not name:
         raise Failure(f"run {record.run} has no journal that begins with a start", CHECK_FAILED)
     try:
@@ -51,11 +101,11 @@ def study_parity(
     with progress("backtest over the bars of the run", shown=not as_json):
         parts = parts_of(found, entries[0].event.ts, cache=where.folder / "cache")  # type: ignore[union-attr]
         since = date_ns(day) if day is not None else 0
-        result = beside.parity(
+        result = beside_backtest.parity(
             record.run,
             parts.universe,
             entries,
-            beside.backtest_of(parts, entries),
+            beside_backtest.backtest_of(parts, entries),
             parts.interval_ns,
             since=since,
             until=since + DAY_NS if day is not None else 2**63 - 1,
@@ -63,6 +113,75 @@ def study_parity(
     if as_json:
         print_json(result)
     else:
-        for line in beside.lines(result):
+        for line in beside_backtest.lines(result):
             say(line)
     return DONE if result.same else CHECK_FAILED
+
+
+def study_rebalance(
+    config: Path,
+    state: Path | None,
+    sets: tuple[str, ...],
+    agent: str | None,
+    *,
+    costs: tuple[float, ...],
+    out: Path | None,
+    as_json: bool,
+) -> int:
+    """One agent's policy under each rule of rebalancing and each cost, as a table, and as CSV in `out`."""
+    found = read(config, sets)
+    folder = state if state is not None else found.at(found.quantd.state)
+    name = found.agents[0].name if agent is None else agent
+    total = len(rebalancing.RULES) * len(costs)
+    done = 0
+    with progress("rebalancing", shown=not as_json) as bar:
+
+        def beside(assembly: Assembly, log: Log) -> Shell:
+            nonlocal done
+            shell, _ = drive(assembly, assembly.config, "study", log, None, lambda share: bar((done + share) / total))
+            done += 1
+            return shell
+
+        try:
+            rows = list(rebalancing.study(found, name, beside, costs=costs, cache=folder / "cache"))
+        except ValueError as why:
+            raise Failure(str(why), USAGE) from None
+    if out is not None:
+        with out.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow(rebalancing.Row.__struct_fields__)
+            writer.writerows([getattr(row, field) for field in row.__struct_fields__] for row in rows)
+    if as_json:
+        print_json({"agent": name, "rows": rows, "sharpe_definition": SHARPE_DEFINITION})
+        return DONE
+    say(f"{name}, {found.feed.path}: every rule on the same bars and dates; each cost is charged once, as commission")
+    columns = (
+        "cost bp",
+        "rule",
+        "Sharpe",
+        "return a year",
+        "drawdown",
+        "turnover a year",
+        "orders sent",
+        "costs a year",
+    )
+    table(
+        columns,
+        [
+            (
+                f"{row.cost_bp:g}",
+                f"{row.rule}{'  *' if row.best else ''}",
+                f"{row.sharpe:.3f}",
+                f"{row.annual_return:.2%}",
+                f"{row.max_drawdown:.2%}",
+                f"{row.turnover_annual:.2f}",
+                f"{row.rebalances}",
+                f"{row.cost_drag_annual:.3%}",
+            )
+            for row in rows
+        ],
+        right=columns[:1] + columns[2:],
+    )
+    say(f"* the best Sharpe at its cost, of {len(rebalancing.RULES)} tried: differences this small are mostly chance")
+    say(SHARPE_DEFINITION)
+    return DONE

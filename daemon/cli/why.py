@@ -155,7 +155,8 @@ def _wish(part: AgentPart, closed: bool) -> str:
     had = f"has {part.had:.1%}, {part.held}" if part.had is not None else f"has {part.held}"
     room = f" ({part.wanted * part.scale:.1%} with room for cash and gross at worst prices)" if part.scale < 1 else ""
     wants = "exits" if closed else f"wants {part.wanted:.1%}{room}"
-    said = f"{part.agent} {wants}, {had}: asks {_signed(part.asked)}"
+    whose = f" (policy of {part.policy})" if part.policy else ""
+    said = f"{part.agent}{whose} {wants}, {had}: asks {_signed(part.asked)}"
     if part.allowed != part.asked:
         said += f", its own limits leave {_signed(part.allowed)}: {part.text} ({part.reason})"
     return said

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Any
+from typing import Any, Final
 
 from daemon.config.mistakes import Mistake, Source, shown, suggestion
 from daemon.config.scan import Path
@@ -54,6 +54,9 @@ def check(document: Mapping[str, Any], known: Known, source: Source) -> list[Mis
             _bus,
             _lookbacks,
             _execution,
+            _capital,
+            _shadows,
+            _at_venue,
         )
         for found in rule(document, known, source)
     ]
@@ -163,6 +166,76 @@ def _schedules(document: Mapping[str, Any], known: Known, source: Source) -> Ite
         yield from _member(source, (*path, "calendar"), schedule.get("calendar"), known.calendars, "calendar")
         for k, name in enumerate(_texts(schedule.get("agents"))):
             yield from _member(source, (*path, "agents", k), name, agents, "agent")
+
+
+def _capital(document: Mapping[str, Any], known: Known, source: Source) -> Iterator[Mistake]:
+    """Shares of agents that there are, bounds that shares can keep, and somebody who says when."""
+    real = [
+        str(agent.get("name"))
+        for _, agent in tables(document, "agents")
+        if agent.get("shadow") is not True and isinstance(agent.get("name"), str)
+    ]
+    for path, schedule in tables(document, "schedules"):
+        if schedule.get("do") == "reallocate" and "capital" not in document:
+            yield source.mistake((*path, "do"), '= "reallocate" without [capital]', "write [capital] with a method")
+    if "capital" not in document:
+        return
+    table = _table(document, "capital")
+    floor, ceiling = table.get("floor", 0.0), table.get("ceiling", 1.0)
+    if _number(floor) and floor * len(real) > 1:
+        text = f"= {shown(floor)} for each of {len(real)} agents is more than all"
+        yield source.mistake(("capital", "floor"), text, f"write {1 / len(real):.3g} at most")
+    if _number(ceiling) and real and ceiling * len(real) < 1:
+        text = f"= {shown(ceiling)} for each of {len(real)} agents is less than all"
+        yield source.mistake(("capital", "ceiling"), text, f"write {1 / len(real):.3g} at least")
+    regimes = list(tables(table, "regimes"))
+    if table.get("method") == "regime" and not regimes:
+        yield source.mistake(("capital", "method"), '= "regime" without a regime', "write [[capital.regimes]]")
+    benchmark = _table(document, "universe").get("benchmark")
+    if table.get("method") == "regime" and table.get("volatility_of", "benchmark") == "benchmark" and not benchmark:
+        text = '= "regime" looks at the benchmark, and there is none'
+        yield source.mistake(("capital", "method"), text, 'write [universe] benchmark, or volatility_of = "house"')
+    seen: list[Any] = []
+    for inner, regime in regimes:
+        path = ("capital", *inner)
+        if regime.get("above", 0.0) in seen:
+            yield source.mistake(
+                (*path, "above"), f"= {shown(regime.get('above', 0.0))} begins two regimes", "keep one"
+            )
+        seen.append(regime.get("above", 0.0))
+        names = [share.get("agent") for _, share in tables(regime, "shares")]
+        for at, share in tables(regime, "shares"):
+            yield from _member(source, (*path, *at, "agent"), share.get("agent"), tuple(real), "agent that trades")
+            if names.count(share.get("agent")) > 1:
+                yield source.mistake((*path, *at, "agent"), f"= {shown(share.get('agent'))} is named twice", "keep one")
+        if regime.get("shares") == ():
+            yield source.mistake((*path, "shares"), "is empty", 'write shares = [{ agent = "name", share = 1.0 }]')
+
+
+def _shadows(document: Mapping[str, Any], known: Known, source: Source) -> Iterator[Mistake]:
+    """Somebody must trade; a challenger watches, and its champion trades."""
+    agents = list(tables(document, "agents"))
+    real = tuple(str(agent.get("name")) for _, agent in agents if agent.get("shadow") is not True)
+    if agents and not real:
+        yield source.mistake(("agents", 0, "shadow"), "= true of every agent", "one at least must trade")
+    challenged = False
+    for path, agent in agents:
+        champion = agent.get("challenges")
+        if not champion:
+            continue
+        challenged = True
+        if agent.get("shadow") is not True:
+            text = f"= {shown(champion)} of an agent that trades itself"
+            yield source.mistake((*path, "challenges"), text, "write shadow = true")
+        yield from _member(source, (*path, "challenges"), champion, real, "agent that trades")
+    for path, schedule in tables(document, "schedules"):
+        if schedule.get("do") == "promote" and not challenged:
+            text = '= "promote", and no agent challenges another'
+            yield source.mistake((*path, "do"), text, 'write shadow = true and challenges = "name" in [[agents]]')
+    broker = _table(document, "broker").get("differences", "")
+    if broker and any(agent.get("name") == broker and agent.get("shadow") is True for _, agent in agents):
+        text = f"= {shown(broker)} is a shadow, and has no part of the account"
+        yield source.mistake(("broker", "differences"), text, "name an agent that trades")
 
 
 def _universe(document: Mapping[str, Any], known: Known, source: Source) -> Iterator[Mistake]:
@@ -306,6 +379,22 @@ def _execution(document: Mapping[str, Any], known: Known, source: Source) -> Ite
     if style == "chase" and every is not None and every < bar:
         text = f"= {shown(_table(table, 'chase').get('every', '1m'))} is shorter than a bar"
         yield source.mistake(("execution", "chase", "every"), text, "write a longer one, or a finer [feed] interval")
+
+
+STOP_VENUES: Final = ("kraken",)
+"""Exchanges of kind ccxt whose stops our adapter places and finds again."""
+
+
+def _at_venue(document: Mapping[str, Any], known: Known, source: Source) -> Iterator[Mistake]:
+    """Stops rest only where the venue has them."""
+    broker = _table(document, "broker")
+    if broker.get("kind") != "ccxt" or broker.get("venue") in STOP_VENUES:
+        return
+    for path, table in _limits(document):
+        if _table(table, "protective").get("at_venue") is True:
+            text = f"= true, and no stop is known to rest at [broker] venue = {shown(broker.get('venue', ''))}"
+            remedy = f"remove it: stops are watched here then; or trade at {', '.join(STOP_VENUES)}"
+            yield source.mistake((*path, "protective", "at_venue"), text, remedy)
 
 
 def _duration(value: Any) -> int | None:

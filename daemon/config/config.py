@@ -58,9 +58,20 @@ class Config:
 
     @property
     def agents(self) -> tuple[Agent, ...]:
-        """Those of [[agents]], and the book of orders by hand last, where there is one."""
+        """Those of [[agents]] that trade, and the book of orders by hand last, where there is one."""
         manual = self.document.manual
-        return self.document.agents if manual is None else (*self.document.agents, manual.agent())
+        real = tuple(agent for agent in self.document.agents if not agent.shadow)
+        return real if manual is None else (*real, manual.agent())
+
+    @property
+    def shadows(self) -> tuple[Agent, ...]:
+        """Those of [[agents]] that only watch: their numbers come after the others'."""
+        return tuple(agent for agent in self.document.agents if agent.shadow)
+
+    @property
+    def seats(self) -> tuple[Agent, ...]:
+        """All that have a policy, by number: the agents, then the shadows."""
+        return (*self.agents, *self.shadows)
 
     @property
     def live(self) -> Live:
@@ -131,7 +142,7 @@ class Config:
         named: list[tuple[Path, str]] = [
             (("feed", key), getattr(self.feed, key)) for key in ("path", "actions", "mapping")
         ]
-        for k, agent in enumerate(self.agents):
+        for k, agent in enumerate(self.document.agents):
             if "/" in agent.policy or ":" in agent.policy:
                 named.append((("agents", k, "policy"), agent.policy.partition(":")[0]))
         if self.api.tls is not None:
@@ -237,6 +248,7 @@ _ONLY_AT_START = frozenset(
         "risk",
         "allocations",
         "monitor_interval",
+        "max_failures",
     }
 )
 """Keys of limits that have no tighter and looser side."""

@@ -50,12 +50,13 @@ class Liquidity(Section):
 
 
 class Protective(Section):
-    """Exits that no policy can delay: below the entry price, or above it."""
+    """Exits that no policy can delay: below the entry price, or above it. `at_venue`: stops rest at the venue."""
 
     stop_loss: Share | None = None
     take_profit: Annotated[float, bounds(0, 10, above=True, percent=True)] | None = None
     trailing: bool = False
     cooldown: Annotated[int, bounds(0, 1_000)] = 5
+    at_venue: bool = False
 
 
 class Move(Section):
@@ -153,6 +154,7 @@ class Risk(Limits):
     profile: str | None = None
     volume_lookback: Annotated[int, bounds(1, 252)] = 20
     follow_ups: Annotated[int, bounds(0, 100)] | None = None
+    max_failures: Annotated[int, bounds(1, 1_000)] = 3
     rearm: Annotated[str, checked(_rearm)] | None = None
     flatten_on: tuple[Literal["drawdown", "daily_loss", "weekly_loss"], ...] | None = None
     history: History = History()
@@ -180,7 +182,7 @@ LOOSER_WHEN_HIGHER = frozenset(
 
 LOOSER_WHEN_LOWER = frozenset(
     {
-        "cash_reserve", "min_history", "confidence", "horizon", "strict", "duplicate_window", "per", "trailing", "cooldown",
+        "cash_reserve", "min_history", "confidence", "horizon", "strict", "duplicate_window", "per", "trailing", "cooldown", "at_venue",
         "min_diversification", "min_sharpe",
     }
 )  # fmt: skip

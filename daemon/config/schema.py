@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from daemon.config.limits import Limits, Risk
+from daemon.config.rules import RebalanceTable, Sizing
 from daemon.config.section import Section
 from daemon.config.values import (
     BasisPoints,
@@ -169,9 +170,12 @@ class Agent(Section):
     capital: Share
     profile: str | None = None
     shadow: bool = False
+    challenges: str = ""
     min_trade: Annotated[float, bounds(0, 0.5, percent=True)] = 0.005
     params: Annotated[Any, BeforeValidator(_parameters)] = Field(default_factory=lambda: MappingProxyType({}))
     limits: Limits = Limits()
+    sizing: Sizing = Sizing()
+    rebalance: RebalanceTable = RebalanceTable()
 
 
 class Manual(Section):
@@ -206,6 +210,51 @@ class Live(Section):
     paper_days: Annotated[int, bounds(0, 1_000)] = 20
 
 
+class ShareTable(Section):
+    """What an agent has of what the agents have together."""
+
+    agent: Name
+    share: Share
+
+
+class RegimeTable(Section):
+    """Shares while the volatility a year over the lookback is at least `above`; an agent that is not named has none."""
+
+    name: Name
+    above: Annotated[float, bounds(0, 10, percent=True)] = 0.0
+    shares: tuple[ShareTable, ...]
+
+
+class CapitalTable(Section):
+    """How capital moves between agents, when a schedule says do = "reallocate". The method's shares are pulled to the
+    configured ones by `shrink`, kept between `floor` and `ceiling`, and no share moves by more than `max_step` at once."""
+
+    method: Literal["fixed", "equal_risk", "performance", "regime"] = "fixed"
+    lookback: Annotated[int, bounds(20, 252)] = 126
+    shrink: Fraction = 0.5
+    floor: Fraction = 0.0
+    ceiling: Share = 1.0
+    max_step: Share = 0.1
+    tilt: Annotated[float, bounds(0, 5)] = 0.5
+    volatility_of: Literal["benchmark", "house"] = "benchmark"
+    regimes: tuple[RegimeTable, ...] = ()
+
+
+class PromotionTable(Section):
+    """When a challenger takes its champion's place, where a schedule says do = "promote": with `confidence` in all of `looks`
+    together its `measure` is better over the last `samples`, by at least `min_gain` a year, with a drawdown of at most
+    `max_drawdown_ratio` times the champion's. `block` samples stay together in the bootstrap; 0 chooses."""
+
+    samples: Annotated[int, bounds(40, 252)] = 126
+    confidence: Annotated[float, bounds(0.5, 0.9999, percent=True)] = 0.95
+    measure: Literal["sharpe", "mean"] = "sharpe"
+    min_gain: Annotated[float, bounds(0, 10)] = 0.0
+    max_drawdown_ratio: Annotated[float, bounds(0.1, 100)] = 1.5
+    looks: Annotated[int, bounds(1, 1_000)] = 8
+    block: Annotated[int, bounds(0, 126)] = 5
+    resamples: Annotated[int, bounds(500, 100_000)] = 4_000
+
+
 Job = Literal[
     "rebalance",
     "risk_report",
@@ -217,6 +266,8 @@ Job = Literal[
     "compact",
     "flatten",
     "reload",
+    "reallocate",
+    "promote",
 ]
 
 
@@ -346,6 +397,8 @@ class Document(Section):
     agents: tuple[Agent, ...]
     manual: Manual | None = None
     live: Live = Live()
+    capital: CapitalTable | None = None
+    promotion: PromotionTable = PromotionTable()
     schedules: tuple[Schedule, ...] = ()
     bus: Bus = Bus()
     store: Store = Store()

@@ -22,6 +22,7 @@ const local = (ts, zone) => new Intl.DateTimeFormat("sv-SE", { timeZone: zone, d
 
 let zone = "UTC";
 let points = [];       // [time in ms, equity, drawdown]
+let books = [];        // { day in ms, worth: equity by agent's name }
 let used = { limit: "var", points: [] };   // [time in ns, share of the limit]
 let ordersSeen = "";
 let ordersAt = 0;
@@ -86,6 +87,7 @@ function show(now, decided, given) {
   put("trips", now.trips < 2 ? ["the switch never tripped", "the switch tripped once"][now.trips] : `the switch tripped ${now.trips} times`);
   put("version", `quantd ${now.version}, up ${Math.round(now.uptime_s / 60)} min`);
   agents(now, decided);
+  alike(now);
   positions(now);
   limits(now);
   extend(now);
@@ -107,16 +109,73 @@ function agents(now, decided) {
     const state = agent.suspended ? "suspended" : agent.switch;
     const mode = cell(state, agent.suspended ? "REDUCE" : agent.switch);
     mode.title = agent.reason;
-    return row(cell(agent.name), cell(agent.policy.split("/").pop()), cell(percent(agent.capital, 0), "n"), mode,
+    const name = agent.shadow ? `${agent.name} (shadow)` : agent.name;
+    const policy = agent.policy.split("/").pop() + (agent.decided_by ? ` (of ${agent.decided_by})` : "");
+    const capital = cell(percent(agent.share === null ? agent.capital : agent.share, agent.share === null ? 0 : 1), "n");
+    if (agent.target !== null) capital.title = `to be ${percent(agent.target)} of what the agents have together`;
+    const label = cell(name, agent.shadow ? "none" : "");
+    if (agent.challenges) label.title = `challenges ${agent.challenges}`;
+    return row(label, cell(policy), capital, mode,
       cell(money(agent.equity), "n"), cell(signed(agent.total), tone(agent.total)), cell(signed(agent.today), tone(agent.today)),
       cell(text, "long"), cell(decided[agent.name] || ""));
   }), "no agents");
 }
 
+// One line for each agent's book, each from 100 on; dashed where it is a shadow's.
+function alike(now) {
+  put("alike", now.diversity === null ? "" : `earn alike by ${now.diversity.toFixed(2)} (mean absolute correlation)`);
+  if (!now.ts || !now.session) return;
+  const day = Date.parse(now.session);
+  const last = books[books.length - 1];
+  const point = { day, worth: Object.fromEntries(now.agents.map((agent) => [agent.name, Number(agent.equity)])) };
+  if (last && last.day >= day) books[books.length - 1] = { day: last.day, worth: point.worth };
+  else books.push(point);
+  if (books.length > MOST_POINTS) books = books.filter((_, k) => k % 2 === 0 || k === books.length - 1);
+  lines("agents-chart", now.agents, 180);
+}
+
+function lines(id, agents, height) {
+  if (books.length < 2) return;
+  const width = 1000;
+  const series = agents.map((agent) => {
+    const worth = books.map((book) => book.worth[agent.name]);
+    const begin = worth.find((value) => value > 0);
+    return { agent, values: worth.map((value) => (value > 0 && begin ? (100 * value) / begin : null)) };
+  });
+  const all = series.flatMap((each) => each.values).filter((value) => value !== null);
+  if (!all.length) return;
+  const low = Math.min(...all);
+  const span = Math.max(...all) - low || 1;
+  const names = [];
+  const paths = series.map(({ agent, values }, k) => {
+    const path = document.createElementNS(SVG, "path");
+    let begun = false;
+    const d = values.map((value, at) => {
+      if (value === null) { begun = false; return ""; }
+      const mark = begun ? "L" : "M";
+      begun = true;
+      return `${mark}${((at * width) / (values.length - 1)).toFixed(1)} ${(4 + ((low + span - value) / span) * (height - 8)).toFixed(1)}`;
+    }).join("");
+    path.setAttribute("d", d);
+    path.setAttribute("class", agent.shadow ? `book b${k % 6} shadow` : `book b${k % 6}`);
+    const name = document.createElement("span");
+    const now = values[values.length - 1];
+    name.textContent = `${agent.name}${agent.shadow ? " (shadow)" : ""} ${now === null ? "" : now.toFixed(1)}`;
+    name.className = `b${k % 6}`;
+    names.push(name);
+    return path;
+  });
+  const chart = byId(id);
+  chart.setAttribute("viewBox", `0 0 ${width} ${height}`);
+  chart.replaceChildren(...paths);
+  byId("agents-names").replaceChildren(...names);
+}
+
 function positions(now) {
   rows("positions", now.positions.map((p) => {
     const line = row(cell(p.symbol), cell(plain(p.qty), "n"), cell(price(p.price), "n"), cell(money(p.value), "n"), cell(percent(p.weight), "n"));
-    line.title = Object.entries(p.agents).map(([name, qty]) => `${name} ${qty}`).join(", ");
+    const shadows = Object.entries(p.shadows).map(([name, qty]) => `${name} ${qty} (shadow)`);
+    line.title = [...Object.entries(p.agents).map(([name, qty]) => `${name} ${qty}`), ...shadows].join(", ");
     return line;
   }), "nothing is held");
 }
@@ -283,7 +342,7 @@ async function why(id) {
     for (const a of e.agents) {
       const had = a.had === null ? a.held : `${percent(a.had)}, ${a.held}`;
       const cut = a.asked === a.allowed ? "" : `; its own limits leave ${a.allowed}: ${a.text}`;
-      parts.push(line(`${a.agent} wants ${percent(a.wanted)} (has ${had}), asks ${a.asked}${cut}`));
+      parts.push(line(`${a.agent}${a.policy ? ` (policy of ${a.policy})` : ""} wants ${percent(a.wanted)} (has ${had}), asks ${a.asked}${cut}`));
     }
     const crossed = e.crossed === "0" ? "" : `${e.crossed} crossed between agents; `;
     parts.push(line(`${crossed}net ${e.net}; ${e.net === e.allowed ? "all of it passed the house's limits" : `${e.allowed} of it passed: ${e.text}`}`));
@@ -312,6 +371,10 @@ function follow() {
 // What the server knew when it wrote the page is shown at once; everything later comes by the stream.
 const first = JSON.parse(byId("first").textContent);
 points = first.equity.map((p) => [Math.floor(p.ts / 864e11) * 864e5, Number(p.equity), p.drawdown]);
+books = first.equity.map((p) => ({
+  day: Math.floor(p.ts / 864e11) * 864e5,
+  worth: Object.fromEntries(Object.entries({ ...p.books, ...p.shadows }).map(([name, text]) => [name, Number(text)])),
+}));
 used = first.use;
 show(first.overview, first.decided, first.orders);
 alertLines(first.alerts);

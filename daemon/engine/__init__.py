@@ -14,7 +14,9 @@ from daemon.engine.market import on_action, on_slice
 from daemon.engine.outcomes import on_cancel_reported, on_not_found, on_unknown
 from daemon.engine.people import on_condition, on_operator, on_reloaded, on_started, on_stopping, on_wished
 from daemon.engine.reports import on_reports
+from daemon.engine.resting import rest_stops
 from daemon.engine.settling import on_correction, on_flow, on_foreign, on_reconciled
+from daemon.engine.shadows import beside, on_shade
 from daemon.engine.state import State
 from daemon.engine.ticks import on_tick
 from trading.effects import Effect
@@ -35,6 +37,7 @@ from trading.events import (
     Operator,
     Reconciled,
     Reloaded,
+    Shade,
     Started,
     Stopping,
     Tick,
@@ -47,7 +50,15 @@ from trading.orders import Reports
 
 def step(state: State, event: Event) -> Sequence[Effect]:
     """Take one event into `state` and say what must be done about it, in order; () when nothing."""
-    return HANDLERS[type(event)](state, event)
+    if state.shadows:
+        return beside(state, event, alone)
+    return alone(state, event)
+
+
+def alone(state: State, event: Event) -> Sequence[Effect]:
+    """`step` of one house, whatever shadows stand beside it."""
+    effects = HANDLERS[type(event)](state, event)
+    return rest_stops(state, event, effects) if state.resting or state.stops or state.own else effects
 
 
 # `Any`: each handler takes its own member of the union; a test checks that every member has one.
@@ -74,4 +85,5 @@ HANDLERS: Final[dict[type, Callable[[State, Any], Sequence[Effect]]]] = {
     Limited: on_limited,
     Busted: on_busted,
     Carried: on_carried,
+    Shade: on_shade,
 }

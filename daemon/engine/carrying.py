@@ -50,8 +50,10 @@ def carry_of(
     """What a frozen state of `universe` and `agents` carries over. At a `simulated` venue what is open lapses; at another
     there may be nothing open. `renamed` maps symbols to those they have now. Raises ValueError that says what is."""
     f = msgspec.msgpack.decode(frozen, type=Frozen)
-    if any(work.live for _, work in f.working) and not simulated:
+    if any(work.live for _, work in (*f.working, *f.stops)) and not simulated:
         raise ValueError('orders are open; it is stopped with [quantd] on_stop = "cancel", or after they have ended')
+    if f.resting.own:
+        raise ValueError("a position has levels of an order by hand; it is carried over once that is closed")
     if any(exits for exits, _ in f.exits):
         raise ValueError("a protective exit is under way; it is carried over once that is done")
     if f.numbers[6]:

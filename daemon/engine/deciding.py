@@ -48,7 +48,7 @@ def ask_agents(state: State, due: list[int], ts: int) -> list[Effect]:
             sample=state.sample,
             bars=state.history.bars,
         )
-        asks.append(Ask(round_.number, number, view, state.agents[number].memory))
+        asks.append(Ask(round_.number, number, view, state.agents[number].memory, state.seats[number]))
     return asks
 
 

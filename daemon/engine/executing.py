@@ -88,7 +88,7 @@ def work_parents(state: State) -> list[Effect]:
     caps = [0] * state.universe.size
     for parent in state.parents:
         change = np.zeros(state.universe.size)
-        away = _on_its_way(state, parent)
+        away = on_its_way(state, parent)
         for row, symbol in enumerate(parent.sym):
             if symbol in state.halted or parent.over(row, state.now):
                 continue  # a halted symbol catches up afterwards
@@ -180,7 +180,7 @@ def _take_back(state: State, parent: Parent, symbol: int) -> list[Effect]:
     return effects
 
 
-def _on_its_way(state: State, parent: Parent) -> list[int]:
+def on_its_way(state: State, parent: Parent) -> list[int]:
     """Unsigned lots of each row that children may still fill. Children never cross: parents of one decision have crossed
     what was opposite when it was made."""
     found = [0] * len(parent.sym)

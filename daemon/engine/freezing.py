@@ -7,11 +7,14 @@ from msgspec import Struct
 from daemon.engine.activity import Activity
 from daemon.engine.allowance import Allowance
 from daemon.engine.parents import Parent
+from daemon.engine.rests import Stops
 from daemon.engine.state import Cross, Exit, FollowUp, Rules, State, Working
+from daemon.engine.trial import Pairing
 from daemon.engine.watch import FrozenWatch
 from risk.limits import Limits
 from risk.switch import Switch
 from trading.market import Ring
+from trading.view import EMPTY_MEMORY
 
 
 class InForce(Struct, frozen=True):
@@ -23,6 +26,8 @@ class InForce(Struct, frozen=True):
     rearm_samples: int
     flatten_on: tuple[str, ...]
     live: Allowance | None = None
+    shadows: dict[str, bytes] = {}
+    """By name: the same of each shadow's house."""
 
 
 def in_force(rules: Rules) -> bytes:
@@ -35,6 +40,7 @@ def in_force(rules: Rules) -> bytes:
             rules.rearm_samples,
             rules.flatten_on,
             rules.live,
+            {shadow.agents[0].name: in_force(shadow) for shadow in rules.shadows},
         )
     )
 
@@ -53,6 +59,10 @@ def with_limits(rules: Rules, limits: bytes) -> Rules:
         rearm_samples=new.rearm_samples,
         flatten_on=new.flatten_on,
         live=new.live,
+        shadows=tuple(
+            with_limits(shadow, new.shadows[shadow.agents[0].name]) if shadow.agents[0].name in new.shadows else shadow
+            for shadow in rules.shadows
+        ),
     )
 
 
@@ -104,6 +114,17 @@ class Frozen(Struct, frozen=True):
     live_sessions: int = 0
     notes: list[str] = []
     """By agent: what its policy said last."""
+    owed: list[int] = []
+    later: list[str] = []
+    seats: list[str] = []
+    """By agent: the name of the agent whose policy decides for it."""
+    shadows: dict[str, bytes] = {}
+    """By name: each shadow's state, frozen alike."""
+    pairings: dict[str, Pairing] = {}
+    """By the name of the challenger."""
+    stops: list[tuple[tuple[int, int], Working]] = []
+    resting: Stops = Stops()
+    """Protective stops at the venue. Snapshots of before there were any have none."""
     bars: tuple[int, bytes, bytes, bytes, bytes] | None = None
     """Whole bars of the samples, where they are kept."""
 
@@ -186,6 +207,22 @@ def freeze(state: State) -> bytes:
             limited=state.limited,
             live_sessions=state.live_sessions,
             notes=[a.note for a in state.agents],
+            owed=state.owed,
+            later=sorted(state.later),
+            seats=[state.rules.seats[seat] for seat in state.seats] if state.rules.seats else [],
+            shadows={shadow.rules.agents[0].name: freeze(shadow) for shadow in state.shadows},
+            pairings={
+                shadow.rules.agents[0].name: pairing
+                for shadow, pairing in zip(state.shadows, state.pairings, strict=True)
+            },
+            stops=list(state.stops.items()),
+            resting=Stops(
+                list(state.rests.items()),
+                state.postponed,
+                list(state.own.values()),
+                list(state.retries.values()),
+                state.leaving,
+            ),
             bars=None if history.bars is None else history.bars.freeze(),
         )
     )
@@ -196,20 +233,7 @@ def thaw(rules: Rules, frozen: bytes) -> State:
     f = msgspec.msgpack.decode(frozen, type=Frozen)
     state = State(with_limits(rules, f.limits))
     state.ledger.thaw(msgspec.msgpack.decode(f.ledger))
-    history = state.history
-    _ring_in(history.known, f.rings[0], f.rings[1], f.counts[0])
-    _ring_in(history.synchronous, f.rings[2], f.rings[3], f.counts[1])
-    if history.bars is not None and f.bars is not None:
-        history.bars.thaw(f.bars)
-    history.pending = {k: np.frombuffer(row) for k, row in f.pending}
-    history.waiting = list(f.waiting)
-    history.known_actions = list(f.known_actions)
-    history.sync_actions = list(f.sync_actions)
-    state.marks = np.frombuffer(f.marks[0])
-    state.marks_nano = np.frombuffer(f.marks[1], dtype=np.int64)
-    state.mark_ts = np.frombuffer(f.marks[2], dtype=np.int64)
-    state.volume = np.frombuffer(f.marks[3])
-    state.now, state.sample, state.sample_key, state.sample_no, state.round_no, state.borrowed_key = f.numbers[:6]
+    _market_in(state, f)
     state.flattening = bool(f.numbers[6])
     state.switch = f.switches[0]
     for agent, switch, (failures, suspended, follow_up, memory) in zip(
@@ -225,11 +249,12 @@ def thaw(rules: Rules, frozen: bytes) -> State:
     state.foreign = list(f.foreign)
     state.down = set(f.down)
     state.activity = f.activity
-    state.volume_count = f.volumes[0]
-    rows = np.frombuffer(f.volumes[1]).reshape(-1, state.universe.size)
-    state.volumes[: len(rows)] = rows
     for agent, (exits, blocked) in zip(state.agents, f.exits, strict=bool(f.exits)):
         agent.exits, agent.blocked = exits, blocked
+    state.stops, state.rests = dict(f.stops), dict(f.resting.rests)
+    state.postponed, state.leaving = list(f.resting.postponed), f.resting.leaving
+    state.own = {(each.agent, each.symbol): each for each in f.resting.own}
+    state.retries = {(each.agent, each.symbol): each for each in f.resting.retries}
     state.govern(state.rules)  # exits under way go on, whatever the limits
     if f.best:
         state.best = np.frombuffer(f.best).reshape(state.best.shape)
@@ -245,5 +270,52 @@ def thaw(rules: Rules, frozen: bytes) -> State:
     state.live_sessions = f.live_sessions
     for agent, note in zip(state.agents, f.notes, strict=bool(f.notes)):
         agent.note = note
+    state.owed = list(f.owed) or state.owed
+    state.later = set(f.later)
+    _seats_in(state, f)
     state.revalue()
     return state
+
+
+def _market_in(state: State, f: Frozen) -> None:
+    """What is known of the market, and when it is."""
+    history = state.history
+    _ring_in(history.known, f.rings[0], f.rings[1], f.counts[0])
+    _ring_in(history.synchronous, f.rings[2], f.rings[3], f.counts[1])
+    if history.bars is not None and f.bars is not None:
+        history.bars.thaw(f.bars)
+    history.pending = {k: np.frombuffer(row) for k, row in f.pending}
+    history.waiting = list(f.waiting)
+    history.known_actions = list(f.known_actions)
+    history.sync_actions = list(f.sync_actions)
+    state.marks = np.frombuffer(f.marks[0])
+    state.marks_nano = np.frombuffer(f.marks[1], dtype=np.int64)
+    state.mark_ts = np.frombuffer(f.marks[2], dtype=np.int64)
+    state.volume = np.frombuffer(f.marks[3])
+    state.volume_count = f.volumes[0]
+    rows = np.frombuffer(f.volumes[1]).reshape(-1, state.universe.size)
+    state.volumes[: len(rows)] = rows
+    state.now, state.sample, state.sample_key, state.sample_no, state.round_no, state.borrowed_key = f.numbers[:6]
+
+
+def _seats_in(state: State, f: Frozen) -> None:
+    """Shadows by name; one that was not there yet knows the market, and begins. A policy whose agent is gone cannot be asked
+    any more: its place has its own again, without what the other remembered."""
+    rules = state.rules
+    for k, name in enumerate(f.seats):
+        if name in rules.seats:
+            state.seats[k] = rules.seats.index(name)
+        else:
+            state.agents[k].memory = EMPTY_MEMORY
+    state.shadows, state.pairings = [], []
+    for own in rules.shadows:
+        name = own.agents[0].name
+        if name in f.shadows:
+            state.shadows.append(thaw(own, f.shadows[name]))
+            state.pairings.append(f.pairings.get(name) or Pairing(since=state.sample_no))
+            continue
+        begun = State(own)
+        _market_in(begun, f)
+        begun.revalue()
+        state.shadows.append(begun)
+        state.pairings.append(Pairing(since=state.sample_no))

@@ -10,6 +10,7 @@ from daemon.engine.halting import trades_again
 from daemon.engine.protecting import check_levels, split_exits
 from daemon.engine.settling import entitle
 from daemon.engine.state import State, Working
+from daemon.engine.stops import split_stops
 from trading.books import share
 from trading.effects import (
     Booked,
@@ -103,7 +104,8 @@ def on_action(state: State, action: Action) -> Sequence[Effect]:
     split_exits(state, symbol, numerator, denominator)
     for parent in state.parents:
         parent.split(symbol, numerator, denominator)
-    for work in state.working.values():
+    split_stops(state, symbol, numerator, denominator)
+    for work in state.at_venue().values():
         for row, column in enumerate(work.basket.sym):
             if column == symbol and work.state[row] not in ENDED:
                 split_working(work, row, numerator, denominator)

@@ -58,7 +58,8 @@ def on_unknown(state: State, unknown: Unknown) -> Sequence[Effect]:
 def on_not_found(state: State, found: NotFound) -> Sequence[Effect]:
     """The venue never had it. While its decision still holds it is sent again, with the same id; else it ends as expired,
     never sent."""
-    work = state.working.get((found.sample, found.n))
+    key = found.sample, found.n
+    work = state.working.get(key) or state.stops.get(key)
     if work is None:
         return ()
     # a cancel may have been asked for, or the answer to the submit not yet missed, when the venue says so

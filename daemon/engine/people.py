@@ -8,6 +8,7 @@ import numpy as np
 from daemon.engine.alerts import alert
 from daemon.engine.freezing import with_limits
 from daemon.engine.planning import give_up, plan
+from daemon.engine.rests import Own
 from daemon.engine.settling import agent_of
 from daemon.engine.state import HOUSE, State
 from daemon.engine.switching import SWITCH_NAMES, cancel_open_orders, flatten_all, move_switch
@@ -28,6 +29,7 @@ from trading.events import (
     Wished,
 )
 from trading.instruments import MICRO
+from trading.orders import price_text
 
 TO_HALT: Final = frozenset({"store", "ledger"})
 """Conditions that stop all trading; the others leave only reducing orders."""
@@ -46,11 +48,22 @@ def on_wished(state: State, wish: Wished) -> Sequence[Effect]:
     value = np.nan_to_num((state.lots(number) + change) * state.marks * state.universe.lot_size)
     after = value * (MICRO / equity) if equity > 0 else np.zeros_like(value)
     side = "buy" if wish.lots > 0 else "sell"
-    text = f"by hand: {side} {abs(wish.lots)} lots ({wish.who}: {wish.reason})"
+    given = _levels(state, wish, number)
+    text = f"by hand: {side} {abs(wish.lots)} lots{given} ({wish.who}: {wish.reason})"
     return [
         alert(state, "INFO", "manual", text, symbol=wish.symbol, agent=number),
         *plan(state, {number: after.tobytes()}, sample=state.sample, lots={number: change}),
     ]
+
+
+def _levels(state: State, wish: Wished, number: int) -> str:
+    """Keep the levels of a wish for the position that it makes; they are watched from now on. In words."""
+    if not (wish.stop_nano or wish.target_nano):
+        return ""
+    state.own[number, wish.symbol] = Own(number, wish.symbol, wish.stop_nano, wish.target_nano, state.now)
+    state.govern(state.rules)
+    levels = (("stop", wish.stop_nano), ("target", wish.target_nano))
+    return "".join(f", {name} {price_text(nano)}" for name, nano in levels if nano)
 
 
 def on_operator(state: State, order: Operator) -> Sequence[Effect]:
@@ -120,6 +133,8 @@ def on_reloaded(state: State, reloaded: Reloaded) -> Sequence[Effect]:
     state.now = max(state.now, reloaded.ts)
     if reloaded.limits:
         state.govern(with_limits(state.rules, reloaded.limits))
+        for shadow, own in zip(state.shadows, state.rules.shadows, strict=True):
+            shadow.govern(own)
         state.watch.corridor = None
     if not reloaded.changed:
         return ()

@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 from daemon.engine.halting import within_limits
 from daemon.engine.judged import Judged
 from daemon.engine.parents import WORKED, Parent
+from daemon.engine.rests import Postponed
 from daemon.engine.spending import spend
 from daemon.engine.state import HOUSE, Cross, FollowUp, Round, State, Working
+from daemon.engine.stops import in_the_way
 from daemon.engine.watching import market_context, watch_plan
 from risk.gate import Account, Context, Part, Verdict, basket, gate, granted, measure, same_book, worst_nano
 from risk.limits import Limits, Reason, override
@@ -113,7 +115,7 @@ def target_change(state: State, agent: int, weights: Floats, ctx: Context, flatt
     held = state.lots(agent)
     if flatten:
         return -held, 1.0
-    equity = state.books_micro[agent] / 1e6
+    equity = state.capital(agent) / 1e6
     scale = headroom(weights, rules.limits, state.rules.house)
     # a weight that is exactly what is held must not lose a lot to the last bit of a division
     value = scale * equity * (1.0 + 1e-12)
@@ -192,6 +194,11 @@ def plan(
     effects: list[Effect] = []
     if state.parents and lots is None:
         effects.extend(give_up(state, [p for p in state.parents if p.agent in answers], "decided anew"))
+    if state.stops or state.postponed:
+        lots, waits, later = _after_stops(state, answers, ctx, sample, used, flatten, lots, child)
+        effects.extend(waits)
+        if later:
+            return effects
     house_switch = REDUCE if flatten else state.switch.state
     for agent in sorted(answers):
         weights = np.frombuffer(answers[agent])
@@ -222,6 +229,40 @@ def plan(
     if not parts:
         return effects
     return [*effects, *_house(state, ctx, parts, sample, used, house_switch, flatten or lots is not None, child)]
+
+
+def _after_stops(
+    state: State,
+    answers: dict[int, bytes],
+    ctx: Context,
+    sample: int,
+    used: int,
+    flatten: bool,
+    lots: dict[int, Floats] | None,
+    child: Child | None,
+) -> tuple[dict[int, Floats] | None, list[Effect], bool]:
+    """Let stops at the venue that are in the way be taken back first; the plan waits for that, with all its answers.
+    Children only leave out those symbols. (`lots` that remain, effects, whether the plan waits)"""
+    if lots is None:
+        for each in state.postponed:  # what an agent wanted before is replaced by what it wants now
+            if each.lots is None:
+                each.answers = {agent: one for agent, one in each.answers.items() if agent not in answers}
+        state.postponed = [each for each in state.postponed if each.answers]
+    changes = lots or {a: target_change(state, a, np.frombuffer(w), ctx, flatten)[0] for a, w in answers.items()}
+    columns, effects = in_the_way(state, changes)
+    if not columns:
+        return lots, effects, False
+    if child is not None and lots is not None:
+        free = np.ones(state.universe.size)
+        free[columns] = 0.0
+        return {agent: change * free for agent, change in lots.items()}, effects, False
+    # whatever it reduces stays free of stops until it has gone out: else they would come back in its way in turn
+    for agent, change in changes.items():
+        reduced = (change * state.lots(agent) < 0.0) | (change * state.lots(HOUSE) < 0.0)
+        columns = sorted({*columns, *reduced.nonzero()[0].tolist()})
+    kept = None if lots is None else {agent: change.tobytes() for agent, change in lots.items()}
+    state.postponed.append(Postponed(columns, dict(answers), sample, used, flatten, kept))
+    return lots, effects, True
 
 
 def _house(
@@ -280,6 +321,7 @@ def _house(
                     allowed=allowed.tobytes(),
                     reason=p.verdict.reason.tobytes(),
                     values=p.verdict.values,
+                    policy=state.policy_of(p.agent),
                 )
                 for p, allowed in zip(parts, wanted, strict=True)
             ],

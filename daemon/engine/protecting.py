@@ -11,7 +11,8 @@ import numpy as np
 from daemon.engine.alerts import alert
 from daemon.engine.planning import in_flight, plan, withdraw
 from daemon.engine.state import AgentState, Exit, State
-from risk.protective import Breach, breaches, levels, touched, trailed
+from daemon.engine.stops import in_the_way, own_levels, waits_for_its_stop
+from risk.protective import Breach, Guards, Levels, breaches, levels, touched, trailed
 from risk.switch import HALT
 from trading.effects import Effect, Protected
 from trading.instruments import MICRO
@@ -24,13 +25,8 @@ def check_levels(state: State) -> Sequence[Effect]:
     begun: list[Effect] = []
     guards = state.guards
     if guards is not None:
-        now = state.levels
-        if now is None:
-            books = state.ledger.books
-            lots = np.array([book.lots for book in books[:-1]], dtype=np.float64)
-            cost = np.array([book.cost_micro for book in books[:-1]], dtype=np.float64)
-            now = state.levels = levels(guards, lots, cost, state.universe.lot_size, state.best)
-            state.best = now.best
+        now = state.levels = current_levels(state, guards)
+        state.best = now.best
         if now.held:
             if guards.trails:
                 now = state.levels = trailed(guards, now, state.marks)
@@ -41,6 +37,25 @@ def check_levels(state: State) -> Sequence[Effect]:
         if agent.exits:
             return [*begun, *ask_for_exits(state)]
     return begun
+
+
+def current_levels(state: State, guards: Guards) -> Levels:
+    """The levels of what is held now. They are kept from a bar to the next booking: a stop that trails knows no price
+    between two closes, nor what a position that is being built cost so far."""
+    if state.levels is not None:
+        return state.levels
+    books = state.ledger.books
+    lots = np.array([book.lots for book in books[:-1]], dtype=np.float64)
+    cost = np.array([book.cost_micro for book in books[:-1]], dtype=np.float64)
+    return levels(guards, lots, cost, state.universe.lot_size, state.best, own_levels(state))
+
+
+def forget_best(state: State) -> None:
+    """Drop the best prices of positions that are closed. One that is opened again before the next bar that is seen has
+    seen none of them."""
+    if state.levels is None and state.guards is not None and state.guards.trails:
+        side = np.sign(np.array([book.lots for book in state.ledger.books[:-1]], dtype=np.float64))
+        state.best = np.where(state.best * side > 0.0, state.best, np.nan)
 
 
 def _halted(state: State, agent: AgentState) -> bool:
@@ -96,14 +111,21 @@ def release_blocked(state: State) -> None:
             agent.blocked = {s: last for s, last in agent.blocked.items() if state.sample_no <= last}
 
 
-def ask_for_exits(state: State) -> list[Effect]:
+def ask_for_exits(state: State, freed: bool = False) -> list[Effect]:
     """Ask for what is left of every exit, once an instant: first the agent's orders that add are cancelled, and the
-    exit waits until they have ended; what already reduces the position is counted, and goes on."""
+    exit waits until they have ended; what already reduces the position is counted, and goes on. `freed`: only for
+    those that waited for a stop."""
     settle_exits(state)
     effects: list[Effect] = []
     changes: dict[int, Floats] = {}
     for number, agent in enumerate(state.agents):
-        due = [s for s, each in agent.exits.items() if each.tried != state.now and s not in state.halted]
+        due = [
+            s
+            for s, each in agent.exits.items()
+            if (each.held if freed else each.tried != state.now)
+            and s not in state.halted
+            and (each.kind == "take_profit" or not waits_for_its_stop(state, number, s, each.since))
+        ]
         if not due or _halted(state, agent):
             continue
         lots, open_lots = state.lots(number), in_flight(state, number)
@@ -116,7 +138,22 @@ def ask_for_exits(state: State) -> list[Effect]:
         change = np.where(change * lots < 0.0, change, 0.0)
         if change.any():
             changes[number] = change
-    return [*effects, *_planned(state, changes)] if changes else effects
+    if changes and state.stops:
+        columns, cancels = in_the_way(state, changes)
+        effects.extend(cancels)
+        for number, change in changes.items():
+            for symbol in columns:
+                if change[symbol]:
+                    state.agents[number].exits[symbol].held = True  # asked for when the venue has said that they ended
+                    change[symbol] = 0.0
+        changes = {number: change for number, change in changes.items() if change.any()}
+    if changes:
+        effects.extend(_planned(state, changes))
+    if freed:
+        for number, change in changes.items():
+            for symbol in change.nonzero()[0].tolist():
+                state.agents[number].exits[symbol].tried = 0  # the bar of this instant may still come, with other marks
+    return effects
 
 
 def _planned(state: State, changes: dict[int, Floats]) -> list[Effect]:
@@ -135,7 +172,7 @@ def _planned(state: State, changes: dict[int, Floats]) -> list[Effect]:
                         state.now, state.sample, n, number, symbol, each.kind, each.entry, each.mark, each.level
                     )
                 )  # fmt: skip
-            each.tried = state.now
+            each.tried, each.held = state.now, False
     return effects
 
 

@@ -8,6 +8,7 @@ from daemon.engine.coin_fees import pay_in_coin
 from daemon.engine.executing import count_fills, work_parents
 from daemon.engine.halting import refused_as_halted
 from daemon.engine.state import HOUSE, Row, State, Working
+from daemon.engine.stops import stops_ended, stops_filled
 from daemon.engine.switching import move_switch
 from risk.switch import REDUCE
 from trading.books import share
@@ -23,7 +24,7 @@ ENDING: Final = frozenset({Cause.LAST_FILL, Cause.CANCELLED, Cause.REJECTED, Cau
 
 
 def find_basket(state: State, key: tuple[int, int]) -> Working | None:
-    found = state.working.get(key)
+    found = state.working.get(key) or state.stops.get(key)
     if found is None:
         found = next((work for ended, work in state.ended if ended == key), None)
     return found
@@ -39,6 +40,7 @@ def on_reports(state: State, reports: Reports) -> Sequence[Effect]:
         return (alert(state, "WARNING", "broker", f"a report about basket {key}, which is not ours; reconcile"),)
     if _all_accepted(work, reports):
         return ()
+    rests = key in state.stops
     news = News(state, work, reports)
     if not news.all_filled():
         news.row_by_row()
@@ -61,13 +63,18 @@ def on_reports(state: State, reports: Reports) -> Sequence[Effect]:
             )
         if state.parents:
             count_fills(state, reports.sample, reports.n, news.sym, news.shares)
+    if rests:
+        effects.extend(stops_filled(state, key, work, news.sym, news.lots, news.price_nano))
+        stops_ended(state, key, work, news.ended)
     if news.ended:
         effects.extend(tell_ended(state, work, reports, news.ended))
         effects.extend(refused_as_halted(state, work, reports, news.ended))
     if news.missing:
         effects.append(Query(reports.sample, reports.n, news.missing))
-    if work.live == 0 and key in state.working:
-        del state.working[key]
+    if work.live == 0 and (rests or key in state.working):
+        state.working.pop(key, None)
+        if rests:
+            del state.stops[key], state.rests[key]
         state.ended.append((key, work))
     if news.ended and any(parent.style == "chase" for parent in state.parents):
         effects.extend(work_parents(state))  # what was taken back for a better price is sent on at once

@@ -13,7 +13,10 @@ from daemon.engine.activity import Activity, Book
 from daemon.engine.allowance import Allowance
 from daemon.engine.judged import Judged
 from daemon.engine.parents import Execution, Parent
+from daemon.engine.rests import Own, Postponed, Rest, Retry
+from daemon.engine.shares import CapitalRules
 from daemon.engine.spending import Key, left_micro, limit
+from daemon.engine.trial import Pairing, PromotionRules
 from daemon.engine.watch import Watch
 from risk.gate import Account
 from risk.limits import Limits, override, tightest_exits
@@ -83,12 +86,28 @@ class Rules(Struct, frozen=True):
     """Whether a policy reads whole bars: else only closes are kept."""
     live: Allowance | None = None
     """What a run in mode live may do in all; None in every other mode."""
+    capital: CapitalRules | None = None
+    """How capital moves between agents; None: it stays where it was put."""
+    first_seat: int = 0
+    """The number of the first agent's policy: 0 in the house, after the house's agents in a shadow."""
+    seats: tuple[str, ...] = ()
+    """The names of all that have a policy, by its number."""
+    shadows: "tuple[Rules, ...]" = ()
+    """A house of one agent for each shadow."""
+    challenges: tuple[int, ...] = ()
+    """By shadow: the number of the agent whose place it may take; -1 for none."""
+    promotion: PromotionRules | None = None
+    """When it takes it."""
 
     def counts_sessions(self) -> bool:
         """Whether any book has a limit of what it trades, or sends, in a session."""
         if self.live is not None and self.live.orders_per_day is not None:
             return True
         return any(limits.max_turnover is not None for limits in (self.house, *(a.limits for a in self.agents)))
+
+    def names(self) -> tuple[str, ...]:
+        """Of all that have a policy, by number: the agents, then the shadows."""
+        return self.seats or tuple(agent.name for agent in self.agents)
 
     def house_sessions(self) -> Sessions:
         """The house's sessions."""
@@ -103,9 +122,10 @@ class Row(Struct):
     cause: int = -1
 
 
-def protective_sets(rules: Rules) -> Guards | None:
-    """What closes positions of each agent's book: the tightest of the house's set and its own."""
-    return guards([tightest_exits(rules.house.protective, agent.limits.protective) for agent in rules.agents])
+def protective_sets(rules: Rules, always: bool = False) -> Guards | None:
+    """What closes positions of each agent's book: the tightest of the house's set and its own; `always` also where
+    nothing does."""
+    return guards([tightest_exits(rules.house.protective, agent.limits.protective) for agent in rules.agents], always)
 
 
 class Working(Struct):
@@ -157,13 +177,16 @@ class FollowUp(Struct):
 
 
 class Exit(Struct):
-    """A position that is being closed, and the breach that began it; `tried` is when it was last asked for."""
+    """A position that is being closed, and the breach that began it; `tried` is when it was last asked for, `held` whether
+    that waits for a stop at the venue to end, `since` when such a stop began to fill."""
 
     kind: Kind
     entry: float
     mark: float
     level: float
     tried: int = 0
+    held: bool = False
+    since: int = 0
 
 
 class AgentState:
@@ -225,6 +248,10 @@ class State:
         """House sessions that ended since the first live start, this one counted: where the ramp stands."""
         self._allowed: tuple[tuple[int, int, int | None, tuple[int, ...]], Limits] | None = None
         self.agents = [AgentState(a.capital_micro) for a in rules.agents]
+        self.seats: list[int] = [rules.first_seat + k for k in range(len(rules.agents))]
+        """By agent: the number of the policy that decides for it."""
+        self.shadows: list[State] = [State(each) for each in rules.shadows]
+        self.pairings: list[Pairing] = [Pairing() for _ in rules.shadows]
         self.switch = Switch(high_water=rules.cash_micro)
         self.monitor = Monitor()
         self.watch = Watch(len(rules.agents))
@@ -234,6 +261,18 @@ class State:
         """Sample -> number of the last basket that rests on it."""
         self.working: dict[tuple[int, int], Working] = {}
         self.ended: deque[tuple[tuple[int, int], Working]] = deque(maxlen=ENDED_KEPT)
+        self.stops: dict[tuple[int, int], Working] = {}
+        """Protective stops at the venue, by basket: they reserve nothing, and give way to what reduces."""
+        self.rests: dict[tuple[int, int], Rest] = {}
+        """What those baskets are of."""
+        self.postponed: list[Postponed] = []
+        """Plans that wait for stops in their way to end."""
+        self.leaving = False
+        """The daemon stops and took everything back: nothing rests again before the next start."""
+        self.retries: dict[tuple[int, int], Retry] = {}
+        """(agent, column) -> stops that the venue did not take, or ended by itself."""
+        self.own: dict[tuple[int, int], Own] = {}
+        """(agent, column) -> levels that a person gave that position."""
         self.crosses: list[Cross] = []
         self.parents: list[Parent] = []
         """Decisions that are worked over time, in order."""
@@ -258,6 +297,10 @@ class State:
         """Columns of what the venue lends nobody: it cannot be sold short."""
         self.spending: dict[Key, list[tuple[int, int]]] = {}
         """Basket -> (row, cost at worst in micro) of what was sent that this may not have in it."""
+        self.owed: list[int] = [0] * len(rules.agents)
+        """By agent, in micro: capital that it has to hand over once it has sold (negative: that it is to receive)."""
+        self.later: set[str] = set()
+        """Jobs that wait for the next sample, because they need books that were just valued."""
         self.down: set[str] = set()
         self.borrowed_key = 0
         self.flattening = False
@@ -279,7 +322,9 @@ class State:
         self.rules = rules
         self.counting = rules.counts_sessions()
         self._allowed = None
-        self.guards: Guards | None = protective_sets(rules)
+        self.guards: Guards | None = protective_sets(rules, bool(self.own))
+        self.resting = self.guards is not None and any(self.guards.rests)
+        """Whether stops are to rest at the venue."""
         self.levels = None
         self.protecting = self.guards is not None or any(a.exits or a.blocked for a in self.agents)
         if self.guards is None or not self.guards.trails:
@@ -375,6 +420,22 @@ class State:
         """Equity of the house and of each book at the marks, exact."""
         self.equity_micro, self.books_micro = self.ledger.equity(self.marks_nano.tolist())
 
+    def switch_of(self, name: str) -> Switch:
+        """The switch of the agent or shadow of this name; of the house for none. StopIteration for an unknown one."""
+        if not name:
+            return self.switch
+        houses = [self, *self.shadows]
+        return next(a.switch for h in houses for r, a in zip(h.rules.agents, h.agents, strict=True) if r.name == name)
+
+    def policy_of(self, agent: int) -> str:
+        """The name of the agent whose policy decides for this one; empty where that is its own."""
+        seat = self.seats[agent]
+        return "" if seat == self.rules.first_seat + agent else self.rules.seats[seat]
+
+    def capital(self, agent: int) -> int:
+        """What an agent plans with, in micro: its equity less what it has to hand over."""
+        return self.books_micro[agent] - max(self.owed[agent], 0)
+
     def account(self, book: int) -> Account:
         """The account the gate judges: a book, or the house, with everything that may still fill."""
         size = self.universe.size
@@ -441,6 +502,10 @@ class State:
         found = np.zeros(self.universe.size, dtype=np.bool_)
         found[closed] = True
         return found
+
+    def at_venue(self) -> dict[tuple[int, int], Working]:
+        """Every basket that has not ended, stops too."""
+        return {**self.working, **self.stops} if self.stops else self.working
 
     def open_rows(self, book: int) -> list[tuple[int, int, float]]:
         """(column, signed lots, worst value of a lot in currency) of all that may still fill into a book or the house."""

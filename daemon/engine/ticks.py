@@ -1,12 +1,15 @@
 """What time does: a sample is valued, overdue orders are asked for, agents that are due are asked."""
 
 from collections.abc import Sequence
+from typing import Final
 
+from daemon.engine.capital import reallocate, settle
 from daemon.engine.deciding import ask_agents
 from daemon.engine.executing import work_parents
 from daemon.engine.people import on_operator
 from daemon.engine.planning import asks_allowed, follow_ups
-from daemon.engine.protecting import ask_for_exits, release_blocked, settle_exits
+from daemon.engine.promotion import promote
+from daemon.engine.protecting import ask_for_exits, forget_best, release_blocked, settle_exits
 from daemon.engine.state import HOUSE, State
 from daemon.engine.switching import cancel_open_orders, flatten_all, watch_switch
 from daemon.engine.watching import watch
@@ -27,13 +30,19 @@ from trading.instruments import MICRO
 from trading.orders import ENDED, OrderState
 from trading.sessions import DAY_NS
 
+AT_SAMPLES: Final = frozenset({"reallocate", "promote"})
+"""Jobs that are done at the next sample: what they weigh is valued there."""
+
 
 def on_tick(state: State, tick: Tick) -> Sequence[Effect]:
     """A sample is appended and valued; then what exits and earlier decisions left; then every Ask of the round."""
     state.now = max(state.now, tick.ts)
     effects: list[Effect] = []
     if state.protecting:
+        forget_best(state)
         settle_exits(state)  # before the sample is counted: a cooldown begins with the next one
+    if tick.jobs:
+        state.later |= AT_SAMPLES.intersection(tick.jobs)
     if tick.sample:
         state.history.sample(tick.ts, tick.key, tick.final, state.marks)
         state.session_volume(tick.ts)
@@ -41,6 +50,7 @@ def on_tick(state: State, tick: Tick) -> Sequence[Effect]:
         if tick.warmup:
             return ()
         effects.extend(take_sample(state, tick))
+        effects.extend(settle(state))
     elif tick.due or state.flattening:
         state.revalue()
     if state.working:
@@ -61,12 +71,23 @@ def on_tick(state: State, tick: Tick) -> Sequence[Effect]:
         effects.extend(follow_ups(state, frozenset(due)))
     if state.parents:
         effects.extend(work_parents(state))
+    if tick.sample and state.later:
+        effects.extend(at_sample(state, frozenset(due)))
     if due and asks_allowed(state) and state.sample:
         effects.extend(ask_agents(state, due, tick.ts))
     if "snapshot" in tick.jobs:
         effects.append(Snapshot(tick.ts))
     if "flatten" in tick.jobs:
         effects.extend(on_operator(state, Operator(tick.ts, "flatten", "schedule", "schedule")))
+    return effects
+
+
+def at_sample(state: State, due: frozenset[int]) -> list[Effect]:
+    """Jobs that look at books just valued, before anybody is asked."""
+    jobs, state.later = state.later, set()
+    effects = promote(state) if "promote" in jobs else []
+    if "reallocate" in jobs:
+        effects.extend(reallocate(state, due))
     return effects
 
 

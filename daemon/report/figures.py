@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from adapters.store.reading import Alert, Booking, EquityPoint, Reader, RiskPoint
 from daemon.assessing import Metrics, metrics_of
-from daemon.config import Config, digest
+from daemon.config import Agent, Config, digest
+from daemon.config.schema import MANUAL
 from daemon.limit_rows import reason_name
 from daemon.listing import AlertLine, alert_line
 from daemon.overview import LimitNow, iso, limit_now
@@ -23,9 +24,17 @@ from daemon.shortfalls import Costed, by_symbol, shortfalls
 from daemon.version import code_version
 from risk.assessment import Assessment
 from risk.var_backtest import VarBacktest, backtest
-from trading.effects import Planned
+from trading.effects import Planned, Reallocated
 from trading.market import Floats
-from trading.statistics import annual_return, compounded, drawdowns, sharpe, time_weighted_returns, volatility
+from trading.statistics import (
+    annual_return,
+    compounded,
+    drawdowns,
+    mean_correlation,
+    sharpe,
+    time_weighted_returns,
+    volatility,
+)
 
 DAY_NS: Final = 86_400_000_000_000
 POINTS: Final = 300
@@ -113,7 +122,7 @@ class Move(Struct, frozen=True):
 
 
 class AgentPart(Struct, frozen=True):
-    """One agent's section."""
+    """One agent's section. A `shadow` has no part of the account."""
 
     name: str
     policy: str
@@ -125,6 +134,41 @@ class AgentPart(Struct, frozen=True):
     limits: list[LimitNow]
     metrics: Metrics | None
     curve: list[tuple[int, float]]
+    shadow: bool = False
+
+
+class Trial(Struct, frozen=True):
+    """A challenger that was held against its champion."""
+
+    time: str
+    champion: str
+    challenger: str
+    promoted: bool
+    why: str
+    measure: str
+    gain: float
+    p: float
+    alpha: float
+    look: int
+
+
+class CapitalMove(Struct, frozen=True):
+    """New shares of what the agents have together, by agent."""
+
+    time: str
+    method: str
+    why: str
+    shares: dict[str, float]
+    target: dict[str, float]
+
+
+class House(Struct, frozen=True):
+    """The agents beside each other: the mean absolute correlation of their returns over this report's span (a year where it
+    is shorter), challengers, and capital that moved."""
+
+    diversity: float | None
+    trials: list[Trial]
+    capital: list[CapitalMove]
 
 
 class Report(Struct, frozen=True):
@@ -151,6 +195,7 @@ class Report(Struct, frozen=True):
     var_backtest: VarBacktest | None
     agents: list[AgentPart]
     unknown: dict[str, str]
+    house: House
 
 
 def report(
@@ -177,7 +222,8 @@ def report(
     moves = [_move(m.ts, m.agent, m.before, m.after, m.reason) for m in reader.switches() if since < m.ts <= until]
     plans = [d.plan for d in reader.decisions(since=since + 1) if d.plan.ts <= until]
     records = [r for r in reader.risk() if r.ts <= until]
-    curves = _Curves(every, reader.sampled()[: len(every)], [agent.name for agent in config.agents], reader.bookings())
+    names = [agent.name for agent in config.agents]
+    curves = _Curves(every, reader.sampled()[: len(every)], names, reader.bookings(), reader.capital())
     refused, cut = reasons(plans)
     house = present.house if present is not None else None
     weights = _weights(house)
@@ -202,9 +248,63 @@ def report(
         shortfall=_shortfall(reader, since, until, unknown),
         var_backtest=_backtest(curves, records, config, since, unknown),
         agents=[
-            _agent(number, config, curves, plans, moves, alerts, present, since) for number in range(len(config.agents))
+            *(_agent(k, config, curves, plans, moves, alerts, present, since) for k in range(len(config.agents))),
+            *(part for table in config.shadows if (part := _shadow(table, reader, alerts, since, until)) is not None),
         ],
         unknown=unknown,
+        house=_house(reader, config, curves, since, until, unknown),
+    )
+
+
+def _house(reader: Reader, config: Config, curves: "_Curves", since: int, until: int, unknown: dict[str, str]) -> House:
+    begin = curves.start(since)
+    moving = [own[begin:] for own in curves.agents if bool(own[begin:].any())]
+    alike = mean_correlation(moving, absolute=True) if len(curves.ts) - begin >= SAMPLES else float("nan")
+    if not isfinite(alike):
+        unknown["diversity"] = f"fewer than two agents that moved, or fewer than {SAMPLES} samples"
+    names = [agent.name for agent in config.agents]
+    return House(
+        diversity=alike if isfinite(alike) else None,
+        trials=[
+            Trial(iso(t.ts), *t.names, t.promoted, t.why, t.measure, t.gain, t.p, t.alpha, t.look)
+            for t in reader.promotions(since=since + 1)
+            if t.ts <= until and t.look
+        ],
+        capital=[
+            CapitalMove(iso(c.ts), c.method, c.why, *(_named(names, config, each) for each in (c.shares, c.target)))
+            for c in reader.capital(since=since + 1)
+            if c.ts <= until and c.target
+        ],
+    )
+
+
+def _named(names: Sequence[str], config: Config, shares: Sequence[float]) -> dict[str, float]:
+    """Shares of those that take part, by name: the book of orders by hand does not."""
+    return dict(zip([name for name in names if name != MANUAL], shares, strict=False))
+
+
+def _shadow(table: Agent, reader: Reader, alerts: Sequence[Alert], since: int, until: int) -> AgentPart | None:
+    """A shadow's section, of its own book; None before its first sample."""
+    points = [p for p in reader.shadow(table.name) if p.ts <= until]
+    if not points:
+        return None
+    ts = np.array([p.ts for p in points], dtype=np.int64)
+    equity = np.array([float(p.equity) for p in points])
+    own = [a for a in alerts if a.agent == table.name]
+    begin = max(0, min(int(np.searchsorted(ts, since, side="right")), len(ts) - 252))
+    told = [(a.ts, a.level) for a in own]
+    return AgentPart(
+        name=table.name,
+        policy=table.policy,
+        profile=table.profile or "",
+        equity=points[-1].equity,
+        span=_span("this report", ts, _returns(equity, np.zeros(len(equity))), told, since, int(ts[-1])),
+        alerts=_counted(a.kind for a in own),
+        switches=[],
+        limits=[],
+        metrics=None,
+        curve=thin(list(zip(ts[begin:].tolist(), equity[begin:].tolist(), strict=True))),
+        shadow=True,
     )
 
 
@@ -240,7 +340,7 @@ def _header(
         benchmark=config.universe.benchmark,
         costs=costs,
         seed=config.broker.seed,
-        agents={a.name: a.policy for a in config.agents},
+        agents={a.name: f"{a.policy} (shadow)" if a.shadow else a.policy for a in config.seats},
         config=digest(config),
         feed=feed,
         version=code_version(),
@@ -260,6 +360,7 @@ class _Curves:
         entries: Sequence[int],
         agents: Sequence[str],
         bookings: Sequence[Booking],
+        capital: Sequence[Reallocated] = (),
     ) -> None:
         self.every = every
         self.ts = np.array([p.ts for p in every], dtype=np.int64)
@@ -268,9 +369,15 @@ class _Curves:
         house = np.array([float(p.equity) for p in every])
         self.returns = _returns(house, _flows(seqs, flows))
         self.books = [np.array([float(p.books[k]) for p in every]) for k in range(len(agents))]
+        # capital moves at a sample, right after it was valued
+        after = np.zeros((len(agents), len(every)))
+        for each in capital:
+            at = int(np.searchsorted(self.ts, each.ts))
+            if at < len(every) and self.ts[at] == each.ts:
+                after[:, at] += np.array(each.moved[: len(agents)]) / 1e6
         self.agents = [
-            _returns(book, _flows(seqs, [b for b in flows if b.agent == name]))
-            for name, book in zip(agents, self.books, strict=True)
+            _returns(book, _flows(seqs, [b for b in flows if b.agent == name]), own)
+            for name, book, own in zip(agents, self.books, after, strict=True)
         ]
 
     def shown(self, since: int) -> Sequence[EquityPoint]:
@@ -294,9 +401,15 @@ FLOWS: Final = frozenset({"flow", "in_kind"})
 """Bookings that are neither profit nor loss."""
 
 
-def _returns(equity: Floats, flows: Floats) -> Floats:
-    """float64[T] returns, 0 at the first sample; deposits are no profit."""
-    return np.concatenate((np.zeros(1), time_weighted_returns(equity, flows)))
+def _returns(equity: Floats, flows: Floats, after: Floats | None = None) -> Floats:
+    """float64[T] returns, 0 at the first sample; deposits are no profit. What came `after` a sample was valued, at its very
+    instant, earns from there on."""
+    if after is None or not after.any():
+        return np.concatenate((np.zeros(1), time_weighted_returns(equity, flows)))
+    base, moved = equity[:-1] + after[:-1], flows[1:] - flows[:-1]
+    found = np.zeros(len(equity))
+    np.divide(equity[1:] - moved - base, base, out=found[1:], where=base > 0.0)
+    return found
 
 
 def _flows(seqs: NDArray[np.int64], flows: Sequence[Booking]) -> Floats:

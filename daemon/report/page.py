@@ -44,6 +44,7 @@ def page(report: Report) -> str:
         _moves("Switches", "switches", report.switches),
         _trading(report),
         _shortfall(report),
+        _house(report),
         *(_agent(k, part) for k, part in enumerate(report.agents)),
         _unknown(report),
         "</body></html>\n",
@@ -334,6 +335,42 @@ def _shortfall(report: Report) -> str:
     return _section("Implementation shortfall", _table(head, rows), f"<p>{said}</p>")
 
 
+def _house(report: Report) -> str:
+    """The agents beside each other."""
+    house = report.house
+    alike = _row("mean absolute correlation of returns", figure("house.diversity", house.diversity, NUMBER))
+    trials = [
+        _row(
+            f"{trial.challenger} against {trial.champion}, {trial.time[:10]}",
+            f"<td>{'promoted' if trial.promoted else escape(trial.why)}</td>",
+            figure(f"house.trials.{k}.gain", trial.gain, NUMBER),
+            figure(f"house.trials.{k}.p", trial.p, "{:.4f}"),
+            figure(f"house.trials.{k}.alpha", trial.alpha, "{:.4f}"),
+            figure(f"house.trials.{k}.look", trial.look),
+        )
+        for k, trial in enumerate(house.trials)
+    ]
+    names = list(house.capital[0].target) if house.capital else []
+    moves = [
+        _row(
+            f"{move.time[:10]}, {move.method}",
+            *(figure(f"house.capital.{k}.target.{name}", move.target.get(name), PERCENT) for name in names),
+            f"<td>{escape(move.why)}</td>",
+        )
+        for k, move in enumerate(house.capital)
+    ][-LAST_MOVES:]
+    return _section(
+        "Agents beside each other",
+        _table((), [alike]),
+        _table(("challenger", "", "better a year", "p", "at most", "look"), trials) if trials else "",
+        _table(("capital, shares from then on", *names, "why"), moves) if moves else "",
+    )
+
+
+LAST_MOVES: Final = 24
+"""Newest moves of capital that are shown; all are in the JSON."""
+
+
 def _agent(k: int, part: AgentPart) -> str:
     at = f"agents.{k}"
     limits = [_standing(f"{at}.limits.{n}", line) for n, line in enumerate(part.limits)]
@@ -352,7 +389,7 @@ def _agent(k: int, part: AgentPart) -> str:
         ],
     )  # fmt: skip
     return _section(
-        f"Agent {part.name}",
+        f"{'Shadow' if part.shadow else 'Agent'} {part.name}",
         f"<p>{escape(part.policy)}{f', profile {escape(part.profile)}' if part.profile else ''}</p>",
         _table((), [_row("equity", figure(f"{at}.equity", part.equity))]),
         _line(part.curve, "var(--line)"),

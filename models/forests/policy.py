@@ -19,8 +19,8 @@ from models.forests.features import KINDS, LOOKBACK, Kind, Past, look, pairs, re
 from models.forests.params import NAME, AllocationParams
 from models.forests.runtime import Forest, Prediction, load_forest
 from models.forests.tracking import Track
+from strategies.allocators.risk_parity import equal_risk
 from strategies.policies.params import ParamsError, parse
-from strategies.policies.risk_parity import equal_risk
 from trading.instruments import Universe
 from trading.market import Floats, Ints
 from trading.view import Memory, Noted, View

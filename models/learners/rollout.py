@@ -45,6 +45,9 @@ class Rollout:
         """Value of the last observation where a time limit ended an episode, else 0."""
         self.carry = torch.zeros((env.batch, 0), device=device)
         """Of the network, from before the first row."""
+        # views by step, made once
+        columns = (self.observation, self.action, self.reward, self.done, self.cut_value)
+        self._rows = list(zip(*(column.unbind(0) for column in columns), strict=True))
         self._returns = torch.zeros(0, device=device)
 
     @torch.no_grad()
@@ -54,26 +57,25 @@ class Rollout:
         observation, started, carry, earned = now
         self.carry = carry
         self.started[0] = started
+        self.cut_value.zero_()
         spread = network.spread.detach()
-        for t in range(self.length):
-            self.observation[t] = observation
-            actor, carry = network.act(observation, carry)
-            action = family.sample(actor, spread, random)
-            self.action[t] = action
-            step = env.step(action)
-            observation = step.observation.float()
-            self.reward[t] = step.reward
-            done = torch.logical_or(step.terminated, step.truncated, out=self.done[t])
+        for seen, taken, earnings, ended, cut_value in self._rows:
+            seen.copy_(observation)
+            actor, carry = network.act(seen, carry)
+            taken.copy_(family.sample(actor, spread, random))
+            step = env.step(taken)
+            observation = step.observation
+            earnings.copy_(step.reward)
+            torch.logical_or(step.terminated, step.truncated, out=ended)
             if bool(step.truncated.any()):
-                final = network.run(step.final.float().unsqueeze(0), torch.zeros_like(done).unsqueeze(0), carry)
-                self.cut_value[t] = final.value[0].where(step.truncated & ~step.terminated, 0.0)
-            else:
-                self.cut_value[t] = 0.0
+                final = network.run(step.final.float().unsqueeze(0), torch.zeros_like(ended).unsqueeze(0), carry)
+                cut_value.copy_(final.value[0].where(step.truncated & ~step.terminated, 0.0))
             if network.recurrent:
-                carry = carry * (~done).unsqueeze(-1)
+                carry = carry * (~ended).unsqueeze(-1)
         self.started[1:] = self.done[:-1]
         self._returns, earned = episode_returns(self.reward, self.done, earned)
-        return Now(observation, self.done[-1].clone(), carry, earned)
+        # a copy, for the environment's own tensor may change with its next step
+        return Now(observation.to(self.observation, copy=True), self.done[-1].clone(), carry, earned)
 
     def returns(self) -> Tensor:
         """float32[E]: reward in all of the episodes that ended in these rows."""
@@ -114,6 +116,8 @@ def advantages(reward: Tensor, value: Tensor, following: Tensor, done: Tensor, g
 def episode_returns(reward: Tensor, done: Tensor, earned: Tensor) -> tuple[Tensor, Tensor]:
     """(float[E] undiscounted returns of the episodes that ended, float[B] reward so far of those that did not); `earned`
     float[B] is what the first row's episodes had before it."""
+    if not bool(done.any()):
+        return reward.new_zeros(0), earned + reward.sum(0)
     total = reward.cumsum(0) + earned
     who, when = done.t().nonzero(as_tuple=True)
     ended = total[when, who]

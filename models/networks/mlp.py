@@ -23,17 +23,14 @@ class _Kept(NamedTuple):
 
     given: Tensor
     bent: Tensor
+    """sigmoid(2h) of the layer's sums h."""
     mean: Tensor
     scale: Tensor
 
 
 def tanh(x: Tensor) -> Tensor:
-    """2 sigmoid(2x) - 1, to 1e-7 the same and six times as fast as torch's own on a CPU."""
+    """2 sigmoid(2x) - 1, to 3e-7 the same and several times as fast as torch's own on a CPU."""
     return torch.sigmoid(x * 2.0) * 2.0 - 1.0
-
-
-def _tanh_(x: Tensor) -> Tensor:
-    return x.mul_(2.0).sigmoid_().mul_(2.0).sub_(1.0)
 
 
 class Mlp(nn.Module):
@@ -125,7 +122,7 @@ class Mlp(nn.Module):
             )
             slopes[2].copy_(d_gain)
             slopes[3].copy_(d_shift)
-            d = torch.ops.aten.tanh_backward(d, kept.bent)
+            d = torch.ops.aten.sigmoid_backward(d, kept.bent).mul_(2.0)
             self._product(d.t(), kept.given, slopes[0])
             torch.sum(d, 0, out=slopes[1])
             if depth:
@@ -135,10 +132,12 @@ class Mlp(nn.Module):
         """float[R, D] -> float[R, P + 1]: the actor's columns and the value."""
         kept = []
         for weight, bias, gain, shift in self._layers:
-            bent = _tanh_(
-                self._product(x, weight.t()).add_(bias) if self._rounded else torch.addmm(bias, x, weight.t())
-            )
-            normal, mean, scale = torch.native_layer_norm(bent, gain.shape, gain, shift, EPSILON)
+            # tanh(h) = 2 sigmoid(2h) - 1, and LayerNorm of that is LayerNorm of the sigmoid alone at a quarter of epsilon
+            if self._rounded:
+                bent = self._product(x, weight.t()).add_(bias).mul_(2.0).sigmoid_()
+            else:
+                bent = torch.addmm(bias, x, weight.t(), beta=2, alpha=2).sigmoid_()
+            normal, mean, scale = torch.native_layer_norm(bent, gain.shape, gain, shift, EPSILON / 4.0)
             if keep:
                 kept.append(_Kept(x, bent, mean, scale))
             x = normal

@@ -96,9 +96,27 @@ async def test_an_order_may_be_for_another_agents_book(world: Any) -> None:
     assert (status, done["agent"], done["side"], done["allowed"]) == (200, "even", "sell", "1")
 
 
+async def test_an_order_may_carry_a_stop_and_a_target_of_the_position_that_it_makes(world: Any) -> None:
+    status, done = await post(world, "orders", ORDER | {"stop": "1.00", "target": "9000.5"})
+    assert (status, done["allowed"], done["stop"], done["target"]) == (200, "10", "1.00", "9000.50")
+    (wish,) = journalled(world, Wished)
+    assert (wish.stop_nano, wish.target_nano) == (10**9, 9_000_500_000_000)
+    (own,) = world.service.shell.state.own.values()
+    assert (own.stop_nano, own.target_nano) == (10**9, 9_000_500_000_000)
+    for levels in ({"stop": "9000"}, {"target": "1"}):
+        status, answer = await post(world, "orders", ORDER | levels)
+        assert (status, answer["error"]["code"]) == (422, "amount")
+        assert "the price of SPY" in str(answer)
+    status, answer = await post(world, "orders", ORDER | {"side": "sell", "qty": "1", "agent": "even", "stop": "9000"})
+    assert status == 422
+    assert "this one closes SPY" in str(answer)
+
+
 @pytest.mark.parametrize(
     ("path", "body", "status", "code"),
     [
+        ("orders", {"stop": "1e2"}, 422, "amount"),
+        ("orders", {"target": "-3"}, 422, "amount"),
         ("orders", {"side": "hold"}, 422, "command"),
         ("orders", {"qty": "0"}, 422, "amount"),
         ("orders", {"qty": "-5"}, 422, "amount"),
@@ -225,6 +243,9 @@ async def test_the_commands_print_what_became_of_it(world: Any, tmp_path: Path) 
     done = await asyncio.to_thread(quantd, tmp_path, "order", "buy", "3", "SPY", "--reason", "try", "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["allowed"] == "3"
+    levels = ("--stop", "1.00", "--target", "9000")
+    done = await asyncio.to_thread(quantd, tmp_path, "order", "buy", "3", "QQQ", "--reason", "try", *levels)
+    assert "the position has stop 1.00 and target 9000.00" in done.stdout
     done = await asyncio.to_thread(quantd, tmp_path, "order", "buy", "500000", "IWM", "--reason", "try")
     assert "cut from 500000" in done.stdout
     done = await asyncio.to_thread(quantd, tmp_path, "order", "buy", "1", "SPY")

@@ -17,8 +17,9 @@ from daemon.carrying import INTO
 from daemon.engine import step
 from daemon.engine.carrying import carry_of, unfit
 from daemon.engine.freezing import freeze, thaw
+from daemon.engine.rests import Own
 from daemon.engine.state import AgentRules, Rules, State
-from risk.limits import Limits
+from risk.limits import PROFILES, Limits, Protective, override
 from risk.switch import REDUCE
 from tests.edge_world import CONFIG, answer, environment, quantd, write
 from tests.engine_world import CASH, World, block, sessions, walk
@@ -170,6 +171,21 @@ def test_at_a_real_venue_nothing_may_be_open() -> None:
     carry_of(freeze(state), state.universe, ("a0",), simulated=True)
     with pytest.raises(ValueError, match="orders are open"):
         carry_of(freeze(state), state.universe, ("a0",), simulated=False)
+
+
+def test_stops_at_a_real_venue_are_open_orders_and_levels_by_hand_are_not_carried_over() -> None:
+    spec = Protective(stop_loss=0.3, at_venue=True)
+    world = World(block(walk(6, 2, 4)), [lambda v: v.weights if v.weights.any() else np.array([0.3, 0.3])],
+                  house=override(PROFILES["research"], protective=spec)).run()  # fmt: skip
+    state = world.shell.state
+    state.working.clear()
+    assert state.stops
+    carry_of(freeze(state), state.universe, ("a0",), simulated=True)
+    with pytest.raises(ValueError, match="orders are open"):
+        carry_of(freeze(state), state.universe, ("a0",), simulated=False)
+    state.own[0, 0] = Own(0, 0, 1, 0, state.now)
+    with pytest.raises(ValueError, match="levels of an order by hand"):
+        carry_of(freeze(state), state.universe, ("a0",), simulated=True)
 
 
 class Vendor:

@@ -209,7 +209,8 @@ def test_one_slip_is_one_mistake():
 def test_shares_of_shadow_agents_do_not_count():
     extra = '[[agents]]\nname = "two"\npolicy = "momentum"\ncapital = 0.6\n'
     assert "add up to 1.10" in mistakes(SMALL + extra)[0]
-    assert len(read(SMALL + extra + "shadow = true\n", KNOWN).agents) == 2
+    found = read(SMALL + extra + "shadow = true\n", KNOWN)
+    assert [len(each) for each in (found.agents, found.shadows, found.seats)] == [1, 1, 2]
 
 
 def test_shares_are_added_exactly():
@@ -284,3 +285,21 @@ def test_a_secret_comes_from_a_credential_before_the_environment(tmp_path):
     assert secret("mqtt_password", environ) == "from the environment"
     assert secret("mqtt_password", environ | {"CREDENTIALS_DIRECTORY": str(tmp_path)}) == "from the file"
     assert secret("alpaca_key", environ) is None
+
+
+@pytest.mark.parametrize(
+    ("where", "line", "path"),
+    [
+        ("[risk]\n", "protective = { stop_loss = 0.1, at_venue = true }\n", "risk.protective.at_venue"),
+        ("", "[agents.limits]\nprotective = { at_venue = true }\n", "agents[0].limits.protective.at_venue"),
+    ],
+)
+def test_stops_rest_only_where_a_venue_has_them(where, line, path):
+    live = changed('path = "bars.parquet"', 'kind = "ccxt"').replace("cash =", 'kind = "ccxt"\nvenue = "{}"\ncash =')
+    text = live.replace(where, where + line) if where else live + line
+    said = [m for m in mistakes(text.replace("{}", "coinspot")) if "at_venue" in m]
+    assert len(said) == 1
+    assert 'no stop is known to rest at [broker] venue = "coinspot"' in said[0]
+    assert "remove it" in said[0]
+    assert read(text.replace("{}", "kraken"), KNOWN).broker.venue == "kraken"
+    assert read(changed("[risk]\n", "[risk]\nprotective = { stop_loss = 0.1, at_venue = true }\n"), KNOWN)

@@ -64,6 +64,11 @@ order_rate = { orders = 10 }
 protective = { stop_loss = 0.2 }
 group_caps = [{ group = "large", cap = 0.5 }]
 stress = { limit = 0.5, scenarios = ["crash"] }
+[agents.sizing]
+regime = { bear = 0.4 }
+risk_budget = [{ symbol = "SPY", volatility = 0.05 }]
+[agents.rebalance]
+cost_aware = { horizon = 21 }
 [[agents]]
 name = "two"
 policy = "momentum"
@@ -79,6 +84,11 @@ order_rate = { orders = 10 }
 protective = { stop_loss = 0.2 }
 group_caps = [{ group = "large", cap = 0.5 }]
 stress = { limit = 0.5, scenarios = ["crash"] }
+[capital]
+method = "fixed"
+[[capital.regimes]]
+name = "calm"
+shares = [{ agent = "two", share = 0.5 }]
 [[schedules]]
 name = "daily"
 do = "rebalance"
@@ -159,6 +169,7 @@ ROWS = {
     "broker.seed": ("7", 7),
     "risk.profile": ("balanced", "balanced"),
     "risk.follow_ups": ("3", 3),
+    "risk.max_failures": ("5", 5),
     "risk.rearm": ("never", "never"),
     "risk.volume_lookback": ("60", 60),
     "risk.shocks.0.name": (
@@ -191,8 +202,66 @@ ROWS = {
     "agents.0.capital": ("0.25", 0.25),
     "agents.0.profile": ("aggressive", "aggressive"),
     "agents.0.shadow": ("true", True),
+    "agents.0.challenges": ("two", "two", "agents.0.shadow=true"),
+    "capital.method": ("equal_risk", "equal_risk"),
+    "capital.lookback": ("63", 63),
+    "capital.shrink": ("0.25", 0.25),
+    "capital.floor": ("0.1", 0.1),
+    "capital.ceiling": ("0.75", 0.75),
+    "capital.max_step": ("0.05", 0.05),
+    "capital.tilt": ("1.5", 1.5),
+    "capital.volatility_of": ("house", "house"),
+    "capital.regimes.0.name": ("quiet", "quiet"),
+    "capital.regimes.0.above": ("0.15", 0.15),
+    "capital.regimes.0.shares.0.agent": ("one", "one"),
+    "capital.regimes.0.shares.0.share": ("0.75", 0.75),
+    "promotion.samples": ("252", 252),
+    "promotion.confidence": ("0.99", 0.99),
+    "promotion.measure": ("mean", "mean"),
+    "promotion.min_gain": ("0.5", 0.5),
+    "promotion.max_drawdown_ratio": ("1.2", 1.2),
+    "promotion.looks": ("4", 4),
+    "promotion.block": ("10", 10),
+    "promotion.resamples": ("2000", 2000),
     "agents.0.min_trade": ("0.01", 0.01),
     "agents.0.params": ("{ lookback = 3 }", {"lookback": 3}),
+    "agents.0.sizing.regime.model": ("markov", "markov"),
+    "agents.0.sizing.regime.of": ("SPY", "SPY"),
+    "agents.0.sizing.regime.bull": ("1.2", 1.2),
+    "agents.0.sizing.regime.bear": ("0.3", 0.3),
+    "agents.0.sizing.regime.volatile": ("0.2", 0.2),
+    "agents.0.sizing.regime.spread": ("0.8", 0.8),
+    "agents.0.sizing.regime.dwell": ("10", 10),
+    "agents.0.sizing.risk_budget.0.symbol": ("QQQ", "QQQ"),
+    "agents.0.sizing.risk_budget.0.volatility": ("0.08", 0.08),
+    "agents.0.sizing.risk_lookback": ("63", 63),
+    "agents.0.sizing.kelly": ("0.5", 0.5),
+    "agents.0.sizing.kelly_method": ("bets", "bets"),
+    "agents.0.sizing.kelly_lookback": ("126", 126),
+    "agents.0.sizing.risk_free": ("0.01", 0.01),
+    "agents.0.sizing.volatility_target": ("0.12", 0.12),
+    "agents.0.sizing.volatility_lookback": ("21", 21),
+    "agents.0.sizing.max_gross": ("0.8", 0.8),
+    "agents.0.sizing.momentum_filter": ("126", 126),
+    "agents.0.rebalance.when": ("calendar", "calendar"),
+    "agents.0.rebalance.every": ("two_weeks", "two_weeks"),
+    "agents.0.rebalance.drift": ("0.1", 0.1),
+    "agents.0.rebalance.risk_drift": ("0.1", 0.1),
+    "agents.0.rebalance.events": ('["regime"]', ("regime",)),
+    "agents.0.rebalance.wait": ("10", 10),
+    "agents.0.rebalance.lookback": ("63", 63),
+    "agents.0.rebalance.short": ("10", 10),
+    "agents.0.rebalance.volatility_ratio": ("3", 3.0),
+    "agents.0.rebalance.correlation_change": ("0.5", 0.5),
+    "agents.0.rebalance.band": ("0.02", 0.02),
+    "agents.0.rebalance.max_change": ("0.2", 0.2),
+    "agents.0.rebalance.max_trades": ("10", 10),
+    "agents.0.rebalance.max_turnover": ("0.5", 0.5),
+    "agents.0.rebalance.min_notional": ("100.00", 100_000_000),
+    "agents.0.rebalance.cost_aware.risk_aversion": ("3", 3.0),
+    "agents.0.rebalance.cost_aware.horizon": ("42", 42),
+    "agents.0.rebalance.cost_aware.cost_bp": ("5", 5.0),
+    "agents.0.rebalance.cost_aware.fixed": ("1.00", 1_000_000),
     "manual.capital": ("0.2", 0.2),
     "manual.profile": ("conservative", "conservative"),
     "live.max_account_notional": ("25000.00", 25_000_000_000),
@@ -276,6 +345,7 @@ LIMIT_ROWS = {
     "protective.take_profit": ("0.3", 0.3),
     "protective.trailing": ("true", True),
     "protective.cooldown": ("9", 9),
+    "protective.at_venue": ("true", True),
     "max_realised_volatility": ("0.3", 0.3),
     "min_diversification": ("0.2", 0.2),
     "min_sharpe": ("0.4", 0.4),
@@ -345,7 +415,7 @@ def test_every_key_has_its_row():
 
 
 HOUSE_ONLY = {
-    "shocks", "volume_lookback", "profile", "follow_ups", "rearm", "flatten_on", "history", "monitor_interval",
+    "shocks", "volume_lookback", "profile", "follow_ups", "rearm", "flatten_on", "history", "monitor_interval", "max_failures",
     "max_loop_lag", "max_clock_jump", "max_missed_bars",
 }  # fmt: skip
 

@@ -29,7 +29,7 @@ group_caps = [{ group = "large", cap = 0.6 }]
 liquidity = { days = 5.0, participation = 0.1 }
 order_rate = { orders = 50, per = "1m" }
 duplicate_window = "2s"
-protective = { stop_loss = 0.2, take_profit = 0.5, trailing = true, cooldown = 5 }
+protective = { stop_loss = 0.2, take_profit = 0.5, trailing = true, cooldown = 5, at_venue = true }
 max_realised_volatility = 0.3
 min_diversification = 0.2
 min_sharpe = 0.4
@@ -58,7 +58,7 @@ RISES = {
     "max_loop_lag_ns", "max_clock_jump_ns", "max_missed_bars",
 }  # fmt: skip
 FALLS = {
-    "cash_reserve", "min_history", "confidence", "horizon", "strict", "duplicate_window_ns", "per_ns", "trailing",
+    "cash_reserve", "min_history", "confidence", "horizon", "strict", "duplicate_window_ns", "per_ns", "trailing", "at_venue",
     "cooldown", "min_diversification", "min_sharpe",
 }  # fmt: skip
 ESTIMATORS = {

@@ -66,3 +66,42 @@ def test_an_exit_in_words_names_agent_level_and_prices():
     assert line.startswith(
         "protective exit of trend, trailing stop: entered at 100.00, marked 110.00 (+10.0%), level 110.40"
     )
+
+
+RESTING = "protective = { stop_loss = 0.03, cooldown = 3, at_venue = true }\n"
+
+
+@pytest.fixture(scope="module")
+def rested(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("rested")
+    write(folder, CONFIG.replace("[risk]\n", f"[risk]\n{RESTING}"))
+    return folder, answer(program(folder, "run", "--json"))
+
+
+def test_a_run_with_stops_at_the_venue_has_the_digest_of_its_backtest_and_its_replay(rested):
+    folder, run = rested
+    assert run["digest"] == answer(quantd(folder, "backtest", "--json"))["digest"]
+    replay = answer(quantd(folder, "replay", run["run"], "--policies", "--json"))
+    assert (replay["digest"], replay["same"], replay["policy_differences"]) == (run["digest"], True, 0)
+
+
+def test_why_says_that_a_stop_rests_at_the_venue_and_at_which_level(rested):
+    folder, _ = rested
+    alerts = [a for a in answer(quantd(folder, "alerts", "--json"))["alerts"] if a["kind"] == "protective"]
+    sold = [a for a in alerts if a["text"].startswith("stop loss at the venue: sold at ")]
+    assert sold
+    orders = answer(quantd(folder, "orders", "--last", "5000", "--json"))["orders"]
+    for alert in sold[:3]:
+        level = float(alert["text"].split("stop ")[2].split(",")[0])
+        mine = [o for o in orders if o["symbol"] == alert["symbol"] and o["agent"] == alert["agent"]]
+        stop = [o for o in mine if o["ts"] <= alert["ts"] and o["side"] == "sell" and o["state"].lower() == "filled"][
+            -1
+        ]
+        told = answer(quantd(folder, "why", stop["id"], "--json"))
+        (part,) = told["exits"]
+        assert (part["agent"], part["kind"], part["rests"]) == (alert["agent"], "stop_loss", True)
+        assert float(part["level"]) == pytest.approx(level)
+        assert told["fills"]
+        assert told["shortfall"] is None
+    text = quantd(folder, "why", stop["id"]).stdout
+    assert f"protective stop of {part['agent']} that rests at the venue, stop loss: level {part['level']}" in text

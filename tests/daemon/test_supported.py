@@ -36,7 +36,6 @@ at = "close"
     ("place", "text", "line", "said"),
     [
         ("feed", 'at_end = "loop"', 8, "[feed] at_end"),
-        ("agent", "shadow = true", 16, "shadow"),
         ("do", "retrain", 19, "do"),
     ],
 )
@@ -56,10 +55,17 @@ def test_modes_live_and_shadow_are_built() -> None:
     assert not_yet(read(shadow, known_names())) == []
 
 
-@pytest.mark.parametrize("do", ["rebalance", "snapshot", "flatten"])
+@pytest.mark.parametrize("do", ["rebalance", "snapshot", "flatten", "reallocate"])
 def test_what_is_built_is_not_refused(do: str) -> None:
     parts = {"quantd": "", "feed": "", "broker": "", "agent": "", "bus": ""}
-    assert not_yet(read(BASE.format(do=do, **parts), known_names())) == []
+    text = BASE.format(do=do, **parts) + "[capital]\n"
+    assert not_yet(read(text, known_names())) == []
+
+
+def test_shadows_and_their_promotion_are_built() -> None:
+    parts = {"quantd": "", "feed": "", "broker": "", "agent": "", "bus": "", "do": "promote"}
+    shadow = '[[agents]]\nname = "b"\npolicy = "momentum"\ncapital = 1.0\nshadow = true\nchallenges = "a"\n'
+    assert not_yet(read(BASE.format(**parts) + shadow, known_names())) == []
 
 
 @pytest.mark.parametrize(

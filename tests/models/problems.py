@@ -53,7 +53,14 @@ class DriftingAsset:
     device = torch.device("cpu")
 
     def __init__(
-        self, kind: Kind, batch: int = 8, assets: int = 5, size: int = 0, drift: float = 0.5, length: int = 50
+        self,
+        kind: Kind,
+        batch: int = 8,
+        assets: int = 5,
+        size: int = 0,
+        drift: float = 0.5,
+        noise: float = 0.5,
+        length: int = 50,
     ) -> None:
         self.kind: Kind = kind
         self.batch = batch
@@ -62,6 +69,7 @@ class DriftingAsset:
         self.action_size = assets + (kind == "simplex")
         self.drift = torch.zeros(assets)
         self.drift[1] = drift
+        self.noise = noise
         self._random = torch.Generator().manual_seed(0)
         self._clock = _Clock(batch, length)
 
@@ -73,7 +81,7 @@ class DriftingAsset:
 
     def step(self, action: Tensor) -> Step:
         noise = self._noise(self.batch)
-        returns = noise[:, : self.assets] + self.drift
+        returns = noise[:, : self.assets] * self.noise + self.drift
         if self.kind == "discrete":
             reward = returns.gather(1, action.unsqueeze(1)).squeeze(1)
         else:

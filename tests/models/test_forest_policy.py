@@ -17,7 +17,7 @@ from models.forests.policy import LearnedAllocation, correlation_matrix
 from models.forests.runtime import Forest, load_forest
 from models.forests.training import Plan, train_on
 from models.loading import load_artifact
-from strategies.policies.risk_parity import RiskParity, RiskParityParams
+from strategies.policies import POLICIES
 from tests.models.forest_world import FOREST, garch, live, noise, panel_of, size_of, turning, view_of, views, weights_of
 from trading.effects import Ask
 from trading.market import Floats
@@ -180,7 +180,7 @@ def test_without_forests_that_are_on_it_is_risk_parity_on_the_plain_estimates(fo
     )
     decay = 0.94 ** np.arange(LOOKBACK - 1, -1, -1.0)
     ewma = np.sqrt((decay[:, None] * returns**2).sum(axis=0) / decay.sum())
-    parity = weights_of(RiskParity(RiskParityParams(lookback=LOOKBACK)).act(view_of(returns), {})[0])
+    parity = weights_of(POLICIES["risk_parity"]({"lookback": LOOKBACK}).act(view_of(returns), {})[0])
     expected = parity * returns.std(axis=0) / ewma
     np.testing.assert_allclose(weights_of(given_), expected / expected.sum(), rtol=1e-4)
 

@@ -1,5 +1,5 @@
-"""The batched simulator held to the event core: the same policy, days, costs and whole shares on real data with
-splits and dividends give the same equity at every close. The core is exact; the simulator may round in the last bits."""
+"""The simulators held to the event core: the same weights, days, costs and whole shares on real data with splits and
+dividends give the same lots and the same equity at every close. The core is exact; a simulator may round in the last bits."""
 
 from collections.abc import Mapping, Sequence
 from datetime import date
@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 import models
 from adapters.brokers.paper import Paper
@@ -17,14 +18,20 @@ from daemon.engine.state import AgentRules, Rules, State
 from daemon.loop import Shell
 from daemon.policies import answer, load
 from daemon.timeline import sample_ticks, timeline
+from models.episodes import WHOLE
+from models.market import market_of
 from models.market_data import read_panel
-from models.simulator import episodes, simulate
+from models.observations import observe
+from models.paths import episodes, simulate
+from models.simulator import Simulator
 from risk.limits import PROFILES, override
+from tests.models.worlds import plain
 from trading.effects import Ask, Effect, Valued
 from trading.events import Decided, Event
 from trading.execution import Costs
 from trading.instruments import Instrument, Universe
 from trading.ports import Policy
+from trading.view import Memory, View
 
 ROOT = Path(models.__file__).parents[1]
 BARS, ACTIONS = ROOT / "data" / "us_daily.parquet", ROOT / "data" / "us_actions.csv"
@@ -35,10 +42,12 @@ CASH = 100_000
 
 
 class Equity:
-    """A log that keeps the valued equity and the weights that were answered."""
+    """A log that keeps the valued equity, the lots then held and the weights that were answered."""
 
-    def __init__(self) -> None:
+    def __init__(self, state: State) -> None:
+        self.state = state
         self.equity: list[float] = []
+        self.lots: list[list[int]] = []
         self.weights: list[np.ndarray] = []
 
     def answer(self, ask: Ask) -> Decided | None:
@@ -48,11 +57,32 @@ class Equity:
         if isinstance(event, Decided):
             assert event.failed == ""
             assert event.weights is not None
-            self.weights.append(np.frombuffer(event.weights))
-        self.equity += [e.equity_micro / 1e6 for e in effects if isinstance(e, Valued)]
+            self.weights.append(np.frombuffer(event.weights).copy())
+        for effect in effects:
+            if isinstance(effect, Valued):
+                self.equity.append(effect.equity_micro / 1e6)
+                self.lots.append(list(self.state.ledger.house.lots))
 
 
-def core(policy: Policy) -> Equity:
+class Drawn:
+    """A policy of drawn weights, long or partly short. It moves there by a quarter a day: all at once, at worst prices half as
+    high again, is more than even the profile `research` lets through."""
+
+    lookback = 1
+
+    def __init__(self, seed: int, short: bool) -> None:
+        self.draw = np.random.default_rng(seed)
+        self.short = short
+        self.weights = np.zeros(len(SYMBOLS))
+
+    def act(self, view: View, memory: Memory) -> tuple[NDArray[np.float64], Memory]:
+        weights = self.draw.dirichlet(np.full(len(SYMBOLS), 0.5)) * self.draw.choice([0.0, 0.5, 0.99, 1.0])
+        weights *= self.draw.choice([-0.9, 1.0], len(SYMBOLS)) if self.short else 1.0
+        self.weights += (weights - self.weights) / 4
+        return self.weights, memory
+
+
+def core(policy: Policy, costs: Costs = COSTS) -> Equity:
     """The event core over the bundled bars, without portfolio limits."""
     universe = Universe(tuple(Instrument(s) for s in SYMBOLS))
     house = calendar_sessions("XNYS", date(2013, 1, 2), date(2015, 8, 31))
@@ -63,13 +93,12 @@ def core(policy: Policy) -> Equity:
     limits = override(PROFILES["research"], collar=0.5, fee_bp=10.0, max_price_age_ns=2 * 86_400_000_000_000)
     rules = Rules(
         universe=universe, sessions=(house,), calendar=(0,) * len(SYMBOLS), house=limits, cash_micro=CASH * 10**6,
-        agents=(AgentRules("a", CASH * 10**6, limits, min_trade=0.0),),
+        agents=(AgentRules("a", CASH * 10**6, limits, min_trade=0.0),), borrow_bp_annual=costs.borrow_bp_annual,
     )  # fmt: skip
-    log = Equity()
+    state = State(rules)
+    log = Equity(state)
     start = next(o for d, o in zip(house.day_ns, house.open_ns, strict=True) if d >= ns(START))
-    shell = Shell(
-        State(rules), Paper(universe, COSTS), lambda ask: answer(policy, ask), interval_ns=feed.interval_ns, log=log
-    )
+    shell = Shell(state, Paper(universe, costs), lambda ask: answer(policy, ask), interval_ns=feed.interval_ns, log=log)
     for item in timeline(
         feed.items(), sample_ticks(house, [house], feed.interval_ns, feed.first_ts - 1, feed.last_ts, start)
     ):
@@ -102,6 +131,40 @@ def test_the_simulator_and_the_event_core_keep_the_same_account(name: str, param
     assert len(log.equity) == length + 1
     np.testing.assert_allclose(path.equity[0].numpy(), log.equity, rtol=1e-9)
     assert path.turnover.mean() > 0.0
+
+
+@pytest.mark.parametrize(
+    ("policy", "costs"),
+    [
+        (load("equal_weight", {}, ROOT), Costs()),
+        (load("momentum", {"lookback": 63}, ROOT), COSTS),
+        (load("inverse_volatility", {"lookback": 21}, ROOT), Costs(commission_bp=1.0, commission_min_micro=1_000_000)),
+        (load("models/shipped/scorer", {}, ROOT), Costs(commission_bp=10.0, slippage_bp=5.0)),
+        (Drawn(1, short=False), Costs(commission_bp=10.0, spread_bp=3.0, slippage_bp=5.0)),
+        (Drawn(2, short=True), Costs(commission_bp=10.0, slippage_bp=5.0, borrow_bp_annual=300.0)),
+        (Drawn(3, short=True), Costs(commission_bp=2.0, commission_min_micro=350_000, borrow_bp_annual=1000.0)),
+    ],
+    ids=["equal weight", "momentum", "inverse volatility", "scorer", "drawn", "drawn short", "drawn, least fee"],
+)
+def test_a_step_at_a_time_holds_the_lots_of_the_event_core_every_day(policy: Policy, costs: Costs) -> None:
+    panel = read_panel(BARS, ACTIONS, SYMBOLS, WARM, END)
+    log = core(policy, costs)
+    first = int(np.searchsorted(panel.day_ns, ns(START)))
+    short = min(float(w.min()) for w in log.weights) < 0.0
+    market = market_of(panel, observe(panel, plain), range(first, len(panel.day_ns)), dtype=torch.float64)
+    env = Simulator(market, batch=1, kind="box" if short else "simplex", episodes=WHOLE, costs=costs, lot=1.0)
+    env.reset()
+    equity, lots = [float(env.equity)], [[0.0] * len(SYMBOLS)]
+    for weights in log.weights[: market.last - first]:
+        row = weights if short else np.append(weights, max(0.0, 1.0 - weights.sum()))
+        env.move(env.targets(torch.from_numpy(row)[None]))
+        equity.append(float(env.equity))
+        lots.append(env.lots()[0].tolist())
+    assert len(log.equity) == len(equity) > 370
+    assert np.abs(np.diff(log.lots, axis=0)).sum() > 1000
+    ties = int((np.abs(np.array(lots) - log.lots) > 1e-6).sum())
+    assert ties == 0
+    np.testing.assert_allclose(equity, log.equity, rtol=1e-9)
 
 
 def test_weights_from_the_panels_returns_are_those_of_the_running_daemon() -> None:

@@ -11,10 +11,9 @@ from research.bootstrap import (
     MIN_SAMPLES,
     Intervals,
     _resampled,
-    block_length,
-    influence,
     sharpe_intervals,
 )
+from trading.bootstrap import block_length, influence
 from trading.statistics import sharpe
 
 YEAR = {"periods": 252.0, "risk_free_annual": 0.0}

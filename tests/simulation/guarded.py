@@ -9,10 +9,11 @@ from fractions import Fraction
 import numpy as np
 
 from daemon.engine.state import State
+from daemon.engine.stops import live_stops
 from risk.limits import Protective, tightest_exits
 from risk.switch import HALT
 from tests.simulation.truth import Violation
-from trading.effects import Cancel, Effect, Planned, Protected
+from trading.effects import Cancel, Effect, Planned, Protected, Rested
 from trading.events import Action, Decided, Event, Tick
 from trading.market import MarketSlice
 
@@ -35,29 +36,58 @@ class Guarded:
         self.until: dict[Position, int] = {}
         self.exits: set[tuple[int, int, int]] = set()
         """(sample, n, column) of the orders that close."""
+        self.rests: dict[tuple[int, int, int], Position] = {}
+        """(sample, n, column) -> whose position a stop at the venue is of."""
+        self.filled: set[Position] = set()
+        """Whose stop has filled: what an order on its way adds to it before a tick that finds nothing held goes too."""
         self.samples = 0
         self.seen = 0
 
     def saw(self, state: State, event: Event, effects: Sequence[Effect]) -> None:
         """Take one committed step; raises Violation when an exit is missing, undone or followed by an entry."""
+        if isinstance(event, Tick):
+            self._flat(state)
+            if event.sample and not event.warmup:
+                self.samples += 1  # what a tick plans is of its sample
         self._decisions(state, event, effects)
         self._flat(state)
-        if isinstance(event, Tick) and event.sample and not event.warmup:
-            self.samples += 1
         if isinstance(event, Action) and event.kind == "split":
             ratio = Fraction(event.denominator, event.numerator)
             self.best = {key: best * ratio if key[1] == event.symbol else best for key, best in self.best.items()}
+        if isinstance(event, Tick):
+            self.filled = {key for key in self.filled if state.ledger.books[key[0]].lots[key[1]]}
         if isinstance(event, MarketSlice):
             self._marks(state, effects)
         for effect in effects:
-            if isinstance(effect, Protected):
+            if isinstance(effect, Rested):
+                self._rests(state, effect)
+            elif isinstance(effect, Protected):
                 self._exit(state, effect)
+
+    def _rests(self, state: State, effect: Rested) -> None:
+        """A stop at the venue is where the position's level is, as near as a tick and what it is not moved for."""
+        key = effect.agent, effect.symbol
+        spec, book = self.sets[effect.agent], state.ledger.books[effect.agent]
+        lots, cost = book.lots[effect.symbol], book.cost_micro[effect.symbol]
+        assert spec is not None
+        assert spec.stop_loss is not None
+        side, unit = 1 if lots > 0 else -1, Fraction(state.universe.lot_nano[effect.symbol], 10**9)
+        entry = Fraction(cost, 10**6) / (lots * unit)
+        tops = {entry, self.best.get(key, entry) if spec.trailing else entry}
+        away = min(abs(Fraction(effect.level) - top * (1 - side * Fraction(str(spec.stop_loss)))) for top in tops)
+        if away > Fraction(2, 100) * entry:
+            raise Violation(f"a stop rests {float(away)} from its level: {effect!r}")
+        self.rests[effect.sample, effect.n, effect.symbol] = key
 
     def _exit(self, state: State, effect: Protected) -> None:
         """An exit has a reason, and no purchase of the same agent works against it."""
         key = effect.agent, effect.symbol
         lots = state.ledger.books[effect.agent].lots[effect.symbol]
-        if key not in self.closing | self.near:
+        if self.rests.get((effect.sample, effect.n, effect.symbol)) == key:
+            self.closing.add(key)  # a fill of its stop: the bar went through the level and came back, or did not
+            self.filled.add(key)
+            return
+        if key not in self.closing | self.near | self.filled:
             raise Violation(f"a position that came to no level is closed: {effect!r}")
         for work in state.working.values():
             for row, who, left in work.open_shares():
@@ -148,6 +178,8 @@ def _goes(state: State, agent: int, column: int, lots: int, effects: Sequence[Ef
     for cross in state.crosses:
         out += sum(left for who, left in cross.shares if who == agent and cross.symbol == column)
     if adding or abs(out) >= abs(lots):
+        return True
+    if any(stop.symbol == column and (stop.going or stop.agent == agent) for stop in live_stops(state)):
         return True
     for plan in effects:
         if isinstance(plan, Planned):

@@ -87,6 +87,34 @@ profile = "aggressive"
 params = {{ lookback = 21 }}
 min_trade = 0.0
 
+[[agents]]
+name = "rival"
+policy = "equal_weight"
+capital = 0.3
+profile = "aggressive"
+shadow = true
+challenges = "trend"
+
+[capital]
+method = "equal_risk"
+lookback = 20
+
+[promotion]
+samples = 40
+confidence = 0.5
+
+[[schedules]]
+name = "capital"
+do = "reallocate"
+cron = "0 16 * * fri"
+timezone = "America/New_York"
+
+[[schedules]]
+name = "promotion"
+do = "promote"
+cron = "0 16 * * wed"
+timezone = "America/New_York"
+
 [bus]
 kind = "embedded"
 port = 0
@@ -95,7 +123,7 @@ port = 0
 port = 0
 """
 
-READ_MODELS = ("orders", "fills", "crosses", "decisions", "equity", "bookings", "switches")
+READ_MODELS = ("orders", "fills", "crosses", "decisions", "equity", "bookings", "switches", "house")
 """Tables that must be the same to the last value; but for the name of the run and numbers of steps, which restarts add to."""
 
 

@@ -224,15 +224,19 @@ class Link:
         self.counts["lost_in_crash"] += len(self._news) - len(kept)
         self._news = kept
 
-    def open_rows(self) -> list[OpenRow]:
-        """All that may still fill: resting at the venue or on its way there."""
+    def open_rows(self, stops: bool = False) -> list[OpenRow]:
+        """All orders, or all stops, that may still fill: resting at the venue or on their way there."""
         rows: list[OpenRow] = []
         for resting in self.venue._resting:
+            if bool(resting.kind) != stops:
+                continue
             for row in resting.open:
                 side = 1 if resting.lots[row] > 0 else -1
                 left = abs(resting.lots[row]) - resting.cum[row]
                 rows.append((resting.sym[row], side * left, resting.worst_nano[row]))
         for _, basket, some in self._flight:
+            if bool(basket.kind) != stops:
+                continue
             which = range(len(basket.sym)) if some is None else some
             rows.extend((basket.sym[row], basket.lots[row], basket.worst_nano[row]) for row in which)
         return rows

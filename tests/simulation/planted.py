@@ -16,8 +16,10 @@ from daemon.engine import (
     planning,
     protecting,
     reports,
+    resting,
     settling,
     state,
+    stops,
     switching,
     ticks,
 )
@@ -83,7 +85,7 @@ BUGS = (
     Bug("a snapshot forgets working orders", freezing.thaw, "state.working = dict(f.working)", "pass"),
     Bug("a snapshot forgets crosses", freezing.thaw, "state.crosses = list(f.crosses)", "pass"),
     Bug("a snapshot forgets order numbers", freezing.thaw, "state.orders_at = dict(f.orders_at)", "pass"),
-    Bug("a snapshot forgets the age of prices", freezing.thaw,
+    Bug("a snapshot forgets the age of prices", freezing._market_in,
         "np.frombuffer(f.marks[2], dtype=np.int64)", "np.zeros(len(state.marks), dtype=np.int64)"),
     Bug("a cancel is taken as done at once", planning.withdraw,
         "transition(work.state[row], Cause.CANCEL_ASKED)", "int(OrderState.CANCELLED)"),
@@ -109,7 +111,7 @@ BUGS = (
         "differs[list(state.agents[agent].exits)] = False", "pass"),
     Bug("a snapshot forgets protective exits", freezing.thaw, "agent.exits, agent.blocked = exits, blocked", "pass"),
     Bug("a protective exit is asked for once only", protecting.ask_for_exits,
-        "if each.tried != state.now", "if not each.tried"),
+        "else each.tried != state.now", "else not each.tried"),
     Bug("a split leaves the best price of a trailing stop", protecting.split_exits,
         "state.best[:, symbol] *= denominator / numerator", "pass"),
     Bug("stops of shorts lie below their entry", protective._with_levels,
@@ -120,6 +122,13 @@ BUGS = (
     Bug("levels stay as they were before a purchase", state.State.booked, "self._units = self.levels = None", "self._units = None"),
     Bug("a protective exit does not wait for a purchase to end", protecting.ask_for_exits,
         "change = np.where(in_flight(state, number) * lots > 0.0, 0.0, change)", "pass"),
+    Bug("a sale does not wait for the stop of what it sells", stops.in_the_way, "if mine:", "if False:"),
+    Bug("a stop stays when what it covers is gone", resting._wrong, "if want is None or stop.left > want.lots:", "if want is None:"),
+    Bug("what a stop closes may be entered at once", stops.stops_filled,
+        "agent.exits[symbol] = Exit(kind, entry, price / NANO, level, since=state.now)", "pass"),
+    Bug("the cancel of a stop is asked for once only", stops.ask_again, "stop.going and (at_tick", "False and (at_tick"),
+    Bug("a snapshot forgets the stops at the venue", freezing.thaw,
+        "state.stops, state.rests = dict(f.stops), dict(f.resting.rests)", "pass"),
 )  # fmt: skip
 
 

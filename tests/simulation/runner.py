@@ -106,7 +106,7 @@ class Run:
     def begin(self) -> None:
         """A fresh process: nothing is known but the journal."""
         self.state, self.asks = refold(self.setting, self.journal, self._snapshot())
-        working = self.state.working.items()
+        working = self.state.at_venue().items()
         self.link.again = {(*key, row): times for key, work in working for row, times in work.again.items()}
 
     def _snapshot(self) -> tuple[int, bytes] | None:
@@ -158,7 +158,7 @@ class Run:
                 self.link.action(event)
         if isinstance(event, Flow):
             self.truth.flow(event.amount_micro)
-        others = self.link.open_rows()
+        others, stops = self.link.open_rows(), self.link.open_rows(stops=True)
         for effect in effects:
             if isinstance(effect, OrderBasket):
                 key = effect.sample, effect.n
@@ -167,8 +167,8 @@ class Run:
                 self.baskets[key] = effect
                 if self.truth.marks != self.state.marks_nano.tolist():
                     raise Violation("the marks are not the last closes")
-                self.truth.judge(effect, others)
-                others.extend(zip(effect.sym, effect.lots, effect.worst_nano, strict=True))
+                self.truth.judge(effect, others, stops)
+                (stops if effect.kind else others).extend(zip(effect.sym, effect.lots, effect.worst_nano, strict=True))
             elif isinstance(effect, Ended) and effect.reason == "never sent":
                 self.never_sent.setdefault((effect.sample, effect.n), set()).update(effect.row)
         self.guarded.saw(self.state, event, effects)
@@ -181,7 +181,7 @@ class Run:
                 case OrderBasket():
                     self.link.submit(effect)
                 case Again():
-                    self.link.submit(self.state.working[effect.sample, effect.n].basket, effect.row)
+                    self.link.submit(self.state.at_venue()[effect.sample, effect.n].basket, effect.row)
                 case Cancel():
                     self.link.cancel(effect)
                 case Query():
@@ -236,7 +236,7 @@ class Run:
     def _nothing_is_passed_over(self, unknown: Sequence[Unknown]) -> None:
         waiting = OrderState.SENT, OrderState.CANCELLING
         open_rows = {
-            (*key, row) for key, w in self.state.working.items() for row, now in enumerate(w.state) if now in waiting
+            (*key, row) for key, w in self.state.at_venue().items() for row, now in enumerate(w.state) if now in waiting
         }
         left = open_rows - {(u.sample, u.n, row) for u in unknown for row in u.row}
         if left:
@@ -277,7 +277,7 @@ class Run:
 
     def _in_doubt(self, unknown: Unknown) -> bool:
         """Whether a time-out is one: an answer may have come meanwhile. Now and then it fires all the same."""
-        work = self.state.working.get((unknown.sample, unknown.n))
+        work = self.state.at_venue().get((unknown.sample, unknown.n))
         waiting = OrderState.SENT, OrderState.CANCELLING, OrderState.UNKNOWN
         return (work is not None and any(work.state[r] in waiting for r in unknown.row)) or self.rng.random() < 0.05
 
@@ -315,7 +315,7 @@ class Run:
             for _ in range(3):
                 self.link.lands()
                 self._deliver()
-                for key, work in list(self.state.working.items()):
+                for key, work in list(self.state.at_venue().items()):
                     rows = [row for row, now in enumerate(work.state) if now not in ENDED]
                     for news in self.link.answer(key, rows):
                         self.step(news)
@@ -347,11 +347,11 @@ class Run:
                 raise Violation(f"an honest venue was accused: {effect.text}")
         if isinstance(event, Tick):
             asked = {(q.sample, q.n, row) for q in effects if isinstance(q, Query) for row in q.row}
-            for key, work in state.working.items():
+            for key, work in state.at_venue().items():
                 for row, now in enumerate(work.state):
                     if now == OrderState.UNKNOWN and (*key, row) not in asked:
                         raise Violation(f"row {row} of {key} is unknown, and a tick does not ask for it")
-        for key, work in state.working.items():
+        for key, work in state.at_venue().items():
             resting = venue._known.get(key)
             for row, filled in enumerate(work.filled):
                 # rows that have ended are no longer rescaled by splits
@@ -364,7 +364,7 @@ class Run:
         """Orders and account here are those of the venue, to the unit."""
         ours = {
             key: {row: work.filled[row] for row, now in enumerate(work.state) if now not in ENDED}
-            for key, work in self.state.working.items()
+            for key, work in self.state.at_venue().items()
         }
         theirs = self.link.open_at_venue()
         if ours != theirs:
@@ -379,7 +379,7 @@ class Run:
             raise Violation(f"{when} cash differs by {float(atto / 10**18) - house.cash_micro / 1e6:.9f}")
         for key, basket in self.baskets.items():
             gone = self.never_sent.get(key, set())
-            if key not in self.link.arrived and key not in self.state.working and len(gone) < len(basket.sym):
+            if key not in self.link.arrived and key not in self.state.at_venue() and len(gone) < len(basket.sym):
                 raise Violation(f"basket {key} was lost: neither at the venue nor ended")
         late = [key for key, rows in theirs.items() if any(0 < self.baskets[key].end[r] < self.link.ts for r in rows)]
         if late:
@@ -388,7 +388,7 @@ class Run:
     def _switch_is_obeyed(self) -> None:
         """In HALT nothing rests at the venue but what flattens, in REDUCE nothing that adds risk."""
         state = self.state
-        for column, lots, _ in self.link.open_rows():
+        for column, lots, _ in (*self.link.open_rows(), *self.link.open_rows(stops=True)):
             adds = self.truth.lots[column] * lots >= 0
             if state.switch.state != RUN and (adds or (state.switch.state == HALT and not state.flattening)):
                 raise Violation(

@@ -182,9 +182,20 @@ def _protected(
         return house, agents
     if rng.random() < 0.5:
         house = override(house, protective=spec())
-    return house, tuple(
+    agents = tuple(
         structs.replace(a, limits=override(a.limits, protective=spec())) if rng.random() < 0.6 else a for a in agents
     )
+    return (house, agents) if rng.random() < 0.5 else (_resting(house), tuple(_resting_of(a) for a in agents))
+
+
+def _resting(limits: Limits) -> Limits:
+    """The same with stops at the venue, where there are any."""
+    spec = limits.protective
+    return limits if spec is None else override(limits, protective=structs.replace(spec, at_venue=True))
+
+
+def _resting_of(agent: AgentRules) -> AgentRules:
+    return structs.replace(agent, limits=_resting(agent.limits))
 
 
 def _policy(rng: np.random.Generator, size: int):  # type: ignore[no-untyped-def]

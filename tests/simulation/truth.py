@@ -69,14 +69,15 @@ class Truth:
     def flow(self, amount_micro: int) -> None:
         self.cash += Fraction(amount_micro, 10**6)
 
-    def judge(self, basket: OrderBasket, others: Sequence[OpenRow]) -> None:
+    def judge(self, basket: OrderBasket, others: Sequence[OpenRow], stops: Sequence[OpenRow] = ()) -> None:
         """Every subset of a new basket and of all that may still fill keeps cash, gross and weights, at the marks
-        of the verdict and the orders' worst prices; what only reduces may pass whatever stands."""
+        of the verdict and the orders' worst prices; what only reduces may pass whatever stands. `stops` fill only once
+        the marks are others, and count for what is sold in all."""
         limits = self._limits
         new = [(s, k, w) for s, k, w in zip(basket.sym, basket.lots, basket.worst_nano, strict=True)]
         adding = {s for s, k, _ in new if k * self.lots[s] >= 0}
         for s, k, _ in new:
-            pending = sum(o for c, o, _ in others if c == s and o * k > 0)
+            pending = sum(o for c, o, _ in (*others, *stops) if c == s and o * k > 0)
             if not limits.allow_short and self.lots[s] + min(k, 0) + min(pending, 0) < 0 and k < 0:
                 raise Violation(f"orders to sell {-(k + pending)} of {self.lots[s]} lots of column {s}")
         if not adding:

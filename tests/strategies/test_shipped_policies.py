@@ -13,15 +13,24 @@ from trading.bars import BarRing
 from trading.instruments import Instrument, Universe
 from trading.market import Ring
 from trading.ports import Policy
-from trading.view import Hold, View
+from trading.view import Hold, Noted, View
 
 LOOKBACK = 30
 PARAMS: dict[str, Mapping[str, object]] = {
+    "black_litterman": {"lookback": LOOKBACK, "views": [{"symbol": "A", "annual_return": 0.1}]},
     "buy_and_hold": {},
     "equal_weight": {},
     "fixed_mix": {"weights": {"A": 0.5, "C": 0.3}},
     "hold": {},
+    "hrp": {"lookback": LOOKBACK},
     "inverse_volatility": {"lookback": LOOKBACK},
+    "kelly": {"lookback": LOOKBACK},
+    "max_diversification": {"lookback": LOOKBACK},
+    "max_sharpe": {"lookback": LOOKBACK},
+    "mean_variance": {"lookback": LOOKBACK},
+    "merton": {"lookback": LOOKBACK},
+    "min_cvar": {"lookback": LOOKBACK},
+    "min_variance": {"lookback": LOOKBACK},
     "momentum": {"lookback": LOOKBACK - 5, "skip": 5, "size": "inverse_volatility"},
     "risk_parity": {"lookback": LOOKBACK},
     "signals": {"features": {"momentum_20": 1.0, "volatility_10.rank": -0.5}, "top": 3},
@@ -56,6 +65,7 @@ def market(seed: int, size: int, rows: int = LOOKBACK + 20) -> NDArray[np.float6
 def weights_of(name: str, view: View) -> NDArray[np.float64]:
     given, memory = POLICIES[name](PARAMS[name]).act(view, {})
     assert memory == {}
+    given = given.weights if isinstance(given, Noted) else given
     return view.weights if isinstance(given, Hold) else given
 
 
@@ -76,7 +86,9 @@ def test_permuting_the_columns_permutes_the_weights(name: str, seed: int, order:
         prices[:bars, column] = np.nan
     straight = weights_of(name, view_of(prices, "ABCDE"))
     turned = weights_of(name, view_of(prices[:, order], "".join("ABCDE"[k] for k in order)))
-    np.testing.assert_allclose(turned, straight[order], rtol=1e-9, atol=1e-12)
+    # an interior point stops near its optimum, the others at it
+    near = 1e-5 if name in ("mean_variance", "min_cvar") else 1e-8
+    np.testing.assert_allclose(turned, straight[order], rtol=0.0, atol=near)
 
 
 @pytest.mark.parametrize("name", sorted(POLICIES))
@@ -99,7 +111,19 @@ def test_weights_are_finite_long_only_unlevered_and_zero_where_nothing_is_known(
     assert not weights[columns].any()
 
 
-@pytest.mark.parametrize("name", ["equal_weight", "buy_and_hold", "inverse_volatility", "risk_parity"])
+ALLOCATING = [
+    "black_litterman",
+    "hrp",
+    "max_diversification",
+    "mean_variance",
+    "min_cvar",
+    "min_variance",
+    "risk_parity",
+]
+"""Those that are always invested in full."""
+
+
+@pytest.mark.parametrize("name", ["equal_weight", "buy_and_hold", "inverse_volatility", *ALLOCATING])
 def test_what_an_unknown_instrument_does_not_get_the_others_share(name: str) -> None:
     prices = market(1, 4)
     prices[:, 2] = np.nan
@@ -117,7 +141,7 @@ def test_an_empty_or_short_history_is_no_failure(name: str, rows: int) -> None:
         assert not weights.any()
 
 
-@pytest.mark.parametrize("name", ["inverse_volatility", "risk_parity"])
+@pytest.mark.parametrize("name", ["inverse_volatility", *ALLOCATING])
 def test_a_price_that_never_moves_is_not_taken_for_a_safe_one(name: str) -> None:
     prices = market(1, 3)
     prices[:, 1] = 50.0
@@ -131,6 +155,7 @@ def test_a_price_that_never_moves_is_not_taken_for_a_safe_one(name: str) -> None
 def test_one_symbol_is_a_universe(name: str) -> None:
     params = {"weights": {"A": 0.5}} if name == "fixed_mix" else PARAMS[name]
     given, _ = POLICIES[name](params).act(view_of(market(1, 1), "A"), {})
+    given = given.weights if isinstance(given, Noted) else given
     assert isinstance(given, Hold) or (given.shape == (1,) and 0.0 <= given[0] <= 1.0)
 
 
@@ -146,6 +171,7 @@ def test_a_policy_leaves_its_view_as_it_was(name: str) -> None:
 def asked(name: str, params: Mapping[str, object], prices: NDArray[np.float64], symbols: str) -> NDArray[np.float64]:
     make: Callable[[Mapping[str, object]], Policy] = POLICIES[name]
     given, _ = make(params).act(view_of(prices, symbols), {})
+    given = given.weights if isinstance(given, Noted) else given
     assert not isinstance(given, Hold)
     return given
 

@@ -99,9 +99,9 @@ async def test_a_pace_lets_a_burst_through_and_then_its_rate() -> None:
     began = time.perf_counter()
     for _ in range(3):
         await pace.turn()
-    assert time.perf_counter() - began < 0.01
+    assert time.perf_counter() - began < 0.09, "no pause yet"
     await asyncio.gather(*(pace.turn() for _ in range(10)))
-    assert 0.09 <= time.perf_counter() - began < 1.0
+    assert time.perf_counter() - began >= 0.09
 
 
 @needs_ccxt

@@ -31,6 +31,7 @@ def write_first(desk: Desk, runs: Sequence[tuple[object, ...]], batches: Sequenc
     for *fields, epochs in runs:
         writer.begin(fields, str(epochs))
     for batch in batches:
-        batch.rows.pop("risk", None)
+        for later in ("risk", "house"):
+            batch.rows.pop(later, None)
         writer.write(batch)
     writer.close()

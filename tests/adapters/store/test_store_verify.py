@@ -94,6 +94,7 @@ def test_agents_renamed_over_a_restart_are_no_difference(folder):
             "bookings",
             "switches",
             "risk",
+            "house",
         }
 
 

@@ -5,7 +5,7 @@ import asyncio
 from tests.conformance.cases import add, case
 from tests.conformance.rig import Refusal, Row
 from tests.conformance.scene import Scene
-from trading.orders import Cause, Kind, OrderState
+from trading.orders import Cause, Kind, OrderBasket, OrderState
 
 
 @case("submit")
@@ -240,6 +240,50 @@ async def a_stop_rests_with_its_trigger(s: Scene) -> None:
     assert (order.stop_nano, order.limit_nano, order.lots) == (trigger, worst, -30)
     await s.rig.fill(basket, 0, 30, trigger)
     await s.state(basket, OrderState.FILLED)
+
+
+async def _stop(s: Scene, lots: int) -> tuple[OrderBasket, int]:
+    """A stop that rests for `lots` of thirty that are held; and its trigger."""
+    column = s.column("plain")
+    await s.rig.hold(column, 30)
+    s.books.holding(column, 30)
+    tick = s.rig.universe.instruments[column].tick_nano
+    trigger, worst = (s.rig.price_nano(column) * tenths // 10 // tick * tick for tenths in (9, 8))
+    row = Row(column, -lots, worst_nano=worst, kind=Kind.STOP, stop_nano=trigger, end=0)
+    return await s.rest(row), trigger
+
+
+@case("submit")
+async def a_stop_fills_in_parts_from_its_trigger_on(s: Scene) -> None:
+    basket, trigger = await _stop(s, 30)
+    await s.rig.fill(basket, 0, 12, trigger)
+    await s.state(basket, OrderState.PARTIAL)
+    assert s.books.filled(basket) == [12]
+    await s.rig.fill(basket, 0, 18, trigger)
+    await s.state(basket, OrderState.FILLED)
+    assert s.books.truth().lots[basket.sym[0]] == 0
+
+
+@case("submit")
+async def a_stop_that_was_cancelled_lets_what_it_covered_be_sold(s: Scene) -> None:
+    basket, _ = await _stop(s, 30)
+    await s.cancel(basket)
+    await s.state(basket, OrderState.CANCELLED)
+    assert not s.rig.has(basket, 0)[0].open
+    sale = await s.rest(Row(basket.sym[0], -30))
+    await s.rig.fill(sale, 0, 30, s.rig.price_nano(basket.sym[0]))
+    await s.state(sale, OrderState.FILLED)
+    assert s.books.truth().lots[basket.sym[0]] == 0
+
+
+@case("submit")
+async def a_partly_filled_stop_that_is_cancelled_keeps_its_fill(s: Scene) -> None:
+    basket, trigger = await _stop(s, 20)
+    await s.rig.fill(basket, 0, 5, trigger)
+    await s.filled(basket, 5)
+    await s.cancel(basket)
+    await s.state(basket, OrderState.CANCELLED)
+    assert s.books.truth().lots[basket.sym[0]] == 25
 
 
 def _auction(kind: Kind, word: str) -> None:

@@ -13,7 +13,7 @@ from tests.conformance.rig import CASH_MICRO, Fault, NotOffered, On, Refusal, Ro
 from trading.execution import Costs
 from trading.instruments import ATTO_PER_MICRO, NANO, Instrument, Universe
 from trading.market import Block, MarketSlice
-from trading.orders import Cause, OrderBasket, Reports
+from trading.orders import Cause, Kind, OrderBasket, Reports
 from trading.ports import Broker, BrokerNews
 from trading.venue import VenueAccount, VenueFlow
 
@@ -143,8 +143,8 @@ class PaperRig:
         return PRICES[column]
 
     def basket(self, *rows: Row, sample: int = 0) -> OrderBasket:
-        if any(row.kind for row in rows):
-            raise NotOffered("the paper venue has limit orders only")
+        if any(row.kind not in (Kind.LIMIT, Kind.STOP) for row in rows):
+            raise NotOffered("the paper venue of this rig knows no sessions, so it has no auctions")
         self._n += 1
         made = numbered(self, self._n, rows, sample, close=self._clock + 3_600_000 * MS)
         self._baskets[made.sample, made.n] = made
@@ -250,7 +250,8 @@ class PaperRig:
             return []
         filled = max(cum for cum, _ in said)
         still = not any(cause in ENDING for _, cause in said)
-        return [VenueOrder("", basket.lots[row], filled, basket.worst_nano[row], 0, "", still)]
+        stop = basket.stop_nano[row] if basket.stop_nano else 0
+        return [VenueOrder("", basket.lots[row], filled, basket.worst_nano[row], stop, "", still)]
 
     def truth(self) -> Truth:
         return Truth(tuple(self._lots), round(self._atto / ATTO_PER_MICRO))

@@ -1,0 +1,183 @@
+"""How many sessions of 20 assets a second: the batched simulator beside a plain loop and Stable-Baselines3's vector environments.
+
+python -m benchmarks.simulator: one run, one thread, the same invented market, account and observation everywhere (checked), random
+starts, 252 sessions an episode. The plain environment is written as one would by hand in numpy: the fair peer. Figures are the best and the
+middle of short rounds, since other work on the machine only ever adds.
+"""
+
+import os
+import sys
+from collections.abc import Callable
+from time import perf_counter
+
+import numpy as np
+
+SEED, ASSETS, SESSIONS, LENGTH = 7, 20, 3000, 252
+ROUNDS, ROUND_S = 12, 0.1
+BP = 1e-4
+
+
+def invented() -> "Panel":
+    draw = np.random.default_rng(SEED)
+    shape = (SESSIONS, ASSETS)
+    close = 50.0 * np.cumprod(1.0 + draw.normal(0.0003, 0.012, shape), axis=0)
+    opens = close * (1.0 + draw.normal(0.0, 0.004, shape))
+    dividend = np.where(draw.random(shape) < 0.016, 0.004 * close, 0.0)
+    days = np.arange(SESSIONS) * 86_400_000_000_000
+    return Panel(tuple(f"S{k}" for k in range(ASSETS)), days, opens, close, np.ones(shape), dividend)
+
+
+def rates(acts: dict[str, Callable[[], int]]) -> dict[str, tuple[float, float]]:
+    """(best, median) of steps a second of each act, which gives how many it made; rounds go over all in turn, so that a
+    busy machine slows all alike."""
+    found: dict[str, list[float]] = {name: [] for name in acts}
+    for act in acts.values():
+        act()
+    for _ in range(ROUNDS):
+        for name, act in acts.items():
+            made, began = 0, perf_counter()
+            while (took := perf_counter() - began) < ROUND_S:
+                made += act()
+            found[name].append(made / took)
+    return {name: (max(each), float(np.median(each))) for name, each in found.items()}
+
+
+def plain_class() -> type:
+    """One account in plain numpy, as a gymnasium environment: the same market, costs, reward and observation."""
+    import gymnasium
+
+    class Plain(gymnasium.Env):  # type: ignore[type-arg]
+        def __init__(self, world: "Market") -> None:
+            self.seen, self.gap, self.total = (np.asarray(x) for x in (world.seen, world.gap, world.total))
+            self.dividend = np.asarray(world.dividend)
+            self.first, self.last = world.first, world.last
+            self.draw = np.random.default_rng(SEED)
+            width = self.seen.shape[1]
+            self.observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (width,), np.float32)
+            self.action_space = gymnasium.spaces.Box(0.0, 1.0, (ASSETS + 1,), np.float32)
+
+        def reset(self, *, seed: int | None = None, options: object = None) -> tuple[np.ndarray, dict]:
+            if seed is not None:
+                self.draw = np.random.default_rng(seed)
+            self.row = int(self.draw.integers(self.first, self.last - LENGTH + 1))
+            self.value = np.zeros(ASSETS, np.float32)
+            self.cash = self.equity = self.peak = 100_000.0
+            self.steps = 0
+            return self.shown(), {}
+
+        def shown(self) -> np.ndarray:
+            row = self.seen[self.row].copy()
+            row[-ASSETS - 3 : -3] = self.value / self.equity
+            row[-3:] = self.cash / self.equity, 1.0 - self.equity / self.peak, self.steps / LENGTH
+            return row
+
+        def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict]:
+            weights = np.maximum(action, 0.0)
+            weights = weights[:-1] / weights.sum()
+            self.row += 1
+            wanted = weights * self.equity
+            order = (wanted - self.value) * self.gap[self.row]
+            bought, moved = float(order.sum()), float(np.abs(order).sum())
+            cost = moved * 15 * BP + bought * (5 * BP * 10 * BP)
+            self.cash += float(self.value @ self.dividend[self.row]) - bought - cost
+            self.value = wanted * self.total[self.row]
+            before, self.equity = self.equity, self.cash + float(self.value.sum())
+            self.peak = max(self.peak, self.equity)
+            self.steps += 1
+            return self.shown(), float(np.log(self.equity / before)), self.equity <= 1e4, self.steps >= LENGTH, {}
+
+    return Plain
+
+
+def main() -> int:
+    world = market_of(panel := invented(), observe(panel))
+    usual = np.full((1, ASSETS + 1), 1.0 / (ASSETS + 1), np.float32)
+    plain = plain_class()
+
+    def check() -> None:
+        one, many = plain(world), Simulator(world, batch=1, episodes=WHOLE)
+        one.reset()
+        one.row = world.first
+        many.reset()
+        for _ in range(LENGTH):
+            one.step(usual[0])
+            many.step(torch.from_numpy(usual))
+        if abs(one.equity / float(many.equity) - 1.0) > 1e-4:
+            raise SystemExit(f"the plain account has {one.equity}, the simulator {float(many.equity)}")
+
+    check()
+    print(f"seed {SEED}; {ASSETS} assets, {world.seen.shape[1]} entries an observation; steps a second of one account")
+    print(f"{'':<46}{'best':>12}{'middle':>12}{'B = 1024 is faster, x':>22}")
+    acts: dict[str, Callable[[], int]] = {}
+    opened = []
+    for batch in (8, 64, 1024):
+        env = Simulator(world, batch=batch, episodes=Episodes(LENGTH), seed=SEED)
+        env.reset()
+        action = torch.from_numpy(usual).expand(batch, -1).contiguous()
+
+        def go(env: "Simulator" = env, action: "torch.Tensor" = action) -> int:
+            for _ in range(10):
+                env.step(action)
+            return 10 * env.batch
+
+        acts[f"simulator, B = {batch}"] = go
+
+    def loop(env: "Any") -> Callable[[], int]:
+        env.reset()
+
+        def act() -> int:
+            for _ in range(50):
+                *_, ended, over, _ = env.step(usual[0])
+                if ended or over:
+                    env.reset()
+            return 50
+
+        return act
+
+    def vector(env: "Any", size: int) -> Callable[[], int]:
+        env.reset()
+        rows = np.repeat(usual, size, axis=0)
+
+        def act() -> int:
+            for _ in range(5):
+                env.step(rows)
+            return 5 * size
+
+        return act
+
+    acts["plain loop over one account in numpy"] = loop(plain(world))
+    acts["gymnasium view of the simulator"] = loop(Portfolio(market=world))
+    for kind, made in (("plain", plain), ("quantd's", lambda w: Portfolio(market=w))):
+        for name, vectors in (("DummyVecEnv", DummyVecEnv), ("SubprocVecEnv", SubprocVecEnv)):
+            options = {"start_method": "fork"} if vectors is SubprocVecEnv else {}
+            opened.append(vectors([lambda made=made: made(world)] * 8, **options))
+            acts[f"SB3 {name}(8) of {kind} environment"] = vector(opened[-1], 8)
+    found = rates(acts)
+    for env in opened:
+        env.close()
+    fast, middle = found["simulator, B = 1024"]
+    for name, (best, median) in found.items():
+        print(f"{name:<46}{best:>12,.0f}{median:>12,.0f}{fast / best:>10,.1f}{middle / median:>10,.1f}")
+    print(f"aim at B = 1024: 3,000,000 a second; here {fast / 3e6:.2f} of it")
+    return 0
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    try:
+        from typing import Any
+
+        import torch
+        from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv
+
+        from models.environments import Portfolio
+        from models.episodes import WHOLE, Episodes
+        from models.market import Market, market_of
+        from models.observations import observe
+        from models.panel import Panel
+        from models.simulator import Simulator
+    except ImportError as error:
+        print(f"needs what `make test` installs: {error}")
+        sys.exit(0)
+    torch.set_num_threads(1)
+    sys.exit(main())

@@ -1,0 +1,107 @@
+"""Shadow agents: each a house of its own, of one agent with notional capital, that sees the same market and asks the same gate.
+
+What it orders goes to a simulated venue of its own; its effects come out in `Shadowed`, its questions and alerts plainly, as
+those of an agent whose number is after the others'. Nothing of it reaches the house: not its books, not its orders, not its
+switch.
+"""
+
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from daemon.engine.alerts import alert
+from daemon.engine.state import State
+from trading.effects import (
+    Ask,
+    Assessed,
+    Crossed,
+    Effect,
+    Promotion,
+    Publish,
+    Reallocated,
+    Shadowed,
+    Snapshot,
+    Stop,
+)
+from trading.events import Action, Decided, Event, Halted, Operator, Shade, Tick
+from trading.market import MarketSlice
+
+Step = Callable[[State, Event], Sequence[Effect]]
+
+MARKET = (MarketSlice, Action, Halted)
+"""What every book sees alike."""
+
+
+def beside(state: State, event: Event, step: Step) -> Sequence[Effect]:
+    """Step an event in the house and in the shadows that it concerns; the house's effects come first."""
+    first = len(state.agents)
+    if isinstance(event, Shade):
+        return _one(state, event.agent - first, event.news, step)
+    if isinstance(event, Decided) and event.agent >= first:
+        return _one(state, event.agent - first, msgspec.structs.replace(event, agent=0), step)
+    if isinstance(event, Operator) and event.agent:
+        names = [shadow.rules.agents[0].name for shadow in state.shadows]
+        if event.agent in names:
+            return _commanded(state, names.index(event.agent), event, step)
+    if isinstance(event, Tick):
+        return _ticked(state, event, step)
+    effects = step(state, event)
+    if isinstance(event, MARKET):
+        for k in range(len(state.shadows)):
+            more = _one(state, k, event, step)
+            effects = [*effects, *more] if more else effects
+    return effects
+
+
+def on_shade(state: State, shade: Shade) -> Sequence[Effect]:
+    """News for a shadow that is not there any more."""
+    return ()
+
+
+def _ticked(state: State, tick: Tick, step: Step) -> Sequence[Effect]:
+    """Each has its own part of what is due; jobs are the house's."""
+    first = len(state.agents)
+    due = tuple(number for number in tick.due if number < first)
+    effects = list(step(state, tick if due == tick.due else msgspec.structs.replace(tick, due=due)))
+    for k in range(len(state.shadows)):
+        own = msgspec.structs.replace(tick, due=(0,) if first + k in tick.due else (), jobs=())
+        effects.extend(_one(state, k, own, step))
+    return effects
+
+
+def _commanded(state: State, k: int, order: Operator, step: Step) -> Sequence[Effect]:
+    if order.command == "flatten":
+        state.now = max(state.now, order.ts)
+        said = f"{order.agent} is a shadow: there is nothing of it to sell. `halt` stops it"
+        return (alert(state, "WARNING", "operator", said),)
+    return _one(state, k, order, step)
+
+
+def _one(state: State, k: int, event: Event, step: Step) -> list[Effect]:
+    """The effects of an event in one shadow, as the house's shell takes them."""
+    if not 0 <= k < len(state.shadows):
+        return []
+    shadow, number = state.shadows[k], len(state.agents) + k
+    own: list[Effect] = []
+    outward: list[Effect] = []
+    for effect in step(shadow, event):
+        match effect:
+            case Ask():
+                outward.append(Ask(effect.round, number, effect.view, effect.memory, effect.policy))
+            case Publish():
+                outward.append(_said(shadow, effect))
+            case Assessed() | Crossed() | Snapshot() | Stop() | Reallocated() | Promotion() | Shadowed():
+                pass  # of the limits of a house that it has not, of jobs that are not its own
+            case _:
+                own.append(effect)
+    if not own:
+        return outward
+    # what is left are its members
+    return [Shadowed(number, own, shadow.rules.agents[0].name), *outward]  # type: ignore[arg-type]
+
+
+def _said(shadow: State, effect: Publish) -> Publish:
+    """An alert that says whose it is. Nothing is at stake, so that none is critical."""
+    level = "WARNING" if effect.level == "CRITICAL" else effect.level
+    text = f"shadow: {effect.text}"
+    return msgspec.structs.replace(effect, level=level, text=text, agent=shadow.rules.agents[0].name)

@@ -1,0 +1,157 @@
+"""How capital is shared among agents: target shares of what they have together, from their configured shares and how they did.
+
+Pure functions of plain numbers, the same for every order of the agents.
+"""
+
+from collections.abc import Sequence
+from math import exp, sqrt
+from typing import Final, Literal
+
+import numpy as np
+from msgspec import Struct
+
+from trading.market import Floats
+from trading.statistics import PERIODS_PER_YEAR, RISK_FREE_ANNUAL, mean_correlation, sharpe, volatility
+
+LEAST: Final = 20
+"""Fewer returns say nothing of how an agent did."""
+
+TILT_MOST: Final = 3.0
+"""Sharpe ratios a year that count: more, either way, is luck or a mistake."""
+
+Method = Literal["fixed", "equal_risk", "performance", "regime"]
+
+
+class Regime(Struct, frozen=True):
+    """Shares (by agent, adding up to 1) while the volatility a year is at least `above`."""
+
+    name: str
+    above: float
+    shares: tuple[float, ...]
+
+
+class CapitalRules(Struct, frozen=True):
+    """How and how far capital moves. `agents` are those that take part, by number; `base` their configured shares of what
+    they have together. The method's shares are pulled to `base` by `shrink`, kept between `floor` and `ceiling`, and no share
+    moves by more than `max_step` at once. `benchmark` is the column whose volatility names the regime; -1: the house's."""
+
+    method: Method
+    agents: tuple[int, ...]
+    base: tuple[float, ...]
+    lookback: int = 126
+    shrink: float = 0.5
+    floor: float = 0.0
+    ceiling: float = 1.0
+    max_step: float = 1.0
+    tilt: float = 0.5
+    regimes: tuple[Regime, ...] = ()
+    benchmark: int = -1
+
+
+class Wanted(Struct, frozen=True):
+    """Target shares, adding up to 1, and in words why they are these. Without `shares` nothing moves."""
+
+    shares: tuple[float, ...]
+    why: str
+
+
+def wanted(rules: CapitalRules, returns: Sequence[Floats], names: Sequence[str], market_volatility: float) -> Wanted:
+    """The method's own shares, between their bounds. `returns` float64[T] of each taking part, time-weighted;
+    `market_volatility` a year, NaN where it is not known."""
+    if rules.method == "fixed":
+        return Wanted(rules.base, "the configured shares")
+    if rules.method == "regime":
+        if not market_volatility >= 0.0:
+            return Wanted((), "the market's volatility is not known yet")
+        known = [regime for regime in rules.regimes if regime.above <= market_volatility]
+        if not known:
+            return Wanted((), f"no regime begins at or below a volatility of {market_volatility:.1%}")
+        found = max(known, key=lambda regime: regime.above)
+        said = f"regime {found.name}: volatility {market_volatility:.1%} is at least {found.above:.1%}"
+        return Wanted(_bounded(rules, found.shares), said)
+    recent = [each[-rules.lookback :] for each in returns]
+    short = [name for name, each in zip(names, recent, strict=True) if len(each) < LEAST]
+    if short:
+        return Wanted((), f"{', '.join(short)}: fewer than {LEAST} returns are known")
+    if rules.method == "equal_risk":
+        risks = [volatility(each) for each in recent]
+        if min(risks) <= 1e-9:
+            idle = [name for name, risk in zip(names, risks, strict=True) if risk <= 1e-9]
+            return Wanted((), f"{', '.join(idle)}: no risk was taken, so that none can be equal to it")
+        said = ", ".join(f"{name} {risk:.1%}" for name, risk in zip(names, risks, strict=True))
+        return Wanted(_bounded(rules, [1.0 / risk for risk in risks]), f"volatility a year: {said}")
+    together = mean_correlation(recent)
+    samples = min(len(each) for each in recent)
+    scores = shrunken([_ratio(each) for each in recent], samples, 0.0 if together != together else together)
+    said = ", ".join(f"{name} {score:+.2f}" for name, score in zip(names, scores, strict=True))
+    raw = [base * exp(rules.tilt * score) for base, score in zip(rules.base, scores, strict=True)]
+    return Wanted(_bounded(rules, raw), f"Sharpe ratio above the mean of all, shrunken: {said}")
+
+
+def _ratio(returns: Floats) -> float:
+    """Sharpe ratio a year within what is believed; 0 of a book that did nothing."""
+    found = sharpe(returns, PERIODS_PER_YEAR, RISK_FREE_ANNUAL)
+    return min(max(found, -TILT_MOST), TILT_MOST) if found == found else 0.0
+
+
+def shrunken(ratios: Sequence[float], samples: int, together: float = 0.0) -> list[float]:
+    """What of each annual Sharpe ratio's distance from their mean is to be believed: the positive-part estimator of W. James
+    and C. Stein (1961) about the mean (B. Efron and C. Morris, 1975), with the error of a ratio, a sample, of A. Lo (2002). What
+    agents have in common, the mean correlation `together` of their returns, is an error of none of these distances (J. Jobson
+    and B. Korkie, 1981). With fewer than four agents nothing dominates the plain ratios: half of each distance is taken."""
+    k, mean = len(ratios), sum(ratios) / len(ratios)
+    apart = [ratio - mean for ratio in ratios]
+    spread = sum(each * each for each in apart)
+    if spread <= 0.0:
+        return [0.0] * k
+    if k < 4:
+        return [0.5 * each for each in apart]
+    daily = mean / sqrt(PERIODS_PER_YEAR)
+    error = (1.0 + 0.5 * daily * daily) / samples * PERIODS_PER_YEAR * (1.0 - min(max(together, 0.0), 1.0))
+    kept = max(0.0, 1.0 - (k - 3) * error / spread)
+    return [kept * each for each in apart]
+
+
+def _bounded(rules: CapitalRules, raw: Sequence[float]) -> tuple[float, ...]:
+    """`raw` scaled to 1, pulled to the configured shares, and kept between floor and ceiling."""
+    total = sum(raw)
+    pulled = [
+        rules.shrink * base + (1.0 - rules.shrink) * each / total for base, each in zip(rules.base, raw, strict=True)
+    ]
+    return within(pulled, rules.floor, rules.ceiling)
+
+
+def within(shares: Sequence[float], floor: float, ceiling: float) -> tuple[float, ...]:
+    """The point nearest to `shares` that adds up to 1 between the bounds: each less the same amount, cut off at the bounds
+    (found by bisection). Bounds that no shares of so many can keep are left."""
+    n = len(shares)
+    if floor * n > 1.0 or ceiling * n < 1.0:
+        return tuple(shares)
+    low, high = min(shares) - 1.0, max(shares) + 1.0
+    for _ in range(100):
+        middle = 0.5 * (low + high)
+        if sum(min(max(each - middle, floor), ceiling) for each in shares) > 1.0:
+            low = middle
+        else:
+            high = middle
+    return tuple(min(max(each - high, floor), ceiling) for each in shares)
+
+
+def stepped(now: Sequence[float], target: Sequence[float], max_step: float) -> tuple[float, ...]:
+    """As far from `now` to `target` as no share moves by more than `max_step`: all of the way, or the same part for each."""
+    most = max(abs(there - here) for here, there in zip(now, target, strict=True))
+    part = 1.0 if most <= max_step else max_step / most
+    return tuple(here + part * (there - here) for here, there in zip(now, target, strict=True))
+
+
+def amounts(pool_micro: int, shares: Sequence[float]) -> list[int]:
+    """`pool_micro` in parts that add up to it exactly; what rounding leaves goes to the largest fractions, ties in order."""
+    exact = [pool_micro * share / sum(shares) for share in shares]
+    whole = [int(np.floor(each)) for each in exact]
+    over = pool_micro - sum(whole)
+    order = sorted(range(len(whole)), key=lambda k: whole[k] - exact[k])
+    # float64 is good to 2**53: of a larger pool more than one unit a part may be left over
+    each, rest = divmod(over, len(whole))
+    for place, k in enumerate(order):
+        whole[k] += each + (place < rest)
+    return whole

@@ -1,0 +1,43 @@
+"""How a learner's episodes are cut from history: where they begin, how long they are, and what is done against learning it by heart."""
+
+from typing import Final
+
+from msgspec import Struct
+
+
+class Stress(Struct, frozen=True, forbid_unknown_fields=True):
+    """Invented crashes: on a session drawn with `chance`, all closes fall by a part between `least` and `most`, each
+    asset by 0.5 to 1.5 times that. Nothing announces them."""
+
+    chance: float = 1 / 504
+    least: float = 0.03
+    most: float = 0.12
+
+    def __post_init__(self) -> None:
+        if not (0.0 <= self.chance <= 1.0 and 0.0 <= self.least <= self.most < 2 / 3):
+            raise ValueError(f"stress: {self}: 0 <= chance <= 1 and 0 <= least <= most < 2/3")
+
+
+class Episodes(Struct, frozen=True, forbid_unknown_fields=True):
+    """How episodes are cut from the market: `length` steps at most, from a drawn row or, for evaluation, the whole of it.
+
+    `block` resamples: after a step the market jumps to a drawn row with chance 1 / block, so that no account lives through the
+    history as it was (the stationary bootstrap of D. Politis and J. Romano, 1994). A decision and its outcome always
+    stay together. `together` accounts share a path of the market. An account that falls to `ruin` of its capital is
+    bankrupt: its episode ends, and with it those of its path.
+    """
+
+    length: int = 252
+    random: bool = True
+    block: int = 0
+    stress: Stress | None = None
+    together: int = 1
+    ruin: float = 0.1
+
+    def __post_init__(self) -> None:
+        if self.length < 1 or self.block < 0 or self.together < 1 or not 0.0 <= self.ruin < 1.0:
+            raise ValueError(f"episodes: {self}: length and together from 1, block from 0, 0 <= ruin < 1")
+
+
+WHOLE: Final = Episodes(length=2**31, random=False)
+"""For evaluation: one episode from the first row to the last, as it was."""

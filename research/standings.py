@@ -1,0 +1,166 @@
+"""Many policies side by side: each alone in the same run, after costs, beside equal weight. The figures are as they are:
+each decision sees only its past, and no parameter was fitted to what is shown."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from msgspec import Struct
+
+from daemon.assembly import Assembly, session_date
+from research.bootstrap import CONFIDENCE, sharpe_intervals
+from research.comparison import NAME, Drive, alone, require_same
+from research.record import Record
+from research.verdict import TURNOVER_DEFINITION, Difference, Figures, Measured, deflated_of, difference_of, ratio, span
+from trading.effects import Ask, Effect, Publish
+from trading.events import Decided, Event
+from trading.ports import Policy
+from trading.statistics import SHARPE_DEFINITION
+
+EVERY: Final[Mapping[str, str]] = {"day": "", "week": "0 16 * * wed", "month": "0 16 15-21 * wed"}
+"""When policies are asked: at each sample, on Wednesdays, on the third Wednesday of a month. In the middle of a week, for
+where a coin's bars have the dates of an exchange its order finds no bar over a weekend, and its price is old after one."""
+
+ZONE: Final = "America/New_York"
+
+
+class Standing(Struct, frozen=True):
+    """One policy. `difference` is its Sharpe ratio less that of equal weight, resampled in pairs; `deflated` its deflated
+    Sharpe ratio; `notes` how many times it said that it could not do what it was asked."""
+
+    policy: str
+    figures: Figures
+    difference: Difference | None
+    deflated: float | None
+    notes: int
+
+
+class Standings(Struct, frozen=True):
+    """The table, by Sharpe ratio; `every` as in EVERY."""
+
+    every: str
+    first: str
+    last: str
+    symbols: tuple[str, ...]
+    rows: tuple[Standing, ...]
+    trials: int | None
+    sharpe_definition: str = SHARPE_DEFINITION
+    turnover_definition: str = TURNOVER_DEFINITION
+
+
+class _Noted:
+    """A log that counts the warnings of policies."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def answer(self, ask: Ask) -> Decided | None:
+        return None
+
+    def add(self, event: Event, effects: Sequence[Effect]) -> None:
+        for effect in effects:
+            if isinstance(effect, Publish) and effect.kind == "policy_note" and effect.level == "WARNING":
+                self.count += 1
+
+
+def standings(
+    assembly: Assembly,
+    policies: Mapping[str, Policy],
+    state: Path,
+    drive: Callable[[str], Drive],
+    every: str = "month",
+) -> Standings:
+    """Each of `policies` alone over the market of `assembly`; equal weight is among them. `drive(name)` runs one. Each is
+    a trial, noted in the folder `state`. Raises Incomparable where one was not made alike."""
+    measured: dict[str, tuple[Measured, Assembly, int]] = {}
+    for name, policy in policies.items():
+        one = alone(assembly, name, policy, EVERY[every], ZONE)
+        noted = _Noted()
+        record = Record(one.universe, noted)
+        drive(name)(one, record)
+        measured[name] = (Measured.of(one, record), one, noted.count)
+    yardstick = measured[NAME][0]
+    rows, trials = [], None
+    for name, (own, one, count) in measured.items():
+        require_same(own.settings, yardstick.settings)
+        found = sharpe_intervals(
+            own.returns, yardstick.returns,
+            periods=own.settings.periods, risk_free_annual=own.settings.risk_free_annual,
+        )  # fmt: skip
+        deflated, trials, _ = deflated_of(one, own, state)
+        difference = None if name == NAME else difference_of(own.sharpe, yardstick.sharpe, found)
+        rows.append(Standing(name, own.figures(found.own if found else None), difference, deflated, count))
+    rows.sort(key=lambda row: -(row.figures.sharpe if row.figures.sharpe is not None else -9e9))
+    stamps = yardstick.record.ts
+    return Standings(
+        every,
+        _day(stamps[0]),
+        _day(stamps[-1]),
+        assembly.universe.symbols,
+        tuple(rows),
+        trials,
+        yardstick.metrics.sharpe_definition,
+    )
+
+
+def _day(ts: int) -> str:
+    return session_date(ts).isoformat()
+
+
+HEAD: Final = (
+    "policy",
+    "Sharpe",
+    "less equal weight",
+    "a year",
+    "volatility",
+    "drawdown",
+    "turnover",
+    "costs",
+    "deflated",
+)
+
+
+def table(found: Standings) -> list[tuple[str, ...]]:
+    """Rows under HEAD."""
+    rows: list[tuple[str, ...]] = []
+    for row in found.rows:
+        f, d = row.figures, row.difference
+        rows.append(
+            (
+                row.policy,
+                ratio(f.sharpe) + span(f.sharpe_low, f.sharpe_high),
+                "" if d is None else f"{d.sharpe:+.2f}{span(d.low, d.high)}",
+                f"{f.annual_return:+.1%}",
+                f"{f.volatility_annual:.1%}",
+                f"{f.max_drawdown:.1%}",
+                f"{f.turnover_annual:.2f}",
+                f"{f.costs:,.0f}",
+                "" if row.deflated is None else f"{row.deflated:.2f}",
+            )
+        )
+    return rows
+
+
+def said(found: Standings) -> list[str]:
+    """What stands under the table."""
+    others = [row for row in found.rows if row.difference is not None]
+    better = [row for row in others if row.difference is not None and (row.difference.low or 0.0) > 1e-9]
+    beaten = (
+        f"After costs {len(better)} of {len(others)} can be told from equal weight, for the better: "
+        f"{', '.join(row.policy for row in better)}."
+        if better
+        else f"After costs none of {len(others)} can be told from equal weight for the better."
+    )
+    known = f"{found.trials} trials known" if found.trials is not None else "trials, which are not counted"
+    lines = [
+        beaten,
+        f"{', '.join(found.symbols)}, {found.first} to {found.last}, asked every {found.every}; each alone, on the same bars, "
+        "dates, costs, capital and house limits",
+        f"[..]: {CONFIDENCE:.0%} of a circular block bootstrap; costs in account currency; deflated: by the {known}",
+        found.sharpe_definition,
+        found.turnover_definition,
+    ]
+    noted = [f"{row.policy} ({row.notes})" for row in found.rows if row.notes]
+    if noted:
+        lines.append(f"could at times not do what they were asked, and said so (how often): {', '.join(noted)}")
+    return lines

@@ -1,0 +1,62 @@
+"""Black-Litterman: equilibrium returns, moved by views as far as they are trusted."""
+
+from typing import Final
+
+import numpy as np
+from msgspec import Struct
+
+from strategies.allocators.estimates import equilibrium
+from trading.market import Floats
+
+TAU: Final = 0.05
+"""Uncertainty of the equilibrium beside that of returns (F. Black and R. Litterman, 1992: small)."""
+
+RISK_AVERSION: Final = 2.5
+"""Of the market as a whole (G. He and R. Litterman, 1999)."""
+
+
+class Posterior(Struct, frozen=True):
+    """Expected excess returns float64[n] and their covariance with that of returns float64[n, n], per sample."""
+
+    mean: Floats
+    cov: Floats
+
+
+def posterior(
+    cov: Floats,
+    market: Floats,
+    picks: Floats,
+    views: Floats,
+    doubt: Floats,
+    *,
+    tau: float = TAU,
+    risk_aversion: float = RISK_AVERSION,
+) -> Posterior:
+    """Bayes' rule for equilibrium excess returns, N(pi, tau C), and `views` float64[k] on portfolios `picks` float64[k, n]
+    whose variances of error are `doubt` float64[k] >= 0. Without views it is the equilibrium, with all its doubt.
+
+    Source: F. Black and R. Litterman, Global portfolio optimization (1992), in the form of G. He and R. Litterman, The
+    intuition behind Black-Litterman model portfolios (1999): C + M is what a portfolio is chosen by.
+    """
+    prior = equilibrium(cov, market, risk_aversion)
+    uncertain = tau * cov
+    if not len(views):
+        return Posterior(prior, cov + uncertain)
+    reach = uncertain.dot(picks.T)
+    middle = picks.dot(reach)
+    # two certain views that contradict each other make it singular: a hair of doubt, and they meet half way
+    middle.reshape(-1)[:: len(views) + 1] += doubt + 1e-12 * float(middle.trace())
+    gain = np.linalg.solve(middle, reach.T).T
+    mean = prior + gain.dot(views - picks.dot(prior))
+    left = cov + uncertain - gain.dot(reach.T)
+    return Posterior(mean, (left + left.T) * 0.5)
+
+
+def doubt_of(cov: Floats, picks: Floats, confidence: Floats, tau: float = TAU) -> Floats:
+    """float64[k] variances of error of views of `confidence` float64[k] in (0, 1]: (1 / confidence - 1) times the prior
+    variance of the view. At 1 the view is certain, at 0.5 it weighs as much as the equilibrium.
+
+    Source: J. Walters, The Black-Litterman model in detail (2014), the closed form of T. Idzorek, A step-by-step guide to
+    the Black-Litterman model (2005): a view alone moves its portfolio `confidence` of the way.
+    """
+    return (1.0 / confidence - 1.0) * tau * np.einsum("ki,ij,kj->k", picks, cov, picks)

@@ -1,0 +1,33 @@
+"""The least expected shortfall over the scenarios that history gives."""
+
+import numpy as np
+
+from strategies.allocators.forms import OPEN, Box, settled, within
+from strategies.allocators.interior import Program, bounds, solve
+from trading.market import Floats
+
+
+def minimum_cvar(returns: Floats, confidence: float = 0.95, box: Box = OPEN) -> Floats:
+    """float64[n], the fully invested long-only weights of the least mean loss in the worst (1 - confidence) of float64[S, n]
+    returns: least a + sum(max(0, -r_s'w - a)) / ((1 - confidence) S) over a and w.
+
+    Source: R. Rockafellar and S. Uryasev, Optimization of conditional value-at-risk (2000). Raises Infeasible when the
+    bounds do not allow the sum.
+    """
+    count, size = returns.shape
+    unit = float(np.sqrt(np.einsum("ij,ij->", returns, returns) / returns.size))
+    within(np.full(size, 1.0 / size), box)
+    rows, floor = bounds(np.full(size, box.lower), np.full(size, min(box.upper, 1.0)))
+    zero = np.zeros((2 * size, 1))
+    losses = np.concatenate((returns / unit, np.ones((count, 1))), axis=1)
+    program = Program(
+        np.zeros((size + 1, size + 1)),
+        np.append(np.zeros(size), 1.0),
+        np.concatenate((losses, np.concatenate((rows, zero), axis=1))),
+        np.concatenate((np.zeros(count), floor)),
+        np.concatenate((np.full(count, 1.0 / ((1.0 - confidence) * count)), np.full(2 * size, np.inf))),
+        np.append(np.ones(size), 0.0)[None],
+        np.ones(1),
+    )
+    start = np.append(np.full(size, 1.0 / size), 1.0)
+    return settled(solve(program, start)[:size], box)

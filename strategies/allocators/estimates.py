@@ -1,0 +1,94 @@
+"""What allocators are fed with: a covariance and expected returns, from float64[S, n] returns per sample."""
+
+from typing import Final, Literal
+
+import numpy as np
+
+from strategies.allocators.quadratic import Infeasible
+from trading.covariance import covariance, ewma_covariance, ledoit_wolf
+from trading.market import Floats
+
+CovarianceKind = Literal["sample", "ledoit_wolf", "ewma", "denoised"]
+MeanKind = Literal["sample", "james_stein", "equilibrium"]
+
+VARIANCE_FLOOR: Final = 1e-18
+"""Below this variance a sample a price has not moved: what cannot be measured is not bought."""
+
+
+def covariance_of(kind: CovarianceKind, returns: Floats, decay: float) -> Floats:
+    """float64[n, n] by one of four estimators; `decay` is for "ewma". A sample covariance of no more rows than columns is
+    singular, whatever the market: Infeasible then."""
+    match kind:
+        case "sample":
+            if len(returns) <= returns.shape[1]:
+                raise Infeasible("a sample covariance of no more samples than instruments is singular")
+            return covariance(returns)
+        case "ledoit_wolf":
+            return ledoit_wolf(returns)
+        case "ewma":
+            return ewma_covariance(returns, decay)
+        case "denoised":
+            return denoised(returns)
+
+
+def denoised(returns: Floats) -> Floats:
+    """float64[n, n], the sample covariance with those eigenvalues of its correlation that noise alone would give replaced
+    by their mean.
+
+    Noise alone gives eigenvalues up to v (1 + sqrt(n / S))^2 (V. Marchenko and L. Pastur, 1967), where v is what is left
+    of the variance once the larger ones are taken out, found by repetition. Sources: L. Laloux and others, Noise dressing
+    of financial correlation matrices (1999); M. Lopez de Prado, Machine learning for asset managers (2020), section 2.5.
+    """
+    rows, size = returns.shape
+    cov = covariance(returns)
+    deviation = np.sqrt(cov.diagonal())
+    values, vectors = np.linalg.eigh(cov / np.outer(deviation, deviation))
+    edge = (1.0 + np.sqrt(size / rows)) ** 2
+    noise = size
+    while noise:
+        # those within the band of what is left; eigenvalues come in rising order
+        kept = int(np.searchsorted(values, edge * float(values[:noise].mean()), side="right"))
+        if kept >= noise:
+            break
+        noise = kept
+    if noise:
+        values[:noise] = values[:noise].mean()
+    clean = (vectors * values).dot(vectors.T)
+    scale = deviation / np.sqrt(clean.diagonal())
+    found = clean * np.outer(scale, scale)
+    return (found + found.T) * 0.5
+
+
+def expected_returns(kind: MeanKind, returns: Floats, cov: Floats, risk_aversion: float) -> Floats:
+    """float64[n] means per sample by one of three estimators; "equilibrium" is in excess of the risk-free rate."""
+    match kind:
+        case "sample":
+            return returns.sum(axis=0) / len(returns)
+        case "james_stein":
+            return shrunk_means(returns, cov)
+        case "equilibrium":
+            return equilibrium(cov, np.full(len(cov), 1.0 / len(cov)), risk_aversion)
+
+
+def shrunk_means(returns: Floats, cov: Floats) -> Floats:
+    """float64[n], sample means drawn towards the mean m of the minimum-variance portfolio, by the more the less they differ
+    from it beside their error: share (n + 2) / (n + 2 + S d'C^-1 d), d being the means less m.
+
+    Source: P. Jorion, Bayes-Stein estimation for portfolio analysis (1986), after W. James and C. Stein (1961).
+    """
+    rows, size = returns.shape
+    means = returns.sum(axis=0) / rows
+    if size < 3:
+        return means  # below three dimensions shrinking gains nothing
+    solved = np.linalg.solve(cov, np.column_stack((np.ones(size), means)))
+    anchor = float(solved[:, 1].sum() / solved[:, 0].sum())
+    apart = means - anchor
+    distance = max(float(apart.dot(solved[:, 1] - anchor * solved[:, 0])), 0.0)
+    share = (size + 2.0) / (size + 2.0 + rows * distance)
+    return anchor + (1.0 - share) * apart
+
+
+def equilibrium(cov: Floats, market: Floats, risk_aversion: float) -> Floats:
+    """float64[n] excess returns per sample at which `market` weights are the best ones: risk_aversion C w (W. Sharpe,
+    Imputing expected security returns from portfolio composition, 1974)."""
+    return risk_aversion * cov.dot(market)

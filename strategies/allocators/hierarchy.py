@@ -1,0 +1,134 @@
+"""Trees of instruments by their correlation: hierarchical risk parity, and groups of what moves together."""
+
+import numpy as np
+
+from strategies.allocators.forms import OPEN, Box, scaled, within
+from trading.market import Floats
+
+Linkage = list[tuple[int, int, float]]
+"""Merges in order of distance: (cluster, cluster, distance). Leaves are 0 .. n-1, the k-th merge makes cluster n + k;
+the smaller number comes first."""
+
+
+def distances(correlation: Floats) -> Floats:
+    """float64[n, n], sqrt((1 - correlation) / 2): a metric, 0 for what is one, 1 for opposites (R. Mantegna, 1999)."""
+    return np.sqrt(np.maximum((1.0 - correlation) * 0.5, 0.0))
+
+
+def single_linkage(distance: Floats) -> Linkage:
+    """The tree in which two clusters are as far apart as their nearest members.
+
+    Its merges are the edges of the minimum spanning tree in order of length (J. Gower and G. Ross, 1969), which R. Prim's
+    algorithm (1957) finds in O(n^2).
+    """
+    size = len(distance)
+    nearest = distance[0].copy()
+    nearest[0] = np.inf
+    at = [0] * size
+    edges = []
+    where = np.zeros(size, dtype=np.intp)
+    for _ in range(size - 1):
+        new = int(nearest.argmin())
+        edges.append((float(nearest[new]), int(where[new]), new))
+        row = distance[new]
+        closer = row < nearest
+        # those in the tree have an infinite distance to it, and stay there
+        closer &= nearest < np.inf
+        where[closer] = new
+        nearest[closer] = row[closer]
+        nearest[new] = np.inf
+    edges.sort(key=lambda edge: edge[0])
+    found: Linkage = []
+    at = list(range(2 * size - 1))
+
+    def root(node: int) -> int:
+        while at[node] != node:
+            at[node] = at[at[node]]
+            node = at[node]
+        return node
+
+    for k, (length, a, b) in enumerate(edges):
+        one, other = sorted((root(a), root(b)))
+        found.append((one, other, length))
+        at[one] = at[other] = size + k
+    return found
+
+
+def leaves(linkage: Linkage) -> list[int]:
+    """The instruments from left to right, so that what is alike stands together (quasi-diagonal order)."""
+    size = len(linkage) + 1
+    order: list[int] = []
+    open_ = [2 * size - 2]
+    while open_:
+        node = open_.pop()
+        if node < size:
+            order.append(node)
+        else:
+            left, right, _ = linkage[node - size]
+            open_ += (right, left)
+    return order
+
+
+def hierarchical_risk_parity(cov: Floats, box: Box = OPEN) -> Floats:
+    """Weights float64[n], fully invested: down the tree of instruments the money is divided between two halves by the
+    inverse of their variances, each half being weighed by inverse variances.
+
+    Source: M. Lopez de Prado, Building diversified portfolios that outperform out of sample (2016), with the tree made of
+    correlation distances. No matrix is inverted, so a singular covariance will do. Left and right in a tree are a matter
+    of numbering: instruments are numbered by their variance, so that the answer does not depend on the order of columns.
+    Bounds are met by moving what passes them (`within`).
+    """
+    size = len(cov)
+    if size == 1:
+        return within(np.ones(1), box)
+    rank = np.argsort(cov.diagonal(), kind="stable")
+    correlation, _ = scaled(cov[rank[:, None], rank])
+    order = rank[leaves(single_linkage(distances(correlation)))]
+    precision = 1.0 / cov.diagonal()[order]
+    precision /= precision.max()
+    # variance of a block of inverse-variance weights: the sum of its p_i p_j C_ij over its sum of p, squared
+    block = cov[order[:, None], order]
+    block *= precision
+    block *= precision[:, None]
+    weights = np.ones(size)
+    parts = [(0, size)]
+    while parts:
+        begin, end = parts.pop()
+        middle = (begin + end) // 2
+        first = _variance(block, precision, begin, middle)
+        second = _variance(block, precision, middle, end)
+        share = second / (first + second)
+        weights[begin:middle] *= share
+        weights[middle:end] *= 1.0 - share
+        if middle - begin > 1:
+            parts.append((begin, middle))
+        if end - middle > 1:
+            parts.append((middle, end))
+    found = np.empty(size)
+    found[order] = weights
+    return within(found / found.sum(), box)
+
+
+def _variance(block: Floats, precision: Floats, begin: int, end: int) -> float:
+    if end - begin == 1:
+        return float(block[begin, begin]) / float(precision[begin]) ** 2
+    inside = float(np.add.reduce(block[begin:end, begin:end], axis=None))
+    # rounding may carry a perfect hedge below zero
+    return max(inside, 1e-300) / float(np.add.reduce(precision[begin:end])) ** 2
+
+
+def correlation_groups(correlation: Floats, threshold: float = 0.8, least: int = 2) -> list[list[int]]:
+    """Columns that move together: chains of pairs correlated by more than `threshold`, which are the clusters of the
+    single-linkage tree cut there, of at least `least` members; in order of their first column. Inside no two groups is
+    a pair above the threshold, so a cap on each group caps all that moves together.
+    """
+    size = len(correlation)
+    if size < 2:
+        return []
+    cut = float(distances(np.full((1, 1), threshold))[0, 0])
+    members: dict[int, list[int]] = {k: [k] for k in range(size)}
+    for k, (one, other, length) in enumerate(single_linkage(distances(correlation))):
+        if length >= cut:
+            break
+        members[size + k] = members.pop(one) + members.pop(other)
+    return sorted(sorted(group) for group in members.values() if len(group) >= least)

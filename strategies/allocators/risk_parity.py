@@ -1,0 +1,103 @@
+"""Risk parity: long-only weights that carry given shares of the portfolio's variance."""
+
+from typing import Final
+
+import numpy as np
+
+from strategies.allocators.forms import OPEN, Box, scaled, within
+from strategies.allocators.quadratic import Infeasible
+from trading.market import Floats
+
+TOLERANCE: Final = 1e-9
+"""Newton decrement squared at which one more step leaves an error of about as much."""
+
+ITERATIONS: Final = 60
+
+RIDGE: Final = 1e-4
+"""Added to the unit diagonal where, without it, there is no finite solution: a perfect hedge, whose returns cancel."""
+
+CHEAP: Final = 12
+"""Most cheap rounds before Newton's steps."""
+
+NEAR: Final = 0.03
+"""Relative distance from the shares at which Newton's whole steps take over."""
+
+
+def risk_parity(cov: Floats, budgets: Floats | None = None, box: Box = OPEN) -> Floats:
+    """Weights float64[n], fully invested, with w_i (C w)_i in proportion to `budgets` float64[n] > 0, or all equal.
+
+    Bounds are met by moving what passes them (`within`): then contributions are no longer the budgets. Raises Infeasible
+    when a variance is not positive or when it does not converge.
+    """
+    correlation, deviation = scaled(cov)
+    size = len(cov)
+    shares = np.full(size, 1.0 / size) if budgets is None else budgets / budgets.sum()
+    try:
+        x = shared_risk(correlation, shares)
+    except Infeasible:
+        x = shared_risk(correlation, shares, RIDGE)
+    x /= deviation
+    return within(x / x.sum(), box)
+
+
+def shared_risk(correlation: Floats, shares: Floats, ridge: float = 0.0) -> Floats:
+    """The x > 0, float64[n], with x_i (C x)_i = shares_i for all i, C being `correlation` with `ridge` on its diagonal.
+
+    The minimum of x' C x / 2 - shares' log x, strictly convex. First rounds of x (share / own risk)^(2/3), which leave a
+    third of the error or less each where no correlation is negative; then Newton's method, damped while far from the
+    minimum. Sources: F. Spinu, An algorithm for computing risk parity weights (2013); T. Griveau-Billion, J.-C. Richard
+    and T. Roncalli, A fast algorithm for computing high-dimensional risk parity portfolios (2013). `correlation` has a
+    unit diagonal and is positive semi-definite. Raises Infeasible when no finite x is met.
+    """
+    size = len(correlation)
+    if ridge:
+        correlation = correlation.copy()
+        correlation.reshape(-1)[:: size + 1] += ridge
+    x = _near(correlation, shares)
+    least = float(shares.min())
+    for _ in range(ITERATIONS):
+        barrier = shares / x
+        slope = correlation.dot(x) - barrier
+        hessian = correlation.copy()
+        hessian.reshape(-1)[:: size + 1] += barrier / x
+        step = np.linalg.solve(hessian, slope)
+        # self-concordant once divided by the least share
+        decrement = float(slope.dot(step)) / least
+        if decrement < TOLERANCE:
+            return np.maximum(x - step, x * 0.5)
+        longest = float(np.abs(step / x).max())
+        # far from the minimum the step is shortened by its own length, which keeps x positive
+        x = x - (step / (1.0 + longest) if longest > 0.3 else step)
+        if not longest < np.inf or float(x.max()) > 1e6:
+            break
+    raise Infeasible("risk cannot be shared: some instruments cancel each other")
+
+
+def equal_risk(correlation: Floats) -> Floats:
+    """`shared_risk` in equal parts with RIDGE on the diagonal, which every correlation has a solution with."""
+    return shared_risk(correlation, np.full(len(correlation), 1.0 / len(correlation)), RIDGE)
+
+
+def _near(correlation: Floats, shares: Floats) -> Floats:
+    """A start for Newton's method, close to the solution where correlations are not negative."""
+    first = np.sqrt(shares / max(float(np.sqrt(shares).dot(correlation).dot(np.sqrt(shares))), 1e-3))
+    x = first
+    for _ in range(CHEAP):
+        risk = x * correlation.dot(x)
+        if not float(risk.min()) > 0.0:
+            return first
+        ratio = shares / risk
+        # the scale is solved exactly
+        ratio *= float(risk.sum())
+        if abs(float(ratio.max()) - 1.0) < NEAR and abs(float(ratio.min()) - 1.0) < NEAR:
+            return x / float(risk.sum()) ** 0.5
+        if float(ratio.max()) > 50.0:
+            return first
+        x = x * ratio ** (2.0 / 3.0)
+    return x / float(x.dot(correlation).dot(x)) ** 0.5
+
+
+def contributions(cov: Floats, weights: Floats) -> Floats:
+    """float64[n], the share of the variance that each weight carries; they add up to 1."""
+    joint = weights * cov.dot(weights)
+    return joint / joint.sum()

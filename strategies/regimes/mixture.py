@@ -1,0 +1,98 @@
+"""Gaussian mixtures by expectation and maximisation (Dempster, Laird and Rubin 1977), from stated starts: no draws.
+
+Arrays: samples float64[T, D], means float64[K, D], covariances float64[K, D, D], shares float64[K].
+"""
+
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from trading.market import Floats
+
+FLOOR: Final = 1e-4
+"""Added to each covariance's diagonal, as a share of the samples' own variance: no state may shrink onto one sample."""
+
+TOLERANCE: Final = 1e-6
+"""Gain of log-likelihood a sample at which a fit ends."""
+
+LOG_TWO_PI: Final = float(np.log(2.0 * np.pi))
+
+
+class States(NamedTuple):
+    """Gaussian states: means float64[K, D] and covariances float64[K, D, D]."""
+
+    means: Floats
+    covariances: Floats
+
+
+class Mixture(NamedTuple):
+    """A fitted mixture. `score` is the log-likelihood of the samples it was fitted on."""
+
+    shares: Floats
+    states: States
+    score: float
+
+
+def log_densities(samples: Floats, states: States) -> Floats:
+    """float64[T, K], the log density of each sample in each state."""
+    size = samples.shape[1]
+    lower = np.linalg.cholesky(states.covariances)
+    apart = samples.T[None] - states.means[:, :, None]
+    scaled = np.linalg.solve(lower, apart)
+    log_determinant = 2.0 * np.log(np.diagonal(lower, axis1=1, axis2=2)).sum(axis=1)
+    return (-0.5 * (np.einsum("kdt,kdt->kt", scaled, scaled) + (size * LOG_TWO_PI + log_determinant)[:, None])).T
+
+
+def starts(samples: Floats, count: int) -> list[States]:
+    """Three beginnings that follow from the samples alone: split by the first column (the mean), by the distance from the
+    centre (the volatility), and by the last column."""
+    scale = samples.std(axis=0)
+    centred = (samples - samples.mean(axis=0)) / np.where(scale > 0.0, scale, 1.0)
+    keys = (samples[:, 0], (centred**2).sum(axis=1), samples[:, -1])
+    found = []
+    for key in keys if samples.shape[1] > 1 else keys[:2]:
+        order = np.argsort(key, kind="stable")
+        weight = np.zeros((len(samples), count))
+        for state, rows in enumerate(np.array_split(order, count)):
+            weight[rows, state] = 1.0
+        found.append(states_from(samples, weight))
+    return found
+
+
+def states_from(samples: Floats, weight: Floats, floor: float = FLOOR) -> States:
+    """The states that fit best when sample t belongs to state k by `weight` (float64[T, K])."""
+    mass = np.maximum(weight.sum(axis=0), 1e-12)
+    means = (weight.T @ samples) / mass[:, None]
+    apart = samples[:, None, :] - means
+    covariances = np.einsum("tk,tkd,tke->kde", weight, apart, apart) / mass[:, None, None]
+    size = samples.shape[1]
+    covariances.reshape(len(means), -1)[:, :: size + 1] += floor * samples.var(axis=0) + 1e-18
+    return States(means, covariances)
+
+
+def responsibilities(samples: Floats, shares: Floats, states: States) -> tuple[Floats, float]:
+    """(float64[T, K] probability of each state given each sample alone, log-likelihood)."""
+    joint = log_densities(samples, states) + np.log(np.maximum(shares, 1e-300))
+    peak = joint.max(axis=1, keepdims=True)
+    likely = np.exp(joint - peak)
+    total = likely.sum(axis=1, keepdims=True)
+    return likely / total, float((np.log(total) + peak).sum())
+
+
+def fit_mixture(samples: Floats, count: int, iterations: int) -> Mixture:
+    """The likeliest mixture of `count` states over the starts. Deterministic: the same samples give the same bits."""
+    best: Mixture | None = None
+    for states in starts(samples, count):
+        shares = np.full(count, 1.0 / count)
+        score = -np.inf
+        for _ in range(iterations):
+            weight, likelihood = responsibilities(samples, shares, states)
+            if likelihood - score < TOLERANCE * len(samples):
+                break
+            score = likelihood
+            shares, states = weight.mean(axis=0), states_from(samples, weight)
+        _, score = responsibilities(samples, shares, states)
+        if best is None or score > best.score:
+            best = Mixture(shares, states, score)
+    assert best is not None
+    return best

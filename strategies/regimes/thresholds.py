@@ -1,0 +1,51 @@
+"""Regimes by thresholds on volatility and trend, with hysteresis: a threshold that was passed is passed back only some
+way below it, so that a figure that trembles around it does not."""
+
+from math import sqrt
+from typing import Final
+
+import numpy as np
+
+from trading.market import Floats
+
+YEAR: Final = 252
+"""Samples a year, as every annual figure here counts them."""
+
+DOWN, FLAT, UP = -1, 0, 1
+
+TABLE: Final[dict[int, tuple[str, str, str]]] = {
+    # volatility's level -> regime when the trend is down, flat, up; "" keeps the last of bull and bear
+    0: ("bear", "bull", "bull"),
+    1: ("bear", "", "bull"),
+    2: ("bear", "volatile", "bull"),
+    3: ("volatile", "volatile", "volatile"),
+}
+
+
+def annual_volatility(returns: Floats) -> float:
+    """Annual standard deviation (n - 1) of float64[k] returns a sample."""
+    return float(returns.std(ddof=1)) * sqrt(YEAR)
+
+
+def trend_of(returns: Floats) -> float:
+    """The total return over float64[k] returns."""
+    return float(np.prod(1.0 + returns)) - 1.0
+
+
+def level_of(volatility: float, levels: tuple[float, ...], before: int, margin: float) -> int:
+    """How many of `levels` are reached; one that was reached `before` is left only below (1 - margin) of it."""
+    return sum(
+        volatility >= level * (1.0 - margin) if k < before else volatility >= level for k, level in enumerate(levels)
+    )
+
+
+def direction_of(trend: float, threshold: float, before: int, margin: float) -> int:
+    """UP above `threshold`, DOWN below its negative, FLAT between; a direction is left with the same margin."""
+    up = threshold * (1.0 - margin) if before == UP else threshold
+    down = threshold * (1.0 - margin) if before == DOWN else threshold
+    return UP if trend > up else DOWN if trend < -down else FLAT
+
+
+def regime_of(level: int, direction: int, before: str) -> str:
+    """The regime by TABLE; `before` is the last one."""
+    return TABLE[level][direction + 1] or (before if before in ("bull", "bear") else "bull")

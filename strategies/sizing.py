@@ -1,0 +1,142 @@
+"""How large a position is: Kelly's fraction, volatility targets, budgets of risk, and filters on what is opened. Pure
+arrays: weights are float64[N], returns float64[k, N] a sample, oldest first."""
+
+from math import sqrt
+from typing import Final
+
+import numpy as np
+
+from trading.market import Floats
+
+YEAR: Final = 252
+FINE: Final = 1e-12
+"""Variance a sample below which nothing was measured."""
+
+
+def kelly_of_bets(win_rate: float, payoff: float) -> float:
+    """Kelly (1956): the fraction of wealth that grows it fastest in bets won with probability `win_rate` that pay
+    `payoff` for each 1 staked, p - (1 - p) / b. 0 without an edge."""
+    return max(0.0, win_rate - (1.0 - win_rate) / payoff) if payoff > 0.0 else 0.0
+
+
+def kelly_of_moments(mean: float, variance: float) -> float:
+    """Thorp (2006): the fraction for small continuous returns, mean (over cash) / variance. 0 without an edge."""
+    return max(0.0, mean / variance) if variance > FINE else 0.0
+
+
+def bets_of(returns: Floats) -> tuple[float, float]:
+    """(win rate, mean win / mean loss) of float64[k]; a return of 0 is no bet. (0, 0) without a win, and a payoff of
+    infinity without a loss."""
+    wins, losses = returns[returns > 0.0], -returns[returns < 0.0]
+    if not len(wins):
+        return 0.0, 0.0
+    return len(wins) / (len(wins) + len(losses)), float(wins.mean() / losses.mean()) if len(losses) else float("inf")
+
+
+def earned_by(weights: Floats, returns: Floats) -> Floats:
+    """float64[k'], what a book kept at `weights` would have earned; rows with a held symbol missing are left out."""
+    rows = returns[:, weights != 0.0]
+    whole = np.isfinite(rows).all(axis=1)
+    return rows[whole] @ weights[weights != 0.0]
+
+
+def volatility_factor(weights: Floats, returns: Floats, target: float) -> float:
+    """What `weights` are multiplied by for an annual volatility of `target`; 1 where theirs cannot be measured."""
+    earned = earned_by(weights, returns)
+    if len(earned) < 2:
+        return 1.0
+    deviation = float(earned.std(ddof=1)) * sqrt(YEAR)
+    return target / deviation if deviation > sqrt(FINE) else 1.0
+
+
+def kelly_factor(weights: Floats, returns: Floats, fraction: float, method: str, risk_free: float) -> float:
+    """What `weights` are multiplied by for `fraction` of Kelly's size, from what they would have earned: by `moments`, the
+    mean over cash (`risk_free` a year) and the variance; by `bets`, win rate and payoff, where one bet stakes the mean
+    loss. 0 without an edge; 1 where nothing can be measured."""
+    earned = earned_by(weights, returns)
+    if len(earned) < 20 or float(earned.var()) <= FINE:
+        return 1.0
+    if method == "moments":
+        return fraction * kelly_of_moments(float(earned.mean()) - risk_free / YEAR, float(earned.var(ddof=1)))
+    losses = -earned[earned < 0.0]
+    stake = float(losses.mean()) if len(losses) else 0.0
+    # a fraction f of wealth at stake is f / (loss of the book a bet) books
+    return fraction * kelly_of_bets(*bets_of(earned)) / stake if stake > 0.0 else 1.0
+
+
+def momentum_of(returns: Floats) -> Floats:
+    """float64[N], the total return over all rows; NaN where one is missing."""
+    growth: Floats = np.multiply.reduce(returns + 1.0, axis=0)
+    return growth - 1.0
+
+
+def favourable(weights: Floats, held: Floats, momentum: Floats) -> Floats:
+    """float64[N]: nothing is opened or added to against `momentum` (a long needs it above 0, a short below); what is held
+    may stay, and be reduced. Unknown momentum favours nothing."""
+    with np.errstate(invalid="ignore"):
+        long = np.where(momentum > 0.0, weights, np.minimum(weights, np.maximum(held, 0.0)))
+        short = np.where(momentum < 0.0, weights, np.maximum(weights, np.minimum(held, 0.0)))
+    return np.where(weights > 0.0, long, np.where(weights < 0.0, short, weights))
+
+
+def spread_out(weights: Floats, spread: float) -> Floats:
+    """`weights` moved by `spread` (0 to 1) towards the same gross in equal parts over the symbols they hold."""
+    holds = weights != 0.0
+    count = int(holds.sum())
+    if not count:
+        return weights
+    equal = np.sign(weights) * (float(np.abs(weights).sum()) / count)
+    return (1.0 - spread) * weights + spread * equal
+
+
+def contributions(weights: Floats, covariance: Floats) -> Floats:
+    """float64[N], each symbol's part of the annual volatility of `weights`; they sum to it."""
+    marginal = covariance @ weights
+    variance = float(weights @ marginal)
+    return weights * marginal * sqrt(YEAR / variance) if variance > FINE else np.zeros_like(weights)
+
+
+def risk_budgets(sides: Floats, covariance: Floats, budgets: Floats) -> Floats:
+    """float64[N] weights whose contributions to annual volatility are `budgets` (float64[N], 0 or more), long or short as
+    `sides` (+1, -1, 0: none), by Spinu's (2013) damped Newton on x' C x / 2 - budgets . log x.
+
+    The sum of the contributions is the sum of the budgets of what is held.
+    """
+    held = (sides != 0.0) & (budgets > 0.0) & (covariance.diagonal() > FINE)
+    weights = np.zeros(len(sides))
+    if not held.any():
+        return weights
+    sign, share = sides[held], budgets[held] / float(budgets[held].sum())
+    scale = np.sqrt(covariance.diagonal()[held])
+    matrix = covariance[np.ix_(held, held)] / np.outer(scale, scale) * np.outer(sign, sign)
+    matrix[np.diag_indices_from(matrix)] += 1e-9
+    x = np.sqrt(share)
+    for _ in range(200):
+        barrier = share / x
+        gradient = matrix @ x - barrier
+        step = np.linalg.solve(matrix + np.diag(barrier / x), gradient)
+        decrement = float(gradient @ step) / float(share.min())
+        x = x - (step / (1.0 + float(np.abs(step / x).max())) if decrement > 0.09 else step)
+        if decrement < 1e-20:
+            break
+    found = sign * x / scale
+    inner = covariance[np.ix_(held, held)]
+    weights[held] = found * (float(budgets[held].sum()) / sqrt(float(found @ inner @ found) * YEAR))
+    return weights
+
+
+def at_most(weights: Floats, gross: float) -> Floats:
+    """`weights` scaled down, where need be, to `gross`."""
+    total = float(np.abs(weights).sum())
+    return weights * (gross / total) if total > gross else weights
+
+
+def within(target: Floats, held: Floats, most: float) -> Floats:
+    """`target` with what it adds to `held` cut evenly until its gross is at most `most` (no less than what is kept)."""
+    gross = float(np.abs(target).sum())
+    if gross <= most:
+        return target
+    kept = np.where(target * held > 0.0, np.sign(target) * np.minimum(np.abs(target), np.abs(held)), 0.0)
+    added = gross - float(np.abs(kept).sum())
+    room = max(0.0, most - float(np.abs(kept).sum()))
+    return kept + (target - kept) * (room / added) if added > 0.0 else target

@@ -1,0 +1,66 @@
+"""The declared sets as observations: the same figures whatever the scale, from the past alone, more than 200 of them."""
+
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import models
+from models.declared import adjusted_bars, declared
+from models.environments import Portfolio
+from models.market_data import read_panel
+from models.observations import observe
+from strategies.features import Inputs, compute, shipped
+
+DATA = Path(models.__file__).parents[1] / "data"
+BARS, ACTIONS = DATA / "us_daily.parquet", DATA / "us_actions.csv"
+SYMBOLS = ("SPY", "AAPL")
+
+
+def panel(last: date = date(2014, 12, 31)):
+    return read_panel(BARS, ACTIONS, SYMBOLS, date(2011, 6, 1), last)
+
+
+def test_splits_and_dividends_leave_no_jump_and_the_last_close_none_of_the_scale():
+    given = panel()
+    bars = adjusted_bars(given, BARS)
+    np.testing.assert_allclose(bars["close"][1:] / bars["close"][:-1] - 1.0, given.returns()[1:], rtol=1e-9)
+    assert (bars["high"] >= bars["close"] - 1e-9).all()
+    assert (bars["low"] <= bars["open"] + 1e-9).all()
+    split = int(np.flatnonzero(given.split[:, 1] != 1.0)[0])
+    assert 0.2 < bars["volume"][split, 1] / bars["volume"][split - 1, 1] < 5.0
+
+
+@pytest.mark.parametrize("name", ["default", "full"])
+def test_the_sets_do_not_depend_on_the_scale_that_history_begins_with(name):
+    given = panel()
+    bars = adjusted_bars(given, BARS)
+    other = {field: values * (1.0 if field == "volume" else 7.3) for field, values in bars.items()}
+    one, two = (compute(shipped(name), Inputs(given.day_ns, b, 0), rows=5) for b in (bars, other))
+    np.testing.assert_allclose(one, two, rtol=1e-6, atol=1e-9)
+
+
+def test_the_full_observation_has_more_than_200_named_entries():
+    env = Portfolio(
+        BARS, SYMBOLS, "2013-06-03", "2014-12-31", features=declared(BARS, "full", "SPY"), warmup_days=2200, length=20
+    )  # fmt: skip
+    observation, _ = env.reset(seed=1)
+    assert env.observation_space.shape[0] == len(env.state_names) == len(observation) >= 200
+    shown = dict(zip(env.state_names, observation.tolist(), strict=True))
+    assert shown["AAPL.known"] == 1.0
+    assert 0.0 <= shown["SPY.rsi_14"] <= 100.0
+
+
+def test_what_comes_after_a_row_does_not_change_it():
+    whole, part = (observe(p, declared(BARS)) for p in (panel(), panel(date(2014, 7, 31))))
+    rows = len(part.table)
+    assert part.warm < rows - 300
+    np.testing.assert_array_equal(whole.table[:rows], part.table)
+
+
+def test_a_set_that_needs_more_than_bars_is_refused_by_name():
+    with pytest.raises(ValueError, match="vix"):
+        declared(BARS, "observation", "SPY")
+    with pytest.raises(ValueError, match="QQQ"):
+        observe(panel(), declared(BARS, "full", "QQQ"))

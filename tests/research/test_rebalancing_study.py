@@ -1,0 +1,110 @@
+"""The study of rebalancing: every rule and cost on the same bars, each cost charged once."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from daemon.assembly import Assembly
+from daemon.config import load
+from daemon.known import known_names
+from daemon.loop import Log, Shell
+from daemon.opening import begin
+from research.rebalancing import RULES, study
+
+ROOT = Path(__file__).parents[2]
+CONFIG = f"""\
+[universe]
+symbols = ["SPY", "AAPL", "BAC"]
+[feed]
+path = "{ROOT}/data/us_daily.parquet"
+actions = "{ROOT}/data/us_actions.csv"
+stamps = "session"
+start = 2020-01-02
+end = 2020-08-31
+[broker]
+cash = "100000.00"
+commission_bp = 50.0
+slippage_bp = 50.0
+[[agents]]
+name = "even"
+policy = "equal_weight"
+capital = 0.3
+profile = "conservative"
+"""
+
+
+def driven(assembly: Assembly, log: Log) -> Shell:
+    shell = assembly.shell(log)
+    begin(shell, assembly, assembly.config, "tried", fresh=True)
+    for item in assembly.items():
+        shell.take(item)
+    return shell
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("study")
+    (folder / "config.toml").write_text(CONFIG)
+    found = load(folder / "config.toml", known_names())
+    return list(study(found, "even", driven, costs=(0.0, 20.0), cache=folder / "cache"))
+
+
+def by(rows, cost):
+    return {row.rule: row for row in rows if row.cost_bp == cost}
+
+
+def test_there_is_a_row_for_every_rule_and_cost_and_one_best_of_each_cost(rows):
+    assert [row.rule for row in rows] == 2 * list(RULES)
+    for cost in (0.0, 20.0):
+        best = [row for row in rows if row.cost_bp == cost and row.best]
+        assert [row.sharpe for row in best] == [max(row.sharpe for row in rows if row.cost_bp == cost)]
+    assert {"daily", "weekly", "two weeks", "monthly", "quarterly", "half-yearly", "events"} <= set(RULES)
+
+
+def test_each_cost_is_charged_once_and_nothing_else_is(rows):
+    for row in rows:
+        assert row.cost_drag_annual == pytest.approx(row.turnover_annual * row.cost_bp / 1e4, rel=1e-6)
+    assert all(row.cost_drag_annual == 0.0 for row in by(rows, 0.0).values())
+
+
+def test_who_trades_less_often_turns_over_less_and_cost_does_not_move_a_calendar(rows):
+    free, dear = by(rows, 0.0), by(rows, 20.0)
+    for table in (free, dear):
+        turnovers = [table[rule].turnover_annual for rule in ("daily", "weekly", "monthly", "half-yearly")]
+        assert turnovers == sorted(turnovers, reverse=True)
+    assert dear["monthly"].rebalances == free["monthly"].rebalances
+    assert dear["cost-aware"].turnover_annual < 0.6 * free["cost-aware"].turnover_annual
+    # without a cost it is the plain daily rebalance
+    assert free["cost-aware"].total_return == pytest.approx(free["daily"].total_return, abs=1e-9)
+
+
+def test_an_agent_that_is_not_there_is_named(tmp_path):
+    (tmp_path / "config.toml").write_text(CONFIG)
+    found = load(tmp_path / "config.toml", known_names())
+    with pytest.raises(ValueError, match="no agent 'evn'; there are: even"):
+        next(study(found, "evn", driven))
+
+
+def test_the_command_prints_one_document_and_writes_a_table(tmp_path):
+    (tmp_path / "config.toml").write_text(CONFIG.replace("2020-08-31", "2020-03-31"))
+    command = [
+        sys.executable,
+        "-m",
+        "daemon.cli",
+        "study",
+        "rebalance",
+        "even",
+        "--config",
+        str(tmp_path / "config.toml"),
+    ]
+    command += ["--state", str(tmp_path / "state"), "--cost", "5", "--out", str(tmp_path / "rows.csv")]
+    done = subprocess.run([*command, "--json"], capture_output=True, text=True, check=True, cwd=ROOT)
+    document = json.loads(done.stdout)
+    assert document["agent"] == "even"
+    assert [row["rule"] for row in document["rows"]] == list(RULES)
+    lines = (tmp_path / "rows.csv").read_text().splitlines()
+    assert lines[0].startswith("rule,cost_bp,total_return")
+    assert len(lines) == 1 + len(RULES)

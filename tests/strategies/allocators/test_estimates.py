@@ -1,0 +1,92 @@
+"""Estimators against their definitions, and what they are for: less noise."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from strategies.allocators import estimates
+from strategies.allocators.quadratic import Infeasible
+from tests.strategies.allocators.worlds import market
+from trading.covariance import covariance, ewma_covariance, ledoit_wolf
+
+
+def test_each_estimator_is_the_one_it_is_called() -> None:
+    returns = market(1, 8)
+    for kind, expected in (
+        ("sample", np.cov(returns.T)),
+        ("ledoit_wolf", ledoit_wolf(returns)),
+        ("ewma", ewma_covariance(returns, 0.9)),
+        ("denoised", estimates.denoised(returns)),
+    ):
+        np.testing.assert_allclose(estimates.covariance_of(kind, returns, 0.9), expected, rtol=1e-10)  # type: ignore[arg-type]
+
+
+def test_a_sample_covariance_of_too_few_samples_is_refused() -> None:
+    with pytest.raises(Infeasible, match="singular"):
+        estimates.covariance_of("sample", market(1, 30, 30), 0.94)
+    estimates.covariance_of("sample", market(1, 29, 30), 0.94)
+
+
+@settings(max_examples=50, deadline=None)
+@given(seed=st.integers(0, 10_000), size=st.integers(1, 40), rows=st.integers(3, 400))
+def test_denoised_keeps_variances_and_is_positive_semidefinite(seed: int, size: int, rows: int) -> None:
+    returns = market(seed, size, rows)
+    found = estimates.denoised(returns)
+    np.testing.assert_allclose(found.diagonal(), covariance(returns).diagonal(), rtol=1e-9)
+    np.testing.assert_array_equal(found, found.T)
+    assert np.linalg.eigvalsh(found).min() > -1e-12 * np.trace(found)
+
+
+def test_denoised_leaves_nothing_of_correlations_that_are_noise() -> None:
+    noise = np.random.default_rng(1).normal(size=(400, 60))
+    raw, clean = np.corrcoef(noise.T), estimates.denoised(noise)
+    clean = clean / np.sqrt(np.outer(clean.diagonal(), clean.diagonal()))
+    off = ~np.eye(60, dtype=bool)
+    assert np.abs(clean[off]).max() < 0.3 * np.abs(raw[off]).max()
+
+
+def test_denoised_is_nearer_to_the_truth_than_the_sample() -> None:
+    nearer = 0
+    for seed in range(20):
+        draw = np.random.default_rng(seed)
+        beta = draw.uniform(0.3, 1.0, 50)
+        truth = np.outer(beta, beta) + np.eye(50)
+        returns = draw.multivariate_normal(np.zeros(50), truth, 120)
+        apart = [np.linalg.norm(c - truth) for c in (estimates.denoised(returns), covariance(returns))]
+        nearer += apart[0] < apart[1]
+    assert nearer >= 18
+
+
+@settings(max_examples=50, deadline=None)
+@given(seed=st.integers(0, 10_000), size=st.integers(3, 20))
+def test_shrunk_means_lie_between_the_sample_and_one_common_value(seed: int, size: int) -> None:
+    returns = market(seed, size)
+    cov = covariance(returns)
+    means, shrunk = returns.mean(axis=0), estimates.shrunk_means(returns, cov)
+    weights = np.linalg.solve(cov, np.ones(size))
+    anchor = means @ weights / weights.sum()
+    # by another way: Jorion's own formula
+    apart = means - anchor
+    share = (size + 2) / (size + 2 + len(returns) * apart @ np.linalg.inv(cov) @ apart)
+    np.testing.assert_allclose(shrunk, (1 - share) * means + share * anchor, rtol=1e-6, atol=1e-12)
+    assert 0.0 < share <= 1.0
+
+
+def test_shrunk_means_err_less_than_sample_means() -> None:
+    draw = np.random.default_rng(5)
+    truth = np.full(15, 0.0004) + draw.normal(0.0, 0.0002, 15)
+    errors = []
+    for _ in range(200):
+        returns = truth + draw.normal(0.0, 0.01, (252, 15))
+        cov = covariance(returns)
+        errors.append([np.sum((m - truth) ** 2) for m in (estimates.shrunk_means(returns, cov), returns.mean(axis=0))])
+    shrunk, plain = np.mean(errors, axis=0)
+    assert shrunk < 0.6 * plain
+
+
+def test_at_equilibrium_returns_the_market_is_the_best_portfolio() -> None:
+    cov = covariance(market(3, 5))
+    market_weights = np.array([0.4, 0.3, 0.1, 0.1, 0.1])
+    reward = estimates.equilibrium(cov, market_weights, 2.5)
+    np.testing.assert_allclose(np.linalg.solve(cov, reward) / 2.5, market_weights, rtol=1e-8)

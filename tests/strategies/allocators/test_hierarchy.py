@@ -1,0 +1,120 @@
+"""Trees by hand, by scipy and by skfolio."""
+
+import numpy as np
+import pytest
+import scipy.cluster.hierarchy as sch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.spatial.distance import squareform
+from skfolio.cluster import HierarchicalClustering, LinkageMethod
+from skfolio.distance import PearsonDistance
+from skfolio.moments import EmpiricalCovariance
+from skfolio.optimization import HierarchicalRiskParity
+from skfolio.prior import EmpiricalPrior
+from skfolio.seriation import HierarchicalSeriation
+
+from strategies.allocators.forms import Box
+from strategies.allocators.hierarchy import (
+    correlation_groups,
+    distances,
+    hierarchical_risk_parity,
+    leaves,
+    single_linkage,
+)
+from tests.strategies.allocators.worlds import Floats, market
+from trading.covariance import covariance
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 100_000), size=st.integers(2, 60))
+def test_the_tree_and_its_leaves_are_those_of_scipy(seed: int, size: int) -> None:
+    correlation = np.corrcoef(market(seed, size).T)
+    distance = distances(correlation)
+    np.fill_diagonal(distance, 0.0)
+    oracle = sch.linkage(squareform(distance, checks=False), method="single")
+    found = single_linkage(distance)
+    assert [(a, b) for a, b, _ in found] == [(int(row[0]), int(row[1])) for row in oracle]
+    np.testing.assert_allclose([d for _, _, d in found], oracle[:, 2], rtol=1e-12)
+    assert leaves(found) == sch.leaves_list(oracle).tolist()
+
+
+def skfolio_weights(returns: Floats) -> Floats:
+    oracle = HierarchicalRiskParity(
+        prior_estimator=EmpiricalPrior(covariance_estimator=EmpiricalCovariance()),
+        distance_estimator=PearsonDistance(),
+        seriation_estimator=HierarchicalSeriation(
+            optimal_ordering=False,
+            hierarchical_clustering_estimator=HierarchicalClustering(linkage_method=LinkageMethod.SINGLE),
+        ),
+    )
+    return oracle.fit(returns).weights_
+
+
+@pytest.mark.parametrize("size", [2, 3, 20, 100])
+def test_the_weights_are_those_of_skfolio(size: int) -> None:
+    for seed in range(20 if size < 100 else 5):
+        returns = market(seed, size)
+        # left and right are numbers of columns there: give it the columns as ours numbers them
+        order = np.argsort(returns.var(axis=0))
+        theirs = np.empty(size)
+        theirs[order] = skfolio_weights(returns[:, order])
+        np.testing.assert_allclose(hierarchical_risk_parity(covariance(returns)), theirs, rtol=1e-7)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("size", [20, 100])
+def test_the_weights_are_those_of_skfolio_on_a_hundred_covariances(size: int) -> None:
+    for seed in range(100):
+        returns = market(seed, size)
+        order = np.argsort(returns.var(axis=0))
+        theirs = np.empty(size)
+        theirs[order] = skfolio_weights(returns[:, order])
+        np.testing.assert_allclose(hierarchical_risk_parity(covariance(returns)), theirs, rtol=1e-7)
+
+
+def test_four_instruments_by_hand() -> None:
+    # two pairs, each correlated by 1/2, none between; deviations 1, 2 and 1.5, 3
+    deviation = np.array([1.0, 2.0, 1.5, 3.0]) / 100.0
+    correlation = np.eye(4)
+    correlation[0, 1] = correlation[1, 0] = correlation[2, 3] = correlation[3, 2] = 0.5
+    w = hierarchical_risk_parity(correlation * np.outer(deviation, deviation))
+    # inside a pair (a, 2a): inverse variances give 4/5 and 1/5, whose variance is
+    # (16/25 + 4/25 + 2 x 4/25 x 1/2 x 2) a^2 = 28/25 a^2; between the pairs 1 : 2.25 in variance
+    first = 2.25 / 3.25
+    np.testing.assert_allclose(w, [first * 0.8, first * 0.2, (1 - first) * 0.8, (1 - first) * 0.2], rtol=1e-9)
+
+
+def test_bounds_are_met() -> None:
+    w = hierarchical_risk_parity(covariance(market(5, 10)), Box(0.05, 0.12))
+    assert w.min() >= 0.05 - 1e-12
+    assert w.max() <= 0.12 + 1e-12
+    assert w.sum() == pytest.approx(1.0)
+
+
+def test_two_blocks_are_recovered_as_groups_and_what_stands_alone_is_in_none() -> None:
+    draw = np.random.default_rng(2)
+    first, second = draw.normal(size=(500, 1)), draw.normal(size=(500, 1))
+    returns = 0.2 * draw.normal(size=(500, 8))
+    returns[:, [0, 3, 5]] += first
+    returns[:, [1, 6]] += second
+    correlation = np.corrcoef(returns.T)
+    assert correlation_groups(correlation) == [[0, 3, 5], [1, 6]]
+    assert correlation_groups(correlation, least=3) == [[0, 3, 5]]
+    assert correlation_groups(correlation, threshold=0.999) == []
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 10_000), size=st.integers(1, 30), threshold=st.floats(0.05, 0.95))
+def test_between_groups_no_pair_is_above_the_threshold(seed: int, size: int, threshold: float) -> None:
+    correlation = np.atleast_2d(np.corrcoef(market(seed, size).T))
+    groups = correlation_groups(correlation, threshold, 1)
+    if size > 1:
+        assert sorted(k for g in groups for k in g) == list(range(size))
+    for one in groups:
+        others = [k for k in range(size) if k not in one]
+        assert correlation[np.ix_(one, others)].max(initial=-1.0) <= threshold + 1e-12
+        # each member is close to another one
+        for k in one:
+            rest = [j for j in one if j != k]
+            assert not rest or correlation[k, rest].max() > threshold - 1e-12

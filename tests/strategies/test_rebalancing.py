@@ -1,0 +1,278 @@
+"""When a rebalance is due and how far it goes, as arrays."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.optimize import minimize
+
+from strategies.rebalancing import (
+    PERIODS,
+    correlation_change,
+    covariance_of,
+    drift_of,
+    limited,
+    net_cost,
+    reachable,
+    risk_drift_of,
+    risk_shares,
+    volatility_ratio,
+    worth_trading,
+)
+
+
+def day(text):
+    return int(np.datetime64(text, "D").astype(int))
+
+
+def world(seed, size, short=False):
+    """(target, held, risk, cost): long-only books, or books with shorts, and a covariance that may be singular."""
+    draw = np.random.default_rng(seed)
+    rows = draw.normal(0.0, 0.01, (int(draw.integers(3, 200)), size)) + draw.normal(0.0, 0.01, (1, 1))
+    books = draw.dirichlet(np.ones(size), 2) * draw.uniform(0.3, 1.0, (2, 1))
+    if short:
+        books = books * draw.choice([-1.0, 1.0], (2, size))
+    return books[0], books[1], covariance_of(rows) * draw.uniform(1.0, 500.0), draw.uniform(0.0, 0.003, size)
+
+
+WORLDS = {"seed": st.integers(0, 10**6), "size": st.integers(1, 8), "short": st.booleans()}
+
+
+@settings(max_examples=300, deadline=None)
+@given(**WORLDS, fixed=st.sampled_from([0.0, 1e-6, 1e-4]))
+def test_utility_net_of_cost_is_never_worse_than_holding_or_than_going_all_the_way(seed, size, short, fixed):
+    target, held, risk, cost = world(seed, size, short)
+    weights = worth_trading(target, held, risk, cost, fixed)
+    now = net_cost(weights, target, held, risk, cost, fixed)
+    assert now <= net_cost(held, target, held, risk, cost, fixed) + 1e-12
+    if fixed == 0.0:
+        assert now <= net_cost(target, target, held, risk, cost) + 1e-9
+
+
+@settings(max_examples=100, deadline=None)
+@given(**WORLDS)
+def test_without_cost_it_is_the_plain_rebalance(seed, size, short):
+    target, held, risk, _ = world(seed, size, short)
+    np.testing.assert_array_equal(worth_trading(target, held, risk, np.zeros(size)), target)
+
+
+@settings(max_examples=200, deadline=None)
+@given(**WORLDS)
+def test_every_weight_is_between_held_and_target_and_no_cash_is_borrowed(seed, size, short):
+    target, held, risk, cost = world(seed, size, short)
+    weights = worth_trading(target, held, risk, cost)
+    assert (weights >= np.minimum(held, target) - 1e-12).all()
+    assert (weights <= np.maximum(held, target) + 1e-12).all()
+    assert weights.sum() <= max(held.sum(), target.sum()) + 1e-9
+    # nor is cash left over that a full rebalance would not leave; a fit to rounding
+    assert weights.sum() >= min(held.sum(), target.sum()) - 1e-7
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 10**6), size=st.integers(2, 6))
+def test_it_is_the_optimum_that_a_general_solver_finds(seed, size):
+    target, held, risk, cost = world(seed, size)
+    weights = worth_trading(target, held, risk, cost)
+    side, scale = np.sign(target - held), 1e4
+    box = list(zip(np.minimum(held, target), np.maximum(held, target), strict=True))
+    best = min(
+        (
+            minimize(
+                lambda w: scale * (0.5 * (w - target) @ risk @ (w - target) + cost @ (side * (w - held))),
+                start, jac=lambda w: scale * (risk @ (w - target) + cost * side), bounds=box, method="SLSQP",
+                constraints=[
+                    {"type": "ineq", "fun": lambda w: max(held.sum(), target.sum()) - w.sum()},
+                    {"type": "ineq", "fun": lambda w: w.sum() - min(held.sum(), target.sum())},
+                ],
+                options={"maxiter": 500, "ftol": 1e-14},
+            )
+            for start in (held, target)
+        ),
+        key=lambda found: found.fun,
+    )  # fmt: skip
+    assert net_cost(weights, target, held, risk, cost) <= best.fun / scale + 1e-9
+
+
+@settings(max_examples=50, deadline=None)
+@given(seed=st.integers(0, 10**6), size=st.integers(2, 6))
+def test_permuting_the_columns_permutes_the_trades(seed, size):
+    target, held, risk, cost = world(seed, size)
+    risk = risk + np.diag(np.full(size, 1e-4))  # one optimum
+    order = np.random.default_rng(seed).permutation(size)
+    straight = worth_trading(target, held, risk, cost)
+    turned = worth_trading(target[order], held[order], risk[np.ix_(order, order)], cost[order])
+    np.testing.assert_allclose(turned, straight[order], atol=1e-7)
+
+
+def test_for_one_symbol_the_region_has_its_closed_form():
+    # lambda sigma^2 (w* - w) = c at the boundary
+    risk, cost = np.array([[0.02]]), np.array([0.001])
+    boundary = 0.6 - 0.001 / 0.02
+    assert worth_trading(np.array([0.6]), np.array([0.2]), risk, cost)[0] == pytest.approx(boundary)
+    assert worth_trading(np.array([0.6]), np.array([boundary + 1e-6]), risk, cost)[0] == boundary + 1e-6
+    assert worth_trading(np.array([0.6]), np.array([0.9]), risk, cost)[0] == pytest.approx(0.65)
+
+
+def test_what_is_sold_is_bought_again_though_each_purchase_alone_would_not_pay():
+    # the first has risen far; the others are inside their regions, and cash is what nobody wants
+    risk = np.diag([0.1, 0.005, 0.005])
+    target, held = np.full(3, 1 / 3), np.array([0.4, 0.3, 0.3])
+    weights = worth_trading(target, held, risk, np.full(3, 0.001))
+    assert weights[0] < 0.36
+    assert weights.sum() == pytest.approx(1.0, abs=1e-9)
+
+
+def test_what_is_dear_to_trade_is_traded_less():
+    risk = np.eye(2) * 0.02
+    weights = worth_trading(np.array([0.5, 0.5]), np.zeros(2), risk, np.array([0.001, 0.004]))
+    np.testing.assert_allclose(weights, [0.45, 0.3])
+
+
+def test_a_full_book_turns_over_without_borrowing_where_sales_are_dearer_than_purchases():
+    target, held = np.array([0.0, 1.0]), np.array([1.0, 0.0])
+    risk, cost = np.eye(2) * 0.02, np.array([0.008, 0.0])
+    weights = worth_trading(target, held, risk, cost)
+    assert weights.sum() == pytest.approx(1.0, abs=1e-9)
+    # stationary: what the first would gain by going on, less its cost, is what the second would gain by more cash
+    assert 0.02 * weights[0] - 0.008 == pytest.approx(-0.02 * (1.0 - weights[1]), abs=1e-7)
+
+
+def test_a_trade_that_does_not_earn_its_fixed_cost_is_not_made():
+    risk, cost = np.eye(2) * 0.02, np.zeros(2)
+    target, held = np.array([0.5, 0.32]), np.array([0.1, 0.3])
+    gains = 0.5 * 0.02 * (target - held) ** 2
+    weights = worth_trading(target, held, risk, cost, fixed=float(gains[1]) * 1.01)
+    np.testing.assert_allclose(weights, [0.5, 0.3])
+    np.testing.assert_allclose(worth_trading(target, held, risk, cost, fixed=float(gains[1]) * 0.99), target)
+
+
+def test_a_symbol_whose_risk_is_not_known_goes_to_its_target():
+    risk = np.diag([0.02, 0.0])
+    np.testing.assert_allclose(worth_trading(np.array([0.5, 0.5]), np.zeros(2), risk, np.full(2, 0.02)), [0.0, 0.5])
+
+
+RULES = {
+    "band": st.floats(0, 0.1), "max_change": st.floats(0.01, 1), "max_trades": st.integers(1, 8),
+    "max_turnover": st.floats(0.01, 2), "least": st.floats(0, 0.05),
+}  # fmt: skip
+
+
+@settings(max_examples=300, deadline=None)
+@given(seed=st.integers(0, 10**6), size=st.integers(1, 8), rules=st.fixed_dictionaries(RULES))
+def test_a_limited_trade_keeps_every_limit_stays_long_only_and_borrows_nothing(seed, size, rules):
+    target, held, _, _ = world(seed, size)
+    weights = limited(target, held, **rules)
+    change = np.abs(weights - held)
+    assert (weights >= np.minimum(held, target) - 1e-12).all()
+    assert (weights <= np.maximum(held, target) + 1e-12).all()
+    assert change.max() <= rules["max_change"] + 1e-12
+    assert (change > 1e-15).sum() <= rules["max_trades"]
+    assert change.sum() <= rules["max_turnover"] + 1e-9
+    assert weights.sum() <= max(held.sum(), target.sum()) + 1e-12
+    small = np.abs(target - held) <= rules["band"]
+    np.testing.assert_array_equal(weights[small], held[small])
+
+
+OFF = {"band": 0.0, "max_change": 1.0, "max_trades": 99, "max_turnover": 9.0, "least": 0.0}
+
+
+def test_without_limits_it_goes_all_the_way():
+    np.testing.assert_allclose(limited(np.array([0.2, 0.8]), np.array([0.5, 0.5]), **OFF), [0.2, 0.8])
+
+
+def test_at_most_so_many_trades_the_largest_first():
+    weights = limited(np.array([0.1, 0.2, 0.3]), np.array([0.3, 0.3, 0.25]), **{**OFF, "max_trades": 2})
+    np.testing.assert_allclose(weights, [0.1, 0.2, 0.25])
+
+
+def test_no_weight_changes_by_more_than_a_fifth():
+    weights = limited(np.array([0.0, 0.9]), np.array([0.9, 0.0]), **{**OFF, "max_change": 0.2})
+    np.testing.assert_allclose(weights, [0.7, 0.2])
+
+
+def test_a_change_below_the_least_is_not_made_but_a_holding_is_closed():
+    weights = limited(np.array([0.305, 0.0, 0.3]), np.array([0.3, 0.005, 0.2]), **{**OFF, "least": 0.01, "band": 0.01})
+    np.testing.assert_allclose(weights, [0.3, 0.0, 0.3])
+
+
+def test_purchases_that_no_sale_pays_for_are_cut():
+    weights = limited(np.array([0.0, 0.3, 0.7]), np.array([0.4, 0.3, 0.3]), **{**OFF, "max_trades": 1})
+    assert weights.sum() <= 1.0 + 1e-12
+
+
+@pytest.mark.parametrize(
+    ("every", "same", "new"),
+    [
+        ("day", ("2020-01-02", "2020-01-02"), ("2020-01-02", "2020-01-03")),
+        # weeks begin with Friday's session
+        ("week", ("2020-01-03", "2020-01-09"), ("2020-01-09", "2020-01-10")),
+        ("two_weeks", ("2020-01-03", "2020-01-09"), ("2020-01-03", "2020-01-17")),
+        ("month", ("2020-01-31", "2020-01-02"), ("2020-01-31", "2020-02-03")),
+        ("month", ("2020-01-31", "2020-01-02"), ("2020-01-31", "2021-01-29")),
+        ("quarter", ("2020-01-02", "2020-03-31"), ("2020-03-31", "2020-04-01")),
+        ("half_year", ("2020-01-02", "2020-06-30"), ("2020-06-30", "2020-07-01")),
+        ("year", ("2020-01-02", "2020-12-31"), ("2020-12-31", "2021-01-04")),
+    ],
+)
+def test_a_period_ends_where_a_calendar_says(every, same, new):
+    period = PERIODS[every]
+    assert period(day(same[0])) == period(day(same[1]))
+    assert period(day(new[0])) != period(day(new[1]))
+
+
+def test_every_period_is_longer_than_the_one_before_it():
+    days = range(day("2000-01-01"), day("2030-01-01"))
+    counts = [len({period(d) for d in days}) for period in PERIODS.values()]
+    assert counts == sorted(counts, reverse=True)
+    assert np.datetime64(1, "D").astype(object).strftime("%A") == "Friday"
+
+
+def test_a_week_whose_friday_is_a_holiday_begins_with_the_next_session():
+    # Good Friday, 2020-04-10
+    assert PERIODS["week"](day("2020-04-09")) != PERIODS["week"](day("2020-04-13"))
+
+
+def test_drifts_are_of_weights_and_of_shares_of_risk():
+    held, target = np.array([0.56, 0.44]), np.array([0.5, 0.5])
+    assert drift_of(held, target) == pytest.approx(0.06)
+    covariance = np.diag([4.0, 1.0])
+    np.testing.assert_allclose(risk_shares(target, covariance), [0.8, 0.2])
+    assert risk_drift_of(held, target, covariance) == pytest.approx(4 * 0.56**2 / (4 * 0.56**2 + 0.44**2) - 0.8)
+    np.testing.assert_array_equal(risk_shares(np.zeros(2), covariance), 0.0)
+
+
+def test_what_could_not_be_reached_is_taken_off_the_gap_on_the_same_side_only():
+    target, held = np.array([0.5, 0.5, 0.0, 0.5]), np.array([0.35, 0.42, 0.1, 0.5])
+    short = np.array([0.1, -0.2, -0.3, 0.2])
+    np.testing.assert_allclose(reachable(target, held, short), [0.4, 0.5, 0.1, 0.5])
+    np.testing.assert_array_equal(reachable(target, held, np.zeros(4)), target)
+
+
+def test_the_covariance_is_numpys_shrunk_to_its_diagonal():
+    rows = np.random.default_rng(1).normal(size=(50, 3))
+    expected = np.cov(rows.T)
+    np.testing.assert_allclose(covariance_of(rows), 0.9 * expected + 0.1 * np.diag(np.diag(expected)))
+    rows[3, 1] = np.nan
+    assert not covariance_of(rows)[1].any()
+    assert np.isfinite(covariance_of(rows)).all()
+    assert not covariance_of(rows[:1]).any()
+
+
+def test_volatility_that_doubles_is_twice_what_it_was():
+    draw = np.random.default_rng(1)
+    calm, storm = draw.normal(0, 0.01, 100), draw.normal(0, 0.01, 20)
+    ratio = volatility_ratio(np.concatenate([calm, 3.0 * storm]), 20)
+    assert ratio == pytest.approx(3.0 * storm.std(ddof=1) / calm.std(ddof=1))
+    assert volatility_ratio(calm[:50], 20) == 0.0
+    assert volatility_ratio(np.concatenate([np.zeros(100), storm]), 20) == 0.0
+
+
+def test_correlations_that_turn_over_change_by_two():
+    draw = np.random.default_rng(1)
+    one = draw.normal(size=120)
+    other = one.copy()
+    other[-30:] *= -1.0
+    assert correlation_change(np.column_stack([one, other]), 30) == pytest.approx(2.0)
+    assert correlation_change(np.column_stack([one, one]), 30) == pytest.approx(0.0, abs=1e-12)
+    assert correlation_change(np.column_stack([one, np.ones(120)]), 30) == 0.0
+    assert correlation_change(np.column_stack([one, other])[:60], 30) == 0.0

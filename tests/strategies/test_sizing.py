@@ -1,0 +1,171 @@
+"""Sizing formulas against their definitions, and what they owe whatever comes in."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.optimize import minimize_scalar
+
+from strategies.rebalancing import covariance_of
+from strategies.sizing import (
+    at_most,
+    bets_of,
+    contributions,
+    earned_by,
+    favourable,
+    kelly_factor,
+    kelly_of_bets,
+    kelly_of_moments,
+    momentum_of,
+    risk_budgets,
+    spread_out,
+    volatility_factor,
+    within,
+)
+
+
+def rows(seed, count, size, scale=0.01):
+    draw = np.random.default_rng(seed)
+    return draw.normal(0.0003, scale, (count, size)) + draw.normal(0.0, scale / 2, (count, 1))
+
+
+@settings(deadline=None)
+@given(p=st.floats(0.01, 0.99), b=st.floats(0.1, 10.0))
+def test_kelly_of_bets_grows_wealth_fastest(p, b):
+    best = minimize_scalar(
+        lambda f: -(p * np.log1p(b * f) + (1 - p) * np.log1p(-f)), bounds=(0.0, 0.999), method="bounded", options={"xatol": 1e-9}
+    )  # fmt: skip
+    assert min(0.999, kelly_of_bets(p, b)) == pytest.approx(best.x, abs=1e-4)
+
+
+def test_no_edge_is_no_size():
+    assert kelly_of_bets(0.5, 1.0) == 0.0
+    assert kelly_of_bets(0.6, 0.0) == 0.0
+    assert kelly_of_moments(0.0, 0.01) == kelly_of_moments(-0.001, 0.01) == 0.0
+    assert kelly_of_moments(0.001, 0.0) == 0.0
+    losing = rows(1, 300, 1) - 0.005
+    for method in ("moments", "bets"):
+        assert kelly_factor(np.array([1.0]), losing, 0.5, method, 0.0) == 0.0
+
+
+def test_kelly_of_moments_is_the_mean_over_cash_by_the_variance():
+    returns = rows(3, 250, 2)
+    weights = np.array([0.5, 0.3])
+    earned = returns @ weights
+    expected = 0.5 * (earned.mean() - 0.02 / 252) / earned.var(ddof=1)
+    assert expected > 0
+    assert kelly_factor(weights, returns, 0.5, "moments", 0.02) == pytest.approx(expected)
+
+
+def test_both_ways_agree_on_small_even_bets():
+    # +1 % or -1 %, won 55 times in 100: mean 0.1 %, variance about 1e-4
+    returns = np.tile(np.array([0.01] * 11 + [-0.01] * 9), 10)[:, None]
+    one = np.array([1.0])
+    assert bets_of(returns[:, 0]) == (0.55, pytest.approx(1.0))
+    bets, moments = (kelly_factor(one, returns, 1.0, m, 0.0) for m in ("bets", "moments"))
+    assert bets == pytest.approx(10.0)
+    assert moments == pytest.approx(bets, rel=0.02)
+
+
+def test_a_record_without_losses_or_wins_or_moves_is_no_failure():
+    assert bets_of(np.array([0.01, 0.02])) == (1.0, float("inf"))
+    assert bets_of(np.array([-0.01, 0.0])) == (0.0, 0.0)
+    assert kelly_factor(np.array([1.0]), np.full((50, 1), 0.0), 0.5, "bets", 0.0) == 1.0
+    assert kelly_factor(np.array([1.0]), rows(1, 5, 1), 0.5, "moments", 0.0) == 1.0
+    gains = np.abs(rows(1, 50, 1)) + 1e-4
+    assert kelly_factor(np.array([1.0]), gains, 0.5, "bets", 0.0) == 1.0
+
+
+@settings(max_examples=50, deadline=None)
+@given(seed=st.integers(0, 10**6), target=st.floats(0.01, 0.5))
+def test_sized_to_a_volatility_the_past_would_have_had_it(seed, target):
+    returns = rows(seed, 63, 3)
+    weights = np.random.default_rng(seed).dirichlet(np.ones(3))
+    sized = weights * volatility_factor(weights, returns, target)
+    assert (returns @ sized).std(ddof=1) * 252**0.5 == pytest.approx(target)
+
+
+def test_twice_the_volatility_is_half_the_size():
+    returns, one = rows(5, 63, 1), np.array([1.0])
+    assert volatility_factor(one, 2 * returns, 0.1) == pytest.approx(volatility_factor(one, returns, 0.1) / 2)
+    assert volatility_factor(np.zeros(1), returns, 0.1) == 1.0
+    assert volatility_factor(one, np.zeros((63, 1)), 0.1) == 1.0
+
+
+def test_rows_with_a_held_symbol_missing_do_not_count_and_others_do():
+    returns = np.array([[0.01, np.nan], [0.02, 0.05], [np.nan, 0.01]])
+    np.testing.assert_allclose(earned_by(np.array([0.5, 0.0]), returns), [0.005, 0.01])
+    np.testing.assert_allclose(earned_by(np.array([0.5, 0.5]), returns), [0.035])
+
+
+def test_negative_momentum_opens_no_new_long():
+    held = np.array([0.0, 0.3, 0.3, 0.0])
+    wanted = np.array([0.4, 0.5, 0.1, 0.2])
+    momentum = np.array([-0.1, -0.1, -0.1, 0.1])
+    np.testing.assert_allclose(favourable(wanted, held, momentum), [0.0, 0.3, 0.1, 0.2])
+    np.testing.assert_allclose(favourable(wanted, held, np.full(4, np.nan)), [0.0, 0.3, 0.1, 0.0])
+    np.testing.assert_allclose(favourable(wanted, held, np.zeros(4)), [0.0, 0.3, 0.1, 0.0])
+
+
+def test_positive_momentum_opens_no_new_short():
+    wanted, momentum = np.array([-0.4, -0.4, -0.4]), np.array([0.1, 0.1, -0.1])
+    np.testing.assert_allclose(favourable(wanted, np.array([0.0, -0.2, 0.0]), momentum), [0.0, -0.2, -0.4])
+    # from long to short: the long may go, the short is not opened
+    np.testing.assert_allclose(favourable(np.array([-0.4]), np.array([0.3]), np.array([0.1])), [0.0])
+
+
+@given(seed=st.integers(0, 10**6))
+def test_a_filter_never_adds(seed):
+    draw = np.random.default_rng(seed)
+    wanted, held, momentum = draw.normal(size=(3, 5))
+    filtered = favourable(wanted, held, momentum)
+    assert (np.abs(filtered) <= np.maximum(np.abs(wanted), 0.0) + 1e-15).all()
+
+
+def test_momentum_is_the_total_return():
+    np.testing.assert_allclose(momentum_of(np.array([[0.1, np.nan], [0.1, 0.1]])), [0.21, np.nan])
+
+
+@settings(max_examples=100, deadline=None)
+@given(seed=st.integers(0, 10**6), size=st.integers(1, 8), shorts=st.booleans())
+def test_contributions_to_risk_are_the_budgets_and_sum_to_their_total(seed, size, shorts):
+    draw = np.random.default_rng(seed)
+    covariance = covariance_of(rows(seed, 80, size, 0.02))
+    budgets = draw.uniform(0.005, 0.1, size)
+    sides = draw.choice([-1.0, 1.0], size) if shorts else np.ones(size)
+    weights = risk_budgets(sides, covariance, budgets)
+    assert (np.sign(weights) == sides).all()
+    np.testing.assert_allclose(contributions(weights, covariance), budgets, rtol=1e-4)
+    assert (weights @ covariance @ weights * 252) ** 0.5 == pytest.approx(budgets.sum(), rel=1e-4)
+
+
+def test_what_is_not_wanted_not_budgeted_or_not_measured_gets_nothing():
+    covariance = np.diag([1e-4, 1e-4, 1e-4, 0.0])
+    weights = risk_budgets(np.array([1.0, 0.0, 1.0, 1.0]), covariance, np.array([0.1, 0.1, 0.0, 0.1]))
+    np.testing.assert_array_equal(weights > 0, [True, False, False, False])
+    assert contributions(weights, covariance)[0] == pytest.approx(0.1)
+    assert not risk_budgets(np.zeros(4), covariance, np.full(4, 0.1)).any()
+
+
+@given(seed=st.integers(0, 10**6), spread=st.floats(0, 1))
+def test_spreading_out_keeps_gross_and_sides_and_lowers_concentration(seed, spread):
+    draw = np.random.default_rng(seed)
+    weights = draw.normal(size=6) * draw.integers(0, 2, 6)
+    spread_weights = spread_out(weights, spread)
+    assert np.abs(spread_weights).sum() == pytest.approx(np.abs(weights).sum())
+    assert (np.sign(spread_weights) == np.sign(weights)).all()
+    assert (spread_weights**2).sum() <= (weights**2).sum() + 1e-12
+
+
+def test_spread_whole_all_are_equal():
+    np.testing.assert_allclose(spread_out(np.array([0.6, 0.0, 0.2]), 1.0), [0.4, 0.0, 0.4])
+
+
+def test_gross_is_cut_and_never_raised():
+    np.testing.assert_allclose(at_most(np.array([1.5, -0.5]), 1.0), [0.75, -0.25])
+    np.testing.assert_allclose(at_most(np.array([0.2, -0.1]), 1.0), [0.2, -0.1])
+
+
+def test_purchases_are_cut_evenly_and_what_is_kept_is_kept():
+    np.testing.assert_allclose(within(np.array([0.5, 0.5, 0.3]), np.array([0.5, 0.1, 0.1]), 1.0), [0.5, 0.3, 0.2])
+    np.testing.assert_allclose(within(np.array([0.5, 0.4]), np.zeros(2), 1.0), [0.5, 0.4])
