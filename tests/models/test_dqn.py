@@ -30,7 +30,15 @@ PLAIN = DqnPlan(
     epsilon_decay=0.99,
 )
 RAINBOW = msgspec.structs.replace(
-    PLAIN, hidden=(64, 64), streams=32, double=True, noisy=True, n_step=2, alpha=0.6, beta_updates=600
+    PLAIN,
+    hidden=(64, 64),
+    streams=32,
+    double=True,
+    noisy=True,
+    n_step=2,
+    alpha=0.6,
+    beta_updates=600,
+    learning_rate=3e-3,
 )
 PROBLEMS: dict[str, Callable[[], Problem]] = {
     "drift": lambda: DriftingAsset("discrete", batch=32),
