@@ -1,0 +1,175 @@
+"""Env-steps a second of SAC and DQN beside Stable-Baselines3, same network, same problem, one environment, in one run.
+
+Run: OMP_NUM_THREADS=1 python -m benchmarks.off_policy [rounds]
+SAC: 256 and 256, batch 256, one update per env-step. DQN: 64 and 64, batch 64, one update per 4 env-steps, target copied every
+1,000 updates. The rounds of both take turns, so that another load falls on both; the medians and their ratio are printed.
+Needs stable-baselines3, which nothing else here does.
+"""
+
+import sys
+from collections.abc import Callable
+from time import perf_counter
+from typing import Any
+
+import gymnasium
+import numpy as np
+import torch
+from stable_baselines3 import DQN, SAC
+from torch import Tensor
+
+from models.learners.agent import Report
+from models.learners.dqn import Dqn, DqnPlan
+from models.learners.sac import Sac, SacPlan
+from models.learners.sum_tree import SumTree
+from models.vector_env import Kind, Step
+
+OBSERVATION, POSITIONS, CHOICES, EPISODE = 64, 8, 8, 250
+
+
+class Returns:
+    """Random returns, the last of which are seen; earns action x the first of them. As cheap as a problem can be."""
+
+    def __init__(self, seed: int) -> None:
+        draw = np.random.default_rng(seed)
+        self.seen = draw.normal(size=(4096, OBSERVATION)).astype(np.float32)
+        self.at = 0
+
+    def next(self) -> int:
+        self.at = (self.at + 1) % len(self.seen)
+        return self.at
+
+
+class Tensors:
+    """The problem as a VectorEnv of one."""
+
+    batch, observation_size, device = 1, OBSERVATION, torch.device("cpu")
+
+    def __init__(self, kind: Kind) -> None:
+        self.kind: Kind = kind
+        self.action_size = CHOICES if kind == "discrete" else POSITIONS
+        self._returns = Returns(1)
+        self._rows = torch.from_numpy(self._returns.seen).unsqueeze(1)
+        self._no, self._yes = torch.zeros(1, dtype=torch.bool), torch.ones(1, dtype=torch.bool)
+
+    def reset(self, seed: int | None = None) -> Tensor:
+        return self._rows[self._returns.at]
+
+    def step(self, action: Tensor) -> Step:
+        row = self._rows[self._returns.next()]
+        reward = row[0].index_select(0, action) if self.kind == "discrete" else (row[:, :POSITIONS] * action).sum(1)
+        return Step(row, reward, self._no, self._yes if self._returns.at % EPISODE == 0 else self._no, row)
+
+
+class Gym(gymnasium.Env[Any, Any]):
+    """The problem as SB3 takes it."""
+
+    def __init__(self, kind: Kind) -> None:
+        self.observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (OBSERVATION,), np.float32)
+        self.action_space = (
+            gymnasium.spaces.Discrete(CHOICES)
+            if kind == "discrete"
+            else gymnasium.spaces.Box(-1.0, 1.0, (POSITIONS,), np.float32)
+        )
+        self._discrete = kind == "discrete"
+        self._returns = Returns(1)
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
+        super().reset(seed=seed)
+        return self._returns.seen[self._returns.at], {}
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        row = self._returns.seen[self._returns.next()]
+        reward = float(row[action]) if self._discrete else float(row[:POSITIONS] @ action)
+        return row, reward, False, self._returns.at % EPISODE == 0, {}
+
+
+def on(_: Report) -> bool:
+    return False
+
+
+def ours(make: Callable[[], Dqn | Sac], kind: Kind, warmup: int, steps: int) -> Callable[[], float]:
+    made, env = make(), Tensors(kind)
+    made.learn(env, warmup, on)
+
+    def go() -> float:
+        begun = made.course.steps
+        began = perf_counter()
+        made.learn(env, begun + steps, on)
+        return steps / (perf_counter() - began)
+
+    return go
+
+
+def theirs(make: Callable[[], Any], warmup: int, steps: int) -> Callable[[], float]:
+    made = make()
+    made.learn(warmup)
+
+    def go() -> float:
+        began = perf_counter()
+        made.learn(steps, reset_num_timesteps=False)
+        return steps / (perf_counter() - began)
+
+    return go
+
+
+def compare(name: str, rounds: int, sides: dict[str, Callable[[], float]]) -> None:
+    found: dict[str, list[float]] = {side: [] for side in sides}
+    for _ in range(rounds):
+        for side, go in sides.items():
+            found[side].append(go())
+    reference = found["SB3"]
+    for side, paces in found.items():
+        ratio = np.median(np.array(paces) / np.array(reference))
+        print(f"{name:4} {side:16} {np.median(paces):9,.0f} env-steps/s   x {ratio:.2f}")
+
+
+def tree() -> None:
+    for exponent in (10, 14, 18):
+        kept = SumTree(1 << exponent)
+        kept.write(np.arange(1 << exponent), 1.0)
+        draw = np.random.default_rng(1)
+        times = []
+        for _ in range(300):
+            heights = draw.random(64) * kept.total
+            began = perf_counter()
+            kept.write(kept.find(heights), heights)
+            times.append(perf_counter() - began)
+        print(f"sum tree of {1 << exponent:7,}: 64 drawn and written in {np.median(times) * 1e6:6.0f} us")
+
+
+def main(rounds: int) -> None:
+    torch.set_num_threads(1)
+    sac = SacPlan(warmup=100, buffer=10_000)
+    rounded = SacPlan(warmup=100, buffer=10_000, bfloat16=True)
+    plan = DqnPlan(hidden=(64, 64), warmup=100, train_every=4, target_every=1_000)
+    sizes = (OBSERVATION, CHOICES, "discrete", 1)
+    compare(
+        "DQN",
+        rounds,
+        {
+            "SB3": theirs(
+                lambda: DQN(
+                    "MlpPolicy", Gym("discrete"), buffer_size=10_000, batch_size=64, learning_starts=100,
+                    train_freq=4, target_update_interval=4_000, exploration_fraction=0.99, device="cpu",
+                ), 600, 1_500,
+            ),
+            "plain": ours(lambda: Dqn(plan, *sizes), "discrete", 600, 1_500),
+        },
+    )  # fmt: skip
+    box = (OBSERVATION, POSITIONS, "box", 1)
+    compare(
+        "SAC",
+        rounds,
+        {
+            "SB3": theirs(
+                lambda: SAC("MlpPolicy", Gym("box"), buffer_size=10_000, learning_starts=100, device="cpu"), 120, 60
+            ),
+            "float32": ours(lambda: Sac(sac, *box), "box", 120, 60),
+            "bfloat16": ours(lambda: Sac(rounded, *box), "box", 120, 60),
+        },
+    )
+    tree()
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 3)

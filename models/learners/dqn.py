@@ -1,0 +1,192 @@
+"""Deep Q-learning (Mnih et al. 2015) with what Rainbow (Hessel et al. 2018) showed to add up: double (van Hasselt et al. 2016),
+dueling (Wang et al. 2016), noisy layers (Fortunato et al. 2018), n-step returns and priorities (Schaul et al. 2016)."""
+
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+import torch
+from torch import Tensor
+from torch.nn.functional import smooth_l1_loss
+
+from models.learners.agent import Report, State
+from models.learners.descent import Adam
+from models.learners.off_policy import Course
+from models.learners.replay import Batch, Replay
+from models.networks.q_network import QNetwork
+from models.vector_env import Kind, VectorEnv
+
+LOSSES = ("value", "error", "epsilon")
+
+
+class DqnPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The named default profile, plain."""
+
+    hidden: tuple[int, ...] = (128, 64)
+    streams: int = 0
+    """Width of the two streams of a dueling network; 0: not dueling."""
+    double: bool = False
+    noisy: bool = False
+    """Explores by noisy layers in place of epsilon; switched off when acting greedily."""
+    learning_rate: float = 1e-4
+    gamma: float = 0.99
+    n_step: int = 1
+    epsilon: float = 1.0
+    """Chance of a uniformly drawn action in the first episode,"""
+    epsilon_least: float = 0.01
+    """at last,"""
+    epsilon_decay: float = 0.995
+    """and its factor for each episode that ended, counted over all environments."""
+    buffer: int = 10_000
+    """Env-steps."""
+    batch: int = 64
+    warmup: int = 1_000
+    """Env-steps before the first update."""
+    train_every: int = 1
+    """Env-steps for each update."""
+    target_every: int = 10
+    """Updates after which the target network is copied."""
+    alpha: float = 0.0
+    """Exponent of priorities; 0: drawn uniformly."""
+    beta: float = 0.4
+    """Share of the bias of priorities that weights take back at the first update, rising in a line to 1"""
+    beta_updates: int = 500_000
+    """at this one."""
+    max_grad_norm: float = 10.0
+
+    def __post_init__(self) -> None:
+        if not self.hidden or min(self.hidden) < 1 or self.streams < 0:
+            raise ValueError(f"hidden {list(self.hidden)}, streams {self.streams}: widths from 1 on (streams from 0)")
+        counts = (self.n_step, self.batch, self.train_every, self.target_every, self.beta_updates, self.buffer)
+        if min(counts) < 1:
+            raise ValueError("n_step, batch, train_every, target_every, beta_updates and buffer: from 1 on")
+        if not 0.0 <= self.epsilon_least <= self.epsilon <= 1.0 or not 0.0 < self.epsilon_decay <= 1.0:
+            raise ValueError(
+                f"epsilon {self.epsilon} to {self.epsilon_least} by {self.epsilon_decay}: falling, within 0 and 1"
+            )
+
+
+PROFILES: Final = {
+    "plain": DqnPlan(),
+    "prioritized": DqnPlan(
+        hidden=(256,),
+        streams=256,
+        double=True,
+        noisy=True,
+        n_step=3,
+        buffer=100_000,
+        train_every=4,
+        target_every=1_000,
+        alpha=0.6,
+        beta_updates=125_000,
+    ),
+}
+"""By name; "prioritized" is meant for 500,000 env-steps, at the last of which beta is 1."""
+
+
+def epsilon_of(plan: DqnPlan, episodes: int) -> float:
+    """After so many episodes ended."""
+    return max(plan.epsilon_least, plan.epsilon * plan.epsilon_decay**episodes)
+
+
+def targets(batch: Batch, online: Tensor, target: Tensor, double: bool) -> Tensor:
+    """float[R] from the values float[R, A] that both networks give to `batch.following`. Double: the online network chooses, the
+    target network says what the choice is worth, so that one's error is not chosen and believed at once."""
+    if not double:
+        return torch.addcmul(batch.reward, batch.discount, target.amax(-1))
+    chosen = online.argmax(-1, keepdim=True)
+    return torch.addcmul(batch.reward, batch.discount, target.gather(-1, chosen).squeeze(-1))
+
+
+class Dqn:
+    """Learns in any discrete VectorEnv."""
+
+    def __init__(
+        self, plan: DqnPlan, observation_size: int, action_size: int, kind: Kind, seed: int, device: str = "cpu"
+    ) -> None:
+        if kind != "discrete":
+            raise ValueError(f"DQN chooses among discrete allocations; this environment takes {kind} actions")
+        self.plan: Final = plan
+        self.course: Final = Course(
+            seed, device, lambda env: Replay(env, plan.buffer, plan.n_step, plan.gamma, plan.alpha)
+        )
+        random = self.course.random
+
+        def made() -> QNetwork:
+            return QNetwork(
+                observation_size, action_size, random, hidden=plan.hidden, streams=plan.streams, noisy=plan.noisy
+            )
+
+        self.choices: Final = action_size
+        self.network, self.target = made(), made().requires_grad_(False)
+        self.target.vector.copy_(self.network.vector)
+        self.optimiser: Final = Adam(self.network.vector, plan.learning_rate, 1e-8, plan.max_grad_norm)
+
+    def learn(self, env: VectorEnv, steps: int, report: Callable[[Report], bool]) -> None:
+        """Until `steps` env-steps were made in all, or `report` says True. Raises Diverged."""
+        plan = self.plan
+        self.course.train(self, env, steps, LOSSES, report, warmup=plan.warmup, train_every=plan.train_every)
+
+    @torch.no_grad()
+    def act(self, observation: Tensor, *, greedy: bool = True) -> Tensor:
+        """float[B, D] -> int64[B]. Greedy: the highest value, without noise."""
+        return self.q_values(observation).argmax(-1) if greedy else self.explore(observation.to(self.network.vector))
+
+    @torch.no_grad()
+    def q_values(self, observation: Tensor) -> Tensor:
+        """float[B, A]: what each allocation is expected to earn, discounted; what a genuine confidence is read from."""
+        values: Tensor = self.network(observation.to(self.network.vector))
+        return values
+
+    def explore(self, observation: Tensor) -> Tensor:
+        random, rows = self.course.random, len(observation)
+        if self.plan.noisy:
+            return self.network.forward(observation, self.network.draw(random)).argmax(-1)
+        best = self.network.forward(observation).argmax(-1)
+        # one draw decides whether and, where it does, which: below epsilon it is still uniform
+        epsilon = epsilon_of(self.plan, self.course.episodes)
+        drawn = torch.rand(rows, generator=random, device=random.device, dtype=torch.float64)
+        any_of = (drawn * (self.choices / max(epsilon, 1e-9))).long().clamp_(max=self.choices - 1)
+        return any_of.where(drawn < epsilon, best)
+
+    @torch.no_grad()
+    def update(self, replay: Replay, tell: bool) -> Tensor | None:
+        """Huber's loss of the chosen actions' values, weighted by importance."""
+        plan, random, network = self.plan, self.course.random, self.network
+        beta = min(1.0, plan.beta + (1.0 - plan.beta) * self.course.updates / plan.beta_updates)
+        batch = replay.sample(plan.batch, random, beta)
+        target = self.target.forward(batch.following, self.target.draw(random))
+        online = network.forward(batch.following, network.draw(random)) if plan.double else target
+        values, chosen = network.run(batch.observation, network.draw(random)), batch.action.unsqueeze(-1)
+        error = values.gather(-1, chosen).squeeze(-1).sub_(targets(batch, online, target, plan.double))
+        # the slope of Huber's loss, which bounds what one surprise can do
+        slope = error.clamp(-1.0, 1.0).mul_(batch.weight).div_(plan.batch)
+        network.pull(torch.zeros_like(values).scatter_(-1, chosen, slope.unsqueeze(-1)))
+        self.optimiser.step(network.gradient)
+        replay.tell(batch.place, error)
+        if (self.course.updates + 1) % plan.target_every == 0:
+            self.target.vector.copy_(network.vector)
+        if not tell:
+            return None
+        size = error.abs()
+        loss = smooth_l1_loss(size, torch.zeros_like(size), reduction="none").mul_(batch.weight)
+        epsilon = 0.0 if plan.noisy else epsilon_of(plan, self.course.episodes)
+        return torch.stack([loss.mean(), size.mean(), size.new_tensor(epsilon)])
+
+    def state(self) -> State:
+        """All that the next step depends on, the memory and the environment's place too."""
+        return {
+            **self.course.state(),
+            "online": self.network.vector.clone(),
+            "target": self.target.vector.clone(),
+            **{f"optimiser.{name}": kept for name, kept in self.optimiser.state().items()},
+        }
+
+    def load(self, state: State) -> None:
+        tensors = {name: kept for name, kept in state.items() if isinstance(kept, Tensor)}
+        self.network.vector.copy_(tensors["online"])
+        self.target.vector.copy_(tensors["target"])
+        self.optimiser.load(
+            {name.removeprefix("optimiser."): kept for name, kept in tensors.items() if name.startswith("optimiser.")}
+        )
+        self.course.load(state)

@@ -1,0 +1,147 @@
+"""What DQN and SAC have in common: acting step by step, remembering, learning so often, and where it all stands."""
+
+import time
+from collections.abc import Callable
+from typing import Final, Protocol
+
+import torch
+from torch import Tensor
+
+from models.learners.agent import Diverged, Report, Resumable, State
+from models.learners.replay import Replay
+from models.vector_env import VectorEnv
+
+STEPS_A_REPORT = 1000
+
+UPDATES_TOLD = 8
+"""Losses are told of one update in so many: to sum them up costs as much as a layer."""
+
+
+class Learner(Protocol):
+    """What `Course` asks of an algorithm."""
+
+    def explore(self, observation: Tensor) -> Tensor:
+        """Actions to learn from."""
+        ...
+
+    def update(self, replay: Replay, tell: bool) -> Tensor | None:
+        """One step along the gradient; gives the losses if they are to be told."""
+        ...
+
+
+class Course:
+    """The place in training: the environments', the memory's and the counts. Draws from its own generator only."""
+
+    def __init__(self, seed: int, device: str, make_replay: Callable[[VectorEnv], Replay]) -> None:
+        self.seed: Final = seed
+        self.random: Final = torch.Generator(device).manual_seed(seed)
+        self.steps = 0
+        """Of the environments, all of them together."""
+        self.updates = 0
+        self.episodes = 0
+        """That ended, in all environments together."""
+        self._make_replay: Final = make_replay
+        self._replay: Replay | None = None
+        self._env: VectorEnv | None = None
+        self._seen = torch.empty(0)
+        self._earned = torch.empty(0)
+        self._resume: dict[str, Tensor] = {}
+
+    def train(
+        self,
+        learner: Learner,
+        env: VectorEnv,
+        steps: int,
+        names: tuple[str, ...],
+        report: Callable[[Report], bool],
+        *,
+        warmup: int,
+        train_every: int,
+    ) -> None:
+        """Until `steps` env-steps were made in all; from `warmup` on, one update for every `train_every` of them. Reports as often
+        as STEPS_A_REPORT. Raises Diverged."""
+        replay = self._enter(env)
+        losses = torch.zeros(len(names), device=env.device)
+        returns: list[Tensor] = []
+        began, counted, count = time.perf_counter(), self.steps, 0
+        while self.steps < steps:
+            with torch.no_grad():
+                action = learner.explore(self._seen)
+                step = env.step(action)
+                replay.add(self._seen, action, step)
+                self._seen = step.observation.float()
+                self._earned += step.reward
+                ended = step.terminated | step.truncated
+                if bool(ended.any()):
+                    returns.append(self._earned[ended])
+                    self.episodes += len(returns[-1])
+                    self._earned = self._earned.where(~ended, 0.0)
+            self.steps += env.batch
+            while self.updates < (self.steps - warmup) // train_every and len(replay):
+                told = learner.update(replay, tell=self.updates % UPDATES_TOLD == 0)
+                self.updates += 1
+                if told is not None:
+                    losses += told
+                    count += 1
+            if self.steps - counted < STEPS_A_REPORT and self.steps < steps:
+                continue
+            values = dict(zip(names, (losses / max(count, 1)).tolist(), strict=True))
+            if not all(abs(value) < float("inf") for value in values.values()):
+                raise Diverged(f"after {self.steps} steps: {values}")
+            earned = torch.cat(returns) if returns else torch.empty(0)
+            mean = float(earned.mean()) if len(earned) else float("nan")
+            pace = (self.steps - counted) / max(time.perf_counter() - began, 1e-9)
+            if report(Report(self.steps, pace, values, mean, len(earned))):
+                return
+            losses.zero_()
+            returns.clear()
+            began, counted, count = time.perf_counter(), self.steps, 0
+
+    def state(self) -> State:
+        """Counts, generator, memory and, where it can be kept, the environment's place."""
+        state: State = {
+            "steps": self.steps,
+            "updates": self.updates,
+            "episodes": self.episodes,
+            "random": self.random.get_state().clone(),
+        }
+        if self._replay is not None:
+            state |= {"now.seen": self._seen.clone(), "now.earned": self._earned.clone()}
+            state |= {f"replay.{name}": kept for name, kept in self._replay.state().items()}
+        else:
+            state |= self._resume
+        env: object = self._env
+        if isinstance(env, Resumable):
+            state |= {f"env.{name}": kept.clone() for name, kept in env.state().items()}
+        return state
+
+    def load(self, state: State) -> None:
+        self.steps, self.updates, self.episodes = (int(state[name]) for name in ("steps", "updates", "episodes"))
+        tensors = {name: kept for name, kept in state.items() if isinstance(kept, Tensor)}
+        self.random.set_state(tensors["random"])
+        self._resume = {
+            name: kept.clone() for name, kept in tensors.items() if name.startswith(("now.", "replay.", "env."))
+        }
+        self._replay = self._env = None
+
+    def _enter(self, env: VectorEnv) -> Replay:
+        """Goes on where training in `env` was left, or begins there with what is remembered."""
+
+        def part(prefix: str) -> dict[str, Tensor]:
+            return {k.removeprefix(prefix): v for k, v in self._resume.items() if k.startswith(prefix)}
+
+        if self._replay is None:
+            self._replay = self._make_replay(env)
+            if replay := part("replay."):
+                self._replay.load(replay)
+        if place := part("env."):
+            if not isinstance(env, Resumable):
+                raise ValueError(f"{type(env).__name__} cannot take up its kept place: it has no load")
+            env.load(place)
+            self._seen, self._earned = self._resume["now.seen"], self._resume["now.earned"]
+        elif self._env is not env:
+            self._replay.cut()
+            self._seen = env.reset(self.seed).float()
+            self._earned = torch.zeros(env.batch, device=env.device)
+        self._env, self._resume = env, {}
+        return self._replay

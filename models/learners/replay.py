@@ -1,0 +1,163 @@
+"""What off-policy learners remember: a ring of steps on one tensor made once, n-step returns read from it, and draws by priority."""
+
+from collections.abc import Mapping
+from typing import Final, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from models.learners.sum_tree import SumTree
+from models.vector_env import Kind, Step, VectorEnv
+
+LEAST_PRIORITY = 1e-6
+"""Added to every error: a step that surprised nobody is still drawn now and then."""
+
+TAIL = 3
+"""Columns after the action: reward, terminated, ended."""
+
+
+class Batch(NamedTuple):
+    """R steps drawn."""
+
+    observation: Tensor
+    """float32[R, D]."""
+    action: Tensor
+    """int64[R], or float32[R, A] as executed."""
+    reward: Tensor
+    """float32[R]: discounted sum of the n rewards from there, fewer where the episode ended."""
+    discount: Tensor
+    """float32[R]: of the value of `following`: gamma to the number of rewards, and 0 where nothing comes after."""
+    following: Tensor
+    """float32[R, D]: what was observed after the last of these rewards."""
+    place: Tensor
+    """int64[R]: by which priorities are told back."""
+    weight: Tensor
+    """float32[R]: of importance, at most 1; without priorities all 1."""
+
+
+class Replay:
+    """The last `capacity` steps of B environments, row t of the ring holding one of each. A step is drawn once its n rewards are
+    known."""
+
+    def __init__(self, env: VectorEnv, capacity: int, n_step: int, gamma: float, alpha: float = 0.0) -> None:
+        """`alpha` is the exponent of priorities; 0 draws uniformly and keeps no tree."""
+        self.batch: Final = env.batch
+        self.length: Final = max(capacity // env.batch, n_step + 1)
+        self.n_step: Final = n_step
+        self.alpha: Final = alpha
+        self.integral: Final = env.kind == "discrete"
+        self._kind: Final[Kind] = env.kind
+        self._seen, self._acts = env.observation_size, 1 if self.integral else env.action_size
+        width = 2 * self._seen + self._acts + TAIL
+        # one row holds all of a step: one copy remembers it and one gather draws it
+        self._rows = torch.zeros((self.length, self.batch, width), device=env.device)
+        self._flat = self._rows.view(-1, width)
+        self._powers = gamma ** torch.arange(n_step + 1, dtype=torch.float32, device=env.device)
+        self._ahead = torch.arange(n_step, device=env.device) * self.batch
+        self._columns = np.arange(self.batch)
+        self._tree: Final = SumTree(self.length * self.batch) if alpha else None
+        self._highest = 1.0
+        self._added = 0
+
+    def __len__(self) -> int:
+        """Steps that can be drawn."""
+        return max(min(self._added, self.length) - self.n_step + 1, 0) * self.batch
+
+    def add(self, observation: Tensor, action: Tensor, step: Step) -> None:
+        row = self._added % self.length
+        ended = step.terminated | step.truncated
+        columns = (
+            observation,
+            step.final,
+            action.unsqueeze(1) if self.integral else action,
+            torch.stack((step.reward, step.terminated.to(step.reward), ended.to(step.reward)), 1),
+        )
+        torch.cat([each.float() for each in columns], 1, out=self._rows[row])
+        self._added += 1
+        if self._tree is not None:
+            self._tree.write(row * self.batch + self._columns, 0.0)
+            if self._added >= self.n_step:
+                ready = (self._added - self.n_step) % self.length
+                # what was never drawn has no error yet: it is drawn as soon as the most surprising
+                self._tree.write(ready * self.batch + self._columns, self._highest)
+
+    def cut(self) -> None:
+        """The steps added last are not followed by those added next: the environments begin anew."""
+        if self._added:
+            self._rows[(self._added - 1) % self.length, :, -1] = 1.0
+
+    def sample(self, rows: int, random: torch.Generator, beta: float = 1.0) -> Batch:
+        """`rows` steps, with replacement. `beta` is how much of the bias of priorities the weights take back (Schaul et al. 2016,
+        section 3.4)."""
+        if not len(self):
+            raise ValueError("nothing to draw yet")
+        if self._tree is None:
+            oldest = max(self._added - self.length, 0) * self.batch
+            drawn = torch.randint(len(self), (rows,), generator=random, device=self._rows.device)
+            place = (drawn + oldest) % len(self._flat)
+            return self._read(place, torch.ones(rows, device=place.device))
+        tree = self._tree
+        # one of each of `rows` equal parts of the sum
+        heights = torch.rand(rows, generator=random, device=random.device, dtype=torch.float64).cpu().numpy()
+        parts = np.arange(rows, dtype=np.float64)
+        found = tree.find((heights + parts) * (tree.total / rows))
+        rarity = tree.leaves(found)
+        weight = (rarity / rarity.min()) ** -beta
+        device = self._rows.device
+        return self._read(torch.from_numpy(found).to(device), torch.from_numpy(weight).to(device, torch.float32))
+
+    def tell(self, place: Tensor, error: Tensor) -> None:
+        """New priorities of drawn steps, (|error| + a little) ** alpha, from their errors float[R]."""
+        if self._tree is None:
+            return
+        priority = (error.abs().double().cpu().numpy() + LEAST_PRIORITY) ** self.alpha
+        self._highest = max(self._highest, float(priority.max()))
+        self._tree.write(place.cpu().numpy(), priority)
+
+    def state(self) -> dict[str, Tensor]:
+        kept = {
+            "rows": self._rows[: min(self._added, self.length)].clone(),
+            "counts": torch.tensor([self._added, self._highest], dtype=torch.float64),
+        }
+        if self._tree is not None:
+            kept["tree"] = torch.from_numpy(self._tree.nodes.copy())
+        return kept
+
+    def load(self, state: Mapping[str, Tensor]) -> None:
+        """Raises ValueError where the state is of another shape."""
+        rows = state["rows"]
+        if rows.shape[1:] != self._rows.shape[1:] or len(rows) > self.length:
+            raise ValueError(f"steps kept as {list(rows.shape)}; here they are {list(self._rows.shape)}")
+        self._rows[: len(rows)] = rows
+        added, self._highest = state["counts"].tolist()
+        self._added = int(added)
+        if self._tree is not None:
+            self._tree.nodes[:] = state["tree"].numpy()
+
+    def _read(self, place: Tensor, weight: Tensor) -> Batch:
+        first = self._flat.index_select(0, place)
+        tail = first[:, -TAIL:]
+        reward, terminated, following = tail[:, 0], tail[:, 1], first[:, self._seen : 2 * self._seen]
+        discount = self._powers[1] * (1.0 - terminated)
+        if self.n_step > 1:
+            window = (place.unsqueeze(1) + self._ahead) % len(self._flat)
+            tails = self._flat[:, -TAIL:][window]
+            # a reward counts while nothing before it in the window ended
+            going = torch.ones_like(tails[:, :, 2])
+            going[:, 1:] = (1.0 - tails[:, :-1, 2]).cumprod(1)
+            count = going.sum(1).long()
+            last = window.gather(1, count.unsqueeze(1) - 1).squeeze(1)
+            reward = (tails[:, :, 0] * going * self._powers[:-1]).sum(1)
+            discount = self._powers[count] * (1.0 - self._flat[last, -2])
+            following = self._flat[last, self._seen : 2 * self._seen]
+        action = first[:, 2 * self._seen : -TAIL]
+        return Batch(
+            first[:, : self._seen],
+            action[:, 0].long() if self.integral else action,
+            reward,
+            discount,
+            following,
+            place,
+            weight,
+        )

@@ -1,0 +1,182 @@
+"""Soft actor-critic (Haarnoja et al. 2018, "Algorithms and Applications"): earn much while acting as much at random as asked.
+
+Twin critics (Fujimoto et al. 2018), targets that follow slowly, and a temperature that finds itself.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+import torch
+from torch import Tensor
+from torch.nn.functional import softplus
+
+from models.learners.agent import Report, State
+from models.learners.descent import Adam
+from models.learners.distributions import LOG_2PI, Gaussian
+from models.learners.off_policy import Course
+from models.learners.replay import Replay
+from models.networks.squashed import GaussianActor, TwinCritics
+from models.vector_env import Kind, VectorEnv
+
+LOSSES = ("critic", "actor", "temperature", "entropy")
+
+
+class SacPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """As published (table 1), with two layers of 256."""
+
+    hidden: tuple[int, ...] = (256, 256)
+    learning_rate: float = 3e-4
+    gamma: float = 0.99
+    n_step: int = 1
+    buffer: int = 1_000_000
+    """Env-steps."""
+    batch: int = 256
+    warmup: int = 1_000
+    """Env-steps before the first update; until then actions are drawn uniformly."""
+    train_every: int = 1
+    """Env-steps for each update."""
+    tau: float = 0.005
+    """Part of the way that targets go to the critics at each update."""
+    entropy: float = -1.0
+    """That is asked for, of each coordinate, in nats."""
+    temperature: float = 1.0
+    """Before learning."""
+    max_grad_norm: float = math.inf
+    bfloat16: bool = False
+    """Products of hidden layers in bfloat16: pays where the processor multiplies in it."""
+
+    def __post_init__(self) -> None:
+        if not self.hidden or min(self.hidden) < 1:
+            raise ValueError(f"hidden {list(self.hidden)}: widths from 1 on")
+        if min(self.n_step, self.batch, self.train_every, self.buffer) < 1:
+            raise ValueError("n_step, batch, train_every and buffer: from 1 on")
+        if not 0.0 < self.tau <= 1.0 or self.temperature <= 0.0:
+            raise ValueError(f"tau {self.tau} in (0, 1], temperature {self.temperature} above 0")
+
+
+class Squash:
+    """Actions by coordinates that a Gaussian draws. Densities are per volume of the box, as published, or per volume of log
+    ratios (Aitchison & Shen 1980) on the simplex: per volume of weights, an allocation at the edge, as the best often are,
+    would cost entropy without bound."""
+
+    def __init__(self, kind: Kind, action_size: int) -> None:
+        if kind == "discrete":
+            raise ValueError("SAC allocates continuously; this environment takes discrete actions")
+        self.action_size: Final = action_size
+        self.box: Final = kind == "box"
+        self.family: Final = (
+            Gaussian(action_size, "tanh") if self.box else Gaussian(action_size - 1, "softmax_gaussian")
+        )
+
+    def draw(self, mean: Tensor, log_spread: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """(actions float[R, A], log densities float[R]), differentiable by mean and spread: noise float[R, K] is given."""
+        at = mean + noise * log_spread.exp()
+        log_prob = (-0.5 * noise * noise - log_spread - 0.5 * LOG_2PI).sum(-1)
+        if self.box:
+            # log(1 - tanh(u)^2), appendix C, without loss of digits where it is near log 0
+            log_prob = log_prob - (2.0 * (math.log(2.0) - at - softplus(-2.0 * at))).sum(-1)
+        return self.family.mode(at), log_prob
+
+    def uniform(self, rows: int, random: torch.Generator) -> Tensor:
+        drawn = torch.rand((rows, self.action_size), generator=random, device=random.device)
+        if self.box:
+            return drawn * 2.0 - 1.0
+        clocks = -torch.log1p(-drawn)
+        return clocks / clocks.sum(-1, keepdim=True)
+
+
+class Sac:
+    """Learns in any "simplex" or "box" VectorEnv."""
+
+    def __init__(
+        self, plan: SacPlan, observation_size: int, action_size: int, kind: Kind, seed: int, device: str = "cpu"
+    ) -> None:
+        self.plan: Final = plan
+        self.squash: Final = Squash(kind, action_size)
+        self.course: Final = Course(seed, device, lambda env: Replay(env, plan.buffer, plan.n_step, plan.gamma))
+        random = self.course.random
+        self.coordinates: Final = self.squash.family.outputs
+        shape = {"hidden": plan.hidden, "bfloat16": plan.bfloat16}
+        self.actor: Final = GaussianActor(observation_size, self.coordinates, random, **shape)  # type: ignore[arg-type]
+        self.critics, self.target = (
+            TwinCritics(observation_size, action_size, random, **shape)  # type: ignore[arg-type]
+            for _ in range(2)
+        )
+        self.target.requires_grad_(False).vector.copy_(self.critics.vector)
+        self.log_temperature: Final = torch.full((1,), math.log(plan.temperature), device=device)
+        self.optimisers: Final = {
+            name: Adam(vector, plan.learning_rate, 1e-8, plan.max_grad_norm) for name, vector in self._learned().items()
+        }
+
+    def learn(self, env: VectorEnv, steps: int, report: Callable[[Report], bool]) -> None:
+        """Until `steps` env-steps were made in all, or `report` says True. Raises Diverged."""
+        plan = self.plan
+        self.course.train(self, env, steps, LOSSES, report, warmup=plan.warmup, train_every=plan.train_every)
+
+    @torch.no_grad()
+    def act(self, observation: Tensor, *, greedy: bool = True) -> Tensor:
+        """float[B, D] -> float[B, A]. Greedy: the image of the mean, which is the median of every coordinate."""
+        mean, log_spread = self.actor.forward(observation.to(self.actor.vector))
+        return self.squash.family.mode(mean) if greedy else self.squash.draw(mean, log_spread, self._noise(mean))[0]
+
+    def explore(self, observation: Tensor) -> Tensor:
+        if self.course.steps < self.plan.warmup:
+            return self.squash.uniform(len(observation), self.course.random)
+        return self.act(observation, greedy=False)
+
+    def update(self, replay: Replay, tell: bool) -> Tensor | None:
+        plan, squash = self.plan, self.squash
+        batch = replay.sample(plan.batch, self.course.random)
+        temperature = self.log_temperature.exp()
+        with torch.no_grad():
+            mean, log_spread = self.actor.forward(batch.following)
+            action, log_prob = squash.draw(mean, log_spread, self._noise(mean))
+            soft = self.target.forward(batch.following, action).amin(0) - temperature * log_prob
+            wanted = torch.addcmul(batch.reward, batch.discount, soft)
+        # equation 5
+        error = self.critics.forward(batch.observation, batch.action) - wanted
+        critic_loss = 0.5 * (error * error).mean(-1).sum()
+        self._descend("critics", critic_loss, self.critics)
+        # equation 9; `backward` is told whose gradient is asked, so that none is made for the critics' weights
+        mean, log_spread = self.actor.forward(batch.observation)
+        action, log_prob = squash.draw(mean, log_spread, self._noise(mean))
+        actor_loss = (temperature * log_prob - self.critics.forward(batch.observation, action).amin(0)).mean()
+        self._descend("actor", actor_loss, self.actor)
+        # equation 18, by the logarithm: the temperature stays above 0
+        entropy = -log_prob.detach().mean()
+        self.optimisers["temperature"].step((entropy - plan.entropy * self.coordinates).view(1))
+        self.target.vector.lerp_(self.critics.vector, plan.tau)
+        if not tell:
+            return None
+        return torch.stack([critic_loss.detach(), actor_loss.detach(), temperature[0], entropy])
+
+    def state(self) -> State:
+        """All that the next step depends on, the memory and the environment's place too."""
+        state = self.course.state()
+        state["target"] = self.target.vector.clone()
+        for name, vector in self._learned().items():
+            state[name] = vector.clone()
+            state |= {f"{name}.{part}": kept for part, kept in self.optimisers[name].state().items()}
+        return state
+
+    def load(self, state: State) -> None:
+        tensors = {name: kept for name, kept in state.items() if isinstance(kept, Tensor)}
+        self.target.vector.copy_(tensors["target"])
+        for name, vector in self._learned().items():
+            vector.copy_(tensors[name])
+            part = f"{name}."
+            self.optimisers[name].load({k.removeprefix(part): v for k, v in tensors.items() if k.startswith(part)})
+        self.course.load(state)
+
+    def _learned(self) -> dict[str, Tensor]:
+        return {"actor": self.actor.vector, "critics": self.critics.vector, "temperature": self.log_temperature}
+
+    def _descend(self, name: str, loss: Tensor, network: GaussianActor | TwinCritics) -> None:
+        network.gradient.zero_()
+        loss.backward(inputs=network.leaves)  # type: ignore[no-untyped-call]
+        self.optimisers[name].step(network.gradient)
+
+    def _noise(self, like: Tensor) -> Tensor:
+        return torch.empty_like(like).normal_(generator=self.course.random)

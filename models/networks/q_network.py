@@ -1,0 +1,178 @@
+"""Values of discrete allocations: plain, dueling (Wang et al. 2016) and with noisy layers (Fortunato et al. 2018)."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn.functional import layer_norm, linear
+
+from models.networks.actor_critic import flatten, layer
+from models.networks.graph import Graph
+from models.networks.mlp import EPSILON
+
+NOISE_AT_START = 0.5
+"""sigma 0 of Fortunato et al. 2018, section 3.2, for factorised noise."""
+
+Noise = dict[str, tuple[Tensor, Tensor]]
+"""Of each noisy layer, by its name: f(inputs), f(outputs)."""
+
+
+class NoisyLinear(nn.Module):
+    """y = (W + S (f(e) f(i)^T)) x + b + s f(e): equations 9 to 11. Without noise it is y = W x + b."""
+
+    def __init__(self, inputs: int, outputs: int, random: torch.Generator) -> None:
+        super().__init__()
+        bound = inputs**-0.5
+
+        def uniform(*shape: int) -> nn.Parameter:
+            drawn = torch.rand(shape, generator=random, device=random.device)
+            return nn.Parameter((drawn * 2.0 - 1.0) * bound)
+
+        def constant(*shape: int) -> nn.Parameter:
+            return nn.Parameter(torch.full(shape, NOISE_AT_START * bound, device=random.device))
+
+        self.weight, self.bias = uniform(outputs, inputs), uniform(outputs)
+        self.weight_spread, self.bias_spread = constant(outputs, inputs), constant(outputs)
+
+    def draw(self, random: torch.Generator) -> tuple[Tensor, Tensor]:
+        drawn = torch.randn(sum(self.weight.shape), generator=random, device=random.device)
+        bent = drawn.sign() * drawn.abs().sqrt_()
+        return bent[: self.weight.shape[1]], bent[self.weight.shape[1] :]
+
+    def forward(self, x: Tensor, noise: tuple[Tensor, Tensor] | None) -> Tensor:
+        if noise is None:
+            return linear(x, self.weight, self.bias)
+        given, made = noise
+        # the outer product need not be made: S o (e i^T) x = e o (S (i o x))
+        return linear(x, self.weight, self.bias) + made * linear(x * given, self.weight_spread, self.bias_spread)
+
+
+class QNetwork(nn.Module):
+    """float32[.., D] -> float32[.., A]. Features of widths `hidden` by ReLU, then one linear layer; with `streams` above 0, LayerNorm
+    after each ReLU, and from there a stream of that width for the value and another for the advantages. With `noisy` all
+    after the features is noisy."""
+
+    def __init__(
+        self,
+        observation_size: int,
+        choices: int,
+        random: torch.Generator,
+        *,
+        hidden: Sequence[int] = (128, 64),
+        streams: int = 0,
+        noisy: bool = False,
+    ) -> None:
+        super().__init__()
+        widths = [observation_size, *hidden]
+        self.streams: Final = streams
+        # asked by the step: going through a module's own lists costs more than a product of this size
+        self.layers: Final = [layer(a, b, 2**0.5, random) for a, b in pairwise(widths)]
+        self.scales: Final = [nn.LayerNorm(b, EPSILON, device=random.device) for b in hidden if streams]
+        self.features, self.norms = nn.ModuleList(self.layers), nn.ModuleList(self.scales)
+
+        def head(inputs: int, outputs: int, gain: float) -> nn.Linear | NoisyLinear:
+            return NoisyLinear(inputs, outputs, random) if noisy else layer(inputs, outputs, gain, random)
+
+        last = widths[-1]
+        self.head: Final[dict[str, nn.Linear | NoisyLinear]] = (
+            {
+                "value": head(last, streams, 2**0.5),
+                "value_out": head(streams, 1, 1.0),
+                "advantage": head(last, streams, 2**0.5),
+                "advantage_out": head(streams, choices, 1.0),
+            }
+            if streams
+            else {"out": head(last, choices, 1.0)}
+        )
+        self.heads = nn.ModuleDict(self.head)
+        self.vector, self.gradient = flatten(list(self.parameters()))
+        self._plain: Final = [*self.layers, *(made for made in self.head.values() if isinstance(made, nn.Linear))]
+        self._kept: list[Tensor] = []
+
+    def draw(self, random: torch.Generator) -> Noise | None:
+        """New noise for `forward`; None when no layer is noisy."""
+        drawn = {name: made.draw(random) for name, made in self.head.items() if isinstance(made, NoisyLinear)}
+        return drawn or None
+
+    def forward(self, observation: Tensor, noise: Noise | None = None) -> Tensor:
+        x = observation
+        for depth, made in enumerate(self.layers):
+            x = torch.relu(linear(x, made.weight, made.bias))
+            if self.streams:
+                scale = self.scales[depth]
+                x = layer_norm(x, scale.normalized_shape, scale.weight, scale.bias, EPSILON)
+
+        def head(name: str, given: Tensor) -> Tensor:
+            made = self.head[name]
+            if isinstance(made, NoisyLinear):
+                return made.forward(given, noise[name] if noise else None)
+            return linear(given, made.weight, made.bias)
+
+        if not self.streams:
+            return head("out", x)
+        value = head("value_out", torch.relu(head("value", x)))
+        advantage = head("advantage_out", torch.relu(head("advantage", x)))
+        # equation 9: without the mean, value and advantage could not be told apart
+        return value + advantage - advantage.mean(-1, keepdim=True)
+
+    def run(self, observation: Tensor, noise: Noise | None = None) -> Tensor:
+        """`forward`, after which `pull` can follow."""
+        if self.streams or noise:
+            with torch.enable_grad():
+                values = self.forward(observation, noise)
+            self._kept = [values]
+            return values.detach()
+        # of one layer after another the gradient is written out: a graph costs more than products this small
+        *hidden, out = self._plain
+        kept = [observation]
+        for made in hidden:
+            kept.append(torch.relu_(torch.addmm(made.bias, kept[-1], made.weight.t())))
+        self._kept = kept
+        return torch.addmm(out.bias, kept[-1], out.weight.t())
+
+    def pull(self, slope: Tensor) -> None:
+        """Writes `gradient` from the slopes float[R, A] of a loss by what the last `run` gave."""
+        if len(self._kept) == 1:
+            self.gradient.zero_()
+            self._kept[0].backward(slope)  # type: ignore[no-untyped-call]
+            return
+        for depth in range(len(self._plain) - 1, -1, -1):
+            made, given = self._plain[depth], self._kept[depth]
+            torch.mm(slope.t(), given, out=made.weight.grad)
+            torch.sum(slope, 0, out=made.bias.grad)
+            if depth:
+                slope = torch.ops.aten.threshold_backward(torch.mm(slope, made.weight), given, 0)
+
+
+def to_onnx(network: QNetwork, allocations: NDArray[np.float64]) -> bytes:
+    """observation float32[1, D] -> weights float32[1, N], the row of `allocations` float[A, N] whose value is highest, and q_values
+    float32[1, A], by which a confidence can be computed. Columns are of the universe's names in the artifact's order."""
+    graph = Graph()
+    x = "observation"
+    for depth, made in enumerate(network.layers):
+        x = graph.node("Relu", [graph.linear(f"layer{depth}", made.weight, made.bias, x)])
+        if network.streams:
+            scale = network.scales[depth]
+            gain, shift = graph.constant(f"gain{depth}", scale.weight), graph.constant(f"shift{depth}", scale.bias)
+            x = graph.node("LayerNormalization", [x, gain, shift], axis=-1, epsilon=EPSILON)
+
+    def head(name: str, given: str) -> str:
+        return graph.linear(name, network.head[name].weight, network.head[name].bias, given)
+
+    if network.streams:
+        value = head("value_out", graph.node("Relu", [head("value", x)]))
+        advantage = head("advantage_out", graph.node("Relu", [head("advantage", x)]))
+        centred = graph.node("Sub", [advantage, graph.node("ReduceMean", [advantage], axes=[-1], keepdims=1)])
+        graph.node("Add", [value, centred], "q_values")
+    else:
+        graph.node("Identity", [head("out", x)], "q_values")
+    choices, assets = allocations.shape
+    table = graph.constant("allocations", allocations.astype(np.float32))
+    best = graph.node("ArgMax", ["q_values"], axis=-1, keepdims=0)
+    graph.node("Gather", [table, best], "weights", axis=0)
+    inputs = {"observation": network.layers[0].in_features}
+    return graph.model("q_network", inputs, {"weights": assets, "q_values": choices})
