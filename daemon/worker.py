@@ -36,8 +36,8 @@ _LENGTH: Final = Layout("<Q")
 
 
 class Question(Struct, frozen=True):
-    """An Ask as it travels: all of the view that a policy with its lookback may read, by value, but for bars: no policy that
-    asks for a process of its own reads them."""
+    """An Ask as it travels: all of the view that a policy with its lookback may read, by value, but for bars and macro series: no
+    policy that asks for a process of its own reads them."""
 
     round: int
     agent: int

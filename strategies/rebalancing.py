@@ -109,8 +109,9 @@ def worth_trading(target: Floats, held: Floats, risk: Floats, cost: Floats, fixe
     weight traded costs, `fixed` what each trade does. Magill and Constantinides (1976) have the region, Leland (2000) the
     form with a target to track. It is a convex problem in a box: coordinates are set to their minimum in turn, which is
     exact for separable costs (Tseng 2001). What is invested stays between the sums of `held` and `target`, by a price of cash
-    that is searched: no cash is borrowed, and none left over that a full rebalance would not leave. A symbol without risk
-    measured goes to its target.
+    that is searched: no cash is borrowed, and none left over that a full rebalance would not leave. With shorts the gross is
+    kept below the larger of the two besides, and what that cuts moves the sum. A symbol without risk measured goes to its
+    target.
     """
     side = np.sign(target - held)
     cost = np.where(risk.diagonal() > 0.0, cost, 0.0)
@@ -139,13 +140,17 @@ def _at_price(
     low, high = 0.0, 1e-4
     while not fits(float(solved(sign * high, weights).sum())) and high < 1e6:
         low, high = high, 2.0 * high
+    fitting = weights = solved(sign * high, weights)
     for _ in range(HALVINGS):
         middle = 0.5 * (low + high)
         weights = solved(sign * middle, weights)
-        low, high = (low, middle) if fits(float(weights.sum())) else (middle, high)
+        if fits(float(weights.sum())):
+            high, fitting = middle, weights  # these, not a later answer to the same price: it may stop elsewhere
+        else:
+            low = middle
         if high - low < 1e-13:
             break
-    return solved(sign * high, weights)
+    return fitting
 
 
 def _coordinates(target: Floats, held: Floats, risk: Floats, slope: Floats, start: Floats) -> Floats:

@@ -65,7 +65,7 @@ def test_parameters_of_a_policy_are_checked_by_name():
     assert "Did you mean lookback?" in mistakes(params="lokback = 3")
     assert known_names().parameters["momentum"] == ("lookback", "skip", "size")
     assert known_names().parameters["fixed_mix"] == ("weights",)
-    assert known_names().parameters["signals"] == ("features", "top", "size", "invested")
+    assert known_names().parameters["signals"] == ("features", "exposure", "top", "size", "invested")
     assert "Did you mean max_tilt?" in mistakes(policy="learned_allocation", params="maxtilt = 0.2")
 
 

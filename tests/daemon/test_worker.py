@@ -73,7 +73,7 @@ def test_what_travels_is_all_of_the_view() -> None:
     np.testing.assert_array_equal(again.view.returns(2), ask.view.returns(2))
     assert again.view.universe == ask.view.universe
     assert set(View.__slots__) == {
-        "_bars", "_end", "_ring", "cash", "equity", "prices", "sample", "time", "universe", "weights",
+        "_bars", "_end", "_macro", "_ring", "cash", "equity", "prices", "sample", "time", "universe", "weights",
     }  # fmt: skip
     with pytest.raises(ValueError, match="its own lookback, 5"):
         again.view.returns(6)

@@ -228,9 +228,10 @@ async def test_pairs_are_never_asked_about_halts() -> None:
         ours.tell_halts(lambda news: None)
         reading = asyncio.create_task(_next(ours.bars()))
         await _when(lambda: venue.subscribed)
+        (socket,) = venue.sockets
         await asyncio.to_thread(venue.send, "b", "BTC/USD", BAR)
         await reading
-        assert venue.sockets[0].tape == set()
+        assert socket.tape == set()
         await ours.close()
 
 

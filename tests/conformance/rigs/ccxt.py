@@ -32,7 +32,7 @@ from trading.venue import VenueFlow
 
 DAY_NS: Final = 86_400 * NANO
 SETTLE_S: Final = 30.0
-TIMEOUT_S: Final = 3.0
+TIMEOUT_S: Final = 1.5
 
 MARKETS: Final = (
     Pair("SOLUSD", "SOLUSD", "SOL/USD", "SOL/USD", "SOL", "ZUSD", 2, 0, "1", "0.5"),
