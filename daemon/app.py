@@ -381,8 +381,8 @@ class Edges:
                     around.append(tasks.create_task(terminal, name="terminal"))
                 await service.step_forever()
                 systemd.stopping()
-                if self.outside is not None:
-                    await self.outside.flush()
+                if self.outside is not None and config.quantd.on_stop == "cancel":
+                    await self.outside.flush()  # the cancels
                 bus.stop(self.status("stopped", self.shell.stopped))
                 for task in around:
                     task.cancel()

@@ -199,7 +199,8 @@ class Outside:
             await asyncio.sleep(0.25)
 
     async def flush(self) -> None:
-        """Let what was committed reach the venue, within a few seconds, while `run` still carries it out."""
+        """Let what was committed reach the venue, within a few seconds, while `run` still carries it out: before a stop that
+        cancels. One that keeps leaves the rest to the next start, which asks for it."""
         if self.sender is not None:
             with suppress(TimeoutError):
                 async with asyncio.timeout(LEAVE_S):

@@ -237,16 +237,15 @@ async def test_after_paper_days_and_a_green_doctor_a_live_start_sends_what_ramp_
             await serve(read_config(unasked), unasked)
 
         fresh = Options(config=options.config, quiet=True, live=True, fresh=True)
-        left = await of.live(Past(0.0), fresh, lambda: len(of.venue.book.orders) >= 1, within_s=60.0)
+        left = await of.live(Past(0.0), fresh, lambda: len(of.venue.book.orders) >= 2, within_s=60.0)
         assert left.mode == "live"
         orders = list(of.venue.book.orders.values())
-        assert left.orders == len(orders) > 0
+        assert 0 < len(orders) <= left.orders, "the stop may come before the last of them are sent"
         spent = [order.qty * order.limit for order in orders if order.limit is not None]
         assert len(spent) == len(orders)
         assert max(spent) <= Decimal(800), "max_order_notional"
-        marks = {name.replace("/", ""): Decimal(of.data.crypto[name][-1][4]) for name in SYMBOLS}
-        value = sum(order.qty * marks[order.symbol.replace("/", "")] for order in orders)
-        assert Decimal(500) < value <= Decimal(1_000), "a tenth of max_account_notional in the first session"
+        first = sum(order.qty * order.limit for order in orders[:2] if order.limit is not None)
+        assert first <= Decimal(1_050), "a tenth of max_account_notional in the first session, at worst prices 5 % away"
         with Store.open(tmp_path / "state") as store:
             steps = [decode(data) for _, data in store.entries(left.run, 1)]
         plans = [effect for step in steps for effect in step.effects if isinstance(effect, Planned)]

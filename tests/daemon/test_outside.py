@@ -125,7 +125,10 @@ async def stretch(
                 await asyncio.sleep(0.001)
             if brutal:
                 return
-            await asyncio.sleep(0.05)
+            for _ in range(3):  # what the feed gave is stepped, and the ticks that follow from it
+                await asyncio.sleep(0.05)
+                while len(service.inbox) or service._stepping:
+                    await service.changed(0.05)
             for _ in range(500):
                 if outside.sender is None or not (outside.sender.busy or outside.sender.unresolved):
                     break
@@ -146,7 +149,7 @@ async def stretch(
             running.cancel()
         elif watching in done and not brutal:
             await asyncio.wait({stepping, running}, return_when=asyncio.FIRST_COMPLETED)
-            if not running.done():
+            if not running.done() and of.config.quantd.on_stop == "cancel":
                 await outside.flush()
         for task in (stepping, running, watching):
             task.cancel()
