@@ -16,22 +16,9 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from msgspec import Struct
 
+from daemon.config.schema import Job
 from trading.sessions import DAY_NS, Sessions
 
-Job = Literal[
-    "rebalance",
-    "risk_report",
-    "daily_report",
-    "retrain",
-    "snapshot",
-    "reconcile",
-    "backup",
-    "compact",
-    "flatten",
-    "reload",
-    "reallocate",
-    "promote",
-]
 Verdict = Literal["run", "skip", "alert"]
 
 TRADING_JOBS: Final = frozenset({"rebalance", "flatten"})
