@@ -494,6 +494,7 @@ def truth(true: Market, after: int, until: int) -> list[tuple[int, int, tuple[in
 
 
 def feed_of(source: Any, stream: Any, true: Market, clock: Clock, got: Got, grace: int, **more: Any) -> Live:
+    more.setdefault("jitter", random.Random(0).random)
     return Live(
         source,
         stream,
