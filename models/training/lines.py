@@ -16,10 +16,10 @@ def line_of(text: str, key: str) -> int:
             table = str(header[1]).replace('"', "")
             found.setdefault(table, number)
         elif entry := _KEY.match(line):
-            name = str(entry[1]).replace('"', "")
-            found.setdefault(f"{table}.{name}" if table else name, number)
+            key_here = str(entry[1]).replace('"', "")
+            found.setdefault(f"{table}.{key_here}" if table else key_here, number)
     parts = key.split(".")
     for length in range(len(parts), 0, -1):
-        if line := found.get(".".join(parts[:length])):
-            return line
+        if at := found.get(".".join(parts[:length])):
+            return at
     return 0
