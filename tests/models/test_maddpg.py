@@ -13,7 +13,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from models.desks import PROFILES, Desks
+from models.desks import PROFILES, Desks, Diversity
 from models.episodes import Episodes
 from models.learners.joint import JointReplay, Views
 from models.learners.maddpg import Maddpg, MaddpgPlan
@@ -241,10 +241,10 @@ SIGHT = SightSpec(features=("momentum_5", "drawdown"), window=6, book=())
 TINY = Sizes(width=8, heads=2, layers=2, widening=2)
 
 
-def desks(seed: int = 1, spec: SightSpec = SIGHT, lot: float | None = None) -> Desks:
+def desks(seed: int = 1, spec: SightSpec = SIGHT) -> Desks:
     panel = panel_of(1, 220, 3)
     days = market_of(panel, observe(panel, features_of(spec), spec.book))
-    return Desks(days, PROFILES[:2], desks=3, episodes=Episodes(20), seed=seed, lot=lot)
+    return Desks(days, PROFILES[:2], desks=3, diversity=Diversity(window=5), episodes=Episodes(30), seed=seed)
 
 
 @pytest.mark.parametrize("network", ["mlp", "transformer"])
