@@ -1,10 +1,13 @@
 """What a search may change of a plan, as data: of each learner, names of hyper-parameters and where their values lie."""
 
 from collections.abc import Mapping
-from typing import Final, Literal, Protocol
+from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
 from msgspec import Struct
+
+if TYPE_CHECKING:
+    from optuna.trial import Trial
 
 AgentName = Literal["ppo", "a2c", "dqn", "sac", "maddpg"]
 
@@ -94,18 +97,8 @@ SPACES: Final[Mapping[AgentName, Space]] = {
 }
 
 
-class Draw(Protocol):
-    """Who chooses; an Optuna trial does."""
-
-    def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float: ...
-
-    def suggest_int(self, name: str, low: int, high: int, *, log: bool = False) -> int: ...
-
-    def suggest_categorical(self, name: str, choices: tuple[int | str, ...]) -> int | str: ...
-
-
-def suggest(space: Space, draw: Draw) -> dict[str, Value]:
-    """One value for each key, for `models.training.plan.replaced`."""
+def suggest(space: Space, draw: "Trial") -> dict[str, Value]:
+    """One value for each key, for `models.training.plan.replaced`; an Optuna trial chooses."""
     return {name: _one(name, where, draw) for name, where in space.items()}
 
 
@@ -129,9 +122,11 @@ def lines(space: Space) -> list[tuple[str, str]]:
     return [(name, _words(where)) for name, where in space.items()]
 
 
-def _one(name: str, where: Between | OneOf, draw: Draw) -> Value:
+def _one(name: str, where: Between | OneOf, draw: "Trial") -> Value:
     if isinstance(where, OneOf):
-        return value(where, draw.suggest_categorical(name, where.values))
+        drawn = draw.suggest_categorical(name, where.values)
+        assert isinstance(drawn, int | str)
+        return value(where, drawn)
     if where.whole:
         return draw.suggest_int(name, int(where.low), int(where.high), log=where.log)
     return draw.suggest_float(name, where.low, where.high, log=where.log)

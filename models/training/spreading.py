@@ -9,6 +9,7 @@ import multiprocessing
 import signal
 import traceback
 from collections.abc import Callable, Iterator
+from functools import partial
 from importlib.util import find_spec
 from multiprocessing.connection import Connection, wait
 from typing import Any, Final, Protocol, TypeVar
@@ -21,6 +22,8 @@ M = TypeVar("M")
 """What is told while it works."""
 R = TypeVar("R")
 """Result."""
+M_contra = TypeVar("M_contra", contravariant=True)
+R_contra = TypeVar("R_contra", contravariant=True)
 
 
 class Failed(Struct, frozen=True):
@@ -40,20 +43,22 @@ class Unavailable(RuntimeError):
     """What is asked for is not installed, or does not answer; the text says the remedy."""
 
 
-class Watch(Protocol[M, R]):
+class Watch(Protocol[M_contra, R_contra]):
     """Who hands the work out: called in the process that does, never twice at once."""
 
-    def told(self, number: int, message: M) -> bool:
+    def told(self, number: int, message: M_contra) -> bool:
         """What argument `number`, counted from 0, has to say; True asks it to end."""
         ...
 
-    def ended(self, number: int, outcome: R | Failed) -> None: ...
+    def ended(self, number: int, outcome: R_contra | Failed) -> None: ...
 
 
 class Executor(Protocol):
     """Runs `work` on every argument and returns when all have ended."""
 
     workers: int
+    shares_disk: bool
+    """Work sees this machine's files."""
 
     def run(self, work: Callable[[A, Callable[[M], bool]], R], arguments: Iterator[A], watch: Watch[M, R]) -> None: ...
 
@@ -62,10 +67,11 @@ class Here:
     """One after another in this process."""
 
     workers: int = 1
+    shares_disk: bool = True
 
     def run(self, work: Callable[[A, Callable[[M], bool]], R], arguments: Iterator[A], watch: Watch[M, R]) -> None:
         for number, argument in enumerate(arguments):
-            watch.ended(number, _outcome(work, argument, lambda message, of=number: watch.told(of, message)))
+            watch.ended(number, _outcome(work, argument, partial(watch.told, number)))
 
 
 class Processes:
@@ -79,6 +85,7 @@ class Processes:
         if workers < 1:
             raise ValueError(f"{workers} workers: from 1 on")
         self.workers = workers
+        self.shares_disk = True
 
     def run(self, work: Callable[[A, Callable[[M], bool]], R], arguments: Iterator[A], watch: Watch[M, R]) -> None:
         crew: dict[Connection, _Worker] = {}
@@ -175,6 +182,7 @@ class Cluster:
         if workers < 1:
             raise ValueError(f"{workers} workers: from 1 on")
         self.workers = workers
+        self.shares_disk = False
         self.address: Final = address
 
     def run(self, work: Callable[[A, Callable[[M], bool]], R], arguments: Iterator[A], watch: Watch[M, R]) -> None:

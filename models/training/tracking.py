@@ -133,7 +133,7 @@ class TensorBoard:
         from torch.utils.tensorboard import SummaryWriter
 
         purge = None if resume_at is None else resume_at + 1
-        self._writer: Any = SummaryWriter(str(folder), purge_step=purge, flush_secs=10)  # type: ignore[no-untyped-call]
+        self._writer: Any = SummaryWriter(str(folder), purge_step=purge, flush_secs=10)
 
     def log_params(self, params: Mapping[str, object]) -> None:
         rows = "\n".join(f"| {key} | {value} |" for key, value in params.items())

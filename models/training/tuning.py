@@ -6,10 +6,12 @@ was under way when it ended is tried again, and one worker goes on as if it had 
 
 import fcntl
 import math
+import shutil
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -22,6 +24,8 @@ from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import event
 
+from models.learners.a2c import A2cPlan
+from models.learners.ppo import PpoPlan
 from models.market_data import file_digest
 from models.training.fitting import Progress, fit
 from models.training.markets import markets_of
@@ -30,6 +34,9 @@ from models.training.spaces import SPACES, Space, Value, dump, suggest, value
 from models.training.spreading import Executor, Failed
 
 STUDY: Final = "study.db"
+
+UNDER_WAY: Final = "under-way"
+"""Folder of checkpoints of trials that were asked to end, until a later sitting ends them."""
 
 EVALUATIONS: Final = 10
 """Of a trial, at least: what the pruner compares."""
@@ -76,8 +83,26 @@ class Search(Struct, frozen=True):
         """The plan of a trial, but for what is searched."""
         seeds = self.plan.seeds[: self.seeds]
         more = range(max(seeds) + 1, max(seeds) + 1 + self.seeds - len(seeds))
-        every = min(self.plan.evaluate_every, max(1, self.max_steps // EVALUATIONS))
-        return replaced(self.plan, {"steps": self.max_steps, "evaluate_every": every, "seeds": (*seeds, *more)})
+        changes: dict[str, object] = {"seeds": (*seeds, *more)}
+        batch, rollout = self.plan.market.batch, 1
+        if "learner.horizon" in self.space:
+            rollout = max(self.space["learner.horizon"].values)  # type: ignore[union-attr, type-var, assignment]
+        elif isinstance(self.plan.learner, PpoPlan | A2cPlan):
+            rollout = min(self.plan.learner.horizon, max(1, self.max_steps // batch))
+            changes["learner.horizon"] = rollout
+        # whole rollouts, and no more steps than asked for
+        steps = max(1, self.max_steps // (batch * rollout)) * batch * rollout
+        changes |= {"steps": steps, "evaluate_every": min(self.plan.evaluate_every, max(1, steps // EVALUATIONS))}
+        # a trial is short: it keeps where it stands when it ends, and not on the way
+        return replaced(self.plan, {**changes, "checkpoint_every": steps + 1, "keep": 1})
+
+
+class Job(Struct, frozen=True):
+    """One trial, as it is handed out."""
+
+    plan: Plan
+    folder: str = ""
+    """Where it stands is kept, when it is asked to end; empty: nowhere."""
 
 
 class Evaluation(Struct, frozen=True):
@@ -134,12 +159,12 @@ class Sitting(Struct, frozen=True):
         return max(complete, key=lambda row: row.score, default=None)
 
 
-def attempt(plan: Plan, tell: Callable[[Evaluation], bool]) -> Tried:
-    """One trial: `plan` fitted with each of its seeds. The work that `models.training.spreading` spreads."""
+def attempt(job: Job, tell: Callable[[Evaluation], bool]) -> Tried:
+    """One trial: its plan fitted with each of its seeds. The work that `models.training.spreading` spreads."""
     began = time.perf_counter()
-    markets = markets_of(plan)
+    plan, markets = job.plan, markets_of(job.plan)
     scores: list[float] = []
-    stopped = False
+    made, stopped = 0, False
     for done, seed in enumerate(plan.seeds):
 
         def report(progress: Progress, before: int = done) -> bool:
@@ -152,23 +177,29 @@ def attempt(plan: Plan, tell: Callable[[Evaluation], bool]) -> Tried:
             stopped = tell(Evaluation(steps, steps - steps % plan.evaluate_every, so_far, last)) and not last
             return stopped
 
-        scores.append(fit(plan, markets, seed, None, report).score)
+        folder = Path(job.folder) / str(seed) if job.folder else None
+        fitted = fit(plan, markets, seed, folder, report, resume=folder is not None)
+        scores.append(fitted.score)
+        made += fitted.steps
         if stopped:
             break
-    return Tried(math.fsum(scores) / len(scores), tuple(scores), len(scores) * plan.steps, time.perf_counter() - began)
+    return Tried(math.fsum(scores) / len(scores), tuple(scores), made, time.perf_counter() - began)
 
 
 class Course:
     """Asks Optuna for trials, hands them out, and tells it how they went. A Watch of models.training.spreading."""
 
-    def __init__(self, study: optuna.Study, search: Search, parallel: bool, note: Callable[[Row, int], None]) -> None:
+    def __init__(
+        self, study: optuna.Study, search: Search, folder: Path | None, parallel: bool, note: Callable[[Row, int], None]
+    ) -> None:
         self._study, self._search, self._note = study, search, note
-        self._parallel = parallel
+        self._folder, self._parallel = folder, parallel
         self._base: Final = search.base
         self._until = time.monotonic() + search.timeout_s
         self._trials: list[optuna.Trial] = []
         self._asked_to_end: dict[int, Literal["pruned", "cut"]] = {}
-        self._reported: dict[int, set[int]] = {}
+        self._folders: list[Path | None] = []
+        self._reported: list[set[int]] = []
         self._stopped = False
         self.broken = self._bury()
 
@@ -180,7 +211,7 @@ class Course:
     def stopping(self) -> bool:
         return self._stopped or time.monotonic() >= self._until
 
-    def plans(self) -> Iterator[Plan]:
+    def jobs(self) -> Iterator[Job]:
         while not self.stopping:
             used = {trial.user_attrs[INDEX] for trial in self._study.get_trials(deepcopy=False) if not _broken(trial)}
             index = next(i for i in range(len(used) + 1) if i not in used)
@@ -191,12 +222,15 @@ class Course:
             self._study.sampler = TPESampler(seed=seed, constant_liar=self._parallel)
             trial = self._study.ask()
             trial.set_user_attr(INDEX, index)
+            plan = replaced(self._base, suggest(self._search.space, trial))
+            self._remember(trial, index)
             self._trials.append(trial)
-            yield replaced(self._base, suggest(self._search.space, trial))
+            self._folders.append(self._folder_of(trial, index))
+            yield Job(plan, str(self._folders[-1] or ""))
 
     def told(self, number: int, message: Evaluation) -> bool:
         trial = self._trials[number]
-        if math.isfinite(message.score) and message.at not in self._reported.setdefault(number, set()):
+        if math.isfinite(message.score) and message.at not in self._reported[number]:
             self._reported[number].add(message.at)
             trial.report(message.score, message.at)
             trial.set_user_attr(STEPS, message.steps)
@@ -215,12 +249,11 @@ class Course:
         elif why == "cut":
             self._study.tell(trial, state=TrialState.FAIL)
             self.broken += 1
-            return
+            return  # its folder stays: the next sitting goes on with it
         else:
             trial.set_user_attr(SECONDS, outcome.seconds)
             trial.set_user_attr(SCORES, outcome.scores)
-            if why is None:
-                trial.set_user_attr(STEPS, outcome.steps)
+            trial.set_user_attr(STEPS, outcome.steps)
             if why == "pruned":
                 self._study.tell(trial, state=TrialState.PRUNED)
             elif math.isfinite(outcome.score):
@@ -228,6 +261,9 @@ class Course:
             else:
                 trial.set_user_attr(REASON, "no score: the account did not move")
                 self._study.tell(trial, state=TrialState.PRUNED)
+        folder = self._folders[number]
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)
         row = next(row for row in rows_of(self._study, self._search.space) if row.number == trial.number)
         self._note(row, self._search.trials)
 
@@ -239,6 +275,25 @@ class Course:
         any_ended = self._study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
         if not diverged and not any_ended:
             raise StudyError(f"the first trial failed: {failed.reason}")
+
+    def _remember(self, trial: optuna.Trial, index: int) -> None:
+        """What was said of it in an earlier sitting, so that the pruner decides as it would have without a break."""
+        said = [
+            each.intermediate_values
+            for each in self._study.get_trials(deepcopy=False, states=(TrialState.FAIL,))
+            if _broken(each) and each.user_attrs.get(INDEX) == index and each.params == trial.params
+        ]
+        values = said[-1] if said else {}
+        for at in sorted(values):
+            trial.report(values[at], at)
+        self._reported.append(set(values))
+
+    def _folder_of(self, trial: optuna.Trial, index: int) -> Path | None:
+        """One for each trial and its values: with several workers another history may have drawn others."""
+        if self._folder is None:
+            return None
+        values = blake2b(repr(sorted(trial.params.items())).encode(), digest_size=4).hexdigest()
+        return self._folder / self._search.study / f"{index}-{values}"
 
     def _bury(self) -> int:
         """Trials that were under way when an earlier sitting was broken off; their index is free again."""
@@ -261,9 +316,12 @@ def tune(
     with alone(folder):
         study = opened(search, folder, fresh=fresh)
         before = len(rows_of(study, search.space))
-        course = Course(study, search, executor.workers > 1, note)
+        kept = folder / UNDER_WAY if executor.shares_disk else None
+        if fresh and kept is not None:
+            shutil.rmtree(kept / search.study, ignore_errors=True)
+        course = Course(study, search, kept, executor.workers > 1, note)
         began(course)
-        executor.run(attempt, course.plans(), course)
+        executor.run(attempt, course.jobs(), course)
         rows = rows_of(study, search.space)
         return Sitting(rows, before, course.broken, len(rows) >= search.trials)
 
