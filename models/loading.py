@@ -6,17 +6,23 @@ from pathlib import Path
 from models.artifacts import MANIFEST, ArtifactError, kind_of
 from models.forests import artifact as forests
 from models.forests.policy import LearnedAllocation, allocation_with
+from models.learned import manifest as learned
+from models.learned.runtime import LearnedAgent, load_agent
 from models.runtime import LearnedPolicy, load_policy
 
+Loaded = LearnedPolicy | LearnedAllocation | LearnedAgent
 
-def load_artifact(folder: Path, params: Mapping[str, object]) -> LearnedPolicy | LearnedAllocation:
+
+def load_artifact(folder: Path, params: Mapping[str, object]) -> Loaded:
     """A trained policy, or the allocation by a forest, all of it checked. Raises ArtifactError or ParamsError."""
     match kind_of(folder):
         case "":
             return load_policy(folder, params)
         case forests.KIND:
             return allocation_with(folder, params)
+        case learned.KIND:
+            return load_agent(folder, params)
         case kind:
             raise ArtifactError(
-                f"{folder / MANIFEST}: an artifact of kind {kind[:40]!r}; this quantd knows policies and forests"
+                f"{folder / MANIFEST}: an artifact of kind {kind[:40]!r}; this quantd knows policies, learned ones and forests"
             )
