@@ -182,7 +182,7 @@ class Cluster:
         if workers < 1:
             raise ValueError(f"{workers} workers: from 1 on")
         self.workers = workers
-        self.shares_disk = False
+        self.shares_disk = not address
         self.address: Final = address
 
     def run(self, work: Callable[[A, Callable[[M], bool]], R], arguments: Iterator[A], watch: Watch[M, R]) -> None:

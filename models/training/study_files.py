@@ -19,7 +19,7 @@ HISTORY: Final = "history.html"
 IMPORTANCE: Final = "importance.html"
 BEST: Final = "best.toml"
 
-BEGINNING: Final = ("number", "state", "score", "scores", "steps", "seconds")
+BEGINNING: Final = ("trial", "state", "score", "scores", "steps", "seconds")
 
 
 def write(folder: Path, study: optuna.Study, search: Search, sitting: Sitting, note: Sequence[str]) -> tuple[Path, ...]:
@@ -29,7 +29,7 @@ def write(folder: Path, study: optuna.Study, search: Search, sitting: Sitting, n
     if shares:
         texts[IMPORTANCE] = importance(shares, len(sitting.rows))
     if sitting.best is not None:
-        plan = replaced(search.plan, sitting.best.values)
+        plan = replaced(search.plan, {**sitting.best.values, "name": f"{search.plan.name}-tuned"})
         texts[BEST] = "".join(f"# {line}\n" for line in note) + toml(plan)
     for name in (TRIALS, HISTORY, IMPORTANCE, BEST):
         if name in texts:
@@ -49,7 +49,7 @@ def table(rows: Sequence[Row], space: Space) -> str:
         seconds = "" if math.isnan(row.seconds) else f"{row.seconds:.3f}"
         score = "" if math.isnan(row.score) else repr(row.score)
         values = (_cell(row.values.get(name)) for name in space)
-        writer.writerow((row.number, row.state, score, scores, row.steps, seconds, *values, row.reason))
+        writer.writerow((row.index + 1, row.state, score, scores, row.steps, seconds, *values, row.reason))
     return made.getvalue()
 
 

@@ -86,7 +86,7 @@ class Search(Struct, frozen=True):
         changes: dict[str, object] = {"seeds": (*seeds, *more)}
         batch, rollout = self.plan.market.batch, 1
         if "learner.horizon" in self.space:
-            rollout = max(self.space["learner.horizon"].values)  # type: ignore[union-attr, type-var, assignment]
+            rollout = max(self.space["learner.horizon"].values)  # type: ignore[union-attr, assignment]
         elif isinstance(self.plan.learner, PpoPlan | A2cPlan):
             rollout = min(self.plan.learner.horizon, max(1, self.max_steps // batch))
             changes["learner.horizon"] = rollout
@@ -130,7 +130,8 @@ class Tried(Struct, frozen=True):
 class Row(Struct, frozen=True):
     """A trial as it ended."""
 
-    number: int
+    index: int
+    """Which it is of those asked for, from 0; one that is tried again keeps it."""
     state: State
     score: float
     """Annual Sharpe ratio on the validation part; of a pruned one, its newest before it was stopped. NaN where there is none."""
@@ -264,7 +265,7 @@ class Course:
         folder = self._folders[number]
         if folder is not None:
             shutil.rmtree(folder, ignore_errors=True)
-        row = next(row for row in rows_of(self._study, self._search.space) if row.number == trial.number)
+        (row,) = rows_of(self._study, self._search.space, trial.number)
         self._note(row, self._search.trials)
 
     def _failed(self, trial: optuna.Trial, failed: Failed) -> None:
@@ -312,18 +313,17 @@ def tune(
     fresh: bool = False,
 ) -> Sitting:
     """Goes on with the study in `folder`, or begins it. `note` is called after each trial with how many there are to be; `began` is
-    given what `stop` can be asked of. Raises StudyError."""
-    with alone(folder):
-        study = opened(search, folder, fresh=fresh)
-        before = len(rows_of(study, search.space))
-        kept = folder / UNDER_WAY if executor.shares_disk else None
-        if fresh and kept is not None:
-            shutil.rmtree(kept / search.study, ignore_errors=True)
-        course = Course(study, search, kept, executor.workers > 1, note)
-        began(course)
-        executor.run(attempt, course.jobs(), course)
-        rows = rows_of(study, search.space)
-        return Sitting(rows, before, course.broken, len(rows) >= search.trials)
+    given what `stop` can be asked of. The caller holds `alone(folder)`. Raises StudyError."""
+    study = opened(search, folder, fresh=fresh)
+    kept = folder / UNDER_WAY if executor.shares_disk else None
+    if fresh and kept is not None:
+        shutil.rmtree(kept / search.study, ignore_errors=True)
+    before = len(rows_of(study, search.space))
+    course = Course(study, search, kept, executor.workers > 1, note)
+    began(course)
+    executor.run(attempt, course.jobs(), course)
+    rows = rows_of(study, search.space)
+    return Sitting(rows, before, course.broken, len(rows) >= search.trials)
 
 
 @contextmanager
@@ -368,12 +368,12 @@ def opened(search: Search, folder: Path, *, fresh: bool = False) -> optuna.Study
     return study
 
 
-def rows_of(study: optuna.Study, space: Space) -> tuple[Row, ...]:
-    """Trials that ended, in the order in which they were begun; what was broken off is left out."""
+def rows_of(study: optuna.Study, space: Space, number: int | None = None) -> tuple[Row, ...]:
+    """Trials that ended, in the order in which they are asked for; what was broken off is left out."""
     named = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}
-    return tuple(
+    rows = (
         Row(
-            trial.number,
+            trial.user_attrs[INDEX],
             named[trial.state.name],  # type: ignore[arg-type]
             _score(trial),
             tuple(trial.user_attrs.get(SCORES, ())),
@@ -383,8 +383,9 @@ def rows_of(study: optuna.Study, space: Space) -> tuple[Row, ...]:
             str(trial.user_attrs.get(REASON, "")),
         )
         for trial in study.get_trials(deepcopy=False)
-        if trial.state.is_finished() and not _broken(trial)
+        if trial.state.is_finished() and not _broken(trial) and number in (None, trial.number)
     )
+    return tuple(sorted(rows, key=lambda row: row.index))
 
 
 def importances(study: optuna.Study) -> dict[str, float]:
