@@ -192,7 +192,7 @@ def _notes(search: "Search", sitting: "Sitting", luck: Luck | None) -> list[str]
 
 def _report(search: "Search", sitting: "Sitting", notes: Sequence[str], files: Sequence[Path]) -> None:
     complete = sorted((row for row in sitting.rows if row.state == "complete"), key=lambda row: -row.score)
-    keys = [key for key in search.space]
+    keys = tuple(search.space)
     columns = ("trial", "score", *(key.removeprefix("learner.") for key in keys))
     rows = [(str(row.index + 1), _ratio(row.score), *(_value(row.values.get(key)) for key in keys)) for row in complete]
     if rows:

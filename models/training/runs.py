@@ -27,8 +27,8 @@ from models.training.records import Tracker
 LOOKS: Final = "test-looks"
 """File of a run's folder: how often its test figures were made."""
 
-Track = Callable[[int], Tracker]
-"""Of a seed: who else follows it."""
+Track = Callable[[int, Path, int | None], Tracker]
+"""Of a seed, its folder, and the step it is taken up again at (None: it begins): who else follows it."""
 
 
 class Interrupted(Exception):
@@ -98,7 +98,7 @@ def train(
     text = card(manifest, plan.market).encode()
     written = exporting.write(out, manifest, best.learner, scaling_of(best), text)
     if track is not None:
-        tracker = track(best.seed)
+        tracker = track(best.seed, folder / f"seed-{best.seed}", best.steps)
         tracker.log_artifact(out)
         tracker.close()
     return written
@@ -150,7 +150,9 @@ def _seed(
     track: Track | None,
 ) -> Fitted:
     where = folder / f"seed-{seed}"
-    tracker = None if track is None else track(seed)
+    newest = checkpoints.there(where)[-1:] if resume else []
+    since = checkpoints.place_of(newest[0]).step if newest else None
+    tracker = None if track is None else track(seed, where, since)
     if tracker is not None:
         tracker.log_params(described(plan))
 
