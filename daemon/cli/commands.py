@@ -927,6 +927,55 @@ def models_evaluate(
     raise typer.Exit(code)
 
 
+@app.command(rich_help_panel="Learn")
+def tune(
+    plan: Annotated[
+        Path | None, typer.Argument(metavar="[PLAN.toml]", help="What every trial begins from, as in examples/train.")
+    ] = None,
+    agent: Annotated[
+        Literal["ppo", "a2c", "sac", "dqn", "maddpg"] | None,
+        typer.Option(help="Who learns.", show_default="the plan's, or ppo"),
+    ] = None,
+    profile: Annotated[str, typer.Option(help="Named settings of the agent, such as prioritized (dqn).")] = "",
+    trials: Annotated[int, typer.Option("--n-trials", min=1, help="In all, those of earlier sittings too.")] = 50,
+    max_steps: Annotated[int, typer.Option(min=1, help="Env-steps of each seed of a trial, at most.")] = 50_000,
+    seeds: Annotated[int, typer.Option(min=1, max=100, help="A trial's score is the mean over so many.")] = 1,
+    timeout: Annotated[
+        float | None, typer.Option(help="Seconds, after which trials under way end at their next evaluation.")
+    ] = None,
+    study: Annotated[str | None, typer.Option(help="Its name.", show_default="the plan's name")] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder.", show_default="state/tuning/STUDY")] = None,
+    sampler_seed: Annotated[int, typer.Option(min=0, help="Of what TPE draws.")] = 0,
+    on: Annotated[Literal["local", "ray"], typer.Option(help="Where trials run.")] = "local",
+    workers: Annotated[int, typer.Option(min=1, max=10_000, help="Trials at once.")] = 1,
+    address: Annotated[
+        str, typer.Option(help="Of a Ray cluster.", show_default="one begun on this machine, and ended")
+    ] = "",
+    fresh: Annotated[bool, typer.Option("--fresh", help="Begin the study anew; without it, it goes on.")] = False,
+    bars: Annotated[Path | None, typer.Option(help="Daily raw bars.", show_default="data/us_daily.parquet")] = None,
+    actions: Annotated[Path | None, typer.Option(help="Splits, dividends.", show_default="data/us_actions.csv")] = None,
+    symbols: Annotated[str | None, typer.Option(help="Joined by commas.", show_default="AAPL,BAC,IWM,QQQ,SPY")] = None,
+    sets: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any key of a plan; may be given again.")
+    ] = None,
+    show: Annotated[bool, typer.Option("--show", help="Print what would be searched and do nothing.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Search a learner's hyper-parameters, by validation alone. Ctrl-C stops it in order; the same command goes on."""
+    from daemon.cli import training, tuning
+
+    asked = training.Asked(
+        plan=plan, agent=agent, profile=profile, bars=bars, actions=actions, symbols=symbols, sets=tuple(sets or ())
+    )
+    search = tuning.Wanted(
+        trials=trials, max_steps=max_steps, seeds=seeds, timeout_s=timeout, study=study, sampler_seed=sampler_seed
+    )
+    if show:
+        raise typer.Exit(tuning.show(asked, as_json=as_json))
+    place = tuning.Place(out=out, on=on, workers=workers, address=address)
+    raise typer.Exit(tuning.tune(asked, search, place, fresh=fresh, as_json=as_json))
+
+
 def _version(wanted: bool) -> None:
     if wanted:
         from daemon.version import code_version

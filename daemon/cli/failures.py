@@ -94,6 +94,8 @@ _FORESEEN: Final[dict[str, dict[str, int]]] = {
     "models.training.plan": {"PlanError": CONFIG},
     "models.training.runs": {"Interrupted": INTERRUPTED, "Unfinished": CONFIG},
     "models.training.tracking": {"TrackerError": CONFIG},
+    "models.training.spreading": {"Unavailable": CONFIG, "WorkerLost": CHECK_FAILED},
+    "models.training.tuning": {"StudyError": CONFIG},
     "daemon.app": {"CannotStart": CONFIG},
     "daemon.carrying": {"NotCarried": CONFIG},
     "daemon.api.server": {"ApiUnavailable": CONFIG},
