@@ -3,22 +3,24 @@
 from collections.abc import Callable
 from typing import Final, Protocol
 
+import msgspec
 import torch
 from torch import Tensor
 
 from models.learners.a2c import A2c, A2cPlan
 from models.learners.agent import Report, State
 from models.learners.dqn import Dqn, DqnPlan
+from models.learners.maddpg import Maddpg, MaddpgPlan
 from models.learners.ppo import Ppo, PpoPlan
 from models.learners.sac import Sac, SacPlan
 from models.training.ground import Scale
 from models.training.plan import LearnerPlan, PlanError
 from models.vector_env import VectorEnv
 
-Learner = Ppo | A2c | Dqn | Sac
+Learner = Ppo | A2c | Dqn | Sac | Maddpg
 
 Policy = Callable[[Tensor, bool], Tensor]
-"""Raw observation [1, D], and whether it is the first -> what to do, [1, A] or int64[1]."""
+"""Raw observation [1, D], and whether it is the first -> what to do, [1, A] or int64[1]; a row for each seat where there are seats."""
 
 PASSING: Final = ("now.", "env.", "replay.")
 """Beginnings of what a state holds of a place in training: a policy alone does without."""
@@ -35,7 +37,10 @@ class Sizes(Protocol):
 
 
 def learner_of(plan: LearnerPlan, env: VectorEnv, seed: int, device: str = "cpu") -> Learner:
-    """Fresh, of weights drawn from `seed`."""
+    """Fresh, of weights drawn from `seed`. Where observations show the market is told by the environment, if it knows."""
+    layout = getattr(env, "layout", None)
+    if layout is not None and isinstance(plan, PpoPlan | A2cPlan | MaddpgPlan) and plan.layout is None:
+        plan = msgspec.structs.replace(plan, layout=layout)
     sizes = (env.observation_size, env.action_size, env.kind, seed, device)
     match plan:
         case PpoPlan():
@@ -46,6 +51,8 @@ def learner_of(plan: LearnerPlan, env: VectorEnv, seed: int, device: str = "cpu"
             return Dqn(plan, *sizes)
         case SacPlan():
             return Sac(plan, *sizes)
+        case MaddpgPlan():
+            return Maddpg(plan, *sizes)
 
 
 def vectors(learner: Learner) -> tuple[Tensor, ...]:
@@ -57,6 +64,8 @@ def vectors(learner: Learner) -> tuple[Tensor, ...]:
             return (learner.network.vector,)
         case Sac():
             return (learner.actor.vector, learner.critics.vector, learner.log_temperature)
+        case Maddpg():
+            return (learner.network.vector, learner.critics.vector)
 
 
 def sound(learner: Learner) -> bool:
@@ -95,8 +104,6 @@ def policy_state(state: State) -> State:
 
 def bfloat16(plan: LearnerPlan) -> LearnerPlan:
     """`plan` with products in bfloat16. PlanError for a learner that has none."""
-    import msgspec
-
     if not hasattr(plan, "bfloat16"):
         raise PlanError(f"learner.bfloat16: {type(plan).__name__} has no products in bfloat16; ppo, a2c and sac have")
     return msgspec.structs.replace(plan, bfloat16=True)

@@ -10,10 +10,13 @@ import msgspec
 from msgspec import Struct
 
 from models import sights
+from models.desks import PROFILES as RISK_PROFILES
+from models.desks import Diversity, Seat
 from models.episodes import Episodes
 from models.learners.a2c import A2cPlan
 from models.learners.dqn import PROFILES as DQN_PROFILES
 from models.learners.dqn import DqnPlan
+from models.learners.maddpg import MaddpgPlan
 from models.learners.ppo import PpoPlan
 from models.learners.sac import SacPlan
 from models.rewards import RewardPlan
@@ -21,13 +24,20 @@ from models.sights import SightSpec
 from models.simulator import USUAL_COSTS
 from models.splits import Split, Splits
 from models.training.lines import line_of
+from models.training.profiles import MARL
 from models.vector_env import Kind
 from trading.execution import Costs
 
-AgentName = Literal["ppo", "a2c", "dqn", "sac"]
-LearnerPlan = PpoPlan | A2cPlan | DqnPlan | SacPlan
+AgentName = Literal["ppo", "a2c", "dqn", "sac", "maddpg"]
+LearnerPlan = PpoPlan | A2cPlan | DqnPlan | SacPlan | MaddpgPlan
 
-PLANS: Final[Mapping[str, type[Struct]]] = {"ppo": PpoPlan, "a2c": A2cPlan, "dqn": DqnPlan, "sac": SacPlan}
+PLANS: Final[Mapping[str, type[Struct]]] = {
+    "ppo": PpoPlan,
+    "a2c": A2cPlan,
+    "dqn": DqnPlan,
+    "sac": SacPlan,
+    "maddpg": MaddpgPlan,
+}
 
 Table = dict[str, Any]
 """As TOML gives it."""
@@ -68,6 +78,11 @@ class MarketPlan(Struct, frozen=True, forbid_unknown_fields=True):
     capital: float = 100_000.0
     lot: float = 1.0
     """Units that are traded whole where a policy is judged. Accounts that learn trade fractions."""
+    seats: tuple[Seat, ...] = ()
+    """The agents of a desk, where several learn together; accounts are then desk by desk. The account that is judged stands for all
+    of them, each by its capital."""
+    diversity: Diversity = Diversity()
+    """What the agents of a desk pay for moving alike."""
 
     def __post_init__(self) -> None:
         if self.batch < 1 or self.parts < 1 or self.lot <= 0.0 or self.capital <= 0.0 or self.gross <= 0.0:
@@ -127,6 +142,17 @@ class Plan(Struct, frozen=True, forbid_unknown_fields=True):
         if (self.agent == "dqn") != (self.market.kind == "discrete") and self.agent in ("dqn", "sac"):
             wanted = "discrete" if self.agent == "dqn" else "simplex or box"
             raise ValueError(f"market.kind {self.market.kind}: {self.agent} takes {wanted}")
+        if isinstance(self.learner, MaddpgPlan):
+            agents = self.learner.agents
+            if len(self.market.seats) != agents or self.market.batch % agents or self.market.kind != "simplex":
+                raise ValueError(
+                    f"learner.agents {agents}: market.seats ({len(self.market.seats)} now) are as many, market.batch "
+                    f"({self.market.batch}) is a whole number of desks of so many accounts, and market.kind simplex"
+                )
+            if self.sight.book:
+                raise ValueError("sight.book: agents of one house act on the market alone, not on their books; give []")
+        elif self.market.seats:
+            raise ValueError(f"market.seats: {self.agent} is one agent; maddpg is of several")
         if fault := sights.fault(self.sight):
             raise ValueError(f"sight: {fault}")
 
@@ -136,19 +162,25 @@ def profiles(agent: AgentName) -> dict[str, Table]:
     if agent == "dqn":
         named = DQN_PROFILES["prioritized"]
         return {"prioritized": {"learner": msgspec.to_builtins(named), "steps": 500_000, "evaluate_every": 10_000}}
-    return {}
+    return MARL if agent == "maddpg" else {}
 
 
 def default(agent: AgentName, profile: str = "") -> Plan:
     """The named defaults of `agent`. PlanError for a profile that it does not have."""
     if agent not in PLANS:
         raise PlanError(f"agent {agent!r}: one of {', '.join(PLANS)}{_meant(agent, PLANS)}")
+    market, learner, sight = MarketPlan(kind="discrete" if agent == "dqn" else "simplex"), PLANS[agent](), SightSpec()
+    if agent == "maddpg":
+        learner = MaddpgPlan(agents=len(RISK_PROFILES))
+        market = MarketPlan(batch=8 * len(RISK_PROFILES), seats=RISK_PROFILES)
+        sight = SightSpec(book=())
     plan = Plan(
         name=profile or agent,
         agent=agent,
-        learner=PLANS[agent](),  # type: ignore[arg-type]
+        learner=learner,  # type: ignore[arg-type]
         profile=profile,
-        market=MarketPlan(kind="discrete" if agent == "dqn" else "simplex"),
+        market=market,
+        sight=sight,
     )
     if not profile:
         return plan

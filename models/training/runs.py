@@ -9,6 +9,7 @@ import msgspec
 
 from models import artifacts, sights
 from models.artifacts import ArtifactError, Training, Window
+from models.desks import shares
 from models.learned import exporting
 from models.learned.composing import Scaling
 from models.learned.manifest import KIND, ActionSpec, Manifest, Probes, Seat, Shape
@@ -129,8 +130,9 @@ def action_of(plan: Plan) -> ActionSpec:
 
 
 def seats_of(plan: Plan) -> tuple[Seat, ...]:
-    """Of an agent that is several."""
-    return ()
+    """Of an agent that is several; none of another."""
+    of = plan.market.seats
+    return tuple(Seat(s.name, s.symbols, s.invested, share) for s, share in zip(of, shares(of), strict=True))
 
 
 def shape_of(plan: Plan, fitted: Fitted) -> Shape:
