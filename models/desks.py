@@ -83,29 +83,6 @@ def likeness(returns: Tensor) -> Tensor:
     return (alike.sum(-1) - own) / max(1, agents - 1)
 
 
-def house(action: Tensor, seats: Sequence[Seat], symbols: Sequence[str], known: Tensor) -> Tensor:
-    """float[1, N + 1], cash last: what one account holds that stands for all `seats` of a desk, each by its capital, of what they do
-    float[A, N + 1]. `known` float[N] is 1 where an asset has a price, else 0."""
-    own = action.new_tensor([_own(seat, symbols) for seat in seats])
-    said = action.clamp(min=0.0) * own
-    held = said[:, :-1] / said.sum(-1, keepdim=True).clamp(min=1e-30) * known.to(action)
-    invested = action.new_tensor([seat.invested for seat in seats])
-    held = held * (invested / held.sum(-1).clamp(min=1e-12)).clamp(max=1.0)[:, None]
-    weights = action.new_tensor(shares(seats)) @ held
-    return torch.cat((weights, (1.0 - weights.sum()).clamp(min=0.0).view(1)))[None]
-
-
-def shares(seats: Sequence[Seat]) -> list[float]:
-    """Of the capital, each seat's."""
-    whole = sum(seat.capital for seat in seats)
-    return [seat.capital / whole for seat in seats]
-
-
-def _own(seat: Seat, symbols: Sequence[str]) -> list[float]:
-    """1 for what it may hold, cash last."""
-    return [float(not seat.symbols or symbol in seat.symbols) for symbol in symbols] + [1.0]
-
-
 class Desks:
     """A `VectorEnv` of G x A accounts, agents of one desk side by side; "simplex" actions over all assets and cash. What an
     agent may not hold goes to what it may. Each agent's reward is its own account's, less its penalties."""
@@ -141,7 +118,8 @@ class Desks:
         self.action_size: Final = self.simulator.action_size
         self.observation_size: Final = self.simulator.observation_size
         self.device: Final = self.simulator.device
-        self._own = self._each([_own(seat, market.symbols) for seat in self.seats], desks)
+        own = [[1.0 if not s.symbols or n in s.symbols else 0.0 for n in market.symbols] + [1.0] for s in self.seats]
+        self._own = self._each(own, desks)
         self._invested = self._each([s.invested for s in self.seats], desks)
         self._drawdown = self._each([s.drawdown_penalty for s in self.seats], desks)
         window = self.diversity.window

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from models.artifacts import Result
-from models.desks import house
 from models.episodes import WHOLE
 from models.market import Market
 from models.simulator import Simulator
@@ -40,10 +39,8 @@ class Walked(NamedTuple):
 
 
 def evaluate(policy: Policy, market: Market, of: MarketPlan, kind: Kind | None = None) -> Walked:
-    """From the first row of `market` to its last, one decision a session. A bankrupt account stays as it ended. With `kind`, the policy
-    is one of that kind, whatever the plan's; else it has the plan's seats."""
-    seats, kind = () if kind else of.seats, kind or of.kind
-    known = torch.ones_like(market.close) if market.known is None else market.known
+    """From the first row of `market` to its last, one decision a session. A bankrupt account stays as it ended."""
+    kind = kind or of.kind
     simulator = Simulator(
         market, batch=1, kind=kind, allocations=allocations_of(of, market.symbols) if kind == "discrete" else None,
         episodes=WHOLE, costs=of.costs, capital=of.capital, lot=of.lot, gross=of.gross,
@@ -52,10 +49,7 @@ def evaluate(policy: Policy, market: Market, of: MarketPlan, kind: Kind | None =
     equity, turnover = np.full(length + 1, of.capital), np.zeros(length)
     observation = simulator.reset()
     for t in range(length):
-        action = policy(observation, t == 0)
-        if seats:
-            action = house(action, seats, market.symbols, known[market.first + t])
-        step = simulator.step(action)
+        step = simulator.step(policy(observation, t == 0))
         after = simulator.traded
         equity[t + 1], turnover[t] = float(after.equity), float(after.turnover)
         observation = step.observation
