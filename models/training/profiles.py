@@ -108,7 +108,7 @@ MARL: Final[dict[str, dict[str, Any]]] = {
     ),
     "transformer": _profile(
         agents=5,
-        episodes=100,
+        episodes=60,
         updates=8,
         looks=6,
         learner={
@@ -120,7 +120,7 @@ MARL: Final[dict[str, dict[str, Any]]] = {
         dynamic=True,
     ),
 }
-"""Profile -> what it changes. Transformers learn in batches of 8, and the wide one reads 20 sessions for 100 episodes: a seed is then a
+"""Profile -> what it changes. Transformers learn in batches of 8, and the wide one reads 20 sessions for 60 episodes: a seed is then a
 matter of minutes on one core."""
 
 
