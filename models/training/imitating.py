@@ -1,16 +1,23 @@
 """Before learning: a policy is brought to do what a classical one did over the training part (behaviour cloning)."""
 
+import math
+from typing import Final
+
+import msgspec
 import torch
 from torch import Tensor
 
 from models.learners.a2c import A2c
-from models.learners.cloning import clone
+from models.learners.cloning import CloningPlan, clone
 from models.learners.ppo import Ppo
 from models.sights import SightSpec
 from models.training.ground import Ground
 from models.training.learning import Learner
 from models.training.markets import Markets
 from models.training.plan import Plan, PlanError
+
+UPDATES: Final = 3_000
+"""Steps along the gradient: what it takes to leave cash alone, whose share falls by its own size only."""
 
 
 def imitate(plan: Plan, markets: Markets, learner: Learner, ground: Ground) -> list[float]:
@@ -32,7 +39,9 @@ def imitate(plan: Plan, markets: Markets, learner: Learner, ground: Ground) -> l
     if plan.normalise:
         ground.normalised.observations.add(seen)
         seen = ground.normalised.scaled(seen)
-    return clone(learner.agent, seen, done)
+    usual = CloningPlan()
+    passes = max(1, math.ceil(UPDATES * usual.minibatch / len(seen)))
+    return clone(learner.agent, seen, done, msgspec.structs.replace(usual, epochs=passes))
 
 
 def _other_books(seen: Tensor, spec: SightSpec, random: torch.Generator) -> Tensor:

@@ -179,7 +179,7 @@ def test_a_seed_that_diverges_says_so_and_keeps_its_last_good_checkpoint(bars: P
 @pytest.mark.parametrize("which", ["ppo", "sac"])
 def test_a_rate_that_is_far_too_high_ends_in_a_clear_word(which: str, bars: Path) -> None:
     plan = world.plan(bars, which, learner__learning_rate=1e38)
-    with pytest.raises(Diverged, match="after \\d+ steps"):
+    with pytest.raises(Diverged, match=r"after \d+ steps"):
         run(plan, None)
 
 
