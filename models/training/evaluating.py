@@ -14,7 +14,7 @@ from models.loading import load_artifact
 from models.market_data import file_digest, read_panel
 from models.simulator import USUAL_COSTS
 from models.splits import DAY_NS, Split
-from models.training.plan import MarketPlan, restored
+from models.training.plan import DataPlan, MarketPlan, restored
 from models.training.runs import day_of
 from models.walks import Walk, walk
 from strategies.policies import POLICIES
@@ -46,12 +46,15 @@ def evaluate(folder: Path, first: date, last: date, bars: Path | None = None, ac
     policy = load_artifact(folder, {})
     if isinstance(policy, LearnedAllocation):
         raise ArtifactError(f"{folder / MANIFEST}: a forest; quantd train writes what can be evaluated")
-    account, read = MarketPlan(costs=USUAL_COSTS), (Path("data/us_daily.parquet"), Path("data/us_actions.csv"))
+    account, data = MarketPlan(costs=USUAL_COSTS), DataPlan()
     if kind_of(folder) == KIND:
         plan = restored(read_manifest(folder / MANIFEST, LearnedManifest).plan)
-        account, read = plan.market, (Path(plan.data.bars), Path(plan.data.actions))
+        account, data = plan.market, plan.data
     manifest = policy.artifact.manifest
-    files = (bars or read[0], actions or read[1])
+    files = (bars or Path(data.bars), actions or (Path(data.actions) if data.actions else None))
+    for path in files:
+        if path is not None and not path.is_file():
+            raise ValueError(f"{path}: there is no such file; name one with --bars and --actions")
     panel = read_panel(files[0], files[1], manifest.universe, first - timedelta(days=WARMUP), last)
     rows = Split("window", first, last).rows(panel.day_ns)
 

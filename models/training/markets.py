@@ -80,6 +80,9 @@ def _read(plan: Plan, last: date, first: date | None = None) -> Panel:
     begins = (first or plan.splits.train.first) - timedelta(days=plan.warmup_days)
     data = plan.data
     actions = Path(data.actions) if data.actions else None
+    for key, path in (("bars", Path(data.bars)), ("actions", actions)):
+        if path is not None and not path.is_file():
+            raise PlanError(f"data.{key} = {str(path)!r}: there is no such file here")
     try:
         return read_panel(Path(data.bars), actions, data.symbols, begins, last)
     except ValueError as error:
