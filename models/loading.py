@@ -7,10 +7,13 @@ from models.artifacts import MANIFEST, ArtifactError, kind_of
 from models.forests import artifact as forests
 from models.forests.policy import LearnedAllocation, allocation_with
 from models.runtime import LearnedPolicy, load_policy
+from models.versions import resolved
 
 
 def load_artifact(folder: Path, params: Mapping[str, object]) -> LearnedPolicy | LearnedAllocation:
-    """A trained policy, or the allocation by a forest, all of it checked. Raises ArtifactError or ParamsError."""
+    """A trained policy, or the allocation by a forest, all of it checked; of a folder of versions the one it stands for. Raises
+    ArtifactError or ParamsError."""
+    folder = resolved(folder)
     match kind_of(folder):
         case "":
             return load_policy(folder, params)
