@@ -6,7 +6,7 @@ from models.artifacts import Manifest, Result
 from trading.execution import Costs
 from trading.statistics import SHARPE_DEFINITION
 
-_PARTS = {
+PARTS = {
     "train": "in sample: the weights were fitted here",
     "validation": "in sample: the seed and the iteration were chosen here",
     "test": "out of sample: nothing was fitted on it",
@@ -39,11 +39,11 @@ def card(manifest: Manifest, costs: Costs, cash: float) -> str:
     ]
     for name, result in manifest.results.items():
         window = training.windows[name]
-        lines += _rows(f"{name} {window.first} to {window.last}", result)
+        lines += rows_of(f"{name} {window.first} to {window.last}", result)
     lines += ["", "Sharpe of every seed, in order:", ""]
     for name, result in manifest.results.items():
         seeds = ", ".join("none" if s is None else f"{s:.2f}" for s in result.sharpe_by_seed)
-        lines.append(f"- {name} ({_PARTS[name]}): {seeds}")
+        lines.append(f"- {name} ({PARTS[name]}): {seeds}")
     test = manifest.results["test"]
     ahead = test.policy.sharpe > test.equal_weight.sharpe
     richer = test.policy.total_return > test.equal_weight.total_return
@@ -52,7 +52,7 @@ def card(manifest: Manifest, costs: Costs, cash: float) -> str:
         f"**Verdict.** Out of sample, after costs, its Sharpe ratio is {'above' if ahead else 'not above'} that of equal weight on the "
         f"same days ({test.policy.sharpe:.2f} against {test.equal_weight.sharpe:.2f}), and it earned {'more' if richer else 'no more'} "
         f"({test.policy.total_return:.1%} against {test.equal_weight.total_return:.1%}).",
-        _looks(training.test_looks),
+        looks_text(training.test_looks),
         "One window of about two years proves nothing in either direction. The stocks among the symbols were picked by somebody "
         "who knew that they would still exist: absolute figures are biased upward, for both rows alike.",
         "",
@@ -60,7 +60,7 @@ def card(manifest: Manifest, costs: Costs, cash: float) -> str:
     return "\n".join(lines)
 
 
-def _looks(times: int) -> str:
+def looks_text(times: int) -> str:
     """How pristine the test part is."""
     if times == 1:
         return "The test part was looked at once, for this card."
@@ -70,7 +70,7 @@ def _looks(times: int) -> str:
     )
 
 
-def _rows(part: str, result: Result) -> list[str]:
+def rows_of(part: str, result: Result) -> list[str]:
     rows = []
     for label, figures, turnover in (
         ("learned", result.policy, f"{result.turnover_annual:.1f}"),

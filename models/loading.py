@@ -6,11 +6,15 @@ from pathlib import Path
 from models.artifacts import MANIFEST, ArtifactError, kind_of
 from models.forests import artifact as forests
 from models.forests.policy import LearnedAllocation, allocation_with
+from models.learned import manifest as learned
+from models.learned.runtime import LearnedAgent, load_agent
 from models.runtime import LearnedPolicy, load_policy
 from models.versions import resolved
 
+Loaded = LearnedPolicy | LearnedAllocation | LearnedAgent
 
-def load_artifact(folder: Path, params: Mapping[str, object]) -> LearnedPolicy | LearnedAllocation:
+
+def load_artifact(folder: Path, params: Mapping[str, object]) -> Loaded:
     """A trained policy, or the allocation by a forest, all of it checked; of a folder of versions the one it stands for. Raises
     ArtifactError or ParamsError."""
     folder = resolved(folder)
@@ -19,7 +23,9 @@ def load_artifact(folder: Path, params: Mapping[str, object]) -> LearnedPolicy |
             return load_policy(folder, params)
         case forests.KIND:
             return allocation_with(folder, params)
+        case learned.KIND:
+            return load_agent(folder, params)
         case kind:
             raise ArtifactError(
-                f"{folder / MANIFEST}: an artifact of kind {kind[:40]!r}; this quantd knows policies and forests"
+                f"{folder / MANIFEST}: an artifact of kind {kind[:40]!r}; this quantd knows policies, learned ones and forests"
             )

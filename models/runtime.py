@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from models import artifacts
 from models.artifacts import Artifact, ArtifactError
 from models.features import columns_of, measure
+from models.inspection import graph_fault
 from strategies.policies.params import parse
 from trading.instruments import Universe
 from trading.market import Floats
@@ -24,6 +25,8 @@ TOLERANCE: Final = 1e-5
 def open_session(graph: bytes, where: Path, takes: list[str], gives: list[str]) -> Any:
     """A graph in ONNX Runtime on one thread of the processor. ArtifactError, naming `where`, when it is none or has
     other inputs and outputs."""
+    if fault := graph_fault(graph):
+        raise ArtifactError(f"{where}: {fault}; it is not loaded")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL

@@ -9,6 +9,8 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor, nn
 
+from models.networks.graph import Graph
+
 
 class Heads(NamedTuple):
     """What the two heads say of T x B observations."""
@@ -40,6 +42,11 @@ class ActorCritic(Protocol):
     @property
     def spread(self) -> nn.Parameter:
         """float[S]: parameters of the distribution that no observation changes."""
+        ...
+
+    def write(self, graph: Graph, given: str, prefix: str = "") -> str:
+        """Adds the actor to an ONNX graph, from the observation called `given`; the name of what it gives. A recurrent one reads the
+        input "carry" and gives the output "carried"."""
         ...
 
     def begin(self, batch: int) -> Tensor:

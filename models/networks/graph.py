@@ -37,27 +37,37 @@ class Graph:
         product = self.node("MatMul", [given, self.constant(f"{name}.weight", weight.t())])
         return self.node("Add", [product, self.constant(f"{name}.bias", bias)])
 
-    def readout(self, actor: str, readout: Readout) -> None:
-        """From the actor's outputs to "weights"."""
+    def readout(self, actor: str, readout: Readout, output: str = "weights") -> str:
+        """From the actor's outputs to `output`."""
         match readout:
             case "softmax":
-                self.node("Softmax", [actor], "weights", axis=-1)
+                self.node("Softmax", [actor], output, axis=-1)
             case "softmax_gaussian":
                 zero = self.constant("zero", np.zeros((1, 1), dtype=np.float32))
-                self.node("Softmax", [self.node("Concat", [actor, zero], axis=-1)], "weights", axis=-1)
+                self.node("Softmax", [self.node("Concat", [actor, zero], axis=-1)], output, axis=-1)
             case "dirichlet":
                 excess = self.node("Softplus", [actor])
                 last = self.constant("last", np.array([-1], dtype=np.int64))
                 total = self.node("ReduceSum", [excess, last], keepdims=1)
-                self.node("Div", [excess, total], "weights")
+                self.node("Div", [excess, total], output)
             case "tanh":
-                self.node("Tanh", [actor], "weights")
+                self.node("Tanh", [actor], output)
+        return output
 
-    def model(self, name: str, inputs: Mapping[str, int], outputs: Mapping[str, int]) -> bytes:
-        """`inputs` and `outputs`: names and widths of float32[1, width]."""
+    def chosen(self, scores: str, allocations: NDArray[np.float64]) -> None:
+        """From float32[1, A] scores to "weights", the row of `allocations` float[A, N] whose score is highest."""
+        table = self.constant("allocations", allocations.astype(np.float32))
+        best = self.node("ArgMax", [scores], axis=-1, keepdims=0)
+        self.node("Gather", [table, best], "weights", axis=0)
 
-        def declared(widths: Mapping[str, int]) -> list[onnx.ValueInfoProto]:
-            return [helper.make_tensor_value_info(k, TensorProto.FLOAT, [1, width]) for k, width in widths.items()]
+    def model(self, name: str, inputs: Mapping[str, int], outputs: Mapping[str, int | tuple[int, int]]) -> bytes:
+        """`inputs` and `outputs`: names and widths of float32[1, width], or [1, rows, width]."""
+
+        def declared(widths: Mapping[str, int] | Mapping[str, int | tuple[int, int]]) -> list[onnx.ValueInfoProto]:
+            return [
+                helper.make_tensor_value_info(k, TensorProto.FLOAT, [1, *(w if isinstance(w, tuple) else (w,))])
+                for k, w in widths.items()
+            ]
 
         constants = [numpy_helper.from_array(value, key) for key, value in self.constants.items()]
         graph = helper.make_graph(self.nodes, name, declared(inputs), declared(outputs), constants)

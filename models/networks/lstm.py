@@ -61,6 +61,26 @@ class Lstm(nn.Module):
         stacked = torch.stack(outputs)
         return Heads(self.actor(stacked), self.critic(stacked).squeeze(-1))
 
+    def write(self, graph: Graph, given: str, prefix: str = "") -> str:
+        """Adds one step to `graph`, from the observation called `given` and the graph's input "carry" to its output "carried"; the
+        name of what the actor gives."""
+        hidden = self.hidden
+
+        def cut(whole: str, begin: int, end: int) -> str:
+            bounds = [graph.constant(f"at{edge}", _int(edge)) for edge in (begin, end)]
+            return graph.node("Slice", [whole, *bounds, graph.constant("columns", _int(1))])
+
+        output, memory = cut("carry", 0, hidden), cut("carry", hidden, 2 * hidden)
+        seen = graph.linear(f"{prefix}given", self.given.weight, self.given.bias, given)
+        kept_before = graph.linear(f"{prefix}kept", self.remembered.weight, self.remembered.bias, output)
+        gates = graph.node("Add", [seen, kept_before])
+        opened, kept, shown = (graph.node("Sigmoid", [cut(gates, k * hidden, (k + 1) * hidden)]) for k in range(3))
+        fresh = graph.node("Tanh", [cut(gates, 3 * hidden, 4 * hidden)])
+        memory = graph.node("Add", [graph.node("Mul", [kept, memory]), graph.node("Mul", [opened, fresh])])
+        output = graph.node("Mul", [shown, graph.node("Tanh", [memory])])
+        graph.node("Concat", [output, memory], "carried", axis=-1)
+        return graph.linear(f"{prefix}actor", self.actor.weight, self.actor.bias, output)
+
     def begin(self, batch: int) -> Tensor:
         return self.vector.new_zeros((batch, 2 * self.hidden))
 
@@ -88,24 +108,10 @@ class Lstm(nn.Module):
 def to_onnx(network: Lstm, readout: Readout) -> bytes:
     """observation float32[1, D], carry float32[1, 2H] -> weights float32[1, A], carried float32[1, 2H]: one step."""
     graph = Graph()
-    hidden = network.hidden
-
-    def cut(given: str, begin: int, end: int) -> str:
-        bounds = [graph.constant(f"at{edge}", _int(edge)) for edge in (begin, end)]
-        return graph.node("Slice", [given, *bounds, graph.constant("columns", _int(1))])
-
-    output, memory = cut("carry", 0, hidden), cut("carry", hidden, 2 * hidden)
-    given = graph.linear("given", network.given.weight, network.given.bias, "observation")
-    gates = graph.node("Add", [given, graph.linear("kept", network.remembered.weight, network.remembered.bias, output)])
-    opened, kept, shown = (graph.node("Sigmoid", [cut(gates, k * hidden, (k + 1) * hidden)]) for k in range(3))
-    fresh = graph.node("Tanh", [cut(gates, 3 * hidden, 4 * hidden)])
-    memory = graph.node("Add", [graph.node("Mul", [kept, memory]), graph.node("Mul", [opened, fresh])])
-    output = graph.node("Mul", [shown, graph.node("Tanh", [memory])])
-    graph.node("Concat", [output, memory], "carried", axis=-1)
-    graph.readout(graph.linear("actor", network.actor.weight, network.actor.bias, output), readout)
+    graph.readout(network.write(graph, "observation"), readout)
     size = network.actor.out_features + (readout == "softmax_gaussian")
-    inputs = {"observation": network.given.in_features, "carry": 2 * hidden}
-    return graph.model("lstm", inputs, {"weights": size, "carried": 2 * hidden})
+    inputs = {"observation": network.given.in_features, "carry": 2 * network.hidden}
+    return graph.model("lstm", inputs, {"weights": size, "carried": 2 * network.hidden})
 
 
 def _int(value: int) -> NDArray[np.int64]:

@@ -94,6 +94,16 @@ class Mlp(nn.Module):
             x = norm(tanh(linear(x)))
         return Heads(self.actor(x), self.critic(x).squeeze(-1))
 
+    def write(self, graph: Graph, given: str, prefix: str = "") -> str:
+        """Adds the actor to `graph`, from the observation called `given`; the name of what it gives."""
+        x = given
+        for depth, (linear, norm) in enumerate(self.blocks):
+            bent = graph.node("Tanh", [graph.linear(f"{prefix}layer{depth}", linear.weight, linear.bias, x)])
+            gain = graph.constant(f"{prefix}gain{depth}", norm.weight)
+            shift = graph.constant(f"{prefix}shift{depth}", norm.bias)
+            x = graph.node("LayerNormalization", [bent, gain, shift], axis=-1, epsilon=EPSILON)
+        return graph.linear(f"{prefix}actor", self.actor.weight, self.actor.bias, x)
+
     def begin(self, batch: int) -> Tensor:
         return self.vector.new_zeros((batch, 0))
 
@@ -179,13 +189,7 @@ class Mlp(nn.Module):
 def to_onnx(network: Mlp, readout: Readout) -> bytes:
     """observation float32[1, D] -> weights float32[1, A] (probabilities for discrete ones), written node by node."""
     graph = Graph()
-    x = "observation"
-    for depth, (linear, norm) in enumerate(network.blocks):
-        bent = graph.node("Tanh", [graph.linear(f"layer{depth}", linear.weight, linear.bias, x)])
-        gain, shift = graph.constant(f"gain{depth}", norm.weight), graph.constant(f"shift{depth}", norm.bias)
-        x = graph.node("LayerNormalization", [bent, gain, shift], axis=-1, epsilon=EPSILON)
-    actor = graph.linear("actor", network.actor.weight, network.actor.bias, x)
-    graph.readout(actor, readout)
+    graph.readout(network.write(graph, "observation"), readout)
     size = network.actor.out_features + (readout == "softmax_gaussian")
     inputs = {"observation": network.blocks[0][0].in_features}
     return graph.model("mlp", inputs, {"weights": size})

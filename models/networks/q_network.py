@@ -147,32 +147,34 @@ class QNetwork(nn.Module):
             if depth:
                 slope = torch.ops.aten.threshold_backward(torch.mm(slope, made.weight), given, 0)
 
+    def write(self, graph: Graph, given: str, prefix: str = "") -> str:
+        """Adds the values, without noise, to `graph`, from the observation called `given`; their name."""
+        x = given
+        for depth, made in enumerate(self.layers):
+            x = graph.node("Relu", [graph.linear(f"{prefix}layer{depth}", made.weight, made.bias, x)])
+            if self.streams:
+                scale = self.scales[depth]
+                gain = graph.constant(f"{prefix}gain{depth}", scale.weight)
+                shift = graph.constant(f"{prefix}shift{depth}", scale.bias)
+                x = graph.node("LayerNormalization", [x, gain, shift], axis=-1, epsilon=EPSILON)
+
+        def head(name: str, seen: str) -> str:
+            return graph.linear(f"{prefix}{name}", self.head[name].weight, self.head[name].bias, seen)
+
+        if not self.streams:
+            return head("out", x)
+        value = head("value_out", graph.node("Relu", [head("value", x)]))
+        advantage = head("advantage_out", graph.node("Relu", [head("advantage", x)]))
+        centred = graph.node("Sub", [advantage, graph.node("ReduceMean", [advantage], axes=[-1], keepdims=1)])
+        return graph.node("Add", [value, centred])
+
 
 def to_onnx(network: QNetwork, allocations: NDArray[np.float64]) -> bytes:
     """observation float32[1, D] -> weights float32[1, N], the row of `allocations` float[A, N] whose value is highest, and q_values
     float32[1, A], by which a confidence can be computed. Columns are of the universe's names in the artifact's order."""
     graph = Graph()
-    x = "observation"
-    for depth, made in enumerate(network.layers):
-        x = graph.node("Relu", [graph.linear(f"layer{depth}", made.weight, made.bias, x)])
-        if network.streams:
-            scale = network.scales[depth]
-            gain, shift = graph.constant(f"gain{depth}", scale.weight), graph.constant(f"shift{depth}", scale.bias)
-            x = graph.node("LayerNormalization", [x, gain, shift], axis=-1, epsilon=EPSILON)
-
-    def head(name: str, given: str) -> str:
-        return graph.linear(name, network.head[name].weight, network.head[name].bias, given)
-
-    if network.streams:
-        value = head("value_out", graph.node("Relu", [head("value", x)]))
-        advantage = head("advantage_out", graph.node("Relu", [head("advantage", x)]))
-        centred = graph.node("Sub", [advantage, graph.node("ReduceMean", [advantage], axes=[-1], keepdims=1)])
-        graph.node("Add", [value, centred], "q_values")
-    else:
-        graph.node("Identity", [head("out", x)], "q_values")
+    graph.node("Identity", [network.write(graph, "observation")], "q_values")
     choices, assets = allocations.shape
-    table = graph.constant("allocations", allocations.astype(np.float32))
-    best = graph.node("ArgMax", ["q_values"], axis=-1, keepdims=0)
-    graph.node("Gather", [table, best], "weights", axis=0)
+    graph.chosen("q_values", allocations)
     inputs = {"observation": network.layers[0].in_features}
     return graph.model("q_network", inputs, {"weights": assets, "q_values": choices})

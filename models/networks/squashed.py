@@ -58,6 +58,13 @@ class GaussianActor(nn.Module):
         half = 0.5 * (LOG_SPREAD_MOST - LOG_SPREAD_LEAST)
         return linear(x, self.mean.weight, self.mean.bias), LOG_SPREAD_LEAST + half * (1.0 + softsign(spread))
 
+    def write(self, graph: Graph, given: str, prefix: str = "") -> str:
+        """Adds the mean to `graph`, from the observation called `given`; its name."""
+        x = given
+        for depth, made in enumerate(self.layers):
+            x = graph.node("Relu", [graph.linear(f"{prefix}layer{depth}", made.weight, made.bias, x)])
+        return graph.linear(f"{prefix}mean", self.mean.weight, self.mean.bias, x)
+
 
 class TwinCritics(nn.Module):
     """float32[R, D] and float32[R, A] -> float32[2, R]: two networks that share nothing (Fujimoto et al. 2018)."""
@@ -94,9 +101,6 @@ class TwinCritics(nn.Module):
 def to_onnx(actor: GaussianActor, readout: Readout) -> bytes:
     """observation float32[1, D] -> weights float32[1, A]: the image of the mean."""
     graph = Graph()
-    x = "observation"
-    for depth, made in enumerate(actor.layers):
-        x = graph.node("Relu", [graph.linear(f"layer{depth}", made.weight, made.bias, x)])
-    graph.readout(graph.linear("mean", actor.mean.weight, actor.mean.bias, x), readout)
+    graph.readout(actor.write(graph, "observation"), readout)
     size = actor.mean.out_features + (readout == "softmax_gaussian")
     return graph.model("gaussian_actor", {"observation": actor.layers[0].in_features}, {"weights": size})

@@ -14,7 +14,7 @@ from models.market_data import read_panel
 from models.observations import sight
 from models.runtime import load_policy
 from models.splits import Split, Splits
-from models.training import Plan, train
+from models.training.scorer import Plan, train
 
 DATA = Path(models.__file__).parents[1] / "data"
 BARS, ACTIONS = DATA / "us_daily.parquet", DATA / "us_actions.csv"

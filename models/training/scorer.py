@@ -238,7 +238,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     sys.stdout.write((given.out / "card.md").read_text())
     return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

@@ -1,0 +1,160 @@
+"""What an ONNX graph would do, read before it is loaded, without the onnx package: only known operators of one graph, all numbers
+inside it and finite. A graph may otherwise name files to read its tensors from.
+
+The file is protobuf (https://protobuf.dev/programming-guides/encoding): fields of a number, a wire type and a value; numbers of fields are those
+of onnx.proto3. What is not listed here is not needed by any artifact.
+"""
+
+from collections.abc import Iterator
+from typing import Final
+
+import numpy as np
+
+OPERATORS: Final = frozenset(
+    {
+        "Add", "ArgMax", "Cast", "Clip", "Concat", "Constant", "Div", "DynamicQuantizeLinear", "Erf", "Exp", "Expand", "Flatten",
+        "Gather", "Gemm", "Identity", "LayerNormalization", "Log", "MatMul", "MatMulInteger", "Max", "Min", "Mul", "Neg", "Pow",
+        "ReduceMean", "ReduceSum", "Relu", "Reshape", "Sigmoid", "Slice", "Softmax", "Softplus", "Split", "Sqrt", "Squeeze",
+        "Sub", "Tanh", "Transpose", "TreeEnsemble",
+        "TreeEnsembleRegressor", "Unsqueeze", "Where", "Abs",
+    }
+)  # fmt: skip
+DOMAINS: Final = frozenset({b"", b"ai.onnx", b"ai.onnx.ml"})
+
+# numbers of fields
+_MODEL_GRAPH, _MODEL_TRAINING, _MODEL_FUNCTIONS = 7, 20, 25
+_GRAPH_NODE, _GRAPH_INITIALIZER, _GRAPH_SPARSE = 1, 5, 15
+_NODE_OPERATOR, _NODE_ATTRIBUTE, _NODE_DOMAIN = 4, 5, 7
+_ATTRIBUTE_FLOAT, _ATTRIBUTE_TENSOR, _ATTRIBUTE_GRAPH, _ATTRIBUTE_FLOATS, _ATTRIBUTE_TENSORS = 2, 5, 6, 7, 10
+_ATTRIBUTE_GRAPHS, _ATTRIBUTE_SPARSE, _ATTRIBUTE_SPARSES = 11, 22, 23
+_TENSOR_TYPE, _TENSOR_FLOATS, _TENSOR_NAME, _TENSOR_RAW, _TENSOR_DOUBLES = 2, 4, 8, 9, 10
+_TENSOR_EXTERNAL, _TENSOR_LOCATION, _TENSOR_STRINGS = 13, 14, 6
+_FLOAT, _FLOAT16, _DOUBLE = 1, 10, 11
+
+_VARINT, _EIGHT, _BYTES, _FOUR = 0, 1, 2, 5
+
+
+class _Refused(ValueError):
+    pass
+
+
+def graph_fault(model: bytes) -> str:
+    """Why a graph is not to be loaded; empty when it may be."""
+    try:
+        _model(memoryview(model))
+    except _Refused as refused:
+        return str(refused)
+    return ""
+
+
+def _model(data: memoryview) -> None:
+    graphs = 0
+    for number, value in _fields(data):
+        if number in (_MODEL_TRAINING, _MODEL_FUNCTIONS):
+            raise _Refused("it defines functions of its own")
+        if number == _MODEL_GRAPH:
+            graphs += 1
+            _graph(_message(value))
+    if graphs != 1:
+        raise _Refused("it is not an ONNX graph")
+
+
+def _graph(data: memoryview) -> None:
+    for number, value in _fields(data):
+        if number == _GRAPH_NODE:
+            _node(_message(value))
+        elif number == _GRAPH_INITIALIZER:
+            _tensor(_message(value))
+        elif number == _GRAPH_SPARSE:
+            raise _Refused("it has sparse tensors")
+
+
+def _node(data: memoryview) -> None:
+    operator = domain = b""
+    for number, value in _fields(data):
+        if number == _NODE_OPERATOR:
+            operator = bytes(_message(value))
+        elif number == _NODE_DOMAIN:
+            domain = bytes(_message(value))
+        elif number == _NODE_ATTRIBUTE:
+            _attribute(_message(value))
+    if domain not in DOMAINS or operator.decode("ascii", "replace") not in OPERATORS:
+        raise _Refused(
+            f"it has the operator {(domain + b':' + operator if domain else operator).decode('ascii', 'replace')[:60]!r}"
+        )
+
+
+def _attribute(data: memoryview) -> None:
+    for number, value in _fields(data):
+        if number in (_ATTRIBUTE_GRAPH, _ATTRIBUTE_GRAPHS, _ATTRIBUTE_SPARSE, _ATTRIBUTE_SPARSES):
+            raise _Refused("it has a graph inside an operator")
+        if number in (_ATTRIBUTE_TENSOR, _ATTRIBUTE_TENSORS):
+            _tensor(_message(value))
+        elif number in (_ATTRIBUTE_FLOAT, _ATTRIBUTE_FLOATS) and not isinstance(value, int):
+            _finite(value, "<f4", "an attribute")
+
+
+def _tensor(data: memoryview) -> None:
+    kind, name, parts = 0, "a tensor", []
+    for number, value in _fields(data):
+        if number == _TENSOR_EXTERNAL or (number == _TENSOR_LOCATION and value != 0):
+            raise _Refused("it keeps tensors in other files")
+        if number == _TENSOR_STRINGS:
+            raise _Refused("it has tensors of text")
+        if number == _TENSOR_TYPE and isinstance(value, int):
+            kind = value
+        elif number == _TENSOR_NAME:
+            name = bytes(_message(value)).decode("ascii", "replace")[:60]
+        elif number in (_TENSOR_FLOATS, _TENSOR_RAW, _TENSOR_DOUBLES) and not isinstance(value, int):
+            parts.append((number, value))
+    for number, value in parts:
+        dtype = {_TENSOR_FLOATS: "<f4", _TENSOR_DOUBLES: "<f8"}.get(number) or _RAW.get(kind)
+        if dtype is not None:
+            _finite(value, dtype, name)
+
+
+_RAW: Final = {_FLOAT: "<f4", _FLOAT16: "<f2", _DOUBLE: "<f8"}
+
+
+def _finite(data: memoryview, dtype: str, name: str) -> None:
+    if len(data) % np.dtype(dtype).itemsize or not np.isfinite(np.frombuffer(data, dtype=dtype)).all():
+        raise _Refused(f"{name} holds a number that is not finite")
+
+
+def _message(value: int | memoryview) -> memoryview:
+    if isinstance(value, int):
+        raise _Refused("it is not an ONNX graph")
+    return value
+
+
+def _fields(data: memoryview) -> Iterator[tuple[int, int | memoryview]]:
+    """(number, value) of each field: an int, or the bytes of anything else."""
+    at = 0
+    while at < len(data):
+        key, at = _varint(data, at)
+        number, wire = key >> 3, key & 7
+        if wire == _VARINT:
+            value, at = _varint(data, at)
+            yield number, value
+            continue
+        if wire == _BYTES:
+            size, at = _varint(data, at)
+        elif wire in (_EIGHT, _FOUR):
+            size = 8 if wire == _EIGHT else 4
+        else:
+            raise _Refused("it is not an ONNX graph")
+        if size > len(data) - at:
+            raise _Refused("it is cut short")
+        yield number, data[at : at + size]
+        at += size
+
+
+def _varint(data: memoryview, at: int) -> tuple[int, int]:
+    value = shift = 0
+    while at < len(data) and shift < 70:
+        byte = data[at]
+        value |= (byte & 0x7F) << shift
+        at, shift = at + 1, shift + 7
+        if byte < 0x80:
+            return value, at
+    raise _Refused("it is cut short")

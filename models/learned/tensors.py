@@ -1,0 +1,61 @@
+"""Tensors in the safetensors format, read with numpy alone: eight bytes of length, a JSON header, plain numbers. Nothing runs."""
+
+from math import prod
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+from msgspec import Struct
+from numpy.typing import NDArray
+
+HEADER_BYTES: Final = 1 << 20
+
+_DTYPES: Final = {
+    "F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "|i1", "U8": "|u1", "BOOL": "|b1",
+}  # fmt: skip
+
+
+class _Entry(Struct, frozen=True, forbid_unknown_fields=True):
+    dtype: str
+    shape: tuple[int, ...]
+    data_offsets: tuple[int, int]
+
+
+def tensors_fault(data: bytes) -> str:
+    """Why `data` is no file of finite tensors; empty when it is one."""
+    try:
+        found = tensors_of(data)
+    except ValueError as error:
+        return str(error)
+    for name, values in found.items():
+        if values.dtype.kind == "f" and not np.isfinite(values).all():
+            return f"{name} holds a number that is not finite"
+    return ""
+
+
+def tensors_of(data: bytes) -> dict[str, NDArray[Any]]:
+    """The tensors by name, as views. ValueError says why `data` is not in the format."""
+    size = int.from_bytes(data[:8], "little")
+    if len(data) < 8 or not 2 <= size <= min(HEADER_BYTES, len(data) - 8):
+        raise ValueError("not a safetensors file: its header is longer than it is, or missing")
+    try:
+        header = msgspec.json.decode(data[8 : 8 + size], type=dict[str, msgspec.Raw])
+        header.pop("__metadata__", None)
+        entries = {name: msgspec.json.decode(raw, type=_Entry) for name, raw in header.items()}
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise ValueError(f"not a safetensors file: {error}") from None
+    body, at = memoryview(data)[8 + size :], 0
+    found: dict[str, NDArray[Any]] = {}
+    for name, entry in sorted(entries.items(), key=lambda each: each[1].data_offsets):
+        begin, end = entry.data_offsets
+        dtype = _DTYPES.get(entry.dtype)
+        if dtype is None:
+            raise ValueError(f"{name} is of type {entry.dtype[:20]!r}")
+        sane = all(0 <= length <= len(body) for length in entry.shape) and begin == at <= end <= len(body)
+        if not sane or prod(entry.shape) * np.dtype(dtype).itemsize != end - begin:
+            raise ValueError(f"{name} is not where the header says")
+        found[name] = np.frombuffer(body[begin:end], dtype=dtype).reshape(entry.shape)
+        at = end
+    if at != len(body):
+        raise ValueError(f"{len(body) - at} bytes belong to no tensor")
+    return found

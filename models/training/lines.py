@@ -1,0 +1,25 @@
+"""Where in a TOML text a key stands, so that a mistake can name its line."""
+
+import re
+from typing import Final
+
+_HEADER: Final = re.compile(r"^\s*\[+\s*([^\]]+?)\s*\]+")
+_KEY: Final = re.compile(r"^\s*([A-Za-z0-9_.\"'-]+)\s*=")
+
+
+def line_of(text: str, key: str) -> int:
+    """Line, from 1, of the dotted `key` or of the nearest table around it that is written; 0 when nothing is."""
+    found: dict[str, int] = {}
+    table = ""
+    for number, line in enumerate(text.splitlines(), 1):
+        if header := _HEADER.match(line):
+            table = str(header[1]).replace('"', "")
+            found.setdefault(table, number)
+        elif entry := _KEY.match(line):
+            key_here = str(entry[1]).replace('"', "")
+            found.setdefault(f"{table}.{key_here}" if table else key_here, number)
+    parts = key.split(".")
+    for length in range(len(parts), 0, -1):
+        if at := found.get(".".join(parts[:length])):
+            return at
+    return 0

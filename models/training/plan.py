@@ -1,0 +1,258 @@
+"""Everything that determines a training, as one value: read from TOML over the defaults of its learner, changed by dotted keys."""
+
+from collections.abc import Mapping
+from datetime import date
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Final, Literal, get_args, get_type_hints
+
+import msgspec
+from msgspec import Struct
+
+from models import sights
+from models.episodes import Episodes
+from models.learners.a2c import A2cPlan
+from models.learners.dqn import PROFILES as DQN_PROFILES
+from models.learners.dqn import DqnPlan
+from models.learners.ppo import PpoPlan
+from models.learners.sac import SacPlan
+from models.rewards import RewardPlan
+from models.sights import SightSpec
+from models.simulator import USUAL_COSTS
+from models.splits import Split, Splits
+from models.training.lines import line_of
+from models.vector_env import Kind
+from trading.execution import Costs
+
+AgentName = Literal["ppo", "a2c", "dqn", "sac"]
+LearnerPlan = PpoPlan | A2cPlan | DqnPlan | SacPlan
+
+PLANS: Final[Mapping[str, type[Struct]]] = {"ppo": PpoPlan, "a2c": A2cPlan, "dqn": DqnPlan, "sac": SacPlan}
+
+Table = dict[str, Any]
+"""As TOML gives it."""
+
+
+class PlanError(ValueError):
+    """A plan that cannot be; the text names file, line, key, value and remedy."""
+
+
+class DataPlan(Struct, frozen=True, forbid_unknown_fields=True):
+    """Which files, by paths from where the command runs, and which columns of them, in this order."""
+
+    bars: str = "data/us_daily.parquet"
+    actions: str = "data/us_actions.csv"
+    """Splits and dividends; empty for none."""
+    symbols: tuple[str, ...] = ("AAPL", "BAC", "IWM", "QQQ", "SPY")
+
+    def __post_init__(self) -> None:
+        if not self.symbols or len(set(self.symbols)) != len(self.symbols):
+            raise ValueError(f"symbols {list(self.symbols)}: one or more, each once")
+
+
+class MarketPlan(Struct, frozen=True, forbid_unknown_fields=True):
+    """The accounts that learn, and the one that is judged."""
+
+    batch: int = 8
+    """Accounts that learn side by side."""
+    kind: Kind = "simplex"
+    parts: int = 2
+    """Of a discrete action: an allocation is made of so many equal parts,"""
+    cash: bool = True
+    """some of which may be cash."""
+    gross: float = 1.0
+    """Of a box action: what is held, long and short together, over equity, at most."""
+    reward: RewardPlan = RewardPlan()
+    episodes: Episodes = Episodes()
+    costs: Costs = USUAL_COSTS
+    capital: float = 100_000.0
+    lot: float = 1.0
+    """Units that are traded whole where a policy is judged. Accounts that learn trade fractions."""
+
+    def __post_init__(self) -> None:
+        if self.batch < 1 or self.parts < 1 or self.lot <= 0.0 or self.capital <= 0.0 or self.gross <= 0.0:
+            raise ValueError("batch and parts from 1 on; lot, capital and gross above 0")
+        if self.episodes.together != 1 or not self.episodes.random:
+            raise ValueError("episodes of accounts that learn are drawn, each on a path of its own")
+
+
+class Plan(Struct, frozen=True, forbid_unknown_fields=True):
+    """One training. What is chosen is chosen by `splits.validation`; `splits.test` is looked at once, at the end."""
+
+    name: str
+    agent: AgentName
+    learner: LearnerPlan
+    profile: str = ""
+    """Named settings that this began from."""
+    data: DataPlan = DataPlan()
+    splits: Splits = Splits(
+        Split("train", date(1998, 7, 6), date(2012, 12, 31)),
+        Split("validation", date(2013, 1, 2), date(2016, 12, 30)),
+        Split("test", date(2017, 1, 3), date(2018, 12, 31)),
+    )
+    warmup_days: int = 400
+    """Calendar days before the training part that only fill the features' lookback."""
+    purge: int = 1
+    """Sessions until the outcome of a decision: a decision whose outcome is not in its own part is left out."""
+    embargo: int = 5
+    """Sessions that also lie between the last outcome of a part and the first decision of the next."""
+    sight: SightSpec = SightSpec()
+    market: MarketPlan = MarketPlan()
+    normalise: bool = True
+    """Observations by their running mean and deviation, frozen where a policy is judged; rewards by their deviation."""
+    steps: int = 150_000
+    """Env-steps of each seed, of all accounts together."""
+    seeds: tuple[int, ...] = (1, 2, 3, 4, 5)
+    evaluate_every: int = 10_000
+    """Env-steps from one look at the validation part to the next."""
+    checkpoint_every: int = 50_000
+    """Env-steps; as soon as a rollout is over."""
+    keep: int = 3
+    """Checkpoints of a seed, beside the best."""
+    patience: int = 10
+    """Evaluations without a better one after which a seed stops; 0: never."""
+    clone: str = ""
+    """A classical policy that is imitated before learning begins ("risk_parity"); empty for none."""
+    device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        if min(self.steps, self.evaluate_every, self.checkpoint_every, self.keep) < 1 or self.patience < 0:
+            raise ValueError("steps, evaluate_every, checkpoint_every and keep from 1 on, patience from 0")
+        if self.purge < 1 or self.embargo < 0 or self.warmup_days < 0:
+            raise ValueError(f"purge {self.purge} from 1 on, embargo {self.embargo} and warmup_days from 0")
+        if not self.seeds or len(set(self.seeds)) != len(self.seeds) or min(self.seeds) < 0:
+            raise ValueError(f"seeds {list(self.seeds)}: one or more, each once, from 0 on")
+        if not isinstance(self.learner, PLANS[self.agent]):
+            raise ValueError(f"learner {type(self.learner).__name__} for agent {self.agent}")
+        if (self.agent == "dqn") != (self.market.kind == "discrete") and self.agent in ("dqn", "sac"):
+            wanted = "discrete" if self.agent == "dqn" else "simplex or box"
+            raise ValueError(f"market.kind {self.market.kind}: {self.agent} takes {wanted}")
+        if fault := sights.fault(self.sight):
+            raise ValueError(f"sight: {fault}")
+
+
+def profiles(agent: AgentName) -> dict[str, Table]:
+    """Name -> what it changes of the agent's defaults."""
+    if agent == "dqn":
+        named = DQN_PROFILES["prioritized"]
+        return {"prioritized": {"learner": msgspec.to_builtins(named), "steps": 500_000, "evaluate_every": 10_000}}
+    return {}
+
+
+def default(agent: AgentName, profile: str = "") -> Plan:
+    """The named defaults of `agent`. PlanError for a profile that it does not have."""
+    if agent not in PLANS:
+        raise PlanError(f"agent {agent!r}: one of {', '.join(PLANS)}{_meant(agent, PLANS)}")
+    plan = Plan(
+        name=profile or agent,
+        agent=agent,
+        learner=PLANS[agent](),  # type: ignore[arg-type]
+        profile=profile,
+        market=MarketPlan(kind="discrete" if agent == "dqn" else "simplex"),
+    )
+    if not profile:
+        return plan
+    named = profiles(agent)
+    if profile not in named:
+        raise PlanError(f"profile {profile!r}: {agent} has {', '.join(named) or 'none'}{_meant(profile, named)}")
+    return _over(plan, named[profile], "")
+
+
+def read(path: Path) -> Plan:
+    """A plan of a TOML file; what it leaves out is as in `default(agent, profile)`. Raises PlanError, OSError."""
+    text = path.read_text(encoding="utf-8")
+    return parsed(text, str(path))
+
+
+def parsed(text: str, where: str) -> Plan:
+    """As `read`, of text; `where` is what mistakes call it."""
+    try:
+        table = msgspec.toml.decode(text)
+    except msgspec.DecodeError as error:
+        raise PlanError(f"{where}: {error}") from None
+    if "agent" not in table:
+        raise PlanError(f'{where}: agent is missing; write agent = "ppo" (or {", ".join(list(PLANS)[1:])})')
+    try:
+        plan = default(table["agent"], table.get("profile", ""))
+        return _over(plan, table, "")
+    except PlanError as error:
+        key = str(error).split(" ", 1)[0].rstrip(":")
+        line = line_of(text, key)
+        raise PlanError(f"{where}:{line}: {error}" if line else f"{where}: {error}") from None
+
+
+def replaced(plan: Plan, changes: Mapping[str, object]) -> Plan:
+    """`plan` with values at dotted keys, {"learner.gamma": 0.95}. PlanError for a key or a value that cannot be."""
+    table: Table = {}
+    for key, value in changes.items():
+        *parents, last = key.split(".")
+        at = table
+        for parent in parents:
+            at = at.setdefault(parent, {})
+        at[last] = value
+    return _over(plan, table, "")
+
+
+def described(plan: Plan) -> dict[str, object]:
+    """Every setting by its dotted key, values as JSON has them."""
+    flat: dict[str, object] = {}
+
+    def walk(prefix: str, table: Table) -> None:
+        for key, value in table.items():
+            if isinstance(value, dict) and value:
+                walk(f"{prefix}{key}.", value)
+            else:
+                flat[f"{prefix}{key}"] = value
+
+    walk("", msgspec.to_builtins(plan))
+    return flat
+
+
+def _over(plan: Plan, changes: Table, prefix: str) -> Plan:
+    """`plan` with a table of changes laid over it."""
+    table: Table = msgspec.to_builtins(plan)
+    if changes.get("agent", plan.agent) != plan.agent:
+        raise PlanError(f"agent {changes['agent']!r}: this plan is of {plan.agent}; begin from a plan of the other")
+    _lay(table, changes, prefix)
+    kinds = get_type_hints(Plan)
+    kinds["learner"] = PLANS[plan.agent]
+    made: dict[str, Any] = {}
+    for name, kind in kinds.items():
+        try:
+            made[name] = msgspec.convert(table[name], kind)
+        except msgspec.ValidationError as error:
+            raise PlanError(_named(name, error, table[name])) from None
+    try:
+        return Plan(**made)
+    except ValueError as error:
+        raise PlanError(str(error)) from None
+
+
+def _lay(onto: Table, changes: Table, prefix: str) -> None:
+    for key, value in changes.items():
+        if key not in onto:
+            raise PlanError(f"{prefix}{key} is not a key of a plan{_meant(key, onto)}")
+        if isinstance(value, dict) and isinstance(onto[key], dict):
+            _lay(onto[key], value, f"{prefix}{key}.")
+        elif isinstance(onto[key], dict):
+            raise PlanError(f"{prefix}{key} = {value!r}: a table of {', '.join(onto[key])} is expected")
+        else:
+            onto[key] = value
+
+
+def _named(name: str, error: msgspec.ValidationError, value: object) -> str:
+    """msgspec's words, with the whole key first and the value."""
+    what, _, path = str(error).partition(" - at `$")
+    key = name + path.rstrip("`").partition("[")[0]
+    for part in key.split(".")[1:]:
+        value = value.get(part, "") if isinstance(value, dict) else ""
+    shown = "" if isinstance(value, dict) or value == "" else f" = {value!r}"
+    return f"{key}{shown}: {what[:1].lower()}{what[1:]}"
+
+
+def _meant(word: str, known: Mapping[str, object]) -> str:
+    close = get_close_matches(str(word), list(known), 1)
+    return f". Did you mean {close[0]}?" if close else ""
+
+
+AGENTS: Final[tuple[str, ...]] = get_args(AgentName)

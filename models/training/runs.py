@@ -1,0 +1,198 @@
+"""A whole training: every seed, the choice among them by validation, one look at the test part, the artifact with its card."""
+
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from models import artifacts, sights
+from models.artifacts import ArtifactError, Training, Window
+from models.learned import exporting
+from models.learned.composing import Scaling
+from models.learned.manifest import KIND, ActionSpec, Manifest, Probes, Seat, Shape
+from models.learners.agent import Diverged
+from models.market_data import file_digest
+from models.training import checkpoints
+from models.training.card import card
+from models.training.fitting import STOPPED, Fitted, Progress, fit
+from models.training.ground import allocations_of
+from models.training.judging import judge
+from models.training.learning import policy_of
+from models.training.markets import Markets, markets_of
+from models.training.plan import Plan, described
+from models.training.records import Tracker
+
+LOOKS: Final = "test-looks"
+"""File of a run's folder: how often its test figures were made."""
+
+Track = Callable[[int], Tracker]
+"""Of a seed: who else follows it."""
+
+
+class Interrupted(Exception):
+    """Training was asked to stop; what it made so far is kept."""
+
+
+class Unfinished(Exception):
+    """A folder holds a run that was not finished, and nothing says whether to go on with it."""
+
+
+def train(
+    plan: Plan,
+    out: Path,
+    command: str,
+    report: Callable[[Progress], bool],
+    *,
+    folder: Path | None = None,
+    resume: bool = False,
+    track: Track | None = None,
+    looked: int = 0,
+) -> Manifest:
+    """Makes the artifact `out`; `folder` (by default `out`.run) gets records and checkpoints, seed by seed. `looked` is how often
+    somebody saw test figures of earlier forms of this policy.
+
+    Raises PlanError, Diverged, CheckpointError, Interrupted when `report` said True, Unfinished, OSError.
+    """
+    folder = folder or out.with_name(out.name + ".run")
+    if not resume and (left := unfinished(plan, folder)):
+        raise Unfinished(
+            f"{folder} holds a run that was not finished ({left}): go on with it (--resume), or give this one another name (--experiment)"
+        )
+    markets = markets_of(plan)
+    fitted = [_seed(plan, markets, seed, folder, report, resume, track) for seed in plan.seeds]
+    chosen = max(range(len(fitted)), key=lambda k: -math.inf if math.isnan(fitted[k].score) else fitted[k].score)
+    policies = [policy_of(each.learner, each.normaliser) for each in fitted]
+    looks = _look(folder, out, looked)
+    results = judge(plan, markets, policies, chosen)
+    data = [Path(name) for name in (plan.data.bars, plan.data.actions) if name]
+    splits, best = plan.splits, fitted[chosen]
+    training = Training(
+        command=command,
+        data={path.name: file_digest(path) for path in data},
+        windows={s.name: Window(str(s.first), str(s.last)) for s in (splits.train, splits.validation, splits.test)},
+        until_ns=splits.validation.end_ns,
+        seeds=plan.seeds,
+        chosen_seed=best.seed,
+        chosen_iteration=best.step,
+        test_looks=looks,
+    )
+    manifest = Manifest(
+        schema=artifacts.SCHEMA,
+        name=out.name,
+        algorithm=plan.agent,
+        profile=plan.profile,
+        network=shape_of(plan, best),
+        sight=plan.sight,
+        sight_hash=sights.digest(plan.sight),
+        action=action_of(plan),
+        universe=markets.symbols,
+        training=training,
+        plan=msgspec.to_builtins(plan),
+        results=results,
+        golden=Probes(0, 0, 0, 0.0),
+        files={},
+        seats=seats_of(plan),
+    )
+    text = card(manifest, plan.market).encode()
+    written = exporting.write(out, manifest, best.learner, scaling_of(best), text)
+    if track is not None:
+        tracker = track(best.seed)
+        tracker.log_artifact(out)
+        tracker.close()
+    return written
+
+
+def unfinished(plan: Plan, folder: Path) -> str:
+    """How far a run in `folder` came; empty when there is none, or it came to its end."""
+    for seed in plan.seeds:
+        there = checkpoints.there(folder / f"seed-{seed}")
+        if there and not (place := checkpoints.place_of(there[-1])).ended:
+            return f"seed {seed} at step {place.step:,}"
+    return ""
+
+
+def scaling_of(fitted: Fitted) -> Scaling | None:
+    """The normaliser as an artifact takes it."""
+    scale = fitted.normaliser
+    return None if scale is None else Scaling(scale.mean.numpy(), scale.deviation.numpy(), scale.clip)
+
+
+def action_of(plan: Plan) -> ActionSpec:
+    """What the policy of a plan decides."""
+    of = plan.market
+    grid = allocations_of(of, plan.data.symbols)
+    if grid is not None:
+        return ActionSpec("discrete", grid.names, of.parts, of.cash)
+    return ActionSpec(of.kind, cash=of.kind == "simplex", gross=of.gross)
+
+
+def seats_of(plan: Plan) -> tuple[Seat, ...]:
+    """Of an agent that is several."""
+    return ()
+
+
+def shape_of(plan: Plan, fitted: Fitted) -> Shape:
+    """The network that acts."""
+    learner = plan.learner
+    kind = str(getattr(learner, "network", "mlp"))
+    return Shape(kind, tuple(learner.hidden), exporting.parameters_of(fitted.learner))
+
+
+def _seed(
+    plan: Plan,
+    markets: Markets,
+    seed: int,
+    folder: Path,
+    report: Callable[[Progress], bool],
+    resume: bool,
+    track: Track | None,
+) -> Fitted:
+    where = folder / f"seed-{seed}"
+    tracker = None if track is None else track(seed)
+    if tracker is not None:
+        tracker.log_params(described(plan))
+
+    def told(progress: Progress) -> bool:
+        if tracker is not None:
+            tracker.log_metrics(_known(progress.metrics), progress.steps)
+        return report(progress)
+
+    try:
+        fitted = fit(plan, markets, seed, where, told, resume=resume)
+    except Diverged as error:
+        kept = checkpoints.there(where)
+        good = f"its last good checkpoint is {kept[-1]}" if kept else "it had no checkpoint yet"
+        raise Diverged(
+            f"seed {seed} diverged {error}. Nothing after that is kept; {good}. Most often learner.learning_rate is too high "
+            f"(now {getattr(plan.learner, 'learning_rate', '?')}), or the data hold a price that is none: quantd data check"
+        ) from None
+    finally:
+        if tracker is not None:
+            tracker.close()
+    if fitted.ended == STOPPED:
+        raise Interrupted(
+            f"stopped: seed {seed} after {fitted.steps:,} of {plan.steps:,} steps, all of it kept in {where}. "
+            "The same command with --resume goes on from there, to the same result as if it had not been stopped"
+        )
+    return fitted
+
+
+def _look(folder: Path, out: Path, looked: int) -> int:
+    """Counts one more look at the test part, before it is made."""
+    path = folder / LOOKS
+    before = int(path.read_text()) if path.exists() else 0
+    try:
+        if (out / artifacts.MANIFEST).exists() and artifacts.kind_of(out) == KIND:
+            before = max(before, artifacts.read_manifest(out / artifacts.MANIFEST, Manifest).training.test_looks)
+    except ArtifactError:
+        before = max(before, 1)  # whatever it was, somebody made figures there
+    looks = max(before, looked) + 1
+    folder.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"{looks}\n")
+    return looks
+
+
+def _known(metrics: Mapping[str, float]) -> dict[str, float]:
+    return {name: value for name, value in metrics.items() if not math.isnan(value)}

@@ -1,0 +1,107 @@
+"""Small learned policies for the tests of artifacts: networks of a few units that were never trained, or hardly."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from models import sights
+from models.artifacts import Training, Window
+from models.learned.composing import Scaling
+from models.learned.exporting import parameters_of, write
+from models.learned.manifest import ActionSpec, Manifest, Probes, Seat, Shape, plain
+from models.learners.a2c import A2c, A2cPlan
+from models.learners.dqn import Dqn, DqnPlan
+from models.learners.ppo import Ppo, PpoPlan
+from models.learners.sac import Sac, SacPlan
+from models.market import grid
+from models.sights import SightSpec
+from models.vector_env import Kind
+
+UNIVERSE = ("AAA", "BBB", "CCC")
+SPEC = SightSpec(features=("momentum_21", "volatility", "drawdown"))
+TRAINING = Training(
+    command="quantd train --of a test",
+    data={"bars.parquet": "00"},
+    windows={"train": Window("2000-01-03", "2010-12-31")},
+    until_ns=int(np.datetime64("2012-12-31", "ns").astype(np.int64)),
+    seeds=(1,),
+    chosen_seed=1,
+    chosen_iteration=100,
+)
+
+LEARNERS = {
+    "ppo simplex": ("ppo", "simplex", PpoPlan(hidden=(16, 16))),
+    "ppo dirichlet": ("ppo", "simplex", PpoPlan(hidden=(16,), simplex="dirichlet")),
+    "ppo discrete": ("ppo", "discrete", PpoPlan(hidden=(16, 16))),
+    "ppo box": ("ppo", "box", PpoPlan(hidden=(16, 16))),
+    "ppo lstm": ("ppo", "simplex", PpoPlan(network="lstm", hidden=(12,))),
+    "ppo lstm discrete": ("ppo", "discrete", PpoPlan(network="lstm", hidden=(12,))),
+    "ppo bfloat16": ("ppo", "simplex", PpoPlan(hidden=(16, 16), bfloat16=True)),
+    "a2c simplex": ("a2c", "simplex", A2cPlan(hidden=(16,))),
+    "dqn": ("dqn", "discrete", DqnPlan(hidden=(16, 8))),
+    "dqn dueling noisy": ("dqn", "discrete", DqnPlan(hidden=(16,), streams=8, noisy=True, double=True)),
+    "sac simplex": ("sac", "simplex", SacPlan(hidden=(16, 16))),
+    "sac box": ("sac", "box", SacPlan(hidden=(16, 16), bfloat16=True)),
+}
+MAKE: dict[str, Any] = {"ppo": Ppo, "a2c": A2c, "dqn": Dqn, "sac": Sac}
+
+
+def action_of(kind: Kind, universe: tuple[str, ...] = UNIVERSE) -> ActionSpec:
+    if kind != "discrete":
+        return ActionSpec(kind, gross=0.8 if kind == "box" else 1.0)
+    return ActionSpec("discrete", grid(universe, 2, cash=True).names, parts=2, cash=True)
+
+
+def learner_of(name: str, spec: SightSpec = SPEC, universe: tuple[str, ...] = UNIVERSE, seed: int = 3) -> Any:
+    """One of LEARNERS, with outputs large enough to differ."""
+    algorithm, kind, plan = LEARNERS[name]
+    size = {"simplex": len(universe) + 1, "box": len(universe)}.get(kind) or len(action_of(kind, universe).allocations)
+    learner = MAKE[algorithm](plan, spec.size(len(universe)), size, kind, seed)
+    vector = getattr(learner, "actor", None) or getattr(learner, "network", None) or learner.agent.network
+    with torch.no_grad():
+        vector.vector.mul_(1.5).add_(
+            torch.randn(len(vector.vector), generator=torch.Generator().manual_seed(seed)) * 0.2
+        )
+    return learner
+
+
+def scaling_of(spec: SightSpec = SPEC, assets: int = len(UNIVERSE)) -> Scaling:
+    draw = np.random.default_rng(8)
+    return Scaling(draw.normal(0.0, 0.2, spec.size(assets)), draw.uniform(0.5, 2.0, spec.size(assets)), 5.0)
+
+
+def manifest_of(
+    learner: Any,
+    name: str = "ppo simplex",
+    spec: SightSpec = SPEC,
+    universe: tuple[str, ...] = UNIVERSE,
+    seats: tuple[Seat, ...] = (),
+) -> Manifest:
+    algorithm, kind, plan = LEARNERS[name]
+    return Manifest(
+        schema=1,
+        name=name,
+        algorithm=algorithm,
+        profile="",
+        network=Shape(getattr(plan, "network", "mlp"), tuple(plan.hidden), parameters_of(learner)),
+        sight=spec,
+        sight_hash=sights.digest(spec),
+        action=action_of(kind, universe),
+        universe=universe,
+        training=TRAINING,
+        plan=plain(plan),
+        results={},
+        golden=Probes(0, 0, 0, 0.0),
+        files={},
+        seats=seats,
+    )
+
+
+def written(out: Path, name: str = "ppo simplex", *, scaling: bool = True, **options: Any) -> Manifest:
+    """An artifact in `out`."""
+    learner = learner_of(name, **options)
+    spec, universe = options.get("spec", SPEC), options.get("universe", UNIVERSE)
+    given = scaling_of(spec, len(universe)) if scaling else None
+    return write(out, manifest_of(learner, name, spec, universe), learner, given, b"# a card\n")

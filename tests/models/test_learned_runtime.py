@@ -1,0 +1,143 @@
+"""A learned policy proves itself at load, finds its symbols by name, and needs no torch."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from models.artifacts import ArtifactError
+from models.features import LOOKBACK
+from models.learned.runtime import CARRY, load_agent
+from strategies.policies.params import ParamsError
+from tests.models.learned_world import LEARNERS, SPEC, UNIVERSE, scaling_of, written
+from tests.models.test_runtime import moves
+from trading.instruments import Instrument, Universe
+from trading.market import Ring
+from trading.view import View
+
+
+def view_of(returns: np.ndarray, symbols: tuple[str, ...], weights: np.ndarray, missing: int | None = None) -> View:
+    ring = Ring(len(symbols), LOOKBACK)
+    prices = 100.0 * np.vstack([np.ones(len(symbols)), np.cumprod(1.0 + returns, axis=0)])
+    if missing is not None:
+        prices[:, missing] = np.nan
+    for row in prices:
+        ring.append(row)
+    return View(
+        universe=Universe(tuple(Instrument(s) for s in symbols)), ring=ring, prices=prices[-1],
+        weights=weights, cash=1.0 - float(weights.sum()), equity=1.0, time=0, sample=0,
+    )  # fmt: skip
+
+
+HELD = np.array([0.2, 0.3, 0.1])
+
+
+@pytest.mark.parametrize("scaling", [True, False], ids=["normalised", "as it is"])
+@pytest.mark.parametrize("name", LEARNERS)
+def test_the_graph_answers_as_the_learner_does(name: str, scaling: bool, tmp_path: Path) -> None:
+    written(tmp_path / "a", name, scaling=scaling)
+    agent = load_agent(tmp_path / "a", {})
+    assert agent.difference() <= 1e-6
+    answers = agent.artifact.golden.answers
+    if agent.artifact.manifest.action.kind != "discrete":
+        assert np.ptp(answers, axis=0).max() > 1e-2, "probes that all get one answer prove little"
+    assert agent.artifact.golden.answers.shape == (6, 3)
+
+
+@pytest.mark.parametrize("name", ["ppo simplex", "sac box", "dqn"])
+def test_permuting_the_universe_permutes_the_weights(name: str, tmp_path: Path) -> None:
+    written(tmp_path / "a", name)
+    agent = load_agent(tmp_path / "a", {})
+    returns, order = moves(3, 3), [2, 0, 1]
+    straight, _ = agent.act(view_of(returns, UNIVERSE, HELD), {})
+    turned, _ = agent.act(view_of(returns[:, order], tuple(UNIVERSE[k] for k in order), HELD[order]), {})
+    np.testing.assert_allclose(turned, straight[order], atol=1e-6)
+    assert np.abs(straight).sum() > 0.01
+
+
+def test_another_universe_is_refused_with_what_is_missing_and_what_is_new(tmp_path: Path) -> None:
+    written(tmp_path / "a")
+    agent = load_agent(tmp_path / "a", {})
+    with pytest.raises(ArtifactError, match="trained on AAA, BBB, CCC; the universe lacks BBB and adds XXX"):
+        agent.act(view_of(moves(3, 3), ("AAA", "XXX", "CCC"), HELD), {})
+
+
+@pytest.mark.parametrize("name", ["ppo simplex", "sac box"])
+def test_an_asset_without_a_price_gets_exactly_nothing(name: str, tmp_path: Path) -> None:
+    written(tmp_path / "a", name)
+    agent = load_agent(tmp_path / "a", {})
+    weights, _ = agent.act(view_of(moves(3, 3), UNIVERSE, np.array([0.2, 0.0, 0.1]), missing=1), {})
+    assert weights[1] == 0.0
+    assert np.isfinite(weights).all()
+    assert np.abs(weights[[0, 2]]).min() > 0.0
+
+
+def test_the_answer_depends_on_the_market_and_on_the_book(tmp_path: Path) -> None:
+    written(tmp_path / "a")
+    agent = load_agent(tmp_path / "a", {})
+    first = agent.act(view_of(moves(3, 3), UNIVERSE, HELD), {})[0]
+    assert np.abs(first - agent.act(view_of(moves(4, 3), UNIVERSE, HELD), {})[0]).max() > 1e-3
+    assert np.abs(first - agent.act(view_of(moves(3, 3), UNIVERSE, HELD[::-1].copy()), {})[0]).max() > 1e-4
+
+
+def test_what_a_recurrent_policy_remembers_travels_in_its_memory(tmp_path: Path) -> None:
+    written(tmp_path / "a", "ppo lstm")
+    agent = load_agent(tmp_path / "a", {})
+    view = view_of(moves(3, 3), UNIVERSE, HELD)
+    first, kept = agent.act(view, {})
+    assert kept[CARRY].shape == (24,)
+    assert kept[CARRY].dtype == np.float64
+    second, later = agent.act(view, kept)
+    assert np.abs(first - second).max() > 1e-4, "the same market is answered otherwise by who remembers it"
+    again, same = agent.act(view, kept)
+    np.testing.assert_array_equal(second, again)
+    np.testing.assert_array_equal(later[CARRY], same[CARRY])
+
+
+def test_discrete_answers_are_allocations_and_come_with_scores(tmp_path: Path) -> None:
+    written(tmp_path / "a", "ppo discrete")
+    agent = load_agent(tmp_path / "a", {})
+    for seed in range(5):
+        said = agent.answer(moves(seed, 3), HELD, 0.4)
+        assert set(said.weights) <= {0.0, 0.5, 1.0}
+        assert said.scores.sum() == pytest.approx(1.0, abs=1e-5)
+        allocation = agent.artifact.manifest.action.allocations[int(said.scores.argmax())]
+        assert all((f"{s} " in allocation) == (w > 0.0) for s, w in zip(UNIVERSE, said.weights, strict=True))
+
+
+def test_box_weights_never_gross_more_than_trained(tmp_path: Path) -> None:
+    written(tmp_path / "a", "ppo box")
+    agent = load_agent(tmp_path / "a", {})
+    said = [agent.answer(moves(seed, 3), HELD, 0.4).weights for seed in range(20)]
+    assert max(np.abs(w).sum() for w in said) <= 0.8 + 1e-6
+    assert min(w.min() for w in said) < 0.0
+
+
+def test_a_seat_of_a_policy_without_seats_is_refused(tmp_path: Path) -> None:
+    written(tmp_path / "a")
+    with pytest.raises(ParamsError, match="seat = 'bold': this policy is of one agent"):
+        load_agent(tmp_path / "a", {"seat": "bold"})
+    with pytest.raises(ParamsError, match="no parameter 'lookback'"):
+        load_agent(tmp_path / "a", {"lookback": 5})
+
+
+def test_it_says_what_was_recorded(tmp_path: Path) -> None:
+    manifest = written(tmp_path / "a")
+    agent = load_agent(tmp_path / "a", {})
+    assert agent.digest == manifest.digest != ""
+    assert agent.trained_until_ns == manifest.training.until_ns
+    assert agent.lookback == SPEC.lookback
+    assert scaling_of().clip == 5.0
+
+
+def test_trading_with_it_imports_no_torch(tmp_path: Path) -> None:
+    written(tmp_path / "a")
+    code = (
+        "import sys; from pathlib import Path; from daemon.policies import load;"
+        f"load({str(tmp_path / 'a')!r}, {{}}, Path('/'));"
+        "sys.exit(','.join(m for m in ('torch', 'onnx', 'safetensors', 'polars', 'cryptography') if m in sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stderr.strip() == ""
