@@ -51,12 +51,9 @@ class Retraining:
         while not service.over:
             await service.changed(0.5)
             due_ts, service.retrain_due = service.retrain_due, 0
-            if not due_ts:
-                continue
-            for agent in self._named(due_ts):
-                if service.over:
+            for agent in self._named(due_ts) if due_ts else ():
+                if not await self._train(agent, due_ts):
                     return
-                await self._train(agent, due_ts)
 
     def _named(self, ts: int) -> list[Agent]:
         """The shadows that the schedules due at `ts` name; all of them where one names nobody."""
@@ -64,7 +61,8 @@ class Retraining:
         at = [parts.schedules[k] for _, k in due(parts.schedules, parts.sessions, ts - 1, ts)]
         return to_train(self._config, [s for s in at if s.do == JOB])
 
-    async def _train(self, agent: Agent, ts: int) -> None:
+    async def _train(self, agent: Agent, ts: int) -> bool:
+        """Whether the service went on meanwhile."""
         began = time.monotonic()
         until = last_day(self._parts.sessions[self._parts.universe.calendar], ts)
         answer: Answer | None
@@ -79,11 +77,12 @@ class Retraining:
             answer = Answer(failed=str(error)[:400])
         if answer is None:
             log.warning("retraining.ended", agent=agent.name, reason="the service stops")
-            return
+            return False
         said = log.error if answer.failed else log.info
         said("retraining", agent=agent.name, seconds=round(time.monotonic() - began, 1), **_shown(answer))
         self._service.took.append((JOB, time.monotonic() - began))
         self._tell(agent.name, answer, until)
+        return True
 
     def _promoted(self, name: str) -> str:
         """The agent for whom a shadow's policy decides; empty for none."""

@@ -4,7 +4,7 @@ with the decision."""
 import shlex
 import shutil
 from collections.abc import Sequence
-from datetime import date
+from datetime import date, timedelta
 from hashlib import blake2b
 from pathlib import Path
 from typing import Final
@@ -104,7 +104,10 @@ def _decided(asked: Asked, recipe: Recipe, version: str, against: Path | None, p
     if held is not None and held.digest == challenger.digest:
         held = None
     progress(f"judging {version} on {splits.test.first} to {splits.test.last}")
-    panel = read_panel(asked.bars, asked.actions, recipe.symbols, splits.train.first, splits.test.last)
+    lookback = max(p.lookback for p in (challenger, held or challenger))
+    begins = splits.test.first - timedelta(days=int(lookback * 1.6) + 30)
+    actions = asked.actions if asked.actions != Path() else None
+    panel = read_panel(asked.bars, actions, recipe.symbols, begins, splits.test.last)
     verdict = judge(
         challenger,
         held,
@@ -113,7 +116,8 @@ def _decided(asked: Asked, recipe: Recipe, version: str, against: Path | None, p
         asked.rule,
         costs=recipe.costs,
         capital=recipe.capital,
-        key=f"{challenger.digest}|{'' if held is None else held.digest}",
+        lot=recipe.lot,
+        key=f"{splits.test.first}|{splits.test.last}|{','.join(recipe.symbols)}",
     )
     reason = verdict.why or (WORTH if held is not None else f"{WORTH}: there is none in use to hold it against")
     costs = recipe.costs

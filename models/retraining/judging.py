@@ -73,6 +73,7 @@ def judge(
     *,
     costs: Costs,
     capital: float,
+    lot: float,
     key: str,
 ) -> Verdict:
     """Both over `newest`, in whole shares. `key` names the comparison: what the bootstrap draws follows from it. ValueError where one
@@ -80,7 +81,7 @@ def judge(
     rows = newest.rows(panel.day_ns)
 
     def walked(policy: Policy) -> Walk:
-        return walk(policy, panel, rows, costs=costs, capital=capital)
+        return walk(policy, panel, rows, costs=costs, capital=capital, lot=lot)
 
     own = walked(challenger)
     window = Window(str(newest.first), str(newest.last))
