@@ -108,8 +108,8 @@ def _kept(weights: object, view: View) -> Floats | Hold:
 
 
 def artifact_folder(name: str, folder: Path) -> Path:
-    """Where a configuration in `folder` finds the artifact `name`, or the version that a folder of that name stands for: beside
-    itself, else among those that came with quantd. Raises ArtifactError."""
+    """Where a configuration in `folder` finds the artifact `name`, or the version that it points to: beside itself, else among those
+    that came with quantd. Raises ArtifactError for a name that points nowhere."""
     for place in (folder, Path(models.__file__).parents[1]):
         found = resolved(place / name)
         if (found / "manifest.json").is_file():

@@ -69,6 +69,11 @@ class LearnedPolicy:
         return self.artifact.manifest.features.lookback
 
     @property
+    def artifacts(self) -> tuple[Artifact, ...]:
+        """What it was loaded from."""
+        return (self.artifact,)
+
+    @property
     def digest(self) -> str:
         """What every start records of the artifact, so that a journal says which model decided."""
         return self.artifact.manifest.digest

@@ -415,6 +415,12 @@ class Alerts(Section):
     timezone: Zone = "UTC"
 
 
+class Models(Section):
+    """`trusted_keys`: files of public keys; where some are named, an artifact that none of them signed is not traded."""
+
+    trusted_keys: tuple[str, ...] = ()
+
+
 class Log(Section):
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: Literal["console", "json"] = "console"
@@ -440,4 +446,5 @@ class Document(Section):
     store: Store = Store()
     api: Api = Api()
     alerts: Alerts = Alerts()
+    models: Models = Models()
     log: Log = Log()

@@ -60,7 +60,9 @@ class LearnedAgent:
         "params",
     )
 
-    def __init__(self, artifact: LearnedArtifact, params: LearnedAgentParams | None = None) -> None:
+    def __init__(
+        self, artifact: LearnedArtifact, params: LearnedAgentParams | None = None, *, prove: bool = True
+    ) -> None:
         manifest = artifact.manifest
         self.artifact = artifact
         self.params = params or LearnedAgentParams()
@@ -79,11 +81,17 @@ class LearnedAgent:
         self._shares = np.array([s.share for s in manifest.seats])
         self._universe: Universe | None = None
         self._order: list[int] | None = None
-        self._prove()
+        if prove:
+            self._prove()
 
     @property
     def lookback(self) -> int:
         return self.artifact.manifest.sight.lookback
+
+    @property
+    def artifacts(self) -> tuple[LearnedArtifact, ...]:
+        """What it was loaded from."""
+        return (self.artifact,)
 
     @property
     def digest(self) -> str:

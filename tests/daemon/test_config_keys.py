@@ -324,6 +324,7 @@ ROWS = {
     "alerts.per_minute": ("5", 5),
     "alerts.quiet_hours": ("22:00-07:00", "22:00-07:00"),
     "alerts.timezone": ("Europe/Paris", "Europe/Paris"),
+    "models.trusted_keys": ('["keys/desk.pem"]', ("keys/desk.pem",)),
     "log.level": ("debug", "debug"),
     "log.format": ("json", "json"),
 }
