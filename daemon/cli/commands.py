@@ -747,20 +747,82 @@ def config_check(config: Config = CONFIG, sets: Sets = None, as_json: Json = Fal
     raise typer.Exit(checking.check(config, tuple(sets or ()), as_json=as_json))
 
 
-@app.command(rich_help_panel="Set up")
+@app.command(rich_help_panel="Learn")
 def train(
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the artifact to write.")],
-    bars: Annotated[Path, typer.Option(help="Daily raw bars.")] = Path("data/us_daily.parquet"),
-    actions: Annotated[Path, typer.Option(help="Splits and dividends.")] = Path("data/us_actions.csv"),
-    symbols: Annotated[str, typer.Option(help="Names, joined by commas.")] = "AAPL,BAC,IWM,QQQ,SPY",
-    seeds: Annotated[int, typer.Option(min=1, max=100)] = 5,
-    iterations: Annotated[int, typer.Option(min=1, max=100_000, help="Gradient steps a seed.")] = 120,
+    plan: Annotated[
+        Path | None, typer.Argument(metavar="[PLAN.toml]", help="What to train, as in examples/train.")
+    ] = None,
+    agent: Annotated[
+        Literal["ppo", "a2c", "sac", "dqn", "maddpg", "scorer"] | None,
+        typer.Option(help="Who learns.", show_default="the plan's, or ppo"),
+    ] = None,
+    profile: Annotated[str, typer.Option(help="Named settings of the agent, such as prioritized (dqn).")] = "",
+    steps: Annotated[int | None, typer.Option(min=1, help="Env-steps of each seed.")] = None,
+    episodes: Annotated[int | None, typer.Option(min=1, help="The same in episodes of full length.")] = None,
+    seeds: Annotated[int | None, typer.Option(min=1, max=100, help="How many, from 1 on.", show_default="5")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="This one alone.")] = None,
+    bars: Annotated[Path | None, typer.Option(help="Daily raw bars.", show_default="data/us_daily.parquet")] = None,
+    actions: Annotated[Path | None, typer.Option(help="Splits, dividends.", show_default="data/us_actions.csv")] = None,
+    symbols: Annotated[str | None, typer.Option(help="Joined by commas.", show_default="AAPL,BAC,IWM,QQQ,SPY")] = None,
+    envs: Annotated[int | None, typer.Option(min=1, help="Accounts that learn side by side.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Of the learner.")] = None,
+    device: Annotated[str | None, typer.Option(help="Where tensors live.", show_default="cpu")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Folder of the artifact.", show_default="in the run's folder")
+    ] = None,
+    experiment: Annotated[str | None, typer.Option(help="Name of the run.", show_default="the plan's name")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where this run was stopped.")] = False,
+    tracker: Annotated[
+        Literal["files", "mlflow", "tensorboard", "none"] | None,
+        typer.Option(
+            help="Who else gets the curves; files are always written.", show_default="mlflow, where installed"
+        ),
+    ] = None,
+    bf16: Annotated[bool, typer.Option("--bf16", help="Multiply in bfloat16 (ppo, a2c, sac).")] = False,
+    sets: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any key of a plan; may be given again.")
+    ] = None,
+    looks: Annotated[
+        int, typer.Option("--test-looks", min=0, help="Looks at the test part before this run, by earlier forms.")
+    ] = 0,
+    show: Annotated[bool, typer.Option("--show", help="Print every setting and do nothing.")] = False,
+    iterations: Annotated[
+        int | None, typer.Option(min=1, max=100_000, help="Gradient steps of the scorer.", show_default="120")
+    ] = None,
 ) -> None:
-    """Train a policy and write it as an artifact with its model card."""
+    """Train a policy and write it as an artifact with its model card. Ctrl-C stops it in order; --resume goes on."""
     from daemon.cli import training
 
-    names = [name for name in symbols.split(",") if name]
-    raise typer.Exit(training.train(out, bars=bars, actions=actions, symbols=names, seeds=seeds, iterations=iterations))
+    if agent == "scorer":
+        raise typer.Exit(
+            training.scorer(
+                out, bars=bars, actions=actions, symbols=symbols, seeds=seeds, iterations=iterations, resume=resume,
+                sets=(plan, profile or None, steps, episodes, seed, envs, learning_rate, device, tracker, *(sets or ())),
+            )
+        )  # fmt: skip
+    asked = training.Asked(
+        plan=plan, agent=agent, profile=profile, steps=steps, episodes=episodes, seeds=seeds, seed=seed, bars=bars,
+        actions=actions, symbols=symbols, envs=envs, learning_rate=learning_rate, device=device, bf16=bf16,
+        sets=tuple(sets or ()), iterations=iterations,
+    )  # fmt: skip
+    raise typer.Exit(
+        training.train(asked, out=out, experiment=experiment, resume=resume, tracker=tracker, looks=looks, show=show)
+    )
+
+
+@app.command(rich_help_panel="Learn")
+def evaluate(
+    artifact: Annotated[Path, typer.Argument(metavar="ARTIFACT", help="A folder that `quantd train` wrote.")],
+    first: Annotated[date, typer.Option("--from", parser=_date, metavar="DATE", help="First day.")],
+    until: Annotated[date, typer.Option("--to", parser=_date, metavar="DATE", help="Last day.")],
+    bars: Annotated[Path | None, typer.Option(help="Daily raw bars.", show_default="as it was trained on")] = None,
+    actions: Annotated[Path | None, typer.Option(help="Splits and dividends.", show_default="as trained")] = None,
+    as_json: Json = False,
+) -> None:
+    """Run a learned policy over a window in whole shares, after costs, beside equal weight on the same days."""
+    from daemon.cli import evaluating
+
+    raise typer.Exit(evaluating.evaluate(artifact, first, until, bars=bars, actions=actions, as_json=as_json))
 
 
 @app.command(rich_help_panel="Set up")
@@ -899,6 +961,55 @@ def models_evaluate(
         as_json=as_json,
     )  # fmt: skip
     raise typer.Exit(code)
+
+
+@app.command(rich_help_panel="Learn")
+def tune(
+    plan: Annotated[
+        Path | None, typer.Argument(metavar="[PLAN.toml]", help="What every trial begins from, as in examples/train.")
+    ] = None,
+    agent: Annotated[
+        Literal["ppo", "a2c", "sac", "dqn", "maddpg"] | None,
+        typer.Option(help="Who learns.", show_default="the plan's, or ppo"),
+    ] = None,
+    profile: Annotated[str, typer.Option(help="Named settings of the agent, such as prioritized (dqn).")] = "",
+    trials: Annotated[int, typer.Option("--n-trials", min=1, help="In all, those of earlier sittings too.")] = 50,
+    max_steps: Annotated[int, typer.Option(min=1, help="Env-steps of each seed of a trial, at most.")] = 50_000,
+    seeds: Annotated[int, typer.Option(min=1, max=100, help="A trial's score is the mean over so many.")] = 1,
+    timeout: Annotated[
+        float | None, typer.Option(help="Seconds, after which trials under way end at their next evaluation.")
+    ] = None,
+    study: Annotated[str | None, typer.Option(help="Its name.", show_default="the plan's name")] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder.", show_default="state/tuning/STUDY")] = None,
+    sampler_seed: Annotated[int, typer.Option(min=0, help="Of what TPE draws.")] = 0,
+    on: Annotated[Literal["local", "ray"], typer.Option(help="Where trials run.")] = "local",
+    workers: Annotated[int, typer.Option(min=1, max=10_000, help="Trials at once.")] = 1,
+    address: Annotated[
+        str, typer.Option(help="Of a Ray cluster.", show_default="one begun on this machine, and ended")
+    ] = "",
+    fresh: Annotated[bool, typer.Option("--fresh", help="Begin the study anew; without it, it goes on.")] = False,
+    bars: Annotated[Path | None, typer.Option(help="Daily raw bars.", show_default="data/us_daily.parquet")] = None,
+    actions: Annotated[Path | None, typer.Option(help="Splits, dividends.", show_default="data/us_actions.csv")] = None,
+    symbols: Annotated[str | None, typer.Option(help="Joined by commas.", show_default="AAPL,BAC,IWM,QQQ,SPY")] = None,
+    sets: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any key of a plan; may be given again.")
+    ] = None,
+    show: Annotated[bool, typer.Option("--show", help="Print what would be searched and do nothing.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Search a learner's hyper-parameters, by validation alone. Ctrl-C stops it in order; the same command goes on."""
+    from daemon.cli import training, tuning
+
+    asked = training.Asked(
+        plan=plan, agent=agent, profile=profile, bars=bars, actions=actions, symbols=symbols, sets=tuple(sets or ())
+    )
+    search = tuning.Wanted(
+        trials=trials, max_steps=max_steps, seeds=seeds, timeout_s=timeout, study=study, sampler_seed=sampler_seed
+    )
+    if show:
+        raise typer.Exit(tuning.show(asked, as_json=as_json))
+    place = tuning.Place(out=out, on=on, workers=workers, address=address)
+    raise typer.Exit(tuning.tune(asked, search, place, fresh=fresh, as_json=as_json))
 
 
 def _version(wanted: bool) -> None:

@@ -11,6 +11,7 @@ DONE: Final = 0
 CHECK_FAILED: Final = 1
 USAGE: Final = 2
 TRY_LATER: Final = 75
+INTERRUPTED: Final = 130
 CONFIG: Final = 78
 
 
@@ -30,7 +31,7 @@ def guarded(command: Callable[[], object]) -> int:
         return result if isinstance(result, int) else DONE
     except KeyboardInterrupt:
         _say("interrupted")
-        return 130
+        return INTERRUPTED
     except BrokenPipeError:
         # whoever read our output has gone (`quantd orders | head`): nothing is wrong, and nothing more can be said
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -88,6 +89,13 @@ _FORESEEN: Final[dict[str, dict[str, int]]] = {
     "daemon.config.mistakes": {"ConfigError": CONFIG},
     "daemon.schedule": {"ScheduleError": CONFIG},
     "models.artifacts": {"ArtifactError": CONFIG},
+    "models.learners.agent": {"Diverged": CHECK_FAILED},
+    "models.training.checkpoints": {"CheckpointError": CHECK_FAILED},
+    "models.training.plan": {"PlanError": CONFIG},
+    "models.training.runs": {"Interrupted": INTERRUPTED, "Unfinished": CONFIG},
+    "models.training.tracking": {"TrackerError": CONFIG},
+    "models.training.spreading": {"Unavailable": CONFIG, "WorkerLost": CHECK_FAILED},
+    "models.training.tuning": {"StudyError": CONFIG},
     "daemon.app": {"CannotStart": CONFIG},
     "daemon.carrying": {"NotCarried": CONFIG},
     "daemon.api.server": {"ApiUnavailable": CONFIG},

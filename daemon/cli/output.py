@@ -77,14 +77,16 @@ def _plain(text: str) -> str:
 class Bar(Protocol):
     """Progress of something long."""
 
-    def __call__(self, share: float) -> None: ...
+    def __call__(self, share: float, note: str = "") -> None:
+        """`note` is told beside it."""
+        ...
 
 
 @contextmanager
 def progress(what: str, *, shown: bool = True) -> Iterator[Bar]:
     """A bar on standard error, from the first second on, where a person looks at it."""
     if not (shown and sys.stderr.isatty()):
-        yield lambda share: None
+        yield lambda share, note="": None
         return
     import time
 
@@ -92,18 +94,18 @@ def progress(what: str, *, shown: bool = True) -> Iterator[Bar]:
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
     bar = Progress(
-        TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn(),
+        TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn(), TextColumn("{task.fields[note]}"),
         console=Console(stderr=True), transient=True,
     )  # fmt: skip
-    task = bar.add_task(what, total=1.0)
+    task = bar.add_task(what, total=1.0, note="")
     began = time.monotonic()
 
-    def show(share: float) -> None:
+    def show(share: float, note: str = "") -> None:
         if not bar.live.is_started:
             if time.monotonic() - began < 1.0:
                 return
             bar.start()
-        bar.update(task, completed=share)
+        bar.update(task, completed=share, note=note)
 
     try:
         yield show

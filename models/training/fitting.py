@@ -40,11 +40,13 @@ class Progress(Struct, frozen=True):
     mean_return: float
     """Of episodes that ended since the one before, in units of the normalised reward; NaN when none did."""
     score: float | None
-    """Sharpe ratio on the validation part; None where it was not looked at."""
+    """Sharpe ratio on the validation part; None where it was not looked at, or there is none."""
     best: float | None
     """The best one so far; None before the first."""
     metrics: dict[str, float]
     """All of it as metrics.csv has it; NaN where not measured."""
+    looked: bool = False
+    """At the validation part, this time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +143,7 @@ class _Course:
         if self._files is not None:
             self._files.log_metrics(metrics, steps)
         asked = self._report(
-            Progress(place.seed, steps, report.steps_per_s, losses, report.mean_return, score, best, metrics)
+            Progress(place.seed, steps, report.steps_per_s, losses, report.mean_return, score, best, metrics, due)
         )
         ended = "end" if steps >= plan.steps else ""
         if not ended and plan.patience and place.stale >= plan.patience:

@@ -193,6 +193,21 @@ def replaced(plan: Plan, changes: Mapping[str, object]) -> Plan:
     return _over(plan, table, "")
 
 
+def restored(table: Mapping[str, object]) -> Plan:
+    """The plan that an artifact's manifest keeps as JSON. PlanError for one that this quantd cannot make."""
+    agent = table.get("agent")
+    if agent not in PLANS:
+        raise PlanError(f"agent {agent!r}: one of {', '.join(PLANS)}")
+    return _over(default(agent), _written(table), "")  # type: ignore[arg-type]
+
+
+def _written(table: Mapping[str, object]) -> Table:
+    """Without null, which JSON has for infinity and for none: both are defaults."""
+    return {
+        key: _written(value) if isinstance(value, dict) else value for key, value in table.items() if value is not None
+    }
+
+
 def described(plan: Plan) -> dict[str, object]:
     """Every setting by its dotted key, values as JSON has them."""
     flat: dict[str, object] = {}

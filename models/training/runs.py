@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Final
 
@@ -27,8 +28,8 @@ from models.training.records import Tracker
 LOOKS: Final = "test-looks"
 """File of a run's folder: how often its test figures were made."""
 
-Track = Callable[[int], Tracker]
-"""Of a seed: who else follows it."""
+Track = Callable[[int, Path, int | None], Tracker]
+"""Of a seed, its folder, and the step it is taken up again at (None: it begins): who else follows it."""
 
 
 class Interrupted(Exception):
@@ -68,10 +69,16 @@ def train(
     results = judge(plan, markets, policies, chosen)
     data = [Path(name) for name in (plan.data.bars, plan.data.actions) if name]
     splits, best = plan.splits, fitted[chosen]
+    days = markets.panel.day_ns
+    windows = {
+        split.name: Window(str(day_of(days[market.first])), str(day_of(days[market.last])))
+        for split, market in ((splits.train, markets.in_sample), (splits.validation, markets.validation))
+    }
+    windows["test"] = Window(str(splits.test.first), str(splits.test.last))
     training = Training(
         command=command,
         data={path.name: file_digest(path) for path in data},
-        windows={s.name: Window(str(s.first), str(s.last)) for s in (splits.train, splits.validation, splits.test)},
+        windows=windows,
         until_ns=splits.validation.end_ns,
         seeds=plan.seeds,
         chosen_seed=best.seed,
@@ -80,7 +87,7 @@ def train(
     )
     manifest = Manifest(
         schema=artifacts.SCHEMA,
-        name=out.name,
+        name=plan.name,
         algorithm=plan.agent,
         profile=plan.profile,
         network=shape_of(plan, best),
@@ -98,7 +105,7 @@ def train(
     text = card(manifest, plan.market).encode()
     written = exporting.write(out, manifest, best.learner, scaling_of(best), text)
     if track is not None:
-        tracker = track(best.seed)
+        tracker = track(best.seed, folder / f"seed-{best.seed}", best.steps)
         tracker.log_artifact(out)
         tracker.close()
     return written
@@ -111,6 +118,11 @@ def unfinished(plan: Plan, folder: Path) -> str:
         if there and not (place := checkpoints.place_of(there[-1])).ended:
             return f"seed {seed} at step {place.step:,}"
     return ""
+
+
+def day_of(ns: int) -> date:
+    """Of a panel's instant."""
+    return datetime.fromtimestamp(int(ns) // 10**9, tz=UTC).date()
 
 
 def scaling_of(fitted: Fitted) -> Scaling | None:
@@ -150,7 +162,9 @@ def _seed(
     track: Track | None,
 ) -> Fitted:
     where = folder / f"seed-{seed}"
-    tracker = None if track is None else track(seed)
+    newest = checkpoints.there(where)[-1:] if resume else []
+    since = checkpoints.place_of(newest[0]).step if newest else None
+    tracker = None if track is None else track(seed, where, since)
     if tracker is not None:
         tracker.log_params(described(plan))
 

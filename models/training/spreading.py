@@ -1,0 +1,280 @@
+"""The same work on many arguments, in this process, in processes of this machine or on a Ray cluster, and what comes back.
+
+Work is a function at the top of a module, work(argument, tell) -> result. What it tells is answered: True asks it to end soon.
+Arguments are taken one by one, when a worker is free, so that they may depend on what has come back before.
+"""
+
+import asyncio
+import multiprocessing
+import signal
+import traceback
+from collections.abc import Callable, Iterator
+from functools import partial
+from importlib.util import find_spec
+from multiprocessing.connection import Connection, wait
+from typing import Any, Final, Protocol, TypeVar
+
+from msgspec import Struct
+
+A = TypeVar("A")
+"""Argument."""
+M = TypeVar("M")
+"""What is told while it works."""
+R = TypeVar("R")
+"""Result."""
+M_contra = TypeVar("M_contra", contravariant=True)
+R_contra = TypeVar("R_contra", contravariant=True)
+
+
+class Failed(Struct, frozen=True):
+    """An argument whose work raised: `reason` names the exception, `trace` is for whoever mends it."""
+
+    reason: str
+    trace: str
+    kind: str = "Exception"
+    """Name of the exception's class."""
+
+
+class WorkerLost(RuntimeError):
+    """A worker process ended without an answer; it was killed, or memory ran out."""
+
+
+class Unavailable(RuntimeError):
+    """What is asked for is not installed, or does not answer; the text says the remedy."""
+
+
+class Watch(Protocol[M_contra, R_contra]):
+    """Who hands the work out: called in the process that does, never twice at once."""
+
+    def told(self, number: int, message: M_contra) -> bool:
+        """What argument `number`, counted from 0, has to say; True asks it to end."""
+        ...
+
+    def ended(self, number: int, outcome: R_contra | Failed) -> None: ...
+
+
+class Executor(Protocol):
+    """Runs `work` on every argument and returns when all have ended."""
+
+    workers: int
+    shares_disk: bool
+    """Work sees this machine's files."""
+
+    def run(self, work: Callable[[A, Callable[[M], bool]], R], arguments: Iterator[A], watch: Watch[M, R]) -> None: ...
+
+
+class Here:
+    """One after another in this process."""
+
+    workers: int = 1
+    shares_disk: bool = True
+
+    def run(self, work: Callable[[A, Callable[[M], bool]], R], arguments: Iterator[A], watch: Watch[M, R]) -> None:
+        for number, argument in enumerate(arguments):
+            watch.ended(number, _outcome(work, argument, partial(watch.told, number)))
+
+
+class Processes:
+    """In `workers` processes of this machine, each made new: none inherits threads or generators.
+
+    A worker ignores Ctrl-C, which the process that hands out the work turns into an answer; when that process is gone, the worker
+    ends at the next thing it tells.
+    """
+
+    def __init__(self, workers: int) -> None:
+        if workers < 1:
+            raise ValueError(f"{workers} workers: from 1 on")
+        self.workers = workers
+        self.shares_disk = True
+
+    def run(self, work: Callable[[A, Callable[[M], bool]], R], arguments: Iterator[A], watch: Watch[M, R]) -> None:
+        crew: dict[Connection, _Worker] = {}
+        idle: list[_Worker] = []
+        number, more = 0, True
+        try:
+            while more or crew:
+                while more and len(crew) < self.workers:
+                    try:
+                        argument = next(arguments)
+                    except StopIteration:
+                        more = False
+                        break
+                    worker = idle.pop() if idle else _Worker()
+                    worker.begin(number, work, argument)
+                    crew[worker.line] = worker
+                    number += 1
+                for line in wait(list(crew)):
+                    assert isinstance(line, Connection)
+                    if crew[line].hear(watch):
+                        idle.append(crew.pop(line))
+        finally:
+            for worker in (*idle, *crew.values()):
+                worker.dismiss()
+
+
+class _Worker:
+    """One process and the line to it."""
+
+    def __init__(self) -> None:
+        spawn = multiprocessing.get_context("spawn")
+        self.line, theirs = spawn.Pipe()
+        self.number = -1
+        self.process: Final = spawn.Process(target=_serve, args=(theirs,), daemon=True)
+        self.process.start()
+        theirs.close()
+
+    def begin(self, number: int, work: Callable[..., Any], argument: object) -> None:
+        self.number = number
+        self.line.send((work, argument))
+
+    def hear(self, watch: Watch[Any, Any]) -> bool:
+        """One message; True when it was the last of this argument."""
+        try:
+            last, what = self.line.recv()
+        except EOFError:
+            self.process.join()
+            raise WorkerLost(
+                f"a worker process ended with code {self.process.exitcode}; was memory enough? --workers takes fewer"
+            ) from None
+        if last:
+            watch.ended(self.number, what)
+        else:
+            self.line.send(watch.told(self.number, what))
+        return bool(last)
+
+    def dismiss(self) -> None:
+        self.line.close()
+        self.process.terminate()
+        self.process.join()
+
+
+def _serve(line: Connection) -> None:
+    """What a worker process does until nobody is on the line."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def tell(message: object) -> bool:
+        line.send((False, message))
+        return bool(line.recv())
+
+    try:
+        while True:
+            work, argument = line.recv()
+            line.send((True, _outcome(work, argument, tell)))
+    except (EOFError, BrokenPipeError, ConnectionResetError):
+        return
+
+
+def _outcome(work: Callable[[A, Callable[[M], bool]], R], argument: A, tell: Callable[[M], bool]) -> R | Failed:
+    try:
+        return work(argument, tell)
+    except (EOFError, BrokenPipeError, ConnectionResetError):
+        raise
+    except Exception as error:
+        return Failed(f"{type(error).__name__}: {error}", traceback.format_exc(), type(error).__name__)
+
+
+class Cluster:
+    """In tasks of a Ray cluster, `workers` at once: the one at `address` ("auto": the one RAY_ADDRESS or this machine names), or
+    without it one that is begun on this machine and ended afterwards. Every machine needs quantd, its extra `train`, and the
+    data under the same names. Raises Unavailable."""
+
+    def __init__(self, workers: int, address: str = "") -> None:
+        if workers < 1:
+            raise ValueError(f"{workers} workers: from 1 on")
+        self.workers = workers
+        self.shares_disk = not address
+        self.address: Final = address
+
+    def run(self, work: Callable[[A, Callable[[M], bool]], R], arguments: Iterator[A], watch: Watch[M, R]) -> None:
+        ray = _ray()
+        ours = not ray.is_initialized()
+        if ours:
+            self._begin(ray)
+        try:
+            self._spread(ray, work, arguments, watch)
+        finally:
+            if ours:
+                ray.shutdown()
+
+    def _begin(self, ray: Any) -> None:
+        quiet = {"log_to_driver": False, "logging_level": "ERROR"}
+        try:
+            if self.address:
+                ray.init(address=self.address, **quiet)
+            else:
+                ray.init(num_cpus=self.workers, include_dashboard=False, **quiet)
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            raise Unavailable(f"no Ray cluster at {self.address or 'this machine'}: {error}") from error
+
+    def _spread(
+        self, ray: Any, work: Callable[[A, Callable[[M], bool]], R], arguments: Iterator[A], watch: Watch[M, R]
+    ) -> None:
+        mailbox = ray.remote(num_cpus=0, max_concurrency=self.workers + 8)(_Mailbox).remote()
+        # repeating what a lost machine was at is for the caller, who knows whether it still wants the answer
+        task = ray.remote(num_cpus=1, max_retries=0)(_task)
+        heard = mailbox.hear.remote()
+        running: dict[Any, int] = {}
+        number, more = 0, True
+        while more or running:
+            while more and len(running) < self.workers:
+                try:
+                    argument = next(arguments)
+                except StopIteration:
+                    more = False
+                    break
+                running[task.remote(work, argument, number, mailbox)] = number
+                number += 1
+            if not running:
+                break
+            (ready,), _ = ray.wait([heard, *running], num_returns=1)
+            if ready == heard:
+                of, message = ray.get(heard)
+                mailbox.answer.remote(of, watch.told(of, message))
+                heard = mailbox.hear.remote()
+            else:
+                try:
+                    outcome = ray.get(ready)
+                except ray.exceptions.RayError as error:
+                    raise WorkerLost(f"a task of the cluster was lost: {type(error).__name__}: {error}") from error
+                watch.ended(running.pop(ready), outcome)
+
+
+class _Mailbox:
+    """Where tasks leave what they tell and wait for the answer. An actor: its methods run in one event loop."""
+
+    def __init__(self) -> None:
+        self._told: asyncio.Queue[tuple[int, object]] = asyncio.Queue()
+        self._answers: dict[int, asyncio.Future[bool]] = {}
+
+    async def tell(self, number: int, message: object) -> bool:
+        self._answers[number] = asyncio.get_running_loop().create_future()
+        self._told.put_nowait((number, message))
+        return await self._answers[number]
+
+    async def hear(self) -> tuple[int, object]:
+        return await self._told.get()
+
+    async def answer(self, number: int, stop: bool) -> None:
+        self._answers.pop(number).set_result(stop)
+
+
+def _task(work: Callable[[Any, Callable[[Any], bool]], Any], argument: object, number: int, mailbox: Any) -> object:
+    import ray
+
+    return _outcome(work, argument, lambda message: bool(ray.get(mailbox.tell.remote(number, message))))
+
+
+def _ray() -> Any:
+    if find_spec("ray") is None:
+        raise Unavailable("--on ray needs ray: install quantd with its extra `ray`, or leave --on away (local)")
+    import ray
+
+    return ray
+
+
+def executor(on: str, workers: int, address: str = "") -> Executor:
+    """Where `--on` says: "local" (this process for one worker) or "ray". Raises Unavailable where Ray is not installed."""
+    if on == "ray":
+        _ray()
+        return Cluster(workers, address)
+    return Here() if workers == 1 else Processes(workers)
