@@ -29,6 +29,7 @@ class Order(Struct, frozen=True):
     confidence: float
     min_gain: float
     max_drawdown_ratio: float
+    takes: bool
 
 
 class Answer(Struct, frozen=True, omit_defaults=True):
@@ -67,6 +68,7 @@ def carried_out(order: Order) -> Answer:
         stale=date.fromisoformat(order.stale),
         against=Path(order.against) if order.against else None,
         expanding=order.expanding,
+        takes=order.takes,
         rule=msgspec.convert(
             {
                 "measure": order.measure,

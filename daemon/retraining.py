@@ -24,7 +24,7 @@ from daemon.retrainer import Answer, Order
 from daemon.schedule import Schedule, due
 from daemon.service import Service
 from models.artifacts import MANIFEST, ArtifactError
-from models.versions import CURRENT, current
+from models.versions import CURRENT, resolved
 from trading.events import Retrained
 from trading.sessions import Sessions
 
@@ -186,13 +186,14 @@ def order_of(config: Config, agent: Agent, until: date) -> Order:
         confidence=table.confidence,
         min_gain=table.min_gain,
         max_drawdown_ratio=table.max_drawdown_ratio,
+        takes=not config.models.trusted_keys,
     )
 
 
 def versions_of(config: Config, agent: Agent) -> Path:
     """The folder of versions that `agent`'s policy names. Raises ArtifactError for one that is none."""
     folder = config.at(agent.policy)
-    if current(folder) is None:
+    if resolved(folder) == folder:
         raise ArtifactError(
             f'[[agents]] "{agent.name}": policy = "{agent.policy}" is no folder of versions ({folder / CURRENT} is missing); '
             f"`quantd retrain ARTIFACT --out {agent.policy}` begins one"

@@ -10,7 +10,7 @@ import msgspec
 from daemon.cli.failures import CONFIG, DONE, Failure
 from daemon.cli.output import print_json, progress, say, table
 from daemon.policies import artifact_folder
-from models.versions import current
+from models.versions import resolved
 
 if TYPE_CHECKING:
     from models.retraining.again import Decision
@@ -108,5 +108,7 @@ def _told(decision: "Decision", out: Path) -> None:
 
 
 def _stands(out: Path) -> str:
-    version = current(out)
-    return f"{out} stands for {version.name}, as before." if version else f"{out} stands for no version yet."
+    found = resolved(out)
+    if found != out:
+        return f"{out} stands for {found.name}, as before."
+    return f"{out} stands for no version yet; `quantd models use {out} VERSION` chooses one."

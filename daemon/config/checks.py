@@ -239,6 +239,15 @@ def _retrained(
                 yield source.mistake((*at, key), text, f'name one version of it, "{folder}/v20190329-1a2b3c"')
 
 
+def _no_daily_file(feed: Mapping[str, Any]) -> str:
+    """Why what is traded is nothing that policies can be trained on; empty where it can."""
+    if feed.get("kind", "replay") != "replay":
+        return '= "retrain", and bars that come live are no file to train on'
+    if feed.get("interval_ns", feed.get("interval", "1d")) not in ("1d", 86_400 * 10**9):
+        return f'= "retrain", and bars of {feed.get("interval")} are not daily'
+    return ""
+
+
 def _folder(policy: object) -> str:
     """A folder's name, however it is written."""
     return str(PurePosixPath(str(policy)))
@@ -278,6 +287,8 @@ def _shadows(document: Mapping[str, Any], known: Known, source: Source) -> Itera
             yield source.mistake((*path, "do"), text, 'write shadow = true and challenges = "name" in [[agents]]')
         if schedule.get("do") == "retrain":
             yield from _retrained(path, schedule, agents, source)
+            if not _table(document, "retrain").get("bars") and (text := _no_daily_file(_table(document, "feed"))):
+                yield source.mistake((*path, "do"), text, 'name daily bars: [retrain] bars = "FILE.parquet"')
     broker = _table(document, "broker").get("differences", "")
     if broker and any(agent.get("name") == broker and agent.get("shadow") is True for _, agent in agents):
         text = f"= {shown(broker)} is a shadow, and has no part of the account"

@@ -1,10 +1,12 @@
 """One retraining: the parts of a plan moved to where the data end, a new version trained, judged beside the one in use, and written
 with the decision."""
 
+import fcntl
 import shlex
 import shutil
-from collections.abc import Sequence
-from datetime import date, timedelta
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, date, datetime, timedelta
 from hashlib import blake2b
 from pathlib import Path
 from typing import Final
@@ -13,14 +15,19 @@ import msgspec
 import polars as pl
 from msgspec import Struct
 
-from models.artifacts import MANIFEST
-from models.loading import load_artifact
+from models.artifacts import MANIFEST, ArtifactError
+from models.loading import Loaded, load_artifact
 from models.market_data import file_digest, read_panel
 from models.retraining.judging import SCHEMA, Rule, Verdict, judge
 from models.retraining.recipes import Progress, Recipe, recipe_of
-from models.versions import DECISIONS, current, use
+from models.versions import point, resolved
 
 WORTH: Final = "worth trying as a challenger"
+
+MAKING: Final = ".making-"
+LOCK: Final = ".lock"
+DECISIONS: Final = "decisions"
+"""Folder of what was found about each version, beside them."""
 
 
 class Asked(Struct, frozen=True):
@@ -38,6 +45,8 @@ class Asked(Struct, frozen=True):
     expanding: bool = False
     changes: tuple[str, ...] = ()
     rule: Rule = Rule()
+    takes: bool = True
+    """Whether `out` may stand for what is worth a try; not where only what somebody signed is traded."""
 
 
 class Decision(Struct, frozen=True, forbid_unknown_fields=True):
@@ -74,33 +83,77 @@ def retrain(asked: Asked, progress: Progress) -> Decision:
     if asked.stale is not None and last < asked.stale:
         raise ValueError(f"{asked.bars}: bars of all symbols end {last}, before {asked.stale}; fetch newer ones")
     version = _name(recipe, asked, last)
-    against = asked.against or current(asked.out) or (asked.source if _is_artifact(asked.source) else None)
+    against = asked.against or in_use(asked.out) or (asked.source if _is_artifact(asked.source) else None)
     held = None if against is None else load_artifact(against, {})
+    with _alone(asked.out):
+        return _retrained(asked, recipe, version, against, held, last, progress)
+
+
+def _retrained(
+    asked: Asked,
+    recipe: Recipe,
+    version: str,
+    against: Path | None,
+    held: Loaded | None,
+    last: date,
+    progress: Progress,
+) -> Decision:
     place = asked.out / version
     if (place / MANIFEST).is_file() and (known := _written(asked.out, version)) is not None:
         challenger = load_artifact(place, {}).digest
         if known.digest == challenger and held is not None and held.digest in (challenger, known.current_digest):
             return known
     if not (place / MANIFEST).is_file():
-        making = asked.out / f".making-{version}"
-        shutil.rmtree(making, ignore_errors=True)
-        making.mkdir(parents=True)
+        for left in asked.out.glob(f"{MAKING}*"):  # of one that was ended
+            shutil.rmtree(left, ignore_errors=True)
+        making = asked.out / f"{MAKING}{version}"
+        making.mkdir()
         try:
             recipe.train(asked.bars, asked.actions, making / version, _command(asked, last), progress)
             (making / version).rename(place)
         finally:
             shutil.rmtree(making, ignore_errors=True)
-    decision = _decided(asked, recipe, version, against, progress)
+    decision = _decided(asked, recipe, version, against, held, progress)
     _write(asked.out, decision)
     if decision.promoted:
-        use(asked.out, version)
+        when = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+        point(asked.out, version, decision.digest, when, f"retrained until {decision.until}: {decision.reason}")
     return decision
 
 
-def _decided(asked: Asked, recipe: Recipe, version: str, against: Path | None, progress: Progress) -> Decision:
+@contextmanager
+def _alone(out: Path) -> Iterator[None]:
+    """While this holds nobody else trains into `out`. ValueError where somebody does."""
+    fresh = not out.is_dir()
+    out.mkdir(parents=True, exist_ok=True)
+    try:
+        with (out / LOCK).open("a") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise ValueError(f"{out}: another retraining is at work there; wait for it") from None
+            yield
+    finally:
+        if fresh and not any(each.name != LOCK for each in out.iterdir()):
+            shutil.rmtree(out, ignore_errors=True)
+
+
+def in_use(out: Path) -> Path | None:
+    """The version that a folder of versions stands for; None where it stands for none yet. ArtifactError for a pointer to nowhere, or
+    for an artifact: versions lie in a folder of their own."""
+    if (out / MANIFEST).exists():
+        raise ArtifactError(
+            f"{out}: is one artifact; versions are written into a folder of their own, give another --out"
+        )
+    found = resolved(out)
+    return None if found == out else found
+
+
+def _decided(
+    asked: Asked, recipe: Recipe, version: str, against: Path | None, held: Loaded | None, progress: Progress
+) -> Decision:
     place, splits = asked.out / version, recipe.splits
     challenger = load_artifact(place, {})
-    held = None if against is None else load_artifact(against, {})
     if held is not None and held.digest == challenger.digest:
         held = None
     progress(f"judging {version} on {splits.test.first} to {splits.test.last}")
@@ -120,6 +173,8 @@ def _decided(asked: Asked, recipe: Recipe, version: str, against: Path | None, p
         key=f"{splits.test.first}|{splits.test.last}|{','.join(recipe.symbols)}",
     )
     reason = verdict.why or (WORTH if held is not None else f"{WORTH}: there is none in use to hold it against")
+    if verdict.worth and not asked.takes:
+        reason += ", once it is signed: `quantd models sign`, then `quantd models use`"
     costs = recipe.costs
     return Decision(
         schema=SCHEMA,
@@ -128,7 +183,7 @@ def _decided(asked: Asked, recipe: Recipe, version: str, against: Path | None, p
         current="" if held is None or against is None else str(against),
         current_digest="" if held is None else held.digest,
         until=str(splits.test.last),
-        promoted=verdict.worth,
+        promoted=verdict.worth and asked.takes,
         reason=reason,
         rule=asked.rule,
         verdict=verdict,

@@ -1,5 +1,6 @@
 """Training again: parts move on, nothing later is read, what comes out is held against what is in use, and written whole."""
 
+import fcntl
 import json
 from datetime import date
 from pathlib import Path
@@ -12,12 +13,12 @@ import pytest
 from models import artifacts
 from models.artifacts import ArtifactError
 from models.market_data import read_panel
-from models.retraining.again import Asked, Decision, decisions, last_session, retrain
+from models.retraining.again import Asked, Decision, decisions, in_use, last_session, retrain
 from models.retraining.judging import Rule, judge
 from models.retraining.recipes import moved, recipe_of
 from models.splits import Split, Splits
 from models.training.scorer import train
-from models.versions import current, use
+from models.versions import point
 from strategies.policies import POLICIES
 from tests.models.test_training_scorer import ACTIONS, BARS, SMALL, SYMBOLS
 from trading.execution import Costs
@@ -60,7 +61,7 @@ def test_a_retraining_moves_the_parts_and_keeps_the_rest_of_the_plan(scorer: Pat
     assert again.parts["test"][1] == "2009-06-30"
     assert recipe_of(out / again.version).settings()["test_looks"] == 3
     assert [each.version for each in decisions(out)] == [found.version, again.version]
-    assert sorted(p.name for p in out.iterdir() if p.name.startswith(".")) == []
+    assert sorted(p.name for p in out.iterdir() if p.name.startswith(".")) == [".lock"]
 
 
 def test_nothing_after_until_is_read(scorer: Path, tmp_path: Path) -> None:
@@ -92,17 +93,17 @@ def test_a_later_one_is_held_against_the_version_in_use_and_takes_its_place_only
 ) -> None:
     out = tmp_path / "versions"
     first = retrain(asked(scorer, out), quiet)
-    use(out, first.version)
+    point(out, first.version, first.digest, "now", "by hand")
     kept = retrain(asked(out, out, until=date(2009, 6, 30), rule=Rule(min_gain=9.0)), quiet)
     assert (kept.current, kept.current_digest) == (str(out / first.version), first.digest)
     assert not kept.promoted
     assert "9 is wanted" in kept.reason
-    assert current(out) == out / first.version
+    assert in_use(out) == out / first.version
     taken = retrain(
         asked(out, out, until=date(2009, 12, 31), rule=Rule(confidence=0.001, max_drawdown_ratio=50.0)), quiet
     )
     assert taken.promoted == (taken.verdict.gain is not None and taken.verdict.gain > 0.0)
-    assert current(out) == out / (taken.version if taken.promoted else first.version)
+    assert in_use(out) == out / (taken.version if taken.promoted else first.version)
     written = json.loads((out / "decisions" / f"{taken.version}.json").read_bytes())
     assert msgspec.convert(written, Decision) == taken
 
@@ -232,3 +233,24 @@ def test_splits_that_would_overlap_after_moving_are_refused() -> None:
     )
     with pytest.raises(ValueError, match="ends"):
         moved(early, -365, expanding=True)
+
+
+def test_two_do_not_train_into_one_folder_and_what_one_that_was_ended_left_goes(scorer: Path, tmp_path: Path) -> None:
+    out = tmp_path / "versions"
+    (out / ".making-v20070101-000000").mkdir(parents=True)
+    with (out / ".lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(ValueError, match="another retraining is at work there"):
+            retrain(asked(scorer, out), quiet)
+    found = retrain(asked(scorer, out), quiet)
+    assert sorted(p.name for p in out.iterdir() if p.name != "current" and p.name != "history") == [
+        ".lock", "decisions", found.version,
+    ]  # fmt: skip
+
+
+def test_what_only_signed_models_may_replace_is_worth_a_try_and_not_taken(scorer: Path, tmp_path: Path) -> None:
+    plan = asked(scorer, tmp_path / "versions", against=None, rule=Rule(measure="mean", confidence=0.5), takes=False)
+    found = retrain(plan, quiet)
+    assert not found.promoted
+    assert ("once it is signed" in found.reason) == found.verdict.worth
+    assert in_use(tmp_path / "versions") is None
