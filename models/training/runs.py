@@ -64,7 +64,7 @@ def train(
     markets = markets_of(plan)
     fitted = [_seed(plan, markets, seed, folder, report, resume, track) for seed in plan.seeds]
     chosen = max(range(len(fitted)), key=lambda k: -math.inf if math.isnan(fitted[k].score) else fitted[k].score)
-    policies = [policy_of(each.learner, each.normaliser) for each in fitted]
+    policies = [policy_of(each.learner, each.normaliser, plan.market, markets.symbols) for each in fitted]
     looks = _look(folder, out, looked)
     results = judge(plan, markets, policies, chosen)
     data = [Path(name) for name in (plan.data.bars, plan.data.actions) if name]
@@ -141,8 +141,10 @@ def action_of(plan: Plan) -> ActionSpec:
 
 
 def seats_of(plan: Plan) -> tuple[Seat, ...]:
-    """Of an agent that is several."""
-    return ()
+    """Of an agent that is several, with their shares of a house."""
+    seats = plan.market.seats
+    capital = sum(seat.capital for seat in seats)
+    return tuple(Seat(seat.name, seat.symbols, seat.invested, seat.capital / capital) for seat in seats)
 
 
 def shape_of(plan: Plan, fitted: Fitted) -> Shape:
