@@ -11,12 +11,15 @@ from models.learned import manifest as learned
 from models.learned.ensembles import LearnedEnsemble, load_ensemble
 from models.learned.runtime import LearnedAgent, load_agent
 from models.runtime import LearnedPolicy, load_policy
+from models.versions import resolved
 
 Loaded = LearnedPolicy | LearnedAllocation | LearnedAgent | LearnedEnsemble
 
 
 def load_artifact(folder: Path, params: Mapping[str, object]) -> Loaded:
-    """A trained policy, or the allocation by a forest, all of it checked. Raises ArtifactError or ParamsError."""
+    """A trained policy, or the allocation by a forest, all of it checked; of a folder of versions the one it stands for. Raises
+    ArtifactError or ParamsError."""
+    folder = resolved(folder)
     match kind_of(folder):
         case "":
             return load_policy(folder, params)

@@ -842,6 +842,42 @@ def evaluate(
     raise typer.Exit(evaluating.evaluate(artifact, first, until, bars=bars, actions=actions, as_json=as_json))
 
 
+@app.command(rich_help_panel="Set up")
+def retrain(
+    source: Annotated[Path, typer.Argument(metavar="ARTIFACT|PLAN.toml", help="What is to be trained again.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of versions to write into.")],
+    bars: Annotated[Path, typer.Option(help="Daily raw bars.")] = Path("data/us_daily.parquet"),
+    actions: Annotated[str, typer.Option(help='Splits and dividends; "" for none.')] = "data/us_actions.csv",
+    until: Annotated[
+        date | None, typer.Option(parser=_date, metavar="DATE", help="Nothing later is read; else where the bars end.")
+    ] = None,
+    against: Annotated[Path | None, typer.Option(help="The artifact in use; else what the folder stands for.")] = None,
+    expanding: Annotated[bool, typer.Option("--expanding", help="The training part begins where it did.")] = False,
+    sets: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting of the plan.")] = None,
+    measure: Annotated[Literal["sharpe", "mean"], typer.Option(help="What has to be better.")] = "sharpe",
+    confidence: Annotated[float, typer.Option(min=0.5, max=0.9999, help="One-sided, of the comparison.")] = 0.8,
+    min_gain: Annotated[float, typer.Option(min=0.0, max=10.0, help="A year, in the measure.")] = 0.0,
+    max_drawdown_ratio: Annotated[
+        float, typer.Option(min=0.1, max=100.0, help="Of the new one's to the other's.")
+    ] = 1.5,
+    as_json: Json = False,
+) -> None:
+    """Train a policy again on newer data, as a new version, and say whether it is worth a try as a challenger."""
+    from daemon.cli import retraining
+
+    rule = {
+        "measure": measure,
+        "confidence": confidence,
+        "min_gain": min_gain,
+        "max_drawdown_ratio": max_drawdown_ratio,
+    }
+    code = retraining.retrain(
+        source, out, bars=bars, actions=Path(actions) if actions else None, until=until, against=against,
+        expanding=expanding, sets=tuple(sets or ()), rule=rule, as_json=as_json,
+    )  # fmt: skip
+    raise typer.Exit(code)
+
+
 models_app = typer.Typer(
     help="Trained artifacts: what they say, whether they are whole; the forests.", no_args_is_help=True
 )

@@ -148,6 +148,7 @@ class Config:
             (("feed", key), getattr(self.feed, key)) for key in ("path", "actions", "mapping")
         ]
         named += [(("feed", "macro", k, "path"), each.path) for k, each in enumerate(self.feed.macro)]
+        named += [(("retrain", key), getattr(self.document.retrain, key)) for key in ("bars", "actions")]
         for k, agent in enumerate(self.document.agents):
             if "/" in agent.policy or ":" in agent.policy:
                 named.append((("agents", k, "policy"), agent.policy.partition(":")[0]))
@@ -201,6 +202,7 @@ NOT_TRADING: dict[str, str] = {
     "models.trusted_keys": "says whose artifacts are taken, not what they decide",
     "log": "tells others",
     "live.paper_days": "is asked before a live start; it changes no trade",
+    "retrain": "says how models are made beside trading; the start that trades one records its digest",
     "risk.history": "is what is held in memory to be looked at",
     "risk.monitor_interval": "is when people are told how things stand; alerts are the engine's",
 }
