@@ -20,6 +20,9 @@ CAPITAL: Final = 1_000_000.0
 FLAT: Final = 1e-8
 """Returns that deviate less than this are correlated with nothing."""
 
+KEPT: Final = ("_returns", "_market", "_seen", "likeness", "weight")
+"""What desks are, beside their accounts."""
+
 
 class Seat(Struct, frozen=True, forbid_unknown_fields=True):
     """One agent: the assets it may hold (all when empty), how much of its equity at most, and what it pays for a rise of its drawdown."""
@@ -158,6 +161,16 @@ class Desks:
             self.weight = plan.low + (plan.high - plan.low) * wild.clamp(0.0, 1.0)
         fallen = (outcome.drawdown - outcome.drawdown_before).clamp(min=0.0)
         return reward - self.weight * self.likeness - self._drawdown * fallen, terminated, truncated
+
+    def state(self) -> dict[str, Tensor]:
+        """All that the next steps depend on, to `load` into desks made alike."""
+        return {**self.simulator.state(), **{f"desk_{name}": getattr(self, name).clone() for name in KEPT}}
+
+    def load(self, state: Mapping[str, Tensor]) -> Tensor:
+        """Goes on from `state`; gives the observation there."""
+        for name in KEPT:
+            setattr(self, name, state[f"desk_{name}"].clone())
+        return self.simulator.load(state)
 
     def _forget(self, ended: Tensor) -> None:
         """Another episode's returns say nothing of this one's."""

@@ -138,7 +138,9 @@ def study_rebalance(
 
         def beside(assembly: Assembly, log: Log) -> Shell:
             nonlocal done
-            shell, _ = drive(assembly, assembly.config, "study", log, None, lambda share: bar((done + share) / total))
+            shell, _ = drive(
+                assembly, assembly.config, "study", log, None, lambda share, note="": bar((done + share) / total, note)
+            )
             done += 1
             return shell
 

@@ -52,14 +52,17 @@ def train(
 ) -> int:
     """Progress and settings go to standard error, the model card to standard output."""
     _needed()
+    from models.training import runs
+    from models.training.plan import replaced
+
     plan = plan_of(asked)
+    if experiment is not None:
+        plan = replaced(plan, {"name": experiment})
     if show:
         for line in settings(plan):
             say(line)
         return 0
-    from models.training import runs
-
-    name = experiment or plan.name
+    name = plan.name
     folder = RUNS / name
     out = out or folder / "artifact"
     _tell(f"training {name}: {plan.agent}, {plan.steps:,} env-steps a seed, seeds {', '.join(map(str, plan.seeds))}")

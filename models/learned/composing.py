@@ -9,6 +9,7 @@ from torch import nn
 from models.learned.manifest import ActionSpec, Seat
 from models.learners.a2c import A2c
 from models.learners.dqn import Dqn
+from models.learners.maddpg import Maddpg
 from models.learners.ppo import Ppo
 from models.learners.sac import Sac
 from models.networks.graph import Graph, Readout
@@ -23,16 +24,6 @@ class Writes(Protocol):
         """Adds its actor to `graph`, from the observation called `given`; the name of what it gives. One that remembers reads the
         input "carry" and gives the output "carried"."""
         ...
-
-
-class Seated(Protocol):
-    """A learner of several agents who see alike: one actor a seat, all read out alike."""
-
-    @property
-    def actors(self) -> Sequence[Writes]: ...
-
-    @property
-    def readout(self) -> Readout: ...
 
 
 class Actor(NamedTuple):
@@ -64,6 +55,8 @@ def actor_of(learner: object) -> Actor:
             return Actor((learner.network,), "values", 0, learner.network)
         case Sac():
             return Actor((learner.actor,), learner.squash.family.readout, 0, learner.actor)
+        case Maddpg():
+            return Actor(learner.actors, learner.readout, 0, learner.network)
     raise TypeError(f"{type(learner).__name__} is no learner that can be written as an artifact")
 
 

@@ -13,6 +13,7 @@ from models.learners.rollout import Now, Rollout
 from models.networks.actor_critic import ActorCritic
 from models.networks.lstm import Lstm
 from models.networks.mlp import Mlp
+from models.networks.transformer import Layout, Sizes, Transformer
 from models.vector_env import Kind, VectorEnv
 
 State = dict[str, Tensor | int | float | bytes]
@@ -37,9 +38,12 @@ class Report(msgspec.Struct, frozen=True):
 class NetworkPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The named default is a trunk of 256 and 256 with LayerNorm."""
 
-    network: Literal["mlp", "lstm"] = "mlp"
+    network: Literal["mlp", "lstm", "transformer"] = "mlp"
     hidden: tuple[int, ...] = (256, 256)
-    """Widths of layers; an LSTM has one."""
+    """Widths of layers; an LSTM has one, and a transformer sizes of its own."""
+    transformer: Sizes = Sizes()
+    layout: Layout | None = None
+    """Where an observation shows the market: a transformer has to know."""
     simplex: Simplex = "softmax_gaussian"
     log_spread: float = 0.0
     """Of Gaussian actions before learning: logarithm of the standard deviation of each coordinate."""
@@ -188,3 +192,7 @@ def _network(plan: NetworkPlan, observation_size: int, actions: Family, random: 
             return Mlp(*sizes, hidden=plan.hidden, start=plan.log_spread, bfloat16=plan.bfloat16)
         case "lstm":
             return Lstm(*sizes, hidden=plan.hidden[0], start=plan.log_spread)
+        case "transformer":
+            if plan.layout is None:
+                raise ValueError("network transformer: layout is missing; say where its observations show the market")
+            return Transformer(*sizes, layout=plan.layout, sizes=plan.transformer, start=plan.log_spread)

@@ -1,15 +1,14 @@
-"""What DQN and SAC have in common: acting step by step, remembering, learning so often, and where it all stands."""
+"""What DQN, SAC and MADDPG have in common: acting step by step, remembering, learning so often, and where it all stands."""
 
 import time
-from collections.abc import Callable
-from typing import Final, Protocol
+from collections.abc import Callable, Mapping
+from typing import Final, Generic, Protocol, TypeVar
 
 import torch
 from torch import Tensor
 
 from models.learners.agent import Diverged, Report, Resumable, State
-from models.learners.replay import Replay
-from models.vector_env import VectorEnv
+from models.vector_env import Step, VectorEnv
 
 STEPS_A_REPORT = 1000
 
@@ -17,22 +16,44 @@ UPDATES_TOLD = 8
 """Losses are told of one update in so many: to sum them up costs as much as a layer."""
 
 
-class Learner(Protocol):
+class Memory(Protocol):
+    """Of steps, to draw from."""
+
+    def __len__(self) -> int:
+        """How many can be drawn."""
+        ...
+
+    def add(self, observation: Tensor, action: Tensor, step: Step) -> None: ...
+
+    def cut(self) -> None:
+        """The steps added last are not followed by those added next."""
+        ...
+
+    def state(self) -> dict[str, Tensor]: ...
+
+    def load(self, state: Mapping[str, Tensor]) -> None: ...
+
+
+M = TypeVar("M", bound=Memory)
+Asked = TypeVar("Asked", contravariant=True)
+
+
+class Learner(Protocol[Asked]):
     """What `Course` asks of an algorithm."""
 
     def explore(self, observation: Tensor) -> Tensor:
         """Actions to learn from."""
         ...
 
-    def update(self, replay: Replay, tell: bool) -> Tensor | None:
+    def update(self, replay: Asked, tell: bool) -> Tensor | None:
         """One step along the gradient; gives the losses if they are to be told."""
         ...
 
 
-class Course:
+class Course(Generic[M]):
     """The place in training: the environments', the memory's and the counts. Draws from its own generator only."""
 
-    def __init__(self, seed: int, device: str, make_replay: Callable[[VectorEnv], Replay]) -> None:
+    def __init__(self, seed: int, device: str, make_replay: Callable[[VectorEnv], M]) -> None:
         self.seed: Final = seed
         self.random: Final = torch.Generator(device).manual_seed(seed)
         self.steps = 0
@@ -41,7 +62,7 @@ class Course:
         self.episodes = 0
         """That ended, in all environments together."""
         self._make_replay: Final = make_replay
-        self._replay: Replay | None = None
+        self._replay: M | None = None
         self._env: VectorEnv | None = None
         self._seen = torch.empty(0)
         self._earned = torch.empty(0)
@@ -49,7 +70,7 @@ class Course:
 
     def train(
         self,
-        learner: Learner,
+        learner: Learner[M],
         env: VectorEnv,
         steps: int,
         names: tuple[str, ...],
@@ -124,7 +145,7 @@ class Course:
         }
         self._replay = self._env = None
 
-    def _enter(self, env: VectorEnv) -> Replay:
+    def _enter(self, env: VectorEnv) -> M:
         """Goes on where training in `env` was left, or begins there with what is remembered."""
 
         def part(prefix: str) -> dict[str, Tensor]:

@@ -182,7 +182,11 @@ class _Course:
     def _evaluated(self, place: Place) -> float | None:
         """The score of the policy as it is; takes it as the best where it is."""
         scale = self.ground.scale
-        score = evaluate(policy_of(self.learner, scale), self.markets.validation, self.plan.market).score
+        score = evaluate(
+            policy_of(self.learner, scale, self.plan.market, self.markets.symbols),
+            self.markets.validation,
+            self.plan.market,
+        ).score
         known = None if math.isnan(score) else score
         better = known is not None and (place.best_score is None or known > place.best_score)
         if better or not self._best:

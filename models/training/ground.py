@@ -6,6 +6,7 @@ from typing import Final, NamedTuple
 import torch
 from torch import Tensor
 
+from models.desks import Desks
 from models.market import Allocations, Market, grid
 from models.normalising import Normalised
 from models.simulator import Simulator
@@ -36,17 +37,26 @@ def allocations_of(market: MarketPlan, symbols: tuple[str, ...]) -> Allocations 
     return grid(symbols, market.parts, market.cash) if market.kind == "discrete" else None
 
 
+def _accounts(of: MarketPlan, market: Market, seed: int) -> Simulator | Desks:
+    if of.seats:
+        return Desks(
+            market, of.seats, desks=of.batch // len(of.seats), diversity=of.diversity, reward=of.reward, costs=of.costs,
+            episodes=of.episodes, seed=seed,
+        )  # fmt: skip
+    return Simulator(
+        market, batch=of.batch, kind=of.kind, allocations=allocations_of(of, market.symbols), reward=of.reward,
+        episodes=of.episodes, costs=of.costs, capital=of.capital, gross=of.gross, seed=seed,
+    )  # fmt: skip
+
+
 class Ground:
     """B accounts of `market`. Sums of rewards, their terms, turnover, cost and drawdown are kept until they are `told`."""
 
     def __init__(self, plan: Plan, market: Market, seed: int) -> None:
-        of = plan.market
-        self.simulator: Final = Simulator(
-            market, batch=of.batch, kind=of.kind, allocations=allocations_of(of, market.symbols), reward=of.reward,
-            episodes=of.episodes, costs=of.costs, capital=of.capital, gross=of.gross, seed=seed,
-        )  # fmt: skip
-        self.normalised: Final = Normalised(self.simulator, discount=plan.learner.gamma, clip=CLIP)
-        self._env: Final[VectorEnv] = self.normalised if plan.normalise else self.simulator
+        self.accounts: Final = _accounts(plan.market, market, seed)
+        self.simulator: Final = self.accounts.simulator if isinstance(self.accounts, Desks) else self.accounts
+        self.normalised: Final = Normalised(self.accounts, discount=plan.learner.gamma, clip=CLIP)
+        self._env: Final[VectorEnv] = self.normalised if plan.normalise else self.accounts
         self._sums: dict[str, Tensor] = {}
         self._steps = 0
 
@@ -73,7 +83,7 @@ class Ground:
     @property
     def scale(self) -> Scale | None:
         """As learned so far; None where nothing is normalised."""
-        if self._env is self.simulator:
+        if self._env is self.accounts:
             return None
         running = self.normalised.observations
         return Scale(running.mean.clone(), running.deviation().clone(), CLIP)
@@ -87,6 +97,9 @@ class Ground:
         assert outcome is not None
         for name, term in self.simulator.reward.terms.items():
             self._add(f"term_{name}", term)
+        if isinstance(self.accounts, Desks):
+            self._add("likeness", self.accounts.likeness)
+            self._add("likeness_weight", self.accounts.weight)
         self._add("turnover", outcome.turnover)
         self._add("drawdown", outcome.drawdown)
         traded = self.simulator.traded
@@ -97,7 +110,7 @@ class Ground:
     def observation(self) -> Tensor:
         """float[B, D] where the accounts stand, as a policy reads it; learns nothing of it."""
         raw = self.simulator.observe()
-        return raw if self._env is self.simulator else self.normalised.scaled(raw)
+        return raw if self._env is self.accounts else self.normalised.scaled(raw)
 
     def told(self) -> dict[str, float]:
         """Means a step since this was last asked: each term of the reward (before its weight), turnover and drawdown, and cost in
@@ -110,7 +123,7 @@ class Ground:
         return means
 
     def state(self) -> dict[str, Tensor]:
-        kept = {f"market.{name}": value for name, value in self.simulator.state().items()}
+        kept = {f"market.{name}": value for name, value in self.accounts.state().items()}
         return kept | {f"scale.{name}": value for name, value in self.normalised.state().items()}
 
     def load(self, state: Mapping[str, Tensor]) -> Tensor:
@@ -119,7 +132,7 @@ class Ground:
         def part(prefix: str) -> dict[str, Tensor]:
             return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
 
-        self.simulator.load(part("market."))
+        self.accounts.load(part("market."))
         self.normalised.load(part("scale."))
         return self.observation()
 

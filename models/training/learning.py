@@ -1,37 +1,29 @@
 """From a plan to its learner, and what training asks of any of them beside learning: sound weights, a policy to judge, a state to keep."""
 
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Final
 
 import torch
 from torch import Tensor
 
+from models.desks import Seat
 from models.learners.a2c import A2c, A2cPlan
-from models.learners.agent import Report, State
+from models.learners.agent import State
 from models.learners.dqn import Dqn, DqnPlan
+from models.learners.maddpg import Maddpg, MaddpgPlan
 from models.learners.ppo import Ppo, PpoPlan
 from models.learners.sac import Sac, SacPlan
 from models.training.ground import Scale
-from models.training.plan import LearnerPlan, PlanError
+from models.training.plan import LearnerPlan, MarketPlan
 from models.vector_env import VectorEnv
 
-Learner = Ppo | A2c | Dqn | Sac
+Learner = Ppo | A2c | Dqn | Sac | Maddpg
 
 Policy = Callable[[Tensor, bool], Tensor]
 """Raw observation [1, D], and whether it is the first -> what to do, [1, A] or int64[1]."""
 
 PASSING: Final = ("now.", "env.", "replay.")
 """Beginnings of what a state holds of a place in training: a policy alone does without."""
-
-
-class Sizes(Protocol):
-    """What a learner is made for; any `VectorEnv`."""
-
-    @property
-    def observation_size(self) -> int: ...
-
-    @property
-    def action_size(self) -> int: ...
 
 
 def learner_of(plan: LearnerPlan, env: VectorEnv, seed: int, device: str = "cpu") -> Learner:
@@ -46,6 +38,8 @@ def learner_of(plan: LearnerPlan, env: VectorEnv, seed: int, device: str = "cpu"
             return Dqn(plan, *sizes)
         case SacPlan():
             return Sac(plan, *sizes)
+        case MaddpgPlan():
+            return Maddpg(plan, *sizes)
 
 
 def vectors(learner: Learner) -> tuple[Tensor, ...]:
@@ -57,6 +51,8 @@ def vectors(learner: Learner) -> tuple[Tensor, ...]:
             return (learner.network.vector,)
         case Sac():
             return (learner.actor.vector, learner.critics.vector, learner.log_temperature)
+        case Maddpg():
+            return (learner.network.vector, learner.critics.vector)
 
 
 def sound(learner: Learner) -> bool:
@@ -69,14 +65,33 @@ def parameters(learner: Learner) -> int:
     return sum(each.numel() for each in vectors(learner))
 
 
-def policy_of(learner: Learner, scale: Scale | None) -> Policy:
-    """Greedy, of raw observations."""
+def policy_of(learner: Learner, scale: Scale | None, market: MarketPlan, symbols: tuple[str, ...]) -> Policy:
+    """Greedy, of raw observations. Several agents are a house: the mean of what they hold, by capital."""
+    if isinstance(learner, Maddpg):
+        return _house(learner, scale, market.seats, symbols)
 
     def acts(observation: Tensor, first: bool) -> Tensor:
         rows = observation if scale is None else scale.of(observation)
         if isinstance(learner, Ppo | A2c):
             return learner.act(rows, started=torch.tensor([first], device=rows.device))
         return learner.act(rows)
+
+    return acts
+
+
+def _house(learner: Maddpg, scale: Scale | None, seats: tuple[Seat, ...], symbols: tuple[str, ...]) -> Policy:
+    own = torch.tensor([[1.0 if not s.symbols or n in s.symbols else 0.0 for n in symbols] + [1.0] for s in seats])
+    invested = torch.tensor([[seat.invested] for seat in seats])
+    capital = torch.tensor([[seat.capital] for seat in seats], dtype=torch.float64)
+    share = (capital / capital.sum()).to(torch.float32)
+
+    def acts(observation: Tensor, first: bool) -> Tensor:
+        row = observation if scale is None else scale.of(observation)
+        said = learner.act(row.expand(len(seats), -1)) * own
+        held = said[:, :-1] / said.sum(-1, keepdim=True).clamp(min=1e-30)
+        held = held * (invested / held.sum(-1, keepdim=True).clamp(min=1e-12)).clamp(max=1.0)
+        house = (share * held).sum(0)
+        return torch.cat([house, (1.0 - house.sum()).clamp(min=0.0).view(1)]).view(1, -1)
 
     return acts
 
@@ -91,15 +106,3 @@ def q_value(learner: Learner, observation: Tensor) -> float | None:
 def policy_state(state: State) -> State:
     """What is left of a learner's state when its place in training does not matter."""
     return {name: value for name, value in state.items() if not name.startswith(PASSING)}
-
-
-def bfloat16(plan: LearnerPlan) -> LearnerPlan:
-    """`plan` with products in bfloat16. PlanError for a learner that has none."""
-    import msgspec
-
-    if not hasattr(plan, "bfloat16"):
-        raise PlanError(f"learner.bfloat16: {type(plan).__name__} has no products in bfloat16; ppo, a2c and sac have")
-    return msgspec.structs.replace(plan, bfloat16=True)
-
-
-Told = Callable[[Report], bool]

@@ -8,7 +8,7 @@ _KEY: Final = re.compile(r"^\s*([A-Za-z0-9_.\"'-]+)\s*=")
 
 
 def line_of(text: str, key: str) -> int:
-    """Line, from 1, of the dotted `key` or of the nearest table around it that is written; 0 when nothing is."""
+    """Line, from 1, of the dotted `key` or of what is nearest to it among what is written; 0 when nothing is."""
     found: dict[str, int] = {}
     table = ""
     for number, line in enumerate(text.splitlines(), 1):
@@ -20,6 +20,8 @@ def line_of(text: str, key: str) -> int:
             found.setdefault(f"{table}.{key_here}" if table else key_here, number)
     parts = key.split(".")
     for length in range(len(parts), 0, -1):
-        if at := found.get(".".join(parts[:length])):
+        name = ".".join(parts[:length])
+        at = found.get(name) or next((n for known, n in found.items() if known.startswith(f"{name}.")), 0)
+        if at:
             return at
     return 0

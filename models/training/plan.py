@@ -10,12 +10,16 @@ import msgspec
 from msgspec import Struct
 
 from models import sights
+from models.desks import PROFILES as SEATS
+from models.desks import Diversity, Seat
 from models.episodes import Episodes
 from models.learners.a2c import A2cPlan
 from models.learners.dqn import PROFILES as DQN_PROFILES
 from models.learners.dqn import DqnPlan
+from models.learners.maddpg import MaddpgPlan
 from models.learners.ppo import PpoPlan
 from models.learners.sac import SacPlan
+from models.networks.transformer import Layout
 from models.rewards import RewardPlan
 from models.sights import SightSpec
 from models.simulator import USUAL_COSTS
@@ -24,10 +28,16 @@ from models.training.lines import line_of
 from models.vector_env import Kind
 from trading.execution import Costs
 
-AgentName = Literal["ppo", "a2c", "dqn", "sac"]
-LearnerPlan = PpoPlan | A2cPlan | DqnPlan | SacPlan
+AgentName = Literal["ppo", "a2c", "dqn", "sac", "maddpg"]
+LearnerPlan = PpoPlan | A2cPlan | DqnPlan | SacPlan | MaddpgPlan
 
-PLANS: Final[Mapping[str, type[Struct]]] = {"ppo": PpoPlan, "a2c": A2cPlan, "dqn": DqnPlan, "sac": SacPlan}
+PLANS: Final[Mapping[str, type[Struct]]] = {
+    "ppo": PpoPlan,
+    "a2c": A2cPlan,
+    "dqn": DqnPlan,
+    "sac": SacPlan,
+    "maddpg": MaddpgPlan,
+}
 
 Table = dict[str, Any]
 """As TOML gives it."""
@@ -66,6 +76,11 @@ class MarketPlan(Struct, frozen=True, forbid_unknown_fields=True):
     episodes: Episodes = Episodes()
     costs: Costs = USUAL_COSTS
     capital: float = 100_000.0
+    seats: tuple[Seat, ...] = ()
+    """Agents of a desk, for maddpg: `batch` accounts are so many desks. Each learns with its own capital; a house trades with the
+    mean of them, by capital."""
+    diversity: Diversity = Diversity()
+    """What they pay for moving alike."""
     lot: float = 1.0
     """Units that are traded whole where a policy is judged. Accounts that learn trade fractions."""
 
@@ -129,14 +144,43 @@ class Plan(Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError(f"market.kind {self.market.kind}: {self.agent} takes {wanted}")
         if fault := sights.fault(self.sight):
             raise ValueError(f"sight: {fault}")
+        if isinstance(self.learner, MaddpgPlan):
+            self._check_seats(self.learner)
+        elif self.market.seats:
+            raise ValueError(f"market.seats: {self.agent} is one agent; maddpg is several")
+
+    def _check_seats(self, learner: MaddpgPlan) -> None:
+        seats = self.market.seats
+        if len(seats) != learner.agents or len({seat.name for seat in seats}) != len(seats):
+            raise ValueError(
+                f"market.seats: {len(seats)} for learner.agents {learner.agents}; as many, each of its own name"
+            )
+        if self.market.batch % learner.agents:
+            raise ValueError(f"market.batch {self.market.batch}: a multiple of {learner.agents}, the agents of a desk")
+        if self.market.kind != "simplex":
+            raise ValueError(f"market.kind {self.market.kind}: maddpg trades on the simplex here")
+        if self.sight.book:
+            raise ValueError("sight.book: none for maddpg, whose agents trade one book together; write book = []")
 
 
 def profiles(agent: AgentName) -> dict[str, Table]:
     """Name -> what it changes of the agent's defaults."""
+    if agent == "maddpg":
+        from models.training.profiles import MARL
+
+        return MARL
     if agent == "dqn":
         named = DQN_PROFILES["prioritized"]
         return {"prioritized": {"learner": msgspec.to_builtins(named), "steps": 500_000, "evaluate_every": 10_000}}
     return {}
+
+
+MARKETS: Final[Mapping[str, MarketPlan]] = {
+    "dqn": MarketPlan(kind="discrete"),
+    "maddpg": MarketPlan(batch=32, seats=SEATS[: MaddpgPlan().agents]),
+}
+SIGHTS: Final[Mapping[str, SightSpec]] = {"maddpg": SightSpec(book=())}
+"""Where an agent's own defaults differ from those of all."""
 
 
 def default(agent: AgentName, profile: str = "") -> Plan:
@@ -148,8 +192,10 @@ def default(agent: AgentName, profile: str = "") -> Plan:
         agent=agent,
         learner=PLANS[agent](),  # type: ignore[arg-type]
         profile=profile,
-        market=MarketPlan(kind="discrete" if agent == "dqn" else "simplex"),
+        sight=SIGHTS.get(agent, SightSpec()),
+        market=MARKETS.get(agent, MarketPlan()),
     )
+    plan = _over(plan, {}, "")
     if not profile:
         return plan
     named = profiles(agent)
@@ -193,6 +239,21 @@ def replaced(plan: Plan, changes: Mapping[str, object]) -> Plan:
     return _over(plan, table, "")
 
 
+def restored(table: Mapping[str, object]) -> Plan:
+    """The plan that an artifact's manifest keeps as JSON. PlanError for one that this quantd cannot make."""
+    agent = table.get("agent")
+    if agent not in PLANS:
+        raise PlanError(f"agent {agent!r}: one of {', '.join(PLANS)}")
+    return _over(default(agent), _written(table), "")  # type: ignore[arg-type]
+
+
+def _written(table: Mapping[str, object]) -> Table:
+    """Without null, which JSON has for infinity and for none: both are defaults."""
+    return {
+        key: _written(value) if isinstance(value, dict) else value for key, value in table.items() if value is not None
+    }
+
+
 def described(plan: Plan) -> dict[str, object]:
     """Every setting by its dotted key, values as JSON has them."""
     flat: dict[str, object] = {}
@@ -217,6 +278,11 @@ def _over(plan: Plan, changes: Table, prefix: str) -> Plan:
     kinds = get_type_hints(Plan)
     kinds["learner"] = PLANS[plan.agent]
     made: dict[str, Any] = {}
+    if "layout" in table["learner"]:
+        spec, assets = table["sight"], len(table["data"]["symbols"])
+        shown = plan.agent == "maddpg" or table["learner"]["network"] == "transformer"
+        layout = Layout(assets, len(spec["features"]) + 1, spec["window"])
+        table["learner"]["layout"] = msgspec.to_builtins(layout) if shown else None
     for name, kind in kinds.items():
         try:
             made[name] = msgspec.convert(table[name], kind)

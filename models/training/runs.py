@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Final
 
@@ -63,15 +64,21 @@ def train(
     markets = markets_of(plan)
     fitted = [_seed(plan, markets, seed, folder, report, resume, track) for seed in plan.seeds]
     chosen = max(range(len(fitted)), key=lambda k: -math.inf if math.isnan(fitted[k].score) else fitted[k].score)
-    policies = [policy_of(each.learner, each.normaliser) for each in fitted]
+    policies = [policy_of(each.learner, each.normaliser, plan.market, markets.symbols) for each in fitted]
     looks = _look(folder, out, looked)
     results = judge(plan, markets, policies, chosen)
     data = [Path(name) for name in (plan.data.bars, plan.data.actions) if name]
     splits, best = plan.splits, fitted[chosen]
+    days = markets.panel.day_ns
+    windows = {
+        split.name: Window(str(day_of(days[market.first])), str(day_of(days[market.last])))
+        for split, market in ((splits.train, markets.in_sample), (splits.validation, markets.validation))
+    }
+    windows["test"] = Window(str(splits.test.first), str(splits.test.last))
     training = Training(
         command=command,
         data={path.name: file_digest(path) for path in data},
-        windows={s.name: Window(str(s.first), str(s.last)) for s in (splits.train, splits.validation, splits.test)},
+        windows=windows,
         until_ns=splits.validation.end_ns,
         seeds=plan.seeds,
         chosen_seed=best.seed,
@@ -80,7 +87,7 @@ def train(
     )
     manifest = Manifest(
         schema=artifacts.SCHEMA,
-        name=out.name,
+        name=plan.name,
         algorithm=plan.agent,
         profile=plan.profile,
         network=shape_of(plan, best),
@@ -113,6 +120,11 @@ def unfinished(plan: Plan, folder: Path) -> str:
     return ""
 
 
+def day_of(ns: int) -> date:
+    """Of a panel's instant."""
+    return datetime.fromtimestamp(int(ns) // 10**9, tz=UTC).date()
+
+
 def scaling_of(fitted: Fitted) -> Scaling | None:
     """The normaliser as an artifact takes it."""
     scale = fitted.normaliser
@@ -129,8 +141,10 @@ def action_of(plan: Plan) -> ActionSpec:
 
 
 def seats_of(plan: Plan) -> tuple[Seat, ...]:
-    """Of an agent that is several."""
-    return ()
+    """Of an agent that is several, with their shares of a house."""
+    seats = plan.market.seats
+    capital = sum(seat.capital for seat in seats)
+    return tuple(Seat(seat.name, seat.symbols, seat.invested, seat.capital / capital) for seat in seats)
 
 
 def shape_of(plan: Plan, fitted: Fitted) -> Shape:

@@ -41,7 +41,7 @@ def panel() -> Panel:
 @pytest.fixture(scope="module")
 def parts(panel: Panel) -> tuple[range, range]:
     cut = int(np.searchsorted(panel.day_ns, np.datetime64("2014-01-02", "ns").astype(np.int64)))
-    return range(0, cut), range(cut, len(panel.day_ns))
+    return range(cut), range(cut, len(panel.day_ns))
 
 
 def test_demonstrations_have_the_layout_of_the_simulator_and_the_teachers_own_book(panel: Panel) -> None:
@@ -59,11 +59,11 @@ def test_demonstrations_have_the_layout_of_the_simulator_and_the_teachers_own_bo
 
 
 def test_rows_before_the_sights_history_are_left_out_and_rows_without_any_are_refused(panel: Panel) -> None:
-    seen, _ = demonstrations(*TEACHER, panel, SIGHT, range(0, 200), Action())
+    seen, _ = demonstrations(*TEACHER, panel, SIGHT, range(200), Action())
     warm = observe(panel, features_of(SIGHT), ()).warm
     assert len(seen) == 199 - warm
     with pytest.raises(ValueError, match="give more"):
-        demonstrations(*TEACHER, panel, SIGHT, range(0, 60), Action())
+        demonstrations(*TEACHER, panel, SIGHT, range(60), Action())
 
 
 def test_a_ppo_that_was_taught_answers_as_its_teacher_on_later_days_and_learns_on(
@@ -94,7 +94,7 @@ def test_a_ppo_that_was_taught_answers_as_its_teacher_on_later_days_and_learns_o
 
     learner.learn(Scaled(market, batch=8, episodes=Episodes(64)), 1024, lambda report: False)
     after = apart(learner.act((later - mean) / deviation))
-    assert 0.0 < abs(after - cloned)
+    assert abs(after - cloned) > 0.0
     assert after < fresh
 
 
@@ -119,4 +119,4 @@ def test_a_discrete_target_is_the_nearest_allocation_and_a_box_may_be_short() ->
 
 def test_a_teacher_that_nobody_knows_is_refused_with_the_nearest_name(panel: Panel) -> None:
     with pytest.raises(ValueError, match="inverse_volatility"):
-        demonstrations("inverse_volatillity", {}, panel, SIGHT, range(0, 200), Action())
+        demonstrations("inverse_volatillity", {}, panel, SIGHT, range(200), Action())

@@ -1,0 +1,223 @@
+"""Multi-agent deep deterministic policy gradient (Lowe et al. 2017): every agent acts by what it sees; while learning, a critic
+of its own knows what all of them see and do.
+
+Rows of the environment are desks of agents side by side, as `models.desks` has them. With one agent it is DDPG (Lillicrap
+et al. 2016). Exploration moves a part of each account into one thing drawn at random (in a box: adds Gaussian noise).
+"""
+
+import math
+from collections.abc import Callable
+from typing import Final, Literal
+
+import msgspec
+import torch
+from torch import Tensor
+
+from models.learners.agent import Report, State
+from models.learners.descent import Adam
+from models.learners.distributions import Family, family
+from models.learners.joint import JointReplay, Views
+from models.learners.off_policy import Course
+from models.networks.centralised import Actors, Critics, Seated
+from models.networks.graph import Readout
+from models.networks.transformer import Layout, Sizes
+from models.vector_env import Kind, VectorEnv
+
+LOSSES = ("critic", "actor", "value", "noise")
+
+
+class MaddpgPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Rates, tau and noise are those of the named default profile, gamma and the pull on logits as published."""
+
+    agents: int = 4
+    network: Literal["mlp", "transformer"] = "mlp"
+    hidden: tuple[int, ...] = (128, 64)
+    """Of the actors and critics; with a transformer, of what critics make of its outcome and the actions."""
+    transformer: Sizes = Sizes()
+    layout: Layout | None = None
+    """Where an observation shows the market, which all agents of a desk see alike; without it all of it is each agent's own."""
+    actor_rate: float = 1e-4
+    critic_rate: float = 1e-3
+    gamma: float = 0.95
+    tau: float = 0.01
+    """Part of the way that targets go at each update."""
+    noise: float = 0.2
+    """Part of an account (of a position in a box: standard deviation) that is at random when learning begins, after the warmup; until
+    then all of it is."""
+    least_noise: float = 0.05
+    noise_steps: int = 100_000
+    """Env-steps after the warmup over which noise goes from the one to the other, in a straight line."""
+    pull: float = 1e-3
+    """On the mean square of what actors say before softmax or tanh: where these are flat no slope leads back."""
+    buffer: int = 200_000
+    """Env-steps; each agent's are counted."""
+    batch: int = 64
+    """Steps of desks."""
+    warmup: int = 1_000
+    """Env-steps before the first update; until then actions are drawn uniformly."""
+    train_every: int = 16
+    """Env-steps for each update."""
+    max_grad_norm: float = math.inf
+
+    def __post_init__(self) -> None:
+        if not self.hidden or min(self.hidden) < 1:
+            raise ValueError(f"hidden {list(self.hidden)}: widths from 1 on")
+        if min(self.agents, self.batch, self.train_every, self.buffer, self.noise_steps) < 1:
+            raise ValueError("agents, batch, train_every, buffer and noise_steps: from 1 on")
+        if not 0.0 < self.tau <= 1.0 or not 0.0 <= self.least_noise <= self.noise <= 1.0:
+            raise ValueError(
+                f"tau {self.tau} in (0, 1]; 0 <= least_noise {self.least_noise} <= noise {self.noise} <= 1"
+            )
+
+
+class Maddpg:
+    """Learns in any "simplex" or "box" VectorEnv whose rows are `plan.agents` to a desk."""
+
+    def __init__(
+        self, plan: MaddpgPlan, observation_size: int, action_size: int, kind: Kind, seed: int, device: str = "cpu"
+    ) -> None:
+        if kind == "discrete":
+            raise ValueError("MADDPG allocates continuously; this environment takes discrete actions")
+        shared = 0 if plan.layout is None else plan.layout.market
+        if shared > observation_size:
+            raise ValueError(f"{plan.layout} shows {shared} entries of an observation of {observation_size}")
+        self.plan: Final = plan
+        self.kind: Final[Kind] = kind
+        self.action_size: Final = action_size
+        self.views: Final = Views(plan.agents, shared, observation_size - shared)
+        self.family: Final[Family] = family(kind, action_size)
+        self.course: Final = Course(seed, device, lambda env: JointReplay(env, self.views, plan.buffer))
+        random, sizes = self.course.random, plan.transformer if plan.network == "transformer" else None
+
+        def actors() -> Actors:
+            shape = (plan.agents, observation_size, self.family.outputs, random)
+            return Actors(*shape, hidden=plan.hidden, layout=plan.layout, sizes=sizes)
+
+        def critics() -> Critics:
+            shape = (plan.agents, self.views.size, action_size, random)
+            return Critics(*shape, hidden=plan.hidden, layout=plan.layout, sizes=sizes)
+
+        self.network, self.target = actors(), actors()
+        self.critics, self.critics_target = critics(), critics()
+        for target, learned in ((self.target, self.network), (self.critics_target, self.critics)):
+            target.requires_grad_(False)
+            target.vector.copy_(learned.vector)
+        self.optimisers: Final = {
+            "actors": Adam(self.network.vector, plan.actor_rate, 1e-8, plan.max_grad_norm),
+            "critics": Adam(self.critics.vector, plan.critic_rate, 1e-8, plan.max_grad_norm),
+        }
+
+    @property
+    def actors(self) -> tuple[Seated, ...]:
+        """One an agent, for a graph to be written of."""
+        return tuple(Seated(self.network, agent) for agent in range(self.plan.agents))
+
+    @property
+    def readout(self) -> Readout:
+        return self.family.readout
+
+    @property
+    def noise(self) -> float:
+        """Of exploration, now."""
+        plan = self.plan
+        gone = min(max(self.course.steps - plan.warmup, 0) / plan.noise_steps, 1.0)
+        return plan.noise + (plan.least_noise - plan.noise) * gone
+
+    def learn(self, env: VectorEnv, steps: int, report: Callable[[Report], bool]) -> None:
+        """Until `steps` env-steps were made in all, or `report` says True. Raises Diverged."""
+        plan = self.plan
+        self.course.train(self, env, steps, LOSSES, report, warmup=plan.warmup, train_every=plan.train_every)
+
+    @torch.no_grad()
+    def act(self, observation: Tensor, *, greedy: bool = True) -> Tensor:
+        """float[G A, D], agents side by side -> float[G A, K]. Where all see alike one row is enough for a desk."""
+        rows = observation.to(self.network.vector)
+        if len(rows) == 1 and not self.views.own:
+            rows = rows.expand(self.plan.agents, -1)
+        said = self.network.forward(self.views.apart(rows))
+        action = self.family.mode(said.transpose(0, 1).flatten(0, 1))
+        return action if greedy else self._disturbed(action, self.noise)
+
+    def explore(self, observation: Tensor) -> Tensor:
+        if self.course.steps < self.plan.warmup:
+            return self._uniform(len(observation))
+        return self.act(observation, greedy=False)
+
+    def update(self, replay: JointReplay, tell: bool) -> Tensor | None:
+        plan = self.plan
+        batch = replay.sample(plan.batch, self.course.random)
+        with torch.no_grad():
+            # equation 6: all act by their targets in what follows
+            acts = self.family.mode(self.target.forward(self.views.each(batch.following))).transpose(0, 1)
+            value = self.critics_target.judge(self.critics_target.read(batch.following), acts)
+            wanted = torch.addcmul(batch.reward, batch.going, value.t(), value=plan.gamma).t()
+        read = self.critics.read(batch.state)
+        error = self.critics.judge(read, batch.action) - wanted
+        critic_loss = (error * error).mean(1).sum()
+        # equation 5, by the critics as they are before their step: what was read of the state serves both
+        said = self.network.forward(self.views.each(batch.state))
+        worth = self.critics.judge(read.detach(), self.own_acts(said, batch.action))
+        actor_loss = (plan.pull * (said * said).mean(-1) - worth).mean(1).sum()
+        # `backward` is told whose gradient is asked, so that an actor's is none of the critics'
+        for network, loss in ((self.network, actor_loss), (self.critics, critic_loss)):
+            network.gradient.zero_()
+            loss.backward(inputs=network.leaves)  # type: ignore[no-untyped-call]
+        self.optimisers["actors"].step(self.network.gradient)
+        self.optimisers["critics"].step(self.critics.gradient)
+        self.target.vector.lerp_(self.network.vector, plan.tau)
+        self.critics_target.vector.lerp_(self.critics.vector, plan.tau)
+        if not tell:
+            return None
+        losses = [critic_loss.detach(), actor_loss.detach(), worth.detach().mean()]
+        return torch.stack([*losses, losses[0].new_tensor(self.noise)])
+
+    def own_acts(self, said: Tensor, done: Tensor) -> Tensor:
+        """float[A, R, A, K]: what was done, float[R, A, K], but for agent i in row i, which does what it says now, float[A, R, P].
+
+        No slope of critic i then reaches any actor but the i-th.
+        """
+        agents = self.plan.agents
+        own = torch.eye(agents, device=done.device, dtype=torch.bool).view(agents, 1, agents, 1)
+        return torch.where(own, self.family.mode(said).unsqueeze(2), done)
+
+    def state(self) -> State:
+        """All that the next step depends on, the memory and the environment's place too."""
+        state = self.course.state()
+        for name, vector in self._vectors().items():
+            state[name] = vector.clone()
+        for name, optimiser in self.optimisers.items():
+            state |= {f"{name}.{part}": kept for part, kept in optimiser.state().items()}
+        return state
+
+    def load(self, state: State) -> None:
+        tensors = {name: kept for name, kept in state.items() if isinstance(kept, Tensor)}
+        for name, vector in self._vectors().items():
+            vector.copy_(tensors[name])
+        for name, optimiser in self.optimisers.items():
+            part = f"{name}."
+            optimiser.load({k.removeprefix(part): v for k, v in tensors.items() if k.startswith(part)})
+        self.course.load(state)
+
+    def _vectors(self) -> dict[str, Tensor]:
+        return {
+            "actors": self.network.vector,
+            "target": self.target.vector,
+            "critics": self.critics.vector,
+            "critics_target": self.critics_target.vector,
+        }
+
+    def _uniform(self, rows: int) -> Tensor:
+        random = self.course.random
+        drawn = torch.rand((rows, self.action_size), generator=random, device=random.device)
+        if self.kind == "box":
+            return drawn * 2.0 - 1.0
+        clocks = -torch.log1p(-drawn)
+        return clocks / clocks.sum(-1, keepdim=True)
+
+    def _disturbed(self, action: Tensor, noise: float) -> Tensor:
+        random = self.course.random
+        if self.kind == "box":
+            drawn = torch.empty_like(action).normal_(generator=random)
+            return torch.add(action, drawn, alpha=noise).clamp_(-1.0, 1.0)
+        drawn = torch.randint(self.action_size, (len(action), 1), generator=random, device=action.device)
+        return (action * (1.0 - noise)).scatter_add_(1, drawn, action.new_full((len(action), 1), noise))

@@ -1,0 +1,273 @@
+"""A transformer over the last sessions (Vaswani et al. 2017): a token is a session, the scaled returns of all assets in it.
+
+Norms stand before their blocks (Xiong et al. 2020) and have no gain and shift: those of the product that follows are the same.
+Only the last session is read out, so that the last block computes no other.
+"""
+
+from typing import Final
+
+import msgspec
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn.functional import layer_norm, scaled_dot_product_attention
+
+from models.networks.actor_critic import Heads, flatten, layer, slope_of
+from models.networks.graph import Graph, Readout
+from models.networks.stacked import Linear, stacked
+from models.sights import SightSpec
+
+EPSILON = 1e-5
+"""Of norms."""
+
+PART = 64
+"""Rows at once where nothing is kept of them: what blocks make of more does not fit a cache, and needs memory."""
+
+
+class Layout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where the sessions are in an observation: asset after asset, its `features` (whether it is known among them), then its last
+    `window` returns, oldest first. What comes after the assets is the book."""
+
+    assets: int
+    features: int
+    window: int
+
+    def __post_init__(self) -> None:
+        if self.assets < 1 or self.features < 0 or self.window < 0:
+            raise ValueError(f"layout {self}: assets from 1, features and window from 0")
+
+    @property
+    def market(self) -> int:
+        """Entries that say nothing of a book."""
+        return self.assets * (self.features + self.window)
+
+
+def layout_of(spec: SightSpec, assets: int) -> Layout:
+    """Of what `spec` shows of so many assets."""
+    return Layout(assets, len(spec.features) + 1, spec.window)
+
+
+class Sizes(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Of a transformer."""
+
+    width: int = 128
+    heads: int = 8
+    layers: int = 4
+    widening: int = 4
+    """Width of the inner layer of a block's perceptron, in widths."""
+
+    def __post_init__(self) -> None:
+        if min(self.width, self.heads, self.layers, self.widening) < 1 or self.width % self.heads:
+            raise ValueError(f"transformer {self}: sizes from 1 on, and a width that its heads divide")
+
+
+class Block(nn.Module):
+    """Attention over sessions, then a perceptron on each; both are added to what they read."""
+
+    def __init__(self, copies: int, sizes: Sizes, random: torch.Generator) -> None:
+        super().__init__()
+        width, inner = sizes.width, sizes.width * sizes.widening
+        # what 2 L blocks add together is as large as what they read
+        last = (2.0 * sizes.layers) ** -0.5
+        self.heads: Final = sizes.heads
+        self.asked = Linear(copies, width, width, 1.0, random)
+        self.offered = Linear(copies, width, 2 * width, 1.0, random)
+        self.gathered = Linear(copies, width, width, last, random)
+        self.up = Linear(copies, width, inner, 2**0.5, random)
+        self.down = Linear(copies, inner, width, last, random)
+
+    def forward(self, x: Tensor, *, read_last: bool) -> Tensor:
+        """float[C, R, W, width] -> the same, or float[C, R, 1, width] of the last session."""
+        copies, rows, width = len(x), x.shape[1], x.shape[-1]
+        normal = layer_norm(x, (width,), eps=EPSILON)
+        keys, values = self._headed(self.offered(normal.flatten(1, 2)), copies * rows, 2)
+        if read_last:
+            x, normal = x[:, :, -1:], normal[:, :, -1:]
+        (queries,) = self._headed(self.asked(normal.flatten(1, 2)), copies * rows, 1)
+        mixed = scaled_dot_product_attention(queries, keys, values).transpose(1, 2)
+        x = x + self.gathered(mixed.reshape(copies, -1, width)).view_as(x)
+        inner = torch.relu(self.up(layer_norm(x, (width,), eps=EPSILON).flatten(1, 2)))
+        return x + self.down(inner).view_as(x)
+
+    def _headed(self, given: Tensor, sequences: int, parts: int) -> tuple[Tensor, ...]:
+        """float[C, R W, parts width] -> `parts` of float[C R, heads, W, width / heads]."""
+        cut = given.view(sequences, -1, parts, self.heads, given.shape[-1] // parts // self.heads)
+        return cut.permute(2, 0, 3, 1, 4).unbind(0)
+
+    def write(self, graph: Graph, x: str, prefix: str, copy: int, *, read_last: bool) -> str:
+        """float[W, width] -> the same, or float[1, width]."""
+        width = self.asked.inputs
+        part = width // self.heads
+
+        def headed(layer: Linear, number: int, given: str, perm: tuple[int, ...], scale: float = 1.0) -> str:
+            """Columns `number` x width and on, by head."""
+            columns = slice(number * width, (number + 1) * width)
+            weight, bias = layer.weight[copy, :, columns].t() * scale, layer.bias[copy, 0, columns] * scale
+            # three products of their own: one that is three times as wide, and cut, is no faster in ONNX Runtime
+            said = graph.linear(f"{prefix}headed{len(graph.nodes)}", weight, bias, given)
+            shape = graph.constant(f"{prefix}heads", _ints(-1, self.heads, part))
+            return graph.node("Transpose", [graph.node("Reshape", [said, shape])], perm=perm)
+
+        normal = _normal(graph, x, prefix, width)
+        keys = headed(self.offered, 0, normal, (1, 2, 0))
+        values = headed(self.offered, 1, normal, (1, 0, 2))
+        if read_last:
+            x, normal = (_last(graph, each, prefix) for each in (x, normal))
+        queries = headed(self.asked, 0, normal, (1, 0, 2), part**-0.5)
+        weights = graph.node("Softmax", [graph.node("MatMul", [queries, keys])], axis=-1)
+        mixed = graph.node("Transpose", [graph.node("MatMul", [weights, values])], perm=(1, 0, 2))
+        mixed = graph.node("Reshape", [mixed, graph.constant(f"{prefix}joined", _ints(-1, width))])
+        x = graph.node("Add", [x, self.gathered.write(graph, mixed, f"{prefix}gathered", copy)])
+        inner = graph.node("Relu", [self.up.write(graph, _normal(graph, x, prefix, width), f"{prefix}up", copy)])
+        return graph.node("Add", [x, self.down.write(graph, inner, f"{prefix}down", copy)])
+
+
+class Encoder(nn.Module):
+    """C copies: float[C, R, D] -> float[C, R, E], what the last session came to, beside the assets' features and the book."""
+
+    def __init__(
+        self, copies: int, observation_size: int, layout: Layout, sizes: Sizes, random: torch.Generator
+    ) -> None:
+        super().__init__()
+        if layout.window < 1 or layout.market > observation_size:
+            raise ValueError(f"a transformer reads sessions: {layout} in {observation_size} entries")
+        self.layout: Final = layout
+        self.width: Final = sizes.width
+        self.copies: Final = copies
+        self.observation_size: Final = observation_size
+        self.outputs: Final = sizes.width + layout.assets * layout.features + observation_size - layout.market
+        assets, window, width = layout.assets, layout.window, sizes.width
+        self.embed = stacked(copies, assets, width, deviation=assets**-0.5, random=random)
+        self.place = stacked(copies, window, width, deviation=0.1, random=random)
+        """Learned, what is added for the place in the window."""
+        self.blocks = nn.ModuleList(Block(copies, sizes, random) for _ in range(sizes.layers))
+
+    def forward(self, observation: Tensor) -> Tensor:
+        layout = self.layout
+        copies, rows, _ = observation.shape
+        market = observation[..., : layout.market].reshape(copies, rows, layout.assets, -1)
+        features, window = market.split_with_sizes((layout.features, layout.window), -1)
+        tokens = window.transpose(2, 3).reshape(copies, -1, layout.assets)
+        x = torch.bmm(tokens, self.embed).view(copies, rows, layout.window, -1) + self.place.unsqueeze(1)
+        for depth, block in enumerate(self.blocks):
+            x = block(x, read_last=depth == len(self.blocks) - 1)
+        last = layer_norm(x.squeeze(2), (self.width,), eps=EPSILON)
+        return torch.cat((last, features.flatten(2), observation[..., layout.market :]), -1)
+
+    def write(self, graph: Graph, given: str, prefix: str, copy: int) -> str:
+        """float[1, D] -> float[1, E]."""
+        layout = self.layout
+        asset = layout.features + layout.window
+
+        def cut(given: str, begin: int, end: int) -> str:
+            bounds = [graph.constant(f"{prefix}column{edge}", _ints(edge)) for edge in (begin, end)]
+            return graph.node("Slice", [given, *bounds, graph.constant(f"{prefix}axis", _ints(1))])
+
+        shape = graph.constant(f"{prefix}market", _ints(layout.assets, asset))
+        market = graph.node("Reshape", [cut(given, 0, layout.market), shape])
+        tokens = graph.node("Transpose", [cut(market, layout.features, asset)], perm=(1, 0))
+        x = graph.node("MatMul", [tokens, graph.constant(f"{prefix}embed", self.embed[copy])])
+        x = graph.node("Add", [x, graph.constant(f"{prefix}place", self.place[copy])])
+        for depth, block in enumerate(self.blocks):
+            assert isinstance(block, Block)
+            x = block.write(graph, x, f"{prefix}block{depth}.", copy, read_last=depth == len(self.blocks) - 1)
+        parts = [_normal(graph, x, prefix, self.width)]
+        if layout.features:
+            shape = graph.constant(f"{prefix}row", _ints(1, -1))
+            parts.append(graph.node("Reshape", [cut(market, 0, layout.features), shape]))
+        if layout.market < self.observation_size:
+            parts.append(cut(given, layout.market, self.observation_size))
+        return graph.node("Concat", parts, axis=1)
+
+
+class Transformer(nn.Module):
+    """An `ActorCritic`: the encoder, a tanh layer that mixes what it says with features and book, then actor and critic."""
+
+    recurrent: Final = False
+
+    def __init__(
+        self,
+        observation_size: int,
+        outputs: int,
+        spread: int,
+        random: torch.Generator,
+        *,
+        layout: Layout,
+        sizes: Sizes,
+        start: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.encoder: Final = Encoder(1, observation_size, layout, sizes, random)
+        self.mix = layer(self.encoder.outputs, sizes.width, 2**0.5, random)
+        self.actor = layer(sizes.width, outputs, 0.01, random)
+        self.critic = layer(sizes.width, 1, 1.0, random)
+        self.spread = nn.Parameter(torch.full((spread,), start, device=random.device))
+        self.vector, self.gradient = flatten(list(self.parameters()))
+        self._spread_slope = slope_of(self.spread)
+        self._leaves = [each for each in self.parameters() if each is not self.spread]
+        self._heads: Heads | None = None
+
+    def forward(self, observation: Tensor) -> Heads:
+        """float[.., D]."""
+        rows = observation.reshape(1, -1, observation.shape[-1])
+        x = torch.tanh(self.mix(self.encoder(rows)[0])).view(*observation.shape[:-1], -1)
+        return Heads(self.actor(x), self.critic(x).squeeze(-1))
+
+    def begin(self, batch: int) -> Tensor:
+        return self.vector.new_zeros((batch, 0))
+
+    @torch.no_grad()
+    def act(self, observation: Tensor, carry: Tensor) -> tuple[Tensor, Tensor]:
+        return self._told(observation).actor, carry
+
+    def run(self, observation: Tensor, started: Tensor, carry: Tensor, *, keep: bool = False) -> Heads:
+        if keep:
+            with torch.enable_grad():
+                self._heads = heads = self(observation)
+            return Heads(heads.actor.detach(), heads.value.detach())
+        with torch.no_grad():
+            told = self._told(observation.reshape(-1, observation.shape[-1]))
+        shape = observation.shape[:-1]
+        return Heads(told.actor.view(*shape, -1), told.value.view(shape))
+
+    def pull(self, d_actor: Tensor, d_spread: Tensor, d_value: Tensor) -> None:
+        assert self._heads is not None
+        heads, self._heads = self._heads, None
+        self.gradient.zero_()
+        slopes = [d_actor.view_as(heads.actor), d_value.view_as(heads.value)]
+        torch.autograd.backward(heads, slopes, inputs=self._leaves)
+        if d_spread.numel():
+            self._spread_slope.copy_(d_spread)
+
+    def _told(self, rows: Tensor) -> Heads:
+        parts = [self(part) for part in rows.tensor_split(tuple(range(PART, len(rows), PART)))]
+        return Heads(torch.cat([part.actor for part in parts]), torch.cat([part.value for part in parts]))
+
+    def write(self, graph: Graph, given: str, prefix: str = "") -> str:
+        """Nodes from an observation float[1, D] to the actor's outputs float[1, P]."""
+        x = self.encoder.write(graph, given, prefix, 0)
+        x = graph.node("Tanh", [graph.linear(f"{prefix}mix", self.mix.weight, self.mix.bias, x)])
+        return graph.linear(f"{prefix}actor", self.actor.weight, self.actor.bias, x)
+
+
+def to_onnx(network: Transformer, readout: Readout) -> bytes:
+    """observation float32[1, D] -> weights float32[1, A] (probabilities for discrete ones)."""
+    graph = Graph()
+    graph.readout(network.write(graph, "observation"), readout)
+    size = network.actor.out_features + (readout == "softmax_gaussian")
+    return graph.model("transformer", {"observation": network.encoder.observation_size}, {"weights": size})
+
+
+def _normal(graph: Graph, given: str, prefix: str, width: int) -> str:
+    ones = graph.constant(f"{prefix}ones", np.ones(width, dtype=np.float32))
+    return graph.node("LayerNormalization", [given, ones], axis=-1, epsilon=EPSILON)
+
+
+def _last(graph: Graph, given: str, prefix: str) -> str:
+    """float[1, width] of float[W, width]."""
+    return graph.node("Gather", [given, graph.constant(f"{prefix}newest", _ints(-1))], axis=0)
+
+
+def _ints(*values: int) -> NDArray[np.int64]:
+    return np.array(values, dtype=np.int64)

@@ -1,0 +1,75 @@
+"""An artifact over a window as the daemon would ask it: whole shares, after costs, beside equal weight on the same days."""
+
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Final
+
+from msgspec import Struct
+
+from models.artifacts import MANIFEST, ArtifactError, kind_of, read_manifest
+from models.forests.policy import LearnedAllocation
+from models.learned.manifest import KIND
+from models.learned.manifest import Manifest as LearnedManifest
+from models.loading import load_artifact
+from models.market_data import file_digest, read_panel
+from models.simulator import USUAL_COSTS
+from models.splits import DAY_NS, Split
+from models.training.plan import MarketPlan, restored
+from models.training.runs import day_of
+from models.walks import Walk, walk
+from strategies.policies import POLICIES
+from trading.statistics import PERIODS_PER_YEAR, Performance, performance
+
+WARMUP: Final = 500
+"""Calendar days read before a window, so that what policies look back on is there."""
+
+
+class Evaluated(Struct, frozen=True):
+    """Both on the same sessions, with the same costs, capital and lots."""
+
+    policy: Performance
+    equal_weight: Performance
+    turnover_annual: float
+    equal_weight_turnover_annual: float
+    first: date
+    last: date
+    inside: int
+    """Sessions of the window up to which the artifact was trained or chosen: figures there prove nothing."""
+    sessions: int
+    same_data: bool
+    """The bars are those that it was trained on, to the byte."""
+    account: MarketPlan
+
+
+def evaluate(folder: Path, first: date, last: date, bars: Path | None = None, actions: Path | None = None) -> Evaluated:
+    """From the first session of the window to its last. Raises ArtifactError for what is no policy, ValueError, OSError."""
+    policy = load_artifact(folder, {})
+    if isinstance(policy, LearnedAllocation):
+        raise ArtifactError(f"{folder / MANIFEST}: a forest; quantd train writes what can be evaluated")
+    account, read = MarketPlan(costs=USUAL_COSTS), (Path("data/us_daily.parquet"), Path("data/us_actions.csv"))
+    if kind_of(folder) == KIND:
+        plan = restored(read_manifest(folder / MANIFEST, LearnedManifest).plan)
+        account, read = plan.market, (Path(plan.data.bars), Path(plan.data.actions))
+    manifest = policy.artifact.manifest
+    files = (bars or read[0], actions or read[1])
+    panel = read_panel(files[0], files[1], manifest.universe, first - timedelta(days=WARMUP), last)
+    rows = Split("window", first, last).rows(panel.day_ns)
+
+    def walked(name: str) -> Walk:
+        of = policy if name == "" else POLICIES[name]({})
+        return walk(of, panel, rows, costs=account.costs, capital=account.capital, lot=account.lot)
+
+    own, equal = walked(""), walked("equal_weight")
+    inside = sum(int(panel.day_ns[row]) + DAY_NS <= policy.trained_until_ns for row in rows)
+    return Evaluated(
+        policy=performance(own.equity),
+        equal_weight=performance(equal.equity),
+        turnover_annual=float(own.turnover.mean()) * PERIODS_PER_YEAR,
+        equal_weight_turnover_annual=float(equal.turnover.mean()) * PERIODS_PER_YEAR,
+        first=day_of(panel.day_ns[rows.start]),
+        last=day_of(panel.day_ns[rows.stop - 1]),
+        inside=inside,
+        sessions=len(rows),
+        same_data=manifest.training.data.get(files[0].name) == file_digest(files[0]),
+        account=account,
+    )

@@ -1,0 +1,185 @@
+"""`quantd train` and `quantd evaluate` from outside: an artifact that trades, every setting shown, stopped in order and taken up again."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from models import artifacts
+from models.learned.manifest import Manifest
+from tests.models import training_world as world
+
+ROOT = Path(__file__).parents[1]
+
+PLAN = """
+name = "small"
+agent = "ppo"
+steps = 6_000
+evaluate_every = 2_000
+checkpoint_every = 1_000
+warmup_days = 170
+seeds = [1, 2]
+
+[data]
+bars = "bars.parquet"
+actions = ""
+symbols = ["AAA", "BBB", "CCC"]
+
+[splits]
+train = { first = 2015-07-01, last = 2016-06-30 }
+validation = { first = 2016-07-01, last = 2016-12-31 }
+test = { first = 2017-01-01, last = 2017-06-30 }
+
+[learner]
+hidden = [8]
+horizon = 8
+minibatch = 16
+epochs = 2
+
+[market.episodes]
+length = 30
+"""
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("place")
+    world.bars(folder)
+    (folder / "small.toml").write_text(PLAN)
+    return folder
+
+
+def begun(folder: Path, *words: str) -> subprocess.Popen[str]:
+    # "" first: a fresh interpreter would not look into the checkout
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "daemon.cli", *words]
+    return subprocess.Popen(
+        command, cwd=folder, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+
+
+def quantd(folder: Path, *words: str) -> tuple[int, str, str]:
+    process = begun(folder, *words)
+    out, err = process.communicate(timeout=120)
+    return process.returncode, out, err
+
+
+def manifest_of(folder: Path) -> Manifest:
+    return artifacts.read_manifest(folder / artifacts.MANIFEST, Manifest)
+
+
+@pytest.fixture(scope="module")
+def made(place: Path) -> tuple[str, str]:
+    """What the command printed; its artifact is in `place`/mine."""
+    code, out, err = quantd(place, "train", "small.toml", "--out", "mine", "--tracker", "files")
+    assert code == 0, err
+    return out, err
+
+
+def test_a_plan_becomes_an_artifact_with_a_card_of_every_seed(place: Path, made: tuple[str, str]) -> None:
+    out, err = made
+    manifest = manifest_of(place / "mine")
+    assert out == (place / "mine/card.md").read_text()
+    for name, result in manifest.results.items():
+        assert len(result.sharpe_by_seed) == 2, name
+        assert f"{result.sharpe_by_seed[0]:.2f}" in out
+    assert "equal weight, same days" in out
+    assert "mean ± spread" in out
+    assert "learner.learning_rate = 0.0003" in err
+    assert "seed 2: 6,000 of 6,000 steps" in err or "seed 2: 6,0" in err
+    assert manifest.training.test_looks == 1
+    assert manifest.training.windows["train"].last < "2016-06-30", "the embargo is not trained on"
+    assert "\x1b" not in err, "no bar where nobody looks"
+
+
+def test_what_is_evaluated_is_what_the_card_says_and_what_it_knew_is_counted(
+    place: Path, made: tuple[str, str]
+) -> None:
+    test = manifest_of(place / "mine").results["test"]
+    code, out, err = quantd(place, "evaluate", "mine", "--from", "2017-01-01", "--to", "2017-06-30", "--json")
+    assert code == 0, err
+    found = json.loads(out)
+    assert found["policy"]["total_return"] == pytest.approx(test.policy.total_return, abs=1e-4)
+    assert found["equal_weight"]["total_return"] == pytest.approx(test.equal_weight.total_return, abs=1e-9)
+    assert (found["inside"], found["sessions"], found["same_data"]) == (0, 181, True)
+    code, out, err = quantd(place, "evaluate", "mine", "--from", "2016-12-01", "--to", "2017-01-31")
+    assert "31 of 62 sessions lie inside its training window" in out
+
+
+def test_another_training_of_the_same_plan_gives_the_same_bytes_and_counts_its_look(
+    place: Path, made: tuple[str, str], tmp_path: Path
+) -> None:
+    code, _, err = quantd(place, "train", "small.toml", "--out", "mine2", "--tracker", "files", "--experiment", "again")
+    assert code == 0, err
+    for name in ("policy.onnx", "weights.safetensors", "golden.bin"):
+        assert (place / "mine2" / name).read_bytes() == (place / "mine" / name).read_bytes()
+    code, _, err = quantd(place, "train", "small.toml", "--out", "mine2", "--tracker", "files", "--experiment", "again")
+    assert manifest_of(place / "mine2").training.test_looks == 2
+
+
+def test_an_interrupted_training_says_how_to_go_on_and_comes_to_the_same_bytes(
+    place: Path, made: tuple[str, str]
+) -> None:
+    words = ("train", "small.toml", "--out", "late", "--tracker", "files", "--experiment", "late")
+    process = begun(place, *words)
+    deadline = time.monotonic() + 60
+    while not list((place / "state/training/late").glob("seed-*/step-*.json")):
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        time.sleep(0.002)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "--resume goes on from there" in err
+    assert not (place / "late").exists()
+    code, _, err = quantd(place, *words)
+    assert code == 78
+    assert "was not finished" in err
+    code, _, err = quantd(place, *words, "--resume")
+    assert code == 0, err
+    assert (place / "late/weights.safetensors").read_bytes() == (place / "mine/weights.safetensors").read_bytes()
+    assert manifest_of(place / "late").results == manifest_of(place / "mine").results
+
+
+def test_every_setting_is_shown_with_the_unit_of_the_decay(place: Path) -> None:
+    code, out, _ = quantd(place, "train", "--agent", "dqn", "--show")
+    assert code == 0
+    assert "learner.epsilon_decay = 0.995   (times this after each episode that ended" in out
+    assert "learner.target_every = 10" in out
+    code, out, _ = quantd(
+        place, "train", "--episodes", "10", "--seeds", "3", "--envs", "4", "--learning-rate", "0.001", "--symbols",
+        "SPY,QQQ", "--bf16", "--set", "learner.gamma=0.9", "--set", "market.episodes.length=20", "--show",
+    )  # fmt: skip
+    for line in (
+        "agent = ppo", "steps = 200", "seeds = 1, 2, 3", "market.batch = 4", "learner.learning_rate = 0.001",
+        "data.symbols = SPY, QQQ", "learner.bfloat16 = True", "learner.gamma = 0.9",
+    ):  # fmt: skip
+        assert f"{line}\n" in out, line
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (("--agent", "dqn", "--bf16"), 2, "dqn has no products in bfloat16"),
+        (("--steps", "5", "--episodes", "5"), 2, "give one of them"),
+        (("--set", "learner.gama=1"), 78, "learner.gama is not a key of a plan. Did you mean gamma?"),
+        (("small.toml", "--agent", "a2c"), 2, "says agent and profile itself"),
+        (("--agent", "scorer"), 2, "needs --out"),
+        (("--agent", "scorer", "--out", "x", "--steps", "4"), 2, "nothing else"),
+        (("--iterations", "4"), 2, "--iterations is of the scorer"),
+        (("--bars", "none.parquet"), 1, "none.parquet"),
+    ],
+)
+def test_what_cannot_be_is_said_without_a_traceback(
+    place: Path, words: tuple[str, ...], code: int, message: str
+) -> None:
+    given, out, err = quantd(place, "train", *words, "--tracker", "files")
+    assert (given, out) == (code, ""), err
+    assert message in err
+    assert "Traceback" not in err
+    assert "fault of quantd" not in err
