@@ -11,6 +11,7 @@ import torch
 
 from models.training.fitting import Progress, fit
 from models.training.markets import markets_of
+from models.training.seeds import spread
 from models.training.spreading import Cluster, Executor, Failed, Here, Processes, Unavailable, WorkerLost, executor
 from tests.models.tuning_world import plan
 
@@ -111,6 +112,36 @@ def test_seeds_fitted_in_processes_are_those_fitted_here_to_the_bit() -> None:
     assert not any(isinstance(each, Failed) for each in here.results.values())
     assert [each.score for each in there.told_of[0]] == [each.score for each in here.told_of[0]]  # type: ignore[attr-defined]
     assert torch.get_num_threads() == 1
+
+
+class Away(Processes):
+    """As a cluster: what it writes is on another machine."""
+
+    def __init__(self, workers: int) -> None:
+        super().__init__(workers)
+        self.shares_disk = False
+
+
+@pytest.mark.parametrize("where", [Processes(2), Away(2)], ids=["this disk", "another disk"])
+def test_seeds_that_were_spread_are_taken_up_as_if_fitted_here(where: Executor, tmp_path: Path) -> None:
+    settings = plan(steps=256, evaluate_every=128)
+    markets = markets_of(settings)
+    told: list[tuple[int, int]] = []
+
+    def tell(progress: Progress) -> bool:
+        told.append((progress.seed, progress.steps))
+        return False
+
+    asked = spread(settings, lambda seed: tmp_path / str(seed), where, tell, resume=False)
+    assert not asked
+    assert sorted(told) == [(1, 128), (1, 256), (2, 128), (2, 256)]
+    for seed in (1, 2):
+        here = fit(settings, markets, seed, None, lambda progress: False)
+        read = fit(settings, markets, seed, tmp_path / str(seed), tell, resume=True)
+        assert len(told) == 4, "it was fitted again"
+        assert (read.score, read.step, read.ended) == (here.score, here.step, "end")
+        one, two = (each.learner.agent.network.vector.detach() for each in (here, read))  # type: ignore[union-attr]
+        assert torch.equal(one, two)
 
 
 def test_no_workers_are_refused() -> None:
