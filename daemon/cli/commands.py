@@ -806,6 +806,11 @@ def train(
     iterations: Annotated[
         int | None, typer.Option(min=1, max=100_000, help="Gradient steps of the scorer.", show_default="120")
     ] = None,
+    on: Annotated[Literal["local", "ray"], typer.Option(help="Where seeds are fitted.")] = "local",
+    workers: Annotated[int, typer.Option(min=1, max=10_000, help="Seeds at once.")] = 1,
+    address: Annotated[
+        str, typer.Option(help="Of a Ray cluster.", show_default="one begun on this machine, and ended")
+    ] = "",
 ) -> None:
     """Train a policy and write it as an artifact with its model card. Ctrl-C stops it in order; --resume goes on."""
     from daemon.cli import training
@@ -823,8 +828,11 @@ def train(
         sets=tuple(sets or ()), iterations=iterations,
     )  # fmt: skip
     raise typer.Exit(
-        training.train(asked, out=out, experiment=experiment, resume=resume, tracker=tracker, looks=looks, show=show)
-    )
+        training.train(
+            asked, out=out, experiment=experiment, resume=resume, tracker=tracker, looks=looks, show=show, on=on,
+            workers=workers, address=address,
+        )
+    )  # fmt: skip
 
 
 @app.command(rich_help_panel="Learn")

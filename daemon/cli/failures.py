@@ -96,6 +96,7 @@ _FORESEEN: Final[dict[str, dict[str, int]]] = {
     "models.training.plan": {"PlanError": CONFIG},
     "models.training.runs": {"Interrupted": INTERRUPTED, "Unfinished": CONFIG},
     "models.training.tracking": {"TrackerError": CONFIG},
+    "models.training.seeds": {"SeedFailed": CHECK_FAILED},
     "models.training.spreading": {"Unavailable": CONFIG, "WorkerLost": CHECK_FAILED},
     "models.training.tuning": {"StudyError": CONFIG},
     "daemon.app": {"CannotStart": CONFIG},
