@@ -170,17 +170,14 @@ def _ranks(values: Floats) -> Floats:
 
 def sizes() -> Mapping[str, tuple[int, int]]:
     """Profile -> numbers that act (of all agents), and of their critics."""
-    from models.learners.maddpg import Maddpg
-    from models.networks.transformer import layout_of
+    from models.learners.maddpg import Maddpg, MaddpgPlan
     from models.training.plan import default
 
     found = {}
     for name in MARL:
         plan = default("maddpg", name)
         learner, assets = plan.learner, len(plan.data.symbols)
-        layout = layout_of(plan.sight, assets)
-        made = Maddpg(
-            msgspec.structs.replace(learner, layout=layout), plan.sight.size(assets), assets + 1, "simplex", 0
-        )
+        assert isinstance(learner, MaddpgPlan)
+        made = Maddpg(learner, plan.sight.size(assets), assets + 1, "simplex", 0)
         found[name] = (made.network.vector.numel(), made.critics.vector.numel())
     return found
