@@ -171,7 +171,6 @@ def _ranks(values: Floats) -> Floats:
 def sizes() -> Mapping[str, tuple[int, int]]:
     """Profile -> numbers that act (of all agents), and of their critics."""
     from models.learners.maddpg import Maddpg, MaddpgPlan
-    from models.networks.transformer import layout_of
     from models.training.plan import default
 
     found = {}
@@ -179,9 +178,6 @@ def sizes() -> Mapping[str, tuple[int, int]]:
         plan = default("maddpg", name)
         learner, assets = plan.learner, len(plan.data.symbols)
         assert isinstance(learner, MaddpgPlan)
-        layout = layout_of(plan.sight, assets)
-        made = Maddpg(
-            msgspec.structs.replace(learner, layout=layout), plan.sight.size(assets), assets + 1, "simplex", 0
-        )
+        made = Maddpg(learner, plan.sight.size(assets), assets + 1, "simplex", 0)
         found[name] = (made.network.vector.numel(), made.critics.vector.numel())
     return found
