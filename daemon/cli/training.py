@@ -48,12 +48,14 @@ class Asked(Struct, frozen=True):
 
 
 def train(
-    asked: Asked, *, out: Path | None, experiment: str | None, resume: bool, tracker: str | None, looks: int, show: bool
-) -> int:
+    asked: Asked, *, out: Path | None, experiment: str | None, resume: bool, tracker: str | None, looks: int, show: bool,
+    on: str = "local", workers: int = 1, address: str = "",
+) -> int:  # fmt: skip
     """Progress and settings go to standard error, the model card to standard output."""
     _needed()
     from models.training import runs
     from models.training.plan import replaced
+    from models.training.spreading import executor
 
     plan = plan_of(asked)
     if experiment is not None:
@@ -72,8 +74,9 @@ def train(
     with _stopping() as stopped, progress(f"train {name}") as bar:
         watch = _Watch(plan, bar, stopped)
         runs.train(
-            plan, out, command, watch.told, folder=folder, resume=resume, looked=looks, track=_track(tracker, name)
-        )
+            plan, out, command, watch.told, folder=folder, resume=resume, looked=looks, track=_track(tracker, name),
+            executor=None if on == "local" and workers == 1 else executor(on, workers, address),
+        )  # fmt: skip
     sys.stdout.write((out / "card.md").read_text())
     _tell(f"wrote {out}; records and checkpoints are in {folder}")
     return 0

@@ -81,6 +81,7 @@ def tune(asked: training.Asked, wanted: Wanted, place: Place, *, fresh: bool, as
     _needed()
     plan = training.plan_of(asked)
     from models.training import study_files, tuning
+    from models.training.judging import equal_weight
     from models.training.markets import markets_of
     from models.training.spreading import executor
 
@@ -101,7 +102,7 @@ def tune(asked: training.Asked, wanted: Wanted, place: Place, *, fresh: bool, as
         stopped = len(stops) > 1
         market = markets_of(base).validation
         luck = luck_of([row.score for row in sitting.rows], market.last - market.first)
-        notes = _notes(search, sitting, luck)
+        notes = _notes(search, sitting, luck, equal_weight(market, plan.market).score)
         files = study_files.write(folder, tuning.opened(search, folder), search, sitting, notes)
     if as_json:
         print_json(_document(folder, search, sitting, luck, files, stopped))
@@ -168,7 +169,7 @@ def _stopping() -> "Iterator[list[Course | int]]":
             signal.signal(number, handler)
 
 
-def _notes(search: "Search", sitting: "Sitting", luck: Luck | None) -> list[str]:
+def _notes(search: "Search", sitting: "Sitting", luck: Luck | None, equal: float) -> list[str]:
     """What to know of the best one before it is believed; comments in its file, too."""
     best, plan = sitting.best, search.plan
     if best is None or luck is None:
@@ -176,7 +177,7 @@ def _notes(search: "Search", sitting: "Sitting", luck: Luck | None) -> list[str]
     part = plan.splits.validation
     lines = [
         f"the best of {luck.trials} trials: Sharpe ratio {best.score:+.3f} after costs on {part.first} to {part.last} "
-        f"({luck.sessions} sessions), which it was chosen by"
+        f"({luck.sessions} sessions), which it was chosen by; equal weight, which learns nothing, has {equal:+.3f} there"
     ]
     if luck.trials > 1:
         lines.append(

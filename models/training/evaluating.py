@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from models.artifacts import MANIFEST, ArtifactError, kind_of, read_manifest
 from models.forests.policy import LearnedAllocation
+from models.learned.ensembles import LearnedEnsemble
 from models.learned.manifest import KIND
 from models.learned.manifest import Manifest as LearnedManifest
 from models.loading import load_artifact
@@ -50,7 +51,8 @@ def evaluate(folder: Path, first: date, last: date, bars: Path | None = None, ac
     if kind_of(folder) == KIND:
         plan = restored(read_manifest(folder / MANIFEST, LearnedManifest).plan)
         account, data = plan.market, plan.data
-    manifest = policy.artifact.manifest
+    # of an ensemble's members, who were made to trade together, the first says what they trade
+    manifest = (policy.members[0] if isinstance(policy, LearnedEnsemble) else policy).artifact.manifest
     files = (bars or Path(data.bars), actions or (Path(data.actions) if data.actions else None))
     for path in files:
         if path is not None and not path.is_file():

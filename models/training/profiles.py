@@ -178,6 +178,7 @@ def sizes() -> Mapping[str, tuple[int, int]]:
     for name in MARL:
         plan = default("maddpg", name)
         learner, assets = plan.learner, len(plan.data.symbols)
+        assert isinstance(learner, MaddpgPlan)
         layout = layout_of(plan.sight, assets)
         assert isinstance(learner, MaddpgPlan)
         made = Maddpg(

@@ -24,6 +24,8 @@ from models.training.learning import policy_of
 from models.training.markets import Markets, markets_of
 from models.training.plan import Plan, described
 from models.training.records import Tracker
+from models.training.seeds import spread
+from models.training.spreading import Executor
 
 LOOKS: Final = "test-looks"
 """File of a run's folder: how often its test figures were made."""
@@ -50,9 +52,10 @@ def train(
     resume: bool = False,
     track: Track | None = None,
     looked: int = 0,
+    executor: Executor | None = None,
 ) -> Manifest:
     """Makes the artifact `out`; `folder` (by default `out`.run) gets records and checkpoints, seed by seed. `looked` is how often
-    somebody saw test figures of earlier forms of this policy.
+    somebody saw test figures of earlier forms of this policy. `executor` fits several seeds at once, to the same bits on a CPU.
 
     Raises PlanError, Diverged, CheckpointError, Interrupted when `report` said True, Unfinished, OSError.
     """
@@ -62,7 +65,12 @@ def train(
             f"{folder} holds a run that was not finished ({left}): go on with it (--resume), or give this one another name (--experiment)"
         )
     markets = markets_of(plan)
-    fitted = [_seed(plan, markets, seed, folder, report, resume, track) for seed in plan.seeds]
+    if executor is not None:
+        _spread(plan, folder, report, resume, track, executor)
+        resume, track_seeds = True, None  # every seed is at its end, and is only read
+    else:
+        track_seeds = track
+    fitted = [_seed(plan, markets, seed, folder, report, resume, track_seeds) for seed in plan.seeds]
     chosen = max(range(len(fitted)), key=lambda k: -math.inf if math.isnan(fitted[k].score) else fitted[k].score)
     policies = [policy_of(each.learner, each.normaliser, plan.market, markets.symbols) for each in fitted]
     looks = _look(folder, out, looked)
@@ -152,6 +160,40 @@ def shape_of(plan: Plan, fitted: Fitted) -> Shape:
     learner = plan.learner
     kind = str(getattr(learner, "network", "mlp"))
     return Shape(kind, tuple(learner.hidden), exporting.parameters_of(fitted.learner))
+
+
+def _spread(
+    plan: Plan,
+    folder: Path,
+    report: Callable[[Progress], bool],
+    resume: bool,
+    track: Track | None,
+    executor: Executor,
+) -> None:
+    """Every seed in its folder. Raises Interrupted when one was asked to end."""
+    trackers: dict[int, Tracker] = {}
+
+    def told(progress: Progress) -> bool:
+        if track is not None and progress.seed not in trackers:
+            where = folder / f"seed-{progress.seed}"
+            newest = checkpoints.there(where)[-1:] if resume else []
+            since = checkpoints.place_of(newest[0]).step if newest else None
+            trackers[progress.seed] = track(progress.seed, where, since)
+            trackers[progress.seed].log_params(described(plan))
+        if progress.seed in trackers:
+            trackers[progress.seed].log_metrics(_known(progress.metrics), progress.steps)
+        return report(progress)
+
+    try:
+        asked = spread(plan, lambda seed: folder / f"seed-{seed}", executor, told, resume=resume)
+    finally:
+        for tracker in trackers.values():
+            tracker.close()
+    if asked:
+        raise Interrupted(
+            f"stopped: seeds under way are kept in {folder}. "
+            "The same command with --resume goes on from there, to the same result as if it had not been stopped"
+        )
 
 
 def _seed(

@@ -103,7 +103,8 @@ class Processes:
                     worker.begin(number, work, argument)
                     crew[worker.line] = worker
                     number += 1
-                for line in wait(list(crew)):
+                # both may have ended at once: then there is nobody to wait for
+                for line in wait(list(crew)) if crew else ():
                     assert isinstance(line, Connection)
                     if crew[line].hear(watch):
                         idle.append(crew.pop(line))

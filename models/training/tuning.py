@@ -20,7 +20,7 @@ import optuna
 from msgspec import Struct
 from optuna.pruners import MedianPruner
 from optuna.samplers import TPESampler
-from optuna.storages import RDBStorage
+from optuna.storages import BaseStorage, RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import event
 
@@ -234,7 +234,6 @@ class Course:
         if math.isfinite(message.score) and message.at not in self._reported[number]:
             self._reported[number].add(message.at)
             trial.report(message.score, message.at)
-            trial.set_user_attr(STEPS, message.steps)
         if message.last:
             return False
         if trial.should_prune():
@@ -315,11 +314,11 @@ def tune(
     """Goes on with the study in `folder`, or begins it. `note` is called after each trial with how many there are to be; `began` is
     given what `stop` can be asked of. The caller holds `alone(folder)`. Raises StudyError."""
     study = opened(search, folder, fresh=fresh)
-    kept = folder / UNDER_WAY if executor.shares_disk else None
-    if fresh and kept is not None:
-        shutil.rmtree(kept / search.study, ignore_errors=True)
+    under_way = folder / UNDER_WAY if executor.shares_disk else None
+    if fresh:
+        shutil.rmtree(folder / UNDER_WAY / search.study, ignore_errors=True)
     before = len(rows_of(study, search.space))
-    course = Course(study, search, kept, executor.workers > 1, note)
+    course = Course(study, search, under_way, executor.workers > 1, note)
     began(course)
     executor.run(attempt, course.jobs(), course)
     rows = rows_of(study, search.space)
@@ -341,9 +340,16 @@ def alone(folder: Path) -> Iterator[None]:
 
 
 def opened(search: Search, folder: Path, *, fresh: bool = False) -> optuna.Study:
-    """The study of that name, with the pruner that it needs. StudyError when it was begun with something else."""
+    """The study of that name in `folder`. StudyError when it was begun with something else."""
+    try:
+        return kept(search, _storage(folder / STUDY), fresh=fresh)
+    except StudyError as error:
+        raise StudyError(f"{folder}: {error}") from None
+
+
+def kept(search: Search, storage: BaseStorage, *, fresh: bool = False) -> optuna.Study:
+    """The study of that name in `storage`, with the pruner that it needs."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    storage = _storage(folder / STUDY)
     known = optuna.get_all_study_names(storage)
     if fresh and search.study in known:
         optuna.delete_study(study_name=search.study, storage=storage)
@@ -355,15 +361,14 @@ def opened(search: Search, folder: Path, *, fresh: bool = False) -> optuna.Study
         load_if_exists=True,
     )
     asked = _asked(search)
-    kept: Mapping[str, object] | None = study.user_attrs.get(ASKED)
-    if kept is None:
+    before: Mapping[str, object] | None = study.user_attrs.get(ASKED)
+    if before is None:
         study.set_user_attr(ASKED, asked)
-    elif kept != asked:
-        other = [key for key in sorted({*kept, *asked}) if kept.get(key) != asked.get(key)]
-        key = other[0]
+    elif before != asked:
+        key, *more = (key for key in sorted({*before, *asked}) if before.get(key) != asked.get(key))
         raise StudyError(
-            f"study {search.study} in {folder} was begun with {key} = {kept.get(key)!r}, now it is {asked.get(key)!r}"
-            f"{f' (and {len(other) - 1} more differ)' if other[1:] else ''}; give --study another name, or --fresh to begin anew"
+            f"study {search.study} was begun with {key} = {before.get(key)!r}, now it is {asked.get(key)!r}"
+            f"{f' (and {len(more)} more differ)' if more else ''}; give --study another name, or --fresh to begin anew"
         )
     return study
 

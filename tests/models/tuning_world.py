@@ -1,0 +1,44 @@
+"""A search that is over in seconds: three assets, two short years, networks of a few numbers."""
+
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from models.training.plan import Plan, default, replaced
+from models.training.tuning import Search
+
+DATA = Path(__file__).parents[2] / "data"
+
+SMALL: dict[str, object] = {
+    "data.bars": str(DATA / "us_daily.parquet"),
+    "data.actions": str(DATA / "us_actions.csv"),
+    "data.symbols": ["SPY", "AAPL", "BAC"],
+    "splits.train.first": "2005-08-01",
+    "splits.train.last": "2007-06-29",
+    "splits.validation.first": "2007-07-02",
+    "splits.validation.last": "2007-09-28",
+    "splits.test.first": "2007-10-01",
+    "splits.test.last": "2008-06-30",
+    "market.episodes.length": 20,
+    "learner.horizon": 16,
+    "learner.epochs": 1,
+    "seeds": [1, 2],
+}
+
+LAST_CHOSEN_BY = date(2007, 9, 28)
+
+
+def plan(**changes: object) -> Plan:
+    return replaced(default("ppo"), {**SMALL, **changes})
+
+
+def search(**changes: Any) -> Search:
+    given = {"plan": plan(), "study": "small", "trials": 6, "max_steps": 1_280, **changes}
+    return Search(**given)
+
+
+def text(**changes: object) -> str:
+    """The plan as a user would write it."""
+    from models.training.study_files import toml
+
+    return toml(plan(**changes))
