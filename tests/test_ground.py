@@ -161,7 +161,7 @@ def test_every_declared_package_is_imported_somewhere():
 
 def test_every_imported_package_is_declared():
     extras = project()["optional-dependencies"]
-    declared = {requirement(t) for t in [*project()["dependencies"], *extras["train"], *extras["allocate"]]}
+    declared = {requirement(t) for t in [*project()["dependencies"], *extras["train"], *extras["allocate"], *extras["ray"]]}
     modules = {MODULES.get(name, name.replace("-", "_")) for name in declared} | {
         "pydantic_core"
     }  # pydantic's own half
@@ -178,7 +178,7 @@ def test_every_declared_package_is_locked_and_explained():
     assert all("==" in line for line in locked.splitlines() if line)
     explained = (ROOT / "docs" / "dependencies.md").read_text()
     extras = project()["optional-dependencies"]
-    for text in [*project()["dependencies"], *extras["train"], *extras["allocate"], *extras["dev"]]:
+    for text in [*project()["dependencies"], *(text for extra in extras.values() for text in extra)]:
         name = requirement(text)
         assert name in names or name == "torch", f"{name} is not in constraints.txt"
         assert f"| {name} |" in explained, f"{name} is not in docs/dependencies.md"

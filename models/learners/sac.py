@@ -43,6 +43,8 @@ class SacPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """That is asked for, of each coordinate, in nats."""
     temperature: float = 1.0
     """Before learning."""
+    pull: float = 1e-3
+    """On the mean square of the coordinates' means, as in the authors' code: where softmax or tanh is flat no slope leads back."""
     max_grad_norm: float = math.inf
     bfloat16: bool = False
     """Products of hidden layers in bfloat16: pays where the processor multiplies in it."""
@@ -143,6 +145,7 @@ class Sac:
         mean, log_spread = self.actor.forward(batch.observation)
         action, log_prob = squash.draw(mean, log_spread, self._noise(mean))
         actor_loss = (temperature * log_prob - self.critics.forward(batch.observation, action).amin(0)).mean()
+        actor_loss = actor_loss + plan.pull * mean.square().mean()
         self._descend("actor", actor_loss, self.actor)
         # equation 18, by the logarithm: the temperature stays above 0
         entropy = -log_prob.detach().mean()

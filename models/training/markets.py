@@ -49,6 +49,8 @@ class Markets:
 def markets_of(plan: Plan) -> Markets:
     """Reads the data of `plan` to the end of its validation part. Raises PlanError where they do not fit it, OSError."""
     splits = plan.splits
+    if plan.device != "cpu" and not (plan.device.startswith("cuda") and torch.cuda.is_available()):
+        raise PlanError(f'device = {plan.device!r}: there is none here; write "cpu"')
     panel = _read(plan, splits.validation.last)
     observed = observe(panel, features_of(plan.sight), plan.sight.book)
     chosen = _rows(panel, splits.validation)
