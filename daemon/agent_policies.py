@@ -3,17 +3,19 @@
 The order is fixed: the policy's weights are sized, and what is sized is rebalanced towards.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from daemon.config import Agent, Config
 from daemon.config.rules import RebalanceTable, Sizing
 from daemon.policies import Inner, PolicyError, load
+from models.learned.signing import KeyFault, artifacts_in, signature_fault
 from strategies.policies.rebalanced import CostAware, Rebalanced, RebalanceRules
 from strategies.policies.sized import RegimeExposure, Sized, SizingRules
 from strategies.regimes import RegimeParams
 from trading.instruments import MICRO
 from trading.market import Floats
-from trading.ports import Policy
+from trading.ports import Policy, leaves
 
 Room = Callable[[Floats], float]
 
@@ -25,6 +27,8 @@ def policy_of(config: Config, agent: Agent, room: Room) -> Policy:
         policy = load(agent.policy, agent.params, config.source.folder)
     except PolicyError as error:
         raise PolicyError(f"{_place(config, agent)}{error}") from error
+    if fault := distrusted(policy, [config.at(name) for name in config.models.trusted_keys]):
+        raise PolicyError(f"{_place(config, agent)}{fault}")
     sizing = sizing_of(agent.sizing)
     rebalance = rebalance_of(agent.rebalance, cost_bp(config))
     if sizing is not None:
@@ -32,6 +36,21 @@ def policy_of(config: Config, agent: Agent, room: Room) -> Policy:
     if rebalance is not None:
         policy = Rebalanced(Inner(policy), rebalance, room)
     return policy
+
+
+def distrusted(policy: Policy, trusted: Sequence[Path]) -> str:
+    """Why an artifact that a policy is made of is not to be traded where only keys in `trusted` are; empty when all may be."""
+    if not trusted:
+        return ""
+    for leaf in leaves(policy):
+        for folder, digest in artifacts_in(leaf):
+            try:
+                fault = signature_fault(folder, digest, trusted)
+            except KeyFault as error:
+                return f"[models] trusted_keys: {error}"
+            if fault:
+                return fault
+    return ""
 
 
 def _place(config: Config, agent: Agent) -> str:

@@ -49,6 +49,7 @@ from daemon.permission import refusal
 from daemon.reaching import Reach, account_of, mistakes_of, reach
 from daemon.recovery import Journal, RecordTooLong, ReplayDifference
 from daemon.report.reporting import Reporter
+from daemon.retraining import Retraining
 from daemon.service import Service
 from daemon.summary import Summary, summary
 from daemon.supported import not_yet
@@ -348,12 +349,14 @@ class Edges:
         api = Api(service, parts, config, folder, bus, self.bus_url)
         reporter = Reporter(service, folder, self.where, parts.market)
         upkeep = Upkeep(service, self.store, folder, self.where)
+        retraining = Retraining(service, parts, config)
         try:
             await api.start()
             async with asyncio.TaskGroup() as tasks:
                 sending = tasks.create_task(bus.run(), name="bus")
                 reporting = tasks.create_task(reporter.run(), name="reports")
                 keeping = tasks.create_task(upkeep.run(), name="upkeep")
+                training = tasks.create_task(retraining.run(), name="retraining")
                 answer = self.shell.answer
                 excused_s = (lambda: answer.waited_s) if isinstance(answer, Timed) else (lambda: 0.0)
                 around = [
@@ -386,7 +389,9 @@ class Edges:
                 bus.stop(self.status("stopped", self.shell.stopped))
                 for task in around:
                     task.cancel()
-                await asyncio.wait([reporting, keeping, sending])  # these end by themselves, with what is left to say
+                await asyncio.wait(
+                    [reporting, keeping, training, sending]
+                )  # these end by themselves, with what is left to say
         finally:
             await api.stop()
 

@@ -13,6 +13,7 @@ from daemon.user_policy import load_user_policy, place_of
 from models.forests.params import NAME as LEARNED_ALLOCATION
 from models.forests.policy import make_learned_allocation
 from models.loading import load_artifact
+from models.versions import resolved
 from strategies.policies import COMPOSITES, MAX_DEPTH, POLICIES, Load, MemberFailed, nearest
 from trading.effects import Ask
 from trading.events import Decided
@@ -107,10 +108,12 @@ def _kept(weights: object, view: View) -> Floats | Hold:
 
 
 def artifact_folder(name: str, folder: Path) -> Path:
-    """Where a configuration in `folder` finds the artifact `name`: beside itself, else among those that came with quantd."""
+    """Where a configuration in `folder` finds the artifact `name`, or the version that it points to: beside itself, else among those
+    that came with quantd. Raises ArtifactError for a name that points nowhere."""
     for place in (folder, Path(models.__file__).parents[1]):
-        if (place / name / "manifest.json").is_file():
-            return place / name
+        found = resolved(place / name)
+        if (found / "manifest.json").is_file():
+            return found
     return folder / name
 
 

@@ -31,6 +31,7 @@ from trading.events import (
     Operator,
     Reconciled,
     Reloaded,
+    Retrained,
     Shade,
     SliceRef,
     Started,
@@ -43,7 +44,7 @@ from trading.orders import OrderState, Reports
 
 OUTSIDE: Final = (
     Started, Reloaded, Flow, Operator, Condition, Stopping, Reconciled, ForeignFound, Correction, Wished,
-    Halted, Limited, Carried,
+    Halted, Limited, Carried, Retrained,
 )  # fmt: skip
 """Events of a replayed run that come neither from its feed nor from the loop itself: the record supplies them."""
 

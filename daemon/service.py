@@ -130,6 +130,8 @@ class Service:
         """(scheduled job, seconds) of those done since the last scrape."""
         self.upkeep: set[str] = set()
         """Jobs of UPKEEP that came due, until somebody takes them."""
+        self.retrain_due = 0
+        """The newest instant at which policies were to be trained again, until somebody takes it."""
         self.started = time.monotonic()
         self.busy_s = 0.0
         self.loop_lag_s = 0.0
@@ -335,6 +337,8 @@ class Service:
             if type(event) is Tick and event.jobs:
                 self.jobs.update((job, event.ts) for job in event.jobs if job in REPORTS)
                 self.upkeep |= UPKEEP.intersection(event.jobs)
+                if "retrain" in event.jobs:
+                    self.retrain_due = event.ts
                 if "reconcile" in event.jobs:
                     self.reconcile()
             if effects:

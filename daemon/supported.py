@@ -16,6 +16,7 @@ JOBS = frozenset(
         "compact",
         "reallocate",
         "promote",
+        "retrain",
     }
 )
 """What a schedule can do in this version."""

@@ -9,8 +9,8 @@ import numpy as np
 VERSION = "0.1.0"
 
 _DECIDES = (
-    "trading", "strategies", "risk", "models/features.py", "models/forests", "models/learned/manifest.py", "models/learned/runtime.py",
-    "models/loading.py", "models/runtime.py", "models/sights.py",
+    "trading", "strategies", "risk", "models/features.py", "models/forests", "models/learned/ensembles.py",
+    "models/learned/manifest.py", "models/learned/runtime.py", "models/loading.py", "models/runtime.py", "models/sights.py",
     "adapters/brokers", "daemon/engine", "daemon/loop.py", "daemon/timeline.py", "daemon/policies.py", "daemon/digest.py", "daemon/tally.py",
 )  # fmt: skip
 """Packages and modules that a replay depends on."""

@@ -170,7 +170,7 @@ def load(folder: Path) -> Artifact:
     )
 
 
-def _read(path: Path, limit: int) -> bytes:
+def read_bytes(path: Path, limit: int) -> bytes:
     """At most `limit` bytes of a regular file; more, or no file, is an ArtifactError."""
     try:
         if path.is_symlink() or not path.is_file():
@@ -191,14 +191,14 @@ def kind_of(folder: Path) -> str:
     """What its manifest says it is, "" for a policy; before any check, only to choose the code that checks."""
     path = folder / MANIFEST
     try:
-        return msgspec.json.decode(_read(path, MANIFEST_BYTES), type=_Kind).kind
+        return msgspec.json.decode(read_bytes(path, MANIFEST_BYTES), type=_Kind).kind
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise ArtifactError(f"{path}: {error}") from None
 
 
 def read_manifest(path: Path, kind: type[M]) -> M:
     """A manifest exactly as it was written. Raises ArtifactError."""
-    data = _read(path, MANIFEST_BYTES)
+    data = read_bytes(path, MANIFEST_BYTES)
     try:
         manifest = msgspec.json.decode(data, type=kind)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
@@ -221,7 +221,7 @@ def read_files(folder: Path, entries: dict[str, FileEntry], names: tuple[str, ..
 def _checked(path: Path, entry: FileEntry) -> bytes:
     if not 0 <= entry.size <= FILE_BYTES:
         raise ArtifactError(f"{path}: the manifest gives it {entry.size} bytes; {FILE_BYTES} are allowed")
-    data = _read(path, entry.size)
+    data = read_bytes(path, entry.size)
     if len(data) != entry.size:
         raise ArtifactError(f"{path}: {len(data)} bytes; the manifest says {entry.size}")
     if digest_of(data) != entry.blake2b:

@@ -6,15 +6,20 @@ from pathlib import Path
 from models.artifacts import MANIFEST, ArtifactError, kind_of
 from models.forests import artifact as forests
 from models.forests.policy import LearnedAllocation, allocation_with
+from models.learned import ensembles
 from models.learned import manifest as learned
+from models.learned.ensembles import LearnedEnsemble, load_ensemble
 from models.learned.runtime import LearnedAgent, load_agent
 from models.runtime import LearnedPolicy, load_policy
+from models.versions import resolved
 
-Loaded = LearnedPolicy | LearnedAllocation | LearnedAgent
+Loaded = LearnedPolicy | LearnedAllocation | LearnedAgent | LearnedEnsemble
 
 
 def load_artifact(folder: Path, params: Mapping[str, object]) -> Loaded:
-    """A trained policy, or the allocation by a forest, all of it checked. Raises ArtifactError or ParamsError."""
+    """A trained policy, or the allocation by a forest, all of it checked; of a folder of versions the one it stands for. Raises
+    ArtifactError or ParamsError."""
+    folder = resolved(folder)
     match kind_of(folder):
         case "":
             return load_policy(folder, params)
@@ -22,7 +27,9 @@ def load_artifact(folder: Path, params: Mapping[str, object]) -> Loaded:
             return allocation_with(folder, params)
         case learned.KIND:
             return load_agent(folder, params)
+        case ensembles.KIND:
+            return load_ensemble(folder, params)
         case kind:
             raise ArtifactError(
-                f"{folder / MANIFEST}: an artifact of kind {kind[:40]!r}; this quantd knows policies, learned ones and forests"
+                f"{folder / MANIFEST}: an artifact of kind {kind[:40]!r}; this quantd knows policies, learned ones, ensembles and forests"
             )

@@ -50,6 +50,7 @@ from trading.events import (
     Operator,
     Reconciled,
     Reloaded,
+    Retrained,
     Shade,
     SliceRef,
     Started,
@@ -88,6 +89,7 @@ JournalEvent = (
     | Busted
     | Carried
     | Shade
+    | Retrained
 )
 JournalEffect = (
     Asked

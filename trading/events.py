@@ -269,6 +269,28 @@ class Condition(Struct, frozen=True, tag=True, omit_defaults=True):
     detail: str = ""
 
 
+class Retrained(Struct, frozen=True, tag=True, omit_defaults=True):
+    """What became of training a shadow's policy again, on data up to `until` (a date). `failed` says why there is nothing new.
+
+    Nothing trades it yet: with `promoted` the folder that the shadow's policy names stands for `version` (its manifest's `digest`) from
+    the next start on. `current` is the digest it was held against, over `sessions`: `gain` a year in the measure of `rule`, with `p`.
+    """
+
+    ts: int
+    agent: str
+    until: str = ""
+    version: str = ""
+    digest: str = ""
+    current: str = ""
+    promoted: bool = False
+    reason: str = ""
+    rule: str = ""
+    sessions: int = 0
+    gain: float = 0.0
+    p: float = 1.0
+    failed: str = ""
+
+
 class Stopping(Struct, frozen=True, tag=True, omit_defaults=True):
     """The daemon stops; open orders are cancelled or kept as configured."""
 
@@ -301,5 +323,6 @@ Event = (
     | Busted
     | Carried
     | Shade
+    | Retrained
 )
 """What `step` takes. In the journal a MarketSlice is a SliceRef (replay) or Bars (live)."""

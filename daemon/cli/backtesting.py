@@ -3,6 +3,7 @@
 import gc
 import os
 import secrets
+import sys
 import time
 from datetime import date
 from itertools import islice
@@ -82,6 +83,10 @@ def backtest(
     found = read(config, sets)
     folder = state if state is not None else found.at(found.quantd.state)
     assembly = assemble(found, cache=folder / "cache")
+    for schedule in assembly.schedules:
+        if schedule.do == "retrain":
+            # what a retraining makes is used from the next start on, and a backtest has one start
+            sys.stderr.write(f'schedule "{schedule.name}" trains nothing in a backtest: policies stay what they are\n')
     run = base36(secrets.randbits(64), 8)
     kept = Kept(folder / "backtests", assembly, run) if journal else None
     if kept is not None:

@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from daemon.cli import artifact_commands
+
 app = typer.Typer(
     name="quantd",
     help="An event-driven trading daemon. `quantd run` trades on paper; `quantd COMMAND --help` explains a command.",
@@ -368,6 +370,21 @@ def bench_portfolio(config: Config = CONFIG, state: State = None, sets: Sets = N
     from daemon.cli import benching
 
     raise typer.Exit(benching.portfolio(config, state, tuple(sets or ()), as_json=as_json))
+
+
+@bench.command("inference")
+def bench_inference(
+    folders: Annotated[
+        list[Path] | None, typer.Argument(metavar="[FOLDER...]", help="Artifacts; all that came with quantd.")
+    ] = None,
+    batch: Annotated[int, typer.Option(min=1, max=4096, help="Observations in one call.")] = 1,
+    threads: Annotated[int, typer.Option(min=1, max=64, help="Of the processor, for one call.")] = 1,
+    as_json: Json = False,
+) -> None:
+    """Time trained policies from an observation to weights; exit code 1 when a decision's p99 is above 15 ms."""
+    from daemon.cli import timing
+
+    raise typer.Exit(timing.inference(folders or (), batch, threads, as_json=as_json))
 
 
 data = typer.Typer(help="Bars: download them, check them, list what is kept.", no_args_is_help=True)
@@ -833,6 +850,42 @@ def evaluate(
     raise typer.Exit(evaluating.evaluate(artifact, first, until, bars=bars, actions=actions, as_json=as_json))
 
 
+@app.command(rich_help_panel="Set up")
+def retrain(
+    source: Annotated[Path, typer.Argument(metavar="ARTIFACT|PLAN.toml", help="What is to be trained again.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of versions to write into.")],
+    bars: Annotated[Path, typer.Option(help="Daily raw bars.")] = Path("data/us_daily.parquet"),
+    actions: Annotated[str, typer.Option(help='Splits and dividends; "" for none.')] = "data/us_actions.csv",
+    until: Annotated[
+        date | None, typer.Option(parser=_date, metavar="DATE", help="Nothing later is read; else where the bars end.")
+    ] = None,
+    against: Annotated[Path | None, typer.Option(help="The artifact in use; else what the folder stands for.")] = None,
+    expanding: Annotated[bool, typer.Option("--expanding", help="The training part begins where it did.")] = False,
+    sets: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting of the plan.")] = None,
+    measure: Annotated[Literal["sharpe", "mean"], typer.Option(help="What has to be better.")] = "sharpe",
+    confidence: Annotated[float, typer.Option(min=0.5, max=0.9999, help="One-sided, of the comparison.")] = 0.8,
+    min_gain: Annotated[float, typer.Option(min=0.0, max=10.0, help="A year, in the measure.")] = 0.0,
+    max_drawdown_ratio: Annotated[
+        float, typer.Option(min=0.1, max=100.0, help="Of the new one's to the other's.")
+    ] = 1.5,
+    as_json: Json = False,
+) -> None:
+    """Train a policy again on newer data, as a new version, and say whether it is worth a try as a challenger."""
+    from daemon.cli import retraining
+
+    rule = {
+        "measure": measure,
+        "confidence": confidence,
+        "min_gain": min_gain,
+        "max_drawdown_ratio": max_drawdown_ratio,
+    }
+    code = retraining.retrain(
+        source, out, bars=bars, actions=Path(actions) if actions else None, until=until, against=against,
+        expanding=expanding, sets=tuple(sets or ()), rule=rule, as_json=as_json,
+    )  # fmt: skip
+    raise typer.Exit(code)
+
+
 models_app = typer.Typer(
     help="Trained artifacts: what they say, whether they are whole; the forests.", no_args_is_help=True
 )
@@ -855,11 +908,20 @@ def models_info(folder: Folder, as_json: Json = False) -> None:
 
 
 @models_app.command("verify")
-def models_verify(folder: Folder, as_json: Json = False) -> None:
+def models_verify(
+    folder: Folder,
+    keys: Annotated[
+        list[Path] | None, typer.Option("--key", metavar="FILE", help="A public key that signed it.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
     """Make every check that trading makes, the probe on this machine included; exit code 78 when one fails."""
     from daemon.cli import models
 
-    raise typer.Exit(models.verify(folder, as_json=as_json))
+    raise typer.Exit(models.verify(folder, keys or (), as_json=as_json))
+
+
+artifact_commands.add(models_app)
 
 
 Out = Annotated[Path, typer.Option("--out", "-o", help="Folder of the artifact to write.")]

@@ -89,6 +89,8 @@ _FORESEEN: Final[dict[str, dict[str, int]]] = {
     "daemon.config.mistakes": {"ConfigError": CONFIG},
     "daemon.schedule": {"ScheduleError": CONFIG},
     "models.artifacts": {"ArtifactError": CONFIG},
+    "models.learned.quantizing": {"TooDifferent": CHECK_FAILED},
+    "models.learned.signing": {"KeyFault": CONFIG},
     "models.learners.agent": {"Diverged": CHECK_FAILED},
     "models.training.checkpoints": {"CheckpointError": CHECK_FAILED},
     "models.training.plan": {"PlanError": CONFIG},

@@ -95,6 +95,7 @@ def plan_of(asked: Asked) -> "Plan":
     else:
         agents = "ppo" if asked.agent is None else asked.agent
         plan = default(agents, asked.profile)  # type: ignore[arg-type]  # a wrong one is a PlanError
+    plan = replaced(plan, dict(_set(text) for text in asked.sets))
     return replaced(plan, _changes(asked, plan))
 
 
@@ -160,8 +161,7 @@ def _changes(asked: Asked, plan: "Plan") -> dict[str, object]:
         if not hasattr(plan.learner, "bfloat16"):
             raise Failure(f"--bf16: {plan.agent} has no products in bfloat16; ppo, a2c and sac have", USAGE)
         changes["learner.bfloat16"] = True
-    given = {key: value for key, value in changes.items() if value is not None}
-    return given | dict(_set(text) for text in asked.sets)
+    return {key: value for key, value in changes.items() if value is not None}
 
 
 def _set(text: str) -> tuple[str, object]:

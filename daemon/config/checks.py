@@ -5,9 +5,10 @@ The checks read the raw document, so that they also speak when a table has other
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from pathlib import PurePosixPath
 from typing import Any, Final
 
 from daemon.config.mistakes import Mistake, Source, shown, suggestion
@@ -212,6 +213,58 @@ def _capital(document: Mapping[str, Any], known: Known, source: Source) -> Itera
             yield source.mistake((*path, "shares"), "is empty", 'write shares = [{ agent = "name", share = 1.0 }]')
 
 
+def _retrained(
+    path: Path, schedule: Mapping[str, Any], agents: Sequence[tuple[Path, Mapping[str, Any]]], source: Source
+) -> Iterator[Mistake]:
+    """What is trained again only watches until its promotion: a real agent would trade it from the next start on."""
+    shadows = {
+        str(agent.get("name")): _folder(agent.get("policy")) for _, agent in agents if agent.get("shadow") is True
+    }
+    real = {str(agent.get("name")) for _, agent in agents if agent.get("shadow") is not True}
+    named = _texts(schedule.get("agents"))
+    remedy = "name a shadow, with shadow = true and challenges"
+    if not shadows:
+        yield source.mistake((*path, "do"), '= "retrain", and no agent is a shadow', remedy)
+    for k, name in enumerate(named):
+        if name in real:
+            text = f"= {shown(name)} trades itself, and would trade what comes out without having been compared"
+            yield source.mistake((*path, "agents", k), text, remedy)
+    again = {shadows[name] for name in (named or shadows) if name in shadows and "/" in shadows[name]}
+    for at, agent in agents:
+        if str(agent.get("name")) not in real:
+            continue
+        for key in ("policy", "params"):
+            for folder in {_folder(each) for each in _texts_within(agent.get(key))} & again:
+                text = f"names {folder}, which a schedule trains again, and this agent trades itself"
+                yield source.mistake((*at, key), text, f'name one version of it, "{folder}/v20190329-1a2b3c"')
+
+
+def _no_daily_file(feed: Mapping[str, Any]) -> str:
+    """Why what is traded is nothing that policies can be trained on; empty where it can."""
+    if feed.get("kind", "replay") != "replay":
+        return '= "retrain", and bars that come live are no file to train on'
+    if feed.get("interval_ns", feed.get("interval", "1d")) not in ("1d", 86_400 * 10**9):
+        return f'= "retrain", and bars of {feed.get("interval")} are not daily'
+    return ""
+
+
+def _folder(policy: object) -> str:
+    """A folder's name, however it is written."""
+    return str(PurePosixPath(str(policy)))
+
+
+def _texts_within(value: object) -> Iterator[str]:
+    """All text in a value, whatever it is."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for each in value.values():
+            yield from _texts_within(each)
+    elif isinstance(value, (list, tuple)):
+        for each in value:
+            yield from _texts_within(each)
+
+
 def _shadows(document: Mapping[str, Any], known: Known, source: Source) -> Iterator[Mistake]:
     """Somebody must trade; a challenger watches, and its champion trades."""
     agents = list(tables(document, "agents"))
@@ -232,6 +285,10 @@ def _shadows(document: Mapping[str, Any], known: Known, source: Source) -> Itera
         if schedule.get("do") == "promote" and not challenged:
             text = '= "promote", and no agent challenges another'
             yield source.mistake((*path, "do"), text, 'write shadow = true and challenges = "name" in [[agents]]')
+        if schedule.get("do") == "retrain":
+            yield from _retrained(path, schedule, agents, source)
+            if not _table(document, "retrain").get("bars") and (text := _no_daily_file(_table(document, "feed"))):
+                yield source.mistake((*path, "do"), text, 'name daily bars: [retrain] bars = "FILE.parquet"')
     broker = _table(document, "broker").get("differences", "")
     if broker and any(agent.get("name") == broker and agent.get("shadow") is True for _, agent in agents):
         text = f"= {shown(broker)} is a shadow, and has no part of the account"

@@ -21,6 +21,7 @@ from daemon.config.schema import (
     Feed,
     Live,
     Log,
+    Models,
     Quantd,
     Schedule,
     Store,
@@ -98,6 +99,10 @@ class Config:
         return self.document.alerts
 
     @property
+    def models(self) -> Models:
+        return self.document.models
+
+    @property
     def log(self) -> Log:
         return self.document.log
 
@@ -143,9 +148,11 @@ class Config:
             (("feed", key), getattr(self.feed, key)) for key in ("path", "actions", "mapping")
         ]
         named += [(("feed", "macro", k, "path"), each.path) for k, each in enumerate(self.feed.macro)]
+        named += [(("retrain", key), getattr(self.document.retrain, key)) for key in ("bars", "actions")]
         for k, agent in enumerate(self.document.agents):
             if "/" in agent.policy or ":" in agent.policy:
                 named.append((("agents", k, "policy"), agent.policy.partition(":")[0]))
+        named += [(("models", "trusted_keys"), name) for name in self.models.trusted_keys]
         if self.api.tls is not None:
             named += [
                 (("api", "tls", "certificate"), self.api.tls.certificate),
@@ -192,8 +199,10 @@ NOT_TRADING: dict[str, str] = {
     "store": "is a place, and what is kept there",
     "api": "tells others",
     "alerts": "tells others",
+    "models.trusted_keys": "says whose artifacts are taken, not what they decide",
     "log": "tells others",
     "live.paper_days": "is asked before a live start; it changes no trade",
+    "retrain": "says how models are made beside trading; the start that trades one records its digest",
     "risk.history": "is what is held in memory to be looked at",
     "risk.monitor_interval": "is when people are told how things stand; alerts are the engine's",
 }

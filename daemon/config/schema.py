@@ -273,6 +273,23 @@ class PromotionTable(Section):
     resamples: Annotated[int, bounds(500, 100_000)] = 4_000
 
 
+class RetrainTable(Section):
+    """How do = "retrain" trains shadows' policies again: on `bars` and `actions` (empty: those of a recorded feed), which may end
+    `stale` before it is due; for `within` at most, as a process of priority `nice`. The training part moves along, or with `expanding`
+    begins where it did. The rest says when what comes out is worth a try as a challenger."""
+
+    bars: str = ""
+    actions: str = ""
+    stale_ns: Annotated[int, duration("1d", "366d"), Written()] = Field(default=7 * 86_400 * NANO, alias="stale")
+    within_ns: Annotated[int, duration("1s", "7d"), Written()] = Field(default=7_200 * NANO, alias="within")
+    nice: Annotated[int, bounds(0, 19)] = 10
+    expanding: bool = False
+    measure: Literal["sharpe", "mean"] = "sharpe"
+    confidence: Annotated[float, bounds(0.5, 0.9999, percent=True)] = 0.8
+    min_gain: Annotated[float, bounds(0, 10)] = 0.0
+    max_drawdown_ratio: Annotated[float, bounds(0.1, 100)] = 1.5
+
+
 Job = Literal[
     "rebalance",
     "risk_report",
@@ -398,6 +415,12 @@ class Alerts(Section):
     timezone: Zone = "UTC"
 
 
+class Models(Section):
+    """`trusted_keys`: files of public keys; where some are named, an artifact that none of them signed is not traded."""
+
+    trusted_keys: tuple[str, ...] = ()
+
+
 class Log(Section):
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: Literal["console", "json"] = "console"
@@ -417,9 +440,11 @@ class Document(Section):
     live: Live = Live()
     capital: CapitalTable | None = None
     promotion: PromotionTable = PromotionTable()
+    retrain: RetrainTable = RetrainTable()
     schedules: tuple[Schedule, ...] = ()
     bus: Bus = Bus()
     store: Store = Store()
     api: Api = Api()
     alerts: Alerts = Alerts()
+    models: Models = Models()
     log: Log = Log()

@@ -15,6 +15,7 @@ from daemon.engine.outcomes import on_cancel_reported, on_not_found, on_unknown
 from daemon.engine.people import on_condition, on_operator, on_reloaded, on_started, on_stopping, on_wished
 from daemon.engine.reports import on_reports
 from daemon.engine.resting import rest_stops
+from daemon.engine.retraining import on_retrained
 from daemon.engine.settling import on_correction, on_flow, on_foreign, on_reconciled
 from daemon.engine.shadows import beside, on_shade
 from daemon.engine.state import State
@@ -37,6 +38,7 @@ from trading.events import (
     Operator,
     Reconciled,
     Reloaded,
+    Retrained,
     Shade,
     Started,
     Stopping,
@@ -86,4 +88,5 @@ HANDLERS: Final[dict[type, Callable[[State, Any], Sequence[Effect]]]] = {
     Busted: on_busted,
     Carried: on_carried,
     Shade: on_shade,
+    Retrained: on_retrained,
 }

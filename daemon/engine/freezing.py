@@ -129,6 +129,7 @@ class Frozen(Struct, frozen=True):
     """Whole bars of the samples, where they are kept."""
     macro: dict[str, bytes] = {}
     """By name: what was known of each macro series at the samples."""
+    artifacts: dict[str, str] = {}
 
 
 def _ring_out(ring: Ring) -> tuple[bytes, bytes]:
@@ -227,6 +228,7 @@ def freeze(state: State) -> bytes:
             ),
             bars=None if history.bars is None else history.bars.freeze(),
             macro={} if history.macro is None else history.macro.freeze(),
+            artifacts=state.artifacts,
         )
     )
 
@@ -275,6 +277,7 @@ def thaw(rules: Rules, frozen: bytes) -> State:
         agent.note = note
     state.owed = list(f.owed) or state.owed
     state.later = set(f.later)
+    state.artifacts = dict(f.artifacts)
     _seats_in(state, f)
     state.revalue()
     return state

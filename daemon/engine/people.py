@@ -9,6 +9,7 @@ from daemon.engine.alerts import alert
 from daemon.engine.freezing import with_limits
 from daemon.engine.planning import give_up, plan
 from daemon.engine.rests import Own
+from daemon.engine.retraining import other_artifacts
 from daemon.engine.settling import agent_of
 from daemon.engine.state import HOUSE, State
 from daemon.engine.switching import SWITCH_NAMES, cancel_open_orders, flatten_all, move_switch
@@ -125,7 +126,7 @@ def on_condition(state: State, condition: Condition) -> Sequence[Effect]:
 
 def on_started(state: State, started: Started) -> Sequence[Effect]:
     state.now = max(state.now, started.ts)
-    return ()
+    return other_artifacts(state, started)
 
 
 def on_reloaded(state: State, reloaded: Reloaded) -> Sequence[Effect]:

@@ -257,6 +257,8 @@ class State:
         """By agent: the number of the policy that decides for it."""
         self.shadows: list[State] = [State(each) for each in rules.shadows]
         self.pairings: list[Pairing] = [Pairing() for _ in rules.shadows]
+        self.artifacts: dict[str, str] = {}
+        """By the name of who has it configured: the digests of what a policy is made of, at the last start."""
         self.switch = Switch(high_water=rules.cash_micro)
         self.monitor = Monitor()
         self.watch = Watch(len(rules.agents))

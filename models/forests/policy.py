@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from models.artifacts import digest_of
 from models.forests import tracking
+from models.forests.artifact import ForestArtifact
 from models.forests.card import beats_plain
 from models.forests.features import KINDS, LOOKBACK, Kind, Past, look, pairs, realised, relative, see
 from models.forests.params import NAME, AllocationParams
@@ -65,6 +66,11 @@ class LearnedAllocation:
     @property
     def lookback(self) -> int:
         return LOOKBACK
+
+    @property
+    def artifacts(self) -> tuple[ForestArtifact, ...]:
+        """What it was loaded from."""
+        return tuple(forest.artifact for forest in self.forests.values())
 
     @property
     def digest(self) -> str:

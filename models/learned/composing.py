@@ -1,18 +1,19 @@
 """One ONNX graph of all that stands between an observation and weights: normalising, the network, what an action means. Needs torch."""
 
-from collections.abc import Sequence
-from typing import Literal, NamedTuple, Protocol
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
-from torch import nn
+from torch import Tensor, nn
 
 from models.learned.manifest import ActionSpec, Seat
 from models.learners.a2c import A2c
 from models.learners.dqn import Dqn
-from models.learners.maddpg import Maddpg
 from models.learners.ppo import Ppo
 from models.learners.sac import Sac
 from models.networks.graph import Graph, Readout
+from models.runtime import open_session
 from models.sights import SightSpec
 from trading.market import Floats
 
@@ -24,6 +25,24 @@ class Writes(Protocol):
         """Adds its actor to `graph`, from the observation called `given`; the name of what it gives. One that remembers reads the
         input "carry" and gives the output "carried"."""
         ...
+
+
+@runtime_checkable
+class Seated(Protocol):
+    """A learner of several agents, one actor a seat, all read out alike. `act` takes rows float[S, D], one a seat."""
+
+    @property
+    def actors(self) -> Sequence[Writes]: ...
+
+    @property
+    def readout(self) -> Readout: ...
+
+    @property
+    def network(self) -> nn.Module:
+        """All that act."""
+        ...
+
+    def act(self, observation: Tensor) -> Tensor: ...
 
 
 class Actor(NamedTuple):
@@ -55,8 +74,8 @@ def actor_of(learner: object) -> Actor:
             return Actor((learner.network,), "values", 0, learner.network)
         case Sac():
             return Actor((learner.actor,), learner.squash.family.readout, 0, learner.actor)
-        case Maddpg():
-            return Actor(learner.actors, learner.readout, 0, learner.network)
+        case Seated():
+            return Actor(tuple(learner.actors), learner.readout, 0, learner.network)
     raise TypeError(f"{type(learner).__name__} is no learner that can be written as an artifact")
 
 
@@ -69,7 +88,7 @@ def graph_of(
     allocations: Floats | None = None,
     seats: Sequence[tuple[Seat, Floats]] = (),
 ) -> bytes:
-    """observation float32[1, D], as it was measured, and carry float32[1, C] of a network that remembers -> weights float32[1, N]
+    """observation float32[B, D], as it was measured, and carry float32[B, C] of a network that remembers -> weights float32[B, N]
     without cash; scores float32[1, A] of discrete `allocations` float64[A, N + 1]; carried float32[1, C]; seats float32[1, S, N].
 
     `seats`: each with the assets it may hold, float64[N + 1] of 1 and 0, cash last. What a seat may not hold goes to what it may, as in
@@ -77,6 +96,8 @@ def graph_of(
     ValueError where learner and action do not fit.
     """
     actor = actor_of(learner)
+    if len(actor.networks) != max(len(seats), 1):
+        raise ValueError(f"{len(actor.networks)} actors for {len(seats)} seats: one each")
     graph = Graph()
     seen = _scaled(graph, normaliser, spec.size(assets))
     given = [n.write(graph, seen, f"seat{k}." if seats else "") for k, n in enumerate(actor.networks)]
@@ -104,7 +125,21 @@ def graph_of(
     if actor.carry:
         outputs["carried"] = actor.carry
     inputs = {"observation": spec.size(assets)} | ({"carry": actor.carry} if actor.carry else {})
-    return graph.model("policy", inputs, outputs)
+    model = graph.model("policy", inputs, outputs, "rows")
+    return model if _by_rows(model, inputs) else graph.model("policy", inputs, outputs)
+
+
+def _by_rows(model: bytes, inputs: Mapping[str, int]) -> bool:
+    """Whether a graph answers several observations at once as it answers each: a network may be written for one."""
+    draw = np.random.default_rng(0)
+    given = {name: draw.normal(size=(3, width)).astype(np.float32) for name, width in inputs.items()}
+    try:
+        run = open_session(model, Path("policy.onnx"), list(inputs)).run
+        together = run(["weights"], given)[0]
+        alone = [run(["weights"], {name: rows[k : k + 1] for name, rows in given.items()})[0] for k in range(3)]
+    except Exception:  # whatever the runtime says of shapes that do not fit
+        return False
+    return together.shape == (3, alone[0].shape[1]) and bool(np.abs(together - np.concatenate(alone)).max() < 1e-5)
 
 
 def _simplex(actor: Actor) -> Readout:

@@ -75,6 +75,8 @@ class Agreement(Struct, frozen=True, forbid_unknown_fields=True):
     """summed over assets, in the mean of all probes."""
     equal_actions: float
     """Share of probes with the same allocation (discrete), or else no weight further apart than SAME."""
+    left: tuple[str, ...] = ()
+    """Matrices that were left as they are, as rounding them did most harm."""
 
 
 SAME: Final = 5e-3

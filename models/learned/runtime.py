@@ -57,10 +57,18 @@ class LearnedAgent:
         "_shares",
         "_universe",
         "artifact",
+        "by_rows",
         "params",
     )
 
-    def __init__(self, artifact: LearnedArtifact, params: LearnedAgentParams | None = None) -> None:
+    def __init__(
+        self,
+        artifact: LearnedArtifact,
+        params: LearnedAgentParams | None = None,
+        *,
+        prove: bool = True,
+        threads: int = 1,
+    ) -> None:
         manifest = artifact.manifest
         self.artifact = artifact
         self.params = params or LearnedAgentParams()
@@ -74,16 +82,24 @@ class LearnedAgent:
             self._gives.append("scores")
         if self._recurrent:
             self._gives.append("carried")
-        self._run: Any = open_session(artifact.graph, artifact.folder / "policy.onnx", takes, self._gives).run
+        session = open_session(artifact.graph, artifact.folder / "policy.onnx", takes, self._gives, threads)
+        self._run: Any = session.run
+        self.by_rows: bool = isinstance(session.get_inputs()[0].shape[0], str)
         self._invested = np.array([[s.invested] for s in manifest.seats])
         self._shares = np.array([s.share for s in manifest.seats])
         self._universe: Universe | None = None
         self._order: list[int] | None = None
-        self._prove()
+        if prove:
+            self._prove()
 
     @property
     def lookback(self) -> int:
         return self.artifact.manifest.sight.lookback
+
+    @property
+    def artifacts(self) -> tuple[LearnedArtifact, ...]:
+        """What it was loaded from."""
+        return (self.artifact,)
 
     @property
     def digest(self) -> str:
@@ -157,6 +173,17 @@ class LearnedAgent:
         elif priced is not None:
             out[~priced] = 0.0
         return Answer(out, found.get("scores", _NONE[None])[0], found.get("carried", _NONE[None]), seats)
+
+    def decide_all(self, observed: NDArray[np.float32]) -> Floats:
+        """float64[B, N] of observations float32[B, D], in one run where the graph takes several; without memory, all assets having a
+        price. For studies: the daemon decides one by one."""
+        if not self.by_rows or self._seat is not None:
+            return np.stack([self.decide(row[None]).weights for row in observed])
+        given = {"observation": observed}
+        if self._recurrent:
+            given[CARRY] = np.zeros((len(observed), self.artifact.manifest.network.carry), np.float32)
+        out: Floats = self._run(["weights"], given)[0].astype(np.float64)
+        return out
 
     def _capped(self, seats: Floats, priced: Bools | None) -> Floats:
         """As `models.desks` does: what has no price is left in cash, then all is scaled down to what a seat may invest."""

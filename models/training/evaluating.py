@@ -8,13 +8,14 @@ from msgspec import Struct
 
 from models.artifacts import MANIFEST, ArtifactError, kind_of, read_manifest
 from models.forests.policy import LearnedAllocation
+from models.learned.ensembles import LearnedEnsemble
 from models.learned.manifest import KIND
 from models.learned.manifest import Manifest as LearnedManifest
 from models.loading import load_artifact
 from models.market_data import file_digest, read_panel
 from models.simulator import USUAL_COSTS
 from models.splits import DAY_NS, Split
-from models.training.plan import MarketPlan, restored
+from models.training.plan import DataPlan, MarketPlan, restored
 from models.training.runs import day_of
 from models.walks import Walk, walk
 from strategies.policies import POLICIES
@@ -46,12 +47,16 @@ def evaluate(folder: Path, first: date, last: date, bars: Path | None = None, ac
     policy = load_artifact(folder, {})
     if isinstance(policy, LearnedAllocation):
         raise ArtifactError(f"{folder / MANIFEST}: a forest; quantd train writes what can be evaluated")
-    account, read = MarketPlan(costs=USUAL_COSTS), (Path("data/us_daily.parquet"), Path("data/us_actions.csv"))
+    account, data = MarketPlan(costs=USUAL_COSTS), DataPlan()
     if kind_of(folder) == KIND:
         plan = restored(read_manifest(folder / MANIFEST, LearnedManifest).plan)
-        account, read = plan.market, (Path(plan.data.bars), Path(plan.data.actions))
-    manifest = policy.artifact.manifest
-    files = (bars or read[0], actions or read[1])
+        account, data = plan.market, plan.data
+    # of an ensemble's members, who were made to trade together, the first says what they trade
+    manifest = (policy.members[0] if isinstance(policy, LearnedEnsemble) else policy).artifact.manifest
+    files = (bars or Path(data.bars), actions or (Path(data.actions) if data.actions else None))
+    for path in files:
+        if path is not None and not path.is_file():
+            raise ValueError(f"{path}: there is no such file; name one with --bars and --actions")
     panel = read_panel(files[0], files[1], manifest.universe, first - timedelta(days=WARMUP), last)
     rows = Split("window", first, last).rows(panel.day_ns)
 

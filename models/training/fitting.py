@@ -134,10 +134,9 @@ class _Course:
             more["q_value"] = q
         due = steps // plan.evaluate_every > place.evaluated // plan.evaluate_every or steps >= plan.steps
         saved = steps // plan.checkpoint_every > place.step // plan.checkpoint_every
-        place = msgspec.structs.replace(place, step=steps)
-        score = self._evaluated(place) if due else None
-        place = self.place if due else place
-        best = place.best_score
+        self.place = msgspec.structs.replace(place, step=steps)
+        score = self._evaluated() if due else None
+        place, best = self.place, self.place.best_score
         more |= {"validation_score": _number(score), "best_score": _number(best)}
         metrics = figures(report, more)
         if self._files is not None:
@@ -179,9 +178,9 @@ class _Course:
         score = _number(place.best_score)
         return Fitted(place.seed, learner, scale, score, place.best_step, place.step, place.ended or STOPPED)
 
-    def _evaluated(self, place: Place) -> float | None:
+    def _evaluated(self) -> float | None:
         """The score of the policy as it is; takes it as the best where it is."""
-        scale = self.ground.scale
+        place, scale = self.place, self.ground.scale
         score = evaluate(
             policy_of(self.learner, scale, self.plan.market, self.markets.symbols),
             self.markets.validation,

@@ -49,6 +49,8 @@ class Markets:
 def markets_of(plan: Plan) -> Markets:
     """Reads the data of `plan` to the end of its validation part. Raises PlanError where they do not fit it, OSError."""
     splits = plan.splits
+    if plan.device != "cpu" and not (plan.device.startswith("cuda") and torch.cuda.is_available()):
+        raise PlanError(f'device = {plan.device!r}: there is none here; write "cpu"')
     panel = _read(plan, splits.validation.last)
     observed = observe(panel, features_of(plan.sight), plan.sight.book)
     chosen = _rows(panel, splits.validation)
@@ -80,6 +82,9 @@ def _read(plan: Plan, last: date, first: date | None = None) -> Panel:
     begins = (first or plan.splits.train.first) - timedelta(days=plan.warmup_days)
     data = plan.data
     actions = Path(data.actions) if data.actions else None
+    for key, path in (("bars", Path(data.bars)), ("actions", actions)):
+        if path is not None and not path.is_file():
+            raise PlanError(f"data.{key} = {str(path)!r}: there is no such file here")
     try:
         return read_panel(Path(data.bars), actions, data.symbols, begins, last)
     except ValueError as error:

@@ -170,7 +170,7 @@ def _ranks(values: Floats) -> Floats:
 
 def sizes() -> Mapping[str, tuple[int, int]]:
     """Profile -> numbers that act (of all agents), and of their critics."""
-    from models.learners.maddpg import Maddpg
+    from models.learners.maddpg import Maddpg, MaddpgPlan
     from models.networks.transformer import layout_of
     from models.training.plan import default
 
@@ -178,7 +178,9 @@ def sizes() -> Mapping[str, tuple[int, int]]:
     for name in MARL:
         plan = default("maddpg", name)
         learner, assets = plan.learner, len(plan.data.symbols)
+        assert isinstance(learner, MaddpgPlan)
         layout = layout_of(plan.sight, assets)
+        assert isinstance(learner, MaddpgPlan)
         made = Maddpg(
             msgspec.structs.replace(learner, layout=layout), plan.sight.size(assets), assets + 1, "simplex", 0
         )

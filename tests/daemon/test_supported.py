@@ -36,7 +36,6 @@ at = "close"
     ("place", "text", "line", "said"),
     [
         ("feed", 'at_end = "loop"', 8, "[feed] at_end"),
-        ("do", "retrain", 19, "do"),
     ],
 )
 def test_each_thing_that_is_not_built_yet_is_refused_with_its_line(place: str, text: str, line: int, said: str) -> None:
@@ -62,8 +61,9 @@ def test_what_is_built_is_not_refused(do: str) -> None:
     assert not_yet(read(text, known_names())) == []
 
 
-def test_shadows_and_their_promotion_are_built() -> None:
-    parts = {"quantd": "", "feed": "", "broker": "", "agent": "", "bus": "", "do": "promote"}
+@pytest.mark.parametrize("do", ["promote", "retrain"])
+def test_shadows_their_promotion_and_retraining_are_built(do: str) -> None:
+    parts = {"quantd": "", "feed": "", "broker": "", "agent": "", "bus": "", "do": do}
     shadow = '[[agents]]\nname = "b"\npolicy = "momentum"\ncapital = 1.0\nshadow = true\nchallenges = "a"\n'
     assert not_yet(read(BASE.format(**parts) + shadow, known_names())) == []
 

@@ -121,7 +121,7 @@ def killed(plan: Plan, tmp_path: Path) -> None:
 
 
 def test_a_process_that_was_killed_goes_on_to_the_same_bits_in_another(bars: Path, tmp_path: Path) -> None:
-    killed(world.plan(bars, "ppo", steps=12_000, keep=50, evaluate_every=4_000), tmp_path)
+    killed(world.plan(bars, "ppo", steps=8_000, keep=50, evaluate_every=4_000), tmp_path)
 
 
 @pytest.mark.slow

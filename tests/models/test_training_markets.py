@@ -88,3 +88,8 @@ def test_too_little_warm_up_names_the_day_that_history_begins(bars: Path) -> Non
 def test_a_window_holds_every_session_of_its_days(bars: Path) -> None:
     market = window_market(world.plan(bars), date(2017, 1, 1), date(2017, 1, 31))
     assert market.last - market.first + 1 == 31
+
+
+def test_a_device_that_is_not_there_is_refused(bars: Path) -> None:
+    with pytest.raises(PlanError, match="device = 'tpu': there is none here"):
+        markets_of(world.plan(bars, device="tpu"))

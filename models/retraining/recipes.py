@@ -1,0 +1,312 @@
+"""How an artifact was made, so that it can be made again on later data: its parts move on, everything else stays.
+
+Imports torch only where something is trained.
+"""
+
+import shlex
+from collections.abc import Callable, Sequence
+from datetime import date, timedelta
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import msgspec
+
+from models import artifacts
+from models.artifacts import MANIFEST, ArtifactError, kind_of
+from models.learned import manifest as learned
+from models.splits import Split, Splits
+from models.versions import resolved
+from trading.execution import Costs
+
+if TYPE_CHECKING:
+    from models.training.plan import Plan as LearnerPlan
+    from models.training.scorer import Plan as ScorerPlan
+
+Progress = Callable[[str], None]
+
+
+class Recipe(Protocol):
+    """One training, whatever kind of artifact comes of it."""
+
+    @property
+    def symbols(self) -> tuple[str, ...]: ...
+
+    @property
+    def splits(self) -> Splits: ...
+
+    @property
+    def costs(self) -> Costs: ...
+
+    @property
+    def capital(self) -> float: ...
+
+    @property
+    def lot(self) -> float:
+        """Units that are traded whole where it is judged."""
+        ...
+
+    def settings(self) -> dict[str, Any]:
+        """Everything that determines it, but the data."""
+        ...
+
+    def moved(self, days: int, *, expanding: bool) -> "Recipe":
+        """All parts so many days later; expanding, the training part begins where it did."""
+        ...
+
+    def changed(self, changes: Sequence[str]) -> "Recipe":
+        """With KEY=VALUE of its plan. Raises ValueError."""
+        ...
+
+    def train(self, bars: Path, actions: Path, out: Path, command: str, progress: Progress) -> None:
+        """Writes the artifact. Reads nothing later than its last part. Raises ValueError."""
+        ...
+
+
+def recipe_of(source: Path) -> Recipe:
+    """That of an artifact's folder, of the version a folder stands for, or of a plan in TOML. ArtifactError or ValueError."""
+    if source.suffix == ".toml":
+        from models.training.plan import read
+
+        return LearnedRecipe(read(source))
+    folder = resolved(source)
+    if not (folder / MANIFEST).is_file():
+        raise ArtifactError(f"{source}: no {MANIFEST} there; name the folder of an artifact, or of its versions")
+    kind = kind_of(folder)
+    if kind == "":
+        return scorer_of(artifacts.load(folder).manifest)
+    if kind == learned.KIND:
+        return learned_of(learned.load(folder).manifest)
+    raise ArtifactError(
+        f"{folder / MANIFEST}: an artifact of kind {kind[:40]!r} cannot be trained again by this quantd"
+    )
+
+
+def moved(splits: Splits, days: int, *, expanding: bool) -> Splits:
+    """All parts so many days later, as long as they were; expanding, `train` begins where it did."""
+    by = timedelta(days=days)
+    train, validation, test = (
+        Split(part.name, part.first + by, part.last + by) for part in (splits.train, splits.validation, splits.test)
+    )
+    if expanding:
+        train = Split(train.name, splits.train.first, train.last)
+    return Splits(train, validation, test)
+
+
+class ScorerRecipe:
+    """Of the scorer, trained through the simulator."""
+
+    def __init__(self, symbols: tuple[str, ...], plan: "ScorerPlan") -> None:
+        self._symbols = symbols
+        self._plan = plan
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        return self._symbols
+
+    @property
+    def splits(self) -> Splits:
+        return self._plan.splits
+
+    @property
+    def costs(self) -> Costs:
+        return self._plan.costs
+
+    @property
+    def capital(self) -> float:
+        return self._plan.cash
+
+    @property
+    def lot(self) -> float:
+        return 1.0
+
+    def settings(self) -> dict[str, Any]:
+        said: dict[str, Any] = msgspec.to_builtins(self._plan)
+        return {"kind": "scorer", "symbols": list(self._symbols), **said}
+
+    def moved(self, days: int, *, expanding: bool) -> "ScorerRecipe":
+        plan = self._plan
+        warmup = plan.warmup_from if expanding else plan.warmup_from + timedelta(days=days)
+        plan = msgspec.structs.replace(
+            plan,
+            splits=moved(plan.splits, days, expanding=expanding),
+            warmup_from=warmup,
+            test_looks=plan.test_looks + 1,
+        )
+        return ScorerRecipe(self._symbols, plan)
+
+    def changed(self, changes: Sequence[str]) -> "ScorerRecipe":
+        from models.training.scorer import Plan
+
+        table = msgspec.to_builtins(self._plan)
+        for change in changes:
+            key, sign, value = change.partition("=")
+            if not sign or key not in table or isinstance(table[key], dict):
+                plain = ", ".join(k for k, v in table.items() if not isinstance(v, dict))
+                raise ValueError(f"--set {change}: write KEY=VALUE, one of {plain}")
+            table[key] = _seeds(value) if key == "seeds" else _number(value)
+        try:
+            return ScorerRecipe(self._symbols, msgspec.convert(table, Plan))
+        except (msgspec.ValidationError, ValueError) as error:
+            raise ValueError(f"--set {' '.join(changes)}: {error}") from None
+
+    def train(self, bars: Path, actions: Path, out: Path, command: str, progress: Progress) -> None:
+        from models.training.scorer import train
+
+        said = [f"{key}={_plain(value)}" for key, value in self.settings().items() if key in _KEPT]
+        train(bars, actions, self._symbols, self._plan, out, f"{command} {_sets(said)}", progress)
+
+
+_KEPT = (
+    "seeds",
+    "iterations",
+    "check_every",
+    "batch",
+    "episode",
+    "learning_rate",
+    "weight_decay",
+    "hidden",
+    "risk_aversion",
+    "keep",
+)
+
+
+class LearnedRecipe:
+    """Of a policy by any of the learners, from its plan."""
+
+    def __init__(self, plan: "LearnerPlan", looks: int = 0) -> None:
+        self._plan = plan
+        self._looks = looks
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        return self._plan.data.symbols
+
+    @property
+    def splits(self) -> Splits:
+        return self._plan.splits
+
+    @property
+    def costs(self) -> Costs:
+        return self._plan.market.costs
+
+    @property
+    def capital(self) -> float:
+        return self._plan.market.capital
+
+    @property
+    def lot(self) -> float:
+        return self._plan.market.lot
+
+    def settings(self) -> dict[str, Any]:
+        said: dict[str, Any] = msgspec.to_builtins(self._plan)
+        said.pop("data")  # files are told apart by what is in them
+        return {"kind": learned.KIND, "symbols": list(self.symbols), **said}
+
+    def moved(self, days: int, *, expanding: bool) -> "LearnedRecipe":
+        splits = moved(self._plan.splits, days, expanding=expanding)
+        return LearnedRecipe(msgspec.structs.replace(self._plan, splits=splits), self._looks)
+
+    def changed(self, changes: Sequence[str]) -> "LearnedRecipe":
+        from models.training.plan import PlanError, replaced
+
+        table: dict[str, object] = {}
+        for change in changes:
+            key, sign, value = change.partition("=")
+            if not sign:
+                raise ValueError(f"--set {change}: write KEY=VALUE, learner.gamma=0.95")
+            table[key] = _seeds(value) if key == "seeds" else _number(value)
+        try:
+            return LearnedRecipe(replaced(self._plan, table), self._looks)
+        except PlanError as error:
+            raise ValueError(f"--set {' '.join(changes)}: {error}") from None
+
+    def train(self, bars: Path, actions: Path, out: Path, command: str, progress: Progress) -> None:
+        from models.learners.agent import Diverged
+        from models.training.fitting import Progress as Fitting
+        from models.training.runs import train
+
+        def told(so_far: Fitting) -> bool:
+            score = "" if so_far.score is None else f", validation Sharpe {so_far.score:+.3f}"
+            progress(f"seed {so_far.seed}: {so_far.steps:,} steps{score}")
+            return False
+
+        data = msgspec.structs.replace(
+            self._plan.data, bars=str(bars), actions=str(actions) if actions != Path() else ""
+        )
+        try:
+            train(msgspec.structs.replace(self._plan, data=data), out, command, told, looked=self._looks)
+        except Diverged as error:
+            raise ValueError(str(error)) from error
+
+
+def learned_of(manifest: learned.Manifest) -> LearnedRecipe:
+    """The plan that a learned policy was made by. ArtifactError where this version has no such plans."""
+    from models.training.plan import AGENTS, PlanError, default, replaced
+
+    if manifest.parent:
+        raise ArtifactError(
+            f"{manifest.name} was made from another artifact ({manifest.made or manifest.parent[:16]}), not trained: train that one again"
+        )
+    try:
+        if manifest.algorithm not in AGENTS:
+            raise PlanError(f"an agent {manifest.algorithm!r}; this version trains {', '.join(AGENTS)}")
+        plan = replaced(default(manifest.algorithm), manifest.plan)  # type: ignore[arg-type]  # it is one of AGENTS
+    except PlanError as error:
+        raise ArtifactError(f"{manifest.name}: the plan in its manifest cannot be read: {error}") from None
+    return LearnedRecipe(plan, manifest.training.test_looks)
+
+
+def scorer_of(manifest: artifacts.Manifest) -> ScorerRecipe:
+    """The plan behind a scorer: its windows and seeds from the manifest, the rest from its command, or as usual."""
+    from models.training.scorer import Plan
+
+    training, usual = manifest.training, Plan()
+    parts = {
+        name: Split(name, date.fromisoformat(window.first), date.fromisoformat(window.last))
+        for name, window in training.windows.items()
+    }
+    splits = Splits(parts["train"], parts["validation"], parts["test"])
+    before = usual.splits.train.first - usual.warmup_from
+    plan = Plan(
+        splits=splits,
+        warmup_from=splits.train.first - before,
+        seeds=training.seeds,
+        hidden=manifest.network.hidden,
+        test_looks=training.test_looks,
+    )
+    return ScorerRecipe(manifest.universe, plan).changed(_settings_in(training.command))
+
+
+def _settings_in(command: str) -> list[str]:
+    """KEY=VALUE of a recorded command: of its --set, and of --iterations."""
+    words = shlex.split(command)
+    found = []
+    for flag, value in pairwise(words):
+        if flag == "--set":
+            found.append(value)
+        elif flag == "--iterations":
+            found.append(f"iterations={value}")
+    return found
+
+
+def _sets(settings: Sequence[str]) -> str:
+    return " ".join(f"--set {shlex.quote(each)}" for each in settings)
+
+
+def _plain(value: Any) -> str:
+    return ",".join(str(each) for each in value) if isinstance(value, (list, tuple)) else str(value)
+
+
+def _seeds(text: str) -> list[int]:
+    try:
+        return [int(each) for each in text.split(",")]
+    except ValueError:
+        raise ValueError(f"--set seeds={text}: write whole numbers, joined by commas") from None
+
+
+def _number(text: str) -> Any:
+    try:
+        return msgspec.json.decode(text)
+    except msgspec.DecodeError:
+        return text
