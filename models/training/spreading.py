@@ -6,7 +6,9 @@ Arguments are taken one by one, when a worker is free, so that they may depend o
 
 import asyncio
 import multiprocessing
+import os
 import signal
+import socket
 import traceback
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -199,6 +201,7 @@ class Cluster:
 
     def _begin(self, ray: Any) -> None:
         quiet = {"log_to_driver": False, "logging_level": "ERROR"}
+        _knock(self.address)
         try:
             if self.address:
                 ray.init(address=self.address, **quiet)
@@ -265,9 +268,21 @@ def _task(work: Callable[[Any, Callable[[Any], bool]], Any], argument: object, n
     return _outcome(work, argument, lambda message: bool(ray.get(mailbox.tell.remote(number, message))))
 
 
+def _knock(address: str) -> None:
+    """Raises Unavailable where nobody answers: Ray itself would go on trying for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not (host and port.isdigit()):
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=10.0).close()
+    except OSError as error:
+        raise Unavailable(f"no Ray cluster at {address}: {error}") from None
+
+
 def _ray() -> Any:
     if find_spec("ray") is None:
         raise Unavailable("--on ray needs ray: install quantd with its extra `ray`, or leave --on away (local)")
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported to anyone
     import ray
 
     return ray
