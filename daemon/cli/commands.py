@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from daemon.cli import artifact_commands
+
 app = typer.Typer(
     name="quantd",
     help="An event-driven trading daemon. `quantd run` trades on paper; `quantd COMMAND --help` explains a command.",
@@ -785,11 +787,20 @@ def models_info(folder: Folder, as_json: Json = False) -> None:
 
 
 @models_app.command("verify")
-def models_verify(folder: Folder, as_json: Json = False) -> None:
+def models_verify(
+    folder: Folder,
+    keys: Annotated[
+        list[Path] | None, typer.Option("--key", metavar="FILE", help="A public key that signed it.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
     """Make every check that trading makes, the probe on this machine included; exit code 78 when one fails."""
     from daemon.cli import models
 
-    raise typer.Exit(models.verify(folder, as_json=as_json))
+    raise typer.Exit(models.verify(folder, keys or (), as_json=as_json))
+
+
+artifact_commands.add(models_app)
 
 
 Out = Annotated[Path, typer.Option("--out", "-o", help="Folder of the artifact to write.")]

@@ -88,6 +88,8 @@ _FORESEEN: Final[dict[str, dict[str, int]]] = {
     "daemon.config.mistakes": {"ConfigError": CONFIG},
     "daemon.schedule": {"ScheduleError": CONFIG},
     "models.artifacts": {"ArtifactError": CONFIG},
+    "models.learned.quantizing": {"TooDifferent": CHECK_FAILED},
+    "models.learned.signing": {"KeyFault": CONFIG},
     "daemon.app": {"CannotStart": CONFIG},
     "daemon.carrying": {"NotCarried": CONFIG},
     "daemon.api.server": {"ApiUnavailable": CONFIG},

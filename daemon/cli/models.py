@@ -1,6 +1,7 @@
 """`quantd models`: what an artifact says of itself, whether it is whole, and the training of the forests."""
 
 import shlex
+from collections.abc import Sequence
 from datetime import date
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,41 +18,99 @@ from models.forests import artifact as forests
 from models.forests.card import verdict
 from models.forests.features import MEANING, PLAIN, Kind
 from models.forests.runtime import load_forest
+from models.learned import ensembles, signing
+from models.learned import manifest as learned
+from models.learned.manifest import Manifest
 from models.loading import load_artifact
+from models.versions import resolved
 
 NEEDED = ("sklearn", "onnx", "polars")
 
 
 def info(folder: Path, *, as_json: bool) -> int:
     """Everything the manifest says, every file checked first; the card for people."""
-    place = _place(folder)
-    if artifacts.kind_of(place) == forests.KIND:
-        forest = forests.load(place)
-        said: Any = {**msgspec.to_builtins(forest.manifest), "training_seconds": forest.seconds}
-    else:
-        said = msgspec.to_builtins(artifacts.load(place).manifest)
+    place = place_of(folder)
+    kind, manifest = manifest_in(place)
+    said: Any = msgspec.to_builtins(manifest)
+    if kind == forests.KIND:
+        said["training_seconds"] = forests.load(place).seconds
     if as_json:
         print_json(said)
-    else:
-        say((place / "card.md").read_text())
-        for name, entry in sorted(said["files"].items()):
-            say(f"{name}: {entry['size']} bytes, BLAKE2b {entry['blake2b'][:16]}…")
-        say(f"{MANIFEST}: digest {said['digest']}")
+        return DONE
+    say((place / "card.md").read_text())
+    if isinstance(manifest, Manifest):
+        for line in facts(manifest):
+            say(line)
+    for name, entry in sorted(said["files"].items()):
+        say(f"{name}: {entry['size']} bytes, BLAKE2b {entry['blake2b'][:16]}…")
+    say(f"{MANIFEST}: digest {said['digest']}")
     return DONE
 
 
-def verify(folder: Path, *, as_json: bool) -> int:
-    """Every check that trading makes: hashes, shape, features, and the probe on this machine."""
-    place = _place(folder)
+def facts(manifest: Manifest) -> list[str]:
+    """Of a learned policy, one line each: whatever its card says, this is what it is."""
+    training, shape, sight = manifest.training, manifest.network, manifest.sight
+    until = iso(training.until_ns)[:10]
+    lines = [
+        f"algorithm: {manifest.algorithm}{f', profile {manifest.profile}' if manifest.profile else ''}, {manifest.precision}",
+        f"network: {shape.kind} {' '.join(map(str, shape.hidden))}, {shape.parameters} numbers",
+        f"sight: {', '.join([*sight.features, 'known'])}; window {sight.window}; book {', '.join(sight.book) or 'unseen'}; "
+        f"hash {manifest.sight_hash}",
+        f"actions: {manifest.action.kind}",
+        f"universe: {', '.join(manifest.universe)}",
+        *(f"{name}: {w.first} to {w.last}" for name, w in training.windows.items()),
+        f"trained until {until}; seeds {', '.join(map(str, training.seeds))}, of them {training.chosen_seed}",
+        *(f"data {name}: BLAKE2b {digest[:16]}…" for name, digest in sorted(training.data.items())),
+    ]
+    if manifest.seats:
+        lines.append(f"seats: {', '.join(seat.name for seat in manifest.seats)}")
+    for name, result in manifest.results.items():
+        lines.append(f"{name}: Sharpe {result.policy.sharpe:.2f}, equal weight {result.equal_weight.sharpe:.2f}")
+    return lines
+
+
+def manifest_in(place: Path) -> tuple[str, Any]:
+    """(kind, manifest) of an artifact whose files are what it says; "policy" is the kind of a scorer. Raises ArtifactError."""
+    match artifacts.kind_of(place):
+        case "":
+            return "policy", artifacts.load(place).manifest
+        case forests.KIND:
+            return forests.KIND, forests.load(place).manifest
+        case learned.KIND:
+            return learned.KIND, learned.load(place).manifest
+        case ensembles.KIND:
+            return ensembles.KIND, ensembles.manifest_in(place)
+        case kind:
+            raise ArtifactError(
+                f"{place / MANIFEST}: an artifact of kind {kind[:40]!r}, which this quantd does not know"
+            )
+
+
+def verify(folder: Path, keys: Sequence[Path], *, as_json: bool) -> int:
+    """Every check that trading makes: hashes, shape, features, and the probe on this machine; with keys, that one of them signed."""
+    place = place_of(folder)
     policy = load_artifact(place, {})
     kind = artifacts.kind_of(place) or "policy"
     until = policy.trained_until_ns
+    if keys:
+        for where, digest in signing.artifacts_in(policy):
+            if fault := signing.signature_fault(where, digest, keys):
+                raise Failure(fault, CONFIG)
     if as_json:
         print_json(
-            {"folder": str(place), "kind": kind, "whole": True, "digest": policy.digest, "trained_until": iso(until)}
+            {
+                "folder": str(place),
+                "kind": kind,
+                "whole": True,
+                "digest": policy.digest,
+                "trained_until": iso(until),
+                "signed": bool(keys),
+            }
         )
-    else:
-        say(f"{place}: a {kind}, whole; its probe answers as it should here; trained until {iso(until)[:10]}")
+        return DONE
+    signed = "; signed" if keys else ""
+    named = {learned.KIND: "a learned policy", ensembles.KIND: "an ensemble"}.get(kind, f"a {kind}")
+    say(f"{place}: {named}, whole; its probe answers as it should here; trained until {iso(until)[:10]}{signed}")
     return DONE
 
 
@@ -129,7 +188,7 @@ def evaluate(
     _present(bars, actions)
     from models.forests import training
 
-    place = _place(folder)
+    place = place_of(folder)
     try:
         judged, seen = training.evaluate(place, bars, actions, symbols, first, last)
     except ArtifactError:
@@ -168,11 +227,12 @@ def _command(plan: Any, out: Path, bars: Path, actions: Path | None, symbols: li
     return shlex.join(words)
 
 
-def _place(folder: Path) -> Path:
-    """As given, or among those that came with quantd. Raises Failure."""
+def place_of(folder: Path) -> Path:
+    """As given, or among those that came with quantd; of a folder of versions the one it points to. Raises Failure."""
     for place in (folder, Path(models.__file__).parents[1] / folder, Path(models.__file__).parent / "shipped" / folder):
-        if (place / MANIFEST).is_file():
-            return place
+        found = resolved(place)
+        if (found / MANIFEST).is_file():
+            return found
     raise Failure(
         f"{folder}: no {MANIFEST} there; name the folder of an artifact, such as models/shipped/scorer", CONFIG
     )
