@@ -1,10 +1,10 @@
 """One ONNX graph of all that stands between an observation and weights: normalising, the network, what an action means. Needs torch."""
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
-from torch import nn
+from torch import Tensor, nn
 
 from models.learned.manifest import ActionSpec, Seat
 from models.learners.a2c import A2c
@@ -25,14 +25,22 @@ class Writes(Protocol):
         ...
 
 
+@runtime_checkable
 class Seated(Protocol):
-    """A learner of several agents who see alike: one actor a seat, all read out alike."""
+    """A learner of several agents, one actor a seat, all read out alike. `act` takes rows float[S, D], one a seat."""
 
     @property
     def actors(self) -> Sequence[Writes]: ...
 
     @property
     def readout(self) -> Readout: ...
+
+    @property
+    def network(self) -> nn.Module:
+        """All that act."""
+        ...
+
+    def act(self, observation: Tensor) -> Tensor: ...
 
 
 class Actor(NamedTuple):
@@ -64,6 +72,8 @@ def actor_of(learner: object) -> Actor:
             return Actor((learner.network,), "values", 0, learner.network)
         case Sac():
             return Actor((learner.actor,), learner.squash.family.readout, 0, learner.actor)
+        case Seated():
+            return Actor(tuple(learner.actors), learner.readout, 0, learner.network)
     raise TypeError(f"{type(learner).__name__} is no learner that can be written as an artifact")
 
 
@@ -84,6 +94,8 @@ def graph_of(
     ValueError where learner and action do not fit.
     """
     actor = actor_of(learner)
+    if len(actor.networks) != max(len(seats), 1):
+        raise ValueError(f"{len(actor.networks)} actors for {len(seats)} seats: one each")
     graph = Graph()
     seen = _scaled(graph, normaliser, spec.size(assets))
     given = [n.write(graph, seen, f"seat{k}." if seats else "") for k, n in enumerate(actor.networks)]

@@ -105,7 +105,9 @@ def golden_of(
                 if actor.readout not in ("softmax", "values") or actor.carry or _clear(learner, actor, row):
                     break
             seats = np.zeros((0, assets))
-            action = asked(learner, actor, row, first=not kept)
+            # all seats see the one book that is traded
+            rows = row.expand(max(len(manifest.seats), 1), -1)
+            action = asked(learner, actor, rows, first=not kept)
             if manifest.seats:
                 seats = seats_of(action, manifest)
                 answer = np.array([s.share for s in manifest.seats]) @ seats
@@ -116,7 +118,7 @@ def golden_of(
 
 
 def asked(learner: Any, actor: Actor, row: Tensor, *, first: bool) -> Tensor:
-    """What the learner does when nothing is drawn, row float[1, D]; one that remembers forgets when `first`."""
+    """What the learner does when nothing is drawn, row float[1, D], or float[S, D]; one that remembers forgets when `first`."""
     said: Tensor = learner.act(row, started=torch.tensor([first])) if actor.carry else learner.act(row)
     return said
 

@@ -105,3 +105,28 @@ def written(out: Path, name: str = "ppo simplex", *, scaling: bool = True, **opt
     spec, universe = options.get("spec", SPEC), options.get("universe", UNIVERSE)
     given = scaling_of(spec, len(universe)) if scaling else None
     return write(out, manifest_of(learner, name, spec, universe), learner, given, b"# a card\n")
+
+
+class Several:
+    """A learner of several seats, as far as it acts."""
+
+    def __init__(self, seats: int) -> None:
+        made = [learner_of("ppo simplex", seed=seed) for seed in range(seats)]
+        self.actors = [each.agent.network for each in made]
+        self.network = torch.nn.ModuleList(self.actors)
+        self.readout = made[0].agent.family.readout
+        self._family = made[0].agent.family
+
+    def act(self, observation: torch.Tensor) -> torch.Tensor:
+        said = [n.act(row[None], n.begin(1))[0] for n, row in zip(self.actors, observation, strict=True)]
+        return self._family.mode(torch.cat(said))
+
+
+SEATS = (Seat("careful", ("AAA", "BBB"), 0.4, 0.5), Seat("balanced", (), 0.8, 0.3), Seat("bold", ("CCC",), 1.0, 0.2))
+
+
+def written_seats(out: Path) -> Manifest:
+    """An artifact of three agents in `out`."""
+    learner = Several(len(SEATS))
+    manifest = manifest_of(learner_of("ppo simplex"), seats=SEATS)
+    return write(out, manifest, learner, scaling_of(), b"# a card\n")

@@ -6,13 +6,29 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from models.artifacts import ArtifactError
+from models.desks import Desks
+from models.desks import Seat as TrainedSeat
 from models.features import LOOKBACK
+from models.learned.exporting import scaled
 from models.learned.runtime import CARRY, load_agent
+from models.panel import Panel
+from models.sights import observation
 from strategies.policies.params import ParamsError
-from tests.models.learned_world import LEARNERS, SPEC, UNIVERSE, scaling_of, written
+from tests.models.learned_world import (
+    LEARNERS,
+    SEATS,
+    SPEC,
+    UNIVERSE,
+    Several,
+    scaling_of,
+    written,
+    written_seats,
+)  # fmt: skip
 from tests.models.test_runtime import moves
+from tests.models.worlds import DAY, market
 from trading.instruments import Instrument, Universe
 from trading.market import Ring
 from trading.view import View
@@ -141,3 +157,46 @@ def test_trading_with_it_imports_no_torch(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.stderr.strip() == ""
+
+
+def test_a_house_of_several_seats_holds_their_mean_by_capital_and_one_of_them_may_trade_alone(tmp_path: Path) -> None:
+    written_seats(tmp_path / "a")
+    house = load_agent(tmp_path / "a", {})
+    view = view_of(moves(3, 3), UNIVERSE, HELD)
+    alone = {seat.name: load_agent(tmp_path / "a", {"seat": seat.name}).act(view, {})[0] for seat in SEATS}
+    assert alone["careful"][2] == 0.0, "what a seat may not hold it does not"
+    assert alone["bold"][:2].tolist() == [0.0, 0.0]
+    assert all(alone[seat.name].sum() <= seat.invested + 1e-6 for seat in SEATS)
+    assert alone["careful"].sum() == pytest.approx(0.4), "capped at what it may invest"
+    together = sum(seat.share * alone[seat.name] for seat in SEATS)
+    assert house.act(view, {})[0] == pytest.approx(together, abs=1e-7)
+    graph = house._run(["weights"], {"observation": observation(SPEC, view.returns(LOOKBACK), HELD, view.cash)[None]})[
+        0
+    ]
+    assert graph[0] == pytest.approx(together, abs=1e-6), "the graph alone says the same"
+    with pytest.raises(ParamsError, match="there are careful, balanced, bold"):
+        load_agent(tmp_path / "a", {"seat": "bald"})
+
+
+def test_seats_are_masked_and_capped_as_they_were_in_training(tmp_path: Path) -> None:
+    written_seats(tmp_path / "a")
+    view = view_of(moves(3, 3), UNIVERSE, np.array([0.2, 0.0, 0.1]), missing=1)
+    said = load_agent(tmp_path / "a", {}).answer(
+        view.returns(LOOKBACK), view.weights, view.cash, None, np.array([True, False, True])
+    )
+    learner = Several(3)
+    row = scaled(
+        torch.from_numpy(observation(SPEC, view.returns(LOOKBACK), view.weights, view.cash))[None], scaling_of()
+    )
+    action = learner.act(row.expand(3, -1))
+    prices = np.full((200, 3), 50.0)
+    prices[:, 1] = np.nan
+    world = Panel(UNIVERSE, np.arange(200) * DAY, prices, prices, np.ones((200, 3)), np.zeros((200, 3)))
+    desks = Desks(market(world), [TrainedSeat(s.name, s.symbols, invested=s.invested) for s in SEATS])
+    desks.reset()
+    held: list[torch.Tensor] = []
+    simulated = desks.simulator.move
+    desks.simulator.move = lambda weights: (held.append(weights), simulated(weights))[1]  # type: ignore[method-assign]
+    desks.move(action)
+    assert said.seats == pytest.approx(held[0].numpy(), abs=1e-6)
+    assert not said.seats[:, 1].any()
