@@ -13,7 +13,7 @@ import numpy as np
 OPERATORS: Final = frozenset(
     {
         "Add", "ArgMax", "Cast", "Clip", "Concat", "Constant", "Div", "DynamicQuantizeLinear", "Erf", "Exp", "Expand", "Flatten",
-        "Gather", "Gemm", "Identity", "LayerNormalization", "Log", "MatMul", "MatMulInteger", "Max", "Min", "Mul", "Neg", "Pow",
+        "Gather", "Gemm", "Identity", "LayerNormalization", "Log", "MatMul", "MatMulInteger", "Max", "Min", "Mul", "Neg", "Pad", "Pow",
         "ReduceMean", "ReduceSum", "Relu", "Reshape", "Sigmoid", "Slice", "Softmax", "Softplus", "Split", "Sqrt", "Squeeze",
         "Sub", "Tanh", "Transpose", "TreeEnsemble",
         "TreeEnsembleRegressor", "Unsqueeze", "Where", "Abs",

@@ -22,13 +22,13 @@ TOLERANCE: Final = 1e-5
 """The most by which the golden probe may differ on this machine, whatever a manifest asks for."""
 
 
-def open_session(graph: bytes, where: Path, takes: list[str], gives: list[str]) -> Any:
-    """A graph in ONNX Runtime on one thread of the processor. ArtifactError, naming `where`, when it is none or has
+def open_session(graph: bytes, where: Path, takes: list[str], gives: list[str] | None = None, threads: int = 1) -> Any:
+    """A graph in ONNX Runtime on `threads` of the processor. ArtifactError, naming `where`, when it is none or has
     other inputs and outputs."""
     if fault := graph_fault(graph):
         raise ArtifactError(f"{where}: {fault}; it is not loaded")
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
     options.log_severity_level = 4
     try:
@@ -36,8 +36,8 @@ def open_session(graph: bytes, where: Path, takes: list[str], gives: list[str]) 
     except Exception as error:  # the runtime has many kinds, none of them public
         raise ArtifactError(f"{where}: not a graph that ONNX Runtime loads: {first_line(error)}") from None
     inputs, outputs = [i.name for i in session.get_inputs()], [o.name for o in session.get_outputs()]
-    if inputs != takes or outputs != gives:
-        expected = f"{', '.join(takes)} and {', '.join(gives)}"
+    if inputs != takes or (gives is not None and outputs != gives):
+        expected = f"{', '.join(takes)} and {', '.join(gives or outputs)}"
         raise ArtifactError(f"{where}: it takes {inputs} and gives {outputs}; {expected} are expected")
     return session
 

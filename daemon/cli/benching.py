@@ -14,8 +14,6 @@ from daemon.cli.configuration import read
 from daemon.cli.failures import CHECK_FAILED, DONE, Failure
 from daemon.cli.output import print_json, progress, say, table
 from daemon.policies import answer
-from models.forests.policy import LearnedAllocation
-from models.runtime import LearnedPolicy
 from trading.effects import Ask
 from trading.events import Decided, Tick
 from trading.market import MarketSlice
@@ -77,7 +75,7 @@ def measure(assembly: Assembly, bar: Callable[[float], None]) -> dict[str, list[
         policy = assembly.policies[question.policy]
         began = perf_counter_ns()
         said = answer(policy, question)
-        if any(isinstance(each, LearnedPolicy | LearnedAllocation) for each in leaves(policy)):
+        if any(hasattr(each, "trained_until_ns") for each in leaves(policy)):
             times["inference"].append(perf_counter_ns() - began)
         return said
 

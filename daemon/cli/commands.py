@@ -372,6 +372,21 @@ def bench_portfolio(config: Config = CONFIG, state: State = None, sets: Sets = N
     raise typer.Exit(benching.portfolio(config, state, tuple(sets or ()), as_json=as_json))
 
 
+@bench.command("inference")
+def bench_inference(
+    folders: Annotated[
+        list[Path] | None, typer.Argument(metavar="[FOLDER...]", help="Artifacts; all that came with quantd.")
+    ] = None,
+    batch: Annotated[int, typer.Option(min=1, max=4096, help="Observations in one call.")] = 1,
+    threads: Annotated[int, typer.Option(min=1, max=64, help="Of the processor, for one call.")] = 1,
+    as_json: Json = False,
+) -> None:
+    """Time trained policies from an observation to weights; exit code 1 when a decision's p99 is above 15 ms."""
+    from daemon.cli import timing
+
+    raise typer.Exit(timing.inference(folders or (), batch, threads, as_json=as_json))
+
+
 data = typer.Typer(help="Bars: download them, check them, list what is kept.", no_args_is_help=True)
 app.add_typer(data, name="data", rich_help_panel="Set up")
 

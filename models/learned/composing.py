@@ -1,6 +1,7 @@
 """One ONNX graph of all that stands between an observation and weights: normalising, the network, what an action means. Needs torch."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
@@ -12,6 +13,7 @@ from models.learners.dqn import Dqn
 from models.learners.ppo import Ppo
 from models.learners.sac import Sac
 from models.networks.graph import Graph, Readout
+from models.runtime import open_session
 from models.sights import SightSpec
 from trading.market import Floats
 
@@ -86,7 +88,7 @@ def graph_of(
     allocations: Floats | None = None,
     seats: Sequence[tuple[Seat, Floats]] = (),
 ) -> bytes:
-    """observation float32[1, D], as it was measured, and carry float32[1, C] of a network that remembers -> weights float32[1, N]
+    """observation float32[B, D], as it was measured, and carry float32[B, C] of a network that remembers -> weights float32[B, N]
     without cash; scores float32[1, A] of discrete `allocations` float64[A, N + 1]; carried float32[1, C]; seats float32[1, S, N].
 
     `seats`: each with the assets it may hold, float64[N + 1] of 1 and 0, cash last. What a seat may not hold goes to what it may, as in
@@ -123,7 +125,21 @@ def graph_of(
     if actor.carry:
         outputs["carried"] = actor.carry
     inputs = {"observation": spec.size(assets)} | ({"carry": actor.carry} if actor.carry else {})
-    return graph.model("policy", inputs, outputs)
+    model = graph.model("policy", inputs, outputs, "rows")
+    return model if _by_rows(model, inputs) else graph.model("policy", inputs, outputs)
+
+
+def _by_rows(model: bytes, inputs: Mapping[str, int]) -> bool:
+    """Whether a graph answers several observations at once as it answers each: a network may be written for one."""
+    draw = np.random.default_rng(0)
+    given = {name: draw.normal(size=(3, width)).astype(np.float32) for name, width in inputs.items()}
+    try:
+        run = open_session(model, Path("policy.onnx"), list(inputs)).run
+        together = run(["weights"], given)[0]
+        alone = [run(["weights"], {name: rows[k : k + 1] for name, rows in given.items()})[0] for k in range(3)]
+    except Exception:  # whatever the runtime says of shapes that do not fit
+        return False
+    return together.shape == (3, alone[0].shape[1]) and bool(np.abs(together - np.concatenate(alone)).max() < 1e-5)
 
 
 def _simplex(actor: Actor) -> Readout:

@@ -57,11 +57,17 @@ class LearnedAgent:
         "_shares",
         "_universe",
         "artifact",
+        "by_rows",
         "params",
     )
 
     def __init__(
-        self, artifact: LearnedArtifact, params: LearnedAgentParams | None = None, *, prove: bool = True
+        self,
+        artifact: LearnedArtifact,
+        params: LearnedAgentParams | None = None,
+        *,
+        prove: bool = True,
+        threads: int = 1,
     ) -> None:
         manifest = artifact.manifest
         self.artifact = artifact
@@ -76,7 +82,9 @@ class LearnedAgent:
             self._gives.append("scores")
         if self._recurrent:
             self._gives.append("carried")
-        self._run: Any = open_session(artifact.graph, artifact.folder / "policy.onnx", takes, self._gives).run
+        session = open_session(artifact.graph, artifact.folder / "policy.onnx", takes, self._gives, threads)
+        self._run: Any = session.run
+        self.by_rows: bool = isinstance(session.get_inputs()[0].shape[0], str)
         self._invested = np.array([[s.invested] for s in manifest.seats])
         self._shares = np.array([s.share for s in manifest.seats])
         self._universe: Universe | None = None
@@ -165,6 +173,17 @@ class LearnedAgent:
         elif priced is not None:
             out[~priced] = 0.0
         return Answer(out, found.get("scores", _NONE[None])[0], found.get("carried", _NONE[None]), seats)
+
+    def decide_all(self, observed: NDArray[np.float32]) -> Floats:
+        """float64[B, N] of observations float32[B, D], in one run where the graph takes several; without memory, all assets having a
+        price. For studies: the daemon decides one by one."""
+        if not self.by_rows or self._seat is not None:
+            return np.stack([self.decide(row[None]).weights for row in observed])
+        given = {"observation": observed}
+        if self._recurrent:
+            given[CARRY] = np.zeros((len(observed), self.artifact.manifest.network.carry), np.float32)
+        out: Floats = self._run(["weights"], given)[0].astype(np.float64)
+        return out
 
     def _capped(self, seats: Floats, priced: Bools | None) -> Floats:
         """As `models.desks` does: what has no price is left in cash, then all is scaled down to what a seat may invest."""

@@ -43,8 +43,9 @@ class Graph:
             case "softmax":
                 self.node("Softmax", [actor], output, axis=-1)
             case "softmax_gaussian":
-                zero = self.constant("zero", np.zeros((1, 1), dtype=np.float32))
-                self.node("Softmax", [self.node("Concat", [actor, zero], axis=-1)], output, axis=-1)
+                # a zero at the end of each row: what the others are measured by
+                pads = self.constant("pads", np.array([0, 0, 0, 1], dtype=np.int64))
+                self.node("Softmax", [self.node("Pad", [actor, pads])], output, axis=-1)
             case "dirichlet":
                 excess = self.node("Softplus", [actor])
                 last = self.constant("last", np.array([-1], dtype=np.int64))
@@ -60,12 +61,15 @@ class Graph:
         best = self.node("ArgMax", [scores], axis=-1, keepdims=0)
         self.node("Gather", [table, best], "weights", axis=0)
 
-    def model(self, name: str, inputs: Mapping[str, int], outputs: Mapping[str, int | tuple[int, int]]) -> bytes:
-        """`inputs` and `outputs`: names and widths of float32[1, width], or [1, rows, width]."""
+    def model(
+        self, name: str, inputs: Mapping[str, int], outputs: Mapping[str, int | tuple[int, int]], rows: int | str = 1
+    ) -> bytes:
+        """`inputs` and `outputs`: names and widths of float32[rows, width], or [rows, height, width]; as many rows as there are when `rows`
+        is a name."""
 
         def declared(widths: Mapping[str, int] | Mapping[str, int | tuple[int, int]]) -> list[onnx.ValueInfoProto]:
             return [
-                helper.make_tensor_value_info(k, TensorProto.FLOAT, [1, *(w if isinstance(w, tuple) else (w,))])
+                helper.make_tensor_value_info(k, TensorProto.FLOAT, [rows, *(w if isinstance(w, tuple) else (w,))])
                 for k, w in widths.items()
             ]
 

@@ -12,8 +12,9 @@ from models.artifacts import ArtifactError
 from models.desks import Desks
 from models.desks import Seat as TrainedSeat
 from models.features import LOOKBACK
+from models.learned.agreeing import probes_of
 from models.learned.exporting import scaled
-from models.learned.runtime import CARRY, load_agent
+from models.learned.runtime import CARRY, LearnedAgent, load_agent
 from models.panel import Panel
 from models.sights import observation
 from strategies.policies.params import ParamsError
@@ -200,3 +201,15 @@ def test_seats_are_masked_and_capped_as_they_were_in_training(tmp_path: Path) ->
     desks.move(action)
     assert said.seats == pytest.approx(held[0].numpy(), abs=1e-6)
     assert not said.seats[:, 1].any()
+
+
+@pytest.mark.parametrize("name", ["ppo simplex", "ppo box", "dqn", "ppo lstm", "sac simplex"])
+def test_many_observations_at_once_are_answered_as_one_by_one(name: str, tmp_path: Path) -> None:
+    written(tmp_path / "a", name)
+    agent = load_agent(tmp_path / "a", {})
+    assert agent.by_rows
+    observed = probes_of(SPEC, 3, 20)
+    alone = np.stack([agent.decide(row[None]).weights for row in observed])
+    assert agent.decide_all(observed) == pytest.approx(alone, abs=1e-6)
+    threaded = LearnedAgent(agent.artifact, threads=2)
+    assert threaded.decide_all(observed) == pytest.approx(alone, abs=1e-6)
