@@ -8,7 +8,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-import structlog
 from msgspec import Struct
 
 import models
@@ -26,8 +25,6 @@ if TYPE_CHECKING:
     from models.learned.manifest import Manifest, Precision
 
 SHIPPED: Final = Path(models.__file__).parent / "shipped"
-
-log = structlog.get_logger("quantd.models")
 
 
 class Row(Struct, frozen=True):
@@ -271,7 +268,6 @@ def use(folder: Path, version: str | None, why: str, *, as_json: bool) -> int:
     digest = load_artifact(place, {}).digest
     when = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     before = pointing.point(folder, version, digest, when, why)
-    log.info("version", name=str(folder), before=before, now=version, digest=digest, why=why)
     if as_json:
         print_json({"folder": str(folder), "before": before, "current": version, "digest": digest})
     else:
