@@ -18,6 +18,9 @@ EPSILON = 1e-5
 """Of LayerNorm, torch's default."""
 
 
+ROUNDED_ROWS = 64
+"""Fewer rows are multiplied in float32 in any case: to round the weights costs more than the product."""
+
 PART = 256
 """Rows that a CPU takes at once: what a layer makes of them stays in its cache until the next layer reads it."""
 
@@ -26,6 +29,7 @@ class _Kept(NamedTuple):
     """Of one layer's forward pass, for its backward pass."""
 
     given: Tensor
+    """In the numbers that products are made of."""
     bent: Tensor
     """sigmoid(2h) of the layer's sums h."""
     mean: Tensor
@@ -137,7 +141,7 @@ class Mlp(nn.Module):
         """Adds to `before` times the gradient: 0 for the first part of the rows, then 1."""
         weight, _ = self._head
         self._add(self._head_slope, d, last, before)
-        d = self._product(d, weight)
+        d = torch.mm(d, weight)
         for depth in range(len(self._layers) - 1, -1, -1):
             weight, _, gain, shift = self._layers[depth]
             weight_slope, bias_slope, gain_slope, shift_slope = self._slopes[depth]
@@ -150,24 +154,27 @@ class Mlp(nn.Module):
             d = torch.ops.aten.sigmoid_backward(d, bent).mul_(2.0)
             self._add((weight_slope, bias_slope), d, given, before)
             if depth:
-                d = self._product(d, weight)
+                d = torch.mm(d.to(given.dtype), weight.to(given.dtype)).float()
 
     def _add(self, slopes: tuple[Tensor, Tensor], d: Tensor, given: Tensor, before: float) -> None:
         """Of a linear layer's weight and bias."""
         weight, bias = slopes
-        if self._rounded:
-            torch.add(self._product(d.t(), given), weight, alpha=before, out=weight)
+        torch.add(d.sum(0), bias, alpha=before, out=bias)
+        if given.dtype == torch.bfloat16:
+            torch.add(torch.mm(d.bfloat16().t(), given).float(), weight, alpha=before, out=weight)
         else:
             torch.addmm(weight, d.t(), given, beta=before, out=weight)
-        torch.add(d.sum(0), bias, alpha=before, out=bias)
 
     def _forward(self, x: Tensor, keep: bool) -> Tensor:
-        """float[R, D] -> float[R, P + 1]: the actor's columns and the value."""
+        """float[R, D] -> float[R, P + 1]: the actor's columns and the value. With bfloat16 the factors of the trunk's products
+        are rounded, and the products; sums, norms, heads and the optimiser stay float32."""
         kept = []
+        rounded = self._rounded and len(x) >= ROUNDED_ROWS
         for weight, bias, gain, shift in self._layers:
             # tanh(h) = 2 sigmoid(2h) - 1, and LayerNorm of that is LayerNorm of the sigmoid alone at a quarter of epsilon
-            if self._rounded:
-                bent = self._product(x, weight.t()).add_(bias).mul_(2.0).sigmoid_()
+            if rounded:
+                x = x.bfloat16()
+                bent = torch.add(bias + bias, torch.mm(x, weight.bfloat16().t()).float(), alpha=2.0).sigmoid_()
             else:
                 bent = torch.addmm(bias, x, weight.t(), beta=2, alpha=2).sigmoid_()
             normal, mean, scale = torch.native_layer_norm(bent, gain.shape, gain, shift, EPSILON / 4.0)
@@ -178,12 +185,6 @@ class Mlp(nn.Module):
             self._tapes.append((kept, x))
         weight, bias = self._head
         return torch.addmm(bias, x, weight.t())
-
-    def _product(self, a: Tensor, b: Tensor) -> Tensor:
-        """float32[R, C]. With bfloat16 the factors are rounded; sums, norms, heads' outputs and the optimiser stay float32."""
-        if self._rounded:
-            return torch.mm(a.bfloat16(), b.bfloat16()).float()
-        return torch.mm(a, b)
 
 
 def to_onnx(network: Mlp, readout: Readout) -> bytes:
