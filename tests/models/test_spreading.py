@@ -172,7 +172,7 @@ def test_a_ray_cluster_comes_to_the_same_bits() -> None:
         where.run(fails, iter(["die"]), Heard())
 
 
+@pytest.mark.slow
 def test_a_cluster_that_is_not_there_is_told() -> None:
-    pytest.importorskip("ray")
     with pytest.raises(Unavailable, match=r"127\.0\.0\.1:1"):
         Cluster(1, "127.0.0.1:1").run(counts, iter([1]), Heard())
