@@ -161,7 +161,9 @@ def test_every_declared_package_is_imported_somewhere():
 
 def test_every_imported_package_is_declared():
     extras = project()["optional-dependencies"]
-    declared = {requirement(t) for t in [*project()["dependencies"], *extras["train"], *extras["allocate"], *extras["ray"]]}
+    declared = {
+        requirement(t) for t in [*project()["dependencies"], *extras["train"], *extras["allocate"], *extras["ray"]]
+    }
     modules = {MODULES.get(name, name.replace("-", "_")) for name in declared} | {
         "pydantic_core"
     }  # pydantic's own half

@@ -17,7 +17,8 @@ BAD = {
     "raising": "    raise ValueError('not today')",
     "nothing": "    return [float('nan')] * len(view.prices)",
     "shapes": "    return [0.1, 0.2]",
-    "endless": "    while True:\n        pass",
+    # a hundred times as long as it may take; a thread that never ended would slow down every test after this one
+    "endless": "    import time\n    end = time.monotonic() + 5.0\n    while time.monotonic() < end:\n        pass",
 }
 SAID = {
     "raising": "ValueError: not today at raising.py:",
