@@ -17,7 +17,7 @@ from models.learners.descent import Adam
 from models.learners.distributions import LOG_2PI, Gaussian
 from models.learners.off_policy import Course
 from models.learners.replay import Replay
-from models.networks.squashed import GaussianActor, TwinCritics
+from models.networks.squashed import GaussianActor, TwinCritics, bounded
 from models.vector_env import Kind, VectorEnv
 
 LOSSES = ("critic", "actor", "temperature", "entropy")
@@ -132,28 +132,37 @@ class Sac:
         plan, squash = self.plan, self.squash
         batch = replay.sample(plan.batch, self.course.random)
         temperature = self.log_temperature.exp()
-        with torch.no_grad():
-            mean, log_spread = self.actor.forward(batch.following)
-            action, log_prob = squash.draw(mean, log_spread, self._noise(mean))
-            soft = self.target.forward(batch.following, action).amin(0) - temperature * log_prob
-            wanted = torch.addcmul(batch.reward, batch.discount, soft)
+        rows = len(batch.reward)
+        mean, spread, _ = self.actor.run(batch.following)
+        action, log_prob = squash.draw(mean, bounded(spread), self._noise(mean))
+        soft = self.target.run(batch.following, action)[0].amin(0) - temperature * log_prob
+        wanted = torch.addcmul(batch.reward, batch.discount, soft)
         # equation 5
-        error = self.critics.forward(batch.observation, batch.action) - wanted
-        critic_loss = 0.5 * (error * error).mean(-1).sum()
-        self._descend("critics", critic_loss, self.critics)
-        # equation 9; `backward` is told whose gradient is asked, so that none is made for the critics' weights
-        mean, log_spread = self.actor.forward(batch.observation)
-        action, log_prob = squash.draw(mean, log_spread, self._noise(mean))
-        actor_loss = (temperature * log_prob - self.critics.forward(batch.observation, action).amin(0)).mean()
-        actor_loss = actor_loss + plan.pull * mean.square().mean()
-        self._descend("actor", actor_loss, self.actor)
+        values, seen = self.critics.run(batch.observation, batch.action)
+        error = values - wanted
+        self.critics.pull(error / rows, seen)
+        self.optimisers["critics"].step(self.critics.gradient)
+        # equation 9; autograd knows what a few numbers a row are drawn from, all else is written out
+        mean, spread, acted = self.actor.run(batch.observation)
+        mean.requires_grad_(), spread.requires_grad_()
+        with torch.enable_grad():
+            action, log_prob = squash.draw(mean, bounded(spread), self._noise(mean))
+            own = temperature * log_prob.mean() + plan.pull * mean.square().mean()
+        values, seen = self.critics.run(batch.observation, action.detach())
+        worth, lower = values.min(0)
+        slope = torch.zeros_like(values).scatter_(0, lower.unsqueeze(0), -1.0 / rows)
+        by_action = self.critics.by_action(slope, seen, action.shape[-1])
+        d_mean, d_spread = torch.autograd.grad((own.sum(), action), (mean, spread), (None, by_action))
+        self.actor.pull(d_mean, d_spread, acted)
+        self.optimisers["actor"].step(self.actor.gradient)
         # equation 18, by the logarithm: the temperature stays above 0
         entropy = -log_prob.detach().mean()
         self.optimisers["temperature"].step((entropy - plan.entropy * self.coordinates).view(1))
         self.target.vector.lerp_(self.critics.vector, plan.tau)
         if not tell:
             return None
-        return torch.stack([critic_loss.detach(), actor_loss.detach(), temperature[0], entropy])
+        critic_loss = 0.5 * (error * error).mean(-1).sum()
+        return torch.stack([critic_loss, (own.detach() - worth.mean()).sum(), temperature[0], entropy])
 
     def state(self) -> State:
         """All that the next step depends on, the memory and the environment's place too."""
@@ -175,11 +184,6 @@ class Sac:
 
     def _learned(self) -> dict[str, Tensor]:
         return {"actor": self.actor.vector, "critics": self.critics.vector, "temperature": self.log_temperature}
-
-    def _descend(self, name: str, loss: Tensor, network: GaussianActor | TwinCritics) -> None:
-        network.gradient.zero_()
-        loss.backward(inputs=network.leaves)  # type: ignore[no-untyped-call]
-        self.optimisers[name].step(network.gradient)
 
     def _noise(self, like: Tensor) -> Tensor:
         return torch.empty_like(like).normal_(generator=self.course.random)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from models.learners.agent import Report
 from models.learners.sac import Sac, SacPlan, Squash
-from models.networks.squashed import GaussianActor, TwinCritics, to_onnx
+from models.networks.squashed import GaussianActor, TwinCritics, bounded, to_onnx
 from models.vector_env import Kind
 from tests.models.off_policy_problems import on
 from tests.models.problems import DriftingAsset, Problem, RegimeBandit, RevertingPair, share
@@ -123,6 +123,40 @@ def gradients(made: Sac, loss: Tensor, network: GaussianActor | TwinCritics) -> 
     return torch.cat([each.reshape(-1) for each in torch.autograd.grad(loss, network.leaves)])
 
 
+@pytest.mark.parametrize(("bfloat16", "near"), [(False, 1e-5), (True, 3e-2)])
+def test_slopes_are_those_of_autograd(bfloat16: bool, near: float) -> None:
+    random = torch.Generator().manual_seed(5)
+    actor = GaussianActor(9, 3, random, hidden=(16, 12), bfloat16=bfloat16)
+    critics = TwinCritics(9, 4, random, hidden=(16, 12), bfloat16=bfloat16)
+    seen, done = torch.randn(40, 9, generator=random), torch.rand(40, 4, generator=random)
+    d_mean, d_spread, d_value = (torch.randn(size, generator=random) for size in ((40, 3), (40, 3), (2, 40)))
+
+    def close(found: Tensor, wanted: Tensor) -> None:
+        assert float((found - wanted).detach().norm()) <= near * float(wanted.detach().norm())
+
+    mean, spread, kept = actor.run(seen)
+    told = actor(seen)
+    close(mean, told[0])
+    close(bounded(spread), told[1])
+    slope = spread.clone().requires_grad_()
+    (through,) = torch.autograd.grad(bounded(slope), slope, d_spread)
+    actor.pull(d_mean, through, kept)
+    wanted = torch.autograd.grad(told, actor.leaves, (d_mean, d_spread))
+    close(actor.gradient, torch.cat([each.reshape(-1) for each in wanted]))
+
+    asked = done.clone().requires_grad_()
+    values, tapes = critics.run(seen, done)
+    worth = critics(seen, asked)
+    close(values, worth)
+    critics.gradient.fill_(7.0)
+    by_action = critics.by_action(d_value, tapes, 4)
+    assert bool((critics.gradient == 7.0).all())
+    critics.pull(d_value, tapes)
+    *by_leaf, by_done = torch.autograd.grad(worth, [*critics.leaves, asked], d_value)
+    close(critics.gradient, torch.cat([each.reshape(-1) for each in by_leaf]))
+    close(by_action, by_done)
+
+
 def test_one_update_moves_everything_by_its_equation() -> None:
     """By hand, from the same draws; Adam's first step is the learning rate along the sign of the gradient."""
     plan = SacPlan(hidden=(8, 8), batch=16, warmup=100, buffer=200, tau=0.1, learning_rate=1e-3, gamma=0.9)
@@ -148,7 +182,10 @@ def test_one_update_moves_everything_by_its_equation() -> None:
     critics.vector.copy_(made.critics.vector)
     mean, spread = actor(batch.observation)
     action, log_prob = other.squash.draw(mean, spread, torch.randn(16, 1, generator=random))
-    slope["actor"] = gradients(other, (log_prob - critics(batch.observation, action).min(0).values).mean(), actor)
+    pull = plan.pull * mean.square().mean()
+    slope["actor"] = gradients(
+        other, (log_prob - critics(batch.observation, action).min(0).values).mean() + pull, actor
+    )
     for name, now in (("critics", made.critics.vector), ("actor", made.actor.vector)):
         sure = slope[name].abs() > 1e-5
         torch.testing.assert_close((now - before[name])[sure], -1e-3 * slope[name].sign()[sure], atol=2e-6, rtol=0.0)
