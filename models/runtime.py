@@ -1,6 +1,6 @@
 """Runs a trained policy in ONNX Runtime, on one thread, from the features that training used. No torch."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -40,6 +40,18 @@ def open_session(graph: bytes, where: Path, takes: list[str], gives: list[str] |
         expected = f"{', '.join(takes)} and {', '.join(gives or outputs)}"
         raise ArtifactError(f"{where}: it takes {inputs} and gives {outputs}; {expected} are expected")
     return session
+
+
+def places(universe: Universe, trained: Sequence[str], folder: Path) -> list[int]:
+    """Where the symbols that an artifact was trained on stand in `universe`; ArtifactError when they are not all of it."""
+    if set(universe.symbols) != set(trained):
+        missing = sorted(set(trained) - set(universe.symbols))
+        extra = sorted(set(universe.symbols) - set(trained))
+        raise ArtifactError(
+            f"{folder}: trained on {', '.join(trained)}; the universe lacks {', '.join(missing) or 'none'} "
+            f"and adds {', '.join(extra) or 'none'}"
+        )
+    return universe.columns(trained)
 
 
 class LearnedParams(Struct, frozen=True):
@@ -98,14 +110,7 @@ class LearnedPolicy:
         """Finds its columns in `universe`; ArtifactError when it cannot trade it."""
         manifest = self.artifact.manifest
         if not manifest.network.equivariant:
-            if set(universe.symbols) != set(manifest.universe):
-                missing = sorted(set(manifest.universe) - set(universe.symbols))
-                extra = sorted(set(universe.symbols) - set(manifest.universe))
-                raise ArtifactError(
-                    f"{self.artifact.folder}: trained on {', '.join(manifest.universe)}; the universe lacks "
-                    f"{', '.join(missing) or 'none'} and adds {', '.join(extra) or 'none'}"
-                )
-            self._order = universe.columns(manifest.universe)
+            self._order = places(universe, manifest.universe, self.artifact.folder)
         self._universe = universe
 
     def weights(self, returns: Floats) -> Floats:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from models.artifacts import ArtifactError
 from models.learned.manifest import TOLERANCES, LearnedArtifact, Seat, load
-from models.runtime import first_line, open_session
+from models.runtime import first_line, open_session, places
 from models.sights import observation
 from strategies.policies import nearest
 from strategies.policies.params import ParamsError, parse
@@ -130,14 +130,7 @@ class LearnedAgent:
     def fit(self, universe: Universe) -> None:
         """Finds its columns in `universe`; ArtifactError when it cannot trade it."""
         trained = self.artifact.manifest.universe
-        if set(universe.symbols) != set(trained):
-            missing = sorted(set(trained) - set(universe.symbols))
-            extra = sorted(set(universe.symbols) - set(trained))
-            raise ArtifactError(
-                f"{self.artifact.folder}: trained on {', '.join(trained)}; the universe lacks {', '.join(missing) or 'none'} "
-                f"and adds {', '.join(extra) or 'none'}"
-            )
-        order = universe.columns(trained)
+        order = places(universe, trained, self.artifact.folder)
         self._order = None if list(order) == list(range(len(trained))) else order
         self._universe = universe
 

@@ -103,7 +103,6 @@ class GaussianActor(nn.Module):
         self.trunk = nn.ModuleList(self.layers)
         self.rounded: Final = bfloat16
         self.vector, self.gradient = flatten(list(self.parameters()))
-        self.leaves: Final = list(self.parameters())
 
     def forward(self, observation: Tensor) -> tuple[Tensor, Tensor]:
         x = observation
@@ -152,7 +151,6 @@ class TwinCritics(nn.Module):
         self.values = nn.ModuleList(value for _, value in self.pair)
         self.rounded: Final = bfloat16
         self.vector, self.gradient = flatten(list(self.parameters()))
-        self.leaves: Final = list(self.parameters())
 
     def forward(self, observation: Tensor, action: Tensor) -> Tensor:
         both = torch.cat((observation, action), -1)

@@ -227,6 +227,8 @@ def _command(asked: Asked, last: date) -> str:
         words += ["--against", str(asked.against)]
     if asked.expanding:
         words.append("--expanding")
+    for change in asked.changes:
+        words += ["--set", change]
     return shlex.join(words)
 
 

@@ -154,7 +154,15 @@ class ScorerRecipe:
         from models.training.scorer import train
 
         said = [f"{key}={_plain(value)}" for key, value in self.settings().items() if key in _KEPT]
-        train(bars, actions, self._symbols, self._plan, out, f"{command} {_sets(said)}", progress)
+        train(
+            bars,
+            actions,
+            self._symbols,
+            self._plan,
+            out,
+            f"{command} {_sets([each for each in said if f'--set {each}' not in command])}",
+            progress,
+        )
 
 
 _KEPT = (

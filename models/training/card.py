@@ -15,12 +15,13 @@ def card(manifest: Manifest, market: MarketPlan) -> str:
     training, network = manifest.training, manifest.network
     until = datetime.fromtimestamp(training.until_ns / 1e9, tz=UTC)
     widths = "-".join(str(width) for width in network.hidden)
+    made = "".join(f", {name} {value}" for name, value in network.settings.items())
     sight, costs = manifest.sight, market.costs
     lines = [
         f"# {manifest.name}",
         "",
         f"A policy trained by {manifest.algorithm.upper()}{f', profile {manifest.profile}' if manifest.profile else ''}: network "
-        f"`{network.kind}` {widths}, {network.parameters:,} learned numbers that act. It decides {_does(manifest)}. "
+        f"`{network.kind}` {widths}{made}, {network.parameters:,} learned numbers that act. It decides {_does(manifest)}. "
         "It trades only the symbols below.",
         "",
         f"- Made by: `{training.command}`",

@@ -14,6 +14,8 @@ from models.learned import exporting
 from models.learned.composing import Scaling
 from models.learned.manifest import KIND, ActionSpec, Manifest, Probes, Seat, Shape
 from models.learners.agent import Diverged
+from models.learners.dqn import DqnPlan
+from models.learners.sac import SacPlan
 from models.market_data import file_digest
 from models.training import checkpoints
 from models.training.card import card
@@ -24,7 +26,7 @@ from models.training.learning import policy_of
 from models.training.markets import Markets, markets_of
 from models.training.plan import Plan, described
 from models.training.records import Tracker
-from models.training.seeds import spread
+from models.training.seeds import diverged, spread
 from models.training.spreading import Executor
 
 LOOKS: Final = "test-looks"
@@ -156,10 +158,21 @@ def seats_of(plan: Plan) -> tuple[Seat, ...]:
 
 
 def shape_of(plan: Plan, fitted: Fitted) -> Shape:
-    """The network that acts."""
-    learner = plan.learner
-    kind = str(getattr(learner, "network", "mlp"))
-    return Shape(kind, tuple(learner.hidden), exporting.parameters_of(fitted.learner))
+    """The network that acts. Of a transformer, `hidden` is its width: what a plan calls so are layers after it."""
+    learner, count = plan.learner, exporting.parameters_of(fitted.learner)
+    if not isinstance(learner, DqnPlan | SacPlan) and learner.network == "transformer":
+        sizes = learner.transformer
+        made: dict[str, int | float | str | bool] = {
+            "layers": sizes.layers,
+            "heads": sizes.heads,
+            "widening": sizes.widening,
+            "samples": plan.sight.window,
+        }
+        return Shape("transformer", (sizes.width,), count, settings=made)
+    if isinstance(learner, DqnPlan):
+        return Shape("mlp", learner.hidden, count, settings={"streams": learner.streams, "noisy": learner.noisy})
+    kind = "mlp" if isinstance(learner, SacPlan) else learner.network
+    return Shape(kind, learner.hidden, count)
 
 
 def _spread(
@@ -220,12 +233,7 @@ def _seed(
     try:
         fitted = fit(plan, markets, seed, where, told, resume=resume)
     except Diverged as error:
-        kept = checkpoints.there(where)
-        good = f"its last good checkpoint is {kept[-1]}" if kept else "it had no checkpoint yet"
-        raise Diverged(
-            f"seed {seed} diverged {error}. Nothing after that is kept; {good}. Most often learner.learning_rate is too high "
-            f"(now {getattr(plan.learner, 'learning_rate', '?')}), or the data hold a price that is none: quantd data check"
-        ) from None
+        raise diverged(plan, seed, where, str(error)) from None
     finally:
         if tracker is not None:
             tracker.close()

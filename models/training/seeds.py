@@ -11,6 +11,7 @@ from typing import Final
 from msgspec import Struct
 
 from models.learners.agent import Diverged
+from models.training import checkpoints
 from models.training.fitting import Progress, fit
 from models.training.markets import markets_of
 from models.training.plan import Plan
@@ -69,6 +70,16 @@ def spread(
     return watch.asked
 
 
+def diverged(plan: Plan, seed: int, folder: Path, reason: str) -> Diverged:
+    """What to say of a seed that came to values that are not finite."""
+    kept = checkpoints.there(folder)
+    good = f"its last good checkpoint is {kept[-1]}" if kept else "it had no checkpoint yet"
+    return Diverged(
+        f"seed {seed} diverged {reason}. Nothing after that is kept; {good}. Most often learner.learning_rate is too high "
+        f"(now {getattr(plan.learner, 'learning_rate', '?')}), or the data hold a price that is none: quantd data check"
+    )
+
+
 class _Course:
     def __init__(
         self, plan: Plan, folder_of: Callable[[int], Path], shared: bool, told: Callable[[Progress], bool]
@@ -88,7 +99,7 @@ class _Course:
         seed = self._plan.seeds[number]
         if isinstance(outcome, Failed):
             if outcome.kind == "Diverged":
-                raise Diverged(f"seed {seed}: {outcome.reason.removeprefix('Diverged: ')}")
+                raise diverged(self._plan, seed, self._folder_of(seed), outcome.reason.removeprefix("Diverged: "))
             raise SeedFailed(f"seed {seed}: {outcome.reason}")
         if not self._shared:
             _put(self._folder_of(seed), outcome)

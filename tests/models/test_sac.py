@@ -120,7 +120,7 @@ def test_before_the_warmup_ends_every_allocation_is_as_likely() -> None:
 
 
 def gradients(made: Sac, loss: Tensor, network: GaussianActor | TwinCritics) -> Tensor:
-    return torch.cat([each.reshape(-1) for each in torch.autograd.grad(loss, network.leaves)])
+    return torch.cat([each.reshape(-1) for each in torch.autograd.grad(loss, list(network.parameters()))])
 
 
 @pytest.mark.parametrize(("bfloat16", "near"), [(False, 1e-5), (True, 3e-2)])
@@ -141,7 +141,7 @@ def test_slopes_are_those_of_autograd(bfloat16: bool, near: float) -> None:
     slope = spread.clone().requires_grad_()
     (through,) = torch.autograd.grad(bounded(slope), slope, d_spread)
     actor.pull(d_mean, through, kept)
-    wanted = torch.autograd.grad(told, actor.leaves, (d_mean, d_spread))
+    wanted = torch.autograd.grad(told, list(actor.parameters()), (d_mean, d_spread))
     close(actor.gradient, torch.cat([each.reshape(-1) for each in wanted]))
 
     asked = done.clone().requires_grad_()
@@ -152,7 +152,7 @@ def test_slopes_are_those_of_autograd(bfloat16: bool, near: float) -> None:
     by_action = critics.by_action(d_value, tapes, 4)
     assert bool((critics.gradient == 7.0).all())
     critics.pull(d_value, tapes)
-    *by_leaf, by_done = torch.autograd.grad(worth, [*critics.leaves, asked], d_value)
+    *by_leaf, by_done = torch.autograd.grad(worth, [*critics.parameters(), asked], d_value)
     close(critics.gradient, torch.cat([each.reshape(-1) for each in by_leaf]))
     close(by_action, by_done)
 
