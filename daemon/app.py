@@ -6,7 +6,7 @@ import gc
 import secrets
 import signal
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -37,6 +37,7 @@ from daemon.deadline import Deadline
 from daemon.engine.freezing import in_force
 from daemon.histories import Histories
 from daemon.inbox import InboxFull
+from daemon.jobs import Jobs, alert, kept_up, reason_of
 from daemon.known import known_names
 from daemon.loop import Shell
 from daemon.mqtt_commands import MqttCommands, command_key
@@ -347,25 +348,31 @@ class Edges:
         """Step until a stop, with everything around it in one TaskGroup."""
         config, parts, bus = self.config, self.parts, self.bus
         api = Api(service, parts, config, folder, bus, self.bus_url)
-        reporter = Reporter(service, folder, self.where, parts.market)
-        upkeep = Upkeep(service, self.store, folder, self.where)
-        retraining = Retraining(service, parts, config)
+        write = Reporter(service, folder, self.where, parts.market).work
+        keep = Upkeep(service, self.store, folder, self.where).work
+        # a backup first: it holds what compaction moves
+        jobs = {
+            "reports": Jobs(service, {"daily_report": write, "risk_report": write}),
+            "upkeep": Jobs(service, {"backup": keep, "compact": keep}),
+            "retraining": Jobs(service, {"retrain": Retraining(service, parts, config).work}, last=False),
+        }
         try:
             await api.start()
             async with asyncio.TaskGroup() as tasks:
-                sending = tasks.create_task(bus.run(), name="bus")
-                reporting = tasks.create_task(reporter.run(), name="reports")
-                keeping = tasks.create_task(upkeep.run(), name="upkeep")
-                training = tasks.create_task(retraining.run(), name="retraining")
+
+                def beside(name: str, loop: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
+                    return tasks.create_task(kept_up(service, name, loop), name=name)
+
+                ending = [beside("bus", bus.run), *(beside(name, each.run) for name, each in jobs.items())]
                 answer = self.shell.answer
                 excused_s = (lambda: answer.waited_s) if isinstance(answer, Timed) else (lambda: 0.0)
                 around = [
                     # before the feed: a file that is there holds for the first bar
                     tasks.create_task(watch_halt_file(service), name="halt file"),
                     tasks.create_task(watch_conditions(service, parts, excused_s), name="watch"),
-                    tasks.create_task(heartbeat(service, bus, self.composer), name="heartbeat"),
+                    beside("heartbeat", lambda: heartbeat(service, bus, self.composer)),
                     tasks.create_task(watchdog(service), name="watchdog"),
-                    tasks.create_task(monitoring(service, config.risk.monitor_interval_ns / 1e9), name="monitor"),
+                    beside("monitor", lambda: monitoring(service, config.risk.monitor_interval_ns / 1e9)),
                 ]
                 ready = asyncio.Event()
                 if isinstance(parts, Assembly):
@@ -376,12 +383,11 @@ class Edges:
                 elif self.outside is not None:
                     around.append(tasks.create_task(self.outside.run(service, ready), name="outside"))
                 if self.commands is not None:
-                    around.append(tasks.create_task(self.commands.run(), name="commands"))
+                    around.append(beside("commands over MQTT", self.commands.run))
                 handle_signals(service, config, options, parts, tasks)
                 around.append(tasks.create_task(self._ready(ready), name="ready"))
                 if not options.quiet:
-                    terminal = watch(service, parts, config, api.url, self.bus_url)
-                    around.append(tasks.create_task(terminal, name="terminal"))
+                    around.append(beside("terminal", lambda: watch(service, parts, config, api.url, self.bus_url)))
                 await service.step_forever()
                 systemd.stopping()
                 if self.outside is not None and config.quantd.on_stop == "cancel":
@@ -389,9 +395,7 @@ class Edges:
                 bus.stop(self.status("stopped", self.shell.stopped))
                 for task in around:
                     task.cancel()
-                await asyncio.wait(
-                    [reporting, keeping, training, sending]
-                )  # these end by themselves, with what is left to say
+                await asyncio.wait(ending)  # these end by themselves, with what is left to say
         finally:
             await api.stop()
 
@@ -528,7 +532,16 @@ def handle_signals(service: Service, config: Config, options: Options, parts: Pa
 
     loop.add_signal_handler(signal.SIGTERM, stop, "SIGTERM")
     loop.add_signal_handler(signal.SIGINT, stop, "Ctrl-C")
-    loop.add_signal_handler(signal.SIGHUP, lambda: tasks.create_task(reload(service, options, parts)))
+    loop.add_signal_handler(signal.SIGHUP, lambda: tasks.create_task(reloaded(service, options, parts)))
+
+
+async def reloaded(service: Service, options: Options, parts: Parts) -> None:
+    """Reload; when a file or a policy cannot be read, the daemon goes on as it is, with an alert."""
+    try:
+        await reload(service, options, parts)
+    except Exception as error:
+        log.exception("reload.failed", config=str(options.config))
+        alert(service, f"{options.config} was not reloaded: {reason_of(error)}")
 
 
 async def reload(service: Service, options: Options, parts: Parts) -> list[Mistake]:

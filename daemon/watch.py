@@ -219,9 +219,9 @@ async def watch_halt_file(service: Service) -> None:
 
 
 def halt_file(service: Service) -> bool:
-    """Whether the file HALT is there, or the folder in which it would be cannot be read."""
+    """Whether the file HALT is there (a link to nowhere counts), or the folder in which it would be cannot be read."""
     try:
-        service.halt_file.stat()
+        service.halt_file.lstat()
     except FileNotFoundError:
         return False
     except OSError:
