@@ -22,6 +22,7 @@ from adapters.bus.payloads import StatusState
 from adapters.bus.topics import root
 from adapters.feeds.errors import FeedError
 from adapters.feeds.source import SourceError
+from adapters.listener import FEWEST_DESCRIPTORS, descriptors
 from adapters.store.errors import StoreDamaged
 from adapters.store.projection import Projection
 from adapters.store.reading import Reader
@@ -202,6 +203,9 @@ async def serve(
     key, mistakes = command_key(config)
     if mistakes:
         raise ConfigError(mistakes)
+    if (found := descriptors()) < FEWEST_DESCRIPTORS:
+        text = f"this process may open {found} files; store, venue and API need {FEWEST_DESCRIPTORS}"
+        raise CannotStart(f"{text}. Raise the limit: ulimit -n 1024, or LimitNOFILE=1024 in the unit file.")
     kill_signal = KillSignal()
     asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, kill_signal.pull)
     parts = parts_of(config, now(), cache=folder / "cache")
