@@ -131,8 +131,8 @@ class Feed(Section):
 
 
 class Broker(Section):
-    """Costs and doubts of the simulated venue; one without a key is 0, `participation` without one is no cap. Of a venue
-    across a network: `venue` the exchange of kind ccxt, `url` another address than its own, `timeout` how long an answer
+    """Costs and doubts of the simulated venue. A cost without a key has its default, for no backtest is free by omission;
+    0 is written out, and `participation = 0` is no cap. Of a venue across a network: `venue` the exchange of kind ccxt, `url` another address than its own, `timeout` how long an answer
     may take, `settle` how long after an order was sent the venue may not know it yet, `reconcile` how often its account
     is compared with ours, `differences` what becomes of what it has and we do not know of: "" a person decides, "fence" it is
     left alone, else the agent that takes it; `cash_tolerance` is how far its cash may be from ours."""
@@ -146,14 +146,14 @@ class Broker(Section):
     settle_ns: Annotated[int, duration("1s", "10m"), Written()] = Field(default=10 * NANO, alias="settle")
     reconcile_ns: Annotated[int, duration("10s", "1d"), Written()] = Field(default=900 * NANO, alias="reconcile")
     cash_micro: Money = Field(alias="cash")
-    commission_bp: BasisPoints = 0.0
-    slippage_bp: BasisPoints = 0.0
-    spread_bp: BasisPoints = 0.0
+    commission_bp: BasisPoints = 1.0
+    slippage_bp: BasisPoints = 1.0
+    spread_bp: BasisPoints = 2.0
     slippage_noise: Fraction = 0.0
     commission_min_micro: Money | None = Field(default=None, alias="commission_min")
     impact: Annotated[float, bounds(0, 10_000)] = 0.0
-    participation: Share | None = None
-    borrow_bp_annual: Annotated[float, bounds(0, 100_000)] = 0.0
+    participation: Fraction = 0.1
+    borrow_bp_annual: Annotated[float, bounds(0, 100_000)] = 50.0
     latency_ns: Annotated[int, duration("0s", "1d"), Written()] = Field(default=0, alias="latency")
     seed: Annotated[int, bounds(0, 2**53)] = 0
 
@@ -166,7 +166,7 @@ class Broker(Section):
             slippage_noise=self.slippage_noise,
             spread_bp=self.spread_bp,
             impact=self.impact,
-            participation=self.participation or 0.0,
+            participation=self.participation,
             borrow_bp_annual=self.borrow_bp_annual,
             latency_ns=self.latency_ns,
             seed=self.seed,

@@ -1,6 +1,8 @@
 """Every key of config.toml changes what is parsed: one row for each, and a key without a row fails here."""
 
 import datetime as dt
+import tomllib
+from pathlib import Path
 
 import pytest
 
@@ -23,6 +25,7 @@ from risk import limits
 from risk.stress import SHIPPED
 from trading.execution import Costs
 
+ROOT = Path(__file__).parents[2]
 KNOWN = Known(policies=("momentum", "equal_weight"), calendars=("XNYS", "XLON"))
 TEXT = """\
 [universe]
@@ -167,8 +170,8 @@ ROWS = {
     "broker.slippage_noise": ("0.5", 0.5),
     "broker.commission_min": ("1.00", 1_000_000),
     "broker.impact": ("0.1", 0.1),
-    "broker.participation": ("0.1", 0.1),
-    "broker.borrow_bp_annual": ("50", 50.0),
+    "broker.participation": ("0.2", 0.2),
+    "broker.borrow_bp_annual": ("25", 25.0),
     "broker.latency": ("250ms", S // 4),
     "broker.seed": ("7", 7),
     "risk.profile": ("balanced", "balanced"),
@@ -464,8 +467,18 @@ def test_costs_are_those_of_the_simulated_venue():
     remote = {"venue", "url", "timeout_ns", "settle_ns", "reconcile_ns", "differences", "cash_tolerance_micro"}
     keys = {key.attribute for key in keys_of(Broker).values()} - {"kind", "cash_micro"} - remote
     assert keys == set(Costs.__struct_fields__)
-    said = {"commission_min_micro": "1.00", "latency_ns": "250ms", "seed": "7", "participation": "0.1"}
+    said = {"commission_min_micro": "1.00", "latency_ns": "250ms", "seed": "7", "participation": "0.2"}
+    default = read(TEXT, KNOWN).broker.costs()
     for name in keys:
         key = name.removesuffix("_micro").removesuffix("_ns")
         costs = read(TEXT, KNOWN, sets=[f"broker.{key}={said.get(name, '0.5')}"]).broker.costs()
-        assert [n for n in keys if getattr(costs, n) != getattr(Costs(), n)] == [name]
+        assert [n for n in keys if getattr(costs, n) != getattr(default, n)] == [name]
+
+
+def test_a_broker_with_only_cash_costs_what_the_shipped_one_does_and_zero_is_written_out():
+    only_cash = read(TEXT, KNOWN).broker.costs()
+    shipped = tomllib.loads((ROOT / "config.toml").read_text())["broker"]
+    costs = {name: shipped[name] for name in Costs.__struct_fields__ if name in shipped and name != "seed"}
+    assert {"commission_bp", "spread_bp", "slippage_bp", "participation", "borrow_bp_annual"} == set(costs)
+    assert only_cash == Costs(**costs)
+    assert read(TEXT, KNOWN, sets=[f"broker.{name}=0" for name in costs]).broker.costs() == Costs()
