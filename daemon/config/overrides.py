@@ -27,7 +27,10 @@ SECRETS = {
 }
 """Secrets: files of these names in the systemd credentials directory, or QUANTD_<NAME> in the environment."""
 
-NOT_KEYS = frozenset({"QUANTD_REQUIRE_SERVICES", *(PREFIX + name.upper() for name in SECRETS)})
+OPTIONS = ("QUANTD_CONFIG", "QUANTD_STATE")
+"""Variables that stand in for the options --config and --state of each command."""
+
+NOT_KEYS = frozenset({"QUANTD_REQUIRE_SERVICES", *OPTIONS, *(PREFIX + name.upper() for name in SECRETS)})
 """Variables with our prefix that are no keys of config.toml."""
 
 

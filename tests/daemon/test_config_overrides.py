@@ -3,8 +3,11 @@
 from pathlib import Path
 
 import pytest
+import typer
 
+from daemon.cli.commands import app
 from daemon.config import ConfigError, Known, read
+from tests import edge_world
 
 TEXT = (Path(__file__).parents[2] / "config.toml").read_text()
 KNOWN = Known(policies=("inverse_volatility", "momentum"), calendars=("XNYS", "24/7"))
@@ -92,3 +95,31 @@ def test_a_secret_in_the_environment_of_a_key_is_not_shown():
     line = said(QUANTD_BUS__PASSWORD="hunter2")[0]
     assert "looks like a secret" in line
     assert "hunter2" not in line
+
+
+def offered(command):
+    """Environment variable -> option, of this command and all below it."""
+    found = {param.envvar: param.opts[0] for param in command.params if param.envvar}
+    for each in getattr(command, "commands", {}).values():
+        found |= offered(each)
+    return found
+
+
+VALUES = {"QUANTD_CONFIG": "{at}/config.toml", "QUANTD_STATE": "{at}/kept"}
+
+
+def test_each_variable_that_help_offers_stands_in_for_its_option_which_wins(tmp_path):
+    options = offered(typer.main.get_command(app))
+    assert set(options) == set(VALUES)
+    empty, named, other = (tmp_path / name for name in ("empty", "named", "other"))
+    for folder, end in ((empty, ""), (named, "2019-01-31"), (other, "2019-02-28")):
+        folder.mkdir()
+        if end:
+            edge_world.write(folder, edge_world.CONFIG.replace("2019-03-29", end))
+    env = {variable: value.format(at=named) for variable, value in VALUES.items()}
+    typed = [word for variable, option in options.items() for word in (option, VALUES[variable].format(at=other))]
+    for folder, words, days in ((named, [], 21), (other, typed, 40)):
+        done = edge_world.quantd(empty, "backtest", "--journal", "--no-compare", "--json", *words, env=env)
+        assert edge_world.answer(done)["performance"]["samples"] == days
+        assert (folder / "kept" / "backtests" / "quantd.db").exists()
+    assert not list(empty.iterdir())
