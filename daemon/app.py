@@ -32,7 +32,7 @@ from daemon.alerting import AlertFilter
 from daemon.api.server import Api
 from daemon.assembly import Assembly, Parts, assemble_live, limits_of_config, parts_of
 from daemon.assessing import METRICS, assessed, metrics_of
-from daemon.carrying import MOVES, NotCarried, carried_from, carried_into, carry_over, move, moves, same_account
+from daemon.carrying import CLOSES, MOVES, NotCarried, carried_from, carried_into, carry_over, move, moves, same_account
 from daemon.config import Config, ConfigError, Mistake, digest, load, reloading, secret, store_url
 from daemon.deadline import Deadline
 from daemon.engine.freezing import in_force
@@ -80,7 +80,8 @@ class CannotStart(Exception):
 
 
 class BeginAnew(Exception):
-    """The daemon stopped to go on under another universe or other agents: the program is to begin anew with --carry."""
+    """The daemon stopped to go on under another universe, other agents or another calendar: the program is to begin anew
+    with --carry."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,7 +243,7 @@ async def serve(
                 await outside.leave()
             if broker is not None:
                 await asyncio.to_thread(broker.stop)
-    if shell.stopped == MOVES:
+    if shell.stopped in (MOVES, CLOSES):
         raise BeginAnew
     return summary(shell, run, config.quantd.mode, service.busy_s, bars)
 
@@ -550,13 +551,17 @@ async def reloaded(service: Service, options: Options, parts: Parts) -> None:
 
 async def reload(service: Service, options: Options, parts: Parts) -> list[Mistake]:
     """Read the configuration again and take what may change while positions are open; the mistakes otherwise. Another
-    universe, or other agents, on a market that goes on: the account is carried over to them, and the program begins anew."""
+    universe, or other agents, on a market that goes on: the account is carried over to them, and the program begins anew.
+    So it does for other closed dates: feed, venue and engine each hold the calendar."""
     try:
         new = read_config(options)
         if parts.live and moves(parts, new):
             await move(service, assemble_live(new, time.time_ns()))
             return []
         changed, mistakes = reloading(service.config, new)
+        if "universe.closed" in changed and not parts.live:
+            text = "cannot change while a recorded market runs"
+            mistakes.append(new.source.mistake(("universe", "closed"), text, "restart it"))
     except ConfigError as error:
         mistakes, changed = error.mistakes, ()
     except NotCarried as error:
@@ -565,7 +570,10 @@ async def reload(service: Service, options: Options, parts: Parts) -> list[Mista
         for mistake in mistakes:
             log.error("reload.refused", mistake=str(mistake))
         return list(mistakes)
-    if changed:
+    if "universe.closed" in changed:
+        log.info("closed dates", closed=[str(day) for day in new.universe.closed])
+        service.inbox.command(Stopping(service.shell.state.now, False, CLOSES))
+    elif changed:
         service.config = new
         configure(new.log.level.upper(), new.log.format)  # type: ignore[arg-type]
         limits = in_force(limits_of_config(parts, new))

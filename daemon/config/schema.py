@@ -72,11 +72,31 @@ class GroupTable(Section):
     symbols: Annotated[tuple[Symbol, ...], AfterValidator(_symbols)]
 
 
+def _date(value: Any) -> Any:
+    """A date in quotes is one too: lists of dates are mostly written like lists of text."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return dt.date.fromisoformat(value)
+    except ValueError:
+        wrong("is not a date", 'write "2025-01-09"')
+
+
+def _dates(value: tuple[dt.date, ...]) -> tuple[dt.date, ...]:
+    for k, day in enumerate(value):
+        if day in value[:k]:
+            wrong(f"names {day} twice")
+    return value
+
+
 class UniverseTable(Section):
+    """`closed` are dates on which `calendar` has no session though the installed calendar library lists one."""
+
     symbols: Annotated[tuple[Symbol, ...], AfterValidator(_symbols)]
     benchmark: str = ""
     currency: Annotated[str, pattern(r"[A-Z]{3,5}", 'the code of one currency, "USD"')] = "USD"
     calendar: str = "XNYS"
+    closed: Annotated[tuple[Annotated[dt.date, BeforeValidator(_date)], ...], AfterValidator(_dates)] = ()
     instruments: tuple[InstrumentTable, ...] = ()
     groups: tuple[GroupTable, ...] = ()
 
@@ -317,6 +337,7 @@ class Schedule(Section):
     calendar: str | None = None
     timezone: Zone | None = None
     missed: Literal["once", "skip", "alert"] = "once"
+    on_closed: Literal["next", "previous", "skip"] = "next"
     agents: tuple[str, ...] = ()
     enabled: bool = True
 

@@ -119,6 +119,7 @@ ROWS = {
     "universe.benchmark": ("SPY", "SPY"),
     "universe.currency": ("EUR", "EUR"),
     "universe.calendar": ("XLON", "XLON"),
+    "universe.closed": ('["2025-01-09"]', (dt.date(2025, 1, 9),)),
     "universe.instruments.0.symbol": ("SPY", "SPY"),
     "universe.instruments.0.lot": ("0.001", 1_000_000),
     "universe.instruments.0.tick": ("0.5", S // 2),
@@ -295,6 +296,7 @@ ROWS = {
     "schedules.0.calendar": ("XLON", "XLON"),
     "schedules.0.timezone": ("Europe/London", "Europe/London"),
     "schedules.0.missed": ("skip", "skip"),
+    "schedules.0.on_closed": ("previous", "previous"),
     "schedules.0.agents": ('["one"]', ("one",)),
     "schedules.0.enabled": ("false", False),
     "bus.kind": ("mqtt", "mqtt"),
@@ -403,7 +405,10 @@ def test_another_value_of_a_key_is_parsed_and_changes_nothing_else(key):
     other, parsed, *allowed = ROWS[key]
     sets = list(allowed)
     text = TEXT
-    if key in ("schedules.0.cron", "schedules.0.every"):
+    if key == "schedules.0.on_closed":
+        text = text.replace('at = "close"', 'cron = "0 16 * * fri"')
+        before = read(text, KNOWN)
+    elif key in ("schedules.0.cron", "schedules.0.every"):
         text = text.replace('at = "close"', "")
         before = read(text.replace('do = "rebalance"', 'do = "rebalance"\nat = "open"'), KNOWN)
     elif key == "bus.kind":
