@@ -314,8 +314,9 @@ class Edges:
         self.bus.wake()
 
     def urgent(self, message: Message) -> None:
-        """A message that cannot wait for a store which does not answer."""
-        self.bus.transient(message.topic, message.payload)
+        """A message that cannot wait for a store which takes nothing: it waits in memory for the broker."""
+        self.lanes.put(message)
+        self.bus.wake()
 
     def service(self, journal: Journal, projection: Projection, folder: Path) -> Service:
         """The loop of this run."""

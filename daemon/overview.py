@@ -102,7 +102,7 @@ class AgentNow(Struct, frozen=True):
 
 class Overview(Struct, frozen=True):
     """Everything about one run at one instant, by `ts` (UTC, of the market) and `session` (its date). `halted`: symbols
-    that the venue does not trade now, and why; `limited`: those whose price is at a limit, and the limits. `agents` are those
+    that the venue does not trade now, and why; `limited`: those whose price is at a limit, and the limits. `store`: why the store takes no writes, empty while it does. `agents` are those
     that trade, then the shadows; `diversity`: the mean absolute correlation of what the first earn."""
 
     name: str
@@ -138,6 +138,7 @@ class Overview(Struct, frozen=True):
     halted: dict[str, str] = {}
     limited: dict[str, str] = {}
     diversity: float | None = None
+    store: str = ""
 
 
 def overview(service: Service, parts: Parts, config: Config) -> Overview:
@@ -184,6 +185,7 @@ def overview(service: Service, parts: Parts, config: Config) -> Overview:
         halted={state.universe.symbols[k]: why for k, (_, why) in sorted(state.halted.items())},
         limited={state.universe.symbols[k]: limits_text(*pair) for k, pair in sorted(state.limited.items())},
         diversity=diversity(state),
+        store=service.store_error,
     )
 
 

@@ -30,8 +30,8 @@ from daemon.timeline import Item, time_of
 from daemon.trail import Trail
 from daemon.version import code_version
 from daemon.wire import Outgoing, Wire
-from trading.effects import Effect, Publish
-from trading.events import Condition, Event, Stopping, Tick
+from trading.effects import Effect, Publish, Switched
+from trading.events import Condition, Event, Operator, Stopping, Tick
 from trading.market import MarketSlice
 from trading.venue import VenueAccount
 
@@ -66,6 +66,18 @@ def _nothing() -> None:
 def _nowhere(outgoing: list[Outgoing]) -> None:
     if outgoing:
         raise RuntimeError("orders for a venue, and nobody to send them")
+
+
+def is_stop(command: Command) -> bool:
+    """Whether a person asked for less trading."""
+    return isinstance(command.event, Operator) and command.event.command in ("halt", "reduce")
+
+
+def answer_stops(commands: Sequence[Command]) -> None:
+    """Answer who stopped trading while the store takes nothing: the stop is in force already."""
+    for command in commands:
+        if is_stop(command) and not command.done.done():
+            command.done.set_result(command.effects)
 
 
 class StoreGaveUp(Exception):
@@ -104,6 +116,8 @@ class Service:
         """Whether the last commit is made."""
         self.progress = 0
         self.recent: list[Publish] = []
+        self.store_error = ""
+        """Why the store takes no batch; empty while it does. Meanwhile trading is halted, and what stops it needs no store."""
         self.listeners: set[asyncio.Event] = set()
         self._projection = projection
         self._composer = composer
@@ -111,6 +125,9 @@ class Service:
         self._published = published
         self._urgent = urgent
         self.halt_file = state_folder / "HALT"
+        self._status_before = ""
+        self._ahead: list[Message] = []
+        """Retained messages published before their batch: newer than those of the batch that waited."""
         self._committed = self._snapshot_seq = journal.seq - len(journal.entries)
         self._last_commit = time.monotonic()
         self._waiting: list[Command] = []
@@ -231,6 +248,8 @@ class Service:
                 self._stepping = True
                 await self._take_all()
                 self._stepping = False
+            if trouble := self.store.trouble():  # with nothing to commit, too
+                self._store_failed(trouble)
             if self._due():
                 await self.commit()
             if self.store.lease.fenced:  # found by the timer, with nothing to commit
@@ -276,8 +295,10 @@ class Service:
         """What people and watchers say, and a venue's news: one of these first, then the other."""
         while True:
             while (command := self.inbox.next_command()) is not None:
-                command.effects = self.shell.run(command.event)
+                command.effects = self._step(command.event)
                 self._waiting.append(command)
+                if self.store_error:
+                    answer_stops([command])
             if (news := self.inbox.next_news()) is None:
                 return
             self.shell.run(news)
@@ -309,7 +330,7 @@ class Service:
             quarantine=self.quarantine,
         )
         waiting, self._waiting = self._waiting, []  # commands of this batch; those heard while it is written come later
-        await self._write(batch)
+        await self._write(batch, waiting)
         self.quarantine = []
         self._committed += len(entries)
         self._last_commit = time.monotonic()
@@ -317,7 +338,8 @@ class Service:
         for command in waiting:
             if not command.done.done():
                 command.done.set_result(command.effects)
-        self._published(messages)
+        self._published([*messages, *self._ahead])
+        self._ahead.clear()
         self._notify()
 
     def _rows(self, steps: Sequence[tuple[Event, Sequence[Effect]]]) -> tuple[Rows, list[Message]]:
@@ -345,37 +367,64 @@ class Service:
             rows[OUTBOX] = [row for row in rows[OUTBOX] if self._alerts.passes(str(row[4]), str(row[5]))]
         return rows, list(found.values())
 
-    async def _write(self, batch: Batch) -> None:
+    async def _write(self, batch: Batch, waiting: Sequence[Command]) -> None:
         """Write a batch; a store that cannot take it stops all trading until it can, or until a minute is over."""
         began = time.monotonic()
-        told = False
         while True:
             try:
                 await self._heeding(self.store.write(batch))
             except Fenced as error:
                 raise StoreGaveUp(str(error)) from error
             except StoreError as error:
-                if not told:
-                    told = True
-                    self.status = "store failing"
-                    text = "the disk is full" if isinstance(error, StoreFull) else "the store fails"
-                    log.critical("store.failing", error=str(error), consequence="trading halts, nothing is lost")
-                    alert = Publish(self.shell.ts, "CRITICAL", "store", f"{text}: {error}; trading is halted")
-                    for message in self._composer.messages(self._committed + 1, [alert]):
-                        self._urgent(message)
+                self._store_failed(
+                    f"{'the disk is full' if isinstance(error, StoreFull) else 'the store fails'}: {error}"
+                )
+                answer_stops(waiting)
                 if time.monotonic() - began > FULL_S:
-                    raise StoreGaveUp(str(error)) from error
-                await asyncio.sleep(0.5)
+                    raise StoreGaveUp(f"{error}{self._unrecorded([*waiting, *self._waiting])}") from error
+                await self._heeding(asyncio.sleep(0.5))
                 continue
-            if told:
-                # what happened is journalled as soon as the journal can take it; a person re-arms
-                self.status = "running"
-                for up in (False, True):
-                    self.shell.run(Condition(self.shell.state.now, "store", up, "a batch could not be written"))
+            if self.store_error:
+                self.store_error, self.status = "", self._status_before
+                self.shell.run(Condition(self.shell.state.now, "store", True, "a batch was written; a person re-arms"))
             return
 
+    def _store_failed(self, why: str) -> None:
+        """Halt at once, in memory: the journal has it with the first batch that it takes."""
+        if self.store_error:
+            return
+        self._status_before, self.status, self.store_error = self.status, "store failing", why[:400]
+        log.critical("store.failing", error=why, consequence="trading is halted; what was committed is kept")
+        self._step(Condition(self.shell.state.now, "store", False, f"{self.store_error}; trading is halted"))
+        self._notify()
+
+    def _step(self, event: Event) -> Sequence[Effect]:
+        """Step an event from outside the market. While the store takes nothing, the switch and what is CRITICAL are published
+        from memory, with the ids that the store gives them later."""
+        seq = self.journal.seq + 1
+        effects = self.shell.run(event)
+        if self.store_error:
+            for message in self._composer.messages(seq, effects, only=(Publish, Switched)):
+                if message.retain:
+                    self._ahead.append(message)
+                    self._published([message])
+                elif message.level == "CRITICAL":
+                    self._urgent(message)
+        return effects
+
+    def _unrecorded(self, waiting: Sequence[Command]) -> str:
+        """Keep what a person stopped halted over the next start, by the file HALT: the journal does not have it."""
+        if not any(map(is_stop, waiting)):
+            return ""
+        try:
+            self.halt_file.touch(mode=0o600)
+        except OSError as error:
+            log.critical("halt.lost", file=str(self.halt_file), error=str(error))
+            return f"; a halt is not recorded and {self.halt_file} cannot be made: the next start trades unless you halt it"
+        return f"; a halt is not recorded, so {self.halt_file} was made: the next start is halted until that file is removed"
+
     async def _heeding(self, writing: Coroutine[None, None, None]) -> None:
-        """Wait for a write. What people and watchers say meanwhile is stepped at once, into the next batch: a slow disk
+        """Wait for a write, or for the next one. What people and watchers say meanwhile is stepped at once, into the next batch: a slow disk
         does not hold up the kill switch."""
         task = asyncio.create_task(writing)
         try:

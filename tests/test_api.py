@@ -27,6 +27,7 @@ from daemon.room import Book, RiskNow
 from daemon.service import Service
 from daemon.timeline import instants
 from tests.bus_world import until
+from tests.daemon.test_service import FullFor
 from tests.edge_world import CONFIG, write
 from trading.events import Condition
 
@@ -177,6 +178,23 @@ async def test_health_is_503_while_it_is_not_ready(world):
         world.service.status = state
         assert (await get(world, "/health"))[0] == 503
     world.service.status = "ended"
+
+
+async def test_a_halt_is_answered_and_the_trouble_shown_while_the_store_takes_nothing(world):
+    full = FullFor(world.store, 1_000_000)
+    world.service.store = full
+    status, done = await command(world, {"command": "halt", "reason": "full"}, world.bearer)
+    assert (status, done["switch"]) == (200, "HALT")
+    assert "no space left" in done["unrecorded"]
+    status, health = await get(world, "/health")
+    assert (status, health["status"], health["switch"]) == (503, "store failing", "HALT")
+    assert health["store"] == (await get(world, "/api/v1/status"))[1]["store"] == done["unrecorded"]
+    status, refused = await command(world, {"command": "flatten", "reason": "out"}, world.bearer)
+    assert (status, refused["error"]["code"]) == (503, "not_ready")
+    full.left = 0
+    await until(lambda: not world.service.store_error, "a working store")
+    status, done = await command(world, {"command": "halt", "reason": "again"}, world.bearer)
+    assert (status, done["unrecorded"]) == (200, "")
 
 
 async def test_metrics_are_those_of_prometheus(world):

@@ -122,13 +122,23 @@ class Composer:
         self._lots = list(standing.lots)
         self._drawdown = standing.drawdown
 
-    def messages(self, sequence: int, effects: Sequence[Effect], lots: Sequence[int] | None = None) -> list[Message]:
-        """The messages of one journal entry; `lots` are the house's by column after it, where they are known."""
+    def messages(
+        self,
+        sequence: int,
+        effects: Sequence[Effect],
+        lots: Sequence[int] | None = None,
+        *,
+        only: tuple[type, ...] = (),
+    ) -> list[Message]:
+        """The messages of one journal entry, or of its effects of the types `only`; `lots` are the house's by column after it, where
+        they are known."""
         if lots is not None:
             self._lots = list(lots)
         planned = {(e.sample, e.n): e for e in effects if isinstance(e, Planned)}
         found: list[Message] = []
         for k, effect in enumerate(effects):
+            if only and not isinstance(effect, only):
+                continue
             for suffix, payload, retain, level in self._payloads(effect, planned, f"{self.run}-{sequence}-{k}"):
                 found.append(Message(payload.id, f"{self.root}/{suffix}", _encode(payload), retain, level))
         return found

@@ -231,6 +231,9 @@ class _Rebuilt:
     def commit(self) -> None:
         self._db.execute("COMMIT")
 
+    def missing(self) -> str:
+        return ""
+
     def rollback(self) -> None:
         self._db.execute("ROLLBACK")
 

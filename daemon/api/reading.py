@@ -42,12 +42,13 @@ KEEPALIVE_S: Final = 15.0
 
 
 class Health(Struct, frozen=True):
-    """`ready` is also the status code: 200 or 503."""
+    """`ready` is also the status code: 200 or 503. `store`: why the store takes no writes, empty while it does."""
 
     status: str
     ready: bool
     time: str
     switch: str
+    store: str = ""
 
 
 class About(Struct, frozen=True):
@@ -134,7 +135,7 @@ class Readings:
         service = self._service
         ready = service.status in READY
         now = self.now()
-        return answer(Health(service.status, ready, now.time, now.switch), 200 if ready else 503)
+        return answer(Health(service.status, ready, now.time, now.switch, service.store_error), 200 if ready else 503)
 
     async def about(self, request: web.Request) -> web.Response:
         config, service = self._config, self._service

@@ -15,7 +15,7 @@ from daemon.cli.places import bus_login, place
 def command(
     config: Path, state: Path | None, sets: tuple[str, ...], name: str, *, reason: str, agent: str, as_json: bool
 ) -> None:
-    """Send halt, reduce, resume or flatten; returns once it is in the journal."""
+    """Send halt, reduce, resume or flatten; returns once it is in the journal, or says that it is not yet."""
     daemon = reach(place(config, state, sets))
     done = daemon.post("/api/v1/commands", {"command": name, "reason": reason, "agent": agent})
     if as_json:
@@ -25,6 +25,8 @@ def command(
     why = f" ({done['reason']})" if done["reason"] and done["switch"] != "RUN" else ""
     more = "; positions are being sold at the next prices" if done["flattening"] else ""
     say(f"{who}: switch {done['switch']}{why}{more}")
+    if done["unrecorded"]:
+        say(f"in force now; recorded once the store takes writes again ({done['unrecorded']})")
 
 
 def alerts(config: Path, state: Path | None, *, last: int, run: str | None, follow: bool, as_json: bool) -> None:
