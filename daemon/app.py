@@ -462,7 +462,7 @@ async def heartbeat(service: Service, bus: MqttBus, composer: Composer) -> None:
         beat += 1
         state = service.shell.state
         message = composer.heartbeat(time.time_ns(), beat, service.shell.tally.slices, state.equity_micro)
-        bus.transient(message.topic, message.payload)
+        bus.heartbeat(message.topic, message.payload)
         await asyncio.sleep(5.0)
 
 

@@ -226,7 +226,9 @@ class Metrics:
         self._alerts = counter("alerts", "Alerts raised", "level")
         self._queue = gauge("bus_queue_depth", "Messages that wait for the MQTT broker").labels(name)
         self._online = gauge("bus_online", "1 while the MQTT broker is connected").labels(name)
-        self._drops = counter("bus_drops", "Messages given up").labels(name)
+        self._drops = counter("bus_drops", "Messages that were lost: no broker took them, or too many waited").labels(
+            name
+        )
         self._commands = counter("bus_commands", "Commands over MQTT, by what became of them", "result")
         self._reconnects = counter("bus_reconnects", "Connections to the MQTT broker after the first").labels(name)
         self._equity = gauge("equity", "Marked value of the account, in its currency").labels(name)
