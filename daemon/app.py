@@ -384,7 +384,7 @@ class Edges:
                 handle_signals(service, config, options, parts, tasks)
                 around.append(tasks.create_task(self._ready(ready), name="ready"))
                 if not options.quiet:
-                    terminal = watch(service, parts, config, api.url, self.bus_url)
+                    terminal = watch(service, parts, config, api.url, self.bus_url, folder)
                     around.append(tasks.create_task(terminal, name="terminal"))
                 await service.step_forever()
                 systemd.stopping()
