@@ -393,7 +393,9 @@ class Edges:
                 handle_signals(service, config, options, parts, tasks)
                 around.append(tasks.create_task(self._ready(ready), name="ready"))
                 if not options.quiet:
-                    around.append(beside("terminal", lambda: watch(service, parts, config, api.url, self.bus_url)))
+                    around.append(
+                        beside("terminal", lambda: watch(service, parts, config, api.url, self.bus_url, folder))
+                    )
                 await service.step_forever()
                 systemd.stopping()
                 if self.outside is not None and config.quantd.on_stop == "cancel":
@@ -468,7 +470,7 @@ async def heartbeat(service: Service, bus: MqttBus, composer: Composer) -> None:
         beat += 1
         state = service.shell.state
         message = composer.heartbeat(time.time_ns(), beat, service.shell.tally.slices, state.equity_micro)
-        bus.transient(message.topic, message.payload)
+        bus.heartbeat(message.topic, message.payload)
         await asyncio.sleep(5.0)
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from tests.edge_world import CONFIG, environment, write
+from tests.edge_world import CONFIG, environment, program, quantd, write
 
 PACED = CONFIG.replace('pace = "fast"', 'pace = "4/s"').replace('at_end = "stop"', 'at_end = "wait"')
 
@@ -97,3 +97,79 @@ def test_a_process_that_may_open_too_few_files_does_not_start(tmp_path: Path) ->
         running(tmp_path, PACED, files=64),
     ):
         pass
+
+
+def test_a_run_that_logs_in_json_writes_nothing_else_and_names_its_own_state_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "elsewhere"
+    write(tmp_path)
+    done = program(tmp_path, "run", "--state", str(folder), "--set", "log.format=json")
+    assert done.returncode == 0, done.stderr
+    lines = [json.loads(line) for line in (done.stdout + done.stderr).splitlines()]
+    events = {line["event"]: line for line in lines}
+    assert events["serving"]["state"] == str(folder)
+    assert events["ended"]["equity"]
+    again = program(
+        tmp_path, "run", "--state", str(folder), "--set", "log.format=json", "--set", "feed.start=2019-02-01"
+    )
+    assert again.returncode != 0
+    assert all("event" in json.loads(line) for line in (again.stdout + again.stderr).splitlines())
+
+
+def test_people_are_told_the_token_of_the_folder_that_the_run_is_in(tmp_path: Path) -> None:
+    folder = tmp_path / "elsewhere"
+    write(tmp_path)
+    done = program(tmp_path, "run", "--state", str(folder))
+    assert f"(token for changes: {folder / 'token'})" in done.stdout
+    assert (folder / "token").exists()
+
+
+STEERING = "\\x1b]0;pwned\\x07 \\x1b[31m \\x9b31m \\u202e"
+
+STEERS = f"""
+def act(view):
+    raise ValueError("red{STEERING}")
+"""
+
+
+def test_text_of_a_policy_cannot_steer_the_terminal_of_any_command(tmp_path: Path) -> None:
+    (tmp_path / "steers.py").write_text(STEERS)
+    write(
+        tmp_path,
+        CONFIG.replace('policy = "momentum"', 'policy = "steers.py:act"').replace("params = { lookback = 60 }", ""),
+    )
+    ran = program(tmp_path, "run")
+    assert ran.returncode == 0, ran.stderr
+    commands = (["alerts"], ["alerts", "--json"], ["status"], ["risk"], ["plan"], ["decisions"], ["report", "--json"])
+    for words in commands:
+        done = quantd(tmp_path, *words)
+        text = done.stdout + done.stderr
+        bad = sorted({c for c in text if c not in "\n\t" and not c.isprintable()})
+        assert bad == [], (words, bad)
+        if "--json" in words:
+            json.loads(done.stdout)
+    alerts = quantd(tmp_path, "alerts").stdout
+    assert "red\\x1b]0;pwned\\x07 \\x1b[31m \\u009b31m \\u202e" in alerts
+    kept = json.loads(quantd(tmp_path, "alerts", "--json").stdout)["alerts"]
+    assert any("red\x1b]0;pwned\x07" in each["text"] for each in kept)
+
+
+def test_the_box_of_a_run_shows_control_characters_and_obeys_none(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        PACED.replace('policy = "momentum"', 'policy = "steers.py:act"').replace("params = { lookback = 60 }", ""),
+    )
+    (tmp_path / "steers.py").write_text(STEERS)
+    master, slave = os.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "daemon.cli", "run"], cwd=tmp_path, env=environment(), stdout=slave, stderr=slave
+    )
+    os.close(slave)
+    shown = b""
+    until = time.monotonic() + 60
+    while b"pwned" not in shown and time.monotonic() < until:
+        shown += os.read(master, 65_536)
+    process.kill()
+    process.wait(10)
+    os.close(master)
+    assert b"pwned" in shown
+    assert b"\x1b]0;" not in shown

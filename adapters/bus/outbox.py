@@ -33,6 +33,8 @@ class MessageStore(Protocol):
 
     def waiting(self) -> int: ...
 
+    def dropped(self) -> int: ...
+
 
 class StoredAlerts:
     """The store's alerts as the publisher wants them."""
@@ -52,13 +54,16 @@ class StoredAlerts:
     def depth(self) -> int:
         return self._store.waiting()
 
+    def dropped(self) -> int:
+        return self._store.dropped()
+
 
 class Lanes:
     """An outbox of two lanes, the durable one first. `put` is called by the loop, the rest by the publisher's thread. What is in
     memory leaves also while the store takes no writes or does not answer."""
 
     def __init__(self, durable: Outbox, capacity: int = CAPACITY) -> None:
-        self.dropped = 0
+        self._dropped = 0
         self._durable = durable
         self._capacity = capacity
         self._lock = Lock()
@@ -68,12 +73,12 @@ class Lanes:
         """Ids of the durable lane that the broker has and the store could not forget yet."""
 
     def put(self, message: Message) -> None:
-        """Keeps a message in memory; the oldest gives way, counted in `dropped`."""
+        """Keeps a message in memory; the oldest gives way, and is counted."""
         with self._lock:
             self._messages[message.id] = (message.id, message.topic, message.payload, message.retain)
             if len(self._messages) > self._capacity:
                 del self._messages[next(iter(self._messages))]
-                self.dropped += 1
+                self._dropped += 1
 
     def pending(self, limit: int) -> Sequence[Outgoing]:
         first: list[Outgoing] = []
@@ -110,3 +115,6 @@ class Lanes:
 
     def depth(self) -> int:
         return self._durable.depth() - len(self._arrived) + len(self._messages)
+
+    def dropped(self) -> int:
+        return self._durable.dropped() + self._dropped

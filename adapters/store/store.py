@@ -254,6 +254,10 @@ class Store:
         """How many messages wait for the bus."""
         return self.records.waiting()
 
+    def dropped(self) -> int:
+        """How many messages for the bus a full outbox has cost, ever."""
+        return self.records.outbox_dropped()
+
     def _do(self, work: Callable[..., _T], *values: object) -> _T:
         return self._thread.submit(work, *values).result()
 

@@ -51,7 +51,7 @@ def alerts(config: Path, state: Path | None, *, last: int, run: str | None, foll
 
 def _line(ts: int, level: str, kind: str, text: str, symbol: str, agent: str) -> str:
     about = " ".join(x for x in (symbol, agent) if x)
-    return f"{local(ts)}  {level:8} {kind:24} {about + ': ' if about else ''}{text}"
+    return f"{local(ts)}  {level:8} {kind:24} {about + ': ' if about else ''}{text}".replace("\n", "\\n")
 
 
 def _show(alert: dict[str, Any], as_json: bool) -> None:

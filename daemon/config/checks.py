@@ -404,8 +404,10 @@ def _bus(document: Mapping[str, Any], known: Known, source: Source) -> Iterator[
     mqtt = bus.get("kind", "embedded") == "mqtt"
     if mqtt and not bus.get("url"):
         yield source.mistake(("bus", "url"), "is missing", 'write url = "mqtt://host:1883"')
+    chosen = ("bus", "kind") in source.overrides
     for key in ("host", "port") if mqtt else ("url", "protocol"):
-        if bus.get(key):
+        # an override of the kind leaves the file's keys of the other kind where they are
+        if bus.get(key) and not (chosen and ("bus", key) not in source.overrides):
             kind = "embedded" if mqtt else "mqtt"
             yield source.mistake(
                 ("bus", key), f'is read only with kind = "{kind}"', f'write kind = "{kind}" or remove it'
