@@ -8,7 +8,7 @@ calendar once built is kept in a checked file and the library is not even import
 import os
 import tempfile
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import UTC, date, datetime
 from difflib import SequenceMatcher, get_close_matches
 from functools import lru_cache
@@ -70,23 +70,36 @@ def names() -> tuple[str, ...]:
     return tuple(exchange_calendars.get_calendar_names(include_aliases=True))
 
 
-def sessions(name: str, start: date, end: date, *, cache: Path | None = None) -> Sessions:
+def sessions(
+    name: str, start: date, end: date, *, cache: Path | None = None, closed: Collection[date] = ()
+) -> Sessions:
     """The sessions of calendar `name` dated from `start` to `end`, both inclusive.
 
     `end` may lie in the future: sessions are then as the exchange has announced them so far, so a
     daemon that runs for months asks again with a later `end`. `cache` is a folder for built calendars;
-    a file there that is damaged, or of another library version, is built anew.
+    a file there that is damaged, or of another library version, is built anew. `closed` are dates without a session
+    whatever the library says.
 
     Raises UnknownCalendar, naming the nearest valid name, and ValueError when `end` is before `start`.
     """
     if end < start:
         raise ValueError(f"sessions of {name}: the range ends ({end}) before it starts ({start})")
     if name == ALWAYS_OPEN:
-        return _always_open(day_ns(start), day_ns(end))
+        return _without(_always_open(day_ns(start), day_ns(end)), closed)
     # Whole years, so that small changes of the configured dates meet the same cache file.
     wide = _whole_years(name, start.year, end.year, cache)
     cut = slice(bisect_left(wide.day_ns, day_ns(start)), bisect_right(wide.day_ns, day_ns(end)))
-    return Sessions(wide.name, wide.zone, wide.day_ns[cut], wide.open_ns[cut], wide.close_ns[cut])
+    found = Sessions(wide.name, wide.zone, wide.day_ns[cut], wide.open_ns[cut], wide.close_ns[cut])
+    return _without(found, closed)
+
+
+def _without(found: Sessions, closed: Collection[date]) -> Sessions:
+    rows = {found.row_of_day.get(day_ns(day)) for day in closed}
+    if not rows - {None}:
+        return found
+    keep = [k for k in range(len(found.day_ns)) if k not in rows]
+    columns = ([column[k] for k in keep] for column in (found.day_ns, found.open_ns, found.close_ns))
+    return Sessions(found.name, found.zone, *(tuple(column) for column in columns))
 
 
 def _always_open(first: int, last: int) -> Sessions:

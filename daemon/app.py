@@ -6,7 +6,7 @@ import gc
 import secrets
 import signal
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from adapters.bus.payloads import StatusState
 from adapters.bus.topics import root
 from adapters.feeds.errors import FeedError
 from adapters.feeds.source import SourceError
+from adapters.listener import FEWEST_DESCRIPTORS, descriptors
 from adapters.store.errors import StoreDamaged
 from adapters.store.projection import Projection
 from adapters.store.reading import Reader
@@ -31,12 +32,13 @@ from daemon.alerting import AlertFilter
 from daemon.api.server import Api
 from daemon.assembly import Assembly, Parts, assemble_live, limits_of_config, parts_of
 from daemon.assessing import METRICS, assessed, metrics_of
-from daemon.carrying import MOVES, NotCarried, carried_from, carried_into, carry_over, move, moves, same_account
+from daemon.carrying import CLOSES, MOVES, NotCarried, carried_from, carried_into, carry_over, move, moves, same_account
 from daemon.config import Config, ConfigError, Mistake, digest, load, reloading, secret, store_url
 from daemon.deadline import Deadline
 from daemon.engine.freezing import in_force
 from daemon.histories import Histories
 from daemon.inbox import InboxFull
+from daemon.jobs import Jobs, alert, kept_up, reason_of
 from daemon.known import known_names
 from daemon.loop import Shell
 from daemon.mqtt_commands import MqttCommands, command_key
@@ -78,7 +80,8 @@ class CannotStart(Exception):
 
 
 class BeginAnew(Exception):
-    """The daemon stopped to go on under another universe or other agents: the program is to begin anew with --carry."""
+    """The daemon stopped to go on under another universe, other agents or another calendar: the program is to begin anew
+    with --carry."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +204,9 @@ async def serve(
     key, mistakes = command_key(config)
     if mistakes:
         raise ConfigError(mistakes)
+    if (found := descriptors()) < FEWEST_DESCRIPTORS:
+        text = f"this process may open {found} files; store, venue and API need {FEWEST_DESCRIPTORS}"
+        raise CannotStart(f"{text}. Raise the limit: ulimit -n 1024, or LimitNOFILE=1024 in the unit file.")
     kill_signal = KillSignal()
     asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, kill_signal.pull)
     parts = parts_of(config, now(), cache=folder / "cache")
@@ -237,7 +243,7 @@ async def serve(
                 await outside.leave()
             if broker is not None:
                 await asyncio.to_thread(broker.stop)
-    if shell.stopped == MOVES:
+    if shell.stopped in (MOVES, CLOSES):
         raise BeginAnew
     return summary(shell, run, config.quantd.mode, service.busy_s, bars)
 
@@ -347,25 +353,31 @@ class Edges:
         """Step until a stop, with everything around it in one TaskGroup."""
         config, parts, bus = self.config, self.parts, self.bus
         api = Api(service, parts, config, folder, bus, self.bus_url)
-        reporter = Reporter(service, folder, self.where, parts.market)
-        upkeep = Upkeep(service, self.store, folder, self.where)
-        retraining = Retraining(service, parts, config)
+        write = Reporter(service, folder, self.where, parts.market).work
+        keep = Upkeep(service, self.store, folder, self.where).work
+        # a backup first: it holds what compaction moves
+        jobs = {
+            "reports": Jobs(service, {"daily_report": write, "risk_report": write}),
+            "upkeep": Jobs(service, {"backup": keep, "compact": keep}),
+            "retraining": Jobs(service, {"retrain": Retraining(service, parts, config).work}, last=False),
+        }
         try:
             await api.start()
             async with asyncio.TaskGroup() as tasks:
-                sending = tasks.create_task(bus.run(), name="bus")
-                reporting = tasks.create_task(reporter.run(), name="reports")
-                keeping = tasks.create_task(upkeep.run(), name="upkeep")
-                training = tasks.create_task(retraining.run(), name="retraining")
+
+                def beside(name: str, loop: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
+                    return tasks.create_task(kept_up(service, name, loop), name=name)
+
+                ending = [beside("bus", bus.run), *(beside(name, each.run) for name, each in jobs.items())]
                 answer = self.shell.answer
                 excused_s = (lambda: answer.waited_s) if isinstance(answer, Timed) else (lambda: 0.0)
                 around = [
                     # before the feed: a file that is there holds for the first bar
                     tasks.create_task(watch_halt_file(service), name="halt file"),
                     tasks.create_task(watch_conditions(service, parts, excused_s), name="watch"),
-                    tasks.create_task(heartbeat(service, bus, self.composer), name="heartbeat"),
+                    beside("heartbeat", lambda: heartbeat(service, bus, self.composer)),
                     tasks.create_task(watchdog(service), name="watchdog"),
-                    tasks.create_task(monitoring(service, config.risk.monitor_interval_ns / 1e9), name="monitor"),
+                    beside("monitor", lambda: monitoring(service, config.risk.monitor_interval_ns / 1e9)),
                 ]
                 ready = asyncio.Event()
                 if isinstance(parts, Assembly):
@@ -376,12 +388,11 @@ class Edges:
                 elif self.outside is not None:
                     around.append(tasks.create_task(self.outside.run(service, ready), name="outside"))
                 if self.commands is not None:
-                    around.append(tasks.create_task(self.commands.run(), name="commands"))
+                    around.append(beside("commands over MQTT", self.commands.run))
                 handle_signals(service, config, options, parts, tasks)
                 around.append(tasks.create_task(self._ready(ready), name="ready"))
                 if not options.quiet:
-                    terminal = watch(service, parts, config, api.url, self.bus_url)
-                    around.append(tasks.create_task(terminal, name="terminal"))
+                    around.append(beside("terminal", lambda: watch(service, parts, config, api.url, self.bus_url)))
                 await service.step_forever()
                 systemd.stopping()
                 if self.outside is not None and config.quantd.on_stop == "cancel":
@@ -389,9 +400,7 @@ class Edges:
                 bus.stop(self.status("stopped", self.shell.stopped))
                 for task in around:
                     task.cancel()
-                await asyncio.wait(
-                    [reporting, keeping, training, sending]
-                )  # these end by themselves, with what is left to say
+                await asyncio.wait(ending)  # these end by themselves, with what is left to say
         finally:
             await api.stop()
 
@@ -528,18 +537,31 @@ def handle_signals(service: Service, config: Config, options: Options, parts: Pa
 
     loop.add_signal_handler(signal.SIGTERM, stop, "SIGTERM")
     loop.add_signal_handler(signal.SIGINT, stop, "Ctrl-C")
-    loop.add_signal_handler(signal.SIGHUP, lambda: tasks.create_task(reload(service, options, parts)))
+    loop.add_signal_handler(signal.SIGHUP, lambda: tasks.create_task(reloaded(service, options, parts)))
+
+
+async def reloaded(service: Service, options: Options, parts: Parts) -> None:
+    """Reload; when a file or a policy cannot be read, the daemon goes on as it is, with an alert."""
+    try:
+        await reload(service, options, parts)
+    except Exception as error:
+        log.exception("reload.failed", config=str(options.config))
+        alert(service, f"{options.config} was not reloaded: {reason_of(error)}")
 
 
 async def reload(service: Service, options: Options, parts: Parts) -> list[Mistake]:
     """Read the configuration again and take what may change while positions are open; the mistakes otherwise. Another
-    universe, or other agents, on a market that goes on: the account is carried over to them, and the program begins anew."""
+    universe, or other agents, on a market that goes on: the account is carried over to them, and the program begins anew.
+    So it does for other closed dates: feed, venue and engine each hold the calendar."""
     try:
         new = read_config(options)
         if parts.live and moves(parts, new):
             await move(service, assemble_live(new, time.time_ns()))
             return []
         changed, mistakes = reloading(service.config, new)
+        if "universe.closed" in changed and not parts.live:
+            text = "cannot change while a recorded market runs"
+            mistakes.append(new.source.mistake(("universe", "closed"), text, "restart it"))
     except ConfigError as error:
         mistakes, changed = error.mistakes, ()
     except NotCarried as error:
@@ -548,7 +570,10 @@ async def reload(service: Service, options: Options, parts: Parts) -> list[Mista
         for mistake in mistakes:
             log.error("reload.refused", mistake=str(mistake))
         return list(mistakes)
-    if changed:
+    if "universe.closed" in changed:
+        log.info("closed dates", closed=[str(day) for day in new.universe.closed])
+        service.inbox.command(Stopping(service.shell.state.now, False, CLOSES))
+    elif changed:
         service.config = new
         configure(new.log.level.upper(), new.log.format)  # type: ignore[arg-type]
         limits = in_force(limits_of_config(parts, new))

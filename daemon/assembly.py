@@ -172,7 +172,7 @@ def assemble(config: Config, *, cache: Path | None = None) -> Assembly:
         )
     universe = config.instruments()
     path = config.at(config.feed.path)
-    sessions = market_sessions(config, universe, path, cache)
+    sessions = market_sessions(config, path, cache)
     feed = Replay.load(
         path,
         universe=universe,
@@ -216,12 +216,10 @@ def assemble_live(config: Config, now: int, *, cache: Path | None = None) -> Par
     """
     universe = config.instruments()
     today = session_date(now)
-    names = {universe.calendar, *(i.calendar for i in universe.instruments)}
-    names |= {s.calendar for s in config.schedules if s.calendar}
     # whole months, so that the built calendars are kept for as long
     begin = date(today.year - LIVE_BACK_YEARS - int(config.feed.warmup * 1.6) // 365, 1, 1)
     end = (today + timedelta(days=LIVE_AHEAD_DAYS)).replace(day=1)
-    sessions = {name: calendar_sessions(name, begin, end, cache=cache) for name in names}
+    sessions = sessions_of(config, begin, end, cache)
     policies = policies_of(config, universe, config.feed.interval_ns)
     schedules = tuple(schedule_of(config, k) for k, s in enumerate(config.schedules) if s.enabled)
     table = config.feed
@@ -258,7 +256,7 @@ def parts_of(config: Config, now: int, *, cache: Path | None = None) -> Parts:
     return assemble(config, cache=cache) if config.feed.kind == "replay" else assemble_live(config, now, cache=cache)
 
 
-def market_sessions(config: Config, universe: Universe, path: Path, cache: Path | None) -> dict[str, Sessions]:
+def market_sessions(config: Config, path: Path, cache: Path | None) -> dict[str, Sessions]:
     """Sessions of every calendar in use, from before the warm-up to beyond the last bar."""
     first, last = span((path,))
     if config.feed.start is not None:
@@ -271,10 +269,18 @@ def market_sessions(config: Config, universe: Universe, path: Path, cache: Path 
         first = max(first, config.feed.start - back)
     if config.feed.end is not None:
         last = min(last, config.feed.end)
-    names = {universe.calendar, *(i.calendar for i in universe.instruments)}
+    return sessions_of(config, first - timedelta(days=10), last + timedelta(days=AHEAD_DAYS), cache)
+
+
+def sessions_of(config: Config, begin: date, end: date, cache: Path | None) -> dict[str, Sessions]:
+    """Sessions from `begin` to `end`, both inclusive, of every calendar that a configuration names, less its closed dates."""
+    table = config.universe
+    names = {table.calendar, *(i.calendar for i in table.instruments if i.calendar)}
     names |= {s.calendar for s in config.schedules if s.calendar}
-    begin, end = first - timedelta(days=10), last + timedelta(days=AHEAD_DAYS)
-    return {name: calendar_sessions(name, begin, end, cache=cache) for name in names}
+    return {
+        name: calendar_sessions(name, begin, end, cache=cache, closed=table.closed if name == table.calendar else ())
+        for name in names
+    }
 
 
 def interval_text(interval_ns: int) -> str:
@@ -583,6 +589,7 @@ def schedule_of(config: Config, number: int) -> Schedule:
         timezone=table.timezone,
         agents=table.agents,
         missed=table.missed,
+        on_closed=table.on_closed,
     )
 
 

@@ -24,6 +24,9 @@ INTO: Final = "carried into "
 MOVES: Final = "the universe or the agents change"
 """Why a daemon stops that is to go on under others."""
 
+CLOSES: Final = "the closed dates change"
+"""Why a daemon stops whose calendar is another one from now on."""
+
 log = structlog.get_logger("quantd.carrying")
 
 

@@ -2,7 +2,8 @@
 
 import logging
 import sys
-from collections.abc import Iterable, Mapping, MutableMapping
+import time
+from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from typing import Any, Final, Literal, TextIO
 
 import structlog
@@ -15,6 +16,15 @@ LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
 
 VALUE_CHARS: Final = 2_000
 """Longest text of one value in a log line; an exception of a user's policy may be of any size."""
+
+LINES: Final = 60
+"""Most lines of one kind of event in a minute; later ones are counted. CRITICAL always passes, and so does DEBUG, which
+is off unless somebody looks for something."""
+
+MINUTE_S: Final = 60.0
+
+KINDS: Final = 256
+"""Most kinds of events that are counted apart; later ones share the count of their logger."""
 
 LABELS: Final = 64
 """Most values of one label; what comes after is counted as "other", so that no input can grow the metrics."""
@@ -44,9 +54,14 @@ def _confine(_: object, __: str, event: EventDict) -> EventDict:
         if any(word in key.lower() for word in SECRET_WORDS):
             event[key] = "***"
         elif isinstance(value, str):
-            short = value if len(value) <= VALUE_CHARS else value[:VALUE_CHARS] + "…"
-            event[key] = short.encode("utf-8", "replace").decode()
+            event[key] = _short(value).encode("utf-8", "replace").decode()
+        elif not isinstance(value, int | float | None) and len(text := repr(value)) > VALUE_CHARS:
+            event[key] = _short(text)
     return event
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= VALUE_CHARS else text[:VALUE_CHARS] + "…"
 
 
 def _one_line(_: object, __: str, event: EventDict) -> EventDict:
@@ -55,6 +70,46 @@ def _one_line(_: object, __: str, event: EventDict) -> EventDict:
         if isinstance(value, str):
             event[key] = value.translate(_ESCAPES if key != "exception" else _ESCAPES_BUT_NEWLINE)
     return event
+
+
+class Lines(logging.StreamHandler[TextIO]):
+    """Writes at most LINES of one kind in a minute. How many were left out follows with the first line after it."""
+
+    def __init__(self, out: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__(out)
+        self._clock = clock
+        self._counts: dict[tuple[str, str], int] = {}
+        self._began = clock()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if self._clock() - self._began >= MINUTE_S:
+            self._begin()
+        if record.levelno in (logging.DEBUG, logging.CRITICAL) or self._passes(record):
+            super().emit(record)
+
+    def close(self) -> None:
+        self._begin()
+        super().close()
+
+    def _passes(self, record: logging.LogRecord) -> bool:
+        # an event of ours is a dict with a constant name; a library's message is its format, without the arguments
+        event = record.msg.get("event") if isinstance(record.msg, dict) else record.msg
+        kind = (record.name, str(event))
+        if kind not in self._counts and len(self._counts) >= KINDS:
+            kind = (record.name, "others")
+        self._counts[kind] = self._counts.get(kind, 0) + 1
+        return self._counts[kind] <= LINES
+
+    def _begin(self) -> None:
+        """A new minute; says first what the last one left out."""
+        left_out = {kind: count - LINES for kind, count in self._counts.items() if count > LINES}
+        self._counts.clear()
+        self._began = self._clock()
+        for (name, event), lines in left_out.items():
+            said = {"msg": "log.left_out", "lines": lines, "of": event}
+            super().emit(
+                logging.makeLogRecord({"name": name, "levelno": logging.WARNING, "levelname": "WARNING", **said})
+            )
 
 
 def configure(level: LogLevel = "INFO", format: LogFormat = "console", stream: TextIO | None = None) -> None:
@@ -75,7 +130,7 @@ def configure(level: LogLevel = "INFO", format: LogFormat = "console", stream: T
         if format == "json"
         else [_one_line, structlog.dev.ConsoleRenderer(colors=colors, pad_event_to=0)]
     )
-    handler = logging.StreamHandler(out)
+    handler = Lines(out)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
@@ -85,6 +140,8 @@ def configure(level: LogLevel = "INFO", format: LogFormat = "console", stream: T
     root = logging.getLogger()
     for old in list(root.handlers):
         root.removeHandler(old)
+        if isinstance(old, Lines):
+            old.close()
     root.addHandler(handler)
     root.setLevel(level)
     for library, least in QUIET.items():

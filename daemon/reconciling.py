@@ -15,6 +15,7 @@ import structlog
 from daemon.engine.settling import difference, strays, told
 from daemon.engine.spending import counted
 from daemon.inbox import InboxFull
+from daemon.jobs import alert, reason_of
 from daemon.sending import Sender
 from daemon.service import Service
 from trading.events import Condition, Flow, ForeignFound, Reconciled
@@ -75,9 +76,18 @@ class Reconciler:
         return self.last if await self.once() and self._filled() == filled else None
 
     async def once(self) -> bool:
-        """Ask for every open order and for the account, and compare; whether they could be compared."""
+        """Ask for every open order and for the account, and compare; whether they could be compared. An adapter that fails
+        itself is an alert: the next comparison comes in its time."""
         async with self._one:
-            return await self._once()
+            began = time.monotonic()
+            try:
+                return await self._once()
+            except Exception as error:
+                log.exception("reconcile.failed")
+                alert(self._service, f"reconcile failed: {reason_of(error)}; the account is compared again in its time")
+                return False
+            finally:
+                self._service.took.append(("reconcile", time.monotonic() - began))
 
     async def _once(self) -> bool:
         await self.open_orders()

@@ -19,6 +19,7 @@ import structlog
 from daemon.assembly import Parts
 from daemon.config import Agent, Config
 from daemon.inbox import InboxFull
+from daemon.jobs import Announced, reason_of
 from daemon.policies import artifact_folder
 from daemon.retrainer import Answer, Order
 from daemon.schedule import Schedule, due
@@ -38,22 +39,30 @@ MODULE: Final = "daemon.retrainer"
 
 
 class Retraining:
-    """Of one service. While a recorded market is caught up with, many come due at once: the newest is done."""
+    """Of one service."""
 
     def __init__(self, service: Service, parts: Parts, config: Config) -> None:
         self._service = service
         self._parts = parts
         self._config = config
+        self._due = 0
+        self._left: list[Agent] = []
 
-    async def run(self) -> None:
-        """Train what is due until the service has stopped; what is under way then is ended."""
-        service = self._service
-        while not service.over:
-            await service.changed(0.5)
-            due_ts, service.retrain_due = service.retrain_due, 0
-            for agent in self._named(due_ts) if due_ts else ():
-                if not await self._train(agent, due_ts):
-                    return
+    async def work(self, job: str, due_ts: int) -> str:
+        """Train the agents of an instant, on a later attempt those that failed. Raises Announced when some fail; what is under way
+        when the service stops is ended."""
+        if due_ts != self._due:
+            self._due, self._left = due_ts, self._named(due_ts)
+        failed = []
+        for agent in self._left:
+            if not await self._train(agent, due_ts):
+                failed.append(agent)
+            if self._service.over:
+                return "ended with the service"
+        self._left = failed
+        if failed:
+            raise Announced(f"retraining of {', '.join(agent.name for agent in failed)} failed")
+        return "trained"
 
     def _named(self, ts: int) -> list[Agent]:
         """The shadows that the schedules due at `ts` name; all of them where one names nobody."""
@@ -62,27 +71,28 @@ class Retraining:
         return to_train(self._config, [s for s in at if s.do == JOB])
 
     async def _train(self, agent: Agent, ts: int) -> bool:
-        """Whether the service went on meanwhile."""
+        """Whether a new version was made; what became of it is an event."""
         began = time.monotonic()
-        until = last_day(self._parts.sessions[self._parts.universe.calendar], ts)
+        until: date | None = None
         answer: Answer | None
         try:
+            until = last_day(self._parts.sessions[self._parts.universe.calendar], ts)
             if by := self._promoted(agent.name):
                 raise ArtifactError(
                     f"its policy was promoted and decides for {by}, which would trade what comes out without a comparison; write "
                     f"a version of it as {by}'s own policy first"
                 )
             answer = await self._answer(order_of(self._config, agent, until))
-        except (ArtifactError, OSError) as error:
-            answer = Answer(failed=str(error)[:400])
+        except Exception as error:  # one agent's failure is no other's
+            known = isinstance(error, ArtifactError | OSError)
+            answer = Answer(failed=str(error)[:400] if known else reason_of(error))
         if answer is None:
             log.warning("retraining.ended", agent=agent.name, reason="the service stops")
             return False
         said = log.error if answer.failed else log.info
         said("retraining", agent=agent.name, seconds=round(time.monotonic() - began, 1), **_shown(answer))
-        self._service.took.append((JOB, time.monotonic() - began))
         self._tell(agent.name, answer, until)
-        return True
+        return not answer.failed
 
     def _promoted(self, name: str) -> str:
         """The agent for whom a shadow's policy decides; empty for none."""
@@ -130,13 +140,13 @@ class Retraining:
             changed.cancel()
         return reading.done()
 
-    def _tell(self, agent: str, answer: Answer, until: date) -> None:
+    def _tell(self, agent: str, answer: Answer, until: date | None) -> None:
         if self._service.over:
             return  # nothing is journalled any more: the log has it
         news = Retrained(
             ts=self._service.shell.state.now,
             agent=agent,
-            until=answer.until or str(until),
+            until=answer.until or str(until or ""),
             version=answer.version,
             digest=answer.digest,
             current=answer.current,

@@ -7,10 +7,10 @@ Cron lines are read by APScheduler's trigger; its traps are handled here.
 import re
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from difflib import get_close_matches
 from heapq import heappop, heappush, merge
-from itertools import islice
+from itertools import groupby, islice
 from typing import Final, Literal
 from zoneinfo import ZoneInfo, available_timezones
 
@@ -20,6 +20,8 @@ from daemon.config.schema import Job
 from trading.sessions import DAY_NS, Sessions
 
 Verdict = Literal["run", "skip", "alert"]
+
+OnClosed = Literal["next", "previous", "skip"]
 
 TRADING_JOBS: Final = frozenset({"rebalance", "flatten"})
 """Jobs that make orders: due only when their calendar has a session."""
@@ -33,9 +35,9 @@ _EVERY: Final = re.compile(r"(\d+)([smhd])")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 _SECOND: Final = timedelta(seconds=1)
-_CHANGE: Final = timedelta(hours=3)
-_CHANGE_NS: Final = _CHANGE // _MICROSECOND * 1000
-"""More than any clock change of the last fifty years moves."""
+_SHUFFLE: Final = timedelta(days=2)
+_SHUFFLE_NS: Final = _SHUFFLE // _MICROSECOND * 1000
+"""Instants of a cron line leave their wall-clock order by less: by clock changes, and by closes of far time zones."""
 
 _FAR: Final = timedelta(days=30 * 366)
 """Any date of the calendar comes back within 28 years; the longest wait for a 29 February on a named day is 40,
@@ -59,6 +61,9 @@ class Schedule(Struct, frozen=True):
     counted from 1970-01-01 00:00 UTC, so that a restart does not move it.
 
     TRADING_JOBS by cron are due on session dates only, and by an `every` shorter than a day from each open to its close.
+    `on_closed` says where an instant of a cron line goes whose date has no session: to the "next" or "previous" session
+    at the same clock time, or at that session's close where the close is earlier; "skip" drops it. A session on which
+    the line itself has an instant takes none from closed dates. Instants that move to the same time are one.
     `missed`: what is done about an instant that passed while the daemon was away. Raises ScheduleError.
     """
 
@@ -71,6 +76,7 @@ class Schedule(Struct, frozen=True):
     timezone: str | None = None
     agents: tuple[str, ...] = ()
     missed: Literal["once", "skip", "alert"] = "once"
+    on_closed: OnClosed = "next"
 
     def __post_init__(self) -> None:
         given = [key for key in ("at", "cron", "every") if getattr(self, key) is not None]
@@ -134,6 +140,15 @@ def catch_up(
     return [(ts, k, missed(schedules[k], ts, now, newest=newest[k] == ts)) for ts, k in instants]
 
 
+def moved_from(schedule: Schedule, sessions: Mapping[str, Sessions], ts: int) -> date | None:
+    """The closed date that an instant of a cron line comes from, the first where there are several; None if it did not
+    move."""
+    if schedule.cron is None:
+        return None
+    days = [day for at, day in _cron(schedule, sessions[schedule.calendar], ts - 1, ts) if at == ts]
+    return days[0] if days else None
+
+
 def zone_of(schedule: Schedule, sessions: Mapping[str, Sessions]) -> ZoneInfo:
     """The zone its times are meant in and shown in."""
     return ZoneInfo(schedule.timezone or sessions[schedule.calendar].zone)
@@ -147,7 +162,7 @@ def _instants(schedule: Schedule, sessions: Sessions, after: int, until: int) ->
     if schedule.at is not None:
         return _at(schedule, sessions, after, until)
     if schedule.cron is not None:
-        return _cron(schedule, sessions, after, until)
+        return (ts for ts, _ in _cron(schedule, sessions, after, until))
     return _every(schedule, sessions, after, until)
 
 
@@ -165,39 +180,71 @@ def _at(schedule: Schedule, sessions: Sessions, after: int, until: int) -> Itera
             yield ts
 
 
-def _cron(schedule: Schedule, sessions: Sessions, after: int, until: int) -> Iterator[int]:
-    """Instants of a cron line. In the hour that a clock change repeats, a line with fixed hours fires the first
-    time only, one with hour * both times. A time that a clock change leaves out fires as much later: 02:30
-    where 02:00 becomes 03:00 is 03:30.
+def _cron(schedule: Schedule, sessions: Sessions, after: int, until: int) -> Iterator[tuple[int, date | None]]:
+    """Instants of a cron line, each with the closed date it comes from. In the hour that a clock change repeats, a line
+    with fixed hours fires the first time only, one with hour * both times. A time that a clock change leaves out fires
+    as much later: 02:30 where 02:00 becomes 03:00 is 03:30.
 
     The trigger runs on wall-clock time without a zone, where every time of day comes once: given a zone, it fires
     twice in a repeated hour or does not return from it. Each time is then placed in the zone by the rules above.
     """
     zone = ZoneInfo(schedule.timezone or sessions.zone)
-    only_days = sessions.row_of_day if schedule.do in TRADING_JOBS else None
-    twice = (schedule.cron or "").split()[1] == "*"
-    first = _datetime(after).astimezone(zone).replace(tzinfo=UTC, fold=0) - _CHANGE
-    last = _datetime(until).astimezone(zone).replace(tzinfo=UTC, fold=0) + _CHANGE
-    waiting: list[int] = []  # clock changes shuffle instants within _CHANGE of each other
+    line = schedule.cron or ""
+    twice = line.split()[1] == "*"
+    first = _datetime(after).astimezone(zone).replace(tzinfo=UTC, fold=0) - _SHUFFLE
+    last = _datetime(until).astimezone(zone).replace(tzinfo=UTC, fold=0) + _SHUFFLE
+    placed: Iterator[tuple[datetime, int | None, date | None]]
+    if schedule.do in TRADING_JOBS:
+        placed = _in_sessions(line, schedule.on_closed, sessions, first, last)
+    else:
+        placed = ((wall, None, None) for wall in _walls(line, first, last))
+    waiting: list[tuple[int, int, date | None]] = []
     seen = after
-    for wall in _walls(schedule.cron or "", first, last):
-        if only_days is not None and _ns(wall) // DAY_NS * DAY_NS not in only_days:
-            continue
+    for number, (wall, latest, closed) in enumerate(placed):
         local = wall.replace(tzinfo=zone)
         ts = _ns(local)
-        while waiting and waiting[0] < ts - _CHANGE_NS:
-            earliest = heappop(waiting)
+        while waiting and waiting[0][0] < ts - _SHUFFLE_NS:
+            earliest, _, origin = heappop(waiting)
             if earliest > until:
                 return
             if earliest > seen:
-                yield (seen := earliest)
-        heappush(waiting, ts)
+                yield (seen := earliest), origin
+        heappush(waiting, (ts if latest is None else min(ts, latest), number, closed))
         later = _ns(local.replace(fold=1))
         if twice and later > ts:  # an hour that comes again; in one left out, fold 1 is the earlier
-            heappush(waiting, later)
-    for ts in sorted(waiting):
+            heappush(waiting, (later if latest is None else min(later, latest), number, closed))
+    for ts, _, origin in sorted(waiting, key=lambda each: each[:2]):
         if seen < ts <= until:
-            yield (seen := ts)
+            yield (seen := ts), origin
+
+
+def _in_sessions(
+    line: str, on_closed: OnClosed, sessions: Sessions, first: datetime, last: datetime
+) -> Iterator[tuple[datetime, int | None, date | None]]:
+    """(wall-clock time, latest instant, closed date) of a cron line on the session dates in [first, last]. Of dates before
+    the first session and after the last nobody knows whether they are closed: nothing moves from there."""
+    days = sessions.day_ns
+    if not days:
+        return
+    # a session has all that moves to it only where the sessions around it are in the span
+    low = max(0, bisect_left(days, _ns(first)) - 2)
+    high = min(len(days) - 1, bisect_left(days, _ns(last)) + 2)
+
+    def row_of(wall: datetime) -> int:
+        day = _ns(wall) // DAY_NS * DAY_NS
+        row = bisect_left(days, day)
+        return row if days[row] == day or on_closed != "previous" else row - 1
+
+    end = _datetime(days[high]) + timedelta(days=1) - _SECOND
+    for row, walls in groupby(_walls(line, _datetime(days[low]), end), key=row_of):
+        day = _datetime(days[row])
+        group = list(walls)
+        own = [wall for wall in group if wall.date() == day.date()]
+        if own or on_closed == "skip":
+            yield from ((wall, None, None) for wall in own)
+            continue
+        for wall in sorted(group, key=lambda each: each.timetz()):
+            yield datetime.combine(day.date(), wall.timetz()), sessions.close_ns[row], wall.date()
 
 
 def _walls(line: str, first: datetime, last: datetime) -> Iterator[datetime]:

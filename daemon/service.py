@@ -52,11 +52,8 @@ FULL_S: Final = 60.0
 RECENT_ALERTS: Final = 200
 """Alerts kept in memory for the API and the terminal."""
 
-REPORTS: Final = frozenset({"risk_report", "daily_report"})
-"""Jobs that write a report, made from the store after the commit."""
-
-UPKEEP: Final = frozenset({"backup", "compact"})
-"""Jobs done to the store, beside trading."""
+BESIDE: Final = frozenset({"risk_report", "daily_report", "backup", "compact", "retrain"})
+"""Jobs done beside trading, after the commit in which they came due (`daemon.jobs`)."""
 
 BREATH_S: Final = 0.005
 """How long stepping may hold the event loop before others get a turn."""
@@ -121,17 +118,13 @@ class Service:
         self.quarantine: list[BadBar] = []
         self.histories = histories or Histories(config.risk.history)
         self.jobs: dict[str, int] = {}
-        """Job of a report -> the newest instant it was due, until somebody takes it: of many that pass while the daemon
-        catches up only the last is written."""
+        """Job of BESIDE -> the newest instant at which it was due, until its runner takes it: of many that pass while the daemon
+        catches up only the last is done."""
         self.trail = Trail(shell.state.universe, shell.state.rules.names())
         self.bar_lag_s = 0.0
         """How old the newest bar of a market that goes on was when it came."""
         self.took: deque[tuple[str, float]] = deque(maxlen=1024)
-        """(scheduled job, seconds) of those done since the last scrape."""
-        self.upkeep: set[str] = set()
-        """Jobs of UPKEEP that came due, until somebody takes them."""
-        self.retrain_due = 0
-        """The newest instant at which policies were to be trained again, until somebody takes it."""
+        """(scheduled job, seconds) of those that ended since the last scrape, failed ones too."""
         self.started = time.monotonic()
         self.busy_s = 0.0
         self.loop_lag_s = 0.0
@@ -335,10 +328,7 @@ class Service:
             self._projection.add(seq, event, effects)
             self.trail.add(event, effects)
             if type(event) is Tick and event.jobs:
-                self.jobs.update((job, event.ts) for job in event.jobs if job in REPORTS)
-                self.upkeep |= UPKEEP.intersection(event.jobs)
-                if "retrain" in event.jobs:
-                    self.retrain_due = event.ts
+                self.jobs.update((job, event.ts) for job in event.jobs if job in BESIDE)
                 if "reconcile" in event.jobs:
                     self.reconcile()
             if effects:

@@ -33,12 +33,28 @@ TEXT: Final = 300
 class UserView:
     """What a user's act sees: the fields of trading.view.View, as read-only copies of its own."""
 
-    __slots__ = ("bars", "cash", "equity", "macro", "prices", "returns", "sample", "time", "universe", "weights")
+    __slots__ = (
+        "bars",
+        "cash",
+        "equity",
+        "macro",
+        "prices",
+        "returns",
+        "sample",
+        "synchronous",
+        "time",
+        "universe",
+        "weights",
+    )
 
     def __init__(self, view: View, universe: Universe) -> None:
         def returns(k: int) -> Floats:
             """float64[k, N] total returns between samples, oldest first."""
             return _copy(view.returns(k))
+
+        def synchronous(k: int) -> Floats:
+            """float64[k, N] total returns by session date, for what relates instruments, oldest first."""
+            return _copy(view.synchronous(k))
 
         def bars(k: int) -> Bars:
             """The newest k samples as bars, oldest first; the file says USES_BARS = True."""
@@ -54,6 +70,7 @@ class UserView:
         self.universe = universe
         self.macro = macro
         self.returns = returns
+        self.synchronous = synchronous
         self.bars = bars
         self.prices = _copy(view.prices)
         self.weights = _copy(view.weights)

@@ -7,7 +7,7 @@ too, but only a person re-arms. The measures are pure functions of what was read
 import asyncio
 import time
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Final, Literal
@@ -33,6 +33,9 @@ HALT_FILE_S: Final = 0.02
 
 CALM_NS: Final = 10_000_000_000
 """How long loop and clock must have been well before they count as well again."""
+
+CALENDAR_NS: Final = 60 * DAY_NS
+"""A calendar that ends within this time is reported at the start and once a day."""
 
 READ_NS: Final = 10_000_000
 """Two clocks read further apart than this are not compared: the process was put aside between them."""
@@ -74,6 +77,17 @@ def silence(now_ns: int, last_ns: int, sessions: Sessions, interval_ns: int, bar
     if bars_due(sessions, interval_ns, last_ns, now_ns, bars) < bars:
         return ""
     return f"{bars} bars were due on {sessions.name} since and none came"
+
+
+def ending(sessions: Mapping[str, Sessions], now_ns: int) -> list[str]:
+    """The calendars whose last known session lies less than CALENDAR_NS ahead, each as a sentence with the remedy."""
+    ends = {name: known.day_ns[-1] if known.day_ns else 0 for name, known in sorted(sessions.items())}
+    return [
+        f"calendar {name} knows no session after {_time(end)[:10]}: restart the daemon; if this alert comes again, update "
+        "the package exchange_calendars"
+        for name, end in ends.items()
+        if end < now_ns + CALENDAR_NS
+    ]
 
 
 def lateness(late_s: float, waited_s: float, bound_s: float) -> str:
@@ -146,6 +160,7 @@ async def watch(
     feed, ledger = Watch("feed", "feed" in down, 0), Watch("ledger", "ledger" in down, CALM_NS)
     slices = service.shell.tally.slices
     distance, excused, before = apart(wall, steady), excused_s(), steady()
+    calendars_from = before
     while True:
         await asyncio.sleep(LOOK_S)
         now, known = steady(), excused_s()
@@ -160,6 +175,12 @@ async def watch(
             waited_s = service.inbox.waited_s() if pace == "real" else 0.0
             _say(service, loop, now, lateness(late_s, waited_s, risk.max_loop_lag_ns / 1e9))
             _say(service, clock, now, wrong)
+        if parts.live and now >= calendars_from:
+            calendars_from = now + DAY_NS
+            for text in ending(parts.sessions, wall()):
+                log.warning("calendar", detail=text)
+                with suppress(InboxFull):
+                    service.inbox.command(Condition(service.shell.state.now, "calendar", False, text))
         _say(service, ledger, now, check(service.shell.state))
         wrong = dead_feed(service, parts)
         came = service.shell.tally.slices
@@ -219,9 +240,9 @@ async def watch_halt_file(service: Service) -> None:
 
 
 def halt_file(service: Service) -> bool:
-    """Whether the file HALT is there, or the folder in which it would be cannot be read."""
+    """Whether the file HALT is there (a link to nowhere counts), or the folder in which it would be cannot be read."""
     try:
-        service.halt_file.stat()
+        service.halt_file.lstat()
     except FileNotFoundError:
         return False
     except OSError:

@@ -43,6 +43,7 @@ class Question(Struct, frozen=True):
     agent: int
     universe: Universe
     returns: bytes
+    synchronous: bytes
     prices: bytes
     weights: bytes
     cash: float
@@ -65,6 +66,7 @@ def question_of(ask: Ask, lookback: int) -> Question:
         agent=ask.agent,
         universe=view.universe,
         returns=view.returns(lookback).astype("<f8").tobytes(),
+        synchronous=view.synchronous(lookback).astype("<f8").tobytes(),
         prices=view.prices.astype("<f8").tobytes(),
         weights=view.weights.astype("<f8").tobytes(),
         cash=view.cash,
@@ -79,10 +81,10 @@ def question_of(ask: Ask, lookback: int) -> Question:
 def ask_of(question: Question) -> Ask:
     """The same Ask, on a view whose history is the returns that were sent."""
     size = len(question.universe.symbols)
-    returns = np.frombuffer(question.returns, dtype="<f8").reshape(-1, size)
     view = View(
         universe=question.universe,
-        ring=Sent(returns, question.samples),
+        ring=_sent(question.returns, size, question.samples),
+        by_date=_sent(question.synchronous, size, question.samples),
         prices=np.frombuffer(question.prices, dtype="<f8"),
         weights=np.frombuffer(question.weights, dtype="<f8"),
         cash=question.cash,
@@ -92,6 +94,10 @@ def ask_of(question: Question) -> Ask:
     )
     memory = {k: np.frombuffer(data, dtype="<f8").reshape(shape) for k, (shape, data) in question.memory.items()}
     return Ask(question.round, question.agent, view, memory)
+
+
+def _sent(returns: bytes, size: int, count: int) -> "Sent":
+    return Sent(np.frombuffer(returns, dtype="<f8").reshape(-1, size), count)
 
 
 class Sent(Ring):

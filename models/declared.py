@@ -30,6 +30,8 @@ def declared(path: str | Path, spec: FeatureSpec | str = "default", benchmark: s
             raise ValueError(f"benchmark {benchmark!r} is not one of {', '.join(panel.symbols)}")
         column = panel.symbols.index(benchmark) if benchmark else None
         found = compute(wanted, Inputs(panel.day_ns, adjusted_bars(panel, Path(path)), column))
+        if panel.behind:
+            found = np.concatenate((np.full_like(found[:1], np.nan), found[:-1]))
         known: Bools = np.asarray(np.isfinite(found).all(axis=2))
         out = np.concatenate([np.where(known[:, :, None], found, 0.0), known[:, :, None]], axis=2).astype(np.float32)
         begins = np.flatnonzero(known.any(axis=1))

@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 
 from models.panel import Panel
+from trading.instruments import calendar_of
 from trading.market import Floats
 
 
@@ -49,7 +50,9 @@ def read_panel(bars: Path, actions: Path | None, symbols: Sequence[str], first: 
             else:
                 dividend[at, column] += row["cash"]
     day_ns = days.dt.timestamp("ns").to_numpy().astype(np.int64)
-    return Panel(tuple(symbols), day_ns, opens, closes, split, dividend)
+    coins = frozenset(symbol for symbol in symbols if calendar_of(symbol) == "24/7")
+    late = coins if len(coins) < len(symbols) else frozenset[str]()
+    return Panel(tuple(symbols), day_ns, opens, closes, split, dividend, late)
 
 
 def _between(frame: pl.LazyFrame, first: date, last: date, symbols: Sequence[str]) -> pl.LazyFrame:

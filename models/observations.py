@@ -56,11 +56,11 @@ whole row lacks history; 0 for an asset that has none yet."""
 
 
 def sight(panel: Panel) -> Sight:
-    """Features at every row, by the function that trading runs; rows with too little history see nothing."""
-    returns = panel.returns()
+    """Features at every row, by the function and from the rows that trading has; rows with too little history see nothing."""
+    returns = panel.synchronous()
     rows, size = returns.shape
     empty = measure(np.full((LOOKBACK, size), np.nan))
-    seen = [measure(returns[t - LOOKBACK + 1 : t + 1]) if t >= LOOKBACK else empty for t in range(rows)]
+    seen = [measure(returns[t - LOOKBACK + 1 : t + 1]) if t >= LOOKBACK + panel.behind else empty for t in range(rows)]
     return Sight(np.stack([f for f, _ in seen]), np.stack([m for _, m in seen]))
 
 
@@ -68,7 +68,7 @@ def price_features(panel: Panel) -> tuple[NDArray[np.float32], Sequence[str]]:
     """The features that policies trade on (`models.features`), and whether an asset's are `known`."""
     seen = sight(panel)
     features = np.concatenate([seen.features, seen.mask[:, :, None]], axis=2)
-    features[:LOOKBACK] = np.nan
+    features[: LOOKBACK + panel.behind] = np.nan
     return features, (*FEATURES, "known")
 
 
@@ -91,7 +91,7 @@ def four_assets(panel: Panel, vix: Floats, ten_year: Floats) -> Observed:
     `vix` and `ten_year` float64[T] in percent, as known at each close of the panel; nothing is put in their place: NaN
     there is refused. Returns are in standard deviations of 1 %; VIX over 100, the yield over 10.
     """
-    returns = panel.returns()
+    returns = panel.synchronous()
     rows, size = returns.shape
     for name, given in (("vix", vix), ("ten_year", ten_year)):
         if given.shape != (rows,):

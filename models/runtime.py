@@ -98,7 +98,7 @@ class LearnedPolicy:
     def act(self, view: View, memory: Memory) -> tuple[Floats, Memory]:
         if view.universe is not self._universe:
             self.fit(view.universe)
-        returns = view.returns(self.lookback)
+        returns = view.synchronous(self.lookback)
         order = self._order
         if order is None:
             return self.weights(returns), memory

@@ -101,13 +101,13 @@ def features_of(spec: SightSpec) -> Features:
         chosen = [FEATURES.index(name) for name in spec.features]
         parts = [seen.features[:, :, chosen], seen.mask[:, :, None]]
         if spec.window:
-            returns = panel.returns()
+            returns = panel.synchronous()
             windows = np.zeros((*returns.shape, spec.window), dtype=np.float32)
-            for row in range(LOOKBACK, len(returns)):
+            for row in range(LOOKBACK + panel.behind, len(returns)):
                 windows[row] = _window(returns[row - LOOKBACK + 1 : row + 1], seen.mask[row], spec.window)
             parts.append(windows)
         table = np.concatenate(parts, axis=2)
-        table[:LOOKBACK] = np.nan
+        table[: LOOKBACK + panel.behind] = np.nan
         return table, names(spec)
 
     return measured

@@ -2,7 +2,7 @@
 account. What teachers are watched with, and two policies compared."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -68,21 +68,24 @@ def walk(
     market = market_of(panel, observed, rows, dtype=torch.float64)
     env = Simulator(market, batch=1, kind="box", episodes=WHOLE, costs=costs, capital=capital, lot=lot)
     universe = Universe(tuple(Instrument(symbol) for symbol in panel.symbols))
-    ring = Ring(len(panel.symbols), max(policy.lookback, 1))
-    add = _filling(ring, panel)
+    known = _known(panel)
+    ring, by_date = (Ring(len(panel.symbols), max(policy.lookback, 1)) for _ in range(2))
+    add, complete = _filling(ring, known), _filling(by_date, panel)
     add(rows.start)
+    complete(rows.start - panel.behind)
     memory: Memory = EMPTY_MEMORY
     seen, answers, equity, turnover = [], [], [capital], []
     for row in rows[:-1]:
         time = int(panel.day_ns[row]) + CLOSE_NS
         held = env.weights[0].numpy().copy()
         held.flags.writeable = False
-        prices = panel.close[row].copy()
+        prices = known.close[row].copy()
         prices.flags.writeable = False
         value, free = float(env.equity), float(env.cash)
         view = View(
             universe=universe,
             ring=ring,
+            by_date=by_date,
             prices=prices,
             weights=held,
             cash=free / value,
@@ -98,7 +101,22 @@ def walk(
         equity.append(float(env.equity))
         turnover.append(float(env.outcome.turnover))
         add(row + 1)
+        complete(row + 1 - panel.behind)
     return Walk(rows, np.stack(seen), np.stack(answers), np.array(equity), np.array(turnover))
+
+
+def _known(panel: Panel) -> Panel:
+    """The panel with each close where it is the last known one: that of the session before for late assets."""
+    if not panel.late:
+        return panel
+    late = np.isin(panel.symbols, list(panel.late))
+
+    def moved(values: Floats, first: float) -> Floats:
+        before = np.concatenate((np.full_like(values[:1], first), values[:-1]))
+        return np.where(late, before, values)
+
+    close, opens = moved(panel.close, np.nan), moved(panel.open, np.nan)
+    return replace(panel, close=close, open=opens, split=moved(panel.split, 1.0), dividend=moved(panel.dividend, 0.0))
 
 
 def _filling(ring: Ring, panel: Panel) -> Callable[[int], None]:

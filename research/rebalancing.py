@@ -100,7 +100,7 @@ def _with(config: Config, agent: Agent, rule: Mapping[str, Any], cost_bp: float)
     )  # fmt: skip
     broker = config.broker.model_copy(
         update={"commission_bp": cost_bp, "spread_bp": 0.0, "slippage_bp": 0.0, "slippage_noise": 0.0, "impact": 0.0,
-                "commission_min_micro": None, "borrow_bp_annual": 0.0, "participation": None}
+                "commission_min_micro": None, "borrow_bp_annual": 0.0, "participation": 0.0}
     )  # fmt: skip
     update = {"agents": (alone,), "schedules": (), "manual": None, "risk": Risk(profile="research"), "broker": broker}
     return replace(config, document=config.document.model_copy(update=update))

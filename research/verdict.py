@@ -203,7 +203,7 @@ def sentence(
     """The verdict in words."""
     costs = own.settings.costs
     charged = costs.commission_bp or costs.commission_min_micro or costs.spread_bp or costs.slippage_bp or costs.impact
-    after = "After costs" if charged else "Before any costs ([broker] sets none)"
+    after = "After costs" if charged else "Before any costs ([broker] sets them to 0)"
     if not isfinite(own.sharpe):
         return "The account never moved: there is no Sharpe ratio to compare."
     if not compared:

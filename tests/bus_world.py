@@ -38,6 +38,22 @@ async def until(true: Callable[[], bool], what: str, within_s: float = 20.0) -> 
         await asyncio.sleep(0.01)
 
 
+def certificate(folder: Path) -> tuple[Path, Path]:
+    """A self-signed certificate for this machine, and its key."""
+    cert, key = folder / "cert.pem", folder / "key.pem"
+    subprocess.run(
+        [
+            *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"),
+            *("-days", "1", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"),
+            *("-keyout", str(key), "-out", str(cert)),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    key.chmod(0o644)
+    return cert, key
+
+
 class Mosquitto:
     """The broker as a process on a free loopback port, with persistence that survives `restart`."""
 

@@ -26,6 +26,7 @@ from daemon.recovery import Journal
 from daemon.room import Book, RiskNow
 from daemon.service import Service
 from daemon.timeline import instants
+from tests.bus_world import until
 from tests.edge_world import CONFIG, write
 from trading.events import Condition
 
@@ -264,6 +265,45 @@ async def test_nobody_without_the_token_changes_anything(world, headers):
     assert world.service.shell.state.switch.state == 0
 
 
+async def raw(world, request: bytes) -> tuple[int, bytes]:
+    """The answer to bytes that no client library would send: its status, and all of it."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(world.api.url.rsplit(":", 1)[1].strip("/")))
+    writer.write(request)
+    text = await asyncio.wait_for(reader.read(4096), 5)
+    writer.close()
+    return int(text.split(b" ")[1]), text
+
+
+async def test_a_token_of_any_bytes_is_a_wrong_token(world, caplog):
+    head = b"POST /api/v1/commands HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\nAuthorization: Bearer "
+    answers = [(await raw(world, head + bytes([k]) + b"\r\n\r\n"))[0] for k in range(0xF0, 0x100)]
+    assert answers == [401] * guard.WRONG_TOKENS + [429] * (len(answers) - guard.WRONG_TOKENS)
+    assert not caplog.records
+
+
+async def test_a_request_that_cannot_be_parsed_is_refused_in_one_line_without_a_stack(world, caplog):
+    bearer = b"Authorization: " + world.bearer["Authorization"].encode()
+    head = b"POST /api/v1/commands HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n" + bearer
+    for bad in (b"\r\nContent-Type: application/json\r\nContent-Encoding: br\r\n\r\n{}", b"\r\nX\x00: y\r\n\r\n{}"):
+        status, text = await raw(world, head + bad)
+        assert status == 400
+        assert b"Traceback" not in text
+    assert [r.exc_info for r in caplog.records] == [None, None]
+    assert all("\n" not in r.getMessage() and len(r.getMessage()) < 1_000 for r in caplog.records)
+
+
+async def test_more_idle_connections_than_the_bound_are_closed_and_the_rest_is_served(world):
+    port = int(world.api.url.rsplit(":", 1)[1].strip("/"))
+    crowd = [await asyncio.open_connection("127.0.0.1", port) for _ in range(guard.CONNECTIONS + 44)]
+    ends = [asyncio.ensure_future(reader.read(1)) for reader, _ in crowd]
+    await until(lambda: sum(end.done() for end in ends) >= 44, "44 closed")
+    assert sum(end.done() for end in ends) == 44
+    for _, writer in crowd:
+        writer.close()
+    await asyncio.gather(*ends, return_exceptions=True)
+    assert (await get(world, "/api/v1/status"))[0] == 200
+
+
 async def test_wrong_tokens_are_counted_and_the_right_one_still_works(world):
     answers = [await command(world, {"command": "halt"}, {"Authorization": f"Bearer {k}"}) for k in range(12)]
     assert [status for status, _ in answers] == [401] * guard.WRONG_TOKENS + [429] * 2
@@ -297,7 +337,21 @@ async def test_a_form_of_another_page_cannot_command(world):
         assert response.status == 405
 
 
-@pytest.mark.parametrize("host", ["evil.example", "evil.example:8000", "127.0.0.1.evil.example", "", "[::2]:80"])
+@pytest.mark.parametrize(
+    "host",
+    [
+        "evil.example",
+        "evil.example:8000",
+        "127.0.0.1.evil.example",
+        "",
+        "[::2]:80",
+        "[::1]evil.example",
+        "[::1]:80evil",
+        "[::1]:80:80",
+        "localhost:80:80",
+        "localhost@evil",
+    ],
+)
 async def test_another_name_for_this_machine_is_refused(world, host):
     assert (await get(world, "/api/v1/status", headers={"Host": host}))[0] == 421
 
@@ -331,13 +385,17 @@ async def test_errors_are_json_without_a_stack(world, path, status):
     assert "Traceback" not in json.dumps(body)
 
 
-async def test_a_fault_of_the_daemon_is_told_to_its_log_only(world):
+async def test_a_fault_of_the_daemon_is_told_to_its_log_only(world, caplog):
     rules, world.service.shell.state.rules = world.service.shell.state.rules, None
     world.service.progress += 1
     status, body = await get(world, "/api/v1/status")
     world.service.shell.state.rules = rules
     assert status == 500
     assert "NoneType" not in body["error"]["text"]
+    (line,) = caplog.records
+    assert line.exc_info is None
+    assert line.msg["error"].startswith("AttributeError: 'NoneType'")
+    assert "overview.py:" in line.msg["at"]
 
 
 async def test_every_answer_has_the_security_headers(world):

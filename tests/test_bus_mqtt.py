@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from adapters.bus.mqtt import BusAddressWrong, MqttBus, MqttSettings, Outbox, Outgoing, Tls, address
-from tests.bus_world import MemoryOutbox, Mosquitto, SqliteOutbox, Subscriber, free_port, until
+from tests.bus_world import MemoryOutbox, Mosquitto, SqliteOutbox, Subscriber, certificate, free_port, until
 from tests.services import require
 
 STATUS = "quantd/paper/status"
@@ -322,21 +322,6 @@ async def test_a_wrong_password_is_named_and_the_right_one_lets_in(tmp_path: Pat
     async with running(broker.port, MemoryOutbox(), username="quantd", password="right") as bus:
         await until(lambda: bus.online, "connection")
     broker.stop()
-
-
-def certificate(folder: Path) -> tuple[Path, Path]:
-    cert, key = folder / "cert.pem", folder / "key.pem"
-    subprocess.run(
-        [
-            *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"),
-            *("-days", "1", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"),
-            *("-keyout", str(key), "-out", str(cert)),
-        ],
-        check=True,
-        capture_output=True,
-    )
-    key.chmod(0o644)
-    return cert, key
 
 
 async def test_tls_is_spoken_with_a_broker_whose_certificate_is_trusted_and_with_no_other(tmp_path: Path) -> None:

@@ -67,6 +67,19 @@ def test_a_range_that_ends_before_it_starts_is_refused() -> None:
         sessions("24/7", date(2024, 2, 1), date(2024, 1, 1))
 
 
+@pytest.mark.parametrize("name", ["XNYS", "24/7"])
+def test_a_closed_date_has_no_session_and_the_kept_calendar_still_has_it(name: str, tmp_path: Path) -> None:
+    span = date(2024, 5, 1), date(2024, 5, 31)
+    whole = sessions(name, *span, cache=tmp_path)
+    shorter = sessions(name, *span, cache=tmp_path, closed=(date(2024, 5, 15), date(2024, 6, 3)))
+    gone = whole.row_of_day[day_ns(date(2024, 5, 15))]
+    for column in ("day_ns", "open_ns", "close_ns"):
+        values = getattr(whole, column)
+        assert getattr(shorter, column) == values[:gone] + values[gone + 1 :]
+    assert shorter.day_order_end(whole.close_ns[gone - 1], daily_bars=True) == whole.close_ns[gone + 1]
+    assert sessions(name, *span, cache=tmp_path) == whole
+
+
 def test_a_kept_calendar_serves_without_the_library(tmp_path: Path) -> None:
     fresh = sessions("XNYS", date(2020, 1, 1), date(2021, 6, 30), cache=tmp_path)
     code = (

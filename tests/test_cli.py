@@ -301,6 +301,17 @@ def test_the_next_instants_are_in_exchange_time_and_utc_over_a_clock_change(tmp_
     ]
 
 
+def test_a_tick_of_a_closed_date_is_marked_and_showing_it_makes_no_folder(tmp_path):
+    write(tmp_path, CONFIG.replace('at = "close-15m"', 'cron = "0 16 * * fri"'))
+    shown = quantd(tmp_path, "schedule", "next", "2", "--after", "2019-04-15")
+    assert shown.returncode == 0
+    assert "Mon 2019-04-22 16:00:00 -0400" in shown.stdout
+    assert shown.stdout.count("(moved from 2019-04-19, closed)") == 1
+    found = answer(quantd(tmp_path, "schedule", "next", "2", "--after", "2019-04-15", "--json"))
+    assert [r["moved_from"] for r in found["instants"]] == ["2019-04-19", None]
+    assert [path.name for path in tmp_path.iterdir()] == ["config.toml"]
+
+
 def test_a_new_policy_runs_as_it_is(tmp_path):
     write(tmp_path)
     wrote = answer(quantd(tmp_path, "init", "--policy", "value", "--json"))

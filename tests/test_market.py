@@ -93,6 +93,7 @@ def test_synchronous_rows_pair_bars_of_one_date_and_known_rows_do_not() -> None:
     assert np.corrcoef(synchronous, rowvar=False)[0, 1] == pytest.approx(1.0)
     assert abs(np.corrcoef(known, rowvar=False)[0, 1]) < 0.2
     assert history.synchronous.count == history.known.count - 1
+    np.testing.assert_array_equal(history.by_date.returns(380), synchronous)
 
 
 def test_a_missing_bar_is_never_invented_in_a_synchronous_row() -> None:
@@ -105,3 +106,31 @@ def test_a_missing_bar_is_never_invented_in_a_synchronous_row() -> None:
     last = history.synchronous.returns(1)[0]
     assert last[0] == pytest.approx(0.1)
     assert np.isnan(last[1])
+
+
+def test_rows_by_date_are_the_known_rows_where_no_bar_comes_after_the_sample() -> None:
+    history = History(2, 5)
+    for day, close in enumerate(([1.0, 2.0], [1.1, np.nan], [1.2, 2.2])):
+        row = np.array(close)
+        fresh = np.isfinite(row)
+        history.bar(day * DAY_NS, fresh, bool(fresh.all()), row)
+        history.sample(day * DAY_NS + 10, day * DAY_NS, day * DAY_NS + 10, np.where(fresh, row, 2.0))
+    assert history.by_date is history.known
+    assert np.isnan(history.synchronous.returns(2)[:, 1]).all()
+
+
+def test_a_date_without_a_bar_keeps_the_price_before_in_the_rows_by_date() -> None:
+    """Shares of 3:1 split on a holiday of theirs: nothing was earned there, and all of it at their next bar."""
+    history = History(2, 5)
+    rows = ([30.0, 2.0], [np.nan, 2.1], [11.0, 2.2])
+    for day, close in enumerate(rows):
+        row = np.array(close)
+        fresh = np.isfinite(row)
+        if day == 1:
+            history.action(DAY_NS, 0, 3.0, 0.0)
+        history.bar(day * DAY_NS, fresh, bool(fresh.all()), row)
+        history.sample(day * DAY_NS + 10, day * DAY_NS, day * DAY_NS + 20, np.where(fresh, row, 10.0))
+    history.sample(3 * DAY_NS + 10, 3 * DAY_NS, 3 * DAY_NS + 20, np.array([11.0, 2.2]))
+    assert history.by_date is not history.known
+    assert history.by_date.returns(2)[:, 0] == pytest.approx([0.0, 0.1])
+    assert history.by_date.returns(2)[:, 1] == pytest.approx([0.05, 2.2 / 2.1 - 1.0])

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
-from daemon.observability import LABELS, VALUE_CHARS, LogFormat, Metrics, configure, logger
+from daemon.observability import KINDS, LABELS, LINES, VALUE_CHARS, Lines, LogFormat, Metrics, configure, logger
 
 NASTY = st.text(st.characters(exclude_categories=()))
 
@@ -114,6 +114,46 @@ def test_secrets_are_not_told_and_values_are_bounded() -> None:
     spoken = json.loads(line)
     assert (spoken["mqtt_password"], spoken["token"]) == ("***", "***")
     assert len(spoken["text"]) == VALUE_CHARS + 1
+
+
+def test_a_flood_of_one_event_is_counted_and_hides_no_other() -> None:
+    now = [0.0]
+
+    def flood() -> None:
+        flooded = logger("api")
+        for k in range(10_000):
+            flooded.warning("api.refused", text="x" * 5_000, n=k)
+            logging.getLogger("lib").error("failed with %s", k)
+            if k % 1_000 == 0:
+                flooded.critical("store.failing", n=k)
+        flooded.warning("command.taken")
+        now[0] = 61.0
+        flooded.info("standing")
+
+    out = io.StringIO()
+    configure("INFO", "json", out)
+    (handler,) = logging.getLogger().handlers
+    assert isinstance(handler, Lines)
+    handler._clock, handler._began = lambda: now[0], 0.0
+    flood()
+    found = [json.loads(line) for line in out.getvalue().splitlines()]
+    events = [each["event"] for each in found]
+    assert events.count("api.refused") == LINES
+    assert sum(event.startswith("failed with") for event in events) == LINES
+    assert events.count("store.failing") == 10
+    assert "command.taken" in events
+    left_out = {each["of"]: each["lines"] for each in found if each["event"] == "log.left_out"}
+    assert left_out == {"api.refused": 10_000 - LINES, "failed with %s": 10_000 - LINES}
+    assert events[-1] == "standing"
+    assert len(out.getvalue()) < 2 * LINES * 3_000
+
+
+def test_events_with_ever_new_names_are_bounded_too() -> None:
+    def speak() -> None:
+        for k in range(10_000):
+            logging.getLogger("lib").warning(f"text {k}")
+
+    assert len(lines("json", speak)) <= KINDS + LINES
 
 
 def samples(metrics: Metrics) -> dict[tuple[str, ...], float]:

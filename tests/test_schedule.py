@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from datetime import date, datetime, timedelta
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -10,6 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adapters.calendars import sessions
+from daemon.assembly import assemble
+from daemon.config import load
+from daemon.known import known_names
 from daemon.schedule import (
     GRACE_NS,
     Schedule,
@@ -17,10 +21,12 @@ from daemon.schedule import (
     catch_up,
     due,
     missed,
+    moved_from,
     next_instants,
     stream,
     zone_of,
 )
+from trading.events import Tick
 from trading.sessions import DAY_NS, Sessions
 
 NEW_YORK = ZoneInfo("America/New_York")
@@ -166,7 +172,8 @@ ALL_KINDS = st.lists(
             job(at="close"), job(at="open+5h"), job(at="close-15m"), job(at="open-1h"), job(at="close+18h"), job(at="close", calendar="24/7"),
             job(cron="30 1,2 * * *"), job(cron="0 * * * mon-fri"), job(cron="0 16 * * mon-fri", do="rebalance"),
             job(every="45m", do="rebalance"), job(every="7h"), job(every="3h", do="rebalance", calendar="24/7"),
-            job(every="2d", do="rebalance"), job(at="open", calendar="XLON"), job(cron="15 8 1 * *", calendar="XLON"),
+            job(cron="0 16 * * fri,sat", do="rebalance"), job(cron="30 9,20 1 * *", do="flatten", on_closed="previous", timezone="Pacific/Honolulu"),
+            job(cron="0 23 * * sun", do="rebalance", timezone="Pacific/Auckland"), job(every="2d", do="rebalance"), job(at="open", calendar="XLON"), job(cron="15 8 1 * *", calendar="XLON"),
         ]
     ),
     min_size=1,
@@ -178,7 +185,7 @@ ALL_KINDS = st.lists(
 @given(
     ALL_KINDS,
     st.lists(st.integers(0, 21 * 24 * 60), min_size=3, max_size=3),
-    st.sampled_from(["2024-03-01", "2024-10-25"]),
+    st.sampled_from(["2024-03-01", "2024-03-20", "2024-06-28", "2024-10-25", "2024-12-20"]),
 )
 def test_two_spans_that_touch_are_one_span(schedules: list[Schedule], minutes: list[int], base: str) -> None:
     a, b, c = (ns(base) + m * 60_000_000_000 for m in sorted(minutes))
@@ -195,6 +202,91 @@ def test_orders_are_scheduled_on_session_dates_only_and_reports_on_any() -> None
     assert [t[:5] for t in told(job(cron="0 16 * * mon-fri", do="daily_report"), *week)] == ["11-27", "11-28", "11-29"]
     always = job(cron="0 16 * * mon-fri", do="rebalance", calendar="24/7", timezone="America/New_York")
     assert [t[:5] for t in told(always, *week)] == ["11-27", "11-28", "11-29"]
+
+
+@pytest.mark.parametrize(
+    ("keys", "span", "expected"),
+    [
+        # 2024-03-29 was Good Friday, 2024-11-28 Thanksgiving with a close at 13:00 on the day after
+        ({"cron": "0 16 * * fri"}, ("2024-03-25", "2024-04-03"), ["04-01 16:00"]),
+        ({"cron": "0 16 * * fri", "on_closed": "previous"}, ("2024-03-25", "2024-04-03"), ["03-28 16:00"]),
+        ({"cron": "0 16 * * fri", "on_closed": "skip"}, ("2024-03-25", "2024-04-03"), []),
+        ({"cron": "0 16 * * thu"}, ("2024-11-22", "2024-12-01"), ["11-29 13:00"]),
+        ({"cron": "0 10 * * thu"}, ("2024-11-22", "2024-12-01"), ["11-29 10:00"]),
+        ({"cron": "0 12,14,15 * * thu"}, ("2024-11-22", "2024-12-01"), ["11-29 12:00", "11-29 13:00"]),
+        ({"cron": "0 10,15 * * sat,sun"}, ("2024-03-01", "2024-03-06"), ["03-04 10:00", "03-04 15:00"]),
+        ({"cron": "0 16 1 * *"}, ("2023-12-15", "2024-01-15"), ["01-02 16:00"]),
+        ({"cron": "0 16 1 * *", "on_closed": "previous"}, ("2023-12-15", "2024-01-15"), ["12-29 16:00"]),
+    ],
+)  # fmt: skip
+def test_an_order_due_on_a_closed_date_moves_to_the_session_that_on_closed_names(
+    keys: dict[str, str], span: tuple[str, str], expected: list[str]
+) -> None:
+    assert [t[:11] for t in told(job(do="rebalance", **keys), *span)] == expected
+
+
+@pytest.mark.parametrize("line", ["0 16 * * wed-fri", "0 16 * * *", "*/30 10-15 * * mon-fri"])
+@pytest.mark.parametrize("on_closed", ["next", "previous"])
+def test_a_session_of_which_the_line_itself_has_an_instant_takes_none_from_closed_dates(
+    line: str, on_closed: str
+) -> None:
+    span = ("2024-11-24", "2024-12-15")
+    moved, dropped = (
+        job(cron=line, do="rebalance", on_closed=on_closed),
+        job(cron=line, do="rebalance", on_closed="skip"),
+    )
+    assert told(moved, *span) == told(dropped, *span) != []
+
+
+def test_the_first_of_each_month_of_2023_trades_once() -> None:
+    monthly = job(cron="0 16 1 * *", do="rebalance")
+    found = told(monthly, "2022-12-31", "2023-12-31")
+    assert [t[:2] for t in found] == [f"{month:02d}" for month in range(1, 13)]
+    assert [t[:5] for t in found if t[3:5] != "01"] == ["01-03", "04-03", "07-03", "10-02"]
+    assert found[6] == "07-03 13:00 -0400", "the day before the Fourth closes early"
+
+
+def test_the_shipped_weekly_rebalance_trades_in_the_week_of_good_friday() -> None:
+    config = load(Path("config.toml"), known_names())
+    parts = assemble(config)
+    weekly = {k for k, agent in enumerate(config.agents) if agent.name in ("parity", "trend")}
+    asked = [tick.ts for tick in parts.ticks() if weekly <= set(tick.due)]
+    weeks = {datetime.fromtimestamp(ts / 1e9, NEW_YORK).isocalendar()[:2] for ts in asked}
+    assert ns("2019-04-22 16:00") in asked
+    assert len(asked) == len(set(asked))
+    assert (2019, 17) in weeks
+    first, last = date(2019, 1, 4), date(2021, 3, 26)
+    assert len(asked) == (last - first).days // 7 + 1, "each Friday has its rebalance"
+
+
+def test_a_closed_date_of_the_configuration_has_no_sample_and_its_order_moves_on() -> None:
+    def ticks(*sets: str) -> list[Tick]:
+        weekly = ('schedules.1.cron="0 16 * * wed"', "schedules.0.enabled=false")
+        return list(assemble(load(Path("config.toml"), known_names(), sets=(*weekly, *sets))).ticks())
+
+    gone = ns("2019-05-15", "UTC")
+    usual, other = ticks(), ticks('universe.closed=["2019-05-15"]')
+    assert [t.key for t in usual if t.sample and t.key == gone] == [gone]
+    assert [t.key for t in other if t.sample] == [t.key for t in usual if t.sample and t.key != gone]
+    trend = {t.key for t in other if t.due} - {t.key for t in usual if t.due}
+    assert trend == {ns("2019-05-16", "UTC")}
+
+
+def test_where_an_instant_comes_from_is_known() -> None:
+    friday = job(cron="0 16 * * fri", do="rebalance")
+    assert moved_from(friday, CALENDARS, ns("2024-04-01 16:00")) == date(2024, 3, 29)
+    assert moved_from(friday, CALENDARS, ns("2024-04-05 16:00")) is None
+    weekend = job(cron="0 16 * * sat,sun", do="rebalance")
+    assert moved_from(weekend, CALENDARS, ns("2024-03-04 16:00")) == date(2024, 3, 2), "the first of both"
+    assert moved_from(job(at="close"), CALENDARS, ns("2024-04-01 16:00")) is None
+
+
+def test_nothing_moves_out_of_dates_of_which_no_session_is_known() -> None:
+    short = {"XNYS": sessions("XNYS", date(2024, 3, 4), date(2024, 3, 28))}
+    for on_closed in ("next", "previous"):
+        weekly = job(cron="0 16 * * fri", do="rebalance", on_closed=on_closed)
+        found = due([weekly], short, ns("2024-02-01"), ns("2024-05-01"))
+        assert [ts for ts, _ in found] == [ns(f"2024-03-{day} 16:00") for day in ("08", "15", "22")]
 
 
 def test_every_few_minutes_means_within_the_session_for_orders_and_always_for_the_rest() -> None:

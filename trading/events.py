@@ -264,7 +264,7 @@ class Condition(Struct, frozen=True, tag=True, omit_defaults=True):
     """Something the daemon stands on went down or came back."""
 
     ts: int
-    what: Literal["feed", "broker", "store", "clock", "lag", "ledger", "bars", "upkeep"]
+    what: Literal["feed", "broker", "store", "clock", "lag", "ledger", "bars", "upkeep", "calendar"]
     up: bool
     detail: str = ""
 

@@ -17,6 +17,12 @@ ATTO_PER_MICRO = 1_000_000_000_000
 """A notional is lots x lot_nano x price_nano, exact in atto (1e-18); this many make one micro."""
 
 
+def calendar_of(symbol: str) -> str:
+    """The calendar that a symbol's spelling suggests: pairs such as BTC/USD and BTC-USD never close, others are New York's."""
+    pair = "/" in symbol or symbol.endswith(("-USD", "-USDT", "-EUR"))
+    return "24/7" if pair else "XNYS"
+
+
 class Instrument(Struct, frozen=True):
     """One tradable instrument.
 

@@ -206,6 +206,13 @@ class Ring:
         self.prices[:rows], self.filled_returns[:rows] = prices, returns
         self.end, self.count, self._filled = rows, count, max(rows, 1)
 
+    def copy(self) -> "Ring":
+        """The newest rows in a ring of their own."""
+        self.fill()
+        other, start = Ring(self.prices.shape[1], self.lookback), max(0, self.end - self.lookback)
+        other.restore(self.prices[start : self.end], self.filled_returns[start : self.end], self.count)
+        return other
+
     def returns(self, k: int) -> Floats:
         """float64[k, N], oldest first, read-only: the newest k rows, at most `lookback`.
 
@@ -228,7 +235,7 @@ class History:
     rows by session date, each instrument's own bar of that date, complete once all bars are known.
 
     Risk uses only synchronous rows: by known prices SPY and bitcoin look uncorrelated, because their
-    days end hours apart.
+    days end hours apart. Policies relate instruments by `by_date`, the synchronous rows without gaps.
     """
 
     def __init__(self, size: int, lookback: int, bars: "BarRing | None" = None) -> None:
@@ -239,6 +246,9 @@ class History:
         """Series that nobody trades, where the run has some."""
         self.known = Ring(size, lookback)
         self.synchronous = Ring(size, lookback)
+        self.own_dates: Ring | None = None
+        """Synchronous rows in which an instrument without a bar of the date keeps its price before. None while every date was
+        complete at its sample: the known rows are the same then."""
         self.pending: dict[int, Floats] = {}
         """Synchronous rows still open: key -> closes known so far (NaN elsewhere)."""
         self.waiting: list[tuple[int, int]] = []
@@ -246,6 +256,11 @@ class History:
         self.known_actions: list[tuple[int, float, float]] = []
         self.sync_actions: list[tuple[int, int, float, float]] = []
         """(key of the ex date, column, ratio, dividend) not yet in a synchronous row."""
+
+    @property
+    def by_date(self) -> Ring:
+        """Rows by session date, complete as those of `synchronous` are, with the last price where a date has no bar."""
+        return self.known if self.own_dates is None else self.own_dates
 
     def bar(self, key: int, fresh: Bools, full: bool, close: Floats) -> None:
         """Note the closes of one slice for the synchronous row `key`."""
@@ -269,19 +284,32 @@ class History:
         """Append a sample: the known row now, the synchronous row of `key` once `final_ts` has come."""
         if self.bars is not None:
             self.bars.sample(key, marks, self.known_actions)
+        if final_ts > ts and self.own_dates is None:
+            self.own_dates = self.known.copy()
         self.known.append(marks, self.known_actions)
         if self.known_actions:
             self.known_actions = []
         if final_ts <= ts and not self.waiting and not self.sync_actions:
             # the usual sample: its row is final at once, and nothing waits
-            row = self.pending.pop(key, None)
-            self.synchronous.append(np.full(self.size, np.nan) if row is None else row)
+            self._complete(key, [])
             return
         self.waiting.append((key, final_ts))
         while self.waiting and self.waiting[0][1] <= ts:
             ready, _ = self.waiting.pop(0)
-            row = self.pending.pop(ready, None)
             actions = [(c, r, d) for k, c, r, d in self.sync_actions if k <= ready]
             if actions:
                 self.sync_actions = [a for a in self.sync_actions if a[0] > ready]
-            self.synchronous.append(np.full(self.size, np.nan) if row is None else row, actions)
+            self._complete(ready, actions)
+
+    def _complete(self, key: int, actions: list[tuple[int, float, float]]) -> None:
+        """Append the row of `key`, whose bars are all known."""
+        row = self.pending.pop(key, None)
+        if row is None:
+            row = np.full(self.size, np.nan)
+        self.synchronous.append(row, actions)
+        ring = self.own_dates
+        if ring is not None:
+            before = ring.prices[ring.end - 1].copy() if ring.end else np.full(self.size, np.nan)
+            for column, ratio, _ in actions:
+                before[column] /= ratio
+            ring.append(np.where(np.isfinite(row), row, before), actions)

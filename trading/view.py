@@ -32,6 +32,7 @@ class View:
         "_end",
         "_macro",
         "_ring",
+        "_rows",
         "cash",
         "equity",
         "prices",
@@ -46,6 +47,7 @@ class View:
         *,
         universe: Universe,
         ring: Ring,
+        by_date: Ring | None = None,
         prices: Floats,
         weights: Floats,
         cash: float,
@@ -59,6 +61,7 @@ class View:
         self._bars = bars
         self._macro = macro
         self._ring = ring
+        self._rows = ring if by_date is None else by_date
         self._end = ring.count
         self.prices = prices
         self.weights = weights
@@ -85,12 +88,25 @@ class View:
     def returns(self, k: int) -> Floats:
         """float64[k, N] total returns between known samples, oldest first; NaN before an instrument's first bar.
 
+        For timing and single instruments; `synchronous` is for what relates them.
+
         Raises ValueError beyond the samples kept, and RuntimeError when asked after the market moved on:
         a late worker must not see the future.
         """
         if self._ring.count != self._end:
             raise RuntimeError("this view is of an earlier sample; ask for returns while deciding")
         return self._ring.returns(k)
+
+    def synchronous(self, k: int) -> Floats:
+        """float64[k, N] total returns between session dates, each instrument by its own bars of those dates, oldest first.
+
+        For whatever relates instruments: their days may end hours apart. A date appears once all its bars are known, so with
+        daily crypto beside shares the newest row is one sample late. Where no bar comes after the sample it equals
+        `returns(k)`. A date without a bar of an instrument keeps its price. Raises as `returns` does.
+        """
+        if self._ring.count != self._end:
+            raise RuntimeError("this view is of an earlier sample; ask for synchronous returns while deciding")
+        return self._rows.returns(k)
 
     def bars(self, k: int) -> Bars:
         """The newest k samples as bars, oldest first, adjusted for splits and dividends known by now; the newest as traded.

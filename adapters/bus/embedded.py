@@ -15,11 +15,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from adapters.listener import Listener, descriptors
+
 if TYPE_CHECKING:  # 0.2 s of import that a daemon on a real broker never pays
     from amqtt.broker import Broker  # type: ignore[import-untyped]  # amqtt ships no types
 
 CONNECTIONS: Final = 64
-"""Most clients at once; the next ones are turned away."""
+"""Most clients at once, and an eighth of the file descriptors at most; the next ones are turned away."""
 
 CONNECT_S: Final = 10.0
 """A client that has not said CONNECT by then is cut off."""
@@ -117,18 +119,11 @@ class EmbeddedBroker:
 
         broker = _confined_broker(self.publisher, self._settings)
         await broker.start()
-        open_now = 0
 
         async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            nonlocal open_now
-            if open_now >= CONNECTIONS:
-                writer.close()
-                return
-            open_now += 1
             try:
                 await broker.external_connected(_Bounded(reader, writer), StreamWriterAdapter(writer), LISTENER)
             finally:
-                open_now -= 1
                 writer.close()
 
         class _Bounded(StreamReaderAdapter):  # type: ignore[misc]
@@ -146,7 +141,13 @@ class EmbeddedBroker:
 
         try:
             # the socket is ours rather than amqtt's: port 0 can be read back, and a port in use is a plain OSError
-            server = await asyncio.start_server(connected, self.host, self.port, ssl=_tls(self._settings))
+            tls = _tls(self._settings)
+            server = await asyncio.start_server(
+                connected,
+                sock=Listener(self.host, self.port, min(CONNECTIONS, descriptors() // 8)),
+                ssl=tls,
+                ssl_handshake_timeout=CONNECT_S if tls is not None else None,
+            )
         except OSError as why:
             self._failure = why
             await broker.shutdown()

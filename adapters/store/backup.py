@@ -118,7 +118,7 @@ def _filled(folder: Path, where: str | Path, state: Path, progress: Progress) ->
         (folder / CONFIGS).mkdir(mode=0o700)
         for file in sorted((state / CONFIGS).glob("*.json")):
             shutil.copyfile(file, folder / CONFIGS / file.name)
-    if (state / HALT).exists():  # what was halted is restored halted
+    if os.path.lexists(state / HALT):  # what was halted is restored halted
         (folder / HALT).touch()
     progress(0.6)
     if found := verify(folder):

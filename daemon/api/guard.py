@@ -3,6 +3,7 @@
 import asyncio
 import hmac
 import ipaddress
+import re
 import socket
 import time
 from collections import deque
@@ -18,7 +19,7 @@ HEADER_S: Final = 10.0
 
 KEEPALIVE_S: Final = 30.0
 CONNECTIONS: Final = 256
-"""Most connections at once; one more is closed as it comes."""
+"""Most connections at once, and a quarter of the file descriptors at most; one more is closed as it comes."""
 
 WRONG_TOKENS: Final = 10
 """Refused attempts in a minute after which more of them are not even compared politely."""
@@ -70,6 +71,12 @@ class Patience(RequestHandler):
             self._late = asyncio.get_running_loop().call_later(HEADER_S, self.transport.close)
         super().data_received(data)
 
+    def log_exception(self, *args: Any, **kwargs: Any) -> None:
+        """aiohttp logs a stack for each request that it cannot parse."""
+        from daemon.api.faults import refused
+
+        refused(str(args[0]) % args[1:], kwargs.get("exc_info"))
+
     def header_done(self) -> None:
         """The header is whole: what follows has time-outs of its own."""
         if self._late is not None:
@@ -112,9 +119,9 @@ class Guard:
         except ConnectionResetError:
             raise
         except Exception as why:
-            from daemon.api.faults import told
+            from daemon.api.faults import failed
 
-            told(request.path, why)
+            failed(request.path, why)
             response = error(500, "internal", "the daemon could not answer this; its log says why")
         if not response.prepared:
             response.headers.update({k: v for k, v in HEADERS.items() if k not in response.headers})
@@ -134,7 +141,8 @@ class Guard:
     def authorise(self, request: web.Request) -> None:
         """Raise Refused unless the request bears the token. Compared in constant time, also when it is refused."""
         scheme, _, given = request.headers.get("Authorization", "").partition(" ")
-        right = hmac.compare_digest(given.strip().encode(), self._token)
+        # aiohttp gives bytes that are not UTF-8 as surrogates
+        right = hmac.compare_digest(given.strip().encode("utf-8", "surrogateescape"), self._token)
         if scheme.lower() == "bearer" and right and self._token:
             return
         now = time.monotonic()
@@ -161,9 +169,10 @@ def _own_names(host: str) -> frozenset[str]:
     return frozenset(names - {"0.0.0.0", "::"})
 
 
+_HOST: Final = re.compile(r"(?:\[([0-9a-f:.]+)\]|([a-z0-9._-]+))(?::[0-9]{1,5})?")
+
+
 def _host_name(header: str) -> str:
-    """The Host header without its port."""
-    text = header.strip().lower()
-    if text.startswith("["):
-        return text[1:].partition("]")[0]
-    return text.rsplit(":", 1)[0] if text.count(":") == 1 else text
+    """The Host header without its port; empty where it is not a name or an address with an optional port."""
+    found = _HOST.fullmatch(header.strip().lower())
+    return "" if found is None else found[1] or found[2]

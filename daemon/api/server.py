@@ -12,9 +12,10 @@ from typing import Final
 
 from aiohttp import web
 
+from adapters.listener import Listener, descriptors
 from daemon.api import by_hand
 from daemon.api.commands import command
-from daemon.api.guard import BODY_BYTES, CONNECTIONS, KEEPALIVE_S, Guard, Patience
+from daemon.api.guard import BODY_BYTES, CONNECTIONS, HEADER_S, KEEPALIVE_S, Guard, Patience
 from daemon.api.pages import dashboard
 from daemon.api.reading import Readings
 from daemon.assembly import Parts
@@ -103,23 +104,26 @@ class Api:
         await runner.setup()
         manager = runner.server
         assert manager is not None
-        open_connections = manager.connections
 
-        def connection() -> asyncio.BaseProtocol:
-            made = Patience(manager, loop=loop, access_log=None, keepalive_timeout=KEEPALIVE_S)
-            if len(open_connections) >= CONNECTIONS:
-                return Busy()
-            return made
+        def connection() -> Patience:
+            return Patience(manager, loop=loop, access_log=None, keepalive_timeout=KEEPALIVE_S)
 
+        tls = self._tls()
+        most = min(CONNECTIONS, descriptors() // 4)
         try:
-            self._server = await loop.create_server(connection, api.host, api.port, ssl=self._tls(), reuse_address=True)
-        except (OSError, ssl.SSLError) as why:
+            self._server = await loop.create_server(
+                connection,
+                sock=Listener(api.host, api.port, most),
+                ssl=tls,
+                ssl_handshake_timeout=HEADER_S if tls is not None else None,
+            )
+        except OSError as why:
             await runner.cleanup()
             raise self._refusal(why) from why
         host, port = self._server.sockets[0].getsockname()[:2]
         scheme = "https" if api.tls is not None else "http"
-        shown = "127.0.0.1" if host in ("0.0.0.0", "::", "::1") else host
-        self.url = f"{scheme}://{shown}:{port}/"
+        shown = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+        self.url = f"{scheme}://{f'[{shown}]' if ':' in shown else shown}:{port}/"
         self._write_place(shown, port)
 
     async def stop(self) -> None:
@@ -168,10 +172,3 @@ class Api:
 def bus_place(config: Config) -> str:
     """Where subscribers connect, as configured."""
     return config.bus.url or f"mqtt://{config.bus.host}:{config.bus.port}"
-
-
-class Busy(asyncio.Protocol):
-    """One connection too many: closed as it comes."""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        transport.close()

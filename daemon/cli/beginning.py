@@ -23,7 +23,8 @@ LOOKBACK = 63  # samples of returns that act reads
 def act(view):
     """Return one weight per symbol, as fractions of the agent's book; the rest stays cash.
 
-    view.universe.symbols, view.prices, view.returns(k), view.weights, view.cash, view.time
+    view.universe.symbols, view.prices, view.weights, view.cash, view.time; view.returns(k) of each symbol, and
+    view.synchronous(k), rows by session date, for whatever relates symbols
     """
     returns = view.returns(LOOKBACK)
     deviation = returns.std(axis=0)

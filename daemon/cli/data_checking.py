@@ -16,8 +16,8 @@ from adapters.feeds.validated import REASON_TEXT, Reason, judge
 from daemon.cli.bar_files import LONGER, beside, length_of, told
 from daemon.cli.failures import CHECK_FAILED, DONE, USAGE, Failure
 from daemon.cli.output import iso, print_json, say
-from daemon.cli.vendors import calendar_of, calendars_of
-from trading.instruments import Instrument, Universe
+from daemon.cli.vendors import calendars_of
+from trading.instruments import Instrument, Universe, calendar_of
 from trading.market import Ints
 from trading.sessions import DAY_NS, Sessions
 

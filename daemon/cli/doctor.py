@@ -193,7 +193,7 @@ def _folder(where: Place) -> Check:
     megabytes = free.f_bavail * free.f_frsize // 2**20
     if megabytes < 100:
         return Check("state", False, f"{folder}: {megabytes} MiB are free; a run halts when the disk is full")
-    halted = (folder / "HALT").exists()
+    halted = os.path.lexists(folder / "HALT")
     text = f"{folder}: {megabytes:,} MiB free" + (
         "; the file HALT is there: nothing will trade until it is removed" if halted else ""
     )

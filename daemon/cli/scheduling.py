@@ -5,13 +5,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
-from adapters.calendars import sessions as calendar_sessions
-from daemon.assembly import schedule_of
+from daemon.assembly import schedule_of, sessions_of
 from daemon.cli.configuration import read
 from daemon.cli.failures import CHECK_FAILED, USAGE, Failure
 from daemon.cli.output import iso, print_json, say, table
 from daemon.cli.places import place
-from daemon.schedule import next_instants, zone_of
+from daemon.schedule import moved_from, next_instants, zone_of
 
 AHEAD: Final = timedelta(days=400)
 """How far sessions are looked up: a schedule that has no instant within a year has none worth showing."""
@@ -29,14 +28,15 @@ def coming(
     where = place(config, state, sets)
     ts, clock = _after(found, where, after)
     begin = datetime.fromtimestamp(ts / 1e9, UTC).date()
-    names = sorted({s.calendar for s in schedules})
-    cache = where.folder / "cache"
-    sessions = {name: calendar_sessions(name, begin - timedelta(days=10), begin + AHEAD, cache=cache) for name in names}
+    # a command that only shows makes no folder
+    cache = where.folder / "cache" if where.folder.is_dir() else None
+    sessions = sessions_of(found, begin - timedelta(days=10), begin + AHEAD, cache)
     rows: list[dict[str, Any]] = []
     for at, number in next_instants(schedules, sessions, ts, n):
         schedule = schedules[number]
         zone = zone_of(schedule, sessions)
         moment = datetime.fromtimestamp(at / 1e9, zone)
+        closed = moved_from(schedule, sessions, at)
         rows.append(
             {
                 "ts": at,
@@ -46,6 +46,7 @@ def coming(
                 "schedule": schedule.name,
                 "do": schedule.do,
                 "agents": list(schedule.agents),
+                "moved_from": None if closed is None else closed.isoformat(),
             }
         )
     if as_json:
@@ -61,7 +62,8 @@ def coming(
                 r["time"],
                 r["schedule"],
                 r["do"],
-                ", ".join(r["agents"]) or "all",
+                (", ".join(r["agents"]) or "all")
+                + (f" (moved from {r['moved_from']}, closed)" if r["moved_from"] else ""),
             )
             for r in rows
         ],

@@ -18,7 +18,7 @@ from daemon.cli.failures import CONFIG, USAGE, Failure
 from daemon.mapping import MappingWrong
 from daemon.sourcing import Vendor
 from daemon.sourcing import source_of as vendor_source
-from trading.instruments import Instrument, Universe
+from trading.instruments import Instrument, Universe, calendar_of
 from trading.sessions import Sessions
 
 VENDORS: Final = ("yahoo", "alpaca", "ccxt", "http")
@@ -64,12 +64,6 @@ def universe_of(symbols: Sequence[str], calendar: str | None, currency: str) -> 
         raise Failure("no symbols; write them one after the other: SPY QQQ BTC-USD", USAGE)
     made = tuple(Instrument(name, calendar=calendar or calendar_of(name), currency=currency) for name in names)
     return Universe(made, currency=currency, calendar=made[0].calendar)
-
-
-def calendar_of(symbol: str) -> str:
-    """The calendar that a symbol's spelling suggests."""
-    pair = "/" in symbol or symbol.endswith(("-USD", "-USDT", "-EUR"))
-    return "24/7" if pair else "XNYS"
 
 
 def calendars_of(universe: Universe, first: date, last: date) -> dict[str, Sessions]:

@@ -164,6 +164,9 @@ def _schedules(document: Mapping[str, Any], known: Known, source: Source) -> Ite
         if len(times) != 1:
             said = f"has {' and '.join(times)}" if times else "says no time"
             yield source.mistake(path, said, "write one of at, cron or every")
+        if "on_closed" in schedule and not ("cron" in schedule and schedule.get("do") in ("rebalance", "flatten")):
+            text = "is for cron with rebalance or flatten; everything else is never dropped on a closed date"
+            yield source.mistake((*path, "on_closed"), text, "remove it")
         yield from _member(source, (*path, "calendar"), schedule.get("calendar"), known.calendars, "calendar")
         for k, name in enumerate(_texts(schedule.get("agents"))):
             yield from _member(source, (*path, "agents", k), name, agents, "agent")

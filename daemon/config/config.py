@@ -230,6 +230,7 @@ def _plain(value: Any) -> Any:
 
 
 RELOADABLE: dict[str, str] = {
+    "universe.closed": "an exchange closes at short notice; the daemon begins anew with the changed calendar",
     "alerts": "how loudly the daemon speaks",
     "log": "how much the daemon writes",
     "feed.pace": "how fast a recorded market is played",

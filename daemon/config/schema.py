@@ -72,11 +72,31 @@ class GroupTable(Section):
     symbols: Annotated[tuple[Symbol, ...], AfterValidator(_symbols)]
 
 
+def _date(value: Any) -> Any:
+    """A date in quotes is one too: lists of dates are mostly written like lists of text."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return dt.date.fromisoformat(value)
+    except ValueError:
+        wrong("is not a date", 'write "2025-01-09"')
+
+
+def _dates(value: tuple[dt.date, ...]) -> tuple[dt.date, ...]:
+    for k, day in enumerate(value):
+        if day in value[:k]:
+            wrong(f"names {day} twice")
+    return value
+
+
 class UniverseTable(Section):
+    """`closed` are dates on which `calendar` has no session though the installed calendar library lists one."""
+
     symbols: Annotated[tuple[Symbol, ...], AfterValidator(_symbols)]
     benchmark: str = ""
     currency: Annotated[str, pattern(r"[A-Z]{3,5}", 'the code of one currency, "USD"')] = "USD"
     calendar: str = "XNYS"
+    closed: Annotated[tuple[Annotated[dt.date, BeforeValidator(_date)], ...], AfterValidator(_dates)] = ()
     instruments: tuple[InstrumentTable, ...] = ()
     groups: tuple[GroupTable, ...] = ()
 
@@ -131,8 +151,8 @@ class Feed(Section):
 
 
 class Broker(Section):
-    """Costs and doubts of the simulated venue; one without a key is 0, `participation` without one is no cap. Of a venue
-    across a network: `venue` the exchange of kind ccxt, `url` another address than its own, `timeout` how long an answer
+    """Costs and doubts of the simulated venue. A cost without a key has its default, for no backtest is free by omission;
+    0 is written out, and `participation = 0` is no cap. Of a venue across a network: `venue` the exchange of kind ccxt, `url` another address than its own, `timeout` how long an answer
     may take, `settle` how long after an order was sent the venue may not know it yet, `reconcile` how often its account
     is compared with ours, `differences` what becomes of what it has and we do not know of: "" a person decides, "fence" it is
     left alone, else the agent that takes it; `cash_tolerance` is how far its cash may be from ours."""
@@ -146,14 +166,14 @@ class Broker(Section):
     settle_ns: Annotated[int, duration("1s", "10m"), Written()] = Field(default=10 * NANO, alias="settle")
     reconcile_ns: Annotated[int, duration("10s", "1d"), Written()] = Field(default=900 * NANO, alias="reconcile")
     cash_micro: Money = Field(alias="cash")
-    commission_bp: BasisPoints = 0.0
-    slippage_bp: BasisPoints = 0.0
-    spread_bp: BasisPoints = 0.0
+    commission_bp: BasisPoints = 1.0
+    slippage_bp: BasisPoints = 1.0
+    spread_bp: BasisPoints = 2.0
     slippage_noise: Fraction = 0.0
     commission_min_micro: Money | None = Field(default=None, alias="commission_min")
     impact: Annotated[float, bounds(0, 10_000)] = 0.0
-    participation: Share | None = None
-    borrow_bp_annual: Annotated[float, bounds(0, 100_000)] = 0.0
+    participation: Fraction = 0.1
+    borrow_bp_annual: Annotated[float, bounds(0, 100_000)] = 50.0
     latency_ns: Annotated[int, duration("0s", "1d"), Written()] = Field(default=0, alias="latency")
     seed: Annotated[int, bounds(0, 2**53)] = 0
 
@@ -166,7 +186,7 @@ class Broker(Section):
             slippage_noise=self.slippage_noise,
             spread_bp=self.spread_bp,
             impact=self.impact,
-            participation=self.participation or 0.0,
+            participation=self.participation,
             borrow_bp_annual=self.borrow_bp_annual,
             latency_ns=self.latency_ns,
             seed=self.seed,
@@ -317,6 +337,7 @@ class Schedule(Section):
     calendar: str | None = None
     timezone: Zone | None = None
     missed: Literal["once", "skip", "alert"] = "once"
+    on_closed: Literal["next", "previous", "skip"] = "next"
     agents: tuple[str, ...] = ()
     enabled: bool = True
 

@@ -40,6 +40,7 @@ def ask_agents(state: State, due: list[int], ts: int) -> list[Effect]:
         view = View(
             universe=state.universe,
             ring=state.history.known,
+            by_date=state.history.by_date,
             prices=prices,
             weights=weights,
             cash=state.ledger.books[number].cash_micro / equity if equity > 0 else 0.0,

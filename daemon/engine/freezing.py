@@ -148,12 +148,18 @@ def freeze(state: State) -> bytes:
     if state.round is not None:
         raise ValueError("a state is frozen between rounds, not while answers are awaited")
     history = state.history
+    own_dates = () if history.own_dates is None else _ring_out(history.own_dates)
     return msgspec.msgpack.encode(
         Frozen(
             limits=in_force(state.rules),
             ledger=msgspec.msgpack.encode(state.ledger.freeze()),
-            rings=(*_ring_out(history.known), *_ring_out(history.synchronous)),
-            counts=(history.known.count, history.synchronous.count, 0, 0),
+            rings=(*_ring_out(history.known), *_ring_out(history.synchronous), *own_dates),
+            counts=(
+                history.known.count,
+                history.synchronous.count,
+                0 if history.own_dates is None else history.own_dates.count,
+                0,
+            ),
             pending=[(k, row.tobytes()) for k, row in history.pending.items()],
             waiting=history.waiting,
             known_actions=history.known_actions,
@@ -288,6 +294,11 @@ def _market_in(state: State, f: Frozen) -> None:
     history = state.history
     _ring_in(history.known, f.rings[0], f.rings[1], f.counts[0])
     _ring_in(history.synchronous, f.rings[2], f.rings[3], f.counts[1])
+    if f.rings[4:] or f.waiting:
+        # a snapshot from before these rows were kept has those of the gate, with its gaps
+        history.own_dates = history.synchronous.copy()
+    if history.own_dates is not None and f.rings[4:]:
+        _ring_in(history.own_dates, f.rings[4], f.rings[5], f.counts[2])
     if history.bars is not None and f.bars is not None:
         history.bars.thaw(f.bars)
     if history.macro is not None:

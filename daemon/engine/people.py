@@ -114,7 +114,7 @@ def on_condition(state: State, condition: Condition) -> Sequence[Effect]:
     """Something the daemon stands on went down or came back. Only a person re-arms."""
     state.now = max(state.now, condition.ts)
     text = f"{condition.what} {'is back' if condition.up else 'is down'}: {condition.detail}"
-    if condition.what in ("bars", "upkeep"):
+    if condition.what in ("bars", "upkeep", "calendar"):
         return (alert(state, "WARNING", condition.what, condition.detail),)
     if condition.up:
         state.down.discard(condition.what)

@@ -83,7 +83,7 @@ class LearnedAllocation:
         return max((f.artifact.manifest.training.until_ns for f in self.forests.values()), default=0)
 
     def act(self, view: View, memory: Memory) -> tuple[Floats | Noted, Memory]:
-        returns = view.returns(LOOKBACK)
+        returns = view.synchronous(LOOKBACK)
         past = look(returns)
         said = {kind: forest.predict(past) for kind, forest in self.forests.items()}
         kept: dict[str, Floats] = {}

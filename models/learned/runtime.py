@@ -114,7 +114,7 @@ class LearnedAgent:
     def act(self, view: View, memory: Memory) -> tuple[Floats, Memory]:
         if view.universe is not self._universe:
             self.fit(view.universe)
-        returns, weights, prices, order = view.returns(self.lookback), view.weights, view.prices, self._order
+        returns, weights, prices, order = view.synchronous(self.lookback), view.weights, view.prices, self._order
         if order is not None:
             returns, weights, prices = returns[:, order], weights[order], prices[order]
         kept = memory.get(CARRY)

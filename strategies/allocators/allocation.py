@@ -50,7 +50,7 @@ def allocation(
     """The allocation that target `weights` float64[N] are for the book of `view`."""
     change = weights - view.weights
     # from the first sample on that every position has: an instrument of which nothing is held is no matter
-    returns = view.returns(lookback)[:, weights != 0.0]
+    returns = view.synchronous(lookback)[:, weights != 0.0]
     known: Bools = np.logical_and.reduce(np.isfinite(returns), axis=1)
     first = len(known) if not known.any() else int(known.argmax())
     path = returns[first:].dot(weights[weights != 0.0])

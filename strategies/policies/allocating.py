@@ -138,7 +138,7 @@ class Allocator(Generic[P]):
 
     def weights(self, view: View) -> tuple[Floats | Hold, str, bool]:
         """Weights float64[N], what to say of them, and whether it is a warning."""
-        returns = view.returns(self.params.lookback)
+        returns = view.synchronous(self.params.lookback)
         moved = moving(returns)
         size = len(moved)
         if moved.all():

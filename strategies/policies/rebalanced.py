@@ -142,7 +142,7 @@ class Rebalanced:
             near = reachable(target, held, kept["short"]) if "short" in kept else target
             if drift_of(held, near) > rules.drift:
                 return True
-            return risk_drift_of(held, near, covariance_of(view.returns(rules.lookback))) > rules.risk_drift
+            return risk_drift_of(held, near, covariance_of(view.synchronous(rules.lookback))) > rules.risk_drift
         return "pending" in kept and view.samples - int(last[1]) >= rules.wait
 
     def _towards(self, target: Floats, view: View, first: bool) -> Floats | Hold:
@@ -151,7 +151,7 @@ class Rebalanced:
         weights = target
         if rules.cost_aware is not None:
             aware = rules.cost_aware
-            risk = covariance_of(view.returns(rules.lookback)) * (aware.risk_aversion * aware.horizon)
+            risk = covariance_of(view.synchronous(rules.lookback)) * (aware.risk_aversion * aware.horizon)
             cost = np.full(len(target), aware.cost_bp / 1e4)
             weights = worth_trading(target, held, risk, cost, aware.fixed / view.equity if view.equity > 0.0 else 0.0)
         if not (first and not held.any()):
@@ -213,7 +213,7 @@ class Rebalanced:
             share = (
                 volatility_ratio(market, rules.short) / rules.volatility_ratio
                 if event == "volatility"
-                else correlation_change(view.returns(rules.lookback), rules.short) / rules.correlation_change
+                else correlation_change(view.synchronous(rules.lookback), rules.short) / rules.correlation_change
             )
             if share >= 1.0 and not flags[k]:
                 raised.append(event)

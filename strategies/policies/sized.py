@@ -109,14 +109,14 @@ class Sized:
             weights = weights * float(getattr(rules.regime, regime))
         if rules.risk_budget:
             budgets = _budgets(rules.risk_budget, view)
-            returns = view.returns(rules.risk_lookback)
+            returns = view.synchronous(rules.risk_lookback)
             sides = np.where(standing_still(returns), 0.0, np.sign(weights))
             weights = risk_budgets(sides, covariance_of(returns), budgets)
         if rules.kelly is not None:
-            returns = view.returns(rules.kelly_lookback)
+            returns = view.synchronous(rules.kelly_lookback)
             weights = weights * kelly_factor(weights, returns, rules.kelly, rules.kelly_method, rules.risk_free)
         if rules.volatility_target is not None:
-            returns = view.returns(rules.volatility_lookback)
+            returns = view.synchronous(rules.volatility_lookback)
             weights = weights * volatility_factor(weights, returns, rules.volatility_target)
         weights = at_most(weights, rules.max_gross)
         if rules.momentum_filter is not None:

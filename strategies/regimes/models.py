@@ -73,14 +73,14 @@ class RegimeModel(Protocol):
 def market_of(view: View, params: RegimeParams, lookback: int) -> Floats:
     """float64[k], k <= `lookback`: the newest returns of the market, from the first sample that is known.
 
-    Every sample's mean is over the instruments known then. ValueError when `of` is not traded.
+    Every sample's mean is over the instruments known then, by session date. ValueError when `of` is not traded.
     """
-    returns = view.returns(lookback)
     if params.of:
         if params.of not in view.universe.index:
             raise ValueError(f"regime: of = {params.of!r} is not traded")
-        column = returns[:, view.universe.index[params.of]]
+        column = view.returns(lookback)[:, view.universe.index[params.of]]
         return np.ascontiguousarray(column[np.isfinite(column)])
+    returns = view.synchronous(lookback)
     known = np.isfinite(returns)
     count = known.sum(axis=1)
     total = np.where(known, returns, 0.0).sum(axis=1)

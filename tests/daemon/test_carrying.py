@@ -6,25 +6,30 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 import pytest
 from aiohttp import web
 
+from adapters.calendars import day_ns
 from adapters.store.store import Store
+from daemon.assembly import assemble_live
 from daemon.carrying import INTO
 from daemon.engine import step
 from daemon.engine.carrying import carry_of, unfit
 from daemon.engine.freezing import freeze, thaw
 from daemon.engine.rests import Own
 from daemon.engine.state import AgentRules, Rules, State
+from daemon.past import saved_config
 from risk.limits import PROFILES, Limits, Protective, override
 from risk.switch import REDUCE
 from tests.edge_world import CONFIG, answer, environment, quantd, write
 from tests.engine_world import CASH, World, block, sessions, walk
 from tests.venues.served import served
-from trading.events import Carried, Operator
+from trading.codec import decode
+from trading.events import Carried, Operator, Started
 from trading.instruments import Instrument, Universe
 
 FIRST = CONFIG
@@ -278,6 +283,46 @@ def test_a_symbol_is_added_to_a_daemon_that_runs_by_its_configuration_and_one_si
             _, said = daemon.communicate(timeout=20)
     assert daemon.returncode == 0, said
     assert "AAA is held" in said.decode()
+
+
+def test_a_closed_date_is_added_to_a_daemon_that_runs_by_its_configuration_and_one_signal(tmp_path: Path) -> None:
+    closed = (datetime.now(UTC).date() + timedelta(days=2)).isoformat()
+    text = LIVE.replace("{symbols}", '["AAA", "BBB"]').replace('level = "error"', 'level = "info"')
+    with served(Vendor().app()) as port:
+        (tmp_path / "vendor.toml").write_text(MAPPING.replace("{base}", f"http://127.0.0.1:{port}"))
+        write(tmp_path, text)
+        daemon = subprocess.Popen(
+            [sys.executable, "-m", "daemon.cli", "run", "--quiet"],
+            cwd=tmp_path,
+            env=environment(),
+            stderr=subprocess.PIPE,
+        )
+        try:
+            first = until(tmp_path, lambda seen: held(seen) == {"AAA", "BBB"})
+            write(tmp_path, text.replace('calendar = "24/7"', f'calendar = "24/7"\nclosed = ["{closed}"]'))
+            daemon.send_signal(signal.SIGHUP)
+            until(tmp_path, lambda seen: len(list((tmp_path / "state" / "configs").glob("*.json"))) == 2)
+            restarted = datetime.now(UTC)
+            second = until(tmp_path, lambda seen: datetime.fromisoformat(seen["time"]) > restarted)
+            assert second["run"] == first["run"]
+            assert daemon.poll() is None, "it is the same process"
+        finally:
+            daemon.send_signal(signal.SIGTERM)
+            _, said = daemon.communicate(timeout=20)
+    assert daemon.returncode == 0, said
+    with Store.open(tmp_path / "state", state=tmp_path / "state", account="x", holder="x", lease_s=5.0) as store:
+        starts = [
+            event.config
+            for _, data in store.entries(first["run"], 1)
+            if isinstance(event := decode(data).event, Started)
+        ]
+    assert len(starts) == 2
+    assert starts[0] != starts[1]
+    last = saved_config(tmp_path / "state", starts[1])
+    assert [day.isoformat() for day in last.universe.closed] == [closed]
+    parts = assemble_live(last, time.time_ns())
+    assert day_ns(date.fromisoformat(closed)) not in parts.sessions["24/7"].row_of_day
+    assert "recovered" in said.decode()
 
 
 def held(seen: dict) -> set[str]:

@@ -171,6 +171,10 @@ CASES = [
     ("[risk]", '[[schedules]]\nname = "a"\ndo = "rebalanse"\nat = "close"\n[risk]', "Did you mean rebalance?"),
     ("[risk]", '[[schedules]]\nname = "a"\ndo = "rebalance"\ncron = "0 16 * * 1-5"\n[risk]', "write names, mon-fri"),
     ("[risk]", '[[schedules]]\nname = "a"\ndo = "rebalance"\ncron = "0 16 * *"\n[risk]', "it has 5 fields"),
+    ("[risk]", '[[schedules]]\nname = "a"\ndo = "flatten"\nat = "close"\non_closed = "skip"\n[risk]', "11: [[schedules]] \"a\" on_closed is for cron"),
+    ("[risk]", '[[schedules]]\nname = "a"\ndo = "backup"\ncron = "0 1 1 * *"\non_closed = "next"\n[risk]', "remove it"),
+    ('[universe]', '[universe]\nclosed = ["2025-13-01"]', 'closed[0] = "2025-13-01" is not a date; write "2025-01-09"'),
+    ('[universe]', '[universe]\nclosed = ["2025-01-09", "2025-01-09"]', "names 2025-01-09 twice"),
     ("[risk]", '[[schedules]]\nname = "a"\ndo = "rebalance"\ncron = "99 16 * * mon"\n[risk]', "is not a cron line"),
     (
         "[risk]",

@@ -1,6 +1,8 @@
 """Every key of config.toml changes what is parsed: one row for each, and a key without a row fails here."""
 
 import datetime as dt
+import tomllib
+from pathlib import Path
 
 import pytest
 
@@ -23,6 +25,7 @@ from risk import limits
 from risk.stress import SHIPPED
 from trading.execution import Costs
 
+ROOT = Path(__file__).parents[2]
 KNOWN = Known(policies=("momentum", "equal_weight"), calendars=("XNYS", "XLON"))
 TEXT = """\
 [universe]
@@ -116,6 +119,7 @@ ROWS = {
     "universe.benchmark": ("SPY", "SPY"),
     "universe.currency": ("EUR", "EUR"),
     "universe.calendar": ("XLON", "XLON"),
+    "universe.closed": ('["2025-01-09"]', (dt.date(2025, 1, 9),)),
     "universe.instruments.0.symbol": ("SPY", "SPY"),
     "universe.instruments.0.lot": ("0.001", 1_000_000),
     "universe.instruments.0.tick": ("0.5", S // 2),
@@ -167,8 +171,8 @@ ROWS = {
     "broker.slippage_noise": ("0.5", 0.5),
     "broker.commission_min": ("1.00", 1_000_000),
     "broker.impact": ("0.1", 0.1),
-    "broker.participation": ("0.1", 0.1),
-    "broker.borrow_bp_annual": ("50", 50.0),
+    "broker.participation": ("0.2", 0.2),
+    "broker.borrow_bp_annual": ("25", 25.0),
     "broker.latency": ("250ms", S // 4),
     "broker.seed": ("7", 7),
     "risk.profile": ("balanced", "balanced"),
@@ -292,6 +296,7 @@ ROWS = {
     "schedules.0.calendar": ("XLON", "XLON"),
     "schedules.0.timezone": ("Europe/London", "Europe/London"),
     "schedules.0.missed": ("skip", "skip"),
+    "schedules.0.on_closed": ("previous", "previous"),
     "schedules.0.agents": ('["one"]', ("one",)),
     "schedules.0.enabled": ("false", False),
     "bus.kind": ("mqtt", "mqtt"),
@@ -400,7 +405,10 @@ def test_another_value_of_a_key_is_parsed_and_changes_nothing_else(key):
     other, parsed, *allowed = ROWS[key]
     sets = list(allowed)
     text = TEXT
-    if key in ("schedules.0.cron", "schedules.0.every"):
+    if key == "schedules.0.on_closed":
+        text = text.replace('at = "close"', 'cron = "0 16 * * fri"')
+        before = read(text, KNOWN)
+    elif key in ("schedules.0.cron", "schedules.0.every"):
         text = text.replace('at = "close"', "")
         before = read(text.replace('do = "rebalance"', 'do = "rebalance"\nat = "open"'), KNOWN)
     elif key == "bus.kind":
@@ -464,8 +472,18 @@ def test_costs_are_those_of_the_simulated_venue():
     remote = {"venue", "url", "timeout_ns", "settle_ns", "reconcile_ns", "differences", "cash_tolerance_micro"}
     keys = {key.attribute for key in keys_of(Broker).values()} - {"kind", "cash_micro"} - remote
     assert keys == set(Costs.__struct_fields__)
-    said = {"commission_min_micro": "1.00", "latency_ns": "250ms", "seed": "7", "participation": "0.1"}
+    said = {"commission_min_micro": "1.00", "latency_ns": "250ms", "seed": "7", "participation": "0.2"}
+    default = read(TEXT, KNOWN).broker.costs()
     for name in keys:
         key = name.removesuffix("_micro").removesuffix("_ns")
         costs = read(TEXT, KNOWN, sets=[f"broker.{key}={said.get(name, '0.5')}"]).broker.costs()
-        assert [n for n in keys if getattr(costs, n) != getattr(Costs(), n)] == [name]
+        assert [n for n in keys if getattr(costs, n) != getattr(default, n)] == [name]
+
+
+def test_a_broker_with_only_cash_costs_what_the_shipped_one_does_and_zero_is_written_out():
+    only_cash = read(TEXT, KNOWN).broker.costs()
+    shipped = tomllib.loads((ROOT / "config.toml").read_text())["broker"]
+    costs = {name: shipped[name] for name in Costs.__struct_fields__ if name in shipped and name != "seed"}
+    assert {"commission_bp", "spread_bp", "slippage_bp", "participation", "borrow_bp_annual"} == set(costs)
+    assert only_cash == Costs(**costs)
+    assert read(TEXT, KNOWN, sets=[f"broker.{name}=0" for name in costs]).broker.costs() == Costs()

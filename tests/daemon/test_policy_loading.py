@@ -129,6 +129,7 @@ def test_a_long_reason_is_cut(tmp_path: Path) -> None:
         "view.prices.flags.writeable = True; view.prices[:] = 0",
         "r = view.returns(5); r.flags.writeable = True; r[:] = 7",
         "r = view.returns(5); r = r if r.base is None else r.base; r.flags.writeable = True; r[:] = 7",
+        "r = view.synchronous(5); r.flags.writeable = True; r[:] = 7",
         "view.weights.setflags(write=True); view.weights[:] = 9",
         "view.universe.index.clear(); view.universe.lot_nano[0] = 0",
         "view.prices = None; view.cash = 10.0",
@@ -142,6 +143,7 @@ def test_what_a_user_writes_into_a_view_stays_in_that_view(tmp_path: Path, body:
     np.testing.assert_array_equal(seen.prices, before[0])
     np.testing.assert_array_equal(seen.weights, before[1])
     np.testing.assert_array_equal(seen.returns(20), before[2])
+    np.testing.assert_array_equal(seen.synchronous(20), before[2])
     assert (seen.universe.index, seen.cash) == (before[3], 0.4)
     assert seen.universe.lot_nano[0] > 0
 

@@ -4,6 +4,7 @@ import asyncio
 import time
 from pathlib import Path
 
+from daemon.jobs import Jobs
 from daemon.report.figures import Report, Standing
 from daemon.report.reporting import Reporter
 from tests.daemon.test_service import Kit, world
@@ -14,18 +15,19 @@ DUE = {"daily_report": 1, "risk_report": 2}
 class Slow(Reporter):
     """Takes its time over each report."""
 
-    def report(self, job: str, standing: Standing) -> Report:
+    def report(self, job: str, standing: Standing) -> Report | None:
         time.sleep(0.2)
         return super().report(job, standing)
 
 
 async def test_a_run_that_ends_while_a_report_is_written_still_writes_the_others(tmp_path: Path) -> None:
     kit = Kit(tmp_path, world())
-    reporter = Slow(kit.service, tmp_path, tmp_path, "")
+    work = Slow(kit.service, tmp_path, tmp_path, "").work
+    jobs = Jobs(kit.service, {"daily_report": work, "risk_report": work})
     await kit.run()
     kit.service.over = False  # as it was a moment before
     kit.service.jobs = dict(DUE)
-    reporting = asyncio.create_task(reporter.run())
+    reporting = asyncio.create_task(jobs.run())
     await asyncio.sleep(0.6)  # the first of them is in the making
     assert not kit.service.jobs
     kit.service.jobs = {"daily_report": 3}
@@ -33,4 +35,4 @@ async def test_a_run_that_ends_while_a_report_is_written_still_writes_the_others
     await asyncio.wait_for(reporting, 10.0)
     kinds = sorted(p.name.split("-")[0] for p in (tmp_path / "reports").glob("*.html"))
     assert kinds == ["daily", "weekly"]
-    assert reporter.count == 3
+    assert [job for job, _ in kit.service.took] == ["daily_report", "risk_report", "daily_report"]

@@ -26,6 +26,7 @@ from daemon.assembly import assemble
 from daemon.config import Config, ConfigError, read
 from daemon.engine.freezing import freeze
 from daemon.engine.trial import Pairing
+from daemon.jobs import Jobs
 from daemon.known import known_names
 from daemon.retrainer import Order
 from models.artifacts import MANIFEST
@@ -200,13 +201,14 @@ DUE = 1_546_462_800_000_000_000
 """2019-01-02 16:00 in New York."""
 
 
-def beside(folder: Path, begun: Path, *sets: str) -> tuple[Kit, retraining.Retraining, Path]:
+def beside(folder: Path, begun: Path, *sets: str) -> tuple[Kit, Jobs, Path]:
     """A service with a shadow, what trains beside it, and the shadow's versions."""
     path = placed(folder, begun, CONFIG.replace('"even"', '"a0"').replace('"rival"', '"s0"'))
     config = read(path.read_text(), known_names(), file=str(path), folder=folder, sets=sets)
     of, _ = world([worse], better)
     kit = Kit(folder / "store", of)
-    return kit, retraining.Retraining(kit.service, assemble(config), config), folder / "versions" / "mine"
+    work = retraining.Retraining(kit.service, assemble(config), config).work
+    return kit, Jobs(kit.service, {"retrain": work}, last=False), folder / "versions" / "mine"
 
 
 def events(kit: Kit) -> list[Retrained]:
@@ -239,7 +241,7 @@ async def test_a_retraining_that_fails_is_a_warning_and_changes_nothing(
         (mine / spoil).unlink()
         before.remove(spoil)
     stepping, beside_it = asyncio.create_task(kit.service.step_forever()), asyncio.create_task(training.run())
-    kit.service.retrain_due = DUE
+    kit.service.jobs["retrain"] = DUE
     await until(lambda: any(e.kind == "retrain" for e in kit.service.recent))
     await ended(kit, stepping, beside_it)
     (news,) = events(kit)
@@ -255,7 +257,7 @@ async def test_a_retraining_that_fails_is_a_warning_and_changes_nothing(
 async def test_a_stop_ends_what_is_being_trained_and_tells_nothing(tmp_path: Path, begun: Path) -> None:
     kit, training, mine = beside(tmp_path, begun, "retrain.nice=19")
     stepping, beside_it = asyncio.create_task(kit.service.step_forever()), asyncio.create_task(training.run())
-    kit.service.retrain_due = DUE
+    kit.service.jobs["retrain"] = DUE
     await until(lambda: children(mine))
     ((child, nice),) = children(mine)
     assert nice == 19

@@ -2,7 +2,7 @@
 
 import asyncio
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -146,10 +146,13 @@ async def test_a_command_is_done_once_it_is_committed_and_goes_before_waiting_ba
     kit.store.close()
 
 
-async def test_the_halt_file_stops_trading_and_a_restart_is_still_halted(tmp_path: Path) -> None:
+@pytest.mark.parametrize("put", [Path.touch, Path.mkdir, lambda path: path.symlink_to("/nowhere")])
+async def test_the_halt_file_stops_trading_and_a_restart_is_still_halted(
+    tmp_path: Path, put: Callable[[Path], None]
+) -> None:
     of = world()
     kit = Kit(tmp_path, of)
-    (tmp_path / "HALT").touch()
+    put(tmp_path / "HALT")
     watching = asyncio.create_task(watch_halt_file(kit.service))
     task = asyncio.create_task(kit.service.step_forever())
     await kit.service.inbox.put(list(instants(of.items()))[:4])
@@ -160,7 +163,6 @@ async def test_the_halt_file_stops_trading_and_a_restart_is_still_halted(tmp_pat
     kit.service.inbox.command(Stopping(START, False, "test"))
     await asyncio.wait_for(task, 10)
     kit.store.close()
-    (tmp_path / "HALT").unlink()
     again = Kit(tmp_path, of)
     assert again.shell.state.switch.state == HALT
     again.store.close()

@@ -9,6 +9,7 @@ from adapters.store.backup import read_manifest
 from adapters.store.restore import restore
 from adapters.store.verify import verify
 from daemon.config import Known, read
+from daemon.jobs import Jobs
 from daemon.summary import summary
 from daemon.timeline import instants
 from daemon.upkeep import Upkeep
@@ -22,9 +23,10 @@ from trading.events import Stopping
 KNOWN = Known(("equal_weight",), ("24/7",))
 
 
-def upkeep_of(kit: Kit, folder: Path, *sets: str) -> Upkeep:
+def upkeep_of(kit: Kit, folder: Path, *sets: str) -> Jobs:
     kit.service.config = read(TEXT, KNOWN, sets=sets)
-    return Upkeep(kit.service, kit.store, folder, folder)
+    work = Upkeep(kit.service, kit.store, folder, folder).work
+    return Jobs(kit.service, {"backup": work, "compact": work})
 
 
 async def until(done: Callable[[], object]) -> None:
@@ -44,12 +46,12 @@ async def test_a_backup_and_a_compaction_beside_trading_leave_the_run_what_it_wa
     keeping = asyncio.create_task(upkeep_of(kit, tmp_path, "store.keep_days=0").run())
     await until(lambda: kit.store.last_seq("run00001") >= 30)
     kit.service.shell.snapshot_wanted = True
-    kit.service.upkeep |= {"compact", "backup"}
+    kit.service.jobs |= {"compact": 1, "backup": 1}
     await until(lambda: list((tmp_path / "backups").glob("*.tar")))
     await kit.service.inbox.put(some[40:])
     await kit.service.inbox.put([[Stopping(0, False, "test")]])
     await asyncio.wait_for(stepping, 20)
-    kit.service.upkeep.add("compact")
+    kit.service.jobs["compact"] = 2
     await asyncio.wait_for(keeping, 20)
     digest = summary(kit.shell, "x", "paper", 1.0).digest
     assert digest == backtest(of)
@@ -73,7 +75,7 @@ async def test_only_so_many_backups_stay_and_nobody_elses_go(tmp_path: Path) -> 
         (tmp_path / "there" / name).touch()
     for day in ("01", "02", "03"):
         (tmp_path / "there" / f"scheduled-paper-202001{day}T000000Z.tar").touch()
-    kit.service.upkeep.add("backup")
+    kit.service.jobs["backup"] = 1
     kit.service.over = True
     await kept.run()
     names = sorted(p.name for p in (tmp_path / "there").iterdir())
@@ -92,7 +94,7 @@ async def test_a_job_that_fails_is_an_alert_and_trading_goes_on(tmp_path: Path) 
     stepping = asyncio.create_task(kit.service.step_forever())
     keeping = asyncio.create_task(kept.run())
     await kit.service.inbox.put(list(instants(of.items(), kit.shell.ts))[:5])
-    kit.service.upkeep.add("backup")
+    kit.service.jobs["backup"] = 1
     await until(lambda: any(said.kind == "upkeep" for said in kit.service.recent))
     await kit.service.inbox.put([[Stopping(0, False, "test")]])
     await asyncio.wait_for(stepping, 20)

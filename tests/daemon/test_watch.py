@@ -16,7 +16,7 @@ from adapters.calendars import sessions as calendar
 from daemon import watch as watch_module
 from daemon.inbox import COMMANDS, InboxFull
 from daemon.timeline import Item, instants
-from daemon.watch import Watch, apart, bars_due, jump, lateness, silence, watch
+from daemon.watch import Watch, apart, bars_due, ending, jump, lateness, silence, watch
 from risk.switch import HALT, REDUCE, RUN
 from tests.edge_world import CONFIG
 from tests.test_api import RUN as RUN_NAME
@@ -119,6 +119,17 @@ def test_a_market_that_never_closes_is_watched_over_the_weekend() -> None:
     assert silence(utc("2024-05-05 00:10"), utc("2024-05-05 00:00"), crypto, 5 * MINUTE, 2)
     assert silence(utc("2024-05-06 23:59"), utc("2024-05-05 00:00"), crypto, DAY_NS, 2) == ""
     assert silence(utc("2024-05-07 00:00"), utc("2024-05-05 00:00"), crypto, DAY_NS, 2)
+
+
+def test_a_calendar_that_ends_within_sixty_days_is_named_with_its_last_session_and_the_remedy(xnys: Sessions) -> None:
+    last = xnys.day_ns[-1]
+    known = {"XNYS": xnys, "24/7": calendar("24/7", date(2024, 1, 1), date(2025, 12, 31))}
+    assert ending(known, last - 60 * DAY_NS) == []
+    (text,) = ending(known, last - 60 * DAY_NS + 1)
+    assert "XNYS knows no session after 2024-12-31" in text
+    assert "update the package exchange_calendars" in text
+    empty = Sessions("XKRX", "Asia/Seoul", (), (), ())
+    assert len(ending({"XKRX": empty, "XNYS": xnys}, last)) == 2
 
 
 def test_a_lag_is_what_is_later_than_its_bound() -> None:

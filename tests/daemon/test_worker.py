@@ -71,9 +71,10 @@ def test_what_travels_is_all_of_the_view() -> None:
         np.testing.assert_array_equal(getattr(again.view, name), getattr(ask.view, name))
     np.testing.assert_array_equal(again.view.returns(5), ask.view.returns(5))
     np.testing.assert_array_equal(again.view.returns(2), ask.view.returns(2))
+    np.testing.assert_array_equal(again.view.synchronous(5), ask.view.synchronous(5))
     assert again.view.universe == ask.view.universe
     assert set(View.__slots__) == {
-        "_bars", "_end", "_macro", "_ring", "cash", "equity", "prices", "sample", "time", "universe", "weights",
+        "_bars", "_end", "_macro", "_ring", "_rows", "cash", "equity", "prices", "sample", "time", "universe", "weights",
     }  # fmt: skip
     with pytest.raises(ValueError, match="its own lookback, 5"):
         again.view.returns(6)

@@ -113,9 +113,17 @@ def act(view):
 
 
 def test_a_market_without_costs_is_not_called_after_costs(tmp_path: Path) -> None:
-    found = told(tmp_path, None, "--set", "broker.commission_bp=0.0")
+    free = [part for name in ("commission_bp", "spread_bp", "slippage_bp") for part in ("--set", f"broker.{name}=0")]
+    found = told(tmp_path, None, *free)
     assert found["performance"]["costs"] == 0.0
-    assert found["verdict"].startswith("Before any costs ([broker] sets none)")
+    assert found["verdict"].startswith("Before any costs ([broker] sets them to 0)")
+
+
+def test_a_broker_with_only_cash_is_charged(tmp_path: Path) -> None:
+    found = told(tmp_path, None, text=CONFIG.replace("commission_bp = 1.0\n", ""))
+    assert found["performance"]["commission"] > 0.0
+    assert found["performance"]["slippage"] > 0.0
+    assert found["verdict"].startswith("After costs")
 
 
 def test_an_account_that_never_moved_has_no_ratio(tmp_path: Path) -> None:

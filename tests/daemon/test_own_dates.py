@@ -1,0 +1,177 @@
+"""Shares and bitcoin in one book: policies relate them by session date, and reports value each at its own close of the date."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from daemon.app import Options, read_config
+from daemon.assembly import Assembly, assemble
+from daemon.policies import answer
+from daemon.timeline import instants
+from models.features import LOOKBACK, measure
+from models.market_data import read_panel
+from models.observations import sight
+from models.walks import walk
+from tests.edge_world import ROOT
+from trading.effects import Ask
+from trading.events import Decided
+from trading.execution import Costs
+from trading.market import Floats
+from trading.sessions import DAY_NS
+from trading.view import HOLD, Memory, View
+
+SYMBOLS = ("SPY", "TLT", "GLD", "BTC-USD")
+
+CONFIG = f"""
+[universe]
+symbols = ["SPY", "TLT", "GLD", "BTC-USD"]
+benchmark = "SPY"
+
+[[universe.instruments]]
+symbol = "BTC-USD"
+calendar = "24/7"
+lot = "0.0001"
+
+[feed]
+kind = "replay"
+path = "{ROOT}/data/seed4_daily.parquet"
+actions = "{ROOT}/data/seed4_actions.csv"
+stamps = "session"
+interval = "1d"
+start = 2022-12-14
+warmup = 504
+
+[broker]
+kind = "paper"
+cash = "100000.00"
+commission_bp = 10.0
+
+[risk]
+profile = "research"
+
+[[agents]]
+name = "alone"
+policy = "min_variance"
+capital = 1.0
+profile = "research"
+"""
+
+
+def assembled(folder: Path, text: str = CONFIG) -> Assembly:
+    (folder / "config.toml").write_text(text)
+    return assemble(read_config(Options(folder / "config.toml")))
+
+
+def watched(assembly: Assembly, look: Callable[[View], None]) -> None:
+    """Take the run of `assembly` to its end, with a look at each view."""
+    shell = assembly.shell()
+
+    def ask(question: Ask) -> Decided:
+        look(question.view)
+        return answer(assembly.policies[question.policy], question)
+
+    shell.answer = ask
+    for item in assembly.items():
+        shell.take(item)
+
+
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory: pytest.TempPathFactory) -> Assembly:
+    return assembled(tmp_path_factory.mktemp("mixed"))
+
+
+def test_policies_see_how_shares_and_bitcoin_move_together_by_date_and_never_ahead_of_time(mixed: Assembly) -> None:
+    bars = pl.read_parquet(ROOT / "data" / "seed4_daily.parquet").pivot(on="symbol", index="ts", values="close")
+    days = bars["ts"].dt.timestamp("ns").to_numpy()
+    closes = bars.select(SYMBOLS).to_numpy()
+    seen: list[tuple[float, float]] = []
+
+    def look(view: View) -> None:
+        rows, known = view.synchronous(252), view.returns(252)
+        # the newest row is that of the session before: the coin's bar of this date ends hours after the decision
+        at = int(np.searchsorted(days, view.sample // DAY_NS * DAY_NS))
+        assert rows[-1, 3] == pytest.approx(closes[at - 1, 3] / closes[at - 2, 3] - 1.0)
+        assert known[-1, 0] != rows[-1, 0]
+        seen.append((np.corrcoef(known[:, [0, 3]].T)[0, 1], np.corrcoef(rows[:, [0, 3]].T)[0, 1]))
+
+    watched(mixed, look)
+    known, by_date = np.array(seen).mean(axis=0)
+    assert len(seen) == 514
+    assert abs(known) < 0.1
+    assert by_date > 0.3
+
+
+def test_a_mixed_run_taken_up_from_snapshots_has_the_digest_of_one_that_went_on(mixed: Assembly) -> None:
+    straight, shell = mixed.shell(), mixed.shell()
+    for number, instant in enumerate(instants(mixed.items())):
+        for item in instant:
+            straight.take(item)
+            shell.take(item)
+        if number % 25 == 24:
+            kept, shell = shell.keep(), mixed.shell()
+            shell.restore(mixed.rules, kept)
+    assert shell.digest.hexdigest() == straight.digest.hexdigest()
+    rows = straight.state.history.by_date.returns(252)
+    np.testing.assert_array_equal(shell.state.history.by_date.returns(252), rows)
+
+
+def test_training_shows_the_rows_that_trading_has(mixed: Assembly) -> None:
+    """At each close the features of a panel are those of the view, for a late asset and for the others."""
+    first, last = (np.datetime64(day, "D").item() for day in ("2020-01-02", "2024-12-31"))
+    panel = read_panel(ROOT / "data" / "seed4_daily.parquet", ROOT / "data" / "seed4_actions.csv", SYMBOLS, first, last)
+    shown = sight(panel)
+    count = 0
+
+    def look(view: View) -> None:
+        nonlocal count
+        row = int(np.searchsorted(panel.day_ns, view.sample // DAY_NS * DAY_NS))
+        features, mask = measure(view.synchronous(LOOKBACK))
+        np.testing.assert_allclose(shown.features[row], features, rtol=1e-5, atol=1e-6)
+        np.testing.assert_array_equal(shown.mask[row], mask)
+        count += 1
+
+    assert panel.late == {"BTC-USD"}
+    watched(mixed, look)
+    assert count == 514
+
+
+def test_a_walk_over_a_panel_shows_the_views_of_the_daemon(mixed: Assembly) -> None:
+    first, last = (np.datetime64(day, "D").item() for day in ("2020-01-02", "2023-03-31"))
+    panel = read_panel(ROOT / "data" / "seed4_daily.parquet", ROOT / "data" / "seed4_actions.csv", SYMBOLS, first, last)
+    walked: dict[int, tuple[Floats, Floats, Floats]] = {}
+    run: dict[int, tuple[Floats, Floats, Floats]] = {}
+
+    class Looking:
+        lookback = 60
+
+        def act(self, view: View, memory: Memory):
+            walked[view.sample // DAY_NS] = view.returns(60), view.synchronous(60), view.prices
+            return HOLD, memory
+
+    def look(view: View) -> None:
+        run[view.sample // DAY_NS] = view.returns(60), view.synchronous(60), view.prices
+
+    walk(Looking(), panel, range(700, len(panel.day_ns)), costs=Costs())
+    watched(mixed, look)
+    days = sorted(walked.keys() & run.keys())
+    assert len(days) > 50
+    for day in days:
+        for mine, its in zip(walked[day], run[day], strict=True):
+            np.testing.assert_allclose(mine, its, rtol=1e-9, atol=1e-12)
+
+
+def test_on_one_calendar_both_views_are_equal(tmp_path: Path) -> None:
+    shares = CONFIG.replace(', "BTC-USD"]', "]").split("[[universe.instruments]]")
+    assembly = assembled(tmp_path, shares[0] + "[feed]" + shares[1].split("[feed]")[1])
+    count = 0
+
+    def look(view: View) -> None:
+        nonlocal count
+        np.testing.assert_array_equal(view.synchronous(252), view.returns(252))
+        count += 1
+
+    watched(assembly, look)
+    assert count == 514
