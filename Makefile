@@ -28,12 +28,8 @@ help:
 run: $(CORE)
 	@$(BIN)/quantd run $(ARGS)
 
-# a test that fails among the others is run once more, without them: real brokers, sockets and killed processes share a busy
-# machine here, and a fault of the program fails alone too. What passed only then is named at the end
 test: $(FULL)
-	@$(BIN)/python -m pytest -q -rs -n auto --dist loadfile $(ARGS) || { rc=$$?; test $$rc -eq 1 || exit $$rc; \
-		echo '== these failed among the others, and are run again without them:'; \
-		$(BIN)/python -m pytest -v -rs --maxfail=5 --last-failed --last-failed-no-failures none $(ARGS); }
+	@$(BIN)/python -m pytest -q -rs -n auto --dist loadfile $(ARGS)
 
 check: $(FULL)
 	@$(BIN)/ruff format --check .

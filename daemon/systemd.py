@@ -2,11 +2,15 @@
 
 import os
 import re
+import socket
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 STATUS_CHARS: Final = 200
 SECRET_BYTES: Final = 64 * 1024
+SEND_S: Final = 0.2
+"""How long a notification waits for a full queue: the loop that sends it trades."""
 _SECRET_NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,63}")
 
 
@@ -23,30 +27,31 @@ def ready(status: str = "") -> None:
     """Start-up is over: recovered, reconciled, trading. With Type=notify units that wait for us start now."""
     if status:
         tell_status(status)
-    _notify("READY")
+    _notify("READY=1")
 
 
 def tell_status(text: str) -> None:
     """The line `systemctl status` shows."""
     # a newline would begin another assignment: MAINPID= in a venue's message must stay text
-    _notify("STATUS", " ".join("".join(c if c.isprintable() else " " for c in text).split())[:STATUS_CHARS])
+    printable = "".join(c if c.isprintable() else " " for c in text)
+    _notify(f"STATUS={' '.join(printable.split())[:STATUS_CHARS]}")
 
 
 def reloading() -> None:
     """The configuration is being read again; followed by `ready`."""
-    _notify("RELOADING")
+    _notify("RELOADING=1")
 
 
 def stopping(status: str = "") -> None:
     """The stop has begun."""
     if status:
         tell_status(status)
-    _notify("STOPPING")
+    _notify("STOPPING=1")
 
 
 def alive() -> None:
     """Feeds the watchdog. To be called by the loop that trades and by nothing else: it proves that this loop goes round."""
-    _notify("WATCHDOG")
+    _notify("WATCHDOG=1")
 
 
 def watchdog_usec() -> int:
@@ -83,9 +88,11 @@ def secret(name: str) -> str | None:
     return text or None
 
 
-def _notify(kind: str, value: str | None = None) -> None:
-    if not supervised():
+def _notify(assignment: str) -> None:
+    """Send one assignment of the sd_notify(3) protocol: a datagram to $NOTIFY_SOCKET, "@" for an abstract address."""
+    address = os.environ.get("NOTIFY_SOCKET", "")
+    if not address:
         return
-    from cysystemd.daemon import Notification, notify  # 0.1 s of import that only a service pays
-
-    notify(Notification[kind], value)  # type: ignore[arg-type]  # its own default is None too
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender, suppress(OSError):
+        sender.settimeout(SEND_S)
+        sender.sendto(assignment.encode(), "\0" + address[1:] if address.startswith("@") else address)

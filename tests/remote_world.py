@@ -5,7 +5,7 @@ The venue is the paper venue behind awaits: answers come late, are lost, come tw
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from adapters.brokers.paper import Paper
@@ -173,6 +173,8 @@ class Script:
         self._from_ts = self._live_from = from_ts
         self.given = 0
         self.ended = asyncio.Event()
+        self.quiet: Callable[[], Awaitable[None]] | None = None
+        """Returns once the daemon has sent what it decided; the next bar waits for it."""
 
     async def items(self, after: int) -> AsyncIterator[Action | MarketSlice | Until]:
         for item in self._items:
@@ -184,7 +186,10 @@ class Script:
                 yield Until(item.ts_event)
                 self.given += 1
                 # a day is long: what was decided on a close is at the venue before the next open
-                await asyncio.sleep(0.03 if self._slow or item.ts_event > self._live_from else 0.0)
+                live = item.ts_event > self._live_from
+                await asyncio.sleep(0.03 if self._slow or live else 0.0)
+                if live and self.quiet is not None:
+                    await self.quiet()
         self.ended.set()
         await asyncio.Event().wait()
 

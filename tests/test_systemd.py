@@ -2,6 +2,7 @@
 
 import os
 import socket
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -37,16 +38,24 @@ def test_a_status_cannot_say_anything_but_a_status(listener: socket.socket) -> N
     assert len(heard) < 300
 
 
-def test_without_systemd_nothing_is_said_and_nothing_is_imported(monkeypatch: pytest.MonkeyPatch) -> None:
-    import subprocess
-    import sys
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has abstract addresses")
+def test_an_abstract_address_is_written_with_an_at_sign(monkeypatch: pytest.MonkeyPatch) -> None:
+    name = f"quantd-test-{os.getpid()}"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as heard:
+        heard.bind(f"\0{name}")
+        heard.settimeout(2)
+        monkeypatch.setenv("NOTIFY_SOCKET", f"@{name}")
+        systemd.alive()
+        assert heard.recv(64) == b"WATCHDOG=1"
 
-    monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
-    code = "import sys; from daemon import systemd as s; s.ready('x'); s.alive(); s.stopping(); print('cysystemd' in sys.modules)"
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(__file__).parent.parent
-    )
-    assert (done.returncode, done.stdout.strip()) == (0, "False")
+
+def test_a_service_manager_that_reads_nothing_does_not_hold_the_daemon_up(
+    listener: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(systemd, "SEND_S", 0.001)
+    for _ in range(2_000):  # more than a queue of datagrams holds
+        systemd.alive()
+    assert listener.recv(64) == b"WATCHDOG=1"
 
 
 def test_a_socket_that_is_gone_does_not_stop_the_daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -85,7 +85,7 @@ except OSError:
     pass
 else:
     sys.exit("the kernel still gives memory that is writable and executable")
-import aiohttp, aiomqtt, amqtt.broker, cysystemd.daemon, msgspec, onnxruntime, sqlalchemy, sqlmodel, structlog
+import aiohttp, aiomqtt, amqtt.broker, msgspec, onnxruntime, sqlalchemy, sqlmodel, structlog
 import numpy as np, polars as pl
 from onnx import TensorProto, helper
 assert pl.DataFrame({"a": [1, 2, 3]}).with_columns(b=pl.col("a").cum_sum())["b"][2] == 6

@@ -5,6 +5,7 @@ chain that reaches or passes its head is whole, a shorter one has lost something
 """
 
 import os
+import sys
 import zlib
 from collections.abc import Sequence
 from hashlib import blake2b
@@ -25,6 +26,7 @@ DEFLATED: Final = 1
 _DEFLATE_FROM: Final = 4096  # bytes; below it zlib gains less than the row's own overhead
 _SLOT: Final = 256
 _MAGIC: Final = "quantd-journal-head-1"
+_SYNC: Final = os.fsync if sys.platform == "darwin" else os.fdatasync  # macOS has no fdatasync
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(list[bytes])
@@ -178,7 +180,7 @@ class HeadFile:
             line = _line(head)
             if os.pwrite(fd, line, self._next * _SLOT) != len(line):
                 raise OSError(28, "short write", str(self.path))
-            os.fdatasync(fd)
+            _SYNC(fd)
         finally:
             os.close(fd)
         self._next = 1 - self._next
