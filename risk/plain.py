@@ -208,12 +208,10 @@ def _keeps(ctx: Context, account: Account, rules: Rules, market: Ready, basket: 
 
 def _few(rules: Rules, account: Account, basket: Basket) -> bool:
     """Whether so many orders may be open, and may be sent."""
-    limits, count = rules.limits, int(np.count_nonzero(basket.adding))
-    if limits.max_open_orders is not None and not account.open_orders + count <= limits.max_open_orders:
-        return False
-    if limits.max_orders_per_day is not None and not account.session_orders + count <= limits.max_orders_per_day:
-        return False
-    return limits.order_rate is None or account.recent_orders + count <= limits.order_rate.orders
+    if not rules.counts:
+        return True
+    sent = int(np.count_nonzero(basket.wanted))
+    return all(count.used(account) + sent <= count.most for count in rules.counts)
 
 
 def _volumes_keep(ctx: Context, account: Account, rules: Rules, market: Ready, basket: Basket) -> bool:

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from risk.case import SLACK, Case, Extent
+from risk.case import SLACK, Account, Case, Extent
 from risk.context import Bools, Floats, Scenarios, Spread
 from risk.limits import Limits, Reason
 from risk.measures import SAMPLES_PER_YEAR, tail_count
@@ -183,7 +183,37 @@ CAPS: Final[list[tuple[Reason, Cap]]] = [
     (Reason.LIQUIDITY, liquidity),
     (Reason.POSITION_WEIGHT, position_weight),
 ]
-"""In this order; `Rules.caps` has those that a set of limits can mean."""
+"""In this order."""
+
+
+# ---- counts: most orders -----------------------------------------------------------------------
+
+
+class Count(NamedTuple):
+    """Orders that count already and all of a basket, reductions too, <= `most`; reductions pass whatever their number."""
+
+    key: str
+    reason: Reason
+    most: int
+    used: Callable[[Account], int]
+
+
+def counts(limits: Limits) -> list[Count]:
+    rate = None if limits.order_rate is None else limits.order_rate.orders
+    found = (
+        ("max_open_orders", Reason.OPEN_ORDERS, limits.max_open_orders, lambda account: account.open_orders),
+        ("order_rate", Reason.ORDER_RATE, rate, lambda account: account.recent_orders),
+        (
+            "max_orders_per_day",
+            Reason.ORDERS_PER_DAY,
+            limits.max_orders_per_day,
+            lambda account: account.session_orders,
+        ),
+    )
+    return [Count(key, reason, most, used) for key, reason, most, used in found if most is not None]
+
+
+COUNTS: Final[list[Callable[[Limits], list[Count]]]] = [counts]
 
 
 # ---- rows: linear in exposures ---------------------------------------------------------------
@@ -502,7 +532,8 @@ def tail_limits(limits: Limits, universe: Universe) -> list[TailLimit]:
 class Quad(NamedTuple):
     """scale x sum C_ij e_i e_j <= (bound x equity)^2, every entry at its own worst corner.
 
-    `spread` gives the covariance C of the scenarios of `lookback`; None for the identity.
+    `spread` gives the covariance C of the scenarios of `lookback`; None for the identity. `settled_bound` holds after all
+    fills, `bound` on the way there.
     """
 
     key: str
@@ -510,6 +541,7 @@ class Quad(NamedTuple):
     lookback: int
     scale: float
     bound: float
+    settled_bound: float
     spread: Callable[[Scenarios], Spread] | None
 
 
@@ -523,10 +555,9 @@ SPREADS: Final[dict[str, Callable[[Scenarios], Spread]]] = {
 def volatility_quads(limits: Limits) -> list[Quad]:
     if limits.max_volatility is None:
         return []
-    year, bound = float(SAMPLES_PER_YEAR), limits.max_volatility
-    return [
-        Quad("max_volatility", Reason.VOLATILITY, limits.volatility_lookback, year, bound, lambda s: s.sample),
-    ]
+    year, bound, rows = float(SAMPLES_PER_YEAR), limits.max_volatility, limits.volatility_lookback
+    way = bound * (1.0 + limits.in_flight)
+    return [Quad("max_volatility", Reason.VOLATILITY, rows, year, way, bound, lambda s: s.sample)]
 
 
 def normal_quads(limits: Limits) -> list[Quad]:
@@ -535,17 +566,18 @@ def normal_quads(limits: Limits) -> list[Quad]:
     for key, reason, deviations in (("var", Reason.VAR, normal_quantile), ("cvar", Reason.CVAR, normal_shortfall)):
         spec = getattr(limits, key)
         if spec is not None and spec.method in SPREADS:
-            scale = deviations(spec.confidence) ** 2 * spec.horizon
-            found.append(Quad(key, reason, spec.lookback, scale, spec.limit, SPREADS[spec.method]))
+            scale, way = deviations(spec.confidence) ** 2 * spec.horizon, spec.limit * (1.0 + limits.in_flight)
+            found.append(Quad(key, reason, spec.lookback, scale, way, spec.limit, SPREADS[spec.method]))
     return found
 
 
 def herfindahl_quads(limits: Limits) -> list[Quad]:
-    """The sum of squared weights (Herfindahl's index) as a quadratic form."""
-    if limits.max_herfindahl is None:
+    """The sum of squared weights (Herfindahl's index) as a quadratic form: the limit itself is that of the square."""
+    most = limits.max_herfindahl
+    if most is None:
         return []
-    root = sqrt(limits.max_herfindahl)
-    return [Quad("max_herfindahl", Reason.HERFINDAHL, 0, 1.0, root, None)]
+    way = sqrt(most * (1.0 + limits.in_flight))
+    return [Quad("max_herfindahl", Reason.HERFINDAHL, 0, 1.0, way, sqrt(most), None)]
 
 
 QUADS: Final[list[Callable[[Limits], list[Quad]]]] = [volatility_quads, normal_quads, herfindahl_quads]
@@ -588,6 +620,7 @@ class Rules:
         self.families: Final = [family for make in FAMILIES for family in make(limits, universe)]
         self.tails: Final = tail_limits(limits, universe)
         self.quads: Final = [quad for make in QUADS for quad in make(limits)]
+        self.counts: Final = [count for make in COUNTS for count in make(limits)]
         lookbacks = {t.lookback for t in self.tails if t.fixed is None} | {q.lookback for q in self.quads if q.lookback}
         if limits.correlation is not None:
             lookbacks.add(limits.correlation.lookback)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from risk import rules as rules_module
 from risk.case import SLACK, Account, Case, Extent
@@ -304,6 +305,9 @@ def test_tails_and_forms_are_those_of_their_method() -> None:
         cvar=Tail(0.03, lookback=50, method="filtered"), stress=Stress(0.1, (Shock("s", moves={"*": -0.5}),)),
         correlation=Correlation(lookback=20),
     )  # fmt: skip
+    way = {q.key: (q.bound, q.settled_bound) for q in Rules(replace(limits, in_flight=0.21), UNIVERSE).quads}
+    # the limit may be exceeded by in_flight on the way, not its root
+    assert way == {"max_volatility": pytest.approx((0.242, 0.2)), "max_herfindahl": pytest.approx((0.55, 0.5))}
     made = Rules(limits, UNIVERSE)
     assert [(t.key, t.lookback, t.scale, t.bound, t.filtered, t.fixed is None) for t in made.tails] == [
         ("var", 40, 2.0, 0.02, False, True), ("cvar", 50, 1.0, 0.03, True, True), ("stress", 0, 1.0, 0.1, False, False),
