@@ -107,8 +107,7 @@ def _rows_over(case: Case, extent: Extent, added: Floats, slip: float, names: fl
     state[:size], state[size : 2 * size], state[2 * size + 2 :] = extent.y, extent.w, added
     state[2 * size], state[2 * size + 1] = extent.cash_used, extent.traded
     total = full.dot(state)
-    # the last row is that of equity
-    total[-1] += names
+    total[rules.equity_row] += names
     over = ~(total <= bound * (extent.equity - slip) + case.tolerance)
     return state[: 2 * size + 2], over.nonzero()[0].tolist()
 

@@ -15,7 +15,7 @@ from risk.context import Bools, Context, Floats, Scenarios
 from risk.limits import Correlation, Reason
 from risk.measures import least, most, total
 from risk.pairs import joint_bound
-from risk.rules import Rules
+from risk.rules import CAPS, KNOWN_CAPS, Rules
 
 Codes = NDArray[np.int8]
 
@@ -162,7 +162,8 @@ def _crosses(account: Account, wanted: Floats) -> bool:
 
 def plain(ctx: Context, account: Account, asked: Floats, rules: Rules, reason: Codes) -> Floats | None:
     """float64[N] signed lots that pass, and the limit that cut them in `reason`; None: ask the long way."""
-    if not (rules.plain and account.equity > 0.0 and account.repeated is None and account.blocked is None):
+    known = rules.plain and [most for _, most in CAPS] == KNOWN_CAPS
+    if not (known and account.equity > 0.0 and account.repeated is None and account.blocked is None):
         return None
     wanted = np.trunc(asked)
     # a purchase may be the last to fill: what an open sale takes must be held without it

@@ -586,14 +586,26 @@ QUADS: Final[list[Callable[[Limits], list[Quad]]]] = [volatility_quads, normal_q
 # ---- a set of limits, made ready ------------------------------------------------------------------
 
 
+KNOWN_CAPS: Final = [
+    duplicate, price_missing, price_age, worst_price, restricted, blocked, sector_missing, shock_missing, short, no_borrow,
+    order_notional, volume_missing, share_of_volume, liquidity, position_weight,
+]  # fmt: skip
+"""The caps that the short way judges: with any other one declared it does not answer."""
+
 _LONG_KINDS: Final = {
     "max_gross_exposure": 0, "max_account_notional": 0, "ramp": 0, "max_net_exposure": 0, "max_leverage": 0,
     "max_turnover": 1, "cash": 2,
 }  # fmt: skip
 """Rows that are the same for every symbol of a book without shorts: of exposure, of turnover, of cash."""
 
-_SIDED_KINDS: Final = {"max_gross_exposure": 0, "max_account_notional": 0, "ramp": 0, "max_turnover": 5, "cash": 6}
-"""Rows of a book with shorts: gross, net long, net short, long, short, turnover, cash; the others by their side."""
+_SIDED_KINDS: Final = {
+    "max_gross_exposure": 0, "max_account_notional": 0, "ramp": 0, "max_net_exposure": 1, "max_leverage": 3, "max_turnover": 5,
+    "cash": 6, "equity": 7,
+}  # fmt: skip
+"""Rows of a book with shorts: gross, net long, net short, long, short, turnover, cash."""
+
+_BY_SIDE: Final = frozenset({"max_net_exposure", "max_leverage"})
+"""Two rows each: of the long side, then of the short."""
 
 
 class Rules:
@@ -610,6 +622,7 @@ class Rules:
             Reason.POSITION_WEIGHT if self.weight == limits.max_position_weight else Reason.CONCENTRATION
         )
         self.rows: Final = [row for make in ROWS for row in make(limits, universe)]
+        self.equity_row: Final = [r.reason for r in self.rows].index(Reason.EQUITY)
         self.held: Final = np.array([r.held for r in self.rows])
         self.load: Final = np.array([r.load for r in self.rows])
         self.full: Final = np.hstack((self.held, self.load))
@@ -641,20 +654,21 @@ class Rules:
         self.fee: Final = limits.fee_bp * 1e-4
         # what the short way reads: books without shorts, where a row is one number a currency unit bought
         missing = (self.restricted, self.no_borrow, self.no_sector, self.no_shock)
-        # of what a venue says may be bought only a basket that adds uses some, which the short way does not tell apart
+        # it answers where it knows every row by name: of what a venue says may be bought only a basket that adds uses some,
+        # which it does not tell apart
         self.plain: Final = (
-            not self.two_states and limits.buying_power is None and all(each is None for each in missing)
+            not self.two_states
+            and all(each is None for each in missing)
+            and all(r.key in _SIDED_KINDS for r in self.rows)
         )
         self.weighs_volume: Final = limits.max_share_of_volume is not None or limits.liquidity is not None
         self.long_rows: Final = [
-            (_LONG_KINDS[r.key], r.reason, r.bound, float(r.load[-1]))
-            for r in self.rows
-            if r.key in _LONG_KINDS and r.load[-1]
+            (_LONG_KINDS[r.key], r.reason, r.bound, float(r.load[-1])) for r in self.rows if self.plain and r.load[-1]
         ]
         self.sided_rows: Final = [
-            (_SIDED_KINDS.get(r.key, (1 if r.key == "max_net_exposure" else 3) + int(r.load[0] > 0.0)), r.bound)
+            (_SIDED_KINDS[r.key] + int(r.key in _BY_SIDE and r.load[0] > 0.0), r.bound)
             for r in self.rows
-            if r.key not in ("equity", "buying_power")
+            if self.plain and r.reason != Reason.EQUITY
         ]
         self.paid_slip: Final = (1.0 + limits.collar) * (1.0 + self.fee) - 1.0
         self.covered_slip: Final = (1.0 + limits.reduce_collar) * (1.0 + self.fee) - 1.0
