@@ -116,6 +116,13 @@ def alone(assembly: Assembly, name: str, policy: Policy, cron: str = "", timezon
     return replace(assembly, config=only, rules=rules, policies=policies, schedules=schedules)
 
 
+def recorded(assembly: Assembly, drive: Drive, after: Log | None = None) -> Record:
+    """What a run of `assembly` leaves, at the instruments' own closes of each date."""
+    record = Record(assembly.universe, after)
+    record.revalue(drive(assembly, record).state)
+    return record
+
+
 def mean_equity(record: Record) -> float:
     """Average equity at samples, in account currency."""
     return sum(record.equity_micro) / len(record.equity_micro) / MICRO

@@ -9,8 +9,7 @@ from msgspec import Struct
 
 from daemon.assembly import Assembly, session_date
 from research.bootstrap import CONFIDENCE, sharpe_intervals
-from research.comparison import NAME, Drive, alone, require_same
-from research.record import Record
+from research.comparison import NAME, Drive, alone, recorded, require_same
 from research.verdict import TURNOVER_DEFINITION, Difference, Figures, Measured, deflated_of, difference_of, ratio, span
 from trading.effects import Ask, Effect, Publish
 from trading.events import Decided, Event
@@ -76,8 +75,7 @@ def standings(
     for name, policy in policies.items():
         one = alone(assembly, name, policy, EVERY[every], ZONE)
         noted = _Noted()
-        record = Record(one.universe, noted)
-        drive(name)(one, record)
+        record = recorded(one, drive(name), noted)
         measured[name] = (Measured.of(one, record), one, noted.count)
     yardstick = measured[NAME][0]
     rows, trials = [], None

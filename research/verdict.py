@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from daemon.assembly import Assembly, session_date
 from research.bootstrap import BLOCK_RULE, CONFIDENCE, RESAMPLES, SEED, Interval, Intervals, sharpe_intervals
-from research.comparison import Drive, Settings, equal_weight_of, mean_equity, require_same, settings_of
+from research.comparison import Drive, Settings, equal_weight_of, mean_equity, recorded, require_same, settings_of
 from research.deflated import deflated_sharpe
 from research.metrics import Metrics, metrics_of
 from research.record import Record
@@ -18,7 +18,7 @@ from research.trials import Trial, TrialsDamaged, note_trial, trial_digest
 from trading.instruments import MICRO
 from trading.market import Floats
 from trading.ports import leaves
-from trading.statistics import SHARPE_DEFINITION, simple_returns
+from trading.statistics import OWN_CLOSES, SHARPE_DEFINITION, simple_returns
 
 BELIEVED: Final = 0.95
 """A deflated Sharpe ratio below this may be luck."""
@@ -149,15 +149,13 @@ def judge(assembly: Assembly, record: Record, state: Path, drive: Drive | None) 
         bootstrap=Bootstrap(found.block) if found else None,
         deflated_sharpe=deflated,
         trials=trials,
-        notes=(*notes, *_trained_on(assembly, record)),
+        notes=(*notes, *([OWN_CLOSES] if record.own_closes else []), *_trained_on(assembly, record)),
     )
 
 
 def _equal_weight(assembly: Assembly, drive: Drive) -> Measured:
     beside = equal_weight_of(assembly)
-    record = Record(beside.universe)
-    drive(beside, record)
-    return Measured.of(beside, record)
+    return Measured.of(beside, recorded(beside, drive))
 
 
 def difference_of(own: float, other: float, found: Intervals | None) -> Difference | None:

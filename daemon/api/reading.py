@@ -19,7 +19,7 @@ from daemon.decided import decided, newest_plans
 from daemon.learned import helper_models
 from daemon.observability import Metrics
 from daemon.overview import READY, SWITCH, Overview, iso, overview
-from daemon.report.figures import Standing
+from daemon.report.figures import Standing, own_closes
 from daemon.service import Service
 from daemon.trail import Timed
 from daemon.version import VERSION
@@ -189,7 +189,8 @@ class Readings:
     async def standing(self, request: web.Request) -> web.Response:
         """What `quantd report` says of now: limits, and every measure of every book."""
         found = self.assessed()
-        return answer(Standing(found.ts, self.now().limits, found.house, found.agents))
+        more = own_closes(self._service.shell.state)
+        return answer(Standing(found.ts, self.now().limits, found.house, found.agents, more))
 
     async def metrics(self, request: web.Request) -> web.Response:
         """Everything Prometheus asks for, brought up to date when it asks."""

@@ -89,6 +89,7 @@ def _header(report: Report) -> str:
             _row("configuration", figure("header.config", h.config)),
             _row("code", figure("header.version", h.version)),
             _row("as it stands", figure("header.standing", h.standing)) if h.standing else "",
+            _row("returns", figure("header.returns", h.returns)) if h.returns else "",
         ),
     )
     return f'<div class="head">{table}</div>'

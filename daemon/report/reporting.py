@@ -7,7 +7,7 @@ from adapters.store.reading import Reader
 from daemon.assessing import assessed
 from daemon.engine.state import State
 from daemon.overview import limits_now
-from daemon.report.figures import Report, Standing, day_start, report
+from daemon.report.figures import Report, Standing, day_start, own_closes, report
 from daemon.report.files import DAYS, keep
 from daemon.service import Service
 
@@ -15,7 +15,7 @@ from daemon.service import Service
 def standing_of(state: State) -> Standing:
     """The account as it stands, between two steps."""
     found = assessed(state)
-    return Standing(found.ts, limits_now(state), found.house, found.agents)
+    return Standing(found.ts, limits_now(state), found.house, found.agents, own_closes(state))
 
 
 class Reporter:
