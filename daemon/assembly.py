@@ -354,7 +354,7 @@ def policies_of(config: Config, universe: Universe, interval_ns: int) -> tuple[P
         own = _agent_limits(agent, house, universe, shocks)
         return lambda weights: headroom(weights, own, house)
 
-    policies = tuple(policy_of(config, agent, room(agent)) for agent in config.seats)
+    policies = tuple(policy_of(config, universe, agent, room(agent)) for agent in config.seats)
     known = {each.name for each in config.feed.macro}
     for agent, policy in zip(config.seats, policies, strict=True):
         for leaf in leaves(policy):

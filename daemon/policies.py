@@ -17,8 +17,9 @@ from models.versions import resolved
 from strategies.policies import COMPOSITES, MAX_DEPTH, POLICIES, Load, MemberFailed, nearest
 from trading.effects import Ask
 from trading.events import Decided
+from trading.instruments import Universe
 from trading.market import Floats
-from trading.ports import Policy
+from trading.ports import Policy, leaves
 from trading.view import HOLD, MEMORY_BYTES, Hold, Memory, Noted, View
 
 MAX_LEVERAGE: Final = 10.0
@@ -69,6 +70,19 @@ def _found(name: str, params: Mapping[str, object], folder: Path, depth: int) ->
         f"there is no policy {name!r}; {nearest(name, [*POLICIES, *COMPOSITES, LEARNED_ALLOCATION])} A file of your own is named as "
         "'my_policy.py:act', a trained policy by its folder"
     )
+
+
+def fit(policy: Policy, universe: Universe) -> None:
+    """Show the parts of a policy that need certain symbols what is traded. Raises PolicyError where one is not among them."""
+    for leaf in leaves(policy):
+        try:
+            getattr(leaf, "fit", _anything)(universe)
+        except ValueError as error:
+            raise PolicyError(str(error)) from error
+
+
+def _anything(universe: Universe) -> None:
+    """What a policy needs that trades any universe."""
 
 
 def members_in(folder: Path, depth: int = 1) -> Load:

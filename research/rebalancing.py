@@ -100,7 +100,7 @@ def _with(config: Config, agent: Agent, rule: Mapping[str, Any], cost_bp: float)
 
 
 def _row(market: Assembly, config: Config, name: str, cost_bp: float, drive: Drive) -> Row:
-    policies = (policy_of(config, config.agents[0], lambda weights: 1.0),)
+    policies = (policy_of(config, config.instruments(), config.agents[0], lambda weights: 1.0),)
     rules = rules_of(config, market.universe, market.sessions, policies, (), market.interval_ns)
     assembly = replace(market, config=config, rules=rules, policies=policies, schedules=(), costs=config.broker.costs())
     counted = Counting()

@@ -283,6 +283,32 @@ def test_what_is_wrong_is_said_with_its_exit_code(tmp_path, arguments, code, say
     assert "fault of quantd" not in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("policy", "says"),
+    [
+        ('policy = "models/shipped/ppo"', "trained on AAPL, BAC, IWM, QQQ, SPY; the universe lacks AAPL, BAC and adds none"),
+        ('policy = "fixed_mix"\nparams = { weights = { SPYY = 0.5 } }', "weights name 'SPYY', which is not traded"),
+        ('policy = "risk_parity"\nparams = { budgets = { TLT = 2.0 } }', "params name 'TLT', which is not traded"),
+        ('policy = "ensemble"\nparams = { members = [{ policy = "models/shipped/ppo" }, { policy = "momentum" }] }', "the universe lacks AAPL, BAC"),
+    ],
+)  # fmt: skip
+def test_a_policy_that_needs_other_symbols_than_are_traded_starts_nothing(tmp_path, policy, says):
+    text = CONFIG.replace('policy = "momentum"', policy, 1).replace("params = { lookback = 60 }", "", 1)
+    path = write(tmp_path, text)
+    line = text[: text.index(policy)].count("\n") + 1
+    for arguments in (
+        ("config", "check"),
+        ("backtest", "--no-compare"),
+        ("run", "--quiet", "--set", "feed.at_end=stop"),
+    ):
+        done = quantd(tmp_path, *arguments)
+        assert done.returncode == 78, done.stderr
+        assert f'{path.name}:{line}: [[agents]] "trend"' in done.stderr
+        assert says in done.stderr
+    (mistake,) = json.loads(quantd(tmp_path, "config", "check", "--json").stdout)["mistakes"]
+    assert says in mistake["text"]
+
+
 def test_a_mistake_in_config_check_is_json_when_asked(tmp_path):
     write(tmp_path, CONFIG.replace("max_drawdown", "max_drawdwon"))
     done = quantd(tmp_path, "config", "check", "--json")
