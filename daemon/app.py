@@ -57,12 +57,12 @@ from daemon.summary import Summary, summary
 from daemon.supported import not_yet
 from daemon.terminal import watch
 from daemon.timeline import instants
-from daemon.trail import Timed
 from daemon.upkeep import Upkeep
 from daemon.version import VERSION
 from daemon.watch import watch as watch_conditions
 from daemon.watch import watch_halt_file
 from daemon.wire import Wire
+from daemon.worker import Apart, lacking
 from risk.limits import Reason
 from trading.codec import decode
 from trading.events import Operator, Reloaded, Started, Stopping
@@ -132,9 +132,7 @@ def recover(parts: Parts, store: Store, run: str, folder: Path) -> tuple[Shell, 
         raise CannotStart(f"run {run}: {error}; give the feed it was made with, or begin anew with --fresh.") from error
     except NotKept as error:
         raise CannotStart(f"run {run}: {error}") from error
-    deadline = Deadline(parts.policies)
-    deadline.start()
-    shell.answer = Timed(deadline)
+    shell.answer = shell.meanwhile = Deadline(parts.policies)
     if isinstance(shell.broker, Wire):
         shell.broker.taken()  # what was committed has left, or its outcome is unknown
     if journal.seq:
@@ -209,7 +207,8 @@ async def serve(
         raise CannotStart(f"{text}. Raise the limit: ulimit -n 1024, or LimitNOFILE=1024 in the unit file.")
     kill_signal = KillSignal()
     asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, kill_signal.pull)
-    parts = parts_of(config, now(), cache=folder / "cache")
+    parts = parts_of(config, now(), cache=folder / "cache", apart=Apart(folder))
+    not_isolated(parts)
     account, lease_s = account_of(config), config.store.lease_ns / 1e9
     with Store.open(
         store_url(config.store.url) or folder, state=folder, account=account, holder=config.quantd.name, lease_s=lease_s
@@ -246,6 +245,12 @@ async def serve(
     if shell.stopped in (MOVES, CLOSES):
         raise BeginAnew
     return summary(shell, run, config.quantd.mode, service.busy_s, bars)
+
+
+def not_isolated(parts: Parts) -> None:
+    """Log what policies in processes of their own could not give up here."""
+    for worker, missing in lacking(parts.policies):
+        log.warning("policy.not_isolated", policy=worker, missing=missing, see="docs/security.md")
 
 
 async def reached(
@@ -370,12 +375,10 @@ class Edges:
                     return tasks.create_task(kept_up(service, name, loop), name=name)
 
                 ending = [beside("bus", bus.run), *(beside(name, each.run) for name, each in jobs.items())]
-                answer = self.shell.answer
-                excused_s = (lambda: answer.waited_s) if isinstance(answer, Timed) else (lambda: 0.0)
                 around = [
                     # before the feed: a file that is there holds for the first bar
                     tasks.create_task(watch_halt_file(service), name="halt file"),
-                    tasks.create_task(watch_conditions(service, parts, excused_s), name="watch"),
+                    tasks.create_task(watch_conditions(service, parts), name="watch"),
                     beside("heartbeat", lambda: heartbeat(service, bus, self.composer)),
                     tasks.create_task(watchdog(service), name="watchdog"),
                     beside("monitor", lambda: monitoring(service, config.risk.monitor_interval_ns / 1e9)),
@@ -559,7 +562,7 @@ async def reload(service: Service, options: Options, parts: Parts) -> list[Mista
     try:
         new = read_config(options)
         if parts.live and moves(parts, new):
-            await move(service, assemble_live(new, time.time_ns()))
+            await move(service, assemble_live(new, time.time_ns(), apart=parts.apart))
             return []
         changed, mistakes = reloading(service.config, new)
         if "universe.closed" in changed and not parts.live:

@@ -156,7 +156,7 @@ def refold(
     for stretch in stretches(records, run, seq, shell.config, until):
         then = parts
         if stretch.config != present:
-            then = parts_of(saved_config(folder, stretch.config), parts.start_ns)
+            then = parts_of(saved_config(folder, stretch.config), parts.start_ns, apart=parts.apart)
         if stretch.config != under:
             shell, under = continued(shell, then), stretch.config
         journal = journal_of(stretch.entries, stretch.first - 1, then)

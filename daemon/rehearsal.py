@@ -25,6 +25,7 @@ from daemon.config import Config, secret
 from daemon.opening import begin
 from daemon.service import Service
 from daemon.watch import watch_halt_file
+from daemon.worker import Apart
 from risk.switch import HALT, RUN
 
 RUN_NAME: Final = "rehearse"
@@ -49,7 +50,7 @@ async def kill_switch(config: Config, post: Callable[[Path], Post]) -> list[Trie
         raise ValueError("a rehearsal has a simulated broker")
     with tempfile.TemporaryDirectory(prefix="quantd-rehearsal-") as name:
         folder = Path(name)
-        parts = parts_of(config, time.time_ns(), cache=folder / "cache")
+        parts = parts_of(config, time.time_ns(), cache=folder / "cache", apart=Apart(folder))
         names = [a.name for a in parts.rules.agents]
         with Store.open(folder) as store:
             projection = store.begin(RUN_NAME, parts.universe, agents=names, mode=config.quantd.mode, ts=time.time_ns())

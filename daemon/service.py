@@ -10,7 +10,7 @@ from collections import Counter, deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import structlog
 
@@ -21,6 +21,7 @@ from adapters.store.store import Store
 from adapters.store.writing import BadBar, Batch, SnapshotOf
 from daemon.alerting import AlertFilter
 from daemon.config import Config
+from daemon.deadline import Deadline
 from daemon.engine.spending import cut_by_venue
 from daemon.histories import Histories
 from daemon.inbox import Command, Inbox
@@ -30,8 +31,8 @@ from daemon.timeline import Item, time_of
 from daemon.trail import Trail
 from daemon.version import code_version
 from daemon.wire import Outgoing, Wire
-from trading.effects import Effect, Publish, Switched
-from trading.events import Condition, Event, Operator, Stopping, Tick
+from trading.effects import Ask, Effect, Publish, Switched
+from trading.events import Condition, Decided, Event, Operator, Stopping, Tick
 from trading.market import MarketSlice
 from trading.venue import VenueAccount
 
@@ -54,6 +55,12 @@ RECENT_ALERTS: Final = 200
 
 BESIDE: Final = frozenset({"risk_report", "daily_report", "backup", "compact", "retrain"})
 """Jobs done beside trading, after the commit in which they came due (`daemon.jobs`)."""
+
+ALIVE_S: Final = 1.0
+"""How often a wait for a policy counts as progress of the loop."""
+
+SETTLED_S: Final = 0.02
+"""How often whoever needs the whole state looks whether a policy is still being asked."""
 
 BREATH_S: Final = 0.005
 """How long stepping may hold the event loop before others get a turn."""
@@ -105,6 +112,8 @@ class Service:
         histories: Histories | None = None,
     ) -> None:
         self.shell = shell
+        self.deadline = shell.meanwhile if isinstance(shell.meanwhile, Deadline) else None
+        """Asks the policies that answer in processes of their own."""
         self.journal = journal
         self.store = store
         self.run = run
@@ -281,6 +290,10 @@ class Service:
                     self.shell.run(item)
                 else:
                     self.shell.take(item)
+                while self.shell.waits is not None:
+                    self.busy_s += time.monotonic() - began
+                    self.shell.answered(await self._answer(self.shell.waits))
+                    began = time.monotonic()
             now = time.monotonic()
             if now - began > BREATH_S:
                 self.busy_s += now - began
@@ -290,6 +303,30 @@ class Service:
                 began = time.monotonic()
         self._take_commands()
         self.busy_s += time.monotonic() - began
+
+    async def _answer(self, question: Ask) -> Decided:
+        """The answer of a policy in a process of its own. It has a deadline, and what stops trading does not wait for it:
+        then the question is withdrawn, and the agent holds."""
+        assert self.deadline is not None
+        answer = asyncio.wrap_future(self.deadline.answer_of(question))
+        stopping = asyncio.create_task(self.inbox.stopping())
+        either: set[asyncio.Future[Any]] = {answer, stopping}
+        try:
+            while not answer.done() and not stopping.done():
+                await asyncio.wait(either, timeout=ALIVE_S, return_when=asyncio.FIRST_COMPLETED)
+                self.progress += 1  # the loop goes round, and the wait has an end
+            if answer.done():
+                return answer.result()
+            withdrawn = self.deadline.withdraw(question)
+            await asyncio.wait({answer})  # its thread reads the market: nothing is stepped until it has ended
+            return withdrawn
+        finally:
+            stopping.cancel()
+
+    async def settled(self) -> None:
+        """Wait until no policy is being asked: between the questions and the answers of a round the state is in parts."""
+        while self.shell.waits is not None:
+            await self.changed(SETTLED_S)
 
     def _take_commands(self) -> None:
         """What people and watchers say, and a venue's news: one of these first, then the other."""

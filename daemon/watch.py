@@ -146,12 +146,11 @@ class Watch:
 async def watch(
     service: Service,
     parts: Parts,
-    excused_s: Callable[[], float] = lambda: 0.0,
     *,
     wall: Callable[[], int] = time.time_ns,
     steady: Callable[[], int] = time.monotonic_ns,
 ) -> None:
-    """Look at loop, clock, feed and ledger until cancelled. `excused_s` counts seconds in which the loop had to stand still.
+    """Look at loop, clock, feed and ledger until cancelled.
 
     With pace = "fast" nobody's time is the market's: loop and clock are measured, and move nothing.
     """
@@ -159,13 +158,13 @@ async def watch(
     loop, clock = Watch("lag", "lag" in down, CALM_NS), Watch("clock", "clock" in down, CALM_NS)
     feed, ledger = Watch("feed", "feed" in down, 0), Watch("ledger", "ledger" in down, CALM_NS)
     slices = service.shell.tally.slices
-    distance, excused, before = apart(wall, steady), excused_s(), steady()
+    distance, before = apart(wall, steady), steady()
     calendars_from = before
     while True:
         await asyncio.sleep(LOOK_S)
-        now, known = steady(), excused_s()
-        late_s = max(0.0, (now - before) / 1e9 - LOOK_S - (known - excused))
-        before, excused = now, known
+        now = steady()
+        late_s = max(0.0, (now - before) / 1e9 - LOOK_S)
+        before = now
         service.loop_lag_s = max(service.loop_lag_s, late_s)
         risk, pace = service.config.risk, "real" if parts.live else service.config.feed.pace
         moved = apart(wall, steady)

@@ -21,7 +21,6 @@ from daemon.observability import Metrics
 from daemon.overview import READY, SWITCH, Overview, iso, overview
 from daemon.report.figures import Standing, own_closes
 from daemon.service import Service
-from daemon.trail import Timed
 from daemon.version import VERSION
 from trading.instruments import MICRO
 from trading.ports import EventBus
@@ -198,8 +197,8 @@ class Readings:
         metrics.slices(now.slices, self._service.bar_lag_s)
         trail = self._service.trail
         metrics.trail(trail.verdicts, trail.orders, trail.alerts)
-        asked = self._service.shell.answer
-        while isinstance(asked, Timed) and asked.took:
+        asked = self._service.deadline
+        while asked is not None and asked.took:
             number, seconds = asked.took.popleft()
             metrics.decision(state.rules.names()[number], seconds)
         while self._service.took:

@@ -121,10 +121,11 @@ def _market(config: Config, where: Place) -> Iterator[Check]:
     from adapters.feeds.errors import FeedError
     from daemon.assembly import assemble, assemble_live
     from daemon.policies import PolicyError
+    from daemon.worker import Apart
 
     if config.feed.kind != "replay":
         try:
-            assemble_live(config, time.time_ns(), cache=where.folder / "cache")
+            assemble_live(config, time.time_ns(), cache=where.folder / "cache", apart=Apart(where.folder))
         except (UnknownCalendar, PolicyError) as why:
             yield Check("policies", False, str(why))
             return
@@ -133,7 +134,7 @@ def _market(config: Config, where: Place) -> Iterator[Check]:
         return
 
     try:
-        assembly = assemble(config, cache=where.folder / "cache")
+        assembly = assemble(config, cache=where.folder / "cache", apart=Apart(where.folder))
     except (FeedError, UnknownCalendar) as why:
         yield Check("data", False, str(why))
         return

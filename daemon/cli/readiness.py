@@ -23,6 +23,7 @@ from daemon.known import known_names
 from daemon.looser import looser
 from daemon.reaching import access_of, venue_of
 from daemon.rehearsal import Post, Tried, alert, kill_switch
+from daemon.worker import Apart
 from trading.codec import decode
 from trading.events import Started
 from trading.orders import money_text
@@ -96,7 +97,7 @@ def _venue(config: Config, where: Place) -> Iterator[Check]:
         yield Check("venue", None, "not asked: the broker is simulated")
         return
     try:
-        parts = parts_of(config, time.time_ns(), cache=where.folder / "cache")
+        parts = parts_of(config, time.time_ns(), cache=where.folder / "cache", apart=Apart(where.folder))
         yield from asyncio.run(_asked(parts))
     except VenueError as error:
         yield Check("venue", False, str(error))

@@ -271,19 +271,6 @@ async def test_a_loop_that_stands_still_leaves_only_reducing_orders_unless_time_
         assert world.service.shell.state.down == ({"lag"} if moves else set())
 
 
-async def test_waiting_for_a_users_policy_is_that_agents_failure_and_no_lag(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(watch_module, "LOOK_S", 0.02)
-    waited = [0.0]
-    async with watched(tmp_path, LAG, excused_s=lambda: waited[0]) as world:
-        await asyncio.sleep(0.1)
-        time.sleep(0.5)  # noqa: ASYNC251
-        waited[0] += 0.5
-        await asyncio.sleep(0.1)
-        assert world.service.shell.state.switch.state == RUN
-
-
 async def test_books_that_do_not_add_up_halt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watch_module, "LOOK_S", 0.02)
     async with watched(tmp_path, CONFIG) as world:
