@@ -413,6 +413,7 @@ class Service:
                 if time.monotonic() - began > FULL_S:
                     raise StoreGaveUp(str(error)) from error
                 await asyncio.sleep(0.5)
+                self.progress += 1  # the loop goes round, and a full disk is waited for longer than the watchdog waits
                 continue
             if told:
                 # what happened is journalled as soon as the journal can take it; a person re-arms
