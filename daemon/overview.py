@@ -21,6 +21,7 @@ from daemon.house import capital_shares, diversity, shadow_lots
 from daemon.limit_words import HOUR_NS, unit, words
 from daemon.service import Service
 from daemon.version import VERSION
+from daemon.worker import lacking
 from risk.held import held_values
 from risk.limits import Limits
 from risk.monitor import UNWATCHED, floor_usage
@@ -103,7 +104,8 @@ class AgentNow(Struct, frozen=True):
 class Overview(Struct, frozen=True):
     """Everything about one run at one instant, by `ts` (UTC, of the market) and `session` (its date). `halted`: symbols
     that the venue does not trade now, and why; `limited`: those whose price is at a limit, and the limits. `agents` are those
-    that trade, then the shadows; `diversity`: the mean absolute correlation of what the first earn."""
+    that trade, then the shadows; `diversity`: the mean absolute correlation of what the first earn. `not_isolated`: policy files
+    whose process keeps rights here that it should give up, and which."""
 
     name: str
     version: str
@@ -138,6 +140,7 @@ class Overview(Struct, frozen=True):
     halted: dict[str, str] = {}
     limited: dict[str, str] = {}
     diversity: float | None = None
+    not_isolated: dict[str, str] = {}
 
 
 def overview(service: Service, parts: Parts, config: Config) -> Overview:
@@ -184,6 +187,7 @@ def overview(service: Service, parts: Parts, config: Config) -> Overview:
         halted={state.universe.symbols[k]: why for k, (_, why) in sorted(state.halted.items())},
         limited={state.universe.symbols[k]: limits_text(*pair) for k, pair in sorted(state.limited.items())},
         diversity=diversity(state),
+        not_isolated=dict(lacking(parts.policies)),
     )
 
 
