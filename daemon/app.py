@@ -59,8 +59,8 @@ from daemon.terminal import watch
 from daemon.timeline import instants
 from daemon.upkeep import Upkeep
 from daemon.version import VERSION
+from daemon.watch import SILENCE_S, Sentry, watch_halt_file
 from daemon.watch import watch as watch_conditions
-from daemon.watch import watch_halt_file
 from daemon.wire import Wire
 from daemon.worker import Apart, lacking
 from risk.limits import Reason
@@ -478,20 +478,24 @@ async def heartbeat(service: Service, bus: MqttBus, composer: Composer) -> None:
 
 
 async def watchdog(service: Service) -> None:
-    """Tell systemd that the loop goes round; when it does not, systemd restarts us."""
+    """Say that the loop goes round, to systemd or to a sentry of our own: when it does not, the daemon is ended."""
     period_s = systemd.watchdog_usec() / 1e6
-    if not systemd.supervised():
-        return
-    seen = -1
-    while True:
-        if service.progress != seen:
-            seen = service.progress
-            state = service.shell.state
-            systemd.alive()
-            switch = ("RUN", "REDUCE", "HALT")[state.switch.state]
-            equity, agents = state.equity_micro / 1e6, len(state.agents)
-            systemd.tell_status(f"{switch} · {service.status} · equity {equity:,.2f} · {agents} agents")
-        await asyncio.sleep(period_s / 3 if period_s else 10.0)
+    with contextlib.ExitStack() as leaving:
+        sentry = None if period_s else Sentry(service.halt_file)
+        if sentry is not None:
+            leaving.callback(sentry.close)
+        seen = -1
+        while True:
+            if service.progress != seen:
+                seen = service.progress
+                if sentry is not None:
+                    sentry.beat()
+                state = service.shell.state
+                systemd.alive()
+                switch = ("RUN", "REDUCE", "HALT")[state.switch.state]
+                equity, agents = state.equity_micro / 1e6, len(state.agents)
+                systemd.tell_status(f"{switch} · {service.status} · equity {equity:,.2f} · {agents} agents")
+            await asyncio.sleep(period_s / 3 if period_s else SILENCE_S / 6)
 
 
 async def monitoring(service: Service, interval_s: float) -> None:

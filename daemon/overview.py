@@ -21,6 +21,7 @@ from daemon.house import capital_shares, diversity, shadow_lots
 from daemon.limit_words import HOUR_NS, unit, words
 from daemon.service import Service
 from daemon.version import VERSION
+from daemon.worker import lacking
 from risk.held import held_values
 from risk.limits import Limits
 from risk.monitor import UNWATCHED, floor_usage
@@ -102,8 +103,10 @@ class AgentNow(Struct, frozen=True):
 
 class Overview(Struct, frozen=True):
     """Everything about one run at one instant, by `ts` (UTC, of the market) and `session` (its date). `halted`: symbols
-    that the venue does not trade now, and why; `limited`: those whose price is at a limit, and the limits. `store`: why the store takes no writes, empty while it does. `agents` are those
-    that trade, then the shadows; `diversity`: the mean absolute correlation of what the first earn."""
+    that the venue does not trade now, and why; `limited`: those whose price is at a limit, and the limits. `store`: why the
+    store takes no writes, empty while it does. `agents` are those that trade, then the shadows; `diversity`: the mean absolute
+    correlation of what the first earn. `not_isolated`: policy files whose process keeps rights here that it should give up,
+    and which."""
 
     name: str
     version: str
@@ -139,6 +142,7 @@ class Overview(Struct, frozen=True):
     limited: dict[str, str] = {}
     diversity: float | None = None
     store: str = ""
+    not_isolated: dict[str, str] = {}
 
 
 def overview(service: Service, parts: Parts, config: Config) -> Overview:
@@ -186,6 +190,7 @@ def overview(service: Service, parts: Parts, config: Config) -> Overview:
         limited={state.universe.symbols[k]: limits_text(*pair) for k, pair in sorted(state.limited.items())},
         diversity=diversity(state),
         store=service.store_error,
+        not_isolated=dict(lacking(parts.policies)),
     )
 
 

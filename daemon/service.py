@@ -420,6 +420,7 @@ class Service:
                 if time.monotonic() - began > FULL_S:
                     raise StoreGaveUp(f"{error}{self._unrecorded([*waiting, *self._waiting])}") from error
                 await self._heeding(asyncio.sleep(0.5))
+                self.progress += 1  # the loop goes round, and a full disk is waited for longer than the watchdog waits
                 continue
             if self.store_error:
                 self.store_error, self.status = "", self._status_before

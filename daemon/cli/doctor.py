@@ -83,6 +83,7 @@ def _base(config: Config, where: Place, store: bool, torch_before: bool) -> Iter
     """What every run needs."""
     yield from _market(config, where)
     yield _folder(where)
+    yield _isolation()
     yield _torch(torch_before)
     yield from _ports(config, where)
     yield from _store(where, store)
@@ -104,6 +105,15 @@ def _ours() -> Check:
             strange.append(f"{name} is {origin or 'missing'}")
     text = "; ".join(strange) + f"; they must lie in {ROOT}: use quantd's own environment" if strange else str(ROOT)
     return Check("packages", not strange, text)
+
+
+def _isolation() -> Check:
+    """Whether a policy file is confined here."""
+    from daemon.confinement import missing
+
+    lacking = ", ".join(missing())
+    text = f"policy files are not isolated: this machine lacks {lacking}; see docs/security.md"
+    return Check("isolation", None if lacking else True, text if lacking else "policy files run confined")
 
 
 def _torch(before: bool) -> Check:

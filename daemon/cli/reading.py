@@ -63,6 +63,8 @@ def _status_lines(now: dict[str, Any], reached: Any) -> None:
     total = f" ({now['total']:+.1%})" if now["total"] is not None else ""
     say(f"  equity {now['equity']}{total}, of it cash {now['cash']}; drawdown {now['drawdown']:.1%}")
     say(f"  {now['orders']:,} orders, {now['open_orders']} open; {now['fills']:,} fills; {now['alerts']:,} alerts")
+    for policy, lacking in now.get("not_isolated", {}).items():
+        say(f"  {policy} is not isolated: {lacking}; see docs/security.md")
     if now.get("diversity") is not None:
         say(
             f"  what the agents earn is alike by {now['diversity']:.2f} (mean absolute correlation; 0 is all different)"
