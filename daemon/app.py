@@ -27,6 +27,7 @@ from adapters.store.errors import StoreDamaged
 from adapters.store.projection import Projection
 from adapters.store.reading import Reader
 from adapters.store.store import Store
+from adapters.store.verify import NEWEST
 from daemon import systemd
 from daemon.alerting import AlertFilter
 from daemon.api.server import Api
@@ -57,6 +58,7 @@ from daemon.summary import Summary, summary
 from daemon.supported import not_yet
 from daemon.terminal import watch
 from daemon.timeline import instants
+from daemon.tokens import Insecure, tighten
 from daemon.upkeep import Upkeep
 from daemon.version import VERSION
 from daemon.watch import SILENCE_S, Sentry, watch_halt_file
@@ -115,6 +117,20 @@ def read_config(options: Options) -> Config:
 def new_run() -> str:
     """Eight base-36 digits, drawn once in the life of a run."""
     return base36(secrets.randbits(64), 8)
+
+
+def refuse_damaged(store: Store) -> None:
+    """Raise CannotStart for a store with other rows than its journal made."""
+    began = time.monotonic()
+    found = store.verify(NEWEST)
+    if found:
+        more = f", and {len(found) - 1} more" if len(found) > 1 else ""
+        raise CannotStart(
+            f"the store is damaged: {found[0]}{more}. Nothing was traded. `quantd doctor --store` shows all of it; restore a backup "
+            "with `quantd restore`, or name another folder with --state to begin anew.",
+            1,
+        )
+    log.info("verified", newest=NEWEST, seconds=round(time.monotonic() - began, 3))
 
 
 def recover(parts: Parts, store: Store, run: str, folder: Path) -> tuple[Shell, Journal]:
@@ -205,6 +221,13 @@ async def serve(
     if (found := descriptors()) < FEWEST_DESCRIPTORS:
         text = f"this process may open {found} files; store, venue and API need {FEWEST_DESCRIPTORS}"
         raise CannotStart(f"{text}. Raise the limit: ulimit -n 1024, or LimitNOFILE=1024 in the unit file.")
+    try:
+        for text in tighten(folder, config.api.tokens):
+            log.warning(
+                "state.tightened", found=text, remedy="it is changed now; make a new token if others may have read it"
+            )
+    except Insecure as error:
+        raise CannotStart(str(error)) from error
     kill_signal = KillSignal()
     asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, kill_signal.pull)
     parts = parts_of(config, now(), cache=folder / "cache", apart=Apart(folder))
@@ -213,6 +236,7 @@ async def serve(
     with Store.open(
         store_url(config.store.url) or folder, state=folder, account=account, holder=config.quantd.name, lease_s=lease_s
     ) as store:
+        refuse_damaged(store)
         run = this_run(parts, store, options)
         names = [a.name for a in parts.rules.agents]
         projection = store.begin(run, parts.universe, agents=names, mode=config.quantd.mode, ts=now())

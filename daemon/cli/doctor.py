@@ -17,6 +17,7 @@ from daemon.cli.failures import CHECK_FAILED
 from daemon.cli.output import print_json, say
 from daemon.cli.places import Place, place
 from daemon.config import Config, ConfigError
+from daemon.tokens import loose, loose_text
 
 PACKAGES: Final = ("trading", "strategies", "risk", "models", "adapters", "daemon")
 OLDEST: Final = (3, 11)
@@ -82,7 +83,7 @@ def _checks(config: Path, state: Path | None, sets: tuple[str, ...], store: bool
 def _base(config: Config, where: Place, store: bool, torch_before: bool) -> Iterator[Check]:
     """What every run needs."""
     yield from _market(config, where)
-    yield _folder(where)
+    yield _folder(where, config.api.tokens)
     yield _isolation()
     yield _torch(torch_before)
     yield from _ports(config, where)
@@ -195,7 +196,7 @@ def _policies(config: Config, assembly: Any) -> Iterator[Check]:
             )
 
 
-def _folder(where: Place) -> Check:
+def _folder(where: Place, token: str) -> Check:
     folder = where.folder
     there = folder if folder.exists() else next(p for p in folder.resolve().parents if p.exists())
     if not os.access(there, os.W_OK):
@@ -204,6 +205,8 @@ def _folder(where: Place) -> Check:
     megabytes = free.f_bavail * free.f_frsize // 2**20
     if megabytes < 100:
         return Check("state", False, f"{folder}: {megabytes} MiB are free; a run halts when the disk is full")
+    if found := [loose_text(*each) for each in loose(folder, token)]:
+        return Check("state", False, "; ".join(found))
     halted = os.path.lexists(folder / "HALT")
     text = f"{folder}: {megabytes:,} MiB free" + (
         "; the file HALT is there: nothing will trade until it is removed" if halted else ""
