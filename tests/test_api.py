@@ -3,12 +3,14 @@
 import asyncio
 import contextlib
 import json
+import ssl
 import time
 
 import aiohttp
 import msgspec
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from structlog.testing import capture_logs
 
 from adapters.bus.messages import Composer
 from adapters.store.store import Store
@@ -26,7 +28,7 @@ from daemon.recovery import Journal
 from daemon.room import Book, RiskNow
 from daemon.service import Service
 from daemon.timeline import instants
-from tests.bus_world import until
+from tests.bus_world import certificate, until
 from tests.edge_world import CONFIG, write
 from trading.events import Condition
 
@@ -222,6 +224,36 @@ async def test_a_scrape_tells_what_helper_models_are_worth_beside_their_plain_es
         assert "stands in for allocation" in notes[0]
 
 
+async def test_beyond_this_machine_nothing_but_health_is_read_without_the_token(tmp_path):
+    cert, key = certificate(tmp_path)
+    text = CONFIG.replace("[api]", f'[api]\nhost = "0.0.0.0"\ntls = {{ certificate = "{cert}", key = "{key}" }}')
+    async with standing_at_the_end(tmp_path, text) as world:
+        trusting = ssl.create_default_context(cafile=cert)
+        basic = {"Authorization": aiohttp.BasicAuth("me", world.token).encode()}
+        routes = {
+            route.resource.canonical.replace("{order}", "SPY")
+            for route in world.api.application().router.routes()
+            if route.method == "GET"
+        }
+        assert {"/", "/metrics", "/api/v1/events", "/api/v1/why/SPY"} <= routes
+        for path in sorted(routes - {"/health"}):
+            for wrong in ({}, {"Authorization": "Basic !"}, {"Authorization": "Basic bWU6eA=="}):
+                world.api._guard._wrong.clear()
+                async with world.session.get(path, headers=wrong, ssl=trusting) as response:
+                    assert (response.status, response.headers["WWW-Authenticate"]) == (401, 'Basic realm="quantd"')
+                    assert RUN not in await response.text()
+            for right in (world.bearer, basic):
+                async with world.session.get(path, headers=right, ssl=trusting) as response:
+                    assert response.status == 200, path
+        async with world.session.get("/health", ssl=trusting) as response:
+            assert response.status == 200
+        body = {"command": "halt"}
+        async with world.session.post("/api/v1/commands", json=body, headers=basic, ssl=trusting) as response:
+            assert response.status == 401
+        async with world.session.post("/api/v1/commands", json=body, headers=world.bearer, ssl=trusting) as response:
+            assert response.status == 200
+
+
 async def test_a_command_with_the_token_is_in_the_journal_when_it_is_answered(world):
     before = world.store.last_seq(RUN)
     status, done = await command(world, {"command": "halt", "reason": "lunch\nbreak"}, world.bearer)
@@ -284,12 +316,17 @@ async def test_a_token_of_any_bytes_is_a_wrong_token(world, caplog):
 async def test_a_request_that_cannot_be_parsed_is_refused_in_one_line_without_a_stack(world, caplog):
     bearer = b"Authorization: " + world.bearer["Authorization"].encode()
     head = b"POST /api/v1/commands HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n" + bearer
-    for bad in (b"\r\nContent-Type: application/json\r\nContent-Encoding: br\r\n\r\n{}", b"\r\nX\x00: y\r\n\r\n{}"):
-        status, text = await raw(world, head + bad)
-        assert status == 400
-        assert b"Traceback" not in text
-    assert [r.exc_info for r in caplog.records] == [None, None]
-    assert all("\n" not in r.getMessage() and len(r.getMessage()) < 1_000 for r in caplog.records)
+    with capture_logs() as logs:
+        for bad in (
+            b"\r\nContent-Type: application/json\r\nContent-Encoding: br\r\n\r\n{}",
+            b"\r\nX\x00: y\r\n\r\n{}",
+        ):
+            status, text = await raw(world, head + bad)
+            assert status == 400
+            assert b"Traceback" not in text
+    assert [line["event"] for line in logs] == ["api.refused"] * 2
+    assert all("exc_info" not in line and "\n" not in line["error"] for line in logs)
+    assert not caplog.records
 
 
 async def test_more_idle_connections_than_the_bound_are_closed_and_the_rest_is_served(world):
@@ -385,17 +422,18 @@ async def test_errors_are_json_without_a_stack(world, path, status):
     assert "Traceback" not in json.dumps(body)
 
 
-async def test_a_fault_of_the_daemon_is_told_to_its_log_only(world, caplog):
+async def test_a_fault_of_the_daemon_is_told_to_its_log_only(world):
     rules, world.service.shell.state.rules = world.service.shell.state.rules, None
     world.service.progress += 1
-    status, body = await get(world, "/api/v1/status")
+    with capture_logs() as logs:
+        status, body = await get(world, "/api/v1/status")
     world.service.shell.state.rules = rules
     assert status == 500
     assert "NoneType" not in body["error"]["text"]
-    (line,) = caplog.records
-    assert line.exc_info is None
-    assert line.msg["error"].startswith("AttributeError: 'NoneType'")
-    assert "overview.py:" in line.msg["at"]
+    (line,) = logs
+    assert "exc_info" not in line
+    assert line["error"].startswith("AttributeError: 'NoneType'")
+    assert "overview.py:" in line["at"]
 
 
 async def test_every_answer_has_the_security_headers(world):
