@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import re
 import ssl
 import time
 
@@ -23,14 +24,15 @@ from daemon.engine.freezing import freeze
 from daemon.explanation import Explanation
 from daemon.known import known_names
 from daemon.opening import begin
+from daemon.overview import limits_now
 from daemon.planned import PlanNow
 from daemon.recovery import Journal
 from daemon.room import Book, RiskNow
 from daemon.service import Service
 from daemon.timeline import instants
 from tests.bus_world import certificate, until
-from tests.edge_world import CONFIG, write
-from trading.events import Condition
+from tests.edge_world import CONFIG, ROOT, write
+from trading.events import Condition, Tick
 
 RUN = "7f3k2m1a"
 
@@ -41,6 +43,7 @@ class World:
     def __init__(self, folder, text=CONFIG):
         self.folder = folder / "state"
         self.config = load(write(folder, text), known_names())
+        self.published = []
         self.assembly = assemble(self.config, cache=self.folder / "cache")
         self.store = Store.open(self.folder)
         names = [a.name for a in self.config.agents]
@@ -57,7 +60,7 @@ class World:
             run=RUN,
             state_folder=self.folder,
             alerts=AlertFilter(("CRITICAL",), 60, "", "UTC"),
-            published=lambda messages: None,
+            published=self.published.extend,
             urgent=lambda message: None,
         )
         begin(shell, self.assembly, self.config, RUN, fresh=True)
@@ -171,6 +174,38 @@ async def test_a_refusal_is_explained_by_its_address_and_a_symbol_by_its_newest(
     recorded = (await get(world, f"/api/v1/why/{cut['address']}:{symbol}?recorded=1"))[1]
     assert not recorded["recomputed"]
     assert recorded["allowed"] == told["allowed"]
+
+
+SHIPPED = re.sub(r'"((?:data|models)/)', rf'"{ROOT}/\1', (ROOT / "config.toml").read_text()).replace(
+    "[broker]", "end = 2020-04-30\n[broker]", 1
+)
+
+
+async def test_a_risk_message_has_the_figures_of_one_instant_and_they_are_the_apis(tmp_path):
+    world = World(tmp_path, SHIPPED)
+    service, told = world.service, []
+    stepping = asyncio.create_task(service.step_forever())
+    chunk = []
+    for instant in instants(world.assembly.items()):
+        chunk.append(instant)
+        if not (isinstance(instant[-1], Tick) and instant[-1].sample) or instant[-1].warmup:
+            continue
+        await service.inbox.put(chunk)
+        chunk = []
+        while len(service.inbox) or service._stepping or service._committed < service.journal.seq:
+            await service.changed(0.05)
+        message = [json.loads(m.payload) for m in world.published if m.topic == "quantd/paper/risk"][-1]
+        present = {limit.limit: limit.value for limit in limits_now(service.shell.state)}
+        assert {name: each["value"] for name, each in message["limits"].items()} == present
+        told.append(message)
+        world.published.clear()
+    service.shell.stopped = "the test is over"
+    await stepping
+    world.store.close()
+    assert len(told) > 300
+    assert max(message["drawdown"] for message in told) > 0.05
+    apart = [m for m in told if abs(m["drawdown"] - m["limits"]["max_drawdown"]["value"]) > 1e-9]
+    assert apart == []
 
 
 async def test_health_is_503_while_it_is_not_ready(world):
