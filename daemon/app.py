@@ -14,9 +14,9 @@ import structlog
 
 from adapters.brokers.errors import VenueError
 from adapters.bus.commands import ANSWERS, COMMANDS
-from adapters.bus.embedded import BrokerUnavailable, EmbeddedBroker, EmbeddedSettings
+from adapters.bus.embedded import BrokerUnavailable, EmbeddedBroker
 from adapters.bus.messages import Composer, Message, Standing
-from adapters.bus.mqtt import Listen, MqttBus, MqttSettings, Tls, address
+from adapters.bus.mqtt import Listen, MqttBus, MqttSettings, address
 from adapters.bus.outbox import Lanes, StoredAlerts
 from adapters.bus.payloads import StatusState
 from adapters.bus.topics import root
@@ -49,6 +49,7 @@ from daemon.outside import Aside, Outside
 from daemon.overview import iso
 from daemon.past import NotKept, newest_snapshot, refold, save_config
 from daemon.permission import refusal
+from daemon.protection import bus_tls, embedded_settings, unenforced, unguarded
 from daemon.reaching import Reach, account_of, mistakes_of, reach
 from daemon.recovery import Journal, RecordTooLong, ReplayDifference
 from daemon.report.reporting import Reporter
@@ -108,7 +109,7 @@ def state_folder(config: Config, override: Path | None) -> Path:
 def read_config(options: Options) -> Config:
     """The configuration with its overrides; raises ConfigError with every mistake."""
     config = load(options.config, known_names(), environ=options.environ, sets=options.sets)
-    mistakes = [*not_yet(config), *mistakes_of(config), *config.missing_files()]
+    mistakes = [*not_yet(config), *mistakes_of(config), *(config.missing_files() or unenforced(config))]
     if mistakes:
         raise ConfigError(mistakes)
     return config
@@ -216,6 +217,7 @@ async def serve(
     if missing := refusal(config, folder, options.live):
         raise CannotStart(missing)
     key, mistakes = command_key(config)
+    mistakes += unguarded(config)
     if mistakes:
         raise ConfigError(mistakes)
     if (found := descriptors()) < FEWEST_DESCRIPTORS:
@@ -445,15 +447,8 @@ def start_broker(config: Config) -> EmbeddedBroker | None:
     """The embedded MQTT broker, when it is configured. Raises CannotStart when its port is taken."""
     if config.bus.kind != "embedded":
         return None
-    broker = EmbeddedBroker(
-        EmbeddedSettings(
-            config.bus.host,
-            config.bus.port,
-            config.bus.username,
-            secret("mqtt_password") or "",
-            open_topic=command_topic(config) if config.bus.commands else "",
-        )
-    )
+    topic = command_topic(config) if config.bus.commands else ""
+    broker = EmbeddedBroker(embedded_settings(config, config.bus.host, config.bus.port, topic))
     try:
         broker.start()
     except BrokerUnavailable as error:
@@ -471,23 +466,20 @@ def make_bus(config: Config, lanes: Lanes, composer: Composer, broker: EmbeddedB
     offline = composer.status("offline", time.time_ns(), mode=config.quantd.mode, version=VERSION)
     if broker is not None:
         username, password = broker.publisher
-        settings = MqttSettings(broker.host, broker.port, "quantd", username, password)
+        tls = bus_tls(config, secure=False)
+        settings = MqttSettings(broker.host, broker.port, "quantd", username, password, tls)
     else:
         host, port, secure = address(config.bus.url)
-        files = config.bus.tls
-        tls = Tls() if secure else None
-        if files is not None:
-            tls = Tls(*(str(config.at(name)) if name else "" for name in (files.ca, files.certificate, files.key)))
-        client = f"quantd-{config.quantd.name}"
-        settings = MqttSettings(
-            host, port, client, config.bus.username, secret("mqtt_password") or "", tls, config.bus.protocol
-        )
+        client, password = f"quantd-{config.quantd.name}", secret("mqtt_password") or ""
+        tls = bus_tls(config, secure)
+        settings = MqttSettings(host, port, client, config.bus.username, password, tls, config.bus.protocol)
     return MqttBus(settings, lanes, offline.topic, offline.payload)
 
 
 def bus_url(config: Config, broker: EmbeddedBroker | None) -> str:
     """Where subscribers connect."""
-    return config.bus.url if broker is None else f"mqtt://{broker.host}:{broker.port}"
+    host, port, secure = address(config.bus.url) if broker is None else (broker.host, broker.port, False)
+    return f"mqtt{'s' if secure or config.bus.tls is not None else ''}://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 async def heartbeat(service: Service, bus: MqttBus, composer: Composer) -> None:

@@ -23,6 +23,7 @@ from daemon.alerting import AlertFilter
 from daemon.config import Config
 from daemon.deadline import Deadline
 from daemon.engine.spending import cut_by_venue
+from daemon.engine.watching import limit_values
 from daemon.histories import Histories
 from daemon.inbox import Command, Inbox
 from daemon.loop import Shell
@@ -31,7 +32,7 @@ from daemon.timeline import Item, time_of
 from daemon.trail import Trail
 from daemon.version import code_version
 from daemon.wire import Outgoing, Wire
-from trading.effects import Ask, Effect, Publish, Switched
+from trading.effects import Ask, Effect, Publish, Switched, Valued
 from trading.events import Condition, Decided, Event, Operator, Stopping, Tick
 from trading.market import MarketSlice
 from trading.venue import VenueAccount
@@ -382,6 +383,7 @@ class Service:
     def _rows(self, steps: Sequence[tuple[Event, Sequence[Effect]]]) -> tuple[Rows, list[Message]]:
         """Read models and messages of new steps; alerts are rows of the outbox, within what [alerts] lets out."""
         found: dict[str, Message] = {}
+        moved = False
         lots = self.shell.state.ledger.house.lots
         for seq, (event, effects) in enumerate(steps, self._committed + 1):
             self._projection.add(seq, event, effects)
@@ -391,6 +393,7 @@ class Service:
                 if "reconcile" in event.jobs:
                     self.reconcile()
             if effects:
+                moved = moved or any(type(e) in (Valued, Switched) for e in effects)
                 if cut_by_venue(effects):
                     self.reconcile()  # by now it may let more be bought
                 self.histories.add(effects)
@@ -398,11 +401,21 @@ class Service:
                     # of retained topics only the newest state is news
                     found[message.topic if message.retain else message.id] = message
                 self.recent.extend(e for e in effects if type(e) is Publish)
+        if moved:
+            risk = self._risk(self._committed + len(steps))
+            found[risk.topic] = risk
         del self.recent[:-RECENT_ALERTS]
         rows = self._projection.take()
         if OUTBOX in rows:
             rows[OUTBOX] = [row for row in rows[OUTBOX] if self._alerts.passes(str(row[4]), str(row[5]))]
         return rows, list(found.values())
+
+    def _risk(self, seq: int) -> Message:
+        """The state of the house's limits after entry `seq`, the newest."""
+        state = self.shell.state
+        state.revalue()
+        drawdown = max(0.0, 1.0 - state.equity_micro / max(state.switch.high_water, 1))
+        return self._composer.risk(seq, self.shell.ts, state.switch.reason, limit_values(state), drawdown)
 
     async def _write(self, batch: Batch, waiting: Sequence[Command]) -> None:
         """Write a batch; a store that cannot take it stops all trading until it can, or until a minute is over."""

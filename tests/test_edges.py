@@ -16,7 +16,9 @@ from typing import Any
 
 import pytest
 
+from tests.bus_world import certificate
 from tests.edge_world import CONFIG, environment, program, quantd, write
+from tests.services import require
 
 PACED = CONFIG.replace('pace = "fast"', 'pace = "4/s"').replace('at_end = "stop"', 'at_end = "wait"')
 
@@ -173,3 +175,97 @@ def test_the_box_of_a_run_shows_control_characters_and_obeys_none(tmp_path: Path
     os.close(master)
     assert b"pwned" in shown
     assert b"\x1b]0;" not in shown
+
+
+def with_tls(folder: Path) -> str:
+    certificate(folder)
+    return CONFIG.replace("[bus]", '[bus]\ntls = { certificate = "cert.pem", key = "key.pem" }')
+
+
+def test_the_embedded_broker_speaks_tls_where_it_is_configured_and_nothing_else(tmp_path: Path) -> None:
+    programs = require("mosquitto")
+    text = with_tls(tmp_path).replace('at_end = "stop"', 'at_end = "wait"')
+    with running(tmp_path, text) as daemon:
+        url = daemon.get("/api/v1")["bus"]
+        assert url.startswith("mqtts://127.0.0.1:")
+        assert url in daemon.written("out")
+        place = [programs["mosquitto_sub"], "-h", "127.0.0.1", "-p", url.rsplit(":", 1)[1], "-t", "quantd/paper/status"]
+        over_tls = subprocess.run(
+            [*place, "-C", "1", "-W", "10", "--cafile", str(tmp_path / "cert.pem")], capture_output=True, text=True
+        )
+        assert json.loads(over_tls.stdout)["state"] == "online"
+        plain = subprocess.run([*place, "-C", "1", "-W", "2"], capture_output=True, text=True)
+        assert plain.stdout == ""
+        follow = subprocess.Popen(
+            [sys.executable, "-m", "daemon.cli", "alerts", "--follow", "--last", "1", "--json"],
+            cwd=tmp_path,
+            env=environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        assert follow.stdout is not None
+        follow.stdout.readline()  # the last alert of the store: it connects now
+        time.sleep(2.0)
+        assert quantd(tmp_path, "halt", "--reason", "over tls").returncode == 0
+        told = json.loads(follow.stdout.readline())
+        assert "over tls" in told["text"]
+        follow.kill()
+        follow.communicate(timeout=10)
+
+
+REFUSED = {
+    "a certificate that is not there": ('[bus]\ntls = { certificate = "no.pem", key = "key.pem" }', "no such file"),
+    "a certificate that is none": ('[bus]\ntls = { certificate = "config.toml", key = "key.pem" }', "cannot be used"),
+    "a key that is not the certificate's": (
+        '[bus]\ntls = { certificate = "cert.pem", key = "other.pem" }',
+        "key values mismatch",
+    ),
+    "a key with a passphrase": ('[bus]\ntls = { certificate = "cert.pem", key = "closed.pem" }', "cannot be used"),
+    "certificates of subscribers": (
+        '[bus]\ntls = { certificate = "cert.pem", key = "key.pem", ca = "cert.pem" }',
+        'is read only with kind = "mqtt"',
+    ),
+    "an API certificate that is none": (
+        '[api]\ntls = { certificate = "config.toml", key = "key.pem" }',
+        "cannot be used",
+    ),
+    "certificates of API clients": (
+        '[api]\ntls = { certificate = "cert.pem", key = "key.pem", ca = "cert.pem" }',
+        "[api] tls.ca",
+    ),
+    "the API for other machines without TLS": ('[api]\nhost = "0.0.0.0"', "without TLS"),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_protection_that_cannot_be_in_force_refuses_to_start_with_the_line(tmp_path: Path, what: str) -> None:
+    table, said = REFUSED[what]
+    certificate(tmp_path)
+    for words in (
+        ["ec", "-in", "key.pem", "-out", "closed.pem", "-aes128", "-passout", "pass:secret"],
+        ["ecparam", "-genkey", "-name", "prime256v1", "-noout", "-out", "other.pem"],
+    ):
+        subprocess.run(["openssl", *words], cwd=tmp_path, check=True, capture_output=True)
+    section = table.split("\n", 1)[0]
+    text = CONFIG.replace(section, table)
+    line = text[: text.index(table)].count("\n") + 2
+    write(tmp_path, text)
+    for words in (["config", "check"], ["run"]):
+        done = quantd(tmp_path, *words)
+        assert (done.returncode, "Traceback" in done.stderr) == (78, False)
+        assert f"config.toml:{line}: {section}" in done.stderr
+        assert said in done.stderr
+    assert not (tmp_path / "state" / "quantd.db").exists()
+
+
+def test_half_a_login_for_the_embedded_broker_refuses_to_start(tmp_path: Path) -> None:
+    write(tmp_path)
+    secret = {"QUANTD_MQTT_PASSWORD": "secret"}
+    done = quantd(tmp_path, "run", env=secret)
+    assert done.returncode == 78
+    assert "username is missing, and the secret mqtt_password is given" in done.stderr
+    write(tmp_path, CONFIG.replace("[bus]", '[bus]\nusername = "me"'))
+    done = quantd(tmp_path, "run")
+    assert done.returncode == 78
+    assert '[bus] username = "me" without the secret mqtt_password' in done.stderr
+    assert quantd(tmp_path, "run", "--quiet", env=secret).returncode == 0

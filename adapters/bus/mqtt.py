@@ -83,14 +83,22 @@ class BusAddressWrong(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Tls:
-    """Files in PEM; without `ca_file` the system's authorities are trusted."""
+    """Files in PEM; without `ca_file` the system's authorities are trusted. With `own` the certificate in `ca_file` is the
+    broker's itself, whatever name it bears."""
 
     ca_file: str = ""
     cert_file: str = ""
     key_file: str = ""
+    own: bool = False
 
     def context(self) -> ssl.SSLContext:
         """Verifies the broker's name and chain; OSError or ssl.SSLError when a file is missing or wrong."""
+        if self.own:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            context.check_hostname = False
+            context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+            context.load_verify_locations(self.ca_file)
+            return context
         context = ssl.create_default_context(cafile=self.ca_file or None)
         if self.cert_file:
             context.load_cert_chain(self.cert_file, self.key_file or None)

@@ -417,6 +417,10 @@ def _bus(document: Mapping[str, Any], known: Known, source: Source) -> Iterator[
         for key in ("certificate", "key"):
             if isinstance(tls, Mapping) and not tls.get(key):
                 yield source.mistake((name, "tls", key), "is missing", "a server needs its certificate and its key")
+    tls = bus.get("tls")
+    if not mqtt and isinstance(tls, Mapping) and tls.get("ca"):
+        text = 'is read only with kind = "mqtt"'
+        yield source.mistake(("bus", "tls", "ca"), text, "remove it: certificates of subscribers are not checked")
 
 
 def _execution(document: Mapping[str, Any], known: Known, source: Source) -> Iterator[Mistake]:
