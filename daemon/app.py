@@ -347,7 +347,7 @@ class Edges:
         """Step until a stop, with everything around it in one TaskGroup."""
         config, parts, bus = self.config, self.parts, self.bus
         api = Api(service, parts, config, folder, bus, self.bus_url)
-        reporter = Reporter(service, folder, self.where, parts.market)
+        reporter = Reporter(service, folder, self.where, parts.market, parts.slices)
         upkeep = Upkeep(service, self.store, folder, self.where)
         retraining = Retraining(service, parts, config)
         try:

@@ -20,6 +20,7 @@ from daemon.overview import limits_now
 from daemon.report.figures import Report, Standing, day_start, own_closes, report
 from daemon.report.files import DAYS, keep
 from daemon.service import Service
+from daemon.shortfalls import Slices
 
 log = structlog.get_logger("quantd.report")
 
@@ -34,13 +35,16 @@ def standing_of(state: State) -> Standing:
 
 
 class Reporter:
-    """Of one service. `store` is the state folder or a URL, `feed` the digest of the market's data."""
+    """Of one service. `store` is the state folder or a URL, `feed` the digest of the market's data, `slices` its bars by number."""
 
-    def __init__(self, service: Service, folder: Path, store: str | Path, feed: str) -> None:
+    def __init__(
+        self, service: Service, folder: Path, store: str | Path, feed: str, slices: Slices | None = None
+    ) -> None:
         self._service = service
         self._folder = folder
         self._store = store
         self._feed = feed
+        self._slices = slices
         self._written = 0.0
         self.count = 0
 
@@ -84,4 +88,5 @@ class Reporter:
             feed=self._feed,
             standing=standing,
             since=day_start(last, DAYS[job]) if last else 0,
+            slices=self._slices,
         )
