@@ -385,7 +385,7 @@ class Edges:
         """Step until a stop, with everything around it in one TaskGroup."""
         config, parts, bus = self.config, self.parts, self.bus
         api = Api(service, parts, config, folder, bus, self.bus_url)
-        write = Reporter(service, folder, self.where, parts.market).work
+        write = Reporter(service, folder, self.where, parts.market, parts.slices).work
         keep = Upkeep(service, self.store, folder, self.where).work
         # a backup first: it holds what compaction moves
         jobs = {

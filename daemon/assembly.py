@@ -42,7 +42,7 @@ from trading.effects import Ask
 from trading.events import Decided, Tick
 from trading.execution import Costs
 from trading.instruments import Universe
-from trading.market import Floats
+from trading.market import Floats, MarketSlice
 from trading.ports import Policy, leaves
 from trading.sessions import DAY_NS, Sessions
 
@@ -141,6 +141,11 @@ class Parts:
         followers = [a.name for a in self.config.shadows if a.challenges in schedule.agents and a.name not in named]
         return tuple(numbers[name] for name in (*schedule.agents, *followers))
 
+    @property
+    def slices(self) -> Callable[[int], MarketSlice] | None:
+        """The slices of a recorded market by number, for who reads the journal; None on a market that goes on, whose journal has them."""
+        return None
+
     def missed(self, after: int, away: int) -> list[tuple[int, int, Verdict]]:
         """The verdict on each (instant, number of a schedule) that was due in (after, away]."""
         return catch_up(self.schedules, due(self.schedules, self.sessions, after, away), away) if away > after else []
@@ -151,6 +156,10 @@ class Assembly(Parts):
     """The parts of one run over a recorded market."""
 
     feed: Replay
+
+    @property
+    def slices(self) -> Callable[[int], MarketSlice]:
+        return self.feed.slice_at
 
     def items(self) -> Iterator[Item]:
         """The whole recorded market with its ticks, in order of time."""

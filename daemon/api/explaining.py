@@ -64,7 +64,7 @@ class Explaining:
 
         def work(reader: Reader) -> Explanation:
             try:
-                return explain(self._where, reader, find(reader, what, at), judge)
+                return explain(self._where, reader, find(reader, what, at), judge, self._parts.slices)
             except AddressWrong as why:
                 raise Refused(404, "not_found", str(why)) from None
 

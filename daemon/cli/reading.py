@@ -109,7 +109,8 @@ def orders(
     from daemon.addresses import refused_lines
     from daemon.listing import order_line
 
-    reader = place(config, state).reader(run)
+    where = place(config, state)
+    reader = where.reader(run)
     if refused:
         found = refused_lines(reader, last=last, symbol=symbol)
         if as_json:
@@ -124,9 +125,12 @@ def orders(
         return
     found_orders = reader.orders(last=last, symbol=symbol)
     if as_json:
+        from adapters.store.store import read_only
+        from daemon.past import slices_of
         from daemon.shortfalls import of_orders
 
-        costs = of_orders(reader, [row.order for row in found_orders])
+        slices = slices_of(read_only(where.store, where.folder), reader.run.run, where.folder)
+        costs = of_orders(reader, [row.order for row in found_orders], slices)
         print_json(
             {"run": reader.run.run, "orders": [order_line(row, costs.get(row.order.id)) for row in found_orders]}
         )

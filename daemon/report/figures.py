@@ -22,7 +22,7 @@ from daemon.engine.valuation import Gain, gains
 from daemon.limit_rows import reason_name
 from daemon.listing import AlertLine, alert_line
 from daemon.overview import LimitNow, iso, limit_now
-from daemon.shortfalls import Costed, by_symbol, shortfalls
+from daemon.shortfalls import Costed, Slices, by_symbol, shortfalls
 from daemon.version import code_version
 from risk.assessment import Assessment
 from risk.var_backtest import VarBacktest, backtest
@@ -211,7 +211,15 @@ class Report(Struct, frozen=True):
 
 
 def report(
-    reader: Reader, config: Config, *, kind: str, feed: str, standing: Standing | None, since: int = 0, until: int = 0
+    reader: Reader,
+    config: Config,
+    *,
+    kind: str,
+    feed: str,
+    standing: Standing | None,
+    since: int = 0,
+    until: int = 0,
+    slices: Slices | None = None,
 ) -> Report:
     """The report of (since, until], in ns; until 0 is everything. `feed` is the digest of the market's data. Raises
     ValueError when the run has no sample there."""
@@ -263,7 +271,7 @@ def report(
         orders=_counted(o.order.state for o in reader.orders(since=since + 1) if o.order.ts <= until),
         refused=refused,
         cut=cut,
-        shortfall=_shortfall(reader, since, until, unknown),
+        shortfall=_shortfall(reader, since, until, unknown, slices),
         var_backtest=_backtest(curves, records, config, since, unknown),
         agents=[
             *(_agent(k, config, curves, plans, moves, alerts, present, since) for k in range(len(config.agents))),
@@ -334,12 +342,15 @@ def _shadow(
     )
 
 
-def _shortfall(reader: Reader, since: int, until: int, unknown: dict[str, str]) -> list[Costed]:
+def _shortfall(reader: Reader, since: int, until: int, unknown: dict[str, str], slices: Slices | None) -> list[Costed]:
     """What decisions of the span lost on their way into the book; empty where none was made."""
     if reader.records is None:
         unknown["shortfall"] = "the journal is not at hand"
         return []
-    return by_symbol(shortfalls(reader, reader.records, since), since, until)
+    found = shortfalls(reader, reader.records, since, slices)
+    if found.note:
+        unknown["delay"] = found.note
+    return by_symbol(found, since, until)
 
 
 def alerts_of(reader: Reader) -> list[tuple[int, str]]:

@@ -10,6 +10,7 @@ from daemon.overview import limits_now
 from daemon.report.figures import Report, Standing, day_start, own_closes, report
 from daemon.report.files import DAYS, keep
 from daemon.service import Service
+from daemon.shortfalls import Slices
 
 
 def standing_of(state: State) -> Standing:
@@ -19,13 +20,16 @@ def standing_of(state: State) -> Standing:
 
 
 class Reporter:
-    """Of one service. `store` is the state folder or a URL, `feed` the digest of the market's data."""
+    """Of one service. `store` is the state folder or a URL, `feed` the digest of the market's data, `slices` its bars by number."""
 
-    def __init__(self, service: Service, folder: Path, store: str | Path, feed: str) -> None:
+    def __init__(
+        self, service: Service, folder: Path, store: str | Path, feed: str, slices: Slices | None = None
+    ) -> None:
         self._service = service
         self._folder = folder
         self._store = store
         self._feed = feed
+        self._slices = slices
 
     async def work(self, job: str, due: int) -> str:
         """Write the report of a job in a thread; where it is."""
@@ -48,4 +52,5 @@ class Reporter:
             feed=self._feed,
             standing=standing,
             since=day_start(last, DAYS[job]),
+            slices=self._slices,
         )
