@@ -5,7 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from trading.cash_rate import CashRate
 from trading.market import Floats
+from trading.statistics import PERIODS_PER_YEAR, RISK_FREE_ANNUAL, RiskFree
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,7 +15,7 @@ class Panel:
     """T sessions of N assets, raw prices. All float64[T, N]; NaN before an asset's first bar and nowhere else.
 
     `split` is new shares per old and `dividend` cash per old share, both effective before the row's open.
-    `day_ns` int64[T] are session dates (00:00 UTC).
+    `day_ns` int64[T] are session dates (00:00 UTC). `cash_rate` is what cash earns; None: nothing.
     """
 
     symbols: tuple[str, ...]
@@ -22,6 +24,7 @@ class Panel:
     close: Floats
     split: Floats
     dividend: Floats
+    cash_rate: CashRate | None = None
 
     def __post_init__(self) -> None:
         known = np.isfinite(self.close) & np.isfinite(self.open)
@@ -32,6 +35,12 @@ class Panel:
             raise ValueError(
                 f"{self.symbols[column]} has no bar on {day}, after its first one; leave it out or begin later"
             )
+
+    def risk_free_annual(self, rows: range) -> RiskFree:
+        """The risk-free rate of the returns between the sessions of `rows`, a year."""
+        if self.cash_rate is None:
+            return RISK_FREE_ANNUAL
+        return self.cash_rate.earned(self.day_ns[rows.start : rows.stop])[1:] * PERIODS_PER_YEAR
 
     def returns(self) -> Floats:
         """float64[T, N] total returns from close to close, as History gives them; row 0 is NaN."""

@@ -85,7 +85,7 @@ def standings(
         require_same(own.settings, yardstick.settings)
         found = sharpe_intervals(
             own.returns, yardstick.returns,
-            periods=own.settings.periods, risk_free_annual=own.settings.risk_free_annual,
+            periods=own.settings.periods, risk_free_annual=own.risk_free_annual,
         )  # fmt: skip
         deflated, trials, _ = deflated_of(one, own, state)
         difference = None if name == NAME else difference_of(own.sharpe, yardstick.sharpe, found)

@@ -153,6 +153,8 @@ class Config:
             if "/" in agent.policy or ":" in agent.policy:
                 named.append((("agents", k, "policy"), agent.policy.partition(":")[0]))
         named += [(("models", "trusted_keys"), name) for name in self.models.trusted_keys]
+        if isinstance(rate := self.document.account.cash_rate, str):
+            named.append((("account", "cash_rate"), rate))
         if self.api.tls is not None:
             named += [
                 (("api", "tls", "certificate"), self.api.tls.certificate),

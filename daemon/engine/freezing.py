@@ -130,6 +130,8 @@ class Frozen(Struct, frozen=True):
     macro: dict[str, bytes] = {}
     """By name: what was known of each macro series at the samples."""
     artifacts: dict[str, str] = {}
+    balances_micro: list[int] = []
+    """By book: cash at the last sample. Snapshots of before cash earned anything have none."""
 
 
 def _ring_out(ring: Ring) -> tuple[bytes, bytes]:
@@ -229,6 +231,7 @@ def freeze(state: State) -> bytes:
             bars=None if history.bars is None else history.bars.freeze(),
             macro={} if history.macro is None else history.macro.freeze(),
             artifacts=state.artifacts,
+            balances_micro=state.balances_micro,
         )
     )
 
@@ -278,6 +281,7 @@ def thaw(rules: Rules, frozen: bytes) -> State:
     state.owed = list(f.owed) or state.owed
     state.later = set(f.later)
     state.artifacts = dict(f.artifacts)
+    state.balances_micro = list(f.balances_micro)
     _seats_in(state, f)
     state.revalue()
     return state
