@@ -3,7 +3,7 @@
 A backtest, a paper run and a replay are assembled here alike; only what drives them differs.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from fractions import Fraction
@@ -19,7 +19,7 @@ from adapters.brokers.paper import Paper
 from adapters.calendars import sessions as calendar_sessions
 from adapters.feeds.errors import FeedError
 from adapters.feeds.files import span
-from adapters.feeds.macro import MacroFile, series_digest
+from adapters.feeds.macro import MacroFile, RateFile, series_digest
 from adapters.feeds.replay import Replay
 from daemon.agent_policies import policy_of
 from daemon.config import Agent, Config
@@ -45,6 +45,7 @@ from trading.instruments import Universe
 from trading.market import Floats, MarketSlice
 from trading.ports import Policy, leaves
 from trading.sessions import DAY_NS, Sessions
+from trading.statistics import RISK_FREE_ANNUAL, RiskFree, sharpe_definition
 
 log = structlog.get_logger("quantd.assembly")
 
@@ -80,6 +81,17 @@ class Parts:
     macro: tuple[MacroFile, ...]
     apart: Apart | None
     """Makes the policies that answer in processes of their own; None where all are asked in line."""
+    cash_rate: RateFile | None
+    """What cash earns; None where it earns nothing."""
+
+    def risk_free_annual(self, days_ns: Sequence[int], periods: float) -> RiskFree:
+        """The risk-free rate of the returns between samples of these dates, a year of `periods` samples."""
+        return RISK_FREE_ANNUAL if self.cash_rate is None else self.cash_rate.rate.earned(days_ns)[1:] * periods
+
+    @property
+    def sharpe_definition(self) -> str:
+        """What is printed beside a Sharpe ratio of this run."""
+        return sharpe_definition(self.cash_rate.rate.words if self.cash_rate is not None else "")
 
     def shell(self, log: Log | None = None) -> Shell:
         """A new shell at the start of the run."""
@@ -104,17 +116,19 @@ class Parts:
         return [self.sessions[each.calendar] for each in self.universe.instruments]
 
     def dated(self, tick: Tick) -> Tick:
-        """A tick of a sample with what is known of each macro series at its instant. On a market that goes on the files are
-        read again when they were written; one that cannot be read keeps what was known of it."""
-        if not (self.macro and tick.sample):
+        """A tick of a sample with what is known of each macro series at its instant, and the rate on cash. On a market that
+        goes on the files are read again when they were written; one that cannot be read keeps what was known of it."""
+        rate = None if tick.warmup else self.cash_rate
+        if not tick.sample or not (self.macro or rate):
             return tick
         if self.live:
-            for each in self.macro:
+            for each in (*self.macro, *((rate,) if rate else ())):
                 try:
                     each.refresh()
                 except FeedError as error:
-                    log.warning("macro.unread", series=each.name, error=str(error))
-        return replace(tick, macro=tuple(each.at(tick.ts) for each in self.macro))
+                    log.warning("series.unread", series=each.name, error=str(error))
+        known = tuple(each.at(tick.ts) for each in self.macro)
+        return replace(tick, macro=known, cash_rate=rate.rate.before(tick.key - tick.key % DAY_NS) if rate else None)
 
     def ticks_between(self, after: int, until: int, start_ns: int, away: int = 0) -> Iterator[Tick]:
         """Samples of the house session and what the schedules say, in (after, until]; before `start_ns` is the warm-up. Of
@@ -200,9 +214,11 @@ def assemble(config: Config, *, cache: Path | None = None, apart: Apart | None =
     policies = policies_of(config, universe, feed.interval_ns, apart)
     schedules = tuple(schedule_of(config, k) for k, s in enumerate(config.schedules) if s.enabled)
     house_sessions = sessions[universe.calendar]
-    start = next(
-        (o for d, o in zip(house_sessions.day_ns, house_sessions.open_ns, strict=True) if d >= feed.start_key), 0
+    first, start = next(
+        ((d, o) for d, o in zip(house_sessions.day_ns, house_sessions.open_ns, strict=True) if d >= feed.start_key),
+        (0, 0),
     )
+    rate = rate_of(config, first)
     return Assembly(
         config=config,
         universe=universe,
@@ -213,10 +229,11 @@ def assemble(config: Config, *, cache: Path | None = None, apart: Apart | None =
         schedules=schedules,
         start_ns=start,
         interval_ns=feed.interval_ns,
-        market=series_digest(feed.digest, macro) if macro else feed.digest,
+        market=series_digest(feed.digest, macro, rate),
         live=False,
         macro=macro,
         apart=apart,
+        cash_rate=rate,
         feed=feed,
     )
 
@@ -249,12 +266,19 @@ def assemble_live(config: Config, now: int, *, cache: Path | None = None, apart:
         live=True,
         macro=macro_of(config, sessions[universe.calendar]),
         apart=apart,
+        cash_rate=rate_of(config, now - now % DAY_NS),
     )
 
 
 def macro_of(config: Config, house: Sessions) -> tuple[MacroFile, ...]:
     """The series of [feed] macro. Raises FeedError."""
     return tuple(MacroFile(each.name, config.at(each.path), each.available, house) for each in config.feed.macro)
+
+
+def rate_of(config: Config, first_ns: int) -> RateFile | None:
+    """What [account] cash_rate says, for a run whose first session is on that date. Raises FeedError."""
+    given = config.document.account.cash_rate
+    return None if given is None else RateFile(given, config.source.folder, first_ns)
 
 
 def market_of(config: Config, kind: str, venue: str) -> str:

@@ -5,6 +5,7 @@ from typing import Final
 
 import numpy as np
 from msgspec import Struct
+from msgspec.structs import replace
 
 from daemon.engine.state import HOUSE, State
 from daemon.engine.valuation import realised_by_date
@@ -79,7 +80,7 @@ def _assess(state: State, book: int) -> Assessment:
             history=realised_by_date(state, book).wealth(),
             volume_lots=ctx.volume_lots,
         ),
-        settings_of(limits),
+        replace(settings_of(limits), risk_free_annual=state.watch.realised[book + 1].risk_free_annual()),
     )
 
 

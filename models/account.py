@@ -26,6 +26,8 @@ class Session(NamedTuple):
     """Cash; None when nobody pays any."""
     days: Array | None = None
     """float[B] calendar days; read where borrowing costs."""
+    earned: Array | None = None
+    """float[B] what cash of the first close earns to the next, as a fraction; None when it earns nothing."""
 
 
 class Shares(NamedTuple):
@@ -88,7 +90,7 @@ def trade(
 
     With `shares`, targets are whole lots of `lot` units, floored towards zero; a fraction that a split leaves is paid out at the close.
     """
-    wanted, owned = weights * equity[:, None], value
+    wanted, owned, idle = weights * equity[:, None], value, cash
     if shares is not None:
         value, cash, wanted = _whole(value, cash, wanted, shares, lot)
     order = (wanted - value) * session.gap
@@ -105,6 +107,8 @@ def trade(
     cash = cash - bought - cost
     if session.dividend is not None:
         cash = cash + added(owned * session.dividend)
+    if session.earned is not None:
+        cash = cash + idle * session.earned
     held = wanted * session.total
     if rates.borrow_day and session.days is not None:
         cash = cash + added(held.clip(max=0.0)) * session.days * rates.borrow_day

@@ -45,6 +45,8 @@ class Market:
     """Row of the first close that can be decided on, and"""
     last: int
     """of the last close that can be an outcome."""
+    earned: Tensor | None = None
+    """float[T] what cash earns from the session before, as a fraction; None: nothing."""
 
 
 class Tables:
@@ -55,12 +57,14 @@ class Tables:
         self.close, self.split, self.momentum = view(market.close), view(market.split), view(market.momentum)
         self.dividend = None if market.dividend is None else view(market.dividend)
         self.known = None if market.known is None else view(market.known)
+        self.earned = None if market.earned is None else view(market.earned)
 
     def session(self, rows: Array, with_days: bool) -> Session:
         """The sessions of rows int64[B]."""
         dividend = None if self.dividend is None else take(self.dividend, rows)
         days = take(self.days, rows) if with_days else None
-        return Session(take(self.gap, rows), take(self.total, rows), dividend, days)
+        earned = None if self.earned is None else take(self.earned, rows)
+        return Session(take(self.gap, rows), take(self.total, rows), dividend, days, earned)
 
     def shares(self, rows: Array) -> Shares:
         """What whole lots of a session of rows int64[B] are counted by."""
@@ -75,7 +79,7 @@ def market_of(
     dtype: torch.dtype = torch.float32,
 ) -> Market:
     """Tensors of `panel`. Decisions and outcomes are in `rows`; by default all that have history. ValueError when there are
-    fewer than two such, naming the day that history begins."""
+    fewer than two such, naming the day that history begins, and where the first of them has no rate on cash."""
     rows = range(observed.warm, len(panel.day_ns)) if rows is None else rows
     if rows.start < observed.warm or rows.stop > len(panel.day_ns) or len(rows) < 2:
         begins = min(observed.warm, len(panel.day_ns) - 1)
@@ -84,6 +88,10 @@ def market_of(
             f"{len(rows)} sessions from row {rows.start} of {len(panel.day_ns)}: what is observed needs {observed.warm} "
             f"sessions before (it begins on {day}), and an episode two or more; begin later or give earlier bars"
         )
+
+    rate = panel.cash_rate
+    if rate is not None:
+        rate.begins(int(panel.day_ns[rows.start]))
 
     def tensor(values: NDArray[np.floating]) -> Tensor:
         return torch.tensor(values, dtype=dtype, device=device)
@@ -116,6 +124,7 @@ def market_of(
         momentum=tensor(momentum),
         first=rows.start,
         last=rows.stop - 1,
+        earned=None if rate is None else tensor(rate.earned(panel.day_ns)),
     )
 
 

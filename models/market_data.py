@@ -9,16 +9,25 @@ import numpy as np
 import polars as pl
 
 from models.panel import Panel
+from trading.cash_rate import CashRate, CashRateError, constant, parsed
 from trading.instruments import calendar_of
 from trading.market import Floats
 
 
-def read_panel(bars: Path, actions: Path | None, symbols: Sequence[str], first: date, last: date) -> Panel:
+def read_panel(
+    bars: Path,
+    actions: Path | None,
+    symbols: Sequence[str],
+    first: date,
+    last: date,
+    cash_rate: float | str | None = None,
+) -> Panel:
     """Sessions of `symbols` from `first` to `last` inclusive, in the given order of columns; nothing later is read.
 
     `bars` is parquet with ts (the session's date), symbol, open and close, raw; `actions` CSV with ts (the ex date),
     symbol, kind ("split" with ratio "new:old", or "dividend" with cash an old share). What precedes the last gap of a symbol is
-    left out: a panel has no holes, and none is filled. ValueError when a symbol has no bars.
+    left out: a panel has no holes, and none is filled. `cash_rate` is a number or the path of a series (CSV: date, rate).
+    ValueError when a symbol has no bars, or a series cannot be used.
     """
     table = _between(pl.scan_parquet(bars), first, last, symbols).select("ts", "symbol", "open", "close").collect()
     missing = set(symbols) - set(table["symbol"].unique())
@@ -52,7 +61,17 @@ def read_panel(bars: Path, actions: Path | None, symbols: Sequence[str], first: 
     day_ns = days.dt.timestamp("ns").to_numpy().astype(np.int64)
     coins = frozenset(symbol for symbol in symbols if calendar_of(symbol) == "24/7")
     late = coins if len(coins) < len(symbols) else frozenset[str]()
-    return Panel(tuple(symbols), day_ns, opens, closes, split, dividend, late)
+    return Panel(tuple(symbols), day_ns, opens, closes, split, dividend, late, rate_of(cash_rate))
+
+
+def rate_of(given: float | str | None) -> CashRate | None:
+    """A number, or the series of a file. Raises CashRateError."""
+    if not isinstance(given, str):
+        return None if given is None else constant(given)
+    try:
+        return parsed(Path(given).read_text(encoding="utf-8"), Path(given).name)
+    except (OSError, UnicodeDecodeError) as error:
+        raise CashRateError(given, f"it cannot be read ({error})", "Name a text file of date,rate") from None
 
 
 def _between(frame: pl.LazyFrame, first: date, last: date, symbols: Sequence[str]) -> pl.LazyFrame:

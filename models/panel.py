@@ -5,7 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from trading.cash_rate import CashRate
 from trading.market import Floats
+from trading.statistics import PERIODS_PER_YEAR, RISK_FREE_ANNUAL, RiskFree
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +17,7 @@ class Panel:
     `split` is new shares per old and `dividend` cash per old share, both effective before the row's open.
     `day_ns` int64[T] are session dates (00:00 UTC). `late` names the assets whose day ends after the others' (coins beside
     shares): at the close that is decided on, their bar of that date is not known yet.
+    `cash_rate` is what cash earns; None: nothing.
     """
 
     symbols: tuple[str, ...]
@@ -24,6 +27,7 @@ class Panel:
     split: Floats
     dividend: Floats
     late: frozenset[str] = frozenset()
+    cash_rate: CashRate | None = None
 
     def __post_init__(self) -> None:
         known = np.isfinite(self.close) & np.isfinite(self.open)
@@ -44,6 +48,12 @@ class Panel:
         """float64[T, N], row t the newest complete row of returns at close t: what `View.synchronous` ends with there."""
         known = self.returns()
         return np.concatenate((np.full_like(known[: self.behind], np.nan), known[: len(known) - self.behind]))
+
+    def risk_free_annual(self, rows: range) -> RiskFree:
+        """The risk-free rate of the returns between the sessions of `rows`, a year."""
+        if self.cash_rate is None:
+            return RISK_FREE_ANNUAL
+        return self.cash_rate.earned(self.day_ns[rows.start : rows.stop])[1:] * PERIODS_PER_YEAR
 
     def returns(self) -> Floats:
         """float64[T, N] total returns from close to close, as History gives them; row 0 is NaN."""

@@ -33,6 +33,8 @@ class Outcome(NamedTuple):
     """float[B] loss from the highest equity, 0 or more."""
     detail: "Detail | None" = None
     """For the composite alone."""
+    earned: Tensor | None = None
+    """float[B] what cash earned in the step; None where it earns nothing."""
 
 
 class Detail(NamedTuple):
@@ -145,10 +147,10 @@ class Reward:
             case "simple":
                 terms = {"simple": step.growth - 1.0}
             case "sharpe":
-                terms = {"sharpe": self.moments.differential_sharpe(step.growth - 1.0)}
+                terms = {"sharpe": self.moments.differential_sharpe(_excess(step))}
             case "composite":
                 assert step.detail is not None
-                terms = self._composite(step.growth - 1.0, step.detail)
+                terms = self._composite(step, step.detail)
         if self.plan.drawdown_penalty:
             terms["drawdown"] = (step.drawdown - step.drawdown_before).clamp(min=0.0)
         if self.plan.turnover_penalty:
@@ -162,8 +164,10 @@ class Reward:
         assert total is not None
         return total
 
-    def _composite(self, returns: Tensor, step: Detail) -> dict[str, Tensor]:
-        self.moments.add(returns)
+    def _composite(self, outcome: Outcome, step: Detail) -> dict[str, Tensor]:
+        returns = outcome.growth - 1.0
+        self.moments.add(_excess(outcome))
+        free = RISK_FREE_ANNUAL / PERIODS_PER_YEAR if outcome.earned is None else 0.0
         deviation = self.moments.variance().sqrt()
         size = step.weights.shape[1] + 1
         cash = 1.0 - step.weights.sum(-1)
@@ -173,7 +177,13 @@ class Reward:
             "risk": deviation,
             "cost": step.cost,
             "stability": (step.trades > TRADED).to(returns.dtype).mean(-1),
-            "sharpe": (self.moments.first - RISK_FREE_ANNUAL / PERIODS_PER_YEAR) / deviation,
+            "sharpe": (self.moments.first - free) / deviation,
             "momentum": (step.weights * step.momentum).sum(-1),
             "diversification": spread * (size / (size - 1)),
         }
+
+
+def _excess(step: Outcome) -> Tensor:
+    """float[B] simple returns, over what cash earned where it has a rate."""
+    returns = step.growth - 1.0
+    return returns if step.earned is None else returns - step.earned

@@ -212,6 +212,7 @@ class Simulator:
             tensor(drawdown_before),
             tensor(self._drawdown),
             detail,
+            None if session.earned is None else tensor(session.earned),
         )
         self._row = self._next(row)
         reward = self.reward(self.outcome)

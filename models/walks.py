@@ -18,6 +18,7 @@ from trading.execution import Costs
 from trading.instruments import Instrument, Universe
 from trading.market import Floats, Ring
 from trading.ports import Policy
+from trading.statistics import RISK_FREE_ANNUAL, RiskFree
 from trading.view import EMPTY_MEMORY, Hold, Memory, Noted, View
 
 CLOSE_NS: Final = 21 * 3_600_000_000_000
@@ -38,6 +39,8 @@ class Walk:
     """float64[T + 1] at closes."""
     turnover: Floats
     """float64[T] traded value over equity."""
+    risk_free_annual: RiskFree = RISK_FREE_ANNUAL
+    """Of `returns`, a year."""
 
     @property
     def returns(self) -> Floats:
@@ -102,7 +105,8 @@ def walk(
         turnover.append(float(env.outcome.turnover))
         add(row + 1)
         complete(row + 1 - panel.behind)
-    return Walk(rows, np.stack(seen), np.stack(answers), np.array(equity), np.array(turnover))
+    rate = panel.risk_free_annual(rows)
+    return Walk(rows, np.stack(seen), np.stack(answers), np.array(equity), np.array(turnover), rate)
 
 
 def _known(panel: Panel) -> Panel:

@@ -12,6 +12,7 @@ import numpy as np
 
 from trading.bootstrap import block_length, block_sums, influence, running_sums
 from trading.market import Floats
+from trading.statistics import RiskFree
 
 RESAMPLES: Final = 2_000
 CONFIDENCE: Final = 0.95
@@ -58,7 +59,7 @@ def sharpe_intervals(
     other: Floats | None = None,
     *,
     periods: float,
-    risk_free_annual: float,
+    risk_free_annual: RiskFree,
     resamples: int = RESAMPLES,
     seed: int = SEED,
 ) -> Intervals | None:

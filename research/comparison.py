@@ -23,7 +23,7 @@ from trading.execution import Costs
 from trading.instruments import MICRO
 from trading.ports import Policy
 from trading.sessions import DAY_NS
-from trading.statistics import PERIODS_PER_YEAR, RISK_FREE_ANNUAL, SHARPE_DEFINITION
+from trading.statistics import PERIODS_PER_YEAR, SHARPE_DEFINITION
 
 NAME: Final = "equal_weight"
 
@@ -48,7 +48,6 @@ class Settings(Struct, frozen=True):
     flatten_on: tuple[str, ...]
     jobs: tuple[str, ...]
     periods: float
-    risk_free_annual: float = RISK_FREE_ANNUAL
     formula: str = SHARPE_DEFINITION
 
 
@@ -74,6 +73,7 @@ def settings_of(assembly: Assembly, record: Record) -> Settings:
         flatten_on=rules.flatten_on,
         jobs=tuple(s.do for s in assembly.schedules if s.do != "rebalance"),
         periods=samples_a_year(assembly),
+        formula=assembly.sharpe_definition,
     )
 
 

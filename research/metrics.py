@@ -11,6 +11,7 @@ from trading.statistics import (
     RISK_FREE_ANNUAL,
     SHARPE_DEFINITION,
     Performance,
+    RiskFree,
     compounded,
     performance,
     time_weighted_returns,
@@ -33,17 +34,20 @@ class Metrics:
 def metrics_of(
     equity_micro: Sequence[int],
     periods: float = PERIODS_PER_YEAR,
-    risk_free_annual: float = RISK_FREE_ANNUAL,
+    risk_free_annual: RiskFree = RISK_FREE_ANNUAL,
     flows_micro: Sequence[int] = (),
+    definition: str = SHARPE_DEFINITION,
 ) -> Metrics:
     """Metrics of exact equities in micro-currency, one for each sample, oldest first. `flows_micro` is what had been paid in
     less paid out by each sample: neither profit nor loss of any figure. None is an account that nothing went into.
+    `definition` names the risk-free rate where it is set.
 
     Raises ValueError for fewer than two samples or an equity that is not positive.
     """
-    definition = SHARPE_DEFINITION
-    if periods != PERIODS_PER_YEAR or risk_free_annual != RISK_FREE_ANNUAL:
-        definition = f"{SHARPE_DEFINITION}; here {periods:g} samples a year and {risk_free_annual:.2%} risk-free"
+    if not isinstance(risk_free_annual, float | int):
+        definition += f"; here {periods:g} samples a year" if periods != PERIODS_PER_YEAR else ""
+    elif periods != PERIODS_PER_YEAR or risk_free_annual != RISK_FREE_ANNUAL:
+        definition += f"; here {periods:g} samples a year and {risk_free_annual:.2%} risk-free"
     wealth = np.array(equity_micro, dtype=np.float64) / 1e6
     if len(flows_micro) and len(set(flows_micro)) > 1 and len(wealth) > 1 and bool((wealth > 0.0).all()):
         wealth = compounded(time_weighted_returns(wealth, np.array(flows_micro, dtype=np.float64) / 1e6))

@@ -106,7 +106,8 @@ def _row(market: Assembly, config: Config, name: str, cost_bp: float, drive: Dri
     counted = Counting()
     record = recorded(assembly, drive, counted)
     periods = samples_a_year(assembly)
-    found = metrics_of(record.equity_micro, periods).performance
+    free = assembly.risk_free_annual(record.days_ns, periods)
+    found = metrics_of(record.equity_micro, periods, free).performance
     years = (found.samples - 1) / periods
     money = mean_equity(record)
     return Row(

@@ -12,29 +12,33 @@ from daemon.engine.state import State
 from daemon.engine.valuation import gains
 from daemon.loop import Log
 from trading.effects import Ask, Booked, Effect, Filled, Valued
-from trading.events import Decided, Event
+from trading.events import Decided, Event, Tick
 from trading.instruments import MICRO, NANO, Universe
 from trading.market import Block, MarketSlice
+from trading.sessions import DAY_NS
 
 FOLD: Final = 256
 """Baskets that wait to be summed: one pass over columns costs less than one for each."""
 
 
 class Record:
-    """One run's record. `ts` and `equity_micro` are by sample; `gross` is exposure over equity there.
+    """One run's record. `ts`, `days_ns` (dates) and `equity_micro` are by sample; `gross` is exposure over equity there.
 
     `traded` is the value bought and sold, `slippage` what fills paid beyond the open of their bar (spread,
-    slippage, impact; a price better than the open counts 0), in account currency; commission and borrow are exact micro.
+    slippage, impact; a price better than the open counts 0), in account currency; commission, borrow and what cash earned are
+    exact micro.
     """
 
     def __init__(self, universe: Universe, after: Log | None = None) -> None:
         self.ts: array[int] = array("q")
+        self.days_ns: array[int] = array("q")
         self.equity_micro: list[int] = []
         self.own_closes = False
         """Whether some instrument's close of a date comes after the sample, and `equity_micro` has it."""
         self.gross: array[float] = array("d")
         self.commission_micro = 0
         self.borrow_micro = 0
+        self.interest_micro = 0
         self._traded = self._slippage = 0.0
         self._lot_nano = np.array(universe.lot_nano, dtype=np.int64)
         self._waiting: list[Filled] = []  # fills of the bar that is still to come
@@ -56,7 +60,9 @@ class Record:
             kind = type(effect)
             if kind is Valued:
                 assert isinstance(effect, Valued)
+                assert isinstance(event, Tick)
                 self.ts.append(effect.ts)
+                self.days_ns.append(event.key - event.key % DAY_NS)
                 self.equity_micro.append(effect.equity_micro)
                 self.gross.append(effect.gross)
             elif kind is Filled:
@@ -67,6 +73,8 @@ class Record:
                 assert isinstance(effect, Booked)
                 if effect.kind == "borrow":
                     self.borrow_micro -= effect.amount_micro
+                elif effect.kind == "interest":
+                    self.interest_micro += effect.amount_micro
         # the venue's reports of a bar are stepped before the bar itself
         if self._waiting and type(event) is MarketSlice:
             self._place(event)

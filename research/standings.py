@@ -106,7 +106,7 @@ def standings(
         require_same(own.settings, yardstick.settings)
         found = sharpe_intervals(
             own.returns, yardstick.returns,
-            periods=own.settings.periods, risk_free_annual=own.settings.risk_free_annual,
+            periods=own.settings.periods, risk_free_annual=own.risk_free_annual,
         )  # fmt: skip
         difference = None if name == NAME else difference_of(own.sharpe, yardstick.sharpe, found)
         figures = own.figures(found.own if found else None)

@@ -28,7 +28,7 @@ from research.trials import Trial, TrialsDamaged, note_trial, trial_digest
 from trading.instruments import MICRO
 from trading.market import Floats
 from trading.ports import Policy, leaves
-from trading.statistics import OWN_CLOSES, SHARPE_DEFINITION, simple_returns
+from trading.statistics import OWN_CLOSES, SHARPE_DEFINITION, RiskFree, simple_returns
 
 BELIEVED: Final = 0.95
 """A deflated Sharpe ratio below this may be luck."""
@@ -39,7 +39,7 @@ TURNOVER_DEFINITION: Final = "turnover: value bought and sold over average equit
 class Figures(Struct, frozen=True):
     """One account over its samples. Fractions, not percent; money in account currency; None for a ratio that does not
     exist. `costs` is commission, borrow and what fills paid beyond the open of their bar; `invested` exposure over
-    equity on average; `turnover_annual` see TURNOVER_DEFINITION."""
+    equity on average; `interest` what cash earned; `turnover_annual` see TURNOVER_DEFINITION."""
 
     total_return: float
     annual_return: float
@@ -55,6 +55,7 @@ class Figures(Struct, frozen=True):
     slippage: float
     borrow: float
     invested: float
+    interest: float = 0.0
 
 
 class Difference(Struct, frozen=True):
@@ -95,19 +96,22 @@ class Verdict(Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """A finished run: what it was made with, what it left, and its figures without an interval."""
+    """A finished run: what it was made with, what it left, and its figures without an interval; the risk-free rate of each
+    return."""
 
     settings: Settings
     record: Record
     metrics: Metrics
     returns: Floats
+    risk_free_annual: RiskFree
 
     @classmethod
     def of(cls, assembly: Assembly, record: Record) -> "Measured":
         """Raises ValueError for fewer than two samples or an account that was lost."""
         settings = settings_of(assembly, record)
-        metrics = metrics_of(record.equity_micro, settings.periods, settings.risk_free_annual)
-        return cls(settings, record, metrics, simple_returns(np.array(record.equity_micro, dtype=np.float64)))
+        free = assembly.risk_free_annual(record.days_ns, settings.periods)
+        metrics = metrics_of(record.equity_micro, settings.periods, free, definition=settings.formula)
+        return cls(settings, record, metrics, simple_returns(np.array(record.equity_micro, dtype=np.float64)), free)
 
     @property
     def sharpe(self) -> float:
@@ -131,6 +135,7 @@ class Measured:
             slippage=round(record.slippage, 2),
             borrow=record.borrow_micro / MICRO,
             invested=sum(record.gross) / len(record.gross),
+            interest=record.interest_micro / MICRO,
         )
 
 
@@ -146,7 +151,7 @@ def judge(assembly: Assembly, record: Record, state: Path, drive: Drive | None) 
     other = None if drive is None else _equal_weight(assembly, drive)
     if other is not None:
         require_same(own.settings, other.settings)
-    periods, free = own.settings.periods, own.settings.risk_free_annual
+    periods, free = own.settings.periods, own.risk_free_annual
     found = sharpe_intervals(
         own.returns, None if other is None else other.returns, periods=periods, risk_free_annual=free
     )
@@ -196,7 +201,7 @@ def deflated_of(own: Measured, trials: Sequence[Trial]) -> float | None:
     if not trials or not isfinite(own.sharpe):
         return None
     periods = own.settings.periods
-    excess = own.returns - own.settings.risk_free_annual / periods
+    excess = own.returns - own.risk_free_annual / periods
     ratios = sorted(trial.sharpe_sample for trial in trials)  # their order is no part of it
     value = deflated_sharpe(excess, own.sharpe / sqrt(periods), ratios)
     return value if isfinite(value) else None
@@ -287,6 +292,7 @@ def _column(f: Figures) -> dict[str, str]:
         "largest drawdown": f"{f.max_drawdown:.2%}",
         "turnover a year": f"{f.turnover_annual:.2f}",
         "costs paid": f"{f.costs:,.2f}",
+        **({"interest": f"{f.interest:,.2f}"} if f.interest else {}),
         "invested on average": f"{f.invested:.1%}",
         "samples": f"{f.samples:,}",
     }

@@ -33,7 +33,16 @@ from risk.tails import (
     normal_var,
 )
 from trading.instruments import Universe
-from trading.statistics import PERIODS_PER_YEAR, RISK_FREE_ANNUAL, calmar, drawdowns, sharpe, simple_returns, sortino
+from trading.statistics import (
+    PERIODS_PER_YEAR,
+    RISK_FREE_ANNUAL,
+    RiskFree,
+    calmar,
+    drawdowns,
+    sharpe,
+    simple_returns,
+    sortino,
+)
 
 METHODS = ("historical", "parametric", "ewma", "cornish_fisher", "filtered")
 
@@ -57,7 +66,7 @@ class Book(Struct, frozen=True):
 
 class Settings(Struct, frozen=True):
     """How it is assessed. `horizon` in samples scales VaR and CVaR by its square root; fewer than `min_history` samples are
-    none. `pairs`: how many correlated pairs are listed."""
+    none. `pairs`: how many correlated pairs are listed. A risk-free rate for each return of `history` is float64[T - 1]."""
 
     confidence: float = 0.95
     horizon: int = 1
@@ -65,7 +74,7 @@ class Settings(Struct, frozen=True):
     decay: float = DECAY
     participation: float = PARTICIPATION
     periods: float = PERIODS_PER_YEAR
-    risk_free_annual: float = RISK_FREE_ANNUAL
+    risk_free_annual: RiskFree = RISK_FREE_ANNUAL
     shocks: tuple[Shock, ...] = ()
     pairs: int = 5
 

@@ -15,6 +15,14 @@ from daemon.cli import main
 
 ROOT = Path(__file__).resolve().parent.parent
 
+COSTS = """\
+commission_bp = 1.0
+spread_bp = 0
+slippage_bp = 0
+participation = 0
+borrow_bp_annual = 0
+"""
+
 CONFIG = f"""
 [quantd]
 state = "state"
@@ -31,8 +39,7 @@ pace = "fast"
 at_end = "stop"
 [broker]
 cash = "100000.00"
-commission_bp = 1.0
-[risk]
+{COSTS}[risk]
 max_position_weight = 0.25
 max_drawdown = 0.25
 var = {{ limit = 0.03 }}

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trading.books import Ledger, LedgerBroken, fee_parts, net, share
+from trading.execution import RATE_ONE
 from trading.instruments import Instrument, Universe
 
 LOTS = (10**9, 10**9, 10, 123_456_789)
@@ -139,6 +140,15 @@ class Oracle:
         self.charge(-charged)
         self.slack += BOOKS * len(prices)
 
+    def interest(self, rate: int, days: int) -> None:
+        balances = [book.cash_micro for book in self.ledger.books]
+        paid = round(Fraction(sum(balances) * rate * days, RATE_ONE * 365))
+        assert self.ledger.interest(balances, rate, days) == paid
+        self.charge(paid)
+        for book, cash in enumerate(balances):
+            self.books[book] += Fraction(cash * rate * days, RATE_ONE * 365)
+        self.slack += BOOKS
+
     def compare(self, prices: list[int]) -> None:
         ledger, house = self.ledger, self.ledger.house
         ledger.check()
@@ -175,7 +185,7 @@ def crossing_parts(draw: Callable[[int, int], int]) -> list[tuple[int, int]]:
 def operation(draw: Callable[[int, int], int]) -> Op:
     """Any one operation, from a source of ints; prices are raw nano so that most notionals leave a residue."""
     column, price = draw(0, len(LOTS) - 1), draw(1, 10**13)
-    match draw(0, 10):
+    match draw(0, 11):
         case 0:
             return "deposit", (draw(-(10**12), 10**13), draw(0, BOOKS - 1))
         case 1:
@@ -190,6 +200,8 @@ def operation(draw: Callable[[int, int], int]) -> Op:
             return "borrow", ([draw(1, 10**13) for _ in LOTS], draw(0, 100_000) / 100, draw(0, 5))
         case 6:
             return "delist", (column, draw(0, 10**12))
+        case 7:
+            return "interest", (draw(-(RATE_ONE // 20), RATE_ONE // 2), draw(0, 5))
         case _:
             rows = [
                 (draw(0, len(LOTS) - 1), draw(1, 10**13), draw(0, 10**7) * draw(0, 1), signed_parts(draw))
@@ -233,6 +245,21 @@ def test_a_long_life_of_random_operations_matches_the_rational_oracle(count: int
                 flat = [(b, -book[column]) for b, book in enumerate(oracle.lots) if book[column]]
                 if sum(lots for _, lots in flat):
                     oracle.fills([(column, 10**10 + k, 0, flat)])
+
+
+def test_debit_cash_pays_the_rate_and_a_book_without_cash_takes_no_rest() -> None:
+    ledger = Ledger(UNIVERSE, AGENTS)
+    ledger.deposit(10**9)
+    ledger.allocate(0, 2 * 10**9)
+    ledger.allocate(1, -(10**9) // 3)
+    balances = [book.cash_micro for book in ledger.books]
+    assert balances == [2 * 10**9, -333333334, 0, -666666666]
+    assert ledger.interest(balances, RATE_ONE // 50, 3) == round(Fraction(10**9 * 3, 50 * 365))
+    got = [book.income_micro for book in ledger.books]
+    assert got[0] > 0 > got[1]
+    assert got[2] == 0
+    assert sum(got) == ledger.house.income_micro
+    ledger.check()
 
 
 def test_one_agent_posts_as_the_general_way_does() -> None:

@@ -111,3 +111,24 @@ def test_a_copy_goes_its_own_way() -> None:
     other.add(10**12, 100)
     assert len(other.returns()) == 100
     assert book.freeze() == frozen
+
+
+def test_what_cash_earned_is_the_risk_free_rate_of_the_limit_and_survives_a_snapshot() -> None:
+    equity, draw = walk(300), np.random.default_rng(2).integers(1, 4, 300) * 0.0002
+    found = Realised()
+    for value, each in zip(equity, draw, strict=True):
+        found.add(value, 0, float(each))
+    returns = np.diff(equity)[-KEPT:] / np.array(equity[-KEPT - 1 : -1])
+    expected = sharpe(returns, 252, draw[-KEPT:] * 252)
+    assert found.values(BOTH)["min_sharpe"] == (pytest.approx(expected, rel=1e-9), 0.5)
+    assert found.values(BOTH)["min_sharpe"] != of(equity).values(BOTH)["min_sharpe"]
+    again = Realised.thaw(found.freeze())
+    assert again.values(BOTH) == found.values(BOTH)
+    again.add(equity[-1], 0)  # the rate was taken away: the usual one holds again
+    assert again.risk_free_annual() == 0.02
+
+
+def test_returns_of_before_there_was_a_rate_keep_the_usual_one() -> None:
+    found = of(walk(3))
+    found.add(walk(4)[-1], 0, 0.001)
+    assert found.risk_free_annual().tolist() == pytest.approx([0.02, 0.02, 0.252])

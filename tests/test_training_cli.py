@@ -16,6 +16,7 @@ from daemon.cli.commands import app
 from daemon.cli.failures import guarded
 from models import artifacts
 from models.learned.manifest import Manifest
+from models.market_data import file_digest
 from tests.models import training_world as world
 
 ROOT = Path(__file__).parents[1]
@@ -193,3 +194,23 @@ def test_what_cannot_be_is_said_without_a_traceback(
     assert message in err
     assert "Traceback" not in err
     assert "fault of quantd" not in err
+
+
+def test_an_artifact_records_the_rate_on_cash_that_it_was_trained_with_and_is_judged_by_it(place: Path) -> None:
+    (place / "bills.csv").write_text("date,rate\n2015-01-01,0.3\n")
+    words = ("--set", "seeds=[1]", "--set", "steps=2000", "--experiment", "bills")
+    code, _, said = quantd(
+        place, "train", "small.toml", *words, "--set", "market.cash_rate=bills.csv", "--out", "earning"
+    )
+    assert code == 0, said
+    manifest = manifest_of(place / "earning")
+    assert manifest.plan["market"]["cash_rate"] == "bills.csv"  # type: ignore[index]
+    assert manifest.training.data["bills.csv"] == file_digest(place / "bills.csv")
+    definition = "risk-free: cash_rate = bills.csv, a year, by calendar days over 365"
+    assert definition in (place / "earning" / "card.md").read_text()
+    code, out, said = quantd(place, "evaluate", "earning", "--from", "2017-01-01", "--to", "2017-06-30", "--json")
+    assert code == 0, said
+    found = json.loads(out)
+    assert definition in found["sharpe_definition"]
+    judged = manifest.results["test"].equal_weight
+    assert found["equal_weight"]["sharpe"] == pytest.approx(judged.sharpe, rel=1e-6)

@@ -11,7 +11,7 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from trading.execution import borrow_micro, divide_half_even, rate_of_bp, round_micro, truncate
+from trading.execution import borrow_micro, divide_half_even, interest_micro, rate_of_bp, round_micro, truncate
 from trading.instruments import ATTO_PER_MICRO, Universe
 from trading.portfolio import Account, FrozenAccount
 
@@ -131,7 +131,7 @@ class Ledger:
 
     Lots, cash and fees of the books add up to the house's to the unit, always; cost and profit are each
     account's own. A cash amount is rounded once, for the house; each book's part is rounded too and the last
-    book concerned takes the rest. Commissions, borrow fees and cash in lieu are whole micro by definition;
+    book concerned takes the rest. Commissions, borrow fees, interest and cash in lieu are whole micro by definition;
     notionals and dividends are exact in atto, and `house.residue_atto` keeps what their rounding left.
     """
 
@@ -346,6 +346,23 @@ class Ledger:
             charged += fee
         self.house.receive(-charged)
         return -charged
+
+    def interest(self, balances_micro: Sequence[int], rate_annual: int, days: int) -> int:
+        """Pay `rate_annual` (RATE_ONE to the unit) on the cash that each book had, for `days` calendar days; cash below 0
+        is charged the same rate. Gives the change of the house's cash.
+
+        Rounded once for the house, then for each book that had cash; the last of them takes the rest.
+        """
+        paid = left = interest_micro(sum(balances_micro), rate_annual, days)
+        holders = [(book, cash) for book, cash in zip(self.books, balances_micro, strict=True) if cash]
+        for book, cash in holders[:-1]:
+            own = interest_micro(cash, rate_annual, days)
+            book.receive(own)
+            left -= own
+        for book, _ in holders[-1:]:
+            book.receive(left)
+        self.house.receive(paid)
+        return paid
 
     def equity(self, price_nano: Sequence[int]) -> tuple[int, list[int]]:
         """(house, books: agents in order, then unallocated) in micro at marks in nano, by column.

@@ -12,6 +12,7 @@ import numpy as np
 from msgspec import Struct
 
 from trading.market import Floats, Ints
+from trading.statistics import RiskFree
 
 MOST_DRAWN: Final = 1 << 22
 """Block starts of one test at most: of very long series blocks are made longer, which loses nothing there."""
@@ -40,7 +41,7 @@ def paired_gain(
     *,
     measure: Measure,
     periods: float,
-    risk_free_annual: float,
+    risk_free_annual: RiskFree,
     key: bytes,
     resamples: int,
     block: int = 0,

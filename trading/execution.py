@@ -16,7 +16,7 @@ RATE_ONE: Final = 10**13
 """A rate of 1 (10,000 bp); one unit is 1e-9 bp."""
 
 YEAR_DAYS: Final = 365
-"""Borrow is charged by calendar days over 365, as brokers do (Actual/365 Fixed)."""
+"""Borrow is charged, and cash earns interest, by calendar days over 365, as brokers do (Actual/365 Fixed)."""
 
 _HALF_MICRO: Final = ATTO_PER_MICRO // 2
 
@@ -183,6 +183,11 @@ def commission_micro(lots: int, price_nano: int, ratio: tuple[int, int]) -> int:
 def borrow_micro(short_atto: int, rate_annual: int, days: int) -> int:
     """Borrow fee on the value of a short position over calendar days, rounded half-even to micro."""
     return divide_half_even(abs(short_atto) * rate_annual * days, RATE_ONE * YEAR_DAYS * ATTO_PER_MICRO)
+
+
+def interest_micro(cash_micro: int, rate_annual: int, days: int) -> int:
+    """Interest on cash over calendar days, rounded half-even to micro; negative where the cash or the rate is."""
+    return divide_half_even(cash_micro * rate_annual * days, RATE_ONE * YEAR_DAYS)
 
 
 def truncate(value: int, numerator: int, denominator: int) -> int:

@@ -25,7 +25,7 @@ class Account:
 
     `lots` are signed, by column; `cost_micro` is what they cost at the average, negative for a short (what it
     brought in). `flows_micro` are deposits less withdrawals, `fees_micro` commissions paid, `income_micro`
-    dividends less borrow, `realised_micro` profit on closed lots before fees. Always, exactly:
+    dividends and interest less borrow, `realised_micro` profit on closed lots before fees. Always, exactly:
 
         cash = flows + income + realised - sum(cost) - fees
 
@@ -83,7 +83,7 @@ class Account:
             self.cost_micro[column] = 0
 
     def receive(self, amount_micro: int) -> None:
-        """Book a dividend, or pay one or a borrow fee (negative)."""
+        """Book a dividend or interest, or pay one or a borrow fee (negative)."""
         self.cash_micro += amount_micro
         self.income_micro += amount_micro
 

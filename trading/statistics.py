@@ -13,9 +13,16 @@ PERIODS_PER_YEAR: Final = 252
 
 RISK_FREE_ANNUAL: Final = 0.02
 
-SHARPE_DEFINITION: Final = (
+RiskFree = float | Floats
+"""A year's risk-free rate, or float64[T] of one for each of T returns: what cash earned in that time x the samples in a year."""
+
+_SHARPE: Final = (
     "Sharpe: mean excess return a sample over the standard deviation (n - 1) of returns, times the square root of "
-    f"{PERIODS_PER_YEAR}; risk-free {RISK_FREE_ANNUAL:.0%} a year unless set, divided by the samples in a year"
+    f"{PERIODS_PER_YEAR}; "
+)
+
+SHARPE_DEFINITION: Final = (
+    f"{_SHARPE}risk-free {RISK_FREE_ANNUAL:.0%} a year unless set, divided by the samples in a year"
 )
 """Printed beside every Sharpe ratio."""
 
@@ -24,6 +31,11 @@ OWN_CLOSES: Final = (
     "last known prices."
 )
 """Printed where some instrument's day ends after the sample, as a coin's after New York's close."""
+
+
+def sharpe_definition(risk_free: str) -> str:
+    """The definition with the risk-free rate in words, where one is set."""
+    return f"{_SHARPE}{risk_free}" if risk_free else SHARPE_DEFINITION
 
 
 class Performance(Struct, frozen=True):
@@ -35,6 +47,11 @@ class Performance(Struct, frozen=True):
     sharpe: float
     max_drawdown: float
     samples: int
+
+
+def newest(risk_free_annual: RiskFree, count: int) -> RiskFree:
+    """The rate of the newest `count` returns."""
+    return risk_free_annual if isinstance(risk_free_annual, float | int) else risk_free_annual[-count:]
 
 
 def simple_returns(equity: Floats) -> Floats:
@@ -92,8 +109,11 @@ def volatility(returns: Floats, periods: float = PERIODS_PER_YEAR) -> float:
     return float(returns.std(ddof=1) * np.sqrt(periods)) if len(returns) > 1 else 0.0
 
 
-def sharpe(returns: Floats, periods: float = PERIODS_PER_YEAR, risk_free_annual: float = RISK_FREE_ANNUAL) -> float:
-    """SHARPE_DEFINITION (Sharpe 1994); NaN where returns do not vary, for then there is none."""
+def sharpe(returns: Floats, periods: float = PERIODS_PER_YEAR, risk_free_annual: RiskFree = RISK_FREE_ANNUAL) -> float:
+    """SHARPE_DEFINITION (Sharpe 1994); NaN where returns do not vary, for then there is none. With a rate for each return,
+    mean and deviation are of the excess returns."""
+    if not isinstance(risk_free_annual, float | int):
+        returns, risk_free_annual = returns - risk_free_annual / periods, 0.0
     deviation = float(returns.std(ddof=1)) if len(returns) > 1 else 0.0
     if deviation <= 1e-15:  # rounding of a constant return, not a risk
         return float("nan")
@@ -101,7 +121,7 @@ def sharpe(returns: Floats, periods: float = PERIODS_PER_YEAR, risk_free_annual:
 
 
 def downside_deviation(
-    returns: Floats, periods: float = PERIODS_PER_YEAR, minimum_annual: float = RISK_FREE_ANNUAL
+    returns: Floats, periods: float = PERIODS_PER_YEAR, minimum_annual: RiskFree = RISK_FREE_ANNUAL
 ) -> float:
     """Root mean square (divisor n) of what returns fall short of the least acceptable one, a sample. F. Sortino and
     R. van der Meer (1991)."""
@@ -109,12 +129,14 @@ def downside_deviation(
     return float(np.sqrt(short.dot(short) / len(short))) if len(short) else 0.0
 
 
-def sortino(returns: Floats, periods: float = PERIODS_PER_YEAR, risk_free_annual: float = RISK_FREE_ANNUAL) -> float:
+def sortino(returns: Floats, periods: float = PERIODS_PER_YEAR, risk_free_annual: RiskFree = RISK_FREE_ANNUAL) -> float:
     """Mean excess return a sample over the downside deviation below the risk-free rate, times the square root of the
     samples in a year (F. Sortino and L. Price, 1994); NaN where no return fell short, for then there is none."""
     deviation = downside_deviation(returns, periods, risk_free_annual)
     if deviation <= 1e-15:
         return float("nan")
+    if not isinstance(risk_free_annual, float | int):
+        returns, risk_free_annual = returns - risk_free_annual / periods, 0.0
     return float((returns.mean() - risk_free_annual / periods) / deviation * np.sqrt(periods))
 
 
@@ -131,9 +153,9 @@ def drawdowns(equity: Floats) -> Floats:
 
 
 def performance(
-    equity: Floats, periods: float = PERIODS_PER_YEAR, risk_free_annual: float = RISK_FREE_ANNUAL
+    equity: Floats, periods: float = PERIODS_PER_YEAR, risk_free_annual: RiskFree = RISK_FREE_ANNUAL
 ) -> Performance:
-    """All of it, from wealth float64[T]."""
+    """All of it, from wealth float64[T]; a rate for each return is float64[T - 1]."""
     returns = simple_returns(equity)
     return Performance(
         total_return=total_return(equity),

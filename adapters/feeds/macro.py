@@ -1,4 +1,5 @@
-"""Series that nobody trades, from files: each value dated by when it could be read, not by the day it is about."""
+"""Series that nobody trades, from files: each value dated by when it could be read, not by the day it is about. And the rate
+that cash earns."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +10,7 @@ import polars as pl
 
 from adapters.feeds.errors import FeedError
 from adapters.feeds.files import NO_STAMP, digest, nanoseconds, table_of
+from trading.cash_rate import CashRate, CashRateError, constant, parsed
 from trading.market import Floats, Ints
 from trading.sessions import DAY_NS, Sessions
 
@@ -44,6 +46,36 @@ class MacroFile:
         """The newest value that was known at `ts` (ns UTC); NaN before the first."""
         place = int(np.searchsorted(self._known_ns, ts, side="right")) - 1
         return float(self._values[place]) if place >= 0 else np.nan
+
+
+class RateFile:
+    """What cash earns: a number, or a file of rates by date that may be written again. Raises FeedError, when made, also
+    where `first_ns`, the date of the first session, has no rate, and when read again."""
+
+    name: Final = "cash_rate"
+
+    def __init__(self, given: float | str, folder: Path, first_ns: int) -> None:
+        self.path: Final = folder / given if isinstance(given, str) else None
+        self._first_ns: Final = first_ns
+        self._seen = (0, 0)
+        self.rate = self._read() if isinstance(given, str) else constant(given)
+
+    def _read(self) -> CashRate:
+        assert self.path is not None
+        self._seen = _marks(self.path)
+        try:
+            found = parsed(self.path.read_text(encoding="utf-8"), self.path.name)
+            found.begins(self._first_ns)
+        except CashRateError as error:
+            raise FeedError(*error.args) from None
+        except (OSError, UnicodeDecodeError) as error:
+            raise FeedError(str(self.path), f"it cannot be read ({error})", "Name a text file of date,rate") from None
+        return found
+
+    def refresh(self) -> None:
+        """Read the file again if it was written since."""
+        if self.path is not None and _marks(self.path) != self._seen:
+            self.rate = self._read()
 
 
 def _marks(path: Path) -> tuple[int, int]:
@@ -90,7 +122,10 @@ def known_from(days: Ints, available: Available, house: Sessions) -> Ints:
     return (house.closes if available == "close" else house.opens)[first]
 
 
-def series_digest(feed: str, files: Sequence[MacroFile]) -> str:
-    """Hex BLAKE2b of a recorded market with its macro series."""
-    named = "|".join(f"{each.name} {each.available}" for each in files)
-    return digest(tuple(each.path for each in files), f"{feed}|{named}")
+def series_digest(feed: str, files: Sequence[MacroFile], rate: RateFile | None = None) -> str:
+    """Hex BLAKE2b of a recorded market with its series; `feed`, its own digest, where it has none."""
+    named = [f"{each.name} {each.available}" for each in files]
+    paths = [each.path for each in files]
+    if rate is not None and rate.path is not None:
+        named, paths = [*named, rate.name], [*paths, rate.path]
+    return digest(tuple(paths), f"{feed}|{'|'.join(named)}") if paths else feed

@@ -15,7 +15,6 @@ def evaluate(
     if find_spec("torch") is None:
         raise Failure("evaluating needs torch: install quantd with its extra `train`", CONFIG)
     from models.training import evaluating
-    from trading.statistics import SHARPE_DEFINITION
 
     try:
         found = evaluating.evaluate(artifact, first, until, bars, actions)
@@ -55,5 +54,5 @@ def evaluate(
         say(f"None of the {found.sessions} sessions lies inside its training window.")
     if not found.same_data:
         say("The bars are not those that it was trained on.")
-    say(f"{SHARPE_DEFINITION}.")
+    say(f"{found.sharpe_definition}.")
     return 0

@@ -26,7 +26,6 @@ from strategies.policies import POLICIES
 from trading.codec import decode
 from trading.orders import base36
 from trading.ports import Policy
-from trading.statistics import SHARPE_DEFINITION
 
 
 def study_lookahead(
@@ -134,11 +133,12 @@ def study_rebalance(
     folder = state if state is not None else found.at(found.quantd.state)
     name = found.agents[0].name if agent is None else agent
     total = len(rebalancing.RULES) * len(costs)
-    done = 0
+    done, definition = 0, ""
     with progress("rebalancing", shown=not as_json) as bar:
 
         def beside(assembly: Assembly, log: Log) -> Shell:
-            nonlocal done
+            nonlocal done, definition
+            definition = assembly.sharpe_definition
             shell, _ = drive(
                 assembly, assembly.config, "study", log, None, lambda share, note="": bar((done + share) / total, note)
             )
@@ -155,7 +155,7 @@ def study_rebalance(
             writer.writerow(rebalancing.Row.__struct_fields__)
             writer.writerows([getattr(row, field) for field in row.__struct_fields__] for row in rows)
     if as_json:
-        print_json({"agent": name, "rows": rows, "sharpe_definition": SHARPE_DEFINITION})
+        print_json({"agent": name, "rows": rows, "sharpe_definition": definition})
         return DONE
     say(f"{name}, {found.feed.path}: every rule on the same bars and dates; each cost is charged once, as commission")
     columns = (
@@ -186,5 +186,5 @@ def study_rebalance(
         right=columns[:1] + columns[2:],
     )
     say(f"* the best Sharpe at its cost, of {len(rebalancing.RULES)} tried: differences this small are mostly chance")
-    say(SHARPE_DEFINITION)
+    say(definition)
     return DONE

@@ -52,6 +52,7 @@ def check(document: Mapping[str, Any], known: Known, source: Source) -> list[Mis
             _feed,
             _profiles,
             _differences,
+            _account,
             _bus,
             _lookbacks,
             _execution,
@@ -377,6 +378,13 @@ def _differences(document: Mapping[str, Any], known: Known, source: Source) -> I
             ("fence", *agents, *((MANUAL,) if "manual" in document else ())),
             "agent",
         )
+
+
+def _account(document: Mapping[str, Any], known: Known, source: Source) -> Iterator[Mistake]:
+    rate, venue = _table(document, "account").get("cash_rate"), _table(document, "broker").get("kind", "paper")
+    if rate is not None and venue != "paper":
+        text = f"= {shown(rate)} with [broker] kind = {shown(venue)}, where the venue pays interest itself"
+        yield source.mistake(("account", "cash_rate"), text, "remove it: what the venue pays is booked when it comes")
 
 
 def _profiles(document: Mapping[str, Any], known: Known, source: Source) -> Iterator[Mistake]:

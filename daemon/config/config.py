@@ -156,6 +156,8 @@ class Config:
         for section, tls in (("api", self.api.tls), ("bus", self.bus.tls)):
             if tls is not None:
                 named += [((section, "tls", key), getattr(tls, key)) for key in keys_of(type(tls))]
+        if isinstance(rate := self.document.account.cash_rate, str):
+            named.append((("account", "cash_rate"), rate))
         return [
             self.source.mistake(path, f"= {shown(name)}: there is no such file", f"looked in {self.at(name).parent}")
             for path, name in named

@@ -26,6 +26,7 @@ from daemon.config.values import (
     pattern,
     wrong,
 )
+from trading.cash_rate import HIGHEST, LOWEST
 from trading.execution import Costs
 from trading.instruments import NANO
 
@@ -191,6 +192,25 @@ class Broker(Section):
             latency_ns=self.latency_ns,
             seed=self.seed,
         )
+
+
+def _cash_rate(value: Any) -> float | str:
+    if isinstance(value, str) and value.strip():
+        return value
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        wrong("is no rate", 'write a fraction a year, 0.02, or the file of a series, "tbill.csv"')
+    if not LOWEST <= value <= HIGHEST:
+        remedy = (
+            f"write {value / 100:g}" if LOWEST <= value / 100 <= HIGHEST else f"it may be {LOWEST:g} to {HIGHEST:g}"
+        )
+        wrong("is not a fraction a year", remedy)
+    return float(value)
+
+
+class Account(Section):
+    """What cash earns a year, in the simulated account: a fraction, or the file of a series by date."""
+
+    cash_rate: Annotated[float | str, BeforeValidator(_cash_rate)] | None = None
 
 
 Parameter = bool | int | float | str | tuple[Any, ...] | Mapping[str, Any]
@@ -459,6 +479,7 @@ class Document(Section):
     universe: UniverseTable
     feed: Feed = Feed()
     broker: Broker
+    account: Account = Account()
     risk: Risk = Risk()
     execution: ExecutionTable = ExecutionTable()
     agents: tuple[Agent, ...]

@@ -31,8 +31,9 @@ def reallocate(state: State, asked_now: frozenset[int]) -> list[Effect]:
     if sum(pool) <= 0:
         return []
     now = [each / sum(pool) for each in pool]
-    returns = [state.watch.realised[k + 1].returns() for k in agents]
-    found = wanted(rules, returns, names, market_volatility(state, rules))
+    realised = [state.watch.realised[k + 1] for k in agents]
+    returns, free = [each.returns() for each in realised], [each.risk_free_annual() for each in realised]
+    found = wanted(rules, returns, names, market_volatility(state, rules), free)
     if not found.shares:
         return [alert(state, "INFO", "capital", f"capital stays where it is: {found.why}")]
     target = stepped(now, found.shares, rules.max_step)

@@ -132,6 +132,8 @@ class Frozen(Struct, frozen=True):
     """By name: what was known of each macro series at the samples."""
     artifacts: dict[str, str] = {}
     valuations: Valuations = msgspec.field(default_factory=Valuations)
+    balances_micro: list[int] = []
+    """By book: cash at the last sample. Snapshots of before cash earned anything have none."""
 
 
 def _ring_out(ring: Ring) -> tuple[bytes, bytes]:
@@ -238,6 +240,7 @@ def freeze(state: State) -> bytes:
             macro={} if history.macro is None else history.macro.freeze(),
             artifacts=state.artifacts,
             valuations=state.valuations,
+            balances_micro=state.balances_micro,
         )
     )
 
@@ -288,6 +291,7 @@ def thaw(rules: Rules, frozen: bytes) -> State:
     state.later = set(f.later)
     state.artifacts = dict(f.artifacts)
     state.valuations = f.valuations
+    state.balances_micro = list(f.balances_micro)
     _seats_in(state, f)
     state.revalue()
     return state

@@ -28,6 +28,7 @@ def promote(state: State) -> list[Effect]:
             shadow.watch.realised[1].returns(),
             min(state.sample_no, shadow.sample_no) - pairing.since,
             f"{state.sample}|{names[0]}|{names[1]}",
+            state.watch.realised[champion + 1].risk_free_annual(),
         )
         if found.promoted:
             _change_places(state, k, champion)

@@ -11,7 +11,15 @@ import numpy as np
 from msgspec import Struct
 
 from trading.market import Floats
-from trading.statistics import PERIODS_PER_YEAR, RISK_FREE_ANNUAL, mean_correlation, sharpe, volatility
+from trading.statistics import (
+    PERIODS_PER_YEAR,
+    RISK_FREE_ANNUAL,
+    RiskFree,
+    mean_correlation,
+    newest,
+    sharpe,
+    volatility,
+)
 
 LEAST: Final = 20
 """Fewer returns say nothing of how an agent did."""
@@ -55,9 +63,15 @@ class Wanted(Struct, frozen=True):
     why: str
 
 
-def wanted(rules: CapitalRules, returns: Sequence[Floats], names: Sequence[str], market_volatility: float) -> Wanted:
-    """The method's own shares, between their bounds. `returns` float64[T] of each taking part, time-weighted;
-    `market_volatility` a year, NaN where it is not known."""
+def wanted(
+    rules: CapitalRules,
+    returns: Sequence[Floats],
+    names: Sequence[str],
+    market_volatility: float,
+    risk_free: Sequence[RiskFree] = (),
+) -> Wanted:
+    """The method's own shares, between their bounds. `returns` float64[T] of each taking part, time-weighted, and their
+    `risk_free` rates a year; `market_volatility` a year, NaN where it is not known."""
     if rules.method == "fixed":
         return Wanted(rules.base, "the configured shares")
     if rules.method == "regime":
@@ -82,15 +96,19 @@ def wanted(rules: CapitalRules, returns: Sequence[Floats], names: Sequence[str],
         return Wanted(_bounded(rules, [1.0 / risk for risk in risks]), f"volatility a year: {said}")
     together = mean_correlation(recent)
     samples = min(len(each) for each in recent)
-    scores = shrunken([_ratio(each) for each in recent], samples, 0.0 if together != together else together)
+    free = [
+        newest(each, len(own)) for each, own in zip(risk_free or [RISK_FREE_ANNUAL] * len(recent), recent, strict=True)
+    ]
+    ratios = [_ratio(own, each) for own, each in zip(recent, free, strict=True)]
+    scores = shrunken(ratios, samples, 0.0 if together != together else together)
     said = ", ".join(f"{name} {score:+.2f}" for name, score in zip(names, scores, strict=True))
     raw = [base * exp(rules.tilt * score) for base, score in zip(rules.base, scores, strict=True)]
     return Wanted(_bounded(rules, raw), f"Sharpe ratio above the mean of all, shrunken: {said}")
 
 
-def _ratio(returns: Floats) -> float:
+def _ratio(returns: Floats, risk_free_annual: RiskFree) -> float:
     """Sharpe ratio a year within what is believed; 0 of a book that did nothing."""
-    found = sharpe(returns, PERIODS_PER_YEAR, RISK_FREE_ANNUAL)
+    found = sharpe(returns, PERIODS_PER_YEAR, risk_free_annual)
     return min(max(found, -TILT_MOST), TILT_MOST) if found == found else 0.0
 
 

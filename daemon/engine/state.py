@@ -312,6 +312,11 @@ class State:
         """Jobs that wait for the next sample, because they need books that were just valued."""
         self.down: set[str] = set()
         self.borrowed_key = 0
+        """The date up to which borrow and interest are accrued."""
+        self.balances_micro: list[int] = []
+        """Cash of each book at the last sample, orders of that sample not counted: what earns interest. Empty without a rate."""
+        self.earned: float | None = None
+        """What cash earned from the sample before to this one, as a fraction; None without a rate."""
         self.flattening = False
         self.judged: list[Judged] | None = None
         """Where baskets are noted as the gates saw them; None while nobody looks on."""

@@ -15,6 +15,7 @@ from daemon.engine.switching import cancel_open_orders, flatten_all, watch_switc
 from daemon.engine.valuation import close_dates, note_sample
 from daemon.engine.watching import watch
 from risk.switch import REDUCE, RUN
+from trading.cash_rate import earned
 from trading.effects import (
     Booked,
     Cancel,
@@ -77,6 +78,8 @@ def on_tick(state: State, tick: Tick) -> Sequence[Effect]:
         effects.extend(work_parents(state))
     if tick.sample and state.later:
         effects.extend(at_sample(state, frozenset(due)))
+    if tick.sample and tick.cash_rate is not None:
+        state.balances_micro = [book.cash_micro for book in state.ledger.books]
     if due and asks_allowed(state) and state.sample:
         effects.extend(ask_agents(state, due, tick.ts))
     if "snapshot" in tick.jobs:
@@ -114,17 +117,28 @@ def overdue(state: State) -> list[Effect]:
     return effects
 
 
-def take_sample(state: State, tick: Tick) -> list[Effect]:
-    """Borrow cost, valuation, and the limits that move the switch."""
+def accrue(state: State, tick: Tick) -> list[Effect]:
+    """Borrow cost and interest for the calendar days since the sample before: borrow on what is short now, interest on the
+    cash of that sample, at its rate."""
     effects: list[Effect] = []
+    days = int(tick.key - state.borrowed_key) // DAY_NS if state.borrowed_key else 0
     rate = state.rules.borrow_bp_annual
-    if rate and state.borrowed_key and any(lots < 0 for lots in state.ledger.house.lots):
-        days = (tick.key - state.borrowed_key) // DAY_NS
-        if days > 0:
-            change = state.ledger.borrow(state.marks_nano.tolist(), rate, int(days))
-            state.booked()
-            effects.append(Booked(tick.ts, "borrow", -1, change))
+    if rate and days > 0 and any(lots < 0 for lots in state.ledger.house.lots):
+        change = state.ledger.borrow(state.marks_nano.tolist(), rate, days)
+        state.booked()
+        effects.append(Booked(tick.ts, "borrow", -1, change))
+    if tick.cash_rate and days > 0 and state.balances_micro:
+        change = state.ledger.interest(state.balances_micro, tick.cash_rate, days)
+        state.booked()
+        effects.append(Booked(tick.ts, "interest", -1, change))
+    state.earned = None if tick.cash_rate is None else earned(tick.cash_rate, max(days, 0))
     state.borrowed_key = tick.key - tick.key % DAY_NS
+    return effects
+
+
+def take_sample(state: State, tick: Tick) -> list[Effect]:
+    """Borrow cost and interest, valuation, and the limits that move the switch."""
+    effects = accrue(state, tick)
     state.sample, state.sample_key = tick.ts, tick.key
     state.sample_no += 1
     if state.rules.live is not None and state.session_ends(tick.ts):

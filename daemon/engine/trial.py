@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from trading.bootstrap import Measure, paired_gain
 from trading.market import Floats
-from trading.statistics import PERIODS_PER_YEAR, RISK_FREE_ANNUAL, compounded, drawdowns
+from trading.statistics import PERIODS_PER_YEAR, RISK_FREE_ANNUAL, RiskFree, compounded, drawdowns, newest
 
 
 class PromotionRules(Struct, frozen=True):
@@ -52,10 +52,16 @@ class Outcome(Struct, frozen=True):
 
 
 def looked(
-    rules: PromotionRules, pairing: Pairing, champion: Floats, challenger: Floats, known: int, key: str
+    rules: PromotionRules,
+    pairing: Pairing,
+    champion: Floats,
+    challenger: Floats,
+    known: int,
+    key: str,
+    risk_free_annual: RiskFree = RISK_FREE_ANNUAL,
 ) -> Outcome:
     """Hold two books' returns float64[T], newest last, against each other. `known` of them count; `key` names this look. A look
-    is counted in `pairing`."""
+    is counted in `pairing`. A rate for each return is that of the newest."""
     n = min(rules.samples, known, len(champion), len(challenger))
     if n < rules.samples:
         return Outcome(False, f"{n} of {rules.samples} returns are known", n)
@@ -68,7 +74,7 @@ def looked(
         first,
         measure=rules.measure,
         periods=PERIODS_PER_YEAR,
-        risk_free_annual=RISK_FREE_ANNUAL,
+        risk_free_annual=newest(risk_free_annual, n),
         key=f"{rules.seed}|{key}|{pairing.looks}".encode(),
         resamples=rules.resamples,
         block=rules.block,

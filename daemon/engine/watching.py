@@ -123,9 +123,9 @@ def limits_of(state: State, book: int) -> Limits:
 def _returned(state: State, book: int) -> None:
     """Note the equity of a book at this sample."""
     if book == HOUSE:
-        state.watch.realised[0].add(state.equity_micro, state.ledger.house.flows_micro)
+        state.watch.realised[0].add(state.equity_micro, state.ledger.house.flows_micro, state.earned)
     else:
-        state.watch.realised[book + 1].add(state.books_micro[book], state.ledger.books[book].flows_micro)
+        state.watch.realised[book + 1].add(state.books_micro[book], state.ledger.books[book].flows_micro, state.earned)
 
 
 def _known(state: State, book: int) -> Values:

@@ -6,6 +6,7 @@ Everything is read; nothing here is a part of the engine. Fractions, not percent
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, time
+from decimal import Decimal
 from math import isfinite, sqrt
 from typing import Final
 
@@ -13,7 +14,9 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
+from adapters.feeds.errors import FeedError
 from adapters.store.reading import Alert, Booking, EquityPoint, Reader, RiskPoint
+from daemon.assembly import rate_of
 from daemon.assessing import Metrics, metrics_of
 from daemon.config import Agent, Config, digest
 from daemon.config.schema import MANUAL
@@ -30,11 +33,17 @@ from trading.effects import Planned, Reallocated
 from trading.market import Floats
 from trading.statistics import (
     OWN_CLOSES,
+    PERIODS_PER_YEAR,
+    RISK_FREE_ANNUAL,
+    SHARPE_DEFINITION,
+    RiskFree,
     annual_return,
     compounded,
     drawdowns,
     mean_correlation,
+    newest,
     sharpe,
+    sharpe_definition,
     time_weighted_returns,
     volatility,
 )
@@ -88,6 +97,7 @@ class Header(Struct, frozen=True):
     version: str
     standing: str
     returns: str = ""
+    sharpe_definition: str = SHARPE_DEFINITION
 
 
 class Span(Struct, frozen=True):
@@ -208,6 +218,8 @@ class Report(Struct, frozen=True):
     agents: list[AgentPart]
     unknown: dict[str, str]
     house: House
+    income: dict[str, str] = {}
+    """Money that dividends, borrow, interest and the like brought in the span, by kind; exact text."""
 
 
 def report(
@@ -247,17 +259,17 @@ def report(
     calendars = {each.calendar for each in reader.run.universe.instruments} | {reader.run.universe.calendar}
     if standing is None and len(calendars) > 1:
         unknown["own_closes"] = "the state of the run is not at hand: returns are at last known prices"
-    curves = _Curves(
-        every, reader.sampled()[: len(every)], names, reader.bookings(), reader.capital(), more.get("", ())
-    )
+    bookings = reader.bookings()
+    curves = _Curves(every, reader.sampled()[: len(every)], names, bookings, reader.capital(), more.get("", ()))
+    free, definition = _risk_free(config, curves.ts, unknown)
     refused, cut = reasons(plans)
     house = present.house if present is not None else None
     weights = _weights(house)
     return Report(
-        header=_header(kind, reader, config, points, feed, present, OWN_CLOSES if more else ""),
+        header=_header(kind, reader, config, points, feed, present, OWN_CLOSES if more else "", definition),
         equity=thin([(p.ts, float(p.equity)) for p in curves.shown(since)]),
         drawdown=thin(curves.drawdown(since)),
-        spans=_spans(curves, alerts_of(reader), since, last_ts),
+        spans=_spans(curves, alerts_of(reader), since, last_ts, free),
         limits=_limits(records, every, since, present),
         metrics=metrics_of(house) if house is not None else None,
         assessment=house,
@@ -274,16 +286,39 @@ def report(
         shortfall=_shortfall(reader, since, until, unknown, slices),
         var_backtest=_backtest(curves, records, config, since, unknown),
         agents=[
-            *(_agent(k, config, curves, plans, moves, alerts, present, since) for k in range(len(config.agents))),
+            *(_agent(k, config, curves, plans, moves, alerts, present, since, free) for k in range(len(config.agents))),
             *(
                 part
                 for table in config.shadows
-                if (part := _shadow(table, reader, alerts, since, until, more.get(table.name, ()))) is not None
+                if (part := _shadow(config, table, reader, alerts, since, until, more.get(table.name, ()))) is not None
             ),
         ],
         unknown=unknown,
         house=_house(reader, config, curves, since, until, unknown),
+        income=_income([b for b in bookings if since < b.ts <= until]),
     )
+
+
+def _income(bookings: Sequence[Booking]) -> dict[str, str]:
+    found: dict[str, Decimal] = {}
+    for each in bookings:
+        if each.kind not in FLOWS:
+            found[each.kind] = found.get(each.kind, Decimal(0)) + Decimal(each.amount)
+    return {kind: str(amount) for kind, amount in sorted(found.items())}
+
+
+def _risk_free(config: Config, ts: NDArray[np.int64], unknown: dict[str, str]) -> tuple[RiskFree, str]:
+    """(the rate of the return to each sample, a year; the definition of the Sharpe ratio). NaN where [account] cash_rate
+    cannot be read any more."""
+    days = (ts - 1) // DAY_NS * DAY_NS  # a session that ends at midnight is that of the day before
+    try:
+        rate = rate_of(config, int(days[0]))
+    except FeedError as why:
+        unknown["sharpe"] = str(why)
+        return np.full(len(ts), np.nan), SHARPE_DEFINITION
+    if rate is None:
+        return RISK_FREE_ANNUAL, SHARPE_DEFINITION
+    return rate.rate.earned(days) * PERIODS_PER_YEAR, sharpe_definition(rate.rate.words)
 
 
 def _house(reader: Reader, config: Config, curves: "_Curves", since: int, until: int, unknown: dict[str, str]) -> House:
@@ -314,7 +349,13 @@ def _named(names: Sequence[str], config: Config, shares: Sequence[float]) -> dic
 
 
 def _shadow(
-    table: Agent, reader: Reader, alerts: Sequence[Alert], since: int, until: int, more: Sequence[Gain]
+    config: Config,
+    table: Agent,
+    reader: Reader,
+    alerts: Sequence[Alert],
+    since: int,
+    until: int,
+    more: Sequence[Gain],
 ) -> AgentPart | None:
     """A shadow's section, of its own book; None before its first sample."""
     points = [p for p in reader.shadow(table.name) if p.ts <= until]
@@ -325,13 +366,20 @@ def _shadow(
     own = [a for a in alerts if a.agent == table.name]
     begin = max(0, min(int(np.searchsorted(ts, since, side="right")), len(ts) - 252))
     told = [(a.ts, a.level) for a in own]
+    free = _risk_free(config, ts, {})[0]
     return AgentPart(
         name=table.name,
         policy=table.policy,
         profile=table.profile or "",
         equity=points[-1].equity,
         span=_span(
-            "this report", ts, _returns(equity + _more(ts, more, 0), np.zeros(len(equity))), told, since, int(ts[-1])
+            "this report",
+            ts,
+            _returns(equity + _more(ts, more, 0), np.zeros(len(equity))),
+            told,
+            since,
+            int(ts[-1]),
+            free,
         ),
         alerts=_counted(a.kind for a in own),
         switches=[],
@@ -366,6 +414,7 @@ def _header(
     feed: str,
     present: Standing | None,
     returns: str,
+    definition: str,
 ) -> Header:
     made = config.broker.costs()
     costs = {name: getattr(made, name) for name in made.__struct_fields__ if name != "seed" and getattr(made, name)}
@@ -389,6 +438,7 @@ def _header(
         version=code_version(),
         standing=iso(present.ts) if present is not None else "",
         returns=returns,
+        sharpe_definition=definition,
     )
 
 
@@ -482,16 +532,19 @@ def _span(
     alerts: Sequence[tuple[int, str]],
     since: int,
     until: int,
+    risk_free_annual: RiskFree = RISK_FREE_ANNUAL,
 ) -> Span:
-    """Of the samples in (since, until]; the return of the first of them belongs to it."""
+    """Of the samples in (since, until]; the return of the first of them belongs to it. A rate for each return is that of
+    the return to each sample."""
     mine = (ts > since) & (ts <= until)
     own = returns[mine]
+    free = risk_free_annual if isinstance(risk_free_annual, float) else risk_free_annual[mine]
     if len(own) and mine[0]:
-        own = own[1:]  # nothing was before the first sample of all
+        own, free = own[1:], newest(free, len(own) - 1)  # nothing was before the first sample of all
     known = len(own) > 0
     wealth = compounded(own)
     enough = len(own) >= SAMPLES
-    ratio = sharpe(own) if enough else float("nan")
+    ratio = sharpe(own, PERIODS_PER_YEAR, free) if enough else float("nan")
     times = ts[mine]
     return Span(
         name=name,
@@ -509,10 +562,12 @@ def _span(
 SPANS: Final = {"day": 1, "week": 7, "month": 30, "quarter": 91, "year": 365}
 
 
-def _spans(curves: _Curves, alerts: Sequence[tuple[int, str]], since: int, until: int) -> list[Span]:
+def _spans(
+    curves: _Curves, alerts: Sequence[tuple[int, str]], since: int, until: int, risk_free_annual: RiskFree
+) -> list[Span]:
     """This report's span first, then what ends with it: day, week, month, quarter, year, and all."""
     spans = [("this report", since)] + [(name, until - days * DAY_NS) for name, days in SPANS.items()] + [("all", 0)]
-    return [_span(name, curves.ts, curves.returns, alerts, begin, until) for name, begin in spans]
+    return [_span(name, curves.ts, curves.returns, alerts, begin, until, risk_free_annual) for name, begin in spans]
 
 
 def thin(points: Sequence[tuple[int, float]]) -> list[tuple[int, float]]:
@@ -620,6 +675,7 @@ def _agent(
     alerts: Sequence[Alert],
     present: Standing | None,
     since: int,
+    free: RiskFree,
 ) -> AgentPart:
     table = config.agents[number]
     own = [a for a in alerts if a.agent == table.name]
@@ -632,7 +688,13 @@ def _agent(
         profile=table.profile or "",
         equity=curves.every[-1].books[number],
         span=_span(
-            "this report", curves.ts, curves.agents[number], [(a.ts, a.level) for a in own], since, int(curves.ts[-1])
+            "this report",
+            curves.ts,
+            curves.agents[number],
+            [(a.ts, a.level) for a in own],
+            since,
+            int(curves.ts[-1]),
+            free,
         ),
         alerts=_counted(a.kind for a in own),
         switches=[m for m in moves if m.who == table.name],

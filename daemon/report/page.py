@@ -114,6 +114,10 @@ def _equity(report: Report) -> str:
         "<h2>Drawdown, %</h2>",
         _line(report.drawdown, "var(--fall)", -100.0),
         _table(SPAN_HEAD, rows),
+        f"<p>{escape(report.header.sharpe_definition)}.</p>",
+        _table(("income", ""), (_row(kind, figure(f"income.{kind}", amount)) for kind, amount in report.income.items()))
+        if report.income
+        else "",
     )
 
 

@@ -160,7 +160,7 @@ def _decided(
     lookback = max(p.lookback for p in (challenger, held or challenger))
     begins = splits.test.first - timedelta(days=int(lookback * 1.6) + 30)
     actions = asked.actions if asked.actions != Path() else None
-    panel = read_panel(asked.bars, actions, recipe.symbols, begins, splits.test.last)
+    panel = read_panel(asked.bars, actions, recipe.symbols, begins, splits.test.last, recipe.cash_rate)
     verdict = judge(
         challenger,
         held,

@@ -15,7 +15,7 @@ from trading.bootstrap import Measure, paired_gain
 from trading.execution import Costs
 from trading.market import Floats
 from trading.ports import Policy, leaves
-from trading.statistics import PERIODS_PER_YEAR, RISK_FREE_ANNUAL, Performance, compounded, drawdowns, performance
+from trading.statistics import PERIODS_PER_YEAR, Performance, compounded, drawdowns, performance
 
 SCHEMA: Final = 1
 
@@ -94,7 +94,7 @@ def judge(
         other.returns,
         measure=rule.measure,
         periods=PERIODS_PER_YEAR,
-        risk_free_annual=RISK_FREE_ANNUAL,
+        risk_free_annual=own.risk_free_annual,
         key=key.encode(),
         resamples=rule.resamples,
         block=rule.block,
@@ -124,7 +124,8 @@ def judge(
 
 
 def _figures(done: Walk) -> Figures:
-    return Figures(performance(done.equity), float(np.mean(done.turnover)) * PERIODS_PER_YEAR)
+    found = performance(done.equity, PERIODS_PER_YEAR, done.risk_free_annual)
+    return Figures(found, float(np.mean(done.turnover)) * PERIODS_PER_YEAR)
 
 
 def _worst(returns: Floats) -> float:

@@ -46,6 +46,11 @@ class Recipe(Protocol):
         """Units that are traded whole where it is judged."""
         ...
 
+    @property
+    def cash_rate(self) -> float | str | None:
+        """What cash earns where it is judged."""
+        ...
+
     def settings(self) -> dict[str, Any]:
         """Everything that determines it, but the data."""
         ...
@@ -119,6 +124,10 @@ class ScorerRecipe:
     @property
     def lot(self) -> float:
         return 1.0
+
+    @property
+    def cash_rate(self) -> None:
+        return None
 
     def settings(self) -> dict[str, Any]:
         said: dict[str, Any] = msgspec.to_builtins(self._plan)
@@ -206,9 +215,15 @@ class LearnedRecipe:
     def lot(self) -> float:
         return self._plan.market.lot
 
+    @property
+    def cash_rate(self) -> float | str | None:
+        return self._plan.market.cash_rate
+
     def settings(self) -> dict[str, Any]:
         said: dict[str, Any] = msgspec.to_builtins(self._plan)
         said.pop("data")  # files are told apart by what is in them
+        if self.cash_rate is None:
+            del said["market"]["cash_rate"]  # versions that were made before there was a rate keep their names
         return {"kind": learned.KIND, "symbols": list(self.symbols), **said}
 
     def moved(self, days: int, *, expanding: bool) -> "LearnedRecipe":

@@ -7,10 +7,11 @@ from models.artifacts import Result
 from models.card import PARTS, looks_text, rows_of
 from models.learned.manifest import Manifest
 from models.training.plan import MarketPlan
-from trading.statistics import SHARPE_DEFINITION
+from trading.cash_rate import CashRate
+from trading.statistics import sharpe_definition
 
 
-def card(manifest: Manifest, market: MarketPlan) -> str:
+def card(manifest: Manifest, market: MarketPlan, cash_rate: CashRate | None = None) -> str:
     """Markdown."""
     training, network = manifest.training, manifest.network
     until = datetime.fromtimestamp(training.until_ns / 1e9, tz=UTC)
@@ -33,7 +34,7 @@ def card(manifest: Manifest, market: MarketPlan) -> str:
         f"of its book {' and '.join(sight.book) or 'nothing'}; {sight.lookback} samples are read.",
         f"- Account: {market.capital:,.0f}, lots of {market.lot:g}, a decision every session, filled at the next open; "
         f"commission {costs.commission_bp:g} bp, slippage {costs.slippage_bp:g} bp, spread {costs.spread_bp:g} bp of traded value.",
-        f"- {SHARPE_DEFINITION}.",
+        f"- {sharpe_definition('' if cash_rate is None else cash_rate.words)}.",
         "",
         "| part | policy | total | a year | volatility | Sharpe | drawdown | turnover a year |",
         "|---|---|---|---|---|---|---|---|",

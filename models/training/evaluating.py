@@ -19,7 +19,7 @@ from models.training.plan import DataPlan, MarketPlan, restored
 from models.training.runs import day_of
 from models.walks import Walk, walk
 from strategies.policies import POLICIES
-from trading.statistics import PERIODS_PER_YEAR, Performance, performance
+from trading.statistics import PERIODS_PER_YEAR, SHARPE_DEFINITION, Performance, performance, sharpe_definition
 
 WARMUP: Final = 500
 """Calendar days read before a window, so that what policies look back on is there."""
@@ -40,6 +40,7 @@ class Evaluated(Struct, frozen=True):
     same_data: bool
     """The bars are those that it was trained on, to the byte."""
     account: MarketPlan
+    sharpe_definition: str = SHARPE_DEFINITION
 
 
 def evaluate(folder: Path, first: date, last: date, bars: Path | None = None, actions: Path | None = None) -> Evaluated:
@@ -57,7 +58,7 @@ def evaluate(folder: Path, first: date, last: date, bars: Path | None = None, ac
     for path in files:
         if path is not None and not path.is_file():
             raise ValueError(f"{path}: there is no such file; name one with --bars and --actions")
-    panel = read_panel(files[0], files[1], manifest.universe, first - timedelta(days=WARMUP), last)
+    panel = read_panel(files[0], files[1], manifest.universe, first - timedelta(days=WARMUP), last, account.cash_rate)
     rows = Split("window", first, last).rows(panel.day_ns)
 
     def walked(name: str) -> Walk:
@@ -67,8 +68,8 @@ def evaluate(folder: Path, first: date, last: date, bars: Path | None = None, ac
     own, equal = walked(""), walked("equal_weight")
     inside = sum(int(panel.day_ns[row]) + DAY_NS <= policy.trained_until_ns for row in rows)
     return Evaluated(
-        policy=performance(own.equity),
-        equal_weight=performance(equal.equity),
+        policy=performance(own.equity, PERIODS_PER_YEAR, own.risk_free_annual),
+        equal_weight=performance(equal.equity, PERIODS_PER_YEAR, equal.risk_free_annual),
         turnover_annual=float(own.turnover.mean()) * PERIODS_PER_YEAR,
         equal_weight_turnover_annual=float(equal.turnover.mean()) * PERIODS_PER_YEAR,
         first=day_of(panel.day_ns[rows.start]),
@@ -77,4 +78,5 @@ def evaluate(folder: Path, first: date, last: date, bars: Path | None = None, ac
         sessions=len(rows),
         same_data=manifest.training.data.get(files[0].name) == file_digest(files[0]),
         account=account,
+        sharpe_definition=sharpe_definition("" if panel.cash_rate is None else panel.cash_rate.words),
     )

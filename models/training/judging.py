@@ -17,7 +17,7 @@ from models.training.markets import Markets, window_market
 from models.training.plan import MarketPlan, Plan
 from models.vector_env import Kind
 from trading.market import Floats
-from trading.statistics import PERIODS_PER_YEAR, Performance, performance
+from trading.statistics import PERIODS_PER_YEAR, RISK_FREE_ANNUAL, Performance, performance
 
 LEAST: Final = 1e-6
 """Part of the capital that a lost account is shown to have, as a return of minus 1 or less has no ratio."""
@@ -56,7 +56,10 @@ def evaluate(policy: Policy, market: Market, of: MarketPlan, kind: Kind | None =
         if bool(step.terminated):
             equity[t + 1 :] = max(equity[t + 1], LEAST * of.capital)
             break
-    return Walked(performance(equity), float(turnover.mean()) * PERIODS_PER_YEAR, equity)
+    earned = None if market.earned is None else market.earned[market.first + 1 : market.last + 1]
+    free = RISK_FREE_ANNUAL if earned is None else earned.numpy(force=True).astype(np.float64) * PERIODS_PER_YEAR
+    found = performance(equity, PERIODS_PER_YEAR, free)
+    return Walked(found, float(turnover.mean()) * PERIODS_PER_YEAR, equity)
 
 
 def equal_weight(market: Market, of: MarketPlan) -> Walked:

@@ -7,12 +7,13 @@ from pathlib import Path
 import torch
 
 from models.market import Market, market_of
-from models.market_data import read_panel
+from models.market_data import rate_of, read_panel
 from models.observations import Observed, observe
 from models.panel import Panel
 from models.sights import features_of
 from models.splits import Split
 from models.training.plan import Plan, PlanError
+from trading.cash_rate import CashRateError
 
 
 class Sealed(Exception):
@@ -86,7 +87,11 @@ def _read(plan: Plan, last: date, first: date | None = None) -> Panel:
         if path is not None and not path.is_file():
             raise PlanError(f"data.{key} = {str(path)!r}: there is no such file here")
     try:
-        return read_panel(Path(data.bars), actions, data.symbols, begins, last)
+        rate_of(plan.market.cash_rate)
+    except CashRateError as error:
+        raise PlanError(f"market.cash_rate: {error}") from None
+    try:
+        return read_panel(Path(data.bars), actions, data.symbols, begins, last, plan.market.cash_rate)
     except ValueError as error:
         raise PlanError(f"data.symbols: {error}") from None
 
@@ -111,5 +116,7 @@ def _purged(split: Split, rows: range, following: int, plan: Plan) -> range:
 def _market(plan: Plan, panel: Panel, observed: Observed, rows: range, dtype: torch.dtype) -> Market:
     try:
         return market_of(panel, observed, rows, plan.device, dtype)
+    except CashRateError as error:
+        raise PlanError(f"market.cash_rate: {error}") from None
     except ValueError as error:
         raise PlanError(f"warmup_days {plan.warmup_days}: {error}") from None

@@ -26,6 +26,7 @@ from models.simulator import USUAL_COSTS
 from models.splits import Split, Splits
 from models.training.lines import line_of
 from models.vector_env import Kind
+from trading.cash_rate import HIGHEST, LOWEST
 from trading.execution import Costs
 
 AgentName = Literal["ppo", "a2c", "dqn", "sac", "maddpg"]
@@ -83,10 +84,14 @@ class MarketPlan(Struct, frozen=True, forbid_unknown_fields=True):
     """What they pay for moving alike."""
     lot: float = 1.0
     """Units that are traded whole where a policy is judged. Accounts that learn trade fractions."""
+    cash_rate: float | str | None = None
+    """What cash earns a year: a fraction, or the path of a series (CSV: date,rate). Then it is the risk-free rate too."""
 
     def __post_init__(self) -> None:
         if self.batch < 1 or self.parts < 1 or self.lot <= 0.0 or self.capital <= 0.0 or self.gross <= 0.0:
             raise ValueError("batch and parts from 1 on; lot, capital and gross above 0")
+        if isinstance(self.cash_rate, float) and not LOWEST <= self.cash_rate <= HIGHEST:
+            raise ValueError(f"cash_rate {self.cash_rate:g}: a fraction a year, {LOWEST:g} to {HIGHEST:g}")
         if self.episodes.together != 1 or not self.episodes.random:
             raise ValueError("episodes of accounts that learn are drawn, each on a path of its own")
 

@@ -77,7 +77,8 @@ def train(
     policies = [policy_of(each.learner, each.normaliser, plan.market, markets.symbols) for each in fitted]
     looks = _look(folder, out, looked)
     results = judge(plan, markets, policies, chosen)
-    data = [Path(name) for name in (plan.data.bars, plan.data.actions) if name]
+    rate = plan.market.cash_rate
+    data = [Path(name) for name in (plan.data.bars, plan.data.actions, rate) if name and isinstance(name, str)]
     splits, best = plan.splits, fitted[chosen]
     days = markets.panel.day_ns
     windows = {
@@ -112,7 +113,7 @@ def train(
         files={},
         seats=seats_of(plan),
     )
-    text = card(manifest, plan.market).encode()
+    text = card(manifest, plan.market, markets.panel.cash_rate).encode()
     written = exporting.write(out, manifest, best.learner, scaling_of(best), text)
     if track is not None:
         tracker = track(best.seed, folder / f"seed-{best.seed}", best.steps)

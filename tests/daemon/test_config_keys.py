@@ -175,6 +175,7 @@ ROWS = {
     "broker.borrow_bp_annual": ("25", 25.0),
     "broker.latency": ("250ms", S // 4),
     "broker.seed": ("7", 7),
+    "account.cash_rate": ("0.03", 0.03),
     "risk.profile": ("balanced", "balanced"),
     "risk.follow_ups": ("3", 3),
     "risk.max_failures": ("5", 5),

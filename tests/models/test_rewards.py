@@ -52,6 +52,19 @@ def test_a_steady_gain_is_a_better_sharpe_reward_than_a_wild_one() -> None:
     assert sums[0] > sums[1]
 
 
+@pytest.mark.parametrize("kind", ["sharpe", "composite"])
+def test_cash_that_earns_its_rate_pays_no_sharpe_reward(kind: str) -> None:
+    paid = reward(RewardPlan(kind=kind))  # type: ignore[arg-type]
+    earned = torch.tensor([0.001], dtype=F64)
+    none = torch.zeros((1, 2), dtype=F64)
+    detail = Detail(torch.zeros(1, dtype=F64), none, none, none)
+    for _ in range(50):
+        paid(outcome(1.001, earned=earned, detail=detail))
+        assert paid.terms["sharpe"].item() == pytest.approx(0.0, abs=1e-9)
+    paid(outcome(1.002, earned=earned, detail=detail))
+    assert paid.terms["sharpe"].item() > 0.001
+
+
 def test_penalties_are_taken_off_a_rising_drawdown_and_off_turnover() -> None:
     deeper = outcome(0.9, drawdown_before=torch.tensor([0.05]), drawdown=torch.tensor([0.15]))
     assert reward(RewardPlan(kind="simple", drawdown_penalty=2.0))(deeper).item() == pytest.approx(-0.1 - 0.2)

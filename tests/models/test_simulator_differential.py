@@ -2,12 +2,14 @@
 dividends give the same lots and the same equity at every close. The core is exact; a simulator may round in the last bits."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace as replace_panel
 from datetime import date
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 import models
@@ -26,6 +28,7 @@ from models.paths import episodes, simulate
 from models.simulator import Simulator
 from risk.limits import PROFILES, override
 from tests.models.worlds import plain
+from trading.cash_rate import CashRate
 from trading.effects import Ask, Effect, Valued
 from trading.events import Decided, Event
 from trading.execution import Costs
@@ -82,8 +85,8 @@ class Drawn:
         return self.weights, memory
 
 
-def core(policy: Policy, costs: Costs = COSTS) -> Equity:
-    """The event core over the bundled bars, without portfolio limits."""
+def core(policy: Policy, costs: Costs = COSTS, rate: CashRate | None = None) -> Equity:
+    """The event core over the bundled bars, without portfolio limits; cash earns `rate`."""
     universe = Universe(tuple(Instrument(s) for s in SYMBOLS))
     house = calendar_sessions("XNYS", date(2013, 1, 2), date(2015, 8, 31))
     warmup = len([d for d in house.day_ns if ns(WARM) <= d < ns(START)])
@@ -99,9 +102,10 @@ def core(policy: Policy, costs: Costs = COSTS) -> Equity:
     log = Equity(state)
     start = next(o for d, o in zip(house.day_ns, house.open_ns, strict=True) if d >= ns(START))
     shell = Shell(state, Paper(universe, costs), lambda ask: answer(policy, ask), interval_ns=feed.interval_ns, log=log)
-    for item in timeline(
-        feed.items(), sample_ticks(house, [house], feed.interval_ns, feed.first_ts - 1, feed.last_ts, start)
-    ):
+    ticks = sample_ticks(house, [house], feed.interval_ns, feed.first_ts - 1, feed.last_ts, start)
+    if rate is not None:
+        ticks = (replace(tick, cash_rate=rate.before(tick.key)) for tick in ticks)
+    for item in timeline(feed.items(), ticks):
         shell.take(item)
     return log
 
@@ -165,6 +169,37 @@ def test_a_step_at_a_time_holds_the_lots_of_the_event_core_every_day(policy: Pol
     ties = int((np.abs(np.array(lots) - log.lots) > 1e-6).sum())
     assert ties == 0
     np.testing.assert_allclose(equity, log.equity, rtol=1e-9)
+
+
+BILLS = "date,rate\n2013-06-03,0.01\n2014-03-07,0.2\n2014-09-01,-0.03\n2015-02-13,0.08\n"
+BILL_POLICIES = [
+    (load("inverse_volatility", {"lookback": 21, "invested": 0.3}, ROOT), COSTS),
+    (Drawn(4, short=False), Costs(commission_bp=10.0, spread_bp=3.0)),
+    (Drawn(5, short=True), Costs(commission_bp=10.0, slippage_bp=5.0, borrow_bp_annual=300.0)),
+]
+
+
+@pytest.mark.parametrize(("policy", "costs"), BILL_POLICIES, ids=["mostly cash", "drawn", "drawn short"])
+def test_cash_earns_the_same_in_the_simulator_and_in_the_event_core(
+    policy: Policy, costs: Costs, tmp_path: Path
+) -> None:
+    (tmp_path / "bills.csv").write_text(BILLS)
+    panel = read_panel(BARS, ACTIONS, SYMBOLS, WARM, END, str(tmp_path / "bills.csv"))
+    log = core(policy, costs, panel.cash_rate)
+    first = int(np.searchsorted(panel.day_ns, ns(START)))
+    short = min(float(w.min()) for w in log.weights) < 0.0
+    equity = {}
+    for name, world in (("earning", panel), ("idle", replace_panel(panel, cash_rate=None))):
+        market = market_of(world, observe(world, plain), range(first, len(world.day_ns)), dtype=torch.float64)
+        env = Simulator(market, batch=1, kind="box" if short else "simplex", episodes=WHOLE, costs=costs, lot=1.0)
+        env.reset()
+        equity[name] = [float(env.equity)]
+        for weights in log.weights[: market.last - first]:
+            row = weights if short else np.append(weights, max(0.0, 1.0 - weights.sum()))
+            env.move(env.targets(torch.from_numpy(row)[None]))
+            equity[name].append(float(env.equity))
+    np.testing.assert_allclose(equity["earning"], log.equity, rtol=1e-9)
+    assert np.abs(np.array(equity["idle"]) / log.equity - 1.0).max() > 0.01
 
 
 def test_weights_from_the_panels_returns_are_those_of_the_running_daemon() -> None:

@@ -93,3 +93,23 @@ def test_a_window_holds_every_session_of_its_days(bars: Path) -> None:
 def test_a_device_that_is_not_there_is_refused(bars: Path) -> None:
     with pytest.raises(PlanError, match="device = 'tpu': there is none here"):
         markets_of(world.plan(bars, device="tpu"))
+
+
+def test_a_plan_without_a_rate_of_its_first_day_is_refused_and_with_one_cash_earns_it(
+    bars: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "bills.csv"
+    path.write_text("date,rate\n2015-07-01,0.1\n2016-08-01,0.2\n")
+    markets = markets_of(world.plan(bars, market__cash_rate=str(path)))
+    found = markets.validation
+    assert found.earned is not None
+    days = markets.panel.day_ns
+    first = int(np.searchsorted(days, np.datetime64("2016-08-01", "ns").astype(np.int64)))
+    np.testing.assert_allclose(found.earned[first : first + 2].numpy(), [0.1 / 365, 0.2 / 365])
+    path.write_text("date,rate\n2015-07-02,0.1\n")
+    with pytest.raises(PlanError, match=r"market.cash_rate: bills.csv:2: the first rate is of 2015-07-02"):
+        markets_of(world.plan(bars, market__cash_rate=str(path)))
+    with pytest.raises(PlanError, match=r"market.cash_rate: nowhere.csv: it cannot be read"):
+        markets_of(world.plan(bars, market__cash_rate="nowhere.csv"))
+    with pytest.raises(PlanError, match=r"cash_rate 2: a fraction a year, -0.05 to 0.5"):
+        world.plan(bars, market__cash_rate=2.0)

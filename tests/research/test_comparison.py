@@ -30,7 +30,6 @@ OTHERS = {
     "flatten_on": ("drawdown",),
     "jobs": ("flatten",),
     "periods": 365.0,
-    "risk_free_annual": 0.0,
     "formula": "another",
 }
 

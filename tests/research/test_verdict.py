@@ -13,7 +13,7 @@ from research.comparison import Incomparable
 from research.metrics import metrics_of_text
 from research.record import Record
 from research.verdict import Difference, Measured, judge, sentence
-from tests.edge_world import CONFIG, answer, quantd, write
+from tests.edge_world import CONFIG, COSTS, answer, quantd, write
 
 MINE = """
 def act(view):
@@ -113,14 +113,13 @@ def act(view):
 
 
 def test_a_market_without_costs_is_not_called_after_costs(tmp_path: Path) -> None:
-    free = [part for name in ("commission_bp", "spread_bp", "slippage_bp") for part in ("--set", f"broker.{name}=0")]
-    found = told(tmp_path, None, *free)
+    found = told(tmp_path, None, "--set", "broker.commission_bp=0")
     assert found["performance"]["costs"] == 0.0
     assert found["verdict"].startswith("Before any costs ([broker] sets them to 0)")
 
 
 def test_a_broker_with_only_cash_is_charged(tmp_path: Path) -> None:
-    found = told(tmp_path, None, text=CONFIG.replace("commission_bp = 1.0\n", ""))
+    found = told(tmp_path, None, text=CONFIG.replace(COSTS, ""))
     assert found["performance"]["commission"] > 0.0
     assert found["performance"]["slippage"] > 0.0
     assert found["verdict"].startswith("After costs")

@@ -1,0 +1,125 @@
+"""The rate that cash earns, by date, and the interest and risk-free returns that follow from it."""
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from datetime import date
+from typing import Final
+
+import numpy as np
+from msgspec import Struct
+from numpy.typing import NDArray
+
+from trading.execution import RATE_ONE, YEAR_DAYS, rate_of_bp
+from trading.market import Floats
+from trading.sessions import DAY_NS
+
+LOWEST: Final = -0.05
+HIGHEST: Final = 0.5
+"""Bounds of an annual rate, as fractions."""
+
+EXAMPLE: Final = "Write a date and a fraction a year, 2024-01-02,0.0521"
+
+_EPOCH: Final = date(1970, 1, 1)
+
+
+class CashRateError(ValueError):
+    """A series of rates that cannot be used: `where` is file and line, `what` is wrong there, and the remedy."""
+
+    def __init__(self, where: str, what: str, remedy: str) -> None:
+        super().__init__(where, what, remedy)
+
+    def __str__(self) -> str:
+        where, what, remedy = self.args
+        return f"{where}: {what}. {remedy}"
+
+
+class CashRate(Struct, frozen=True):
+    """Annual rates by date. `days_ns` are dates (00:00 UTC), ascending; `rates` are ints, RATE_ONE to the unit, each in force
+    for sessions after its date until the next one; `source` is the number or the file's name."""
+
+    days_ns: tuple[int, ...]
+    rates: tuple[int, ...]
+    source: str
+
+    def before(self, day_ns: int) -> int:
+        """The last rate dated before a day; 0 when there is none."""
+        place = bisect_left(self.days_ns, day_ns) - 1
+        return self.rates[place] if place >= 0 else 0
+
+    def earned(self, days_ns: Sequence[int] | NDArray[np.int64]) -> Floats:
+        """float64[T]: what cash earns from each of these dates (ascending) to the next, as a fraction; 0 at the first."""
+        days = np.asarray(days_ns, dtype=np.int64) // DAY_NS
+        place = np.searchsorted(np.array(self.days_ns, dtype=np.int64), days * DAY_NS, side="left") - 1
+        rates = np.where(place >= 0, np.array(self.rates, dtype=np.float64)[place], 0.0)
+        found: Floats = rates * np.diff(days, prepend=days[:1]) / (RATE_ONE * YEAR_DAYS)
+        return found
+
+    def begins(self, first_ns: int) -> None:
+        """Raises CashRateError where the first session has no rate of its date or an earlier one."""
+        if self.days_ns[0] > first_ns:
+            first, session = _text(self.days_ns[0]), _text(first_ns)
+            raise CashRateError(
+                f"{self.source}:2",
+                f"the first rate is of {first}, and the first session is of {session}",
+                "Add a rate of that day or of an earlier one, or begin later",
+            )
+
+    @property
+    def words(self) -> str:
+        """The risk-free rate, as it is printed beside a Sharpe ratio."""
+        return f"risk-free: cash_rate = {self.source}, a year, by calendar days over {YEAR_DAYS}"
+
+
+def constant(fraction: float) -> CashRate:
+    """One rate on every date."""
+    return CashRate((-(2**62),), (_rate(fraction),), f"{fraction:g}")
+
+
+def parsed(text: str, name: str) -> CashRate:
+    """A series of CSV with the columns date and rate ("2024-01-02,0.0521"), ascending. `name` is the file's, for mistakes.
+    Raises CashRateError."""
+    lines = text.splitlines()
+    columns = [each.strip() for each in lines[0].split(",")] if lines else []
+    if "date" not in columns or "rate" not in columns:
+        raise CashRateError(f"{name}:1", f"it has the columns {', '.join(columns) or 'none'}", "Name them date,rate")
+    at_date, at_rate = columns.index("date"), columns.index("rate")
+    days: list[int] = []
+    rates: list[int] = []
+    for number, line in enumerate(lines[1:], 2):
+        if not line.strip():
+            continue
+        cells = [each.strip() for each in line.split(",")]
+        try:
+            day = (date.fromisoformat(cells[at_date]) - _EPOCH).days * DAY_NS
+            fraction = float(cells[at_rate])
+        except (ValueError, IndexError):
+            raise CashRateError(f"{name}:{number}", f"{line[:60]!r} is no date and rate", EXAMPLE) from None
+        if not LOWEST <= fraction <= HIGHEST:
+            remedy = (
+                f"Write {fraction / 100:g}" if LOWEST <= fraction / 100 <= HIGHEST else "A rate is a fraction a year"
+            )
+            raise CashRateError(
+                f"{name}:{number}", f"rate {fraction:g} is not within {LOWEST:g} to {HIGHEST:g}", remedy
+            )
+        if days and day <= days[-1]:
+            raise CashRateError(
+                f"{name}:{number}", f"{cells[at_date]} does not follow {_text(days[-1])}", "Sort it by date"
+            )
+        days.append(day)
+        rates.append(_rate(fraction))
+    if not days:
+        raise CashRateError(f"{name}:2", "there is no rate", EXAMPLE)
+    return CashRate(tuple(days), tuple(rates), name)
+
+
+def earned(rate: int, days: int) -> float:
+    """What cash earns over calendar days, as a fraction (Actual/365 Fixed)."""
+    return rate * days / (RATE_ONE * YEAR_DAYS)
+
+
+def _rate(fraction: float) -> int:
+    return rate_of_bp(fraction * 10_000)
+
+
+def _text(day_ns: int) -> str:
+    return str(np.datetime64(day_ns, "ns").astype("datetime64[D]"))
