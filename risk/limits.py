@@ -6,10 +6,10 @@ A limit is a key of `Limits` here and one function in `risk.rules`.
 from difflib import get_close_matches
 from enum import IntEnum
 from math import isfinite
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, get_args, get_type_hints
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from risk.stress import Shock
 
@@ -230,6 +230,12 @@ class Protective(Struct, frozen=True, forbid_unknown_fields=True):
         _check("cooldown", self.cooldown, 0, 10_000)
 
 
+BREACH: Final = Meta(extra={"alert": "breach"})
+"""Marks a limit that a plan may use up by intention: people are told of a breach, not of a use."""
+
+Used = Annotated[float | None, BREACH]
+
+
 class Limits(Struct, frozen=True, forbid_unknown_fields=True):
     """One set of limits. None is off; fractions are of the equity of the book the set belongs to.
 
@@ -250,22 +256,22 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True):
     duplicate_window_ns: int = 1_000_000_000
     allow_short: bool = True
     restricted: tuple[str, ...] = ()
-    max_position_weight: float | None = None
-    max_gross_exposure: float | None = None
-    max_net_exposure: float | None = None
-    max_leverage: float | None = None
-    max_sector_weight: float | None = None
-    group_caps: tuple[tuple[str, float], ...] = ()
-    max_concentration: float | None = None
-    max_herfindahl: float | None = None
-    max_account_notional: AccountCap | None = None
-    ramp: Ramp | None = None
+    max_position_weight: Used = None
+    max_gross_exposure: Used = None
+    max_net_exposure: Used = None
+    max_leverage: Used = None
+    max_sector_weight: Used = None
+    group_caps: Annotated[tuple[tuple[str, float], ...], BREACH] = ()
+    max_concentration: Used = None
+    max_herfindahl: Used = None
+    max_account_notional: Annotated[AccountCap | None, BREACH] = None
+    ramp: Annotated[Ramp | None, BREACH] = None
     buying_power: AccountCap | None = None
     no_borrow: tuple[str, ...] = ()
     max_order_notional: float | None = None
     max_share_of_volume: float | None = None
     liquidity: Liquidity | None = None
-    max_turnover: float | None = None
+    max_turnover: Used = None
     order_rate: Rate | None = None
     max_open_orders: int | None = None
     max_orders_per_day: int | None = None
@@ -274,7 +280,7 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True):
     var: Tail | None = None
     cvar: Tail | None = None
     stress: Stress | None = None
-    correlation: Correlation | None = None
+    correlation: Annotated[Correlation | None, BREACH] = None
     protective: Protective | None = None
     max_drawdown: float | None = None
     max_daily_loss: float | None = None
@@ -312,6 +318,11 @@ def _check(name: str, value: float | None, low: float, high: float) -> None:
     if value is not None and not (isfinite(value) and low <= value <= high):
         raise ValueError(f"{name} = {value} must be a number in [{low:g}, {high:g}]")
 
+
+ON_BREACH: Final = frozenset(
+    name for name, hint in get_type_hints(Limits, include_extras=True).items() if BREACH in get_args(hint)
+)
+"""Limits marked with BREACH."""
 
 LOOSER_WHEN_SMALLER: Final = frozenset(
     {"cash_reserve", "min_history", "fee_bp", "duplicate_window_ns", "min_diversification", "min_sharpe"}

@@ -4,8 +4,10 @@ from collections.abc import Sequence
 from typing import Final
 
 from daemon.engine.state import HOUSE, State
-from risk.monitor import observe
-from risk.standing import FLOORS, Values
+from risk.limits import ON_BREACH
+from risk.monitor import CRITICAL, Crossing
+from risk.standing import FLOORS
+from risk.switch import STATE_LIMITS
 from trading.effects import (
     Level,
     Publish,
@@ -13,6 +15,12 @@ from trading.effects import (
 
 LEVELS: Final[tuple[Level, ...]] = ("INFO", "INFO", "WARNING", "CRITICAL")
 """Level of an alert by the level of `risk.monitor`."""
+
+CALM_SAMPLES: Final = 42
+"""A level that begins again sooner than this after it ended is no new event: two months of daily bars."""
+
+NAMED: Final = 12
+"""Limits that the text of one alert names at most."""
 
 RATIOS: Final = frozenset({"min_sharpe"})
 """Limits that are plain numbers; the others are shares."""
@@ -33,25 +41,51 @@ def alert(
     )
 
 
-def limit_alerts(state: State, book: int, values: Values, *, falling: bool = True) -> Sequence[Publish]:
-    """Alerts about limits of the house or of an agent that came nearer, or with `falling` went away again; each crossing
-    once."""
-    levels = state.monitor.levels if book == HOUSE else state.watch.levels[book]
-    found = observe(levels, values, falling=falling)
-    if not found:
-        return ()
-    who = " (house)" if book == HOUSE else ""
-    effects = []
-    for key, before, after, value, bound in found:
-        name = key.removeprefix("max_").removeprefix("min_").replace("_", " ")
-        if key in FLOORS:
-            written = "{:.2f}" if key in RATIOS else "{:.1%}"
-            nearness = f"where at least {written.format(bound)} is wanted"
-            text = f"{name} {written.format(value)}{'' if after > before else ' again'}, {nearness}{who}"
-        else:
-            share = value / bound if bound else 1.0
-            nearness = f"{share:.0%} of its limit {bound:.1%}{who}"
-            text = f"{name} {value:.1%} is {'' if after > before else 'back to '}{nearness}"
-        level = LEVELS[after] if after > before else "INFO"
-        effects.append(alert(state, level, f"limit_{key}", text, agent=book, value=value, bound=bound))
-    return effects
+def limit_alerts(state: State, found: Sequence[tuple[int, Crossing]]) -> list[Publish]:
+    """At most one alert about the limits of (book, crossing) that came nearer at this instant: its level, kind, agent and
+    value are those of the nearest limit, and its text names up to NAMED of them."""
+    news = [(book, each) for book, each in found if _is_news(state, book, each)]
+    if not news:
+        return []
+    news.sort(key=lambda each: -each[1][2])
+    texts: dict[int, dict[str, list[str]]] = {}
+    for book, (key, _, _, value, bound) in news[:NAMED]:
+        texts.setdefault(book, {}).setdefault(_use(key, value, bound), []).append(_name(key))
+    each_book = {
+        book: "; ".join(f"{' and '.join(names)} {use}" for use, names in t.items()) for book, t in texts.items()
+    }
+    parts = [
+        f"{said} (house)"
+        if book == HOUSE
+        else said
+        if len(each_book) == 1
+        else f"{state.rules.agents[book].name}: {said}"
+        for book, said in each_book.items()
+    ]
+    if len(news) > NAMED:
+        parts.append(f"and {len(news) - NAMED} more")
+    book, (key, _, after, value, bound) = news[0]
+    return [alert(state, LEVELS[after], f"limit_{key}", "; ".join(parts), agent=book, value=value, bound=bound)]
+
+
+def _is_news(state: State, book: int, crossing: Crossing) -> bool:
+    """Whether people are told of a crossing; notes when levels end. A level that begins again within CALM_SAMPLES is the
+    event that was told, but for losses: each day and week has its own."""
+    key, before, after, _, _ = crossing
+    ended = state.watch.ended[book + 1].setdefault(key, [-CALM_SAMPLES] * CRITICAL)
+    for level in range(after, before):
+        ended[level] = state.sample_no
+    if after < before or (key in ON_BREACH and after < CRITICAL):
+        return False
+    return key in STATE_LIMITS or state.sample_no - ended[after - 1] >= CALM_SAMPLES
+
+
+def _name(key: str) -> str:
+    return key.removeprefix("max_").removeprefix("min_").replace("_", " ")
+
+
+def _use(key: str, value: float, bound: float) -> str:
+    if key in FLOORS:
+        written = "{:.2f}" if key in RATIOS else "{:.1%}"
+        return f"{written.format(value)}, where at least {written.format(bound)} is wanted"
+    return f"{value:.1%} is {value / bound if bound else 1.0:.0%} of its limit {bound:.1%}"

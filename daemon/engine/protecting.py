@@ -68,6 +68,8 @@ def _begin(state: State, found: Breach) -> list[Effect]:
     if found.symbol in agent.exits or _halted(state, agent):
         return []
     agent.exits[found.symbol] = Exit(found.kind, found.entry, found.mark, found.level)
+    if found.kind == "take_profit":
+        return []  # what the plan was after; the order that closes it carries the reason
     mark, entry = price_text(round(found.mark * 1e9)), price_text(round(found.entry * 1e9))
     since = f"the best price since entry at {entry}" if found.kind == "trailing_stop" else f"the entry price {entry}"
     below = (found.mark < found.entry) if found.kind != "trailing_stop" else state.lots(found.book)[found.symbol] > 0.0

@@ -19,6 +19,7 @@ class FrozenWatch(Struct, frozen=True):
     levels: list[dict[str, int]] = field(default_factory=list)
     returns: list[FrozenReturns] = field(default_factory=list)
     recorded_no: int = 0
+    ended: list[dict[str, list[int]]] = field(default_factory=list)
 
 
 class Corridor:
@@ -43,15 +44,17 @@ class Corridor:
 
 
 class Watch:
-    """Of one run. `levels` by agent (the house's are in `State.monitor`); `realised` the house's returns, then the agents';
+    """Of one run. `levels` by agent (the house's are in `State.monitor`); `ended`, of the house and then by agent, the sample
+    at which each level of a limit last ended; `realised` the house's returns, then the agents';
     the last record is of sample `recorded_no`. The rest is not kept in snapshots, and without it everything is measured
     again, with the same result: `changed` says that something was booked since the last sample, `busy` that something was
     before that too."""
 
-    __slots__ = ("busy", "changed", "context", "corridor", "levels", "realised", "recorded_no")
+    __slots__ = ("busy", "changed", "context", "corridor", "ended", "levels", "realised", "recorded_no")
 
     def __init__(self, agents: int) -> None:
         self.levels: list[dict[str, int]] = [{} for _ in range(agents)]
+        self.ended: list[dict[str, list[int]]] = [{} for _ in range(agents + 1)]
         self.realised: Final = [Realised() for _ in range(agents + 1)]
         self.recorded_no = 0
         self.changed = True
@@ -60,7 +63,7 @@ class Watch:
         self.context: tuple[int, Floats, Context] | None = None
 
     def freeze(self) -> FrozenWatch:
-        return FrozenWatch(self.levels, [each.freeze() for each in self.realised], self.recorded_no)
+        return FrozenWatch(self.levels, [each.freeze() for each in self.realised], self.recorded_no, self.ended)
 
     def thaw(self, frozen: FrozenWatch) -> None:
         """Take back what `freeze` gave; an empty one (of an earlier version) changes nothing."""
@@ -68,3 +71,5 @@ class Watch:
             self.levels = [dict(each) for each in frozen.levels]
             self.realised[:] = [Realised.thaw(each) for each in frozen.returns]
             self.recorded_no = frozen.recorded_no
+        if frozen.ended:
+            self.ended = [{key: list(at) for key, at in each.items()} for each in frozen.ended]

@@ -17,7 +17,7 @@ from risk.context import Context, context
 from risk.gate import Account, Verdict
 from risk.held import held_values
 from risk.limits import Limits
-from risk.monitor import QUIET
+from risk.monitor import QUIET, Crossing, observe
 from risk.screen import Screen, screen
 from risk.standing import Portfolio, Values, standing, standings
 from risk.switch import STATE_LIMITS, Switch, losses, quiet
@@ -59,13 +59,15 @@ def watch(state: State) -> list[Effect]:
     screened = _screened(state)
     measured = _measured(state, books) if due or not screened else None
     effects: list[Effect] = []
+    crossed: list[tuple[int, Crossing]] = []
     for at, book in enumerate(books):
         values = _known(state, book)
-        found = list(limit_alerts(state, book, values)) if values else []
+        levels = levels_of(state, book)
+        found = observe(levels, values) if values else []
         if measured is not None:
             values |= measured[at]
             # with orders on their way a level may rise by what is held, and falls once they are done
-            found += limit_alerts(state, book, measured[at], falling=not (state.working or state.crosses))
+            found += observe(levels, measured[at], falling=not (state.working or state.crosses))
         if book == HOUSE and (found or due):
             if (
                 measured is None
@@ -79,7 +81,8 @@ def watch(state: State) -> list[Effect]:
             known |= losses(state.switch, state.equity_micro, state.rules.house)
             if known:
                 effects.append(Assessed(state.now, known))
-        effects.extend(found)
+        crossed.extend((book, each) for each in found)
+    effects.extend(limit_alerts(state, crossed))
     if measured is not None and not screened:
         # a book that trades at every sample is measured at every sample
         kept.corridor = None if kept.changed and kept.busy else _corridor(state, books, measured)
@@ -92,12 +95,14 @@ def watch_plan(state: State, plans: list[tuple[int, Account, Verdict]], whole: b
     verdicts are of the books as the next sample finds them, if all orders fill."""
     kept = state.watch
     lone = watched(state) == [HOUSE]
-    effects: list[Effect] = []
-    for book, _, verdict in plans[:1] if lone else plans:
-        effects.extend(limit_alerts(state, book, verdict.values, falling=False))
+    crossed = [
+        (book, each)
+        for book, _, verdict in (plans[:1] if lone else plans)
+        for each in observe(levels_of(state, book), verdict.values, falling=False)
+    ]
     kept.recorded_no = state.sample_no  # the plan is a record
     kept.corridor = _planned(state, plans) if whole and not kept.busy else None
-    return effects
+    return list(limit_alerts(state, crossed))
 
 
 def watched(state: State) -> list[int]:
@@ -118,6 +123,11 @@ def watched(state: State) -> list[int]:
 
 def limits_of(state: State, book: int) -> Limits:
     return state.limits(book)
+
+
+def levels_of(state: State, book: int) -> dict[str, int]:
+    """Level of each limit of the house or of an agent."""
+    return state.monitor.levels if book == HOUSE else state.watch.levels[book]
 
 
 def _returned(state: State, book: int) -> None:
@@ -263,7 +273,7 @@ def _corridor_of(
     columns = None if held.all() else np.flatnonzero(held)
     screens: list[tuple[int, Screen]] = []
     for book, own, equity, values in plans:
-        levels = state.monitor.levels if book == HOUSE else state.watch.levels[book]
+        levels = levels_of(state, book)
         made = screen(ctx, own * ctx.px, equity, limits_of(state, book), values, levels, columns)
         if made is None:
             return None

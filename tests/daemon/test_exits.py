@@ -2,8 +2,11 @@
 
 import pytest
 
+from adapters.store.store import Store
 from daemon.exits import ExitPart, exit_lines
 from tests.edge_world import CONFIG, answer, program, quantd, write
+from trading.codec import decode
+from trading.effects import Protected
 
 NEAR = "protective = { stop_loss = 0.01, take_profit = 0.02, cooldown = 3 }\n"
 
@@ -23,9 +26,10 @@ def test_a_run_with_exits_has_the_digest_of_its_backtest_and_its_replay(ran):
 
 
 def test_why_says_that_an_order_was_a_protective_exit_and_of_what(ran):
-    folder, _ = ran
+    folder, run = ran
     alerts = [a for a in answer(quantd(folder, "alerts", "--json"))["alerts"] if a["kind"] == "protective"]
     assert {a["level"] for a in alerts} == {"WARNING"}
+    assert all(a["text"].startswith("stop loss: ") for a in alerts), "a take profit is what the plan was after"
     rows = answer(quantd(folder, "orders", "--last", "1000", "--json"))["orders"]
     exits = 0
     kinds = set()
@@ -48,7 +52,19 @@ def test_why_says_that_an_order_was_a_protective_exit_and_of_what(ran):
         kinds.add(part["kind"])
         exits += 1
     assert exits > 5
-    assert kinds == {"stop_loss", "take_profit"}
+    assert kinds == {"stop_loss"}
+    with Store.open(folder / "state", state=folder / "state", account="x", holder="x", lease_s=5.0) as store:
+        steps = [decode(data).effects for _, data in store.entries(run["run"], 1)]
+    taken = next(
+        e for effects in steps for e in effects if isinstance(e, Protected) and e.kind == "take_profit" and e.n
+    )
+    symbol = ("SPY", "QQQ", "IWM")[taken.symbol]
+    told = [
+        answer(quantd(folder, "why", o["id"], "--json"))["exits"]
+        for o in rows
+        if o["symbol"] == symbol and o["ts"] == taken.ts
+    ]
+    assert [part["kind"] for parts in told for part in parts] == ["take_profit"]
     text = quantd(folder, "why", order["id"]).stdout
     assert f"protective exit of {part['agent']}" in text
     assert "wants" not in text.split("\n")[2]
