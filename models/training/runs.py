@@ -77,7 +77,7 @@ def train(
     policies = [policy_of(each.learner, each.normaliser, plan.market, markets.symbols) for each in fitted]
     looks = _look(folder, out, looked)
     results = judge(plan, markets, policies, chosen)
-    data = [Path(name) for name in (plan.data.bars, plan.data.actions) if name]
+    data = [path for path in plan.data.files if path is not None]
     splits, best = plan.splits, fitted[chosen]
     days = markets.panel.day_ns
     windows = {
