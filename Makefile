@@ -12,7 +12,7 @@ export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 export PY
 
-.PHONY: help run test check bench prove prove-long mutants install clean lock
+.PHONY: help run test check bench prove prove-long mutants wheel install clean lock
 
 help:
 	@echo 'make run      trade recorded markets on paper (first start makes .venv)'
@@ -21,6 +21,7 @@ help:
 	@echo 'make bench    how fast, and where the time goes'
 	@echo 'make prove    what is promised under fault, in short form (docs/reliability.md)'
 	@echo 'make mutants  which faults in risk/ no test sees (docs/mutants.md; hours on a slow machine)'
+	@echo 'make wheel    build an installable wheel into dist/'
 	@echo 'make install  as a systemd service on this machine (as root)'
 	@echo 'make lock     write constraints.txt again from pyproject.toml'
 	@echo 'make clean    remove what these made; state/, the account, stays'
@@ -56,6 +57,9 @@ prove-long: $(FULL)
 mutants: $(FULL)
 	@$(BIN)/python -m tests.mutants $(ARGS)
 
+wheel: $(CORE)
+	@scripts/make-wheel dist && ls dist/*.whl
+
 install:
 	@scripts/install-system
 
@@ -75,5 +79,5 @@ lock:
 	@grep -vE '^(nvidia|cuda|triton|--)' constraints.new > constraints.txt && rm constraints.new
 
 clean:
-	rm -rf $(V) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage*
+	rm -rf $(V) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage*
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

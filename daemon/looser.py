@@ -2,15 +2,13 @@
 
 from collections.abc import Iterator
 from functools import cache
-from pathlib import Path
 from typing import Any, Final
 
 from daemon.assembly import limits_of, shocks_of
 from daemon.config import Config, load
 from daemon.known import known_names
+from models import bundled
 from risk.limits import PROFILES, Limits, override, tightest
-
-SHIPPED: Final = Path(__file__).resolve().parent.parent / "config.toml"
 
 WITHOUT_PROFILE: Final = "balanced"
 """What an agent without a profile is held to."""
@@ -50,7 +48,7 @@ def _of_agents(config: Config) -> Iterator[str]:
 
 @cache
 def _shipped() -> Config:
-    return load(SHIPPED, known_names())
+    return load(bundled.CONFIG, known_names())
 
 
 def _house(config: Config) -> Limits:

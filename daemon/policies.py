@@ -9,6 +9,8 @@ from typing import Final, Protocol, cast
 import numpy as np
 
 from daemon.user_policy import load_user_policy, place_of
+from models import bundled
+from models.versions import resolved
 from strategies.policies import COMPOSITES, MAX_DEPTH, POLICIES, Load, MemberFailed, nearest
 from trading.effects import Ask
 from trading.events import Decided
@@ -139,14 +141,8 @@ def _kept(weights: object, view: View) -> Floats | Hold:
 def artifact_folder(name: str, folder: Path) -> Path:
     """Where a configuration in `folder` finds the artifact `name`, or the version that it points to: beside itself, else among those
     that came with quantd. Raises ArtifactError for a name that points nowhere."""
-    import models
-    from models.versions import resolved
-
-    for place in (folder, Path(models.__file__).parents[1]):
-        found = resolved(place / name)
-        if (found / "manifest.json").is_file():
-            return found
-    return folder / name
+    found = resolved(bundled.find(name, folder))
+    return found if (found / "manifest.json").is_file() else folder / name
 
 
 def answer(policy: Policy, ask: Ask) -> Decided:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from models import bundled
+
 VERSION = "0.1.0"
 
 _DECIDES = (
@@ -43,9 +45,8 @@ def python_files(place: Path) -> list[Path]:
 
 @cache
 def lock_hash() -> str:
-    """Digest of the exact versions this environment was made from; empty outside a checkout."""
-    lock = Path(__file__).resolve().parent.parent / "constraints.txt"
-    return blake2b(lock.read_bytes(), digest_size=8).hexdigest() if lock.is_file() else ""
+    """Digest of the exact versions of packages that quantd is tested with."""
+    return blake2b((bundled.FOLDER / "constraints.txt").read_bytes(), digest_size=8).hexdigest()
 
 
 @cache

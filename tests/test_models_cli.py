@@ -84,7 +84,7 @@ def test_a_spoiled_artifact_is_refused_by_the_name_of_its_file(made: tuple[Path,
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
-        (("train-risk", "--out", "x", "--bars", "none.parquet"), 78, "none.parquet: no such file; name the market with --bars"),
+        (("train-risk", "--out", "x", "--bars", "none.parquet"), 78, "none.parquet: there is no such file; name the market with --bars"),
         (("train-risk", "--out", "x", *DATA, "--symbols", "SPY,ZZZ"), 1, "no bars of ZZZ"),
         (
             ("train-risk", "--out", "x", *DATA, "--symbols", "SPY", "--from", "2006-01-03", "--to", "2006-03-31"),

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-import models
 from daemon.cli.failures import CONFIG, DONE, Failure
-from daemon.cli.models import manifest_in, place_of
+from daemon.cli.models import manifest_in, market_files, place_of
 from daemon.cli.output import iso, print_json, say, table
+from models import bundled
 from models import versions as pointing
 from models.artifacts import MANIFEST, ArtifactError
 from models.learned import ensembles, signing
@@ -23,8 +23,6 @@ from models.loading import load_artifact
 if TYPE_CHECKING:
     from models.learned.ensembles import Combination
     from models.learned.manifest import Manifest, Precision
-
-SHIPPED: Final = Path(models.__file__).parent / "shipped"
 
 
 class Row(Struct, frozen=True):
@@ -45,7 +43,9 @@ def show(folder: Path | None, *, as_json: bool) -> int:
     """Every artifact that came with quantd and every one under `folder`, each checked as trading checks it."""
     if folder is not None and not folder.is_dir():
         raise Failure(f"{folder}: no such folder", CONFIG)
-    rows = [_row(place) for root in (SHIPPED, *([folder] if folder else [])) for place in _artifacts_under(root)]
+    rows = [
+        _row(place) for root in (bundled.SHIPPED, *([folder] if folder else [])) for place in _artifacts_under(root)
+    ]
     if as_json:
         print_json(rows)
         return DONE
@@ -88,7 +88,7 @@ def _row(place: Path) -> Row:
         until = iso(load_artifact(place, {}).trained_until_ns)
     except (ArtifactError, ValueError) as error:
         fault = str(error)
-    folder = f"shipped/{place.name}" if place.parent == SHIPPED else str(place)
+    folder = f"shipped/{place.name}" if place.parent == bundled.SHIPPED else str(place)
     return Row(
         folder, kind, algorithm, precision, until, sharpe,
         signed=(place / signing.SIGNATURE).is_file(), current=_is_current(place), fault=fault,
@@ -164,17 +164,13 @@ def distil(
 
     place = _learned(folder)
     _vacant(out)
-    for path in (bars, actions):
-        if path is not None and not path.is_file():
-            raise Failure(
-                f"{path}: no such file; name the market with --bars, its splits and dividends with --actions", CONFIG
-            )
+    files = market_files(bars, actions)
     words = ["quantd", "models", "distil", str(folder), "--out", str(out), "--hidden", ",".join(map(str, hidden))]
     words += ["--bars", str(bars), "--actions", str(actions or ""), "--steps", str(steps), "--epochs", str(epochs)]
     command = shlex.join([*words, "--seed", str(seed)])
     try:
         plan = DistilPlan(hidden=tuple(hidden), steps=steps, epochs=epochs, seed=seed)
-        manifest = teach(place, out, bars, actions, plan, command, lambda line: None if as_json else say(line))
+        manifest = teach(place, out, *files, plan, command, lambda line: None if as_json else say(line))
     except ArtifactError:
         raise
     except ValueError as error:

@@ -7,8 +7,7 @@ from typing import Final
 
 from daemon.cli.failures import CHECK_FAILED, USAGE, Failure
 from daemon.cli.output import print_json, say
-
-ROOT: Final = Path(__file__).resolve().parent.parent.parent
+from models import bundled
 
 POLICY: Final = '''"""{title}: weights by the inverse of each symbol's recent volatility, as a beginning of your own.
 
@@ -69,10 +68,7 @@ profile = "balanced"
 def write_config(folder: Path, *, as_json: bool) -> None:
     """config.toml in `folder`, from the commented default; never over one that is there."""
     target = folder / "config.toml"
-    text = (ROOT / "config.toml").read_text(encoding="utf-8")
-    for name in dict.fromkeys(re.findall(r'"((?:data|models)/[^"]+)"', text)):
-        text = text.replace(f'"{name}"', f'"{ROOT / name}"')  # the bundled files stay where they are
-    _write_new({target: text})
+    _write_new({target: bundled.CONFIG.read_text(encoding="utf-8")})
     if as_json:
         print_json({"wrote": [str(target)]})
         return

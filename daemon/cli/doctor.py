@@ -7,6 +7,8 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, distribution
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
@@ -19,7 +21,7 @@ from daemon.cli.places import Place, place
 from daemon.config import Config, ConfigError
 from daemon.tokens import loose, loose_text
 
-PACKAGES: Final = ("trading", "strategies", "risk", "models", "adapters", "daemon")
+PACKAGES: Final = ("trading", "strategies", "risk", "models", "adapters", "daemon", "research")
 OLDEST: Final = (3, 11)
 ROOT: Final = Path(__file__).resolve().parent.parent.parent
 
@@ -52,7 +54,7 @@ def doctor(config: Path, state: Path | None, sets: tuple[str, ...], *, store: bo
 
 def _checks(config: Path, state: Path | None, sets: tuple[str, ...], store: bool, live: bool) -> Iterator[Check]:
     torch_before = "torch" in sys.modules
-    ground = [_python(), _ours()]
+    ground = [_python(), _ours(), _whole()]
     yield from ground
     try:
         found = read(config, sets)
@@ -63,7 +65,7 @@ def _checks(config: Path, state: Path | None, sets: tuple[str, ...], store: bool
         return
     yield Check("config", True, f"{config}: {len(found.agents)} agents, {len(found.universe.symbols)} symbols")
     where = place(config, state, sets)
-    before = [check.name for check in ground if not check.ok]
+    before = [check.name for check in ground if check.ok is False]
     for check in _base(found, where, store or live, torch_before):
         before += [check.name] if check.ok is False else []
         yield check
@@ -97,13 +99,15 @@ def _python() -> Check:
 
 
 def _ours() -> Check:
-    """A stray package called `models` would be imported instead of ours."""
+    """Each package is imported: one can be missing, and a stray one called `models` would come in place of ours."""
     strange = []
     for name in PACKAGES:
-        spec = find_spec(name)
-        origin = Path(spec.origin).resolve() if spec is not None and spec.origin else None
-        if origin is None or origin.parent.parent != ROOT:
-            strange.append(f"{name} is {origin or 'missing'}")
+        try:
+            origin = Path(import_module(name).__file__ or "").resolve()
+        except ImportError as why:
+            strange.append(f"{name} cannot be imported ({why})")
+        else:
+            strange += [] if origin.parent.parent == ROOT else [f"{name} is {origin}"]
     text = "; ".join(strange) + f"; they must lie in {ROOT}: use quantd's own environment" if strange else str(ROOT)
     return Check("packages", not strange, text)
 
@@ -115,6 +119,18 @@ def _isolation() -> Check:
     lacking = ", ".join(missing())
     text = f"policy files are not isolated: this machine lacks {lacking}; see docs/security.md"
     return Check("isolation", None if lacking else True, text if lacking else "policy files run confined")
+
+
+def _whole() -> Check:
+    """Whether every file that the installer recorded is there. An editable installation records none of ours."""
+    try:
+        recorded = [each for each in distribution("quantd").files or () if each.suffix != ".pyc"]
+    except PackageNotFoundError:
+        return Check("files", None, "not installed: quantd runs from its source")
+    gone = sorted(str(each) for each in recorded if not Path(str(each.locate())).exists())
+    if gone:
+        return Check("files", False, f"{len(gone)} are missing, the first is {gone[0]}; install quantd again")
+    return Check("files", True, f"{len(recorded)}, as installed")
 
 
 def _torch(before: bool) -> Check:

@@ -9,10 +9,9 @@ from typing import Any
 
 import msgspec
 
-import models
 from daemon.cli.failures import CONFIG, DONE, Failure
 from daemon.cli.output import iso, print_json, progress, say, table
-from models import artifacts
+from models import artifacts, bundled
 from models.artifacts import MANIFEST, ArtifactError
 from models.forests import artifact as forests
 from models.forests.card import verdict
@@ -137,7 +136,7 @@ def train(
         raise Failure(f"training needs {', '.join(missing)}: install quantd with its extra `train`", CONFIG)
     from models.forests import training
 
-    _present(bars, actions)
+    files = market_files(bars, actions)
     if (out / MANIFEST).is_file() and artifacts.kind_of(out) != forests.KIND:
         raise Failure(f"{out} holds another kind of artifact; write to a new folder (--out)", CONFIG)
     try:
@@ -153,7 +152,7 @@ def train(
                 steps.append(line)
                 bar(len(steps) / (folds + 1))
 
-            manifest = training.train(bars, actions, symbols, plan, out, command, note)
+            manifest = training.train(*files, symbols, plan, out, command, note)
     except (ValueError, OSError) as error:
         raise Failure(f"quantd models train-{predicts}: {error}") from error
     seconds = load_forest(out).artifact.seconds
@@ -185,12 +184,12 @@ def evaluate(
     folder: Path, *, bars: Path, actions: Path | None, symbols: list[str], first: date, last: date, as_json: bool
 ) -> int:
     """A forest as it trades beside its plain estimate, on other data than it was made from."""
-    _present(bars, actions)
+    files = market_files(bars, actions)
     from models.forests import training
 
     place = place_of(folder)
     try:
-        judged, seen = training.evaluate(place, bars, actions, symbols, first, last)
+        judged, seen = training.evaluate(place, *files, symbols, first, last)
     except ArtifactError:
         raise
     except ValueError as error:
@@ -209,12 +208,16 @@ def evaluate(
     return DONE
 
 
-def _present(bars: Path, actions: Path | None) -> None:
-    for path in (bars, actions):
+def market_files(bars: Path, actions: Path | None) -> tuple[Path, Path | None]:
+    """Where the two files lie, here or among the bundled. Raises Failure."""
+    files = bundled.find(bars), None if actions is None else bundled.find(actions)
+    for path in files:
         if path is not None and not path.is_file():
-            raise Failure(
-                f"{path}: no such file; name the market with --bars, its splits and dividends with --actions", CONFIG
+            text = (
+                f"{path}: {bundled.absent(path)}; name the market with --bars, its splits and dividends with --actions"
             )
+            raise Failure(text, CONFIG)
+    return files
 
 
 def _command(plan: Any, out: Path, bars: Path, actions: Path | None, symbols: list[str]) -> str:
@@ -229,7 +232,7 @@ def _command(plan: Any, out: Path, bars: Path, actions: Path | None, symbols: li
 
 def place_of(folder: Path) -> Path:
     """As given, or among those that came with quantd; of a folder of versions the one it points to. Raises Failure."""
-    for place in (folder, Path(models.__file__).parents[1] / folder, Path(models.__file__).parent / "shipped" / folder):
+    for place in (bundled.find(folder), bundled.SHIPPED / folder):
         found = resolved(place)
         if (found / MANIFEST).is_file():
             return found

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from daemon.cli.failures import CONFIG, DONE, Failure
+from daemon.cli.models import market_files
 from daemon.cli.output import print_json, progress, say, table
 from daemon.policies import artifact_folder
+from models import bundled
 from models.versions import resolved
 
 if TYPE_CHECKING:
@@ -36,16 +38,12 @@ def retrain(
     missing = [name for name in NEEDED if find_spec(name) is None]
     if missing:
         raise Failure(f"training needs {', '.join(missing)}: install quantd with its extra `train`", CONFIG)
-    for path in (bars, actions):
-        if path is not None and not path.is_file():
-            raise Failure(
-                f"{path}: no such file; name the market with --bars, its splits and dividends with --actions", CONFIG
-            )
+    bars, actions = market_files(bars, actions)
     from models.artifacts import ArtifactError
     from models.retraining import again
     from models.retraining.judging import Rule
 
-    found = source if source.suffix == ".toml" else artifact_folder(str(source), Path())
+    found = bundled.find(source) if source.suffix == ".toml" else artifact_folder(str(source), Path())
     try:
         asked = again.Asked(
             found, out, bars, actions or Path(), until, against=None if against is None else artifact_folder(str(against), Path()),

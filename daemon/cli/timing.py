@@ -8,10 +8,10 @@ from typing import Final
 import numpy as np
 from msgspec import Struct
 
-import models
 from daemon.cli.failures import CHECK_FAILED, CONFIG, DONE, Failure
 from daemon.cli.models import place_of
 from daemon.cli.output import print_json, say, table
+from models import bundled
 from models.artifacts import Artifact
 from models.features import LOOKBACK, measure
 from models.learned.agreeing import random_market
@@ -47,8 +47,9 @@ class Inference(Struct, frozen=True):
 
 def inference(folders: Sequence[Path], batch: int, threads: int, *, as_json: bool) -> int:
     """Time the artifacts, or all shipped policies; exit code 1 when a decision's p99 is above ALLOWED_MS."""
-    shipped = Path(models.__file__).parent / "shipped"
-    places = [place_of(f) for f in folders] or [p for p in sorted(shipped.iterdir()) if (p / "manifest.json").is_file()]
+    places = [place_of(f) for f in folders] or [
+        p for p in sorted(bundled.SHIPPED.iterdir()) if (p / "manifest.json").is_file()
+    ]
     rows = [row for place in places if (row := _timed(place, batch, threads, named=bool(folders))) is not None]
     if as_json:
         print_json({"allowed_ms": ALLOWED_MS, "artifacts": rows})

@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from daemon.cli.failures import CONFIG, USAGE, Failure
 from daemon.cli.output import Bar, progress, say
+from models.bundled import find
 
 if TYPE_CHECKING:
     from models.training.fitting import Progress
@@ -91,7 +92,7 @@ def plan_of(asked: Asked) -> "Plan":
     if asked.plan is not None:
         if asked.agent is not None or asked.profile:
             raise Failure(f"{asked.plan} says agent and profile itself: leave --agent and --profile out", USAGE)
-        plan = read(asked.plan)
+        plan = read(find(asked.plan))
     else:
         agents = "ppo" if asked.agent is None else asked.agent
         plan = default(agents, asked.profile)  # type: ignore[arg-type]  # a wrong one is a PlanError

@@ -28,10 +28,8 @@ from daemon.config.schema import (
     UniverseTable,
 )
 from daemon.config.section import Section
+from models.bundled import absent, find
 from trading.instruments import Instrument, Universe
-
-SHIPPED = FilePath(__file__).resolve().parents[2]
-"""Where the policies that come with quantd lie, for configurations kept elsewhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,8 +137,8 @@ class Config:
         )
 
     def at(self, name: str) -> FilePath:
-        """A file named in the configuration; relative names start at the folder of config.toml."""
-        return self.source.folder / name
+        """A file named in the configuration: relative names start at the folder of config.toml, else among the bundled files."""
+        return find(name, self.source.folder)
 
     def missing_files(self) -> list[Mistake]:
         """Files that the configuration names and that are not there."""
@@ -159,9 +157,9 @@ class Config:
         if isinstance(rate := self.document.account.cash_rate, str):
             named.append((("account", "cash_rate"), rate))
         return [
-            self.source.mistake(path, f"= {shown(name)}: there is no such file", f"looked in {self.at(name).parent}")
+            self.source.mistake(path, f"= {shown(name)}: {absent(name)}", f"looked in {self.at(name).parent}")
             for path, name in named
-            if name and not self.at(name).exists() and not (path[0] == "agents" and (SHIPPED / name).exists())
+            if name and not self.at(name).exists()
         ]
 
 

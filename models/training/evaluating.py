@@ -7,6 +7,7 @@ from typing import Final
 from msgspec import Struct
 
 from models.artifacts import MANIFEST, ArtifactError, kind_of, read_manifest
+from models.bundled import absent, find
 from models.forests.policy import LearnedAllocation
 from models.learned.ensembles import LearnedEnsemble
 from models.learned.manifest import KIND
@@ -54,10 +55,10 @@ def evaluate(folder: Path, first: date, last: date, bars: Path | None = None, ac
         account, data = plan.market, plan.data
     # of an ensemble's members, who were made to trade together, the first says what they trade
     manifest = (policy.members[0] if isinstance(policy, LearnedEnsemble) else policy).artifact.manifest
-    files = (bars or Path(data.bars), actions or (Path(data.actions) if data.actions else None))
+    files = (find(bars) if bars else data.files[0], find(actions) if actions else data.files[1])
     for path in files:
         if path is not None and not path.is_file():
-            raise ValueError(f"{path}: there is no such file; name one with --bars and --actions")
+            raise ValueError(f"{path}: {absent(path)}; name one with --bars and --actions")
     panel = read_panel(files[0], files[1], manifest.universe, first - timedelta(days=WARMUP), last, account.cash_rate)
     rows = Split("window", first, last).rows(panel.day_ns)
 

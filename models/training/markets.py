@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 from datetime import date, timedelta
-from pathlib import Path
 
 import torch
 
+from models.bundled import absent
 from models.market import Market, market_of
 from models.market_data import rate_of, read_panel
 from models.observations import Observed, observe
@@ -81,17 +81,16 @@ def window_market(plan: Plan, first: date, last: date) -> Market:
 
 def _read(plan: Plan, last: date, first: date | None = None) -> Panel:
     begins = (first or plan.splits.train.first) - timedelta(days=plan.warmup_days)
-    data = plan.data
-    actions = Path(data.actions) if data.actions else None
-    for key, path in (("bars", Path(data.bars)), ("actions", actions)):
+    bars, actions = plan.data.files
+    for key, path in (("bars", bars), ("actions", actions)):
         if path is not None and not path.is_file():
-            raise PlanError(f"data.{key} = {str(path)!r}: there is no such file here")
+            raise PlanError(f"data.{key} = {str(path)!r}: {absent(path)}")
     try:
         rate_of(plan.market.cash_rate)
     except CashRateError as error:
         raise PlanError(f"market.cash_rate: {error}") from None
     try:
-        return read_panel(Path(data.bars), actions, data.symbols, begins, last, plan.market.cash_rate)
+        return read_panel(bars, actions, plan.data.symbols, begins, last, plan.market.cash_rate)
     except ValueError as error:
         raise PlanError(f"data.symbols: {error}") from None
 

@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from models import sights
+from models.bundled import find
 from models.desks import PROFILES as SEATS
 from models.desks import Diversity, Seat
 from models.episodes import Episodes
@@ -49,7 +50,7 @@ class PlanError(ValueError):
 
 
 class DataPlan(Struct, frozen=True, forbid_unknown_fields=True):
-    """Which files, by paths from where the command runs, and which columns of them, in this order."""
+    """Which files, by paths from where the command runs or among the bundled, and which columns of them, in this order."""
 
     bars: str = "data/us_daily.parquet"
     actions: str = "data/us_actions.csv"
@@ -59,6 +60,11 @@ class DataPlan(Struct, frozen=True, forbid_unknown_fields=True):
     def __post_init__(self) -> None:
         if not self.symbols or len(set(self.symbols)) != len(self.symbols):
             raise ValueError(f"symbols {list(self.symbols)}: one or more, each once")
+
+    @property
+    def files(self) -> tuple[Path, Path | None]:
+        """Where the bars and the actions lie."""
+        return find(self.bars), find(self.actions) if self.actions else None
 
 
 class MarketPlan(Struct, frozen=True, forbid_unknown_fields=True):

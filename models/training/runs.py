@@ -78,7 +78,7 @@ def train(
     looks = _look(folder, out, looked)
     results = judge(plan, markets, policies, chosen)
     rate = plan.market.cash_rate
-    data = [Path(name) for name in (plan.data.bars, plan.data.actions, rate) if name and isinstance(name, str)]
+    data = [path for path in (*plan.data.files, Path(rate) if isinstance(rate, str) else None) if path is not None]
     splits, best = plan.splits, fitted[chosen]
     days = markets.panel.day_ns
     windows = {

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from models import artifacts
 from models.artifacts import Golden, Manifest, Network, Result, Training, Window
+from models.bundled import find
 from models.card import card
 from models.features import LOOKBACK, FeatureSpec, measure, spec_hash
 from models.market_data import file_digest, read_panel
@@ -232,7 +233,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"{line}\n")
 
     try:
-        train(given.bars, given.actions, given.symbols, plan, given.out, command, progress)
+        train(find(given.bars), find(given.actions), given.symbols, plan, given.out, command, progress)
     except (ValueError, OSError) as error:
         sys.stderr.write(f"quantd train: {error}\n")
         return 1

@@ -421,7 +421,8 @@ def _broken(trial: FrozenTrial) -> bool:
 def _asked(search: Search) -> dict[str, object]:
     """All that a trial's score depends on; JSON, so that what is read back is equal."""
     data = search.plan.data
-    files = {f"data of {path}": file_digest(Path(path)) for path in (data.bars, data.actions) if path}
+    names = (data.bars, data.actions)
+    files = {f"data of {name}": file_digest(path) for name, path in zip(names, data.files, strict=True) if path}
     plan = {key: _json(each) for key, each in described(search.base).items()}
     return {**plan, **files, "sampler_seed": search.sampler_seed, "space": dump(search.space)}
 

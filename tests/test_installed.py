@@ -1,0 +1,251 @@
+"""The wheel: what is in it, and its commands from an empty folder, with nothing of the checkout on the path."""
+
+import http.client
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import sysconfig
+import time
+import venv
+import zipfile
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from models.bundled import SOURCE_ONLY
+from tests.edge_world import ROOT, answer, quantd
+
+FREE_PORTS = ("--set", "api.port=0", "--set", "bus.port=0")
+GONE = ("research", "daemon/dashboard/index.html")
+PACKAGES = ("adapters", "daemon", "models", "research", "risk", "strategies", "trading")
+
+DARWIN = '''"""Takes from Python what macOS does not have."""
+import os, select, signal, socket, sys, sysconfig, types
+
+sysconfig.get_config_vars()  # those of the real platform are read while it is named
+GONE = {
+    os: "fdatasync sched_getaffinity sched_setaffinity O_TMPFILE O_DIRECT O_PATH posix_fadvise posix_fallocate pidfd_open eventfd "
+        "memfd_create getrandom getxattr setxattr listxattr removexattr copy_file_range splice pipe2 unshare setns",
+    select: "epoll",
+    signal: "SIGRTMIN SIGRTMAX SIGPWR SIGSTKFLT SIGPOLL sigtimedwait sigwaitinfo pidfd_send_signal",
+    socket: "SOCK_CLOEXEC SOCK_NONBLOCK SO_PEERCRED AF_NETLINK AF_VSOCK SO_BINDTODEVICE MSG_NOSIGNAL",
+}
+for module, names in GONE.items():
+    for name in names.split():
+        if hasattr(module, name):
+            delattr(module, name)
+sys.platform = "darwin"
+proxies = types.ModuleType("_scproxy")
+proxies._get_proxy_settings = proxies._get_proxies = dict
+sys.modules["_scproxy"] = proxies
+
+
+class LinuxOnly:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("cysystemd", "systemd", "pyinotify", "prctl"):
+            raise ModuleNotFoundError(name, name=name)
+
+
+sys.meta_path.insert(0, LinuxOnly())
+
+
+def no_kernel_files(event, arguments):
+    if event == "open" and str(arguments[0]).startswith(("/proc/", "/sys/")):
+        raise FileNotFoundError(2, "No such file or directory", str(arguments[0]))
+
+
+sys.addaudithook(no_kernel_files)
+'''
+
+
+class Installed:
+    """An environment with the wheel alone; the packages that it needs are those of this one."""
+
+    def __init__(self, folder, wheel):
+        self.folder = folder
+        venv.create(folder / "venv", with_pip=False)
+        self.bin = folder / "venv" / "bin"
+        self.packages = Path(sysconfig.get_path("purelib", "posix_prefix", {"base": str(folder / "venv")}))
+        # a .pth file of an environment that is named in a .pth file is not read: the checkout does not come with it
+        (self.packages / "needs.pth").write_text(sysconfig.get_path("purelib") + "\n")
+        words = [
+            sys.executable,
+            "-m",
+            "pip",
+            "--python",
+            str(self.bin / "python"),
+            "install",
+            "-q",
+            "--no-deps",
+            "--no-index",
+        ]
+        subprocess.run([*words, str(wheel)], check=True, timeout=120)
+
+    def environment(self, path=None):
+        kept = {k: v for k, v in os.environ.items() if not k.startswith(("QUANTD_", "PYTHON"))}
+        return kept | {"COLUMNS": "200"} | ({"PYTHONPATH": str(path)} if path else {})
+
+    def __call__(self, *words, path=None, at=None):
+        return subprocess.run(
+            [str(self.bin / "quantd"), *words],
+            cwd=at or self.folder / "empty", env=self.environment(path), capture_output=True, text=True, timeout=120,
+        )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("wheel")
+    words = [str(ROOT / "scripts" / "make-wheel"), str(folder), "--no-build-isolation"]
+    subprocess.run(words, check=True, env=os.environ | {"PY": sys.executable}, timeout=240)
+    (found,) = folder.glob("*.whl")
+    return found
+
+
+@pytest.fixture(scope="module")
+def installed(wheel, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("installed")
+    (folder / "empty").mkdir()
+    return Installed(folder, wheel)
+
+
+@pytest.fixture(scope="module")
+def backtest():
+    """What a backtest of the checkout says."""
+    return answer(quantd(ROOT, "backtest", "--no-compare", "--json"))
+
+
+def test_the_wheel_holds_every_module_and_of_other_files_exactly_these(wheel):
+    names = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
+    modules = {name for name in names if name.endswith(".py")}
+    assert modules == {str(p.relative_to(ROOT)) for package in PACKAGES for p in (ROOT / package).rglob("*.py")}
+    at, shipped = "models/bundled", ROOT / "models" / "shipped"
+    assert names - modules == {
+        "adapters/store/migrations/script.py.mako",
+        *(f"daemon/dashboard/{name}" for name in ("dashboard.css", "dashboard.js", "index.html")),
+        *(f"{at}/{name}" for name in ("config.toml", "constraints.txt")),
+        *(f"{at}/data/{name}" for name in ("README.md", "us_daily.parquet", "us_actions.csv", "crypto_daily.parquet", "vix_daily.parquet")),
+        *(f"{at}/data/licences/{name}" for name in ("Apache-2.0.txt", "MIT-crypto_daily.txt")),
+        *(f"{at}/examples/train/{path.name}" for path in (ROOT / "examples" / "train").iterdir()),
+        *(f"{at}/models/shipped/{path.relative_to(shipped)}" for path in shipped.rglob("*") if path.is_file()),
+    }  # fmt: skip
+
+
+def test_a_recorded_market_is_in_the_wheel_where_its_licence_is_stated_and_nowhere_else(wheel):
+    rows = re.findall(r"^\| `(\S+)` \|.*\| ([^|]+) \|$", (ROOT / "data" / "README.md").read_text(), re.MULTILINE)
+    licences = dict(rows)
+    files = {path.name for path in (ROOT / "data").iterdir() if path.suffix in (".csv", ".parquet")}
+    assert set(licences) == files
+    assert {name for name, licence in rows if "none stated" in licence} == SOURCE_ONLY
+    named = {Path(name).name for name in zipfile.ZipFile(wheel).namelist()}
+    assert named & files == files - SOURCE_ONLY
+
+
+def test_the_wheel_asks_for_no_package_of_one_platform(wheel):
+    (name,) = (each for each in zipfile.ZipFile(wheel).namelist() if each.endswith("/METADATA"))
+    needed = re.findall(r"^Requires-Dist: (\S+?)[<>=;]", zipfile.ZipFile(wheel).read(name).decode(), re.MULTILINE)
+    assert len(needed) > 20
+    assert not set(needed) & {"cysystemd", "systemd-python", "sdnotify", "pyinotify", "python-prctl", "uvloop"}
+
+
+def test_an_installed_quantd_starts_from_an_empty_folder_and_trades_as_the_checkout_does(installed, backtest):
+    assert installed("init").returncode == 0
+    found = json.loads(installed("doctor", "--json", *FREE_PORTS).stdout)
+    assert [check for check in found["checks"] if check["ok"] is False] == []
+    assert {"packages", "files"} <= {check["name"] for check in found["checks"] if check["ok"]}
+    assert installed("config", "check").returncode == 0
+    assert answer(installed("backtest", "--json"))["digest"] == backtest["digest"]
+    lookahead = installed("study", "lookahead", "inverse_volatility")
+    assert (lookahead.returncode, lookahead.stderr) == (0, "")
+    rows = answer(installed("models", "list", "--json"))
+    assert len(rows) == len(list((ROOT / "models" / "shipped").iterdir()))
+    assert {row["fault"] for row in rows} == {""}
+    assert answer(installed("models", "info", "models/shipped/scorer", "--json"))
+    assert "data.bars" in installed("train", "examples/train/ppo.toml", "--show").stdout
+
+
+@contextmanager
+def running(installed):
+    """A daemon of the installed program, at the end of its market; yields a GET of its API."""
+    words = ["run", "--quiet", "--set", "feed.pace=fast", "--set", "feed.start=2021-01-04", *FREE_PORTS]
+    place = installed.folder / "empty" / "state" / "api.json"
+    daemon = subprocess.Popen(
+        [str(installed.bin / "quantd"), *words], cwd=installed.folder / "empty", env=installed.environment(),
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+
+    def get(path):
+        with suppress(OSError, ValueError, KeyError):
+            found = json.loads(place.read_text())
+            if found["pid"] == daemon.pid:
+                connection = http.client.HTTPConnection("127.0.0.1", found["port"], timeout=20)
+                connection.request("GET", path)
+                said = connection.getresponse()
+                return said.status, said.read()
+        return 0, b""
+
+    try:
+        yield daemon, get
+    finally:
+        if daemon.poll() is None:
+            daemon.send_signal(signal.SIGTERM)
+        daemon.communicate(timeout=60)
+
+
+def test_an_installed_daemon_trades_and_serves_its_dashboard(installed):
+    with suppress(FileExistsError):
+        installed("init")
+    with running(installed) as (daemon, get):
+        deadline = time.monotonic() + 60
+        while daemon.poll() is None and json.loads(get("/api/v1/status")[1] or "{}").get("status") != "ended":
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        assert get("/")[1].startswith((ROOT / "daemon" / "dashboard" / "index.html").read_bytes()[:200])
+        for name in ("dashboard.js", "dashboard.css"):
+            assert get(f"/{name}") == (200, (ROOT / "daemon" / "dashboard" / name).read_bytes())
+        assert json.loads(get("/api/v1/status")[1])["fills"] > 0
+    assert daemon.returncode == 0
+
+
+def test_a_market_without_a_stated_licence_is_refused_in_a_sentence_that_says_where_it_is(installed, tmp_path):
+    text = (ROOT / "config.toml").read_text().replace("data/us_daily.parquet", "data/us20_daily.parquet")
+    (tmp_path / "config.toml").write_text(text)
+    done = installed("config", "check", at=tmp_path)
+    assert done.returncode == 78
+    assert 'path = "data/us20_daily.parquet"' in done.stderr
+    assert "its source states no licence, so that only the source repository has it, in data/" in done.stderr
+
+
+def test_the_core_runs_where_python_has_only_what_macos_gives_it(installed, backtest, tmp_path):
+    (tmp_path / "sitecustomize.py").write_text(DARWIN)
+    asked = [str(installed.bin / "python"), "-c", "import os, sys; print(sys.platform, hasattr(os, 'fdatasync'))"]
+    said = subprocess.run(asked, env=installed.environment(tmp_path), capture_output=True, text=True, check=True)
+    assert said.stdout.split() == ["darwin", "False"]
+    (tmp_path / "empty").mkdir()
+    for words in (["--help"], ["init"], ["config", "check"], ["doctor", *FREE_PORTS]):
+        done = installed(*words, path=tmp_path, at=tmp_path / "empty")
+        assert done.returncode == 0, done.stdout + done.stderr
+    at_end = ["--set", "feed.pace=fast", "--set", "feed.at_end=stop"]
+    ran = answer(installed("run", "--json", *at_end, *FREE_PORTS, path=tmp_path, at=tmp_path / "empty"))
+    assert ran["digest"] == backtest["digest"]
+    assert answer(installed("replay", "--json", path=tmp_path, at=tmp_path / "empty"))["same"]
+
+
+def test_the_doctor_fails_where_a_package_or_a_file_is_missing(installed):
+    with suppress(FileExistsError):
+        installed("init")
+    away = {place: place.with_name("away") for place in (installed.packages / name for name in GONE)}
+    for place, there in away.items():
+        place.rename(there)
+    try:
+        done = installed("doctor", "--json", *FREE_PORTS)
+    finally:
+        for place, there in away.items():
+            there.rename(place)
+    assert done.returncode == 1
+    bad = {each["name"]: each["text"] for each in json.loads(done.stdout)["checks"] if each["ok"] is False}
+    assert "research cannot be imported" in bad["packages"]
+    assert "the first is daemon/dashboard/index.html" in bad["files"]
