@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import Any, Final
 
 FEWEST_DESCRIPTORS: Final = 128
-"""A run on recorded bars holds 26; a live feed, a venue, PostgreSQL and workers some more. The edges get three eighths."""
+"""A run on recorded bars holds 26; a live feed, a venue, PostgreSQL and workers hold more. The edges get 3/8."""
 
 MOST_DESCRIPTORS: Final = 65_536
 """More than any bound needs; some machines allow a thousand million."""
@@ -77,7 +77,7 @@ class Listener(socket.socket):
             self._spare = -1
 
     def _turn_away(self) -> None:
-        """Close one waiting connection by means of the spare descriptor: left to wait, it would be tried in a circle."""
+        """Close one waiting connection by means of the spare descriptor; asyncio would try it again at once."""
         os.close(self._spare)
         self._spare = -1
         with suppress(OSError):

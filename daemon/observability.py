@@ -72,7 +72,7 @@ def _one_line(_: object, __: str, event: EventDict) -> EventDict:
 
 
 class Lines(logging.StreamHandler[TextIO]):
-    """Writes at most KIND_LINES of one kind in a minute. How many were left out follows with the first line after it."""
+    """Writes at most KIND_LINES of one kind in a minute. The first line after it says how many were left out."""
 
     def __init__(self, out: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__(out)

@@ -1,4 +1,4 @@
-"""Who may reach API and bus, and how: TLS and logins as configured. What cannot be in force is refused with its line."""
+"""TLS and logins of API and bus as configured. What cannot be in force is refused with its line."""
 
 import ssl
 from collections.abc import Iterator, Sequence

@@ -290,8 +290,8 @@ async def test_beyond_this_machine_nothing_but_health_is_read_without_the_token(
         }
         assert {"/", "/metrics", "/api/v1/events", "/api/v1/why/SPY"} <= routes
         for path in sorted(routes - {"/health"}):
-            for wrong in ({}, {"Authorization": "Basic !"}, {"Authorization": "Basic bWU6eA=="}):
-                world.api._guard._wrong.clear()
+            world.api._guard._wrong.clear()
+            for wrong in ({"Authorization": "Basic bWU6eA=="}, {"Authorization": "Basic !"}, {}):
                 async with world.session.get(path, headers=wrong, ssl=trusting) as response:
                     assert (response.status, response.headers["WWW-Authenticate"]) == (401, 'Basic realm="quantd"')
                     assert RUN not in await response.text()
@@ -300,7 +300,15 @@ async def test_beyond_this_machine_nothing_but_health_is_read_without_the_token(
                     assert response.status == 200, path
         async with world.session.get("/health", ssl=trusting) as response:
             assert response.status == 200
+        for k in range(guard.WRONG_TOKENS + 1):
+            guess = {"Authorization": f"Bearer {k}"}
+            await (await world.session.get("/api/v1/status", headers=guess, ssl=trusting)).read()
+        async with world.session.get("/", headers=guess, ssl=trusting) as response:
+            assert response.status == 429
+        async with world.session.get("/", ssl=trusting) as response:
+            assert (response.status, "WWW-Authenticate" in response.headers) == (401, True)
         body = {"command": "halt"}
+        world.api._guard._wrong.clear()
         async with world.session.post("/api/v1/commands", json=body, headers=basic, ssl=trusting) as response:
             assert response.status == 401
         async with world.session.post("/api/v1/commands", json=body, headers=world.bearer, ssl=trusting) as response:

@@ -182,8 +182,10 @@ class Composer:
     def risk(
         self, sequence: int, ts: int, reason: str, limits: Mapping[str, tuple[float, float]], drawdown: float
     ) -> Message:
-        """The switches beside the house's limits and drawdown, all at `ts`. A record of the journal holds some limits of an
-        earlier instant, so these come from the account itself."""
+        """The switches beside the house's limits and drawdown, all at `ts`.
+
+        The limits come from the account itself: a record of the journal holds some of an earlier instant.
+        """
         id = f"{self.run}-{sequence}-risk"
         payload = Risk(
             **self._stamp(id, ts),

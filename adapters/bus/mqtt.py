@@ -83,8 +83,10 @@ class BusAddressWrong(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Tls:
-    """Files in PEM; without `ca_file` the system's authorities are trusted. With `own` the certificate in `ca_file` is the
-    broker's itself, whatever name it bears."""
+    """Files in PEM; without `ca_file` the system's authorities are trusted.
+
+    With `own` the certificate in `ca_file` is the broker's itself, whatever name it bears.
+    """
 
     ca_file: str = ""
     cert_file: str = ""
@@ -144,8 +146,8 @@ def address(url: str) -> tuple[str, int, bool]:
 class MqttBus:
     """One connection to a broker, kept up by `run`. All methods are called in the loop's thread and return at once.
 
-    Counters are plain attributes: `online`, `queue_depth` (at most COUNT_S old), `sent`, `connections`, `failures` (attempts and
-    connections that ended in an error), `last_error`; `drops` are messages given up.
+    Counters are plain attributes: `online`, `queue_depth` (at most COUNT_S old), `sent`, `connections`, `last_error`,
+    and `failures` (attempts and connections that ended in an error). `drops` are messages given up.
     """
 
     def __init__(self, settings: MqttSettings, outbox: Outbox, status_topic: str, offline: bytes) -> None:
@@ -177,7 +179,7 @@ class MqttBus:
 
     @property
     def drops(self) -> int:
-        """Messages that no broker takes, those for now that nobody was there to take, and those that gave way in the outbox."""
+        """Messages that no broker takes, those that nobody was there to take, and those that gave way in the outbox."""
         return self._given_up + self._gave_way
 
     @property

@@ -144,8 +144,11 @@ class Guard:
         raise Refused(421, "host", "this name is not the daemon's; use 127.0.0.1 or the configured [api] host")
 
     def authorise(self, request: web.Request) -> None:
-        """Raise Refused unless the request bears the token. Compared in constant time, also when it is refused. A browser
-        may send it as the password of any user where it reads; a page elsewhere can make it send that, so no change takes it."""
+        """Raise Refused unless the request bears the token; it is compared in constant time.
+
+        A browser may read with the token as the password of any user. A page elsewhere can make the browser send that
+        password, so nothing that changes the daemon takes it.
+        """
         scheme, _, given = request.headers.get("Authorization", "").partition(" ")
         reads = request.method in ("GET", "HEAD")
         if reads and scheme.lower() == "basic":
@@ -154,15 +157,20 @@ class Guard:
         right = hmac.compare_digest(given.strip().encode("utf-8", "surrogateescape"), self._token)
         if scheme.lower() == "bearer" and right and self._token:
             return
+        if given:  # a browser asks without one first, and must be asked for it however many others guess
+            self._count()
+        what = "this daemon can be reached from other machines" if reads else "this changes the daemon"
+        text = f"{what}: send Authorization: Bearer with the token in the state folder's file `token`"
+        raise Refused(401, "token", text, {"WWW-Authenticate": f'{"Basic" if reads else "Bearer"} realm="quantd"'})
+
+    def _count(self) -> None:
+        """Note a wrong token. Raises Refused where there were too many."""
         now = time.monotonic()
         while self._wrong and now - self._wrong[0] > 60.0:
             self._wrong.popleft()
         if len(self._wrong) >= WRONG_TOKENS:
             raise Refused(429, "rate", "too many wrong tokens; wait a minute", {"Retry-After": "60"})
         self._wrong.append(now)
-        what = "this daemon can be reached from other machines" if reads else "this changes the daemon"
-        text = f"{what}: send Authorization: Bearer with the token in the state folder's file `token`"
-        raise Refused(401, "token", text, {"WWW-Authenticate": f'{"Basic" if reads else "Bearer"} realm="quantd"'})
 
 
 def _password(given: str) -> str:
