@@ -264,6 +264,8 @@ async def serve(
             await edges.keep(service, options, folder)
         finally:
             gc.unfreeze()
+            if isinstance(shell.meanwhile, Deadline):  # a program that begins anew keeps its children
+                await asyncio.to_thread(shell.meanwhile.close)
             if outside is not None:
                 await outside.leave()
             if broker is not None:

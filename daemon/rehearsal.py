@@ -71,6 +71,8 @@ async def kill_switch(config: Config, post: Callable[[Path], Post]) -> list[Trie
                 shell.stopped = "the rehearsal is over"
                 tasks[1].cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
+                if service.deadline is not None:
+                    service.deadline.close()
                 await api.stop()
 
 

@@ -55,6 +55,11 @@ class Explaining:
         self._judged: OrderedDict[tuple[int, int], list[Judged]] = OrderedDict()
         self._deadline: Deadline | None = None
 
+    def close(self) -> None:
+        """End the processes of policies that plans asked."""
+        if self._deadline is not None:
+            self._deadline.close()
+
     async def why(self, read: Read, request: web.Request) -> Explanation:
         """Explain what the path names; `read` asks the store in a thread. Raises Refused."""
         what, at = request.match_info["order"], request.query.get("at")

@@ -98,8 +98,10 @@ class Readings:
         self._assessed: tuple[tuple[int, int, int], Assessed] | None = None
 
     def close(self) -> None:
-        """End the event streams, so that a stop need not wait for them."""
+        """End the event streams, so that a stop need not wait for them, and the processes of plans."""
         self._closed.set()
+        if self._slow is not None:
+            self._slow.close()
 
     def now(self) -> Overview:
         """The overview, made once for each turn of the loop however many ask."""

@@ -212,6 +212,35 @@ def test_a_module_of_the_working_folder_is_not_run(tmp_path: Path, params: str) 
     assert not (tmp_path / "owned").exists()
 
 
+CHILDREN = """
+import os, sys
+from pathlib import Path
+from daemon.cli import main
+sys.argv = ["quantd", "run", "--quiet"]
+try:
+    main()
+except SystemExit:
+    pass
+stats = [path.read_text().rpartition(")")[2].split() for path in Path("/proc").glob("[0-9]*/stat")]
+print([fields[0] for fields in stats if int(fields[1]) == os.getpid()])
+"""
+
+
+def test_no_process_outlives_the_run(tmp_path: Path) -> None:
+    # a program that begins anew under other agents replaces itself, and keeps its children
+    write(tmp_path, SEEING)
+    done = subprocess.run(
+        [sys.executable, "-c", CHILDREN],
+        cwd=tmp_path,
+        env=ENV,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.stdout.strip() == "[]", done.stdout + done.stderr
+
+
 @pytest.mark.skipif(bool(missing()), reason=f"this machine lacks {', '.join(missing())}")
 def test_the_token_is_unreadable_for_a_policy_of_a_run(tmp_path: Path) -> None:
     write(
