@@ -456,11 +456,11 @@ class Service:
         effects = self.shell.run(event)
         if self.store_error:
             for message in self._composer.messages(seq, effects, only=(Publish, Switched)):
-                if message.retain:
-                    self._ahead.append(message)
-                    self._published([message])
-                elif message.level == "CRITICAL":
+                if message.level == "CRITICAL":
                     self._urgent(message)
+            if any(type(effect) is Switched for effect in effects):
+                self._ahead.append(self._risk(seq))
+                self._published(self._ahead[-1:])
         return effects
 
     def _unrecorded(self, waiting: Sequence[Command]) -> str:
