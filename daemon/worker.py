@@ -179,13 +179,13 @@ class Worker:
         self._ready = self._withdrawn = False
         self._universe: object = None
         self._n = 0
-        self.start()
-        if not lookback:
-            try:
+        try:
+            self.start()
+            if not lookback:
                 self._wait()
-            except (Broken, OSError) as error:
-                self.close()
-                raise ParamsError(f"{file}: {error} while it was loaded; correct what runs at import") from None
+        except (Broken, OSError) as error:
+            self.close()
+            raise ParamsError(f"{file}: {error} while it was loaded; correct what runs at import") from None
 
     # the policy
 
