@@ -23,7 +23,7 @@ MEMORY_BYTES: Final = 1 << 30
 OPEN_FILES: Final = 64
 
 SYSTEM: Final = (
-    "/usr", "/lib", "/lib64", "/etc/ld.so.cache", "/etc/localtime", "/dev/null", "/dev/zero", "/dev/urandom", "/dev/random",
+    "/usr", "/lib", "/lib64", "/nix/store", "/etc/ld.so.cache", "/etc/localtime", "/dev/null", "/dev/zero", "/dev/urandom", "/dev/random",
     "/proc/cpuinfo", "/proc/meminfo", "/proc/stat", "/sys/devices/system", "/sys/kernel/mm/transparent_hugepage",
 )  # fmt: skip
 """What libraries read of the system; ONNX Runtime chooses its kernels by /proc/cpuinfo."""
@@ -100,7 +100,8 @@ def missing() -> list[str]:
 def readable(file: Path, packages: Sequence[Path], hidden: Sequence[Path]) -> list[str]:
     """The paths that the policy of `file` may read: the interpreter, installed packages, libraries of the system, and what lies
     beside the file. Nothing of `hidden` is among them, wherever it lies."""
-    installed = [Path(each) for each in {sys.prefix, sys.base_prefix, sys.exec_prefix}]
+    sites = [each for each in sys.path if Path(each).name in ("site-packages", "dist-packages")]
+    installed = [Path(each) for each in {sys.prefix, sys.base_prefix, sys.exec_prefix, *sites}]
     beside = [each for each in file.parent.iterdir() if not _private(each)] if file.parent.is_dir() else []
     away = [each.resolve() for each in hidden]
     found = [*map(Path, SYSTEM), *installed, *packages, *beside]

@@ -26,6 +26,9 @@ from trading.view import HOLD, Memory, View
 DEFAULT_LOOKBACK: Final = 252
 """Samples kept for a file that does not say how many it reads (LOOKBACK = ..)."""
 
+MOST_LOOKBACK: Final = 100_000
+"""Most samples that a file may read: they are kept in memory."""
+
 TEXT: Final = 300
 """Most characters of an exception's text that travel."""
 
@@ -136,8 +139,8 @@ def load_user_policy(path: Path, attribute: str, params: Mapping[str, object], s
     if not callable(found):
         raise ParamsError(f"{path}: {attribute!r} is not a function; define act(view) or act(view, memory)")
     lookback = keywords.get("lookback", getattr(owner, "lookback", getattr(owner, "LOOKBACK", DEFAULT_LOOKBACK)))
-    if type(lookback) is not int or lookback < 1:
-        raise ParamsError(f"{path}: lookback is {lookback!r}; it is a whole number of samples, at least 1")
+    if type(lookback) is not int or not 1 <= lookback <= MOST_LOOKBACK:
+        raise ParamsError(f"{path}: lookback is {lookback!r}; it is a whole number of samples, 1 to {MOST_LOOKBACK}")
     uses_bars = bool(getattr(owner, "uses_bars", getattr(module, "USES_BARS", False)))
     with_memory = _takes_memory(path, attribute, found)
     if "lookback" not in inspect.signature(found).parameters:
@@ -240,4 +243,4 @@ def place_of(error: BaseException, policy: Policy) -> str:
     return text
 
 
-__all__ = ["PolicyFailed", "UserPolicy", "UserView", "load_user_policy", "place_of", "source_of"]
+__all__ = ["MOST_LOOKBACK", "PolicyFailed", "UserPolicy", "UserView", "load_user_policy", "place_of", "source_of"]

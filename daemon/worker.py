@@ -31,7 +31,7 @@ from msgspec import Struct
 
 from daemon import confinement
 from daemon.policies import answer
-from daemon.user_policy import PolicyFailed, load_user_policy, source_of
+from daemon.user_policy import MOST_LOOKBACK, PolicyFailed, load_user_policy, source_of
 from strategies.policies import POLICIES, ParamsError
 from trading.bars import Bars
 from trading.effects import Ask
@@ -183,18 +183,19 @@ class Worker:
         self._file, self._made, self._hidden = file, pickle.dumps(made), hidden
         self._process: subprocess.Popen[bytes] | None = None
         self._end: weakref.finalize[[subprocess.Popen[bytes]], Worker] | None = None
+        self._trusted = bool(lookback)
         self._ready = self._withdrawn = False
         self.fit: Callable[[Universe], None] = _any_universe
         """Raises ValueError where the policy needs a symbol that is not traded (`daemon.policies.fit`)."""
         self._universe: object = None
         self._n = 0
-        self.start()
-        if not lookback:
-            try:
+        try:
+            self.start()
+            if not lookback:
                 self._wait()
-            except (Broken, OSError) as error:
-                self.close()
-                raise ParamsError(f"{file}: {error} while it was loaded; correct what runs at import") from None
+        except (Broken, OSError) as error:
+            self.close()
+            raise ParamsError(f"{file}: {error} while it was loaded; correct what runs at import") from None
 
     # the policy
 
@@ -213,8 +214,8 @@ class Worker:
         except (Broken, OSError, ValueError) as error:
             self.fault = self.fault or f"{error}; its process is started anew"
             self.close()
-            if not self._withdrawn:
-                self.start()  # ready, or on its way, when it is asked again
+            if self._trusted and not self._withdrawn:
+                self.start()  # ready, or on its way, when it is asked again; nothing stops a file's threads until then
             raise PolicyFailed(self.fault) from None
         noted = bool(decided.note or decided.warns)
         return (Noted(weights, decided.note, warns=decided.warns) if noted else weights), remembered
@@ -266,11 +267,15 @@ class Worker:
                     self.missing = [_cleaned(each, 200) for each in missing[:8]]
                 case Unfit(text):
                     raise ParamsError(_cleaned(text, 2 * PRINTED_CHARS))
-                case Loaded(lookback, uses_bars) if self.lookback in (0, lookback) and lookback > 0:
+                case Loaded(lookback, uses_bars) if self._fits(lookback):
                     self.lookback, self.uses_bars, self._ready = lookback, uses_bars, True
                 case _:
                     raise Broken("its process said something else than that it is ready")
         self._pause(True)
+
+    def _fits(self, lookback: int) -> bool:
+        """Whether a loaded policy reads as much as it did first; its samples are kept in the daemon's memory."""
+        return 1 <= lookback <= MOST_LOOKBACK and self.lookback in (0, lookback)
 
     def _asked(self, view: View, memory: Memory) -> Decided:
         self._n += 1

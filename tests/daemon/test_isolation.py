@@ -131,10 +131,11 @@ def test_a_policy_that_holds_its_interpreters_lock_delays_no_kill_switch(tmp_pat
         wait_for(address, "switch", "HALT")
         assert time.monotonic() - began < 1.0
         process.terminate()
-        began = time.monotonic()
         process.communicate(timeout=20)
-        assert time.monotonic() - began < 5.0
         assert process.returncode == 0
+    alerts = command(tmp_path, "alerts")
+    assert "mine: the question was withdrawn: what stops trading came first" in alerts
+    assert "policy failed" not in alerts
 
 
 def test_a_policy_that_holds_its_interpreters_lock_delays_no_stop_and_no_reader(tmp_path: Path) -> None:

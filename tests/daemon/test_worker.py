@@ -271,6 +271,7 @@ def test_one_that_hangs_is_killed_at_its_deadline_and_answers_again(closing: lis
     assert time.monotonic() - began < 5.0
     assert late.failed == "no answer within 0.3 s; its process is started anew"
     assert late.weights is None
+    assert worker._process is None, "nothing that its import left behind runs until the next question"
     worker.limit_s = 30.0
     other = rich_view()
     other.time += 1
@@ -339,6 +340,13 @@ LOADING = [
     ("import os\nos._exit(9)\n", r"value\.py: its process ended \(exit status 9\) while it was loaded"),
     ("import numpy as np\nnp.ones(400_000_000)\n", "MemoryError"),
     ("LOOKBACK = -1\ndef act(view): pass\n", "lookback is -1"),
+    ("LOOKBACK = 10**9\ndef act(view): pass\n", "lookback is 1000000000; it is a whole number of samples, 1 to 100000"),
+    (
+        "import msgspec, os, struct\nd = msgspec.msgpack.encode({'type': 'Loaded', 'lookback': 10**9, 'uses_bars': False})\n"
+        "[os.write(f, struct.pack('<Q', len(d)) + d) for f in range(3, 9) if os.path.exists(f'/proc/self/fd/{f}') and "
+        "__import__('fcntl').fcntl(f, 3) & 3 == 1]\nimport time; time.sleep(9)\n",
+        "its process said something else than that it is ready while it was loaded",
+    ),
 ]
 
 
