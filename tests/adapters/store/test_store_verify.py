@@ -1,10 +1,12 @@
 """The full check: whole stores pass, and each kind of tampering is named with its place."""
 
+from pathlib import Path
+
 import pytest
 
 from adapters.store.compaction import Keep
 from adapters.store.projection import COLUMNS
-from adapters.store.verify import verify
+from adapters.store.verify import NEWEST, verify
 from adapters.store.writing import BadBar, SnapshotOf
 from tests.adapters.store.store_days import AGENTS, DAY, START, UNIVERSE, basket, batch, entries, plan
 from trading.effects import Filled, Valued
@@ -124,6 +126,11 @@ def test_fills_of_an_order_that_was_open_where_the_fold_begins_stay_with_their_o
         store.compact(Keep(journal_days=1000.0, orders_days=20))
         assert desk.sql("SELECT COUNT(*) FROM fills") == [(1,)]
         assert [desk.verify(newest) for newest in (None, 1_000, 75, 30)] == [[]] * 4
+
+
+def test_the_docs_name_the_entries_that_a_start_checks():
+    text = (Path(__file__).resolve().parents[3] / "docs" / "store.md").read_text()
+    assert f"newest {NEWEST:,} entries" in " ".join(text.split())
 
 
 def test_an_empty_file_is_said_to_be_one(tmp_path):
