@@ -16,7 +16,7 @@ from structlog.testing import capture_logs
 from adapters.bus.messages import Composer
 from adapters.store.store import Store
 from daemon.alerting import AlertFilter
-from daemon.api import guard
+from daemon.api import commands, guard
 from daemon.api.server import Api, ApiUnavailable
 from daemon.assembly import assemble
 from daemon.config import load
@@ -31,7 +31,7 @@ from daemon.room import Book, RiskNow
 from daemon.service import Service
 from daemon.timeline import instants
 from tests.bus_world import certificate, until
-from tests.daemon.test_service import FullFor
+from tests.daemon.test_service import FullFor, Slow
 from tests.edge_world import CONFIG, ROOT, write
 from trading.events import Condition, Tick
 
@@ -232,6 +232,15 @@ async def test_a_halt_is_answered_and_the_trouble_shown_while_the_store_takes_no
     await until(lambda: not world.service.store_error, "a working store")
     status, done = await command(world, {"command": "halt", "reason": "again"}, world.bearer)
     assert (status, done["unrecorded"]) == (200, "")
+
+
+async def test_a_halt_that_a_slow_store_has_not_taken_is_answered_as_in_force(world, monkeypatch):
+    monkeypatch.setattr(commands, "WAIT_S", 0.1)
+    world.service.store = Slow(world.store)
+    status, done = await command(world, {"command": "halt", "reason": "slow"}, world.bearer)
+    assert (status, done["switch"], done["unrecorded"]) == (200, "HALT", "the store did not answer for 0.1 s")
+    status, refused = await command(world, {"command": "resume", "reason": "slow"}, world.bearer)
+    assert (status, refused["error"]["code"]) == (504, "late")
 
 
 async def test_metrics_are_those_of_prometheus(world):

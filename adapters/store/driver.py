@@ -87,8 +87,9 @@ class SqliteDriver:
         configure(self._db, read_only=read_only)
         self._durable: bool | None = None
         self._path = path
-        self._log = path.with_name(f"{path.name}-wal")
-        self._ids = {path: _identity(path)}
+        real = path.resolve()  # also after a change of the working folder
+        self._log = real.with_name(f"{real.name}-wal")
+        self._ids = {real: _identity(real)}
         self._schema: int | None = None
 
     def execute(self, sql: str, values: Sequence[object] = ()) -> Cursor:

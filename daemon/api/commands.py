@@ -13,8 +13,12 @@ from daemon.commanding import Command, NotDone, operator
 from daemon.inbox import InboxFull
 from daemon.overview import SWITCH
 from daemon.service import Service
+from risk.switch import HALT, REDUCE
 
 WAIT_S: Final = 10.0
+
+IN_FORCE: Final = {"halt": HALT, "reduce": REDUCE}
+"""Command -> the switch from which on it is in force, recorded or not."""
 
 STATUS: Final = {
     "agent": 404, "command": 422, "reason": 422, "not_ready": 503, "halt_file": 409, "down": 409, "symbol": 404,
@@ -62,14 +66,23 @@ async def command(request: web.Request, service: Service) -> web.Response:
         raise Refused(STATUS[why.fault], why.fault, str(why), later) from None
     except InboxFull as why:
         raise Refused(429, "busy", str(why), {"Retry-After": "1"}) from None
+    state = service.shell.state
+    unrecorded = ""
     try:
         async with asyncio.timeout(WAIT_S):
             await asyncio.shield(done)
     except TimeoutError:
-        raise Refused(504, "late", "the command waits, but is not in the journal yet; look at the status") from None
-    state = service.shell.state
+        if state.switch_of(order.agent).state < IN_FORCE.get(order.command, HALT + 1):
+            text = "the command waits, but is not in the journal yet; look at the status"
+            raise Refused(504, "late", text) from None
+        unrecorded = f"the store did not answer for {WAIT_S:g} s"
     switch = state.switch_of(order.agent)
     answer = Done(
-        order.command, order.agent, SWITCH[switch.state], switch.reason, state.flattening, service.store_error
+        order.command,
+        order.agent,
+        SWITCH[switch.state],
+        switch.reason,
+        state.flattening,
+        service.store_error or unrecorded,
     )
     return web.json_response(body=msgspec.json.encode(answer))

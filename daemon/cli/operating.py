@@ -25,7 +25,7 @@ def command(
     why = f" ({done['reason']})" if done["reason"] and done["switch"] != "RUN" else ""
     more = "; positions are being sold at the next prices" if done["flattening"] else ""
     say(f"{who}: switch {done['switch']}{why}{more}")
-    if done["unrecorded"]:
+    if done.get("unrecorded"):
         say(f"in force now; recorded once the store takes writes again ({done['unrecorded']})")
 
 

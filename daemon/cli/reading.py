@@ -58,7 +58,7 @@ def _status_lines(now: dict[str, Any], reached: Any) -> None:
     zone = now["zone"]
     when = f"{local(now['ts'], zone)} {place_name(zone)}" if now["ts"] else "before the first bar"
     say(f"  {when}  switch {now['switch']} {now['reason']}".rstrip())
-    if now["store"]:
+    if now.get("store"):
         say(f"  nothing is recorded: {now['store']}")
     total = f" ({now['total']:+.1%})" if now["total"] is not None else ""
     say(f"  equity {now['equity']}{total}, of it cash {now['cash']}; drawdown {now['drawdown']:.1%}")

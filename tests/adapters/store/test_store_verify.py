@@ -1,12 +1,17 @@
 """The full check: whole stores pass, and each kind of tampering is named with its place."""
 
+from pathlib import Path
+
 import pytest
 
 from adapters.store.compaction import Keep
 from adapters.store.projection import COLUMNS
-from adapters.store.verify import verify
+from adapters.store.verify import NEWEST, verify
 from adapters.store.writing import BadBar, SnapshotOf
-from tests.adapters.store.store_days import AGENTS, UNIVERSE, batch, entries
+from tests.adapters.store.store_days import AGENTS, DAY, START, UNIVERSE, basket, batch, entries, plan
+from trading.effects import Filled, Valued
+from trading.events import Tick
+from trading.orders import Cause, Reports
 
 RUN = "7f3k2m1a"
 
@@ -99,6 +104,33 @@ def test_a_store_is_whole_for_a_start_wherever_its_fold_begins(desk):
         assert desk.sql("SELECT COUNT(*) FROM archives") != [(0,)]
         whole += [desk.verify(newest) for newest in (1, 30, 100, 290, 310, 10_000)]
     assert whole == [[]] * 13
+
+
+def test_fills_of_an_order_that_was_open_where_the_fold_begins_stay_with_their_order(desk):
+    def value(day: int) -> tuple[object, list[object]]:
+        at = START + day * DAY
+        return Tick(at, sample=True), [Valued(at, 10**11, 10**10, [10**11, 0], 0.9, 0.01)]
+
+    sample = START + DAY
+    part = Reports(sample, 0, START + 25 * DAY, [0], [2], [2], [10**9], [0], [Cause.PART_FILL])
+    filled = [Filled(sample, 0, START + 25 * DAY, [0], [2], [10**9], [0], [[(0, 2)]])]
+    day = [(Tick(sample, sample=True), [plan(sample), basket(sample)]), *map(value, range(2, 25)), (part, filled)]
+    day += map(value, range(26, 91))
+    with desk.open() as store:
+        fold = store.begin(RUN, UNIVERSE, agents=AGENTS)
+        for first in range(1, 91, 10):
+            made = batch(fold, first, day[first - 1 : first + 9], durable=True)
+            made.ts = START + (first + 9) * DAY
+            made.snapshot = SnapshotOf(first + 9, "1", b"state")
+            store.commit(made)
+        store.compact(Keep(journal_days=1000.0, orders_days=20))
+        assert desk.sql("SELECT COUNT(*) FROM fills") == [(1,)]
+        assert [desk.verify(newest) for newest in (None, 1_000, 75, 30)] == [[]] * 4
+
+
+def test_the_docs_name_the_entries_that_a_start_checks():
+    text = (Path(__file__).resolve().parents[3] / "docs" / "store.md").read_text()
+    assert f"newest {NEWEST:,} entries" in " ".join(text.split())
 
 
 def test_an_empty_file_is_said_to_be_one(tmp_path):
