@@ -19,6 +19,7 @@ from models.market_data import read_panel
 from models.observations import sight
 from models.walks import walk
 from research.comparison import recorded
+from strategies.policies.signals import Signals
 from tests.edge_world import ROOT, program, quantd
 from tests.edge_world import answer as document
 from trading.effects import Ask, Effect, Filled, Valued
@@ -108,6 +109,29 @@ def test_policies_see_how_shares_and_bitcoin_move_together_by_date_and_never_ahe
     assert len(seen) == 514
     assert abs(known) < 0.1
     assert by_date > 0.3
+
+
+def test_beta_and_correlation_to_the_benchmark_are_of_the_same_dates(tmp_path: Path) -> None:
+    params = "params = { features = { correlation_60 = 1.0, momentum_20 = 1.0 }, top = 2 }"
+    assembly = assembled(tmp_path, CONFIG.replace('policy = "min_variance"', f'policy = "signals"\n{params}'))
+    policy = assembly.policies[0]
+    assert isinstance(policy, Signals)
+    count = 0
+
+    def look(view: View) -> None:
+        nonlocal count
+        count += 1
+        if count % 50:
+            return
+        found = policy.features(view)
+        rows, known = view.synchronous(60), view.returns(60)
+        assert found[3, 0] == pytest.approx(np.corrcoef(rows[:, [0, 3]].T)[0, 1])
+        assert found[3, 0] != pytest.approx(np.corrcoef(known[:, [0, 3]].T)[0, 1], abs=1e-3)
+        # an instrument's own momentum is as new as its last price
+        assert found[0, 1] == pytest.approx(np.prod(1.0 + known[-20:, 0]) - 1.0)
+
+    watched(assembly, look)
+    assert count == 514
 
 
 def test_a_mixed_run_taken_up_from_snapshots_has_the_digest_of_one_that_went_on(mixed: Assembly) -> None:
