@@ -4,12 +4,15 @@ import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import polars as pl
 import pytest
+from msgspec import structs
 
 from daemon.app import Options, read_config
 from daemon.assembly import Assembly, assemble
+from daemon.engine.freezing import Frozen, freeze, thaw
 from daemon.engine.valuation import gains
 from daemon.loop import Log, Shell
 from daemon.policies import answer
@@ -147,6 +150,17 @@ def test_a_mixed_run_taken_up_from_snapshots_has_the_digest_of_one_that_went_on(
     rows = straight.state.history.by_date.returns(252)
     np.testing.assert_array_equal(shell.state.history.by_date.returns(252), rows)
     assert gains(shell.state) == gains(straight.state)
+
+
+def test_a_snapshot_from_before_rows_by_date_were_kept_has_those_of_the_gate(mixed: Assembly) -> None:
+    shell = mixed.shell()
+    for item in mixed.items():
+        shell.take(item)
+    frozen = msgspec.msgpack.decode(freeze(shell.state), type=Frozen)
+    older = structs.replace(frozen, rings=frozen.rings[:4], counts=(*frozen.counts[:2], 0, 0))
+    again = thaw(mixed.rules, msgspec.msgpack.encode(older))
+    np.testing.assert_array_equal(again.history.by_date.returns(60), again.history.synchronous.returns(60))
+    np.testing.assert_allclose(again.history.by_date.returns(60), shell.state.history.by_date.returns(60), rtol=1e-12)
 
 
 def test_training_shows_the_rows_that_trading_has(mixed: Assembly) -> None:
