@@ -4,7 +4,7 @@ Features are imported where they are used: their tables would be a tenth of ever
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isfinite
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -62,7 +62,7 @@ class Signals:
         return tuple(sorted(self.spec.needs - {"benchmark"}))
 
     def features(self, view: View) -> Floats:
-        """float64[N, F], the newest row."""
+        """float64[N, F], the newest row. Features that relate an instrument to the benchmark are of the newest complete date."""
         from strategies.features import Inputs, compute
 
         bars = view.bars(self.spec.lookback)
@@ -73,7 +73,14 @@ class Signals:
             universe.index.get(universe.benchmark),
             shared={name: view.macro(name, self.spec.lookback) for name in self.uses_macro},
         )
-        return compute(self.spec, inputs, rows=1)[0]
+        found = compute(self.spec, inputs, rows=1)[0]
+        relating = [k for k, each in enumerate(self.spec.features) if each.about.group == "benchmark"]
+        closes = closes_by_date(view, self.spec.lookback) if relating else None
+        if closes is not None:
+            rows = {**inputs.bars, **dict.fromkeys(("open", "high", "low", "close"), closes)}
+            before = np.concatenate(([-1], bars.session[:-1]))
+            found[:, relating] = compute(self.spec, replace(inputs, session=before, bars=rows), rows=1)[0][:, relating]
+        return found
 
     def scores(self, features: Floats) -> Floats:
         """float64[N], weighted sum of ranks about their middle; NaN for who takes no part."""
@@ -112,6 +119,18 @@ class Signals:
         total = float(places.sum())
         invested = self.params.invested * self.exposure(features)
         return (places * (invested / total) if total > 0.0 else places), memory
+
+
+def closes_by_date(view: View, rows: int) -> Floats | None:
+    """float64[rows, N] what 1 became by the synchronous rows, NaN before an instrument's first; None where they are the known rows."""
+    returns = view.synchronous(rows - 1)
+    if np.array_equal(returns, view.returns(rows - 1), equal_nan=True):
+        return None
+    known = np.isfinite(returns)
+    grown = np.cumprod(np.where(known, 1.0 + returns, 1.0), axis=0)
+    begun = np.logical_or.accumulate(known)
+    closes = np.vstack([np.ones_like(grown[:1]), grown])
+    return np.where(np.vstack([known[:1], begun]), closes, np.nan)
 
 
 def make_signals(params: Mapping[str, object]) -> Signals:

@@ -4,12 +4,15 @@ import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import polars as pl
 import pytest
+from msgspec import structs
 
 from daemon.app import Options, read_config
 from daemon.assembly import Assembly, assemble
+from daemon.engine.freezing import Frozen, freeze, thaw
 from daemon.engine.valuation import gains
 from daemon.loop import Log, Shell
 from daemon.policies import answer
@@ -19,6 +22,7 @@ from models.market_data import read_panel
 from models.observations import sight
 from models.walks import walk
 from research.comparison import recorded
+from strategies.policies.signals import Signals
 from tests.edge_world import ROOT, program, quantd
 from tests.edge_world import answer as document
 from trading.effects import Ask, Effect, Filled, Valued
@@ -110,6 +114,29 @@ def test_policies_see_how_shares_and_bitcoin_move_together_by_date_and_never_ahe
     assert by_date > 0.3
 
 
+def test_beta_and_correlation_to_the_benchmark_are_of_the_same_dates(tmp_path: Path) -> None:
+    params = "params = { features = { correlation_60 = 1.0, momentum_20 = 1.0 }, top = 2 }"
+    assembly = assembled(tmp_path, CONFIG.replace('policy = "min_variance"', f'policy = "signals"\n{params}'))
+    policy = assembly.policies[0]
+    assert isinstance(policy, Signals)
+    count = 0
+
+    def look(view: View) -> None:
+        nonlocal count
+        count += 1
+        if count % 50:
+            return
+        found = policy.features(view)
+        rows, known = view.synchronous(60), view.returns(60)
+        assert found[3, 0] == pytest.approx(np.corrcoef(rows[:, [0, 3]].T)[0, 1])
+        assert found[3, 0] != pytest.approx(np.corrcoef(known[:, [0, 3]].T)[0, 1], abs=1e-3)
+        # an instrument's own momentum is as new as its last price
+        assert found[0, 1] == pytest.approx(np.prod(1.0 + known[-20:, 0]) - 1.0)
+
+    watched(assembly, look)
+    assert count == 514
+
+
 def test_a_mixed_run_taken_up_from_snapshots_has_the_digest_of_one_that_went_on(mixed: Assembly) -> None:
     straight, shell = mixed.shell(), mixed.shell()
     for number, instant in enumerate(instants(mixed.items())):
@@ -123,6 +150,17 @@ def test_a_mixed_run_taken_up_from_snapshots_has_the_digest_of_one_that_went_on(
     rows = straight.state.history.by_date.returns(252)
     np.testing.assert_array_equal(shell.state.history.by_date.returns(252), rows)
     assert gains(shell.state) == gains(straight.state)
+
+
+def test_a_snapshot_from_before_rows_by_date_were_kept_has_those_of_the_gate(mixed: Assembly) -> None:
+    shell = mixed.shell()
+    for item in mixed.items():
+        shell.take(item)
+    frozen = msgspec.msgpack.decode(freeze(shell.state), type=Frozen)
+    older = structs.replace(frozen, rings=frozen.rings[:4], counts=(*frozen.counts[:2], 0, 0))
+    again = thaw(mixed.rules, msgspec.msgpack.encode(older))
+    np.testing.assert_array_equal(again.history.by_date.returns(60), again.history.synchronous.returns(60))
+    np.testing.assert_allclose(again.history.by_date.returns(60), shell.state.history.by_date.returns(60), rtol=1e-12)
 
 
 def test_training_shows_the_rows_that_trading_has(mixed: Assembly) -> None:
