@@ -18,7 +18,7 @@ from daemon.cli.failures import CONFIG, USAGE, Failure
 from daemon.mapping import MappingWrong
 from daemon.sourcing import Vendor
 from daemon.sourcing import source_of as vendor_source
-from trading.instruments import Instrument, Universe
+from trading.instruments import Instrument, Universe, is_pair
 from trading.sessions import Sessions
 
 VENDORS: Final = ("yahoo", "alpaca", "ccxt", "http")
@@ -68,8 +68,7 @@ def universe_of(symbols: Sequence[str], calendar: str | None, currency: str) -> 
 
 def calendar_of(symbol: str) -> str:
     """The calendar that a symbol's spelling suggests."""
-    pair = "/" in symbol or symbol.endswith(("-USD", "-USDT", "-EUR"))
-    return "24/7" if pair else "XNYS"
+    return "24/7" if is_pair(symbol) else "XNYS"
 
 
 def calendars_of(universe: Universe, first: date, last: date) -> dict[str, Sessions]:
