@@ -69,7 +69,7 @@ from daemon.worker import Apart, lacking
 from risk.limits import Reason
 from trading.codec import decode
 from trading.events import Operator, Reloaded, Started, Stopping
-from trading.orders import base36
+from trading.orders import base36, quantity_text
 
 log = structlog.get_logger("quantd")
 
@@ -177,6 +177,12 @@ def same_run(parts: Parts, store: Store, run: str) -> None:
         differs = "another feed file or selection"
     elif started.symbols != parts.universe.symbols:
         differs = f"another universe ({', '.join(started.symbols)})"
+    elif resized := [
+        f"{symbol} {quantity_text(1, before)}, now {quantity_text(1, now)}"
+        for symbol, before, now in zip(started.symbols, record.universe.lot_nano, parts.universe.lot_nano, strict=True)
+        if before != now
+    ]:
+        differs = f"lots of another size ({'; '.join(resized)}: [[universe.instruments]] lot sets it)"
     elif record.universe.currency != parts.universe.currency:
         differs = f"another currency ({record.universe.currency})"
     elif record.agents != tuple(a.name for a in parts.rules.agents):

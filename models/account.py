@@ -84,11 +84,11 @@ def trade(
     session: Session,
     rates: Rates,
     shares: Shares | None = None,
-    lot: float = 1.0,
+    lot: Array | float = 1.0,
 ) -> Traded:
     """Moves accounts to `weights` float[B, N] (fractions of `equity` at the close) and on to the next close.
 
-    With `shares`, targets are whole lots of `lot` units, floored towards zero; a fraction that a split leaves is paid out at the close.
+    With `shares`, targets are whole lots of `lot` units, one size or float[N], floored towards zero; a fraction that a split leaves is paid out at the close.
     """
     wanted, owned, idle = weights * equity[:, None], value, cash
     if shares is not None:
@@ -115,7 +115,7 @@ def trade(
     return Traded(held, cash, cash + added(held), traded, moved / equity, cost)
 
 
-def _whole(value: Array, cash: Array, wanted: Array, shares: Shares, lot: float) -> tuple[Array, Array, Array]:
+def _whole(value: Array, cash: Array, wanted: Array, shares: Shares, lot: Array | float) -> tuple[Array, Array, Array]:
     """(value, cash, wanted) in whole lots, before and after the session's split.
 
     As the event core plans: a target that is a whole number but for the last bits of a division is that number, and what

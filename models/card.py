@@ -1,9 +1,11 @@
 """The model card: what a policy was trained on and how it did, poor results too, each number from the manifest."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from models.artifacts import Manifest, Result
 from trading.execution import Costs
+from trading.instruments import NANO, usual_lot_nano
 from trading.statistics import SHARPE_DEFINITION
 
 PARTS = {
@@ -13,10 +15,20 @@ PARTS = {
 }
 
 
+def lots_text(lots: Mapping[str, float]) -> str:
+    """Sizes by symbol in words, the usual one first: "lots of 1 (BTC-USD 1e-08)"."""
+    sizes = list(lots.values())
+    usual = max(sizes, key=sizes.count)
+    apart = ", ".join(f"{symbol} {size:g}" for symbol, size in lots.items() if size != usual)
+    return f"lots of {usual:g}" + (f" ({apart})" if apart else "")
+
+
 def card(manifest: Manifest, costs: Costs, cash: float) -> str:
     """Markdown."""
     training = manifest.training
     until = datetime.fromtimestamp(training.until_ns / 1e9, tz=UTC)
+    lots = {symbol: usual_lot_nano(symbol) / NANO for symbol in manifest.universe}
+    traded = "whole shares" if set(lots.values()) == {1.0} else lots_text(lots)
     lines = [
         f"# {manifest.name}",
         "",
@@ -30,7 +42,7 @@ def card(manifest: Manifest, costs: Costs, cash: float) -> str:
         f"- Trained until {until:%Y-%m-%d %H:%M} UTC: bars up to then are inside its training window.",
         f"- Seeds: {', '.join(map(str, training.seeds))}; seed {training.chosen_seed} at iteration {training.chosen_iteration} was chosen by validation.",
         f"- Features: {', '.join(manifest.features.names)} over {manifest.features.lookback} samples.",
-        f"- Account: {cash:,.0f}, whole shares, a decision every session, filled at the next open; "
+        f"- Account: {cash:,.0f}, {traded}, a decision every session, filled at the next open; "
         f"commission {costs.commission_bp:g} bp, slippage {costs.slippage_bp:g} bp, spread {costs.spread_bp:g} bp of traded value.",
         f"- {SHARPE_DEFINITION}.",
         "",

@@ -99,7 +99,7 @@ class Desks:
         reward: RewardPlan | None = None,
         episodes: Episodes | None = None,
         costs: Costs = USUAL_COSTS,
-        lot: float | None = None,
+        lot: float | Sequence[float] | None = None,
         seed: int = 0,
     ) -> None:
         if not seats or len({s.name for s in seats}) != len(seats):

@@ -105,7 +105,7 @@ class Portfolio(gymnasium.Env[Observation, Any]):
         episodes: Episodes | None = None,
         costs: Costs = USUAL_COSTS,
         capital: float = 100_000.0,
-        lot: float | None = None,
+        lot: float | Sequence[float] | None = None,
         render_mode: str | None = None,
     ) -> None:
         self.render_mode = render_mode
@@ -178,7 +178,7 @@ class Agents(ParallelEnv):  # type: ignore[misc]  # pettingzoo ships no types
         length: int = 252,
         random: bool = True,
         costs: Costs = USUAL_COSTS,
-        lot: float | None = None,
+        lot: float | Sequence[float] | None = None,
     ) -> None:
         self.render_mode = None
         self.desk: Final = Desks(

@@ -43,11 +43,13 @@ def episodes(panel: Panel, starts: NDArray[np.int64], length: int, dtype: torch.
     return Prices(cut(panel.open, 1.0), cut(panel.close, 1.0), cut(panel.split, 1.0), cut(panel.dividend, 0.0))
 
 
-def simulate(prices: Prices, weights: Tensor, costs: Costs, cash: float = 1.0, lot: float | None = None) -> Path:
+def simulate(
+    prices: Prices, weights: Tensor, costs: Costs, cash: float = 1.0, lot: Tensor | float | None = None
+) -> Path:
     """Runs float[B, L, N] target weights, one row for each close but the last, from `cash` per portfolio.
 
     Weights are fractions of equity at the close; an asset without a price must have weight 0. Units are the floor
-    towards zero of whole lots of `lot` units, or any fraction when `lot` is None (the differentiable case).
+    towards zero of whole lots of `lot` units, one size or float[N], or any fraction when `lot` is None (the differentiable case).
     """
     fill_rate = costs.fixed_rate / RATE_ONE
     commission_rate = costs.commission_rate / RATE_ONE

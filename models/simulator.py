@@ -33,7 +33,8 @@ class Simulator:
     int64[B] of `allocations`. "box" takes float[B, N] from -1 to 1, weights that may be short; where they hold more than
     `gross` of the equity together they are scaled down to it. An asset without a price stays in cash.
 
-    `capital` is money, one figure or one an account. `lot` trades whole lots of that many units (1.0: whole shares).
+    `capital` is money, one figure or one an account. `lot` trades whole lots of that many units (1.0: whole shares), one size or
+    one an asset; None: any fraction.
     Raises FloatingPointError when equity is not a number, which means the actions were not.
     """
 
@@ -48,7 +49,7 @@ class Simulator:
         episodes: Episodes | None = None,
         costs: Costs = USUAL_COSTS,
         capital: float | Sequence[float] = 100_000.0,
-        lot: float | None = None,
+        lot: float | Sequence[float] | None = None,
         gross: float = 1.0,
         seed: int = 0,
     ) -> None:
@@ -66,7 +67,8 @@ class Simulator:
             raise ValueError(f"a batch of {batch} for {self.episodes.together} accounts a path")
         size = len(market.symbols)
         self._rates = Rates.of(costs)
-        self._lot, self._gross = lot, gross
+        self._lot = None if lot is None else view(torch.broadcast_to(self._tensor(lot), (size,)).clone())
+        self._gross = gross
         self._grid = None if allocations is None else self._tensor(allocations.weights[:, :size])
         choices = 0 if allocations is None else len(allocations.names)
         self.action_size: Final = {"simplex": size + 1, "box": size, "discrete": choices}[kind]
@@ -195,7 +197,8 @@ class Simulator:
         if self.episodes.stress is not None:
             session = self._shocked(session, self.episodes.stress)
         shares = None if self._lot is None else tables.shares(row)
-        after = trade(self._value, self._cash, before, view(weights), session, self._rates, shares, self._lot or 1.0)
+        lot = 1.0 if self._lot is None else self._lot
+        after = trade(self._value, self._cash, before, view(weights), session, self._rates, shares, lot)
         self._after = after
         self._value, self._cash, self._equity = after.value, after.cash, after.equity
         self._peak = maximum(self._peak, after.equity)
@@ -313,4 +316,6 @@ class Simulator:
         return tuple(names)
 
     def _tensor(self, values: object) -> Tensor:
-        return torch.as_tensor(values, device=self.device).to(self.dtype)
+        return torch.as_tensor(
+            values, dtype=self.dtype, device=self.device
+        )  # a list through float32 would lose a lot of 1e-8

@@ -1,7 +1,7 @@
 """Classical policies as teachers: what one does over a training window, in the layout that a learner's policy is shown, for
 `models.learners.cloning.clone`."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -60,7 +60,7 @@ def demonstrations(
     *,
     costs: Costs = USUAL_COSTS,
     capital: float = 100_000.0,
-    lot: float | None = None,
+    lot: float | Sequence[float] | None = None,
 ) -> tuple[Tensor, Tensor]:
     """(float32[T, D] observations as they come from the simulator, before any normaliser; what the teacher did there).
 

@@ -1,7 +1,7 @@
 """Any policy over a panel as the daemon would ask it: at each close a View of the past and of its own book, in the simulator's
 account. What teachers are watched with, and two policies compared."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -15,7 +15,7 @@ from models.observations import Observed
 from models.panel import Panel
 from models.simulator import Simulator
 from trading.execution import Costs
-from trading.instruments import Instrument, Universe
+from trading.instruments import NANO, Instrument, Universe
 from trading.market import Floats, Ring
 from trading.ports import Policy
 from trading.statistics import RISK_FREE_ANNUAL, RiskFree
@@ -55,10 +55,11 @@ def walk(
     *,
     costs: Costs,
     capital: float = 100_000.0,
-    lot: float | None = 1.0,
+    lot: float | Sequence[float] | None,
     observed: Observed | None = None,
 ) -> Walk:
-    """`policy` decides at each close of `rows` but the last; orders fill at the next open, in whole lots of `lot` units.
+    """`policy` decides at each close of `rows` but the last; orders fill at the next open, in whole lots of `lot` units, one size or
+    one an asset, or in any fraction.
 
     It sees nothing of the panel after the row it stands at. An asset without a price gets no weight. ValueError, with the day,
     where the policy fails or answers what no daemon would take.
@@ -70,7 +71,10 @@ def walk(
         observed = Observed(table, (), 0, ())
     market = market_of(panel, observed, rows, dtype=torch.float64)
     env = Simulator(market, batch=1, kind="box", episodes=WHOLE, costs=costs, capital=capital, lot=lot)
-    universe = Universe(tuple(Instrument(symbol) for symbol in panel.symbols))
+    sizes = np.broadcast_to(1.0 if lot is None else lot, len(panel.symbols)).tolist()
+    universe = Universe(
+        tuple(Instrument(s, lot_nano=round(size * NANO)) for s, size in zip(panel.symbols, sizes, strict=True))
+    )
     known = _known(panel)
     ring, by_date = (Ring(len(panel.symbols), max(policy.lookback, 1)) for _ in range(2))
     add, complete = _filling(ring, known), _filling(by_date, panel)

@@ -17,10 +17,24 @@ ATTO_PER_MICRO = 1_000_000_000_000
 """A notional is lots x lot_nano x price_nano, exact in atto (1e-18); this many make one micro."""
 
 
+COIN_LOT_NANO = 10
+"""Size of a coin's lot: 1e-8, the least part of a bitcoin."""
+
+
+def is_pair(symbol: str) -> bool:
+    """Whether a symbol's spelling is that of a coin in a currency: BTC/USD, BTC-USD."""
+    return "/" in symbol or symbol.endswith(("-USD", "-USDT", "-EUR"))
+
+
+def usual_lot_nano(symbol: str, calendar: str = "") -> int:
+    """Size of the lot of an instrument that names none: a hundred-millionth of a coin, which is a pair or trades round the
+    clock, and one whole share of anything else."""
+    return COIN_LOT_NANO if calendar == "24/7" or is_pair(symbol) else NANO
+
+
 def calendar_of(symbol: str) -> str:
-    """The calendar that a symbol's spelling suggests: pairs such as BTC/USD and BTC-USD never close, others are New York's."""
-    pair = "/" in symbol or symbol.endswith(("-USD", "-USDT", "-EUR"))
-    return "24/7" if pair else "XNYS"
+    """The calendar that a symbol's spelling suggests: coins trade round the clock, other instruments in New York."""
+    return "24/7" if is_pair(symbol) else "XNYS"
 
 
 class Instrument(Struct, frozen=True):

@@ -14,6 +14,7 @@ def evaluate(
     """Prints both rows, and in words what they prove."""
     if find_spec("torch") is None:
         raise Failure("evaluating needs torch: install quantd with its extra `train`", CONFIG)
+    from models.card import lots_text
     from models.training import evaluating
 
     try:
@@ -26,7 +27,7 @@ def evaluate(
         return 0
     account = found.account
     say(
-        f"{artifact} · {found.first} to {found.last}, {found.sessions} sessions · {account.capital:,.0f}, lots of {account.lot:g}, "
+        f"{artifact} · {found.first} to {found.last}, {found.sessions} sessions · {account.capital:,.0f}, {lots_text(found.lots)}, "
         f"commission {account.costs.commission_bp:g} bp, slippage {account.costs.slippage_bp:g} bp"
     )
     rows = (

@@ -19,6 +19,7 @@ from daemon.config.schema import (
     Bus,
     Document,
     Feed,
+    InstrumentTable,
     Live,
     Log,
     Models,
@@ -29,7 +30,7 @@ from daemon.config.schema import (
 )
 from daemon.config.section import Section
 from models.bundled import absent, find
-from trading.instruments import Instrument, Universe
+from trading.instruments import Instrument, Universe, usual_lot_nano
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,15 +115,14 @@ class Config:
         named = {i.symbol: i for i in table.instruments}
         columns = []
         for symbol in table.symbols:
-            known = named.get(symbol)
+            known = named.get(symbol) or InstrumentTable(symbol=symbol)
+            calendar = known.calendar or table.calendar
             columns.append(
-                Instrument(symbol, calendar=table.calendar, currency=table.currency)
-                if known is None
-                else Instrument(
+                Instrument(
                     symbol,
-                    lot_nano=known.lot_nano,
+                    lot_nano=known.lot_nano or usual_lot_nano(symbol, calendar),
                     tick_nano=known.tick_nano,
-                    calendar=known.calendar or table.calendar,
+                    calendar=calendar,
                     sector=known.sector,
                     currency=table.currency,
                     asset=known.asset,

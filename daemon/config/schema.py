@@ -46,10 +46,10 @@ class Quantd(Section):
 
 
 class InstrumentTable(Section):
-    """`was` is the symbol it had in the run that is carried on (`quantd run --carry`)."""
+    """`was` is the symbol it had in the run that is carried on (`quantd run --carry`). Without `lot` it is that of its kind."""
 
     symbol: Symbol
-    lot_nano: Size = Field(default=NANO, alias="lot")
+    lot_nano: Size | None = Field(default=None, alias="lot")
     tick_nano: Size = Field(default=NANO // 100, alias="tick")
     calendar: str | None = None
     sector: str = ""

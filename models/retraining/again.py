@@ -169,7 +169,7 @@ def _decided(
         asked.rule,
         costs=recipe.costs,
         capital=recipe.capital,
-        lot=recipe.lot,
+        lot=recipe.lots,
         key=f"{splits.test.first}|{splits.test.last}|{','.join(recipe.symbols)}",
     )
     reason = verdict.why or (WORTH if held is not None else f"{WORTH}: there is none in use to hold it against")

@@ -1,6 +1,7 @@
 """A new model beside the one in use, on the newest part of the data, which neither fitting nor choosing of the new one saw: the same
 days, costs, capital and whole shares. What comes of it is worth a try as a challenger or is not; nothing is promoted here."""
 
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -73,7 +74,7 @@ def judge(
     *,
     costs: Costs,
     capital: float,
-    lot: float,
+    lot: float | Sequence[float],
     key: str,
 ) -> Verdict:
     """Both over `newest`, in whole shares. `key` names the comparison: what the bootstrap draws follows from it. ValueError where one

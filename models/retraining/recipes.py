@@ -18,6 +18,7 @@ from models.learned import manifest as learned
 from models.splits import Split, Splits
 from models.versions import resolved
 from trading.execution import Costs
+from trading.instruments import NANO, usual_lot_nano
 
 if TYPE_CHECKING:
     from models.training.plan import Plan as LearnerPlan
@@ -42,8 +43,8 @@ class Recipe(Protocol):
     def capital(self) -> float: ...
 
     @property
-    def lot(self) -> float:
-        """Units that are traded whole where it is judged."""
+    def lots(self) -> tuple[float, ...]:
+        """Units of each symbol that are traded whole where it is judged."""
         ...
 
     @property
@@ -122,8 +123,8 @@ class ScorerRecipe:
         return self._plan.cash
 
     @property
-    def lot(self) -> float:
-        return 1.0
+    def lots(self) -> tuple[float, ...]:
+        return tuple(usual_lot_nano(symbol) / NANO for symbol in self._symbols)
 
     @property
     def cash_rate(self) -> None:
@@ -212,8 +213,8 @@ class LearnedRecipe:
         return self._plan.market.capital
 
     @property
-    def lot(self) -> float:
-        return self._plan.market.lot
+    def lots(self) -> tuple[float, ...]:
+        return self._plan.market.lots(self.symbols)
 
     @property
     def cash_rate(self) -> float | str | None:

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from statistics import fmean, stdev
 
 from models.artifacts import Result
-from models.card import PARTS, looks_text, rows_of
+from models.card import PARTS, looks_text, lots_text, rows_of
 from models.learned.manifest import Manifest
 from models.training.plan import MarketPlan
 from trading.cash_rate import CashRate
@@ -32,7 +32,7 @@ def card(manifest: Manifest, market: MarketPlan, cash_rate: CashRate | None = No
         f"- Seeds: {', '.join(map(str, training.seeds))}; seed {training.chosen_seed} at step {training.chosen_iteration:,} was chosen by validation.",
         f"- Shown: {', '.join(sight.features) or 'no features'}; {f'the last {sight.window} returns; ' if sight.window else ''}"
         f"of its book {' and '.join(sight.book) or 'nothing'}; {sight.lookback} samples are read.",
-        f"- Account: {market.capital:,.0f}, lots of {market.lot:g}, a decision every session, filled at the next open; "
+        f"- Account: {market.capital:,.0f}, {lots_text(dict(zip(manifest.universe, market.lots(manifest.universe), strict=True)))}, a decision every session, filled at the next open; "
         f"commission {costs.commission_bp:g} bp, slippage {costs.slippage_bp:g} bp, spread {costs.spread_bp:g} bp of traded value.",
         f"- {sharpe_definition('' if cash_rate is None else cash_rate.words)}.",
         "",

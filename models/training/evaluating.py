@@ -41,6 +41,7 @@ class Evaluated(Struct, frozen=True):
     same_data: bool
     """The bars are those that it was trained on, to the byte."""
     account: MarketPlan
+    lots: dict[str, float]
     sharpe_definition: str = SHARPE_DEFINITION
 
 
@@ -64,7 +65,7 @@ def evaluate(folder: Path, first: date, last: date, bars: Path | None = None, ac
 
     def walked(name: str) -> Walk:
         of = policy if name == "" else POLICIES[name]({})
-        return walk(of, panel, rows, costs=account.costs, capital=account.capital, lot=account.lot)
+        return walk(of, panel, rows, costs=account.costs, capital=account.capital, lot=account.lots(panel.symbols))
 
     own, equal = walked(""), walked("equal_weight")
     inside = sum(int(panel.day_ns[row]) + DAY_NS <= policy.trained_until_ns for row in rows)
@@ -79,5 +80,6 @@ def evaluate(folder: Path, first: date, last: date, bars: Path | None = None, ac
         sessions=len(rows),
         same_data=manifest.training.data.get(files[0].name) == file_digest(files[0]),
         account=account,
+        lots=dict(zip(panel.symbols, account.lots(panel.symbols), strict=True)),
         sharpe_definition=sharpe_definition("" if panel.cash_rate is None else panel.cash_rate.words),
     )

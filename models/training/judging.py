@@ -43,7 +43,7 @@ def evaluate(policy: Policy, market: Market, of: MarketPlan, kind: Kind | None =
     kind = kind or of.kind
     simulator = Simulator(
         market, batch=1, kind=kind, allocations=allocations_of(of, market.symbols) if kind == "discrete" else None,
-        episodes=WHOLE, costs=of.costs, capital=of.capital, lot=of.lot, gross=of.gross,
+        episodes=WHOLE, costs=of.costs, capital=of.capital, lot=of.lots(market.symbols), gross=of.gross,
     )  # fmt: skip
     length = market.last - market.first
     equity, turnover = np.full(length + 1, of.capital), np.zeros(length)

@@ -1,8 +1,9 @@
 """Everything that determines a training, as one value: read from TOML over the defaults of its learner, changed by dotted keys."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date
 from difflib import get_close_matches
+from math import inf
 from pathlib import Path
 from typing import Any, Final, Literal, get_args, get_type_hints
 
@@ -29,6 +30,7 @@ from models.training.lines import line_of
 from models.vector_env import Kind
 from trading.cash_rate import HIGHEST, LOWEST
 from trading.execution import Costs
+from trading.instruments import NANO, usual_lot_nano
 
 AgentName = Literal["ppo", "a2c", "dqn", "sac", "maddpg"]
 LearnerPlan = PpoPlan | A2cPlan | DqnPlan | SacPlan | MaddpgPlan
@@ -88,18 +90,29 @@ class MarketPlan(Struct, frozen=True, forbid_unknown_fields=True):
     mean of them, by capital."""
     diversity: Diversity = Diversity()
     """What they pay for moving alike."""
-    lot: float = 1.0
-    """Units that are traded whole where a policy is judged. Accounts that learn trade fractions."""
+    lot: float | dict[str, float] | None = None
+    """Units that are traded whole where a policy is judged: of all, or by symbol; else those of its kind, a share or 1e-8 of a
+    coin. Accounts that learn trade fractions."""
     cash_rate: float | str | None = None
     """What cash earns a year: a fraction, or the path of a series (CSV: date,rate). Then it is the risk-free rate too."""
 
     def __post_init__(self) -> None:
-        if self.batch < 1 or self.parts < 1 or self.lot <= 0.0 or self.capital <= 0.0 or self.gross <= 0.0:
-            raise ValueError("batch and parts from 1 on; lot, capital and gross above 0")
+        if self.batch < 1 or self.parts < 1 or self.capital <= 0.0 or self.gross <= 0.0:
+            raise ValueError("batch and parts from 1 on; capital and gross above 0")
+        for size in self.lot.values() if isinstance(self.lot, dict) else () if self.lot is None else (self.lot,):
+            if not 1.0 / NANO <= size < inf:
+                raise ValueError(f"lot {size:g}: a size of {1.0 / NANO:g} or more")
         if isinstance(self.cash_rate, float) and not LOWEST <= self.cash_rate <= HIGHEST:
             raise ValueError(f"cash_rate {self.cash_rate:g}: a fraction a year, {LOWEST:g} to {HIGHEST:g}")
         if self.episodes.together != 1 or not self.episodes.random:
             raise ValueError("episodes of accounts that learn are drawn, each on a path of its own")
+
+    def lots(self, symbols: Sequence[str]) -> tuple[float, ...]:
+        """Size of a lot of each of `symbols`, in units."""
+        if isinstance(self.lot, float):
+            return (self.lot,) * len(symbols)
+        named = self.lot or {}
+        return tuple(named.get(symbol, usual_lot_nano(symbol) / NANO) for symbol in symbols)
 
 
 class Plan(Struct, frozen=True, forbid_unknown_fields=True):
@@ -153,6 +166,8 @@ class Plan(Struct, frozen=True, forbid_unknown_fields=True):
         if (self.agent == "dqn") != (self.market.kind == "discrete") and self.agent in ("dqn", "sac"):
             wanted = "discrete" if self.agent == "dqn" else "simplex or box"
             raise ValueError(f"market.kind {self.market.kind}: {self.agent} takes {wanted}")
+        if isinstance(self.market.lot, dict) and (unknown := set(self.market.lot) - set(self.data.symbols)):
+            raise ValueError(f"market.lot: {', '.join(sorted(unknown))} is none of data.symbols")
         if fault := sights.fault(self.sight):
             raise ValueError(f"sight: {fault}")
         if isinstance(self.learner, MaddpgPlan):

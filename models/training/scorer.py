@@ -33,6 +33,7 @@ from models.paths import episodes, simulate
 from models.runtime import TOLERANCE, load_policy
 from models.splits import Split, Splits
 from trading.execution import Costs
+from trading.instruments import NANO, usual_lot_nano
 from trading.statistics import Performance, performance
 
 Progress = Callable[[str], None]
@@ -131,7 +132,7 @@ def _subsets(draw: np.random.Generator, plan: Plan, known: NDArray[np.float32]) 
 
 
 def _run(panel: Panel, seen: Sight, plan: Plan, scorer: Scorer | None, split: Split) -> tuple[Tensor, Tensor]:
-    """(equity float64[1, L + 1], turnover float64[1, L]) over one part in whole shares; equal weight for None."""
+    """(equity float64[1, L + 1], turnover float64[1, L]) over one part in whole lots; equal weight for None."""
     rows = split.rows(panel.day_ns)
     decisions = slice(rows.start, rows.stop - 1)
     if scorer is None:
@@ -142,12 +143,13 @@ def _run(panel: Panel, seen: Sight, plan: Plan, scorer: Scorer | None, split: Sp
             given = scorer(torch.from_numpy(seen.features[decisions]), torch.from_numpy(seen.mask[decisions]))
         weights = given.to(torch.float64)
     prices = episodes(panel, np.array([rows.start]), len(rows) - 1)
-    path = simulate(prices, weights[None], plan.costs, plan.cash, lot=1.0)
+    lots = torch.tensor([usual_lot_nano(symbol) / NANO for symbol in panel.symbols], dtype=torch.float64)
+    path = simulate(prices, weights[None], plan.costs, plan.cash, lot=lots)
     return path.equity, path.turnover
 
 
 def judge(panel: Panel, seen: Sight, plan: Plan, trained: Sequence[Trained], chosen: Trained, split: Split) -> Result:
-    """The chosen seed beside equal weight on one part: same days, costs, capital and whole shares."""
+    """The chosen seed beside equal weight on one part: same days, costs, capital and lots."""
 
     def of(scorer: Scorer | None) -> tuple[Performance, float]:
         equity, turnover = _run(panel, seen, plan, scorer, split)

@@ -307,3 +307,27 @@ def test_stops_rest_only_where_a_venue_has_them(where, line, path):
     assert "remove it" in said[0]
     assert read(text.replace("{}", "kraken"), KNOWN).broker.venue == "kraken"
     assert read(changed("[risk]\n", "[risk]\nprotective = { stop_loss = 0.1, at_venue = true }\n"), KNOWN)
+
+
+@pytest.mark.parametrize(
+    ("symbol", "more", "lot_nano"),
+    [
+        ("QQQ", "", 10**9),
+        ("BRK-B", "", 10**9),
+        ("BTC-USD", "", 10),
+        ("BTC/USD", "", 10),
+        ("ETH-EUR", 'calendar = "XLON"', 10),
+        ("BTCUSD", 'calendar = "24/7"', 10),
+        ("BTC-USD", 'lot = "0.0001"', 100_000),
+        ("BTC-USD", 'lot = "1"', 10**9),
+        ("QQQ", 'lot = "0.001"', 10**6),
+    ],
+)
+def test_a_lot_is_the_instruments_own_or_that_of_its_kind(symbol, more, lot_nano):
+    known = Known(policies=KNOWN.policies, calendars=("XNYS", "XLON", "24/7"))
+    text = changed('"QQQ"', f'"{symbol}"') + f'[[universe.instruments]]\nsymbol = "{symbol}"\n{more}\n'
+    assert read(text, known).instruments().lot_nano == [10**9, lot_nano]
+    if not more:
+        assert read(changed('"QQQ"', f'"{symbol}"'), known).instruments().lot_nano == [10**9, lot_nano]
+        always = changed('"QQQ"]', f'"{symbol}"]\ncalendar = "24/7"')
+        assert read(always, known).instruments().lot_nano == [10, 10]

@@ -44,6 +44,7 @@ TEXT = """
 [universe]
 symbols = ["S0", "S1", "S2"]
 calendar = "24/7"
+instruments = [{ symbol = "S0", lot = "1" }, { symbol = "S1", lot = "1" }, { symbol = "S2", lot = "1" }]
 [feed]
 kind = "alpaca"
 interval = "1d"

@@ -70,3 +70,13 @@ def test_another_market_is_refused_by_name(tmp_path: Path) -> None:
     assert "another feed file or selection" in done.stderr
     done = program(tmp_path, "run", "--quiet", "--set", "agents.trend.name=drift")
     assert done.returncode == 78
+
+
+def test_a_run_whose_lots_had_another_size_is_refused_and_the_line_that_keeps_them_named(tmp_path: Path) -> None:
+    sized = ("--set", 'universe.instruments=[{ symbol = "IWM", lot = "0.01" }]')
+    write(tmp_path)
+    kill_after(tmp_path, 300)
+    done = program(tmp_path, "run", "--quiet", *sized)
+    assert done.returncode == 78
+    assert "lots of another size (IWM 1, now 0.01: [[universe.instruments]] lot sets it)" in done.stderr
+    assert answer(program(tmp_path, "run", "--json", "--quiet"))["digest"]

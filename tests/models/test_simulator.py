@@ -170,6 +170,19 @@ def test_a_weight_that_is_exactly_what_whole_lots_are_worth_buys_them_all() -> N
     np.testing.assert_allclose(env.lots()[:, 0].numpy(), lots, rtol=1e-12)
 
 
+def test_each_asset_has_lots_of_its_own_size() -> None:
+    price = np.array([[100.0, 60_000.0]] * 3)
+    panel = Panel(("A", "BTC-USD"), np.arange(3) * DAY, price, price, np.ones((3, 2)), np.zeros((3, 2)))
+    half = torch.full((1, 2), 0.4999, dtype=F64)
+    held = {}
+    for name, lot in (("one size", 1.0), ("by asset", (1.0, 1e-8))):
+        env = Simulator(market(panel, dtype=F64), batch=1, episodes=WHOLE, costs=FREE, lot=lot)
+        env.move(half)
+        held[name] = env.lots()[0].tolist()
+    assert held["one size"] == [499.0, 0.0]
+    assert held["by asset"] == [499.0, pytest.approx(0.83316666, abs=1e-12)]
+
+
 def test_a_new_episode_is_rewarded_as_if_there_had_been_none_before() -> None:
     world = market(panel_of(1, 40, 2), dtype=F64)
     plan = RewardPlan(kind="sharpe")

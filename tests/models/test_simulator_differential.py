@@ -32,7 +32,7 @@ from trading.cash_rate import CashRate
 from trading.effects import Ask, Effect, Valued
 from trading.events import Decided, Event
 from trading.execution import Costs
-from trading.instruments import Instrument, Universe
+from trading.instruments import NANO, Instrument, Universe
 from trading.ports import Policy
 from trading.view import Memory, View
 
@@ -85,9 +85,11 @@ class Drawn:
         return self.weights, memory
 
 
-def core(policy: Policy, costs: Costs = COSTS, rate: CashRate | None = None) -> Equity:
+def core(
+    policy: Policy, costs: Costs = COSTS, rate: CashRate | None = None, lot_nano: Sequence[int] = (NANO,) * 4
+) -> Equity:
     """The event core over the bundled bars, without portfolio limits; cash earns `rate`."""
-    universe = Universe(tuple(Instrument(s) for s in SYMBOLS))
+    universe = Universe(tuple(Instrument(s, lot_nano=size) for s, size in zip(SYMBOLS, lot_nano, strict=True)))
     house = calendar_sessions("XNYS", date(2013, 1, 2), date(2015, 8, 31))
     warmup = len([d for d in house.day_ns if ns(WARM) <= d < ns(START)])
     feed = Replay.load(
@@ -200,6 +202,28 @@ def test_cash_earns_the_same_in_the_simulator_and_in_the_event_core(
             equity[name].append(float(env.equity))
     np.testing.assert_allclose(equity["earning"], log.equity, rtol=1e-9)
     assert np.abs(np.array(equity["idle"]) / log.equity - 1.0).max() > 0.01
+
+
+@pytest.mark.parametrize("seed", [6, 7])
+def test_lots_of_their_own_size_are_those_of_the_event_core(seed: int) -> None:
+    sizes = (NANO, 10, NANO // 100, 5 * NANO)
+    costs = Costs(commission_bp=10.0, spread_bp=3.0)
+    panel = read_panel(BARS, ACTIONS, SYMBOLS, WARM, END)
+    log = core(Drawn(seed, short=False), costs, lot_nano=sizes)
+    first = int(np.searchsorted(panel.day_ns, ns(START)))
+    market = market_of(panel, observe(panel, plain), range(first, len(panel.day_ns)), dtype=torch.float64)
+    lot = [size / NANO for size in sizes]
+    env = Simulator(market, batch=1, kind="simplex", episodes=WHOLE, costs=costs, lot=lot)
+    env.reset()
+    equity, units = [float(env.equity)], [[0.0] * len(SYMBOLS)]
+    for weights in log.weights[: market.last - first]:
+        env.move(env.targets(torch.from_numpy(np.append(weights, max(0.0, 1.0 - weights.sum())))[None]))
+        equity.append(float(env.equity))
+        units.append(env.lots()[0].tolist())
+    apart = np.abs(np.array(units) - np.array(log.lots) * lot)
+    # money of the core is whole micro: of lots of 1e-8, worth a micro each, it may be a few more or less
+    assert (apart < 1e-6).all()
+    np.testing.assert_allclose(equity, log.equity, rtol=1e-9)
 
 
 def test_weights_from_the_panels_returns_are_those_of_the_running_daemon() -> None:

@@ -9,18 +9,24 @@ import sys
 import time
 from pathlib import Path
 
+import msgspec
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from models.learners.agent import Diverged
+from models.market import market_of
+from models.observations import Observed
+from models.panel import Panel
 from models.training import checkpoints, fitting
 from models.training.fitting import Fitted, Progress, fit
 from models.training.judging import equal_weight, evaluate
 from models.training.learning import policy_of, vectors
 from models.training.markets import markets_of
-from models.training.plan import Plan, PlanError, replaced
+from models.training.plan import MarketPlan, Plan, PlanError, replaced
 from tests.models import training_world as world
+from trading.execution import Costs
 
 ROOT = Path(__file__).parents[2]
 WHICH = sorted(world.SMALL)
@@ -238,3 +244,16 @@ def test_imitating_equal_weight_begins_near_it(bars: Path) -> None:
 def test_only_actor_critics_imitate(bars: Path) -> None:
     with pytest.raises(PlanError, match="clone = 'equal_weight': dqn cannot imitate; ppo and a2c can"):
         run(world.plan(bars, "dqn", clone="equal_weight"), None)
+
+
+def test_equal_weight_beside_a_policy_holds_a_coin_that_costs_more_than_its_part() -> None:
+    price = np.array([[100.0, 60_000.0], [100.0, 60_000.0], [100.0, 120_000.0]])
+    days = np.arange(3, dtype=np.int64) * 86_400_000_000_000
+    ones = np.ones((3, 2))
+    panel = Panel(("A", "BTC-USD"), days, price, price, ones, 0.0 * ones)
+    observed = Observed(np.zeros((3, 0), dtype=np.float32), (), 0, ())
+    market = market_of(panel, observed, dtype=torch.float64)
+    free = MarketPlan(costs=Costs())
+    assert equal_weight(market, free).equity[-1] == pytest.approx(150_000.0, rel=1e-6)
+    whole = msgspec.structs.replace(free, lot=1.0)  # a plan may still say so: then it holds none of it
+    assert equal_weight(market, whole).equity[-1] == 100_000.0

@@ -114,3 +114,19 @@ def test_a_transformer_is_told_where_its_sessions_are() -> None:
     assert isinstance(more, Plan)
     assert isinstance(more.learner, PpoPlan)
     assert more.learner.layout == Layout(2, 10, 30)
+
+
+def test_lots_are_those_of_each_symbols_kind_unless_the_plan_says_otherwise() -> None:
+    symbols = ("SPY", "BTC-USD")
+    coins = parsed('agent = "ppo"\n[data]\nsymbols = ["SPY", "BTC-USD"]\n', "here")
+    assert coins.market.lots(symbols) == (1.0, 1e-8)
+    assert replaced(coins, {"market.lot": 1.0}).market.lots(symbols) == (1.0, 1.0)
+    own = parsed(
+        'agent = "ppo"\n[data]\nsymbols = ["SPY", "BTC-USD"]\n[market]\nlot = { "BTC-USD" = 0.0001 }\n', "here"
+    )
+    assert own.market.lots(symbols) == (1.0, 0.0001)
+    assert restored(msgspec.to_builtins(own)) == own
+    with pytest.raises(PlanError, match=r"market.lot: ETH-USD is none of data.symbols"):
+        replaced(coins, {"market.lot": {"ETH-USD": 1.0}})
+    with pytest.raises(PlanError, match="lot 0: a size of 1e-09 or more"):
+        replaced(coins, {"market.lot": 0.0})

@@ -37,7 +37,7 @@ def test_a_walk_is_what_the_event_core_does(name: str, params: dict[str, object]
     log = core(policy)
     panel = read_panel(BARS, ACTIONS, SYMBOLS, WARM, END)
     first = int(np.searchsorted(panel.day_ns, ns(START)))
-    done = walks.walk(policy, panel, range(first, len(panel.day_ns)), costs=COSTS, capital=float(CASH))
+    done = walks.walk(policy, panel, range(first, len(panel.day_ns)), costs=COSTS, capital=float(CASH), lot=1.0)
     assert len(done.weights) > 370
     np.testing.assert_allclose(done.weights, np.stack(log.weights[: len(done.weights)]), atol=1e-9)
     np.testing.assert_allclose(done.equity, log.equity, rtol=1e-9)
@@ -95,10 +95,10 @@ class Broken:
 )
 def test_a_policy_that_fails_is_named_with_its_day(answer, said) -> None:
     with pytest.raises(ValueError, match=said):
-        walks.walk(Broken(answer), panel_of(3, 40, 3), range(10, 30), costs=Costs())
+        walks.walk(Broken(answer), panel_of(3, 40, 3), range(10, 30), costs=Costs(), lot=1.0)
 
 
 @pytest.mark.parametrize("rows", [range(5, 6), range(-1, 5), range(41), range(0, 10, 2)])
 def test_rows_that_are_no_stretch_of_the_panel_are_refused(rows: range) -> None:
     with pytest.raises(ValueError, match="of 40 sessions"):
-        walks.walk(Watching(), panel_of(3, 40, 3), rows, costs=Costs())
+        walks.walk(Watching(), panel_of(3, 40, 3), rows, costs=Costs(), lot=1.0)
