@@ -4,6 +4,7 @@ Connections count from accept to close. A TLS handshake that never ends counts t
 """
 
 import errno
+import ipaddress
 import os
 import resource
 import socket
@@ -26,6 +27,14 @@ def descriptors() -> int:
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
             soft = wanted
     return MOST_DESCRIPTORS if soft == resource.RLIM_INFINITY else soft
+
+
+def is_loopback(host: str) -> bool:
+    """Whether nothing outside this machine reaches `host`."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 class Listener(socket.socket):

@@ -8,23 +8,24 @@ from pathlib import Path
 
 from daemon.config import Agent, Config
 from daemon.config.rules import RebalanceTable, Sizing
-from daemon.policies import Inner, PolicyError, load
+from daemon.policies import Apart, Inner, PolicyError, fit, load
 from models.learned.signing import KeyFault, artifacts_in, signature_fault
 from strategies.policies.rebalanced import CostAware, Rebalanced, RebalanceRules
 from strategies.policies.sized import RegimeExposure, Sized, SizingRules
 from strategies.regimes import RegimeParams
-from trading.instruments import MICRO
+from trading.instruments import MICRO, Universe
 from trading.market import Floats
 from trading.ports import Policy, leaves
 
 Room = Callable[[Floats], float]
 
 
-def policy_of(config: Config, agent: Agent, room: Room) -> Policy:
-    """An agent's policy; `room` says how much of its weights its limits leave a place for. Raises
-    PolicyError, which names the place in the file."""
+def policy_of(config: Config, universe: Universe, agent: Agent, room: Room, apart: Apart | None = None) -> Policy:
+    """An agent's policy that trades `universe`. `room` says how much of its weights its limits leave a place for, `apart`
+    makes those parts that answer in processes of their own. Raises PolicyError, which names the place in the file."""
     try:
-        policy = load(agent.policy, agent.params, config.source.folder)
+        policy = load(agent.policy, agent.params, config.source.folder, apart)
+        fit(policy, universe)
     except PolicyError as error:
         raise PolicyError(f"{_place(config, agent)}{error}") from error
     if fault := distrusted(policy, [config.at(name) for name in config.models.trusted_keys]):

@@ -14,9 +14,9 @@ import structlog
 
 from adapters.brokers.errors import VenueError
 from adapters.bus.commands import ANSWERS, COMMANDS
-from adapters.bus.embedded import BrokerUnavailable, EmbeddedBroker, EmbeddedSettings
+from adapters.bus.embedded import BrokerUnavailable, EmbeddedBroker
 from adapters.bus.messages import Composer, Message, Standing
-from adapters.bus.mqtt import Listen, MqttBus, MqttSettings, Tls, address
+from adapters.bus.mqtt import Listen, MqttBus, MqttSettings, address
 from adapters.bus.outbox import Lanes, StoredAlerts
 from adapters.bus.payloads import StatusState
 from adapters.bus.topics import root
@@ -27,6 +27,7 @@ from adapters.store.errors import StoreDamaged
 from adapters.store.projection import Projection
 from adapters.store.reading import Reader
 from adapters.store.store import Store
+from adapters.store.verify import NEWEST
 from daemon import systemd
 from daemon.alerting import AlertFilter
 from daemon.api.server import Api
@@ -48,6 +49,7 @@ from daemon.outside import Aside, Outside
 from daemon.overview import iso
 from daemon.past import NotKept, newest_snapshot, refold, save_config
 from daemon.permission import refusal
+from daemon.protection import bus_tls, embedded_settings, unenforced, unguarded
 from daemon.reaching import Reach, account_of, mistakes_of, reach
 from daemon.recovery import Journal, RecordTooLong, ReplayDifference
 from daemon.report.reporting import Reporter
@@ -57,12 +59,13 @@ from daemon.summary import Summary, summary
 from daemon.supported import not_yet
 from daemon.terminal import watch
 from daemon.timeline import instants
-from daemon.trail import Timed
+from daemon.tokens import Insecure, tighten
 from daemon.upkeep import Upkeep
 from daemon.version import VERSION
+from daemon.watch import SILENCE_S, Sentry, watch_halt_file
 from daemon.watch import watch as watch_conditions
-from daemon.watch import watch_halt_file
 from daemon.wire import Wire
+from daemon.worker import Apart, lacking
 from risk.limits import Reason
 from trading.codec import decode
 from trading.events import Operator, Reloaded, Started, Stopping
@@ -106,7 +109,7 @@ def state_folder(config: Config, override: Path | None) -> Path:
 def read_config(options: Options) -> Config:
     """The configuration with its overrides; raises ConfigError with every mistake."""
     config = load(options.config, known_names(), environ=options.environ, sets=options.sets)
-    mistakes = [*not_yet(config), *mistakes_of(config), *config.missing_files()]
+    mistakes = [*not_yet(config), *mistakes_of(config), *(config.missing_files() or unenforced(config))]
     if mistakes:
         raise ConfigError(mistakes)
     return config
@@ -115,6 +118,20 @@ def read_config(options: Options) -> Config:
 def new_run() -> str:
     """Eight base-36 digits, drawn once in the life of a run."""
     return base36(secrets.randbits(64), 8)
+
+
+def refuse_damaged(store: Store) -> None:
+    """Raise CannotStart for a store with other rows than its journal made."""
+    began = time.monotonic()
+    found = store.verify(NEWEST)
+    if found:
+        more = f", and {len(found) - 1} more" if len(found) > 1 else ""
+        raise CannotStart(
+            f"the store is damaged: {found[0]}{more}. Nothing was traded. `quantd doctor --store` shows all of it; restore a backup "
+            "with `quantd restore`, or name another folder with --state to begin anew.",
+            1,
+        )
+    log.info("verified", newest=NEWEST, seconds=round(time.monotonic() - began, 3))
 
 
 def recover(parts: Parts, store: Store, run: str, folder: Path) -> tuple[Shell, Journal]:
@@ -132,9 +149,7 @@ def recover(parts: Parts, store: Store, run: str, folder: Path) -> tuple[Shell, 
         raise CannotStart(f"run {run}: {error}; give the feed it was made with, or begin anew with --fresh.") from error
     except NotKept as error:
         raise CannotStart(f"run {run}: {error}") from error
-    deadline = Deadline(parts.policies)
-    deadline.start()
-    shell.answer = Timed(deadline)
+    shell.answer = shell.meanwhile = Deadline(parts.policies)
     if isinstance(shell.broker, Wire):
         shell.broker.taken()  # what was committed has left, or its outcome is unknown
     if journal.seq:
@@ -202,18 +217,28 @@ async def serve(
     if missing := refusal(config, folder, options.live):
         raise CannotStart(missing)
     key, mistakes = command_key(config)
+    mistakes += unguarded(config)
     if mistakes:
         raise ConfigError(mistakes)
     if (found := descriptors()) < FEWEST_DESCRIPTORS:
         text = f"this process may open {found} files; store, venue and API need {FEWEST_DESCRIPTORS}"
         raise CannotStart(f"{text}. Raise the limit: ulimit -n 1024, or LimitNOFILE=1024 in the unit file.")
+    try:
+        for text in tighten(folder, config.api.tokens):
+            log.warning(
+                "state.tightened", found=text, remedy="it is changed now; make a new token if others may have read it"
+            )
+    except Insecure as error:
+        raise CannotStart(str(error)) from error
     kill_signal = KillSignal()
     asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, kill_signal.pull)
-    parts = parts_of(config, now(), cache=folder / "cache")
+    parts = parts_of(config, now(), cache=folder / "cache", apart=Apart(folder))
+    not_isolated(parts)
     account, lease_s = account_of(config), config.store.lease_ns / 1e9
     with Store.open(
         store_url(config.store.url) or folder, state=folder, account=account, holder=config.quantd.name, lease_s=lease_s
     ) as store:
+        refuse_damaged(store)
         run = this_run(parts, store, options)
         names = [a.name for a in parts.rules.agents]
         projection = store.begin(run, parts.universe, agents=names, mode=config.quantd.mode, ts=now())
@@ -246,6 +271,12 @@ async def serve(
     if shell.stopped in (MOVES, CLOSES):
         raise BeginAnew
     return summary(shell, run, config.quantd.mode, service.busy_s, bars)
+
+
+def not_isolated(parts: Parts) -> None:
+    """Log what policies in processes of their own could not give up here."""
+    for worker, missing in lacking(parts.policies):
+        log.warning("policy.not_isolated", policy=worker, missing=missing, see="docs/security.md")
 
 
 async def reached(
@@ -314,8 +345,9 @@ class Edges:
         self.bus.wake()
 
     def urgent(self, message: Message) -> None:
-        """A message that cannot wait for a store which does not answer."""
-        self.bus.transient(message.topic, message.payload)
+        """A message that cannot wait for a store which takes nothing: it waits in memory for the broker."""
+        self.lanes.put(message)
+        self.bus.wake()
 
     def service(self, journal: Journal, projection: Projection, folder: Path) -> Service:
         """The loop of this run."""
@@ -353,7 +385,7 @@ class Edges:
         """Step until a stop, with everything around it in one TaskGroup."""
         config, parts, bus = self.config, self.parts, self.bus
         api = Api(service, parts, config, folder, bus, self.bus_url)
-        write = Reporter(service, folder, self.where, parts.market).work
+        write = Reporter(service, folder, self.where, parts.market, parts.slices).work
         keep = Upkeep(service, self.store, folder, self.where).work
         # a backup first: it holds what compaction moves
         jobs = {
@@ -369,12 +401,10 @@ class Edges:
                     return tasks.create_task(kept_up(service, name, loop), name=name)
 
                 ending = [beside("bus", bus.run), *(beside(name, each.run) for name, each in jobs.items())]
-                answer = self.shell.answer
-                excused_s = (lambda: answer.waited_s) if isinstance(answer, Timed) else (lambda: 0.0)
                 around = [
                     # before the feed: a file that is there holds for the first bar
                     tasks.create_task(watch_halt_file(service), name="halt file"),
-                    tasks.create_task(watch_conditions(service, parts, excused_s), name="watch"),
+                    tasks.create_task(watch_conditions(service, parts), name="watch"),
                     beside("heartbeat", lambda: heartbeat(service, bus, self.composer)),
                     tasks.create_task(watchdog(service), name="watchdog"),
                     beside("monitor", lambda: monitoring(service, config.risk.monitor_interval_ns / 1e9)),
@@ -392,7 +422,9 @@ class Edges:
                 handle_signals(service, config, options, parts, tasks)
                 around.append(tasks.create_task(self._ready(ready), name="ready"))
                 if not options.quiet:
-                    around.append(beside("terminal", lambda: watch(service, parts, config, api.url, self.bus_url)))
+                    around.append(
+                        beside("terminal", lambda: watch(service, parts, config, api.url, self.bus_url, folder))
+                    )
                 await service.step_forever()
                 systemd.stopping()
                 if self.outside is not None and config.quantd.on_stop == "cancel":
@@ -415,15 +447,8 @@ def start_broker(config: Config) -> EmbeddedBroker | None:
     """The embedded MQTT broker, when it is configured. Raises CannotStart when its port is taken."""
     if config.bus.kind != "embedded":
         return None
-    broker = EmbeddedBroker(
-        EmbeddedSettings(
-            config.bus.host,
-            config.bus.port,
-            config.bus.username,
-            secret("mqtt_password") or "",
-            open_topic=command_topic(config) if config.bus.commands else "",
-        )
-    )
+    topic = command_topic(config) if config.bus.commands else ""
+    broker = EmbeddedBroker(embedded_settings(config, config.bus.host, config.bus.port, topic))
     try:
         broker.start()
     except BrokerUnavailable as error:
@@ -441,23 +466,20 @@ def make_bus(config: Config, lanes: Lanes, composer: Composer, broker: EmbeddedB
     offline = composer.status("offline", time.time_ns(), mode=config.quantd.mode, version=VERSION)
     if broker is not None:
         username, password = broker.publisher
-        settings = MqttSettings(broker.host, broker.port, "quantd", username, password)
+        tls = bus_tls(config, secure=False)
+        settings = MqttSettings(broker.host, broker.port, "quantd", username, password, tls)
     else:
         host, port, secure = address(config.bus.url)
-        files = config.bus.tls
-        tls = Tls() if secure else None
-        if files is not None:
-            tls = Tls(*(str(config.at(name)) if name else "" for name in (files.ca, files.certificate, files.key)))
-        client = f"quantd-{config.quantd.name}"
-        settings = MqttSettings(
-            host, port, client, config.bus.username, secret("mqtt_password") or "", tls, config.bus.protocol
-        )
+        client, password = f"quantd-{config.quantd.name}", secret("mqtt_password") or ""
+        tls = bus_tls(config, secure)
+        settings = MqttSettings(host, port, client, config.bus.username, password, tls, config.bus.protocol)
     return MqttBus(settings, lanes, offline.topic, offline.payload)
 
 
 def bus_url(config: Config, broker: EmbeddedBroker | None) -> str:
     """Where subscribers connect."""
-    return config.bus.url if broker is None else f"mqtt://{broker.host}:{broker.port}"
+    host, port, secure = address(config.bus.url) if broker is None else (broker.host, broker.port, False)
+    return f"mqtt{'s' if secure or config.bus.tls is not None else ''}://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 async def heartbeat(service: Service, bus: MqttBus, composer: Composer) -> None:
@@ -467,25 +489,29 @@ async def heartbeat(service: Service, bus: MqttBus, composer: Composer) -> None:
         beat += 1
         state = service.shell.state
         message = composer.heartbeat(time.time_ns(), beat, service.shell.tally.slices, state.equity_micro)
-        bus.transient(message.topic, message.payload)
+        bus.heartbeat(message.topic, message.payload)
         await asyncio.sleep(5.0)
 
 
 async def watchdog(service: Service) -> None:
-    """Tell systemd that the loop goes round; when it does not, systemd restarts us."""
+    """Say that the loop goes round, to systemd or to a sentry of our own: when it does not, the daemon is ended."""
     period_s = systemd.watchdog_usec() / 1e6
-    if not systemd.supervised():
-        return
-    seen = -1
-    while True:
-        if service.progress != seen:
-            seen = service.progress
-            state = service.shell.state
-            systemd.alive()
-            switch = ("RUN", "REDUCE", "HALT")[state.switch.state]
-            equity, agents = state.equity_micro / 1e6, len(state.agents)
-            systemd.tell_status(f"{switch} · {service.status} · equity {equity:,.2f} · {agents} agents")
-        await asyncio.sleep(period_s / 3 if period_s else 10.0)
+    with contextlib.ExitStack() as leaving:
+        sentry = None if period_s else Sentry(service.halt_file)
+        if sentry is not None:
+            leaving.callback(sentry.close)
+        seen = -1
+        while True:
+            if service.progress != seen:
+                seen = service.progress
+                if sentry is not None:
+                    sentry.beat()
+                state = service.shell.state
+                systemd.alive()
+                switch = ("RUN", "REDUCE", "HALT")[state.switch.state]
+                equity, agents = state.equity_micro / 1e6, len(state.agents)
+                systemd.tell_status(f"{switch} · {service.status} · equity {equity:,.2f} · {agents} agents")
+            await asyncio.sleep(period_s / 3 if period_s else SILENCE_S / 6)
 
 
 async def monitoring(service: Service, interval_s: float) -> None:
@@ -556,7 +582,7 @@ async def reload(service: Service, options: Options, parts: Parts) -> list[Mista
     try:
         new = read_config(options)
         if parts.live and moves(parts, new):
-            await move(service, assemble_live(new, time.time_ns()))
+            await move(service, assemble_live(new, time.time_ns(), apart=parts.apart))
             return []
         changed, mistakes = reloading(service.config, new)
         if "universe.closed" in changed and not parts.live:

@@ -32,7 +32,7 @@ from daemon.engine.shares import CapitalRules, Regime
 from daemon.engine.state import AgentRules, Rules, State
 from daemon.engine.trial import PromotionRules
 from daemon.loop import Log, Shell
-from daemon.policies import PolicyError, answer
+from daemon.policies import Apart, PolicyError, answer
 from daemon.schedule import Schedule, Verdict, catch_up, due, stream
 from daemon.timeline import Item, due_agents, sample_ticks, timeline, with_due
 from daemon.wire import Wire
@@ -42,7 +42,7 @@ from trading.effects import Ask
 from trading.events import Decided, Tick
 from trading.execution import Costs
 from trading.instruments import Universe
-from trading.market import Floats
+from trading.market import Floats, MarketSlice
 from trading.ports import Policy, leaves
 from trading.sessions import DAY_NS, Sessions
 
@@ -78,6 +78,8 @@ class Parts:
     market: str
     live: bool
     macro: tuple[MacroFile, ...]
+    apart: Apart | None
+    """Makes the policies that answer in processes of their own; None where all are asked in line."""
 
     def shell(self, log: Log | None = None) -> Shell:
         """A new shell at the start of the run."""
@@ -139,6 +141,11 @@ class Parts:
         followers = [a.name for a in self.config.shadows if a.challenges in schedule.agents and a.name not in named]
         return tuple(numbers[name] for name in (*schedule.agents, *followers))
 
+    @property
+    def slices(self) -> Callable[[int], MarketSlice] | None:
+        """The slices of a recorded market by number, for who reads the journal; None on a market that goes on, whose journal has them."""
+        return None
+
     def missed(self, after: int, away: int) -> list[tuple[int, int, Verdict]]:
         """The verdict on each (instant, number of a schedule) that was due in (after, away]."""
         return catch_up(self.schedules, due(self.schedules, self.sessions, after, away), away) if away > after else []
@@ -150,6 +157,10 @@ class Assembly(Parts):
 
     feed: Replay
 
+    @property
+    def slices(self) -> Callable[[int], MarketSlice]:
+        return self.feed.slice_at
+
     def items(self) -> Iterator[Item]:
         """The whole recorded market with its ticks, in order of time."""
         return timeline(self.feed.items(), self.ticks())
@@ -159,10 +170,10 @@ class Assembly(Parts):
         return map(self.dated, self.ticks_between(self.feed.first_ts - 1, self.feed.last_ts, self.start_ns))
 
 
-def assemble(config: Config, *, cache: Path | None = None) -> Assembly:
+def assemble(config: Config, *, cache: Path | None = None, apart: Apart | None = None) -> Assembly:
     """Read the market and load the policies that a configuration names.
 
-    `cache` is a folder for built calendars. Raises FeedError, UnknownCalendar or PolicyError, each with
+    `cache` is a folder for built calendars; `apart` makes the policies that answer in processes of their own. Raises FeedError, UnknownCalendar or PolicyError, each with
     a text that names the file or value and the remedy.
     """
     if config.feed.kind != "replay":
@@ -186,7 +197,7 @@ def assemble(config: Config, *, cache: Path | None = None) -> Assembly:
         build_from=config.feed.build_from,
     )
     macro = macro_of(config, sessions[universe.calendar])
-    policies = policies_of(config, universe, feed.interval_ns)
+    policies = policies_of(config, universe, feed.interval_ns, apart)
     schedules = tuple(schedule_of(config, k) for k, s in enumerate(config.schedules) if s.enabled)
     house_sessions = sessions[universe.calendar]
     start = next(
@@ -205,14 +216,15 @@ def assemble(config: Config, *, cache: Path | None = None) -> Assembly:
         market=series_digest(feed.digest, macro) if macro else feed.digest,
         live=False,
         macro=macro,
+        apart=apart,
         feed=feed,
     )
 
 
-def assemble_live(config: Config, now: int, *, cache: Path | None = None) -> Parts:
+def assemble_live(config: Config, now: int, *, cache: Path | None = None, apart: Apart | None = None) -> Parts:
     """The parts of a run on a market that goes on, without asking anybody: its feed and its venue are opened by the daemon.
 
-    `now` (ns UTC) places the calendars. Raises UnknownCalendar, PolicyError or ScheduleError.
+    `now` (ns UTC) places the calendars; `apart` is as for `assemble`. Raises UnknownCalendar, PolicyError or ScheduleError.
     """
     universe = config.instruments()
     today = session_date(now)
@@ -220,7 +232,7 @@ def assemble_live(config: Config, now: int, *, cache: Path | None = None) -> Par
     begin = date(today.year - LIVE_BACK_YEARS - int(config.feed.warmup * 1.6) // 365, 1, 1)
     end = (today + timedelta(days=LIVE_AHEAD_DAYS)).replace(day=1)
     sessions = sessions_of(config, begin, end, cache)
-    policies = policies_of(config, universe, config.feed.interval_ns)
+    policies = policies_of(config, universe, config.feed.interval_ns, apart)
     schedules = tuple(schedule_of(config, k) for k, s in enumerate(config.schedules) if s.enabled)
     table = config.feed
     return Parts(
@@ -236,6 +248,7 @@ def assemble_live(config: Config, now: int, *, cache: Path | None = None) -> Par
         market=market_of(config, config.broker.kind, config.broker.venue),
         live=True,
         macro=macro_of(config, sessions[universe.calendar]),
+        apart=apart,
     )
 
 
@@ -251,9 +264,11 @@ def market_of(config: Config, kind: str, venue: str) -> str:
     return blake2b("|".join(who).encode(), digest_size=32).hexdigest()
 
 
-def parts_of(config: Config, now: int, *, cache: Path | None = None) -> Parts:
+def parts_of(config: Config, now: int, *, cache: Path | None = None, apart: Apart | None = None) -> Parts:
     """Whatever a configuration describes, on a recorded market or on one that goes on."""
-    return assemble(config, cache=cache) if config.feed.kind == "replay" else assemble_live(config, now, cache=cache)
+    if config.feed.kind == "replay":
+        return assemble(config, cache=cache, apart=apart)
+    return assemble_live(config, now, cache=cache, apart=apart)
 
 
 def market_sessions(config: Config, path: Path, cache: Path | None) -> dict[str, Sessions]:
@@ -345,7 +360,7 @@ def house_limits(config: Config, universe: Universe, interval_ns: int) -> Limits
     return override(house, **age) if risk.max_price_age_ns is None else house
 
 
-def policies_of(config: Config, universe: Universe, interval_ns: int) -> tuple[Policy, ...]:
+def policies_of(config: Config, universe: Universe, interval_ns: int, apart: Apart | None = None) -> tuple[Policy, ...]:
     """The policies of the agents, then of the shadows, in their sizing and rebalancing rules, which know what worst prices leave no room for. Raises
     PolicyError."""
     house, shocks = house_limits(config, universe, interval_ns), shocks_of(config)
@@ -354,7 +369,7 @@ def policies_of(config: Config, universe: Universe, interval_ns: int) -> tuple[P
         own = _agent_limits(agent, house, universe, shocks)
         return lambda weights: headroom(weights, own, house)
 
-    policies = tuple(policy_of(config, agent, room(agent)) for agent in config.seats)
+    policies = tuple(policy_of(config, universe, agent, room(agent), apart) for agent in config.seats)
     known = {each.name for each in config.feed.macro}
     for agent, policy in zip(config.seats, policies, strict=True):
         for leaf in leaves(policy):

@@ -7,6 +7,7 @@ import numpy as np
 from msgspec import Struct
 
 from daemon.engine.state import HOUSE, State
+from daemon.engine.valuation import realised_by_date
 from daemon.engine.watching import limits_of, market_context
 from risk.assessment import Assessment, Book, Settings, assess
 from risk.limits import Limits
@@ -75,7 +76,7 @@ def _assess(state: State, book: int) -> Assessment:
             px=np.where(ctx.priced, ctx.px, np.nan),
             equity=equity / 1e6,
             returns=state.history.synchronous.returns(KEPT),
-            history=state.watch.realised[book + 1].wealth(),
+            history=realised_by_date(state, book).wealth(),
             volume_lots=ctx.volume_lots,
         ),
         settings_of(limits),

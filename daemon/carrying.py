@@ -111,6 +111,7 @@ def moves(parts: Parts, new: Config) -> bool:
 async def move(service: Service, into: Parts) -> None:
     """Stop in order, as soon as nothing is open at a real venue, so that the program begins anew under `into`. Raises NotCarried
     when the account could not be carried on as it is now."""
+    await service.settled()
     state = service.shell.state
     names = [a.name for a in state.rules.agents]
     try:

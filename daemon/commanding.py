@@ -37,7 +37,11 @@ def operator(service: Service, command: Command, reason: str, who: str, agent: s
             raise NotDone("halt_file", f"the file {service.halt_file} halts the daemon; remove it, then resume")
         if not agent and state.down:
             raise NotDone("down", f"not resumed: {', '.join(sorted(state.down))} still down; the alerts say why")
-    if service.status not in READY:
+    if service.store_error:
+        if command not in ("halt", "reduce"):
+            text = f"{command} waits for the store: {service.store_error}. halt and reduce do not wait"
+            raise NotDone("not_ready", text)
+    elif service.status not in READY:
         raise NotDone("not_ready", f"the daemon is {service.status}; try again")
     return Operator(max(state.now, service.shell.ts), command, said or "no reason given", who, agent)
 

@@ -1,102 +1,91 @@
-"""Users' policies asked in threads of their own, and those that say `worker = True` in processes, with a deadline: one
-that never answers must not stop the daemon.
+"""Asks policies. Those with a part in a process of its own are asked in a thread, so that the loop goes on meanwhile; each
+such part has a deadline, and one that is late or ends makes its agent's answer a failure.
 
-Backtests and replays have no deadline. A thread that is stuck cannot be ended in Python: its agent fails until it is
-suspended, and the thread is left behind. A process is killed and started anew.
+Backtests and replays have neither processes nor deadlines.
 """
 
-import threading
 import time
+from collections import deque
 from collections.abc import Sequence
-from queue import SimpleQueue
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Final
 
 from daemon.policies import answer
 from daemon.user_policy import UserPolicy
-from daemon.worker import Worker, needs_worker
+from daemon.worker import LIMIT_S, Worker
 from trading.effects import Ask
 from trading.events import Decided
 from trading.ports import Policy, leaves
 
-LIMIT_S: Final = 5.0
-"""Seconds a user's policy has for an answer."""
+TAKEN: Final = 4096
+"""Times of answers that are kept between two scrapes."""
 
-
-class _Worker:
-    """One policy's thread. It is a daemon thread: a stuck one does not hold up the end of the process."""
-
-    def __init__(self, policy: Policy) -> None:
-        self.stuck = False
-        self._policy = policy
-        self._asked: SimpleQueue[Ask] = SimpleQueue()
-        self._answered: SimpleQueue[Decided] = SimpleQueue()
-        self._done = threading.Event()
-        threading.Thread(target=self._work, name="quantd-policy", daemon=True).start()
-
-    def _work(self) -> None:
-        while True:
-            question = self._asked.get()
-            self._answered.put(answer(self._policy, question))
-            self._done.set()
-
-    def ask(self, question: Ask, limit_s: float) -> Decided | None:
-        """The answer, or None when it did not come in time; then this worker is stuck."""
-        self._done.clear()
-        self._asked.put(question)
-        if not self._done.wait(limit_s):
-            self.stuck = True
-            return None
-        return self._answered.get()
-
-
-def _nothing() -> None:
-    return None
-
-
-def _by_a_user(policy: Policy) -> bool:
-    return any(isinstance(each, UserPolicy) for each in leaves(policy))
+WITHDRAWN: Final = "the question was withdrawn: what stops trading came first"
 
 
 class Deadline:
-    """Answers every Ask: shipped and registered policies at once, a user's or a worker's within `limit_s` seconds."""
+    """Answers every Ask: at once, or in a thread where the policy has workers."""
 
     def __init__(self, policies: Sequence[Policy], limit_s: float = LIMIT_S) -> None:
+        if any(isinstance(leaf, UserPolicy) for policy in policies for leaf in leaves(policy)):
+            raise TypeError("a policy file is asked in a process of its own; load it with `apart`")
         self._policies = policies
-        self._limit_s = limit_s
-        self.waited_s = 0.0
-        """Seconds spent waiting for users' and workers' policies, in which the loop stood still for a reason that is known."""
-        self._workers = {k: _Worker(p) for k, p in enumerate(policies) if _by_a_user(p)}
-        self._processes = {k: Worker(p) for k, p in enumerate(policies) if needs_worker(p)}
+        workers = {k: [leaf for leaf in leaves(p) if isinstance(leaf, Worker)] for k, p in enumerate(policies)}
+        self._workers = {k: found for k, found in workers.items() if found}
+        self._threads = ThreadPoolExecutor(max(1, len(self._workers)), "quantd-policy")
+        self._asked: dict[tuple[int, int], Future[Decided]] = {}
+        self.took: deque[tuple[int, float]] = deque(maxlen=TAKEN)
+        """How long each agent's policy took: (agent, seconds)."""
+        for worker in self.workers:
+            worker.limit_s = limit_s
 
-    def start(self) -> None:
-        """Begin to start what takes seconds to start, before it is asked. What is inside other policies is asked in line: its
-        libraries are imported now."""
-        for process in self._processes.values():
-            process.start()
-        for k, policy in enumerate(self._policies):
-            if k not in self._processes:
-                for inner in leaves(policy):
-                    if needs_worker(inner):
-                        getattr(inner, "prepare", _nothing)()
+    @property
+    def workers(self) -> list[Worker]:
+        """All processes of these policies."""
+        return [worker for found in self._workers.values() for worker in found]
 
     def close(self) -> None:
-        """End the processes."""
-        for process in self._processes.values():
-            process.close()
+        """End the processes, and then the threads that waited for them."""
+        for worker in self.workers:
+            worker.withdraw()
+        self._threads.shutdown()
+        for worker in self.workers:
+            worker.close()
 
     def __call__(self, question: Ask) -> Decided:
-        process = self._processes.get(question.policy)
-        if process is not None:
-            began = time.monotonic()
-            decided = process.ask(question, self._limit_s)
-            self.waited_s += time.monotonic() - began
-            return decided
-        worker = self._workers.get(question.policy)
-        if worker is None:
-            return answer(self._policies[question.policy], question)
-        if worker.stuck:
-            return Decided(question.round, question.agent, failed="still busy with an earlier question")
-        began = time.monotonic()
-        found = worker.ask(question, self._limit_s)
-        self.waited_s += time.monotonic() - began
-        return found or Decided(question.round, question.agent, failed=f"no answer within {self._limit_s:g} s")
+        """The answer, however long that takes: at most its deadline."""
+        for worker in self._workers.get(question.policy, ()):
+            worker.expect()
+        return self._answer(question)
+
+    def begin(self, question: Ask) -> bool:
+        """Begin to ask, where the policy answers in a process of its own; whether it does."""
+        workers = self._workers.get(question.policy)
+        if workers is None:
+            return False
+        # the rows that are new are filled here, not by two threads at once
+        question.view.returns(1)
+        question.view.synchronous(1)
+        for worker in workers:
+            worker.expect()
+        self._asked[question.round, question.agent] = self._threads.submit(self._answer, question)
+        return True
+
+    def answer_of(self, question: Ask) -> "Future[Decided]":
+        """The answer to come of a question that was begun."""
+        return self._asked.pop((question.round, question.agent))
+
+    def withdraw(self, question: Ask) -> Decided:
+        """End the processes that a question waits for; what stands for its answer: the agent holds, and has not failed."""
+        for worker in self._workers[question.policy]:
+            worker.withdraw()
+        return Decided(question.round, question.agent, note=WITHDRAWN)
+
+    def _answer(self, question: Ask) -> Decided:
+        began = time.perf_counter()
+        decided = answer(self._policies[question.policy], question)
+        fault = next((each.fault for each in self._workers.get(question.policy, ()) if each.fault), "")
+        if fault:  # whatever others made of it: one that hangs at each question is not to go on
+            decided = Decided(question.round, question.agent, failed=fault)
+        self.took.append((question.agent, time.perf_counter() - began))
+        return decided

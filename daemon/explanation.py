@@ -19,7 +19,7 @@ from daemon.exits import ExitPart, exits_of
 from daemon.limit_rows import Largest, LimitRow, largest_of, reason_name, reason_text, recorded_rows, rows_of
 from daemon.overview import SWITCH, iso
 from daemon.refolded import Unavailable
-from daemon.shortfalls import Costed, of_order, of_whole, shortfalls
+from daemon.shortfalls import Costed, Slices, of_order, of_whole, shortfalls
 from risk.limits import Limits
 from trading.books import Ledger
 from trading.codec import decode
@@ -121,7 +121,9 @@ class Explanation(Struct, frozen=True):
     whole: Costed | None = None
 
 
-def explain(where: str | Path, reader: Reader, found: Found, judge: Judge | None = None) -> Explanation:
+def explain(
+    where: str | Path, reader: Reader, found: Found, judge: Judge | None = None, slices: Slices | None = None
+) -> Explanation:
     """Explain one symbol of one decision of the reader's run; `where` is the store it reads."""
     decision, column, order = found.decision, found.column, found.order
     plan, names, universe = decision.plan, decision.agents, reader.run.universe
@@ -136,7 +138,7 @@ def explain(where: str | Path, reader: Reader, found: Found, judge: Judge | None
     fills = []
     if order is not None:
         fills = [f for f in reader.fills(since=plan.ts, symbol=symbol) if f.order == order.order.id]
-    cost, all_of_it = _shortfalls(reader, decision, order, column)
+    cost, all_of_it = _shortfalls(reader, decision, order, column, slices)
     return Explanation(
         address=address_of(decision, symbol),
         order=order.order.id if order is not None else "",
@@ -185,13 +187,13 @@ def explain(where: str | Path, reader: Reader, found: Found, judge: Judge | None
 
 
 def _shortfalls(
-    reader: Reader, decision: Decision, order: OrderNow | None, column: int
+    reader: Reader, decision: Decision, order: OrderNow | None, column: int, slices: Slices | None
 ) -> tuple[Costed | None, Costed | None]:
     """The shortfall of an order, and of the whole that it is a child of."""
     if order is None or reader.records is None:
         return None, None
     plan = decision.plan
-    found = shortfalls(reader, reader.records, plan.ts)
+    found = shortfalls(reader, reader.records, plan.ts, slices)
     key = (plan.sample, plan.n, column)
     return of_order(found, key, order.order.id), of_whole(found, key)
 

@@ -4,6 +4,7 @@ who is a shadow."""
 from math import isfinite
 
 from daemon.engine.state import State
+from daemon.engine.valuation import realised_by_date
 from trading.statistics import mean_correlation
 
 
@@ -23,7 +24,7 @@ def capital_shares(state: State) -> dict[int, tuple[float, float]]:
 def diversity(state: State) -> float | None:
     """Mean absolute correlation of the agents' time-weighted returns, over a year of samples at most: 0 is all different, 1
     all alike. None with fewer than two agents that moved, or too few samples."""
-    series = [state.watch.realised[k + 1].returns() for k in range(len(state.agents))]
+    series = [realised_by_date(state, k).returns() for k in range(len(state.agents))]
     found = mean_correlation([each for each in series if len(each) >= 20 and bool(each.any())], absolute=True)
     return found if isfinite(found) else None
 

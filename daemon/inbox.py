@@ -48,6 +48,7 @@ class Inbox:
         self._chunks: deque[tuple[float, Chunk]] = deque()
         self._ready = asyncio.Event()
         self._commanded = asyncio.Event()
+        self._stopping = asyncio.Event()
         self._room = asyncio.Event()
         self._room.set()
         self._news_room = asyncio.Event()
@@ -64,6 +65,8 @@ class Inbox:
         self._commands.append(Command(event, done))
         self._ready.set()
         self._commanded.set()
+        if _stops(event) and not (isinstance(event, Condition) and event.up):
+            self._stopping.set()
         return done
 
     async def put(self, chunk: Chunk) -> None:
@@ -101,11 +104,16 @@ class Inbox:
         if self._commands:
             return self._commands.popleft()
         self._commanded.clear()
+        self._stopping.clear()
         return None
 
     async def commanded(self) -> None:
         """Wait until a command or news is there."""
         await self._commanded.wait()
+
+    async def stopping(self) -> None:
+        """Wait until a command is there that can only make trading stop or shrink, or the daemon."""
+        await self._stopping.wait()
 
     def next_chunk(self) -> Chunk | None:
         """The next instants, if some wait."""

@@ -26,6 +26,14 @@ from trading.ports import BrokerNews, SimulatedBroker
 Answer = Callable[[Ask], Decided]
 
 
+class Meanwhile(Protocol):
+    """Answers questions while the loop goes on."""
+
+    def begin(self, question: Ask) -> bool:
+        """Begin to ask; False where the question is answered at once."""
+        ...
+
+
 class Log(Protocol):
     """Where steps are kept, and where recorded answers come from while a record lasts."""
 
@@ -80,6 +88,11 @@ class Shell:
         self.state = state
         self.broker = broker
         self.answer = answer
+        self.meanwhile: Meanwhile | None = None
+        """Who is asked before `answer`, where somebody waits for `waits`."""
+        self.waits: Ask | None = None
+        """The question whose answer must be stepped, by `answered`, before anything else is taken."""
+        self._after_wait: deque[Event | Ask] = deque()
         self.log: Log = log or NoLog()
         self.digest = Digest(state.universe, state.ledger.names, interval_ns)
         self.tally = Tally()
@@ -140,12 +153,17 @@ class Shell:
                 self._shades(lambda venue: venue.on_action(item))
         self.run(item)
 
-    def run(self, event: Event) -> Sequence[Effect]:
-        """Step an event, then everything that follows from it, in order; the effects of the event itself."""
+    def answered(self, decided: Decided) -> None:
+        """Step the answer to the question that waits, and what follows from it."""
+        queue, self.waits = self._after_wait, None
+        self.run(decided, queue)
+
+    def run(self, event: Event, queue: "deque[Event | Ask] | None" = None) -> Sequence[Effect]:
+        """Step an event, then everything that follows from it, in order, up to a question that waits; the effects of the
+        event itself."""
         if type(event) is Started:
             self.config = event.config
-        queue: deque[Event] | None = None  # most events have no effect that brings another
-        current = event
+        current: Event = event  # most events have no effect that brings another
         first: Sequence[Effect] | None = None
         while True:
             effects = step(self.state, current)
@@ -161,9 +179,13 @@ class Shell:
                     self._act(effect, queue)
             if not queue:
                 return first
-            current = queue.popleft()
+            following = queue.popleft()
+            if isinstance(following, Ask):
+                self.waits, self._after_wait = following, queue
+                return first
+            current = following
 
-    def _act(self, effect: Effect, queue: deque[Event]) -> None:
+    def _act(self, effect: Effect, queue: "deque[Event | Ask]") -> None:
         match effect:
             case OrderBasket():
                 try:
@@ -172,7 +194,9 @@ class Shell:
                     rows = list(range(len(effect.sym)))
                     queue.extend(self._venue_failed(error, effect.sample, effect.n, rows))
             case Ask():
-                queue.append(self.log.answer(effect) or self.answer(effect))
+                recorded = self.log.answer(effect)
+                waits = recorded is None and self.meanwhile is not None and self.meanwhile.begin(effect)
+                queue.append(effect if waits else recorded or self.answer(effect))
             case Again():
                 work = self.state.at_venue()[effect.sample, effect.n]
                 try:
@@ -205,7 +229,7 @@ class Shell:
             for news in look(venue):
                 self.run(Shade(first + k, news))  # type: ignore[arg-type]  # a simulated venue is never down
 
-    def _act_shadowed(self, shadowed: Shadowed, queue: deque[Event]) -> None:
+    def _act_shadowed(self, shadowed: Shadowed, queue: "deque[Event | Ask]") -> None:
         """What a shadow wants goes to its own simulated venue, whatever the house's is."""
         k = shadowed.agent - len(self.state.agents)
         venue, told = self.shadows[k], list[BrokerNews]()

@@ -126,7 +126,8 @@ class MqttCommands:
             else:
                 self._service.bus_commands["taken"] += 1
                 log.warning("command.taken", command=command.command, who=command.who, reason=command.reason)
-                self._say(command, True, "done")
+                later = "in force; recorded once the store takes writes again"
+                self._say(command, True, later if self._service.store_error else "done")
 
     def _event(self, command: BusCommand) -> Operator:
         c = command

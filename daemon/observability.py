@@ -11,13 +11,15 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from structlog.typing import EventDict, Processor
 
+from daemon.escapes import ESCAPES, LINES
+
 LogFormat = Literal["console", "json"]
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
 
 VALUE_CHARS: Final = 2_000
 """Longest text of one value in a log line; an exception of a user's policy may be of any size."""
 
-LINES: Final = 60
+KIND_LINES: Final = 60
 """Most lines of one kind of event in a minute; later ones are counted. CRITICAL always passes, and so does DEBUG, which
 is off unless somebody looks for something."""
 
@@ -44,9 +46,6 @@ QUIET: Final = {
 }
 """Libraries that speak of each packet or of each failed attempt; what matters of it we say ourselves."""
 
-_ESCAPES: Final = {c: f"\\x{c:02x}" for c in (*range(32), *range(127, 160))} | {0x2028: "\\u2028", 0x2029: "\\u2029"}
-_ESCAPES_BUT_NEWLINE: Final = {c: text for c, text in _ESCAPES.items() if c != ord("\n")}
-
 
 def _confine(_: object, __: str, event: EventDict) -> EventDict:
     """One event is one line of bounded length, whatever a venue, a file or a policy put into it."""
@@ -68,12 +67,12 @@ def _one_line(_: object, __: str, event: EventDict) -> EventDict:
     """For people's terminals: control characters shown, never obeyed. JSON escapes them itself."""
     for key, value in event.items():
         if isinstance(value, str):
-            event[key] = value.translate(_ESCAPES if key != "exception" else _ESCAPES_BUT_NEWLINE)
+            event[key] = value.translate(ESCAPES if key != "exception" else LINES)
     return event
 
 
 class Lines(logging.StreamHandler[TextIO]):
-    """Writes at most LINES of one kind in a minute. How many were left out follows with the first line after it."""
+    """Writes at most KIND_LINES of one kind in a minute. How many were left out follows with the first line after it."""
 
     def __init__(self, out: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__(out)
@@ -98,11 +97,11 @@ class Lines(logging.StreamHandler[TextIO]):
         if kind not in self._counts and len(self._counts) >= KINDS:
             kind = (record.name, "others")
         self._counts[kind] = self._counts.get(kind, 0) + 1
-        return self._counts[kind] <= LINES
+        return self._counts[kind] <= KIND_LINES
 
     def _begin(self) -> None:
         """A new minute; says first what the last one left out."""
-        left_out = {kind: count - LINES for kind, count in self._counts.items() if count > LINES}
+        left_out = {kind: count - KIND_LINES for kind, count in self._counts.items() if count > KIND_LINES}
         self._counts.clear()
         self._began = self._clock()
         for (name, event), lines in left_out.items():
@@ -226,7 +225,9 @@ class Metrics:
         self._alerts = counter("alerts", "Alerts raised", "level")
         self._queue = gauge("bus_queue_depth", "Messages that wait for the MQTT broker").labels(name)
         self._online = gauge("bus_online", "1 while the MQTT broker is connected").labels(name)
-        self._drops = counter("bus_drops", "Messages given up").labels(name)
+        self._drops = counter("bus_drops", "Messages that were lost: no broker took them, or too many waited").labels(
+            name
+        )
         self._commands = counter("bus_commands", "Commands over MQTT, by what became of them", "result")
         self._reconnects = counter("bus_reconnects", "Connections to the MQTT broker after the first").labels(name)
         self._equity = gauge("equity", "Marked value of the account, in its currency").labels(name)

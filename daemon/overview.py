@@ -16,16 +16,15 @@ from daemon.config import Config
 from daemon.engine.coin_fees import dust_micro
 from daemon.engine.halting import limits_text
 from daemon.engine.state import HOUSE, State
-from daemon.engine.watching import market_context
+from daemon.engine.watching import limit_values
 from daemon.house import capital_shares, diversity, shadow_lots
 from daemon.limit_words import HOUR_NS, unit, words
 from daemon.service import Service
 from daemon.version import VERSION
-from risk.held import held_values
+from daemon.worker import lacking
 from risk.limits import Limits
 from risk.monitor import UNWATCHED, floor_usage
-from risk.standing import FLOORS, standing
-from risk.switch import Switch, losses
+from risk.standing import FLOORS
 from trading.instruments import MICRO
 from trading.orders import money_text, price_text, quantity_text
 
@@ -102,8 +101,10 @@ class AgentNow(Struct, frozen=True):
 
 class Overview(Struct, frozen=True):
     """Everything about one run at one instant, by `ts` (UTC, of the market) and `session` (its date). `halted`: symbols
-    that the venue does not trade now, and why; `limited`: those whose price is at a limit, and the limits. `agents` are those
-    that trade, then the shadows; `diversity`: the mean absolute correlation of what the first earn."""
+    that the venue does not trade now, and why; `limited`: those whose price is at a limit, and the limits. `store`: why the
+    store takes no writes, empty while it does. `agents` are those that trade, then the shadows; `diversity`: the mean absolute
+    correlation of what the first earn. `not_isolated`: policy files whose process keeps rights here that it should give up,
+    and which."""
 
     name: str
     version: str
@@ -138,6 +139,8 @@ class Overview(Struct, frozen=True):
     halted: dict[str, str] = {}
     limited: dict[str, str] = {}
     diversity: float | None = None
+    store: str = ""
+    not_isolated: dict[str, str] = {}
 
 
 def overview(service: Service, parts: Parts, config: Config) -> Overview:
@@ -184,6 +187,8 @@ def overview(service: Service, parts: Parts, config: Config) -> Overview:
         halted={state.universe.symbols[k]: why for k, (_, why) in sorted(state.halted.items())},
         limited={state.universe.symbols[k]: limits_text(*pair) for k, pair in sorted(state.limited.items())},
         diversity=diversity(state),
+        store=service.store_error,
+        not_isolated=dict(lacking(parts.policies)),
     )
 
 
@@ -271,22 +276,8 @@ def positions(state: State) -> list[PositionNow]:
 
 def limits_now(state: State) -> list[LimitNow]:
     """The house's limits as they stand, after the trade; state limits too."""
-    limits = state.limits(HOUSE)
-    values: dict[str, tuple[float, float]] = {}
-    if state.sample:
-        ctx, account = market_context(state), state.account(HOUSE)
-        values = standing(ctx, account, limits, None) | held_values(ctx, account, limits)
-        values |= state.watch.realised[0].values(limits)
-        values |= state_losses(state.switch, state.equity_micro, limits)
+    limits, values = state.limits(HOUSE), limit_values(state)
     return [limit_now(key, value, bound, limits) for key, (value, bound) in sorted(values.items())]
-
-
-def state_losses(switch: Switch, equity_micro: int, limits: Limits) -> dict[str, tuple[float, float]]:
-    """Drawdown and losses of a book; a switch that has not observed a sample yet has no marks: nothing is lost."""
-    if switch.day_key < 0:
-        now = max(equity_micro, 1)
-        switch = Switch(high_water=now, day_open=now, week_open=now)
-    return losses(switch, equity_micro, limits)
 
 
 def limit_now(key: str, value: float, bound: float, limits: Limits | None = None, about: str = "") -> LimitNow:

@@ -7,6 +7,7 @@ from typing import Protocol
 import msgspec
 from msgspec import Struct
 
+from adapters.feeds.errors import FeedError
 from daemon.assembly import Assembly, Parts, parts_of
 from daemon.config import Config, ConfigError, digest, read
 from daemon.engine.judged import Judged
@@ -18,6 +19,7 @@ from daemon.version import code_version
 from trading.codec import decode
 from trading.effects import Effect
 from trading.events import Event, Started
+from trading.market import MarketSlice
 
 
 class NotKept(Exception):
@@ -68,6 +70,19 @@ def saved_config(folder: Path, name: str) -> Config:
             "made with, or begin anew with --fresh"
         ) from error
     return found
+
+
+def slices_of(records: "Records", run: str, folder: Path) -> Callable[[int], MarketSlice] | None:
+    """The recorded market that a run was made over, by number of slice; None where the journal has the bars, or they are not at hand as
+    they were. `folder` keeps the configurations of its starts."""
+    first = next((decode(data).event for _, data in records.entries(run, 1)), None)
+    if not isinstance(first, Started):
+        return None
+    try:
+        parts = parts_of(saved_config(folder, first.config), first.ts, cache=folder / "cache")
+    except (NotKept, FeedError, ConfigError, ValueError, OSError):
+        return None
+    return parts.slices if parts.market == first.feed else None
 
 
 class Records(Protocol):
@@ -156,7 +171,7 @@ def refold(
     for stretch in stretches(records, run, seq, shell.config, until):
         then = parts
         if stretch.config != present:
-            then = parts_of(saved_config(folder, stretch.config), parts.start_ns)
+            then = parts_of(saved_config(folder, stretch.config), parts.start_ns, apart=parts.apart)
         if stretch.config != under:
             shell, under = continued(shell, then), stretch.config
         journal = journal_of(stretch.entries, stretch.first - 1, then)

@@ -4,21 +4,17 @@ nothing it does (raise, answer nonsense, write into its view) reaches anybody el
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, cast
+from typing import Final, Protocol, cast
 
 import numpy as np
 
 from daemon.user_policy import load_user_policy, place_of
-from models import bundled
-from models.forests.params import NAME as LEARNED_ALLOCATION
-from models.forests.policy import make_learned_allocation
-from models.loading import load_artifact
-from models.versions import resolved
 from strategies.policies import COMPOSITES, MAX_DEPTH, POLICIES, Load, MemberFailed, nearest
 from trading.effects import Ask
 from trading.events import Decided
+from trading.instruments import Universe
 from trading.market import Floats
-from trading.ports import Policy
+from trading.ports import Policy, leaves
 from trading.view import HOLD, MEMORY_BYTES, Hold, Memory, Noted, View
 
 MAX_LEVERAGE: Final = 10.0
@@ -34,28 +30,48 @@ class PolicyError(ValueError):
     """A policy that cannot be loaded; the text names it, the file and line where there is one, and the remedy."""
 
 
-def load(name: str, params: Mapping[str, object], folder: Path) -> Policy:
+class Apart(Protocol):
+    """Makes policies that answer in a process of their own."""
+
+    def file(self, path: Path, attribute: str, params: Mapping[str, object]) -> Policy:
+        """The policy of a user's file. Raises ParamsError."""
+        ...
+
+    def registered(self, name: str, params: Mapping[str, object], policy: Policy) -> Policy:
+        """The registered `policy`, made anew there."""
+        ...
+
+
+def load(name: str, params: Mapping[str, object], folder: Path, apart: Apart | None = None) -> Policy:
     """The policy that a configuration in `folder` calls `name`: a registered name, the folder of an artifact (beside
-    the configuration, or one that came with quantd), or a user's `file.py:act`. Raises PolicyError."""
+    the configuration, or one that came with quantd), or a user's `file.py:act`. With `apart`, users' files and policies
+    with `worker = True` answer in processes of their own. Raises PolicyError."""
     try:
-        return _found(name, params, folder, 0)
+        return _found(name, params, folder, 0, apart)
     except PolicyError:
         raise
     except ValueError as error:
         raise PolicyError(str(error)) from error
 
 
-def _found(name: str, params: Mapping[str, object], folder: Path, depth: int) -> Policy:
+def _found(name: str, params: Mapping[str, object], folder: Path, depth: int, apart: Apart | None) -> Policy:
     """What `load` says; raises ValueError, so that a composite can say which of its members is wrong."""
     if name in POLICIES:
-        return POLICIES[name](params)
+        made = POLICIES[name](params)
+        return apart.registered(name, params, made) if apart is not None and getattr(made, "worker", False) else made
     if name in COMPOSITES:
         if depth == MAX_DEPTH:
             raise PolicyError(f"{name!r} is nested deeper than {MAX_DEPTH} composites; put its members one level up")
-        return COMPOSITES[name](params, members_in(folder, depth + 1))
+        return COMPOSITES[name](params, members_in(folder, depth + 1, apart))
     if ".py" in name:
         path, _, attribute = name.partition(":")
-        return load_user_policy(folder / path, attribute or "act", params)
+        make = load_user_policy if apart is None else apart.file
+        return make(folder / path, attribute or "act", params)
+    # ONNX Runtime comes with them, which a policy file's own process is spared
+    from models.forests.params import NAME as LEARNED_ALLOCATION
+    from models.forests.policy import make_learned_allocation
+    from models.loading import load_artifact
+
     if name == LEARNED_ALLOCATION:
         return make_learned_allocation(params, lambda called: artifact_folder(called, folder))
     found = artifact_folder(name, folder)
@@ -71,9 +87,22 @@ def _found(name: str, params: Mapping[str, object], folder: Path, depth: int) ->
     )
 
 
-def members_in(folder: Path, depth: int = 1) -> Load:
+def fit(policy: Policy, universe: Universe) -> None:
+    """Show the parts of a policy that need certain symbols what is traded. Raises PolicyError where one is not among them."""
+    for leaf in leaves(policy):
+        try:
+            getattr(leaf, "fit", _anything)(universe)
+        except ValueError as error:
+            raise PolicyError(str(error)) from error
+
+
+def _anything(universe: Universe) -> None:
+    """What a policy needs that trades any universe."""
+
+
+def members_in(folder: Path, depth: int = 1, apart: Apart | None = None) -> Load:
     """How a composite of a configuration in `folder` finds its members."""
-    return lambda name, params: Inner(_found(name, params, folder, depth))
+    return lambda name, params: Inner(_found(name, params, folder, depth, apart))
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +139,10 @@ def _kept(weights: object, view: View) -> Floats | Hold:
 def artifact_folder(name: str, folder: Path) -> Path:
     """Where a configuration in `folder` finds the artifact `name`, or the version that it points to: beside itself, else among those
     that came with quantd. Raises ArtifactError for a name that points nowhere."""
-    found = resolved(bundled.find(name, folder))
+    from models.bundled import find
+    from models.versions import resolved
+
+    found = resolved(find(name, folder))
     return found if (found / "manifest.json").is_file() else folder / name
 
 

@@ -24,6 +24,7 @@ from daemon.past import NotKept, Watched, judged_at, saved_config
 from daemon.policies import PolicyError
 from daemon.recovery import RecordTooLong, ReplayDifference
 from daemon.version import code_version
+from daemon.worker import Apart
 from trading.codec import decode
 from trading.events import Started
 
@@ -97,7 +98,8 @@ class Refolder:
             config = self._configured()
             if digest(config) != name:
                 raise
-        self._parts = parts_of(config, time.time_ns(), cache=self._folder / "cache")
+        apart = Apart(self._folder) if self._parts is None else self._parts.apart
+        self._parts = parts_of(config, time.time_ns(), cache=self._folder / "cache", apart=apart)
         return self._parts
 
 

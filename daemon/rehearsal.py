@@ -12,7 +12,7 @@ from typing import Final
 from aiomqtt import MqttError
 
 from adapters.bus.client import BusClient
-from adapters.bus.embedded import BrokerUnavailable, EmbeddedBroker, EmbeddedSettings
+from adapters.bus.embedded import BrokerUnavailable, EmbeddedBroker
 from adapters.bus.messages import Composer
 from adapters.bus.mqtt import Tls, address
 from adapters.bus.topics import root
@@ -23,8 +23,10 @@ from daemon.app import recover
 from daemon.assembly import parts_of
 from daemon.config import Config, secret
 from daemon.opening import begin
+from daemon.protection import bus_tls, embedded_settings
 from daemon.service import Service
 from daemon.watch import watch_halt_file
+from daemon.worker import Apart
 from risk.switch import HALT, RUN
 
 RUN_NAME: Final = "rehearse"
@@ -49,7 +51,7 @@ async def kill_switch(config: Config, post: Callable[[Path], Post]) -> list[Trie
         raise ValueError("a rehearsal has a simulated broker")
     with tempfile.TemporaryDirectory(prefix="quantd-rehearsal-") as name:
         folder = Path(name)
-        parts = parts_of(config, time.time_ns(), cache=folder / "cache")
+        parts = parts_of(config, time.time_ns(), cache=folder / "cache", apart=Apart(folder))
         names = [a.name for a in parts.rules.agents]
         with Store.open(folder) as store:
             projection = store.begin(RUN_NAME, parts.universe, agents=names, mode=config.quantd.mode, ts=time.time_ns())
@@ -96,20 +98,18 @@ async def alert(config: Config) -> Tried:
     """Publish on the configured bus and receive it there. Of the embedded broker one is started for it, on a free port."""
     if config.bus.kind == "mqtt":
         host, port, secure = address(config.bus.url)
-        files = config.bus.tls
-        tls = Tls() if secure else None
-        if secure and files is not None:
-            tls = Tls(*(str(config.at(name)) if name else "" for name in (files.ca, files.certificate, files.key)))
         login = config.bus.username, secret("mqtt_password") or ""
-        return await _trip(config, host, port, login, login, tls)
+        return await _trip(config, host, port, login, login, bus_tls(config, secure))
     username, password = config.bus.username, secret("mqtt_password") or ""
     try:
-        broker = EmbeddedBroker(EmbeddedSettings("127.0.0.1", 0, username, password))
+        broker = EmbeddedBroker(embedded_settings(config, "127.0.0.1", 0))
         await asyncio.to_thread(broker.start)
     except BrokerUnavailable as error:
         return Tried("embedded broker", str(error), 0.0)
     try:
-        return await _trip(config, broker.host, broker.port, broker.publisher, (username, password), None)
+        return await _trip(
+            config, broker.host, broker.port, broker.publisher, (username, password), bus_tls(config, False)
+        )
     finally:
         await asyncio.to_thread(broker.stop)
 

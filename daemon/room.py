@@ -11,10 +11,10 @@ from typing import Final
 from msgspec import Struct
 
 from daemon.engine.state import HOUSE, State
-from daemon.engine.watching import market_context
+from daemon.engine.watching import market_context, state_losses
 from daemon.limit_rows import bound_of, largest
 from daemon.limit_words import LIMIT_OF, WORDS, off, words
-from daemon.overview import SWITCH, LimitNow, limit_now, state_losses
+from daemon.overview import SWITCH, LimitNow, limit_now
 from risk.gate import Account, Context
 from risk.headroom import Figure, figures, most
 from risk.limits import Limits, Reason

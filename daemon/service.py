@@ -10,7 +10,7 @@ from collections import Counter, deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import structlog
 
@@ -21,7 +21,9 @@ from adapters.store.store import Store
 from adapters.store.writing import BadBar, Batch, SnapshotOf
 from daemon.alerting import AlertFilter
 from daemon.config import Config
+from daemon.deadline import Deadline
 from daemon.engine.spending import cut_by_venue
+from daemon.engine.watching import limit_values
 from daemon.histories import Histories
 from daemon.inbox import Command, Inbox
 from daemon.loop import Shell
@@ -30,8 +32,8 @@ from daemon.timeline import Item, time_of
 from daemon.trail import Trail
 from daemon.version import code_version
 from daemon.wire import Outgoing, Wire
-from trading.effects import Effect, Publish
-from trading.events import Condition, Event, Stopping, Tick
+from trading.effects import Ask, Effect, Publish, Switched, Valued
+from trading.events import Condition, Decided, Event, Operator, Stopping, Tick
 from trading.market import MarketSlice
 from trading.venue import VenueAccount
 
@@ -55,6 +57,12 @@ RECENT_ALERTS: Final = 200
 BESIDE: Final = frozenset({"risk_report", "daily_report", "backup", "compact", "retrain"})
 """Jobs done beside trading, after the commit in which they came due (`daemon.jobs`)."""
 
+ALIVE_S: Final = 1.0
+"""How often a wait for a policy counts as progress of the loop."""
+
+SETTLED_S: Final = 0.02
+"""How often whoever needs the whole state looks whether a policy is still being asked."""
+
 BREATH_S: Final = 0.005
 """How long stepping may hold the event loop before others get a turn."""
 
@@ -66,6 +74,18 @@ def _nothing() -> None:
 def _nowhere(outgoing: list[Outgoing]) -> None:
     if outgoing:
         raise RuntimeError("orders for a venue, and nobody to send them")
+
+
+def is_stop(command: Command) -> bool:
+    """Whether a person asked for less trading."""
+    return isinstance(command.event, Operator) and command.event.command in ("halt", "reduce")
+
+
+def answer_stops(commands: Sequence[Command]) -> None:
+    """Answer who stopped trading while the store takes nothing: the stop is in force already."""
+    for command in commands:
+        if is_stop(command) and not command.done.done():
+            command.done.set_result(command.effects)
 
 
 class StoreGaveUp(Exception):
@@ -93,6 +113,8 @@ class Service:
         histories: Histories | None = None,
     ) -> None:
         self.shell = shell
+        self.deadline = shell.meanwhile if isinstance(shell.meanwhile, Deadline) else None
+        """Asks the policies that answer in processes of their own."""
         self.journal = journal
         self.store = store
         self.run = run
@@ -104,6 +126,8 @@ class Service:
         """Whether the last commit is made."""
         self.progress = 0
         self.recent: list[Publish] = []
+        self.store_error = ""
+        """Why the store takes no batch; empty while it does. Meanwhile trading is halted, and what stops it needs no store."""
         self.listeners: set[asyncio.Event] = set()
         self._projection = projection
         self._composer = composer
@@ -111,6 +135,9 @@ class Service:
         self._published = published
         self._urgent = urgent
         self.halt_file = state_folder / "HALT"
+        self._status_before = ""
+        self._ahead: list[Message] = []
+        """Retained messages published before their batch: newer than those of the batch that waited."""
         self._committed = self._snapshot_seq = journal.seq - len(journal.entries)
         self._last_commit = time.monotonic()
         self._waiting: list[Command] = []
@@ -231,6 +258,8 @@ class Service:
                 self._stepping = True
                 await self._take_all()
                 self._stepping = False
+            if trouble := self.store.trouble():  # with nothing to commit, too
+                self._store_failed(trouble)
             if self._due():
                 await self.commit()
             if self.store.lease.fenced:  # found by the timer, with nothing to commit
@@ -262,6 +291,10 @@ class Service:
                     self.shell.run(item)
                 else:
                     self.shell.take(item)
+                while self.shell.waits is not None:
+                    self.busy_s += time.monotonic() - began
+                    self.shell.answered(await self._answer(self.shell.waits))
+                    began = time.monotonic()
             now = time.monotonic()
             if now - began > BREATH_S:
                 self.busy_s += now - began
@@ -272,12 +305,38 @@ class Service:
         self._take_commands()
         self.busy_s += time.monotonic() - began
 
+    async def _answer(self, question: Ask) -> Decided:
+        """The answer of a policy in a process of its own. It has a deadline, and what stops trading does not wait for it:
+        then the question is withdrawn, and the agent holds."""
+        assert self.deadline is not None
+        answer = asyncio.wrap_future(self.deadline.answer_of(question))
+        stopping = asyncio.create_task(self.inbox.stopping())
+        either: set[asyncio.Future[Any]] = {answer, stopping}
+        try:
+            while not answer.done() and not stopping.done():
+                await asyncio.wait(either, timeout=ALIVE_S, return_when=asyncio.FIRST_COMPLETED)
+                self.progress += 1  # the loop goes round, and the wait has an end
+            if answer.done():
+                return answer.result()
+            withdrawn = self.deadline.withdraw(question)
+            await asyncio.wait({answer})  # its thread reads the market: nothing is stepped until it has ended
+            return withdrawn
+        finally:
+            stopping.cancel()
+
+    async def settled(self) -> None:
+        """Wait until no policy is being asked: between the questions and the answers of a round the state is in parts."""
+        while self.shell.waits is not None:
+            await self.changed(SETTLED_S)
+
     def _take_commands(self) -> None:
         """What people and watchers say, and a venue's news: one of these first, then the other."""
         while True:
             while (command := self.inbox.next_command()) is not None:
-                command.effects = self.shell.run(command.event)
+                command.effects = self._step(command.event)
                 self._waiting.append(command)
+                if self.store_error:
+                    answer_stops([command])
             if (news := self.inbox.next_news()) is None:
                 return
             self.shell.run(news)
@@ -309,7 +368,7 @@ class Service:
             quarantine=self.quarantine,
         )
         waiting, self._waiting = self._waiting, []  # commands of this batch; those heard while it is written come later
-        await self._write(batch)
+        await self._write(batch, waiting)
         self.quarantine = []
         self._committed += len(entries)
         self._last_commit = time.monotonic()
@@ -317,12 +376,14 @@ class Service:
         for command in waiting:
             if not command.done.done():
                 command.done.set_result(command.effects)
-        self._published(messages)
+        self._published([*messages, *self._ahead])
+        self._ahead.clear()
         self._notify()
 
     def _rows(self, steps: Sequence[tuple[Event, Sequence[Effect]]]) -> tuple[Rows, list[Message]]:
         """Read models and messages of new steps; alerts are rows of the outbox, within what [alerts] lets out."""
         found: dict[str, Message] = {}
+        moved = False
         lots = self.shell.state.ledger.house.lots
         for seq, (event, effects) in enumerate(steps, self._committed + 1):
             self._projection.add(seq, event, effects)
@@ -332,6 +393,7 @@ class Service:
                 if "reconcile" in event.jobs:
                     self.reconcile()
             if effects:
+                moved = moved or any(type(e) in (Valued, Switched) for e in effects)
                 if cut_by_venue(effects):
                     self.reconcile()  # by now it may let more be bought
                 self.histories.add(effects)
@@ -339,43 +401,81 @@ class Service:
                     # of retained topics only the newest state is news
                     found[message.topic if message.retain else message.id] = message
                 self.recent.extend(e for e in effects if type(e) is Publish)
+        if moved:
+            risk = self._risk(self._committed + len(steps))
+            found[risk.topic] = risk
         del self.recent[:-RECENT_ALERTS]
         rows = self._projection.take()
         if OUTBOX in rows:
             rows[OUTBOX] = [row for row in rows[OUTBOX] if self._alerts.passes(str(row[4]), str(row[5]))]
         return rows, list(found.values())
 
-    async def _write(self, batch: Batch) -> None:
+    def _risk(self, seq: int) -> Message:
+        """The state of the house's limits after entry `seq`, the newest."""
+        state = self.shell.state
+        state.revalue()
+        drawdown = max(0.0, 1.0 - state.equity_micro / max(state.switch.high_water, 1))
+        return self._composer.risk(seq, self.shell.ts, state.switch.reason, limit_values(state), drawdown)
+
+    async def _write(self, batch: Batch, waiting: Sequence[Command]) -> None:
         """Write a batch; a store that cannot take it stops all trading until it can, or until a minute is over."""
         began = time.monotonic()
-        told = False
         while True:
             try:
                 await self._heeding(self.store.write(batch))
             except Fenced as error:
                 raise StoreGaveUp(str(error)) from error
             except StoreError as error:
-                if not told:
-                    told = True
-                    self.status = "store failing"
-                    text = "the disk is full" if isinstance(error, StoreFull) else "the store fails"
-                    log.critical("store.failing", error=str(error), consequence="trading halts, nothing is lost")
-                    alert = Publish(self.shell.ts, "CRITICAL", "store", f"{text}: {error}; trading is halted")
-                    for message in self._composer.messages(self._committed + 1, [alert]):
-                        self._urgent(message)
+                self._store_failed(
+                    f"{'the disk is full' if isinstance(error, StoreFull) else 'the store fails'}: {error}"
+                )
+                answer_stops(waiting)
                 if time.monotonic() - began > FULL_S:
-                    raise StoreGaveUp(str(error)) from error
-                await asyncio.sleep(0.5)
+                    raise StoreGaveUp(f"{error}{self._unrecorded([*waiting, *self._waiting])}") from error
+                await self._heeding(asyncio.sleep(0.5))
+                self.progress += 1  # the loop goes round, and a full disk is waited for longer than the watchdog waits
                 continue
-            if told:
-                # what happened is journalled as soon as the journal can take it; a person re-arms
-                self.status = "running"
-                for up in (False, True):
-                    self.shell.run(Condition(self.shell.state.now, "store", up, "a batch could not be written"))
+            if self.store_error:
+                self.store_error, self.status = "", self._status_before
+                self.shell.run(Condition(self.shell.state.now, "store", True, "a batch was written; a person re-arms"))
             return
 
+    def _store_failed(self, why: str) -> None:
+        """Halt at once, in memory: the journal has it with the first batch that it takes."""
+        if self.store_error:
+            return
+        self._status_before, self.status, self.store_error = self.status, "store failing", why[:400]
+        log.critical("store.failing", error=why, consequence="trading is halted; what was committed is kept")
+        self._step(Condition(self.shell.state.now, "store", False, f"{self.store_error}; trading is halted"))
+        self._notify()
+
+    def _step(self, event: Event) -> Sequence[Effect]:
+        """Step an event from outside the market. While the store takes nothing, the switch and what is CRITICAL are published
+        from memory, with the ids that the store gives them later."""
+        seq = self.journal.seq + 1
+        effects = self.shell.run(event)
+        if self.store_error:
+            for message in self._composer.messages(seq, effects, only=(Publish, Switched)):
+                if message.retain:
+                    self._ahead.append(message)
+                    self._published([message])
+                elif message.level == "CRITICAL":
+                    self._urgent(message)
+        return effects
+
+    def _unrecorded(self, waiting: Sequence[Command]) -> str:
+        """Keep what a person stopped halted over the next start, by the file HALT: the journal does not have it."""
+        if not any(map(is_stop, waiting)):
+            return ""
+        try:
+            self.halt_file.touch(mode=0o600)
+        except OSError as error:
+            log.critical("halt.lost", file=str(self.halt_file), error=str(error))
+            return f"; a halt is not recorded and {self.halt_file} cannot be made: the next start trades unless you halt it"
+        return f"; a halt is not recorded, so {self.halt_file} was made: the next start is halted until that file is removed"
+
     async def _heeding(self, writing: Coroutine[None, None, None]) -> None:
-        """Wait for a write. What people and watchers say meanwhile is stepped at once, into the next batch: a slow disk
+        """Wait for a write, or for the next one. What people and watchers say meanwhile is stepped at once, into the next batch: a slow disk
         does not hold up the kill switch."""
         task = asyncio.create_task(writing)
         try:

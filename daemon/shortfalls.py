@@ -1,20 +1,24 @@
 """The implementation shortfall of every order and of everything that was worked over time, folded from the journal.
 
-The price decided on is the mark in the plan of the decision, the arrival the mark in the plan that sent the order; a split
-on the way rescales both.
+The price decided on is the mark in the plan of the decision. The arrival is the first open of the order's market after it was sent: what
+happened between a close that was decided on and the next open is delay, not impact. An order that fills before another bar opens arrived
+at the mark it was sent at. A split on the way rescales all prices.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Final
 
+import msgspec
 import numpy as np
 from msgspec import Struct
 
 from adapters.store.reading import Reader
 from adapters.store.records import Records
-from trading.codec import Entry, decode
+from trading.codec import Entry, decode, slice_of
 from trading.effects import Ended, Filled, Planned, Worked
-from trading.events import Action
+from trading.events import Action, Bars, SliceRef
 from trading.instruments import NANO, Universe
+from trading.market import MarketSlice
 from trading.orders import Kind, Order, OrderBasket, money_text, order_id, price_text, quantity_text
 from trading.shortfall import Piece, Shortfall, added, shortfall
 
@@ -22,6 +26,11 @@ DAY_NS = 86_400 * NANO
 
 Key = tuple[int, int, int]
 """(sample, n, column) of an order."""
+
+Slices = Callable[[int], MarketSlice]
+"""The slices of a recorded market by their number in the journal."""
+
+NO_BARS: Final = "the bars of the run are not at hand: the gap to the next open is in impact, not in delay"
 
 
 class Costed(Struct, frozen=True):
@@ -44,11 +53,13 @@ class Costed(Struct, frozen=True):
     fees_bp: float | None
     opportunity_bp: float | None
     total_bp: float | None
+    note: str = ""
+    """NO_BARS, where it is so."""
 
 
 class _Order(Struct):
     """One order as it is folded. `decided` is the instant of its whole's plan, 0 where it is its own; `end_nano` the mark
-    when it ended unfilled."""
+    when it ended unfilled; `arrival_nano` the mark at which it was sent, and from its market's next open on that open."""
 
     lots: int
     lot_nano: int
@@ -58,6 +69,8 @@ class _Order(Struct):
     decided: int
     style: str
     pieces: list[Piece]
+    filled_ts: int = 0
+    """Of the first fill; 0 before."""
     end_nano: int | None = None
 
 
@@ -75,10 +88,15 @@ class _Whole(Struct):
 
 
 class Shortfalls:
-    """Folds entries in order. `orders` by (sample, n, column), `wholes` by (instant decided, column)."""
+    """Folds entries in order. `orders` by (sample, n, column), `wholes` by (instant decided, column); `note` is NO_BARS where opens
+    were needed and `slices` gives none."""
 
-    def __init__(self, universe: Universe) -> None:
+    def __init__(self, universe: Universe, slices: Slices | None = None) -> None:
         self.universe = universe
+        self.note = ""
+        self._slices = slices
+        self._sent: dict[Key, _Order] = {}
+        """Orders whose market has not opened since they were sent."""
         self.orders: dict[Key, _Order] = {}
         self.wholes: dict[tuple[int, int], _Whole] = {}
 
@@ -86,6 +104,8 @@ class Shortfalls:
         """One step."""
         if isinstance(entry.event, Action) and entry.event.kind == "split":
             self._split(entry.event)
+        if self._sent and isinstance(entry.event, SliceRef | Bars):
+            self._opens(entry.event)
         plan: Planned | None = None
         for effect in entry.effects:
             match effect:
@@ -163,7 +183,7 @@ class Shortfalls:
             whole = self.wholes.get((decided, column)) if decided else None
             if whole is not None:
                 whole.children.append((basket.sample, basket.n, column))
-            self.orders[basket.sample, basket.n, column] = _Order(
+            order = _Order(
                 lots=lots,
                 lot_nano=self.universe.lot_nano[column],
                 decision_nano=whole.decision_nano if whole is not None else arrival,
@@ -173,12 +193,31 @@ class Shortfalls:
                 style=plan.portion.style if plan.portion is not None else "",
                 pieces=[],
             )
+            self.orders[basket.sample, basket.n, column] = self._sent[basket.sample, basket.n, column] = order
+
+    def _opens(self, bar: SliceRef | Bars) -> None:
+        """The orders whose market opened with this bar have arrived. Fills at its open were posted before it."""
+        if isinstance(bar, Bars):
+            market = slice_of(bar)
+        elif self._slices is not None:
+            market = self._slices(bar.index)
+        else:
+            self.note = NO_BARS
+            return
+        for key, order in list(self._sent.items()):
+            if market.ts_open < order.ts or not market.fresh[key[2]]:
+                continue
+            del self._sent[key]
+            if not order.filled_ts or order.filled_ts >= market.ts_open:
+                order.arrival_nano = int(market.open_nano[key[2]])
+                order.pieces = [msgspec.structs.replace(p, arrival_nano=order.arrival_nano) for p in order.pieces]
 
     def _filled(self, fill: Filled) -> None:
         for column, lots, price, fee in zip(fill.sym, fill.lots, fill.price_nano, fill.fee_micro, strict=True):
             order = self.orders.get((fill.sample, fill.n, column))
             if order is not None:
                 order.pieces.append(Piece(lots, price, fee, order.arrival_nano))
+                order.filled_ts = order.filled_ts or fill.ts
 
     def _ended(self, ended: Ended) -> None:
         for column, mark in zip(ended.sym, ended.mark_nano, strict=True):
@@ -212,18 +251,19 @@ def _done(order: _Order) -> bool:
     return sum(piece.lots for piece in order.pieces) == order.lots
 
 
-def fold(universe: Universe, entries: Iterable[bytes]) -> Shortfalls:
+def fold(universe: Universe, entries: Iterable[bytes], slices: Slices | None = None) -> Shortfalls:
     """The shortfalls of a stretch of a journal."""
-    found = Shortfalls(universe)
+    found = Shortfalls(universe, slices)
     for data in entries:
         found.add(decode(data))
     return found
 
 
-def shortfalls(reader: Reader, records: Records, since: int = 0) -> Shortfalls:
-    """Those of the decisions made at `since` or later, or a day before it: what is worked ends with its session."""
+def shortfalls(reader: Reader, records: Records, since: int = 0, slices: Slices | None = None) -> Shortfalls:
+    """Those of the decisions made at `since` or later, or a day before it: what is worked ends with its session. `slices` of a recorded
+    market; a live run's journal has its bars."""
     first = reader.first_step(since - DAY_NS) if since else 1
-    return fold(reader.run.universe, (data for _, data in records.entries(reader.run.run, first)))
+    return fold(reader.run.universe, (data for _, data in records.entries(reader.run.run, first)), slices)
 
 
 def ids(found: Shortfalls, run: str) -> dict[str, Key]:
@@ -231,7 +271,9 @@ def ids(found: Shortfalls, run: str) -> dict[str, Key]:
     return {order_id(run, key[0], found.universe.symbols[key[2]], key[1]): key for key in found.orders}
 
 
-def costed(what: str, style: str, found: Shortfall, filled: str = "", unfilled: str = "", decision: str = "") -> Costed:
+def costed(
+    what: str, style: str, found: Shortfall, note: str, filled: str = "", unfilled: str = "", decision: str = ""
+) -> Costed:
     """A shortfall in text."""
     total, opportunity = found.total_micro, found.opportunity_micro
     return Costed(
@@ -251,6 +293,7 @@ def costed(what: str, style: str, found: Shortfall, filled: str = "", unfilled: 
         fees_bp=found.bp(found.fees_micro),
         opportunity_bp=found.bp(opportunity),
         total_bp=found.bp(total),
+        note=note,
     )
 
 
@@ -264,17 +307,18 @@ def of_order(found: Shortfalls, key: Key, id: str) -> Costed | None:
         id,
         order.style,
         cost,
+        found.note,
         quantity_text(done, order.lot_nano),
         quantity_text(abs(order.lots) - done, order.lot_nano),
         price_text(order.decision_nano),
     )
 
 
-def of_orders(reader: Reader, orders: Sequence[Order]) -> dict[str, Costed]:
+def of_orders(reader: Reader, orders: Sequence[Order], slices: Slices | None = None) -> dict[str, Costed]:
     """Id -> shortfall of some orders of a run; nothing where its journal is not at hand."""
     if reader.records is None or not orders:
         return {}
-    found = shortfalls(reader, reader.records, min(order.ts for order in orders))
+    found = shortfalls(reader, reader.records, min(order.ts for order in orders), slices)
     keys = ids(found, reader.run.run)
     costs = {order.id: of_order(found, keys[order.id], order.id) for order in orders if order.id in keys}
     return {id: cost for id, cost in costs.items() if cost is not None}
@@ -292,6 +336,7 @@ def of_whole(found: Shortfalls, key: Key) -> Costed | None:
         f"{found.universe.symbols[key[2]]}, all of it",
         whole.style,
         cost,
+        found.note,
         quantity_text(done, whole.lot_nano),
         quantity_text(abs(whole.lots) - done, whole.lot_nano),
         price_text(whole.decision_nano),
@@ -308,8 +353,8 @@ def by_symbol(found: Shortfalls, since: int = 0, until: int = 2**63 - 1) -> list
     if not columns:
         return []
     names: Sequence[str] = found.universe.symbols
-    rows = [costed("all", "", added(cost for parts in columns.values() for cost in parts))]
-    return rows + [costed(names[column], "", added(columns[column])) for column in sorted(columns)]
+    rows = [costed("all", "", added(cost for parts in columns.values() for cost in parts), found.note)]
+    return rows + [costed(names[column], "", added(columns[column]), found.note) for column in sorted(columns)]
 
 
 def _so_far(cost: Shortfall) -> Shortfall:

@@ -4,6 +4,7 @@ every few seconds where nobody looks at a terminal."""
 import asyncio
 import contextlib
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -12,6 +13,7 @@ from adapters.store.errors import StoreError
 from daemon.assembly import Assembly, Parts
 from daemon.config import Config
 from daemon.decided import decided, newest_plans
+from daemon.escapes import ESCAPES, visible
 from daemon.overview import AgentNow, LimitNow, Overview, iso, overview
 from daemon.service import Service
 from trading.effects import Publish
@@ -33,9 +35,16 @@ STYLE: Final = {"RUN": "green", "REDUCE": "yellow", "HALT": "bold red"}
 LEVELS: Final = {"INFO": "dim", "WARNING": "yellow", "CRITICAL": "bold red"}
 
 
-async def watch(service: Service, parts: Parts, config: Config, api_url: str, bus_url: str) -> None:
-    """Show the run until cancelled."""
-    lines = header(service, parts, config, api_url, bus_url)
+async def watch(service: Service, parts: Parts, config: Config, api_url: str, bus_url: str, folder: Path) -> None:
+    """Show the run until cancelled; `folder` is where its state is."""
+    if config.log.format == "json":
+        topic = f"{config.bus.prefix}/{config.quantd.name}/#"
+        log.info("serving", run=service.run, state=str(folder), dashboard=api_url, bus=bus_url, topic=topic)
+        for note in notes(service, parts):
+            log.warning("note", run=service.run, text=note)
+        await _lines(service, parts, config)
+        return
+    lines = header(service, parts, config, api_url, bus_url, folder)
     if not sys.stdout.isatty():
         sys.stdout.write("\n".join(lines) + "\n")
         sys.stdout.flush()
@@ -45,11 +54,11 @@ async def watch(service: Service, parts: Parts, config: Config, api_url: str, bu
 
     console = Console(highlight=False)
     for line in lines:
-        console.print(line, markup=False)
+        console.print(visible(line), markup=False)
     await _box(console, service, parts, config)
 
 
-def header(service: Service, parts: Parts, config: Config, api_url: str, bus_url: str) -> list[str]:
+def header(service: Service, parts: Parts, config: Config, api_url: str, bus_url: str, folder: Path) -> list[str]:
     """Who runs, on what, and where to look."""
     feed, broker = config.feed, config.broker
     market = f"{feed.kind} {feed.venue}".strip()
@@ -57,17 +66,24 @@ def header(service: Service, parts: Parts, config: Config, api_url: str, bus_url
         first, last = iso(parts.start_ns)[:10], iso(parts.feed.last_ts)[:10]
         market = f"replay of {parts.universe.size} symbols, {first} to {last}, {feed.pace.replace('/s', ' sessions/s')}"
     cash = f"{broker.cash_micro / 1e6:,.2f} {config.universe.currency}"
-    found = [
+    return [
         f"quantd {config.quantd.name} · {market} · {broker.kind} broker, {cash} · run {service.run}",
-        f"  dashboard  {api_url}    (token for changes: {config.quantd.state}/{config.api.tokens})",
+        f"  dashboard  {api_url}    (token for changes: {folder / config.api.tokens})",
         f"  alerts     {bus_url}  topic {config.bus.prefix}/{config.quantd.name}/#     try: quantd alerts --follow",
         "  stop with Ctrl-C; start again and it continues where it was",
+        *(f"  {note}" for note in notes(service, parts)),
     ]
+
+
+def notes(service: Service, parts: Parts) -> list[str]:
+    """What somebody who starts this run should know of it."""
+    found = []
     window = trained_until(parts)
     if window and parts.start_ns < window:
-        found.append(f"  note: bars up to {iso(window)[:10]} are in the training window of a learned policy")
-    if isinstance(parts, Assembly) and service.shell.ts >= parts.feed.last_ts:
-        found.append(f"  this run has seen its whole market, to {last}; `quantd run --fresh` begins a new one")
+        found.append(f"note: bars up to {iso(window)[:10]} are in the training window of a learned policy")
+    if isinstance(parts, Assembly) and service.shell.ts >= (last := parts.feed.last_ts):
+        text = f"this run has seen its whole market, to {iso(last)[:10]}"
+        found.append(f"{text}; `quantd run --fresh` begins a new one")
     return found
 
 
@@ -135,12 +151,13 @@ def box(now: Overview, said: dict[str, str], alert: Publish | None) -> "Renderab
             f"{agent.capital:.0%}",
             weights(agent),
             _percent(agent.today),
-            "suspended" if agent.suspended else said.get(agent.name, ""),
+            "suspended" if agent.suspended else said.get(agent.name, "").translate(ESCAPES),
         )
     rows: list[RenderableType] = [grid]
     if alert is not None:
         about = f" ({alert.agent or alert.symbol})" if alert.agent or alert.symbol else ""
-        rows.append(Text(f"last alert {alert.level} {alert.kind}: {alert.text}{about}", style=LEVELS[alert.level]))
+        text = f"last alert {alert.level} {alert.kind}: {alert.text}{about}".translate(ESCAPES)
+        rows.append(Text(text, style=LEVELS[alert.level]))
     return Panel(Group(*rows), title=title(now), title_align="left", border_style=STYLE[now.switch])
 
 

@@ -1,8 +1,7 @@
 """What became of each bar, for operators: counts for the metrics, and at level debug one log line for each link of the chain from
 bar to decision, verdict, order, fill and alert, all with the sample that they follow from."""
 
-import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Sequence
 from logging import DEBUG, getLogger
 from typing import Final
@@ -11,9 +10,8 @@ import numpy as np
 import structlog
 
 from daemon.assembly import instant_text as iso
-from daemon.deadline import Deadline
 from risk.limits import Reason
-from trading.effects import Ask, Effect, Ended, Filled, Planned, Publish, Valued
+from trading.effects import Effect, Ended, Filled, Planned, Publish, Valued
 from trading.events import Decided, Event, Tick
 from trading.instruments import MICRO, NANO, Universe
 from trading.market import MarketSlice
@@ -22,29 +20,7 @@ from trading.orders import Cause, OrderBasket, OrderState, Reports
 log = structlog.get_logger("quantd.trail")
 _plain: Final = getLogger("quantd.trail")
 
-TAKEN: Final = 4096
-"""Times of answers that are kept between two scrapes."""
-
 REASONS: Final = [reason.name.lower() for reason in Reason]
-
-
-class Timed:
-    """Asks as `answer` does, and remembers how long each agent's policy took: (agent, seconds), the newest TAKEN."""
-
-    def __init__(self, answer: Deadline) -> None:
-        self._answer = answer
-        self.took: deque[tuple[int, float]] = deque(maxlen=TAKEN)
-
-    @property
-    def waited_s(self) -> float:
-        """Seconds spent waiting for users' policies."""
-        return self._answer.waited_s
-
-    def __call__(self, question: Ask) -> Decided:
-        began = time.perf_counter()
-        decided = self._answer(question)
-        self.took.append((question.agent, time.perf_counter() - began))
-        return decided
 
 
 class Trail:

@@ -114,12 +114,13 @@ class UserPolicy:
         return (HOLD if isinstance(given, str) and given == "hold" else given), memory
 
 
-def load_user_policy(path: Path, attribute: str, params: Mapping[str, object]) -> UserPolicy:
+def load_user_policy(path: Path, attribute: str, params: Mapping[str, object], source: str | None = None) -> UserPolicy:
     """`attribute` of the file at `path`: act(view), act(view, memory), or a class or object that has such an act.
 
-    `params` go to the class, or to act by keyword. Raises ParamsError (a ValueError) that names file and line.
+    `params` go to the class, or to act by keyword. `source` is the text of the file, where it has been read already.
+    Raises ParamsError (a ValueError) that names file and line.
     """
-    module = _run(path)
+    module = _run(path, source_of(path) if source is None else source)
     found = getattr(module, attribute, None)
     if found is None:
         theirs = [n for n, v in vars(module).items() if callable(v) and not n.startswith("_") and n != "print"]
@@ -166,13 +167,17 @@ def _fits(path: Path, attribute: str, target: Callable[..., object], keywords: d
         raise ParamsError(f"{path}: {attribute}: {error}; set it in params") from None
 
 
-def _run(path: Path) -> ModuleType:
-    """The file as a module. It is read, compiled and run here: no import path, no cache file beside it."""
+def source_of(path: Path) -> str:
+    """The text of a policy file. Raises ParamsError."""
     try:
-        source = path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
         raise ParamsError(f"{path}: {reason}; name a Python file beside the configuration") from None
+
+
+def _run(path: Path, source: str) -> ModuleType:
+    """The file as a module. It is compiled and run here: no import path, no cache file beside it."""
     # registered, because dataclasses and pickle look a class's module up by name
     name = f"quantd_user_{path.stem}_{blake2b(str(path.resolve()).encode(), digest_size=4).hexdigest()}"
     module = ModuleType(name)
@@ -220,8 +225,14 @@ def _text(error: BaseException) -> str:
     return f"{kind}: {text}" if text else kind
 
 
+class PolicyFailed(Exception):
+    """A policy in another process has no answer; the text is the one line that `place_of` made there."""
+
+
 def place_of(error: BaseException, policy: Policy) -> str:
     """An exception in one line, with the place in the user's file where there is one: `ValueError: .. at value.py:12`."""
+    if isinstance(error, PolicyFailed):
+        return str(error)
     text = _text(error)
     if isinstance(policy, UserPolicy):
         line = _line(error, policy.path)
@@ -229,4 +240,4 @@ def place_of(error: BaseException, policy: Policy) -> str:
     return text
 
 
-__all__ = ["UserPolicy", "UserView", "load_user_policy", "place_of"]
+__all__ = ["PolicyFailed", "UserPolicy", "UserView", "load_user_policy", "place_of", "source_of"]

@@ -1,5 +1,7 @@
 """Which code this is: the package's version with a digest of the source that decides."""
 
+from collections.abc import Sequence
+from errno import ENOENT
 from functools import cache
 from hashlib import blake2b
 from pathlib import Path
@@ -21,16 +23,24 @@ _DECIDES = (
 @cache
 def code_version() -> str:
     """`0.1.0+<12 hex>`: changes whenever a file changes that a replay depends on."""
-    root = Path(__file__).resolve().parent.parent
-    files: list[Path] = []
-    for part in _DECIDES:
-        path = root / part
-        files += [path] if path.is_file() else list(path.rglob("*.py"))
+    return f"{VERSION}+{code_digest(Path(__file__).resolve().parent.parent, _DECIDES)}"
+
+
+def code_digest(root: Path, places: Sequence[str]) -> str:
+    """12 hex of the source files of some folders and modules below `root`. FileNotFoundError names one without any."""
     found = blake2b(digest_size=6)
-    for file in sorted(files):
+    for file in sorted(file for place in places for file in python_files(root / place)):
         found.update(str(file.relative_to(root)).encode())
         found.update(file.read_bytes())
-    return f"{VERSION}+{found.hexdigest()}"
+    return found.hexdigest()
+
+
+def python_files(place: Path) -> list[Path]:
+    """A module, or the modules below a folder. FileNotFoundError where there is none: a list that names it is out of date."""
+    files = [place] if place.is_file() else list(place.rglob("*.py"))
+    if not files:
+        raise FileNotFoundError(ENOENT, "no Python source is there; install quantd again", str(place))
+    return files
 
 
 @cache

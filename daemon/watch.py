@@ -5,11 +5,15 @@ too, but only a person re-arms. The measures are pure functions of what was read
 """
 
 import asyncio
+import os
+import subprocess
+import sys
 import time
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Final, Literal
 
 import structlog
@@ -39,6 +43,28 @@ CALENDAR_NS: Final = 60 * DAY_NS
 
 READ_NS: Final = 10_000_000
 """Two clocks read further apart than this are not compared: the process was put aside between them."""
+
+SILENCE_S: Final = 30.0
+"""How long the loop may stand still before the daemon is ended; as WatchdogSec of the unit."""
+
+# a process that a person stopped (T, t) does not hang; one that ended by itself closes the pipe
+_SENTRY: Final = """import os, select, signal, sys
+halt, silence_s, parent = sys.argv[1], float(sys.argv[2]), os.getppid()
+def stopped():
+    try:
+        return open(f"/proc/{parent}/stat").read().rpartition(")")[2].split()[0] in "Tt"
+    except OSError:
+        return False
+while select.select([0], [], [], silence_s)[0] or stopped():
+    if select.select([0], [], [], 0)[0] and not os.read(0, 4096):
+        sys.exit()
+if os.getppid() == parent:
+    print(f"quantd: the loop stood still for {silence_s:g} s; it is ended, and {halt} is written", file=sys.stderr)
+    try:
+        open(halt, "a").close()
+    finally:
+        os.kill(parent, signal.SIGKILL)
+"""
 
 What = Literal["lag", "clock", "feed", "ledger"]
 
@@ -146,12 +172,11 @@ class Watch:
 async def watch(
     service: Service,
     parts: Parts,
-    excused_s: Callable[[], float] = lambda: 0.0,
     *,
     wall: Callable[[], int] = time.time_ns,
     steady: Callable[[], int] = time.monotonic_ns,
 ) -> None:
-    """Look at loop, clock, feed and ledger until cancelled. `excused_s` counts seconds in which the loop had to stand still.
+    """Look at loop, clock, feed and ledger until cancelled.
 
     With pace = "fast" nobody's time is the market's: loop and clock are measured, and move nothing.
     """
@@ -159,13 +184,13 @@ async def watch(
     loop, clock = Watch("lag", "lag" in down, CALM_NS), Watch("clock", "clock" in down, CALM_NS)
     feed, ledger = Watch("feed", "feed" in down, 0), Watch("ledger", "ledger" in down, CALM_NS)
     slices = service.shell.tally.slices
-    distance, excused, before = apart(wall, steady), excused_s(), steady()
+    distance, before = apart(wall, steady), steady()
     calendars_from = before
     while True:
         await asyncio.sleep(LOOK_S)
-        now, known = steady(), excused_s()
-        late_s = max(0.0, (now - before) / 1e9 - LOOK_S - (known - excused))
-        before, excused = now, known
+        now = steady()
+        late_s = max(0.0, (now - before) / 1e9 - LOOK_S)
+        before = now
         service.loop_lag_s = max(service.loop_lag_s, late_s)
         risk, pace = service.config.risk, "real" if parts.live else service.config.feed.pace
         moved = apart(wall, steady)
@@ -227,6 +252,31 @@ def _say(service: Service, condition: Watch, now_ns: int, wrong: str) -> bool:
     condition.said(up)
     log.log(20 if up else 50, "condition", what=condition.what, up=up, detail=detail)
     return True
+
+
+class Sentry:
+    """A small process that ends the daemon when no beat came for `silence_s`, and before that writes the file HALT, so that the
+    next start is halted. It needs nothing of this interpreter: code that keeps the interpreter's lock does not hold it up."""
+
+    def __init__(self, halt_file: Path, silence_s: float | None = None) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-I", "-S", "-c", _SENTRY, str(halt_file.absolute()), str(silence_s or SILENCE_S)],
+            stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, bufsize=0, cwd="/", env={}, start_new_session=True,
+        )  # fmt: skip
+        assert self._process.stdin is not None
+        self._beats = self._process.stdin
+        os.set_blocking(self._beats.fileno(), False)
+
+    def beat(self) -> None:
+        """The loop goes round."""
+        with suppress(OSError):  # it was killed, or it has beats enough
+            self._beats.write(b".")
+
+    def close(self) -> None:
+        """The daemon leaves in order."""
+        with suppress(OSError):
+            self._beats.close()
+        self._process.wait()
 
 
 async def watch_halt_file(service: Service) -> None:

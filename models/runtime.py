@@ -49,7 +49,7 @@ def places(universe: Universe, trained: Sequence[str], folder: Path) -> list[int
         extra = sorted(set(universe.symbols) - set(trained))
         raise ArtifactError(
             f"{folder}: trained on {', '.join(trained)}; the universe lacks {', '.join(missing) or 'none'} "
-            f"and adds {', '.join(extra) or 'none'}"
+            f"and adds {', '.join(extra) or 'none'}; write these symbols into [universe], or train a policy on those of the universe"
         )
     return universe.columns(trained)
 

@@ -3,8 +3,8 @@
 A comparison refuses to be made where any of these differ.
 """
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields, replace
 from hashlib import blake2b
 from typing import Final
 
@@ -18,6 +18,7 @@ from daemon.loop import Log, Shell
 from research.record import Record
 from risk.limits import Limits
 from strategies.policies import POLICIES
+from trading.events import Tick
 from trading.execution import Costs
 from trading.instruments import MICRO
 from trading.ports import Policy
@@ -41,6 +42,7 @@ class Settings(Struct, frozen=True):
     cash_micro: int
     capital_micro: int
     house: Limits
+    min_trade: float
     follow_ups: int
     rearm_samples: int
     flatten_on: tuple[str, ...]
@@ -66,6 +68,7 @@ def settings_of(assembly: Assembly, record: Record) -> Settings:
         cash_micro=rules.cash_micro,
         capital_micro=sum(agent.capital_micro for agent in rules.agents),
         house=rules.house,
+        min_trade=min_trade(assembly),
         follow_ups=rules.follow_ups,
         rearm_samples=rules.rearm_samples,
         flatten_on=rules.flatten_on,
@@ -97,12 +100,35 @@ def equal_weight_of(assembly: Assembly) -> Assembly:
     return alone(assembly, NAME, POLICIES[NAME]({}))
 
 
+def min_trade(assembly: Assembly) -> float:
+    """The smallest `min_trade` of the run's agents: what one agent in their place trades by."""
+    return min((agent.min_trade for agent in assembly.rules.agents), default=0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Opened(Assembly):
+    """A run whose agents are asked at its first sample too, whatever their schedules say: a month in cash is no policy's choice."""
+
+    def ticks(self) -> Iterator[Tick]:
+        opened = False
+        for tick in Assembly.ticks(self):
+            first = tick.sample and not tick.warmup and not opened
+            opened = opened or first
+            yield msgspec.structs.replace(tick, due=tuple(range(len(self.rules.agents)))) if first else tick
+
+
 def alone(assembly: Assembly, name: str, policy: Policy, cron: str = "", timezone: str = "") -> Assembly:
-    """The run that `assembly` is, with one agent in place of its agents: `policy`, asked at each sample or as `cron` says,
-    with the agents' capital together, under the house's profile. Jobs that are not rebalances stay."""
+    """The run that `assembly` is, with one agent in place of its agents: `policy`, asked at each sample or, from the first on, as `cron`
+    says, with the agents' capital together and their `min_trade`, under the house's profile. Jobs that are not rebalances stay."""
     config = assembly.config
     share = sum(agent.capital_micro for agent in assembly.rules.agents) / max(1, assembly.rules.cash_micro)
-    agent = Agent(name=NAME, policy=name, capital=min(1.0, share), profile=config.risk.profile)
+    agent = Agent(
+        name=NAME,
+        policy=name,
+        capital=min(1.0, share),
+        profile=config.risk.profile,
+        min_trade=min_trade(assembly),
+    )
     jobs = tuple(s for s in config.schedules if s.enabled and s.do != "rebalance")
     if cron:
         jobs += (Schedule(name="rebalance", do="rebalance", cron=cron, timezone=timezone, agents=(NAME,)),)
@@ -113,7 +139,15 @@ def alone(assembly: Assembly, name: str, policy: Policy, cron: str = "", timezon
     # the share went through a float: the capital is the agents' to the micro
     capital = sum(each.capital_micro for each in assembly.rules.agents)
     rules = msgspec.structs.replace(rules, agents=(msgspec.structs.replace(rules.agents[0], capital_micro=capital),))
-    return replace(assembly, config=only, rules=rules, policies=policies, schedules=schedules)
+    made = replace(assembly, config=only, rules=rules, policies=policies, schedules=schedules)
+    return Opened(**{each.name: getattr(made, each.name) for each in fields(made)}) if cron else made
+
+
+def recorded(assembly: Assembly, drive: Drive, after: Log | None = None) -> Record:
+    """What a run of `assembly` leaves, at the instruments' own closes of each date."""
+    record = Record(assembly.universe, after)
+    record.revalue(drive(assembly, record).state)
+    return record
 
 
 def mean_equity(record: Record) -> float:

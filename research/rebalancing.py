@@ -4,7 +4,7 @@ Each cost is charged once, as commission; there is no spread and no slippage bes
 but the rules themselves decides what is traded.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -16,10 +16,8 @@ from daemon.agent_policies import policy_of
 from daemon.assembly import Assembly, assemble, rules_of
 from daemon.config import Agent, Config, Risk
 from daemon.config.rules import RebalanceTable
-from daemon.loop import Log, Shell
-from research.comparison import mean_equity, samples_a_year
+from research.comparison import Drive, mean_equity, recorded, samples_a_year
 from research.metrics import metrics_of
-from research.record import Record
 from trading.effects import Ask, Effect
 from trading.events import Decided, Event
 from trading.instruments import MICRO
@@ -41,9 +39,6 @@ RULES: Final[Mapping[str, Mapping[str, Any]]] = {
 
 COSTS_BP: Final = (1.0, 5.0, 10.0, 20.0)
 
-Drive = Callable[[Assembly, Log], Shell]
-"""Takes the whole market of an assembly through a new shell with this log."""
-
 
 class Row(Struct, frozen=True):
     """One rule at one cost. Fractions, not percent; `turnover_annual` is value bought and sold over average equity, a year;
@@ -62,18 +57,16 @@ class Row(Struct, frozen=True):
 
 
 class Counting:
-    """A log before a record, that counts baskets: one for each sample at which something was sent."""
+    """A log that counts baskets: one for each sample at which something was sent."""
 
-    def __init__(self, record: Record) -> None:
+    def __init__(self) -> None:
         self.baskets = 0
-        self._record = record
 
     def answer(self, ask: Ask) -> Decided | None:
-        return self._record.answer(ask)
+        return None
 
     def add(self, event: Event, effects: Sequence[Effect]) -> None:
         self.baskets += sum(type(effect) is OrderBasket for effect in effects)
-        self._record.add(event, effects)
 
 
 def study(
@@ -107,12 +100,11 @@ def _with(config: Config, agent: Agent, rule: Mapping[str, Any], cost_bp: float)
 
 
 def _row(market: Assembly, config: Config, name: str, cost_bp: float, drive: Drive) -> Row:
-    policies = (policy_of(config, config.agents[0], lambda weights: 1.0),)
+    policies = (policy_of(config, config.instruments(), config.agents[0], lambda weights: 1.0),)
     rules = rules_of(config, market.universe, market.sessions, policies, (), market.interval_ns)
     assembly = replace(market, config=config, rules=rules, policies=policies, schedules=(), costs=config.broker.costs())
-    record = Record(assembly.universe)
-    counted = Counting(record)
-    drive(assembly, counted)
+    counted = Counting()
+    record = recorded(assembly, drive, counted)
     periods = samples_a_year(assembly)
     found = metrics_of(record.equity_micro, periods).performance
     years = (found.samples - 1) / periods

@@ -8,6 +8,8 @@ from typing import Final
 
 import numpy as np
 
+from daemon.engine.state import State
+from daemon.engine.valuation import gains
 from daemon.loop import Log
 from trading.effects import Ask, Booked, Effect, Filled, Valued
 from trading.events import Decided, Event
@@ -28,6 +30,8 @@ class Record:
     def __init__(self, universe: Universe, after: Log | None = None) -> None:
         self.ts: array[int] = array("q")
         self.equity_micro: list[int] = []
+        self.own_closes = False
+        """Whether some instrument's close of a date comes after the sample, and `equity_micro` has it."""
         self.gross: array[float] = array("d")
         self.commission_micro = 0
         self.borrow_micro = 0
@@ -37,6 +41,12 @@ class Record:
         self._placed: list[tuple[Filled, int]] = []  # fills with the row of their bar
         self._block: Block | None = None
         self._after = after
+
+    def revalue(self, state: State) -> None:
+        """Put each instrument's own close of the date into the equity, once the run is over."""
+        more = {each.ts: each.micro[0] for each in gains(state)}
+        self.own_closes = bool(more)
+        self.equity_micro = [e + more.get(ts, 0) for ts, e in zip(self.ts, self.equity_micro, strict=True)]
 
     def answer(self, ask: Ask) -> Decided | None:
         return self._after.answer(ask) if self._after is not None else None

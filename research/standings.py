@@ -9,16 +9,27 @@ from msgspec import Struct
 
 from daemon.assembly import Assembly, session_date
 from research.bootstrap import CONFIDENCE, sharpe_intervals
-from research.comparison import NAME, Drive, alone, require_same
-from research.record import Record
-from research.verdict import TURNOVER_DEFINITION, Difference, Figures, Measured, deflated_of, difference_of, ratio, span
+from research.comparison import NAME, Drive, alone, min_trade, recorded, require_same
+from research.trials import Trial
+from research.verdict import (
+    TURNOVER_DEFINITION,
+    Difference,
+    Figures,
+    Measured,
+    deflated_of,
+    difference_of,
+    noted,
+    ratio,
+    span,
+    trained,
+)
 from trading.effects import Ask, Effect, Publish
 from trading.events import Decided, Event
 from trading.ports import Policy
-from trading.statistics import SHARPE_DEFINITION
+from trading.statistics import OWN_CLOSES, SHARPE_DEFINITION
 
 EVERY: Final[Mapping[str, str]] = {"day": "", "week": "0 16 * * wed", "month": "0 16 15-21 * wed"}
-"""When policies are asked: at each sample, on Wednesdays, on the third Wednesday of a month. In the middle of a week, for
+"""When policies are asked after the first sample: at each sample, on Wednesdays, on the third Wednesday of a month. In the middle of a week, for
 where a coin's bars have the dates of an exchange its order finds no bar over a weekend, and its price is old after one."""
 
 ZONE: Final = "America/New_York"
@@ -33,6 +44,9 @@ class Standing(Struct, frozen=True):
     difference: Difference | None
     deflated: float | None
     notes: int
+    trained: int = 0
+    """Samples that lie inside the policy's training window, where what it earns is no result."""
+    trained_until: str = ""
 
 
 class Standings(Struct, frozen=True):
@@ -44,6 +58,10 @@ class Standings(Struct, frozen=True):
     symbols: tuple[str, ...]
     rows: tuple[Standing, ...]
     trials: int | None
+    min_trade: float = 0.0
+    """The change of a weight below which nothing is traded, in every row."""
+    own_closes: str = ""
+    """OWN_CLOSES, where returns are so."""
     sharpe_definition: str = SHARPE_DEFINITION
     turnover_definition: str = TURNOVER_DEFINITION
 
@@ -70,26 +88,30 @@ def standings(
     drive: Callable[[str], Drive],
     every: str = "month",
 ) -> Standings:
-    """Each of `policies` alone over the market of `assembly`; equal weight is among them. `drive(name)` runs one. Each is
-    a trial, noted in the folder `state`. Raises Incomparable where one was not made alike."""
+    """Each of `policies` alone over the market of `assembly`, from the first sample on; equal weight is among them. `drive(name)` runs
+    one. Each is a trial, noted in the folder `state`, and all of them are counted before any ratio is deflated. Raises Incomparable where
+    one was not made alike."""
     measured: dict[str, tuple[Measured, Assembly, int]] = {}
     for name, policy in policies.items():
         one = alone(assembly, name, policy, EVERY[every], ZONE)
-        noted = _Noted()
-        record = Record(one.universe, noted)
-        drive(name)(one, record)
-        measured[name] = (Measured.of(one, record), one, noted.count)
+        warnings = _Noted()
+        record = recorded(one, drive(name), warnings)
+        measured[name] = (Measured.of(one, record), one, warnings.count)
     yardstick = measured[NAME][0]
-    rows, trials = [], None
-    for name, (own, one, count) in measured.items():
+    trials: list[Trial] = []
+    for own, one, _ in measured.values():
+        trials = noted(one, own, state)[0] or trials
+    rows = []
+    for name, (own, _, count) in measured.items():
         require_same(own.settings, yardstick.settings)
         found = sharpe_intervals(
             own.returns, yardstick.returns,
             periods=own.settings.periods, risk_free_annual=own.settings.risk_free_annual,
         )  # fmt: skip
-        deflated, trials, _ = deflated_of(one, own, state)
         difference = None if name == NAME else difference_of(own.sharpe, yardstick.sharpe, found)
-        rows.append(Standing(name, own.figures(found.own if found else None), difference, deflated, count))
+        figures = own.figures(found.own if found else None)
+        inside = trained(policies[name], own.record)
+        rows.append(Standing(name, figures, difference, deflated_of(own, trials), count, *inside))
     rows.sort(key=lambda row: -(row.figures.sharpe if row.figures.sharpe is not None else -9e9))
     stamps = yardstick.record.ts
     return Standings(
@@ -98,7 +120,9 @@ def standings(
         _day(stamps[-1]),
         assembly.universe.symbols,
         tuple(rows),
-        trials,
+        len(trials) or None,
+        min_trade(assembly),
+        OWN_CLOSES if yardstick.record.own_closes else "",
         yardstick.metrics.sharpe_definition,
     )
 
@@ -127,7 +151,7 @@ def table(found: Standings) -> list[tuple[str, ...]]:
         f, d = row.figures, row.difference
         rows.append(
             (
-                row.policy,
+                row.policy + (" *" if row.trained else ""),
                 ratio(f.sharpe) + span(f.sharpe_low, f.sharpe_high),
                 "" if d is None else f"{d.sharpe:+.2f}{span(d.low, d.high)}",
                 f"{f.annual_return:+.1%}",
@@ -154,13 +178,23 @@ def said(found: Standings) -> list[str]:
     known = f"{found.trials} trials known" if found.trials is not None else "trials, which are not counted"
     lines = [
         beaten,
-        f"{', '.join(found.symbols)}, {found.first} to {found.last}, asked every {found.every}; each alone, on the same bars, "
-        "dates, costs, capital and house limits",
+        f"{', '.join(found.symbols)}, {found.first} to {found.last}, asked at the first sample and then every {found.every}; each "
+        "alone, on the same bars, dates, costs, capital and house limits",
+        f"changes of a weight below {found.min_trade:.2%} are not traded, by equal weight neither (the agents' smallest min_trade)",
         f"[..]: {CONFIDENCE:.0%} of a circular block bootstrap; costs in account currency; deflated: by the {known}",
         found.sharpe_definition,
         found.turnover_definition,
     ]
-    noted = [f"{row.policy} ({row.notes})" for row in found.rows if row.notes]
-    if noted:
-        lines.append(f"could at times not do what they were asked, and said so (how often): {', '.join(noted)}")
+    if found.own_closes:
+        lines.append(found.own_closes)
+    warned = [f"{row.policy} ({row.notes})" for row in found.rows if row.notes]
+    if warned:
+        lines.append(f"could at times not do what they were asked, and said so (how often): {', '.join(warned)}")
+    inside = [
+        f"{row.policy} ({row.trained:,} of {row.figures.samples:,} samples, until {row.trained_until})"
+        for row in found.rows
+        if row.trained
+    ]
+    if inside:
+        lines.append(f"* inside the training window, where what is earned is no result: {', '.join(inside)}")
     return lines

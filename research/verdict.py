@@ -1,5 +1,6 @@
 """What a backtest is worth: figures after costs with their interval, equal weight beside them, and one sentence."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isfinite, sqrt
 from pathlib import Path
@@ -10,15 +11,24 @@ from msgspec import Struct
 
 from daemon.assembly import Assembly, session_date
 from research.bootstrap import BLOCK_RULE, CONFIDENCE, RESAMPLES, SEED, Interval, Intervals, sharpe_intervals
-from research.comparison import Drive, Settings, equal_weight_of, mean_equity, require_same, settings_of
+from research.comparison import (
+    Drive,
+    Settings,
+    equal_weight_of,
+    mean_equity,
+    min_trade,
+    recorded,
+    require_same,
+    settings_of,
+)
 from research.deflated import deflated_sharpe
 from research.metrics import Metrics, metrics_of
 from research.record import Record
 from research.trials import Trial, TrialsDamaged, note_trial, trial_digest
 from trading.instruments import MICRO
 from trading.market import Floats
-from trading.ports import leaves
-from trading.statistics import SHARPE_DEFINITION, simple_returns
+from trading.ports import Policy, leaves
+from trading.statistics import OWN_CLOSES, SHARPE_DEFINITION, simple_returns
 
 BELIEVED: Final = 0.95
 """A deflated Sharpe ratio below this may be luck."""
@@ -78,6 +88,8 @@ class Verdict(Struct, frozen=True):
     bootstrap: Bootstrap | None = None
     deflated_sharpe: float | None = None
     trials: int | None = None
+    min_trade: float | None = None
+    """Of equal weight: the change of a weight below which it does not trade."""
     notes: tuple[str, ...] = ()
 
 
@@ -138,26 +150,26 @@ def judge(assembly: Assembly, record: Record, state: Path, drive: Drive | None) 
     found = sharpe_intervals(
         own.returns, None if other is None else other.returns, periods=periods, risk_free_annual=free
     )
-    deflated, trials, notes = deflated_of(assembly, own, state)
+    trials, notes = noted(assembly, own, state)
+    deflated = deflated_of(own, trials)
     difference = None if other is None else difference_of(own.sharpe, other.sharpe, found)
     return Verdict(
-        verdict=sentence(own, difference, deflated, trials, compared=other is not None),
+        verdict=sentence(own, difference, deflated, len(trials) or None, compared=other is not None),
         sharpe_definition=own.metrics.sharpe_definition,
         performance=own.figures(found.own if found else None),
         equal_weight=None if other is None else other.figures(found.other if found else None),
         difference=difference,
         bootstrap=Bootstrap(found.block) if found else None,
         deflated_sharpe=deflated,
-        trials=trials,
-        notes=(*notes, *_trained_on(assembly, record)),
+        trials=len(trials) or None,
+        min_trade=None if other is None else min_trade(assembly),
+        notes=(*notes, *([OWN_CLOSES] if record.own_closes else []), *_trained_on(assembly, record)),
     )
 
 
 def _equal_weight(assembly: Assembly, drive: Drive) -> Measured:
     beside = equal_weight_of(assembly)
-    record = Record(beside.universe)
-    drive(beside, record)
-    return Measured.of(beside, record)
+    return Measured.of(beside, recorded(beside, drive))
 
 
 def difference_of(own: float, other: float, found: Intervals | None) -> Difference | None:
@@ -167,31 +179,44 @@ def difference_of(own: float, other: float, found: Intervals | None) -> Differen
     return Difference(own - other, interval.low if interval else None, interval.high if interval else None)
 
 
-def deflated_of(assembly: Assembly, own: Measured, state: Path) -> tuple[float | None, int | None, list[str]]:
-    """(deflated ratio, trials known, notes)."""
+def noted(assembly: Assembly, own: Measured, state: Path) -> tuple[list[Trial], list[str]]:
+    """Note the run as a trial in the folder `state`; (every trial known, notes). No trials where they are not counted."""
     if not isfinite(own.sharpe):
-        return None, None, []
-    periods = own.settings.periods
+        return [], []
     try:
-        known = note_trial(state, Trial(trial_digest(assembly), own.sharpe, periods))
+        return note_trial(state, Trial(trial_digest(assembly), own.sharpe, own.settings.periods)), []
     except TrialsDamaged as why:
-        return None, None, [f"The trials are not counted: {why}."]
+        return [], [f"The trials are not counted: {why}."]
     except OSError as why:
-        return None, None, [f"The trials are not counted: {why.filename}: {why.strerror}."]
+        return [], [f"The trials are not counted: {why.filename}: {why.strerror}."]
+
+
+def deflated_of(own: Measured, trials: Sequence[Trial]) -> float | None:
+    """The deflated Sharpe ratio by these trials, this run's among them; None where there are none or it does not exist."""
+    if not trials or not isfinite(own.sharpe):
+        return None
+    periods = own.settings.periods
     excess = own.returns - own.settings.risk_free_annual / periods
-    value = deflated_sharpe(excess, own.sharpe / sqrt(periods), [trial.sharpe_sample for trial in known])
-    return (value if isfinite(value) else None), len(known), []
+    ratios = sorted(trial.sharpe_sample for trial in trials)  # their order is no part of it
+    value = deflated_sharpe(excess, own.sharpe / sqrt(periods), ratios)
+    return value if isfinite(value) else None
+
+
+def trained(policy: Policy, record: Record) -> tuple[int, str]:
+    """(samples of the run inside the policy's training window, the date that it ends); (0, "") where none are."""
+    until = max(int(getattr(each, "trained_until_ns", 0)) for each in leaves(policy))
+    seen = int(np.searchsorted(np.asarray(record.ts), until, side="right"))
+    return (seen, session_date(until).isoformat()) if seen else (0, "")
 
 
 def _trained_on(assembly: Assembly, record: Record) -> list[str]:
     """A note for each agent whose policy was trained on bars of this run."""
     notes = []
     for agent, policy in zip(assembly.config.seats, assembly.policies, strict=True):
-        until = max(int(getattr(each, "trained_until_ns", 0)) for each in leaves(policy))
-        seen = int(np.searchsorted(np.asarray(record.ts), until, side="right"))
+        seen, until = trained(policy, record)
         if seen:
             notes.append(
-                f"{seen:,} of {len(record.ts):,} samples, until {session_date(until)}, lie in the training window of "
+                f"{seen:,} of {len(record.ts):,} samples, until {until}, lie in the training window of "
                 f"agent {agent.name}: what it earned there is no result."
             )
     return notes
@@ -286,6 +311,9 @@ def lines(verdict: Verdict) -> list[str]:
                 f"  [..]: {b.confidence:.0%} of {b.resamples:,} resamples, {b.method}, blocks of {b.block} samples"
             )
         if compared:
-            out.append("  equal weight: asked at each sample, on the same bars, dates, costs, capital and house limits")
+            out.append(
+                "  equal weight: asked at each sample, on the same bars, dates, costs, capital and house limits; changes of a "
+                f"weight below {verdict.min_trade or 0.0:.2%} are not traded (the agents' smallest min_trade)"
+            )
     out += [f"  {note}" for note in verdict.notes]
     return out

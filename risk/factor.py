@@ -1,6 +1,7 @@
 """The one common factor of all orders that add risk: the least over rows, tails and forms, each in closed form.
 
-A limit that is breached already caps the orders that would grow its numerator instead, and no others.
+A limit that what is held breaches already caps the orders that would grow its numerator instead, and no others. One that only
+open orders could breach leaves nothing that takes from equity.
 """
 
 from math import inf, sqrt
@@ -13,7 +14,7 @@ from risk.context import Floats, Spread
 from risk.limits import Reason
 from risk.measures import worst_of
 from risk.pairs import pair_equity
-from risk.rules import TailLimit
+from risk.rules import Row, TailLimit
 
 Codes = NDArray[np.int8]
 
@@ -85,8 +86,7 @@ def _rows(case: Case, extent: Extent, added: Floats, slip: float, lots: Floats, 
     for r in over:
         row = rules.rows[r]
         load, bound = (row.settled_load, row.settled_bound) if extent.settled else (row.load, row.bound)
-        # both sides at once are a bound: it is breached already when the worse ones alone breach it
-        if not float(row.held.dot(_one_sided(extent))) <= bound * extent.before + case.tolerance:
+        if _breached(case, extent, row, bound):
             # all that is bought or sold takes from equity
             grows = ((case.side(load) > 0.0) | (row.reason == Reason.EQUITY)) & (lots > 0.0)
             if grows.any():
@@ -107,8 +107,7 @@ def _rows_over(case: Case, extent: Extent, added: Floats, slip: float, names: fl
     state[:size], state[size : 2 * size], state[2 * size + 2 :] = extent.y, extent.w, added
     state[2 * size], state[2 * size + 1] = extent.cash_used, extent.traded
     total = full.dot(state)
-    # the last row is that of equity
-    total[-1] += names
+    total[rules.equity_row] += names
     over = ~(total <= bound * (extent.equity - slip) + case.tolerance)
     return state[: 2 * size + 2], over.nonzero()[0].tolist()
 
@@ -123,9 +122,9 @@ def _families(case: Case, extent: Extent, added: Floats, slip: float, lots: Floa
             continue
         for label in family.over(full[:n] + full[n:], bound * low + case.tolerance):
             own = family.labels == label
+            exposures, equity = case.standing(extent)
             short, long = extent.y[:n][own], extent.y[n:][own]
-            # both sides at once are a bound: it is breached already when the worse ones alone breach it
-            if not float(np.maximum(short, long).sum()) <= bound * extent.before + case.tolerance:
+            if not float(np.abs(exposures[n:][own]).sum()) <= bound * equity + case.tolerance:
                 grows = own & (lots > 0.0)
                 if grows.any():
                     least.most, least.most_code = np.where(grows, 0.0, inf), family.reason
@@ -137,30 +136,30 @@ def _families(case: Case, extent: Extent, added: Floats, slip: float, lots: Floa
                 least.take(room / growth, family.reason)
 
 
-def _one_sided(extent: Extent) -> Floats:
-    """The state of the rows with each symbol at its worse side only: what can happen, where `y` is a bound."""
-    n = len(extent.w) // 2
-    short, long = extent.y[:n], extent.y[n:]
-    return np.concatenate(
-        (
-            np.where(short > long, short, 0.0),
-            np.where(short > long, 0.0, long),
-            extent.w,
-            (extent.cash_used, extent.traded),
-        )
+def _breached(case: Case, extent: Extent, row: Row, bound: float) -> bool:
+    """Whether a row is breached already. Sizes count as they are held: an open order that could bring them beyond the bound
+    leaves no equity to take. Net exposure, cash and turnover count as they may become: only what adds to them could be to
+    blame."""
+    exposures, equity = case.standing(extent)
+    sizes, size = np.maximum(exposures, 0.0), len(exposures)
+    others = np.concatenate((extent.w, (extent.cash_used, extent.traded)))
+    return not (
+        float(row.held[:size].dot(sizes)) <= bound * equity + case.tolerance
+        and float(row.held[size:].dot(others)) <= bound * extent.before + case.tolerance
     )
 
 
 def _names_equity(case: Case, extent: Extent, lots: Floats) -> float:
-    """Least equity that keeps the weights and pairs held already, whatever else is traded."""
+    """Least equity that keeps the weights and pairs held already at their largest, whatever else is traded."""
     limits, low = case.rules.limits, 0.0
     if not case.weights_keep:
+        exposures, equity = case.standing(extent)
         # what is beyond the tighter limit already may still keep the wider one
         for weight in case.rules.weights:
             bound = weight * (1.0 if extent.settled else 1.0 + limits.in_flight)
-            held = extent.y[extent.y <= bound * extent.before + case.tolerance]
+            kept = extent.y[exposures <= bound * equity + case.tolerance]
             if bound > 0.0:
-                low = max(low, float(held.max(initial=0.0)) / bound)
+                low = max(low, float(kept.max(initial=0.0)) / bound)
     if case.pairs is not None:
         low = max(low, pair_equity(case, extent, lots, case.pairs))
     return low
@@ -217,12 +216,11 @@ def _grow_no_tail(
 
 
 def _quads(case: Case, extent: Extent, added: Floats, slip: float, lots: Floats, least: Factor) -> None:
-    room = 1.0 if extent.settled else 1.0 + case.rules.limits.in_flight
     low = extent.equity - slip
     n, full = case.rules.size, extent.reach(case, lots)[0]
     size = full[:n] + full[n:]
     for quad in case.rules.quads:
-        bound = quad.bound * room / sqrt(quad.scale)
+        bound = (quad.settled_bound if extent.settled else quad.bound) / sqrt(quad.scale)
         most = bound * low + case.tolerance
         spread = None if quad.spread is None else quad.spread(case.scenarios[quad.lookback])
         # no correlation can make it more than the sum of deviations

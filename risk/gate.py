@@ -99,8 +99,8 @@ def gate(ctx: Context, account: Account, asked: Floats, limits: Limits, switch: 
     it and of all open orders.
 
     Lots are whole; fractions are cut. Asking again for what passed passes whole, the order of the symbols
-    does not matter, and one order alone gets the most lots that comply. Reducing orders pass whatever the
-    limits say. What is not finite is refused.
+    does not matter, and one order alone gets the most lots that keep the closed-form bounds. Reducing orders pass
+    whatever the limits say. What is not finite is refused.
     """
     reason = np.zeros(len(asked), dtype=np.int8)
     if account.halted is not None:
@@ -142,7 +142,8 @@ def _pass(
         refusal = Reason.EQUITY
     else:
         case = Case(ctx, account, rules, buys, _extents(ctx, account, reducing, rules))
-        kept, again = _adding(case, size, reason)
+        reductions = 0 if reducing is None else int(np.count_nonzero(reducing))
+        kept, again = _adding(case, size, reductions, reason)
         signed = np.copysign(kept, wanted)
         return (signed if reducing is None else signed + reducing), again
     reason[size > 0.0] = refusal
@@ -249,14 +250,15 @@ def _owed(limits: Limits, equity: float, lost: float, sales: float) -> float:
     return max(debit * lost - (sales - lost), 0.0) - debit * equity
 
 
-def _adding(case: Case, size: Floats, reason: Codes) -> tuple[Floats, bool]:
-    """Unsigned lots of the risk-adding orders that pass, and whether to look again with fewer symbols."""
+def _adding(case: Case, size: Floats, reductions: int, reason: Codes) -> tuple[Floats, bool]:
+    """Unsigned lots of the risk-adding orders that pass beside `reductions` others, and whether to look again with fewer
+    symbols."""
     lots = size
     for code, most_of in CAPS:
         most = most_of(case, lots)
         if most is not None:
             lots = cap(lots, most, case.rules.weight_code if code == Reason.POSITION_WEIGHT else code, reason)
-    asked = _counted(case, lots, reason)
+    asked = _counted(case, lots, reductions, reason)
     if not np.count_nonzero(asked):
         return asked, False
     lots, gaps = _history(case, asked, reason)
@@ -269,23 +271,18 @@ def _adding(case: Case, size: Floats, reason: Codes) -> tuple[Floats, bool]:
     return lots, gaps and bool(np.count_nonzero(lots) < np.count_nonzero(asked))
 
 
-def _counted(case: Case, lots: Floats, reason: Codes) -> Floats:
-    """The largest notionals first, as many as may be open and as may be sent at this rate."""
-    limits, account = case.rules.limits, case.account
-    rate = None if limits.order_rate is None else limits.order_rate.orders
-    for most, used, code in (
-        (limits.max_open_orders, account.open_orders, Reason.OPEN_ORDERS),
-        (rate, account.recent_orders, Reason.ORDER_RATE),
-        (limits.max_orders_per_day, account.session_orders, Reason.ORDERS_PER_DAY),
-    ):
-        if most is None or np.count_nonzero(lots) <= (room := max(0, most - used)):
+def _counted(case: Case, lots: Floats, reductions: int, reason: Codes) -> Floats:
+    """The largest notionals first, as many as each count leaves beside the basket's `reductions`."""
+    for count in case.rules.counts:
+        room = max(0, count.most - count.used(case.account) - reductions)
+        if np.count_nonzero(lots) <= room:
             continue
         rows = np.flatnonzero(lots > 0.0).tolist()
         names, px = case.ctx.universe.symbols, case.ctx.px
         rows.sort(key=lambda k: (-lots[k] * px[k], names[k]))
         lots = lots.copy()
         lots[rows[room:]] = 0.0
-        reason[rows[room:]] = code
+        reason[rows[room:]] = count.reason
     return lots
 
 

@@ -164,13 +164,9 @@ def figures(ctx: Context, account: Account, limits: Limits, lots: Floats | None)
             signed = book.held * ctx.px
             worst = int(stress_losses(shock_returns(limits.stress.shocks, ctx.universe), signed).argmax())
             found["stress"] = found["stress"]._replace(about=limits.stress.shocks[worst].name)
-    if limits.max_open_orders is not None:
-        found["max_open_orders"] = Figure(account.open_orders + _adding(account, lots), limits.max_open_orders)
-    if limits.order_rate is not None:
-        found["order_rate"] = Figure(account.recent_orders + _adding(account, lots), limits.order_rate.orders)
-    if limits.max_orders_per_day is not None:
-        sent_then = account.session_orders + _adding(account, lots)
-        found["max_orders_per_day"] = Figure(sent_then, limits.max_orders_per_day)
+    orders = 0 if lots is None else int(np.count_nonzero(lots))
+    for count in book.rules.counts:
+        found[count.key] = Figure(count.used(account) + orders, count.most)
     return found
 
 
@@ -192,11 +188,6 @@ def figures_of(ctx: Context, account: Account, limits: Limits, lots: Floats | No
         if limits.correlation is not None:
             found |= _pairs(ctx, book, limits.correlation, column)
     return found | _order_figures(ctx, account, limits, lots, column)
-
-
-def _adding(account: Account, lots: Floats | None) -> int:
-    """Orders among `lots` that add risk."""
-    return 0 if lots is None else int(np.count_nonzero((lots != 0.0) & ~(lots * account.lots < 0.0)))
 
 
 def _members(book: Portfolio, weights: Floats, column: int | None = None) -> list[tuple[str, str, float, float]]:

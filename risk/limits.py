@@ -88,7 +88,7 @@ REASON_TEXT: Final[dict[Reason, str]] = {
     Reason.OPEN_ORDERS: "more than max_open_orders would be open",
     Reason.SWITCH: "the switch passes only reducing orders, or none",
     Reason.ZERO_CROSSING: "the order would cross zero, pending fills counted: cut at zero",
-    Reason.EQUITY: "equity at worst prices would not be above zero, or too low for the weights of what is held",
+    Reason.EQUITY: "equity at worst prices would not be above zero, or too low for the weights of what is held and on order",
     Reason.LEVERAGE: "borrowed money or shares would exceed max_leverage",
     Reason.HERFINDAHL: "the sum of squared weights would exceed max_herfindahl",
     Reason.GROUP: "a group of instruments would weigh more than its cap",
@@ -166,7 +166,7 @@ class Stress(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Rate(Struct, frozen=True, forbid_unknown_fields=True):
-    """Once `orders` orders were sent within `per_ns`, none that adds risk is."""
+    """No order that adds risk is sent beyond `orders` within `per_ns`; orders that reduce count."""
 
     orders: int
     per_ns: int = 60_000_000_000

@@ -95,7 +95,7 @@ def _clip(case: Case, extent: Extent, lots: Floats, spec: Correlation, others_sl
 
 
 def pair_equity(case: Case, extent: Extent, lots: Floats, spec: Correlation) -> float:
-    """Least equity at which the pairs that are held already still comply: what other orders must leave."""
+    """Least equity at which the pairs held already still comply at their largest: what other orders must leave."""
     room = 1.0 if extent.settled else 1.0 + case.rules.limits.in_flight
     least, joint = spec.min_weight * room, joint_bound(spec) * room
     low = extent.equity - float(extent.slip.dot(lots))
@@ -106,8 +106,11 @@ def pair_equity(case: Case, extent: Extent, lots: Floats, spec: Correlation) -> 
     # a bound of 0 asks for all the equity there is
     with np.errstate(divide="ignore", invalid="ignore"):
         need = np.minimum(np.minimum.outer(held, held) / least, np.add.outer(held, held) / joint)
-    # a pair that breaches already is not made to comply by refusing others
-    relevant = _links(case, sides, spec) & (need <= extent.before + case.tolerance)
+        exposures, equity = case.standing(extent)
+        now = np.maximum(exposures[sides], 0.0)
+        needed = np.minimum(np.minimum.outer(now, now) / least, np.add.outer(now, now) / joint)
+    # a pair that breaches already is not made to comply by refusing others; one of which nothing is held is not
+    relevant = _links(case, sides, spec) & ~(needed > equity + case.tolerance)
     return float(need[relevant].max(initial=0.0))
 
 

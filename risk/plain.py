@@ -15,7 +15,7 @@ from risk.context import Bools, Context, Floats, Scenarios
 from risk.limits import Correlation, Reason
 from risk.measures import least, most, total
 from risk.pairs import joint_bound
-from risk.rules import Rules
+from risk.rules import CAPS, KNOWN_CAPS, Rules
 
 Codes = NDArray[np.int8]
 
@@ -162,7 +162,8 @@ def _crosses(account: Account, wanted: Floats) -> bool:
 
 def plain(ctx: Context, account: Account, asked: Floats, rules: Rules, reason: Codes) -> Floats | None:
     """float64[N] signed lots that pass, and the limit that cut them in `reason`; None: ask the long way."""
-    if not (rules.plain and account.equity > 0.0 and account.repeated is None and account.blocked is None):
+    known = rules.plain and [most for _, most in CAPS] == KNOWN_CAPS
+    if not (known and account.equity > 0.0 and account.repeated is None and account.blocked is None):
         return None
     wanted = np.trunc(asked)
     # a purchase may be the last to fill: what an open sale takes must be held without it
@@ -208,12 +209,10 @@ def _keeps(ctx: Context, account: Account, rules: Rules, market: Ready, basket: 
 
 def _few(rules: Rules, account: Account, basket: Basket) -> bool:
     """Whether so many orders may be open, and may be sent."""
-    limits, count = rules.limits, int(np.count_nonzero(basket.adding))
-    if limits.max_open_orders is not None and not account.open_orders + count <= limits.max_open_orders:
-        return False
-    if limits.max_orders_per_day is not None and not account.session_orders + count <= limits.max_orders_per_day:
-        return False
-    return limits.order_rate is None or account.recent_orders + count <= limits.order_rate.orders
+    if not rules.counts:
+        return True
+    sent = int(np.count_nonzero(basket.wanted))
+    return all(count.used(account) + sent <= count.most for count in rules.counts)
 
 
 def _volumes_keep(ctx: Context, account: Account, rules: Rules, market: Ready, basket: Basket) -> bool:

@@ -1,6 +1,7 @@
 """What a book's returns were: the limits on realised volatility and on the Sharpe ratio. For the monitor only."""
 
 from array import array
+from collections.abc import Mapping
 from math import sqrt
 from typing import Final
 
@@ -61,6 +62,14 @@ class Realised:
         if self._equity:
             self._equity[-1] += amount_micro
             self._flows[-1] += amount_micro
+
+    def with_gains(self, gains: Mapping[int, int]) -> "Realised":
+        """The same with `gains` in micro-currency in its equity, by how many samples ago (0 is the last)."""
+        new = self.copy()
+        for ago, gain in gains.items():
+            if 0 <= ago < len(new._equity):
+                new._equity[-1 - ago] += gain
+        return new
 
     def returns(self) -> Floats:
         """float64[<= KEPT] returns per sample, oldest first; those of a book that had no equity are left out."""

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from risk.case import SLACK, Case, Extent
+from risk.case import SLACK, Account, Case, Extent
 from risk.context import Bools, Floats, Scenarios, Spread
 from risk.limits import Limits, Reason
 from risk.measures import SAMPLES_PER_YEAR, tail_count
@@ -183,7 +183,37 @@ CAPS: Final[list[tuple[Reason, Cap]]] = [
     (Reason.LIQUIDITY, liquidity),
     (Reason.POSITION_WEIGHT, position_weight),
 ]
-"""In this order; `Rules.caps` has those that a set of limits can mean."""
+"""In this order."""
+
+
+# ---- counts: most orders -----------------------------------------------------------------------
+
+
+class Count(NamedTuple):
+    """Orders that count already and all of a basket, reductions too, <= `most`; reductions pass whatever their number."""
+
+    key: str
+    reason: Reason
+    most: int
+    used: Callable[[Account], int]
+
+
+def counts(limits: Limits) -> list[Count]:
+    rate = None if limits.order_rate is None else limits.order_rate.orders
+    found = (
+        ("max_open_orders", Reason.OPEN_ORDERS, limits.max_open_orders, lambda account: account.open_orders),
+        ("order_rate", Reason.ORDER_RATE, rate, lambda account: account.recent_orders),
+        (
+            "max_orders_per_day",
+            Reason.ORDERS_PER_DAY,
+            limits.max_orders_per_day,
+            lambda account: account.session_orders,
+        ),
+    )
+    return [Count(key, reason, most, used) for key, reason, most, used in found if most is not None]
+
+
+COUNTS: Final[list[Callable[[Limits], list[Count]]]] = [counts]
 
 
 # ---- rows: linear in exposures ---------------------------------------------------------------
@@ -502,7 +532,8 @@ def tail_limits(limits: Limits, universe: Universe) -> list[TailLimit]:
 class Quad(NamedTuple):
     """scale x sum C_ij e_i e_j <= (bound x equity)^2, every entry at its own worst corner.
 
-    `spread` gives the covariance C of the scenarios of `lookback`; None for the identity.
+    `spread` gives the covariance C of the scenarios of `lookback`; None for the identity. `settled_bound` holds after all
+    fills, `bound` on the way there.
     """
 
     key: str
@@ -510,6 +541,7 @@ class Quad(NamedTuple):
     lookback: int
     scale: float
     bound: float
+    settled_bound: float
     spread: Callable[[Scenarios], Spread] | None
 
 
@@ -523,10 +555,9 @@ SPREADS: Final[dict[str, Callable[[Scenarios], Spread]]] = {
 def volatility_quads(limits: Limits) -> list[Quad]:
     if limits.max_volatility is None:
         return []
-    year, bound = float(SAMPLES_PER_YEAR), limits.max_volatility
-    return [
-        Quad("max_volatility", Reason.VOLATILITY, limits.volatility_lookback, year, bound, lambda s: s.sample),
-    ]
+    year, bound, rows = float(SAMPLES_PER_YEAR), limits.max_volatility, limits.volatility_lookback
+    way = bound * (1.0 + limits.in_flight)
+    return [Quad("max_volatility", Reason.VOLATILITY, rows, year, way, bound, lambda s: s.sample)]
 
 
 def normal_quads(limits: Limits) -> list[Quad]:
@@ -535,17 +566,18 @@ def normal_quads(limits: Limits) -> list[Quad]:
     for key, reason, deviations in (("var", Reason.VAR, normal_quantile), ("cvar", Reason.CVAR, normal_shortfall)):
         spec = getattr(limits, key)
         if spec is not None and spec.method in SPREADS:
-            scale = deviations(spec.confidence) ** 2 * spec.horizon
-            found.append(Quad(key, reason, spec.lookback, scale, spec.limit, SPREADS[spec.method]))
+            scale, way = deviations(spec.confidence) ** 2 * spec.horizon, spec.limit * (1.0 + limits.in_flight)
+            found.append(Quad(key, reason, spec.lookback, scale, way, spec.limit, SPREADS[spec.method]))
     return found
 
 
 def herfindahl_quads(limits: Limits) -> list[Quad]:
-    """The sum of squared weights (Herfindahl's index) as a quadratic form."""
-    if limits.max_herfindahl is None:
+    """The sum of squared weights (Herfindahl's index) as a quadratic form: the limit itself is that of the square."""
+    most = limits.max_herfindahl
+    if most is None:
         return []
-    root = sqrt(limits.max_herfindahl)
-    return [Quad("max_herfindahl", Reason.HERFINDAHL, 0, 1.0, root, None)]
+    way = sqrt(most * (1.0 + limits.in_flight))
+    return [Quad("max_herfindahl", Reason.HERFINDAHL, 0, 1.0, way, sqrt(most), None)]
 
 
 QUADS: Final[list[Callable[[Limits], list[Quad]]]] = [volatility_quads, normal_quads, herfindahl_quads]
@@ -554,14 +586,26 @@ QUADS: Final[list[Callable[[Limits], list[Quad]]]] = [volatility_quads, normal_q
 # ---- a set of limits, made ready ------------------------------------------------------------------
 
 
+KNOWN_CAPS: Final = [
+    duplicate, price_missing, price_age, worst_price, restricted, blocked, sector_missing, shock_missing, short, no_borrow,
+    order_notional, volume_missing, share_of_volume, liquidity, position_weight,
+]  # fmt: skip
+"""The caps that the short way judges: with any other one declared it does not answer."""
+
 _LONG_KINDS: Final = {
     "max_gross_exposure": 0, "max_account_notional": 0, "ramp": 0, "max_net_exposure": 0, "max_leverage": 0,
     "max_turnover": 1, "cash": 2,
 }  # fmt: skip
 """Rows that are the same for every symbol of a book without shorts: of exposure, of turnover, of cash."""
 
-_SIDED_KINDS: Final = {"max_gross_exposure": 0, "max_account_notional": 0, "ramp": 0, "max_turnover": 5, "cash": 6}
-"""Rows of a book with shorts: gross, net long, net short, long, short, turnover, cash; the others by their side."""
+_SIDED_KINDS: Final = {
+    "max_gross_exposure": 0, "max_account_notional": 0, "ramp": 0, "max_net_exposure": 1, "max_leverage": 3, "max_turnover": 5,
+    "cash": 6, "equity": 7,
+}  # fmt: skip
+"""Rows of a book with shorts: gross, net long, net short, long, short, turnover, cash."""
+
+_BY_SIDE: Final = frozenset({"max_net_exposure", "max_leverage"})
+"""Two rows each: of the long side, then of the short."""
 
 
 class Rules:
@@ -578,6 +622,7 @@ class Rules:
             Reason.POSITION_WEIGHT if self.weight == limits.max_position_weight else Reason.CONCENTRATION
         )
         self.rows: Final = [row for make in ROWS for row in make(limits, universe)]
+        self.equity_row: Final = [r.reason for r in self.rows].index(Reason.EQUITY)
         self.held: Final = np.array([r.held for r in self.rows])
         self.load: Final = np.array([r.load for r in self.rows])
         self.full: Final = np.hstack((self.held, self.load))
@@ -588,6 +633,7 @@ class Rules:
         self.families: Final = [family for make in FAMILIES for family in make(limits, universe)]
         self.tails: Final = tail_limits(limits, universe)
         self.quads: Final = [quad for make in QUADS for quad in make(limits)]
+        self.counts: Final = [count for make in COUNTS for count in make(limits)]
         lookbacks = {t.lookback for t in self.tails if t.fixed is None} | {q.lookback for q in self.quads if q.lookback}
         if limits.correlation is not None:
             lookbacks.add(limits.correlation.lookback)
@@ -608,20 +654,21 @@ class Rules:
         self.fee: Final = limits.fee_bp * 1e-4
         # what the short way reads: books without shorts, where a row is one number a currency unit bought
         missing = (self.restricted, self.no_borrow, self.no_sector, self.no_shock)
-        # of what a venue says may be bought only a basket that adds uses some, which the short way does not tell apart
+        # it answers where it knows every row by name: of what a venue says may be bought only a basket that adds uses some,
+        # which it does not tell apart
         self.plain: Final = (
-            not self.two_states and limits.buying_power is None and all(each is None for each in missing)
+            not self.two_states
+            and all(each is None for each in missing)
+            and all(r.key in _SIDED_KINDS for r in self.rows)
         )
         self.weighs_volume: Final = limits.max_share_of_volume is not None or limits.liquidity is not None
         self.long_rows: Final = [
-            (_LONG_KINDS[r.key], r.reason, r.bound, float(r.load[-1]))
-            for r in self.rows
-            if r.key in _LONG_KINDS and r.load[-1]
+            (_LONG_KINDS[r.key], r.reason, r.bound, float(r.load[-1])) for r in self.rows if self.plain and r.load[-1]
         ]
         self.sided_rows: Final = [
-            (_SIDED_KINDS.get(r.key, (1 if r.key == "max_net_exposure" else 3) + int(r.load[0] > 0.0)), r.bound)
+            (_SIDED_KINDS[r.key] + int(r.key in _BY_SIDE and r.load[0] > 0.0), r.bound)
             for r in self.rows
-            if r.key not in ("equity", "buying_power")
+            if self.plain and r.reason != Reason.EQUITY
         ]
         self.paid_slip: Final = (1.0 + limits.collar) * (1.0 + self.fee) - 1.0
         self.covered_slip: Final = (1.0 + limits.reduce_collar) * (1.0 + self.fee) - 1.0

@@ -205,7 +205,7 @@ def _losses(scenarios: Scenarios, portfolios: list[Portfolio], rows: list[int], 
                 deviation = deviations[k]
             else:
                 deviation = sqrt(max(float(weights[k].dot(spread.cov).dot(weights[k])), 0.0))
-            portfolio.values[quad.key] = (sqrt(quad.scale) * deviation, quad.bound)
+            portfolio.values[quad.key] = (sqrt(quad.scale) * deviation, quad.settled_bound)
 
 
 def _tails(

@@ -141,6 +141,9 @@ class MemoryOutbox:
     def depth(self) -> int:
         return len(self.messages)
 
+    def dropped(self) -> int:
+        return 0
+
 
 class SqliteOutbox:
     """Messages in a file, so that they outlive the process; one connection a call, as threads differ."""
@@ -174,3 +177,6 @@ class SqliteOutbox:
     def depth(self) -> int:
         with self._open() as db:
             return db.execute("select count(*) from outbox").fetchone()[0]
+
+    def dropped(self) -> int:
+        return 0

@@ -37,7 +37,7 @@ TESTS: Final = (
     "test_plain", "test_protective", "test_realised", "test_risk_measures", "test_rules", "test_screen", "test_standing",
     "test_stress", "test_switch", "test_tails", "test_var_backtest",
 )  # fmt: skip
-"""Modules of tests/ that are about risk/; one that is not there is passed over."""
+"""Modules of tests/ that are about risk/."""
 
 PLANTED: Final = ("planted", "the_property_sees", "the_comparison_sees")
 """Tests that plant faults themselves test the tests."""
@@ -404,7 +404,10 @@ def main() -> int:
     paths = [ROOT / "risk" / f"{name}.py" for name in names]
     only = None if asked.only is None else survivors_in(asked.only.read_text())
     hunt = Hunt(paths, asked.share, asked.minutes, asked.seed, asked.longest, only)
-    tests = [str(path) for name in asked.tests.split(",") if (path := ROOT / "tests" / f"{name}.py").exists()]
+    tests = [str(ROOT / "tests" / f"{name}.py") for name in asked.tests.split(",")]
+    for path in [*map(str, paths), *tests]:
+        if not Path(path).exists():
+            parser.error(f"there is no {path}")
     # a mutant is noticed by any failing example: none is made smaller, explained or kept
     settings.register_profile("mutants", settings.get_profile("ci"), phases=(Phase.explicit, Phase.generate))
     options = ["-q", "-p", "no:cacheprovider", "-p", "no:timeout", "-s", "--no-header", "-W", "ignore",

@@ -97,7 +97,7 @@ def random_limits(rng: np.random.Generator) -> Limits:
         shocks = tuple(Shock(name=str(k), moves=each) for k, each in enumerate(moves))
         return None if limit is None else Stress(limit, shocks)
 
-    pair = None
+    pair, aside = None, rng.spawn(1)[0]
     if rng.random() < 0.5:
         pair = Correlation(
             threshold=float(rng.uniform(0.2, 0.8)),
@@ -136,6 +136,8 @@ def random_limits(rng: np.random.Generator) -> Limits:
         cvar=tail(0.004, 0.07),
         stress=stress(),
         correlation=pair,
+        # drawn aside, so that all else is what it is without
+        max_orders_per_day=int(aside.integers(1, 8)) if aside.random() < 0.2 else None,
     )
 
 
@@ -319,7 +321,8 @@ def numerators(book: Book, s: States) -> dict[str, tuple[Floats, float]]:
         for name in set(assets.tolist()):
             found[f"asset {name}"] = np.abs(e[:, assets == name]).sum(axis=1), limits.max_concentration
     if limits.max_herfindahl is not None:
-        found["herfindahl"] = np.sqrt((e**2).sum(axis=1)), limits.max_herfindahl**0.5
+        # the limit, not its root, may be exceeded on the way
+        found["herfindahl"] = np.sqrt((e**2).sum(axis=1)), (limits.max_herfindahl * s.room) ** 0.5 / s.room
     if limits.max_turnover is not None:
         found["turnover"] = s.traded, limits.max_turnover
     rows = scenario_rows(book, s.matters)
@@ -353,45 +356,74 @@ def scenario_rows(book: Book, matters: NDArray[np.bool_]) -> dict[int, Floats]:
 
 def breaches(book: Book, verdict: Verdict, rng: np.random.Generator, partial: int = 60) -> list[str]:
     """Every way in which a verdict breaks the guarantee; empty when it keeps it."""
-    lots, limits = verdict.lots, book.limits
-    orders = orders_of(book, lots)
+    orders = orders_of(book, verdict.lots)
     if not orders.adding.any():
         return []
-    fills = fill_states(rng, orders, partial)
+    return state_breaches(book, orders, fill_states(rng, orders, partial))[0]
+
+
+def state_breaches(book: Book, orders: Orders, fills: Floats) -> tuple[list[str], float]:
+    """The limits that some fill state on the way or the state at the end breaks, and the largest share of a limit that a
+    state on the way uses."""
+    limits, money = book.limits, CLOSE * abs(book.account.equity)
     s = States(book, orders, fills, at_worst=True)
     base = States(book, orders, np.where(orders.adding, 0.0, fills), at_worst=True)
-    none = States(book, orders, np.where(orders.new, 0.0, fills), at_worst=True)
-    money = CLOSE * book.account.equity
-    wrong = []
-    before, lowest = numerators(book, base), none.equity.min()
-    for name, (value, bound) in numerators(book, s).items():
-        bad = value > bound * (1 + limits.in_flight) * s.equity + money
-        already = before[name][0].max() > bound * (1 + limits.in_flight) * lowest - money
-        grown = value > before[name][0].max() + money
-        if (bad & (grown | (not already))).any():
-            wrong.append(f"{name}: {(value / s.equity).max():.6f} over {bound}")
+    wrong, use = _measure_breaches(book, orders, fills, at_worst=True)
     floor = limits.cash_reserve * book.account.equity - limits.max_cash_debit * s.equity
     # states in which no sale has filled yet are among them
     if ((s.cash < floor - money) & (np.where(orders.adding, fills, 0.0) > 0).any(axis=1)).any():
         wrong.append("cash on the way")
     if (s.equity <= 0).any():
         wrong.append("equity")
-    wrong += _pair_breaches(book, s, base, lowest, money, 1 + limits.in_flight)
-    if not limits.allow_short and (s.exposure < 0).any():
+    if not limits.allow_short and ((s.exposure < -money) & (s.exposure < base.exposure - money)).any():
         wrong.append("short")
     wrong += _counted_breaches(book, orders, s, base)
-    return wrong + _settled_breaches(book, orders, money)
+    full = orders.lots[None, :]
+    end = States(book, orders, full, at_worst=False)
+    wrong += [f"{each} at the end" for each in _measure_breaches(book, orders, full, at_worst=False)[0]]
+    bought = (orders.lots[orders.adding] > 0).any()
+    if bought and end.cash[0] < limits.cash_reserve * book.account.equity - money:
+        wrong.append("cash at the end")
+    return wrong, use
+
+
+def _measure_breaches(book: Book, orders: Orders, fills: Floats, at_worst: bool) -> tuple[list[str], float]:
+    """Limits as shares of equity. A state beyond one breaks it unless the same state without the new orders, or what is
+    held, is beyond it too and measures no less in currency."""
+    money = CLOSE * abs(book.account.equity)
+    s, base, held = (
+        States(book, orders, each, at_worst)
+        for each in (fills, np.where(orders.adding, 0.0, fills), np.zeros((1, len(orders.lots))))
+    )
+    others = [(numerators(book, each), each.equity) for each in (base, held)]
+    wrong, use = [], 0.0
+    for name, (value, bound) in numerators(book, s).items():
+        most = bound * s.room * s.equity
+        allowed = np.full(len(value), -np.inf)
+        for found, equity in others:
+            beyond = found[name][0] > bound * s.room * equity - money
+            allowed = np.maximum(allowed, np.where(beyond, found[name][0], -np.inf))
+        bad = (value > most + money) & (value > allowed + money)
+        if bad.any():
+            wrong.append(f"{name}: {(value / s.equity)[bad].max():.6f} over {bound}")
+        free = allowed == -np.inf
+        if bound > 0.0 and free.any():
+            use = max(use, float((value / np.maximum(most, money))[free].max()))
+    return wrong + _pair_breaches(book, s, (base, held), money), use
 
 
 def _counted_breaches(book: Book, orders: Orders, s: States, base: States) -> list[str]:
-    """Limits in lots and counts: of what adds risk."""
+    """Limits in lots of what adds risk, and in orders: with one that adds, all of a basket count."""
     limits, volume, wrong = book.limits, book.ctx.volume_lots, []
-    adding = int(orders.adding.sum())
-    if limits.max_open_orders is not None and len(book.open) + adding > max(limits.max_open_orders, len(book.open)):
-        wrong.append("open orders")
-    rate = limits.order_rate
-    if rate is not None and adding and book.account.recent_orders + adding > rate.orders:
-        wrong.append("order rate")
+    sent, account = int(orders.new.sum()), book.account
+    rate = None if limits.order_rate is None else limits.order_rate.orders
+    for name, used, most in (
+        ("open orders", account.open_orders, limits.max_open_orders),
+        ("order rate", account.recent_orders, rate),
+        ("orders per day", account.session_orders, limits.max_orders_per_day),
+    ):
+        if most is not None and orders.adding.any() and used + sent > most:
+            wrong.append(name)
     new = orders.sym[orders.adding]
     sizes = np.abs(orders.lots[orders.adding])
     if limits.max_share_of_volume is not None and (sizes > limits.max_share_of_volume * volume[new] + CLOSE).any():
@@ -406,48 +438,30 @@ def _counted_breaches(book: Book, orders: Orders, s: States, base: States) -> li
     return wrong
 
 
-def _settled_breaches(book: Book, orders: Orders, money: float) -> list[str]:
-    """After all fills at reference prices every limit is kept as it is written."""
-    limits, full = book.limits, orders.lots[None, :]
-    s = States(book, orders, full, at_worst=False)
-    base = States(book, orders, np.where(orders.adding, 0.0, full), at_worst=False)
-    wrong = []
-    now = States(book, orders, np.zeros_like(full), at_worst=False)
-    before, held = numerators(book, base), numerators(book, now)
-    for name, (value, bound) in numerators(book, s).items():
-        kept = value[0] <= bound * s.equity[0] + money
-        same = value[0] <= before[name][0][0] + money
-        better = held[name][0][0] > bound * now.equity[0] and value[0] <= held[name][0][0] + money
-        if not (kept or same or better):
-            wrong.append(f"{name} at the end: {value[0] / s.equity[0]:.6f} over {bound}")
-    bought = (orders.lots[orders.adding] > 0).any()
-    if bought and s.cash[0] < limits.cash_reserve * book.account.equity - money:
-        wrong.append("cash at the end")
-    return wrong + [f"{each} at the end" for each in _pair_breaches(book, s, base, base.equity.min(), money, 1.0)]
-
-
-def _pair_breaches(book: Book, s: States, base: States, lowest: float, money: float, room: float) -> list[str]:
-    spec = book.limits.correlation
-    n = len(book.px)
+def _pair_breaches(book: Book, s: States, others: tuple[States, ...], money: float) -> list[str]:
+    """Pairs that move together, on each combination of sides that lose together."""
+    spec, n = book.limits.correlation, len(book.px)
     if spec is None or n < 2:
         return []
     rows = scenario_rows(book, s.matters)[spec.lookback]
     with np.errstate(divide="ignore", invalid="ignore"):
         rho, wrong = np.corrcoef(rows.T), []
-    least = spec.min_weight * room
-    joint = 0.0 if spec.strict else spec.joint_weight * room
+    least = spec.min_weight * s.room
+    joint = 0.0 if spec.strict else spec.joint_weight * s.room
+
+    def beyond(a: Floats, b: Floats, equity: Floats, near: float) -> NDArray[np.bool_]:
+        return (np.minimum(a, b) > least * equity + near) & (a + b > joint * equity + near)
+
     for i in range(n):
         for j in range(i):
-            # all four combinations of sides that lose together
             for si, sj in product((1, -1), repeat=2):
                 if not rho[i, j] * si * sj > spec.threshold:
                     continue
                 a, b = si * s.exposure[:, i], sj * s.exposure[:, j]
-                x, y = si * base.exposure[:, i], sj * base.exposure[:, j]
-                small = np.minimum(a, b)
-                bad = (small > least * s.equity + money) & (a + b > joint * s.equity + money)
-                already = min(x.max(), y.max()) > least * lowest - money and x.max() + y.max() > joint * lowest - money
-                grown = (a > x.max() + money) | (b > y.max() + money)
-                if (bad & (grown | (not already))).any():
+                bad = beyond(a, b, s.equity, money)
+                for other in others:
+                    x, y = si * other.exposure[:, i], sj * other.exposure[:, j]
+                    bad &= ~(beyond(x, y, other.equity, -money) & (a <= x + money) & (b <= y + money))
+                if bad.any():
                     wrong.append(f"pair {i} {j}")
     return wrong

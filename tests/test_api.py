@@ -3,12 +3,15 @@
 import asyncio
 import contextlib
 import json
+import re
+import ssl
 import time
 
 import aiohttp
 import msgspec
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from structlog.testing import capture_logs
 
 from adapters.bus.messages import Composer
 from adapters.store.store import Store
@@ -21,14 +24,16 @@ from daemon.engine.freezing import freeze
 from daemon.explanation import Explanation
 from daemon.known import known_names
 from daemon.opening import begin
+from daemon.overview import limits_now
 from daemon.planned import PlanNow
 from daemon.recovery import Journal
 from daemon.room import Book, RiskNow
 from daemon.service import Service
 from daemon.timeline import instants
-from tests.bus_world import until
-from tests.edge_world import CONFIG, write
-from trading.events import Condition
+from tests.bus_world import certificate, until
+from tests.daemon.test_service import FullFor
+from tests.edge_world import CONFIG, ROOT, write
+from trading.events import Condition, Tick
 
 RUN = "7f3k2m1a"
 
@@ -39,6 +44,7 @@ class World:
     def __init__(self, folder, text=CONFIG):
         self.folder = folder / "state"
         self.config = load(write(folder, text), known_names())
+        self.published = []
         self.assembly = assemble(self.config, cache=self.folder / "cache")
         self.store = Store.open(self.folder)
         names = [a.name for a in self.config.agents]
@@ -55,7 +61,7 @@ class World:
             run=RUN,
             state_folder=self.folder,
             alerts=AlertFilter(("CRITICAL",), 60, "", "UTC"),
-            published=lambda messages: None,
+            published=self.published.extend,
             urgent=lambda message: None,
         )
         begin(shell, self.assembly, self.config, RUN, fresh=True)
@@ -171,12 +177,61 @@ async def test_a_refusal_is_explained_by_its_address_and_a_symbol_by_its_newest(
     assert recorded["allowed"] == told["allowed"]
 
 
+SHIPPED = re.sub(r'"((?:data|models)/)', rf'"{ROOT}/\1', (ROOT / "config.toml").read_text()).replace(
+    "[broker]", "end = 2020-04-30\n[broker]", 1
+)
+
+
+async def test_a_risk_message_has_the_figures_of_one_instant_and_they_are_the_apis(tmp_path):
+    world = World(tmp_path, SHIPPED)
+    service, told = world.service, []
+    stepping = asyncio.create_task(service.step_forever())
+    chunk = []
+    for instant in instants(world.assembly.items()):
+        chunk.append(instant)
+        if not (isinstance(instant[-1], Tick) and instant[-1].sample) or instant[-1].warmup:
+            continue
+        await service.inbox.put(chunk)
+        chunk = []
+        while len(service.inbox) or service._stepping or service._committed < service.journal.seq:
+            await service.changed(0.05)
+        message = [json.loads(m.payload) for m in world.published if m.topic == "quantd/paper/risk"][-1]
+        present = {limit.limit: limit.value for limit in limits_now(service.shell.state)}
+        assert {name: each["value"] for name, each in message["limits"].items()} == present
+        told.append(message)
+        world.published.clear()
+    service.shell.stopped = "the test is over"
+    await stepping
+    world.store.close()
+    assert len(told) > 300
+    assert max(message["drawdown"] for message in told) > 0.05
+    apart = [m for m in told if abs(m["drawdown"] - m["limits"]["max_drawdown"]["value"]) > 1e-9]
+    assert apart == []
+
+
 async def test_health_is_503_while_it_is_not_ready(world):
     assert (await get(world, "/health"))[0] == 200
     for state in ("starting", "store failing", "stopped"):
         world.service.status = state
         assert (await get(world, "/health"))[0] == 503
     world.service.status = "ended"
+
+
+async def test_a_halt_is_answered_and_the_trouble_shown_while_the_store_takes_nothing(world):
+    full = FullFor(world.store, 1_000_000)
+    world.service.store = full
+    status, done = await command(world, {"command": "halt", "reason": "full"}, world.bearer)
+    assert (status, done["switch"]) == (200, "HALT")
+    assert "no space left" in done["unrecorded"]
+    status, health = await get(world, "/health")
+    assert (status, health["status"], health["switch"]) == (503, "store failing", "HALT")
+    assert health["store"] == (await get(world, "/api/v1/status"))[1]["store"] == done["unrecorded"]
+    status, refused = await command(world, {"command": "flatten", "reason": "out"}, world.bearer)
+    assert (status, refused["error"]["code"]) == (503, "not_ready")
+    full.left = 0
+    await until(lambda: not world.service.store_error, "a working store")
+    status, done = await command(world, {"command": "halt", "reason": "again"}, world.bearer)
+    assert (status, done["unrecorded"]) == (200, "")
 
 
 async def test_metrics_are_those_of_prometheus(world):
@@ -220,6 +275,36 @@ async def test_a_scrape_tells_what_helper_models_are_worth_beside_their_plain_es
         notes = [a["text"] for a in told["alerts"] if "learned_allocation" in a["text"]]
         assert len(notes) == 1
         assert "stands in for allocation" in notes[0]
+
+
+async def test_beyond_this_machine_nothing_but_health_is_read_without_the_token(tmp_path):
+    cert, key = certificate(tmp_path)
+    text = CONFIG.replace("[api]", f'[api]\nhost = "0.0.0.0"\ntls = {{ certificate = "{cert}", key = "{key}" }}')
+    async with standing_at_the_end(tmp_path, text) as world:
+        trusting = ssl.create_default_context(cafile=cert)
+        basic = {"Authorization": aiohttp.BasicAuth("me", world.token).encode()}
+        routes = {
+            route.resource.canonical.replace("{order}", "SPY")
+            for route in world.api.application().router.routes()
+            if route.method == "GET"
+        }
+        assert {"/", "/metrics", "/api/v1/events", "/api/v1/why/SPY"} <= routes
+        for path in sorted(routes - {"/health"}):
+            for wrong in ({}, {"Authorization": "Basic !"}, {"Authorization": "Basic bWU6eA=="}):
+                world.api._guard._wrong.clear()
+                async with world.session.get(path, headers=wrong, ssl=trusting) as response:
+                    assert (response.status, response.headers["WWW-Authenticate"]) == (401, 'Basic realm="quantd"')
+                    assert RUN not in await response.text()
+            for right in (world.bearer, basic):
+                async with world.session.get(path, headers=right, ssl=trusting) as response:
+                    assert response.status == 200, path
+        async with world.session.get("/health", ssl=trusting) as response:
+            assert response.status == 200
+        body = {"command": "halt"}
+        async with world.session.post("/api/v1/commands", json=body, headers=basic, ssl=trusting) as response:
+            assert response.status == 401
+        async with world.session.post("/api/v1/commands", json=body, headers=world.bearer, ssl=trusting) as response:
+            assert response.status == 200
 
 
 async def test_a_command_with_the_token_is_in_the_journal_when_it_is_answered(world):
@@ -284,12 +369,17 @@ async def test_a_token_of_any_bytes_is_a_wrong_token(world, caplog):
 async def test_a_request_that_cannot_be_parsed_is_refused_in_one_line_without_a_stack(world, caplog):
     bearer = b"Authorization: " + world.bearer["Authorization"].encode()
     head = b"POST /api/v1/commands HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n" + bearer
-    for bad in (b"\r\nContent-Type: application/json\r\nContent-Encoding: br\r\n\r\n{}", b"\r\nX\x00: y\r\n\r\n{}"):
-        status, text = await raw(world, head + bad)
-        assert status == 400
-        assert b"Traceback" not in text
-    assert [r.exc_info for r in caplog.records] == [None, None]
-    assert all("\n" not in r.getMessage() and len(r.getMessage()) < 1_000 for r in caplog.records)
+    with capture_logs() as logs:
+        for bad in (
+            b"\r\nContent-Type: application/json\r\nContent-Encoding: br\r\n\r\n{}",
+            b"\r\nX\x00: y\r\n\r\n{}",
+        ):
+            status, text = await raw(world, head + bad)
+            assert status == 400
+            assert b"Traceback" not in text
+    assert [line["event"] for line in logs] == ["api.refused"] * 2
+    assert all("exc_info" not in line and "\n" not in line["error"] for line in logs)
+    assert not caplog.records
 
 
 async def test_more_idle_connections_than_the_bound_are_closed_and_the_rest_is_served(world):
@@ -385,17 +475,18 @@ async def test_errors_are_json_without_a_stack(world, path, status):
     assert "Traceback" not in json.dumps(body)
 
 
-async def test_a_fault_of_the_daemon_is_told_to_its_log_only(world, caplog):
+async def test_a_fault_of_the_daemon_is_told_to_its_log_only(world):
     rules, world.service.shell.state.rules = world.service.shell.state.rules, None
     world.service.progress += 1
-    status, body = await get(world, "/api/v1/status")
+    with capture_logs() as logs:
+        status, body = await get(world, "/api/v1/status")
     world.service.shell.state.rules = rules
     assert status == 500
     assert "NoneType" not in body["error"]["text"]
-    (line,) = caplog.records
-    assert line.exc_info is None
-    assert line.msg["error"].startswith("AttributeError: 'NoneType'")
-    assert "overview.py:" in line.msg["at"]
+    (line,) = logs
+    assert "exc_info" not in line
+    assert line["error"].startswith("AttributeError: 'NoneType'")
+    assert "overview.py:" in line["at"]
 
 
 async def test_every_answer_has_the_security_headers(world):

@@ -11,8 +11,9 @@ import pytest
 from aiomqtt import Client
 
 from adapters.bus import embedded
-from adapters.bus.embedded import BrokerUnavailable, EmbeddedBroker, EmbeddedSettings, is_loopback
+from adapters.bus.embedded import BrokerUnavailable, EmbeddedBroker, EmbeddedSettings
 from adapters.bus.mqtt import MqttBus, MqttSettings
+from adapters.listener import is_loopback
 from tests.bus_world import MemoryOutbox, Subscriber, until
 from tests.services import require
 

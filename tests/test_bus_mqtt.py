@@ -14,7 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from adapters.bus.messages import Message
 from adapters.bus.mqtt import BusAddressWrong, MqttBus, MqttSettings, Outbox, Outgoing, Tls, address
+from adapters.bus.outbox import Lanes
 from tests.bus_world import MemoryOutbox, Mosquitto, SqliteOutbox, Subscriber, certificate, free_port, until
 from tests.services import require
 
@@ -187,7 +189,8 @@ async def test_alerts_raised_before_the_publisher_died_are_sent_by_the_next_one(
 
 async def test_while_the_broker_is_away_nothing_waits_for_it_and_the_counters_say_so() -> None:
     outbox = MemoryOutbox()
-    bus = MqttBus(settings(free_port()), outbox, STATUS, b"offline")
+    lanes = Lanes(outbox, capacity=5)
+    bus = MqttBus(settings(free_port()), lanes, STATUS, b"offline")
     task = asyncio.create_task(bus.run())
     await until(lambda: bus.failures >= 2, "attempts")
     before = time.perf_counter()
@@ -195,9 +198,16 @@ async def test_while_the_broker_is_away_nothing_waits_for_it_and_the_counters_sa
         outbox.put(f"m{k}", ALERTS, b"x")
         bus.wake()
         bus.retain("quantd/paper/portfolio", b"%d" % k)
-        bus.transient("quantd/paper/heartbeat", b"beat")
+        bus.heartbeat("quantd/paper/heartbeat", b"beat")
     assert time.perf_counter() - before < 1.0
-    assert bus.drops == 1_000
+    await until(lambda: bus.queue_depth == 1_000, "the backlog counted")
+    assert bus.drops == 0
+    bus.transient("quantd/paper/commands/answer", b"done")
+    assert bus.drops == 1
+    for k in range(8):
+        lanes.put(Message(f"f{k}", "quantd/paper/fills", b"x", False))
+    await until(lambda: bus.queue_depth == 1_005, "the backlog counted")
+    assert bus.drops == 4
     assert not bus.online
     assert "refused" in bus.last_error
     stopped = time.perf_counter()

@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Struct
 
 from adapters.bus.messages import Message
+from adapters.bus.mqtt import Outgoing
 from adapters.bus.outbox import Lanes, StoredAlerts
 from tests.bus_world import MemoryOutbox
 from tests.test_bus_messages import EVERY_EFFECT, RUN, composer
@@ -31,6 +33,9 @@ class ListStore:
         before = len(self.kept)
         self.kept = [m for m in self.kept if m.key not in keys]
         return before - len(self.kept)
+
+    def dropped(self) -> int:
+        return 0
 
     def waiting(self) -> int:
         return len(self.kept)
@@ -84,4 +89,45 @@ def test_memory_keeps_the_newest_and_counts_what_gave_way(count: int, capacity: 
         lanes.put(message(k))
     kept = [payload for _, _, payload, _ in lanes.pending(100)]
     assert kept == [b"%d" % k for k in range(max(0, count - capacity), count)]
-    assert lanes.dropped == max(0, count - capacity)
+    assert lanes.dropped() == max(0, count - capacity)
+
+
+class Stuck(MemoryOutbox):
+    """A store on a full disk: it can be read, and forgets nothing."""
+
+    full = True
+
+    def acknowledge(self, ids: Sequence[str]) -> None:
+        if self.full:
+            raise OSError(28, "No space left on device")
+        super().acknowledge(ids)
+
+
+def test_memory_is_sent_while_the_store_forgets_nothing_and_what_arrived_is_sent_once() -> None:
+    durable = Stuck()
+    lanes = Lanes(durable)
+    for k in range(3):
+        durable.put(f"alert-1-{k}", "t", b"x")
+    sent: list[str] = []
+    for _ in range(2):
+        sent += (found := [id for id, *_ in lanes.pending(2)])
+        with pytest.raises(OSError, match="No space"):
+            lanes.acknowledge(found)
+        lanes.put(message(7))
+    assert sent == ["alert-1-0", "alert-1-1", "alert-1-2", f"{RUN}-1-7"]
+    durable.full = False
+    assert [id for id, *_ in lanes.pending(2)] == [f"{RUN}-1-7"]
+    assert durable.depth() == 0
+
+
+def test_memory_is_sent_while_the_store_cannot_be_read() -> None:
+    class Gone(MemoryOutbox):
+        def pending(self, limit: int) -> Sequence[Outgoing]:
+            raise OSError(2, "No such file")
+
+    lanes = Lanes(Gone())
+    lanes.put(message(1))
+    assert [id for id, *_ in lanes.pending(32)] == [f"{RUN}-1-1"]
+    lanes.acknowledge([f"{RUN}-1-1"])
+    with pytest.raises(OSError, match="No such file"):
+        lanes.pending(32)

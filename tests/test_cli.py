@@ -7,6 +7,7 @@ import json
 import shutil
 import signal
 import sqlite3
+import stat
 import subprocess
 import sys
 import time
@@ -283,6 +284,32 @@ def test_what_is_wrong_is_said_with_its_exit_code(tmp_path, arguments, code, say
     assert "fault of quantd" not in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("policy", "says"),
+    [
+        ('policy = "models/shipped/ppo"', "trained on AAPL, BAC, IWM, QQQ, SPY; the universe lacks AAPL, BAC and adds none"),
+        ('policy = "fixed_mix"\nparams = { weights = { SPYY = 0.5 } }', "weights name 'SPYY', which is not traded"),
+        ('policy = "risk_parity"\nparams = { budgets = { TLT = 2.0 } }', "params name 'TLT', which is not traded"),
+        ('policy = "ensemble"\nparams = { members = [{ policy = "models/shipped/ppo" }, { policy = "momentum" }] }', "the universe lacks AAPL, BAC"),
+    ],
+)  # fmt: skip
+def test_a_policy_that_needs_other_symbols_than_are_traded_starts_nothing(tmp_path, policy, says):
+    text = CONFIG.replace('policy = "momentum"', policy, 1).replace("params = { lookback = 60 }", "", 1)
+    path = write(tmp_path, text)
+    line = text[: text.index(policy)].count("\n") + 1
+    for arguments in (
+        ("config", "check"),
+        ("backtest", "--no-compare"),
+        ("run", "--quiet", "--set", "feed.at_end=stop"),
+    ):
+        done = quantd(tmp_path, *arguments)
+        assert done.returncode == 78, done.stderr
+        assert f'{path.name}:{line}: [[agents]] "trend"' in done.stderr
+        assert says in done.stderr
+    (mistake,) = json.loads(quantd(tmp_path, "config", "check", "--json").stdout)["mistakes"]
+    assert says in mistake["text"]
+
+
 def test_a_mistake_in_config_check_is_json_when_asked(tmp_path):
     write(tmp_path, CONFIG.replace("max_drawdown", "max_drawdwon"))
     done = quantd(tmp_path, "config", "check", "--json")
@@ -335,16 +362,71 @@ def test_the_doctor_finds_all_well_and_a_policy_that_draws_random_numbers(ran, t
     assert "random numbers" in bad["text"]
 
 
-def test_the_doctor_sees_a_store_that_was_changed(ran, tmp_path):
+@pytest.mark.parametrize(
+    ("sql", "says"),
+    [
+        ("UPDATE journal SET blob = zeroblob(length(blob)) WHERE number = 2", "journal: row 2 (run"),
+        ("DELETE FROM journal WHERE number = 1", "journal: row 1 is missing"),
+        ("UPDATE fills SET price_nano = price_nano + 1 WHERE seq = (SELECT MIN(seq) FROM fills)", "price_nano"),
+        ("UPDATE equity SET equity_micro = 'abc' WHERE seq = (SELECT MAX(seq) FROM equity)", "equity_micro 'abc'"),
+        ("CREATE TRIGGER foreign_one AFTER INSERT ON fills BEGIN SELECT 1; END", "schema: foreign_one"),
+    ],
+)
+def test_what_the_doctor_finds_in_a_store_that_was_changed_a_start_refuses(ran, tmp_path, sql, says):
     folder, _ = ran
     shutil.copytree(folder / "state", tmp_path / "state")
     write(tmp_path)
     with contextlib.closing(sqlite3.connect(tmp_path / "state" / "quantd.db")) as db:
-        db.execute("UPDATE fills SET fee_micro = 0")
+        db.execute(sql)
         db.commit()
     done = quantd(tmp_path, "doctor", "--store", "--json")
     assert done.returncode == 1
-    assert any("fills" in c["text"] for c in json.loads(done.stdout)["checks"] if c["ok"] is False)
+    assert any(says in c["text"] for c in json.loads(done.stdout)["checks"] if c["ok"] is False)
+    started = program(tmp_path, "run", "--json")
+    assert started.returncode == 1
+    assert says in started.stderr
+    assert "restore a backup" in started.stderr
+    assert "fault of quantd" not in started.stderr
+
+
+def test_an_empty_store_is_named_by_doctor_and_run(ran, tmp_path):
+    folder, _ = ran
+    shutil.copytree(folder / "state", tmp_path / "state")
+    write(tmp_path)
+    (tmp_path / "state" / "quantd.db").write_bytes(b"")
+    done = quantd(tmp_path, "doctor", "--store", "--json")
+    (bad,) = [c["text"] for c in json.loads(done.stdout)["checks"] if c["ok"] is False]
+    assert "quantd.db is empty: it has none of quantd's tables; restore a backup" in bad
+    assert program(tmp_path, "run").returncode == 1
+
+
+def test_rights_of_others_on_the_state_are_named_by_the_doctor_and_taken_by_a_start(ran, tmp_path):
+    folder, _ = ran
+    shutil.copytree(folder / "state", tmp_path / "state")
+    write(tmp_path)
+    state = tmp_path / "state"
+    loose = {state: 0o777, state / "token": 0o666, state / "quantd.db": 0o666}
+    for path, mode in loose.items():
+        path.chmod(mode)
+    done = quantd(tmp_path, "doctor", "--json")
+    (bad,) = [c["text"] for c in json.loads(done.stdout)["checks"] if c["ok"] is False]
+    assert "others may write state: chmod go-w state" in bad
+    assert "others may read state/token: chmod 600 state/token" in bad
+    started = program(tmp_path, "run", "--json")
+    assert started.returncode == 0, started.stderr
+    assert started.stderr.count("state.tightened") == 3
+    assert [stat.S_IMODE(path.stat().st_mode) for path in loose] == [0o775, 0o600, 0o664]
+    assert "state.tightened" not in program(tmp_path, "run", "--json").stderr
+
+
+def test_a_state_folder_for_everybody_is_refused_and_left_as_it_is(tmp_path):
+    write(tmp_path)
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state").chmod(0o1777)
+    started = program(tmp_path, "run", "--json")
+    assert started.returncode == 78
+    assert "is a folder for everybody: give quantd a folder of its own" in started.stderr
+    assert stat.S_IMODE((tmp_path / "state").stat().st_mode) == 0o1777
 
 
 def test_a_report_is_one_page_that_asks_for_nothing_else(ran):

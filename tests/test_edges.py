@@ -16,7 +16,9 @@ from typing import Any
 
 import pytest
 
-from tests.edge_world import CONFIG, environment, write
+from tests.bus_world import certificate
+from tests.edge_world import CONFIG, environment, program, quantd, write
+from tests.services import require
 
 PACED = CONFIG.replace('pace = "fast"', 'pace = "4/s"').replace('at_end = "stop"', 'at_end = "wait"')
 
@@ -97,3 +99,173 @@ def test_a_process_that_may_open_too_few_files_does_not_start(tmp_path: Path) ->
         running(tmp_path, PACED, files=64),
     ):
         pass
+
+
+def test_a_run_that_logs_in_json_writes_nothing_else_and_names_its_own_state_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "elsewhere"
+    write(tmp_path)
+    done = program(tmp_path, "run", "--state", str(folder), "--set", "log.format=json")
+    assert done.returncode == 0, done.stderr
+    lines = [json.loads(line) for line in (done.stdout + done.stderr).splitlines()]
+    events = {line["event"]: line for line in lines}
+    assert events["serving"]["state"] == str(folder)
+    assert events["ended"]["equity"]
+    again = program(
+        tmp_path, "run", "--state", str(folder), "--set", "log.format=json", "--set", "feed.start=2019-02-01"
+    )
+    assert again.returncode != 0
+    assert all("event" in json.loads(line) for line in (again.stdout + again.stderr).splitlines())
+
+
+def test_people_are_told_the_token_of_the_folder_that_the_run_is_in(tmp_path: Path) -> None:
+    folder = tmp_path / "elsewhere"
+    write(tmp_path)
+    done = program(tmp_path, "run", "--state", str(folder))
+    assert f"(token for changes: {folder / 'token'})" in done.stdout
+    assert (folder / "token").exists()
+
+
+STEERING = "\\x1b]0;pwned\\x07 \\x1b[31m \\x9b31m \\u202e"
+
+STEERS = f"""
+def act(view):
+    raise ValueError("red{STEERING}")
+"""
+
+
+def test_text_of_a_policy_cannot_steer_the_terminal_of_any_command(tmp_path: Path) -> None:
+    (tmp_path / "steers.py").write_text(STEERS)
+    write(
+        tmp_path,
+        CONFIG.replace('policy = "momentum"', 'policy = "steers.py:act"').replace("params = { lookback = 60 }", ""),
+    )
+    ran = program(tmp_path, "run")
+    assert ran.returncode == 0, ran.stderr
+    commands = (["alerts"], ["alerts", "--json"], ["status"], ["risk"], ["plan"], ["decisions"], ["report", "--json"])
+    for words in commands:
+        done = quantd(tmp_path, *words)
+        text = done.stdout + done.stderr
+        bad = sorted({c for c in text if c not in "\n\t" and not c.isprintable()})
+        assert bad == [], (words, bad)
+        if "--json" in words:
+            json.loads(done.stdout)
+    alerts = quantd(tmp_path, "alerts").stdout
+    assert "red\\x1b]0;pwned\\x07 \\x1b[31m \\u009b31m \\u202e" in alerts
+    kept = json.loads(quantd(tmp_path, "alerts", "--json").stdout)["alerts"]
+    assert any("red\x1b]0;pwned\x07" in each["text"] for each in kept)
+
+
+def test_the_box_of_a_run_shows_control_characters_and_obeys_none(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        PACED.replace('policy = "momentum"', 'policy = "steers.py:act"').replace("params = { lookback = 60 }", ""),
+    )
+    (tmp_path / "steers.py").write_text(STEERS)
+    master, slave = os.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "daemon.cli", "run"], cwd=tmp_path, env=environment(), stdout=slave, stderr=slave
+    )
+    os.close(slave)
+    shown = b""
+    until = time.monotonic() + 60
+    while b"pwned" not in shown and time.monotonic() < until:
+        shown += os.read(master, 65_536)
+    process.kill()
+    process.wait(10)
+    os.close(master)
+    assert b"pwned" in shown
+    assert b"\x1b]0;" not in shown
+
+
+def with_tls(folder: Path) -> str:
+    certificate(folder)
+    return CONFIG.replace("[bus]", '[bus]\ntls = { certificate = "cert.pem", key = "key.pem" }')
+
+
+def test_the_embedded_broker_speaks_tls_where_it_is_configured_and_nothing_else(tmp_path: Path) -> None:
+    programs = require("mosquitto")
+    text = with_tls(tmp_path).replace('at_end = "stop"', 'at_end = "wait"')
+    with running(tmp_path, text) as daemon:
+        url = daemon.get("/api/v1")["bus"]
+        assert url.startswith("mqtts://127.0.0.1:")
+        assert url in daemon.written("out")
+        place = [programs["mosquitto_sub"], "-h", "127.0.0.1", "-p", url.rsplit(":", 1)[1], "-t", "quantd/paper/status"]
+        over_tls = subprocess.run(
+            [*place, "-C", "1", "-W", "10", "--cafile", str(tmp_path / "cert.pem")], capture_output=True, text=True
+        )
+        assert json.loads(over_tls.stdout)["state"] == "online"
+        plain = subprocess.run([*place, "-C", "1", "-W", "2"], capture_output=True, text=True)
+        assert plain.stdout == ""
+        follow = subprocess.Popen(
+            [sys.executable, "-m", "daemon.cli", "alerts", "--follow", "--last", "1", "--json"],
+            cwd=tmp_path,
+            env=environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        assert follow.stdout is not None
+        follow.stdout.readline()  # the last alert of the store: it connects now
+        time.sleep(2.0)
+        assert quantd(tmp_path, "halt", "--reason", "over tls").returncode == 0
+        told = json.loads(follow.stdout.readline())
+        assert "over tls" in told["text"]
+        follow.kill()
+        follow.communicate(timeout=10)
+
+
+REFUSED = {
+    "a certificate that is not there": ('[bus]\ntls = { certificate = "no.pem", key = "key.pem" }', "no such file"),
+    "a certificate that is none": ('[bus]\ntls = { certificate = "config.toml", key = "key.pem" }', "cannot be used"),
+    "a key that is not the certificate's": (
+        '[bus]\ntls = { certificate = "cert.pem", key = "other.pem" }',
+        "key values mismatch",
+    ),
+    "a key with a passphrase": ('[bus]\ntls = { certificate = "cert.pem", key = "closed.pem" }', "cannot be used"),
+    "certificates of subscribers": (
+        '[bus]\ntls = { certificate = "cert.pem", key = "key.pem", ca = "cert.pem" }',
+        'is read only with kind = "mqtt"',
+    ),
+    "an API certificate that is none": (
+        '[api]\ntls = { certificate = "config.toml", key = "key.pem" }',
+        "cannot be used",
+    ),
+    "certificates of API clients": (
+        '[api]\ntls = { certificate = "cert.pem", key = "key.pem", ca = "cert.pem" }',
+        "[api] tls.ca",
+    ),
+    "the API for other machines without TLS": ('[api]\nhost = "0.0.0.0"', "without TLS"),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_protection_that_cannot_be_in_force_refuses_to_start_with_the_line(tmp_path: Path, what: str) -> None:
+    table, said = REFUSED[what]
+    certificate(tmp_path)
+    for words in (
+        ["ec", "-in", "key.pem", "-out", "closed.pem", "-aes128", "-passout", "pass:secret"],
+        ["ecparam", "-genkey", "-name", "prime256v1", "-noout", "-out", "other.pem"],
+    ):
+        subprocess.run(["openssl", *words], cwd=tmp_path, check=True, capture_output=True)
+    section = table.split("\n", 1)[0]
+    text = CONFIG.replace(section, table)
+    line = text[: text.index(table)].count("\n") + 2
+    write(tmp_path, text)
+    for words in (["config", "check"], ["run"]):
+        done = quantd(tmp_path, *words)
+        assert (done.returncode, "Traceback" in done.stderr) == (78, False)
+        assert f"config.toml:{line}: {section}" in done.stderr
+        assert said in done.stderr
+    assert not (tmp_path / "state" / "quantd.db").exists()
+
+
+def test_half_a_login_for_the_embedded_broker_refuses_to_start(tmp_path: Path) -> None:
+    write(tmp_path)
+    secret = {"QUANTD_MQTT_PASSWORD": "secret"}
+    done = quantd(tmp_path, "run", env=secret)
+    assert done.returncode == 78
+    assert "username is missing, and the secret mqtt_password is given" in done.stderr
+    write(tmp_path, CONFIG.replace("[bus]", '[bus]\nusername = "me"'))
+    done = quantd(tmp_path, "run")
+    assert done.returncode == 78
+    assert '[bus] username = "me" without the secret mqtt_password' in done.stderr
+    assert quantd(tmp_path, "run", "--quiet", env=secret).returncode == 0

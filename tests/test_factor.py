@@ -199,19 +199,23 @@ def test_a_label_is_over_when_its_sizes_add_up_to_more_than_the_bound_or_to_no_n
 def test_a_family_at_exactly_its_bound_is_kept_and_counts_both_sides_of_what_may_fill() -> None:
     limits = override(FREE, max_sector_weight=0.5)
     bound, sectors = 0.5 * EQUITY + NEAR, ["x", "x", "y"]
-    for y, lots, said in (
-        ([0.0, 0.0, 0.0, bound, 0.0, 0.0], [0.0, 0.0, 9.0], (1.0, None)),
-        ([0.0, 0.0, 0.0, bound, 0.0, 0.0], [0.0, 9.0, 9.0], (0.0, None)),
-        ([0.0, 0.0, 0.0, beyond(bound), 0.0, 0.0], [0.0, 9.0, 9.0], (1.0, [np.inf, 0.0, np.inf])),
-        ([0.0, 0.0, 0.0, beyond(bound), 0.0, 0.0], [0.0, 0.0, 9.0], (1.0, None)),
-        # bought and sold at once it is over, though either alone is not
-        ([bound / 2, 0.0, 0.0, bound, 0.0, 0.0], [0.0, 9.0, 9.0], (0.0, None)),
-        ([bound, 0.0, 0.0, bound / 2, 1.0, 0.0], [0.0, 9.0, 9.0], (1.0, [np.inf, 0.0, np.inf])),
-        ([0.0, 0.0, 0.0, bound - 8.0, 0.0, 0.0], [0.0, 16.0, 9.0], (0.5, None)),
-        ([0.0, 0.0, 0.0, bound - 8.0, 0.0, 0.0], [16.0, 0.0, 9.0], (0.5, None)),
+    over = [0.0, 0.0, 0.0, beyond(bound), 0.0, 0.0]
+    for y, held, lots, said in (
+        ([0.0, 0.0, 0.0, bound, 0.0, 0.0], [bound, 0.0, 0.0], [0.0, 0.0, 9.0], (1.0, None)),
+        ([0.0, 0.0, 0.0, bound, 0.0, 0.0], [bound, 0.0, 0.0], [0.0, 9.0, 9.0], (0.0, None)),
+        # held beyond it, long or short, it stops what adds to it, and nothing else
+        (over, [beyond(bound), 0.0, 0.0], [0.0, 9.0, 9.0], (1.0, [np.inf, 0.0, np.inf])),
+        (over, [beyond(bound), 0.0, 0.0], [0.0, 0.0, 9.0], (1.0, None)),
+        (np.roll(over, 3), [-beyond(bound), 0.0, 0.0], [0.0, 9.0, 9.0], (1.0, [np.inf, 0.0, np.inf])),
+        # an open order that may bring it beyond stops all that counts on it
+        (over, [bound, 0.0, 0.0], [0.0, 9.0, 9.0], (0.0, None)),
+        (over, [0.0, 0.0, 9e9], [0.0, 9.0, 9.0], (0.0, None)),
+        ([bound / 2, 0.0, 0.0, bound, 0.0, 0.0], [0.0, 0.0, 0.0], [0.0, 9.0, 9.0], (0.0, None)),
+        ([0.0, 0.0, 0.0, bound - 8.0, 0.0, 0.0], [0.0, 0.0, 0.0], [0.0, 16.0, 9.0], (0.5, None)),
+        ([0.0, 0.0, 0.0, bound - 8.0, 0.0, 0.0], [0.0, 0.0, 0.0], [16.0, 0.0, 9.0], (0.5, None)),
     ):
-        world = World(limits, y, lots, [True, True, True], sectors=sectors)
-        assert world.said("_families") == said, (y, lots)
+        world = World(limits, y, lots, [True, True, True], held=held, sectors=sectors)
+        assert world.said("_families") == said, (y, held, lots)
     # a fraction of a currency is not nothing
     world = World(limits, [0.0, 0.0, 0.0, bound, 0.0, 0.0], [0.0, 1.0, 0.0], px=[1.0, 0.5, 1.0], sectors=sectors)
     assert world.said("_families") == (0.0, None)
@@ -222,10 +226,19 @@ def test_a_family_at_exactly_its_bound_is_kept_and_counts_both_sides_of_what_may
         assert world.said("_families") == (value, None)
 
 
-def test_of_what_may_be_bought_and_sold_only_the_larger_side_is_there_and_bought_when_alike() -> None:
-    world = World(FREE, [3.0, 5.0, 4.0, 0.0, 5.0, 2.0, 4.0, 0.0], [0.0] * 4, cash_used=7.0, traded=9.0, w=np.arange(8))
-    sides = risk.factor._one_sided(world.extent)
-    assert sides.tolist() == [0, 5, 0, 0, 5, 0, 4, 0, *range(8), 7, 9]
+def test_leverage_is_breached_by_what_is_held_and_an_open_order_beyond_it_stops_what_takes_equity() -> None:
+    """Long at most 125 %: a short sale adds nothing to what is long, and takes from equity."""
+    limits, bound = override(FREE, max_leverage=1.25), 1.25 * EQUITY + NEAR
+    for held, long, slip, said in (
+        (bound, bound, 0.0, (1.0, None)),
+        (bound, beyond(bound), 0.0, (1.0, None)),
+        (bound, beyond(bound), 0.5, (0.0, None)),
+        (beyond(bound), beyond(bound), 0.5, (1.0, None)),
+    ):
+        world = World(limits, [0.0, 0.0, long, 0.0], [0.0, 9.0], [True, False], held=[held, 0.0], slip=[slip, slip])
+        assert world.said("_rows") == said, (held, long, slip)
+    buys = World(limits, [0.0, 0.0, 2.0 * bound, 0.0], [9.0, 9.0], [True, False], held=[beyond(bound), 0.0])
+    assert buys.said("_rows") == (1.0, [0.0, np.inf])
 
 
 def test_equity_that_weights_need_is_the_least_at_which_those_that_comply_still_do() -> None:
@@ -236,18 +249,24 @@ def test_equity_that_weights_need_is_the_least_at_which_those_that_comply_still_
         limits = override(FREE, max_position_weight=bounds[0], max_concentration=bounds[1], in_flight=in_flight)
         y = rng.uniform(0.0, 0.5, 8) * EQUITY * (rng.random(8) < 0.5)
         before = EQUITY * float(rng.uniform(0.7, 1.1))
-        world = World(limits, y, [0.0] * 4, settled=settled, before=before)
+        lots = (y[4:] - y[:4]) * rng.choice([0.5, 1.0], 4)
+        world = World(limits, y, [0.0] * 4, settled=settled, before=before, held=lots)
+        held = y if settled else np.maximum(np.concatenate((-lots, lots)), 0.0)
+        now = before if settled else EQUITY
         assert risk.factor._names_equity(world.case, world.extent, world.lots) == 0.0
         world.case.weights_keep = False
         need = risk.factor._names_equity(world.case, world.extent, world.lots)
         room = 1.0 if settled else 1.0 + in_flight
-        kept = [(x, b * room) for b in bounds for x in y if x <= b * room * before]
+        kept = [(x, b * room) for b in bounds for x, h in zip(y, held, strict=True) if h <= b * room * now]
         assert all(x <= b * need * (1.0 + 1e-12) for x, b in kept)
         assert not need or any(x > b * need * (1.0 - 1e-9) for x, b in kept)
     for x, need in ((0.5 * EQUITY + NEAR, EQUITY + 2 * NEAR), (beyond(0.5 * EQUITY + NEAR), 0.0)):
-        world = World(override(FREE, max_position_weight=0.5), [0.0, 0.0, x, 0.0], [0.0, 0.0])
+        world = World(override(FREE, max_position_weight=0.5), [0.0, 0.0, x, 0.0], [0.0, 0.0], held=[x, 0.0])
         world.case.weights_keep = False
         assert risk.factor._names_equity(world.case, world.extent, world.lots) == pytest.approx(need, rel=1e-15)
+        # an open order may make it so: then it asks for all the equity that takes
+        world.case.account.lots = np.zeros(2)
+        assert risk.factor._names_equity(world.case, world.extent, world.lots) == pytest.approx(2.0 * x, rel=1e-15)
     nothing = World(override(FREE, max_position_weight=0.0), np.zeros(4), [0.0, 0.0])
     nothing.case.weights_keep = False
     assert risk.factor._names_equity(nothing.case, nothing.extent, nothing.lots) == 0.0

@@ -10,13 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from daemon import version
+from daemon.version import python_files
+
 ROOT = Path(__file__).parents[1]
-PACKAGES = [
-    name
-    for name in ("trading", "strategies", "risk", "models", "adapters", "daemon", "research")
-    if (ROOT / name).is_dir()
-]
-PURE_MODULES = ("engine", "state", "planning", "digest", "tally", "timeline")
+PACKAGES = ["trading", "strategies", "risk", "models", "adapters", "daemon", "research"]
+PURE = ["trading", "strategies", "risk", "daemon/engine", "daemon/digest.py", "daemon/tally.py", "daemon/timeline.py"]
 FORBIDDEN = {
     "asyncio", "concurrent", "ctypes", "http", "logging", "multiprocessing", "os", "pathlib", "queue", "random", "secrets", "select",
     "shutil", "signal", "socket", "sqlite3", "ssl", "subprocess", "sys", "tempfile", "threading", "time", "urllib", "uuid",
@@ -32,13 +31,9 @@ MODULES = {
 }
 
 
-def sources(*folders):
-    return sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py"))
-
-
-def pure_sources():
-    files = [*sources("trading", "strategies", "risk")]
-    return files + [path for name in PURE_MODULES if (path := ROOT / "daemon" / f"{name}.py").exists()]
+def sources(*places):
+    """The source files of folders and modules, each of which is there."""
+    return sorted(path for place in places for path in python_files(ROOT / place))
 
 
 def imported(tree):
@@ -73,13 +68,31 @@ def impurities(source):
 
 
 def test_pure_code_reads_no_clock_draws_no_number_and_opens_nothing():
-    files = pure_sources()
-    assert len(files) > 10
+    files = sources(*PURE)
+    visited = {str(path.relative_to(ROOT)) for path in files}
+    assert {"daemon/engine/planning.py", "daemon/engine/state.py", "daemon/digest.py", "risk/gate.py"} <= visited
+    assert len(visited) >= len(list((ROOT / "daemon/engine").glob("*.py"))) + len(list((ROOT / "risk").glob("*.py")))
     # the ports describe the outside world with async protocols, and do nothing
     allowed = {ROOT / "trading" / "ports.py": ["async"]}
     assert {
         str(f.relative_to(ROOT)): bad for f in files if (bad := impurities(f.read_text())) != allowed.get(f, [])
     } == {}
+
+
+@pytest.mark.parametrize("place", ["daemon/engine.py", "daemon/gone", "docs"])
+def test_a_listed_path_without_source_files_is_an_error(place):
+    with pytest.raises(FileNotFoundError, match=place):
+        sources("risk", place)
+
+
+@pytest.mark.parametrize("place", ["trading/gone.py", "trading/empty"])
+def test_code_that_a_replay_depends_on_and_is_not_there_is_an_error(place, tmp_path, monkeypatch):
+    (tmp_path / "trading" / "empty").mkdir(parents=True)
+    (tmp_path / "trading" / "orders.py").write_text("")
+    found = version.code_digest(tmp_path, ("trading/orders.py",))
+    assert found == version.code_digest(tmp_path, ("trading",))
+    with pytest.raises(FileNotFoundError, match=place):
+        version.code_digest(tmp_path, ("trading/orders.py", place))
 
 
 @pytest.mark.parametrize(
@@ -135,12 +148,8 @@ def test_the_packages_are_ours_and_not_shadowed():
 
 
 def test_the_edges_of_the_daemon_see_trading_only():
-    edges = [
-        *sources("daemon/config"),
-        *(p for n in ("observability", "systemd") if (p := ROOT / "daemon" / f"{n}.py").exists()),
-    ]
-    for path in edges:
-        ours = {n for n in imported(ast.parse(path.read_text())) if n.split(".")[0] in PACKAGES}
+    for path in sources("daemon/config", "daemon/escapes.py", "daemon/observability.py", "daemon/systemd.py"):
+        ours = {n for n in imported(ast.parse(path.read_text())) if n.split(".")[0] in PACKAGES} - {"daemon.escapes"}
         home = f"daemon.{path.relative_to(ROOT / 'daemon').parts[0].removesuffix('.py')}"
         ours -= {"models.bundled"} if home == "daemon.config" else set()
         assert all(n.split(".")[0] == "trading" or n == home or n.startswith(f"{home}.") for n in ours), (path, ours)

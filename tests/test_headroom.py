@@ -391,13 +391,12 @@ def test_figures_of_an_order_count_what_is_open() -> None:
     assert one["max_share_of_volume"] == Figure(pytest.approx(0.051), 0.1)
     assert one["liquidity"] == Figure(pytest.approx(111.0 / 500.0), 2.0)
     assert one["max_price_age_ns"] == Figure(3.0, 77.0)
-    # one buys, one sells short: both add
     assert (one["max_open_orders"].value, one["order_rate"].value) == (2, 2)
     sold = figures_of(ctx, book.account, limits, np.array([-50.0, 0.0, 0.0]), 0)
     assert sold["max_order_notional"] == Figure(pytest.approx(5_000.0), 20_000.0)
     assert sold["max_share_of_volume"] == Figure(pytest.approx(0.1), 0.1)
     assert sold["liquidity"] == Figure(pytest.approx(60.0 / 500.0), 2.0)
-    assert (sold["max_open_orders"].value, sold["order_rate"].value) == (0, 0)
+    assert (sold["max_open_orders"].value, sold["order_rate"].value) == (1, 1)
     held = figures_of(ctx, book.account, limits, None, 0)
     assert held["liquidity"] == Figure(pytest.approx(100.0 / 500.0), 2.0)
     for column in (1, 2):

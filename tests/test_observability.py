@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
-from daemon.observability import KINDS, LABELS, LINES, VALUE_CHARS, Lines, LogFormat, Metrics, configure, logger
+from daemon.observability import KIND_LINES, KINDS, LABELS, VALUE_CHARS, Lines, LogFormat, Metrics, configure, logger
 
 NASTY = st.text(st.characters(exclude_categories=()))
 
@@ -138,14 +138,14 @@ def test_a_flood_of_one_event_is_counted_and_hides_no_other() -> None:
     flood()
     found = [json.loads(line) for line in out.getvalue().splitlines()]
     events = [each["event"] for each in found]
-    assert events.count("api.refused") == LINES
-    assert sum(event.startswith("failed with") for event in events) == LINES
+    assert events.count("api.refused") == KIND_LINES
+    assert sum(event.startswith("failed with") for event in events) == KIND_LINES
     assert events.count("store.failing") == 10
     assert "command.taken" in events
     left_out = {each["of"]: each["lines"] for each in found if each["event"] == "log.left_out"}
-    assert left_out == {"api.refused": 10_000 - LINES, "failed with %s": 10_000 - LINES}
+    assert left_out == {"api.refused": 10_000 - KIND_LINES, "failed with %s": 10_000 - KIND_LINES}
     assert events[-1] == "standing"
-    assert len(out.getvalue()) < 2 * LINES * 3_000
+    assert len(out.getvalue()) < 2 * KIND_LINES * 3_000
 
 
 def test_events_with_ever_new_names_are_bounded_too() -> None:
@@ -153,7 +153,7 @@ def test_events_with_ever_new_names_are_bounded_too() -> None:
         for k in range(10_000):
             logging.getLogger("lib").warning(f"text {k}")
 
-    assert len(lines("json", speak)) <= KINDS + LINES
+    assert len(lines("json", speak)) <= KINDS + KIND_LINES
 
 
 def samples(metrics: Metrics) -> dict[tuple[str, ...], float]:

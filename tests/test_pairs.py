@@ -29,15 +29,17 @@ def case_of(
     seed: int = 1,
     px: Any = None,
     returns: Floats | None = None,
+    held: Floats | None = None,
     **limits: Any,
 ) -> Case:
-    """A book with float64[2N] exposures `y` at their worst, in a market with pairs of both signs."""
+    """A book with float64[2N] exposures `y` at their worst, in a market with pairs of both signs; float64[N] `held` now."""
     n = len(buys)
     moves = scenario_returns(np.random.default_rng(seed), n) if returns is None else returns
     ctx = make_context(np.full(n, 10.0) if px is None else px, moves, [f"S{k:02}" for k in range(n)])
     rules = rules_of(override(Limits(correlation=spec), **limits), ctx.universe)
     extent = Extent(y, EQUITY, EQUITY, slip, 0.0, 0.0, settled)
-    case = Case(ctx, Account(lots=np.zeros(n), cash=EQUITY, equity=EQUITY), rules, buys, [extent])
+    lots = np.zeros(n) if held is None else held / ctx.px
+    case = Case(ctx, Account(lots=lots, cash=EQUITY, equity=EQUITY), rules, buys, [extent])
     case.scenarios = {80: ctx.window(80, 60).all}
     return case
 
@@ -169,15 +171,19 @@ def test_equity_that_pairs_need_is_the_least_at_which_those_that_comply_still_do
         room = 1.0 if extent.settled else 1.0 + case.rules.limits.in_flight
         least, joint = spec.min_weight * room, (0.0 if spec.strict else spec.joint_weight) * room
         low = extent.equity - float(extent.slip @ lots)
+        account = case.account
+        account.lots = (extent.y[n:] - extent.y[:n]) / case.ctx.px * np.random.default_rng(seed).uniform(0.3, 1.0, n)
+        account.equity = EQUITY * float(np.random.default_rng(seed).uniform(0.8, 1.3))
+        held, now = case.standing(extent)
         need = pair_equity(case, extent, lots, spec)
         pairs = np.argwhere(np.triu(links(case, spec))).tolist()
 
         def keep(equity: float, of: Any, y: Floats = extent.y, least: float = least, joint: float = joint) -> list[Any]:
             return [(i, j) for i, j in of if complies(y[i], y[j], equity, least, joint)]
 
-        known = keep(extent.before, pairs)
-        assert len(keep(max(need, low), known)) == len(known), seed
-        assert need <= extent.before + SLACK * EQUITY
+        known = keep(now, pairs, np.maximum(held, 0.0))
+        # of what may not be held together at all no equity is enough
+        assert (need == np.inf and joint == 0.0) or len(keep(max(need, low), known)) == len(known), seed
         if need > low:
             asked_for += 1
             assert len(keep(need * (1.0 - 1e-9), known)) < len(known), seed
@@ -187,14 +193,19 @@ def test_equity_that_pairs_need_is_the_least_at_which_those_that_comply_still_do
 
 
 def test_a_pair_at_exactly_its_bound_is_kept_there_and_one_beyond_is_given_up() -> None:
-    """250 each, of half of the equity that is left."""
+    """250 each, of half of the equity that is left; an open order that may make it so asks for as much."""
     returns = scenario_returns(np.random.default_rng(8), 2)
     returns[:, 1] = returns[:, 0]
     spec, near = spec_of(threshold=0.9), SLACK * EQUITY
-    for before, need in ((1_000.0, 1_000.0), (1_000.0 - near, 1_000.0), (1_000.0 - 2.0 * near, 0.0)):
-        case = case_of(np.array([0.0, 0.0, 250.0, 250.0]), np.zeros(2), spec, np.ones(2, dtype=bool), returns=returns)
+    held = np.array([250.0, 250.0])
+    for now, equity, need in (
+        (held, 1_000.0, 1_000.0), (held, 1_000.0 - near, 1_000.0), (held, 1_000.0 - 2.0 * near, 0.0),
+        (held / 2, 1_000.0 - 2.0 * near, 1_000.0), (held / 2, 400.0, 0.0), (held * [1.0, 0.0], 400.0, 1_000.0),
+    ):  # fmt: skip
+        y, buys = np.array([0.0, 0.0, 250.0, 250.0]), np.ones(2, dtype=bool)
+        case = case_of(y, np.zeros(2), spec, buys, returns=returns, held=now)
         assert 1_000.0 - near + near == 1_000.0
-        case.extents[0].before = before
+        case.account.equity = equity
         assert pair_equity(case, case.extents[0], np.zeros(2), spec) == need
 
 

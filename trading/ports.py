@@ -166,7 +166,9 @@ class EventBus(Protocol):
 
     online: bool
     queue_depth: int
-    drops: int
+
+    @property
+    def drops(self) -> int: ...
 
     @property
     def reconnects(self) -> int: ...

@@ -1,8 +1,9 @@
 """Implementation shortfall: what a decision lost on its way into the book, and to what.
 
 The paper portfolio trades all lots at the price decided on, without cost; the real one what was filled, at fill prices,
-with fees (Perold 1988, "The implementation shortfall: paper versus reality"). Their difference is split by the price at
-which each order was sent (Kissell and Glantz 2003, "Optimal Trading Strategies"). Exact, in micro; positive is worse.
+with fees (Perold 1988, "The implementation shortfall: paper versus reality"). Their difference is split by the price at which
+each order came to its market: delay before, impact after (Kissell and Glantz 2003, "Optimal Trading Strategies"). Exact, in
+micro; positive is worse.
 """
 
 from collections.abc import Iterable
@@ -14,7 +15,7 @@ from trading.instruments import ATTO_PER_MICRO
 
 
 class Piece(Struct, frozen=True):
-    """One fill: signed lots at a price, of an order that was sent at the mark `arrival_nano`."""
+    """One fill: signed lots at a price, of an order that came to its market at the price `arrival_nano`."""
 
     lots: int
     price_nano: int

@@ -19,6 +19,12 @@ SHARPE_DEFINITION: Final = (
 )
 """Printed beside every Sharpe ratio."""
 
+OWN_CLOSES: Final = (
+    "Returns value each instrument at its own close of the date, the later ones too; equity, orders and limits are at "
+    "last known prices."
+)
+"""Printed where some instrument's day ends after the sample, as a coin's after New York's close."""
+
 
 class Performance(Struct, frozen=True):
     """What an equity series did. Fractions, not percent; `max_drawdown` is positive."""

@@ -7,7 +7,6 @@ It runs in its own thread with its own loop: whatever it does never stalls tradi
 import asyncio
 import errno
 import hmac
-import ipaddress
 import secrets
 import ssl
 import threading
@@ -15,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from adapters.listener import Listener, descriptors
+from adapters.listener import Listener, descriptors, is_loopback
 
 if TYPE_CHECKING:  # 0.2 s of import that a daemon on a real broker never pays
     from amqtt.broker import Broker  # type: ignore[import-untyped]  # amqtt ships no types
@@ -49,14 +48,6 @@ class EmbeddedSettings:
     key_file: str = ""
     open_topic: str = ""
     """The one topic on which clients may publish too; empty for none."""
-
-
-def is_loopback(host: str) -> bool:
-    """Whether nothing outside this machine reaches `host`."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 class EmbeddedBroker:

@@ -32,7 +32,7 @@ from adapters.bus.payloads import (
     time_text,
 )
 from adapters.bus.topics import escaped_level, root
-from trading.effects import Assessed, Crossed, Effect, Ended, Filled, Level, Planned, Publish, Switched, Valued
+from trading.effects import Crossed, Effect, Ended, Filled, Level, Planned, Publish, Switched, Valued
 from trading.instruments import Universe
 from trading.orders import OrderBasket, OrderState, money_text, order_id, price_text, quantity_text
 
@@ -89,9 +89,7 @@ class Standing(Struct, frozen=True):
     """
 
     switch: dict[int, int] = {}
-    limits: dict[str, tuple[float, float]] = {}
     lots: tuple[int, ...] = ()
-    drawdown: float | None = None
 
 
 class Composer:
@@ -118,17 +116,25 @@ class Composer:
         self._reasons = tuple(reasons)
         self._baskets: dict[tuple[int, int], tuple[OrderBasket, list[str], set[int]]] = {}
         self._switch = dict(standing.switch)
-        self._limits = dict(standing.limits)
         self._lots = list(standing.lots)
-        self._drawdown = standing.drawdown
 
-    def messages(self, sequence: int, effects: Sequence[Effect], lots: Sequence[int] | None = None) -> list[Message]:
-        """The messages of one journal entry; `lots` are the house's by column after it, where they are known."""
+    def messages(
+        self,
+        sequence: int,
+        effects: Sequence[Effect],
+        lots: Sequence[int] | None = None,
+        *,
+        only: tuple[type, ...] = (),
+    ) -> list[Message]:
+        """The messages of one journal entry, or of its effects of the types `only`; `lots` are the house's by column after it, where
+        they are known."""
         if lots is not None:
             self._lots = list(lots)
         planned = {(e.sample, e.n): e for e in effects if isinstance(e, Planned)}
         found: list[Message] = []
         for k, effect in enumerate(effects):
+            if only and not isinstance(effect, only):
+                continue
             for suffix, payload, retain, level in self._payloads(effect, planned, f"{self.run}-{sequence}-{k}"):
                 found.append(Message(payload.id, f"{self.root}/{suffix}", _encode(payload), retain, level))
         return found
@@ -173,6 +179,22 @@ class Composer:
         payload = Heartbeat(**self._stamp(id, ts), slices=slices, switch=house, equity=money_text(equity_micro))
         return Message(id, f"{self.root}/heartbeat", _encode(payload), False)
 
+    def risk(
+        self, sequence: int, ts: int, reason: str, limits: Mapping[str, tuple[float, float]], drawdown: float
+    ) -> Message:
+        """The switches beside the house's limits and drawdown, all at `ts`. A record of the journal holds some limits of an
+        earlier instant, so these come from the account itself."""
+        id = f"{self.run}-{sequence}-risk"
+        payload = Risk(
+            **self._stamp(id, ts),
+            switch=_SWITCH[self._switch.get(-1, 0)],
+            reason=_clean(reason),
+            agents={self._who(a): _SWITCH[s] for a, s in sorted(self._switch.items()) if a >= 0},
+            limits=_measures(limits),
+            drawdown=drawdown,
+        )
+        return Message(id, f"{self.root}/risk", _encode(payload), True)
+
     def _payloads(
         self, effect: Effect, planned: Mapping[tuple[int, int], Planned], id: str
     ) -> Iterator[tuple[str, Payload, bool, Level]]:
@@ -189,19 +211,12 @@ class Composer:
             case Crossed():
                 yield "fills", self._crossed(effect, id), False, "INFO"
             case Planned():
-                self._limits = {**self._limits, **effect.values}
                 yield "decisions", self._decided(effect, id), False, "INFO"
-            case Assessed():
-                # told with the next value of the account; a record may hold some limits only
-                self._limits = {**self._limits, **effect.values}
             case Valued():
-                self._drawdown = effect.drawdown
                 yield "portfolio", self._valued(effect, id), True, "INFO"
-                yield "risk", self._risk(effect.ts, "", f"{id}r"), True, "INFO"
             case Switched():
                 self._switch[effect.agent] = effect.after
-                yield "risk", self._risk(effect.ts, effect.reason, id), True, "INFO"
-            case _:  # Ask, Cancel, Query, Booked, Snapshot and Stop are nobody's business outside
+            case _:  # Ask, Assessed, Cancel, Query, Booked, Snapshot and Stop are nobody's business outside
                 pass
 
     def _stamp(self, id: str, ts: int) -> _Stamp:
@@ -359,16 +374,6 @@ class Composer:
             drawdown=effect.drawdown,
             books={self._who(k): money_text(micro) for k, micro in enumerate(effect.books)},
             positions=self._quantities(self._lots),
-        )
-
-    def _risk(self, ts: int, reason: str, id: str) -> Risk:
-        return Risk(
-            **self._stamp(id, ts),
-            switch=_SWITCH[self._switch.get(-1, 0)],
-            reason=_clean(reason),
-            agents={self._who(a): _SWITCH[s] for a, s in sorted(self._switch.items()) if a >= 0},
-            limits=_measures(self._limits),
-            drawdown=self._drawdown,
         )
 
 

@@ -31,7 +31,10 @@ RETAINED: Final = 64
 """Retained topics kept for the next connection; the daemon has three."""
 
 TRANSIENT: Final = 16
-"""Heartbeats kept while a window is on its way; older ones are dropped."""
+"""Messages for now that are held while a window is on its way; older ones are dropped."""
+
+COUNT_S: Final = 1.0
+"""Between two looks at how many messages wait, while some do or the broker is away."""
 
 REFUSED: Final = 128
 """What a broker answers in place of a granted QoS."""
@@ -57,6 +60,10 @@ class Outbox(Shape):
         """How many messages wait."""
         ...
 
+    def dropped(self) -> int:
+        """How many messages gave way to others because too many waited."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Listen:
@@ -76,14 +83,22 @@ class BusAddressWrong(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Tls:
-    """Files in PEM; without `ca_file` the system's authorities are trusted."""
+    """Files in PEM; without `ca_file` the system's authorities are trusted. With `own` the certificate in `ca_file` is the
+    broker's itself, whatever name it bears."""
 
     ca_file: str = ""
     cert_file: str = ""
     key_file: str = ""
+    own: bool = False
 
     def context(self) -> ssl.SSLContext:
         """Verifies the broker's name and chain; OSError or ssl.SSLError when a file is missing or wrong."""
+        if self.own:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            context.check_hostname = False
+            context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+            context.load_verify_locations(self.ca_file)
+            return context
         context = ssl.create_default_context(cafile=self.ca_file or None)
         if self.cert_file:
             context.load_cert_chain(self.cert_file, self.key_file or None)
@@ -129,8 +144,8 @@ def address(url: str) -> tuple[str, int, bool]:
 class MqttBus:
     """One connection to a broker, kept up by `run`. All methods are called in the loop's thread and return at once.
 
-    Counters are plain attributes: `online`, `queue_depth` (as last read), `sent`, `drops` (messages given up:
-    transient ones, and such that no broker takes), `connections`, `failures` (attempts and connections that ended in an error), `last_error`.
+    Counters are plain attributes: `online`, `queue_depth` (at most COUNT_S old), `sent`, `connections`, `failures` (attempts and
+    connections that ended in an error), `last_error`; `drops` are messages given up.
     """
 
     def __init__(self, settings: MqttSettings, outbox: Outbox, status_topic: str, offline: bytes) -> None:
@@ -140,7 +155,6 @@ class MqttBus:
         self.online = False
         self.queue_depth = 0
         self.sent = 0
-        self.drops = 0
         self.connections = 0
         self.failures = 0
         self.last_error = ""
@@ -152,11 +166,19 @@ class MqttBus:
         self._retained: dict[str, bytes] = {}
         self._unsent: set[str] = set()
         self._transient: deque[tuple[str, bytes]] = deque()
+        self._beat: tuple[str, bytes] | None = None
+        self._given_up = 0
+        self._gave_way = 0
         self._wake = asyncio.Event()
         self._stopping = asyncio.Event()
         self._last: bytes | None = None
         self._limit: asyncio.Timeout | None = None
         self._within_s = 0.0
+
+    @property
+    def drops(self) -> int:
+        """Messages that no broker takes, those for now that nobody was there to take, and those that gave way in the outbox."""
+        return self._given_up + self._gave_way
 
     @property
     def reconnects(self) -> int:
@@ -181,14 +203,20 @@ class MqttBus:
         """The daemon's state, retained."""
         self.retain(self._status_topic, payload)
 
+    def heartbeat(self, topic: str, payload: bytes) -> None:
+        """Sent only now. One that is not sent is no loss: the next one says all that it said."""
+        if self.online:
+            self._beat = topic, payload
+            self._wake.set()
+
     def transient(self, topic: str, payload: bytes) -> None:
-        """Sent at most once and only now: a heartbeat of the past says nothing. Dropped and counted while offline."""
+        """Sent at most once and only now; dropped and counted while offline."""
         if not self.online:
-            self.drops += 1
+            self._given_up += 1
             return
         if len(self._transient) == TRANSIENT:
             self._transient.popleft()
-            self.drops += 1
+            self._given_up += 1
         self._transient.append((topic, payload))
         self._wake.set()
 
@@ -205,13 +233,24 @@ class MqttBus:
         """Keeps the connection and drains the outbox until `stop`. Ends early only by cancellation."""
         # one thread for the outbox: it may hold an SQLite connection, and its commits must not hold up the loop
         with _Worker("quantd-outbox") as worker:
+            counting = asyncio.create_task(self._count(worker), name="outbox depth")
             try:
                 async with asyncio.timeout(self._within_s if self._stopping.is_set() else None) as self._limit:
                     await self._keep_connected(worker)
             except TimeoutError:
                 log.warning("the MQTT broker did not take the last messages in time; they wait in the outbox")
             finally:
+                counting.cancel()
                 self.online = False
+
+    async def _count(self, worker: "_Worker") -> None:
+        """Keep `queue_depth` true where sending does not: while the broker is away, or does not answer."""
+        while True:
+            if self.queue_depth or not self.online:
+                with contextlib.suppress(OutboxFailed):  # the sender says so
+                    self.queue_depth = await worker.call(self._outbox.depth)
+                    self._gave_way = await worker.call(self._outbox.dropped)
+            await asyncio.sleep(COUNT_S)
 
     async def _keep_connected(self, worker: "_Worker") -> None:
         failed = 0
@@ -318,7 +357,7 @@ class MqttBus:
         try:
             await client.publish(topic, payload, qos=qos, retain=retain)
         except Refused as why:
-            self.drops += 1
+            self._given_up += 1
             log.error("MQTT: %s", why)
 
     async def _send_states(self, client: BusClient) -> None:
@@ -334,6 +373,9 @@ class MqttBus:
         while True:
             while self._transient:
                 await self._say(client, *self._transient.popleft())
+            if self._beat is not None:
+                beat, self._beat = self._beat, None
+                await self._say(client, *beat)
             await self._send_states(client)
             batch = await worker.call(partial(self._outbox.pending, WINDOW))
             self.queue_depth = await worker.call(self._outbox.depth) if len(batch) == WINDOW else len(batch)
@@ -361,7 +403,7 @@ class MqttBus:
                 answer, ValueError
             ):  # what MQTT cannot carry, or this broker refuses: it would block the rest
                 done.append(id)
-                self.drops += 1
+                self._given_up += 1
                 log.error("message %s cannot be sent over MQTT and was dropped: %s", id, answer)
             else:
                 failure = failure or answer

@@ -33,6 +33,8 @@ class MessageStore(Protocol):
 
     def waiting(self) -> int: ...
 
+    def dropped(self) -> int: ...
+
 
 class StoredAlerts:
     """The store's alerts as the publisher wants them."""
@@ -52,39 +54,67 @@ class StoredAlerts:
     def depth(self) -> int:
         return self._store.waiting()
 
+    def dropped(self) -> int:
+        return self._store.dropped()
+
 
 class Lanes:
-    """An outbox of two lanes, the durable one first. `put` is called by the loop, the rest by the publisher's thread."""
+    """An outbox of two lanes, the durable one first. `put` is called by the loop, the rest by the publisher's thread. What is in
+    memory leaves also while the store takes no writes or does not answer."""
 
     def __init__(self, durable: Outbox, capacity: int = CAPACITY) -> None:
-        self.dropped = 0
+        self._dropped = 0
         self._durable = durable
         self._capacity = capacity
         self._lock = Lock()
         self._messages: dict[str, Outgoing] = {}
         self._handed: set[str] = set()
+        self._arrived: set[str] = set()
+        """Ids of the durable lane that the broker has and the store could not forget yet."""
 
     def put(self, message: Message) -> None:
-        """Keeps a message in memory; the oldest gives way, counted in `dropped`."""
+        """Keeps a message in memory; the oldest gives way, and is counted."""
         with self._lock:
             self._messages[message.id] = (message.id, message.topic, message.payload, message.retain)
             if len(self._messages) > self._capacity:
                 del self._messages[next(iter(self._messages))]
-                self.dropped += 1
+                self._dropped += 1
 
     def pending(self, limit: int) -> Sequence[Outgoing]:
-        first = list(self._durable.pending(limit))
+        first: list[Outgoing] = []
+        failed: Exception | None = None
+        for work in (self._forget, lambda: first.extend(self._waiting(limit))):
+            try:
+                work()
+            except Exception as why:
+                failed = why
         self._handed = {id for id, *_ in first}
         with self._lock:
             rest = zip(range(limit - len(first)), self._messages.values(), strict=False)
-            return first + [message for _, message in rest]
+            found = first + [message for _, message in rest]
+        if failed is not None and not found:
+            raise failed
+        return found
 
     def acknowledge(self, ids: Sequence[str]) -> None:
         with self._lock:
             # one that gave way while it was on its way is in neither lane
-            durable = [id for id in ids if self._messages.pop(id, None) is None and id in self._handed]
-        if durable:
-            self._durable.acknowledge(durable)
+            self._arrived |= {id for id in ids if self._messages.pop(id, None) is None and id in self._handed}
+        self._forget()
+
+    def _waiting(self, limit: int) -> Sequence[Outgoing]:
+        """What the store has and the broker has not."""
+        found = self._durable.pending(limit + len(self._arrived))
+        return [message for message in found if message[0] not in self._arrived][:limit]
+
+    def _forget(self) -> None:
+        """Let the store forget what has arrived. What it cannot forget is not sent again by this process."""
+        if self._arrived:
+            self._durable.acknowledge(sorted(self._arrived))
+            self._arrived.clear()
 
     def depth(self) -> int:
-        return self._durable.depth() + len(self._messages)
+        return self._durable.depth() - len(self._arrived) + len(self._messages)
+
+    def dropped(self) -> int:
+        return self._durable.dropped() + self._dropped

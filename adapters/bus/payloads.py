@@ -119,7 +119,7 @@ class Measure(Struct, frozen=True):
 
 
 class Risk(Stamp, frozen=True, kw_only=True, tag="risk"):
-    """Topic risk (retained): the switches, and the house's limits after the newest decision."""
+    """Topic risk (retained): the switches, and the house's limits and drawdown, all of them at `ts_event`."""
 
     switch: SwitchName
     reason: str

@@ -206,10 +206,12 @@ class Replay:
 
     def _block_of(self, index: int) -> Block:
         index0 = index - index % BLOCK_ROWS
-        if self._block is None or self._block.index0 != index0:
+        block = self._block  # reports read slices in a thread of their own: what is looked at is what is given
+        if block is None or block.index0 != index0:
             rows = slice(index0, index0 + BLOCK_ROWS)
-            self._block = Block(**{n: getattr(self._columns, n)[rows] for n in Columns.__slots__}, index0=index0)
-        return self._block
+            block = Block(**{n: getattr(self._columns, n)[rows] for n in Columns.__slots__}, index0=index0)
+            self._block = block
+        return block
 
 
 def _good(reason: Reasons, where: str, stamps: Stamps) -> Bools:

@@ -65,6 +65,10 @@ class Driver(Asked, Protocol):
 
     def commit(self) -> None: ...
 
+    def missing(self) -> str:
+        """Why what is committed would be lost, seen without a transaction and from any thread; empty when nothing would."""
+        ...
+
     def rollback(self) -> None:
         """Back to before `begin`; nothing where nothing was begun. Raises when the connection is no longer usable."""
         ...
@@ -82,6 +86,10 @@ class SqliteDriver:
         self._db = sqlite3.connect(uri, uri=True, isolation_level=None, cached_statements=256, timeout=BUSY_MS / 1000)
         configure(self._db, read_only=read_only)
         self._durable: bool | None = None
+        self._path = path
+        self._log = path.with_name(f"{path.name}-wal")
+        self._ids = {path: _identity(path)}
+        self._schema: int | None = None
 
     def execute(self, sql: str, values: Sequence[object] = ()) -> Cursor:
         return self._db.execute(sql, values)
@@ -96,10 +104,25 @@ class SqliteDriver:
         if durable is not self._durable:
             self._db.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
             self._durable = durable
+        if missing := self.missing():
+            raise StoreDamaged(missing)
         self._db.execute("BEGIN IMMEDIATE")
+        if self._schema is not None and self._schema != self._schema_version():
+            raise StoreDamaged(f"{self._path}: another program changed the tables while quantd runs; restore a backup")
 
     def commit(self) -> None:
+        self._schema = self._schema_version()  # with what this transaction changed
         self._db.execute("COMMIT")
+        self._ids.setdefault(self._log, _identity(self._log))
+
+    def missing(self) -> str:
+        """Why what is committed here would be lost; empty when the open file is still the one of that name."""
+        gone = next((str(path) for path, known in list(self._ids.items()) if _identity(path) != known), "")
+        return f"{gone} was deleted or replaced while quantd runs; restore a backup" if gone else ""
+
+    def _schema_version(self) -> int:
+        (version,) = self._db.execute("PRAGMA schema_version").fetchone()
+        return int(version)
 
     def rollback(self) -> None:
         if self._db.in_transaction:
@@ -118,6 +141,15 @@ SERVER_GONE: Final = {
 }
 """Seconds, and milliseconds for the last, after which a server across a network that says nothing has failed: libpq's
 own defaults wait for hours. What the URL says goes first."""
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    """Device and inode; zeros where there is no file."""
+    try:
+        found = path.stat()
+    except OSError:
+        return 0, 0
+    return found.st_dev, found.st_ino
 
 
 class UrlDriver:
@@ -151,6 +183,9 @@ class UrlDriver:
     def snapshot(self) -> None:
         self._db.rollback()
         self.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+
+    def missing(self) -> str:
+        return ""  # the server's affair
 
     def commit(self) -> None:
         self._db.commit()

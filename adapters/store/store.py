@@ -19,7 +19,7 @@ import msgspec
 
 from adapters.store.chain import GENESIS, Head, HeadFile, sync_folder
 from adapters.store.driver import Driver, SqliteDriver, UrlDriver, failures, table_names
-from adapters.store.errors import StoreDamaged, StoreFailing, StoreVersion
+from adapters.store.errors import StoreDamaged, StoreFailing, StoreFull, StoreVersion
 from adapters.store.lease import LEASE_S, Claim, Lease, Renewing, Unleased, led_elsewhere, refuse_held, take
 from adapters.store.lock import StateLock
 from adapters.store.outbox import CAPACITY, Key, Message
@@ -67,8 +67,9 @@ class Store:
         self._slots = BoundedSemaphore(_IN_FLIGHT)
         self.records = records
         self._renewing: Renewing | None = None
+        self._unrenewed = ""
         if isinstance(lease, Lease):
-            self._renewing = Renewing(lease, lambda: thread.submit(writer.renew))
+            self._renewing = Renewing(lease, self._renew)
             self._renewing.start()
 
     @classmethod
@@ -160,6 +161,7 @@ class Store:
     async def write(self, batch: Batch) -> None:
         """Commit without blocking the event loop. Raises as `commit`."""
         await asyncio.wrap_future(self.submit(batch))
+        self._unrenewed = ""
 
     def put_snapshot(self, run: str, seq: int, version: str, data: bytes) -> None:
         """Keep a snapshot by itself; with its entries in one transaction it goes in the Batch."""
@@ -185,6 +187,20 @@ class Store:
         with self.records.connection() as driver:
             done.forgotten = forget_old(driver, keep, partial(self._do, self._writer.forget))
         return done
+
+    def trouble(self) -> str:
+        """Why the store would lose or refuse the next batch, seen without writing one: its file is gone, or the lease's timer found
+        it full or damaged. Empty when nothing is wrong."""
+        return self._writer.missing() or self._unrenewed
+
+    def _renew(self) -> "Future[None]":
+        def noted(done: "Future[None]") -> None:
+            error = None if done.cancelled() else done.exception()
+            self._unrenewed = str(error) if isinstance(error, StoreFull | StoreDamaged) else ""
+
+        future = self._thread.submit(self._writer.renew)
+        future.add_done_callback(noted)
+        return future
 
     def vacuum(self) -> None:
         """Give the space of deleted rows back to the disk, where that is the store's to do: in SQLite. Needs as much room
@@ -228,15 +244,19 @@ class Store:
     def pending(self, limit: int = 100) -> list[Message]:
         return self.records.pending(limit)
 
-    def verify(self) -> list[str]:
-        """The full check of `adapters.store.verify`, in this thread: seconds for a long journal."""
+    def verify(self, newest: int | None = None) -> list[str]:
+        """The check of `adapters.store.verify`, in this thread: seconds for a long journal, less with `newest`."""
         from adapters.store.verify import verify
 
-        return verify(self._where, self._folder)
+        return verify(self._where, self._folder, newest)
 
     def waiting(self) -> int:
         """How many messages wait for the bus."""
         return self.records.waiting()
+
+    def dropped(self) -> int:
+        """How many messages for the bus a full outbox has cost, ever."""
+        return self.records.outbox_dropped()
 
     def _do(self, work: Callable[..., _T], *values: object) -> _T:
         return self._thread.submit(work, *values).result()

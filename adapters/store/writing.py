@@ -155,6 +155,13 @@ class Writer:
             if driver.dialect == "sqlite":
                 driver.execute("VACUUM")
                 driver.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                self._driver = None  # the next connection takes the schema as it is now
+                driver.close()
+
+    def missing(self) -> str:
+        """As `Driver.missing`."""
+        driver = self._driver
+        return "" if driver is None else driver.missing()
 
     def renew(self) -> None:
         """Renew the lease while nothing is committed."""

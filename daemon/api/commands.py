@@ -1,4 +1,5 @@
-"""POST /api/v1/commands: a person's halt, reduce, resume or flatten, answered once it is in the journal."""
+"""POST /api/v1/commands: a person's halt, reduce, resume or flatten, answered once it is in the journal; halt and reduce also
+while the journal takes nothing."""
 
 import asyncio
 from typing import Final
@@ -31,13 +32,15 @@ class Order(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Done(Struct, frozen=True):
-    """The answer: the command is durable, and this is the switch now."""
+    """The answer: the command is in force, and this is the switch now. `unrecorded`: why it is not in the journal yet, empty when it
+    is."""
 
     command: str
     agent: str
     switch: str
     reason: str
     flattening: bool
+    unrecorded: str = ""
 
 
 _decode = msgspec.json.Decoder(Order).decode
@@ -66,5 +69,7 @@ async def command(request: web.Request, service: Service) -> web.Response:
         raise Refused(504, "late", "the command waits, but is not in the journal yet; look at the status") from None
     state = service.shell.state
     switch = state.switch_of(order.agent)
-    answer = Done(order.command, order.agent, SWITCH[switch.state], switch.reason, state.flattening)
+    answer = Done(
+        order.command, order.agent, SWITCH[switch.state], switch.reason, state.flattening, service.store_error
+    )
     return web.json_response(body=msgspec.json.encode(answer))

@@ -64,7 +64,7 @@ class Explaining:
 
         def work(reader: Reader) -> Explanation:
             try:
-                return explain(self._where, reader, find(reader, what, at), judge)
+                return explain(self._where, reader, find(reader, what, at), judge, self._parts.slices)
             except AddressWrong as why:
                 raise Refused(404, "not_found", str(why)) from None
 
@@ -110,6 +110,7 @@ class Explaining:
         """A round as it would be now, made in a thread on a copy. Raises Refused."""
         async with self._one:
             service = self._service
+            await service.settled()
             state = service.shell.state
             frozen, rules, costs, run = freeze(state), state.rules, self._parts.costs, service.run
 
@@ -117,7 +118,7 @@ class Explaining:
                 if self._deadline is None:
                     # ones of their own: what the running ones keep to themselves is not to change by a question
                     parts = self._parts
-                    policies = policies_of(service.config, parts.universe, parts.interval_ns)
+                    policies = policies_of(service.config, parts.universe, parts.interval_ns, parts.apart)
                     self._deadline = Deadline(policies)
                 return plan_now(rules, frozen, self._deadline, costs, run)
 

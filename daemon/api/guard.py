@@ -1,8 +1,9 @@
 """What stands before every handler: which hosts, how large, how patient, how often, and who may change anything."""
 
 import asyncio
+import base64
+import binascii
 import hmac
-import ipaddress
 import re
 import socket
 import time
@@ -12,6 +13,8 @@ from typing import Any, Final
 
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
+
+from adapters.listener import is_loopback
 
 BODY_BYTES: Final = 16 * 1024
 HEADER_S: Final = 10.0
@@ -94,7 +97,7 @@ class Guard:
     def __init__(self, token: str, host: str) -> None:
         self._token = token.encode()
         self._hosts = _own_names(host)
-        self._open = not _loopback(host)
+        self._open = not is_loopback(host)
         self._wrong: deque[float] = deque(maxlen=WRONG_TOKENS)
 
     @web.middleware
@@ -105,6 +108,8 @@ class Guard:
             protocol.header_done()
         try:
             self._check_host(request)
+            if self._open and request.path != "/health":
+                self.authorise(request)
             response = await handler(request)
         except Refused as why:
             response = error(why.status, why.code, str(why), why.headers)
@@ -139,8 +144,12 @@ class Guard:
         raise Refused(421, "host", "this name is not the daemon's; use 127.0.0.1 or the configured [api] host")
 
     def authorise(self, request: web.Request) -> None:
-        """Raise Refused unless the request bears the token. Compared in constant time, also when it is refused."""
+        """Raise Refused unless the request bears the token. Compared in constant time, also when it is refused. A browser
+        may send it as the password of any user where it reads; a page elsewhere can make it send that, so no change takes it."""
         scheme, _, given = request.headers.get("Authorization", "").partition(" ")
+        reads = request.method in ("GET", "HEAD")
+        if reads and scheme.lower() == "basic":
+            scheme, given = "bearer", _password(given)
         # aiohttp gives bytes that are not UTF-8 as surrogates
         right = hmac.compare_digest(given.strip().encode("utf-8", "surrogateescape"), self._token)
         if scheme.lower() == "bearer" and right and self._token:
@@ -151,20 +160,22 @@ class Guard:
         if len(self._wrong) >= WRONG_TOKENS:
             raise Refused(429, "rate", "too many wrong tokens; wait a minute", {"Retry-After": "60"})
         self._wrong.append(now)
-        text = "this changes the daemon: send Authorization: Bearer with the token in the state folder's file `token`"
-        raise Refused(401, "token", text, {"WWW-Authenticate": 'Bearer realm="quantd"'})
+        what = "this daemon can be reached from other machines" if reads else "this changes the daemon"
+        text = f"{what}: send Authorization: Bearer with the token in the state folder's file `token`"
+        raise Refused(401, "token", text, {"WWW-Authenticate": f'{"Basic" if reads else "Bearer"} realm="quantd"'})
 
 
-def _loopback(host: str) -> bool:
+def _password(given: str) -> str:
+    """The password in HTTP Basic credentials; empty where there is none."""
     try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+        return base64.b64decode(given, validate=True).decode("utf-8", "replace").partition(":")[2]
+    except (binascii.Error, ValueError):
+        return ""
 
 
 def _own_names(host: str) -> frozenset[str]:
     names = {"localhost", "127.0.0.1", "::1", host.lower()}
-    if not _loopback(host):
+    if not is_loopback(host):
         names |= {socket.gethostname().lower(), socket.getfqdn().lower()}
     return frozenset(names - {"0.0.0.0", "::"})
 

@@ -19,9 +19,8 @@ from daemon.decided import decided, newest_plans
 from daemon.learned import helper_models
 from daemon.observability import Metrics
 from daemon.overview import READY, SWITCH, Overview, iso, overview
-from daemon.report.figures import Standing
+from daemon.report.figures import Standing, own_closes
 from daemon.service import Service
-from daemon.trail import Timed
 from daemon.version import VERSION
 from trading.instruments import MICRO
 from trading.ports import EventBus
@@ -42,12 +41,13 @@ KEEPALIVE_S: Final = 15.0
 
 
 class Health(Struct, frozen=True):
-    """`ready` is also the status code: 200 or 503."""
+    """`ready` is also the status code: 200 or 503. `store`: why the store takes no writes, empty while it does."""
 
     status: str
     ready: bool
     time: str
     switch: str
+    store: str = ""
 
 
 class About(Struct, frozen=True):
@@ -134,7 +134,7 @@ class Readings:
         service = self._service
         ready = service.status in READY
         now = self.now()
-        return answer(Health(service.status, ready, now.time, now.switch), 200 if ready else 503)
+        return answer(Health(service.status, ready, now.time, now.switch, service.store_error), 200 if ready else 503)
 
     async def about(self, request: web.Request) -> web.Response:
         config, service = self._config, self._service
@@ -188,7 +188,8 @@ class Readings:
     async def standing(self, request: web.Request) -> web.Response:
         """What `quantd report` says of now: limits, and every measure of every book."""
         found = self.assessed()
-        return answer(Standing(found.ts, self.now().limits, found.house, found.agents))
+        more = own_closes(self._service.shell.state)
+        return answer(Standing(found.ts, self.now().limits, found.house, found.agents, more))
 
     async def metrics(self, request: web.Request) -> web.Response:
         """Everything Prometheus asks for, brought up to date when it asks."""
@@ -196,8 +197,8 @@ class Readings:
         metrics.slices(now.slices, self._service.bar_lag_s)
         trail = self._service.trail
         metrics.trail(trail.verdicts, trail.orders, trail.alerts)
-        asked = self._service.shell.answer
-        while isinstance(asked, Timed) and asked.took:
+        asked = self._service.deadline
+        while asked is not None and asked.took:
             number, seconds = asked.took.popleft()
             metrics.decision(state.rules.names()[number], seconds)
         while self._service.took:

@@ -48,7 +48,7 @@ class Api:
         self._config = config
         self._folder = folder
         self._guard = Guard(token_of(folder, config.api.tokens), config.api.host)
-        self._readings = Readings(service, parts, config, folder, bus, bus_url or bus_place(config))
+        self._readings = Readings(service, parts, config, folder, bus, bus_url)
         self._service = service
         self._server: asyncio.Server | None = None
         self._runner: web.AppRunner | None = None
@@ -167,8 +167,3 @@ class Api:
         with os.fdopen(handle, "w") as file:
             place = {"host": host, "port": port, "pid": os.getpid(), "tls": tls, "token": self._config.api.tokens}
             file.write(json.dumps(place) + "\n")
-
-
-def bus_place(config: Config) -> str:
-    """Where subscribers connect, as configured."""
-    return config.bus.url or f"mqtt://{config.bus.host}:{config.bus.port}"

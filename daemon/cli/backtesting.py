@@ -94,6 +94,7 @@ def backtest(
     record = Record(assembly.universe, kept.journal if kept else None)
     with progress("backtest", shown=not as_json) as bar:
         shell, wall_s = drive(assembly, found, run, record, kept, bar)
+    record.revalue(shell.state)
     result = summary(shell, run, "backtest", wall_s)
     if kept is not None:
         kept.close(shell.ts)

@@ -49,9 +49,9 @@ class Daemon:
         return True
 
     def _ask(self, method: str, path: str, body: str | None) -> Any:
-        headers = {"Accept": "application/json"}
+        headers = {"Accept": "application/json", "Authorization": f"Bearer {self._token}"}
         if body is not None:
-            headers |= {"Content-Type": "application/json", "Authorization": f"Bearer {self._token}"}
+            headers["Content-Type"] = "application/json"
         connection = _connection(self.reached)
         try:
             connection.request(method, path, body, headers)

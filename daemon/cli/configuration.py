@@ -6,6 +6,7 @@ from pathlib import Path
 
 from daemon.config import Config, ConfigError, load
 from daemon.known import known_names
+from daemon.protection import unenforced
 from daemon.reaching import mistakes_of
 from daemon.supported import not_yet
 
@@ -13,7 +14,7 @@ from daemon.supported import not_yet
 def read(config: Path, sets: Sequence[str] = ()) -> Config:
     """The configuration with its overrides. Raises ConfigError with every mistake."""
     found = load(config, known_names(), environ=os.environ, sets=sets)
-    mistakes = [*not_yet(found), *mistakes_of(found), *found.missing_files()]
+    mistakes = [*not_yet(found), *mistakes_of(found), *(found.missing_files() or unenforced(found))]
     if mistakes:
         raise ConfigError(mistakes)
     return found

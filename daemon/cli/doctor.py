@@ -19,6 +19,7 @@ from daemon.cli.failures import CHECK_FAILED
 from daemon.cli.output import print_json, say
 from daemon.cli.places import Place, place
 from daemon.config import Config, ConfigError
+from daemon.tokens import loose, loose_text
 
 PACKAGES: Final = ("trading", "strategies", "risk", "models", "adapters", "daemon", "research")
 OLDEST: Final = (3, 11)
@@ -84,7 +85,8 @@ def _checks(config: Path, state: Path | None, sets: tuple[str, ...], store: bool
 def _base(config: Config, where: Place, store: bool, torch_before: bool) -> Iterator[Check]:
     """What every run needs."""
     yield from _market(config, where)
-    yield _folder(where)
+    yield _folder(where, config.api.tokens)
+    yield _isolation()
     yield _torch(torch_before)
     yield from _ports(config, where)
     yield from _store(where, store)
@@ -122,6 +124,15 @@ def _whole() -> Check:
     return Check("files", True, f"{len(recorded)}, as installed")
 
 
+def _isolation() -> Check:
+    """Whether a policy file is confined here."""
+    from daemon.confinement import missing
+
+    lacking = ", ".join(missing())
+    text = f"policy files are not isolated: this machine lacks {lacking}; see docs/security.md"
+    return Check("isolation", None if lacking else True, text if lacking else "policy files run confined")
+
+
 def _torch(before: bool) -> Check:
     """`before`: it was imported already when the doctor came, which is not the trading core's doing."""
     there = find_spec("torch") is not None
@@ -137,10 +148,11 @@ def _market(config: Config, where: Place) -> Iterator[Check]:
     from adapters.feeds.errors import FeedError
     from daemon.assembly import assemble, assemble_live
     from daemon.policies import PolicyError
+    from daemon.worker import Apart
 
     if config.feed.kind != "replay":
         try:
-            assemble_live(config, time.time_ns(), cache=where.folder / "cache")
+            assemble_live(config, time.time_ns(), cache=where.folder / "cache", apart=Apart(where.folder))
         except (UnknownCalendar, PolicyError) as why:
             yield Check("policies", False, str(why))
             return
@@ -149,7 +161,7 @@ def _market(config: Config, where: Place) -> Iterator[Check]:
         return
 
     try:
-        assembly = assemble(config, cache=where.folder / "cache")
+        assembly = assemble(config, cache=where.folder / "cache", apart=Apart(where.folder))
     except (FeedError, UnknownCalendar) as why:
         yield Check("data", False, str(why))
         return
@@ -200,7 +212,7 @@ def _policies(config: Config, assembly: Any) -> Iterator[Check]:
             )
 
 
-def _folder(where: Place) -> Check:
+def _folder(where: Place, token: str) -> Check:
     folder = where.folder
     there = folder if folder.exists() else next(p for p in folder.resolve().parents if p.exists())
     if not os.access(there, os.W_OK):
@@ -209,6 +221,8 @@ def _folder(where: Place) -> Check:
     megabytes = free.f_bavail * free.f_frsize // 2**20
     if megabytes < 100:
         return Check("state", False, f"{folder}: {megabytes} MiB are free; a run halts when the disk is full")
+    if found := [loose_text(*each) for each in loose(folder, token)]:
+        return Check("state", False, "; ".join(found))
     halted = os.path.lexists(folder / "HALT")
     text = f"{folder}: {megabytes:,} MiB free" + (
         "; the file HALT is there: nothing will trade until it is removed" if halted else ""

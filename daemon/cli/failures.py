@@ -7,6 +7,8 @@ import traceback
 from collections.abc import Callable
 from typing import Final
 
+from daemon.escapes import visible
+
 DONE: Final = 0
 CHECK_FAILED: Final = 1
 USAGE: Final = 2
@@ -39,26 +41,27 @@ def guarded(command: Callable[[], object]) -> int:
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else CHECK_FAILED
     except BaseException as error:
-        return _report(error)
-
-
-def _report(error: BaseException) -> int:
-    known = _explained(_leaf(error))
-    if known is not None:
-        text, code = known
+        text, code = explained(error)
         _say(text)
         return code
+
+
+def explained(error: BaseException) -> tuple[str, int]:
+    """The message and the exit code of what ended a command; the stack of a fault of ours is kept in a file."""
+    known = _explained(_leaf(error))
+    if known is not None:
+        return known
     handle, path = tempfile.mkstemp(prefix="quantd-error-", suffix=".txt", text=True)
     with os.fdopen(handle, "w") as file:
         traceback.print_exception(error, file=file)
     leaf = _leaf(error)
     text = " ".join(str(leaf).split()) or "no text"
-    _say(f"quantd: this is a fault of quantd itself ({type(leaf).__name__}: {text:.300}). Details are in {path}")
-    return CHECK_FAILED
+    text = f"quantd: this is a fault of quantd itself ({type(leaf).__name__}: {text:.300}). Details are in {path}"
+    return text, CHECK_FAILED
 
 
 def _say(text: str) -> None:
-    print(text, file=sys.stderr)  # noqa: T201 - the one place where a command says why it failed
+    print(visible(text), file=sys.stderr)  # noqa: T201 - the one place where a command says why it failed
 
 
 def _leaf(error: BaseException) -> BaseException:

@@ -9,13 +9,13 @@ import msgspec
 from daemon.cli.client import reach, running
 from daemon.cli.failures import TRY_LATER, Failure
 from daemon.cli.output import local, print_json, say
-from daemon.cli.places import bus_login, place
+from daemon.cli.places import bus_login, bus_tls, place
 
 
 def command(
     config: Path, state: Path | None, sets: tuple[str, ...], name: str, *, reason: str, agent: str, as_json: bool
 ) -> None:
-    """Send halt, reduce, resume or flatten; returns once it is in the journal."""
+    """Send halt, reduce, resume or flatten; returns once it is in the journal, or says that it is not yet."""
     daemon = reach(place(config, state, sets))
     done = daemon.post("/api/v1/commands", {"command": name, "reason": reason, "agent": agent})
     if as_json:
@@ -25,6 +25,8 @@ def command(
     why = f" ({done['reason']})" if done["reason"] and done["switch"] != "RUN" else ""
     more = "; positions are being sold at the next prices" if done["flattening"] else ""
     say(f"{who}: switch {done['switch']}{why}{more}")
+    if done["unrecorded"]:
+        say(f"in force now; recorded once the store takes writes again ({done['unrecorded']})")
 
 
 def alerts(config: Path, state: Path | None, *, last: int, run: str | None, follow: bool, as_json: bool) -> None:
@@ -44,12 +46,12 @@ def alerts(config: Path, state: Path | None, *, last: int, run: str | None, foll
     for row in rows:
         _show(msgspec.to_builtins(row), as_json)
     url, topic = _bus(where)
-    asyncio.run(_follow(url, topic, bus_login(config), as_json))
+    asyncio.run(_follow(config, url, topic, as_json))
 
 
 def _line(ts: int, level: str, kind: str, text: str, symbol: str, agent: str) -> str:
     about = " ".join(x for x in (symbol, agent) if x)
-    return f"{local(ts)}  {level:8} {kind:24} {about + ': ' if about else ''}{text}"
+    return f"{local(ts)}  {level:8} {kind:24} {about + ': ' if about else ''}{text}".replace("\n", "\\n")
 
 
 def _show(alert: dict[str, Any], as_json: bool) -> None:
@@ -72,7 +74,7 @@ def _bus(where: Any) -> tuple[str, str]:
     return str(about["bus"]), f"{about['topic']}/alerts/#"
 
 
-async def _follow(url: str, topic: str, login: tuple[str | None, str | None], as_json: bool) -> None:
+async def _follow(config: Path, url: str, topic: str, as_json: bool) -> None:
     """Alerts of a broker until somebody stops us; connects again when the broker was away."""
     import contextlib
 
@@ -81,17 +83,14 @@ async def _follow(url: str, topic: str, login: tuple[str | None, str | None], as
     from adapters.bus.mqtt import address
 
     host, port, secure = address(url)
-    user, password = login
+    user, password = bus_login(config)
+    tls = bus_tls(config, secure)
+    context = tls.context() if tls is not None else None
     seen: set[str] = set()
     first = True
     while True:
         try:
-            tls = None
-            if secure:
-                import ssl
-
-                tls = ssl.create_default_context()
-            async with Client(host, port, username=user, password=password, tls_context=tls, timeout=5.0) as client:
+            async with Client(host, port, username=user, password=password, tls_context=context, timeout=5.0) as client:
                 await client.subscribe(topic, qos=1)
                 first = False
                 async for message in client.messages:

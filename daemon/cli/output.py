@@ -10,6 +10,8 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+from daemon.escapes import visible
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -40,13 +42,13 @@ def place_name(zone: str) -> str:
 
 def print_json(value: Any) -> None:
     """The one document on standard output."""
-    sys.stdout.write(msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n")
+    sys.stdout.write(visible(msgspec.json.format(msgspec.json.encode(value), indent=2).decode()) + "\n")
     sys.stdout.flush()
 
 
 def say(text: str = "") -> None:
-    """A line for people on standard output."""
-    sys.stdout.write(text + "\n")
+    """A line for people on standard output; what venues, policies and files put into it cannot steer the terminal."""
+    sys.stdout.write(visible(text) + "\n")
 
 
 def console() -> "Console":
@@ -71,7 +73,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]], right: Sequence
 def _plain(text: str) -> str:
     from rich.markup import escape
 
-    return escape(text)
+    return escape(visible(text))
 
 
 class Bar(Protocol):

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from daemon.cli.failures import CHECK_FAILED, CONFIG, USAGE, Failure
 
 if TYPE_CHECKING:
+    from adapters.bus.mqtt import Tls
     from adapters.store.reading import Reader
     from adapters.store.records import Records, RunRecord
 
@@ -64,6 +65,25 @@ def bus_login(config: Path) -> tuple[str | None, str | None]:
     table = _document(config) if config.exists() else {}
     user = os.environ.get("QUANTD_BUS__USERNAME") or _text(table, "bus", "username")
     return user or None, secret("mqtt_password") if user else None
+
+
+def bus_tls(config: Path, secure: bool) -> "Tls | None":
+    """How a client of the configured broker speaks TLS; None where it does not."""
+    from adapters.bus.mqtt import Tls
+
+    bus = (_document(config) if config.exists() else {}).get("bus")
+    kind = os.environ.get("QUANTD_BUS__KIND") or (_text({"bus": bus}, "bus", "kind") or "embedded")
+    table = bus.get("tls") if isinstance(bus, dict) else None
+    names = [
+        os.environ.get(f"QUANTD_BUS__TLS__{key.upper()}") or _text({"tls": table}, "tls", key)
+        for key in ("ca", "certificate", "key")
+    ]
+    ca, certificate, key = (str(config.parent / name) if name else "" for name in names)
+    if kind == "mqtt":
+        return Tls(ca, certificate, key) if secure or any(names) else None
+    if not secure:
+        return None
+    return Tls(certificate, own=True) if certificate else Tls(ca)
 
 
 def _document(config: Path) -> Mapping[str, Any]:

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import stat
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +22,8 @@ from daemon.known import known_names
 from daemon.looser import looser
 from daemon.reaching import access_of, venue_of
 from daemon.rehearsal import Post, Tried, alert, kill_switch
+from daemon.tokens import loose, loose_text
+from daemon.worker import Apart
 from trading.codec import decode
 from trading.events import Started
 from trading.orders import money_text
@@ -45,7 +46,7 @@ def checks(config: Config, path: Path, where: Place, sets: tuple[str, ...]) -> I
     yield from _keys(config)
     yield from _venue(config, where)
     yield _disk(where)
-    yield _rights(where)
+    yield _rights(config, where)
     yield _paper(config, where)
     yield _limits(config)
     yield _alert(config)
@@ -96,7 +97,7 @@ def _venue(config: Config, where: Place) -> Iterator[Check]:
         yield Check("venue", None, "not asked: the broker is simulated")
         return
     try:
-        parts = parts_of(config, time.time_ns(), cache=where.folder / "cache")
+        parts = parts_of(config, time.time_ns(), cache=where.folder / "cache", apart=Apart(where.folder))
         yield from asyncio.run(_asked(parts))
     except VenueError as error:
         yield Check("venue", False, str(error))
@@ -157,18 +158,13 @@ def _disk(where: Place) -> Check:
     )
 
 
-def _rights(where: Place) -> Check:
+def _rights(config: Config, where: Place) -> Check:
     """The folder holds the token and the journal: nobody else may write there, and nobody else read the token."""
     folder = where.folder
     if not folder.exists():
         return Check("rights", False, f"{folder} is not there yet: it is where the paper run was; name it with --state")
-    wrong = []
-    if stat.S_IMODE(folder.stat().st_mode) & 0o022:
-        wrong.append(f"others may write into {folder}: chmod go-w {folder}")
-    for name in ("token", "doctor-live.json"):
-        file = folder / name
-        if file.exists() and stat.S_IMODE(file.stat().st_mode) & 0o077:
-            wrong.append(f"others may read {file}: chmod 600 {file}")
+    found = loose(folder, config.api.tokens, "doctor-live.json", write=0o022)
+    wrong = [loose_text(*each) for each in found]
     if folder.stat().st_uid != os.getuid():
         wrong.append(f"{folder} belongs to another user than this one, who runs quantd")
     return Check("rights", not wrong, "; ".join(wrong) or f"{folder} is its owner's alone to write")

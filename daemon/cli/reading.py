@@ -58,9 +58,13 @@ def _status_lines(now: dict[str, Any], reached: Any) -> None:
     zone = now["zone"]
     when = f"{local(now['ts'], zone)} {place_name(zone)}" if now["ts"] else "before the first bar"
     say(f"  {when}  switch {now['switch']} {now['reason']}".rstrip())
+    if now["store"]:
+        say(f"  nothing is recorded: {now['store']}")
     total = f" ({now['total']:+.1%})" if now["total"] is not None else ""
     say(f"  equity {now['equity']}{total}, of it cash {now['cash']}; drawdown {now['drawdown']:.1%}")
     say(f"  {now['orders']:,} orders, {now['open_orders']} open; {now['fills']:,} fills; {now['alerts']:,} alerts")
+    for policy, lacking in now.get("not_isolated", {}).items():
+        say(f"  {policy} is not isolated: {lacking}; see docs/security.md")
     if now.get("diversity") is not None:
         say(
             f"  what the agents earn is alike by {now['diversity']:.2f} (mean absolute correlation; 0 is all different)"
@@ -105,7 +109,8 @@ def orders(
     from daemon.addresses import refused_lines
     from daemon.listing import order_line
 
-    reader = place(config, state).reader(run)
+    where = place(config, state)
+    reader = where.reader(run)
     if refused:
         found = refused_lines(reader, last=last, symbol=symbol)
         if as_json:
@@ -120,9 +125,12 @@ def orders(
         return
     found_orders = reader.orders(last=last, symbol=symbol)
     if as_json:
+        from adapters.store.store import read_only
+        from daemon.past import slices_of
         from daemon.shortfalls import of_orders
 
-        costs = of_orders(reader, [row.order for row in found_orders])
+        slices = slices_of(read_only(where.store, where.folder), reader.run.run, where.folder)
+        costs = of_orders(reader, [row.order for row in found_orders], slices)
         print_json(
             {"run": reader.run.run, "orders": [order_line(row, costs.get(row.order.id)) for row in found_orders]}
         )

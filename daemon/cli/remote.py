@@ -4,7 +4,6 @@ import asyncio
 import getpass
 import secrets
 import socket
-import ssl
 import time
 from pathlib import Path
 from typing import Final
@@ -13,10 +12,10 @@ from urllib.parse import urlsplit
 import msgspec
 
 from adapters.bus.commands import ANSWERS, COMMANDS, KEY_CHARS, BusAnswer, Name, signed
-from adapters.bus.mqtt import BusAddressWrong, address
+from adapters.bus.mqtt import BusAddressWrong, Tls, address
 from daemon.cli.failures import CHECK_FAILED, CONFIG, TRY_LATER, USAGE, Failure
 from daemon.cli.output import print_json, say
-from daemon.cli.places import bus_login, bus_root
+from daemon.cli.places import bus_login, bus_root, bus_tls
 from daemon.config import secret
 
 ANSWER_S: Final = 5.0
@@ -41,7 +40,7 @@ def command(config: Path, url: str, name: Name, *, reason: str, agent: str, as_j
         reason=" ".join(reason.split()),
         agent=agent,
     )
-    answer = asyncio.run(_send(host, port, secure, bus_login(config), root, payload))
+    answer = asyncio.run(_send(host, port, bus_tls(config, secure), bus_login(config), root, payload))
     if not answer.done:
         raise Failure(f"{host}:{port}: {answer.text}", CHECK_FAILED)
     if as_json:
@@ -61,18 +60,18 @@ def place(url: str, config: Path) -> tuple[str, int, bool, str]:
 
 
 async def _send(
-    host: str, port: int, secure: bool, login: tuple[str | None, str | None], root: str, payload: bytes
+    host: str, port: int, tls: Tls | None, login: tuple[str | None, str | None], root: str, payload: bytes
 ) -> BusAnswer:
     """Publish a signed command; the answer to it."""
     from aiomqtt import Client, MqttError
 
-    tls = ssl.create_default_context() if secure else None
+    context = tls.context() if tls is not None else None
     id = msgspec.json.decode(payload)["id"]
     sent = False
     try:
         async with (
             asyncio.timeout(2 * ANSWER_S),
-            Client(host, port, username=login[0], password=login[1], tls_context=tls, timeout=ANSWER_S) as client,
+            Client(host, port, username=login[0], password=login[1], tls_context=context, timeout=ANSWER_S) as client,
         ):
             await client.subscribe(f"{root}/{ANSWERS}", qos=1)
             await client.publish(f"{root}/{COMMANDS}", payload, qos=1)

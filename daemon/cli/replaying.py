@@ -20,6 +20,7 @@ from daemon.policies import answer
 from daemon.recovery import Journal, ReplayDifference
 from daemon.summary import summary
 from daemon.timeline import Item, time_of
+from daemon.worker import Apart
 from trading.codec import decode
 from trading.effects import Ask
 from trading.events import Decided, Started
@@ -101,7 +102,7 @@ def replay(
     records, record = recorded(where, run)
     name = record.run
     found = read(config, sets)
-    parts = parts_of(found, time.time_ns(), cache=where.folder / "cache")
+    parts = parts_of(found, time.time_ns(), cache=where.folder / "cache", apart=Apart(where.folder))
     same_market(parts, records, name)
     last = records.last_seq(name)
     heard = Heard()

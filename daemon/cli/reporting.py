@@ -32,6 +32,7 @@ def write(
     as_json: bool,
 ) -> None:
     """Write the page with its JSON beside it; with `as_json` print the JSON, and write only where `out` names a file."""
+    from daemon.past import slices_of
     from daemon.report.figures import DAY_NS, date_ns, report
     from daemon.report.files import FOLDER, write
 
@@ -51,6 +52,7 @@ def write(
             standing=present,
             since=date_ns(start) - 1 if start is not None else 0,
             until=until,
+            slices=slices_of(records, reader.run.run, where.folder),
         )
     except ValueError as why:
         raise Failure(f"{why}; `quantd export equity` lists its samples", CHECK_FAILED) from None

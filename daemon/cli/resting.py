@@ -11,6 +11,7 @@ from daemon.cli.places import place
 from daemon.loop import Shell
 from daemon.overview import iso, positions
 from daemon.past import newest_snapshot, refold
+from daemon.worker import Apart
 
 
 def at_rest(config: Path, state: Path | None, sets: tuple[str, ...]) -> tuple[Shell, str, Parts]:
@@ -19,7 +20,7 @@ def at_rest(config: Path, state: Path | None, sets: tuple[str, ...]) -> tuple[Sh
     records = read_only(where.store, where.folder)
     run = where.reader().run.run
     found = read(config, sets)
-    parts = parts_of(found, time.time_ns(), cache=where.folder / "cache")
+    parts = parts_of(found, time.time_ns(), cache=where.folder / "cache", apart=Apart(where.folder))
     seq, kept = newest_snapshot(records, run)
     shell, _ = refold(parts, records, run, where.folder, seq=seq, kept=kept)
     return shell, run, parts

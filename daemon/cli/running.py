@@ -5,13 +5,18 @@ import os
 import sys
 from pathlib import Path
 
+import msgspec
+import structlog
+
 from daemon.app import BeginAnew, Options, serve, state_folder
 from daemon.cli.closing import closing
 from daemon.cli.configuration import read
-from daemon.cli.failures import CONFIG, Failure
+from daemon.cli.failures import CONFIG, Failure, explained
 from daemon.cli.output import print_json, say
 from daemon.observability import configure
 from daemon.permission import refusal
+
+log = structlog.get_logger("quantd.run")
 
 
 def run(
@@ -40,12 +45,21 @@ def run(
         quiet=quiet or as_json,
         environ=dict(os.environ),
     )
+    in_json = found.log.format == "json"
     try:
         summary = asyncio.run(serve(found, options))
     except BeginAnew:
         kept = [word for word in sys.orig_argv[1:] if word not in ("--fresh", "--carry")]
         os.execv(sys.executable, [sys.executable, *kept, "--carry"])
+    except Exception as error:
+        if not in_json:
+            raise
+        text, code = explained(error)
+        log.critical("ended", error=text, code=code)
+        raise SystemExit(code) from None
     if as_json:
         print_json(summary)
+    elif in_json:
+        log.info("ended", **msgspec.to_builtins(summary))
     elif not quiet:
         say(closing(summary))

@@ -14,7 +14,7 @@ from daemon.cli.output import print_json, progress, say, table
 from daemon.cli.places import place, recorded
 from daemon.loop import Log, Shell
 from daemon.past import NotKept, saved_config
-from daemon.policies import PolicyError, load
+from daemon.policies import PolicyError, fit, load
 from daemon.report.figures import DAY_NS, date_ns
 from research import parity as beside_backtest
 from research import rebalancing
@@ -58,6 +58,7 @@ def study_compare(
     for name in (*names, NAME) if names else POLICIES:
         try:
             policies[name] = load(name, {}, found.source.folder)
+            fit(policies[name], found.instruments())
         except PolicyError as why:
             if names:
                 raise Failure(str(why), USAGE) from None

@@ -16,6 +16,7 @@ from daemon.exits import exit_lines
 from daemon.explanation import AgentPart, Explanation, explain
 from daemon.limit_rows import Largest, LimitRow
 from daemon.limit_words import figure
+from daemon.past import slices_of
 from daemon.refolded import Refolder
 from daemon.shortfalls import Costed
 from daemon.timeline import Item, time_of
@@ -44,8 +45,9 @@ def why(
         raise Failure(str(why_not), CHECK_FAILED) from None
     except AddressWrong as why_not:
         raise Failure(str(why_not), USAGE) from None
+    slices = slices_of(read_only(where.store, where.folder), reader.run.run, where.folder)
     if recorded:
-        told = explain(where.store, reader, found)
+        told = explain(where.store, reader, found, slices=slices)
     else:
         with progress("folding the journal up to that decision", shown=not as_json) as bar:
 
@@ -69,7 +71,7 @@ def why(
                 lambda: read(config, sets),
                 watched=watched,
             )
-            told = explain(where.store, reader, found, judge)
+            told = explain(where.store, reader, found, judge, slices)
     if as_json:
         print_json(told)
         return
@@ -138,6 +140,7 @@ def _shortfall(cost: Costed) -> list[str]:
     return [
         f"implementation shortfall {what}, {cost.filled} filled and {cost.unfilled} not, decided at {cost.decision}: {total}",
         f"  {parts}",
+        *([f"  {cost.note}"] if cost.note else []),
     ]
 
 

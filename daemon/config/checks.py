@@ -404,8 +404,10 @@ def _bus(document: Mapping[str, Any], known: Known, source: Source) -> Iterator[
     mqtt = bus.get("kind", "embedded") == "mqtt"
     if mqtt and not bus.get("url"):
         yield source.mistake(("bus", "url"), "is missing", 'write url = "mqtt://host:1883"')
+    chosen = ("bus", "kind") in source.overrides
     for key in ("host", "port") if mqtt else ("url", "protocol"):
-        if bus.get(key):
+        # an override of the kind leaves the file's keys of the other kind where they are
+        if bus.get(key) and not (chosen and ("bus", key) not in source.overrides):
             kind = "embedded" if mqtt else "mqtt"
             yield source.mistake(
                 ("bus", key), f'is read only with kind = "{kind}"', f'write kind = "{kind}" or remove it'
@@ -415,6 +417,10 @@ def _bus(document: Mapping[str, Any], known: Known, source: Source) -> Iterator[
         for key in ("certificate", "key"):
             if isinstance(tls, Mapping) and not tls.get(key):
                 yield source.mistake((name, "tls", key), "is missing", "a server needs its certificate and its key")
+    tls = bus.get("tls")
+    if not mqtt and isinstance(tls, Mapping) and tls.get("ca"):
+        text = 'is read only with kind = "mqtt"'
+        yield source.mistake(("bus", "tls", "ca"), text, "remove it: certificates of subscribers are not checked")
 
 
 def _execution(document: Mapping[str, Any], known: Known, source: Source) -> Iterator[Mistake]:

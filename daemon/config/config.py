@@ -151,11 +151,9 @@ class Config:
             if "/" in agent.policy or ":" in agent.policy:
                 named.append((("agents", k, "policy"), agent.policy.partition(":")[0]))
         named += [(("models", "trusted_keys"), name) for name in self.models.trusted_keys]
-        if self.api.tls is not None:
-            named += [
-                (("api", "tls", "certificate"), self.api.tls.certificate),
-                (("api", "tls", "key"), self.api.tls.key),
-            ]
+        for section, tls in (("api", self.api.tls), ("bus", self.bus.tls)):
+            if tls is not None:
+                named += [((section, "tls", key), getattr(tls, key)) for key in keys_of(type(tls))]
         return [
             self.source.mistake(path, f"= {shown(name)}: {absent(name)}", f"looked in {self.at(name).parent}")
             for path, name in named

@@ -342,12 +342,17 @@ class Schedule(Section):
     enabled: bool = True
 
 
-class Tls(Section):
-    """Files in PEM: `certificate` and `key` are ours, `ca` whom we trust (empty: the system's authorities)."""
+class ServerTls(Section):
+    """Our certificate and its key, files in PEM."""
 
-    ca: str = ""
     certificate: str = ""
     key: str = ""
+
+
+class Tls(ServerTls):
+    """`ca` is whom we trust as a client (empty: the system's authorities)."""
+
+    ca: str = ""
 
 
 Host = Annotated[str, pattern(r"[A-Za-z0-9.:_-]+", "a name or an address of this machine")]
@@ -414,7 +419,7 @@ class Store(Section):
 class Api(Section):
     host: Host = "127.0.0.1"
     port: Port = 8000
-    tls: Tls | None = None
+    tls: ServerTls | None = None
     tokens: Annotated[str, pattern(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}", "the name of a file in the state folder")] = (
         "token"
     )

@@ -10,6 +10,7 @@ from daemon.engine.parents import Parent
 from daemon.engine.rests import Stops
 from daemon.engine.state import Cross, Exit, FollowUp, Rules, State, Working
 from daemon.engine.trial import Pairing
+from daemon.engine.valuation import Valuations
 from daemon.engine.watch import FrozenWatch
 from risk.limits import Limits
 from risk.switch import Switch
@@ -130,6 +131,7 @@ class Frozen(Struct, frozen=True):
     macro: dict[str, bytes] = {}
     """By name: what was known of each macro series at the samples."""
     artifacts: dict[str, str] = {}
+    valuations: Valuations = msgspec.field(default_factory=Valuations)
 
 
 def _ring_out(ring: Ring) -> tuple[bytes, bytes]:
@@ -235,6 +237,7 @@ def freeze(state: State) -> bytes:
             bars=None if history.bars is None else history.bars.freeze(),
             macro={} if history.macro is None else history.macro.freeze(),
             artifacts=state.artifacts,
+            valuations=state.valuations,
         )
     )
 
@@ -284,6 +287,7 @@ def thaw(rules: Rules, frozen: bytes) -> State:
     state.owed = list(f.owed) or state.owed
     state.later = set(f.later)
     state.artifacts = dict(f.artifacts)
+    state.valuations = f.valuations
     _seats_in(state, f)
     state.revalue()
     return state

@@ -17,6 +17,7 @@ from daemon.engine.rests import Own, Postponed, Rest, Retry
 from daemon.engine.shares import CapitalRules
 from daemon.engine.spending import Key, left_micro, limit
 from daemon.engine.trial import Pairing, PromotionRules
+from daemon.engine.valuation import Valuations
 from daemon.engine.watch import Watch
 from risk.gate import Account
 from risk.limits import Limits, override, tightest_exits
@@ -235,6 +236,7 @@ class State:
         self.history = History(size, rules.lookback + 1, bars)
         if rules.macro:
             self.history.macro = MacroHistory(rules.macro, rules.lookback + 1)
+        self.valuations = Valuations()
         self.marks: Floats = np.full(size, np.nan)
         self.marks_nano: NDArray[np.int64] = np.zeros(size, dtype=np.int64)
         self.mark_ts: NDArray[np.int64] = np.zeros(size, dtype=np.int64)

@@ -12,6 +12,7 @@ from daemon.engine.promotion import promote
 from daemon.engine.protecting import ask_for_exits, forget_best, release_blocked, settle_exits
 from daemon.engine.state import HOUSE, State
 from daemon.engine.switching import cancel_open_orders, flatten_all, watch_switch
+from daemon.engine.valuation import close_dates, note_sample
 from daemon.engine.watching import watch
 from risk.switch import REDUCE, RUN
 from trading.effects import (
@@ -44,6 +45,7 @@ def on_tick(state: State, tick: Tick) -> Sequence[Effect]:
     if tick.jobs:
         state.later |= AT_SAMPLES.intersection(tick.jobs)
     if tick.sample:
+        close_dates(state, tick.ts)
         state.history.sample(tick.ts, tick.key, tick.final, state.marks)
         if state.history.macro is not None:
             state.history.macro.sample(tick.macro)
@@ -135,6 +137,7 @@ def take_sample(state: State, tick: Tick) -> list[Effect]:
         kept = worked.union(list(state.orders_at)[-128:])
         state.orders_at = {at: n for at, n in state.orders_at.items() if at in kept}
     state.revalue()
+    note_sample(state, tick)
     equity = state.equity_micro
     effects.extend(watch_switch(state, HOUSE, state.switch, equity, tick))
     for number, agent in enumerate(state.agents):

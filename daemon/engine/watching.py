@@ -19,8 +19,8 @@ from risk.held import held_values
 from risk.limits import Limits
 from risk.monitor import QUIET
 from risk.screen import Screen, screen
-from risk.standing import Portfolio, Values, standings
-from risk.switch import STATE_LIMITS, losses, quiet
+from risk.standing import Portfolio, Values, standing, standings
+from risk.switch import STATE_LIMITS, Switch, losses, quiet
 from trading.effects import Assessed, Effect
 from trading.market import Floats
 
@@ -161,6 +161,24 @@ def _held(state: State, book: int) -> Account:
 
 def _equity(state: State, book: int) -> float:
     return (state.equity_micro if book == HOUSE else state.books_micro[book]) / 1e6
+
+
+def limit_values(state: State) -> Values:
+    """Each limit of the house as it stands now, all that is open counted as filled; empty before the first sample."""
+    if not state.sample:
+        return {}
+    ctx, account, limits = market_context(state), state.account(HOUSE), state.limits(HOUSE)
+    values = standing(ctx, account, limits, None) | held_values(ctx, account, limits)
+    values |= state.watch.realised[0].values(limits)
+    return values | state_losses(state.switch, state.equity_micro, limits)
+
+
+def state_losses(switch: Switch, equity_micro: int, limits: Limits) -> dict[str, tuple[float, float]]:
+    """Drawdown and losses of a book; a switch that has not observed a sample yet has no marks: nothing is lost."""
+    if switch.day_key < 0:
+        now = max(equity_micro, 1)
+        switch = Switch(high_water=now, day_open=now, week_open=now)
+    return losses(switch, equity_micro, limits)
 
 
 # ---- what need not be measured ------------------------------------------------------------------

@@ -17,16 +17,19 @@ from adapters.store.reading import Alert, Booking, EquityPoint, Reader, RiskPoin
 from daemon.assessing import Metrics, metrics_of
 from daemon.config import Agent, Config, digest
 from daemon.config.schema import MANUAL
+from daemon.engine.state import State
+from daemon.engine.valuation import Gain, gains
 from daemon.limit_rows import reason_name
 from daemon.listing import AlertLine, alert_line
 from daemon.overview import LimitNow, iso, limit_now
-from daemon.shortfalls import Costed, by_symbol, shortfalls
+from daemon.shortfalls import Costed, Slices, by_symbol, shortfalls
 from daemon.version import code_version
 from risk.assessment import Assessment
 from risk.var_backtest import VarBacktest, backtest
 from trading.effects import Planned, Reallocated
 from trading.market import Floats
 from trading.statistics import (
+    OWN_CLOSES,
     annual_return,
     compounded,
     drawdowns,
@@ -46,17 +49,25 @@ SAMPLES: Final = 60
 
 
 class Standing(Struct, frozen=True):
-    """The account as it stands at `ts`: its limits, and what is measured of it; None of a run whose state is not at hand."""
+    """The account as it stands at `ts`: its limits, and what is measured of it; None of a run whose state is not at hand. `own_closes`:
+    what the account ("") and each shadow were worth more at samples, with each instrument at its own close of the date."""
 
     ts: int
     limits: list[LimitNow]
     house: Assessment
     agents: dict[str, Assessment]
+    own_closes: dict[str, list[Gain]] = {}
+
+
+def own_closes(state: State) -> dict[str, list[Gain]]:
+    """As a `Standing` has them; empty where no close of a date comes after its sample."""
+    named = {"": state, **{shadow.rules.agents[0].name: shadow for shadow in state.shadows}}
+    return {name: found for name, own in named.items() if (found := gains(own))}
 
 
 class Header(Struct, frozen=True):
     """What a report is about, and what made its figures: `first` and `last` sample, `feed` and `config` digests, the
-    version of the code. `standing`: the instant of what is said of now, empty when nothing is."""
+    version of the code. `standing`: the instant of what is said of now, empty when nothing is. `returns`: OWN_CLOSES, where they are so."""
 
     kind: str
     name: str
@@ -76,6 +87,7 @@ class Header(Struct, frozen=True):
     feed: str
     version: str
     standing: str
+    returns: str = ""
 
 
 class Span(Struct, frozen=True):
@@ -199,7 +211,15 @@ class Report(Struct, frozen=True):
 
 
 def report(
-    reader: Reader, config: Config, *, kind: str, feed: str, standing: Standing | None, since: int = 0, until: int = 0
+    reader: Reader,
+    config: Config,
+    *,
+    kind: str,
+    feed: str,
+    standing: Standing | None,
+    since: int = 0,
+    until: int = 0,
+    slices: Slices | None = None,
 ) -> Report:
     """The report of (since, until], in ns; until 0 is everything. `feed` is the digest of the market's data. Raises
     ValueError when the run has no sample there."""
@@ -223,12 +243,18 @@ def report(
     plans = [d.plan for d in reader.decisions(since=since + 1) if d.plan.ts <= until]
     records = [r for r in reader.risk() if r.ts <= until]
     names = [agent.name for agent in config.agents]
-    curves = _Curves(every, reader.sampled()[: len(every)], names, reader.bookings(), reader.capital())
+    more = standing.own_closes if standing is not None else {}
+    calendars = {each.calendar for each in reader.run.universe.instruments} | {reader.run.universe.calendar}
+    if standing is None and len(calendars) > 1:
+        unknown["own_closes"] = "the state of the run is not at hand: returns are at last known prices"
+    curves = _Curves(
+        every, reader.sampled()[: len(every)], names, reader.bookings(), reader.capital(), more.get("", ())
+    )
     refused, cut = reasons(plans)
     house = present.house if present is not None else None
     weights = _weights(house)
     return Report(
-        header=_header(kind, reader, config, points, feed, present),
+        header=_header(kind, reader, config, points, feed, present, OWN_CLOSES if more else ""),
         equity=thin([(p.ts, float(p.equity)) for p in curves.shown(since)]),
         drawdown=thin(curves.drawdown(since)),
         spans=_spans(curves, alerts_of(reader), since, last_ts),
@@ -245,11 +271,15 @@ def report(
         orders=_counted(o.order.state for o in reader.orders(since=since + 1) if o.order.ts <= until),
         refused=refused,
         cut=cut,
-        shortfall=_shortfall(reader, since, until, unknown),
+        shortfall=_shortfall(reader, since, until, unknown, slices),
         var_backtest=_backtest(curves, records, config, since, unknown),
         agents=[
             *(_agent(k, config, curves, plans, moves, alerts, present, since) for k in range(len(config.agents))),
-            *(part for table in config.shadows if (part := _shadow(table, reader, alerts, since, until)) is not None),
+            *(
+                part
+                for table in config.shadows
+                if (part := _shadow(table, reader, alerts, since, until, more.get(table.name, ()))) is not None
+            ),
         ],
         unknown=unknown,
         house=_house(reader, config, curves, since, until, unknown),
@@ -283,7 +313,9 @@ def _named(names: Sequence[str], config: Config, shares: Sequence[float]) -> dic
     return dict(zip([name for name in names if name != MANUAL], shares, strict=False))
 
 
-def _shadow(table: Agent, reader: Reader, alerts: Sequence[Alert], since: int, until: int) -> AgentPart | None:
+def _shadow(
+    table: Agent, reader: Reader, alerts: Sequence[Alert], since: int, until: int, more: Sequence[Gain]
+) -> AgentPart | None:
     """A shadow's section, of its own book; None before its first sample."""
     points = [p for p in reader.shadow(table.name) if p.ts <= until]
     if not points:
@@ -298,7 +330,9 @@ def _shadow(table: Agent, reader: Reader, alerts: Sequence[Alert], since: int, u
         policy=table.policy,
         profile=table.profile or "",
         equity=points[-1].equity,
-        span=_span("this report", ts, _returns(equity, np.zeros(len(equity))), told, since, int(ts[-1])),
+        span=_span(
+            "this report", ts, _returns(equity + _more(ts, more, 0), np.zeros(len(equity))), told, since, int(ts[-1])
+        ),
         alerts=_counted(a.kind for a in own),
         switches=[],
         limits=[],
@@ -308,12 +342,15 @@ def _shadow(table: Agent, reader: Reader, alerts: Sequence[Alert], since: int, u
     )
 
 
-def _shortfall(reader: Reader, since: int, until: int, unknown: dict[str, str]) -> list[Costed]:
+def _shortfall(reader: Reader, since: int, until: int, unknown: dict[str, str], slices: Slices | None) -> list[Costed]:
     """What decisions of the span lost on their way into the book; empty where none was made."""
     if reader.records is None:
         unknown["shortfall"] = "the journal is not at hand"
         return []
-    return by_symbol(shortfalls(reader, reader.records, since), since, until)
+    found = shortfalls(reader, reader.records, since, slices)
+    if found.note:
+        unknown["delay"] = found.note
+    return by_symbol(found, since, until)
 
 
 def alerts_of(reader: Reader) -> list[tuple[int, str]]:
@@ -322,7 +359,13 @@ def alerts_of(reader: Reader) -> list[tuple[int, str]]:
 
 
 def _header(
-    kind: str, reader: Reader, config: Config, points: Sequence[EquityPoint], feed: str, present: Standing | None
+    kind: str,
+    reader: Reader,
+    config: Config,
+    points: Sequence[EquityPoint],
+    feed: str,
+    present: Standing | None,
+    returns: str,
 ) -> Header:
     made = config.broker.costs()
     costs = {name: getattr(made, name) for name in made.__struct_fields__ if name != "seed" and getattr(made, name)}
@@ -345,6 +388,7 @@ def _header(
         feed=feed,
         version=code_version(),
         standing=iso(present.ts) if present is not None else "",
+        returns=returns,
     )
 
 
@@ -352,7 +396,8 @@ def _header(
 
 
 class _Curves:
-    """Equity of the house and of each agent at samples, and wealth: what 1 became without deposits."""
+    """Equity of the house and of each agent at samples, and wealth: what 1 became without deposits. Returns are at own closes of each
+    date, by what these gain (`more`); equity is at last known prices."""
 
     def __init__(
         self,
@@ -361,12 +406,13 @@ class _Curves:
         agents: Sequence[str],
         bookings: Sequence[Booking],
         capital: Sequence[Reallocated] = (),
+        more: Sequence[Gain] = (),
     ) -> None:
         self.every = every
         self.ts = np.array([p.ts for p in every], dtype=np.int64)
         seqs = np.array(entries, dtype=np.int64)
         flows = [b for b in bookings if b.kind in FLOWS]
-        house = np.array([float(p.equity) for p in every])
+        house = np.array([float(p.equity) for p in every]) + _more(self.ts, more, 0)
         self.returns = _returns(house, _flows(seqs, flows))
         self.books = [np.array([float(p.books[k]) for p in every]) for k in range(len(agents))]
         # capital moves at a sample, right after it was valued
@@ -376,8 +422,8 @@ class _Curves:
             if at < len(every) and self.ts[at] == each.ts:
                 after[:, at] += np.array(each.moved[: len(agents)]) / 1e6
         self.agents = [
-            _returns(book, _flows(seqs, [b for b in flows if b.agent == name]), own)
-            for name, book, own in zip(agents, self.books, after, strict=True)
+            _returns(book + _more(self.ts, more, k + 1), _flows(seqs, [b for b in flows if b.agent == name]), own)
+            for k, (name, book, own) in enumerate(zip(agents, self.books, after, strict=True))
         ]
 
     def shown(self, since: int) -> Sequence[EquityPoint]:
@@ -395,6 +441,12 @@ class _Curves:
     def curve(self, agent: int, since: int) -> list[tuple[int, float]]:
         begin = self.start(since)
         return list(zip(self.ts[begin:].tolist(), self.books[agent][begin:].tolist(), strict=True))
+
+
+def _more(ts: NDArray[np.int64], more: Sequence[Gain], book: int) -> Floats:
+    """float64[T], what the house (0) or an agent's book (1 on) gains at these samples."""
+    found = {each.ts: each.micro[book] / 1e6 for each in more}
+    return np.array([found.get(int(each), 0.0) for each in ts])
 
 
 FLOWS: Final = frozenset({"flow", "in_kind"})

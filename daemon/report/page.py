@@ -89,6 +89,7 @@ def _header(report: Report) -> str:
             _row("configuration", figure("header.config", h.config)),
             _row("code", figure("header.version", h.version)),
             _row("as it stands", figure("header.standing", h.standing)) if h.standing else "",
+            _row("returns", figure("header.returns", h.returns)) if h.returns else "",
         ),
     )
     return f'<div class="head">{table}</div>'
@@ -331,7 +332,10 @@ def _shortfall(report: Report) -> str:
     head = ["", "value"]
     for part in ("delay", "impact and spread", "fees", "opportunity", "total"):
         head += [part, "bp"]
-    said = "Against trading all of it at the price decided on, without cost; positive is worse (docs/execution.md)."
+    said = (
+        "Against trading all of it at the price decided on, without cost; positive is worse. Delay is until the market opened to the order, "
+        "impact from there on (docs/execution.md)."
+    )
     return _section("Implementation shortfall", _table(head, rows), f"<p>{said}</p>")
 
 

@@ -7,25 +7,29 @@ from adapters.store.reading import Reader
 from daemon.assessing import assessed
 from daemon.engine.state import State
 from daemon.overview import limits_now
-from daemon.report.figures import Report, Standing, day_start, report
+from daemon.report.figures import Report, Standing, day_start, own_closes, report
 from daemon.report.files import DAYS, keep
 from daemon.service import Service
+from daemon.shortfalls import Slices
 
 
 def standing_of(state: State) -> Standing:
     """The account as it stands, between two steps."""
     found = assessed(state)
-    return Standing(found.ts, limits_now(state), found.house, found.agents)
+    return Standing(found.ts, limits_now(state), found.house, found.agents, own_closes(state))
 
 
 class Reporter:
-    """Of one service. `store` is the state folder or a URL, `feed` the digest of the market's data."""
+    """Of one service. `store` is the state folder or a URL, `feed` the digest of the market's data, `slices` its bars by number."""
 
-    def __init__(self, service: Service, folder: Path, store: str | Path, feed: str) -> None:
+    def __init__(
+        self, service: Service, folder: Path, store: str | Path, feed: str, slices: Slices | None = None
+    ) -> None:
         self._service = service
         self._folder = folder
         self._store = store
         self._feed = feed
+        self._slices = slices
 
     async def work(self, job: str, due: int) -> str:
         """Write the report of a job in a thread; where it is."""
@@ -48,4 +52,5 @@ class Reporter:
             feed=self._feed,
             standing=standing,
             since=day_start(last, DAYS[job]),
+            slices=self._slices,
         )

@@ -21,6 +21,7 @@ from models.learned.runtime import LearnedAgent, load_agent
 from models.runtime import LearnedPolicy, load_policy
 from strategies.ensembles import mean_of, median_of
 from strategies.policies.params import parse
+from trading.instruments import Universe
 from trading.market import Floats
 from trading.view import MEMORY_BYTES, Memory, View
 
@@ -96,6 +97,11 @@ class LearnedEnsemble:
     def artifacts(self) -> tuple[EnsembleArtifact, ...]:
         """What it was loaded from: its manifest has the digests of its members, so that its signature is theirs."""
         return (self.artifact,)
+
+    def fit(self, universe: Universe) -> None:
+        """ArtifactError when a member cannot trade `universe`."""
+        for member in self.members:
+            member.fit(universe)
 
     def act(self, view: View, memory: Memory) -> tuple[Floats, Memory]:
         votes: list[Floats] = []

@@ -39,6 +39,11 @@ class EstimateParams(Struct, frozen=True, kw_only=True):
     volatility_target: Annotated[float, Meta(ge=0.0, le=5.0)] = 0.0
     samples_a_year: Annotated[float, Meta(gt=0.0, le=1e6)] = float(PERIODS_PER_YEAR)
 
+    @property
+    def named(self) -> tuple[str, ...]:
+        """Symbols that the parameters name; all of them must be traded."""
+        return ()
+
 
 class BoundedParams(EstimateParams, frozen=True, kw_only=True):
     """Bounds on each instrument's weight, as fractions of the book, before a volatility target makes it smaller."""
@@ -126,6 +131,10 @@ class Allocator(Generic[P]):
     @property
     def lookback(self) -> int:
         return self.params.lookback
+
+    def fit(self, universe: Universe) -> None:
+        """Raises ParamsError when a parameter names an instrument that is not in `universe`."""
+        by_symbol(self.name, "params", self.params.named, universe.symbols)
 
     def prepare(self) -> None:
         """Load what takes seconds before the first question."""

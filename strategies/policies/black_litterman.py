@@ -47,6 +47,10 @@ class BlackLittermanParams(BoundedParams, frozen=True, kw_only=True):
     objective: Literal["sharpe", "utility"] = "sharpe"
     risk_free: RiskFree = RISK_FREE_ANNUAL
 
+    @property
+    def named(self) -> tuple[str, ...]:
+        return (*self.market, *(symbol for view in self.views for symbol in view.shares()))
+
 
 def _weights(case: Case[BlackLittermanParams]) -> Floats:
     params = case.params

@@ -9,6 +9,7 @@ import numpy as np
 from msgspec import Struct
 
 from strategies.policies.params import ParamsError, nearest, parse
+from trading.instruments import Universe
 from trading.market import Floats
 from trading.view import Memory, View
 
@@ -39,6 +40,10 @@ class FixedMix:
     @property
     def lookback(self) -> int:
         return 1
+
+    def fit(self, universe: Universe) -> None:
+        """Raises ParamsError when the mix names an instrument that is not in `universe`."""
+        _row(self.mix, universe.symbols)
 
     def act(self, view: View, memory: Memory) -> tuple[Floats, Memory]:
         row = _row(self.mix, view.universe.symbols)

@@ -20,6 +20,10 @@ class RiskParityParams(BoundedParams, frozen=True, kw_only=True):
     covariance: CovarianceKind = "sample"
     budgets: dict[str, Annotated[float, Meta(gt=0.0, le=1e6)]] = {}
 
+    @property
+    def named(self) -> tuple[str, ...]:
+        return tuple(self.budgets)
+
 
 def _weights(case: Case[RiskParityParams]) -> Floats:
     budgets = case.params.budgets

@@ -166,7 +166,7 @@ FAULTS: Final[Sequence[Fault]] = (
     told("open orders cost no equity", lambda a, c: {"open_loss": 0.0}),
     told("closed positions may be entered again", lambda a, c: {"blocked": None}),
     told("an order may come twice", lambda a, c: {"repeated": None}),
-    told("orders are not counted", lambda a, c: {"open_orders": 0, "recent_orders": 0}),
+    told("orders are not counted", lambda a, c: {"open_orders": 0, "recent_orders": 0, "session_orders": 0}),
     told("what the session traded is forgotten", lambda a, c: {"traded": 0.0}),
     told("no equity is taken for some", lambda a, c: {"equity": max(a.equity, 1_000.0)}),
     told("what is not a number is taken for nothing",
@@ -174,7 +174,7 @@ FAULTS: Final[Sequence[Fault]] = (
     *(deaf(key) for key in (
         "max_position_weight", "max_gross_exposure", "max_net_exposure", "max_sector_weight", "group_caps", "max_volatility",
         "var", "cvar", "correlation", "max_leverage", "max_turnover", "max_order_notional", "max_share_of_volume",
-        "liquidity", "max_herfindahl", "restricted",
+        "liquidity", "max_herfindahl", "restricted", "max_orders_per_day",
     )),
     deaf("allow_short", allow_short=True),
     deaf("fee_bp", fee_bp=0.0),
@@ -197,6 +197,9 @@ FAULTS: Final[Sequence[Fault]] = (
     Fault("the switch is not looked at", lambda patch: _whatever_the_switch),
     inside("worst prices take nothing from equity", risk.gate, "_extents", _without_slip),
     inside("hedges that have not filled count", risk.case.Case, "sides", _unfilled_hedges),
+    inside("a limit that an open order may break is given up", risk.case.Case, "standing",
+           lambda f: lambda case, extent: (extent.w, extent.before)),
+    inside("reductions are not counted", risk.gate, "_counted", lambda f: lambda c, lots, reductions, r: f(c, lots, 0, r)),
     inside("weights are not seen again at the lower equity", risk.gate, "_weigh_again", lambda f: lambda c, lots, r: lots),
 )  # fmt: skip
 

@@ -17,12 +17,8 @@ from tests.risk_cases import (
     Book,
     Floats,
     Orders,
-    States,
-    _counted_breaches,
-    _pair_breaches,
-    _settled_breaches,
-    numerators,
     orders_of,
+    state_breaches,
 )
 from trading.instruments import NANO
 
@@ -52,7 +48,9 @@ def judge(book: Book, verdict: Verdict, rng: np.random.Generator, *, switch: int
         wrong += [*_prices(book, orders), *_bought(book, orders)]
         if wrong or not orders.adding.any():
             return Judgement(wrong, 0, 0.0)
-        return _states(book, orders, fill_states(rng, book, orders, partial))
+        fills = fill_states(rng, book, orders, partial)
+        broken, use = state_breaches(book, orders, fills)
+        return Judgement(broken, len(fills), use)
     finally:
         book.px = px
 
@@ -60,7 +58,7 @@ def judge(book: Book, verdict: Verdict, rng: np.random.Generator, *, switch: int
 def use_of(book: Book, lots: Floats, rng: np.random.Generator) -> float:
     """The share of the nearest limit that `lots`, passed or not, could use."""
     orders = orders_of(book, lots)
-    return _states(book, orders, fill_states(rng, book, orders, 0)).use if orders.adding.any() else 0.0
+    return state_breaches(book, orders, fill_states(rng, book, orders, 0))[1] if orders.adding.any() else 0.0
 
 
 # ---- what a verdict may look like -------------------------------------------------------------------------
@@ -212,38 +210,3 @@ def _worst_subsets(rng: np.random.Generator, book: Book, orders: Orders) -> NDAr
     chosen = rows[rng.integers(len(rows), size=min(SCENARIOS, len(rows)))]
     moves = chosen[:, orders.sym] * np.sign(orders.lots)
     return np.vstack((*whole, one, ~one, moves < 0.0, moves > 0.0))
-
-
-# ---- every limit in every state --------------------------------------------------------------------------------
-
-
-def _states(book: Book, orders: Orders, fills: Floats) -> Judgement:
-    limits, money = book.limits, CLOSE * book.account.equity
-    room = 1.0 + limits.in_flight
-    s = States(book, orders, fills, at_worst=True)
-    base = States(book, orders, np.where(orders.adding, 0.0, fills), at_worst=True)
-    none = States(book, orders, np.where(orders.new, 0.0, fills), at_worst=True)
-    lowest = none.equity.min()
-    wrong: list[str] = []
-    use = 0.0
-    before = numerators(book, base)
-    for name, (value, bound) in numerators(book, s).items():
-        held, most = before[name][0], bound * room * s.equity
-        # breached already where one state without the new orders is beyond the limit
-        already = bool((held > bound * room * base.equity - money).any())
-        bad = (value > most + money) & ((value > held.max() + money) | (not already))
-        if bad.any():
-            wrong.append(f"{name}: {(value / s.equity)[bad].max():.6f} over {bound}")
-        if bound > 0.0 and not already:
-            use = max(use, float((value / np.maximum(most, money)).max()))
-    floor = limits.cash_reserve * book.account.equity - limits.max_cash_debit * s.equity
-    bought = (np.where(orders.adding, fills, 0.0) > 0).any(axis=1)
-    if ((s.cash < floor - money) & bought).any():
-        wrong.append("cash on the way")
-    if (s.equity <= 0).any():
-        wrong.append("equity")
-    wrong += _pair_breaches(book, s, base, lowest, money, room)
-    if not limits.allow_short and ((s.exposure < -money) & (s.exposure < base.exposure.min(axis=0) - money)).any():
-        wrong.append("short")
-    wrong += _counted_breaches(book, orders, s, base)
-    return Judgement(wrong + _settled_breaches(book, orders, money), len(fills), use)

@@ -350,6 +350,7 @@ def repeating(rng: np.random.Generator, gate: Gate) -> Tally:
             "repeated": np.where(rng.random(a.n) < 0.5, asked, 0.0) if k else None,
             "blocked": rng.random(a.n) < 0.3,
             "recent_orders": int(rng.integers(0, 9)),
+            "session_orders": int(rng.integers(0, 9)),
             "open_orders": len(a.open) + int(rng.integers(0, 3)),
         }
         a.put(asked)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from risk.gate import Account, gate
-from risk.limits import Limits, Reason
+from risk.limits import Correlation, Limits, Rate, Reason, Tail
 from tests.adversary.arena import Tally
 from tests.adversary.duel import ALL, ENGINE, duel, match_of
 from tests.adversary.faults import FAULTS, Fault, hunt
@@ -73,11 +73,19 @@ def judged(
     asked: list[float], limits: Limits, px: list[float], rows: list[tuple[int, float, float]], **given: Any
 ) -> Judgement:
     """The gate's verdict, judged: `rows` (column, signed lots, worst price) are open."""
+    return passed(asked, limits, px, rows, **given)[1]
+
+
+def passed(
+    asked: list[float], limits: Limits, px: list[float], rows: list[tuple[int, float, float]], **given: Any
+) -> tuple[list[float], Judgement]:
+    """The lots that pass, and the judgement of them. The sector is x, of all but the first y; S0 is in the group "first"."""
     n = len(px)
     price, up, down = np.array(px), np.zeros(n), np.zeros(n)
     for k, lots, _worst in rows:
         (up if lots > 0 else down)[k] += abs(lots)
     lots = np.array(given.pop("lots", [0.0] * n))
+    returns = given.pop("returns", np.zeros((80, n)))
     account = Account(
         **{
             "lots": lots,
@@ -85,15 +93,17 @@ def judged(
             "equity": EQUITY,
             "up": up if up.any() else None,
             "down": down if down.any() else None,
+            "up_cash": sum(max(k, 0.0) * worst for _, k, worst in rows),
+            "open_orders": len(rows),
             "open_loss": sum(abs(k * (worst - px[s])) for s, k, worst in rows),
             **given,
         }
     )
     names = [f"S{k}" for k in range(n)]
-    returns = np.zeros((80, n))
-    ctx = make_context(price, returns, names, ["x"] * n)
+    ctx = make_context(price, returns, names, ["x", *["y"] * (n - 1)], groups=(("first", ("S0",)),))
     book = Book(ctx, account, np.array(asked), limits, rows, returns, price, names)
-    return judge(book, gate(ctx, account, book.asked, limits), np.random.default_rng(0))
+    verdict = gate(ctx, account, book.asked, limits)
+    return verdict.lots.tolist(), judge(book, verdict, np.random.default_rng(0))
 
 
 def test_a_position_beyond_its_weight_keeps_its_concentration() -> None:
@@ -157,3 +167,66 @@ def test_a_resting_sale_of_more_than_is_held_counts_as_a_short() -> None:
     lots = [2.0, 29.0, 0.0]
     found = judged([1_620.0, 234.0, 787.0], limits, [21.38, 159.67, 33.04], rows, lots=lots)
     assert found.wrong == []
+
+
+MOVED = np.repeat(np.random.default_rng(5).normal(0.0, 0.01, (80, 1)), 3, axis=1) * [1.0, 1.0, 0.0]
+PAIRED = Correlation(threshold=0.7, joint_weight=0.2115, min_weight=0.005, lookback=80)
+
+
+@pytest.mark.parametrize(
+    ("limits", "held", "side"),
+    [
+        ({"max_position_weight": 0.2015}, [200.0, 0.0, 0.0], 1.0),
+        ({"max_concentration": 0.2015}, [200.0, 0.0, 0.0], 1.0),
+        ({"max_sector_weight": 0.2015}, [200.0, 0.0, 0.0], 1.0),
+        ({"group_caps": (("first", 0.2015),)}, [200.0, 0.0, 0.0], 1.0),
+        ({"max_leverage": 1.2015, "max_cash_debit": 0.5}, [1_200.0, 0.0, 0.0], -1.0),
+        ({"correlation": PAIRED}, [200.0, 10.0, 0.0], 1.0),
+        ({"max_herfindahl": 0.0402}, [200.0, 0.0, 0.0], 1.0),
+        ({"max_volatility": 0.0334, "volatility_lookback": 80}, [200.0, 0.0, 0.0], 1.0),
+        ({"var": Tail(0.0035, lookback=80)}, [200.0, 0.0, 0.0], 1.0),
+        ({"cvar": Tail(0.0041, lookback=80)}, [200.0, 0.0, 0.0], 1.0),
+    ],
+    ids=lambda given: next(iter(given)) if isinstance(given, dict) else "",
+)
+def test_a_limit_that_an_open_order_may_break_still_holds_for_new_orders(
+    limits: dict[str, Any], held: list[float], side: float
+) -> None:
+    """20 % is held, an open order would make it 25 %: no new order may take equity from what is held."""
+    given: dict[str, Any] = {"limits": Limits(**limits), "px": [100.0] * 3, "lots": held, "returns": MOVED}
+    alone, found = passed([0.0, 0.0, side * 160.0], rows=[], **given)
+    assert found.wrong == []
+    assert abs(alone[2]) > 1.0
+    beside, found = passed([0.0, 0.0, side * 160.0], rows=[(0, 50.0, 105.0)], **given)
+    assert found.wrong == []
+    assert abs(beside[2]) <= abs(alone[2])
+
+
+def test_a_limit_that_is_breached_by_what_is_held_stops_only_what_adds_to_it() -> None:
+    limits = Limits(group_caps=(("first", 0.15),))
+    found = passed([10.0, 100.0], limits, [100.0, 100.0], [(0, 50.0, 105.0)], lots=[200.0, 0.0])
+    assert found[0] == [0.0, 100.0]
+    assert found[1].wrong == []
+
+
+@pytest.mark.parametrize(
+    "limits", [{"max_orders_per_day": 1}, {"max_open_orders": 1}, {"order_rate": Rate(1)}], ids=lambda k: next(iter(k))
+)
+def test_reductions_of_a_basket_count_as_orders_and_pass(limits: dict[str, Any]) -> None:
+    lots, found = passed([-50.0, 100.0, 0.0], Limits(**limits), [100.0] * 3, [], lots=[100.0, 0.0, 0.0])
+    assert lots == [-50.0, 0.0, 0.0]
+    assert found.wrong == []
+    lots, found = passed([-50.0, 0.0, -20.0], Limits(**limits), [100.0] * 3, [], lots=[100.0, 0.0, 50.0])
+    assert lots == [-50.0, 0.0, -20.0]
+
+
+def test_the_sum_of_squares_on_the_way_is_exceeded_by_in_flight_once() -> None:
+    limits = Limits(max_herfindahl=0.2, in_flight=0.25)
+    lots, found = passed([-400.0, 450.0], limits, [100.0] * 2, [], lots=[400.0, 0.0])
+    assert found.wrong == []
+    assert lots[0] == -400.0
+    low = EQUITY - 5.0 * lots[1]
+    assert (40_000.0**2 + (100.0 * lots[1]) ** 2) / low**2 <= 0.25
+    # a lot more would be too much
+    low = EQUITY - 15.0 * 400.0 - 5.0 * (lots[1] + 1.0)
+    assert (40_000.0**2 + (100.0 * (lots[1] + 1.0)) ** 2) / low**2 > 0.25

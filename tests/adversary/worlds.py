@@ -17,9 +17,9 @@ from daemon.timeline import Item
 from risk.gate import worst_nano
 from risk.limits import Correlation, Limits, Tail, override
 from tests.adversary.arena import Tally
-from tests.adversary.judge import _states, fill_states
+from tests.adversary.judge import fill_states
 from tests.engine_world import START, World, block
-from tests.risk_cases import CLOSE, Book, Orders, States, numerators
+from tests.risk_cases import CLOSE, Book, Orders, States, numerators, state_breaches
 from tests.simulation.setting import HOUR, _policy
 from trading.effects import Effect, Ended, Filled, Planned
 from trading.events import Action, Event, Reconciled, Reports, Tick
@@ -75,7 +75,11 @@ class Reference:
         self.case = case
         fills = fill_states(np.random.default_rng(len(orders.lots)), case, orders, 0)
         base = States(case, orders, np.where(orders.adding, 0.0, fills), at_worst=True)
-        self.before = {name: float(value.max()) for name, (value, _) in numerators(case, base).items()}
+        self.before = {
+            name: float(value.max(initial=0.0, where=value > bound * base.room * base.equity))
+            for name, (value, bound) in numerators(case, base).items()
+        }
+        """The most that each limit measures in a state without the new orders that is beyond it."""
         self.matters = base.matters
 
 
@@ -200,7 +204,7 @@ class Watched(World):
         account, ctx = state.account(book), market_context(state)
         px = np.nan_to_num(np.asarray(ctx.px))
         # turnover and rates are of the session, not of a state
-        limits = override(self._limits(book), max_turnover=None, order_rate=None)
+        limits = override(self._limits(book), max_turnover=None, order_rate=None, max_orders_per_day=None)
         returns = np.array(state.history.synchronous.returns(ROWS))
         case = Book(ctx, account, np.zeros(len(px)), limits, kept, returns, px, list(self.universe.symbols))
         unsent = [] if book == HOUSE else self._unsent(case, plan, book, new)
@@ -222,14 +226,13 @@ class Watched(World):
         if not orders.adding.any():
             return
         fills = fill_states(self.draw, case, orders, 24)
-        found = _states(case, orders, fills)
-        wrong = found.wrong
+        wrong, use = state_breaches(case, orders, fills)
         if book != HOUSE:
             # the house may cut what an agent's verdict had as a whole: then only its subsets are promised
             wrong = [each for each in wrong if "at the end" not in each]
         self.tally.added += 1
-        self.tally.states += found.states
-        self.tally.use = max(self.tally.use, found.use)
+        self.tally.states += len(fills)
+        self.tally.use = max(self.tally.use, use)
         self.tally.wrong += wrong
 
     def _unsent(self, case: Book, plan: Planned, book: int, new: list[OpenRow]) -> list[OpenRow]:

@@ -50,7 +50,7 @@ def config(tmp_path, agent):
 
 def rules_in(tmp_path, agent):
     found = config(tmp_path, 'policy = "equal_weight"\n' + agent)
-    return policy_of(found, found.agents[0], lambda weights: 1.0)
+    return policy_of(found, found.instruments(), found.agents[0], lambda weights: 1.0)
 
 
 def test_without_rules_the_policy_is_asked_as_it_is(tmp_path):

@@ -8,6 +8,7 @@ from daemon.assembly import assemble
 from daemon.cli.beginning import write_policy
 from daemon.cli.configuration import read
 from daemon.deadline import Deadline
+from daemon.worker import Apart
 from risk.switch import REDUCE, RUN
 from tests.edge_world import ROOT
 from trading.effects import Effect, Publish
@@ -17,14 +18,20 @@ BAD = {
     "raising": "    raise ValueError('not today')",
     "nothing": "    return [float('nan')] * len(view.prices)",
     "shapes": "    return [0.1, 0.2]",
-    # a hundred times as long as it may take; a thread that never ended would slow down every test after this one
-    "endless": "    import time\n    end = time.monotonic() + 5.0\n    while time.monotonic() < end:\n        pass",
+    "endless": "    while True:\n        pass",
+    # the interpreter's lock is held in C
+    "locked": "    import re\n    re.match(r'(a+)+$', 'a' * 34 + 'b')",
+    "leaving": "    import os\n    os._exit(3)",
+    "crashing": "    import ctypes\n    ctypes.string_at(0)",
 }
 SAID = {
     "raising": "ValueError: not today at raising.py:",
     "nothing": "the weight of SPY is nan",
     "shapes": "weights have shape (2,)",
-    "endless": "no answer within 0.05 s",
+    "endless": "no answer within 0.5 s",
+    "locked": "no answer within 0.5 s",
+    "leaving": "its process ended (exit status 3)",
+    "crashing": "its process ended (signal 11)",
 }
 HEAD = f"""
 [universe]
@@ -42,9 +49,9 @@ cash = "600000.00"
 max_failures = 4
 max_price_age = "30h"
 """
-AGENT = '[[agents]]\nname = "{0}"\npolicy = "{1}"\ncapital = 0.16\nparams = {2}\n'
-FIRST_WORSE = 5
-"""Answers that each bad policy gives well: it holds something when it goes wrong."""
+AGENT = '[[agents]]\nname = "{0}"\npolicy = "{1}"\ncapital = 0.11\nparams = {2}\n'
+WORSE_FROM = 1546992000000000000
+"""2019-01-09: until then each bad policy answers well, and holds something when it goes wrong."""
 
 
 class Seen:
@@ -67,8 +74,7 @@ def world(tmp_path_factory):
     text = HEAD
     for name, body in BAD.items():
         (folder / f"{name}.py").write_text(
-            f"asked = 0\ndef act(view):\n    global asked\n    asked += 1\n    if asked <= {FIRST_WORSE}:\n"
-            f"        return [0.15] * len(view.prices)\n{body}\n"
+            f"def act(view):\n    if view.time < {WORSE_FROM}:\n        return [0.1] * len(view.prices)\n{body}\n"
         )
         text += AGENT.format(name, f"{name}.py:act", "{}")
     write_policy(folder, "healthy", as_json=True)  # what `quantd init --policy` writes is among the healthy ones
@@ -80,11 +86,11 @@ def world(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def run(world):
-    assembly = assemble(read(Options(world / "config.toml").config))
+    assembly = assemble(read(Options(world / "config.toml").config), apart=Apart())
     assert assembly.rules.max_failures == 4
     seen = Seen()
     shell = assembly.shell(seen)
-    shell.answer = Deadline(assembly.policies, limit_s=0.05)
+    shell.answer = deadline = Deadline(assembly.policies, limit_s=0.5)
     lots = {}
     for item in assembly.items():
         shell.take(item)
@@ -93,6 +99,7 @@ def run(world):
             for number, agent in enumerate(shell.state.agents):
                 if agent.failures or agent.suspended:
                     lots.setdefault(number, []).append(list(shell.state.ledger.books[number].lots))
+    deadline.close()
     return shell, seen, lots
 
 
@@ -114,12 +121,12 @@ def test_each_bad_policy_holds_and_is_suspended_after_the_set_number_of_failures
 
 def test_the_others_trade_on(run):
     shell, seen, _ = run
-    for number in (4, 5):
+    for number in (len(BAD), len(BAD) + 1):
         assert not shell.state.agents[number].suspended
         assert number not in seen.failed
         assert any(shell.state.ledger.books[number].lots)
     assert shell.state.switch.state == RUN
-    answered = [e for e in seen.effects if type(e).__name__ == "Ask" and e.agent in (4, 5)]
+    answered = [e for e in seen.effects if type(e).__name__ == "Ask" and e.agent >= len(BAD)]
     assert len(answered) == 2 * 40  # every sample, to the end
 
 

@@ -123,3 +123,13 @@ def test_each_variable_that_help_offers_stands_in_for_its_option_which_wins(tmp_
         assert edge_world.answer(done)["performance"]["samples"] == days
         assert (folder / "kept" / "backtests" / "quantd.db").exists()
     assert not list(empty.iterdir())
+
+
+def test_an_override_of_the_bus_leaves_the_keys_of_the_other_kind_in_the_file_alone():
+    bus = config("bus.kind=mqtt", "bus.url=mqtt://h").bus
+    assert (bus.kind, bus.url) == ("mqtt", "mqtt://h")
+    assert config(QUANTD_BUS__KIND="mqtt", QUANTD_BUS__URL="mqtt://h").bus.kind == "mqtt"
+    (line, _) = said("bus.kind=mqtt", "bus.url=mqtt://h", "bus.port=1884")
+    assert line.startswith('--set bus.port: [bus] port is read only with kind = "embedded"')
+    (line, _) = said("bus.url=mqtt://h")
+    assert line.startswith('--set bus.url: [bus] url is read only with kind = "mqtt"')

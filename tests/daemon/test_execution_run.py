@@ -10,6 +10,7 @@ import pytest
 
 from adapters.calendars import sessions as calendar_sessions
 from daemon.config import ConfigError, Known, read
+from tests.edge_world import CONFIG as DAILY
 from tests.edge_world import answer, quantd, write
 
 KNOWN = Known(policies=("equal_weight",), calendars=("XNYS",))
@@ -130,6 +131,24 @@ def test_the_report_has_the_shortfall_in_both_forms(ran) -> None:
     page = (folder / "whole.html").read_text()
     assert "Implementation shortfall" in page
     assert json.dumps(found["shortfall"][0]["total"]).strip('"') in page
+
+
+def test_orders_decided_on_a_close_pay_spread_and_slippage_as_impact_and_the_night_as_delay(tmp_path) -> None:
+    """The same of `orders`, `why` and the report: recorded bars are read by number."""
+    write(tmp_path, DAILY.replace("commission_bp = 1.0", "commission_bp = 1.0\nspread_bp = 4.0\nslippage_bp = 1.0"))
+    answer(quantd(tmp_path, "run", "--json", "--quiet"))
+    orders = answer(quantd(tmp_path, "orders", "--json", "--last", "20"))["orders"]
+    done = [o["shortfall"] for o in orders if o["shortfall"]["unfilled"] == "0"]
+    assert len(done) > 5
+    for cost in done:
+        assert cost["note"] == ""
+        assert cost["impact_bp"] == pytest.approx(3.0, abs=0.15)
+    assert max(abs(cost["delay_bp"]) for cost in done) > 10.0
+    told = answer(quantd(tmp_path, "why", orders[-1]["id"], "--json"))
+    assert told["shortfall"] == orders[-1]["shortfall"]
+    report = answer(quantd(tmp_path, "report", "--json"))
+    assert report["shortfall"][0]["impact_bp"] == pytest.approx(3.0, abs=0.15)
+    assert "delay" not in report["unknown"]
 
 
 @pytest.mark.parametrize(

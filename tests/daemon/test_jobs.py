@@ -15,8 +15,7 @@ from daemon.jobs import Jobs, Work, kept_up
 from daemon.report.reporting import Reporter
 from daemon.timeline import instants
 from risk.switch import RUN
-from tests.daemon.test_service import Kit, world
-from tests.daemon.test_upkeep import until
+from tests.daemon.test_service import Kit, until, world
 from trading.codec import decode
 from trading.effects import Publish
 from trading.events import Stopping

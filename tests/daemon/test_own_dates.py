@@ -1,6 +1,7 @@
 """Shares and bitcoin in one book: policies relate them by session date, and reports value each at its own close of the date."""
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,18 +10,23 @@ import pytest
 
 from daemon.app import Options, read_config
 from daemon.assembly import Assembly, assemble
+from daemon.engine.valuation import gains
+from daemon.loop import Log, Shell
 from daemon.policies import answer
 from daemon.timeline import instants
 from models.features import LOOKBACK, measure
 from models.market_data import read_panel
 from models.observations import sight
 from models.walks import walk
-from tests.edge_world import ROOT
-from trading.effects import Ask
-from trading.events import Decided
+from research.comparison import recorded
+from tests.edge_world import ROOT, program, quantd
+from tests.edge_world import answer as document
+from trading.effects import Ask, Effect, Filled, Valued
+from trading.events import Decided, Event
 from trading.execution import Costs
 from trading.market import Floats
 from trading.sessions import DAY_NS
+from trading.statistics import OWN_CLOSES, RISK_FREE_ANNUAL
 from trading.view import HOLD, Memory, View
 
 SYMBOLS = ("SPY", "TLT", "GLD", "BTC-USD")
@@ -116,6 +122,7 @@ def test_a_mixed_run_taken_up_from_snapshots_has_the_digest_of_one_that_went_on(
     assert shell.digest.hexdigest() == straight.digest.hexdigest()
     rows = straight.state.history.by_date.returns(252)
     np.testing.assert_array_equal(shell.state.history.by_date.returns(252), rows)
+    assert gains(shell.state) == gains(straight.state)
 
 
 def test_training_shows_the_rows_that_trading_has(mixed: Assembly) -> None:
@@ -163,6 +170,83 @@ def test_a_walk_over_a_panel_shows_the_views_of_the_daemon(mixed: Assembly) -> N
             np.testing.assert_allclose(mine, its, rtol=1e-9, atol=1e-12)
 
 
+class Rebuilt:
+    """A log that rebuilds the account from its fills, with every price from the file: its close of the sample's date."""
+
+    def __init__(self, assembly: Assembly) -> None:
+        bars = pl.read_parquet(ROOT / "data" / "seed4_daily.parquet").pivot(on="symbol", index="ts", values="close")
+        self.row = {day: k for k, day in enumerate(bars["ts"].dt.timestamp("ns").to_list())}
+        self.closes = bars.select(assembly.universe.symbols).to_numpy()
+        self.size = assembly.universe.lot_size
+        self.lots = np.zeros(len(SYMBOLS))
+        self.equity: list[float] = []
+
+    def answer(self, ask: Ask) -> Decided | None:
+        return None
+
+    def add(self, event: Event, effects: Sequence[Effect]) -> None:
+        for effect in effects:
+            if isinstance(effect, Filled):
+                np.add.at(self.lots, effect.sym, effect.lots)
+            if isinstance(effect, Valued):
+                held = self.closes[self.row[effect.ts // DAY_NS * DAY_NS]] @ (self.lots * self.size)
+                self.equity.append(effect.cash_micro / 1e6 + float(held))
+
+
+def drive(assembly: Assembly, log: Log) -> Shell:
+    shell = assembly.shell(log)
+    for item in assembly.items():
+        shell.take(item)
+    return shell
+
+
+def test_a_report_values_each_instrument_at_its_own_close_of_the_date(mixed: Assembly) -> None:
+    rebuilt = Rebuilt(mixed)
+    record = recorded(mixed, drive, rebuilt)
+    assert record.own_closes
+    assert len(record.equity_micro) == len(rebuilt.equity) == 514
+    np.testing.assert_allclose(np.array(record.equity_micro) / 1e6, rebuilt.equity, rtol=1e-9)
+
+
+def test_backtest_and_report_have_one_ratio_and_say_whose_closes_it_is_of(tmp_path: Path) -> None:
+    text = CONFIG.replace("start = 2022-12-14", 'start = 2024-01-02\npace = "fast"\nat_end = "stop"')
+    text = text.replace('"min_variance"', '"equal_weight"')
+    (tmp_path / "config.toml").write_text(text + "\n[bus]\nport = 0\n[api]\nport = 0\n")
+    backtest = document(quantd(tmp_path, "backtest", "--json", "--no-compare"))
+    assert OWN_CLOSES in backtest["notes"]
+    run = document(program(tmp_path, "run", "--json", "--quiet"))
+    assert run["digest"] == backtest["digest"]
+    page = tmp_path / "page.html"
+    quantd(tmp_path, "report", "--out", str(page))
+    report = json.loads(page.with_suffix(".json").read_text())
+    whole = next(each for each in report["spans"] if each["name"] == "all")
+    assert whole["sharpe"] == pytest.approx(backtest["performance"]["sharpe"])
+    assert report["header"]["returns"] == OWN_CLOSES
+    assert OWN_CLOSES in page.read_text()
+    measured = report["assessment"]["sharpe"]
+    assert measured == pytest.approx(whole["sharpe"])  # a year of samples is all there is
+    equity = [float(row.split(",")[1]) for row in quantd(tmp_path, "export", "equity").stdout.splitlines()[1:]]
+    known = np.diff(equity) / equity[:-1]
+    at_known_prices = (known.mean() - RISK_FREE_ANNUAL / 252) / known.std(ddof=1) * 252**0.5
+    assert abs(at_known_prices - whole["sharpe"]) > 0.02
+
+
+def test_what_is_not_known_yet_is_in_no_figure(mixed: Assembly) -> None:
+    """Between New York's close and midnight the newest sample has no close of its own."""
+    shell = mixed.shell()
+    checked = 0
+    for instant in instants(mixed.items()):
+        for item in instant:
+            shell.take(item)
+        state = shell.state
+        if state.sample and state.now == state.sample:
+            assert state.sample not in [each.ts for each in gains(state)]
+            checked += 1
+        elif state.sample and state.now % DAY_NS == 0:
+            assert state.sample in [each.ts for each in gains(state)]
+    assert checked == 514
+
+
 def test_on_one_calendar_both_views_are_equal(tmp_path: Path) -> None:
     shares = CONFIG.replace(', "BTC-USD"]', "]").split("[[universe.instruments]]")
     assembly = assembled(tmp_path, shares[0] + "[feed]" + shares[1].split("[feed]")[1])
@@ -175,3 +259,4 @@ def test_on_one_calendar_both_views_are_equal(tmp_path: Path) -> None:
 
     watched(assembly, look)
     assert count == 514
+    assert not recorded(assembly, drive).own_closes

@@ -34,8 +34,7 @@ from models.retraining.again import in_use
 from models.training.scorer import train
 from models.versions import point, versions
 from tests.daemon.test_promotion import better, world, worse
-from tests.daemon.test_service import Kit
-from tests.daemon.test_upkeep import until
+from tests.daemon.test_service import Kit, until
 from tests.edge_world import answer, environment, program, quantd, write
 from tests.models.test_training_scorer import ACTIONS, BARS, SMALL
 from trading.codec import decode

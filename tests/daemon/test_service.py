@@ -1,6 +1,8 @@
 """The loop around the shell: commits before anything leaves, commands first, a store that fails, a clean end."""
 
 import asyncio
+import json
+import shutil
 import sqlite3
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,17 +16,18 @@ from adapters.store.verify import verify
 from adapters.store.writing import Batch
 from daemon import service as service_module
 from daemon.alerting import AlertFilter
+from daemon.commanding import NotDone, operator
 from daemon.config import Known, read
 from daemon.recovery import Journal, ReplayDifference, fold
 from daemon.service import Service, StoreGaveUp
 from daemon.summary import summary
 from daemon.timeline import instants
-from daemon.watch import watch_halt_file
+from daemon.watch import halt_file, watch_halt_file
 from risk.limits import Limits
 from risk.switch import HALT
 from tests.engine_world import START, World, block, walk
 from trading.codec import decode, encode
-from trading.events import Operator, Stopping
+from trading.events import Condition, Operator, Stopping
 
 TEXT = """
 [universe]
@@ -91,6 +94,15 @@ class Kit:
             feed = tasks.create_task(self.service.feed(instants(self.world.items(), self.shell.ts), "fast", at_end))
             await self.service.step_forever()
             feed.cancel()
+
+
+async def until(done: Callable[[], object]) -> None:
+    """Wait until it is so, at most 20 s."""
+    for _ in range(2_000):
+        if done():
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError("it did not happen in time")
 
 
 def backtest(of: World) -> str:
@@ -230,13 +242,97 @@ async def test_a_full_disk_halts_trading_loses_nothing_and_says_so(tmp_path: Pat
     kit = Kit(tmp_path, of, FullFor(Store.open(tmp_path), 2))  # type: ignore[arg-type]
     await kit.run()
     assert kit.shell.state.switch.state == HALT
-    assert any(m.level == "CRITICAL" for m in kit.urgent)
+    assert [json.loads(m.payload)["kind"] for m in kit.urgent] == ["store", "switch"]
     assert kit.shell.state.switch.reason == "store"
     kit.store.close()
     assert verify(tmp_path) == []
     again = Kit(tmp_path, of)
     assert again.shell.state.switch.state == HALT
     again.store.close()
+
+
+async def test_while_the_disk_is_full_the_switch_the_alert_and_a_halt_need_no_store(tmp_path: Path) -> None:
+    of = world()
+    full = FullFor(Store.open(tmp_path), 1_000_000)
+    kit = Kit(tmp_path, of, full)  # type: ignore[arg-type]
+    stepping = asyncio.create_task(kit.service.step_forever())
+    await kit.service.inbox.put(list(instants(of.items()))[:4])
+    await until(lambda: kit.service.store_error)
+    assert kit.service.status == "store failing"
+    assert "the disk is full: no space left" in kit.service.store_error
+    assert (kit.shell.state.switch.state, kit.shell.state.switch.reason) == (HALT, "store")
+    assert {m.topic.rsplit("/", 1)[1] for m in kit.urgent} == {"store", "switch"}
+    assert [json.loads(m.payload)["switch"] for m in kit.sent if m.retain] == ["HALT"]
+    done = kit.service.inbox.command(operator(kit.service, "halt", "by hand", "me"))
+    await asyncio.wait_for(done, 2)  # answered long before there is room
+    for command in ("resume", "flatten"):
+        with pytest.raises(NotDone, match=r"down|waits for the store"):
+            operator(kit.service, command, "again", "me")  # type: ignore[arg-type]
+    urgent = [m.id for m in kit.urgent]
+    kit.sent.clear()
+    full.left = 0
+    await until(lambda: not kit.service.store_error and kit.store.last_seq("run00001") == kit.service.journal.seq)
+    assert kit.service.status == "running"
+    switches = [json.loads(m.payload)["switch"] for m in kit.sent if m.topic.endswith("/risk")]
+    assert switches[:2] == ["RUN", "HALT"], "the batch that waited does not have the last word"
+    kit.service.inbox.command(Stopping(START, False, "test"))
+    await asyncio.wait_for(stepping, 10)
+    recorded = [decode(data).event for _, data in kit.store.entries("run00001")]
+    said = [(e.up if isinstance(e, Condition) else e.command) for e in recorded if isinstance(e, Condition | Operator)]
+    assert said == [False, "halt", True]
+    waiting = [f"{key[0]}-{key[1]}-{key[2]}" for key in (m.key for m in kit.store.pending())]
+    assert set(urgent) <= set(waiting), "published early with the ids that the store gives them"
+    kit.store.close()
+    assert verify(tmp_path) == []
+    again = Kit(tmp_path, of)
+    assert again.shell.state.switch.state == HALT
+    again.store.close()
+
+
+async def test_a_halt_that_the_store_never_took_holds_for_the_next_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service_module, "FULL_S", 1.0)
+    of = world()
+    kit = Kit(tmp_path, of, FullFor(Store.open(tmp_path), 1_000_000))  # type: ignore[arg-type]
+    await kit.service.inbox.put(list(instants(of.items()))[:2])
+    stepping = asyncio.create_task(kit.service.step_forever())
+    await asyncio.wait_for(kit.service.inbox.command(Operator(START, "halt", "test", "me")), 5)
+    with pytest.raises(StoreGaveUp, match=r"a halt is not recorded, so .*HALT was made"):
+        await asyncio.wait_for(stepping, 10)
+    assert halt_file(kit.service)
+    kit.store.close()
+
+
+@pytest.mark.parametrize("harm", ["deleted", "replaced", "log", "table", "trigger"])
+async def test_a_store_that_is_harmed_while_it_is_open_halts_and_ends_the_daemon(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, harm: str
+) -> None:
+    monkeypatch.setattr(service_module, "FULL_S", 1.0)
+    of = world()
+    kit = Kit(tmp_path, of, Store.open(tmp_path, account="paper", lease_s=0.9))
+    stepping = asyncio.create_task(kit.service.step_forever())
+    await kit.service.inbox.put(list(instants(of.items()))[:4])
+    await asyncio.sleep(0.5)
+    assert not kit.service.store_error
+    file = tmp_path / "quantd.db"
+    if harm == "deleted":
+        file.unlink()
+    elif harm == "replaced":
+        shutil.copyfile(file, tmp_path / "copy")
+        (tmp_path / "copy").replace(file)
+    elif harm == "log":
+        (tmp_path / "quantd.db-wal").unlink()
+    else:
+        sql = "DROP TABLE bookings" if harm == "table" else "CREATE TRIGGER t AFTER INSERT ON fills BEGIN SELECT 1; END"
+        with sqlite3.connect(file, timeout=5) as elsewhere:
+            elsewhere.execute(sql)
+    # nothing is traded meanwhile: the idle daemon finds it
+    with pytest.raises(StoreGaveUp, match="while quantd runs"):
+        await asyncio.wait_for(stepping, 10)
+    assert kit.shell.state.switch.reason == "store"
+    assert any(m.level == "CRITICAL" and b"restore a backup" in m.payload for m in kit.urgent)
+    kit.store.close()
 
 
 async def test_a_store_that_stays_full_ends_the_daemon_without_acting(
@@ -248,7 +344,7 @@ async def test_a_store_that_stays_full_ends_the_daemon_without_acting(
     await kit.service.inbox.put(list(instants(of.items()))[:2])
     with pytest.raises(StoreGaveUp):
         await asyncio.wait_for(kit.service.step_forever(), 10)
-    assert kit.sent == []
+    assert {m.topic for m in kit.sent} == {"quantd/paper/risk"}, "the switch, and nothing of the batch"
     kit.store.close()
 
 

@@ -2,18 +2,21 @@
 
 from fractions import Fraction
 
+import msgspec
 import numpy as np
 import pytest
+from msgspec import structs
 
 from daemon.engine.parents import Execution
-from daemon.shortfalls import by_symbol, fold, of_order, of_whole
+from daemon.shortfalls import NO_BARS, by_symbol, fold, of_order, of_whole
 from risk.limits import PROFILES
 from tests.engine_world import START, World, block
 from tests.minute_world import MINUTE, SESSION, Minutes, at, drift, minutes
-from trading.codec import encode
+from trading.codec import decode, encode
 from trading.effects import Filled, Planned
 from trading.events import Action
 from trading.execution import Costs
+from trading.market import MarketSlice
 from trading.orders import OrderBasket
 from trading.sessions import DAY_NS
 
@@ -23,14 +26,15 @@ NOON = at(0, 120)
 class Kept:
     """A log that keeps every entry as bytes."""
 
-    def __init__(self) -> None:
+    def __init__(self, live: bool = True) -> None:
         self.entries: list[bytes] = []
+        self._live = live
 
     def answer(self, ask):
         return None
 
     def add(self, event, effects) -> None:
-        self.entries.append(encode(event, effects, True))
+        self.entries.append(encode(event, effects, self._live))
 
 
 def half(view) -> np.ndarray:
@@ -45,7 +49,7 @@ def run(style: str, bars=None, log=None, **keys):
     ).run()  # fmt: skip
 
 
-def test_a_plain_order_is_measured_from_the_mark_it_was_decided_on() -> None:
+def test_the_gap_from_the_mark_decided_on_to_the_next_open_is_delay_and_what_the_fill_paid_is_impact() -> None:
     log = Kept()
     close = np.full((SESSION, 1), 100.0)
     gap = close.copy()
@@ -55,12 +59,65 @@ def test_a_plain_order_is_measured_from_the_mark_it_was_decided_on() -> None:
     ((key, order),) = found.orders.items()
     cost = of_order(found, key, "q")
     assert order.pieces[0].price_nano == 101_101_000_000
-    assert (cost.filled, cost.unfilled, cost.decision, cost.delay) == ("5000", "0", "100.00", "0.00")
-    assert cost.impact == "5505.00"
-    assert cost.impact_bp == pytest.approx(110.1)
+    assert (cost.filled, cost.unfilled, cost.decision) == ("5000", "0", "100.00")
+    assert (cost.delay, cost.impact) == ("5000.00", "505.00")
+    assert cost.delay_bp == pytest.approx(100.0)
+    assert cost.impact_bp == pytest.approx(10.1)
     assert float(cost.fees) == pytest.approx(0.0005 * 5_000 * 101.101)
-    assert float(cost.total) == pytest.approx(float(cost.impact) + float(cost.fees))
+    assert float(cost.total) == pytest.approx(float(cost.delay) + float(cost.impact) + float(cost.fees))
     assert of_whole(found, key) is None
+
+
+def overnight(log: Kept, **keys) -> World:
+    """Decided at 100 on a close; the next day opens at 110."""
+    close = np.array([[100.0], [100.0], [112.0], [112.0]])
+    opens = np.array([[100.0], [100.0], [110.0], [112.0]])
+    acts = [lambda view: half(view) if view.time > START + DAY_NS + DAY_NS // 2 else view.weights]
+    world = World(block(close, opens), acts, house=structs.replace(PROFILES["research"], collar=0.2), log=log, **keys)
+    world.run()
+    return world
+
+
+def test_a_close_that_is_decided_on_and_a_gap_to_the_next_open_are_delay() -> None:
+    log = Kept()
+    found = fold(overnight(log, costs=Costs(slippage_bp=20.0)).universe, log.entries)
+    key = next(key for key, order in found.orders.items() if order.decision_nano == 100 * 10**9)
+    cost = of_order(found, key, "q")
+    assert cost.delay_bp == pytest.approx(1_000.0)
+    assert cost.impact_bp == pytest.approx(22.0)
+
+
+def test_without_the_bars_of_a_recorded_run_the_gap_is_in_impact_and_that_is_said() -> None:
+    log = Kept(live=False)
+    world = overnight(log, costs=Costs(slippage_bp=20.0))
+    blind, seeing = (
+        fold(world.universe, log.entries, slices) for slices in (None, lambda index: MarketSlice(world.bars, index))
+    )
+    key = next(key for key, order in blind.orders.items() if order.decision_nano == 100 * 10**9)
+    without, cost = of_order(blind, key, "q"), of_order(seeing, key, "q")
+    assert (without.note, cost.note) == (NO_BARS, "")
+    assert (without.delay, without.impact) == ("0.00", without.total)
+    assert cost.delay_bp == pytest.approx(1_000.0)
+    assert cost.total == without.total
+    assert {row.note for row in by_symbol(blind)} == {NO_BARS}
+
+
+def test_an_order_that_fills_before_another_bar_opens_arrived_at_the_mark_it_was_sent_at() -> None:
+    """A venue across a network fills inside a minute: the open of the next one is not what the order met."""
+    log = Kept()
+    world = overnight(log)
+    entries = [decode(data) for data in log.entries]
+    early = [
+        structs.replace(
+            e, effects=[structs.replace(f, ts=f.ts - DAY_NS // 4) if isinstance(f, Filled) else f for f in e.effects]
+        )
+        for e in entries
+    ]
+    found = fold(world.universe, [msgspec.msgpack.encode(e) for e in early])
+    key = next(key for key, order in found.orders.items() if order.decision_nano == 100 * 10**9)
+    cost = of_order(found, key, "q")
+    assert cost.delay == "0.00"
+    assert cost.impact_bp == pytest.approx(1_000.0)
 
 
 @pytest.mark.parametrize("style", ["twap", "vwap", "participation", "chase"])
@@ -95,8 +152,6 @@ def plan_price(plan: Planned) -> float:
 
 
 def _effects(data: bytes):
-    from trading.codec import decode
-
     return decode(data).effects
 
 

@@ -8,9 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from daemon.deadline import Deadline
 from daemon.observability import configure
-from daemon.trail import Timed, Trail
+from daemon.trail import Trail
 from risk.limits import Limits
 from tests.daemon.test_service import Kit, world
 from tests.engine_world import World, block, walk
@@ -78,13 +77,3 @@ def test_verdicts_are_counted_by_the_limit_that_bound() -> None:
     assert sum(trail.orders.values()) == sum(
         len(e.sym) for e in of.effects if isinstance(e, OrderBasket | Filled)
     ) + sum(len(e.state) for e in ended)
-
-
-def test_the_time_of_each_answer_is_kept_for_the_next_scrape() -> None:
-    of = World(block(walk(3, 2, 3)), [lambda v: np.array([0.1, 0.1])])
-    timed = Timed(Deadline(of.policies))
-    of.shell.answer = timed
-    of.run()
-    assert [agent for agent, _ in timed.took] == [0, 0, 0]
-    assert all(0.0 < seconds < 10.0 for _, seconds in timed.took)
-    assert timed.waited_s == 0.0

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 from adapters.store.backup import read_manifest
@@ -14,7 +13,7 @@ from daemon.summary import summary
 from daemon.timeline import instants
 from daemon.upkeep import Upkeep
 from risk.switch import RUN
-from tests.daemon.test_service import TEXT, Kit, backtest, world
+from tests.daemon.test_service import TEXT, Kit, backtest, until, world
 from tests.edge_world import CONFIG, answer, program, write
 from trading.codec import decode
 from trading.effects import Publish
@@ -27,14 +26,6 @@ def upkeep_of(kit: Kit, folder: Path, *sets: str) -> Jobs:
     kit.service.config = read(TEXT, KNOWN, sets=sets)
     work = Upkeep(kit.service, kit.store, folder, folder).work
     return Jobs(kit.service, {"backup": work, "compact": work})
-
-
-async def until(done: Callable[[], object]) -> None:
-    for _ in range(2_000):
-        if done():
-            return
-        await asyncio.sleep(0.01)
-    raise AssertionError("it did not happen in time")
 
 
 async def test_a_backup_and_a_compaction_beside_trading_leave_the_run_what_it_was(tmp_path: Path) -> None:

@@ -1,6 +1,10 @@
 """The watchers: what counts as a lag, a jump, a dead feed; and that what they find reaches the switch through the inbox."""
 
 import asyncio
+import os
+import signal
+import subprocess
+import sys
 import time
 from bisect import bisect_right
 from collections.abc import AsyncIterator, Iterator
@@ -18,7 +22,7 @@ from daemon.inbox import COMMANDS, InboxFull
 from daemon.timeline import Item, instants
 from daemon.watch import Watch, apart, bars_due, ending, jump, lateness, silence, watch
 from risk.switch import HALT, REDUCE, RUN
-from tests.edge_world import CONFIG
+from tests.edge_world import CONFIG, ROOT
 from tests.test_api import RUN as RUN_NAME
 from tests.test_api import World
 from trading.codec import decode
@@ -271,19 +275,6 @@ async def test_a_loop_that_stands_still_leaves_only_reducing_orders_unless_time_
         assert world.service.shell.state.down == ({"lag"} if moves else set())
 
 
-async def test_waiting_for_a_users_policy_is_that_agents_failure_and_no_lag(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(watch_module, "LOOK_S", 0.02)
-    waited = [0.0]
-    async with watched(tmp_path, LAG, excused_s=lambda: waited[0]) as world:
-        await asyncio.sleep(0.1)
-        time.sleep(0.5)  # noqa: ASYNC251
-        waited[0] += 0.5
-        await asyncio.sleep(0.1)
-        assert world.service.shell.state.switch.state == RUN
-
-
 async def test_books_that_do_not_add_up_halt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watch_module, "LOOK_S", 0.02)
     async with watched(tmp_path, CONFIG) as world:
@@ -391,3 +382,79 @@ async def test_the_room_of_the_inbox_is_kept_for_what_stops_trading(tmp_path: Pa
         world.service.inbox.command(Operator(0, "halt", "the kill switch", "me"))
         world.service.inbox.command(Condition(0, "clock", False, "it jumped"))
         await until(world, HALT)
+
+
+# who ends the daemon when its interpreter's lock is held
+
+LOCKED = "import re; re.match(r'(a+)+$', 'a' * 40 + 'b')"
+BEATING = """
+import os, signal, sys, time
+from pathlib import Path
+from daemon.watch import Sentry
+sentry = Sentry(Path(sys.argv[1]), 0.6)
+for _ in range(15):
+    sentry.beat()
+    time.sleep(0.1)
+{then}
+sentry.close()
+"""
+
+
+def beating(folder: Path, then: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-c", BEATING.format(then=then), str(folder / "HALT")],
+        capture_output=True, text=True, timeout=60, check=False, cwd=ROOT,
+    )  # fmt: skip
+
+
+def test_a_loop_that_holds_the_interpreters_lock_is_ended_and_the_next_start_is_halted(tmp_path: Path) -> None:
+    done = beating(tmp_path, LOCKED)
+    assert done.returncode == -signal.SIGKILL
+    assert "the loop stood still for 0.6 s" in done.stderr
+    assert (tmp_path / "HALT").exists()
+
+
+def test_a_daemon_that_ends_by_itself_leaves_no_halt(tmp_path: Path) -> None:
+    assert beating(tmp_path, "").returncode == 0
+    assert beating(tmp_path, "os._exit(3)").returncode == 3
+    time.sleep(0.8)
+    assert not (tmp_path / "HALT").exists()
+
+
+def test_a_daemon_that_a_person_stopped_is_not_ended(tmp_path: Path) -> None:
+    code = BEATING.format(then="os.kill(os.getpid(), signal.SIGSTOP)\nsentry.beat()")
+    process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "HALT")], cwd=ROOT)
+    until = time.monotonic() + 30.0
+    while Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[0] != "T":
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    time.sleep(1.5)
+    process.send_signal(signal.SIGCONT)
+    assert process.wait(10) == 0
+    assert not (tmp_path / "HALT").exists()
+
+
+HANGING = f"""
+import sys
+import daemon.app, daemon.watch
+daemon.app.SILENCE_S = daemon.watch.SILENCE_S = 2.0
+from strategies.policies import POLICIES
+class Held:
+    lookback = 1
+    def act(self, view, memory):
+        {LOCKED}
+POLICIES["held"] = lambda params: Held()
+from daemon.cli import main
+sys.argv = ["quantd", "run", "--quiet"]
+main()
+"""
+
+
+def test_a_run_whose_own_policy_holds_the_lock_is_ended_and_leaves_the_file_halt(tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_text(CONFIG.replace('"equal_weight"', '"held"'))
+    held = subprocess.run(
+        [sys.executable, "-c", HANGING], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert held.returncode == -signal.SIGKILL, held.stderr
+    assert (tmp_path / "state" / "HALT").exists()

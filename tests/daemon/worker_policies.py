@@ -1,4 +1,4 @@
-"""Policies for workers, importable in a process of their own: one that remembers, one that hangs, one that dies."""
+"""Policies for workers, loaded as a user's file: one that remembers, one that hangs, one that dies."""
 
 import os
 import threading
@@ -15,7 +15,6 @@ class Remembering:
     """Answers with all that it sees, so that a worker that sees anything else answers otherwise."""
 
     lookback: int = 5
-    worker: bool = True
 
     def act(self, view: View, memory: Memory) -> tuple[Any, Memory]:
         count = float(memory.get("count", np.zeros(1))[0]) + 1.0
@@ -37,7 +36,6 @@ class Hanging:
 
     at: int
     lookback: int = 5
-    worker: bool = True
 
     def act(self, view: View, memory: Memory) -> tuple[Any, Memory]:
         if view.time == self.at:
@@ -51,7 +49,6 @@ class Dying:
 
     at: int
     lookback: int = 5
-    worker: bool = True
 
     def act(self, view: View, memory: Memory) -> tuple[Any, Memory]:
         if view.time == self.at:

@@ -24,6 +24,7 @@ OTHERS = {
     "cash_micro": 1,
     "capital_micro": 1,
     "house": None,
+    "min_trade": 0.25,
     "follow_ups": 9,
     "rearm_samples": 9,
     "flatten_on": ("drawdown",),

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.edge_world import CONFIG as SHORT
-from tests.edge_world import quantd, write
+from tests.edge_world import ROOT, quantd, write
 
 CONFIG = SHORT.replace("warmup = 130", "warmup = 260")
 """As long as these policies look back."""
@@ -33,6 +33,69 @@ def test_a_row_is_what_the_policy_alone_makes(document: dict, tmp_path: Path) ->
     row = next(row for row in document["rows"] if row["policy"] == "min_variance")
     for name in ("total_return", "sharpe", "max_drawdown", "turnover_annual", "costs"):
         assert row["figures"][name] == pytest.approx(alone["performance"][name]), name
+
+
+def compared(folder: Path, *arguments: str, text: str = CONFIG) -> dict:
+    write(folder, text)
+    done = quantd(folder, "study", "compare", *arguments, "--json")
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_the_order_of_the_rows_is_no_part_of_a_deflated_ratio(tmp_path: Path) -> None:
+    names = ["min_variance", "risk_parity", "hrp"]
+    found = []
+    for k, order in enumerate((names, names[::-1])):
+        (tmp_path / str(k)).mkdir()
+        rows = compared(tmp_path / str(k), *order, "--every", "week")["rows"]
+        found.append({row["policy"]: row["deflated"] for row in rows})
+    assert found[0] == found[1]
+    assert len(set(found[0].values())) == 4
+
+
+def test_the_configured_min_trade_is_that_of_every_row_and_is_said(tmp_path: Path) -> None:
+    text = (
+        CONFIG.replace("capital = 0.5", "capital = 0.5\nmin_trade = 0.04")
+        .replace("capital = 0.4", "capital = 0.4\nmin_trade = 0.1")
+        .replace("max_position_weight = 0.25", "max_position_weight = 0.5")
+    )
+    (tmp_path / "coarse").mkdir()
+    coarse = compared(tmp_path / "coarse", "hrp", "--every", "day", text=text)
+    (tmp_path / "fine").mkdir()
+    fine = compared(tmp_path / "fine", "hrp", "--every", "day", text=text.replace("0.04", "0.0"))
+    assert (coarse["min_trade"], fine["min_trade"]) == (0.04, 0.0)
+    for name in ("equal_weight", "hrp"):
+        turnover = [
+            next(row for row in each["rows"] if row["policy"] == name)["figures"]["turnover_annual"]
+            for each in (coarse, fine)
+        ]
+        assert turnover[0] < turnover[1], name
+    backtest = quantd(tmp_path / "coarse", "backtest")
+    assert "changes of a weight below 4.00% are not traded" in backtest.stdout
+
+
+def test_who_is_asked_monthly_is_invested_from_the_first_sample(tmp_path: Path) -> None:
+    text = CONFIG.replace("start = 2019-01-02", "start = 2019-01-18").replace("end = 2019-03-29", "end = 2019-02-15")
+    found = compared(tmp_path, "hrp", text=text)
+    for row in found["rows"]:
+        assert row["figures"]["invested"] > 0.5, row["policy"]
+        assert row["figures"]["costs"] > 0.0
+    said = quantd(tmp_path, "study", "compare", "hrp").stdout
+    assert "asked at the first sample and then every month" in said
+
+
+def test_a_result_inside_a_training_window_is_marked(tmp_path: Path) -> None:
+    text = CONFIG.replace("start = 2019-01-02", "start = 2016-11-01").replace("end = 2019-03-29", "end = 2017-02-28")
+    write(tmp_path, text)
+    scorer = str(ROOT / "models" / "shipped" / "scorer")
+    found = compared(tmp_path, scorer, text=text)
+    rows = {row["policy"]: row for row in found["rows"]}
+    assert 0 < rows[scorer]["trained"] < rows[scorer]["figures"]["samples"]
+    assert rows[scorer]["trained_until"] == "2016-12-31"
+    assert rows["equal_weight"]["trained"] == 0
+    said = quantd(tmp_path, "study", "compare", scorer).stdout
+    assert f"{scorer} *" in said
+    assert "* inside the training window" in said
 
 
 def test_equal_weight_is_among_them_and_rows_are_in_order_of_the_sharpe_ratio(document: dict) -> None:

@@ -36,8 +36,8 @@ class Desk:
     def reader(self, run: str | None = None) -> Reader:
         return Reader.open(self.where, run)
 
-    def verify(self) -> list[str]:
-        return verify(self.where, self.state)
+    def verify(self, newest: int | None = None) -> list[str]:
+        return verify(self.where, self.state, newest)
 
     def sql(self, statement: str, values: tuple[object, ...] = ()) -> list[tuple[Any, ...]]:
         """Behind the store's back; rows where the statement gives some."""

@@ -2,6 +2,7 @@
 
 import pytest
 
+from adapters.store.compaction import Keep
 from adapters.store.projection import COLUMNS
 from adapters.store.verify import verify
 from adapters.store.writing import BadBar, SnapshotOf
@@ -56,6 +57,53 @@ def test_tampering_is_named_with_its_place(folder, sql, says):
         assert found == []
         return
     assert any(says in finding for finding in found), found
+    # the check of a start that covers the whole journal finds the same
+    assert folder.verify(1_000) == found
+
+
+@pytest.mark.parametrize("newest", [1, 31, 61, 1_000])
+def test_a_start_finds_what_was_done_to_any_row_of_the_journal_and_to_what_the_newest_entries_made(folder, newest):
+    assert folder.verify(newest) == []
+    folder.sql("UPDATE fills SET price_nano = price_nano + 1 WHERE seq = (SELECT MAX(seq) FROM fills)")
+    assert [f for f in folder.verify(newest) if "price_nano" in f]
+    folder.sql("UPDATE fills SET price_nano = price_nano - 1 WHERE seq = (SELECT MAX(seq) FROM fills)")
+    assert folder.verify(newest) == []
+    folder.sql("UPDATE fills SET price_nano = price_nano + 1 WHERE seq = (SELECT MIN(seq) FROM fills)")
+    assert bool(folder.verify(newest)) == (newest == 1_000), "older read models are the doctor's"
+    if not folder.postgres:
+        folder.sql("CREATE TRIGGER foreign_one AFTER INSERT ON fills BEGIN SELECT 1; END")
+        assert [f for f in folder.verify(newest) if "foreign_one" in f]
+        folder.sql("DROP TRIGGER foreign_one")
+    folder.sql("UPDATE journal SET blob = ? WHERE number = 1", (bytes(9),))
+    assert folder.verify(newest)[0] == "journal: row 1 (run 7f3k2m1a, entries 1 to 30) was changed"
+
+
+def test_a_start_covers_everything_since_the_last_snapshot_however_few_entries_it_is_asked_for(folder):
+    folder.sql("DELETE FROM snapshots WHERE seq > 60")
+    folder.sql("UPDATE fills SET lots = lots + 1 WHERE seq = (SELECT MIN(seq) FROM fills WHERE seq > 60)")
+    assert [f for f in folder.verify(1) if "has lots" in f]
+
+
+def test_a_store_is_whole_for_a_start_wherever_its_fold_begins(desk):
+    """Baskets that were open there, orders and read models that were let go, archived rows, two runs, other agents."""
+    with desk.open() as store:
+        for run, seed in (("first000", 5), (RUN, 3)):
+            fold = store.begin(run, UNIVERSE, agents=AGENTS)
+            day = entries(300, seed)
+            for first in range(1, 301, 20):
+                made = batch(fold, first, day[first - 1 : first + 19], durable=True)
+                made.snapshot = SnapshotOf(first + 19, "1", b"state")
+                store.commit(made)
+        whole = [desk.verify(newest) for newest in (1, 30, 100, 290, 310, 599, 10_000)]
+        store.compact(Keep(journal_days=0.0, orders_days=20, equity_days=20, alerts_days=20))
+        assert desk.sql("SELECT COUNT(*) FROM archives") != [(0,)]
+        whole += [desk.verify(newest) for newest in (1, 30, 100, 290, 310, 10_000)]
+    assert whole == [[]] * 13
+
+
+def test_an_empty_file_is_said_to_be_one(tmp_path):
+    (tmp_path / "quantd.db").touch()
+    assert verify(tmp_path) == [f"{tmp_path}/quantd.db is empty: it has none of quantd's tables; restore a backup"]
 
 
 def test_a_forged_outbox_message_with_a_right_digest_is_still_not_from_the_journal(folder):
