@@ -9,8 +9,6 @@ from typing import Final, Protocol, cast
 import numpy as np
 
 from daemon.user_policy import load_user_policy, place_of
-from models import bundled
-from models.versions import resolved
 from strategies.policies import COMPOSITES, MAX_DEPTH, POLICIES, Load, MemberFailed, nearest
 from trading.effects import Ask
 from trading.events import Decided
@@ -141,7 +139,10 @@ def _kept(weights: object, view: View) -> Floats | Hold:
 def artifact_folder(name: str, folder: Path) -> Path:
     """Where a configuration in `folder` finds the artifact `name`, or the version that it points to: beside itself, else among those
     that came with quantd. Raises ArtifactError for a name that points nowhere."""
-    found = resolved(bundled.find(name, folder))
+    from models.bundled import find
+    from models.versions import resolved
+
+    found = resolved(find(name, folder))
     return found if (found / "manifest.json").is_file() else folder / name
 
 

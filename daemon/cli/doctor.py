@@ -112,15 +112,6 @@ def _ours() -> Check:
     return Check("packages", not strange, text)
 
 
-def _isolation() -> Check:
-    """Whether a policy file is confined here."""
-    from daemon.confinement import missing
-
-    lacking = ", ".join(missing())
-    text = f"policy files are not isolated: this machine lacks {lacking}; see docs/security.md"
-    return Check("isolation", None if lacking else True, text if lacking else "policy files run confined")
-
-
 def _whole() -> Check:
     """Whether every file that the installer recorded is there. An editable installation records none of ours."""
     try:
@@ -131,6 +122,15 @@ def _whole() -> Check:
     if gone:
         return Check("files", False, f"{len(gone)} are missing, the first is {gone[0]}; install quantd again")
     return Check("files", True, f"{len(recorded)}, as installed")
+
+
+def _isolation() -> Check:
+    """Whether a policy file is confined here."""
+    from daemon.confinement import missing
+
+    lacking = ", ".join(missing())
+    text = f"policy files are not isolated: this machine lacks {lacking}; see docs/security.md"
+    return Check("isolation", None if lacking else True, text if lacking else "policy files run confined")
 
 
 def _torch(before: bool) -> Check:
