@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import date
 from hashlib import blake2b
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import polars as pl
@@ -12,14 +13,18 @@ from models.panel import Panel
 from trading.market import Floats
 
 
+_STAMP: Final = pl.Datetime("us", "UTC")
+
+
 def read_panel(bars: Path, actions: Path | None, symbols: Sequence[str], first: date, last: date) -> Panel:
     """Sessions of `symbols` from `first` to `last` inclusive, in the given order of columns; nothing later is read.
 
-    `bars` is parquet with ts (the session's date), symbol, open and close, raw; `actions` CSV with ts (the ex date),
-    symbol, kind ("split" with ratio "new:old", or "dividend" with cash an old share). What precedes the last gap of a symbol is
-    left out: a panel has no holes, and none is filled. ValueError when a symbol has no bars.
+    `bars` is parquet or CSV with ts (the session's date), symbol, open and close, raw; `actions` CSV with ts (the ex date),
+    symbol, kind ("split" with ratio "new:old", or "dividend" with cash an old share). Actions before the first session and after
+    the last are left out. What precedes the last gap of a symbol is left out: a panel has no holes, and none is filled.
+    ValueError when a symbol has no bars.
     """
-    table = _between(pl.scan_parquet(bars), first, last, symbols).select("ts", "symbol", "open", "close").collect()
+    table = _between(scan(bars), first, last, symbols).select("ts", "symbol", "open", "close").collect()
     missing = set(symbols) - set(table["symbol"].unique())
     if missing:
         raise ValueError(f"{bars}: no bars of {', '.join(sorted(missing))} between {first} and {last}")
@@ -41,7 +46,12 @@ def read_panel(bars: Path, actions: Path | None, symbols: Sequence[str], first: 
         for row in news.iter_rows(named=True):
             at = row_of_day.get(row["ts"])
             if at is None:
-                raise ValueError(f"{actions}: {row['symbol']} has an action on {row['ts']}, which is no session")
+                if not days[0].date() <= row["ts"] <= days[-1].date():
+                    continue
+                raise ValueError(
+                    f"{actions}: {row['symbol']} has an action on {row['ts']}, and {bars} has no bar of that day; "
+                    "correct the date, or name the actions of these bars"
+                )
             column = column_of[row["symbol"]]
             if row["kind"] == "split":
                 new, old = (float(v) for v in row["ratio"].split(":"))
@@ -50,6 +60,27 @@ def read_panel(bars: Path, actions: Path | None, symbols: Sequence[str], first: 
                 dividend[at, column] += row["cash"]
     day_ns = days.dt.timestamp("ns").to_numpy().astype(np.int64)
     return Panel(tuple(symbols), day_ns, opens, closes, split, dividend)
+
+
+def scan(bars: Path) -> pl.LazyFrame:
+    """Daily bars out of parquet, or of CSV by its suffix, `ts` as the session's date in UTC. ValueError where they cannot be read."""
+    text = bars.suffix.lower() in {".csv", ".txt"}
+    kinds = {
+        "ts": pl.String,
+        "symbol": pl.String,
+        **dict.fromkeys(("open", "high", "low", "close", "volume"), pl.Float64),
+    }
+    try:
+        frame = pl.scan_csv(bars, schema_overrides=kinds) if text else pl.scan_parquet(bars)
+        known = frame.collect_schema()
+        if missing := [name for name in ("ts", "symbol", "open", "close") if name not in known]:
+            raise ValueError(f"{bars}: no daily bars: column {missing[0]} is missing")
+        if not text:
+            return frame.with_columns(pl.col("ts").cast(_STAMP)) if known["ts"] == pl.Date else frame
+        days = pl.col("ts").str.strip_chars().str.slice(0, 10).str.to_date("%Y-%m-%d")
+        return frame.with_columns(days.cast(_STAMP), pl.col("symbol").str.strip_chars()).collect().lazy()
+    except pl.exceptions.PolarsError as error:
+        raise ValueError(f"{bars}: no daily bars: {str(error).splitlines()[0][:120]}") from None
 
 
 def _between(frame: pl.LazyFrame, first: date, last: date, symbols: Sequence[str]) -> pl.LazyFrame:
