@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from models.market_data import scan
 from models.observations import Features
 from models.panel import Panel
 from strategies.features import FeatureSpec, Inputs, compute, shipped
@@ -45,7 +46,7 @@ def adjusted_bars(panel: Panel, path: Path) -> dict[str, Floats]:
     """Bars of a panel's sessions, float64[T, N] by field, as a total-return index from each asset's first close: what is known at a row
     decides its scale, and no later dividend."""
     table = (
-        pl.scan_parquet(path)
+        scan(path)
         .filter(pl.col("symbol").is_in(list(panel.symbols)))
         .select(pl.col("ts").dt.timestamp("ns"), "symbol", "high", "low", "volume")
         .collect()

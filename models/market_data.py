@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import date
 from hashlib import blake2b
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import polars as pl
@@ -12,6 +13,8 @@ from models.panel import Panel
 from trading.cash_rate import CashRate, CashRateError, constant, parsed
 from trading.instruments import calendar_of
 from trading.market import Floats
+
+_STAMP: Final = pl.Datetime("us", "UTC")
 
 
 def read_panel(
@@ -24,12 +27,13 @@ def read_panel(
 ) -> Panel:
     """Sessions of `symbols` from `first` to `last` inclusive, in the given order of columns; nothing later is read.
 
-    `bars` is parquet with ts (the session's date), symbol, open and close, raw; `actions` CSV with ts (the ex date),
-    symbol, kind ("split" with ratio "new:old", or "dividend" with cash an old share). What precedes the last gap of a symbol is
-    left out: a panel has no holes, and none is filled. `cash_rate` is a number or the path of a series (CSV: date, rate).
-    ValueError when a symbol has no bars, or a series cannot be used.
+    `bars` is parquet or CSV with ts (the session's date), symbol, open and close, raw; `actions` CSV with ts (the ex date),
+    symbol, kind ("split" with ratio "new:old", or "dividend" with cash an old share). Actions before the first session and after
+    the last are left out. What precedes the last gap of a symbol is left out: a panel has no holes, and none is filled.
+    `cash_rate` is a number or the path of a series (CSV: date, rate). ValueError when a symbol has no bars, or a series
+    cannot be used.
     """
-    table = _between(pl.scan_parquet(bars), first, last, symbols).select("ts", "symbol", "open", "close").collect()
+    table = _between(scan(bars), first, last, symbols).select("ts", "symbol", "open", "close").collect()
     missing = set(symbols) - set(table["symbol"].unique())
     if missing:
         raise ValueError(f"{bars}: no bars of {', '.join(sorted(missing))} between {first} and {last}")
@@ -51,7 +55,12 @@ def read_panel(
         for row in news.iter_rows(named=True):
             at = row_of_day.get(row["ts"])
             if at is None:
-                raise ValueError(f"{actions}: {row['symbol']} has an action on {row['ts']}, which is no session")
+                if not days[0].date() <= row["ts"] <= days[-1].date():
+                    continue
+                raise ValueError(
+                    f"{actions}: {row['symbol']} has an action on {row['ts']}, and {bars} has no bar of that day; "
+                    "correct the date, or name the actions of these bars"
+                )
             column = column_of[row["symbol"]]
             if row["kind"] == "split":
                 new, old = (float(v) for v in row["ratio"].split(":"))
@@ -72,6 +81,27 @@ def rate_of(given: float | str | None) -> CashRate | None:
         return parsed(Path(given).read_text(encoding="utf-8"), Path(given).name)
     except (OSError, UnicodeDecodeError) as error:
         raise CashRateError(given, f"it cannot be read ({error})", "Name a text file of date,rate") from None
+
+
+def scan(bars: Path) -> pl.LazyFrame:
+    """Daily bars out of parquet, or of CSV by its suffix, `ts` as the session's date in UTC. ValueError where they cannot be read."""
+    text = bars.suffix.lower() in {".csv", ".txt"}
+    kinds = {
+        "ts": pl.String,
+        "symbol": pl.String,
+        **dict.fromkeys(("open", "high", "low", "close", "volume"), pl.Float64),
+    }
+    try:
+        frame = pl.scan_csv(bars, schema_overrides=kinds) if text else pl.scan_parquet(bars)
+        known = frame.collect_schema()
+        if missing := [name for name in ("ts", "symbol", "open", "close") if name not in known]:
+            raise ValueError(f"{bars}: no daily bars: column {missing[0]} is missing")
+        if not text:
+            return frame.with_columns(pl.col("ts").cast(_STAMP)) if known["ts"] == pl.Date else frame
+        days = pl.col("ts").str.strip_chars().str.slice(0, 10).str.to_date("%Y-%m-%d")
+        return frame.with_columns(days.cast(_STAMP), pl.col("symbol").str.strip_chars()).collect().lazy()
+    except pl.exceptions.PolarsError as error:
+        raise ValueError(f"{bars}: no daily bars: {str(error).splitlines()[0][:120]}") from None
 
 
 def _between(frame: pl.LazyFrame, first: date, last: date, symbols: Sequence[str]) -> pl.LazyFrame:

@@ -16,6 +16,7 @@ from decimal import Decimal
 import msgspec
 import pytest
 
+from daemon.cli.output import cell
 from daemon.explanation import Explanation
 from daemon.planned import PlanNow
 from daemon.room import RiskNow
@@ -337,6 +338,22 @@ def test_a_tick_of_a_closed_date_is_marked_and_showing_it_makes_no_folder(tmp_pa
     found = answer(quantd(tmp_path, "schedule", "next", "2", "--after", "2019-04-15", "--json"))
     assert [r["moved_from"] for r in found["instants"]] == ["2019-04-19", None]
     assert [path.name for path in tmp_path.iterdir()] == ["config.toml"]
+
+
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [("=SPY", "'=SPY"), ("+1+1", "'+1+1"), ("-SPY", "'-SPY"), ("@SUM(A1)", "'@SUM(A1)"), ("-12.50", "-12.50"), ("A=B", "A=B")],
+)  # fmt: skip
+def test_text_that_a_spreadsheet_takes_for_a_formula_is_exported_as_text(text, written):
+    assert cell(text) == written
+
+
+@pytest.mark.parametrize("symbol", ["=SPY", "+SPY", "-SPY", "@SPY", "^SPY"])
+def test_a_symbol_begins_with_a_capital_or_a_digit(tmp_path, symbol):
+    write(tmp_path, CONFIG.replace('"IWM"]', f'"IWM", "{symbol}"]'))
+    done = quantd(tmp_path, "config", "check")
+    assert done.returncode == 78
+    assert f'symbols[3] = "{symbol}" is not valid; it is a ticker: a capital or a digit first' in done.stderr
 
 
 def test_a_new_policy_runs_as_it_is(tmp_path):

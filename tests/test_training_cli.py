@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from daemon.cli.commands import app
@@ -116,6 +117,37 @@ def test_what_is_evaluated_is_what_the_card_says_and_what_it_knew_is_counted(
     assert (found["inside"], found["sessions"], found["same_data"]) == (0, 181, True)
     code, out, err = quantd(place, "evaluate", "mine", "--from", "2016-12-01", "--to", "2017-01-31")
     assert "31 of 62 sessions lie inside its training window" in out
+
+
+def test_other_bars_come_with_the_actions_beside_them_and_other_symbols_must_be_those_of_the_policy(
+    place: Path, made: tuple[str, str]
+) -> None:
+    window = ("evaluate", "mine", "--from", "2017-01-01", "--to", "2017-06-30", "--json")
+    frame = pl.read_parquet(place / "bars.parquet")
+    frame.with_columns(pl.col("ts").dt.strftime("%Y-%m-%d")).write_csv(place / "other.csv")
+    code, plain, err = quantd(place, *window, "--bars", "other.csv")
+    assert code == 0, err
+    assert json.loads(plain)["equal_weight"] == json.loads(quantd(place, *window)[1])["equal_weight"]
+    (place / "other.actions.csv").write_text("ts,symbol,kind,ratio,cash\n2017-03-01,AAA,dividend,,5.0\n")
+    beside = json.loads(quantd(place, *window, "--bars", "other.csv")[1])
+    assert beside["equal_weight"]["total_return"] > json.loads(plain)["equal_weight"]["total_return"]
+    assert quantd(place, *window, "--bars", "other.csv", "--actions", "")[1] == plain
+    code, _, err = quantd(place, *window, "--symbols", "AAA,BBB")
+    assert code == 78
+    assert "trained on AAA, BBB, CCC; the universe lacks CCC" in err
+
+
+def test_text_is_trained_on_and_no_actions_are_no_actions(place: Path) -> None:
+    frame = pl.read_parquet(place / "bars.parquet")
+    frame.with_columns(pl.col("ts").dt.strftime("%Y-%m-%d")).write_csv(place / "text.csv")
+    code, out, err = quantd(place, "train", "small.toml", "--bars", "text.csv", "--actions", "", "--show")
+    assert (code, "data.actions = none" in out, "data.bars = text.csv" in out) == (0, True, True), err
+    code, _, err = quantd(
+        place, "train", "small.toml", "--bars", "text.csv", "--set", 'data.actions=""', "--out", "text", "--seeds", "1",
+        "--steps", "300", "--tracker", "files", "--experiment", "text",
+    )  # fmt: skip
+    assert code == 0, err
+    assert set(manifest_of(place / "text").training.data) == {"text.csv"}
 
 
 def test_another_training_of_the_same_plan_gives_the_same_bytes_and_counts_its_look(

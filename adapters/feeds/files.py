@@ -1,5 +1,9 @@
 """Bars and corporate actions out of parquet and CSV files, as flat columns. Nothing is judged or repaired here."""
 
+import os
+import subprocess
+import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from hashlib import blake2b
@@ -17,6 +21,27 @@ from trading.market import Floats, Ints
 PRICES: Final = ("open", "high", "low", "close")
 NO_STAMP: Final = np.iinfo(np.int64).min
 """Stands for a stamp that is missing or cannot be read."""
+
+MOST_CELLS: Final = 100_000_000
+"""Rows times columns of one parquet file: about 5 GB in memory. A file of 1 MB can name a thousand times that."""
+
+MOST_KNOWN: Final = 1_000
+"""Marks of files that were read, one empty file each; the oldest go."""
+
+PROBE_S: Final = 120.0
+"""How long a child process may take to read an unknown parquet file."""
+
+_BUNDLED: Final = Path(__file__).resolve().parents[2] / "data"
+"""Files that come with quantd are known."""
+
+_PROBE: Final = """
+import sys, polars
+frame = polars.scan_parquet(sys.argv[1])
+cells = frame.select(polars.len()).collect().item() * len(frame.collect_schema())
+if cells <= int(sys.argv[2]):
+    frame.collect()
+print(cells)
+"""
 
 _EXACT: Final = 9_007_199_254_740_992  # 2**53: below it every integer is a float64
 
@@ -175,11 +200,46 @@ def table_of(path: Path) -> pl.DataFrame:
     return _frame(path, ())
 
 
+def probe(path: Path) -> None:
+    """Read a parquet file in a child process: a damaged one may end the process that reads it, and a small one may be too
+    large for the memory. A file that was read once, and those that came with quantd, are known. Raises FeedError."""
+    file = path.resolve()
+    if file.parent == _BUNDLED:
+        return
+    stat = file.stat()
+    name = f"{file}|{stat.st_dev}|{stat.st_ino}|{stat.st_size}|{stat.st_mtime_ns}|{stat.st_ctime_ns}"
+    known = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "quantd" / "probed"
+    mark = known / blake2b(name.encode(), digest_size=16).hexdigest()
+    if mark.exists():
+        return
+    command = [sys.executable, "-I", "-c", _PROBE, str(file), str(MOST_CELLS)]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=PROBE_S, check=False)
+    except subprocess.TimeoutExpired:
+        raise FeedError(path.name, f"it was not read within {PROBE_S:g} s", "Split the file") from None
+    if done.returncode:
+        said = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+        reason = f"signal {-done.returncode}" if done.returncode < 0 else said[-1][:120] if said else "no reason given"
+        raise FeedError(path.name, f"it cannot be read as parquet ({reason})", "Write the file again")
+    cells = int(done.stdout)
+    if cells > MOST_CELLS:
+        raise FeedError(
+            path.name, f"{cells:,} cells are more than {MOST_CELLS:,}", "Split the file by symbol or by year"
+        )
+    with suppress(OSError):  # a folder that cannot be written costs a probe at each start
+        known.mkdir(parents=True, exist_ok=True, mode=0o700)
+        mark.touch(mode=0o600)
+        for old in sorted(known.iterdir(), key=lambda each: each.stat().st_mtime_ns)[:-MOST_KNOWN]:
+            old.unlink()
+
+
 def _frame(path: Path, wanted: tuple[str, ...]) -> pl.DataFrame:
     """The wanted columns of a file, all where none is named; CSV columns are text."""
     if not path.is_file():
         raise FeedError(str(path), "there is no such file", "Check the path in config.toml")
     is_csv = path.suffix.lower() in {".csv", ".txt"}
+    if not is_csv:
+        probe(path)
     try:
         lazy = (
             pl.scan_csv(path, infer_schema=False, truncate_ragged_lines=True, encoding="utf8-lossy")

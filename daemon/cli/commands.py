@@ -779,7 +779,9 @@ def train(
     seeds: Annotated[int | None, typer.Option(min=1, max=100, help="How many, from 1 on.", show_default="5")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="This one alone.")] = None,
     bars: Annotated[Path | None, typer.Option(help="Daily raw bars.", show_default="data/us_daily.parquet")] = None,
-    actions: Annotated[Path | None, typer.Option(help="Splits, dividends.", show_default="data/us_actions.csv")] = None,
+    actions: Annotated[
+        str | None, typer.Option(help='Splits, dividends; "" for none.', show_default="data/us_actions.csv")
+    ] = None,
     symbols: Annotated[str | None, typer.Option(help="Joined by commas.", show_default="AAPL,BAC,IWM,QQQ,SPY")] = None,
     envs: Annotated[int | None, typer.Option(min=1, help="Accounts that learn side by side.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Of the learner.")] = None,
@@ -841,13 +843,22 @@ def evaluate(
     first: Annotated[date, typer.Option("--from", parser=_date, metavar="DATE", help="First day.")],
     until: Annotated[date, typer.Option("--to", parser=_date, metavar="DATE", help="Last day.")],
     bars: Annotated[Path | None, typer.Option(help="Daily raw bars.", show_default="as it was trained on")] = None,
-    actions: Annotated[Path | None, typer.Option(help="Splits and dividends.", show_default="as trained")] = None,
+    actions: Annotated[
+        str | None,
+        typer.Option(
+            help='Splits and dividends; "" for none.',
+            show_default="as trained; of other bars BARS.actions.csv beside them, or none",
+        ),
+    ] = None,
+    symbols: Annotated[str | None, typer.Option(help="Joined by commas.", show_default="as trained")] = None,
     as_json: Json = False,
 ) -> None:
     """Run a learned policy over a window in whole shares, after costs, beside equal weight on the same days."""
     from daemon.cli import evaluating
 
-    raise typer.Exit(evaluating.evaluate(artifact, first, until, bars=bars, actions=actions, as_json=as_json))
+    raise typer.Exit(
+        evaluating.evaluate(artifact, first, until, bars=bars, actions=actions, symbols=symbols, as_json=as_json)
+    )
 
 
 @app.command(rich_help_panel="Set up")
@@ -1023,7 +1034,9 @@ def tune(
     ] = "",
     fresh: Annotated[bool, typer.Option("--fresh", help="Begin the study anew; without it, it goes on.")] = False,
     bars: Annotated[Path | None, typer.Option(help="Daily raw bars.", show_default="data/us_daily.parquet")] = None,
-    actions: Annotated[Path | None, typer.Option(help="Splits, dividends.", show_default="data/us_actions.csv")] = None,
+    actions: Annotated[
+        str | None, typer.Option(help='Splits, dividends; "" for none.', show_default="data/us_actions.csv")
+    ] = None,
     symbols: Annotated[str | None, typer.Option(help="Joined by commas.", show_default="AAPL,BAC,IWM,QQQ,SPY")] = None,
     sets: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any key of a plan; may be given again.")

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from adapters.feeds.errors import FeedError
-from adapters.feeds.files import NO_STAMP, Rows, read_actions, read_bars, span
+from adapters.feeds.files import NO_STAMP, Rows, probe, read_actions, read_bars, span
 from adapters.feeds.merged import place_all, taken, timed
 from adapters.feeds.stamps import Stamps
 from adapters.feeds.validated import REASON_TEXT, Reason, judge
@@ -82,6 +82,8 @@ def check(
 
 def _universe_in(file: Path, calendar: str | None) -> Universe:
     """Every symbol of a file."""
+    if file.suffix.lower() not in {".csv", ".txt"} and file.is_file():
+        probe(file)
     try:
         lazy = (
             pl.scan_csv(file, infer_schema=False) if file.suffix.lower() in {".csv", ".txt"} else pl.scan_parquet(file)

@@ -9,7 +9,14 @@ from daemon.cli.output import print_json, say, table
 
 
 def evaluate(
-    artifact: Path, first: date, until: date, *, bars: Path | None, actions: Path | None, as_json: bool
+    artifact: Path,
+    first: date,
+    until: date,
+    *,
+    bars: Path | None,
+    actions: str | None,
+    symbols: str | None,
+    as_json: bool,
 ) -> int:
     """Prints both rows, and in words what they prove."""
     if find_spec("torch") is None:
@@ -17,8 +24,9 @@ def evaluate(
     from models.card import lots_text
     from models.training import evaluating
 
+    names = [name for name in (symbols or "").split(",") if name]
     try:
-        found = evaluating.evaluate(artifact, first, until, bars, actions)
+        found = evaluating.evaluate(artifact, first, until, bars, actions, names)
     except ValueError as error:
         raise Failure(str(error), getattr(error, "code", CONFIG)) from None
     outside = found.sessions - found.inside

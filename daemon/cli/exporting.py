@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from daemon.cli.failures import USAGE, Failure
-from daemon.cli.output import iso, say
+from daemon.cli.output import cell, iso, say
 from daemon.cli.places import place
 from daemon.limit_rows import reason_name
 
@@ -45,7 +45,7 @@ def export(config: Path, state: Path | None, what: str, *, out: Path | None, run
     writer.writerow(COLUMNS[what])
     count = 0
     for row in rows:
-        writer.writerow(row)
+        writer.writerow(map(cell, row))
         count += 1
     if out is None:
         sys.stdout.write(text.getvalue())

@@ -114,3 +114,15 @@ def progress(what: str, *, shown: bool = True) -> Iterator[Bar]:
     finally:
         if bar.live.is_started:
             bar.stop()
+
+
+def cell(value: object) -> str:
+    """A value as a cell of a CSV file. A spreadsheet takes text that begins like a formula for one: a quote goes before it."""
+    text = str(value)
+    if text[:1] not in ("=", "+", "-", "@", "\t", "\r"):
+        return text
+    try:
+        float(text)
+    except ValueError:
+        return f"'{text}"
+    return text

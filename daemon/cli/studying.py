@@ -10,7 +10,7 @@ from daemon.cli import backtesting
 from daemon.cli.backtesting import drive
 from daemon.cli.configuration import read
 from daemon.cli.failures import CHECK_FAILED, CONFIG, DONE, USAGE, Failure
-from daemon.cli.output import print_json, progress, say, table
+from daemon.cli.output import cell, print_json, progress, say, table
 from daemon.cli.places import place, recorded
 from daemon.loop import Log, Shell
 from daemon.past import NotKept, saved_config
@@ -153,7 +153,7 @@ def study_rebalance(
         with out.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
             writer.writerow(rebalancing.Row.__struct_fields__)
-            writer.writerows([getattr(row, field) for field in row.__struct_fields__] for row in rows)
+            writer.writerows([cell(getattr(row, field)) for field in row.__struct_fields__] for row in rows)
     if as_json:
         print_json({"agent": name, "rows": rows, "sharpe_definition": definition})
         return DONE

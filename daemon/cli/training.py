@@ -38,7 +38,7 @@ class Asked(Struct, frozen=True):
     seeds: int | None = None
     seed: int | None = None
     bars: Path | None = None
-    actions: Path | None = None
+    actions: str | None = None
     symbols: str | None = None
     envs: int | None = None
     learning_rate: float | None = None
@@ -112,7 +112,7 @@ def scorer(
     out: Path | None,
     *,
     bars: Path | None,
-    actions: Path | None,
+    actions: str | None,
     symbols: str | None,
     seeds: int | None,
     iterations: int | None,
@@ -141,7 +141,7 @@ def _changes(asked: Asked, plan: "Plan") -> dict[str, object]:
     rate = "learner.actor_rate" if hasattr(plan.learner, "actor_rate") else "learner.learning_rate"
     changes: dict[str, object] = {
         "data.bars": None if asked.bars is None else str(asked.bars),
-        "data.actions": None if asked.actions is None else str(asked.actions),
+        "data.actions": asked.actions,
         "data.symbols": None if asked.symbols is None else [s for s in asked.symbols.split(",") if s],
         "market.batch": asked.envs,
         rate: asked.learning_rate,

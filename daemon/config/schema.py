@@ -34,7 +34,12 @@ Port = Annotated[int, bounds(0, 65_535)]
 MANUAL = "manual"
 """The book of orders by hand."""
 
-Symbol = Annotated[str, pattern(r"[A-Z0-9][A-Za-z0-9./_=^-]{0,31}", "a ticker: capitals, digits and . / _ = ^ -")]
+Symbol = Annotated[
+    str,
+    pattern(
+        r"[A-Z0-9][A-Za-z0-9./_=^-]{0,31}", "a ticker: a capital or a digit first, then letters, digits and . / _ = ^ -"
+    ),
+]
 
 
 class Quantd(Section):

@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from models.artifacts import MANIFEST, ArtifactError
 from models.loading import Loaded, load_artifact
-from models.market_data import file_digest, read_panel
+from models.market_data import file_digest, read_panel, scan
 from models.retraining.judging import SCHEMA, Rule, Verdict, judge
 from models.retraining.recipes import Progress, Recipe, recipe_of
 from models.versions import point, resolved
@@ -196,7 +196,7 @@ def _decided(
 
 def last_session(bars: Path, symbols: Sequence[str], until: date | None) -> date:
     """The last day, `until` at the latest, of which every symbol has a bar. ValueError where there is none."""
-    frame = pl.scan_parquet(bars).filter(pl.col("symbol").is_in(list(symbols)))
+    frame = scan(bars).filter(pl.col("symbol").is_in(list(symbols)))
     if until is not None:
         frame = frame.filter(pl.col("ts").cast(pl.Date) <= until)
     days = frame.group_by(pl.col("ts").cast(pl.Date).alias("day")).agg(pl.col("symbol").n_unique().alias("n"))

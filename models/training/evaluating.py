@@ -1,5 +1,6 @@
 """An artifact over a window as the daemon would ask it: whole shares, after costs, beside equal weight on the same days."""
 
+from collections.abc import Sequence
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Final
@@ -45,8 +46,23 @@ class Evaluated(Struct, frozen=True):
     sharpe_definition: str = SHARPE_DEFINITION
 
 
-def evaluate(folder: Path, first: date, last: date, bars: Path | None = None, actions: Path | None = None) -> Evaluated:
-    """From the first session of the window to its last. Raises ArtifactError for what is no policy, ValueError, OSError."""
+def beside(bars: Path) -> str:
+    """The file of actions that belongs to `bars` by its name: BARS.actions.csv, or X_actions.csv of X_daily; empty for none."""
+    names = (f"{bars.stem}.actions.csv", f"{bars.stem.removesuffix('_daily')}_actions.csv")
+    return next((str(bars.with_name(name)) for name in names if bars.with_name(name).is_file()), "")
+
+
+def evaluate(
+    folder: Path,
+    first: date,
+    last: date,
+    bars: Path | None = None,
+    actions: str | None = None,
+    symbols: Sequence[str] = (),
+) -> Evaluated:
+    """From the first session of the window to its last, on the artifact's own `symbols` where none are named. Without `actions`
+    they are those of the training, or of other `bars` those `beside` them; "" is none. Raises ArtifactError for what is no policy,
+    ValueError, OSError."""
     policy = load_artifact(folder, {})
     if isinstance(policy, LearnedAllocation):
         raise ArtifactError(f"{folder / MANIFEST}: a forest; quantd train writes what can be evaluated")
@@ -56,11 +72,14 @@ def evaluate(folder: Path, first: date, last: date, bars: Path | None = None, ac
         account, data = plan.market, plan.data
     # of an ensemble's members, who were made to trade together, the first says what they trade
     manifest = (policy.members[0] if isinstance(policy, LearnedEnsemble) else policy).artifact.manifest
-    files = (find(bars) if bars else data.files[0], find(actions) if actions else data.files[1])
+    if actions is None:
+        actions = data.actions if bars is None or str(bars) == data.bars else beside(find(bars))
+    files = (find(bars or data.bars), find(actions) if actions else None)
     for path in files:
         if path is not None and not path.is_file():
             raise ValueError(f"{path}: {absent(path)}; name one with --bars and --actions")
-    panel = read_panel(files[0], files[1], manifest.universe, first - timedelta(days=WARMUP), last, account.cash_rate)
+    begins = first - timedelta(days=WARMUP)
+    panel = read_panel(files[0], files[1], symbols or manifest.universe, begins, last, account.cash_rate)
     rows = Split("window", first, last).rows(panel.day_ns)
 
     def walked(name: str) -> Walk:

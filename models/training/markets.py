@@ -99,7 +99,8 @@ def _rows(panel: Panel, split: Split) -> range:
     try:
         return split.rows(panel.day_ns)
     except ValueError as error:
-        raise PlanError(f"splits.{error}") from None
+        first, last = (str(day.astype("datetime64[ns]").astype("datetime64[D]")) for day in panel.day_ns[[0, -1]])
+        raise PlanError(f"splits.{error}; the bars go from {first} to {last}: set the splits within them") from None
 
 
 def _purged(split: Split, rows: range, following: int, plan: Plan) -> range:

@@ -161,7 +161,7 @@ def judge(panel: Panel, seen: Sight, plan: Plan, trained: Sequence[Trained], cho
 
 
 def train(
-    bars: Path, actions: Path, symbols: Sequence[str], plan: Plan, out: Path, command: str, progress: Progress
+    bars: Path, actions: Path | None, symbols: Sequence[str], plan: Plan, out: Path, command: str, progress: Progress
 ) -> Manifest:
     """Trains every seed, chooses by validation, judges once on the test part, writes the artifact to `out`.
 
@@ -191,7 +191,7 @@ def train(
         universe=panel.symbols,
         training=Training(
             command=command,
-            data={p.name: file_digest(p) for p in (bars, actions)},
+            data={p.name: file_digest(p) for p in (bars, actions) if p is not None},
             windows={s.name: Window(str(s.first), str(s.last)) for s in parts},
             until_ns=splits.validation.end_ns,
             seeds=plan.seeds,
@@ -220,7 +220,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     default: Final = Plan()
     parser.add_argument("--out", type=Path, required=True, help="folder of the artifact to write")
     parser.add_argument("--bars", type=Path, default=Path("data/us_daily.parquet"), help="daily raw bars")
-    parser.add_argument("--actions", type=Path, default=Path("data/us_actions.csv"), help="splits, dividends")
+    parser.add_argument("--actions", default="data/us_actions.csv", help='splits, dividends; "" for none')
     parser.add_argument("--symbols", nargs="+", default=["AAPL", "BAC", "IWM", "QQQ", "SPY"])
     parser.add_argument("--seeds", type=int, default=len(default.seeds), help="how many seeds (5)")
     parser.add_argument("--iterations", type=int, default=default.iterations, help="gradient steps a seed")
@@ -235,7 +235,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"{line}\n")
 
     try:
-        train(find(given.bars), find(given.actions), given.symbols, plan, given.out, command, progress)
+        actions = find(given.actions) if given.actions else None
+        train(find(given.bars), actions, given.symbols, plan, given.out, command, progress)
     except (ValueError, OSError) as error:
         sys.stderr.write(f"quantd train: {error}\n")
         return 1

@@ -61,5 +61,32 @@ def test_a_symbol_without_bars_is_named(tmp_path: Path) -> None:
 def test_an_action_on_a_day_without_a_session_is_refused(tmp_path: Path) -> None:
     bars = small(tmp_path, [(1, "A", 1.0, 1.0), (3, "A", 1.0, 1.0)])
     (tmp_path / "actions.csv").write_text("ts,symbol,kind,ratio,cash\n2020-01-02,A,dividend,,0.5\n")
-    with pytest.raises(ValueError, match="A has an action on 2020-01-02, which is no session"):
+    with pytest.raises(ValueError, match=r"A has an action on 2020-01-02, and .*has no bar of that day; correct"):
         read_panel(bars, tmp_path / "actions.csv", ["A"], date(2020, 1, 1), date(2020, 1, 31))
+
+
+def test_actions_before_the_first_bar_and_after_the_last_are_left_out(tmp_path: Path) -> None:
+    bars = small(tmp_path, [(3, "A", 1.0, 1.0), (6, "A", 1.0, 1.0), (7, "A", 1.0, 1.0)])
+    lines = [f"2020-01-0{day},A,dividend,,0.5" for day in (2, 6, 9)]
+    (tmp_path / "actions.csv").write_text("\n".join(["ts,symbol,kind,ratio,cash", *lines]))
+    panel = read_panel(bars, tmp_path / "actions.csv", ["A"], date(2020, 1, 1), date(2020, 1, 31))
+    assert panel.dividend[:, 0].tolist() == [0.0, 0.5, 0.0]
+
+
+@pytest.mark.parametrize("stamp", ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%SZ"])
+def test_text_gives_the_panel_of_parquet(tmp_path: Path, stamp: str) -> None:
+    path = tmp_path / "bars.csv"
+    pl.read_parquet(BARS).with_columns(pl.col("ts").dt.strftime(stamp)).write_csv(path)
+    span = ["SPY", "AAPL"], date(2014, 1, 2), date(2014, 12, 31)
+    one, other = read_panel(BARS, ACTIONS, *span), read_panel(path, ACTIONS, *span)
+    assert one.day_ns.tolist() == other.day_ns.tolist()
+    for name in ("open", "close", "split", "dividend"):
+        np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
+
+
+@pytest.mark.parametrize("text", ["", "ts,symbol,open\n2014-01-02,A,1\n", "ts,symbol,open,close\nyesterday,A,1,1\n"])
+def test_text_that_is_no_bars_is_refused_by_name(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "bars.csv"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=r"bars\.csv: no daily bars"):
+        read_panel(path, None, ["A"], date(2014, 1, 2), date(2014, 12, 31))
