@@ -1,4 +1,4 @@
-"""A policy in a process of its own answers as it would in line, and one that is late, dies or sends nonsense takes nobody with it."""
+"""A policy in a process of its own answers as in line; one that is late, dies or sends nonsense harms nobody else."""
 
 import inspect
 import signal
