@@ -1,7 +1,7 @@
 """Takes away from a process what a policy file does not need: files, network, other processes, memory without bound.
 
-The process calls `confine` on itself before it imports anything else: Landlock holds for threads that are started later,
-not for those that run already. Linux enforces it with Landlock and seccomp; elsewhere only the limits of POSIX hold.
+The process calls `confine` on itself before it imports anything else: Landlock holds for threads that are started
+later, not for those that run already. Linux enforces it with Landlock and seccomp; elsewhere only POSIX limits hold.
 """
 
 import ctypes
@@ -23,7 +23,8 @@ MEMORY_BYTES: Final = 1 << 30
 OPEN_FILES: Final = 64
 
 SYSTEM: Final = (
-    "/usr", "/lib", "/lib64", "/nix/store", "/etc/ld.so.cache", "/etc/localtime", "/dev/null", "/dev/zero", "/dev/urandom", "/dev/random",
+    "/usr", "/lib", "/lib64", "/nix/store", "/etc/ld.so.cache", "/etc/localtime",
+    "/dev/null", "/dev/zero", "/dev/urandom", "/dev/random",
     "/proc/cpuinfo", "/proc/meminfo", "/proc/stat", "/sys/devices/system", "/sys/kernel/mm/transparent_hugepage",
 )  # fmt: skip
 """What libraries read of the system; ONNX Runtime chooses its kernels by /proc/cpuinfo."""
@@ -98,8 +99,8 @@ def missing() -> list[str]:
 
 
 def readable(file: Path, packages: Sequence[Path], hidden: Sequence[Path]) -> list[str]:
-    """The paths that the policy of `file` may read: the interpreter, installed packages, libraries of the system, and what lies
-    beside the file. Nothing of `hidden` is among them, wherever it lies."""
+    """The paths that the policy of `file` may read: interpreter, installed packages, system libraries, and what lies beside
+    the file. Nothing of `hidden` is among them, wherever it lies."""
     sites = [each for each in sys.path if Path(each).name in ("site-packages", "dist-packages")]
     installed = [Path(each) for each in {sys.prefix, sys.base_prefix, sys.exec_prefix, *sites}]
     beside = [each for each in file.parent.iterdir() if not _private(each)] if file.parent.is_dir() else []
@@ -222,7 +223,7 @@ def enter() -> list[str]:
 
 
 def frame(source: int) -> bytes:
-    """One message: eight bytes of length, little-endian, then so many bytes. Raises EOFError when there will be none."""
+    """One message: eight bytes of length, little-endian, then so many bytes. Raises EOFError at the end."""
     (size,) = struct.unpack("<Q", _exactly(source, 8))
     return _exactly(source, size)
 

@@ -1,5 +1,5 @@
-"""Asks policies. Those with a part in a process of its own are asked in a thread, so that the loop goes on meanwhile; each
-such part has a deadline, and one that is late or ends makes its agent's answer a failure.
+"""Asks policies. Those with a part in a process of its own are asked in a thread, so that the loop goes on meanwhile.
+Each such part has a deadline, and one that is late or ends makes its agent's answer a failure.
 
 Backtests and replays have neither processes nor deadlines.
 """
@@ -76,7 +76,7 @@ class Deadline:
         return self._asked.pop((question.round, question.agent))
 
     def withdraw(self, question: Ask) -> Decided:
-        """End the processes that a question waits for; what stands for its answer: the agent holds, and has not failed."""
+        """End the processes that a question waits for. What stands for its answer: the agent holds, without a failure."""
         for worker in self._workers[question.policy]:
             worker.withdraw()
         return Decided(question.round, question.agent, note=WITHDRAWN)

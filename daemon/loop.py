@@ -159,8 +159,8 @@ class Shell:
         self.run(decided, queue)
 
     def run(self, event: Event, queue: "deque[Event | Ask] | None" = None) -> Sequence[Effect]:
-        """Step an event, then everything that follows from it, in order, up to a question that waits; the effects of the
-        event itself."""
+        """Step an event, then everything that follows from it, in order, up to a question that waits; the effects of
+        the event itself."""
         if type(event) is Started:
             self.config = event.config
         current: Event = event  # most events have no effect that brings another

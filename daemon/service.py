@@ -306,8 +306,8 @@ class Service:
         self.busy_s += time.monotonic() - began
 
     async def _answer(self, question: Ask) -> Decided:
-        """The answer of a policy in a process of its own. It has a deadline, and what stops trading does not wait for it:
-        then the question is withdrawn, and the agent holds."""
+        """The answer of a policy in a process of its own. It has a deadline, and what stops trading does not wait for
+        it: then the question is withdrawn, and the agent holds."""
         assert self.deadline is not None
         answer = asyncio.wrap_future(self.deadline.answer_of(question))
         stopping = asyncio.create_task(self.inbox.stopping())
@@ -325,7 +325,7 @@ class Service:
             stopping.cancel()
 
     async def settled(self) -> None:
-        """Wait until no policy is being asked: between the questions and the answers of a round the state is in parts."""
+        """Wait until no policy is being asked: between questions and answers of a round the state is incomplete."""
         while self.shell.waits is not None:
             await self.changed(SETTLED_S)
 

@@ -255,8 +255,8 @@ def _say(service: Service, condition: Watch, now_ns: int, wrong: str) -> bool:
 
 
 class Sentry:
-    """A small process that ends the daemon when no beat came for `silence_s`, and before that writes the file HALT, so that the
-    next start is halted. It needs nothing of this interpreter: code that keeps the interpreter's lock does not hold it up."""
+    """A small process that ends the daemon when no beat came for `silence_s`, and before that writes the file HALT, so
+    that the next start is halted. It needs nothing of this interpreter, so its lock does not hold it up."""
 
     def __init__(self, halt_file: Path, silence_s: float | None = None) -> None:
         self._process = subprocess.Popen(

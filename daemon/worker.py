@@ -1,9 +1,9 @@
-"""A policy in a process of its own: a user's file, which is not trusted, or a registered policy with `worker = True`, whose solver
-takes its time.
+"""A policy in a process of its own: a user's file, which is not trusted, or a registered policy with `worker = True`,
+whose solver takes its time.
 
-The process is an isolated interpreter that gives up what it does not need (`daemon.confinement`) before it loads the policy.
-It gets pickles through a pipe and answers in msgpack that is checked here: nothing that it sends is ever unpickled. It is
-stopped between questions, killed when an answer is late or malformed, and started anew for the next question.
+The process is an isolated interpreter that gives up what it does not need (`daemon.confinement`) before it loads the
+policy. It gets pickles through a pipe and answers in msgpack that is checked here: nothing that it sends is ever
+unpickled. It is stopped between questions, killed when an answer is late or malformed, and then started anew.
 """
 
 import io
@@ -56,7 +56,7 @@ MESSAGE_BYTES: Final = 4 << 20
 """Largest message that is taken from a process."""
 
 CALLS_MOST: Final = 1_000
-"""Times that a policy may call methods of its view for one answer; the same call again is answered in its own process."""
+"""Times that a policy may call methods of its view for one answer. A call made before is answered in its process."""
 
 PRINTED_CHARS: Final = 2_000
 """Most characters of what a policy prints that are logged with an answer."""
@@ -139,7 +139,7 @@ def lacking(policies: Iterable[Policy]) -> list[tuple[str, str]]:
 
 
 class Apart:
-    """Makes policies that answer in processes of their own; implements daemon.policies.Apart. None of them can read `hidden`."""
+    """Makes policies that answer in processes of their own; implements daemon.policies.Apart. None can read `hidden`."""
 
     def __init__(self, *hidden: Path) -> None:
         self._hidden = hidden
@@ -375,7 +375,7 @@ def _cleaned(text: str, most: int) -> str:
 
 
 class FarView:
-    """A view in another process: the values are here, the methods are called where the market is. Looks like trading.view.View."""
+    """A trading.view.View in another process: values are here, methods are called where the market is."""
 
     def __init__(self, values: Mapping[str, object], call: "Caller") -> None:
         self.__dict__.update(values)

@@ -1,4 +1,4 @@
-"""What a policy file cannot do in its process, each tried for real; the kernel lacks of a machine are named where one is skipped."""
+"""What a policy file cannot do in its process, each tried for real; a skipped test names what the kernel lacks."""
 
 import os
 import signal

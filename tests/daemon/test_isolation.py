@@ -1,4 +1,4 @@
-"""Real daemons with hostile policy files: the kill switches answer, the gate holds, and nothing of the working folder runs."""
+"""Real daemons with hostile policy files: kill switches answer, the gate holds, nothing of the working folder runs."""
 
 import json
 import os
@@ -252,3 +252,36 @@ def test_the_token_is_unreadable_for_a_policy_of_a_run(tmp_path: Path) -> None:
     alerts = command(tmp_path, "alerts")
     assert "PermissionError: [Errno 13] Permission denied" in alerts
     assert "suspended after 3 failures" in alerts
+
+
+WITHOUT_LANDLOCK = """
+import ctypes, struct, sys
+lines = [(0x20, 0, 0, 0), (0x15, 0, 1, 444), (0x06, 0, 0, 0x00050000 | 38), (0x06, 0, 0, 0x7FFF0000)]
+code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *line) for line in lines))
+head = struct.pack("HxxxxxxQ", len(lines), ctypes.addressof(code))
+libc = ctypes.CDLL(None)
+assert libc.prctl(38, 1, 0, 0, 0) == 0 and libc.prctl(22, 2, head, 0, 0) == 0
+from daemon.cli import main
+sys.argv = ["quantd", *sys.argv[1:]]
+main()
+"""
+
+
+@pytest.mark.skipif(bool(missing()), reason=f"this machine lacks {', '.join(missing())}")
+def test_a_kernel_that_lacks_something_is_named_at_the_start_and_by_the_doctor(tmp_path: Path) -> None:
+    write(tmp_path, SEEING)
+
+    def without(*words: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "-c", WITHOUT_LANDLOCK, *words],
+            cwd=tmp_path, env=ENV, capture_output=True, text=True, timeout=120, check=False,
+        )  # fmt: skip
+        return done.stdout + done.stderr
+
+    run = without("run")
+    assert "policy.not_isolated" in run
+    assert "no Landlock" in run
+    assert "digest" in run
+    doctor = without("doctor")
+    assert "policy files are not isolated: this machine lacks Landlock" in doctor
+    assert "policy files run confined" in command(tmp_path, "doctor")
