@@ -43,11 +43,13 @@ def read_market(
     features: Features = price_features,
     warmup_days: int = WARMUP_DAYS,
     dtype: torch.dtype = torch.float32,
+    cash_rate: float | str | None = None,
 ) -> Market:
     """The sessions of a parquet file of daily raw bars from `start` to `end`; bars of `warmup_days` before only fill lookbacks.
 
     `actions` is the CSV of splits and dividends; when None, the file named as the bars with "_actions.csv" for "_daily.parquet",
-    if it is there ("" for none). Raises ValueError naming what is missing.
+    if it is there ("" for none). `cash_rate` is what cash earns a year, or the path of a series. Raises ValueError naming what is
+    missing.
     """
     bars = Path(path)
     first, last = _day(start, "start"), _day(end, "end")
@@ -58,7 +60,7 @@ def read_market(
         news = beside if beside != bars and beside.is_file() else None
     else:
         news = Path(actions) if str(actions) else None
-    panel = read_panel(bars, news, symbols, first - timedelta(days=warmup_days), last)
+    panel = read_panel(bars, news, symbols, first - timedelta(days=warmup_days), last, cash_rate)
     begin = int(np.searchsorted(panel.day_ns, np.datetime64(first, "ns").astype(np.int64)))
     return market_of(panel, observe(panel, features), range(begin, len(panel.day_ns)), dtype=dtype)
 

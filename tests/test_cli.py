@@ -316,7 +316,7 @@ def test_a_mistake_in_config_check_is_json_when_asked(tmp_path):
     done = quantd(tmp_path, "config", "check", "--json")
     assert done.returncode == 78
     (mistake,) = json.loads(done.stdout)["mistakes"]
-    assert mistake["line"] == 20
+    assert mistake["line"] == CONFIG.splitlines().index("max_drawdown = 0.25") + 1
     assert "max_drawdown" in mistake["remedy"]
 
 

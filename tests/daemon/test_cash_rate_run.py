@@ -19,6 +19,7 @@ from research.record import Record
 from tests.daemon.test_outside import NOW, TEXT
 from tests.daemon.test_past import kill_after
 from tests.edge_world import CONFIG, answer, program, quantd, write
+from trading.codec import decode, encode
 from trading.effects import Booked
 from trading.execution import interest_micro
 from trading.sessions import DAY_NS
@@ -222,8 +223,12 @@ async def test_a_market_that_goes_on_reads_the_series_again_at_each_sample(tmp_p
     found = []
     given = [t for t in parts.ticks_between(NOW - DAY_NS, NOW + 3 * DAY_NS, NOW) if t.sample and not t.warmup]
     for number, tick in enumerate(given):
-        found.append(parts.dated(tick).cash_rate)
+        dated = parts.dated(tick)
+        assert (
+            decode(encode(dated, [], live=True)).event == dated
+        )  # the journal has the rate, whatever the file says later
+        found.append(dated.cash_rate)
         if number == 0:
-            dated = str(np.datetime64(given[0].key, "ns").astype("datetime64[D]"))
-            path.write_text(f"date,rate\n{day},0.03\n{dated},0.04\n")
+            first = str(np.datetime64(given[0].key, "ns").astype("datetime64[D]"))
+            path.write_text(f"date,rate\n{day},0.03\n{first},0.04\n")
     assert found[:2] == [3 * 10**11, 4 * 10**11]
