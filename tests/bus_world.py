@@ -21,7 +21,7 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-def wait_for_port(port: int, within_s: float = 10.0) -> None:
+def wait_for_port(port: int, within_s: float = 60.0) -> None:
     limit = time.monotonic() + within_s
     while time.monotonic() < limit:
         with socket.socket() as probe:
@@ -31,7 +31,7 @@ def wait_for_port(port: int, within_s: float = 10.0) -> None:
     raise AssertionError(f"nothing listens on {port}")
 
 
-async def until(true: Callable[[], bool], what: str, within_s: float = 20.0) -> None:
+async def until(true: Callable[[], bool], what: str, within_s: float = 60.0) -> None:
     limit = time.monotonic() + within_s
     while not true():
         assert time.monotonic() < limit, f"{what} did not happen within {within_s} s"
@@ -90,7 +90,7 @@ class Mosquitto:
 
 
 class Subscriber:
-    """mosquitto_sub, writing "topic payload" lines into a file."""
+    """mosquitto_sub, writing "topic payload" lines into a file; made once the broker has granted its subscriptions."""
 
     running: ClassVar[list["Subscriber"]] = []
     number = 0
@@ -99,11 +99,14 @@ class Subscriber:
         Subscriber.number += 1
         self.out = folder / f"subscriber-{Subscriber.number}.txt"
         with self.out.open("wb") as out:
-            self.process = subprocess.Popen(
-                [program, "-h", "127.0.0.1", "-p", str(port), "-v", *arguments], stdout=out, stderr=subprocess.DEVNULL
-            )
-
+            # its debug lines say when it is subscribed; they must not wait in a buffer
+            words = ["stdbuf", "-oL", program, "-d", "-h", "127.0.0.1", "-p", str(port), "-v", *arguments]
+            self.process = subprocess.Popen(words, stdout=out, stderr=subprocess.DEVNULL)
         Subscriber.running.append(self)
+        limit = time.monotonic() + 60
+        while "\nSubscribed (" not in self.out.read_text() and self.process.poll() is None:
+            assert time.monotonic() < limit, "the broker grants no subscription"
+            time.sleep(0.01)
 
     @classmethod
     def close_all(cls) -> None:
@@ -114,7 +117,7 @@ class Subscriber:
     def lines(self) -> list[tuple[str, str]]:
         text = self.out.read_text()
         found = [line.split(" ", 1) for line in text.splitlines() if " " in line]
-        return [(topic, payload) for topic, payload in found]
+        return [(topic, payload) for topic, payload in found if topic not in ("Client", "Subscribed")]
 
     def close(self) -> None:
         Subscriber.running.remove(self)

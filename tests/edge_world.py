@@ -112,7 +112,7 @@ def program(folder: Path, *arguments: str) -> Done:
         env=environment(),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
     )
     return Done(done.returncode, done.stdout, done.stderr)
 

@@ -45,6 +45,8 @@ commission_bp = 1.0
 seed = {number}
 [risk]
 max_position_weight = 0.3
+max_loop_lag = "60s"           # a machine that stands still for seconds must not change what is traded
+max_clock_jump = "60s"
 [[agents]]
 name = "parity"
 policy = "inverse_volatility"

@@ -62,7 +62,6 @@ async def test_port_zero_is_a_free_port_that_can_be_read_and_the_daemons_message
 ) -> None:
     assert broker.port > 0
     subscriber = subscribe(broker, tmp_path, "-q", "1", "-t", "quantd/#")
-    await asyncio.sleep(0.2)
     outbox = MemoryOutbox()
     bus = bus_on(broker, outbox)
     bus.status(b"online")
@@ -120,7 +119,7 @@ async def test_a_session_that_comes_back_is_served_while_others_subscribe(broker
                     for topic in topics:
                         await client.subscribe(topic, 0)
                 heard = set()
-                async with asyncio.timeout(5):
+                async with asyncio.timeout(60):
                     while len(heard) < len(topics):
                         heard.add(str((await anext(client.messages)).topic))
                 assert heard == set(topics)
@@ -132,7 +131,6 @@ async def test_only_the_daemon_may_publish(broker: EmbeddedBroker, tmp_path: Pat
     publish(broker, STATUS, "forged")
     assert publish(broker, STATUS, "forged", "-u", broker.publisher[0], "-P", "guess") == 5
     forger = subscribe(broker, tmp_path, "-t", "x", "--will-topic", STATUS, "--will-payload", "forged", "--will-retain")
-    await asyncio.sleep(0.2)
     forger.close()  # SIGKILL: its last will is due
     await asyncio.sleep(0.2)
     reader = subscribe(broker, tmp_path, "-t", "quantd/#", "-W", "1")
@@ -143,7 +141,6 @@ async def test_only_the_daemon_may_publish(broker: EmbeddedBroker, tmp_path: Pat
 async def test_the_last_will_of_the_daemon_is_published_and_retained(broker: EmbeddedBroker, tmp_path: Path) -> None:
     will = ("--will-topic", STATUS, "--will-payload", "offline", "--will-retain", "--will-qos", "1")
     daemon = subscribe(broker, tmp_path, "-t", "x", *will, *as_daemon(broker))
-    await asyncio.sleep(0.2)
     daemon.close()
     reader = subscribe(broker, tmp_path, "-t", STATUS)
     await until(lambda: reader.lines() == [(STATUS, "offline")], "last will")
@@ -192,9 +189,8 @@ def test_with_a_username_nobody_reads_without_the_password(tmp_path: Path) -> No
 
 async def test_blocking_the_trading_loop_does_not_block_the_broker(broker: EmbeddedBroker, tmp_path: Path) -> None:
     reader = subscribe(broker, tmp_path, "-q", "1", "-t", "a")
-    await asyncio.sleep(0.2)
     done = asyncio.get_running_loop().run_in_executor(None, publish, broker, "a", "x", *as_daemon(broker))
-    limit = time.monotonic() + 5
+    limit = time.monotonic() + 60
     while reader.lines() != [("a", "x")]:  # no await: this loop is blocked all the while
         assert time.monotonic() < limit
         time.sleep(0.01)  # noqa: ASYNC251

@@ -72,7 +72,6 @@ async def test_alerts_arrive_in_order_and_leave_the_outbox(mosquitto: Mosquitto)
 async def test_status_is_retained_and_says_stopped_after_a_clean_stop(mosquitto: Mosquitto) -> None:
     async with running(mosquitto.port, MemoryOutbox()) as bus:
         await until(lambda: bus.online, "connection")
-        await asyncio.sleep(0.1)
         late = mosquitto.subscribe("-t", STATUS)
         await until(lambda: late.lines() == [(STATUS, "online")], "retained status")
         late.close()
@@ -134,7 +133,6 @@ async def test_five_broker_restarts_lose_and_double_no_alert(mosquitto: Mosquitt
     raised = 0
     async with running(mosquitto.port, outbox) as bus:
         await until(lambda: bus.online, "connection")
-        await asyncio.sleep(0.3)  # the subscription is in place
         for restart in range(5):
             for phase in range(40):
                 outbox.put(f"a-{raised}", ALERTS, json.dumps({"id": f"a-{raised}"}).encode())
@@ -171,7 +169,6 @@ async def test_alerts_raised_before_the_publisher_died_are_sent_by_the_next_one(
         def acknowledge(self, ids: Sequence[str]) -> None:
             raise ConnectionAbortedError
 
-    await asyncio.sleep(0.2)
     lost = MqttBus(settings(mosquitto.port), Dies(tmp_path / "outbox.db"), STATUS, b"offline")
     task = asyncio.create_task(lost.run())
     await until(lambda: len(subscriber.lines()) >= 32, "first window")

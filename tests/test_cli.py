@@ -44,7 +44,7 @@ def live(tmp_path_factory):
         stderr=subprocess.PIPE,
         text=True,
     )
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         done = quantd(folder, "status", "--json")
         if done.returncode == 0 and json.loads(done.stdout)["status"] == "ended":

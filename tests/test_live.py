@@ -144,7 +144,7 @@ async def test_minutes_of_a_hundred_symbols_at_a_hundred_times_the_speed_lose_no
     figures = await day(symbols=100, minutes=3, speed=100.0, faults=None)
     assert (figures["bars"], figures["given"]) == (300, 300)
     assert figures["lost"] == figures["wrong"] == figures["doubled"] == figures["out of order"] == 0
-    assert figures["loop lag ms p50"] < 250, "bounded, on a busy machine too"
+    assert figures["loop lag ms p50"] < 1_000, "bounded, on a busy machine too"
 
 
 def same(a: Got, b: Got) -> bool:

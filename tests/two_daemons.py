@@ -84,7 +84,7 @@ class Daemon:
     def said(self) -> str:
         return (self.folder / "err.txt").read_text()
 
-    async def left(self, within_s: float = 20.0) -> int:
+    async def left(self, within_s: float = 60.0) -> int:
         """Its exit code."""
         return await asyncio.to_thread(self.process.wait, within_s)
 
@@ -161,7 +161,7 @@ class World:
             found[order.qty] = found.get(order.qty, 0) + 1
         return found
 
-    async def until(self, what: Callable[[], bool], within_s: float = 10.0) -> None:
+    async def until(self, what: Callable[[], bool], within_s: float = 60.0) -> None:
         deadline = time.monotonic() + within_s
         while not what():
             assert time.monotonic() < deadline, self.orders()

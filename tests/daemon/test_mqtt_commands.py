@@ -373,7 +373,6 @@ async def test_the_embedded_broker_lets_commands_in_and_nothing_else(tmp_path: P
     try:
         async with over(tmp_path, MqttSettings("127.0.0.1", broker.port, username=username, password=password)) as d:
             other = Subscriber(require("mosquitto")["mosquitto_sub"], broker.port, tmp_path, "-t", "quantd/#")
-            await asyncio.sleep(0.3)
             for topic in ("quantd/paper/status", "quantd/paper/commands/answer", "quantd/paper/commandsx", "x"):
                 await asyncio.to_thread(publish, broker.port, topic, b"forged")
             code, said = await asyncio.to_thread(cli, tmp_path, broker.port, "halt", "--reason", "embedded")

@@ -87,7 +87,7 @@ async def test_questions_and_orders_keep_paces_of_their_own_and_a_long_list_cost
 
     turn = paced(ask, KRAKEN, Pace(60, 3), Pace(60, 1))
     for path in ("OpenOrders", "AddOrder", "TradesHistory"):
-        await asyncio.wait_for(turn(path, ["private"], "POST", {}), 0.1)
+        await asyncio.wait_for(turn(path, ["private"], "POST", {}), 0.9)
     for path in ("OpenOrders", "AddOrder"):
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(turn(path, ["private"], "POST", {}), 0.1)
