@@ -12,7 +12,6 @@ import polars as pl
 from models.panel import Panel
 from trading.market import Floats
 
-
 _STAMP: Final = pl.Datetime("us", "UTC")
 
 
