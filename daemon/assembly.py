@@ -390,7 +390,7 @@ def policies_of(config: Config, universe: Universe, interval_ns: int, apart: Apa
     house, shocks = house_limits(config, universe, interval_ns), shocks_of(config)
 
     def room(agent: Agent) -> Callable[[Floats], float]:
-        own = _agent_limits(agent, house, universe, shocks)
+        own = agent_limits(agent, house, universe, shocks)
         return lambda weights: headroom(weights, own, house)
 
     policies = tuple(policy_of(config, universe, agent, room(agent), apart) for agent in config.seats)
@@ -424,7 +424,7 @@ def rules_of(
         AgentRules(
             name=agent.name,
             capital_micro=int(config.broker.cash_micro * share),
-            limits=_agent_limits(agent, house, universe, shocks),
+            limits=agent_limits(agent, house, universe, shocks),
             min_trade=agent.min_trade,
             scheduled=agent.name in scheduled or agent.name == MANUAL,
         )
@@ -475,7 +475,7 @@ def _shadow(
 ) -> Rules:
     """A house of one shadow agent: the same market, venue and estimates, its own limits, and none above it. What people and
     a broker move is the account's alone."""
-    limits = _agent_limits(agent, house.house, house.universe, shocks)
+    limits = agent_limits(agent, house.house, house.universe, shocks)
     if limits.protective is not None:
         # it has no venue where a stop could rest: its levels are watched
         limits = override(limits, protective=replace(limits.protective, at_venue=False))
@@ -599,7 +599,8 @@ def _rearm_samples(text: str | None) -> int:
     return 21 if text is None else 0 if text == "never" else int(text)
 
 
-def _agent_limits(agent: Agent, house: Limits, universe: Universe, shocks: Mapping[str, Shock]) -> Limits:
+def agent_limits(agent: Agent, house: Limits, universe: Universe, shocks: Mapping[str, Shock]) -> Limits:
+    """The limits of an agent, effective: what describes the venue is the house's unless the agent says otherwise."""
     venue = {
         "collar": house.collar,
         "reduce_collar": house.reduce_collar,

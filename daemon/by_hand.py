@@ -13,9 +13,11 @@ from daemon.commanding import Fault, NotDone, one_line
 from daemon.config.schema import MANUAL
 from daemon.engine.settling import agent_of, difference, free_micro, told
 from daemon.engine.state import State
+from daemon.engine.switching import SWITCH_NAMES
 from daemon.overview import READY
 from daemon.service import Service
 from risk.limits import REASON_TEXT, Reason
+from risk.switch import RUN
 from trading.effects import Cancel, Effect, Planned, Publish
 from trading.events import Correction, Flow, Halted, Reconciled, Wished
 from trading.instruments import MICRO, NANO
@@ -148,11 +150,19 @@ def became_of_order(service: Service, wish: Wished, effects: Sequence[Effect]) -
         own = Reason(int(np.frombuffer(plan.agents[0].reason, dtype=np.int8)[column]))
         house = Reason(int(np.frombuffer(plan.reason, dtype=np.int8)[column]))
     reason = house or own
+    cut_by = "" if not reason else "house" if house else wish.agent
     lots, limit, name = 0, "", ""
     if basket is not None:
         row = basket.sym.index(column)
         lots, limit = abs(basket.lots[row]), price_text(basket.worst_nano[row])
         name = order_id(service.run, basket.sample, universe.symbols[column], basket.n)
+    text = REASON_TEXT[reason]
+    who = agent_of(state, wish.agent)
+    switches = {"house": state.switch.state, wish.agent: RUN if who is None else state.agents[who].switch.state}
+    stopped = max(switches, key=lambda name: switches[name])
+    if not lots and not waits and reason in (Reason.NONE, Reason.SWITCH) and switches[stopped] != RUN:
+        reason, cut_by = Reason.SWITCH, stopped
+        text = f"the switch of {stopped} is {SWITCH_NAMES[switches[stopped]]}; `quantd resume --reason R` re-arms it"
     return Ordered(
         agent=wish.agent,
         side="buy" if wish.lots > 0 else "sell",
@@ -162,8 +172,8 @@ def became_of_order(service: Service, wish: Wished, effects: Sequence[Effect]) -
         order=name,
         limit=limit,
         reason=reason.name.lower() if reason else "",
-        cut_by="" if not reason else "house" if house else wish.agent,
-        text=REASON_TEXT[reason],
+        cut_by=cut_by,
+        text=text,
         stop=price_text(own_levels.stop_nano) if own_levels is not None and own_levels.stop_nano else "",
         target=price_text(own_levels.target_nano) if own_levels is not None and own_levels.target_nano else "",
         waits=waits,

@@ -30,8 +30,6 @@ def not_yet(config: Config) -> list[Mistake]:
 def _not_yet(config: Config) -> Iterator[Mistake]:
     mistake = config.source.mistake
     later = "this version does not do it yet"
-    if config.feed.at_end == "loop":
-        yield mistake(("feed", "at_end"), f'= "loop": {later}', 'write "wait" or "stop"')
     for k, schedule in enumerate(config.schedules):
         if schedule.do not in JOBS:
             known = ", ".join(sorted(JOBS))

@@ -311,6 +311,29 @@ def test_a_policy_that_needs_other_symbols_than_are_traded_starts_nothing(tmp_pa
     assert says in mistake["text"]
 
 
+def test_each_setting_is_shown_with_where_it_comes_from(tmp_path):
+    text = CONFIG.replace("capital = 0.4", 'capital = 0.4\nprofile = "balanced"')
+    write(tmp_path, text)
+    env = {**environment(), "QUANTD_RISK__MAX_DAILY_LOSS": "0.04", "QUANTD_ALPACA_SECRET": "hush"}
+    command = [sys.executable, "-m", "daemon.cli", "config", "show", "--set", "broker.spread_bp=3", "--json"]
+    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=True)
+    found = {row["key"]: (row["value"], row["source"]) for row in json.loads(done.stdout)["settings"]}
+    line = {key.split(" =")[0]: k for k, key in enumerate(text.splitlines(), 1)}
+    assert found["risk.max_position_weight"] == (0.25, f"config.toml:{line['max_position_weight']}")
+    assert found["risk.max_daily_loss"] == (0.04, "QUANTD_RISK__MAX_DAILY_LOSS")
+    assert found["broker.spread_bp"] == (3.0, "--set broker.spread_bp")
+    assert found["broker.cash"] == ("100000.00", f"config.toml:{line['cash']}")
+    assert found["feed.interval"] == ("1d", "default")
+    assert found["risk.reduce_collar"] == (0.15, "default")
+    assert found["agents[1].limits.max_drawdown"] == (0.15, "profile balanced")
+    assert found["agents[0].limits.max_drawdown"] == (None, "default")
+    assert found["agents[1].capital"][0] == 0.4
+    assert "hush" not in done.stdout
+    shown = quantd(tmp_path, "config", "show")
+    assert shown.returncode == 0
+    assert len(shown.stdout.splitlines()) == len(found) + 1
+
+
 def test_a_mistake_in_config_check_is_json_when_asked(tmp_path):
     write(tmp_path, CONFIG.replace("max_drawdown", "max_drawdwon"))
     done = quantd(tmp_path, "config", "check", "--json")

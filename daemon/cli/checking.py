@@ -1,13 +1,25 @@
-"""`quantd config check`: every mistake of a configuration, or what it says in one line."""
+"""`quantd config check` and `show`: every mistake of a configuration, and every setting with where it comes from."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, Final, NamedTuple
 
-from daemon.assembly import policies_of
+import msgspec
+
+from daemon.assembly import agent_limits, house_limits, interval_text, policies_of, shocks_of
 from daemon.cli.configuration import read
 from daemon.cli.failures import CONFIG
-from daemon.cli.output import print_json, say
-from daemon.config import ConfigError, Mistake, digest
+from daemon.cli.output import print_json, say, table
+from daemon.config import Config, ConfigError, Limits, Mistake, digest, flat
+from daemon.config.config import given
+from daemon.config.keys import all_keys, keys_of, pattern_of
+from daemon.config.mistakes import dotted, shown, without_password
 from daemon.policies import PolicyError
+from risk import limits
+from risk.limits import PROFILES
+from trading.orders import money_text, price_text
+
+NO_LIMITS: Final = limits.Limits()
 
 
 def check(config: Path, sets: tuple[str, ...], *, as_json: bool) -> int:
@@ -30,3 +42,75 @@ def check(config: Path, sets: tuple[str, ...], *, as_json: bool) -> int:
     )
     say(f"  digest of what changes trading: {digest(found)}")
     return 0
+
+
+def show(config: Path, sets: tuple[str, ...], *, as_json: bool) -> None:
+    """Every setting as it holds, each with where it comes from: a line of the file, a variable, --set, a profile, or the default."""
+    found = read(config, sets)
+    written, held = given(found), _held(found)
+    rows = []
+    for path, value in flat(found).items():
+        name, line = found.source.place(path) if path in written else ("default", 0)
+        if path not in written and path[:-1] in held:
+            value, name = held[path[:-1]].of(str(path[-1]), value)
+        rows.append({"key": dotted(path), "value": _plain(path, value), "source": f"{name}:{line}" if line else name})
+    if as_json:
+        print_json({"config": str(config), "digest": digest(found), "settings": rows})
+        return
+    table(
+        ("key", "value", "source"),
+        [(r["key"], "none" if r["value"] is None else shown(r["value"]), r["source"]) for r in rows],
+    )
+
+
+class _Held(NamedTuple):
+    """Limits as they hold in one section, whose profile is named."""
+
+    limits: limits.Limits
+    house: limits.Limits | None
+    profile: str | None
+
+    def of(self, key: str, value: Any) -> tuple[Any, str]:
+        """(value, source) of a key that nobody wrote."""
+        attribute = keys_of(Limits)[key].attribute if key in keys_of(Limits) else ""
+        if value is not None or not hasattr(self.limits, attribute):
+            return value, "default"
+        now, plain = getattr(self.limits, attribute), getattr(NO_LIMITS, attribute)
+        source = "default"
+        if self.profile and now == getattr(PROFILES[self.profile], attribute) != plain:
+            source = f"profile {self.profile}"
+        elif self.house is not None and now == getattr(self.house, attribute) != plain:
+            source = "the house's"
+        return msgspec.to_builtins(now), source
+
+
+def _held(config: Config) -> dict[tuple[str | int, ...], _Held]:
+    """The sections of limits by path."""
+    universe, shocks = config.instruments(), shocks_of(config)
+    house = house_limits(config, universe, config.feed.interval_ns)
+    found: dict[tuple[str | int, ...], _Held] = {("risk",): _Held(house, None, config.risk.profile)}
+    listed = [(("agents", k, "limits"), agent) for k, agent in enumerate(config.document.agents)]
+    if config.document.manual is not None:
+        listed.append((("manual", "limits"), config.document.manual.agent()))  # type: ignore[arg-type]
+    for path, agent in listed:
+        found[path] = _Held(agent_limits(agent, house, universe, shocks), house, agent.profile)
+    return found
+
+
+def _plain(path: tuple[str | int, ...], value: Any) -> Any:
+    """A value as the file writes it: durations and amounts as text, dates as ISO 8601, and no password of an address."""
+    key = all_keys().get(pattern_of(path))
+    attribute = key.attribute if key is not None else ""
+    if isinstance(value, int) and attribute.endswith("_ns"):
+        return f"{value / 1e9:g}s" if value % 1_000_000_000 or not value else interval_text(value)
+    if isinstance(value, int) and attribute.endswith("_micro"):
+        return money_text(value)
+    if isinstance(value, int) and attribute.endswith("_nano"):
+        return price_text(value)
+    if isinstance(value, str):
+        return without_password(value)
+    if isinstance(value, Mapping):
+        return {str(name): _plain((), each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain((), each) for each in value]
+    return value if value is None or isinstance(value, bool | int | float) else str(value)

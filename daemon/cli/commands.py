@@ -334,7 +334,9 @@ def study_rebalance(
     )
 
 
-features = typer.Typer(help="What policies and trained models may read of the market.", no_args_is_help=True)
+features = typer.Typer(
+    help="The features that policies may read of the market, and what each needs.", no_args_is_help=True
+)
 app.add_typer(features, name="features", rich_help_panel="Look")
 
 
@@ -762,6 +764,14 @@ def config_check(config: Config = CONFIG, sets: Sets = None, as_json: Json = Fal
     from daemon.cli import checking
 
     raise typer.Exit(checking.check(config, tuple(sets or ()), as_json=as_json))
+
+
+@config_app.command("show")
+def config_show(config: Config = CONFIG, sets: Sets = None, as_json: Json = False) -> None:
+    """Print every setting as it holds, with where it comes from."""
+    from daemon.cli import checking
+
+    checking.show(config, tuple(sets or ()), as_json=as_json)
 
 
 @app.command(rich_help_panel="Learn")

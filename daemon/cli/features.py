@@ -22,8 +22,8 @@ NEEDED = {
 WHERE = {
     "benchmark": "[universe] benchmark is one of the symbols",
     "book": "weights, cash and equity over time: in training, and where a policy of your own gives them",
-    "vix": "a series given by hand (data/vix_daily.parquet has it): no feed carries one yet",
-    "yield_10y": "a series given by hand; none comes with quantd",
+    "vix": "[feed] macro names the series vix; data/vix_daily.parquet has it",
+    "yield_10y": "[feed] macro names the series yield_10y; no file of it comes with quantd",
 }
 """Word -> when there is one."""
 

@@ -169,6 +169,21 @@ def flat(config: Config) -> dict[Path, Any]:
     return dict(_flat(config.document, ()))
 
 
+def given(config: Config) -> set[Path]:
+    """The paths of the keys that somebody wrote; every other key has its default."""
+    return {path for path in flat(config) if _written(config.document, path)}
+
+
+def _written(section: Section, path: Path) -> bool:
+    key = keys_of(type(section))[str(path[0])]
+    if key.attribute not in section.model_fields_set:
+        return False
+    inner, rest = getattr(section, key.attribute), path[1:]
+    if isinstance(inner, tuple) and rest:
+        inner, rest = inner[int(rest[0])], rest[1:]
+    return not rest or _written(inner, rest)
+
+
 def _flat(section: Section, above: Path) -> Iterator[tuple[Path, Any]]:
     for name, key in keys_of(type(section)).items():
         path, value = (*above, name), getattr(section, key.attribute)

@@ -101,12 +101,17 @@ def suggestion(word: object, words: Sequence[str]) -> str:
     return f"it is one of {', '.join(words)}" if words else ""
 
 
+def without_password(text: str) -> str:
+    """An address without the password in it."""
+    return _PASSWORD.sub(":…@", text)
+
+
 def shown(value: Any) -> str:
     """A value as TOML writes it, short enough for one line."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
-        text = f'"{_PASSWORD.sub(":…@", value)}"'
+        text = f'"{without_password(value)}"'
         text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
     elif isinstance(value, (list, tuple)):
         text = f"[{', '.join(map(shown, value))}]"

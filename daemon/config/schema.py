@@ -152,7 +152,7 @@ class Feed(Section):
     pace: Annotated[str, pattern(r"fast|real|[1-9]\d{0,5}(\.\d+)?/s|0\.\d*[1-9]\d*/s", '"fast", "real" or "5/s"')] = (
         "fast"
     )
-    at_end: Literal["stop", "wait", "loop"] = "wait"
+    at_end: Literal["stop", "wait"] = "wait"
     grace_ns: Annotated[int, duration("0s", "1h"), Written()] = Field(default=5 * NANO, alias="grace")
 
 

@@ -44,7 +44,8 @@ def bounds(low: float, high: float, *, above: bool = False, percent: bool = Fals
             return value
         if value < 0 <= low:
             wrong("is negative", f"write {-value:g}" if fits(-value) else f"it may be {low:g} to {high:g}")
-        if percent and high < value <= 100 * high and fits(value / 100):
+        # 1.4 of at most 1 is too much of a share, 14 is a percentage
+        if percent and 2 * high <= value <= 100 * high and fits(value / 100):
             wrong("is a percentage", f"write {value / 100:g}")
         at_least = f"above {low:g}" if above else f"at least {low:g}"
         wrong("is too small" if value <= low else "is too large", f"it must be {at_least} and at most {high:g}")

@@ -106,8 +106,9 @@ class Course(Generic[M]):
                     count += 1
             if self.steps - counted < STEPS_A_REPORT and self.steps < steps:
                 continue
-            values = dict(zip(names, (losses / max(count, 1)).tolist(), strict=True))
-            if not all(abs(value) < float("inf") for value in values.values()):
+            # before the first update nothing was measured
+            values = dict(zip(names, (losses / count if count else losses + torch.nan).tolist(), strict=True))
+            if count and not all(abs(value) < float("inf") for value in values.values()):
                 raise Diverged(f"after {self.steps} steps: {values}")
             earned = torch.cat(returns) if returns else torch.empty(0)
             mean = float(earned.mean()) if len(earned) else float("nan")

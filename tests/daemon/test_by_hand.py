@@ -89,6 +89,9 @@ async def test_what_the_gate_cuts_is_said_with_the_limit_and_whose(world: Any) -
     await post(world, "commands", {"command": "halt", "reason": "x"})
     status, done = await post(world, "orders", ORDER | {"symbol": "QQQ"})
     assert (status, done["allowed"], done["order"], done["reason"]) == (200, "0", "", "switch")
+    assert (done["cut_by"], done["text"]) == (
+        "house", "the switch of house is HALT; `quantd resume --reason R` re-arms it"
+    )  # fmt: skip
 
 
 async def test_an_order_may_be_for_another_agents_book(world: Any) -> None:

@@ -144,6 +144,8 @@ CASES = [
     ('policy = "momentum"', 'policy = "my.py:"', "names no function"),
     ('policy = "momentum"', 'policy = "momentum"\nparams = { lokback = 3 }', "params.lokback is not a parameter of momentum"),
     ('policy = "momentum"', 'policy = "a.py:act"\nparams = { api_key = "x" }', "looks like a secret"),
+    ("capital = 0.5", "capital = 1.4", '"one" capital = 1.4 is too large; it must be above 0 and at most 1'),
+    ('path = "bars.parquet"', 'path = "bars.parquet"\nat_end = "loop"', 'at_end = "loop" is not known'),
     ("capital = 0.5", "capital = 50", '"one" capital = 50 is a percentage; write 0.5'),
     ("capital = 0.5", "capital = 0.5\nlimits = { max_drawdown = 20 }", '"one" limits.max_drawdown = 20 is a percentage'),
     ("capital = 0.5", "capital = 0.5\nlimits = { follow_ups = 1 }", "limits.follow_ups is not a key here; it belongs in [risk]"),

@@ -40,7 +40,7 @@ def test_what_is_not_available_says_why(capsys) -> None:
     features_list(None, None, count=False, as_json=False)
     text = capsys.readouterr().out
     assert "sentiment: needs the files of a FinBERT-class model" in text
-    assert "with vix: a series given by hand" in text
+    assert "with vix: [feed] macro names the series vix" in text
 
 
 def test_one_feature_or_one_set_is_shown_by_name(capsys) -> None:

@@ -94,3 +94,13 @@ def test_a_kept_place_is_refused_by_an_environment_that_cannot_take_it_up() -> N
     made.load(state)
     with pytest.raises(ValueError, match="Forgetful cannot take up"):
         made.learn(Forgetful(), 200, on)  # type: ignore[arg-type]
+
+
+def test_before_the_first_update_no_loss_is_reported() -> None:
+    env = DriftingAsset("discrete")
+    made = Dqn(DqnPlan(hidden=(8,), warmup=10_000_000), env.observation_size, env.action_size, env.kind, 1)
+    told: list[Report] = []
+    made.learn(env, 2 * env.batch, lambda report: bool(told.append(report)))
+    assert made.course.updates == 0
+    assert told[-1].losses
+    assert all(math.isnan(value) for value in told[-1].losses.values())
