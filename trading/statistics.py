@@ -34,8 +34,8 @@ OWN_CLOSES: Final = (
 
 
 def sharpe_definition(risk_free: str) -> str:
-    """The definition with the risk-free rate in words, where one is set."""
-    return f"{_SHARPE}{risk_free}" if risk_free else SHARPE_DEFINITION
+    """The definition with the risk-free rate in words, where one is set: the rate then has a value for each return."""
+    return f"{_SHARPE}{risk_free}; the deviation is that of excess returns" if risk_free else SHARPE_DEFINITION
 
 
 class Performance(Struct, frozen=True):
