@@ -37,7 +37,7 @@ from trading.effects import Effect, Planned
 from trading.events import Decided, Event
 
 RUN = "7f3k2m1a"
-SETS = ("feed.end=2019-06-28", "feed.pace=fast")
+SETS = ("feed.end=2019-06-28", "feed.pace=fast", 'risk.max_order_notional="9000.00"')
 
 
 class Watching:
