@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
@@ -134,22 +135,21 @@ def test_people_are_told_the_token_of_the_folder_that_the_run_is_in(tmp_path: Pa
     assert (folder / "token").exists()
 
 
-STEERING = "\\x1b]0;pwned\\x07 \\x1b[31m \\x9b31m \\u202e"
-
-STEERS = f"""
-def act(view):
-    raise ValueError("red{STEERING}")
-"""
+STEERING = "red\x1b]0;pwned\x07 \x1b[31m \x9b31m \u202e"
 
 
 def test_text_of_a_policy_cannot_steer_the_terminal_of_any_command(tmp_path: Path) -> None:
-    (tmp_path / "steers.py").write_text(STEERS)
+    (tmp_path / "steers.py").write_text(f"def act(view):\n    raise ValueError({STEERING!a})\n")
     write(
         tmp_path,
         CONFIG.replace('policy = "momentum"', 'policy = "steers.py:act"').replace("params = { lookback = 60 }", ""),
     )
     ran = program(tmp_path, "run")
     assert ran.returncode == 0, ran.stderr
+    # a policy's process is not the only one whose text is kept: that of a venue's refusal stands here as it came
+    with sqlite3.connect(tmp_path / "state" / "quantd.db") as store:
+        assert store.execute("UPDATE alerts SET text = ? WHERE kind = 'policy'", (STEERING,)).rowcount
+    store.close()
     commands = (["alerts"], ["alerts", "--json"], ["status"], ["risk"], ["plan"], ["decisions"], ["report", "--json"])
     for words in commands:
         done = quantd(tmp_path, *words)
@@ -169,7 +169,7 @@ def test_the_box_of_a_run_shows_control_characters_and_obeys_none(tmp_path: Path
         tmp_path,
         PACED.replace('policy = "momentum"', 'policy = "steers.py:act"').replace("params = { lookback = 60 }", ""),
     )
-    (tmp_path / "steers.py").write_text(STEERS)
+    (tmp_path / "steers.py").write_text(f"def act(view):\n    raise ValueError({STEERING!a})\n")
     master, slave = os.openpty()
     process = subprocess.Popen(
         [sys.executable, "-m", "daemon.cli", "run"], cwd=tmp_path, env=environment(), stdout=slave, stderr=slave

@@ -31,7 +31,8 @@ MOST_KNOWN: Final = 1_000
 PROBE_S: Final = 120.0
 """How long a child process may take to read an unknown parquet file."""
 
-_BUNDLED: Final = Path(__file__).resolve().parents[2] / "data"
+_ROOT: Final = Path(__file__).resolve().parents[2]
+_BUNDLED: Final = (_ROOT / "data", _ROOT / "models" / "bundled" / "data")
 """Files that come with quantd are known."""
 
 _PROBE: Final = """
@@ -204,7 +205,7 @@ def probe(path: Path) -> None:
     """Read a parquet file in a child process: a damaged one may end the process that reads it, and a small one may be too
     large for the memory. A file that was read once, and those that came with quantd, are known. Raises FeedError."""
     file = path.resolve()
-    if file.parent == _BUNDLED:
+    if file.parent in _BUNDLED:
         return
     stat = file.stat()
     name = f"{file}|{stat.st_dev}|{stat.st_ino}|{stat.st_size}|{stat.st_mtime_ns}|{stat.st_ctime_ns}"

@@ -10,11 +10,13 @@ from daemon.assembly import agent_limits, house_limits, interval_text, policies_
 from daemon.cli.configuration import read
 from daemon.cli.failures import CONFIG
 from daemon.cli.output import print_json, say, table
+from daemon.cli.places import place
 from daemon.config import Config, ConfigError, Limits, Mistake, digest, flat
 from daemon.config.config import given
 from daemon.config.keys import all_keys, keys_of, pattern_of
 from daemon.config.mistakes import dotted, shown, without_password
 from daemon.policies import PolicyError
+from daemon.worker import Apart
 from risk import limits
 from risk.limits import PROFILES
 from trading.orders import money_text, price_text
@@ -23,10 +25,11 @@ NO_LIMITS: Final = limits.Limits()
 
 
 def check(config: Path, sets: tuple[str, ...], *, as_json: bool) -> int:
-    """Exit code 0 when nothing is wrong, 78 otherwise. Policies are loaded, as a start would."""
+    """Exit code 0 when nothing is wrong, 78 otherwise. Policies are loaded as a start loads them, files in isolated processes."""
     try:
         found = read(config, sets)
-        policies_of(found, found.instruments(), found.feed.interval_ns)
+        apart = Apart(place(config, None, sets).folder)
+        policies_of(found, found.instruments(), found.feed.interval_ns, apart)
     except (ConfigError, PolicyError) as why:
         if not as_json:
             raise

@@ -69,15 +69,17 @@ def limit_alerts(state: State, found: Sequence[tuple[int, Crossing]]) -> list[Pu
 
 
 def _is_news(state: State, book: int, crossing: Crossing) -> bool:
-    """Whether people are told of a crossing; notes when levels end. A level that begins again within CALM_SAMPLES is the
-    event that was told, but for losses: each day and week has its own."""
+    """Whether a crossing raises an alert; notes when levels end. A level that begins again within CALM_SAMPLES is the event
+    of before. Losses and breaches of the house's limits are each an event of their own."""
     key, before, after, _, _ = crossing
     ended = state.watch.ended[book + 1].setdefault(key, [-CALM_SAMPLES] * CRITICAL)
     for level in range(after, before):
         ended[level] = state.sample_no
     if after < before or (key in ON_BREACH and after < CRITICAL):
         return False
-    return key in STATE_LIMITS or state.sample_no - ended[after - 1] >= CALM_SAMPLES
+    if (book == HOUSE and after == CRITICAL) or key in STATE_LIMITS:
+        return True
+    return state.sample_no - ended[after - 1] >= CALM_SAMPLES
 
 
 def _name(key: str) -> str:

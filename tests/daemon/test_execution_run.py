@@ -135,7 +135,7 @@ def test_the_report_has_the_shortfall_in_both_forms(ran) -> None:
 
 def test_orders_decided_on_a_close_pay_spread_and_slippage_as_impact_and_the_night_as_delay(tmp_path) -> None:
     """The same of `orders`, `why` and the report: recorded bars are read by number."""
-    write(tmp_path, DAILY.replace("commission_bp = 1.0", "commission_bp = 1.0\nspread_bp = 4.0\nslippage_bp = 1.0"))
+    write(tmp_path, DAILY.replace("spread_bp = 0", "spread_bp = 4.0").replace("slippage_bp = 0", "slippage_bp = 1.0"))
     answer(quantd(tmp_path, "run", "--json", "--quiet"))
     orders = answer(quantd(tmp_path, "orders", "--json", "--last", "20"))["orders"]
     done = [o["shortfall"] for o in orders if o["shortfall"]["unfilled"] == "0"]

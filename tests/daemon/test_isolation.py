@@ -285,3 +285,13 @@ def test_a_kernel_that_lacks_something_is_named_at_the_start_and_by_the_doctor(t
     doctor = without("doctor")
     assert "policy files are not isolated: this machine lacks Landlock" in doctor
     assert "policy files run confined" in command(tmp_path, "doctor")
+
+
+@pytest.mark.skipif(bool(missing()), reason=f"this kernel lacks {missing()}")
+def test_a_check_of_the_configuration_runs_a_policy_file_in_its_process_only(tmp_path: Path) -> None:
+    write(tmp_path, "open(__file__ + '.ran', 'w')\ndef act(view):\n    return [0.1, 0.1, 0.1]\n")
+    quantd = [Path(sys.executable).parent / "quantd", "config", "check"]
+    done = subprocess.run(quantd, cwd=tmp_path, env=ENV, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 78
+    assert "mine.py:1: PermissionError" in done.stderr
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["config.toml", "mine.py"]

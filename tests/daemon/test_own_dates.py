@@ -199,7 +199,7 @@ def test_a_walk_over_a_panel_shows_the_views_of_the_daemon(mixed: Assembly) -> N
     def look(view: View) -> None:
         run[view.sample // DAY_NS] = view.returns(60), view.synchronous(60), view.prices
 
-    walk(Looking(), panel, range(700, len(panel.day_ns)), costs=Costs())
+    walk(Looking(), panel, range(700, len(panel.day_ns)), costs=Costs(), lot=None)
     watched(mixed, look)
     days = sorted(walked.keys() & run.keys())
     assert len(days) > 50

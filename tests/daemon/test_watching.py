@@ -244,13 +244,13 @@ def test_a_sale_lowers_a_level_once_it_has_filled_and_not_when_it_is_planned():
     assert limit_alerts(world) == [], "a gross exposure below its bound is what the plan is for"
 
 
-def held(limits: Limits, closes: list[float], weight: float = 0.5) -> list[Publish]:
-    """Alerts of a book that buys once, at the first close."""
+def held(limits: Limits, closes: list[float], weight: float = 0.5, of: str = "house") -> list[Publish]:
+    """Alerts of a book that buys once, at the first close, under limits of the house or of its agent."""
 
     def act(view):
         return view.weights if view.weights.any() else np.array([weight])
 
-    return limit_alerts(World(block(np.array(closes)[:, None]), [act], house=limits).run())
+    return limit_alerts(World(block(np.array(closes)[:, None]), [act], **{of: limits}).run())
 
 
 def test_a_limit_that_a_plan_uses_by_intention_is_told_of_at_a_breach_and_one_event_once():
@@ -266,9 +266,11 @@ def test_a_limit_that_a_plan_uses_by_intention_is_told_of_at_a_breach_and_one_ev
 def test_a_level_that_begins_again_within_two_months_is_no_new_event_and_one_that_is_over_sends_nothing():
     limits = Limits(max_position_weight=0.55)
     wave = ([100.0] * 4 + [140.0] * 4) * 4
-    assert [a.level for a in held(limits, wave)] == ["CRITICAL"]
     again = [100.0] * 4 + [140.0] * 4 + [100.0] * (CALM_SAMPLES + 4) + [140.0] * 4
-    assert [a.level for a in held(limits, again)] == ["CRITICAL", "CRITICAL"]
+    for closes, times in ((wave, 1), (again, 2)):
+        assert [a.level for a in held(limits, closes, of="agent")] == ["CRITICAL"] * times
+        rises = closes.count(140.0) // 4
+        assert [a.level for a in held(limits, closes)] == ["CRITICAL"] * rises, "each breach of the house is one"
 
 
 def test_each_days_loss_is_an_event_of_its_own():
