@@ -26,6 +26,7 @@ from strategies.policies import POLICIES
 from trading.codec import decode
 from trading.orders import base36
 from trading.ports import Policy
+from trading.statistics import OWN_CLOSES
 
 
 def study_lookahead(
@@ -133,16 +134,17 @@ def study_rebalance(
     folder = state if state is not None else found.at(found.quantd.state)
     name = found.agents[0].name if agent is None else agent
     total = len(rebalancing.RULES) * len(costs)
-    done, definition = 0, ""
+    done, definition, own_closes = 0, "", ""
     with progress("rebalancing", shown=not as_json) as bar:
 
         def beside(assembly: Assembly, log: Log) -> Shell:
-            nonlocal done, definition
+            nonlocal done, definition, own_closes
             definition = assembly.sharpe_definition
             shell, _ = drive(
                 assembly, assembly.config, "study", log, None, lambda share, note="": bar((done + share) / total, note)
             )
             done += 1
+            own_closes = OWN_CLOSES if shell.state.valuations.closed else ""
             return shell
 
         try:
@@ -155,7 +157,7 @@ def study_rebalance(
             writer.writerow(rebalancing.Row.__struct_fields__)
             writer.writerows([cell(getattr(row, field)) for field in row.__struct_fields__] for row in rows)
     if as_json:
-        print_json({"agent": name, "rows": rows, "sharpe_definition": definition})
+        print_json({"agent": name, "rows": rows, "sharpe_definition": definition, "own_closes": own_closes})
         return DONE
     say(f"{name}, {found.feed.path}: every rule on the same bars and dates; each cost is charged once, as commission")
     columns = (
@@ -187,4 +189,6 @@ def study_rebalance(
     )
     say(f"* the best Sharpe at its cost, of {len(rebalancing.RULES)} tried: differences this small are mostly chance")
     say(definition)
+    if own_closes:
+        say(own_closes)
     return DONE

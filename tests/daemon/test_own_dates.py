@@ -254,6 +254,8 @@ def test_backtest_and_report_have_one_ratio_and_say_whose_closes_it_is_of(tmp_pa
     assert OWN_CLOSES in backtest["notes"]
     run = document(program(tmp_path, "run", "--json", "--quiet"))
     assert run["digest"] == backtest["digest"]
+    study = document(quantd(tmp_path, "study", "rebalance", "--cost", "10", "--json"))
+    assert study["own_closes"] == OWN_CLOSES
     page = tmp_path / "page.html"
     quantd(tmp_path, "report", "--out", str(page))
     report = json.loads(page.with_suffix(".json").read_text())
