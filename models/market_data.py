@@ -104,6 +104,13 @@ def scan(bars: Path) -> pl.LazyFrame:
         raise ValueError(f"{bars}: no daily bars: {str(error).splitlines()[0][:120]}") from None
 
 
+def dates(bars: Path, symbols: Sequence[str]) -> tuple[date, date]:
+    """The first and the last date on which there may be a bar of each symbol. ValueError where the bars cannot be read."""
+    each = scan(bars).filter(pl.col("symbol").is_in(list(symbols))).group_by("symbol")
+    spans = each.agg(pl.col("ts").min().alias("first"), pl.col("ts").max().alias("last")).collect()
+    return max(spans["first"]).date(), min(spans["last"]).date()
+
+
 def _between(frame: pl.LazyFrame, first: date, last: date, symbols: Sequence[str]) -> pl.LazyFrame:
     return frame.filter(pl.col("symbol").is_in(list(symbols)) & pl.col("ts").cast(pl.Date).is_between(first, last))
 

@@ -7,7 +7,7 @@ import torch
 
 from models.bundled import absent
 from models.market import Market, market_of
-from models.market_data import rate_of, read_panel
+from models.market_data import dates, rate_of, read_panel
 from models.observations import Observed, observe
 from models.panel import Panel
 from models.sights import features_of
@@ -54,8 +54,8 @@ def markets_of(plan: Plan) -> Markets:
         raise PlanError(f'device = {plan.device!r}: there is none here; write "cpu"')
     panel = _read(plan, splits.validation.last)
     observed = observe(panel, features_of(plan.sight), plan.sight.book)
-    chosen = _rows(panel, splits.validation)
-    fitted = _rows(panel, splits.train)
+    chosen = _rows(plan, panel, splits.validation)
+    fitted = _rows(plan, panel, splits.train)
     train = _purged(splits.train, fitted, chosen.start, plan)
     validation = _purged(splits.validation, chosen, chosen.stop, plan)
     if len(train) - 1 < plan.market.episodes.length and not plan.market.episodes.block:
@@ -76,7 +76,7 @@ def window_market(plan: Plan, first: date, last: date) -> Market:
     """float64, every session of `first` to `last`, wherever they lie: what a policy is judged in when nothing more is chosen."""
     panel = _read(plan, last, first)
     observed = observe(panel, features_of(plan.sight), plan.sight.book)
-    return _market(plan, panel, observed, _rows(panel, Split("window", first, last)), torch.float64)
+    return _market(plan, panel, observed, _rows(plan, panel, Split("window", first, last)), torch.float64)
 
 
 def _read(plan: Plan, last: date, first: date | None = None) -> Panel:
@@ -95,12 +95,13 @@ def _read(plan: Plan, last: date, first: date | None = None) -> Panel:
         raise PlanError(f"data.symbols: {error}") from None
 
 
-def _rows(panel: Panel, split: Split) -> range:
+def _rows(plan: Plan, panel: Panel, split: Split) -> range:
     try:
         return split.rows(panel.day_ns)
     except ValueError as error:
-        first, last = (str(day.astype("datetime64[ns]").astype("datetime64[D]")) for day in panel.day_ns[[0, -1]])
-        raise PlanError(f"splits.{error}; the bars go from {first} to {last}: set the splits within them") from None
+        first, last = dates(plan.data.files[0], plan.data.symbols)
+        text = f"splits.{error}; the bars of all symbols go from {first} to {last}: set the splits within them"
+        raise PlanError(text) from None
 
 
 def _purged(split: Split, rows: range, following: int, plan: Plan) -> range:

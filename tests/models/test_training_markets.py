@@ -75,6 +75,15 @@ def test_a_part_that_purge_and_embargo_leave_nothing_of_is_refused(bars: Path) -
         markets_of(world.plan(bars, embargo=400))
 
 
+def test_a_part_before_the_bars_is_refused_with_the_dates_of_the_file(bars: Path) -> None:
+    days = pl.read_parquet(bars)["ts"].dt.date()
+    early = {"first": date(1999, 1, 4), "last": date(2001, 12, 31)}
+    with pytest.raises(
+        PlanError, match=rf"splits.train: .*; the bars of all symbols go from {min(days)} to {max(days)}"
+    ):
+        markets_of(world.plan(bars, splits__train=early))
+
+
 def test_a_symbol_without_bars_is_named(bars: Path) -> None:
     with pytest.raises(PlanError, match=r"data.symbols: .*no bars of ZZZ"):
         markets_of(world.plan(bars, data__symbols=["AAA", "ZZZ"]))
