@@ -21,8 +21,9 @@ Room = Callable[[Floats], float]
 
 
 def policy_of(config: Config, universe: Universe, agent: Agent, room: Room, apart: Apart | None = None) -> Policy:
-    """An agent's policy that trades `universe`. `room` says how much of its weights its limits leave a place for, `apart`
-    makes those parts that answer in processes of their own. Raises PolicyError, which names the place in the file."""
+    """An agent's policy that trades `universe`. `room` says how much of its weights its limits leave a place for,
+    `apart` makes those parts that answer in processes of their own. Raises PolicyError, which names the place in the
+    file."""
     try:
         policy = load(agent.policy, agent.params, config.source.folder, apart)
         fit(policy, universe)

@@ -83,8 +83,8 @@ class CannotStart(Exception):
 
 
 class BeginAnew(Exception):
-    """The daemon stopped to go on under another universe, other agents or another calendar: the program is to begin anew
-    with --carry."""
+    """The daemon stopped to go on under another universe, other agents or another calendar: the program is to begin
+    anew with --carry."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -585,8 +585,8 @@ async def reloaded(service: Service, options: Options, parts: Parts) -> None:
 
 async def reload(service: Service, options: Options, parts: Parts) -> list[Mistake]:
     """Read the configuration again and take what may change while positions are open; the mistakes otherwise. Another
-    universe, or other agents, on a market that goes on: the account is carried over to them, and the program begins anew.
-    So it does for other closed dates: feed, venue and engine each hold the calendar."""
+    universe, or other agents, on a market that goes on: the account is carried over to them, and the program begins
+    anew. So it does for other closed dates: feed, venue and engine each hold the calendar."""
     try:
         new = read_config(options)
         if parts.live and moves(parts, new):

@@ -116,8 +116,9 @@ class Parts:
         return [self.sessions[each.calendar] for each in self.universe.instruments]
 
     def dated(self, tick: Tick) -> Tick:
-        """A tick of a sample with what is known of each macro series at its instant, and the rate on cash. On a market that
-        goes on the files are read again when they were written; one that cannot be read keeps what was known of it."""
+        """A tick of a sample with what is known of each macro series at its instant, and the rate on cash. On a market
+        that goes on the files are read again when they were written; one that cannot be read keeps what was known of
+        it."""
         rate = None if tick.warmup else self.cash_rate
         if not tick.sample or not (self.macro or rate):
             return tick
@@ -157,7 +158,8 @@ class Parts:
 
     @property
     def slices(self) -> Callable[[int], MarketSlice] | None:
-        """The slices of a recorded market by number, for who reads the journal; None on a market that goes on, whose journal has them."""
+        """The slices of a recorded market by number, for who reads the journal; None on a market that goes on, whose
+        journal has them."""
         return None
 
     def missed(self, after: int, away: int) -> list[tuple[int, int, Verdict]]:
@@ -187,8 +189,8 @@ class Assembly(Parts):
 def assemble(config: Config, *, cache: Path | None = None, apart: Apart | None = None) -> Assembly:
     """Read the market and load the policies that a configuration names.
 
-    `cache` is a folder for built calendars; `apart` makes the policies that answer in processes of their own. Raises FeedError, UnknownCalendar or PolicyError, each with
-    a text that names the file or value and the remedy.
+    `cache` is a folder for built calendars; `apart` makes the policies that answer in processes of their own. Raises
+    FeedError, UnknownCalendar or PolicyError, each with a text that names the file or value and the remedy.
     """
     if config.feed.kind != "replay":
         remedy = 'Write kind = "replay" and the path of bars; `quantd data fetch` downloads some'
@@ -241,7 +243,8 @@ def assemble(config: Config, *, cache: Path | None = None, apart: Apart | None =
 def assemble_live(config: Config, now: int, *, cache: Path | None = None, apart: Apart | None = None) -> Parts:
     """The parts of a run on a market that goes on, without asking anybody: its feed and its venue are opened by the daemon.
 
-    `now` (ns UTC) places the calendars; `apart` is as for `assemble`. Raises UnknownCalendar, PolicyError or ScheduleError.
+    `now` (ns UTC) places the calendars; `apart` is as for `assemble`. Raises UnknownCalendar, PolicyError or
+    ScheduleError.
     """
     universe = config.instruments()
     today = session_date(now)
@@ -312,7 +315,8 @@ def market_sessions(config: Config, path: Path, cache: Path | None) -> dict[str,
 
 
 def sessions_of(config: Config, begin: date, end: date, cache: Path | None) -> dict[str, Sessions]:
-    """Sessions from `begin` to `end`, both inclusive, of every calendar that a configuration names, less its closed dates."""
+    """Sessions from `begin` to `end`, both inclusive, of every calendar that a configuration names, less its closed
+    dates."""
     table = config.universe
     names = {table.calendar, *(i.calendar for i in table.instruments if i.calendar)}
     names |= {s.calendar for s in config.schedules if s.calendar}

@@ -99,8 +99,8 @@ def missing() -> list[str]:
 
 
 def readable(file: Path, packages: Sequence[Path], hidden: Sequence[Path]) -> list[str]:
-    """The paths that the policy of `file` may read: interpreter, installed packages, system libraries, and what lies beside
-    the file. Nothing of `hidden` is among them, wherever it lies."""
+    """The paths that the policy of `file` may read: interpreter, installed packages, system libraries, and what lies
+    beside the file. Nothing of `hidden` is among them, wherever it lies."""
     sites = [each for each in sys.path if Path(each).name in ("site-packages", "dist-packages")]
     installed = [Path(each) for each in {sys.prefix, sys.base_prefix, sys.exec_prefix, *sites}]
     beside = [each for each in file.parent.iterdir() if not _private(each)] if file.parent.is_dir() else []

@@ -76,7 +76,8 @@ class Deadline:
         return self._asked.pop((question.round, question.agent))
 
     def withdraw(self, question: Ask) -> Decided:
-        """End the processes that a question waits for. What stands for its answer: the agent holds, without a failure."""
+        """End the processes that a question waits for. What stands for its answer: the agent holds, without a
+        failure."""
         for worker in self._workers[question.policy]:
             worker.withdraw()
         return Decided(question.round, question.agent, note=WITHDRAWN)

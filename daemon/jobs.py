@@ -1,5 +1,5 @@
-"""Scheduled jobs beside trading: reports, backups, compaction, retraining. A job that fails raises an alert, is tried again after a
-pause, and stops nothing else, whatever its exception."""
+"""Scheduled jobs beside trading: reports, backups, compaction, retraining. A job that fails raises an alert, is tried
+again after a pause, and stops nothing else, whatever its exception."""
 
 import asyncio
 import time
@@ -47,8 +47,8 @@ class Failed(Struct):
 
 
 class Jobs:
-    """Runs some jobs of one service, one at a time; of several due instants of a job only the newest. With `last` the jobs that are
-    due when the service stops are still done."""
+    """Runs some jobs of one service, one at a time; of several due instants of a job only the newest. With `last` the
+    jobs that are due when the service stops are still done."""
 
     def __init__(
         self,

@@ -101,10 +101,10 @@ class AgentNow(Struct, frozen=True):
 
 class Overview(Struct, frozen=True):
     """Everything about one run at one instant, by `ts` (UTC, of the market) and `session` (its date). `halted`: symbols
-    that the venue does not trade now, and why; `limited`: those whose price is at a limit, and the limits. `store`: why the
-    store takes no writes, empty while it does. `agents` are those that trade, then the shadows; `diversity`: the mean absolute
-    correlation of what the first earn. `not_isolated`: policy files whose process keeps rights here that it should give up,
-    and which."""
+    that the venue does not trade now, and why; `limited`: those whose price is at a limit, and the limits. `store`: why
+    the store takes no writes, empty while it does. `agents` are those that trade, then the shadows; `diversity`: the
+    mean absolute correlation of what the first earn. `not_isolated`: policy files whose process keeps rights here that
+    it should give up, and which."""
 
     name: str
     version: str

@@ -73,8 +73,8 @@ def saved_config(folder: Path, name: str) -> Config:
 
 
 def slices_of(records: "Records", run: str, folder: Path) -> Callable[[int], MarketSlice] | None:
-    """The recorded market that a run was made over, by number of slice; None where the journal has the bars, or they are not at hand as
-    they were. `folder` keeps the configurations of its starts."""
+    """The recorded market that a run was made over, by number of slice; None where the journal has the bars, or they
+    are not at hand as they were. `folder` keeps the configurations of its starts."""
     first = next((decode(data).event for _, data in records.entries(run, 1)), None)
     if not isinstance(first, Started):
         return None

@@ -88,7 +88,8 @@ def _found(name: str, params: Mapping[str, object], folder: Path, depth: int, ap
 
 
 def fit(policy: Policy, universe: Universe) -> None:
-    """Show the parts of a policy that need certain symbols what is traded. Raises PolicyError where one is not among them."""
+    """Show the parts of a policy that need certain symbols what is traded. Raises PolicyError where one is not among
+    them."""
     for leaf in leaves(policy):
         try:
             getattr(leaf, "fit", _anything)(universe)

@@ -76,8 +76,8 @@ class Reconciler:
         return self.last if await self.once() and self._filled() == filled else None
 
     async def once(self) -> bool:
-        """Ask for every open order and for the account, and compare; whether they could be compared. An adapter that fails
-        itself is an alert: the next comparison comes in its time."""
+        """Ask for every open order and for the account, and compare; whether they could be compared. An adapter that
+        fails itself is an alert: the next comparison comes in its time."""
         async with self._one:
             began = time.monotonic()
             try:

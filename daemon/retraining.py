@@ -49,8 +49,8 @@ class Retraining:
         self._left: list[Agent] = []
 
     async def work(self, job: str, due_ts: int) -> str:
-        """Train the agents of an instant, on a later attempt those that failed. Raises Announced when some fail; what is under way
-        when the service stops is ended."""
+        """Train the agents of an instant, on a later attempt those that failed. Raises Announced when some fail; what
+        is under way when the service stops is ended."""
         if due_ts != self._due:
             self._due, self._left = due_ts, self._named(due_ts)
         failed = []

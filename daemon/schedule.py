@@ -221,8 +221,8 @@ def _cron(schedule: Schedule, sessions: Sessions, after: int, until: int) -> Ite
 def _in_sessions(
     line: str, on_closed: OnClosed, sessions: Sessions, first: datetime, last: datetime
 ) -> Iterator[tuple[datetime, int | None, date | None]]:
-    """(wall-clock time, latest instant, closed date) of a cron line on the session dates in [first, last]. Of dates before
-    the first session and after the last nobody knows whether they are closed: nothing moves from there."""
+    """(wall-clock time, latest instant, closed date) of a cron line on the session dates in [first, last]. Of dates
+    before the first session and after the last nobody knows whether they are closed: nothing moves from there."""
     days = sessions.day_ns
     if not days:
         return

@@ -127,7 +127,8 @@ class Service:
         self.progress = 0
         self.recent: list[Publish] = []
         self.store_error = ""
-        """Why the store takes no batch; empty while it does. Meanwhile trading is halted, and what stops it needs no store."""
+        """Why the store takes no batch; empty while it does. Meanwhile trading is halted, and what stops it needs no
+        store."""
         self.listeners: set[asyncio.Event] = set()
         self._projection = projection
         self._composer = composer
@@ -145,8 +146,8 @@ class Service:
         self.quarantine: list[BadBar] = []
         self.histories = histories or Histories(config.risk.history)
         self.jobs: dict[str, int] = {}
-        """Job of BESIDE -> the newest instant at which it was due, until its runner takes it: of many that pass while the daemon
-        catches up only the last is done."""
+        """Job of BESIDE -> the newest instant at which it was due, until its runner takes it: of many that pass while
+        the daemon catches up only the last is done."""
         self.trail = Trail(shell.state.universe, shell.state.rules.names())
         self.bar_lag_s = 0.0
         """How old the newest bar of a market that goes on was when it came."""
@@ -450,8 +451,8 @@ class Service:
         self._notify()
 
     def _step(self, event: Event) -> Sequence[Effect]:
-        """Step an event from outside the market. While the store takes nothing, the switch and what is CRITICAL are published
-        from memory, with the ids that the store gives them later."""
+        """Step an event from outside the market. While the store takes nothing, the switch and what is CRITICAL are
+        published from memory, with the ids that the store gives them later."""
         seq = self.journal.seq + 1
         effects = self.shell.run(event)
         if self.store_error:
@@ -475,8 +476,8 @@ class Service:
         return f"; a halt is not recorded, so {self.halt_file} was made: the next start is halted until that file is removed"
 
     async def _heeding(self, writing: Coroutine[None, None, None]) -> None:
-        """Wait for a write, or for the next one. What people and watchers say meanwhile is stepped at once, into the next batch: a slow disk
-        does not hold up the kill switch."""
+        """Wait for a write, or for the next one. What people and watchers say meanwhile is stepped at once, into the
+        next batch: a slow disk does not hold up the kill switch."""
         task = asyncio.create_task(writing)
         try:
             while not task.done():

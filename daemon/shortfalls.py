@@ -1,8 +1,8 @@
 """The implementation shortfall of every order and of everything that was worked over time, folded from the journal.
 
-The price decided on is the mark in the plan of the decision. The arrival is the first open of the order's market after it was sent: what
-happened between a close that was decided on and the next open is delay, not impact. An order that fills before another bar opens arrived
-at the mark it was sent at. A split on the way rescales all prices.
+The price decided on is the mark in the plan of the decision. The arrival is the first open of the order's market after
+it was sent: what happened between a close that was decided on and the next open is delay, not impact. An order that
+fills before another bar opens arrived at the mark it was sent at. A split on the way rescales all prices.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -59,7 +59,8 @@ class Costed(Struct, frozen=True):
 
 class _Order(Struct):
     """One order as it is folded. `decided` is the instant of its whole's plan, 0 where it is its own; `end_nano` the mark
-    when it ended unfilled; `arrival_nano` the mark at which it was sent, and from its market's next open on that open."""
+    when it ended unfilled; `arrival_nano` the mark at which it was sent, and from its market's next open on that
+    open."""
 
     lots: int
     lot_nano: int
@@ -88,8 +89,8 @@ class _Whole(Struct):
 
 
 class Shortfalls:
-    """Folds entries in order. `orders` by (sample, n, column), `wholes` by (instant decided, column); `note` is NO_BARS where opens
-    were needed and `slices` gives none."""
+    """Folds entries in order. `orders` by (sample, n, column), `wholes` by (instant decided, column); `note` is NO_BARS
+    where opens were needed and `slices` gives none."""
 
     def __init__(self, universe: Universe, slices: Slices | None = None) -> None:
         self.universe = universe
@@ -260,8 +261,8 @@ def fold(universe: Universe, entries: Iterable[bytes], slices: Slices | None = N
 
 
 def shortfalls(reader: Reader, records: Records, since: int = 0, slices: Slices | None = None) -> Shortfalls:
-    """Those of the decisions made at `since` or later, or a day before it: what is worked ends with its session. `slices` of a recorded
-    market; a live run's journal has its bars."""
+    """Those of the decisions made at `since` or later, or a day before it: what is worked ends with its session.
+    `slices` of a recorded market; a live run's journal has its bars."""
     first = reader.first_step(since - DAY_NS) if since else 1
     return fold(reader.run.universe, (data for _, data in records.entries(reader.run.run, first)), slices)
 

@@ -1,5 +1,5 @@
-"""The token that may change a running daemon: made at the first start, readable by its owner alone. And the rights of others on the
-state folder."""
+"""The token that may change a running daemon: made at the first start, readable by its owner alone. And the rights of
+others on the state folder."""
 
 import contextlib
 import os
@@ -21,8 +21,8 @@ class Insecure(Exception):
 
 
 def loose(folder: Path, *private: str, write: int = WRITE) -> Iterator[tuple[Path, int]]:
-    """(path, bits) of the state folder, its store and its `private` files where others have rights `bits` that they must not have;
-    `write` are those to write."""
+    """(path, bits) of the state folder, its store and its `private` files where others have rights `bits` that they
+    must not have; `write` are those to write."""
     shared = ((folder, write), (folder / FILE, write), (folder / HEAD, write))
     for path, bits in (*shared, *((folder / name, ANY) for name in private)):
         with contextlib.suppress(FileNotFoundError):
@@ -38,8 +38,8 @@ def loose_text(path: Path, bits: int) -> str:
 
 
 def tighten(folder: Path, token: str) -> list[str]:
-    """Take such rights from others; what was done, one sentence each. Raises Insecure for what belongs to somebody else, or is
-    shared by its nature, as /tmp is."""
+    """Take such rights from others; what was done, one sentence each. Raises Insecure for what belongs to somebody
+    else, or is shared by its nature, as /tmp is."""
     done = []
     for path, bits in loose(folder, token):
         found = path.stat()

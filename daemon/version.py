@@ -36,7 +36,8 @@ def code_digest(root: Path, places: Sequence[str]) -> str:
 
 
 def python_files(place: Path) -> list[Path]:
-    """A module, or the modules below a folder. FileNotFoundError where there is none: a list that names it is out of date."""
+    """A module, or the modules below a folder. FileNotFoundError where there is none: a list that names it is out of
+    date."""
     files = [place] if place.is_file() else list(place.rglob("*.py"))
     if not files:
         raise FileNotFoundError(ENOENT, "no Python source is there; install quantd again", str(place))

@@ -139,7 +139,8 @@ def lacking(policies: Iterable[Policy]) -> list[tuple[str, str]]:
 
 
 class Apart:
-    """Makes policies that answer in processes of their own; implements daemon.policies.Apart. None can read `hidden`."""
+    """Makes policies that answer in processes of their own; implements daemon.policies.Apart. None can read
+    `hidden`."""
 
     def __init__(self, *hidden: Path) -> None:
         self._hidden = hidden

@@ -88,7 +88,8 @@ def trade(
 ) -> Traded:
     """Moves accounts to `weights` float[B, N] (fractions of `equity` at the close) and on to the next close.
 
-    With `shares`, targets are whole lots of `lot` units, one size or float[N], floored towards zero; a fraction that a split leaves is paid out at the close.
+    With `shares`, targets are whole lots of `lot` units, one size or float[N], floored towards zero; a fraction that a
+    split leaves is paid out at the close.
     """
     wanted, owned, idle = weights * equity[:, None], value, cash
     if shares is not None:

@@ -48,8 +48,8 @@ def read_market(
     """The sessions of a parquet file of daily raw bars from `start` to `end`; bars of `warmup_days` before only fill lookbacks.
 
     `actions` is the CSV of splits and dividends; when None, the file named as the bars with "_actions.csv" for "_daily.parquet",
-    if it is there ("" for none). `cash_rate` is what cash earns a year, or the path of a series. Raises ValueError naming what is
-    missing.
+    if it is there ("" for none). `cash_rate` is what cash earns a year, or the path of a series. Raises ValueError
+    naming what is missing.
     """
     bars = Path(path)
     first, last = _day(start, "start"), _day(end, "end")

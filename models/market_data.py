@@ -27,11 +27,11 @@ def read_panel(
 ) -> Panel:
     """Sessions of `symbols` from `first` to `last` inclusive, in the given order of columns; nothing later is read.
 
-    `bars` is parquet or CSV with ts (the session's date), symbol, open and close, raw; `actions` CSV with ts (the ex date),
-    symbol, kind ("split" with ratio "new:old", or "dividend" with cash an old share). Actions before the first session and after
-    the last are left out. What precedes the last gap of a symbol is left out: a panel has no holes, and none is filled.
-    `cash_rate` is a number or the path of a series (CSV: date, rate). ValueError when a symbol has no bars, or a series
-    cannot be used.
+    `bars` is parquet or CSV with ts (the session's date), symbol, open and close, raw; `actions` CSV with ts (the ex
+    date), symbol, kind ("split" with ratio "new:old", or "dividend" with cash an old share). Actions before the first
+    session and after the last are left out. What precedes the last gap of a symbol is left out: a panel has no holes,
+    and none is filled. `cash_rate` is a number or the path of a series (CSV: date, rate). ValueError when a symbol has
+    no bars, or a series cannot be used.
     """
     table = _between(scan(bars), first, last, symbols).select("ts", "symbol", "open", "close").collect()
     missing = set(symbols) - set(table["symbol"].unique())
@@ -84,7 +84,8 @@ def rate_of(given: float | str | None) -> CashRate | None:
 
 
 def scan(bars: Path) -> pl.LazyFrame:
-    """Daily bars out of parquet, or of CSV by its suffix, `ts` as the session's date in UTC. ValueError where they cannot be read."""
+    """Daily bars out of parquet, or of CSV by its suffix, `ts` as the session's date in UTC. ValueError where they
+    cannot be read."""
     text = bars.suffix.lower() in {".csv", ".txt"}
     kinds = {
         "ts": pl.String,
@@ -105,7 +106,8 @@ def scan(bars: Path) -> pl.LazyFrame:
 
 
 def dates(bars: Path, symbols: Sequence[str]) -> tuple[date, date]:
-    """The first and the last date on which there may be a bar of each symbol. ValueError where the bars cannot be read."""
+    """The first and the last date on which there may be a bar of each symbol. ValueError where the bars cannot be
+    read."""
     each = scan(bars).filter(pl.col("symbol").is_in(list(symbols))).group_by("symbol")
     spans = each.agg(pl.col("ts").min().alias("first"), pl.col("ts").max().alias("last")).collect()
     return max(spans["first"]).date(), min(spans["last"]).date()

@@ -56,7 +56,8 @@ whole row lacks history; 0 for an asset that has none yet."""
 
 
 def sight(panel: Panel) -> Sight:
-    """Features at every row, by the function and from the rows that trading has; rows with too little history see nothing."""
+    """Features at every row, by the function and from the rows that trading has; rows with too little history see
+    nothing."""
     returns = panel.synchronous()
     rows, size = returns.shape
     empty = measure(np.full((LOOKBACK, size), np.nan))

@@ -15,8 +15,8 @@ class Panel:
     """T sessions of N assets, raw prices. All float64[T, N]; NaN before an asset's first bar and nowhere else.
 
     `split` is new shares per old and `dividend` cash per old share, both effective before the row's open.
-    `day_ns` int64[T] are session dates (00:00 UTC). `late` names the assets whose day ends after the others' (coins beside
-    shares): at the close that is decided on, their bar of that date is not known yet.
+    `day_ns` int64[T] are session dates (00:00 UTC). `late` names the assets whose day ends after the others' (coins
+    beside shares): at the close that is decided on, their bar of that date is not known yet.
     `cash_rate` is what cash earns; None: nothing.
     """
 
@@ -41,11 +41,13 @@ class Panel:
 
     @property
     def behind(self) -> int:
-        """Sessions by which the newest complete row is older than the close that is decided on: 1 with late assets, else 0."""
+        """Sessions by which the newest complete row is older than the close that is decided on: 1 with late assets,
+        else 0."""
         return int(bool(self.late))
 
     def synchronous(self) -> Floats:
-        """float64[T, N], row t the newest complete row of returns at close t: what `View.synchronous` ends with there."""
+        """float64[T, N], row t the newest complete row of returns at close t: what `View.synchronous` ends with
+        there."""
         known = self.returns()
         return np.concatenate((np.full_like(known[: self.behind], np.nan), known[: len(known) - self.behind]))
 

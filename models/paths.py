@@ -49,7 +49,8 @@ def simulate(
     """Runs float[B, L, N] target weights, one row for each close but the last, from `cash` per portfolio.
 
     Weights are fractions of equity at the close; an asset without a price must have weight 0. Units are the floor
-    towards zero of whole lots of `lot` units, one size or float[N], or any fraction when `lot` is None (the differentiable case).
+    towards zero of whole lots of `lot` units, one size or float[N], or any fraction when `lot` is None (the
+    differentiable case).
     """
     fill_rate = costs.fixed_rate / RATE_ONE
     commission_rate = costs.commission_rate / RATE_ONE

@@ -33,8 +33,8 @@ class Simulator:
     int64[B] of `allocations`. "box" takes float[B, N] from -1 to 1, weights that may be short; where they hold more than
     `gross` of the equity together they are scaled down to it. An asset without a price stays in cash.
 
-    `capital` is money, one figure or one an account. `lot` trades whole lots of that many units (1.0: whole shares), one size or
-    one an asset; None: any fraction.
+    `capital` is money, one figure or one an account. `lot` trades whole lots of that many units (1.0: whole shares),
+    one size or one an asset; None: any fraction.
     Raises FloatingPointError when equity is not a number, which means the actions were not.
     """
 

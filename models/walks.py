@@ -58,8 +58,8 @@ def walk(
     lot: float | Sequence[float] | None,
     observed: Observed | None = None,
 ) -> Walk:
-    """`policy` decides at each close of `rows` but the last; orders fill at the next open, in whole lots of `lot` units, one size or
-    one an asset, or in any fraction.
+    """`policy` decides at each close of `rows` but the last; orders fill at the next open, in whole lots of `lot`
+    units, one size or one an asset, or in any fraction.
 
     It sees nothing of the panel after the row it stands at. An asset without a price gets no weight. ValueError, with the day,
     where the policy fails or answers what no daemon would take.

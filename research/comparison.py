@@ -107,7 +107,8 @@ def min_trade(assembly: Assembly) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Opened(Assembly):
-    """A run whose agents are asked at its first sample too, whatever their schedules say: a month in cash is no policy's choice."""
+    """A run whose agents are asked at its first sample too, whatever their schedules say: a month in cash is no
+    policy's choice."""
 
     def ticks(self) -> Iterator[Tick]:
         opened = False
@@ -118,8 +119,9 @@ class Opened(Assembly):
 
 
 def alone(assembly: Assembly, name: str, policy: Policy, cron: str = "", timezone: str = "") -> Assembly:
-    """The run that `assembly` is, with one agent in place of its agents: `policy`, asked at each sample or, from the first on, as `cron`
-    says, with the agents' capital together and their `min_trade`, under the house's profile. Jobs that are not rebalances stay."""
+    """The run that `assembly` is, with one agent in place of its agents: `policy`, asked at each sample or, from the
+    first on, as `cron` says, with the agents' capital together and their `min_trade`, under the house's profile. Jobs
+    that are not rebalances stay."""
     config = assembly.config
     share = sum(agent.capital_micro for agent in assembly.rules.agents) / max(1, assembly.rules.cash_micro)
     agent = Agent(

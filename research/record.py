@@ -22,11 +22,12 @@ FOLD: Final = 256
 
 
 class Record:
-    """One run's record. `ts`, `days_ns` (dates) and `equity_micro` are by sample; `gross` is exposure over equity there.
+    """One run's record. `ts`, `days_ns` (dates) and `equity_micro` are by sample; `gross` is exposure over equity
+    there.
 
     `traded` is the value bought and sold, `slippage` what fills paid beyond the open of their bar (spread,
-    slippage, impact; a price better than the open counts 0), in account currency; commission, borrow and what cash earned are
-    exact micro.
+    slippage, impact; a price better than the open counts 0), in account currency; commission, borrow and what cash
+    earned are exact micro.
     """
 
     def __init__(self, universe: Universe, after: Log | None = None) -> None:

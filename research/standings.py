@@ -29,8 +29,9 @@ from trading.ports import Policy
 from trading.statistics import OWN_CLOSES, SHARPE_DEFINITION
 
 EVERY: Final[Mapping[str, str]] = {"day": "", "week": "0 16 * * wed", "month": "0 16 15-21 * wed"}
-"""When policies are asked after the first sample: at each sample, on Wednesdays, on the third Wednesday of a month. In the middle of a week, for
-where a coin's bars have the dates of an exchange its order finds no bar over a weekend, and its price is old after one."""
+"""When policies are asked after the first sample: at each sample, on Wednesdays, on the third Wednesday of a month. In
+the middle of a week, for where a coin's bars have the dates of an exchange its order finds no bar over a weekend, and
+its price is old after one."""
 
 ZONE: Final = "America/New_York"
 
@@ -88,9 +89,9 @@ def standings(
     drive: Callable[[str], Drive],
     every: str = "month",
 ) -> Standings:
-    """Each of `policies` alone over the market of `assembly`, from the first sample on; equal weight is among them. `drive(name)` runs
-    one. Each is a trial, noted in the folder `state`, and all of them are counted before any ratio is deflated. Raises Incomparable where
-    one was not made alike."""
+    """Each of `policies` alone over the market of `assembly`, from the first sample on; equal weight is among them.
+    `drive(name)` runs one. Each is a trial, noted in the folder `state`, and all of them are counted before any ratio
+    is deflated. Raises Incomparable where one was not made alike."""
     measured: dict[str, tuple[Measured, Assembly, int]] = {}
     for name, policy in policies.items():
         one = alone(assembly, name, policy, EVERY[every], ZONE)

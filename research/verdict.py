@@ -96,8 +96,8 @@ class Verdict(Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """A finished run: what it was made with, what it left, and its figures without an interval; the risk-free rate of each
-    return."""
+    """A finished run: what it was made with, what it left, and its figures without an interval; the risk-free rate of
+    each return."""
 
     settings: Settings
     record: Record
@@ -185,7 +185,8 @@ def difference_of(own: float, other: float, found: Intervals | None) -> Differen
 
 
 def noted(assembly: Assembly, own: Measured, state: Path) -> tuple[list[Trial], list[str]]:
-    """Note the run as a trial in the folder `state`; (every trial known, notes). No trials where they are not counted."""
+    """Note the run as a trial in the folder `state`; (every trial known, notes). No trials where they are not
+    counted."""
     if not isfinite(own.sharpe):
         return [], []
     try:
@@ -197,7 +198,8 @@ def noted(assembly: Assembly, own: Measured, state: Path) -> tuple[list[Trial], 
 
 
 def deflated_of(own: Measured, trials: Sequence[Trial]) -> float | None:
-    """The deflated Sharpe ratio by these trials, this run's among them; None where there are none or it does not exist."""
+    """The deflated Sharpe ratio by these trials, this run's among them; None where there are none or it does not
+    exist."""
     if not trials or not isfinite(own.sharpe):
         return None
     periods = own.settings.periods

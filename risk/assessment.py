@@ -66,7 +66,8 @@ class Book(Struct, frozen=True):
 
 class Settings(Struct, frozen=True):
     """How it is assessed. `horizon` in samples scales VaR and CVaR by its square root; fewer than `min_history` samples are
-    none. `pairs`: how many correlated pairs are listed. A risk-free rate for each return of `history` is float64[T - 1]."""
+    none. `pairs`: how many correlated pairs are listed. A risk-free rate for each return of `history` is float64[T -
+    1]."""
 
     confidence: float = 0.95
     horizon: int = 1

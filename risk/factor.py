@@ -1,7 +1,7 @@
 """The one common factor of all orders that add risk: the least over rows, tails and forms, each in closed form.
 
-A limit that what is held breaches already caps the orders that would grow its numerator instead, and no others. One that only
-open orders could breach leaves nothing that takes from equity.
+A limit that what is held breaches already caps the orders that would grow its numerator instead, and no others. One
+that only open orders could breach leaves nothing that takes from equity.
 """
 
 from math import inf, sqrt
@@ -137,9 +137,9 @@ def _families(case: Case, extent: Extent, added: Floats, slip: float, lots: Floa
 
 
 def _breached(case: Case, extent: Extent, row: Row, bound: float) -> bool:
-    """Whether a row is breached already. Sizes count as they are held: an open order that could bring them beyond the bound
-    leaves no equity to take. Net exposure, cash and turnover count as they may become: only what adds to them could be to
-    blame."""
+    """Whether a row is breached already. Sizes count as they are held: an open order that could bring them beyond the
+    bound leaves no equity to take. Net exposure, cash and turnover count as they may become: only what adds to them
+    could be to blame."""
     exposures, equity = case.standing(extent)
     sizes, size = np.maximum(exposures, 0.0), len(exposures)
     others = np.concatenate((extent.w, (extent.cash_used, extent.traded)))

@@ -251,8 +251,8 @@ def _owed(limits: Limits, equity: float, lost: float, sales: float) -> float:
 
 
 def _adding(case: Case, size: Floats, reductions: int, reason: Codes) -> tuple[Floats, bool]:
-    """Unsigned lots of the risk-adding orders that pass beside `reductions` others, and whether to look again with fewer
-    symbols."""
+    """Unsigned lots of the risk-adding orders that pass beside `reductions` others, and whether to look again with
+    fewer symbols."""
     lots = size
     for code, most_of in CAPS:
         most = most_of(case, lots)

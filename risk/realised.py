@@ -32,8 +32,9 @@ class FrozenReturns(Struct, frozen=True):
 
 
 class Realised:
-    """Equity of one book at its last samples, what was deposited by then, both in micro-currency, and what cash earned. Money that came or
-    went between two samples is neither profit nor loss, and earns from the second on (time-weighted returns)."""
+    """Equity of one book at its last samples, what was deposited by then, both in micro-currency, and what cash earned.
+    Money that came or went between two samples is neither profit nor loss, and earns from the second on (time-weighted
+    returns)."""
 
     __slots__ = ("_earned", "_equity", "_flows", "_grown")
 

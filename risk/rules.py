@@ -190,7 +190,8 @@ CAPS: Final[list[tuple[Reason, Cap]]] = [
 
 
 class Count(NamedTuple):
-    """Orders that count already and all of a basket, reductions too, <= `most`; reductions pass whatever their number."""
+    """Orders that count already and all of a basket, reductions too, <= `most`; reductions pass whatever their
+    number."""
 
     key: str
     reason: Reason
@@ -532,8 +533,8 @@ def tail_limits(limits: Limits, universe: Universe) -> list[TailLimit]:
 class Quad(NamedTuple):
     """scale x sum C_ij e_i e_j <= (bound x equity)^2, every entry at its own worst corner.
 
-    `spread` gives the covariance C of the scenarios of `lookback`; None for the identity. `settled_bound` holds after all
-    fills, `bound` on the way there.
+    `spread` gives the covariance C of the scenarios of `lookback`; None for the identity. `settled_bound` holds after
+    all fills, `bound` on the way there.
     """
 
     key: str
@@ -654,8 +655,8 @@ class Rules:
         self.fee: Final = limits.fee_bp * 1e-4
         # what the short way reads: books without shorts, where a row is one number a currency unit bought
         missing = (self.restricted, self.no_borrow, self.no_sector, self.no_shock)
-        # it answers where it knows every row by name: of what a venue says may be bought only a basket that adds uses some,
-        # which it does not tell apart
+        # it answers where it knows every row by name: of what a venue says may be bought only a basket that adds uses
+        # some, which it does not tell apart
         self.plain: Final = (
             not self.two_states
             and all(each is None for each in missing)

@@ -363,8 +363,8 @@ def breaches(book: Book, verdict: Verdict, rng: np.random.Generator, partial: in
 
 
 def state_breaches(book: Book, orders: Orders, fills: Floats) -> tuple[list[str], float]:
-    """The limits that some fill state on the way or the state at the end breaks, and the largest share of a limit that a
-    state on the way uses."""
+    """The limits that some fill state on the way or the state at the end breaks, and the largest share of a limit that
+    a state on the way uses."""
     limits, money = book.limits, CLOSE * abs(book.account.equity)
     s = States(book, orders, fills, at_worst=True)
     base = States(book, orders, np.where(orders.adding, 0.0, fills), at_worst=True)

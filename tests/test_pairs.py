@@ -32,7 +32,8 @@ def case_of(
     held: Floats | None = None,
     **limits: Any,
 ) -> Case:
-    """A book with float64[2N] exposures `y` at their worst, in a market with pairs of both signs; float64[N] `held` now."""
+    """A book with float64[2N] exposures `y` at their worst, in a market with pairs of both signs; float64[N] `held`
+    now."""
     n = len(buys)
     moves = scenario_returns(np.random.default_rng(seed), n) if returns is None else returns
     ctx = make_context(np.full(n, 10.0) if px is None else px, moves, [f"S{k:02}" for k in range(n)])

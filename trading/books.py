@@ -348,8 +348,8 @@ class Ledger:
         return -charged
 
     def interest(self, balances_micro: Sequence[int], rate_annual: int, days: int) -> int:
-        """Pay `rate_annual` (RATE_ONE to the unit) on the cash that each book had, for `days` calendar days; cash below 0
-        is charged the same rate. Gives the change of the house's cash.
+        """Pay `rate_annual` (RATE_ONE to the unit) on the cash that each book had, for `days` calendar days; cash below
+        0 is charged the same rate. Gives the change of the house's cash.
 
         Rounded once for the house, then for each book that had cash; the last of them takes the rest.
         """

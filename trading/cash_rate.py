@@ -34,8 +34,8 @@ class CashRateError(ValueError):
 
 
 class CashRate(Struct, frozen=True):
-    """Annual rates by date. `days_ns` are dates (00:00 UTC), ascending; `rates` are ints, RATE_ONE to the unit, each in force
-    for sessions after its date until the next one; `source` is the number or the file's name."""
+    """Annual rates by date. `days_ns` are dates (00:00 UTC), ascending; `rates` are ints, RATE_ONE to the unit, each in
+    force for sessions after its date until the next one; `source` is the number or the file's name."""
 
     days_ns: tuple[int, ...]
     rates: tuple[int, ...]
@@ -47,7 +47,8 @@ class CashRate(Struct, frozen=True):
         return self.rates[place] if place >= 0 else 0
 
     def earned(self, days_ns: Sequence[int] | NDArray[np.int64]) -> Floats:
-        """float64[T]: what cash earns from each of these dates (ascending) to the next, as a fraction; 0 at the first."""
+        """float64[T]: what cash earns from each of these dates (ascending) to the next, as a fraction; 0 at the
+        first."""
         days = np.asarray(days_ns, dtype=np.int64) // DAY_NS
         place = np.searchsorted(np.array(self.days_ns, dtype=np.int64), days * DAY_NS, side="left") - 1
         rates = np.where(place >= 0, np.array(self.rates, dtype=np.float64)[place], 0.0)
@@ -76,8 +77,8 @@ def constant(fraction: float) -> CashRate:
 
 
 def parsed(text: str, name: str) -> CashRate:
-    """A series of CSV with the columns date and rate ("2024-01-02,0.0521"), ascending. `name` is the file's, for mistakes.
-    Raises CashRateError."""
+    """A series of CSV with the columns date and rate ("2024-01-02,0.0521"), ascending. `name` is the file's, for
+    mistakes. Raises CashRateError."""
     lines = text.splitlines()
     columns = [each.strip() for each in lines[0].split(",")] if lines else []
     if "date" not in columns or "rate" not in columns:

@@ -79,8 +79,8 @@ class Tick(Struct, frozen=True, tag=True, omit_defaults=True):
     `sample`: this is the close of a house session: `key` is its date and `final` the instant from which
     its synchronous row is complete. `due` are the agents (by number) that are asked, `jobs` the names of other
     schedules. `warmup`: before the start; history only, nothing trades and nothing is valued. `macro`: what is known of
-    each series of [feed] macro at a sample, in their order. `cash_rate` is the annual rate on cash since the sample before
-    (RATE_ONE to the unit); None where cash earns nothing.
+    each series of [feed] macro at a sample, in their order. `cash_rate` is the annual rate on cash since the sample
+    before (RATE_ONE to the unit); None where cash earns nothing.
     """
 
     ts: int

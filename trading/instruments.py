@@ -27,8 +27,8 @@ def is_pair(symbol: str) -> bool:
 
 
 def usual_lot_nano(symbol: str, calendar: str = "") -> int:
-    """Size of the lot of an instrument that names none: a hundred-millionth of a coin, which is a pair or trades round the
-    clock, and one whole share of anything else."""
+    """Size of the lot of an instrument that names none: a hundred-millionth of a coin, which is a pair or trades round
+    the clock, and one whole share of anything else."""
     return COIN_LOT_NANO if calendar == "24/7" or is_pair(symbol) else NANO
 
 

@@ -247,8 +247,8 @@ class History:
         self.known = Ring(size, lookback)
         self.synchronous = Ring(size, lookback)
         self.own_dates: Ring | None = None
-        """Synchronous rows in which an instrument without a bar of the date keeps its price before. None while every date was
-        complete at its sample: the known rows are the same then."""
+        """Synchronous rows in which an instrument without a bar of the date keeps its price before. None while every
+        date was complete at its sample: the known rows are the same then."""
         self.pending: dict[int, Floats] = {}
         """Synchronous rows still open: key -> closes known so far (NaN elsewhere)."""
         self.waiting: list[tuple[int, int]] = []

@@ -1,9 +1,9 @@
 """Implementation shortfall: what a decision lost on its way into the book, and to what.
 
 The paper portfolio trades all lots at the price decided on, without cost; the real one what was filled, at fill prices,
-with fees (Perold 1988, "The implementation shortfall: paper versus reality"). Their difference is split by the price at which
-each order came to its market: delay before, impact after (Kissell and Glantz 2003, "Optimal Trading Strategies"). Exact, in
-micro; positive is worse.
+with fees (Perold 1988, "The implementation shortfall: paper versus reality"). Their difference is split by the price at
+which each order came to its market: delay before, impact after (Kissell and Glantz 2003, "Optimal Trading Strategies").
+Exact, in micro; positive is worse.
 """
 
 from collections.abc import Iterable

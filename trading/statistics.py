@@ -14,7 +14,8 @@ PERIODS_PER_YEAR: Final = 252
 RISK_FREE_ANNUAL: Final = 0.02
 
 RiskFree = float | Floats
-"""A year's risk-free rate, or float64[T] of one for each of T returns: what cash earned in that time x the samples in a year."""
+"""A year's risk-free rate, or float64[T] of one for each of T returns: what cash earned in that time x the samples in a
+year."""
 
 _SHARPE: Final = (
     "Sharpe: mean excess return a sample over the standard deviation (n - 1) of returns, times the square root of "
@@ -110,8 +111,8 @@ def volatility(returns: Floats, periods: float = PERIODS_PER_YEAR) -> float:
 
 
 def sharpe(returns: Floats, periods: float = PERIODS_PER_YEAR, risk_free_annual: RiskFree = RISK_FREE_ANNUAL) -> float:
-    """SHARPE_DEFINITION (Sharpe 1994); NaN where returns do not vary, for then there is none. With a rate for each return,
-    mean and deviation are of the excess returns."""
+    """SHARPE_DEFINITION (Sharpe 1994); NaN where returns do not vary, for then there is none. With a rate for each
+    return, mean and deviation are of the excess returns."""
     if not isinstance(risk_free_annual, float | int):
         returns, risk_free_annual = returns - risk_free_annual / periods, 0.0
     deviation = float(returns.std(ddof=1)) if len(returns) > 1 else 0.0

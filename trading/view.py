@@ -98,10 +98,11 @@ class View:
         return self._ring.returns(k)
 
     def synchronous(self, k: int) -> Floats:
-        """float64[k, N] total returns between session dates, each instrument by its own bars of those dates, oldest first.
+        """float64[k, N] total returns between session dates, each instrument by its own bars of those dates, oldest
+        first.
 
-        For whatever relates instruments: their days may end hours apart. A date appears once all its bars are known, so with
-        daily crypto beside shares the newest row is one sample late. Where no bar comes after the sample it equals
+        For whatever relates instruments: their days may end hours apart. A date appears once all its bars are known, so
+        with daily crypto beside shares the newest row is one sample late. Where no bar comes after the sample it equals
         `returns(k)`. A date without a bar of an instrument keeps its price. Raises as `returns` does.
         """
         if self._ring.count != self._end:

@@ -126,8 +126,8 @@ class Composer:
         *,
         only: tuple[type, ...] = (),
     ) -> list[Message]:
-        """The messages of one journal entry, or of its effects of the types `only`; `lots` are the house's by column after it, where
-        they are known."""
+        """The messages of one journal entry, or of its effects of the types `only`; `lots` are the house's by column
+        after it, where they are known."""
         if lots is not None:
             self._lots = list(lots)
         planned = {(e.sample, e.n): e for e in effects if isinstance(e, Planned)}

@@ -59,8 +59,8 @@ class StoredAlerts:
 
 
 class Lanes:
-    """An outbox of two lanes, the durable one first. `put` is called by the loop, the rest by the publisher's thread. What is in
-    memory leaves also while the store takes no writes or does not answer."""
+    """An outbox of two lanes, the durable one first. `put` is called by the loop, the rest by the publisher's thread.
+    What is in memory leaves also while the store takes no writes or does not answer."""
 
     def __init__(self, durable: Outbox, capacity: int = CAPACITY) -> None:
         self._dropped = 0

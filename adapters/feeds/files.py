@@ -202,8 +202,9 @@ def table_of(path: Path) -> pl.DataFrame:
 
 
 def probe(path: Path) -> None:
-    """Read a parquet file in a child process: a damaged one may end the process that reads it, and a small one may be too
-    large for the memory. A file that was read once, and those that came with quantd, are known. Raises FeedError."""
+    """Read a parquet file in a child process: a damaged one may end the process that reads it, and a small one may be
+    too large for the memory. A file that was read once, and those that came with quantd, are known. Raises
+    FeedError."""
     file = path.resolve()
     if file.parent in _BUNDLED:
         return

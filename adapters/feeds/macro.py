@@ -1,5 +1,5 @@
-"""Series that nobody trades, from files: each value dated by when it could be read, not by the day it is about. And the rate
-that cash earns."""
+"""Series that nobody trades, from files: each value dated by when it could be read, not by the day it is about. And the
+rate that cash earns."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -49,8 +49,8 @@ class MacroFile:
 
 
 class RateFile:
-    """What cash earns: a number, or a file of rates by date that may be written again. Raises FeedError, when made, also
-    where `first_ns`, the date of the first session, has no rate, and when read again."""
+    """What cash earns: a number, or a file of rates by date that may be written again. Raises FeedError, when made,
+    also where `first_ns`, the date of the first session, has no rate, and when read again."""
 
     name: Final = "cash_rate"
 

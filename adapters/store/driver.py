@@ -66,7 +66,8 @@ class Driver(Asked, Protocol):
     def commit(self) -> None: ...
 
     def missing(self) -> str:
-        """Why what is committed would be lost, seen without a transaction and from any thread; empty when nothing would."""
+        """Why what is committed would be lost, seen without a transaction and from any thread; empty when nothing
+        would."""
         ...
 
     def rollback(self) -> None:

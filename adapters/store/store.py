@@ -189,8 +189,8 @@ class Store:
         return done
 
     def trouble(self) -> str:
-        """Why the store would lose or refuse the next batch, seen without writing one: its file is gone, or the lease's timer found
-        it full or damaged. Empty when nothing is wrong."""
+        """Why the store would lose or refuse the next batch, seen without writing one: its file is gone, or the lease's
+        timer found it full or damaged. Empty when nothing is wrong."""
         return self._writer.missing() or self._unrenewed
 
     def _renew(self) -> "Future[None]":

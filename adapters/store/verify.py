@@ -1,5 +1,5 @@
-"""The check of a store: everything that can be derived is derived again, for `quantd doctor --store` of the whole, at a start of the
-newest entries.
+"""The check of a store: everything that can be derived is derived again, for `quantd doctor --store` of the whole, at a
+start of the newest entries.
 
 SQLite's own integrity check sees few flipped bits; the hashes and the second fold see the rest.
 """
@@ -55,8 +55,8 @@ def verify(where: str | Path, state: Path | None = None, newest: int | None = No
     """What is wrong with a store, one sentence each; empty when it is whole. Only reads. `state` is the state folder of a
     store by URL; without it the head of the journal is not compared.
 
-    With `newest` the check is that of a start: tables, digests, and the hash chain of every row that is not archived; read models
-    of the newest entries, as many as that at least, and all since the last snapshot of each run.
+    With `newest` the check is that of a start: tables, digests, and the hash chain of every row that is not archived;
+    read models of the newest entries, as many as that at least, and all since the last snapshot of each run.
 
     A daemon may be writing meanwhile: the head is read first, and all else in one transaction.
     """
@@ -154,7 +154,8 @@ def _digests(driver: Driver) -> list[str]:
 
 
 def _journal(driver: Driver, archives: Path | None, newest: int | None) -> list[str]:
-    """Walk the chain, fold the entries again beside, and compare the read models: through archives and journal, or the `newest`."""
+    """Walk the chain, fold the entries again beside, and compare the read models: through archives and journal, or the
+    `newest`."""
     rebuilt = sqlite3.connect("", isolation_level=None)  # a temporary database, spilled to disk when large
     try:
         for statement in statements("sqlite"):
@@ -259,8 +260,8 @@ class _Fold:
         return ""
 
     def _open_orders(self, since_ts: int) -> None:
-        """Take over the baskets that were open at `since_ts`, where the fold begins in the middle: their later fills and ends are
-        folded, the baskets themselves are not compared."""
+        """Take over the baskets that were open at `since_ts`, where the fold begins in the middle: their later fills
+        and ends are folded, the baskets themselves are not compared."""
         self.known = dict(self._seqs)
         columns = COLUMNS["orders"]
         for run, seq in self.known.items():
@@ -342,7 +343,8 @@ def _compare(
     rebuilt: sqlite3.Connection,
     bounds: list[tuple[str, int]] | None,
 ) -> list[str]:
-    """How a table differs from the one that was folded again; with `bounds` (run, entry) only in rows of later entries."""
+    """How a table differs from the one that was folded again; with `bounds` (run, entry) only in rows of later
+    entries."""
     size = _KEYS.get(table, 3)
     # text in the order of its bytes, as SQLite has it, whatever the server's language
     theirs = 'run COLLATE "C"' if stored.dialect == "postgresql" else "run"

@@ -1,5 +1,5 @@
-"""POST /api/v1/commands: a person's halt, reduce, resume or flatten, answered once it is in the journal; halt and reduce also
-while the journal takes nothing."""
+"""POST /api/v1/commands: a person's halt, reduce, resume or flatten, answered once it is in the journal; halt and
+reduce also while the journal takes nothing."""
 
 import asyncio
 from typing import Final
@@ -36,8 +36,8 @@ class Order(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Done(Struct, frozen=True):
-    """The answer: the command is in force, and this is the switch now. `unrecorded`: why it is not in the journal yet, empty when it
-    is."""
+    """The answer: the command is in force, and this is the switch now. `unrecorded`: why it is not in the journal yet,
+    empty when it is."""
 
     command: str
     agent: str

@@ -25,7 +25,8 @@ NO_LIMITS: Final = limits.Limits()
 
 
 def check(config: Path, sets: tuple[str, ...], *, as_json: bool) -> int:
-    """Exit code 0 when nothing is wrong, 78 otherwise. Policies are loaded as a start loads them, files in isolated processes."""
+    """Exit code 0 when nothing is wrong, 78 otherwise. Policies are loaded as a start loads them, files in isolated
+    processes."""
     try:
         found = read(config, sets)
         apart = Apart(place(config, None, sets).folder)
@@ -48,7 +49,8 @@ def check(config: Path, sets: tuple[str, ...], *, as_json: bool) -> int:
 
 
 def show(config: Path, sets: tuple[str, ...], *, as_json: bool) -> None:
-    """Every setting as it holds, each with where it comes from: a line of the file, a variable, --set, a profile, or the default."""
+    """Every setting as it holds, each with where it comes from: a line of the file, a variable, --set, a profile, or
+    the default."""
     found = read(config, sets)
     written, held = given(found), _held(found)
     rows = []
@@ -101,7 +103,8 @@ def _held(config: Config) -> dict[tuple[str | int, ...], _Held]:
 
 
 def _plain(path: tuple[str | int, ...], value: Any) -> Any:
-    """A value as the file writes it: durations and amounts as text, dates as ISO 8601, and no password of an address."""
+    """A value as the file writes it: durations and amounts as text, dates as ISO 8601, and no password of an
+    address."""
     key = all_keys().get(pattern_of(path))
     attribute = key.attribute if key is not None else ""
     if isinstance(value, int) and attribute.endswith("_ns"):

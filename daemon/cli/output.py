@@ -117,7 +117,8 @@ def progress(what: str, *, shown: bool = True) -> Iterator[Bar]:
 
 
 def cell(value: object) -> str:
-    """A value as a cell of a CSV file. A spreadsheet takes text that begins like a formula for one: a quote goes before it."""
+    """A value as a cell of a CSV file. A spreadsheet takes text that begins like a formula for one: a quote goes before
+    it."""
     text = str(value)
     if text[:1] not in ("=", "+", "-", "@", "\t", "\r"):
         return text

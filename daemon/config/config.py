@@ -137,7 +137,8 @@ class Config:
         )
 
     def at(self, name: str) -> FilePath:
-        """A file named in the configuration: relative names start at the folder of config.toml, else among the bundled files."""
+        """A file named in the configuration: relative names start at the folder of config.toml, else among the bundled
+        files."""
         return find(name, self.source.folder)
 
     def missing_files(self) -> list[Mistake]:

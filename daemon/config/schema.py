@@ -51,7 +51,8 @@ class Quantd(Section):
 
 
 class InstrumentTable(Section):
-    """`was` is the symbol it had in the run that is carried on (`quantd run --carry`). Without `lot` it is that of its kind."""
+    """`was` is the symbol it had in the run that is carried on (`quantd run --carry`). Without `lot` it is that of its
+    kind."""
 
     symbol: Symbol
     lot_nano: Size | None = Field(default=None, alias="lot")
@@ -157,11 +158,12 @@ class Feed(Section):
 
 
 class Broker(Section):
-    """Costs and doubts of the simulated venue. A cost without a key has its default, for no backtest is free by omission;
-    0 is written out, and `participation = 0` is no cap. Of a venue across a network: `venue` the exchange of kind ccxt, `url` another address than its own, `timeout` how long an answer
-    may take, `settle` how long after an order was sent the venue may not know it yet, `reconcile` how often its account
-    is compared with ours, `differences` what becomes of what it has and we do not know of: "" a person decides, "fence" it is
-    left alone, else the agent that takes it; `cash_tolerance` is how far its cash may be from ours."""
+    """Costs and doubts of the simulated venue. A cost without a key has its default, for no backtest is free by
+    omission; 0 is written out, and `participation = 0` is no cap. Of a venue across a network: `venue` the exchange of
+    kind ccxt, `url` another address than its own, `timeout` how long an answer may take, `settle` how long after an
+    order was sent the venue may not know it yet, `reconcile` how often its account is compared with ours, `differences`
+    what becomes of what it has and we do not know of: "" a person decides, "fence" it is left alone, else the agent
+    that takes it; `cash_tolerance` is how far its cash may be from ours."""
 
     kind: Literal["paper", "alpaca", "ccxt"] = "paper"
     differences: str = ""

@@ -42,8 +42,8 @@ def alert(
 
 
 def limit_alerts(state: State, found: Sequence[tuple[int, Crossing]]) -> list[Publish]:
-    """At most one alert about the limits of (book, crossing) that came nearer at this instant: its level, kind, agent and
-    value are those of the nearest limit, and its text names up to NAMED of them."""
+    """At most one alert about the limits of (book, crossing) that came nearer at this instant: its level, kind, agent
+    and value are those of the nearest limit, and its text names up to NAMED of them."""
     news = [(book, each) for book, each in found if _is_news(state, book, each)]
     if not news:
         return []
@@ -69,8 +69,8 @@ def limit_alerts(state: State, found: Sequence[tuple[int, Crossing]]) -> list[Pu
 
 
 def _is_news(state: State, book: int, crossing: Crossing) -> bool:
-    """Whether a crossing raises an alert; notes when levels end. A level that begins again within CALM_SAMPLES is the event
-    of before. Losses and breaches of the house's limits are each an event of their own."""
+    """Whether a crossing raises an alert; notes when levels end. A level that begins again within CALM_SAMPLES is the
+    event of before. Losses and breaches of the house's limits are each an event of their own."""
     key, before, after, _, _ = crossing
     ended = state.watch.ended[book + 1].setdefault(key, [-CALM_SAMPLES] * CRITICAL)
     for level in range(after, before):

@@ -314,7 +314,8 @@ class State:
         self.borrowed_key = 0
         """The date up to which borrow and interest are accrued."""
         self.balances_micro: list[int] = []
-        """Cash of each book at the last sample, orders of that sample not counted: what earns interest. Empty without a rate."""
+        """Cash of each book at the last sample, orders of that sample not counted: what earns interest. Empty without a
+        rate."""
         self.earned: float | None = None
         """What cash earned from the sample before to this one, as a fraction; None without a rate."""
         self.flattening = False

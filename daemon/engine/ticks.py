@@ -118,8 +118,8 @@ def overdue(state: State) -> list[Effect]:
 
 
 def accrue(state: State, tick: Tick) -> list[Effect]:
-    """Borrow cost and interest for the calendar days since the sample before: borrow on what is short now, interest on the
-    cash of that sample, at its rate."""
+    """Borrow cost and interest for the calendar days since the sample before: borrow on what is short now, interest on
+    the cash of that sample, at its rate."""
     effects: list[Effect] = []
     days = int(tick.key - state.borrowed_key) // DAY_NS if state.borrowed_key else 0
     rate = state.rules.borrow_bp_annual

@@ -1,7 +1,8 @@
 """The account at samples with each instrument at its own close of the date, beside its value at last known prices.
 
-Figures of performance read it: returns of shares at 16:00 New York and of coins at a midnight before are of different hours. Orders,
-limits and the digest stay at last known prices. There is nothing here where no bar of a date comes after its sample.
+Figures of performance read it: returns of shares at 16:00 New York and of coins at a midnight before are of different
+hours. Orders, limits and the digest stay at last known prices. There is nothing here where no bar of a date comes after
+its sample.
 """
 
 from typing import TYPE_CHECKING, Final
@@ -21,8 +22,8 @@ KEPT: Final = 5_040
 
 
 class Unclosed(Struct, frozen=True):
-    """A sample some of whose date's bars are still to come, known from `final` on; `number` counts samples. `marks` is float64[N], `units`
-    float64[N] held by the house and by each book, as bytes."""
+    """A sample some of whose date's bars are still to come, known from `final` on; `number` counts samples. `marks` is
+    float64[N], `units` float64[N] held by the house and by each book, as bytes."""
 
     ts: int
     number: int
@@ -33,8 +34,8 @@ class Unclosed(Struct, frozen=True):
 
 
 class Gain(Struct, frozen=True):
-    """What the house and each book (after it) are worth more at a sample, in micro-currency, with each instrument at its own close of
-    the date."""
+    """What the house and each book (after it) are worth more at a sample, in micro-currency, with each instrument at
+    its own close of the date."""
 
     ts: int
     number: int

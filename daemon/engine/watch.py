@@ -44,8 +44,8 @@ class Corridor:
 
 
 class Watch:
-    """Of one run. `levels` by agent (the house's are in `State.monitor`); `ended`, of the house and then by agent, the sample
-    at which each level of a limit last ended; `realised` the house's returns, then the agents';
+    """Of one run. `levels` by agent (the house's are in `State.monitor`); `ended`, of the house and then by agent, the
+    sample at which each level of a limit last ended; `realised` the house's returns, then the agents';
     the last record is of sample `recorded_no`. The rest is not kept in snapshots, and without it everything is measured
     again, with the same result: `changed` says that something was booked since the last sample, `busy` that something was
     before that too."""

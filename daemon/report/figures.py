@@ -58,8 +58,9 @@ SAMPLES: Final = 60
 
 
 class Standing(Struct, frozen=True):
-    """The account as it stands at `ts`: its limits, and what is measured of it; None of a run whose state is not at hand. `own_closes`:
-    what the account ("") and each shadow were worth more at samples, with each instrument at its own close of the date."""
+    """The account as it stands at `ts`: its limits, and what is measured of it; None of a run whose state is not at
+    hand. `own_closes`: what the account ("") and each shadow were worth more at samples, with each instrument at its
+    own close of the date."""
 
     ts: int
     limits: list[LimitNow]
@@ -76,7 +77,8 @@ def own_closes(state: State) -> dict[str, list[Gain]]:
 
 class Header(Struct, frozen=True):
     """What a report is about, and what made its figures: `first` and `last` sample, `feed` and `config` digests, the
-    version of the code. `standing`: the instant of what is said of now, empty when nothing is. `returns`: OWN_CLOSES, where they are so."""
+    version of the code. `standing`: the instant of what is said of now, empty when nothing is. `returns`: OWN_CLOSES,
+    where they are so."""
 
     kind: str
     name: str
@@ -308,8 +310,8 @@ def _income(bookings: Sequence[Booking]) -> dict[str, str]:
 
 
 def _risk_free(config: Config, ts: NDArray[np.int64], unknown: dict[str, str]) -> tuple[RiskFree, str]:
-    """(the rate of the return to each sample, a year; the definition of the Sharpe ratio). NaN where [account] cash_rate
-    cannot be read any more."""
+    """(the rate of the return to each sample, a year; the definition of the Sharpe ratio). NaN where [account]
+    cash_rate cannot be read any more."""
     days = (ts - 1) // DAY_NS * DAY_NS  # a session that ends at midnight is that of the day before
     try:
         rate = rate_of(config, int(days[0]))
@@ -446,8 +448,8 @@ def _header(
 
 
 class _Curves:
-    """Equity of the house and of each agent at samples, and wealth: what 1 became without deposits. Returns are at own closes of each
-    date, by what these gain (`more`); equity is at last known prices."""
+    """Equity of the house and of each agent at samples, and wealth: what 1 became without deposits. Returns are at own
+    closes of each date, by what these gain (`more`); equity is at last known prices."""
 
     def __init__(
         self,
@@ -534,8 +536,8 @@ def _span(
     until: int,
     risk_free_annual: RiskFree = RISK_FREE_ANNUAL,
 ) -> Span:
-    """Of the samples in (since, until]; the return of the first of them belongs to it. A rate for each return is that of
-    the return to each sample."""
+    """Of the samples in (since, until]; the return of the first of them belongs to it. A rate for each return is that
+    of the return to each sample."""
     mine = (ts > since) & (ts <= until)
     own = returns[mine]
     free = risk_free_annual if isinstance(risk_free_annual, float) else risk_free_annual[mine]

@@ -20,7 +20,8 @@ def standing_of(state: State) -> Standing:
 
 
 class Reporter:
-    """Of one service. `store` is the state folder or a URL, `feed` the digest of the market's data, `slices` its bars by number."""
+    """Of one service. `store` is the state folder or a URL, `feed` the digest of the market's data, `slices` its bars
+    by number."""
 
     def __init__(
         self, service: Service, folder: Path, store: str | Path, feed: str, slices: Slices | None = None

@@ -1,6 +1,7 @@
 """The files that come with quantd: default configuration, recorded markets, training plans, trained policies.
 
-In a checkout the entries beside this module are links; in a wheel they are the files. data/README.md has their licences.
+In a checkout the entries beside this module are links; in a wheel they are the files. data/README.md has their
+licences.
 """
 
 from pathlib import Path

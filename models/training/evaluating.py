@@ -47,7 +47,8 @@ class Evaluated(Struct, frozen=True):
 
 
 def beside(bars: Path) -> str:
-    """The file of actions that belongs to `bars` by its name: BARS.actions.csv, or X_actions.csv of X_daily; empty for none."""
+    """The file of actions that belongs to `bars` by its name: BARS.actions.csv, or X_actions.csv of X_daily; empty for
+    none."""
     names = (f"{bars.stem}.actions.csv", f"{bars.stem.removesuffix('_daily')}_actions.csv")
     return next((str(bars.with_name(name)) for name in names if bars.with_name(name).is_file()), "")
 
@@ -60,9 +61,9 @@ def evaluate(
     actions: str | None = None,
     symbols: Sequence[str] = (),
 ) -> Evaluated:
-    """From the first session of the window to its last, on the artifact's own `symbols` where none are named. Without `actions`
-    they are those of the training, or of other `bars` those `beside` them; "" is none. Raises ArtifactError for what is no policy,
-    ValueError, OSError."""
+    """From the first session of the window to its last, on the artifact's own `symbols` where none are named. Without
+    `actions` they are those of the training, or of other `bars` those `beside` them; "" is none. Raises ArtifactError
+    for what is no policy, ValueError, OSError."""
     policy = load_artifact(folder, {})
     if isinstance(policy, LearnedAllocation):
         raise ArtifactError(f"{folder / MANIFEST}: a forest; quantd train writes what can be evaluated")

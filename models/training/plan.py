@@ -52,7 +52,8 @@ class PlanError(ValueError):
 
 
 class DataPlan(Struct, frozen=True, forbid_unknown_fields=True):
-    """Which files, by paths from where the command runs or among the bundled, and which columns of them, in this order."""
+    """Which files, by paths from where the command runs or among the bundled, and which columns of them, in this
+    order."""
 
     bars: str = "data/us_daily.parquet"
     actions: str = "data/us_actions.csv"
@@ -91,10 +92,11 @@ class MarketPlan(Struct, frozen=True, forbid_unknown_fields=True):
     diversity: Diversity = Diversity()
     """What they pay for moving alike."""
     lot: float | dict[str, float] | None = None
-    """Units that are traded whole where a policy is judged: of all, or by symbol; else those of its kind, a share or 1e-8 of a
-    coin. Accounts that learn trade fractions."""
+    """Units that are traded whole where a policy is judged: of all, or by symbol; else those of its kind, a share or
+    1e-8 of a coin. Accounts that learn trade fractions."""
     cash_rate: float | str | None = None
-    """What cash earns a year: a fraction, or the path of a series (CSV: date,rate). Then it is the risk-free rate too."""
+    """What cash earns a year: a fraction, or the path of a series (CSV: date,rate). Then it is the risk-free rate
+    too."""
 
     def __post_init__(self) -> None:
         if self.batch < 1 or self.parts < 1 or self.capital <= 0.0 or self.gross <= 0.0:

@@ -62,7 +62,8 @@ class Signals:
         return tuple(sorted(self.spec.needs - {"benchmark"}))
 
     def features(self, view: View) -> Floats:
-        """float64[N, F], the newest row. Features that relate an instrument to the benchmark are of the newest complete date."""
+        """float64[N, F], the newest row. Features that relate an instrument to the benchmark are of the newest complete
+        date."""
         from strategies.features import Inputs, compute
 
         bars = view.bars(self.spec.lookback)
@@ -122,7 +123,8 @@ class Signals:
 
 
 def closes_by_date(view: View, rows: int) -> Floats | None:
-    """float64[rows, N] what 1 became by the synchronous rows, NaN before an instrument's first; None where they are the known rows."""
+    """float64[rows, N] what 1 became by the synchronous rows, NaN before an instrument's first; None where they are the
+    known rows."""
     returns = view.synchronous(rows - 1)
     if np.array_equal(returns, view.returns(rows - 1), equal_nan=True):
         return None

@@ -79,7 +79,8 @@ def judged(
 def passed(
     asked: list[float], limits: Limits, px: list[float], rows: list[tuple[int, float, float]], **given: Any
 ) -> tuple[list[float], Judgement]:
-    """The lots that pass, and the judgement of them. The sector is x, of all but the first y; S0 is in the group "first"."""
+    """The lots that pass, and the judgement of them. The sector is x, of all but the first y; S0 is in the group
+    "first"."""
     n = len(px)
     price, up, down = np.array(px), np.zeros(n), np.zeros(n)
     for k, lots, _worst in rows:

@@ -62,7 +62,8 @@ class Clock:
 
 
 async def beside(kit: Kit, work: dict[str, Work], clock: Clock, then: Callable[[], object]) -> None:
-    """Step a few bars with jobs beside, until `then` is true; a round every few milliseconds, a second apart by the clock."""
+    """Step a few bars with jobs beside, until `then` is true; a round every few milliseconds, a second apart by the
+    clock."""
     kit.service.jobs = dict.fromkeys(work, 7)
     runner = Jobs(kit.service, work, last=False, clock=clock)
     stepping = asyncio.create_task(kit.service.step_forever())

@@ -1,4 +1,5 @@
-"""Shares and bitcoin in one book: policies relate them by session date, and reports value each at its own close of the date."""
+"""Shares and bitcoin in one book: policies relate them by session date, and reports value each at its own close of the
+date."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -209,7 +210,8 @@ def test_a_walk_over_a_panel_shows_the_views_of_the_daemon(mixed: Assembly) -> N
 
 
 class Rebuilt:
-    """A log that rebuilds the account from its fills, with every price from the file: its close of the sample's date."""
+    """A log that rebuilds the account from its fills, with every price from the file: its close of the sample's
+    date."""
 
     def __init__(self, assembly: Assembly) -> None:
         bars = pl.read_parquet(ROOT / "data" / "seed4_daily.parquet").pivot(on="symbol", index="ts", values="close")
