@@ -44,7 +44,10 @@ cash = "100000.00"
 commission_bp = 1.0
 seed = {number}
 [risk]
-max_position_weight = 0.3
+max_position_weight = 0.2      # drifts beyond it, as the next two do in time: each level is an alert
+var = {{ limit = 0.02, lookback = 60 }}
+max_volatility = 0.25
+volatility_lookback = 60
 max_loop_lag = "60s"           # a machine that stands still for seconds must not change what is traded
 max_clock_jump = "60s"
 [[agents]]

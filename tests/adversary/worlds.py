@@ -171,13 +171,17 @@ class Watched(World):
         said."""
         if self.said is None:
             return
-        state = self.shell.state
+        state, adds = (
+            self.shell.state,
+            False,
+        )  # what reduces is sent also where the venue says less than was sent before
         for effect in effects:
             if isinstance(effect, OrderBasket):
                 for sym, lots, worst in zip(effect.sym, effect.lots, effect.worst_nano, strict=True):
                     if state.ledger.house.lots[sym] * lots >= 0:
                         price = max(worst / NANO, float(state.marks[sym])) * (1.0 + self.rules.house.fee_bp / 10_000)
                         self.sent[effect.sample, effect.n, sym] = Sent(abs(lots), price)
+                        adds = True
             elif isinstance(effect, Filled):
                 for sym, lots in zip(effect.sym, effect.lots, strict=True):
                     if (each := self.sent.get((effect.sample, effect.n, sym))) is not None:
@@ -186,7 +190,7 @@ class Watched(World):
                 for sym in effect.sym:
                     if (each := self.sent.get((effect.sample, effect.n, sym))) is not None:
                         each.lots = each.filled
-        if any(isinstance(effect, OrderBasket) for effect in effects):
+        if adds:
             cost = sum(each.lots * each.price for each in self.sent.values())
             if cost > self.said + CLOSE * abs(self.said) + 0.01:
                 self.tally.wrong.append(f"sent for {cost:.2f} where the venue lets {self.said:.2f}")
@@ -198,7 +202,8 @@ class Watched(World):
         """What a plan added to a book, in every state that it and what was open can lead to. An agent's
         promise is of its whole verdict, whatever the house sent of it: its returns are those of all symbols in it."""
         old = Counter(self.rows.get(book, []))
-        new = list((Counter(rows) - old).elements())
+        # an order may have the lots and the price of one that it replaces: what the plan itself sent is new all the same
+        new = list(((Counter(rows) - old) | Counter(self._own(book, plan))).elements())
         kept = list((Counter(rows) - Counter(new)).elements())
         state = self.shell.state
         account, ctx = state.account(book), market_context(state)
@@ -234,6 +239,17 @@ class Watched(World):
         self.tally.states += len(fills)
         self.tally.use = max(self.tally.use, use)
         self.tally.wrong += wrong
+
+    def _own(self, book: int, plan: Planned) -> list[OpenRow]:
+        """What may still fill of the orders that a plan sent for a book."""
+        work, size = self.shell.state.working.get((plan.sample, plan.n)), self.universe.lot_size
+        shares = [] if work is None else work.open_shares()
+        return [
+            (symbol, lots, work.worst_nano[row] / NANO * float(size[symbol]))
+            for row, agent, lots in shares
+            if book in (HOUSE, agent)
+            for symbol in (work.basket.sym[row],)
+        ]
 
     def _unsent(self, case: Book, plan: Planned, book: int, new: list[OpenRow]) -> list[OpenRow]:
         """What the agent's own gate let pass, and the house cut or crossed."""
