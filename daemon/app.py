@@ -141,10 +141,14 @@ def recover(parts: Parts, store: Store, run: str, folder: Path) -> tuple[Shell, 
     try:
         shell, journal = refold(parts, store, run, folder, seq=seq, kept=kept)
     except ReplayDifference as error:
-        raise CannotStart(
-            f"run {run}: {error}. Nothing was traded. `quantd replay {run}` shows it again; `--fresh` begins a new run.",
-            1,
-        ) from error
+        newest = store.latest_snapshot(run)
+        remedy = f"`quantd replay {run}` shows it again; `--fresh` begins a new run."
+        if newest is not None and newest[0] > seq:
+            remedy = (
+                "Another version of quantd made it and was not stopped in order: start that version, stop it in order, then "
+                "start this one."
+            )
+        raise CannotStart(f"run {run}: {error}. Nothing was traded. {remedy}", 1) from error
     except RecordTooLong as error:
         raise CannotStart(f"run {run}: {error}; give the feed it was made with, or begin anew with --fresh.") from error
     except NotKept as error:

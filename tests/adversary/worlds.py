@@ -202,7 +202,8 @@ class Watched(World):
         """What a plan added to a book, in every state that it and what was open can lead to. An agent's
         promise is of its whole verdict, whatever the house sent of it: its returns are those of all symbols in it."""
         old = Counter(self.rows.get(book, []))
-        # an order may have the lots and the price of one that it replaces: what the plan itself sent is new all the same
+        # an order may have the lots and the price of one that it replaces: what the plan itself sent is new all the
+        # same
         new = list(((Counter(rows) - old) | Counter(self._own(book, plan))).elements())
         kept = list((Counter(rows) - Counter(new)).elements())
         state = self.shell.state

@@ -1,6 +1,7 @@
 """While the daemon trades, no collection of garbage looks through what its start has made: a full one takes 0.1 s and more."""
 
 import gc
+import sqlite3
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 
 from strategies.policies import POLICIES
 from tests.edge_world import CONFIG, answer, quantd, write
+from trading.codec import encode
 from trading.market import Floats
 from trading.view import Memory, View
 
@@ -28,3 +30,21 @@ def test_what_the_start_made_is_left_alone_while_it_trades_and_given_back_after(
     write(tmp_path, CONFIG.replace('"equal_weight"', '"frozen"').replace("capital = 0.4", "capital = 0.0001"))
     assert answer(quantd(tmp_path, "run", "--json"))["positions"]
     assert gc.get_freeze_count() == 0
+
+
+def test_a_journal_of_another_version_that_was_not_stopped_in_order_is_refused_with_the_way_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path, CONFIG)
+    answer(quantd(tmp_path, "run", "--json"))
+    monkeypatch.setattr("daemon.past.code_version", lambda: "0.2.0+0123456789ab")
+    assert quantd(tmp_path, "run").returncode == 0, "stopped in order: its snapshot stands after its last step"
+    with sqlite3.connect(tmp_path / "state" / "quantd.db") as store:
+        store.execute("DELETE FROM snapshots WHERE seq = (SELECT MAX(last_seq) FROM journal)")
+        assert store.execute("SELECT COUNT(*) FROM snapshots").fetchone()[0]
+    store.close()
+    monkeypatch.setattr("daemon.recovery.encode", lambda event, effects, live: encode(event, effects[:-1], live))
+    done = quantd(tmp_path, "run")
+    assert done.returncode == 1
+    assert "differs from the journal" in done.stderr
+    assert "start that version, stop it in order, then start this one" in done.stderr
