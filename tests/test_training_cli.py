@@ -228,6 +228,18 @@ def test_what_cannot_be_is_said_without_a_traceback(
     assert "fault of quantd" not in err
 
 
+@pytest.mark.parametrize(
+    "words", [("train", "small.toml"), ("tune", "small.toml"), ("train", "--agent", "scorer", "--out", "x")]
+)
+def test_a_damaged_parquet_file_is_read_in_a_child_process_first(place: Path, words: tuple[str, ...]) -> None:
+    bars = place / "damaged.parquet"
+    bars.write_bytes(b"PAR1" + bytes(4_000))
+    code, out, err = quantd(place, *words, "--bars", bars.name)
+    assert (code, out) == (78, ""), err
+    assert "damaged.parquet: it cannot be read as parquet" in err
+    assert "Write the file again" in err
+
+
 def test_an_artifact_records_the_rate_on_cash_that_it_was_trained_with_and_is_judged_by_it(place: Path) -> None:
     (place / "bills.csv").write_text("date,rate\n2015-01-01,0.3\n")
     words = ("--set", "seeds=[1]", "--set", "steps=2000", "--experiment", "bills")

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from daemon.cli.failures import CONFIG, Failure
 from daemon.cli.output import print_json, say, table
+from daemon.cli.training import probed
+from models.bundled import find
 
 
 def evaluate(
@@ -24,6 +26,8 @@ def evaluate(
     from models.card import lots_text
     from models.training import evaluating
 
+    if bars is not None:
+        probed(find(bars))
     names = [name for name in (symbols or "").split(",") if name]
     try:
         found = evaluating.evaluate(artifact, first, until, bars, actions, names)

@@ -65,6 +65,7 @@ def train(
         for line in settings(plan):
             say(line)
         return 0
+    probed(plan.data.files[0])
     name = plan.name
     folder = RUNS / name
     out = out or folder / "artifact"
@@ -81,6 +82,14 @@ def train(
     sys.stdout.write((out / "card.md").read_text())
     _tell(f"wrote {out}; records and checkpoints are in {folder}")
     return 0
+
+
+def probed(bars: Path) -> None:
+    """Read an unknown parquet file in a child process before it is read here. Raises FeedError."""
+    from adapters.feeds.files import probe
+
+    if bars.is_file() and bars.suffix.lower() not in {".csv", ".txt"}:
+        probe(bars)
 
 
 def plan_of(asked: Asked) -> "Plan":
@@ -129,6 +138,8 @@ def scorer(
         )
     from models.training import scorer as of
 
+    if bars is not None:
+        probed(find(bars))
     names = [name for name in (symbols or "").split(",") if name]
     given: Mapping[str, object] = {"--bars": bars, "--actions": actions, "--seeds": seeds, "--iterations": iterations}
     words = ["--out", str(out)]

@@ -80,6 +80,7 @@ def tune(asked: training.Asked, wanted: Wanted, place: Place, *, fresh: bool, as
     """Trials go to standard error as they end, what they came to to standard output."""
     _needed()
     plan = training.plan_of(asked)
+    training.probed(plan.data.files[0])
     from models.training import study_files, tuning
     from models.training.judging import equal_weight
     from models.training.markets import markets_of
