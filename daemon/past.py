@@ -16,6 +16,7 @@ from daemon.loop import Shell
 from daemon.recovery import Journal, RecordTooLong, fold, fold_live
 from daemon.timeline import Item, instants
 from daemon.version import code_version
+from daemon.worker import Apart
 from trading.codec import decode
 from trading.effects import Effect
 from trading.events import Event, Started
@@ -79,7 +80,7 @@ def slices_of(records: "Records", run: str, folder: Path) -> Callable[[int], Mar
     if not isinstance(first, Started):
         return None
     try:
-        parts = parts_of(saved_config(folder, first.config), first.ts, cache=folder / "cache")
+        parts = parts_of(saved_config(folder, first.config), first.ts, cache=folder / "cache", apart=Apart(folder))
     except (NotKept, FeedError, ConfigError, ValueError, OSError):
         return None
     return parts.slices if parts.market == first.feed else None

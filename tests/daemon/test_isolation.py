@@ -295,3 +295,21 @@ def test_a_check_of_the_configuration_runs_a_policy_file_in_its_process_only(tmp
     assert done.returncode == 78
     assert "mine.py:1: PermissionError" in done.stderr
     assert sorted(each.name for each in tmp_path.iterdir()) == ["config.toml", "mine.py"]
+
+
+QUIET = """
+try:
+    open(__file__ + ".ran", "w")
+except OSError:
+    pass
+def act(view):
+    return [0.1, 0.1, 0.1]
+"""
+
+
+@pytest.mark.skipif(bool(missing()), reason=f"this machine lacks {', '.join(missing())}")
+def test_no_command_that_looks_at_a_run_loads_a_policy_file_with_the_rights_of_the_user(tmp_path: Path) -> None:
+    write(tmp_path, QUIET)
+    for words in (["run", "--quiet"], ["status"], ["orders"], ["why", "SPY"], ["plan"], ["report"], ["replay"]):
+        command(tmp_path, *words)
+        assert not (tmp_path / "mine.py.ran").exists(), words
