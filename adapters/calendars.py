@@ -21,7 +21,7 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-from trading.sessions import DAY_NS, Sessions
+from quantd.trading.sessions import DAY_NS, Sessions
 
 ALWAYS_OPEN: Final = "24/7"
 _FORMAT: Final = 1

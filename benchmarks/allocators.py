@@ -14,13 +14,13 @@ from time import perf_counter_ns
 
 import numpy as np
 
-from strategies.allocators.black_litterman import doubt_of, posterior
-from strategies.allocators.cvar import minimum_cvar
-from strategies.allocators.forms import maximum_diversification, maximum_sharpe, mean_variance, minimum_variance
-from strategies.allocators.hierarchy import hierarchical_risk_parity
-from strategies.allocators.risk_parity import risk_parity
-from trading.covariance import covariance
-from trading.market import Floats
+from quantd.strategies.allocators.black_litterman import doubt_of, posterior
+from quantd.strategies.allocators.cvar import minimum_cvar
+from quantd.strategies.allocators.forms import maximum_diversification, maximum_sharpe, mean_variance, minimum_variance
+from quantd.strategies.allocators.hierarchy import hierarchical_risk_parity
+from quantd.strategies.allocators.risk_parity import risk_parity
+from quantd.trading.covariance import covariance
+from quantd.trading.market import Floats
 
 ROWS = 504
 YEAR = 252.0

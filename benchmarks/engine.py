@@ -17,21 +17,21 @@ from types import FrameType
 
 import numpy as np
 
-from adapters.brokers.paper import Paper
-from daemon.engine.state import AgentRules, Rules, State
-from daemon.loop import Shell
-from daemon.policies import answer
-from daemon.timeline import Item
-from risk.limits import Correlation, Limits, Tail, override
-from strategies.policies import POLICIES
-from trading.effects import Ask
-from trading.events import Decided, Tick
-from trading.execution import Costs
-from trading.instruments import Instrument, Universe
-from trading.market import Block, MarketSlice
-from trading.ports import Policy
-from trading.sessions import DAY_NS, Sessions
-from trading.view import Memory, View
+from quantd.adapters.brokers.paper import Paper
+from quantd.daemon.engine.state import AgentRules, Rules, State
+from quantd.daemon.loop import Shell
+from quantd.daemon.policies import answer
+from quantd.daemon.timeline import Item
+from quantd.risk.limits import Correlation, Limits, Tail, override
+from quantd.strategies.policies import POLICIES
+from quantd.trading.effects import Ask
+from quantd.trading.events import Decided, Tick
+from quantd.trading.execution import Costs
+from quantd.trading.instruments import Instrument, Universe
+from quantd.trading.market import Block, MarketSlice
+from quantd.trading.ports import Policy
+from quantd.trading.sessions import DAY_NS, Sessions
+from quantd.trading.view import Memory, View
 
 SEED = 7
 

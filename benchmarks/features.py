@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from strategies.features import FeatureStream, Inputs, compute, shipped
-from strategies.indicators import INDICATORS, batch, build, stream
-from trading.market import Floats
+from quantd.strategies.features import FeatureStream, Inputs, compute, shipped
+from quantd.strategies.indicators import INDICATORS, batch, build, stream
+from quantd.trading.market import Floats
 
 SYMBOLS, WINDOW, INDICATORS_TIMED = 100, 252, 50
 DAY_NS = 86_400_000_000_000

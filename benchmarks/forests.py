@@ -9,18 +9,17 @@ from time import perf_counter_ns
 
 import numpy as np
 
-import models
-from daemon.policies import load
-from models.forests.features import KINDS, LOOKBACK, look
-from models.forests.runtime import load_forest
-from models.forests.trees import INPUT, OUTPUT
-from models.runtime import open_session
-from trading.instruments import Instrument, Universe
-from trading.market import Floats, Ring
-from trading.view import EMPTY_MEMORY, View
+from quantd.daemon.policies import load
+from quantd.models.forests.features import KINDS, LOOKBACK, look
+from quantd.models.forests.runtime import load_forest
+from quantd.models.forests.trees import INPUT, OUTPUT
+from quantd.models.runtime import open_session
+from quantd.trading.instruments import Instrument, Universe
+from quantd.trading.market import Floats, Ring
+from quantd.trading.view import EMPTY_MEMORY, View
+from tests.support.checkout import SHIPPED
 
 SEED = 7
-SHIPPED = Path(models.__file__).parent / "shipped"
 
 
 def times_ms(act: Callable[[], object], count: int) -> tuple[float, float]:
@@ -71,7 +70,7 @@ def beside_sklearn(draw: np.random.Generator) -> None:
     try:
         from sklearn.ensemble import RandomForestRegressor
 
-        from models.forests.graph import to_onnx, trees_of
+        from quantd.models.forests.graph import to_onnx, trees_of
     except ImportError:
         print("scikit-learn or onnx is not installed: nothing to compare with")
         return

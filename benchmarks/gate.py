@@ -10,10 +10,10 @@ from time import perf_counter_ns
 import numpy as np
 from numpy.typing import NDArray
 
-from risk.gate import Account, Context, Verdict, context, gate
-from risk.limits import Correlation, Limits, Liquidity, Rate, Stress, Tail
-from risk.stress import SHIPPED
-from trading.instruments import NANO, Instrument, Universe
+from quantd.risk.gate import Account, Context, Verdict, context, gate
+from quantd.risk.limits import Correlation, Limits, Liquidity, Rate, Stress, Tail
+from quantd.risk.stress import SHIPPED
+from quantd.trading.instruments import NANO, Instrument, Universe
 
 Floats = NDArray[np.float64]
 

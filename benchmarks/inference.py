@@ -16,15 +16,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from models.features import LOOKBACK, measure
-from models.learned.composing import Scaling, graph_of
-from models.learned.manifest import ActionSpec
-from models.learners.ppo import Ppo, PpoPlan
-from models.networks import mlp, scorer
-from models.networks.mlp import Mlp
-from models.networks.scorer import Scorer
-from models.runtime import open_session
-from models.sights import SightSpec, observation
+from quantd.models.features import LOOKBACK, measure
+from quantd.models.learned.composing import Scaling, graph_of
+from quantd.models.learned.manifest import ActionSpec
+from quantd.models.learners.ppo import Ppo, PpoPlan
+from quantd.models.networks import mlp, scorer
+from quantd.models.networks.mlp import Mlp
+from quantd.models.networks.scorer import Scorer
+from quantd.models.runtime import open_session
+from quantd.models.sights import SightSpec, observation
 
 WHERE = Path("benchmark")
 SPEC, ASSETS = SightSpec(), 20
@@ -100,7 +100,7 @@ def equivariant() -> tuple[Callable[[], object], Callable[[], object]]:
 
 def transformer() -> tuple[Callable[[], object], Callable[[], object]]:
     """4 layers, 8 heads, 128 wide, over 60 sessions."""
-    from models.networks import transformer as network_of
+    from quantd.models.networks import transformer as network_of
 
     spec = SightSpec(window=60)
     layout = network_of.Layout(ASSETS, spec.width - spec.window, spec.window)
@@ -131,7 +131,7 @@ def main() -> None:
         "scorer of 20 assets": (given.calls, equivariant),
         "policy, LSTM 128": (given.calls, lambda: policy(PpoPlan(network="lstm", hidden=(128,)))),
     }
-    if find_spec("models.networks.transformer") is not None:
+    if find_spec("quantd.models.networks.transformer") is not None:
         cases["transformer 4 x 8 x 128, 60 sessions"] = (max(200, given.calls // 10), transformer)
     rows = []
     for name, (calls, case) in cases.items():

@@ -51,8 +51,8 @@ def main() -> None:
         return
     import torch
 
-    from models.learners.a2c import A2c, A2cPlan
-    from models.learners.ppo import Ppo, PpoPlan
+    from quantd.models.learners.a2c import A2c, A2cPlan
+    from quantd.models.learners.ppo import Ppo, PpoPlan
     from tests.models.peer import peer_of
     from tests.models.problems import DriftingAsset
 

@@ -32,11 +32,11 @@ def measured(name: str, rounds: int) -> dict[str, Any]:
     """One profile, in this process."""
     import torch
 
-    from models.learners.maddpg import Maddpg
-    from models.training.ground import Ground
-    from models.training.learning import learner_of, parameters
-    from models.training.markets import markets_of
-    from models.training.plan import default
+    from quantd.models.learners.maddpg import Maddpg
+    from quantd.models.training.ground import Ground
+    from quantd.models.training.learning import learner_of, parameters
+    from quantd.models.training.markets import markets_of
+    from quantd.models.training.plan import default
 
     torch.set_num_threads(1)
     imported = _peak()
@@ -79,7 +79,7 @@ def judged(folder: Path, name: str) -> tuple[float, float, int] | None:
     where = folder / name
     if not (where / "manifest.json").exists():
         return None
-    from models.learned.manifest import load
+    from quantd.models.learned.manifest import load
 
     manifest = load(where).manifest
     result = manifest.results["test"]
@@ -91,8 +91,8 @@ def inference(seconds: float = 3.0, assets: int = 5, widening: int = 4) -> dict[
     import onnxruntime
     import torch
 
-    from models.learners.distributions import family
-    from models.networks.transformer import Layout, Sizes, Transformer, to_onnx
+    from quantd.models.learners.distributions import family
+    from quantd.models.networks.transformer import Layout, Sizes, Transformer, to_onnx
 
     torch.set_num_threads(1)
     random, actions = torch.Generator().manual_seed(1), family("simplex", assets + 1)
@@ -133,9 +133,9 @@ def _turns(sides: dict[str, Callable[[], Any]], seconds: float) -> dict[str, tup
 
 def features() -> None:
     """What Lite's features were chosen by."""
-    from models.training.markets import markets_of
-    from models.training.plan import default
-    from models.training.profiles import AHEAD, LITE_FEATURES, ranked
+    from quantd.models.training.markets import markets_of
+    from quantd.models.training.plan import default
+    from quantd.models.training.profiles import AHEAD, LITE_FEATURES, ranked
 
     plan = default("maddpg", "full")
     train, markets = plan.splits.train, markets_of(plan)
@@ -173,7 +173,7 @@ def main() -> None:
 def _tables(
     found: dict[str, dict[str, Any]], sharpes: dict[str, tuple[float, float, int] | None], folder: Path
 ) -> None:
-    from models.training.profiles import UNDONE
+    from quantd.models.training.profiles import UNDONE
 
     load, cores = os.getloadavg()[0], os.cpu_count() or 1
     busy = ": BUSY" if load > 0.5 * cores else ""

@@ -9,13 +9,13 @@ from time import perf_counter_ns
 
 import numpy as np
 
-from risk.assessment import Book, Settings, assess
-from risk.contributions import historical
-from risk.diversification import effective_bets_of
-from risk.measures import covariance
-from risk.stress import SHIPPED
-from risk.tails import ewma_covariance, filtered, ledoit_wolf
-from trading.instruments import Instrument, Universe
+from quantd.risk.assessment import Book, Settings, assess
+from quantd.risk.contributions import historical
+from quantd.risk.diversification import effective_bets_of
+from quantd.risk.measures import covariance
+from quantd.risk.stress import SHIPPED
+from quantd.risk.tails import ewma_covariance, filtered, ledoit_wolf
+from quantd.trading.instruments import Instrument, Universe
 
 SECTORS = ("energy", "financials", "health care", "information technology", "utilities", "gold", "crypto", "")
 

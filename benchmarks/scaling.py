@@ -20,14 +20,14 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Final
 
-from adapters.store.store import Store
-from adapters.store.writing import Batch
 from benchmarks import instances
 from benchmarks.engine import LIMITS as DEFAULTS
 from benchmarks.engine import Quiet, Rotating, market, shell, timeline
-from daemon.recovery import Journal
-from strategies.policies import POLICIES
-from trading.ports import Policy
+from quantd.adapters.store.store import Store
+from quantd.adapters.store.writing import Batch
+from quantd.daemon.recovery import Journal
+from quantd.strategies.policies import POLICIES
+from quantd.trading.ports import Policy
 
 RUN: Final = "scaling0"
 BEFORE: Final = 300

@@ -8,14 +8,14 @@ from collections.abc import Callable
 from hashlib import blake2b
 from pathlib import Path
 
-from adapters.store.projection import Projection
-from adapters.store.store import Store
-from adapters.store.writing import Batch
-from trading import codec
-from trading.effects import Ended, Filled
-from trading.events import SliceRef, Tick
-from trading.instruments import Instrument, Universe
-from trading.orders import Cause, OrderBasket, OrderState, Reports
+from quantd.adapters.store.projection import Projection
+from quantd.adapters.store.store import Store
+from quantd.adapters.store.writing import Batch
+from quantd.trading import codec
+from quantd.trading.effects import Ended, Filled
+from quantd.trading.events import SliceRef, Tick
+from quantd.trading.instruments import Instrument, Universe
+from quantd.trading.orders import Cause, OrderBasket, OrderState, Reports
 
 N = 20
 RUN = "bench000"

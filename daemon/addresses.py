@@ -9,10 +9,10 @@ from typing import Final
 import numpy as np
 from msgspec import Struct
 
-from adapters.store.reading import Decision, OrderNow, Reader
-from daemon.limit_rows import reason_name, reason_text
-from daemon.overview import iso
-from trading.orders import order_id, quantity_text
+from quantd.adapters.store.reading import Decision, OrderNow, Reader
+from quantd.daemon.limit_rows import reason_name, reason_text
+from quantd.daemon.overview import iso
+from quantd.trading.orders import order_id, quantity_text
 
 _ADDRESS: Final = re.compile(r"d(\d{1,18})(?:\.(\d{1,4}))?(?::(.+))?")
 PAGE: Final = 200

@@ -6,16 +6,16 @@ The order is fixed: the policy's weights are sized, and what is sized is rebalan
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from daemon.config import Agent, Config
-from daemon.config.rules import RebalanceTable, Sizing
-from daemon.policies import Apart, Inner, PolicyError, fit, load
-from models.learned.signing import KeyFault, artifacts_in, signature_fault
-from strategies.policies.rebalanced import CostAware, Rebalanced, RebalanceRules
-from strategies.policies.sized import RegimeExposure, Sized, SizingRules
-from strategies.regimes import RegimeParams
-from trading.instruments import MICRO, Universe
-from trading.market import Floats
-from trading.ports import Policy, leaves
+from quantd.daemon.config import Agent, Config
+from quantd.daemon.config.rules import RebalanceTable, Sizing
+from quantd.daemon.policies import Apart, Inner, PolicyError, fit, load
+from quantd.models.learned.signing import KeyFault, artifacts_in, signature_fault
+from quantd.strategies.policies.rebalanced import CostAware, Rebalanced, RebalanceRules
+from quantd.strategies.policies.sized import RegimeExposure, Sized, SizingRules
+from quantd.strategies.regimes import RegimeParams
+from quantd.trading.instruments import MICRO, Universe
+from quantd.trading.market import Floats
+from quantd.trading.ports import Policy, leaves
 
 Room = Callable[[Floats], float]
 

@@ -12,64 +12,74 @@ from pathlib import Path
 
 import structlog
 
-from adapters.brokers.errors import VenueError
-from adapters.bus.commands import ANSWERS, COMMANDS
-from adapters.bus.embedded import BrokerUnavailable, EmbeddedBroker
-from adapters.bus.messages import Composer, Message, Standing
-from adapters.bus.mqtt import Listen, MqttBus, MqttSettings, address
-from adapters.bus.outbox import Lanes, StoredAlerts
-from adapters.bus.payloads import StatusState
-from adapters.bus.topics import root
-from adapters.feeds.errors import FeedError
-from adapters.feeds.source import SourceError
-from adapters.listener import FEWEST_DESCRIPTORS, descriptors
-from adapters.store.errors import StoreDamaged
-from adapters.store.projection import Projection
-from adapters.store.reading import Reader
-from adapters.store.store import Store
-from adapters.store.verify import NEWEST
-from daemon import systemd
-from daemon.alerting import AlertFilter
-from daemon.api.server import Api
-from daemon.assembly import Assembly, Parts, assemble_live, limits_of_config, parts_of
-from daemon.assessing import METRICS, assessed, metrics_of
-from daemon.carrying import CLOSES, MOVES, NotCarried, carried_from, carried_into, carry_over, move, moves, same_account
-from daemon.config import Config, ConfigError, Mistake, digest, load, reloading, secret, store_url
-from daemon.deadline import Deadline
-from daemon.engine.freezing import in_force
-from daemon.histories import Histories
-from daemon.inbox import InboxFull
-from daemon.jobs import Jobs, alert, kept_up, reason_of
-from daemon.known import known_names
-from daemon.loop import Shell
-from daemon.mqtt_commands import MqttCommands, command_key
-from daemon.observability import configure
-from daemon.opening import begin
-from daemon.outside import Aside, Outside
-from daemon.overview import iso
-from daemon.past import NotKept, newest_snapshot, refold, save_config
-from daemon.permission import refusal
-from daemon.protection import bus_tls, embedded_settings, unenforced, unguarded
-from daemon.reaching import Reach, account_of, mistakes_of, reach
-from daemon.recovery import Journal, RecordTooLong, ReplayDifference
-from daemon.report.reporting import Reporter
-from daemon.retraining import Retraining
-from daemon.service import Service
-from daemon.summary import Summary, summary
-from daemon.supported import not_yet
-from daemon.terminal import watch
-from daemon.timeline import instants
-from daemon.tokens import Insecure, tighten
-from daemon.upkeep import Upkeep
-from daemon.version import VERSION
-from daemon.watch import SILENCE_S, Sentry, watch_halt_file
-from daemon.watch import watch as watch_conditions
-from daemon.wire import Wire
-from daemon.worker import Apart, lacking
-from risk.limits import Reason
-from trading.codec import decode
-from trading.events import Operator, Reloaded, Started, Stopping
-from trading.orders import base36, quantity_text
+from quantd.adapters.brokers.errors import VenueError
+from quantd.adapters.bus.commands import ANSWERS, COMMANDS
+from quantd.adapters.bus.embedded import BrokerUnavailable, EmbeddedBroker
+from quantd.adapters.bus.messages import Composer, Message, Standing
+from quantd.adapters.bus.mqtt import Listen, MqttBus, MqttSettings, address
+from quantd.adapters.bus.outbox import Lanes, StoredAlerts
+from quantd.adapters.bus.payloads import StatusState
+from quantd.adapters.bus.topics import root
+from quantd.adapters.feeds.errors import FeedError
+from quantd.adapters.feeds.source import SourceError
+from quantd.adapters.listener import FEWEST_DESCRIPTORS, descriptors
+from quantd.adapters.store.errors import StoreDamaged
+from quantd.adapters.store.projection import Projection
+from quantd.adapters.store.reading import Reader
+from quantd.adapters.store.store import Store
+from quantd.adapters.store.verify import NEWEST
+from quantd.daemon import systemd
+from quantd.daemon.alerting import AlertFilter
+from quantd.daemon.api.server import Api
+from quantd.daemon.assembly import Assembly, Parts, assemble_live, limits_of_config, parts_of
+from quantd.daemon.assessing import METRICS, assessed, metrics_of
+from quantd.daemon.carrying import (
+    CLOSES,
+    MOVES,
+    NotCarried,
+    carried_from,
+    carried_into,
+    carry_over,
+    move,
+    moves,
+    same_account,
+)
+from quantd.daemon.config import Config, ConfigError, Mistake, digest, load, reloading, secret, store_url
+from quantd.daemon.deadline import Deadline
+from quantd.daemon.engine.freezing import in_force
+from quantd.daemon.histories import Histories
+from quantd.daemon.inbox import InboxFull
+from quantd.daemon.jobs import Jobs, alert, kept_up, reason_of
+from quantd.daemon.known import known_names
+from quantd.daemon.loop import Shell
+from quantd.daemon.mqtt_commands import MqttCommands, command_key
+from quantd.daemon.observability import configure
+from quantd.daemon.opening import begin
+from quantd.daemon.outside import Aside, Outside
+from quantd.daemon.overview import iso
+from quantd.daemon.past import NotKept, newest_snapshot, refold, save_config
+from quantd.daemon.permission import refusal
+from quantd.daemon.protection import bus_tls, embedded_settings, unenforced, unguarded
+from quantd.daemon.reaching import Reach, account_of, mistakes_of, reach
+from quantd.daemon.recovery import Journal, RecordTooLong, ReplayDifference
+from quantd.daemon.report.reporting import Reporter
+from quantd.daemon.retraining import Retraining
+from quantd.daemon.service import Service
+from quantd.daemon.summary import Summary, summary
+from quantd.daemon.supported import not_yet
+from quantd.daemon.terminal import watch
+from quantd.daemon.timeline import instants
+from quantd.daemon.tokens import Insecure, tighten
+from quantd.daemon.upkeep import Upkeep
+from quantd.daemon.version import VERSION
+from quantd.daemon.watch import SILENCE_S, Sentry, watch_halt_file
+from quantd.daemon.watch import watch as watch_conditions
+from quantd.daemon.wire import Wire
+from quantd.daemon.worker import Apart, lacking
+from quantd.risk.limits import Reason
+from quantd.trading.codec import decode
+from quantd.trading.events import Operator, Reloaded, Started, Stopping
+from quantd.trading.orders import base36, quantity_text
 
 log = structlog.get_logger("quantd")
 

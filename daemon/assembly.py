@@ -15,37 +15,37 @@ from typing import Final
 import structlog
 from msgspec.structs import replace
 
-from adapters.brokers.paper import Paper
-from adapters.calendars import sessions as calendar_sessions
-from adapters.feeds.errors import FeedError
-from adapters.feeds.files import span
-from adapters.feeds.macro import MacroFile, RateFile, series_digest
-from adapters.feeds.replay import Replay
-from daemon.agent_policies import policy_of
-from daemon.config import Agent, Config
-from daemon.config import Limits as LimitKeys
-from daemon.config.schema import MANUAL
-from daemon.engine.allowance import Allowance
-from daemon.engine.parents import U_SHAPE, Execution
-from daemon.engine.planning import headroom
-from daemon.engine.shares import CapitalRules, Regime
-from daemon.engine.state import AgentRules, Rules, State
-from daemon.engine.trial import PromotionRules
-from daemon.loop import Log, Shell
-from daemon.policies import Apart, PolicyError, answer
-from daemon.schedule import Schedule, Verdict, catch_up, due, stream
-from daemon.timeline import Item, due_agents, sample_ticks, timeline, with_due
-from daemon.wire import Wire
-from risk.limits import PROFILES, Correlation, Limits, Liquidity, Protective, Rate, Stress, Tail, override
-from risk.stress import SHIPPED, Shock
-from trading.effects import Ask
-from trading.events import Decided, Tick
-from trading.execution import Costs
-from trading.instruments import Universe
-from trading.market import Floats, MarketSlice
-from trading.ports import Policy, leaves
-from trading.sessions import DAY_NS, Sessions
-from trading.statistics import RISK_FREE_ANNUAL, RiskFree, sharpe_definition
+from quantd.adapters.brokers.paper import Paper
+from quantd.adapters.calendars import sessions as calendar_sessions
+from quantd.adapters.feeds.errors import FeedError
+from quantd.adapters.feeds.files import span
+from quantd.adapters.feeds.macro import MacroFile, RateFile, series_digest
+from quantd.adapters.feeds.replay import Replay
+from quantd.daemon.agent_policies import policy_of
+from quantd.daemon.config import Agent, Config
+from quantd.daemon.config import Limits as LimitKeys
+from quantd.daemon.config.schema import MANUAL
+from quantd.daemon.engine.allowance import Allowance
+from quantd.daemon.engine.parents import U_SHAPE, Execution
+from quantd.daemon.engine.planning import headroom
+from quantd.daemon.engine.shares import CapitalRules, Regime
+from quantd.daemon.engine.state import AgentRules, Rules, State
+from quantd.daemon.engine.trial import PromotionRules
+from quantd.daemon.loop import Log, Shell
+from quantd.daemon.policies import Apart, PolicyError, answer
+from quantd.daemon.schedule import Schedule, Verdict, catch_up, due, stream
+from quantd.daemon.timeline import Item, due_agents, sample_ticks, timeline, with_due
+from quantd.daemon.wire import Wire
+from quantd.risk.limits import PROFILES, Correlation, Limits, Liquidity, Protective, Rate, Stress, Tail, override
+from quantd.risk.stress import SHIPPED, Shock
+from quantd.trading.effects import Ask
+from quantd.trading.events import Decided, Tick
+from quantd.trading.execution import Costs
+from quantd.trading.instruments import Universe
+from quantd.trading.market import Floats, MarketSlice
+from quantd.trading.ports import Policy, leaves
+from quantd.trading.sessions import DAY_NS, Sessions
+from quantd.trading.statistics import RISK_FREE_ANNUAL, RiskFree, sharpe_definition
 
 log = structlog.get_logger("quantd.assembly")
 

@@ -7,14 +7,14 @@ import numpy as np
 from msgspec import Struct
 from msgspec.structs import replace
 
-from daemon.engine.state import HOUSE, State
-from daemon.engine.valuation import realised_by_date
-from daemon.engine.watching import limits_of, market_context
-from risk.assessment import Assessment, Book, Settings, assess
-from risk.limits import Limits
-from risk.liquidity import PARTICIPATION
-from risk.realised import KEPT
-from risk.stress import SHIPPED
+from quantd.daemon.engine.state import HOUSE, State
+from quantd.daemon.engine.valuation import realised_by_date
+from quantd.daemon.engine.watching import limits_of, market_context
+from quantd.risk.assessment import Assessment, Book, Settings, assess
+from quantd.risk.limits import Limits
+from quantd.risk.liquidity import PARTICIPATION
+from quantd.risk.realised import KEPT
+from quantd.risk.stress import SHIPPED
 
 METRICS: Final = {
     "volatility": "volatility_annual",

@@ -9,20 +9,20 @@ from typing import Final
 import numpy as np
 from msgspec import Struct
 
-from daemon.commanding import Fault, NotDone, one_line
-from daemon.config.schema import MANUAL
-from daemon.engine.settling import agent_of, difference, free_micro, told
-from daemon.engine.state import State
-from daemon.engine.switching import SWITCH_NAMES
-from daemon.overview import READY
-from daemon.service import Service
-from risk.limits import REASON_TEXT, Reason
-from risk.switch import RUN
-from trading.effects import Cancel, Effect, Planned, Publish
-from trading.events import Correction, Flow, Halted, Reconciled, Wished
-from trading.instruments import MICRO, NANO
-from trading.orders import OrderBasket, money_text, order_id, price_text, quantity_text
-from trading.venue import VenueAccount
+from quantd.daemon.commanding import Fault, NotDone, one_line
+from quantd.daemon.config.schema import MANUAL
+from quantd.daemon.engine.settling import agent_of, difference, free_micro, told
+from quantd.daemon.engine.state import State
+from quantd.daemon.engine.switching import SWITCH_NAMES
+from quantd.daemon.overview import READY
+from quantd.daemon.service import Service
+from quantd.risk.limits import REASON_TEXT, Reason
+from quantd.risk.switch import RUN
+from quantd.trading.effects import Cancel, Effect, Planned, Publish
+from quantd.trading.events import Correction, Flow, Halted, Reconciled, Wished
+from quantd.trading.instruments import MICRO, NANO
+from quantd.trading.orders import OrderBasket, money_text, order_id, price_text, quantity_text
+from quantd.trading.venue import VenueAccount
 
 MOST: Final = 2**62
 """Above this an amount does not fit the journal's integers."""

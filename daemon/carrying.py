@@ -10,14 +10,14 @@ from typing import Final
 import msgspec
 import structlog
 
-from adapters.store.store import Store
-from daemon.assembly import Parts
-from daemon.config import Config
-from daemon.engine.carrying import carry_of, unfit
-from daemon.engine.freezing import freeze
-from daemon.loop import Kept
-from daemon.service import Service
-from trading.events import Carried, Stopping
+from quantd.adapters.store.store import Store
+from quantd.daemon.assembly import Parts
+from quantd.daemon.config import Config
+from quantd.daemon.engine.carrying import carry_of, unfit
+from quantd.daemon.engine.freezing import freeze
+from quantd.daemon.loop import Kept
+from quantd.daemon.service import Service
+from quantd.trading.events import Carried, Stopping
 
 INTO: Final = "carried into "
 

@@ -2,10 +2,10 @@
 
 from typing import Final, Literal
 
-from daemon.overview import READY
-from daemon.service import Service
-from daemon.watch import halt_file
-from trading.events import Operator
+from quantd.daemon.overview import READY
+from quantd.daemon.service import Service
+from quantd.daemon.watch import halt_file
+from quantd.trading.events import Operator
 
 REASON_CHARS: Final = 500
 

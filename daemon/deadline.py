@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Final
 
-from daemon.policies import answer
-from daemon.user_policy import UserPolicy
-from daemon.worker import LIMIT_S, Worker
-from trading.effects import Ask
-from trading.events import Decided
-from trading.ports import Policy, leaves
+from quantd.daemon.policies import answer
+from quantd.daemon.user_policy import UserPolicy
+from quantd.daemon.worker import LIMIT_S, Worker
+from quantd.trading.effects import Ask
+from quantd.trading.events import Decided
+from quantd.trading.ports import Policy, leaves
 
 TAKEN: Final = 4096
 """Times of answers that are kept between two scrapes."""

@@ -6,10 +6,10 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from adapters.store.records import Records
-from daemon.assembly import Parts
-from daemon.listing import decision_line
-from trading.effects import Planned
+from quantd.adapters.store.records import Records
+from quantd.daemon.assembly import Parts
+from quantd.daemon.listing import decision_line
+from quantd.trading.effects import Planned
 
 NEWEST: Final = 16
 """Plans looked at: more than there are agents in any sane house, and their follow-ups."""

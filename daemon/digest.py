@@ -12,9 +12,9 @@ from typing import Final
 
 import msgspec
 
-from trading.effects import Effect, Filled, Valued
-from trading.instruments import Universe
-from trading.orders import OrderBasket
+from quantd.trading.effects import Effect, Filled, Valued
+from quantd.trading.instruments import Universe
+from quantd.trading.orders import OrderBasket
 
 _encode = msgspec.msgpack.Encoder().encode
 

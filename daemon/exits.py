@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 from msgspec import Struct
 
-from adapters.store.store import read_only
-from trading.codec import decode
-from trading.effects import Planned, Protected, Rested
-from trading.instruments import NANO
-from trading.orders import price_text
+from quantd.adapters.store.store import read_only
+from quantd.trading.codec import decode
+from quantd.trading.effects import Planned, Protected, Rested
+from quantd.trading.instruments import NANO
+from quantd.trading.orders import price_text
 
 
 class ExitPart(Struct, frozen=True):

@@ -11,22 +11,22 @@ from typing import Final
 import numpy as np
 from msgspec import Struct
 
-from adapters.store.reading import Decision, OrderNow, Reader
-from adapters.store.store import read_only
-from daemon.addresses import Found, address_of
-from daemon.engine.judged import Judged
-from daemon.exits import ExitPart, exits_of
-from daemon.limit_rows import Largest, LimitRow, largest_of, reason_name, reason_text, recorded_rows, rows_of
-from daemon.overview import SWITCH, iso
-from daemon.refolded import Unavailable
-from daemon.shortfalls import Costed, Slices, of_order, of_whole, shortfalls
-from risk.limits import Limits
-from trading.books import Ledger
-from trading.codec import decode
-from trading.effects import AgentPlan, Crossed, Filled, Planned
-from trading.events import Action
-from trading.instruments import NANO, Universe
-from trading.orders import Fill, price_text, quantity_text
+from quantd.adapters.store.reading import Decision, OrderNow, Reader
+from quantd.adapters.store.store import read_only
+from quantd.daemon.addresses import Found, address_of
+from quantd.daemon.engine.judged import Judged
+from quantd.daemon.exits import ExitPart, exits_of
+from quantd.daemon.limit_rows import Largest, LimitRow, largest_of, reason_name, reason_text, recorded_rows, rows_of
+from quantd.daemon.overview import SWITCH, iso
+from quantd.daemon.refolded import Unavailable
+from quantd.daemon.shortfalls import Costed, Slices, of_order, of_whole, shortfalls
+from quantd.risk.limits import Limits
+from quantd.trading.books import Ledger
+from quantd.trading.codec import decode
+from quantd.trading.effects import AgentPlan, Crossed, Filled, Planned
+from quantd.trading.events import Action
+from quantd.trading.instruments import NANO, Universe
+from quantd.trading.orders import Fill, price_text, quantity_text
 
 Judge = Callable[[Decision], list[Judged]]
 """Gives what the gates were asked for a decision; raises Unavailable."""

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
-from adapters.store.reading import EquityPoint, Reader, RiskPoint
-from daemon.config.limits import History
-from trading.effects import Assessed, Effect, Planned, Valued
-from trading.orders import money_text
+from quantd.adapters.store.reading import EquityPoint, Reader, RiskPoint
+from quantd.daemon.config.limits import History
+from quantd.trading.effects import Assessed, Effect, Planned, Valued
+from quantd.trading.orders import money_text
 
 
 class Allocation(Struct, frozen=True):

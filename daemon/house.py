@@ -3,9 +3,9 @@ who is a shadow."""
 
 from math import isfinite
 
-from daemon.engine.state import State
-from daemon.engine.valuation import realised_by_date
-from trading.statistics import mean_correlation
+from quantd.daemon.engine.state import State
+from quantd.daemon.engine.valuation import realised_by_date
+from quantd.trading.statistics import mean_correlation
 
 
 def capital_shares(state: State) -> dict[int, tuple[float, float]]:

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
-from daemon.timeline import Item
-from trading.effects import Effect
-from trading.events import Condition, Event, Operator, Stopping
-from trading.ports import BrokerNews
+from quantd.daemon.timeline import Item
+from quantd.trading.effects import Effect
+from quantd.trading.events import Condition, Event, Operator, Stopping
+from quantd.trading.ports import BrokerNews
 
 COMMANDS = 64
 """Commands that may wait; one more is refused, so that a flood cannot grow the inbox."""

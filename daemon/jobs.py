@@ -9,9 +9,9 @@ from typing import Final
 import structlog
 from msgspec import Struct
 
-from daemon.inbox import InboxFull
-from daemon.service import Service
-from trading.events import Condition
+from quantd.daemon.inbox import InboxFull
+from quantd.daemon.service import Service
+from quantd.trading.events import Condition
 
 log = structlog.get_logger("quantd.jobs")
 

@@ -2,13 +2,13 @@
 
 from typing import Final
 
-from daemon.config import Known
-from models.forests.params import NAME as LEARNED_ALLOCATION
-from models.forests.params import AllocationParams
-from risk.limits import PROFILES
-from strategies.policies import COMPOSITE_PARAMS, COMPOSITES, POLICIES, ParamsError
-from strategies.policies.fixed_mix import FixedMixParams
-from strategies.policies.signals import SignalsParams
+from quantd.daemon.config import Known
+from quantd.models.forests.params import NAME as LEARNED_ALLOCATION
+from quantd.models.forests.params import AllocationParams
+from quantd.risk.limits import PROFILES
+from quantd.strategies.policies import COMPOSITE_PARAMS, COMPOSITES, POLICIES, ParamsError
+from quantd.strategies.policies.fixed_mix import FixedMixParams
+from quantd.strategies.policies.signals import SignalsParams
 
 COMMON: Final = (
     "24/7", "XNYS", "XNAS", "NYSE", "NASDAQ", "XLON", "LSE", "XETR", "XFRA", "XPAR", "XAMS", "XSWX", "XMIL", "XMAD",
@@ -27,13 +27,13 @@ class Calendars(tuple[str, ...]):
 
 
 def _all_calendars() -> tuple[str, ...]:
-    from adapters.calendars import ALWAYS_OPEN, names
+    from quantd.adapters.calendars import ALWAYS_OPEN, names
 
     return (ALWAYS_OPEN, *names())
 
 
 def known_names() -> Known:
-    """What `daemon.config.load` checks names against."""
+    """What `quantd.daemon.config.load` checks names against."""
     parameters = {name: fields for name in POLICIES if (fields := _parameters(name)) is not None}
     parameters[LEARNED_ALLOCATION] = AllocationParams.__struct_fields__
     names = tuple(sorted([*POLICIES, *COMPOSITES, LEARNED_ALLOCATION]))

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator, Sequence
 
-from daemon.engine.state import State
-from models.forests.policy import LearnedAllocation, Standing
-from strategies.policies.members import leaves_with_memory
-from trading.ports import Policy
+from quantd.daemon.engine.state import State
+from quantd.models.forests.policy import LearnedAllocation, Standing
+from quantd.strategies.policies.members import leaves_with_memory
+from quantd.trading.ports import Policy
 
 
 def helper_models(policies: Sequence[Policy], state: State) -> Iterator[tuple[str, str, Standing]]:

@@ -5,13 +5,13 @@ from math import isfinite
 
 from msgspec import Struct
 
-from daemon.engine.judged import Judged
-from daemon.limit_words import HOUR_NS, LIMIT_OF, WORDS, is_of, unit, words
-from risk.headroom import Figure, Most, figures_of, most, most_under, sent
-from risk.limits import REASON_TEXT, Limits, Reason
-from risk.standing import FLOORS
-from trading.instruments import Universe
-from trading.orders import quantity_text
+from quantd.daemon.engine.judged import Judged
+from quantd.daemon.limit_words import HOUR_NS, LIMIT_OF, WORDS, is_of, unit, words
+from quantd.risk.headroom import Figure, Most, figures_of, most, most_under, sent
+from quantd.risk.limits import REASON_TEXT, Limits, Reason
+from quantd.risk.standing import FLOORS
+from quantd.trading.instruments import Universe
+from quantd.trading.orders import quantity_text
 
 
 class LimitRow(Struct, frozen=True):

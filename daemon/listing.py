@@ -6,14 +6,14 @@ from typing import Final
 import numpy as np
 from msgspec import Struct
 
-from adapters.store.reading import Alert, EquityPoint, OrderNow, Reader, RiskPoint
-from daemon.histories import Allocation
-from daemon.limit_rows import reason_name
-from daemon.overview import LimitNow, iso, limit_now
-from daemon.shortfalls import Costed
-from trading.effects import Planned
-from trading.instruments import Universe
-from trading.orders import Fill, quantity_text
+from quantd.adapters.store.reading import Alert, EquityPoint, OrderNow, Reader, RiskPoint
+from quantd.daemon.histories import Allocation
+from quantd.daemon.limit_rows import reason_name
+from quantd.daemon.overview import LimitNow, iso, limit_now
+from quantd.daemon.shortfalls import Costed
+from quantd.trading.effects import Planned
+from quantd.trading.instruments import Universe
+from quantd.trading.orders import Fill, quantity_text
 
 LIMIT_ROWS: Final = 10_000
 """Most rows of one answer of the API."""

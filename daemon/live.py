@@ -2,9 +2,9 @@
 
 from collections.abc import AsyncIterator, Callable, Iterator
 
-from daemon.timeline import Item, time_of
-from trading.events import Tick
-from trading.ports import LiveFeed, Until
+from quantd.daemon.timeline import Item, time_of
+from quantd.trading.events import Tick
+from quantd.trading.ports import LiveFeed, Until
 
 
 async def live_timeline(

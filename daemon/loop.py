@@ -11,17 +11,17 @@ from typing import Protocol
 import msgspec
 from msgspec import Struct
 
-from daemon.digest import Digest
-from daemon.engine import step
-from daemon.engine.freezing import freeze, thaw
-from daemon.engine.state import Rules, State
-from daemon.tally import Tally
-from daemon.timeline import Item
-from trading.effects import Again, Ask, Cancel, Effect, Query, Shadowed, Snapshot, Stop
-from trading.events import Action, Condition, Decided, Event, Shade, Started, Tick, Unknown
-from trading.market import MarketSlice
-from trading.orders import OrderBasket
-from trading.ports import BrokerNews, SimulatedBroker
+from quantd.daemon.digest import Digest
+from quantd.daemon.engine import step
+from quantd.daemon.engine.freezing import freeze, thaw
+from quantd.daemon.engine.state import Rules, State
+from quantd.daemon.tally import Tally
+from quantd.daemon.timeline import Item
+from quantd.trading.effects import Again, Ask, Cancel, Effect, Query, Shadowed, Snapshot, Stop
+from quantd.trading.events import Action, Condition, Decided, Event, Shade, Started, Tick, Unknown
+from quantd.trading.market import MarketSlice
+from quantd.trading.orders import OrderBasket
+from quantd.trading.ports import BrokerNews, SimulatedBroker
 
 Answer = Callable[[Ask], Decided]
 

@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from functools import cache
 from typing import Any, Final
 
-from daemon.assembly import limits_of, shocks_of
-from daemon.config import Config, load
-from daemon.known import known_names
-from models import bundled
-from risk.limits import PROFILES, Limits, override, tightest
+from quantd import bundled
+from quantd.daemon.assembly import limits_of, shocks_of
+from quantd.daemon.config import Config, load
+from quantd.daemon.known import known_names
+from quantd.risk.limits import PROFILES, Limits, override, tightest
 
 WITHOUT_PROFILE: Final = "balanced"
 """What an agent without a profile is held to."""

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import msgspec
 
-from adapters.feeds.http_json import HttpMapping, Signature
-from adapters.feeds.limited import Rate
+from quantd.adapters.feeds.http_json import HttpMapping, Signature
+from quantd.adapters.feeds.limited import Rate
 
 
 class MappingWrong(ValueError):

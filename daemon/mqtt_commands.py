@@ -14,7 +14,7 @@ from typing import Final
 import msgspec
 import structlog
 
-from adapters.bus.commands import (
+from quantd.adapters.bus.commands import (
     AHEAD_S,
     KEY_CHARS,
     SKEW_S,
@@ -26,13 +26,13 @@ from adapters.bus.commands import (
     answer_payload,
     authentic,
 )
-from daemon.commanding import NotDone, operator
-from daemon.config import Config, Mistake, secret
-from daemon.inbox import InboxFull
-from daemon.overview import SWITCH
-from daemon.service import Service
-from trading.effects import Effect
-from trading.events import Operator
+from quantd.daemon.commanding import NotDone, operator
+from quantd.daemon.config import Config, Mistake, secret
+from quantd.daemon.inbox import InboxFull
+from quantd.daemon.overview import SWITCH
+from quantd.daemon.service import Service
+from quantd.trading.effects import Effect
+from quantd.trading.events import Operator
 
 log = structlog.get_logger("quantd.commands")
 

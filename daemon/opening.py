@@ -3,14 +3,14 @@ were put aside."""
 
 import msgspec
 
-from adapters.store.writing import BadBar
-from daemon.assembly import Assembly, Parts, instant_text
-from daemon.config import Config, digest
-from daemon.engine.freezing import in_force
-from daemon.loop import Shell
-from daemon.version import blas_name, code_version, lock_hash
-from trading.events import Carried, Condition, Reloaded, Started
-from trading.ports import Policy, leaves
+from quantd.adapters.store.writing import BadBar
+from quantd.daemon.assembly import Assembly, Parts, instant_text
+from quantd.daemon.config import Config, digest
+from quantd.daemon.engine.freezing import in_force
+from quantd.daemon.loop import Shell
+from quantd.daemon.version import blas_name, code_version, lock_hash
+from quantd.trading.events import Carried, Condition, Reloaded, Started
+from quantd.trading.ports import Policy, leaves
 
 
 def artifacts_in(policy: Policy) -> str:

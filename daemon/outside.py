@@ -11,26 +11,26 @@ from typing import Final
 import numpy as np
 import structlog
 
-from adapters.brokers.errors import VenueError
-from adapters.feeds.source import TellsHalts
-from adapters.feeds.validated import BadBar
-from adapters.store.writing import BadBar as StoredBadBar
-from daemon.assembly import Parts
-from daemon.engine.settling import difference
-from daemon.engine.state import State
-from daemon.inbox import InboxFull
-from daemon.live import live_timeline
-from daemon.loop import Shell
-from daemon.reconciling import Reconciler
-from daemon.recovery import unanswered
-from daemon.sending import Sender
-from daemon.service import Service
-from risk.switch import HALT
-from trading.events import Condition, Correction, Halted, Limited, Reconciled, Tick
-from trading.orders import OrderBasket, money_text, quantity_text
-from trading.ports import Broker, LiveFeed
-from trading.sessions import DAY_NS
-from trading.venue import VenueAccount
+from quantd.adapters.brokers.errors import VenueError
+from quantd.adapters.feeds.source import TellsHalts
+from quantd.adapters.feeds.validated import BadBar
+from quantd.adapters.store.writing import BadBar as StoredBadBar
+from quantd.daemon.assembly import Parts
+from quantd.daemon.engine.settling import difference
+from quantd.daemon.engine.state import State
+from quantd.daemon.inbox import InboxFull
+from quantd.daemon.live import live_timeline
+from quantd.daemon.loop import Shell
+from quantd.daemon.reconciling import Reconciler
+from quantd.daemon.recovery import unanswered
+from quantd.daemon.sending import Sender
+from quantd.daemon.service import Service
+from quantd.risk.switch import HALT
+from quantd.trading.events import Condition, Correction, Halted, Limited, Reconciled, Tick
+from quantd.trading.orders import OrderBasket, money_text, quantity_text
+from quantd.trading.ports import Broker, LiveFeed
+from quantd.trading.sessions import DAY_NS
+from quantd.trading.venue import VenueAccount
 
 log = structlog.get_logger("quantd.outside")
 

@@ -11,22 +11,22 @@ from typing import Final
 import numpy as np
 from msgspec import Struct
 
-from daemon.assembly import Parts
-from daemon.config import Config
-from daemon.engine.coin_fees import dust_micro
-from daemon.engine.halting import limits_text
-from daemon.engine.state import HOUSE, State
-from daemon.engine.watching import limit_values
-from daemon.house import capital_shares, diversity, shadow_lots
-from daemon.limit_words import HOUR_NS, unit, words
-from daemon.service import Service
-from daemon.version import VERSION
-from daemon.worker import lacking
-from risk.limits import Limits
-from risk.monitor import UNWATCHED, floor_usage
-from risk.standing import FLOORS
-from trading.instruments import MICRO
-from trading.orders import money_text, price_text, quantity_text
+from quantd.daemon.assembly import Parts
+from quantd.daemon.config import Config
+from quantd.daemon.engine.coin_fees import dust_micro
+from quantd.daemon.engine.halting import limits_text
+from quantd.daemon.engine.state import HOUSE, State
+from quantd.daemon.engine.watching import limit_values
+from quantd.daemon.house import capital_shares, diversity, shadow_lots
+from quantd.daemon.limit_words import HOUR_NS, unit, words
+from quantd.daemon.service import Service
+from quantd.daemon.version import VERSION
+from quantd.daemon.worker import lacking
+from quantd.risk.limits import Limits
+from quantd.risk.monitor import UNWATCHED, floor_usage
+from quantd.risk.standing import FLOORS
+from quantd.trading.instruments import MICRO
+from quantd.trading.orders import money_text, price_text, quantity_text
 
 SWITCH: Final = ("RUN", "REDUCE", "HALT")
 READY: Final = frozenset({"running", "ended"})

@@ -7,20 +7,20 @@ from typing import Protocol
 import msgspec
 from msgspec import Struct
 
-from adapters.feeds.errors import FeedError
-from daemon.assembly import Assembly, Parts, parts_of
-from daemon.config import Config, ConfigError, digest, read
-from daemon.engine.judged import Judged
-from daemon.known import known_names
-from daemon.loop import Shell
-from daemon.recovery import Journal, RecordTooLong, fold, fold_live
-from daemon.timeline import Item, instants
-from daemon.version import code_version
-from daemon.worker import Apart
-from trading.codec import decode
-from trading.effects import Effect
-from trading.events import Event, Started
-from trading.market import MarketSlice
+from quantd.adapters.feeds.errors import FeedError
+from quantd.daemon.assembly import Assembly, Parts, parts_of
+from quantd.daemon.config import Config, ConfigError, digest, read
+from quantd.daemon.engine.judged import Judged
+from quantd.daemon.known import known_names
+from quantd.daemon.loop import Shell
+from quantd.daemon.recovery import Journal, RecordTooLong, fold, fold_live
+from quantd.daemon.timeline import Item, instants
+from quantd.daemon.version import code_version
+from quantd.daemon.worker import Apart
+from quantd.trading.codec import decode
+from quantd.trading.effects import Effect
+from quantd.trading.events import Event, Started
+from quantd.trading.market import MarketSlice
 
 
 class NotKept(Exception):

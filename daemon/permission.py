@@ -14,8 +14,8 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-from daemon.config import Config, digest
-from daemon.version import code_version
+from quantd.daemon.config import Config, digest
+from quantd.daemon.version import code_version
 
 FILE: Final = "doctor-live.json"
 LASTS_S: Final = 24 * 3600.0

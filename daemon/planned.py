@@ -9,21 +9,21 @@ from typing import Final
 import numpy as np
 from msgspec import Struct
 
-from daemon.engine.deciding import ask_agents, on_decided
-from daemon.engine.freezing import thaw
-from daemon.engine.judged import Judged
-from daemon.engine.parents import WORKED
-from daemon.engine.state import HOUSE, Rules, State
-from daemon.limit_rows import LimitRow, in_order, largest_of, reason_name, reason_text, row
-from daemon.overview import SWITCH, iso
-from risk.headroom import figures
-from risk.switch import HALT
-from strategies.allocators.allocation import Allocation, allocation
-from trading.effects import Ask, Cancel, Effect, Planned
-from trading.events import Decided
-from trading.execution import RATE_ONE, Costs, commission_micro, commission_ratio, impact_rate
-from trading.instruments import MICRO, NANO
-from trading.orders import Kind, OrderBasket, price_text, quantity_text
+from quantd.daemon.engine.deciding import ask_agents, on_decided
+from quantd.daemon.engine.freezing import thaw
+from quantd.daemon.engine.judged import Judged
+from quantd.daemon.engine.parents import WORKED
+from quantd.daemon.engine.state import HOUSE, Rules, State
+from quantd.daemon.limit_rows import LimitRow, in_order, largest_of, reason_name, reason_text, row
+from quantd.daemon.overview import SWITCH, iso
+from quantd.risk.headroom import figures
+from quantd.risk.switch import HALT
+from quantd.strategies.allocators.allocation import Allocation, allocation
+from quantd.trading.effects import Ask, Cancel, Effect, Planned
+from quantd.trading.events import Decided
+from quantd.trading.execution import RATE_ONE, Costs, commission_micro, commission_ratio, impact_rate
+from quantd.trading.instruments import MICRO, NANO
+from quantd.trading.orders import Kind, OrderBasket, price_text, quantity_text
 
 Answer = Callable[[Ask], Decided]
 

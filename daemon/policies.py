@@ -8,14 +8,14 @@ from typing import Final, Protocol, cast
 
 import numpy as np
 
-from daemon.user_policy import load_user_policy, place_of
-from strategies.policies import COMPOSITES, MAX_DEPTH, POLICIES, Load, MemberFailed, nearest
-from trading.effects import Ask
-from trading.events import Decided
-from trading.instruments import Universe
-from trading.market import Floats
-from trading.ports import Policy, leaves
-from trading.view import HOLD, MEMORY_BYTES, Hold, Memory, Noted, View
+from quantd.daemon.user_policy import load_user_policy, place_of
+from quantd.strategies.policies import COMPOSITES, MAX_DEPTH, POLICIES, Load, MemberFailed, nearest
+from quantd.trading.effects import Ask
+from quantd.trading.events import Decided
+from quantd.trading.instruments import Universe
+from quantd.trading.market import Floats
+from quantd.trading.ports import Policy, leaves
+from quantd.trading.view import HOLD, MEMORY_BYTES, Hold, Memory, Noted, View
 
 MAX_LEVERAGE: Final = 10.0
 """Weights whose absolute values add up to more are a mistake of units, not a wish: the answer fails."""
@@ -68,9 +68,9 @@ def _found(name: str, params: Mapping[str, object], folder: Path, depth: int, ap
         make = load_user_policy if apart is None else apart.file
         return make(folder / path, attribute or "act", params)
     # ONNX Runtime comes with them, which a policy file's own process is spared
-    from models.forests.params import NAME as LEARNED_ALLOCATION
-    from models.forests.policy import make_learned_allocation
-    from models.loading import load_artifact
+    from quantd.models.forests.params import NAME as LEARNED_ALLOCATION
+    from quantd.models.forests.policy import make_learned_allocation
+    from quantd.models.loading import load_artifact
 
     if name == LEARNED_ALLOCATION:
         return make_learned_allocation(params, lambda called: artifact_folder(called, folder))
@@ -140,8 +140,8 @@ def _kept(weights: object, view: View) -> Floats | Hold:
 def artifact_folder(name: str, folder: Path) -> Path:
     """Where a configuration in `folder` finds the artifact `name`, or the version that it points to: beside itself, else among those
     that came with quantd. Raises ArtifactError for a name that points nowhere."""
-    from models.bundled import find
-    from models.versions import resolved
+    from quantd.bundled import find
+    from quantd.models.versions import resolved
 
     found = resolved(find(name, folder))
     return found if (found / "manifest.json").is_file() else folder / name

@@ -3,10 +3,10 @@
 import ssl
 from collections.abc import Iterator, Sequence
 
-from adapters.bus.embedded import EmbeddedSettings
-from adapters.bus.mqtt import Tls
-from adapters.listener import is_loopback
-from daemon.config import Config, Mistake, secret
+from quantd.adapters.bus.embedded import EmbeddedSettings
+from quantd.adapters.bus.mqtt import Tls
+from quantd.adapters.listener import is_loopback
+from quantd.daemon.config import Config, Mistake, secret
 
 
 def unenforced(config: Config) -> Sequence[Mistake]:

@@ -11,24 +11,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-from adapters.brokers.errors import VenueError
-from adapters.feeds.cached import Cached
-from adapters.feeds.fallback import Fallback
-from adapters.feeds.forming import PutAside
-from adapters.feeds.live import Live
-from adapters.feeds.resample import Resampled, ResampledStream
-from adapters.feeds.retried import Retried
-from adapters.feeds.source import Source, SourceError
-from adapters.feeds.stamps import interval_ns
-from adapters.store.lease import account_key
-from daemon.assembly import Parts, interval_text
-from daemon.config import Config, Mistake, secret
-from daemon.mapping import MappingWrong
-from daemon.sourcing import Vendor, alpaca_keys, source_of, stream_of
-from trading.ports import Broker, LiveFeed
+from quantd.adapters.brokers.errors import VenueError
+from quantd.adapters.feeds.cached import Cached
+from quantd.adapters.feeds.fallback import Fallback
+from quantd.adapters.feeds.forming import PutAside
+from quantd.adapters.feeds.live import Live
+from quantd.adapters.feeds.resample import Resampled, ResampledStream
+from quantd.adapters.feeds.retried import Retried
+from quantd.adapters.feeds.source import Source, SourceError
+from quantd.adapters.feeds.stamps import interval_ns
+from quantd.adapters.store.lease import account_key
+from quantd.daemon.assembly import Parts, interval_text
+from quantd.daemon.config import Config, Mistake, secret
+from quantd.daemon.mapping import MappingWrong
+from quantd.daemon.sourcing import Vendor, alpaca_keys, source_of, stream_of
+from quantd.trading.ports import Broker, LiveFeed
 
 if TYPE_CHECKING:
-    from adapters.exchange.client import Access
+    from quantd.adapters.exchange.client import Access
 
 RETRY_FOR_S: Final = 30.0
 """How long one question to a vendor is put again; the feed goes on asking after that."""
@@ -175,8 +175,8 @@ def venue_of(parts: Parts, run: str) -> Broker | None:
     table, live = parts.config.broker, parts.config.quantd.mode == "live"
     timeout_s, settle_s = table.timeout_ns / 1e9, table.settle_ns / 1e9
     if table.kind == "alpaca":
-        from adapters.brokers.alpaca import Alpaca
-        from adapters.brokers.alpaca_rest import AlpacaSettings
+        from quantd.adapters.brokers.alpaca import Alpaca
+        from quantd.adapters.brokers.alpaca_rest import AlpacaSettings
 
         key, hidden = alpaca_keys()
         if not (key and hidden):
@@ -192,8 +192,8 @@ def venue_of(parts: Parts, run: str) -> Broker | None:
         )
         return Alpaca(settings, parts.universe, run)
     if table.kind == "ccxt":
-        from adapters.brokers.crypto import Crypto
-        from adapters.brokers.crypto_settings import CryptoSettings
+        from quantd.adapters.brokers.crypto import Crypto
+        from quantd.adapters.brokers.crypto_settings import CryptoSettings
 
         return Crypto(CryptoSettings(access_of(parts.config), settle_s=settle_s), parts.universe, run)
     return None
@@ -201,7 +201,7 @@ def venue_of(parts: Parts, run: str) -> Broker | None:
 
 def access_of(config: Config) -> "Access":
     """Which exchange of ccxt orders go to, and as whom: in every mode but live its sandbox."""
-    from adapters.exchange.client import Access
+    from quantd.adapters.exchange.client import Access
 
     table = config.broker
     return Access(

@@ -12,16 +12,16 @@ from typing import Final, Literal
 
 import structlog
 
-from daemon.engine.settling import difference, strays, told
-from daemon.engine.spending import counted
-from daemon.inbox import InboxFull
-from daemon.jobs import alert, reason_of
-from daemon.sending import Sender
-from daemon.service import Service
-from trading.events import Condition, Flow, ForeignFound, Reconciled
-from trading.orders import ENDED, ForeignOrder, OrderState
-from trading.ports import Broker
-from trading.venue import VenueAccount
+from quantd.daemon.engine.settling import difference, strays, told
+from quantd.daemon.engine.spending import counted
+from quantd.daemon.inbox import InboxFull
+from quantd.daemon.jobs import alert, reason_of
+from quantd.daemon.sending import Sender
+from quantd.daemon.service import Service
+from quantd.trading.events import Condition, Flow, ForeignFound, Reconciled
+from quantd.trading.orders import ENDED, ForeignOrder, OrderState
+from quantd.trading.ports import Broker
+from quantd.trading.venue import VenueAccount
 
 log = structlog.get_logger("quantd.reconcile")
 

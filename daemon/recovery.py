@@ -8,12 +8,12 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
-from daemon.engine.state import State
-from daemon.loop import Shell
-from daemon.timeline import Item
-from trading.codec import Entry, JournalEvent, decode, encode, slice_of
-from trading.effects import Ask, Effect
-from trading.events import (
+from quantd.daemon.engine.state import State
+from quantd.daemon.loop import Shell
+from quantd.daemon.timeline import Item
+from quantd.trading.codec import Entry, JournalEvent, decode, encode, slice_of
+from quantd.trading.effects import Ask, Effect
+from quantd.trading.events import (
     Action,
     Bars,
     Busted,
@@ -40,7 +40,7 @@ from trading.events import (
     Unknown,
     Wished,
 )
-from trading.orders import OrderState, Reports
+from quantd.trading.orders import OrderState, Reports
 
 OUTSIDE: Final = (
     Started, Reloaded, Flow, Operator, Condition, Stopping, Reconciled, ForeignFound, Correction, Wished,

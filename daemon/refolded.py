@@ -10,23 +10,23 @@ from pathlib import Path
 
 import msgspec
 
-from adapters.calendars import UnknownCalendar
-from adapters.feeds.errors import FeedError
-from adapters.store.errors import StoreError
-from adapters.store.reading import Decision
-from adapters.store.records import Records
-from daemon.assembly import Parts, parts_of
-from daemon.config import Config, ConfigError, digest
-from daemon.engine.judged import Judged
-from daemon.engine.state import HOUSE
-from daemon.loop import Kept
-from daemon.past import NotKept, Watched, judged_at, saved_config
-from daemon.policies import PolicyError
-from daemon.recovery import RecordTooLong, ReplayDifference
-from daemon.version import code_version
-from daemon.worker import Apart
-from trading.codec import decode
-from trading.events import Started
+from quantd.adapters.calendars import UnknownCalendar
+from quantd.adapters.feeds.errors import FeedError
+from quantd.adapters.store.errors import StoreError
+from quantd.adapters.store.reading import Decision
+from quantd.adapters.store.records import Records
+from quantd.daemon.assembly import Parts, parts_of
+from quantd.daemon.config import Config, ConfigError, digest
+from quantd.daemon.engine.judged import Judged
+from quantd.daemon.engine.state import HOUSE
+from quantd.daemon.loop import Kept
+from quantd.daemon.past import NotKept, Watched, judged_at, saved_config
+from quantd.daemon.policies import PolicyError
+from quantd.daemon.recovery import RecordTooLong, ReplayDifference
+from quantd.daemon.version import code_version
+from quantd.daemon.worker import Apart
+from quantd.trading.codec import decode
+from quantd.trading.events import Started
 
 
 class Unavailable(Exception):

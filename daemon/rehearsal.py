@@ -11,23 +11,23 @@ from typing import Final
 
 from aiomqtt import MqttError
 
-from adapters.bus.client import BusClient
-from adapters.bus.embedded import BrokerUnavailable, EmbeddedBroker
-from adapters.bus.messages import Composer
-from adapters.bus.mqtt import Tls, address
-from adapters.bus.topics import root
-from adapters.store.store import Store
-from daemon.alerting import AlertFilter
-from daemon.api.server import Api
-from daemon.app import recover
-from daemon.assembly import parts_of
-from daemon.config import Config, secret
-from daemon.opening import begin
-from daemon.protection import bus_tls, embedded_settings
-from daemon.service import Service
-from daemon.watch import watch_halt_file
-from daemon.worker import Apart
-from risk.switch import HALT, RUN
+from quantd.adapters.bus.client import BusClient
+from quantd.adapters.bus.embedded import BrokerUnavailable, EmbeddedBroker
+from quantd.adapters.bus.messages import Composer
+from quantd.adapters.bus.mqtt import Tls, address
+from quantd.adapters.bus.topics import root
+from quantd.adapters.store.store import Store
+from quantd.daemon.alerting import AlertFilter
+from quantd.daemon.api.server import Api
+from quantd.daemon.app import recover
+from quantd.daemon.assembly import parts_of
+from quantd.daemon.config import Config, secret
+from quantd.daemon.opening import begin
+from quantd.daemon.protection import bus_tls, embedded_settings
+from quantd.daemon.service import Service
+from quantd.daemon.watch import watch_halt_file
+from quantd.daemon.worker import Apart
+from quantd.risk.switch import HALT, RUN
 
 RUN_NAME: Final = "rehearse"
 WITHIN_S: Final = 10.0

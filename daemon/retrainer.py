@@ -1,4 +1,4 @@
-"""One retraining in a process of its own: `python -m daemon.retrainer`, asked in one line on its standard input.
+"""One retraining in a process of its own: `python -m quantd.daemon.retrainer`, asked in one line on its standard input.
 
 It answers in one line on standard output and ends with its parent: when its input does. What it writes is a new version in a folder
 of them; half of one is never left.
@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from models.artifacts import ArtifactError
+from quantd.models.artifacts import ArtifactError
 
 
 class Order(Struct, frozen=True):
@@ -55,8 +55,8 @@ def carried_out(order: Order) -> Answer:
     missing = [name for name in ("torch", "onnx", "safetensors") if find_spec(name) is None]
     if missing:
         return Answer(failed=f"training needs {', '.join(missing)}: install quantd with its extra `train`")
-    from models.retraining.again import Asked, retrain
-    from models.retraining.judging import Rule
+    from quantd.models.retraining.again import Asked, retrain
+    from quantd.models.retraining.judging import Rule
 
     folder = Path(order.folder)
     asked = Asked(

@@ -16,18 +16,18 @@ from typing import Final
 import msgspec
 import structlog
 
-from daemon.assembly import Parts
-from daemon.config import Agent, Config
-from daemon.inbox import InboxFull
-from daemon.jobs import Announced, reason_of
-from daemon.policies import artifact_folder
-from daemon.retrainer import Answer, Order
-from daemon.schedule import Schedule, due
-from daemon.service import Service
-from models.artifacts import MANIFEST, ArtifactError
-from models.versions import CURRENT, resolved
-from trading.events import Retrained
-from trading.sessions import Sessions
+from quantd.daemon.assembly import Parts
+from quantd.daemon.config import Agent, Config
+from quantd.daemon.inbox import InboxFull
+from quantd.daemon.jobs import Announced, reason_of
+from quantd.daemon.policies import artifact_folder
+from quantd.daemon.retrainer import Answer, Order
+from quantd.daemon.schedule import Schedule, due
+from quantd.daemon.service import Service
+from quantd.models.artifacts import MANIFEST, ArtifactError
+from quantd.models.versions import CURRENT, resolved
+from quantd.trading.events import Retrained
+from quantd.trading.sessions import Sessions
 
 log = structlog.get_logger("quantd.retraining")
 
@@ -35,7 +35,7 @@ JOB: Final = "retrain"
 LINE: Final = 1 << 16
 """Most bytes of an answer that are read."""
 
-MODULE: Final = "daemon.retrainer"
+MODULE: Final = "quantd.daemon.retrainer"
 
 
 class Retraining:

@@ -10,15 +10,15 @@ from typing import Final
 
 from msgspec import Struct
 
-from daemon.engine.state import HOUSE, State
-from daemon.engine.watching import market_context, state_losses
-from daemon.limit_rows import bound_of, largest
-from daemon.limit_words import LIMIT_OF, WORDS, off, words
-from daemon.overview import SWITCH, LimitNow, limit_now
-from risk.gate import Account, Context
-from risk.headroom import Figure, figures, most
-from risk.limits import Limits, Reason
-from trading.orders import price_text, quantity_text
+from quantd.daemon.engine.state import HOUSE, State
+from quantd.daemon.engine.watching import market_context, state_losses
+from quantd.daemon.limit_rows import bound_of, largest
+from quantd.daemon.limit_words import LIMIT_OF, WORDS, off, words
+from quantd.daemon.overview import SWITCH, LimitNow, limit_now
+from quantd.risk.gate import Account, Context
+from quantd.risk.headroom import Figure, figures, most
+from quantd.risk.limits import Limits, Reason
+from quantd.trading.orders import price_text, quantity_text
 
 
 class SideRoom(Struct, frozen=True):

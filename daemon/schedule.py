@@ -16,8 +16,8 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from msgspec import Struct
 
-from daemon.config.schema import Job
-from trading.sessions import DAY_NS, Sessions
+from quantd.daemon.config.schema import Job
+from quantd.trading.sessions import DAY_NS, Sessions
 
 Verdict = Literal["run", "skip", "alert"]
 

@@ -11,13 +11,13 @@ from typing import Final
 
 import structlog
 
-from daemon.engine.state import Working
-from daemon.inbox import Inbox
-from daemon.wire import Outgoing, Rows
-from trading.effects import Cancel, Query
-from trading.events import CancelReported, Condition, NotFound, Unknown
-from trading.orders import Cause, OrderBasket, Reports
-from trading.ports import Broker, BrokerNews
+from quantd.daemon.engine.state import Working
+from quantd.daemon.inbox import Inbox
+from quantd.daemon.wire import Outgoing, Rows
+from quantd.trading.effects import Cancel, Query
+from quantd.trading.events import CancelReported, Condition, NotFound, Unknown
+from quantd.trading.orders import Cause, OrderBasket, Reports
+from quantd.trading.ports import Broker, BrokerNews
 
 log = structlog.get_logger("quantd.venue")
 

@@ -1,7 +1,7 @@
 """The daemon's loop around a Shell: takes from the inbox, steps, and commits before anything leaves.
 
 One task steps; a feeder fills the inbox at the configured pace. Every other task (bus, API, watchdog) belongs to the
-same TaskGroup, in `daemon.app`.
+same TaskGroup, in `quantd.daemon.app`.
 """
 
 import asyncio
@@ -14,28 +14,28 @@ from typing import Any, Final
 
 import structlog
 
-from adapters.bus.messages import Composer, Message
-from adapters.store.errors import Fenced, StoreError, StoreFull
-from adapters.store.projection import OUTBOX, Projection, Rows
-from adapters.store.store import Store
-from adapters.store.writing import BadBar, Batch, SnapshotOf
-from daemon.alerting import AlertFilter
-from daemon.config import Config
-from daemon.deadline import Deadline
-from daemon.engine.spending import cut_by_venue
-from daemon.engine.watching import limit_values
-from daemon.histories import Histories
-from daemon.inbox import Command, Inbox
-from daemon.loop import Shell
-from daemon.recovery import Journal
-from daemon.timeline import Item, time_of
-from daemon.trail import Trail
-from daemon.version import code_version
-from daemon.wire import Outgoing, Wire
-from trading.effects import Ask, Effect, Publish, Switched, Valued
-from trading.events import Condition, Decided, Event, Operator, Stopping, Tick
-from trading.market import MarketSlice
-from trading.venue import VenueAccount
+from quantd.adapters.bus.messages import Composer, Message
+from quantd.adapters.store.errors import Fenced, StoreError, StoreFull
+from quantd.adapters.store.projection import OUTBOX, Projection, Rows
+from quantd.adapters.store.store import Store
+from quantd.adapters.store.writing import BadBar, Batch, SnapshotOf
+from quantd.daemon.alerting import AlertFilter
+from quantd.daemon.config import Config
+from quantd.daemon.deadline import Deadline
+from quantd.daemon.engine.spending import cut_by_venue
+from quantd.daemon.engine.watching import limit_values
+from quantd.daemon.histories import Histories
+from quantd.daemon.inbox import Command, Inbox
+from quantd.daemon.loop import Shell
+from quantd.daemon.recovery import Journal
+from quantd.daemon.timeline import Item, time_of
+from quantd.daemon.trail import Trail
+from quantd.daemon.version import code_version
+from quantd.daemon.wire import Outgoing, Wire
+from quantd.trading.effects import Ask, Effect, Publish, Switched, Valued
+from quantd.trading.events import Condition, Decided, Event, Operator, Stopping, Tick
+from quantd.trading.market import MarketSlice
+from quantd.trading.venue import VenueAccount
 
 log = structlog.get_logger("quantd.loop")
 
@@ -55,7 +55,7 @@ RECENT_ALERTS: Final = 200
 """Alerts kept in memory for the API and the terminal."""
 
 BESIDE: Final = frozenset({"risk_report", "daily_report", "backup", "compact", "retrain"})
-"""Jobs done beside trading, after the commit in which they came due (`daemon.jobs`)."""
+"""Jobs done beside trading, after the commit in which they came due (`quantd.daemon.jobs`)."""
 
 ALIVE_S: Final = 1.0
 """How often a wait for a policy counts as progress of the loop."""

@@ -12,15 +12,15 @@ import msgspec
 import numpy as np
 from msgspec import Struct
 
-from adapters.store.reading import Reader
-from adapters.store.records import Records
-from trading.codec import Entry, decode, slice_of
-from trading.effects import Ended, Filled, Planned, Worked
-from trading.events import Action, Bars, SliceRef
-from trading.instruments import NANO, Universe
-from trading.market import MarketSlice
-from trading.orders import Kind, Order, OrderBasket, money_text, order_id, price_text, quantity_text
-from trading.shortfall import Piece, Shortfall, added, shortfall
+from quantd.adapters.store.reading import Reader
+from quantd.adapters.store.records import Records
+from quantd.trading.codec import Entry, decode, slice_of
+from quantd.trading.effects import Ended, Filled, Planned, Worked
+from quantd.trading.events import Action, Bars, SliceRef
+from quantd.trading.instruments import NANO, Universe
+from quantd.trading.market import MarketSlice
+from quantd.trading.orders import Kind, Order, OrderBasket, money_text, order_id, price_text, quantity_text
+from quantd.trading.shortfall import Piece, Shortfall, added, shortfall
 
 DAY_NS = 86_400 * NANO
 

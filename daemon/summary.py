@@ -2,9 +2,9 @@
 
 from msgspec import Struct
 
-from daemon.house import shadow_equities
-from daemon.loop import Shell
-from trading.orders import money_text, quantity_text
+from quantd.daemon.house import shadow_equities
+from quantd.daemon.loop import Shell
+from quantd.trading.orders import money_text, quantity_text
 
 
 class Summary(Struct, frozen=True):

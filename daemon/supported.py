@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from daemon.config import Config, Mistake
+from quantd.daemon.config import Config, Mistake
 
 JOBS = frozenset(
     {

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from msgspec import Struct
 
-from trading.effects import Effect, Filled, Planned, Publish, Switched, Valued
-from trading.orders import OrderBasket
+from quantd.trading.effects import Effect, Filled, Planned, Publish, Switched, Valued
+from quantd.trading.orders import OrderBasket
 
 
 class Tally(Struct):

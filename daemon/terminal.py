@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from adapters.store.errors import StoreError
-from daemon.assembly import Assembly, Parts
-from daemon.config import Config
-from daemon.decided import decided, newest_plans
-from daemon.escapes import ESCAPES, visible
-from daemon.overview import AgentNow, LimitNow, Overview, iso, overview
-from daemon.service import Service
-from trading.effects import Publish
-from trading.ports import leaves
+from quantd.adapters.store.errors import StoreError
+from quantd.daemon.assembly import Assembly, Parts
+from quantd.daemon.config import Config
+from quantd.daemon.decided import decided, newest_plans
+from quantd.daemon.escapes import ESCAPES, visible
+from quantd.daemon.overview import AgentNow, LimitNow, Overview, iso, overview
+from quantd.daemon.service import Service
+from quantd.trading.effects import Publish
+from quantd.trading.ports import leaves
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType

@@ -8,9 +8,9 @@ from heapq import merge
 
 from msgspec import Struct
 
-from trading.events import Action, Tick
-from trading.market import MarketSlice
-from trading.sessions import DAY_NS, Sessions
+from quantd.trading.events import Action, Tick
+from quantd.trading.market import MarketSlice
+from quantd.trading.sessions import DAY_NS, Sessions
 
 Item = Action | MarketSlice | Tick
 

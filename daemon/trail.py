@@ -9,13 +9,13 @@ from typing import Final
 import numpy as np
 import structlog
 
-from daemon.assembly import instant_text as iso
-from risk.limits import Reason
-from trading.effects import Effect, Ended, Filled, Planned, Publish, Valued
-from trading.events import Decided, Event, Tick
-from trading.instruments import MICRO, NANO, Universe
-from trading.market import MarketSlice
-from trading.orders import Cause, OrderBasket, OrderState, Reports
+from quantd.daemon.assembly import instant_text as iso
+from quantd.risk.limits import Reason
+from quantd.trading.effects import Effect, Ended, Filled, Planned, Publish, Valued
+from quantd.trading.events import Decided, Event, Tick
+from quantd.trading.instruments import MICRO, NANO, Universe
+from quantd.trading.market import MarketSlice
+from quantd.trading.orders import Cause, OrderBasket, OrderState, Reports
 
 log = structlog.get_logger("quantd.trail")
 _plain: Final = getLogger("quantd.trail")

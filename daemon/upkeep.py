@@ -5,11 +5,11 @@ import time
 from pathlib import Path
 from typing import Final
 
-from adapters.store.backup import backup
-from adapters.store.compaction import Keep
-from adapters.store.store import Store
-from daemon.config import Config
-from daemon.service import Service
+from quantd.adapters.store.backup import backup
+from quantd.adapters.store.compaction import Keep
+from quantd.adapters.store.store import Store
+from quantd.daemon.config import Config
+from quantd.daemon.service import Service
 
 BACKUPS: Final = "backups"
 """Where backups lie in the state folder, unless [store] backups names another place."""

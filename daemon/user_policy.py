@@ -16,12 +16,12 @@ from typing import Any, Final
 
 import msgspec
 
-from strategies.policies import ParamsError, nearest
-from trading.bars import Bars
-from trading.instruments import Universe
-from trading.market import Floats
-from trading.ports import Policy
-from trading.view import HOLD, Memory, View
+from quantd.strategies.policies import ParamsError, nearest
+from quantd.trading.bars import Bars
+from quantd.trading.instruments import Universe
+from quantd.trading.market import Floats
+from quantd.trading.ports import Policy
+from quantd.trading.view import HOLD, Memory, View
 
 DEFAULT_LOOKBACK: Final = 252
 """Samples kept for a file that does not say how many it reads (LOOKBACK = ..)."""
@@ -34,7 +34,7 @@ TEXT: Final = 300
 
 
 class UserView:
-    """What a user's act sees: the fields of trading.view.View, as read-only copies of its own."""
+    """What a user's act sees: the fields of quantd.trading.view.View, as read-only copies of its own."""
 
     __slots__ = (
         "bars",
@@ -87,7 +87,7 @@ def _copy(array: Floats) -> Floats:
 
 
 class UserPolicy:
-    """Implements trading.ports.Policy around a user's function or object."""
+    """Implements quantd.trading.ports.Policy around a user's function or object."""
 
     __slots__ = ("_act", "_ours", "_theirs", "_with_memory", "lookback", "path", "uses_bars")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from models import bundled
+from quantd import bundled
 
 VERSION = "0.1.0"
 

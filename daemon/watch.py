@@ -18,14 +18,14 @@ from typing import Final, Literal
 
 import structlog
 
-from daemon.assembly import Parts
-from daemon.engine.people import check
-from daemon.inbox import InboxFull
-from daemon.service import Service
-from risk.switch import HALT
-from trading.effects import Effect
-from trading.events import Condition, Operator
-from trading.sessions import DAY_NS, Sessions
+from quantd.daemon.assembly import Parts
+from quantd.daemon.engine.people import check
+from quantd.daemon.inbox import InboxFull
+from quantd.daemon.service import Service
+from quantd.risk.switch import HALT
+from quantd.trading.effects import Effect
+from quantd.trading.events import Condition, Operator
+from quantd.trading.sessions import DAY_NS, Sessions
 
 log = structlog.get_logger("quantd.watch")
 

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
-from trading.effects import Cancel, Query
-from trading.events import Action
-from trading.market import MarketSlice
-from trading.orders import OrderBasket
-from trading.ports import BrokerNews
+from quantd.trading.effects import Cancel, Query
+from quantd.trading.events import Action
+from quantd.trading.market import MarketSlice
+from quantd.trading.orders import OrderBasket
+from quantd.trading.ports import BrokerNews
 
 
 class Rows(Struct, frozen=True):

@@ -1,7 +1,7 @@
 """A policy in a process of its own: a user's file, which is not trusted, or a registered policy with `worker = True`,
 whose solver takes its time.
 
-The process is an isolated interpreter that gives up what it does not need (`daemon.confinement`) before it loads the
+The process is an isolated interpreter that gives up what it does not need (`quantd.daemon.confinement`) before it loads the
 policy. It gets pickles through a pipe and answers in msgpack that is checked here: nothing that it sends is ever
 unpickled. It is stopped between questions, killed when an answer is late or malformed, and then started anew.
 """
@@ -29,17 +29,18 @@ import numpy as np
 import structlog
 from msgspec import Struct
 
-from daemon import confinement
-from daemon.policies import answer
-from daemon.user_policy import MOST_LOOKBACK, PolicyFailed, load_user_policy, source_of
-from strategies.policies import POLICIES, ParamsError
-from trading.bars import Bars
-from trading.effects import Ask
-from trading.events import Decided
-from trading.instruments import Universe
-from trading.market import Floats
-from trading.ports import Policy, leaves
-from trading.view import HOLD, Hold, Memory, Noted, View
+import quantd
+from quantd.daemon import confinement
+from quantd.daemon.policies import answer
+from quantd.daemon.user_policy import MOST_LOOKBACK, PolicyFailed, load_user_policy, source_of
+from quantd.strategies.policies import POLICIES, ParamsError
+from quantd.trading.bars import Bars
+from quantd.trading.effects import Ask
+from quantd.trading.events import Decided
+from quantd.trading.instruments import Universe
+from quantd.trading.market import Floats
+from quantd.trading.ports import Policy, leaves
+from quantd.trading.view import HOLD, Hold, Memory, Noted, View
 
 log = structlog.get_logger("quantd.policy")
 
@@ -67,8 +68,13 @@ VALUES: Final = ("prices", "weights", "cash", "equity", "time", "sample", "sampl
 CALLS: Final = ("returns", "synchronous", "bars", "macro")
 """Methods of a view that are called in the daemon when the policy calls them."""
 
-ROOT: Final = Path(__file__).resolve().parents[1]
-PACKAGES: Final = tuple(ROOT / n for n in ("adapters", "daemon", "models", "research", "risk", "strategies", "trading"))
+HOME: Final = Path(quantd.__file__).parent
+"""The installed package; in a checkout it holds one link for each top-level folder."""
+
+PACKAGES: Final = (
+    HOME,
+    *(HOME / n for n in ("adapters", "daemon", "models", "research", "risk", "strategies", "trading")),
+)
 
 ENVIRONMENT: Final = frozenset(
     {"LD_LIBRARY_PATH", "TZ", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OPENBLAS_CORETYPE", "MKL_NUM_THREADS",
@@ -79,9 +85,9 @@ ENVIRONMENT: Final = frozenset(
 # behind what is installed: no file of ours or of a working folder comes before a module of Python
 BOOT: Final = """import sys
 sys.path.append(sys.argv[1])
-from daemon.confinement import enter
+from quantd.daemon.confinement import enter
 missing = enter()
-from daemon.worker import main
+from quantd.daemon.worker import main
 main(missing)
 """
 
@@ -139,7 +145,7 @@ def lacking(policies: Iterable[Policy]) -> list[tuple[str, str]]:
 
 
 class Apart:
-    """Makes policies that answer in processes of their own; implements daemon.policies.Apart. None can read
+    """Makes policies that answer in processes of their own; implements quantd.daemon.policies.Apart. None can read
     `hidden`."""
 
     def __init__(self, *hidden: Path) -> None:
@@ -168,7 +174,7 @@ def _plain(params: Mapping[str, object]) -> dict[str, object]:
 
 
 class Worker:
-    """One policy in a process of its own; implements trading.ports.Policy."""
+    """One policy in a process of its own; implements quantd.trading.ports.Policy."""
 
     def __init__(
         self, name: str, file: Path, made: Mapping[str, object], hidden: Sequence[Path], lookback: int = 0
@@ -187,7 +193,7 @@ class Worker:
         self._trusted = bool(lookback)
         self._ready = self._withdrawn = False
         self.fit: Callable[[Universe], None] = _any_universe
-        """Raises ValueError where the policy needs a symbol that is not traded (`daemon.policies.fit`)."""
+        """Raises ValueError where the policy needs a symbol that is not traded (`quantd.daemon.policies.fit`)."""
         self._universe: object = None
         self._n = 0
         try:
@@ -239,7 +245,7 @@ class Worker:
             return
         self.close()
         self._process = process = subprocess.Popen(
-            [sys.executable, "-I", "-P", "-c", BOOT, str(ROOT)],
+            [sys.executable, "-I", "-P", "-c", BOOT, str(HOME.parent)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0, cwd="/", start_new_session=True,
             env={name: value for name, value in os.environ.items() if name in ENVIRONMENT},
         )  # fmt: skip
@@ -376,7 +382,7 @@ def _cleaned(text: str, most: int) -> str:
 
 
 class FarView:
-    """A trading.view.View in another process: values are here, methods are called where the market is."""
+    """A quantd.trading.view.View in another process: values are here, methods are called where the market is."""
 
     def __init__(self, values: Mapping[str, object], call: "Caller") -> None:
         self.__dict__.update(values)

@@ -8,8 +8,8 @@ from typing import Final, NamedTuple
 
 from msgspec import Struct
 
-from models.arrays import Array, added, trunc
-from trading.execution import RATE_ONE, YEAR_DAYS, Costs
+from quantd.models.arrays import Array, added, trunc
+from quantd.trading.execution import RATE_ONE, YEAR_DAYS, Costs
 
 DUST: Final = 1e-9
 """A trade of less than this part of equity is rounding, no order: it pays no least commission."""

@@ -12,9 +12,9 @@ import msgspec
 import numpy as np
 from msgspec import Struct
 
-from models.features import FeatureSpec, spec_fault, spec_hash
-from trading.market import Floats
-from trading.statistics import Performance
+from quantd.models.features import FeatureSpec, spec_fault, spec_hash
+from quantd.trading.market import Floats
+from quantd.trading.statistics import Performance
 
 SCHEMA: Final = 1
 MANIFEST: Final = "manifest.json"

@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
-from models.artifacts import Manifest, Result
-from trading.execution import Costs
-from trading.instruments import NANO, usual_lot_nano
-from trading.statistics import SHARPE_DEFINITION
+from quantd.models.artifacts import Manifest, Result
+from quantd.trading.execution import Costs
+from quantd.trading.instruments import NANO, usual_lot_nano
+from quantd.trading.statistics import SHARPE_DEFINITION
 
 PARTS = {
     "train": "in sample: the weights were fitted here",

@@ -1,4 +1,4 @@
-"""Declared feature sets (`strategies.features`) as what an environment shows: the sets that policies trade on, over a whole panel."""
+"""Declared feature sets (`quantd.strategies.features`) as what an environment shows: the sets that policies trade on, over a whole panel."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,11 +7,11 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from models.market_data import scan
-from models.observations import Features
-from models.panel import Panel
-from strategies.features import FeatureSpec, Inputs, compute, shipped
-from trading.market import Bools, Floats
+from quantd.models.market_data import scan
+from quantd.models.observations import Features
+from quantd.models.panel import Panel
+from quantd.strategies.features import FeatureSpec, Inputs, compute, shipped
+from quantd.trading.market import Bools, Floats
 
 
 def declared(path: str | Path, spec: FeatureSpec | str = "default", benchmark: str = "") -> Features:

@@ -7,12 +7,12 @@ import torch
 from msgspec import Struct
 from torch import Tensor
 
-from models.episodes import Episodes
-from models.market import Market
-from models.rewards import RewardPlan
-from models.simulator import USUAL_COSTS, Simulator
-from models.vector_env import Kind, Step
-from trading.execution import Costs
+from quantd.models.episodes import Episodes
+from quantd.models.market import Market
+from quantd.models.rewards import RewardPlan
+from quantd.models.simulator import USUAL_COSTS, Simulator
+from quantd.models.vector_env import Kind, Step
+from quantd.trading.execution import Costs
 
 CAPITAL: Final = 1_000_000.0
 """Of each agent."""

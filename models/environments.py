@@ -1,8 +1,8 @@
 """The simulator as the ecosystem's environments: gymnasium for one portfolio, pettingzoo for several agents. Views, no rules.
 
-import models.environments
+import quantd.models.environments
 gymnasium.make("quantd/Portfolio-v0", path="data/us_daily.parquet", symbols=["SPY", "AAPL"], start="2013-01-02", end="2016-12-30")
-models.environments.parallel_env(path="data/us_daily.parquet", symbols=["SPY", "AAPL"], start="2013-01-02", end="2016-12-30")
+quantd.models.environments.parallel_env(path="data/us_daily.parquet", symbols=["SPY", "AAPL"], start="2013-01-02", end="2016-12-30")
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,15 +17,15 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 from pettingzoo import ParallelEnv
 
-from models.arrays import view
-from models.desks import PROFILES, Desks, Diversity, Seat
-from models.episodes import Episodes
-from models.market import Market, grid, market_of
-from models.market_data import read_panel
-from models.observations import Features, observe, price_features
-from models.rewards import RewardPlan
-from models.simulator import USUAL_COSTS, Simulator
-from trading.execution import Costs
+from quantd.models.arrays import view
+from quantd.models.desks import PROFILES, Desks, Diversity, Seat
+from quantd.models.episodes import Episodes
+from quantd.models.market import Market, grid, market_of
+from quantd.models.market_data import read_panel
+from quantd.models.observations import Features, observe, price_features
+from quantd.models.rewards import RewardPlan
+from quantd.models.simulator import USUAL_COSTS, Simulator
+from quantd.trading.execution import Costs
 
 Observation = NDArray[np.float32]
 Rewards = RewardPlan | Literal["log", "simple", "sharpe", "composite"]
@@ -165,7 +165,7 @@ def _told(simulator: Simulator, account: int) -> dict[str, Any]:
 
 
 class Agents(ParallelEnv):  # type: ignore[misc]  # pettingzoo ships no types
-    """Several agents in one market, each with its own book; see `models.desks`. An episode ends for all at once: by time, or when
+    """Several agents in one market, each with its own book; see `quantd.models.desks`. An episode ends for all at once: by time, or when
     one is bankrupt."""
 
     metadata: dict[str, Any] = {"name": "quantd_agents_v0", "render_modes": []}
@@ -267,4 +267,4 @@ def parallel_env(
     return Agents(read_market(path, symbols, start, end, actions, features, warmup_days), seats, **options)
 
 
-gymnasium.register(id="quantd/Portfolio-v0", entry_point="models.environments:Portfolio")
+gymnasium.register(id="quantd/Portfolio-v0", entry_point="quantd.models.environments:Portfolio")

@@ -12,7 +12,7 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from trading.market import Floats
+from quantd.trading.market import Floats
 
 FEATURES_VERSION: Final = 1
 """Raised when the meaning of a feature changes; part of the hash, so that an older artifact is refused."""

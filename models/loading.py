@@ -3,15 +3,15 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from models.artifacts import MANIFEST, ArtifactError, kind_of
-from models.forests import artifact as forests
-from models.forests.policy import LearnedAllocation, allocation_with
-from models.learned import ensembles
-from models.learned import manifest as learned
-from models.learned.ensembles import LearnedEnsemble, load_ensemble
-from models.learned.runtime import LearnedAgent, load_agent
-from models.runtime import LearnedPolicy, load_policy
-from models.versions import resolved
+from quantd.models.artifacts import MANIFEST, ArtifactError, kind_of
+from quantd.models.forests import artifact as forests
+from quantd.models.forests.policy import LearnedAllocation, allocation_with
+from quantd.models.learned import ensembles
+from quantd.models.learned import manifest as learned
+from quantd.models.learned.ensembles import LearnedEnsemble, load_ensemble
+from quantd.models.learned.runtime import LearnedAgent, load_agent
+from quantd.models.runtime import LearnedPolicy, load_policy
+from quantd.models.versions import resolved
 
 Loaded = LearnedPolicy | LearnedAllocation | LearnedAgent | LearnedEnsemble
 

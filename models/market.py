@@ -10,12 +10,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models.account import Session, Shares
-from models.arrays import Array, take, view
-from models.observations import Observed
-from models.panel import Panel
-from models.splits import DAY_NS
-from trading.market import Floats
+from quantd.models.account import Session, Shares
+from quantd.models.arrays import Array, take, view
+from quantd.models.observations import Observed
+from quantd.models.panel import Panel
+from quantd.models.splits import DAY_NS
+from quantd.trading.market import Floats
 
 MOMENTUM: Final = 20
 """Sessions of the momentum that a reward may read."""

@@ -9,10 +9,10 @@ from typing import Final
 import numpy as np
 import polars as pl
 
-from models.panel import Panel
-from trading.cash_rate import CashRate, CashRateError, constant, parsed
-from trading.instruments import calendar_of
-from trading.market import Floats
+from quantd.models.panel import Panel
+from quantd.trading.cash_rate import CashRate, CashRateError, constant, parsed
+from quantd.trading.instruments import calendar_of
+from quantd.trading.market import Floats
 
 _STAMP: Final = pl.Datetime("us", "UTC")
 

@@ -6,7 +6,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from models.vector_env import Kind, Step, VectorEnv
+from quantd.models.vector_env import Kind, Step, VectorEnv
 
 EPSILON: Final = 1e-8
 

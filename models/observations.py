@@ -8,11 +8,11 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from models.features import FEATURES, LOOKBACK, measure
-from models.panel import Panel
-from strategies.regimes import REGIMES, RegimeParams, model_of
-from trading.market import Floats
-from trading.view import Memory
+from quantd.models.features import FEATURES, LOOKBACK, measure
+from quantd.models.panel import Panel
+from quantd.strategies.regimes import REGIMES, RegimeParams, model_of
+from quantd.trading.market import Floats
+from quantd.trading.view import Memory
 
 Part = Literal["weights", "cash", "drawdown", "progress", "value"]
 """Of an account: the weights of its assets, its cash and its drawdown as fractions, how much of the episode is over (0 to 1),
@@ -66,7 +66,7 @@ def sight(panel: Panel) -> Sight:
 
 
 def price_features(panel: Panel) -> tuple[NDArray[np.float32], Sequence[str]]:
-    """The features that policies trade on (`models.features`), and whether an asset's are `known`."""
+    """The features that policies trade on (`quantd.models.features`), and whether an asset's are `known`."""
     seen = sight(panel)
     features = np.concatenate([seen.features, seen.mask[:, :, None]], axis=2)
     features[: LOOKBACK + panel.behind] = np.nan
@@ -114,7 +114,7 @@ def four_assets(panel: Panel, vix: Floats, ten_year: Floats) -> Observed:
 
 
 def regimes(returns: Floats, params: RegimeParams | None = None) -> Floats:
-    """float64[T, 3] probability of each of `strategies.regimes.REGIMES`, of equal weights and of the past alone; NaN in rows with too
+    """float64[T, 3] probability of each of `quantd.strategies.regimes.REGIMES`, of equal weights and of the past alone; NaN in rows with too
     little history. By default the model of thresholds, which is sure of one."""
     model = model_of(params or RegimeParams())
     market = returns.mean(axis=1)

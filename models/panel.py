@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from trading.cash_rate import CashRate
-from trading.market import Floats
-from trading.statistics import PERIODS_PER_YEAR, RISK_FREE_ANNUAL, RiskFree
+from quantd.trading.cash_rate import CashRate
+from quantd.trading.market import Floats
+from quantd.trading.statistics import PERIODS_PER_YEAR, RISK_FREE_ANNUAL, RiskFree
 
 
 @dataclass(frozen=True, slots=True)

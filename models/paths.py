@@ -1,8 +1,8 @@
 """Whole paths of accounts at once, differentiable: B portfolios of N assets through episodes whose weights are all known.
 
 It follows the event core: a decision on a close fills at the next open, splits and dividends come before that
-open's fills, costs are those of trading.execution, weights drift between decisions. What it does not have is a gate,
-volume caps and partial fills. `models.simulator` is the same account a step at a time, for learners that explore.
+open's fills, costs are those of quantd.trading.execution, weights drift between decisions. What it does not have is a gate,
+volume caps and partial fills. `quantd.models.simulator` is the same account a step at a time, for learners that explore.
 """
 
 from typing import NamedTuple
@@ -12,9 +12,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models.panel import Panel
-from trading.execution import RATE_ONE, Costs
-from trading.market import Floats
+from quantd.models.panel import Panel
+from quantd.trading.execution import RATE_ONE, Costs
+from quantd.trading.market import Floats
 
 
 class Prices(NamedTuple):

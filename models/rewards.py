@@ -6,7 +6,7 @@ import torch
 from msgspec import Struct
 from torch import Tensor
 
-from trading.statistics import PERIODS_PER_YEAR, RISK_FREE_ANNUAL
+from quantd.trading.statistics import PERIODS_PER_YEAR, RISK_FREE_ANNUAL
 
 SMALLEST: Final = 1e-6
 """Least growth that a logarithm is taken of: an account that lost all has a reward, not minus infinity."""

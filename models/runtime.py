@@ -9,14 +9,14 @@ import onnxruntime  # type: ignore[import-untyped]
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from models import artifacts
-from models.artifacts import Artifact, ArtifactError
-from models.features import columns_of, measure
-from models.inspection import graph_fault
-from strategies.policies.params import parse
-from trading.instruments import Universe
-from trading.market import Floats
-from trading.view import Memory, View
+from quantd.models import artifacts
+from quantd.models.artifacts import Artifact, ArtifactError
+from quantd.models.features import columns_of, measure
+from quantd.models.inspection import graph_fault
+from quantd.strategies.policies.params import parse
+from quantd.trading.instruments import Universe
+from quantd.trading.market import Floats
+from quantd.trading.view import Memory, View
 
 TOLERANCE: Final = 1e-5
 """The most by which the golden probe may differ on this machine, whatever a manifest asks for."""
@@ -59,7 +59,7 @@ class LearnedParams(Struct, frozen=True):
 
 
 class LearnedPolicy:
-    """Implements trading.ports.Policy with the network of an artifact.
+    """Implements quantd.trading.ports.Policy with the network of an artifact.
 
     An asset-equivariant network trades any universe. Another one trades exactly the symbols it was trained on,
     found by name; it raises ArtifactError when asked about others.

@@ -8,10 +8,10 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from models.features import FEATURES, LOOKBACK, measure
-from models.observations import Features, sight
-from models.panel import Panel
-from trading.market import Floats
+from quantd.models.features import FEATURES, LOOKBACK, measure
+from quantd.models.observations import Features, sight
+from quantd.models.panel import Panel
+from quantd.trading.market import Floats
 
 SIGHT_VERSION: Final = 1
 """Raised when the meaning of an entry changes; part of the hash, so that an older artifact is refused."""
@@ -25,7 +25,7 @@ since its beginning, mean nothing where nothing ends."""
 
 
 class SightSpec(Struct, frozen=True, forbid_unknown_fields=True):
-    """Asset after asset: `features` of models.features, whether the asset is `known`, then its last `window` returns, oldest
+    """Asset after asset: `features` of quantd.models.features, whether the asset is `known`, then its last `window` returns, oldest
     first, in deviations of the asset over LOOKBACK samples. After the assets, the book."""
 
     features: tuple[str, ...] = FEATURES
@@ -94,7 +94,7 @@ def observation(spec: SightSpec, returns: Floats, weights: Floats, cash: float) 
 
 
 def features_of(spec: SightSpec) -> Features:
-    """`spec` over a whole panel, for `models.observations.observe(panel, features_of(spec), spec.book)`."""
+    """`spec` over a whole panel, for `quantd.models.observations.observe(panel, features_of(spec), spec.book)`."""
 
     def measured(panel: Panel) -> tuple[NDArray[np.float32], tuple[str, ...]]:
         seen = sight(panel)

@@ -1,6 +1,6 @@
 """The batched market simulator: B accounts of N assets stepped at once over the sessions of a market, on CPU or GPU.
 
-It is the account of `models.account`, held to the event core by tests: a decision on a close fills at the next open. It has no gate,
+It is the account of `quantd.models.account`, held to the event core by tests: a decision on a close fills at the next open. It has no gate,
 volume caps or partial fills. Every learner trains on it; the gymnasium and pettingzoo environments are views of it.
 """
 
@@ -10,13 +10,13 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from models.account import Rates, Session, Traded, trade
-from models.arrays import Array, added, copied, maximum, take, tensor, view
-from models.episodes import Episodes, Stress
-from models.market import Allocations, Market, Tables
-from models.rewards import Detail, Outcome, Reward, RewardPlan
-from models.vector_env import Kind, Step
-from trading.execution import Costs
+from quantd.models.account import Rates, Session, Traded, trade
+from quantd.models.arrays import Array, added, copied, maximum, take, tensor, view
+from quantd.models.episodes import Episodes, Stress
+from quantd.models.market import Allocations, Market, Tables
+from quantd.models.rewards import Detail, Outcome, Reward, RewardPlan
+from quantd.models.vector_env import Kind, Step
+from quantd.trading.execution import Costs
 
 USUAL_COSTS: Final = Costs(commission_bp=10.0, slippage_bp=5.0)
 """What is charged unless said otherwise, in the reward and in every figure alike."""

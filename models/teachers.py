@@ -1,5 +1,5 @@
 """Classical policies as teachers: what one does over a training window, in the layout that a learner's policy is shown, for
-`models.learners.cloning.clone`."""
+`quantd.models.learners.cloning.clone`."""
 
 from collections.abc import Mapping, Sequence
 from typing import Protocol
@@ -8,17 +8,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.market import grid
-from models.observations import observe
-from models.panel import Panel
-from models.sights import SightSpec, features_of
-from models.simulator import USUAL_COSTS
-from models.vector_env import Kind
-from models.walks import walk
-from strategies.policies import POLICIES, nearest
-from trading.execution import Costs
-from trading.market import Floats
-from trading.ports import Policy
+from quantd.models.market import grid
+from quantd.models.observations import observe
+from quantd.models.panel import Panel
+from quantd.models.sights import SightSpec, features_of
+from quantd.models.simulator import USUAL_COSTS
+from quantd.models.vector_env import Kind
+from quantd.models.walks import walk
+from quantd.strategies.policies import POLICIES, nearest
+from quantd.trading.execution import Costs
+from quantd.trading.market import Floats
+from quantd.trading.ports import Policy
 
 
 class Acts(Protocol):

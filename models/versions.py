@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 from typing import Final
 
-from models.artifacts import MANIFEST, ArtifactError, read_bytes
+from quantd.models.artifacts import MANIFEST, ArtifactError, read_bytes
 
 CURRENT: Final = "current"
 HISTORY: Final = "history"

@@ -9,17 +9,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from models.episodes import WHOLE
-from models.market import market_of
-from models.observations import Observed
-from models.panel import Panel
-from models.simulator import Simulator
-from trading.execution import Costs
-from trading.instruments import NANO, Instrument, Universe
-from trading.market import Floats, Ring
-from trading.ports import Policy
-from trading.statistics import RISK_FREE_ANNUAL, RiskFree
-from trading.view import EMPTY_MEMORY, Hold, Memory, Noted, View
+from quantd.models.episodes import WHOLE
+from quantd.models.market import market_of
+from quantd.models.observations import Observed
+from quantd.models.panel import Panel
+from quantd.models.simulator import Simulator
+from quantd.trading.execution import Costs
+from quantd.trading.instruments import NANO, Instrument, Universe
+from quantd.trading.market import Floats, Ring
+from quantd.trading.ports import Policy
+from quantd.trading.statistics import RISK_FREE_ANNUAL, RiskFree
+from quantd.trading.view import EMPTY_MEMORY, Hold, Memory, Noted, View
 
 CLOSE_NS: Final = 21 * 3_600_000_000_000
 """Where a panel's decisions lie in their day, UTC: it has dates and no sessions. The closes of New York are at 20:00 or 21:00."""

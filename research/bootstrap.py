@@ -10,9 +10,9 @@ from typing import Final
 
 import numpy as np
 
-from trading.bootstrap import block_length, block_sums, influence, running_sums
-from trading.market import Floats
-from trading.statistics import RiskFree
+from quantd.trading.bootstrap import block_length, block_sums, influence, running_sums
+from quantd.trading.market import Floats
+from quantd.trading.statistics import RiskFree
 
 RESAMPLES: Final = 2_000
 CONFIDENCE: Final = 0.95

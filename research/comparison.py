@@ -11,19 +11,19 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-from daemon.assembly import Assembly, rules_of, schedule_of
-from daemon.config import Agent
-from daemon.config.schema import Schedule
-from daemon.loop import Log, Shell
-from research.record import Record
-from risk.limits import Limits
-from strategies.policies import POLICIES
-from trading.events import Tick
-from trading.execution import Costs
-from trading.instruments import MICRO
-from trading.ports import Policy
-from trading.sessions import DAY_NS
-from trading.statistics import PERIODS_PER_YEAR, SHARPE_DEFINITION
+from quantd.daemon.assembly import Assembly, rules_of, schedule_of
+from quantd.daemon.config import Agent
+from quantd.daemon.config.schema import Schedule
+from quantd.daemon.loop import Log, Shell
+from quantd.research.record import Record
+from quantd.risk.limits import Limits
+from quantd.strategies.policies import POLICIES
+from quantd.trading.events import Tick
+from quantd.trading.execution import Costs
+from quantd.trading.instruments import MICRO
+from quantd.trading.ports import Policy
+from quantd.trading.sessions import DAY_NS
+from quantd.trading.statistics import PERIODS_PER_YEAR, SHARPE_DEFINITION
 
 NAME: Final = "equal_weight"
 

@@ -10,7 +10,7 @@ from typing import Final
 
 import numpy as np
 
-from trading.market import Floats
+from quantd.trading.market import Floats
 
 EULER: Final = 0.5772156649015329
 """Euler-Mascheroni constant, of the expected maximum of normal draws."""

@@ -18,20 +18,20 @@ import numpy as np
 import polars as pl
 from msgspec import Struct
 
-from adapters.brokers.paper import Paper
-from adapters.feeds.replay import Replay
-from daemon.assembly import Assembly, assemble, session_date
-from daemon.config import Agent, Config, Risk
-from daemon.engine.state import State
-from daemon.loop import Shell
-from daemon.policies import answer, load
-from research.audit import watching
-from trading.effects import Ask
-from trading.events import Decided
-from trading.execution import Costs
-from trading.market import Ints
-from trading.ports import Policy
-from trading.sessions import DAY_NS
+from quantd.adapters.brokers.paper import Paper
+from quantd.adapters.feeds.replay import Replay
+from quantd.daemon.assembly import Assembly, assemble, session_date
+from quantd.daemon.config import Agent, Config, Risk
+from quantd.daemon.engine.state import State
+from quantd.daemon.loop import Shell
+from quantd.daemon.policies import answer, load
+from quantd.research.audit import watching
+from quantd.trading.effects import Ask
+from quantd.trading.events import Decided
+from quantd.trading.execution import Costs
+from quantd.trading.market import Ints
+from quantd.trading.ports import Policy
+from quantd.trading.sessions import DAY_NS
 
 TOLERANCE: Final = 1e-12
 """Weights this close are the same."""

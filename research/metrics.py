@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import numpy as np
 
-from trading.statistics import (
+from quantd.trading.statistics import (
     PERIODS_PER_YEAR,
     RISK_FREE_ANNUAL,
     SHARPE_DEFINITION,

@@ -12,15 +12,15 @@ from typing import Final, Literal
 import numpy as np
 from msgspec import Struct, structs
 
-from daemon.assembly import Assembly, Parts
-from daemon.engine.state import State
-from daemon.loop import Shell
-from daemon.overview import iso
-from daemon.policies import answer
-from daemon.timeline import Item, time_of
-from trading.codec import Entry, decode, encode, slice_of
-from trading.effects import Ask, Effect, Ended, Filled, Planned
-from trading.events import (
+from quantd.daemon.assembly import Assembly, Parts
+from quantd.daemon.engine.state import State
+from quantd.daemon.loop import Shell
+from quantd.daemon.overview import iso
+from quantd.daemon.policies import answer
+from quantd.daemon.timeline import Item, time_of
+from quantd.trading.codec import Entry, decode, encode, slice_of
+from quantd.trading.effects import Ask, Effect, Ended, Filled, Planned
+from quantd.trading.events import (
     Action,
     Bars,
     Decided,
@@ -34,9 +34,9 @@ from trading.events import (
     Tick,
     Wished,
 )
-from trading.instruments import NANO, Universe
-from trading.market import MarketSlice
-from trading.orders import Kind, OrderBasket, OrderState, decision_id, money_text, price_text, quantity_text
+from quantd.trading.instruments import NANO, Universe
+from quantd.trading.market import MarketSlice
+from quantd.trading.orders import Kind, OrderBasket, OrderState, decision_id, money_text, price_text, quantity_text
 
 Cause = Literal["late bar", "refused", "decision", "not filled", "latency", "price", "fee"]
 CAUSES: Final[tuple[Cause, ...]] = ("late bar", "refused", "decision", "not filled", "latency", "price", "fee")

@@ -12,16 +12,16 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
-from daemon.agent_policies import policy_of
-from daemon.assembly import Assembly, assemble, rules_of
-from daemon.config import Agent, Config, Risk
-from daemon.config.rules import RebalanceTable
-from research.comparison import Drive, mean_equity, recorded, samples_a_year
-from research.metrics import metrics_of
-from trading.effects import Ask, Effect
-from trading.events import Decided, Event
-from trading.instruments import MICRO
-from trading.orders import OrderBasket
+from quantd.daemon.agent_policies import policy_of
+from quantd.daemon.assembly import Assembly, assemble, rules_of
+from quantd.daemon.config import Agent, Config, Risk
+from quantd.daemon.config.rules import RebalanceTable
+from quantd.research.comparison import Drive, mean_equity, recorded, samples_a_year
+from quantd.research.metrics import metrics_of
+from quantd.trading.effects import Ask, Effect
+from quantd.trading.events import Decided, Event
+from quantd.trading.instruments import MICRO
+from quantd.trading.orders import OrderBasket
 
 RULES: Final[Mapping[str, Mapping[str, Any]]] = {
     "daily": {},

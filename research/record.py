@@ -8,14 +8,14 @@ from typing import Final
 
 import numpy as np
 
-from daemon.engine.state import State
-from daemon.engine.valuation import gains
-from daemon.loop import Log
-from trading.effects import Ask, Booked, Effect, Filled, Valued
-from trading.events import Decided, Event, Tick
-from trading.instruments import MICRO, NANO, Universe
-from trading.market import Block, MarketSlice
-from trading.sessions import DAY_NS
+from quantd.daemon.engine.state import State
+from quantd.daemon.engine.valuation import gains
+from quantd.daemon.loop import Log
+from quantd.trading.effects import Ask, Booked, Effect, Filled, Valued
+from quantd.trading.events import Decided, Event, Tick
+from quantd.trading.instruments import MICRO, NANO, Universe
+from quantd.trading.market import Block, MarketSlice
+from quantd.trading.sessions import DAY_NS
 
 FOLD: Final = 256
 """Baskets that wait to be summed: one pass over columns costs less than one for each."""

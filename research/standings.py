@@ -7,11 +7,11 @@ from typing import Final
 
 from msgspec import Struct
 
-from daemon.assembly import Assembly, session_date
-from research.bootstrap import CONFIDENCE, sharpe_intervals
-from research.comparison import NAME, Drive, alone, min_trade, recorded, require_same
-from research.trials import Trial
-from research.verdict import (
+from quantd.daemon.assembly import Assembly, session_date
+from quantd.research.bootstrap import CONFIDENCE, sharpe_intervals
+from quantd.research.comparison import NAME, Drive, alone, min_trade, recorded, require_same
+from quantd.research.trials import Trial
+from quantd.research.verdict import (
     TURNOVER_DEFINITION,
     Difference,
     Figures,
@@ -23,10 +23,10 @@ from research.verdict import (
     span,
     trained,
 )
-from trading.effects import Ask, Effect, Publish
-from trading.events import Decided, Event
-from trading.ports import Policy
-from trading.statistics import OWN_CLOSES, SHARPE_DEFINITION
+from quantd.trading.effects import Ask, Effect, Publish
+from quantd.trading.events import Decided, Event
+from quantd.trading.ports import Policy
+from quantd.trading.statistics import OWN_CLOSES, SHARPE_DEFINITION
 
 EVERY: Final[Mapping[str, str]] = {"day": "", "week": "0 16 * * wed", "month": "0 16 15-21 * wed"}
 """When policies are asked after the first sample: at each sample, on Wednesdays, on the third Wednesday of a month. In

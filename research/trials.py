@@ -7,9 +7,9 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-from daemon.assembly import Assembly
-from daemon.config import digest
-from trading.ports import leaves
+from quantd.daemon.assembly import Assembly
+from quantd.daemon.config import digest
+from quantd.trading.ports import leaves
 
 NAME: Final = "trials.jsonl"
 

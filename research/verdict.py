@@ -9,9 +9,9 @@ from typing import Final
 import numpy as np
 from msgspec import Struct
 
-from daemon.assembly import Assembly, session_date
-from research.bootstrap import BLOCK_RULE, CONFIDENCE, RESAMPLES, SEED, Interval, Intervals, sharpe_intervals
-from research.comparison import (
+from quantd.daemon.assembly import Assembly, session_date
+from quantd.research.bootstrap import BLOCK_RULE, CONFIDENCE, RESAMPLES, SEED, Interval, Intervals, sharpe_intervals
+from quantd.research.comparison import (
     Drive,
     Settings,
     equal_weight_of,
@@ -21,14 +21,14 @@ from research.comparison import (
     require_same,
     settings_of,
 )
-from research.deflated import deflated_sharpe
-from research.metrics import Metrics, metrics_of
-from research.record import Record
-from research.trials import Trial, TrialsDamaged, note_trial, trial_digest
-from trading.instruments import MICRO
-from trading.market import Floats
-from trading.ports import Policy, leaves
-from trading.statistics import OWN_CLOSES, SHARPE_DEFINITION, RiskFree, simple_returns
+from quantd.research.deflated import deflated_sharpe
+from quantd.research.metrics import Metrics, metrics_of
+from quantd.research.record import Record
+from quantd.research.trials import Trial, TrialsDamaged, note_trial, trial_digest
+from quantd.trading.instruments import MICRO
+from quantd.trading.market import Floats
+from quantd.trading.ports import Policy, leaves
+from quantd.trading.statistics import OWN_CLOSES, SHARPE_DEFINITION, RiskFree, simple_returns
 
 BELIEVED: Final = 0.95
 """A deflated Sharpe ratio below this may be luck."""

@@ -7,10 +7,10 @@ import numpy as np
 from msgspec import Struct, field
 from numpy.typing import NDArray
 
-from risk import contributions
-from risk.diversification import diversification_ratio, effective_bets_of
-from risk.liquidity import PARTICIPATION, book_days, unwind_days
-from risk.measures import (
+from quantd.risk import contributions
+from quantd.risk.diversification import diversification_ratio, effective_bets_of
+from quantd.risk.liquidity import PARTICIPATION, book_days, unwind_days
+from quantd.risk.measures import (
     SAMPLES_PER_YEAR,
     Floats,
     beta,
@@ -21,8 +21,8 @@ from risk.measures import (
     historical_cvar,
     historical_var,
 )
-from risk.stress import Shock, shock_returns, stress_losses, worst_stress
-from risk.tails import (
+from quantd.risk.stress import Shock, shock_returns, stress_losses, worst_stress
+from quantd.risk.tails import (
     DECAY,
     cornish_fisher,
     ewma_deviation,
@@ -32,8 +32,8 @@ from risk.tails import (
     normal_quantile,
     normal_var,
 )
-from trading.instruments import Universe
-from trading.statistics import (
+from quantd.trading.instruments import Universe
+from quantd.trading.statistics import (
     PERIODS_PER_YEAR,
     RISK_FREE_ANNUAL,
     RiskFree,

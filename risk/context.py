@@ -11,9 +11,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from risk.measures import FEW, correlation, covariance, least, ones, total
-from risk.tails import ewma_covariance, filtered, ledoit_wolf
-from trading.instruments import Universe
+from quantd.risk.measures import FEW, correlation, covariance, least, ones, total
+from quantd.risk.tails import ewma_covariance, filtered, ledoit_wolf
+from quantd.trading.instruments import Universe
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

@@ -10,17 +10,17 @@ from typing import NamedTuple
 
 import numpy as np
 
-from risk.case import Account, Case, Extent
-from risk.context import Bools, Context, Floats, context
-from risk.factor import Codes, cap, common_factor
-from risk.limits import Limits, Reason
-from risk.pairs import clip_pairs
-from risk.plain import plain
-from risk.rules import CAPS, Rules, rules_of
-from risk.standing import Portfolio, Values, standing, standings
-from risk.switch import HALT, REDUCE, RUN
-from trading.instruments import NANO
-from trading.orders import Kind, OrderBasket
+from quantd.risk.case import Account, Case, Extent
+from quantd.risk.context import Bools, Context, Floats, context
+from quantd.risk.factor import Codes, cap, common_factor
+from quantd.risk.limits import Limits, Reason
+from quantd.risk.pairs import clip_pairs
+from quantd.risk.plain import plain
+from quantd.risk.rules import CAPS, Rules, rules_of
+from quantd.risk.standing import Portfolio, Values, standing, standings
+from quantd.risk.switch import HALT, REDUCE, RUN
+from quantd.trading.instruments import NANO
+from quantd.trading.orders import Kind, OrderBasket
 
 __all__ = [
     "HALT", "REDUCE", "RUN", "Account", "Context", "Part", "Verdict", "basket", "context", "gate", "granted", "measure",

@@ -10,15 +10,15 @@ from typing import Final, NamedTuple
 import msgspec
 import numpy as np
 
-from risk.case import Account, Case
-from risk.context import Context, Floats
-from risk.gate import gate, worst_nano
-from risk.limits import Correlation, Limits, Reason
-from risk.pairs import joint_bound, joint_weight
-from risk.standing import Portfolio, scenarios_of, standings
-from risk.stress import shock_returns, stress_losses
-from risk.switch import RUN
-from trading.instruments import NANO
+from quantd.risk.case import Account, Case
+from quantd.risk.context import Context, Floats
+from quantd.risk.gate import gate, worst_nano
+from quantd.risk.limits import Correlation, Limits, Reason
+from quantd.risk.pairs import joint_bound, joint_weight
+from quantd.risk.standing import Portfolio, scenarios_of, standings
+from quantd.risk.stress import shock_returns, stress_losses
+from quantd.risk.switch import RUN
+from quantd.trading.instruments import NANO
 
 VAST: Final = 10_000.0
 """Times the equity of a book: what nobody who has a limit left can hold."""

@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from risk.case import Account
-from risk.context import Context
-from risk.diversification import diversification
-from risk.limits import Limits
-from risk.standing import Values
+from quantd.risk.case import Account
+from quantd.risk.context import Context
+from quantd.risk.diversification import diversification
+from quantd.risk.limits import Limits
+from quantd.risk.standing import Values
 
 
 def held_values(ctx: Context, account: Account, limits: Limits) -> Values:

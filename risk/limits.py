@@ -1,6 +1,6 @@
 """What may be set: the limits, the profiles, and the reasons a verdict can give.
 
-A limit is a key of `Limits` here and one function in `risk.rules`.
+A limit is a key of `Limits` here and one function in `quantd.risk.rules`.
 """
 
 from difflib import get_close_matches
@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final, Literal, get_args, get_type_hints
 import msgspec
 from msgspec import Meta, Struct
 
-from risk.stress import Shock
+from quantd.risk.stress import Shock
 
 DAY_NS: Final = 86_400_000_000_000
 

@@ -11,9 +11,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from trading.covariance import covariance as covariance
-from trading.covariance import ones as ones
-from trading.statistics import PERIODS_PER_YEAR, drawdowns
+from quantd.trading.covariance import covariance as covariance
+from quantd.trading.covariance import ones as ones
+from quantd.trading.statistics import PERIODS_PER_YEAR, drawdowns
 
 Floats = NDArray[np.float64]
 

@@ -6,9 +6,9 @@ positions always comply when larger ones do.
 
 import numpy as np
 
-from risk.case import SLACK, Case, Extent
-from risk.context import Bools, Floats
-from risk.limits import Correlation
+from quantd.risk.case import SLACK, Case, Extent
+from quantd.risk.context import Bools, Floats
+from quantd.risk.limits import Correlation
 
 
 def joint_bound(spec: Correlation) -> float:

@@ -10,12 +10,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from risk.case import SLACK, Account
-from risk.context import Bools, Context, Floats, Scenarios
-from risk.limits import Correlation, Reason
-from risk.measures import least, most, total
-from risk.pairs import joint_bound
-from risk.rules import CAPS, KNOWN_CAPS, Rules
+from quantd.risk.case import SLACK, Account
+from quantd.risk.context import Bools, Context, Floats, Scenarios
+from quantd.risk.limits import Correlation, Reason
+from quantd.risk.measures import least, most, total
+from quantd.risk.pairs import joint_bound
+from quantd.risk.rules import CAPS, KNOWN_CAPS, Rules
 
 Codes = NDArray[np.int8]
 

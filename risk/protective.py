@@ -8,9 +8,9 @@ from typing import Final, Literal, NamedTuple
 
 import numpy as np
 
-from risk.context import Bools, Floats
-from risk.limits import Protective
-from trading.instruments import MICRO
+from quantd.risk.context import Bools, Floats
+from quantd.risk.limits import Protective
+from quantd.trading.instruments import MICRO
 
 Kind = Literal["stop_loss", "take_profit", "trailing_stop"]
 

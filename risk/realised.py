@@ -8,10 +8,10 @@ from typing import Final
 import numpy as np
 from msgspec import Struct
 
-from risk.limits import Limits
-from risk.measures import SAMPLES_PER_YEAR, Floats
-from risk.standing import Values
-from trading.statistics import RISK_FREE_ANNUAL, RiskFree, compounded, sharpe, time_weighted_returns
+from quantd.risk.limits import Limits
+from quantd.risk.measures import SAMPLES_PER_YEAR, Floats
+from quantd.risk.standing import Values
+from quantd.trading.statistics import RISK_FREE_ANNUAL, RiskFree, compounded, sharpe, time_weighted_returns
 
 KEPT: Final = 252
 """Returns that count: a year of samples."""
@@ -102,7 +102,7 @@ class Realised:
 
     def values(self, limits: Limits) -> Values:
         """`max_realised_volatility` (a year) and `min_sharpe` where they are set and LEAST returns are known: value and
-        bound. The definitions are those of `trading.statistics`; a Sharpe ratio that does not exist is left out."""
+        bound. The definitions are those of `quantd.trading.statistics`; a Sharpe ratio that does not exist is left out."""
         most, least = limits.max_realised_volatility, limits.min_sharpe
         if most is None and least is None:
             return {}

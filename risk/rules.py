@@ -12,13 +12,13 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from risk.case import SLACK, Account, Case, Extent
-from risk.context import Bools, Floats, Scenarios, Spread
-from risk.limits import Limits, Reason
-from risk.measures import SAMPLES_PER_YEAR, tail_count
-from risk.stress import shock_returns
-from risk.tails import normal_quantile, normal_shortfall
-from trading.instruments import NANO, Universe
+from quantd.risk.case import SLACK, Account, Case, Extent
+from quantd.risk.context import Bools, Floats, Scenarios, Spread
+from quantd.risk.limits import Limits, Reason
+from quantd.risk.measures import SAMPLES_PER_YEAR, tail_count
+from quantd.risk.stress import shock_returns
+from quantd.risk.tails import normal_quantile, normal_shortfall
+from quantd.trading.instruments import NANO, Universe
 
 # ---- caps: most lots of one symbol -------------------------------------------------------------
 

@@ -13,7 +13,7 @@ Let a held price be g_i times what it was, low <= g_i <= high, and equity E wher
 - a row that came since loses, at the exposures of its own day, what equity lost on that day. At those of now it
   differs by at most (high / low - 1) times what was moved: (highest - lowest) times the gross exposure;
 - a row that left can only lower a tail: the lower ends are those of the rows that cannot have left yet.
-`risk.monitor.band` leaves more room at the edges of a level than floats are rounded by.
+`quantd.risk.monitor.band` leaves more room at the edges of a level than floats are rounded by.
 """
 
 from collections.abc import Callable
@@ -24,12 +24,12 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from risk.context import Context, Floats, Scenarios
-from risk.limits import Correlation, Limits
-from risk.measures import SAMPLES_PER_YEAR, tail_count
-from risk.monitor import NONE, UNWATCHED, band
-from risk.rules import Rules, TailLimit, rules_of
-from risk.standing import Values, scenarios_of
+from quantd.risk.context import Context, Floats, Scenarios
+from quantd.risk.limits import Correlation, Limits
+from quantd.risk.measures import SAMPLES_PER_YEAR, tail_count
+from quantd.risk.monitor import NONE, UNWATCHED, band
+from quantd.risk.rules import Rules, TailLimit, rules_of
+from quantd.risk.standing import Values, scenarios_of
 
 SAMPLES: Final = 25
 """Samples a screen may serve before the book is measured again."""

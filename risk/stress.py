@@ -12,8 +12,8 @@ from typing import Final
 import numpy as np
 from msgspec import Struct, field
 
-from risk.measures import Floats
-from trading.instruments import Universe
+from quantd.risk.measures import Floats
+from quantd.trading.instruments import Universe
 
 REST: Final = "*"
 """Key of the move of whatever no other key names."""

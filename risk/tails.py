@@ -12,11 +12,11 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from risk.measures import Floats, ones
-from trading.covariance import DECAY as DECAY
-from trading.covariance import decay_weights as decay_weights
-from trading.covariance import ewma_covariance as ewma_covariance
-from trading.covariance import ledoit_wolf as ledoit_wolf
+from quantd.risk.measures import Floats, ones
+from quantd.trading.covariance import DECAY as DECAY
+from quantd.trading.covariance import decay_weights as decay_weights
+from quantd.trading.covariance import ewma_covariance as ewma_covariance
+from quantd.trading.covariance import ledoit_wolf as ledoit_wolf
 
 _STANDARD: Final = NormalDist()
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from adapters.calendars import sessions
+from quantd.adapters.calendars import sessions
 
 COPIED = {
     "us_daily_raw.parquet": "us_daily.parquet",

@@ -3,8 +3,8 @@ votes are float64[M, N], one row for each member that has a say."""
 
 import numpy as np
 
-from strategies.sizing import within
-from trading.market import Floats
+from quantd.strategies.sizing import within
+from quantd.trading.market import Floats
 
 
 def mean_of(votes: Floats, shares: Floats | None = None) -> Floats:

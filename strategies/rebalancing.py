@@ -6,8 +6,8 @@ from typing import Final
 
 import numpy as np
 
-from strategies.sizing import within
-from trading.market import Floats
+from quantd.strategies.sizing import within
+from quantd.trading.market import Floats
 
 SHRINK: Final = 0.1
 """Share of a sample covariance that is put back onto its diagonal: with it no mix of symbols looks free of risk."""

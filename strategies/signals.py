@@ -11,12 +11,12 @@ from typing import Final, Literal
 
 import numpy as np
 
-from strategies.indicators.bars import CLOSE, HIGH, LOW
-from strategies.indicators.batch import evaluate, together
-from strategies.indicators.nodes import Node, deviation, growth, highest, lag, lowest, mean, point, ratio
-from strategies.indicators.table import bars_present, cleaned
-from trading.bars import FIELDS, Bars
-from trading.market import Floats
+from quantd.strategies.indicators.bars import CLOSE, HIGH, LOW
+from quantd.strategies.indicators.batch import evaluate, together
+from quantd.strategies.indicators.nodes import Node, deviation, growth, highest, lag, lowest, mean, point, ratio
+from quantd.strategies.indicators.table import bars_present, cleaned
+from quantd.trading.bars import FIELDS, Bars
+from quantd.trading.market import Floats
 
 Horizon = Literal["short", "medium", "long"]
 

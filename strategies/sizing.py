@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from trading.market import Floats
+from quantd.trading.market import Floats
 
 YEAR: Final = 252
 FINE: Final = 1e-12

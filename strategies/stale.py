@@ -4,7 +4,7 @@ from typing import Final
 
 import numpy as np
 
-from trading.market import Bools, Floats
+from quantd.trading.market import Bools, Floats
 
 STILL_SAMPLES: Final = 5
 """So many samples in a row without any change of a real price: its bars are missing, or it is halted."""

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from trading.market import Floats
+from quantd.trading.market import Floats
 
 
 def momentum_scores(momentum: Floats, threshold: float) -> Floats:

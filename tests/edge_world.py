@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from daemon.cli import main
-
-ROOT = Path(__file__).resolve().parent.parent
+from quantd.daemon.cli import main
+from tests.support.checkout import ROOT
 
 COSTS = """\
 commission_bp = 1.0
@@ -107,7 +106,7 @@ def quantd(folder: Path, *arguments: str, env: Mapping[str, str] | None = None) 
 def program(folder: Path, *arguments: str) -> Done:
     """One command as a program of its own."""
     done = subprocess.run(
-        [sys.executable, "-m", "daemon.cli", *arguments],
+        [sys.executable, "-m", "quantd.daemon.cli", *arguments],
         cwd=folder,
         env=environment(),
         capture_output=True,

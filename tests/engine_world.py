@@ -5,19 +5,19 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 from msgspec.structs import replace
 
-from adapters.brokers.paper import Paper
-from daemon.engine.state import AgentRules, Rules, State
-from daemon.loop import Log, Shell
-from daemon.policies import answer
-from daemon.timeline import Item, sample_ticks, timeline
-from risk.limits import Limits
-from trading.effects import Ask, Effect
-from trading.events import Action, Decided, Event, Tick
-from trading.execution import Costs
-from trading.instruments import Instrument, Universe
-from trading.market import Block, MarketSlice
-from trading.sessions import DAY_NS, Sessions
-from trading.view import Memory, View
+from quantd.adapters.brokers.paper import Paper
+from quantd.daemon.engine.state import AgentRules, Rules, State
+from quantd.daemon.loop import Log, Shell
+from quantd.daemon.policies import answer
+from quantd.daemon.timeline import Item, sample_ticks, timeline
+from quantd.risk.limits import Limits
+from quantd.trading.effects import Ask, Effect
+from quantd.trading.events import Action, Decided, Event, Tick
+from quantd.trading.execution import Costs
+from quantd.trading.instruments import Instrument, Universe
+from quantd.trading.market import Block, MarketSlice
+from quantd.trading.sessions import DAY_NS, Sessions
+from quantd.trading.view import Memory, View
 
 Act = Callable[[View], object]
 

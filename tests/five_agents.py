@@ -20,18 +20,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from daemon.assembly import Assembly, assemble
-from daemon.cli.configuration import read
-from daemon.engine.state import State
-from daemon.house import diversity, shadow_equities
-from daemon.loop import Shell
-from daemon.opening import begin
-from trading.effects import Ask, Crossed, Effect, Filled, Promotion, Reallocated
-from trading.events import Decided, Event, Operator
-from trading.market import MarketSlice
-from trading.orders import money_text
+from quantd.daemon.assembly import Assembly, assemble
+from quantd.daemon.cli.configuration import read
+from quantd.daemon.engine.state import State
+from quantd.daemon.house import diversity, shadow_equities
+from quantd.daemon.loop import Shell
+from quantd.daemon.opening import begin
+from quantd.trading.effects import Ask, Crossed, Effect, Filled, Promotion, Reallocated
+from quantd.trading.events import Decided, Event, Operator
+from quantd.trading.market import MarketSlice
+from quantd.trading.orders import money_text
+from tests.support.checkout import ROOT
 
-CONFIG = Path(__file__).parents[1] / "examples" / "five-agents.toml"
+CONFIG = ROOT / "examples" / "five-agents.toml"
 MOVING = """
 [capital]
 method = "performance"

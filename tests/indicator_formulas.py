@@ -6,7 +6,7 @@ from collections.abc import Callable
 import numpy as np
 import talib
 
-from trading.market import Floats
+from quantd.trading.market import Floats
 
 Talib = Callable[..., Floats | tuple[Floats, ...]]
 

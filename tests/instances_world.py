@@ -18,13 +18,13 @@ from typing import Any
 
 import psycopg
 
-from daemon.assembly import assemble
-from daemon.cli.backtesting import drive
-from daemon.cli.configuration import read
+from quantd.daemon.assembly import assemble
+from quantd.daemon.cli.backtesting import drive
+from quantd.daemon.cli.configuration import read
+from quantd.trading.market import MarketSlice
 from tests.bus_world import Mosquitto, Subscriber
 from tests.edge_world import ROOT, environment
 from tests.postgres_server import postgres_server
-from trading.market import MarketSlice
 
 CONFIG = """
 [quantd]
@@ -244,7 +244,7 @@ def started(folder: Path, name: str, number: int, pace: str, among: Fleet) -> In
     (folder / "config.toml").write_text(text)
     with (folder / "out.json").open("w") as out, (folder / "err.txt").open("w") as err:
         process = subprocess.Popen(
-            [sys.executable, "-m", "daemon.cli", "run", "--json"],
+            [sys.executable, "-m", "quantd.daemon.cli", "run", "--json"],
             cwd=folder,
             env=environment() | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
             stdout=out,

@@ -25,8 +25,8 @@ from typing import Final
 import numpy as np
 from paho.mqtt.client import CallbackAPIVersion, Client
 
-from adapters.bus.commands import signed
-from daemon.cli import operating
+from quantd.adapters.bus.commands import signed
+from quantd.daemon.cli import operating
 from tests.edge_world import ROOT, environment, write
 
 PROMISE_MS: Final = 50.0
@@ -211,7 +211,7 @@ class Daemon:
     def whole_program(self) -> float:
         """Milliseconds of `quantd halt` from Enter, the start of Python included."""
         began = time.monotonic_ns()
-        command = [sys.executable, "-m", "daemon.cli", "halt"]
+        command = [sys.executable, "-m", "quantd.daemon.cli", "halt"]
         subprocess.run(command, cwd=self.folder, env=environment(), check=True, capture_output=True)
         took_ms = (self.moved("HALT") - began) / 1e6
         self.post("resume", "measured")
@@ -233,12 +233,12 @@ def serve(config: Path) -> None:
     """The daemon as it is, but for stamps where steps are journalled."""
     import asyncio
 
-    from daemon.app import Options, read_config
-    from daemon.app import serve as run
-    from daemon.observability import configure
-    from daemon.recovery import Journal
-    from trading.effects import Switched
-    from trading.orders import OrderBasket
+    from quantd.daemon.app import Options, read_config
+    from quantd.daemon.app import serve as run
+    from quantd.daemon.observability import configure
+    from quantd.daemon.recovery import Journal
+    from quantd.trading.effects import Switched
+    from quantd.trading.orders import OrderBasket
 
     add: Callable[..., None] = Journal.add
     names = ("RUN", "REDUCE", "HALT")

@@ -27,22 +27,22 @@ from pathlib import Path
 import psycopg
 from aiohttp import web
 
-from adapters.brokers.alpaca import Alpaca
-from adapters.brokers.alpaca_rest import AlpacaSettings
-from adapters.feeds.alpaca_bars import AlpacaBars
-from adapters.feeds.forming import PutAside
-from adapters.feeds.live import Live
-from adapters.feeds.retried import Retried
-from daemon.app import Options, serve
-from daemon.assembly import Parts
-from daemon.config import load
-from daemon.known import known_names
-from daemon.summary import Summary
+from quantd.adapters.brokers.alpaca import Alpaca
+from quantd.adapters.brokers.alpaca_rest import AlpacaSettings
+from quantd.adapters.feeds.alpaca_bars import AlpacaBars
+from quantd.adapters.feeds.forming import PutAside
+from quantd.adapters.feeds.live import Live
+from quantd.adapters.feeds.retried import Retried
+from quantd.daemon.app import Options, serve
+from quantd.daemon.assembly import Parts
+from quantd.daemon.config import load
+from quantd.daemon.known import known_names
+from quantd.daemon.summary import Summary
+from quantd.trading.ports import Broker, LiveFeed
 from tests.bus_world import Mosquitto, Subscriber
 from tests.postgres_server import postgres_server
 from tests.venues.alpaca import AlpacaServer
 from tests.venues.alpaca_data import KEY, SECRET, AlpacaData
-from trading.ports import Broker, LiveFeed
 
 SYMBOLS = {"BTC/USD": 90_000.0, "ETH/USD": 3_000.0, "SOL/USD": 180.0}
 BACK = 90

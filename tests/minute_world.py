@@ -5,18 +5,18 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from msgspec import structs
 
-from adapters.brokers.paper import Paper
-from daemon.engine.parents import Execution
-from daemon.engine.state import State
-from daemon.loop import Log, Shell
-from daemon.policies import answer
-from daemon.timeline import Due, sample_ticks, with_due
-from risk.limits import PROFILES, Limits
+from quantd.adapters.brokers.paper import Paper
+from quantd.daemon.engine.parents import Execution
+from quantd.daemon.engine.state import State
+from quantd.daemon.loop import Log, Shell
+from quantd.daemon.policies import answer
+from quantd.daemon.timeline import Due, sample_ticks, with_due
+from quantd.risk.limits import PROFILES, Limits
+from quantd.trading.effects import Ask
+from quantd.trading.events import Decided, Tick
+from quantd.trading.market import Block
+from quantd.trading.sessions import DAY_NS
 from tests.engine_world import START, Act, World
-from trading.effects import Ask
-from trading.events import Decided, Tick
-from trading.market import Block
-from trading.sessions import DAY_NS
 
 MINUTE = 60 * 10**9
 OPEN, CLOSE = 10 * 60 * MINUTE, 16 * 60 * MINUTE

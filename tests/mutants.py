@@ -27,7 +27,8 @@ from typing import Any, Final, NamedTuple
 import pytest
 from hypothesis import Phase, settings
 
-ROOT = Path(__file__).resolve().parents[1]
+from tests.support.checkout import ROOT
+
 ASKED: Final = 0.95
 
 TESTS: Final = (
@@ -361,7 +362,7 @@ def _forget() -> None:
             for value in vars(module).values():
                 if hasattr(value, "cache_clear"):
                     value.cache_clear()
-    if (rules := sys.modules.get("risk.rules")) is not None:
+    if (rules := sys.modules.get("quantd.risk.rules")) is not None:
         rules._ready.clear()
 
 

@@ -6,14 +6,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from daemon.policies import answer, load, memory_of
-from trading.effects import Ask
-from trading.events import Decided
-from trading.instruments import Instrument, Universe
-from trading.market import Ring
-from trading.ports import Policy
-from trading.sessions import DAY_NS
-from trading.view import Memory, View
+from quantd.daemon.policies import answer, load, memory_of
+from quantd.trading.effects import Ask
+from quantd.trading.events import Decided
+from quantd.trading.instruments import Instrument, Universe
+from quantd.trading.market import Ring
+from quantd.trading.ports import Policy
+from quantd.trading.sessions import DAY_NS
+from quantd.trading.view import Memory, View
 
 Array = NDArray[np.float64]
 FIRST_DAY = 18_262

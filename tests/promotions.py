@@ -11,8 +11,8 @@ import sys
 
 import numpy as np
 
-from daemon.engine.trial import Pairing, PromotionRules, looked
-from trading.market import Floats
+from quantd.daemon.engine.trial import Pairing, PromotionRules, looked
+from quantd.trading.market import Floats
 
 
 def returns_of(

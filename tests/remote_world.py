@@ -8,14 +8,14 @@ import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
-from adapters.brokers.paper import Paper
-from trading.events import Action, CancelReported, Condition, NotFound, Unknown
-from trading.execution import Costs
-from trading.instruments import Universe
-from trading.market import MarketSlice
-from trading.orders import Cause, OrderBasket, Reports
-from trading.ports import BrokerNews, Until
-from trading.venue import OpenOrder, VenueAccount, VenueFlow
+from quantd.adapters.brokers.paper import Paper
+from quantd.trading.events import Action, CancelReported, Condition, NotFound, Unknown
+from quantd.trading.execution import Costs
+from quantd.trading.instruments import Universe
+from quantd.trading.market import MarketSlice
+from quantd.trading.orders import Cause, OrderBasket, Reports
+from quantd.trading.ports import BrokerNews, Until
+from quantd.trading.venue import OpenOrder, VenueAccount, VenueFlow
 
 
 @dataclass
@@ -75,7 +75,7 @@ class Venue:
 
 
 class Remote:
-    """A trading.ports.Broker that reaches a Venue through faults."""
+    """A quantd.trading.ports.Broker that reaches a Venue through faults."""
 
     def __init__(self, venue: Venue, faults: Faults | None = None, seed: int = 0) -> None:
         self.venue = venue
@@ -152,7 +152,7 @@ class Remote:
 
 
 class Script:
-    """A trading.ports.LiveFeed over slices that are known beforehand; the venue sees each before the daemon does."""
+    """A quantd.trading.ports.LiveFeed over slices that are known beforehand; the venue sees each before the daemon does."""
 
     def __init__(
         self,

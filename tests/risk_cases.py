@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 from sklearn.covariance import LedoitWolf
 
-from risk.gate import Account, Context, Verdict, context, worst_nano
-from risk.limits import Correlation, Limits, Liquidity, Rate, Stress, Tail
-from risk.stress import Shock
-from trading.instruments import NANO, Instrument, Universe
+from quantd.risk.gate import Account, Context, Verdict, context, worst_nano
+from quantd.risk.limits import Correlation, Limits, Liquidity, Rate, Stress, Tail
+from quantd.risk.stress import Shock
+from quantd.trading.instruments import NANO, Instrument, Universe
 
 Floats = NDArray[np.float64]
 CLOSE = 1e-9

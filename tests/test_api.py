@@ -13,27 +13,27 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from structlog.testing import capture_logs
 
-from adapters.bus.messages import Composer
-from adapters.store.store import Store
-from daemon.alerting import AlertFilter
-from daemon.api import commands, guard
-from daemon.api.server import Api, ApiUnavailable
-from daemon.assembly import assemble
-from daemon.config import load
-from daemon.engine.freezing import freeze
-from daemon.explanation import Explanation
-from daemon.known import known_names
-from daemon.opening import begin
-from daemon.overview import limits_now
-from daemon.planned import PlanNow
-from daemon.recovery import Journal
-from daemon.room import Book, RiskNow
-from daemon.service import Service
-from daemon.timeline import instants
+from quantd.adapters.bus.messages import Composer
+from quantd.adapters.store.store import Store
+from quantd.daemon.alerting import AlertFilter
+from quantd.daemon.api import commands, guard
+from quantd.daemon.api.server import Api, ApiUnavailable
+from quantd.daemon.assembly import assemble
+from quantd.daemon.config import load
+from quantd.daemon.engine.freezing import freeze
+from quantd.daemon.explanation import Explanation
+from quantd.daemon.known import known_names
+from quantd.daemon.opening import begin
+from quantd.daemon.overview import limits_now
+from quantd.daemon.planned import PlanNow
+from quantd.daemon.recovery import Journal
+from quantd.daemon.room import Book, RiskNow
+from quantd.daemon.service import Service
+from quantd.daemon.timeline import instants
+from quantd.trading.events import Condition, Tick
 from tests.bus_world import certificate, until
 from tests.daemon.test_service import FullFor, Slow
 from tests.edge_world import CONFIG, ROOT, write
-from trading.events import Condition, Tick
 
 RUN = "7f3k2m1a"
 

@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from risk import contributions, diversification, measures, tails
-from risk.assessment import BY_HISTORY, BY_RETURNS, BY_WEIGHT, METHODS, Assessment, Book, Settings, assess
-from risk.liquidity import book_days, unwind_days
-from risk.stress import SHIPPED, Shock
-from trading.instruments import Instrument, Universe
-from trading.statistics import calmar, performance, simple_returns, sortino
+from quantd.risk import contributions, diversification, measures, tails
+from quantd.risk.assessment import BY_HISTORY, BY_RETURNS, BY_WEIGHT, METHODS, Assessment, Book, Settings, assess
+from quantd.risk.liquidity import book_days, unwind_days
+from quantd.risk.stress import SHIPPED, Shock
+from quantd.trading.instruments import Instrument, Universe
+from quantd.trading.statistics import calmar, performance, simple_returns, sortino
 
 SECTORS = ("energy", "financials", "gold", "", "crypto", "technology")
 ALL = Settings(shocks=(SHIPPED["2020"], SHIPPED["2022"], Shock("mine", moves={"*": -0.2})))

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trading.books import Ledger, LedgerBroken, fee_parts, net, share
-from trading.execution import RATE_ONE
-from trading.instruments import Instrument, Universe
+from quantd.trading.books import Ledger, LedgerBroken, fee_parts, net, share
+from quantd.trading.execution import RATE_ONE
+from quantd.trading.instruments import Instrument, Universe
 
 LOTS = (10**9, 10**9, 10, 123_456_789)
 UNIVERSE = Universe(tuple(Instrument(f"S{k}", lot_nano=size) for k, size in enumerate(LOTS)))

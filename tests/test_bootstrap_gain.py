@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trading.bootstrap import Gain, drawn, paired_gain
+from quantd.trading.bootstrap import Gain, drawn, paired_gain
 
 
 def gain(one, other, measure="sharpe", key=b"k", resamples=1_000, block=0):

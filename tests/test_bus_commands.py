@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.bus.commands import (
+from quantd.adapters.bus.commands import (
     AHEAD_S,
     MOST_BYTES,
     REMEMBERED,

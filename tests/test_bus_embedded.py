@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from aiomqtt import Client
 
-from adapters.bus import embedded
-from adapters.bus.embedded import BrokerUnavailable, EmbeddedBroker, EmbeddedSettings
-from adapters.bus.mqtt import MqttBus, MqttSettings
-from adapters.listener import is_loopback
+from quantd.adapters.bus import embedded
+from quantd.adapters.bus.embedded import BrokerUnavailable, EmbeddedBroker, EmbeddedSettings
+from quantd.adapters.bus.mqtt import MqttBus, MqttSettings
+from quantd.adapters.listener import is_loopback
 from tests.bus_world import MemoryOutbox, Subscriber, until
 from tests.services import require
 

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.bus import schemas
-from adapters.bus.messages import BASKETS, Composer, Message, Standing, merged, messages
-from adapters.bus.payloads import time_text
-from adapters.bus.topics import checked_level, checked_prefix, escaped_level
-from trading.effects import (
+from quantd.adapters.bus import schemas
+from quantd.adapters.bus.messages import BASKETS, Composer, Message, Standing, merged, messages
+from quantd.adapters.bus.payloads import time_text
+from quantd.adapters.bus.topics import checked_level, checked_prefix, escaped_level
+from quantd.trading.effects import (
     AgentPlan,
     Ask,
     Booked,
@@ -31,8 +31,9 @@ from trading.effects import (
     Switched,
     Valued,
 )
-from trading.instruments import NANO, Instrument, Universe
-from trading.orders import OrderBasket, OrderState, order_id
+from quantd.trading.instruments import NANO, Instrument, Universe
+from quantd.trading.orders import OrderBasket, OrderState, order_id
+from tests.support.checkout import ROOT
 
 UNIVERSE = Universe((Instrument("SPY"), Instrument("BTC", lot_nano=NANO // 10_000), Instrument("TLT")))
 AGENTS = ("learned", "parity")
@@ -135,7 +136,7 @@ def test_each_topic_has_its_place_and_only_states_are_retained() -> None:
 
 
 def schema(name: str) -> dict[str, Any]:
-    return json.loads((Path(__file__).parent.parent / "docs" / "schemas" / f"{name}.json").read_text())
+    return json.loads((ROOT / "docs" / "schemas" / f"{name}.json").read_text())
 
 
 @pytest.mark.parametrize("name", sorted(schemas.TOPICS | schemas.COMMANDS))

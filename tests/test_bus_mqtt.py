@@ -14,11 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from adapters.bus.messages import Message
-from adapters.bus.mqtt import BusAddressWrong, MqttBus, MqttSettings, Outbox, Outgoing, Tls, address
-from adapters.bus.outbox import Lanes
+from quantd.adapters.bus.messages import Message
+from quantd.adapters.bus.mqtt import BusAddressWrong, MqttBus, MqttSettings, Outbox, Outgoing, Tls, address
+from quantd.adapters.bus.outbox import Lanes
 from tests.bus_world import MemoryOutbox, Mosquitto, SqliteOutbox, Subscriber, certificate, free_port, until
 from tests.services import require
+from tests.support.checkout import ROOT
 
 STATUS = "quantd/paper/status"
 ALERTS = "quantd/paper/alerts/WARNING/test"
@@ -83,7 +84,7 @@ async def test_status_is_retained_and_says_stopped_after_a_clean_stop(mosquitto:
 CHILD = """
 import asyncio, sys
 sys.path.insert(0, {root!r})
-from adapters.bus.mqtt import MqttBus, MqttSettings
+from quantd.adapters.bus.mqtt import MqttBus, MqttSettings
 from tests.bus_world import MemoryOutbox
 async def main():
     bus = MqttBus(MqttSettings("127.0.0.1", {port}), MemoryOutbox(), "quantd/paper/status", b"offline")
@@ -95,7 +96,7 @@ asyncio.run(main())
 
 
 def child(port: int, crash: str = "") -> "subprocess.Popen[bytes]":
-    root = str(Path(__file__).parent.parent)
+    root = str(ROOT)
     code = CHILD.format(root=root, port=port, crash=crash)
     return subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL, cwd=root)
 

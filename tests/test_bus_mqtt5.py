@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from adapters.bus.mqtt import MqttBus
-from daemon.config import read
-from daemon.known import known_names
-from daemon.rehearsal import alert
+from quantd.adapters.bus.mqtt import MqttBus
+from quantd.daemon.config import read
+from quantd.daemon.known import known_names
+from quantd.daemon.rehearsal import alert
 from tests.bus_world import MemoryOutbox, Mosquitto, Subscriber, until
 from tests.test_bus_mqtt import ALERTS, STATUS, running, settings
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from adapters import calendars
-from adapters.calendars import UnknownCalendar, day_ns, sessions
-from trading.sessions import DAY_NS
+from quantd.adapters import calendars
+from quantd.adapters.calendars import UnknownCalendar, day_ns, sessions
+from quantd.trading.sessions import DAY_NS
 
 
 def ns(text: str) -> int:
@@ -43,7 +43,7 @@ def test_two_years_equal_the_reference_session_by_session(name: str) -> None:
 
 def test_every_utc_day_of_24_7_closes_at_the_next_midnight_and_needs_no_library() -> None:
     code = (
-        "import sys, datetime as d; from adapters.calendars import sessions;"
+        "import sys, datetime as d; from quantd.adapters.calendars import sessions;"
         "s = sessions('24/7', d.date(2024, 2, 28), d.date(2024, 3, 1));"
         "print(len(s.day_ns), 'exchange_calendars' in sys.modules)"
     )
@@ -83,7 +83,7 @@ def test_a_closed_date_has_no_session_and_the_kept_calendar_still_has_it(name: s
 def test_a_kept_calendar_serves_without_the_library(tmp_path: Path) -> None:
     fresh = sessions("XNYS", date(2020, 1, 1), date(2021, 6, 30), cache=tmp_path)
     code = (
-        "import sys, datetime as d, pathlib; from adapters.calendars import sessions;"
+        "import sys, datetime as d, pathlib; from quantd.adapters.calendars import sessions;"
         f"s = sessions('XNYS', d.date(2020, 1, 1), d.date(2021, 6, 30), cache=pathlib.Path({str(tmp_path)!r}));"
         "print(hash(s.close_ns), len(s.day_ns), 'exchange_calendars' in sys.modules)"
     )

@@ -16,10 +16,10 @@ from decimal import Decimal
 import msgspec
 import pytest
 
-from daemon.cli.output import cell
-from daemon.explanation import Explanation
-from daemon.planned import PlanNow
-from daemon.room import RiskNow
+from quantd.daemon.cli.output import cell
+from quantd.daemon.explanation import Explanation
+from quantd.daemon.planned import PlanNow
+from quantd.daemon.room import RiskNow
 from tests.edge_world import CONFIG, ROOT, answer, environment, program, quantd, write
 
 
@@ -37,7 +37,7 @@ def live(tmp_path_factory):
     folder = tmp_path_factory.mktemp("live")
     write(folder, CONFIG.replace('at_end = "stop"', 'at_end = "wait"'))
     daemon = subprocess.Popen(
-        [sys.executable, "-m", "daemon.cli", "run"],
+        [sys.executable, "-m", "quantd.daemon.cli", "run"],
         cwd=folder,
         env=environment(),
         stdout=subprocess.PIPE,
@@ -243,7 +243,7 @@ def test_the_files_that_name_the_daemon_are_its_owners_alone(live):
 
 
 def test_help_answers_at_once_and_without_the_libraries_of_trading():
-    code = "import sys\nfrom daemon.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass\n"
+    code = "import sys\nfrom quantd.daemon.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass\n"
     code += "print([m for m in ('numpy', 'aiohttp', 'polars', 'sqlmodel', 'pydantic') if m in sys.modules], file=sys.stderr)"
     done = subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True, text=True, check=True)
     assert done.stderr.strip() == "[]"
@@ -315,7 +315,7 @@ def test_each_setting_is_shown_with_where_it_comes_from(tmp_path):
     text = CONFIG.replace("capital = 0.4", 'capital = 0.4\nprofile = "balanced"')
     write(tmp_path, text)
     env = {**environment(), "QUANTD_RISK__MAX_DAILY_LOSS": "0.04", "QUANTD_ALPACA_SECRET": "hush"}
-    command = [sys.executable, "-m", "daemon.cli", "config", "show", "--set", "broker.spread_bp=3", "--json"]
+    command = [sys.executable, "-m", "quantd.daemon.cli", "config", "show", "--set", "broker.spread_bp=3", "--json"]
     done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=True)
     found = {row["key"]: (row["value"], row["source"]) for row in json.loads(done.stdout)["settings"]}
     line = {key.split(" =")[0]: k for k, key in enumerate(text.splitlines(), 1)}

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from msgspec import Struct
 
-from trading import effects, events
-from trading.codec import JournalEffect, JournalEvent, bars_of, decode, encode, slice_of
-from trading.effects import (
+from quantd.trading import effects, events
+from quantd.trading.codec import JournalEffect, JournalEvent, bars_of, decode, encode, slice_of
+from quantd.trading.effects import (
     Again,
     AgentPlan,
     Asked,
@@ -34,7 +34,7 @@ from trading.effects import (
     Valued,
     Worked,
 )
-from trading.events import (
+from quantd.trading.events import (
     Action,
     Bars,
     Busted,
@@ -60,8 +60,8 @@ from trading.events import (
     Unknown,
     Wished,
 )
-from trading.market import Block, MarketSlice
-from trading.orders import ForeignOrder, OrderBasket, Reports
+from quantd.trading.market import Block, MarketSlice
+from quantd.trading.orders import ForeignOrder, OrderBasket, Reports
 
 GOLDEN = Path(__file__).parent / "golden" / "journal-v1.bin"
 

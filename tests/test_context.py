@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from risk.context import Scenarios, Spread, Window
-from risk.measures import FEW
+from quantd.risk.context import Scenarios, Spread, Window
+from quantd.risk.measures import FEW
+from quantd.trading.instruments import NANO
 from tests.risk_cases import make_context, scenario_returns
-from trading.instruments import NANO
 
 TICK = NANO // 100
 

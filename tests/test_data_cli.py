@@ -8,15 +8,15 @@ from typing import Any
 import polars as pl
 import pytest
 
-from adapters.feeds.files import read_actions, read_bars
-from daemon.cli.vendors import universe_of
-from daemon.mapping import read_mapping
+from quantd.adapters.feeds.files import read_actions, read_bars
+from quantd.daemon.cli.vendors import universe_of
+from quantd.daemon.mapping import read_mapping
+from quantd.trading.instruments import Instrument, Universe
 from tests.edge_world import ROOT, Done, answer, quantd
 from tests.venues import json_bars
 from tests.venues.alpaca_data import KEY, SECRET, AlpacaData, Bar
 from tests.venues.json_bars import JsonBars
 from tests.venues.served import served
-from trading.instruments import Instrument, Universe
 
 SPY = Universe((Instrument("SPY"),))
 PAIR = Universe((Instrument("SPY"), Instrument("AAPL")))

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from skfolio import Portfolio
 
-from risk import diversification, measures
+from quantd.risk import diversification, measures
 
 
 def book(seed: int, rows: int = 200, size: int = 6) -> tuple[np.ndarray, np.ndarray]:

@@ -60,7 +60,7 @@ class Running:
 def running(folder: Path, text: str, *arguments: str, files: int = 1_024) -> Iterator[Running]:
     """A daemon whose process may open so many files; it has said where it listens."""
     write(folder, text)
-    command = [sys.executable, "-m", "daemon.cli", "run", *arguments]
+    command = [sys.executable, "-m", "quantd.daemon.cli", "run", *arguments]
     with (folder / "out").open("wb") as out, (folder / "err").open("wb") as err:
         process = subprocess.Popen(
             ["sh", "-c", f'ulimit -n {files}; exec "$@"', "sh", *command],
@@ -172,7 +172,7 @@ def test_the_box_of_a_run_shows_control_characters_and_obeys_none(tmp_path: Path
     (tmp_path / "steers.py").write_text(f"def act(view):\n    raise ValueError({STEERING!a})\n")
     master, slave = os.openpty()
     process = subprocess.Popen(
-        [sys.executable, "-m", "daemon.cli", "run"], cwd=tmp_path, env=environment(), stdout=slave, stderr=slave
+        [sys.executable, "-m", "quantd.daemon.cli", "run"], cwd=tmp_path, env=environment(), stdout=slave, stderr=slave
     )
     os.close(slave)
     shown = b""
@@ -206,7 +206,7 @@ def test_the_embedded_broker_speaks_tls_where_it_is_configured_and_nothing_else(
         plain = subprocess.run([*place, "-C", "1", "-W", "2"], capture_output=True, text=True)
         assert plain.stdout == ""
         follow = subprocess.Popen(
-            [sys.executable, "-m", "daemon.cli", "alerts", "--follow", "--last", "1", "--json"],
+            [sys.executable, "-m", "quantd.daemon.cli", "alerts", "--follow", "--last", "1", "--json"],
             cwd=tmp_path,
             env=environment(),
             stdout=subprocess.PIPE,

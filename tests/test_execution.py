@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trading.execution import (
+from quantd.trading.execution import (
     RATE_ONE,
     Costs,
     borrow_micro,

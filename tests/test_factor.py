@@ -5,15 +5,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-import risk.factor
-from risk.case import SLACK, Account, Case, Extent
-from risk.context import Scenarios
-from risk.factor import Factor, cap, common_factor
-from risk.limits import Correlation, Limits, Reason, Tail, override
-from risk.measures import worst_of
-from risk.rules import Family, Rules, rules_of
+import quantd.risk.factor
+from quantd.risk.case import SLACK, Account, Case, Extent
+from quantd.risk.context import Scenarios
+from quantd.risk.factor import Factor, cap, common_factor
+from quantd.risk.limits import Correlation, Limits, Reason, Tail, override
+from quantd.risk.measures import worst_of
+from quantd.risk.rules import Family, Rules, rules_of
+from quantd.trading.instruments import NANO
 from tests.risk_cases import make_context, scenario_returns
-from trading.instruments import NANO
 
 EQUITY = 65_536.0
 """A power of two: fractions of it are exact."""
@@ -56,7 +56,7 @@ class World:
         asked = self.lots if lots is None else np.array(lots, dtype=float)
         least = Factor()
         slip = self.extent.reach(self.case, asked)[2]
-        getattr(risk.factor, name)(self.case, self.extent, self.case.sides(asked), slip, asked, least)
+        getattr(quantd.risk.factor, name)(self.case, self.extent, self.case.sides(asked), slip, asked, least)
         return least
 
     def said(self, name: str, lots: Any = None) -> tuple[float, list[float] | None]:
@@ -107,7 +107,7 @@ def test_a_row_at_exactly_its_bound_is_not_over_and_one_a_bit_beyond_is() -> Non
     bound = 0.75 * EQUITY + NEAR
     for traded, over in ((0.75 * EQUITY, []), (bound, []), (beyond(bound), [Reason.TURNOVER])):
         world = World(limits, np.zeros(4), [0.0, 0.0], traded=traded)
-        rows = risk.factor._rows_over(world.case, world.extent, np.zeros(4), 0.0, 0.0)[1]
+        rows = quantd.risk.factor._rows_over(world.case, world.extent, np.zeros(4), 0.0, 0.0)[1]
         assert [world.case.rules.rows[r].reason for r in rows] == over
 
 
@@ -124,7 +124,7 @@ def test_equity_is_over_when_open_orders_or_the_weights_held_leave_none() -> Non
     ):  # fmt: skip
         limits = override(FREE, max_gross_exposure=9.0, max_net_exposure=9.0, max_turnover=9.0)
         world = World(limits, np.zeros(4), [0.0, 0.0], equity=equity)
-        rows = risk.factor._rows_over(world.case, world.extent, np.zeros(4), slip, names)[1]
+        rows = quantd.risk.factor._rows_over(world.case, world.extent, np.zeros(4), slip, names)[1]
         assert (Reason.EQUITY in [world.case.rules.rows[r].reason for r in rows]) is over
 
 
@@ -253,9 +253,9 @@ def test_equity_that_weights_need_is_the_least_at_which_those_that_comply_still_
         world = World(limits, y, [0.0] * 4, settled=settled, before=before, held=lots)
         held = y if settled else np.maximum(np.concatenate((-lots, lots)), 0.0)
         now = before if settled else EQUITY
-        assert risk.factor._names_equity(world.case, world.extent, world.lots) == 0.0
+        assert quantd.risk.factor._names_equity(world.case, world.extent, world.lots) == 0.0
         world.case.weights_keep = False
-        need = risk.factor._names_equity(world.case, world.extent, world.lots)
+        need = quantd.risk.factor._names_equity(world.case, world.extent, world.lots)
         room = 1.0 if settled else 1.0 + in_flight
         kept = [(x, b * room) for b in bounds for x, h in zip(y, held, strict=True) if h <= b * room * now]
         assert all(x <= b * need * (1.0 + 1e-12) for x, b in kept)
@@ -263,13 +263,15 @@ def test_equity_that_weights_need_is_the_least_at_which_those_that_comply_still_
     for x, need in ((0.5 * EQUITY + NEAR, EQUITY + 2 * NEAR), (beyond(0.5 * EQUITY + NEAR), 0.0)):
         world = World(override(FREE, max_position_weight=0.5), [0.0, 0.0, x, 0.0], [0.0, 0.0], held=[x, 0.0])
         world.case.weights_keep = False
-        assert risk.factor._names_equity(world.case, world.extent, world.lots) == pytest.approx(need, rel=1e-15)
+        assert quantd.risk.factor._names_equity(world.case, world.extent, world.lots) == pytest.approx(need, rel=1e-15)
         # an open order may make it so: then it asks for all the equity that takes
         world.case.account.lots = np.zeros(2)
-        assert risk.factor._names_equity(world.case, world.extent, world.lots) == pytest.approx(2.0 * x, rel=1e-15)
+        assert quantd.risk.factor._names_equity(world.case, world.extent, world.lots) == pytest.approx(
+            2.0 * x, rel=1e-15
+        )
     nothing = World(override(FREE, max_position_weight=0.0), np.zeros(4), [0.0, 0.0])
     nothing.case.weights_keep = False
-    assert risk.factor._names_equity(nothing.case, nothing.extent, nothing.lots) == 0.0
+    assert quantd.risk.factor._names_equity(nothing.case, nothing.extent, nothing.lots) == 0.0
 
 
 # ---- tails ---------------------------------------------------------------------------------------------------------------
@@ -496,7 +498,7 @@ def test_a_form_is_that_of_each_entry_at_its_worst_corner() -> None:
         world, inner = drawn_form(seed)
         added = world.case.sides(world.lots)
         spread = world.case.scenarios[80].sample
-        product, reach, off = risk.factor._corners(world.case, world.extent, added, spread)
+        product, reach, off = quantd.risk.factor._corners(world.case, world.extent, added, spread)
         y = world.extent.y
         none = np.zeros(6)
         assert y @ product - off == pytest.approx(form(world, y, inner), rel=1e-9, abs=1e-18)
@@ -584,8 +586,8 @@ def test_a_form_breached_already_refuses_all_that_moves_and_not_what_never_does(
 
 def test_the_sum_of_deviations_decides_before_any_covariance_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[int] = []
-    usual = risk.factor._corners
-    monkeypatch.setattr(risk.factor, "_corners", lambda *given: calls.append(1) or usual(*given))
+    usual = quantd.risk.factor._corners
+    monkeypatch.setattr(quantd.risk.factor, "_corners", lambda *given: calls.append(1) or usual(*given))
     asked = np.array([4_096.0, 2_048.0, 0.0])
     world = World(FREE, [0.0] * 6, asked)
     crude = float(world.case.scenarios[80].deviation().dot(asked))
@@ -601,8 +603,8 @@ def test_a_form_that_complies_is_asked_neither_whether_it_is_breached_nor_for_a_
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     calls: list[int] = []
-    usual = risk.factor._breach
-    monkeypatch.setattr(risk.factor, "_breach", lambda *given: calls.append(1) or usual(*given))
+    usual = quantd.risk.factor._breach
+    monkeypatch.setattr(quantd.risk.factor, "_breach", lambda *given: calls.append(1) or usual(*given))
     limits, bound = override(FREE, max_herfindahl=0.25), 0.5 * EQUITY + NEAR
     for y, lots, equity, times in (
         ([0.0, 0.0, 20_000.0, 0.0], [12_000.0, 0.0], EQUITY, 0),

@@ -2,8 +2,8 @@
 
 import pytest
 
-from daemon.assembly import assemble
-from daemon.cli.configuration import read
+from quantd.daemon.assembly import assemble
+from quantd.daemon.cli.configuration import read
 from tests.five_agents import CONFIG, breaches, prove
 
 

@@ -7,13 +7,13 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adapters.feeds.files import ActionRow
-from adapters.feeds.forming import Forming
-from adapters.feeds.validated import BadBar
+from quantd.adapters.feeds.files import ActionRow
+from quantd.adapters.feeds.forming import Forming
+from quantd.adapters.feeds.validated import BadBar
+from quantd.trading.events import Action
+from quantd.trading.market import MarketSlice
+from quantd.trading.ports import Until
 from tests.vendor_world import DAY_NS, MINUTE, NANO, Bar, Got, Market, market, ns, rows_of, truth
-from trading.events import Action
-from trading.market import MarketSlice
-from trading.ports import Until
 
 OPEN = ns("2024-07-02 13:30")
 GRACE = 20 * NANO

@@ -8,12 +8,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import risk.case
-import risk.context
-import risk.factor
-import risk.gate as gate_module
-import risk.rules
-from risk.gate import (
+import quantd.risk.case
+import quantd.risk.context
+import quantd.risk.factor
+import quantd.risk.rules
+from quantd.risk import gate as gate_module
+from quantd.risk.gate import (
     HALT,
     REDUCE,
     RUN,
@@ -28,7 +28,7 @@ from risk.gate import (
     stop_basket,
     worst_nano,
 )
-from risk.limits import (
+from quantd.risk.limits import (
     DAY_NS,
     PROFILES,
     REASON_TEXT,
@@ -41,13 +41,13 @@ from risk.limits import (
     Tail,
     override,
 )
-from risk.measures import tail_count
-from risk.standing import standing
-from risk.stress import Shock
+from quantd.risk.measures import tail_count
+from quantd.risk.standing import standing
+from quantd.risk.stress import Shock
+from quantd.trading.instruments import NANO, Instrument, Universe
+from quantd.trading.orders import Kind, OrderBasket
 from tests import risk_cases
 from tests.risk_cases import TAIL, Book, breaches, make_context, random_book, scenario_returns
-from trading.instruments import NANO, Instrument, Universe
-from trading.orders import Kind, OrderBasket
 
 seeds = st.integers(0, 2**32 - 1)
 quick = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
@@ -162,12 +162,12 @@ def _slip_ignored(case: Any) -> Any:
 
 
 _extents = gate_module._extents
-_corners = risk.factor._corners
+_corners = quantd.risk.factor._corners
 
 
 def _tail_signed(case: Any) -> Any:
     """Hedging gains of orders that may not fill are counted."""
-    original = risk.case.Case.sides
+    original = quantd.risk.case.Case.sides
 
     def sides(self: Any, lots: Any) -> Any:
         out = original(self, lots).copy()
@@ -206,10 +206,10 @@ MUTANTS: list[tuple[str, Any, str, Callable[[Any], Any]]] = [
     ("post-trade values only", gate_module, "_extents", _post_trade_only),
     ("open orders ignored", gate_module, "_extents", _open_ignored),
     ("worst prices ignored in equity", gate_module, "_extents", _slip_ignored),
-    ("unfilled hedges counted", risk.case.Case, "sides", _tail_signed),
-    ("covariances too small", risk.factor, "_corners", _corners_without_opposed),
-    ("one scenario too few in the tail", risk.rules, "tail_count", _var_one_scenario_less),
-    ("lots rounded up", risk.factor, "np", _rounds_up),
+    ("unfilled hedges counted", quantd.risk.case.Case, "sides", _tail_signed),
+    ("covariances too small", quantd.risk.factor, "_corners", _corners_without_opposed),
+    ("one scenario too few in the tail", quantd.risk.rules, "tail_count", _var_one_scenario_less),
+    ("lots rounded up", quantd.risk.factor, "np", _rounds_up),
     ("weights not seen again at the lower equity", gate_module, "_weigh_again", _never_weighs_again),
 ]
 
@@ -228,9 +228,9 @@ def test_the_property_sees_a_planted_fault(
 @pytest.mark.parametrize(
     ("where", "attribute", "factor", "limits"),
     [
-        (risk.context.Spread, "deviation", 0.5, Limits(max_volatility=0.08, volatility_lookback=80)),
-        (risk.context.Scenarios, "reach", 0.2, Limits(var=Tail(limit=0.01, lookback=80))),
-        (risk.context.Scenarios, "reach", 0.4, Limits(cvar=Tail(limit=0.015, lookback=80))),
+        (quantd.risk.context.Spread, "deviation", 0.5, Limits(max_volatility=0.08, volatility_lookback=80)),
+        (quantd.risk.context.Scenarios, "reach", 0.2, Limits(var=Tail(limit=0.01, lookback=80))),
+        (quantd.risk.context.Scenarios, "reach", 0.4, Limits(cvar=Tail(limit=0.015, lookback=80))),
     ],
 )
 def test_the_property_sees_a_shortcut_that_compares_with_too_wide_a_bound(
@@ -253,7 +253,7 @@ def test_no_book_loses_more_than_the_reach_of_its_exposures(seed: int) -> None:
     rng = np.random.default_rng(seed)
     n, rows = int(rng.integers(1, 8)), int(rng.integers(2, 120))
     returns = scenario_returns(rng, n, rows) + rng.normal(0.0, 0.02)
-    scenarios = risk.context.Scenarios(returns)
+    scenarios = quantd.risk.context.Scenarios(returns)
     low = rng.normal(0.0, 1.0, n)
     high = low + np.abs(rng.normal(0.0, 1.0, n)) * (rng.random(n) < 0.5)
     worst = scenarios.losses(np.concatenate((-low, high)))

@@ -5,17 +5,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-import risk.gate as gate_module
-from risk.case import Case
-from risk.factor import Factor
-from risk.gate import REDUCE, RUN, Account, Part, Verdict, basket, gate, granted, measure, same_book, worst_nano
-from risk.limits import Correlation, Limits, Liquidity, Reason, Tail, override
-from risk.pairs import joint_weight
-from risk.plain import plain
-from risk.rules import rules_of
-from risk.standing import standing
+from quantd.risk import gate as gate_module
+from quantd.risk.case import Case
+from quantd.risk.factor import Factor
+from quantd.risk.gate import REDUCE, RUN, Account, Part, Verdict, basket, gate, granted, measure, same_book, worst_nano
+from quantd.risk.limits import Correlation, Limits, Liquidity, Reason, Tail, override
+from quantd.risk.pairs import joint_weight
+from quantd.risk.plain import plain
+from quantd.risk.rules import rules_of
+from quantd.risk.standing import standing
+from quantd.trading.instruments import NANO
 from tests.risk_cases import make_context, scenario_returns
-from trading.instruments import NANO
 
 NAMES = ["A", "B", "C"]
 PX = np.array([100.0, 50.0, 200.0])

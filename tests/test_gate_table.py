@@ -13,15 +13,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-import risk.gate as gate_module
-from risk.context import Scenarios
-from risk.gate import HALT, REDUCE, RUN, Account, Context, Part, Verdict, basket, gate, worst_nano
-from risk.limits import Limits, Tail, override
-from risk.plain import plain
-from risk.rules import rules_of
+from quantd.risk import gate as gate_module
+from quantd.risk.context import Scenarios
+from quantd.risk.gate import HALT, REDUCE, RUN, Account, Context, Part, Verdict, basket, gate, worst_nano
+from quantd.risk.limits import Limits, Tail, override
+from quantd.risk.plain import plain
+from quantd.risk.rules import rules_of
+from quantd.trading.instruments import NANO
 from tests.risk_cases import Book, breaches, make_context, random_book, random_limits, scenario_returns
 from tests.test_plain import any_book
-from trading.instruments import NANO
 
 TABLE = Path(__file__).parent / "golden" / "gate-table.json"
 CHUNK = 40

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from daemon import version
-from daemon.version import python_files
+from quantd.daemon import version
+from quantd.daemon.version import python_files
+from tests.support.checkout import ROOT
 
-ROOT = Path(__file__).parents[1]
 PACKAGES = ["trading", "strategies", "risk", "models", "adapters", "daemon", "research"]
 PURE = ["trading", "strategies", "risk", "daemon/engine", "daemon/digest.py", "daemon/tally.py", "daemon/timeline.py"]
 FORBIDDEN = {
@@ -37,12 +37,12 @@ def sources(*places):
 
 
 def imported(tree):
-    """Dotted names of what a module imports, wherever the import stands."""
+    """Dotted names of what a module imports, wherever the import stands; of ours without `quantd.`"""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            yield from (alias.name.removeprefix("quantd.") for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and not node.level:
-            yield node.module or ""
+            yield (node.module or "").removeprefix("quantd.")
 
 
 def dotted(node):
@@ -133,7 +133,7 @@ def test_an_order_basket_is_built_by_the_gate_and_the_codec_only():
 
 @pytest.mark.parametrize(
     "source",
-    ["OrderBasket(1, 2)", "orders.OrderBasket(1)", "from trading.orders import OrderBasket as B\nB(1)", "effects.Submit(1)",
+    ["OrderBasket(1, 2)", "orders.OrderBasket(1)", "from quantd.trading.orders import OrderBasket as B\nB(1)", "effects.Submit(1)",
      "msgspec.convert(x, OrderBasket)", "msgspec.structs.replace(basket, lots=[1])", "Decoder(OrderBasket)"],
 )  # fmt: skip
 def test_the_basket_test_sees_each_way_to_build_one(source):
@@ -142,16 +142,43 @@ def test_the_basket_test_sees_each_way_to_build_one(source):
 
 def test_the_packages_are_ours_and_not_shadowed():
     for name in PACKAGES:
-        module = import_module(name)
+        module = import_module(f"quantd.{name}")
         assert module.__file__ is not None
         assert Path(module.__file__).resolve().is_relative_to(ROOT), f"{name} comes from {module.__file__}"
+
+
+def test_no_module_is_imported_under_two_names():
+    """The folders lie at the top of the repository, so that a bare `risk` could be imported from there too."""
+    for path in sources(*PACKAGES, "src", "tests", "benchmarks", "scripts"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            bare = [name for name in names if name.split(".")[0] in PACKAGES]
+            assert not bare, f"{path}:{node.lineno} imports {bare[0]}; write quantd.{bare[0]}"
+    by_file = {}
+    for name, module in list(sys.modules.items()):
+        file = getattr(module, "__file__", None)
+        if file and name != "__main__" and Path(file).resolve().is_relative_to(ROOT) and ".venv" not in file:
+            by_file.setdefault(Path(file).resolve(), []).append(name)
+    assert [names for names in by_file.values() if len(names) > 1] == []
+    code = (
+        "import os, sys\nfrom quantd.daemon.cli import main\n"
+        "try: main(['backtest', '--json', '--no-compare', '--set', 'feed.start=2022-06-01'])\nexcept SystemExit: pass\n"
+        "files = [os.path.realpath(m.__file__) for n, m in sys.modules.items() if getattr(m, '__file__', None)"
+        " and n.partition('.')[0] in sys.argv[1:]]\n"
+        "twice = {f for f in files if files.count(f) > 1}\n"
+        f"bare = sorted(n for n in sys.modules if n.partition('.')[0] in {PACKAGES})\n"
+        "assert len(files) > 100 and not twice and not bare, (len(files), twice, bare)\n"
+    )
+    words = [sys.executable, "-c", code, "quantd", *PACKAGES]
+    done = subprocess.run(words, cwd=ROOT, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_the_edges_of_the_daemon_see_trading_only():
     for path in sources("daemon/config", "daemon/escapes.py", "daemon/observability.py", "daemon/systemd.py"):
         ours = {n for n in imported(ast.parse(path.read_text())) if n.split(".")[0] in PACKAGES} - {"daemon.escapes"}
         home = f"daemon.{path.relative_to(ROOT / 'daemon').parts[0].removesuffix('.py')}"
-        ours -= {"models.bundled"} if home == "daemon.config" else set()
         assert all(n.split(".")[0] == "trading" or n == home or n.startswith(f"{home}.") for n in ours), (path, ours)
 
 
@@ -180,7 +207,9 @@ def test_every_imported_package_is_declared():
     for path in sources(*PACKAGES):
         for name in imported(ast.parse(path.read_text())):
             top = name.split(".")[0]
-            assert top in sys.stdlib_module_names or top in PACKAGES or top in modules, f"{path}: {name}"
+            assert top in sys.stdlib_module_names or top in {*PACKAGES, "quantd", "bundled"} or top in modules, (
+                f"{path}: {name}"
+            )
 
 
 def test_every_declared_package_is_locked_and_explained():
@@ -200,7 +229,7 @@ def test_only_models_import_torch_and_not_when_they_are_imported():
     for path in sources(*PACKAGES):
         if "torch" in {name.split(".")[0] for name in imported(ast.parse(path.read_text()))}:
             assert path.is_relative_to(ROOT / "models"), path
-    code = "import sys, models.artifacts, models.runtime, daemon.config; sys.exit('torch' in sys.modules)"
+    code = "import sys, quantd.models.artifacts, quantd.models.runtime, quantd.daemon.config; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
 
 

@@ -5,14 +5,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from risk import headroom
-from risk.gate import Account, gate
-from risk.headroom import Figure, Most, figures, figures_of, most, most_under, only, sent
-from risk.limits import Correlation, Limits, Liquidity, Rate, Reason, Stress, Tail
-from risk.stress import Shock
-from risk.switch import HALT, REDUCE
+from quantd.risk import headroom
+from quantd.risk.gate import Account, gate
+from quantd.risk.headroom import Figure, Most, figures, figures_of, most, most_under, only, sent
+from quantd.risk.limits import Correlation, Limits, Liquidity, Rate, Reason, Stress, Tail
+from quantd.risk.stress import Shock
+from quantd.risk.switch import HALT, REDUCE
+from quantd.trading.instruments import NANO, Instrument, Universe
 from tests.risk_cases import Book, States, make_context, numerators, orders_of, random_book, scenario_returns
-from trading.instruments import NANO, Instrument, Universe
 
 SEEDS = st.integers(0, 2**32 - 1)
 

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from risk.case import Account
-from risk.context import Context
-from risk.diversification import diversification
-from risk.held import held_values
-from risk.limits import Limits
+from quantd.risk.case import Account
+from quantd.risk.context import Context
+from quantd.risk.diversification import diversification
+from quantd.risk.held import held_values
+from quantd.risk.limits import Limits
 from tests.risk_cases import make_context
 
 ROWS = 80

@@ -6,11 +6,11 @@ from itertools import pairwise
 
 import pytest
 
-from adapters.store.reading import Reader
-from daemon.config import load
-from daemon.known import known_names
-from daemon.report.figures import report
-from daemon.report.page import page
+from quantd.adapters.store.reading import Reader
+from quantd.daemon.config import load
+from quantd.daemon.known import known_names
+from quantd.daemon.report.figures import report
+from quantd.daemon.report.page import page
 from tests.edge_world import CONFIG, answer, quantd
 from tests.edge_world import write as config_file
 from tests.test_api import standing_at_the_end

@@ -16,11 +16,11 @@ from pathlib import Path
 
 import pytest
 
-from models.bundled import SOURCE_ONLY
+from quantd.bundled import SOURCE_ONLY
 from tests.edge_world import ROOT, answer, quantd
 
 FREE_PORTS = ("--set", "api.port=0", "--set", "bus.port=0")
-GONE = ("research", "daemon/dashboard/index.html")
+GONE = ("quantd/research", "quantd/daemon/dashboard/index.html")
 PACKAGES = ("adapters", "daemon", "models", "research", "risk", "strategies", "trading")
 
 DARWIN = '''"""Takes from Python what macOS does not have."""
@@ -121,11 +121,13 @@ def backtest():
 def test_the_wheel_holds_every_module_and_of_other_files_exactly_these(wheel):
     names = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     modules = {name for name in names if name.endswith(".py")}
-    assert modules == {str(p.relative_to(ROOT)) for package in PACKAGES for p in (ROOT / package).rglob("*.py")}
-    at, shipped = "models/bundled", ROOT / "models" / "shipped"
+    ours = {f"quantd/{p.relative_to(ROOT)}" for package in PACKAGES for p in (ROOT / package).rglob("*.py")}
+    assert modules == ours | {"quantd/__init__.py", "quantd/bundled/__init__.py"}
+    at, shipped = "quantd/bundled", ROOT / "models" / "shipped"
     assert names - modules == {
-        "adapters/store/migrations/script.py.mako",
-        *(f"daemon/dashboard/{name}" for name in ("dashboard.css", "dashboard.js", "index.html")),
+        "quantd/py.typed",
+        "quantd/adapters/store/migrations/script.py.mako",
+        *(f"quantd/daemon/dashboard/{name}" for name in ("dashboard.css", "dashboard.js", "index.html")),
         *(f"{at}/{name}" for name in ("config.toml", "constraints.txt")),
         *(f"{at}/data/{name}" for name in ("README.md", "us_daily.parquet", "us_actions.csv", "crypto_daily.parquet", "vix_daily.parquet")),
         *(f"{at}/data/licences/{name}" for name in ("Apache-2.0.txt", "MIT-crypto_daily.txt")),
@@ -248,4 +250,4 @@ def test_the_doctor_fails_where_a_package_or_a_file_is_missing(installed):
     assert done.returncode == 1
     bad = {each["name"]: each["text"] for each in json.loads(done.stdout)["checks"] if each["ok"] is False}
     assert "research cannot be imported" in bad["packages"]
-    assert "the first is daemon/dashboard/index.html" in bad["files"]
+    assert "the first is quantd/daemon/dashboard/index.html" in bad["files"]

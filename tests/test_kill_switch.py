@@ -9,15 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from adapters.store.store import Store
-from daemon.assembly import assemble
-from daemon.config import load
-from daemon.known import known_names
-from daemon.past import newest_snapshot, refold
-from risk.switch import HALT
+from quantd.adapters.store.store import Store
+from quantd.daemon.assembly import assemble
+from quantd.daemon.config import load
+from quantd.daemon.known import known_names
+from quantd.daemon.past import newest_snapshot, refold
+from quantd.risk.switch import HALT
+from quantd.trading.codec import decode
+from quantd.trading.effects import Valued
 from tests.kill_switch import PROMISE_MS, TRIGGERS, Daemon, daemon
-from trading.codec import decode
-from trading.effects import Valued
 
 TIMES = 20
 MICRO = 1_000_000

@@ -1,7 +1,6 @@
 """What can be set: nothing that cannot be meant, and the tightest of two sets is the tightest."""
 
 import re
-from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -9,8 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from risk.gate import Account, gate
-from risk.limits import (
+from quantd.risk.gate import Account, gate
+from quantd.risk.limits import (
     DAY_NS,
     PROFILES,
     Correlation,
@@ -24,8 +23,9 @@ from risk.limits import (
     tightest,
     tightest_exits,
 )
-from risk.stress import Shock
+from quantd.risk.stress import Shock
 from tests.risk_cases import random_book
+from tests.support.checkout import ROOT
 
 TABLES = {
     "var",
@@ -258,7 +258,7 @@ def test_limits_travel_as_bytes() -> None:
         assert msgspec.msgpack.decode(msgspec.msgpack.encode(limits), type=Limits) == limits
 
 
-LINES = dict(re.findall(r"^\| `(\w+)` \|(.*)\|$", (Path(__file__).parents[1] / "docs/limits.md").read_text(), re.M))
+LINES = dict(re.findall(r"^\| `(\w+)` \|(.*)\|$", (ROOT / "docs/limits.md").read_text(), re.M))
 
 
 def test_every_limit_has_its_line_in_the_docs_with_the_value_of_balanced() -> None:

@@ -10,11 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adapters.feeds.errors import FeedError
-from adapters.feeds.files import ActionRow, Rows
-from adapters.feeds.live import SAFE_NS, Live
-from adapters.feeds.partial import PartialAnswer
-from adapters.feeds.source import Source, SourceError, Stream
+from quantd.adapters.feeds.errors import FeedError
+from quantd.adapters.feeds.files import ActionRow, Rows
+from quantd.adapters.feeds.live import SAFE_NS, Live
+from quantd.adapters.feeds.partial import PartialAnswer
+from quantd.adapters.feeds.source import Source, SourceError, Stream
+from quantd.trading.events import Action
+from quantd.trading.market import MarketSlice
+from quantd.trading.ports import LiveFeed, Until
 from tests.livefeed_day import day
 from tests.vendor_world import (
     DAY_NS,
@@ -41,9 +44,6 @@ from tests.vendor_world import (
     truth,
     virtually,
 )  # fmt: skip
-from trading.events import Action
-from trading.market import MarketSlice
-from trading.ports import LiveFeed, Until
 
 SYMBOLS = tuple(f"S{k:02d}" for k in range(5))
 GRACE = 20 * NANO

@@ -16,25 +16,25 @@ import numpy as np
 import pytest
 from aiohttp import web
 
-from adapters.brokers.alpaca import Alpaca
-from adapters.brokers.alpaca_rest import AlpacaSettings
-from adapters.feeds.alpaca_bars import AlpacaBars
-from adapters.feeds.forming import PutAside
-from adapters.feeds.live import Live
-from adapters.store.errors import StoreError
-from adapters.store.reading import Reader
-from adapters.store.store import Store
-from daemon.app import CannotStart, Options, read_config, serve
-from daemon.assembly import Parts
-from daemon.summary import Summary
-from risk.limits import Reason
+from quantd.adapters.brokers.alpaca import Alpaca
+from quantd.adapters.brokers.alpaca_rest import AlpacaSettings
+from quantd.adapters.feeds.alpaca_bars import AlpacaBars
+from quantd.adapters.feeds.forming import PutAside
+from quantd.adapters.feeds.live import Live
+from quantd.adapters.store.errors import StoreError
+from quantd.adapters.store.reading import Reader
+from quantd.adapters.store.store import Store
+from quantd.daemon.app import CannotStart, Options, read_config, serve
+from quantd.daemon.assembly import Parts
+from quantd.daemon.summary import Summary
+from quantd.risk.limits import Reason
+from quantd.trading.codec import decode
+from quantd.trading.effects import Planned
+from quantd.trading.ports import Broker, LiveFeed
 from tests.edge_world import quantd
 from tests.live_day import Clock
 from tests.venues.alpaca import AlpacaServer
 from tests.venues.alpaca_data import KEY, SECRET, AlpacaData
-from trading.codec import decode
-from trading.effects import Planned
-from trading.ports import Broker, LiveFeed
 
 HALF_DAY_S = 43_200
 SCALE = HALF_DAY_S

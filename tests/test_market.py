@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trading.market import Block, History, MarketSlice, Ring, nano
-from trading.sessions import DAY_NS
+from quantd.trading.market import Block, History, MarketSlice, Ring, nano
+from quantd.trading.sessions import DAY_NS
 
 
 def block(closes: np.ndarray) -> Block:

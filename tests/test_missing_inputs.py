@@ -12,18 +12,18 @@ import msgspec
 import numpy as np
 import pytest
 
-import risk.limits
-from daemon.config import ConfigError, Known, read
-from risk.gate import Account, context, gate
-from risk.limits import DAY_NS, Correlation, Limits, Liquidity, Rate, Reason, Stress, Tail, override
-from risk.stress import Shock
+import quantd.risk.limits
+from quantd.daemon.config import ConfigError, Known, read
+from quantd.risk.gate import Account, context, gate
+from quantd.risk.limits import DAY_NS, Correlation, Limits, Liquidity, Rate, Reason, Stress, Tail, override
+from quantd.risk.stress import Shock
+from quantd.trading.effects import Planned, Publish
+from quantd.trading.instruments import NANO, Instrument, Universe
+from quantd.trading.orders import OrderBasket
+from quantd.trading.sessions import DAY_NS as SESSION_NS
+from quantd.trading.sessions import Sessions
 from tests.edge_world import answer, quantd, write
 from tests.engine_world import START, World, block, walk
-from trading.effects import Planned, Publish
-from trading.instruments import NANO, Instrument, Universe
-from trading.orders import OrderBasket
-from trading.sessions import DAY_NS as SESSION_NS
-from trading.sessions import Sessions
 
 NAN, INF = float("nan"), float("inf")
 NAMES = ("A", "B", "C")
@@ -76,7 +76,7 @@ SHARE, SLOW = Limits(max_share_of_volume=0.1), Limits(liquidity=Liquidity(days=1
 TAIL, PAIR = Limits(var=LONG), Limits(correlation=Correlation(lookback=80))
 RISKY = (
     TAIL, PAIR, Limits(cvar=LONG), Limits(max_volatility=5.0, volatility_lookback=80),
-    *(Limits(var=Tail(limit=0.5, lookback=80, method=m)) for m in get_args(risk.limits.Method)),
+    *(Limits(var=Tail(limit=0.5, lookback=80, method=m)) for m in get_args(quantd.risk.limits.Method)),
 )  # fmt: skip
 
 
@@ -194,9 +194,9 @@ NESTED: dict[type, dict[str, Any]] = {
     Correlation: {},
     Rate: {"orders": 5},
     Liquidity: {"days": 2.0},
-    risk.limits.Protective: {},
-    risk.limits.AccountCap: {"limit": 0.1, "money": 1.0},
-    risk.limits.Ramp: {"limit": 0.1, "session": 1, "days": 20},
+    quantd.risk.limits.Protective: {},
+    quantd.risk.limits.AccountCap: {"limit": 0.1, "money": 1.0},
+    quantd.risk.limits.Ramp: {"limit": 0.1, "session": 1, "days": 20},
 }
 """Parts of a set of limits and what they need."""
 
@@ -342,7 +342,7 @@ OWN = "def act(view, memory=None):\n    return [0.2, 0.2, 0.2]\n"
 def sessions() -> Sessions:
     from datetime import date
 
-    from adapters.calendars import sessions as calendar
+    from quantd.adapters.calendars import sessions as calendar
 
     return calendar("XNYS", date(2024, 1, 2), date(2024, 6, 30))
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from risk.monitor import (
+from quantd.risk.monitor import (
     CRITICAL,
     HYSTERESIS,
     INFO,

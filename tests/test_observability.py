@@ -10,7 +10,17 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
-from daemon.observability import KIND_LINES, KINDS, LABELS, VALUE_CHARS, Lines, LogFormat, Metrics, configure, logger
+from quantd.daemon.observability import (
+    KIND_LINES,
+    KINDS,
+    LABELS,
+    VALUE_CHARS,
+    Lines,
+    LogFormat,
+    Metrics,
+    configure,
+    logger,
+)
 
 NASTY = st.text(st.characters(exclude_categories=()))
 

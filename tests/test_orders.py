@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trading.orders import (
+from quantd.trading.orders import (
     ENDED,
     TRANSITIONS,
     Cause,

@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adapters.brokers.paper import KEPT, Paper
-from trading.events import Action, CancelReported, NotFound, Unknown
-from trading.execution import Costs
-from trading.instruments import Instrument, Universe
-from trading.market import Block, MarketSlice
-from trading.orders import Cause, Kind, OrderBasket, Reports
-from trading.ports import BrokerNews
+from quantd.adapters.brokers.paper import KEPT, Paper
+from quantd.trading.events import Action, CancelReported, NotFound, Unknown
+from quantd.trading.execution import Costs
+from quantd.trading.instruments import Instrument, Universe
+from quantd.trading.market import Block, MarketSlice
+from quantd.trading.orders import Cause, Kind, OrderBasket, Reports
+from quantd.trading.ports import BrokerNews
 
 HOUR = 3_600_000_000_000
 NANO = 10**9

@@ -7,18 +7,18 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
-import risk.gate as gate_module
-import risk.plain
-from risk.case import SLACK, Case
-from risk.context import Scenarios
-from risk.gate import Account, Context, _extents, gate
-from risk.limits import Correlation, Limits, Liquidity, Rate, Reason, Tail, override
-from risk.measures import FEW
-from risk.plain import Basket, plain, ready
-from risk.rules import Family, Rules, rules_of
-from risk.standing import standing
+import quantd.risk.plain
+from quantd.risk import gate as gate_module
+from quantd.risk.case import SLACK, Case
+from quantd.risk.context import Scenarios
+from quantd.risk.gate import Account, Context, _extents, gate
+from quantd.risk.limits import Correlation, Limits, Liquidity, Rate, Reason, Tail, override
+from quantd.risk.measures import FEW
+from quantd.risk.plain import Basket, plain, ready
+from quantd.risk.rules import Family, Rules, rules_of
+from quantd.risk.standing import standing
+from quantd.trading.instruments import NANO
 from tests.risk_cases import Book, make_context, random_book
-from trading.instruments import NANO
 
 
 def long_book(seed: int) -> Book:
@@ -151,7 +151,7 @@ def test_a_basket_is_what_the_long_way_makes_of_it() -> None:
         rules, wanted = rules_of(book.limits, ctx.universe), np.trunc(book.asked)
         after = account.lots + np.minimum(wanted, 0.0) - (0.0 if account.down is None else account.down)
         sided = bool((account.lots < 0.0).any() or (after < 0.0).any())
-        if risk.plain._crosses(account, wanted):
+        if quantd.risk.plain._crosses(account, wanted):
             continue
         reducing = np.where(wanted * account.lots < 0.0, wanted, 0.0)
         way = _extents(ctx, account, reducing, rules)[0]
@@ -188,10 +188,10 @@ def test_an_order_crosses_zero_when_it_could_with_what_is_open_on_its_side() -> 
         (0.0, -5.0, False), (3.0, 1.0, False), (1.0, 0.0, False), (-1.0, -1.0, False), (1.0, -1.0, True), (-1.0, 1.0, True),
     ):  # fmt: skip
         book = Account(lots=np.array([held, 0.0]), cash=0.0, equity=1e5, up=up, down=down)
-        assert risk.plain._crosses(book, np.array([asked, 0.0])) is crosses, (held, asked)
+        assert quantd.risk.plain._crosses(book, np.array([asked, 0.0])) is crosses, (held, asked)
     lone = Account(lots=np.array([1.0, -1.0]), cash=0.0, equity=1e5)
-    assert not risk.plain._crosses(lone, np.array([-1.0, 1.0]))
-    assert risk.plain._crosses(lone, np.array([-2.0, 0.0]))
+    assert not quantd.risk.plain._crosses(lone, np.array([-1.0, 1.0]))
+    assert quantd.risk.plain._crosses(lone, np.array([-2.0, 0.0]))
 
 
 def test_what_limits_need_of_a_context_is_made_once() -> None:
@@ -287,7 +287,7 @@ def test_only_what_the_whole_basket_would_not_keep_is_solved_for() -> None:
     limits = override(FREE, max_turnover=0.75, max_gross_exposure=0.75)
     for traded, over in ((0.0, []), (bound - 64.0, []), (beyond(bound - 64.0), [Reason.TURNOVER])):
         small = Small([0.0] * 3, [64.0, 0.0, 0.0], traded=traded)
-        rows = risk.plain._rows_over(rules_of(limits, small.ctx.universe), small.basket(limits, False))
+        rows = quantd.risk.plain._rows_over(rules_of(limits, small.ctx.universe), small.basket(limits, False))
         assert [row[1] for row in rows] == over
 
 
@@ -357,7 +357,7 @@ def alike_returns() -> np.ndarray:
 
 
 def test_pairs_far_from_their_bound_are_not_looked_for_and_one_at_it_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    calls = counted(monkeypatch, risk.plain, "_pairs_keep")
+    calls = counted(monkeypatch, quantd.risk.plain, "_pairs_keep")
     pair = Correlation(threshold=0.9, joint_weight=0.5, min_weight=0.125, lookback=80)
     limits, least, joint = override(FREE, correlation=pair), 0.125 * EQUITY + NEAR, 0.5 * EQUITY + NEAR
     for px, times, decided in (
@@ -386,7 +386,7 @@ def test_pairs_of_more_symbols_are_the_long_ways_until_their_covariance_is_made(
     assert plain(ctx, book, asked, rules, np.zeros(n, np.int8)) is None
     sample = ctx.window(80, 60).all.sample
     assert "cov" not in vars(sample)
-    assert risk.plain._pairs_keep(pair, ctx.window(80, 60).all, asked, EQUITY, NEAR) is False
+    assert quantd.risk.plain._pairs_keep(pair, ctx.window(80, 60).all, asked, EQUITY, NEAR) is False
     assert sample.cov.shape == (n, n)
     assert plain(ctx, book, asked, rules, np.zeros(n, np.int8)) is not None
 
@@ -435,7 +435,7 @@ def test_what_one_factor_cannot_mend_is_denied_limit_by_limit() -> None:
             market, made = ready(small.ctx, rules), small.basket(limits, held < 0.0)
             assert market is not None
             assert made.sound()
-            assert risk.plain._keeps(small.ctx, small.account, rules, market, made) is False, limits
+            assert quantd.risk.plain._keeps(small.ctx, small.account, rules, market, made) is False, limits
             assert small.said(limits) is None
 
 
@@ -529,18 +529,26 @@ def test_rows_of_a_book_with_shorts_are_kept_at_exactly_their_bound(limits: Limi
     basket = small.basket(limits, True)
     rules = rules_of(limits, small.ctx.universe)
     assert basket.short is not None
-    assert risk.plain._rows_keep(rules, basket, basket.short)
+    assert quantd.risk.plain._rows_keep(rules, basket, basket.short)
     more = [x + np.sign(x) * (abs(x) > 9.0) for x in lots]
     beyond_it = Small([0.0] * 3, more).basket(limits, True)
     assert beyond_it.short is not None
-    assert not risk.plain._rows_keep(rules, beyond_it, beyond_it.short)
+    assert not quantd.risk.plain._rows_keep(rules, beyond_it, beyond_it.short)
 
 
 # ---- mutants: each shortcut compared with a bound that is too wide --------------------------------------
 
-_names, _scenarios, _rows = risk.plain._names_keep, risk.plain._scenarios_keep, risk.plain._rows_factor
-_volumes, _basket, _reach = risk.plain._volumes_keep, risk.plain.Basket.__init__, risk.plain.Scenarios.reach
-_pairs, _few = risk.plain._pairs_keep, risk.plain._few
+_names, _scenarios, _rows = (
+    quantd.risk.plain._names_keep,
+    quantd.risk.plain._scenarios_keep,
+    quantd.risk.plain._rows_factor,
+)
+_volumes, _basket, _reach = (
+    quantd.risk.plain._volumes_keep,
+    quantd.risk.plain.Basket.__init__,
+    quantd.risk.plain.Scenarios.reach,
+)
+_pairs, _few = quantd.risk.plain._pairs_keep, quantd.risk.plain._few
 
 
 def without(*keys: str) -> Callable[..., Any]:
@@ -603,7 +611,7 @@ def held_only(rules: Any, market: Any, basket: Any) -> bool:
 def far_too_near(rules: Any, market: Any, basket: Any) -> bool:
     """The shortcut of the tails trusts a smaller reach than a book can have."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(risk.plain.Scenarios, "reach", lambda self, m: 0.2 * _reach(self, m))
+        patch.setattr(quantd.risk.plain.Scenarios, "reach", lambda self, m: 0.2 * _reach(self, m))
         return _scenarios(rules, market, basket)
 
 
@@ -660,7 +668,7 @@ MUTANTS: list[tuple[str, str, Any]] = [
 def test_the_comparison_sees_a_planted_fault(
     name: str, attribute: str, mutant: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(f"risk.plain.{attribute}", mutant)
+    monkeypatch.setattr(f"quantd.risk.plain.{attribute}", mutant)
     for first in range(0, 6000, 100):
         if differences(first, 100, monkeypatch)[2]:
             return

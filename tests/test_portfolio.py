@@ -5,7 +5,7 @@ from fractions import Fraction
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trading.portfolio import Account
+from quantd.trading.portfolio import Account
 
 trades = st.lists(
     st.tuples(st.integers(0, 2), st.integers(-1000, 1000).filter(bool), st.integers(1, 10**9)), max_size=40

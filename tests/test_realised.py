@@ -1,13 +1,13 @@
-"""Realised returns of a book: deposits are no profit, the figures are those of `trading.statistics`, a year is kept."""
+"""Realised returns of a book: deposits are no profit, the figures are those of `quantd.trading.statistics`, a year is kept."""
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from risk.limits import Limits
-from risk.realised import KEPT, LEAST, Realised
-from trading.statistics import sharpe, volatility
+from quantd.risk.limits import Limits
+from quantd.risk.realised import KEPT, LEAST, Realised
+from quantd.trading.statistics import sharpe, volatility
 
 BOTH = Limits(max_realised_volatility=0.25, min_sharpe=0.5)
 

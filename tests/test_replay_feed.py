@@ -10,18 +10,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adapters.calendars import sessions
-from adapters.feeds.errors import FeedError
-from adapters.feeds.files import exact_nano, read_actions, span
-from adapters.feeds.replay import BLOCK_ROWS, Replay
-from adapters.feeds.stamps import interval_ns
-from trading.events import Action
-from trading.instruments import Instrument, Universe
-from trading.market import MarketSlice
-from trading.ports import ReplayFeed
-from trading.sessions import DAY_NS, Sessions
+from quantd.adapters.calendars import sessions
+from quantd.adapters.feeds.errors import FeedError
+from quantd.adapters.feeds.files import exact_nano, read_actions, span
+from quantd.adapters.feeds.replay import BLOCK_ROWS, Replay
+from quantd.adapters.feeds.stamps import interval_ns
+from quantd.trading.events import Action
+from quantd.trading.instruments import Instrument, Universe
+from quantd.trading.market import MarketSlice
+from quantd.trading.ports import ReplayFeed
+from quantd.trading.sessions import DAY_NS, Sessions
+from tests.support.checkout import DATA
 
-DATA = Path(__file__).parent.parent / "data"
 HEADER = "ts,symbol,open,high,low,close,volume"
 
 

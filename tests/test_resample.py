@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adapters.feeds.errors import FeedError
-from adapters.feeds.files import Rows
-from adapters.feeds.resample import Resampled, ResampledStream, Resampler, Trades
-from adapters.feeds.source import Source, Stream
+from quantd.adapters.feeds.errors import FeedError
+from quantd.adapters.feeds.files import Rows
+from quantd.adapters.feeds.resample import Resampled, ResampledStream, Resampler, Trades
+from quantd.adapters.feeds.source import Source, Stream
 from tests.vendor_world import (
     DAY_NS,
     MINUTE,

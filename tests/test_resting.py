@@ -1,7 +1,7 @@
 """A basket at rest: its rows, their windows, and what was said about them."""
 
-from adapters.brokers.resting import LONGEST_BAR_NS, NEVER, Resting, accept
-from trading.orders import Cause, OrderBasket, Reports
+from quantd.adapters.brokers.resting import LONGEST_BAR_NS, NEVER, Resting, accept
+from quantd.trading.orders import Cause, OrderBasket, Reports
 
 
 def resting(end: int = 0) -> Resting:

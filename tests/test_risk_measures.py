@@ -8,7 +8,7 @@ from scipy import stats
 from skfolio.measures import effective_number_assets, get_drawdowns
 from skfolio.measures import max_drawdown as skfolio_max_drawdown
 
-from risk import measures
+from quantd.risk import measures
 
 samples = st.lists(st.floats(-1.0, 1.0), min_size=2, max_size=300).map(np.array)
 confidences = st.sampled_from([0.5, 0.9, 0.95, 0.975, 0.99])

@@ -8,13 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from risk import rules as rules_module
-from risk.case import SLACK, Account, Case, Extent
-from risk.context import Scenarios
-from risk.gate import gate
-from risk.limits import AccountCap, Correlation, Limits, Liquidity, Ramp, Rate, Reason, Stress, Tail
-from risk.measures import historical_cvar, historical_var, tail_count
-from risk.rules import (
+from quantd.risk import rules as rules_module
+from quantd.risk.case import SLACK, Account, Case, Extent
+from quantd.risk.context import Scenarios
+from quantd.risk.gate import gate
+from quantd.risk.limits import AccountCap, Correlation, Limits, Liquidity, Ramp, Rate, Reason, Stress, Tail
+from quantd.risk.measures import historical_cvar, historical_var, tail_count
+from quantd.risk.rules import (
     CAPS,
     COUNTS,
     FAMILIES,
@@ -32,9 +32,9 @@ from risk.rules import (
     var_largest,
     var_of,
 )  # fmt: skip
-from risk.stress import Shock
+from quantd.risk.stress import Shock
+from quantd.trading.instruments import NANO, Instrument, Universe
 from tests.risk_cases import make_context
-from trading.instruments import NANO, Instrument, Universe
 
 UNIVERSE = Universe((Instrument("A", sector="x"), Instrument("B", asset="A")), groups=(("all", ("A", "B")),))
 

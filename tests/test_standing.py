@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from risk.case import SLACK, Account
-from risk.limits import PROFILES, Correlation, Limits, Stress, Tail, override
-from risk.measures import FEW
-from risk.standing import Portfolio, Values, standing, standings
-from risk.stress import Shock
+from quantd.risk.case import SLACK, Account
+from quantd.risk.limits import PROFILES, Correlation, Limits, Stress, Tail, override
+from quantd.risk.measures import FEW
+from quantd.risk.standing import Portfolio, Values, standing, standings
+from quantd.risk.stress import Shock
 from tests.risk_cases import Book, make_context, numerators, random_book, scenario_returns, scenario_rows
 
 SEEDS = st.integers(0, 2**32 - 1)

@@ -9,15 +9,15 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from adapters.store.projection import Projection
-from adapters.store.records import Records, RunRecord
-from adapters.store.store import Store, read_only
-from adapters.store.writing import Batch, SnapshotOf
+from quantd.adapters.store.projection import Projection
+from quantd.adapters.store.records import Records, RunRecord
+from quantd.adapters.store.store import Store, read_only
+from quantd.adapters.store.writing import Batch, SnapshotOf
+from quantd.trading import codec
 from tests.adapters.store.desk import Desk, new_schema
 from tests.adapters.store.first_schema import make_first, write_first
 from tests.edge_world import CONFIG, answer, program, quantd, write
 from tests.postgres_server import postgres_server
-from trading import codec
 
 # paced, so that the journal has many rows
 PACED = CONFIG.replace('pace = "fast"', 'pace = "60/s"').replace("end = 2019-03-29", "end = 2019-02-28")

@@ -1,7 +1,6 @@
 """Stress scenarios: whose move is whose, what is unknown stays unknown, and the shipped moves against recorded prices."""
 
 import math
-from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -10,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from risk.stress import ALIASES, REST, SHIPPED, Shock, shock_returns, stress_losses, worst_stress
-from trading.instruments import Instrument, Universe
+from quantd.risk.stress import ALIASES, REST, SHIPPED, Shock, shock_returns, stress_losses, worst_stress
+from quantd.trading.instruments import Instrument, Universe
+from tests.support.checkout import DATA
 
-DATA = Path(__file__).parents[1] / "data"
 GICS = {
     "energy", "materials", "industrials", "consumer discretionary", "consumer staples", "health care", "financials",
     "information technology", "communication services", "utilities", "real estate",

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from risk.limits import DAY_NS, Limits
-from risk.switch import HALT, REDUCE, RUN, Switch, flow, losses, observe, quiet, rearm, trip
+from quantd.risk.limits import DAY_NS, Limits
+from quantd.risk.switch import HALT, REDUCE, RUN, Switch, flow, losses, observe, quiet, rearm, trip
 
 MONDAY = 20_087 * DAY_NS  # 2024-12-30
 M = 1_000_000

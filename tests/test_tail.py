@@ -3,21 +3,21 @@
 from dataclasses import replace
 from datetime import date
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adapters.calendars import sessions
-from adapters.feeds.files import Rows, exact_nano, read_bars
-from adapters.feeds.merged import taken
-from adapters.feeds.stamps import Placed, place
-from adapters.feeds.tail import Tail
-from adapters.feeds.validated import Reason, judge
-from trading.events import Action
-from trading.instruments import Instrument, Universe
-from trading.sessions import DAY_NS
+from quantd.adapters.calendars import sessions
+from quantd.adapters.feeds.files import Rows, exact_nano, read_bars
+from quantd.adapters.feeds.merged import taken
+from quantd.adapters.feeds.stamps import Placed, place
+from quantd.adapters.feeds.tail import Tail
+from quantd.adapters.feeds.validated import Reason, judge
+from quantd.trading.events import Action
+from quantd.trading.instruments import Instrument, Universe
+from quantd.trading.sessions import DAY_NS
+from tests.support.checkout import ROOT
 
 UNIVERSE = Universe(tuple(Instrument(s) for s in ("AAPL", "IWM", "SPY")))
 XNYS = sessions("XNYS", date(2001, 1, 1), date(2005, 12, 31))
@@ -25,7 +25,7 @@ XNYS = sessions("XNYS", date(2001, 1, 1), date(2005, 12, 31))
 
 def recorded() -> Rows:
     """450 days of three symbols, in the order of time."""
-    rows = read_bars((Path(__file__).parent.parent / "data" / "us_daily.parquet",), UNIVERSE)
+    rows = read_bars((ROOT / "data" / "us_daily.parquet",), UNIVERSE)
     first, last = XNYS.day_ns[200], XNYS.day_ns[650]
     rows = rows.take((rows.ts >= first) & (rows.ts < last))
     return rows.take(np.argsort(rows.ts, kind="stable"))

@@ -13,14 +13,13 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from daemon.cli.commands import app
-from daemon.cli.failures import guarded
-from models import artifacts
-from models.learned.manifest import Manifest
-from models.market_data import file_digest
+from quantd.daemon.cli.commands import app
+from quantd.daemon.cli.failures import guarded
+from quantd.models import artifacts
+from quantd.models.learned.manifest import Manifest
+from quantd.models.market_data import file_digest
 from tests.models import training_world as world
-
-ROOT = Path(__file__).parents[1]
+from tests.support.checkout import ROOT
 
 PLAN = """
 name = "small"
@@ -63,7 +62,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def begun(folder: Path, *words: str) -> subprocess.Popen[str]:
     # "" first: a fresh interpreter would not look into the checkout
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "daemon.cli", *words]
+    command = [sys.executable, "-m", "quantd.daemon.cli", *words]
     return subprocess.Popen(
         command, cwd=folder, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )

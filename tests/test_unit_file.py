@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from daemon.config.overrides import SECRETS
+from quantd.daemon.config.overrides import SECRETS
 from tests.services import require
+from tests.support.checkout import ROOT
 
-ROOT = Path(__file__).parent.parent
 UNIT = ROOT / "systemd" / "quantd@.service"
 
 
@@ -62,7 +62,7 @@ def test_a_wrong_configuration_is_not_started_again_and_a_crash_is() -> None:
 
 
 def test_secrets_have_names_that_the_daemon_can_ask_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    from daemon.systemd import secret
+    from quantd.daemon.systemd import secret
 
     names = [value.split(":")[0] for value in settings()["LoadCredential"]]
     for name in names:

@@ -3,7 +3,6 @@
 import math
 from functools import lru_cache
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -12,12 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from risk import var_backtest
-from risk.measures import historical_var
-from risk.tails import cornish_fisher, ewma_deviation, filtered, ledoit_wolf, normal_var
-from risk.var_backtest import backtest, chi_square_tail, christoffersen, kupiec, rolling_var, zone
+from quantd.risk import var_backtest
+from quantd.risk.measures import historical_var
+from quantd.risk.tails import cornish_fisher, ewma_deviation, filtered, ledoit_wolf, normal_var
+from quantd.risk.var_backtest import backtest, chi_square_tail, christoffersen, kupiec, rolling_var, zone
+from tests.support.checkout import DATA
 
-DATA = Path(__file__).parents[1] / "data"
 METHODS = ("historical", "parametric", "ewma", "cornish_fisher", "filtered")
 flags = st.lists(st.booleans(), min_size=2, max_size=400)
 

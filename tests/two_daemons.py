@@ -148,7 +148,7 @@ class World:
         (folder / "config.toml").write_text(text)
         with (folder / "out.txt").open("w") as out, (folder / "err.txt").open("w") as err:
             process = subprocess.Popen(
-                [sys.executable, "-m", "daemon.cli", "run", "--quiet"],
+                [sys.executable, "-m", "quantd.daemon.cli", "run", "--quiet"],
                 cwd=folder, env=environment() | KEYS | {"OMP_NUM_THREADS": "1"}, stdout=out, stderr=err, text=True,
             )  # fmt: skip
         self.daemons.append(Daemon(folder, process))

@@ -16,18 +16,18 @@ import aiohttp
 import numpy as np
 from aiohttp import web
 
-from adapters.calendars import sessions
-from adapters.feeds.files import ActionRow, Rows, exact_nano
-from adapters.feeds.live import Live
-from adapters.feeds.merged import place_all
-from adapters.feeds.source import SourceError
-from adapters.feeds.stamps import Placed, Stamps
-from adapters.feeds.validated import BadBar
-from trading.events import Action
-from trading.instruments import NANO, Instrument, Universe
-from trading.market import MarketSlice
-from trading.ports import Until
-from trading.sessions import DAY_NS, Sessions
+from quantd.adapters.calendars import sessions
+from quantd.adapters.feeds.files import ActionRow, Rows, exact_nano
+from quantd.adapters.feeds.live import Live
+from quantd.adapters.feeds.merged import place_all
+from quantd.adapters.feeds.source import SourceError
+from quantd.adapters.feeds.stamps import Placed, Stamps
+from quantd.adapters.feeds.validated import BadBar
+from quantd.trading.events import Action
+from quantd.trading.instruments import NANO, Instrument, Universe
+from quantd.trading.market import MarketSlice
+from quantd.trading.ports import Until
+from quantd.trading.sessions import DAY_NS, Sessions
 
 T = TypeVar("T")
 MINUTE = 60 * NANO
@@ -266,7 +266,7 @@ class Clock:
 
 
 class Inside:
-    """The vendor in this process: an adapters.feeds.source.Source, and through `stream` a Stream."""
+    """The vendor in this process: an quantd.adapters.feeds.source.Source, and through `stream` a Stream."""
 
     name = "inside"
     adjusted = False

@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from trading.market import Bools, Floats, Ints, MarketSlice
+from quantd.trading.market import Bools, Floats, Ints, MarketSlice
 
 FIELDS: Final = ("open", "high", "low", "close", "volume")
 _CLOSE: Final = 3

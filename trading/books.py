@@ -11,9 +11,9 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from trading.execution import borrow_micro, divide_half_even, interest_micro, rate_of_bp, round_micro, truncate
-from trading.instruments import ATTO_PER_MICRO, Universe
-from trading.portfolio import Account, FrozenAccount
+from quantd.trading.execution import borrow_micro, divide_half_even, interest_micro, rate_of_bp, round_micro, truncate
+from quantd.trading.instruments import ATTO_PER_MICRO, Universe
+from quantd.trading.portfolio import Account, FrozenAccount
 
 UNALLOCATED: Final = "unallocated"
 

@@ -11,8 +11,8 @@ from typing import Final, Literal
 import numpy as np
 from msgspec import Struct
 
-from trading.market import Floats, Ints
-from trading.statistics import RiskFree
+from quantd.trading.market import Floats, Ints
+from quantd.trading.statistics import RiskFree
 
 MOST_DRAWN: Final = 1 << 22
 """Block starts of one test at most: of very long series blocks are made longer, which loses nothing there."""

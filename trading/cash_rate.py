@@ -9,9 +9,9 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from trading.execution import RATE_ONE, YEAR_DAYS, rate_of_bp
-from trading.market import Floats
-from trading.sessions import DAY_NS
+from quantd.trading.execution import RATE_ONE, YEAR_DAYS, rate_of_bp
+from quantd.trading.market import Floats
+from quantd.trading.sessions import DAY_NS
 
 LOWEST: Final = -0.05
 HIGHEST: Final = 0.5

@@ -7,7 +7,7 @@ import msgspec
 import numpy as np
 from msgspec import Struct
 
-from trading.effects import (
+from quantd.trading.effects import (
     Again,
     Ask,
     Asked,
@@ -32,7 +32,7 @@ from trading.effects import (
     Valued,
     Worked,
 )
-from trading.events import (
+from quantd.trading.events import (
     Action,
     Bars,
     Busted,
@@ -59,8 +59,8 @@ from trading.events import (
     Unknown,
     Wished,
 )
-from trading.market import Block, Floats, MarketSlice
-from trading.orders import OrderBasket, Reports
+from quantd.trading.market import Block, Floats, MarketSlice
+from quantd.trading.orders import OrderBasket, Reports
 
 CODEC_VERSION: Final = 1
 

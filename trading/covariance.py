@@ -8,7 +8,7 @@ from typing import Final
 
 import numpy as np
 
-from trading.market import Floats
+from quantd.trading.market import Floats
 
 DECAY: Final = 0.94
 """Lambda of exponentially weighted estimates for daily data (RiskMetrics Technical Document, 4th ed., 1996)."""

@@ -1,11 +1,11 @@
-"""Everything the engine can want: the closed union Effect. `daemon.loop` carries them out, nobody else."""
+"""Everything the engine can want: the closed union Effect. `quantd.daemon.loop` carries them out, nobody else."""
 
 from typing import Literal
 
 from msgspec import Struct
 
-from trading.orders import OrderBasket
-from trading.view import Memory, View
+from quantd.trading.orders import OrderBasket
+from quantd.trading.view import Memory, View
 
 Level = Literal["INFO", "WARNING", "CRITICAL"]
 

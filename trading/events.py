@@ -8,8 +8,8 @@ from typing import Literal
 
 from msgspec import Struct
 
-from trading.market import MarketSlice
-from trading.orders import ForeignOrder, Reports
+from quantd.trading.market import MarketSlice
+from quantd.trading.orders import ForeignOrder, Reports
 
 
 class Started(Struct, frozen=True, tag=True, omit_defaults=True):

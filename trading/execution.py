@@ -10,7 +10,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from trading.instruments import ATTO_PER_MICRO, NANO
+from quantd.trading.instruments import ATTO_PER_MICRO, NANO
 
 RATE_ONE: Final = 10**13
 """A rate of 1 (10,000 bp); one unit is 1e-9 bp."""
@@ -128,7 +128,7 @@ def fill_price(open_nano: int, limit_nano: int, buy: bool, rate: int, one: int =
 def trades_through(limit_nano: int, buy: bool, low: float, high: float) -> bool:
     """Whether a bar went strictly beyond the limit, so that an order resting there surely filled.
 
-    Low and high count to six decimals, as `trading.market.nano` reads prices; False when they are not finite.
+    Low and high count to six decimals, as `quantd.trading.market.nano` reads prices; False when they are not finite.
     """
     extreme = low if buy else high
     if not isfinite(extreme):

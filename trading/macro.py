@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from trading.market import Floats
+from quantd.trading.market import Floats
 
 
 class MacroHistory:

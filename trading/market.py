@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from trading.instruments import NANO
+from quantd.trading.instruments import NANO
 
 if TYPE_CHECKING:
-    from trading.bars import BarRing
-    from trading.macro import MacroHistory
+    from quantd.trading.bars import BarRing
+    from quantd.trading.macro import MacroHistory
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

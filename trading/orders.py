@@ -10,7 +10,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from trading.instruments import NANO
+from quantd.trading.instruments import NANO
 
 
 class OrderState(IntEnum):
@@ -99,7 +99,7 @@ class Kind(IntEnum):
 
 
 class OrderBasket(Struct, frozen=True, tag="Submit", omit_defaults=True):
-    """The orders of one round, in columns; the only thing a broker accepts. Built in `risk.gate` and
+    """The orders of one round, in columns; the only thing a broker accepts. Built in `quantd.risk.gate` and
     the codec, nowhere else.
 
     `sample` is the sample time the decision rests on and `n` its order number: together the basket's

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from msgspec import Struct
 
-from trading.instruments import ATTO_PER_MICRO
+from quantd.trading.instruments import ATTO_PER_MICRO
 
 
 class FrozenAccount(Struct, frozen=True):

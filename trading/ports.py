@@ -7,12 +7,12 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from trading.events import Action, Busted, CancelReported, Condition, NotFound, Unknown
-from trading.instruments import Universe
-from trading.market import MarketSlice
-from trading.orders import OrderBasket, Reports
-from trading.venue import VenueAccount, VenueFlow
-from trading.view import Hold, Memory, Noted, View
+from quantd.trading.events import Action, Busted, CancelReported, Condition, NotFound, Unknown
+from quantd.trading.instruments import Universe
+from quantd.trading.market import MarketSlice
+from quantd.trading.orders import OrderBasket, Reports
+from quantd.trading.venue import VenueAccount, VenueFlow
+from quantd.trading.view import Hold, Memory, Noted, View
 
 BrokerNews = Reports | CancelReported | Unknown | NotFound | Condition | Busted
 """What a venue says. With Condition("broker") an adapter says that it lost its venue, or has it again."""

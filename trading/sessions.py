@@ -15,7 +15,7 @@ class Sessions(Struct, frozen=True, dict=True):
 
     `day_ns` is the session's date at 00:00 UTC (a label), `open_ns` and `close_ns` the true instants;
     half days have their early close. A 24/7 calendar has one session per UTC day, closing at the
-    next midnight. Made by `adapters.calendars`.
+    next midnight. Made by `quantd.adapters.calendars`.
     """
 
     name: str

@@ -10,8 +10,8 @@ from collections.abc import Iterable
 
 from msgspec import Struct
 
-from trading.execution import divide_half_even, notional_atto
-from trading.instruments import ATTO_PER_MICRO
+from quantd.trading.execution import divide_half_even, notional_atto
+from quantd.trading.instruments import ATTO_PER_MICRO
 
 
 class Piece(Struct, frozen=True):

@@ -6,7 +6,7 @@ from typing import Final
 import numpy as np
 from msgspec import Struct
 
-from trading.market import Floats
+from quantd.trading.market import Floats
 
 PERIODS_PER_YEAR: Final = 252
 """Samples a year of a house that trades on a stock exchange's sessions."""

@@ -2,7 +2,7 @@
 
 from msgspec import Struct
 
-from trading.orders import ForeignOrder
+from quantd.trading.orders import ForeignOrder
 
 
 class OpenOrder(Struct, frozen=True):

@@ -6,10 +6,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from trading.bars import BarRing, Bars
-from trading.instruments import Universe
-from trading.macro import MacroHistory
-from trading.market import Floats, Ring
+from quantd.trading.bars import BarRing, Bars
+from quantd.trading.instruments import Universe
+from quantd.trading.macro import MacroHistory
+from quantd.trading.market import Floats, Ring
 
 Memory = Mapping[str, NDArray[np.float64]]
 """A policy's frozen memory: name -> array. At most MEMORY_BYTES in all."""

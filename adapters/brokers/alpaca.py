@@ -8,19 +8,19 @@ from typing import Final
 
 import msgspec
 
-from adapters.brokers.alpaca_account import read_account, read_flows
-from adapters.brokers.alpaca_open import pair_ticks, refusal, refuse_clock, refuse_universe, unlent
-from adapters.brokers.alpaca_orders import Desk
-from adapters.brokers.alpaca_replace import exchange
-from adapters.brokers.alpaca_rest import AlpacaSettings, Rest
-from adapters.brokers.alpaca_stream import Connected, Lost, Stream
-from adapters.brokers.alpaca_wire import Account, Update, is_crypto
-from adapters.brokers.errors import VenueError
-from trading.events import Condition
-from trading.instruments import NANO, Universe
-from trading.orders import OrderBasket
-from trading.ports import BrokerNews
-from trading.venue import VenueAccount, VenueFlow
+from quantd.adapters.brokers.alpaca_account import read_account, read_flows
+from quantd.adapters.brokers.alpaca_open import pair_ticks, refusal, refuse_clock, refuse_universe, unlent
+from quantd.adapters.brokers.alpaca_orders import Desk
+from quantd.adapters.brokers.alpaca_replace import exchange
+from quantd.adapters.brokers.alpaca_rest import AlpacaSettings, Rest
+from quantd.adapters.brokers.alpaca_stream import Connected, Lost, Stream
+from quantd.adapters.brokers.alpaca_wire import Account, Update, is_crypto
+from quantd.adapters.brokers.errors import VenueError
+from quantd.trading.events import Condition
+from quantd.trading.instruments import NANO, Universe
+from quantd.trading.orders import OrderBasket
+from quantd.trading.ports import BrokerNews
+from quantd.trading.venue import VenueAccount, VenueFlow
 
 LENT_NS: Final = 3600 * NANO
 """Between two looks at what the venue lends."""
@@ -30,7 +30,7 @@ WATCH_S: Final = 1.0
 
 
 class Alpaca:
-    """One account; implements `trading.ports.Broker`. `run` makes the client ids, `now` is our clock in ns UTC."""
+    """One account; implements `quantd.trading.ports.Broker`. `run` makes the client ids, `now` is our clock in ns UTC."""
 
     def __init__(
         self, settings: AlpacaSettings, universe: Universe, run: str, now: Callable[[], int] = time.time_ns

@@ -5,13 +5,24 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from decimal import Decimal
 from typing import Final
 
-from adapters.brokers.alpaca_open import refusal
-from adapters.brokers.alpaca_rest import Answer, Lost, Rest
-from adapters.brokers.alpaca_wire import Account, Activity, Garbled, Order, Position, flow, micro, nano, plain, stamp
-from adapters.brokers.sent import Orders
-from trading.instruments import NANO, Universe
-from trading.orders import ForeignOrder
-from trading.venue import OpenOrder, VenueAccount, VenueFlow
+from quantd.adapters.brokers.alpaca_open import refusal
+from quantd.adapters.brokers.alpaca_rest import Answer, Lost, Rest
+from quantd.adapters.brokers.alpaca_wire import (
+    Account,
+    Activity,
+    Garbled,
+    Order,
+    Position,
+    flow,
+    micro,
+    nano,
+    plain,
+    stamp,
+)
+from quantd.adapters.brokers.sent import Orders
+from quantd.trading.instruments import NANO, Universe
+from quantd.trading.orders import ForeignOrder
+from quantd.trading.venue import OpenOrder, VenueAccount, VenueFlow
 
 PAGE: Final = 100
 """Activities of one answer; the venue gives no more."""

@@ -5,10 +5,10 @@ from collections.abc import Callable, Sequence
 from typing import Final
 from urllib.parse import quote
 
-from adapters.brokers.alpaca_rest import AlpacaSettings, Answer, Rest
-from adapters.brokers.alpaca_wire import Asset, Clock, Garbled, instant, is_crypto, nano, stamp, text_of
-from adapters.brokers.errors import VenueError
-from trading.instruments import NANO, Instrument, Universe
+from quantd.adapters.brokers.alpaca_rest import AlpacaSettings, Answer, Rest
+from quantd.adapters.brokers.alpaca_wire import Asset, Clock, Garbled, instant, is_crypto, nano, stamp, text_of
+from quantd.adapters.brokers.errors import VenueError
+from quantd.trading.instruments import NANO, Instrument, Universe
 
 ONE_BY_ONE: Final = 40
 """Symbols that are asked for singly; for more, the list of all assets is one answer instead of many."""

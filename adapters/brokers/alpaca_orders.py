@@ -8,16 +8,16 @@ import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
-from adapters.brokers.alpaca_account import activities
-from adapters.brokers.alpaca_rest import AlpacaSettings, Answer, Lost, NotSent, Rest
-from adapters.brokers.alpaca_wire import Garbled, Order, Update, ended, instant, is_crypto, nano
-from adapters.brokers.alpaca_wire import body as order_body
-from adapters.brokers.intervals import Execution, Trail, told
-from adapters.brokers.sent import KEPT, Orders, Sent
-from trading.events import Busted, CancelReported, NotFound, Unknown
-from trading.instruments import NANO, Universe
-from trading.orders import Cause, OrderBasket, Reports
-from trading.ports import BrokerNews
+from quantd.adapters.brokers.alpaca_account import activities
+from quantd.adapters.brokers.alpaca_rest import AlpacaSettings, Answer, Lost, NotSent, Rest
+from quantd.adapters.brokers.alpaca_wire import Garbled, Order, Update, ended, instant, is_crypto, nano
+from quantd.adapters.brokers.alpaca_wire import body as order_body
+from quantd.adapters.brokers.intervals import Execution, Trail, told
+from quantd.adapters.brokers.sent import KEPT, Orders, Sent
+from quantd.trading.events import Busted, CancelReported, NotFound, Unknown
+from quantd.trading.instruments import NANO, Universe
+from quantd.trading.orders import Cause, OrderBasket, Reports
+from quantd.trading.ports import BrokerNews
 
 ORDERS: Final = "v2/orders"
 

@@ -3,14 +3,14 @@
 import asyncio
 from collections.abc import Sequence
 
-from adapters.brokers.alpaca_orders import ORDERS, POLL_S, Desk, is_open
-from adapters.brokers.alpaca_rest import Lost, NotSent
-from adapters.brokers.alpaca_wire import Order, is_crypto, nano
-from adapters.brokers.sent import Sent
-from trading.events import Unknown
-from trading.instruments import NANO
-from trading.orders import Cause, Kind, OrderBasket
-from trading.ports import BrokerNews
+from quantd.adapters.brokers.alpaca_orders import ORDERS, POLL_S, Desk, is_open
+from quantd.adapters.brokers.alpaca_rest import Lost, NotSent
+from quantd.adapters.brokers.alpaca_wire import Order, is_crypto, nano
+from quantd.adapters.brokers.sent import Sent
+from quantd.trading.events import Unknown
+from quantd.trading.instruments import NANO
+from quantd.trading.orders import Cause, Kind, OrderBasket
+from quantd.trading.ports import BrokerNews
 
 
 async def exchange(desk: Desk, sample: int, n: int, row: int, basket: OrderBasket) -> Sequence[BrokerNews]:

@@ -14,7 +14,7 @@ import aiohttp
 import msgspec
 from aiolimiter import AsyncLimiter
 
-from adapters.brokers.alpaca_wire import Garbled, Refusal
+from quantd.adapters.brokers.alpaca_wire import Garbled, Refusal
 
 T = TypeVar("T")
 

@@ -9,8 +9,8 @@ from typing import Final
 import aiohttp
 import msgspec
 
-from adapters.brokers.alpaca_rest import CLOSE_S, AlpacaSettings, Rest
-from adapters.brokers.alpaca_wire import Garbled, Message, StreamData, Update
+from quantd.adapters.brokers.alpaca_rest import CLOSE_S, AlpacaSettings, Rest
+from quantd.adapters.brokers.alpaca_wire import Garbled, Message, StreamData, Update
 
 LARGEST: Final = 1 << 20
 """Bytes of one message."""

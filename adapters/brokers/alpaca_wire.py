@@ -9,10 +9,10 @@ from zoneinfo import ZoneInfo
 import msgspec
 from msgspec import Struct
 
-from adapters.brokers.sent import Sent
-from trading.instruments import MICRO, NANO
-from trading.orders import Cause, Kind
-from trading.venue import VenueFlow
+from quantd.adapters.brokers.sent import Sent
+from quantd.trading.instruments import MICRO, NANO
+from quantd.trading.orders import Cause, Kind
+from quantd.trading.venue import VenueFlow
 
 
 class Garbled(ValueError):

@@ -1,4 +1,4 @@
-"""The broker for spot crypto exchanges, through ccxt; implements `trading.ports.Broker`.
+"""The broker for spot crypto exchanges, through ccxt; implements `quantd.trading.ports.Broker`.
 
 The exchange it was made for and is tested with over the wire is Kraken: it takes client ids and finds orders by them,
 charges fees in the quote currency where asked to (`oflags=fciq`), ends an order by itself at an instant (GTD), refuses
@@ -12,21 +12,21 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from weakref import WeakValueDictionary
 
-from adapters.brokers.crypto_account import account_of, flows_of
-from adapters.brokers.crypto_looking import Looking, Seen
-from adapters.brokers.crypto_market import Markets, compare
-from adapters.brokers.crypto_news import COALESCE_S, Listening
-from adapters.brokers.crypto_sending import Sending
-from adapters.brokers.crypto_settings import CryptoSettings, Line
-from adapters.brokers.errors import VenueError
-from adapters.brokers.sent import Orders, Sent, told
-from adapters.exchange.client import NoExchange, connect
-from adapters.exchange.errors import Outcome, outcome
-from trading.events import CancelReported, NotFound, Unknown
-from trading.instruments import NANO, Universe
-from trading.orders import Cause, OrderBasket, Reports
-from trading.ports import BrokerNews
-from trading.venue import VenueAccount, VenueFlow
+from quantd.adapters.brokers.crypto_account import account_of, flows_of
+from quantd.adapters.brokers.crypto_looking import Looking, Seen
+from quantd.adapters.brokers.crypto_market import Markets, compare
+from quantd.adapters.brokers.crypto_news import COALESCE_S, Listening
+from quantd.adapters.brokers.crypto_sending import Sending
+from quantd.adapters.brokers.crypto_settings import CryptoSettings, Line
+from quantd.adapters.brokers.errors import VenueError
+from quantd.adapters.brokers.sent import Orders, Sent, told
+from quantd.adapters.exchange.client import NoExchange, connect
+from quantd.adapters.exchange.errors import Outcome, outcome
+from quantd.trading.events import CancelReported, NotFound, Unknown
+from quantd.trading.instruments import NANO, Universe
+from quantd.trading.orders import Cause, OrderBasket, Reports
+from quantd.trading.ports import BrokerNews
+from quantd.trading.venue import VenueAccount, VenueFlow
 
 
 class Crypto:

@@ -4,13 +4,13 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Final
 
-from adapters.brokers.crypto_market import Markets
-from adapters.brokers.crypto_settings import Line
-from adapters.brokers.sent import Orders
-from adapters.exchange.numbers import decimal, lots_and_odd, micro, nano, whole_lots
-from trading.instruments import NANO, Universe
-from trading.orders import ForeignOrder
-from trading.venue import OpenOrder, VenueAccount, VenueFlow
+from quantd.adapters.brokers.crypto_market import Markets
+from quantd.adapters.brokers.crypto_settings import Line
+from quantd.adapters.brokers.sent import Orders
+from quantd.adapters.exchange.numbers import decimal, lots_and_odd, micro, nano, whole_lots
+from quantd.trading.instruments import NANO, Universe
+from quantd.trading.orders import ForeignOrder
+from quantd.trading.venue import OpenOrder, VenueAccount, VenueFlow
 
 FLOW_KINDS: Final = {
     "dividend": "dividend", "staking": "interest", "earn": "interest", "reward": "interest", "fee": "fee",

@@ -6,11 +6,11 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from adapters.brokers.crypto_settings import Line
-from adapters.brokers.sent import Execution, Sent
-from adapters.exchange.numbers import NotExact, decimal, micro, nano, whole_lots
-from trading.instruments import NANO, Universe
-from trading.orders import Cause
+from quantd.adapters.brokers.crypto_settings import Line
+from quantd.adapters.brokers.sent import Execution, Sent
+from quantd.adapters.exchange.numbers import NotExact, decimal, micro, nano, whole_lots
+from quantd.trading.instruments import NANO, Universe
+from quantd.trading.orders import Cause
 
 MARGIN_NS: Final = 60_000_000_000
 """How much earlier than an order was decided its traces are looked for: clocks differ."""

@@ -5,14 +5,14 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from adapters.brokers.crypto_looking import history_of
-from adapters.brokers.crypto_settings import Line
-from adapters.brokers.errors import VenueError
-from adapters.exchange.client import Exchange
-from adapters.exchange.dialects import Dialect
-from adapters.exchange.errors import Outcome, outcome
-from adapters.exchange.numbers import NotExact, nano, text_of
-from trading.instruments import Universe
+from quantd.adapters.brokers.crypto_looking import history_of
+from quantd.adapters.brokers.crypto_settings import Line
+from quantd.adapters.brokers.errors import VenueError
+from quantd.adapters.exchange.client import Exchange
+from quantd.adapters.exchange.dialects import Dialect
+from quantd.adapters.exchange.errors import Outcome, outcome
+from quantd.adapters.exchange.numbers import NotExact, nano, text_of
+from quantd.trading.instruments import Universe
 
 Mistake = tuple[str, str]
 """What is wrong, and its remedy."""

@@ -4,11 +4,11 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any, Final
 
-from adapters.brokers.crypto_looking import Odd
-from adapters.brokers.crypto_settings import Line
-from adapters.exchange.client import HANG_UP_S, hang_up
-from trading.events import Condition
-from trading.ports import BrokerNews
+from quantd.adapters.brokers.crypto_looking import Odd
+from quantd.adapters.brokers.crypto_settings import Line
+from quantd.adapters.exchange.client import HANG_UP_S, hang_up
+from quantd.trading.events import Condition
+from quantd.trading.ports import BrokerNews
 
 COALESCE_S: Final = 0.03
 """What the exchange says within this time after a first word is looked up at once."""

@@ -4,15 +4,15 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from adapters.brokers.crypto_market import Markets
-from adapters.brokers.crypto_settings import Line
-from adapters.brokers.sent import Sent, told
-from adapters.exchange.errors import Outcome, outcome
-from adapters.exchange.numbers import lots_and_odd, on_tick, text_of
-from trading.events import Unknown
-from trading.instruments import NANO, Universe
-from trading.orders import Cause, Kind, Reports
-from trading.ports import BrokerNews
+from quantd.adapters.brokers.crypto_market import Markets
+from quantd.adapters.brokers.crypto_settings import Line
+from quantd.adapters.brokers.sent import Sent, told
+from quantd.adapters.exchange.errors import Outcome, outcome
+from quantd.adapters.exchange.numbers import lots_and_odd, on_tick, text_of
+from quantd.trading.events import Unknown
+from quantd.trading.instruments import NANO, Universe
+from quantd.trading.orders import Cause, Kind, Reports
+from quantd.trading.ports import BrokerNews
 
 IN_FLIGHT: Final = 4
 """Orders of one basket that are on their way at one time."""

@@ -6,9 +6,9 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from adapters.exchange.client import Access, Exchange, leave, patiently
-from adapters.exchange.dialects import Dialect, dialect
-from adapters.exchange.errors import Outcome, outcome
+from quantd.adapters.exchange.client import Access, Exchange, leave, patiently
+from quantd.adapters.exchange.dialects import Dialect, dialect
+from quantd.adapters.exchange.errors import Outcome, outcome
 
 TRIES: Final = 4
 """How often a question is put at `open` before the venue counts as away."""

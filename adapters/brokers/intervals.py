@@ -3,8 +3,8 @@ order in which they are heard, nor on who hears them after a restart."""
 
 from msgspec import Struct
 
-from adapters.brokers.sent import Sent
-from trading.orders import Cause, Reports
+from quantd.adapters.brokers.sent import Sent
+from quantd.trading.orders import Cause, Reports
 
 
 class Execution(Struct, frozen=True):

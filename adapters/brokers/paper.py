@@ -7,9 +7,9 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-from adapters.brokers.resting import NEVER, Resting, accept
-from trading.events import Action, CancelReported, NotFound, Unknown
-from trading.execution import (
+from quantd.adapters.brokers.resting import NEVER, Resting, accept
+from quantd.trading.events import Action, CancelReported, NotFound, Unknown
+from quantd.trading.execution import (
     RATE_ONE,
     Costs,
     commission_micro,
@@ -21,11 +21,11 @@ from trading.execution import (
     reaches,
     trades_through,
 )
-from trading.instruments import Universe
-from trading.market import MarketSlice
-from trading.orders import Cause, Kind, OrderBasket, Reports, decision_id
-from trading.ports import BrokerNews
-from trading.sessions import Sessions
+from quantd.trading.instruments import Universe
+from quantd.trading.market import MarketSlice
+from quantd.trading.orders import Cause, Kind, OrderBasket, Reports, decision_id
+from quantd.trading.ports import BrokerNews
+from quantd.trading.sessions import Sessions
 
 KEPT: Final = 128
 """Ended baskets whose reports can still be asked for. Older ones are answered Unknown, never NotFound."""
@@ -59,7 +59,7 @@ class Bar:
 
 
 class Paper:
-    """A simulated venue; implements `trading.ports.SimulatedBroker`.
+    """A simulated venue; implements `quantd.trading.ports.SimulatedBroker`.
 
     Fills. A row fills on a slice where its symbol is fresh and whose open is in the row's window (see `Resting`), at
     `fill_price` of the open, or at its limit when the open is beyond it and the bar later trades through it. A

@@ -5,8 +5,8 @@ from typing import Final
 
 from msgspec import Struct
 
-from trading.execution import split_row, split_stop
-from trading.orders import Cause, OrderBasket, Reports
+from quantd.trading.execution import split_row, split_stop
+from quantd.trading.orders import Cause, OrderBasket, Reports
 
 NEVER: Final = 2**63 - 1
 """The end of a row that is good till cancelled."""

@@ -9,8 +9,8 @@ from typing import Final
 
 from msgspec import Struct
 
-from trading.instruments import Universe
-from trading.orders import Cause, Kind, OrderBasket, Reports, order_id
+from quantd.trading.instruments import Universe
+from quantd.trading.orders import Cause, Kind, OrderBasket, Reports, order_id
 
 KEPT: Final = 4096
 """Orders remembered; the oldest ended ones are forgotten first."""

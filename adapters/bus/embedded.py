@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from adapters.listener import Listener, descriptors, is_loopback
+from quantd.adapters.listener import Listener, descriptors, is_loopback
 
 if TYPE_CHECKING:  # 0.2 s of import that a daemon on a real broker never pays
     from amqtt.broker import Broker  # type: ignore[import-untyped]  # amqtt ships no types

@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 from msgspec import Struct
 
-from adapters.bus.payloads import (
+from quantd.adapters.bus.payloads import (
     SCHEMA,
     AgentLine,
     Alert,
@@ -31,10 +31,10 @@ from adapters.bus.payloads import (
     SwitchName,
     time_text,
 )
-from adapters.bus.topics import escaped_level, root
-from trading.effects import Crossed, Effect, Ended, Filled, Level, Planned, Publish, Switched, Valued
-from trading.instruments import Universe
-from trading.orders import OrderBasket, OrderState, money_text, order_id, price_text, quantity_text
+from quantd.adapters.bus.topics import escaped_level, root
+from quantd.trading.effects import Crossed, Effect, Ended, Filled, Level, Planned, Publish, Switched, Valued
+from quantd.trading.instruments import Universe
+from quantd.trading.orders import OrderBasket, OrderState, money_text, order_id, price_text, quantity_text
 
 TEXT_CHARS: Final = 1_000
 """Longest free text in an alert: an exception of a user's policy may be of any size."""

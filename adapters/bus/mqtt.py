@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 
 from aiomqtt import MqttError, Will
 
-from adapters.bus.client import OTHER_VERSION, BusClient, Protocol, Refused
+from quantd.adapters.bus.client import OTHER_VERSION, BusClient, Protocol, Refused
 
 T = TypeVar("T")
 

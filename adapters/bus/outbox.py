@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from threading import Lock
 from typing import Final, Protocol
 
-from adapters.bus.messages import Composer, Message
-from adapters.bus.mqtt import Outbox, Outgoing
+from quantd.adapters.bus.messages import Composer, Message
+from quantd.adapters.bus.mqtt import Outbox, Outgoing
 
 CAPACITY: Final = 10_000
 

@@ -9,7 +9,7 @@ from typing import Final, Literal
 
 from msgspec import Struct
 
-from trading.effects import Level
+from quantd.trading.effects import Level
 
 SCHEMA: Final = 1
 """Version of every payload here. A field may be added without a new version; nothing is changed or removed."""

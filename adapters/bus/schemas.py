@@ -1,4 +1,4 @@
-"""JSON Schemas of the payloads, for people who write subscribers: python -m adapters.bus.schemas docs/schemas"""
+"""JSON Schemas of the payloads, for people who write subscribers: python -m quantd.adapters.bus.schemas docs/schemas"""
 
 import json
 import sys
@@ -8,8 +8,8 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-from adapters.bus.commands import BusAnswer, BusCommand
-from adapters.bus.payloads import Alert, Decisions, Fills, Heartbeat, Orders, Portfolio, Risk, Stamp, Status
+from quantd.adapters.bus.commands import BusAnswer, BusCommand
+from quantd.adapters.bus.payloads import Alert, Decisions, Fills, Heartbeat, Orders, Portfolio, Risk, Stamp, Status
 
 TOPICS: Final[dict[str, type[Stamp]]] = {
     "alert": Alert,
@@ -42,5 +42,5 @@ def write(folder: Path) -> None:
 
 if __name__ == "__main__":
     if len(sys.argv) != 2:
-        sys.exit("usage: python -m adapters.bus.schemas FOLDER")
+        sys.exit("usage: python -m quantd.adapters.bus.schemas FOLDER")
     write(Path(sys.argv[1]))

@@ -14,9 +14,9 @@ from urllib.parse import urlsplit, urlunsplit
 
 from msgspec import Struct
 
-from adapters.exchange.dialects import Dialect, dialect
-from adapters.exchange.errors import NotWhole, Outcome, outcome
-from adapters.exchange.pace import Pace
+from quantd.adapters.exchange.dialects import Dialect, dialect
+from quantd.adapters.exchange.errors import NotWhole, Outcome, outcome
+from quantd.adapters.exchange.pace import Pace
 
 HANG_UP_S: Final = 3.0
 """How long a connection may take to close; aiohttp's can wait for ever for a reader that is gone."""

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from trading.instruments import NANO
+from quantd.trading.instruments import NANO
 
 _NAMES: Final = uuid.UUID("5d0b6f2e-8f0c-5b7e-9a55-6e1c0f6f4d11")
 """The namespace of the client ids that are UUIDs; any other constant would do, but not two of them."""

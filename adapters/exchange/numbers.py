@@ -3,7 +3,7 @@
 from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
 from typing import Final
 
-from trading.instruments import MICRO, NANO
+from quantd.trading.instruments import MICRO, NANO
 
 _ONE: Final = Decimal(1)
 

@@ -7,7 +7,7 @@ After the documentation of Binance (GET /sapi/v1/account/apiRestrictions), Bybit
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from adapters.exchange.client import Exchange
+from quantd.adapters.exchange.client import Exchange
 
 
 def _binance(answer: Mapping[str, Any]) -> bool:

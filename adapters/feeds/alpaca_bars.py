@@ -10,16 +10,16 @@ from typing import Final, Literal, TypeVar, get_args
 import msgspec
 from msgspec import Struct
 
-from adapters.feeds.columns import Bar, nano, rows_of, within
-from adapters.feeds.files import ORDER, ActionRow, Rows
-from adapters.feeds.http_json import iso_ns
-from adapters.feeds.limited import Rate
-from adapters.feeds.partial import whole
-from adapters.feeds.source import SourceError
-from adapters.feeds.stamps import Stamps, interval_ns
-from adapters.feeds.web import Web
-from trading.instruments import NANO, Universe
-from trading.sessions import DAY_NS
+from quantd.adapters.feeds.columns import Bar, nano, rows_of, within
+from quantd.adapters.feeds.files import ORDER, ActionRow, Rows
+from quantd.adapters.feeds.http_json import iso_ns
+from quantd.adapters.feeds.limited import Rate
+from quantd.adapters.feeds.partial import whole
+from quantd.adapters.feeds.source import SourceError
+from quantd.adapters.feeds.stamps import Stamps, interval_ns
+from quantd.adapters.feeds.web import Web
+from quantd.trading.instruments import NANO, Universe
+from quantd.trading.sessions import DAY_NS
 
 DATA_URL: Final = "https://data.alpaca.markets"
 FREE_RATE: Final = Rate(200, 60.0)

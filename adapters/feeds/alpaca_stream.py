@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 from msgspec import Struct
 
-from adapters.feeds.alpaca_bars import StockFeed
-from adapters.feeds.columns import rows_of
-from adapters.feeds.files import Rows
-from adapters.feeds.http_json import iso_ns
-from adapters.feeds.source import SourceError
-from trading.events import Halted, Limited
-from trading.instruments import NANO, Universe
+from quantd.adapters.feeds.alpaca_bars import StockFeed
+from quantd.adapters.feeds.columns import rows_of
+from quantd.adapters.feeds.files import Rows
+from quantd.adapters.feeds.http_json import iso_ns
+from quantd.adapters.feeds.source import SourceError
+from quantd.trading.events import Halted, Limited
+from quantd.trading.instruments import NANO, Universe
 
 if TYPE_CHECKING:
     from aiohttp import ClientWebSocketResponse

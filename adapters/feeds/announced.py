@@ -6,11 +6,11 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from adapters.feeds.files import ORDER, ActionRow
-from adapters.feeds.merged import timed
-from trading.events import Action
-from trading.instruments import Universe
-from trading.sessions import Sessions
+from quantd.adapters.feeds.files import ORDER, ActionRow
+from quantd.adapters.feeds.merged import timed
+from quantd.trading.events import Action
+from quantd.trading.instruments import Universe
+from quantd.trading.sessions import Sessions
 
 
 class Announced:

@@ -4,15 +4,15 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from adapters.feeds.errors import FeedError
-from adapters.feeds.files import NO_STAMP, Rows
-from adapters.feeds.merged import place_all
-from adapters.feeds.resample import Resampler, Trades
-from adapters.feeds.stamps import IntervalError, Placed, Stamps, interval_ns
-from adapters.feeds.validated import Reason, Reasons, judge
-from trading.events import Action
-from trading.instruments import Universe
-from trading.sessions import Sessions
+from quantd.adapters.feeds.errors import FeedError
+from quantd.adapters.feeds.files import NO_STAMP, Rows
+from quantd.adapters.feeds.merged import place_all
+from quantd.adapters.feeds.resample import Resampler, Trades
+from quantd.adapters.feeds.stamps import IntervalError, Placed, Stamps, interval_ns
+from quantd.adapters.feeds.validated import Reason, Reasons, judge
+from quantd.trading.events import Action
+from quantd.trading.instruments import Universe
+from quantd.trading.sessions import Sessions
 
 TRADES = "trades"
 

@@ -14,15 +14,15 @@ from urllib.parse import quote
 import numpy as np
 from msgspec.structs import replace
 
-from adapters.feeds.columns import joined, rows_of, within
-from adapters.feeds.files import ORDER, ActionRow, Rows
-from adapters.feeds.partial import PartialAnswer
-from adapters.feeds.passing import Passing
-from adapters.feeds.shelf import Note, Ranges, Shelf, merged, packed, uncovered, unpacked
-from adapters.feeds.source import Source
-from adapters.feeds.stamps import UNITS_NS, interval_ns
-from trading.instruments import Universe
-from trading.sessions import DAY_NS
+from quantd.adapters.feeds.columns import joined, rows_of, within
+from quantd.adapters.feeds.files import ORDER, ActionRow, Rows
+from quantd.adapters.feeds.partial import PartialAnswer
+from quantd.adapters.feeds.passing import Passing
+from quantd.adapters.feeds.shelf import Note, Ranges, Shelf, merged, packed, uncovered, unpacked
+from quantd.adapters.feeds.source import Source
+from quantd.adapters.feeds.stamps import UNITS_NS, interval_ns
+from quantd.trading.instruments import Universe
+from quantd.trading.sessions import DAY_NS
 
 SETTLE_NS: Final = {True: 6 * UNITS_NS["h"], False: 15 * UNITS_NS["m"]}
 """How long after its end a bar (of a day: True, shorter: False) may still be corrected by its vendor."""

@@ -5,14 +5,14 @@ from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from adapters.feeds.files import NO_STAMP, ActionRow, Rows
-from adapters.feeds.merged import bad_bars, place_all, taken, timed
-from adapters.feeds.passing import Passing
-from adapters.feeds.source import Source
-from adapters.feeds.stamps import Stamps, interval_ns
-from adapters.feeds.validated import BadBar, Reason, judge
-from trading.instruments import Universe
-from trading.sessions import Sessions
+from quantd.adapters.feeds.files import NO_STAMP, ActionRow, Rows
+from quantd.adapters.feeds.merged import bad_bars, place_all, taken, timed
+from quantd.adapters.feeds.passing import Passing
+from quantd.adapters.feeds.source import Source
+from quantd.adapters.feeds.stamps import Stamps, interval_ns
+from quantd.adapters.feeds.validated import BadBar, Reason, judge
+from quantd.trading.instruments import Universe
+from quantd.trading.sessions import Sessions
 
 MOST_KEPT: Final = 10_000
 

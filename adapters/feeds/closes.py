@@ -6,10 +6,10 @@ from typing import Final
 
 import numpy as np
 
-from adapters.feeds.stamps import Placed, Stamps
-from trading.instruments import Universe
-from trading.market import Bools, Ints
-from trading.sessions import DAY_NS, Sessions
+from quantd.adapters.feeds.stamps import Placed, Stamps
+from quantd.trading.instruments import Universe
+from quantd.trading.market import Bools, Ints
+from quantd.trading.sessions import DAY_NS, Sessions
 
 
 class Closes:

@@ -6,8 +6,8 @@ from typing import Final
 
 import numpy as np
 
-from adapters.feeds.files import Rows
-from trading.instruments import NANO
+from quantd.adapters.feeds.files import Rows
+from quantd.trading.instruments import NANO
 
 Number = Decimal | None
 Bar = tuple[int, int, Number, Number, Number, Number, Number]

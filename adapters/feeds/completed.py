@@ -5,9 +5,9 @@ from typing import Final
 
 import numpy as np
 
-from adapters.feeds.columns import joined
-from adapters.feeds.files import Rows
-from adapters.feeds.source import Stream
+from quantd.adapters.feeds.columns import joined
+from quantd.adapters.feeds.files import Rows
+from quantd.adapters.feeds.source import Stream
 
 
 class Completed:

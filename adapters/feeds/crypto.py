@@ -11,13 +11,13 @@ from typing import Any, Final
 
 import numpy as np
 
-from adapters.exchange.client import Access, Exchange, NoExchange, asked_to_wait_s, connect, hang_up, leave
-from adapters.exchange.errors import Outcome, outcome
-from adapters.exchange.numbers import NotExact, decimal, nano
-from adapters.feeds.files import ActionRow, Rows
-from adapters.feeds.source import SourceError
-from adapters.feeds.stamps import Stamps, interval_ns
-from trading.instruments import Universe
+from quantd.adapters.exchange.client import Access, Exchange, NoExchange, asked_to_wait_s, connect, hang_up, leave
+from quantd.adapters.exchange.errors import Outcome, outcome
+from quantd.adapters.exchange.numbers import NotExact, decimal, nano
+from quantd.adapters.feeds.files import ActionRow, Rows
+from quantd.adapters.feeds.source import SourceError
+from quantd.adapters.feeds.stamps import Stamps, interval_ns
+from quantd.trading.instruments import Universe
 
 PAGES: Final = 10_000
 """Pages of one symbol in one question; the longest history of minutes needs fewer."""
@@ -30,7 +30,7 @@ Bar = tuple[int, int, tuple[str, str, str, str, str]]
 
 
 class CryptoSource:
-    """One universe at one exchange and one interval; implements `adapters.feeds.source.Source` and `Stream`.
+    """One universe at one exchange and one interval; implements `quantd.adapters.feeds.source.Source` and `Stream`.
 
     Prices and volume (in coins) are exact from the exchange's text. How far back an exchange answers is its own affair:
     Kraken gives the newest 720 bars whatever is asked for, and what lies before them is simply not there.
@@ -182,7 +182,7 @@ class CryptoSource:
 
 
 class CryptoStream:
-    """The bars of a CryptoSource as they are made; implements `adapters.feeds.source.Stream`."""
+    """The bars of a CryptoSource as they are made; implements `quantd.adapters.feeds.source.Stream`."""
 
     def __init__(self, source: CryptoSource) -> None:
         self._source = source

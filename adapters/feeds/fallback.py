@@ -12,13 +12,13 @@ from typing import Final, TypeVar
 
 import numpy as np
 
-from adapters.feeds.columns import from_source, joined
-from adapters.feeds.files import ActionRow, Rows
-from adapters.feeds.health import Health, order
-from adapters.feeds.partial import PartialAnswer
-from adapters.feeds.source import Source, SourceError
-from adapters.feeds.stamps import Stamps
-from trading.instruments import Universe
+from quantd.adapters.feeds.columns import from_source, joined
+from quantd.adapters.feeds.files import ActionRow, Rows
+from quantd.adapters.feeds.health import Health, order
+from quantd.adapters.feeds.partial import PartialAnswer
+from quantd.adapters.feeds.source import Source, SourceError
+from quantd.adapters.feeds.stamps import Stamps
+from quantd.trading.instruments import Universe
 
 T = TypeVar("T")
 

@@ -14,9 +14,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from adapters.feeds.errors import FeedError
-from trading.instruments import NANO, Universe
-from trading.market import Floats, Ints
+from quantd import bundled
+from quantd.adapters.feeds.errors import FeedError
+from quantd.trading.instruments import NANO, Universe
+from quantd.trading.market import Floats, Ints
 
 PRICES: Final = ("open", "high", "low", "close")
 NO_STAMP: Final = np.iinfo(np.int64).min
@@ -31,8 +32,7 @@ MOST_KNOWN: Final = 1_000
 PROBE_S: Final = 120.0
 """How long a child process may take to read an unknown parquet file."""
 
-_ROOT: Final = Path(__file__).resolve().parents[2]
-_BUNDLED: Final = (_ROOT / "data", _ROOT / "models" / "bundled" / "data")
+_BUNDLED: Final = (bundled.FOLDER / "data").resolve()
 """Files that come with quantd are known."""
 
 _PROBE: Final = """
@@ -206,7 +206,7 @@ def probe(path: Path) -> None:
     too large for the memory. A file that was read once, and those that came with quantd, are known. Raises
     FeedError."""
     file = path.resolve()
-    if file.parent in _BUNDLED:
+    if file.parent == _BUNDLED:
         return
     stat = file.stat()
     name = f"{file}|{stat.st_dev}|{stat.st_ino}|{stat.st_size}|{stat.st_mtime_ns}|{stat.st_ctime_ns}"

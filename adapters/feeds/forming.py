@@ -10,18 +10,18 @@ from typing import Final
 
 import numpy as np
 
-from adapters.feeds.announced import Announced
-from adapters.feeds.closes import Closes
-from adapters.feeds.files import ActionRow, Rows
-from adapters.feeds.merged import Columns, bad_bars, horizon, merge, place_all, taken
-from adapters.feeds.stamps import Placed, Stamps
-from adapters.feeds.tail import Tail
-from adapters.feeds.validated import BadBar, Reason, judge
-from trading.events import Action
-from trading.instruments import Universe
-from trading.market import Block, Bools, Ints, MarketSlice
-from trading.ports import Until
-from trading.sessions import DAY_NS, Sessions
+from quantd.adapters.feeds.announced import Announced
+from quantd.adapters.feeds.closes import Closes
+from quantd.adapters.feeds.files import ActionRow, Rows
+from quantd.adapters.feeds.merged import Columns, bad_bars, horizon, merge, place_all, taken
+from quantd.adapters.feeds.stamps import Placed, Stamps
+from quantd.adapters.feeds.tail import Tail
+from quantd.adapters.feeds.validated import BadBar, Reason, judge
+from quantd.trading.events import Action
+from quantd.trading.instruments import Universe
+from quantd.trading.market import Block, Bools, Ints, MarketSlice
+from quantd.trading.ports import Until
+from quantd.trading.sessions import DAY_NS, Sessions
 
 PutAside = Callable[[BadBar, BadBar | None], None]
 """Told of each bar that is not passed on, and the bar that was given in its place, if one was."""

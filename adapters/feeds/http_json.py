@@ -13,15 +13,15 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from adapters.feeds.columns import Bar, joined, number, rows_of, within
-from adapters.feeds.files import ActionRow, Rows
-from adapters.feeds.limited import Rate
-from adapters.feeds.partial import whole
-from adapters.feeds.source import SourceError
-from adapters.feeds.stamps import Stamps, interval_ns
-from adapters.feeds.web import Web
-from trading.instruments import NANO, Universe
-from trading.sessions import DAY_NS
+from quantd.adapters.feeds.columns import Bar, joined, number, rows_of, within
+from quantd.adapters.feeds.files import ActionRow, Rows
+from quantd.adapters.feeds.limited import Rate
+from quantd.adapters.feeds.partial import whole
+from quantd.adapters.feeds.source import SourceError
+from quantd.adapters.feeds.stamps import Stamps, interval_ns
+from quantd.adapters.feeds.web import Web
+from quantd.trading.instruments import NANO, Universe
+from quantd.trading.sessions import DAY_NS
 
 StampFormat = Literal["s", "ms", "us", "ns", "iso", "date"]
 

@@ -13,11 +13,11 @@ from typing import Final
 import numpy as np
 import polars as pl
 
-from adapters.feeds.stamps import UNITS_NS
-from trading.events import Action
-from trading.instruments import NANO
-from trading.market import Bools, Floats, Ints
-from trading.sessions import DAY_NS
+from quantd.adapters.feeds.stamps import UNITS_NS
+from quantd.trading.events import Action
+from quantd.trading.instruments import NANO
+from quantd.trading.market import Bools, Floats, Ints
+from quantd.trading.sessions import DAY_NS
 
 WINDOW: Final = 63
 """Bars that say what is usual."""

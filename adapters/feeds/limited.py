@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from adapters.feeds.files import ActionRow, Rows
-from adapters.feeds.passing import Passing
-from adapters.feeds.source import Source
+from quantd.adapters.feeds.files import ActionRow, Rows
+from quantd.adapters.feeds.passing import Passing
+from quantd.adapters.feeds.source import Source
 
 if TYPE_CHECKING:
     from aiolimiter import AsyncLimiter

@@ -1,7 +1,7 @@
 """A market that goes on: one vendor's history, then its stream or its answers, as slices in order of time.
 
 There is one way in for all that was missed: at the start, after a lost stream, for a bar that did not come, the vendor
-is asked for everything since the last instant that was given. What to make of it is adapters.feeds.forming's; here are
+is asked for everything since the last instant that was given. What to make of it is quantd.adapters.feeds.forming's; here are
 the tasks that listen, ask and wait.
 """
 
@@ -11,16 +11,16 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from datetime import UTC, datetime
 from typing import Final, NamedTuple, TypeVar
 
-from adapters.feeds.errors import FeedError
-from adapters.feeds.forming import Forming, PutAside
-from adapters.feeds.partial import PartialAnswer
-from adapters.feeds.source import Source, SourceError, Stream, TellsHalts
-from adapters.feeds.stamps import UNITS_NS
-from trading.events import Action, Halted, Limited
-from trading.instruments import NANO, Universe
-from trading.market import MarketSlice
-from trading.ports import Until
-from trading.sessions import DAY_NS, Sessions
+from quantd.adapters.feeds.errors import FeedError
+from quantd.adapters.feeds.forming import Forming, PutAside
+from quantd.adapters.feeds.partial import PartialAnswer
+from quantd.adapters.feeds.source import Source, SourceError, Stream, TellsHalts
+from quantd.adapters.feeds.stamps import UNITS_NS
+from quantd.trading.events import Action, Halted, Limited
+from quantd.trading.instruments import NANO, Universe
+from quantd.trading.market import MarketSlice
+from quantd.trading.ports import Until
+from quantd.trading.sessions import DAY_NS, Sessions
 
 T = TypeVar("T")
 
@@ -47,7 +47,7 @@ _SILENT_CLOSES: Final = 2
 
 
 class Live:
-    """A trading.ports.LiveFeed over a vendor, `stream` where it has one; without, it is asked shortly after each close.
+    """A quantd.trading.ports.LiveFeed over a vendor, `stream` where it has one; without, it is asked shortly after each close.
 
     `sessions` has the calendar of each instrument and of the house, far enough into the future. `poll_ns` is how long
     after a close the vendor is asked, `mend_ns` how long a stream's bar is waited for before the vendor is asked for it.

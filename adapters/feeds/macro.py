@@ -8,11 +8,11 @@ from typing import Final, Literal
 import numpy as np
 import polars as pl
 
-from adapters.feeds.errors import FeedError
-from adapters.feeds.files import NO_STAMP, digest, nanoseconds, table_of
-from trading.cash_rate import CashRate, CashRateError, constant, parsed
-from trading.market import Floats, Ints
-from trading.sessions import DAY_NS, Sessions
+from quantd.adapters.feeds.errors import FeedError
+from quantd.adapters.feeds.files import NO_STAMP, digest, nanoseconds, table_of
+from quantd.trading.cash_rate import CashRate, CashRateError, constant, parsed
+from quantd.trading.market import Floats, Ints
+from quantd.trading.sessions import DAY_NS, Sessions
 
 Available = Literal["next_open", "close"]
 

@@ -7,18 +7,18 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from adapters.feeds.files import ActionRow, Rows
-from adapters.feeds.stamps import Placed, Stamps, place
-from adapters.feeds.validated import BadBar, Reason, Reasons
-from trading.events import Action
-from trading.instruments import Universe
-from trading.market import Bools, Floats, Ints
-from trading.sessions import Sessions
+from quantd.adapters.feeds.files import ActionRow, Rows
+from quantd.adapters.feeds.stamps import Placed, Stamps, place
+from quantd.adapters.feeds.validated import BadBar, Reason, Reasons
+from quantd.trading.events import Action
+from quantd.trading.instruments import Universe
+from quantd.trading.market import Bools, Floats, Ints
+from quantd.trading.sessions import Sessions
 
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """All slices: int64[T] and [T, N] columns, see trading.market.Block."""
+    """All slices: int64[T] and [T, N] columns, see quantd.trading.market.Block."""
 
     ts_open: Ints
     ts_event: Ints

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from adapters.feeds.files import Rows
-from adapters.feeds.source import SourceError
-from trading.sessions import DAY_NS
+from quantd.adapters.feeds.files import Rows
+from quantd.adapters.feeds.source import SourceError
+from quantd.trading.sessions import DAY_NS
 
 MUST_TRADE_NS = 10 * DAY_NS
 """No exchange closes for this long: a range as long as this without a bar is a missing answer, a shorter one may be a

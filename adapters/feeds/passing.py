@@ -1,7 +1,7 @@
 """A source over another one: what a wrapper does not change passes through."""
 
-from adapters.feeds.source import Source
-from adapters.feeds.stamps import Stamps
+from quantd.adapters.feeds.source import Source
+from quantd.adapters.feeds.stamps import Stamps
 
 
 class Passing:

@@ -7,24 +7,24 @@ from typing import Final
 
 import numpy as np
 
-from adapters.calendars import day_ns
-from adapters.feeds.built import bars_of, judge_parts, part_ns, place_parts
-from adapters.feeds.errors import FeedError
-from adapters.feeds.files import NO_STAMP, digest, read_actions, read_bars, read_trades
-from adapters.feeds.merged import Columns, bad_bars, horizon, merge, place_all, taken, timed
-from adapters.feeds.stamps import IntervalError, Stamps, interval_ns, warm_from
-from adapters.feeds.validated import BadBar, Reason, Reasons, judge
-from trading.events import Action
-from trading.instruments import Universe
-from trading.market import Block, Bools, MarketSlice
-from trading.sessions import DAY_NS, Sessions
+from quantd.adapters.calendars import day_ns
+from quantd.adapters.feeds.built import bars_of, judge_parts, part_ns, place_parts
+from quantd.adapters.feeds.errors import FeedError
+from quantd.adapters.feeds.files import NO_STAMP, digest, read_actions, read_bars, read_trades
+from quantd.adapters.feeds.merged import Columns, bad_bars, horizon, merge, place_all, taken, timed
+from quantd.adapters.feeds.stamps import IntervalError, Stamps, interval_ns, warm_from
+from quantd.adapters.feeds.validated import BadBar, Reason, Reasons, judge
+from quantd.trading.events import Action
+from quantd.trading.instruments import Universe
+from quantd.trading.market import Block, Bools, MarketSlice
+from quantd.trading.sessions import DAY_NS, Sessions
 
 BLOCK_ROWS: Final = 4096
 """Slices per block: the integers of a block are Python lists, so blocks are made as they are reached."""
 
 
 class Replay:
-    """A trading.ports.ReplayFeed over files.
+    """A quantd.trading.ports.ReplayFeed over files.
 
     `quarantined` are the bars put aside, by time. `count` is the number of slices, `first_ts` and `last_ts` their
     first and last `ts_event`. `start_key` is the date (ns at 00:00 UTC) from which trading may begin: what comes

@@ -12,15 +12,15 @@ from typing import Any, Final
 import numpy as np
 import polars as pl
 
-from adapters.feeds.errors import FeedError
-from adapters.feeds.files import ActionRow, Rows
-from adapters.feeds.merged import place_all
-from adapters.feeds.partial import PartialAnswer
-from adapters.feeds.source import Source, Stream
-from adapters.feeds.stamps import Stamps
-from trading.instruments import Universe
-from trading.market import Floats, Ints
-from trading.sessions import DAY_NS, Sessions
+from quantd.adapters.feeds.errors import FeedError
+from quantd.adapters.feeds.files import ActionRow, Rows
+from quantd.adapters.feeds.merged import place_all
+from quantd.adapters.feeds.partial import PartialAnswer
+from quantd.adapters.feeds.source import Source, Stream
+from quantd.adapters.feeds.stamps import Stamps
+from quantd.trading.instruments import Universe
+from quantd.trading.market import Floats, Ints
+from quantd.trading.sessions import DAY_NS, Sessions
 
 _FLOATS: Final = ("open", "high", "low", "close", "volume")
 _EXACT: Final = ("open_nano", "close_nano")
@@ -181,7 +181,7 @@ def _rows(bars: pl.DataFrame) -> Rows:
 
 
 class Resampled:
-    """An adapters.feeds.source.Source of bars out of a vendor's finer ones.
+    """An quantd.adapters.feeds.source.Source of bars out of a vendor's finer ones.
 
     A bar whose last part is missing may be one in whose end nothing traded, or one of a vendor that is late: until `settle_ns`
     after its end by `now` (ns UTC) it is not given.
@@ -231,7 +231,7 @@ class Resampled:
 
 
 class ResampledStream:
-    """An adapters.feeds.source.Stream of bars out of a vendor's finer ones.
+    """An quantd.adapters.feeds.source.Stream of bars out of a vendor's finer ones.
 
     A bar is given when every finer bar of it has come, and again when one of them comes corrected. Where one is missing
     nobody here can know whether it was lost or never was: such a bar is left to whoever asks for the vendor's records.

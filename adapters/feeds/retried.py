@@ -3,9 +3,9 @@
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, TypeVar
 
-from adapters.feeds.files import ActionRow, Rows
-from adapters.feeds.passing import Passing
-from adapters.feeds.source import Source, SourceError
+from quantd.adapters.feeds.files import ActionRow, Rows
+from quantd.adapters.feeds.passing import Passing
+from quantd.adapters.feeds.source import Source, SourceError
 
 if TYPE_CHECKING:
     from tenacity import RetryCallState

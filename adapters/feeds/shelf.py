@@ -18,8 +18,8 @@ import numpy as np
 import polars as pl
 from msgspec import Struct
 
-from adapters.feeds.columns import rows_of
-from adapters.feeds.files import ActionRow, Rows
+from quantd.adapters.feeds.columns import rows_of
+from quantd.adapters.feeds.files import ActionRow, Rows
 
 Ranges = tuple[tuple[int, int], ...]
 """Half-open, apart, in order; ns UTC."""

@@ -3,9 +3,9 @@
 from collections.abc import AsyncIterator, Callable
 from typing import Protocol, runtime_checkable
 
-from adapters.feeds.files import ActionRow, Rows
-from adapters.feeds.stamps import Stamps
-from trading.events import Halted, Limited
+from quantd.adapters.feeds.files import ActionRow, Rows
+from quantd.adapters.feeds.stamps import Stamps
+from quantd.trading.events import Halted, Limited
 
 
 class SourceError(Exception):

@@ -10,9 +10,9 @@ from typing import Final
 
 import numpy as np
 
-from adapters.feeds.files import ActionRow, exact_nano
-from trading.instruments import NANO
-from trading.market import Floats, Ints
+from quantd.adapters.feeds.files import ActionRow, exact_nano
+from quantd.trading.instruments import NANO
+from quantd.trading.market import Floats, Ints
 
 _DECIMALS: Final = 9
 _LARGEST: Final = 9.2e9

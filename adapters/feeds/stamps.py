@@ -8,8 +8,8 @@ from typing import Final, Literal
 
 import numpy as np
 
-from trading.market import Bools, Ints
-from trading.sessions import DAY_NS, Sessions
+from quantd.trading.market import Bools, Ints
+from quantd.trading.sessions import DAY_NS, Sessions
 
 Stamps = Literal["session", "open", "close"]
 

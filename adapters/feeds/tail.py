@@ -6,13 +6,13 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from adapters.feeds.files import Rows
-from adapters.feeds.merged import taken
-from adapters.feeds.stamps import Placed
-from adapters.feeds.validated import BadBar, Reason, Reasons, judge
-from trading.events import Action
-from trading.instruments import Universe
-from trading.market import Bools
+from quantd.adapters.feeds.files import Rows
+from quantd.adapters.feeds.merged import taken
+from quantd.adapters.feeds.stamps import Placed
+from quantd.adapters.feeds.validated import BadBar, Reason, Reasons, judge
+from quantd.trading.events import Action
+from quantd.trading.instruments import Universe
+from quantd.trading.market import Bools
 
 _NOTHING: Final = np.iinfo(np.int64).min
 
@@ -32,7 +32,7 @@ class Tail:
     """
 
     LENGTH: Final = 128
-    """Two windows of adapters.feeds.jumps: bad bars leave enough good ones."""
+    """Two windows of quantd.adapters.feeds.jumps: bad bars leave enough good ones."""
 
     def __init__(self, size: int) -> None:
         self.size: Final = size

@@ -13,12 +13,12 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from adapters.feeds.files import NO_STAMP, Rows
-from adapters.feeds.jumps import Series, huge_volume, jumps
-from adapters.feeds.stamps import Placed
-from trading.events import Action
-from trading.market import Bools, Floats
-from trading.sessions import DAY_NS
+from quantd.adapters.feeds.files import NO_STAMP, Rows
+from quantd.adapters.feeds.jumps import Series, huge_volume, jumps
+from quantd.adapters.feeds.stamps import Placed
+from quantd.trading.events import Action
+from quantd.trading.market import Bools, Floats
+from quantd.trading.sessions import DAY_NS
 
 
 class Reason(IntEnum):

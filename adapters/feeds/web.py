@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Final
 
-from adapters.feeds.limited import Pace, Rate
-from adapters.feeds.source import SourceError
+from quantd.adapters.feeds.limited import Pace, Rate
+from quantd.adapters.feeds.source import SourceError
 
 if TYPE_CHECKING:
     from aiohttp import ClientResponse, ClientSession

@@ -17,16 +17,16 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from adapters.feeds.columns import joined, rows_of, within
-from adapters.feeds.files import ORDER, ActionRow, Rows, exact_nano
-from adapters.feeds.partial import PartialAnswer, some, whole
-from adapters.feeds.source import SourceError
-from adapters.feeds.split_adjusted import currency, factors, paid
-from adapters.feeds.stamps import Stamps, interval_ns
-from adapters.feeds.web import WORDS
-from trading.instruments import NANO, Instrument, Universe
-from trading.market import Floats, Ints
-from trading.sessions import DAY_NS
+from quantd.adapters.feeds.columns import joined, rows_of, within
+from quantd.adapters.feeds.files import ORDER, ActionRow, Rows, exact_nano
+from quantd.adapters.feeds.partial import PartialAnswer, some, whole
+from quantd.adapters.feeds.source import SourceError
+from quantd.adapters.feeds.split_adjusted import currency, factors, paid
+from quantd.adapters.feeds.stamps import Stamps, interval_ns
+from quantd.adapters.feeds.web import WORDS
+from quantd.trading.instruments import NANO, Instrument, Universe
+from quantd.trading.market import Floats, Ints
+from quantd.trading.sessions import DAY_NS
 
 if TYPE_CHECKING:
     import pandas as pd

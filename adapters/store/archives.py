@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 from msgspec import Struct
 
-from adapters.store.chain import JOURNAL_COLUMNS, Link, broken, link_of, row_digest, sync_folder
-from adapters.store.driver import Driver, table_names
-from adapters.store.errors import StoreDamaged
+from quantd.adapters.store.chain import JOURNAL_COLUMNS, Link, broken, link_of, row_digest, sync_folder
+from quantd.adapters.store.driver import Driver, table_names
+from quantd.adapters.store.errors import StoreDamaged
 
 if TYPE_CHECKING:
     import polars

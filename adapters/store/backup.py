@@ -17,17 +17,17 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-from adapters.store.archives import archives_of, checksum_of, wrong_with
-from adapters.store.chain import GENESIS, Head, HeadFile, sync_folder
-from adapters.store.driver import Driver, SqliteDriver, UrlDriver, failures, insert, table_names
-from adapters.store.errors import StoreDamaged, StoreFailing
-from adapters.store.records import Records, run_records
-from adapters.store.schema import NAMES, REVISION
-from adapters.store.store import ARCHIVES, FILE, HEAD, locate
-from adapters.store.upgrading import make, migrate, refuse_newer, revision_of
-from adapters.store.verify import verify
-from trading import codec
-from trading.events import Started
+from quantd.adapters.store.archives import archives_of, checksum_of, wrong_with
+from quantd.adapters.store.chain import GENESIS, Head, HeadFile, sync_folder
+from quantd.adapters.store.driver import Driver, SqliteDriver, UrlDriver, failures, insert, table_names
+from quantd.adapters.store.errors import StoreDamaged, StoreFailing
+from quantd.adapters.store.records import Records, run_records
+from quantd.adapters.store.schema import NAMES, REVISION
+from quantd.adapters.store.store import ARCHIVES, FILE, HEAD, locate
+from quantd.adapters.store.upgrading import make, migrate, refuse_newer, revision_of
+from quantd.adapters.store.verify import verify
+from quantd.trading import codec
+from quantd.trading.events import Started
 
 MANIFEST: Final = "manifest.json"
 CONFIGS: Final = "configs"

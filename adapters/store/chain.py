@@ -15,7 +15,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
-from adapters.store.errors import StoreDamaged
+from quantd.adapters.store.errors import StoreDamaged
 
 GENESIS: Final = bytes(32)
 """The hash before the first row."""

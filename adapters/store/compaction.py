@@ -10,11 +10,11 @@ from typing import Final
 
 from msgspec import Struct
 
-from adapters.store.archives import Archive, write
-from adapters.store.chain import JOURNAL_COLUMNS, Head, Link, link_of
-from adapters.store.driver import Driver
-from adapters.store.records import run_records
-from adapters.store.retention import MODELS
+from quantd.adapters.store.archives import Archive, write
+from quantd.adapters.store.chain import JOURNAL_COLUMNS, Head, Link, link_of
+from quantd.adapters.store.driver import Driver
+from quantd.adapters.store.records import run_records
+from quantd.adapters.store.retention import MODELS
 
 DAY_NS: Final = 86_400_000_000_000
 

@@ -12,7 +12,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from adapters.store.errors import StoreDamaged, StoreError, StoreFailing, StoreFull
+from quantd.adapters.store.errors import StoreDamaged, StoreError, StoreFailing, StoreFull
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine

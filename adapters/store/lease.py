@@ -14,8 +14,8 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Final
 
-from adapters.store.driver import Driver
-from adapters.store.errors import Fenced, Held
+from quantd.adapters.store.driver import Driver
+from quantd.adapters.store.errors import Fenced, Held
 
 LEASE_S: Final = 15.0
 SURE: Final = 0.8
@@ -26,7 +26,7 @@ _CLOCK: Final = "(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000000)::bigint"
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """Who wants to lead which account, from which seat (see `adapters.store.lock`)."""
+    """Who wants to lead which account, from which seat (see `quantd.adapters.store.lock`)."""
 
     account: str
     holder: str

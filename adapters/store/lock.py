@@ -4,7 +4,7 @@ import fcntl
 import os
 from pathlib import Path
 
-from adapters.store.errors import StoreLocked
+from quantd.adapters.store.errors import StoreLocked
 
 
 class StateLock:

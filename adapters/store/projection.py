@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 from msgspec import Struct
 
-from trading.effects import (
+from quantd.trading.effects import (
     Again,
     Assessed,
     Booked,
@@ -30,8 +30,8 @@ from trading.effects import (
     Switched,
     Valued,
 )
-from trading.events import NotFound, Unknown
-from trading.orders import ENDED, TRANSITIONS, Cause, OrderBasket, OrderState, Reports
+from quantd.trading.events import NotFound, Unknown
+from quantd.trading.orders import ENDED, TRANSITIONS, Cause, OrderBasket, OrderState, Reports
 
 Row = tuple[object, ...]
 Rows = dict[str, list[Row]]
@@ -93,7 +93,7 @@ def _digits() -> list[str]:
 
 
 def order_ids(run: str, sample: int, n: int, symbols: Iterable[str]) -> list[str]:
-    """What `trading.orders.order_id` gives for each symbol, three base-36 digits at a time (2 us an id)."""
+    """What `quantd.trading.orders.order_id` gives for each symbol, three base-36 digits at a time (2 us an id)."""
     digits = _digits()
     width = 46_656  # 36 ** 3
     tail = digits[n % width].lstrip("0") or "0"

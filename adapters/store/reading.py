@@ -14,11 +14,11 @@ from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.pool import NullPool
 from sqlmodel import Session, col, select
 
-from adapters.store.driver import configure, failures
-from adapters.store.errors import StoreFailing
-from adapters.store.records import Records, RunRecord
-from adapters.store.store import locate, read_only
-from adapters.store.tables import (
+from quantd.adapters.store.driver import configure, failures
+from quantd.adapters.store.errors import StoreFailing
+from quantd.adapters.store.records import Records, RunRecord
+from quantd.adapters.store.store import locate, read_only
+from quantd.adapters.store.tables import (
     AlertRow,
     BookingRow,
     CrossRow,
@@ -31,9 +31,9 @@ from adapters.store.tables import (
     RiskRow,
     SwitchRow,
 )
-from trading.books import fee_parts
-from trading.effects import Planned, Promotion, Reallocated, Valued
-from trading.orders import Fill, Order, OrderState, money_text, price_text, quantity_text
+from quantd.trading.books import fee_parts
+from quantd.trading.effects import Planned, Promotion, Reallocated, Valued
+from quantd.trading.orders import Fill, Order, OrderState, money_text, price_text, quantity_text
 
 NEAR_ORDERS: Final = 1_000
 """Newest orders that are looked through for an id that somebody wrote wrong."""

@@ -8,15 +8,15 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-from adapters.store.archives import archives_of, last_seqs, rows_of
-from adapters.store.chain import JOURNAL_COLUMNS, Link, broken, link_of, row_digest, unpack
-from adapters.store.driver import Asked, Driver, failures
-from adapters.store.errors import StoreDamaged, StoreFailing
-from adapters.store.outbox import Message
-from adapters.store.projection import Resting
-from adapters.store.writing import RUN_COLUMNS, SNAPSHOT_COLUMNS, waiting
-from trading.instruments import Universe
-from trading.orders import ENDED, OrderState
+from quantd.adapters.store.archives import archives_of, last_seqs, rows_of
+from quantd.adapters.store.chain import JOURNAL_COLUMNS, Link, broken, link_of, row_digest, unpack
+from quantd.adapters.store.driver import Asked, Driver, failures
+from quantd.adapters.store.errors import StoreDamaged, StoreFailing
+from quantd.adapters.store.outbox import Message
+from quantd.adapters.store.projection import Resting
+from quantd.adapters.store.writing import RUN_COLUMNS, SNAPSHOT_COLUMNS, waiting
+from quantd.trading.instruments import Universe
+from quantd.trading.orders import ENDED, OrderState
 
 Epoch = tuple[int, tuple[str, ...]]
 

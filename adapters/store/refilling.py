@@ -3,12 +3,12 @@
 from collections.abc import Collection, Iterator
 from typing import Final
 
-from adapters.store.chain import JOURNAL_COLUMNS, Link, link_of, unpack
-from adapters.store.driver import Asked, insert
-from adapters.store.errors import StoreDamaged
-from adapters.store.projection import COLUMNS, Projection
-from adapters.store.records import run_records
-from trading import codec
+from quantd.adapters.store.chain import JOURNAL_COLUMNS, Link, link_of, unpack
+from quantd.adapters.store.driver import Asked, insert
+from quantd.adapters.store.errors import StoreDamaged
+from quantd.adapters.store.projection import COLUMNS, Projection
+from quantd.adapters.store.records import run_records
+from quantd.trading import codec
 
 _ROWS: Final = 256
 

@@ -10,17 +10,17 @@ from typing import Final
 
 import msgspec
 
-from adapters.store.archives import ARCHIVE_COLUMNS, archives_of, row_of
-from adapters.store.backup import CONFIGS, HALT, Manifest, backup, copy_rows, read_manifest, unpack
-from adapters.store.chain import sync_folder
-from adapters.store.driver import Driver, SqliteDriver, UrlDriver, failures, insert, table_names
-from adapters.store.errors import StoreDamaged, StoreFailing
-from adapters.store.lease import refuse_held
-from adapters.store.lock import StateLock
-from adapters.store.schema import NAMES, REVISION, statements
-from adapters.store.store import ARCHIVES, FILE, HEAD
-from adapters.store.upgrading import ONE_AT_A_TIME, migrate, revision_of
-from adapters.store.verify import verify
+from quantd.adapters.store.archives import ARCHIVE_COLUMNS, archives_of, row_of
+from quantd.adapters.store.backup import CONFIGS, HALT, Manifest, backup, copy_rows, read_manifest, unpack
+from quantd.adapters.store.chain import sync_folder
+from quantd.adapters.store.driver import Driver, SqliteDriver, UrlDriver, failures, insert, table_names
+from quantd.adapters.store.errors import StoreDamaged, StoreFailing
+from quantd.adapters.store.lease import refuse_held
+from quantd.adapters.store.lock import StateLock
+from quantd.adapters.store.schema import NAMES, REVISION, statements
+from quantd.adapters.store.store import ARCHIVES, FILE, HEAD
+from quantd.adapters.store.upgrading import ONE_AT_A_TIME, migrate, revision_of
+from quantd.adapters.store.verify import verify
 
 OURS: Final = (FILE, f"{FILE}-wal", f"{FILE}-shm", ARCHIVES, CONFIGS, HALT, HEAD)
 """What a store has in a state folder; the head goes last: without it what is there is not opened."""

@@ -6,7 +6,7 @@ whole baskets that have ended.
 
 from typing import Final
 
-from adapters.store.driver import Driver
+from quantd.adapters.store.driver import Driver
 
 RETENTION_COLUMNS: Final = ("run", "model", "before_ts", "digest")
 

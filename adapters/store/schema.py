@@ -1,6 +1,6 @@
 """CREATE TABLE statements of the store, from the declared tables, for a store made new.
 
-Older stores come here by the revisions of `adapters.store.migrations`; a test holds both ways to the same tables.
+Older stores come here by the revisions of `quantd.adapters.store.migrations`; a test holds both ways to the same tables.
 """
 
 from functools import lru_cache
@@ -11,10 +11,10 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.schema import CreateTable
 from sqlmodel import SQLModel
 
-from adapters.store import tables
+from quantd.adapters.store import tables
 
 REVISION: Final = "0004"
-"""The newest revision of `adapters.store.migrations`, which a new store is made at."""
+"""The newest revision of `quantd.adapters.store.migrations`, which a new store is made at."""
 
 TABLES = (
     tables.Meta, tables.Run, tables.Journal, tables.SnapshotRow, tables.OrderRow, tables.FillRow, tables.CrossRow,

@@ -1,7 +1,7 @@
 """The tables of the store, declared once. Money is int micro-currency, prices int nano-currency, sizes
 int lots; floats only for ratios and measures.
 
-Table classes do not validate (a SQLModel rule): rows are built by `adapters.store.projection`, never by hand.
+Table classes do not validate (a SQLModel rule): rows are built by `quantd.adapters.store.projection`, never by hand.
 Every table is clustered on its key, which grows with time, so that inserting is appending.
 """
 
@@ -9,7 +9,7 @@ from sqlalchemy import BigInteger, LargeBinary, Text
 from sqlmodel import Field, SQLModel
 
 SCHEMA_VERSION = 3
-"""What `meta` says of the store. It is what programs older than the revisions of `adapters.store.migrations` look at
+"""What `meta` says of the store. It is what programs older than the revisions of `quantd.adapters.store.migrations` look at
 (they know 1), and need not change with each of those."""
 
 _CLUSTERED = {"sqlite_with_rowid": False}
@@ -40,7 +40,7 @@ class Run(SQLModel, table=True):
 
 
 class Journal(SQLModel, table=True):
-    """One committed batch of entries. `blob` is packed as `adapters.store.chain.pack` says."""
+    """One committed batch of entries. `blob` is packed as `quantd.adapters.store.chain.pack` says."""
 
     __tablename__ = "journal"
     number: int = Field(primary_key=True, sa_type=BigInteger, sa_column_kwargs={"autoincrement": False})

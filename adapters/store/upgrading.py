@@ -1,4 +1,4 @@
-"""From an older schema to the newest, by the revisions of `adapters.store.migrations`; a newer one is refused.
+"""From an older schema to the newest, by the revisions of `quantd.adapters.store.migrations`; a newer one is refused.
 
 Alembic takes a second to import: it is, only where a store is not of the newest revision.
 """
@@ -11,9 +11,9 @@ from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from adapters.store.driver import Asked, Driver, configure, engine_at, table_names
-from adapters.store.errors import StoreVersion
-from adapters.store.schema import REVISION, VERSIONS, facts, statements
+from quantd.adapters.store.driver import Asked, Driver, configure, engine_at, table_names
+from quantd.adapters.store.errors import StoreVersion
+from quantd.adapters.store.schema import REVISION, VERSIONS, facts, statements
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -110,8 +110,8 @@ def migrate_through(connection: "Connection", to: str = REVISION) -> None:
     """The same in the transaction of a connection. Read models that come are filled from the journal."""
     from alembic import command
 
-    from adapters.store.projection import COLUMNS
-    from adapters.store.refilling import refill
+    from quantd.adapters.store.projection import COLUMNS
+    from quantd.adapters.store.refilling import refill
 
     config = _config()
     config.attributes["connection"] = connection

@@ -12,18 +12,18 @@ from typing import Any, Final
 import msgspec
 from sqlmodel import SQLModel
 
-from adapters.store.archives import ARCHIVE_COLUMNS, archives_of, rows_of, wrong_with
-from adapters.store.chain import GENESIS, JOURNAL_COLUMNS, HeadFile, Link, broken, link_of, row_digest, unpack
-from adapters.store.driver import Driver, failures, insert, table_names
-from adapters.store.errors import StoreDamaged, StoreError, StoreFailing
-from adapters.store.projection import COLUMNS, OUTBOX, Projection, Resting, message_id
-from adapters.store.records import run_records
-from adapters.store.retention import RETENTION_COLUMNS, let_go
-from adapters.store.schema import NAMES, REVISION, VERSIONS, statements
-from adapters.store.store import ARCHIVES, HEAD, for_reading
-from adapters.store.tables import SCHEMA_VERSION
-from adapters.store.upgrading import refuse_newer, revision_of, sqlite_schema_at
-from adapters.store.writing import (
+from quantd.adapters.store.archives import ARCHIVE_COLUMNS, archives_of, rows_of, wrong_with
+from quantd.adapters.store.chain import GENESIS, JOURNAL_COLUMNS, HeadFile, Link, broken, link_of, row_digest, unpack
+from quantd.adapters.store.driver import Driver, failures, insert, table_names
+from quantd.adapters.store.errors import StoreDamaged, StoreError, StoreFailing
+from quantd.adapters.store.projection import COLUMNS, OUTBOX, Projection, Resting, message_id
+from quantd.adapters.store.records import run_records
+from quantd.adapters.store.retention import RETENTION_COLUMNS, let_go
+from quantd.adapters.store.schema import NAMES, REVISION, VERSIONS, statements
+from quantd.adapters.store.store import ARCHIVES, HEAD, for_reading
+from quantd.adapters.store.tables import SCHEMA_VERSION
+from quantd.adapters.store.upgrading import refuse_newer, revision_of, sqlite_schema_at
+from quantd.adapters.store.writing import (
     OUTBOX_COLUMNS,
     QUARANTINE_COLUMNS,
     RUN_COLUMNS,
@@ -31,8 +31,8 @@ from adapters.store.writing import (
     check_head,
     write_rows,
 )
-from trading import codec
-from trading.orders import OrderState
+from quantd.trading import codec
+from quantd.trading.orders import OrderState
 
 FINDINGS_OF_A_KIND: Final = 20
 

@@ -10,15 +10,15 @@ from typing import Final, TypeVar
 
 from msgspec import Struct
 
-from adapters.store.archives import ARCHIVE_COLUMNS, Archive, last_seqs, row_of
-from adapters.store.chain import GENESIS, JOURNAL_COLUMNS, Head, HeadFile, link_hash, pack, row_digest, unpack
-from adapters.store.driver import Driver, failures, insert
-from adapters.store.errors import Fenced, StoreDamaged, StoreFailing
-from adapters.store.lease import Lease
-from adapters.store.outbox import CAPACITY, LEVELS, Admission, Key, Message, admit
-from adapters.store.projection import COLUMNS, LATE, MOVED, OUTBOX, Row, Rows
-from adapters.store.retention import RETENTION_COLUMNS, let_go
-from trading.codec import CODEC_VERSION
+from quantd.adapters.store.archives import ARCHIVE_COLUMNS, Archive, last_seqs, row_of
+from quantd.adapters.store.chain import GENESIS, JOURNAL_COLUMNS, Head, HeadFile, link_hash, pack, row_digest, unpack
+from quantd.adapters.store.driver import Driver, failures, insert
+from quantd.adapters.store.errors import Fenced, StoreDamaged, StoreFailing
+from quantd.adapters.store.lease import Lease
+from quantd.adapters.store.outbox import CAPACITY, LEVELS, Admission, Key, Message, admit
+from quantd.adapters.store.projection import COLUMNS, LATE, MOVED, OUTBOX, Row, Rows
+from quantd.adapters.store.retention import RETENTION_COLUMNS, let_go
+from quantd.trading.codec import CODEC_VERSION
 
 SNAPSHOTS_KEPT: Final = 3
 
@@ -144,7 +144,7 @@ class Writer:
             self._transaction(lambda d: self._put_archive(d, archive), durable=True)
 
     def forget(self, run: str, model: str, before_ts: int) -> int:
-        """Let go what is older of a read model (see `adapters.store.retention`); how many rows went."""
+        """Let go what is older of a read model (see `quantd.adapters.store.retention`); how many rows went."""
         with failures(f"letting go old {model}"):
             return self._transaction(lambda d: self._forget(d, run, model, before_ts), durable=True)
 

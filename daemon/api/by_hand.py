@@ -8,9 +8,9 @@ import msgspec
 from aiohttp import web
 from msgspec import Struct
 
-from daemon.api.commands import STATUS, WAIT_S
-from daemon.api.guard import Refused
-from daemon.by_hand import (
+from quantd.daemon.api.commands import STATUS, WAIT_S
+from quantd.daemon.api.guard import Refused
+from quantd.daemon.by_hand import (
     became_of_flow,
     became_of_halt,
     became_of_order,
@@ -21,11 +21,11 @@ from daemon.by_hand import (
     how_of,
     wished,
 )
-from daemon.commanding import NotDone
-from daemon.inbox import InboxFull
-from daemon.service import Service
-from trading.effects import Effect
-from trading.events import Event
+from quantd.daemon.commanding import NotDone
+from quantd.daemon.inbox import InboxFull
+from quantd.daemon.service import Service
+from quantd.trading.effects import Effect
+from quantd.trading.events import Event
 
 COMPARE_S: Final = 12.0
 """How long a comparison with the venue may take before it is not waited for."""

@@ -8,12 +8,12 @@ import msgspec
 from aiohttp import web
 from msgspec import Struct
 
-from daemon.api.guard import Refused
-from daemon.commanding import Command, NotDone, operator
-from daemon.inbox import InboxFull
-from daemon.overview import SWITCH
-from daemon.service import Service
-from risk.switch import HALT, REDUCE
+from quantd.daemon.api.guard import Refused
+from quantd.daemon.commanding import Command, NotDone, operator
+from quantd.daemon.inbox import InboxFull
+from quantd.daemon.overview import SWITCH
+from quantd.daemon.service import Service
+from quantd.risk.switch import HALT, REDUCE
 
 WAIT_S: Final = 10.0
 

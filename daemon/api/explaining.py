@@ -13,21 +13,21 @@ from typing import Final
 
 from aiohttp import web
 
-from adapters.store.reading import Decision, Reader
-from daemon.addresses import AddressWrong, find
-from daemon.api.guard import Refused
-from daemon.assembly import Parts, policies_of
-from daemon.deadline import Deadline
-from daemon.engine.freezing import freeze
-from daemon.engine.judged import Judged
-from daemon.explanation import Explanation, explain
-from daemon.overview import iso
-from daemon.planned import PlanNow, plan_now
-from daemon.policies import PolicyError
-from daemon.refolded import Refolder
-from daemon.room import Book, RiskNow, SymbolRoom, Unknown, named, risk_now
-from daemon.service import Service
-from daemon.timeline import Item
+from quantd.adapters.store.reading import Decision, Reader
+from quantd.daemon.addresses import AddressWrong, find
+from quantd.daemon.api.guard import Refused
+from quantd.daemon.assembly import Parts, policies_of
+from quantd.daemon.deadline import Deadline
+from quantd.daemon.engine.freezing import freeze
+from quantd.daemon.engine.judged import Judged
+from quantd.daemon.explanation import Explanation, explain
+from quantd.daemon.overview import iso
+from quantd.daemon.planned import PlanNow, plan_now
+from quantd.daemon.policies import PolicyError
+from quantd.daemon.refolded import Refolder
+from quantd.daemon.room import Book, RiskNow, SymbolRoom, Unknown, named, risk_now
+from quantd.daemon.service import Service
+from quantd.daemon.timeline import Item
 
 REST_S: Final = 0.003
 """How long folding works, and then rests, so that the thread that trades gets its turn."""

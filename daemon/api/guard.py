@@ -14,7 +14,7 @@ from typing import Any, Final
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
-from adapters.listener import is_loopback
+from quantd.adapters.listener import is_loopback
 
 BODY_BYTES: Final = 16 * 1024
 HEADER_S: Final = 10.0
@@ -76,7 +76,7 @@ class Patience(RequestHandler):
 
     def log_exception(self, *args: Any, **kwargs: Any) -> None:
         """aiohttp logs a stack for each request that it cannot parse."""
-        from daemon.api.faults import refused
+        from quantd.daemon.api.faults import refused
 
         refused(str(args[0]) % args[1:], kwargs.get("exc_info"))
 
@@ -124,7 +124,7 @@ class Guard:
         except ConnectionResetError:
             raise
         except Exception as why:
-            from daemon.api.faults import failed
+            from quantd.daemon.api.faults import failed
 
             failed(request.path, why)
             response = error(500, "internal", "the daemon could not answer this; its log says why")

@@ -12,17 +12,17 @@ from typing import Final
 
 from aiohttp import web
 
-from adapters.listener import Listener, descriptors
-from daemon.api import by_hand
-from daemon.api.commands import command
-from daemon.api.guard import BODY_BYTES, CONNECTIONS, HEADER_S, KEEPALIVE_S, Guard, Patience
-from daemon.api.pages import dashboard
-from daemon.api.reading import Readings
-from daemon.assembly import Parts
-from daemon.config import Config
-from daemon.service import Service
-from daemon.tokens import token_of
-from trading.ports import EventBus
+from quantd.adapters.listener import Listener, descriptors
+from quantd.daemon.api import by_hand
+from quantd.daemon.api.commands import command
+from quantd.daemon.api.guard import BODY_BYTES, CONNECTIONS, HEADER_S, KEEPALIVE_S, Guard, Patience
+from quantd.daemon.api.pages import dashboard
+from quantd.daemon.api.reading import Readings
+from quantd.daemon.assembly import Parts
+from quantd.daemon.config import Config
+from quantd.daemon.service import Service
+from quantd.daemon.tokens import token_of
+from quantd.trading.ports import EventBus
 
 STOP_S: Final = 2.0
 

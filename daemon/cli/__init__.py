@@ -9,10 +9,10 @@ THREADS: Final = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", 
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Entry point. Leaves by SystemExit with the codes of `daemon.cli.failures`."""
+    """Entry point. Leaves by SystemExit with the codes of `quantd.daemon.cli.failures`."""
     for name in THREADS:
         os.environ[name] = "1"  # before numpy is imported
-    from daemon.cli.commands import app
-    from daemon.cli.failures import guarded
+    from quantd.daemon.cli.commands import app
+    from quantd.daemon.cli.failures import guarded
 
     sys.exit(guarded(lambda: app(arguments, prog_name="quantd")))

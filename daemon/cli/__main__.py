@@ -1,5 +1,5 @@
-"""python -m daemon.cli"""
+"""python -m quantd.daemon.cli"""
 
-from daemon.cli import main
+from quantd.daemon.cli import main
 
 main()

@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from daemon.cli.failures import CONFIG, DONE, Failure
-from daemon.cli.models import manifest_in, market_files, place_of
-from daemon.cli.output import iso, print_json, say, table
-from models import bundled
-from models import versions as pointing
-from models.artifacts import MANIFEST, ArtifactError
-from models.learned import ensembles, signing
-from models.learned.manifest import Agreement
-from models.loading import load_artifact
+from quantd import bundled
+from quantd.daemon.cli.failures import CONFIG, DONE, Failure
+from quantd.daemon.cli.models import manifest_in, market_files, place_of
+from quantd.daemon.cli.output import iso, print_json, say, table
+from quantd.models import versions as pointing
+from quantd.models.artifacts import MANIFEST, ArtifactError
+from quantd.models.learned import ensembles, signing
+from quantd.models.learned.manifest import Agreement
+from quantd.models.loading import load_artifact
 
 if TYPE_CHECKING:
-    from models.learned.ensembles import Combination
-    from models.learned.manifest import Manifest, Precision
+    from quantd.models.learned.ensembles import Combination
+    from quantd.models.learned.manifest import Manifest, Precision
 
 
 class Row(Struct, frozen=True):
@@ -143,7 +143,7 @@ def _names_in(place: Path) -> list[str]:
 def quantize(folder: Path, out: Path, precision: "Precision", *, as_json: bool) -> int:
     """A copy in fewer bits, with its size, speed and agreement measured beside its parent's."""
     _needs("onnx", "safetensors")
-    from models.learned.quantizing import quantize as smaller
+    from quantd.models.learned.quantizing import quantize as smaller
 
     place = _learned(folder)
     _vacant(out)
@@ -159,8 +159,8 @@ def distil(
 ) -> int:  # fmt: skip
     """A smaller network taught by an artifact's answers, compared with it on answers it was not taught."""
     _needs("torch", "onnx", "safetensors", "polars")
-    from models.learned.distilling import DistilPlan
-    from models.learned.distilling import distil as teach
+    from quantd.models.learned.distilling import DistilPlan
+    from quantd.models.learned.distilling import distil as teach
 
     place = _learned(folder)
     _vacant(out)

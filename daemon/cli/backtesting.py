@@ -11,21 +11,21 @@ from pathlib import Path
 
 import msgspec
 
-from adapters.store.store import Store
-from adapters.store.writing import Batch
-from daemon.assembly import Assembly, assemble
-from daemon.cli.closing import closing
-from daemon.cli.configuration import read
-from daemon.cli.output import Bar, print_json, progress, say
-from daemon.config import Config
-from daemon.loop import Log, Shell
-from daemon.opening import begin
-from daemon.past import save_config
-from daemon.recovery import Journal
-from daemon.summary import Summary, summary
-from research.record import Record
-from research.verdict import Verdict, judge, lines
-from trading.orders import base36
+from quantd.adapters.store.store import Store
+from quantd.adapters.store.writing import Batch
+from quantd.daemon.assembly import Assembly, assemble
+from quantd.daemon.cli.closing import closing
+from quantd.daemon.cli.configuration import read
+from quantd.daemon.cli.output import Bar, print_json, progress, say
+from quantd.daemon.config import Config
+from quantd.daemon.loop import Log, Shell
+from quantd.daemon.opening import begin
+from quantd.daemon.past import save_config
+from quantd.daemon.recovery import Journal
+from quantd.daemon.summary import Summary, summary
+from quantd.research.record import Record
+from quantd.research.verdict import Verdict, judge, lines
+from quantd.trading.orders import base36
 
 CHUNK = 512
 """Items between two looks at the clock: a progress bar must not cost what it measures."""
@@ -105,7 +105,7 @@ def backtest(
 
     verdict = judge(assembly, record, folder, beside if compare else None)
     if report is not None:
-        from daemon.cli.report import write_report
+        from quantd.daemon.cli.report import write_report
 
         write_report(report, result, record, verdict, found)
     _told(result, verdict, as_json, folder / "backtests" if journal else None, report)

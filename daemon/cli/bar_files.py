@@ -11,10 +11,10 @@ import msgspec
 import numpy as np
 import polars as pl
 
-from adapters.feeds.files import PRICES, ActionRow, Rows
-from adapters.feeds.stamps import IntervalError, Stamps, interval_ns
-from daemon.cli.failures import USAGE, Failure
-from trading.instruments import NANO, Universe
+from quantd.adapters.feeds.files import PRICES, ActionRow, Rows
+from quantd.adapters.feeds.stamps import IntervalError, Stamps, interval_ns
+from quantd.daemon.cli.failures import USAGE, Failure
+from quantd.trading.instruments import NANO, Universe
 
 LONGER: Final = {"1wk": "1w", "1mo": "1mo"}
 """Intervals made of days here, and polars' names of them."""

@@ -5,9 +5,9 @@ import re
 from pathlib import Path
 from typing import Final
 
-from daemon.cli.failures import CHECK_FAILED, USAGE, Failure
-from daemon.cli.output import print_json, say
-from models import bundled
+from quantd import bundled
+from quantd.daemon.cli.failures import CHECK_FAILED, USAGE, Failure
+from quantd.daemon.cli.output import print_json, say
 
 POLICY: Final = '''"""{title}: weights by the inverse of each symbol's recent volatility, as a beginning of your own.
 

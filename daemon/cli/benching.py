@@ -8,16 +8,16 @@ from typing import Final
 import numpy as np
 from msgspec import Struct
 
-from daemon.assembly import Assembly, assemble
-from daemon.assessing import assessed
-from daemon.cli.configuration import read
-from daemon.cli.failures import CHECK_FAILED, DONE, Failure
-from daemon.cli.output import print_json, progress, say, table
-from daemon.policies import answer
-from trading.effects import Ask
-from trading.events import Decided, Tick
-from trading.market import MarketSlice
-from trading.ports import leaves
+from quantd.daemon.assembly import Assembly, assemble
+from quantd.daemon.assessing import assessed
+from quantd.daemon.cli.configuration import read
+from quantd.daemon.cli.failures import CHECK_FAILED, DONE, Failure
+from quantd.daemon.cli.output import print_json, progress, say, table
+from quantd.daemon.policies import answer
+from quantd.trading.effects import Ask
+from quantd.trading.events import Decided, Tick
+from quantd.trading.market import MarketSlice
+from quantd.trading.ports import leaves
 
 ALLOWED_MS: Final = {"asset update": 5.0, "risk": 50.0, "allocation": 100.0, "inference": 10.0}
 """Part -> what its p99 may be: a bar of all assets through the engine; a full risk report of every book; a round from

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import msgspec
 
-from daemon.by_hand import Compared, Ordered, Paid, Stopped
-from daemon.cli.client import reach
-from daemon.cli.failures import CHECK_FAILED, DONE
-from daemon.cli.output import print_json, say
-from daemon.cli.places import place
-from daemon.overview import SWITCH
+from quantd.daemon.by_hand import Compared, Ordered, Paid, Stopped
+from quantd.daemon.cli.client import reach
+from quantd.daemon.cli.failures import CHECK_FAILED, DONE
+from quantd.daemon.cli.output import print_json, say
+from quantd.daemon.cli.places import place
+from quantd.daemon.overview import SWITCH
 
 
 def order(

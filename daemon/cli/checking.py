@@ -6,20 +6,20 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from daemon.assembly import agent_limits, house_limits, interval_text, policies_of, shocks_of
-from daemon.cli.configuration import read
-from daemon.cli.failures import CONFIG
-from daemon.cli.output import print_json, say, table
-from daemon.cli.places import place
-from daemon.config import Config, ConfigError, Limits, Mistake, digest, flat
-from daemon.config.config import given
-from daemon.config.keys import all_keys, keys_of, pattern_of
-from daemon.config.mistakes import dotted, shown, without_password
-from daemon.policies import PolicyError
-from daemon.worker import Apart
-from risk import limits
-from risk.limits import PROFILES
-from trading.orders import money_text, price_text
+from quantd.daemon.assembly import agent_limits, house_limits, interval_text, policies_of, shocks_of
+from quantd.daemon.cli.configuration import read
+from quantd.daemon.cli.failures import CONFIG
+from quantd.daemon.cli.output import print_json, say, table
+from quantd.daemon.cli.places import place
+from quantd.daemon.config import Config, ConfigError, Limits, Mistake, digest, flat
+from quantd.daemon.config.config import given
+from quantd.daemon.config.keys import all_keys, keys_of, pattern_of
+from quantd.daemon.config.mistakes import dotted, shown, without_password
+from quantd.daemon.policies import PolicyError
+from quantd.daemon.worker import Apart
+from quantd.risk import limits
+from quantd.risk.limits import PROFILES
+from quantd.trading.orders import money_text, price_text
 
 NO_LIMITS: Final = limits.Limits()
 

@@ -9,8 +9,8 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
-from daemon.cli.failures import CHECK_FAILED, CONFIG, TRY_LATER, USAGE, Failure
-from daemon.cli.places import Place
+from quantd.daemon.cli.failures import CHECK_FAILED, CONFIG, TRY_LATER, USAGE, Failure
+from quantd.daemon.cli.places import Place
 
 ANSWER_S: Final = 15.0
 

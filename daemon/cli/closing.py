@@ -1,6 +1,6 @@
 """The last lines of a run or a backtest, for people."""
 
-from daemon.summary import Summary
+from quantd.daemon.summary import Summary
 
 
 def closing(summary: Summary) -> str:

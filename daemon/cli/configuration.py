@@ -4,11 +4,11 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from daemon.config import Config, ConfigError, load
-from daemon.known import known_names
-from daemon.protection import unenforced
-from daemon.reaching import mistakes_of
-from daemon.supported import not_yet
+from quantd.daemon.config import Config, ConfigError, load
+from quantd.daemon.known import known_names
+from quantd.daemon.protection import unenforced
+from quantd.daemon.reaching import mistakes_of
+from quantd.daemon.supported import not_yet
 
 
 def read(config: Path, sets: Sequence[str] = ()) -> Config:

@@ -14,20 +14,20 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import polars as pl
 
-from adapters.feeds.checked import sieved
-from adapters.feeds.columns import joined
-from adapters.feeds.files import ActionRow, Rows
-from adapters.feeds.partial import PartialAnswer, some
-from adapters.feeds.shelf import Shelf
-from adapters.feeds.source import Source, SourceError
-from adapters.feeds.stamps import UNITS_NS
-from adapters.feeds.validated import REASON_TEXT, BadBar, Reason
-from daemon.cli.bar_files import LONGER, Said, actions_csv, beside, frame, length_of, longer, parquet, write
-from daemon.cli.failures import CHECK_FAILED, DONE, TRY_LATER, USAGE, Failure
-from daemon.cli.output import Bar, iso, print_json, progress, say, table
-from daemon.cli.vendors import Vendors, Wanted, cache_folder, calendars_of, source_of, universe_of
-from trading.instruments import NANO
-from trading.sessions import DAY_NS, Sessions
+from quantd.adapters.feeds.checked import sieved
+from quantd.adapters.feeds.columns import joined
+from quantd.adapters.feeds.files import ActionRow, Rows
+from quantd.adapters.feeds.partial import PartialAnswer, some
+from quantd.adapters.feeds.shelf import Shelf
+from quantd.adapters.feeds.source import Source, SourceError
+from quantd.adapters.feeds.stamps import UNITS_NS
+from quantd.adapters.feeds.validated import REASON_TEXT, BadBar, Reason
+from quantd.daemon.cli.bar_files import LONGER, Said, actions_csv, beside, frame, length_of, longer, parquet, write
+from quantd.daemon.cli.failures import CHECK_FAILED, DONE, TRY_LATER, USAGE, Failure
+from quantd.daemon.cli.output import Bar, iso, print_json, progress, say, table
+from quantd.daemon.cli.vendors import Vendors, Wanted, cache_folder, calendars_of, source_of, universe_of
+from quantd.trading.instruments import NANO
+from quantd.trading.sessions import DAY_NS, Sessions
 
 _PIECES: Final = 24
 _SHORTEST_PIECE_NS: Final = 30 * DAY_NS

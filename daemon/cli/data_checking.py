@@ -8,18 +8,18 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from adapters.feeds.errors import FeedError
-from adapters.feeds.files import NO_STAMP, Rows, probe, read_actions, read_bars, span
-from adapters.feeds.merged import place_all, taken, timed
-from adapters.feeds.stamps import Stamps
-from adapters.feeds.validated import REASON_TEXT, Reason, judge
-from daemon.cli.bar_files import LONGER, beside, length_of, told
-from daemon.cli.failures import CHECK_FAILED, DONE, USAGE, Failure
-from daemon.cli.output import iso, print_json, say
-from daemon.cli.vendors import calendars_of
-from trading.instruments import Instrument, Universe, calendar_of
-from trading.market import Ints
-from trading.sessions import DAY_NS, Sessions
+from quantd.adapters.feeds.errors import FeedError
+from quantd.adapters.feeds.files import NO_STAMP, Rows, probe, read_actions, read_bars, span
+from quantd.adapters.feeds.merged import place_all, taken, timed
+from quantd.adapters.feeds.stamps import Stamps
+from quantd.adapters.feeds.validated import REASON_TEXT, Reason, judge
+from quantd.daemon.cli.bar_files import LONGER, beside, length_of, told
+from quantd.daemon.cli.failures import CHECK_FAILED, DONE, USAGE, Failure
+from quantd.daemon.cli.output import iso, print_json, say
+from quantd.daemon.cli.vendors import calendars_of
+from quantd.trading.instruments import Instrument, Universe, calendar_of
+from quantd.trading.market import Ints
+from quantd.trading.sessions import DAY_NS, Sessions
 
 
 def check(

@@ -13,13 +13,13 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
-from daemon.cli.client import running
-from daemon.cli.configuration import read
-from daemon.cli.failures import CHECK_FAILED
-from daemon.cli.output import print_json, say
-from daemon.cli.places import Place, place
-from daemon.config import Config, ConfigError
-from daemon.tokens import loose, loose_text
+from quantd.daemon.cli.client import running
+from quantd.daemon.cli.configuration import read
+from quantd.daemon.cli.failures import CHECK_FAILED
+from quantd.daemon.cli.output import print_json, say
+from quantd.daemon.cli.places import Place, place
+from quantd.daemon.config import Config, ConfigError
+from quantd.daemon.tokens import loose, loose_text
 
 PACKAGES: Final = ("trading", "strategies", "risk", "models", "adapters", "daemon", "research")
 OLDEST: Final = (3, 11)
@@ -70,8 +70,8 @@ def _checks(config: Path, state: Path | None, sets: tuple[str, ...], store: bool
         before += [check.name] if check.ok is False else []
         yield check
     if live:
-        from daemon.cli.readiness import checks as ready
-        from daemon.permission import keep
+        from quantd.daemon.cli.readiness import checks as ready
+        from quantd.daemon.permission import keep
 
         failed: list[str] = []
         if where.folder.exists():
@@ -103,7 +103,7 @@ def _ours() -> Check:
     strange = []
     for name in PACKAGES:
         try:
-            origin = Path(import_module(name).__file__ or "").resolve()
+            origin = Path(import_module(f"quantd.{name}").__file__ or "").resolve()
         except ImportError as why:
             strange.append(f"{name} cannot be imported ({why})")
         else:
@@ -126,7 +126,7 @@ def _whole() -> Check:
 
 def _isolation() -> Check:
     """Whether a policy file is confined here."""
-    from daemon.confinement import missing
+    from quantd.daemon.confinement import missing
 
     lacking = ", ".join(missing())
     text = f"policy files are not isolated: this machine lacks {lacking}; see docs/security.md"
@@ -144,11 +144,11 @@ def _torch(before: bool) -> Check:
 
 
 def _market(config: Config, where: Place) -> Iterator[Check]:
-    from adapters.calendars import UnknownCalendar
-    from adapters.feeds.errors import FeedError
-    from daemon.assembly import assemble, assemble_live
-    from daemon.policies import PolicyError
-    from daemon.worker import Apart
+    from quantd.adapters.calendars import UnknownCalendar
+    from quantd.adapters.feeds.errors import FeedError
+    from quantd.daemon.assembly import assemble, assemble_live
+    from quantd.daemon.policies import PolicyError
+    from quantd.daemon.worker import Apart
 
     if config.feed.kind != "replay":
         try:
@@ -168,7 +168,7 @@ def _market(config: Config, where: Place) -> Iterator[Check]:
     except PolicyError as why:
         yield Check("policies", False, str(why))
         return
-    from daemon.overview import iso
+    from quantd.daemon.overview import iso
 
     feed = assembly.feed
     put_aside = f"; {len(feed.quarantined)} bars are put aside" if feed.quarantined else ""
@@ -180,9 +180,9 @@ def _policies(config: Config, assembly: Any) -> Iterator[Check]:
     """Each is asked twice on one view, at the first sample that it could be asked at."""
     from msgspec.structs import replace
 
-    from daemon.policies import probe
-    from trading.effects import Ask
-    from trading.events import Decided, Tick
+    from quantd.daemon.policies import probe
+    from quantd.trading.effects import Ask
+    from quantd.trading.events import Decided, Tick
 
     first: dict[int, str] = {}
 
@@ -252,8 +252,8 @@ def _store(where: Place, wanted: bool) -> Iterator[Check]:
     if not wanted:
         yield Check("store", None, "not checked; --store folds the whole journal again and compares")
         return
-    from adapters.store.errors import StoreError
-    from adapters.store.verify import verify
+    from quantd.adapters.store.errors import StoreError
+    from quantd.adapters.store.verify import verify
 
     folder = where.folder
     if not (folder / "quantd.db").exists() and "://" not in str(where.store):

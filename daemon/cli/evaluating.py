@@ -4,10 +4,10 @@ from datetime import date
 from importlib.util import find_spec
 from pathlib import Path
 
-from daemon.cli.failures import CONFIG, Failure
-from daemon.cli.output import print_json, say, table
-from daemon.cli.training import probed
-from models.bundled import find
+from quantd.bundled import find
+from quantd.daemon.cli.failures import CONFIG, Failure
+from quantd.daemon.cli.output import print_json, say, table
+from quantd.daemon.cli.training import probed
 
 
 def evaluate(
@@ -23,8 +23,8 @@ def evaluate(
     """Prints both rows, and in words what they prove."""
     if find_spec("torch") is None:
         raise Failure("evaluating needs torch: install quantd with its extra `train`", CONFIG)
-    from models.card import lots_text
-    from models.training import evaluating
+    from quantd.models.card import lots_text
+    from quantd.models.training import evaluating
 
     if bars is not None:
         probed(find(bars))

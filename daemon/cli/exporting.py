@@ -7,10 +7,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
-from daemon.cli.failures import USAGE, Failure
-from daemon.cli.output import cell, iso, say
-from daemon.cli.places import place
-from daemon.limit_rows import reason_name
+from quantd.daemon.cli.failures import USAGE, Failure
+from quantd.daemon.cli.output import cell, iso, say
+from quantd.daemon.cli.places import place
+from quantd.daemon.limit_rows import reason_name
 
 COLUMNS: Final = {
     "fills": ("ts", "order", "symbol", "side", "qty", "price", "fee", "agent"),

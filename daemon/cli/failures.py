@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Callable
 from typing import Final
 
-from daemon.escapes import visible
+from quantd.daemon.escapes import visible
 
 DONE: Final = 0
 CHECK_FAILED: Final = 1
@@ -89,33 +89,33 @@ def _explained(error: BaseException) -> tuple[str, int] | None:
 
 
 _FORESEEN: Final[dict[str, dict[str, int]]] = {
-    "daemon.config.mistakes": {"ConfigError": CONFIG},
-    "daemon.schedule": {"ScheduleError": CONFIG},
-    "models.artifacts": {"ArtifactError": CONFIG},
-    "models.learned.quantizing": {"TooDifferent": CHECK_FAILED},
-    "models.learned.signing": {"KeyFault": CONFIG},
-    "models.learners.agent": {"Diverged": CHECK_FAILED},
-    "models.training.checkpoints": {"CheckpointError": CHECK_FAILED},
-    "models.training.plan": {"PlanError": CONFIG},
-    "models.training.runs": {"Interrupted": INTERRUPTED, "Unfinished": CONFIG},
-    "models.training.tracking": {"TrackerError": CONFIG},
-    "models.training.seeds": {"SeedFailed": CHECK_FAILED},
-    "models.training.spreading": {"Unavailable": CONFIG, "WorkerLost": CHECK_FAILED},
-    "models.training.tuning": {"StudyError": CONFIG},
-    "daemon.app": {"CannotStart": CONFIG},
-    "daemon.carrying": {"NotCarried": CONFIG},
-    "daemon.api.server": {"ApiUnavailable": CONFIG},
-    "daemon.policies": {"PolicyError": CONFIG},
-    "strategies.policies.params": {"ParamsError": CONFIG},
-    "adapters.feeds.errors": {"FeedError": CONFIG},
-    "adapters.feeds.source": {"SourceError": CHECK_FAILED},
-    "adapters.calendars": {"UnknownCalendar": CONFIG},
-    "adapters.bus.mqtt": {"BusAddressWrong": CONFIG},
-    "adapters.bus.embedded": {"BrokerUnavailable": CONFIG},
-    "research.comparison": {"Incomparable": CHECK_FAILED},
-    "daemon.service": {"StoreGaveUp": TRY_LATER},
-    "daemon.recovery": {"ReplayDifference": CHECK_FAILED, "RecordTooLong": CONFIG},
-    "adapters.store.errors": {
+    "quantd.daemon.config.mistakes": {"ConfigError": CONFIG},
+    "quantd.daemon.schedule": {"ScheduleError": CONFIG},
+    "quantd.models.artifacts": {"ArtifactError": CONFIG},
+    "quantd.models.learned.quantizing": {"TooDifferent": CHECK_FAILED},
+    "quantd.models.learned.signing": {"KeyFault": CONFIG},
+    "quantd.models.learners.agent": {"Diverged": CHECK_FAILED},
+    "quantd.models.training.checkpoints": {"CheckpointError": CHECK_FAILED},
+    "quantd.models.training.plan": {"PlanError": CONFIG},
+    "quantd.models.training.runs": {"Interrupted": INTERRUPTED, "Unfinished": CONFIG},
+    "quantd.models.training.tracking": {"TrackerError": CONFIG},
+    "quantd.models.training.seeds": {"SeedFailed": CHECK_FAILED},
+    "quantd.models.training.spreading": {"Unavailable": CONFIG, "WorkerLost": CHECK_FAILED},
+    "quantd.models.training.tuning": {"StudyError": CONFIG},
+    "quantd.daemon.app": {"CannotStart": CONFIG},
+    "quantd.daemon.carrying": {"NotCarried": CONFIG},
+    "quantd.daemon.api.server": {"ApiUnavailable": CONFIG},
+    "quantd.daemon.policies": {"PolicyError": CONFIG},
+    "quantd.strategies.policies.params": {"ParamsError": CONFIG},
+    "quantd.adapters.feeds.errors": {"FeedError": CONFIG},
+    "quantd.adapters.feeds.source": {"SourceError": CHECK_FAILED},
+    "quantd.adapters.calendars": {"UnknownCalendar": CONFIG},
+    "quantd.adapters.bus.mqtt": {"BusAddressWrong": CONFIG},
+    "quantd.adapters.bus.embedded": {"BrokerUnavailable": CONFIG},
+    "quantd.research.comparison": {"Incomparable": CHECK_FAILED},
+    "quantd.daemon.service": {"StoreGaveUp": TRY_LATER},
+    "quantd.daemon.recovery": {"ReplayDifference": CHECK_FAILED, "RecordTooLong": CONFIG},
+    "quantd.adapters.store.errors": {
         "StoreLocked": TRY_LATER,
         "StoreFull": TRY_LATER,
         "StoreDamaged": CHECK_FAILED,

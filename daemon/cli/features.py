@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from daemon.cli.failures import DONE, USAGE, Failure
-from daemon.cli.output import print_json, say, table
-from strategies.features import FAMILIES, SETS, UNAVAILABLE, Feature, FeatureError, feature
-from strategies.features.families import SOURCE_OF
-from strategies.indicators import INDICATORS
-from strategies.policies import nearest
+from quantd.daemon.cli.failures import DONE, USAGE, Failure
+from quantd.daemon.cli.output import print_json, say, table
+from quantd.strategies.features import FAMILIES, SETS, UNAVAILABLE, Feature, FeatureError, feature
+from quantd.strategies.features.families import SOURCE_OF
+from quantd.strategies.indicators import INDICATORS
+from quantd.strategies.policies import nearest
 
 NEEDED = {
     "benchmark": "benchmark",
@@ -56,7 +56,7 @@ def _row(each: Feature) -> dict[str, Any]:
         "words": about.words,
         "source": f"{made_by.__module__}.{made_by.__qualname__.split('.<')[0]}"
         if found
-        else "strategies.features.families",
+        else "quantd.strategies.features.families",
         "talib": found.talib if found else "",
         "formula": node.key,
         "needs": list(about.needs),

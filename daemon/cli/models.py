@@ -9,19 +9,20 @@ from typing import Any
 
 import msgspec
 
-from daemon.cli.failures import CONFIG, DONE, Failure
-from daemon.cli.output import iso, print_json, progress, say, table
-from models import artifacts, bundled
-from models.artifacts import MANIFEST, ArtifactError
-from models.forests import artifact as forests
-from models.forests.card import verdict
-from models.forests.features import MEANING, PLAIN, Kind
-from models.forests.runtime import load_forest
-from models.learned import ensembles, signing
-from models.learned import manifest as learned
-from models.learned.manifest import Manifest
-from models.loading import load_artifact
-from models.versions import resolved
+from quantd import bundled
+from quantd.daemon.cli.failures import CONFIG, DONE, Failure
+from quantd.daemon.cli.output import iso, print_json, progress, say, table
+from quantd.models import artifacts
+from quantd.models.artifacts import MANIFEST, ArtifactError
+from quantd.models.forests import artifact as forests
+from quantd.models.forests.card import verdict
+from quantd.models.forests.features import MEANING, PLAIN, Kind
+from quantd.models.forests.runtime import load_forest
+from quantd.models.learned import ensembles, signing
+from quantd.models.learned import manifest as learned
+from quantd.models.learned.manifest import Manifest
+from quantd.models.loading import load_artifact
+from quantd.models.versions import resolved
 
 NEEDED = ("sklearn", "onnx", "polars")
 
@@ -134,7 +135,7 @@ def train(
     missing = [name for name in NEEDED if find_spec(name) is None]
     if missing:
         raise Failure(f"training needs {', '.join(missing)}: install quantd with its extra `train`", CONFIG)
-    from models.forests import training
+    from quantd.models.forests import training
 
     files = market_files(bars, actions)
     if (out / MANIFEST).is_file() and artifacts.kind_of(out) != forests.KIND:
@@ -185,7 +186,7 @@ def evaluate(
 ) -> int:
     """A forest as it trades beside its plain estimate, on other data than it was made from."""
     files = market_files(bars, actions)
-    from models.forests import training
+    from quantd.models.forests import training
 
     place = place_of(folder)
     try:

@@ -6,10 +6,10 @@ from typing import Any
 
 import msgspec
 
-from daemon.cli.client import reach, running
-from daemon.cli.failures import TRY_LATER, Failure
-from daemon.cli.output import local, print_json, say
-from daemon.cli.places import bus_login, bus_tls, place
+from quantd.daemon.cli.client import reach, running
+from quantd.daemon.cli.failures import TRY_LATER, Failure
+from quantd.daemon.cli.output import local, print_json, say
+from quantd.daemon.cli.places import bus_login, bus_tls, place
 
 
 def command(
@@ -31,7 +31,7 @@ def command(
 
 def alerts(config: Path, state: Path | None, *, last: int, run: str | None, follow: bool, as_json: bool) -> None:
     """The newest alerts; with `follow` those that come, from the bus."""
-    from daemon.listing import alert_line
+    from quantd.daemon.listing import alert_line
 
     where = place(config, state)
     reader = where.reader(run)
@@ -80,7 +80,7 @@ async def _follow(config: Path, url: str, topic: str, as_json: bool) -> None:
 
     from aiomqtt import Client, MqttError
 
-    from adapters.bus.mqtt import address
+    from quantd.adapters.bus.mqtt import address
 
     host, port, secure = address(url)
     user, password = bus_login(config)

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from daemon.escapes import visible
+from quantd.daemon.escapes import visible
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from daemon.cli.failures import CHECK_FAILED, CONFIG, USAGE, Failure
+from quantd.daemon.cli.failures import CHECK_FAILED, CONFIG, USAGE, Failure
 
 if TYPE_CHECKING:
-    from adapters.bus.mqtt import Tls
-    from adapters.store.reading import Reader
-    from adapters.store.records import Records, RunRecord
+    from quantd.adapters.bus.mqtt import Tls
+    from quantd.adapters.store.reading import Reader
+    from quantd.adapters.store.records import Records, RunRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +28,8 @@ class Place:
 
     def reader(self, run: str | None = None) -> "Reader":
         """The store's read models, of the newest run when none is named. Raises Failure where there is none."""
-        from adapters.store.errors import StoreFailing
-        from adapters.store.reading import Reader
+        from quantd.adapters.store.errors import StoreFailing
+        from quantd.adapters.store.reading import Reader
 
         try:
             return Reader.open(self.store, run)
@@ -47,7 +47,7 @@ def place(config: Path, state: Path | None, sets: Sequence[str] = ()) -> Place:
     named = given.get("quantd.state") or os.environ.get("QUANTD_QUANTD__STATE") or _text(table, "quantd", "state")
     url = given.get("store.url") or os.environ.get("QUANTD_STORE__URL") or _text(table, "store", "url")
     folder = state if state is not None else config.parent / (named or "state")
-    from daemon.config import store_url
+    from quantd.daemon.config import store_url
 
     return Place(folder, store_url(url) or folder)
 
@@ -60,7 +60,7 @@ def bus_root(config: Path) -> str:
 
 def bus_login(config: Path) -> tuple[str | None, str | None]:
     """The MQTT broker's user, as configured, and the secret mqtt_password; None where there is none."""
-    from daemon.config import secret
+    from quantd.daemon.config import secret
 
     table = _document(config) if config.exists() else {}
     user = os.environ.get("QUANTD_BUS__USERNAME") or _text(table, "bus", "username")
@@ -69,7 +69,7 @@ def bus_login(config: Path) -> tuple[str | None, str | None]:
 
 def bus_tls(config: Path, secure: bool) -> "Tls | None":
     """How a client of the configured broker speaks TLS; None where it does not."""
-    from adapters.bus.mqtt import Tls
+    from quantd.adapters.bus.mqtt import Tls
 
     bus = (_document(config) if config.exists() else {}).get("bus")
     kind = os.environ.get("QUANTD_BUS__KIND") or (_text({"bus": bus}, "bus", "kind") or "embedded")
@@ -104,9 +104,9 @@ def _text(document: Mapping[str, Any], section: str, key: str) -> str:
 
 def recorded(where: Place, run: str | None) -> "tuple[Records, RunRecord]":
     """The store for reading, and the run that is meant: the newest where none is named. Raises Failure."""
-    from adapters.store.errors import StoreFailing
-    from adapters.store.reading import run_of
-    from adapters.store.store import read_only
+    from quantd.adapters.store.errors import StoreFailing
+    from quantd.adapters.store.reading import run_of
+    from quantd.adapters.store.store import read_only
 
     records = read_only(where.store, where.folder)
     try:

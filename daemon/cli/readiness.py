@@ -7,27 +7,27 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from adapters.brokers.errors import VenueError
-from adapters.store.errors import StoreError
-from adapters.store.reading import Reader
-from adapters.store.records import Records, RunRecord
-from adapters.store.store import read_only
-from daemon.assembly import Parts, market_of, parts_of
-from daemon.cli.client import named
-from daemon.cli.doctor import Check
-from daemon.cli.places import Place
-from daemon.config import Config, load, secret
-from daemon.engine.allowance import Allowance
-from daemon.known import known_names
-from daemon.looser import looser
-from daemon.reaching import access_of, venue_of
-from daemon.rehearsal import Post, Tried, alert, kill_switch
-from daemon.tokens import loose, loose_text
-from daemon.worker import Apart
-from trading.codec import decode
-from trading.events import Started
-from trading.orders import money_text
-from trading.sessions import DAY_NS
+from quantd.adapters.brokers.errors import VenueError
+from quantd.adapters.store.errors import StoreError
+from quantd.adapters.store.reading import Reader
+from quantd.adapters.store.records import Records, RunRecord
+from quantd.adapters.store.store import read_only
+from quantd.daemon.assembly import Parts, market_of, parts_of
+from quantd.daemon.cli.client import named
+from quantd.daemon.cli.doctor import Check
+from quantd.daemon.cli.places import Place
+from quantd.daemon.config import Config, load, secret
+from quantd.daemon.engine.allowance import Allowance
+from quantd.daemon.known import known_names
+from quantd.daemon.looser import looser
+from quantd.daemon.reaching import access_of, venue_of
+from quantd.daemon.rehearsal import Post, Tried, alert, kill_switch
+from quantd.daemon.tokens import loose, loose_text
+from quantd.daemon.worker import Apart
+from quantd.trading.codec import decode
+from quantd.trading.events import Started
+from quantd.trading.orders import money_text
+from quantd.trading.sessions import DAY_NS
 
 FREE_MB: Final = 1024
 """A live run wants more room than a paper one: it cannot stop for want of it."""
@@ -132,8 +132,8 @@ async def _asked(parts: Parts) -> list[Check]:
 async def _withdrawal(config: Config) -> Check:
     if config.broker.kind == "alpaca":
         return Check("withdrawal", True, "a key of the trading API moves no money out of the account")
-    from adapters.exchange.client import connect, leave
-    from adapters.exchange.permissions import may_withdraw
+    from quantd.adapters.exchange.client import connect, leave
+    from quantd.adapters.exchange.permissions import may_withdraw
 
     exchange = await connect(access_of(config))
     try:

@@ -4,9 +4,9 @@ daemon or without one; the present from the daemon where one runs."""
 from pathlib import Path
 from typing import Any
 
-from daemon.cli.client import running
-from daemon.cli.output import local, place_name, print_json, say, table
-from daemon.cli.places import Place, place
+from quantd.daemon.cli.client import running
+from quantd.daemon.cli.output import local, place_name, print_json, say, table
+from quantd.daemon.cli.places import Place, place
 
 NEW_YORK = "America/New_York"
 
@@ -106,8 +106,8 @@ def orders(
     config: Path, state: Path | None, *, last: int, run: str | None, symbol: str | None, refused: bool, as_json: bool
 ) -> None:
     """The newest orders, oldest of them first; with `refused` what was cut or refused instead."""
-    from daemon.addresses import refused_lines
-    from daemon.listing import order_line
+    from quantd.daemon.addresses import refused_lines
+    from quantd.daemon.listing import order_line
 
     where = place(config, state)
     reader = where.reader(run)
@@ -125,9 +125,9 @@ def orders(
         return
     found_orders = reader.orders(last=last, symbol=symbol)
     if as_json:
-        from adapters.store.store import read_only
-        from daemon.past import slices_of
-        from daemon.shortfalls import of_orders
+        from quantd.adapters.store.store import read_only
+        from quantd.daemon.past import slices_of
+        from quantd.daemon.shortfalls import of_orders
 
         slices = slices_of(read_only(where.store, where.folder), reader.run.run, where.folder)
         costs = of_orders(reader, [row.order for row in found_orders], slices)
@@ -157,7 +157,7 @@ def positions(config: Path, state: Path | None, sets: tuple[str, ...], *, as_jso
     if daemon is not None:
         found = daemon.get("/api/v1/positions")
     else:
-        from daemon.cli.resting import positions_at_rest
+        from quantd.daemon.cli.resting import positions_at_rest
 
         found = positions_at_rest(config, state, sets)
     if as_json:
@@ -188,7 +188,7 @@ def positions(config: Path, state: Path | None, sets: tuple[str, ...], *, as_jso
 
 def decisions(config: Path, state: Path | None, *, last: int, run: str | None, as_json: bool) -> None:
     """How rounds became orders."""
-    from daemon.listing import decision_line
+    from quantd.daemon.listing import decision_line
 
     reader = place(config, state).reader(run)
     universe = reader.run.universe

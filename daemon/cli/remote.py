@@ -11,12 +11,12 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from adapters.bus.commands import ANSWERS, COMMANDS, KEY_CHARS, BusAnswer, Name, signed
-from adapters.bus.mqtt import BusAddressWrong, Tls, address
-from daemon.cli.failures import CHECK_FAILED, CONFIG, TRY_LATER, USAGE, Failure
-from daemon.cli.output import print_json, say
-from daemon.cli.places import bus_login, bus_root, bus_tls
-from daemon.config import secret
+from quantd.adapters.bus.commands import ANSWERS, COMMANDS, KEY_CHARS, BusAnswer, Name, signed
+from quantd.adapters.bus.mqtt import BusAddressWrong, Tls, address
+from quantd.daemon.cli.failures import CHECK_FAILED, CONFIG, TRY_LATER, USAGE, Failure
+from quantd.daemon.cli.output import print_json, say
+from quantd.daemon.cli.places import bus_login, bus_root, bus_tls
+from quantd.daemon.config import secret
 
 ANSWER_S: Final = 5.0
 

@@ -9,21 +9,21 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from adapters.store.records import Records
-from daemon.assembly import Assembly, Parts, parts_of
-from daemon.cli.configuration import read
-from daemon.cli.failures import CHECK_FAILED, CONFIG, Failure
-from daemon.cli.output import Bar, iso, print_json, progress, say
-from daemon.cli.places import place, recorded
-from daemon.past import NotKept, refold
-from daemon.policies import answer
-from daemon.recovery import Journal, ReplayDifference
-from daemon.summary import summary
-from daemon.timeline import Item, time_of
-from daemon.worker import Apart
-from trading.codec import decode
-from trading.effects import Ask
-from trading.events import Decided, Started
+from quantd.adapters.store.records import Records
+from quantd.daemon.assembly import Assembly, Parts, parts_of
+from quantd.daemon.cli.configuration import read
+from quantd.daemon.cli.failures import CHECK_FAILED, CONFIG, Failure
+from quantd.daemon.cli.output import Bar, iso, print_json, progress, say
+from quantd.daemon.cli.places import place, recorded
+from quantd.daemon.past import NotKept, refold
+from quantd.daemon.policies import answer
+from quantd.daemon.recovery import Journal, ReplayDifference
+from quantd.daemon.summary import summary
+from quantd.daemon.timeline import Item, time_of
+from quantd.daemon.worker import Apart
+from quantd.trading.codec import decode
+from quantd.trading.effects import Ask
+from quantd.trading.events import Decided, Started
 
 TOLERANCE = 1e-6
 """The most by which a policy asked again may differ: another machine's last bits are no difference."""

@@ -5,15 +5,15 @@ from pathlib import Path
 
 import numpy as np
 
-from daemon.cli.failures import CHECK_FAILED, Failure
-from daemon.config import Config
-from daemon.overview import iso
-from daemon.report.drawing import STYLE, chart
-from daemon.summary import Summary
-from daemon.version import code_version
-from research.record import Record
-from research.verdict import Verdict, headline, table_of
-from trading.statistics import drawdowns
+from quantd.daemon.cli.failures import CHECK_FAILED, Failure
+from quantd.daemon.config import Config
+from quantd.daemon.overview import iso
+from quantd.daemon.report.drawing import STYLE, chart
+from quantd.daemon.summary import Summary
+from quantd.daemon.version import code_version
+from quantd.research.record import Record
+from quantd.research.verdict import Verdict, headline, table_of
+from quantd.trading.statistics import drawdowns
 
 
 def write_report(out: Path, result: Summary, record: Record, verdict: Verdict, config: Config) -> None:

@@ -6,18 +6,18 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from adapters.store.records import Records
-from adapters.store.store import read_only
-from daemon.cli.client import running
-from daemon.cli.configuration import read
-from daemon.cli.failures import CHECK_FAILED, Failure
-from daemon.cli.output import print_json, say
-from daemon.cli.places import Place, place
-from trading.codec import decode
-from trading.events import Started
+from quantd.adapters.store.records import Records
+from quantd.adapters.store.store import read_only
+from quantd.daemon.cli.client import running
+from quantd.daemon.cli.configuration import read
+from quantd.daemon.cli.failures import CHECK_FAILED, Failure
+from quantd.daemon.cli.output import print_json, say
+from quantd.daemon.cli.places import Place, place
+from quantd.trading.codec import decode
+from quantd.trading.events import Started
 
 if TYPE_CHECKING:
-    from daemon.report.figures import Standing
+    from quantd.daemon.report.figures import Standing
 
 
 def write(
@@ -32,9 +32,9 @@ def write(
     as_json: bool,
 ) -> None:
     """Write the page with its JSON beside it; with `as_json` print the JSON, and write only where `out` names a file."""
-    from daemon.past import slices_of
-    from daemon.report.figures import DAY_NS, date_ns, report
-    from daemon.report.files import FOLDER, write
+    from quantd.daemon.past import slices_of
+    from quantd.daemon.report.figures import DAY_NS, date_ns, report
+    from quantd.daemon.report.files import FOLDER, write
 
     where = place(config, state, sets)
     reader = where.reader(run)
@@ -73,12 +73,12 @@ def write(
 
 def _standing(where: Place, config: Path, state: Path | None, sets: tuple[str, ...]) -> "Standing":
     """As the running daemon says, or folded from the journal of a stopped one."""
-    from daemon.report.figures import Standing
-    from daemon.report.reporting import standing_of
+    from quantd.daemon.report.figures import Standing
+    from quantd.daemon.report.reporting import standing_of
 
     daemon = running(where)
     if daemon is None:
-        from daemon.cli.resting import at_rest
+        from quantd.daemon.cli.resting import at_rest
 
         shell = at_rest(config, state, sets)[0]
         return standing_of(shell.state)

@@ -4,18 +4,18 @@ import time
 from pathlib import Path
 from typing import Any
 
-from adapters.store.store import read_only
-from daemon.assembly import Parts, parts_of
-from daemon.cli.configuration import read
-from daemon.cli.places import place
-from daemon.loop import Shell
-from daemon.overview import iso, positions
-from daemon.past import newest_snapshot, refold
-from daemon.worker import Apart
+from quantd.adapters.store.store import read_only
+from quantd.daemon.assembly import Parts, parts_of
+from quantd.daemon.cli.configuration import read
+from quantd.daemon.cli.places import place
+from quantd.daemon.loop import Shell
+from quantd.daemon.overview import iso, positions
+from quantd.daemon.past import newest_snapshot, refold
+from quantd.daemon.worker import Apart
 
 
 def at_rest(config: Path, state: Path | None, sets: tuple[str, ...]) -> tuple[Shell, str, Parts]:
-    """(shell, run, what it is made of) of the newest run. Raises what `daemon.cli.failures` explains."""
+    """(shell, run, what it is made of) of the newest run. Raises what `quantd.daemon.cli.failures` explains."""
     where = place(config, state, sets)
     records = read_only(where.store, where.folder)
     run = where.reader().run.run

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from daemon.cli.failures import CONFIG, DONE, Failure
-from daemon.cli.models import market_files
-from daemon.cli.output import print_json, progress, say, table
-from daemon.policies import artifact_folder
-from models import bundled
-from models.versions import resolved
+from quantd import bundled
+from quantd.daemon.cli.failures import CONFIG, DONE, Failure
+from quantd.daemon.cli.models import market_files
+from quantd.daemon.cli.output import print_json, progress, say, table
+from quantd.daemon.policies import artifact_folder
+from quantd.models.versions import resolved
 
 if TYPE_CHECKING:
-    from models.retraining.again import Decision
-    from models.retraining.judging import Figures
+    from quantd.models.retraining.again import Decision
+    from quantd.models.retraining.judging import Figures
 
 NEEDED = ("torch", "onnx", "safetensors")
 
@@ -39,9 +39,9 @@ def retrain(
     if missing:
         raise Failure(f"training needs {', '.join(missing)}: install quantd with its extra `train`", CONFIG)
     bars, actions = market_files(bars, actions)
-    from models.artifacts import ArtifactError
-    from models.retraining import again
-    from models.retraining.judging import Rule
+    from quantd.models.artifacts import ArtifactError
+    from quantd.models.retraining import again
+    from quantd.models.retraining.judging import Rule
 
     found = bundled.find(source) if source.suffix == ".toml" else artifact_folder(str(source), Path())
     try:

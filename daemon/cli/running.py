@@ -8,13 +8,13 @@ from pathlib import Path
 import msgspec
 import structlog
 
-from daemon.app import BeginAnew, Options, serve, state_folder
-from daemon.cli.closing import closing
-from daemon.cli.configuration import read
-from daemon.cli.failures import CONFIG, Failure, explained
-from daemon.cli.output import print_json, say
-from daemon.observability import configure
-from daemon.permission import refusal
+from quantd.daemon.app import BeginAnew, Options, serve, state_folder
+from quantd.daemon.cli.closing import closing
+from quantd.daemon.cli.configuration import read
+from quantd.daemon.cli.failures import CONFIG, Failure, explained
+from quantd.daemon.cli.output import print_json, say
+from quantd.daemon.observability import configure
+from quantd.daemon.permission import refusal
 
 log = structlog.get_logger("quantd.run")
 
@@ -30,7 +30,7 @@ def run(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Run until stopped. Raises what `daemon.cli.failures` explains."""
+    """Run until stopped. Raises what `quantd.daemon.cli.failures` explains."""
     found = read(config, sets)
     if missing := refusal(found, state_folder(found, state), live):
         raise Failure(missing, CONFIG)

@@ -5,12 +5,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
-from daemon.assembly import schedule_of, sessions_of
-from daemon.cli.configuration import read
-from daemon.cli.failures import CHECK_FAILED, USAGE, Failure
-from daemon.cli.output import iso, print_json, say, table
-from daemon.cli.places import place
-from daemon.schedule import moved_from, next_instants, zone_of
+from quantd.daemon.assembly import schedule_of, sessions_of
+from quantd.daemon.cli.configuration import read
+from quantd.daemon.cli.failures import CHECK_FAILED, USAGE, Failure
+from quantd.daemon.cli.output import iso, print_json, say, table
+from quantd.daemon.cli.places import place
+from quantd.daemon.schedule import moved_from, next_instants, zone_of
 
 AHEAD: Final = timedelta(days=400)
 """How far sessions are looked up: a schedule that has no instant within a year has none worth showing."""

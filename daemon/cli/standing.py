@@ -4,21 +4,21 @@ from pathlib import Path
 
 import msgspec
 
-from adapters.calendars import UnknownCalendar
-from adapters.feeds.errors import FeedError
-from daemon.cli.client import running
-from daemon.cli.failures import USAGE, Failure
-from daemon.cli.output import local, print_json, say, table
-from daemon.cli.places import Place, place
-from daemon.deadline import Deadline
-from daemon.limit_rows import LimitRow, in_order
-from daemon.limit_words import figure
-from daemon.overview import LimitNow, iso, limit_now
-from daemon.past import NotKept
-from daemon.planned import PlanNow, plan_now
-from daemon.policies import PolicyError
-from daemon.recovery import RecordTooLong, ReplayDifference
-from daemon.room import Book, BookSwitch, RiskNow, SideRoom, Unknown, named, risk_now
+from quantd.adapters.calendars import UnknownCalendar
+from quantd.adapters.feeds.errors import FeedError
+from quantd.daemon.cli.client import running
+from quantd.daemon.cli.failures import USAGE, Failure
+from quantd.daemon.cli.output import local, print_json, say, table
+from quantd.daemon.cli.places import Place, place
+from quantd.daemon.deadline import Deadline
+from quantd.daemon.limit_rows import LimitRow, in_order
+from quantd.daemon.limit_words import figure
+from quantd.daemon.overview import LimitNow, iso, limit_now
+from quantd.daemon.past import NotKept
+from quantd.daemon.planned import PlanNow, plan_now
+from quantd.daemon.policies import PolicyError
+from quantd.daemon.recovery import RecordTooLong, ReplayDifference
+from quantd.daemon.room import Book, BookSwitch, RiskNow, SideRoom, Unknown, named, risk_now
 
 
 def risk(
@@ -43,7 +43,7 @@ def risk(
 def _risk_at_rest(
     config: Path, state: Path | None, sets: tuple[str, ...], agent: str | None, symbol: str | None
 ) -> RiskNow:
-    from daemon.cli.resting import at_rest
+    from quantd.daemon.cli.resting import at_rest
 
     try:
         shell, run, _ = at_rest(config, state, sets)
@@ -148,8 +148,8 @@ def plan(config: Path, state: Path | None, sets: tuple[str, ...], *, as_json: bo
 
 
 def _plan_at_rest(config: Path, state: Path | None, sets: tuple[str, ...]) -> PlanNow:
-    from daemon.cli.resting import at_rest
-    from daemon.engine.freezing import freeze
+    from quantd.daemon.cli.resting import at_rest
+    from quantd.daemon.engine.freezing import freeze
 
     shell, run, assembly = at_rest(config, state, sets)
     deadline = Deadline(assembly.policies)

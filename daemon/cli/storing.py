@@ -8,24 +8,24 @@ from typing import Any
 
 import msgspec
 
-from adapters.store.backup import Manifest, read_manifest
-from adapters.store.backup import backup as make_backup
-from adapters.store.compaction import Keep
-from adapters.store.errors import StoreFailing
-from adapters.store.lease import account_key, refuse_held
-from adapters.store.lock import StateLock
-from adapters.store.restore import restore as put_back
-from adapters.store.schema import REVISION
-from adapters.store.store import Store, for_reading
-from adapters.store.upgrading import Step, migrate, revision_of, steps_from
-from daemon.cli.configuration import read
-from daemon.cli.output import print_json, progress, say
-from daemon.cli.places import Place, place
-from daemon.upkeep import keep_of
+from quantd.adapters.store.backup import Manifest, read_manifest
+from quantd.adapters.store.backup import backup as make_backup
+from quantd.adapters.store.compaction import Keep
+from quantd.adapters.store.errors import StoreFailing
+from quantd.adapters.store.lease import account_key, refuse_held
+from quantd.adapters.store.lock import StateLock
+from quantd.adapters.store.restore import restore as put_back
+from quantd.adapters.store.schema import REVISION
+from quantd.adapters.store.store import Store, for_reading
+from quantd.adapters.store.upgrading import Step, migrate, revision_of, steps_from
+from quantd.daemon.cli.configuration import read
+from quantd.daemon.cli.output import print_json, progress, say
+from quantd.daemon.cli.places import Place, place
+from quantd.daemon.upkeep import keep_of
 
 
 def backup(config: Path, state: Path | None, sets: tuple[str, ...], target: Path, *, as_json: bool) -> None:
-    """Write and check a backup. Raises what `daemon.cli.failures` explains."""
+    """Write and check a backup. Raises what `quantd.daemon.cli.failures` explains."""
     where = place(config, state, sets)
     with progress("backup", shown=not as_json) as bar:
         manifest = make_backup(where.store, where.folder, target, bar)
@@ -40,7 +40,7 @@ def backup(config: Path, state: Path | None, sets: tuple[str, ...], target: Path
 def restore(
     config: Path, state: Path | None, sets: tuple[str, ...], source: Path, *, force: bool, as_json: bool
 ) -> None:
-    """Put a backup back. Raises what `daemon.cli.failures` explains."""
+    """Put a backup back. Raises what `quantd.daemon.cli.failures` explains."""
     where = place(config, state, sets)
     read_manifest(source)
     with progress("restore", shown=not as_json):
@@ -55,7 +55,7 @@ def restore(
 
 
 def upgrade(config: Path, state: Path | None, sets: tuple[str, ...], *, dry: bool, as_json: bool) -> None:
-    """Bring a store to this version's revision, after a backup. Raises what `daemon.cli.failures` explains."""
+    """Bring a store to this version's revision, after a backup. Raises what `quantd.daemon.cli.failures` explains."""
     where = place(config, state, sets)
     revision, steps = _lacking(where)
     kept: Path | None = None
@@ -133,7 +133,7 @@ def compact(
     as_json: bool,
 ) -> None:
     """Archive old journal rows of a stopped daemon's store. `days` override those of [store]. Raises what
-    `daemon.cli.failures` explains."""
+    `quantd.daemon.cli.failures` explains."""
     where = place(config, state, sets)
     keep = Keep()
     if config.exists():

@@ -5,28 +5,28 @@ import secrets
 from datetime import date
 from pathlib import Path
 
-from daemon.assembly import Assembly, assemble, parts_of
-from daemon.cli import backtesting
-from daemon.cli.backtesting import drive
-from daemon.cli.configuration import read
-from daemon.cli.failures import CHECK_FAILED, CONFIG, DONE, USAGE, Failure
-from daemon.cli.output import cell, print_json, progress, say, table
-from daemon.cli.places import place, recorded
-from daemon.loop import Log, Shell
-from daemon.past import NotKept, saved_config
-from daemon.policies import PolicyError, fit, load
-from daemon.report.figures import DAY_NS, date_ns
-from research import parity as beside_backtest
-from research import rebalancing
-from research.comparison import NAME, Drive
-from research.lookahead import lines, lookahead
-from research.standings import HEAD, said, standings
-from research.standings import table as rows_of
-from strategies.policies import POLICIES
-from trading.codec import decode
-from trading.orders import base36
-from trading.ports import Policy
-from trading.statistics import OWN_CLOSES
+from quantd.daemon.assembly import Assembly, assemble, parts_of
+from quantd.daemon.cli import backtesting
+from quantd.daemon.cli.backtesting import drive
+from quantd.daemon.cli.configuration import read
+from quantd.daemon.cli.failures import CHECK_FAILED, CONFIG, DONE, USAGE, Failure
+from quantd.daemon.cli.output import cell, print_json, progress, say, table
+from quantd.daemon.cli.places import place, recorded
+from quantd.daemon.loop import Log, Shell
+from quantd.daemon.past import NotKept, saved_config
+from quantd.daemon.policies import PolicyError, fit, load
+from quantd.daemon.report.figures import DAY_NS, date_ns
+from quantd.research import parity as beside_backtest
+from quantd.research import rebalancing
+from quantd.research.comparison import NAME, Drive
+from quantd.research.lookahead import lines, lookahead
+from quantd.research.standings import HEAD, said, standings
+from quantd.research.standings import table as rows_of
+from quantd.strategies.policies import POLICIES
+from quantd.trading.codec import decode
+from quantd.trading.orders import base36
+from quantd.trading.ports import Policy
+from quantd.trading.statistics import OWN_CLOSES
 
 
 def study_lookahead(

@@ -8,18 +8,18 @@ from typing import Final
 import numpy as np
 from msgspec import Struct
 
-from daemon.cli.failures import CHECK_FAILED, CONFIG, DONE, Failure
-from daemon.cli.models import place_of
-from daemon.cli.output import print_json, say, table
-from models import bundled
-from models.artifacts import Artifact
-from models.features import LOOKBACK, measure
-from models.learned.agreeing import random_market
-from models.learned.runtime import LearnedAgent
-from models.loading import load_artifact
-from models.runtime import LearnedPolicy, open_session
-from models.sights import observation
-from trading.market import Floats
+from quantd import bundled
+from quantd.daemon.cli.failures import CHECK_FAILED, CONFIG, DONE, Failure
+from quantd.daemon.cli.models import place_of
+from quantd.daemon.cli.output import print_json, say, table
+from quantd.models.artifacts import Artifact
+from quantd.models.features import LOOKBACK, measure
+from quantd.models.learned.agreeing import random_market
+from quantd.models.learned.runtime import LearnedAgent
+from quantd.models.loading import load_artifact
+from quantd.models.runtime import LearnedPolicy, open_session
+from quantd.models.sights import observation
+from quantd.trading.market import Floats
 
 ALLOWED_MS: Final = 15.0
 """What a decision may take at its 99th percentile."""

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 
-from daemon.cli.failures import CONFIG, USAGE, Failure
-from daemon.cli.output import Bar, progress, say
-from models.bundled import find
+from quantd.bundled import find
+from quantd.daemon.cli.failures import CONFIG, USAGE, Failure
+from quantd.daemon.cli.output import Bar, progress, say
 
 if TYPE_CHECKING:
-    from models.training.fitting import Progress
-    from models.training.plan import Plan
-    from models.training.runs import Track
+    from quantd.models.training.fitting import Progress
+    from quantd.models.training.plan import Plan
+    from quantd.models.training.runs import Track
 
 RUNS: Final = Path("state/training")
 """Records and checkpoints of each run, by its name."""
@@ -54,9 +54,9 @@ def train(
 ) -> int:  # fmt: skip
     """Progress and settings go to standard error, the model card to standard output."""
     _needed()
-    from models.training import runs
-    from models.training.plan import replaced
-    from models.training.spreading import executor
+    from quantd.models.training import runs
+    from quantd.models.training.plan import replaced
+    from quantd.models.training.spreading import executor
 
     plan = plan_of(asked)
     if experiment is not None:
@@ -86,7 +86,7 @@ def train(
 
 def probed(bars: Path) -> None:
     """Read an unknown parquet file in a child process before it is read here. Raises FeedError."""
-    from adapters.feeds.files import probe
+    from quantd.adapters.feeds.files import probe
 
     if bars.is_file() and bars.suffix.lower() not in {".csv", ".txt"}:
         probe(bars)
@@ -94,7 +94,7 @@ def probed(bars: Path) -> None:
 
 def plan_of(asked: Asked) -> "Plan":
     """The plan that is asked for. Raises PlanError, Failure."""
-    from models.training.plan import default, read, replaced
+    from quantd.models.training.plan import default, read, replaced
 
     if asked.iterations is not None:
         raise Failure("--iterations is of the scorer; others take --steps", USAGE)
@@ -111,7 +111,7 @@ def plan_of(asked: Asked) -> "Plan":
 
 def settings(plan: "Plan") -> list[str]:
     """Every one, a line each."""
-    from models.training.plan import described
+    from quantd.models.training.plan import described
 
     units = {"learner.epsilon_decay": f"   (times this after {EPSILON_UNIT})"}
     return [f"{key} = {_shown(value)}{units.get(key, '')}" for key, value in described(plan).items()]
@@ -136,7 +136,7 @@ def scorer(
         raise Failure(
             "--agent scorer takes --out, --bars, --actions, --symbols, --seeds and --iterations, nothing else", USAGE
         )
-    from models.training import scorer as of
+    from quantd.models.training import scorer as of
 
     if bars is not None:
         probed(find(bars))
@@ -237,8 +237,8 @@ def _track(name: str | None, experiment: str) -> "Track | None":
     """Who follows beside the files: by default MLflow, where it is installed."""
     if name in ("none", "files"):
         return None
-    from models.training import tracking
-    from models.training.records import Tracker
+    from quantd.models.training import tracking
+    from quantd.models.training.records import Tracker
 
     names = tracking.usual() if name is None else tracking.chosen([name])
     if not names:

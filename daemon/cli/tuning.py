@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from msgspec import Struct
 
-from daemon.cli import training
-from daemon.cli.failures import CONFIG, DONE, INTERRUPTED, Failure
-from daemon.cli.output import print_json, progress, say, table
+from quantd.daemon.cli import training
+from quantd.daemon.cli.failures import CONFIG, DONE, INTERRUPTED, Failure
+from quantd.daemon.cli.output import print_json, progress, say, table
 
 if TYPE_CHECKING:
-    from models.training.tuning import Course, Row, Search, Sitting
+    from quantd.models.training.tuning import Course, Row, Search, Sitting
 
 STUDIES: Final = Path("state/tuning")
 """A folder for each study, by its name."""
@@ -66,7 +66,7 @@ class Luck(Struct, frozen=True):
 def show(asked: training.Asked, *, as_json: bool) -> int:
     """The space of an agent."""
     _needed()
-    from models.training import spaces
+    from quantd.models.training import spaces
 
     space = spaces.SPACES[training.plan_of(asked).agent]
     if as_json:
@@ -81,10 +81,10 @@ def tune(asked: training.Asked, wanted: Wanted, place: Place, *, fresh: bool, as
     _needed()
     plan = training.plan_of(asked)
     training.probed(plan.data.files[0])
-    from models.training import study_files, tuning
-    from models.training.judging import equal_weight
-    from models.training.markets import markets_of
-    from models.training.spreading import executor
+    from quantd.models.training import study_files, tuning
+    from quantd.models.training.judging import equal_weight
+    from quantd.models.training.markets import markets_of
+    from quantd.models.training.spreading import executor
 
     where = executor(place.on, place.workers, place.address)
     study = wanted.study or plan.name
@@ -116,8 +116,8 @@ def tune(asked: training.Asked, wanted: Wanted, place: Place, *, fresh: bool, as
 
 def luck_of(scores: Sequence[float], sessions: int) -> Luck | None:
     """None where no trial has a score."""
-    from research.deflated import expected_maximum, probabilistic_sharpe
-    from trading.statistics import PERIODS_PER_YEAR
+    from quantd.research.deflated import expected_maximum, probabilistic_sharpe
+    from quantd.trading.statistics import PERIODS_PER_YEAR
 
     known = np.array([score for score in scores if math.isfinite(score)]) / math.sqrt(PERIODS_PER_YEAR)
     if not len(known):

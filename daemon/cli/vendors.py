@@ -9,17 +9,17 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
-from adapters.calendars import sessions
-from adapters.feeds.cached import Cached
-from adapters.feeds.fallback import Fallback
-from adapters.feeds.retried import Retried
-from adapters.feeds.source import Source
-from daemon.cli.failures import CONFIG, USAGE, Failure
-from daemon.mapping import MappingWrong
-from daemon.sourcing import Vendor
-from daemon.sourcing import source_of as vendor_source
-from trading.instruments import Instrument, Universe, calendar_of
-from trading.sessions import Sessions
+from quantd.adapters.calendars import sessions
+from quantd.adapters.feeds.cached import Cached
+from quantd.adapters.feeds.fallback import Fallback
+from quantd.adapters.feeds.retried import Retried
+from quantd.adapters.feeds.source import Source
+from quantd.daemon.cli.failures import CONFIG, USAGE, Failure
+from quantd.daemon.mapping import MappingWrong
+from quantd.daemon.sourcing import Vendor
+from quantd.daemon.sourcing import source_of as vendor_source
+from quantd.trading.instruments import Instrument, Universe, calendar_of
+from quantd.trading.sessions import Sessions
 
 VENDORS: Final = ("yahoo", "alpaca", "ccxt", "http")
 EXTRAS: Final[Mapping[str, str]] = {"yahoo": "yfinance", "ccxt": "ccxt"}
@@ -102,7 +102,7 @@ def source_of(wanted: Wanted, universe: Universe, interval: str) -> "Vendors":
 
 def _vendor(name: str, wanted: Wanted, universe: Universe, interval: str) -> Source:
     """One vendor, with what is missing said in this command's words. Raises Failure."""
-    from adapters.feeds.alpaca_bars import STOCK_FEEDS
+    from quantd.adapters.feeds.alpaca_bars import STOCK_FEEDS
 
     if name in EXTRAS:
         _needs(EXTRAS[name], "yahoo" if name == "yahoo" else name)

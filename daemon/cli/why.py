@@ -5,21 +5,21 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from adapters.store.errors import StoreFailing
-from adapters.store.store import read_only
-from daemon.addresses import AddressWrong, find
-from daemon.cli.configuration import read
-from daemon.cli.failures import CHECK_FAILED, USAGE, Failure
-from daemon.cli.output import local, print_json, progress, say
-from daemon.cli.places import place
-from daemon.exits import exit_lines
-from daemon.explanation import AgentPart, Explanation, explain
-from daemon.limit_rows import Largest, LimitRow
-from daemon.limit_words import figure
-from daemon.past import slices_of
-from daemon.refolded import Refolder
-from daemon.shortfalls import Costed
-from daemon.timeline import Item, time_of
+from quantd.adapters.store.errors import StoreFailing
+from quantd.adapters.store.store import read_only
+from quantd.daemon.addresses import AddressWrong, find
+from quantd.daemon.cli.configuration import read
+from quantd.daemon.cli.failures import CHECK_FAILED, USAGE, Failure
+from quantd.daemon.cli.output import local, print_json, progress, say
+from quantd.daemon.cli.places import place
+from quantd.daemon.exits import exit_lines
+from quantd.daemon.explanation import AgentPart, Explanation, explain
+from quantd.daemon.limit_rows import Largest, LimitRow
+from quantd.daemon.limit_words import figure
+from quantd.daemon.past import slices_of
+from quantd.daemon.refolded import Refolder
+from quantd.daemon.shortfalls import Costed
+from quantd.daemon.timeline import Item, time_of
 
 SLOW_S = 1.0
 """After how long somebody who waits is told what for."""

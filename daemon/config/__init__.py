@@ -1,13 +1,13 @@
 """config.toml parsed at the edge into frozen values; every mistake with its line, value and remedy."""
 
-from daemon.config.checks import PROFILES, Known
-from daemon.config.config import NOT_TRADING, RELOADABLE, Config, digest, flat, reloading
-from daemon.config.limits import Correlation, Limits, Risk, Tail
-from daemon.config.mistakes import ConfigError, Mistake, Source
-from daemon.config.overrides import NOT_KEYS, SECRETS
-from daemon.config.reading import load, read
-from daemon.config.schema import Agent, Alerts, Api, Broker, Bus, Feed, Log, Quantd, Schedule, Store
-from daemon.config.secrets import secret, store_url
+from quantd.daemon.config.checks import PROFILES, Known
+from quantd.daemon.config.config import NOT_TRADING, RELOADABLE, Config, digest, flat, reloading
+from quantd.daemon.config.limits import Correlation, Limits, Risk, Tail
+from quantd.daemon.config.mistakes import ConfigError, Mistake, Source
+from quantd.daemon.config.overrides import NOT_KEYS, SECRETS
+from quantd.daemon.config.reading import load, read
+from quantd.daemon.config.schema import Agent, Alerts, Api, Broker, Bus, Feed, Log, Quantd, Schedule, Store
+from quantd.daemon.config.secrets import secret, store_url
 
 __all__ = [
     "NOT_KEYS",

@@ -11,22 +11,22 @@ from fractions import Fraction
 from pathlib import PurePosixPath
 from typing import Any, Final
 
-from daemon.config.mistakes import Mistake, Source, shown, suggestion
-from daemon.config.scan import Path
-from daemon.config.schema import MANUAL
-from daemon.config.translate import secrets_in
-from daemon.config.values import duration_ns
+from quantd.daemon.config.mistakes import Mistake, Source, shown, suggestion
+from quantd.daemon.config.scan import Path
+from quantd.daemon.config.schema import MANUAL
+from quantd.daemon.config.translate import secrets_in
+from quantd.daemon.config.values import duration_ns
 
 RESERVED = frozenset({"house", MANUAL, "unallocated"})
 """Books that no agent may be called."""
 
 MIN_HISTORY = 60
-"""What `min_history` is without a key; `risk.limits` has the same."""
+"""What `min_history` is without a key; `quantd.risk.limits` has the same."""
 
 PROFILES = ("conservative", "balanced", "aggressive", "research")
 
 SHOCKS = ("2008", "2020", "2022", "rates+200bp")
-"""Stress scenarios that are shipped; `risk.stress` has the same."""
+"""Stress scenarios that are shipped; `quantd.risk.stress` has the same."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,11 +7,12 @@ from json import dumps
 from pathlib import Path as FilePath
 from typing import Any
 
-from daemon.config.keys import keys_of, pattern_of
-from daemon.config.limits import LOOSER_WHEN_HIGHER, LOOSER_WHEN_LOWER, Risk
-from daemon.config.mistakes import Mistake, Source, shown
-from daemon.config.scan import Path
-from daemon.config.schema import (
+from quantd.bundled import absent, find
+from quantd.daemon.config.keys import keys_of, pattern_of
+from quantd.daemon.config.limits import LOOSER_WHEN_HIGHER, LOOSER_WHEN_LOWER, Risk
+from quantd.daemon.config.mistakes import Mistake, Source, shown
+from quantd.daemon.config.scan import Path
+from quantd.daemon.config.schema import (
     Agent,
     Alerts,
     Api,
@@ -28,9 +29,8 @@ from daemon.config.schema import (
     Store,
     UniverseTable,
 )
-from daemon.config.section import Section
-from models.bundled import absent, find
-from trading.instruments import Instrument, Universe, usual_lot_nano
+from quantd.daemon.config.section import Section
+from quantd.trading.instruments import Instrument, Universe, usual_lot_nano
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,9 @@ from functools import cache
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from daemon.config.schema import Document
-from daemon.config.section import Section
-from daemon.config.values import Written
+from quantd.daemon.config.schema import Document
+from quantd.daemon.config.section import Section
+from quantd.daemon.config.values import Written
 
 Pattern = tuple[str, ...]
 """A path with `*` for an index or a free name: ("agents", "*", "capital")."""

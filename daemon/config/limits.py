@@ -1,15 +1,26 @@
 """The keys of `[risk]` and of an agent's `limits`, with the bounds within which a value is believable.
 
-A key that is not given is None here: the profile, and what is always on, are `risk.limits`' business.
+A key that is not given is None here: the profile, and what is always on, are `quantd.risk.limits`' business.
 """
 
 from typing import Annotated, Literal
 
 from pydantic import Field
 
-from daemon.config.section import Section
-from daemon.config.values import Collar, Fraction, Money, Multiple, Share, Written, bounds, checked, duration, wrong
-from trading.instruments import NANO
+from quantd.daemon.config.section import Section
+from quantd.daemon.config.values import (
+    Collar,
+    Fraction,
+    Money,
+    Multiple,
+    Share,
+    Written,
+    bounds,
+    checked,
+    duration,
+    wrong,
+)
+from quantd.trading.instruments import NANO
 
 Confidence = Annotated[float, bounds(0.5, 0.999, percent=True)]
 Lookback = Annotated[int, bounds(20, 5_000)]

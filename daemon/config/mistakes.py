@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from pathlib import Path as FilePath
 from typing import Any
 
-from daemon.config.scan import Path
+from quantd.daemon.config.scan import Path
 
 _PASSWORD = re.compile(r"(?<=[^/]):[^@/]*@")
 

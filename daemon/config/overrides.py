@@ -8,9 +8,9 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from daemon.config.keys import Key, Pattern, all_keys, pattern_of
-from daemon.config.mistakes import Mistake, nearest
-from daemon.config.scan import Path
+from quantd.daemon.config.keys import Key, Pattern, all_keys, pattern_of
+from quantd.daemon.config.mistakes import Mistake, nearest
+from quantd.daemon.config.scan import Path
 
 PREFIX = "QUANTD_"
 

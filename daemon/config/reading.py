@@ -8,13 +8,13 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from daemon.config.checks import Known, check, tables
-from daemon.config.config import Config
-from daemon.config.mistakes import ConfigError, Mistake, Source
-from daemon.config.overrides import apply
-from daemon.config.scan import positions
-from daemon.config.schema import Document
-from daemon.config.translate import mistakes_of
+from quantd.daemon.config.checks import Known, check, tables
+from quantd.daemon.config.config import Config
+from quantd.daemon.config.mistakes import ConfigError, Mistake, Source
+from quantd.daemon.config.overrides import apply
+from quantd.daemon.config.scan import positions
+from quantd.daemon.config.schema import Document
+from quantd.daemon.config.translate import mistakes_of
 
 _AT = re.compile(r"^(.*) \(at (?:line (\d+), column \d+|end of document)\)$", re.DOTALL)
 

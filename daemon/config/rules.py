@@ -4,8 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from daemon.config.section import Section
-from daemon.config.values import Fraction, Money, Share, bounds, pattern, wrong
+from quantd.daemon.config.section import Section
+from quantd.daemon.config.values import Fraction, Money, Share, bounds, pattern, wrong
 
 Lookback = Annotated[int, bounds(5, 5_000)]
 Exposure = Annotated[float, bounds(0, 2, percent=True)]

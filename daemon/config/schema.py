@@ -7,10 +7,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from daemon.config.limits import Limits, Risk
-from daemon.config.rules import RebalanceTable, Sizing
-from daemon.config.section import Section
-from daemon.config.values import (
+from quantd.daemon.config.limits import Limits, Risk
+from quantd.daemon.config.rules import RebalanceTable, Sizing
+from quantd.daemon.config.section import Section
+from quantd.daemon.config.values import (
     BasisPoints,
     Cron,
     Fraction,
@@ -26,9 +26,9 @@ from daemon.config.values import (
     pattern,
     wrong,
 )
-from trading.cash_rate import HIGHEST, LOWEST
-from trading.execution import Costs
-from trading.instruments import NANO
+from quantd.trading.cash_rate import HIGHEST, LOWEST
+from quantd.trading.execution import Costs
+from quantd.trading.instruments import NANO
 
 Port = Annotated[int, bounds(0, 65_535)]
 MANUAL = "manual"

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import quote
 
-from daemon.config.overrides import PREFIX, SECRETS
+from quantd.daemon.config.overrides import PREFIX, SECRETS
 
 
 def secret(name: str, environ: Mapping[str, str] = os.environ) -> str | None:

@@ -6,10 +6,10 @@ from typing import Any
 
 from pydantic_core import ErrorDetails
 
-from daemon.config.keys import all_keys, keys_of, pattern_of
-from daemon.config.mistakes import Mistake, Source, nearest, shown, suggestion
-from daemon.config.scan import Path
-from daemon.config.schema import Document
+from quantd.daemon.config.keys import all_keys, keys_of, pattern_of
+from quantd.daemon.config.mistakes import Mistake, Source, nearest, shown, suggestion
+from quantd.daemon.config.scan import Path
+from quantd.daemon.config.schema import Document
 
 SECRET = re.compile(r"passw(or)?d|passphrase|secret|token|credential|api_?key|private_?key", re.IGNORECASE)
 

@@ -9,8 +9,8 @@ from zoneinfo import ZoneInfo, available_timezones
 from pydantic import AfterValidator, BeforeValidator
 from pydantic_core import PydanticCustomError
 
-from daemon.config.mistakes import nearest
-from trading.instruments import MICRO, NANO
+from quantd.daemon.config.mistakes import nearest
+from quantd.trading.instruments import MICRO, NANO
 
 _UNITS_NS = {
     "ms": 1_000_000,

@@ -1,27 +1,27 @@
 """The pure core: `step(state, event) -> effects`. It reads no clock, draws no number and opens nothing.
 
 The same snapshot and the same events give the same effects and the same state, in a backtest, a paper run,
-a live run and a replay. `daemon.loop` carries the effects out."""
+a live run and a replay. `quantd.daemon.loop` carries the effects out."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from daemon.engine.busting import on_busted
-from daemon.engine.carrying import on_carried
-from daemon.engine.deciding import on_decided
-from daemon.engine.halting import on_halted, on_limited
-from daemon.engine.market import on_action, on_slice
-from daemon.engine.outcomes import on_cancel_reported, on_not_found, on_unknown
-from daemon.engine.people import on_condition, on_operator, on_reloaded, on_started, on_stopping, on_wished
-from daemon.engine.reports import on_reports
-from daemon.engine.resting import rest_stops
-from daemon.engine.retraining import on_retrained
-from daemon.engine.settling import on_correction, on_flow, on_foreign, on_reconciled
-from daemon.engine.shadows import beside, on_shade
-from daemon.engine.state import State
-from daemon.engine.ticks import on_tick
-from trading.effects import Effect
-from trading.events import (
+from quantd.daemon.engine.busting import on_busted
+from quantd.daemon.engine.carrying import on_carried
+from quantd.daemon.engine.deciding import on_decided
+from quantd.daemon.engine.halting import on_halted, on_limited
+from quantd.daemon.engine.market import on_action, on_slice
+from quantd.daemon.engine.outcomes import on_cancel_reported, on_not_found, on_unknown
+from quantd.daemon.engine.people import on_condition, on_operator, on_reloaded, on_started, on_stopping, on_wished
+from quantd.daemon.engine.reports import on_reports
+from quantd.daemon.engine.resting import rest_stops
+from quantd.daemon.engine.retraining import on_retrained
+from quantd.daemon.engine.settling import on_correction, on_flow, on_foreign, on_reconciled
+from quantd.daemon.engine.shadows import beside, on_shade
+from quantd.daemon.engine.state import State
+from quantd.daemon.engine.ticks import on_tick
+from quantd.trading.effects import Effect
+from quantd.trading.events import (
     Action,
     Busted,
     CancelReported,
@@ -46,8 +46,8 @@ from trading.events import (
     Unknown,
     Wished,
 )
-from trading.market import MarketSlice
-from trading.orders import Reports
+from quantd.trading.market import MarketSlice
+from quantd.trading.orders import Reports
 
 
 def step(state: State, event: Event) -> Sequence[Effect]:

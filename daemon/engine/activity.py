@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 from msgspec import Struct
 
-from risk.limits import Limits
-from trading.instruments import NANO
-from trading.market import Floats
-from trading.sessions import Sessions
+from quantd.risk.limits import Limits
+from quantd.trading.instruments import NANO
+from quantd.trading.market import Floats
+from quantd.trading.sessions import Sessions
 
 
 class Book(Struct):

@@ -3,18 +3,18 @@
 from collections.abc import Sequence
 from typing import Final
 
-from daemon.engine.state import HOUSE, State
-from risk.limits import ON_BREACH
-from risk.monitor import CRITICAL, Crossing
-from risk.standing import FLOORS
-from risk.switch import STATE_LIMITS
-from trading.effects import (
+from quantd.daemon.engine.state import HOUSE, State
+from quantd.risk.limits import ON_BREACH
+from quantd.risk.monitor import CRITICAL, Crossing
+from quantd.risk.standing import FLOORS
+from quantd.risk.switch import STATE_LIMITS
+from quantd.trading.effects import (
     Level,
     Publish,
 )
 
 LEVELS: Final[tuple[Level, ...]] = ("INFO", "INFO", "WARNING", "CRITICAL")
-"""Level of an alert by the level of `risk.monitor`."""
+"""Level of an alert by the level of `quantd.risk.monitor`."""
 
 CALM_SAMPLES: Final = 42
 """A level that begins again sooner than this after it ended is no new event: two months of daily bars."""

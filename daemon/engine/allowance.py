@@ -4,8 +4,8 @@ live start, and so many orders a session. It becomes a part of the house's limit
 
 from msgspec import Struct
 
-from risk.limits import AccountCap, Limits, Ramp, override
-from trading.instruments import MICRO
+from quantd.risk.limits import AccountCap, Limits, Ramp, override
+from quantd.trading.instruments import MICRO
 
 
 class Allowance(Struct, frozen=True, omit_defaults=True):

@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 
-from daemon.engine.alerts import alert
-from daemon.engine.reports import contradiction, find_basket
-from daemon.engine.state import State, Working
-from trading.books import share
-from trading.effects import Effect, Filled
-from trading.events import Busted
-from trading.orders import price_text, quantity_text
+from quantd.daemon.engine.alerts import alert
+from quantd.daemon.engine.reports import contradiction, find_basket
+from quantd.daemon.engine.state import State, Working
+from quantd.trading.books import share
+from quantd.trading.effects import Effect, Filled
+from quantd.trading.events import Busted
+from quantd.trading.orders import price_text, quantity_text
 
 
 def on_busted(state: State, news: Busted) -> Sequence[Effect]:

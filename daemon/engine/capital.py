@@ -8,17 +8,17 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from daemon.engine.alerts import alert
-from daemon.engine.planning import plan
-from daemon.engine.settling import free_micro
-from daemon.engine.shares import CapitalRules, amounts, stepped, wanted
-from daemon.engine.state import State
-from risk.switch import HALT, flow
-from trading.books import share
-from trading.effects import Effect, Reallocated
-from trading.instruments import MICRO
-from trading.market import Floats
-from trading.statistics import volatility
+from quantd.daemon.engine.alerts import alert
+from quantd.daemon.engine.planning import plan
+from quantd.daemon.engine.settling import free_micro
+from quantd.daemon.engine.shares import CapitalRules, amounts, stepped, wanted
+from quantd.daemon.engine.state import State
+from quantd.risk.switch import HALT, flow
+from quantd.trading.books import share
+from quantd.trading.effects import Effect, Reallocated
+from quantd.trading.instruments import MICRO
+from quantd.trading.market import Floats
+from quantd.trading.statistics import volatility
 
 
 def reallocate(state: State, asked_now: frozenset[int]) -> list[Effect]:

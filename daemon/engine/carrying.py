@@ -8,16 +8,16 @@ import msgspec
 import numpy as np
 from msgspec import Struct
 
-from daemon.engine.alerts import alert
-from daemon.engine.freezing import Frozen
-from daemon.engine.state import Rules, State
-from risk.realised import FrozenReturns, Realised
-from risk.switch import Switch
-from trading.books import UNALLOCATED, FrozenLedger
-from trading.effects import Effect
-from trading.events import Carried
-from trading.instruments import Universe
-from trading.portfolio import FrozenAccount
+from quantd.daemon.engine.alerts import alert
+from quantd.daemon.engine.freezing import Frozen
+from quantd.daemon.engine.state import Rules, State
+from quantd.risk.realised import FrozenReturns, Realised
+from quantd.risk.switch import Switch
+from quantd.trading.books import UNALLOCATED, FrozenLedger
+from quantd.trading.effects import Effect
+from quantd.trading.events import Carried
+from quantd.trading.instruments import Universe
+from quantd.trading.portfolio import FrozenAccount
 
 
 class Carry(Struct, frozen=True):

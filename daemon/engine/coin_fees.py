@@ -6,10 +6,10 @@ what the venue has, to the nano-unit; cash does not change, and the fee stands a
 
 from collections.abc import Sequence
 
-from daemon.engine.state import State
-from trading.books import share
-from trading.effects import Effect, Filled
-from trading.execution import round_micro
+from quantd.daemon.engine.state import State
+from quantd.trading.books import share
+from quantd.trading.effects import Effect, Filled
+from quantd.trading.execution import round_micro
 
 
 def pay_in_coin(

@@ -5,22 +5,22 @@ from math import isfinite
 
 import numpy as np
 
-from daemon.engine.alerts import alert
-from daemon.engine.executing import work_parents
-from daemon.engine.planning import open_round, plan
-from daemon.engine.state import AgentState, State
-from daemon.engine.switching import move_switch
-from risk.switch import REDUCE
-from trading.effects import (
+from quantd.daemon.engine.alerts import alert
+from quantd.daemon.engine.executing import work_parents
+from quantd.daemon.engine.planning import open_round, plan
+from quantd.daemon.engine.state import AgentState, State
+from quantd.daemon.engine.switching import move_switch
+from quantd.risk.switch import REDUCE
+from quantd.trading.effects import (
     Ask,
     Effect,
     Level,
 )
-from trading.events import (
+from quantd.trading.events import (
     Decided,
 )
-from trading.instruments import MICRO
-from trading.view import View
+from quantd.trading.instruments import MICRO
+from quantd.trading.view import View
 
 
 def ask_agents(state: State, due: list[int], ts: int) -> list[Effect]:

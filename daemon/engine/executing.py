@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from daemon.engine.parents import (
+from quantd.daemon.engine.parents import (
     Parent,
     chase_nano,
     participation_lots,
@@ -16,12 +16,12 @@ from daemon.engine.parents import (
     twap_lots,
     vwap_lots,
 )
-from daemon.engine.planning import Child, give_up, how_far, plan
-from daemon.engine.state import State
-from risk.switch import HALT, RUN
-from trading.effects import Cancel, Effect
-from trading.market import Floats, MarketSlice
-from trading.orders import ENDED, Cause, OrderBasket, OrderState, transition
+from quantd.daemon.engine.planning import Child, give_up, how_far, plan
+from quantd.daemon.engine.state import State
+from quantd.risk.switch import HALT, RUN
+from quantd.trading.effects import Cancel, Effect
+from quantd.trading.market import Floats, MarketSlice
+from quantd.trading.orders import ENDED, Cause, OrderBasket, OrderState, transition
 
 
 def see_volume(state: State, market: MarketSlice) -> None:

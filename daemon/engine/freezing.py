@@ -4,18 +4,18 @@ import msgspec
 import numpy as np
 from msgspec import Struct
 
-from daemon.engine.activity import Activity
-from daemon.engine.allowance import Allowance
-from daemon.engine.parents import Parent
-from daemon.engine.rests import Stops
-from daemon.engine.state import Cross, Exit, FollowUp, Rules, State, Working
-from daemon.engine.trial import Pairing
-from daemon.engine.valuation import Valuations
-from daemon.engine.watch import FrozenWatch
-from risk.limits import Limits
-from risk.switch import Switch
-from trading.market import Ring
-from trading.view import EMPTY_MEMORY
+from quantd.daemon.engine.activity import Activity
+from quantd.daemon.engine.allowance import Allowance
+from quantd.daemon.engine.parents import Parent
+from quantd.daemon.engine.rests import Stops
+from quantd.daemon.engine.state import Cross, Exit, FollowUp, Rules, State, Working
+from quantd.daemon.engine.trial import Pairing
+from quantd.daemon.engine.valuation import Valuations
+from quantd.daemon.engine.watch import FrozenWatch
+from quantd.risk.limits import Limits
+from quantd.risk.switch import Switch
+from quantd.trading.market import Ring
+from quantd.trading.view import EMPTY_MEMORY
 
 
 class InForce(Struct, frozen=True):

@@ -8,12 +8,12 @@ refuses an order. What only a refusal or a stream told of ends with the next bar
 from collections.abc import Sequence
 from typing import Final
 
-from daemon.engine.alerts import alert
-from daemon.engine.state import State, Working
-from trading.effects import Effect
-from trading.events import Halted, Limited
-from trading.market import Floats, MarketSlice
-from trading.orders import OrderState, Reports, price_text
+from quantd.daemon.engine.alerts import alert
+from quantd.daemon.engine.state import State, Working
+from quantd.trading.effects import Effect
+from quantd.trading.events import Halted, Limited
+from quantd.trading.market import Floats, MarketSlice
+from quantd.trading.orders import OrderState, Reports, price_text
 
 WORDS: Final = ("halt", "limit up", "limit down", "luld", "limit_up", "limit_down", "trading pause", "not trading")
 """What venues say when they refuse an order for a symbol that does not trade."""

@@ -5,9 +5,9 @@ The engine only ever adds to it; nothing it decides depends on it, and it is in 
 
 from dataclasses import dataclass
 
-from risk.gate import Account, Context, Verdict
-from risk.limits import Limits
-from trading.market import Floats
+from quantd.risk.gate import Account, Context, Verdict
+from quantd.risk.limits import Limits
+from quantd.trading.market import Floats
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,27 +4,27 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from daemon.engine.alerts import alert
-from daemon.engine.executing import see_volume, work_parents
-from daemon.engine.halting import trades_again
-from daemon.engine.protecting import check_levels, split_exits
-from daemon.engine.settling import entitle
-from daemon.engine.state import State, Working
-from daemon.engine.stops import split_stops
-from trading.books import share
-from trading.effects import (
+from quantd.daemon.engine.alerts import alert
+from quantd.daemon.engine.executing import see_volume, work_parents
+from quantd.daemon.engine.halting import trades_again
+from quantd.daemon.engine.protecting import check_levels, split_exits
+from quantd.daemon.engine.settling import entitle
+from quantd.daemon.engine.state import State, Working
+from quantd.daemon.engine.stops import split_stops
+from quantd.trading.books import share
+from quantd.trading.effects import (
     Booked,
     Cancel,
     Crossed,
     Effect,
 )
-from trading.events import (
+from quantd.trading.events import (
     Action,
 )
-from trading.execution import split_row
-from trading.instruments import NANO
-from trading.market import MarketSlice
-from trading.orders import ENDED
+from quantd.trading.execution import split_row
+from quantd.trading.instruments import NANO
+from quantd.trading.market import MarketSlice
+from quantd.trading.orders import ENDED
 
 
 def on_slice(state: State, market: MarketSlice) -> Sequence[Effect]:

@@ -3,21 +3,21 @@
 from collections.abc import Sequence
 from typing import Final
 
-from daemon.engine.alerts import alert
-from daemon.engine.reports import find_basket, on_reports
-from daemon.engine.state import State, Working
-from risk.switch import REDUCE
-from trading.effects import (
+from quantd.daemon.engine.alerts import alert
+from quantd.daemon.engine.reports import find_basket, on_reports
+from quantd.daemon.engine.state import State, Working
+from quantd.risk.switch import REDUCE
+from quantd.trading.effects import (
     Again,
     Effect,
     Query,
 )
-from trading.events import (
+from quantd.trading.events import (
     CancelReported,
     NotFound,
     Unknown,
 )
-from trading.orders import ENDED, TRANSITIONS, Cause, OrderState, Reports, transition
+from quantd.trading.orders import ENDED, TRANSITIONS, Cause, OrderState, Reports, transition
 
 SENDINGS: Final = 3
 """How often an order is sent again; a venue that loses it each time is not asked for ever."""

@@ -9,7 +9,7 @@ from typing import Final, Literal
 
 from msgspec import Struct
 
-from trading.execution import split_row
+from quantd.trading.execution import split_row
 
 Style = Literal["marketable", "chase", "twap", "vwap", "participation", "open", "close"]
 

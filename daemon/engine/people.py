@@ -5,23 +5,23 @@ from typing import Final
 
 import numpy as np
 
-from daemon.engine.alerts import alert
-from daemon.engine.freezing import with_limits
-from daemon.engine.planning import give_up, plan
-from daemon.engine.rests import Own
-from daemon.engine.retraining import other_artifacts
-from daemon.engine.settling import agent_of
-from daemon.engine.state import HOUSE, State
-from daemon.engine.switching import SWITCH_NAMES, cancel_open_orders, flatten_all, move_switch
-from risk.switch import HALT, REDUCE, RUN, rearm
-from trading.books import LedgerBroken
-from trading.effects import (
+from quantd.daemon.engine.alerts import alert
+from quantd.daemon.engine.freezing import with_limits
+from quantd.daemon.engine.planning import give_up, plan
+from quantd.daemon.engine.rests import Own
+from quantd.daemon.engine.retraining import other_artifacts
+from quantd.daemon.engine.settling import agent_of
+from quantd.daemon.engine.state import HOUSE, State
+from quantd.daemon.engine.switching import SWITCH_NAMES, cancel_open_orders, flatten_all, move_switch
+from quantd.risk.switch import HALT, REDUCE, RUN, rearm
+from quantd.trading.books import LedgerBroken
+from quantd.trading.effects import (
     Effect,
     Snapshot,
     Stop,
     Switched,
 )
-from trading.events import (
+from quantd.trading.events import (
     Condition,
     Operator,
     Reloaded,
@@ -29,8 +29,8 @@ from trading.events import (
     Stopping,
     Wished,
 )
-from trading.instruments import MICRO
-from trading.orders import price_text
+from quantd.trading.instruments import MICRO
+from quantd.trading.orders import price_text
 
 TO_HALT: Final = frozenset({"store", "ledger"})
 """Conditions that stop all trading; the others leave only reducing orders."""

@@ -1,6 +1,6 @@
 """From the answers of a round to one basket: lots, each agent's limits, crossing, the house's limits.
 
-Pure, as all of the engine. A part of `daemon.engine`, apart because it is one idea.
+Pure, as all of the engine. A part of `quantd.daemon.engine`, apart because it is one idea.
 """
 
 from collections.abc import Sequence
@@ -9,21 +9,21 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from daemon.engine.halting import within_limits
-from daemon.engine.judged import Judged
-from daemon.engine.parents import WORKED, Parent
-from daemon.engine.rests import Postponed
-from daemon.engine.spending import spend
-from daemon.engine.state import HOUSE, Cross, FollowUp, Round, State, Working
-from daemon.engine.stops import in_the_way
-from daemon.engine.watching import market_context, watch_plan
-from risk.gate import Account, Context, Part, Verdict, basket, gate, granted, measure, same_book, worst_nano
-from risk.limits import Limits, Reason, override
-from risk.switch import HALT, REDUCE
-from trading.books import net, share
-from trading.effects import AgentPlan, Cancel, Effect, Planned, Portion, Worked
-from trading.market import Floats
-from trading.orders import Cause, Kind, OrderBasket, OrderState, transition
+from quantd.daemon.engine.halting import within_limits
+from quantd.daemon.engine.judged import Judged
+from quantd.daemon.engine.parents import WORKED, Parent
+from quantd.daemon.engine.rests import Postponed
+from quantd.daemon.engine.spending import spend
+from quantd.daemon.engine.state import HOUSE, Cross, FollowUp, Round, State, Working
+from quantd.daemon.engine.stops import in_the_way
+from quantd.daemon.engine.watching import market_context, watch_plan
+from quantd.risk.gate import Account, Context, Part, Verdict, basket, gate, granted, measure, same_book, worst_nano
+from quantd.risk.limits import Limits, Reason, override
+from quantd.risk.switch import HALT, REDUCE
+from quantd.trading.books import net, share
+from quantd.trading.effects import AgentPlan, Cancel, Effect, Planned, Portion, Worked
+from quantd.trading.market import Floats
+from quantd.trading.orders import Cause, Kind, OrderBasket, OrderState, transition
 
 Lots = NDArray[np.int64]
 

@@ -4,10 +4,10 @@ Policies change places, with what they remember; books, limits, schedules and na
 shadow's, so that it can come back.
 """
 
-from daemon.engine.alerts import alert
-from daemon.engine.state import State
-from daemon.engine.trial import Outcome, looked
-from trading.effects import Effect, Promotion
+from quantd.daemon.engine.alerts import alert
+from quantd.daemon.engine.state import State
+from quantd.daemon.engine.trial import Outcome, looked
+from quantd.trading.effects import Effect, Promotion
 
 
 def promote(state: State) -> list[Effect]:

@@ -8,16 +8,16 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from daemon.engine.alerts import alert
-from daemon.engine.planning import in_flight, plan, withdraw
-from daemon.engine.state import AgentState, Exit, State
-from daemon.engine.stops import in_the_way, own_levels, waits_for_its_stop
-from risk.protective import Breach, Guards, Levels, breaches, levels, touched, trailed
-from risk.switch import HALT
-from trading.effects import Effect, Protected
-from trading.instruments import MICRO
-from trading.market import Floats
-from trading.orders import OrderBasket, price_text
+from quantd.daemon.engine.alerts import alert
+from quantd.daemon.engine.planning import in_flight, plan, withdraw
+from quantd.daemon.engine.state import AgentState, Exit, State
+from quantd.daemon.engine.stops import in_the_way, own_levels, waits_for_its_stop
+from quantd.risk.protective import Breach, Guards, Levels, breaches, levels, touched, trailed
+from quantd.risk.switch import HALT
+from quantd.trading.effects import Effect, Protected
+from quantd.trading.instruments import MICRO
+from quantd.trading.market import Floats
+from quantd.trading.orders import OrderBasket, price_text
 
 
 def check_levels(state: State) -> Sequence[Effect]:

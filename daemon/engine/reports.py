@@ -3,22 +3,22 @@
 from collections.abc import Sequence
 from typing import Final
 
-from daemon.engine.alerts import alert
-from daemon.engine.coin_fees import pay_in_coin
-from daemon.engine.executing import count_fills, work_parents
-from daemon.engine.halting import refused_as_halted
-from daemon.engine.state import HOUSE, Row, State, Working
-from daemon.engine.stops import stops_ended, stops_filled
-from daemon.engine.switching import move_switch
-from risk.switch import REDUCE
-from trading.books import share
-from trading.effects import (
+from quantd.daemon.engine.alerts import alert
+from quantd.daemon.engine.coin_fees import pay_in_coin
+from quantd.daemon.engine.executing import count_fills, work_parents
+from quantd.daemon.engine.halting import refused_as_halted
+from quantd.daemon.engine.state import HOUSE, Row, State, Working
+from quantd.daemon.engine.stops import stops_ended, stops_filled
+from quantd.daemon.engine.switching import move_switch
+from quantd.risk.switch import REDUCE
+from quantd.trading.books import share
+from quantd.trading.effects import (
     Effect,
     Ended,
     Filled,
     Query,
 )
-from trading.orders import ENDED, TRANSITIONS, Cause, OrderState, Reports
+from quantd.trading.orders import ENDED, TRANSITIONS, Cause, OrderState, Reports
 
 ENDING: Final = frozenset({Cause.LAST_FILL, Cause.CANCELLED, Cause.REJECTED, Cause.EXPIRED})
 

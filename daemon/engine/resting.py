@@ -9,13 +9,13 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from daemon.engine.executing import on_its_way
-from daemon.engine.judged import Judged
-from daemon.engine.planning import in_flight, plan, withdraw
-from daemon.engine.protecting import ask_for_exits, current_levels, forget_best
-from daemon.engine.rests import Postponed, Rest
-from daemon.engine.state import HOUSE, State, Working
-from daemon.engine.stops import (
+from quantd.daemon.engine.executing import on_its_way
+from quantd.daemon.engine.judged import Judged
+from quantd.daemon.engine.planning import in_flight, plan, withdraw
+from quantd.daemon.engine.protecting import ask_for_exits, current_levels, forget_best
+from quantd.daemon.engine.rests import Postponed, Rest
+from quantd.daemon.engine.state import HOUSE, State, Working
+from quantd.daemon.engine.stops import (
     Live,
     ask_again,
     flight,
@@ -24,15 +24,15 @@ from daemon.engine.stops import (
     take_back,
     waits_for_its_stop,
 )
-from daemon.engine.watching import market_context
-from risk.gate import Account, gate, stop_basket
-from risk.protective import Kind, Levels
-from risk.switch import HALT, REDUCE
-from trading.effects import AgentPlan, Effect, Ended, Planned, Protected, Rested
-from trading.events import Event, Started, Stopping, Tick
-from trading.instruments import MICRO, NANO
-from trading.market import Floats, MarketSlice
-from trading.orders import OrderState
+from quantd.daemon.engine.watching import market_context
+from quantd.risk.gate import Account, gate, stop_basket
+from quantd.risk.protective import Kind, Levels
+from quantd.risk.switch import HALT, REDUCE
+from quantd.trading.effects import AgentPlan, Effect, Ended, Planned, Protected, Rested
+from quantd.trading.events import Event, Started, Stopping, Tick
+from quantd.trading.instruments import MICRO, NANO
+from quantd.trading.market import Floats, MarketSlice
+from quantd.trading.orders import OrderState
 
 FORGOTTEN_NS: Final = 3_600 * NANO
 """Once a stop could have been tried again for so long, nobody remembers that it was refused."""

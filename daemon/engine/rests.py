@@ -2,7 +2,7 @@
 
 from msgspec import Struct
 
-from risk.protective import Kind
+from quantd.risk.protective import Kind
 
 
 class Rest(Struct):

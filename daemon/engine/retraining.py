@@ -8,11 +8,11 @@ from collections.abc import Sequence
 
 import msgspec
 
-from daemon.engine.alerts import alert
-from daemon.engine.state import State
-from trading.effects import Effect
-from trading.events import Retrained, Started
-from trading.view import EMPTY_MEMORY
+from quantd.daemon.engine.alerts import alert
+from quantd.daemon.engine.state import State
+from quantd.trading.effects import Effect
+from quantd.trading.events import Retrained, Started
+from quantd.trading.view import EMPTY_MEMORY
 
 
 def on_retrained(state: State, news: Retrained) -> Sequence[Effect]:

@@ -3,16 +3,16 @@
 from collections.abc import Sequence
 from math import ceil
 
-from daemon.engine.alerts import alert
-from daemon.engine.state import HOUSE, State
-from daemon.engine.switching import move_switch
-from risk.switch import REDUCE, flow
-from trading.effects import Booked, Effect
-from trading.events import Action, Correction, Flow, ForeignFound, Reconciled
-from trading.execution import round_micro
-from trading.instruments import MICRO
-from trading.orders import ENDED, ForeignOrder, money_text, quantity_text
-from trading.venue import OpenOrder
+from quantd.daemon.engine.alerts import alert
+from quantd.daemon.engine.state import HOUSE, State
+from quantd.daemon.engine.switching import move_switch
+from quantd.risk.switch import REDUCE, flow
+from quantd.trading.effects import Booked, Effect
+from quantd.trading.events import Action, Correction, Flow, ForeignFound, Reconciled
+from quantd.trading.execution import round_micro
+from quantd.trading.instruments import MICRO
+from quantd.trading.orders import ENDED, ForeignOrder, money_text, quantity_text
+from quantd.trading.venue import OpenOrder
 
 
 def on_flow(state: State, moved: Flow) -> Sequence[Effect]:

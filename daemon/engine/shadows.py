@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from daemon.engine.alerts import alert
-from daemon.engine.state import State
-from trading.effects import (
+from quantd.daemon.engine.alerts import alert
+from quantd.daemon.engine.state import State
+from quantd.trading.effects import (
     Ask,
     Assessed,
     Crossed,
@@ -23,8 +23,8 @@ from trading.effects import (
     Snapshot,
     Stop,
 )
-from trading.events import Action, Decided, Event, Halted, Operator, Shade, Tick
-from trading.market import MarketSlice
+from quantd.trading.events import Action, Decided, Event, Halted, Operator, Shade, Tick
+from quantd.trading.market import MarketSlice
 
 Step = Callable[[State, Event], Sequence[Effect]]
 

@@ -10,8 +10,8 @@ from typing import Final, Literal
 import numpy as np
 from msgspec import Struct
 
-from trading.market import Floats
-from trading.statistics import (
+from quantd.trading.market import Floats
+from quantd.trading.statistics import (
     PERIODS_PER_YEAR,
     RISK_FREE_ANNUAL,
     RiskFree,

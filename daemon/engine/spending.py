@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from math import ceil
 from typing import TYPE_CHECKING, Final
 
-from risk.limits import AccountCap, Reason
-from trading.effects import Effect, Planned
-from trading.instruments import MICRO
-from trading.orders import ENDED, OrderBasket, OrderState
+from quantd.risk.limits import AccountCap, Reason
+from quantd.trading.effects import Effect, Planned
+from quantd.trading.instruments import MICRO
+from quantd.trading.orders import ENDED, OrderBasket, OrderState
 
 if TYPE_CHECKING:
-    from daemon.engine.state import State, Working
+    from quantd.daemon.engine.state import State, Working
 
 Key = tuple[int, int]
 """Sample and number of a basket."""

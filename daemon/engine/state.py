@@ -9,30 +9,30 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from daemon.engine.activity import Activity, Book
-from daemon.engine.allowance import Allowance
-from daemon.engine.judged import Judged
-from daemon.engine.parents import Execution, Parent
-from daemon.engine.rests import Own, Postponed, Rest, Retry
-from daemon.engine.shares import CapitalRules
-from daemon.engine.spending import Key, left_micro, limit
-from daemon.engine.trial import Pairing, PromotionRules
-from daemon.engine.valuation import Valuations
-from daemon.engine.watch import Watch
-from risk.gate import Account
-from risk.limits import Limits, override, tightest_exits
-from risk.measures import ones, total
-from risk.monitor import Monitor
-from risk.protective import Guards, Kind, Levels, guards
-from risk.switch import Switch
-from trading.bars import BarRing
-from trading.books import Ledger
-from trading.instruments import MICRO, Universe
-from trading.macro import MacroHistory
-from trading.market import Floats, History, MarketSlice
-from trading.orders import ENDED, OrderBasket
-from trading.sessions import Sessions
-from trading.view import EMPTY_MEMORY, Memory
+from quantd.daemon.engine.activity import Activity, Book
+from quantd.daemon.engine.allowance import Allowance
+from quantd.daemon.engine.judged import Judged
+from quantd.daemon.engine.parents import Execution, Parent
+from quantd.daemon.engine.rests import Own, Postponed, Rest, Retry
+from quantd.daemon.engine.shares import CapitalRules
+from quantd.daemon.engine.spending import Key, left_micro, limit
+from quantd.daemon.engine.trial import Pairing, PromotionRules
+from quantd.daemon.engine.valuation import Valuations
+from quantd.daemon.engine.watch import Watch
+from quantd.risk.gate import Account
+from quantd.risk.limits import Limits, override, tightest_exits
+from quantd.risk.measures import ones, total
+from quantd.risk.monitor import Monitor
+from quantd.risk.protective import Guards, Kind, Levels, guards
+from quantd.risk.switch import Switch
+from quantd.trading.bars import BarRing
+from quantd.trading.books import Ledger
+from quantd.trading.instruments import MICRO, Universe
+from quantd.trading.macro import MacroHistory
+from quantd.trading.market import Floats, History, MarketSlice
+from quantd.trading.orders import ENDED, OrderBasket
+from quantd.trading.sessions import Sessions
+from quantd.trading.view import EMPTY_MEMORY, Memory
 
 HOUSE: Final = -1
 """The house where an agent's number is expected."""

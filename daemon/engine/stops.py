@@ -9,14 +9,14 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from daemon.engine.alerts import alert
-from daemon.engine.rests import Retry
-from daemon.engine.state import Exit, State, Working
-from trading.effects import Cancel, Effect, Protected, Query
-from trading.execution import split_stop
-from trading.instruments import NANO
-from trading.market import Floats
-from trading.orders import ENDED, TRANSITIONS, Cause, OrderState, price_text
+from quantd.daemon.engine.alerts import alert
+from quantd.daemon.engine.rests import Retry
+from quantd.daemon.engine.state import Exit, State, Working
+from quantd.trading.effects import Cancel, Effect, Protected, Query
+from quantd.trading.execution import split_stop
+from quantd.trading.instruments import NANO
+from quantd.trading.market import Floats
+from quantd.trading.orders import ENDED, TRANSITIONS, Cause, OrderState, price_text
 
 PATIENCE_NS: Final = 10 * NANO
 """How long a stop that the market has come to may go on filling at the venue before its position is sold otherwise."""

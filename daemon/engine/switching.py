@@ -5,20 +5,20 @@ from typing import Final
 
 import numpy as np
 
-from daemon.engine.alerts import alert
-from daemon.engine.executing import yield_to_switch
-from daemon.engine.planning import plan
-from daemon.engine.state import HOUSE, State
-from risk.switch import REDUCE, RUN, Switch, observe, rearm, trip
-from trading.effects import (
+from quantd.daemon.engine.alerts import alert
+from quantd.daemon.engine.executing import yield_to_switch
+from quantd.daemon.engine.planning import plan
+from quantd.daemon.engine.state import HOUSE, State
+from quantd.risk.switch import REDUCE, RUN, Switch, observe, rearm, trip
+from quantd.trading.effects import (
     Cancel,
     Effect,
     Switched,
 )
-from trading.events import (
+from quantd.trading.events import (
     Tick,
 )
-from trading.orders import ENDED, TRANSITIONS, Cause, OrderState
+from quantd.trading.orders import ENDED, TRANSITIONS, Cause, OrderState
 
 SWITCH_NAMES: Final = ("RUN", "REDUCE", "HALT")
 

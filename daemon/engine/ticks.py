@@ -3,20 +3,20 @@
 from collections.abc import Sequence
 from typing import Final
 
-from daemon.engine.capital import reallocate, settle
-from daemon.engine.deciding import ask_agents
-from daemon.engine.executing import work_parents
-from daemon.engine.people import on_operator
-from daemon.engine.planning import asks_allowed, follow_ups
-from daemon.engine.promotion import promote
-from daemon.engine.protecting import ask_for_exits, forget_best, release_blocked, settle_exits
-from daemon.engine.state import HOUSE, State
-from daemon.engine.switching import cancel_open_orders, flatten_all, watch_switch
-from daemon.engine.valuation import close_dates, note_sample
-from daemon.engine.watching import watch
-from risk.switch import REDUCE, RUN
-from trading.cash_rate import earned
-from trading.effects import (
+from quantd.daemon.engine.capital import reallocate, settle
+from quantd.daemon.engine.deciding import ask_agents
+from quantd.daemon.engine.executing import work_parents
+from quantd.daemon.engine.people import on_operator
+from quantd.daemon.engine.planning import asks_allowed, follow_ups
+from quantd.daemon.engine.promotion import promote
+from quantd.daemon.engine.protecting import ask_for_exits, forget_best, release_blocked, settle_exits
+from quantd.daemon.engine.state import HOUSE, State
+from quantd.daemon.engine.switching import cancel_open_orders, flatten_all, watch_switch
+from quantd.daemon.engine.valuation import close_dates, note_sample
+from quantd.daemon.engine.watching import watch
+from quantd.risk.switch import REDUCE, RUN
+from quantd.trading.cash_rate import earned
+from quantd.trading.effects import (
     Booked,
     Cancel,
     Effect,
@@ -24,13 +24,13 @@ from trading.effects import (
     Snapshot,
     Valued,
 )
-from trading.events import (
+from quantd.trading.events import (
     Operator,
     Tick,
 )
-from trading.instruments import MICRO
-from trading.orders import ENDED, OrderState
-from trading.sessions import DAY_NS
+from quantd.trading.instruments import MICRO
+from quantd.trading.orders import ENDED, OrderState
+from quantd.trading.sessions import DAY_NS
 
 AT_SAMPLES: Final = frozenset({"reallocate", "promote"})
 """Jobs that are done at the next sample: what they weigh is valued there."""

@@ -8,9 +8,9 @@ is ever promoted is 1 - confidence at most, however its looks hang together. A p
 
 from msgspec import Struct
 
-from trading.bootstrap import Measure, paired_gain
-from trading.market import Floats
-from trading.statistics import PERIODS_PER_YEAR, RISK_FREE_ANNUAL, RiskFree, compounded, drawdowns, newest
+from quantd.trading.bootstrap import Measure, paired_gain
+from quantd.trading.market import Floats
+from quantd.trading.statistics import PERIODS_PER_YEAR, RISK_FREE_ANNUAL, RiskFree, compounded, drawdowns, newest
 
 
 class PromotionRules(Struct, frozen=True):

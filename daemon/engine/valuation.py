@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from msgspec import Struct
 
-from risk.realised import Realised
-from trading.instruments import MICRO
+from quantd.risk.realised import Realised
+from quantd.trading.instruments import MICRO
 
 if TYPE_CHECKING:
-    from daemon.engine.state import State
-    from trading.events import Tick
+    from quantd.daemon.engine.state import State
+    from quantd.trading.events import Tick
 
 KEPT: Final = 5_040
 """Samples kept: twenty years of sessions."""

@@ -7,10 +7,10 @@ import numpy as np
 from msgspec import Struct, field
 from numpy.typing import NDArray
 
-from risk.context import Context
-from risk.realised import FrozenReturns, Realised
-from risk.screen import Screen
-from trading.market import Floats
+from quantd.risk.context import Context
+from quantd.risk.realised import FrozenReturns, Realised
+from quantd.risk.screen import Screen
+from quantd.trading.market import Floats
 
 
 class FrozenWatch(Struct, frozen=True):

@@ -2,7 +2,7 @@
 have changed; and now and then a record of the house's.
 
 Whether something was measured never shows in the effects: a measurement is left out only where no level can have changed
-(`risk.screen`), and what is recorded, and when, hangs on levels and the count of samples alone.
+(`quantd.risk.screen`), and what is recorded, and when, hangs on levels and the count of samples alone.
 """
 
 from collections.abc import Sequence
@@ -10,19 +10,19 @@ from typing import Final
 
 import numpy as np
 
-from daemon.engine.alerts import limit_alerts
-from daemon.engine.state import HOUSE, State
-from daemon.engine.watch import Corridor
-from risk.context import Context, context
-from risk.gate import Account, Verdict
-from risk.held import held_values
-from risk.limits import Limits
-from risk.monitor import QUIET, Crossing, observe
-from risk.screen import Screen, screen
-from risk.standing import Portfolio, Values, standing, standings
-from risk.switch import STATE_LIMITS, Switch, losses, quiet
-from trading.effects import Assessed, Effect
-from trading.market import Floats
+from quantd.daemon.engine.alerts import limit_alerts
+from quantd.daemon.engine.state import HOUSE, State
+from quantd.daemon.engine.watch import Corridor
+from quantd.risk.context import Context, context
+from quantd.risk.gate import Account, Verdict
+from quantd.risk.held import held_values
+from quantd.risk.limits import Limits
+from quantd.risk.monitor import QUIET, Crossing, observe
+from quantd.risk.screen import Screen, screen
+from quantd.risk.standing import Portfolio, Values, standing, standings
+from quantd.risk.switch import STATE_LIMITS, Switch, losses, quiet
+from quantd.trading.effects import Assessed, Effect
+from quantd.trading.market import Floats
 
 RECORD_SAMPLES: Final = 25
 """At least one record of all limits in so many samples, five weeks. What a round was planned with is one too."""

@@ -14,24 +14,24 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from adapters.feeds.errors import FeedError
-from adapters.store.reading import Alert, Booking, EquityPoint, Reader, RiskPoint
-from daemon.assembly import rate_of
-from daemon.assessing import Metrics, metrics_of
-from daemon.config import Agent, Config, digest
-from daemon.config.schema import MANUAL
-from daemon.engine.state import State
-from daemon.engine.valuation import Gain, gains
-from daemon.limit_rows import reason_name
-from daemon.listing import AlertLine, alert_line
-from daemon.overview import LimitNow, iso, limit_now
-from daemon.shortfalls import Costed, Slices, by_symbol, shortfalls
-from daemon.version import code_version
-from risk.assessment import Assessment
-from risk.var_backtest import VarBacktest, backtest
-from trading.effects import Planned, Reallocated
-from trading.market import Floats
-from trading.statistics import (
+from quantd.adapters.feeds.errors import FeedError
+from quantd.adapters.store.reading import Alert, Booking, EquityPoint, Reader, RiskPoint
+from quantd.daemon.assembly import rate_of
+from quantd.daemon.assessing import Metrics, metrics_of
+from quantd.daemon.config import Agent, Config, digest
+from quantd.daemon.config.schema import MANUAL
+from quantd.daemon.engine.state import State
+from quantd.daemon.engine.valuation import Gain, gains
+from quantd.daemon.limit_rows import reason_name
+from quantd.daemon.listing import AlertLine, alert_line
+from quantd.daemon.overview import LimitNow, iso, limit_now
+from quantd.daemon.shortfalls import Costed, Slices, by_symbol, shortfalls
+from quantd.daemon.version import code_version
+from quantd.risk.assessment import Assessment
+from quantd.risk.var_backtest import VarBacktest, backtest
+from quantd.trading.effects import Planned, Reallocated
+from quantd.trading.market import Floats
+from quantd.trading.statistics import (
     OWN_CLOSES,
     PERIODS_PER_YEAR,
     RISK_FREE_ANNUAL,

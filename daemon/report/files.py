@@ -7,8 +7,8 @@ from typing import Final
 
 import msgspec
 
-from daemon.report.figures import Report
-from daemon.report.page import page
+from quantd.daemon.report.figures import Report
+from quantd.daemon.report.page import page
 
 KEPT: Final = 120
 """Reports of each kind that are kept."""

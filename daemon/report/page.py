@@ -10,9 +10,9 @@ from typing import Final
 import msgspec
 import numpy as np
 
-from daemon.overview import LimitNow
-from daemon.report.drawing import STYLE, chart
-from daemon.report.figures import AgentPart, LimitLine, Move, Report, Span
+from quantd.daemon.overview import LimitNow
+from quantd.daemon.report.drawing import STYLE, chart
+from quantd.daemon.report.figures import AgentPart, LimitLine, Move, Report, Span
 
 TITLES: Final = {"daily_report": "Daily risk report", "risk_report": "Weekly risk report", "hand": "Risk report"}
 MORE: Final = (

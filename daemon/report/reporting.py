@@ -3,14 +3,14 @@
 import asyncio
 from pathlib import Path
 
-from adapters.store.reading import Reader
-from daemon.assessing import assessed
-from daemon.engine.state import State
-from daemon.overview import limits_now
-from daemon.report.figures import Report, Standing, day_start, own_closes, report
-from daemon.report.files import DAYS, keep
-from daemon.service import Service
-from daemon.shortfalls import Slices
+from quantd.adapters.store.reading import Reader
+from quantd.daemon.assessing import assessed
+from quantd.daemon.engine.state import State
+from quantd.daemon.overview import limits_now
+from quantd.daemon.report.figures import Report, Standing, day_start, own_closes, report
+from quantd.daemon.report.files import DAYS, keep
+from quantd.daemon.service import Service
+from quantd.daemon.shortfalls import Slices
 
 
 def standing_of(state: State) -> Standing:

@@ -1,4 +1,4 @@
-"""What a trained forest is on disk, and the checks before any use of it; like models.artifacts, nothing in here runs.
+"""What a trained forest is on disk, and the checks before any use of it; like quantd.models.artifacts, nothing in here runs.
 
 A folder: manifest.json, policy.onnx, golden.bin (returns and the predictions they must give) and card.md. Beside them, for
 metrics only and not sealed, since it differs from run to run: timing.json.
@@ -11,17 +11,17 @@ import msgspec
 import numpy as np
 from msgspec import Struct
 
-from models import artifacts
-from models.artifacts import MANIFEST, ArtifactError, FileEntry, Golden, Window
-from models.forests.features import (
+from quantd.models import artifacts
+from quantd.models.artifacts import MANIFEST, ArtifactError, FileEntry, Golden, Window
+from quantd.models.forests.features import (
     KINDS,
     ForestFeatures,
     Kind,
     features_hash,
     features_of,
 )
-from models.forests.trees import GraphFault, read
-from trading.market import Floats
+from quantd.models.forests.trees import GraphFault, read
+from quantd.trading.market import Floats
 
 KIND: Final = "forest"
 FILES: Final = ("card.md", "golden.bin", "policy.onnx")

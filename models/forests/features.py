@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 from msgspec import Struct
 
-from trading.market import Bools, Floats
+from quantd.trading.market import Bools, Floats
 
 Kind = Literal["risk", "correlation", "allocation"]
 

@@ -7,8 +7,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from models.forests.trees import DOMAIN, DOMAIN_VERSION, INPUT, OPERATOR, OUTPUT, Trees
-from trading.market import Floats
+from quantd.models.forests.trees import DOMAIN, DOMAIN_VERSION, INPUT, OPERATOR, OUTPUT, Trees
+from quantd.trading.market import Floats
 
 OPSET = 17
 

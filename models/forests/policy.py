@@ -12,19 +12,19 @@ from zlib import crc32
 import numpy as np
 from msgspec import Struct
 
-from models.artifacts import digest_of
-from models.forests import tracking
-from models.forests.artifact import ForestArtifact
-from models.forests.card import beats_plain
-from models.forests.features import KINDS, LOOKBACK, Kind, Past, look, pairs, realised, relative, see
-from models.forests.params import NAME, AllocationParams
-from models.forests.runtime import Forest, Prediction, load_forest
-from models.forests.tracking import Track
-from strategies.allocators.risk_parity import equal_risk
-from strategies.policies.params import ParamsError, parse
-from trading.instruments import Universe
-from trading.market import Floats, Ints
-from trading.view import Memory, Noted, View
+from quantd.models.artifacts import digest_of
+from quantd.models.forests import tracking
+from quantd.models.forests.artifact import ForestArtifact
+from quantd.models.forests.card import beats_plain
+from quantd.models.forests.features import KINDS, LOOKBACK, Kind, Past, look, pairs, realised, relative, see
+from quantd.models.forests.params import NAME, AllocationParams
+from quantd.models.forests.runtime import Forest, Prediction, load_forest
+from quantd.models.forests.tracking import Track
+from quantd.strategies.allocators.risk_parity import equal_risk
+from quantd.strategies.policies.params import ParamsError, parse
+from quantd.trading.instruments import Universe
+from quantd.trading.market import Floats, Ints
+from quantd.trading.view import Memory, Noted, View
 
 MOST_ASSETS: Final = 64
 MOST_PAIRS: Final = 192
@@ -53,7 +53,7 @@ class Standing(Struct, frozen=True):
 
 
 class LearnedAllocation:
-    """Implements trading.ports.Policy. Long only; an asset without whole history gets nothing."""
+    """Implements quantd.trading.ports.Policy. Long only; an asset without whole history gets nothing."""
 
     __slots__ = ("_places", "_universe", "forests", "params")
 

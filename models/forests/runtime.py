@@ -5,12 +5,12 @@ from pathlib import Path
 import numpy as np
 from msgspec import Struct
 
-from models.artifacts import ArtifactError
-from models.forests.artifact import ForestArtifact, load
-from models.forests.features import Kind, Past, look, see
-from models.forests.trees import INPUT, OUTPUT
-from models.runtime import TOLERANCE, first_line, open_session
-from trading.market import Floats
+from quantd.models.artifacts import ArtifactError
+from quantd.models.forests.artifact import ForestArtifact, load
+from quantd.models.forests.features import Kind, Past, look, see
+from quantd.models.forests.trees import INPUT, OUTPUT
+from quantd.models.runtime import TOLERANCE, first_line, open_session
+from quantd.trading.market import Floats
 
 
 class Prediction(Struct, frozen=True):

@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 
-from trading.market import Floats
+from quantd.trading.market import Floats
 
 WINDOW: Final = 26
 """Rounds of predictions that the running error is over: half a year of sessions at a horizon of a month."""

@@ -13,18 +13,28 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from models import artifacts
-from models.artifacts import Golden, Window
-from models.forests import artifact as forest_artifact
-from models.forests.artifact import LEAST_ROWS, MOST_HORIZON, THRESHOLD, Fitted, Judged, Manifest, Scaler, Score, Shape
-from models.forests.card import card
-from models.forests.features import LOOKBACK, Kind, features_hash, features_of, look, realised, relative, see
-from models.forests.runtime import Forest, load_forest
-from models.market_data import file_digest, read_panel
-from models.panel import Panel
-from models.runtime import TOLERANCE
-from models.splits import DAY_NS, walk_forward
-from trading.market import Floats, Ints
+from quantd.models import artifacts
+from quantd.models.artifacts import Golden, Window
+from quantd.models.forests import artifact as forest_artifact
+from quantd.models.forests.artifact import (
+    LEAST_ROWS,
+    MOST_HORIZON,
+    THRESHOLD,
+    Fitted,
+    Judged,
+    Manifest,
+    Scaler,
+    Score,
+    Shape,
+)
+from quantd.models.forests.card import card
+from quantd.models.forests.features import LOOKBACK, Kind, features_hash, features_of, look, realised, relative, see
+from quantd.models.forests.runtime import Forest, load_forest
+from quantd.models.market_data import file_digest, read_panel
+from quantd.models.panel import Panel
+from quantd.models.runtime import TOLERANCE
+from quantd.models.splits import DAY_NS, walk_forward
+from quantd.trading.market import Floats, Ints
 
 Progress = Callable[[str], None]
 
@@ -196,7 +206,7 @@ def train_on(
     panel: Panel, data: dict[str, str], plan: Plan, out: Path, command: str, progress: Progress, began: float
 ) -> Manifest:
     """The same from a panel. `data`: name -> hex BLAKE2b of what it was read from; `began`: perf_counter of the start."""
-    from models.forests.graph import to_onnx, trees_of
+    from quantd.models.forests.graph import to_onnx, trees_of
 
     rows = gather(plan.predicts, panel.returns(), plan.horizon, plan.stride)
     together, folds = judge(rows, panel.day_ns, plan, progress)

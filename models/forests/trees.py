@@ -11,7 +11,7 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from trading.market import Floats, Ints
+from quantd.trading.market import Floats, Ints
 
 MOST_NODES: Final = 1 << 20
 OPERATOR: Final = "TreeEnsemble"

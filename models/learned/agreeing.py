@@ -6,10 +6,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from models.learned.manifest import SAME, Agreement
-from models.learned.runtime import LearnedAgent
-from models.sights import SightSpec, observation
-from trading.market import Floats
+from quantd.models.learned.manifest import SAME, Agreement
+from quantd.models.learned.runtime import LearnedAgent
+from quantd.models.sights import SightSpec, observation
+from quantd.trading.market import Floats
 
 PROBES: Final = 500
 EPISODE: Final = 50

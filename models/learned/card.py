@@ -1,6 +1,6 @@
 """Cards of artifacts that were made from others: what they were made from, and how far they answer alike."""
 
-from models.learned.manifest import SAME, Agreement, Manifest
+from quantd.models.learned.manifest import SAME, Agreement, Manifest
 
 
 def card_of_copy(manifest: Manifest, parent_card: str) -> str:

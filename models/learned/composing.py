@@ -7,15 +7,15 @@ from typing import Literal, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 from torch import Tensor, nn
 
-from models.learned.manifest import ActionSpec, Seat
-from models.learners.a2c import A2c
-from models.learners.dqn import Dqn
-from models.learners.ppo import Ppo
-from models.learners.sac import Sac
-from models.networks.graph import Graph, Readout
-from models.runtime import open_session
-from models.sights import SightSpec
-from trading.market import Floats
+from quantd.models.learned.manifest import ActionSpec, Seat
+from quantd.models.learners.a2c import A2c
+from quantd.models.learners.dqn import Dqn
+from quantd.models.learners.ppo import Ppo
+from quantd.models.learners.sac import Sac
+from quantd.models.networks.graph import Graph, Readout
+from quantd.models.runtime import open_session
+from quantd.models.sights import SightSpec
+from quantd.trading.market import Floats
 
 
 class Writes(Protocol):
@@ -92,7 +92,7 @@ def graph_of(
     without cash; scores float32[1, A] of discrete `allocations` float64[A, N + 1]; carried float32[1, C]; seats float32[1, S, N].
 
     `seats`: each with the assets it may hold, float64[N + 1] of 1 and 0, cash last. What a seat may not hold goes to what it may, as in
-    `models.desks`; "seats" are before their caps (an asset without a price is left out first), "weights" after them, by capital.
+    `quantd.models.desks`; "seats" are before their caps (an asset without a price is left out first), "weights" after them, by capital.
     ValueError where learner and action do not fit.
     """
     actor = actor_of(learner)

@@ -11,23 +11,23 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models.artifacts import ArtifactError
-from models.episodes import Episodes
-from models.learned import exporting
-from models.learned.agreeing import agreement
-from models.learned.card import card_of_pupil
-from models.learned.composing import Scaling
-from models.learned.manifest import Manifest, Shape, plain
-from models.learned.runtime import LearnedAgent, load_agent
-from models.learners.cloning import CloningPlan, clone, demonstrations
-from models.learners.ppo import Ppo, PpoPlan
-from models.market import Market, grid, market_of
-from models.market_data import file_digest, read_panel
-from models.normalising import Running
-from models.observations import observe
-from models.sights import features_of
-from models.simulator import Simulator
-from models.splits import Split
+from quantd.models.artifacts import ArtifactError
+from quantd.models.episodes import Episodes
+from quantd.models.learned import exporting
+from quantd.models.learned.agreeing import agreement
+from quantd.models.learned.card import card_of_pupil
+from quantd.models.learned.composing import Scaling
+from quantd.models.learned.manifest import Manifest, Shape, plain
+from quantd.models.learned.runtime import LearnedAgent, load_agent
+from quantd.models.learners.cloning import CloningPlan, clone, demonstrations
+from quantd.models.learners.ppo import Ppo, PpoPlan
+from quantd.models.market import Market, grid, market_of
+from quantd.models.market_data import file_digest, read_panel
+from quantd.models.normalising import Running
+from quantd.models.observations import observe
+from quantd.models.sights import features_of
+from quantd.models.simulator import Simulator
+from quantd.models.splits import Split
 
 CLIP: Final = 10.0
 HISTORY_DAYS: Final = 300

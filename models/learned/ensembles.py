@@ -14,16 +14,16 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from models import artifacts
-from models.artifacts import MANIFEST, ArtifactError, FileEntry
-from models.learned.manifest import KIND as LEARNED
-from models.learned.runtime import LearnedAgent, load_agent
-from models.runtime import LearnedPolicy, load_policy
-from strategies.ensembles import mean_of, median_of
-from strategies.policies.params import parse
-from trading.instruments import Universe
-from trading.market import Floats
-from trading.view import MEMORY_BYTES, Memory, View
+from quantd.models import artifacts
+from quantd.models.artifacts import MANIFEST, ArtifactError, FileEntry
+from quantd.models.learned.manifest import KIND as LEARNED
+from quantd.models.learned.runtime import LearnedAgent, load_agent
+from quantd.models.runtime import LearnedPolicy, load_policy
+from quantd.strategies.ensembles import mean_of, median_of
+from quantd.strategies.policies.params import parse
+from quantd.trading.instruments import Universe
+from quantd.trading.market import Floats
+from quantd.trading.view import MEMORY_BYTES, Memory, View
 
 KIND: Final = "ensemble"
 FILES: Final = ("card.md",)
@@ -67,7 +67,7 @@ class EnsembleParams(Struct, frozen=True):
 
 
 class LearnedEnsemble:
-    """Implements trading.ports.Policy with the members of an artifact; each keeps its own memory."""
+    """Implements quantd.trading.ports.Policy with the members of an artifact; each keeps its own memory."""
 
     __slots__ = ("_shares", "artifact", "members")
 

@@ -12,13 +12,23 @@ from numpy.typing import NDArray
 from safetensors.torch import save
 from torch import Tensor
 
-from models import artifacts, sights
-from models.learned.composing import Actor, Scaling, actor_of, graph_of
-from models.learned.manifest import FILES, TOLERANCES, Golden, Manifest, Probes, Seat, fault_of, golden_bytes, plain
-from models.learned.runtime import load_agent
-from models.market import grid
-from models.sights import SightSpec, observation
-from trading.market import Floats
+from quantd.models import artifacts, sights
+from quantd.models.learned.composing import Actor, Scaling, actor_of, graph_of
+from quantd.models.learned.manifest import (
+    FILES,
+    TOLERANCES,
+    Golden,
+    Manifest,
+    Probes,
+    Seat,
+    fault_of,
+    golden_bytes,
+    plain,
+)
+from quantd.models.learned.runtime import load_agent
+from quantd.models.market import grid
+from quantd.models.sights import SightSpec, observation
+from quantd.trading.market import Floats
 
 PROBES: Final = 6
 
@@ -124,7 +134,7 @@ def asked(learner: Any, actor: Actor, row: Tensor, *, first: bool) -> Tensor:
 
 
 def weights_of(action: Tensor, manifest: Manifest, allocations: Floats | None) -> Floats:
-    """float64[N] of what a learner did: as `models.simulator` understands it, all assets having a price."""
+    """float64[N] of what a learner did: as `quantd.models.simulator` understands it, all assets having a price."""
     assets = len(manifest.universe)
     if allocations is not None and manifest.action.kind == "discrete":
         return np.asarray(allocations[int(action[0]), :assets], dtype=np.float64)
@@ -137,7 +147,7 @@ def weights_of(action: Tensor, manifest: Manifest, allocations: Floats | None) -
 
 
 def seats_of(action: Tensor, manifest: Manifest) -> Floats:
-    """float64[S, N] of float[S, N + 1]: as `models.desks` understands it, all assets having a price."""
+    """float64[S, N] of float[S, N + 1]: as `quantd.models.desks` understands it, all assets having a price."""
     own = np.stack([own_of(seat, manifest.universe) for seat in manifest.seats])
     said = np.maximum(action.double().numpy(), 0.0) * own
     held = said[:, :-1] / np.maximum(said.sum(axis=1, keepdims=True), 1e-30)
@@ -146,7 +156,7 @@ def seats_of(action: Tensor, manifest: Manifest) -> Floats:
 
 
 def scaled(observed: Tensor, normaliser: Scaling) -> Tensor:
-    """As `models.normalising.Normalised` shows it."""
+    """As `quantd.models.normalising.Normalised` shows it."""
     mean, deviation = (torch.from_numpy(each).to(observed.dtype) for each in normaliser[:2])
     return ((observed - mean) / deviation).clamp(-normaliser.clip, normaliser.clip)
 

@@ -1,4 +1,4 @@
-"""What a learned policy is on disk, and the checks before any use of it: like models.artifacts, nothing in here runs."""
+"""What a learned policy is on disk, and the checks before any use of it: like quantd.models.artifacts, nothing in here runs."""
 
 from math import prod
 from pathlib import Path
@@ -8,12 +8,12 @@ import msgspec
 import numpy as np
 from msgspec import Struct
 
-from models import artifacts, sights
-from models.artifacts import MANIFEST, ArtifactError, FileEntry, Result, Training
-from models.learned.tensors import tensors_fault
-from models.sights import SightSpec
-from trading.market import Floats
-from trading.view import MEMORY_BYTES
+from quantd.models import artifacts, sights
+from quantd.models.artifacts import MANIFEST, ArtifactError, FileEntry, Result, Training
+from quantd.models.learned.tensors import tensors_fault
+from quantd.models.sights import SightSpec
+from quantd.trading.market import Floats
+from quantd.trading.view import MEMORY_BYTES
 
 KIND: Final = "learned"
 FILES: Final = artifacts.FILES

@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from safetensors.numpy import save
 
-from models import artifacts
-from models.artifacts import ArtifactError
-from models.learned.agreeing import PROBES, agreement, answers, probes_of
-from models.learned.card import card_of_copy
-from models.learned.manifest import FILES, TOLERANCES, LearnedArtifact, Manifest, Precision, golden_bytes
-from models.learned.runtime import LearnedAgent, load_agent
+from quantd.models import artifacts
+from quantd.models.artifacts import ArtifactError
+from quantd.models.learned.agreeing import PROBES, agreement, answers, probes_of
+from quantd.models.learned.card import card_of_copy
+from quantd.models.learned.manifest import FILES, TOLERANCES, LearnedArtifact, Manifest, Precision, golden_bytes
+from quantd.models.learned.runtime import LearnedAgent, load_agent
 
 LEAST: Final = 256
 """Numbers of a matrix that is worth rounding."""

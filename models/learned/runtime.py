@@ -8,15 +8,15 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from models.artifacts import ArtifactError
-from models.learned.manifest import TOLERANCES, LearnedArtifact, Seat, load
-from models.runtime import first_line, open_session, places
-from models.sights import observation
-from strategies.policies import nearest
-from strategies.policies.params import ParamsError, parse
-from trading.instruments import Universe
-from trading.market import Bools, Floats
-from trading.view import Memory, View
+from quantd.models.artifacts import ArtifactError
+from quantd.models.learned.manifest import TOLERANCES, LearnedArtifact, Seat, load
+from quantd.models.runtime import first_line, open_session, places
+from quantd.models.sights import observation
+from quantd.strategies.policies import nearest
+from quantd.strategies.policies.params import ParamsError, parse
+from quantd.trading.instruments import Universe
+from quantd.trading.market import Bools, Floats
+from quantd.trading.view import Memory, View
 
 CARRY: Final = "carry"
 """Its name in the memory of a policy that remembers."""
@@ -43,7 +43,7 @@ _NO_SEATS: Final = np.zeros((0, 0))
 
 
 class LearnedAgent:
-    """Implements trading.ports.Policy with the graph of an artifact. It trades exactly the symbols it was trained on, found by name;
+    """Implements quantd.trading.ports.Policy with the graph of an artifact. It trades exactly the symbols it was trained on, found by name;
     ArtifactError when asked about others. An asset without a price gets nothing."""
 
     __slots__ = (
@@ -179,7 +179,7 @@ class LearnedAgent:
         return out
 
     def _capped(self, seats: Floats, priced: Bools | None) -> Floats:
-        """As `models.desks` does: what has no price is left in cash, then all is scaled down to what a seat may invest."""
+        """As `quantd.models.desks` does: what has no price is left in cash, then all is scaled down to what a seat may invest."""
         if priced is not None:
             seats[:, ~priced] = 0.0
         held = np.maximum(seats.sum(axis=1, keepdims=True), 1e-12)

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from models.artifacts import ArtifactError, read_bytes
+from quantd.models.artifacts import ArtifactError, read_bytes
 
 SIGNATURE: Final = "signature"
 CONTEXT: Final = b"quantd artifact 1\n"

@@ -8,13 +8,13 @@ import msgspec
 import torch
 from torch import Tensor
 
-from models.learners.distributions import Family, Simplex, family
-from models.learners.rollout import Now, Rollout
-from models.networks.actor_critic import ActorCritic
-from models.networks.lstm import Lstm
-from models.networks.mlp import Mlp
-from models.networks.transformer import Layout, Sizes, Transformer
-from models.vector_env import Kind, VectorEnv
+from quantd.models.learners.distributions import Family, Simplex, family
+from quantd.models.learners.rollout import Now, Rollout
+from quantd.models.networks.actor_critic import ActorCritic
+from quantd.models.networks.lstm import Lstm
+from quantd.models.networks.mlp import Mlp
+from quantd.models.networks.transformer import Layout, Sizes, Transformer
+from quantd.models.vector_env import Kind, VectorEnv
 
 State = dict[str, Tensor | int | float | bytes]
 

@@ -10,9 +10,9 @@ import msgspec
 import torch
 from torch import Tensor
 
-from models.learners.agent import Agent
-from models.learners.descent import Adam
-from models.vector_env import VectorEnv
+from quantd.models.learners.agent import Agent
+from quantd.models.learners.descent import Adam
+from quantd.models.vector_env import VectorEnv
 
 Teacher = Callable[[Tensor], Tensor]
 """float[B, D] observations -> what to do: float[B, A] weights or positions, int64[B] allocations."""

@@ -13,8 +13,8 @@ from typing import Final, Literal, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from models.networks.graph import Readout
-from models.vector_env import Kind
+from quantd.models.networks.graph import Readout
+from quantd.models.vector_env import Kind
 
 Simplex = Literal["softmax_gaussian", "dirichlet"]
 

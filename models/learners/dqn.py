@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import smooth_l1_loss
 
-from models.learners.agent import Report, State
-from models.learners.descent import Adam
-from models.learners.off_policy import Course
-from models.learners.replay import Batch, Replay
-from models.networks.q_network import QNetwork
-from models.vector_env import Kind, VectorEnv
+from quantd.models.learners.agent import Report, State
+from quantd.models.learners.descent import Adam
+from quantd.models.learners.off_policy import Course
+from quantd.models.learners.replay import Batch, Replay
+from quantd.models.networks.q_network import QNetwork
+from quantd.models.vector_env import Kind, VectorEnv
 
 LOSSES = ("value", "error", "epsilon")
 

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 import torch
 from torch import Tensor
 
-from models.vector_env import Step, VectorEnv
+from quantd.models.vector_env import Step, VectorEnv
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.learners.sum_tree import SumTree
-from models.vector_env import Kind, Step, VectorEnv
+from quantd.models.learners.sum_tree import SumTree
+from quantd.models.vector_env import Kind, Step, VectorEnv
 
 LEAST_PRIORITY = 1e-6
 """Added to every error: a step that surprised nobody is still drawn now and then."""

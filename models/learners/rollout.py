@@ -9,9 +9,9 @@ from typing import Final, NamedTuple
 import torch
 from torch import Tensor
 
-from models.learners.distributions import Family
-from models.networks.actor_critic import ActorCritic, Heads
-from models.vector_env import VectorEnv
+from quantd.models.learners.distributions import Family
+from quantd.models.networks.actor_critic import ActorCritic, Heads
+from quantd.models.vector_env import VectorEnv
 
 
 class Now(NamedTuple):

@@ -9,10 +9,10 @@ from typing import Final, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from models.networks.actor_critic import flatten
-from models.networks.graph import Graph
-from models.networks.stacked import Linear, Perceptron
-from models.networks.transformer import Encoder, Layout, Sizes
+from quantd.models.networks.actor_critic import flatten
+from quantd.models.networks.graph import Graph
+from quantd.models.networks.stacked import Linear, Perceptron
+from quantd.models.networks.transformer import Encoder, Layout, Sizes
 
 
 def _body(

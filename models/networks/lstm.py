@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from models.networks.actor_critic import Heads, flatten, layer, slope_of
-from models.networks.graph import Graph, Readout
+from quantd.models.networks.actor_critic import Heads, flatten, layer, slope_of
+from quantd.models.networks.graph import Graph, Readout
 
 
 class Lstm(nn.Module):

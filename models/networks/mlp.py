@@ -11,8 +11,8 @@ from typing import Final, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from models.networks.actor_critic import Heads, flatten, layer, slope_of
-from models.networks.graph import Graph, Readout
+from quantd.models.networks.actor_critic import Heads, flatten, layer, slope_of
+from quantd.models.networks.graph import Graph, Readout
 
 EPSILON = 1e-5
 """Of LayerNorm, torch's default."""

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear, softsign
 
-from models.networks.actor_critic import flatten, layer, slope_of
-from models.networks.graph import Graph, Readout
+from quantd.models.networks.actor_critic import flatten, layer, slope_of
+from quantd.models.networks.graph import Graph, Readout
 
 LOG_SPREAD_LEAST, LOG_SPREAD_MOST = -5.0, 2.0
 """Bounds of the logarithm of the standard deviation, come near by x / (1 + |x|): the published code cuts, and where it is cut (or

@@ -7,7 +7,7 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
-from models.networks.graph import Graph
+from quantd.models.networks.graph import Graph
 
 
 def stacked(copies: int, *shape: int, deviation: float, random: torch.Generator) -> nn.Parameter:

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import layer_norm, scaled_dot_product_attention
 
-from models.networks.actor_critic import Heads, flatten, layer, slope_of
-from models.networks.graph import Graph, Readout
-from models.networks.stacked import Linear, stacked
-from models.sights import SightSpec
+from quantd.models.networks.actor_critic import Heads, flatten, layer, slope_of
+from quantd.models.networks.graph import Graph, Readout
+from quantd.models.networks.stacked import Linear, stacked
+from quantd.models.sights import SightSpec
 
 EPSILON = 1e-5
 """Of norms."""

@@ -15,12 +15,12 @@ import msgspec
 import polars as pl
 from msgspec import Struct
 
-from models.artifacts import MANIFEST, ArtifactError
-from models.loading import Loaded, load_artifact
-from models.market_data import file_digest, read_panel, scan
-from models.retraining.judging import SCHEMA, Rule, Verdict, judge
-from models.retraining.recipes import Progress, Recipe, recipe_of
-from models.versions import point, resolved
+from quantd.models.artifacts import MANIFEST, ArtifactError
+from quantd.models.loading import Loaded, load_artifact
+from quantd.models.market_data import file_digest, read_panel, scan
+from quantd.models.retraining.judging import SCHEMA, Rule, Verdict, judge
+from quantd.models.retraining.recipes import Progress, Recipe, recipe_of
+from quantd.models.versions import point, resolved
 
 WORTH: Final = "worth trying as a challenger"
 

@@ -7,16 +7,16 @@ from typing import Final
 import numpy as np
 from msgspec import Struct
 
-from models.artifacts import Window
-from models.panel import Panel
-from models.splits import DAY_NS, Split
-from models.walks import Walk, walk
-from strategies.policies.equal_weight import make_equal_weight
-from trading.bootstrap import Measure, paired_gain
-from trading.execution import Costs
-from trading.market import Floats
-from trading.ports import Policy, leaves
-from trading.statistics import PERIODS_PER_YEAR, Performance, compounded, drawdowns, performance
+from quantd.models.artifacts import Window
+from quantd.models.panel import Panel
+from quantd.models.splits import DAY_NS, Split
+from quantd.models.walks import Walk, walk
+from quantd.strategies.policies.equal_weight import make_equal_weight
+from quantd.trading.bootstrap import Measure, paired_gain
+from quantd.trading.execution import Costs
+from quantd.trading.market import Floats
+from quantd.trading.ports import Policy, leaves
+from quantd.trading.statistics import PERIODS_PER_YEAR, Performance, compounded, drawdowns, performance
 
 SCHEMA: Final = 1
 

@@ -1,6 +1,6 @@
-"""`python -m models.training`: the scorer's own command line, as its artifact records it."""
+"""`python -m quantd.models.training`: the scorer's own command line, as its artifact records it."""
 
-from models.training.scorer import main
+from quantd.models.training.scorer import main
 
 if __name__ == "__main__":
     raise SystemExit(main())

@@ -3,12 +3,12 @@
 from datetime import UTC, datetime
 from statistics import fmean, stdev
 
-from models.artifacts import Result
-from models.card import PARTS, looks_text, lots_text, rows_of
-from models.learned.manifest import Manifest
-from models.training.plan import MarketPlan
-from trading.cash_rate import CashRate
-from trading.statistics import sharpe_definition
+from quantd.models.artifacts import Result
+from quantd.models.card import PARTS, looks_text, lots_text, rows_of
+from quantd.models.learned.manifest import Manifest
+from quantd.models.training.plan import MarketPlan
+from quantd.trading.cash_rate import CashRate
+from quantd.trading.statistics import sharpe_definition
 
 
 def card(manifest: Manifest, market: MarketPlan, cash_rate: CashRate | None = None) -> str:

@@ -15,8 +15,8 @@ from safetensors.torch import load as tensors_of
 from safetensors.torch import save
 from torch import Tensor
 
-from models.learners.agent import State
-from models.training.plan import Plan, described
+from quantd.models.learners.agent import State
+from quantd.models.training.plan import Plan, described
 
 SCHEMA: Final = 1
 LARGEST: Final = 1 << 33

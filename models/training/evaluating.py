@@ -7,21 +7,21 @@ from typing import Final
 
 from msgspec import Struct
 
-from models.artifacts import MANIFEST, ArtifactError, kind_of, read_manifest
-from models.bundled import absent, find
-from models.forests.policy import LearnedAllocation
-from models.learned.ensembles import LearnedEnsemble
-from models.learned.manifest import KIND
-from models.learned.manifest import Manifest as LearnedManifest
-from models.loading import load_artifact
-from models.market_data import file_digest, read_panel
-from models.simulator import USUAL_COSTS
-from models.splits import DAY_NS, Split
-from models.training.plan import DataPlan, MarketPlan, restored
-from models.training.runs import day_of
-from models.walks import Walk, walk
-from strategies.policies import POLICIES
-from trading.statistics import PERIODS_PER_YEAR, SHARPE_DEFINITION, Performance, performance, sharpe_definition
+from quantd.bundled import absent, find
+from quantd.models.artifacts import MANIFEST, ArtifactError, kind_of, read_manifest
+from quantd.models.forests.policy import LearnedAllocation
+from quantd.models.learned.ensembles import LearnedEnsemble
+from quantd.models.learned.manifest import KIND
+from quantd.models.learned.manifest import Manifest as LearnedManifest
+from quantd.models.loading import load_artifact
+from quantd.models.market_data import file_digest, read_panel
+from quantd.models.simulator import USUAL_COSTS
+from quantd.models.splits import DAY_NS, Split
+from quantd.models.training.plan import DataPlan, MarketPlan, restored
+from quantd.models.training.runs import day_of
+from quantd.models.walks import Walk, walk
+from quantd.strategies.policies import POLICIES
+from quantd.trading.statistics import PERIODS_PER_YEAR, SHARPE_DEFINITION, Performance, performance, sharpe_definition
 
 WARMUP: Final = 500
 """Calendar days read before a window, so that what policies look back on is there."""

@@ -14,16 +14,16 @@ import torch
 from msgspec import Struct
 from torch import Tensor
 
-from models.learners.agent import Diverged, Report, State
-from models.training import checkpoints
-from models.training.checkpoints import Place
-from models.training.ground import CLIP, Ground, Scale
-from models.training.imitating import imitate
-from models.training.judging import evaluate
-from models.training.learning import Learner, learner_of, policy_of, policy_state, q_value, sound
-from models.training.markets import Markets
-from models.training.plan import Plan, described
-from models.training.records import Files, figures
+from quantd.models.learners.agent import Diverged, Report, State
+from quantd.models.training import checkpoints
+from quantd.models.training.checkpoints import Place
+from quantd.models.training.ground import CLIP, Ground, Scale
+from quantd.models.training.imitating import imitate
+from quantd.models.training.judging import evaluate
+from quantd.models.training.learning import Learner, learner_of, policy_of, policy_state, q_value, sound
+from quantd.models.training.markets import Markets
+from quantd.models.training.plan import Plan, described
+from quantd.models.training.records import Files, figures
 
 BEST: Final = "best"
 STOPPED: Final = "stopped"

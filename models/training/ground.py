@@ -6,12 +6,12 @@ from typing import Final, NamedTuple
 import torch
 from torch import Tensor
 
-from models.desks import Desks
-from models.market import Allocations, Market, grid
-from models.normalising import Normalised
-from models.simulator import Simulator
-from models.training.plan import MarketPlan, Plan
-from models.vector_env import Kind, Step, VectorEnv
+from quantd.models.desks import Desks
+from quantd.models.market import Allocations, Market, grid
+from quantd.models.normalising import Normalised
+from quantd.models.simulator import Simulator
+from quantd.models.training.plan import MarketPlan, Plan
+from quantd.models.vector_env import Kind, Step, VectorEnv
 
 CLIP: Final = 10.0
 """Of normalised observations, in deviations."""

@@ -7,14 +7,14 @@ import msgspec
 import torch
 from torch import Tensor
 
-from models.learners.a2c import A2c
-from models.learners.cloning import CloningPlan, clone
-from models.learners.ppo import Ppo
-from models.sights import SightSpec
-from models.training.ground import Ground
-from models.training.learning import Learner
-from models.training.markets import Markets
-from models.training.plan import Plan, PlanError
+from quantd.models.learners.a2c import A2c
+from quantd.models.learners.cloning import CloningPlan, clone
+from quantd.models.learners.ppo import Ppo
+from quantd.models.sights import SightSpec
+from quantd.models.training.ground import Ground
+from quantd.models.training.learning import Learner
+from quantd.models.training.markets import Markets
+from quantd.models.training.plan import Plan, PlanError
 
 UPDATES: Final = 3_000
 """Steps along the gradient: what it takes to leave cash alone, whose share falls by its own size only."""
@@ -23,7 +23,7 @@ UPDATES: Final = 3_000
 def imitate(plan: Plan, markets: Markets, learner: Learner, ground: Ground) -> list[float]:
     """Fits `learner` to what `plan.clone` did in the training part alone, each row with the teacher's own book and with
     one drawn; gives each pass's mean loss. These rows are also the first that the normaliser learns of. Raises PlanError."""
-    from models.teachers import demonstrations
+    from quantd.models.teachers import demonstrations
 
     if not isinstance(learner, Ppo | A2c):
         raise PlanError(f"clone = {plan.clone!r}: {plan.agent} cannot imitate; ppo and a2c can")

@@ -7,17 +7,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.artifacts import Result
-from models.episodes import WHOLE
-from models.market import Market
-from models.simulator import Simulator
-from models.training.ground import allocations_of
-from models.training.learning import Policy
-from models.training.markets import Markets, window_market
-from models.training.plan import MarketPlan, Plan
-from models.vector_env import Kind
-from trading.market import Floats
-from trading.statistics import PERIODS_PER_YEAR, RISK_FREE_ANNUAL, Performance, performance
+from quantd.models.artifacts import Result
+from quantd.models.episodes import WHOLE
+from quantd.models.market import Market
+from quantd.models.simulator import Simulator
+from quantd.models.training.ground import allocations_of
+from quantd.models.training.learning import Policy
+from quantd.models.training.markets import Markets, window_market
+from quantd.models.training.plan import MarketPlan, Plan
+from quantd.models.vector_env import Kind
+from quantd.trading.market import Floats
+from quantd.trading.statistics import PERIODS_PER_YEAR, RISK_FREE_ANNUAL, Performance, performance
 
 LEAST: Final = 1e-6
 """Part of the capital that a lost account is shown to have, as a return of minus 1 or less has no ratio."""

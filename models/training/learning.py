@@ -6,16 +6,16 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from models.desks import Seat
-from models.learners.a2c import A2c, A2cPlan
-from models.learners.agent import State
-from models.learners.dqn import Dqn, DqnPlan
-from models.learners.maddpg import Maddpg, MaddpgPlan
-from models.learners.ppo import Ppo, PpoPlan
-from models.learners.sac import Sac, SacPlan
-from models.training.ground import Scale
-from models.training.plan import LearnerPlan, MarketPlan
-from models.vector_env import VectorEnv
+from quantd.models.desks import Seat
+from quantd.models.learners.a2c import A2c, A2cPlan
+from quantd.models.learners.agent import State
+from quantd.models.learners.dqn import Dqn, DqnPlan
+from quantd.models.learners.maddpg import Maddpg, MaddpgPlan
+from quantd.models.learners.ppo import Ppo, PpoPlan
+from quantd.models.learners.sac import Sac, SacPlan
+from quantd.models.training.ground import Scale
+from quantd.models.training.plan import LearnerPlan, MarketPlan
+from quantd.models.vector_env import VectorEnv
 
 Learner = Ppo | A2c | Dqn | Sac | Maddpg
 

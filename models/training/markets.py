@@ -5,15 +5,15 @@ from datetime import date, timedelta
 
 import torch
 
-from models.bundled import absent
-from models.market import Market, market_of
-from models.market_data import dates, rate_of, read_panel
-from models.observations import Observed, observe
-from models.panel import Panel
-from models.sights import features_of
-from models.splits import Split
-from models.training.plan import Plan, PlanError
-from trading.cash_rate import CashRateError
+from quantd.bundled import absent
+from quantd.models.market import Market, market_of
+from quantd.models.market_data import dates, rate_of, read_panel
+from quantd.models.observations import Observed, observe
+from quantd.models.panel import Panel
+from quantd.models.sights import features_of
+from quantd.models.splits import Split
+from quantd.models.training.plan import Plan, PlanError
+from quantd.trading.cash_rate import CashRateError
 
 
 class Sealed(Exception):
@@ -43,7 +43,7 @@ class Markets:
         part = self.plan.splits.test
         raise Sealed(
             f"the test part ({part.first} to {part.last}) is sealed while policies are fitted, chosen and tuned; "
-            "models.training.judging.judge opens it once, when all of that is over"
+            "quantd.models.training.judging.judge opens it once, when all of that is over"
         )
 
 

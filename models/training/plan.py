@@ -10,27 +10,27 @@ from typing import Any, Final, Literal, get_args, get_type_hints
 import msgspec
 from msgspec import Struct
 
-from models import sights
-from models.bundled import find
-from models.desks import PROFILES as SEATS
-from models.desks import Diversity, Seat
-from models.episodes import Episodes
-from models.learners.a2c import A2cPlan
-from models.learners.dqn import PROFILES as DQN_PROFILES
-from models.learners.dqn import DqnPlan
-from models.learners.maddpg import MaddpgPlan
-from models.learners.ppo import PpoPlan
-from models.learners.sac import SacPlan
-from models.networks.transformer import Layout
-from models.rewards import RewardPlan
-from models.sights import SightSpec
-from models.simulator import USUAL_COSTS
-from models.splits import Split, Splits
-from models.training.lines import line_of
-from models.vector_env import Kind
-from trading.cash_rate import HIGHEST, LOWEST
-from trading.execution import Costs
-from trading.instruments import NANO, usual_lot_nano
+from quantd.bundled import find
+from quantd.models import sights
+from quantd.models.desks import PROFILES as SEATS
+from quantd.models.desks import Diversity, Seat
+from quantd.models.episodes import Episodes
+from quantd.models.learners.a2c import A2cPlan
+from quantd.models.learners.dqn import PROFILES as DQN_PROFILES
+from quantd.models.learners.dqn import DqnPlan
+from quantd.models.learners.maddpg import MaddpgPlan
+from quantd.models.learners.ppo import PpoPlan
+from quantd.models.learners.sac import SacPlan
+from quantd.models.networks.transformer import Layout
+from quantd.models.rewards import RewardPlan
+from quantd.models.sights import SightSpec
+from quantd.models.simulator import USUAL_COSTS
+from quantd.models.splits import Split, Splits
+from quantd.models.training.lines import line_of
+from quantd.models.vector_env import Kind
+from quantd.trading.cash_rate import HIGHEST, LOWEST
+from quantd.trading.execution import Costs
+from quantd.trading.instruments import NANO, usual_lot_nano
 
 AgentName = Literal["ppo", "a2c", "dqn", "sac", "maddpg"]
 LearnerPlan = PpoPlan | A2cPlan | DqnPlan | SacPlan | MaddpgPlan
@@ -194,7 +194,7 @@ class Plan(Struct, frozen=True, forbid_unknown_fields=True):
 def profiles(agent: AgentName) -> dict[str, Table]:
     """Name -> what it changes of the agent's defaults."""
     if agent == "maddpg":
-        from models.training.profiles import MARL
+        from quantd.models.training.profiles import MARL
 
         return MARL
     if agent == "dqn":

@@ -9,11 +9,11 @@ from typing import Any, Final, NamedTuple
 import msgspec
 import numpy as np
 
-from models.desks import PROFILES
-from models.features import FEATURES
-from models.observations import sight
-from models.panel import Panel
-from trading.market import Floats
+from quantd.models.desks import PROFILES
+from quantd.models.features import FEATURES
+from quantd.models.observations import sight
+from quantd.models.panel import Panel
+from quantd.trading.market import Floats
 
 UNDONE: Final = ("ESG scores", "sentiment")
 """Of the full profile as it was asked for: no such data is bundled, and none is invented."""
@@ -170,8 +170,8 @@ def _ranks(values: Floats) -> Floats:
 
 def sizes() -> Mapping[str, tuple[int, int]]:
     """Profile -> numbers that act (of all agents), and of their critics."""
-    from models.learners.maddpg import Maddpg, MaddpgPlan
-    from models.training.plan import default
+    from quantd.models.learners.maddpg import Maddpg, MaddpgPlan
+    from quantd.models.training.plan import default
 
     found = {}
     for name in MARL:

@@ -9,7 +9,7 @@ from typing import Final, Protocol
 
 import msgspec
 
-from models.learners.agent import Report
+from quantd.models.learners.agent import Report
 
 NAMES: Final = {
     "policy": "loss_policy",

@@ -8,26 +8,26 @@ from typing import Final
 
 import msgspec
 
-from models import artifacts, sights
-from models.artifacts import ArtifactError, Training, Window
-from models.learned import exporting
-from models.learned.composing import Scaling
-from models.learned.manifest import KIND, ActionSpec, Manifest, Probes, Seat, Shape
-from models.learners.agent import Diverged
-from models.learners.dqn import DqnPlan
-from models.learners.sac import SacPlan
-from models.market_data import file_digest
-from models.training import checkpoints
-from models.training.card import card
-from models.training.fitting import STOPPED, Fitted, Progress, fit
-from models.training.ground import allocations_of
-from models.training.judging import judge
-from models.training.learning import policy_of
-from models.training.markets import Markets, markets_of
-from models.training.plan import Plan, described
-from models.training.records import Tracker
-from models.training.seeds import diverged, spread
-from models.training.spreading import Executor
+from quantd.models import artifacts, sights
+from quantd.models.artifacts import ArtifactError, Training, Window
+from quantd.models.learned import exporting
+from quantd.models.learned.composing import Scaling
+from quantd.models.learned.manifest import KIND, ActionSpec, Manifest, Probes, Seat, Shape
+from quantd.models.learners.agent import Diverged
+from quantd.models.learners.dqn import DqnPlan
+from quantd.models.learners.sac import SacPlan
+from quantd.models.market_data import file_digest
+from quantd.models.training import checkpoints
+from quantd.models.training.card import card
+from quantd.models.training.fitting import STOPPED, Fitted, Progress, fit
+from quantd.models.training.ground import allocations_of
+from quantd.models.training.judging import judge
+from quantd.models.training.learning import policy_of
+from quantd.models.training.markets import Markets, markets_of
+from quantd.models.training.plan import Plan, described
+from quantd.models.training.records import Tracker
+from quantd.models.training.seeds import diverged, spread
+from quantd.models.training.spreading import Executor
 
 LOOKS: Final = "test-looks"
 """File of a run's folder: how often its test figures were made."""

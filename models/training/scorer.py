@@ -1,6 +1,6 @@
 """Trains the asset-equivariant scorer through the simulator and writes it as an artifact with its card.
 
-    python -m models.training --out models/shipped/scorer
+    python -m quantd.models.training --out models/shipped/scorer
 
 The gradient of a mean-variance utility of the account's returns relative to equal weight, both after costs, is taken through the simulated
 account itself (an analytic policy gradient: the market does not react, so the simulator is differentiable).
@@ -20,21 +20,21 @@ from numpy.typing import NDArray
 from safetensors.torch import save
 from torch import Tensor
 
-from models import artifacts
-from models.artifacts import Golden, Manifest, Network, Result, Training, Window
-from models.bundled import find
-from models.card import card
-from models.features import LOOKBACK, FeatureSpec, measure, spec_hash
-from models.market_data import file_digest, read_panel
-from models.networks.scorer import Scorer, to_onnx
-from models.observations import Sight, sight
-from models.panel import Panel
-from models.paths import episodes, simulate
-from models.runtime import TOLERANCE, load_policy
-from models.splits import Split, Splits
-from trading.execution import Costs
-from trading.instruments import NANO, usual_lot_nano
-from trading.statistics import Performance, performance
+from quantd.bundled import find
+from quantd.models import artifacts
+from quantd.models.artifacts import Golden, Manifest, Network, Result, Training, Window
+from quantd.models.card import card
+from quantd.models.features import LOOKBACK, FeatureSpec, measure, spec_hash
+from quantd.models.market_data import file_digest, read_panel
+from quantd.models.networks.scorer import Scorer, to_onnx
+from quantd.models.observations import Sight, sight
+from quantd.models.panel import Panel
+from quantd.models.paths import episodes, simulate
+from quantd.models.runtime import TOLERANCE, load_policy
+from quantd.models.splits import Split, Splits
+from quantd.trading.execution import Costs
+from quantd.trading.instruments import NANO, usual_lot_nano
+from quantd.trading.statistics import Performance, performance
 
 Progress = Callable[[str], None]
 
@@ -215,8 +215,8 @@ def train(
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Command line of `python -m models.training`."""
-    parser = argparse.ArgumentParser(prog="python -m models.training", description="Train the scorer policy.")
+    """Command line of `python -m quantd.models.training`."""
+    parser = argparse.ArgumentParser(prog="python -m quantd.models.training", description="Train the scorer policy.")
     default: Final = Plan()
     parser.add_argument("--out", type=Path, required=True, help="folder of the artifact to write")
     parser.add_argument("--bars", type=Path, default=Path("data/us_daily.parquet"), help="daily raw bars")
@@ -229,7 +229,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     plan = Plan(
         seeds=tuple(range(1, given.seeds + 1)), iterations=given.iterations, test_looks=max(1, given.test_looks)
     )
-    command = " ".join(["python -m models.training", *(sys.argv[1:] if arguments is None else arguments)])
+    command = " ".join(["python -m quantd.models.training", *(sys.argv[1:] if arguments is None else arguments)])
 
     def progress(line: str) -> None:
         sys.stderr.write(f"{line}\n")

@@ -10,12 +10,12 @@ from typing import Final
 
 from msgspec import Struct
 
-from models.learners.agent import Diverged
-from models.training import checkpoints
-from models.training.fitting import Progress, fit
-from models.training.markets import markets_of
-from models.training.plan import Plan
-from models.training.spreading import Executor, Failed
+from quantd.models.learners.agent import Diverged
+from quantd.models.training import checkpoints
+from quantd.models.training.fitting import Progress, fit
+from quantd.models.training.markets import markets_of
+from quantd.models.training.plan import Plan
+from quantd.models.training.spreading import Executor, Failed
 
 
 class SeedFailed(RuntimeError):
@@ -34,7 +34,7 @@ class SeedJob(Struct, frozen=True):
 
 
 def fit_seed(job: SeedJob, tell: Callable[[Progress], bool]) -> dict[str, bytes]:
-    """The work that `models.training.spreading` spreads; gives the files where they have to be carried back."""
+    """The work that `quantd.models.training.spreading` spreads; gives the files where they have to be carried back."""
     markets = markets_of(job.plan)
     if job.carried is None:
         fit(job.plan, markets, job.seed, Path(job.folder), tell, resume=job.resume)

@@ -100,7 +100,7 @@ SPACES: Final[Mapping[AgentName, Space]] = {
 
 
 def suggest(space: Space, draw: "Trial") -> dict[str, Value]:
-    """One value for each key, for `models.training.plan.replaced`; an Optuna trial chooses."""
+    """One value for each key, for `quantd.models.training.plan.replaced`; an Optuna trial chooses."""
     return {name: _one(name, where, draw) for name, where in space.items()}
 
 

@@ -10,9 +10,9 @@ from typing import Any, Final
 
 import optuna
 
-from models.training.plan import Plan, default, described, replaced
-from models.training.spaces import Space, Value
-from models.training.tuning import Row, Search, Sitting, importances
+from quantd.models.training.plan import Plan, default, described, replaced
+from quantd.models.training.spaces import Space, Value
+from quantd.models.training.tuning import Row, Search, Sitting, importances
 
 TRIALS: Final = "trials.csv"
 HISTORY: Final = "history.html"

@@ -15,7 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
-from models.training.records import Tracker
+from quantd.models.training.records import Tracker
 
 TrackerName = Literal["files", "mlflow", "tensorboard"]
 

@@ -24,14 +24,14 @@ from optuna.storages import BaseStorage, RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import event
 
-from models.learners.a2c import A2cPlan
-from models.learners.ppo import PpoPlan
-from models.market_data import file_digest
-from models.training.fitting import Progress, fit
-from models.training.markets import markets_of
-from models.training.plan import Plan, described, replaced
-from models.training.spaces import SPACES, Space, Value, dump, suggest, value
-from models.training.spreading import Executor, Failed
+from quantd.models.learners.a2c import A2cPlan
+from quantd.models.learners.ppo import PpoPlan
+from quantd.models.market_data import file_digest
+from quantd.models.training.fitting import Progress, fit
+from quantd.models.training.markets import markets_of
+from quantd.models.training.plan import Plan, described, replaced
+from quantd.models.training.spaces import SPACES, Space, Value, dump, suggest, value
+from quantd.models.training.spreading import Executor, Failed
 
 STUDY: Final = "study.db"
 
@@ -161,7 +161,7 @@ class Sitting(Struct, frozen=True):
 
 
 def attempt(job: Job, tell: Callable[[Evaluation], bool]) -> Tried:
-    """One trial: its plan fitted with each of its seeds. The work that `models.training.spreading` spreads."""
+    """One trial: its plan fitted with each of its seeds. The work that `quantd.models.training.spreading` spreads."""
     began = time.perf_counter()
     plan, markets = job.plan, markets_of(job.plan)
     scores: list[float] = []
@@ -188,7 +188,7 @@ def attempt(job: Job, tell: Callable[[Evaluation], bool]) -> Tried:
 
 
 class Course:
-    """Asks Optuna for trials, hands them out, and tells it how they went. A Watch of models.training.spreading."""
+    """Asks Optuna for trials, hands them out, and tells it how they went. A Watch of quantd.models.training.spreading."""
 
     def __init__(
         self, study: optuna.Study, search: Search, folder: Path | None, parallel: bool, note: Callable[[Row, int], None]

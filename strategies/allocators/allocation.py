@@ -7,9 +7,9 @@ from typing import Final
 import numpy as np
 from msgspec import Struct
 
-from trading.market import Bools, Floats
-from trading.statistics import PERIODS_PER_YEAR
-from trading.view import View
+from quantd.trading.market import Bools, Floats
+from quantd.trading.statistics import PERIODS_PER_YEAR
+from quantd.trading.view import View
 
 LEAST: Final = 20
 """Fewest samples from which anything is expected."""

@@ -5,8 +5,8 @@ from typing import Final
 import numpy as np
 from msgspec import Struct
 
-from strategies.allocators.estimates import equilibrium
-from trading.market import Floats
+from quantd.strategies.allocators.estimates import equilibrium
+from quantd.trading.market import Floats
 
 TAU: Final = 0.05
 """Uncertainty of the equilibrium beside that of returns (F. Black and R. Litterman, 1992: small)."""

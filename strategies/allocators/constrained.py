@@ -13,9 +13,9 @@ from typing import Any, Final, Literal
 import numpy as np
 from msgspec import Struct
 
-from strategies.allocators.forms import DUST, Box
-from strategies.allocators.quadratic import Infeasible
-from trading.market import Floats
+from quantd.strategies.allocators.forms import DUST, Box
+from quantd.strategies.allocators.quadratic import Infeasible
+from quantd.trading.market import Floats
 
 Objective = Literal["variance", "sharpe", "utility", "diversification", "cvar"]
 

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from strategies.allocators.forms import OPEN, Box, settled, within
-from strategies.allocators.interior import Program, bounds, solve
-from trading.market import Floats
+from quantd.strategies.allocators.forms import OPEN, Box, settled, within
+from quantd.strategies.allocators.interior import Program, bounds, solve
+from quantd.trading.market import Floats
 
 
 def minimum_cvar(returns: Floats, confidence: float = 0.95, box: Box = OPEN) -> Floats:

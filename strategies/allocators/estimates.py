@@ -4,9 +4,9 @@ from typing import Final, Literal
 
 import numpy as np
 
-from strategies.allocators.quadratic import Infeasible
-from trading.covariance import covariance, ewma_covariance, ledoit_wolf
-from trading.market import Floats
+from quantd.strategies.allocators.quadratic import Infeasible
+from quantd.trading.covariance import covariance, ewma_covariance, ledoit_wolf
+from quantd.trading.market import Floats
 
 CovarianceKind = Literal["sample", "ledoit_wolf", "ewma", "denoised"]
 MeanKind = Literal["sample", "james_stein", "equilibrium"]

@@ -11,9 +11,9 @@ from typing import Final
 import numpy as np
 from msgspec import Struct
 
-from strategies.allocators.interior import Program, bounds, solve
-from strategies.allocators.quadratic import Infeasible, bounded, nonnegative
-from trading.market import Bools, Floats
+from quantd.strategies.allocators.interior import Program, bounds, solve
+from quantd.strategies.allocators.quadratic import Infeasible, bounded, nonnegative
+from quantd.trading.market import Bools, Floats
 
 RIDGE: Final = 1e-10
 """Added to the unit diagonal of correlations: among instruments that are one, the weights are then equal ones."""

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from strategies.allocators.forms import OPEN, Box, scaled, within
-from trading.market import Floats
+from quantd.strategies.allocators.forms import OPEN, Box, scaled, within
+from quantd.trading.market import Floats
 
 Linkage = list[tuple[int, int, float]]
 """Merges in order of distance: (cluster, cluster, distance). Leaves are 0 .. n-1, the k-th merge makes cluster n + k;

@@ -10,8 +10,8 @@ from typing import Final
 import numpy as np
 from msgspec import Struct
 
-from strategies.allocators.quadratic import Infeasible
-from trading.market import Bools, Floats
+from quantd.strategies.allocators.quadratic import Infeasible
+from quantd.trading.market import Bools, Floats
 
 ITERATIONS: Final = 80
 

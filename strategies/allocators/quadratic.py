@@ -7,7 +7,7 @@ from typing import Final
 
 import numpy as np
 
-from trading.market import Bools, Floats
+from quantd.trading.market import Bools, Floats
 
 PATIENCE: Final = 4
 """Block exchanges without progress before one variable at a time is exchanged."""

@@ -4,9 +4,9 @@ from typing import Final
 
 import numpy as np
 
-from strategies.allocators.forms import OPEN, Box, scaled, within
-from strategies.allocators.quadratic import Infeasible
-from trading.market import Floats
+from quantd.strategies.allocators.forms import OPEN, Box, scaled, within
+from quantd.strategies.allocators.quadratic import Infeasible
+from quantd.trading.market import Floats
 
 TOLERANCE: Final = 1e-9
 """Newton decrement squared at which one more step leaves an error of about as much."""

@@ -1,10 +1,10 @@
 """Features: declared sets of columns made of bars, books and macro series, the same for training and for trading."""
 
-from strategies.features.batch import compute
-from strategies.features.families import FAMILIES, UNAVAILABLE
-from strategies.features.inputs import Inputs, as_known
-from strategies.features.specs import SETS, Feature, FeatureError, FeatureSpec, feature, shipped, spec_of
-from strategies.features.stream import FeatureStream
+from quantd.strategies.features.batch import compute
+from quantd.strategies.features.families import FAMILIES, UNAVAILABLE
+from quantd.strategies.features.inputs import Inputs, as_known
+from quantd.strategies.features.specs import SETS, Feature, FeatureError, FeatureSpec, feature, shipped, spec_of
+from quantd.strategies.features.stream import FeatureStream
 
 __all__ = [
     "FAMILIES",

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from strategies.features.specs import Across
-from trading.market import Floats
+from quantd.strategies.features.specs import Across
+from quantd.trading.market import Floats
 
 STILL = 1e-9
 """Values nearer than this fraction of the row's largest are equal: rounding makes no ranks."""

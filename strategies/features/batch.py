@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from strategies.features.across import across
-from strategies.features.inputs import (
+from quantd.strategies.features.across import across
+from quantd.strategies.features.inputs import (
     BARS,
     Inputs,
     book_fields,
@@ -17,11 +17,11 @@ from strategies.features.inputs import (
     progress,
     refuse_missing,
 )
-from strategies.features.specs import Feature, FeatureSpec
-from strategies.indicators.batch import evaluate, together
-from strategies.indicators.nodes import Node
-from strategies.indicators.table import bars_present, cleaned
-from trading.market import Bools, Floats
+from quantd.strategies.features.specs import Feature, FeatureSpec
+from quantd.strategies.indicators.batch import evaluate, together
+from quantd.strategies.indicators.nodes import Node
+from quantd.strategies.indicators.table import bars_present, cleaned
+from quantd.trading.market import Bools, Floats
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,9 @@ from typing import Final
 
 import numpy as np
 
-from strategies.indicators import INDICATORS, build
-from strategies.indicators.bars import BENCHMARK, CLOSE, TRUE_RANGE, VOLUME
-from strategies.indicators.nodes import (
+from quantd.strategies.indicators import INDICATORS, build
+from quantd.strategies.indicators.bars import BENCHMARK, CLOSE, TRUE_RANGE, VOLUME
+from quantd.strategies.indicators.nodes import (
     Field,
     Node,
     deviation,
@@ -22,7 +22,7 @@ from strategies.indicators.nodes import (
     ratio,
     wilder,
 )
-from strategies.signals import SIGNALS
+from quantd.strategies.signals import SIGNALS
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from strategies.features.specs import FeatureSpec
-from trading.market import Floats
+from quantd.strategies.features.specs import FeatureSpec
+from quantd.trading.market import Floats
 
 BARS: Final = ("open", "high", "low", "close", "volume")
 

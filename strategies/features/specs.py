@@ -13,8 +13,8 @@ from typing import Final, Literal
 import msgspec
 from msgspec import Struct
 
-from strategies.features.families import FAMILIES, UNAVAILABLE, Family
-from strategies.indicators.nodes import Node
+from quantd.strategies.features.families import FAMILIES, UNAVAILABLE, Family
+from quantd.strategies.indicators.nodes import Node
 
 FEATURES_VERSION: Final = 1
 """Raised when the meaning of a feature changes; part of every hash."""

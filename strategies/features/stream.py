@@ -9,13 +9,13 @@ from typing import Final
 
 import numpy as np
 
-from strategies.features.across import across
-from strategies.features.batch import timelines
-from strategies.features.inputs import BARS, book_fields, periods, progress, refuse_missing
-from strategies.features.specs import FeatureSpec
-from strategies.indicators.stream import Stream
-from strategies.indicators.table import bars_present
-from trading.market import Bools, Floats
+from quantd.strategies.features.across import across
+from quantd.strategies.features.batch import timelines
+from quantd.strategies.features.inputs import BARS, book_fields, periods, progress, refuse_missing
+from quantd.strategies.features.specs import FeatureSpec
+from quantd.strategies.indicators.stream import Stream
+from quantd.strategies.indicators.table import bars_present
+from quantd.trading.market import Bools, Floats
 
 _NONE: Final[Mapping[str, Floats]] = {}
 _NOTHING: Final[Mapping[str, float]] = {}

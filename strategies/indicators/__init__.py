@@ -1,5 +1,5 @@
 """Technical indicators: one table from a name to what it is made of, for one bar and for a whole history."""
 
-from strategies.indicators.table import INDICATORS, Indicator, batch, build, stream
+from quantd.strategies.indicators.table import INDICATORS, Indicator, batch, build, stream
 
 __all__ = ["INDICATORS", "Indicator", "batch", "build", "stream"]

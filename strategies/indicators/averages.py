@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from strategies.indicators import windows
-from strategies.indicators.bars import CLOSE, HIGH, LOW, MEDIAN, VOLUME
-from strategies.indicators.nodes import (
+from quantd.strategies.indicators import windows
+from quantd.strategies.indicators.bars import CLOSE, HIGH, LOW, MEDIAN, VOLUME
+from quantd.strategies.indicators.nodes import (
     Node,
     Point,
     absolute,
@@ -19,7 +19,7 @@ from strategies.indicators.nodes import (
     total,
     window,
 )
-from trading.market import Floats
+from quantd.trading.market import Floats
 
 Outputs = dict[str, Node]
 

@@ -4,9 +4,21 @@ from typing import Final
 
 import numpy as np
 
-from strategies.indicators.nodes import Field, Node, Point, absolute, change, lag, larger, lowest, point, ratio, total
-from strategies.indicators.nodes import highest as highest_of
-from trading.market import Floats
+from quantd.strategies.indicators.nodes import (
+    Field,
+    Node,
+    Point,
+    absolute,
+    change,
+    lag,
+    larger,
+    lowest,
+    point,
+    ratio,
+    total,
+)
+from quantd.strategies.indicators.nodes import highest as highest_of
+from quantd.trading.market import Floats
 
 OPEN: Final = Field("open")
 HIGH: Final = Field("high")

@@ -10,8 +10,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from strategies.indicators.nodes import Adaptive, Field, Lag, Node, Point, Recursion, Window, ordered
-from trading.market import Bools, Floats
+from quantd.strategies.indicators.nodes import Adaptive, Field, Lag, Node, Point, Recursion, Window, ordered
+from quantd.trading.market import Bools, Floats
 
 SPENT: Final = 1e-300
 """A power of a decay below this adds nothing any more."""

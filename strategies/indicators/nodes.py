@@ -13,9 +13,9 @@ from typing import Final, Literal, TypeAlias
 
 import numpy as np
 
-from strategies.indicators import windows
-from strategies.indicators.windows import Kernel
-from trading.market import Floats
+from quantd.strategies.indicators import windows
+from quantd.strategies.indicators.windows import Kernel
+from quantd.trading.market import Floats
 
 SETTLED: Final = 1e-6
 """The share of a recursion's start that is left when it is called settled."""

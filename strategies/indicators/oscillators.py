@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from strategies.indicators import windows
-from strategies.indicators.averages import Outputs, wma_of
-from strategies.indicators.bars import (
+from quantd.strategies.indicators import windows
+from quantd.strategies.indicators.averages import Outputs, wma_of
+from quantd.strategies.indicators.bars import (
     CLOSE,
     GAIN,
     HIGH,
@@ -19,7 +19,7 @@ from strategies.indicators.bars import (
     VOLUME,
     place_in_range,
 )
-from strategies.indicators.nodes import (
+from quantd.strategies.indicators.nodes import (
     Node,
     absolute,
     change,

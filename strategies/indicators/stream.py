@@ -9,8 +9,8 @@ from typing import Final
 
 import numpy as np
 
-from strategies.indicators.nodes import Adaptive, Field, Lag, Node, Point, Recursion, Window, ordered
-from trading.market import Bools, Floats
+from quantd.strategies.indicators.nodes import Adaptive, Field, Lag, Node, Point, Recursion, Window, ordered
+from quantd.trading.market import Bools, Floats
 
 SLACK: Final = 192
 """Rows a tape has beyond what is looked back on: it is copied to its start once in so many bars."""

@@ -10,12 +10,12 @@ from typing import Final
 
 import numpy as np
 
-from strategies.indicators import averages, oscillators, trend, volatility, volume
-from strategies.indicators.averages import Outputs
-from strategies.indicators.batch import evaluate, together
-from strategies.indicators.nodes import Node
-from strategies.indicators.stream import Stream
-from trading.market import Bools, Floats
+from quantd.strategies.indicators import averages, oscillators, trend, volatility, volume
+from quantd.strategies.indicators.averages import Outputs
+from quantd.strategies.indicators.batch import evaluate, together
+from quantd.strategies.indicators.nodes import Node
+from quantd.strategies.indicators.stream import Stream
+from quantd.trading.market import Bools, Floats
 
 
 @dataclass(frozen=True, slots=True)

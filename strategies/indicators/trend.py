@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from strategies.indicators import windows
-from strategies.indicators.averages import Outputs, efficiency_ratio
-from strategies.indicators.bars import CLOSE, DOWN, HIGH, LOW, OPEN, RANGE, TRUE_RANGE, UP
-from strategies.indicators.nodes import (
+from quantd.strategies.indicators import windows
+from quantd.strategies.indicators.averages import Outputs, efficiency_ratio
+from quantd.strategies.indicators.bars import CLOSE, DOWN, HIGH, LOW, OPEN, RANGE, TRUE_RANGE, UP
+from quantd.strategies.indicators.nodes import (
     Node,
     absolute,
     change,

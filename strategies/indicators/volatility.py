@@ -4,10 +4,10 @@ from math import log
 
 import numpy as np
 
-from strategies.indicators import windows
-from strategies.indicators.averages import Outputs
-from strategies.indicators.bars import CLOSE, HIGH, LOW, OPEN, TRUE_RANGE
-from strategies.indicators.nodes import (
+from quantd.strategies.indicators import windows
+from quantd.strategies.indicators.averages import Outputs
+from quantd.strategies.indicators.bars import CLOSE, HIGH, LOW, OPEN, TRUE_RANGE
+from quantd.strategies.indicators.nodes import (
     deviation,
     growth,
     highest,

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from strategies.indicators import windows
-from strategies.indicators.averages import Outputs
-from strategies.indicators.bars import BENCHMARK, CLOSE, HIGH, LOW, MEDIAN, MONEY_FLOW, RANGE, VOLUME, share
-from strategies.indicators.nodes import (
+from quantd.strategies.indicators import windows
+from quantd.strategies.indicators.averages import Outputs
+from quantd.strategies.indicators.bars import BENCHMARK, CLOSE, HIGH, LOW, MEDIAN, MONEY_FLOW, RANGE, VOLUME, share
+from quantd.strategies.indicators.nodes import (
     absolute,
     change,
     deviation,

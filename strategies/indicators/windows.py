@@ -11,7 +11,7 @@ from typing import Final
 
 import numpy as np
 
-from trading.market import Floats
+from quantd.trading.market import Floats
 
 One = Callable[..., Floats]
 """(window float64[width, N], ..) -> float64[N]."""

@@ -2,15 +2,15 @@
 
 from collections.abc import Callable, Mapping
 
-from strategies.policies.allocating import Allocator
-from strategies.policies.black_litterman import make_black_litterman
-from strategies.policies.dynamic import Dynamic, DynamicParams, make_dynamic
-from strategies.policies.ensemble import Ensemble, EnsembleParams, make_ensemble
-from strategies.policies.equal_weight import EqualWeight, make_equal_weight
-from strategies.policies.fixed_mix import FixedMix, make_fixed_mix
-from strategies.policies.growth import make_kelly, make_merton
-from strategies.policies.inverse_volatility import InverseVolatility, make_inverse_volatility
-from strategies.policies.mean_variance import (
+from quantd.strategies.policies.allocating import Allocator
+from quantd.strategies.policies.black_litterman import make_black_litterman
+from quantd.strategies.policies.dynamic import Dynamic, DynamicParams, make_dynamic
+from quantd.strategies.policies.ensemble import Ensemble, EnsembleParams, make_ensemble
+from quantd.strategies.policies.equal_weight import EqualWeight, make_equal_weight
+from quantd.strategies.policies.fixed_mix import FixedMix, make_fixed_mix
+from quantd.strategies.policies.growth import make_kelly, make_merton
+from quantd.strategies.policies.inverse_volatility import InverseVolatility, make_inverse_volatility
+from quantd.strategies.policies.mean_variance import (
     make_hrp,
     make_max_diversification,
     make_max_sharpe,
@@ -18,15 +18,15 @@ from strategies.policies.mean_variance import (
     make_min_cvar,
     make_min_variance,
 )
-from strategies.policies.members import MAX_DEPTH, Composite, Load, MemberError, MemberFailed
-from strategies.policies.momentum import Momentum, make_momentum
-from strategies.policies.momentum_tilted import MomentumTilted, MomentumTiltedParams, make_momentum_tilted
-from strategies.policies.params import ParamsError, nearest
-from strategies.policies.passive import BuyAndHold, HoldAll, make_buy_and_hold, make_hold_all
-from strategies.policies.regime_switched import RegimeSwitched, RegimeSwitchedParams, make_regime_switched
-from strategies.policies.risk_parity import make_risk_parity
-from strategies.policies.signals import Signals, make_signals
-from trading.ports import Policy
+from quantd.strategies.policies.members import MAX_DEPTH, Composite, Load, MemberError, MemberFailed
+from quantd.strategies.policies.momentum import Momentum, make_momentum
+from quantd.strategies.policies.momentum_tilted import MomentumTilted, MomentumTiltedParams, make_momentum_tilted
+from quantd.strategies.policies.params import ParamsError, nearest
+from quantd.strategies.policies.passive import BuyAndHold, HoldAll, make_buy_and_hold, make_hold_all
+from quantd.strategies.policies.regime_switched import RegimeSwitched, RegimeSwitchedParams, make_regime_switched
+from quantd.strategies.policies.risk_parity import make_risk_parity
+from quantd.strategies.policies.signals import Signals, make_signals
+from quantd.trading.ports import Policy
 
 POLICIES: dict[str, Callable[[Mapping[str, object]], Policy]] = {
     "black_litterman": make_black_litterman,

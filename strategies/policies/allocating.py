@@ -9,17 +9,17 @@ from typing import Annotated, Final, Generic, TypeVar
 import numpy as np
 from msgspec import Meta, Struct
 
-from strategies.allocators.constrained import load
-from strategies.allocators.estimates import VARIANCE_FLOOR, CovarianceKind, covariance_of
-from strategies.allocators.forms import Box, at_volatility, inverse_volatility, minimum_variance
-from strategies.allocators.quadratic import Infeasible
-from strategies.policies.params import ParamsError, nearest
-from strategies.stale import standing_still
-from trading.covariance import DECAY
-from trading.instruments import Universe
-from trading.market import Bools, Floats
-from trading.statistics import PERIODS_PER_YEAR
-from trading.view import HOLD, Hold, Memory, Noted, View
+from quantd.strategies.allocators.constrained import load
+from quantd.strategies.allocators.estimates import VARIANCE_FLOOR, CovarianceKind, covariance_of
+from quantd.strategies.allocators.forms import Box, at_volatility, inverse_volatility, minimum_variance
+from quantd.strategies.allocators.quadratic import Infeasible
+from quantd.strategies.policies.params import ParamsError, nearest
+from quantd.strategies.stale import standing_still
+from quantd.trading.covariance import DECAY
+from quantd.trading.instruments import Universe
+from quantd.trading.market import Bools, Floats
+from quantd.trading.statistics import PERIODS_PER_YEAR
+from quantd.trading.view import HOLD, Hold, Memory, Noted, View
 
 NAMED: Final = 5
 """Instruments a note names before it counts the others."""
@@ -114,7 +114,7 @@ FIRST_MINIMUM: Final = (("minimum variance", minimum_variance_form), *LAST)
 
 @dataclass(frozen=True, slots=True)
 class Allocator(Generic[P]):
-    """Implements trading.ports.Policy. Takes part: an instrument whose whole lookback is known and which moved in it.
+    """Implements quantd.trading.ports.Policy. Takes part: an instrument whose whole lookback is known and which moved in it.
 
     With `whole` the form's weights add up to 1 and are scaled to `invested`; without, they are what it says, at most
     `invested` in sum. `fallbacks` follow when it raises or answers nonsense; when all fail the book is held.
@@ -215,7 +215,7 @@ class Allocator(Generic[P]):
 
 
 def moving(returns: Floats) -> Bools:
-    """bool[N], which columns of float64[S, N] are known throughout, vary, and do not stand still (strategies.stale)."""
+    """bool[N], which columns of float64[S, N] are known throughout, vary, and do not stand still (quantd.strategies.stale)."""
     rows = len(returns)
     centred = returns - returns.sum(axis=0) / rows
     variance = np.einsum("ij,ij->j", centred, centred)

@@ -7,13 +7,13 @@ from typing import Annotated, Literal
 import numpy as np
 from msgspec import Meta, Struct
 
-from strategies.allocators.black_litterman import RISK_AVERSION, TAU, doubt_of, posterior
-from strategies.allocators.forms import maximum_sharpe, maximum_utility
-from strategies.policies.allocating import FIRST_MINIMUM, Allocator, BoundedParams, Case, by_symbol, require
-from strategies.policies.mean_variance import RiskAversion, RiskFree
-from strategies.policies.params import ParamsError, parse
-from trading.market import Floats
-from trading.statistics import RISK_FREE_ANNUAL
+from quantd.strategies.allocators.black_litterman import RISK_AVERSION, TAU, doubt_of, posterior
+from quantd.strategies.allocators.forms import maximum_sharpe, maximum_utility
+from quantd.strategies.policies.allocating import FIRST_MINIMUM, Allocator, BoundedParams, Case, by_symbol, require
+from quantd.strategies.policies.mean_variance import RiskAversion, RiskFree
+from quantd.strategies.policies.params import ParamsError, parse
+from quantd.trading.market import Floats
+from quantd.trading.statistics import RISK_FREE_ANNUAL
 
 
 class Opinion(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -7,10 +7,10 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from strategies.allocators.constrained import Limits, Objective, available, constrained
-from strategies.policies.allocating import BoundedParams, Case, Share
-from strategies.policies.params import ParamsError, nearest
-from trading.market import Floats
+from quantd.strategies.allocators.constrained import Limits, Objective, available, constrained
+from quantd.strategies.policies.allocating import BoundedParams, Case, Share
+from quantd.strategies.policies.params import ParamsError, nearest
+from quantd.trading.market import Floats
 
 
 class Constraints(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

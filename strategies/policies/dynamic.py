@@ -7,7 +7,7 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from strategies.policies.members import (
+from quantd.strategies.policies.members import (
     Load,
     Loaded,
     Member,
@@ -20,12 +20,12 @@ from strategies.policies.members import (
     under,
     words_of,
 )
-from strategies.regimes import RegimeModel, RegimeParams, in_force, model_of
-from strategies.sizing import at_most, momentum_of, volatility_factor
-from strategies.tilting import momentum_scores
-from trading.market import Floats
-from trading.ports import Policy
-from trading.view import Hold, Memory, Noted, View
+from quantd.strategies.regimes import RegimeModel, RegimeParams, in_force, model_of
+from quantd.strategies.sizing import at_most, momentum_of, volatility_factor
+from quantd.strategies.tilting import momentum_scores
+from quantd.trading.market import Floats
+from quantd.trading.ports import Policy
+from quantd.trading.view import Hold, Memory, Noted, View
 
 Exposure = Annotated[float, Meta(ge=0.0, le=2.0)]
 

@@ -7,8 +7,8 @@ from typing import Annotated, Final, Literal
 import numpy as np
 from msgspec import Meta, Struct
 
-from strategies.ensembles import agreed_of, drifted, mean_of, median_of, performance_shares
-from strategies.policies.members import (
+from quantd.strategies.ensembles import agreed_of, drifted, mean_of, median_of, performance_shares
+from quantd.strategies.policies.members import (
     Load,
     Loaded,
     Member,
@@ -22,10 +22,10 @@ from strategies.policies.members import (
     under,
     words_of,
 )
-from strategies.policies.params import ParamsError
-from trading.market import Floats
-from trading.ports import Policy
-from trading.view import HOLD, Hold, Memory, Noted, View
+from quantd.strategies.policies.params import ParamsError
+from quantd.trading.market import Floats
+from quantd.trading.ports import Policy
+from quantd.trading.view import HOLD, Hold, Memory, Noted, View
 
 TRACK: Final = 4_000
 """Most numbers of a record of performance: half of what a policy may remember."""

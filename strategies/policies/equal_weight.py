@@ -8,9 +8,9 @@ from typing import Annotated
 import numpy as np
 from msgspec import Meta, Struct
 
-from strategies.policies.params import parse
-from trading.market import Floats
-from trading.view import Memory, View
+from quantd.strategies.policies.params import parse
+from quantd.trading.market import Floats
+from quantd.trading.view import Memory, View
 
 
 class EqualWeightParams(Struct, frozen=True):

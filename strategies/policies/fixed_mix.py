@@ -8,10 +8,10 @@ from math import isfinite
 import numpy as np
 from msgspec import Struct
 
-from strategies.policies.params import ParamsError, nearest, parse
-from trading.instruments import Universe
-from trading.market import Floats
-from trading.view import Memory, View
+from quantd.strategies.policies.params import ParamsError, nearest, parse
+from quantd.trading.instruments import Universe
+from quantd.trading.market import Floats
+from quantd.trading.view import Memory, View
 
 
 class FixedMixParams(Struct, frozen=True):

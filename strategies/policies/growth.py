@@ -5,13 +5,13 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from strategies.allocators.estimates import MeanKind, expected_returns
-from strategies.allocators.forms import merton
-from strategies.policies.allocating import Allocator, Case, EstimateParams, Share
-from strategies.policies.mean_variance import RiskAversion, RiskFree
-from strategies.policies.params import parse
-from trading.market import Floats
-from trading.statistics import RISK_FREE_ANNUAL
+from quantd.strategies.allocators.estimates import MeanKind, expected_returns
+from quantd.strategies.allocators.forms import merton
+from quantd.strategies.policies.allocating import Allocator, Case, EstimateParams, Share
+from quantd.strategies.policies.mean_variance import RiskAversion, RiskFree
+from quantd.strategies.policies.params import parse
+from quantd.trading.market import Floats
+from quantd.trading.statistics import RISK_FREE_ANNUAL
 
 
 class GrowthParams(EstimateParams, frozen=True, kw_only=True):

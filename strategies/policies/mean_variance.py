@@ -6,11 +6,11 @@ from typing import Annotated, TypeVar
 
 from msgspec import Meta
 
-from strategies.allocators.cvar import minimum_cvar
-from strategies.allocators.estimates import MeanKind, expected_returns
-from strategies.allocators.forms import maximum_diversification, maximum_sharpe, mean_variance
-from strategies.allocators.hierarchy import hierarchical_risk_parity
-from strategies.policies.allocating import (
+from quantd.strategies.allocators.cvar import minimum_cvar
+from quantd.strategies.allocators.estimates import MeanKind, expected_returns
+from quantd.strategies.allocators.forms import maximum_diversification, maximum_sharpe, mean_variance
+from quantd.strategies.allocators.hierarchy import hierarchical_risk_parity
+from quantd.strategies.policies.allocating import (
     FIRST_MINIMUM,
     LAST,
     Allocator,
@@ -20,10 +20,10 @@ from strategies.policies.allocating import (
     minimum_variance_form,
     require,
 )
-from strategies.policies.constraints import ConstrainedParams, require_solver, solved
-from strategies.policies.params import ParamsError, parse
-from trading.market import Floats
-from trading.statistics import RISK_FREE_ANNUAL
+from quantd.strategies.policies.constraints import ConstrainedParams, require_solver, solved
+from quantd.strategies.policies.params import ParamsError, parse
+from quantd.trading.market import Floats
+from quantd.trading.statistics import RISK_FREE_ANNUAL
 
 RiskAversion = Annotated[float, Meta(gt=0.0, le=1e4)]
 RiskFree = Annotated[float, Meta(ge=-0.1, le=1.0)]

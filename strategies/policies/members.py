@@ -12,10 +12,10 @@ import msgspec
 import numpy as np
 from msgspec import Struct
 
-from strategies.policies.params import ParamsError, nearest
-from trading.market import Floats
-from trading.ports import Policy
-from trading.view import HOLD, Hold, Memory, Noted, View
+from quantd.strategies.policies.params import ParamsError, nearest
+from quantd.trading.market import Floats
+from quantd.trading.ports import Policy
+from quantd.trading.view import HOLD, Hold, Memory, Noted, View
 
 MAX_DEPTH: Final = 4
 """Composites within composites: deeper is a mistake, or a policy that names itself."""
@@ -128,7 +128,7 @@ def under(space: str, memory: Memory) -> dict[str, Any]:
 
 
 def leaves_with_memory(policy: Policy, memory: Memory, path: str = "") -> Iterator[tuple[str, Policy, Memory]]:
-    """Each of trading.ports.leaves with its own part of `memory`, and the path of members that leads to it (`0/bull`, empty
+    """Each of quantd.trading.ports.leaves with its own part of `memory`, and the path of members that leads to it (`0/bull`, empty
     for the policy itself and what only rules stand around). What a policy is made of (`inside`) remembers under its
     `spaces`, in the same order; one that has none hands its memory on as it is."""
     inside: tuple[Policy, ...] = getattr(policy, "inside", ())

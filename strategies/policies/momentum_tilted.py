@@ -6,7 +6,7 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from strategies.policies.members import (
+from quantd.strategies.policies.members import (
     Load,
     Loaded,
     Member,
@@ -18,11 +18,11 @@ from strategies.policies.members import (
     params_of,
     under,
 )
-from strategies.sizing import momentum_of
-from strategies.tilting import momentum_scores, tilted
-from trading.market import Floats
-from trading.ports import Policy
-from trading.view import Hold, Memory, Noted, View
+from quantd.strategies.sizing import momentum_of
+from quantd.strategies.tilting import momentum_scores, tilted
+from quantd.trading.market import Floats
+from quantd.trading.ports import Policy
+from quantd.trading.view import Hold, Memory, Noted, View
 
 
 class MomentumTiltedParams(Struct, frozen=True):

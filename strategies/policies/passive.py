@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 from msgspec import Struct
 
-from strategies.policies.equal_weight import equal_weights
-from strategies.policies.params import parse
-from trading.market import Floats
-from trading.view import HOLD, Hold, Memory, View
+from quantd.strategies.policies.equal_weight import equal_weights
+from quantd.strategies.policies.params import parse
+from quantd.trading.market import Floats
+from quantd.trading.view import HOLD, Hold, Memory, View
 
 
 class PassiveParams(Struct, frozen=True):

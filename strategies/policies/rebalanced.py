@@ -7,9 +7,9 @@ from typing import Final, Literal
 import numpy as np
 from msgspec import Struct
 
-from strategies.ensembles import drifted
-from strategies.policies.members import RULED, noted, own_memory, under
-from strategies.rebalancing import (
+from quantd.strategies.ensembles import drifted
+from quantd.strategies.policies.members import RULED, noted, own_memory, under
+from quantd.strategies.rebalancing import (
     PERIODS,
     correlation_change,
     covariance_of,
@@ -20,11 +20,11 @@ from strategies.rebalancing import (
     volatility_ratio,
     worth_trading,
 )
-from strategies.regimes import RegimeParams, in_force, market_of, model_of
-from trading.market import Floats
-from trading.ports import Policy
-from trading.sessions import DAY_NS
-from trading.view import HOLD, Hold, Memory, Noted, View
+from quantd.strategies.regimes import RegimeParams, in_force, market_of, model_of
+from quantd.trading.market import Floats
+from quantd.trading.ports import Policy
+from quantd.trading.sessions import DAY_NS
+from quantd.trading.view import HOLD, Hold, Memory, Noted, View
 
 FOLLOW_UPS: Final = 2
 """Times that what was asked for is asked for again, while the book is not there: sales come before purchases."""
@@ -62,7 +62,7 @@ class CostAware(Struct, frozen=True):
 class RebalanceRules(Struct, frozen=True):
     """`when` a rebalance is due: "always", "calendar" (the first answer in a period of `every`), "threshold" (a weight is
     off by more than `drift`, or a share of the risk by more than `risk_drift`), or "event" (one of `events`, but not
-    within `wait` samples of the last). What is traded then is limited as `strategies.rebalancing.limited` says."""
+    within `wait` samples of the last). What is traded then is limited as `quantd.strategies.rebalancing.limited` says."""
 
     when: Literal["always", "calendar", "threshold", "event"] = "always"
     every: str = "month"

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import numpy as np
 from msgspec import Meta, Struct
 
-from strategies.policies.members import (
+from quantd.strategies.policies.members import (
     Load,
     Loaded,
     Member,
@@ -20,11 +20,11 @@ from strategies.policies.members import (
     under,
     words_of,
 )
-from strategies.policies.params import ParamsError
-from strategies.regimes import REGIMES, RegimeModel, RegimeParams, in_force, model_of
-from trading.market import Floats
-from trading.ports import Policy
-from trading.view import Hold, Memory, Noted, View
+from quantd.strategies.policies.params import ParamsError
+from quantd.strategies.regimes import REGIMES, RegimeModel, RegimeParams, in_force, model_of
+from quantd.trading.market import Floats
+from quantd.trading.ports import Policy
+from quantd.trading.view import Hold, Memory, Noted, View
 
 
 class Branch(Struct, frozen=True, forbid_unknown_fields=True):

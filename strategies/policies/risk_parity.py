@@ -6,11 +6,11 @@ from typing import Annotated
 import numpy as np
 from msgspec import Meta
 
-from strategies.allocators.estimates import CovarianceKind
-from strategies.allocators.risk_parity import risk_parity
-from strategies.policies.allocating import LAST, Allocator, BoundedParams, Case, by_symbol, require
-from strategies.policies.params import parse
-from trading.market import Floats
+from quantd.strategies.allocators.estimates import CovarianceKind
+from quantd.strategies.allocators.risk_parity import risk_parity
+from quantd.strategies.policies.allocating import LAST, Allocator, BoundedParams, Case, by_symbol, require
+from quantd.strategies.policies.params import parse
+from quantd.trading.market import Floats
 
 
 class RiskParityParams(BoundedParams, frozen=True, kw_only=True):

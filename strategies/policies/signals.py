@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import numpy as np
 from msgspec import Meta, Struct
 
-from strategies.policies.inverse_volatility import inverse_deviations
-from strategies.policies.params import ParamsError, parse
-from trading.bars import FIELDS
-from trading.market import Floats
-from trading.view import Memory, View
+from quantd.strategies.policies.inverse_volatility import inverse_deviations
+from quantd.strategies.policies.params import ParamsError, parse
+from quantd.trading.bars import FIELDS
+from quantd.trading.market import Floats
+from quantd.trading.view import Memory, View
 
 if TYPE_CHECKING:
-    from strategies.features import FeatureSpec
+    from quantd.strategies.features import FeatureSpec
 
 VOLATILITY_SAMPLES = 63
 """What the size `inverse_volatility` is measured on."""
@@ -64,7 +64,7 @@ class Signals:
     def features(self, view: View) -> Floats:
         """float64[N, F], the newest row. Features that relate an instrument to the benchmark are of the newest complete
         date."""
-        from strategies.features import Inputs, compute
+        from quantd.strategies.features import Inputs, compute
 
         bars = view.bars(self.spec.lookback)
         universe = view.universe
@@ -85,7 +85,7 @@ class Signals:
 
     def scores(self, features: Floats) -> Floats:
         """float64[N], weighted sum of ranks about their middle; NaN for who takes no part."""
-        from strategies.features.across import across
+        from quantd.strategies.features.across import across
 
         features = features[:, : len(self.weights)].copy()
         features[~np.isfinite(features).all(axis=1)] = np.nan
@@ -142,7 +142,7 @@ def make_signals(params: Mapping[str, object]) -> Signals:
     for key, named in (("features", own.features), ("exposure", own.exposure)):
         if not all(isfinite(w) for w in named.values()):
             raise ParamsError(f"signals: {key} has a finite weight for each name")
-    from strategies.features import FeatureError, spec_of
+    from quantd.strategies.features import FeatureError, spec_of
 
     try:
         spec = spec_of((*own.features, *own.exposure))

@@ -6,11 +6,11 @@ from typing import Literal
 import numpy as np
 from msgspec import Struct
 
-from strategies.policies.members import RULED, noted, own_memory, under
-from strategies.policies.params import nearest
-from strategies.rebalancing import covariance_of
-from strategies.regimes import RegimeParams, in_force, model_of
-from strategies.sizing import (
+from quantd.strategies.policies.members import RULED, noted, own_memory, under
+from quantd.strategies.policies.params import nearest
+from quantd.strategies.rebalancing import covariance_of
+from quantd.strategies.regimes import RegimeParams, in_force, model_of
+from quantd.strategies.sizing import (
     at_most,
     favourable,
     kelly_factor,
@@ -19,10 +19,10 @@ from strategies.sizing import (
     spread_out,
     volatility_factor,
 )
-from strategies.stale import standing_still
-from trading.market import Floats
-from trading.ports import Policy
-from trading.view import HOLD, Hold, Memory, Noted, View
+from quantd.strategies.stale import standing_still
+from quantd.trading.market import Floats
+from quantd.trading.ports import Policy
+from quantd.trading.view import HOLD, Hold, Memory, Noted, View
 
 
 class RegimeExposure(Struct, frozen=True):

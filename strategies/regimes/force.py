@@ -4,10 +4,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from strategies.regimes.models import REGIMES, RegimeModel, RegimeParams, market_of
-from trading.market import Floats
-from trading.sessions import DAY_NS
-from trading.view import Memory, View
+from quantd.strategies.regimes.models import REGIMES, RegimeModel, RegimeParams, market_of
+from quantd.trading.market import Floats
+from quantd.trading.sessions import DAY_NS
+from quantd.trading.view import Memory, View
 
 
 class InForce(NamedTuple):

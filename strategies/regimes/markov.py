@@ -8,8 +8,8 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from strategies.regimes.mixture import FLOOR, TOLERANCE, States, log_densities, starts, states_from
-from trading.market import Floats
+from quantd.strategies.regimes.mixture import FLOOR, TOLERANCE, States, log_densities, starts, states_from
+from quantd.trading.market import Floats
 
 STAY: Final = 0.95
 """Probability of staying in a state that a fit begins with: regimes last about a month."""

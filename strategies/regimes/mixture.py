@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from trading.market import Floats
+from quantd.trading.market import Floats
 
 FLOOR: Final = 1e-4
 """Added to each covariance's diagonal, as a share of the samples' own variance: no state may shrink onto one sample."""

@@ -10,11 +10,11 @@ from typing import Annotated, Any, Final, Literal, NamedTuple, Protocol
 import numpy as np
 from msgspec import Meta, Struct
 
-from strategies.regimes.markov import Markov, filtered, fit_markov
-from strategies.regimes.mixture import States, fit_mixture, responsibilities
-from strategies.regimes.thresholds import YEAR, annual_volatility, direction_of, level_of, regime_of, trend_of
-from trading.market import Floats
-from trading.view import Memory, View
+from quantd.strategies.regimes.markov import Markov, filtered, fit_markov
+from quantd.strategies.regimes.mixture import States, fit_mixture, responsibilities
+from quantd.strategies.regimes.thresholds import YEAR, annual_volatility, direction_of, level_of, regime_of, trend_of
+from quantd.trading.market import Floats
+from quantd.trading.view import Memory, View
 
 REGIMES: Final = ("bull", "bear", "volatile")
 

@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from trading.market import Floats
+from quantd.trading.market import Floats
 
 YEAR: Final = 252
 """Samples a year, as every annual figure here counts them."""

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from adapters.listener import Listener
+from quantd.adapters.listener import Listener
 from tests.bus_world import certificate, until
 
 

@@ -7,27 +7,26 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-import risk.gate
-from risk.gate import RUN, Account, Context, Verdict, worst_nano
-from risk.limits import AccountCap, Limits, override
+import quantd.risk.gate
+from quantd.risk.gate import RUN, Account, Context, Verdict, worst_nano
+from quantd.risk.limits import AccountCap, Limits, override
+from quantd.trading.instruments import NANO
 from tests.adversary.judge import judge
 from tests.risk_cases import Book, Floats, make_context, scenario_returns
-from trading.instruments import NANO
+from tests.support.checkout import DATA
 
 Gate = Callable[[Context, Account, Floats, Limits, int], Verdict]
 
 CASH = 100_000.0
-DATA = Path(__file__).parents[2] / "data"
 
 
 def real_gate(ctx: Context, account: Account, asked: Floats, limits: Limits, switch: int) -> Verdict:
     """The gate as it stands, looked up at each call, so that a planted fault is the one that is asked."""
-    return risk.gate.gate(ctx, account, asked, limits, switch)
+    return quantd.risk.gate.gate(ctx, account, asked, limits, switch)
 
 
 @dataclass(slots=True)

@@ -11,7 +11,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from risk.gate import HALT, RUN, Verdict
+from quantd.risk.gate import HALT, RUN, Verdict
+from quantd.trading.instruments import NANO
 from tests.risk_cases import (
     CLOSE,
     Book,
@@ -20,7 +21,6 @@ from tests.risk_cases import (
     orders_of,
     state_breaches,
 )
-from trading.instruments import NANO
 
 MOST_VERTICES = 8
 """Orders up to which every subset is looked at."""

@@ -11,23 +11,23 @@ from typing import Any
 
 import numpy as np
 
-from daemon.engine.planning import market_context
-from daemon.engine.state import HOUSE
-from daemon.timeline import Item
-from risk.gate import worst_nano
-from risk.limits import Correlation, Limits, Tail, override
+from quantd.daemon.engine.planning import market_context
+from quantd.daemon.engine.state import HOUSE
+from quantd.daemon.timeline import Item
+from quantd.risk.gate import worst_nano
+from quantd.risk.limits import Correlation, Limits, Tail, override
+from quantd.trading.effects import Effect, Ended, Filled, Planned
+from quantd.trading.events import Action, Event, Reconciled, Reports, Tick
+from quantd.trading.execution import Costs
+from quantd.trading.instruments import MICRO, NANO
+from quantd.trading.market import MarketSlice
+from quantd.trading.orders import OrderBasket
+from quantd.trading.sessions import DAY_NS
 from tests.adversary.arena import Tally
 from tests.adversary.judge import fill_states
 from tests.engine_world import START, World, block
 from tests.risk_cases import CLOSE, Book, Orders, States, numerators, state_breaches
 from tests.simulation.setting import HOUR, _policy
-from trading.effects import Effect, Ended, Filled, Planned
-from trading.events import Action, Event, Reconciled, Reports, Tick
-from trading.execution import Costs
-from trading.instruments import MICRO, NANO
-from trading.market import MarketSlice
-from trading.orders import OrderBasket
-from trading.sessions import DAY_NS
 
 ROWS = 20
 """Samples that portfolio limits look back."""

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import Protocol
 
+from quantd.trading.instruments import Universe
+from quantd.trading.orders import Kind, OrderBasket
 from tests.conformance.rig import Row
-from trading.instruments import Universe
-from trading.orders import Kind, OrderBasket
 
 
 class Prices(Protocol):

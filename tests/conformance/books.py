@@ -3,17 +3,17 @@
 import asyncio
 from collections.abc import Callable, Iterable
 
-from daemon.engine import step
-from daemon.engine.state import AgentRules, Rules, State, Working
-from risk.limits import Limits
+from quantd.daemon.engine import step
+from quantd.daemon.engine.state import AgentRules, Rules, State, Working
+from quantd.risk.limits import Limits
+from quantd.trading.effects import Again, Effect, Query
+from quantd.trading.events import CancelReported, Condition, Flow, NotFound, Unknown
+from quantd.trading.instruments import Universe
+from quantd.trading.orders import Cause, OrderBasket, OrderState, Reports
+from quantd.trading.ports import Broker, BrokerNews
+from quantd.trading.sessions import DAY_NS, Sessions
+from quantd.trading.venue import VenueFlow
 from tests.conformance.rig import CASH_MICRO, Truth
-from trading.effects import Again, Effect, Query
-from trading.events import CancelReported, Condition, Flow, NotFound, Unknown
-from trading.instruments import Universe
-from trading.orders import Cause, OrderBasket, OrderState, Reports
-from trading.ports import Broker, BrokerNews
-from trading.sessions import DAY_NS, Sessions
-from trading.venue import VenueFlow
 
 
 class Books:

@@ -1,7 +1,7 @@
 """What must hold of an order whatever became of its requests: checked against the venue's truth at every step."""
 
+from quantd.trading.orders import ENDED, OrderBasket, OrderState
 from tests.conformance.scene import Scene
-from trading.orders import ENDED, OrderBasket, OrderState
 
 NEVER = (OrderState.REJECTED, OrderState.EXPIRED)
 

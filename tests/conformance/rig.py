@@ -5,10 +5,10 @@ from typing import Literal, Protocol
 
 from msgspec import Struct
 
-from trading.instruments import Universe
-from trading.orders import Kind, OrderBasket
-from trading.ports import Broker
-from trading.venue import VenueFlow
+from quantd.trading.instruments import Universe
+from quantd.trading.orders import Kind, OrderBasket
+from quantd.trading.ports import Broker
+from quantd.trading.venue import VenueFlow
 
 Fault = Literal[
     "429",  # too many requests, Retry-After short; nothing was accepted

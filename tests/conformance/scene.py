@@ -3,10 +3,10 @@
 import asyncio
 from collections.abc import Callable
 
+from quantd.trading.orders import ENDED, TRANSITIONS, Cause, OrderBasket, OrderState
+from quantd.trading.ports import Broker
 from tests.conformance.books import Books, Ear
 from tests.conformance.rig import Rig, Role, Row
-from trading.orders import ENDED, TRANSITIONS, Cause, OrderBasket, OrderState
-from trading.ports import Broker
 
 ROUNDS = 8
 """How often the engine may ask about the same thing before a case gives up."""

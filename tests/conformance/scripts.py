@@ -11,14 +11,14 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Final, get_args
 
+from quantd.trading.events import NotFound
+from quantd.trading.orders import ENDED, OrderBasket
+from quantd.trading.ports import Broker
 from tests.conformance.books import Books
 from tests.conformance.outcomes import settled, wrong
 from tests.conformance.rig import Fault, On, Rig, Row, StreamFault
 from tests.conformance.scene import Scene
 from tests.conformance.suite import RIGS
-from trading.events import NotFound
-from trading.orders import ENDED, OrderBasket
-from trading.ports import Broker
 
 FAULTS: Final[tuple[Fault, ...]] = get_args(Fault)
 ONS: Final[tuple[On, ...]] = ("submit", "cancel", "query", "replace")

@@ -14,11 +14,11 @@ from typing import Final, get_args
 
 from msgspec import Struct
 
+from quantd.trading.orders import ENDED, OrderBasket, OrderState
 from tests.conformance.outcomes import settled, wrong
 from tests.conformance.rig import Fault, On, Rig, Row
 from tests.conformance.scene import Scene
 from tests.conformance.suite import RIGS
-from trading.orders import ENDED, OrderBasket, OrderState
 
 FAULTS: Final[tuple[Fault, ...]] = tuple(f for f in get_args(Fault) if not f.startswith("429"))
 BATCH: Final = 16

@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
-from daemon.engine.activity import Activity, Book
-from daemon.engine.freezing import freeze, thaw
-from daemon.engine.planning import plan
-from daemon.engine.state import HOUSE
-from risk.limits import Limits, Rate, Reason
+from quantd.daemon.engine.activity import Activity, Book
+from quantd.daemon.engine.freezing import freeze, thaw
+from quantd.daemon.engine.planning import plan
+from quantd.daemon.engine.state import HOUSE
+from quantd.risk.limits import Limits, Rate, Reason
+from quantd.trading.effects import Planned, Valued
+from quantd.trading.sessions import DAY_NS
 from tests.engine_world import CASH, START, World, block, sessions, walk
-from trading.effects import Planned, Valued
-from trading.sessions import DAY_NS
 
 DAYS = 60
 HOUR = DAY_NS // 24

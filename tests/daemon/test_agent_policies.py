@@ -1,25 +1,24 @@
 """Sizing and rebalancing as a configuration says them: what is built, in which order, and what a mistake looks like."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from daemon.agent_policies import policy_of, rebalance_of, sizing_of
-from daemon.assembly import assemble
-from daemon.config import ConfigError, load
-from daemon.known import known_names
-from daemon.opening import begin
-from daemon.policies import PolicyError
-from research.record import Record
-from strategies.policies import EqualWeight
-from strategies.policies.members import leaves_with_memory
-from strategies.policies.rebalanced import CostAware, Rebalanced, RebalanceRules
-from strategies.policies.sized import Sized, SizingRules
-from trading.effects import Ask, Effect, Planned
+from quantd.daemon.agent_policies import policy_of, rebalance_of, sizing_of
+from quantd.daemon.assembly import assemble
+from quantd.daemon.config import ConfigError, load
+from quantd.daemon.known import known_names
+from quantd.daemon.opening import begin
+from quantd.daemon.policies import PolicyError
+from quantd.research.record import Record
+from quantd.strategies.policies import EqualWeight
+from quantd.strategies.policies.members import leaves_with_memory
+from quantd.strategies.policies.rebalanced import CostAware, Rebalanced, RebalanceRules
+from quantd.strategies.policies.sized import Sized, SizingRules
+from quantd.trading.effects import Ask, Effect, Planned
+from tests.support.checkout import ROOT
 
-ROOT = Path(__file__).parents[2]
 HEAD = f"""\
 [universe]
 symbols = ["SPY", "QQQ", "IWM", "AAPL", "BAC"]

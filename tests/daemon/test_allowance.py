@@ -5,20 +5,20 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from daemon.engine import step
-from daemon.engine.allowance import Allowance
-from daemon.engine.freezing import freeze, in_force, thaw, with_limits
-from daemon.engine.state import HOUSE, State
-from daemon.room import Book, risk_now
-from risk.case import Account
-from risk.context import context
-from risk.gate import gate
-from risk.limits import AccountCap, Limits, Reason, override
+from quantd.daemon.engine import step
+from quantd.daemon.engine.allowance import Allowance
+from quantd.daemon.engine.freezing import freeze, in_force, thaw, with_limits
+from quantd.daemon.engine.state import HOUSE, State
+from quantd.daemon.room import Book, risk_now
+from quantd.risk.case import Account
+from quantd.risk.context import context
+from quantd.risk.gate import gate
+from quantd.risk.limits import AccountCap, Limits, Reason, override
+from quantd.trading.effects import Planned
+from quantd.trading.events import Flow, Tick
+from quantd.trading.instruments import MICRO, Instrument, Universe
+from quantd.trading.orders import OrderBasket
 from tests.engine_world import CASH, World, block, walk
-from trading.effects import Planned
-from trading.events import Flow, Tick
-from trading.instruments import MICRO, Instrument, Universe
-from trading.orders import OrderBasket
 
 CAP = 150_000
 

@@ -6,12 +6,12 @@ import msgspec
 import numpy as np
 import pytest
 
-from daemon.assessing import METRICS, Metrics, assessed, metrics_of, settings_of
-from daemon.engine.state import State
-from risk.limits import Limits, Liquidity, Tail
+from quantd.daemon.assessing import METRICS, Metrics, assessed, metrics_of, settings_of
+from quantd.daemon.engine.state import State
+from quantd.risk.limits import Limits, Liquidity, Tail
+from quantd.trading.instruments import Universe
+from quantd.trading.market import History
 from tests.engine_world import World, block, walk
-from trading.instruments import Universe
-from trading.market import History
 
 
 def world(seed: int = 3, days: int = 180) -> World:
@@ -126,7 +126,7 @@ def test_each_agent_is_assessed_on_its_own_book() -> None:
 
 
 def test_looking_changes_nothing() -> None:
-    from daemon.engine.freezing import freeze
+    from quantd.daemon.engine.freezing import freeze
 
     state = state_of()
     before = freeze(state)

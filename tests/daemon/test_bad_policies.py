@@ -3,16 +3,16 @@ failures, and everybody else trades on."""
 
 import pytest
 
-from daemon.app import Options
-from daemon.assembly import assemble
-from daemon.cli.beginning import write_policy
-from daemon.cli.configuration import read
-from daemon.deadline import Deadline
-from daemon.worker import Apart
-from risk.switch import REDUCE, RUN
+from quantd.daemon.app import Options
+from quantd.daemon.assembly import assemble
+from quantd.daemon.cli.beginning import write_policy
+from quantd.daemon.cli.configuration import read
+from quantd.daemon.deadline import Deadline
+from quantd.daemon.worker import Apart
+from quantd.risk.switch import REDUCE, RUN
+from quantd.trading.effects import Effect, Publish
+from quantd.trading.events import Decided, Event, Tick
 from tests.edge_world import ROOT
-from trading.effects import Effect, Publish
-from trading.events import Decided, Event, Tick
 
 BAD = {
     "raising": "    raise ValueError('not today')",
@@ -141,5 +141,5 @@ def test_what_init_writes_has_a_test_that_passes_and_lines_that_can_be_read(worl
     assert done.returncode == 0, done.stdout
     assert "2 passed" in done.stdout
     source = (world / "healthy.py").read_text()
-    assert "import daemon" not in source
-    assert "import trading" not in source
+    assert "import quantd.daemon" not in source
+    assert "import quantd.trading" not in source

@@ -4,16 +4,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from daemon.engine import step
-from daemon.engine.freezing import freeze, thaw
-from daemon.engine.state import AgentRules, Rules, State, Working
-from risk.limits import Limits
-from risk.switch import REDUCE, RUN
-from trading.effects import Filled, Publish
-from trading.events import Action, Busted
-from trading.instruments import MICRO, NANO, Instrument, Universe
-from trading.orders import Cause, OrderBasket, OrderState, Reports
-from trading.sessions import DAY_NS, Sessions
+from quantd.daemon.engine import step
+from quantd.daemon.engine.freezing import freeze, thaw
+from quantd.daemon.engine.state import AgentRules, Rules, State, Working
+from quantd.risk.limits import Limits
+from quantd.risk.switch import REDUCE, RUN
+from quantd.trading.effects import Filled, Publish
+from quantd.trading.events import Action, Busted
+from quantd.trading.instruments import MICRO, NANO, Instrument, Universe
+from quantd.trading.orders import Cause, OrderBasket, OrderState, Reports
+from quantd.trading.sessions import DAY_NS, Sessions
 
 UNIVERSE = Universe((Instrument("A"), Instrument("B", lot_nano=NANO // 1000)))
 CASH = 10**6 * MICRO

@@ -9,23 +9,23 @@ from typing import Any
 import aiohttp
 import pytest
 
-from daemon.assembly import Parts
-from daemon.by_hand import compared, correction, found, how_of
-from daemon.commanding import NotDone
-from daemon.engine import step
-from daemon.engine.settling import free_micro
-from daemon.timeline import instants
+from quantd.daemon.assembly import Parts
+from quantd.daemon.by_hand import compared, correction, found, how_of
+from quantd.daemon.commanding import NotDone
+from quantd.daemon.engine import step
+from quantd.daemon.engine.settling import free_micro
+from quantd.daemon.timeline import instants
+from quantd.trading.codec import decode
+from quantd.trading.effects import Booked, Publish
+from quantd.trading.events import Flow, Halted, Wished
+from quantd.trading.sessions import DAY_NS
+from quantd.trading.venue import VenueAccount
 from tests.daemon.test_outside import NOW, parts, slices, stretch, venue_of
 from tests.edge_world import CONFIG, quantd
 from tests.engine_world import World as Engine
 from tests.engine_world import block, walk
 from tests.remote_world import Remote, Script
 from tests.test_api import RUN, World
-from trading.codec import decode
-from trading.effects import Booked, Publish
-from trading.events import Flow, Halted, Wished
-from trading.sessions import DAY_NS
-from trading.venue import VenueAccount
 
 BY_HAND = (
     CONFIG.replace("max_position_weight = 0.25", "max_position_weight = 0.6")
@@ -322,7 +322,7 @@ async def test_a_comparison_is_made_when_it_is_asked_for_and_not_when_something_
 
 
 async def test_cash_is_the_venues_business_where_there_is_one(tmp_path: Path) -> None:
-    from daemon.by_hand import flow
+    from quantd.daemon.by_hand import flow
 
     _, service, _ = await with_a_difference(tmp_path)
     with pytest.raises(NotDone, match="reports what is paid in and out itself") as refused:

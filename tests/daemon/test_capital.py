@@ -6,14 +6,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from daemon.engine.freezing import freeze, thaw
-from daemon.engine.shares import CapitalRules, Regime, amounts, shrunken, stepped, wanted, within
-from daemon.engine.state import HOUSE
-from risk.limits import Limits, override
-from risk.switch import losses
+from quantd.daemon.engine.freezing import freeze, thaw
+from quantd.daemon.engine.shares import CapitalRules, Regime, amounts, shrunken, stepped, wanted, within
+from quantd.daemon.engine.state import HOUSE
+from quantd.risk.limits import Limits, override
+from quantd.risk.switch import losses
+from quantd.trading.effects import Publish, Reallocated, Valued
+from quantd.trading.events import Tick
 from tests.engine_world import CASH, World, block, walk
-from trading.effects import Publish, Reallocated, Valued
-from trading.events import Tick
 
 LOOSE = Limits(in_flight=1.0, max_cash_debit=1.0)
 

@@ -13,24 +13,24 @@ import numpy as np
 import pytest
 from aiohttp import web
 
-from adapters.calendars import day_ns
-from adapters.store.store import Store
-from daemon.assembly import assemble_live
-from daemon.carrying import INTO
-from daemon.engine import step
-from daemon.engine.carrying import carry_of, unfit
-from daemon.engine.freezing import freeze, thaw
-from daemon.engine.rests import Own
-from daemon.engine.state import AgentRules, Rules, State
-from daemon.past import saved_config
-from risk.limits import PROFILES, Limits, Protective, override
-from risk.switch import REDUCE
+from quantd.adapters.calendars import day_ns
+from quantd.adapters.store.store import Store
+from quantd.daemon.assembly import assemble_live
+from quantd.daemon.carrying import INTO
+from quantd.daemon.engine import step
+from quantd.daemon.engine.carrying import carry_of, unfit
+from quantd.daemon.engine.freezing import freeze, thaw
+from quantd.daemon.engine.rests import Own
+from quantd.daemon.engine.state import AgentRules, Rules, State
+from quantd.daemon.past import saved_config
+from quantd.risk.limits import PROFILES, Limits, Protective, override
+from quantd.risk.switch import REDUCE
+from quantd.trading.codec import decode
+from quantd.trading.events import Carried, Operator, Started
+from quantd.trading.instruments import Instrument, Universe
 from tests.edge_world import CONFIG, answer, environment, quantd, write
 from tests.engine_world import CASH, World, block, sessions, walk
 from tests.venues.served import served
-from trading.codec import decode
-from trading.events import Carried, Operator, Started
-from trading.instruments import Instrument, Universe
 
 FIRST = CONFIG
 LATER = CONFIG.replace("start = 2019-01-02", "start = 2019-04-01").replace("end = 2019-03-29", "end = 2019-06-28")
@@ -262,7 +262,7 @@ def test_a_symbol_is_added_to_a_daemon_that_runs_by_its_configuration_and_one_si
         (tmp_path / "vendor.toml").write_text(MAPPING.replace("{base}", f"http://127.0.0.1:{port}"))
         write(tmp_path, LIVE.replace("{symbols}", '["AAA", "BBB"]'))
         daemon = subprocess.Popen(
-            [sys.executable, "-m", "daemon.cli", "run", "--quiet"],
+            [sys.executable, "-m", "quantd.daemon.cli", "run", "--quiet"],
             cwd=tmp_path,
             env=environment(),
             stderr=subprocess.PIPE,
@@ -292,7 +292,7 @@ def test_a_closed_date_is_added_to_a_daemon_that_runs_by_its_configuration_and_o
         (tmp_path / "vendor.toml").write_text(MAPPING.replace("{base}", f"http://127.0.0.1:{port}"))
         write(tmp_path, text)
         daemon = subprocess.Popen(
-            [sys.executable, "-m", "daemon.cli", "run", "--quiet"],
+            [sys.executable, "-m", "quantd.daemon.cli", "run", "--quiet"],
             cwd=tmp_path,
             env=environment(),
             stderr=subprocess.PIPE,

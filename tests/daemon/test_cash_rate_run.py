@@ -8,21 +8,21 @@ import msgspec
 import numpy as np
 import pytest
 
-from adapters.store.reading import Reader
-from daemon.app import Options, read_config
-from daemon.assembly import Assembly, assemble, assemble_live
-from daemon.config import Known, read
-from daemon.engine.freezing import Frozen, freeze, thaw
-from daemon.opening import begin
-from daemon.report.figures import report
-from research.record import Record
+from quantd.adapters.store.reading import Reader
+from quantd.daemon.app import Options, read_config
+from quantd.daemon.assembly import Assembly, assemble, assemble_live
+from quantd.daemon.config import Known, read
+from quantd.daemon.engine.freezing import Frozen, freeze, thaw
+from quantd.daemon.opening import begin
+from quantd.daemon.report.figures import report
+from quantd.research.record import Record
+from quantd.trading.codec import decode, encode
+from quantd.trading.effects import Booked
+from quantd.trading.execution import interest_micro
+from quantd.trading.sessions import DAY_NS
 from tests.daemon.test_outside import NOW, TEXT
 from tests.daemon.test_past import kill_after
 from tests.edge_world import CONFIG, answer, program, quantd, write
-from trading.codec import decode, encode
-from trading.effects import Booked
-from trading.execution import interest_micro
-from trading.sessions import DAY_NS
 
 SERIES = "date,rate\n2018-12-31,0.03\n2019-01-15,0.4\n2019-02-01,0.05\n"
 WITH = CONFIG.replace("[risk]\n", '[account]\ncash_rate = "bills.csv"\n[risk]\n')

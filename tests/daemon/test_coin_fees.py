@@ -3,18 +3,18 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adapters.brokers.sent import Execution, Orders, told
-from daemon.engine import step
-from daemon.engine.coin_fees import dust_micro
-from daemon.engine.freezing import freeze, thaw
-from daemon.engine.settling import difference
-from daemon.engine.state import AgentRules, Rules, State, Working
-from risk.limits import Limits
-from trading.effects import Filled
-from trading.events import Reconciled
-from trading.instruments import MICRO, NANO, Instrument, Universe
-from trading.orders import Cause, OrderBasket, OrderState, Reports
-from trading.sessions import DAY_NS, Sessions
+from quantd.adapters.brokers.sent import Execution, Orders, told
+from quantd.daemon.engine import step
+from quantd.daemon.engine.coin_fees import dust_micro
+from quantd.daemon.engine.freezing import freeze, thaw
+from quantd.daemon.engine.settling import difference
+from quantd.daemon.engine.state import AgentRules, Rules, State, Working
+from quantd.risk.limits import Limits
+from quantd.trading.effects import Filled
+from quantd.trading.events import Reconciled
+from quantd.trading.instruments import MICRO, NANO, Instrument, Universe
+from quantd.trading.orders import Cause, OrderBasket, OrderState, Reports
+from quantd.trading.sessions import DAY_NS, Sessions
 
 LOT = NANO // 1000
 UNIVERSE = Universe((Instrument("BTC/USD", lot_nano=LOT, calendar="24/7"),), calendar="24/7")

@@ -5,21 +5,21 @@ from pathlib import Path
 
 import pytest
 
-from adapters.store.store import Store
-from daemon import reconciling, sending
-from daemon.by_hand import Compared, compared, correction
-from daemon.inbox import Inbox
-from daemon.service import Service
-from risk.switch import REDUCE
-from risk.switch import RUN as RUNNING
+from quantd.adapters.store.store import Store
+from quantd.daemon import reconciling, sending
+from quantd.daemon.by_hand import Compared, compared, correction
+from quantd.daemon.inbox import Inbox
+from quantd.daemon.service import Service
+from quantd.risk.switch import REDUCE
+from quantd.risk.switch import RUN as RUNNING
+from quantd.trading.codec import decode
+from quantd.trading.effects import Cancel
+from quantd.trading.events import CancelReported, Correction, Reconciled
+from quantd.trading.orders import OrderBasket
+from quantd.trading.sessions import DAY_NS
+from quantd.trading.venue import VenueAccount
 from tests.daemon.test_outside import NOW, RUN, heard, parts, slices, stretch, venue_of
 from tests.remote_world import Remote, Script
-from trading.codec import decode
-from trading.effects import Cancel
-from trading.events import CancelReported, Correction, Reconciled
-from trading.orders import OrderBasket
-from trading.sessions import DAY_NS
-from trading.venue import VenueAccount
 
 
 @pytest.fixture(autouse=True)

@@ -1,17 +1,16 @@
-"""daemon.config: what a configuration means, and what is said when it is wrong."""
+"""quantd.daemon.config: what a configuration means, and what is said when it is wrong."""
 
 import datetime as dt
 from contextlib import suppress
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from daemon.config import ConfigError, Known, digest, load, read, reloading, secret
-from trading.instruments import NANO
+from quantd.daemon.config import ConfigError, Known, digest, load, read, reloading, secret
+from quantd.trading.instruments import NANO
+from tests.support.checkout import ROOT
 
-ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "config.toml").read_text()
 KNOWN = Known(
     policies=("equal_weight", "inverse_volatility", "momentum"),

@@ -2,11 +2,10 @@
 
 import datetime as dt
 import tomllib
-from pathlib import Path
 
 import pytest
 
-from daemon.config import (
+from quantd.daemon.config import (
     NOT_TRADING,
     PROFILES,
     Broker,
@@ -19,13 +18,13 @@ from daemon.config import (
     flat,
     read,
 )
-from daemon.config.checks import MIN_HISTORY, SHOCKS
-from daemon.config.keys import all_keys, keys_of, pattern_of
-from risk import limits
-from risk.stress import SHIPPED
-from trading.execution import Costs
+from quantd.daemon.config.checks import MIN_HISTORY, SHOCKS
+from quantd.daemon.config.keys import all_keys, keys_of, pattern_of
+from quantd.risk import limits
+from quantd.risk.stress import SHIPPED
+from quantd.trading.execution import Costs
+from tests.support.checkout import ROOT
 
-ROOT = Path(__file__).parents[2]
 KNOWN = Known(policies=("momentum", "equal_weight"), calendars=("XNYS", "XLON"))
 TEXT = """\
 [universe]

@@ -2,11 +2,11 @@
 
 import random
 import re
-from pathlib import Path
 
 import pytest
 
-from daemon.config import ConfigError, Known, read
+from quantd.daemon.config import ConfigError, Known, read
+from tests.support.checkout import ROOT
 
 MUTATIONS = 500
 KNOWN = Known(policies=("inverse_volatility", "momentum"), calendars=("XNYS", "24/7"))
@@ -41,7 +41,7 @@ max_weekly_loss = 0.12
 max_open_orders = 50
 """
 AGENT = 'limits = { max_position_weight = 0.3, max_drawdown = 0.2, restricted = ["AAPL"], var = { limit = 0.02 } }'
-DEFAULT = (Path(__file__).parents[2] / "config.toml").read_text()
+DEFAULT = (ROOT / "config.toml").read_text()
 GROUP = '[[universe.groups]]\nname = "large"\nsymbols = ["SPY", "AAPL"]\n\n[feed]'
 TEXT = (
     DEFAULT.replace("[feed]", GROUP, 1)

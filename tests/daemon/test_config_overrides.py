@@ -1,15 +1,14 @@
-"""daemon.config.overrides: the environment and --set are held to the rules of the file."""
-
-from pathlib import Path
+"""quantd.daemon.config.overrides: the environment and --set are held to the rules of the file."""
 
 import pytest
 import typer
 
-from daemon.cli.commands import app
-from daemon.config import ConfigError, Known, read
+from quantd.daemon.cli.commands import app
+from quantd.daemon.config import ConfigError, Known, read
 from tests import edge_world
+from tests.support.checkout import ROOT
 
-TEXT = (Path(__file__).parents[2] / "config.toml").read_text()
+TEXT = (ROOT / "config.toml").read_text()
 KNOWN = Known(policies=("inverse_volatility", "momentum"), calendars=("XNYS", "24/7"))
 
 

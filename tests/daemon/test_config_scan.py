@@ -1,14 +1,12 @@
-"""daemon.config.scan: every key, table and element of a TOML text stands where it says."""
+"""quantd.daemon.config.scan: every key, table and element of a TOML text stands where it says."""
 
 import tomllib
-from pathlib import Path
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from daemon.config.scan import positions
-
-ROOT = Path(__file__).parents[2]
+from quantd.daemon.config.scan import positions
+from tests.support.checkout import ROOT
 
 SCALARS = st.sampled_from(
     ["1", "-2.5", "true", "nan", "1979-05-27 07:32:00Z", "07:32:00", '"a # ] } = \\" b"', "'c:\\d # ['", '""', "''"]

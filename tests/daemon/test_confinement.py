@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from daemon.confinement import _DENIED, MEMORY_BYTES, missing, readable, seccomp_program
-from daemon.policies import answer
-from daemon.worker import PACKAGES, Apart, Worker
+from quantd.daemon.confinement import _DENIED, MEMORY_BYTES, missing, readable, seccomp_program
+from quantd.daemon.policies import answer
+from quantd.daemon.worker import PACKAGES, Apart, Worker
+from quantd.trading.effects import Ask
+from quantd.trading.events import Decided
 from tests.policy_world import market, view_of
-from trading.effects import Ask
-from trading.events import Decided
 
 CONFINES = pytest.mark.skipif(bool(missing()), reason=f"this machine lacks {', '.join(missing())}")
 

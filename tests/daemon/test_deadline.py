@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from daemon.deadline import Deadline
-from daemon.policies import load
-from daemon.worker import Apart
-from risk.limits import PROFILES
+from quantd.daemon.deadline import Deadline
+from quantd.daemon.policies import load
+from quantd.daemon.worker import Apart
+from quantd.risk.limits import PROFILES
+from quantd.trading.effects import Publish
+from quantd.trading.ports import Policy
 from tests.engine_world import World, block, walk
-from trading.effects import Publish
-from trading.ports import Policy
 
 FILE = """
 import threading

@@ -8,17 +8,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import structs
 
-import daemon.engine.planning
-from daemon.engine import HANDLERS, step
-from daemon.engine.freezing import freeze, in_force, thaw
-from daemon.engine.outcomes import SENDINGS
-from daemon.engine.reports import News
-from risk.limits import PROFILES, Limits, override
-from risk.switch import HALT, REDUCE, RUN
-from tests.engine_world import CASH, START, World, block, walk
-from trading.codec import encode
-from trading.effects import Again, Booked, Cancel, Crossed, Filled, Planned, Publish, Query, Switched, Valued
-from trading.events import (
+import quantd.daemon.engine.planning
+from quantd.daemon.engine import HANDLERS, step
+from quantd.daemon.engine.freezing import freeze, in_force, thaw
+from quantd.daemon.engine.outcomes import SENDINGS
+from quantd.daemon.engine.reports import News
+from quantd.risk.limits import PROFILES, Limits, override
+from quantd.risk.switch import HALT, REDUCE, RUN
+from quantd.trading.codec import encode
+from quantd.trading.effects import Again, Booked, Cancel, Crossed, Filled, Planned, Publish, Query, Switched, Valued
+from quantd.trading.events import (
     Action,
     CancelReported,
     Condition,
@@ -33,10 +32,11 @@ from trading.events import (
     Tick,
     Unknown,
 )
-from trading.execution import Costs
-from trading.orders import Cause, ForeignOrder, OrderBasket, OrderState, Reports
-from trading.sessions import DAY_NS
-from trading.view import HOLD, Noted, View
+from quantd.trading.execution import Costs
+from quantd.trading.orders import Cause, ForeignOrder, OrderBasket, OrderState, Reports
+from quantd.trading.sessions import DAY_NS
+from quantd.trading.view import HOLD, Noted, View
+from tests.engine_world import CASH, START, World, block, walk
 
 HOUR = DAY_NS // 24
 RESEARCH = PROFILES["research"]
@@ -723,7 +723,7 @@ def test_a_shortcut_changes_no_effect(shortcut: str, agents: int, monkeypatch: p
         return False
 
     monkeypatch.setattr(News, "all_filled", never) if shortcut == "all_filled" else monkeypatch.setattr(
-        daemon.engine.planning, "same_book", never
+        quantd.daemon.engine.planning, "same_book", never
     )
     assert run() == quick
     assert used == (shortcut == "all_filled" or agents == 1)

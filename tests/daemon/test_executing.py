@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from daemon.engine import step
-from daemon.engine.freezing import freeze, thaw
-from daemon.engine.parents import (
+from quantd.daemon.engine import step
+from quantd.daemon.engine.freezing import freeze, thaw
+from quantd.daemon.engine.parents import (
     Execution,
     chase_nano,
     participation_lots,
@@ -18,14 +18,14 @@ from daemon.engine.parents import (
     twap_lots,
     vwap_lots,
 )
-from risk.limits import PROFILES, Protective, Reason, override
+from quantd.risk.limits import PROFILES, Protective, Reason, override
+from quantd.trading.codec import encode
+from quantd.trading.effects import Cancel, Crossed, Ended, Filled, Planned, Portion, Publish, Worked
+from quantd.trading.events import Action, Halted, Operator, Reports, Tick
+from quantd.trading.execution import Costs
+from quantd.trading.market import MarketSlice
+from quantd.trading.orders import Cause, Kind, OrderBasket
 from tests.minute_world import MINUTE, SESSION, Minutes, at, drift, minutes
-from trading.codec import encode
-from trading.effects import Cancel, Crossed, Ended, Filled, Planned, Portion, Publish, Worked
-from trading.events import Action, Halted, Operator, Reports, Tick
-from trading.execution import Costs
-from trading.market import MarketSlice
-from trading.orders import Cause, Kind, OrderBasket
 
 NOON = at(0, 120)
 STYLES = ("twap", "vwap", "participation", "chase")

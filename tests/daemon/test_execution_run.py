@@ -8,8 +8,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from adapters.calendars import sessions as calendar_sessions
-from daemon.config import ConfigError, Known, read
+from quantd.adapters.calendars import sessions as calendar_sessions
+from quantd.daemon.config import ConfigError, Known, read
 from tests.edge_world import CONFIG as DAILY
 from tests.edge_world import answer, quantd, write
 

@@ -2,11 +2,11 @@
 
 import pytest
 
-from adapters.store.store import Store
-from daemon.exits import ExitPart, exit_lines
+from quantd.adapters.store.store import Store
+from quantd.daemon.exits import ExitPart, exit_lines
+from quantd.trading.codec import decode
+from quantd.trading.effects import Protected
 from tests.edge_world import CONFIG, answer, program, quantd, write
-from trading.codec import decode
-from trading.effects import Protected
 
 NEAR = "protective = { stop_loss = 0.01, take_profit = 0.02, cooldown = 3 }\n"
 

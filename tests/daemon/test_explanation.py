@@ -8,33 +8,33 @@ import msgspec
 import numpy as np
 import pytest
 
-from adapters.store.reading import Reader
-from adapters.store.store import read_only
-from daemon.addresses import AddressWrong, asked_lines, find, refused_lines
-from daemon.assembly import Assembly, assemble
-from daemon.cli.backtesting import Kept
-from daemon.cli.why import why_lines
-from daemon.config import load
-from daemon.engine.judged import Judged
-from daemon.engine.state import HOUSE, State
-from daemon.explanation import Explanation, explain
-from daemon.known import known_names
-from daemon.limit_rows import LimitRow, largest_of, rows_of
-from daemon.loop import Shell
-from daemon.opening import begin
-from daemon.past import save_config
-from daemon.refolded import Refolder, by_plan
-from daemon.timeline import instants
-from daemon.version import code_version
-from risk.gate import gate
-from risk.headroom import sent
-from risk.limits import Limits
-from risk.switch import REDUCE
-from risk.switch import RUN as RUN_SWITCH
+from quantd.adapters.store.reading import Reader
+from quantd.adapters.store.store import read_only
+from quantd.daemon.addresses import AddressWrong, asked_lines, find, refused_lines
+from quantd.daemon.assembly import Assembly, assemble
+from quantd.daemon.cli.backtesting import Kept
+from quantd.daemon.cli.why import why_lines
+from quantd.daemon.config import load
+from quantd.daemon.engine.judged import Judged
+from quantd.daemon.engine.state import HOUSE, State
+from quantd.daemon.explanation import Explanation, explain
+from quantd.daemon.known import known_names
+from quantd.daemon.limit_rows import LimitRow, largest_of, rows_of
+from quantd.daemon.loop import Shell
+from quantd.daemon.opening import begin
+from quantd.daemon.past import save_config
+from quantd.daemon.refolded import Refolder, by_plan
+from quantd.daemon.timeline import instants
+from quantd.daemon.version import code_version
+from quantd.risk.gate import gate
+from quantd.risk.headroom import sent
+from quantd.risk.limits import Limits
+from quantd.risk.switch import REDUCE
+from quantd.risk.switch import RUN as RUN_SWITCH
+from quantd.trading.effects import Effect, Planned
+from quantd.trading.events import Decided, Event
 from tests.edge_world import ROOT
 from tests.engine_world import World, block, walk
-from trading.effects import Effect, Planned
-from trading.events import Decided, Event
 
 RUN = "7f3k2m1a"
 SETS = ("feed.end=2019-06-28", "feed.pace=fast", 'risk.max_order_notional="9000.00"')

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from daemon.cli.failures import Failure
-from daemon.cli.features import features_list
-from strategies.features import SETS, feature
+from quantd.daemon.cli.failures import Failure
+from quantd.daemon.cli.features import features_list
+from quantd.strategies.features import SETS, feature
 from tests.edge_world import quantd
 
 

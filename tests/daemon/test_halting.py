@@ -3,17 +3,17 @@
 import numpy as np
 import pytest
 
-from daemon.engine import step
-from daemon.engine.carrying import carry_of
-from daemon.engine.freezing import freeze, thaw
-from daemon.engine.halting import within_limits
-from daemon.engine.state import State
-from risk.limits import Limits, Reason
+from quantd.daemon.engine import step
+from quantd.daemon.engine.carrying import carry_of
+from quantd.daemon.engine.freezing import freeze, thaw
+from quantd.daemon.engine.halting import within_limits
+from quantd.daemon.engine.state import State
+from quantd.risk.limits import Limits, Reason
+from quantd.trading.effects import Planned, Publish
+from quantd.trading.events import Carried, Halted, Limited
+from quantd.trading.market import MarketSlice
+from quantd.trading.orders import OrderBasket
 from tests.engine_world import World, block, walk
-from trading.effects import Planned, Publish
-from trading.events import Carried, Halted, Limited
-from trading.market import MarketSlice
-from trading.orders import OrderBasket
 
 DAYS = 12
 

@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from adapters.store.reading import Reader
-from daemon.config.limits import History
-from daemon.histories import Histories
+from quantd.adapters.store.reading import Reader
+from quantd.daemon.config.limits import History
+from quantd.daemon.histories import Histories
+from quantd.trading.effects import AgentPlan, Assessed, Planned, Valued
 from tests.daemon.test_service import Kit, world
-from trading.effects import AgentPlan, Assessed, Planned, Valued
 
 DEFAULT = (10_000, 5_000, 5_000)
 

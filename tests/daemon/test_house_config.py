@@ -3,13 +3,13 @@ engine."""
 
 import pytest
 
-from daemon.assembly import assemble
-from daemon.cli.configuration import read
-from daemon.config import ConfigError, Known
-from daemon.config import read as parse
-from daemon.engine.shares import Regime
+from quantd.daemon.assembly import assemble
+from quantd.daemon.cli.configuration import read
+from quantd.daemon.config import ConfigError, Known
+from quantd.daemon.config import read as parse
+from quantd.daemon.engine.shares import Regime
+from quantd.trading.events import Tick
 from tests.five_agents import CONFIG
-from trading.events import Tick
 
 KNOWN = Known(policies=("momentum",), calendars=("XNYS",))
 SMALL = """\
@@ -162,8 +162,8 @@ def test_a_challenger_is_asked_with_its_champion_and_one_of_its_own_at_each_samp
 
 
 def test_five_agents_with_shadows_and_capital_on_the_move_still_add_up(assembly):
+    from quantd.trading.effects import Promotion, Reallocated, Shadowed
     from tests.five_agents import prove
-    from trading.effects import Promotion, Reallocated, Shadowed
 
     found, shell, effects = prove(assembly)
     assert found.wrong == []

@@ -5,24 +5,25 @@ from pathlib import Path
 
 import numpy as np
 
-from daemon.app import Options, read_config
-from daemon.assembly import assemble
-from daemon.deadline import Deadline
-from daemon.learned import helper_models
-from daemon.opening import artifacts_in
-from daemon.policies import Inner, load
-from daemon.terminal import trained_until
-from daemon.user_policy import UserPolicy
-from daemon.worker import Apart
-from models.forests.policy import LearnedAllocation
-from strategies.policies import COMPOSITES, EqualWeight
-from strategies.policies.members import leaves_with_memory
-from strategies.policies.rebalanced import Rebalanced, RebalanceRules
-from strategies.policies.sized import Sized, SizingRules
+from quantd.daemon.app import Options, read_config
+from quantd.daemon.assembly import assemble
+from quantd.daemon.deadline import Deadline
+from quantd.daemon.learned import helper_models
+from quantd.daemon.opening import artifacts_in
+from quantd.daemon.policies import Inner, load
+from quantd.daemon.terminal import trained_until
+from quantd.daemon.user_policy import UserPolicy
+from quantd.daemon.worker import Apart
+from quantd.models.forests.policy import LearnedAllocation
+from quantd.strategies.policies import COMPOSITES, EqualWeight
+from quantd.strategies.policies.members import leaves_with_memory
+from quantd.strategies.policies.rebalanced import Rebalanced, RebalanceRules
+from quantd.strategies.policies.sized import Sized, SizingRules
+from quantd.trading.effects import Ask
+from quantd.trading.ports import leaves
 from tests.edge_world import CONFIG, write
 from tests.policy_world import market, view_of, walk
-from trading.effects import Ask
-from trading.ports import leaves
+from tests.support.checkout import ROOT
 
 MEMBERS = [{"policy": "slow.py:act"}, {"policy": "equal_weight"}]
 
@@ -53,7 +54,7 @@ def test_a_users_policy_has_its_deadline_wherever_it_is(tmp_path):
 
 
 def test_the_digest_of_an_artifact_is_known_inside_an_ensemble():
-    root = Path(__file__).parents[2]
+    root = ROOT
     learned = load("models/shipped/scorer", {}, root)
     both = load("ensemble", {"members": [{"policy": "models/shipped/scorer"}, MEMBERS[1]]}, root)
     assert artifacts_in(both) == artifacts_in(learned) == learned.digest != ""

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from daemon.confinement import missing
+from quantd.daemon.confinement import missing
 from tests.edge_world import ROOT
 
 CONFIG = f"""
@@ -156,10 +156,10 @@ def test_a_policy_that_holds_its_interpreters_lock_delays_no_stop_and_no_reader(
 
 
 EVIL = """
-import daemon.engine.planning as planning, risk.gate
+import quantd.daemon.engine.planning as planning, quantd.risk.gate
 def evil(*arguments, **keywords):
     raise SystemExit(1)
-planning.gate = risk.gate.gate = evil
+planning.gate = quantd.risk.gate.gate = evil
 for name in list(vars(planning)):
     if name.startswith("pass") or "limit" in name:
         setattr(planning, name, evil)
@@ -216,7 +216,7 @@ def test_a_module_of_the_working_folder_is_not_run(tmp_path: Path, params: str) 
 CHILDREN = """
 import os, sys
 from pathlib import Path
-from daemon.cli import main
+from quantd.daemon.cli import main
 sys.argv = ["quantd", "run", "--quiet"]
 try:
     main()
@@ -261,7 +261,7 @@ code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *line) for line 
 head = struct.pack("HxxxxxxQ", len(lines), ctypes.addressof(code))
 libc = ctypes.CDLL(None)
 assert libc.prctl(38, 1, 0, 0, 0) == 0 and libc.prctl(22, 2, head, 0, 0) == 0
-from daemon.cli import main
+from quantd.daemon.cli import main
 sys.argv = ["quantd", *sys.argv[1:]]
 main()
 """

@@ -9,16 +9,16 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from adapters.store.errors import StoreFailing
-from daemon import jobs
-from daemon.jobs import Jobs, Work, kept_up
-from daemon.report.reporting import Reporter
-from daemon.timeline import instants
-from risk.switch import RUN
+from quantd.adapters.store.errors import StoreFailing
+from quantd.daemon import jobs
+from quantd.daemon.jobs import Jobs, Work, kept_up
+from quantd.daemon.report.reporting import Reporter
+from quantd.daemon.timeline import instants
+from quantd.risk.switch import RUN
+from quantd.trading.codec import decode
+from quantd.trading.effects import Publish
+from quantd.trading.events import Stopping
 from tests.daemon.test_service import Kit, until, world
-from trading.codec import decode
-from trading.effects import Publish
-from trading.events import Stopping
 
 RAISED = [
     TypeError("a text where a number is"),

@@ -6,17 +6,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from daemon.app import Options, read_config
-from daemon.assembly import assemble, assemble_live
-from daemon.config import Known, read
-from daemon.policies import answer as answer_of
-from daemon.timeline import instants
+from quantd.daemon.app import Options, read_config
+from quantd.daemon.assembly import assemble, assemble_live
+from quantd.daemon.config import Known, read
+from quantd.daemon.policies import answer as answer_of
+from quantd.daemon.timeline import instants
+from quantd.trading.effects import Ask
+from quantd.trading.events import Decided
+from quantd.trading.sessions import DAY_NS
 from tests.daemon.test_outside import NOW, TEXT
 from tests.daemon.test_past import kill_after
 from tests.edge_world import CONFIG, ROOT, answer, program, quantd, write
-from trading.effects import Ask
-from trading.events import Decided
-from trading.sessions import DAY_NS
 
 DAYS = """\
 def act(view, memory):

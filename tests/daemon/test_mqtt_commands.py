@@ -15,22 +15,22 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from adapters.bus.commands import AHEAD_S, Name, signed
-from adapters.bus.embedded import EmbeddedBroker, EmbeddedSettings
-from adapters.bus.mqtt import Listen, MqttBus, MqttSettings
-from daemon.cli import remote
-from daemon.cli.failures import Failure
-from daemon.config import ConfigError, load
-from daemon.known import known_names
-from daemon.mqtt_commands import FILE, MqttCommands, command_key
-from risk.switch import HALT, REDUCE, RUN
+from quantd.adapters.bus.commands import AHEAD_S, Name, signed
+from quantd.adapters.bus.embedded import EmbeddedBroker, EmbeddedSettings
+from quantd.adapters.bus.mqtt import Listen, MqttBus, MqttSettings
+from quantd.daemon.cli import remote
+from quantd.daemon.cli.failures import Failure
+from quantd.daemon.config import ConfigError, load
+from quantd.daemon.known import known_names
+from quantd.daemon.mqtt_commands import FILE, MqttCommands, command_key
+from quantd.risk.switch import HALT, REDUCE, RUN
+from quantd.trading.codec import decode
+from quantd.trading.events import Operator, Stopping
 from tests.bus_world import MemoryOutbox, Mosquitto, Subscriber, until
 from tests.edge_world import CONFIG, ROOT, environment, quantd, write
 from tests.services import require
 from tests.test_api import RUN as RUN_NAME
 from tests.test_api import World
-from trading.codec import decode
-from trading.events import Operator, Stopping
 
 KEY = "0123456789abcdef" * 2
 TOPIC = "quantd/paper/commands"
@@ -305,7 +305,7 @@ def publish(port: int, topic: str, payload: bytes, *more: str) -> None:
 def cli(folder: Path, port: int, *arguments: str) -> tuple[int, str]:
     """`quantd … --mqtt`, with the key in its environment, in a folder without a configuration."""
     done = subprocess.run(
-        [sys.executable, "-m", "daemon.cli", *arguments, "--mqtt", f"mqtt://127.0.0.1:{port}/quantd/paper"],
+        [sys.executable, "-m", "quantd.daemon.cli", *arguments, "--mqtt", f"mqtt://127.0.0.1:{port}/quantd/paper"],
         cwd=folder,
         env=environment() | {"QUANTD_MQTT_COMMAND_KEY": KEY},
         capture_output=True,

@@ -10,30 +10,30 @@ import msgspec
 import numpy as np
 import pytest
 
-from adapters.bus.messages import Composer
-from adapters.store.store import Store
-from daemon import reconciling, sending
-from daemon.alerting import AlertFilter
-from daemon.app import recover
-from daemon.assembly import Parts, assemble_live
-from daemon.config import Known, read
-from daemon.engine.spending import cut_by_venue
-from daemon.inbox import Command, Inbox
-from daemon.opening import begin
-from daemon.outside import Outside, withheld
-from daemon.service import Service
-from risk.switch import HALT
+from quantd.adapters.bus.messages import Composer
+from quantd.adapters.store.store import Store
+from quantd.daemon import reconciling, sending
+from quantd.daemon.alerting import AlertFilter
+from quantd.daemon.app import recover
+from quantd.daemon.assembly import Parts, assemble_live
+from quantd.daemon.config import Known, read
+from quantd.daemon.engine.spending import cut_by_venue
+from quantd.daemon.inbox import Command, Inbox
+from quantd.daemon.opening import begin
+from quantd.daemon.outside import Outside, withheld
+from quantd.daemon.service import Service
+from quantd.risk.switch import HALT
+from quantd.trading.codec import decode
+from quantd.trading.effects import Planned
+from quantd.trading.events import Condition, Halted, Limited, NotFound, Operator, Stopping, Unknown
+from quantd.trading.execution import Costs
+from quantd.trading.instruments import MICRO
+from quantd.trading.market import Block, MarketSlice
+from quantd.trading.orders import ENDED, Cause, OrderBasket, OrderState, Reports
+from quantd.trading.ports import BrokerNews
+from quantd.trading.sessions import DAY_NS
+from quantd.trading.venue import VenueAccount
 from tests.remote_world import Faults, Remote, Script, Venue
-from trading.codec import decode
-from trading.effects import Planned
-from trading.events import Condition, Halted, Limited, NotFound, Operator, Stopping, Unknown
-from trading.execution import Costs
-from trading.instruments import MICRO
-from trading.market import Block, MarketSlice
-from trading.orders import ENDED, Cause, OrderBasket, OrderState, Reports
-from trading.ports import BrokerNews
-from trading.sessions import DAY_NS
-from trading.venue import VenueAccount
 
 MINUTE = 60_000_000_000
 NOW = 1_794_787_200_000_000_000  # 2026-11-16 00:00 UTC

@@ -11,28 +11,28 @@ import polars as pl
 import pytest
 from msgspec import structs
 
-from daemon.app import Options, read_config
-from daemon.assembly import Assembly, assemble
-from daemon.engine.freezing import Frozen, freeze, thaw
-from daemon.engine.valuation import gains
-from daemon.loop import Log, Shell
-from daemon.policies import answer
-from daemon.timeline import instants
-from models.features import LOOKBACK, measure
-from models.market_data import read_panel
-from models.observations import sight
-from models.walks import walk
-from research.comparison import recorded
-from strategies.policies.signals import Signals
+from quantd.daemon.app import Options, read_config
+from quantd.daemon.assembly import Assembly, assemble
+from quantd.daemon.engine.freezing import Frozen, freeze, thaw
+from quantd.daemon.engine.valuation import gains
+from quantd.daemon.loop import Log, Shell
+from quantd.daemon.policies import answer
+from quantd.daemon.timeline import instants
+from quantd.models.features import LOOKBACK, measure
+from quantd.models.market_data import read_panel
+from quantd.models.observations import sight
+from quantd.models.walks import walk
+from quantd.research.comparison import recorded
+from quantd.strategies.policies.signals import Signals
+from quantd.trading.effects import Ask, Effect, Filled, Valued
+from quantd.trading.events import Decided, Event
+from quantd.trading.execution import Costs
+from quantd.trading.market import Floats
+from quantd.trading.sessions import DAY_NS
+from quantd.trading.statistics import OWN_CLOSES, RISK_FREE_ANNUAL
+from quantd.trading.view import HOLD, Memory, View
 from tests.edge_world import ROOT, program, quantd
 from tests.edge_world import answer as document
-from trading.effects import Ask, Effect, Filled, Valued
-from trading.events import Decided, Event
-from trading.execution import Costs
-from trading.market import Floats
-from trading.sessions import DAY_NS
-from trading.statistics import OWN_CLOSES, RISK_FREE_ANNUAL
-from trading.view import HOLD, Memory, View
 
 SYMBOLS = ("SPY", "TLT", "GLD", "BTC-USD")
 

@@ -23,7 +23,7 @@ def kill_after(folder: Path, more: int, *arguments: str) -> None:
     """Run until so many more steps are committed, then SIGKILL."""
     until = steps(folder) + more
     child = subprocess.Popen(
-        [sys.executable, "-m", "daemon.cli", "run", "--quiet", *SLOW, *arguments],
+        [sys.executable, "-m", "quantd.daemon.cli", "run", "--quiet", *SLOW, *arguments],
         cwd=folder,
         env=environment(),
         stderr=subprocess.DEVNULL,

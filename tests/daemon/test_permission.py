@@ -5,18 +5,18 @@ from pathlib import Path
 
 import pytest
 
-from adapters.store.store import Store
-from daemon.app import CannotStart, Options, this_run
-from daemon.assembly import assemble_live
-from daemon.config import Config, ConfigError, Known, read
-from daemon.permission import FILE, LASTS_S, Finding, doubt, keep, refusal
-from daemon.reaching import mistakes_of
+from quantd.adapters.store.store import Store
+from quantd.daemon.app import CannotStart, Options, this_run
+from quantd.daemon.assembly import assemble_live
+from quantd.daemon.config import Config, ConfigError, Known, read
+from quantd.daemon.permission import FILE, LASTS_S, Finding, doubt, keep, refusal
+from quantd.daemon.reaching import mistakes_of
+from quantd.trading.sessions import DAY_NS
 from tests.daemon.test_outside import NOW as LIVE_NOW
 from tests.daemon.test_outside import RUN, slices, stretch
 from tests.daemon.test_outside import TEXT as LIVE
 from tests.edge_world import quantd
 from tests.remote_world import Script
-from trading.sessions import DAY_NS
 
 TEXT = """
 [quantd]

@@ -5,18 +5,18 @@ from pathlib import Path
 
 import numpy as np
 
-from adapters.store.store import Store
-from daemon.api.explaining import Explaining
-from daemon.assembly import Parts, assemble_live
-from daemon.config import Known, read
-from daemon.engine.freezing import freeze
-from risk.limits import Reason
+from quantd.adapters.store.store import Store
+from quantd.daemon.api.explaining import Explaining
+from quantd.daemon.assembly import Parts, assemble_live
+from quantd.daemon.config import Known, read
+from quantd.daemon.engine.freezing import freeze
+from quantd.risk.limits import Reason
+from quantd.trading.codec import decode
+from quantd.trading.effects import Planned
+from quantd.trading.sessions import DAY_NS
 from tests.daemon.test_outside import NOW, RUN, TEXT, require_equal, slices, stretch, venue_of
 from tests.edge_world import quantd
 from tests.remote_world import Remote, Script
-from trading.codec import decode
-from trading.effects import Planned
-from trading.sessions import DAY_NS
 
 LIVE = (
     '[quantd]\nmode = "live"\nlive = true\n'

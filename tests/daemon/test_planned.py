@@ -4,17 +4,17 @@ import msgspec
 import numpy as np
 import pytest
 
-from daemon.engine import step
-from daemon.engine.freezing import freeze, thaw
-from daemon.loop import Shell
-from daemon.planned import PlanNow, plan_now
-from daemon.policies import answer
-from risk.limits import Limits
+from quantd.daemon.engine import step
+from quantd.daemon.engine.freezing import freeze, thaw
+from quantd.daemon.loop import Shell
+from quantd.daemon.planned import PlanNow, plan_now
+from quantd.daemon.policies import answer
+from quantd.risk.limits import Limits
+from quantd.trading.effects import Ask
+from quantd.trading.events import Decided, Operator, Tick
+from quantd.trading.execution import Costs
+from quantd.trading.orders import OrderBasket
 from tests.engine_world import Act, Plain, World, block, walk
-from trading.effects import Ask
-from trading.events import Decided, Operator, Tick
-from trading.execution import Costs
-from trading.orders import OrderBasket
 
 COSTS = Costs(commission_bp=2.0, spread_bp=4.0, slippage_bp=1.0)
 

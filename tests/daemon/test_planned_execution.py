@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from daemon.engine.freezing import freeze
-from daemon.engine.parents import Execution
-from daemon.planned import PlanNow, plan_now
-from daemon.policies import answer
-from risk.limits import PROFILES, override
+from quantd.daemon.engine.freezing import freeze
+from quantd.daemon.engine.parents import Execution
+from quantd.daemon.planned import PlanNow, plan_now
+from quantd.daemon.policies import answer
+from quantd.risk.limits import PROFILES, override
+from quantd.trading.execution import Costs
 from tests.minute_world import Minutes, at, drift, minutes
-from trading.execution import Costs
 
 
 def planned(style: str, **limits: object) -> PlanNow:

@@ -9,12 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from daemon.policies import MAX_LEVERAGE, PolicyError, answer, load, memory_of, probe
-from trading.effects import Ask
-from trading.events import Decided
-from trading.instruments import Instrument, Universe
-from trading.market import Ring
-from trading.view import EMPTY_MEMORY, MEMORY_BYTES, Memory, Noted, View
+from quantd.daemon.policies import MAX_LEVERAGE, PolicyError, answer, load, memory_of, probe
+from quantd.trading.effects import Ask
+from quantd.trading.events import Decided
+from quantd.trading.instruments import Instrument, Universe
+from quantd.trading.market import Ring
+from quantd.trading.view import EMPTY_MEMORY, MEMORY_BYTES, Memory, Noted, View
 
 SYMBOLS = ("SPY", "TLT", "GLD")
 

@@ -6,13 +6,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from daemon.engine.trial import Pairing, PromotionRules, looked
-from daemon.loop import Shell
-from risk.limits import Limits
+from quantd.daemon.engine.trial import Pairing, PromotionRules, looked
+from quantd.daemon.loop import Shell
+from quantd.risk.limits import Limits
+from quantd.trading.effects import Ask, Planned, Promotion, Publish, Shadowed, Valued
+from quantd.trading.events import Tick
 from tests.engine_world import OPEN, World, block
 from tests.promotions import ever_promoted, returns_of
-from trading.effects import Ask, Planned, Promotion, Publish, Shadowed, Valued
-from trading.events import Tick
 
 RULES = PromotionRules(samples=60, looks=4, resamples=800, seed=3)
 

@@ -8,19 +8,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import structs
 
-from daemon.engine.freezing import freeze, in_force, thaw
-from daemon.engine.protecting import ask_for_exits
-from daemon.engine.state import AgentRules
-from risk.limits import PROFILES, Limits, Protective, Reason, override
-from risk.switch import HALT, REDUCE
+from quantd.daemon.engine.freezing import freeze, in_force, thaw
+from quantd.daemon.engine.protecting import ask_for_exits
+from quantd.daemon.engine.state import AgentRules
+from quantd.risk.limits import PROFILES, Limits, Protective, Reason, override
+from quantd.risk.switch import HALT, REDUCE
+from quantd.trading.codec import encode
+from quantd.trading.effects import Cancel, Crossed, Ended, Filled, Planned, Protected, Publish
+from quantd.trading.events import Action, Event, Operator, Reloaded, Tick
+from quantd.trading.execution import Costs
+from quantd.trading.market import MarketSlice
+from quantd.trading.orders import OrderBasket, OrderState
+from quantd.trading.sessions import DAY_NS
 from tests.engine_world import START, World, block, walk
-from trading.codec import encode
-from trading.effects import Cancel, Crossed, Ended, Filled, Planned, Protected, Publish
-from trading.events import Action, Event, Operator, Reloaded, Tick
-from trading.execution import Costs
-from trading.market import MarketSlice
-from trading.orders import OrderBasket, OrderState
-from trading.sessions import DAY_NS
 
 HOUR = DAY_NS // 24
 OPEN, CLOSE = 10 * HOUR, 16 * HOUR

@@ -9,23 +9,23 @@ from typing import Any
 
 import pytest
 
-from adapters.exchange.permissions import ASKED, may_withdraw
-from daemon.assembly import assemble_live
-from daemon.cli.places import Place
-from daemon.cli.readiness import _client, _paper
-from daemon.config import Config, Known, load, read
-from daemon.known import known_names
-from daemon.looser import keys_looser, looser
-from daemon.permission import FILE, Finding, doubt
-from daemon.rehearsal import alert, kill_switch
-from risk.limits import PROFILES, Limits, Rate, Tail, override
+from quantd.adapters.exchange.permissions import ASKED, may_withdraw
+from quantd.daemon.assembly import assemble_live
+from quantd.daemon.cli.places import Place
+from quantd.daemon.cli.readiness import _client, _paper
+from quantd.daemon.config import Config, Known, load, read
+from quantd.daemon.known import known_names
+from quantd.daemon.looser import keys_looser, looser
+from quantd.daemon.permission import FILE, Finding, doubt
+from quantd.daemon.rehearsal import alert, kill_switch
+from quantd.risk.limits import PROFILES, Limits, Rate, Tail, override
+from quantd.trading.sessions import DAY_NS
 from tests.daemon.test_outside import NOW as LIVE_NOW
 from tests.daemon.test_outside import TEXT as SHADOW
 from tests.daemon.test_outside import slices, stretch
 from tests.edge_world import ROOT, quantd
 from tests.remote_world import Script
 from tests.venues.alpaca import AlpacaServer
-from trading.sessions import DAY_NS
 
 TEXT = """
 [quantd]

@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from daemon.recovery import unanswered
+from quantd.daemon.recovery import unanswered
+from quantd.trading.events import Operator
+from quantd.trading.orders import Cause
 from tests.daemon.test_engine import RESEARCH, report, sent
 from tests.engine_world import World, block
-from trading.events import Operator
-from trading.orders import Cause
 
 
 def world() -> World:

@@ -8,14 +8,14 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from adapters.store.reading import Reader
-from daemon.cli.reporting import feed_of
-from daemon.config import digest, load
-from daemon.known import known_names
-from daemon.report.figures import POINTS, Report, _span, report, thin
-from daemon.report.files import KEPT, keep, prune, write
-from daemon.report.page import page
-from daemon.version import code_version
+from quantd.adapters.store.reading import Reader
+from quantd.daemon.cli.reporting import feed_of
+from quantd.daemon.config import digest, load
+from quantd.daemon.known import known_names
+from quantd.daemon.report.figures import POINTS, Report, _span, report, thin
+from quantd.daemon.report.files import KEPT, keep, prune, write
+from quantd.daemon.report.page import page
+from quantd.daemon.version import code_version
 from tests.edge_world import CONFIG, answer, quantd
 from tests.edge_world import write as config_file
 
@@ -51,7 +51,7 @@ def test_the_header_names_run_data_configuration_code_costs_and_seed(ran) -> Non
     assert head["seed"] == 0
     assert head["symbols"] == ["SPY", "QQQ", "IWM"]
     assert head["agents"] == {"even": "equal_weight", "trend": "momentum"}
-    from adapters.store.store import read_only
+    from quantd.adapters.store.store import read_only
 
     assert head["feed"] == feed_of(read_only(folder / "state"), reader.run.run) != ""
     text = (folder / "whole.html").read_text()

@@ -4,9 +4,9 @@ import asyncio
 import time
 from pathlib import Path
 
-from daemon.jobs import Jobs
-from daemon.report.figures import Report, Standing
-from daemon.report.reporting import Reporter
+from quantd.daemon.jobs import Jobs
+from quantd.daemon.report.figures import Report, Standing
+from quantd.daemon.report.reporting import Reporter
 from tests.daemon.test_service import Kit, world
 
 DUE = {"daily_report": 1, "risk_report": 2}

@@ -8,14 +8,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec import structs
 
-from daemon.engine import step
-from daemon.engine.freezing import freeze, in_force, thaw
-from daemon.engine.parents import Execution
-from daemon.engine.state import State
-from daemon.engine.stops import flight, live_stops
-from risk.limits import PROFILES, Limits, Protective, override
-from tests.engine_world import START, World, block, walk
-from trading.effects import (
+from quantd.daemon.engine import step
+from quantd.daemon.engine.freezing import freeze, in_force, thaw
+from quantd.daemon.engine.parents import Execution
+from quantd.daemon.engine.state import State
+from quantd.daemon.engine.stops import flight, live_stops
+from quantd.risk.limits import PROFILES, Limits, Protective, override
+from quantd.trading.effects import (
     Again,
     Ask,
     Cancel,
@@ -29,7 +28,7 @@ from trading.effects import (
     Snapshot,
     Stop,
 )
-from trading.events import (
+from quantd.trading.events import (
     Action,
     CancelReported,
     Decided,
@@ -42,10 +41,11 @@ from trading.events import (
     Unknown,
     Wished,
 )
-from trading.market import MarketSlice
-from trading.orders import Cause, Kind, OrderBasket, Reports
-from trading.sessions import DAY_NS
-from trading.view import HOLD
+from quantd.trading.market import MarketSlice
+from quantd.trading.orders import Cause, Kind, OrderBasket, Reports
+from quantd.trading.sessions import DAY_NS
+from quantd.trading.view import HOLD
+from tests.engine_world import START, World, block, walk
 
 HOUR = DAY_NS // 24
 MINUTE = HOUR // 60

@@ -9,16 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from adapters.brokers.alpaca import Alpaca
-from adapters.brokers.alpaca_rest import AlpacaSettings
-from daemon.assembly import Parts, assemble_live
-from daemon.config import Known, read
+from quantd.adapters.brokers.alpaca import Alpaca
+from quantd.adapters.brokers.alpaca_rest import AlpacaSettings
+from quantd.daemon.assembly import Parts, assemble_live
+from quantd.daemon.config import Known, read
+from quantd.trading.market import Block, MarketSlice
+from quantd.trading.ports import Until
+from quantd.trading.sessions import DAY_NS
 from tests.daemon.test_outside import NOW, RUN, TEXT, Left, _quick, stretch
 from tests.remote_world import Script
 from tests.venues.alpaca import AlpacaServer
-from trading.market import Block, MarketSlice
-from trading.ports import Until
-from trading.sessions import DAY_NS
 
 __all__ = ["_quick"]
 

@@ -18,29 +18,29 @@ import numpy as np
 import polars as pl
 import pytest
 
-import daemon.retraining as retraining
-from adapters.store.errors import StoreError
-from adapters.store.reading import Reader
-from adapters.store.store import Store
-from daemon.assembly import assemble
-from daemon.config import Config, ConfigError, read
-from daemon.engine.freezing import freeze
-from daemon.engine.trial import Pairing
-from daemon.jobs import Jobs
-from daemon.known import known_names
-from daemon.retrainer import Order
-from models.artifacts import MANIFEST
-from models.retraining.again import in_use
-from models.training.scorer import train
-from models.versions import point, versions
+from quantd.adapters.store.errors import StoreError
+from quantd.adapters.store.reading import Reader
+from quantd.adapters.store.store import Store
+from quantd.daemon import retraining
+from quantd.daemon.assembly import assemble
+from quantd.daemon.config import Config, ConfigError, read
+from quantd.daemon.engine.freezing import freeze
+from quantd.daemon.engine.trial import Pairing
+from quantd.daemon.jobs import Jobs
+from quantd.daemon.known import known_names
+from quantd.daemon.retrainer import Order
+from quantd.models.artifacts import MANIFEST
+from quantd.models.retraining.again import in_use
+from quantd.models.training.scorer import train
+from quantd.models.versions import point, versions
+from quantd.trading.codec import decode
+from quantd.trading.effects import Promotion, Publish
+from quantd.trading.events import Retrained, Started, Stopping
+from quantd.trading.view import EMPTY_MEMORY
 from tests.daemon.test_promotion import better, world, worse
 from tests.daemon.test_service import Kit, until
 from tests.edge_world import answer, environment, program, quantd, write
 from tests.models.test_training_scorer import ACTIONS, BARS, SMALL
-from trading.codec import decode
-from trading.effects import Promotion, Publish
-from trading.events import Retrained, Started, Stopping
-from trading.view import EMPTY_MEMORY
 
 SYMBOLS = ("SPY", "AAPL", "BAC")
 CONFIG = f"""
@@ -100,7 +100,7 @@ def begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
         SMALL, seeds=(3,), iterations=9, check_every=9, learning_rate=1.0, risk_aversion=-50.0
     )
     version = folder / "mine" / "v20080630-abcdef"
-    train(BARS, ACTIONS, SYMBOLS, plan, version, "python -m models.training --iterations 2", lambda line: None)
+    train(BARS, ACTIONS, SYMBOLS, plan, version, "python -m quantd.models.training --iterations 2", lambda line: None)
     point(folder / "mine", version.name, digest_of(version), "then")
     return folder / "mine"
 
@@ -142,7 +142,7 @@ def test_a_schedule_trains_a_new_version_which_the_shadow_trades_after_a_restart
     first = in_use(mine)
     assert first is not None
     running = subprocess.Popen(
-        [sys.executable, "-m", "daemon.cli", "run", "--json"],
+        [sys.executable, "-m", "quantd.daemon.cli", "run", "--json"],
         cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     try:
@@ -274,7 +274,7 @@ def children(mine: Path) -> list[tuple[int, int]]:
     for task in Path("/proc/self/task").iterdir():
         for child in (task / "children").read_text().split():
             with suppress(OSError):
-                if b"daemon.retrainer" in Path(f"/proc/{child}/cmdline").read_bytes():
+                if b"quantd.daemon.retrainer" in Path(f"/proc/{child}/cmdline").read_bytes():
                     found.append((int(child), os.getpriority(os.PRIO_PROCESS, int(child))))
     return [(child, nice) for child, nice in found if nice == 19]  # once it has been set
 

@@ -4,14 +4,14 @@ import msgspec
 import numpy as np
 import pytest
 
-from daemon.engine.state import HOUSE
-from daemon.limit_words import off
-from daemon.loop import Shell
-from daemon.room import Book, RiskNow, Unknown, named, risk_now
-from risk.gate import gate
-from risk.limits import Correlation, Limits, Tail
+from quantd.daemon.engine.state import HOUSE
+from quantd.daemon.limit_words import off
+from quantd.daemon.loop import Shell
+from quantd.daemon.room import Book, RiskNow, Unknown, named, risk_now
+from quantd.risk.gate import gate
+from quantd.risk.limits import Correlation, Limits, Tail
+from quantd.trading.events import Operator
 from tests.engine_world import World, block, walk
-from trading.events import Operator
 
 HOUSE_LIMITS = Limits(
     max_position_weight=0.4,

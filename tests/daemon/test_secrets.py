@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from daemon.config import secret, store_url
+from quantd.daemon.config import secret, store_url
 
 
 def test_a_credential_goes_before_the_environment(tmp_path: Path) -> None:

@@ -9,25 +9,25 @@ from pathlib import Path
 
 import pytest
 
-from adapters.bus.messages import Composer, Message
-from adapters.store.errors import StoreFull
-from adapters.store.store import Store
-from adapters.store.verify import verify
-from adapters.store.writing import Batch
-from daemon import service as service_module
-from daemon.alerting import AlertFilter
-from daemon.commanding import NotDone, operator
-from daemon.config import Known, read
-from daemon.recovery import Journal, ReplayDifference, fold
-from daemon.service import Service, StoreGaveUp
-from daemon.summary import summary
-from daemon.timeline import instants
-from daemon.watch import halt_file, watch_halt_file
-from risk.limits import Limits
-from risk.switch import HALT
+from quantd.adapters.bus.messages import Composer, Message
+from quantd.adapters.store.errors import StoreFull
+from quantd.adapters.store.store import Store
+from quantd.adapters.store.verify import verify
+from quantd.adapters.store.writing import Batch
+from quantd.daemon import service as service_module
+from quantd.daemon.alerting import AlertFilter
+from quantd.daemon.commanding import NotDone, operator
+from quantd.daemon.config import Known, read
+from quantd.daemon.recovery import Journal, ReplayDifference, fold
+from quantd.daemon.service import Service, StoreGaveUp
+from quantd.daemon.summary import summary
+from quantd.daemon.timeline import instants
+from quantd.daemon.watch import halt_file, watch_halt_file
+from quantd.risk.limits import Limits
+from quantd.risk.switch import HALT
+from quantd.trading.codec import decode, encode
+from quantd.trading.events import Condition, Operator, Stopping
 from tests.engine_world import START, World, block, walk
-from trading.codec import decode, encode
-from trading.events import Condition, Operator, Stopping
 
 TEXT = """
 [universe]

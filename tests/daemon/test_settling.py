@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
-from daemon.engine.freezing import freeze, thaw
-from daemon.engine.settling import entitled
-from risk.limits import PROFILES, Limits
-from risk.switch import HALT, REDUCE, RUN
+from quantd.daemon.engine.freezing import freeze, thaw
+from quantd.daemon.engine.settling import entitled
+from quantd.risk.limits import PROFILES, Limits
+from quantd.risk.switch import HALT, REDUCE, RUN
+from quantd.trading.effects import Booked, Planned, Publish
+from quantd.trading.events import Action, Correction, Flow, ForeignFound, Reconciled, Wished
+from quantd.trading.orders import ForeignOrder, OrderBasket
 from tests.engine_world import CASH, START, World, block
-from trading.effects import Booked, Planned, Publish
-from trading.events import Action, Correction, Flow, ForeignFound, Reconciled, Wished
-from trading.orders import ForeignOrder, OrderBasket
 
 RESEARCH = PROFILES["research"]
 MICRO = 10**6

@@ -6,17 +6,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from daemon.engine.freezing import freeze, in_force, thaw
-from daemon.engine.state import State
-from risk.limits import Limits, override
-from risk.switch import HALT, REDUCE, RUN
+from quantd.daemon.engine.freezing import freeze, in_force, thaw
+from quantd.daemon.engine.state import State
+from quantd.risk.limits import Limits, override
+from quantd.risk.switch import HALT, REDUCE, RUN
+from quantd.trading.codec import decode, encode
+from quantd.trading.effects import Ask, Effect, Filled, Planned, Publish, Shadowed, Switched, Valued
+from quantd.trading.events import Action, Operator, Reloaded, Shade, Tick
+from quantd.trading.execution import Costs
+from quantd.trading.market import MarketSlice
+from quantd.trading.orders import OrderBasket
 from tests.engine_world import CASH, OPEN, World, block, walk
-from trading.codec import decode, encode
-from trading.effects import Ask, Effect, Filled, Planned, Publish, Shadowed, Switched, Valued
-from trading.events import Action, Operator, Reloaded, Shade, Tick
-from trading.execution import Costs
-from trading.market import MarketSlice
-from trading.orders import OrderBasket
 
 TIGHT = Limits(max_position_weight=0.4, max_gross_exposure=0.9, max_drawdown=0.08, max_share_of_volume=0.01)
 COSTS = Costs(commission_bp=2.0, spread_bp=4.0, slippage_bp=1.0, participation=0.01, slippage_noise=0.5, seed=4)

@@ -7,18 +7,18 @@ import numpy as np
 import pytest
 from msgspec import structs
 
-from daemon.engine.parents import Execution
-from daemon.shortfalls import NO_BARS, by_symbol, fold, of_order, of_whole
-from risk.limits import PROFILES
+from quantd.daemon.engine.parents import Execution
+from quantd.daemon.shortfalls import NO_BARS, by_symbol, fold, of_order, of_whole
+from quantd.risk.limits import PROFILES
+from quantd.trading.codec import decode, encode
+from quantd.trading.effects import Filled, Planned
+from quantd.trading.events import Action
+from quantd.trading.execution import Costs
+from quantd.trading.market import MarketSlice
+from quantd.trading.orders import OrderBasket
+from quantd.trading.sessions import DAY_NS
 from tests.engine_world import START, World, block
 from tests.minute_world import MINUTE, SESSION, Minutes, at, drift, minutes
-from trading.codec import decode, encode
-from trading.effects import Filled, Planned
-from trading.events import Action
-from trading.execution import Costs
-from trading.market import MarketSlice
-from trading.orders import OrderBasket
-from trading.sessions import DAY_NS
 
 NOON = at(0, 120)
 

@@ -5,22 +5,22 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from daemon.engine import step
-from daemon.engine.freezing import freeze, thaw
-from daemon.engine.settling import strays
-from daemon.engine.spending import counted, cut_by_venue, left_micro
-from daemon.engine.state import HOUSE, State
-from daemon.room import Book, risk_now
-from risk.case import Account
-from risk.context import Context, context
-from risk.gate import gate
-from risk.limits import AccountCap, Limits, Reason
+from quantd.daemon.engine import step
+from quantd.daemon.engine.freezing import freeze, thaw
+from quantd.daemon.engine.settling import strays
+from quantd.daemon.engine.spending import counted, cut_by_venue, left_micro
+from quantd.daemon.engine.state import HOUSE, State
+from quantd.daemon.room import Book, risk_now
+from quantd.risk.case import Account
+from quantd.risk.context import Context, context
+from quantd.risk.gate import gate
+from quantd.risk.limits import AccountCap, Limits, Reason
+from quantd.trading.effects import Planned
+from quantd.trading.events import Reconciled
+from quantd.trading.instruments import MICRO, Instrument, Universe
+from quantd.trading.orders import Cause, OrderBasket, Reports
+from quantd.trading.venue import OpenOrder, VenueAccount
 from tests.engine_world import CASH, World, block, walk
-from trading.effects import Planned
-from trading.events import Reconciled
-from trading.instruments import MICRO, Instrument, Universe
-from trading.orders import Cause, OrderBasket, Reports
-from trading.venue import OpenOrder, VenueAccount
 
 POWER = 150_000
 PAID = 1.05 * 1.001

@@ -2,20 +2,19 @@
 
 import re
 from collections.abc import Sequence
-from pathlib import Path
 from textwrap import dedent
 
 import pytest
 
-from daemon.assembly import assemble
-from daemon.config import load
-from daemon.known import known_names
-from daemon.opening import begin
-from strategies.policies import COMPOSITES
-from trading.effects import Ask, Effect
-from trading.events import Decided, Event
+from quantd.daemon.assembly import assemble
+from quantd.daemon.config import load
+from quantd.daemon.known import known_names
+from quantd.daemon.opening import begin
+from quantd.strategies.policies import COMPOSITES
+from quantd.trading.effects import Ask, Effect
+from quantd.trading.events import Decided, Event
+from tests.support.checkout import ROOT
 
-ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "strategies.md").read_text(encoding="utf-8")
 EXAMPLES = [dedent(found) for found in re.findall(r"(?m)^    \[\[agents\]\]\n(?:(?:    .*)?\n)+", TEXT)]
 HEAD = f"""\

@@ -2,10 +2,10 @@
 
 import pytest
 
-from daemon.config import read
-from daemon.known import known_names
-from daemon.reaching import mistakes_of
-from daemon.supported import not_yet
+from quantd.daemon.config import read
+from quantd.daemon.known import known_names
+from quantd.daemon.reaching import mistakes_of
+from quantd.daemon.supported import not_yet
 
 BASE = """
 [quantd]

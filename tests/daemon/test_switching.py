@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
-from daemon.engine.freezing import freeze, thaw
-from risk.limits import PROFILES, Limits, override
-from risk.switch import HALT, REDUCE, RUN
+from quantd.daemon.engine.freezing import freeze, thaw
+from quantd.risk.limits import PROFILES, Limits, override
+from quantd.risk.switch import HALT, REDUCE, RUN
+from quantd.trading.effects import Cancel, Publish, Switched
+from quantd.trading.events import Condition, Flow, Operator, Tick
+from quantd.trading.orders import Cause, OrderBasket, Reports
+from quantd.trading.sessions import DAY_NS
 from tests.engine_world import CASH, START, World, block, walk
-from trading.effects import Cancel, Publish, Switched
-from trading.events import Condition, Flow, Operator, Tick
-from trading.orders import Cause, OrderBasket, Reports
-from trading.sessions import DAY_NS
 
 MICRO = 1_000_000
 RESEARCH = PROFILES["research"]

@@ -3,19 +3,19 @@
 import numpy as np
 import pytest
 
-from adapters.store.reading import Booking, EquityPoint
-from daemon.engine import step
-from daemon.engine.state import HOUSE
-from daemon.report.figures import _Curves, _span
-from research.metrics import metrics_of
-from risk.limits import Limits
-from risk.realised import FrozenReturns, Realised
-from risk.switch import RUN, losses
+from quantd.adapters.store.reading import Booking, EquityPoint
+from quantd.daemon.engine import step
+from quantd.daemon.engine.state import HOUSE
+from quantd.daemon.report.figures import _Curves, _span
+from quantd.research.metrics import metrics_of
+from quantd.risk.limits import Limits
+from quantd.risk.realised import FrozenReturns, Realised
+from quantd.risk.switch import RUN, losses
+from quantd.trading.effects import Booked, Valued
+from quantd.trading.events import Flow, Tick
+from quantd.trading.instruments import MICRO
+from quantd.trading.statistics import performance, time_weighted_returns
 from tests.engine_world import CASH, World, block, walk
-from trading.effects import Booked, Valued
-from trading.events import Flow, Tick
-from trading.instruments import MICRO
-from trading.statistics import performance, time_weighted_returns
 
 DAYS = 120
 WATCHED = Limits(max_drawdown=0.9, max_daily_loss=0.9, max_weekly_loss=0.9)

@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from daemon.observability import configure
-from daemon.trail import Trail
-from risk.limits import Limits
+from quantd.daemon.observability import configure
+from quantd.daemon.trail import Trail
+from quantd.risk.limits import Limits
+from quantd.trading.effects import Ended, Filled, Planned, Publish
+from quantd.trading.orders import OrderBasket
 from tests.daemon.test_service import Kit, world
 from tests.engine_world import World, block, walk
-from trading.effects import Ended, Filled, Planned, Publish
-from trading.orders import OrderBasket
 
 
 @pytest.fixture

@@ -4,20 +4,20 @@ import asyncio
 import json
 from pathlib import Path
 
-from adapters.store.backup import read_manifest
-from adapters.store.restore import restore
-from adapters.store.verify import verify
-from daemon.config import Known, read
-from daemon.jobs import Jobs
-from daemon.summary import summary
-from daemon.timeline import instants
-from daemon.upkeep import Upkeep
-from risk.switch import RUN
+from quantd.adapters.store.backup import read_manifest
+from quantd.adapters.store.restore import restore
+from quantd.adapters.store.verify import verify
+from quantd.daemon.config import Known, read
+from quantd.daemon.jobs import Jobs
+from quantd.daemon.summary import summary
+from quantd.daemon.timeline import instants
+from quantd.daemon.upkeep import Upkeep
+from quantd.risk.switch import RUN
+from quantd.trading.codec import decode
+from quantd.trading.effects import Publish
+from quantd.trading.events import Stopping
 from tests.daemon.test_service import TEXT, Kit, backtest, until, world
 from tests.edge_world import CONFIG, answer, program, write
-from trading.codec import decode
-from trading.effects import Publish
-from trading.events import Stopping
 
 KNOWN = Known(("equal_weight",), ("24/7",))
 

@@ -5,18 +5,18 @@ from collections.abc import Sequence
 
 import pytest
 
-from adapters.brokers.paper import Paper
-from daemon.loop import Shell
-from daemon.recovery import Journal, fold
-from daemon.timeline import instants
-from risk.limits import PROFILES
-from risk.switch import REDUCE, RUN
+from quantd.adapters.brokers.paper import Paper
+from quantd.daemon.loop import Shell
+from quantd.daemon.recovery import Journal, fold
+from quantd.daemon.timeline import instants
+from quantd.risk.limits import PROFILES
+from quantd.risk.switch import REDUCE, RUN
+from quantd.trading.codec import decode, encode
+from quantd.trading.effects import Effect, Publish
+from quantd.trading.events import Condition, Event, Operator, Unknown
+from quantd.trading.execution import Costs
+from quantd.trading.orders import OrderState
 from tests.engine_world import World, block, walk
-from trading.codec import decode, encode
-from trading.effects import Effect, Publish
-from trading.events import Condition, Event, Operator, Unknown
-from trading.execution import Costs
-from trading.orders import OrderState
 
 CALLS = ("submit", "on_slice", "on_time", "cancel")
 

@@ -16,18 +16,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.calendars import sessions as calendar
-from daemon import watch as watch_module
-from daemon.inbox import COMMANDS, InboxFull
-from daemon.timeline import Item, instants
-from daemon.watch import Watch, apart, bars_due, ending, jump, lateness, silence, watch
-from risk.switch import HALT, REDUCE, RUN
+from quantd.adapters.calendars import sessions as calendar
+from quantd.daemon import watch as watch_module
+from quantd.daemon.inbox import COMMANDS, InboxFull
+from quantd.daemon.timeline import Item, instants
+from quantd.daemon.watch import Watch, apart, bars_due, ending, jump, lateness, silence, watch
+from quantd.risk.switch import HALT, REDUCE, RUN
+from quantd.trading.codec import decode
+from quantd.trading.events import Condition, Operator, Stopping
+from quantd.trading.sessions import DAY_NS, Sessions
 from tests.edge_world import CONFIG, ROOT
 from tests.test_api import RUN as RUN_NAME
 from tests.test_api import World
-from trading.codec import decode
-from trading.events import Condition, Operator, Stopping
-from trading.sessions import DAY_NS, Sessions
 
 S = 1_000_000_000
 MINUTE = 60 * S
@@ -390,7 +390,7 @@ LOCKED = "import re; re.match(r'(a+)+$', 'a' * 40 + 'b')"
 BEATING = """
 import os, signal, sys, time
 from pathlib import Path
-from daemon.watch import Sentry
+from quantd.daemon.watch import Sentry
 sentry = Sentry(Path(sys.argv[1]), 0.6)
 for _ in range(15):
     sentry.beat()
@@ -436,15 +436,15 @@ def test_a_daemon_that_a_person_stopped_is_not_ended(tmp_path: Path) -> None:
 
 HANGING = f"""
 import sys
-import daemon.app, daemon.watch
-daemon.app.SILENCE_S = daemon.watch.SILENCE_S = 2.0
-from strategies.policies import POLICIES
+import quantd.daemon.app, quantd.daemon.watch
+quantd.daemon.app.SILENCE_S = quantd.daemon.watch.SILENCE_S = 2.0
+from quantd.strategies.policies import POLICIES
 class Held:
     lookback = 1
     def act(self, view, memory):
         {LOCKED}
 POLICIES["held"] = lambda params: Held()
-from daemon.cli import main
+from quantd.daemon.cli import main
 sys.argv = ["quantd", "run", "--quiet"]
 main()
 """

@@ -5,20 +5,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import daemon.engine.watching as watching
-from daemon.assembly import assemble
-from daemon.config import load
-from daemon.engine.alerts import CALM_SAMPLES
-from daemon.engine.freezing import freeze, thaw
-from daemon.engine.watching import KNOWN_SAMPLES, RECORD_SAMPLES
-from daemon.known import known_names
-from daemon.opening import begin
-from risk.limits import Correlation, Limits, Protective, Tail, override
+from quantd.daemon.assembly import assemble
+from quantd.daemon.config import load
+from quantd.daemon.engine import watching
+from quantd.daemon.engine.alerts import CALM_SAMPLES
+from quantd.daemon.engine.freezing import freeze, thaw
+from quantd.daemon.engine.watching import KNOWN_SAMPLES, RECORD_SAMPLES
+from quantd.daemon.known import known_names
+from quantd.daemon.opening import begin
+from quantd.risk.limits import Correlation, Limits, Protective, Tail, override
+from quantd.trading.codec import encode
+from quantd.trading.effects import Assessed, Effect, Planned, Publish
+from quantd.trading.events import Event, Flow, Operator
+from quantd.trading.execution import Costs
 from tests.engine_world import CASH, World, block, walk
-from trading.codec import encode
-from trading.effects import Assessed, Effect, Planned, Publish
-from trading.events import Event, Flow, Operator
-from trading.execution import Costs
 
 NEAR = Limits(
     max_position_weight=0.45, max_gross_exposure=1.2, max_net_exposure=1.1, max_leverage=1.3, max_herfindahl=0.4,
@@ -207,8 +207,8 @@ def test_a_deposit_is_neither_profit_nor_loss_for_what_is_realised():
 def test_a_reload_of_limits_is_measured_against_at_the_next_sample():
     from msgspec import structs
 
-    from daemon.engine.freezing import in_force
-    from trading.events import Reloaded
+    from quantd.daemon.engine.freezing import in_force
+    from quantd.trading.events import Reloaded
 
     world = World(block(walk(100, 2, 3)), [once(0.3, 0.3)], house=Limits(max_position_weight=0.9))
     items = list(world.items())

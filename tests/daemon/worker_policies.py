@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from trading.view import HOLD, Memory, Noted, View
+from quantd.trading.view import HOLD, Memory, Noted, View
 
 
 @dataclass(frozen=True)

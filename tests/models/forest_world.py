@@ -1,19 +1,17 @@
 """Made-up markets whose truth is known, as panels and as views."""
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 
 import numpy as np
 
-import models
-from models.forests.features import LOOKBACK
-from models.forests.policy import LearnedAllocation
-from models.panel import Panel
-from trading.instruments import Instrument, Universe
-from trading.market import Floats, Ring
-from trading.view import EMPTY_MEMORY, Memory, Noted, View
+from quantd.models.forests.features import LOOKBACK
+from quantd.models.forests.policy import LearnedAllocation
+from quantd.models.panel import Panel
+from quantd.trading.instruments import Instrument, Universe
+from quantd.trading.market import Floats, Ring
+from quantd.trading.view import EMPTY_MEMORY, Memory, Noted, View
+from tests.support.checkout import SHIPPED
 
-SHIPPED = Path(models.__file__).parent / "shipped"
 FOREST = {kind: SHIPPED / f"forest_{kind}" for kind in ("risk", "correlation", "allocation")}
 
 
@@ -93,5 +91,5 @@ def live(policy: LearnedAllocation, returns: Floats, memory: Memory = EMPTY_MEMO
 
 
 def size_of(memory: Mapping[str, Floats]) -> int:
-    """Bytes, as daemon.policies counts them."""
+    """Bytes, as quantd.daemon.policies counts them."""
     return sum(8 * (value.size + value.ndim) + len(name) for name, value in memory.items())

@@ -6,18 +6,18 @@ from typing import Any
 import numpy as np
 import torch
 
-from models import sights
-from models.artifacts import Training, Window
-from models.learned.composing import Scaling
-from models.learned.exporting import parameters_of, write
-from models.learned.manifest import ActionSpec, Manifest, Probes, Seat, Shape, plain
-from models.learners.a2c import A2c, A2cPlan
-from models.learners.dqn import Dqn, DqnPlan
-from models.learners.ppo import Ppo, PpoPlan
-from models.learners.sac import Sac, SacPlan
-from models.market import grid
-from models.sights import SightSpec
-from models.vector_env import Kind
+from quantd.models import sights
+from quantd.models.artifacts import Training, Window
+from quantd.models.learned.composing import Scaling
+from quantd.models.learned.exporting import parameters_of, write
+from quantd.models.learned.manifest import ActionSpec, Manifest, Probes, Seat, Shape, plain
+from quantd.models.learners.a2c import A2c, A2cPlan
+from quantd.models.learners.dqn import Dqn, DqnPlan
+from quantd.models.learners.ppo import Ppo, PpoPlan
+from quantd.models.learners.sac import Sac, SacPlan
+from quantd.models.market import grid
+from quantd.models.sights import SightSpec
+from quantd.models.vector_env import Kind
 
 UNIVERSE = ("AAA", "BBB", "CCC")
 SPEC = SightSpec(features=("momentum_21", "volatility", "drawdown"))

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from models.learners.maddpg import Maddpg, MaddpgPlan
-from models.vector_env import Kind, Step
+from quantd.models.learners.maddpg import Maddpg, MaddpgPlan
+from quantd.models.vector_env import Kind, Step
 from tests.models.off_policy_problems import digest, on
 
 SHORT_MADDPG = MaddpgPlan(

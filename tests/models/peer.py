@@ -12,9 +12,9 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor, nn
 
-from models.learners.a2c import A2cPlan
-from models.learners.ppo import PpoPlan
-from models.vector_env import VectorEnv
+from quantd.models.learners.a2c import A2cPlan
+from quantd.models.learners.ppo import PpoPlan
+from quantd.models.vector_env import VectorEnv
 
 BOUND = 8.0
 """Of what the peer draws for weights and positions, before it becomes one: beyond it both are at their edge."""
@@ -22,7 +22,7 @@ BOUND = 8.0
 
 class PeerEnv(VecEnv):
     """A VectorEnv as the peer takes it, stepped as a whole. Weights and positions are asked for in the coordinates that
-    models.learners.distributions draws in: the peer would else learn from actions that were not executed."""
+    quantd.models.learners.distributions draws in: the peer would else learn from actions that were not executed."""
 
     def __init__(self, env: VectorEnv) -> None:
         self.env = env
@@ -81,7 +81,7 @@ class PeerEnv(VecEnv):
 
 
 class Trunk(BaseFeaturesExtractor):
-    """models.networks.mlp's trunk, of torch's own layers."""
+    """quantd.models.networks.mlp's trunk, of torch's own layers."""
 
     def __init__(self, observation_space: spaces.Box, hidden: Sequence[int]) -> None:
         super().__init__(observation_space, hidden[-1])

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import models
-from models import artifacts
-from models.artifacts import FILES, MANIFEST, Artifact, ArtifactError, Manifest
-from models.features import FeatureSpec, spec_hash
+from quantd.models import artifacts
+from quantd.models.artifacts import FILES, MANIFEST, Artifact, ArtifactError, Manifest
+from quantd.models.features import FeatureSpec, spec_hash
+from tests.support.checkout import ROOT
 
-SHIPPED = Path(models.__file__).parent / "shipped" / "scorer"
+SHIPPED = ROOT / "models" / "shipped" / "scorer"
 
 
 @pytest.fixture

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.learners.cloning import CloningPlan, clone, demonstrations
-from models.learners.ppo import Ppo, PpoPlan
+from quantd.models.learners.cloning import CloningPlan, clone, demonstrations
+from quantd.models.learners.ppo import Ppo, PpoPlan
 from tests.models.problems import DriftingAsset, RegimeBandit, RevertingPair, share
 
 PLAN = PpoPlan(hidden=(32,), horizon=16)

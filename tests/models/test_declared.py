@@ -1,19 +1,17 @@
 """The declared sets as observations: the same figures whatever the scale, from the past alone, more than 200 of them."""
 
 from datetime import date
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-import models
-from models.declared import adjusted_bars, declared
-from models.environments import Portfolio
-from models.market_data import read_panel
-from models.observations import observe
-from strategies.features import Inputs, compute, shipped
+from quantd.models.declared import adjusted_bars, declared
+from quantd.models.environments import Portfolio
+from quantd.models.market_data import read_panel
+from quantd.models.observations import observe
+from quantd.strategies.features import Inputs, compute, shipped
+from tests.support.checkout import DATA
 
-DATA = Path(models.__file__).parents[1] / "data"
 BARS, ACTIONS = DATA / "us_daily.parquet", DATA / "us_actions.csv"
 SYMBOLS = ("SPY", "AAPL")
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch import distributions as reference
 
-from models.learners.distributions import LEAST, Dirichlet, Discrete, Family, Gaussian, family
+from quantd.models.learners.distributions import LEAST, Dirichlet, Discrete, Family, Gaussian, family
 
 FAMILIES: list[Family] = [Discrete(5), Gaussian(4, "softmax_gaussian"), Gaussian(3, "tanh"), Dirichlet(5)]
 NAMES = [each.readout for each in FAMILIES]

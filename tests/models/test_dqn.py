@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from models.learners.dqn import PROFILES, Dqn, DqnPlan, epsilon_of, targets
-from models.learners.replay import Batch
-from models.networks.q_network import NoisyLinear, QNetwork, to_onnx
+from quantd.models.learners.dqn import PROFILES, Dqn, DqnPlan, epsilon_of, targets
+from quantd.models.learners.replay import Batch
+from quantd.models.networks.q_network import NoisyLinear, QNetwork, to_onnx
 from tests.models.off_policy_problems import SwitchingFee, on
 from tests.models.problems import DriftingAsset, Problem, RegimeBandit, RevertingPair, share
 
@@ -119,7 +119,7 @@ def test_updates_use_the_double_target_of_their_networks(monkeypatch: pytest.Mon
         seen.append(torch.equal(online, target))
         return targets(batch, online, target, double)
 
-    monkeypatch.setattr("models.learners.dqn.targets", spy)
+    monkeypatch.setattr("quantd.models.learners.dqn.targets", spy)
     for double in (False, True):
         env = DriftingAsset("discrete", batch=4)
         plan = DqnPlan(hidden=(8,), warmup=40, double=double, target_every=1000, learning_rate=1e-2)

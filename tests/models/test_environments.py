@@ -1,7 +1,6 @@
 """The environments pass the libraries' own checkers, work with their wrappers, and are the simulator and nothing more."""
 
 import warnings
-from pathlib import Path
 
 import gymnasium
 import numpy as np
@@ -12,15 +11,15 @@ from pettingzoo.test import parallel_api_test
 from stable_baselines3 import A2C, PPO
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecNormalize
 
-import models
-from models.desks import PROFILES, by_sector
-from models.environments import Agents, Portfolio, parallel_env, read_market
-from models.episodes import WHOLE, Episodes
-from models.rewards import RewardPlan
-from models.simulator import Simulator
+from quantd.models.desks import PROFILES, by_sector
+from quantd.models.environments import Agents, Portfolio, parallel_env, read_market
+from quantd.models.episodes import WHOLE, Episodes
+from quantd.models.rewards import RewardPlan
+from quantd.models.simulator import Simulator
 from tests.models.worlds import market, panel_of
+from tests.support.checkout import ROOT
 
-BARS = Path(models.__file__).parents[1] / "data" / "us_daily.parquet"
+BARS = ROOT / "data" / "us_daily.parquet"
 WINDOW = {"path": BARS, "symbols": ["SPY", "AAPL", "BAC"], "start": "2013-06-03", "end": "2015-06-30"}
 
 

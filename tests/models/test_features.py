@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.features import CLIP, FEATURES, LOOKBACK, USUAL_VOLATILITY, FeatureSpec, columns_of, measure
+from quantd.models.features import CLIP, FEATURES, LOOKBACK, USUAL_VOLATILITY, FeatureSpec, columns_of, measure
 
 
 def moves(seed: int, size: int) -> np.ndarray:

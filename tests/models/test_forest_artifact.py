@@ -10,15 +10,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from models import artifacts
-from models.artifacts import MANIFEST, ArtifactError
-from models.forests import artifact
-from models.forests.artifact import FILES, TIMING, Manifest, load
-from models.forests.features import KINDS, ForestFeatures, features_hash
-from models.forests.graph import to_onnx
-from models.forests.runtime import Forest, load_forest
-from models.forests.trees import Trees, read
-from models.loading import load_artifact
+from quantd.models import artifacts
+from quantd.models.artifacts import MANIFEST, ArtifactError
+from quantd.models.forests import artifact
+from quantd.models.forests.artifact import FILES, TIMING, Manifest, load
+from quantd.models.forests.features import KINDS, ForestFeatures, features_hash
+from quantd.models.forests.graph import to_onnx
+from quantd.models.forests.runtime import Forest, load_forest
+from quantd.models.forests.trees import Trees, read
+from quantd.models.loading import load_artifact
 from tests.models.forest_world import FOREST
 
 SHIPPED = FOREST["risk"]

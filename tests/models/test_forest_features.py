@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.forests.features import (
+from quantd.models.forests.features import (
     ASSET_FEATURES,
     KINDS,
     LOOKBACK,
@@ -19,7 +19,7 @@ from models.forests.features import (
     relative,
     see,
 )
-from models.forests.training import gather
+from quantd.models.forests.training import gather
 from tests.models.forest_world import garch
 
 

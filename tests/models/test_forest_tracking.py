@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.forests import tracking
-from models.forests.tracking import LEAST, RETURN, WINDOW, Track, begin, every, follow, freeze, thaw
+from quantd.models.forests import tracking
+from quantd.models.forests.tracking import LEAST, RETURN, WINDOW, Track, begin, every, follow, freeze, thaw
 from tests.models.forest_world import size_of
 
 WIDTH, HORIZON = 3, 8

@@ -9,20 +9,19 @@ import numpy as np
 import polars as pl
 import pytest
 
-import models
-from models import artifacts
-from models.forests import artifact
-from models.forests.card import beats_plain
-from models.forests.features import KINDS, LOOKBACK, Kind, look
-from models.forests.policy import LearnedAllocation
-from models.forests.runtime import load_forest
-from models.forests.training import Plan, fit, gather, judge, score, train, train_on
-from models.loading import load_artifact
-from models.splits import walk_forward
+from quantd.models import artifacts
+from quantd.models.forests import artifact
+from quantd.models.forests.card import beats_plain
+from quantd.models.forests.features import KINDS, LOOKBACK, Kind, look
+from quantd.models.forests.policy import LearnedAllocation
+from quantd.models.forests.runtime import load_forest
+from quantd.models.forests.training import Plan, fit, gather, judge, score, train, train_on
+from quantd.models.loading import load_artifact
+from quantd.models.splits import walk_forward
+from quantd.trading.market import Floats
 from tests.models.forest_world import garch, noise, panel_of
-from trading.market import Floats
+from tests.support.checkout import DATA
 
-DATA = Path(models.__file__).parents[1] / "data"
 BARS, ACTIONS = DATA / "us_daily.parquet", DATA / "us_actions.csv"
 SYMBOLS = ("SPY", "AAPL", "BAC")
 SMALL = Plan("risk", first=date(2005, 1, 3), last=date(2006, 12, 29), folds=1, leaves=16)

@@ -6,24 +6,24 @@ import msgspec
 import numpy as np
 import pytest
 
-from daemon.agent_policies import distrusted
-from daemon.policies import PolicyError, load
-from models import versions
-from models.artifacts import ArtifactError, Result
-from models.learned import signing
-from models.learned.distilling import DistilPlan, distil
-from models.learned.ensembles import LearnedEnsemble, combine, load_ensemble
-from models.learned.manifest import TOLERANCES
-from models.learned.quantizing import TooDifferent, quantize
-from models.learned.runtime import load_agent
-from models.learned.signing import KeyFault, generate, sign, signature_fault
-from models.learned.tensors import tensors_of
-from models.sights import SightSpec
+from quantd.daemon.agent_policies import distrusted
+from quantd.daemon.policies import PolicyError, load
+from quantd.models import versions
+from quantd.models.artifacts import ArtifactError, Result
+from quantd.models.learned import signing
+from quantd.models.learned.distilling import DistilPlan, distil
+from quantd.models.learned.ensembles import LearnedEnsemble, combine, load_ensemble
+from quantd.models.learned.manifest import TOLERANCES
+from quantd.models.learned.quantizing import TooDifferent, quantize
+from quantd.models.learned.runtime import load_agent
+from quantd.models.learned.signing import KeyFault, generate, sign, signature_fault
+from quantd.models.learned.tensors import tensors_of
+from quantd.models.sights import SightSpec
+from quantd.trading.statistics import performance
 from tests.models.learned_world import UNIVERSE, learner_of, manifest_of, scaling_of, written
 from tests.models.test_learned_runtime import HELD, view_of
 from tests.models.test_runtime import moves
 from tests.models.test_simulator_differential import ACTIONS, BARS, ROOT
-from trading.statistics import performance
 
 # ---- quantizing
 
@@ -103,7 +103,7 @@ def test_a_pupil_is_taught_on_the_teachers_own_data_or_not_at_all(tmp_path: Path
     learner = learner_of("ppo simplex", universe=("SPY", "AAPL", "BAC"))
     manifest = manifest_of(learner, universe=("SPY", "AAPL", "BAC"))
     data = msgspec.structs.replace(manifest.training, data={BARS.name: "00"})
-    from models.learned.exporting import write
+    from quantd.models.learned.exporting import write
 
     write(tmp_path / "a", msgspec.structs.replace(manifest, training=data), learner, scaling_of(), b"")
     with pytest.raises(ValueError, match=r"us_daily\.parquet is not the file that .* was trained on"):
@@ -148,7 +148,7 @@ def test_an_ensemble_answers_the_mean_the_median_or_by_shares_and_each_member_re
 
 def test_shares_by_performance_come_from_validation_and_from_nothing_else(tmp_path: Path) -> None:
     def judged(folder: Path, sharpe: float) -> Path:
-        from models.learned.exporting import write
+        from quantd.models.learned.exporting import write
 
         figures = [msgspec.structs.replace(PERFORMANCE, sharpe=s) for s in (sharpe, -sharpe)]
         learner = learner_of("ppo simplex")

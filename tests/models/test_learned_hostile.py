@@ -16,17 +16,18 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 from safetensors.numpy import save
 
-from models import artifacts
-from models.artifacts import MANIFEST, ArtifactError
-from models.inspection import graph_fault
-from models.learned import ensembles
-from models.learned.ensembles import EnsembleManifest, combine
-from models.learned.manifest import FILES, KIND, MOST_CARRY, Manifest, Seat
-from models.learned.tensors import tensors_fault, tensors_of
-from models.loading import load_artifact
+from quantd.models import artifacts
+from quantd.models.artifacts import MANIFEST, ArtifactError
+from quantd.models.inspection import graph_fault
+from quantd.models.learned import ensembles
+from quantd.models.learned.ensembles import EnsembleManifest, combine
+from quantd.models.learned.manifest import FILES, KIND, MOST_CARRY, Manifest, Seat
+from quantd.models.learned.tensors import tensors_fault, tensors_of
+from quantd.models.loading import load_artifact
 from tests.models.learned_world import written
+from tests.support.checkout import ROOT
 
-SCORER = Path(artifacts.__file__).parent / "shipped" / "scorer"
+SCORER = ROOT / "models" / "shipped" / "scorer"
 
 
 @pytest.fixture(scope="module")

@@ -8,16 +8,19 @@ import numpy as np
 import pytest
 import torch
 
-from models.artifacts import ArtifactError
-from models.desks import Desks
-from models.desks import Seat as TrainedSeat
-from models.features import LOOKBACK
-from models.learned.agreeing import probes_of
-from models.learned.exporting import scaled
-from models.learned.runtime import CARRY, LearnedAgent, load_agent
-from models.panel import Panel
-from models.sights import observation
-from strategies.policies.params import ParamsError
+from quantd.models.artifacts import ArtifactError
+from quantd.models.desks import Desks
+from quantd.models.desks import Seat as TrainedSeat
+from quantd.models.features import LOOKBACK
+from quantd.models.learned.agreeing import probes_of
+from quantd.models.learned.exporting import scaled
+from quantd.models.learned.runtime import CARRY, LearnedAgent, load_agent
+from quantd.models.panel import Panel
+from quantd.models.sights import observation
+from quantd.strategies.policies.params import ParamsError
+from quantd.trading.instruments import Instrument, Universe
+from quantd.trading.market import Ring
+from quantd.trading.view import View
 from tests.models.learned_world import (
     LEARNERS,
     SEATS,
@@ -30,9 +33,6 @@ from tests.models.learned_world import (
 )  # fmt: skip
 from tests.models.test_runtime import moves
 from tests.models.worlds import DAY, market
-from trading.instruments import Instrument, Universe
-from trading.market import Ring
-from trading.view import View
 
 
 def view_of(returns: np.ndarray, symbols: tuple[str, ...], weights: np.ndarray, missing: int | None = None) -> View:
@@ -152,7 +152,7 @@ def test_it_says_what_was_recorded(tmp_path: Path) -> None:
 def test_trading_with_it_imports_no_torch(tmp_path: Path) -> None:
     written(tmp_path / "a")
     code = (
-        "import sys; from pathlib import Path; from daemon.policies import load;"
+        "import sys; from pathlib import Path; from quantd.daemon.policies import load;"
         f"load({str(tmp_path / 'a')!r}, {{}}, Path('/'));"
         "sys.exit(','.join(m for m in ('torch', 'onnx', 'safetensors', 'polars', 'cryptography') if m in sys.modules))"
     )

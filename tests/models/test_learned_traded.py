@@ -8,22 +8,22 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from daemon.policies import load
-from models.episodes import WHOLE, Episodes
-from models.learned.composing import Scaling
-from models.learned.exporting import scaled, weights_of, write
-from models.learned.runtime import LearnedAgent
-from models.learners.dqn import Dqn, DqnPlan
-from models.learners.ppo import Ppo, PpoPlan
-from models.market import Market, grid, market_of
-from models.market_data import read_panel
-from models.normalising import Normalised
-from models.observations import observe
-from models.sights import SightSpec, features_of
-from models.simulator import Simulator
+from quantd.daemon.policies import load
+from quantd.models.episodes import WHOLE, Episodes
+from quantd.models.learned.composing import Scaling
+from quantd.models.learned.exporting import scaled, weights_of, write
+from quantd.models.learned.runtime import LearnedAgent
+from quantd.models.learners.dqn import Dqn, DqnPlan
+from quantd.models.learners.ppo import Ppo, PpoPlan
+from quantd.models.market import Market, grid, market_of
+from quantd.models.market_data import read_panel
+from quantd.models.normalising import Normalised
+from quantd.models.observations import observe
+from quantd.models.sights import SightSpec, features_of
+from quantd.models.simulator import Simulator
+from quantd.trading.view import Memory, View
 from tests.models.learned_world import manifest_of
 from tests.models.test_simulator_differential import ACTIONS, BARS, CASH, COSTS, END, START, SYMBOLS, WARM, core, ns
-from trading.view import Memory, View
 
 SPEC = SightSpec(features=("momentum_21", "volatility", "market_correlation"), window=5)
 KINDS = {

@@ -7,10 +7,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-import models
-from models.market_data import read_panel
+from quantd.models.market_data import read_panel
+from tests.support.checkout import DATA
 
-DATA = Path(models.__file__).parents[1] / "data"
 BARS, ACTIONS = DATA / "us_daily.parquet", DATA / "us_actions.csv"
 
 

@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from models.episodes import Episodes
-from models.features import FEATURES, LOOKBACK
-from models.market import market_of
-from models.observations import Observed, four_assets, observe, price_features, regimes
-from models.panel import Panel
-from models.simulator import Simulator
-from strategies.regimes import REGIMES, RegimeParams, model_of
+from quantd.models.episodes import Episodes
+from quantd.models.features import FEATURES, LOOKBACK
+from quantd.models.market import market_of
+from quantd.models.observations import Observed, four_assets, observe, price_features, regimes
+from quantd.models.panel import Panel
+from quantd.models.simulator import Simulator
+from quantd.strategies.regimes import REGIMES, RegimeParams, model_of
 from tests.models.worlds import panel_of
 
 

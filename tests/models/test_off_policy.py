@@ -3,17 +3,17 @@
 import math
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
 
-from models.learners import off_policy
-from models.learners.agent import Diverged, Report
-from models.learners.dqn import Dqn, DqnPlan
-from models.vector_env import Step
+from quantd.models.learners import off_policy
+from quantd.models.learners.agent import Diverged, Report
+from quantd.models.learners.dqn import Dqn, DqnPlan
+from quantd.models.vector_env import Step
 from tests.models.off_policy_problems import digest, on, short, trained
 from tests.models.problems import DriftingAsset
+from tests.support.checkout import ROOT
 
 LEARNERS = ("dqn", "sac")
 
@@ -24,7 +24,7 @@ def test_the_same_seed_gives_the_same_bits_in_another_process_and_another_seed_d
     torch.manual_seed(77)
     there = subprocess.run(
         [sys.executable, "-m", "tests.models.off_policy_problems"],
-        cwd=Path(__file__).parents[2],
+        cwd=ROOT,
         capture_output=True,
         text=True,
         check=True,

@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from models.learners.a2c import A2c, A2cPlan
-from models.learners.agent import Diverged, NetworkPlan, Report
-from models.learners.distributions import Discrete
-from models.learners.ppo import Batch, Ppo, PpoPlan, slopes
-from models.vector_env import Step
+from quantd.models.learners.a2c import A2c, A2cPlan
+from quantd.models.learners.agent import Diverged, NetworkPlan, Report
+from quantd.models.learners.distributions import Discrete
+from quantd.models.learners.ppo import Batch, Ppo, PpoPlan, slopes
+from quantd.models.vector_env import Step
 from tests.models.problems import DriftingAsset, Problem, RegimeBandit, RevertingPair, share
 
 BATCH = 32

@@ -8,9 +8,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.panel import Panel
-from models.paths import episodes, simulate
-from trading.execution import Costs
+from quantd.models.panel import Panel
+from quantd.models.paths import episodes, simulate
+from quantd.trading.execution import Costs
 
 FREE = Costs()
 

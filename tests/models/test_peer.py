@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from models.learners.a2c import A2cPlan
-from models.learners.ppo import PpoPlan
+from quantd.models.learners.a2c import A2cPlan
+from quantd.models.learners.ppo import PpoPlan
 from tests.models.peer import PeerEnv, acting, peer_of
 from tests.models.problems import DriftingAsset, Problem, RevertingPair, share
 from tests.models.test_on_policy import trained

@@ -7,21 +7,21 @@ import numpy as np
 import pytest
 import torch
 
-from models.desks import Desks, Diversity, Seat
-from models.episodes import Episodes
-from models.features import FEATURES
-from models.learned.runtime import load_agent
-from models.learners.maddpg import Maddpg, MaddpgPlan
-from models.networks.transformer import Encoder, Layout
-from models.panel import Panel
-from models.simulator import Simulator
-from models.training.fitting import fit
-from models.training.ground import Ground
-from models.training.learning import learner_of, parameters, policy_of
-from models.training.markets import Markets, markets_of
-from models.training.plan import Plan, PlanError, default, replaced
-from models.training.profiles import LITE_FEATURES, MARL, chosen, ranked, sizes
-from models.training.runs import seats_of, train
+from quantd.models.desks import Desks, Diversity, Seat
+from quantd.models.episodes import Episodes
+from quantd.models.features import FEATURES
+from quantd.models.learned.runtime import load_agent
+from quantd.models.learners.maddpg import Maddpg, MaddpgPlan
+from quantd.models.networks.transformer import Encoder, Layout
+from quantd.models.panel import Panel
+from quantd.models.simulator import Simulator
+from quantd.models.training.fitting import fit
+from quantd.models.training.ground import Ground
+from quantd.models.training.learning import learner_of, parameters, policy_of
+from quantd.models.training.markets import Markets, markets_of
+from quantd.models.training.plan import Plan, PlanError, default, replaced
+from quantd.models.training.profiles import LITE_FEATURES, MARL, chosen, ranked, sizes
+from quantd.models.training.runs import seats_of, train
 from tests.models.worlds import market, panel_of
 
 SPLITS = {

@@ -10,18 +10,18 @@ import numpy as np
 import polars as pl
 import pytest
 
-from models import artifacts
-from models.artifacts import ArtifactError
-from models.market_data import read_panel
-from models.retraining.again import Asked, Decision, decisions, in_use, last_session, retrain
-from models.retraining.judging import Rule, judge
-from models.retraining.recipes import moved, recipe_of
-from models.splits import Split, Splits
-from models.training.scorer import train
-from models.versions import point
-from strategies.policies import POLICIES
+from quantd.models import artifacts
+from quantd.models.artifacts import ArtifactError
+from quantd.models.market_data import read_panel
+from quantd.models.retraining.again import Asked, Decision, decisions, in_use, last_session, retrain
+from quantd.models.retraining.judging import Rule, judge
+from quantd.models.retraining.recipes import moved, recipe_of
+from quantd.models.splits import Split, Splits
+from quantd.models.training.scorer import train
+from quantd.models.versions import point
+from quantd.strategies.policies import POLICIES
+from quantd.trading.execution import Costs
 from tests.models.test_training_scorer import ACTIONS, BARS, SMALL, SYMBOLS
-from trading.execution import Costs
 
 COSTS = Costs(commission_bp=10.0)
 
@@ -30,7 +30,7 @@ COSTS = Costs(commission_bp=10.0)
 def scorer(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("made") / "scorer"
     plan = msgspec.structs.replace(SMALL, seeds=(1,), iterations=2)
-    train(BARS, ACTIONS, SYMBOLS, plan, out, "python -m models.training --iterations 2", lambda line: None)
+    train(BARS, ACTIONS, SYMBOLS, plan, out, "python -m quantd.models.training --iterations 2", lambda line: None)
     return out
 
 
@@ -189,7 +189,7 @@ def test_costs_count_and_the_first_has_nothing_to_beat() -> None:
 
 
 def test_sessions_that_the_one_in_use_was_fitted_on_are_counted(scorer: Path) -> None:
-    from models.loading import load_artifact
+    from quantd.models.loading import load_artifact
 
     old = load_artifact(scorer, {})
     newest = Split("test", date(2007, 11, 1), date(2008, 2, 29))

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from models.learners.agent import Agent, NetworkPlan
-from models.learners.rollout import Rollout, advantages, episode_returns
-from models.vector_env import Kind, Step
+from quantd.models.learners.agent import Agent, NetworkPlan
+from quantd.models.learners.rollout import Rollout, advantages, episode_returns
+from quantd.models.vector_env import Kind, Step
 from tests.models.problems import RegimeBandit, RevertingPair
 
 SEEDS = st.integers(0, 10_000)

@@ -11,16 +11,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import models
-from models import artifacts
-from models.artifacts import FILES, MANIFEST, ArtifactError, Manifest, Network
-from models.features import LOOKBACK
-from models.runtime import LearnedPolicy, load_policy
-from trading.instruments import Instrument, Universe
-from trading.market import Ring
-from trading.view import View
+from quantd.models import artifacts
+from quantd.models.artifacts import FILES, MANIFEST, ArtifactError, Manifest, Network
+from quantd.models.features import LOOKBACK
+from quantd.models.runtime import LearnedPolicy, load_policy
+from quantd.trading.instruments import Instrument, Universe
+from quantd.trading.market import Ring
+from quantd.trading.view import View
+from tests.support.checkout import ROOT
 
-SHIPPED = Path(models.__file__).parent / "shipped" / "scorer"
+SHIPPED = ROOT / "models" / "shipped" / "scorer"
 
 
 def view_of(returns: np.ndarray, symbols: tuple[str, ...]) -> View:
@@ -128,7 +128,7 @@ def test_it_says_until_when_it_was_trained() -> None:
 
 def test_trading_with_it_imports_no_torch() -> None:
     code = (
-        "import sys; from pathlib import Path; from daemon.policies import load;"
+        "import sys; from pathlib import Path; from quantd.daemon.policies import load;"
         f"load({str(SHIPPED)!r}, {{}}, Path('/'));"
         "sys.exit(','.join(m for m in ('torch', 'onnx', 'safetensors', 'polars') if m in sys.modules))"
     )

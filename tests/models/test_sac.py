@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from models.learners.agent import Report
-from models.learners.sac import Sac, SacPlan, Squash
-from models.networks.squashed import GaussianActor, TwinCritics, bounded, to_onnx
-from models.vector_env import Kind
+from quantd.models.learners.agent import Report
+from quantd.models.learners.sac import Sac, SacPlan, Squash
+from quantd.models.networks.squashed import GaussianActor, TwinCritics, bounded, to_onnx
+from quantd.models.vector_env import Kind
 from tests.models.off_policy_problems import on
 from tests.models.problems import DriftingAsset, Problem, RegimeBandit, RevertingPair, share
 

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.networks.scorer import Scorer, to_onnx
+from quantd.models.networks.scorer import Scorer, to_onnx
 
 WIDTH = 9
 

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-import models
-from models.artifacts import MANIFEST
-from models.loading import load_artifact
+from quantd.models.artifacts import MANIFEST
+from quantd.models.loading import load_artifact
+from tests.support.checkout import ROOT
 
-SHIPPED = sorted(each.parent for each in (Path(models.__file__).parent / "shipped").glob(f"*/{MANIFEST}"))
+SHIPPED = sorted(each.parent for each in (ROOT / "models" / "shipped").glob(f"*/{MANIFEST}"))
 
 FIRST_OF_THE_DEFAULT_RUN = 1_546_387_200 * 10**9
 """2019-01-02 00:00 UTC."""

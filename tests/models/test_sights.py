@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
 
-from models import sights
-from models.features import FEATURES, LOOKBACK
-from models.observations import observe
-from models.panel import Panel
-from models.sights import SightSpec, features_of, observation, shown
-from trading.market import Floats
+from quantd.models import sights
+from quantd.models.features import FEATURES, LOOKBACK
+from quantd.models.observations import observe
+from quantd.models.panel import Panel
+from quantd.models.sights import SightSpec, features_of, observation, shown
+from quantd.trading.market import Floats
 
 DAY = 86_400_000_000_000
 

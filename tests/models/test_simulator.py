@@ -8,15 +8,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.episodes import WHOLE, Episodes, Stress
-from models.market import Market, grid
-from models.panel import Panel
-from models.paths import episodes, simulate
-from models.rewards import RewardPlan
-from models.simulator import USUAL_COSTS, Simulator
-from models.vector_env import Kind, VectorEnv
+from quantd.models.episodes import WHOLE, Episodes, Stress
+from quantd.models.market import Market, grid
+from quantd.models.panel import Panel
+from quantd.models.paths import episodes, simulate
+from quantd.models.rewards import RewardPlan
+from quantd.models.simulator import USUAL_COSTS, Simulator
+from quantd.models.vector_env import Kind, VectorEnv
+from quantd.trading.execution import Costs
 from tests.models.worlds import DAY, market, panel_of
-from trading.execution import Costs
 
 FREE = Costs()
 F64 = torch.float64
@@ -360,7 +360,7 @@ def test_tensors_alone_as_on_a_gpu_make_the_same_steps_as_numpy_in_their_memory(
     for _ in range(2):
         world = market(panel, dtype=F64)
         found.append(played(world, kind, RewardPlan(kind="composite")))
-        for module in ("models.market", "models.simulator"):
+        for module in ("quantd.models.market", "quantd.models.simulator"):
             monkeypatch.setattr(f"{module}.view", lambda tensor: tensor)
     for plain, tensors in zip(*found, strict=True):
         torch.testing.assert_close(plain, tensors, rtol=1e-9, atol=1e-9)

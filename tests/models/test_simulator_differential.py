@@ -12,31 +12,30 @@ import torch
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
-import models
-from adapters.brokers.paper import Paper
-from adapters.calendars import sessions as calendar_sessions
-from adapters.feeds.replay import Replay
-from daemon.engine.state import AgentRules, Rules, State
-from daemon.loop import Shell
-from daemon.policies import answer, load
-from daemon.timeline import sample_ticks, timeline
-from models.episodes import WHOLE
-from models.market import market_of
-from models.market_data import read_panel
-from models.observations import observe
-from models.paths import episodes, simulate
-from models.simulator import Simulator
-from risk.limits import PROFILES, override
+from quantd.adapters.brokers.paper import Paper
+from quantd.adapters.calendars import sessions as calendar_sessions
+from quantd.adapters.feeds.replay import Replay
+from quantd.daemon.engine.state import AgentRules, Rules, State
+from quantd.daemon.loop import Shell
+from quantd.daemon.policies import answer, load
+from quantd.daemon.timeline import sample_ticks, timeline
+from quantd.models.episodes import WHOLE
+from quantd.models.market import market_of
+from quantd.models.market_data import read_panel
+from quantd.models.observations import observe
+from quantd.models.paths import episodes, simulate
+from quantd.models.simulator import Simulator
+from quantd.risk.limits import PROFILES, override
+from quantd.trading.cash_rate import CashRate
+from quantd.trading.effects import Ask, Effect, Valued
+from quantd.trading.events import Decided, Event
+from quantd.trading.execution import Costs
+from quantd.trading.instruments import NANO, Instrument, Universe
+from quantd.trading.ports import Policy
+from quantd.trading.view import Memory, View
 from tests.models.worlds import plain
-from trading.cash_rate import CashRate
-from trading.effects import Ask, Effect, Valued
-from trading.events import Decided, Event
-from trading.execution import Costs
-from trading.instruments import NANO, Instrument, Universe
-from trading.ports import Policy
-from trading.view import Memory, View
+from tests.support.checkout import ROOT
 
-ROOT = Path(models.__file__).parents[1]
 BARS, ACTIONS = ROOT / "data" / "us_daily.parquet", ROOT / "data" / "us_actions.csv"
 SYMBOLS = ("SPY", "AAPL", "BAC", "IWM")
 WARM, START, END = date(2013, 6, 3), date(2014, 1, 2), date(2015, 6, 30)

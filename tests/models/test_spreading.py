@@ -9,10 +9,19 @@ from pathlib import Path
 import pytest
 import torch
 
-from models.training.fitting import Progress, fit
-from models.training.markets import markets_of
-from models.training.seeds import spread
-from models.training.spreading import Cluster, Executor, Failed, Here, Processes, Unavailable, WorkerLost, executor
+from quantd.models.training.fitting import Progress, fit
+from quantd.models.training.markets import markets_of
+from quantd.models.training.seeds import spread
+from quantd.models.training.spreading import (
+    Cluster,
+    Executor,
+    Failed,
+    Here,
+    Processes,
+    Unavailable,
+    WorkerLost,
+    executor,
+)
 from tests.models.tuning_world import plan
 
 

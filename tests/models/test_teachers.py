@@ -7,17 +7,17 @@ import numpy as np
 import pytest
 import torch
 
-from models.episodes import Episodes
-from models.learners.cloning import CloningPlan, clone
-from models.learners.ppo import Ppo, PpoPlan
-from models.market import grid, market_of
-from models.market_data import read_panel
-from models.observations import observe
-from models.panel import Panel
-from models.sights import SightSpec, features_of
-from models.simulator import USUAL_COSTS, Simulator
-from models.teachers import demonstrations, targets
-from models.vector_env import Kind
+from quantd.models.episodes import Episodes
+from quantd.models.learners.cloning import CloningPlan, clone
+from quantd.models.learners.ppo import Ppo, PpoPlan
+from quantd.models.market import grid, market_of
+from quantd.models.market_data import read_panel
+from quantd.models.observations import observe
+from quantd.models.panel import Panel
+from quantd.models.sights import SightSpec, features_of
+from quantd.models.simulator import USUAL_COSTS, Simulator
+from quantd.models.teachers import demonstrations, targets
+from quantd.models.vector_env import Kind
 from tests.models.test_simulator_differential import ACTIONS, BARS
 
 SYMBOLS = ("SPY", "AAPL", "BAC", "IWM")

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from models.training import tracking
-from models.training.tracking import Mlflow, Several, TensorBoard, TrackerError
+from quantd.models.training import tracking
+from quantd.models.training.tracking import Mlflow, Several, TensorBoard, TrackerError
 
 PARAMS: Mapping[str, object] = {
     "learner.gamma": 0.99,

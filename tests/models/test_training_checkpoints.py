@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.training import checkpoints
-from models.training.checkpoints import CheckpointError, Place, path_of, place_of, read, there, write
-from models.training.plan import default, replaced
+from quantd.models.training import checkpoints
+from quantd.models.training.checkpoints import CheckpointError, Place, path_of, place_of, read, there, write
+from quantd.models.training.plan import default, replaced
 
 PLAN = default("ppo")
 STATE = {

@@ -15,20 +15,20 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.learners.agent import Diverged
-from models.market import market_of
-from models.observations import Observed
-from models.panel import Panel
-from models.training import checkpoints, fitting
-from models.training.fitting import Fitted, Progress, fit
-from models.training.judging import equal_weight, evaluate
-from models.training.learning import policy_of, vectors
-from models.training.markets import markets_of
-from models.training.plan import MarketPlan, Plan, PlanError, replaced
+from quantd.models.learners.agent import Diverged
+from quantd.models.market import market_of
+from quantd.models.observations import Observed
+from quantd.models.panel import Panel
+from quantd.models.training import checkpoints, fitting
+from quantd.models.training.fitting import Fitted, Progress, fit
+from quantd.models.training.judging import equal_weight, evaluate
+from quantd.models.training.learning import policy_of, vectors
+from quantd.models.training.markets import markets_of
+from quantd.models.training.plan import MarketPlan, Plan, PlanError, replaced
+from quantd.trading.execution import Costs
 from tests.models import training_world as world
-from trading.execution import Costs
+from tests.support.checkout import ROOT
 
-ROOT = Path(__file__).parents[2]
 WHICH = sorted(world.SMALL)
 
 
@@ -91,9 +91,9 @@ PROGRAM = """
 import sys
 from pathlib import Path
 import msgspec
-from models.training.fitting import fit
-from models.training.markets import markets_of
-from models.training.plan import parsed, restored
+from quantd.models.training.fitting import fit
+from quantd.models.training.markets import markets_of
+from quantd.models.training.plan import parsed, restored
 plan = restored(msgspec.json.decode(Path(sys.argv[1]).read_bytes()))
 fit(plan, markets_of(plan), 1, Path(sys.argv[2]), lambda at: print(at.steps, flush=True) is not None, resume=True)
 """

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.learners.dqn import DqnPlan
-from models.learners.ppo import PpoPlan
-from models.networks.transformer import Layout
-from models.training.plan import (
+from quantd.models.learners.dqn import DqnPlan
+from quantd.models.learners.ppo import PpoPlan
+from quantd.models.networks.transformer import Layout
+from quantd.models.training.plan import (
     AGENTS,
     AgentName,
     Plan,
@@ -23,8 +23,9 @@ from models.training.plan import (
     replaced,
     restored,
 )
+from tests.support.checkout import ROOT
 
-EXAMPLES = sorted((Path(__file__).parents[2] / "examples/train").glob("*.toml"))
+EXAMPLES = sorted((ROOT / "examples/train").glob("*.toml"))
 
 MISTAKES = [
     ('agent = "ppo"\nsteps = "many"\n', r"p.toml:2: steps = 'many': expected `int`, got `str`"),

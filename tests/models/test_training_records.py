@@ -4,7 +4,7 @@ import csv
 import math
 from pathlib import Path
 
-from models.training.records import Files
+from quantd.models.training.records import Files
 
 
 def rows(folder: Path) -> list[dict[str, str]]:

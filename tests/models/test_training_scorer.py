@@ -8,15 +8,14 @@ import numpy as np
 import polars as pl
 import pytest
 
-import models
-from models import artifacts
-from models.market_data import read_panel
-from models.observations import sight
-from models.runtime import load_policy
-from models.splits import Split, Splits
-from models.training.scorer import Plan, train
+from quantd.models import artifacts
+from quantd.models.market_data import read_panel
+from quantd.models.observations import sight
+from quantd.models.runtime import load_policy
+from quantd.models.splits import Split, Splits
+from quantd.models.training.scorer import Plan, train
+from tests.support.checkout import DATA
 
-DATA = Path(models.__file__).parents[1] / "data"
 BARS, ACTIONS = DATA / "us_daily.parquet", DATA / "us_actions.csv"
 SYMBOLS = ("SPY", "AAPL", "BAC")
 SMALL = Plan(

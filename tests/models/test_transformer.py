@@ -7,13 +7,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.learners.a2c import A2c, A2cPlan
-from models.learners.distributions import family
-from models.learners.ppo import Ppo, PpoPlan
-from models.networks.stacked import Linear, Perceptron
-from models.networks.transformer import Block, Encoder, Layout, Sizes, Transformer, layout_of, to_onnx
-from models.sights import SightSpec, observation
-from models.vector_env import Kind, Step
+from quantd.models.learners.a2c import A2c, A2cPlan
+from quantd.models.learners.distributions import family
+from quantd.models.learners.ppo import Ppo, PpoPlan
+from quantd.models.networks.stacked import Linear, Perceptron
+from quantd.models.networks.transformer import Block, Encoder, Layout, Sizes, Transformer, layout_of, to_onnx
+from quantd.models.sights import SightSpec, observation
+from quantd.models.vector_env import Kind, Step
 from tests.models.off_policy_problems import digest, on
 
 LAYOUT = Layout(assets=3, features=2, window=5)

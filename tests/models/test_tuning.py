@@ -13,11 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from optuna.storages import BaseStorage, InMemoryStorage
 
-from models.training import study_files, tuning
-from models.training.markets import Sealed, markets_of
-from models.training.plan import default, parsed, read, replaced
-from models.training.spreading import Here, Processes
-from models.training.tuning import (
+from quantd.models.training import study_files, tuning
+from quantd.models.training.markets import Sealed, markets_of
+from quantd.models.training.plan import default, parsed, read, replaced
+from quantd.models.training.spreading import Here, Processes
+from quantd.models.training.tuning import (
     Course,
     Evaluation,
     Job,
@@ -150,7 +150,7 @@ def test_a_study_of_something_else_is_refused_by_what_differs() -> None:
 
 
 def test_a_diverged_trial_is_kept_as_such_and_the_search_goes_on() -> None:
-    from models.learners.agent import Diverged
+    from quantd.models.learners.agent import Diverged
 
     def work(job: Job, tell: Callable[[Evaluation], bool]) -> Tried:
         if job.plan.learner.learning_rate > 3e-4:

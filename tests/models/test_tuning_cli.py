@@ -11,8 +11,8 @@ from typing import IO
 
 import pytest
 
-from daemon.cli.tuning import luck_of
-from models.training.spaces import SPACES, dump
+from quantd.daemon.cli.tuning import luck_of
+from quantd.models.training.spaces import SPACES, dump
 from tests.edge_world import ROOT, environment, quantd
 from tests.models.tuning_world import text
 
@@ -27,7 +27,7 @@ def place(tmp_path: Path) -> Path:
 
 def begun(place: Path, *arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "daemon.cli", "tune", "small.toml", *arguments],
+        [sys.executable, "-m", "quantd.daemon.cli", "tune", "small.toml", *arguments],
         cwd=place,
         env=environment() | {"PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,
@@ -102,7 +102,7 @@ def test_the_space_is_shown_in_words_and_as_json(tmp_path: Path) -> None:
 
 
 def test_without_ray_the_cluster_is_refused_by_name_and_this_machine_serves(place: Path) -> None:
-    code = "import sys; sys.modules['ray'] = None; from daemon.cli import main; main(sys.argv[1:])"
+    code = "import sys; sys.modules['ray'] = None; from quantd.daemon.cli import main; main(sys.argv[1:])"
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(

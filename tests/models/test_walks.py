@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 
-import models.walks as walks
-from daemon.policies import load
-from models.market_data import read_panel
+from quantd.daemon.policies import load
+from quantd.models import walks
+from quantd.models.market_data import read_panel
+from quantd.trading.execution import Costs
+from quantd.trading.view import HOLD
 from tests.models.test_simulator_differential import (
     ACTIONS,
     BARS,
@@ -20,8 +22,6 @@ from tests.models.test_simulator_differential import (
     ns,
 )
 from tests.models.worlds import panel_of
-from trading.execution import Costs
-from trading.view import HOLD
 
 
 @pytest.mark.parametrize(

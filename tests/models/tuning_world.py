@@ -1,13 +1,11 @@
 """A search that is over in seconds: three assets, two short years, networks of a few numbers."""
 
 from datetime import date
-from pathlib import Path
 from typing import Any
 
-from models.training.plan import Plan, default, replaced
-from models.training.tuning import Search
-
-DATA = Path(__file__).parents[2] / "data"
+from quantd.models.training.plan import Plan, default, replaced
+from quantd.models.training.tuning import Search
+from tests.support.checkout import DATA
 
 SMALL: dict[str, object] = {
     "data.bars": str(DATA / "us_daily.parquet"),
@@ -39,6 +37,6 @@ def search(**changes: Any) -> Search:
 
 def text(**changes: object) -> str:
     """The plan as a user would write it."""
-    from models.training.study_files import toml
+    from quantd.models.training.study_files import toml
 
     return toml(plan(**changes))

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from models.market import Market, market_of
-from models.observations import observe
-from models.panel import Panel
+from quantd.models.market import Market, market_of
+from quantd.models.observations import observe
+from quantd.models.panel import Panel
 
 DAY = 86_400_000_000_000
 

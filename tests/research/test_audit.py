@@ -5,9 +5,8 @@ from pathlib import Path
 import pandas as pd
 import polars as pl
 
-from research.audit import watching
-
-DATA = Path(__file__).resolve().parents[2] / "data"
+from quantd.research.audit import watching
+from tests.support.checkout import DATA
 
 
 def test_python_and_native_readers_are_both_seen(tmp_path: Path) -> None:

@@ -7,14 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from research.bootstrap import (
+from quantd.research.bootstrap import (
     MIN_SAMPLES,
     Intervals,
     _resampled,
     sharpe_intervals,
 )
-from trading.bootstrap import block_length, influence
-from trading.statistics import sharpe
+from quantd.trading.bootstrap import block_length, influence
+from quantd.trading.statistics import sharpe
 
 YEAR = {"periods": 252.0, "risk_free_annual": 0.0}
 

@@ -6,14 +6,21 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from daemon.assembly import Assembly, assemble
-from daemon.cli.configuration import read
-from daemon.opening import begin
-from research.comparison import Incomparable, Settings, equal_weight_of, require_same, samples_a_year, settings_of
-from research.record import Record
-from risk.limits import override
+from quantd.daemon.assembly import Assembly, assemble
+from quantd.daemon.cli.configuration import read
+from quantd.daemon.opening import begin
+from quantd.research.comparison import (
+    Incomparable,
+    Settings,
+    equal_weight_of,
+    require_same,
+    samples_a_year,
+    settings_of,
+)
+from quantd.research.record import Record
+from quantd.risk.limits import override
+from quantd.trading.execution import Costs
 from tests.edge_world import CONFIG, write
-from trading.execution import Costs
 
 OTHERS = {
     "bars": "other",

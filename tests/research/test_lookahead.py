@@ -8,12 +8,13 @@ from typing import Any
 import polars as pl
 import pytest
 
-from daemon.assembly import assemble
-from daemon.cli.configuration import read
-from research.lookahead import _cut_copy
+from quantd.daemon.assembly import assemble
+from quantd.daemon.cli.configuration import read
+from quantd.research.lookahead import _cut_copy
 from tests.edge_world import CONFIG, Done, quantd, write
+from tests.support.checkout import ROOT
 
-BARS = str(Path(__file__).resolve().parents[2] / "data" / "us_daily.parquet")
+BARS = str(ROOT / "data" / "us_daily.parquet")
 
 
 def study(folder: Path, source: str, *more: str, params: str = "{}") -> Done:

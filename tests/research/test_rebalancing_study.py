@@ -3,18 +3,17 @@
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-from daemon.assembly import Assembly
-from daemon.config import load
-from daemon.known import known_names
-from daemon.loop import Log, Shell
-from daemon.opening import begin
-from research.rebalancing import RULES, study
+from quantd.daemon.assembly import Assembly
+from quantd.daemon.config import load
+from quantd.daemon.known import known_names
+from quantd.daemon.loop import Log, Shell
+from quantd.daemon.opening import begin
+from quantd.research.rebalancing import RULES, study
+from tests.support.checkout import ROOT
 
-ROOT = Path(__file__).parents[2]
 CONFIG = f"""\
 [universe]
 symbols = ["SPY", "AAPL", "BAC"]
@@ -93,7 +92,7 @@ def test_the_command_prints_one_document_and_writes_a_table(tmp_path):
     command = [
         sys.executable,
         "-m",
-        "daemon.cli",
+        "quantd.daemon.cli",
         "study",
         "rebalance",
         "even",

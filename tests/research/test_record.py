@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from research.record import Record
+from quantd.research.record import Record
+from quantd.trading.effects import Filled
+from quantd.trading.execution import Costs
 from tests.engine_world import World, block, walk
-from trading.effects import Filled
-from trading.execution import Costs
 
 
 def recorded(costs: Costs, days: int = 700) -> tuple[Record, World]:

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from daemon.assembly import assemble
-from daemon.cli.configuration import read
-from research.trials import NAME, Trial, TrialsDamaged, note_trial, read_trials, trial_digest
+from quantd.daemon.assembly import assemble
+from quantd.daemon.cli.configuration import read
+from quantd.research.trials import NAME, Trial, TrialsDamaged, note_trial, read_trials, trial_digest
 from tests.edge_world import write
 
 

@@ -6,14 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from daemon.assembly import Assembly, assemble
-from daemon.cli.configuration import read
-from daemon.loop import Log, Shell
-from research.comparison import Incomparable
-from research.metrics import metrics_of_text
-from research.record import Record
-from research.verdict import Difference, Measured, judge, sentence
+from quantd.daemon.assembly import Assembly, assemble
+from quantd.daemon.cli.configuration import read
+from quantd.daemon.loop import Log, Shell
+from quantd.research.comparison import Incomparable
+from quantd.research.metrics import metrics_of_text
+from quantd.research.record import Record
+from quantd.research.verdict import Difference, Measured, judge, sentence
 from tests.edge_world import CONFIG, COSTS, answer, quantd, write
+from tests.support.checkout import ROOT
 
 MINE = """
 def act(view):
@@ -87,7 +88,7 @@ def test_equal_weight_itself_does_not_beat_equal_weight(tmp_path: Path) -> None:
 
 
 def test_foresight_beats_it_and_the_reverse_does_not(tmp_path: Path) -> None:
-    bars = str(Path(__file__).resolve().parents[2] / "data" / "us_daily.parquet")
+    bars = str(ROOT / "data" / "us_daily.parquet")
     source = f"""
 import polars as pl
 T = pl.read_parquet({bars!r}).filter(pl.col("symbol") == "SPY").sort("ts")

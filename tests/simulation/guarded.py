@@ -1,6 +1,6 @@
 """Protective exits as they must be, judged from books and marks in rational numbers.
 
-Kept beside the daemon from what it committed; shares no arithmetic with `risk.protective`.
+Kept beside the daemon from what it committed; shares no arithmetic with `quantd.risk.protective`.
 """
 
 from collections.abc import Sequence
@@ -8,14 +8,14 @@ from fractions import Fraction
 
 import numpy as np
 
-from daemon.engine.state import State
-from daemon.engine.stops import live_stops
-from risk.limits import Protective, tightest_exits
-from risk.switch import HALT
+from quantd.daemon.engine.state import State
+from quantd.daemon.engine.stops import live_stops
+from quantd.risk.limits import Protective, tightest_exits
+from quantd.risk.switch import HALT
+from quantd.trading.effects import Cancel, Effect, Planned, Protected, Rested
+from quantd.trading.events import Action, Decided, Event, Tick
+from quantd.trading.market import MarketSlice
 from tests.simulation.truth import Violation
-from trading.effects import Cancel, Effect, Planned, Protected, Rested
-from trading.events import Action, Decided, Event, Tick
-from trading.market import MarketSlice
 
 Position = tuple[int, int]
 """(agent, column)."""

@@ -20,20 +20,19 @@ import tempfile
 import time
 from pathlib import Path
 
-import daemon.service
-from adapters.bus.messages import Composer
-from adapters.store.store import Store
-from daemon.alerting import AlertFilter
-from daemon.app import Options, recover, this_run
-from daemon.assembly import Assembly, assemble
-from daemon.config import load
-from daemon.known import known_names
-from daemon.observability import configure
-from daemon.opening import begin
-from daemon.service import Service
-from daemon.timeline import instants
-
-ROOT = Path(__file__).parents[2]
+import quantd.daemon.service
+from quantd.adapters.bus.messages import Composer
+from quantd.adapters.store.store import Store
+from quantd.daemon.alerting import AlertFilter
+from quantd.daemon.app import Options, recover, this_run
+from quantd.daemon.assembly import Assembly, assemble
+from quantd.daemon.config import load
+from quantd.daemon.known import known_names
+from quantd.daemon.observability import configure
+from quantd.daemon.opening import begin
+from quantd.daemon.service import Service
+from quantd.daemon.timeline import instants
+from tests.support.checkout import ROOT
 
 CONFIG = """
 [quantd]
@@ -151,7 +150,7 @@ async def drive(assembly: Assembly, folder: Path) -> str:
     """What `quantd run` does between opening its store and closing it, without bus and API; the digest."""
     configure("ERROR", "console")
     # small commits and snapshots: more instants at which something is half done
-    daemon.service.COMMIT_S, daemon.service.SNAPSHOT_STEPS = 0.004, 150
+    quantd.daemon.service.COMMIT_S, quantd.daemon.service.SNAPSHOT_STEPS = 0.004, 150
     names = [a.name for a in assembly.rules.agents]
     with Store.open(folder) as store:
         run = this_run(assembly, store, Options(config=folder / "config.toml"))
@@ -273,7 +272,7 @@ def forked(kills: int, seed: int) -> int:
 
 
 def quantd(*words: str) -> list[str]:
-    return [sys.executable, "-m", "daemon.cli", *words]
+    return [sys.executable, "-m", "quantd.daemon.cli", *words]
 
 
 def whole_daemon(kills: int, seed: int) -> int:

@@ -9,14 +9,14 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from msgspec import Struct
 
-from adapters.brokers.paper import Paper
-from daemon.timeline import Item
+from quantd.adapters.brokers.paper import Paper
+from quantd.daemon.timeline import Item
+from quantd.trading.effects import Cancel, Query
+from quantd.trading.events import Action, CancelReported, NotFound, Tick, Unknown
+from quantd.trading.market import MarketSlice
+from quantd.trading.orders import OrderBasket, Reports
+from quantd.trading.ports import BrokerNews
 from tests.simulation.truth import OpenRow, Truth, Violation
-from trading.effects import Cancel, Query
-from trading.events import Action, CancelReported, NotFound, Tick, Unknown
-from trading.market import MarketSlice
-from trading.orders import OrderBasket, Reports
-from trading.ports import BrokerNews
 
 Key = tuple[int, int]
 

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from types import FunctionType
 from typing import Any, NamedTuple
 
-from daemon import recovery
-from daemon.engine import (
+from quantd.daemon import recovery
+from quantd.daemon.engine import (
     freezing,
     market,
     outcomes,
@@ -23,9 +23,9 @@ from daemon.engine import (
     switching,
     ticks,
 )
-from risk import case, gate, protective, rules
+from quantd.risk import case, gate, protective, rules
+from quantd.trading import books
 from tests.simulation.runner import simulate
-from trading import books
 
 
 class Bug(NamedTuple):

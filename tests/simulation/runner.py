@@ -11,21 +11,21 @@ from hashlib import blake2b
 
 import numpy as np
 
-from adapters.brokers.paper import Paper
-from daemon import engine, recovery
-from daemon.engine import freezing as states
-from daemon.policies import answer
-from risk.switch import HALT, RUN
+from quantd.adapters.brokers.paper import Paper
+from quantd.daemon import engine, recovery
+from quantd.daemon.engine import freezing as states
+from quantd.daemon.policies import answer
+from quantd.risk.switch import HALT, RUN
+from quantd.trading.codec import decode, encode, slice_of
+from quantd.trading.effects import Again, Ask, Cancel, Effect, Ended, Publish, Query
+from quantd.trading.events import Action, Bars, Condition, Decided, Event, Flow, Operator, Tick, Unknown
+from quantd.trading.instruments import MICRO
+from quantd.trading.market import MarketSlice
+from quantd.trading.orders import ENDED, OrderBasket, OrderState
 from tests.simulation.guarded import guarded
 from tests.simulation.link import Faults, Link
 from tests.simulation.setting import Setting, setting
 from tests.simulation.truth import Truth, Violation
-from trading.codec import decode, encode, slice_of
-from trading.effects import Again, Ask, Cancel, Effect, Ended, Publish, Query
-from trading.events import Action, Bars, Condition, Decided, Event, Flow, Operator, Tick, Unknown
-from trading.instruments import MICRO
-from trading.market import MarketSlice
-from trading.orders import ENDED, OrderBasket, OrderState
 
 MOST_STEPS = 20_000
 """Steps of one world; more means that engine and venue talk in circles."""

@@ -6,16 +6,16 @@ from dataclasses import dataclass
 import numpy as np
 from msgspec import structs
 
-from daemon.engine.state import AgentRules, Rules
-from daemon.timeline import Due, Item, sample_ticks, timeline, with_due
-from risk.limits import PROFILES, Limits, Protective, Tail, override
+from quantd.daemon.engine.state import AgentRules, Rules
+from quantd.daemon.timeline import Due, Item, sample_ticks, timeline, with_due
+from quantd.risk.limits import PROFILES, Limits, Protective, Tail, override
+from quantd.trading.events import Action
+from quantd.trading.execution import Costs
+from quantd.trading.instruments import NANO, Instrument, Universe
+from quantd.trading.market import Block, MarketSlice
+from quantd.trading.sessions import DAY_NS, Sessions
+from quantd.trading.view import HOLD, View
 from tests.engine_world import Plain
-from trading.events import Action
-from trading.execution import Costs
-from trading.instruments import NANO, Instrument, Universe
-from trading.market import Block, MarketSlice
-from trading.sessions import DAY_NS, Sessions
-from trading.view import HOLD, View
 
 HOUR = DAY_NS // 24
 START = 20_000 * DAY_NS

@@ -3,12 +3,12 @@
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from tests.simulation.planted import BUGS, hunt, planted
 from tests.simulation.runner import simulate
+from tests.support.checkout import ROOT
 
 SLOW = {
     "a cancel is asked for once only, whatever became of it",
@@ -19,7 +19,6 @@ SLOW = {
 }
 """Bugs that only show after many seeds are hunted in the long form."""
 
-ROOT = Path(__file__).parents[2]
 SAMPLE = [bug for bug in BUGS[::2] if bug.name not in SLOW]
 
 

@@ -9,11 +9,11 @@ from itertools import product
 
 import numpy as np
 
-from risk.limits import Limits
-from trading.events import Action
-from trading.instruments import Universe
-from trading.market import MarketSlice
-from trading.orders import OrderBasket
+from quantd.risk.limits import Limits
+from quantd.trading.events import Action
+from quantd.trading.instruments import Universe
+from quantd.trading.market import MarketSlice
+from quantd.trading.orders import OrderBasket
 
 OpenRow = tuple[int, int, int]
 """(column, signed lots that may still fill, limit in nano)."""

@@ -10,12 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from strategies.allocators.forms import annual_volatility
-from strategies.allocators.risk_parity import contributions
-from strategies.policies import POLICIES, Allocator, ParamsError
+from quantd.strategies.allocators.forms import annual_volatility
+from quantd.strategies.allocators.risk_parity import contributions
+from quantd.strategies.policies import POLICIES, Allocator, ParamsError
+from quantd.trading.covariance import covariance
+from quantd.trading.view import Hold, Noted
 from tests.strategies.test_shipped_policies import LOOKBACK, market, view_of
-from trading.covariance import covariance
-from trading.view import Hold, Noted
 
 ALLOCATORS = sorted(
     name for name in POLICIES if name not in ("fixed_mix", "signals") and isinstance(POLICIES[name]({}), Allocator)

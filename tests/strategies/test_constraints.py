@@ -6,11 +6,11 @@ import sys
 import numpy as np
 import pytest
 
-from strategies.policies import POLICIES, ParamsError
+from quantd.strategies.policies import POLICIES, ParamsError
+from quantd.trading.instruments import Instrument, Universe
+from quantd.trading.market import Ring
+from quantd.trading.view import Hold, Noted, View
 from tests.strategies.test_shipped_policies import LOOKBACK, market
-from trading.instruments import Instrument, Universe
-from trading.market import Ring
-from trading.view import Hold, Noted, View
 
 UNIVERSE = Universe(
     tuple(Instrument(s, sector=sector) for s, sector in zip("ABCDEF", ("x", "x", "y", "y", "z", ""), strict=True)),
@@ -97,7 +97,7 @@ def test_names_that_are_not_there_are_refused_in_words() -> None:
 
 def test_nothing_heavy_is_imported_before_something_is_solved() -> None:
     code = (
-        "import sys; from strategies.policies import POLICIES; POLICIES['min_variance']({'constraints': {}}); "
+        "import sys; from quantd.strategies.policies import POLICIES; POLICIES['min_variance']({'constraints': {}}); "
         "print(any(name in sys.modules for name in ('skfolio', 'cvxpy', 'sklearn', 'pandas')))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

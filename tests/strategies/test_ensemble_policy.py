@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from daemon.policies import PolicyError, answer, load, probe
+from quantd.daemon.policies import PolicyError, answer, load, probe
+from quantd.trading.effects import Ask
 from tests.policy_world import made, market, view_of, walk, weights_in
-from trading.effects import Ask
 
 TWO = [{"policy": "equal_weight"}, {"policy": "momentum", "params": {"lookback": 20}}]
 FIXED = [

@@ -6,8 +6,7 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-import strategies.features.specs as specs
-from strategies.features import (
+from quantd.strategies.features import (
     FAMILIES,
     SETS,
     FeatureError,
@@ -19,13 +18,14 @@ from strategies.features import (
     feature,
     shipped,
     spec_of,
+    specs,
 )
-from strategies.features.across import across
-from strategies.features.families import Family
-from strategies.features.inputs import BARS, progress
-from strategies.indicators.bars import CLOSE
-from strategies.indicators.nodes import Node, growth, point
-from trading.market import Floats
+from quantd.strategies.features.across import across
+from quantd.strategies.features.families import Family
+from quantd.strategies.features.inputs import BARS, progress
+from quantd.strategies.indicators.bars import CLOSE
+from quantd.strategies.indicators.nodes import Node, growth, point
+from quantd.trading.market import Floats
 
 DAY = 86_400_000_000_000
 ALL = spec_of([*SETS["observation"], "yield_10y"])

@@ -7,10 +7,10 @@ import talib
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from strategies.indicators import INDICATORS, batch, build, stream
-from strategies.indicators.table import bars_present, cleaned
+from quantd.strategies.indicators import INDICATORS, batch, build, stream
+from quantd.strategies.indicators.table import bars_present, cleaned
+from quantd.trading.market import Floats
 from tests.indicator_formulas import PLAIN, TALIB
-from trading.market import Floats
 
 TOLERANCE = 1e-9
 ALL = {output: node for name in INDICATORS for output, node in build(name).items()}

@@ -8,8 +8,8 @@ from hmmlearn.hmm import GaussianHMM
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from strategies.regimes.markov import Markov, expected, filtered, fit_markov, refined
-from strategies.regimes.mixture import States, log_densities
+from quantd.strategies.regimes.markov import Markov, expected, filtered, fit_markov, refined
+from quantd.strategies.regimes.mixture import States, log_densities
 
 
 def regimes(seed, rows, states=3):

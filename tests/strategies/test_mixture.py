@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.mixture import GaussianMixture
 
-from strategies.regimes.mixture import fit_mixture, log_densities, responsibilities, starts
+from quantd.strategies.regimes.mixture import fit_mixture, log_densities, responsibilities, starts
 
 
 def blobs(seed, rows, size):

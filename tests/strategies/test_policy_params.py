@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from strategies.policies import POLICIES, ParamsError
+from quantd.strategies.policies import POLICIES, ParamsError
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,10 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from strategies.policies.rebalanced import CostAware, Rebalanced, RebalanceRules
+from quantd.strategies.policies.rebalanced import CostAware, Rebalanced, RebalanceRules
+from quantd.trading.sessions import DAY_NS
+from quantd.trading.view import Memory, Noted, View
 from tests.policy_world import close_of, made, market, prices_of, view_of, walk
-from trading.sessions import DAY_NS
-from trading.view import Memory, Noted, View
 
 EVEN = made("equal_weight", {})
 

@@ -8,12 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from strategies.policies import POLICIES
-from trading.bars import BarRing
-from trading.instruments import Instrument, Universe
-from trading.market import Ring
-from trading.ports import Policy
-from trading.view import Hold, Noted, View
+from quantd.strategies.policies import POLICIES
+from quantd.trading.bars import BarRing
+from quantd.trading.instruments import Instrument, Universe
+from quantd.trading.market import Ring
+from quantd.trading.ports import Policy
+from quantd.trading.view import Hold, Noted, View
 
 LOOKBACK = 30
 PARAMS: dict[str, Mapping[str, object]] = {

@@ -5,17 +5,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from daemon.engine.freezing import freeze, thaw
-from daemon.policies import PolicyError, answer, load
-from strategies.policies import POLICIES
-from strategies.signals import SIGNALS, signals
+from quantd.daemon.engine.freezing import freeze, thaw
+from quantd.daemon.policies import PolicyError, answer, load
+from quantd.strategies.policies import POLICIES
+from quantd.strategies.signals import SIGNALS, signals
+from quantd.trading.bars import BarRing, Bars
+from quantd.trading.effects import Ask, Submit
+from quantd.trading.instruments import Instrument, Universe
+from quantd.trading.macro import MacroHistory
+from quantd.trading.market import Floats, Ring
+from quantd.trading.view import View
 from tests.engine_world import World, block, walk
-from trading.bars import BarRing, Bars
-from trading.effects import Ask, Submit
-from trading.instruments import Instrument, Universe
-from trading.macro import MacroHistory
-from trading.market import Floats, Ring
-from trading.view import View
 
 ROWS = 300
 

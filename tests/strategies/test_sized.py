@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from daemon.policies import probe
-from strategies.policies.sized import RegimeExposure, Sized, SizingRules
+from quantd.daemon.policies import probe
+from quantd.strategies.policies.sized import RegimeExposure, Sized, SizingRules
+from quantd.trading.view import Hold, Noted
 from tests.policy_world import made, market, prices_of, view_of, walk, weights_in
-from trading.view import Hold, Noted
 
 EVEN = made("equal_weight", {})
 SKEWED = made("fixed_mix", {"weights": {"A": 0.6, "B": 0.2}})

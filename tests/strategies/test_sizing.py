@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize_scalar
 
-from strategies.rebalancing import covariance_of
-from strategies.sizing import (
+from quantd.strategies.rebalancing import covariance_of
+from quantd.strategies.sizing import (
     at_most,
     bets_of,
     contributions,

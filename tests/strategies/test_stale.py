@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from strategies.policies.allocating import moving
-from strategies.policies.inverse_volatility import inverse_deviations
-from strategies.stale import STILL_SAMPLES, standing_still
+from quantd.strategies.policies.allocating import moving
+from quantd.strategies.policies.inverse_volatility import inverse_deviations
+from quantd.strategies.stale import STILL_SAMPLES, standing_still
 
 
 @given(

@@ -3,17 +3,17 @@
 import numpy as np
 import pytest
 
-from daemon.policies import PolicyError
-from strategies.allocators.allocation import allocation
-from strategies.policies import POLICIES
-from strategies.policies.allocating import Allocator
-from strategies.policies.rebalanced import CostAware, Rebalanced, RebalanceRules
-from strategies.policies.sized import Sized, SizingRules
-from strategies.regimes import RegimeParams, market_of
+from quantd.daemon.policies import PolicyError
+from quantd.strategies.allocators.allocation import allocation
+from quantd.strategies.policies import POLICIES
+from quantd.strategies.policies.allocating import Allocator
+from quantd.strategies.policies.rebalanced import CostAware, Rebalanced, RebalanceRules
+from quantd.strategies.policies.sized import Sized, SizingRules
+from quantd.strategies.regimes import RegimeParams, market_of
+from quantd.trading.market import Floats, Ring
+from quantd.trading.ports import Policy
+from quantd.trading.view import EMPTY_MEMORY, Hold, Noted, View
 from tests.policy_world import made, market, universe_of
-from trading.market import Floats, Ring
-from trading.ports import Policy
-from trading.view import EMPTY_MEMORY, Hold, Noted, View
 
 ROWS, SIZE = 600, 4
 

@@ -7,18 +7,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from daemon.engine.freezing import freeze, thaw
-from daemon.engine.state import State
-from daemon.policies import answer
-from daemon.user_policy import load_user_policy
-from strategies.features import FeatureStream, Inputs, compute, spec_of
+from quantd.daemon.engine.freezing import freeze, thaw
+from quantd.daemon.engine.state import State
+from quantd.daemon.policies import answer
+from quantd.daemon.user_policy import load_user_policy
+from quantd.strategies.features import FeatureStream, Inputs, compute, spec_of
+from quantd.trading.bars import BarRing, Bars
+from quantd.trading.effects import Ask
+from quantd.trading.events import Action
+from quantd.trading.market import Block, Floats, History, MarketSlice
+from quantd.trading.view import View
 from tests.engine_world import START, World, walk
 from tests.engine_world import block as days
-from trading.bars import BarRing, Bars
-from trading.effects import Ask
-from trading.events import Action
-from trading.market import Block, Floats, History, MarketSlice
-from trading.view import View
 
 DAY = 86_400_000_000_000
 NAMES = ("open", "high", "low", "close", "volume")

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trading.books import Ledger
-from trading.cash_rate import CashRateError, constant, earned, parsed
-from trading.execution import RATE_ONE
-from trading.instruments import Instrument, Universe
-from trading.sessions import DAY_NS
-from trading.statistics import sharpe, sortino
+from quantd.trading.books import Ledger
+from quantd.trading.cash_rate import CashRateError, constant, earned, parsed
+from quantd.trading.execution import RATE_ONE
+from quantd.trading.instruments import Instrument, Universe
+from quantd.trading.sessions import DAY_NS
+from quantd.trading.statistics import sharpe, sortino
 
 SERIES = "date,rate\n2024-01-02,0.05\n2024-01-05,0.04\n"
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trading.macro import MacroHistory
+from quantd.trading.macro import MacroHistory
 
 ROWS = st.lists(st.tuples(st.floats(-1e6, 1e6), st.one_of(st.just(math.nan), st.floats(-1e6, 1e6))), max_size=12)
 

@@ -5,8 +5,8 @@ from fractions import Fraction
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trading.instruments import NANO
-from trading.shortfall import Piece, Shortfall, added, shortfall
+from quantd.trading.instruments import NANO
+from quantd.trading.shortfall import Piece, Shortfall, added, shortfall
 
 PRICES = st.integers(1, 10**6).map(lambda cents: cents * 10**7)
 

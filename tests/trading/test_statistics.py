@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from skfolio.measures import semi_deviation
 
-from trading.statistics import (
+from quantd.trading.statistics import (
     SHARPE_DEFINITION,
     annual_return,
     calmar,

@@ -7,12 +7,12 @@ from decimal import Decimal
 import msgspec
 import pytest
 
-from adapters.brokers.alpaca_rest import AlpacaSettings
+from quantd.adapters.brokers.alpaca_rest import AlpacaSettings
+from quantd.trading.instruments import Instrument
+from quantd.trading.orders import OrderState
 from tests.conformance.rig import Row
 from tests.conformance.rigs.alpaca import AlpacaRig
 from tests.conformance.scene import Scene
-from trading.instruments import Instrument
-from trading.orders import OrderState
 
 PAIR = 5
 

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.brokers import alpaca_wire as wire
-from adapters.brokers.alpaca_wire import Activity, Garbled, Order
-from adapters.brokers.sent import Sent
-from trading.orders import Cause, Kind
+from quantd.adapters.brokers import alpaca_wire as wire
+from quantd.adapters.brokers.alpaca_wire import Activity, Garbled, Order
+from quantd.adapters.brokers.sent import Sent
+from quantd.trading.orders import Cause, Kind
 
 NANO = 10**9
 

@@ -8,18 +8,18 @@ from importlib.util import find_spec
 
 import pytest
 
-from adapters.brokers.crypto import Crypto
-from adapters.brokers.crypto_looking import Odd, execution_of
-from adapters.brokers.crypto_settings import CryptoSettings
-from adapters.brokers.errors import VenueError
-from adapters.exchange.client import Access
+from quantd.adapters.brokers.crypto import Crypto
+from quantd.adapters.brokers.crypto_looking import Odd, execution_of
+from quantd.adapters.brokers.crypto_settings import CryptoSettings
+from quantd.adapters.brokers.errors import VenueError
+from quantd.adapters.exchange.client import Access
+from quantd.trading.events import Condition, Unknown
+from quantd.trading.instruments import NANO, Instrument, Universe
+from quantd.trading.orders import Cause, Kind, OrderBasket, Reports
+from quantd.trading.ports import BrokerNews
 from tests.conformance.rig import Row
 from tests.conformance.rigs.ccxt import CcxtRig
 from tests.venues.kraken import Order
-from trading.events import Condition, Unknown
-from trading.instruments import NANO, Instrument, Universe
-from trading.orders import Cause, Kind, OrderBasket, Reports
-from trading.ports import BrokerNews
 
 pytestmark = pytest.mark.skipif(find_spec("ccxt") is None, reason="the extra ccxt is not installed")
 

@@ -5,9 +5,9 @@ from fractions import Fraction
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.brokers.intervals import Execution, Trail, told
-from adapters.brokers.sent import Sent
-from trading.orders import Cause
+from quantd.adapters.brokers.intervals import Execution, Trail, told
+from quantd.adapters.brokers.sent import Sent
+from quantd.trading.orders import Cause
 
 NANO = 10**9
 

@@ -9,11 +9,11 @@ from importlib.util import find_spec
 
 import pytest
 
-from adapters.exchange.client import Access, NoExchange, asked_to_wait_s, connect, paced, patiently, strict
-from adapters.exchange.dialects import KRAKEN, Dialect, as_uuid
-from adapters.exchange.errors import NotWhole
-from adapters.exchange.pace import Pace
-from trading.instruments import NANO
+from quantd.adapters.exchange.client import Access, NoExchange, asked_to_wait_s, connect, paced, patiently, strict
+from quantd.adapters.exchange.dialects import KRAKEN, Dialect, as_uuid
+from quantd.adapters.exchange.errors import NotWhole
+from quantd.adapters.exchange.pace import Pace
+from quantd.trading.instruments import NANO
 
 needs_ccxt = pytest.mark.skipif(find_spec("ccxt") is None, reason="the extra ccxt is not installed")
 
@@ -22,9 +22,9 @@ def test_no_module_of_the_adapters_imports_ccxt() -> None:
     code = (
         "import sys, pkgutil, importlib\n"
         "for part in ('brokers', 'feeds', 'exchange'):\n"
-        "    package = importlib.import_module('adapters.' + part)\n"
+        "    package = importlib.import_module('quantd.adapters.' + part)\n"
         "    for m in pkgutil.iter_modules(package.__path__): importlib.import_module(package.__name__ + '.' + m.name)\n"
-        "assert 'adapters.brokers.crypto' in sys.modules and 'adapters.feeds.crypto' in sys.modules\n"
+        "assert 'quantd.adapters.brokers.crypto' in sys.modules and 'quantd.adapters.feeds.crypto' in sys.modules\n"
         "assert not [m for m in sys.modules if m.split('.')[0] == 'ccxt']"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

@@ -6,7 +6,7 @@ from importlib.util import find_spec
 import aiohttp
 import pytest
 
-from adapters.exchange.errors import OUTCOMES, NotWhole, Outcome, outcome
+from quantd.adapters.exchange.errors import OUTCOMES, NotWhole, Outcome, outcome
 
 pytestmark = pytest.mark.skipif(find_spec("ccxt") is None, reason="the extra ccxt is not installed")
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.exchange.numbers import NotExact, decimal, lots_and_odd, micro, nano, on_tick, text_of, whole_lots
-from trading.instruments import NANO
+from quantd.adapters.exchange.numbers import NotExact, decimal, lots_and_odd, micro, nano, on_tick, text_of, whole_lots
+from quantd.trading.instruments import NANO
 
 SIZES = st.sampled_from([1, 10, 1000, NANO // 10_000, NANO // 3, NANO])
 

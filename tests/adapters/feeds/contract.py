@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from adapters.feeds.columns import joined, within
-from adapters.feeds.files import Rows
-from adapters.feeds.source import Source
+from quantd.adapters.feeds.columns import joined, within
+from quantd.adapters.feeds.files import Rows
+from quantd.adapters.feeds.source import Source
 from tests.adapters.feeds.recorded import same
 
 

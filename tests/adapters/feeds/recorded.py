@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from adapters.feeds.columns import within
-from adapters.feeds.files import ActionRow, Rows
-from adapters.feeds.source import SourceError
-from adapters.feeds.stamps import Stamps
-from trading.instruments import NANO
+from quantd.adapters.feeds.columns import within
+from quantd.adapters.feeds.files import ActionRow, Rows
+from quantd.adapters.feeds.source import SourceError
+from quantd.adapters.feeds.stamps import Stamps
+from quantd.trading.instruments import NANO
 
 
 @dataclass

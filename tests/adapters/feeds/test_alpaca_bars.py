@@ -9,14 +9,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from adapters.feeds.alpaca_bars import AlpacaBars, iso, timeframe
-from adapters.feeds.files import ActionRow
-from adapters.feeds.partial import PartialAnswer
-from adapters.feeds.source import SourceError
+from quantd.adapters.feeds.alpaca_bars import AlpacaBars, iso, timeframe
+from quantd.adapters.feeds.files import ActionRow
+from quantd.adapters.feeds.partial import PartialAnswer
+from quantd.adapters.feeds.source import SourceError
+from quantd.trading.instruments import NANO, Instrument, Universe
+from quantd.trading.sessions import DAY_NS
 from tests.venues.alpaca_data import KEY, SECRET, AlpacaData, Bar
 from tests.venues.served import served
-from trading.instruments import NANO, Instrument, Universe
-from trading.sessions import DAY_NS
 
 PAIR = Universe((Instrument("AAPL"), Instrument("MSFT")))
 MINUTE = 60 * NANO

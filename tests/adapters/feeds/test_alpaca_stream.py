@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from adapters.feeds.alpaca_stream import AlpacaStream
-from adapters.feeds.files import Rows
-from adapters.feeds.source import SourceError
+from quantd.adapters.feeds.alpaca_stream import AlpacaStream
+from quantd.adapters.feeds.files import Rows
+from quantd.adapters.feeds.source import SourceError
+from quantd.trading.instruments import Instrument, Universe
 from tests.venues.alpaca_data import KEY, SECRET, AlpacaData, Bar
 from tests.venues.served import served
-from trading.instruments import Instrument, Universe
 
 PAIR = Universe((Instrument("AAPL"), Instrument("MSFT")))
 BAR: Bar = ("2024-01-03T14:30:00Z", "187.15", "187.2", "187.1", "187.123456789", "1200")

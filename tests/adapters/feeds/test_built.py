@@ -11,18 +11,18 @@ import polars as pl
 import pytest
 from aiohttp import web
 
-from adapters.feeds.errors import FeedError
-from adapters.feeds.files import Rows
-from adapters.feeds.replay import Replay
-from adapters.feeds.resample import Resampled
-from daemon.assembly import assemble_live
-from daemon.config import Known, read
-from daemon.known import known_names
-from daemon.reaching import feed_of, mistakes_of
+from quantd.adapters.feeds.errors import FeedError
+from quantd.adapters.feeds.files import Rows
+from quantd.adapters.feeds.replay import Replay
+from quantd.adapters.feeds.resample import Resampled
+from quantd.daemon.assembly import assemble_live
+from quantd.daemon.config import Known, read
+from quantd.daemon.known import known_names
+from quantd.daemon.reaching import feed_of, mistakes_of
+from quantd.trading.market import MarketSlice
 from tests.edge_world import quantd
 from tests.vendor_world import MINUTE, calendars, market, ns, rows_of, universe
 from tests.venues.alpaca_data import KEY, SECRET, AlpacaData
-from trading.market import MarketSlice
 
 CALENDARS = calendars()
 HALF_DAY = ns("2024-07-03")

@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adapters.feeds.cached import LATE_NS, SETTLE_NS, Cached
-from adapters.feeds.files import ActionRow
-from adapters.feeds.partial import PartialAnswer
-from adapters.feeds.source import SourceError
+from quantd.adapters.feeds.cached import LATE_NS, SETTLE_NS, Cached
+from quantd.adapters.feeds.files import ActionRow
+from quantd.adapters.feeds.partial import PartialAnswer
+from quantd.adapters.feeds.source import SourceError
+from quantd.trading.instruments import NANO, Instrument, Universe
+from quantd.trading.sessions import DAY_NS
 from tests.adapters.feeds.recorded import Recorded, market, same
-from trading.instruments import NANO, Instrument, Universe
-from trading.sessions import DAY_NS
 
 PAIR = Universe((Instrument("AAPL"), Instrument("BTC/USD", calendar="24/7")))
 DAY0 = 20_000 * DAY_NS

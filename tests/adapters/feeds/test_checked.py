@@ -6,13 +6,13 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pytest
 
-from adapters.calendars import sessions
-from adapters.feeds.checked import Checked
-from adapters.feeds.files import ActionRow, Rows
-from adapters.feeds.source import SourceError
+from quantd.adapters.calendars import sessions
+from quantd.adapters.feeds.checked import Checked
+from quantd.adapters.feeds.files import ActionRow, Rows
+from quantd.adapters.feeds.source import SourceError
+from quantd.trading.instruments import NANO, Instrument, Universe
+from quantd.trading.sessions import DAY_NS
 from tests.adapters.feeds.recorded import Recorded, market, same
-from trading.instruments import NANO, Instrument, Universe
-from trading.sessions import DAY_NS
 
 SPY = Universe((Instrument("SPY"),))
 XNYS = {"XNYS": sessions("XNYS", date(2024, 1, 1), date(2024, 12, 31))}

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.feeds.columns import joined, nano, number, rows_of, within
-from trading.instruments import NANO
+from quantd.adapters.feeds.columns import joined, nano, number, rows_of, within
+from quantd.trading.instruments import NANO
 
 
 @given(st.integers(1, 9 * 10**18), st.integers(0, 9))

@@ -4,10 +4,10 @@ import asyncio
 from collections.abc import AsyncIterator
 from decimal import Decimal
 
-from adapters.feeds.columns import rows_of
-from adapters.feeds.completed import Completed
-from adapters.feeds.files import Rows
-from trading.instruments import NANO
+from quantd.adapters.feeds.columns import rows_of
+from quantd.adapters.feeds.completed import Completed
+from quantd.adapters.feeds.files import Rows
+from quantd.trading.instruments import NANO
 
 MINUTE = 60 * NANO
 

@@ -10,19 +10,19 @@ from importlib.util import find_spec
 
 import pytest
 
-from adapters.calendars import sessions
-from adapters.exchange.client import Access
-from adapters.feeds.crypto import CryptoSource, rows_of
-from adapters.feeds.files import Rows
-from adapters.feeds.live import Live
-from adapters.feeds.source import SourceError
-from adapters.feeds.stamps import place
-from daemon.sourcing import Vendor, stream_of
+from quantd.adapters.calendars import sessions
+from quantd.adapters.exchange.client import Access
+from quantd.adapters.feeds.crypto import CryptoSource, rows_of
+from quantd.adapters.feeds.files import Rows
+from quantd.adapters.feeds.live import Live
+from quantd.adapters.feeds.source import SourceError
+from quantd.adapters.feeds.stamps import place
+from quantd.daemon.sourcing import Vendor, stream_of
+from quantd.trading.instruments import NANO, Instrument, Universe
+from quantd.trading.market import MarketSlice
+from quantd.trading.sessions import DAY_NS
 from tests.conformance.rigs.ccxt import ASSETS, MARKETS
 from tests.venues.kraken import Exchange
-from trading.instruments import NANO, Instrument, Universe
-from trading.market import MarketSlice
-from trading.sessions import DAY_NS
 
 pytestmark = pytest.mark.skipif(find_spec("ccxt") is None, reason="the extra ccxt is not installed")
 

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adapters.feeds.fallback import Fallback
-from adapters.feeds.files import ActionRow
-from adapters.feeds.partial import PartialAnswer
-from adapters.feeds.source import SourceError
+from quantd.adapters.feeds.fallback import Fallback
+from quantd.adapters.feeds.files import ActionRow
+from quantd.adapters.feeds.partial import PartialAnswer
+from quantd.adapters.feeds.source import SourceError
+from quantd.trading.instruments import Instrument, Universe
 from tests.adapters.feeds.recorded import Recorded, market, same
-from trading.instruments import Instrument, Universe
 
 PAIR = Universe((Instrument("AAPL"), Instrument("MSFT")))
 STAMPS, COLUMNS = [1, 1, 2, 2, 3, 3], [0, 1] * 3

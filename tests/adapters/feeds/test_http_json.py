@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adapters.feeds.files import Rows
-from adapters.feeds.http_json import HttpMapping, HttpSource, Signature, iso_ns, signed
-from adapters.feeds.limited import Rate
-from adapters.feeds.source import SourceError
+from quantd.adapters.feeds.files import Rows
+from quantd.adapters.feeds.http_json import HttpMapping, HttpSource, Signature, iso_ns, signed
+from quantd.adapters.feeds.limited import Rate
+from quantd.adapters.feeds.source import SourceError
+from quantd.trading.instruments import NANO, Instrument, Universe
 from tests.venues.json_bars import KEY, SECRET, Bar, JsonBars
 from tests.venues.served import served
-from trading.instruments import NANO, Instrument, Universe
 
 PAIR = Universe((Instrument("BTC/USD", calendar="24/7"), Instrument("ETH/USD", calendar="24/7")), calendar="24/7")
 NAMES = {"BTC/USD": "BTCUSD", "ETH/USD": "ETHUSD"}

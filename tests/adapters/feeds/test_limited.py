@@ -5,8 +5,8 @@ import itertools
 
 import pytest
 
-from adapters.feeds.limited import Limited, Pace, Rate
-from adapters.feeds.source import SourceError
+from quantd.adapters.feeds.limited import Limited, Pace, Rate
+from quantd.adapters.feeds.source import SourceError
 from tests.adapters.feeds.recorded import Recorded, market, same
 
 

@@ -7,10 +7,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from adapters.calendars import sessions
-from adapters.feeds.errors import FeedError
-from adapters.feeds.macro import Available, MacroFile, read_series, series_digest
-from trading.sessions import DAY_NS
+from quantd.adapters.calendars import sessions
+from quantd.adapters.feeds.errors import FeedError
+from quantd.adapters.feeds.macro import Available, MacroFile, read_series, series_digest
+from quantd.trading.sessions import DAY_NS
 
 HOUSE = sessions("XNYS", dt.date(2020, 11, 1), dt.date(2021, 1, 31))
 FRIDAY, SATURDAY, MONDAY = (int(np.datetime64(d, "ns").astype(np.int64)) for d in ("2020-11-27", "2020-11-28", "2020-11-30"))  # fmt: skip

@@ -6,11 +6,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from adapters.feeds import files
-from adapters.feeds.errors import FeedError
-from adapters.feeds.files import probe
-
-DATA = Path(__file__).parents[3] / "data"
+from quantd.adapters.feeds import files
+from quantd.adapters.feeds.errors import FeedError
+from quantd.adapters.feeds.files import probe
+from tests.support.checkout import DATA
 
 
 @pytest.fixture(autouse=True)

@@ -7,22 +7,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from adapters.calendars import sessions
-from adapters.feeds.alpaca_bars import AlpacaBars
-from adapters.feeds.cached import Cached
-from adapters.feeds.checked import Checked
-from adapters.feeds.fallback import Fallback
-from adapters.feeds.files import ActionRow, Rows
-from adapters.feeds.http_json import HttpMapping, HttpSource
-from adapters.feeds.limited import Limited, Rate
-from adapters.feeds.retried import Retried
-from adapters.feeds.source import Source, SourceError
+from quantd.adapters.calendars import sessions
+from quantd.adapters.feeds.alpaca_bars import AlpacaBars
+from quantd.adapters.feeds.cached import Cached
+from quantd.adapters.feeds.checked import Checked
+from quantd.adapters.feeds.fallback import Fallback
+from quantd.adapters.feeds.files import ActionRow, Rows
+from quantd.adapters.feeds.http_json import HttpMapping, HttpSource
+from quantd.adapters.feeds.limited import Limited, Rate
+from quantd.adapters.feeds.retried import Retried
+from quantd.adapters.feeds.source import Source, SourceError
+from quantd.trading.instruments import NANO, Instrument, Universe
 from tests.adapters.feeds.contract import keeps_its_promises
 from tests.adapters.feeds.recorded import Recorded, market
 from tests.venues.alpaca_data import KEY, SECRET, AlpacaData
 from tests.venues.json_bars import JsonBars
 from tests.venues.served import served
-from trading.instruments import NANO, Instrument, Universe
 
 PAIR = Universe((Instrument("AAA", calendar="24/7"), Instrument("BBB", calendar="24/7")), calendar="24/7")
 T0 = 1_704_290_400

@@ -6,10 +6,10 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adapters.feeds.files import ActionRow
-from adapters.feeds.split_adjusted import currency, factors, paid
-from trading.instruments import NANO
-from trading.sessions import DAY_NS
+from quantd.adapters.feeds.files import ActionRow
+from quantd.adapters.feeds.split_adjusted import currency, factors, paid
+from quantd.trading.instruments import NANO
+from quantd.trading.sessions import DAY_NS
 
 ratios = st.lists(
     st.sampled_from([(2, 1), (3, 1), (4, 1), (7, 1), (3, 2), (20, 1), (1, 10), (1, 8), (21, 20)]), max_size=3

@@ -10,18 +10,18 @@ import numpy as np
 import polars as pl
 import pytest
 
-from adapters.feeds.files import ActionRow, read_actions, read_bars
-from adapters.feeds.partial import PartialAnswer
-from adapters.feeds.source import SourceError
-from adapters.feeds.yahoo import YahooSource, spelled
+from quantd.adapters.feeds.files import ActionRow, read_actions, read_bars
+from quantd.adapters.feeds.partial import PartialAnswer
+from quantd.adapters.feeds.source import SourceError
+from quantd.adapters.feeds.yahoo import YahooSource, spelled
+from quantd.trading.instruments import NANO, Instrument, Universe
+from quantd.trading.sessions import DAY_NS
 from tests.adapters.feeds.contract import keeps_its_promises
 from tests.edge_world import quantd
+from tests.support.checkout import DATA
 from tests.venues.served import served
 from tests.venues.yahoo import Listing, Yahoo, utc
-from trading.instruments import NANO, Instrument, Universe
-from trading.sessions import DAY_NS
 
-DATA = Path(__file__).parents[3] / "data"
 AAPL = Universe((Instrument("AAPL"),))
 
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from adapters.store.driver import UrlDriver
-from adapters.store.reading import Reader
-from adapters.store.records import Records
-from adapters.store.store import Store, read_only
-from adapters.store.verify import verify
+from quantd.adapters.store.driver import UrlDriver
+from quantd.adapters.store.reading import Reader
+from quantd.adapters.store.records import Records
+from quantd.adapters.store.store import Store, read_only
+from quantd.adapters.store.verify import verify
 
 _numbers = itertools.count(1)
 

@@ -3,10 +3,10 @@ writer of that time (which knew no table `risk`, no leases and no archives)."""
 
 from collections.abc import Sequence
 
-from adapters.store.chain import GENESIS, Head, HeadFile
-from adapters.store.driver import Driver, SqliteDriver, UrlDriver
-from adapters.store.upgrading import migrate
-from adapters.store.writing import Batch, Writer
+from quantd.adapters.store.chain import GENESIS, Head, HeadFile
+from quantd.adapters.store.driver import Driver, SqliteDriver, UrlDriver
+from quantd.adapters.store.upgrading import migrate
+from quantd.adapters.store.writing import Batch, Writer
 from tests.adapters.store.desk import Desk
 
 

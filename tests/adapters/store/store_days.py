@@ -4,10 +4,10 @@ import random
 
 import numpy as np
 
-from adapters.store.projection import Projection
-from adapters.store.writing import Batch
-from trading import codec
-from trading.effects import (
+from quantd.adapters.store.projection import Projection
+from quantd.adapters.store.writing import Batch
+from quantd.trading import codec
+from quantd.trading.effects import (
     AgentPlan,
     Booked,
     Cancel,
@@ -19,9 +19,9 @@ from trading.effects import (
     Switched,
     Valued,
 )  # fmt: skip
-from trading.events import NotFound, SliceRef, Tick, Unknown
-from trading.instruments import Instrument, Universe
-from trading.orders import Cause, OrderBasket, OrderState, Reports
+from quantd.trading.events import NotFound, SliceRef, Tick, Unknown
+from quantd.trading.instruments import Instrument, Universe
+from quantd.trading.orders import Cause, OrderBasket, OrderState, Reports
 
 UNIVERSE = Universe(tuple(Instrument(s) for s in ("SPY", "TLT", "GLD", "BTC")))
 AGENTS = ("alpha", "beta")

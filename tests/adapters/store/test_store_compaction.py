@@ -17,19 +17,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adapters.store import compaction
-from adapters.store.archives import archives_of, rows_of, write, wrong_with
-from adapters.store.chain import GENESIS, Link, link_hash, pack
-from adapters.store.compaction import DAY_NS, Keep
-from adapters.store.errors import StoreDamaged
-from adapters.store.projection import COLUMNS
-from adapters.store.retention import MODELS
-from adapters.store.store import Store, read_only
-from adapters.store.verify import verify
-from adapters.store.writing import SnapshotOf
+from quantd.adapters.store import compaction
+from quantd.adapters.store.archives import archives_of, rows_of, write, wrong_with
+from quantd.adapters.store.chain import GENESIS, Link, link_hash, pack
+from quantd.adapters.store.compaction import DAY_NS, Keep
+from quantd.adapters.store.errors import StoreDamaged
+from quantd.adapters.store.projection import COLUMNS
+from quantd.adapters.store.retention import MODELS
+from quantd.adapters.store.store import Store, read_only
+from quantd.adapters.store.verify import verify
+from quantd.adapters.store.writing import SnapshotOf
+from quantd.trading import codec
 from tests.adapters.store.desk import Desk
 from tests.adapters.store.store_days import AGENTS, START, UNIVERSE, batch, entries
-from trading import codec
 
 RUN = "7f3k2m1a"
 SEED = int(os.environ.get("QUANTD_STORE_SEED", "1"))
@@ -267,9 +267,9 @@ def test_a_loss_of_power_at_any_write_leaves_the_rows_or_their_archive(tmp_path,
 
 COMPACT = """
 import os, sys
-from adapters.store import compaction, archives
-from adapters.store.compaction import Keep
-from adapters.store.store import Store
+from quantd.adapters.store import compaction, archives
+from quantd.adapters.store.compaction import Keep
+from quantd.adapters.store.store import Store
 import polars
 compaction.ARCHIVE_BYTES = 3_000
 print("ready", flush=True)

@@ -15,14 +15,14 @@ from pathlib import Path
 
 import pytest
 
-from adapters.store.chain import HeadFile
-from adapters.store.driver import SqliteDriver
-from adapters.store.errors import StoreDamaged, StoreError, StoreFailing, StoreFull
-from adapters.store.store import Store, read_only
-from adapters.store.verify import verify
-from adapters.store.writing import SnapshotOf, Writer
+from quantd.adapters.store.chain import HeadFile
+from quantd.adapters.store.driver import SqliteDriver
+from quantd.adapters.store.errors import StoreDamaged, StoreError, StoreFailing, StoreFull
+from quantd.adapters.store.store import Store, read_only
+from quantd.adapters.store.verify import verify
+from quantd.adapters.store.writing import SnapshotOf, Writer
+from quantd.trading import codec
 from tests.adapters.store.store_days import AGENTS, UNIVERSE, batch, entries
-from trading import codec
 
 RUN = "7f3k2m1a"
 SEED = int(os.environ.get("QUANTD_STORE_SEED", "1"))
@@ -261,7 +261,7 @@ def test_a_full_disk_keeps_nothing_by_halves_and_the_same_batch_goes_in_later(tm
     writer = Writer(lambda: Limited(tmp_path / "quantd.db"), HeadFile(tmp_path / "journal.head"))
     writer.open()
     writer.begin((RUN, 0, "paper", "{}"), "[]")
-    from adapters.store.projection import Projection
+    from quantd.adapters.store.projection import Projection
 
     fold = Projection(RUN, UNIVERSE.symbols, AGENTS)
     writer.write(batch(fold, 1, day[:20], durable=True))

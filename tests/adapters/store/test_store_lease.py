@@ -10,8 +10,8 @@ import time
 
 import pytest
 
-from adapters.store.errors import Fenced, Held, StoreDamaged, StoreError, StoreLocked
-from adapters.store.lease import SURE, account_key, since_boot_s
+from quantd.adapters.store.errors import Fenced, Held, StoreDamaged, StoreError, StoreLocked
+from quantd.adapters.store.lease import SURE, account_key, since_boot_s
 from tests.adapters.store.desk import Desk
 from tests.adapters.store.store_days import AGENTS, UNIVERSE, batch, entries
 
@@ -22,8 +22,8 @@ DAY = entries(200, 9)
 LEADER = """
 import sys, time
 from pathlib import Path
-from adapters.store.errors import StoreError
-from adapters.store.store import Store
+from quantd.adapters.store.errors import StoreError
+from quantd.adapters.store.store import Store
 from tests.adapters.store.store_days import AGENTS, UNIVERSE, batch, entries
 where, state, lease_s = sys.argv[1], Path(sys.argv[2]), float(sys.argv[3])
 day = entries(200, 9)

@@ -5,10 +5,10 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.store.outbox import LEVELS, Message, admit
+from quantd.adapters.store.outbox import LEVELS, Message, admit
+from quantd.trading.effects import Publish
+from quantd.trading.events import SliceRef
 from tests.adapters.store.store_days import START, UNIVERSE, batch
-from trading.effects import Publish
-from trading.events import SliceRef
 
 RUN = "7f3k2m1a"
 

@@ -5,13 +5,13 @@ import time
 
 import pytest
 
-from adapters.store.errors import StoreDamaged, StoreFailing
-from adapters.store.projection import COLUMNS
-from adapters.store.reading import Reader, engine_of
-from adapters.store.store import Store
-from adapters.store.writing import BadBar, SnapshotOf
+from quantd.adapters.store.errors import StoreDamaged, StoreFailing
+from quantd.adapters.store.projection import COLUMNS
+from quantd.adapters.store.reading import Reader, engine_of
+from quantd.adapters.store.store import Store
+from quantd.adapters.store.writing import BadBar, SnapshotOf
+from quantd.trading import codec
 from tests.adapters.store.store_days import AGENTS, START, UNIVERSE, batch, entries
-from trading import codec
 
 RUN = "7f3k2m1a"
 

@@ -5,17 +5,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlmodel import SQLModel
 
-from adapters.store import writing
-from adapters.store.archives import ARCHIVE_COLUMNS
-from adapters.store.chain import JOURNAL_COLUMNS
-from adapters.store.projection import COLUMNS, LATE, MOVED, OUTBOX, Projection, order_ids
-from adapters.store.retention import RETENTION_COLUMNS
-from adapters.store.schema import statements
+from quantd.adapters.store import writing
+from quantd.adapters.store.archives import ARCHIVE_COLUMNS
+from quantd.adapters.store.chain import JOURNAL_COLUMNS
+from quantd.adapters.store.projection import COLUMNS, LATE, MOVED, OUTBOX, Projection, order_ids
+from quantd.adapters.store.retention import RETENTION_COLUMNS
+from quantd.adapters.store.schema import statements
+from quantd.trading import codec
+from quantd.trading.effects import Cancel, Ended, Publish, Switched
+from quantd.trading.events import NotFound, SliceRef, Tick, Unknown
+from quantd.trading.orders import Cause, OrderState, Reports, order_id
 from tests.adapters.store.store_days import AGENTS, DAY, START, UNIVERSE, basket, entries, plan
-from trading import codec
-from trading.effects import Cancel, Ended, Publish, Switched
-from trading.events import NotFound, SliceRef, Tick, Unknown
-from trading.orders import Cause, OrderState, Reports, order_id
 
 RUN = "7f3k2m1a"
 S = START

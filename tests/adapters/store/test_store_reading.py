@@ -4,12 +4,12 @@ from decimal import Decimal
 
 import pytest
 
-from adapters.store.errors import StoreFailing
-from adapters.store.writing import BadBar
+from quantd.adapters.store.errors import StoreFailing
+from quantd.adapters.store.writing import BadBar
+from quantd.trading.effects import Assessed, Crossed, Ended, Filled, Publish, Valued
+from quantd.trading.events import SliceRef, Tick
+from quantd.trading.orders import Cause, OrderState, Reports, order_id
 from tests.adapters.store.store_days import AGENTS, DAY, START, UNIVERSE, basket, batch, entries, plan
-from trading.effects import Assessed, Crossed, Ended, Filled, Publish, Valued
-from trading.events import SliceRef, Tick
-from trading.orders import Cause, OrderState, Reports, order_id
 
 RUN = "7f3k2m1a"
 

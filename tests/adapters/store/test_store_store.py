@@ -6,13 +6,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adapters.store.errors import StoreDamaged, StoreError, StoreFailing, StoreLocked
-from adapters.store.projection import COLUMNS
-from adapters.store.store import Store, read_only
-from adapters.store.writing import BadBar, Batch, SnapshotOf
+from quantd.adapters.store.errors import StoreDamaged, StoreError, StoreFailing, StoreLocked
+from quantd.adapters.store.projection import COLUMNS
+from quantd.adapters.store.store import Store, read_only
+from quantd.adapters.store.writing import BadBar, Batch, SnapshotOf
+from quantd.trading import codec
 from tests.adapters.store.desk import Desk, new_schema
 from tests.adapters.store.store_days import AGENTS, START, UNIVERSE, batch, entries
-from trading import codec
 
 RUN = "7f3k2m1a"
 

@@ -11,16 +11,16 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlmodel import Field, SQLModel
 
-import adapters.store.upgrading as upgrading
-from adapters.store.errors import StoreVersion
-from adapters.store.projection import COLUMNS, Projection
-from adapters.store.schema import REVISION
-from adapters.store.upgrading import engine_of_store, migrate, refuse_other, revision_of, steps_from
-from adapters.store.writing import SnapshotOf
+from quantd.adapters.store import upgrading
+from quantd.adapters.store.errors import StoreVersion
+from quantd.adapters.store.projection import COLUMNS, Projection
+from quantd.adapters.store.schema import REVISION
+from quantd.adapters.store.upgrading import engine_of_store, migrate, refuse_other, revision_of, steps_from
+from quantd.adapters.store.writing import SnapshotOf
+from quantd.trading import codec
 from tests.adapters.store.desk import Desk
 from tests.adapters.store.first_schema import connect, make_first, write_first
 from tests.adapters.store.store_days import AGENTS, UNIVERSE, batch, entries
-from trading import codec
 
 RUN = "7f3k2m1a"
 DAY = entries(120, 7)
@@ -136,7 +136,7 @@ def test_a_store_of_a_newer_quantd_is_refused_with_the_remedy(desk):
 
 def test_a_revision_that_changes_what_is_there_waits_for_upgrade(first, monkeypatch):
     steps = [upgrading.Step("0002", "adds", True), upgrading.Step("0003", "changes the ledger", False)]
-    monkeypatch.setattr("adapters.store.store.steps_from", lambda _: steps)
+    monkeypatch.setattr("quantd.adapters.store.store.steps_from", lambda _: steps)
     with pytest.raises(StoreVersion, match=r"0003 \(changes the ledger\) changes what is in it: run `quantd upgrade`"):
         first.open()
     assert revision(first) == "0001"

@@ -1,17 +1,16 @@
 """The full check: whole stores pass, and each kind of tampering is named with its place."""
 
-from pathlib import Path
-
 import pytest
 
-from adapters.store.compaction import Keep
-from adapters.store.projection import COLUMNS
-from adapters.store.verify import NEWEST, verify
-from adapters.store.writing import BadBar, SnapshotOf
+from quantd.adapters.store.compaction import Keep
+from quantd.adapters.store.projection import COLUMNS
+from quantd.adapters.store.verify import NEWEST, verify
+from quantd.adapters.store.writing import BadBar, SnapshotOf
+from quantd.trading.effects import Filled, Valued
+from quantd.trading.events import Tick
+from quantd.trading.orders import Cause, Reports
 from tests.adapters.store.store_days import AGENTS, DAY, START, UNIVERSE, basket, batch, entries, plan
-from trading.effects import Filled, Valued
-from trading.events import Tick
-from trading.orders import Cause, Reports
+from tests.support.checkout import ROOT
 
 RUN = "7f3k2m1a"
 
@@ -129,7 +128,7 @@ def test_fills_of_an_order_that_was_open_where_the_fold_begins_stay_with_their_o
 
 
 def test_the_docs_name_the_entries_that_a_start_checks():
-    text = (Path(__file__).resolve().parents[3] / "docs" / "store.md").read_text()
+    text = (ROOT / "docs" / "store.md").read_text()
     assert f"newest {NEWEST:,} entries" in " ".join(text.split())
 
 
@@ -139,7 +138,7 @@ def test_an_empty_file_is_said_to_be_one(tmp_path):
 
 
 def test_a_forged_outbox_message_with_a_right_digest_is_still_not_from_the_journal(folder):
-    from adapters.store.chain import row_digest
+    from quantd.adapters.store.chain import row_digest
 
     row = (RUN, 999, 0, 1, "CRITICAL", "forged", "{}", 0)
     folder.sql("INSERT INTO outbox VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", (*row, row_digest(*row)))

@@ -2,11 +2,11 @@
 
 import pytest
 
-from adapters.brokers.errors import VenueError
+from quantd.adapters.brokers.errors import VenueError
+from quantd.trading.orders import OrderState
 from tests.conformance.cases import add, case
 from tests.conformance.rig import CASH_MICRO, Row
 from tests.conformance.scene import Scene
-from trading.orders import OrderState
 
 
 @case("account")

@@ -1,9 +1,9 @@
 """Cancelling and replacing: an order ends once, with what it filled, and never two stand in for one."""
 
+from quantd.trading.orders import ENDED, OrderBasket, OrderState
 from tests.conformance.cases import case
 from tests.conformance.rig import Row
 from tests.conformance.scene import Scene
-from trading.orders import ENDED, OrderBasket, OrderState
 
 
 @case("cancel")

@@ -5,12 +5,12 @@ import asyncio
 import msgspec
 import pytest
 
-from adapters.brokers.errors import VenueError
+from quantd.adapters.brokers.errors import VenueError
+from quantd.trading.instruments import Instrument, Universe
+from quantd.trading.orders import ENDED, Cause, OrderState
 from tests.conformance.cases import case
 from tests.conformance.rig import Row
 from tests.conformance.scene import Scene
-from trading.instruments import Instrument, Universe
-from trading.orders import ENDED, Cause, OrderState
 
 
 @case("limits")

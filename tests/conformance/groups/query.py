@@ -1,10 +1,10 @@
 """Asking what became of an order: each state, all of its executions, and "never had" only with authority."""
 
+from quantd.trading.events import NotFound
+from quantd.trading.orders import Cause, OrderState
 from tests.conformance.cases import case
 from tests.conformance.rig import Row
 from tests.conformance.scene import Scene
-from trading.events import NotFound
-from trading.orders import Cause, OrderState
 
 
 @case("query")

@@ -2,10 +2,10 @@
 
 import asyncio
 
+from quantd.trading.orders import OrderState
 from tests.conformance.cases import case
 from tests.conformance.rig import Row
 from tests.conformance.scene import Scene
-from trading.orders import OrderState
 
 
 @case("stream")

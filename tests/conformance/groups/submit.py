@@ -2,10 +2,10 @@
 
 import asyncio
 
+from quantd.trading.orders import Cause, Kind, OrderBasket, OrderState
 from tests.conformance.cases import add, case
 from tests.conformance.rig import Refusal, Row
 from tests.conformance.scene import Scene
-from trading.orders import Cause, Kind, OrderBasket, OrderState
 
 
 @case("submit")

@@ -2,10 +2,10 @@
 
 from typing import Final, get_args
 
+from quantd.trading.orders import ENDED, Cause, OrderState
 from tests.conformance.cases import add, case
 from tests.conformance.rig import Fault, On, Row
 from tests.conformance.scene import Scene
-from trading.orders import ENDED, Cause, OrderState
 
 FAULTS: Final[tuple[Fault, ...]] = get_args(Fault)
 TAKEN: Final = ("500 after", "time-out after", "answer lost", "malformed")

@@ -6,16 +6,16 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Literal
 
-from adapters.brokers.alpaca import Alpaca
-from adapters.brokers.alpaca_rest import AlpacaSettings
+from quantd.adapters.brokers.alpaca import Alpaca
+from quantd.adapters.brokers.alpaca_rest import AlpacaSettings
+from quantd.trading.instruments import MICRO, NANO, Instrument, Universe
+from quantd.trading.orders import OrderBasket, order_id
+from quantd.trading.ports import Broker
+from quantd.trading.venue import VenueFlow
 from tests.conformance.baskets import numbered
 from tests.conformance.rig import CASH_MICRO, Fault, NotOffered, On, Refusal, Role, Row, StreamFault, Truth, VenueOrder
 from tests.conformance.scene import opened
 from tests.venues.alpaca import AlpacaServer
-from trading.instruments import MICRO, NANO, Instrument, Universe
-from trading.orders import OrderBasket, order_id
-from trading.ports import Broker
-from trading.venue import VenueFlow
 
 SETTLE_S = 20.0
 HOUR_NS = 3_600 * NANO

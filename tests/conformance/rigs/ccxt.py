@@ -6,11 +6,15 @@ from decimal import Decimal
 from importlib import import_module
 from typing import Final, Literal
 
-from adapters.brokers.crypto import Crypto
-from adapters.brokers.crypto_settings import CryptoSettings
-from adapters.exchange.client import Access
-from adapters.exchange.dialects import as_uuid
-from adapters.exchange.numbers import lots_and_odd, micro
+from quantd.adapters.brokers.crypto import Crypto
+from quantd.adapters.brokers.crypto_settings import CryptoSettings
+from quantd.adapters.exchange.client import Access
+from quantd.adapters.exchange.dialects import as_uuid
+from quantd.adapters.exchange.numbers import lots_and_odd, micro
+from quantd.trading.instruments import NANO, Instrument, Universe
+from quantd.trading.orders import Kind, OrderBasket, order_id
+from quantd.trading.ports import Broker
+from quantd.trading.venue import VenueFlow
 from tests.conformance.rig import (
     CASH_MICRO,
     Fault,
@@ -25,10 +29,6 @@ from tests.conformance.rig import (
 )
 from tests.conformance.scene import opened
 from tests.venues.kraken import Exchange, Order, Pair
-from trading.instruments import NANO, Instrument, Universe
-from trading.orders import Kind, OrderBasket, order_id
-from trading.ports import Broker
-from trading.venue import VenueFlow
 
 DAY_NS: Final = 86_400 * NANO
 SETTLE_S: Final = 30.0

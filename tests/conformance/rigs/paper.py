@@ -7,15 +7,15 @@ from typing import Literal
 
 import numpy as np
 
-from adapters.brokers.paper import Paper
+from quantd.adapters.brokers.paper import Paper
+from quantd.trading.execution import Costs
+from quantd.trading.instruments import ATTO_PER_MICRO, NANO, Instrument, Universe
+from quantd.trading.market import Block, MarketSlice
+from quantd.trading.orders import Cause, Kind, OrderBasket, Reports
+from quantd.trading.ports import Broker, BrokerNews
+from quantd.trading.venue import VenueAccount, VenueFlow
 from tests.conformance.baskets import numbered
 from tests.conformance.rig import CASH_MICRO, Fault, NotOffered, On, Refusal, Role, Row, StreamFault, Truth, VenueOrder
-from trading.execution import Costs
-from trading.instruments import ATTO_PER_MICRO, NANO, Instrument, Universe
-from trading.market import Block, MarketSlice
-from trading.orders import Cause, Kind, OrderBasket, Reports
-from trading.ports import Broker, BrokerNews
-from trading.venue import VenueAccount, VenueFlow
 
 MS = 1_000_000
 UNIVERSE = Universe(

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from strategies.allocators.allocation import Allocation, allocation
+from quantd.strategies.allocators.allocation import Allocation, allocation
+from quantd.trading.instruments import Instrument, Universe
+from quantd.trading.market import Ring
+from quantd.trading.view import View
 from tests.strategies.allocators.worlds import Floats, market
-from trading.instruments import Instrument, Universe
-from trading.market import Ring
-from trading.view import View
 
 
 @dataclass

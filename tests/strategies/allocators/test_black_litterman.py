@@ -5,11 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from strategies.allocators.black_litterman import doubt_of, posterior
-from strategies.allocators.estimates import equilibrium
-from strategies.allocators.forms import maximum_sharpe, maximum_utility
+from quantd.strategies.allocators.black_litterman import doubt_of, posterior
+from quantd.strategies.allocators.estimates import equilibrium
+from quantd.strategies.allocators.forms import maximum_sharpe, maximum_utility
+from quantd.trading.covariance import covariance
 from tests.strategies.allocators.worlds import market
-from trading.covariance import covariance
 
 # G. He and R. Litterman (1999), tables 1 and 2: Australia, Canada, France, Germany, Japan, UK, USA
 VOLATILITY = np.array([16.0, 20.3, 24.8, 27.1, 21.0, 20.0, 18.7]) / 100.0

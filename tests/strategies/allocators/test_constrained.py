@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from strategies.allocators import forms
-from strategies.allocators.constrained import Limits, Objective, constrained, shortfall
-from strategies.allocators.cvar import minimum_cvar
-from strategies.allocators.forms import Box
-from strategies.allocators.quadratic import Infeasible
+from quantd.strategies.allocators import forms
+from quantd.strategies.allocators.constrained import Limits, Objective, constrained, shortfall
+from quantd.strategies.allocators.cvar import minimum_cvar
+from quantd.strategies.allocators.forms import Box
+from quantd.strategies.allocators.quadratic import Infeasible
+from quantd.trading.covariance import covariance
 from tests.strategies.allocators.worlds import Floats, market
-from trading.covariance import covariance
 
 FREE = 0.02 / 252
 OBJECTIVES: list[Objective] = ["variance", "sharpe", "utility", "diversification", "cvar"]

@@ -6,9 +6,9 @@ from scipy.optimize import linprog
 from skfolio import RiskMeasure
 from skfolio.optimization import MeanRisk
 
-from strategies.allocators.cvar import minimum_cvar
-from strategies.allocators.forms import Box
-from strategies.allocators.quadratic import Infeasible
+from quantd.strategies.allocators.cvar import minimum_cvar
+from quantd.strategies.allocators.forms import Box
+from quantd.strategies.allocators.quadratic import Infeasible
 from tests.strategies.allocators.worlds import Floats, market
 
 

@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from strategies.allocators import estimates
-from strategies.allocators.quadratic import Infeasible
+from quantd.strategies.allocators import estimates
+from quantd.strategies.allocators.quadratic import Infeasible
+from quantd.trading.covariance import covariance, ewma_covariance, ledoit_wolf
 from tests.strategies.allocators.worlds import market
-from trading.covariance import covariance, ewma_covariance, ledoit_wolf
 
 
 def test_each_estimator_is_the_one_it_is_called() -> None:

@@ -9,11 +9,11 @@ from skfolio.moments import EmpiricalCovariance
 from skfolio.optimization import MaximumDiversification, MeanRisk, ObjectiveFunction
 from skfolio.prior import EmpiricalPrior
 
-from strategies.allocators import forms
-from strategies.allocators.forms import Box
-from strategies.allocators.quadratic import Infeasible
+from quantd.strategies.allocators import forms
+from quantd.strategies.allocators.forms import Box
+from quantd.strategies.allocators.quadratic import Infeasible
+from quantd.trading.covariance import covariance
 from tests.strategies.allocators.worlds import Floats, market
-from trading.covariance import covariance
 
 FREE = 0.02 / 252
 

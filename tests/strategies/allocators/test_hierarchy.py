@@ -13,16 +13,16 @@ from skfolio.optimization import HierarchicalRiskParity
 from skfolio.prior import EmpiricalPrior
 from skfolio.seriation import HierarchicalSeriation
 
-from strategies.allocators.forms import Box
-from strategies.allocators.hierarchy import (
+from quantd.strategies.allocators.forms import Box
+from quantd.strategies.allocators.hierarchy import (
     correlation_groups,
     distances,
     hierarchical_risk_parity,
     leaves,
     single_linkage,
 )
+from quantd.trading.covariance import covariance
 from tests.strategies.allocators.worlds import Floats, market
-from trading.covariance import covariance
 
 
 @settings(max_examples=60, deadline=None)

@@ -9,11 +9,11 @@ from skfolio.moments import EmpiricalCovariance
 from skfolio.optimization import RiskBudgeting
 from skfolio.prior import EmpiricalPrior
 
-from strategies.allocators.forms import Box
-from strategies.allocators.quadratic import Infeasible
-from strategies.allocators.risk_parity import RIDGE, contributions, equal_risk, risk_parity, shared_risk
+from quantd.strategies.allocators.forms import Box
+from quantd.strategies.allocators.quadratic import Infeasible
+from quantd.strategies.allocators.risk_parity import RIDGE, contributions, equal_risk, risk_parity, shared_risk
+from quantd.trading.covariance import covariance
 from tests.strategies.allocators.worlds import Floats, market
-from trading.covariance import covariance
 
 
 @settings(max_examples=100, deadline=None)
