@@ -19,8 +19,8 @@ help:
 	@echo 'make test     run the tests (adds PyTorch and the test tools to .venv)'
 	@echo 'make check    format, lint, types, import rules'
 	@echo 'make bench    how fast, and where the time goes'
-	@echo 'make prove    what is promised under fault, in short form (docs/reliability.md)'
-	@echo 'make mutants  which faults in risk/ no test sees (docs/mutants.md; hours on a slow machine)'
+	@echo 'make prove    what is promised under fault, in short form (docs/operate/reliability.md)'
+	@echo 'make mutants  which faults in risk/ no test sees (docs/develop/mutants.md; hours on a slow machine)'
 	@echo 'make wheel    build an installable wheel into dist/'
 	@echo 'make install  as a systemd service on this machine (as root)'
 	@echo 'make lock     write constraints.txt again from pyproject.toml'
@@ -47,7 +47,7 @@ bench: $(CORE)
 prove: $(FULL)
 	@$(BIN)/python -m pytest -q -rs tests/simulation tests/adversary tests/test_kill_switch.py $(ARGS)
 
-# hours on a slow machine; each command stands alone in docs/reliability.md
+# hours on a slow machine; each command stands alone in docs/operate/reliability.md
 prove-long: $(FULL)
 	@$(BIN)/python -m tests.simulation --days 10000 --everywhere 7 --bugs
 	@$(BIN)/python -m tests.simulation.kills --kills 10000 --whole 100

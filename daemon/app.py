@@ -298,7 +298,7 @@ async def serve(
 def not_isolated(parts: Parts) -> None:
     """Log what policies in processes of their own could not give up here."""
     for worker, missing in lacking(parts.policies):
-        log.warning("policy.not_isolated", policy=worker, missing=missing, see="docs/security.md")
+        log.warning("policy.not_isolated", policy=worker, missing=missing, see="docs/operate/security.md")
 
 
 async def reached(

@@ -73,7 +73,7 @@ def source_of(vendor: Vendor, universe: Universe, interval: str) -> Source:
             from quantd.adapters.feeds.http_json import HttpSource
 
             if vendor.mapping is None:
-                raise SourceError("http", "it needs a mapping", "docs/feeds.md has examples", again=False)
+                raise SourceError("http", "it needs a mapping", "docs/operate/feeds.md has examples", again=False)
             key, hidden = secret("http_key") or "", secret("http_secret") or ""
             return HttpSource(read_mapping(vendor.mapping), universe, interval, key=key, secret=hidden)
     raise SourceError("[feed] kind", f'"{vendor.kind}" is no vendor', f"There are {', '.join(KINDS)}", again=False)

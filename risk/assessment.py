@@ -111,7 +111,7 @@ class Pair(Struct, frozen=True):
 
 class Assessment(Struct, frozen=True):
     """Fractions, not percent; losses positive; None where `missing` says why, under the name of the field, or of the
-    field and the entry ("stress.2008", "unwind_days.SPY"). Formulas, units and sources: docs/risk-measures.md.
+    field and the entry ("stress.2008", "unwind_days.SPY"). Formulas, units and sources: docs/risk/risk-measures.md.
     """
 
     equity: float

@@ -292,7 +292,7 @@ def test_a_mistake_in_a_mapping_is_told_with_its_file_and_key(tmp_path: Path, te
 
 
 def test_the_mappings_in_the_documentation_are_mappings(tmp_path: Path) -> None:
-    text = (ROOT / "docs/feeds.md").read_text()
+    text = (ROOT / "docs/operate/feeds.md").read_text()
     examples = [part.partition("```")[0] for part in text.split("```toml\n")[1:]]
     mappings = [each for each in examples if "url =" in each]
     assert len(mappings) >= 2

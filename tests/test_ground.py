@@ -217,12 +217,12 @@ def test_every_declared_package_is_locked_and_explained():
     assert "://" not in locked
     names = {line.partition("==")[0] for line in locked.splitlines() if line}
     assert all("==" in line for line in locked.splitlines() if line)
-    explained = (ROOT / "docs" / "dependencies.md").read_text()
+    explained = (ROOT / "docs/develop/dependencies.md").read_text()
     extras = project()["optional-dependencies"]
     for text in [*project()["dependencies"], *(text for extra in extras.values() for text in extra)]:
         name = requirement(text)
         assert name in names or name == "torch", f"{name} is not in constraints.txt"
-        assert f"| {name} |" in explained, f"{name} is not in docs/dependencies.md"
+        assert f"| {name} |" in explained, f"{name} is not in docs/develop/dependencies.md"
 
 
 def test_only_models_import_torch_and_not_when_they_are_imported():

@@ -258,7 +258,7 @@ def test_limits_travel_as_bytes() -> None:
         assert msgspec.msgpack.decode(msgspec.msgpack.encode(limits), type=Limits) == limits
 
 
-LINES = dict(re.findall(r"^\| `(\w+)` \|(.*)\|$", (ROOT / "docs/limits.md").read_text(), re.M))
+LINES = dict(re.findall(r"^\| `(\w+)` \|(.*)\|$", (ROOT / "docs/risk/limits.md").read_text(), re.M))
 
 
 def test_every_limit_has_its_line_in_the_docs_with_the_value_of_balanced() -> None:

@@ -110,7 +110,7 @@ def test_the_shipped_scenarios_name_the_same_sectors_and_all_of_gics() -> None:
 
 
 def test_the_moves_are_those_of_the_table_in_the_docs() -> None:
-    text = (DATA.parent / "docs" / "risk-measures.md").read_text()
+    text = (DATA.parent / "docs/risk/risk-measures.md").read_text()
     head, _, *rows = [
         line.strip("| ").split(" | ") for line in text[text.index("| move of |") :].split("\n\n")[0].split("\n")
     ]

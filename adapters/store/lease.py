@@ -142,7 +142,7 @@ def refuse_held(driver: Driver, seat: str) -> None:
         raise Held(
             f"account {account} is led by {holder or 'quantd'} on {host} (process {pid}) since {_time(since)}. Stop that one,"
             f" or wait: a lease that is not renewed runs out, this one in {left / 1e9:.0f} s at the earliest."
-            " Another account needs a store of its own (docs/store.md)"
+            " Another account needs a store of its own (docs/operate/store.md)"
         )
 
 

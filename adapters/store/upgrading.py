@@ -52,7 +52,7 @@ def refuse_newer(revision: str) -> None:
     if revision > REVISION:
         raise StoreVersion(
             f"the store is of revision {revision}, made by a newer quantd; this one knows revisions up to {REVISION}."
-            " Install the newer version again, or restore the backup that `quantd upgrade` made (docs/store.md)"
+            " Install the newer version again, or restore the backup that `quantd upgrade` made (docs/operate/store.md)"
         )
 
 

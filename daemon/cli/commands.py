@@ -415,7 +415,9 @@ def data_fetch(
     adjusted: Annotated[bool, typer.Option("--adjusted", help="For splits and dividends, as yahoo does it.")] = False,
     feed: Annotated[str, typer.Option("--feed", help="Of alpaca: iex is free, sip is the whole market.")] = "iex",
     exchange: Annotated[str, typer.Option("--exchange", help="Of ccxt: kraken, coinbase, ...")] = "",
-    mapping: Annotated[Path | None, typer.Option("--mapping", metavar="F.toml", help="Of http: docs/feeds.md.")] = None,
+    mapping: Annotated[
+        Path | None, typer.Option("--mapping", metavar="F.toml", help="Of http: docs/operate/feeds.md.")
+    ] = None,
     url: Annotated[str, typer.Option("--url", help="Another address of the source, such as a proxy of your own.")] = "",
     calendar: Calendar = None,
     currency: Annotated[str, typer.Option("--currency", help="That prices must be in.")] = "USD",
@@ -492,7 +494,9 @@ Agent = Annotated[str, typer.Option("--agent", "-a", metavar="NAME", help="One a
 Mqtt = Annotated[
     str,
     typer.Option(
-        "--mqtt", metavar="URL", help="Send it over MQTT, signed: mqtt://host:1883/quantd/paper (docs/switch.md)."
+        "--mqtt",
+        metavar="URL",
+        help="Send it over MQTT, signed: mqtt://host:1883/quantd/paper (docs/operate/switch.md).",
     ),
 ]
 

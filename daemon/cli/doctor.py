@@ -129,7 +129,7 @@ def _isolation() -> Check:
     from quantd.daemon.confinement import missing
 
     lacking = ", ".join(missing())
-    text = f"policy files are not isolated: this machine lacks {lacking}; see docs/security.md"
+    text = f"policy files are not isolated: this machine lacks {lacking}; see docs/operate/security.md"
     return Check("isolation", None if lacking else True, text if lacking else "policy files run confined")
 
 

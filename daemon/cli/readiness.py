@@ -70,7 +70,7 @@ def _said(config: Config) -> Iterator[Check]:
         if value is None
     ]
     if missing:
-        yield Check("caps", False, f"[live] has no {', '.join(missing)}; docs/live.md says how to choose them")
+        yield Check("caps", False, f"[live] has no {', '.join(missing)}; docs/operate/live.md says how to choose them")
         return
     share = Allowance(ramp_days=live.ramp.days, ramp_from=live.ramp.from_share).share(1)
     text = (
@@ -188,7 +188,9 @@ def _paper(config: Config, where: Place) -> Check:
     if longest >= wanted:
         return Check("paper run", True, text)
     return Check(
-        "paper run", False, f"{text} of {wanted} with these agents on this market; trade on paper first (docs/live.md)"
+        "paper run",
+        False,
+        f"{text} of {wanted} with these agents on this market; trade on paper first (docs/operate/live.md)",
     )
 
 

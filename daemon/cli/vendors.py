@@ -113,7 +113,7 @@ def _vendor(name: str, wanted: Wanted, universe: Universe, interval: str) -> Sou
     if name == "ccxt" and not wanted.exchange:
         raise Failure("ccxt needs the exchange: --exchange kraken", USAGE)
     if name == "http" and wanted.mapping is None:
-        raise Failure("http needs a mapping: --mapping vendor.toml (docs/feeds.md has examples)", USAGE)
+        raise Failure("http needs a mapping: --mapping vendor.toml (docs/operate/feeds.md has examples)", USAGE)
     vendor = Vendor(
         "yfinance" if name == "yahoo" else name,
         url=wanted.url,

@@ -338,7 +338,7 @@ def _shortfall(report: Report) -> str:
         head += [part, "bp"]
     said = (
         "Against trading all of it at the price decided on, without cost; positive is worse. Delay is until the market opened to the order, "
-        "impact from there on (docs/execution.md)."
+        "impact from there on (docs/trade/execution.md)."
     )
     return _section("Implementation shortfall", _table(head, rows), f"<p>{said}</p>")
 

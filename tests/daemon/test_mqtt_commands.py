@@ -338,7 +338,7 @@ async def test_commands_arrive_over_mosquitto_from_its_own_client_and_from_the_c
 
 
 async def test_the_lines_of_python_in_the_docs_halt_a_daemon(tmp_path: Path) -> None:
-    text = (ROOT / "docs" / "switch.md").read_text()
+    text = (ROOT / "docs/operate/switch.md").read_text()
     (tmp_path / "broker").mkdir()
     mosquitto = Mosquitto(tmp_path / "broker").start()
     code = text.split("```python\n")[1].split("```")[0].replace('"1883"', f'"{mosquitto.port}"')

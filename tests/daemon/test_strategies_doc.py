@@ -1,4 +1,4 @@
-"""Every example of docs/strategies.md runs: it loads, it trades, and nothing of it fails."""
+"""Every example of docs/trade/strategies.md runs: it loads, it trades, and nothing of it fails."""
 
 import re
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from quantd.trading.effects import Ask, Effect
 from quantd.trading.events import Decided, Event
 from tests.support.checkout import ROOT
 
-TEXT = (ROOT / "docs" / "strategies.md").read_text(encoding="utf-8")
+TEXT = (ROOT / "docs/trade/strategies.md").read_text(encoding="utf-8")
 EXAMPLES = [dedent(found) for found in re.findall(r"(?m)^    \[\[agents\]\]\n(?:(?:    .*)?\n)+", TEXT)]
 HEAD = f"""\
 [universe]

@@ -1,1 +1,1 @@
-"""The revisions of the store's schema, by Alembic. `docs/store.md` says how to add one."""
+"""The revisions of the store's schema, by Alembic. `docs/operate/store.md` says how to add one."""

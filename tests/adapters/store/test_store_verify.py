@@ -128,7 +128,7 @@ def test_fills_of_an_order_that_was_open_where_the_fold_begins_stay_with_their_o
 
 
 def test_the_docs_name_the_entries_that_a_start_checks():
-    text = (ROOT / "docs" / "store.md").read_text()
+    text = (ROOT / "docs/operate/store.md").read_text()
     assert f"newest {NEWEST:,} entries" in " ".join(text.split())
 
 
