@@ -14,8 +14,9 @@ from quantd.models.forests.features import KINDS, LOOKBACK, look
 from quantd.models.forests.runtime import load_forest
 from quantd.models.forests.trees import INPUT, OUTPUT
 from quantd.models.runtime import open_session
+from quantd.trading.history import Ring
 from quantd.trading.instruments import Instrument, Universe
-from quantd.trading.market import Floats, Ring
+from quantd.trading.market import Floats
 from quantd.trading.view import EMPTY_MEMORY, View
 from tests.support.checkout import SHIPPED
 

@@ -56,7 +56,6 @@ from quantd.daemon.mqtt_commands import MqttCommands, command_key
 from quantd.daemon.observability import configure
 from quantd.daemon.opening import begin
 from quantd.daemon.outside import Aside, Outside
-from quantd.daemon.overview import iso
 from quantd.daemon.past import NotKept, newest_snapshot, refold, save_config
 from quantd.daemon.permission import refusal
 from quantd.daemon.protection import bus_tls, embedded_settings, unenforced, unguarded
@@ -77,6 +76,7 @@ from quantd.daemon.watch import watch as watch_conditions
 from quantd.daemon.wire import Wire
 from quantd.daemon.worker import Apart, lacking
 from quantd.risk.limits import Reason
+from quantd.trading.clock_text import instant_text
 from quantd.trading.codec import decode
 from quantd.trading.events import Operator, Reloaded, Started, Stopping
 from quantd.trading.orders import base36, quantity_text
@@ -546,7 +546,7 @@ async def monitoring(service: Service, interval_s: float) -> None:
         log.info(
             "risk",
             interval_s=interval_s,
-            time=iso(state.now),
+            time=instant_text(state.now),
             equity=state.equity_micro / 1e6,
             switch=state.switch.state,
             **{name: round(value, 4) for name in METRICS if (value := getattr(found, name)) is not None},

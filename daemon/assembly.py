@@ -5,7 +5,7 @@ A backtest, a paper run and a replay are assembled here alike; only what drives 
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from fractions import Fraction
 from hashlib import blake2b
 from itertools import chain
@@ -38,6 +38,7 @@ from quantd.daemon.timeline import Item, due_agents, sample_ticks, timeline, wit
 from quantd.daemon.wire import Wire
 from quantd.risk.limits import PROFILES, Correlation, Limits, Liquidity, Protective, Rate, Stress, Tail, override
 from quantd.risk.stress import SHIPPED, Shock
+from quantd.trading.clock_text import session_date
 from quantd.trading.effects import Ask
 from quantd.trading.events import Decided, Tick
 from quantd.trading.execution import Costs
@@ -635,13 +636,3 @@ def schedule_of(config: Config, number: int) -> Schedule:
         missed=table.missed,
         on_closed=table.on_closed,
     )
-
-
-def instant_text(ts: int) -> str:
-    """ISO 8601 UTC of an instant in ns."""
-    return datetime.fromtimestamp(ts / 1e9, UTC).isoformat().replace("+00:00", "Z")
-
-
-def session_date(ts: int) -> date:
-    """UTC date of an instant in ns."""
-    return datetime.fromtimestamp(ts / 1e9, UTC).date()

@@ -15,8 +15,9 @@ from quantd.models.observations import Observed
 from quantd.models.panel import Panel
 from quantd.models.simulator import Simulator
 from quantd.trading.execution import Costs
+from quantd.trading.history import Ring
 from quantd.trading.instruments import NANO, Instrument, Universe
-from quantd.trading.market import Floats, Ring
+from quantd.trading.market import Floats
 from quantd.trading.ports import Policy
 from quantd.trading.statistics import RISK_FREE_ANNUAL, RiskFree
 from quantd.trading.view import EMPTY_MEMORY, Hold, Memory, Noted, View

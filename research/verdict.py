@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 from msgspec import Struct
 
-from quantd.daemon.assembly import Assembly, session_date
+from quantd.daemon.assembly import Assembly
 from quantd.research.bootstrap import BLOCK_RULE, CONFIDENCE, RESAMPLES, SEED, Interval, Intervals, sharpe_intervals
 from quantd.research.comparison import (
     Drive,
@@ -25,6 +25,7 @@ from quantd.research.deflated import deflated_sharpe
 from quantd.research.metrics import Metrics, metrics_of
 from quantd.research.record import Record
 from quantd.research.trials import Trial, TrialsDamaged, note_trial, trial_digest
+from quantd.trading.clock_text import session_date
 from quantd.trading.instruments import MICRO
 from quantd.trading.market import Floats
 from quantd.trading.ports import Policy, leaves

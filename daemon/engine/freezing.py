@@ -14,7 +14,7 @@ from quantd.daemon.engine.valuation import Valuations
 from quantd.daemon.engine.watch import FrozenWatch
 from quantd.risk.limits import Limits
 from quantd.risk.switch import Switch
-from quantd.trading.market import Ring
+from quantd.trading.history import Ring
 from quantd.trading.view import EMPTY_MEMORY
 
 

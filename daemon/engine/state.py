@@ -27,9 +27,10 @@ from quantd.risk.protective import Guards, Kind, Levels, guards
 from quantd.risk.switch import Switch
 from quantd.trading.bars import BarRing
 from quantd.trading.books import Ledger
+from quantd.trading.history import History
 from quantd.trading.instruments import MICRO, Universe
 from quantd.trading.macro import MacroHistory
-from quantd.trading.market import Floats, History, MarketSlice
+from quantd.trading.market import Floats, MarketSlice
 from quantd.trading.orders import ENDED, OrderBasket
 from quantd.trading.sessions import Sessions
 from quantd.trading.view import EMPTY_MEMORY, Memory

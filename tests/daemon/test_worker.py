@@ -22,9 +22,9 @@ from quantd.strategies.policies import COMPOSITES, POLICIES
 from quantd.trading.bars import FIELDS, BarRing
 from quantd.trading.effects import Ask
 from quantd.trading.events import Decided
+from quantd.trading.history import Ring
 from quantd.trading.instruments import Instrument, Universe
 from quantd.trading.macro import MacroHistory
-from quantd.trading.market import Ring
 from quantd.trading.ports import Policy, leaves
 from quantd.trading.view import View
 from tests.engine_world import World, block, walk

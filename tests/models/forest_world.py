@@ -7,8 +7,9 @@ import numpy as np
 from quantd.models.forests.features import LOOKBACK
 from quantd.models.forests.policy import LearnedAllocation
 from quantd.models.panel import Panel
+from quantd.trading.history import Ring
 from quantd.trading.instruments import Instrument, Universe
-from quantd.trading.market import Floats, Ring
+from quantd.trading.market import Floats
 from quantd.trading.view import EMPTY_MEMORY, Memory, Noted, View
 from tests.support.checkout import SHIPPED
 

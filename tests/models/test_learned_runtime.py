@@ -18,8 +18,8 @@ from quantd.models.learned.runtime import CARRY, LearnedAgent, load_agent
 from quantd.models.panel import Panel
 from quantd.models.sights import observation
 from quantd.strategies.policies.params import ParamsError
+from quantd.trading.history import Ring
 from quantd.trading.instruments import Instrument, Universe
-from quantd.trading.market import Ring
 from quantd.trading.view import View
 from tests.models.learned_world import (
     LEARNERS,

@@ -15,8 +15,8 @@ from quantd.models import artifacts
 from quantd.models.artifacts import FILES, MANIFEST, ArtifactError, Manifest, Network
 from quantd.models.features import LOOKBACK
 from quantd.models.runtime import LearnedPolicy, load_policy
+from quantd.trading.history import Ring
 from quantd.trading.instruments import Instrument, Universe
-from quantd.trading.market import Ring
 from quantd.trading.view import View
 from tests.support.checkout import ROOT
 

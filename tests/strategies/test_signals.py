@@ -11,9 +11,10 @@ from quantd.strategies.policies import POLICIES
 from quantd.strategies.signals import SIGNALS, signals
 from quantd.trading.bars import BarRing, Bars
 from quantd.trading.effects import Ask, Submit
+from quantd.trading.history import Ring
 from quantd.trading.instruments import Instrument, Universe
 from quantd.trading.macro import MacroHistory
-from quantd.trading.market import Floats, Ring
+from quantd.trading.market import Floats
 from quantd.trading.view import View
 from tests.engine_world import World, block, walk
 

@@ -10,7 +10,8 @@ from quantd.strategies.policies.allocating import Allocator
 from quantd.strategies.policies.rebalanced import CostAware, Rebalanced, RebalanceRules
 from quantd.strategies.policies.sized import Sized, SizingRules
 from quantd.strategies.regimes import RegimeParams, market_of
-from quantd.trading.market import Floats, Ring
+from quantd.trading.history import Ring
+from quantd.trading.market import Floats
 from quantd.trading.ports import Policy
 from quantd.trading.view import EMPTY_MEMORY, Hold, Noted, View
 from tests.policy_world import made, market, universe_of
