@@ -105,7 +105,7 @@ class History:
     days end hours apart. Policies relate instruments by `by_date`, the synchronous rows without gaps.
     """
 
-    def __init__(self, size: int, lookback: int, bars: "BarRing | None" = None) -> None:
+    def __init__(self, size: int, lookback: int, bars: BarRing | None = None) -> None:
         self.size = size
         self.bars = bars
         """Whole bars of the samples, where a policy of the run reads them."""

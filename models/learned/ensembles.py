@@ -19,8 +19,8 @@ from quantd.models.artifacts import MANIFEST, ArtifactError, FileEntry
 from quantd.models.learned.manifest import KIND as LEARNED
 from quantd.models.learned.runtime import LearnedAgent, load_agent
 from quantd.models.runtime import LearnedPolicy, load_policy
-from quantd.strategies.ensembles import mean_of, median_of
 from quantd.strategies.policies.params import parse
+from quantd.strategies.weights.combination import mean_of, median_of
 from quantd.trading.instruments import Universe
 from quantd.trading.market import Floats
 from quantd.trading.view import MEMORY_BYTES, Memory, View

@@ -17,8 +17,8 @@ from quantd.daemon.worker import Apart
 from quantd.models.forests.policy import LearnedAllocation
 from quantd.strategies.policies import COMPOSITES, EqualWeight
 from quantd.strategies.policies.members import leaves_with_memory
-from quantd.strategies.policies.rebalanced import Rebalanced, RebalanceRules
-from quantd.strategies.policies.sized import Sized, SizingRules
+from quantd.strategies.policies.rebalancing import Rebalanced, RebalanceRules
+from quantd.strategies.policies.sizing import Sized, SizingRules
 from quantd.trading.effects import Ask
 from quantd.trading.ports import leaves
 from tests.edge_world import CONFIG, write

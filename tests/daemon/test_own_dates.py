@@ -23,7 +23,7 @@ from quantd.models.market_data import read_panel
 from quantd.models.observations import sight
 from quantd.models.walks import walk
 from quantd.research.comparison import recorded
-from quantd.strategies.policies.signals import Signals
+from quantd.strategies.policies.feature_rank import Signals
 from quantd.trading.effects import Ask, Effect, Filled, Valued
 from quantd.trading.events import Decided, Event
 from quantd.trading.execution import Costs

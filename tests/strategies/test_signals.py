@@ -7,8 +7,8 @@ import pytest
 
 from quantd.daemon.engine.freezing import freeze, thaw
 from quantd.daemon.policies import PolicyError, answer, load
+from quantd.strategies.features.signals import SIGNALS, signals
 from quantd.strategies.policies import POLICIES
-from quantd.strategies.signals import SIGNALS, signals
 from quantd.trading.bars import BarRing, Bars
 from quantd.trading.effects import Ask, Submit
 from quantd.trading.history import Ring

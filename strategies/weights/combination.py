@@ -3,7 +3,7 @@ votes are float64[M, N], one row for each member that has a say."""
 
 import numpy as np
 
-from quantd.strategies.sizing import within
+from quantd.strategies.weights.sizing import within
 from quantd.trading.market import Floats
 
 

@@ -13,8 +13,8 @@ from typing import Any, Final, Literal
 import numpy as np
 from msgspec import Struct
 
-from quantd.strategies.allocators.forms import DUST, Box
-from quantd.strategies.allocators.quadratic import Infeasible
+from quantd.strategies.allocators.active_set import Infeasible
+from quantd.strategies.allocators.mean_variance import DUST, Box
 from quantd.trading.market import Floats
 
 Objective = Literal["variance", "sharpe", "utility", "diversification", "cvar"]

@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 from msgspec import Struct
 
-from quantd.strategies.allocators.quadratic import Infeasible
+from quantd.strategies.allocators.active_set import Infeasible
 from quantd.trading.market import Bools, Floats
 
 ITERATIONS: Final = 80

@@ -85,7 +85,7 @@ class Signals:
 
     def scores(self, features: Floats) -> Floats:
         """float64[N], weighted sum of ranks about their middle; NaN for who takes no part."""
-        from quantd.strategies.features.across import across
+        from quantd.strategies.features.cross_section import across
 
         features = features[:, : len(self.weights)].copy()
         features[~np.isfinite(features).all(axis=1)] = np.nan

@@ -7,9 +7,10 @@ from typing import Final, Literal
 import numpy as np
 from msgspec import Struct
 
-from quantd.strategies.ensembles import drifted
 from quantd.strategies.policies.members import RULED, noted, own_memory, under
-from quantd.strategies.rebalancing import (
+from quantd.strategies.regimes import RegimeParams, in_force, market_of, model_of
+from quantd.strategies.weights.combination import drifted
+from quantd.strategies.weights.rebalancing import (
     PERIODS,
     correlation_change,
     covariance_of,
@@ -20,7 +21,6 @@ from quantd.strategies.rebalancing import (
     volatility_ratio,
     worth_trading,
 )
-from quantd.strategies.regimes import RegimeParams, in_force, market_of, model_of
 from quantd.trading.market import Floats
 from quantd.trading.ports import Policy
 from quantd.trading.sessions import DAY_NS
@@ -62,7 +62,7 @@ class CostAware(Struct, frozen=True):
 class RebalanceRules(Struct, frozen=True):
     """`when` a rebalance is due: "always", "calendar" (the first answer in a period of `every`), "threshold" (a weight is
     off by more than `drift`, or a share of the risk by more than `risk_drift`), or "event" (one of `events`, but not
-    within `wait` samples of the last). What is traded then is limited as `quantd.strategies.rebalancing.limited` says."""
+    within `wait` samples of the last). What is traded then is limited as `quantd.strategies.weights.rebalancing.limited` says."""
 
     when: Literal["always", "calendar", "threshold", "event"] = "always"
     every: str = "month"

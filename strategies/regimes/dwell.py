@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from quantd.strategies.regimes.models import REGIMES, RegimeModel, RegimeParams, market_of
+from quantd.strategies.regimes.detectors import REGIMES, RegimeModel, RegimeParams, market_of
 from quantd.trading.market import Floats
 from quantd.trading.sessions import DAY_NS
 from quantd.trading.view import Memory, View

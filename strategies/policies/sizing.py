@@ -8,9 +8,9 @@ from msgspec import Struct
 
 from quantd.strategies.policies.members import RULED, noted, own_memory, under
 from quantd.strategies.policies.params import nearest
-from quantd.strategies.rebalancing import covariance_of
 from quantd.strategies.regimes import RegimeParams, in_force, model_of
-from quantd.strategies.sizing import (
+from quantd.strategies.weights.rebalancing import covariance_of
+from quantd.strategies.weights.sizing import (
     at_most,
     favourable,
     kelly_factor,
@@ -19,7 +19,7 @@ from quantd.strategies.sizing import (
     spread_out,
     volatility_factor,
 )
-from quantd.strategies.stale import standing_still
+from quantd.strategies.weights.stale_prices import standing_still
 from quantd.trading.market import Floats
 from quantd.trading.ports import Policy
 from quantd.trading.view import HOLD, Hold, Memory, Noted, View

@@ -11,8 +11,8 @@ from typing import Final
 import numpy as np
 from msgspec import Struct
 
-from quantd.strategies.allocators.interior import Program, bounds, solve
-from quantd.strategies.allocators.quadratic import Infeasible, bounded, nonnegative
+from quantd.strategies.allocators.active_set import Infeasible, bounded, nonnegative
+from quantd.strategies.allocators.interior_point import Program, bounds, solve
 from quantd.trading.market import Bools, Floats
 
 RIDGE: Final = 1e-10

@@ -21,8 +21,8 @@ from quantd.strategies.policies.members import (
     words_of,
 )
 from quantd.strategies.regimes import RegimeModel, RegimeParams, in_force, model_of
-from quantd.strategies.sizing import at_most, momentum_of, volatility_factor
-from quantd.strategies.tilting import momentum_scores
+from quantd.strategies.weights.sizing import at_most, momentum_of, volatility_factor
+from quantd.strategies.weights.tilt import momentum_scores
 from quantd.trading.market import Floats
 from quantd.trading.ports import Policy
 from quantd.trading.view import Hold, Memory, Noted, View

@@ -9,12 +9,12 @@ from typing import Annotated, Final, Generic, TypeVar
 import numpy as np
 from msgspec import Meta, Struct
 
-from quantd.strategies.allocators.constrained import load
+from quantd.strategies.allocators.active_set import Infeasible
+from quantd.strategies.allocators.constraints import load
 from quantd.strategies.allocators.estimates import VARIANCE_FLOOR, CovarianceKind, covariance_of
-from quantd.strategies.allocators.forms import Box, at_volatility, inverse_volatility, minimum_variance
-from quantd.strategies.allocators.quadratic import Infeasible
+from quantd.strategies.allocators.mean_variance import Box, at_volatility, inverse_volatility, minimum_variance
 from quantd.strategies.policies.params import ParamsError, nearest
-from quantd.strategies.stale import standing_still
+from quantd.strategies.weights.stale_prices import standing_still
 from quantd.trading.covariance import DECAY
 from quantd.trading.instruments import Universe
 from quantd.trading.market import Bools, Floats
@@ -215,7 +215,7 @@ class Allocator(Generic[P]):
 
 
 def moving(returns: Floats) -> Bools:
-    """bool[N], which columns of float64[S, N] are known throughout, vary, and do not stand still (quantd.strategies.stale)."""
+    """bool[N], which columns of float64[S, N] are known throughout, vary, and do not stand still (quantd.strategies.weights.stale_prices)."""
     rows = len(returns)
     centred = returns - returns.sum(axis=0) / rows
     variance = np.einsum("ij,ij->j", centred, centred)

@@ -18,8 +18,8 @@ from quantd.strategies.policies.members import (
     params_of,
     under,
 )
-from quantd.strategies.sizing import momentum_of
-from quantd.strategies.tilting import momentum_scores, tilted
+from quantd.strategies.weights.sizing import momentum_of
+from quantd.strategies.weights.tilt import momentum_scores, tilted
 from quantd.trading.market import Floats
 from quantd.trading.ports import Policy
 from quantd.trading.view import Hold, Memory, Noted, View
