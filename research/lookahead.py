@@ -25,7 +25,7 @@ from quantd.daemon.config import Agent, Config, Risk
 from quantd.daemon.engine.state import State
 from quantd.daemon.loop import Shell
 from quantd.daemon.policies import answer, load
-from quantd.research.audit import watching
+from quantd.research.file_audit import watching
 from quantd.trading.clock_text import session_date
 from quantd.trading.effects import Ask
 from quantd.trading.events import Decided

@@ -8,8 +8,8 @@ from typing import Final
 from msgspec import Struct
 
 from quantd.daemon.assembly import Assembly
-from quantd.research.bootstrap import CONFIDENCE, sharpe_intervals
 from quantd.research.comparison import NAME, Drive, alone, min_trade, recorded, require_same
+from quantd.research.sharpe_intervals import CONFIDENCE, sharpe_intervals
 from quantd.research.trials import Trial
 from quantd.research.verdict import (
     TURNOVER_DEFINITION,

@@ -10,7 +10,7 @@ from quantd.daemon.config import Config
 from quantd.daemon.report.drawing import STYLE, chart
 from quantd.daemon.summary import Summary
 from quantd.daemon.version import code_version
-from quantd.research.record import Record
+from quantd.research.run_record import Record
 from quantd.research.verdict import Verdict, headline, table_of
 from quantd.trading.clock_text import instant_text
 from quantd.trading.statistics import drawdowns

@@ -116,7 +116,7 @@ def tune(asked: training.Asked, wanted: Wanted, place: Place, *, fresh: bool, as
 
 def luck_of(scores: Sequence[float], sessions: int) -> Luck | None:
     """None where no trial has a score."""
-    from quantd.research.deflated import expected_maximum, probabilistic_sharpe
+    from quantd.research.deflated_sharpe import expected_maximum, probabilistic_sharpe
     from quantd.trading.statistics import PERIODS_PER_YEAR
 
     known = np.array([score for score in scores if math.isfinite(score)]) / math.sqrt(PERIODS_PER_YEAR)

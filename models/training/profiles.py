@@ -1,6 +1,6 @@
 """Named settings of several agents, as plain data laid over the defaults of `maddpg`, and how Lite's features were chosen.
 
-python -m benchmarks.profiles prints the sizes of all three and the ranking of features.
+python -m benchmarks.multi_agent prints the sizes of all three and the ranking of features.
 """
 
 from collections.abc import Mapping, Sequence

@@ -7,7 +7,7 @@ from quantd.adapters.store.reading import Booking, EquityPoint
 from quantd.daemon.engine import step
 from quantd.daemon.engine.state import HOUSE
 from quantd.daemon.report.figures import _Curves, _span
-from quantd.research.metrics import metrics_of
+from quantd.research.run_metrics import metrics_of
 from quantd.risk.limits import Limits
 from quantd.risk.realised import FrozenReturns, Realised
 from quantd.risk.switch import RUN, losses

@@ -17,7 +17,7 @@ from quantd.daemon.assembly import Assembly, assemble, rules_of
 from quantd.daemon.config import Agent, Config, Risk
 from quantd.daemon.config.rules import RebalanceTable
 from quantd.research.comparison import Drive, mean_equity, recorded, samples_a_year
-from quantd.research.metrics import metrics_of
+from quantd.research.run_metrics import metrics_of
 from quantd.trading.effects import Ask, Effect
 from quantd.trading.events import Decided, Event
 from quantd.trading.instruments import MICRO

@@ -1,4 +1,4 @@
-"""Full, Lite and Transformer side by side: python -m benchmarks.profiles [--rounds 1] [--artifacts FOLDER] [--features]
+"""Full, Lite and Transformer side by side: python -m benchmarks.multi_agent [--rounds 1] [--artifacts FOLDER] [--features]
 
 Each profile trains `rounds` times as many episodes as it has desks, in a fresh process on one thread, at its own settings: seconds an
 episode (252 sessions of one desk, acting and learning), the most memory, what it learned. Sharpe ratios are read from artifacts
@@ -163,7 +163,7 @@ def main() -> None:
         return
     found = {}
     for name in NAMES:
-        command = [sys.executable, "-m", "benchmarks.profiles", "--one", name, "--rounds", str(given.rounds)]
+        command = [sys.executable, "-m", "benchmarks.multi_agent", "--one", name, "--rounds", str(given.rounds)]
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
         told = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
         found[name] = json.loads(told.stdout)
