@@ -17,7 +17,7 @@ from types import FrameType
 
 import numpy as np
 
-from quantd.adapters.brokers.paper import Paper
+from quantd.adapters.brokers.paper.broker import Paper
 from quantd.daemon.engine.state import AgentRules, Rules, State
 from quantd.daemon.loop import Shell
 from quantd.daemon.policies import answer

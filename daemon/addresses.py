@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 from msgspec import Struct
 
-from quantd.adapters.store.reading import Decision, OrderNow, Reader
+from quantd.adapters.store.queries import Decision, OrderNow, Reader
 from quantd.daemon.limit_rows import reason_name, reason_text
 from quantd.trading.clock_text import instant_text
 from quantd.trading.orders import order_id, quantity_text

@@ -14,20 +14,20 @@ import structlog
 
 from quantd.adapters.brokers.errors import VenueError
 from quantd.adapters.bus.commands import ANSWERS, COMMANDS
-from quantd.adapters.bus.embedded import BrokerUnavailable, EmbeddedBroker
+from quantd.adapters.bus.embedded_broker import BrokerUnavailable, EmbeddedBroker
 from quantd.adapters.bus.messages import Composer, Message, Standing
-from quantd.adapters.bus.mqtt import Listen, MqttBus, MqttSettings, address
 from quantd.adapters.bus.outbox import Lanes, StoredAlerts
 from quantd.adapters.bus.payloads import StatusState
+from quantd.adapters.bus.publisher import Listen, MqttBus, MqttSettings, address
 from quantd.adapters.bus.topics import root
 from quantd.adapters.feeds.errors import FeedError
 from quantd.adapters.feeds.source import SourceError
 from quantd.adapters.listener import FEWEST_DESCRIPTORS, descriptors
 from quantd.adapters.store.errors import StoreDamaged
-from quantd.adapters.store.projection import Projection
-from quantd.adapters.store.reading import Reader
+from quantd.adapters.store.queries import Reader
 from quantd.adapters.store.store import Store
-from quantd.adapters.store.verify import NEWEST
+from quantd.adapters.store.tables.projection import Projection
+from quantd.adapters.store.upkeep.verify import NEWEST
 from quantd.daemon import systemd
 from quantd.daemon.alerting import AlertFilter
 from quantd.daemon.api.server import Api

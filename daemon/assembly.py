@@ -15,12 +15,12 @@ from typing import Final
 import structlog
 from msgspec.structs import replace
 
-from quantd.adapters.brokers.paper import Paper
+from quantd.adapters.brokers.paper.broker import Paper
 from quantd.adapters.calendars import sessions as calendar_sessions
 from quantd.adapters.feeds.errors import FeedError
-from quantd.adapters.feeds.files import span
-from quantd.adapters.feeds.macro import MacroFile, RateFile, series_digest
-from quantd.adapters.feeds.replay import Replay
+from quantd.adapters.feeds.recorded.bar_files import span
+from quantd.adapters.feeds.recorded.macro import MacroFile, RateFile, series_digest
+from quantd.adapters.feeds.recorded.replay import Replay
 from quantd.daemon.agent_policies import policy_of
 from quantd.daemon.config import Agent, Config
 from quantd.daemon.config import Limits as LimitKeys

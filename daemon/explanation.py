@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 from msgspec import Struct
 
-from quantd.adapters.store.reading import Decision, OrderNow, Reader
+from quantd.adapters.store.queries import Decision, OrderNow, Reader
 from quantd.adapters.store.store import read_only
 from quantd.daemon.addresses import Found, address_of
 from quantd.daemon.engine.judged import Judged

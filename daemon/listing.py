@@ -6,7 +6,7 @@ from typing import Final
 import numpy as np
 from msgspec import Struct
 
-from quantd.adapters.store.reading import Alert, EquityPoint, OrderNow, Reader, RiskPoint
+from quantd.adapters.store.queries import Alert, EquityPoint, OrderNow, Reader, RiskPoint
 from quantd.daemon.histories import Allocation
 from quantd.daemon.limit_rows import reason_name
 from quantd.daemon.overview import LimitNow, limit_now

@@ -3,7 +3,7 @@ were put aside."""
 
 import msgspec
 
-from quantd.adapters.store.writing import BadBar
+from quantd.adapters.store.journal.writer import BadBar
 from quantd.daemon.assembly import Assembly, Parts
 from quantd.daemon.config import Config, digest
 from quantd.daemon.engine.freezing import in_force

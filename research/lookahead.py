@@ -18,8 +18,8 @@ import numpy as np
 import polars as pl
 from msgspec import Struct
 
-from quantd.adapters.brokers.paper import Paper
-from quantd.adapters.feeds.replay import Replay
+from quantd.adapters.brokers.paper.broker import Paper
+from quantd.adapters.feeds.recorded.replay import Replay
 from quantd.daemon.assembly import Assembly, assemble
 from quantd.daemon.config import Agent, Config, Risk
 from quantd.daemon.engine.state import State

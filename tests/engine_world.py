@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 from msgspec.structs import replace
 
-from quantd.adapters.brokers.paper import Paper
+from quantd.adapters.brokers.paper.broker import Paper
 from quantd.daemon.engine.state import AgentRules, Rules, State
 from quantd.daemon.loop import Log, Shell
 from quantd.daemon.policies import answer

@@ -13,7 +13,7 @@ from typing import Final
 
 from aiohttp import web
 
-from quantd.adapters.store.reading import Decision, Reader
+from quantd.adapters.store.queries import Decision, Reader
 from quantd.daemon.addresses import AddressWrong, find
 from quantd.daemon.api.guard import Refused
 from quantd.daemon.assembly import Parts, policies_of

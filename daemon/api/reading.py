@@ -27,7 +27,7 @@ from quantd.trading.instruments import MICRO
 from quantd.trading.ports import EventBus
 
 if TYPE_CHECKING:
-    from quantd.adapters.store.reading import Reader
+    from quantd.adapters.store.queries import Reader
     from quantd.daemon.api.explaining import Explaining
 
 T = TypeVar("T")
@@ -119,7 +119,7 @@ class Readings:
 
         def work() -> T:
             if self._reader is None:
-                from quantd.adapters.store.reading import Reader
+                from quantd.adapters.store.queries import Reader
 
                 self._reader = Reader.open(self._where, self._service.run)
             return function(self._reader)

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import msgspec
 
+from quantd.adapters.store.journal.writer import Batch
 from quantd.adapters.store.store import Store
-from quantd.adapters.store.writing import Batch
 from quantd.daemon.assembly import Assembly, assemble
 from quantd.daemon.cli.closing import closing
 from quantd.daemon.cli.configuration import read

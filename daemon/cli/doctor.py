@@ -257,7 +257,7 @@ def _store(where: Place, wanted: bool) -> Iterator[Check]:
         yield Check("store", None, "not checked; --store folds the whole journal again and compares")
         return
     from quantd.adapters.store.errors import StoreError
-    from quantd.adapters.store.verify import verify
+    from quantd.adapters.store.upkeep.verify import verify
 
     folder = where.folder
     if not (folder / "quantd.db").exists() and "://" not in str(where.store):

@@ -86,7 +86,7 @@ def train(
 
 def probed(bars: Path) -> None:
     """Read an unknown parquet file in a child process before it is read here. Raises FeedError."""
-    from quantd.adapters.feeds.files import probe
+    from quantd.adapters.feeds.recorded.bar_files import probe
 
     if bars.is_file() and bars.suffix.lower() not in {".csv", ".txt"}:
         probe(bars)

@@ -15,7 +15,7 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from quantd.adapters.feeds.errors import FeedError
-from quantd.adapters.store.reading import Alert, Booking, EquityPoint, Reader, RiskPoint
+from quantd.adapters.store.queries import Alert, Booking, EquityPoint, Reader, RiskPoint
 from quantd.daemon.assembly import rate_of
 from quantd.daemon.assessing import Metrics, metrics_of
 from quantd.daemon.config import Agent, Config, digest

@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from quantd.adapters.store.reading import Reader
+from quantd.adapters.store.queries import Reader
 from quantd.daemon.app import Options, read_config
 from quantd.daemon.assembly import Assembly, assemble, assemble_live
 from quantd.daemon.config import Known, read

@@ -3,7 +3,7 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quantd.adapters.brokers.sent import Execution, Orders, told
+from quantd.adapters.brokers.order_log import Execution, Orders, told
 from quantd.daemon.engine import step
 from quantd.daemon.engine.coin_fees import dust_micro
 from quantd.daemon.engine.freezing import freeze, thaw

@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from quantd.adapters.store.reading import Reader
+from quantd.adapters.store.queries import Reader
 from quantd.adapters.store.store import read_only
 from quantd.daemon.addresses import AddressWrong, asked_lines, find, refused_lines
 from quantd.daemon.assembly import Assembly, assemble

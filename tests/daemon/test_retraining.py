@@ -19,7 +19,7 @@ import polars as pl
 import pytest
 
 from quantd.adapters.store.errors import StoreError
-from quantd.adapters.store.reading import Reader
+from quantd.adapters.store.queries import Reader
 from quantd.adapters.store.store import Store
 from quantd.daemon import retraining
 from quantd.daemon.assembly import assemble

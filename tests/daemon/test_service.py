@@ -11,9 +11,9 @@ import pytest
 
 from quantd.adapters.bus.messages import Composer, Message
 from quantd.adapters.store.errors import StoreFull
+from quantd.adapters.store.journal.writer import Batch
 from quantd.adapters.store.store import Store
-from quantd.adapters.store.verify import verify
-from quantd.adapters.store.writing import Batch
+from quantd.adapters.store.upkeep.verify import verify
 from quantd.daemon import service as service_module
 from quantd.daemon.alerting import AlertFilter
 from quantd.daemon.commanding import NotDone, operator

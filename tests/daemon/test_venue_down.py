@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from quantd.adapters.brokers.paper import Paper
+from quantd.adapters.brokers.paper.broker import Paper
 from quantd.daemon.loop import Shell
 from quantd.daemon.recovery import Journal, fold
 from quantd.daemon.timeline import instants

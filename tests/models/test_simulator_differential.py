@@ -12,9 +12,9 @@ import torch
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
-from quantd.adapters.brokers.paper import Paper
+from quantd.adapters.brokers.paper.broker import Paper
 from quantd.adapters.calendars import sessions as calendar_sessions
-from quantd.adapters.feeds.replay import Replay
+from quantd.adapters.feeds.recorded.replay import Replay
 from quantd.daemon.engine.state import AgentRules, Rules, State
 from quantd.daemon.loop import Shell
 from quantd.daemon.policies import answer, load
