@@ -33,10 +33,10 @@ def measured(name: str, rounds: int) -> dict[str, Any]:
     import torch
 
     from quantd.models.learners.maddpg import Maddpg
-    from quantd.models.training.ground import Ground
-    from quantd.models.training.learning import learner_of, parameters
-    from quantd.models.training.markets import markets_of
-    from quantd.models.training.plan import default
+    from quantd.models.training.plans.plan import default
+    from quantd.models.training.seeds.environment import Ground
+    from quantd.models.training.seeds.learner import learner_of, parameters
+    from quantd.models.training.seeds.markets import markets_of
 
     torch.set_num_threads(1)
     imported = _peak()
@@ -79,7 +79,7 @@ def judged(folder: Path, name: str) -> tuple[float, float, int] | None:
     where = folder / name
     if not (where / "manifest.json").exists():
         return None
-    from quantd.models.learned.manifest import load
+    from quantd.models.artifacts.agent_manifest import load
 
     manifest = load(where).manifest
     result = manifest.results["test"]
@@ -133,9 +133,9 @@ def _turns(sides: dict[str, Callable[[], Any]], seconds: float) -> dict[str, tup
 
 def features() -> None:
     """What Lite's features were chosen by."""
-    from quantd.models.training.markets import markets_of
-    from quantd.models.training.plan import default
-    from quantd.models.training.profiles import AHEAD, LITE_FEATURES, ranked
+    from quantd.models.training.plans.plan import default
+    from quantd.models.training.plans.profiles import AHEAD, LITE_FEATURES, ranked
+    from quantd.models.training.seeds.markets import markets_of
 
     plan = default("maddpg", "full")
     train, markets = plan.splits.train, markets_of(plan)
@@ -173,7 +173,7 @@ def main() -> None:
 def _tables(
     found: dict[str, dict[str, Any]], sharpes: dict[str, tuple[float, float, int] | None], folder: Path
 ) -> None:
-    from quantd.models.training.profiles import UNDONE
+    from quantd.models.training.plans.profiles import UNDONE
 
     load, cores = os.getloadavg()[0], os.cpu_count() or 1
     busy = ": BUSY" if load > 0.5 * cores else ""

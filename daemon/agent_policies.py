@@ -9,7 +9,7 @@ from pathlib import Path
 from quantd.daemon.config import Agent, Config
 from quantd.daemon.config.rules import RebalanceTable, Sizing
 from quantd.daemon.policies import Apart, Inner, PolicyError, fit, load
-from quantd.models.learned.signing import KeyFault, artifacts_in, signature_fault
+from quantd.models.artifacts.signature import KeyFault, artifacts_in, signature_fault
 from quantd.strategies.policies.rebalancing import CostAware, Rebalanced, RebalanceRules
 from quantd.strategies.policies.sizing import RegimeExposure, Sized, SizingRules
 from quantd.strategies.regimes import RegimeParams

@@ -14,7 +14,7 @@ from quantd.daemon.policies import Inner, load
 from quantd.daemon.terminal import trained_until
 from quantd.daemon.user_policy import UserPolicy
 from quantd.daemon.worker import Apart
-from quantd.models.forests.policy import LearnedAllocation
+from quantd.models.forests.allocation import LearnedAllocation
 from quantd.strategies.policies import COMPOSITES, EqualWeight
 from quantd.strategies.policies.members import leaves_with_memory
 from quantd.strategies.policies.rebalancing import Rebalanced, RebalanceRules

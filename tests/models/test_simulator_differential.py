@@ -19,12 +19,12 @@ from quantd.daemon.engine.state import AgentRules, Rules, State
 from quantd.daemon.loop import Shell
 from quantd.daemon.policies import answer, load
 from quantd.daemon.timeline import sample_ticks, timeline
-from quantd.models.episodes import WHOLE
-from quantd.models.market import market_of
-from quantd.models.market_data import read_panel
-from quantd.models.observations import observe
-from quantd.models.paths import episodes, simulate
-from quantd.models.simulator import Simulator
+from quantd.models.history.panel_files import read_panel
+from quantd.models.market.episodes import WHOLE
+from quantd.models.market.paths import episodes, simulate
+from quantd.models.market.simulator import Simulator
+from quantd.models.market.tensors import market_of
+from quantd.models.observation.table import observe
 from quantd.risk.limits import PROFILES, override
 from quantd.trading.cash_rate import CashRate
 from quantd.trading.effects import Ask, Effect, Valued
