@@ -75,7 +75,7 @@ from quantd.daemon.watch import SILENCE_S, Sentry, watch_halt_file
 from quantd.daemon.watch import watch as watch_conditions
 from quantd.daemon.wire import Wire
 from quantd.daemon.worker import Apart, lacking
-from quantd.risk.limits import Reason
+from quantd.risk.limits.catalogue import Reason
 from quantd.trading.clock_text import instant_text
 from quantd.trading.codec import decode
 from quantd.trading.events import Operator, Reloaded, Started, Stopping

@@ -36,8 +36,9 @@ from quantd.daemon.policies import Apart, PolicyError, answer
 from quantd.daemon.schedule import Schedule, Verdict, catch_up, due, stream
 from quantd.daemon.timeline import Item, due_agents, sample_ticks, timeline, with_due
 from quantd.daemon.wire import Wire
-from quantd.risk.limits import PROFILES, Correlation, Limits, Liquidity, Protective, Rate, Stress, Tail, override
-from quantd.risk.stress import SHIPPED, Shock
+from quantd.risk.limits.catalogue import Correlation, Limits, Liquidity, Protective, Rate, Stress, Tail, override
+from quantd.risk.limits.profiles import PROFILES
+from quantd.risk.measures.stress import SHIPPED, Shock
 from quantd.trading.clock_text import session_date
 from quantd.trading.effects import Ask
 from quantd.trading.events import Decided, Tick

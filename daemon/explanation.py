@@ -20,7 +20,7 @@ from quantd.daemon.limit_rows import Largest, LimitRow, largest_of, reason_name,
 from quantd.daemon.overview import SWITCH
 from quantd.daemon.refolded import Unavailable
 from quantd.daemon.shortfalls import Costed, Slices, of_order, of_whole, shortfalls
-from quantd.risk.limits import Limits
+from quantd.risk.limits.catalogue import Limits
 from quantd.trading.books import Ledger
 from quantd.trading.clock_text import instant_text
 from quantd.trading.codec import decode

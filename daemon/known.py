@@ -5,7 +5,7 @@ from typing import Final
 from quantd.daemon.config import Known
 from quantd.models.forests.params import NAME as LEARNED_ALLOCATION
 from quantd.models.forests.params import AllocationParams
-from quantd.risk.limits import PROFILES
+from quantd.risk.limits.profiles import PROFILES
 from quantd.strategies.policies import COMPOSITE_PARAMS, COMPOSITES, POLICIES, ParamsError
 from quantd.strategies.policies.feature_rank import SignalsParams
 from quantd.strategies.policies.fixed_mix import FixedMixParams

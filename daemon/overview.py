@@ -21,9 +21,9 @@ from quantd.daemon.limit_words import HOUR_NS, unit, words
 from quantd.daemon.service import Service
 from quantd.daemon.version import VERSION
 from quantd.daemon.worker import lacking
-from quantd.risk.limits import Limits
-from quantd.risk.monitor import UNWATCHED, floor_usage
-from quantd.risk.standing import FLOORS
+from quantd.risk.limits.catalogue import Limits
+from quantd.risk.limits.values import FLOORS
+from quantd.risk.monitor.levels import UNWATCHED, floor_usage
 from quantd.trading.clock_text import instant_text
 from quantd.trading.instruments import MICRO
 from quantd.trading.orders import money_text, price_text, quantity_text

@@ -16,7 +16,7 @@ from quantd.daemon.engine.parents import WORKED
 from quantd.daemon.engine.state import HOUSE, Rules, State
 from quantd.daemon.limit_rows import LimitRow, in_order, largest_of, reason_name, reason_text, row
 from quantd.daemon.overview import SWITCH
-from quantd.risk.headroom import figures
+from quantd.risk.pretrade.headroom import figures
 from quantd.risk.switch import HALT
 from quantd.strategies.allocators.allocation import Allocation, allocation
 from quantd.trading.clock_text import instant_text

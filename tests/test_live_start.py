@@ -27,7 +27,7 @@ from quantd.adapters.store.store import Store
 from quantd.daemon.app import CannotStart, Options, read_config, serve
 from quantd.daemon.assembly import Parts
 from quantd.daemon.summary import Summary
-from quantd.risk.limits import Reason
+from quantd.risk.limits.catalogue import Reason
 from quantd.trading.codec import decode
 from quantd.trading.effects import Planned
 from quantd.trading.ports import Broker, LiveFeed

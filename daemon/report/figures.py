@@ -28,7 +28,7 @@ from quantd.daemon.overview import LimitNow, limit_now
 from quantd.daemon.shortfalls import Costed, Slices, by_symbol, shortfalls
 from quantd.daemon.version import code_version
 from quantd.risk.assessment import Assessment
-from quantd.risk.var_backtest import VarBacktest, backtest
+from quantd.risk.measures.var_backtest import VarBacktest, backtest
 from quantd.trading.clock_text import instant_text
 from quantd.trading.effects import Planned, Reallocated
 from quantd.trading.market import Floats

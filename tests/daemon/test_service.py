@@ -23,7 +23,7 @@ from quantd.daemon.service import Service, StoreGaveUp
 from quantd.daemon.summary import summary
 from quantd.daemon.timeline import instants
 from quantd.daemon.watch import halt_file, watch_halt_file
-from quantd.risk.limits import Limits
+from quantd.risk.limits.catalogue import Limits
 from quantd.risk.switch import HALT
 from quantd.trading.codec import decode, encode
 from quantd.trading.events import Condition, Operator, Stopping

@@ -17,7 +17,7 @@ from quantd.daemon.cli.beginning import POLICY
 from quantd.daemon.deadline import Deadline
 from quantd.daemon.policies import PolicyError, answer, load
 from quantd.daemon.worker import CALLS, MESSAGE_BYTES, VALUES, Apart, Caller, FarView, Worker
-from quantd.risk.limits import PROFILES
+from quantd.risk.limits.profiles import PROFILES
 from quantd.strategies.policies import COMPOSITES, POLICIES
 from quantd.trading.bars import FIELDS, BarRing
 from quantd.trading.effects import Ask

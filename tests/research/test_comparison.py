@@ -18,7 +18,7 @@ from quantd.research.comparison import (
     settings_of,
 )
 from quantd.research.run_record import Record
-from quantd.risk.limits import override
+from quantd.risk.limits.catalogue import override
 from quantd.trading.execution import Costs
 from tests.edge_world import CONFIG, write
 

@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from quantd.risk.case import Account
-from quantd.risk.context import Context
-from quantd.risk.diversification import diversification
-from quantd.risk.limits import Limits
-from quantd.risk.standing import Values
+from quantd.risk.limits.case import Account
+from quantd.risk.limits.catalogue import Limits
+from quantd.risk.limits.context import Context
+from quantd.risk.limits.values import Values
+from quantd.risk.measures.diversification import diversification
 
 
 def held_values(ctx: Context, account: Account, limits: Limits) -> Values:

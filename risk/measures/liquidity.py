@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 
-from quantd.risk.measures import Floats
+from quantd.risk.measures.portfolio import Floats
 
 PARTICIPATION: Final = 0.1
 """Share of the usual volume that selling may be, unless set."""

@@ -5,12 +5,12 @@ from math import sqrt
 
 import numpy as np
 
-from quantd.risk.case import SLACK, Account, Case
-from quantd.risk.context import Context, Floats, Scenarios
-from quantd.risk.limits import Correlation, Limits
-from quantd.risk.measures import FEW, herfindahl, most
+from quantd.risk.limits.case import SLACK, Account, Case
+from quantd.risk.limits.catalogue import Correlation, Limits
+from quantd.risk.limits.context import Context, Floats, Scenarios
+from quantd.risk.limits.ruleset import Rules, rules_of
+from quantd.risk.measures.portfolio import FEW, herfindahl, most
 from quantd.risk.pairs import joint_bound, joint_weight
-from quantd.risk.rules import Rules, rules_of
 
 Values = dict[str, tuple[float, float]]
 """Key of a limit -> (value, bound). For `cash` the bound is a floor, in account currency."""

@@ -4,12 +4,12 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from quantd.risk.context import Bools, Context, Floats, Scenarios
-from quantd.risk.measures import most
+from quantd.risk.limits.context import Bools, Context, Floats, Scenarios
+from quantd.risk.measures.portfolio import most
 
 if TYPE_CHECKING:
-    from quantd.risk.limits import Correlation
-    from quantd.risk.rules import Rules
+    from quantd.risk.limits.catalogue import Correlation
+    from quantd.risk.limits.ruleset import Rules
 
 SLACK: Final = 1e-12
 """Relative tolerance of every comparison: rounding of floats, never a lot of anything."""

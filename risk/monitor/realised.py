@@ -8,9 +8,9 @@ from typing import Final
 import numpy as np
 from msgspec import Struct
 
-from quantd.risk.limits import Limits
-from quantd.risk.measures import SAMPLES_PER_YEAR, Floats
-from quantd.risk.standing import Values
+from quantd.risk.limits.catalogue import Limits
+from quantd.risk.limits.values import Values
+from quantd.risk.measures.portfolio import SAMPLES_PER_YEAR, Floats
 from quantd.trading.statistics import RISK_FREE_ANNUAL, RiskFree, compounded, sharpe, time_weighted_returns
 
 KEPT: Final = 252

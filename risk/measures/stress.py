@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 from msgspec import Struct, field
 
-from quantd.risk.measures import Floats
+from quantd.risk.measures.portfolio import Floats
 from quantd.trading.instruments import Universe
 
 REST: Final = "*"

@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from quantd.risk.measures import Floats, ones
+from quantd.risk.measures.portfolio import Floats, ones
 from quantd.trading.covariance import DECAY as DECAY
 from quantd.trading.covariance import decay_weights as decay_weights
 from quantd.trading.covariance import ewma_covariance as ewma_covariance

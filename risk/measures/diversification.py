@@ -7,7 +7,7 @@ from math import sqrt
 
 import numpy as np
 
-from quantd.risk.measures import Floats, correlation, covariance
+from quantd.risk.measures.portfolio import Floats, correlation, covariance
 
 
 def diversification_ratio(weights: Floats, cov: Floats) -> float:

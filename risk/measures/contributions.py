@@ -6,7 +6,7 @@ Weights float64[N] are fractions of equity, returns float64[S, N] simple, per sa
 import numpy as np
 from msgspec import Struct
 
-from quantd.risk.measures import Floats, tail_count
+from quantd.risk.measures.portfolio import Floats, tail_count
 
 
 class Contributions(Struct, frozen=True):

@@ -10,14 +10,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from quantd.risk.case import Account, Case, Extent
-from quantd.risk.context import Bools, Context, Floats, context
 from quantd.risk.factor import Codes, cap, common_factor
-from quantd.risk.limits import Limits, Reason
+from quantd.risk.limits.case import Account, Case, Extent
+from quantd.risk.limits.catalogue import Limits, Reason
+from quantd.risk.limits.context import Bools, Context, Floats, context
+from quantd.risk.limits.ruleset import CAPS, Rules, rules_of
+from quantd.risk.limits.values import Portfolio, Values, standing, standings
 from quantd.risk.pairs import clip_pairs
 from quantd.risk.plain import plain
-from quantd.risk.rules import CAPS, Rules, rules_of
-from quantd.risk.standing import Portfolio, Values, standing, standings
 from quantd.risk.switch import HALT, REDUCE, RUN
 from quantd.trading.instruments import NANO
 from quantd.trading.orders import Kind, OrderBasket

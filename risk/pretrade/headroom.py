@@ -10,13 +10,13 @@ from typing import Final, NamedTuple
 import msgspec
 import numpy as np
 
-from quantd.risk.case import Account, Case
-from quantd.risk.context import Context, Floats
-from quantd.risk.gate import gate, worst_nano
-from quantd.risk.limits import Correlation, Limits, Reason
+from quantd.risk.limits.case import Account, Case
+from quantd.risk.limits.catalogue import Correlation, Limits, Reason
+from quantd.risk.limits.context import Context, Floats
+from quantd.risk.limits.values import Portfolio, scenarios_of, standings
+from quantd.risk.measures.stress import shock_returns, stress_losses
 from quantd.risk.pairs import joint_bound, joint_weight
-from quantd.risk.standing import Portfolio, scenarios_of, standings
-from quantd.risk.stress import shock_returns, stress_losses
+from quantd.risk.pretrade.gate import gate, worst_nano
 from quantd.risk.switch import RUN
 from quantd.trading.instruments import NANO
 

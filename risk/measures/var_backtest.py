@@ -10,8 +10,8 @@ import numpy as np
 from msgspec import Struct
 from numpy.lib.stride_tricks import sliding_window_view
 
-from quantd.risk.measures import Floats, tail_count, worst_of
-from quantd.risk.tails import DECAY, cornish_fisher, decay_weights, filtered, normal_quantile
+from quantd.risk.measures.portfolio import Floats, tail_count, worst_of
+from quantd.risk.measures.tails import DECAY, cornish_fisher, decay_weights, filtered, normal_quantile
 
 ZONE_SAMPLES: Final = 250
 """Samples that the traffic light looks back on (Basel Committee, 1996)."""

@@ -6,7 +6,7 @@ from typing import Final
 
 from msgspec import Struct, field
 
-from quantd.risk.standing import FLOORS, Values
+from quantd.risk.limits.values import FLOORS, Values
 
 NONE: Final = 0
 INFO: Final = 1
