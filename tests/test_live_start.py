@@ -25,8 +25,8 @@ from quantd.adapters.store.errors import StoreError
 from quantd.adapters.store.queries import Reader
 from quantd.adapters.store.store import Store
 from quantd.daemon.app import CannotStart, Options, read_config, serve
-from quantd.daemon.assembly import Parts
-from quantd.daemon.summary import Summary
+from quantd.daemon.assembly.parts import Parts
+from quantd.daemon.views.run_summary import Summary
 from quantd.risk.limits.catalogue import Reason
 from quantd.trading.codec import decode
 from quantd.trading.effects import Planned

@@ -60,7 +60,7 @@ def test_worlds_find_an_engine_that_forgets_what_it_sent_since_the_venue_spoke(m
             yield from match_of(ENGINE, 5, match).wrong
 
     assert list(worlds()) == []
-    monkeypatch.setattr("quantd.daemon.engine.planning.spend", lambda state, out: None)
+    monkeypatch.setattr("quantd.daemon.engine.planning.plan.spend", lambda state, out: None)
     assert "where the venue lets" in next(worlds())
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from quantd.adapters.store.queries import Reader
 from quantd.daemon.config.limits import History
-from quantd.daemon.histories import Histories
+from quantd.daemon.runtime.recent_history import Histories
 from quantd.trading.effects import AgentPlan, Assessed, Planned, Valued
 from tests.daemon.test_service import Kit, world
 

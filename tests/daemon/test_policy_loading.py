@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from quantd.daemon.policies import MAX_LEVERAGE, PolicyError, answer, load, memory_of, probe
+from quantd.daemon.policies.loading import MAX_LEVERAGE, PolicyError, answer, load, memory_of, probe
 from quantd.trading.effects import Ask
 from quantd.trading.events import Decided
 from quantd.trading.history import Ring

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from quantd.daemon.engine.freezing import freeze, thaw
+from quantd.daemon.engine.snapshot import freeze, thaw
 from quantd.risk.limits.catalogue import Limits, override
 from quantd.risk.limits.profiles import PROFILES
 from quantd.risk.switch import HALT, REDUCE, RUN

@@ -6,7 +6,7 @@ import pytest
 from quantd.adapters.store.queries import Booking, EquityPoint
 from quantd.daemon.engine import step
 from quantd.daemon.engine.state import HOUSE
-from quantd.daemon.report.figures import _Curves, _span
+from quantd.daemon.views.report.figures import _Curves, _span
 from quantd.research.run_metrics import metrics_of
 from quantd.risk.limits.catalogue import Limits
 from quantd.risk.monitor.realised import FrozenReturns, Realised

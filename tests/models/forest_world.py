@@ -92,5 +92,5 @@ def live(policy: LearnedAllocation, returns: Floats, memory: Memory = EMPTY_MEMO
 
 
 def size_of(memory: Mapping[str, Floats]) -> int:
-    """Bytes, as quantd.daemon.policies counts them."""
+    """Bytes, as quantd.daemon.policies.loading counts them."""
     return sum(8 * (value.size + value.ndim) + len(name) for name, value in memory.items())

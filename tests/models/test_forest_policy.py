@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quantd.daemon.policies import PolicyError, answer, load, memory_of, probe
+from quantd.daemon.policies.loading import PolicyError, answer, load, memory_of, probe
 from quantd.models.artifacts.loader import load_artifact
 from quantd.models.forests.allocation import LearnedAllocation, correlation_matrix
 from quantd.models.forests.fit import Plan, train_on
@@ -276,7 +276,7 @@ def test_an_optimiser_that_claims_to_know_is_found_out_where_nothing_can_be_know
 
 def test_trading_with_forests_imports_neither_torch_nor_scikit_learn() -> None:
     code = (
-        "import sys; from pathlib import Path; from quantd.daemon.policies import load;"
+        "import sys; from pathlib import Path; from quantd.daemon.policies.loading import load;"
         "load('learned_allocation', {}, Path('/'));"
         "sys.exit(','.join(m for m in ('torch', 'onnx', 'sklearn', 'polars') if m in sys.modules))"
     )

@@ -6,8 +6,8 @@ import msgspec
 import numpy as np
 import pytest
 
-from quantd.daemon.agent_policies import distrusted
-from quantd.daemon.policies import PolicyError, load
+from quantd.daemon.policies.composed import distrusted
+from quantd.daemon.policies.loading import PolicyError, load
 from quantd.models.artifacts import signature, versions
 from quantd.models.artifacts.agent_manifest import TOLERANCES
 from quantd.models.artifacts.agent_policy import load_agent

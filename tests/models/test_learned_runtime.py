@@ -152,7 +152,7 @@ def test_it_says_what_was_recorded(tmp_path: Path) -> None:
 def test_trading_with_it_imports_no_torch(tmp_path: Path) -> None:
     written(tmp_path / "a")
     code = (
-        "import sys; from pathlib import Path; from quantd.daemon.policies import load;"
+        "import sys; from pathlib import Path; from quantd.daemon.policies.loading import load;"
         f"load({str(tmp_path / 'a')!r}, {{}}, Path('/'));"
         "sys.exit(','.join(m for m in ('torch', 'onnx', 'safetensors', 'polars', 'cryptography') if m in sys.modules))"
     )

@@ -8,7 +8,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from quantd.daemon.policies import load
+from quantd.daemon.policies.loading import load
 from quantd.models.artifacts.agent_policy import LearnedAgent
 from quantd.models.export.policy_graph import Scaling
 from quantd.models.export.writer import scaled, weights_of, write

@@ -16,9 +16,9 @@ from quantd.adapters.brokers.paper.broker import Paper
 from quantd.adapters.calendars import sessions as calendar_sessions
 from quantd.adapters.feeds.recorded.replay import Replay
 from quantd.daemon.engine.state import AgentRules, Rules, State
-from quantd.daemon.loop import Shell
-from quantd.daemon.policies import answer, load
-from quantd.daemon.timeline import sample_ticks, timeline
+from quantd.daemon.policies.loading import answer, load
+from quantd.daemon.runtime.loop import Shell
+from quantd.daemon.runtime.timeline import sample_ticks, timeline
 from quantd.models.history.panel_files import read_panel
 from quantd.models.market.episodes import WHOLE
 from quantd.models.market.paths import episodes, simulate

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from quantd.daemon.policies import load
+from quantd.daemon.policies.loading import load
 from quantd.models.history.panel_files import read_panel
 from quantd.models.market import walk
 from quantd.trading.execution import Costs

@@ -6,9 +6,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from quantd.daemon.assembly import Assembly, assemble
+from quantd.daemon.assembly.parts import Assembly, assemble
 from quantd.daemon.cli.configuration import read
-from quantd.daemon.opening import begin
+from quantd.daemon.recovery.start import begin
 from quantd.research.comparison import (
     Incomparable,
     Settings,

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from quantd.daemon.assembly import Assembly, assemble
+from quantd.daemon.assembly.parts import Assembly, assemble
 from quantd.daemon.cli.configuration import read
-from quantd.daemon.loop import Log, Shell
+from quantd.daemon.runtime.loop import Log, Shell
 from quantd.research.comparison import Incomparable
 from quantd.research.run_metrics import metrics_of_text
 from quantd.research.run_record import Record

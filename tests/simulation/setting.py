@@ -7,7 +7,7 @@ import numpy as np
 from msgspec import structs
 
 from quantd.daemon.engine.state import AgentRules, Rules
-from quantd.daemon.timeline import Due, Item, sample_ticks, timeline, with_due
+from quantd.daemon.runtime.timeline import Due, Item, sample_ticks, timeline, with_due
 from quantd.risk.limits.catalogue import Limits, Protective, Tail, override
 from quantd.risk.limits.profiles import PROFILES
 from quantd.trading.events import Action

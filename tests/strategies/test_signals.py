@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from quantd.daemon.engine.freezing import freeze, thaw
-from quantd.daemon.policies import PolicyError, answer, load
+from quantd.daemon.engine.snapshot import freeze, thaw
+from quantd.daemon.policies.loading import PolicyError, answer, load
 from quantd.strategies.features.signals import SIGNALS, signals
 from quantd.strategies.policies import POLICIES
 from quantd.trading.bars import BarRing, Bars

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from quantd.daemon.policies import PolicyError
+from quantd.daemon.policies.loading import PolicyError
 from quantd.strategies.allocators.allocation import allocation
 from quantd.strategies.policies import POLICIES
 from quantd.strategies.policies.allocator import Allocator

@@ -17,7 +17,7 @@ from quantd.adapters.feeds.bars.stamps import place
 from quantd.adapters.feeds.live.feed import Live
 from quantd.adapters.feeds.source import SourceError
 from quantd.adapters.feeds.sources.ccxt import CryptoSource, rows_of
-from quantd.daemon.sourcing import Vendor, stream_of
+from quantd.daemon.assembly.feeds import Vendor, stream_of
 from quantd.trading.instruments import NANO, Instrument, Universe
 from quantd.trading.market import MarketSlice
 from quantd.trading.sessions import DAY_NS
