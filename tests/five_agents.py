@@ -20,12 +20,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from quantd.daemon.assembly import Assembly, assemble
+from quantd.daemon.assembly.parts import Assembly, assemble
 from quantd.daemon.cli.configuration import read
 from quantd.daemon.engine.state import State
-from quantd.daemon.house import diversity, shadow_equities
-from quantd.daemon.loop import Shell
-from quantd.daemon.opening import begin
+from quantd.daemon.recovery.start import begin
+from quantd.daemon.runtime.loop import Shell
+from quantd.daemon.views.agents import diversity, shadow_equities
 from quantd.trading.effects import Ask, Crossed, Effect, Filled, Promotion, Reallocated
 from quantd.trading.events import Decided, Event, Operator
 from quantd.trading.market import MarketSlice

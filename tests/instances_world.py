@@ -18,9 +18,9 @@ from typing import Any
 
 import psycopg
 
-from quantd.daemon.assembly import assemble
-from quantd.daemon.cli.backtesting import drive
+from quantd.daemon.assembly.parts import assemble
 from quantd.daemon.cli.configuration import read
+from quantd.daemon.cli.trade.backtest import drive
 from quantd.trading.market import MarketSlice
 from tests.bus_world import Mosquitto, Subscriber
 from tests.edge_world import ROOT, environment

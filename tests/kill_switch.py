@@ -26,7 +26,7 @@ import numpy as np
 from paho.mqtt.client import CallbackAPIVersion, Client
 
 from quantd.adapters.bus.commands import signed
-from quantd.daemon.cli import operating
+from quantd.daemon.cli.operate import switch
 from tests.edge_world import ROOT, environment, write
 
 PROMISE_MS: Final = 50.0
@@ -171,7 +171,7 @@ class Daemon:
         if trigger == "cli":
             # what `quantd halt` does once Python has started and read the command line; the whole is measured apart
             with contextlib.redirect_stdout(io.StringIO()):
-                operating.command(self.folder / "config.toml", None, (), "halt", reason="test", agent="", as_json=True)
+                switch.command(self.folder / "config.toml", None, (), "halt", reason="test", agent="", as_json=True)
         elif trigger == "api":
             self.post("halt", "test")
         elif trigger == "mqtt":
@@ -235,8 +235,8 @@ def serve(config: Path) -> None:
 
     from quantd.daemon.app import Options, read_config
     from quantd.daemon.app import serve as run
-    from quantd.daemon.observability import configure
-    from quantd.daemon.recovery import Journal
+    from quantd.daemon.monitoring.metrics import configure
+    from quantd.daemon.runtime.journal import Journal
     from quantd.trading.effects import Switched
     from quantd.trading.orders import OrderBasket
 

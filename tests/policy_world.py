@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from quantd.daemon.policies import answer, load, memory_of
+from quantd.daemon.policies.loading import answer, load, memory_of
 from quantd.trading.effects import Ask
 from quantd.trading.events import Decided
+from quantd.trading.history import Ring
 from quantd.trading.instruments import Instrument, Universe
-from quantd.trading.market import Ring
 from quantd.trading.ports import Policy
 from quantd.trading.sessions import DAY_NS
 from quantd.trading.view import Memory, View

@@ -15,21 +15,21 @@ from structlog.testing import capture_logs
 
 from quantd.adapters.bus.messages import Composer
 from quantd.adapters.store.store import Store
-from quantd.daemon.alerting import AlertFilter
 from quantd.daemon.api import commands, guard
 from quantd.daemon.api.server import Api, ApiUnavailable
-from quantd.daemon.assembly import assemble
+from quantd.daemon.assembly.names import known_names
+from quantd.daemon.assembly.parts import assemble
 from quantd.daemon.config import load
-from quantd.daemon.engine.freezing import freeze
-from quantd.daemon.explanation import Explanation
-from quantd.daemon.known import known_names
-from quantd.daemon.opening import begin
-from quantd.daemon.overview import limits_now
-from quantd.daemon.planned import PlanNow
-from quantd.daemon.recovery import Journal
-from quantd.daemon.room import Book, RiskNow
-from quantd.daemon.service import Service
-from quantd.daemon.timeline import instants
+from quantd.daemon.engine.snapshot import freeze
+from quantd.daemon.recovery.start import begin
+from quantd.daemon.runtime.alert_filter import AlertFilter
+from quantd.daemon.runtime.journal import Journal
+from quantd.daemon.runtime.service import Service
+from quantd.daemon.runtime.timeline import instants
+from quantd.daemon.views.explanation import Explanation
+from quantd.daemon.views.headroom import Book, RiskNow
+from quantd.daemon.views.overview import limits_now
+from quantd.daemon.views.preview import PlanNow
 from quantd.trading.events import Condition, Tick
 from tests.bus_world import certificate, until
 from tests.daemon.test_service import FullFor, Slow

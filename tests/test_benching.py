@@ -1,9 +1,9 @@
 """`quantd bench portfolio`: real times of real parts, and a code that says whether they are within their limits."""
 
-from quantd.daemon.assembly import assemble
-from quantd.daemon.cli.benching import ALLOWED_MS, measure, timed
+from quantd.daemon.assembly.names import known_names
+from quantd.daemon.assembly.parts import assemble
+from quantd.daemon.cli.learn.bench import ALLOWED_MS, measure, timed
 from quantd.daemon.config import load
-from quantd.daemon.known import known_names
 from tests.edge_world import CONFIG, quantd, write
 
 

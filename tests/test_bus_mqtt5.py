@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from quantd.adapters.bus.mqtt import MqttBus
+from quantd.adapters.bus.publisher import MqttBus
+from quantd.daemon.assembly.names import known_names
+from quantd.daemon.cli.setup.rehearsal import alert
 from quantd.daemon.config import read
-from quantd.daemon.known import known_names
-from quantd.daemon.rehearsal import alert
 from tests.bus_world import MemoryOutbox, Mosquitto, Subscriber, until
 from tests.test_bus_mqtt import ALERTS, STATUS, running, settings
 

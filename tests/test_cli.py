@@ -17,9 +17,9 @@ import msgspec
 import pytest
 
 from quantd.daemon.cli.output import cell
-from quantd.daemon.explanation import Explanation
-from quantd.daemon.planned import PlanNow
-from quantd.daemon.room import RiskNow
+from quantd.daemon.views.explanation import Explanation
+from quantd.daemon.views.headroom import RiskNow
+from quantd.daemon.views.preview import PlanNow
 from tests.edge_world import CONFIG, ROOT, answer, environment, program, quantd, write
 
 

@@ -8,9 +8,9 @@ from typing import Any
 import polars as pl
 import pytest
 
-from quantd.adapters.feeds.files import read_actions, read_bars
-from quantd.daemon.cli.vendors import universe_of
-from quantd.daemon.mapping import read_mapping
+from quantd.adapters.feeds.recorded.bar_files import read_actions, read_bars
+from quantd.daemon.assembly.feeds import read_mapping
+from quantd.daemon.cli.setup.vendors import universe_of
 from quantd.trading.instruments import Instrument, Universe
 from tests.edge_world import ROOT, Done, answer, quantd
 from tests.venues import json_bars

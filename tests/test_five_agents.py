@@ -2,7 +2,7 @@
 
 import pytest
 
-from quantd.daemon.assembly import assemble
+from quantd.daemon.assembly.parts import assemble
 from quantd.daemon.cli.configuration import read
 from tests.five_agents import CONFIG, breaches, prove
 

@@ -6,11 +6,11 @@ from itertools import pairwise
 
 import pytest
 
-from quantd.adapters.store.reading import Reader
+from quantd.adapters.store.queries import Reader
+from quantd.daemon.assembly.names import known_names
 from quantd.daemon.config import load
-from quantd.daemon.known import known_names
-from quantd.daemon.report.figures import report
-from quantd.daemon.report.page import page
+from quantd.daemon.views.report.figures import report
+from quantd.daemon.views.report.page import page
 from tests.edge_world import CONFIG, answer, quantd
 from tests.edge_world import write as config_file
 from tests.test_api import standing_at_the_end

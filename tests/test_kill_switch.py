@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from quantd.adapters.store.store import Store
-from quantd.daemon.assembly import assemble
+from quantd.daemon.assembly.names import known_names
+from quantd.daemon.assembly.parts import assemble
 from quantd.daemon.config import load
-from quantd.daemon.known import known_names
-from quantd.daemon.past import newest_snapshot, refold
+from quantd.daemon.recovery.replay import newest_snapshot, refold
 from quantd.risk.switch import HALT
 from quantd.trading.codec import decode
 from quantd.trading.effects import Valued

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
-from quantd.daemon.observability import (
+from quantd.daemon.monitoring.metrics import (
     KIND_LINES,
     KINDS,
     LABELS,

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from quantd.daemon import systemd
-from quantd.daemon.systemd import SECRET_BYTES, SecretUnreadable, secret, watchdog_usec
+from quantd.daemon.monitoring import systemd
+from quantd.daemon.monitoring.systemd import SECRET_BYTES, SecretUnreadable, secret, watchdog_usec
 
 
 @pytest.fixture

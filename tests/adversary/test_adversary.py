@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from quantd.risk.gate import Account, gate
-from quantd.risk.limits import Correlation, Limits, Rate, Reason, Tail
+from quantd.risk.limits.catalogue import Correlation, Limits, Rate, Reason, Tail
+from quantd.risk.pretrade.gate import Account, gate
 from tests.adversary.arena import Tally
 from tests.adversary.duel import ALL, ENGINE, duel, match_of
 from tests.adversary.faults import FAULTS, Fault, hunt
@@ -60,7 +60,7 @@ def test_worlds_find_an_engine_that_forgets_what_it_sent_since_the_venue_spoke(m
             yield from match_of(ENGINE, 5, match).wrong
 
     assert list(worlds()) == []
-    monkeypatch.setattr("quantd.daemon.engine.planning.spend", lambda state, out: None)
+    monkeypatch.setattr("quantd.daemon.engine.planning.plan.spend", lambda state, out: None)
     assert "where the venue lets" in next(worlds())
 
 

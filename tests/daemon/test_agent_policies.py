@@ -5,17 +5,17 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from quantd.daemon.agent_policies import policy_of, rebalance_of, sizing_of
-from quantd.daemon.assembly import assemble
+from quantd.daemon.assembly.names import known_names
+from quantd.daemon.assembly.parts import assemble
 from quantd.daemon.config import ConfigError, load
-from quantd.daemon.known import known_names
-from quantd.daemon.opening import begin
-from quantd.daemon.policies import PolicyError
-from quantd.research.record import Record
+from quantd.daemon.policies.composed import policy_of, rebalance_of, sizing_of
+from quantd.daemon.policies.loading import PolicyError
+from quantd.daemon.recovery.start import begin
+from quantd.research.run_record import Record
 from quantd.strategies.policies import EqualWeight
 from quantd.strategies.policies.members import leaves_with_memory
-from quantd.strategies.policies.rebalanced import CostAware, Rebalanced, RebalanceRules
-from quantd.strategies.policies.sized import Sized, SizingRules
+from quantd.strategies.policies.rebalancing import CostAware, Rebalanced, RebalanceRules
+from quantd.strategies.policies.sizing import Sized, SizingRules
 from quantd.trading.effects import Ask, Effect, Planned
 from tests.support.checkout import ROOT
 

@@ -6,11 +6,11 @@ import msgspec
 import numpy as np
 import pytest
 
-from quantd.daemon.assessing import METRICS, Metrics, assessed, metrics_of, settings_of
 from quantd.daemon.engine.state import State
-from quantd.risk.limits import Limits, Liquidity, Tail
+from quantd.daemon.views.risk_measures import METRICS, Metrics, assessed, metrics_of, settings_of
+from quantd.risk.limits.catalogue import Limits, Liquidity, Tail
+from quantd.trading.history import History
 from quantd.trading.instruments import Universe
-from quantd.trading.market import History
 from tests.engine_world import World, block, walk
 
 
@@ -126,7 +126,7 @@ def test_each_agent_is_assessed_on_its_own_book() -> None:
 
 
 def test_looking_changes_nothing() -> None:
-    from quantd.daemon.engine.freezing import freeze
+    from quantd.daemon.engine.snapshot import freeze
 
     state = state_of()
     before = freeze(state)

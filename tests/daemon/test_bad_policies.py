@@ -4,11 +4,11 @@ failures, and everybody else trades on."""
 import pytest
 
 from quantd.daemon.app import Options
-from quantd.daemon.assembly import assemble
-from quantd.daemon.cli.beginning import write_policy
+from quantd.daemon.assembly.parts import assemble
 from quantd.daemon.cli.configuration import read
-from quantd.daemon.deadline import Deadline
-from quantd.daemon.worker import Apart
+from quantd.daemon.cli.setup.init import write_policy
+from quantd.daemon.policies.deadline import Deadline
+from quantd.daemon.policies.worker import Apart
 from quantd.risk.switch import REDUCE, RUN
 from quantd.trading.effects import Effect, Publish
 from quantd.trading.events import Decided, Event, Tick

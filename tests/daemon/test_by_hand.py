@@ -9,12 +9,12 @@ from typing import Any
 import aiohttp
 import pytest
 
-from quantd.daemon.assembly import Parts
-from quantd.daemon.by_hand import compared, correction, found, how_of
-from quantd.daemon.commanding import NotDone
+from quantd.daemon.assembly.parts import Parts
+from quantd.daemon.commands.control import NotDone
+from quantd.daemon.commands.manual import compared, correction, found, how_of
 from quantd.daemon.engine import step
-from quantd.daemon.engine.settling import free_micro
-from quantd.daemon.timeline import instants
+from quantd.daemon.engine.venue.account import free_micro
+from quantd.daemon.runtime.timeline import instants
 from quantd.trading.codec import decode
 from quantd.trading.effects import Booked, Publish
 from quantd.trading.events import Flow, Halted, Wished
@@ -322,7 +322,7 @@ async def test_a_comparison_is_made_when_it_is_asked_for_and_not_when_something_
 
 
 async def test_cash_is_the_venues_business_where_there_is_one(tmp_path: Path) -> None:
-    from quantd.daemon.by_hand import flow
+    from quantd.daemon.commands.manual import flow
 
     _, service, _ = await with_a_difference(tmp_path)
     with pytest.raises(NotDone, match="reports what is paid in and out itself") as refused:

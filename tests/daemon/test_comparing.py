@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from quantd.adapters.store.store import Store
-from quantd.daemon import reconciling, sending
-from quantd.daemon.by_hand import Compared, compared, correction
-from quantd.daemon.inbox import Inbox
-from quantd.daemon.service import Service
+from quantd.daemon.commands.manual import Compared, compared, correction
+from quantd.daemon.live import order_sender, reconciliation
+from quantd.daemon.runtime.inbox import Inbox
+from quantd.daemon.runtime.service import Service
 from quantd.risk.switch import REDUCE
 from quantd.risk.switch import RUN as RUNNING
 from quantd.trading.codec import decode
@@ -24,9 +24,9 @@ from tests.remote_world import Remote, Script
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sending, "AGAIN_S", 0.005)
-    monkeypatch.setattr(sending, "SELDOM_S", 0.02)
-    monkeypatch.setattr(reconciling, "AGAIN_S", 0.005)
+    monkeypatch.setattr(order_sender, "AGAIN_S", 0.005)
+    monkeypatch.setattr(order_sender, "SELDOM_S", 0.02)
+    monkeypatch.setattr(reconciliation, "AGAIN_S", 0.005)
 
 
 async def test_a_running_loop_compares_its_account_when_asked(tmp_path: Path) -> None:
@@ -95,7 +95,7 @@ async def test_a_cancel_of_a_daemon_that_no_longer_leads_does_not_leave() -> Non
     venue, inbox = venue_of(of), Inbox()
     basket = OrderBasket(NOW, 1, NOW, [0], [5], [10**11], [NOW + DAY_NS])
     said: list[str] = []
-    sender = sending.Sender(Remote(venue), inbox, lambda: NOW, lambda basket: "".join(said))
+    sender = order_sender.Sender(Remote(venue), inbox, lambda: NOW, lambda basket: "".join(said))
     task = asyncio.create_task(sender.run())
     sender.put([basket])
     await heard(inbox, 2)

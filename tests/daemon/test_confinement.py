@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from quantd.daemon.confinement import _DENIED, MEMORY_BYTES, missing, readable, seccomp_program
-from quantd.daemon.policies import answer
-from quantd.daemon.worker import PACKAGES, Apart, Worker
+from quantd.daemon.policies.confinement import _DENIED, MEMORY_BYTES, missing, readable, seccomp_program
+from quantd.daemon.policies.loading import answer
+from quantd.daemon.policies.worker import PACKAGES, Apart, Worker
 from quantd.trading.effects import Ask
 from quantd.trading.events import Decided
 from tests.policy_world import market, view_of

@@ -8,12 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import structs
 
-import quantd.daemon.engine.planning
+import quantd.daemon.engine.planning.plan
 from quantd.daemon.engine import HANDLERS, step
-from quantd.daemon.engine.freezing import freeze, in_force, thaw
-from quantd.daemon.engine.outcomes import SENDINGS
-from quantd.daemon.engine.reports import News
-from quantd.risk.limits import PROFILES, Limits, override
+from quantd.daemon.engine.snapshot import freeze, in_force, thaw
+from quantd.daemon.engine.venue.reports import News
+from quantd.daemon.engine.venue.unknown import SENDINGS
+from quantd.risk.limits.catalogue import Limits, override
+from quantd.risk.limits.profiles import PROFILES
 from quantd.risk.switch import HALT, REDUCE, RUN
 from quantd.trading.codec import encode
 from quantd.trading.effects import Again, Booked, Cancel, Crossed, Filled, Planned, Publish, Query, Switched, Valued
@@ -723,7 +724,7 @@ def test_a_shortcut_changes_no_effect(shortcut: str, agents: int, monkeypatch: p
         return False
 
     monkeypatch.setattr(News, "all_filled", never) if shortcut == "all_filled" else monkeypatch.setattr(
-        quantd.daemon.engine.planning, "same_book", never
+        quantd.daemon.engine.planning.plan, "same_book", never
     )
     assert run() == quick
     assert used == (shortcut == "all_filled" or agents == 1)

@@ -9,8 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quantd.daemon.engine import step
-from quantd.daemon.engine.freezing import freeze, thaw
-from quantd.daemon.engine.parents import (
+from quantd.daemon.engine.planning.parents import (
     Execution,
     chase_nano,
     participation_lots,
@@ -18,7 +17,9 @@ from quantd.daemon.engine.parents import (
     twap_lots,
     vwap_lots,
 )
-from quantd.risk.limits import PROFILES, Protective, Reason, override
+from quantd.daemon.engine.snapshot import freeze, thaw
+from quantd.risk.limits.catalogue import Protective, Reason, override
+from quantd.risk.limits.profiles import PROFILES
 from quantd.trading.codec import encode
 from quantd.trading.effects import Cancel, Crossed, Ended, Filled, Planned, Portion, Publish, Worked
 from quantd.trading.events import Action, Halted, Operator, Reports, Tick

@@ -3,7 +3,7 @@
 import pytest
 
 from quantd.adapters.store.store import Store
-from quantd.daemon.exits import ExitPart, exit_lines
+from quantd.daemon.views.explanation import ExitPart, exit_lines
 from quantd.trading.codec import decode
 from quantd.trading.effects import Protected
 from tests.edge_world import CONFIG, answer, program, quantd, write

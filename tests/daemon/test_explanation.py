@@ -8,27 +8,27 @@ import msgspec
 import numpy as np
 import pytest
 
-from quantd.adapters.store.reading import Reader
+from quantd.adapters.store.queries import Reader
 from quantd.adapters.store.store import read_only
-from quantd.daemon.addresses import AddressWrong, asked_lines, find, refused_lines
-from quantd.daemon.assembly import Assembly, assemble
-from quantd.daemon.cli.backtesting import Kept
-from quantd.daemon.cli.why import why_lines
+from quantd.daemon.assembly.names import known_names
+from quantd.daemon.assembly.parts import Assembly, assemble
+from quantd.daemon.cli.look.why import why_lines
+from quantd.daemon.cli.trade.backtest import Kept
 from quantd.daemon.config import load
-from quantd.daemon.engine.judged import Judged
+from quantd.daemon.engine.planning.verdict_log import Judged
 from quantd.daemon.engine.state import HOUSE, State
-from quantd.daemon.explanation import Explanation, explain
-from quantd.daemon.known import known_names
-from quantd.daemon.limit_rows import LimitRow, largest_of, rows_of
-from quantd.daemon.loop import Shell
-from quantd.daemon.opening import begin
-from quantd.daemon.past import save_config
-from quantd.daemon.refolded import Refolder, by_plan
-from quantd.daemon.timeline import instants
-from quantd.daemon.version import code_version
-from quantd.risk.gate import gate
-from quantd.risk.headroom import sent
-from quantd.risk.limits import Limits
+from quantd.daemon.recovery.replay import save_config
+from quantd.daemon.recovery.start import begin
+from quantd.daemon.recovery.state_at import Refolder, by_plan
+from quantd.daemon.runtime.loop import Shell
+from quantd.daemon.runtime.timeline import instants
+from quantd.daemon.runtime.version import code_version
+from quantd.daemon.views.addresses import AddressWrong, asked_lines, find, refused_lines
+from quantd.daemon.views.explanation import Explanation, explain
+from quantd.daemon.views.limits import LimitRow, largest_of, rows_of
+from quantd.risk.limits.catalogue import Limits
+from quantd.risk.pretrade.gate import gate
+from quantd.risk.pretrade.headroom import sent
 from quantd.risk.switch import REDUCE
 from quantd.risk.switch import RUN as RUN_SWITCH
 from quantd.trading.effects import Effect, Planned

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from quantd.daemon.cli.failures import Failure
-from quantd.daemon.cli.features import features_list
+from quantd.daemon.cli.look.features import features_list
 from quantd.strategies.features import SETS, feature
 from tests.edge_world import quantd
 

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from quantd.daemon.engine import step
-from quantd.daemon.engine.carrying import carry_of
-from quantd.daemon.engine.freezing import freeze, thaw
-from quantd.daemon.engine.halting import within_limits
+from quantd.daemon.engine.agents.carry_over import carry_of
+from quantd.daemon.engine.snapshot import freeze, thaw
 from quantd.daemon.engine.state import State
-from quantd.risk.limits import Limits, Reason
+from quantd.daemon.engine.venue.halts import within_limits
+from quantd.risk.limits.catalogue import Limits, Reason
 from quantd.trading.effects import Planned, Publish
 from quantd.trading.events import Carried, Halted, Limited
 from quantd.trading.market import MarketSlice

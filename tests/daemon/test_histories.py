@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from quantd.adapters.store.reading import Reader
+from quantd.adapters.store.queries import Reader
 from quantd.daemon.config.limits import History
-from quantd.daemon.histories import Histories
+from quantd.daemon.runtime.recent_history import Histories
 from quantd.trading.effects import AgentPlan, Assessed, Planned, Valued
 from tests.daemon.test_service import Kit, world
 

@@ -6,19 +6,19 @@ from pathlib import Path
 import numpy as np
 
 from quantd.daemon.app import Options, read_config
-from quantd.daemon.assembly import assemble
-from quantd.daemon.deadline import Deadline
-from quantd.daemon.learned import helper_models
-from quantd.daemon.opening import artifacts_in
-from quantd.daemon.policies import Inner, load
-from quantd.daemon.terminal import trained_until
-from quantd.daemon.user_policy import UserPolicy
-from quantd.daemon.worker import Apart
-from quantd.models.forests.policy import LearnedAllocation
+from quantd.daemon.assembly.parts import assemble
+from quantd.daemon.monitoring.terminal import trained_until
+from quantd.daemon.policies.deadline import Deadline
+from quantd.daemon.policies.loading import Inner, load
+from quantd.daemon.policies.user_file import UserPolicy
+from quantd.daemon.policies.worker import Apart
+from quantd.daemon.recovery.start import artifacts_in
+from quantd.daemon.views.agents import helper_models
+from quantd.models.forests.allocation import LearnedAllocation
 from quantd.strategies.policies import COMPOSITES, EqualWeight
 from quantd.strategies.policies.members import leaves_with_memory
-from quantd.strategies.policies.rebalanced import Rebalanced, RebalanceRules
-from quantd.strategies.policies.sized import Sized, SizingRules
+from quantd.strategies.policies.rebalancing import Rebalanced, RebalanceRules
+from quantd.strategies.policies.sizing import Sized, SizingRules
 from quantd.trading.effects import Ask
 from quantd.trading.ports import leaves
 from tests.edge_world import CONFIG, write

@@ -10,10 +10,11 @@ import polars as pl
 import pytest
 
 from quantd.adapters.store.errors import StoreFailing
-from quantd.daemon import jobs
-from quantd.daemon.jobs import Jobs, Work, kept_up
-from quantd.daemon.report.reporting import Reporter
-from quantd.daemon.timeline import instants
+from quantd.daemon.jobs import runner as jobs
+from quantd.daemon.jobs.risk_reports import Reporter
+from quantd.daemon.jobs.runner import Jobs, Work
+from quantd.daemon.runtime.supervision import kept_up
+from quantd.daemon.runtime.timeline import instants
 from quantd.risk.switch import RUN
 from quantd.trading.codec import decode
 from quantd.trading.effects import Publish

@@ -2,12 +2,12 @@
 
 import pytest
 
-from quantd.daemon.assembly import limits_of, shocks_of
+from quantd.daemon.assembly.limits import limits_of, shocks_of
 from quantd.daemon.config import read
-from quantd.daemon.limit_rows import bound_of, in_order, row
-from quantd.daemon.limit_words import LIMIT_OF, WORDS, figure, is_of, off, unit, words
-from quantd.risk.headroom import Figure
-from quantd.risk.limits import PROFILES, REASON_TEXT, Correlation, Limits, Liquidity, Rate, Reason, Tail
+from quantd.daemon.views.limits import LIMIT_OF, WORDS, bound_of, figure, in_order, is_of, off, row, unit, words
+from quantd.risk.limits.catalogue import REASON_TEXT, Correlation, Limits, Liquidity, Rate, Reason, Tail
+from quantd.risk.limits.profiles import PROFILES
+from quantd.risk.pretrade.headroom import Figure
 from quantd.risk.switch import STATE_LIMITS
 from quantd.trading.instruments import Instrument, Universe
 from tests.daemon.test_config_keys import KNOWN, TEXT

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from quantd.daemon.app import Options, read_config
-from quantd.daemon.assembly import assemble, assemble_live
+from quantd.daemon.assembly.parts import assemble, assemble_live
 from quantd.daemon.config import Known, read
-from quantd.daemon.policies import answer as answer_of
-from quantd.daemon.timeline import instants
+from quantd.daemon.policies.loading import answer as answer_of
+from quantd.daemon.runtime.timeline import instants
 from quantd.trading.effects import Ask
 from quantd.trading.events import Decided
 from quantd.trading.sessions import DAY_NS

@@ -16,13 +16,13 @@ import pytest
 from structlog.testing import capture_logs
 
 from quantd.adapters.bus.commands import AHEAD_S, Name, signed
-from quantd.adapters.bus.embedded import EmbeddedBroker, EmbeddedSettings
-from quantd.adapters.bus.mqtt import Listen, MqttBus, MqttSettings
-from quantd.daemon.cli import remote
+from quantd.adapters.bus.embedded_broker import EmbeddedBroker, EmbeddedSettings
+from quantd.adapters.bus.publisher import Listen, MqttBus, MqttSettings
+from quantd.daemon.assembly.names import known_names
 from quantd.daemon.cli.failures import Failure
+from quantd.daemon.cli.operate import remote
+from quantd.daemon.commands.mqtt import FILE, MqttCommands, command_key
 from quantd.daemon.config import ConfigError, load
-from quantd.daemon.known import known_names
-from quantd.daemon.mqtt_commands import FILE, MqttCommands, command_key
 from quantd.risk.switch import HALT, REDUCE, RUN
 from quantd.trading.codec import decode
 from quantd.trading.events import Operator, Stopping

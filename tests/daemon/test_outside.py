@@ -12,16 +12,16 @@ import pytest
 
 from quantd.adapters.bus.messages import Composer
 from quantd.adapters.store.store import Store
-from quantd.daemon import reconciling, sending
-from quantd.daemon.alerting import AlertFilter
 from quantd.daemon.app import recover
-from quantd.daemon.assembly import Parts, assemble_live
+from quantd.daemon.assembly.parts import Parts, assemble_live
 from quantd.daemon.config import Known, read
-from quantd.daemon.engine.spending import cut_by_venue
-from quantd.daemon.inbox import Command, Inbox
-from quantd.daemon.opening import begin
-from quantd.daemon.outside import Outside, withheld
-from quantd.daemon.service import Service
+from quantd.daemon.engine.planning.buying_power import cut_by_venue
+from quantd.daemon.live import order_sender, reconciliation
+from quantd.daemon.live.session import Outside, withheld
+from quantd.daemon.recovery.start import begin
+from quantd.daemon.runtime.alert_filter import AlertFilter
+from quantd.daemon.runtime.inbox import Command, Inbox
+from quantd.daemon.runtime.service import Service
 from quantd.risk.switch import HALT
 from quantd.trading.codec import decode
 from quantd.trading.effects import Planned
@@ -183,9 +183,9 @@ async def stretch(
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sending, "AGAIN_S", 0.005)
-    monkeypatch.setattr(sending, "SELDOM_S", 0.02)
-    monkeypatch.setattr(reconciling, "AGAIN_S", 0.005)
+    monkeypatch.setattr(order_sender, "AGAIN_S", 0.005)
+    monkeypatch.setattr(order_sender, "SELDOM_S", 0.02)
+    monkeypatch.setattr(reconciliation, "AGAIN_S", 0.005)
 
 
 def venue_of(of: Parts) -> Venue:
@@ -340,7 +340,7 @@ async def test_an_order_that_was_halted_after_its_commit_does_not_leave() -> Non
     of = parts()
     venue, inbox = venue_of(of), Inbox()
     basket = OrderBasket(NOW, 1, NOW, [0], [5], [10**11], [NOW + DAY_NS])
-    sender = sending.Sender(Remote(venue), inbox, lambda: NOW, lambda basket: "halted before it was sent")
+    sender = order_sender.Sender(Remote(venue), inbox, lambda: NOW, lambda basket: "halted before it was sent")
     task = asyncio.create_task(sender.run())
     sender.put([basket])
     told = await heard(inbox, 2)
@@ -373,7 +373,7 @@ async def test_an_adapter_that_raises_is_a_broker_down_and_an_outcome_nobody_kno
             raise ZeroDivisionError("a bug")
 
     inbox = Inbox()
-    sender = sending.Sender(Broken(venue_of(parts())), inbox, lambda: NOW, lambda basket: "")
+    sender = order_sender.Sender(Broken(venue_of(parts())), inbox, lambda: NOW, lambda basket: "")
     task = asyncio.create_task(sender.run())
     sender.put([OrderBasket(NOW, 1, NOW, [0], [5], [10**11], [0])])
     told = await heard(inbox, 3)

@@ -12,18 +12,18 @@ import pytest
 from msgspec import structs
 
 from quantd.daemon.app import Options, read_config
-from quantd.daemon.assembly import Assembly, assemble
-from quantd.daemon.engine.freezing import Frozen, freeze, thaw
+from quantd.daemon.assembly.parts import Assembly, assemble
+from quantd.daemon.engine.snapshot import Frozen, freeze, thaw
 from quantd.daemon.engine.valuation import gains
-from quantd.daemon.loop import Log, Shell
-from quantd.daemon.policies import answer
-from quantd.daemon.timeline import instants
-from quantd.models.features import LOOKBACK, measure
-from quantd.models.market_data import read_panel
-from quantd.models.observations import sight
-from quantd.models.walks import walk
+from quantd.daemon.policies.loading import answer
+from quantd.daemon.runtime.loop import Log, Shell
+from quantd.daemon.runtime.timeline import instants
+from quantd.models.history.panel_files import read_panel
+from quantd.models.market.walk import walk
+from quantd.models.observation.return_features import LOOKBACK, measure
+from quantd.models.observation.table import sight
 from quantd.research.comparison import recorded
-from quantd.strategies.policies.signals import Signals
+from quantd.strategies.policies.feature_rank import Signals
 from quantd.trading.effects import Ask, Effect, Filled, Valued
 from quantd.trading.events import Decided, Event
 from quantd.trading.execution import Costs

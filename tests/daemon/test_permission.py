@@ -7,10 +7,10 @@ import pytest
 
 from quantd.adapters.store.store import Store
 from quantd.daemon.app import CannotStart, Options, this_run
-from quantd.daemon.assembly import assemble_live
+from quantd.daemon.assembly.parts import assemble_live
 from quantd.daemon.config import Config, ConfigError, Known, read
-from quantd.daemon.permission import FILE, LASTS_S, Finding, doubt, keep, refusal
-from quantd.daemon.reaching import mistakes_of
+from quantd.daemon.live.connect import mistakes_of
+from quantd.daemon.live.permission import FILE, LASTS_S, Finding, doubt, keep, refusal
 from quantd.trading.sessions import DAY_NS
 from tests.daemon.test_outside import NOW as LIVE_NOW
 from tests.daemon.test_outside import RUN, slices, stretch

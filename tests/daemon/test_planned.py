@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 
 from quantd.daemon.engine import step
-from quantd.daemon.engine.freezing import freeze, thaw
-from quantd.daemon.loop import Shell
-from quantd.daemon.planned import PlanNow, plan_now
-from quantd.daemon.policies import answer
-from quantd.risk.limits import Limits
+from quantd.daemon.engine.snapshot import freeze, thaw
+from quantd.daemon.policies.loading import answer
+from quantd.daemon.runtime.loop import Shell
+from quantd.daemon.views.preview import PlanNow, plan_now
+from quantd.risk.limits.catalogue import Limits
 from quantd.trading.effects import Ask
 from quantd.trading.events import Decided, Operator, Tick
 from quantd.trading.execution import Costs

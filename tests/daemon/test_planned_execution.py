@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 
-from quantd.daemon.engine.freezing import freeze
-from quantd.daemon.engine.parents import Execution
-from quantd.daemon.planned import PlanNow, plan_now
-from quantd.daemon.policies import answer
-from quantd.risk.limits import PROFILES, override
+from quantd.daemon.engine.planning.parents import Execution
+from quantd.daemon.engine.snapshot import freeze
+from quantd.daemon.policies.loading import answer
+from quantd.daemon.views.preview import PlanNow, plan_now
+from quantd.risk.limits.catalogue import override
+from quantd.risk.limits.profiles import PROFILES
 from quantd.trading.execution import Costs
 from tests.minute_world import Minutes, at, drift, minutes
 

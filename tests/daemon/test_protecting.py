@@ -8,10 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import structs
 
-from quantd.daemon.engine.freezing import freeze, in_force, thaw
-from quantd.daemon.engine.protecting import ask_for_exits
+from quantd.daemon.engine.snapshot import freeze, in_force, thaw
 from quantd.daemon.engine.state import AgentRules
-from quantd.risk.limits import PROFILES, Limits, Protective, Reason, override
+from quantd.daemon.engine.stops.exits import ask_for_exits
+from quantd.risk.limits.catalogue import Limits, Protective, Reason, override
+from quantd.risk.limits.profiles import PROFILES
 from quantd.risk.switch import HALT, REDUCE
 from quantd.trading.codec import encode
 from quantd.trading.effects import Cancel, Crossed, Ended, Filled, Planned, Protected, Publish

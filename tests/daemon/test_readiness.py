@@ -10,15 +10,16 @@ from typing import Any
 import pytest
 
 from quantd.adapters.exchange.permissions import ASKED, may_withdraw
-from quantd.daemon.assembly import assemble_live
+from quantd.daemon.assembly.loosened import keys_looser, looser
+from quantd.daemon.assembly.names import known_names
+from quantd.daemon.assembly.parts import assemble_live
 from quantd.daemon.cli.places import Place
-from quantd.daemon.cli.readiness import _client, _paper
+from quantd.daemon.cli.setup.doctor_live import _client, _paper
+from quantd.daemon.cli.setup.rehearsal import alert, kill_switch
 from quantd.daemon.config import Config, Known, load, read
-from quantd.daemon.known import known_names
-from quantd.daemon.looser import keys_looser, looser
-from quantd.daemon.permission import FILE, Finding, doubt
-from quantd.daemon.rehearsal import alert, kill_switch
-from quantd.risk.limits import PROFILES, Limits, Rate, Tail, override
+from quantd.daemon.live.permission import FILE, Finding, doubt
+from quantd.risk.limits.catalogue import Limits, Rate, Tail, override
+from quantd.risk.limits.profiles import PROFILES
 from quantd.trading.sessions import DAY_NS
 from tests.daemon.test_outside import NOW as LIVE_NOW
 from tests.daemon.test_outside import TEXT as SHADOW

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from quantd.daemon.recovery import unanswered
+from quantd.daemon.runtime.journal import unanswered
 from quantd.trading.events import Operator
 from quantd.trading.orders import Cause
 from tests.daemon.test_engine import RESEARCH, report, sent

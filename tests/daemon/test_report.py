@@ -8,14 +8,14 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from quantd.adapters.store.reading import Reader
-from quantd.daemon.cli.reporting import feed_of
+from quantd.adapters.store.queries import Reader
+from quantd.daemon.assembly.names import known_names
+from quantd.daemon.cli.look.report import feed_of
 from quantd.daemon.config import digest, load
-from quantd.daemon.known import known_names
-from quantd.daemon.report.figures import POINTS, Report, _span, report, thin
-from quantd.daemon.report.files import KEPT, keep, prune, write
-from quantd.daemon.report.page import page
-from quantd.daemon.version import code_version
+from quantd.daemon.runtime.version import code_version
+from quantd.daemon.views.report.figures import POINTS, Report, _span, report, thin
+from quantd.daemon.views.report.files import KEPT, keep, prune, write
+from quantd.daemon.views.report.page import page
 from tests.edge_world import CONFIG, answer, quantd
 from tests.edge_world import write as config_file
 

@@ -4,9 +4,9 @@ import asyncio
 import time
 from pathlib import Path
 
-from quantd.daemon.jobs import Jobs
-from quantd.daemon.report.figures import Report, Standing
-from quantd.daemon.report.reporting import Reporter
+from quantd.daemon.jobs.risk_reports import Reporter
+from quantd.daemon.jobs.runner import Jobs
+from quantd.daemon.views.report.figures import Report, Standing
 from tests.daemon.test_service import Kit, world
 
 DUE = {"daily_report": 1, "risk_report": 2}

@@ -9,11 +9,12 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from quantd.daemon.engine import step
-from quantd.daemon.engine.freezing import freeze, in_force, thaw
-from quantd.daemon.engine.parents import Execution
+from quantd.daemon.engine.planning.parents import Execution
+from quantd.daemon.engine.snapshot import freeze, in_force, thaw
 from quantd.daemon.engine.state import State
-from quantd.daemon.engine.stops import flight, live_stops
-from quantd.risk.limits import PROFILES, Limits, Protective, override
+from quantd.daemon.engine.stops.venue_stops import flight, live_stops
+from quantd.risk.limits.catalogue import Limits, Protective, override
+from quantd.risk.limits.profiles import PROFILES
 from quantd.trading.effects import (
     Again,
     Ask,

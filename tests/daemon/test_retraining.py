@@ -19,20 +19,20 @@ import polars as pl
 import pytest
 
 from quantd.adapters.store.errors import StoreError
-from quantd.adapters.store.reading import Reader
+from quantd.adapters.store.queries import Reader
 from quantd.adapters.store.store import Store
-from quantd.daemon import retraining
-from quantd.daemon.assembly import assemble
+from quantd.daemon.assembly.names import known_names
+from quantd.daemon.assembly.parts import assemble
 from quantd.daemon.config import Config, ConfigError, read
-from quantd.daemon.engine.freezing import freeze
-from quantd.daemon.engine.trial import Pairing
-from quantd.daemon.jobs import Jobs
-from quantd.daemon.known import known_names
-from quantd.daemon.retrainer import Order
-from quantd.models.artifacts import MANIFEST
-from quantd.models.retraining.again import in_use
-from quantd.models.training.scorer import train
-from quantd.models.versions import point, versions
+from quantd.daemon.engine.agents.promotion_rule import Pairing
+from quantd.daemon.engine.snapshot import freeze
+from quantd.daemon.jobs import retraining
+from quantd.daemon.jobs.retraining_worker import Order
+from quantd.daemon.jobs.runner import Jobs
+from quantd.models.artifacts.manifest import MANIFEST
+from quantd.models.artifacts.versions import point, versions
+from quantd.models.retraining.refit import in_use
+from quantd.models.training.runs.scorer_run import train
 from quantd.trading.codec import decode
 from quantd.trading.effects import Promotion, Publish
 from quantd.trading.events import Retrained, Started, Stopping
@@ -274,7 +274,7 @@ def children(mine: Path) -> list[tuple[int, int]]:
     for task in Path("/proc/self/task").iterdir():
         for child in (task / "children").read_text().split():
             with suppress(OSError):
-                if b"quantd.daemon.retrainer" in Path(f"/proc/{child}/cmdline").read_bytes():
+                if b"quantd.daemon.jobs.retraining_worker" in Path(f"/proc/{child}/cmdline").read_bytes():
                     found.append((int(child), os.getpriority(os.PRIO_PROCESS, int(child))))
     return [(child, nice) for child, nice in found if nice == 19]  # once it has been set
 

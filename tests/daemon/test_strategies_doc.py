@@ -6,10 +6,10 @@ from textwrap import dedent
 
 import pytest
 
-from quantd.daemon.assembly import assemble
+from quantd.daemon.assembly.names import known_names
+from quantd.daemon.assembly.parts import assemble
 from quantd.daemon.config import load
-from quantd.daemon.known import known_names
-from quantd.daemon.opening import begin
+from quantd.daemon.recovery.start import begin
 from quantd.strategies.policies import COMPOSITES
 from quantd.trading.effects import Ask, Effect
 from quantd.trading.events import Decided, Event

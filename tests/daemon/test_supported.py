@@ -2,10 +2,9 @@
 
 import pytest
 
+from quantd.daemon.assembly.names import known_names, not_yet
 from quantd.daemon.config import read
-from quantd.daemon.known import known_names
-from quantd.daemon.reaching import mistakes_of
-from quantd.daemon.supported import not_yet
+from quantd.daemon.live.connect import mistakes_of
 
 BASE = """
 [quantd]

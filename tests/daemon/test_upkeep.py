@@ -4,14 +4,14 @@ import asyncio
 import json
 from pathlib import Path
 
-from quantd.adapters.store.backup import read_manifest
-from quantd.adapters.store.restore import restore
-from quantd.adapters.store.verify import verify
+from quantd.adapters.store.upkeep.backup import read_manifest
+from quantd.adapters.store.upkeep.restore import restore
+from quantd.adapters.store.upkeep.verify import verify
 from quantd.daemon.config import Known, read
-from quantd.daemon.jobs import Jobs
-from quantd.daemon.summary import summary
-from quantd.daemon.timeline import instants
-from quantd.daemon.upkeep import Upkeep
+from quantd.daemon.jobs.maintenance import Upkeep
+from quantd.daemon.jobs.runner import Jobs
+from quantd.daemon.runtime.timeline import instants
+from quantd.daemon.views.run_summary import summary
 from quantd.risk.switch import RUN
 from quantd.trading.codec import decode
 from quantd.trading.effects import Publish

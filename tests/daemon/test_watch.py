@@ -17,10 +17,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quantd.adapters.calendars import sessions as calendar
-from quantd.daemon import watch as watch_module
-from quantd.daemon.inbox import COMMANDS, InboxFull
-from quantd.daemon.timeline import Item, instants
-from quantd.daemon.watch import Watch, apart, bars_due, ending, jump, lateness, silence, watch
+from quantd.daemon.monitoring import watchdog as watch_module
+from quantd.daemon.monitoring.watchdog import Watch, apart, bars_due, ending, jump, lateness, silence, watch
+from quantd.daemon.runtime.inbox import COMMANDS, InboxFull
+from quantd.daemon.runtime.timeline import Item, instants
 from quantd.risk.switch import HALT, REDUCE, RUN
 from quantd.trading.codec import decode
 from quantd.trading.events import Condition, Operator, Stopping
@@ -390,7 +390,7 @@ LOCKED = "import re; re.match(r'(a+)+$', 'a' * 40 + 'b')"
 BEATING = """
 import os, signal, sys, time
 from pathlib import Path
-from quantd.daemon.watch import Sentry
+from quantd.daemon.monitoring.watchdog import Sentry
 sentry = Sentry(Path(sys.argv[1]), 0.6)
 for _ in range(15):
     sentry.beat()
@@ -436,8 +436,8 @@ def test_a_daemon_that_a_person_stopped_is_not_ended(tmp_path: Path) -> None:
 
 HANGING = f"""
 import sys
-import quantd.daemon.app, quantd.daemon.watch
-quantd.daemon.app.SILENCE_S = quantd.daemon.watch.SILENCE_S = 2.0
+import quantd.daemon.app, quantd.daemon.monitoring.watchdog
+quantd.daemon.app.SILENCE_S = quantd.daemon.monitoring.watchdog.SILENCE_S = 2.0
 from quantd.strategies.policies import POLICIES
 class Held:
     lookback = 1

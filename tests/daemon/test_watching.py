@@ -5,15 +5,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from quantd.daemon.assembly import assemble
+from quantd.daemon.assembly.names import known_names
+from quantd.daemon.assembly.parts import assemble
 from quantd.daemon.config import load
-from quantd.daemon.engine import watching
+from quantd.daemon.engine import monitor
 from quantd.daemon.engine.alerts import CALM_SAMPLES
-from quantd.daemon.engine.freezing import freeze, thaw
-from quantd.daemon.engine.watching import KNOWN_SAMPLES, RECORD_SAMPLES
-from quantd.daemon.known import known_names
-from quantd.daemon.opening import begin
-from quantd.risk.limits import Correlation, Limits, Protective, Tail, override
+from quantd.daemon.engine.monitor import KNOWN_SAMPLES, RECORD_SAMPLES
+from quantd.daemon.engine.snapshot import freeze, thaw
+from quantd.daemon.recovery.start import begin
+from quantd.risk.limits.catalogue import Correlation, Limits, Protective, Tail, override
 from quantd.trading.codec import encode
 from quantd.trading.effects import Assessed, Effect, Planned, Publish
 from quantd.trading.events import Event, Flow, Operator
@@ -74,7 +74,7 @@ def ran(acts, *, days=220, symbols=4, seed=5, screened=True, monkeypatch=None, *
     log = Bytes()
     world = World(block(walk(days, symbols, seed)), acts, log=log, **given)
     if not screened:
-        monkeypatch.setattr(watching, "_screened", lambda state: False)
+        monkeypatch.setattr(monitor, "_screened", lambda state: False)
     world.run()
     return log
 
@@ -87,7 +87,7 @@ def test_what_is_not_measured_changes_no_byte_of_the_journal(acts, seed, monkeyp
     house = NEAR if len(acts) == 1 else override(NEAR, correlation=None)
     given = {"seed": seed, "house": house, "agent": house if len(acts) == 1 else own, "costs": costs}
     used = 0
-    screens = watching._screened
+    screens = monitor._screened
 
     def counted(state):
         nonlocal used
@@ -95,7 +95,7 @@ def test_what_is_not_measured_changes_no_byte_of_the_journal(acts, seed, monkeyp
         used += found
         return found
 
-    monkeypatch.setattr(watching, "_screened", counted)
+    monkeypatch.setattr(monitor, "_screened", counted)
     quick = ran(acts, **given)
     slow = ran(acts, screened=False, monkeypatch=monkeypatch, **given)
     assert quick.entries == slow.entries
@@ -207,7 +207,7 @@ def test_a_deposit_is_neither_profit_nor_loss_for_what_is_realised():
 def test_a_reload_of_limits_is_measured_against_at_the_next_sample():
     from msgspec import structs
 
-    from quantd.daemon.engine.freezing import in_force
+    from quantd.daemon.engine.snapshot import in_force
     from quantd.trading.events import Reloaded
 
     world = World(block(walk(100, 2, 3)), [once(0.3, 0.3)], house=Limits(max_position_weight=0.9))

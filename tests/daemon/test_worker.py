@@ -13,18 +13,18 @@ from typing import cast
 import numpy as np
 import pytest
 
-from quantd.daemon.cli.beginning import POLICY
-from quantd.daemon.deadline import Deadline
-from quantd.daemon.policies import PolicyError, answer, load
-from quantd.daemon.worker import CALLS, MESSAGE_BYTES, VALUES, Apart, Caller, FarView, Worker
-from quantd.risk.limits import PROFILES
+from quantd.daemon.cli.setup.init import POLICY
+from quantd.daemon.policies.deadline import Deadline
+from quantd.daemon.policies.loading import PolicyError, answer, load
+from quantd.daemon.policies.worker import CALLS, MESSAGE_BYTES, VALUES, Apart, Caller, FarView, Worker
+from quantd.risk.limits.profiles import PROFILES
 from quantd.strategies.policies import COMPOSITES, POLICIES
 from quantd.trading.bars import FIELDS, BarRing
 from quantd.trading.effects import Ask
 from quantd.trading.events import Decided
+from quantd.trading.history import Ring
 from quantd.trading.instruments import Instrument, Universe
 from quantd.trading.macro import MacroHistory
-from quantd.trading.market import Ring
 from quantd.trading.ports import Policy, leaves
 from quantd.trading.view import View
 from tests.engine_world import World, block, walk
@@ -183,7 +183,7 @@ def test_a_registered_policy_answers_in_a_worker_as_in_line(
 
 WRAP = """
 from pathlib import Path
-from quantd.daemon.policies import load
+from quantd.daemon.policies.loading import load
 policy = load({name!r}, {params!r}, Path({folder!r}))
 LOOKBACK = policy.lookback
 USES_BARS = True
@@ -293,7 +293,7 @@ def test_a_process_ends_with_the_daemon_however_that_ends(tmp_path: Path) -> Non
     (tmp_path / "spin.py").write_text("import threading\ndef spin():\n    while True: pass\n"
                                       "threading.Thread(target=spin).start()\ndef act(view):\n    return 'hold'\n")  # fmt: skip
     code = (
-        "import os, signal\nfrom pathlib import Path\nfrom quantd.daemon.worker import Apart\n"
+        "import os, signal\nfrom pathlib import Path\nfrom quantd.daemon.policies.worker import Apart\n"
         f"w = Apart().file(Path({str(tmp_path / 'spin.py')!r}), 'act', {{}})\n"
         "print(w._process.pid, flush=True)\nos.kill(os.getpid(), signal.SIGKILL)\n"
     )

@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quantd.daemon.policies import PolicyError, answer, load, memory_of, probe
-from quantd.models.forests.features import LOOKBACK, Kind, look
+from quantd.daemon.policies.loading import PolicyError, answer, load, memory_of, probe
+from quantd.models.artifacts.loader import load_artifact
+from quantd.models.forests.allocation import LearnedAllocation, correlation_matrix
+from quantd.models.forests.fit import Plan, train_on
+from quantd.models.forests.forest_features import LOOKBACK, Kind, look
 from quantd.models.forests.params import AllocationParams
-from quantd.models.forests.policy import LearnedAllocation, correlation_matrix
-from quantd.models.forests.runtime import Forest, load_forest
-from quantd.models.forests.training import Plan, train_on
-from quantd.models.loading import load_artifact
+from quantd.models.forests.prediction import Forest, load_forest
 from quantd.strategies.policies import POLICIES
 from quantd.trading.effects import Ask
 from quantd.trading.market import Floats
@@ -276,7 +276,7 @@ def test_an_optimiser_that_claims_to_know_is_found_out_where_nothing_can_be_know
 
 def test_trading_with_forests_imports_neither_torch_nor_scikit_learn() -> None:
     code = (
-        "import sys; from pathlib import Path; from quantd.daemon.policies import load;"
+        "import sys; from pathlib import Path; from quantd.daemon.policies.loading import load;"
         "load('learned_allocation', {}, Path('/'));"
         "sys.exit(','.join(m for m in ('torch', 'onnx', 'sklearn', 'polars') if m in sys.modules))"
     )

@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quantd.models import artifacts
-from quantd.models.artifacts import FILES, MANIFEST, ArtifactError, Manifest, Network
-from quantd.models.features import LOOKBACK
-from quantd.models.runtime import LearnedPolicy, load_policy
+from quantd.models.artifacts import manifest as artifacts
+from quantd.models.artifacts.manifest import FILES, MANIFEST, ArtifactError, Manifest, Network
+from quantd.models.artifacts.runtime import LearnedPolicy, load_policy
+from quantd.models.observation.return_features import LOOKBACK
+from quantd.trading.history import Ring
 from quantd.trading.instruments import Instrument, Universe
-from quantd.trading.market import Ring
 from quantd.trading.view import View
 from tests.support.checkout import ROOT
 
@@ -128,7 +128,7 @@ def test_it_says_until_when_it_was_trained() -> None:
 
 def test_trading_with_it_imports_no_torch() -> None:
     code = (
-        "import sys; from pathlib import Path; from quantd.daemon.policies import load;"
+        "import sys; from pathlib import Path; from quantd.daemon.policies.loading import load;"
         f"load({str(SHIPPED)!r}, {{}}, Path('/'));"
         "sys.exit(','.join(m for m in ('torch', 'onnx', 'safetensors', 'polars') if m in sys.modules))"
     )

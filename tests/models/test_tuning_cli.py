@@ -11,8 +11,8 @@ from typing import IO
 
 import pytest
 
-from quantd.daemon.cli.tuning import luck_of
-from quantd.models.training.spaces import SPACES, dump
+from quantd.daemon.cli.learn.tune import luck_of
+from quantd.models.training.search.spaces import SPACES, dump
 from tests.edge_world import ROOT, environment, quantd
 from tests.models.tuning_world import text
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from quantd.daemon.assembly import assemble
+from quantd.daemon.assembly.parts import assemble
 from quantd.daemon.cli.configuration import read
 from quantd.research.trials import NAME, Trial, TrialsDamaged, note_trial, read_trials, trial_digest
 from tests.edge_world import write

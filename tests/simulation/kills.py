@@ -20,18 +20,18 @@ import tempfile
 import time
 from pathlib import Path
 
-import quantd.daemon.service
+import quantd.daemon.runtime.service
 from quantd.adapters.bus.messages import Composer
 from quantd.adapters.store.store import Store
-from quantd.daemon.alerting import AlertFilter
 from quantd.daemon.app import Options, recover, this_run
-from quantd.daemon.assembly import Assembly, assemble
+from quantd.daemon.assembly.names import known_names
+from quantd.daemon.assembly.parts import Assembly, assemble
 from quantd.daemon.config import load
-from quantd.daemon.known import known_names
-from quantd.daemon.observability import configure
-from quantd.daemon.opening import begin
-from quantd.daemon.service import Service
-from quantd.daemon.timeline import instants
+from quantd.daemon.monitoring.metrics import configure
+from quantd.daemon.recovery.start import begin
+from quantd.daemon.runtime.alert_filter import AlertFilter
+from quantd.daemon.runtime.service import Service
+from quantd.daemon.runtime.timeline import instants
 from tests.support.checkout import ROOT
 
 CONFIG = """
@@ -150,7 +150,7 @@ async def drive(assembly: Assembly, folder: Path) -> str:
     """What `quantd run` does between opening its store and closing it, without bus and API; the digest."""
     configure("ERROR", "console")
     # small commits and snapshots: more instants at which something is half done
-    quantd.daemon.service.COMMIT_S, quantd.daemon.service.SNAPSHOT_STEPS = 0.004, 150
+    quantd.daemon.runtime.service.COMMIT_S, quantd.daemon.runtime.service.SNAPSHOT_STEPS = 0.004, 150
     names = [a.name for a in assembly.rules.agents]
     with Store.open(folder) as store:
         run = this_run(assembly, store, Options(config=folder / "config.toml"))

@@ -11,10 +11,11 @@ from hashlib import blake2b
 
 import numpy as np
 
-from quantd.adapters.brokers.paper import Paper
-from quantd.daemon import engine, recovery
-from quantd.daemon.engine import freezing as states
-from quantd.daemon.policies import answer
+from quantd.adapters.brokers.paper.broker import Paper
+from quantd.daemon import engine
+from quantd.daemon.engine import snapshot as states
+from quantd.daemon.policies.loading import answer
+from quantd.daemon.runtime import journal as recovery
 from quantd.risk.switch import HALT, RUN
 from quantd.trading.codec import decode, encode, slice_of
 from quantd.trading.effects import Again, Ask, Cancel, Effect, Ended, Publish, Query

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from quantd.daemon.policies import PolicyError, answer, load, probe
+from quantd.daemon.policies.loading import PolicyError, answer, load, probe
 from quantd.trading.effects import Ask
 from tests.policy_world import made, market, view_of, walk, weights_in
 

@@ -7,15 +7,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quantd.daemon.engine.freezing import freeze, thaw
+from quantd.daemon.engine.snapshot import freeze, thaw
 from quantd.daemon.engine.state import State
-from quantd.daemon.policies import answer
-from quantd.daemon.user_policy import load_user_policy
+from quantd.daemon.policies.loading import answer
+from quantd.daemon.policies.user_file import load_user_policy
 from quantd.strategies.features import FeatureStream, Inputs, compute, spec_of
 from quantd.trading.bars import BarRing, Bars
 from quantd.trading.effects import Ask
 from quantd.trading.events import Action
-from quantd.trading.market import Block, Floats, History, MarketSlice
+from quantd.trading.history import History
+from quantd.trading.market import Block, Floats, MarketSlice
 from quantd.trading.view import View
 from tests.engine_world import START, World, walk
 from tests.engine_world import block as days

@@ -11,14 +11,14 @@ import polars as pl
 import pytest
 from aiohttp import web
 
+from quantd.adapters.feeds.bars.rows import Rows
 from quantd.adapters.feeds.errors import FeedError
-from quantd.adapters.feeds.files import Rows
-from quantd.adapters.feeds.replay import Replay
-from quantd.adapters.feeds.resample import Resampled
-from quantd.daemon.assembly import assemble_live
+from quantd.adapters.feeds.recorded.replay import Replay
+from quantd.adapters.feeds.wrappers.interval import Resampled
+from quantd.daemon.assembly.names import known_names
+from quantd.daemon.assembly.parts import assemble_live
 from quantd.daemon.config import Known, read
-from quantd.daemon.known import known_names
-from quantd.daemon.reaching import feed_of, mistakes_of
+from quantd.daemon.live.connect import feed_of, mistakes_of
 from quantd.trading.market import MarketSlice
 from tests.edge_world import quantd
 from tests.vendor_world import MINUTE, calendars, market, ns, rows_of, universe

@@ -1,0 +1,274 @@
+"""`quantd train`: from options to a plan, its progress, and the model card at the end. Needs torch."""
+
+import signal
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
+
+from quantd.bundled import find
+from quantd.daemon.cli.failures import CONFIG, USAGE, Failure
+from quantd.daemon.cli.output import Bar, progress, say
+
+if TYPE_CHECKING:
+    from quantd.models.training.plans.plan import Plan
+    from quantd.models.training.runs.training_run import Track
+    from quantd.models.training.seeds.seed_run import Progress
+
+RUNS: Final = Path("state/training")
+"""Records and checkpoints of each run, by its name."""
+
+NEEDED: Final = ("torch", "onnx", "safetensors")
+
+EPSILON_UNIT: Final = "each episode that ended, counted over all accounts"
+
+
+class Asked(Struct, frozen=True):
+    """Options of the command; None: as the plan has it."""
+
+    plan: Path | None = None
+    agent: str | None = None
+    profile: str = ""
+    steps: int | None = None
+    episodes: int | None = None
+    seeds: int | None = None
+    seed: int | None = None
+    bars: Path | None = None
+    actions: str | None = None
+    symbols: str | None = None
+    envs: int | None = None
+    learning_rate: float | None = None
+    device: str | None = None
+    bf16: bool = False
+    sets: tuple[str, ...] = ()
+    iterations: int | None = None
+
+
+def train(
+    asked: Asked, *, out: Path | None, experiment: str | None, resume: bool, tracker: str | None, looks: int, show: bool,
+    on: str = "local", workers: int = 1, address: str = "",
+) -> int:  # fmt: skip
+    """Progress and settings go to standard error, the model card to standard output."""
+    _needed()
+    from quantd.models.training.plans.plan import replaced
+    from quantd.models.training.runs import training_run
+    from quantd.models.training.runs.workers import executor
+
+    plan = plan_of(asked)
+    if experiment is not None:
+        plan = replaced(plan, {"name": experiment})
+    if show:
+        for line in settings(plan):
+            say(line)
+        return 0
+    probed(plan.data.files[0])
+    name = plan.name
+    folder = RUNS / name
+    out = out or folder / "artifact"
+    _tell(f"training {name}: {plan.agent}, {plan.steps:,} env-steps a seed, seeds {', '.join(map(str, plan.seeds))}")
+    for line in settings(plan):
+        _tell(f"  {line}")
+    command = " ".join(["quantd", "train", *_words(sys.argv)])
+    with _stopping() as stopped, progress(f"train {name}") as bar:
+        watch = _Watch(plan, bar, stopped)
+        training_run.train(
+            plan, out, command, watch.told, folder=folder, resume=resume, looked=looks, track=_track(tracker, name),
+            executor=None if on == "local" and workers == 1 else executor(on, workers, address),
+        )  # fmt: skip
+    sys.stdout.write((out / "card.md").read_text())
+    _tell(f"wrote {out}; records and checkpoints are in {folder}")
+    return 0
+
+
+def probed(bars: Path) -> None:
+    """Read an unknown parquet file in a child process before it is read here. Raises FeedError."""
+    from quantd.adapters.feeds.recorded.bar_files import probe
+
+    if bars.is_file() and bars.suffix.lower() not in {".csv", ".txt"}:
+        probe(bars)
+
+
+def plan_of(asked: Asked) -> "Plan":
+    """The plan that is asked for. Raises PlanError, Failure."""
+    from quantd.models.training.plans.plan import default, read, replaced
+
+    if asked.iterations is not None:
+        raise Failure("--iterations is of the scorer; others take --steps", USAGE)
+    if asked.plan is not None:
+        if asked.agent is not None or asked.profile:
+            raise Failure(f"{asked.plan} says agent and profile itself: leave --agent and --profile out", USAGE)
+        plan = read(find(asked.plan))
+    else:
+        agents = "ppo" if asked.agent is None else asked.agent
+        plan = default(agents, asked.profile)  # type: ignore[arg-type]  # a wrong one is a PlanError
+    plan = replaced(plan, dict(_set(text) for text in asked.sets))
+    return replaced(plan, _changes(asked, plan))
+
+
+def settings(plan: "Plan") -> list[str]:
+    """Every one, a line each."""
+    from quantd.models.training.plans.plan import described
+
+    units = {"learner.epsilon_decay": f"   (times this after {EPSILON_UNIT})"}
+    return [f"{key} = {_shown(value)}{units.get(key, '')}" for key, value in described(plan).items()]
+
+
+def scorer(
+    out: Path | None,
+    *,
+    bars: Path | None,
+    actions: str | None,
+    symbols: str | None,
+    seeds: int | None,
+    iterations: int | None,
+    resume: bool,
+    sets: tuple[object, ...],
+) -> int:
+    """The scorer, which is trained through the simulator itself and has a command line of its own."""
+    _needed()
+    if out is None:
+        raise Failure("--agent scorer needs --out, the folder of the artifact", USAGE)
+    if resume or any(each is not None for each in sets):
+        raise Failure(
+            "--agent scorer takes --out, --bars, --actions, --symbols, --seeds and --iterations, nothing else", USAGE
+        )
+    from quantd.models.training.runs import scorer_run as of
+
+    if bars is not None:
+        probed(find(bars))
+    names = [name for name in (symbols or "").split(",") if name]
+    given: Mapping[str, object] = {"--bars": bars, "--actions": actions, "--seeds": seeds, "--iterations": iterations}
+    words = ["--out", str(out)]
+    for option, value in given.items():
+        words += [] if value is None else [option, str(value)]
+    return of.main([*words, *(["--symbols", *names] if names else [])])
+
+
+def _changes(asked: Asked, plan: "Plan") -> dict[str, object]:
+    rate = "learner.actor_rate" if hasattr(plan.learner, "actor_rate") else "learner.learning_rate"
+    changes: dict[str, object] = {
+        "data.bars": None if asked.bars is None else str(asked.bars),
+        "data.actions": asked.actions,
+        "data.symbols": None if asked.symbols is None else [s for s in asked.symbols.split(",") if s],
+        "market.batch": asked.envs,
+        rate: asked.learning_rate,
+        "device": asked.device,
+        "steps": asked.steps,
+    }
+    if asked.episodes is not None:
+        if asked.steps is not None:
+            raise Failure("--steps and --episodes say the same thing: give one of them", USAGE)
+        changes["steps"] = asked.episodes * plan.market.episodes.length
+    if asked.seeds is not None and asked.seed is not None:
+        raise Failure("--seeds says how many, --seed which one: give one of them", USAGE)
+    if asked.seeds is not None:
+        changes["seeds"] = list(range(1, asked.seeds + 1))
+    if asked.seed is not None:
+        changes["seeds"] = [asked.seed]
+    if asked.bf16:
+        if not hasattr(plan.learner, "bfloat16"):
+            raise Failure(f"--bf16: {plan.agent} has no products in bfloat16; ppo, a2c and sac have", USAGE)
+        changes["learner.bfloat16"] = True
+    return {key: value for key, value in changes.items() if value is not None}
+
+
+def _set(text: str) -> tuple[str, object]:
+    """KEY=VALUE, the value as TOML has it, or else as it stands."""
+    import msgspec
+
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise Failure(f"--set {text}: KEY=VALUE is expected, such as learner.gamma=0.95", USAGE)
+    try:
+        return key.strip(), msgspec.toml.decode(f"value = {value}")["value"]
+    except msgspec.DecodeError:
+        return key.strip(), value.strip()
+
+
+class _Watch:
+    """Tells a person how it goes: a bar where one looks, else a line for each look at the validation part."""
+
+    def __init__(self, plan: "Plan", bar: Bar, stopped: list[int]) -> None:
+        self._bar: Final = bar
+        self._plan: Final = plan
+        self._stopped: Final = stopped
+
+    def told(self, at: "Progress") -> bool:
+        plan = self._plan
+        number = plan.seeds.index(at.seed)
+        best = "none yet" if at.best is None else f"{at.best:.2f}"
+        pace = f"{at.steps_per_s:,.0f} steps/s"
+        share = (number + min(1.0, at.steps / plan.steps)) / len(plan.seeds)
+        self._bar(share, f"seed {number + 1} of {len(plan.seeds)} · {pace} · validation Sharpe, best: {best}")
+        if at.looked and not sys.stderr.isatty():
+            score = "none" if at.score is None else f"{at.score:.2f}"
+            _tell(
+                f"seed {at.seed}: {at.steps:,} of {plan.steps:,} steps, {pace}, validation Sharpe {score}, best {best}"
+            )
+        return bool(self._stopped)
+
+
+@contextmanager
+def _stopping() -> Iterator[list[int]]:
+    """SIGINT and SIGTERM ask to stop: what is yielded then has something in it. A second SIGINT stops at once."""
+    asked: list[int] = []
+
+    def ask(number: int, frame: object) -> None:
+        if asked:
+            raise KeyboardInterrupt
+        asked.append(number)
+        _tell(
+            "stopping when this rollout is over; once more stops at once, and loses what came after the last checkpoint"
+        )
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _track(name: str | None, experiment: str) -> "Track | None":
+    """Who follows beside the files: by default MLflow, where it is installed."""
+    if name in ("none", "files"):
+        return None
+    from quantd.models.training.runs import trackers
+    from quantd.models.training.seeds.records import Tracker
+
+    names = trackers.usual() if name is None else trackers.chosen([name])
+    if not names:
+        return None
+
+    def followed(seed: int, folder: Path, resume_at: int | None) -> Tracker:
+        made = [trackers.tracker(n, experiment, f"seed-{seed}", folder, resume_at=resume_at) for n in names]
+        return trackers.Several(made, _tell)
+
+    return followed
+
+
+def _needed() -> None:
+    missing = [name for name in NEEDED if find_spec(name) is None]
+    if missing:
+        raise Failure(f"training needs {', '.join(missing)}: install quantd with its extra `train`", CONFIG)
+
+
+def _words(arguments: list[str]) -> list[str]:
+    """What the command was given, without --resume: it is the same training."""
+    words = arguments[arguments.index("train") + 1 :] if "train" in arguments else []
+    return [word for word in words if word != "--resume"]
+
+
+def _shown(value: object) -> str:
+    if value is None or value == "":
+        return "none"
+    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else f"{value}"
+
+
+def _tell(text: str) -> None:
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()

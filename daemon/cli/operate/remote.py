@@ -1,0 +1,94 @@
+"""A person's command from another machine: signed, over MQTT, to a daemon that takes such (`[bus] commands`)."""
+
+import asyncio
+import getpass
+import secrets
+import socket
+import time
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+import msgspec
+
+from quantd.adapters.bus.commands import ANSWERS, COMMANDS, KEY_CHARS, BusAnswer, Name, signed
+from quantd.adapters.bus.publisher import BusAddressWrong, Tls, address
+from quantd.daemon.cli.failures import CHECK_FAILED, CONFIG, TRY_LATER, USAGE, Failure
+from quantd.daemon.cli.output import print_json, say
+from quantd.daemon.cli.places import bus_login, bus_root, bus_tls
+from quantd.daemon.config import secret
+
+ANSWER_S: Final = 5.0
+
+
+def command(config: Path, url: str, name: Name, *, reason: str, agent: str, as_json: bool) -> None:
+    """Send a command and wait for the daemon's answer. `url` is mqtt://host:1883/quantd/paper; without a path the
+    instance is that of the configuration. Raises Failure."""
+    host, port, secure, root = place(url, config)
+    key = secret("mqtt_command_key") or ""
+    if len(key) < KEY_CHARS:
+        raise Failure("set QUANTD_MQTT_COMMAND_KEY to the key that the daemon has as mqtt_command_key", CONFIG)
+    if name == "resume" and not reason.strip():
+        raise Failure('resume needs a reason (--reason "…"): it goes into the journal', USAGE)
+    payload = signed(
+        key,
+        f"{root}/{COMMANDS}",
+        secrets.token_urlsafe(12),
+        int(time.time()),
+        name,
+        who=f"{getpass.getuser()}@{socket.gethostname()}"[:64],
+        reason=" ".join(reason.split()),
+        agent=agent,
+    )
+    answer = asyncio.run(_send(host, port, bus_tls(config, secure), bus_login(config), root, payload))
+    if not answer.done:
+        raise Failure(f"{host}:{port}: {answer.text}", CHECK_FAILED)
+    if as_json:
+        print_json(msgspec.to_builtins(answer))
+        return
+    say(f"{answer.agent or 'house'}: switch {answer.switch} (over {host}:{port})")
+
+
+def place(url: str, config: Path) -> tuple[str, int, bool, str]:
+    """Host, port, whether TLS, and the instance's topic. Raises Failure."""
+    try:
+        path = urlsplit(url).path
+        return (*address(url.removesuffix(path) if path.strip("/") else url), path.strip("/") or bus_root(config))
+    except (BusAddressWrong, ValueError) as why:
+        said = str(why).replace("[bus] url", "--mqtt")
+        raise Failure(f"{said} A path names the instance: mqtt://host:1883/quantd/paper", USAGE) from None
+
+
+async def _send(
+    host: str, port: int, tls: Tls | None, login: tuple[str | None, str | None], root: str, payload: bytes
+) -> BusAnswer:
+    """Publish a signed command; the answer to it."""
+    from aiomqtt import Client, MqttError
+
+    context = tls.context() if tls is not None else None
+    id = msgspec.json.decode(payload)["id"]
+    sent = False
+    try:
+        async with (
+            asyncio.timeout(2 * ANSWER_S),
+            Client(host, port, username=login[0], password=login[1], tls_context=context, timeout=ANSWER_S) as client,
+        ):
+            await client.subscribe(f"{root}/{ANSWERS}", qos=1)
+            await client.publish(f"{root}/{COMMANDS}", payload, qos=1)
+            sent = True
+            async for message in client.messages:
+                try:
+                    answer = msgspec.json.decode(bytes(message.payload), type=BusAnswer)
+                except (msgspec.MsgspecError, TypeError, UnicodeDecodeError):
+                    continue
+                if answer.id == id:
+                    return answer
+    except (MqttError, OSError, TimeoutError) as why:
+        if not sent:
+            text = str(why) or "no answer in time"
+            raise Failure(f"the MQTT broker at {host}:{port} did not take the command: {text}", TRY_LATER) from None
+    raise Failure(
+        f"the command went to {root}/{COMMANDS}, and no daemon answered: whether it took effect is not known. Is one "
+        "running there with [bus] commands = true and the same mqtt_command_key?",
+        TRY_LATER,
+    )

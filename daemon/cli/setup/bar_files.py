@@ -1,0 +1,103 @@
+"""Bars and actions as `quantd data` writes and reads them: parquet that says where it is from, and CSV beside it."""
+
+import csv
+import io
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import numpy as np
+import polars as pl
+
+from quantd.adapters.feeds.bars.rows import PRICES, ActionRow, Rows
+from quantd.adapters.feeds.bars.stamps import IntervalError, Stamps, interval_ns
+from quantd.daemon.cli.failures import USAGE, Failure
+from quantd.trading.instruments import NANO, Universe
+
+LONGER: Final = {"1wk": "1w", "1mo": "1mo"}
+"""Intervals made of days here, and polars' names of them."""
+
+
+class Said(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a file of ours says of itself, in its parquet metadata under "quantd"."""
+
+    source: str
+    interval: str
+    stamps: Stamps
+    adjusted: bool = False
+
+
+def length_of(interval: str) -> int:
+    """ns. Raises Failure."""
+    try:
+        return interval_ns(interval)
+    except IntervalError as error:
+        raise Failure(f"{error}; yahoo also gives 1wk and 1mo with --adjusted", USAGE) from None
+
+
+def beside(file: Path) -> Path:
+    """The actions file of a file of bars."""
+    return file.with_name(file.stem + ".actions.csv")
+
+
+def frame(rows: Rows, universe: Universe, names: Sequence[str]) -> pl.DataFrame:
+    """Bars by symbol and time; `names` are the sources that Rows.source numbers."""
+    symbols = np.array(universe.symbols)[rows.column]
+    given = np.array(names)[np.minimum(rows.source, len(names) - 1)]
+    frame = pl.DataFrame({"ts": rows.ts, "symbol": symbols, **{n: getattr(rows, n) for n in (*PRICES, "volume")}})
+    frame = frame.with_columns(pl.Series("source", given), pl.col("ts").cast(pl.Datetime("ns", "UTC")))
+    return frame.sort("symbol", "ts", maintain_order=True)
+
+
+def longer(frame: pl.DataFrame, every: str) -> pl.DataFrame:
+    """Weeks or months out of days, each dated by its last session."""
+    grouped = frame.with_columns(pl.col("ts").dt.truncate(every).alias("period")).group_by(
+        "symbol", "period", maintain_order=True
+    )
+    made = grouped.agg(
+        pl.col("ts").last(), pl.col("open").first(), pl.col("high").max(), pl.col("low").min(), pl.col("close").last(),
+        pl.col("volume").sum(), pl.col("source").last(),
+    )  # fmt: skip
+    return made.select(frame.columns)
+
+
+def parquet(frame: pl.DataFrame, said: Said) -> bytes:
+    """The bytes of a file that says where it is from."""
+    memory = io.BytesIO()
+    frame.write_parquet(memory, metadata={"quantd": msgspec.json.encode(said).decode()})
+    return memory.getvalue()
+
+
+def told(file: Path) -> Said | None:
+    """What a file says of itself; None where it is not one of ours."""
+    if file.suffix != ".parquet" or not file.is_file():
+        return None
+    try:
+        return msgspec.json.decode(pl.read_parquet_metadata(file).get("quantd", ""), type=Said)
+    except (msgspec.DecodeError, pl.exceptions.PolarsError, OSError):
+        return None
+
+
+def actions_csv(actions: Sequence[ActionRow], universe: Universe) -> str:
+    """An actions file, as [feed] actions takes it."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(("ts", "symbol", "kind", "ratio", "cash"))
+    for a in actions:
+        day = datetime.fromtimestamp(a.day_ns // NANO, UTC).date().isoformat()
+        ratio = f"{a.numerator}:{a.denominator}" if a.kind == "split" else ""
+        cash = f"{a.cash_nano // NANO}.{a.cash_nano % NANO:09d}".rstrip("0").rstrip(".") if a.cash_nano else ""
+        writer.writerow((day, universe.symbols[a.column], a.kind, ratio, cash))
+    return text.getvalue()
+
+
+def write(path: Path, data: bytes) -> None:
+    """All of it or nothing: a reader never sees half a file."""
+    part = path.with_name(path.name + ".part")
+    try:
+        part.write_bytes(data)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)

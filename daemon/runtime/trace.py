@@ -1,0 +1,116 @@
+"""What became of each bar, for operators: counts for the metrics, and at level debug one log line for each link of the chain from
+bar to decision, verdict, order, fill and alert, all with the sample that they follow from."""
+
+from collections import Counter
+from collections.abc import Sequence
+from logging import DEBUG, getLogger
+from typing import Final
+
+import numpy as np
+import structlog
+
+from quantd.risk.limits.catalogue import Reason
+from quantd.trading.clock_text import instant_text as iso
+from quantd.trading.effects import Effect, Ended, Filled, Planned, Publish, Valued
+from quantd.trading.events import Decided, Event, Tick
+from quantd.trading.instruments import MICRO, NANO, Universe
+from quantd.trading.market import MarketSlice
+from quantd.trading.orders import Cause, OrderBasket, OrderState, Reports
+
+log = structlog.get_logger("quantd.trail")
+_plain: Final = getLogger("quantd.trail")
+
+REASONS: Final = [reason.name.lower() for reason in Reason]
+
+
+class Trail:
+    """Of one run. Everything is counted since the start of the process."""
+
+    def __init__(self, universe: Universe, agents: Sequence[str]) -> None:
+        self._universe = universe
+        self._agents = agents
+        self._sample = 0
+        self.verdicts: Counter[str] = Counter()
+        """Symbols of judged baskets by the limit that bound; "" where what was asked passed."""
+        self.orders: Counter[str] = Counter()
+        self.alerts: Counter[str] = Counter()
+
+    def add(self, event: Event, effects: Sequence[Effect]) -> None:
+        """Take one step."""
+        speaks = _plain.isEnabledFor(DEBUG)
+        if speaks:
+            self._heard(event)
+        for effect in effects:
+            match effect:
+                case Valued():
+                    self._sample = effect.ts
+                case Planned():
+                    for asked, reason in ((effect.net, effect.reason), *((a.asked, a.reason) for a in effect.agents)):
+                        self._judged(asked, reason)
+                case OrderBasket():
+                    self.orders["sent"] += len(effect.sym)
+                case Filled():
+                    self.orders["filled"] += len(effect.sym)
+                case Ended():
+                    self.orders.update(OrderState(state).name.lower() for state in effect.state)
+                case Publish():
+                    self.alerts[effect.level] += 1
+                case _:
+                    continue
+            if speaks:
+                self._say(effect)
+        if type(event) is Reports:
+            self.orders["accepted"] += event.cause.count(int(Cause.ACCEPTED))
+
+    def _judged(self, asked: bytes, reason: bytes) -> None:
+        wanted = np.frombuffer(asked, dtype=np.int64) != 0
+        codes = np.frombuffer(reason, dtype=np.int8)[wanted] if reason else np.zeros(int(wanted.sum()), dtype=np.int8)
+        counts = np.bincount(codes)
+        for code in np.flatnonzero(counts).tolist():
+            self.verdicts[REASONS[code] if code else ""] += int(counts[code])
+
+    def _heard(self, event: Event) -> None:
+        match event:
+            case MarketSlice():
+                self._line("bar", event.ts_event, symbols=int(event.fresh.sum()))
+            case Tick() if event.sample:
+                self._sample = event.ts
+            case Decided():
+                answer = "fails" if event.failed else "holds" if event.weights is None else "weights"
+                self._line("decision", agent=self._agents[event.agent], answer=answer, failed=event.failed or None)
+            case _:
+                pass
+
+    def _say(self, effect: Effect) -> None:
+        names = self._universe.symbols
+        match effect:
+            case Planned():
+                lots = np.frombuffer(effect.allowed, dtype=np.int64)
+                judged = [("house", effect.reason), *((self._agents[a.agent], a.reason) for a in effect.agents)]
+                cut = {who: self._cut(reason) for who, reason in judged if any(reason)}
+                passed = {names[k]: int(lots[k]) for k in np.flatnonzero(lots).tolist()}
+                self._line("verdict", effect.sample, lots=passed, cut=cut or None)
+            case OrderBasket():
+                rows = {names[symbol]: lots for symbol, lots in zip(effect.sym, effect.lots, strict=True)}
+                self._line("order", effect.sample, n=effect.n, lots=rows)
+            case Filled():
+                rows = {names[symbol]: lots for symbol, lots in zip(effect.sym, effect.lots, strict=True)}
+                self._line("fill", effect.sample, n=effect.n, lots=rows, price=[p / NANO for p in effect.price_nano])
+            case Ended():
+                states = [OrderState(state).name.lower() for state in effect.state]
+                self._line("ended", effect.sample, n=effect.n, states=states)
+            case Valued():
+                self._line("valued", effect.ts, equity=effect.equity_micro / MICRO)
+            case Publish():
+                self._line(
+                    "alert", severity=effect.level, kind=effect.kind, agent=effect.agent or None, text=effect.text
+                )
+            case _:
+                pass
+
+    def _cut(self, reason: bytes) -> dict[str, str]:
+        """Symbol -> the limit that bound."""
+        return {name: REASONS[code] for name, code in zip(self._universe.symbols, reason, strict=True) if code}
+
+    def _line(self, what: str, sample: int = 0, **fields: object) -> None:
+        log.debug(what, sample=iso(sample or self._sample), **{k: v for k, v in fields.items() if v is not None})

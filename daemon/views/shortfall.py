@@ -1,0 +1,364 @@
+"""The implementation shortfall of every order and of everything that was worked over time, folded from the journal.
+
+The price decided on is the mark in the plan of the decision. The arrival is the first open of the order's market after
+it was sent: what happened between a close that was decided on and the next open is delay, not impact. An order that
+fills before another bar opens arrived at the mark it was sent at. A split on the way rescales all prices.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Final
+
+import msgspec
+import numpy as np
+from msgspec import Struct
+
+from quantd.adapters.store.journal.records import Records
+from quantd.adapters.store.queries import Reader
+from quantd.trading.codec import Entry, decode, slice_of
+from quantd.trading.effects import Ended, Filled, Planned, Worked
+from quantd.trading.events import Action, Bars, SliceRef
+from quantd.trading.instruments import NANO, Universe
+from quantd.trading.market import MarketSlice
+from quantd.trading.orders import Kind, Order, OrderBasket, money_text, order_id, price_text, quantity_text
+from quantd.trading.shortfall import Piece, Shortfall, added, shortfall
+
+DAY_NS = 86_400 * NANO
+
+Key = tuple[int, int, int]
+"""(sample, n, column) of an order."""
+
+Slices = Callable[[int], MarketSlice]
+"""The slices of a recorded market by their number in the journal."""
+
+NO_BARS: Final = "the bars of the run are not at hand: the gap to the next open is in impact, not in delay"
+
+
+class Costed(Struct, frozen=True):
+    """A shortfall for people: money as exact text, and in basis points of `value`. `what` is an order's id, a symbol or
+    words; `style` how it was worked, empty for an order that went out at once. None: not known, as it is not over."""
+
+    what: str
+    style: str
+    value: str
+    decision: str
+    filled: str
+    unfilled: str
+    delay: str
+    impact: str
+    fees: str
+    opportunity: str | None
+    total: str | None
+    delay_bp: float | None
+    impact_bp: float | None
+    fees_bp: float | None
+    opportunity_bp: float | None
+    total_bp: float | None
+    note: str = ""
+    """NO_BARS, where it is so."""
+
+
+class _Order(Struct):
+    """One order as it is folded. `decided` is the instant of its whole's plan, 0 where it is its own; `end_nano` the mark
+    when it ended unfilled; `arrival_nano` the mark at which it was sent, and from its market's next open on that
+    open."""
+
+    lots: int
+    lot_nano: int
+    decision_nano: int
+    arrival_nano: int
+    ts: int
+    decided: int
+    style: str
+    pieces: list[Piece]
+    filled_ts: int = 0
+    """Of the first fill; 0 before."""
+    end_nano: int | None = None
+
+
+class _Whole(Struct):
+    """What was worked over time in one symbol, of all agents together; `open` of them have not ended."""
+
+    lots: int
+    lot_nano: int
+    decision_nano: int
+    ts: int
+    style: str
+    open: int
+    children: list[Key] = []
+    end_nano: int | None = None
+
+
+class Shortfalls:
+    """Folds entries in order. `orders` by (sample, n, column), `wholes` by (instant decided, column); `note` is NO_BARS
+    where opens were needed and `slices` gives none."""
+
+    def __init__(self, universe: Universe, slices: Slices | None = None) -> None:
+        self.universe = universe
+        self.note = ""
+        self._slices = slices
+        self._sent: dict[Key, _Order] = {}
+        """Orders whose market has not opened since they were sent."""
+        self.orders: dict[Key, _Order] = {}
+        self.wholes: dict[tuple[int, int], _Whole] = {}
+
+    def add(self, entry: Entry) -> None:
+        """One step."""
+        if isinstance(entry.event, Action) and entry.event.kind == "split":
+            self._split(entry.event)
+        if self._sent and isinstance(entry.event, SliceRef | Bars):
+            self._opens(entry.event)
+        plan: Planned | None = None
+        for effect in entry.effects:
+            match effect:
+                case Planned():
+                    plan = effect
+                    if effect.portion is not None and not effect.portion.decided:
+                        self._whole(effect)
+                case OrderBasket():
+                    self._basket(effect, plan)
+                case Filled():
+                    self._filled(effect)
+                case Ended():
+                    self._ended(effect)
+                case Worked():
+                    for symbol, mark in zip(effect.sym, effect.mark_nano, strict=True):
+                        whole = self.wholes.get((effect.decided, symbol))
+                        if whole is not None:
+                            whole.open -= 1
+                            whole.end_nano = mark
+                case _:
+                    pass
+
+    def of_order(self, sample: int, n: int, column: int) -> Shortfall | None:
+        """Of one order; what a child leaves unfilled goes back to its whole and is nothing here."""
+        found = self.orders.get((sample, n, column))
+        if found is None:
+            return None
+        lots, end = found.lots, found.end_nano
+        if found.decided:
+            lots, end = sum(piece.lots for piece in found.pieces), None
+        return shortfall(lots, found.lot_nano, found.decision_nano, found.pieces, end)
+
+    def of_whole(self, decided: int, column: int) -> Shortfall | None:
+        """Of what was worked over time; its opportunity is not known before it has ended."""
+        whole = self.wholes.get((decided, column))
+        if whole is None:
+            return None
+        pieces = [piece for key in whole.children for piece in self.orders[key].pieces]
+        return shortfall(
+            whole.lots, whole.lot_nano, whole.decision_nano, pieces, None if whole.open > 0 else whole.end_nano
+        )
+
+    def decisions(self, since: int = 0, until: int = 2**63 - 1) -> Iterator[tuple[int, Shortfall]]:
+        """(column, shortfall) of every decision made in (since, until]: an order, or a whole with its children."""
+        for (_, _, column), order in self.orders.items():
+            if not order.decided and since < order.ts <= until:
+                yield column, shortfall(order.lots, order.lot_nano, order.decision_nano, order.pieces, order.end_nano)
+        for (decided, column), whole in self.wholes.items():
+            found = self.of_whole(decided, column) if since < whole.ts <= until else None
+            if found is not None:
+                yield column, found
+
+    def _whole(self, plan: Planned) -> None:
+        allowed, prices = np.frombuffer(plan.allowed, dtype="<i8"), np.frombuffer(plan.prices, dtype="<f8")
+        for column in np.flatnonzero(allowed).tolist():
+            agents = sum(1 for part in plan.agents if np.frombuffer(part.allowed, "<i8")[column] * allowed[column] > 0)
+            self.wholes[plan.ts, column] = _Whole(
+                lots=int(allowed[column]),
+                lot_nano=self.universe.lot_nano[column],
+                decision_nano=round(float(prices[column]) * NANO),
+                ts=plan.ts,
+                style=plan.portion.style if plan.portion is not None else "",
+                open=agents,
+            )
+
+    def _basket(self, basket: OrderBasket, plan: Planned | None) -> None:
+        if plan is None or (plan.sample, plan.n) != (basket.sample, basket.n):
+            return
+        if Kind.STOP in basket.kind:
+            return  # it waits for another price than the one it was sent at: that is no cost of execution
+        prices = np.frombuffer(plan.prices, dtype="<f8")
+        decided = plan.portion.decided if plan.portion is not None else 0
+        for column, lots in zip(basket.sym, basket.lots, strict=True):
+            arrival = round(float(prices[column]) * NANO)
+            whole = self.wholes.get((decided, column)) if decided else None
+            if whole is not None:
+                whole.children.append((basket.sample, basket.n, column))
+            order = _Order(
+                lots=lots,
+                lot_nano=self.universe.lot_nano[column],
+                decision_nano=whole.decision_nano if whole is not None else arrival,
+                arrival_nano=arrival,
+                ts=basket.ts,
+                decided=decided,
+                style=plan.portion.style if plan.portion is not None else "",
+                pieces=[],
+            )
+            self.orders[basket.sample, basket.n, column] = self._sent[basket.sample, basket.n, column] = order
+
+    def _opens(self, bar: SliceRef | Bars) -> None:
+        """The orders whose market opened with this bar have arrived. Fills at its open were posted before it."""
+        if isinstance(bar, Bars):
+            market = slice_of(bar)
+        elif self._slices is not None:
+            market = self._slices(bar.index)
+        else:
+            self.note = NO_BARS
+            return
+        for key, order in list(self._sent.items()):
+            if market.ts_open < order.ts or not market.fresh[key[2]]:
+                continue
+            del self._sent[key]
+            if not order.filled_ts or order.filled_ts >= market.ts_open:
+                order.arrival_nano = int(market.open_nano[key[2]])
+                order.pieces = [msgspec.structs.replace(p, arrival_nano=order.arrival_nano) for p in order.pieces]
+
+    def _filled(self, fill: Filled) -> None:
+        for column, lots, price, fee in zip(fill.sym, fill.lots, fill.price_nano, fill.fee_micro, strict=True):
+            order = self.orders.get((fill.sample, fill.n, column))
+            if order is not None:
+                order.pieces.append(Piece(lots, price, fee, order.arrival_nano))
+                order.filled_ts = order.filled_ts or fill.ts
+
+    def _ended(self, ended: Ended) -> None:
+        for column, mark in zip(ended.sym, ended.mark_nano, strict=True):
+            order = self.orders.get((ended.sample, ended.n, column))
+            if order is not None:
+                order.end_nano = mark
+
+    def _split(self, action: Action) -> None:
+        """Prices of before a split, and the lots they were decided with, in those of after it."""
+
+        def price(nano: int) -> int:
+            return nano * action.denominator // action.numerator
+
+        def many(lots: int) -> int:
+            whole = abs(lots) * action.numerator // action.denominator
+            return whole if lots > 0 else -whole
+
+        for (_, _, column), order in self.orders.items():
+            if column == action.symbol and order.end_nano is None and not _done(order):
+                order.lots, order.decision_nano = many(order.lots), price(order.decision_nano)
+                order.arrival_nano = price(order.arrival_nano)
+                order.pieces = [
+                    Piece(many(p.lots), price(p.price_nano), p.fee_micro, price(p.arrival_nano)) for p in order.pieces
+                ]
+        for (_, column), whole in self.wholes.items():
+            if column == action.symbol and whole.open > 0:
+                whole.lots, whole.decision_nano = many(whole.lots), price(whole.decision_nano)
+
+
+def _done(order: _Order) -> bool:
+    return sum(piece.lots for piece in order.pieces) == order.lots
+
+
+def fold(universe: Universe, entries: Iterable[bytes], slices: Slices | None = None) -> Shortfalls:
+    """The shortfalls of a stretch of a journal."""
+    found = Shortfalls(universe, slices)
+    for data in entries:
+        found.add(decode(data))
+    return found
+
+
+def shortfalls(reader: Reader, records: Records, since: int = 0, slices: Slices | None = None) -> Shortfalls:
+    """Those of the decisions made at `since` or later, or a day before it: what is worked ends with its session.
+    `slices` of a recorded market; a live run's journal has its bars."""
+    first = reader.first_step(since - DAY_NS) if since else 1
+    return fold(reader.run.universe, (data for _, data in records.entries(reader.run.run, first)), slices)
+
+
+def ids(found: Shortfalls, run: str) -> dict[str, Key]:
+    """Order id -> its key."""
+    return {order_id(run, key[0], found.universe.symbols[key[2]], key[1]): key for key in found.orders}
+
+
+def costed(
+    what: str, style: str, found: Shortfall, note: str, filled: str = "", unfilled: str = "", decision: str = ""
+) -> Costed:
+    """A shortfall in text."""
+    total, opportunity = found.total_micro, found.opportunity_micro
+    return Costed(
+        what=what,
+        style=style,
+        value=money_text(found.value_micro),
+        decision=decision,
+        filled=filled,
+        unfilled=unfilled,
+        delay=money_text(found.delay_micro),
+        impact=money_text(found.impact_micro),
+        fees=money_text(found.fees_micro),
+        opportunity=None if opportunity is None else money_text(opportunity),
+        total=None if total is None else money_text(total),
+        delay_bp=found.bp(found.delay_micro),
+        impact_bp=found.bp(found.impact_micro),
+        fees_bp=found.bp(found.fees_micro),
+        opportunity_bp=found.bp(opportunity),
+        total_bp=found.bp(total),
+        note=note,
+    )
+
+
+def of_order(found: Shortfalls, key: Key, id: str) -> Costed | None:
+    """One order's shortfall in text."""
+    order, cost = found.orders.get(key), found.of_order(*key)
+    if order is None or cost is None:
+        return None
+    done = abs(sum(piece.lots for piece in order.pieces))
+    return costed(
+        id,
+        order.style,
+        cost,
+        found.note,
+        quantity_text(done, order.lot_nano),
+        quantity_text(abs(order.lots) - done, order.lot_nano),
+        price_text(order.decision_nano),
+    )
+
+
+def of_orders(reader: Reader, orders: Sequence[Order], slices: Slices | None = None) -> dict[str, Costed]:
+    """Id -> shortfall of some orders of a run; nothing where its journal is not at hand."""
+    if reader.records is None or not orders:
+        return {}
+    found = shortfalls(reader, reader.records, min(order.ts for order in orders), slices)
+    keys = ids(found, reader.run.run)
+    costs = {order.id: of_order(found, keys[order.id], order.id) for order in orders if order.id in keys}
+    return {id: cost for id, cost in costs.items() if cost is not None}
+
+
+def of_whole(found: Shortfalls, key: Key) -> Costed | None:
+    """The shortfall in text of what an order is a child of; None for an order that went out at once."""
+    order = found.orders.get(key)
+    whole = found.wholes.get((order.decided, key[2])) if order is not None and order.decided else None
+    cost = found.of_whole(order.decided, key[2]) if order is not None and whole is not None else None
+    if order is None or whole is None or cost is None:
+        return None
+    done = sum(abs(piece.lots) for child in whole.children for piece in found.orders[child].pieces)
+    return costed(
+        f"{found.universe.symbols[key[2]]}, all of it",
+        whole.style,
+        cost,
+        found.note,
+        quantity_text(done, whole.lot_nano),
+        quantity_text(abs(whole.lots) - done, whole.lot_nano),
+        price_text(whole.decision_nano),
+    )
+
+
+def by_symbol(found: Shortfalls, since: int = 0, until: int = 2**63 - 1) -> list[Costed]:
+    """Of the decisions of a span: all together, then each symbol; those whose unfilled part is still open count what is
+    known of them."""
+    columns: dict[int, list[Shortfall]] = {}
+    for column, cost in found.decisions(since, until):
+        if cost.value_micro:
+            columns.setdefault(column, []).append(_so_far(cost))
+    if not columns:
+        return []
+    names: Sequence[str] = found.universe.symbols
+    rows = [costed("all", "", added(cost for parts in columns.values() for cost in parts), found.note)]
+    return rows + [costed(names[column], "", added(columns[column]), found.note) for column in sorted(columns)]
+
+
+def _so_far(cost: Shortfall) -> Shortfall:
+    if cost.opportunity_micro is not None:
+        return cost
+    return Shortfall(cost.value_micro, cost.delay_micro, cost.impact_micro, cost.fees_micro, 0)

@@ -1,0 +1,120 @@
+"""What a run leaves for its figures: equity at samples, value traded, costs paid. A log for the shell that passes every
+step on."""
+
+from array import array
+from collections.abc import Sequence
+from itertools import chain
+from typing import Final
+
+import numpy as np
+
+from quantd.daemon.engine.state import State
+from quantd.daemon.engine.valuation import gains
+from quantd.daemon.runtime.loop import Log
+from quantd.trading.effects import Ask, Booked, Effect, Filled, Valued
+from quantd.trading.events import Decided, Event, Tick
+from quantd.trading.instruments import MICRO, NANO, Universe
+from quantd.trading.market import Block, MarketSlice
+from quantd.trading.sessions import DAY_NS
+
+FOLD: Final = 256
+"""Baskets that wait to be summed: one pass over columns costs less than one for each."""
+
+
+class Record:
+    """One run's record. `ts`, `days_ns` (dates) and `equity_micro` are by sample; `gross` is exposure over equity
+    there.
+
+    `traded` is the value bought and sold, `slippage` what fills paid beyond the open of their bar (spread,
+    slippage, impact; a price better than the open counts 0), in account currency; commission, borrow and what cash
+    earned are exact micro.
+    """
+
+    def __init__(self, universe: Universe, after: Log | None = None) -> None:
+        self.ts: array[int] = array("q")
+        self.days_ns: array[int] = array("q")
+        self.equity_micro: list[int] = []
+        self.own_closes = False
+        """Whether some instrument's close of a date comes after the sample, and `equity_micro` has it."""
+        self.gross: array[float] = array("d")
+        self.commission_micro = 0
+        self.borrow_micro = 0
+        self.interest_micro = 0
+        self._traded = self._slippage = 0.0
+        self._lot_nano = np.array(universe.lot_nano, dtype=np.int64)
+        self._waiting: list[Filled] = []  # fills of the bar that is still to come
+        self._placed: list[tuple[Filled, int]] = []  # fills with the row of their bar
+        self._block: Block | None = None
+        self._after = after
+
+    def revalue(self, state: State) -> None:
+        """Put each instrument's own close of the date into the equity, once the run is over."""
+        more = {each.ts: each.micro[0] for each in gains(state)}
+        self.own_closes = bool(more)
+        self.equity_micro = [e + more.get(ts, 0) for ts, e in zip(self.ts, self.equity_micro, strict=True)]
+
+    def answer(self, ask: Ask) -> Decided | None:
+        return self._after.answer(ask) if self._after is not None else None
+
+    def add(self, event: Event, effects: Sequence[Effect]) -> None:
+        for effect in effects:
+            kind = type(effect)
+            if kind is Valued:
+                assert isinstance(effect, Valued)
+                assert isinstance(event, Tick)
+                self.ts.append(effect.ts)
+                self.days_ns.append(event.key - event.key % DAY_NS)
+                self.equity_micro.append(effect.equity_micro)
+                self.gross.append(effect.gross)
+            elif kind is Filled:
+                assert isinstance(effect, Filled)
+                self._waiting.append(effect)
+                self.commission_micro += sum(effect.fee_micro)
+            elif kind is Booked:
+                assert isinstance(effect, Booked)
+                if effect.kind == "borrow":
+                    self.borrow_micro -= effect.amount_micro
+                elif effect.kind == "interest":
+                    self.interest_micro += effect.amount_micro
+        # the venue's reports of a bar are stepped before the bar itself
+        if self._waiting and type(event) is MarketSlice:
+            self._place(event)
+        if self._after is not None:
+            self._after.add(event, effects)
+
+    def _place(self, market: MarketSlice) -> None:
+        if market.block is not self._block or len(self._placed) >= FOLD:
+            self._fold()
+            self._block = market.block
+        self._placed.extend((fill, market.row) for fill in self._waiting)
+        self._waiting = []
+
+    def _fold(self) -> None:
+        if not self._placed or self._block is None:
+            return
+        fills = [fill for fill, _ in self._placed]
+        counts = [len(fill.sym) for fill in fills]
+        column = np.fromiter(chain.from_iterable(f.sym for f in fills), dtype=np.int64)
+        lots = np.fromiter(chain.from_iterable(f.lots for f in fills), dtype=np.float64)
+        price = np.fromiter(chain.from_iterable(f.price_nano for f in fills), dtype=np.int64)
+        row = np.repeat([row for _, row in self._placed], counts)
+        size = self._lot_nano[column] / NANO
+        self._traded += float((np.abs(lots) * size * price).sum()) / NANO
+        beyond = np.sign(lots) * (price - self._block.open_nano[row, column])
+        self._slippage += float((np.abs(lots) * size * np.maximum(beyond, 0.0)).sum()) / NANO
+        self._placed = []
+
+    @property
+    def traded(self) -> float:
+        self._fold()
+        return self._traded
+
+    @property
+    def slippage(self) -> float:
+        self._fold()
+        return self._slippage
+
+    @property
+    def costs(self) -> float:
+        """All that trading cost, in account currency."""
+        return self.slippage + (self.commission_micro + self.borrow_micro) / MICRO
