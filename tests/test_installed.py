@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from quantd.bundled import SOURCE_ONLY
-from tests.edge_world import ROOT, answer, quantd
+from tests.support.command_line import ROOT, answer, quantd
 
 FREE_PORTS = ("--set", "api.port=0", "--set", "bus.port=0")
 GONE = ("quantd/research", "quantd/daemon/api/dashboard/index.html")

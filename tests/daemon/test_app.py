@@ -11,7 +11,7 @@ from quantd.strategies.policies import POLICIES
 from quantd.trading.codec import encode
 from quantd.trading.market import Floats
 from quantd.trading.view import Memory, View
-from tests.edge_world import CONFIG, answer, quantd, write
+from tests.support.command_line import CONFIG, answer, quantd, write
 
 
 class Frozen:

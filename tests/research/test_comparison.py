@@ -20,7 +20,7 @@ from quantd.research.comparison import (
 from quantd.research.run_record import Record
 from quantd.risk.limits.catalogue import override
 from quantd.trading.execution import Costs
-from tests.edge_world import CONFIG, write
+from tests.support.command_line import CONFIG, write
 
 OTHERS = {
     "bars": "other",

@@ -13,8 +13,8 @@ from quantd.research.comparison import Incomparable
 from quantd.research.run_metrics import metrics_of_text
 from quantd.research.run_record import Record
 from quantd.research.verdict import Difference, Measured, judge, sentence
-from tests.edge_world import CONFIG, COSTS, answer, quantd, write
 from tests.support.checkout import ROOT
+from tests.support.command_line import CONFIG, COSTS, answer, quantd, write
 
 MINE = """
 def act(view):

@@ -18,8 +18,8 @@ from quantd.trading.events import Action
 from quantd.trading.history import History
 from quantd.trading.market import Block, Floats, MarketSlice
 from quantd.trading.view import View
-from tests.engine_world import START, World, walk
-from tests.engine_world import block as days
+from tests.support.engine import START, World, walk
+from tests.support.engine import block as days
 
 DAY = 86_400_000_000_000
 NAMES = ("open", "high", "low", "close", "volume")
