@@ -370,3 +370,33 @@ def test_a_page_that_the_program_names_is_there():
     }
     assert len(named) > 20
     assert sorted(pair for pair in named if not (ROOT / pair[1]).is_file()) == []
+
+
+NAMED_MODULE = re.compile(
+    r"\b(?:tests|benchmarks|scripts|systemd|(?:" + "|".join(PACKAGES) + r"))/[\w./@-]+\.(?:py|service)\b"
+)
+NAMED_PROGRAM = re.compile(r"python -m ((?:tests|benchmarks|quantd)(?:\.\w+)+)")
+
+
+def program_is_there(dotted_name):
+    """Whether `python -m` finds a module or a package of this name."""
+    place = ROOT / Path(*dotted_name.removeprefix("quantd.").split("."))
+    return place.with_suffix(".py").is_file() or (place / "__main__.py").is_file()
+
+
+def test_a_module_or_program_that_a_page_names_is_there():
+    """Decision records and the cards of shipped artifacts keep the names of their day."""
+    texts = [page for page in pages() if "decisions" not in page.parts and "shipped" not in page.parts]
+    texts += [*ROOT.glob("*.toml"), *(ROOT / "examples").rglob("*.toml"), ROOT / "Makefile"]
+    modules, programs = (
+        {
+            (str(path.relative_to(ROOT)), name)
+            for path in texts
+            for name in pattern.findall(path.read_text(encoding="utf-8"))
+        }
+        for pattern in (NAMED_MODULE, NAMED_PROGRAM)
+    )
+    assert len(modules) > 20
+    assert len(programs) > 10
+    assert sorted(pair for pair in modules if not (ROOT / pair[1]).is_file()) == []
+    assert sorted(pair for pair in programs if not program_is_there(pair[1])) == []
