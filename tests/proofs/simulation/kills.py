@@ -20,15 +20,15 @@ import tempfile
 import time
 from pathlib import Path
 
-import quantd.daemon.runtime.service
 from quantd.adapters.bus.messages import Composer
-from quantd.adapters.store.store import Store
+from quantd.adapters.store.handle import Store
 from quantd.daemon.app import Options, recover, this_run
 from quantd.daemon.assembly.names import known_names
 from quantd.daemon.assembly.parts import Assembly, assemble
 from quantd.daemon.config import load
 from quantd.daemon.monitoring.metrics import configure
 from quantd.daemon.recovery.start import begin
+from quantd.daemon.runtime import service as service_module
 from quantd.daemon.runtime.alert_filter import AlertFilter
 from quantd.daemon.runtime.service import Service
 from quantd.daemon.runtime.timeline import instants
@@ -150,7 +150,7 @@ async def drive(assembly: Assembly, folder: Path) -> str:
     """What `quantd run` does between opening its store and closing it, without bus and API; the digest."""
     configure("ERROR", "console")
     # small commits and snapshots: more instants at which something is half done
-    quantd.daemon.runtime.service.COMMIT_S, quantd.daemon.runtime.service.SNAPSHOT_STEPS = 0.004, 150
+    service_module.COMMIT_S, service_module.SNAPSHOT_STEPS = 0.004, 150
     names = [a.name for a in assembly.rules.agents]
     with Store.open(folder) as store:
         run = this_run(assembly, store, Options(config=folder / "config.toml"))
