@@ -16,8 +16,13 @@ import numpy as np
 
 from quantd.strategies.allocators.black_litterman import doubt_of, posterior
 from quantd.strategies.allocators.cvar import minimum_cvar
-from quantd.strategies.allocators.forms import maximum_diversification, maximum_sharpe, mean_variance, minimum_variance
 from quantd.strategies.allocators.hierarchy import hierarchical_risk_parity
+from quantd.strategies.allocators.mean_variance import (
+    maximum_diversification,
+    maximum_sharpe,
+    mean_variance,
+    minimum_variance,
+)
 from quantd.strategies.allocators.risk_parity import risk_parity
 from quantd.trading.covariance import covariance
 from quantd.trading.market import Floats

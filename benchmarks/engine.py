@@ -17,12 +17,12 @@ from types import FrameType
 
 import numpy as np
 
-from quantd.adapters.brokers.paper import Paper
+from quantd.adapters.brokers.paper.broker import Paper
 from quantd.daemon.engine.state import AgentRules, Rules, State
 from quantd.daemon.loop import Shell
 from quantd.daemon.policies import answer
 from quantd.daemon.timeline import Item
-from quantd.risk.limits import Correlation, Limits, Tail, override
+from quantd.risk.limits.catalogue import Correlation, Limits, Tail, override
 from quantd.strategies.policies import POLICIES
 from quantd.trading.effects import Ask
 from quantd.trading.events import Decided, Tick
@@ -179,8 +179,8 @@ def baselines(symbols: int, days: int) -> None:
 # ---- where the time goes -------------------------------------------------------------------------
 
 PARTS: tuple[tuple[str, str, str], ...] = (
-    ("gate", "risk/gate.py", "gate"),
-    ("measures for the record", "risk/gate.py", "measure"),
+    ("gate", "risk/pretrade/gate.py", "gate"),
+    ("measures for the record", "risk/pretrade/gate.py", "measure"),
     ("planning", "daemon/engine/planning.py", ""),
     ("ledger", "trading/books.py", ""),
     ("paper venue", "adapters/brokers/", ""),

@@ -10,12 +10,13 @@ from time import perf_counter_ns
 import numpy as np
 
 from quantd.daemon.policies import load
-from quantd.models.forests.features import KINDS, LOOKBACK, look
-from quantd.models.forests.runtime import load_forest
+from quantd.models.artifacts.runtime import open_session
+from quantd.models.forests.forest_features import KINDS, LOOKBACK, look
+from quantd.models.forests.prediction import load_forest
 from quantd.models.forests.trees import INPUT, OUTPUT
-from quantd.models.runtime import open_session
+from quantd.trading.history import Ring
 from quantd.trading.instruments import Instrument, Universe
-from quantd.trading.market import Floats, Ring
+from quantd.trading.market import Floats
 from quantd.trading.view import EMPTY_MEMORY, View
 from tests.support.checkout import SHIPPED
 
@@ -70,7 +71,7 @@ def beside_sklearn(draw: np.random.Generator) -> None:
     try:
         from sklearn.ensemble import RandomForestRegressor
 
-        from quantd.models.forests.graph import to_onnx, trees_of
+        from quantd.models.forests.conversion import to_onnx, trees_of
     except ImportError:
         print("scikit-learn or onnx is not installed: nothing to compare with")
         return

@@ -10,9 +10,9 @@ from time import perf_counter_ns
 import numpy as np
 from numpy.typing import NDArray
 
-from quantd.risk.gate import Account, Context, Verdict, context, gate
-from quantd.risk.limits import Correlation, Limits, Liquidity, Rate, Stress, Tail
-from quantd.risk.stress import SHIPPED
+from quantd.risk.limits.catalogue import Correlation, Limits, Liquidity, Rate, Stress, Tail
+from quantd.risk.measures.stress import SHIPPED
+from quantd.risk.pretrade.gate import Account, Context, Verdict, context, gate
 from quantd.trading.instruments import NANO, Instrument, Universe
 
 Floats = NDArray[np.float64]

@@ -16,15 +16,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from quantd.models.features import LOOKBACK, measure
-from quantd.models.learned.composing import Scaling, graph_of
-from quantd.models.learned.manifest import ActionSpec
+from quantd.models.artifacts.agent_manifest import ActionSpec
+from quantd.models.artifacts.runtime import open_session
+from quantd.models.export.policy_graph import Scaling, graph_of
 from quantd.models.learners.ppo import Ppo, PpoPlan
 from quantd.models.networks import mlp, scorer
 from quantd.models.networks.mlp import Mlp
 from quantd.models.networks.scorer import Scorer
-from quantd.models.runtime import open_session
-from quantd.models.sights import SightSpec, observation
+from quantd.models.observation.return_features import LOOKBACK, measure
+from quantd.models.observation.sight import SightSpec, observation
 
 WHERE = Path("benchmark")
 SPEC, ASSETS = SightSpec(), 20

@@ -17,11 +17,11 @@ import torch
 from stable_baselines3 import DQN, SAC
 from torch import Tensor
 
-from quantd.models.learners.agent import Report
 from quantd.models.learners.dqn import Dqn, DqnPlan
+from quantd.models.learners.on_policy import Report
+from quantd.models.learners.replay import SumTree
 from quantd.models.learners.sac import Sac, SacPlan
-from quantd.models.learners.sum_tree import SumTree
-from quantd.models.vector_env import Kind, Step
+from quantd.models.market.vector_env import Kind, Step
 
 OBSERVATION, POSITIONS, CHOICES, EPISODE = 64, 8, 8, 250
 

@@ -10,11 +10,11 @@ from time import perf_counter_ns
 import numpy as np
 
 from quantd.risk.assessment import Book, Settings, assess
-from quantd.risk.contributions import historical
-from quantd.risk.diversification import effective_bets_of
-from quantd.risk.measures import covariance
-from quantd.risk.stress import SHIPPED
-from quantd.risk.tails import ewma_covariance, filtered, ledoit_wolf
+from quantd.risk.measures.contributions import historical
+from quantd.risk.measures.diversification import effective_bets_of
+from quantd.risk.measures.portfolio import covariance
+from quantd.risk.measures.stress import SHIPPED
+from quantd.risk.measures.tails import ewma_covariance, filtered, ledoit_wolf
 from quantd.trading.instruments import Instrument, Universe
 
 SECTORS = ("energy", "financials", "health care", "information technology", "utilities", "gold", "crypto", "")

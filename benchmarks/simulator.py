@@ -170,12 +170,12 @@ if __name__ == "__main__":
         import torch
         from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv
 
-        from quantd.models.environments import Portfolio
-        from quantd.models.episodes import WHOLE, Episodes
-        from quantd.models.market import Market, market_of
-        from quantd.models.observations import observe
-        from quantd.models.panel import Panel
-        from quantd.models.simulator import Simulator
+        from quantd.models.history.panel import Panel
+        from quantd.models.market.environments import Portfolio
+        from quantd.models.market.episodes import WHOLE, Episodes
+        from quantd.models.market.simulator import Simulator
+        from quantd.models.market.tensors import Market, market_of
+        from quantd.models.observation.table import observe
     except ImportError as error:
         print(f"needs what `make test` installs: {error}")
         sys.exit(0)

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from hashlib import blake2b
 from pathlib import Path
 
-from quantd.adapters.store.projection import Projection
+from quantd.adapters.store.journal.writer import Batch
 from quantd.adapters.store.store import Store
-from quantd.adapters.store.writing import Batch
+from quantd.adapters.store.tables.projection import Projection
 from quantd.trading import codec
 from quantd.trading.effects import Ended, Filled
 from quantd.trading.events import SliceRef, Tick

@@ -9,9 +9,9 @@ from typing import Final
 import numpy as np
 from msgspec import Struct
 
-from quantd.adapters.store.reading import Decision, OrderNow, Reader
+from quantd.adapters.store.queries import Decision, OrderNow, Reader
 from quantd.daemon.limit_rows import reason_name, reason_text
-from quantd.daemon.overview import iso
+from quantd.trading.clock_text import instant_text
 from quantd.trading.orders import order_id, quantity_text
 
 _ADDRESS: Final = re.compile(r"d(\d{1,18})(?:\.(\d{1,4}))?(?::(.+))?")
@@ -158,7 +158,7 @@ def asked_lines(reader: Reader, decision: Decision) -> list[AskedLine]:
                 AskedLine(
                     address=address_of(decision, universe.symbols[k]),
                     ts=plan.ts,
-                    time=iso(plan.ts),
+                    time=instant_text(plan.ts),
                     who=who,
                     side="buy" if asked[k] > 0 else "sell",
                     symbol=universe.symbols[k],

@@ -9,9 +9,9 @@ from pathlib import Path
 from quantd.daemon.config import Agent, Config
 from quantd.daemon.config.rules import RebalanceTable, Sizing
 from quantd.daemon.policies import Apart, Inner, PolicyError, fit, load
-from quantd.models.learned.signing import KeyFault, artifacts_in, signature_fault
-from quantd.strategies.policies.rebalanced import CostAware, Rebalanced, RebalanceRules
-from quantd.strategies.policies.sized import RegimeExposure, Sized, SizingRules
+from quantd.models.artifacts.signature import KeyFault, artifacts_in, signature_fault
+from quantd.strategies.policies.rebalancing import CostAware, Rebalanced, RebalanceRules
+from quantd.strategies.policies.sizing import RegimeExposure, Sized, SizingRules
 from quantd.strategies.regimes import RegimeParams
 from quantd.trading.instruments import MICRO, Universe
 from quantd.trading.market import Floats

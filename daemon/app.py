@@ -14,20 +14,20 @@ import structlog
 
 from quantd.adapters.brokers.errors import VenueError
 from quantd.adapters.bus.commands import ANSWERS, COMMANDS
-from quantd.adapters.bus.embedded import BrokerUnavailable, EmbeddedBroker
+from quantd.adapters.bus.embedded_broker import BrokerUnavailable, EmbeddedBroker
 from quantd.adapters.bus.messages import Composer, Message, Standing
-from quantd.adapters.bus.mqtt import Listen, MqttBus, MqttSettings, address
 from quantd.adapters.bus.outbox import Lanes, StoredAlerts
 from quantd.adapters.bus.payloads import StatusState
+from quantd.adapters.bus.publisher import Listen, MqttBus, MqttSettings, address
 from quantd.adapters.bus.topics import root
 from quantd.adapters.feeds.errors import FeedError
 from quantd.adapters.feeds.source import SourceError
 from quantd.adapters.listener import FEWEST_DESCRIPTORS, descriptors
 from quantd.adapters.store.errors import StoreDamaged
-from quantd.adapters.store.projection import Projection
-from quantd.adapters.store.reading import Reader
+from quantd.adapters.store.queries import Reader
 from quantd.adapters.store.store import Store
-from quantd.adapters.store.verify import NEWEST
+from quantd.adapters.store.tables.projection import Projection
+from quantd.adapters.store.upkeep.verify import NEWEST
 from quantd.daemon import systemd
 from quantd.daemon.alerting import AlertFilter
 from quantd.daemon.api.server import Api
@@ -56,7 +56,6 @@ from quantd.daemon.mqtt_commands import MqttCommands, command_key
 from quantd.daemon.observability import configure
 from quantd.daemon.opening import begin
 from quantd.daemon.outside import Aside, Outside
-from quantd.daemon.overview import iso
 from quantd.daemon.past import NotKept, newest_snapshot, refold, save_config
 from quantd.daemon.permission import refusal
 from quantd.daemon.protection import bus_tls, embedded_settings, unenforced, unguarded
@@ -76,7 +75,8 @@ from quantd.daemon.watch import SILENCE_S, Sentry, watch_halt_file
 from quantd.daemon.watch import watch as watch_conditions
 from quantd.daemon.wire import Wire
 from quantd.daemon.worker import Apart, lacking
-from quantd.risk.limits import Reason
+from quantd.risk.limits.catalogue import Reason
+from quantd.trading.clock_text import instant_text
 from quantd.trading.codec import decode
 from quantd.trading.events import Operator, Reloaded, Started, Stopping
 from quantd.trading.orders import base36, quantity_text
@@ -546,7 +546,7 @@ async def monitoring(service: Service, interval_s: float) -> None:
         log.info(
             "risk",
             interval_s=interval_s,
-            time=iso(state.now),
+            time=instant_text(state.now),
             equity=state.equity_micro / 1e6,
             switch=state.switch.state,
             **{name: round(value, 4) for name in METRICS if (value := getattr(found, name)) is not None},

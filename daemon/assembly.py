@@ -5,7 +5,7 @@ A backtest, a paper run and a replay are assembled here alike; only what drives 
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from fractions import Fraction
 from hashlib import blake2b
 from itertools import chain
@@ -15,12 +15,12 @@ from typing import Final
 import structlog
 from msgspec.structs import replace
 
-from quantd.adapters.brokers.paper import Paper
+from quantd.adapters.brokers.paper.broker import Paper
 from quantd.adapters.calendars import sessions as calendar_sessions
 from quantd.adapters.feeds.errors import FeedError
-from quantd.adapters.feeds.files import span
-from quantd.adapters.feeds.macro import MacroFile, RateFile, series_digest
-from quantd.adapters.feeds.replay import Replay
+from quantd.adapters.feeds.recorded.bar_files import span
+from quantd.adapters.feeds.recorded.macro import MacroFile, RateFile, series_digest
+from quantd.adapters.feeds.recorded.replay import Replay
 from quantd.daemon.agent_policies import policy_of
 from quantd.daemon.config import Agent, Config
 from quantd.daemon.config import Limits as LimitKeys
@@ -36,8 +36,10 @@ from quantd.daemon.policies import Apart, PolicyError, answer
 from quantd.daemon.schedule import Schedule, Verdict, catch_up, due, stream
 from quantd.daemon.timeline import Item, due_agents, sample_ticks, timeline, with_due
 from quantd.daemon.wire import Wire
-from quantd.risk.limits import PROFILES, Correlation, Limits, Liquidity, Protective, Rate, Stress, Tail, override
-from quantd.risk.stress import SHIPPED, Shock
+from quantd.risk.limits.catalogue import Correlation, Limits, Liquidity, Protective, Rate, Stress, Tail, override
+from quantd.risk.limits.profiles import PROFILES
+from quantd.risk.measures.stress import SHIPPED, Shock
+from quantd.trading.clock_text import session_date
 from quantd.trading.effects import Ask
 from quantd.trading.events import Decided, Tick
 from quantd.trading.execution import Costs
@@ -635,13 +637,3 @@ def schedule_of(config: Config, number: int) -> Schedule:
         missed=table.missed,
         on_closed=table.on_closed,
     )
-
-
-def instant_text(ts: int) -> str:
-    """ISO 8601 UTC of an instant in ns."""
-    return datetime.fromtimestamp(ts / 1e9, UTC).isoformat().replace("+00:00", "Z")
-
-
-def session_date(ts: int) -> date:
-    """UTC date of an instant in ns."""
-    return datetime.fromtimestamp(ts / 1e9, UTC).date()

@@ -11,10 +11,10 @@ from quantd.daemon.engine.state import HOUSE, State
 from quantd.daemon.engine.valuation import realised_by_date
 from quantd.daemon.engine.watching import limits_of, market_context
 from quantd.risk.assessment import Assessment, Book, Settings, assess
-from quantd.risk.limits import Limits
-from quantd.risk.liquidity import PARTICIPATION
-from quantd.risk.realised import KEPT
-from quantd.risk.stress import SHIPPED
+from quantd.risk.limits.catalogue import Limits
+from quantd.risk.measures.liquidity import PARTICIPATION
+from quantd.risk.measures.stress import SHIPPED
+from quantd.risk.monitor.realised import KEPT
 
 METRICS: Final = {
     "volatility": "volatility_annual",

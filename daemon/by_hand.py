@@ -16,7 +16,7 @@ from quantd.daemon.engine.state import State
 from quantd.daemon.engine.switching import SWITCH_NAMES
 from quantd.daemon.overview import READY
 from quantd.daemon.service import Service
-from quantd.risk.limits import REASON_TEXT, Reason
+from quantd.risk.limits.catalogue import REASON_TEXT, Reason
 from quantd.risk.switch import RUN
 from quantd.trading.effects import Cancel, Effect, Planned, Publish
 from quantd.trading.events import Correction, Flow, Halted, Reconciled, Wished

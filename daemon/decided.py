@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from quantd.adapters.store.records import Records
+from quantd.adapters.store.journal.records import Records
 from quantd.daemon.assembly import Parts
 from quantd.daemon.listing import decision_line
 from quantd.trading.effects import Planned

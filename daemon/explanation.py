@@ -11,17 +11,18 @@ from typing import Final
 import numpy as np
 from msgspec import Struct
 
-from quantd.adapters.store.reading import Decision, OrderNow, Reader
+from quantd.adapters.store.queries import Decision, OrderNow, Reader
 from quantd.adapters.store.store import read_only
 from quantd.daemon.addresses import Found, address_of
 from quantd.daemon.engine.judged import Judged
 from quantd.daemon.exits import ExitPart, exits_of
 from quantd.daemon.limit_rows import Largest, LimitRow, largest_of, reason_name, reason_text, recorded_rows, rows_of
-from quantd.daemon.overview import SWITCH, iso
+from quantd.daemon.overview import SWITCH
 from quantd.daemon.refolded import Unavailable
 from quantd.daemon.shortfalls import Costed, Slices, of_order, of_whole, shortfalls
-from quantd.risk.limits import Limits
+from quantd.risk.limits.catalogue import Limits
 from quantd.trading.books import Ledger
+from quantd.trading.clock_text import instant_text
 from quantd.trading.codec import decode
 from quantd.trading.effects import AgentPlan, Crossed, Filled, Planned
 from quantd.trading.events import Action
@@ -151,9 +152,9 @@ def explain(
         run=reader.run.run,
         agent=order.order.agent if order is not None else "",
         decided=plan.ts,
-        time=iso(plan.ts),
+        time=instant_text(plan.ts),
         sample=plan.sample,
-        sample_time=iso(plan.sample),
+        sample_time=instant_text(plan.sample),
         number=plan.n,
         follow_up=plan.follow_up,
         switch=SWITCH[house.switch] if house is not None else "",
@@ -180,7 +181,7 @@ def explain(
         fills=[_fill(fill, order.order.side, price) for fill in fills] if order is not None else [],
         exits=exits_of(where, reader.run.run, plan, column, names, decision.seq),
         style=plan.portion.style if plan.portion is not None else "",
-        part_of=iso(plan.portion.decided) if plan.portion is not None and plan.portion.decided else "",
+        part_of=instant_text(plan.portion.decided) if plan.portion is not None and plan.portion.decided else "",
         shortfall=cost,
         whole=all_of_it,
     )
@@ -340,7 +341,7 @@ def _fill(fill: Fill, side: str, reference: float) -> FillPart:
     sign = 1.0 if side == "buy" else -1.0
     return FillPart(
         ts=fill.ts,
-        time=iso(fill.ts),
+        time=instant_text(fill.ts),
         qty=fill.qty,
         price=fill.price,
         fee=fill.fee,

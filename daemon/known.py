@@ -5,10 +5,10 @@ from typing import Final
 from quantd.daemon.config import Known
 from quantd.models.forests.params import NAME as LEARNED_ALLOCATION
 from quantd.models.forests.params import AllocationParams
-from quantd.risk.limits import PROFILES
+from quantd.risk.limits.profiles import PROFILES
 from quantd.strategies.policies import COMPOSITE_PARAMS, COMPOSITES, POLICIES, ParamsError
+from quantd.strategies.policies.feature_rank import SignalsParams
 from quantd.strategies.policies.fixed_mix import FixedMixParams
-from quantd.strategies.policies.signals import SignalsParams
 
 COMMON: Final = (
     "24/7", "XNYS", "XNAS", "NYSE", "NASDAQ", "XLON", "LSE", "XETR", "XFRA", "XPAR", "XAMS", "XSWX", "XMIL", "XMAD",

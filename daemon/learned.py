@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from quantd.daemon.engine.state import State
-from quantd.models.forests.policy import LearnedAllocation, Standing
+from quantd.models.forests.allocation import LearnedAllocation, Standing
 from quantd.strategies.policies.members import leaves_with_memory
 from quantd.trading.ports import Policy
 

@@ -7,9 +7,9 @@ from msgspec import Struct
 
 from quantd.daemon.engine.judged import Judged
 from quantd.daemon.limit_words import HOUR_NS, LIMIT_OF, WORDS, is_of, unit, words
-from quantd.risk.headroom import Figure, Most, figures_of, most, most_under, sent
-from quantd.risk.limits import REASON_TEXT, Limits, Reason
-from quantd.risk.standing import FLOORS
+from quantd.risk.limits.catalogue import REASON_TEXT, Limits, Reason
+from quantd.risk.limits.values import FLOORS
+from quantd.risk.pretrade.headroom import Figure, Most, figures_of, most, most_under, sent
 from quantd.trading.instruments import Universe
 from quantd.trading.orders import quantity_text
 

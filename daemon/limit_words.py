@@ -4,7 +4,7 @@ from collections.abc import Callable
 from math import isfinite
 from typing import Final, Literal, NamedTuple
 
-from quantd.risk.limits import Correlation, Limits, Reason, Tail
+from quantd.risk.limits.catalogue import Correlation, Limits, Reason, Tail
 
 Unit = Literal["share", "number", "money", "orders", "sessions", "hours", "none"]
 """share: a fraction, shown in percent; number: as it is; none: a limit that is kept or not, with nothing to measure."""

@@ -6,11 +6,12 @@ from typing import Final
 import numpy as np
 from msgspec import Struct
 
-from quantd.adapters.store.reading import Alert, EquityPoint, OrderNow, Reader, RiskPoint
+from quantd.adapters.store.queries import Alert, EquityPoint, OrderNow, Reader, RiskPoint
 from quantd.daemon.histories import Allocation
 from quantd.daemon.limit_rows import reason_name
-from quantd.daemon.overview import LimitNow, iso, limit_now
+from quantd.daemon.overview import LimitNow, limit_now
 from quantd.daemon.shortfalls import Costed
+from quantd.trading.clock_text import instant_text
 from quantd.trading.effects import Planned
 from quantd.trading.instruments import Universe
 from quantd.trading.orders import Fill, quantity_text
@@ -136,13 +137,13 @@ class DecisionLine(Struct, frozen=True):
 def order_line(row: OrderNow, shortfall: Costed | None = None) -> OrderLine:
     o = row.order
     return OrderLine(
-        o.id, o.ts, iso(o.ts), o.symbol, o.side, o.qty, o.limit, o.state, row.filled, reason_name(int(o.reason or 0)),
-        o.agent, iso(row.ended_ts), row.note, shortfall,
+        o.id, o.ts, instant_text(o.ts), o.symbol, o.side, o.qty, o.limit, o.state, row.filled, reason_name(int(o.reason or 0)),
+        o.agent, instant_text(row.ended_ts), row.note, shortfall,
     )  # fmt: skip
 
 
 def fill_line(f: Fill) -> FillLine:
-    return FillLine(f.ts, iso(f.ts), f.order, f.symbol, f.side, f.qty, f.price, f.fee, f.agent)
+    return FillLine(f.ts, instant_text(f.ts), f.order, f.symbol, f.side, f.qty, f.price, f.fee, f.agent)
 
 
 def equity_line(
@@ -151,7 +152,7 @@ def equity_line(
     """`shadows`: instant -> equity of each shadow, by name."""
     books = dict(zip((*names, "unallocated"), p.books, strict=False))
     beside = dict((shadows or {}).get(p.ts, {}))
-    return EquityLine(p.ts, iso(p.ts), p.equity, p.cash, p.gross, p.drawdown, books, beside)
+    return EquityLine(p.ts, instant_text(p.ts), p.equity, p.cash, p.gross, p.drawdown, books, beside)
 
 
 def shadow_books(reader: Reader, names: Iterable[str], since: int = 0) -> dict[int, dict[str, str]]:
@@ -164,7 +165,7 @@ def shadow_books(reader: Reader, names: Iterable[str], since: int = 0) -> dict[i
 
 
 def alert_line(a: Alert) -> AlertLine:
-    return AlertLine(a.seq, a.ts, iso(a.ts), a.level, a.kind, a.text, a.symbol, a.agent, a.value, a.bound)
+    return AlertLine(a.seq, a.ts, instant_text(a.ts), a.level, a.kind, a.text, a.symbol, a.agent, a.value, a.bound)
 
 
 def risk_line(point: RiskPoint) -> RiskLine:
@@ -173,7 +174,7 @@ def risk_line(point: RiskPoint) -> RiskLine:
         limit_now(key, nan if value is None else value, nan if bound is None else bound)
         for key, (value, bound) in sorted(point.measures.items())
     ]
-    return RiskLine(point.ts, iso(point.ts), point.kind, limits)
+    return RiskLine(point.ts, instant_text(point.ts), point.kind, limits)
 
 
 def allocation_line(found: Allocation, universe: Universe, names: Sequence[str]) -> AllocationLine:
@@ -182,7 +183,7 @@ def allocation_line(found: Allocation, universe: Universe, names: Sequence[str])
         weights = np.frombuffer(data, dtype="<f8")
         held = {universe.symbols[k]: float(weights[k]) for k in np.flatnonzero(weights).tolist()}
         agents[names[agent] if agent < len(names) else str(agent)] = Portion(scale, held)
-    return AllocationLine(found.ts, iso(found.ts), agents)
+    return AllocationLine(found.ts, instant_text(found.ts), agents)
 
 
 def decision_line(plan: Planned, universe: Universe, names: Sequence[str], address: str = "") -> DecisionLine:
@@ -212,7 +213,7 @@ def decision_line(plan: Planned, universe: Universe, names: Sequence[str], addre
             )
         )
     return DecisionLine(
-        address, plan.ts, iso(plan.ts), plan.sample, plan.n, plan.follow_up, wishes, amounts(plan.crossed), amounts(plan.net),
+        address, plan.ts, instant_text(plan.ts), plan.sample, plan.n, plan.follow_up, wishes, amounts(plan.crossed), amounts(plan.net),
         amounts(plan.allowed), reasons(plan.reason),
     )  # fmt: skip
 

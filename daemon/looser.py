@@ -8,7 +8,8 @@ from quantd import bundled
 from quantd.daemon.assembly import limits_of, shocks_of
 from quantd.daemon.config import Config, load
 from quantd.daemon.known import known_names
-from quantd.risk.limits import PROFILES, Limits, override, tightest
+from quantd.risk.limits.catalogue import Limits, override, tightest
+from quantd.risk.limits.profiles import PROFILES
 
 WITHOUT_PROFILE: Final = "balanced"
 """What an agent without a profile is held to."""

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import msgspec
 
-from quantd.adapters.feeds.http_json import HttpMapping, Signature
-from quantd.adapters.feeds.limited import Rate
+from quantd.adapters.feeds.sources.http import HttpMapping, Signature
+from quantd.adapters.pace import Rate
 
 
 class MappingWrong(ValueError):

@@ -3,12 +3,13 @@ were put aside."""
 
 import msgspec
 
-from quantd.adapters.store.writing import BadBar
-from quantd.daemon.assembly import Assembly, Parts, instant_text
+from quantd.adapters.store.journal.writer import BadBar
+from quantd.daemon.assembly import Assembly, Parts
 from quantd.daemon.config import Config, digest
 from quantd.daemon.engine.freezing import in_force
 from quantd.daemon.loop import Shell
 from quantd.daemon.version import blas_name, code_version, lock_hash
+from quantd.trading.clock_text import instant_text
 from quantd.trading.events import Carried, Condition, Reloaded, Started
 from quantd.trading.ports import Policy, leaves
 

@@ -12,9 +12,9 @@ import numpy as np
 import structlog
 
 from quantd.adapters.brokers.errors import VenueError
+from quantd.adapters.feeds.bars.checks import BadBar
 from quantd.adapters.feeds.source import TellsHalts
-from quantd.adapters.feeds.validated import BadBar
-from quantd.adapters.store.writing import BadBar as StoredBadBar
+from quantd.adapters.store.journal.writer import BadBar as StoredBadBar
 from quantd.daemon.assembly import Parts
 from quantd.daemon.engine.settling import difference
 from quantd.daemon.engine.state import State

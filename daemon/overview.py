@@ -4,7 +4,6 @@ Read between two steps, on the loop that steps; money and quantities are exact t
 """
 
 import time
-from datetime import UTC, datetime, timedelta
 from math import isfinite
 from typing import Final
 
@@ -22,24 +21,16 @@ from quantd.daemon.limit_words import HOUR_NS, unit, words
 from quantd.daemon.service import Service
 from quantd.daemon.version import VERSION
 from quantd.daemon.worker import lacking
-from quantd.risk.limits import Limits
-from quantd.risk.monitor import UNWATCHED, floor_usage
-from quantd.risk.standing import FLOORS
+from quantd.risk.limits.catalogue import Limits
+from quantd.risk.limits.values import FLOORS
+from quantd.risk.monitor.levels import UNWATCHED, floor_usage
+from quantd.trading.clock_text import instant_text
 from quantd.trading.instruments import MICRO
 from quantd.trading.orders import money_text, price_text, quantity_text
 
 SWITCH: Final = ("RUN", "REDUCE", "HALT")
 READY: Final = frozenset({"running", "ended"})
 """States of the service in which it takes bars and commands."""
-
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-def iso(ts_ns: int) -> str:
-    """ISO 8601 UTC of an instant; empty for none."""
-    if not ts_ns:
-        return ""
-    return (_EPOCH + timedelta(microseconds=ts_ns // 1000)).isoformat().replace("+00:00", "Z")
 
 
 class LimitNow(Struct, frozen=True):
@@ -161,8 +152,8 @@ def overview(service: Service, parts: Parts, config: Config) -> Overview:
         status=service.status,
         ready=service.status in READY,
         ts=shell.ts,
-        time=iso(shell.ts),
-        session=iso(session)[:10],
+        time=instant_text(shell.ts),
+        session=instant_text(session)[:10],
         zone=parts.sessions[state.universe.calendar].zone,
         currency=state.universe.currency,
         switch=SWITCH[state.switch.state],

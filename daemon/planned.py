@@ -15,10 +15,11 @@ from quantd.daemon.engine.judged import Judged
 from quantd.daemon.engine.parents import WORKED
 from quantd.daemon.engine.state import HOUSE, Rules, State
 from quantd.daemon.limit_rows import LimitRow, in_order, largest_of, reason_name, reason_text, row
-from quantd.daemon.overview import SWITCH, iso
-from quantd.risk.headroom import figures
+from quantd.daemon.overview import SWITCH
+from quantd.risk.pretrade.headroom import figures
 from quantd.risk.switch import HALT
 from quantd.strategies.allocators.allocation import Allocation, allocation
+from quantd.trading.clock_text import instant_text
 from quantd.trading.effects import Ask, Cancel, Effect, Planned
 from quantd.trading.events import Decided
 from quantd.trading.execution import RATE_ONE, Costs, commission_micro, commission_ratio, impact_rate
@@ -124,7 +125,7 @@ def plan_now(rules: Rules, frozen: bytes, answer: Answer, costs: Costs, run: str
     return PlanNow(
         run=run,
         ts=state.now,
-        time=iso(state.now),
+        time=instant_text(state.now),
         switch=SWITCH[state.switch.state],
         note=note,
         answers=told,

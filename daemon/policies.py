@@ -68,9 +68,9 @@ def _found(name: str, params: Mapping[str, object], folder: Path, depth: int, ap
         make = load_user_policy if apart is None else apart.file
         return make(folder / path, attribute or "act", params)
     # ONNX Runtime comes with them, which a policy file's own process is spared
+    from quantd.models.artifacts.loader import load_artifact
+    from quantd.models.forests.allocation import make_learned_allocation
     from quantd.models.forests.params import NAME as LEARNED_ALLOCATION
-    from quantd.models.forests.policy import make_learned_allocation
-    from quantd.models.loading import load_artifact
 
     if name == LEARNED_ALLOCATION:
         return make_learned_allocation(params, lambda called: artifact_folder(called, folder))
@@ -141,7 +141,7 @@ def artifact_folder(name: str, folder: Path) -> Path:
     """Where a configuration in `folder` finds the artifact `name`, or the version that it points to: beside itself, else among those
     that came with quantd. Raises ArtifactError for a name that points nowhere."""
     from quantd.bundled import find
-    from quantd.models.versions import resolved
+    from quantd.models.artifacts.versions import resolved
 
     found = resolved(find(name, folder))
     return found if (found / "manifest.json").is_file() else folder / name

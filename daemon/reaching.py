@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from quantd.adapters.brokers.errors import VenueError
-from quantd.adapters.feeds.cached import Cached
-from quantd.adapters.feeds.fallback import Fallback
-from quantd.adapters.feeds.forming import PutAside
-from quantd.adapters.feeds.live import Live
-from quantd.adapters.feeds.resample import Resampled, ResampledStream
-from quantd.adapters.feeds.retried import Retried
+from quantd.adapters.feeds.bars.stamps import interval_ns
+from quantd.adapters.feeds.live.feed import Live
+from quantd.adapters.feeds.live.slice_builder import PutAside
 from quantd.adapters.feeds.source import Source, SourceError
-from quantd.adapters.feeds.stamps import interval_ns
+from quantd.adapters.feeds.wrappers.cache import Cached
+from quantd.adapters.feeds.wrappers.fallback import Fallback
+from quantd.adapters.feeds.wrappers.interval import Resampled, ResampledStream
+from quantd.adapters.feeds.wrappers.retry import Retried
 from quantd.adapters.store.lease import account_key
 from quantd.daemon.assembly import Parts, interval_text
 from quantd.daemon.config import Config, Mistake, secret
@@ -175,8 +175,8 @@ def venue_of(parts: Parts, run: str) -> Broker | None:
     table, live = parts.config.broker, parts.config.quantd.mode == "live"
     timeout_s, settle_s = table.timeout_ns / 1e9, table.settle_ns / 1e9
     if table.kind == "alpaca":
-        from quantd.adapters.brokers.alpaca import Alpaca
-        from quantd.adapters.brokers.alpaca_rest import AlpacaSettings
+        from quantd.adapters.brokers.alpaca.broker import Alpaca
+        from quantd.adapters.brokers.alpaca.connection import AlpacaSettings
 
         key, hidden = alpaca_keys()
         if not (key and hidden):
@@ -192,8 +192,8 @@ def venue_of(parts: Parts, run: str) -> Broker | None:
         )
         return Alpaca(settings, parts.universe, run)
     if table.kind == "ccxt":
-        from quantd.adapters.brokers.crypto import Crypto
-        from quantd.adapters.brokers.crypto_settings import CryptoSettings
+        from quantd.adapters.brokers.ccxt.broker import Crypto
+        from quantd.adapters.brokers.ccxt.connection import CryptoSettings
 
         return Crypto(CryptoSettings(access_of(parts.config), settle_s=settle_s), parts.universe, run)
     return None

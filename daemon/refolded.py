@@ -13,8 +13,8 @@ import msgspec
 from quantd.adapters.calendars import UnknownCalendar
 from quantd.adapters.feeds.errors import FeedError
 from quantd.adapters.store.errors import StoreError
-from quantd.adapters.store.reading import Decision
-from quantd.adapters.store.records import Records
+from quantd.adapters.store.journal.records import Records
+from quantd.adapters.store.queries import Decision
 from quantd.daemon.assembly import Parts, parts_of
 from quantd.daemon.config import Config, ConfigError, digest
 from quantd.daemon.engine.judged import Judged

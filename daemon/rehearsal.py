@@ -11,10 +11,10 @@ from typing import Final
 
 from aiomqtt import MqttError
 
-from quantd.adapters.bus.client import BusClient
-from quantd.adapters.bus.embedded import BrokerUnavailable, EmbeddedBroker
+from quantd.adapters.bus.embedded_broker import BrokerUnavailable, EmbeddedBroker
 from quantd.adapters.bus.messages import Composer
-from quantd.adapters.bus.mqtt import Tls, address
+from quantd.adapters.bus.mqtt_client import BusClient
+from quantd.adapters.bus.publisher import Tls, address
 from quantd.adapters.bus.topics import root
 from quantd.adapters.store.store import Store
 from quantd.daemon.alerting import AlertFilter

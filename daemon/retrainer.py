@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from quantd.models.artifacts import ArtifactError
+from quantd.models.artifacts.manifest import ArtifactError
 
 
 class Order(Struct, frozen=True):
@@ -55,8 +55,8 @@ def carried_out(order: Order) -> Answer:
     missing = [name for name in ("torch", "onnx", "safetensors") if find_spec(name) is None]
     if missing:
         return Answer(failed=f"training needs {', '.join(missing)}: install quantd with its extra `train`")
-    from quantd.models.retraining.again import Asked, retrain
-    from quantd.models.retraining.judging import Rule
+    from quantd.models.retraining.challenge import Rule
+    from quantd.models.retraining.refit import Asked, retrain
 
     folder = Path(order.folder)
     asked = Asked(

@@ -24,8 +24,8 @@ from quantd.daemon.policies import artifact_folder
 from quantd.daemon.retrainer import Answer, Order
 from quantd.daemon.schedule import Schedule, due
 from quantd.daemon.service import Service
-from quantd.models.artifacts import MANIFEST, ArtifactError
-from quantd.models.versions import CURRENT, resolved
+from quantd.models.artifacts.manifest import MANIFEST, ArtifactError
+from quantd.models.artifacts.versions import CURRENT, resolved
 from quantd.trading.events import Retrained
 from quantd.trading.sessions import Sessions
 

@@ -15,9 +15,9 @@ from quantd.daemon.engine.watching import market_context, state_losses
 from quantd.daemon.limit_rows import bound_of, largest
 from quantd.daemon.limit_words import LIMIT_OF, WORDS, off, words
 from quantd.daemon.overview import SWITCH, LimitNow, limit_now
-from quantd.risk.gate import Account, Context
-from quantd.risk.headroom import Figure, figures, most
-from quantd.risk.limits import Limits, Reason
+from quantd.risk.limits.catalogue import Limits, Reason
+from quantd.risk.pretrade.gate import Account, Context
+from quantd.risk.pretrade.headroom import Figure, figures, most
 from quantd.trading.orders import price_text, quantity_text
 
 

@@ -16,9 +16,9 @@ import structlog
 
 from quantd.adapters.bus.messages import Composer, Message
 from quantd.adapters.store.errors import Fenced, StoreError, StoreFull
-from quantd.adapters.store.projection import OUTBOX, Projection, Rows
+from quantd.adapters.store.journal.writer import BadBar, Batch, SnapshotOf
 from quantd.adapters.store.store import Store
-from quantd.adapters.store.writing import BadBar, Batch, SnapshotOf
+from quantd.adapters.store.tables.projection import OUTBOX, Projection, Rows
 from quantd.daemon.alerting import AlertFilter
 from quantd.daemon.config import Config
 from quantd.daemon.deadline import Deadline

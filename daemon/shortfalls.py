@@ -12,8 +12,8 @@ import msgspec
 import numpy as np
 from msgspec import Struct
 
-from quantd.adapters.store.reading import Reader
-from quantd.adapters.store.records import Records
+from quantd.adapters.store.journal.records import Records
+from quantd.adapters.store.queries import Reader
 from quantd.trading.codec import Entry, decode, slice_of
 from quantd.trading.effects import Ended, Filled, Planned, Worked
 from quantd.trading.events import Action, Bars, SliceRef

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from quantd.adapters.feeds.bars.stamps import UNITS_NS, interval_ns
 from quantd.adapters.feeds.source import Source, SourceError, Stream
-from quantd.adapters.feeds.stamps import UNITS_NS, interval_ns
 from quantd.daemon.config import secret
 from quantd.daemon.mapping import read_mapping
 from quantd.trading.instruments import Universe
 
 if TYPE_CHECKING:
-    from quantd.adapters.feeds.alpaca_bars import StockFeed
+    from quantd.adapters.feeds.sources.alpaca import StockFeed
 
 KINDS: Final = ("yfinance", "alpaca", "ccxt", "http")
 
@@ -46,7 +46,7 @@ def source_of(vendor: Vendor, universe: Universe, interval: str) -> Source:
     """The vendor, not yet asked for anything. Raises SourceError, and MappingWrong for a mapping that cannot be read."""
     match vendor.kind:
         case "yfinance":
-            from quantd.adapters.feeds.yahoo import YahooSource
+            from quantd.adapters.feeds.sources.yfinance import YahooSource
 
             return YahooSource(
                 universe,
@@ -57,7 +57,7 @@ def source_of(vendor: Vendor, universe: Universe, interval: str) -> Source:
                 told=vendor.told,
             )
         case "alpaca":
-            from quantd.adapters.feeds.alpaca_bars import DATA_URL, AlpacaBars
+            from quantd.adapters.feeds.sources.alpaca import DATA_URL, AlpacaBars
 
             key, hidden = alpaca_keys()
             return AlpacaBars(
@@ -66,11 +66,11 @@ def source_of(vendor: Vendor, universe: Universe, interval: str) -> Source:
             )  # fmt: skip
         case "ccxt":
             from quantd.adapters.exchange.client import Access
-            from quantd.adapters.feeds.crypto import CryptoSource
+            from quantd.adapters.feeds.sources.ccxt import CryptoSource
 
             return CryptoSource(Access(vendor.venue, url=vendor.url or None), universe, interval)
         case "http":
-            from quantd.adapters.feeds.http_json import HttpSource
+            from quantd.adapters.feeds.sources.http import HttpSource
 
             if vendor.mapping is None:
                 raise SourceError("http", "it needs a mapping", "docs/operate/feeds.md has examples", again=False)
@@ -83,15 +83,15 @@ def stream_of(vendor: Vendor, universe: Universe, interval: str) -> Stream | Non
     """The same vendor's bars as they are made; None where it sends none of this interval. An exchange of ccxt that sends none says
     so when it is listened to: it is known only then."""
     if vendor.kind == "alpaca" and interval_ns(interval) == MINUTE_NS:
-        from quantd.adapters.feeds.alpaca_stream import STREAM_URL, AlpacaStream
+        from quantd.adapters.feeds.sources.alpaca_stream import STREAM_URL, AlpacaStream
 
         key, hidden = alpaca_keys()
         url = vendor.url.replace("http", "ws", 1) if vendor.url else STREAM_URL
         return AlpacaStream(universe, key=key, secret=hidden, feed=vendor.plan, crypto=_pairs(universe), url=url)
     if vendor.kind == "ccxt":
         from quantd.adapters.exchange.client import Access
-        from quantd.adapters.feeds.completed import Completed
-        from quantd.adapters.feeds.crypto import CryptoSource
+        from quantd.adapters.feeds.sources.ccxt import CryptoSource
+        from quantd.adapters.feeds.wrappers.completion import Completed
 
         return Completed(CryptoSource(Access(vendor.venue, url=vendor.url or None), universe, interval).stream())
     return None

@@ -14,8 +14,9 @@ from quantd.daemon.assembly import Assembly, Parts
 from quantd.daemon.config import Config
 from quantd.daemon.decided import decided, newest_plans
 from quantd.daemon.escapes import ESCAPES, visible
-from quantd.daemon.overview import AgentNow, LimitNow, Overview, iso, overview
+from quantd.daemon.overview import AgentNow, LimitNow, Overview, overview
 from quantd.daemon.service import Service
+from quantd.trading.clock_text import instant_text
 from quantd.trading.effects import Publish
 from quantd.trading.ports import leaves
 
@@ -63,7 +64,7 @@ def header(service: Service, parts: Parts, config: Config, api_url: str, bus_url
     feed, broker = config.feed, config.broker
     market = f"{feed.kind} {feed.venue}".strip()
     if isinstance(parts, Assembly):
-        first, last = iso(parts.start_ns)[:10], iso(parts.feed.last_ts)[:10]
+        first, last = instant_text(parts.start_ns)[:10], instant_text(parts.feed.last_ts)[:10]
         market = f"replay of {parts.universe.size} symbols, {first} to {last}, {feed.pace.replace('/s', ' sessions/s')}"
     cash = f"{broker.cash_micro / 1e6:,.2f} {config.universe.currency}"
     return [
@@ -80,9 +81,9 @@ def notes(service: Service, parts: Parts) -> list[str]:
     found = []
     window = trained_until(parts)
     if window and parts.start_ns < window:
-        found.append(f"note: bars up to {iso(window)[:10]} are in the training window of a learned policy")
+        found.append(f"note: bars up to {instant_text(window)[:10]} are in the training window of a learned policy")
     if isinstance(parts, Assembly) and service.shell.ts >= (last := parts.feed.last_ts):
-        text = f"this run has seen its whole market, to {iso(last)[:10]}"
+        text = f"this run has seen its whole market, to {instant_text(last)[:10]}"
         found.append(f"{text}; `quantd run --fresh` begins a new one")
     return found
 

@@ -9,8 +9,8 @@ from typing import Final
 import numpy as np
 import structlog
 
-from quantd.daemon.assembly import instant_text as iso
-from quantd.risk.limits import Reason
+from quantd.risk.limits.catalogue import Reason
+from quantd.trading.clock_text import instant_text as iso
 from quantd.trading.effects import Effect, Ended, Filled, Planned, Publish, Valued
 from quantd.trading.events import Decided, Event, Tick
 from quantd.trading.instruments import MICRO, NANO, Universe

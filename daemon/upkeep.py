@@ -5,9 +5,9 @@ import time
 from pathlib import Path
 from typing import Final
 
-from quantd.adapters.store.backup import backup
-from quantd.adapters.store.compaction import Keep
+from quantd.adapters.store.journal.compaction import Keep
 from quantd.adapters.store.store import Store
+from quantd.adapters.store.upkeep.backup import backup
 from quantd.daemon.config import Config
 from quantd.daemon.service import Service
 

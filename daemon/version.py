@@ -13,8 +13,8 @@ from quantd import bundled
 VERSION = "0.1.0"
 
 _DECIDES = (
-    "trading", "strategies", "risk", "models/features.py", "models/forests", "models/learned/ensembles.py",
-    "models/learned/manifest.py", "models/learned/runtime.py", "models/loading.py", "models/runtime.py", "models/sights.py",
+    "trading", "strategies", "risk", "models/observation/return_features.py", "models/forests", "models/artifacts/ensemble.py",
+    "models/artifacts/agent_manifest.py", "models/artifacts/agent_policy.py", "models/artifacts/loader.py", "models/artifacts/runtime.py", "models/observation/sight.py",
     "adapters/brokers", "daemon/engine", "daemon/loop.py", "daemon/timeline.py", "daemon/policies.py", "daemon/digest.py", "daemon/tally.py",
 )  # fmt: skip
 """Packages and modules that a replay depends on."""

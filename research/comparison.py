@@ -15,8 +15,8 @@ from quantd.daemon.assembly import Assembly, rules_of, schedule_of
 from quantd.daemon.config import Agent
 from quantd.daemon.config.schema import Schedule
 from quantd.daemon.loop import Log, Shell
-from quantd.research.record import Record
-from quantd.risk.limits import Limits
+from quantd.research.run_record import Record
+from quantd.risk.limits.catalogue import Limits
 from quantd.strategies.policies import POLICIES
 from quantd.trading.events import Tick
 from quantd.trading.execution import Costs

@@ -18,14 +18,15 @@ import numpy as np
 import polars as pl
 from msgspec import Struct
 
-from quantd.adapters.brokers.paper import Paper
-from quantd.adapters.feeds.replay import Replay
-from quantd.daemon.assembly import Assembly, assemble, session_date
+from quantd.adapters.brokers.paper.broker import Paper
+from quantd.adapters.feeds.recorded.replay import Replay
+from quantd.daemon.assembly import Assembly, assemble
 from quantd.daemon.config import Agent, Config, Risk
 from quantd.daemon.engine.state import State
 from quantd.daemon.loop import Shell
 from quantd.daemon.policies import answer, load
-from quantd.research.audit import watching
+from quantd.research.file_audit import watching
+from quantd.trading.clock_text import session_date
 from quantd.trading.effects import Ask
 from quantd.trading.events import Decided
 from quantd.trading.execution import Costs

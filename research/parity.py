@@ -15,9 +15,9 @@ from msgspec import Struct, structs
 from quantd.daemon.assembly import Assembly, Parts
 from quantd.daemon.engine.state import State
 from quantd.daemon.loop import Shell
-from quantd.daemon.overview import iso
 from quantd.daemon.policies import answer
 from quantd.daemon.timeline import Item, time_of
+from quantd.trading.clock_text import instant_text
 from quantd.trading.codec import Entry, decode, encode, slice_of
 from quantd.trading.effects import Ask, Effect, Ended, Filled, Planned
 from quantd.trading.events import (
@@ -330,7 +330,7 @@ def _difference(
     return Difference(
         decision=decision_id(key[0], "house", symbol),
         ts=ts,
-        time=iso(ts),
+        time=instant_text(ts),
         symbol=symbol,
         run=_side(one, lot),
         backtest=_side(two, lot),

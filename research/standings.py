@@ -7,9 +7,9 @@ from typing import Final
 
 from msgspec import Struct
 
-from quantd.daemon.assembly import Assembly, session_date
-from quantd.research.bootstrap import CONFIDENCE, sharpe_intervals
+from quantd.daemon.assembly import Assembly
 from quantd.research.comparison import NAME, Drive, alone, min_trade, recorded, require_same
+from quantd.research.sharpe_intervals import CONFIDENCE, sharpe_intervals
 from quantd.research.trials import Trial
 from quantd.research.verdict import (
     TURNOVER_DEFINITION,
@@ -23,6 +23,7 @@ from quantd.research.verdict import (
     span,
     trained,
 )
+from quantd.trading.clock_text import session_date
 from quantd.trading.effects import Ask, Effect, Publish
 from quantd.trading.events import Decided, Event
 from quantd.trading.ports import Policy

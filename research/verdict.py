@@ -9,8 +9,7 @@ from typing import Final
 import numpy as np
 from msgspec import Struct
 
-from quantd.daemon.assembly import Assembly, session_date
-from quantd.research.bootstrap import BLOCK_RULE, CONFIDENCE, RESAMPLES, SEED, Interval, Intervals, sharpe_intervals
+from quantd.daemon.assembly import Assembly
 from quantd.research.comparison import (
     Drive,
     Settings,
@@ -21,10 +20,20 @@ from quantd.research.comparison import (
     require_same,
     settings_of,
 )
-from quantd.research.deflated import deflated_sharpe
-from quantd.research.metrics import Metrics, metrics_of
-from quantd.research.record import Record
+from quantd.research.deflated_sharpe import deflated_sharpe
+from quantd.research.run_metrics import Metrics, metrics_of
+from quantd.research.run_record import Record
+from quantd.research.sharpe_intervals import (
+    BLOCK_RULE,
+    CONFIDENCE,
+    RESAMPLES,
+    SEED,
+    Interval,
+    Intervals,
+    sharpe_intervals,
+)
 from quantd.research.trials import Trial, TrialsDamaged, note_trial, trial_digest
+from quantd.trading.clock_text import session_date
 from quantd.trading.instruments import MICRO
 from quantd.trading.market import Floats
 from quantd.trading.ports import Policy, leaves

@@ -7,10 +7,10 @@ import numpy as np
 from msgspec import Struct, field
 from numpy.typing import NDArray
 
-from quantd.risk import contributions
-from quantd.risk.diversification import diversification_ratio, effective_bets_of
-from quantd.risk.liquidity import PARTICIPATION, book_days, unwind_days
-from quantd.risk.measures import (
+from quantd.risk.measures import contributions
+from quantd.risk.measures.diversification import diversification_ratio, effective_bets_of
+from quantd.risk.measures.liquidity import PARTICIPATION, book_days, unwind_days
+from quantd.risk.measures.portfolio import (
     SAMPLES_PER_YEAR,
     Floats,
     beta,
@@ -21,8 +21,8 @@ from quantd.risk.measures import (
     historical_cvar,
     historical_var,
 )
-from quantd.risk.stress import Shock, shock_returns, stress_losses, worst_stress
-from quantd.risk.tails import (
+from quantd.risk.measures.stress import Shock, shock_returns, stress_losses, worst_stress
+from quantd.risk.measures.tails import (
     DECAY,
     cornish_fisher,
     ewma_deviation,

@@ -9,12 +9,12 @@ from math import inf, sqrt
 import numpy as np
 from numpy.typing import NDArray
 
-from quantd.risk.case import SLACK, Case, Extent
-from quantd.risk.context import Floats, Spread
-from quantd.risk.limits import Reason
-from quantd.risk.measures import worst_of
+from quantd.risk.limits.case import SLACK, Case, Extent
+from quantd.risk.limits.catalogue import Reason
+from quantd.risk.limits.context import Floats, Spread
+from quantd.risk.limits.kinds import Row, TailLimit
+from quantd.risk.measures.portfolio import worst_of
 from quantd.risk.pairs import pair_equity
-from quantd.risk.rules import Row, TailLimit
 
 Codes = NDArray[np.int8]
 

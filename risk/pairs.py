@@ -6,9 +6,9 @@ positions always comply when larger ones do.
 
 import numpy as np
 
-from quantd.risk.case import SLACK, Case, Extent
-from quantd.risk.context import Bools, Floats
-from quantd.risk.limits import Correlation
+from quantd.risk.limits.case import SLACK, Case, Extent
+from quantd.risk.limits.catalogue import Correlation
+from quantd.risk.limits.context import Bools, Floats
 
 
 def joint_bound(spec: Correlation) -> float:

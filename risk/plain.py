@@ -10,12 +10,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from quantd.risk.case import SLACK, Account
-from quantd.risk.context import Bools, Context, Floats, Scenarios
-from quantd.risk.limits import Correlation, Reason
-from quantd.risk.measures import least, most, total
+from quantd.risk.limits.case import SLACK, Account
+from quantd.risk.limits.catalogue import Correlation, Reason
+from quantd.risk.limits.context import Bools, Context, Floats, Scenarios
+from quantd.risk.limits.ruleset import CAPS, KNOWN_CAPS, Rules
+from quantd.risk.measures.portfolio import least, most, total
 from quantd.risk.pairs import joint_bound
-from quantd.risk.rules import CAPS, KNOWN_CAPS, Rules
 
 Codes = NDArray[np.int8]
 

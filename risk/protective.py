@@ -8,8 +8,8 @@ from typing import Final, Literal, NamedTuple
 
 import numpy as np
 
-from quantd.risk.context import Bools, Floats
-from quantd.risk.limits import Protective
+from quantd.risk.limits.catalogue import Protective
+from quantd.risk.limits.context import Bools, Floats
 from quantd.trading.instruments import MICRO
 
 Kind = Literal["stop_loss", "take_profit", "trailing_stop"]

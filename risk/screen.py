@@ -13,7 +13,7 @@ Let a held price be g_i times what it was, low <= g_i <= high, and equity E wher
 - a row that came since loses, at the exposures of its own day, what equity lost on that day. At those of now it
   differs by at most (high / low - 1) times what was moved: (highest - lowest) times the gross exposure;
 - a row that left can only lower a tail: the lower ends are those of the rows that cannot have left yet.
-`quantd.risk.monitor.band` leaves more room at the edges of a level than floats are rounded by.
+`quantd.risk.monitor.levels.band` leaves more room at the edges of a level than floats are rounded by.
 """
 
 from collections.abc import Callable
@@ -24,12 +24,13 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from quantd.risk.context import Context, Floats, Scenarios
-from quantd.risk.limits import Correlation, Limits
-from quantd.risk.measures import SAMPLES_PER_YEAR, tail_count
-from quantd.risk.monitor import NONE, UNWATCHED, band
-from quantd.risk.rules import Rules, TailLimit, rules_of
-from quantd.risk.standing import Values, scenarios_of
+from quantd.risk.limits.catalogue import Correlation, Limits
+from quantd.risk.limits.context import Context, Floats, Scenarios
+from quantd.risk.limits.kinds import TailLimit
+from quantd.risk.limits.ruleset import Rules, rules_of
+from quantd.risk.limits.values import Values, scenarios_of
+from quantd.risk.measures.portfolio import SAMPLES_PER_YEAR, tail_count
+from quantd.risk.monitor.levels import NONE, UNWATCHED, band
 
 SAMPLES: Final = 25
 """Samples a screen may serve before the book is measured again."""

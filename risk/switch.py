@@ -8,8 +8,8 @@ from typing import Final
 
 from msgspec import Struct
 
-from quantd.risk.limits import DAY_NS, Limits
-from quantd.risk.measures import drawdown
+from quantd.risk.limits.catalogue import DAY_NS, Limits
+from quantd.risk.measures.portfolio import drawdown
 
 RUN: Final = 0
 """All that complies passes."""

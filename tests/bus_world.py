@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import ClassVar
 
-from quantd.adapters.bus.mqtt import Outgoing
+from quantd.adapters.bus.publisher import Outgoing
 from tests.services import require
 
 

@@ -5,12 +5,12 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 from msgspec.structs import replace
 
-from quantd.adapters.brokers.paper import Paper
+from quantd.adapters.brokers.paper.broker import Paper
 from quantd.daemon.engine.state import AgentRules, Rules, State
 from quantd.daemon.loop import Log, Shell
 from quantd.daemon.policies import answer
 from quantd.daemon.timeline import Item, sample_ticks, timeline
-from quantd.risk.limits import Limits
+from quantd.risk.limits.catalogue import Limits
 from quantd.trading.effects import Ask, Effect
 from quantd.trading.events import Action, Decided, Event, Tick
 from quantd.trading.execution import Costs

@@ -27,12 +27,12 @@ from pathlib import Path
 import psycopg
 from aiohttp import web
 
-from quantd.adapters.brokers.alpaca import Alpaca
-from quantd.adapters.brokers.alpaca_rest import AlpacaSettings
-from quantd.adapters.feeds.alpaca_bars import AlpacaBars
-from quantd.adapters.feeds.forming import PutAside
-from quantd.adapters.feeds.live import Live
-from quantd.adapters.feeds.retried import Retried
+from quantd.adapters.brokers.alpaca.broker import Alpaca
+from quantd.adapters.brokers.alpaca.connection import AlpacaSettings
+from quantd.adapters.feeds.live.feed import Live
+from quantd.adapters.feeds.live.slice_builder import PutAside
+from quantd.adapters.feeds.sources.alpaca import AlpacaBars
+from quantd.adapters.feeds.wrappers.retry import Retried
 from quantd.daemon.app import Options, serve
 from quantd.daemon.assembly import Parts
 from quantd.daemon.config import load

@@ -5,13 +5,14 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from msgspec import structs
 
-from quantd.adapters.brokers.paper import Paper
+from quantd.adapters.brokers.paper.broker import Paper
 from quantd.daemon.engine.parents import Execution
 from quantd.daemon.engine.state import State
 from quantd.daemon.loop import Log, Shell
 from quantd.daemon.policies import answer
 from quantd.daemon.timeline import Due, sample_ticks, with_due
-from quantd.risk.limits import PROFILES, Limits
+from quantd.risk.limits.catalogue import Limits
+from quantd.risk.limits.profiles import PROFILES
 from quantd.trading.effects import Ask
 from quantd.trading.events import Decided, Tick
 from quantd.trading.market import Block

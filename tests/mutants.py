@@ -362,7 +362,7 @@ def _forget() -> None:
             for value in vars(module).values():
                 if hasattr(value, "cache_clear"):
                     value.cache_clear()
-    if (rules := sys.modules.get("quantd.risk.rules")) is not None:
+    if (rules := sys.modules.get("quantd.risk.limits.ruleset")) is not None:
         rules._ready.clear()
 
 

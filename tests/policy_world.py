@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from quantd.daemon.policies import answer, load, memory_of
 from quantd.trading.effects import Ask
 from quantd.trading.events import Decided
+from quantd.trading.history import Ring
 from quantd.trading.instruments import Instrument, Universe
-from quantd.trading.market import Ring
 from quantd.trading.ports import Policy
 from quantd.trading.sessions import DAY_NS
 from quantd.trading.view import Memory, View

@@ -8,7 +8,7 @@ import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
-from quantd.adapters.brokers.paper import Paper
+from quantd.adapters.brokers.paper.broker import Paper
 from quantd.trading.events import Action, CancelReported, Condition, NotFound, Unknown
 from quantd.trading.execution import Costs
 from quantd.trading.instruments import Universe

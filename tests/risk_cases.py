@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 from sklearn.covariance import LedoitWolf
 
-from quantd.risk.gate import Account, Context, Verdict, context, worst_nano
-from quantd.risk.limits import Correlation, Limits, Liquidity, Rate, Stress, Tail
-from quantd.risk.stress import Shock
+from quantd.risk.limits.catalogue import Correlation, Limits, Liquidity, Rate, Stress, Tail
+from quantd.risk.measures.stress import Shock
+from quantd.risk.pretrade.gate import Account, Context, Verdict, context, worst_nano
 from quantd.trading.instruments import NANO, Instrument, Universe
 
 Floats = NDArray[np.float64]

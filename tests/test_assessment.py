@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quantd.risk import contributions, diversification, measures, tails
 from quantd.risk.assessment import BY_HISTORY, BY_RETURNS, BY_WEIGHT, METHODS, Assessment, Book, Settings, assess
-from quantd.risk.liquidity import book_days, unwind_days
-from quantd.risk.stress import SHIPPED, Shock
+from quantd.risk.measures import contributions, diversification, portfolio, tails
+from quantd.risk.measures.liquidity import book_days, unwind_days
+from quantd.risk.measures.stress import SHIPPED, Shock
 from quantd.trading.instruments import Instrument, Universe
 from quantd.trading.statistics import calmar, performance, simple_returns, sortino
 
@@ -65,30 +65,30 @@ def test_every_figure_is_that_of_the_measure_on_its_own() -> None:
     given_ = book()
     found = assess(given_, ALL)
     w = given_.lots * given_.px / 1e6
-    series, cov = given_.returns @ w, measures.covariance(given_.returns)
+    series, cov = given_.returns @ w, portfolio.covariance(given_.returns)
     assert found.missing == {}
     assert unexplained(found) == set()
     assert (found.samples, found.confidence, found.horizon, found.equity) == (252, 0.95, 1, 1e6)
     assert found.gross == pytest.approx(np.abs(w).sum())
     assert found.net == pytest.approx(w.sum())
-    assert found.hhi == pytest.approx(measures.herfindahl(w))
-    assert found.volatility_annual == pytest.approx(measures.volatility_annual(w, cov))
+    assert found.hhi == pytest.approx(portfolio.herfindahl(w))
+    assert found.volatility_annual == pytest.approx(portfolio.volatility_annual(w, cov))
     shrunk = math.sqrt(w @ tails.ledoit_wolf(given_.returns) @ w)
     weighed = math.sqrt(w @ tails.ewma_covariance(given_.returns) @ w)
     then = -tails.filtered(given_.returns) @ w
     modified = tails.cornish_fisher(-series, 0.95)
     expected = {
-        "historical": (measures.historical_var(-series, 0.95), measures.historical_cvar(-series, 0.95)),
+        "historical": (portfolio.historical_var(-series, 0.95), portfolio.historical_cvar(-series, 0.95)),
         "parametric": (tails.normal_var(shrunk, 0.95), tails.normal_cvar(shrunk, 0.95)),
         "ewma": (tails.normal_var(weighed, 0.95), tails.normal_cvar(weighed, 0.95)),
         "cornish_fisher": (float(modified[0]), float(modified[1])),
-        "filtered": (measures.historical_var(then, 0.95), measures.historical_cvar(then, 0.95)),
+        "filtered": (portfolio.historical_var(then, 0.95), portfolio.historical_cvar(then, 0.95)),
     }
     assert set(expected) == set(METHODS)
     for method, pair in expected.items():
         assert (getattr(found, method).var, getattr(found, method).cvar) == pytest.approx(pair, rel=1e-9)
-    assert found.beta == pytest.approx(measures.beta(series, given_.returns[:, 0]))
-    assert found.benchmark_correlation == pytest.approx(measures.correlation_with(series, given_.returns[:, 0]))
+    assert found.beta == pytest.approx(portfolio.beta(series, given_.returns[:, 0]))
+    assert found.benchmark_correlation == pytest.approx(portfolio.correlation_with(series, given_.returns[:, 0]))
     assert found.effective_bets == pytest.approx(diversification.effective_bets(w, cov))
     assert found.diversification_ratio == pytest.approx(diversification.diversification_ratio(w, cov))
     assert found.diversification == pytest.approx(diversification.diversification(w, cov))
@@ -200,7 +200,7 @@ def test_the_benchmark_need_not_be_held_and_its_gaps_are_left_out() -> None:
     found = assess(book(lots=lots, returns=gaps))
     assert found.samples == 252
     w = lots * one.px / 1e6
-    assert found.beta == pytest.approx(measures.beta((one.returns @ w)[20:], one.returns[20:, 0]))
+    assert found.beta == pytest.approx(portfolio.beta((one.returns @ w)[20:], one.returns[20:, 0]))
 
 
 def test_pairs_that_lose_together_come_first_and_a_hedge_is_none() -> None:

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from aiomqtt import Client
 
-from quantd.adapters.bus import embedded
-from quantd.adapters.bus.embedded import BrokerUnavailable, EmbeddedBroker, EmbeddedSettings
-from quantd.adapters.bus.mqtt import MqttBus, MqttSettings
+from quantd.adapters.bus import embedded_broker
+from quantd.adapters.bus.embedded_broker import BrokerUnavailable, EmbeddedBroker, EmbeddedSettings
+from quantd.adapters.bus.publisher import MqttBus, MqttSettings
 from quantd.adapters.listener import is_loopback
 from tests.bus_world import MemoryOutbox, Subscriber, until
 from tests.services import require
@@ -224,8 +224,8 @@ def test_noise_instead_of_mqtt_harms_nobody(broker: EmbeddedBroker, noise: bytes
 
 
 def test_a_client_that_says_nothing_is_cut_off_and_the_crowd_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(embedded, "CONNECT_S", 0.3)
-    monkeypatch.setattr(embedded, "CONNECTIONS", 4)
+    monkeypatch.setattr(embedded_broker, "CONNECT_S", 0.3)
+    monkeypatch.setattr(embedded_broker, "CONNECTIONS", 4)
     broker = EmbeddedBroker(EmbeddedSettings(port=0))
     broker.start()
     try:

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from quantd.adapters.bus import schemas
 from quantd.adapters.bus.messages import BASKETS, Composer, Message, Standing, merged, messages
-from quantd.adapters.bus.payloads import time_text
 from quantd.adapters.bus.topics import checked_level, checked_prefix, escaped_level
+from quantd.trading.clock_text import microsecond_text
 from quantd.trading.effects import (
     AgentPlan,
     Ask,
@@ -354,8 +354,8 @@ def test_a_prefix_may_have_levels_but_no_wildcards() -> None:
 
 
 def test_time_is_iso_8601_in_utc() -> None:
-    assert time_text(1_720_026_000_000_001_999) == "2024-07-03T17:00:00.000001Z"
-    assert time_text(0) == "1970-01-01T00:00:00.000000Z"
+    assert microsecond_text(1_720_026_000_000_001_999) == "2024-07-03T17:00:00.000001Z"
+    assert microsecond_text(0) == "1970-01-01T00:00:00.000000Z"
 
 
 @given(st.integers(-(10**9), 10**9).filter(bool), st.integers(1, 10**14), st.integers(0, 10**12))

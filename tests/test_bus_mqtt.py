@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from quantd.adapters.bus.messages import Message
-from quantd.adapters.bus.mqtt import BusAddressWrong, MqttBus, MqttSettings, Outbox, Outgoing, Tls, address
 from quantd.adapters.bus.outbox import Lanes
+from quantd.adapters.bus.publisher import BusAddressWrong, MqttBus, MqttSettings, Outbox, Outgoing, Tls, address
 from tests.bus_world import MemoryOutbox, Mosquitto, SqliteOutbox, Subscriber, certificate, free_port, until
 from tests.services import require
 from tests.support.checkout import ROOT
@@ -84,7 +84,7 @@ async def test_status_is_retained_and_says_stopped_after_a_clean_stop(mosquitto:
 CHILD = """
 import asyncio, sys
 sys.path.insert(0, {root!r})
-from quantd.adapters.bus.mqtt import MqttBus, MqttSettings
+from quantd.adapters.bus.publisher import MqttBus, MqttSettings
 from tests.bus_world import MemoryOutbox
 async def main():
     bus = MqttBus(MqttSettings("127.0.0.1", {port}), MemoryOutbox(), "quantd/paper/status", b"offline")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from quantd.adapters.bus.mqtt import MqttBus
+from quantd.adapters.bus.publisher import MqttBus
 from quantd.daemon.config import read
 from quantd.daemon.known import known_names
 from quantd.daemon.rehearsal import alert

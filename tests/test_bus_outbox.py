@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from msgspec import Struct
 
 from quantd.adapters.bus.messages import Message
-from quantd.adapters.bus.mqtt import Outgoing
 from quantd.adapters.bus.outbox import Lanes, StoredAlerts
+from quantd.adapters.bus.publisher import Outgoing
 from tests.bus_world import MemoryOutbox
 from tests.test_bus_messages import EVERY_EFFECT, RUN, composer
 

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from quantd.risk.case import Account, Case, Extent
-from quantd.risk.limits import Limits
-from quantd.risk.rules import rules_of
+from quantd.risk.limits.case import Account, Case, Extent
+from quantd.risk.limits.catalogue import Limits
+from quantd.risk.limits.ruleset import rules_of
 from tests.risk_cases import make_context
 
 

@@ -4,8 +4,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quantd.adapters.feeds.closes import Closes
-from quantd.adapters.feeds.stamps import Stamps, place
+from quantd.adapters.feeds.bars.stamps import Stamps, place
+from quantd.adapters.feeds.live.closes import Closes
 from tests.vendor_world import DAY_NS, MINUTE, calendars, market, ns, place_of, rows_of, universe
 
 INTERVALS = st.sampled_from([MINUTE, 7 * MINUTE, 30 * MINUTE, 60 * MINUTE, 240 * MINUTE, DAY_NS])

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from quantd.risk.context import Scenarios, Spread, Window
-from quantd.risk.measures import FEW
+from quantd.risk.limits.context import Scenarios, Spread, Window
+from quantd.risk.measures.portfolio import FEW
 from quantd.trading.instruments import NANO
 from tests.risk_cases import make_context, scenario_returns
 

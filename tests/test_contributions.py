@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from skfolio import Portfolio
 from skfolio.measures import RiskMeasure
 
-from quantd.risk import contributions
-from quantd.risk.measures import covariance, historical_cvar, historical_var, volatility_annual
-from quantd.risk.tails import ledoit_wolf, normal_quantile
+from quantd.risk.measures import contributions
+from quantd.risk.measures.portfolio import covariance, historical_cvar, historical_var, volatility_annual
+from quantd.risk.measures.tails import ledoit_wolf, normal_quantile
 
 seeds = st.integers(0, 100_000)
 

@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from quantd.adapters.feeds.files import read_actions, read_bars
+from quantd.adapters.feeds.recorded.bar_files import read_actions, read_bars
 from quantd.daemon.cli.vendors import universe_of
 from quantd.daemon.mapping import read_mapping
 from quantd.trading.instruments import Instrument, Universe

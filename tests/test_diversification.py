@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from skfolio import Portfolio
 
-from quantd.risk import diversification, measures
+from quantd.risk.measures import diversification, portfolio
 
 
 def book(seed: int, rows: int = 200, size: int = 6) -> tuple[np.ndarray, np.ndarray]:
@@ -24,14 +24,14 @@ seeds = st.integers(0, 10_000)
 def test_the_diversification_ratio_is_that_of_skfolio(seed: int) -> None:
     returns, weights = book(seed)
     oracle = Portfolio(X=returns, weights=weights)
-    assert diversification.diversification_ratio(weights, measures.covariance(returns)) == pytest.approx(
+    assert diversification.diversification_ratio(weights, portfolio.covariance(returns)) == pytest.approx(
         oracle.diversification, rel=1e-9
     )
 
 
 @given(seeds, st.lists(st.floats(-2.0, 2.0), min_size=6, max_size=6))
 def test_the_share_of_risk_diversified_away_lies_between_none_and_all(seed: int, weights: list[float]) -> None:
-    w, cov = np.array(weights), measures.covariance(book(seed)[0])
+    w, cov = np.array(weights), portfolio.covariance(book(seed)[0])
     share = diversification.diversification(w, cov)
     assert np.isnan(share) == (not w.any())
     if w.any():
@@ -77,7 +77,7 @@ def test_two_twins_are_one_bet_by_components_and_two_by_torsion() -> None:
 @settings(max_examples=30)
 def test_torsion_bets_do_not_depend_on_order_or_units_and_lie_between_one_and_all(seed: int) -> None:
     returns, w = book(seed)
-    cov = measures.covariance(returns)
+    cov = portfolio.covariance(returns)
     found = diversification.effective_bets_torsion(w, cov)
     order, units = np.random.default_rng(seed).permutation(6), np.linspace(0.5, 3.0, 6)
     assert 1.0 - 1e-9 <= found <= 6.0 + 1e-9
@@ -88,7 +88,7 @@ def test_torsion_bets_do_not_depend_on_order_or_units_and_lie_between_one_and_al
 
 
 def test_torsion_factors_are_uncorrelated_and_nearer_to_the_instruments_than_other_such_sets() -> None:
-    cov = measures.covariance(book(3)[0])
+    cov = portfolio.covariance(book(3)[0])
     torsion = diversification.minimum_torsion(cov)
     between = torsion @ cov @ torsion.T
     assert np.abs(between - np.diag(np.diag(between))).max() < 1e-12 * between.max()
@@ -98,7 +98,7 @@ def test_torsion_factors_are_uncorrelated_and_nearer_to_the_instruments_than_oth
         gap = (factors - np.eye(6)) / sd[:, None]
         return float(np.trace(gap @ cov @ gap.T))
 
-    values, vectors = np.linalg.eigh(measures.correlation(cov))
+    values, vectors = np.linalg.eigh(portfolio.correlation(cov))
     whitened = sd[:, None] * (vectors / np.sqrt(values)) @ vectors.T / sd
     others = [whitened]
     for seed in range(50):
@@ -130,7 +130,7 @@ def test_a_singular_covariance_has_no_torsion_and_what_never_moves_no_bets() -> 
 @settings(max_examples=30)
 def test_bets_are_the_same_by_instruments_and_by_samples(seed: int, shape: tuple[int, int]) -> None:
     returns, w = book(seed, *shape)
-    expected = diversification.effective_bets(w, measures.covariance(returns))
+    expected = diversification.effective_bets(w, portfolio.covariance(returns))
     assert diversification.effective_bets_of(w, returns) == pytest.approx(expected, rel=1e-6)
 
 
@@ -163,16 +163,16 @@ def test_a_hedge_is_perfect_or_not_whatever_the_unit_of_its_returns(unit: float)
 def test_bets_of_no_fewer_samples_than_instruments_are_those_of_their_covariance_to_the_last_bit(rows: int) -> None:
     for seed in range(5):
         returns, w = book(seed, rows)
-        cov = measures.covariance(returns)
+        cov = portfolio.covariance(returns)
         assert diversification.effective_bets_of(w, returns) == diversification.effective_bets(w, cov)
         other = np.diag([1.0, 2.0, 3.0, 4.0, 5.0, 6.0])
         assert diversification.effective_bets_of(w, returns, other) == diversification.effective_bets(w, other)
 
 
 def test_the_iteration_for_torsion_rests_at_the_first_step_that_gains_no_more_than_the_tolerance() -> None:
-    cov = measures.covariance(book(3)[0])
+    cov = portfolio.covariance(book(3)[0])
     sd = np.sqrt(np.diag(cov))
-    values, vectors = np.linalg.eigh(measures.correlation(cov))
+    values, vectors = np.linalg.eigh(portfolio.correlation(cov))
     root = (vectors * np.sqrt(values)) @ vectors.T
 
     def misfit(factors: np.ndarray) -> float:

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 
 import quantd.risk.factor
-from quantd.risk.case import SLACK, Account, Case, Extent
-from quantd.risk.context import Scenarios
 from quantd.risk.factor import Factor, cap, common_factor
-from quantd.risk.limits import Correlation, Limits, Reason, Tail, override
-from quantd.risk.measures import worst_of
-from quantd.risk.rules import Family, Rules, rules_of
+from quantd.risk.limits.case import SLACK, Account, Case, Extent
+from quantd.risk.limits.catalogue import Correlation, Limits, Reason, Tail, override
+from quantd.risk.limits.context import Scenarios
+from quantd.risk.limits.kinds import Family
+from quantd.risk.limits.ruleset import Rules, rules_of
+from quantd.risk.measures.portfolio import worst_of
 from quantd.trading.instruments import NANO
 from tests.risk_cases import make_context, scenario_returns
 

@@ -7,9 +7,9 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quantd.adapters.feeds.files import ActionRow
-from quantd.adapters.feeds.forming import Forming
-from quantd.adapters.feeds.validated import BadBar
+from quantd.adapters.feeds.bars.checks import BadBar
+from quantd.adapters.feeds.bars.rows import ActionRow
+from quantd.adapters.feeds.live.slice_builder import Forming
 from quantd.trading.events import Action
 from quantd.trading.market import MarketSlice
 from quantd.trading.ports import Until

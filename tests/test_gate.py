@@ -8,12 +8,28 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import quantd.risk.case
-import quantd.risk.context
 import quantd.risk.factor
-import quantd.risk.rules
-from quantd.risk import gate as gate_module
-from quantd.risk.gate import (
+import quantd.risk.limits.case
+import quantd.risk.limits.context
+import quantd.risk.limits.kinds
+from quantd.risk.limits.catalogue import (
+    DAY_NS,
+    REASON_TEXT,
+    Correlation,
+    Limits,
+    Liquidity,
+    Rate,
+    Reason,
+    Stress,
+    Tail,
+    override,
+)
+from quantd.risk.limits.profiles import PROFILES
+from quantd.risk.limits.values import standing
+from quantd.risk.measures.portfolio import tail_count
+from quantd.risk.measures.stress import Shock
+from quantd.risk.pretrade import gate as gate_module
+from quantd.risk.pretrade.gate import (
     HALT,
     REDUCE,
     RUN,
@@ -28,22 +44,6 @@ from quantd.risk.gate import (
     stop_basket,
     worst_nano,
 )
-from quantd.risk.limits import (
-    DAY_NS,
-    PROFILES,
-    REASON_TEXT,
-    Correlation,
-    Limits,
-    Liquidity,
-    Rate,
-    Reason,
-    Stress,
-    Tail,
-    override,
-)
-from quantd.risk.measures import tail_count
-from quantd.risk.standing import standing
-from quantd.risk.stress import Shock
 from quantd.trading.instruments import NANO, Instrument, Universe
 from quantd.trading.orders import Kind, OrderBasket
 from tests import risk_cases
@@ -167,7 +167,7 @@ _corners = quantd.risk.factor._corners
 
 def _tail_signed(case: Any) -> Any:
     """Hedging gains of orders that may not fill are counted."""
-    original = quantd.risk.case.Case.sides
+    original = quantd.risk.limits.case.Case.sides
 
     def sides(self: Any, lots: Any) -> Any:
         out = original(self, lots).copy()
@@ -206,9 +206,9 @@ MUTANTS: list[tuple[str, Any, str, Callable[[Any], Any]]] = [
     ("post-trade values only", gate_module, "_extents", _post_trade_only),
     ("open orders ignored", gate_module, "_extents", _open_ignored),
     ("worst prices ignored in equity", gate_module, "_extents", _slip_ignored),
-    ("unfilled hedges counted", quantd.risk.case.Case, "sides", _tail_signed),
+    ("unfilled hedges counted", quantd.risk.limits.case.Case, "sides", _tail_signed),
     ("covariances too small", quantd.risk.factor, "_corners", _corners_without_opposed),
-    ("one scenario too few in the tail", quantd.risk.rules, "tail_count", _var_one_scenario_less),
+    ("one scenario too few in the tail", quantd.risk.limits.kinds, "tail_count", _var_one_scenario_less),
     ("lots rounded up", quantd.risk.factor, "np", _rounds_up),
     ("weights not seen again at the lower equity", gate_module, "_weigh_again", _never_weighs_again),
 ]
@@ -228,9 +228,9 @@ def test_the_property_sees_a_planted_fault(
 @pytest.mark.parametrize(
     ("where", "attribute", "factor", "limits"),
     [
-        (quantd.risk.context.Spread, "deviation", 0.5, Limits(max_volatility=0.08, volatility_lookback=80)),
-        (quantd.risk.context.Scenarios, "reach", 0.2, Limits(var=Tail(limit=0.01, lookback=80))),
-        (quantd.risk.context.Scenarios, "reach", 0.4, Limits(cvar=Tail(limit=0.015, lookback=80))),
+        (quantd.risk.limits.context.Spread, "deviation", 0.5, Limits(max_volatility=0.08, volatility_lookback=80)),
+        (quantd.risk.limits.context.Scenarios, "reach", 0.2, Limits(var=Tail(limit=0.01, lookback=80))),
+        (quantd.risk.limits.context.Scenarios, "reach", 0.4, Limits(cvar=Tail(limit=0.015, lookback=80))),
     ],
 )
 def test_the_property_sees_a_shortcut_that_compares_with_too_wide_a_bound(
@@ -253,7 +253,7 @@ def test_no_book_loses_more_than_the_reach_of_its_exposures(seed: int) -> None:
     rng = np.random.default_rng(seed)
     n, rows = int(rng.integers(1, 8)), int(rng.integers(2, 120))
     returns = scenario_returns(rng, n, rows) + rng.normal(0.0, 0.02)
-    scenarios = quantd.risk.context.Scenarios(returns)
+    scenarios = quantd.risk.limits.context.Scenarios(returns)
     low = rng.normal(0.0, 1.0, n)
     high = low + np.abs(rng.normal(0.0, 1.0, n)) * (rng.random(n) < 0.5)
     worst = scenarios.losses(np.concatenate((-low, high)))

@@ -5,15 +5,27 @@ from typing import Any
 import numpy as np
 import pytest
 
-from quantd.risk import gate as gate_module
-from quantd.risk.case import Case
 from quantd.risk.factor import Factor
-from quantd.risk.gate import REDUCE, RUN, Account, Part, Verdict, basket, gate, granted, measure, same_book, worst_nano
-from quantd.risk.limits import Correlation, Limits, Liquidity, Reason, Tail, override
+from quantd.risk.limits.case import Case
+from quantd.risk.limits.catalogue import Correlation, Limits, Liquidity, Reason, Tail, override
+from quantd.risk.limits.ruleset import rules_of
+from quantd.risk.limits.values import standing
 from quantd.risk.pairs import joint_weight
 from quantd.risk.plain import plain
-from quantd.risk.rules import rules_of
-from quantd.risk.standing import standing
+from quantd.risk.pretrade import gate as gate_module
+from quantd.risk.pretrade.gate import (
+    REDUCE,
+    RUN,
+    Account,
+    Part,
+    Verdict,
+    basket,
+    gate,
+    granted,
+    measure,
+    same_book,
+    worst_nano,
+)
 from quantd.trading.instruments import NANO
 from tests.risk_cases import make_context, scenario_returns
 

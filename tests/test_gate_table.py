@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from quantd.risk import gate as gate_module
-from quantd.risk.context import Scenarios
-from quantd.risk.gate import HALT, REDUCE, RUN, Account, Context, Part, Verdict, basket, gate, worst_nano
-from quantd.risk.limits import Limits, Tail, override
+from quantd.risk.limits.catalogue import Limits, Tail, override
+from quantd.risk.limits.context import Scenarios
+from quantd.risk.limits.ruleset import rules_of
 from quantd.risk.plain import plain
-from quantd.risk.rules import rules_of
+from quantd.risk.pretrade import gate as gate_module
+from quantd.risk.pretrade.gate import HALT, REDUCE, RUN, Account, Context, Part, Verdict, basket, gate, worst_nano
 from quantd.trading.instruments import NANO
 from tests.risk_cases import Book, breaches, make_context, random_book, random_limits, scenario_returns
 from tests.test_plain import any_book

@@ -5,11 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quantd.risk import headroom
-from quantd.risk.gate import Account, gate
-from quantd.risk.headroom import Figure, Most, figures, figures_of, most, most_under, only, sent
-from quantd.risk.limits import Correlation, Limits, Liquidity, Rate, Reason, Stress, Tail
-from quantd.risk.stress import Shock
+from quantd.risk.limits.catalogue import Correlation, Limits, Liquidity, Rate, Reason, Stress, Tail
+from quantd.risk.measures.stress import Shock
+from quantd.risk.pretrade import headroom
+from quantd.risk.pretrade.gate import Account, gate
+from quantd.risk.pretrade.headroom import Figure, Most, figures, figures_of, most, most_under, only, sent
 from quantd.risk.switch import HALT, REDUCE
 from quantd.trading.instruments import NANO, Instrument, Universe
 from tests.risk_cases import Book, States, make_context, numerators, orders_of, random_book, scenario_returns

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from quantd.risk.case import Account
-from quantd.risk.context import Context
-from quantd.risk.diversification import diversification
-from quantd.risk.held import held_values
-from quantd.risk.limits import Limits
+from quantd.risk.limits.case import Account
+from quantd.risk.limits.catalogue import Limits
+from quantd.risk.limits.context import Context
+from quantd.risk.measures.diversification import diversification
+from quantd.risk.monitor.watched import held_values
 from tests.risk_cases import make_context
 
 ROWS = 80

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from quantd.adapters.store.reading import Reader
+from quantd.adapters.store.queries import Reader
 from quantd.daemon.config import load
 from quantd.daemon.known import known_names
 from quantd.daemon.report.figures import report

@@ -8,7 +8,7 @@ import pytest
 from quantd.adapters.calendars import ALWAYS_OPEN, names
 from quantd.daemon.config import ConfigError, read
 from quantd.daemon.known import COMMON, known_names
-from quantd.risk.limits import PROFILES
+from quantd.risk.limits.profiles import PROFILES
 from quantd.strategies.policies import COMPOSITES, POLICIES
 
 CONFIG = """

@@ -8,10 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from quantd.risk.gate import Account, gate
-from quantd.risk.limits import (
+from quantd.risk.limits.catalogue import (
     DAY_NS,
-    PROFILES,
     Correlation,
     Limits,
     Liquidity,
@@ -23,7 +21,9 @@ from quantd.risk.limits import (
     tightest,
     tightest_exits,
 )
-from quantd.risk.stress import Shock
+from quantd.risk.limits.profiles import PROFILES
+from quantd.risk.measures.stress import Shock
+from quantd.risk.pretrade.gate import Account, gate
 from tests.risk_cases import random_book
 from tests.support.checkout import ROOT
 

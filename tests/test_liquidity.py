@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quantd.risk.liquidity import book_days, impact_cost, unwind_days
+from quantd.risk.measures.liquidity import book_days, impact_cost, unwind_days
 
 positions = st.lists(
     st.tuples(st.integers(-1_000, 1_000), st.integers(1, 10_000), st.floats(1.0, 500.0)), min_size=1, max_size=8

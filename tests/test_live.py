@@ -10,11 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from quantd.adapters.feeds.bars.rows import ActionRow, Rows
 from quantd.adapters.feeds.errors import FeedError
-from quantd.adapters.feeds.files import ActionRow, Rows
-from quantd.adapters.feeds.live import SAFE_NS, Live
-from quantd.adapters.feeds.partial import PartialAnswer
-from quantd.adapters.feeds.source import Source, SourceError, Stream
+from quantd.adapters.feeds.live.feed import SAFE_NS, Live
+from quantd.adapters.feeds.source import PartialAnswer, Source, SourceError, Stream
 from quantd.trading.events import Action
 from quantd.trading.market import MarketSlice
 from quantd.trading.ports import LiveFeed, Until

@@ -16,18 +16,18 @@ import numpy as np
 import pytest
 from aiohttp import web
 
-from quantd.adapters.brokers.alpaca import Alpaca
-from quantd.adapters.brokers.alpaca_rest import AlpacaSettings
-from quantd.adapters.feeds.alpaca_bars import AlpacaBars
-from quantd.adapters.feeds.forming import PutAside
-from quantd.adapters.feeds.live import Live
+from quantd.adapters.brokers.alpaca.broker import Alpaca
+from quantd.adapters.brokers.alpaca.connection import AlpacaSettings
+from quantd.adapters.feeds.live.feed import Live
+from quantd.adapters.feeds.live.slice_builder import PutAside
+from quantd.adapters.feeds.sources.alpaca import AlpacaBars
 from quantd.adapters.store.errors import StoreError
-from quantd.adapters.store.reading import Reader
+from quantd.adapters.store.queries import Reader
 from quantd.adapters.store.store import Store
 from quantd.daemon.app import CannotStart, Options, read_config, serve
 from quantd.daemon.assembly import Parts
 from quantd.daemon.summary import Summary
-from quantd.risk.limits import Reason
+from quantd.risk.limits.catalogue import Reason
 from quantd.trading.codec import decode
 from quantd.trading.effects import Planned
 from quantd.trading.ports import Broker, LiveFeed

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quantd.trading.market import Block, History, MarketSlice, Ring, nano
+from quantd.trading.history import History, Ring
+from quantd.trading.market import Block, MarketSlice, nano
 from quantd.trading.sessions import DAY_NS
 
 

@@ -12,11 +12,11 @@ import msgspec
 import numpy as np
 import pytest
 
-import quantd.risk.limits
 from quantd.daemon.config import ConfigError, Known, read
-from quantd.risk.gate import Account, context, gate
-from quantd.risk.limits import DAY_NS, Correlation, Limits, Liquidity, Rate, Reason, Stress, Tail, override
-from quantd.risk.stress import Shock
+from quantd.risk.limits import catalogue
+from quantd.risk.limits.catalogue import DAY_NS, Correlation, Limits, Liquidity, Rate, Reason, Stress, Tail, override
+from quantd.risk.measures.stress import Shock
+from quantd.risk.pretrade.gate import Account, context, gate
 from quantd.trading.effects import Planned, Publish
 from quantd.trading.instruments import NANO, Instrument, Universe
 from quantd.trading.orders import OrderBasket
@@ -76,7 +76,7 @@ SHARE, SLOW = Limits(max_share_of_volume=0.1), Limits(liquidity=Liquidity(days=1
 TAIL, PAIR = Limits(var=LONG), Limits(correlation=Correlation(lookback=80))
 RISKY = (
     TAIL, PAIR, Limits(cvar=LONG), Limits(max_volatility=5.0, volatility_lookback=80),
-    *(Limits(var=Tail(limit=0.5, lookback=80, method=m)) for m in get_args(quantd.risk.limits.Method)),
+    *(Limits(var=Tail(limit=0.5, lookback=80, method=m)) for m in get_args(catalogue.Method)),
 )  # fmt: skip
 
 
@@ -194,9 +194,9 @@ NESTED: dict[type, dict[str, Any]] = {
     Correlation: {},
     Rate: {"orders": 5},
     Liquidity: {"days": 2.0},
-    quantd.risk.limits.Protective: {},
-    quantd.risk.limits.AccountCap: {"limit": 0.1, "money": 1.0},
-    quantd.risk.limits.Ramp: {"limit": 0.1, "session": 1, "days": 20},
+    catalogue.Protective: {},
+    catalogue.AccountCap: {"limit": 0.1, "money": 1.0},
+    catalogue.Ramp: {"limit": 0.1, "session": 1, "days": 20},
 }
 """Parts of a set of limits and what they need."""
 

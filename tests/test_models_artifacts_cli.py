@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from quantd.models.sights import SightSpec
+from quantd.models.observation.sight import SightSpec
 from tests.edge_world import CONFIG, Done, answer, quantd, write
 from tests.models.learned_world import written
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quantd.risk.monitor import (
+from quantd.risk.monitor.levels import (
     CRITICAL,
     HYSTERESIS,
     INFO,

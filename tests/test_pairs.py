@@ -5,11 +5,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from quantd.risk.case import SLACK, Account, Case, Extent
-from quantd.risk.context import Bools, Floats
-from quantd.risk.limits import Correlation, Limits, override
+from quantd.risk.limits.case import SLACK, Account, Case, Extent
+from quantd.risk.limits.catalogue import Correlation, Limits, override
+from quantd.risk.limits.context import Bools, Floats
+from quantd.risk.limits.ruleset import rules_of
 from quantd.risk.pairs import clip_pairs, joint_weight, pair_equity
-from quantd.risk.rules import rules_of
 from tests.risk_cases import make_context, scenario_returns
 
 EQUITY = 1_000.0

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quantd.adapters.brokers.paper import KEPT, Paper
+from quantd.adapters.brokers.paper.broker import KEPT, Paper
 from quantd.trading.events import Action, CancelReported, NotFound, Unknown
 from quantd.trading.execution import Costs
 from quantd.trading.instruments import Instrument, Universe

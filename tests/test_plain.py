@@ -8,15 +8,16 @@ import pytest
 from msgspec.structs import replace
 
 import quantd.risk.plain
-from quantd.risk import gate as gate_module
-from quantd.risk.case import SLACK, Case
-from quantd.risk.context import Scenarios
-from quantd.risk.gate import Account, Context, _extents, gate
-from quantd.risk.limits import Correlation, Limits, Liquidity, Rate, Reason, Tail, override
-from quantd.risk.measures import FEW
+from quantd.risk.limits.case import SLACK, Case
+from quantd.risk.limits.catalogue import Correlation, Limits, Liquidity, Rate, Reason, Tail, override
+from quantd.risk.limits.context import Scenarios
+from quantd.risk.limits.kinds import Family
+from quantd.risk.limits.ruleset import Rules, rules_of
+from quantd.risk.limits.values import standing
+from quantd.risk.measures.portfolio import FEW
 from quantd.risk.plain import Basket, plain, ready
-from quantd.risk.rules import Family, Rules, rules_of
-from quantd.risk.standing import standing
+from quantd.risk.pretrade import gate as gate_module
+from quantd.risk.pretrade.gate import Account, Context, _extents, gate
 from quantd.trading.instruments import NANO
 from tests.risk_cases import Book, make_context, random_book
 

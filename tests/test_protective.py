@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quantd.risk.limits import Protective, tightest_exits
+from quantd.risk.limits.catalogue import Protective, tightest_exits
 from quantd.risk.protective import Breach, Levels, breaches, entry_prices, guards, levels, touched, trailed
 
 UNIT = np.array([1.0, 0.01])

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quantd.risk.limits import Limits
-from quantd.risk.realised import KEPT, LEAST, Realised
+from quantd.risk.limits.catalogue import Limits
+from quantd.risk.monitor.realised import KEPT, LEAST, Realised
 from quantd.trading.statistics import sharpe, volatility
 
 BOTH = Limits(max_realised_volatility=0.25, min_sharpe=0.5)

@@ -11,10 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quantd.adapters.calendars import sessions
+from quantd.adapters.feeds.bars.rows import exact_nano
+from quantd.adapters.feeds.bars.stamps import interval_ns
 from quantd.adapters.feeds.errors import FeedError
-from quantd.adapters.feeds.files import exact_nano, read_actions, span
-from quantd.adapters.feeds.replay import BLOCK_ROWS, Replay
-from quantd.adapters.feeds.stamps import interval_ns
+from quantd.adapters.feeds.recorded.bar_files import read_actions, span
+from quantd.adapters.feeds.recorded.replay import BLOCK_ROWS, Replay
 from quantd.trading.events import Action
 from quantd.trading.instruments import Instrument, Universe
 from quantd.trading.market import MarketSlice

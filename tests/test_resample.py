@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from quantd.adapters.feeds.bars.resample import Resampler, Trades
+from quantd.adapters.feeds.bars.rows import Rows
 from quantd.adapters.feeds.errors import FeedError
-from quantd.adapters.feeds.files import Rows
-from quantd.adapters.feeds.resample import Resampled, ResampledStream, Resampler, Trades
 from quantd.adapters.feeds.source import Source, Stream
+from quantd.adapters.feeds.wrappers.interval import Resampled, ResampledStream
 from tests.vendor_world import (
     DAY_NS,
     MINUTE,

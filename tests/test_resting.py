@@ -1,6 +1,6 @@
 """A basket at rest: its rows, their windows, and what was said about them."""
 
-from quantd.adapters.brokers.resting import LONGEST_BAR_NS, NEVER, Resting, accept
+from quantd.adapters.brokers.paper.orders import LONGEST_BAR_NS, NEVER, Resting, accept
 from quantd.trading.orders import Cause, OrderBasket, Reports
 
 

@@ -8,7 +8,7 @@ from scipy import stats
 from skfolio.measures import effective_number_assets, get_drawdowns
 from skfolio.measures import max_drawdown as skfolio_max_drawdown
 
-from quantd.risk import measures
+from quantd.risk.measures import portfolio
 
 samples = st.lists(st.floats(-1.0, 1.0), min_size=2, max_size=300).map(np.array)
 confidences = st.sampled_from([0.5, 0.9, 0.95, 0.975, 0.99])
@@ -16,13 +16,13 @@ confidences = st.sampled_from([0.5, 0.9, 0.95, 0.975, 0.99])
 
 @given(samples, confidences)
 def test_var_is_the_quantile_that_numpy_calls_higher(losses: np.ndarray, confidence: float) -> None:
-    assert measures.historical_var(losses, confidence) == np.quantile(losses, confidence, method="higher")
-    assert measures.historical_var(losses, confidence) >= np.quantile(losses, confidence) - 1e-12
+    assert portfolio.historical_var(losses, confidence) == np.quantile(losses, confidence, method="higher")
+    assert portfolio.historical_var(losses, confidence) >= np.quantile(losses, confidence) - 1e-12
 
 
 @given(samples, confidences)
 def test_expected_shortfall_is_never_below_var_and_is_the_mean_beyond_it(losses: np.ndarray, confidence: float) -> None:
-    var, cvar = measures.historical_var(losses, confidence), measures.historical_cvar(losses, confidence)
+    var, cvar = portfolio.historical_var(losses, confidence), portfolio.historical_cvar(losses, confidence)
     assert cvar >= var - 1e-12
     if len(np.unique(losses)) == len(losses):
         assert cvar == pytest.approx(losses[losses >= var].mean())
@@ -30,35 +30,35 @@ def test_expected_shortfall_is_never_below_var_and_is_the_mean_beyond_it(losses:
 
 @pytest.mark.parametrize(("count", "tail"), [(252, 13), (100, 5), (101, 6), (60, 3), (20, 1), (1, 1)])
 def test_the_tail_at_95_percent_has_the_expected_count(count: int, tail: int) -> None:
-    assert measures.tail_count(count, 0.95) == tail
+    assert portfolio.tail_count(count, 0.95) == tail
 
 
 def test_covariance_correlation_and_volatility_are_those_of_numpy() -> None:
     returns = np.random.default_rng(0).standard_t(4, size=(252, 7)) * 0.01 + 0.002
-    cov = measures.covariance(returns)
+    cov = portfolio.covariance(returns)
     assert np.allclose(cov, np.cov(returns.T), rtol=1e-12)
-    assert np.allclose(measures.correlation(cov), np.corrcoef(returns.T), rtol=1e-12)
+    assert np.allclose(portfolio.correlation(cov), np.corrcoef(returns.T), rtol=1e-12)
     w = np.linspace(-0.3, 0.5, 7)
-    assert measures.volatility_annual(w, cov) == pytest.approx((returns @ w).std(ddof=1) * np.sqrt(252), rel=1e-12)
+    assert portfolio.volatility_annual(w, cov) == pytest.approx((returns @ w).std(ddof=1) * np.sqrt(252), rel=1e-12)
 
 
 def test_an_instrument_that_never_moves_correlates_with_nothing() -> None:
     returns = np.random.default_rng(0).standard_normal((50, 2)) * [0.01, 0.0]
-    assert np.allclose(measures.correlation(measures.covariance(returns)), [[1, 0], [0, 0]])
+    assert np.allclose(portfolio.correlation(portfolio.covariance(returns)), [[1, 0], [0, 0]])
 
 
 def test_drawdown_is_the_fall_from_the_peak() -> None:
     equity = np.array([100.0, 120.0, 90.0, 150.0, 147.0])
-    assert measures.max_drawdown(equity) == pytest.approx(0.25)
-    assert measures.drawdown(147.0, 150.0) == pytest.approx(0.02)
-    assert measures.drawdown(5.0, 0.0) == 1.0
-    assert measures.max_drawdown(np.array([])) == 0.0
+    assert portfolio.max_drawdown(equity) == pytest.approx(0.25)
+    assert portfolio.drawdown(147.0, 150.0) == pytest.approx(0.02)
+    assert portfolio.drawdown(5.0, 0.0) == 1.0
+    assert portfolio.max_drawdown(np.array([])) == 0.0
 
 
 def test_concentration_and_gross_of_equal_weights() -> None:
     w = np.array([0.25, -0.25, 0.25, 0.25])
-    assert measures.herfindahl(w) == 0.25
-    assert measures.gross(w) == 1.0
+    assert portfolio.herfindahl(w) == 0.25
+    assert portfolio.gross(w) == 1.0
 
 
 def book(seed: int, rows: int = 200, size: int = 6) -> tuple[np.ndarray, np.ndarray]:
@@ -75,25 +75,25 @@ def test_beta_and_correlation_are_those_of_a_regression(seed: int) -> None:
     returns, weights = book(seed)
     series, market = returns @ weights, returns[:, 0]
     found = stats.linregress(market, series)
-    assert measures.beta(series, market) == pytest.approx(found.slope, rel=1e-9)
-    assert measures.correlation_with(series, market) == pytest.approx(found.rvalue, rel=1e-9)
+    assert portfolio.beta(series, market) == pytest.approx(found.slope, rel=1e-9)
+    assert portfolio.correlation_with(series, market) == pytest.approx(found.rvalue, rel=1e-9)
 
 
 def test_the_benchmark_has_a_beta_and_a_correlation_of_one_with_itself() -> None:
     market = book(1)[0][:, 0]
-    assert measures.beta(market, market) == pytest.approx(1.0)
-    assert measures.beta(-2.0 * market, market) == pytest.approx(-2.0)
-    assert measures.correlation_with(3.0 * market, market) == pytest.approx(1.0)
-    assert measures.correlation_with(-market, market) == pytest.approx(-1.0)
-    assert abs(measures.correlation_with(market * 0.1, market)) <= 1.0
+    assert portfolio.beta(market, market) == pytest.approx(1.0)
+    assert portfolio.beta(-2.0 * market, market) == pytest.approx(-2.0)
+    assert portfolio.correlation_with(3.0 * market, market) == pytest.approx(1.0)
+    assert portfolio.correlation_with(-market, market) == pytest.approx(-1.0)
+    assert abs(portfolio.correlation_with(market * 0.1, market)) <= 1.0
 
 
 def test_there_is_no_beta_to_a_benchmark_that_never_moved() -> None:
     moving, still = book(1)[0][:, 0], np.zeros(200)
-    assert np.isnan(measures.beta(moving, still))
-    assert np.isnan(measures.correlation_with(moving, still))
-    assert np.isnan(measures.correlation_with(still, moving))
-    assert measures.beta(still, moving) == 0.0
+    assert np.isnan(portfolio.beta(moving, still))
+    assert np.isnan(portfolio.correlation_with(moving, still))
+    assert np.isnan(portfolio.correlation_with(still, moving))
+    assert portfolio.beta(still, moving) == 0.0
 
 
 @given(seeds)
@@ -102,34 +102,34 @@ def test_drawdown_and_concentration_are_those_of_skfolio(seed: int) -> None:
     returns, weights = book(seed)
     series = returns @ weights
     oracle = skfolio_max_drawdown(get_drawdowns(series, compounded=True))
-    assert measures.max_drawdown(np.cumprod([1.0, *(1.0 + series)])) == pytest.approx(oracle, rel=1e-9)
-    assert 1.0 / measures.herfindahl(weights) == pytest.approx(effective_number_assets(weights), rel=1e-9)
+    assert portfolio.max_drawdown(np.cumprod([1.0, *(1.0 + series)])) == pytest.approx(oracle, rel=1e-9)
+    assert 1.0 / portfolio.herfindahl(weights) == pytest.approx(effective_number_assets(weights), rel=1e-9)
 
 
-@pytest.mark.parametrize("count", [1, 2, measures.FEW, measures.FEW + 1, 300])
+@pytest.mark.parametrize("count", [1, 2, portfolio.FEW, portfolio.FEW + 1, 300])
 def test_most_least_and_total_are_those_of_numpy_for_few_numbers_and_for_many(count: int) -> None:
     values = np.random.default_rng(count).normal(size=count)
-    assert measures.most(values) == values.max()
-    assert measures.least(values) == values.min()
-    assert measures.total(values) == pytest.approx(values.sum(), rel=1e-12)
+    assert portfolio.most(values) == values.max()
+    assert portfolio.least(values) == values.min()
+    assert portfolio.total(values) == pytest.approx(values.sum(), rel=1e-12)
     values[count // 2] = np.inf
-    assert not np.isfinite(measures.total(values))
+    assert not np.isfinite(portfolio.total(values))
 
 
 def test_ones_that_are_shared_cannot_be_written_to() -> None:
-    assert measures.ones(3).tolist() == [1.0, 1.0, 1.0]
+    assert portfolio.ones(3).tolist() == [1.0, 1.0, 1.0]
     with pytest.raises(ValueError, match="read-only"):
-        measures.ones(3)[0] = 2.0
+        portfolio.ones(3)[0] = 2.0
 
 
 def test_a_covariance_by_sums_that_are_known_is_the_same() -> None:
     returns = book(2)[0]
-    assert (measures.covariance(returns, np.ones(200).dot(returns)) == measures.covariance(returns)).all()
+    assert (portfolio.covariance(returns, np.ones(200).dot(returns)) == portfolio.covariance(returns)).all()
 
 
 def test_a_peak_below_one_is_a_peak() -> None:
-    assert measures.drawdown(0.25, 0.5) == 0.5
-    assert measures.drawdown(0.0, -1.0) == 1.0
+    assert portfolio.drawdown(0.25, 0.5) == 0.5
+    assert portfolio.drawdown(0.0, -1.0) == 1.0
 
 
 def test_no_correlation_is_beyond_one_by_rounding() -> None:
@@ -137,18 +137,18 @@ def test_no_correlation_is_beyond_one_by_rounding() -> None:
     for seed in range(200):
         series = book(seed, 50)[0][:, 0]
         for factor in (0.1, 3.0):
-            assert 1.0 - 1e-12 < measures.correlation_with(factor * series, series) <= 1.0
-            assert -1.0 <= measures.correlation_with(-factor * series, series) < 1e-12 - 1.0
+            assert 1.0 - 1e-12 < portfolio.correlation_with(factor * series, series) <= 1.0
+            assert -1.0 <= portfolio.correlation_with(-factor * series, series) < 1e-12 - 1.0
 
 
 def test_a_covariance_takes_the_sums_that_it_is_given() -> None:
     returns = book(2)[0]
     # of no sum: second moments about 0
-    np.testing.assert_allclose(measures.covariance(returns, np.zeros(6)), returns.T @ returns / 199)
+    np.testing.assert_allclose(portfolio.covariance(returns, np.zeros(6)), returns.T @ returns / 199)
 
 
 def test_few_numbers_are_added_one_by_one_and_more_in_pairs_which_loses_less() -> None:
-    few, more = np.ones(measures.FEW), np.ones(measures.FEW + 1)
+    few, more = np.ones(portfolio.FEW), np.ones(portfolio.FEW + 1)
     few[0] = more[0] = 1e16  # its neighbours are 2 apart: one 1 after the other is lost
-    assert measures.total(few) == 1e16
-    assert measures.total(more) > 1e16 + 50.0
+    assert portfolio.total(few) == 1e16
+    assert portfolio.total(more) > 1e16 + 50.0

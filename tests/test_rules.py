@@ -8,31 +8,27 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from quantd.risk import rules as rules_module
-from quantd.risk.case import SLACK, Account, Case, Extent
-from quantd.risk.context import Scenarios
-from quantd.risk.gate import gate
-from quantd.risk.limits import AccountCap, Correlation, Limits, Liquidity, Ramp, Rate, Reason, Stress, Tail
-from quantd.risk.measures import historical_cvar, historical_var, tail_count
-from quantd.risk.rules import (
+from quantd.risk.limits import ruleset as rules_module
+from quantd.risk.limits import tail_risk
+from quantd.risk.limits.case import SLACK, Account, Case, Extent
+from quantd.risk.limits.catalogue import AccountCap, Correlation, Limits, Liquidity, Ramp, Rate, Reason, Stress, Tail
+from quantd.risk.limits.context import Scenarios
+from quantd.risk.limits.kinds import Family, Quad, Row  # fmt: skip
+from quantd.risk.limits.ruleset import (  # fmt: skip
     CAPS,
     COUNTS,
     FAMILIES,
     KNOWN_CAPS,
     QUADS,
     ROWS,
-    TAILS,
     Count,
-    Family,
-    Quad,
-    Row,
     Rules,
-    cvar_largest,
     rules_of,
-    var_largest,
-    var_of,
-)  # fmt: skip
-from quantd.risk.stress import Shock
+)
+from quantd.risk.limits.tail_risk import TAILS, cvar_largest, var_largest, var_of  # fmt: skip
+from quantd.risk.measures.portfolio import historical_cvar, historical_var, tail_count
+from quantd.risk.measures.stress import Shock
+from quantd.risk.pretrade.gate import gate
 from quantd.trading.instruments import NANO, Instrument, Universe
 from tests.risk_cases import make_context
 
@@ -515,10 +511,10 @@ def test_a_tail_without_growth_is_kept_by_all_or_by_none() -> None:
     # at its target exactly, where nothing is added
     for largest in (var_largest, cvar_largest):
         assert largest(np.ones(20), none, 2, 1.0, 0.0) >= 1.0
-    assert rules_module.cvar_of(np.array([[1.0, 3.0], [2.0, 6.0]])).tolist() == [2.0, 4.0]
-    assert rules_module.cvar_of(np.array([1.0, 2.0, 6.0])) == pytest.approx(3.0)
-    assert rules_module.cvar_of(np.array([[1.0, 2.0, 6.0]])).tolist() == pytest.approx([3.0])
-    assert rules_module.var_of(np.array([[1.0, 3.0], [2.0, 6.0]])).tolist() == [1.0, 2.0]
+    assert tail_risk.cvar_of(np.array([[1.0, 3.0], [2.0, 6.0]])).tolist() == [2.0, 4.0]
+    assert tail_risk.cvar_of(np.array([1.0, 2.0, 6.0])) == pytest.approx(3.0)
+    assert tail_risk.cvar_of(np.array([[1.0, 2.0, 6.0]])).tolist() == pytest.approx([3.0])
+    assert tail_risk.var_of(np.array([[1.0, 3.0], [2.0, 6.0]])).tolist() == [1.0, 2.0]
 
 
 def test_all_is_kept_where_the_tail_of_all_complies_but_for_a_rounding() -> None:

@@ -10,13 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quantd.risk import screen as screen_module
-from quantd.risk.case import Account
-from quantd.risk.limits import Correlation, Limits, Stress, Tail, override
-from quantd.risk.measures import tail_count
-from quantd.risk.monitor import CRITICAL, INFO, NONE, observe
+from quantd.risk.limits.case import Account
+from quantd.risk.limits.catalogue import Correlation, Limits, Stress, Tail, override
+from quantd.risk.limits.values import Values, standing
+from quantd.risk.measures.portfolio import tail_count
+from quantd.risk.measures.stress import Shock
+from quantd.risk.monitor.levels import CRITICAL, INFO, NONE, observe
 from quantd.risk.screen import ROUNDED, SAMPLES, SPREAD, WIDEST, Screen, _Expected, _Varying, screen
-from quantd.risk.standing import Values, standing
-from quantd.risk.stress import Shock
 from tests.risk_cases import make_context, scenario_returns
 
 LOOKBACK = 80

@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quantd.risk.case import SLACK, Account
-from quantd.risk.limits import PROFILES, Correlation, Limits, Stress, Tail, override
-from quantd.risk.measures import FEW
-from quantd.risk.standing import Portfolio, Values, standing, standings
-from quantd.risk.stress import Shock
+from quantd.risk.limits.case import SLACK, Account
+from quantd.risk.limits.catalogue import Correlation, Limits, Stress, Tail, override
+from quantd.risk.limits.profiles import PROFILES
+from quantd.risk.limits.values import Portfolio, Values, standing, standings
+from quantd.risk.measures.portfolio import FEW
+from quantd.risk.measures.stress import Shock
 from tests.risk_cases import Book, make_context, numerators, random_book, scenario_returns, scenario_rows
 
 SEEDS = st.integers(0, 2**32 - 1)

@@ -9,10 +9,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from quantd.adapters.store.projection import Projection
-from quantd.adapters.store.records import Records, RunRecord
+from quantd.adapters.store.journal.records import Records, RunRecord
+from quantd.adapters.store.journal.writer import Batch, SnapshotOf
 from quantd.adapters.store.store import Store, read_only
-from quantd.adapters.store.writing import Batch, SnapshotOf
+from quantd.adapters.store.tables.projection import Projection
 from quantd.trading import codec
 from tests.adapters.store.desk import Desk, new_schema
 from tests.adapters.store.first_schema import make_first, write_first

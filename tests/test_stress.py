@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quantd.risk.stress import ALIASES, REST, SHIPPED, Shock, shock_returns, stress_losses, worst_stress
+from quantd.risk.measures.stress import ALIASES, REST, SHIPPED, Shock, shock_returns, stress_losses, worst_stress
 from quantd.trading.instruments import Instrument, Universe
 from tests.support.checkout import DATA
 

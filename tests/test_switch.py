@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quantd.risk.limits import DAY_NS, Limits
+from quantd.risk.limits.catalogue import DAY_NS, Limits
 from quantd.risk.switch import HALT, REDUCE, RUN, Switch, flow, losses, observe, quiet, rearm, trip
 
 MONDAY = 20_087 * DAY_NS  # 2024-12-30

@@ -9,11 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quantd.adapters.calendars import sessions
-from quantd.adapters.feeds.files import Rows, exact_nano, read_bars
-from quantd.adapters.feeds.merged import taken
-from quantd.adapters.feeds.stamps import Placed, place
-from quantd.adapters.feeds.tail import Tail
-from quantd.adapters.feeds.validated import Reason, judge
+from quantd.adapters.feeds.bars.checks import Reason, judge
+from quantd.adapters.feeds.bars.merge import taken
+from quantd.adapters.feeds.bars.rows import Rows, exact_nano
+from quantd.adapters.feeds.bars.stamps import Placed, place
+from quantd.adapters.feeds.live.recent_bars import Tail
+from quantd.adapters.feeds.recorded.bar_files import read_bars
 from quantd.trading.events import Action
 from quantd.trading.instruments import Instrument, Universe
 from quantd.trading.sessions import DAY_NS

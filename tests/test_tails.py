@@ -10,8 +10,8 @@ from scipy import integrate, stats
 from skfolio.moments import EWCovariance
 from sklearn.covariance import LedoitWolf
 
-from quantd.risk import tails
-from quantd.risk.measures import covariance, historical_cvar, historical_var
+from quantd.risk.measures import tails
+from quantd.risk.measures.portfolio import covariance, historical_cvar, historical_var
 
 confidences = st.sampled_from([0.9, 0.95, 0.975, 0.99, 0.999])
 

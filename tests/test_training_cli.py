@@ -15,9 +15,9 @@ import pytest
 
 from quantd.daemon.cli.commands import app
 from quantd.daemon.cli.failures import guarded
-from quantd.models import artifacts
-from quantd.models.learned.manifest import Manifest
-from quantd.models.market_data import file_digest
+from quantd.models.artifacts import manifest as artifacts
+from quantd.models.artifacts.agent_manifest import Manifest
+from quantd.models.history.panel_files import file_digest
 from tests.models import training_world as world
 from tests.support.checkout import ROOT
 

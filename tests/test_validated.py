@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quantd.adapters.calendars import sessions
+from quantd.adapters.feeds.bars.checks import REASON_TEXT, Reason
 from quantd.adapters.feeds.errors import FeedError
-from quantd.adapters.feeds.replay import Replay
-from quantd.adapters.feeds.validated import REASON_TEXT, Reason
+from quantd.adapters.feeds.recorded.replay import Replay
 from quantd.trading.events import Action
 from quantd.trading.instruments import Instrument, Universe
 from quantd.trading.market import MarketSlice
@@ -184,7 +184,7 @@ def test_a_bar_in_the_wrong_place_is_out_of_order_and_not_those_around_it(tmp_pa
 @settings(max_examples=25, deadline=None)
 @given(st.lists(st.integers(0, 60), min_size=1, max_size=80))
 def test_the_bars_kept_in_order_are_a_longest_rise(values: list[int]) -> None:
-    from quantd.adapters.feeds.validated import _longest_rise
+    from quantd.adapters.feeds.bars.checks import _longest_rise
 
     kept = [v for v, k in zip(values, _longest_rise(values).tolist(), strict=True) if k]
     assert kept == sorted(kept)

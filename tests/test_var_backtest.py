@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from quantd.risk import var_backtest
-from quantd.risk.measures import historical_var
-from quantd.risk.tails import cornish_fisher, ewma_deviation, filtered, ledoit_wolf, normal_var
-from quantd.risk.var_backtest import backtest, chi_square_tail, christoffersen, kupiec, rolling_var, zone
+from quantd.risk.measures import var_backtest
+from quantd.risk.measures.portfolio import historical_var
+from quantd.risk.measures.tails import cornish_fisher, ewma_deviation, filtered, ledoit_wolf, normal_var
+from quantd.risk.measures.var_backtest import backtest, chi_square_tail, christoffersen, kupiec, rolling_var, zone
 from tests.support.checkout import DATA
 
 METHODS = ("historical", "parametric", "ewma", "cornish_fisher", "filtered")

@@ -17,12 +17,12 @@ import numpy as np
 from aiohttp import web
 
 from quantd.adapters.calendars import sessions
-from quantd.adapters.feeds.files import ActionRow, Rows, exact_nano
-from quantd.adapters.feeds.live import Live
-from quantd.adapters.feeds.merged import place_all
+from quantd.adapters.feeds.bars.checks import BadBar
+from quantd.adapters.feeds.bars.merge import place_all
+from quantd.adapters.feeds.bars.rows import ActionRow, Rows, exact_nano
+from quantd.adapters.feeds.bars.stamps import Placed, Stamps
+from quantd.adapters.feeds.live.feed import Live
 from quantd.adapters.feeds.source import SourceError
-from quantd.adapters.feeds.stamps import Placed, Stamps
-from quantd.adapters.feeds.validated import BadBar
 from quantd.trading.events import Action
 from quantd.trading.instruments import NANO, Instrument, Universe
 from quantd.trading.market import MarketSlice

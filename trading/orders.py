@@ -99,7 +99,7 @@ class Kind(IntEnum):
 
 
 class OrderBasket(Struct, frozen=True, tag="Submit", omit_defaults=True):
-    """The orders of one round, in columns; the only thing a broker accepts. Built in `quantd.risk.gate` and
+    """The orders of one round, in columns; the only thing a broker accepts. Built in `quantd.risk.pretrade.gate` and
     the codec, nowhere else.
 
     `sample` is the sample time the decision rests on and `n` its order number: together the basket's

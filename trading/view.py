@@ -7,9 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantd.trading.bars import BarRing, Bars
+from quantd.trading.history import Ring
 from quantd.trading.instruments import Universe
 from quantd.trading.macro import MacroHistory
-from quantd.trading.market import Floats, Ring
+from quantd.trading.market import Floats
 
 Memory = Mapping[str, NDArray[np.float64]]
 """A policy's frozen memory: name -> array. At most MEMORY_BYTES in all."""

@@ -29,9 +29,9 @@ from quantd.adapters.bus.payloads import (
     Status,
     StatusState,
     SwitchName,
-    time_text,
 )
 from quantd.adapters.bus.topics import escaped_level, root
+from quantd.trading.clock_text import microsecond_text
 from quantd.trading.effects import Crossed, Effect, Ended, Filled, Level, Planned, Publish, Switched, Valued
 from quantd.trading.instruments import Universe
 from quantd.trading.orders import OrderBasket, OrderState, money_text, order_id, price_text, quantity_text
@@ -222,7 +222,7 @@ class Composer:
                 pass
 
     def _stamp(self, id: str, ts: int) -> _Stamp:
-        return _Stamp(schema=SCHEMA, id=id, run=self.run, name=self.name, ts_event=ts, time=time_text(ts))
+        return _Stamp(schema=SCHEMA, id=id, run=self.run, name=self.name, ts_event=ts, time=microsecond_text(ts))
 
     def _who(self, agent: int) -> str:
         return self.agents[agent] if 0 <= agent < len(self.agents) else "unallocated"

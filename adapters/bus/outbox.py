@@ -9,7 +9,7 @@ from threading import Lock
 from typing import Final, Protocol
 
 from quantd.adapters.bus.messages import Composer, Message
-from quantd.adapters.bus.mqtt import Outbox, Outgoing
+from quantd.adapters.bus.publisher import Outbox, Outgoing
 
 CAPACITY: Final = 10_000
 

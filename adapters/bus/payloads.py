@@ -4,7 +4,7 @@ Money, prices and quantities are exact decimal text; weights and risk measures a
 measure is not a number). `ts_event` is int64 ns UTC, `time` the same instant for people.
 """
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Final, Literal
 
 from msgspec import Struct
@@ -18,12 +18,6 @@ SwitchName = Literal["RUN", "REDUCE", "HALT"]
 StatusState = Literal["starting", "online", "ended", "stopped", "offline"]
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-def time_text(ts_ns: int) -> str:
-    """ISO 8601 UTC with microseconds: 2024-07-03T17:00:00.000000Z."""
-    moment = _EPOCH + timedelta(microseconds=ts_ns // 1000)
-    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 class Stamp(Struct, frozen=True, kw_only=True, tag_field="type"):

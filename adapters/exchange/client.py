@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from quantd.adapters.exchange.dialects import Dialect, dialect
 from quantd.adapters.exchange.errors import NotWhole, Outcome, outcome
-from quantd.adapters.exchange.pace import Pace
+from quantd.adapters.pace import Pace, Rate
 
 HANG_UP_S: Final = 3.0
 """How long a connection may take to close; aiohttp's can wait for ever for a reader that is gone."""
@@ -135,8 +135,8 @@ async def connect(access: Access) -> Exchange:
     speaks = dialect(access.venue)
     exchange.fetch = strict(exchange.fetch, speaks)
     if access.per_minute:
-        asks = Pace(access.per_minute, max(1, access.per_minute // 2))
-        orders = Pace(access.orders_per_minute, access.orders_per_minute)
+        asks = Pace(Rate(access.per_minute), max(1, access.per_minute // 2))
+        orders = Pace(Rate(access.orders_per_minute), access.orders_per_minute)
         exchange.fetch2 = paced(exchange.fetch2, speaks, asks, orders)
     return cast(Exchange, exchange)
 

@@ -17,21 +17,21 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 import msgspec
 
-from quantd.adapters.store.chain import GENESIS, Head, HeadFile, sync_folder
 from quantd.adapters.store.driver import Driver, SqliteDriver, UrlDriver, failures, table_names
 from quantd.adapters.store.errors import StoreDamaged, StoreFailing, StoreFull, StoreVersion
+from quantd.adapters.store.journal.chain import GENESIS, Head, HeadFile, sync_folder
+from quantd.adapters.store.journal.records import Epoch, Records, RunRecord
+from quantd.adapters.store.journal.writer import Batch, SnapshotOf, Writer
 from quantd.adapters.store.lease import LEASE_S, Claim, Lease, Renewing, Unleased, led_elsewhere, refuse_held, take
 from quantd.adapters.store.lock import StateLock
-from quantd.adapters.store.outbox import CAPACITY, Key, Message
-from quantd.adapters.store.projection import Projection
-from quantd.adapters.store.records import Epoch, Records, RunRecord
-from quantd.adapters.store.schema import REVISION
-from quantd.adapters.store.upgrading import make, migrate, refuse_other, revision_of, steps_from
-from quantd.adapters.store.writing import Batch, SnapshotOf, Writer
+from quantd.adapters.store.migrations.upgrade import make, migrate, refuse_other, revision_of, steps_from
+from quantd.adapters.store.tables.outbox_bound import CAPACITY, Key, Message
+from quantd.adapters.store.tables.projection import Projection
+from quantd.adapters.store.tables.schema import REVISION
 from quantd.trading.instruments import Universe
 
 if TYPE_CHECKING:
-    from quantd.adapters.store.compaction import Compacted, Keep
+    from quantd.adapters.store.journal.compaction import Compacted, Keep
 
 _T = TypeVar("_T")
 
@@ -174,7 +174,7 @@ class Store:
     def compact(self, keep: "Keep | None" = None, folder: Path | None = None) -> "Compacted":
         """Move old journal rows into archives in `folder` (`archives` in the state folder), and let go old read models
         where `keep` says so. The files are written in this thread: commits go on meanwhile. Raises as `commit`."""
-        from quantd.adapters.store.compaction import Compacted, Keep, archived, forget_old, last_to_move
+        from quantd.adapters.store.journal.compaction import Compacted, Keep, archived, forget_old, last_to_move
 
         keep = keep or Keep()
         done = Compacted()
@@ -245,8 +245,8 @@ class Store:
         return self.records.pending(limit)
 
     def verify(self, newest: int | None = None) -> list[str]:
-        """The check of `quantd.adapters.store.verify`, in this thread: seconds for a long journal, less with `newest`."""
-        from quantd.adapters.store.verify import verify
+        """The check of `quantd.adapters.store.upkeep.verify`, in this thread: seconds for a long journal, less with `newest`."""
+        from quantd.adapters.store.upkeep.verify import verify
 
         return verify(self._where, self._folder, newest)
 

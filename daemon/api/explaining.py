@@ -13,7 +13,7 @@ from typing import Final
 
 from aiohttp import web
 
-from quantd.adapters.store.reading import Decision, Reader
+from quantd.adapters.store.queries import Decision, Reader
 from quantd.daemon.addresses import AddressWrong, find
 from quantd.daemon.api.guard import Refused
 from quantd.daemon.assembly import Parts, policies_of
@@ -21,13 +21,13 @@ from quantd.daemon.deadline import Deadline
 from quantd.daemon.engine.freezing import freeze
 from quantd.daemon.engine.judged import Judged
 from quantd.daemon.explanation import Explanation, explain
-from quantd.daemon.overview import iso
 from quantd.daemon.planned import PlanNow, plan_now
 from quantd.daemon.policies import PolicyError
 from quantd.daemon.refolded import Refolder
 from quantd.daemon.room import Book, RiskNow, SymbolRoom, Unknown, named, risk_now
 from quantd.daemon.service import Service
 from quantd.daemon.timeline import Item
+from quantd.trading.clock_text import instant_text
 
 REST_S: Final = 0.003
 """How long folding works, and then rests, so that the thread that trades gets its turn."""
@@ -100,7 +100,7 @@ class Explaining:
         async with self._one:
             book = Book(state, number)
             ts = service.shell.ts
-            now = risk_now(state, book, agent or "house", service.run, ts, iso(ts), [])
+            now = risk_now(state, book, agent or "house", service.run, ts, instant_text(ts), [])
             room: list[SymbolRoom] = []
             began = time.monotonic()
             for each in book.rooms(columns):

@@ -18,15 +18,16 @@ from quantd.daemon.config import Config, store_url
 from quantd.daemon.decided import decided, newest_plans
 from quantd.daemon.learned import helper_models
 from quantd.daemon.observability import Metrics
-from quantd.daemon.overview import READY, SWITCH, Overview, iso, overview
+from quantd.daemon.overview import READY, SWITCH, Overview, overview
 from quantd.daemon.report.figures import Standing, own_closes
 from quantd.daemon.service import Service
 from quantd.daemon.version import VERSION
+from quantd.trading.clock_text import instant_text
 from quantd.trading.instruments import MICRO
 from quantd.trading.ports import EventBus
 
 if TYPE_CHECKING:
-    from quantd.adapters.store.reading import Reader
+    from quantd.adapters.store.queries import Reader
     from quantd.daemon.api.explaining import Explaining
 
 T = TypeVar("T")
@@ -118,7 +119,7 @@ class Readings:
 
         def work() -> T:
             if self._reader is None:
-                from quantd.adapters.store.reading import Reader
+                from quantd.adapters.store.queries import Reader
 
                 self._reader = Reader.open(self._where, self._service.run)
             return function(self._reader)
@@ -180,7 +181,7 @@ class Readings:
             {
                 "run": self._service.run,
                 "ts": found.ts,
-                "time": iso(found.ts),
+                "time": instant_text(found.ts),
                 "metrics": metrics_of(found.house),
                 "agents": {name: metrics_of(each) for name, each in found.agents.items()},
                 "house": found.house,

@@ -14,15 +14,15 @@ from quantd import bundled
 from quantd.daemon.cli.failures import CONFIG, DONE, Failure
 from quantd.daemon.cli.models import manifest_in, market_files, place_of
 from quantd.daemon.cli.output import iso, print_json, say, table
-from quantd.models import versions as pointing
-from quantd.models.artifacts import MANIFEST, ArtifactError
-from quantd.models.learned import ensembles, signing
-from quantd.models.learned.manifest import Agreement
-from quantd.models.loading import load_artifact
+from quantd.models.artifacts import ensemble, signature
+from quantd.models.artifacts import versions as pointing
+from quantd.models.artifacts.agent_manifest import Agreement
+from quantd.models.artifacts.loader import load_artifact
+from quantd.models.artifacts.manifest import MANIFEST, ArtifactError
 
 if TYPE_CHECKING:
-    from quantd.models.learned.ensembles import Combination
-    from quantd.models.learned.manifest import Manifest, Precision
+    from quantd.models.artifacts.agent_manifest import Manifest, Precision
+    from quantd.models.artifacts.ensemble import Combination
 
 
 class Row(Struct, frozen=True):
@@ -91,7 +91,7 @@ def _row(place: Path) -> Row:
     folder = f"shipped/{place.name}" if place.parent == bundled.SHIPPED else str(place)
     return Row(
         folder, kind, algorithm, precision, until, sharpe,
-        signed=(place / signing.SIGNATURE).is_file(), current=_is_current(place), fault=fault,
+        signed=(place / signature.SIGNATURE).is_file(), current=_is_current(place), fault=fault,
     )  # fmt: skip
 
 
@@ -108,7 +108,7 @@ def export(folder: Path, out: Path, *, graph_only: bool, as_json: bool) -> int:
     kind, manifest = manifest_in(place)
     load_artifact(place, {})
     if graph_only:
-        if kind == ensembles.KIND:
+        if kind == ensemble.KIND:
             raise Failure(f"{place}: an ensemble has no graph of its own; name a member", CONFIG)
         if out.exists():
             raise Failure(f"{out}: there is something already; name a new file (--out)", CONFIG)
@@ -121,7 +121,7 @@ def export(folder: Path, out: Path, *, graph_only: bool, as_json: bool) -> int:
         names += [
             f"{m.folder}/{name}" for m in getattr(manifest, "members", ()) for name in _names_in(place / m.folder)
         ]
-        names += [name for name in (signing.SIGNATURE, "timing.json") if (place / name).is_file()]
+        names += [name for name in (signature.SIGNATURE, "timing.json") if (place / name).is_file()]
         for name in names:
             (out / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(place / name, out / name)
@@ -143,7 +143,7 @@ def _names_in(place: Path) -> list[str]:
 def quantize(folder: Path, out: Path, precision: "Precision", *, as_json: bool) -> int:
     """A copy in fewer bits, with its size, speed and agreement measured beside its parent's."""
     _needs("onnx", "safetensors")
-    from quantd.models.learned.quantizing import quantize as smaller
+    from quantd.models.export.quantization import quantize as smaller
 
     place = _learned(folder)
     _vacant(out)
@@ -159,8 +159,8 @@ def distil(
 ) -> int:  # fmt: skip
     """A smaller network taught by an artifact's answers, compared with it on answers it was not taught."""
     _needs("torch", "onnx", "safetensors", "polars")
-    from quantd.models.learned.distilling import DistilPlan
-    from quantd.models.learned.distilling import distil as teach
+    from quantd.models.export.distillation import DistilPlan
+    from quantd.models.export.distillation import distil as teach
 
     place = _learned(folder)
     _vacant(out)
@@ -205,7 +205,7 @@ def _figures(found: Agreement) -> list[tuple[str, str, str, str]]:
 
 def make_key(private: Path, public: Path) -> int:
     """A new pair of keys in two files."""
-    signing.generate(private, public)
+    signature.generate(private, public)
     say(f"{private}: private, yours alone; never put it beside a configuration")
     say(f"{public}: public; name it in [models] trusted_keys")
     return DONE
@@ -216,7 +216,7 @@ def sign(folder: Path, key: Path, *, as_json: bool) -> int:
     place = place_of(folder)
     load_artifact(place, {})
     digest = manifest_in(place)[1].digest
-    path = signing.sign(place, digest, key)
+    path = signature.sign(place, digest, key)
     if as_json:
         print_json({"folder": str(place), "digest": digest, "signature": str(path)})
     else:
@@ -232,7 +232,7 @@ def combine(
         raise Failure(f"--share goes with --by performance; by {combination} all members count alike", CONFIG)
     words = ["quantd", "models", "combine", str(out), *map(str, folders), "--by", combination]
     command = shlex.join([*words, *(word for share in shares or () for word in ("--share", f"{share:g}"))])
-    manifest = ensembles.combine(
+    manifest = ensemble.combine(
         out,
         [place_of(folder) for folder in folders],
         combination,

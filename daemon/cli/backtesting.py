@@ -11,8 +11,8 @@ from pathlib import Path
 
 import msgspec
 
+from quantd.adapters.store.journal.writer import Batch
 from quantd.adapters.store.store import Store
-from quantd.adapters.store.writing import Batch
 from quantd.daemon.assembly import Assembly, assemble
 from quantd.daemon.cli.closing import closing
 from quantd.daemon.cli.configuration import read
@@ -23,7 +23,7 @@ from quantd.daemon.opening import begin
 from quantd.daemon.past import save_config
 from quantd.daemon.recovery import Journal
 from quantd.daemon.summary import Summary, summary
-from quantd.research.record import Record
+from quantd.research.run_record import Record
 from quantd.research.verdict import Verdict, judge, lines
 from quantd.trading.orders import base36
 

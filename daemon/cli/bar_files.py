@@ -11,8 +11,8 @@ import msgspec
 import numpy as np
 import polars as pl
 
-from quantd.adapters.feeds.files import PRICES, ActionRow, Rows
-from quantd.adapters.feeds.stamps import IntervalError, Stamps, interval_ns
+from quantd.adapters.feeds.bars.rows import PRICES, ActionRow, Rows
+from quantd.adapters.feeds.bars.stamps import IntervalError, Stamps, interval_ns
 from quantd.daemon.cli.failures import USAGE, Failure
 from quantd.trading.instruments import NANO, Universe
 

@@ -17,11 +17,11 @@ from quantd.daemon.config.keys import all_keys, keys_of, pattern_of
 from quantd.daemon.config.mistakes import dotted, shown, without_password
 from quantd.daemon.policies import PolicyError
 from quantd.daemon.worker import Apart
-from quantd.risk import limits
-from quantd.risk.limits import PROFILES
+from quantd.risk.limits import catalogue
+from quantd.risk.limits.profiles import PROFILES
 from quantd.trading.orders import money_text, price_text
 
-NO_LIMITS: Final = limits.Limits()
+NO_LIMITS: Final = catalogue.Limits()
 
 
 def check(config: Path, sets: tuple[str, ...], *, as_json: bool) -> int:
@@ -71,8 +71,8 @@ def show(config: Path, sets: tuple[str, ...], *, as_json: bool) -> None:
 class _Held(NamedTuple):
     """Limits as they hold in one section, whose profile is named."""
 
-    limits: limits.Limits
-    house: limits.Limits | None
+    limits: catalogue.Limits
+    house: catalogue.Limits | None
     profile: str | None
 
     def of(self, key: str, value: Any) -> tuple[Any, str]:

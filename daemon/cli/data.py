@@ -14,14 +14,12 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import polars as pl
 
-from quantd.adapters.feeds.checked import sieved
-from quantd.adapters.feeds.columns import joined
-from quantd.adapters.feeds.files import ActionRow, Rows
-from quantd.adapters.feeds.partial import PartialAnswer, some
-from quantd.adapters.feeds.shelf import Shelf
-from quantd.adapters.feeds.source import Source, SourceError
-from quantd.adapters.feeds.stamps import UNITS_NS
-from quantd.adapters.feeds.validated import REASON_TEXT, BadBar, Reason
+from quantd.adapters.feeds.bars.checks import REASON_TEXT, BadBar, Reason
+from quantd.adapters.feeds.bars.rows import ActionRow, Rows, joined
+from quantd.adapters.feeds.bars.stamps import UNITS_NS
+from quantd.adapters.feeds.source import PartialAnswer, Source, SourceError, some
+from quantd.adapters.feeds.wrappers.cache_files import Shelf
+from quantd.adapters.feeds.wrappers.quarantine import sieved
 from quantd.daemon.cli.bar_files import LONGER, Said, actions_csv, beside, frame, length_of, longer, parquet, write
 from quantd.daemon.cli.failures import CHECK_FAILED, DONE, TRY_LATER, USAGE, Failure
 from quantd.daemon.cli.output import Bar, iso, print_json, progress, say, table

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from quantd.adapters.feeds.bars.checks import REASON_TEXT, Reason, judge
+from quantd.adapters.feeds.bars.merge import place_all, taken, timed
+from quantd.adapters.feeds.bars.rows import NO_STAMP, Rows
+from quantd.adapters.feeds.bars.stamps import Stamps
 from quantd.adapters.feeds.errors import FeedError
-from quantd.adapters.feeds.files import NO_STAMP, Rows, probe, read_actions, read_bars, span
-from quantd.adapters.feeds.merged import place_all, taken, timed
-from quantd.adapters.feeds.stamps import Stamps
-from quantd.adapters.feeds.validated import REASON_TEXT, Reason, judge
+from quantd.adapters.feeds.recorded.bar_files import probe, read_actions, read_bars, span
 from quantd.daemon.cli.bar_files import LONGER, beside, length_of, told
 from quantd.daemon.cli.failures import CHECK_FAILED, DONE, USAGE, Failure
 from quantd.daemon.cli.output import iso, print_json, say

@@ -168,11 +168,15 @@ def _market(config: Config, where: Place) -> Iterator[Check]:
     except PolicyError as why:
         yield Check("policies", False, str(why))
         return
-    from quantd.daemon.overview import iso
+    from quantd.trading.clock_text import instant_text
 
     feed = assembly.feed
     put_aside = f"; {len(feed.quarantined)} bars are put aside" if feed.quarantined else ""
-    yield Check("data", True, f"{config.feed.path}: {iso(feed.first_ts)[:10]} to {iso(feed.last_ts)[:10]}{put_aside}")
+    yield Check(
+        "data",
+        True,
+        f"{config.feed.path}: {instant_text(feed.first_ts)[:10]} to {instant_text(feed.last_ts)[:10]}{put_aside}",
+    )
     yield from _policies(config, assembly)
 
 
@@ -253,7 +257,7 @@ def _store(where: Place, wanted: bool) -> Iterator[Check]:
         yield Check("store", None, "not checked; --store folds the whole journal again and compares")
         return
     from quantd.adapters.store.errors import StoreError
-    from quantd.adapters.store.verify import verify
+    from quantd.adapters.store.upkeep.verify import verify
 
     folder = where.folder
     if not (folder / "quantd.db").exists() and "://" not in str(where.store):

@@ -23,14 +23,14 @@ def evaluate(
     """Prints both rows, and in words what they prove."""
     if find_spec("torch") is None:
         raise Failure("evaluating needs torch: install quantd with its extra `train`", CONFIG)
-    from quantd.models.card import lots_text
-    from quantd.models.training import evaluating
+    from quantd.models.artifacts.card import lots_text
+    from quantd.models.training.runs import evaluation
 
     if bars is not None:
         probed(find(bars))
     names = [name for name in (symbols or "").split(",") if name]
     try:
-        found = evaluating.evaluate(artifact, first, until, bars, actions, names)
+        found = evaluation.evaluate(artifact, first, until, bars, actions, names)
     except ValueError as error:
         raise Failure(str(error), getattr(error, "code", CONFIG)) from None
     outside = found.sessions - found.inside

@@ -12,17 +12,17 @@ import msgspec
 from quantd import bundled
 from quantd.daemon.cli.failures import CONFIG, DONE, Failure
 from quantd.daemon.cli.output import iso, print_json, progress, say, table
-from quantd.models import artifacts
-from quantd.models.artifacts import MANIFEST, ArtifactError
+from quantd.models.artifacts import agent_manifest as learned
+from quantd.models.artifacts import ensemble, signature
+from quantd.models.artifacts import manifest as artifacts
+from quantd.models.artifacts.agent_manifest import Manifest
+from quantd.models.artifacts.loader import load_artifact
+from quantd.models.artifacts.manifest import MANIFEST, ArtifactError
+from quantd.models.artifacts.versions import resolved
 from quantd.models.forests import artifact as forests
 from quantd.models.forests.card import verdict
-from quantd.models.forests.features import MEANING, PLAIN, Kind
-from quantd.models.forests.runtime import load_forest
-from quantd.models.learned import ensembles, signing
-from quantd.models.learned import manifest as learned
-from quantd.models.learned.manifest import Manifest
-from quantd.models.loading import load_artifact
-from quantd.models.versions import resolved
+from quantd.models.forests.forest_features import MEANING, PLAIN, Kind
+from quantd.models.forests.prediction import load_forest
 
 NEEDED = ("sklearn", "onnx", "polars")
 
@@ -78,8 +78,8 @@ def manifest_in(place: Path) -> tuple[str, Any]:
             return forests.KIND, forests.load(place).manifest
         case learned.KIND:
             return learned.KIND, learned.load(place).manifest
-        case ensembles.KIND:
-            return ensembles.KIND, ensembles.manifest_in(place)
+        case ensemble.KIND:
+            return ensemble.KIND, ensemble.manifest_in(place)
         case kind:
             raise ArtifactError(
                 f"{place / MANIFEST}: an artifact of kind {kind[:40]!r}, which this quantd does not know"
@@ -93,8 +93,8 @@ def verify(folder: Path, keys: Sequence[Path], *, as_json: bool) -> int:
     kind = artifacts.kind_of(place) or "policy"
     until = policy.trained_until_ns
     if keys:
-        for where, digest in signing.artifacts_in(policy):
-            if fault := signing.signature_fault(where, digest, keys):
+        for where, digest in signature.artifacts_in(policy):
+            if fault := signature.signature_fault(where, digest, keys):
                 raise Failure(fault, CONFIG)
     if as_json:
         print_json(
@@ -109,7 +109,7 @@ def verify(folder: Path, keys: Sequence[Path], *, as_json: bool) -> int:
         )
         return DONE
     signed = "; signed" if keys else ""
-    named = {learned.KIND: "a learned policy", ensembles.KIND: "an ensemble"}.get(kind, f"a {kind}")
+    named = {learned.KIND: "a learned policy", ensemble.KIND: "an ensemble"}.get(kind, f"a {kind}")
     say(f"{place}: {named}, whole; its probe answers as it should here; trained until {iso(until)[:10]}{signed}")
     return DONE
 
@@ -135,7 +135,7 @@ def train(
     missing = [name for name in NEEDED if find_spec(name) is None]
     if missing:
         raise Failure(f"training needs {', '.join(missing)}: install quantd with its extra `train`", CONFIG)
-    from quantd.models.forests import training
+    from quantd.models.forests import fit as training
 
     files = market_files(bars, actions)
     if (out / MANIFEST).is_file() and artifacts.kind_of(out) != forests.KIND:
@@ -186,7 +186,7 @@ def evaluate(
 ) -> int:
     """A forest as it trades beside its plain estimate, on other data than it was made from."""
     files = market_files(bars, actions)
-    from quantd.models.forests import training
+    from quantd.models.forests import fit as training
 
     place = place_of(folder)
     try:

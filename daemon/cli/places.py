@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 from quantd.daemon.cli.failures import CHECK_FAILED, CONFIG, USAGE, Failure
 
 if TYPE_CHECKING:
-    from quantd.adapters.bus.mqtt import Tls
-    from quantd.adapters.store.reading import Reader
-    from quantd.adapters.store.records import Records, RunRecord
+    from quantd.adapters.bus.publisher import Tls
+    from quantd.adapters.store.journal.records import Records, RunRecord
+    from quantd.adapters.store.queries import Reader
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class Place:
     def reader(self, run: str | None = None) -> "Reader":
         """The store's read models, of the newest run when none is named. Raises Failure where there is none."""
         from quantd.adapters.store.errors import StoreFailing
-        from quantd.adapters.store.reading import Reader
+        from quantd.adapters.store.queries import Reader
 
         try:
             return Reader.open(self.store, run)
@@ -69,7 +69,7 @@ def bus_login(config: Path) -> tuple[str | None, str | None]:
 
 def bus_tls(config: Path, secure: bool) -> "Tls | None":
     """How a client of the configured broker speaks TLS; None where it does not."""
-    from quantd.adapters.bus.mqtt import Tls
+    from quantd.adapters.bus.publisher import Tls
 
     bus = (_document(config) if config.exists() else {}).get("bus")
     kind = os.environ.get("QUANTD_BUS__KIND") or (_text({"bus": bus}, "bus", "kind") or "embedded")
@@ -105,7 +105,7 @@ def _text(document: Mapping[str, Any], section: str, key: str) -> str:
 def recorded(where: Place, run: str | None) -> "tuple[Records, RunRecord]":
     """The store for reading, and the run that is meant: the newest where none is named. Raises Failure."""
     from quantd.adapters.store.errors import StoreFailing
-    from quantd.adapters.store.reading import run_of
+    from quantd.adapters.store.queries import run_of
     from quantd.adapters.store.store import read_only
 
     records = read_only(where.store, where.folder)

@@ -9,8 +9,8 @@ from typing import Final
 
 from quantd.adapters.brokers.errors import VenueError
 from quantd.adapters.store.errors import StoreError
-from quantd.adapters.store.reading import Reader
-from quantd.adapters.store.records import Records, RunRecord
+from quantd.adapters.store.journal.records import Records, RunRecord
+from quantd.adapters.store.queries import Reader
 from quantd.adapters.store.store import read_only
 from quantd.daemon.assembly import Parts, market_of, parts_of
 from quantd.daemon.cli.client import named

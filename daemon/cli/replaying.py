@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from quantd.adapters.store.records import Records
+from quantd.adapters.store.journal.records import Records
 from quantd.daemon.assembly import Assembly, Parts, parts_of
 from quantd.daemon.cli.configuration import read
 from quantd.daemon.cli.failures import CHECK_FAILED, CONFIG, Failure

@@ -7,12 +7,12 @@ import numpy as np
 
 from quantd.daemon.cli.failures import CHECK_FAILED, Failure
 from quantd.daemon.config import Config
-from quantd.daemon.overview import iso
 from quantd.daemon.report.drawing import STYLE, chart
 from quantd.daemon.summary import Summary
 from quantd.daemon.version import code_version
-from quantd.research.record import Record
+from quantd.research.run_record import Record
 from quantd.research.verdict import Verdict, headline, table_of
+from quantd.trading.clock_text import instant_text
 from quantd.trading.statistics import drawdowns
 
 
@@ -21,7 +21,7 @@ def write_report(out: Path, result: Summary, record: Record, verdict: Verdict, c
     if len(record.ts) < 2:
         raise Failure("a report needs at least two samples; the backtest had fewer", CHECK_FAILED)
     equity = np.array(record.equity_micro, dtype=np.float64) / 1e6
-    days = [iso(ts)[:10] for ts in record.ts]
+    days = [instant_text(ts)[:10] for ts in record.ts]
     agents = "".join(_row(a.name, f"{a.policy}, {a.capital:.0%} of the capital") for a in config.agents)
     page = f"""<!doctype html><html lang="en"><head><meta charset="utf-8"><title>quantd backtest {escape(result.run)}</title>
 <meta name="viewport" content="width=device-width"><style>{STYLE}</style></head><body>

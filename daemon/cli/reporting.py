@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from quantd.adapters.store.records import Records
+from quantd.adapters.store.journal.records import Records
 from quantd.adapters.store.store import read_only
 from quantd.daemon.cli.client import running
 from quantd.daemon.cli.configuration import read

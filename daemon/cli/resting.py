@@ -9,9 +9,10 @@ from quantd.daemon.assembly import Parts, parts_of
 from quantd.daemon.cli.configuration import read
 from quantd.daemon.cli.places import place
 from quantd.daemon.loop import Shell
-from quantd.daemon.overview import iso, positions
+from quantd.daemon.overview import positions
 from quantd.daemon.past import newest_snapshot, refold
 from quantd.daemon.worker import Apart
+from quantd.trading.clock_text import instant_text
 
 
 def at_rest(config: Path, state: Path | None, sets: tuple[str, ...]) -> tuple[Shell, str, Parts]:
@@ -32,6 +33,6 @@ def positions_at_rest(config: Path, state: Path | None, sets: tuple[str, ...]) -
 
     shell, run, _ = at_rest(config, state, sets)
     shell.state.revalue()
-    found = {"run": run, "ts": shell.ts, "time": iso(shell.ts), "positions": positions(shell.state)}
+    found = {"run": run, "ts": shell.ts, "time": instant_text(shell.ts), "positions": positions(shell.state)}
     plain: dict[str, Any] = msgspec.to_builtins(found)
     return plain

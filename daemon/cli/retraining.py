@@ -12,11 +12,11 @@ from quantd.daemon.cli.failures import CONFIG, DONE, Failure
 from quantd.daemon.cli.models import market_files
 from quantd.daemon.cli.output import print_json, progress, say, table
 from quantd.daemon.policies import artifact_folder
-from quantd.models.versions import resolved
+from quantd.models.artifacts.versions import resolved
 
 if TYPE_CHECKING:
-    from quantd.models.retraining.again import Decision
-    from quantd.models.retraining.judging import Figures
+    from quantd.models.retraining.challenge import Figures
+    from quantd.models.retraining.refit import Decision
 
 NEEDED = ("torch", "onnx", "safetensors")
 
@@ -39,13 +39,13 @@ def retrain(
     if missing:
         raise Failure(f"training needs {', '.join(missing)}: install quantd with its extra `train`", CONFIG)
     bars, actions = market_files(bars, actions)
-    from quantd.models.artifacts import ArtifactError
-    from quantd.models.retraining import again
-    from quantd.models.retraining.judging import Rule
+    from quantd.models.artifacts.manifest import ArtifactError
+    from quantd.models.retraining import refit
+    from quantd.models.retraining.challenge import Rule
 
     found = bundled.find(source) if source.suffix == ".toml" else artifact_folder(str(source), Path())
     try:
-        asked = again.Asked(
+        asked = refit.Asked(
             found, out, bars, actions or Path(), until, against=None if against is None else artifact_folder(str(against), Path()),
             expanding=expanding, changes=sets, rule=msgspec.convert(rule, Rule),
         )  # fmt: skip
@@ -57,7 +57,7 @@ def retrain(
                 steps += 1
                 bar(1.0 - 0.98**steps)  # how many lines come is the plan's business: on and on, never back
 
-            decision = again.retrain(asked, note)
+            decision = refit.retrain(asked, note)
     except ArtifactError:
         raise
     except (ValueError, OSError) as error:

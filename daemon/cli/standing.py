@@ -13,12 +13,13 @@ from quantd.daemon.cli.places import Place, place
 from quantd.daemon.deadline import Deadline
 from quantd.daemon.limit_rows import LimitRow, in_order
 from quantd.daemon.limit_words import figure
-from quantd.daemon.overview import LimitNow, iso, limit_now
+from quantd.daemon.overview import LimitNow, limit_now
 from quantd.daemon.past import NotKept
 from quantd.daemon.planned import PlanNow, plan_now
 from quantd.daemon.policies import PolicyError
 from quantd.daemon.recovery import RecordTooLong, ReplayDifference
 from quantd.daemon.room import Book, BookSwitch, RiskNow, SideRoom, Unknown, named, risk_now
+from quantd.trading.clock_text import instant_text
 
 
 def risk(
@@ -54,7 +55,9 @@ def _risk_at_rest(
     except Unknown as why:
         raise Failure(str(why), USAGE) from None
     book = Book(shell.state, number)
-    return risk_now(shell.state, book, agent or "house", run, shell.ts, iso(shell.ts), list(book.rooms(columns)))
+    return risk_now(
+        shell.state, book, agent or "house", run, shell.ts, instant_text(shell.ts), list(book.rooms(columns))
+    )
 
 
 def _risk_recorded(where: Place, why: str) -> RiskNow:
@@ -76,7 +79,7 @@ def _risk_recorded(where: Place, why: str) -> RiskNow:
     return RiskNow(
         run=reader.run.run,
         ts=plan.ts if plan is not None else 0,
-        time=iso(plan.ts) if plan is not None else "",
+        time=instant_text(plan.ts) if plan is not None else "",
         book="house",
         switch=house.switch,
         reason=house.reason,

@@ -8,16 +8,16 @@ from typing import Any
 
 import msgspec
 
-from quantd.adapters.store.backup import Manifest, read_manifest
-from quantd.adapters.store.backup import backup as make_backup
-from quantd.adapters.store.compaction import Keep
 from quantd.adapters.store.errors import StoreFailing
+from quantd.adapters.store.journal.compaction import Keep
 from quantd.adapters.store.lease import account_key, refuse_held
 from quantd.adapters.store.lock import StateLock
-from quantd.adapters.store.restore import restore as put_back
-from quantd.adapters.store.schema import REVISION
+from quantd.adapters.store.migrations.upgrade import Step, migrate, revision_of, steps_from
 from quantd.adapters.store.store import Store, for_reading
-from quantd.adapters.store.upgrading import Step, migrate, revision_of, steps_from
+from quantd.adapters.store.tables.schema import REVISION
+from quantd.adapters.store.upkeep.backup import Manifest, read_manifest
+from quantd.adapters.store.upkeep.backup import backup as make_backup
+from quantd.adapters.store.upkeep.restore import restore as put_back
 from quantd.daemon.cli.configuration import read
 from quantd.daemon.cli.output import print_json, progress, say
 from quantd.daemon.cli.places import Place, place

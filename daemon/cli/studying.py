@@ -17,7 +17,7 @@ from quantd.daemon.past import NotKept, saved_config
 from quantd.daemon.policies import PolicyError, fit, load
 from quantd.daemon.report.figures import DAY_NS, date_ns
 from quantd.research import parity as beside_backtest
-from quantd.research import rebalancing
+from quantd.research import rebalancing_study
 from quantd.research.comparison import NAME, Drive
 from quantd.research.lookahead import lines, lookahead
 from quantd.research.standings import HEAD, said, standings
@@ -133,7 +133,7 @@ def study_rebalance(
     found = read(config, sets)
     folder = state if state is not None else found.at(found.quantd.state)
     name = found.agents[0].name if agent is None else agent
-    total = len(rebalancing.RULES) * len(costs)
+    total = len(rebalancing_study.RULES) * len(costs)
     done, definition, own_closes = 0, "", ""
     with progress("rebalancing", shown=not as_json) as bar:
 
@@ -148,13 +148,13 @@ def study_rebalance(
             return shell
 
         try:
-            rows = list(rebalancing.study(found, name, beside, costs=costs, cache=folder / "cache"))
+            rows = list(rebalancing_study.study(found, name, beside, costs=costs, cache=folder / "cache"))
         except ValueError as why:
             raise Failure(str(why), USAGE) from None
     if out is not None:
         with out.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
-            writer.writerow(rebalancing.Row.__struct_fields__)
+            writer.writerow(rebalancing_study.Row.__struct_fields__)
             writer.writerows([cell(getattr(row, field)) for field in row.__struct_fields__] for row in rows)
     if as_json:
         print_json({"agent": name, "rows": rows, "sharpe_definition": definition, "own_closes": own_closes})
@@ -187,7 +187,9 @@ def study_rebalance(
         ],
         right=columns[:1] + columns[2:],
     )
-    say(f"* the best Sharpe at its cost, of {len(rebalancing.RULES)} tried: differences this small are mostly chance")
+    say(
+        f"* the best Sharpe at its cost, of {len(rebalancing_study.RULES)} tried: differences this small are mostly chance"
+    )
     say(definition)
     if own_closes:
         say(own_closes)

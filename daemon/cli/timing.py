@@ -12,13 +12,13 @@ from quantd import bundled
 from quantd.daemon.cli.failures import CHECK_FAILED, CONFIG, DONE, Failure
 from quantd.daemon.cli.models import place_of
 from quantd.daemon.cli.output import print_json, say, table
-from quantd.models.artifacts import Artifact
-from quantd.models.features import LOOKBACK, measure
-from quantd.models.learned.agreeing import random_market
-from quantd.models.learned.runtime import LearnedAgent
-from quantd.models.loading import load_artifact
-from quantd.models.runtime import LearnedPolicy, open_session
-from quantd.models.sights import observation
+from quantd.models.artifacts.agent_policy import LearnedAgent
+from quantd.models.artifacts.loader import load_artifact
+from quantd.models.artifacts.manifest import Artifact
+from quantd.models.artifacts.runtime import LearnedPolicy, open_session
+from quantd.models.export.agreement import random_market
+from quantd.models.observation.return_features import LOOKBACK, measure
+from quantd.models.observation.sight import observation
 from quantd.trading.market import Floats
 
 ALLOWED_MS: Final = 15.0

@@ -15,9 +15,9 @@ from quantd.daemon.cli.failures import CONFIG, USAGE, Failure
 from quantd.daemon.cli.output import Bar, progress, say
 
 if TYPE_CHECKING:
-    from quantd.models.training.fitting import Progress
-    from quantd.models.training.plan import Plan
-    from quantd.models.training.runs import Track
+    from quantd.models.training.plans.plan import Plan
+    from quantd.models.training.runs.training_run import Track
+    from quantd.models.training.seeds.seed_run import Progress
 
 RUNS: Final = Path("state/training")
 """Records and checkpoints of each run, by its name."""
@@ -54,9 +54,9 @@ def train(
 ) -> int:  # fmt: skip
     """Progress and settings go to standard error, the model card to standard output."""
     _needed()
-    from quantd.models.training import runs
-    from quantd.models.training.plan import replaced
-    from quantd.models.training.spreading import executor
+    from quantd.models.training.plans.plan import replaced
+    from quantd.models.training.runs import training_run
+    from quantd.models.training.runs.workers import executor
 
     plan = plan_of(asked)
     if experiment is not None:
@@ -75,7 +75,7 @@ def train(
     command = " ".join(["quantd", "train", *_words(sys.argv)])
     with _stopping() as stopped, progress(f"train {name}") as bar:
         watch = _Watch(plan, bar, stopped)
-        runs.train(
+        training_run.train(
             plan, out, command, watch.told, folder=folder, resume=resume, looked=looks, track=_track(tracker, name),
             executor=None if on == "local" and workers == 1 else executor(on, workers, address),
         )  # fmt: skip
@@ -86,7 +86,7 @@ def train(
 
 def probed(bars: Path) -> None:
     """Read an unknown parquet file in a child process before it is read here. Raises FeedError."""
-    from quantd.adapters.feeds.files import probe
+    from quantd.adapters.feeds.recorded.bar_files import probe
 
     if bars.is_file() and bars.suffix.lower() not in {".csv", ".txt"}:
         probe(bars)
@@ -94,7 +94,7 @@ def probed(bars: Path) -> None:
 
 def plan_of(asked: Asked) -> "Plan":
     """The plan that is asked for. Raises PlanError, Failure."""
-    from quantd.models.training.plan import default, read, replaced
+    from quantd.models.training.plans.plan import default, read, replaced
 
     if asked.iterations is not None:
         raise Failure("--iterations is of the scorer; others take --steps", USAGE)
@@ -111,7 +111,7 @@ def plan_of(asked: Asked) -> "Plan":
 
 def settings(plan: "Plan") -> list[str]:
     """Every one, a line each."""
-    from quantd.models.training.plan import described
+    from quantd.models.training.plans.plan import described
 
     units = {"learner.epsilon_decay": f"   (times this after {EPSILON_UNIT})"}
     return [f"{key} = {_shown(value)}{units.get(key, '')}" for key, value in described(plan).items()]
@@ -136,7 +136,7 @@ def scorer(
         raise Failure(
             "--agent scorer takes --out, --bars, --actions, --symbols, --seeds and --iterations, nothing else", USAGE
         )
-    from quantd.models.training import scorer as of
+    from quantd.models.training.runs import scorer_run as of
 
     if bars is not None:
         probed(find(bars))
@@ -237,16 +237,16 @@ def _track(name: str | None, experiment: str) -> "Track | None":
     """Who follows beside the files: by default MLflow, where it is installed."""
     if name in ("none", "files"):
         return None
-    from quantd.models.training import tracking
-    from quantd.models.training.records import Tracker
+    from quantd.models.training.runs import trackers
+    from quantd.models.training.seeds.records import Tracker
 
-    names = tracking.usual() if name is None else tracking.chosen([name])
+    names = trackers.usual() if name is None else trackers.chosen([name])
     if not names:
         return None
 
     def followed(seed: int, folder: Path, resume_at: int | None) -> Tracker:
-        made = [tracking.tracker(n, experiment, f"seed-{seed}", folder, resume_at=resume_at) for n in names]
-        return tracking.Several(made, _tell)
+        made = [trackers.tracker(n, experiment, f"seed-{seed}", folder, resume_at=resume_at) for n in names]
+        return trackers.Several(made, _tell)
 
     return followed
 

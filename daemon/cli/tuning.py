@@ -18,7 +18,7 @@ from quantd.daemon.cli.failures import CONFIG, DONE, INTERRUPTED, Failure
 from quantd.daemon.cli.output import print_json, progress, say, table
 
 if TYPE_CHECKING:
-    from quantd.models.training.tuning import Course, Row, Search, Sitting
+    from quantd.models.training.search.study import Course, Row, Search, Sitting
 
 STUDIES: Final = Path("state/tuning")
 """A folder for each study, by its name."""
@@ -66,7 +66,7 @@ class Luck(Struct, frozen=True):
 def show(asked: training.Asked, *, as_json: bool) -> int:
     """The space of an agent."""
     _needed()
-    from quantd.models.training import spaces
+    from quantd.models.training.search import spaces
 
     space = spaces.SPACES[training.plan_of(asked).agent]
     if as_json:
@@ -81,10 +81,11 @@ def tune(asked: training.Asked, wanted: Wanted, place: Place, *, fresh: bool, as
     _needed()
     plan = training.plan_of(asked)
     training.probed(plan.data.files[0])
-    from quantd.models.training import study_files, tuning
-    from quantd.models.training.judging import equal_weight
-    from quantd.models.training.markets import markets_of
-    from quantd.models.training.spreading import executor
+    from quantd.models.training.runs.workers import executor
+    from quantd.models.training.search import study as tuning
+    from quantd.models.training.search import study_files
+    from quantd.models.training.seeds.markets import markets_of
+    from quantd.models.training.seeds.validation import equal_weight
 
     where = executor(place.on, place.workers, place.address)
     study = wanted.study or plan.name
@@ -116,7 +117,7 @@ def tune(asked: training.Asked, wanted: Wanted, place: Place, *, fresh: bool, as
 
 def luck_of(scores: Sequence[float], sessions: int) -> Luck | None:
     """None where no trial has a score."""
-    from quantd.research.deflated import expected_maximum, probabilistic_sharpe
+    from quantd.research.deflated_sharpe import expected_maximum, probabilistic_sharpe
     from quantd.trading.statistics import PERIODS_PER_YEAR
 
     known = np.array([score for score in scores if math.isfinite(score)]) / math.sqrt(PERIODS_PER_YEAR)

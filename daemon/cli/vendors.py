@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Final
 
 from quantd.adapters.calendars import sessions
-from quantd.adapters.feeds.cached import Cached
-from quantd.adapters.feeds.fallback import Fallback
-from quantd.adapters.feeds.retried import Retried
 from quantd.adapters.feeds.source import Source
+from quantd.adapters.feeds.wrappers.cache import Cached
+from quantd.adapters.feeds.wrappers.fallback import Fallback
+from quantd.adapters.feeds.wrappers.retry import Retried
 from quantd.daemon.cli.failures import CONFIG, USAGE, Failure
 from quantd.daemon.mapping import MappingWrong
 from quantd.daemon.sourcing import Vendor
@@ -102,7 +102,7 @@ def source_of(wanted: Wanted, universe: Universe, interval: str) -> "Vendors":
 
 def _vendor(name: str, wanted: Wanted, universe: Universe, interval: str) -> Source:
     """One vendor, with what is missing said in this command's words. Raises Failure."""
-    from quantd.adapters.feeds.alpaca_bars import STOCK_FEEDS
+    from quantd.adapters.feeds.sources.alpaca import STOCK_FEEDS
 
     if name in EXTRAS:
         _needs(EXTRAS[name], "yahoo" if name == "yahoo" else name)

@@ -21,12 +21,12 @@ RESERVED = frozenset({"house", MANUAL, "unallocated"})
 """Books that no agent may be called."""
 
 MIN_HISTORY = 60
-"""What `min_history` is without a key; `quantd.risk.limits` has the same."""
+"""What `min_history` is without a key; `quantd.risk.limits.catalogue` has the same."""
 
 PROFILES = ("conservative", "balanced", "aggressive", "research")
 
 SHOCKS = ("2008", "2020", "2022", "rates+200bp")
-"""Stress scenarios that are shipped; `quantd.risk.stress` has the same."""
+"""Stress scenarios that are shipped; `quantd.risk.measures.stress` has the same."""
 
 
 @dataclass(frozen=True, slots=True)

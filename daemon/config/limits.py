@@ -1,6 +1,6 @@
 """The keys of `[risk]` and of an agent's `limits`, with the bounds within which a value is believable.
 
-A key that is not given is None here: the profile, and what is always on, are `quantd.risk.limits`' business.
+A key that is not given is None here: the profile, and what is always on, are `quantd.risk.limits.catalogue`' business.
 """
 
 from typing import Annotated, Literal

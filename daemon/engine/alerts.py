@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from typing import Final
 
 from quantd.daemon.engine.state import HOUSE, State
-from quantd.risk.limits import ON_BREACH
-from quantd.risk.monitor import CRITICAL, Crossing
-from quantd.risk.standing import FLOORS
+from quantd.risk.limits.catalogue import ON_BREACH
+from quantd.risk.limits.values import FLOORS
+from quantd.risk.monitor.levels import CRITICAL, Crossing
 from quantd.risk.switch import STATE_LIMITS
 from quantd.trading.effects import (
     Level,
@@ -14,7 +14,7 @@ from quantd.trading.effects import (
 )
 
 LEVELS: Final[tuple[Level, ...]] = ("INFO", "INFO", "WARNING", "CRITICAL")
-"""Level of an alert by the level of `quantd.risk.monitor`."""
+"""Level of an alert by the level of `quantd.risk.monitor.levels`."""
 
 CALM_SAMPLES: Final = 42
 """A level that begins again sooner than this after it ended is no new event: two months of daily bars."""

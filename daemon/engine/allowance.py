@@ -4,7 +4,7 @@ live start, and so many orders a session. It becomes a part of the house's limit
 
 from msgspec import Struct
 
-from quantd.risk.limits import AccountCap, Limits, Ramp, override
+from quantd.risk.limits.catalogue import AccountCap, Limits, Ramp, override
 from quantd.trading.instruments import MICRO
 
 

@@ -11,7 +11,7 @@ from msgspec import Struct
 from quantd.daemon.engine.alerts import alert
 from quantd.daemon.engine.freezing import Frozen
 from quantd.daemon.engine.state import Rules, State
-from quantd.risk.realised import FrozenReturns, Realised
+from quantd.risk.monitor.realised import FrozenReturns, Realised
 from quantd.risk.switch import Switch
 from quantd.trading.books import UNALLOCATED, FrozenLedger
 from quantd.trading.effects import Effect

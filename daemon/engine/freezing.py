@@ -12,9 +12,9 @@ from quantd.daemon.engine.state import Cross, Exit, FollowUp, Rules, State, Work
 from quantd.daemon.engine.trial import Pairing
 from quantd.daemon.engine.valuation import Valuations
 from quantd.daemon.engine.watch import FrozenWatch
-from quantd.risk.limits import Limits
+from quantd.risk.limits.catalogue import Limits
 from quantd.risk.switch import Switch
-from quantd.trading.market import Ring
+from quantd.trading.history import Ring
 from quantd.trading.view import EMPTY_MEMORY
 
 

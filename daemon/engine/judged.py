@@ -5,8 +5,8 @@ The engine only ever adds to it; nothing it decides depends on it, and it is in 
 
 from dataclasses import dataclass
 
-from quantd.risk.gate import Account, Context, Verdict
-from quantd.risk.limits import Limits
+from quantd.risk.limits.catalogue import Limits
+from quantd.risk.pretrade.gate import Account, Context, Verdict
 from quantd.trading.market import Floats
 
 

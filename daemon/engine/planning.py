@@ -17,8 +17,19 @@ from quantd.daemon.engine.spending import spend
 from quantd.daemon.engine.state import HOUSE, Cross, FollowUp, Round, State, Working
 from quantd.daemon.engine.stops import in_the_way
 from quantd.daemon.engine.watching import market_context, watch_plan
-from quantd.risk.gate import Account, Context, Part, Verdict, basket, gate, granted, measure, same_book, worst_nano
-from quantd.risk.limits import Limits, Reason, override
+from quantd.risk.limits.catalogue import Limits, Reason, override
+from quantd.risk.pretrade.gate import (
+    Account,
+    Context,
+    Part,
+    Verdict,
+    basket,
+    gate,
+    granted,
+    measure,
+    same_book,
+    worst_nano,
+)
 from quantd.risk.switch import HALT, REDUCE
 from quantd.trading.books import net, share
 from quantd.trading.effects import AgentPlan, Cancel, Effect, Planned, Portion, Worked

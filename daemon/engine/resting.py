@@ -25,7 +25,7 @@ from quantd.daemon.engine.stops import (
     waits_for_its_stop,
 )
 from quantd.daemon.engine.watching import market_context
-from quantd.risk.gate import Account, gate, stop_basket
+from quantd.risk.pretrade.gate import Account, gate, stop_basket
 from quantd.risk.protective import Kind, Levels
 from quantd.risk.switch import HALT, REDUCE
 from quantd.trading.effects import AgentPlan, Effect, Ended, Planned, Protected, Rested

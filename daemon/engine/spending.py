@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from math import ceil
 from typing import TYPE_CHECKING, Final
 
-from quantd.risk.limits import AccountCap, Reason
+from quantd.risk.limits.catalogue import AccountCap, Reason
 from quantd.trading.effects import Effect, Planned
 from quantd.trading.instruments import MICRO
 from quantd.trading.orders import ENDED, OrderBasket, OrderState

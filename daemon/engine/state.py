@@ -19,17 +19,18 @@ from quantd.daemon.engine.spending import Key, left_micro, limit
 from quantd.daemon.engine.trial import Pairing, PromotionRules
 from quantd.daemon.engine.valuation import Valuations
 from quantd.daemon.engine.watch import Watch
-from quantd.risk.gate import Account
-from quantd.risk.limits import Limits, override, tightest_exits
-from quantd.risk.measures import ones, total
-from quantd.risk.monitor import Monitor
+from quantd.risk.limits.catalogue import Limits, override, tightest_exits
+from quantd.risk.measures.portfolio import ones, total
+from quantd.risk.monitor.levels import Monitor
+from quantd.risk.pretrade.gate import Account
 from quantd.risk.protective import Guards, Kind, Levels, guards
 from quantd.risk.switch import Switch
 from quantd.trading.bars import BarRing
 from quantd.trading.books import Ledger
+from quantd.trading.history import History
 from quantd.trading.instruments import MICRO, Universe
 from quantd.trading.macro import MacroHistory
-from quantd.trading.market import Floats, History, MarketSlice
+from quantd.trading.market import Floats, MarketSlice
 from quantd.trading.orders import ENDED, OrderBasket
 from quantd.trading.sessions import Sessions
 from quantd.trading.view import EMPTY_MEMORY, Memory

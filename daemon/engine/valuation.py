@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from msgspec import Struct
 
-from quantd.risk.realised import Realised
+from quantd.risk.monitor.realised import Realised
 from quantd.trading.instruments import MICRO
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ import numpy as np
 from msgspec import Struct, field
 from numpy.typing import NDArray
 
-from quantd.risk.context import Context
-from quantd.risk.realised import FrozenReturns, Realised
+from quantd.risk.limits.context import Context
+from quantd.risk.monitor.realised import FrozenReturns, Realised
 from quantd.risk.screen import Screen
 from quantd.trading.market import Floats
 

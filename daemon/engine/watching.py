@@ -13,13 +13,13 @@ import numpy as np
 from quantd.daemon.engine.alerts import limit_alerts
 from quantd.daemon.engine.state import HOUSE, State
 from quantd.daemon.engine.watch import Corridor
-from quantd.risk.context import Context, context
-from quantd.risk.gate import Account, Verdict
-from quantd.risk.held import held_values
-from quantd.risk.limits import Limits
-from quantd.risk.monitor import QUIET, Crossing, observe
+from quantd.risk.limits.catalogue import Limits
+from quantd.risk.limits.context import Context, context
+from quantd.risk.limits.values import Portfolio, Values, standing, standings
+from quantd.risk.monitor.levels import QUIET, Crossing, observe
+from quantd.risk.monitor.watched import held_values
+from quantd.risk.pretrade.gate import Account, Verdict
 from quantd.risk.screen import Screen, screen
-from quantd.risk.standing import Portfolio, Values, standing, standings
 from quantd.risk.switch import STATE_LIMITS, Switch, losses, quiet
 from quantd.trading.effects import Assessed, Effect
 from quantd.trading.market import Floats

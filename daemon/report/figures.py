@@ -15,7 +15,7 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from quantd.adapters.feeds.errors import FeedError
-from quantd.adapters.store.reading import Alert, Booking, EquityPoint, Reader, RiskPoint
+from quantd.adapters.store.queries import Alert, Booking, EquityPoint, Reader, RiskPoint
 from quantd.daemon.assembly import rate_of
 from quantd.daemon.assessing import Metrics, metrics_of
 from quantd.daemon.config import Agent, Config, digest
@@ -24,11 +24,12 @@ from quantd.daemon.engine.state import State
 from quantd.daemon.engine.valuation import Gain, gains
 from quantd.daemon.limit_rows import reason_name
 from quantd.daemon.listing import AlertLine, alert_line
-from quantd.daemon.overview import LimitNow, iso, limit_now
+from quantd.daemon.overview import LimitNow, limit_now
 from quantd.daemon.shortfalls import Costed, Slices, by_symbol, shortfalls
 from quantd.daemon.version import code_version
 from quantd.risk.assessment import Assessment
-from quantd.risk.var_backtest import VarBacktest, backtest
+from quantd.risk.measures.var_backtest import VarBacktest, backtest
+from quantd.trading.clock_text import instant_text
 from quantd.trading.effects import Planned, Reallocated
 from quantd.trading.market import Floats
 from quantd.trading.statistics import (
@@ -249,7 +250,7 @@ def report(
         why = (
             "the state of the run is not at hand"
             if standing is None
-            else f"the span ends on {iso(last_ts)[:10]}, the run later"
+            else f"the span ends on {instant_text(last_ts)[:10]}, the run later"
         )
         unknown["assessment"] = why
     alerts = [a for a in reader.alerts(since=since + 1) if a.ts <= until]
@@ -333,12 +334,14 @@ def _house(reader: Reader, config: Config, curves: "_Curves", since: int, until:
     return House(
         diversity=alike if isfinite(alike) else None,
         trials=[
-            Trial(iso(t.ts), *t.names, t.promoted, t.why, t.measure, t.gain, t.p, t.alpha, t.look)
+            Trial(instant_text(t.ts), *t.names, t.promoted, t.why, t.measure, t.gain, t.p, t.alpha, t.look)
             for t in reader.promotions(since=since + 1)
             if t.ts <= until and t.look
         ],
         capital=[
-            CapitalMove(iso(c.ts), c.method, c.why, *(_named(names, config, each) for each in (c.shares, c.target)))
+            CapitalMove(
+                instant_text(c.ts), c.method, c.why, *(_named(names, config, each) for each in (c.shares, c.target))
+            )
             for c in reader.capital(since=since + 1)
             if c.ts <= until and c.target
         ],
@@ -425,8 +428,8 @@ def _header(
         name=config.quantd.name,
         run=reader.run.run,
         mode=reader.run.mode,
-        first=iso(points[0].ts),
-        last=iso(points[-1].ts),
+        first=instant_text(points[0].ts),
+        last=instant_text(points[-1].ts),
         samples=len(points),
         market=f"{config.feed.kind} {config.feed.path or ''} {config.feed.interval_ns // 1_000_000_000}s bars".strip(),
         symbols=reader.run.universe.symbols,
@@ -438,7 +441,7 @@ def _header(
         config=digest(config),
         feed=feed,
         version=code_version(),
-        standing=iso(present.ts) if present is not None else "",
+        standing=instant_text(present.ts) if present is not None else "",
         returns=returns,
         sharpe_definition=definition,
     )
@@ -551,7 +554,7 @@ def _span(
     return Span(
         name=name,
         samples=len(times),
-        first=iso(int(times[0])) if len(times) else "",
+        first=instant_text(int(times[0])) if len(times) else "",
         total=float(wealth[-1] - 1.0) if known else None,
         annual=annual_return(wealth) if enough else None,
         volatility=volatility(own) if enough else None,
@@ -620,7 +623,7 @@ def _limits(
                 floor=line.floor,
                 worst=worst[2] if worst is not None else None,
                 worst_use=worst[0] if worst is not None else None,
-                worst_time=iso(worst[1]) if worst is not None else "",
+                worst_time=instant_text(worst[1]) if worst is not None else "",
                 records=len(inside),
                 history=thin([(ts, use) for ts, use in shown if isfinite(use)]),
             )
@@ -707,7 +710,7 @@ def _agent(
 
 
 def _move(ts: int, agent: str, before: str, after: str, reason: str) -> Move:
-    return Move(ts, iso(ts), agent or "house", before, after, reason)
+    return Move(ts, instant_text(ts), agent or "house", before, after, reason)
 
 
 def _weights(house: Assessment | None) -> dict[str, float]:

@@ -3,7 +3,7 @@
 import asyncio
 from pathlib import Path
 
-from quantd.adapters.store.reading import Reader
+from quantd.adapters.store.queries import Reader
 from quantd.daemon.assessing import assessed
 from quantd.daemon.engine.state import State
 from quantd.daemon.overview import limits_now

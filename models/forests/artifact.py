@@ -1,4 +1,4 @@
-"""What a trained forest is on disk, and the checks before any use of it; like quantd.models.artifacts, nothing in here runs.
+"""What a trained forest is on disk, and the checks before any use of it; like quantd.models.artifacts.manifest, nothing in here runs.
 
 A folder: manifest.json, policy.onnx, golden.bin (returns and the predictions they must give) and card.md. Beside them, for
 metrics only and not sealed, since it differs from run to run: timing.json.
@@ -11,9 +11,9 @@ import msgspec
 import numpy as np
 from msgspec import Struct
 
-from quantd.models import artifacts
-from quantd.models.artifacts import MANIFEST, ArtifactError, FileEntry, Golden, Window
-from quantd.models.forests.features import (
+from quantd.models.artifacts import manifest as artifacts
+from quantd.models.artifacts.manifest import MANIFEST, ArtifactError, FileEntry, Golden, Window
+from quantd.models.forests.forest_features import (
     KINDS,
     ForestFeatures,
     Kind,

@@ -1,7 +1,7 @@
 """The model card of a forest: what it was made from and how it did beside the plain estimate, each number from the manifest."""
 
 from quantd.models.forests.artifact import Judged, Manifest
-from quantd.models.forests.features import MEANING, PLAIN
+from quantd.models.forests.forest_features import MEANING, PLAIN
 
 
 def card(manifest: Manifest) -> str:

@@ -6,10 +6,10 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from quantd.models.learners.agent import Agent, NetworkPlan, Report, State
-from quantd.models.learners.descent import RmsProp
+from quantd.models.learners.on_policy import Agent, NetworkPlan, Report, State
+from quantd.models.learners.optimisers import RmsProp
 from quantd.models.learners.rollout import Now, Rollout
-from quantd.models.vector_env import Kind, VectorEnv
+from quantd.models.market.vector_env import Kind, VectorEnv
 
 LOSSES = ("policy", "value", "entropy")
 

@@ -10,9 +10,9 @@ import msgspec
 import torch
 from torch import Tensor
 
-from quantd.models.learners.agent import Agent
-from quantd.models.learners.descent import Adam
-from quantd.models.vector_env import VectorEnv
+from quantd.models.learners.on_policy import Agent
+from quantd.models.learners.optimisers import Adam
+from quantd.models.market.vector_env import VectorEnv
 
 Teacher = Callable[[Tensor], Tensor]
 """float[B, D] observations -> what to do: float[B, A] weights or positions, int64[B] allocations."""

@@ -13,8 +13,8 @@ from typing import Final, Literal, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from quantd.models.networks.graph import Readout
-from quantd.models.vector_env import Kind
+from quantd.models.market.vector_env import Kind
+from quantd.models.networks.onnx_nodes import Readout
 
 Simplex = Literal["softmax_gaussian", "dirichlet"]
 

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import smooth_l1_loss
 
-from quantd.models.learners.agent import Report, State
-from quantd.models.learners.descent import Adam
 from quantd.models.learners.off_policy import Course
+from quantd.models.learners.on_policy import Report, State
+from quantd.models.learners.optimisers import Adam
 from quantd.models.learners.replay import Batch, Replay
+from quantd.models.market.vector_env import Kind, VectorEnv
 from quantd.models.networks.q_network import QNetwork
-from quantd.models.vector_env import Kind, VectorEnv
 
 LOSSES = ("value", "error", "epsilon")
 

@@ -1,7 +1,7 @@
 """Multi-agent deep deterministic policy gradient (Lowe et al. 2017): every agent acts by what it sees; while learning, a critic
 of its own knows what all of them see and do.
 
-Rows of the environment are desks of agents side by side, as `quantd.models.desks` has them. With one agent it is DDPG (Lillicrap
+Rows of the environment are desks of agents side by side, as `quantd.models.market.desks` has them. With one agent it is DDPG (Lillicrap
 et al. 2016). Exploration moves a part of each account into one thing drawn at random (in a box: adds Gaussian noise).
 """
 
@@ -13,15 +13,15 @@ import msgspec
 import torch
 from torch import Tensor
 
-from quantd.models.learners.agent import Report, State
-from quantd.models.learners.descent import Adam
 from quantd.models.learners.distributions import Family, family
-from quantd.models.learners.joint import JointReplay, Views
+from quantd.models.learners.joint_replay import JointReplay, Views
 from quantd.models.learners.off_policy import Course
-from quantd.models.networks.centralised import Actors, Critics, Seated
-from quantd.models.networks.graph import Readout
+from quantd.models.learners.on_policy import Report, State
+from quantd.models.learners.optimisers import Adam
+from quantd.models.market.vector_env import Kind, VectorEnv
+from quantd.models.networks.joint_critic import Actors, Critics, Seated
+from quantd.models.networks.onnx_nodes import Readout
 from quantd.models.networks.transformer import Layout, Sizes
-from quantd.models.vector_env import Kind, VectorEnv
 
 LOSSES = ("critic", "actor", "value", "noise")
 

@@ -7,8 +7,8 @@ from typing import Final, Generic, Protocol, TypeVar
 import torch
 from torch import Tensor
 
-from quantd.models.learners.agent import Diverged, Report, Resumable, State
-from quantd.models.vector_env import Step, VectorEnv
+from quantd.models.learners.on_policy import Diverged, Report, Resumable, State
+from quantd.models.market.vector_env import Step, VectorEnv
 
 STEPS_A_REPORT = 1000
 

@@ -9,11 +9,11 @@ from typing import Final, NamedTuple
 import torch
 from torch import Tensor
 
-from quantd.models.learners.agent import Agent, NetworkPlan, Report, State
-from quantd.models.learners.descent import Adam
 from quantd.models.learners.distributions import Judged
+from quantd.models.learners.on_policy import Agent, NetworkPlan, Report, State
+from quantd.models.learners.optimisers import Adam
 from quantd.models.learners.rollout import Now, Rollout
-from quantd.models.vector_env import Kind, VectorEnv
+from quantd.models.market.vector_env import Kind, VectorEnv
 
 LOSSES = ("policy", "value", "entropy", "approx_kl", "clipped")
 

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from quantd.models.learners.distributions import Family
+from quantd.models.market.vector_env import VectorEnv
 from quantd.models.networks.actor_critic import ActorCritic, Heads
-from quantd.models.vector_env import VectorEnv
 
 
 class Now(NamedTuple):

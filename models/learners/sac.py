@@ -12,13 +12,13 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from quantd.models.learners.agent import Report, State
-from quantd.models.learners.descent import Adam
 from quantd.models.learners.distributions import LOG_2PI, Gaussian
 from quantd.models.learners.off_policy import Course
+from quantd.models.learners.on_policy import Report, State
+from quantd.models.learners.optimisers import Adam
 from quantd.models.learners.replay import Replay
-from quantd.models.networks.squashed import GaussianActor, TwinCritics, bounded
-from quantd.models.vector_env import Kind, VectorEnv
+from quantd.models.market.vector_env import Kind, VectorEnv
+from quantd.models.networks.gaussian import GaussianActor, TwinCritics, bounded
 
 LOSSES = ("critic", "actor", "temperature", "entropy")
 

@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor, nn
 
-from quantd.models.networks.graph import Graph
+from quantd.models.networks.onnx_nodes import Graph
 
 
 class Heads(NamedTuple):

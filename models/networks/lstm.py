@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from quantd.models.networks.actor_critic import Heads, flatten, layer, slope_of
-from quantd.models.networks.graph import Graph, Readout
+from quantd.models.networks.onnx_nodes import Graph, Readout
 
 
 class Lstm(nn.Module):

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from quantd.models.networks.actor_critic import Heads, flatten, layer, slope_of
-from quantd.models.networks.graph import Graph, Readout
+from quantd.models.networks.onnx_nodes import Graph, Readout
 
 EPSILON = 1e-5
 """Of LayerNorm, torch's default."""

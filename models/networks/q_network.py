@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.nn.functional import layer_norm, linear
 
 from quantd.models.networks.actor_critic import flatten, layer
-from quantd.models.networks.graph import Graph
 from quantd.models.networks.mlp import EPSILON
+from quantd.models.networks.onnx_nodes import Graph
 
 NOISE_AT_START = 0.5
 """sigma 0 of Fortunato et al. 2018, section 3.2, for factorised noise."""

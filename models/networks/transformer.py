@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from torch.nn.functional import layer_norm, scaled_dot_product_attention
 
 from quantd.models.networks.actor_critic import Heads, flatten, layer, slope_of
-from quantd.models.networks.graph import Graph, Readout
-from quantd.models.networks.stacked import Linear, stacked
-from quantd.models.sights import SightSpec
+from quantd.models.networks.layer_stack import Linear, stacked
+from quantd.models.networks.onnx_nodes import Graph, Readout
+from quantd.models.observation.sight import SightSpec
 
 EPSILON = 1e-5
 """Of norms."""

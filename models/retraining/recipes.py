@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
-from quantd.models import artifacts
-from quantd.models.artifacts import MANIFEST, ArtifactError, kind_of
-from quantd.models.learned import manifest as learned
-from quantd.models.splits import Split, Splits
-from quantd.models.versions import resolved
+from quantd.models.artifacts import agent_manifest as learned
+from quantd.models.artifacts import manifest as artifacts
+from quantd.models.artifacts.manifest import MANIFEST, ArtifactError, kind_of
+from quantd.models.artifacts.versions import resolved
+from quantd.models.history.splits import Split, Splits
 from quantd.trading.execution import Costs
 from quantd.trading.instruments import NANO, usual_lot_nano
 
 if TYPE_CHECKING:
-    from quantd.models.training.plan import Plan as LearnerPlan
-    from quantd.models.training.scorer import Plan as ScorerPlan
+    from quantd.models.training.plans.plan import Plan as LearnerPlan
+    from quantd.models.training.runs.scorer_run import Plan as ScorerPlan
 
 Progress = Callable[[str], None]
 
@@ -72,7 +72,7 @@ class Recipe(Protocol):
 def recipe_of(source: Path) -> Recipe:
     """That of an artifact's folder, of the version a folder stands for, or of a plan in TOML. ArtifactError or ValueError."""
     if source.suffix == ".toml":
-        from quantd.models.training.plan import read
+        from quantd.models.training.plans.plan import read
 
         return LearnedRecipe(read(source))
     folder = resolved(source)
@@ -146,7 +146,7 @@ class ScorerRecipe:
         return ScorerRecipe(self._symbols, plan)
 
     def changed(self, changes: Sequence[str]) -> "ScorerRecipe":
-        from quantd.models.training.scorer import Plan
+        from quantd.models.training.runs.scorer_run import Plan
 
         table = msgspec.to_builtins(self._plan)
         for change in changes:
@@ -161,7 +161,7 @@ class ScorerRecipe:
             raise ValueError(f"--set {' '.join(changes)}: {error}") from None
 
     def train(self, bars: Path, actions: Path, out: Path, command: str, progress: Progress) -> None:
-        from quantd.models.training.scorer import train
+        from quantd.models.training.runs.scorer_run import train
 
         said = [f"{key}={_plain(value)}" for key, value in self.settings().items() if key in _KEPT]
         train(
@@ -232,7 +232,7 @@ class LearnedRecipe:
         return LearnedRecipe(msgspec.structs.replace(self._plan, splits=splits), self._looks)
 
     def changed(self, changes: Sequence[str]) -> "LearnedRecipe":
-        from quantd.models.training.plan import PlanError, replaced
+        from quantd.models.training.plans.plan import PlanError, replaced
 
         table: dict[str, object] = {}
         for change in changes:
@@ -246,9 +246,9 @@ class LearnedRecipe:
             raise ValueError(f"--set {' '.join(changes)}: {error}") from None
 
     def train(self, bars: Path, actions: Path, out: Path, command: str, progress: Progress) -> None:
-        from quantd.models.learners.agent import Diverged
-        from quantd.models.training.fitting import Progress as Fitting
-        from quantd.models.training.runs import train
+        from quantd.models.learners.on_policy import Diverged
+        from quantd.models.training.runs.training_run import train
+        from quantd.models.training.seeds.seed_run import Progress as Fitting
 
         def told(so_far: Fitting) -> bool:
             score = "" if so_far.score is None else f", validation Sharpe {so_far.score:+.3f}"
@@ -266,7 +266,7 @@ class LearnedRecipe:
 
 def learned_of(manifest: learned.Manifest) -> LearnedRecipe:
     """The plan that a learned policy was made by. ArtifactError where this version has no such plans."""
-    from quantd.models.training.plan import AGENTS, PlanError, default, replaced
+    from quantd.models.training.plans.plan import AGENTS, PlanError, default, replaced
 
     if manifest.parent:
         raise ArtifactError(
@@ -283,7 +283,7 @@ def learned_of(manifest: learned.Manifest) -> LearnedRecipe:
 
 def scorer_of(manifest: artifacts.Manifest) -> ScorerRecipe:
     """The plan behind a scorer: its windows and seeds from the manifest, the rest from its command, or as usual."""
-    from quantd.models.training.scorer import Plan
+    from quantd.models.training.runs.scorer_run import Plan
 
     training, usual = manifest.training, Plan()
     parts = {

@@ -3,10 +3,10 @@
 from datetime import UTC, datetime
 from statistics import fmean, stdev
 
-from quantd.models.artifacts import Result
-from quantd.models.card import PARTS, looks_text, lots_text, rows_of
-from quantd.models.learned.manifest import Manifest
-from quantd.models.training.plan import MarketPlan
+from quantd.models.artifacts.agent_manifest import Manifest
+from quantd.models.artifacts.card import PARTS, looks_text, lots_text, rows_of
+from quantd.models.artifacts.manifest import Result
+from quantd.models.training.plans.plan import MarketPlan
 from quantd.trading.cash_rate import CashRate
 from quantd.trading.statistics import sharpe_definition
 

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from quantd.strategies.allocators.forms import OPEN, Box, settled, within
-from quantd.strategies.allocators.interior import Program, bounds, solve
+from quantd.strategies.allocators.interior_point import Program, bounds, solve
+from quantd.strategies.allocators.mean_variance import OPEN, Box, settled, within
 from quantd.trading.market import Floats
 
 

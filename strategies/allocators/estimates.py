@@ -4,7 +4,7 @@ from typing import Final, Literal
 
 import numpy as np
 
-from quantd.strategies.allocators.quadratic import Infeasible
+from quantd.strategies.allocators.active_set import Infeasible
 from quantd.trading.covariance import covariance, ewma_covariance, ledoit_wolf
 from quantd.trading.market import Floats
 

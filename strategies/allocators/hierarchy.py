@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from quantd.strategies.allocators.forms import OPEN, Box, scaled, within
+from quantd.strategies.allocators.mean_variance import OPEN, Box, scaled, within
 from quantd.trading.market import Floats
 
 Linkage = list[tuple[int, int, float]]

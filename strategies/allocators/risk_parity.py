@@ -4,8 +4,8 @@ from typing import Final
 
 import numpy as np
 
-from quantd.strategies.allocators.forms import OPEN, Box, scaled, within
-from quantd.strategies.allocators.quadratic import Infeasible
+from quantd.strategies.allocators.active_set import Infeasible
+from quantd.strategies.allocators.mean_variance import OPEN, Box, scaled, within
 from quantd.trading.market import Floats
 
 TOLERANCE: Final = 1e-9

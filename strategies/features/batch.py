@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from quantd.strategies.features.across import across
+from quantd.strategies.features.cross_section import across
 from quantd.strategies.features.inputs import (
     BARS,
     Inputs,

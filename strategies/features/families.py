@@ -8,6 +8,7 @@ from typing import Final
 
 import numpy as np
 
+from quantd.strategies.features.signals import SIGNALS
 from quantd.strategies.indicators import INDICATORS, build
 from quantd.strategies.indicators.bars import BENCHMARK, CLOSE, TRUE_RANGE, VOLUME
 from quantd.strategies.indicators.nodes import (
@@ -22,7 +23,6 @@ from quantd.strategies.indicators.nodes import (
     ratio,
     wilder,
 )
-from quantd.strategies.signals import SIGNALS
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Mapping
 
-from quantd.strategies.policies.allocating import Allocator
+from quantd.strategies.policies.allocator import Allocator
+from quantd.strategies.policies.baselines import BuyAndHold, HoldAll, make_buy_and_hold, make_hold_all
 from quantd.strategies.policies.black_litterman import make_black_litterman
-from quantd.strategies.policies.dynamic import Dynamic, DynamicParams, make_dynamic
+from quantd.strategies.policies.dynamic_allocation import Dynamic, DynamicParams, make_dynamic
 from quantd.strategies.policies.ensemble import Ensemble, EnsembleParams, make_ensemble
 from quantd.strategies.policies.equal_weight import EqualWeight, make_equal_weight
+from quantd.strategies.policies.feature_rank import Signals, make_signals
 from quantd.strategies.policies.fixed_mix import FixedMix, make_fixed_mix
 from quantd.strategies.policies.growth import make_kelly, make_merton
 from quantd.strategies.policies.inverse_volatility import InverseVolatility, make_inverse_volatility
@@ -20,12 +22,10 @@ from quantd.strategies.policies.mean_variance import (
 )
 from quantd.strategies.policies.members import MAX_DEPTH, Composite, Load, MemberError, MemberFailed
 from quantd.strategies.policies.momentum import Momentum, make_momentum
-from quantd.strategies.policies.momentum_tilted import MomentumTilted, MomentumTiltedParams, make_momentum_tilted
+from quantd.strategies.policies.momentum_tilt import MomentumTilted, MomentumTiltedParams, make_momentum_tilted
 from quantd.strategies.policies.params import ParamsError, nearest
-from quantd.strategies.policies.passive import BuyAndHold, HoldAll, make_buy_and_hold, make_hold_all
-from quantd.strategies.policies.regime_switched import RegimeSwitched, RegimeSwitchedParams, make_regime_switched
+from quantd.strategies.policies.regime_switch import RegimeSwitched, RegimeSwitchedParams, make_regime_switched
 from quantd.strategies.policies.risk_parity import make_risk_parity
-from quantd.strategies.policies.signals import Signals, make_signals
 from quantd.trading.ports import Policy
 
 POLICIES: dict[str, Callable[[Mapping[str, object]], Policy]] = {

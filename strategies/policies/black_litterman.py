@@ -8,8 +8,8 @@ import numpy as np
 from msgspec import Meta, Struct
 
 from quantd.strategies.allocators.black_litterman import RISK_AVERSION, TAU, doubt_of, posterior
-from quantd.strategies.allocators.forms import maximum_sharpe, maximum_utility
-from quantd.strategies.policies.allocating import FIRST_MINIMUM, Allocator, BoundedParams, Case, by_symbol, require
+from quantd.strategies.allocators.mean_variance import maximum_sharpe, maximum_utility
+from quantd.strategies.policies.allocator import FIRST_MINIMUM, Allocator, BoundedParams, Case, by_symbol, require
 from quantd.strategies.policies.mean_variance import RiskAversion, RiskFree
 from quantd.strategies.policies.params import ParamsError, parse
 from quantd.trading.market import Floats

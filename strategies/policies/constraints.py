@@ -7,8 +7,8 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from quantd.strategies.allocators.constrained import Limits, Objective, available, constrained
-from quantd.strategies.policies.allocating import BoundedParams, Case, Share
+from quantd.strategies.allocators.constraints import Limits, Objective, available, constrained
+from quantd.strategies.policies.allocator import BoundedParams, Case, Share
 from quantd.strategies.policies.params import ParamsError, nearest
 from quantd.trading.market import Floats
 

@@ -7,7 +7,6 @@ from typing import Annotated, Final, Literal
 import numpy as np
 from msgspec import Meta, Struct
 
-from quantd.strategies.ensembles import agreed_of, drifted, mean_of, median_of, performance_shares
 from quantd.strategies.policies.members import (
     Load,
     Loaded,
@@ -23,6 +22,7 @@ from quantd.strategies.policies.members import (
     words_of,
 )
 from quantd.strategies.policies.params import ParamsError
+from quantd.strategies.weights.combination import agreed_of, drifted, mean_of, median_of, performance_shares
 from quantd.trading.market import Floats
 from quantd.trading.ports import Policy
 from quantd.trading.view import HOLD, Hold, Memory, Noted, View

@@ -6,8 +6,8 @@ from typing import Annotated
 from msgspec import Meta
 
 from quantd.strategies.allocators.estimates import MeanKind, expected_returns
-from quantd.strategies.allocators.forms import merton
-from quantd.strategies.policies.allocating import Allocator, Case, EstimateParams, Share
+from quantd.strategies.allocators.mean_variance import merton
+from quantd.strategies.policies.allocator import Allocator, Case, EstimateParams, Share
 from quantd.strategies.policies.mean_variance import RiskAversion, RiskFree
 from quantd.strategies.policies.params import parse
 from quantd.trading.market import Floats

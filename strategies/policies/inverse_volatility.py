@@ -8,7 +8,7 @@ import numpy as np
 from msgspec import Meta, Struct
 
 from quantd.strategies.policies.params import parse
-from quantd.strategies.stale import standing_still
+from quantd.strategies.weights.stale_prices import standing_still
 from quantd.trading.market import Floats
 from quantd.trading.view import Memory, View
 
@@ -26,7 +26,7 @@ class InverseVolatilityParams(Struct, frozen=True):
 def inverse_deviations(returns: Floats) -> Floats:
     """float64[N], 1 / standard deviation (n - 1) of each column of float64[k, N].
 
-    0 where a return is missing or the price stands still (quantd.strategies.stale): no measure, no weight.
+    0 where a return is missing or the price stands still (quantd.strategies.weights.stale_prices): no measure, no weight.
     """
     k = len(returns)
     centred = returns - returns.sum(axis=0) / k

@@ -8,9 +8,9 @@ from msgspec import Meta
 
 from quantd.strategies.allocators.cvar import minimum_cvar
 from quantd.strategies.allocators.estimates import MeanKind, expected_returns
-from quantd.strategies.allocators.forms import maximum_diversification, maximum_sharpe, mean_variance
 from quantd.strategies.allocators.hierarchy import hierarchical_risk_parity
-from quantd.strategies.policies.allocating import (
+from quantd.strategies.allocators.mean_variance import maximum_diversification, maximum_sharpe, mean_variance
+from quantd.strategies.policies.allocator import (
     FIRST_MINIMUM,
     LAST,
     Allocator,

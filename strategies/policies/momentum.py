@@ -9,7 +9,7 @@ from msgspec import Meta, Struct
 
 from quantd.strategies.policies.inverse_volatility import inverse_deviations
 from quantd.strategies.policies.params import parse
-from quantd.strategies.stale import standing_still
+from quantd.strategies.weights.stale_prices import standing_still
 from quantd.trading.market import Floats
 from quantd.trading.view import Memory, View
 
@@ -29,7 +29,7 @@ class MomentumParams(Struct, frozen=True):
 class Momentum:
     """Moskowitz, Ooi and Pedersen (2012), without the short side.
 
-    Each instrument whose window is known and does not stand still (quantd.strategies.stale) has a place of its own; it is filled while the past total
+    Each instrument whose window is known and does not stand still (quantd.strategies.weights.stale_prices) has a place of its own; it is filled while the past total
     return is positive and cash otherwise, so the book is out of a market that falls as a whole.
     """
 

@@ -8,7 +8,7 @@ from msgspec import Meta
 
 from quantd.strategies.allocators.estimates import CovarianceKind
 from quantd.strategies.allocators.risk_parity import risk_parity
-from quantd.strategies.policies.allocating import LAST, Allocator, BoundedParams, Case, by_symbol, require
+from quantd.strategies.policies.allocator import LAST, Allocator, BoundedParams, Case, by_symbol, require
 from quantd.strategies.policies.params import parse
 from quantd.trading.market import Floats
 

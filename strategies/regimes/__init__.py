@@ -3,7 +3,7 @@
 Nothing here is smoothed: what is said of a sample is said with the samples up to it and never revised.
 """
 
-from quantd.strategies.regimes.force import InForce, in_force
-from quantd.strategies.regimes.models import REGIMES, Reading, RegimeModel, RegimeParams, market_of, model_of
+from quantd.strategies.regimes.detectors import REGIMES, Reading, RegimeModel, RegimeParams, market_of, model_of
+from quantd.strategies.regimes.dwell import InForce, in_force
 
 __all__ = ["REGIMES", "InForce", "Reading", "RegimeModel", "RegimeParams", "in_force", "market_of", "model_of"]

@@ -12,7 +12,7 @@ import sys
 import time
 from collections import Counter, defaultdict
 
-from quantd.risk.limits import Reason
+from quantd.risk.limits.catalogue import Reason
 from tests.adversary.arena import Tally
 from tests.adversary.duel import ALL, duel, match_of
 

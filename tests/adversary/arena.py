@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-import quantd.risk.gate
-from quantd.risk.gate import RUN, Account, Context, Verdict, worst_nano
-from quantd.risk.limits import AccountCap, Limits, override
+import quantd.risk.pretrade.gate
+from quantd.risk.limits.catalogue import AccountCap, Limits, override
+from quantd.risk.pretrade.gate import RUN, Account, Context, Verdict, worst_nano
 from quantd.trading.instruments import NANO
 from tests.adversary.judge import judge
 from tests.risk_cases import Book, Floats, make_context, scenario_returns
@@ -26,7 +26,7 @@ CASH = 100_000.0
 
 def real_gate(ctx: Context, account: Account, asked: Floats, limits: Limits, switch: int) -> Verdict:
     """The gate as it stands, looked up at each call, so that a planted fault is the one that is asked."""
-    return quantd.risk.gate.gate(ctx, account, asked, limits, switch)
+    return quantd.risk.pretrade.gate.gate(ctx, account, asked, limits, switch)
 
 
 @dataclass(slots=True)

@@ -6,10 +6,10 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import pytest
 
-import quantd.risk.case
-import quantd.risk.gate
-from quantd.risk.gate import RUN, Account, Verdict
-from quantd.risk.limits import AccountCap, Limits, override
+import quantd.risk.limits.case
+import quantd.risk.pretrade.gate
+from quantd.risk.limits.catalogue import AccountCap, Limits, override
+from quantd.risk.pretrade.gate import RUN, Account, Verdict
 from tests.adversary.arena import Gate, real_gate
 from tests.adversary.duel import match_of
 from tests.adversary.kinds import KINDS
@@ -133,7 +133,7 @@ def inside(name: str, where: Any, attribute: str, make: Callable[[Any], Any]) ->
     def plant(patch: pytest.MonkeyPatch) -> Gate:
         patch.setattr(where, attribute, make(getattr(where, attribute)))
         # the long way only: the short one has its own comparison in tests/test_plain.py
-        patch.setattr(quantd.risk.gate, "plain", lambda *_: None)
+        patch.setattr(quantd.risk.pretrade.gate, "plain", lambda *_: None)
         return real_gate
 
     return Fault(name, plant)
@@ -195,12 +195,12 @@ FAULTS: Final[Sequence[Fault]] = (
     Fault("sales pay for purchases at once", lambda patch: _sales_counted),
     Fault("only the state after all fills is judged", lambda patch: _all_filled),
     Fault("the switch is not looked at", lambda patch: _whatever_the_switch),
-    inside("worst prices take nothing from equity", quantd.risk.gate, "_extents", _without_slip),
-    inside("hedges that have not filled count", quantd.risk.case.Case, "sides", _unfilled_hedges),
-    inside("a limit that an open order may break is given up", quantd.risk.case.Case, "standing",
+    inside("worst prices take nothing from equity", quantd.risk.pretrade.gate, "_extents", _without_slip),
+    inside("hedges that have not filled count", quantd.risk.limits.case.Case, "sides", _unfilled_hedges),
+    inside("a limit that an open order may break is given up", quantd.risk.limits.case.Case, "standing",
            lambda f: lambda case, extent: (extent.w, extent.before)),
-    inside("reductions are not counted", quantd.risk.gate, "_counted", lambda f: lambda c, lots, reductions, r: f(c, lots, 0, r)),
-    inside("weights are not seen again at the lower equity", quantd.risk.gate, "_weigh_again", lambda f: lambda c, lots, r: lots),
+    inside("reductions are not counted", quantd.risk.pretrade.gate, "_counted", lambda f: lambda c, lots, reductions, r: f(c, lots, 0, r)),
+    inside("weights are not seen again at the lower equity", quantd.risk.pretrade.gate, "_weigh_again", lambda f: lambda c, lots, r: lots),
 )  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from quantd.risk.gate import HALT, RUN, Verdict
+from quantd.risk.pretrade.gate import HALT, RUN, Verdict
 from quantd.trading.instruments import NANO
 from tests.risk_cases import (
     CLOSE,

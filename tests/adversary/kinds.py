@@ -5,8 +5,9 @@ from typing import Final
 
 import numpy as np
 
-from quantd.risk.gate import HALT, REDUCE, RUN
-from quantd.risk.limits import DAY_NS, PROFILES, Correlation, Limits, Tail, override
+from quantd.risk.limits.catalogue import DAY_NS, Correlation, Limits, Tail, override
+from quantd.risk.limits.profiles import PROFILES
+from quantd.risk.pretrade.gate import HALT, REDUCE, RUN
 from tests.adversary.arena import Arena, Gate, Tally, real_gate
 from tests.adversary.judge import use_of
 from tests.risk_cases import Floats, random_limits

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from quantd.risk.gate import Account, gate
-from quantd.risk.limits import Correlation, Limits, Rate, Reason, Tail
+from quantd.risk.limits.catalogue import Correlation, Limits, Rate, Reason, Tail
+from quantd.risk.pretrade.gate import Account, gate
 from tests.adversary.arena import Tally
 from tests.adversary.duel import ALL, ENGINE, duel, match_of
 from tests.adversary.faults import FAULTS, Fault, hunt

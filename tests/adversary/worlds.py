@@ -14,8 +14,8 @@ import numpy as np
 from quantd.daemon.engine.planning import market_context
 from quantd.daemon.engine.state import HOUSE
 from quantd.daemon.timeline import Item
-from quantd.risk.gate import worst_nano
-from quantd.risk.limits import Correlation, Limits, Tail, override
+from quantd.risk.limits.catalogue import Correlation, Limits, Tail, override
+from quantd.risk.pretrade.gate import worst_nano
 from quantd.trading.effects import Effect, Ended, Filled, Planned
 from quantd.trading.events import Action, Event, Reconciled, Reports, Tick
 from quantd.trading.execution import Costs

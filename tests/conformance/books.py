@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 
 from quantd.daemon.engine import step
 from quantd.daemon.engine.state import AgentRules, Rules, State, Working
-from quantd.risk.limits import Limits
+from quantd.risk.limits.catalogue import Limits
 from quantd.trading.effects import Again, Effect, Query
 from quantd.trading.events import CancelReported, Condition, Flow, NotFound, Unknown
 from quantd.trading.instruments import Universe

@@ -7,7 +7,7 @@ from quantd.daemon.engine.activity import Activity, Book
 from quantd.daemon.engine.freezing import freeze, thaw
 from quantd.daemon.engine.planning import plan
 from quantd.daemon.engine.state import HOUSE
-from quantd.risk.limits import Limits, Rate, Reason
+from quantd.risk.limits.catalogue import Limits, Rate, Reason
 from quantd.trading.effects import Planned, Valued
 from quantd.trading.sessions import DAY_NS
 from tests.engine_world import CASH, START, World, block, sessions, walk

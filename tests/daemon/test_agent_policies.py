@@ -11,11 +11,11 @@ from quantd.daemon.config import ConfigError, load
 from quantd.daemon.known import known_names
 from quantd.daemon.opening import begin
 from quantd.daemon.policies import PolicyError
-from quantd.research.record import Record
+from quantd.research.run_record import Record
 from quantd.strategies.policies import EqualWeight
 from quantd.strategies.policies.members import leaves_with_memory
-from quantd.strategies.policies.rebalanced import CostAware, Rebalanced, RebalanceRules
-from quantd.strategies.policies.sized import Sized, SizingRules
+from quantd.strategies.policies.rebalancing import CostAware, Rebalanced, RebalanceRules
+from quantd.strategies.policies.sizing import Sized, SizingRules
 from quantd.trading.effects import Ask, Effect, Planned
 from tests.support.checkout import ROOT
 

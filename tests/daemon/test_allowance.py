@@ -10,10 +10,10 @@ from quantd.daemon.engine.allowance import Allowance
 from quantd.daemon.engine.freezing import freeze, in_force, thaw, with_limits
 from quantd.daemon.engine.state import HOUSE, State
 from quantd.daemon.room import Book, risk_now
-from quantd.risk.case import Account
-from quantd.risk.context import context
-from quantd.risk.gate import gate
-from quantd.risk.limits import AccountCap, Limits, Reason, override
+from quantd.risk.limits.case import Account
+from quantd.risk.limits.catalogue import AccountCap, Limits, Reason, override
+from quantd.risk.limits.context import context
+from quantd.risk.pretrade.gate import gate
 from quantd.trading.effects import Planned
 from quantd.trading.events import Flow, Tick
 from quantd.trading.instruments import MICRO, Instrument, Universe

@@ -8,9 +8,9 @@ import pytest
 
 from quantd.daemon.assessing import METRICS, Metrics, assessed, metrics_of, settings_of
 from quantd.daemon.engine.state import State
-from quantd.risk.limits import Limits, Liquidity, Tail
+from quantd.risk.limits.catalogue import Limits, Liquidity, Tail
+from quantd.trading.history import History
 from quantd.trading.instruments import Universe
-from quantd.trading.market import History
 from tests.engine_world import World, block, walk
 
 

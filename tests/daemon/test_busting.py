@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from quantd.daemon.engine import step
 from quantd.daemon.engine.freezing import freeze, thaw
 from quantd.daemon.engine.state import AgentRules, Rules, State, Working
-from quantd.risk.limits import Limits
+from quantd.risk.limits.catalogue import Limits
 from quantd.risk.switch import REDUCE, RUN
 from quantd.trading.effects import Filled, Publish
 from quantd.trading.events import Action, Busted

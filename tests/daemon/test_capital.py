@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from quantd.daemon.engine.freezing import freeze, thaw
 from quantd.daemon.engine.shares import CapitalRules, Regime, amounts, shrunken, stepped, wanted, within
 from quantd.daemon.engine.state import HOUSE
-from quantd.risk.limits import Limits, override
+from quantd.risk.limits.catalogue import Limits, override
 from quantd.risk.switch import losses
 from quantd.trading.effects import Publish, Reallocated, Valued
 from quantd.trading.events import Tick

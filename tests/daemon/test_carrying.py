@@ -23,7 +23,8 @@ from quantd.daemon.engine.freezing import freeze, thaw
 from quantd.daemon.engine.rests import Own
 from quantd.daemon.engine.state import AgentRules, Rules, State
 from quantd.daemon.past import saved_config
-from quantd.risk.limits import PROFILES, Limits, Protective, override
+from quantd.risk.limits.catalogue import Limits, Protective, override
+from quantd.risk.limits.profiles import PROFILES
 from quantd.risk.switch import REDUCE
 from quantd.trading.codec import decode
 from quantd.trading.events import Carried, Operator, Started

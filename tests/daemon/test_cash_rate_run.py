@@ -8,14 +8,14 @@ import msgspec
 import numpy as np
 import pytest
 
-from quantd.adapters.store.reading import Reader
+from quantd.adapters.store.queries import Reader
 from quantd.daemon.app import Options, read_config
 from quantd.daemon.assembly import Assembly, assemble, assemble_live
 from quantd.daemon.config import Known, read
 from quantd.daemon.engine.freezing import Frozen, freeze, thaw
 from quantd.daemon.opening import begin
 from quantd.daemon.report.figures import report
-from quantd.research.record import Record
+from quantd.research.run_record import Record
 from quantd.trading.codec import decode, encode
 from quantd.trading.effects import Booked
 from quantd.trading.execution import interest_micro

@@ -3,13 +3,13 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quantd.adapters.brokers.sent import Execution, Orders, told
+from quantd.adapters.brokers.order_log import Execution, Orders, told
 from quantd.daemon.engine import step
 from quantd.daemon.engine.coin_fees import dust_micro
 from quantd.daemon.engine.freezing import freeze, thaw
 from quantd.daemon.engine.settling import difference
 from quantd.daemon.engine.state import AgentRules, Rules, State, Working
-from quantd.risk.limits import Limits
+from quantd.risk.limits.catalogue import Limits
 from quantd.trading.effects import Filled
 from quantd.trading.events import Reconciled
 from quantd.trading.instruments import MICRO, NANO, Instrument, Universe

@@ -20,8 +20,8 @@ from quantd.daemon.config import (
 )
 from quantd.daemon.config.checks import MIN_HISTORY, SHOCKS
 from quantd.daemon.config.keys import all_keys, keys_of, pattern_of
-from quantd.risk import limits
-from quantd.risk.stress import SHIPPED
+from quantd.risk.limits import catalogue, profiles
+from quantd.risk.measures.stress import SHIPPED
 from quantd.trading.execution import Costs
 from tests.support.checkout import ROOT
 
@@ -455,15 +455,15 @@ def test_the_limits_are_those_of_the_gate():
     from_live = {"max_account_notional", "ramp", "max_orders_per_day"}  # [live]: of the house in mode live
     from_the_venue = {"buying_power", "no_borrow"}  # nothing to set: what the venue says
     assert {exact.get(name, name) for name in ours} == set(
-        limits.Limits.__struct_fields__
+        catalogue.Limits.__struct_fields__
     ) - from_the_broker - from_live - from_the_venue
-    assert set(keys_of(Tail)) == set(limits.Tail.__struct_fields__)
-    assert set(keys_of(Correlation)) == set(limits.Correlation.__struct_fields__)
-    for table, values in ((Tail, limits.Tail(limit=0.1)), (Correlation, limits.Correlation())):
+    assert set(keys_of(Tail)) == set(catalogue.Tail.__struct_fields__)
+    assert set(keys_of(Correlation)) == set(catalogue.Correlation.__struct_fields__)
+    for table, values in ((Tail, catalogue.Tail(limit=0.1)), (Correlation, catalogue.Correlation())):
         defaults = {n: f.default for n, f in table.model_fields.items() if not f.is_required()}
         assert defaults == {name: getattr(values, name) for name in defaults}
-    assert limits.Limits().min_history == MIN_HISTORY
-    assert set(limits.PROFILES) == set(PROFILES)
+    assert catalogue.Limits().min_history == MIN_HISTORY
+    assert set(profiles.PROFILES) == set(PROFILES)
     assert set(SHIPPED) == set(SHOCKS)
 
 

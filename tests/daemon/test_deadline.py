@@ -9,7 +9,7 @@ import pytest
 from quantd.daemon.deadline import Deadline
 from quantd.daemon.policies import load
 from quantd.daemon.worker import Apart
-from quantd.risk.limits import PROFILES
+from quantd.risk.limits.profiles import PROFILES
 from quantd.trading.effects import Publish
 from quantd.trading.ports import Policy
 from tests.engine_world import World, block, walk

@@ -13,7 +13,8 @@ from quantd.daemon.engine import HANDLERS, step
 from quantd.daemon.engine.freezing import freeze, in_force, thaw
 from quantd.daemon.engine.outcomes import SENDINGS
 from quantd.daemon.engine.reports import News
-from quantd.risk.limits import PROFILES, Limits, override
+from quantd.risk.limits.catalogue import Limits, override
+from quantd.risk.limits.profiles import PROFILES
 from quantd.risk.switch import HALT, REDUCE, RUN
 from quantd.trading.codec import encode
 from quantd.trading.effects import Again, Booked, Cancel, Crossed, Filled, Planned, Publish, Query, Switched, Valued

@@ -18,7 +18,8 @@ from quantd.daemon.engine.parents import (
     twap_lots,
     vwap_lots,
 )
-from quantd.risk.limits import PROFILES, Protective, Reason, override
+from quantd.risk.limits.catalogue import Protective, Reason, override
+from quantd.risk.limits.profiles import PROFILES
 from quantd.trading.codec import encode
 from quantd.trading.effects import Cancel, Crossed, Ended, Filled, Planned, Portion, Publish, Worked
 from quantd.trading.events import Action, Halted, Operator, Reports, Tick

@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from quantd.adapters.store.reading import Reader
+from quantd.adapters.store.queries import Reader
 from quantd.adapters.store.store import read_only
 from quantd.daemon.addresses import AddressWrong, asked_lines, find, refused_lines
 from quantd.daemon.assembly import Assembly, assemble
@@ -26,9 +26,9 @@ from quantd.daemon.past import save_config
 from quantd.daemon.refolded import Refolder, by_plan
 from quantd.daemon.timeline import instants
 from quantd.daemon.version import code_version
-from quantd.risk.gate import gate
-from quantd.risk.headroom import sent
-from quantd.risk.limits import Limits
+from quantd.risk.limits.catalogue import Limits
+from quantd.risk.pretrade.gate import gate
+from quantd.risk.pretrade.headroom import sent
 from quantd.risk.switch import REDUCE
 from quantd.risk.switch import RUN as RUN_SWITCH
 from quantd.trading.effects import Effect, Planned

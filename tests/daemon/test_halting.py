@@ -8,7 +8,7 @@ from quantd.daemon.engine.carrying import carry_of
 from quantd.daemon.engine.freezing import freeze, thaw
 from quantd.daemon.engine.halting import within_limits
 from quantd.daemon.engine.state import State
-from quantd.risk.limits import Limits, Reason
+from quantd.risk.limits.catalogue import Limits, Reason
 from quantd.trading.effects import Planned, Publish
 from quantd.trading.events import Carried, Halted, Limited
 from quantd.trading.market import MarketSlice

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from quantd.adapters.store.reading import Reader
+from quantd.adapters.store.queries import Reader
 from quantd.daemon.config.limits import History
 from quantd.daemon.histories import Histories
 from quantd.trading.effects import AgentPlan, Assessed, Planned, Valued

@@ -14,11 +14,11 @@ from quantd.daemon.policies import Inner, load
 from quantd.daemon.terminal import trained_until
 from quantd.daemon.user_policy import UserPolicy
 from quantd.daemon.worker import Apart
-from quantd.models.forests.policy import LearnedAllocation
+from quantd.models.forests.allocation import LearnedAllocation
 from quantd.strategies.policies import COMPOSITES, EqualWeight
 from quantd.strategies.policies.members import leaves_with_memory
-from quantd.strategies.policies.rebalanced import Rebalanced, RebalanceRules
-from quantd.strategies.policies.sized import Sized, SizingRules
+from quantd.strategies.policies.rebalancing import Rebalanced, RebalanceRules
+from quantd.strategies.policies.sizing import Sized, SizingRules
 from quantd.trading.effects import Ask
 from quantd.trading.ports import leaves
 from tests.edge_world import CONFIG, write

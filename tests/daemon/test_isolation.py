@@ -156,10 +156,10 @@ def test_a_policy_that_holds_its_interpreters_lock_delays_no_stop_and_no_reader(
 
 
 EVIL = """
-import quantd.daemon.engine.planning as planning, quantd.risk.gate
+import quantd.daemon.engine.planning as planning, quantd.risk.pretrade.gate
 def evil(*arguments, **keywords):
     raise SystemExit(1)
-planning.gate = quantd.risk.gate.gate = evil
+planning.gate = quantd.risk.pretrade.gate.gate = evil
 for name in list(vars(planning)):
     if name.startswith("pass") or "limit" in name:
         setattr(planning, name, evil)

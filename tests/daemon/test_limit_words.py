@@ -6,8 +6,9 @@ from quantd.daemon.assembly import limits_of, shocks_of
 from quantd.daemon.config import read
 from quantd.daemon.limit_rows import bound_of, in_order, row
 from quantd.daemon.limit_words import LIMIT_OF, WORDS, figure, is_of, off, unit, words
-from quantd.risk.headroom import Figure
-from quantd.risk.limits import PROFILES, REASON_TEXT, Correlation, Limits, Liquidity, Rate, Reason, Tail
+from quantd.risk.limits.catalogue import REASON_TEXT, Correlation, Limits, Liquidity, Rate, Reason, Tail
+from quantd.risk.limits.profiles import PROFILES
+from quantd.risk.pretrade.headroom import Figure
 from quantd.risk.switch import STATE_LIMITS
 from quantd.trading.instruments import Instrument, Universe
 from tests.daemon.test_config_keys import KNOWN, TEXT

@@ -16,8 +16,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from quantd.adapters.bus.commands import AHEAD_S, Name, signed
-from quantd.adapters.bus.embedded import EmbeddedBroker, EmbeddedSettings
-from quantd.adapters.bus.mqtt import Listen, MqttBus, MqttSettings
+from quantd.adapters.bus.embedded_broker import EmbeddedBroker, EmbeddedSettings
+from quantd.adapters.bus.publisher import Listen, MqttBus, MqttSettings
 from quantd.daemon.cli import remote
 from quantd.daemon.cli.failures import Failure
 from quantd.daemon.config import ConfigError, load

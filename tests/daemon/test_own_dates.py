@@ -18,12 +18,12 @@ from quantd.daemon.engine.valuation import gains
 from quantd.daemon.loop import Log, Shell
 from quantd.daemon.policies import answer
 from quantd.daemon.timeline import instants
-from quantd.models.features import LOOKBACK, measure
-from quantd.models.market_data import read_panel
-from quantd.models.observations import sight
-from quantd.models.walks import walk
+from quantd.models.history.panel_files import read_panel
+from quantd.models.market.walk import walk
+from quantd.models.observation.return_features import LOOKBACK, measure
+from quantd.models.observation.table import sight
 from quantd.research.comparison import recorded
-from quantd.strategies.policies.signals import Signals
+from quantd.strategies.policies.feature_rank import Signals
 from quantd.trading.effects import Ask, Effect, Filled, Valued
 from quantd.trading.events import Decided, Event
 from quantd.trading.execution import Costs

@@ -10,7 +10,7 @@ from quantd.daemon.api.explaining import Explaining
 from quantd.daemon.assembly import Parts, assemble_live
 from quantd.daemon.config import Known, read
 from quantd.daemon.engine.freezing import freeze
-from quantd.risk.limits import Reason
+from quantd.risk.limits.catalogue import Reason
 from quantd.trading.codec import decode
 from quantd.trading.effects import Planned
 from quantd.trading.sessions import DAY_NS

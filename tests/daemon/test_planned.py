@@ -9,7 +9,7 @@ from quantd.daemon.engine.freezing import freeze, thaw
 from quantd.daemon.loop import Shell
 from quantd.daemon.planned import PlanNow, plan_now
 from quantd.daemon.policies import answer
-from quantd.risk.limits import Limits
+from quantd.risk.limits.catalogue import Limits
 from quantd.trading.effects import Ask
 from quantd.trading.events import Decided, Operator, Tick
 from quantd.trading.execution import Costs

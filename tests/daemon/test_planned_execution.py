@@ -7,7 +7,8 @@ from quantd.daemon.engine.freezing import freeze
 from quantd.daemon.engine.parents import Execution
 from quantd.daemon.planned import PlanNow, plan_now
 from quantd.daemon.policies import answer
-from quantd.risk.limits import PROFILES, override
+from quantd.risk.limits.catalogue import override
+from quantd.risk.limits.profiles import PROFILES
 from quantd.trading.execution import Costs
 from tests.minute_world import Minutes, at, drift, minutes
 

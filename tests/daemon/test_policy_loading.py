@@ -12,8 +12,8 @@ from hypothesis.extra import numpy as hnp
 from quantd.daemon.policies import MAX_LEVERAGE, PolicyError, answer, load, memory_of, probe
 from quantd.trading.effects import Ask
 from quantd.trading.events import Decided
+from quantd.trading.history import Ring
 from quantd.trading.instruments import Instrument, Universe
-from quantd.trading.market import Ring
 from quantd.trading.view import EMPTY_MEMORY, MEMORY_BYTES, Memory, Noted, View
 
 SYMBOLS = ("SPY", "TLT", "GLD")

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from quantd.daemon.engine.trial import Pairing, PromotionRules, looked
 from quantd.daemon.loop import Shell
-from quantd.risk.limits import Limits
+from quantd.risk.limits.catalogue import Limits
 from quantd.trading.effects import Ask, Planned, Promotion, Publish, Shadowed, Valued
 from quantd.trading.events import Tick
 from tests.engine_world import OPEN, World, block

@@ -11,7 +11,8 @@ from msgspec import structs
 from quantd.daemon.engine.freezing import freeze, in_force, thaw
 from quantd.daemon.engine.protecting import ask_for_exits
 from quantd.daemon.engine.state import AgentRules
-from quantd.risk.limits import PROFILES, Limits, Protective, Reason, override
+from quantd.risk.limits.catalogue import Limits, Protective, Reason, override
+from quantd.risk.limits.profiles import PROFILES
 from quantd.risk.switch import HALT, REDUCE
 from quantd.trading.codec import encode
 from quantd.trading.effects import Cancel, Crossed, Ended, Filled, Planned, Protected, Publish

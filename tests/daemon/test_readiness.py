@@ -18,7 +18,8 @@ from quantd.daemon.known import known_names
 from quantd.daemon.looser import keys_looser, looser
 from quantd.daemon.permission import FILE, Finding, doubt
 from quantd.daemon.rehearsal import alert, kill_switch
-from quantd.risk.limits import PROFILES, Limits, Rate, Tail, override
+from quantd.risk.limits.catalogue import Limits, Rate, Tail, override
+from quantd.risk.limits.profiles import PROFILES
 from quantd.trading.sessions import DAY_NS
 from tests.daemon.test_outside import NOW as LIVE_NOW
 from tests.daemon.test_outside import TEXT as SHADOW

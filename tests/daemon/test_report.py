@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from quantd.adapters.store.reading import Reader
+from quantd.adapters.store.queries import Reader
 from quantd.daemon.cli.reporting import feed_of
 from quantd.daemon.config import digest, load
 from quantd.daemon.known import known_names

@@ -13,7 +13,8 @@ from quantd.daemon.engine.freezing import freeze, in_force, thaw
 from quantd.daemon.engine.parents import Execution
 from quantd.daemon.engine.state import State
 from quantd.daemon.engine.stops import flight, live_stops
-from quantd.risk.limits import PROFILES, Limits, Protective, override
+from quantd.risk.limits.catalogue import Limits, Protective, override
+from quantd.risk.limits.profiles import PROFILES
 from quantd.trading.effects import (
     Again,
     Ask,

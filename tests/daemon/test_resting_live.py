@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from quantd.adapters.brokers.alpaca import Alpaca
-from quantd.adapters.brokers.alpaca_rest import AlpacaSettings
+from quantd.adapters.brokers.alpaca.broker import Alpaca
+from quantd.adapters.brokers.alpaca.connection import AlpacaSettings
 from quantd.daemon.assembly import Parts, assemble_live
 from quantd.daemon.config import Known, read
 from quantd.trading.market import Block, MarketSlice

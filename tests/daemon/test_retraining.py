@@ -19,7 +19,7 @@ import polars as pl
 import pytest
 
 from quantd.adapters.store.errors import StoreError
-from quantd.adapters.store.reading import Reader
+from quantd.adapters.store.queries import Reader
 from quantd.adapters.store.store import Store
 from quantd.daemon import retraining
 from quantd.daemon.assembly import assemble
@@ -29,10 +29,10 @@ from quantd.daemon.engine.trial import Pairing
 from quantd.daemon.jobs import Jobs
 from quantd.daemon.known import known_names
 from quantd.daemon.retrainer import Order
-from quantd.models.artifacts import MANIFEST
-from quantd.models.retraining.again import in_use
-from quantd.models.training.scorer import train
-from quantd.models.versions import point, versions
+from quantd.models.artifacts.manifest import MANIFEST
+from quantd.models.artifacts.versions import point, versions
+from quantd.models.retraining.refit import in_use
+from quantd.models.training.runs.scorer_run import train
 from quantd.trading.codec import decode
 from quantd.trading.effects import Promotion, Publish
 from quantd.trading.events import Retrained, Started, Stopping

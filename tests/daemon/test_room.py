@@ -8,8 +8,8 @@ from quantd.daemon.engine.state import HOUSE
 from quantd.daemon.limit_words import off
 from quantd.daemon.loop import Shell
 from quantd.daemon.room import Book, RiskNow, Unknown, named, risk_now
-from quantd.risk.gate import gate
-from quantd.risk.limits import Correlation, Limits, Tail
+from quantd.risk.limits.catalogue import Correlation, Limits, Tail
+from quantd.risk.pretrade.gate import gate
 from quantd.trading.events import Operator
 from tests.engine_world import World, block, walk
 

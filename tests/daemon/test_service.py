@@ -11,9 +11,9 @@ import pytest
 
 from quantd.adapters.bus.messages import Composer, Message
 from quantd.adapters.store.errors import StoreFull
+from quantd.adapters.store.journal.writer import Batch
 from quantd.adapters.store.store import Store
-from quantd.adapters.store.verify import verify
-from quantd.adapters.store.writing import Batch
+from quantd.adapters.store.upkeep.verify import verify
 from quantd.daemon import service as service_module
 from quantd.daemon.alerting import AlertFilter
 from quantd.daemon.commanding import NotDone, operator
@@ -23,7 +23,7 @@ from quantd.daemon.service import Service, StoreGaveUp
 from quantd.daemon.summary import summary
 from quantd.daemon.timeline import instants
 from quantd.daemon.watch import halt_file, watch_halt_file
-from quantd.risk.limits import Limits
+from quantd.risk.limits.catalogue import Limits
 from quantd.risk.switch import HALT
 from quantd.trading.codec import decode, encode
 from quantd.trading.events import Condition, Operator, Stopping

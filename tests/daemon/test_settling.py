@@ -5,7 +5,8 @@ import pytest
 
 from quantd.daemon.engine.freezing import freeze, thaw
 from quantd.daemon.engine.settling import entitled
-from quantd.risk.limits import PROFILES, Limits
+from quantd.risk.limits.catalogue import Limits
+from quantd.risk.limits.profiles import PROFILES
 from quantd.risk.switch import HALT, REDUCE, RUN
 from quantd.trading.effects import Booked, Planned, Publish
 from quantd.trading.events import Action, Correction, Flow, ForeignFound, Reconciled, Wished

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from quantd.daemon.engine.freezing import freeze, in_force, thaw
 from quantd.daemon.engine.state import State
-from quantd.risk.limits import Limits, override
+from quantd.risk.limits.catalogue import Limits, override
 from quantd.risk.switch import HALT, REDUCE, RUN
 from quantd.trading.codec import decode, encode
 from quantd.trading.effects import Ask, Effect, Filled, Planned, Publish, Shadowed, Switched, Valued

@@ -11,10 +11,10 @@ from quantd.daemon.engine.settling import strays
 from quantd.daemon.engine.spending import counted, cut_by_venue, left_micro
 from quantd.daemon.engine.state import HOUSE, State
 from quantd.daemon.room import Book, risk_now
-from quantd.risk.case import Account
-from quantd.risk.context import Context, context
-from quantd.risk.gate import gate
-from quantd.risk.limits import AccountCap, Limits, Reason
+from quantd.risk.limits.case import Account
+from quantd.risk.limits.catalogue import AccountCap, Limits, Reason
+from quantd.risk.limits.context import Context, context
+from quantd.risk.pretrade.gate import gate
 from quantd.trading.effects import Planned
 from quantd.trading.events import Reconciled
 from quantd.trading.instruments import MICRO, Instrument, Universe

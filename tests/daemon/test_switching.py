@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from quantd.daemon.engine.freezing import freeze, thaw
-from quantd.risk.limits import PROFILES, Limits, override
+from quantd.risk.limits.catalogue import Limits, override
+from quantd.risk.limits.profiles import PROFILES
 from quantd.risk.switch import HALT, REDUCE, RUN
 from quantd.trading.effects import Cancel, Publish, Switched
 from quantd.trading.events import Condition, Flow, Operator, Tick

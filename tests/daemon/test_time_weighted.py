@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from quantd.adapters.store.reading import Booking, EquityPoint
+from quantd.adapters.store.queries import Booking, EquityPoint
 from quantd.daemon.engine import step
 from quantd.daemon.engine.state import HOUSE
 from quantd.daemon.report.figures import _Curves, _span
-from quantd.research.metrics import metrics_of
-from quantd.risk.limits import Limits
-from quantd.risk.realised import FrozenReturns, Realised
+from quantd.research.run_metrics import metrics_of
+from quantd.risk.limits.catalogue import Limits
+from quantd.risk.monitor.realised import FrozenReturns, Realised
 from quantd.risk.switch import RUN, losses
 from quantd.trading.effects import Booked, Valued
 from quantd.trading.events import Flow, Tick

@@ -10,7 +10,7 @@ import pytest
 
 from quantd.daemon.observability import configure
 from quantd.daemon.trail import Trail
-from quantd.risk.limits import Limits
+from quantd.risk.limits.catalogue import Limits
 from quantd.trading.effects import Ended, Filled, Planned, Publish
 from quantd.trading.orders import OrderBasket
 from tests.daemon.test_service import Kit, world

@@ -4,9 +4,9 @@ import asyncio
 import json
 from pathlib import Path
 
-from quantd.adapters.store.backup import read_manifest
-from quantd.adapters.store.restore import restore
-from quantd.adapters.store.verify import verify
+from quantd.adapters.store.upkeep.backup import read_manifest
+from quantd.adapters.store.upkeep.restore import restore
+from quantd.adapters.store.upkeep.verify import verify
 from quantd.daemon.config import Known, read
 from quantd.daemon.jobs import Jobs
 from quantd.daemon.summary import summary

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 
 import pytest
 
-from quantd.adapters.brokers.paper import Paper
+from quantd.adapters.brokers.paper.broker import Paper
 from quantd.daemon.loop import Shell
 from quantd.daemon.recovery import Journal, fold
 from quantd.daemon.timeline import instants
-from quantd.risk.limits import PROFILES
+from quantd.risk.limits.profiles import PROFILES
 from quantd.risk.switch import REDUCE, RUN
 from quantd.trading.codec import decode, encode
 from quantd.trading.effects import Effect, Publish

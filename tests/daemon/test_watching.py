@@ -13,7 +13,7 @@ from quantd.daemon.engine.freezing import freeze, thaw
 from quantd.daemon.engine.watching import KNOWN_SAMPLES, RECORD_SAMPLES
 from quantd.daemon.known import known_names
 from quantd.daemon.opening import begin
-from quantd.risk.limits import Correlation, Limits, Protective, Tail, override
+from quantd.risk.limits.catalogue import Correlation, Limits, Protective, Tail, override
 from quantd.trading.codec import encode
 from quantd.trading.effects import Assessed, Effect, Planned, Publish
 from quantd.trading.events import Event, Flow, Operator

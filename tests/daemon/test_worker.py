@@ -17,14 +17,14 @@ from quantd.daemon.cli.beginning import POLICY
 from quantd.daemon.deadline import Deadline
 from quantd.daemon.policies import PolicyError, answer, load
 from quantd.daemon.worker import CALLS, MESSAGE_BYTES, VALUES, Apart, Caller, FarView, Worker
-from quantd.risk.limits import PROFILES
+from quantd.risk.limits.profiles import PROFILES
 from quantd.strategies.policies import COMPOSITES, POLICIES
 from quantd.trading.bars import FIELDS, BarRing
 from quantd.trading.effects import Ask
 from quantd.trading.events import Decided
+from quantd.trading.history import Ring
 from quantd.trading.instruments import Instrument, Universe
 from quantd.trading.macro import MacroHistory
-from quantd.trading.market import Ring
 from quantd.trading.ports import Policy, leaves
 from quantd.trading.view import View
 from tests.engine_world import World, block, walk

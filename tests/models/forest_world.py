@@ -4,11 +4,12 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from quantd.models.forests.features import LOOKBACK
-from quantd.models.forests.policy import LearnedAllocation
-from quantd.models.panel import Panel
+from quantd.models.forests.allocation import LearnedAllocation
+from quantd.models.forests.forest_features import LOOKBACK
+from quantd.models.history.panel import Panel
+from quantd.trading.history import Ring
 from quantd.trading.instruments import Instrument, Universe
-from quantd.trading.market import Floats, Ring
+from quantd.trading.market import Floats
 from quantd.trading.view import EMPTY_MEMORY, Memory, Noted, View
 from tests.support.checkout import SHIPPED
 

@@ -6,18 +6,18 @@ from typing import Any
 import numpy as np
 import torch
 
-from quantd.models import sights
-from quantd.models.artifacts import Training, Window
-from quantd.models.learned.composing import Scaling
-from quantd.models.learned.exporting import parameters_of, write
-from quantd.models.learned.manifest import ActionSpec, Manifest, Probes, Seat, Shape, plain
+from quantd.models.artifacts.agent_manifest import ActionSpec, Manifest, Probes, Seat, Shape, plain
+from quantd.models.artifacts.manifest import Training, Window
+from quantd.models.export.policy_graph import Scaling
+from quantd.models.export.writer import parameters_of, write
 from quantd.models.learners.a2c import A2c, A2cPlan
 from quantd.models.learners.dqn import Dqn, DqnPlan
 from quantd.models.learners.ppo import Ppo, PpoPlan
 from quantd.models.learners.sac import Sac, SacPlan
-from quantd.models.market import grid
-from quantd.models.sights import SightSpec
-from quantd.models.vector_env import Kind
+from quantd.models.market.tensors import grid
+from quantd.models.market.vector_env import Kind
+from quantd.models.observation import sight
+from quantd.models.observation.sight import SightSpec
 
 UNIVERSE = ("AAA", "BBB", "CCC")
 SPEC = SightSpec(features=("momentum_21", "volatility", "drawdown"))
@@ -87,7 +87,7 @@ def manifest_of(
         profile="",
         network=Shape(getattr(plan, "network", "mlp"), tuple(plan.hidden), parameters_of(learner)),
         sight=spec,
-        sight_hash=sights.digest(spec),
+        sight_hash=sight.digest(spec),
         action=action_of(kind, universe),
         universe=universe,
         training=TRAINING,

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from quantd.models.learners.maddpg import Maddpg, MaddpgPlan
-from quantd.models.vector_env import Kind, Step
+from quantd.models.market.vector_env import Kind, Step
 from tests.models.off_policy_problems import digest, on
 
 SHORT_MADDPG = MaddpgPlan(

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from quantd.models.learners.agent import Report, State
 from quantd.models.learners.dqn import Dqn, DqnPlan
+from quantd.models.learners.on_policy import Report, State
 from quantd.models.learners.sac import Sac, SacPlan
-from quantd.models.vector_env import Kind, Step
+from quantd.models.market.vector_env import Kind, Step
 from tests.models.problems import RegimeBandit
 
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from quantd.models.learners.a2c import A2cPlan
 from quantd.models.learners.ppo import PpoPlan
-from quantd.models.vector_env import VectorEnv
+from quantd.models.market.vector_env import VectorEnv
 
 BOUND = 8.0
 """Of what the peer draws for weights and positions, before it becomes one: beyond it both are at their edge."""

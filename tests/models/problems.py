@@ -9,7 +9,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from quantd.models.vector_env import Kind, Step, VectorEnv
+from quantd.models.market.vector_env import Kind, Step, VectorEnv
 
 
 class Problem(VectorEnv, Protocol):

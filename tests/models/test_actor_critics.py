@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quantd.models.learners.distributions import family
+from quantd.models.market.vector_env import Kind
 from quantd.models.networks import lstm, mlp
 from quantd.models.networks.lstm import Lstm
 from quantd.models.networks.mlp import Mlp
-from quantd.models.vector_env import Kind
 
 KINDS: list[tuple[Kind, str]] = [
     ("discrete", "softmax_gaussian"),

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from quantd.models import artifacts
-from quantd.models.artifacts import FILES, MANIFEST, Artifact, ArtifactError, Manifest
-from quantd.models.features import FeatureSpec, spec_hash
+from quantd.models.artifacts import manifest as artifacts
+from quantd.models.artifacts.manifest import FILES, MANIFEST, Artifact, ArtifactError, Manifest
+from quantd.models.observation.return_features import FeatureSpec, spec_hash
 from tests.support.checkout import ROOT
 
 SHIPPED = ROOT / "models" / "shipped" / "scorer"

@@ -5,10 +5,10 @@ from datetime import date
 import numpy as np
 import pytest
 
-from quantd.models.declared import adjusted_bars, declared
-from quantd.models.environments import Portfolio
-from quantd.models.market_data import read_panel
-from quantd.models.observations import observe
+from quantd.models.history.panel_files import read_panel
+from quantd.models.market.environments import Portfolio
+from quantd.models.observation.feature_sets import adjusted_bars, declared
+from quantd.models.observation.table import observe
 from quantd.strategies.features import Inputs, compute, shipped
 from tests.support.checkout import DATA
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from quantd.models.desks import PROFILES, Desks, Diversity, Seat, likeness
-from quantd.models.episodes import Episodes
-from quantd.models.vector_env import VectorEnv
+from quantd.models.market.desks import PROFILES, Desks, Diversity, Seat, likeness
+from quantd.models.market.episodes import Episodes
+from quantd.models.market.vector_env import VectorEnv
 from tests.models.worlds import market, panel_of
 
 F64 = torch.float64

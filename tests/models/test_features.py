@@ -5,7 +5,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quantd.models.features import CLIP, FEATURES, LOOKBACK, USUAL_VOLATILITY, FeatureSpec, columns_of, measure
+from quantd.models.observation.return_features import (
+    CLIP,
+    FEATURES,
+    LOOKBACK,
+    USUAL_VOLATILITY,
+    FeatureSpec,
+    columns_of,
+    measure,
+)
 
 
 def moves(seed: int, size: int) -> np.ndarray:

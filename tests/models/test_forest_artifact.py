@@ -10,15 +10,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from quantd.models import artifacts
-from quantd.models.artifacts import MANIFEST, ArtifactError
+from quantd.models.artifacts import manifest as artifacts
+from quantd.models.artifacts.loader import load_artifact
+from quantd.models.artifacts.manifest import MANIFEST, ArtifactError
 from quantd.models.forests import artifact
 from quantd.models.forests.artifact import FILES, TIMING, Manifest, load
-from quantd.models.forests.features import KINDS, ForestFeatures, features_hash
-from quantd.models.forests.graph import to_onnx
-from quantd.models.forests.runtime import Forest, load_forest
+from quantd.models.forests.conversion import to_onnx
+from quantd.models.forests.forest_features import KINDS, ForestFeatures, features_hash
+from quantd.models.forests.prediction import Forest, load_forest
 from quantd.models.forests.trees import Trees, read
-from quantd.models.loading import load_artifact
 from tests.models.forest_world import FOREST
 
 SHIPPED = FOREST["risk"]

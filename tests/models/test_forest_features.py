@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quantd.models.forests.features import (
+from quantd.models.forests.fit import gather
+from quantd.models.forests.forest_features import (
     ASSET_FEATURES,
     KINDS,
     LOOKBACK,
@@ -19,7 +20,6 @@ from quantd.models.forests.features import (
     relative,
     see,
 )
-from quantd.models.forests.training import gather
 from tests.models.forest_world import garch
 
 

@@ -11,12 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quantd.daemon.policies import PolicyError, answer, load, memory_of, probe
-from quantd.models.forests.features import LOOKBACK, Kind, look
+from quantd.models.artifacts.loader import load_artifact
+from quantd.models.forests.allocation import LearnedAllocation, correlation_matrix
+from quantd.models.forests.fit import Plan, train_on
+from quantd.models.forests.forest_features import LOOKBACK, Kind, look
 from quantd.models.forests.params import AllocationParams
-from quantd.models.forests.policy import LearnedAllocation, correlation_matrix
-from quantd.models.forests.runtime import Forest, load_forest
-from quantd.models.forests.training import Plan, train_on
-from quantd.models.loading import load_artifact
+from quantd.models.forests.prediction import Forest, load_forest
 from quantd.strategies.policies import POLICIES
 from quantd.trading.effects import Ask
 from quantd.trading.market import Floats

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quantd.models.forests import tracking
-from quantd.models.forests.tracking import LEAST, RETURN, WINDOW, Track, begin, every, follow, freeze, thaw
+from quantd.models.forests import scorekeeper
+from quantd.models.forests.scorekeeper import LEAST, RETURN, WINDOW, Track, begin, every, follow, freeze, thaw
 from tests.models.forest_world import size_of
 
 WIDTH, HORIZON = 3, 8
@@ -144,5 +144,5 @@ def test_a_count_that_begins_again_leaves_the_errors_and_drops_what_is_open() ->
 
 def test_the_running_error_is_over_the_newest_rounds() -> None:
     track = through(fresh(), range(1_000), 3.0, 1.0)
-    track = through(track, range(1_000, 1_000 + HORIZON + tracking.every(HORIZON) * WINDOW), 0.5, 1.0)
+    track = through(track, range(1_000, 1_000 + HORIZON + scorekeeper.every(HORIZON) * WINDOW), 0.5, 1.0)
     assert track.running == (0.25, 1.0)

@@ -9,15 +9,15 @@ import numpy as np
 import polars as pl
 import pytest
 
-from quantd.models import artifacts
+from quantd.models.artifacts import manifest as artifacts
+from quantd.models.artifacts.loader import load_artifact
 from quantd.models.forests import artifact
+from quantd.models.forests.allocation import LearnedAllocation
 from quantd.models.forests.card import beats_plain
-from quantd.models.forests.features import KINDS, LOOKBACK, Kind, look
-from quantd.models.forests.policy import LearnedAllocation
-from quantd.models.forests.runtime import load_forest
-from quantd.models.forests.training import Plan, fit, gather, judge, score, train, train_on
-from quantd.models.loading import load_artifact
-from quantd.models.splits import walk_forward
+from quantd.models.forests.fit import Plan, fit, gather, judge, score, train, train_on
+from quantd.models.forests.forest_features import KINDS, LOOKBACK, Kind, look
+from quantd.models.forests.prediction import load_forest
+from quantd.models.history.splits import walk_forward
 from quantd.trading.market import Floats
 from tests.models.forest_world import garch, noise, panel_of
 from tests.support.checkout import DATA

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from onnx import ModelProto, helper
 from sklearn.ensemble import RandomForestRegressor
 
-from quantd.models.forests.graph import to_onnx, trees_of
+from quantd.models.artifacts.runtime import open_session
+from quantd.models.forests.conversion import to_onnx, trees_of
 from quantd.models.forests.trees import INPUT, OUTPUT, GraphFault, Trees, read
-from quantd.models.runtime import open_session
 
 
 def forest(seed: int, rows: int = 300, depth: int = 6, trees: int = 10) -> tuple[Any, np.ndarray]:

@@ -8,17 +8,16 @@ import pytest
 
 from quantd.daemon.agent_policies import distrusted
 from quantd.daemon.policies import PolicyError, load
-from quantd.models import versions
-from quantd.models.artifacts import ArtifactError, Result
-from quantd.models.learned import signing
-from quantd.models.learned.distilling import DistilPlan, distil
-from quantd.models.learned.ensembles import LearnedEnsemble, combine, load_ensemble
-from quantd.models.learned.manifest import TOLERANCES
-from quantd.models.learned.quantizing import TooDifferent, quantize
-from quantd.models.learned.runtime import load_agent
-from quantd.models.learned.signing import KeyFault, generate, sign, signature_fault
-from quantd.models.learned.tensors import tensors_of
-from quantd.models.sights import SightSpec
+from quantd.models.artifacts import signature, versions
+from quantd.models.artifacts.agent_manifest import TOLERANCES
+from quantd.models.artifacts.agent_policy import load_agent
+from quantd.models.artifacts.ensemble import LearnedEnsemble, combine, load_ensemble
+from quantd.models.artifacts.manifest import ArtifactError, Result
+from quantd.models.artifacts.signature import KeyFault, generate, sign, signature_fault
+from quantd.models.artifacts.weights import tensors_of
+from quantd.models.export.distillation import DistilPlan, distil
+from quantd.models.export.quantization import TooDifferent, quantize
+from quantd.models.observation.sight import SightSpec
 from quantd.trading.statistics import performance
 from tests.models.learned_world import UNIVERSE, learner_of, manifest_of, scaling_of, written
 from tests.models.test_learned_runtime import HELD, view_of
@@ -103,7 +102,7 @@ def test_a_pupil_is_taught_on_the_teachers_own_data_or_not_at_all(tmp_path: Path
     learner = learner_of("ppo simplex", universe=("SPY", "AAPL", "BAC"))
     manifest = manifest_of(learner, universe=("SPY", "AAPL", "BAC"))
     data = msgspec.structs.replace(manifest.training, data={BARS.name: "00"})
-    from quantd.models.learned.exporting import write
+    from quantd.models.export.writer import write
 
     write(tmp_path / "a", msgspec.structs.replace(manifest, training=data), learner, scaling_of(), b"")
     with pytest.raises(ValueError, match=r"us_daily\.parquet is not the file that .* was trained on"):
@@ -148,7 +147,7 @@ def test_an_ensemble_answers_the_mean_the_median_or_by_shares_and_each_member_re
 
 def test_shares_by_performance_come_from_validation_and_from_nothing_else(tmp_path: Path) -> None:
     def judged(folder: Path, sharpe: float) -> Path:
-        from quantd.models.learned.exporting import write
+        from quantd.models.export.writer import write
 
         figures = [msgspec.structs.replace(PERFORMANCE, sharpe=s) for s in (sharpe, -sharpe)]
         learner = learner_of("ppo simplex")
@@ -194,7 +193,7 @@ def test_a_signature_is_of_one_key_over_one_artifact(tmp_path: Path) -> None:
     assert "it is of no trusted key" in signature_fault(tmp_path / "a", digest, [other])
     assert "it is of no trusted key" in signature_fault(tmp_path / "a", "0" * 64, [mine])
     load_agent(tmp_path / "a", {})
-    (tmp_path / "a" / signing.SIGNATURE).write_text("not hex")
+    (tmp_path / "a" / signature.SIGNATURE).write_text("not hex")
     assert "no signature is in it" in signature_fault(tmp_path / "a", digest, [mine])
     with pytest.raises(KeyFault, match="no public key in PEM"):
         signature_fault(tmp_path / "a", digest, [tmp_path / "mine"])

@@ -16,14 +16,14 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 from safetensors.numpy import save
 
-from quantd.models import artifacts
-from quantd.models.artifacts import MANIFEST, ArtifactError
-from quantd.models.inspection import graph_fault
-from quantd.models.learned import ensembles
-from quantd.models.learned.ensembles import EnsembleManifest, combine
-from quantd.models.learned.manifest import FILES, KIND, MOST_CARRY, Manifest, Seat
-from quantd.models.learned.tensors import tensors_fault, tensors_of
-from quantd.models.loading import load_artifact
+from quantd.models.artifacts import ensemble
+from quantd.models.artifacts import manifest as artifacts
+from quantd.models.artifacts.agent_manifest import FILES, KIND, MOST_CARRY, Manifest, Seat
+from quantd.models.artifacts.ensemble import EnsembleManifest, combine
+from quantd.models.artifacts.inspection import graph_fault
+from quantd.models.artifacts.loader import load_artifact
+from quantd.models.artifacts.manifest import MANIFEST, ArtifactError
+from quantd.models.artifacts.weights import tensors_fault, tensors_of
 from tests.models.learned_world import written
 from tests.support.checkout import ROOT
 
@@ -57,7 +57,7 @@ class Bomb:
 
 
 def manifest_in(folder: Path) -> Any:
-    kind = {KIND: Manifest, ensembles.KIND: EnsembleManifest}.get(artifacts.kind_of(folder), artifacts.Manifest)
+    kind = {KIND: Manifest, ensemble.KIND: EnsembleManifest}.get(artifacts.kind_of(folder), artifacts.Manifest)
     return msgspec.json.decode((folder / MANIFEST).read_bytes(), type=kind)
 
 

@@ -8,18 +8,18 @@ import numpy as np
 import pytest
 import torch
 
-from quantd.models.artifacts import ArtifactError
-from quantd.models.desks import Desks
-from quantd.models.desks import Seat as TrainedSeat
-from quantd.models.features import LOOKBACK
-from quantd.models.learned.agreeing import probes_of
-from quantd.models.learned.exporting import scaled
-from quantd.models.learned.runtime import CARRY, LearnedAgent, load_agent
-from quantd.models.panel import Panel
-from quantd.models.sights import observation
+from quantd.models.artifacts.agent_policy import CARRY, LearnedAgent, load_agent
+from quantd.models.artifacts.manifest import ArtifactError
+from quantd.models.export.agreement import probes_of
+from quantd.models.export.writer import scaled
+from quantd.models.history.panel import Panel
+from quantd.models.market.desks import Desks
+from quantd.models.market.desks import Seat as TrainedSeat
+from quantd.models.observation.return_features import LOOKBACK
+from quantd.models.observation.sight import observation
 from quantd.strategies.policies.params import ParamsError
+from quantd.trading.history import Ring
 from quantd.trading.instruments import Instrument, Universe
-from quantd.trading.market import Ring
 from quantd.trading.view import View
 from tests.models.learned_world import (
     LEARNERS,

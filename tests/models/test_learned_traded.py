@@ -9,18 +9,18 @@ import torch
 from numpy.typing import NDArray
 
 from quantd.daemon.policies import load
-from quantd.models.episodes import WHOLE, Episodes
-from quantd.models.learned.composing import Scaling
-from quantd.models.learned.exporting import scaled, weights_of, write
-from quantd.models.learned.runtime import LearnedAgent
+from quantd.models.artifacts.agent_policy import LearnedAgent
+from quantd.models.export.policy_graph import Scaling
+from quantd.models.export.writer import scaled, weights_of, write
+from quantd.models.history.panel_files import read_panel
 from quantd.models.learners.dqn import Dqn, DqnPlan
 from quantd.models.learners.ppo import Ppo, PpoPlan
-from quantd.models.market import Market, grid, market_of
-from quantd.models.market_data import read_panel
-from quantd.models.normalising import Normalised
-from quantd.models.observations import observe
-from quantd.models.sights import SightSpec, features_of
-from quantd.models.simulator import Simulator
+from quantd.models.market.episodes import WHOLE, Episodes
+from quantd.models.market.normalisation import Normalised
+from quantd.models.market.simulator import Simulator
+from quantd.models.market.tensors import Market, grid, market_of
+from quantd.models.observation.sight import SightSpec, features_of
+from quantd.models.observation.table import observe
 from quantd.trading.view import Memory, View
 from tests.models.learned_world import manifest_of
 from tests.models.test_simulator_differential import ACTIONS, BARS, CASH, COSTS, END, START, SYMBOLS, WARM, core, ns

@@ -13,16 +13,16 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from quantd.models.desks import PROFILES, Desks, Diversity
-from quantd.models.episodes import Episodes
-from quantd.models.learners.joint import JointReplay, Views
+from quantd.models.learners.joint_replay import JointReplay, Views
 from quantd.models.learners.maddpg import Maddpg, MaddpgPlan
-from quantd.models.market import market_of
-from quantd.models.networks.graph import Graph
+from quantd.models.market.desks import PROFILES, Desks, Diversity
+from quantd.models.market.episodes import Episodes
+from quantd.models.market.tensors import market_of
+from quantd.models.market.vector_env import Step
+from quantd.models.networks.onnx_nodes import Graph
 from quantd.models.networks.transformer import Layout, Sizes, layout_of
-from quantd.models.observations import observe
-from quantd.models.sights import SightSpec, features_of
-from quantd.models.vector_env import Step
+from quantd.models.observation.sight import SightSpec, features_of
+from quantd.models.observation.table import observe
 from tests.models.multi_agent_problems import CooperativeSplit, short, trained
 from tests.models.off_policy_problems import digest, on
 from tests.models.problems import DriftingAsset, RevertingPair, share

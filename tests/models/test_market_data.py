@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from quantd.models.market_data import read_panel
+from quantd.models.history.panel_files import read_panel
 from tests.support.checkout import DATA
 
 BARS, ACTIONS = DATA / "us_daily.parquet", DATA / "us_actions.csv"

@@ -5,10 +5,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quantd.models.episodes import Episodes
-from quantd.models.normalising import Normalised, Running
-from quantd.models.simulator import Simulator
-from quantd.models.vector_env import VectorEnv
+from quantd.models.market.episodes import Episodes
+from quantd.models.market.normalisation import Normalised, Running
+from quantd.models.market.simulator import Simulator
+from quantd.models.market.vector_env import VectorEnv
 from tests.models.worlds import market, panel_of
 
 

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from quantd.models.episodes import Episodes
-from quantd.models.features import FEATURES, LOOKBACK
-from quantd.models.market import market_of
-from quantd.models.observations import Observed, four_assets, observe, price_features, regimes
-from quantd.models.panel import Panel
-from quantd.models.simulator import Simulator
+from quantd.models.history.panel import Panel
+from quantd.models.market.episodes import Episodes
+from quantd.models.market.simulator import Simulator
+from quantd.models.market.tensors import market_of
+from quantd.models.observation.return_features import FEATURES, LOOKBACK
+from quantd.models.observation.table import Observed, four_assets, observe, price_features, regimes
 from quantd.strategies.regimes import REGIMES, RegimeParams, model_of
 from tests.models.worlds import panel_of
 

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from quantd.models.learners import off_policy
-from quantd.models.learners.agent import Diverged, Report
 from quantd.models.learners.dqn import Dqn, DqnPlan
-from quantd.models.vector_env import Step
+from quantd.models.learners.on_policy import Diverged, Report
+from quantd.models.market.vector_env import Step
 from tests.models.off_policy_problems import digest, on, short, trained
 from tests.models.problems import DriftingAsset
 from tests.support.checkout import ROOT

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from quantd.models.learners.a2c import A2c, A2cPlan
-from quantd.models.learners.agent import Diverged, NetworkPlan, Report
 from quantd.models.learners.distributions import Discrete
+from quantd.models.learners.on_policy import Diverged, NetworkPlan, Report
 from quantd.models.learners.ppo import Batch, Ppo, PpoPlan, slopes
-from quantd.models.vector_env import Step
+from quantd.models.market.vector_env import Step
 from tests.models.problems import DriftingAsset, Problem, RegimeBandit, RevertingPair, share
 
 BATCH = 32

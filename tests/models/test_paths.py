@@ -8,8 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quantd.models.panel import Panel
-from quantd.models.paths import episodes, simulate
+from quantd.models.history.panel import Panel
+from quantd.models.market.paths import episodes, simulate
 from quantd.trading.execution import Costs
 
 FREE = Costs()

@@ -7,21 +7,21 @@ import numpy as np
 import pytest
 import torch
 
-from quantd.models.desks import Desks, Diversity, Seat
-from quantd.models.episodes import Episodes
-from quantd.models.features import FEATURES
-from quantd.models.learned.runtime import load_agent
+from quantd.models.artifacts.agent_policy import load_agent
+from quantd.models.history.panel import Panel
 from quantd.models.learners.maddpg import Maddpg, MaddpgPlan
+from quantd.models.market.desks import Desks, Diversity, Seat
+from quantd.models.market.episodes import Episodes
+from quantd.models.market.simulator import Simulator
 from quantd.models.networks.transformer import Encoder, Layout
-from quantd.models.panel import Panel
-from quantd.models.simulator import Simulator
-from quantd.models.training.fitting import fit
-from quantd.models.training.ground import Ground
-from quantd.models.training.learning import learner_of, parameters, policy_of
-from quantd.models.training.markets import Markets, markets_of
-from quantd.models.training.plan import Plan, PlanError, default, replaced
-from quantd.models.training.profiles import LITE_FEATURES, MARL, chosen, ranked, sizes
-from quantd.models.training.runs import seats_of, train
+from quantd.models.observation.return_features import FEATURES
+from quantd.models.training.plans.plan import Plan, PlanError, default, replaced
+from quantd.models.training.plans.profiles import LITE_FEATURES, MARL, chosen, ranked, sizes
+from quantd.models.training.runs.training_run import seats_of, train
+from quantd.models.training.seeds.environment import Ground
+from quantd.models.training.seeds.learner import learner_of, parameters, policy_of
+from quantd.models.training.seeds.markets import Markets, markets_of
+from quantd.models.training.seeds.seed_run import fit
 from tests.models.worlds import market, panel_of
 
 SPLITS = {

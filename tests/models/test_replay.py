@@ -7,9 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from quantd.models.learners.replay import Replay
-from quantd.models.learners.sum_tree import SumTree
-from quantd.models.vector_env import Step
+from quantd.models.learners.replay import Replay, SumTree
+from quantd.models.market.vector_env import Step
 from tests.models.problems import DriftingAsset
 
 GAMMA = 0.5

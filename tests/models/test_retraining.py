@@ -10,15 +10,15 @@ import numpy as np
 import polars as pl
 import pytest
 
-from quantd.models import artifacts
-from quantd.models.artifacts import ArtifactError
-from quantd.models.market_data import read_panel
-from quantd.models.retraining.again import Asked, Decision, decisions, in_use, last_session, retrain
-from quantd.models.retraining.judging import Rule, judge
+from quantd.models.artifacts import manifest as artifacts
+from quantd.models.artifacts.manifest import ArtifactError
+from quantd.models.artifacts.versions import point
+from quantd.models.history.panel_files import read_panel
+from quantd.models.history.splits import Split, Splits
+from quantd.models.retraining.challenge import Rule, judge
 from quantd.models.retraining.recipes import moved, recipe_of
-from quantd.models.splits import Split, Splits
-from quantd.models.training.scorer import train
-from quantd.models.versions import point
+from quantd.models.retraining.refit import Asked, Decision, decisions, in_use, last_session, retrain
+from quantd.models.training.runs.scorer_run import train
 from quantd.strategies.policies import POLICIES
 from quantd.trading.execution import Costs
 from tests.models.test_training_scorer import ACTIONS, BARS, SMALL, SYMBOLS
@@ -189,7 +189,7 @@ def test_costs_count_and_the_first_has_nothing_to_beat() -> None:
 
 
 def test_sessions_that_the_one_in_use_was_fitted_on_are_counted(scorer: Path) -> None:
-    from quantd.models.loading import load_artifact
+    from quantd.models.artifacts.loader import load_artifact
 
     old = load_artifact(scorer, {})
     newest = Split("test", date(2007, 11, 1), date(2008, 2, 29))

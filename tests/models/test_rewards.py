@@ -7,9 +7,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quantd.models.episodes import Episodes
-from quantd.models.rewards import USUAL_VARIANCE, Composite, Detail, Outcome, Reward, RewardPlan
-from quantd.models.simulator import Simulator
+from quantd.models.market.episodes import Episodes
+from quantd.models.market.rewards import USUAL_VARIANCE, Composite, Detail, Outcome, Reward, RewardPlan
+from quantd.models.market.simulator import Simulator
 from tests.models.worlds import market, panel_of
 
 F64 = torch.float64

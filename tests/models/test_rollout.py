@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from quantd.models.learners.agent import Agent, NetworkPlan
+from quantd.models.learners.on_policy import Agent, NetworkPlan
 from quantd.models.learners.rollout import Rollout, advantages, episode_returns
-from quantd.models.vector_env import Kind, Step
+from quantd.models.market.vector_env import Kind, Step
 from tests.models.problems import RegimeBandit, RevertingPair
 
 SEEDS = st.integers(0, 10_000)

@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quantd.models import artifacts
-from quantd.models.artifacts import FILES, MANIFEST, ArtifactError, Manifest, Network
-from quantd.models.features import LOOKBACK
-from quantd.models.runtime import LearnedPolicy, load_policy
+from quantd.models.artifacts import manifest as artifacts
+from quantd.models.artifacts.manifest import FILES, MANIFEST, ArtifactError, Manifest, Network
+from quantd.models.artifacts.runtime import LearnedPolicy, load_policy
+from quantd.models.observation.return_features import LOOKBACK
+from quantd.trading.history import Ring
 from quantd.trading.instruments import Instrument, Universe
-from quantd.trading.market import Ring
 from quantd.trading.view import View
 from tests.support.checkout import ROOT
 

@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from quantd.models.learners.agent import Report
+from quantd.models.learners.on_policy import Report
 from quantd.models.learners.sac import Sac, SacPlan, Squash
-from quantd.models.networks.squashed import GaussianActor, TwinCritics, bounded, to_onnx
-from quantd.models.vector_env import Kind
+from quantd.models.market.vector_env import Kind
+from quantd.models.networks.gaussian import GaussianActor, TwinCritics, bounded, to_onnx
 from tests.models.off_policy_problems import on
 from tests.models.problems import DriftingAsset, Problem, RegimeBandit, RevertingPair, share
 

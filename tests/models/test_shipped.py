@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from quantd.models.artifacts import MANIFEST
-from quantd.models.loading import load_artifact
+from quantd.models.artifacts.loader import load_artifact
+from quantd.models.artifacts.manifest import MANIFEST
 from tests.support.checkout import ROOT
 
 SHIPPED = sorted(each.parent for each in (ROOT / "models" / "shipped").glob(f"*/{MANIFEST}"))

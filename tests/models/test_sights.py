@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 
-from quantd.models import sights
-from quantd.models.features import FEATURES, LOOKBACK
-from quantd.models.observations import observe
-from quantd.models.panel import Panel
-from quantd.models.sights import SightSpec, features_of, observation, shown
+from quantd.models.history.panel import Panel
+from quantd.models.observation import sight
+from quantd.models.observation.return_features import FEATURES, LOOKBACK
+from quantd.models.observation.sight import SightSpec, features_of, observation, shown
+from quantd.models.observation.table import observe
 from quantd.trading.market import Floats
 
 DAY = 86_400_000_000_000
@@ -58,6 +58,6 @@ def test_a_window_is_each_assets_returns_in_its_own_deviations() -> None:
     ],
 )
 def test_what_cannot_be_shown_is_named(spec: SightSpec, word: str) -> None:
-    assert word in sights.fault(spec)
-    assert sights.fault(SightSpec()) == ""
-    assert sights.digest(spec) != sights.digest(SightSpec())
+    assert word in sight.fault(spec)
+    assert sight.fault(SightSpec()) == ""
+    assert sight.digest(spec) != sight.digest(SightSpec())

@@ -8,13 +8,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quantd.models.episodes import WHOLE, Episodes, Stress
-from quantd.models.market import Market, grid
-from quantd.models.panel import Panel
-from quantd.models.paths import episodes, simulate
-from quantd.models.rewards import RewardPlan
-from quantd.models.simulator import USUAL_COSTS, Simulator
-from quantd.models.vector_env import Kind, VectorEnv
+from quantd.models.history.panel import Panel
+from quantd.models.market.episodes import WHOLE, Episodes, Stress
+from quantd.models.market.paths import episodes, simulate
+from quantd.models.market.rewards import RewardPlan
+from quantd.models.market.simulator import USUAL_COSTS, Simulator
+from quantd.models.market.tensors import Market, grid
+from quantd.models.market.vector_env import Kind, VectorEnv
 from quantd.trading.execution import Costs
 from tests.models.worlds import DAY, market, panel_of
 
@@ -360,7 +360,7 @@ def test_tensors_alone_as_on_a_gpu_make_the_same_steps_as_numpy_in_their_memory(
     for _ in range(2):
         world = market(panel, dtype=F64)
         found.append(played(world, kind, RewardPlan(kind="composite")))
-        for module in ("quantd.models.market", "quantd.models.simulator"):
+        for module in ("quantd.models.market.tensors", "quantd.models.market.simulator"):
             monkeypatch.setattr(f"{module}.view", lambda tensor: tensor)
     for plain, tensors in zip(*found, strict=True):
         torch.testing.assert_close(plain, tensors, rtol=1e-9, atol=1e-9)

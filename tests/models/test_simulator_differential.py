@@ -12,20 +12,21 @@ import torch
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
-from quantd.adapters.brokers.paper import Paper
+from quantd.adapters.brokers.paper.broker import Paper
 from quantd.adapters.calendars import sessions as calendar_sessions
-from quantd.adapters.feeds.replay import Replay
+from quantd.adapters.feeds.recorded.replay import Replay
 from quantd.daemon.engine.state import AgentRules, Rules, State
 from quantd.daemon.loop import Shell
 from quantd.daemon.policies import answer, load
 from quantd.daemon.timeline import sample_ticks, timeline
-from quantd.models.episodes import WHOLE
-from quantd.models.market import market_of
-from quantd.models.market_data import read_panel
-from quantd.models.observations import observe
-from quantd.models.paths import episodes, simulate
-from quantd.models.simulator import Simulator
-from quantd.risk.limits import PROFILES, override
+from quantd.models.history.panel_files import read_panel
+from quantd.models.market.episodes import WHOLE
+from quantd.models.market.paths import episodes, simulate
+from quantd.models.market.simulator import Simulator
+from quantd.models.market.tensors import market_of
+from quantd.models.observation.table import observe
+from quantd.risk.limits.catalogue import override
+from quantd.risk.limits.profiles import PROFILES
 from quantd.trading.cash_rate import CashRate
 from quantd.trading.effects import Ask, Effect, Valued
 from quantd.trading.events import Decided, Event

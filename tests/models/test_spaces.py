@@ -6,9 +6,9 @@ import msgspec
 import optuna
 import pytest
 
-from quantd.models.training import spaces
-from quantd.models.training.plan import PLANS, default, replaced
-from quantd.models.training.spaces import SPACES, Between, OneOf
+from quantd.models.training.plans.plan import PLANS, default, replaced
+from quantd.models.training.search import spaces
+from quantd.models.training.search.spaces import SPACES, Between, OneOf
 
 WANTED_OF_PPO = """{
   "learner.learning_rate": {"type": "between", "low": 1e-5, "high": 1e-3, "log": true, "whole": false},

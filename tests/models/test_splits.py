@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quantd.models.splits import Fold, Split, Splits, walk_forward
+from quantd.models.history.splits import Fold, Split, Splits, walk_forward
 
 DAY = date(2020, 1, 1)
 DAYS = np.arange("2020-01-01", "2020-05-01", dtype="datetime64[D]").astype("datetime64[ns]").astype(np.int64)

@@ -9,10 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from quantd.models.training.fitting import Progress, fit
-from quantd.models.training.markets import markets_of
-from quantd.models.training.seeds import spread
-from quantd.models.training.spreading import (
+from quantd.models.training.runs.seed_pool import spread
+from quantd.models.training.runs.workers import (
     Cluster,
     Executor,
     Failed,
@@ -22,6 +20,8 @@ from quantd.models.training.spreading import (
     WorkerLost,
     executor,
 )
+from quantd.models.training.seeds.markets import markets_of
+from quantd.models.training.seeds.seed_run import Progress, fit
 from tests.models.tuning_world import plan
 
 

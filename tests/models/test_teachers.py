@@ -7,17 +7,17 @@ import numpy as np
 import pytest
 import torch
 
-from quantd.models.episodes import Episodes
+from quantd.models.history.panel import Panel
+from quantd.models.history.panel_files import read_panel
 from quantd.models.learners.cloning import CloningPlan, clone
 from quantd.models.learners.ppo import Ppo, PpoPlan
-from quantd.models.market import grid, market_of
-from quantd.models.market_data import read_panel
-from quantd.models.observations import observe
-from quantd.models.panel import Panel
-from quantd.models.sights import SightSpec, features_of
-from quantd.models.simulator import USUAL_COSTS, Simulator
-from quantd.models.teachers import demonstrations, targets
-from quantd.models.vector_env import Kind
+from quantd.models.market.episodes import Episodes
+from quantd.models.market.simulator import USUAL_COSTS, Simulator
+from quantd.models.market.tensors import grid, market_of
+from quantd.models.market.vector_env import Kind
+from quantd.models.observation.sight import SightSpec, features_of
+from quantd.models.observation.table import observe
+from quantd.models.training.seeds.imitation import demonstrations, targets
 from tests.models.test_simulator_differential import ACTIONS, BARS
 
 SYMBOLS = ("SPY", "AAPL", "BAC", "IWM")

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from quantd.models.training import tracking
-from quantd.models.training.tracking import Mlflow, Several, TensorBoard, TrackerError
+from quantd.models.training.runs import trackers
+from quantd.models.training.runs.trackers import Mlflow, Several, TensorBoard, TrackerError
 
 PARAMS: Mapping[str, object] = {
     "learner.gamma": 0.99,
@@ -130,11 +130,11 @@ def test_a_tracker_that_breaks_is_left_out_and_training_goes_on() -> None:
 
 
 def test_what_is_not_installed_is_refused_by_the_name_of_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert tracking.usual() == ("mlflow",)
-    assert tracking.chosen(["files", "tensorboard", "tensorboard"]) == ("tensorboard",)
+    assert trackers.usual() == ("mlflow",)
+    assert trackers.chosen(["files", "tensorboard", "tensorboard"]) == ("tensorboard",)
     with pytest.raises(TrackerError, match="one of files, mlflow, tensorboard"):
-        tracking.chosen(["wandb"])
-    monkeypatch.setitem(tracking.NEEDED, "mlflow", "a_package_that_is_not_there")  # type: ignore[arg-type]
-    assert tracking.usual() == ()
+        trackers.chosen(["wandb"])
+    monkeypatch.setitem(trackers.NEEDED, "mlflow", "a_package_that_is_not_there")  # type: ignore[arg-type]
+    assert trackers.usual() == ()
     with pytest.raises(TrackerError, match="install quantd with its extra `train`"):
-        tracking.chosen(["mlflow"])
+        trackers.chosen(["mlflow"])

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from quantd.models.training import checkpoints
-from quantd.models.training.checkpoints import CheckpointError, Place, path_of, place_of, read, there, write
-from quantd.models.training.plan import default, replaced
+from quantd.models.training.plans.plan import default, replaced
+from quantd.models.training.seeds import checkpoints
+from quantd.models.training.seeds.checkpoints import CheckpointError, Place, path_of, place_of, read, there, write
 
 PLAN = default("ppo")
 STATE = {

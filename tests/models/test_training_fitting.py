@@ -15,16 +15,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from quantd.models.learners.agent import Diverged
-from quantd.models.market import market_of
-from quantd.models.observations import Observed
-from quantd.models.panel import Panel
-from quantd.models.training import checkpoints, fitting
-from quantd.models.training.fitting import Fitted, Progress, fit
-from quantd.models.training.judging import equal_weight, evaluate
-from quantd.models.training.learning import policy_of, vectors
-from quantd.models.training.markets import markets_of
-from quantd.models.training.plan import MarketPlan, Plan, PlanError, replaced
+from quantd.models.history.panel import Panel
+from quantd.models.learners.on_policy import Diverged
+from quantd.models.market.tensors import market_of
+from quantd.models.observation.table import Observed
+from quantd.models.training.plans.plan import MarketPlan, Plan, PlanError, replaced
+from quantd.models.training.seeds import checkpoints, seed_run
+from quantd.models.training.seeds.learner import policy_of, vectors
+from quantd.models.training.seeds.markets import markets_of
+from quantd.models.training.seeds.seed_run import Fitted, Progress, fit
+from quantd.models.training.seeds.validation import equal_weight, evaluate
 from quantd.trading.execution import Costs
 from tests.models import training_world as world
 from tests.support.checkout import ROOT
@@ -91,9 +91,9 @@ PROGRAM = """
 import sys
 from pathlib import Path
 import msgspec
-from quantd.models.training.fitting import fit
-from quantd.models.training.markets import markets_of
-from quantd.models.training.plan import parsed, restored
+from quantd.models.training.seeds.seed_run import fit
+from quantd.models.training.seeds.markets import markets_of
+from quantd.models.training.plans.plan import parsed, restored
 plan = restored(msgspec.json.decode(Path(sys.argv[1]).read_bytes()))
 fit(plan, markets_of(plan), 1, Path(sys.argv[2]), lambda at: print(at.steps, flush=True) is not None, resume=True)
 """
@@ -163,7 +163,7 @@ def test_a_flat_market_stops_early(tmp_path: Path) -> None:
 
 def test_a_seed_that_diverges_says_so_and_keeps_its_last_good_checkpoint(bars: Path, tmp_path: Path) -> None:
     plan = world.plan(bars, "ppo", checkpoint_every=64)
-    course = fitting._Course(plan, markets_of(plan), 1, tmp_path / "run", go_on)
+    course = seed_run._Course(plan, markets_of(plan), 1, tmp_path / "run", go_on)
     course.begin(fresh=True)
     count = 0
 

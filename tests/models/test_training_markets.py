@@ -7,11 +7,11 @@ import numpy as np
 import polars as pl
 import pytest
 
-from quantd.models.training.fitting import fit
-from quantd.models.training.judging import judge
-from quantd.models.training.learning import policy_of
-from quantd.models.training.markets import Sealed, markets_of, window_market
-from quantd.models.training.plan import PlanError
+from quantd.models.training.plans.plan import PlanError
+from quantd.models.training.seeds.learner import policy_of
+from quantd.models.training.seeds.markets import Sealed, markets_of, window_market
+from quantd.models.training.seeds.seed_run import fit
+from quantd.models.training.seeds.validation import judge
 from tests.models import training_world as world
 
 DAY = 86_400_000_000_000

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from quantd.models.learners.dqn import DqnPlan
 from quantd.models.learners.ppo import PpoPlan
 from quantd.models.networks.transformer import Layout
-from quantd.models.training.plan import (
+from quantd.models.training.plans.plan import (
     AGENTS,
     AgentName,
     Plan,

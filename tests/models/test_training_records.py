@@ -4,7 +4,7 @@ import csv
 import math
 from pathlib import Path
 
-from quantd.models.training.records import Files
+from quantd.models.training.seeds.records import Files
 
 
 def rows(folder: Path) -> list[dict[str, str]]:

@@ -8,12 +8,12 @@ import numpy as np
 import polars as pl
 import pytest
 
-from quantd.models import artifacts
-from quantd.models.market_data import read_panel
-from quantd.models.observations import sight
-from quantd.models.runtime import load_policy
-from quantd.models.splits import Split, Splits
-from quantd.models.training.scorer import Plan, train
+from quantd.models.artifacts import manifest as artifacts
+from quantd.models.artifacts.runtime import load_policy
+from quantd.models.history.panel_files import read_panel
+from quantd.models.history.splits import Split, Splits
+from quantd.models.observation.table import sight
+from quantd.models.training.runs.scorer_run import Plan, train
 from tests.support.checkout import DATA
 
 BARS, ACTIONS = DATA / "us_daily.parquet", DATA / "us_actions.csv"

@@ -10,10 +10,10 @@ from torch import Tensor
 from quantd.models.learners.a2c import A2c, A2cPlan
 from quantd.models.learners.distributions import family
 from quantd.models.learners.ppo import Ppo, PpoPlan
-from quantd.models.networks.stacked import Linear, Perceptron
+from quantd.models.market.vector_env import Kind, Step
+from quantd.models.networks.layer_stack import Linear, Perceptron
 from quantd.models.networks.transformer import Block, Encoder, Layout, Sizes, Transformer, layout_of, to_onnx
-from quantd.models.sights import SightSpec, observation
-from quantd.models.vector_env import Kind, Step
+from quantd.models.observation.sight import SightSpec, observation
 from tests.models.off_policy_problems import digest, on
 
 LAYOUT = Layout(assets=3, features=2, window=5)

@@ -13,11 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from optuna.storages import BaseStorage, InMemoryStorage
 
-from quantd.models.training import study_files, tuning
-from quantd.models.training.markets import Sealed, markets_of
-from quantd.models.training.plan import default, parsed, read, replaced
-from quantd.models.training.spreading import Here, Processes
-from quantd.models.training.tuning import (
+from quantd.models.training.plans.plan import default, parsed, read, replaced
+from quantd.models.training.runs.workers import Here, Processes
+from quantd.models.training.search import study as tuning
+from quantd.models.training.search import study_files
+from quantd.models.training.search.study import (
     Course,
     Evaluation,
     Job,
@@ -31,6 +31,7 @@ from quantd.models.training.tuning import (
     rows_of,
     tune,
 )
+from quantd.models.training.seeds.markets import Sealed, markets_of
 from tests.models.tuning_world import LAST_CHOSEN_BY, SMALL, plan, search
 
 
@@ -150,7 +151,7 @@ def test_a_study_of_something_else_is_refused_by_what_differs() -> None:
 
 
 def test_a_diverged_trial_is_kept_as_such_and_the_search_goes_on() -> None:
-    from quantd.models.learners.agent import Diverged
+    from quantd.models.learners.on_policy import Diverged
 
     def work(job: Job, tell: Callable[[Evaluation], bool]) -> Tried:
         if job.plan.learner.learning_rate > 3e-4:

@@ -12,7 +12,7 @@ from typing import IO
 import pytest
 
 from quantd.daemon.cli.tuning import luck_of
-from quantd.models.training.spaces import SPACES, dump
+from quantd.models.training.search.spaces import SPACES, dump
 from tests.edge_world import ROOT, environment, quantd
 from tests.models.tuning_world import text
 

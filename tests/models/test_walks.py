@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from quantd.daemon.policies import load
-from quantd.models import walks
-from quantd.models.market_data import read_panel
+from quantd.models.history.panel_files import read_panel
+from quantd.models.market import walk
 from quantd.trading.execution import Costs
 from quantd.trading.view import HOLD
 from tests.models.test_simulator_differential import (
@@ -37,7 +37,7 @@ def test_a_walk_is_what_the_event_core_does(name: str, params: dict[str, object]
     log = core(policy)
     panel = read_panel(BARS, ACTIONS, SYMBOLS, WARM, END)
     first = int(np.searchsorted(panel.day_ns, ns(START)))
-    done = walks.walk(policy, panel, range(first, len(panel.day_ns)), costs=COSTS, capital=float(CASH), lot=1.0)
+    done = walk.walk(policy, panel, range(first, len(panel.day_ns)), costs=COSTS, capital=float(CASH), lot=1.0)
     assert len(done.weights) > 370
     np.testing.assert_allclose(done.weights, np.stack(log.weights[: len(done.weights)]), atol=1e-9)
     np.testing.assert_allclose(done.equity, log.equity, rtol=1e-9)
@@ -61,7 +61,7 @@ class Watching:
 
 def test_it_sees_the_past_its_own_book_and_its_memory_and_nothing_that_comes() -> None:
     panel, policy = panel_of(3, 40, 3), Watching()
-    done = walks.walk(policy, panel, range(10, 30), costs=Costs(commission_bp=10.0), lot=None)
+    done = walk.walk(policy, panel, range(10, 30), costs=Costs(commission_bp=10.0), lot=None)
     assert len(policy.shown) == 19
     returns = panel.returns()
     for row, (seen, weights, cash, equity) in enumerate(policy.shown, 10):
@@ -73,7 +73,7 @@ def test_it_sees_the_past_its_own_book_and_its_memory_and_nothing_that_comes() -
     cut = panel_of(3, 40, 3)
     for column in (cut.open, cut.close):
         column[25:] *= 3.0
-    again = walks.walk(Watching(), cut, range(10, 30), costs=Costs(commission_bp=10.0), lot=None)
+    again = walk.walk(Watching(), cut, range(10, 30), costs=Costs(commission_bp=10.0), lot=None)
     np.testing.assert_array_equal(again.equity[:15], done.equity[:15])
     assert again.equity[-1] != done.equity[-1]
 
@@ -95,10 +95,10 @@ class Broken:
 )
 def test_a_policy_that_fails_is_named_with_its_day(answer, said) -> None:
     with pytest.raises(ValueError, match=said):
-        walks.walk(Broken(answer), panel_of(3, 40, 3), range(10, 30), costs=Costs(), lot=1.0)
+        walk.walk(Broken(answer), panel_of(3, 40, 3), range(10, 30), costs=Costs(), lot=1.0)
 
 
 @pytest.mark.parametrize("rows", [range(5, 6), range(-1, 5), range(41), range(0, 10, 2)])
 def test_rows_that_are_no_stretch_of_the_panel_are_refused(rows: range) -> None:
     with pytest.raises(ValueError, match="of 40 sessions"):
-        walks.walk(Watching(), panel_of(3, 40, 3), rows, costs=Costs(), lot=1.0)
+        walk.walk(Watching(), panel_of(3, 40, 3), rows, costs=Costs(), lot=1.0)

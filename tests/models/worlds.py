@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from quantd.models.market import Market, market_of
-from quantd.models.observations import observe
-from quantd.models.panel import Panel
+from quantd.models.history.panel import Panel
+from quantd.models.market.tensors import Market, market_of
+from quantd.models.observation.table import observe
 
 DAY = 86_400_000_000_000
 

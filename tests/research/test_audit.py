@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 import polars as pl
 
-from quantd.research.audit import watching
+from quantd.research.file_audit import watching
 from tests.support.checkout import DATA
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quantd.research.bootstrap import (
+from quantd.research.sharpe_intervals import (
     MIN_SAMPLES,
     Intervals,
     _resampled,

@@ -17,8 +17,8 @@ from quantd.research.comparison import (
     samples_a_year,
     settings_of,
 )
-from quantd.research.record import Record
-from quantd.risk.limits import override
+from quantd.research.run_record import Record
+from quantd.risk.limits.catalogue import override
 from quantd.trading.execution import Costs
 from tests.edge_world import CONFIG, write
 

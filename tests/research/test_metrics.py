@@ -5,7 +5,7 @@ import statistics
 
 import pytest
 
-from quantd.research.metrics import metrics_of, metrics_of_text
+from quantd.research.run_metrics import metrics_of, metrics_of_text
 from quantd.trading.statistics import SHARPE_DEFINITION
 
 EQUITY = [100_000_000_000, 101_000_000_000, 99_990_000_000, 103_000_000_000]

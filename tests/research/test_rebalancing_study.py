@@ -11,7 +11,7 @@ from quantd.daemon.config import load
 from quantd.daemon.known import known_names
 from quantd.daemon.loop import Log, Shell
 from quantd.daemon.opening import begin
-from quantd.research.rebalancing import RULES, study
+from quantd.research.rebalancing_study import RULES, study
 from tests.support.checkout import ROOT
 
 CONFIG = f"""\

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from quantd.research.record import Record
+from quantd.research.run_record import Record
 from quantd.trading.effects import Filled
 from quantd.trading.execution import Costs
 from tests.engine_world import World, block, walk

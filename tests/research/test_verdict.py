@@ -10,8 +10,8 @@ from quantd.daemon.assembly import Assembly, assemble
 from quantd.daemon.cli.configuration import read
 from quantd.daemon.loop import Log, Shell
 from quantd.research.comparison import Incomparable
-from quantd.research.metrics import metrics_of_text
-from quantd.research.record import Record
+from quantd.research.run_metrics import metrics_of_text
+from quantd.research.run_record import Record
 from quantd.research.verdict import Difference, Measured, judge, sentence
 from tests.edge_world import CONFIG, COSTS, answer, quantd, write
 from tests.support.checkout import ROOT

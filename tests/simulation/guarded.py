@@ -10,7 +10,7 @@ import numpy as np
 
 from quantd.daemon.engine.state import State
 from quantd.daemon.engine.stops import live_stops
-from quantd.risk.limits import Protective, tightest_exits
+from quantd.risk.limits.catalogue import Protective, tightest_exits
 from quantd.risk.switch import HALT
 from quantd.trading.effects import Cancel, Effect, Planned, Protected, Rested
 from quantd.trading.events import Action, Decided, Event, Tick

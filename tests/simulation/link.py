@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from msgspec import Struct
 
-from quantd.adapters.brokers.paper import Paper
+from quantd.adapters.brokers.paper.broker import Paper
 from quantd.daemon.timeline import Item
 from quantd.trading.effects import Cancel, Query
 from quantd.trading.events import Action, CancelReported, NotFound, Tick, Unknown

@@ -23,7 +23,9 @@ from quantd.daemon.engine import (
     switching,
     ticks,
 )
-from quantd.risk import case, gate, protective, rules
+from quantd.risk import protective
+from quantd.risk.limits import case, ruleset
+from quantd.risk.pretrade import gate
 from quantd.trading import books
 from tests.simulation.runner import simulate
 
@@ -101,11 +103,11 @@ BUGS = (
     Bug("the gate forgets open purchases", gate._extents, "high = high + account.up", "pass"),
     Bug("the gate lets sell what is being sold", case.Account.closable,
         "left - np.where(long, self.down, 0.0)", "left"),
-    Bug("cash is reserved at the mark, not at the worst price", rules.cash_rows,
+    Bug("cash is reserved at the mark, not at the worst price", ruleset.cash_rows,
         "paid = (1.0 + limits.collar) * (1.0 + fee)", "paid = 1.0 + fee"),
     Bug("limits of orders go out twice as wide as reserved", gate.worst_nano,
         "for width in (collar, reduce", "for width in (2 * collar, reduce"),
-    Bug("gross exposure is not limited", rules.gross_rows, "if limits.max_gross_exposure is None:", "if True:"),
+    Bug("gross exposure is not limited", ruleset.gross_rows, "if limits.max_gross_exposure is None:", "if True:"),
     Bug("cash is not limited", gate._extents, "account.up_cash - account.cash", "account.up_cash - 9.0 * account.cash"),
     Bug("a wish to hold withdraws a protective exit", planning.hold_back,
         "differs[list(state.agents[agent].exits)] = False", "pass"),
@@ -143,13 +145,13 @@ def planted(bug: Bug) -> Iterator[None]:
     names = dict(place.__globals__)
     exec(compile(source.replace(bug.right, bug.wrong), f"<{bug.name}>", "exec"), names)
     kept = place.__code__
-    rules._ready.clear()
+    ruleset._ready.clear()
     place.__code__ = names[place.__name__].__code__
     try:
         yield
     finally:
         place.__code__ = kept
-        rules._ready.clear()
+        ruleset._ready.clear()
 
 
 def hunt(bug: Bug, seeds: Sequence[int]) -> tuple[int, str] | None:

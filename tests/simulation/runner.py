@@ -11,7 +11,7 @@ from hashlib import blake2b
 
 import numpy as np
 
-from quantd.adapters.brokers.paper import Paper
+from quantd.adapters.brokers.paper.broker import Paper
 from quantd.daemon import engine, recovery
 from quantd.daemon.engine import freezing as states
 from quantd.daemon.policies import answer

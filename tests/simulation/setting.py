@@ -8,7 +8,8 @@ from msgspec import structs
 
 from quantd.daemon.engine.state import AgentRules, Rules
 from quantd.daemon.timeline import Due, Item, sample_ticks, timeline, with_due
-from quantd.risk.limits import PROFILES, Limits, Protective, Tail, override
+from quantd.risk.limits.catalogue import Limits, Protective, Tail, override
+from quantd.risk.limits.profiles import PROFILES
 from quantd.trading.events import Action
 from quantd.trading.execution import Costs
 from quantd.trading.instruments import NANO, Instrument, Universe

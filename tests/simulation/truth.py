@@ -9,7 +9,7 @@ from itertools import product
 
 import numpy as np
 
-from quantd.risk.limits import Limits
+from quantd.risk.limits.catalogue import Limits
 from quantd.trading.events import Action
 from quantd.trading.instruments import Universe
 from quantd.trading.market import MarketSlice

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from quantd.strategies.allocators.forms import annual_volatility
+from quantd.strategies.allocators.mean_variance import annual_volatility
 from quantd.strategies.allocators.risk_parity import contributions
 from quantd.strategies.policies import POLICIES, Allocator, ParamsError
 from quantd.trading.covariance import covariance

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from quantd.strategies.policies import POLICIES, ParamsError
+from quantd.trading.history import Ring
 from quantd.trading.instruments import Instrument, Universe
-from quantd.trading.market import Ring
 from quantd.trading.view import Hold, Noted, View
 from tests.strategies.test_shipped_policies import LOOKBACK, market
 

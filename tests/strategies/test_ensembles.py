@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from quantd.strategies.ensembles import agreed_of, drifted, mean_of, median_of, performance_shares
+from quantd.strategies.weights.combination import agreed_of, drifted, mean_of, median_of, performance_shares
 
 
 def books(members: int, size: int, seed: int) -> np.ndarray:

@@ -20,7 +20,7 @@ from quantd.strategies.features import (
     spec_of,
     specs,
 )
-from quantd.strategies.features.across import across
+from quantd.strategies.features.cross_section import across
 from quantd.strategies.features.families import Family
 from quantd.strategies.features.inputs import BARS, progress
 from quantd.strategies.indicators.bars import CLOSE

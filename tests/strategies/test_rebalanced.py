@@ -6,7 +6,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from quantd.strategies.policies.rebalanced import CostAware, Rebalanced, RebalanceRules
+from quantd.strategies.policies.rebalancing import CostAware, Rebalanced, RebalanceRules
 from quantd.trading.sessions import DAY_NS
 from quantd.trading.view import Memory, Noted, View
 from tests.policy_world import close_of, made, market, prices_of, view_of, walk

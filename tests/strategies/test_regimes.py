@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from quantd.daemon.policies import PolicyError, load, probe
 from quantd.strategies.regimes import REGIMES, RegimeParams, market_of, model_of
-from quantd.strategies.regimes.models import named, stationary
+from quantd.strategies.regimes.detectors import named, stationary
 from quantd.strategies.regimes.thresholds import DOWN, FLAT, UP, annual_volatility, direction_of, level_of, regime_of
 from tests.policy_world import made, market, prices_of, view_of, walk, weights_in
 

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from quantd.strategies.policies import POLICIES
 from quantd.trading.bars import BarRing
+from quantd.trading.history import Ring
 from quantd.trading.instruments import Instrument, Universe
-from quantd.trading.market import Ring
 from quantd.trading.ports import Policy
 from quantd.trading.view import Hold, Noted, View
 

@@ -7,13 +7,14 @@ import pytest
 
 from quantd.daemon.engine.freezing import freeze, thaw
 from quantd.daemon.policies import PolicyError, answer, load
+from quantd.strategies.features.signals import SIGNALS, signals
 from quantd.strategies.policies import POLICIES
-from quantd.strategies.signals import SIGNALS, signals
 from quantd.trading.bars import BarRing, Bars
 from quantd.trading.effects import Ask, Submit
+from quantd.trading.history import Ring
 from quantd.trading.instruments import Instrument, Universe
 from quantd.trading.macro import MacroHistory
-from quantd.trading.market import Floats, Ring
+from quantd.trading.market import Floats
 from quantd.trading.view import View
 from tests.engine_world import World, block, walk
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from quantd.daemon.policies import probe
-from quantd.strategies.policies.sized import RegimeExposure, Sized, SizingRules
+from quantd.strategies.policies.sizing import RegimeExposure, Sized, SizingRules
 from quantd.trading.view import Hold, Noted
 from tests.policy_world import made, market, prices_of, view_of, walk, weights_in
 

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize_scalar
 
-from quantd.strategies.rebalancing import covariance_of
-from quantd.strategies.sizing import (
+from quantd.strategies.weights.rebalancing import covariance_of
+from quantd.strategies.weights.sizing import (
     at_most,
     bets_of,
     contributions,

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quantd.strategies.policies.allocating import moving
+from quantd.strategies.policies.allocator import moving
 from quantd.strategies.policies.inverse_volatility import inverse_deviations
-from quantd.strategies.stale import STILL_SAMPLES, standing_still
+from quantd.strategies.weights.stale_prices import STILL_SAMPLES, standing_still
 
 
 @given(

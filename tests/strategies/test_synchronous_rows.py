@@ -6,11 +6,12 @@ import pytest
 from quantd.daemon.policies import PolicyError
 from quantd.strategies.allocators.allocation import allocation
 from quantd.strategies.policies import POLICIES
-from quantd.strategies.policies.allocating import Allocator
-from quantd.strategies.policies.rebalanced import CostAware, Rebalanced, RebalanceRules
-from quantd.strategies.policies.sized import Sized, SizingRules
+from quantd.strategies.policies.allocator import Allocator
+from quantd.strategies.policies.rebalancing import CostAware, Rebalanced, RebalanceRules
+from quantd.strategies.policies.sizing import Sized, SizingRules
 from quantd.strategies.regimes import RegimeParams, market_of
-from quantd.trading.market import Floats, Ring
+from quantd.trading.history import Ring
+from quantd.trading.market import Floats
 from quantd.trading.ports import Policy
 from quantd.trading.view import EMPTY_MEMORY, Hold, Noted, View
 from tests.policy_world import made, market, universe_of

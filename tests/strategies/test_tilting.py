@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from quantd.daemon.policies import PolicyError, load, probe
 from quantd.strategies.policies import COMPOSITE_PARAMS, COMPOSITES
-from quantd.strategies.tilting import momentum_scores, tilted
+from quantd.strategies.weights.tilt import momentum_scores, tilted
 from tests.policy_world import made, market, prices_of, view_of, walk, weights_in
 
 

@@ -15,7 +15,8 @@ from quantd.strategies.features import FeatureStream, Inputs, compute, spec_of
 from quantd.trading.bars import BarRing, Bars
 from quantd.trading.effects import Ask
 from quantd.trading.events import Action
-from quantd.trading.market import Block, Floats, History, MarketSlice
+from quantd.trading.history import History
+from quantd.trading.market import Block, Floats, MarketSlice
 from quantd.trading.view import View
 from tests.engine_world import START, World, walk
 from tests.engine_world import block as days

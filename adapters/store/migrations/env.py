@@ -4,8 +4,8 @@ from alembic import context
 from sqlalchemy import Connection
 from sqlmodel import SQLModel
 
-import quantd.adapters.store.tables  # noqa: F401 - declares the tables
-from quantd.adapters.store.upgrading import engine_of_store
+import quantd.adapters.store.tables.tables  # noqa: F401 - declares the tables
+from quantd.adapters.store.migrations.upgrade import engine_of_store
 
 
 def migrate(connection: Connection) -> None:

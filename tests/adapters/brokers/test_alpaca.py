@@ -7,7 +7,7 @@ from decimal import Decimal
 import msgspec
 import pytest
 
-from quantd.adapters.brokers.alpaca_rest import AlpacaSettings
+from quantd.adapters.brokers.alpaca.connection import AlpacaSettings
 from quantd.trading.instruments import Instrument
 from quantd.trading.orders import OrderState
 from tests.conformance.rig import Row

@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator
 import pytest
 from aiohttp import web
 
-from quantd.adapters.brokers.alpaca_rest import AlpacaSettings, Lost, NotSent, Rest
-from quantd.adapters.brokers.alpaca_stream import Connected, Stream
-from quantd.adapters.brokers.alpaca_stream import Lost as StreamLost
+from quantd.adapters.brokers.alpaca.connection import AlpacaSettings, Lost, NotSent, Rest
+from quantd.adapters.brokers.alpaca.stream import Connected, Stream
+from quantd.adapters.brokers.alpaca.stream import Lost as StreamLost
 from tests.venues.alpaca import AlpacaServer
 
 ORDER = {

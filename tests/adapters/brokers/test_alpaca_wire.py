@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quantd.adapters.brokers import alpaca_wire as wire
-from quantd.adapters.brokers.alpaca_wire import Activity, Garbled, Order
-from quantd.adapters.brokers.sent import Sent
+from quantd.adapters.brokers.alpaca import wire
+from quantd.adapters.brokers.alpaca.wire import Activity, Garbled, Order
+from quantd.adapters.brokers.order_log import Sent
 from quantd.trading.orders import Cause, Kind
 
 NANO = 10**9

@@ -8,9 +8,9 @@ from importlib.util import find_spec
 
 import pytest
 
-from quantd.adapters.brokers.crypto import Crypto
-from quantd.adapters.brokers.crypto_looking import Odd, execution_of
-from quantd.adapters.brokers.crypto_settings import CryptoSettings
+from quantd.adapters.brokers.ccxt.broker import Crypto
+from quantd.adapters.brokers.ccxt.connection import CryptoSettings
+from quantd.adapters.brokers.ccxt.wire import Odd, execution_of
 from quantd.adapters.brokers.errors import VenueError
 from quantd.adapters.exchange.client import Access
 from quantd.trading.events import Condition, Unknown

@@ -5,8 +5,8 @@ from fractions import Fraction
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quantd.adapters.brokers.intervals import Execution, Trail, told
-from quantd.adapters.brokers.sent import Sent
+from quantd.adapters.brokers.execution_log import Execution, Trail, told
+from quantd.adapters.brokers.order_log import Sent
 from quantd.trading.orders import Cause
 
 NANO = 10**9

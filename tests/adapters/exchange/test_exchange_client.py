@@ -12,7 +12,7 @@ import pytest
 from quantd.adapters.exchange.client import Access, NoExchange, asked_to_wait_s, connect, paced, patiently, strict
 from quantd.adapters.exchange.dialects import KRAKEN, Dialect, as_uuid
 from quantd.adapters.exchange.errors import NotWhole
-from quantd.adapters.exchange.pace import Pace
+from quantd.adapters.pace import Pace, Rate
 from quantd.trading.instruments import NANO
 
 needs_ccxt = pytest.mark.skipif(find_spec("ccxt") is None, reason="the extra ccxt is not installed")
@@ -23,8 +23,8 @@ def test_no_module_of_the_adapters_imports_ccxt() -> None:
         "import sys, pkgutil, importlib\n"
         "for part in ('brokers', 'feeds', 'exchange'):\n"
         "    package = importlib.import_module('quantd.adapters.' + part)\n"
-        "    for m in pkgutil.iter_modules(package.__path__): importlib.import_module(package.__name__ + '.' + m.name)\n"
-        "assert 'quantd.adapters.brokers.crypto' in sys.modules and 'quantd.adapters.feeds.crypto' in sys.modules\n"
+        "    for m in pkgutil.walk_packages(package.__path__, package.__name__ + '.'): importlib.import_module(m.name)\n"
+        "assert 'quantd.adapters.brokers.ccxt.broker' in sys.modules and 'quantd.adapters.feeds.sources.ccxt' in sys.modules\n"
         "assert not [m for m in sys.modules if m.split('.')[0] == 'ccxt']"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
@@ -85,7 +85,7 @@ async def test_questions_and_orders_keep_paces_of_their_own_and_a_long_list_cost
     async def ask(path: str, *_: object) -> None:
         asked.append(path)
 
-    turn = paced(ask, KRAKEN, Pace(60, 3), Pace(60, 1))
+    turn = paced(ask, KRAKEN, Pace(Rate(60), 3), Pace(Rate(60), 1))
     for path in ("OpenOrders", "AddOrder", "TradesHistory"):
         await asyncio.wait_for(turn(path, ["private"], "POST", {}), 0.9)
     for path in ("OpenOrders", "AddOrder"):
@@ -95,7 +95,7 @@ async def test_questions_and_orders_keep_paces_of_their_own_and_a_long_list_cost
 
 
 async def test_a_pace_lets_a_burst_through_and_then_its_rate() -> None:
-    pace = Pace(per_minute=6000, burst=3)
+    pace = Pace(Rate(6000), burst=3)
     began = time.perf_counter()
     for _ in range(3):
         await pace.turn()

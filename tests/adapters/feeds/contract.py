@@ -2,8 +2,7 @@
 
 import numpy as np
 
-from quantd.adapters.feeds.columns import joined, within
-from quantd.adapters.feeds.files import Rows
+from quantd.adapters.feeds.bars.rows import Rows, joined, within
 from quantd.adapters.feeds.source import Source
 from tests.adapters.feeds.recorded import same
 

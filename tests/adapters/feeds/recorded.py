@@ -5,10 +5,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from quantd.adapters.feeds.columns import within
-from quantd.adapters.feeds.files import ActionRow, Rows
+from quantd.adapters.feeds.bars.rows import ActionRow, Rows, within
+from quantd.adapters.feeds.bars.stamps import Stamps
 from quantd.adapters.feeds.source import SourceError
-from quantd.adapters.feeds.stamps import Stamps
 from quantd.trading.instruments import NANO
 
 

@@ -9,10 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from quantd.adapters.feeds.alpaca_bars import AlpacaBars, iso, timeframe
-from quantd.adapters.feeds.files import ActionRow
-from quantd.adapters.feeds.partial import PartialAnswer
-from quantd.adapters.feeds.source import SourceError
+from quantd.adapters.feeds.bars.rows import ActionRow
+from quantd.adapters.feeds.source import PartialAnswer, SourceError
+from quantd.adapters.feeds.sources.alpaca import AlpacaBars, iso, timeframe
 from quantd.trading.instruments import NANO, Instrument, Universe
 from quantd.trading.sessions import DAY_NS
 from tests.venues.alpaca_data import KEY, SECRET, AlpacaData, Bar

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from quantd.adapters.feeds.alpaca_stream import AlpacaStream
-from quantd.adapters.feeds.files import Rows
+from quantd.adapters.feeds.bars.rows import Rows
 from quantd.adapters.feeds.source import SourceError
+from quantd.adapters.feeds.sources.alpaca_stream import AlpacaStream
 from quantd.trading.instruments import Instrument, Universe
 from tests.venues.alpaca_data import KEY, SECRET, AlpacaData, Bar
 from tests.venues.served import served

@@ -11,10 +11,10 @@ import polars as pl
 import pytest
 from aiohttp import web
 
+from quantd.adapters.feeds.bars.rows import Rows
 from quantd.adapters.feeds.errors import FeedError
-from quantd.adapters.feeds.files import Rows
-from quantd.adapters.feeds.replay import Replay
-from quantd.adapters.feeds.resample import Resampled
+from quantd.adapters.feeds.recorded.replay import Replay
+from quantd.adapters.feeds.wrappers.interval import Resampled
 from quantd.daemon.assembly import assemble_live
 from quantd.daemon.config import Known, read
 from quantd.daemon.known import known_names

@@ -8,10 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quantd.adapters.feeds.cached import LATE_NS, SETTLE_NS, Cached
-from quantd.adapters.feeds.files import ActionRow
-from quantd.adapters.feeds.partial import PartialAnswer
-from quantd.adapters.feeds.source import SourceError
+from quantd.adapters.feeds.bars.rows import ActionRow
+from quantd.adapters.feeds.source import PartialAnswer, SourceError
+from quantd.adapters.feeds.wrappers.cache import LATE_NS, SETTLE_NS, Cached
 from quantd.trading.instruments import NANO, Instrument, Universe
 from quantd.trading.sessions import DAY_NS
 from tests.adapters.feeds.recorded import Recorded, market, same

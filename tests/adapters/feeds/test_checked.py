@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from quantd.adapters.calendars import sessions
-from quantd.adapters.feeds.checked import Checked
-from quantd.adapters.feeds.files import ActionRow, Rows
+from quantd.adapters.feeds.bars.rows import ActionRow, Rows
 from quantd.adapters.feeds.source import SourceError
+from quantd.adapters.feeds.wrappers.quarantine import Checked
 from quantd.trading.instruments import NANO, Instrument, Universe
 from quantd.trading.sessions import DAY_NS
 from tests.adapters.feeds.recorded import Recorded, market, same

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quantd.adapters.feeds.columns import joined, nano, number, rows_of, within
+from quantd.adapters.feeds.bars.rows import joined, nano, number, rows_of, within
 from quantd.trading.instruments import NANO
 
 

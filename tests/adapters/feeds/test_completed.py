@@ -4,9 +4,8 @@ import asyncio
 from collections.abc import AsyncIterator
 from decimal import Decimal
 
-from quantd.adapters.feeds.columns import rows_of
-from quantd.adapters.feeds.completed import Completed
-from quantd.adapters.feeds.files import Rows
+from quantd.adapters.feeds.bars.rows import Rows, rows_of
+from quantd.adapters.feeds.wrappers.completion import Completed
 from quantd.trading.instruments import NANO
 
 MINUTE = 60 * NANO

@@ -12,11 +12,11 @@ import pytest
 
 from quantd.adapters.calendars import sessions
 from quantd.adapters.exchange.client import Access
-from quantd.adapters.feeds.crypto import CryptoSource, rows_of
-from quantd.adapters.feeds.files import Rows
-from quantd.adapters.feeds.live import Live
+from quantd.adapters.feeds.bars.rows import Rows
+from quantd.adapters.feeds.bars.stamps import place
+from quantd.adapters.feeds.live.feed import Live
 from quantd.adapters.feeds.source import SourceError
-from quantd.adapters.feeds.stamps import place
+from quantd.adapters.feeds.sources.ccxt import CryptoSource, rows_of
 from quantd.daemon.sourcing import Vendor, stream_of
 from quantd.trading.instruments import NANO, Instrument, Universe
 from quantd.trading.market import MarketSlice

@@ -7,10 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quantd.adapters.feeds.fallback import Fallback
-from quantd.adapters.feeds.files import ActionRow
-from quantd.adapters.feeds.partial import PartialAnswer
-from quantd.adapters.feeds.source import SourceError
+from quantd.adapters.feeds.bars.rows import ActionRow
+from quantd.adapters.feeds.source import PartialAnswer, SourceError
+from quantd.adapters.feeds.wrappers.fallback import Fallback
 from quantd.trading.instruments import Instrument, Universe
 from tests.adapters.feeds.recorded import Recorded, market, same
 

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quantd.adapters.feeds.health import Health, order
+from quantd.adapters.feeds.wrappers.health import Health, order
 
 
 @given(st.lists(st.booleans(), max_size=60))

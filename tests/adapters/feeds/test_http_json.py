@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quantd.adapters.feeds.files import Rows
-from quantd.adapters.feeds.http_json import HttpMapping, HttpSource, Signature, iso_ns, signed
-from quantd.adapters.feeds.limited import Rate
+from quantd.adapters.feeds.bars.rows import Rows
 from quantd.adapters.feeds.source import SourceError
+from quantd.adapters.feeds.sources.http import HttpMapping, HttpSource, Signature, iso_ns, signed
+from quantd.adapters.pace import Rate
 from quantd.trading.instruments import NANO, Instrument, Universe
 from tests.venues.json_bars import KEY, SECRET, Bar, JsonBars
 from tests.venues.served import served

@@ -5,8 +5,9 @@ import itertools
 
 import pytest
 
-from quantd.adapters.feeds.limited import Limited, Pace, Rate
 from quantd.adapters.feeds.source import SourceError
+from quantd.adapters.feeds.wrappers.rate_limit import Limited
+from quantd.adapters.pace import Pace, Rate
 from tests.adapters.feeds.recorded import Recorded, market, same
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from quantd.adapters.calendars import sessions
 from quantd.adapters.feeds.errors import FeedError
-from quantd.adapters.feeds.macro import Available, MacroFile, read_series, series_digest
+from quantd.adapters.feeds.recorded.macro import Available, MacroFile, read_series, series_digest
 from quantd.trading.sessions import DAY_NS
 
 HOUSE = sessions("XNYS", dt.date(2020, 11, 1), dt.date(2021, 1, 31))

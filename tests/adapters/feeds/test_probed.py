@@ -6,9 +6,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from quantd.adapters.feeds import files
 from quantd.adapters.feeds.errors import FeedError
-from quantd.adapters.feeds.files import probe
+from quantd.adapters.feeds.recorded import bar_files
+from quantd.adapters.feeds.recorded.bar_files import probe
 from tests.support.checkout import DATA
 
 
@@ -23,7 +23,7 @@ def children(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
         begun.append(command[4])
         return run(command, **given)  # type: ignore[call-overload]
 
-    monkeypatch.setattr(files.subprocess, "run", counted)
+    monkeypatch.setattr(bar_files.subprocess, "run", counted)
     return begun
 
 
@@ -57,7 +57,7 @@ def test_a_small_file_of_too_many_cells_is_refused_before_it_is_read(
 def test_a_reader_that_dies_is_an_error_that_names_the_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str
 ) -> None:
-    monkeypatch.setattr(files, "_PROBE", code)
+    monkeypatch.setattr(bar_files, "_PROBE", code)
     path = tmp_path / "bars.parquet"
     path.write_bytes(b"PAR1")
     with pytest.raises(FeedError, match=r"bars\.parquet: it cannot be read as parquet \((signal 6|polars panicked)\)"):

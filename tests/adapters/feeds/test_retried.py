@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from quantd.adapters.feeds.retried import Retried
 from quantd.adapters.feeds.source import SourceError
+from quantd.adapters.feeds.wrappers.retry import Retried
 from tests.adapters.feeds.recorded import Recorded, market, same
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quantd.adapters.feeds.shelf import Note, Ranges, Shelf, merged, uncovered
+from quantd.adapters.feeds.wrappers.cache_files import Note, Ranges, Shelf, merged, uncovered
 from tests.adapters.feeds.recorded import market
 
 spans = st.lists(st.tuples(st.integers(0, 40), st.integers(0, 40)), max_size=12)

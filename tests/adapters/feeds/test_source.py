@@ -8,15 +8,16 @@ import numpy as np
 import pytest
 
 from quantd.adapters.calendars import sessions
-from quantd.adapters.feeds.alpaca_bars import AlpacaBars
-from quantd.adapters.feeds.cached import Cached
-from quantd.adapters.feeds.checked import Checked
-from quantd.adapters.feeds.fallback import Fallback
-from quantd.adapters.feeds.files import ActionRow, Rows
-from quantd.adapters.feeds.http_json import HttpMapping, HttpSource
-from quantd.adapters.feeds.limited import Limited, Rate
-from quantd.adapters.feeds.retried import Retried
+from quantd.adapters.feeds.bars.rows import ActionRow, Rows
 from quantd.adapters.feeds.source import Source, SourceError
+from quantd.adapters.feeds.sources.alpaca import AlpacaBars
+from quantd.adapters.feeds.sources.http import HttpMapping, HttpSource
+from quantd.adapters.feeds.wrappers.cache import Cached
+from quantd.adapters.feeds.wrappers.fallback import Fallback
+from quantd.adapters.feeds.wrappers.quarantine import Checked
+from quantd.adapters.feeds.wrappers.rate_limit import Limited
+from quantd.adapters.feeds.wrappers.retry import Retried
+from quantd.adapters.pace import Rate
 from quantd.trading.instruments import NANO, Instrument, Universe
 from tests.adapters.feeds.contract import keeps_its_promises
 from tests.adapters.feeds.recorded import Recorded, market

@@ -6,8 +6,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quantd.adapters.feeds.files import ActionRow
-from quantd.adapters.feeds.split_adjusted import currency, factors, paid
+from quantd.adapters.feeds.bars.rows import ActionRow
+from quantd.adapters.feeds.sources.yfinance import currency, factors, paid
 from quantd.trading.instruments import NANO
 from quantd.trading.sessions import DAY_NS
 

@@ -10,10 +10,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from quantd.adapters.feeds.files import ActionRow, read_actions, read_bars
-from quantd.adapters.feeds.partial import PartialAnswer
-from quantd.adapters.feeds.source import SourceError
-from quantd.adapters.feeds.yahoo import YahooSource, spelled
+from quantd.adapters.feeds.bars.rows import ActionRow
+from quantd.adapters.feeds.recorded.bar_files import read_actions, read_bars
+from quantd.adapters.feeds.source import PartialAnswer, SourceError
+from quantd.adapters.feeds.sources.yfinance import YahooSource, spelled
 from quantd.trading.instruments import NANO, Instrument, Universe
 from quantd.trading.sessions import DAY_NS
 from tests.adapters.feeds.contract import keeps_its_promises

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from quantd.adapters.store.driver import UrlDriver
-from quantd.adapters.store.reading import Reader
-from quantd.adapters.store.records import Records
+from quantd.adapters.store.journal.records import Records
+from quantd.adapters.store.queries import Reader
 from quantd.adapters.store.store import Store, read_only
-from quantd.adapters.store.verify import verify
+from quantd.adapters.store.upkeep.verify import verify
 
 _numbers = itertools.count(1)
 

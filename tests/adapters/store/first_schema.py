@@ -3,10 +3,10 @@ writer of that time (which knew no table `risk`, no leases and no archives)."""
 
 from collections.abc import Sequence
 
-from quantd.adapters.store.chain import GENESIS, Head, HeadFile
 from quantd.adapters.store.driver import Driver, SqliteDriver, UrlDriver
-from quantd.adapters.store.upgrading import migrate
-from quantd.adapters.store.writing import Batch, Writer
+from quantd.adapters.store.journal.chain import GENESIS, Head, HeadFile
+from quantd.adapters.store.journal.writer import Batch, Writer
+from quantd.adapters.store.migrations.upgrade import migrate
 from tests.adapters.store.desk import Desk
 
 

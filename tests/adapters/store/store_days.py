@@ -4,8 +4,8 @@ import random
 
 import numpy as np
 
-from quantd.adapters.store.projection import Projection
-from quantd.adapters.store.writing import Batch
+from quantd.adapters.store.journal.writer import Batch
+from quantd.adapters.store.tables.projection import Projection
 from quantd.trading import codec
 from quantd.trading.effects import (
     AgentPlan,

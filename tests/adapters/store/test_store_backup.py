@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from quantd.adapters.store.backup import MANIFEST, backup, read_manifest, unpack
-from quantd.adapters.store.compaction import Keep
 from quantd.adapters.store.errors import Held, StoreDamaged, StoreError, StoreFailing, StoreLocked, StoreVersion
-from quantd.adapters.store.projection import COLUMNS
-from quantd.adapters.store.restore import restore
-from quantd.adapters.store.schema import NAMES, REVISION
-from quantd.adapters.store.writing import BadBar, SnapshotOf
+from quantd.adapters.store.journal.compaction import Keep
+from quantd.adapters.store.journal.writer import BadBar, SnapshotOf
+from quantd.adapters.store.tables.projection import COLUMNS
+from quantd.adapters.store.tables.schema import NAMES, REVISION
+from quantd.adapters.store.upkeep.backup import MANIFEST, backup, read_manifest, unpack
+from quantd.adapters.store.upkeep.restore import restore
 from quantd.trading import codec
 from tests.adapters.store.desk import Desk, new_schema
 from tests.adapters.store.first_schema import make_first
@@ -281,7 +281,7 @@ def test_a_restore_that_is_cut_off_leaves_a_place_that_says_so_or_the_whole_stor
             if left[0] < 0:
                 raise PowerLost
 
-        monkeypatch.setattr("quantd.adapters.store.restore.sync_folder", sync)
+        monkeypatch.setattr("quantd.adapters.store.upkeep.restore.sync_folder", sync)
         try:
             restore(tmp_path / "kept.tar", folder, folder)
         except PowerLost:

@@ -17,16 +17,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quantd.adapters.store import compaction
-from quantd.adapters.store.archives import archives_of, rows_of, write, wrong_with
-from quantd.adapters.store.chain import GENESIS, Link, link_hash, pack
-from quantd.adapters.store.compaction import DAY_NS, Keep
 from quantd.adapters.store.errors import StoreDamaged
-from quantd.adapters.store.projection import COLUMNS
-from quantd.adapters.store.retention import MODELS
+from quantd.adapters.store.journal import compaction
+from quantd.adapters.store.journal.archives import archives_of, rows_of, write, wrong_with
+from quantd.adapters.store.journal.chain import GENESIS, Link, link_hash, pack
+from quantd.adapters.store.journal.compaction import DAY_NS, Keep
+from quantd.adapters.store.journal.writer import SnapshotOf
 from quantd.adapters.store.store import Store, read_only
-from quantd.adapters.store.verify import verify
-from quantd.adapters.store.writing import SnapshotOf
+from quantd.adapters.store.tables.projection import COLUMNS
+from quantd.adapters.store.tables.retention import MODELS
+from quantd.adapters.store.upkeep.verify import verify
 from quantd.trading import codec
 from tests.adapters.store.desk import Desk
 from tests.adapters.store.store_days import AGENTS, START, UNIVERSE, batch, entries
@@ -267,8 +267,8 @@ def test_a_loss_of_power_at_any_write_leaves_the_rows_or_their_archive(tmp_path,
 
 COMPACT = """
 import os, sys
-from quantd.adapters.store import compaction, archives
-from quantd.adapters.store.compaction import Keep
+from quantd.adapters.store.journal import compaction, archives
+from quantd.adapters.store.journal.compaction import Keep
 from quantd.adapters.store.store import Store
 import polars
 compaction.ARCHIVE_BYTES = 3_000

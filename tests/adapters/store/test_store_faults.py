@@ -15,12 +15,12 @@ from pathlib import Path
 
 import pytest
 
-from quantd.adapters.store.chain import HeadFile
 from quantd.adapters.store.driver import SqliteDriver
 from quantd.adapters.store.errors import StoreDamaged, StoreError, StoreFailing, StoreFull
+from quantd.adapters.store.journal.chain import HeadFile
+from quantd.adapters.store.journal.writer import SnapshotOf, Writer
 from quantd.adapters.store.store import Store, read_only
-from quantd.adapters.store.verify import verify
-from quantd.adapters.store.writing import SnapshotOf, Writer
+from quantd.adapters.store.upkeep.verify import verify
 from quantd.trading import codec
 from tests.adapters.store.store_days import AGENTS, UNIVERSE, batch, entries
 
@@ -261,7 +261,7 @@ def test_a_full_disk_keeps_nothing_by_halves_and_the_same_batch_goes_in_later(tm
     writer = Writer(lambda: Limited(tmp_path / "quantd.db"), HeadFile(tmp_path / "journal.head"))
     writer.open()
     writer.begin((RUN, 0, "paper", "{}"), "[]")
-    from quantd.adapters.store.projection import Projection
+    from quantd.adapters.store.tables.projection import Projection
 
     fold = Projection(RUN, UNIVERSE.symbols, AGENTS)
     writer.write(batch(fold, 1, day[:20], durable=True))

@@ -5,7 +5,7 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quantd.adapters.store.outbox import LEVELS, Message, admit
+from quantd.adapters.store.tables.outbox_bound import LEVELS, Message, admit
 from quantd.trading.effects import Publish
 from quantd.trading.events import SliceRef
 from tests.adapters.store.store_days import START, UNIVERSE, batch

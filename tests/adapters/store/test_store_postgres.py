@@ -6,10 +6,10 @@ import time
 import pytest
 
 from quantd.adapters.store.errors import StoreDamaged, StoreFailing
-from quantd.adapters.store.projection import COLUMNS
-from quantd.adapters.store.reading import Reader, engine_of
+from quantd.adapters.store.journal.writer import BadBar, SnapshotOf
+from quantd.adapters.store.queries import Reader, engine_of
 from quantd.adapters.store.store import Store
-from quantd.adapters.store.writing import BadBar, SnapshotOf
+from quantd.adapters.store.tables.projection import COLUMNS
 from quantd.trading import codec
 from tests.adapters.store.store_days import AGENTS, START, UNIVERSE, batch, entries
 

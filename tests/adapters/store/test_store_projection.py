@@ -5,12 +5,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlmodel import SQLModel
 
-from quantd.adapters.store import writing
-from quantd.adapters.store.archives import ARCHIVE_COLUMNS
-from quantd.adapters.store.chain import JOURNAL_COLUMNS
-from quantd.adapters.store.projection import COLUMNS, LATE, MOVED, OUTBOX, Projection, order_ids
-from quantd.adapters.store.retention import RETENTION_COLUMNS
-from quantd.adapters.store.schema import statements
+from quantd.adapters.store.journal import writer
+from quantd.adapters.store.journal.archives import ARCHIVE_COLUMNS
+from quantd.adapters.store.journal.chain import JOURNAL_COLUMNS
+from quantd.adapters.store.tables.projection import COLUMNS, LATE, MOVED, OUTBOX, Projection, order_ids
+from quantd.adapters.store.tables.retention import RETENTION_COLUMNS
+from quantd.adapters.store.tables.schema import statements
 from quantd.trading import codec
 from quantd.trading.effects import Cancel, Ended, Publish, Switched
 from quantd.trading.events import NotFound, SliceRef, Tick, Unknown
@@ -43,10 +43,10 @@ def test_columns_are_those_of_the_declared_tables():
     for table, columns in {
         **COLUMNS,
         "journal": JOURNAL_COLUMNS,
-        "outbox": writing.OUTBOX_COLUMNS,
-        "runs": writing.RUN_COLUMNS,
-        "snapshots": writing.SNAPSHOT_COLUMNS,
-        "quarantine": writing.QUARANTINE_COLUMNS,
+        "outbox": writer.OUTBOX_COLUMNS,
+        "runs": writer.RUN_COLUMNS,
+        "snapshots": writer.SNAPSHOT_COLUMNS,
+        "quarantine": writer.QUARANTINE_COLUMNS,
         "archives": ARCHIVE_COLUMNS,
         "retention": RETENTION_COLUMNS,
     }.items():

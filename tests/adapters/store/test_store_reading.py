@@ -5,7 +5,7 @@ from decimal import Decimal
 import pytest
 
 from quantd.adapters.store.errors import StoreFailing
-from quantd.adapters.store.writing import BadBar
+from quantd.adapters.store.journal.writer import BadBar
 from quantd.trading.effects import Assessed, Crossed, Ended, Filled, Publish, Valued
 from quantd.trading.events import SliceRef, Tick
 from quantd.trading.orders import Cause, OrderState, Reports, order_id

@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quantd.adapters.store.errors import StoreDamaged, StoreError, StoreFailing, StoreLocked
-from quantd.adapters.store.projection import COLUMNS
+from quantd.adapters.store.journal.writer import BadBar, Batch, SnapshotOf
 from quantd.adapters.store.store import Store, read_only
-from quantd.adapters.store.writing import BadBar, Batch, SnapshotOf
+from quantd.adapters.store.tables.projection import COLUMNS
 from quantd.trading import codec
 from tests.adapters.store.desk import Desk, new_schema
 from tests.adapters.store.store_days import AGENTS, START, UNIVERSE, batch, entries

@@ -11,12 +11,12 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlmodel import Field, SQLModel
 
-from quantd.adapters.store import upgrading
 from quantd.adapters.store.errors import StoreVersion
-from quantd.adapters.store.projection import COLUMNS, Projection
-from quantd.adapters.store.schema import REVISION
-from quantd.adapters.store.upgrading import engine_of_store, migrate, refuse_other, revision_of, steps_from
-from quantd.adapters.store.writing import SnapshotOf
+from quantd.adapters.store.journal.writer import SnapshotOf
+from quantd.adapters.store.migrations import upgrade
+from quantd.adapters.store.migrations.upgrade import engine_of_store, migrate, refuse_other, revision_of, steps_from
+from quantd.adapters.store.tables.projection import COLUMNS, Projection
+from quantd.adapters.store.tables.schema import REVISION
 from quantd.trading import codec
 from tests.adapters.store.desk import Desk
 from tests.adapters.store.first_schema import connect, make_first, write_first
@@ -76,7 +76,7 @@ def test_a_migrated_store_and_a_new_one_are_the_declared_tables_with_no_drift(fi
 def test_a_new_store_is_made_at_the_newest_of_the_revisions(desk):
     desk.open().close()
     assert drift(desk) == []
-    scripts = upgrading._scripts()
+    scripts = upgrade._scripts()
     assert scripts.get_current_head() == REVISION == revision(desk)
     assert [step.revision for step in steps_from("0001")] == ["0002", "0003", "0004"]
     assert all(script.module.ADDS_TABLES_ONLY in (True, False) for script in scripts.walk_revisions())
@@ -135,7 +135,7 @@ def test_a_store_of_a_newer_quantd_is_refused_with_the_remedy(desk):
 
 
 def test_a_revision_that_changes_what_is_there_waits_for_upgrade(first, monkeypatch):
-    steps = [upgrading.Step("0002", "adds", True), upgrading.Step("0003", "changes the ledger", False)]
+    steps = [upgrade.Step("0002", "adds", True), upgrade.Step("0003", "changes the ledger", False)]
     monkeypatch.setattr("quantd.adapters.store.store.steps_from", lambda _: steps)
     with pytest.raises(StoreVersion, match=r"0003 \(changes the ledger\) changes what is in it: run `quantd upgrade`"):
         first.open()
@@ -180,8 +180,8 @@ def test_a_generated_revision_can_be_run_as_it_is_written(tmp_path):
     try:
         folder = tmp_path / "quantd.db"
         migrate(folder)
-        config = upgrading._config()
-        config.set_main_option("version_locations", f"{upgrading.FOLDER / 'versions'};{tmp_path}")
+        config = upgrade._config()
+        config.set_main_option("version_locations", f"{upgrade.FOLDER / 'versions'};{tmp_path}")
         config.set_main_option("path_separator", ";")
         with engine_of_store(folder).begin() as connection:
             config.attributes["connection"] = connection

@@ -2,10 +2,10 @@
 
 import pytest
 
-from quantd.adapters.store.compaction import Keep
-from quantd.adapters.store.projection import COLUMNS
-from quantd.adapters.store.verify import NEWEST, verify
-from quantd.adapters.store.writing import BadBar, SnapshotOf
+from quantd.adapters.store.journal.compaction import Keep
+from quantd.adapters.store.journal.writer import BadBar, SnapshotOf
+from quantd.adapters.store.tables.projection import COLUMNS
+from quantd.adapters.store.upkeep.verify import NEWEST, verify
 from quantd.trading.effects import Filled, Valued
 from quantd.trading.events import Tick
 from quantd.trading.orders import Cause, Reports
@@ -138,7 +138,7 @@ def test_an_empty_file_is_said_to_be_one(tmp_path):
 
 
 def test_a_forged_outbox_message_with_a_right_digest_is_still_not_from_the_journal(folder):
-    from quantd.adapters.store.chain import row_digest
+    from quantd.adapters.store.journal.chain import row_digest
 
     row = (RUN, 999, 0, 1, "CRITICAL", "forged", "{}", 0)
     folder.sql("INSERT INTO outbox VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", (*row, row_digest(*row)))

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Literal
 
-from quantd.adapters.brokers.alpaca import Alpaca
-from quantd.adapters.brokers.alpaca_rest import AlpacaSettings
+from quantd.adapters.brokers.alpaca.broker import Alpaca
+from quantd.adapters.brokers.alpaca.connection import AlpacaSettings
 from quantd.trading.instruments import MICRO, NANO, Instrument, Universe
 from quantd.trading.orders import OrderBasket, order_id
 from quantd.trading.ports import Broker

@@ -6,8 +6,8 @@ from decimal import Decimal
 from importlib import import_module
 from typing import Final, Literal
 
-from quantd.adapters.brokers.crypto import Crypto
-from quantd.adapters.brokers.crypto_settings import CryptoSettings
+from quantd.adapters.brokers.ccxt.broker import Crypto
+from quantd.adapters.brokers.ccxt.connection import CryptoSettings
 from quantd.adapters.exchange.client import Access
 from quantd.adapters.exchange.dialects import as_uuid
 from quantd.adapters.exchange.numbers import lots_and_odd, micro

@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from quantd.adapters.brokers.paper import Paper
+from quantd.adapters.brokers.paper.broker import Paper
 from quantd.trading.execution import Costs
 from quantd.trading.instruments import ATTO_PER_MICRO, NANO, Instrument, Universe
 from quantd.trading.market import Block, MarketSlice

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quantd.strategies.allocators.allocation import Allocation, allocation
+from quantd.trading.history import Ring
 from quantd.trading.instruments import Instrument, Universe
-from quantd.trading.market import Ring
 from quantd.trading.view import View
 from tests.strategies.allocators.worlds import Floats, market
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from quantd.strategies.allocators.black_litterman import doubt_of, posterior
 from quantd.strategies.allocators.estimates import equilibrium
-from quantd.strategies.allocators.forms import maximum_sharpe, maximum_utility
+from quantd.strategies.allocators.mean_variance import maximum_sharpe, maximum_utility
 from quantd.trading.covariance import covariance
 from tests.strategies.allocators.worlds import market
 

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from quantd.strategies.allocators import forms
-from quantd.strategies.allocators.constrained import Limits, Objective, constrained, shortfall
+from quantd.strategies.allocators import mean_variance
+from quantd.strategies.allocators.active_set import Infeasible
+from quantd.strategies.allocators.constraints import Limits, Objective, constrained, shortfall
 from quantd.strategies.allocators.cvar import minimum_cvar
-from quantd.strategies.allocators.forms import Box
-from quantd.strategies.allocators.quadratic import Infeasible
+from quantd.strategies.allocators.mean_variance import Box
 from quantd.trading.covariance import covariance
 from tests.strategies.allocators.worlds import Floats, market
 
@@ -30,10 +30,10 @@ def test_without_constraints_it_is_the_closed_form() -> None:
         returns, w = solve(objective, Limits())
         cov, mean = covariance(returns), returns.mean(axis=0)
         expected = {
-            "variance": lambda c=cov: forms.minimum_variance(c),
-            "sharpe": lambda c=cov, m=mean: forms.maximum_sharpe(c, m - FREE),
-            "utility": lambda c=cov, m=mean: forms.maximum_utility(c, m, 4.0),
-            "diversification": lambda c=cov: forms.maximum_diversification(c),
+            "variance": lambda c=cov: mean_variance.minimum_variance(c),
+            "sharpe": lambda c=cov, m=mean: mean_variance.maximum_sharpe(c, m - FREE),
+            "utility": lambda c=cov, m=mean: mean_variance.maximum_utility(c, m, 4.0),
+            "diversification": lambda c=cov: mean_variance.maximum_diversification(c),
             "cvar": lambda r=returns: minimum_cvar(r),
         }[objective]()
         np.testing.assert_allclose(w, expected, atol=2e-3)
@@ -51,7 +51,7 @@ def test_constraints_hold_and_cost_something() -> None:
         assert w.max() <= 0.35 + 1e-6
         if objective == "variance":
             cov = covariance(returns)
-            free = forms.minimum_variance(cov)
+            free = mean_variance.minimum_variance(cov)
             assert free @ cov @ free < w @ cov @ w
 
 

@@ -6,9 +6,9 @@ from scipy.optimize import linprog
 from skfolio import RiskMeasure
 from skfolio.optimization import MeanRisk
 
+from quantd.strategies.allocators.active_set import Infeasible
 from quantd.strategies.allocators.cvar import minimum_cvar
-from quantd.strategies.allocators.forms import Box
-from quantd.strategies.allocators.quadratic import Infeasible
+from quantd.strategies.allocators.mean_variance import Box
 from tests.strategies.allocators.worlds import Floats, market
 
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quantd.strategies.allocators import estimates
-from quantd.strategies.allocators.quadratic import Infeasible
+from quantd.strategies.allocators.active_set import Infeasible
 from quantd.trading.covariance import covariance, ewma_covariance, ledoit_wolf
 from tests.strategies.allocators.worlds import market
 

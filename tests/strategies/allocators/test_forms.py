@@ -9,9 +9,9 @@ from skfolio.moments import EmpiricalCovariance
 from skfolio.optimization import MaximumDiversification, MeanRisk, ObjectiveFunction
 from skfolio.prior import EmpiricalPrior
 
-from quantd.strategies.allocators import forms
-from quantd.strategies.allocators.forms import Box
-from quantd.strategies.allocators.quadratic import Infeasible
+from quantd.strategies.allocators import mean_variance
+from quantd.strategies.allocators.active_set import Infeasible
+from quantd.strategies.allocators.mean_variance import Box
 from quantd.trading.covariance import covariance
 from tests.strategies.allocators.worlds import Floats, market
 
@@ -35,15 +35,15 @@ def test_on_three_instruments_nothing_on_a_grid_is_better(seed: int, box: Box) -
     points = grid(300)
     points = points[((points >= box.lower - 1e-12) & (points <= box.upper + 1e-12)).all(axis=1)]
     variance = np.einsum("pi,ij,pj->p", points, cov, points)
-    w = forms.minimum_variance(cov, box)
+    w = mean_variance.minimum_variance(cov, box)
     assert w @ cov @ w <= variance.min() * (1 + 1e-9)
     assert np.abs(w - points[variance.argmin()]).max() < 0.01
-    w = forms.maximum_sharpe(cov, excess, box)
+    w = mean_variance.maximum_sharpe(cov, excess, box)
     assert ratio(w, excess, cov) >= ratio(points, excess, cov).max() - 1e-12
-    w = forms.maximum_diversification(cov, box)
+    w = mean_variance.maximum_diversification(cov, box)
     deviation = np.sqrt(np.diag(cov))
     assert ratio(w, deviation, cov) >= ratio(points, deviation, cov).max() - 1e-12
-    w = forms.maximum_utility(cov, excess, 4.0, box)
+    w = mean_variance.maximum_utility(cov, excess, 4.0, box)
     assert w @ excess - 2.0 * w @ cov @ w >= (points @ excess - 2.0 * variance).max() - 1e-12
 
 
@@ -62,8 +62,10 @@ def test_within_any_bounds_no_feasible_portfolio_is_better(
     returns = market(seed, size, rows)
     cov, excess = covariance(returns), returns.mean(axis=0) - FREE
     draw = np.random.default_rng(seed)
-    others = [forms.within(draw.dirichlet(np.full(size, alpha)), box) for alpha in (0.1, 1.0, 5.0) for _ in range(10)]
-    best = forms.minimum_variance(cov, box)
+    others = [
+        mean_variance.within(draw.dirichlet(np.full(size, alpha)), box) for alpha in (0.1, 1.0, 5.0) for _ in range(10)
+    ]
+    best = mean_variance.minimum_variance(cov, box)
     # its neighbours: the hardest rivals
     others += [0.99 * best + 0.01 * o for o in others]
     rivals = np.array(others)
@@ -75,9 +77,9 @@ def test_within_any_bounds_no_feasible_portfolio_is_better(
     unit = np.trace(cov) / size
     assert best @ cov @ best <= variance.min() + 1e-8 * unit
     try:
-        w = forms.maximum_sharpe(cov, excess, box)
+        w = mean_variance.maximum_sharpe(cov, excess, box)
     except Infeasible:
-        assert forms.highest(excess, box) <= 0.0
+        assert mean_variance.highest(excess, box) <= 0.0
         return
     assert box.lower - 1e-9 <= w.min()
     assert w.max() <= box.upper + 1e-9
@@ -115,10 +117,10 @@ def agree(returns: Floats) -> None:
     cov, excess = covariance(returns), returns.mean(axis=0) - FREE
     found = oracles(returns)
     deviation = np.sqrt(np.diag(cov))
-    least = forms.minimum_variance(cov)
+    least = mean_variance.minimum_variance(cov)
     assert least @ cov @ least == pytest.approx(found["variance"] @ cov @ found["variance"], rel=1e-6)
     for name, reward in (("sharpe", excess), ("diversification", deviation)):
-        mine = forms.maximum_sharpe(cov, reward)
+        mine = mean_variance.maximum_sharpe(cov, reward)
         theirs = found[name] / found[name].sum()
         assert ratio(mine, reward, cov) == pytest.approx(ratio(theirs, reward, cov), rel=1e-6)
         # and where they differ ours is the better one
@@ -144,11 +146,11 @@ def test_on_a_hundred_covariances_the_conditions_of_an_optimum_hold(size: int) -
     for seed in range(100):
         returns = market(seed, size)
         cov, excess = covariance(returns), returns.mean(axis=0) - FREE
-        w = forms.minimum_variance(cov)
+        w = mean_variance.minimum_variance(cov)
         slope = cov @ w / (w @ cov @ w)  # 1 where there is a weight, no less elsewhere
         assert np.abs(slope[w > 0.0] - 1.0).max() < 1e-6
         assert slope.min() > 1.0 - 1e-6
-        w = forms.maximum_sharpe(cov, excess)
+        w = mean_variance.maximum_sharpe(cov, excess)
         slope = excess / (w @ excess) - cov @ w / (w @ cov @ w)
         assert np.abs(slope[w > 0.0]).max() < 1e-6
         assert slope.max() < 1e-6
@@ -157,7 +159,7 @@ def test_on_a_hundred_covariances_the_conditions_of_an_optimum_hold(size: int) -
 def test_two_that_are_one_share_its_weight() -> None:
     returns = market(4, 5)
     twice = np.column_stack((returns, returns[:, 0]))
-    once, both = forms.minimum_variance(covariance(returns)), forms.minimum_variance(covariance(twice))
+    once, both = mean_variance.minimum_variance(covariance(returns)), mean_variance.minimum_variance(covariance(twice))
     assert both[0] == pytest.approx(both[5], rel=1e-4)
     np.testing.assert_allclose(both[1:5], once[1:], atol=1e-5)
 
@@ -165,10 +167,10 @@ def test_two_that_are_one_share_its_weight() -> None:
 def test_where_nothing_beats_cash_there_is_no_maximum_sharpe_ratio() -> None:
     cov = covariance(market(1, 4))
     with pytest.raises(Infeasible, match="more than the risk-free rate"):
-        forms.maximum_sharpe(cov, np.full(4, -1e-4))
+        mean_variance.maximum_sharpe(cov, np.full(4, -1e-4))
     with pytest.raises(Infeasible, match="more than the risk-free rate"):
         # one does, but its cap leaves the rest to those that do not
-        forms.maximum_sharpe(cov, np.array([1e-4, -1e-3, -1e-3, -1e-3]), Box(0.2, 0.4))
+        mean_variance.maximum_sharpe(cov, np.array([1e-4, -1e-3, -1e-3, -1e-3]), Box(0.2, 0.4))
 
 
 @settings(max_examples=100, deadline=None)
@@ -183,7 +185,7 @@ def test_within_moves_weights_into_their_bounds_and_keeps_their_order(
     size = len(weights)
     box = Box(low / size, high / size)
     given_ = np.array(weights)
-    found = forms.within(given_ / max(given_.sum(), 1e-300), box)
+    found = mean_variance.within(given_ / max(given_.sum(), 1e-300), box)
     assert found.sum() == pytest.approx(1.0)
     assert found.min() >= box.lower - 1e-12
     assert found.max() <= min(box.upper, 1.0) + 1e-12
@@ -200,13 +202,13 @@ def test_within_moves_weights_into_their_bounds_and_keeps_their_order(
 
 def test_merton_of_one_instrument_is_its_formula() -> None:
     # excess return over risk aversion times variance: 0.0003 / (4 x 0.0002) = 0.375
-    assert forms.merton(np.array([[0.0002]]), np.array([0.0003]), 4.0)[0] == pytest.approx(0.375, rel=1e-9)
+    assert mean_variance.merton(np.array([[0.0002]]), np.array([0.0003]), 4.0)[0] == pytest.approx(0.375, rel=1e-9)
 
 
 def test_merton_without_a_bound_that_holds_is_its_matrix_formula() -> None:
     cov = covariance(market(2, 4))
     want = np.array([0.1, 0.2, 0.3, 0.05])
-    np.testing.assert_allclose(forms.merton(cov, 3.0 * cov @ want, 3.0), want, rtol=1e-7)
+    np.testing.assert_allclose(mean_variance.merton(cov, 3.0 * cov @ want, 3.0), want, rtol=1e-7)
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -214,7 +216,7 @@ def test_merton_is_long_only_unlevered_and_the_best_of_such(seed: int) -> None:
     returns = market(seed, 6)
     cov, excess = covariance(returns), returns.mean(axis=0) - FREE
     for aversion, cap, most in ((1.0, 1.0, 1.0), (3.0, 0.8, 0.3), (50.0, 1.0, 1.0)):
-        w = forms.merton(cov, excess, aversion, cap, most)
+        w = mean_variance.merton(cov, excess, aversion, cap, most)
         assert w.min() >= 0.0
         assert w.max() <= most + 1e-12
         assert w.sum() <= cap + 1e-9
@@ -227,24 +229,28 @@ def test_merton_is_long_only_unlevered_and_the_best_of_such(seed: int) -> None:
 
 def test_without_an_edge_kelly_bets_nothing() -> None:
     cov = covariance(market(1, 5))
-    assert not forms.merton(cov, np.zeros(5), 1.0).any()
-    assert not forms.merton(cov, np.full(5, -0.001), 1.0).any()
+    assert not mean_variance.merton(cov, np.zeros(5), 1.0).any()
+    assert not mean_variance.merton(cov, np.full(5, -0.001), 1.0).any()
 
 
 def test_half_kelly_is_half_of_kelly_where_no_bound_holds() -> None:
     cov = covariance(market(1, 5))
     edge = cov @ np.full(5, 0.15)
-    np.testing.assert_allclose(forms.merton(cov, edge, 2.0), forms.merton(cov, edge, 1.0) / 2.0, rtol=1e-9)
+    np.testing.assert_allclose(
+        mean_variance.merton(cov, edge, 2.0), mean_variance.merton(cov, edge, 1.0) / 2.0, rtol=1e-9
+    )
 
 
 def test_costs_keep_what_is_held_and_without_them_it_is_the_best_utility() -> None:
     returns = market(7, 8)
     cov, mean = covariance(returns), returns.mean(axis=0)
     held = np.full(8, 0.125)
-    free = forms.mean_variance(cov, mean, 5.0, held, 0.0)
-    np.testing.assert_allclose(free, forms.maximum_utility(cov, mean, 5.0))
-    np.testing.assert_allclose(forms.mean_variance(cov, mean, 5.0, held, 0.05), held, atol=1e-6)
-    turnover = [np.abs(forms.mean_variance(cov, mean, 5.0, held, c) - held).sum() for c in (1e-6, 1e-5, 1e-4, 5e-4)]
+    free = mean_variance.mean_variance(cov, mean, 5.0, held, 0.0)
+    np.testing.assert_allclose(free, mean_variance.maximum_utility(cov, mean, 5.0))
+    np.testing.assert_allclose(mean_variance.mean_variance(cov, mean, 5.0, held, 0.05), held, atol=1e-6)
+    turnover = [
+        np.abs(mean_variance.mean_variance(cov, mean, 5.0, held, c) - held).sum() for c in (1e-6, 1e-5, 1e-4, 5e-4)
+    ]
     assert turnover == sorted(turnover, reverse=True)
     assert turnover[0] > turnover[-1] + 0.1
 
@@ -254,7 +260,7 @@ def test_costs_are_weighed_as_skfolio_weighs_them(seed: int) -> None:
     returns = market(seed, 12)
     cov, mean = covariance(returns), returns.mean(axis=0)
     held = np.random.default_rng(seed).dirichlet(np.ones(12))
-    mine = forms.mean_variance(cov, mean, 4.0, held, 2e-4)
+    mine = mean_variance.mean_variance(cov, mean, 4.0, held, 2e-4)
     oracle = MeanRisk(
         objective_function=ObjectiveFunction.MAXIMIZE_UTILITY,
         risk_measure=RiskMeasure.VARIANCE,
@@ -275,6 +281,8 @@ def test_costs_are_weighed_as_skfolio_weighs_them(seed: int) -> None:
 def test_a_volatility_target_makes_smaller_and_never_larger() -> None:
     cov = covariance(market(1, 4))
     w = np.full(4, 0.25)
-    now = forms.annual_volatility(cov, w, 252.0)
-    assert forms.annual_volatility(cov, forms.at_volatility(cov, w, now / 2, 252.0), 252.0) == pytest.approx(now / 2)
-    np.testing.assert_array_equal(forms.at_volatility(cov, w, now * 2, 252.0), w)
+    now = mean_variance.annual_volatility(cov, w, 252.0)
+    assert mean_variance.annual_volatility(
+        cov, mean_variance.at_volatility(cov, w, now / 2, 252.0), 252.0
+    ) == pytest.approx(now / 2)
+    np.testing.assert_array_equal(mean_variance.at_volatility(cov, w, now * 2, 252.0), w)

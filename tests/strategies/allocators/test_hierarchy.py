@@ -13,7 +13,6 @@ from skfolio.optimization import HierarchicalRiskParity
 from skfolio.prior import EmpiricalPrior
 from skfolio.seriation import HierarchicalSeriation
 
-from quantd.strategies.allocators.forms import Box
 from quantd.strategies.allocators.hierarchy import (
     correlation_groups,
     distances,
@@ -21,6 +20,7 @@ from quantd.strategies.allocators.hierarchy import (
     leaves,
     single_linkage,
 )
+from quantd.strategies.allocators.mean_variance import Box
 from quantd.trading.covariance import covariance
 from tests.strategies.allocators.worlds import Floats, market
 

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import linprog
 
-from quantd.strategies.allocators.interior import Program, bounds, solve
-from quantd.strategies.allocators.quadratic import Infeasible, bounded
+from quantd.strategies.allocators.active_set import Infeasible, bounded
+from quantd.strategies.allocators.interior_point import Program, bounds, solve
 
 
 def program(size: int, quadratic: np.ndarray, linear: np.ndarray, upper: float) -> Program:

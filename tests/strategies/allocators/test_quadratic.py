@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quantd.strategies.allocators.quadratic import FEW, Infeasible, bounded, likely, nonnegative
+from quantd.strategies.allocators.active_set import FEW, Infeasible, bounded, likely, nonnegative
 
 
 def problem(seed: int, size: int, rank: int) -> tuple[np.ndarray, np.ndarray]:

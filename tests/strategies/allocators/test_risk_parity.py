@@ -9,8 +9,8 @@ from skfolio.moments import EmpiricalCovariance
 from skfolio.optimization import RiskBudgeting
 from skfolio.prior import EmpiricalPrior
 
-from quantd.strategies.allocators.forms import Box
-from quantd.strategies.allocators.quadratic import Infeasible
+from quantd.strategies.allocators.active_set import Infeasible
+from quantd.strategies.allocators.mean_variance import Box
 from quantd.strategies.allocators.risk_parity import RIDGE, contributions, equal_risk, risk_parity, shared_risk
 from quantd.trading.covariance import covariance
 from tests.strategies.allocators.worlds import Floats, market

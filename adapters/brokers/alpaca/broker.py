@@ -1,0 +1,131 @@
+"""Alpaca as a broker: its Trading API v2 over HTTP and its stream of trade updates, without the vendor's client, which has
+neither time-outs nor cancellation and sends orders again by itself."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Final
+
+import msgspec
+
+from quantd.adapters.brokers.alpaca.account import read_account, read_flows
+from quantd.adapters.brokers.alpaca.connection import AlpacaSettings, Rest
+from quantd.adapters.brokers.alpaca.market import pair_ticks, refusal, refuse_clock, refuse_universe, unlent
+from quantd.adapters.brokers.alpaca.orders import Desk
+from quantd.adapters.brokers.alpaca.replacement import exchange
+from quantd.adapters.brokers.alpaca.stream import Connected, Lost, Stream
+from quantd.adapters.brokers.alpaca.wire import Account, Update, is_crypto
+from quantd.adapters.brokers.errors import VenueError
+from quantd.trading.events import Condition
+from quantd.trading.instruments import NANO, Universe
+from quantd.trading.orders import OrderBasket
+from quantd.trading.ports import BrokerNews
+from quantd.trading.venue import VenueAccount, VenueFlow
+
+LENT_NS: Final = 3600 * NANO
+"""Between two looks at what the venue lends."""
+
+WATCH_S: Final = 1.0
+"""Between two looks at pairs whose orders must end: the venue knows no day of them."""
+
+
+class Alpaca:
+    """One account; implements `quantd.trading.ports.Broker`. `run` makes the client ids, `now` is our clock in ns UTC."""
+
+    def __init__(
+        self, settings: AlpacaSettings, universe: Universe, run: str, now: Callable[[], int] = time.time_ns
+    ) -> None:
+        self._settings, self._universe, self._now = settings, universe, now
+        self._rest = Rest(settings)
+        self._desk = Desk(settings, universe, run, now, self._rest)
+        self._stream = Stream(settings, self._rest)
+        self._watch: asyncio.Task[None] | None = None
+        self._unlent: tuple[int, ...] = ()
+        self._lent_asked = 0
+
+    async def open(self) -> None:
+        """Connect and compare; VenueError with every mistake, ConnectionError when the venue does not answer."""
+        wrong = await refuse_clock(self._rest, self._settings, self._now)
+        answer = await self._rest.read("v2/account")
+        if not answer.ok:
+            raise refusal(answer)
+        account = answer.decode(Account)
+        if account.status != "ACTIVE":
+            wrong.append((f"the account is {account.status}, not ACTIVE", "finish what the venue asks for on its site"))
+        if account.currency != self._universe.currency:
+            found = f"the account is in {account.currency}, [universe] currency is {self._universe.currency}"
+            wrong.append((found, f'set currency = "{account.currency}", or use another account'))
+        assets, mistakes = await refuse_universe(self._rest, self._universe)
+        self._desk.ticks = pair_ticks(assets)
+        self._unlent, self._lent_asked = unlent(self._universe, assets), self._now()
+        wrong += mistakes
+        if wrong:
+            raise VenueError("Alpaca", "; ".join(w for w, _ in wrong), "; ".join(dict.fromkeys(r for _, r in wrong)))
+        if self._watch is None and any(map(is_crypto, self._universe.symbols)):
+            self._watch = asyncio.create_task(self._end_pairs())
+
+    async def close(self) -> None:
+        if self._watch is not None:
+            self._watch.cancel()
+            await asyncio.gather(self._watch, return_exceptions=True)
+        await self._stream.close()
+        await self._rest.close()
+
+    async def _end_pairs(self) -> None:
+        """Cancel orders of pairs at their end; the stream tells what became of them."""
+        while True:
+            await asyncio.sleep(WATCH_S)
+            await self._desk.cancel_overdue()
+
+    def remember(self, basket: OrderBasket) -> None:
+        self._desk.remember(basket)
+
+    async def submit(self, basket: OrderBasket, rows: Sequence[int] | None = None) -> Sequence[BrokerNews]:
+        return await self._desk.submit(basket, rows)
+
+    async def cancel(self, sample: int, n: int, row: int, ts: int) -> Sequence[BrokerNews]:
+        return await self._desk.cancel(sample, n, row, ts)
+
+    async def replace(self, sample: int, n: int, row: int, basket: OrderBasket) -> Sequence[BrokerNews]:
+        return await exchange(self._desk, sample, n, row, basket)
+
+    async def query(self, sample: int, n: int, rows: Sequence[int]) -> Sequence[BrokerNews]:
+        return await self._desk.query(sample, n, rows)
+
+    async def account(self) -> VenueAccount:
+        account = await read_account(self._rest, self._universe, self._desk.orders, self._now)
+        if self._now() - self._lent_asked >= LENT_NS:
+            # what it lends changes by the day
+            assets, _ = await refuse_universe(self._rest, self._universe)
+            self._unlent, self._lent_asked = unlent(self._universe, assets), self._now()
+        return msgspec.structs.replace(account, unlent=self._unlent)
+
+    async def flows(self, since: int) -> Sequence[VenueFlow]:
+        return await read_flows(self._rest, since)
+
+    async def news(self) -> AsyncIterator[BrokerNews]:
+        up = True
+        async for each in self._stream.items():
+            match each:
+                case Connected():
+                    if not up:
+                        up = True
+                        yield Condition(self._now(), "broker", True)
+                        for said in await self._clock():
+                            yield said
+                case Lost():
+                    if up:
+                        up = False
+                        yield Condition(self._now(), "broker", False, str(each))
+                case Update():
+                    await self._desk.learn(each)
+                    for told in self._desk.update(each):
+                        yield told
+
+    async def _clock(self) -> Sequence[BrokerNews]:
+        """After an interruption, whether the clocks still agree."""
+        try:
+            wrong = await refuse_clock(self._rest, self._settings, self._now)
+        except (ConnectionError, VenueError):
+            return []
+        return [Condition(self._now(), "clock", False, wrong[0][0])] if wrong else []

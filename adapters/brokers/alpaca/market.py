@@ -1,0 +1,115 @@
+"""What is compared with Alpaca before anything is traded: its clock, and what it trades of the universe in which sizes."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Final
+from urllib.parse import quote
+
+from quantd.adapters.brokers.alpaca.connection import AlpacaSettings, Answer, Rest
+from quantd.adapters.brokers.alpaca.wire import Asset, Clock, Garbled, instant, is_crypto, nano, stamp, text_of
+from quantd.adapters.brokers.errors import VenueError
+from quantd.trading.instruments import NANO, Instrument, Universe
+
+ONE_BY_ONE: Final = 40
+"""Symbols that are asked for singly; for more, the list of all assets is one answer instead of many."""
+
+Mistakes = list[tuple[str, str]]
+"""(what is wrong, its remedy)."""
+
+
+def refusal(answer: Answer) -> VenueError:
+    """What the venue's refusal of a question means for its user."""
+    remedy = "see the venue's words, and docs.alpaca.markets"
+    if answer.status in (401, 403):
+        remedy = "check key and secret, and that they are for this address: paper and live have different ones"
+    return VenueError("Alpaca", f"the venue refuses (status {answer.status}: {answer.words})", remedy)
+
+
+async def refuse_clock(rest: Rest, settings: AlpacaSettings, now: Callable[[], int]) -> Mistakes:
+    """Compare the clocks, allowing for the time of the way. Raises ConnectionError or VenueError."""
+    sent = now()
+    answer = await rest.read("v2/clock")
+    back = now()
+    if not answer.ok:
+        raise refusal(answer)
+    try:
+        theirs = instant(answer.decode(Clock).timestamp)
+    except Garbled as wrong:
+        return [(f"its clock says {wrong}", "try again later")]
+    # between asking and hearing, it was some time of ours; only what is outside counts
+    skew = max(sent - theirs, theirs - back, 0)
+    if skew <= settings.max_skew_s * NANO:
+        return []
+    return [(f"its clock says {stamp(theirs)} and ours {stamp(back)}", "let NTP set this machine's clock")]
+
+
+async def refuse_universe(rest: Rest, universe: Universe) -> tuple[dict[str, Asset], Mistakes]:
+    """What the venue has of the universe, and everything that keeps it from being traded there."""
+    if universe.size <= ONE_BY_ONE:
+        found = dict(zip(universe.symbols, await _singly(rest, universe.symbols), strict=True))
+    else:
+        found = await _all(rest, universe.symbols)
+    wrong: Mistakes = []
+    for each in universe.instruments:
+        wrong += _refuse(each, found.get(each.symbol), universe.currency)
+    return {symbol: asset for symbol, asset in found.items() if asset is not None}, wrong
+
+
+async def _singly(rest: Rest, symbols: Sequence[str]) -> Sequence[Asset | None]:
+    async def one(symbol: str) -> Asset | None:
+        answer = await rest.read(f"v2/assets/{quote(symbol, safe='')}")
+        if answer.status in (404, 422):
+            return None
+        if not answer.ok:
+            raise refusal(answer)
+        return answer.decode(Asset)
+
+    return await asyncio.gather(*map(one, symbols))
+
+
+async def _all(rest: Rest, symbols: Sequence[str]) -> dict[str, Asset | None]:
+    wanted = set(symbols)
+    found: dict[str, Asset | None] = {}
+    for kind in sorted({"crypto" if is_crypto(symbol) else "us_equity" for symbol in symbols}):
+        answer = await rest.read("v2/assets", {"status": "active", "asset_class": kind})
+        if not answer.ok:
+            raise refusal(answer)
+        found |= {each.symbol: each for each in answer.decode(list[Asset]) if each.symbol in wanted}
+    return found
+
+
+def _refuse(each: Instrument, asset: Asset | None, currency: str) -> Mistakes:
+    """What is wrong with one instrument."""
+    symbol = each.symbol
+    remove = f"remove {symbol} from [universe] symbols"
+    if asset is None:
+        return [(f"{symbol} is not known there", remove)]
+    if asset.status != "active" or not asset.tradable:
+        return [(f"{symbol} is not tradable there", remove)]
+    wrong: Mistakes = []
+    if each.currency != currency:
+        wrong.append((f"{symbol} is in {each.currency}, the account in {currency}", remove))
+    if is_crypto(symbol):
+        step = nano(asset.min_trade_increment) or 1
+        if each.lot_nano % step:
+            least = text_of(step)
+            wrong.append(
+                (f"a lot of {symbol} is {text_of(each.lot_nano)}, the venue's step {least}", f"set lot = {least}")
+            )
+    elif each.lot_nano % NANO and not asset.fractionable:
+        wrong.append((f"{symbol} trades in whole shares only, its lot is {text_of(each.lot_nano)}", "set lot = 1"))
+    return wrong
+
+
+def unlent(universe: Universe, assets: dict[str, Asset]) -> tuple[int, ...]:
+    """Columns of what cannot be sold short there: pairs, and shares that it does not lend, or not readily."""
+    return tuple(
+        column
+        for column, symbol in enumerate(universe.symbols)
+        if (asset := assets.get(symbol)) is None or is_crypto(symbol) or not (asset.shortable and asset.easy_to_borrow)
+    )
+
+
+def pair_ticks(assets: dict[str, Asset]) -> dict[str, int]:
+    """Steps of the prices of pairs, in nano-currency."""
+    return {symbol: nano(asset.price_increment) for symbol, asset in assets.items() if is_crypto(symbol)}

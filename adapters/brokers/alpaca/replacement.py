@@ -1,0 +1,94 @@
+"""An order in the place of another one at Alpaca, so that never both are open and never more is filled than was asked."""
+
+import asyncio
+from collections.abc import Sequence
+
+from quantd.adapters.brokers.alpaca.connection import Lost, NotSent
+from quantd.adapters.brokers.alpaca.orders import ORDERS, POLL_S, Desk, is_open
+from quantd.adapters.brokers.alpaca.wire import Order, is_crypto, nano
+from quantd.adapters.brokers.order_log import Sent
+from quantd.trading.events import Unknown
+from quantd.trading.instruments import NANO
+from quantd.trading.orders import Cause, Kind, OrderBasket
+from quantd.trading.ports import BrokerNews
+
+
+async def exchange(desk: Desk, sample: int, n: int, row: int, basket: OrderBasket) -> Sequence[BrokerNews]:
+    """Changed in place while nothing of the old order is filled; else cancelled, and the new one sent once the old
+    one has ended. One that filled more on the way is not replaced: together they would be more than was asked."""
+    new = desk.orders.add(basket)[0]
+    found = desk.orders.rows(sample, n, [row])
+    if not found:
+        return [desk.end(new, Cause.EXPIRED, "never sent: the order it replaces is not known")]
+    old = found[0]
+    async with desk.lock(old), desk.lock(new):
+        if desk.trail(new).posted:
+            return await desk.ask(new)
+        try:
+            order = await desk.order(old)
+        except (NotSent, Lost) as away:
+            return [desk.end(new, Cause.EXPIRED, f"never sent: {away}")]
+        if order is None:
+            return [desk.end(new, Cause.EXPIRED, "never sent: the venue does not have the order it replaces")]
+        news = list(await desk.said(old, order))
+        if not is_open(order):
+            return [*news, desk.end(new, Cause.EXPIRED, "never sent: the order it replaces has ended")]
+        if _in_place(desk, old, new, order):
+            return await _patch(desk, old, new, order)
+        return await _one_after_the_other(desk, old, new, order)
+
+
+def _in_place(desk: Desk, old: Sent, new: Sent, order: Order) -> bool:
+    """Whether the venue can change one into the other: whole shares, same kind, nothing filled."""
+    symbol, lot = desk.universe.symbols[old.column], desk.universe.lot_nano[old.column]
+    whole = (old.lots * lot) % NANO == 0 == (new.lots * lot) % NANO
+    alike = old.column == new.column and old.kind == new.kind and (old.lots > 0) == (new.lots > 0)
+    kind = old.kind in (Kind.LIMIT, Kind.STOP) and not is_crypto(symbol)
+    return whole and alike and kind and order.status == "new" and not order.filled_qty
+
+
+async def _patch(desk: Desk, old: Sent, new: Sent, order: Order) -> Sequence[BrokerNews]:
+    change = desk.body(new)
+    if isinstance(change, str):
+        return [desk.end(new, Cause.REJECTED, change)]
+    asked = {k: v for k, v in change.items() if k not in ("symbol", "side", "type")}
+    trail = desk.trail(new)
+    trail.posted = desk.now()
+    try:
+        answer = await desk.rest.ask("PATCH", f"{ORDERS}/{order.id}", body=asked, patience_s=desk.left_s(new))
+    except NotSent as away:
+        trail.posted = 0
+        return [desk.end(new, Cause.EXPIRED, f"never sent: {away}")]
+    except Lost as lost:
+        trail.posted = desk.now()
+        return [desk.unknown(old, str(lost)), desk.unknown(new, str(lost))]
+    if answer.ok:
+        told = [*await desk.taken(new, answer), *await desk.ask(old)]
+        if desk.trail(old).known_nano():
+            # it filled in between, and the new one does not know: together they would be more than was asked
+            told += await desk.cancel_sent(new)
+        return told
+    news = [desk.end(new, Cause.REJECTED, answer.words)]
+    return [*await desk.ask(old), *news]
+
+
+async def _one_after_the_other(desk: Desk, old: Sent, new: Sent, order: Order) -> Sequence[BrokerNews]:
+    filled = nano(order.filled_qty)
+    news = list(await desk.cancel_sent(old))
+    waited = 0.0
+    while not any(isinstance(each, Unknown) for each in news):
+        try:
+            now = await desk.order(old)
+        except (NotSent, Lost):
+            break
+        if now is None or not is_open(now):
+            news = [*news, *(await desk.said(old, now) if now else [])]
+            if now is not None and nano(now.filled_qty) == filled and now.status != "filled":
+                return [*news, *await desk.post(new, desk.trail(new))]
+            return [*news, desk.end(new, Cause.EXPIRED, "never sent: the order it replaces filled on the way")]
+        if waited >= desk.settings.timeout_s:
+            break
+        pause = min(POLL_S, desk.settings.timeout_s / 4)
+        waited += pause
+        await asyncio.sleep(pause)
+    return [*news, desk.end(new, Cause.EXPIRED, "never sent: the order it replaces has not ended")]

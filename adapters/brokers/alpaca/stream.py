@@ -1,0 +1,130 @@
+"""Alpaca's stream of trade updates: one connection after another, each authorised and subscribed before it counts."""
+
+import asyncio
+import random
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+from typing import Final
+
+import aiohttp
+import msgspec
+
+from quantd.adapters.brokers.alpaca.connection import CLOSE_S, AlpacaSettings, Rest
+from quantd.adapters.brokers.alpaca.wire import Garbled, Message, StreamData, Update
+
+LARGEST: Final = 1 << 20
+"""Bytes of one message."""
+
+
+class Lost(ConnectionError):
+    """The stream is not there, or says what nobody can read: what it would have told must be asked for."""
+
+
+class Connected:
+    """The stream is authorised and tells updates from here on."""
+
+
+_update = msgspec.json.Decoder(Update)
+_message = msgspec.json.Decoder(Message)
+_data = msgspec.json.Decoder(StreamData)
+
+
+class Stream:
+    """The stream of one account, until `close`."""
+
+    def __init__(self, settings: AlpacaSettings, rest: Rest) -> None:
+        self._settings = settings
+        self._rest = rest
+        self._closed = asyncio.Event()
+        self._socket: aiohttp.ClientWebSocketResponse | None = None
+
+    async def close(self) -> None:
+        """End `items`."""
+        self._closed.set()
+        if self._socket is not None:
+            await self._socket.close()
+
+    async def items(self) -> AsyncIterator[Update | Connected | Lost]:
+        """Connected once for each connection, then its updates, Lost once for each that was lost or not had."""
+        wait, longest = self._settings.backoff_s
+        tries = 0
+        while not self._closed.is_set():
+            try:
+                async with aclosing(self._connection()) as updates:
+                    async for each in updates:
+                        tries = 0
+                        yield each
+                lost = Lost("the venue closed the stream")
+            except Lost as why:
+                lost = why
+            except (aiohttp.ClientError, TimeoutError, OSError) as why:
+                lost = Lost(f"the stream is lost: {_cause(why)}")
+            if self._closed.is_set():
+                return
+            yield lost
+            pause = min(wait * 2**tries, longest) * (0.5 + random.random() / 2)
+            tries = min(tries + 1, 16)
+            try:
+                async with asyncio.timeout(pause):
+                    await self._closed.wait()
+            except TimeoutError:
+                continue
+
+    async def _connection(self) -> AsyncGenerator[Update | Connected, None]:
+        settings = self._settings
+        async with asyncio.timeout(settings.timeout_s):
+            socket = await self._rest.session.ws_connect(
+                settings.stream_url,
+                heartbeat=settings.heartbeat_s,
+                max_msg_size=LARGEST,
+                timeout=aiohttp.ClientWSTimeout(ws_close=CLOSE_S),
+            )
+        self._socket = socket
+        try:
+            async with asyncio.timeout(settings.timeout_s):
+                keys = {"key_id": settings.key, "secret_key": settings.secret}
+                await socket.send_json({"action": "authenticate", "data": keys})
+                answer = await self._answer(socket, "authorization")
+                if answer.status != "authorized":
+                    raise Lost(f"the stream refuses the key ({settings.safe(answer.status or answer.error)})")
+                await socket.send_json({"action": "listen", "data": {"streams": ["trade_updates"]}})
+                answer = await self._answer(socket, "listening")
+                if "trade_updates" not in answer.streams:
+                    raise Lost("the stream does not offer trade_updates")
+            yield Connected()
+            async for frame in socket:
+                found = _read(frame)
+                if found.stream == "trade_updates":
+                    try:
+                        yield _update.decode(found.data)
+                    except (msgspec.DecodeError, Garbled):
+                        raise Lost("the stream says what cannot be read") from None
+        finally:
+            self._socket = None
+            await socket.close()
+
+    async def _answer(self, socket: aiohttp.ClientWebSocketResponse, stream: str) -> StreamData:
+        """The venue's answer on one of its own streams."""
+        found = _read(await socket.receive())
+        if found.stream != stream:
+            raise Lost(f"the stream says {found.stream[:40]!r} where {stream!r} belongs")
+        try:
+            return _data.decode(found.data)
+        except msgspec.DecodeError:
+            raise Lost("the stream says what cannot be read") from None
+
+
+def _read(frame: aiohttp.WSMessage) -> Message:
+    """A frame, text or binary: the venue uses both."""
+    if frame.type not in (aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY):
+        raise Lost("the venue closed the stream")
+    try:
+        return _message.decode(frame.data)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise Lost("the stream says what cannot be read") from None
+
+
+def _cause(error: BaseException) -> str:
+    if isinstance(error, TimeoutError):
+        return "time-out"
+    return getattr(error, "strerror", None) or type(error).__name__

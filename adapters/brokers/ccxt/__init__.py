@@ -1,0 +1,1 @@
+"""Spot crypto exchanges as a broker, through ccxt."""

@@ -1,0 +1,117 @@
+"""What a crypto exchange says of an account, in our columns: holdings, open orders, and cash that came or went."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, Final
+
+from quantd.adapters.brokers.ccxt.connection import Line
+from quantd.adapters.brokers.ccxt.market import Markets
+from quantd.adapters.brokers.order_log import Orders
+from quantd.adapters.exchange.numbers import decimal, lots_and_odd, micro, nano, whole_lots
+from quantd.trading.instruments import NANO, Universe
+from quantd.trading.orders import ForeignOrder
+from quantd.trading.venue import OpenOrder, VenueAccount, VenueFlow
+
+FLOW_KINDS: Final = {
+    "dividend": "dividend", "staking": "interest", "earn": "interest", "reward": "interest", "fee": "fee",
+}  # fmt: skip
+"""The exchange's word -> VenueFlow's; "transaction" is a deposit or a withdrawal, "trade" no flow, all others "other"."""
+
+
+async def account_of(
+    line: Line, universe: Universe, markets: Markets, orders: Orders, clock: Callable[[], int]
+) -> VenueAccount:
+    """Balances and open orders. Raises ConnectionError."""
+    exchange = line.exchange
+    try:
+        balance = await line.ask(exchange.fetch_balance)
+        open_orders = await line.ask(exchange.fetch_open_orders)
+        status = await line.ask(exchange.fetch_status) if exchange.has.get("fetchStatus") else {}
+    except Exception as error:
+        raise line.lost(error) from None
+    currency, totals = universe.currency, balance["total"]
+    lots, odd = [], []
+    for symbol, base, size in zip(universe.symbols, markets.bases, universe.lot_nano, strict=True):
+        whole, rest = lots_and_odd(totals.get(base) or "0", size)
+        lots.append(whole)
+        if rest:
+            odd.append((symbol, rest))
+    ours, foreign = _open_orders(line, universe, markets, orders, open_orders)
+    cash_micro = micro(totals.get(currency) or "0")
+    said = str(status.get("status") or "ok")
+    return VenueAccount(
+        ts=clock(),
+        currency=currency,
+        lots=tuple(lots),
+        cash_micro=cash_micro,
+        buying_power_micro=micro(balance["free"].get(currency) or "0"),
+        settled_micro=cash_micro,  # a spot trade is settled when it is made
+        odd=tuple(odd),
+        others=tuple(
+            (code, f"{decimal(amount).normalize():f}")
+            for code, amount in sorted(totals.items())
+            if code != currency and code not in markets.bases and decimal(amount or "0")
+        ),
+        ours=tuple(ours),
+        foreign=tuple(foreign),
+        unlent=tuple(range(universe.size)),  # nothing is sold short at a spot market
+        blocked="" if said == "ok" else f"the venue says of itself: {said}",
+    )
+
+
+def _open_orders(
+    line: Line, universe: Universe, markets: Markets, orders: Orders, said: Sequence[dict[str, Any]]
+) -> tuple[list[OpenOrder], list[ForeignOrder]]:
+    ours, foreign = [], []
+    for order in said:
+        column = markets.column.get(str(order["symbol"]))
+        if column is None:
+            continue  # a market outside the universe: its risk is none of our columns'
+        size = universe.lot_nano[column]
+        sent = orders.find(line.speaks.said_id(order))
+        if sent is not None:
+            ours.append(OpenOrder(sent.sample, sent.n, sent.row, whole_lots(order.get("filled") or "0", size)))
+            continue
+        left = decimal(order.get("amount") or "0") - decimal(order.get("filled") or "0")
+        # rounded up: it reserves risk
+        lots = -(-int(left * NANO) // size) * (1 if order["side"] == "buy" else -1)
+        foreign.append(ForeignOrder(str(order["id"]), column, lots, nano(order.get("price") or "0")))
+    return ours, foreign
+
+
+async def flows_of(line: Line, currency: str, since: int) -> list[VenueFlow]:
+    """Cash that moved for other reasons than fills, later than `since`, oldest first. Raises ConnectionError."""
+    exchange, page = line.exchange, line.speaks.page
+    found: dict[str, VenueFlow] = {}
+    at, start_ms = 0, max(0, since // NANO - 1) * 1000
+    try:
+        while True:
+            params: dict[str, Any] = page(at) if page is not None else {}
+            entries = await line.ask(partial(exchange.fetch_ledger, currency, start_ms, None, params))
+            found |= {flow.id: flow for entry in entries if (flow := _flow(line, currency, entry)) is not None}
+            at += len(entries)
+            if page is None or len(entries) < line.speaks.page_size:
+                break
+    except Exception as error:
+        raise line.lost(error) from None
+    return sorted((flow for flow in found.values() if flow.ts > since), key=lambda flow: (flow.ts, flow.id))
+
+
+def _flow(line: Line, currency: str, entry: dict[str, Any]) -> VenueFlow | None:
+    kind = str(entry.get("type"))
+    if kind == "trade" or entry.get("currency") != currency:
+        return None
+    if line.speaks.ledger_amount is not None:
+        amount, fee = line.speaks.ledger_amount(entry)
+        net = decimal(amount) - decimal(fee)
+    else:
+        sign = -1 if entry.get("direction") == "out" else 1
+        net = sign * decimal(entry["amount"]) - decimal((entry.get("fee") or {}).get("cost") or "0")
+    moved = "deposit" if net >= 0 else "withdrawal"
+    return VenueFlow(
+        id=str(entry["id"]),
+        ts=int(entry["timestamp"]) * 1_000_000,
+        kind=moved if kind == "transaction" else FLOW_KINDS.get(kind, "other"),
+        amount_micro=micro(net),
+        text=kind,
+    )

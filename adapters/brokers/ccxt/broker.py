@@ -1,0 +1,313 @@
+"""The broker for spot crypto exchanges, through ccxt; implements `quantd.trading.ports.Broker`.
+
+The exchange it was made for and is tested with over the wire is Kraken: it takes client ids and finds orders by them,
+charges fees in the quote currency where asked to (`oflags=fciq`), ends an order by itself at an instant (GTD), refuses
+one that arrives too late (`deadline`), writes every figure as text and lists deposits and withdrawals. Another exchange
+is refused at `open` where it lacks what that amounts to.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from weakref import WeakValueDictionary
+
+from quantd.adapters.brokers.ccxt.account import account_of, flows_of
+from quantd.adapters.brokers.ccxt.connection import CryptoSettings, Line
+from quantd.adapters.brokers.ccxt.market import Markets, compare
+from quantd.adapters.brokers.ccxt.orders import Looking, Seen, Sending
+from quantd.adapters.brokers.ccxt.stream import COALESCE_S, Listening
+from quantd.adapters.brokers.errors import VenueError
+from quantd.adapters.brokers.order_log import Orders, Sent, told
+from quantd.adapters.exchange.client import NoExchange, connect
+from quantd.adapters.exchange.errors import Outcome, outcome
+from quantd.trading.events import CancelReported, NotFound, Unknown
+from quantd.trading.instruments import NANO, Universe
+from quantd.trading.orders import Cause, OrderBasket, Reports
+from quantd.trading.ports import BrokerNews
+from quantd.trading.venue import VenueAccount, VenueFlow
+
+
+class Crypto:
+    """One account at one exchange. `clock` is our time in ns UTC.
+
+    The stream only says that something happened; what happened is read by REST, each execution with its id, in text. So
+    updates that come twice, in another order or not at all change nothing, and exchanges with and without a stream
+    take one way. Executions of one order are put in order by time and the exchange's own number, which gives each
+    the same interval of the order's lots in every process.
+    """
+
+    def __init__(
+        self, settings: CryptoSettings, universe: Universe, run: str, clock: Callable[[], int] = time.time_ns
+    ) -> None:
+        self._line = Line(settings)
+        self._settings = settings
+        self._universe = universe
+        self._clock = clock
+        self._orders = Orders(universe, run, self._line.speaks.client_id)
+        self._listening = Listening(self._line, self._look_for_news, clock)
+        self._inherited: dict[str, int] = {}
+        """Orders that somebody may have sent before us, by client id: when we heard of them (ns)."""
+        self._gone: set[str] = set()
+        self._said: dict[str, tuple[int, int]] = {}
+        self._opened_at = 0
+        self._looks = asyncio.Lock()
+        self._baskets: WeakValueDictionary[tuple[int, int], asyncio.Lock] = WeakValueDictionary()
+        self._with(Markets((), (), (), {}))
+
+    def _with(self, markets: Markets) -> None:
+        self._markets = markets
+        self._sending = Sending(self._line, self._universe, markets, self._clock, self._listening.denied)
+
+    async def open(self) -> None:
+        """Connect and compare. Raises VenueError with every mistake, ConnectionError when the venue does not answer."""
+        where, settle_s, least_s = self._line.access.venue, self._settings.settle_s, self._line.in_flight_s
+        if settle_s < least_s:
+            raise VenueError(where, f"a settling time of {settle_s:g} s", f"Make it at least {least_s:g} s")
+        try:
+            self._line.take(await connect(self._line.access))
+        except NoExchange as error:
+            raise VenueError(where, error.wrong, error.remedy) from None
+        try:
+            self._with(await compare(self._line, self._universe, self._clock))
+            self._looking = Looking(self._line, self._universe, self._markets.bases)
+        except BaseException:
+            await self.close()
+            raise
+        self._opened_at = self._clock()
+
+    async def close(self) -> None:
+        """Stop the news and leave the exchange."""
+        await self._listening.close()
+        await self._line.close()
+
+    # orders
+
+    def remember(self, basket: OrderBasket) -> None:
+        now = self._clock()
+        for sent in self._orders.add(basket):
+            self._inherited.setdefault(sent.id, now)
+
+    async def submit(self, basket: OrderBasket, rows: Sequence[int] | None = None) -> Sequence[BrokerNews]:
+        sents = self._orders.add(basket)
+        lock = self._baskets.setdefault((basket.sample, basket.n), asyncio.Lock())
+        async with lock:
+            news = await self._submit(sents if rows is None else [sents[row] for row in rows])
+        if any(isinstance(each, Unknown) for each in news):
+            self._listening.wake()
+        return news
+
+    async def _submit(self, wanted: Sequence[Sent]) -> list[BrokerNews]:
+        """What we sent before is asked for, what others may have sent is looked for, and only what the venue does not have
+        is sent."""
+        ours = [each for each in wanted if each.id in self._sending.at or each.ended >= 0]
+        theirs = [each for each in wanted if each not in ours and self._may_be_sent(each)]
+        fresh = [each for each in wanted if each not in ours and each not in theirs]
+        news: list[BrokerNews] = []
+        if ours:
+            looked = await self.query(ours[0].sample, ours[0].n, [each.row for each in ours])
+            gone = {row for each in looked if isinstance(each, NotFound) for row in each.row}
+            fresh += [each for each in ours if each.row in gone]
+            news += [each for each in looked if not isinstance(each, NotFound)]
+        if theirs:
+            try:
+                seen = await self._look_settled(theirs)
+            except Exception as error:
+                news += [self._sending.unknown(each, self._line.words(error)) for each in theirs]
+            else:
+                news += [self._tell(each, seen[each.id]) for each in theirs if each.id in seen]
+                fresh += [each for each in theirs if each.id not in seen]
+        if fresh:
+            self._gone -= {each.id for each in fresh}
+            news += await self._sending.send(fresh)
+        return news
+
+    def _may_be_sent(self, sent: Sent) -> bool:
+        """Whether somebody who had this account before us may have sent it: it was decided before we came."""
+        if sent.ts < self._opened_at:
+            self._inherited.setdefault(sent.id, self._opened_at)
+        return sent.id in self._inherited
+
+    async def cancel(self, sample: int, n: int, row: int, ts: int) -> Sequence[BrokerNews]:
+        found = self._orders.rows(sample, n, [row])
+        if not found:
+            return (CancelReported(sample, n, self._clock(), row, "this adapter does not know the order"),)
+        sent = found[0]
+        if sent.ended >= 0:
+            return (CancelReported(sample, n, self._clock(), row, "it has ended"),)
+        exchange, params = self._line.exchange, {"clientOrderId": sent.id}
+        try:
+            market = self._markets.names[sent.column]
+            answer = await self._line.ask(lambda: exchange.cancel_order(sent.venue_id or None, market, params))
+        except Exception as error:
+            self._listening.wake()
+            words = self._line.words(error)
+            match outcome(error, self._line.speaks.refusals):
+                case Outcome.TAKEN:
+                    return ()  # it is being cancelled already
+                case Outcome.UNKNOWN:
+                    return (self._sending.unknown(sent, words),)
+                case Outcome.DENIED:
+                    self._listening.denied(words)
+                case Outcome.AGAIN | Outcome.REFUSED | Outcome.NOT_FOUND:
+                    pass
+            return (CancelReported(sample, n, self._clock(), row, words),)
+        self._listening.wake()
+        if not isinstance(answer, dict):
+            return (self._sending.unknown(sent, "the answer to a cancel cannot be read"),)
+        return ()
+
+    async def replace(self, sample: int, n: int, row: int, basket: OrderBasket) -> Sequence[BrokerNews]:
+        """Cancel, see it ended, then send. Exchanges change an order in place only under its old client id (Kraken's
+        AmendOrder) or under none (its older EditOrder), by which the new one could not be found again."""
+        old = self._orders.rows(sample, n, [row])
+        new = self._orders.add(basket)[0]
+        refuse = self._sending.refuse
+        if not old:
+            return (refuse(new, "not sent: this adapter does not know the order that it is to replace"),)
+        before = old[0].cum
+        news = list(await self.cancel(sample, n, row, basket.ts))
+        refused = any(isinstance(each, CancelReported) for each in news)
+        seen = await self._ended(old[0], once=refused)
+        if seen is None:
+            news = news or [self._sending.unknown(old[0], "cancelled, and not yet seen to have ended")]
+            return (*news, refuse(new, "not sent: the order that it is to replace may still be open"))
+        news = [self._tell(old[0], seen)]
+        if seen.cum != before or seen.cause is not Cause.CANCELLED:
+            return (*news, refuse(new, "not sent: the order that it is to replace filled or ended before"))
+        return (*news, *await self._sending.send([new]))
+
+    async def _ended(self, sent: Sent, once: bool) -> Seen | None:
+        """Look until an order has ended, or once; None when it does not, or nobody says so, in time."""
+        loop = asyncio.get_running_loop()
+        deadline, pause = loop.time() + self._line.access.timeout_s, COALESCE_S
+        while True:
+            with contextlib.suppress(Exception):
+                seen = (await self._look([sent])).get(sent.id)
+                if seen is not None and seen.cause is not None and seen.cum == sent.cum + _news(sent, seen):
+                    return seen
+                once = once or seen is None
+            if once or loop.time() + pause >= deadline:
+                return None
+            await asyncio.sleep(pause)
+            pause *= 2
+
+    # asking
+
+    async def query(self, sample: int, n: int, rows: Sequence[int]) -> Sequence[BrokerNews]:
+        now = self._clock()
+        known = self._orders.rows(sample, n, rows)
+        strange = sorted(set(rows) - {each.row for each in known})
+        news: list[BrokerNews] = []
+        if strange:
+            news.append(Unknown(sample, n, now, strange, "this adapter does not know the basket"))
+        # what was refused never got a place at the venue
+        news += [told(each, now, (), Cause.REJECTED, 0) for each in known if each.ended == Cause.REJECTED]
+        asked = [each for each in known if each.ended != Cause.REJECTED]
+        if not asked:
+            return news
+        try:
+            seen = await self._look(asked)
+            theirs = [each for each in asked if each.id not in seen and self._old(each, now) and self._unsent(each)]
+            if theirs and self._line.speaks.refuse_after is not None:
+                seen |= await self._look_settled(theirs)
+        except Exception as error:
+            return [*news, Unknown(sample, n, now, [each.row for each in asked], self._line.words(error))]
+        news += [self._tell(each, seen[each.id]) for each in asked if each.id in seen]
+        absent = [each for each in asked if each.id not in seen]
+        gone = [each for each in absent if self._settled(each, now)]
+        self._gone |= {each.id for each in gone}
+        if gone:
+            news.append(NotFound(sample, n, self._clock(), [each.row for each in gone]))
+        if len(gone) < len(absent):
+            rest = [each.row for each in absent if each not in gone]
+            news.append(Unknown(sample, n, now, rest, "the venue does not have it yet, and may still get it"))
+        return news
+
+    def _unsent(self, sent: Sent) -> bool:
+        """Whether we did not send it ourselves."""
+        if sent.id in self._sending.at:
+            return False
+        self._inherited.setdefault(sent.id, self._opened_at)
+        return True
+
+    def _old(self, sent: Sent, now: int) -> bool:
+        return now - sent.ts >= int(self._settings.settle_s * NANO)
+
+    def _settled(self, sent: Sent, now: int) -> bool:
+        """Whether a look at `now`, or after the wait for orders of before our time, finds it if it ever arrived."""
+        at = self._sending.at.get(sent.id)
+        if at is not None:
+            return now - at >= int(self._settings.settle_s * NANO)
+        waited_s = (self._clock() - self._inherited.get(sent.id, 0)) / NANO
+        return self._old(sent, now) and waited_s >= self._line.in_flight_s
+
+    async def _look(self, rows: Sequence[Sent]) -> dict[str, Seen]:
+        async with self._looks:  # one at a time: an answer is never overtaken by one of before
+            return await self._looking.look(rows)
+
+    async def _look_settled(self, rows: Sequence[Sent]) -> dict[str, Seen]:
+        """Look for orders of before our time, again when none of theirs can be on its way any more."""
+        seen = await self._look(rows)
+        absent = [each for each in rows if each.id not in seen]
+        if absent:
+            since = max(self._inherited[each.id] for each in absent)
+            left_s = self._line.in_flight_s - (self._clock() - since) / NANO
+            if left_s > 0:
+                await asyncio.sleep(left_s + 0.01)
+                seen = await self._look(rows)
+        return seen
+
+    def _tell(self, sent: Sent, seen: Seen) -> Reports:
+        report = told(sent, self._clock(), seen.executions, seen.cause, seen.cum, seen.reason)
+        self._said[sent.id] = len(sent.taken), sent.ended
+        return report
+
+    async def account(self) -> VenueAccount:
+        return await account_of(self._line, self._universe, self._markets, self._orders, self._clock)
+
+    async def flows(self, since: int) -> Sequence[VenueFlow]:
+        return await flows_of(self._line, self._universe.currency, since)
+
+    # news
+
+    def news(self) -> AsyncIterator[BrokerNews]:
+        return self._listening.news()
+
+    async def _look_for_news(self) -> tuple[Sequence[BrokerNews], bool]:
+        """Look at every order that has not ended; what is new of them, and whether executions are still missing."""
+        now = self._clock()
+        rows = [each for each in self._orders if each.ended < 0 and each.id not in self._gone and self._at_venue(each)]
+        if not rows:
+            return (), False
+        seen = await self._look(rows)
+        news: list[BrokerNews] = []
+        lags = False
+        for each in rows:
+            found = seen.get(each.id)
+            if found is None:
+                if self._settled(each, now):
+                    self._gone.add(each.id)
+                continue
+            before = self._said.get(each.id, (0, -1))
+            report = self._tell(each, found)
+            if report.cause and self._said[each.id] != before:
+                news.append(report)
+            lags = lags or found.cum > each.cum
+        if self._line.speaks.until is None:
+            await self._end_overdue(rows)
+        return news, lags
+
+    def _at_venue(self, sent: Sent) -> bool:
+        return sent.id in self._sending.at or sent.id in self._inherited
+
+    async def _end_overdue(self, rows: Iterable[Sent]) -> None:
+        """End what the exchange would not end by itself."""
+        for each in rows:
+            if 0 < each.end <= self._clock() and each.ended < 0:
+                await self.cancel(each.sample, each.n, each.row, self._clock())
+
+
+def _news(sent: Sent, seen: Seen) -> int:
+    """Lots of executions that are news of an order."""
+    return sum(each.lots for each in seen.executions if each.id not in sent.taken)

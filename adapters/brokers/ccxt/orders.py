@@ -1,0 +1,231 @@
+"""Sending an order to a crypto exchange: what it becomes there, and what the exchange's answer means."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from functools import partial
+from typing import Any, Final
+
+from msgspec import Struct
+
+from quantd.adapters.brokers.ccxt.connection import Line
+from quantd.adapters.brokers.ccxt.market import Markets
+from quantd.adapters.brokers.ccxt.wire import PAGES, Odd, _cause, _reason, _since_ms, execution_of, history_of, method
+from quantd.adapters.brokers.order_log import Execution, Sent, told
+from quantd.adapters.exchange.errors import Outcome, outcome
+from quantd.adapters.exchange.numbers import NotExact, lots_and_odd, on_tick, text_of, whole_lots
+from quantd.trading.events import Unknown
+from quantd.trading.instruments import NANO, Universe
+from quantd.trading.orders import Cause, Kind, Reports
+from quantd.trading.ports import BrokerNews
+
+IN_FLIGHT: Final = 4
+"""Orders of one basket that are on their way at one time."""
+
+
+class Sending:
+    """Sends rows and says what became of them. `at` is when a row may last have left, by client id (ns)."""
+
+    def __init__(
+        self, line: Line, universe: Universe, markets: Markets, clock: Callable[[], int], denied: Callable[[str], None]
+    ) -> None:
+        self._line = line
+        self._universe = universe
+        self._markets = markets
+        self._clock = clock
+        self._denied = denied
+        self.at: dict[str, int] = {}
+
+    async def send(self, rows: Sequence[Sent]) -> list[BrokerNews]:
+        """Send rows, some at a time: none that is refused, or has no answer, holds up another."""
+        for each in rows:
+            self.at[each.id] = self._clock()
+        rows, news = await self._coverable(rows)
+        turn = asyncio.Semaphore(IN_FLIGHT)
+
+        async def one(sent: Sent) -> BrokerNews:
+            async with turn:
+                return await self._one(sent)
+
+        return news + list(await asyncio.gather(*(one(each) for each in rows)))
+
+    async def _coverable(self, rows: Sequence[Sent]) -> tuple[list[Sent], list[BrokerNews]]:
+        """The rows without sales of more than is free, and what is said of those."""
+        sales = [each for each in rows if each.lots < 0]
+        if not sales:
+            return list(rows), []
+        try:
+            balance = await self._line.ask(self._line.exchange.fetch_balance)
+        except Exception as error:
+            for each in sales:
+                del self.at[each.id]  # it never left
+            reason = f"not sent: what is held could not be read: {self._line.words(error)}"
+            return [each for each in rows if each.lots >= 0], [self.unknown(each, reason) for each in sales]
+        free = {
+            column: lots_and_odd(
+                balance["free"].get(self._markets.bases[column]) or "0", self._universe.lot_nano[column]
+            )[0]
+            for column in {each.column for each in sales}
+        }
+        out: list[Sent] = []
+        news: list[BrokerNews] = []
+        for each in rows:
+            if each.lots < 0 and max(free[each.column], 0) < -each.lots:
+                text = f"a sale of {-each.lots} lots where {max(free[each.column], 0)} are free"
+                news.append(self.refuse(each, f"{text}: this venue has no short sales"))
+            else:
+                out.append(each)
+        return out, news
+
+    async def _one(self, sent: Sent) -> BrokerNews:
+        now = self._clock()
+        if sent.kind in (Kind.OPEN, Kind.CLOSE):
+            return self.refuse(sent, "this venue never closes and has no auctions")
+        if not sent.lots or sent.worst_nano <= 0:
+            return self.refuse(sent, "an order of no lots or without a limit")
+        if 0 < sent.end <= now:
+            return told(sent, now, (), Cause.EXPIRED, 0, "its end had passed before it was sent")
+        try:
+            order = await self._line.ask(lambda: self._create(sent))
+        except Exception as error:
+            return self._failed(sent, error)
+        if not isinstance(order, dict) or not order.get("id"):
+            return self.unknown(sent, "the answer has no order id")
+        sent.venue_id = str(order["id"])
+        return told(sent, self._clock(), (), None, 0)
+
+    async def _create(self, sent: Sent) -> Any:
+        now, speaks = self._clock(), self._line.speaks
+        buy, tick = sent.lots > 0, self._markets.tick_nano[sent.column]
+        params: dict[str, Any] = {"clientOrderId": sent.id, **speaks.order}
+        if sent.end and speaks.until is not None:
+            params |= speaks.until(sent.end)
+        if speaks.refuse_after is not None:
+            params |= speaks.refuse_after(now + int(self._line.in_flight_s * NANO))
+        if sent.kind == Kind.STOP:
+            # rather a tick too early than too late
+            params["stopLossPrice"] = text_of(on_tick(sent.stop_nano, tick, down=buy))
+        price = text_of(on_tick(sent.worst_nano, tick, down=buy))
+        size = text_of(abs(sent.lots) * self._universe.lot_nano[sent.column])
+        self.at[sent.id] = now
+        market = self._markets.names[sent.column]
+        return await self._line.exchange.create_order(market, "limit", "buy" if buy else "sell", size, price, params)
+
+    def _failed(self, sent: Sent, error: Exception) -> BrokerNews:
+        words = self._line.words(error)
+        match outcome(error, self._line.speaks.refusals):
+            case Outcome.UNKNOWN:
+                return self.unknown(sent, words)
+            case Outcome.TAKEN:
+                return self.unknown(sent, f"the venue says that it has this order already: {words}")
+            case Outcome.AGAIN:
+                # our patience ended, not the venue's
+                return told(sent, self._clock(), (), Cause.EXPIRED, 0, f"never sent: {words}")
+            case Outcome.DENIED:
+                self._denied(words)
+                return self.refuse(sent, words)
+            case Outcome.REFUSED | Outcome.NOT_FOUND:
+                return self.refuse(sent, words)
+
+    def refuse(self, sent: Sent, reason: str) -> Reports:
+        """The order has no place at the venue, by its word or by ours."""
+        return told(sent, self._clock(), (), Cause.REJECTED, 0, reason)
+
+    def unknown(self, sent: Sent, reason: str) -> Unknown:
+        return Unknown(sent.sample, sent.n, self._clock(), [sent.row], reason)
+
+
+class Seen(Struct, frozen=True):
+    """One of our orders at the exchange. `cause` is why it ended, None while it is open; `cum` unsigned lots filled by the
+    exchange's own count; `executions` all that it tells of, none when none is new."""
+
+    cause: Cause | None
+    cum: int
+    executions: tuple[Execution, ...]
+    reason: str
+
+
+class Looking:
+    """Looks up orders of one universe at one exchange."""
+
+    def __init__(self, line: Line, universe: Universe, bases: Sequence[str]) -> None:
+        """`bases` are what is bought at each column's market."""
+        self._line = line
+        self._bases = bases
+        self._universe = universe
+        self._history = getattr(line.exchange, method(history_of(line.exchange.has)))
+
+    async def look(self, rows: Sequence[Sent]) -> dict[str, Seen]:
+        """Client id -> what the exchange has; an id that it does not know is absent, with authority as of now."""
+        said = {sent.id: None for sent in rows} | await self._open()
+        missing = [sent for sent in rows if said[sent.id] is None]
+        if missing:
+            # asked for after the open ones: an order that ends in between is in both, never in neither
+            said |= await self._ended(missing)
+        found = {sent.id: (sent, order) for sent in rows if (order := said[sent.id]) is not None}
+        cum = {id: self._filled(sent, order) for id, (sent, order) in found.items()}
+        behind = {id: cum[id] for id, (sent, _) in found.items() if cum[id] != sent.cum}
+        executions = await self._executions({str(found[id][1]["id"]): id for id in behind}, behind, found)
+        for sent, order in found.values():
+            sent.venue_id = str(order["id"])
+        return {
+            id: Seen(_cause(sent, order, cum[id]), cum[id], tuple(executions.get(id, ())), _reason(order))
+            for id, (sent, order) in found.items()
+        }
+
+    async def _open(self) -> dict[str, dict[str, Any]]:
+        orders = await self._line.ask(self._line.exchange.fetch_open_orders)
+        return {self._line.speaks.said_id(order): order for order in orders}
+
+    async def _ended(self, rows: Sequence[Sent]) -> dict[str, dict[str, Any]]:
+        wanted = {sent.id for sent in rows}
+        found: dict[str, dict[str, Any]] = {}
+        async for order in self._pages(self._history, _since_ms(rows), self._line.speaks.ended):
+            id = self._line.speaks.said_id(order)
+            # newest first or oldest first, as the exchange likes; no id of ours is used twice
+            if id in wanted and order.get("status") != "open":
+                found[id] = order
+            if len(found) == len(wanted):
+                break
+        return found
+
+    async def _executions(
+        self,
+        ids: dict[str, str],
+        behind: dict[str, int],
+        found: dict[str, tuple[Sent, dict[str, Any]]],
+    ) -> dict[str, list[Execution]]:
+        """The executions of orders of which the exchange filled another amount than we know of."""
+        out: dict[str, dict[str, Execution]] = {id: {} for id in behind}
+        if not behind:
+            return {}
+        rows = [found[id][0] for id in behind]
+        async for trade in self._pages(self._line.exchange.fetch_my_trades, _since_ms(rows), self._line.speaks.history):
+            id = ids.get(str(trade.get("order")))
+            if id is None:
+                continue
+            column = found[id][0].column
+            each = execution_of(trade, self._universe.lot_nano[column], self._universe.currency, self._bases[column])
+            out[id][each.id] = each
+        # a list of trades may lag behind the order: with one missing the others would get intervals that are not theirs
+        return {id: list(each.values()) for id, each in out.items() if sum(e.lots for e in each.values()) >= behind[id]}
+
+    async def _pages(
+        self, fetch: Callable[..., Awaitable[Any]], since_ms: int, params: dict[str, str]
+    ) -> AsyncIterator[dict[str, Any]]:
+        """Each item of a history since then, page after page."""
+        page, size = self._line.speaks.page, self._line.speaks.page_size
+        at = 0
+        for _ in range(PAGES):
+            asked = {**params, **(page(at) if page is not None else {})}
+            items: list[dict[str, Any]] = await self._line.ask(partial(fetch, None, since_ms, None, asked))
+            for item in items:
+                yield item
+            at += len(items)
+            if page is None or len(items) < size:
+                return
+
+    def _filled(self, sent: Sent, order: dict[str, Any]) -> int:
+        try:
+            return whole_lots(order.get("filled") or "0", self._universe.lot_nano[sent.column])
+        except NotExact as error:
+            raise Odd(f"order {order.get('id')} is filled by {error}") from None

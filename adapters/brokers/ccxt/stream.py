@@ -1,0 +1,162 @@
+"""Listening to a crypto exchange: its stream says that something happened, a look says what."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import Any, Final
+
+from quantd.adapters.brokers.ccxt.connection import Line
+from quantd.adapters.brokers.ccxt.wire import Odd
+from quantd.adapters.exchange.client import HANG_UP_S, hang_up
+from quantd.trading.events import Condition
+from quantd.trading.ports import BrokerNews
+
+COALESCE_S: Final = 0.03
+"""What the exchange says within this time after a first word is looked up at once."""
+LAG_S: Final = 0.5
+"""When a list of trades that lags behind its order is read again."""
+LEAST_S: Final = 2.0
+"""A stream has at least so long to be opened: a token is asked for first."""
+FAILURES: Final = 3
+"""Looks in a row that fail before the venue counts as lost while its stream still stands."""
+NEWS: Final = 1024
+"""News that wait to be read."""
+
+Look = Callable[[], Awaitable[tuple[Sequence[BrokerNews], bool]]]
+"""What is new of our orders, and whether the exchange lags behind itself."""
+
+
+class Listening:
+    """News of one account, from its stream where the exchange has one, and by looking every `poll_s` in any case: a stream
+    can be silent, and ccxt's stops reading for good at a message that is no JSON."""
+
+    def __init__(self, line: Line, look: Look, clock: Callable[[], int]) -> None:
+        self._line = line
+        self._look = look
+        self._clock = clock
+        self._queue: asyncio.Queue[BrokerNews | None] = asyncio.Queue(NEWS)
+        self._wake = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._denied = ""
+        self._up = True
+        self._closed = False
+        self._pause_s = line.settings.retry_first_s
+
+    def wake(self) -> None:
+        """Look soon: something was done of which there will be news."""
+        self._wake.set()
+
+    def denied(self, words: str) -> None:
+        """The venue lets this key do nothing any more."""
+        self._denied = words
+        self._wake.set()
+
+    async def close(self) -> None:
+        """End the news, and wait until nothing of theirs is on the line any more."""
+        self._closed = True
+        if self._queue.full():
+            self._queue.get_nowait()  # whoever reads no more does not miss it
+        self._queue.put_nowait(None)
+        await self._stop()
+
+    async def _stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait({self._task}, timeout=2 * HANG_UP_S)
+
+    async def news(self) -> AsyncIterator[BrokerNews]:
+        self._task = asyncio.create_task(self._run())
+        try:
+            while (each := await self._queue.get()) is not None:
+                yield each
+        finally:
+            await self._stop()
+
+    async def _run(self) -> None:
+        while not self._closed:
+            try:
+                await self._stay()
+            except Exception as error:
+                if self._up:
+                    self._up = False
+                    await self._queue.put(Condition(self._clock(), "broker", False, self._line.words(error)))
+            await asyncio.sleep(self._pause_s)
+            self._pause_s = min(2 * self._pause_s, self._line.settings.retry_most_s)
+
+    async def _stay(self) -> None:
+        """One stay with the venue; raises when it is lost."""
+        settings, exchange = self._line.settings, self._line.exchange
+        watches = self._watches()
+        woken = asyncio.ensure_future(self._wake.wait())
+        try:
+            if watches:
+                await self._stands(set(watches))
+            await self._line.ask(exchange.fetch_open_orders)
+            await self._tell()
+            if not self._up:
+                self._up = True
+                await self._queue.put(Condition(self._clock(), "broker", True))
+            self._pause_s = settings.retry_first_s
+            failures = 0
+            while True:
+                done, _ = await asyncio.wait(
+                    {*watches, woken}, timeout=settings.poll_s, return_when=asyncio.FIRST_COMPLETED
+                )
+                for each in done & set(watches):
+                    watch = watches.pop(each)
+                    each.result()
+                    watches[asyncio.ensure_future(watch())] = watch
+                if woken in done:
+                    self._wake.clear()
+                    woken = asyncio.ensure_future(self._wake.wait())
+                if self._denied:
+                    words, self._denied = self._denied, ""
+                    raise ConnectionError(words)
+                if done:
+                    await asyncio.sleep(COALESCE_S)
+                try:
+                    await self._tell()
+                    failures = 0
+                except Odd:
+                    raise
+                except Exception:
+                    failures += 1
+                    if failures == FAILURES:
+                        raise
+                    self._wake.set()
+                    await asyncio.sleep(settings.retry_first_s)
+        finally:
+            for future in (*watches, woken):
+                future.cancel()
+            await asyncio.gather(*watches, woken, return_exceptions=True)
+            # ccxt waits for ever for a token whose first asker was cancelled: each stay has connections of its own
+            await hang_up(exchange)
+
+    async def _tell(self) -> None:
+        news, lags = await self._look()
+        for each in news:
+            await self._queue.put(each)
+        if lags:
+            asyncio.get_running_loop().call_later(LAG_S, self._wake.set)
+
+    def _watches(self) -> dict[asyncio.Future[Any], Callable[[], Awaitable[Any]]]:
+        """The exchange's streams of orders and of executions, where it has both."""
+        exchange = self._line.exchange
+        has = exchange.has
+        if not self._line.settings.stream or has.get("watchOrders") is not True or has.get("watchMyTrades") is not True:
+            return {}
+        exchange.ws_dial_backoff = {}  # the pauses are ours
+        both: tuple[Callable[[], Awaitable[Any]], ...] = (
+            exchange.watch_orders,
+            lambda: exchange.watch_my_trades(None, None, None, {}),
+        )
+        return {asyncio.ensure_future(watch()): watch for watch in both}
+
+    async def _stands(self, watches: set[asyncio.Future[Any]]) -> None:
+        """Wait until the stream's connection stands."""
+        deadline = asyncio.get_running_loop().time() + max(self._line.access.timeout_s, LEAST_S)
+        while not any(getattr(client, "isConnected", False) for client in self._line.exchange.clients.values()):
+            done, _ = await asyncio.wait(watches, timeout=COALESCE_S, return_when=asyncio.FIRST_COMPLETED)
+            for each in done:
+                each.result()
+            if asyncio.get_running_loop().time() > deadline:
+                raise ConnectionError(f"{self._line.access.venue} takes no connection for its stream")

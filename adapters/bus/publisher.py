@@ -1,0 +1,467 @@
+"""The publisher: drains a durable outbox to an MQTT broker, at least once, and never makes trading wait.
+
+A message stays in the outbox until the broker acknowledged it and is sent again with the same id when that
+is in doubt. Retained messages are a state: the newest of each topic is sent again on every connection.
+"""
+
+import asyncio
+import contextlib
+import logging
+import random
+import ssl
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Final, TypeVar
+from typing import Protocol as Shape
+from urllib.parse import urlsplit
+
+from aiomqtt import MqttError, Will
+
+from quantd.adapters.bus.mqtt_client import OTHER_VERSION, BusClient, Protocol, Refused
+
+T = TypeVar("T")
+
+WINDOW: Final = 32
+"""Messages on their way to the broker at once: one round trip carries a window, not one message."""
+
+RETAINED: Final = 64
+"""Retained topics kept for the next connection; the daemon has three."""
+
+TRANSIENT: Final = 16
+"""Messages for now that are held while a window is on its way; older ones are dropped."""
+
+COUNT_S: Final = 1.0
+"""Between two looks at how many messages wait, while some do or the broker is away."""
+
+REFUSED: Final = 128
+"""What a broker answers in place of a granted QoS."""
+
+Outgoing = tuple[str, str, bytes, bool]
+"""id, topic, payload, retain."""
+
+log = logging.getLogger("quantd.bus")
+
+
+class Outbox(Shape):
+    """Messages that wait for the broker, oldest first. Called from one thread, which is not the loop's."""
+
+    def pending(self, limit: int) -> Sequence[Outgoing]:
+        """At most `limit` messages that were not acknowledged."""
+        ...
+
+    def acknowledge(self, ids: Sequence[str]) -> None:
+        """The broker has these; durable when it returns."""
+        ...
+
+    def depth(self) -> int:
+        """How many messages wait."""
+        ...
+
+    def dropped(self) -> int:
+        """How many messages gave way to others because too many waited."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Listen:
+    """A topic that is read too; `received` takes (payload, retained), in the loop's thread, and returns at once."""
+
+    topic: str
+    received: Callable[[bytes, bool], None]
+
+
+class OutboxFailed(Exception):
+    """The outbox raised; its messages wait in it."""
+
+
+class BusAddressWrong(ValueError):
+    """`[bus] url` is not the address of a broker; the message says what one looks like."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """Files in PEM; without `ca_file` the system's authorities are trusted.
+
+    With `own` the certificate in `ca_file` is the broker's itself, whatever name it bears.
+    """
+
+    ca_file: str = ""
+    cert_file: str = ""
+    key_file: str = ""
+    own: bool = False
+
+    def context(self) -> ssl.SSLContext:
+        """Verifies the broker's name and chain; OSError or ssl.SSLError when a file is missing or wrong."""
+        if self.own:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            context.check_hostname = False
+            context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+            context.load_verify_locations(self.ca_file)
+            return context
+        context = ssl.create_default_context(cafile=self.ca_file or None)
+        if self.cert_file:
+            context.load_cert_chain(self.cert_file, self.key_file or None)
+        return context
+
+
+@dataclass(frozen=True, slots=True)
+class MqttSettings:
+    """Where the broker is, which MQTT it speaks and how patient we are with it. Times in seconds."""
+
+    host: str
+    port: int = 1883
+    client_id: str = ""
+    username: str = ""
+    password: str = field(default="", repr=False)
+    tls: Tls | None = None
+    protocol: Protocol = "3.1.1"
+    keepalive_s: int = 15
+    connect_s: float = 3.0
+    answer_s: float = 10.0
+    retry_first_s: float = 0.25
+    retry_most_s: float = 30.0
+
+
+def address(url: str) -> tuple[str, int, bool]:
+    """Host, port and whether TLS, of mqtt://host[:1883] or mqtts://host[:8883]; BusAddressWrong otherwise."""
+    shape = "write mqtt://host:1883, or mqtts://host:8883 for TLS"
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as why:
+        raise BusAddressWrong(f"[bus] url = {url!r}: {why}; {shape}.") from None
+    if parts.username or parts.password:
+        raise BusAddressWrong(
+            "[bus] url holds a login; put username in [bus] and the password in the secret mqtt_password."
+        )
+    if parts.scheme not in ("mqtt", "mqtts") or not parts.hostname or parts.path not in ("", "/") or parts.query:
+        raise BusAddressWrong(f"[bus] url = {url!r} is not the address of an MQTT broker; {shape}.")
+    secure = parts.scheme == "mqtts"
+    return parts.hostname, port or (8883 if secure else 1883), secure
+
+
+class MqttBus:
+    """One connection to a broker, kept up by `run`. All methods are called in the loop's thread and return at once.
+
+    Counters are plain attributes: `online`, `queue_depth` (at most COUNT_S old), `sent`, `connections`, `last_error`,
+    and `failures` (attempts and connections that ended in an error). `drops` are messages given up.
+    """
+
+    def __init__(self, settings: MqttSettings, outbox: Outbox, status_topic: str, offline: bytes) -> None:
+        """`offline` is the last will, retained on `status_topic`: what the broker says of us when we cannot."""
+        self.listen: Listen | None = None
+        """What is read from the broker; set before `run`."""
+        self.online = False
+        self.queue_depth = 0
+        self.sent = 0
+        self.connections = 0
+        self.failures = 0
+        self.last_error = ""
+        self._settings = settings
+        self._tls = settings.tls.context() if settings.tls else None  # reads files: once, and early
+        self._outbox = outbox
+        self._status_topic = status_topic
+        self._offline = offline
+        self._retained: dict[str, bytes] = {}
+        self._unsent: set[str] = set()
+        self._transient: deque[tuple[str, bytes]] = deque()
+        self._beat: tuple[str, bytes] | None = None
+        self._given_up = 0
+        self._gave_way = 0
+        self._wake = asyncio.Event()
+        self._stopping = asyncio.Event()
+        self._last: bytes | None = None
+        self._limit: asyncio.Timeout | None = None
+        self._within_s = 0.0
+
+    @property
+    def drops(self) -> int:
+        """Messages that no broker takes, those that nobody was there to take, and those that gave way in the outbox."""
+        return self._given_up + self._gave_way
+
+    @property
+    def reconnects(self) -> int:
+        """Connections after the first."""
+        return max(0, self.connections - 1)
+
+    def wake(self) -> None:
+        """The outbox has something new. From another thread: loop.call_soon_threadsafe(bus.wake)."""
+        self._wake.set()
+
+    def retain(self, topic: str, payload: bytes) -> None:
+        """The present state of a topic: sent now, or when the broker is back, and again after every reconnect."""
+        if not topic or "+" in topic or "#" in topic:
+            raise ValueError(f"{topic!r} is not a topic that can be published on")
+        if topic not in self._retained and len(self._retained) >= RETAINED:
+            raise ValueError(f"more than {RETAINED} retained topics; {topic} would be one too many")
+        self._retained[topic] = payload
+        self._unsent.add(topic)
+        self._wake.set()
+
+    def status(self, payload: bytes) -> None:
+        """The daemon's state, retained."""
+        self.retain(self._status_topic, payload)
+
+    def heartbeat(self, topic: str, payload: bytes) -> None:
+        """Sent only now. One that is not sent is no loss: the next one says all that it said."""
+        if self.online:
+            self._beat = topic, payload
+            self._wake.set()
+
+    def transient(self, topic: str, payload: bytes) -> None:
+        """Sent at most once and only now; dropped and counted while offline."""
+        if not self.online:
+            self._given_up += 1
+            return
+        if len(self._transient) == TRANSIENT:
+            self._transient.popleft()
+            self._given_up += 1
+        self._transient.append((topic, payload))
+        self._wake.set()
+
+    def stop(self, last: bytes, within_s: float = 3.0) -> None:
+        """`run` sends what waits, then `last` as the retained status, disconnects, and ends within the time given."""
+        self._last = last
+        self._within_s = within_s
+        self._stopping.set()
+        self._wake.set()
+        if self._limit is not None:
+            self._limit.reschedule(asyncio.get_running_loop().time() + within_s)
+
+    async def run(self) -> None:
+        """Keeps the connection and drains the outbox until `stop`. Ends early only by cancellation."""
+        # one thread for the outbox: it may hold an SQLite connection, and its commits must not hold up the loop
+        with _Worker("quantd-outbox") as worker:
+            counting = asyncio.create_task(self._count(worker), name="outbox depth")
+            try:
+                async with asyncio.timeout(self._within_s if self._stopping.is_set() else None) as self._limit:
+                    await self._keep_connected(worker)
+            except TimeoutError:
+                log.warning("the MQTT broker did not take the last messages in time; they wait in the outbox")
+            finally:
+                counting.cancel()
+                self.online = False
+
+    async def _count(self, worker: "_Worker") -> None:
+        """Keep `queue_depth` true where sending does not: while the broker is away, or does not answer."""
+        while True:
+            if self.queue_depth or not self.online:
+                with contextlib.suppress(OutboxFailed):  # the sender says so
+                    self.queue_depth = await worker.call(self._outbox.depth)
+                    self._gave_way = await worker.call(self._outbox.dropped)
+            await asyncio.sleep(COUNT_S)
+
+    async def _keep_connected(self, worker: "_Worker") -> None:
+        failed = 0
+        while True:
+            before = self.connections
+            try:
+                await self._connection(worker)
+                return
+            except* (MqttError, OSError) as group:
+                why = self._why(_first(group), entered=self.connections > before)
+                self._note(f"{self._settings.host}:{self._settings.port}: {why}")
+            finally:
+                self.online = False
+            self.failures += 1
+            if self._stopping.is_set():
+                return
+            failed = 1 if self.connections > before else failed + 1
+            await self._pause(failed)
+
+    async def _pause(self, failed: int) -> None:
+        """Full-jitter exponential back-off (Brooker 2015), at least half of it; `stop` ends it."""
+        longest = min(self._settings.retry_most_s, self._settings.retry_first_s * 2.0 ** min(failed - 1, 30))
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._stopping.wait(), random.uniform(longest / 2, longest))
+
+    def _note(self, text: str) -> None:
+        """One line for each new reason: a broker that is away for a night fills no log."""
+        if text != self.last_error:
+            log.warning("MQTT %s; trading goes on, messages wait", text)
+        self.last_error = text
+
+    def _why(self, error: BaseException, *, entered: bool) -> str:
+        """The reason in words; a broker of another version is one that a line of configuration reaches."""
+        if OTHER_VERSION in str(error):
+            return f'{error}; write [bus] protocol = "3.1.1"'
+        if not entered and self._settings.protocol == "3.1.1" and "timed out" in str(error):
+            # a refusal of our version comes before the client listens
+            return f'{error}; to a broker that speaks MQTT 5 alone write [bus] protocol = "5"'
+        return str(error)
+
+    def _client(self) -> BusClient:
+        s = self._settings
+        client = BusClient(
+            s.host,
+            s.port,
+            username=s.username or None,
+            password=s.password or None,
+            identifier=s.client_id or None,
+            will=Will(self._status_topic, self._offline, qos=1, retain=True),
+            tls_context=self._tls,
+            timeout=s.connect_s,  # aiomqtt does not see a connection that is lost before it is accepted
+            keepalive=s.keepalive_s,
+            max_queued_incoming_messages=WINDOW,
+            protocol=s.protocol,
+            window=WINDOW,
+        )
+        client.pending_calls_threshold = 2 * WINDOW
+        return client
+
+    async def _connection(self, worker: "_Worker") -> None:
+        """One connection; returns after a clean stop, raises when it is lost."""
+        async with _entered(self._client()) as client:
+            client.timeout = self._settings.answer_s
+            self.connections += 1
+            self.online = True
+            if self.last_error:
+                log.info("MQTT broker %s:%d is back", self._settings.host, self._settings.port)
+                self.last_error = ""
+            self._unsent = set(self._retained)
+            self._wake.set()
+            try:
+                async with asyncio.TaskGroup() as tasks:
+                    watch = tasks.create_task(_hear(client, self.listen))
+                    await self._publish(client, worker)
+                    watch.cancel()
+            except BaseException:
+                # a daemon that falls over leaves through here and would take leave of the broker politely,
+                # which tells it to forget the last will
+                with contextlib.suppress(MqttError, Refused):
+                    await client.publish(self._status_topic, self._offline, qos=0, retain=True, timeout=1.0)
+                raise
+
+    async def _publish(self, client: BusClient, worker: "_Worker") -> None:
+        while not self._stopping.is_set():
+            await self._wake.wait()
+            self._wake.clear()
+            await self._send_states(client)
+            try:
+                await self._drain(client, worker)
+            except OutboxFailed as why:  # the store says so itself; the bus must outlive it
+                self.failures += 1
+                self._note(f"outbox: {why}")
+                await self._pause(1)
+                self._wake.set()
+        with contextlib.suppress(TimeoutError, OutboxFailed):
+            async with asyncio.timeout(self._within_s / 2):  # the other half belongs to the last status
+                await self._drain(client, worker)
+                await self._send_states(client)
+        if self._last is not None:
+            await self._say(client, self._status_topic, self._last, qos=1, retain=True)
+
+    async def _say(self, client: BusClient, topic: str, payload: bytes, qos: int = 0, retain: bool = False) -> None:
+        """What is not in the outbox: a broker that refuses it is told of, and the rest goes on."""
+        try:
+            await client.publish(topic, payload, qos=qos, retain=retain)
+        except Refused as why:
+            self._given_up += 1
+            log.error("MQTT: %s", why)
+
+    async def _send_states(self, client: BusClient) -> None:
+        while self._unsent:
+            topic = min(self._unsent, key=lambda t: t != self._status_topic)  # the status goes first
+            payload = self._retained[topic]
+            await self._say(client, topic, payload, qos=1, retain=True)
+            if self._retained[topic] is payload:
+                self._unsent.discard(topic)
+
+    async def _drain(self, client: BusClient, worker: "_Worker") -> None:
+        """Sends windows until the outbox is empty; states and heartbeats go between them."""
+        while True:
+            while self._transient:
+                await self._say(client, *self._transient.popleft())
+            if self._beat is not None:
+                beat, self._beat = self._beat, None
+                await self._say(client, *beat)
+            await self._send_states(client)
+            batch = await worker.call(partial(self._outbox.pending, WINDOW))
+            self.queue_depth = await worker.call(self._outbox.depth) if len(batch) == WINDOW else len(batch)
+            if not batch:
+                return
+            answers = await asyncio.gather(
+                *(client.publish(topic, payload, qos=1, retain=retain) for _, topic, payload, retain in batch),
+                return_exceptions=True,
+            )
+            await self._settle(batch, answers, worker)
+
+    async def _settle(
+        self, batch: Sequence[Outgoing], answers: Sequence[BaseException | None], worker: "_Worker"
+    ) -> None:
+        """Acknowledges what the broker has, and what no broker will ever take; raises the first other failure."""
+        done: list[str] = []
+        failure: BaseException | None = None
+        for (id, topic, payload, retain), answer in zip(batch, answers, strict=True):
+            if answer is None:
+                done.append(id)
+                self.sent += 1
+                if retain and (topic in self._retained or len(self._retained) < RETAINED):
+                    self._retained[topic] = payload
+            elif isinstance(
+                answer, ValueError
+            ):  # what MQTT cannot carry, or this broker refuses: it would block the rest
+                done.append(id)
+                self._given_up += 1
+                log.error("message %s cannot be sent over MQTT and was dropped: %s", id, answer)
+            else:
+                failure = failure or answer
+        if done:
+            await worker.call(partial(self._outbox.acknowledge, done))
+            self.queue_depth = max(0, self.queue_depth - len(done))
+        if failure is not None:
+            raise failure
+
+
+@contextlib.asynccontextmanager
+async def _entered(client: BusClient) -> AsyncIterator[BusClient]:
+    """The client, connected. aiomqtt leaves the socket of a failed attempt open, to a broker that may still answer it."""
+    try:
+        await client.__aenter__()
+    except BaseException:
+        client._client.disconnect()
+        raise
+    try:
+        yield client
+    finally:
+        await client.__aexit__(None, None, None)
+
+
+async def _hear(client: BusClient, listen: Listen | None) -> None:
+    """Hands on what was asked for and reads away the rest; is how the loss of the connection is noticed at once."""
+    if listen is not None:
+        granted = await client.subscribe(listen.topic, qos=1)
+        if not granted or any(getattr(code, "value", code) >= REFUSED for code in granted):
+            log.error("the MQTT broker does not let us read %s; commands over MQTT do not arrive", listen.topic)
+    async for message in client.messages:
+        if listen is not None and message.topic.value == listen.topic and isinstance(message.payload, bytes):
+            listen.received(message.payload, bool(message.retain))
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    found: BaseException = group
+    while isinstance(found, BaseExceptionGroup):
+        found = found.exceptions[0]
+    return found
+
+
+class _Worker:
+    """One thread for blocking calls. A call that is given up by its caller still runs to its end."""
+
+    def __init__(self, name: str) -> None:
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix=name)
+
+    def __enter__(self) -> "_Worker":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    async def call(self, function: Callable[[], T]) -> T:
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._pool, function)
+        except Exception as why:
+            raise OutboxFailed(f"{type(why).__name__}: {why}") from why

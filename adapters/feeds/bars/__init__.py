@@ -1,0 +1,1 @@
+"""Bars as values: rows, times, checks, merging."""

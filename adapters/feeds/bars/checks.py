@@ -1,0 +1,192 @@
+"""The checks every recorded bar passes before anyone sees it. A bad bar is put aside with its reason: it is never
+repaired, and nothing is put in its place.
+
+Every check looks backwards only. A filter that uses tomorrow's bar to call today's bad is look-ahead too.
+"""
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from enum import IntEnum
+from typing import Final
+
+import numpy as np
+from msgspec import Struct
+from numpy.typing import NDArray
+
+from quantd.adapters.feeds.bars.jumps import Series, huge_volume, jumps
+from quantd.adapters.feeds.bars.rows import NO_STAMP, Rows
+from quantd.adapters.feeds.bars.stamps import Placed
+from quantd.trading.events import Action
+from quantd.trading.market import Bools, Floats
+from quantd.trading.sessions import DAY_NS
+
+
+class Reason(IntEnum):
+    """Why a bar was put aside. The first that applies, in this order, is the bar's reason."""
+
+    GOOD = 0
+    STAMP = 1
+    NAN = 2
+    INFINITE = 3
+    NON_POSITIVE = 4
+    VOLUME = 5
+    CROSSED = 6
+    SESSION = 7
+    FUTURE = 8
+    OUT_OF_ORDER = 9
+    DUPLICATE = 10
+    STALE = 11
+    SPIKE = 12
+    SPLIT = 13
+
+
+REASON_TEXT: Final = {
+    Reason.GOOD: "nothing is wrong with it",
+    Reason.STAMP: "its stamp cannot be read",
+    Reason.NAN: "a price or the volume is missing or not a number",
+    Reason.INFINITE: "a price or the volume is infinite",
+    Reason.NON_POSITIVE: "a price is zero, negative or too large to be counted in nano-units",
+    Reason.VOLUME: "the volume is negative or beyond belief",
+    Reason.CROSSED: "high and low do not contain open and close",
+    Reason.SESSION: "its stamp lies in no session of its calendar",
+    Reason.FUTURE: "it is stamped later than now",
+    Reason.OUT_OF_ORDER: "its stamp is out of order",
+    Reason.DUPLICATE: "there is already a bar of this symbol and time",
+    Reason.STALE: "it repeats the bars before it unchanged",
+    Reason.SPIKE: "its price is out of all proportion to the bars before it",
+    Reason.SPLIT: (
+        "its price has jumped as in a split that no action announces; add the split to the actions file, "
+        "or a split of 1:1 on that date if the move is real"
+    ),
+}
+
+
+class BadBar(Struct, frozen=True):
+    """A bar put aside. `ts` is the file's stamp and `ts_event` when it would have been known, ns UTC;
+    `reason` is a Reason's name in lower case. Values are as read, NaN where there was no number."""
+
+    ts: int
+    ts_event: int
+    symbol: str
+    reason: str
+    open: float
+    high: float
+    low: float
+    close: float
+    volume: float
+
+
+CROSSED_TOLERANCE: Final = 1e-6
+"""Relative: adjusted prices of one bar are rounded apart, at the sixth digit."""
+
+STALE_AFTER: Final = 3
+"""The third bar in a row that repeats the one before it in every column is stale, and those that follow."""
+
+Reasons = NDArray[np.int8]
+
+
+def judge(rows: Rows, placed: Placed, interval: int, actions: Sequence[Action] = (), now: int | None = None) -> Reasons:
+    """int8[R] Reason of each bar; `rows` in the order of their files, `actions` in time order, `interval` in ns.
+
+    Bars known after `now` (ns) have not happened yet; None when nobody can say.
+    """
+    reason = np.zeros(len(rows), dtype=np.int8)
+
+    def mark(bad: Bools, why: Reason) -> None:
+        reason[bad & (reason == Reason.GOOD)] = why
+
+    columns = (rows.open, rows.high, rows.low, rows.close, rows.volume)
+    mark(rows.ts == NO_STAMP, Reason.STAMP)
+    mark(np.logical_or.reduce([np.isnan(c) for c in columns]), Reason.NAN)
+    mark(np.logical_or.reduce([np.isinf(c) for c in columns]), Reason.INFINITE)
+    mark(np.logical_or.reduce([c <= 0 for c in columns[:4]]), Reason.NON_POSITIVE)
+    mark(
+        (rows.open_nano <= 0) | (rows.close_nano <= 0), Reason.NON_POSITIVE
+    )  # below 1e-9, or above 9.2e9: no money in it
+    mark(rows.volume < 0, Reason.VOLUME)
+    mark(_crossed(rows), Reason.CROSSED)
+    mark(~placed.inside, Reason.SESSION)
+    if now is not None:
+        mark(placed.ts_event > now, Reason.FUTURE)
+    mark(_out_of_order(rows, reason == Reason.GOOD), Reason.OUT_OF_ORDER)
+
+    order, bars = _series(rows, placed, reason)
+    again = np.zeros(len(order), dtype=np.bool_)
+    again[1:] = (bars.ts_event[1:] == bars.ts_event[:-1]) & (bars.column[1:] == bars.column[:-1])
+    reason[order[again]] = Reason.DUPLICATE
+    for check in (_stale, _volume, _jumps):
+        order, bars = _series(rows, placed, reason)
+        reason[order] = check(bars, interval, actions)
+    return reason
+
+
+def _series(rows: Rows, placed: Placed, reason: Reasons) -> tuple[NDArray[np.intp], Series]:
+    """The good bars, symbol by symbol in time order, and their numbers in `rows`."""
+    good = np.flatnonzero(reason == Reason.GOOD)
+    column, event = rows.column[good], placed.ts_event[good]
+    if np.any((np.diff(column) < 0) | ((np.diff(column) == 0) & (np.diff(event) < 0))):
+        good = good[np.lexsort((event, column))]
+    prices = (rows.open[good], rows.high[good], rows.low[good], rows.close[good])
+    return good, Series(rows.column[good], placed.ts_event[good], *prices, rows.volume[good])
+
+
+def _crossed(rows: Rows) -> Bools:
+    slack: Floats = np.abs(rows.close) * CROSSED_TOLERANCE
+    top, bottom = np.maximum(rows.open, rows.close), np.minimum(rows.open, rows.close)
+    return (rows.high + slack < top) | (rows.low - slack > bottom)
+
+
+def _out_of_order(rows: Rows, good: Bools) -> Bools:
+    """The fewest bars without which each symbol's stamps rise through each file."""
+    at = np.flatnonzero(good)
+    group = rows.column[at] * (int(rows.source.max(initial=0)) + 1) + rows.source[at]
+    order = np.argsort(group, kind="stable")
+    at, group = at[order], group[order]
+    ts = rows.ts[at]
+    falls = (np.diff(ts) < 0) & (np.diff(group) == 0)
+    out = np.zeros(len(rows), dtype=np.bool_)
+    for number in np.unique(group[1:][falls]).tolist():
+        start, stop = np.searchsorted(group, [number, number + 1])
+        out[at[start:stop]] = ~_longest_rise(ts[start:stop].tolist())
+    return out
+
+
+def _longest_rise(values: list[int]) -> Bools:
+    """bool[n]: members of a longest non-decreasing subsequence (patience sorting: Aldous and Diaconis, 1999)."""
+    tops: list[int] = []
+    top_at: list[int] = []
+    before: list[int] = []
+    for k, value in enumerate(values):
+        pile = bisect_right(tops, value)
+        before.append(top_at[pile - 1] if pile else -1)
+        if pile == len(tops):
+            tops.append(value)
+            top_at.append(k)
+        else:
+            tops[pile], top_at[pile] = value, k
+    keep = np.zeros(len(values), dtype=np.bool_)
+    k = top_at[-1]
+    while k >= 0:
+        keep[k] = True
+        k = before[k]
+    return keep
+
+
+def _stale(bars: Series, interval: int, _: Sequence[Action]) -> Reasons:
+    columns = (bars.column, bars.open, bars.high, bars.low, bars.close, bars.volume)
+    same = np.zeros(len(bars.close), dtype=np.bool_)
+    same[1:] = np.logical_and.reduce([c[1:] == c[:-1] for c in columns])
+    if interval < DAY_NS:
+        same &= (bars.volume > 0) | (bars.high > bars.low)  # inside a day nothing may have been traded
+    run = np.arange(len(same)) - np.maximum.accumulate(np.where(same, 0, np.arange(len(same))))
+    return np.where(run >= STALE_AFTER, Reason.STALE, Reason.GOOD).astype(np.int8)
+
+
+def _volume(bars: Series, interval: int, _: Sequence[Action]) -> Reasons:
+    huge = huge_volume(bars.column, bars.volume, interval)
+    return np.where(huge, Reason.VOLUME, Reason.GOOD).astype(np.int8)
+
+
+def _jumps(bars: Series, interval: int, actions: Sequence[Action]) -> Reasons:
+    spike, split = jumps(bars, actions, interval)
+    return np.where(spike, Reason.SPIKE, np.where(split, Reason.SPLIT, Reason.GOOD)).astype(np.int8)

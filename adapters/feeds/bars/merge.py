@@ -1,0 +1,126 @@
+"""Bars of many symbols as one market: each at its true close, those of one instant in one slice, corporate actions at
+the open of their day, and what was put aside by name. Shared by the recorded and the live feed."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quantd.adapters.feeds.bars.checks import BadBar, Reason, Reasons
+from quantd.adapters.feeds.bars.rows import ActionRow, Rows
+from quantd.adapters.feeds.bars.stamps import Placed, Stamps, place
+from quantd.trading.events import Action
+from quantd.trading.instruments import Universe
+from quantd.trading.market import Bools, Floats, Ints
+from quantd.trading.sessions import Sessions
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """All slices: int64[T] and [T, N] columns, see quantd.trading.market.Block."""
+
+    ts_open: Ints
+    ts_event: Ints
+    key: Ints
+    open: Floats
+    high: Floats
+    low: Floats
+    close: Floats
+    volume: Floats
+    open_nano: Ints
+    close_nano: Ints
+    fresh: Bools
+
+
+def place_all(
+    rows: Rows, universe: Universe, sessions: Mapping[str, Sessions], stamps: Stamps, interval: int
+) -> Placed:
+    """Where bars lie, each in the sessions of its own instrument's calendar. `interval` in ns."""
+    calendars = [i.calendar for i in universe.instruments]
+    if len(set(calendars)) == 1:
+        return place(rows.ts, sessions[calendars[0]], stamps, interval)
+    nowhere = np.zeros(len(rows), dtype=np.bool_)
+    out = Placed(rows.ts.copy(), rows.ts.copy(), rows.ts.copy(), nowhere, nowhere.copy())
+    names = sorted(set(calendars))
+    number = np.array([names.index(c) for c in calendars])[rows.column]
+    for k, name in enumerate(names):
+        which = number == k
+        part = place(rows.ts[which], sessions[name], stamps, interval)
+        for field in Placed.__slots__:
+            getattr(out, field)[which] = getattr(part, field)
+    return out
+
+
+def horizon(universe: Universe, sessions: Mapping[str, Sessions]) -> Ints:
+    """int64[N]: the first instant each instrument's calendar knows of."""
+    firsts = {name: min((*s.day_ns[:1], *s.open_ns[:1]), default=0) for name, s in sessions.items()}
+    return np.array([firsts[i.calendar] for i in universe.instruments], dtype=np.int64)
+
+
+def taken(placed: Placed, which: NDArray[np.intp] | Bools) -> Placed:
+    """Some of the bars; the counterpart of `Rows.take`."""
+    return Placed(*(getattr(placed, name)[which] for name in Placed.__slots__))
+
+
+def merge(rows: Rows, placed: Placed, size: int, *, daily: bool) -> Columns:
+    """One row per instant (and session date): bars of one `ts_event` stand in one slice."""
+    key = placed.day if daily else placed.ts_event
+    order = np.lexsort((key, placed.ts_event))
+    event, keys = placed.ts_event[order], key[order]
+    new = np.ones(len(order), dtype=np.bool_)
+    new[1:] = (event[1:] != event[:-1]) | (keys[1:] != keys[:-1])
+    starts = np.flatnonzero(new)
+    at = np.cumsum(new) - 1
+    column = rows.column[order]
+    shape = (len(starts), size)
+
+    def spread(values: Floats | Ints, empty: float) -> np.ndarray:
+        out = np.full(shape, empty, dtype=values.dtype)
+        out[at, column] = values[order]
+        return out
+
+    fresh = np.zeros(shape, dtype=np.bool_)
+    fresh[at, column] = True
+    return Columns(
+        ts_open=np.minimum.reduceat(placed.ts_open[order], starts),
+        ts_event=event[starts],
+        key=keys[starts],
+        open=spread(rows.open, np.nan),
+        high=spread(rows.high, np.nan),
+        low=spread(rows.low, np.nan),
+        close=spread(rows.close, np.nan),
+        volume=spread(rows.volume, np.nan),
+        open_nano=spread(rows.open_nano, 0),
+        close_nano=spread(rows.close_nano, 0),
+        fresh=fresh,
+    )
+
+
+def timed(listed: list[ActionRow], universe: Universe, sessions: Mapping[str, Sessions]) -> list[Action]:
+    """Actions at the open of their ex date's session, or of the next one where that date has none."""
+    timed = []
+    for row in listed:
+        calendar = sessions[universe.instruments[row.column].calendar]
+        at = int(np.searchsorted(calendar.days, row.day_ns))
+        if at < len(calendar.days):
+            cash = row.cash_nano
+            timed.append(
+                Action(calendar.open_ns[at], row.day_ns, row.column, row.kind, row.numerator, row.denominator, cash)
+            )
+    return sorted(timed, key=lambda a: a.ts)
+
+
+def bad_bars(rows: Rows, placed: Placed, reason: Reasons, universe: Universe) -> list[BadBar]:
+    """The bars that are not good, by time."""
+    which = np.flatnonzero(reason)
+    which = which[np.argsort(placed.ts_event[which], kind="stable")]
+    names = {int(r): r.name.lower() for r in Reason}
+    columns = [c[which].tolist() for c in (rows.open, rows.high, rows.low, rows.close, rows.volume)]
+    return [
+        BadBar(ts, event, universe.symbols[column], names[why], *values)
+        for ts, event, column, why, *values in zip(
+            rows.ts[which].tolist(), placed.ts_event[which].tolist(), rows.column[which].tolist(), reason[which].tolist(),
+            *columns, strict=True,
+        )
+    ]  # fmt: skip

@@ -1,0 +1,146 @@
+"""Bars as vendors send them, number by number, turned into Rows: exact from the text, nothing filled in."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
+from typing import Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quantd.trading.instruments import NANO
+from quantd.trading.market import Floats, Ints
+
+_EXACT: Final = 9_007_199_254_740_992  # 2**53: below it every integer is a float64
+PRICES: Final = ("open", "high", "low", "close")
+
+
+NO_STAMP: Final = np.iinfo(np.int64).min
+"""Stands for a stamp that is missing or cannot be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """R bars as a file has them, in the file's order; only symbols of the universe.
+
+    `ts` int64[R] is the file's own stamp in ns UTC (NO_STAMP where unreadable), `column` int64[R] the
+    symbol's column, `source` int64[R] the number of the file. Prices and volume are float64[R], NaN where the file has none or no number.
+    `open_nano` and `close_nano` int64[R] are exact, 0 where there is no price.
+    """
+
+    ts: Ints
+    column: Ints
+    open: Floats
+    high: Floats
+    low: Floats
+    close: Floats
+    volume: Floats
+    open_nano: Ints
+    close_nano: Ints
+    source: Ints
+
+    def __len__(self) -> int:
+        return len(self.ts)
+
+    def take(self, which: NDArray[np.intp] | NDArray[np.bool_]) -> "Rows":
+        return Rows(*(getattr(self, name)[which] for name in self.__slots__))
+
+
+ORDER: Final = {"dividend": 0, "split": 1, "delisting": 2}
+"""Of one date: a dividend is paid on the old shares, a delisting on the new ones."""
+
+
+@dataclass(frozen=True, slots=True)
+class ActionRow:
+    """One line of an actions file: `day_ns` is the ex date."""
+
+    day_ns: int
+    column: int
+    kind: Literal["split", "dividend", "delisting"]
+    numerator: int
+    denominator: int
+    cash_nano: int
+
+
+def exact_nano(prices: Floats) -> Ints:
+    """float64 -> int64 nano-currency of the decimal the float stands for; NaN and infinities become 0.
+
+    A price that is the float of a six- or nine-digit decimal gives that decimal exactly; any other is
+    rounded half-even at 1e-9.
+    """
+    clean = np.where(np.isfinite(prices) & (np.abs(prices) < 9.2e9), prices, 0.0)
+    micro = np.rint(clean * 1e6)
+    out = micro.astype(np.int64) * (NANO // 1_000_000)
+    other = (micro / 1e6 != clean) | (np.abs(micro) >= _EXACT)
+    if other.any():
+        out[other] = np.rint(clean[other] * 1e9).astype(np.int64)
+    return out
+
+
+Number = Decimal | None
+Bar = tuple[int, int, Number, Number, Number, Number, Number]
+"""ts (ns UTC), column, open, high, low, close, volume."""
+
+_LIMIT: Final = Decimal("9.2e9")
+"""Beyond it a price in nano-units does not fit into int64."""
+
+
+def number(value: object) -> Number:
+    """The exact decimal of what a vendor's JSON holds: a Decimal, its text or an int; None for anything else."""
+    if isinstance(value, Decimal):
+        return value
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        return None
+    try:
+        return Decimal(value.strip() if isinstance(value, str) else value)
+    except InvalidOperation:
+        return None
+
+
+def nano(price: Number) -> int:
+    """Nano-currency, half-even at the ninth digit; 0 where there is no price that money can be counted in."""
+    if price is None or not price.is_finite() or abs(price) >= _LIMIT:
+        return 0
+    return int((price * NANO).to_integral_value(ROUND_HALF_EVEN))
+
+
+def rows_of(bars: Sequence[Bar], source: int = 0) -> Rows:
+    """Columns of `bars`, in their order."""
+    ts, column, opened, high, low, close, volume = zip(*bars, strict=True) if bars else ((),) * 7
+    return Rows(
+        ts=np.array(ts, dtype=np.int64),
+        column=np.array(column, dtype=np.int64),
+        open=_floats(opened),
+        high=_floats(high),
+        low=_floats(low),
+        close=_floats(close),
+        volume=_floats(volume),
+        open_nano=np.array([nano(p) for p in opened], dtype=np.int64),
+        close_nano=np.array([nano(p) for p in close], dtype=np.int64),
+        source=np.full(len(ts), source, dtype=np.int64),
+    )
+
+
+def joined(parts: Iterable[Rows]) -> Rows:
+    """One after the other."""
+    several = [part for part in parts if len(part)]
+    if not several:
+        return rows_of(())
+    if len(several) == 1:
+        return several[0]
+    return Rows(*(np.concatenate([getattr(p, name) for p in several]) for name in Rows.__slots__))
+
+
+def within(rows: Rows, start_ns: int, end_ns: int) -> Rows:
+    """Those stamped in [start_ns, end_ns)."""
+    return rows.take((rows.ts >= start_ns) & (rows.ts < end_ns))
+
+
+def from_source(rows: Rows, source: int) -> Rows:
+    """The same bars, marked as given by source number `source`."""
+    marked = {name: getattr(rows, name) for name in Rows.__slots__}
+    return Rows(**{**marked, "source": np.full(len(rows), source, dtype=np.int64)})
+
+
+def _floats(values: Iterable[Number]) -> np.ndarray:
+    return np.array([np.nan if v is None else float(v) for v in values], dtype=np.float64)

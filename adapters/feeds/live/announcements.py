@@ -1,0 +1,59 @@
+"""The splits and dividends that a vendor lists, again and again: each is given once, before the prices of after it."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from msgspec.structs import replace
+
+from quantd.adapters.feeds.bars.merge import timed
+from quantd.adapters.feeds.bars.rows import ORDER, ActionRow
+from quantd.trading.events import Action
+from quantd.trading.instruments import Universe
+from quantd.trading.sessions import Sessions
+
+
+class Announced:
+    """What was listed, for a feed that gives everything later than `after`. `asked_until` is the last instant (ns UTC)
+    whose opens a vendor was asked for, None before the first answer."""
+
+    def __init__(self, after: int, universe: Universe, sessions: Mapping[str, Sessions]) -> None:
+        self.asked_until: int | None = None
+        self.known: list[Action] = []
+        """All of them at their true opens, in order: what prices are judged by."""
+        self._after: Final = after
+        self._universe: Final = universe
+        self._sessions: Final = sessions
+        self._due: list[Action] = []
+        self._listed: dict[tuple[int, int, str], Counter[Action]] = {}
+
+    def add(self, listed: Sequence[ActionRow], until: int, said: int) -> None:
+        """A vendor's list of all with an open at or before `until`; everything up to `said` was given."""
+        groups: dict[tuple[int, int, str], Counter[Action]] = {}
+        ordered = sorted(listed, key=lambda a: (a.day_ns, a.column, ORDER[a.kind]))
+        for action in timed(ordered, self._universe, self._sessions):
+            groups.setdefault((action.key, action.symbol, action.kind), Counter())[action] += 1
+        for name, now_listed in groups.items():
+            before = self._listed.get(name, Counter())
+            if not before <= now_listed:
+                if any(a.ts <= said for a in before):
+                    continue  # corrected after it was given: once is enough
+                self._due = [a for a in self._due if a not in before]
+                self.known = [a for a in self.known if a not in before]
+                before = Counter()
+            self._listed[name] = now_listed
+            for action in (now_listed - before).elements():
+                self.known.append(action)
+                if action.ts > self._after:
+                    # one that was announced too late comes now: lots and marks must not stay wrong
+                    self._due.append(replace(action, ts=max(action.ts, said + 1)))
+        for actions in (self._due, self.known):
+            # of one day a dividend comes before a split: it is paid on the old shares
+            actions.sort(key=lambda a: (a.ts, a.key, a.symbol, ORDER[a.kind]))
+        self.asked_until = until if self.asked_until is None else max(self.asked_until, until)
+
+    def take(self, before: int) -> list[Action]:
+        """Those that act earlier than `before`, in order. They are given now."""
+        count = sum(a.ts < before for a in self._due)
+        out, self._due = self._due[:count], self._due[count:]
+        return out

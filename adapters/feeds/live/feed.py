@@ -1,0 +1,320 @@
+"""A market that goes on: one vendor's history, then its stream or its answers, as slices in order of time.
+
+There is one way in for all that was missed: at the start, after a lost stream, for a bar that did not come, the vendor
+is asked for everything since the last instant that was given. What to make of it is quantd.adapters.feeds.live.slice_builder's; here are
+the tasks that listen, ask and wait.
+"""
+
+import asyncio
+import random
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from datetime import UTC, datetime
+from typing import Final, NamedTuple, TypeVar
+
+from quantd.adapters.feeds.bars.stamps import UNITS_NS
+from quantd.adapters.feeds.errors import FeedError
+from quantd.adapters.feeds.live.slice_builder import Forming, PutAside
+from quantd.adapters.feeds.source import PartialAnswer, Source, SourceError, Stream, TellsHalts
+from quantd.trading.events import Action, Halted, Limited
+from quantd.trading.instruments import NANO, Universe
+from quantd.trading.market import MarketSlice
+from quantd.trading.ports import Until
+from quantd.trading.sessions import DAY_NS, Sessions
+
+T = TypeVar("T")
+
+BEAT_S: Final = 0.2
+"""How often time is told while nothing happens."""
+
+SAFE_NS: Final = 20_000_000
+"""Time is told as of this long ago: two stamps of one clock may be taken out of order."""
+
+BACK_OFF_S: Final = (1.0, 60.0)
+"""The wait after a first failure, doubled with each further one, and the longest wait."""
+
+ACTIONS_BACK_NS: Final = 7 * DAY_NS
+"""Splits and dividends of the last week are asked for again: some are announced late."""
+
+ACTIONS_LEAD_NS: Final = 15 * UNITS_NS["m"]
+"""How long before an open its splits and dividends are asked for."""
+
+_LATE_STAMP_NS: Final = 4 * UNITS_NS["h"]
+"""A daily bar of a half day may be stamped with the hour of an ordinary close."""
+
+_SILENT_CLOSES: Final = 2
+"""A stream that says nothing at this many closes in a row, though the vendor has bars, is connected anew."""
+
+
+class Live:
+    """A quantd.trading.ports.LiveFeed over a vendor, `stream` where it has one; without, it is asked shortly after each close.
+
+    `sessions` has the calendar of each instrument and of the house, far enough into the future. `poll_ns` is how long
+    after a close the vendor is asked, `mend_ns` how long a stream's bar is waited for before the vendor is asked for it.
+    `grace_ns` after its close a slice goes out without those who are missing; `late_ns` longer they may come in a slice
+    of their own. `now` is UTC in ns, `sleep` takes seconds. `put_aside` is told of each bar that is not passed on.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        stream: Stream | None = None,
+        *,
+        universe: Universe,
+        sessions: Mapping[str, Sessions],
+        interval_ns: int,
+        grace_ns: int,
+        now: Callable[[], int],
+        put_aside: PutAside,
+        poll_ns: int = 2 * NANO,
+        mend_ns: int | None = None,
+        late_ns: int | None = None,
+        answer_within_s: float = 60.0,
+        beat_s: float = BEAT_S,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        """Raises FeedError where a calendar is missing or the stamps cannot date such bars."""
+        for name in {universe.calendar, *(i.calendar for i in universe.instruments)}:
+            if name not in sessions:
+                raise FeedError("[universe] calendar", f"no sessions of {name} were given", "Build them first")
+        if interval_ns < DAY_NS and source.stamps == "session":
+            raise FeedError(source.name, "session dates cannot stamp bars inside a day", 'Use interval = "1d"')
+        self.universe: Final = universe
+        self.interval_ns: Final = interval_ns
+        self._source: Final = source
+        self._stream: Final = stream
+        self._sessions: Final = sessions
+        self._grace: Final = grace_ns
+        self._late: Final = grace_ns if late_ns is None else late_ns
+        self._poll: Final = poll_ns
+        self._mend: Final = max(poll_ns, grace_ns // 2) if mend_ns is None else mend_ns
+        self._now: Final = now
+        self._put_aside: Final = put_aside
+        self._answer_within: Final = answer_within_s
+        self._beat: Final = beat_s
+        self._sleep: Final = sleep
+        self._jitter: Final = jitter
+        self._failing: Final[dict[str, tuple[int, str]]] = {}
+        self._forming: Forming | None = None
+        self._reader: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._woken = asyncio.Event()
+        self._closed = False
+        self._began = 0
+        self.absent: tuple[str, ...] = ()
+        """Symbols that the vendor's newest answer had no bar of, though it should have."""
+
+    def tell_halts(self, told: Callable[[Halted | Limited], None]) -> None:
+        """Who is told of halts and limits, as a stream hears of them: they do not wait for bars."""
+        stream: object = self._stream
+        if isinstance(stream, TellsHalts):
+            stream.tell_halts(told)
+
+    @property
+    def trouble(self) -> str:
+        """A failure that is mended within the time of grace, or that the other way makes good, is none."""
+        now = self._now()
+        failing = {way: why for way, (since, why) in self._failing.items() if now - since > self._grace}
+        ways = {"source"} if self._stream is None else {"source", "stream"}
+        forming = self._forming
+        due = None if forming is None else forming.missing(now)
+        overdue = due is not None and now > max(due, self._began) + self._grace + self._poll
+        if overdue or ways <= failing.keys() or "actions" in failing:
+            why = "; ".join(why for _, why in self._failing.values())
+            return why or f"{self._source.name}: no word yet about the bars of {_clock(due or now)}"
+        if forming is None:
+            return ""
+        if forming.closes.after(now) is None:
+            return "the sessions of its calendars are known no further than today: start anew"
+        silent = forming.silent_since(now - self._grace)
+        return f"{self._source.name}: no good bar of any symbol since {_clock(silent)}" if silent is not None else ""
+
+    async def items(self, after: int) -> AsyncIterator[Action | MarketSlice | Until]:
+        """Raises FeedError when adjusted prices come with splits or dividends: they would count twice."""
+        forming = self._forming = Forming(
+            after,
+            universe=self.universe,
+            sessions=self._sessions,
+            stamps=self._source.stamps,
+            interval_ns=self.interval_ns,
+            grace_ns=self._grace,
+            late_ns=self._late,
+            safe_ns=SAFE_NS,
+            stall_ns=max(NANO, 4 * int(self._beat * NANO)),
+            put_aside=self._put_aside,
+        )
+        tasks = self._tasks = [asyncio.create_task(self._ask(forming)), asyncio.create_task(self._beat_on())]
+        if self._stream is not None:
+            tasks.append(asyncio.create_task(self._listen(self._stream, forming)))
+        self._began = self._now()
+        try:
+            while not self._closed:
+                self._woken.clear()
+                for item in forming.give(self._now()):
+                    yield item
+                for task in tasks:
+                    if task.done() and not self._closed:
+                        task.result()
+                await self._woken.wait()
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def close(self) -> None:
+        self._closed = True
+        self._woken.set()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._stream is not None:
+            await self._stream.close()
+        await self._source.close()
+
+    async def _beat_on(self) -> None:
+        while True:
+            await self._sleep(self._beat)
+            self._woken.set()
+
+    async def _listen(self, stream: Stream, forming: Forming) -> None:
+        """Read the stream for ever; what is lost with it, `_ask` brings back."""
+        failures = 0
+        try:
+            while True:
+                before = self._now()
+                reader = self._reader = asyncio.create_task(self._read(stream, forming))
+                await asyncio.wait([reader])
+                forming.deaf()
+                error = None if reader.cancelled() else reader.exception()
+                if error is not None and not isinstance(error, SourceError):
+                    raise error
+                self._fails("stream", str(error or SourceError(self._source.name, "its stream fell silent")))
+                self._woken.set()
+                failures = 0 if self._now() - before > BACK_OFF_S[1] * NANO else failures + 1
+                await self._sleep(self._back_off(error, failures))
+        finally:
+            if self._reader is not None:
+                self._reader.cancel()
+                await asyncio.gather(self._reader, return_exceptions=True)
+
+    async def _read(self, stream: Stream, forming: Forming) -> None:
+        bars = stream.bars()
+        try:
+            async for rows in bars:
+                self._failing.pop("stream", None)
+                forming.take(rows, self._now())
+                self._woken.set()
+        finally:
+            if isinstance(bars, AsyncGenerator):
+                await bars.aclose()
+        raise SourceError(self._source.name, "its stream ended")
+
+    async def _ask(self, forming: Forming) -> None:
+        """Ask the vendor when something is due and missing, for ever."""
+        failures, silences, not_before = 0, 0, 0
+        last = _Asked(None, 0, 0)
+        while True:
+            now = self._now()
+            if now >= max(not_before, forming.actions_from() - ACTIONS_LEAD_NS):
+                not_before = await self._ask_actions(forming)
+                continue
+            missing = forming.missing(now)
+            due = self._due(forming, missing, last, now)
+            if now < due:
+                await self._sleep(min(self._beat, (due - now) / NANO))
+                continue
+            last = _Asked(missing, now, last.tries + 1 if missing == last.close else 0)
+            try:
+                rows = await self._within(self._source.bars(forming.start(), self._end(now)))
+                self.absent = ()
+            except PartialAnswer as error:
+                # the others go on: what is absent is not fresh, and its price grows old
+                rows, self.absent = error.rows, error.missing
+                if not len(rows):
+                    failures += 1
+                    self._fails("source", str(error))
+                    await self._sleep(self._back_off(error, failures))
+                    continue
+            except SourceError as error:
+                failures += 1
+                self._fails("source", str(error))
+                await self._sleep(self._back_off(error, failures))
+                continue
+            failures = 0
+            self._failing.pop("source", None)
+            silences = silences + 1 if forming.answer(rows, now, self._now()) else 0
+            if silences >= _SILENT_CLOSES and self._reader is not None:
+                silences = 0
+                self._reader.cancel()
+            self._woken.set()
+
+    def _due(self, forming: Forming, missing: int | None, last: "_Asked", now: int) -> int:
+        """When to ask for the bars of the close that is `missing`."""
+        if not forming.answered:
+            return now
+        if missing is None:
+            return now + int(self._beat * NANO)
+        if missing != last.close:
+            return missing + (self._mend if self._stream is not None and forming.heard(missing) else self._poll)
+        again = last.at + min(self._poll << min(last.tries, 16), max(self._poll, self._grace // 4))
+        # and once when its grace is over: only who was asked after it can say that no bar is coming
+        return min(again, missing + self._grace) if last.at < missing + self._grace else again
+
+    def _end(self, now: int) -> int:
+        late = self._source.stamps == "close" and self.interval_ns >= DAY_NS
+        return now + 1 + (_LATE_STAMP_NS if late else 0)
+
+    async def _ask_actions(self, forming: Forming) -> int:
+        """Ask for splits and dividends of up to the next opens; the instant before which not to ask again."""
+        now = self._now()
+        since = forming.said - ACTIONS_BACK_NS if forming.actions_from() else forming.start()
+        until = now + ACTIONS_LEAD_NS
+        try:
+            listed = await self._within(
+                self._source.actions(since - since % DAY_NS, forming.closes.day_of(until) + DAY_NS)
+            )
+        except SourceError as error:
+            self._fails("actions", f"splits and dividends are not known: {error}")
+            since_ns, _ = self._failing["actions"]
+            return now + int(self._back_off(error, 1 + (now - since_ns) // (10 * NANO)) * NANO)
+        if listed and self._source.adjusted:
+            raise FeedError(
+                self._source.name,
+                "adjusted prices hold their splits and dividends already, yet it lists some",
+                "Ask it for raw prices, or for no actions",
+            )
+        self._failing.pop("actions", None)
+        forming.announce(listed, until)
+        self._woken.set()
+        return 0
+
+    async def _within(self, answer: Awaitable[T]) -> T:
+        try:
+            async with asyncio.timeout(self._answer_within):
+                return await answer
+        except TimeoutError:
+            raise SourceError(self._source.name, f"no answer within {self._answer_within:g} s") from None
+
+    def _back_off(self, error: BaseException | None, failures: int) -> float:
+        """Seconds to wait: doubled with each failure, by chance up to half of it shorter, never less than was asked."""
+        first, most = BACK_OFF_S
+        hopeless = isinstance(error, SourceError) and not error.again
+        wait = most if hopeless else min(most, first * 2.0 ** min(max(failures - 1, 0), 16))
+        asked = error.after_s if isinstance(error, SourceError) else 0.0
+        return max(asked, wait * (1.0 - self._jitter() / 2))
+
+    def _fails(self, way: str, why: str) -> None:
+        since, _ = self._failing.get(way, (self._now(), ""))
+        self._failing[way] = (since, why)
+
+
+class _Asked(NamedTuple):
+    """The last question: for which close, when (ns UTC), and how often before."""
+
+    close: int | None
+    at: int
+    tries: int
+
+
+def _clock(ts: int) -> str:
+    return f"{datetime.fromtimestamp(ts // NANO, UTC):%Y-%m-%d %H:%M:%S}Z"

@@ -1,0 +1,147 @@
+"""The newest bars of each symbol: what the next ones are judged by, and what was given when one comes again."""
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quantd.adapters.feeds.bars.checks import BadBar, Reason, Reasons, judge
+from quantd.adapters.feeds.bars.merge import taken
+from quantd.adapters.feeds.bars.rows import Rows
+from quantd.adapters.feeds.bars.stamps import Placed
+from quantd.trading.events import Action
+from quantd.trading.instruments import Universe
+from quantd.trading.market import Bools
+
+_NOTHING: Final = np.iinfo(np.int64).min
+
+_BEFORE: Final = 72
+"""Bars kept of before an unannounced split: the window that says what is usual, and some that may be bad."""
+
+
+_LASTING: Final = 1024
+"""Bars kept since an unannounced split. When it lasts longer, those between its first bar and the newest are dropped."""
+
+
+class Tail:
+    """The last LENGTH bars of each of `size` symbols, bad ones too, symbol by symbol in time order.
+
+    After something like a split the bars of before it are kept as well, however long it lasts: they alone show that
+    today's price is of another size.
+    """
+
+    LENGTH: Final = 128
+    """Two windows of quantd.adapters.feeds.bars.jumps: bad bars leave enough good ones."""
+
+    def __init__(self, size: int) -> None:
+        self.size: Final = size
+        self._rows: Rows | None = None
+        self._placed: Placed | None = None
+        self._reason: Reasons = np.empty(0, dtype=np.int8)
+        self._index: dict[tuple[int, int], int] | None = None
+
+    def extend(self, rows: Rows, placed: Placed, interval: int, actions: Sequence[Action] = ()) -> Reasons:
+        """Judge bars by those before them, and by `actions` in time order, and keep them: int8[R] of Reason. One that is
+        here already is replaced."""
+        if not len(rows):
+            return np.empty(0, dtype=np.int8)
+        kept = 0
+        before = self._reason
+        if self._rows is not None and self._placed is not None:
+            others = self._others(rows, placed)
+            old_rows, old_placed, before = self._rows.take(others), taken(self._placed, others), before[others]
+            kept = len(old_rows)
+            rows = Rows(*(np.concatenate([getattr(old_rows, n), getattr(rows, n)]) for n in Rows.__slots__))
+            parts = [(getattr(old_placed, n), getattr(placed, n)) for n in Placed.__slots__]
+            placed = Placed(*(np.concatenate(p) for p in parts))
+        order = np.lexsort((placed.ts_event, rows.column))
+        rows, placed = rows.take(order), taken(placed, order)
+        # a bar that was judged keeps its verdict: it was passed on, or it was not
+        is_old = order < kept
+        verdict = np.zeros(len(order), dtype=np.int8)
+        verdict[is_old] = before[order[is_old]]
+        asked = ~self._settled(rows, verdict, is_old)
+        found = judge(rows.take(asked), taken(placed, asked), interval, actions)
+        verdict[~is_old] = found[~is_old[asked]]
+        new = np.empty(len(order) - kept, dtype=np.int8)
+        new[order[~is_old] - kept] = verdict[~is_old]
+        keep = self._newest(rows, verdict)
+        self._rows, self._placed, self._reason = rows.take(keep), taken(placed, keep), verdict[keep]
+        self._index = None
+        return new
+
+    def find(self, column: int, event: int) -> int | None:
+        """The number of a bar in here."""
+        if self._index is None:
+            self._index = {}
+            if self._rows is not None and self._placed is not None:
+                pairs = zip(self._rows.column.tolist(), self._placed.ts_event.tolist(), strict=True)
+                self._index = {pair: k for k, pair in enumerate(pairs)}
+        return self._index.get((column, event))
+
+    def bar(self, number: int, universe: Universe) -> tuple[BadBar, bool]:
+        """The bar of this number, with its reason, and whether it was good."""
+        rows, placed = self._there()
+        values = [c[number].item() for c in (rows.open, rows.high, rows.low, rows.close, rows.volume)]
+        reason = Reason(int(self._reason[number]))
+        symbol = universe.symbols[int(rows.column[number])]
+        bar = BadBar(int(rows.ts[number]), int(placed.ts_event[number]), symbol, reason.name.lower(), *values)
+        return bar, reason == Reason.GOOD
+
+    def same(self, number: int, rows: Rows, k: int) -> bool:
+        """Is row `k` of `rows` the bar of this number, number by number?"""
+        mine, _ = self._there()
+        return all(
+            getattr(mine, n)[number] == getattr(rows, n)[k] or (getattr(mine, n)[number] != getattr(mine, n)[number])
+            for n in ("open_nano", "close_nano", "high", "low", "volume")
+        )
+
+    def oldest(self, column: int) -> int:
+        """The earliest close that is remembered of a symbol whose earlier bars were forgotten, else the beginning of time."""
+        if self._rows is None or self._placed is None:
+            return _NOTHING
+        mine = np.flatnonzero(self._rows.column == column)
+        return int(self._placed.ts_event[mine[0]]) if len(mine) >= self.LENGTH else _NOTHING
+
+    def _there(self) -> tuple[Rows, Placed]:
+        if self._rows is None or self._placed is None:
+            raise IndexError("no bar is remembered")
+        return self._rows, self._placed
+
+    def _others(self, rows: Rows, placed: Placed) -> NDArray[np.intp]:
+        """The numbers of the bars in here that do not come again in `rows`."""
+        mine, where = self._there()
+        again = np.zeros(len(mine), dtype=np.bool_)
+        if int(placed.ts_event.min()) <= int(where.ts_event.max()):
+            for column, event in zip(rows.column.tolist(), placed.ts_event.tolist(), strict=True):
+                found = self.find(column, event)
+                if found is not None:
+                    again[found] = True
+        return np.flatnonzero(~again)
+
+    def _settled(self, rows: Rows, verdict: Reasons, is_old: Bools) -> Bools:
+        """bool[R]: bars of what looked like a split and is over. Where it began may be forgotten, and then its end would
+        look like another."""
+        split = verdict == Reason.SPLIT
+        lasting = np.zeros(self.size, dtype=np.bool_)
+        last = np.full(self.size, -1)
+        np.maximum.at(last, rows.column[is_old], np.flatnonzero(is_old))
+        known = last >= 0
+        lasting[known] = split[last[known]]
+        return is_old & split & ~lasting[rows.column]
+
+    def _newest(self, rows: Rows, verdict: Reasons) -> Bools:
+        """bool[R]: what is kept of bars in the order of symbol, then time."""
+        stops = np.searchsorted(rows.column, np.arange(self.size), side="right")
+        from_end = stops[rows.column] - 1 - np.arange(len(rows))
+        keep = from_end < self.LENGTH
+        starts = np.searchsorted(rows.column, np.arange(self.size))
+        with_bars = np.flatnonzero(stops > starts)
+        for column in with_bars[verdict[stops[with_bars] - 1] == Reason.SPLIT].tolist():
+            mine = verdict[starts[column] : stops[column]]
+            agreed = np.flatnonzero(mine != Reason.SPLIT)
+            first = starts[column] + (int(agreed[-1]) + 1 if len(agreed) else 0)
+            since = min(first + 1, stops[column]) if stops[column] - first > _LASTING else stops[column]
+            keep[max(starts[column], first - _BEFORE) : since] = True
+        return keep

@@ -1,0 +1,341 @@
+"""Slices as they form: bars in the order in which they come, slices in the order of time. Pure: it is told the time.
+
+A slice is given when every symbol that can have a bar then has come, or when its time of grace is over and somebody
+can be believed who says that no more is coming: a vendor asked after it, or a stream that spoke at this close and was
+heard all along. A silence that nobody has explained keeps time standing still: it may be our own deafness.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Final
+
+import numpy as np
+
+from quantd.adapters.feeds.bars.checks import BadBar, Reason, judge
+from quantd.adapters.feeds.bars.merge import Columns, bad_bars, horizon, merge, place_all, taken
+from quantd.adapters.feeds.bars.rows import ActionRow, Rows
+from quantd.adapters.feeds.bars.stamps import Placed, Stamps
+from quantd.adapters.feeds.live.announcements import Announced
+from quantd.adapters.feeds.live.closes import Closes
+from quantd.adapters.feeds.live.recent_bars import Tail
+from quantd.trading.events import Action
+from quantd.trading.instruments import Universe
+from quantd.trading.market import Block, Bools, Ints, MarketSlice
+from quantd.trading.ports import Until
+from quantd.trading.sessions import DAY_NS, Sessions
+
+PutAside = Callable[[BadBar, BadBar | None], None]
+"""Told of each bar that is not passed on, and the bar that was given in its place, if one was."""
+
+BLOCK_ROWS: Final = 4096
+SKEW_NS: Final = 60_000_000_000
+"""A bar that opens later than this after now has not been made by anybody."""
+
+CONTEXT: Final = 512
+"""Bars of before our time that are asked for, to judge by: a session of minutes and what was usual before it, so that a
+price of after an unannounced split is not believed because of a restart."""
+
+_TOLD: Final = 10_000
+"""Bars put aside that are remembered, so that a vendor who repeats one is not reported again."""
+
+
+class Forming:
+    """What a live feed knows and has said. `said` is the instant up to which everything has been given (ns UTC),
+    `newest` the last slice's `ts_event`. `take` gets bars from a stream, `answer` those of a vendor that was asked."""
+
+    def __init__(
+        self,
+        after: int,
+        *,
+        universe: Universe,
+        sessions: Mapping[str, Sessions],
+        stamps: Stamps,
+        interval_ns: int,
+        grace_ns: int,
+        late_ns: int,
+        safe_ns: int,
+        stall_ns: int,
+        put_aside: PutAside,
+    ) -> None:
+        self.closes: Final = Closes(universe, sessions, interval_ns)
+        self.after: Final = after
+        self.said = after
+        self.newest = after
+        self._universe: Final = universe
+        self._sessions: Final = sessions
+        self._stamps: Final = stamps
+        self._interval: Final = interval_ns
+        self._grace: Final = grace_ns
+        self._late: Final = late_ns
+        self._safe: Final = safe_ns
+        self._stall: Final = stall_ns
+        self._looked: int | None = None
+        self._slept = (0, 0)
+        self._put_aside: Final = put_aside
+        self._first: Final = horizon(universe, sessions)
+        self._tail: Final = Tail(universe.size)
+        self._waiting: list[tuple[Rows, Placed, int]] = []
+        self._arrived: dict[int, Bools] = {}
+        self._heard: set[int] = set()
+        self._hearing_since: int | None = None
+        self._word: int | None = None
+        self._actions: Final = Announced(after, universe, sessions)
+        self._told: dict[tuple[object, ...], None] = {}
+        self._count = 0
+
+    # -- what comes in
+
+    def take(self, rows: Rows, now: int) -> None:
+        """Bars of a stream."""
+        self._wake(now)
+        if self._hearing_since is None:
+            self._hearing_since = now
+        # what lay unread while we slept may be of bars in the making that are over by now
+        slept, woke = self._slept
+        places = self._place(rows)
+        rows = rows.take((places.ts_event <= slept) | (places.ts_event > woke))
+        self._heard.update(self._admit(rows, now, now, np.iinfo(np.int64).min))
+
+    def answer(self, rows: Rows, asked: int, now: int) -> bool:
+        """Bars of a vendor that was asked at `asked` for all since `start`. True when they hold bars of a close that
+        a stream, though connected, has passed over in silence."""
+        if self._word is None:
+            rows = self._seed(rows)
+        # what was in the making when it was asked for is not over because its answer took long
+        came = self._admit(rows, asked, now, asked - self._grace - self._late)
+        self._word = asked if self._word is None else max(self._word, asked)
+        since = self._hearing_since
+        return since is not None and any(t >= since and t not in self._heard for t in came)
+
+    def deaf(self) -> None:
+        """The stream is lost: its silence means nothing until it is heard again."""
+        self._hearing_since = None
+
+    def _wake(self, now: int) -> None:
+        """Notice that this process was stopped, asleep or overloaded: what a stream said may still lie unread."""
+        if self._looked is not None and now - self._looked > self._stall:
+            self._slept = self._looked, now
+            self.deaf()
+        self._looked = now
+
+    def announce(self, listed: Sequence[ActionRow], until: int) -> None:
+        """The vendor's actions; it has been asked for all with an open at or before `until`."""
+        self._actions.add(listed, until, self.said)
+
+    # -- what is asked
+
+    def start(self) -> int:
+        """The stamp from which a vendor is to be asked: what is missing, the newest instant, at first what judging needs."""
+        since = self.newest - 1 if self._word is not None else self.closes.back(self.after, CONTEXT)
+        return self.closes.stamp_after(since, self._stamps)
+
+    def missing(self, now: int) -> int | None:
+        """The first close of up to `now` that is not complete, None when nothing is missing."""
+        ts = max(self.said, self._resolved())
+        while (due := self.closes.after(ts)) is not None and due[0] <= now:
+            if not self._complete(*due):
+                return due[0]
+            ts = due[0]
+        return None
+
+    @property
+    def answered(self) -> bool:
+        """Has the vendor ever answered?"""
+        return self._word is not None
+
+    def silent_since(self, until: int) -> int | None:
+        """The last slice's instant when two closes of after it went by until then without a good bar of any symbol."""
+        first = self.closes.after(self.newest)
+        second = None if first is None else self.closes.after(first[0])
+        return self.newest if second is not None and second[0] <= min(until, self.said) else None
+
+    def heard(self, close: int) -> bool:
+        """Has a stream been heard all the time since `close`?"""
+        return self._hearing_since is not None and self._hearing_since <= close
+
+    def actions_from(self) -> int:
+        """The open before which actions are to be asked for, ns UTC; 0 when none were asked for yet."""
+        if self._actions.asked_until is None:
+            return 0
+        return self.closes.open_after(self._actions.asked_until) or np.iinfo(np.int64).max
+
+    # -- what goes out
+
+    def give(self, now: int) -> list[Action | MarketSlice | Until]:
+        """What is known at `now` and was not given before, in order of time, and how far that is."""
+        self._wake(now)
+        limit = self._limit(now)
+        out: list[Action | MarketSlice | Until] = []
+        for market in self._slices(limit):
+            out += self._actions.take(market.ts_event)
+            out.append(market)
+        out += self._actions.take(limit + 1)
+        self.said = max(self.said, limit)
+        for ts in [t for t in self._arrived if t <= self.said and t != self.newest]:
+            del self._arrived[ts]
+        self._heard = {t for t in self._heard if t > self.said}
+        out.append(Until(self.said))
+        return out
+
+    def _resolved(self) -> int:
+        """Every close up to here has come, or somebody said that it does not."""
+        return self.said if self._word is None else max(self.said, self._word - self._grace)
+
+    def _complete(self, ts: int, who: Bools) -> bool:
+        here = self._arrived.get(ts)
+        return here is not None and bool(np.all(here[who]))
+
+    def _limit(self, now: int) -> int:
+        if self._word is None:
+            return self.said  # not even when its bars close is known yet
+        done = self._resolved()
+        while (due := self.closes.after(done)) is not None and due[0] <= now:
+            ts, who = due
+            silent = now >= ts + self._grace and ts in self._heard and self.heard(ts)
+            if not (self._complete(ts, who) or silent):
+                break
+            done = ts
+        known = now - self._safe if due is None else min(now - self._safe, due[0] - 1)
+        return self._held_open(self._without_actions(max(done, known), now), done, now)
+
+    def _without_actions(self, limit: int, now: int) -> int:
+        """Stop before an open whose actions nobody was asked for yet."""
+        asked = self._actions.asked_until
+        opened = self.closes.open_after(self.said if asked is None else max(asked, self.said))
+        if opened is None or opened > limit or (asked is not None and now >= opened + self._grace):
+            return limit
+        return max(self.said, opened - 1)
+
+    def _held_open(self, limit: int, done: int, now: int) -> int:
+        """After a slice that lacks symbols, stay at its instant for a while: they may still come."""
+        ripe = [int(e.max()) for e in (p.ts_event[p.ts_event <= limit] for _, p, _ in self._waiting) if len(e)]
+        last = max(ripe, default=self.newest)
+        due = self.closes.after(last - 1)
+        if due is None or due[0] != last or last < self.said or now >= last + self._grace + self._late:
+            return limit
+        following = self.closes.after(last)
+        over = following is not None and following[0] <= done
+        return limit if over or self._complete(*due) else last
+
+    def _place(self, rows: Rows) -> Placed:
+        return place_all(rows, self._universe, self._sessions, self._stamps, self._interval)
+
+    def _admit(self, rows: Rows, told: int, now: int, settled: int) -> list[int]:
+        """Sort out what was told at `told` and came at `now`: the closes, later than `settled`, that it holds bars of."""
+        rows = rows.take(rows.ts >= np.where(rows.ts == np.iinfo(np.int64).min, rows.ts, self._first[rows.column]))
+        placed = self._place(rows)
+        outside = ~placed.inside & ~placed.extended
+        if outside.any():
+            wrong, where = rows.take(outside), taken(placed, outside)
+            self._report(bad_bars(wrong, where, judge(wrong, where, self._interval), self._universe))
+        never = placed.inside & (placed.ts_open > now + min(self._interval, SKEW_NS))
+        if never.any():
+            why = np.full(int(np.sum(never)), Reason.FUTURE, dtype=np.int8)
+            self._report(bad_bars(rows.take(never), taken(placed, never), why, self._universe))
+        over = placed.inside & (placed.ts_event <= told)  # the others are still being made
+        if not over.all():
+            rows, placed = rows.take(over), taken(placed, over)
+        if not len(rows):
+            return []
+        self.closes.learn(rows.column, placed)
+        new = placed.ts_event > self.said
+        if not new.all():
+            self._old(rows.take(~new), taken(placed, ~new), now)
+            rows, placed = rows.take(new), taken(placed, new)
+        if len(rows):
+            self._waiting.append((rows, placed, now))
+        return self._note(rows.column, placed.ts_event, settled)
+
+    def _note(self, column: Ints, event: Ints, settled: int) -> list[int]:
+        fresh = event > settled
+        column, event = column[fresh], event[fresh]
+        came = np.unique(event).tolist()
+        for ts in came:
+            here = self._arrived.setdefault(ts, np.zeros(self._universe.size, dtype=np.bool_))
+            here[column[event == ts]] = True
+        return came
+
+    def _seed(self, rows: Rows) -> Rows:
+        """Keep what lies before our time as the measure of what comes after; the rest."""
+        placed = self._place(rows)
+        before = placed.inside & (placed.ts_event <= self.after)
+        self._tail.extend(rows.take(before), taken(placed, before), self._interval, self._actions.known)
+        return rows.take(~before)
+
+    def _old(self, rows: Rows, placed: Placed, now: int) -> None:
+        """Bars of instants that were given already: the same again, corrected, or too late."""
+        for k, (column, event) in enumerate(zip(rows.column.tolist(), placed.ts_event.tolist(), strict=True)):
+            found = self._tail.find(column, event)
+            which = np.array([k])
+            if found is not None:
+                before, good = self._tail.bar(found, self._universe)
+                if self._tail.same(found, rows, k):
+                    continue
+                if good:
+                    self._tell(rows, placed, k, "corrected", before)
+                    continue
+            elif event <= self.after or event <= self._tail.oldest(column):
+                continue  # nobody knows any more whether it was given
+            if event == self.newest == self.said:
+                self._waiting.append((rows.take(which), taken(placed, which), now))
+                self._note(rows.column[which], placed.ts_event[which], event - 1)
+            else:
+                self._tell(rows, placed, k, "late", None)
+
+    def _tell(self, rows: Rows, placed: Placed, k: int, reason: str, given: BadBar | None) -> None:
+        values = [c[k].item() for c in (rows.open, rows.high, rows.low, rows.close, rows.volume)]
+        symbol = self._universe.symbols[int(rows.column[k])]
+        self._report([BadBar(int(rows.ts[k]), int(placed.ts_event[k]), symbol, reason, *values)], given)
+
+    def _report(self, bars: Sequence[BadBar], given: BadBar | None = None) -> None:
+        for bar in bars:
+            # compared as text: a bar without a number is not equal to itself
+            name = (bar.ts, bar.symbol, bar.reason, str((bar.open, bar.high, bar.low, bar.close, bar.volume)))
+            if name in self._told:
+                continue
+            while len(self._told) >= _TOLD:
+                del self._told[next(iter(self._told))]
+            self._told[name] = None
+            self._put_aside(bar, given)
+
+    def _slices(self, limit: int) -> Iterator[MarketSlice]:
+        """The good bars that wait for instants up to `limit`, judged by those before them, merged by instant."""
+        chunks = [(rows, placed, seen) for rows, placed, seen in self._waiting if np.any(placed.ts_event <= limit)]
+        if not chunks:
+            return
+        rows = Rows(*(np.concatenate([getattr(r, n) for r, _, _ in chunks]) for n in Rows.__slots__))
+        placed = Placed(*(np.concatenate([getattr(p, n) for _, p, _ in chunks]) for n in Placed.__slots__))
+        seen = np.concatenate([np.full(len(r), t, dtype=np.int64) for r, _, t in chunks])
+        later = [chunk for chunk in self._waiting if not np.any(chunk[1].ts_event <= limit)]
+        keep = placed.ts_event > limit
+        self._waiting = later
+        if keep.any():
+            for t in np.unique(seen[keep]).tolist():
+                mine = keep & (seen == t)
+                self._waiting.append((rows.take(mine), taken(placed, mine), t))
+        order = np.flatnonzero(~keep)
+        order = order[np.lexsort((order, placed.ts_event[order], rows.column[order]))]
+        column, event = rows.column[order], placed.ts_event[order]
+        last = np.ones(len(order), dtype=np.bool_)  # the newest version of a bar, where it came more than once
+        last[:-1] = (column[1:] != column[:-1]) | (event[1:] != event[:-1])
+        order = order[last]
+        rows, placed, seen = rows.take(order), taken(placed, order), seen[order]
+        reason = self._tail.extend(rows, placed, self._interval, self._actions.known)
+        self._report(bad_bars(rows, placed, reason, self._universe))
+        good = reason == Reason.GOOD
+        if good.any():
+            daily = self._interval >= DAY_NS
+            columns = merge(rows.take(good), taken(placed, good), self._universe.size, daily=daily)
+            at = np.searchsorted(columns.ts_event, placed.ts_event[good])
+            came = np.zeros(len(columns.ts_event), dtype=np.int64)
+            np.maximum.at(came, at, seen[good])
+            self.newest = max(self.newest, int(columns.ts_event[-1]))
+            yield from self._blocks(columns, np.maximum.accumulate(came))
+
+    def _blocks(self, columns: Columns, seen: Ints) -> Iterator[MarketSlice]:
+        for row in range(0, len(seen), BLOCK_ROWS):
+            rows = slice(row, row + BLOCK_ROWS)
+            parts = {n: getattr(columns, n)[rows] for n in Columns.__slots__}
+            block = Block(**parts, ts_seen=seen[rows], index0=self._count)
+            self._count += len(block)
+            for at in range(len(block)):
+                yield MarketSlice(block, at)

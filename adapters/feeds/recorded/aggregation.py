@@ -1,0 +1,69 @@
+"""Bars of files that hold trades or finer bars: each part judged as what it is, then added up inside the sessions."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from quantd.adapters.feeds.bars.checks import Reason, Reasons, judge
+from quantd.adapters.feeds.bars.merge import place_all
+from quantd.adapters.feeds.bars.resample import Resampler, Trades
+from quantd.adapters.feeds.bars.rows import NO_STAMP, Rows
+from quantd.adapters.feeds.bars.stamps import IntervalError, Placed, Stamps, interval_ns
+from quantd.adapters.feeds.errors import FeedError
+from quantd.trading.events import Action
+from quantd.trading.instruments import Universe
+from quantd.trading.sessions import Sessions
+
+TRADES = "trades"
+
+
+def part_ns(build_from: str, length: int) -> int:
+    """How long the parts are of bars of `length` ns: 1 for trades. Raises FeedError."""
+    if build_from == TRADES:
+        return 1
+    try:
+        return interval_ns(build_from) if build_from else length
+    except IntervalError as error:
+        raise FeedError("[feed] build_from", f'"{build_from}" is not known', f"{error.remedy}, or trades") from None
+
+
+def place_parts(rows: Rows, universe: Universe, sessions: Mapping[str, Sessions], stamps: Stamps, part: int) -> Placed:
+    """Where the parts lie; the trades of a session's very close are in it."""
+    if part > 1:
+        return place_all(rows, universe, sessions, stamps, part)
+    inside = place_all(rows, universe, sessions, "open", part).inside
+    at = np.where(inside | (rows.ts == NO_STAMP), rows.ts, rows.ts - 1)
+    return place_all(Rows(at, *(getattr(rows, n) for n in Rows.__slots__[1:])), universe, sessions, "open", part)
+
+
+def judge_parts(
+    rows: Rows, placed: Placed, part: int, actions: Sequence[Action] = (), now: int | None = None
+) -> Reasons:
+    """What is wrong with each part. Trades may share an instant, repeat a price and come in any order."""
+    if part > 1:
+        return judge(rows, placed, part, actions, now)
+    reason = np.zeros(len(rows), dtype=np.int8)
+    wrong = (
+        (rows.ts == NO_STAMP, Reason.STAMP),
+        (np.isnan(rows.close) | np.isnan(rows.volume), Reason.NAN),
+        (np.isinf(rows.close) | np.isinf(rows.volume), Reason.INFINITE),
+        (rows.close_nano <= 0, Reason.NON_POSITIVE),
+        (rows.volume < 0, Reason.VOLUME),
+        (~placed.inside, Reason.SESSION),
+    )
+    for bad, why in wrong:
+        reason[bad & (reason == Reason.GOOD)] = why
+    if now is not None:
+        reason[(placed.ts_event > now) & (reason == Reason.GOOD)] = Reason.FUTURE
+    return reason
+
+
+def bars_of(
+    rows: Rows, universe: Universe, sessions: Mapping[str, Sessions], stamps: Stamps, part: int, length: int
+) -> Rows:
+    """Bars of `length` ns of good parts, stamped with their open. Raises FeedError where parts do not add up to them."""
+    making = Resampler(universe, sessions, length, stamps=stamps, finer_ns=part if part > 1 else 0)
+    if part > 1:
+        return making.whole(rows)
+    in_time = rows.take(np.argsort(rows.ts, kind="stable"))
+    return making.whole(Trades(in_time.ts, in_time.column, in_time.close, in_time.close_nano, in_time.volume))

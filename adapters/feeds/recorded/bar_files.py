@@ -1,0 +1,282 @@
+"""Bars and corporate actions out of parquet and CSV files, as flat columns. Nothing is judged or repaired here."""
+
+import os
+import subprocess
+import sys
+from contextlib import suppress
+from datetime import UTC, date, datetime
+from hashlib import blake2b
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import polars as pl
+
+from quantd import bundled
+from quantd.adapters.feeds.bars.rows import NO_STAMP, ORDER, PRICES, ActionRow, Rows, exact_nano
+from quantd.adapters.feeds.errors import FeedError
+from quantd.trading.instruments import NANO, Universe
+from quantd.trading.market import Floats, Ints
+
+MOST_CELLS: Final = 100_000_000
+"""Rows times columns of one parquet file: about 5 GB in memory. A file of 1 MB can name a thousand times that."""
+
+MOST_KNOWN: Final = 1_000
+"""Marks of files that were read, one empty file each; the oldest go."""
+
+PROBE_S: Final = 120.0
+"""How long a child process may take to read an unknown parquet file."""
+
+_BUNDLED: Final = (bundled.FOLDER / "data").resolve()
+"""Files that come with quantd are known."""
+
+_PROBE: Final = """
+import sys, polars
+frame = polars.scan_parquet(sys.argv[1])
+cells = frame.select(polars.len()).collect().item() * len(frame.collect_schema())
+if cells <= int(sys.argv[2]):
+    frame.collect()
+print(cells)
+"""
+
+
+def read_bars(paths: tuple[Path, ...], universe: Universe) -> Rows:
+    """All bars of the universe in `paths`, one file after the other. Raises FeedError."""
+    wanted = ("ts", "symbol", *PRICES, "volume")
+    return _joined(paths, universe, [_frame(path, wanted) for path in paths], "bar")
+
+
+def read_trades(paths: tuple[Path, ...], universe: Universe) -> Rows:
+    """All trades of the universe in files with the columns ts, symbol, price and size: each as a bar of one price and its size as
+    volume. Raises FeedError."""
+    frames = [
+        _frame(path, ("ts", "symbol", "price", "size")).select(
+            "ts", "symbol", *(pl.col("price").alias(name) for name in PRICES), pl.col("size").alias("volume")
+        )
+        for path in paths
+    ]
+    return _joined(paths, universe, frames, "trade")
+
+
+def _joined(paths: tuple[Path, ...], universe: Universe, frames: list[pl.DataFrame], what: str) -> Rows:
+    parts = [_rows(path, frame, universe, k) for k, (path, frame) in enumerate(zip(paths, frames, strict=True))]
+    rows = (
+        parts[0] if len(parts) == 1 else Rows(*(np.concatenate([getattr(p, n) for p in parts]) for n in Rows.__slots__))
+    )
+    where = ", ".join(p.name for p in paths)
+    if not len(rows):
+        raise FeedError(
+            where, f"no {what} of {_some(universe.symbols)}", "Name the file of these symbols in [feed] path"
+        )
+    present = np.bincount(rows.column, minlength=universe.size)
+    absent = [s for s, bars in zip(universe.symbols, present, strict=True) if not bars]
+    if absent:
+        raise FeedError(
+            where, f"no {what} of {_some(absent)}", "Take them out of [universe] symbols or name another file"
+        )
+    return rows
+
+
+def span(paths: tuple[Path, ...]) -> tuple[date, date]:
+    """The first and the last date stamped in the files, so that calendars can be made to cover them. Raises FeedError."""
+    lows, highs = [], []
+    for path in paths:
+        stamps = nanoseconds(_frame(path, ("ts",))["ts"])
+        known = stamps[stamps != NO_STAMP]
+        if not len(known):
+            raise FeedError(
+                path.name, "no readable stamp in column ts", "Write stamps as 2024-07-03 or 2024-07-03T17:00:00Z"
+            )
+        lows.append(int(known.min()))
+        highs.append(int(known.max()))
+    return _date(min(lows)), _date(max(highs))
+
+
+def read_actions(path: Path, universe: Universe) -> list[ActionRow]:
+    """The splits, dividends and delistings of the universe's symbols, by date; on one date dividends before splits.
+
+    A dividend is paid on the shares of before the split of its day. Raises FeedError, naming the line.
+    """
+    frame = _frame(path, ("ts", "symbol", "kind", "ratio", "cash"))
+    frame = frame.with_columns(
+        pl.Series("ts", nanoseconds(frame["ts"])),
+        *(pl.col(c).cast(pl.String).str.strip_chars() for c in ("symbol", "kind", "ratio", "cash")),
+    ).with_row_index("line", offset=2)
+    rows: list[ActionRow] = []
+    for line, ts, symbol, kind, ratio, cash in frame.filter(pl.col("symbol").is_in(universe.symbols)).iter_rows():
+        where = f"{path.name}:{line}"
+        if ts == NO_STAMP:
+            raise FeedError(where, "the ex date cannot be read", "Write it as 2020-08-31")
+        column, day = universe.index[symbol], ts - ts % (86_400 * NANO)
+        if kind == "split":
+            numerator, denominator = _ratio(where, ratio)
+            rows.append(ActionRow(day, column, "split", numerator, denominator, 0))
+        elif kind == "dividend":
+            rows.append(ActionRow(day, column, "dividend", 1, 1, _cash(where, cash)))
+        elif kind == "delisting":
+            rows.append(ActionRow(day, column, "delisting", 1, 1, 0 if cash in ("0", "0.0") else _cash(where, cash)))
+        else:
+            raise FeedError(where, f'kind "{kind}" is not known', "Write split, dividend or delisting")
+    return sorted(rows, key=lambda a: (a.day_ns, a.column, ORDER[a.kind]))
+
+
+def digest(paths: tuple[Path, ...], selection: str) -> str:
+    """Hex BLAKE2b of the files' bytes and of what was selected from them."""
+    total = blake2b(selection.encode(), digest_size=32)
+    for path in paths:
+        with path.open("rb") as file:
+            while chunk := file.read(1 << 20):
+                total.update(chunk)
+        total.update(b"\0end")
+    return total.hexdigest()
+
+
+def table_of(path: Path) -> pl.DataFrame:
+    """All columns of a small file; those of CSV are text. Raises FeedError."""
+    return _frame(path, ())
+
+
+def probe(path: Path) -> None:
+    """Read a parquet file in a child process: a damaged one may end the process that reads it, and a small one may be
+    too large for the memory. A file that was read once, and those that came with quantd, are known. Raises
+    FeedError."""
+    file = path.resolve()
+    if file.parent == _BUNDLED:
+        return
+    stat = file.stat()
+    name = f"{file}|{stat.st_dev}|{stat.st_ino}|{stat.st_size}|{stat.st_mtime_ns}|{stat.st_ctime_ns}"
+    known = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "quantd" / "probed"
+    mark = known / blake2b(name.encode(), digest_size=16).hexdigest()
+    if mark.exists():
+        return
+    command = [sys.executable, "-I", "-c", _PROBE, str(file), str(MOST_CELLS)]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=PROBE_S, check=False)
+    except subprocess.TimeoutExpired:
+        raise FeedError(path.name, f"it was not read within {PROBE_S:g} s", "Split the file") from None
+    if done.returncode:
+        said = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+        reason = f"signal {-done.returncode}" if done.returncode < 0 else said[-1][:120] if said else "no reason given"
+        raise FeedError(path.name, f"it cannot be read as parquet ({reason})", "Write the file again")
+    cells = int(done.stdout)
+    if cells > MOST_CELLS:
+        raise FeedError(
+            path.name, f"{cells:,} cells are more than {MOST_CELLS:,}", "Split the file by symbol or by year"
+        )
+    with suppress(OSError):  # a folder that cannot be written costs a probe at each start
+        known.mkdir(parents=True, exist_ok=True, mode=0o700)
+        mark.touch(mode=0o600)
+        for old in sorted(known.iterdir(), key=lambda each: each.stat().st_mtime_ns)[:-MOST_KNOWN]:
+            old.unlink()
+
+
+def _frame(path: Path, wanted: tuple[str, ...]) -> pl.DataFrame:
+    """The wanted columns of a file, all where none is named; CSV columns are text."""
+    if not path.is_file():
+        raise FeedError(str(path), "there is no such file", "Check the path in config.toml")
+    is_csv = path.suffix.lower() in {".csv", ".txt"}
+    if not is_csv:
+        probe(path)
+    try:
+        lazy = (
+            pl.scan_csv(path, infer_schema=False, truncate_ragged_lines=True, encoding="utf8-lossy")
+            if is_csv
+            else pl.scan_parquet(path)
+        )
+        has = lazy.collect_schema().names()
+        wanted = wanted or tuple(has)
+        missing = [c for c in wanted if c not in has]
+        if missing and not (missing == ["cash"] or missing == ["ratio"]):
+            adjusted_only = "adj_close" in has and "close" in missing
+            raise FeedError(
+                path.name,
+                f"column {_some(missing)} is missing (it has {', '.join(has)})",
+                "Adjusted closes alone have no open to fill at; use a file with open, high, low, close"
+                if adjusted_only
+                else f"Name the columns {', '.join(wanted)}",
+            )
+        return lazy.with_columns(pl.lit(None, pl.String).alias(c) for c in missing).select(wanted).collect()
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, UnicodeDecodeError) as error:
+        reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
+        kind = "CSV" if is_csv else "parquet"
+        raise FeedError(path.name, f"it cannot be read as {kind} ({reason})", "Write the file again") from None
+
+
+def _rows(path: Path, frame: pl.DataFrame, universe: Universe, source: int) -> Rows:
+    symbols = frame["symbol"].cast(pl.String).str.strip_chars()
+    column = symbols.replace_strict(dict(universe.index), default=-1, return_dtype=pl.Int64).to_numpy()
+    ours = column >= 0
+    if not ours.all():
+        frame, column = frame.filter(pl.Series(ours)), column[ours]
+    floats: dict[str, Floats] = {}
+    nanos: dict[str, Ints] = {}
+    for name in (*PRICES, "volume"):
+        series = frame[name]
+        if series.dtype == pl.String or series.dtype.is_decimal():
+            text = series.cast(pl.String).str.strip_chars()
+            floats[name] = text.cast(pl.Float64, strict=False).fill_null(np.nan).to_numpy()
+            if name in ("open", "close"):
+                # polars rounds the decimal text half-even at the ninth digit
+                exact = text.cast(pl.Decimal(38, 9), strict=False).to_physical().cast(pl.Int64, strict=False)
+                nanos[name] = exact.fill_null(0).to_numpy()
+        else:
+            if not series.dtype.is_numeric():
+                raise FeedError(path.name, f"column {name} holds {series.dtype}, not numbers", "Write numbers")
+            floats[name] = series.cast(pl.Float64).fill_null(np.nan).to_numpy()
+            if name in ("open", "close"):
+                nanos[name] = exact_nano(floats[name])
+    return Rows(
+        ts=nanoseconds(frame["ts"]),
+        column=column,
+        **floats,
+        open_nano=nanos["open"],
+        close_nano=nanos["close"],
+        source=np.full(len(column), source, dtype=np.int64),
+    )
+
+
+_TEXT_STAMPS: Final = ("%Y-%m-%d %H:%M:%S%.f%:z", "%Y-%m-%d %H:%M%:z")
+
+
+def nanoseconds(stamps: pl.Series) -> Ints:
+    """Dates, datetimes (naive ones are UTC) or their ISO 8601 text -> int64 ns UTC, NO_STAMP where unreadable."""
+    if stamps.dtype == pl.String:
+        text = stamps.str.strip_chars().str.replace("T", " ", literal=True)
+        text = text.str.replace(r"Z$", "+00:00").str.replace(r"^(\d{4}-\d\d-\d\d)$", "$1 00:00:00")
+        text = text.str.replace(r"(:\d\d(?:\.\d+)?)$", "$1+00:00").str.replace(r"([+-]\d\d):?(\d\d)\+00:00$", "$1:$2")
+        read = text.str.to_datetime(_TEXT_STAMPS[0], time_unit="ns", time_zone="UTC", strict=False)
+        if read.null_count():
+            rest = text.str.to_datetime(_TEXT_STAMPS[1], time_unit="ns", time_zone="UTC", strict=False)
+            read = read.fill_null(rest) if rest.null_count() < len(rest) else read
+        stamps = read
+    elif stamps.dtype == pl.Date:
+        stamps = stamps.cast(pl.Datetime("ns"))
+    if not isinstance(stamps.dtype, pl.Datetime):
+        raise FeedError("column ts", f"it holds {stamps.dtype}, not times", "Write UTC datetimes or ISO 8601 text")
+    return stamps.dt.epoch("ns").fill_null(NO_STAMP).to_numpy().astype(np.int64, copy=False)
+
+
+def _ratio(where: str, text: str | None) -> tuple[int, int]:
+    left, _, right = (text or "").partition(":")
+    if not (left.isdecimal() and right.isdecimal() and int(left) and int(right)):
+        raise FeedError(where, f'split ratio "{text}" cannot be read', 'Write new shares to old ones, as "4:1"')
+    return int(left), int(right)
+
+
+def _cash(where: str, text: str | None) -> int:
+    remedy = 'Write the amount per share, as "0.82"'
+    whole, _, part = (text or "").partition(".")
+    if not (whole.isdecimal() and (part.isdecimal() or not part) and len(part) <= 9):
+        raise FeedError(where, f'dividend "{text}" cannot be read', remedy)
+    cash = int(whole) * NANO + int(part.ljust(9, "0") or "0")
+    if not cash:
+        raise FeedError(where, "a dividend of nothing", remedy)
+    return cash
+
+
+def _date(ns: int) -> date:
+    return datetime.fromtimestamp(ns // NANO, UTC).date()
+
+
+def _some(names: tuple[str, ...] | list[str]) -> str:
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

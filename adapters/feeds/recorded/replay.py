@@ -1,0 +1,230 @@
+"""A recorded market from files: bars at their true closes, merged by instant, with corporate actions between them."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import date
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from quantd.adapters.calendars import day_ns
+from quantd.adapters.feeds.bars.checks import BadBar, Reason, Reasons, judge
+from quantd.adapters.feeds.bars.merge import Columns, bad_bars, horizon, merge, place_all, taken, timed
+from quantd.adapters.feeds.bars.rows import NO_STAMP
+from quantd.adapters.feeds.bars.stamps import IntervalError, Stamps, interval_ns, warm_from
+from quantd.adapters.feeds.errors import FeedError
+from quantd.adapters.feeds.recorded.aggregation import bars_of, judge_parts, part_ns, place_parts
+from quantd.adapters.feeds.recorded.bar_files import digest, read_actions, read_bars, read_trades
+from quantd.trading.events import Action
+from quantd.trading.instruments import Universe
+from quantd.trading.market import Block, Bools, MarketSlice
+from quantd.trading.sessions import DAY_NS, Sessions
+
+BLOCK_ROWS: Final = 4096
+"""Slices per block: the integers of a block are Python lists, so blocks are made as they are reached."""
+
+
+class Replay:
+    """A quantd.trading.ports.ReplayFeed over files.
+
+    `quarantined` are the bars put aside, by time. `count` is the number of slices, `first_ts` and `last_ts` their
+    first and last `ts_event`. `start_key` is the date (ns at 00:00 UTC) from which trading may begin: what comes
+    earlier is warm-up. `adjusted` says that the files' makers folded splits and dividends into the prices.
+    `extended` is the number of bars left out because they lie before the open or after the close.
+    """
+
+    def __init__(
+        self,
+        *,
+        universe: Universe,
+        interval_ns: int,
+        digest: str,
+        columns: Columns,
+        actions: Sequence[Action],
+        quarantined: Sequence[BadBar],
+        start_key: int,
+        adjusted: bool,
+        extended: int = 0,
+    ) -> None:
+        self.universe: Final = universe
+        self.interval_ns: Final = interval_ns
+        self.digest: Final = digest
+        self.quarantined: Final = tuple(quarantined)
+        self.actions: Final = tuple(actions)
+        self.start_key: Final = start_key
+        self.adjusted: Final = adjusted
+        self.extended: Final = extended
+        self._columns = columns
+        self._block: Block | None = None
+        # an action comes before the first slice known after it: a bar that closes at the very instant is of before
+        after = np.searchsorted(columns.ts_event, [a.ts for a in actions], side="right")
+        self._action_row: Final[list[int]] = after.tolist()
+
+    @classmethod
+    def load(
+        cls,
+        path: Path | Sequence[Path],
+        *,
+        universe: Universe,
+        sessions: Mapping[str, Sessions],
+        stamps: Stamps = "session",
+        interval: str = "1d",
+        actions: Path | None = None,
+        start: date | None = None,
+        end: date | None = None,
+        warmup: int = 0,
+        adjusted: bool = False,
+        now: int | None = None,
+        build_from: str = "",
+    ) -> "Replay":
+        """Read, place, check and merge the bars of `universe`.
+
+        `sessions` has the calendar of each instrument and of the house, wide enough for `start` less `warmup`
+        house samples; bars from before a calendar begins are left out. `start` and `end` are session dates,
+        both inclusive. `adjusted` with an actions file is refused: a split would count twice. Bars
+        stamped later than `now` (ns UTC, where given) are put aside. With `build_from` the files hold bars of that shorter
+        interval, or "trades", and bars are built of those that are good. Raises FeedError.
+        """
+        paths = (path,) if isinstance(path, Path) else tuple(path)
+        try:
+            length = interval_ns(interval)
+        except IntervalError as error:
+            raise FeedError("[feed] interval", f'"{interval}" is not known', error.remedy) from None
+        part = part_ns(build_from, length)
+        if 1 < part < DAY_NS and stamps == "session":
+            raise FeedError(
+                "[feed] stamps", f'"session" cannot date bars of {build_from or interval}', 'Write "open" or "close"'
+            )
+        if adjusted and actions is not None:
+            raise FeedError(
+                actions.name, "adjusted prices hold their splits and dividends already", "Leave out actions"
+            )
+        if start is not None and end is not None and end < start:
+            raise FeedError("[feed] end", f"{end} is before start {start}", "Give a later end")
+        for name in {universe.calendar, *(i.calendar for i in universe.instruments)}:
+            if name not in sessions:
+                raise FeedError("[universe] calendar", f"no sessions of {name} were given", "Build them first")
+
+        rows = read_trades(paths, universe) if part == 1 else read_bars(paths, universe)
+        placed = place_parts(rows, universe, sessions, stamps, part)
+        house = sessions[universe.calendar]
+        lower = np.iinfo(np.int64).min if start is None else warm_from(house, day_ns(start), warmup, length)
+        upper = np.iinfo(np.int64).max if end is None else day_ns(end)
+        chosen = (
+            (placed.ts_event > lower) & (placed.day <= upper) & (rows.ts >= horizon(universe, sessions)[rows.column])
+        )
+        chosen |= rows.ts == NO_STAMP  # nobody knows when it was: it is put aside, not passed over
+        extended = int(np.sum(chosen & placed.extended))
+        chosen &= ~placed.extended
+        rows, placed = rows.take(chosen), taken(placed, chosen)
+        where = ", ".join(p.name for p in paths)
+        if not len(rows):
+            raise FeedError(
+                where, f"no bar between {start or 'its start'} and {end or 'its end'}", "Widen [feed] start and end"
+            )
+
+        listed = timed(read_actions(actions, universe), universe, sessions) if actions is not None else []
+        reason = judge_parts(rows, placed, part, listed, now)
+        bad = bad_bars(rows, placed, reason, universe)
+        good = _good(reason, where, stamps)
+        if build_from:
+            rows = bars_of(rows.take(good), universe, sessions, stamps, part, length)
+            placed = place_all(rows, universe, sessions, "open", length)
+            reason = judge(rows, placed, length, listed, now)
+            bad += bad_bars(rows, placed, reason, universe)
+            good = _good(reason, where, stamps)
+        columns = merge(rows.take(good), taken(placed, good), universe.size, daily=length == DAY_NS)
+        selection = f"1|{universe.symbols}|{stamps}|{interval}|{start}|{end}|{warmup}|{adjusted}|{actions is not None}"
+        selection += f"|{build_from}" if build_from else ""
+        return cls(
+            universe=universe,
+            interval_ns=length,
+            digest=digest(paths if actions is None else (*paths, actions), selection),
+            columns=columns,
+            actions=[a for a in listed if columns.ts_open[0] < a.ts <= columns.ts_event[-1]],
+            quarantined=bad,
+            start_key=int(columns.key[0]) - int(columns.key[0]) % DAY_NS if start is None else day_ns(start),
+            adjusted=adjusted,
+            extended=extended,
+        )
+
+    @property
+    def count(self) -> int:
+        return len(self._columns.ts_event)
+
+    @property
+    def first_ts(self) -> int:
+        return int(self._columns.ts_event[0])
+
+    @property
+    def last_ts(self) -> int:
+        return int(self._columns.ts_event[-1])
+
+    def items(self, first: int = 0) -> Iterator[Action | MarketSlice]:
+        """Actions and slices in time order, from slice number `first` (with the actions right before it)."""
+        due = [k for k, row in enumerate(self._action_row) if row >= first]
+        breaks = [self._action_row[k] for k in due]
+        row = first
+        for k, stop in zip(due, breaks, strict=True):
+            yield from self._slices(row, stop)
+            yield self.actions[k]
+            row = stop
+        yield from self._slices(row, self.count)
+
+    def until(self, ts: int) -> "Replay":
+        """The same market as if its files ended with the last slice known at `ts` (ns UTC): copies, so that nothing
+        later can be reached from it. ValueError when nothing is known by then."""
+        count = int(np.searchsorted(self._columns.ts_event, ts, side="right"))
+        if not count:
+            raise ValueError(f"no bar is known at {ts}")
+        columns = Columns(**{name: getattr(self._columns, name)[:count].copy() for name in Columns.__slots__})
+        return Replay(
+            universe=self.universe,
+            interval_ns=self.interval_ns,
+            digest=f"{self.digest} until {columns.ts_event[-1]}",
+            columns=columns,
+            actions=[a for a in self.actions if a.ts <= columns.ts_event[-1]],
+            quarantined=[b for b in self.quarantined if b.ts_event <= ts],
+            start_key=self.start_key,
+            adjusted=self.adjusted,
+            extended=self.extended,
+        )
+
+    def slice_at(self, index: int) -> MarketSlice:
+        """The slice of this number; IndexError when there is none."""
+        if not 0 <= index < self.count:
+            raise IndexError(f"slice {index} of a feed of {self.count}")
+        block = self._block_of(index)
+        return MarketSlice(block, index - block.index0)
+
+    def _slices(self, row: int, stop: int) -> Iterator[MarketSlice]:
+        while row < stop:
+            block = self._block_of(row)
+            end = min(stop - block.index0, len(block))
+            for at in range(row - block.index0, end):
+                yield MarketSlice(block, at)
+            row = block.index0 + end
+
+    def _block_of(self, index: int) -> Block:
+        index0 = index - index % BLOCK_ROWS
+        block = self._block  # reports read slices in a thread of their own: what is looked at is what is given
+        if block is None or block.index0 != index0:
+            rows = slice(index0, index0 + BLOCK_ROWS)
+            block = Block(**{n: getattr(self._columns, n)[rows] for n in Columns.__slots__}, index0=index0)
+            self._block = block
+        return block
+
+
+def _good(reason: Reasons, where: str, stamps: Stamps) -> Bools:
+    """Which are good. Raises FeedError where none is."""
+    good = reason == Reason.GOOD
+    if not good.any():
+        why = Reason(int(np.bincount(reason).argmax())).name.lower()
+        raise FeedError(where, f"none of its {len(reason)} bars is usable (mostly: {why})", _remedy(why, stamps))
+    return good
+
+
+def _remedy(why: str, stamps: Stamps) -> str:
+    if why == "session":
+        return f'Check [feed] stamps = "{stamps}" and the instruments\' calendars: no stamp falls into a session'
+    return "Check the file with quantd data check"

@@ -1,0 +1,1 @@
+"""Vendors of bars, one in each module."""

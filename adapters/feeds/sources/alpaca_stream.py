@@ -1,0 +1,223 @@
+"""Alpaca's bars as they are made, over its WebSocket: one-minute bars and their corrections; and of stocks what the tape says
+of halts and of limits up and down."""
+
+from collections.abc import AsyncIterator, Callable
+from decimal import Decimal
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+from msgspec import Struct
+
+from quantd.adapters.feeds.bars.rows import Rows, rows_of
+from quantd.adapters.feeds.source import SourceError
+from quantd.adapters.feeds.sources.alpaca import StockFeed
+from quantd.adapters.feeds.sources.http import iso_ns
+from quantd.trading.events import Halted, Limited
+from quantd.trading.instruments import NANO, Universe
+
+if TYPE_CHECKING:
+    from aiohttp import ClientWebSocketResponse
+
+STREAM_URL: Final = "wss://stream.data.alpaca.markets"
+_BAR_KINDS: Final = ("b", "u")
+"""A bar, and a bar corrected by late trades."""
+
+HALTS: Final = frozenset("2HP")
+"""Status codes that end trading: a halt on tapes A and B, a halt and a volatility pause on tape C. Quotes that come back
+(Q) are no trading yet, and the other codes say something about trading that goes on."""
+
+RESUMES: Final = frozenset("3T")
+"""Status codes with which trading goes on."""
+
+NO_TAPE: Final = frozenset({400, 405, 409, 410})
+"""Codes with which a plan refuses a channel that it does not have."""
+
+_CODES: Final[dict[int, tuple[str, str, bool, float]]] = {
+    # code: what, remedy, does asking again help, after how long (https://docs.alpaca.markets, real-time stock data)
+    401: ("it was asked before the key was shown", "", True, 0.0),
+    402: ("it refuses the key", "Check QUANTD_ALPACA_KEY and QUANTD_ALPACA_SECRET", False, 0.0),
+    404: ("it waited too long for the key", "", True, 0.0),
+    405: ("more symbols than the plan allows", "Take fewer symbols, or another plan", False, 0.0),
+    406: ("another connection of this account is open", "Stop the other program, or take another plan", True, 30.0),
+    407: ("we read too slowly and were left behind", "", True, 0.0),
+    409: ("the plan does not allow this feed", 'Take feed "iex", which is free', False, 0.0),
+    410: ("it does not know what was subscribed", "", False, 0.0),
+    500: ("it is in trouble", "", True, 5.0),
+}
+
+
+class _Message(Struct):
+    """Every kind of message at once: T tells which fields are there."""
+
+    T: str
+    msg: str = ""
+    code: int = 0
+    S: str = ""
+    t: str = ""
+    o: Decimal | None = None
+    h: Decimal | None = None
+    l: Decimal | None = None  # noqa: E741 - Alpaca's name
+    c: Decimal | None = None
+    v: Decimal | None = None
+    u: Decimal | None = None
+    d: Decimal | None = None
+    sc: str = ""
+    sm: str = ""
+    rm: str = ""
+
+
+_messages: Final = msgspec.json.Decoder(list[_Message])
+
+
+class AlpacaStream:
+    """A Stream of one-minute bars, dated by their open. One connection an account: a second one is refused by Alpaca (406).
+
+    `silence_s` bounds how long the connection may be mute to our pings before it counts as lost.
+    """
+
+    def __init__(
+        self,
+        universe: Universe,
+        *,
+        key: str,
+        secret: str,
+        feed: StockFeed = "iex",
+        crypto: bool = False,
+        url: str = STREAM_URL,
+        silence_s: float = 20.0,
+        timeout_s: float = 10.0,
+    ) -> None:
+        if not (key and secret):
+            remedy = "Set QUANTD_ALPACA_KEY and QUANTD_ALPACA_SECRET; paper accounts have them too"
+            raise SourceError("alpaca", "its stream needs a key and a secret", remedy, again=False)
+        self._universe, self._key, self._secret = universe, key, secret
+        self._url = f"{url.rstrip('/')}/{'v1beta3/crypto/us' if crypto else f'v2/{feed}'}"
+        self._silence_s, self._timeout_s = silence_s, timeout_s
+        self._socket: ClientWebSocketResponse | None = None
+        self._told: Callable[[Halted | Limited], None] | None = None
+        self._tape = not crypto
+        """Whether halts and limits may be subscribed to: not where there are none, or the plan refused them."""
+        self._asked = self._heeded = False
+        self._limits: dict[int, tuple[int, int]] = {}
+        self._close: dict[int, int] = {}
+        self._at_limit: dict[int, tuple[int, int]] = {}
+
+    def tell_halts(self, told: Callable[[Halted | Limited], None]) -> None:
+        """Who is told, as it comes, what is halted and what has come to a limit; before `bars` is read."""
+        self._told = told
+
+    async def bars(self) -> AsyncIterator[Rows]:
+        """Connect, show the key, subscribe, then bars as they come. Raises SourceError when the connection is lost."""
+        import aiohttp
+
+        try:
+            async with (
+                aiohttp.ClientSession() as session,
+                session.ws_connect(
+                    self._url,
+                    heartbeat=2 * self._silence_s / 3,  # aiohttp gives up half a heartbeat after an unanswered ping
+                    timeout=aiohttp.ClientWSTimeout(ws_close=2.0),
+                ) as socket,
+            ):
+                self._socket = socket
+                await self._enter(socket)
+                while True:
+                    messages = await self._next(socket, None)
+                    rows = self._bars(messages)
+                    self._tell(messages, rows)
+                    if len(rows):
+                        yield rows
+        except TimeoutError:
+            raise SourceError("alpaca", f"its stream did not answer within {self._timeout_s:g} s") from None
+        except aiohttp.WSServerHandshakeError as error:
+            raise SourceError("alpaca", f"its stream refuses the connection (HTTP {error.status})") from None
+        except (aiohttp.ClientError, OSError) as error:
+            raise SourceError("alpaca", f"its stream cannot be reached ({type(error).__name__})") from None
+        finally:
+            self._socket = None
+
+    async def close(self) -> None:
+        """End the connection; whoever reads gets SourceError."""
+        if self._socket is not None:
+            await self._socket.close()
+
+    async def _enter(self, socket: "ClientWebSocketResponse") -> None:
+        await self._expect(socket, "connected")
+        await socket.send_json({"action": "auth", "key": self._key, "secret": self._secret})
+        await self._expect(socket, "authenticated")
+        symbols = list(self._universe.symbols)
+        await socket.send_json({"action": "subscribe", "bars": symbols, "updatedBars": symbols})
+        self._asked, self._heeded = self._tape and self._told is not None, False
+        if self._asked:
+            # apart from the bars: a plan without them refuses these alone
+            await socket.send_json({"action": "subscribe", "statuses": symbols, "lulds": symbols})
+
+    async def _expect(self, socket: "ClientWebSocketResponse", word: str) -> None:
+        said = await self._next(socket, self._timeout_s)
+        if not any(m.T == "success" and m.msg == word for m in said):
+            raise SourceError("alpaca", f'its stream did not say "{word}"')
+
+    async def _next(self, socket: "ClientWebSocketResponse", timeout_s: float | None) -> list[_Message]:
+        import aiohttp
+
+        frame = await socket.receive(timeout_s)
+        if frame.type not in (aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY):
+            raise SourceError("alpaca", f"its stream ended (code {socket.close_code or 'none'})")
+        try:
+            messages = _messages.decode(frame.data)
+        except (msgspec.DecodeError, ValueError):
+            raise SourceError("alpaca", "its stream sent what is not as documented") from None
+        for message in messages:
+            if message.T == "subscription":
+                # the bars' comes first; after the second nothing is asked any more
+                self._heeded, self._asked = True, self._asked and not self._heeded
+            if message.T == "error":
+                if self._asked and self._heeded and message.code in NO_TAPE:
+                    self._asked = self._tape = False
+                    continue
+                what, remedy, again, after_s = _CODES.get(message.code, (message.msg, "", True, 5.0))
+                raise SourceError(
+                    "alpaca", f"{what} ({message.code}: {message.msg[:80]})", remedy, again=again, after_s=after_s
+                )
+        return messages
+
+    def _tell(self, messages: list[_Message], rows: Rows) -> None:
+        """Say what is halted or goes on, and what has come to a limit; a limit is told again when it moves."""
+        if self._told is None:
+            return
+        for message in messages:
+            column = self._universe.index.get(message.S)
+            if column is None:
+                continue
+            try:
+                if message.T == "s" and message.sc in HALTS | RESUMES:
+                    why = " ".join(x for x in (message.sm, message.rm) if x) or message.sc
+                    self._told(Halted(iso_ns(message.t), column, message.sc in HALTS, why[:200], announced=True))
+                elif message.T == "l" and message.u is not None and message.d is not None:
+                    self._limits[column] = int(message.d * NANO), int(message.u * NANO)
+                    self._limit(column, iso_ns(message.t))
+            except (ValueError, ArithmeticError):
+                raise SourceError("alpaca", "its stream says of a halt what cannot be read") from None
+        for column, close, ts in zip(rows.column.tolist(), rows.close_nano.tolist(), rows.ts.tolist(), strict=True):
+            self._close[column] = close
+            self._limit(column, ts + 60 * NANO)
+
+    def _limit(self, column: int, ts: int) -> None:
+        """Whether the last price is at a limit, or beyond."""
+        limits, close = self._limits.get(column), self._close.get(column)
+        if limits is None or close is None:
+            return
+        down, up = limits
+        if down < close and (not up or close < up):
+            self._at_limit.pop(column, None)
+        elif self._at_limit.get(column) != limits and self._told is not None:
+            self._at_limit[column] = limits
+            self._told(Limited(ts, column, down, up))
+
+    def _bars(self, messages: list[_Message]) -> Rows:
+        index = self._universe.index
+        ours = [m for m in messages if m.T in _BAR_KINDS and m.S in index]
+        try:
+            return rows_of([(iso_ns(m.t), index[m.S], m.o, m.h, m.l, m.c, m.v) for m in ours])
+        except ValueError:
+            raise SourceError("alpaca", "a bar of its stream has no stamp that can be read") from None

@@ -1,0 +1,325 @@
+"""Bars from any HTTP source that answers in JSON, by a mapping: where the rows lie and what their fields are called."""
+
+import base64
+import hashlib
+import hmac
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Final, Literal
+from urllib.parse import quote, urlencode, urlsplit
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from quantd.adapters.feeds.bars.rows import ActionRow, Bar, Rows, joined, number, rows_of, within
+from quantd.adapters.feeds.bars.stamps import Stamps, interval_ns
+from quantd.adapters.feeds.source import SourceError, whole
+from quantd.adapters.feeds.sources.http_client import Web
+from quantd.adapters.pace import Rate
+from quantd.trading.instruments import NANO, Universe
+from quantd.trading.sessions import DAY_NS
+
+StampFormat = Literal["s", "ms", "us", "ns", "iso", "date"]
+
+_PER_SECOND: Final = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
+_MOST_PAGES: Final = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """How a request is signed with HMAC-SHA256. `text` is what is signed, of {timestamp}, {method}, {path} and {query};
+    the result goes into a header or a query parameter, and so does the timestamp. `secret` says how the key is written."""
+
+    text: str = "{query}"
+    header: str = ""
+    parameter: str = ""
+    timestamp_header: str = ""
+    timestamp_parameter: str = ""
+    timestamp: Literal["s", "ms", "us", "ns"] = "ms"
+    encoding: Literal["hex", "base64"] = "hex"
+    secret: Literal["text", "base64"] = "text"
+
+
+@dataclass(frozen=True, slots=True)
+class HttpMapping:
+    """One vendor's answers. In `url`, {symbol} {start} {end} {interval} {key} are filled in. `rows` is the dotted path to the
+    list of bars (empty: the document itself); {symbol} in it is the vendor's name. Each of `ts`, `open` ... is a field's
+    dotted name in a bar, or its place ("0") where a bar is a list; with `columns` the fields are lists side by side; where the
+    bars are an object by stamp, `ts` is "@key".
+
+    `stamps` says what a bar's stamp is; "session" takes its date in `zone`. An answer without `rows` is an error, unless
+    `rows_optional` says that the vendor leaves them out where there are none; `error` is the dotted path of a failure's words.
+
+    Paging: by the token at `next_token`, sent as `next_parameter`; or, with `page_by_last`, from the last stamp on.
+    `end_inclusive` says that the vendor's {end} belongs to the range. `key_header` carries `key_text`, of {key}.
+    """
+
+    name: str
+    url: str
+    rows: str = ""
+    rows_optional: bool = False
+    columns: bool = False
+    ts: str = "ts"
+    open: str = "open"
+    high: str = "high"
+    low: str = "low"
+    close: str = "close"
+    volume: str = "volume"
+    stamp_format: StampFormat = "iso"
+    stamps: Stamps = "open"
+    zone: str = "UTC"
+    ask_format: StampFormat = "iso"
+    end_inclusive: bool = False
+    adjusted: bool = False
+    symbols: Mapping[str, str] = field(default_factory=dict)
+    intervals: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    next_token: str = ""
+    next_parameter: str = ""
+    page_by_last: bool = False
+    error: str = ""
+    key_header: str = ""
+    key_text: str = "{key}"
+    signature: Signature | None = None
+    rate: Rate | None = None
+    timeout_s: float = 20.0
+
+
+class HttpSource:
+    """A Source by mapping. `interval` as in config.toml; `clock` gives Unix time in s for signatures. It knows no splits or
+    dividends: `actions` is always empty, and raw prices need an actions file beside it."""
+
+    def __init__(
+        self,
+        mapping: HttpMapping,
+        universe: Universe,
+        interval: str,
+        *,
+        key: str = "",
+        secret: str = "",
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        needs_key = mapping.key_header or "{key}" in mapping.url or "{key}" in "".join(mapping.headers.values())
+        if needs_key and not key:
+            raise SourceError(mapping.name, "it needs a key", "Set QUANTD_HTTP_KEY", again=False)
+        if mapping.signature is not None and not secret:
+            raise SourceError(mapping.name, "it needs a secret to sign with", "Set QUANTD_HTTP_SECRET", again=False)
+        self._mapping, self._universe, self._interval = mapping, universe, interval
+        self._length_ns = interval_ns(interval)
+        self._key, self._secret, self._clock = key, secret, clock
+        self._zone = ZoneInfo(mapping.zone)
+        # may the next page begin after the newest bar? Where the vendor takes dates only, bars of that day come again
+        self._fine = _unit_ns(mapping.ask_format) <= self._length_ns
+        self._web = Web(mapping.name, rate=mapping.rate, timeout_s=mapping.timeout_s, hide=(key, secret))
+
+    @property
+    def name(self) -> str:
+        return self._mapping.name
+
+    @property
+    def stamps(self) -> Stamps:
+        return self._mapping.stamps
+
+    @property
+    def adjusted(self) -> bool:
+        return self._mapping.adjusted
+
+    async def bars(self, start_ns: int, end_ns: int) -> Rows:
+        """One symbol after the other. Raises SourceError."""
+        # a vendor may stamp a session by an instant of the day before or after its date, by where its exchange lies
+        wider = DAY_NS if self.stamps == "session" else 0
+        parts = []
+        for column, symbol in enumerate(self._universe.symbols):
+            parts.append(rows_of(await self._bars_of(column, symbol, start_ns - wider, end_ns + wider)))
+        rows = within(joined(parts), start_ns, end_ns)
+        return whole(self.name, rows, self._universe.symbols, start_ns, end_ns)
+
+    async def actions(self, start_ns: int, end_ns: int) -> list[ActionRow]:
+        """None: a mapping describes bars only."""
+        return []
+
+    async def close(self) -> None:
+        await self._web.close()
+
+    async def _bars_of(self, column: int, symbol: str, start_ns: int, end_ns: int) -> list[Bar]:
+        found: list[Bar] = []
+        newest, token, begin = -1, "", start_ns
+        for _ in range(_MOST_PAGES):
+            document = await self._page(symbol, begin, end_ns, token, further=newest >= 0)
+            page = list(self._read(document, column, symbol))
+            # a page asked for from the last stamp on begins with the bars that the one before ended with
+            fresh = [bar for bar in page if bar[0] > newest] if self._mapping.page_by_last else page
+            found += fresh
+            if self._mapping.page_by_last:
+                newest = max((bar[0] for bar in fresh), default=newest)
+                if not fresh or newest + 1 >= end_ns:
+                    return found
+                begin = newest + 1
+                continue
+            following = _at(document, self._mapping.next_token) if self._mapping.next_token else None
+            if following in (None, "", False):
+                return found
+            if str(following) == token:
+                raise SourceError(self.name, f"its pages of {symbol} never end: the next is always the same")
+            token = str(following)
+        raise SourceError(
+            self.name, f"more than {_MOST_PAGES} pages of {symbol}", "Ask for a shorter range", again=False
+        )
+
+    async def _page(self, symbol: str, start_ns: int, end_ns: int, token: str, *, further: bool) -> Any:
+        m = self._mapping
+        values = {
+            "symbol": m.symbols.get(symbol, symbol),
+            "start": self._ask(start_ns, up=further and self._fine),
+            "end": self._ask(end_ns - 1, up=False) if m.end_inclusive else self._ask(end_ns, up=True),
+            "interval": m.intervals.get(self._interval, self._interval),
+            "key": self._key,
+        }
+        url = _filled(m.url, {name: quote(value, safe="") for name, value in values.items()})
+        if token:
+            url += ("&" if "?" in url else "?") + urlencode({m.next_parameter: token})
+        headers = {name: _filled(text, {"key": self._key}) for name, text in m.headers.items()}
+        if m.key_header:
+            headers[m.key_header] = _filled(m.key_text, {"key": self._key})
+        if m.signature is not None:
+            url, headers = signed(m.signature, url, headers, self._secret, self._clock())
+        body = await self._web.get(url, headers=headers)
+        try:
+            document = _decode(body)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            raise SourceError(self.name, f"no JSON in its answer for {symbol}") from None
+        said = _at(document, m.error) if m.error else None
+        if said:
+            raise SourceError(self.name, f"{symbol}: {self._web.words(str(said))}", again=False)
+        return document
+
+    def _ask(self, ns: int, *, up: bool) -> str:
+        """An instant as the vendor writes it, rounded to its unit."""
+        how = self._mapping.ask_format
+        unit = _unit_ns(how)
+        ns = -(-ns // unit) * unit if up else ns // unit * unit
+        if how in _PER_SECOND:
+            return str(ns // unit)
+        moment = datetime.fromtimestamp(ns // NANO, UTC)
+        return moment.date().isoformat() if how == "date" else moment.isoformat().replace("+00:00", "Z")
+
+    def _read(self, document: Any, column: int, symbol: str) -> Iterator[Bar]:
+        m = self._mapping
+        names = (m.ts, m.open, m.high, m.low, m.close, m.volume)
+        place = _filled(m.rows, {"symbol": m.symbols.get(symbol, symbol)})
+        rows = _at(document, place)
+        if rows is None:
+            if not m.rows_optional:
+                remedy = "Check rows in the mapping, or write rows_optional = true where the vendor leaves them out"
+                raise SourceError(self.name, f'no rows at "{place}" in its answer for {symbol}', remedy, again=False)
+            return
+        if m.columns:
+            lists = [_at(rows, name) for name in names]
+            if not all(isinstance(each, list) and len(each) == len(lists[0]) for each in lists):
+                raise SourceError(self.name, f"its columns for {symbol} are not lists of one length", again=False)
+            rows = [list(values) for values in zip(*lists, strict=True)]
+            names = ("0", "1", "2", "3", "4", "5")
+        if isinstance(rows, dict) and m.ts == "@key":
+            rows = [{"@key": key, **row} if isinstance(row, dict) else row for key, row in rows.items()]
+        if not isinstance(rows, list):
+            raise SourceError(
+                self.name, f'"{place}" holds no list of bars for {symbol}', "Check rows in the mapping", again=False
+            )
+        for row in rows:
+            ts, *values = (_at(row, name) for name in names)
+            if all(value is None for value in values):
+                raise SourceError(
+                    self.name, f"a row of {symbol} has none of {', '.join(names[1:])}", "Check the mapping", again=False
+                )
+            opened, high, low, close, volume = (number(value) for value in values)
+            yield self._stamp(ts, symbol), column, opened, high, low, close, volume
+
+    def _stamp(self, value: Any, symbol: str) -> int:
+        how = self._mapping.stamp_format
+        try:
+            if how in _PER_SECOND:
+                exact = number(value)
+                if exact is None or not exact.is_finite():
+                    raise ValueError
+                ts = int(exact * (NANO // _PER_SECOND[how]))
+            else:
+                ts = iso_ns(str(value), self._zone)
+            return self._midnight(ts) if self._mapping.stamps == "session" else ts
+        except (ValueError, OverflowError):
+            text = f"{str(value)[:40]!r} of {symbol} is no stamp in {how}"
+            raise SourceError(self.name, text, "Check ts and stamp_format in the mapping", again=False) from None
+
+    def _midnight(self, ts: int) -> int:
+        day = datetime.fromtimestamp(ts // NANO, self._zone).date()
+        return int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()) * NANO
+
+
+def signed(
+    how: Signature, url: str, headers: Mapping[str, str], secret: str, now_s: float
+) -> tuple[str, dict[str, str]]:
+    """The url and the headers of a GET with its signature (HMAC-SHA256, RFC 2104)."""
+    stamp = str(int(now_s * 1_000_000) * _PER_SECOND[how.timestamp] // 1_000_000)
+    out = dict(headers)
+    if how.timestamp_parameter:
+        url += ("&" if "?" in url else "?") + urlencode({how.timestamp_parameter: stamp})
+    if how.timestamp_header:
+        out[how.timestamp_header] = stamp
+    parts = urlsplit(url)
+    said = {"timestamp": stamp, "method": "GET", "path": parts.path, "query": parts.query}
+    key = base64.b64decode(secret) if how.secret == "base64" else secret.encode()
+    made = hmac.new(key, _filled(how.text, said).encode(), hashlib.sha256).digest()
+    text = base64.b64encode(made).decode() if how.encoding == "base64" else made.hex()
+    if how.header:
+        out[how.header] = text
+    if how.parameter:
+        url += ("&" if "?" in url else "?") + urlencode({how.parameter: text})
+    return url, out
+
+
+def iso_ns(text: str, zone: ZoneInfo | None = None) -> int:
+    """ISO 8601 to ns UTC, with up to nine digits of a second; without an offset it is of `zone` (UTC). ValueError."""
+    text = text.strip()
+    body, _, fraction = text.partition(".")
+    digits = ""
+    while fraction and fraction[0].isdigit():
+        digits, fraction = digits + fraction[0], fraction[1:]
+    moment = datetime.fromisoformat(body + fraction)
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=zone or UTC)
+    return int(moment.timestamp()) * NANO + int(digits.ljust(9, "0")[:9] or "0")
+
+
+def _unit_ns(how: StampFormat) -> int:
+    return NANO * 86_400 if how == "date" else NANO // _PER_SECOND.get(how, 1)
+
+
+def _decode(body: bytes) -> Any:
+    return _decoder.decode(body)
+
+
+_decoder: Final = msgspec.json.Decoder(float_hook=str)  # prices stay text: a float would round them
+
+
+def _at(value: Any, path: str) -> Any:
+    """Follow a dotted path through objects and lists; None where it ends."""
+    if not path:
+        return value
+    if isinstance(value, dict) and path in value:
+        return value[path]  # a name may hold dots itself: BRK.B
+    for part in path.split("."):
+        if isinstance(value, dict):
+            value = value.get(part)
+        elif isinstance(value, list) and part.lstrip("-").isdecimal() and -len(value) <= int(part) < len(value):
+            value = value[int(part)]
+        else:
+            return None
+    return value
+
+
+def _filled(text: str, values: Mapping[str, str]) -> str:
+    """{name} replaced for the names in `values`, and nothing else: a url may hold other braces."""
+    for name, value in values.items():
+        text = text.replace("{" + name + "}", value)
+    return text

@@ -1,0 +1,1 @@
+"""Sources over other sources: cache, retry, fallback, rate limit."""

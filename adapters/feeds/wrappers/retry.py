@@ -1,0 +1,55 @@
+"""Asking again: with growing, jittered pauses, as long as that may help and not for longer than a deadline."""
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, TypeVar
+
+from quantd.adapters.feeds.bars.rows import ActionRow, Rows
+from quantd.adapters.feeds.source import Source, SourceError
+from quantd.adapters.feeds.wrappers.wrapper import Passing
+
+if TYPE_CHECKING:
+    from tenacity import RetryCallState
+
+T = TypeVar("T")
+
+
+class Retried(Passing):
+    """A source whose passing failures are asked again: after what the vendor asked for, or after first_s, 2 first_s, ...
+    up to longest_s, each times 0.5 to 1.5. A failure with `again` False, and one whose pause would end after
+    `deadline_s` (seconds since the first attempt), is raised as it is."""
+
+    def __init__(
+        self, source: Source, *, deadline_s: float = 120.0, first_s: float = 0.5, longest_s: float = 30.0
+    ) -> None:
+        super().__init__(source)
+        self._deadline_s, self._first_s, self._longest_s = deadline_s, first_s, longest_s
+
+    async def bars(self, start_ns: int, end_ns: int) -> Rows:
+        """As the source's. Raises SourceError, the last one."""
+        return await self._asked(self._source.bars, start_ns, end_ns)
+
+    async def actions(self, start_ns: int, end_ns: int) -> list[ActionRow]:
+        """As the source's. Raises SourceError, the last one."""
+        return await self._asked(self._source.actions, start_ns, end_ns)
+
+    async def _asked(self, call: Callable[[int, int], Awaitable[T]], start_ns: int, end_ns: int) -> T:
+        from tenacity import AsyncRetrying, retry_if_exception, stop_before_delay
+
+        async def once() -> T:
+            return await call(start_ns, end_ns)
+
+        attempts = AsyncRetrying(
+            retry=retry_if_exception(lambda error: isinstance(error, SourceError) and error.again),
+            wait=self._pause_s,
+            stop=stop_before_delay(self._deadline_s),
+            reraise=True,
+        )
+        return await attempts(once)
+
+    def _pause_s(self, state: "RetryCallState") -> float:
+        from tenacity import wait_random
+
+        error = state.outcome.exception() if state.outcome is not None else None
+        asked_s = error.after_s if isinstance(error, SourceError) else 0.0
+        usual_s = min(self._first_s * 2.0 ** min(state.attempt_number - 1, 30), self._longest_s)
+        return asked_s + wait_random(0.5 * usual_s, 1.5 * usual_s)(state)

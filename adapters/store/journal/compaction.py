@@ -1,0 +1,106 @@
+"""The journal kept short: rows that no recovery needs any more go into archives, and old read models where that is asked.
+
+An archive is written, synced and read again first; then one transaction puts its name into the store and deletes its
+rows. Whatever is interrupted leaves either the rows or the archive in force, never neither.
+"""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final
+
+from msgspec import Struct
+
+from quantd.adapters.store.driver import Driver
+from quantd.adapters.store.journal.archives import Archive, write
+from quantd.adapters.store.journal.chain import JOURNAL_COLUMNS, Head, Link, link_of
+from quantd.adapters.store.journal.records import run_records
+from quantd.adapters.store.tables.retention import MODELS
+
+DAY_NS: Final = 86_400_000_000_000
+
+ARCHIVE_BYTES: Final = 32 << 20
+"""Packed entries in one archive, about: what is held in memory while it is written."""
+
+
+class Keep(Struct, frozen=True):
+    """What stays where it is, in days before the newest row of a run; of read models None keeps all."""
+
+    journal_days: float = 30.0
+    alerts_days: float | None = None
+    equity_days: float | None = None
+    orders_days: float | None = None
+
+
+class Compacted(Struct):
+    """What was done: journal rows moved, into which files, and rows of read models that went, by model."""
+
+    rows: int = 0
+    files: list[str] = []
+    forgotten: dict[str, int] = {}
+
+
+def last_to_move(driver: Driver, head: Head | None, journal_days: float) -> tuple[int, int]:
+    """(first, last) number of the rows that may go, an unbroken beginning of the journal; last < first when none may.
+
+    A row stays while its run is not ended and has no snapshot after it; while it is younger than `journal_days` before
+    its run's newest row; and the row that the head file names, with the newest of all, stays always.
+    """
+    ended = {record.run for record in run_records(driver) if record.ended}
+    snapshots = dict(driver.execute("SELECT run, MIN(seq) FROM snapshots GROUP BY run").fetchall())
+    (first, newest) = driver.execute(
+        "SELECT COALESCE(MIN(number), 1), COALESCE(MAX(number), 0) FROM journal"
+    ).fetchone()
+    bound = min(newest, head.number if head is not None else 0) - 1
+    keep_ns = round(journal_days * DAY_NS)
+    for run, newest_ts in driver.execute("SELECT run, MAX(ts) FROM journal GROUP BY run").fetchall():
+        recovered_from = None if run in ended else snapshots.get(run, 0)
+        sql = "SELECT MIN(number) FROM journal WHERE run = ? AND (ts > ?"
+        values: list[object] = [run, newest_ts - keep_ns]
+        if recovered_from is not None:
+            sql += " OR last_seq > ?"
+            values.append(recovered_from)
+        (needed,) = driver.execute(f"{sql})", values).fetchone()
+        if needed is not None:
+            bound = min(bound, needed - 1)
+    return first, bound
+
+
+def archived(driver: Driver, first: int, last: int, folder: Path) -> Iterator[Archive]:
+    """Write the rows `first` to `last` into as many files as they need. Nothing is deleted."""
+    driver.snapshot()
+    columns = ", ".join(JOURNAL_COLUMNS)
+    rows = driver.stream(
+        f"SELECT {columns} FROM journal WHERE number >= ? AND number <= ? ORDER BY number", (first, last)
+    )
+    for part in _parts(map(link_of, rows)):
+        yield write(part, folder)
+
+
+def _parts(rows: Iterator[Link]) -> Iterator[list[Link]]:
+    part: list[Link] = []
+    size = 0
+    for link in rows:
+        part.append(link)
+        size += len(link.blob)
+        if size >= ARCHIVE_BYTES:
+            yield part
+            part, size = [], 0
+    if part:
+        yield part
+
+
+def ages(keep: Keep) -> dict[str, float]:
+    """Model -> days, of those that are not kept for ever."""
+    days = {"alerts": keep.alerts_days, "equity": keep.equity_days, "orders": keep.orders_days}
+    assert days.keys() == MODELS.keys()
+    return {model: limit for model, limit in days.items() if limit is not None}
+
+
+def forget_old(driver: Driver, keep: Keep, forget: Callable[[str, str, int], int]) -> dict[str, int]:
+    """Let go old read models through `forget`(run, model, before_ts), each in one transaction; rows that went by model."""
+    gone: dict[str, int] = {}
+    newest = driver.execute("SELECT run, MAX(ts) FROM journal GROUP BY run").fetchall()
+    driver.rollback()
+    for model, days in ages(keep).items():
+        gone[model] = sum(forget(run, model, ts - round(days * DAY_NS)) for run, ts in newest)
+    return gone

@@ -1,0 +1,179 @@
+"""What recovery, the bus and the command line read: runs, journal entries, snapshots, the outbox."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from quantd.adapters.store.driver import Asked, Driver, failures
+from quantd.adapters.store.errors import StoreDamaged, StoreFailing
+from quantd.adapters.store.journal.archives import archives_of, last_seqs, rows_of
+from quantd.adapters.store.journal.chain import JOURNAL_COLUMNS, Link, broken, link_of, row_digest, unpack
+from quantd.adapters.store.journal.writer import RUN_COLUMNS, SNAPSHOT_COLUMNS, waiting
+from quantd.adapters.store.tables.outbox_bound import Message
+from quantd.adapters.store.tables.projection import Resting
+from quantd.trading.instruments import Universe
+from quantd.trading.orders import ENDED, OrderState
+
+Epoch = tuple[int, tuple[str, ...]]
+
+_WORKING = ", ".join(str(int(s)) for s in OrderState if s not in ENDED)
+
+
+class RunRecord(Struct, frozen=True):
+    """One account history; `ended` says why it cannot be continued, empty while it can. `epochs` are (first entry,
+    names of the agents by number) for each set of agents it had."""
+
+    number: int
+    run: str
+    ts: int
+    mode: str
+    universe: Universe
+    epochs: tuple[Epoch, ...]
+    ended_ts: int
+    ended: str
+
+    @property
+    def agents(self) -> tuple[str, ...]:
+        """The agents it has now."""
+        return self.epochs[-1][1]
+
+    def agents_at(self, seq: int) -> tuple[str, ...]:
+        """The agents it had when entry `seq` was made."""
+        return next((names for first, names in reversed(self.epochs) if first <= seq), ())
+
+
+class Records:
+    """Reads through connections of its own, each closed after its call; never waits for the writer."""
+
+    def __init__(self, connect: Callable[[], Driver], archives: Path | None = None) -> None:
+        self._connect = connect
+        self.archives: Final = archives
+        """Where archives of the journal are looked for first."""
+
+    @contextmanager
+    def connection(self) -> Iterator[Driver]:
+        with failures("reading the store"):
+            driver = self._connect()
+            try:
+                yield driver
+            finally:
+                driver.close()
+
+    def runs(self) -> list[RunRecord]:
+        """All runs, oldest first."""
+        with self.connection() as driver:
+            return run_records(driver)
+
+    def run(self, name: str) -> RunRecord:
+        """One run by name. Raises StoreFailing that names the ones there are."""
+        found = self.runs()
+        for record in found:
+            if record.run == name:
+                return record
+        raise StoreFailing(f"there is no run {name}; there are: {', '.join(r.run for r in found) or 'none'}")
+
+    def current_run(self) -> str | None:
+        """The newest run, ended or not; None in a new store."""
+        found = self.runs()
+        return found[-1].run if found else None
+
+    def last_seq(self, run: str) -> int:
+        """Number of the run's last entry; 0 when it has none."""
+        with self.connection() as driver:
+            return last_seqs(driver).get(run, 0)
+
+    def entries(self, run: str, from_seq: int = 0) -> Iterator[tuple[int, bytes]]:
+        """(seq, entry) of a run in order, from `from_seq` on, out of archives and journal alike. Each row's hash is
+        checked before its entries are given. Raises StoreDamaged."""
+        before: Link | None = None
+        with self.connection() as driver:
+            for link in links(driver, self.archives, run, from_seq):
+                prev = before.hash if before is not None and before.number == link.number - 1 else link.prev
+                if wrong := broken(link, prev, link.number):
+                    raise StoreDamaged(f"journal: {wrong}")
+                # the first row may begin before what was asked for, the others where the one before ended
+                expected = min(link.first_seq, max(from_seq, 1)) if before is None else before.last_seq + 1
+                if link.first_seq != expected:
+                    raise StoreDamaged(f"journal: entries {expected} to {link.first_seq - 1} of run {run} are missing")
+                before = link
+                entries = unpack(link.packing, link.blob)
+                skip = max(from_seq - link.first_seq, 0)
+                yield from enumerate(entries[skip:], link.first_seq + skip)
+
+    def latest_snapshot(
+        self, run: str, version: str | None = None, before: int | None = None
+    ) -> tuple[int, bytes] | None:
+        """(seq, data) of the newest snapshot, of `version` and after an entry earlier than `before` when given.
+        Raises StoreDamaged."""
+        sql = f"SELECT {', '.join(SNAPSHOT_COLUMNS)} FROM snapshots WHERE run = ?"
+        values = tuple(value for value in (run, version, before) if value is not None)
+        with self.connection() as driver:
+            also = ("" if version is None else " AND version = ?") + ("" if before is None else " AND seq < ?")
+            row = driver.execute(f"{sql}{also} ORDER BY seq DESC LIMIT 1", values).fetchone()
+        if row is None:
+            return None
+        if row_digest(*row[:3], bytes(row[3])) != bytes(row[4]):
+            raise StoreDamaged(f"snapshots: the one of run {run} after entry {row[1]} was changed")
+        return int(row[1]), bytes(row[3])
+
+    def pending(self, limit: int = 100) -> list[Message]:
+        """Messages that wait for the bus, oldest first."""
+        with self.connection() as driver:
+            return waiting(driver, limit)
+
+    def waiting(self) -> int:
+        """How many messages wait for the bus."""
+        with self.connection() as driver:
+            return int(driver.execute("SELECT COUNT(*) FROM outbox").fetchone()[0])
+
+    def outbox_dropped(self) -> int:
+        """How many messages a full outbox has cost, ever."""
+        with self.connection() as driver:
+            row = driver.execute("SELECT value FROM meta WHERE name = 'outbox_dropped'").fetchone()
+        return int(row[0])
+
+    def resting(self, run: str, columns: dict[str, int]) -> dict[tuple[int, int], Resting]:
+        """Baskets with a row that has not ended, for `Projection`; `columns` maps symbols to columns."""
+        with self.connection() as driver:
+            keys = driver.execute(
+                f"SELECT DISTINCT sample, n FROM orders WHERE run = ? AND state IN ({_WORKING}) ORDER BY sample, n",
+                (run,),
+            ).fetchall()
+            found = {}
+            for sample, n in keys:
+                rows = driver.execute(
+                    "SELECT state, filled, ended_ts, note, symbol FROM orders WHERE run = ? AND sample = ? AND n = ?"
+                    " ORDER BY row",
+                    (run, sample, n),
+                ).fetchall()
+                state, filled, ended, note, symbol = (list(column) for column in zip(*rows, strict=True))
+                found[sample, n] = Resting(state, filled, ended, note, [columns[s] for s in symbol])
+        return found
+
+
+def links(driver: Driver, folder: Path | None, run: str, from_seq: int) -> Iterator[Link]:
+    """The rows of a run that hold entries from `from_seq` on: those of archives first, at one instant of the store."""
+    driver.snapshot()
+    for archive in archives_of(driver):
+        if any(name == run and last >= from_seq for name, _, last in archive.runs):
+            yield from rows_of(archive, folder, run, from_seq)
+    columns = ", ".join(JOURNAL_COLUMNS)
+    sql = f"SELECT {columns} FROM journal WHERE run = ? AND last_seq >= ? ORDER BY number"
+    yield from map(link_of, driver.stream(sql, (run, from_seq)))
+
+
+def run_records(driver: Asked) -> list[RunRecord]:
+    """All runs, oldest first. Raises StoreDamaged."""
+    rows = driver.execute(f"SELECT {', '.join(RUN_COLUMNS)} FROM runs ORDER BY number").fetchall()
+    out = []
+    for number, run, ts, mode, universe, agents, ended_ts, ended, digest in rows:
+        if row_digest(number, run, ts, mode, universe, agents, ended_ts, ended) != bytes(digest):
+            raise StoreDamaged(f"runs: the row of run {run} was changed")
+        known = msgspec.json.decode(universe, type=Universe)
+        epochs = msgspec.json.decode(agents, type=tuple[Epoch, ...])
+        out.append(RunRecord(number, run, ts, mode, known, epochs, ended_ts, ended))
+    return out

@@ -1,0 +1,417 @@
+"""The one writer: each batch is one transaction of journal row, read models, snapshot, outbox and quarantine.
+
+Lives in one thread and is used by it alone. After a failure nothing of the batch is kept, and the
+same batch can be written again.
+"""
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Final, TypeVar
+
+from msgspec import Struct
+
+from quantd.adapters.store.driver import Driver, failures, insert
+from quantd.adapters.store.errors import Fenced, StoreDamaged, StoreFailing
+from quantd.adapters.store.journal.archives import ARCHIVE_COLUMNS, Archive, last_seqs, row_of
+from quantd.adapters.store.journal.chain import (
+    GENESIS,
+    JOURNAL_COLUMNS,
+    Head,
+    HeadFile,
+    link_hash,
+    pack,
+    row_digest,
+    unpack,
+)
+from quantd.adapters.store.lease import Lease
+from quantd.adapters.store.tables.outbox_bound import CAPACITY, LEVELS, Admission, Key, Message, admit
+from quantd.adapters.store.tables.projection import COLUMNS, LATE, MOVED, OUTBOX, Row, Rows
+from quantd.adapters.store.tables.retention import RETENTION_COLUMNS, let_go
+from quantd.trading.codec import CODEC_VERSION
+
+SNAPSHOTS_KEPT: Final = 3
+
+T = TypeVar("T")
+
+OUTBOX_COLUMNS = ("run", "seq", "k", "ts", "level", "kind", "body", "merged", "digest")
+RUN_COLUMNS = ("number", "run", "ts", "mode", "universe", "agents", "ended_ts", "ended", "digest")
+SNAPSHOT_COLUMNS = ("run", "seq", "version", "data", "digest")
+QUARANTINE_COLUMNS = ("number", "run", "ts", "symbol", "reason", "bar", "digest")
+
+# several rows in one statement; VALUES names its columns column1, column2, .. in SQLite and PostgreSQL alike
+_MOVE = (
+    "UPDATE orders SET state = v.column1, filled = v.column2, ended_ts = v.column3, note = v.column4 FROM (VALUES {}) AS v"
+    " WHERE orders.run = v.column5 AND orders.sample = v.column6 AND orders.n = v.column7 AND orders.row = v.column8"
+)
+_MOVE_ROWS: Final = 256
+_LATE = (
+    "UPDATE orders SET filled = CASE WHEN filled < ? THEN ? ELSE filled END"
+    " WHERE run = ? AND sample = ? AND n = ? AND row = ?"
+)
+
+
+class SnapshotOf(Struct, frozen=True):
+    """The frozen state after entry `seq`, as code `version` writes it."""
+
+    seq: int
+    version: str
+    data: bytes
+
+
+class BadBar(Struct, frozen=True):
+    """A bar that was refused, as text, and why."""
+
+    ts: int
+    symbol: str
+    reason: str
+    bar: str
+
+
+class Batch(Struct):
+    """What is committed together. `entries` are consecutive from `first_seq` (the first of a run is 1); `ts` is
+    the time of the last; `rows` come from `Projection.take`. `durable`: synced to disk before it counts as done."""
+
+    run: str
+    first_seq: int
+    entries: list[bytes]
+    ts: int
+    rows: Rows = {}
+    durable: bool = False
+    snapshot: SnapshotOf | None = None
+    quarantine: list[BadBar] = []
+
+
+def write_rows(driver: Driver, rows: Rows) -> None:
+    """Put read-model rows into their tables, in an open transaction."""
+    for table, columns in COLUMNS.items():
+        if found := rows.get(table):
+            insert(driver, table, columns, found)
+    moved = rows.get(MOVED, [])
+    for start in range(0, len(moved), _MOVE_ROWS):
+        part = moved[start : start + _MOVE_ROWS]
+        marks = ", ".join(["(?, ?, ?, ?, ?, ?, ?, ?)"] * len(part))
+        driver.execute(_MOVE.format(marks), [value for row in part for value in row])
+    for filled, *key in rows.get(LATE, []):
+        driver.execute(_LATE, (filled, filled, *key))
+
+
+class Writer:
+    """Writes batches through one connection; connects again by itself after a failure that cost it the old one."""
+
+    def __init__(
+        self, connect: Callable[[], Driver], head: HeadFile, capacity: int = CAPACITY, lease: Lease | None = None
+    ) -> None:
+        self._connect = connect
+        self._lease = lease
+        self._head = head
+        self._capacity = capacity
+        self._driver: Driver | None = None
+        self._number = 0
+        self._hash = GENESIS
+        self._seqs: dict[str, int] = {}
+        self._waiting = dict.fromkeys(LEVELS, 0)
+
+    def open(self) -> None:
+        """Connect and read where the chain ends. Raises StoreDamaged when it does not reach its head."""
+        with failures("opening the store"):
+            self._ready()
+
+    def close(self) -> None:
+        """Give the lease back and disconnect."""
+        if self._lease is not None and not self._lease.fenced:
+            with suppress(Exception):  # else it runs out
+                self._give_back(self._lease)
+            self._lease.fenced = f"the store of account {self._lease.account} is closed"
+        if self._driver is not None:
+            self._driver.close()
+            self._driver = None
+
+    def _give_back(self, lease: Lease) -> None:
+        if self._driver is None:  # a store that could not be opened has taken its lease already
+            self._driver = self._connect()
+        self._driver.begin(durable=False)
+        lease.release(self._driver)
+        self._driver.commit()
+
+    def begin(self, fields: Sequence[object], epochs: str) -> None:
+        """A new run, or a continued one with its agents as they are now: RUN_COLUMNS from run to universe."""
+        with failures("beginning a run"):
+            self._transaction(lambda d: self._put_run(d, fields, epochs), durable=True)
+
+    def finish(self, run: str, ts: int, why: str) -> None:
+        """Mark a run as ended."""
+        with failures("ending a run"):
+            self._transaction(lambda d: self._end_run(d, run, ts, why), durable=True)
+
+    def snapshot(self, run: str, snapshot: SnapshotOf) -> None:
+        with failures("keeping a snapshot"):
+            self._transaction(lambda d: self._put_snapshot(d, run, snapshot), durable=True)
+
+    def cut(self, archive: Archive) -> None:
+        """Let an archive stand for its rows of the journal: both in one transaction."""
+        with failures(f"cutting the journal after row {archive.last}"):
+            self._transaction(lambda d: self._put_archive(d, archive), durable=True)
+
+    def forget(self, run: str, model: str, before_ts: int) -> int:
+        """Let go what is older of a read model (see `quantd.adapters.store.tables.retention`); how many rows went."""
+        with failures(f"letting go old {model}"):
+            return self._transaction(lambda d: self._forget(d, run, model, before_ts), durable=True)
+
+    def vacuum(self) -> None:
+        """Give free pages back; PostgreSQL does it by itself."""
+        with failures("making the store smaller"):
+            driver = self._ready()
+            if driver.dialect == "sqlite":
+                driver.execute("VACUUM")
+                driver.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                self._driver = None  # the next connection takes the schema as it is now
+                driver.close()
+
+    def missing(self) -> str:
+        """As `Driver.missing`."""
+        driver = self._driver
+        return "" if driver is None else driver.missing()
+
+    def renew(self) -> None:
+        """Renew the lease while nothing is committed."""
+        with failures("renewing the lease"):
+            self._transaction(lambda _: None, durable=False)
+
+    def acknowledge(self, keys: Sequence[Key]) -> int:
+        """Forget messages that arrived; how many of them still waited."""
+        with failures("acknowledging messages"):
+            gone = self._transaction(lambda d: self._remove(d, keys), durable=False)
+        for level, count in gone.items():
+            self._waiting[level] -= count
+        return sum(gone.values())
+
+    def write(self, batch: Batch) -> None:
+        """Commit one batch. Raises StoreFull, StoreFailing or StoreDamaged; then nothing of it was kept."""
+        last = batch.first_seq + len(batch.entries) - 1
+        with failures(f"committing entries {batch.first_seq} to {last} of run {batch.run}"):
+            self._ready()
+            if batch.entries:
+                expected = self._seqs.get(batch.run, 0) + 1
+                if batch.first_seq == expected:
+                    self._append(batch, last)
+                elif not self._is_newest(batch, last):
+                    raise StoreFailing(f"entry {expected} of run {batch.run} is next, not {batch.first_seq}")
+                if batch.durable:
+                    self._head.write(Head(self._number, batch.run, last, self._hash))
+            elif batch.quarantine or batch.snapshot is not None:
+                self._transaction(lambda d: self._put_batch(d, batch, None), durable=batch.durable)
+
+    def _append(self, batch: Batch, last: int) -> None:
+        packing, blob = pack(batch.entries)
+        number, prev = self._number + 1, self._hash
+        count = len(batch.entries)
+        fields = (number, batch.run, batch.first_seq, last, count, batch.ts, CODEC_VERSION, packing)
+        digest = link_hash(prev, *fields, blob)
+        link = (*fields, blob, prev, digest)
+        counts = self._transaction(lambda d: self._put_batch(d, batch, link), durable=batch.durable)
+        self._number, self._hash, self._seqs[batch.run], self._waiting = number, digest, last, counts
+
+    def _is_newest(self, batch: Batch, last: int) -> bool:
+        """The batch is the last one in the database already: only its head, or its answer, was lost."""
+        driver = self._ready()
+        row = driver.execute(
+            "SELECT run, first_seq, last_seq, packing, blob FROM journal WHERE number = ?", (self._number,)
+        ).fetchone()
+        driver.rollback()
+        return (
+            row is not None
+            and tuple(row[:3]) == (batch.run, batch.first_seq, last)
+            and unpack(row[3], row[4]) == batch.entries
+        )
+
+    def _ready(self) -> Driver:
+        if self._lease is not None and self._lease.fenced:
+            raise Fenced(self._lease.fenced)
+        if self._driver is not None:
+            return self._driver
+        driver = self._connect()
+        try:
+            if self._lease is not None:  # before the tail is read: it may be another's by now
+                self._lease.prepare(driver)
+                driver.begin(durable=False)
+                asked = self._lease.renew(driver)
+                driver.commit()
+                self._lease.renewed(asked)
+            self._read_tail(driver)
+            driver.rollback()  # what was read of PostgreSQL was read in a transaction
+        except BaseException:
+            driver.close()
+            raise
+        self._driver = driver
+        return driver
+
+    def _read_tail(self, driver: Driver) -> None:
+        head = self._head.read()
+        row = driver.execute("SELECT number, hash FROM journal ORDER BY number DESC LIMIT 1").fetchone()
+        self._number, self._hash = (0, GENESIS) if row is None else (row[0], bytes(row[1]))
+        check_head(driver, head, self._number, str(self._head.path))
+        self._seqs = last_seqs(driver)
+        self._waiting = dict.fromkeys(LEVELS, 0)
+        self._waiting.update(driver.execute("SELECT level, COUNT(*) FROM outbox GROUP BY level").fetchall())
+
+    def _transaction(self, work: Callable[[Driver], T], *, durable: bool) -> T:
+        """Do `work` in one transaction, under the lease. Raises Fenced when another process has it."""
+        driver = self._begun(durable)
+        try:
+            asked = None if self._lease is None else self._lease.renew(driver)
+            done = work(driver)
+            driver.commit()
+        except BaseException:
+            self._undone(driver)
+            raise
+        if self._lease is not None and asked is not None:
+            self._lease.renewed(asked)
+        return done
+
+    def _begun(self, durable: bool) -> Driver:
+        """A connection in a new transaction: a server that was restarted is connected to again."""
+        driver = self._ready()
+        tail = self._number, self._hash
+        try:
+            driver.begin(durable=durable)
+            return driver
+        except BaseException as wrong:
+            self._undone(driver)
+            if driver.dialect == "sqlite" or not isinstance(wrong, Exception):
+                raise
+        self._driver = None
+        with suppress(Exception):
+            driver.close()
+        driver = self._ready()
+        if (self._number, self._hash) != tail:
+            raise StoreFailing(f"the journal ends at row {self._number}, not at {tail[0]}: another process wrote to it")
+        driver.begin(durable=durable)
+        return driver
+
+    def _undone(self, driver: Driver) -> None:
+        """Back to before the transaction, or without this connection."""
+        try:
+            driver.rollback()
+        except Exception:
+            self._driver = None
+            with suppress(Exception):
+                driver.close()
+
+    def _put_batch(self, driver: Driver, batch: Batch, link: Row | None) -> dict[str, int]:
+        """Everything of one batch; gives the outbox counts to be."""
+        counts = dict(self._waiting)
+        if link is not None:
+            insert(driver, "journal", JOURNAL_COLUMNS, [link])
+            write_rows(driver, batch.rows)
+            if arrived := batch.rows.get(OUTBOX):
+                self._post(driver, arrived, counts)
+        if batch.snapshot is not None:
+            self._put_snapshot(driver, batch.run, batch.snapshot)
+        if batch.quarantine:
+            (newest,) = driver.execute("SELECT COALESCE(MAX(number), 0) FROM quarantine").fetchone()
+            rows: list[Row] = [
+                (number, batch.run, b.ts, b.symbol, b.reason, b.bar)
+                for number, b in enumerate(batch.quarantine, newest + 1)
+            ]
+            insert(driver, "quarantine", QUARANTINE_COLUMNS, [(*row, row_digest(*row)) for row in rows])
+        return counts
+
+    def _post(self, driver: Driver, arrived: list[Row], counts: dict[str, int]) -> None:
+        """Messages into the outbox, within its bound; `counts` by level are brought up to date."""
+        messages = [Message((r[0], r[1], r[2]), r[3], r[4], r[5], r[6]) for r in arrived]  # type: ignore[arg-type]
+        if sum(counts.values()) + len(messages) <= self._capacity:
+            change = Admission([], messages, 0)
+        else:
+            change = admit(waiting(driver), messages, self._capacity)
+        for level, count in self._remove(driver, change.leave).items():
+            counts[level] -= count
+        rows: list[Row] = [(*m.key, m.ts, m.level, m.kind, m.body, m.merged) for m in change.enter]
+        insert(driver, "outbox", OUTBOX_COLUMNS, [(*row, row_digest(*row)) for row in rows])
+        for m in change.enter:
+            counts[m.level] += 1
+        if change.dropped:
+            driver.execute(
+                "UPDATE meta SET value = CAST(CAST(value AS BIGINT) + ? AS TEXT) WHERE name = 'outbox_dropped'",
+                (change.dropped,),
+            )
+
+    def _remove(self, driver: Driver, keys: Sequence[Key]) -> dict[str, int]:
+        """Delete messages; how many went, by level."""
+        gone = dict.fromkeys(LEVELS, 0)
+        for key in keys:
+            where = "FROM outbox WHERE run = ? AND seq = ? AND k = ?"
+            row = driver.execute(f"SELECT level {where}", key).fetchone()
+            if row is not None:
+                driver.execute(f"DELETE {where}", key)
+                gone[row[0]] += 1
+        return gone
+
+    def _put_snapshot(self, driver: Driver, run: str, snapshot: SnapshotOf) -> None:
+        key = (run, snapshot.seq, snapshot.version)
+        driver.execute("DELETE FROM snapshots WHERE run = ? AND seq = ? AND version = ?", key)
+        row = (run, snapshot.seq, snapshot.version, snapshot.data)
+        insert(driver, "snapshots", SNAPSHOT_COLUMNS, [(*row, row_digest(*row))])
+        driver.execute(
+            "DELETE FROM snapshots WHERE run = ? AND seq NOT IN"
+            " (SELECT seq FROM snapshots WHERE run = ? ORDER BY seq DESC LIMIT ?)",
+            (run, run, SNAPSHOTS_KEPT),
+        )
+
+    def _put_archive(self, driver: Driver, archive: Archive) -> None:
+        """Raises StoreFailing unless the archive ends with the row that the journal has there, and begins where it does."""
+        (first,) = driver.execute("SELECT MIN(number) FROM journal").fetchone()
+        (hash,) = driver.execute("SELECT hash FROM journal WHERE number = ?", (archive.last,)).fetchone() or (b"",)
+        if first != archive.first or bytes(hash) != archive.hash or archive.last >= self._number:
+            raise StoreFailing(f"archive {archive.file} is not of the oldest rows of this journal")
+        insert(driver, "archives", ARCHIVE_COLUMNS, [row_of(archive)])
+        driver.execute("DELETE FROM journal WHERE number <= ?", (archive.last,))
+
+    def _forget(self, driver: Driver, run: str, model: str, before_ts: int) -> int:
+        gone = let_go(driver, run, model, before_ts)
+        driver.execute("DELETE FROM retention WHERE run = ? AND model = ?", (run, model))
+        row = (run, model, before_ts)
+        insert(driver, "retention", RETENTION_COLUMNS, [(*row, row_digest(*row))])
+        return gone
+
+    def _put_run(self, driver: Driver, fields: Sequence[object], epochs: str) -> None:
+        run = fields[0]
+        known = driver.execute(f"SELECT {', '.join(RUN_COLUMNS)} FROM runs WHERE run = ?", (run,)).fetchone()
+        if known is None:
+            (number,) = driver.execute("SELECT COALESCE(MAX(number), 0) + 1 FROM runs").fetchone()
+            row = (number, *fields, epochs, 0, "")
+        else:
+            row = (*known[:5], epochs, *known[6:8])
+            driver.execute("DELETE FROM runs WHERE run = ?", (run,))
+        insert(driver, "runs", RUN_COLUMNS, [(*row, row_digest(*row))])
+
+    def _end_run(self, driver: Driver, run: str, ts: int, why: str) -> None:
+        known = driver.execute(f"SELECT {', '.join(RUN_COLUMNS)} FROM runs WHERE run = ?", (run,)).fetchone()
+        if known is None:
+            raise StoreFailing(f"there is no run {run} to end")
+        row = (*known[:6], ts, why)
+        driver.execute("DELETE FROM runs WHERE run = ?", (run,))
+        insert(driver, "runs", RUN_COLUMNS, [(*row, row_digest(*row))])
+
+
+def waiting(driver: Driver, limit: int = -1) -> list[Message]:
+    """Messages of the outbox, oldest first; all when `limit` is negative."""
+    order = "SELECT run, seq, k, ts, level, kind, body, merged FROM outbox ORDER BY ts, run, seq, k"
+    rows = driver.execute(order if limit < 0 else f"{order} LIMIT {limit:d}").fetchall()
+    return [Message((r[0], r[1], r[2]), r[3], r[4], r[5], r[6], r[7]) for r in rows]
+
+
+def check_head(driver: Driver, head: Head | None, last: int, where: str) -> None:
+    """Raises StoreDamaged when the chain that ends at row `last` does not reach or does not contain its head."""
+    if head is None:
+        if last:
+            raise StoreDamaged(f"{where} is missing, but the journal has {last} rows")
+        return
+    if head.number > last:
+        raise StoreDamaged(
+            f"the journal ends at row {last}, but {where} says that row {head.number} (entry {head.seq} of run"
+            f" {head.run}) was acted upon: something was lost"
+        )
+    if head.number:
+        (found,) = driver.execute("SELECT hash FROM journal WHERE number = ?", (head.number,)).fetchone() or (b"",)
+        if bytes(found) != head.hash:
+            raise StoreDamaged(f"journal row {head.number} is not the one that {where} names")

@@ -1,0 +1,45 @@
+"""Read models that came after a journal was begun, filled from it: what they hold is a fold of its entries."""
+
+from collections.abc import Collection, Iterator
+from typing import Final
+
+from quantd.adapters.store.driver import Asked, insert
+from quantd.adapters.store.errors import StoreDamaged
+from quantd.adapters.store.journal.chain import JOURNAL_COLUMNS, Link, link_of, unpack
+from quantd.adapters.store.journal.records import run_records
+from quantd.adapters.store.tables.projection import COLUMNS, Projection
+from quantd.trading import codec
+
+_ROWS: Final = 256
+
+
+def refill(driver: Asked, tables: Collection[str]) -> int:
+    """Fold the whole journal again and insert what these empty tables should hold, in an open transaction; how many rows.
+    Raises StoreDamaged where the journal cannot be read."""
+    runs = {record.run: record for record in run_records(driver)}
+    folds = {name: Projection(name, record.universe.symbols) for name, record in runs.items()}
+    filled = 0
+    for link in _links(driver):
+        if link.run not in folds:
+            raise StoreDamaged(f"journal: row {link.number} is of run {link.run}, which is not in runs")
+        fold = folds[link.run]
+        fold.agents = runs[link.run].agents_at(link.first_seq)
+        for seq, data in enumerate(unpack(link.packing, link.blob), link.first_seq):
+            entry = codec.decode(data)
+            fold.add(seq, entry.event, entry.effects)
+        made = fold.take()
+        for table in tables:
+            rows = made.get(table, [])
+            insert(driver, table, COLUMNS[table], rows)
+            filled += len(rows)
+    return filled
+
+
+def _links(driver: Asked) -> Iterator[Link]:
+    """The journal, some rows at a time."""
+    sql = f"SELECT {', '.join(JOURNAL_COLUMNS)} FROM journal WHERE number > ? ORDER BY number LIMIT {_ROWS}"
+    last = 0
+    while rows := driver.execute(sql, (last,)).fetchall():
+        for link in map(link_of, rows):
+            last = link.number
+            yield link

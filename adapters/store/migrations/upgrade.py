@@ -1,0 +1,199 @@
+"""From an older schema to the newest, by the revisions of `quantd.adapters.store.migrations`; a newer one is refused.
+
+Alembic takes a second to import: it is, only where a store is not of the newest revision.
+"""
+
+import sqlite3
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from quantd.adapters.store.driver import Asked, Driver, configure, engine_at, table_names
+from quantd.adapters.store.errors import StoreVersion
+from quantd.adapters.store.tables.schema import REVISION, VERSIONS, facts, statements
+
+if TYPE_CHECKING:
+    from alembic.config import Config
+    from alembic.script import ScriptDirectory
+    from sqlalchemy import Connection, Engine
+
+UNVERSIONED: Final = {False: "0001", True: "0002"}
+"""Revision of a store that does not say it, by whether it has the table `risk`: stores made before there were revisions."""
+
+ONE_AT_A_TIME: Final = 0x7175616E7464
+"""Key of the advisory lock under which PostgreSQL's tables are made or changed."""
+
+FOLDER: Final = Path(__file__).resolve().parent
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One revision that a store lacks."""
+
+    revision: str
+    text: str
+    adds_tables_only: bool
+
+
+def revision_of(driver: Asked) -> str:
+    """The revision of a store; empty where there is none yet."""
+    found = table_names(driver)
+    if VERSIONS.name in found:
+        row = driver.execute("SELECT version_num FROM alembic_version").fetchone()
+        return "" if row is None else str(row[0])
+    return UNVERSIONED["risk" in found] if "meta" in found else ""
+
+
+def refuse_newer(revision: str) -> None:
+    """Raise StoreVersion for a revision that this version of quantd does not know."""
+    if revision > REVISION:
+        raise StoreVersion(
+            f"the store is of revision {revision}, made by a newer quantd; this one knows revisions up to {REVISION}."
+            " Install the newer version again, or restore the backup that `quantd upgrade` made (docs/operate/store.md)"
+        )
+
+
+def refuse_other(driver: Driver) -> None:
+    """Raise StoreVersion unless the store is of this version's revision."""
+    revision = revision_of(driver)
+    refuse_newer(revision)
+    if revision < REVISION:
+        raise StoreVersion(
+            f"the store is of revision {revision or 'none'}, this quantd reads {REVISION}: `quantd upgrade` brings it there,"
+            " with a backup first"
+        )
+
+
+def steps_from(revision: str) -> list[Step]:
+    """What lies between a revision and the newest, oldest first. Raises StoreVersion for a newer one."""
+    refuse_newer(revision)
+    if revision == REVISION:
+        return []
+    found = [
+        Step(script.revision, (script.doc or "").strip(), bool(getattr(script.module, "ADDS_TABLES_ONLY", False)))
+        for script in _scripts().walk_revisions()
+    ]
+    return [step for step in reversed(found) if step.revision > revision]
+
+
+def make(driver: Driver) -> None:
+    """All tables of a new store, in one transaction."""
+    driver.begin(durable=True)
+    try:
+        if driver.dialect == "postgresql":
+            driver.execute(f"SELECT pg_advisory_xact_lock({ONE_AT_A_TIME})")
+        if not revision_of(driver):  # else: somebody was quicker
+            for statement in (*statements(driver.dialect), *facts()):
+                driver.execute(statement)
+    except BaseException:
+        driver.rollback()
+        raise
+    driver.commit()
+
+
+def migrate(where: str | Path, to: str = REVISION) -> None:
+    """Bring a store (a database file, or a URL) to a revision, in one transaction: what is interrupted leaves the old one."""
+    engine = engine_of_store(where)
+    try:
+        with engine.begin() as connection:
+            if engine.dialect.name == "postgresql":
+                connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({ONE_AT_A_TIME})")
+            migrate_through(connection, to)
+    finally:
+        engine.dispose()
+
+
+def migrate_through(connection: "Connection", to: str = REVISION) -> None:
+    """The same in the transaction of a connection. Read models that come are filled from the journal."""
+    from alembic import command
+
+    from quantd.adapters.store.migrations.refill import refill
+    from quantd.adapters.store.tables.projection import COLUMNS
+
+    config = _config()
+    config.attributes["connection"] = connection
+    driver = _Through(connection)
+    before = table_names(driver)
+    found = revision_of(driver)
+    refuse_newer(found)
+    if found and VERSIONS.name not in before:
+        command.stamp(config, found)
+    command.upgrade(config, to)
+    came = (table_names(driver) - before) & COLUMNS.keys()
+    if found and VERSIONS.name not in before and "risk" in before:
+        # quantd once added this table to a store without filling it for what was journalled already
+        driver.execute("DELETE FROM risk")
+        came.add("risk")
+    if found and came:
+        refill(driver, sorted(came))
+
+
+def sqlite_schema_at(revision: str) -> set[tuple[Any, ...]]:
+    """(type, name, table, words) of everything in a SQLite store made at a revision."""
+    if revision == REVISION:
+        with closing(sqlite3.connect(":memory:")) as db:
+            for statement in statements("sqlite"):
+                db.execute(statement)
+            return set(db.execute(_SCHEMA))
+    engine = engine_of_store(":memory:")
+    try:
+        with engine.begin() as connection:
+            migrate_through(connection, revision)
+            return {tuple(row) for row in connection.exec_driver_sql(_SCHEMA)}
+    finally:
+        engine.dispose()
+
+
+_SCHEMA: Final = "SELECT type, name, tbl_name, sql FROM sqlite_schema"
+
+
+def engine_of_store(where: str | Path) -> "Engine":
+    """SQLAlchemy's way to a store, for Alembic. For SQLite a transaction begins where SQLAlchemy says so: the driver's
+    own way leaves tables outside of it."""
+    if "://" in str(where):
+        return engine_at(str(where))
+    from sqlalchemy import create_engine, event
+    from sqlalchemy.pool import NullPool, StaticPool
+
+    path = Path(where)
+    if str(where) != ":memory:" and path.suffix != ".db":
+        path = path / "quantd.db"
+    engine = create_engine(f"sqlite:///{path}", poolclass=StaticPool if str(where) == ":memory:" else NullPool)
+
+    def opened(db: Any, _: object) -> None:
+        db.isolation_level = None
+        configure(db)
+        db.execute("PRAGMA synchronous=FULL")
+
+    event.listen(engine, "connect", opened)
+    event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
+    return engine
+
+
+def _config() -> "Config":
+    from alembic.config import Config
+
+    config = Config(stdout=StringIO())
+    config.set_main_option("script_location", str(FOLDER).replace("%", "%%"))
+    return config
+
+
+def _scripts() -> "ScriptDirectory":
+    from alembic.script import ScriptDirectory
+
+    return ScriptDirectory.from_config(_config())
+
+
+class _Through:
+    """An SQLAlchemy connection, to ask it what a Driver is asked."""
+
+    def __init__(self, connection: "Connection") -> None:
+        self._connection = connection
+        self.dialect = connection.dialect.name
+        self._mark = "?" if self.dialect == "sqlite" else "%s"
+
+    def execute(self, sql: str, values: Sequence[object] = ()) -> Any:
+        return self._connection.exec_driver_sql(sql.replace("?", self._mark), tuple(values))

@@ -1,0 +1,444 @@
+"""What people ask of the store: orders, fills, equity and alerts with exact text. Reads through SQLModel.
+
+Times stay int64 ns UTC. Every list is oldest first; `last` keeps the newest.
+"""
+
+from collections.abc import Collection, Iterable, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+from msgspec import Struct
+from sqlalchemy import Engine, create_engine, event
+from sqlalchemy.pool import NullPool
+from sqlmodel import Session, col, select
+
+from quantd.adapters.store.driver import configure, failures
+from quantd.adapters.store.errors import StoreFailing
+from quantd.adapters.store.journal.records import Records, RunRecord
+from quantd.adapters.store.store import locate, read_only
+from quantd.adapters.store.tables.tables import (
+    AlertRow,
+    BookingRow,
+    CrossRow,
+    DecisionRow,
+    EquityRow,
+    FillRow,
+    HouseRow,
+    OrderRow,
+    QuarantineRow,
+    RiskRow,
+    SwitchRow,
+)
+from quantd.trading.books import fee_parts
+from quantd.trading.effects import Planned, Promotion, Reallocated, Valued
+from quantd.trading.orders import Fill, Order, OrderState, money_text, price_text, quantity_text
+
+NEAR_ORDERS: Final = 1_000
+"""Newest orders that are looked through for an id that somebody wrote wrong."""
+
+_shares = msgspec.json.Decoder(list[tuple[int, int]])
+_books = msgspec.json.Decoder(list[int])
+_planned = msgspec.msgpack.Decoder(Planned)
+_capital = msgspec.json.Decoder(Reallocated)
+_promotion = msgspec.json.Decoder(Promotion)
+_valued = msgspec.json.Decoder(Valued)
+_measures = msgspec.json.Decoder(dict[str, tuple[float | None, float | None]])
+
+
+class OrderNow(Struct, frozen=True):
+    """An order as it is: the order itself, what was filled, when it ended (0: not yet) and what was said."""
+
+    order: Order
+    filled: str
+    ended_ts: int
+    note: str
+
+
+class EquityPoint(Struct, frozen=True):
+    """The account at a sample; `books` are equities of the agents in order, then the unallocated book."""
+
+    ts: int
+    equity: str
+    cash: str
+    books: tuple[str, ...]
+    gross: float
+    drawdown: float
+
+
+class Alert(Struct, frozen=True):
+    """One alert; `seq` orders alerts of one instant and is what `since` takes up."""
+
+    seq: int
+    ts: int
+    level: str
+    kind: str
+    text: str
+    symbol: str
+    agent: str
+    value: float | None
+    bound: float | None
+
+
+class Booking(Struct, frozen=True):
+    """Cash that moved for another reason than a fill; `agent` whose book a flow moved, empty: the unallocated one. `seq`
+    orders it among samples."""
+
+    ts: int
+    kind: str
+    symbol: str
+    amount: str
+    agent: str = ""
+    seq: int = 0
+
+
+class SwitchMove(Struct, frozen=True):
+    """A switch that moved; states are RUN, REDUCE, HALT; `agent` is empty for the house."""
+
+    ts: int
+    agent: str
+    before: str
+    after: str
+    reason: str
+
+
+class RiskPoint(Struct, frozen=True):
+    """The house's limits at one instant, limit -> (value, bound), None for no number. `kind`: "plan" is what a round was to
+    leave once its orders have filled, "held" what was held at a sample, with the losses that move the switch, or these
+    and what returns were alone."""
+
+    ts: int
+    kind: str
+    measures: dict[str, tuple[float | None, float | None]]
+
+
+class Quarantined(Struct, frozen=True):
+    """A bar that was refused."""
+
+    ts: int
+    symbol: str
+    reason: str
+    bar: str
+
+
+class Decision(Struct, frozen=True):
+    """A plan with its place in the journal: the step that made it, and which of that step's plans it is, from 1.
+    `agents` are the names it had then."""
+
+    seq: int
+    ordinal: int
+    plan: Planned
+    agents: tuple[str, ...]
+
+    @property
+    def address(self) -> str:
+        """What people call it: d4812, or d4812.2 when the step made several."""
+        return f"d{self.seq}" if self.ordinal == 1 else f"d{self.seq}.{self.ordinal}"
+
+
+class Reader:
+    """Reads one run of a store that another process may be writing. Sessions last for one call."""
+
+    def __init__(self, engine: Engine, run: RunRecord, records: Records | None = None) -> None:
+        self._engine = engine
+        self.run = run
+        self.records = records
+        """The journal beside the read models; None where only these are at hand."""
+        self._lot = dict(zip(run.universe.symbols, run.universe.lot_nano, strict=True))
+
+    @classmethod
+    def open(cls, where: str | Path, run: str | None = None) -> "Reader":
+        """Of the newest run when none is named. Raises StoreFailing when there is none."""
+        records = read_only(where)
+        return cls(engine_of(where), run_of(records, run), records)
+
+    def orders(
+        self,
+        *,
+        last: int | None = None,
+        states: Collection[OrderState] | None = None,
+        symbol: str | None = None,
+        since: int = 0,
+    ) -> list[OrderNow]:
+        """Orders made at `since` or later, in any of `states`, of `symbol`."""
+        query = select(OrderRow).where(OrderRow.run == self.run.run, OrderRow.ts >= since)
+        if states is not None:
+            query = query.where(col(OrderRow.state).in_([int(s) for s in states]))
+        if symbol is not None:
+            query = query.where(OrderRow.symbol == symbol)
+        key = (col(OrderRow.ts), col(OrderRow.sample), col(OrderRow.n), col(OrderRow.row))
+        return [self._order(row) for row in self._newest(query, key, last)]
+
+    def order(self, id: str) -> OrderNow:
+        """One order by its id. Raises StoreFailing that says which ids there are like it."""
+        return self._order(self._order_row(id))
+
+    def fills(self, *, last: int | None = None, since: int = 0, symbol: str | None = None) -> list[Fill]:
+        """House fills, agents joined by +."""
+        return [self._fill(row, id) for row, id in self._fill_rows(last, since, symbol)]
+
+    def shares(self, *, since: int = 0) -> list[Fill]:
+        """One row per agent's share of a fill, with its part of the fee as the ledger booked it, and per side of a
+        cross (its order is empty)."""
+        out = []
+        for row, id in self._fill_rows(None, since, None):
+            shares = _shares.decode(row.shares)
+            for (agent, lots), fee in zip(shares, fee_parts(row.fee_micro, row.lots, shares), strict=True):
+                out.append(self._one(row, id, lots, fee, self._name(agent, row.seq)))
+        crosses = select(CrossRow).where(CrossRow.run == self.run.run, CrossRow.ts >= since)
+        for cross in self._newest(crosses, (col(CrossRow.seq), col(CrossRow.k)), None):
+            for agent, lots in _shares.decode(cross.shares):
+                out.append(self._one(cross, "", lots, 0, self._name(agent, cross.seq)))
+        return sorted(out, key=lambda fill: fill.ts)
+
+    def sampled(self) -> list[int]:
+        """The entry of each row of `equity()`, in its order: what was booked with a lower one is in it."""
+        query = select(EquityRow.seq).where(EquityRow.run == self.run.run)
+        return list(self._newest(query, (col(EquityRow.seq), col(EquityRow.k)), None))
+
+    def equity(self, *, since: int = 0, until: int | None = None, last: int | None = None) -> list[EquityPoint]:
+        query = select(EquityRow).where(EquityRow.run == self.run.run, EquityRow.ts >= since)
+        if until is not None:
+            query = query.where(EquityRow.ts <= until)
+        return [
+            EquityPoint(
+                row.ts,
+                money_text(row.equity_micro),
+                money_text(row.cash_micro),
+                tuple(money_text(b) for b in _books.decode(row.books)),
+                row.gross,
+                row.drawdown,
+            )
+            for row in self._newest(query, (col(EquityRow.seq), col(EquityRow.k)), last)
+        ]
+
+    def alerts(
+        self, *, since: int = 0, after_seq: int = 0, last: int | None = None, levels: Collection[str] | None = None
+    ) -> list[Alert]:
+        """Alerts at `since` or later, of entries after `after_seq` (to follow), of some levels."""
+        query = select(AlertRow).where(AlertRow.run == self.run.run, AlertRow.ts >= since, AlertRow.seq > after_seq)
+        if levels is not None:
+            query = query.where(col(AlertRow.level).in_(list(levels)))
+        return [
+            Alert(a.seq, a.ts, a.level, a.kind, a.text, a.symbol, a.agent, a.value, a.bound)
+            for a in self._newest(query, (col(AlertRow.seq), col(AlertRow.k)), last)
+        ]
+
+    def bookings(self, *, since: int = 0) -> list[Booking]:
+        query = select(BookingRow).where(BookingRow.run == self.run.run, BookingRow.ts >= since)
+        rows = self._newest(query, (col(BookingRow.seq), col(BookingRow.k)), None)
+        return [
+            Booking(b.ts, kind, b.symbol, money_text(b.amount_micro), agent, b.seq)
+            for b, (kind, _, agent) in ((b, b.kind.partition("@")) for b in rows)
+        ]
+
+    def switches(self, *, last: int | None = None) -> list[SwitchMove]:
+        names = ("RUN", "REDUCE", "HALT")
+        query = select(SwitchRow).where(SwitchRow.run == self.run.run)
+        return [
+            SwitchMove(
+                s.ts, self._name(s.agent, s.seq) if s.agent >= 0 else "", names[s.before], names[s.after], s.reason
+            )
+            for s in self._newest(query, (col(SwitchRow.seq), col(SwitchRow.k)), last)
+        ]
+
+    def risk(self, *, since: int = 0, last: int | None = None) -> list[RiskPoint]:
+        """Records of the house's limits."""
+        query = select(RiskRow).where(RiskRow.run == self.run.run, RiskRow.ts >= since)
+        rows = self._newest(query, (col(RiskRow.seq), col(RiskRow.k)), last)
+        return [RiskPoint(r.ts, r.kind, _measures.decode(r.measures)) for r in rows]
+
+    def house(self, kind: str, *, since: int = 0, agent: str | None = None) -> list[tuple[int, str, str]]:
+        """(instant, agent, JSON) of what happened between agents: of "capital", "promotion" or "shadow"."""
+        query = select(HouseRow).where(HouseRow.run == self.run.run, HouseRow.kind == kind, HouseRow.ts >= since)
+        if agent is not None:
+            query = query.where(HouseRow.agent == agent)
+        rows = self._newest(query, (col(HouseRow.seq), col(HouseRow.k)), None)
+        return [(row.ts, row.agent, row.body) for row in rows]
+
+    def capital(self, *, since: int = 0) -> list[Reallocated]:
+        """Capital that moved between agents."""
+        return [_capital.decode(body) for _, _, body in self.house("capital", since=since)]
+
+    def promotions(self, *, since: int = 0) -> list[Promotion]:
+        """Challengers that were held against their champions."""
+        return [_promotion.decode(body) for _, _, body in self.house("promotion", since=since)]
+
+    def shadow(self, name: str, *, since: int = 0) -> list[EquityPoint]:
+        """The book of a shadow agent at its samples."""
+        found = [_valued.decode(body) for _, _, body in self.house("shadow", since=since, agent=name)]
+        return [
+            EquityPoint(
+                v.ts,
+                money_text(v.equity_micro),
+                money_text(v.cash_micro),
+                tuple(map(money_text, v.books)),
+                v.gross,
+                v.drawdown,
+            )
+            for v in found
+        ]
+
+    def quarantine(self, *, last: int | None = None) -> list[Quarantined]:
+        query = select(QuarantineRow).where(QuarantineRow.run == self.run.run)
+        rows = self._newest(query, (col(QuarantineRow.number),), last)
+        return [Quarantined(q.ts, q.symbol, q.reason, q.bar) for q in rows]
+
+    def decisions(self, *, last: int | None = None, since: int = 0, until: int | None = None) -> list[Decision]:
+        """Plans of rounds made at `since` or later and at `until` at the latest, follow-ups too."""
+        query = select(DecisionRow).where(DecisionRow.run == self.run.run, DecisionRow.ts >= since)
+        if until is not None:
+            query = query.where(DecisionRow.ts <= until)
+        return self._placed(list(self._newest(query, (col(DecisionRow.seq), col(DecisionRow.k)), last)))
+
+    def first_step(self, since: int) -> int:
+        """The step of the first plan made at `since` or later; 1 where there is none."""
+        query = select(DecisionRow.seq).where(DecisionRow.run == self.run.run, DecisionRow.ts >= since)
+        with failures("reading decisions"), Session(self._engine) as session:
+            found = session.exec(query.order_by(col(DecisionRow.seq)).limit(1)).first()
+        return 1 if found is None else found
+
+    def decisions_before(self, seq: int, last: int) -> list[Decision]:
+        """The newest plans of steps earlier than `seq`: the page before."""
+        query = select(DecisionRow).where(DecisionRow.run == self.run.run, DecisionRow.seq < seq)
+        return self._placed(list(self._newest(query, (col(DecisionRow.seq), col(DecisionRow.k)), last)))
+
+    def decision(self, order_id: str) -> Decision:
+        """The plan that made an order. Raises StoreFailing when no such order, or nothing planned it."""
+        row = self._order_row(order_id)
+        query = select(DecisionRow).where(
+            DecisionRow.run == row.run, DecisionRow.sample == row.sample, DecisionRow.n == row.n
+        )
+        with failures("reading decisions"), Session(self._engine) as session:
+            found = session.exec(query.order_by(col(DecisionRow.seq).desc())).first()
+        if found is None:
+            raise StoreFailing(f"order {order_id} was not made by a plan, but by hand")
+        return self._placed([found])[0]
+
+    def decision_at(self, seq: int, ordinal: int) -> Decision:
+        """The plan of one step of the journal. Raises StoreFailing that names the nearest."""
+        query = select(DecisionRow).where(DecisionRow.run == self.run.run, DecisionRow.seq == seq)
+        rows = list(self._newest(query, (col(DecisionRow.seq), col(DecisionRow.k)), None))
+        if 1 <= ordinal <= len(rows):
+            return self._placed(rows)[ordinal - 1]
+        before = self.decisions_before(seq, 1)
+        later = select(DecisionRow).where(DecisionRow.run == self.run.run, DecisionRow.seq >= seq)
+        with failures("reading decisions"), Session(self._engine) as session:
+            after = session.exec(later.order_by(col(DecisionRow.seq), col(DecisionRow.k)).limit(1)).all()
+        near = " and ".join(d.address for d in (*before, *self._placed(list(after)))) or "none"
+        wrong = f"d{seq}" if ordinal == 1 else f"d{seq}.{ordinal}"
+        raise StoreFailing(
+            f"there is no decision {wrong} in run {self.run.run}; the nearest: {near}. `quantd decisions` lists them"
+        )
+
+    def _placed(self, rows: Sequence[DecisionRow]) -> list[Decision]:
+        """Rows in order of their steps, each with its number among those of its step."""
+        if not rows:
+            return []
+        # of the first step some plans may lie before the page
+        query = select(DecisionRow.k).where(
+            DecisionRow.run == self.run.run, DecisionRow.seq == rows[0].seq, DecisionRow.k < rows[0].k
+        )
+        with failures("reading decisions"), Session(self._engine) as session:
+            ordinal = len(session.exec(query).all())
+        found: list[Decision] = []
+        for number, row in enumerate(rows):
+            ordinal = ordinal + 1 if not number or rows[number - 1].seq == row.seq else 1
+            found.append(Decision(row.seq, ordinal, _planned.decode(row.plan), self.run.agents_at(row.seq)))
+        return found
+
+    def _newest(self, query: Any, key: Sequence[Any], last: int | None) -> Iterable[Any]:
+        with failures("reading the store"), Session(self._engine) as session:
+            if last is None:
+                return list(session.exec(query.order_by(*key)))
+            rows = list(session.exec(query.order_by(*(c.desc() for c in key)).limit(last)))
+        return reversed(rows)
+
+    def _fill_rows(self, last: int | None, since: int, symbol: str | None) -> Iterable[tuple[FillRow, str]]:
+        query = (
+            select(FillRow, OrderRow.id)
+            .join(
+                OrderRow,
+                (col(OrderRow.run) == FillRow.run)
+                & (col(OrderRow.sample) == FillRow.sample)
+                & (col(OrderRow.n) == FillRow.n)
+                & (col(OrderRow.symbol) == FillRow.symbol),
+            )
+            .where(FillRow.run == self.run.run, FillRow.ts >= since)
+        )
+        if symbol is not None:
+            query = query.where(FillRow.symbol == symbol)
+        return self._newest(query, (col(FillRow.seq), col(FillRow.k)), last)
+
+    def _order_row(self, id: str) -> OrderRow:
+        with failures("reading orders"), Session(self._engine) as session:
+            # ids have no index: a scan of a million orders takes a fifth of a second, an index would cost each order
+            row = session.exec(select(OrderRow).where(OrderRow.run == self.run.run, OrderRow.id == id)).first()
+        if row is None:
+            near = ", ".join(get_close_matches(id, self._newest_ids(), n=3, cutoff=0.0))
+            hint = f"; the nearest: {near}" if near else ""
+            raise StoreFailing(f"there is no order {id} in run {self.run.run}{hint}. `quantd orders` lists them")
+        return row
+
+    def _newest_ids(self) -> list[str]:
+        """Ids of the newest orders, for somebody who wrote one wrong."""
+        query = select(OrderRow).where(OrderRow.run == self.run.run)
+        key = (col(OrderRow.ts), col(OrderRow.sample), col(OrderRow.n), col(OrderRow.row))
+        return [row.id for row in self._newest(query, key, NEAR_ORDERS)]
+
+    def _order(self, row: OrderRow) -> OrderNow:
+        lot = self._lot[row.symbol]
+        order = Order(
+            id=row.id,
+            ts=row.ts,
+            symbol=row.symbol,
+            side="buy" if row.lots > 0 else "sell",
+            qty=quantity_text(abs(row.lots), lot),
+            limit=price_text(row.worst_nano),
+            state=OrderState(row.state).name.lower(),
+            reason=str(row.reason),
+            agent=row.agents,
+        )
+        return OrderNow(order, quantity_text(row.filled, lot), row.ended_ts, row.note)
+
+    def _fill(self, row: FillRow, order: str) -> Fill:
+        names = "+".join(self._name(agent, row.seq) for agent, _ in _shares.decode(row.shares))
+        return self._one(row, order, row.lots, row.fee_micro, names)
+
+    def _one(self, row: FillRow | CrossRow, order: str, lots: int, fee_micro: int, agent: str) -> Fill:
+        return Fill(
+            ts=row.ts,
+            order=order,
+            symbol=row.symbol,
+            side="buy" if lots > 0 else "sell",
+            qty=quantity_text(abs(lots), self._lot[row.symbol]),
+            price=price_text(row.price_nano),
+            fee=money_text(fee_micro),
+            agent=agent,
+        )
+
+    def _name(self, agent: int, seq: int) -> str:
+        names = self.run.agents_at(seq)
+        return names[agent] if 0 <= agent < len(names) else str(agent)
+
+
+def engine_of(where: str | Path) -> Engine:
+    """A SQLAlchemy engine that reads; for SQLite it cannot write."""
+    _, _, path = locate(where, Path())
+    if path is None:
+        return create_engine(str(where), poolclass=NullPool)
+    uri = path.resolve().as_uri().removeprefix("file://")
+    engine = create_engine(f"sqlite:///file:{uri}?mode=ro&uri=true", poolclass=NullPool)
+    event.listen(engine, "connect", lambda db, _: configure(db, read_only=True))
+    return engine
+
+
+def run_of(records: Records, name: str | None) -> RunRecord:
+    """The run called `name`, or the newest. Raises StoreFailing."""
+    if name is not None:
+        return records.run(name)
+    found = records.runs()
+    if not found:
+        raise StoreFailing("the store has no run yet; `quantd run` begins one")
+    return found[-1]

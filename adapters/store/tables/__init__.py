@@ -1,0 +1,1 @@
+"""The tables of a store, and how they are filled and bounded."""

@@ -1,0 +1,52 @@
+"""CREATE TABLE statements of the store, from the declared tables, for a store made new.
+
+Older stores come here by the revisions of `quantd.adapters.store.migrations`; a test holds both ways to the same tables.
+"""
+
+from functools import lru_cache
+from typing import Final
+
+from sqlalchemy import Column, MetaData, PrimaryKeyConstraint, String, Table
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.schema import CreateTable
+from sqlmodel import SQLModel
+
+from quantd.adapters.store.tables import tables
+
+REVISION: Final = "0004"
+"""The newest revision of `quantd.adapters.store.migrations`, which a new store is made at."""
+
+TABLES = (
+    tables.Meta, tables.Run, tables.Journal, tables.SnapshotRow, tables.OrderRow, tables.FillRow, tables.CrossRow,
+    tables.DecisionRow, tables.EquityRow, tables.AlertRow, tables.BookingRow, tables.SwitchRow, tables.OutboxRow,
+    tables.QuarantineRow, tables.RiskRow, tables.LeaseRow, tables.ArchiveRow, tables.RetentionRow,
+    tables.HouseRow,
+)  # fmt: skip
+
+VERSIONS: Final = Table(
+    "alembic_version",
+    MetaData(),
+    Column("version_num", String(32), nullable=False),
+    PrimaryKeyConstraint("version_num", name="alembic_version_pkc"),
+)
+"""Alembic's own table, as Alembic makes it."""
+
+NAMES: Final = (*(str(table.__tablename__) for table in TABLES), VERSIONS.name)
+
+
+@lru_cache
+def statements(dialect: str) -> tuple[str, ...]:
+    """One CREATE TABLE per table, in the words of "sqlite" or "postgresql"."""
+    made = (SQLModel.metadata.tables[str(table.__tablename__)] for table in TABLES)
+    return tuple(_statement(table, dialect) for table in (*made, VERSIONS))
+
+
+def facts() -> tuple[str, ...]:
+    """What is inserted into a new store."""
+    meta = f"INSERT INTO meta (name, value) VALUES ('schema', '{tables.SCHEMA_VERSION}'), ('outbox_dropped', '0')"
+    return meta, f"INSERT INTO alembic_version (version_num) VALUES ('{REVISION}')"
+
+
+def _statement(table: Table, dialect: str) -> str:
+    words = sqlite.dialect() if dialect == "sqlite" else postgresql.dialect()  # type: ignore[no-untyped-call]
+    return str(CreateTable(table).compile(dialect=words))

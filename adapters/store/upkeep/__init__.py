@@ -1,0 +1,1 @@
+"""Work of an operator on a whole store: backup, restore, verification."""

@@ -1,0 +1,304 @@
+"""A backup: the whole store of one instant as a state folder of its own, or that folder in one tar file.
+
+Whatever database it comes from, the copy is a SQLite store with its head, archives and saved configurations beside it and
+a manifest with the checksum of each file: it is checked as any store, and goes back into either database.
+"""
+
+import os
+import shutil
+import sqlite3
+import tarfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from quantd.adapters.store.driver import Driver, SqliteDriver, UrlDriver, failures, insert, table_names
+from quantd.adapters.store.errors import StoreDamaged, StoreFailing
+from quantd.adapters.store.journal.archives import archives_of, checksum_of, wrong_with
+from quantd.adapters.store.journal.chain import GENESIS, Head, HeadFile, sync_folder
+from quantd.adapters.store.journal.records import Records, run_records
+from quantd.adapters.store.migrations.upgrade import make, migrate, refuse_newer, revision_of
+from quantd.adapters.store.store import ARCHIVES, FILE, HEAD, locate
+from quantd.adapters.store.tables.schema import NAMES, REVISION
+from quantd.adapters.store.upkeep.verify import verify
+from quantd.trading import codec
+from quantd.trading.events import Started
+
+MANIFEST: Final = "manifest.json"
+CONFIGS: Final = "configs"
+HALT: Final = "HALT"
+FORMAT: Final = 1
+
+_PAGES: Final = 2048
+_ROWS: Final = 2_000
+
+Progress = Callable[[float], None]
+
+
+class RunKept(Struct, frozen=True):
+    """One run in a backup: its last entry, and the policies it named with their digests (of models: the files are not
+    in the backup)."""
+
+    run: str
+    last_seq: int
+    ended: str
+    models: dict[str, str]
+
+
+class Manifest(Struct, frozen=True):
+    """What a backup is. `files` maps each name to its size in bytes and its BLAKE2b-512 in hexadecimal."""
+
+    format: int
+    made_ns: int
+    revision: str
+    rows: int
+    hash: str
+    runs: tuple[RunKept, ...]
+    files: dict[str, tuple[int, str]]
+
+
+def is_one_file(target: Path) -> bool:
+    """Whether a name is that of a tar file, and not of a folder."""
+    return target.name.endswith((".tar", ".tar.gz", ".tgz"))
+
+
+def backup(where: str | Path, state: Path, target: Path, progress: Progress = lambda share: None) -> Manifest:
+    """Write a backup of the store at `where` (a state folder, or a URL) to a new folder or tar file, and check all of it.
+
+    A daemon may be at work meanwhile. Nothing has the name `target` before it is complete and checked. Raises StoreDamaged
+    when the store is, StoreFailing and StoreFull when it could not be written.
+    """
+    if target.exists() and (target.is_file() or any(target.iterdir())):
+        raise StoreFailing(f"{target}: is there already; name a new file (ending in .tar) or a new folder")
+    folder = target.with_name(f"{target.name}.partial")
+    with failures(f"backing up to {target}"):
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True, mode=0o700)
+        try:
+            manifest = _filled(folder, where, state, progress)
+            if is_one_file(target):
+                _packed(folder, manifest, target)
+            else:
+                if target.exists():
+                    target.rmdir()
+                folder.replace(target)
+            sync_folder(target.parent)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+    return manifest
+
+
+def _filled(folder: Path, where: str | Path, state: Path, progress: Progress) -> Manifest:
+    copy = folder / FILE
+    _, _, path = locate(where, state)
+    if path is not None:
+        _copy_file(path, copy, progress)
+    else:
+        _copy_tables(str(where), copy)
+    driver = SqliteDriver(copy, read_only=True)
+    try:
+        revision = revision_of(driver)
+        refuse_newer(revision)
+        row = driver.execute("SELECT number, run, last_seq, hash FROM journal ORDER BY number DESC LIMIT 1").fetchone()
+        head = Head(0, "", 0, GENESIS) if row is None else Head(row[0], row[1], row[2], bytes(row[3]))
+        for archive in archives_of(driver):
+            if wrong := wrong_with(archive, state / ARCHIVES):
+                raise StoreDamaged(wrong)
+            (folder / ARCHIVES).mkdir(exist_ok=True, mode=0o700)
+            shutil.copyfile(archive.path(state / ARCHIVES), folder / ARCHIVES / archive.file)
+    finally:
+        driver.close()
+    HeadFile(folder / HEAD).write(head)
+    if (state / CONFIGS).is_dir():
+        (folder / CONFIGS).mkdir(mode=0o700)
+        for file in sorted((state / CONFIGS).glob("*.json")):
+            shutil.copyfile(file, folder / CONFIGS / file.name)
+    if os.path.lexists(state / HALT):  # what was halted is restored halted
+        (folder / HALT).touch()
+    progress(0.6)
+    if found := verify(folder):
+        raise StoreDamaged(f"what was copied is damaged, most likely because the store is: {found[0]}")
+    for name in ("quantd.db-wal", "quantd.db-shm"):  # a reader's, empty
+        (folder / name).unlink(missing_ok=True)
+    runs = _runs(folder)
+    files = {}
+    for file in _files(folder):
+        checksum, size = checksum_of(file)
+        files[file.relative_to(folder).as_posix()] = (size, checksum.hex())
+    manifest = Manifest(FORMAT, time.time_ns(), revision, head.number, head.hash.hex(), runs, files)
+    (folder / MANIFEST).write_bytes(msgspec.json.format(msgspec.json.encode(manifest), indent=1))
+    for file in _files(folder):
+        _synced(file)
+    progress(1.0)
+    return manifest
+
+
+def _copy_file(path: Path, copy: Path, progress: Progress) -> None:
+    """SQLite's own copy of one instant. Between its parts the read transaction keeps the instant."""
+    if not path.exists():
+        raise StoreFailing(f"{path}: there is no store here")
+    with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, isolation_level=None)) as source:
+        source.execute("BEGIN")
+        source.execute("SELECT COUNT(*) FROM meta").fetchone()
+        with closing(sqlite3.connect(copy)) as into:
+            source.backup(into, pages=_PAGES, progress=lambda _, left, all: progress(0.5 * (1 - left / max(all, 1))))
+            into.execute("PRAGMA journal_mode=DELETE")
+
+
+def _copy_tables(url: str, copy: Path) -> None:
+    """All tables of a PostgreSQL store at one instant, into a new SQLite store of the same revision."""
+    source = UrlDriver(url)
+    try:
+        source.snapshot()
+        revision = revision_of(source)
+        if not revision:
+            raise StoreFailing("there is no store in this database; `quantd run` makes one")
+        refuse_newer(revision)
+        new_sqlite(copy, revision)
+        into = SqliteDriver(copy)
+        try:
+            copy_rows(source, into)
+        finally:
+            into.close()
+        with closing(sqlite3.connect(copy)) as db:
+            db.execute("PRAGMA journal_mode=DELETE")
+    finally:
+        source.close()
+
+
+def new_sqlite(path: Path, revision: str) -> None:
+    """An empty store of a revision, in a new file."""
+    path.touch(mode=0o600)
+    if revision != REVISION:
+        migrate(path, revision)
+        return
+    driver = SqliteDriver(path)
+    try:
+        make(driver)
+    finally:
+        driver.close()
+
+
+def copy_rows(source: Driver, into: Driver, *, begun: bool = False) -> None:
+    """Every row of every table that both have, in one transaction (that of the caller, when `begun`)."""
+    if not begun:
+        into.begin(durable=True)
+    for table in sorted(table_names(source) & table_names(into) & set(NAMES)):
+        into.execute(f"DELETE FROM {table}")
+        cursor = into.execute(f"SELECT * FROM {table}")
+        columns = [column[0] for column in cursor.description]
+        for part in _parts(source.stream(f"SELECT {', '.join(columns)} FROM {table}")):
+            insert(into, table, columns, part)
+    if not begun:
+        into.commit()
+
+
+def _parts(rows: Iterator[tuple[object, ...]]) -> Iterator[list[tuple[object, ...]]]:
+    part: list[tuple[object, ...]] = []
+    for row in rows:
+        part.append(row)
+        if len(part) == _ROWS:
+            yield part
+            part = []
+    if part:
+        yield part
+
+
+def _runs(folder: Path) -> tuple[RunKept, ...]:
+    """The runs of a copied store, with what the last start of each named as its policies."""
+    records = Records(lambda: SqliteDriver(folder / FILE, read_only=True), folder / ARCHIVES)
+    with records.connection() as driver:
+        known = run_records(driver)
+    out = []
+    for record in known:
+        models: dict[str, str] = {}
+        last = 0
+        for last, data in records.entries(record.run, 1):  # noqa: B007 - the last one is what is wanted
+            if b"Started" in data and isinstance(event := codec.decode(data).event, Started):
+                models = {name: digest for name, digest in event.artifacts.items() if digest}
+        out.append(RunKept(record.run, last, record.ended, models))
+    return tuple(out)
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def _packed(folder: Path, manifest: Manifest, target: Path) -> None:
+    """The folder as a tar file, the manifest first; read again before it has its name."""
+    unfinished = target.with_name(f"{target.name}.new")
+    with tarfile.open(unfinished, "w:gz" if target.name.endswith("gz") else "w") as tar:
+        for name in (MANIFEST, *manifest.files):
+            tar.add(folder / name, arcname=name, recursive=False)
+    _synced(unfinished)
+    again = folder / "again"
+    unpack(unfinished, again)
+    unfinished.replace(target)
+
+
+def read_manifest(source: Path) -> Manifest:
+    """What a backup says of itself. Raises StoreFailing when it is none, StoreDamaged when it cannot be read."""
+    try:
+        if source.is_dir():
+            data = (source / MANIFEST).read_bytes()
+        else:
+            with tarfile.open(source) as tar:
+                member = tar.next()
+                file = tar.extractfile(member) if member is not None and member.name == MANIFEST else None
+                if file is None:
+                    raise StoreFailing(f"{source}: is no backup of quantd: it does not begin with {MANIFEST}")
+                data = file.read(1 << 26)
+        manifest = msgspec.json.decode(data, type=Manifest)
+    except (OSError, tarfile.TarError, EOFError) as wrong:
+        raise StoreFailing(f"{source}: is no backup of quantd: {wrong}") from None
+    except msgspec.MsgspecError as wrong:
+        raise StoreDamaged(f"{source}: its {MANIFEST} cannot be read: {wrong}") from None
+    if manifest.format != FORMAT:
+        raise StoreFailing(f"{source}: is a backup of format {manifest.format}; this quantd reads format {FORMAT}")
+    refuse_newer(manifest.revision)
+    for name in manifest.files:
+        parts = Path(name).parts
+        if not parts or parts[0] not in (FILE, HEAD, ARCHIVES, CONFIGS, HALT) or ".." in parts or len(parts) > 2:
+            raise StoreDamaged(f"{source}: {MANIFEST} names {name!r}, which no backup has")
+    return manifest
+
+
+def unpack(source: Path, folder: Path) -> Manifest:
+    """The files that a backup's manifest names, and no others, into a new folder; each is compared with its checksum.
+    Raises StoreFailing and StoreDamaged."""
+    manifest = read_manifest(source)
+    folder.mkdir(parents=True, mode=0o700)
+    for name in manifest.files:
+        (folder / name).parent.mkdir(exist_ok=True, mode=0o700)
+    try:
+        if source.is_dir():
+            for name in manifest.files:
+                shutil.copyfile(source / name, folder / name)
+        else:
+            with tarfile.open(source) as tar:
+                for member in tar:
+                    file = tar.extractfile(member) if member.isfile() and member.name in manifest.files else None
+                    if file is not None:
+                        with (folder / member.name).open("wb") as into:
+                            shutil.copyfileobj(file, into)
+        for name, (size, checksum) in manifest.files.items():
+            if checksum_of(folder / name) != (bytes.fromhex(checksum), size):
+                raise StoreDamaged(f"{source}: {name} is not what was backed up")
+    except (tarfile.TarError, EOFError) as wrong:
+        raise StoreDamaged(f"{source}: cannot be read: {wrong}") from None
+    except FileNotFoundError as wrong:
+        raise StoreDamaged(f"{source}: {Path(str(wrong.filename)).name} is missing") from None
+    return manifest
+
+
+def _synced(path: Path) -> None:
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

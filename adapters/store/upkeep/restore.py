@@ -1,0 +1,182 @@
+"""A backup put back: into an empty place, in either database, checked before and after.
+
+What is there already stays unless that is asked for, and then it is kept aside.
+"""
+
+import shutil
+import time
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from quantd.adapters.store.driver import Driver, SqliteDriver, UrlDriver, failures, insert, table_names
+from quantd.adapters.store.errors import StoreDamaged, StoreFailing
+from quantd.adapters.store.journal.archives import ARCHIVE_COLUMNS, archives_of, row_of
+from quantd.adapters.store.journal.chain import sync_folder
+from quantd.adapters.store.lease import refuse_held
+from quantd.adapters.store.lock import StateLock
+from quantd.adapters.store.migrations.upgrade import ONE_AT_A_TIME, migrate, revision_of
+from quantd.adapters.store.store import ARCHIVES, FILE, HEAD
+from quantd.adapters.store.tables.schema import NAMES, REVISION, statements
+from quantd.adapters.store.upkeep.backup import CONFIGS, HALT, Manifest, backup, copy_rows, read_manifest, unpack
+from quantd.adapters.store.upkeep.verify import verify
+
+OURS: Final = (FILE, f"{FILE}-wal", f"{FILE}-shm", ARCHIVES, CONFIGS, HALT, HEAD)
+"""What a store has in a state folder; the head goes last: without it what is there is not opened."""
+
+STAGING: Final = ".restoring"
+
+
+def restore(source: Path, where: str | Path, state: Path, *, force: bool = False) -> tuple[Manifest, Path | None]:
+    """Put a backup into a state folder, and its tables into the database at `where` when that is a URL. Gives the manifest
+    and, with `force`, the folder in which what was there is kept.
+
+    Raises StoreFailing when something is there and not `force`, StoreLocked or Held when a daemon works there,
+    StoreDamaged when the backup is, StoreVersion when it is of a newer quantd.
+    """
+    read_manifest(source)
+    url = str(where) if "://" in str(where) else ""
+    with failures(f"restoring {source}"):
+        state.mkdir(parents=True, exist_ok=True, mode=0o700)
+        lock = StateLock(state)
+        staging = state / STAGING
+        try:
+            there = occupied(url, state)
+            if there and not force:
+                raise StoreFailing(
+                    f"{there}: there is a store here already. Restore to another --state, or give --force, which keeps it aside"
+                )
+            shutil.rmtree(staging, ignore_errors=True)
+            manifest = unpack(source, staging)
+            _fitted(staging, state, manifest)
+            if url:
+                _refuse_led(url, lock.seat)
+            aside = _aside(url, state) if there else None
+            if url:
+                try:
+                    _into_database(staging / FILE, url, lock.seat)
+                except BaseException:
+                    _back(aside, state)
+                    raise
+                (staging / FILE).unlink()
+            for name in OURS:
+                if (staging / name).exists():
+                    (staging / name).replace(state / name)
+                    sync_folder(state)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+            lock.release()
+    if found := verify(where, state):
+        raise StoreDamaged(f"what was restored to {state} is damaged: {found[0]}")
+    return manifest, aside
+
+
+def occupied(url: str, state: Path) -> str:
+    """Where a store is already; empty when there is none."""
+    for name in OURS:
+        if name != HALT and (state / name).exists():
+            return str(state / name)
+    if url:
+        driver = UrlDriver(url)
+        try:
+            if "journal" in table_names(driver) and driver.execute("SELECT number FROM runs LIMIT 1").fetchone():
+                return "the database"
+        finally:
+            driver.close()
+    return ""
+
+
+def _fitted(staging: Path, state: Path, manifest: Manifest) -> None:
+    """The staged store, checked, as this place needs it: of the newest revision, with its archives here and no leader."""
+    if found := verify(staging):
+        raise StoreDamaged(f"the backup is damaged: {found[0]}")
+    if manifest.revision != REVISION:
+        migrate(staging / FILE)
+    driver = SqliteDriver(staging / FILE)
+    try:
+        driver.begin(durable=True)
+        kept = archives_of(driver)
+        driver.execute("DELETE FROM archives")
+        here = str((state / ARCHIVES).resolve())
+        insert(driver, "archives", ARCHIVE_COLUMNS, [row_of(msgspec.structs.replace(a, folder=here)) for a in kept])
+        # whoever led the account when the backup was made does not lead this one; its tokens stay behind
+        driver.execute("UPDATE lease SET expires_ns = 0, seat = '', token = token + 1")
+        driver.commit()
+        driver.execute("PRAGMA journal_mode=DELETE")
+    finally:
+        driver.close()
+
+
+def _aside(url: str, state: Path) -> Path:
+    """Keep what is there in a folder of its own: files as they are, a database as a backup."""
+    aside = state / time.strftime("before-restore-%Y%m%dT%H%M%SZ", time.gmtime())
+    aside.mkdir(mode=0o700)
+    if url:
+        driver = UrlDriver(url)
+        try:
+            there = bool(revision_of(driver))
+        finally:
+            driver.close()
+        if there:
+            backup(url, state, aside / "store.tar")
+    for name in OURS:
+        if name != HALT and (state / name).exists():  # what is halted stays halted
+            (state / name).replace(aside / name)
+    sync_folder(aside)
+    return aside
+
+
+def _back(aside: Path | None, state: Path) -> None:
+    """The files that belong to a database which is as it was, where they were."""
+    for name in OURS:
+        if aside is not None and (aside / name).exists():
+            (aside / name).replace(state / name)
+
+
+def _refuse_led(url: str, seat: str) -> None:
+    """Raise Held while a daemon leads an account in the database, before anything is moved."""
+    driver = UrlDriver(url)
+    try:
+        if "lease" in table_names(driver):
+            refuse_held(driver, seat)
+    finally:
+        driver.close()
+
+
+def _into_database(copy: Path, url: str, seat: str) -> None:
+    """The tables of a SQLite store in place of those in the database, in one transaction."""
+    source, into = SqliteDriver(copy, read_only=True), UrlDriver(url)
+    try:
+        into.begin(durable=True)
+        into.execute("SET LOCAL lock_timeout = 30000")
+        into.execute(f"SELECT pg_advisory_xact_lock({ONE_AT_A_TIME})")
+        tokens = _emptied(into, seat)
+        for statement in statements("postgresql"):
+            into.execute(statement)
+        copy_rows(source, into, begun=True)
+        for account, token in tokens:  # a leader that slept through this must not find its token again
+            into.execute("UPDATE lease SET token = token + ? WHERE account = ?", (token, account))
+            into.execute(
+                "INSERT INTO lease VALUES (?, ?, '', '', 0, '', 0, 0) ON CONFLICT (account) DO NOTHING",
+                (account, token + 1),
+            )
+        into.commit()
+    finally:
+        source.close()
+        into.close()
+
+
+def _emptied(driver: Driver, seat: str) -> list[tuple[str, int]]:
+    """Without our tables, whatever revision they were of; the tokens that leases had. Raises Held while a daemon leads an
+    account there."""
+    tables = table_names(driver)
+    tokens: list[tuple[str, int]] = []
+    if "lease" in tables:
+        driver.execute("LOCK TABLE lease IN EXCLUSIVE MODE")
+        refuse_held(driver, seat)
+        tokens = driver.execute("SELECT account, token FROM lease").fetchall()
+    for name in NAMES:
+        if name in tables:
+            driver.execute(f"DROP TABLE {name}")
+    return tokens

@@ -1,0 +1,424 @@
+"""The check of a store: everything that can be derived is derived again, for `quantd doctor --store` of the whole, at a
+start of the newest entries.
+
+SQLite's own integrity check sees few flipped bits; the hashes and the second fold see the rest.
+"""
+
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+from sqlmodel import SQLModel
+
+from quantd.adapters.store.driver import Driver, failures, insert, table_names
+from quantd.adapters.store.errors import StoreDamaged, StoreError, StoreFailing
+from quantd.adapters.store.journal.archives import ARCHIVE_COLUMNS, archives_of, rows_of, wrong_with
+from quantd.adapters.store.journal.chain import (
+    GENESIS,
+    JOURNAL_COLUMNS,
+    HeadFile,
+    Link,
+    broken,
+    link_of,
+    row_digest,
+    unpack,
+)
+from quantd.adapters.store.journal.records import run_records
+from quantd.adapters.store.journal.writer import (
+    OUTBOX_COLUMNS,
+    QUARANTINE_COLUMNS,
+    RUN_COLUMNS,
+    SNAPSHOT_COLUMNS,
+    check_head,
+    write_rows,
+)
+from quantd.adapters.store.migrations.upgrade import refuse_newer, revision_of, sqlite_schema_at
+from quantd.adapters.store.store import ARCHIVES, HEAD, for_reading
+from quantd.adapters.store.tables.projection import COLUMNS, OUTBOX, Projection, Resting, message_id
+from quantd.adapters.store.tables.retention import RETENTION_COLUMNS, let_go
+from quantd.adapters.store.tables.schema import NAMES, REVISION, VERSIONS, statements
+from quantd.adapters.store.tables.tables import SCHEMA_VERSION
+from quantd.trading import codec
+from quantd.trading.orders import OrderState
+
+FINDINGS_OF_A_KIND: Final = 20
+
+NEWEST: Final = 100_000
+"""Entries that a start folds again and compares with the read models, at least: 0.4 to 1.6 s of one core."""
+
+_DIGESTED: Final[dict[str, Sequence[str]]] = {
+    "runs": RUN_COLUMNS,
+    "snapshots": SNAPSHOT_COLUMNS,
+    "outbox": OUTBOX_COLUMNS,
+    "quarantine": QUARANTINE_COLUMNS,
+    "archives": ARCHIVE_COLUMNS,
+    "retention": RETENTION_COLUMNS,
+}
+_KEYS: Final = {"orders": 4}
+"""Leading columns that make a row's key; 3 where not named."""
+
+
+def verify(where: str | Path, state: Path | None = None, newest: int | None = None) -> list[str]:
+    """What is wrong with a store, one sentence each; empty when it is whole. Only reads. `state` is the state folder of a
+    store by URL; without it the head of the journal is not compared.
+
+    With `newest` the check is that of a start: tables, digests, and the hash chain of every row that is not archived;
+    read models of the newest entries, as many as that at least, and all since the last snapshot of each run.
+
+    A daemon may be writing meanwhile: the head is read first, and all else in one transaction.
+    """
+    folder, connect, path = for_reading(where, state)
+    if path is not None and not path.exists():
+        raise StoreFailing(f"{path}: there is no store here")
+    shown = path or "the store"
+    found: list[str] = []
+    try:
+        with failures(f"checking {shown}"):
+            head = None if folder is None else HeadFile(folder / HEAD).read()
+            driver = connect()
+            try:
+                driver.snapshot()
+                revision = revision_of(driver)
+                if not revision:
+                    raise StoreDamaged(f"{shown} is empty: it has none of quantd's tables; restore a backup")
+                refuse_newer(revision)
+                if path is not None and newest is None:
+                    found += _integrity(driver)
+                for check in (_schema if path is not None else _columns, _digests):
+                    found += check(driver)
+                found += _journal(driver, None if folder is None else folder / ARCHIVES, newest)
+                (last,) = driver.execute("SELECT COALESCE(MAX(number), 0) FROM journal").fetchone()
+                if folder is not None:
+                    check_head(driver, head, last, str(folder / HEAD))
+            finally:
+                driver.close()
+    except StoreError as wrong:
+        found.append(str(wrong))
+    except (msgspec.MsgspecError, ValueError, TypeError, OverflowError, IndexError, KeyError) as wrong:
+        found.append(f"checking {shown}: {wrong}")
+    return found
+
+
+def _integrity(driver: Driver) -> list[str]:
+    rows = [str(row[0]) for row in driver.execute("PRAGMA integrity_check(20)")]
+    return [] if rows == ["ok"] else [f"sqlite: {text}" for text in rows]
+
+
+def _schema(driver: Driver) -> list[str]:
+    """The tables are the ones that their revision makes, to the letter."""
+    revision = revision_of(driver)
+    expected = sqlite_schema_at(revision)
+    stored = set(map(tuple, driver.execute("SELECT type, name, tbl_name, sql FROM sqlite_schema").fetchall()))
+    if VERSIONS.name not in table_names(driver):  # made before there were revisions
+        expected = {row for row in expected if row[2] != VERSIONS.name}
+    found = [f"schema: {row[1]} is not as quantd makes it" for row in sorted(expected ^ stored, key=str)]
+    return found + _facts(driver)
+
+
+def _facts(driver: Driver) -> list[str]:
+    facts = dict(driver.execute("SELECT name, value FROM meta ORDER BY name").fetchall())
+    schema = "1" if "lease" not in table_names(driver) else str(SCHEMA_VERSION)
+    if (
+        facts.keys() != {"outbox_dropped", "schema"}
+        or facts["schema"] != schema
+        or not str(facts["outbox_dropped"]).isdigit()
+    ):
+        return [f"meta: unexpected facts {sorted(facts.items())!r}"]
+    return []
+
+
+def _columns(driver: Driver) -> list[str]:
+    """PostgreSQL: the tables have the declared columns."""
+    tables = table_names(driver)
+    # an older revision lacks what came later
+    missing = sorted(set(NAMES) - tables) if revision_of(driver) == REVISION else []
+    found = [f"schema: the table {name} is missing" for name in missing]
+    for name, table in SQLModel.metadata.tables.items():
+        if name not in tables:
+            continue
+        stored = driver.execute(
+            "SELECT column_name, is_nullable FROM information_schema.columns"
+            " WHERE table_schema = current_schema() AND table_name = ? ORDER BY ordinal_position",
+            (name,),
+        ).fetchall()
+        expected = [(column.name, "YES" if column.nullable else "NO") for column in table.columns]
+        if list(map(tuple, stored)) != expected:
+            found.append(f"schema: the columns of {name} are not as quantd makes them")
+    return found + _facts(driver)
+
+
+def _digests(driver: Driver) -> list[str]:
+    """Rows outside the chain carry a digest of their own."""
+    found: list[str] = []
+    tables = table_names(driver)
+    for table, columns in _DIGESTED.items():
+        if table not in tables:
+            continue
+        for row in driver.stream(f"SELECT {', '.join(columns)} FROM {table}"):
+            if row_digest(*row[:-1]) != row[-1] and len(found) < FINDINGS_OF_A_KIND:
+                found.append(f"{table}: the row {', '.join(map(str, row[:3]))} was changed")
+    return found
+
+
+def _journal(driver: Driver, archives: Path | None, newest: int | None) -> list[str]:
+    """Walk the chain, fold the entries again beside, and compare the read models: through archives and journal, or the
+    `newest`."""
+    rebuilt = sqlite3.connect("", isolation_level=None)  # a temporary database, spilled to disk when large
+    try:
+        for statement in statements("sqlite"):
+            rebuilt.execute(statement)
+        rebuilt.execute("BEGIN")
+        beside = _Rebuilt(rebuilt)
+        fold = _Fold(driver, beside)
+        found = fold.all(archives) if newest is None else fold.newest(newest)
+        if not found:
+            tables = table_names(driver)
+            if "retention" in tables:
+                for run, model, before_ts in driver.execute("SELECT run, model, before_ts FROM retention").fetchall():
+                    let_go(beside, run, model, before_ts)
+            for table, columns in COLUMNS.items():
+                if table in tables:
+                    found += _compare(table, columns, driver, rebuilt, None if newest is None else fold.bounds())
+            found += _outbox(driver, rebuilt, fold.known)
+        return found
+    finally:
+        rebuilt.close()
+
+
+class _Fold:
+    """The second fold of a journal into the temporary database. `known`: run -> its last entry that is not folded."""
+
+    def __init__(self, driver: Driver, rebuilt: "_Rebuilt") -> None:
+        self._driver = driver
+        self._rebuilt = rebuilt
+        self._runs = {record.run: record for record in run_records(driver)}
+        self._folds = {name: Projection(name, record.universe.symbols) for name, record in self._runs.items()}
+        self._seqs: dict[str, int] = {}
+        self.known: dict[str, int] = {}
+
+    def bounds(self) -> list[tuple[str, int]]:
+        """(run, entry) of every run: what came after the entry was folded."""
+        return [(run, self.known.get(run, 0)) for run in sorted(self._runs)]
+
+    def all(self, archives: Path | None) -> list[str]:
+        """From the first row, archived or not."""
+        found: list[str] = []
+        return self._rows(_links(self._driver, archives, found), GENESIS, 1, 0, found)
+
+    def newest(self, least: int) -> list[str]:
+        """The chain of the rows that are not archived; of the newest entries, `least` or more, what they make."""
+        prev, first = GENESIS, 1
+        for archive in archives_of(self._driver):
+            prev, first = archive.hash, archive.last + 1
+            self._seqs |= {run: last for run, _, last in archive.runs}
+        return self._rows(_journal_rows(self._driver), prev, first, self._cut(least), [])
+
+    def _cut(self, least: int) -> int:
+        """The last row that is not folded."""
+        cut, total = 0, 0
+        for number, count in self._driver.execute("SELECT number, count FROM journal ORDER BY number DESC").fetchall():
+            total += count
+            if total >= least:
+                cut = number - 1
+                break
+        for run, seq in self._driver.execute("SELECT run, MAX(seq) FROM snapshots GROUP BY run").fetchall():
+            (after,) = self._driver.execute(
+                "SELECT MIN(number) FROM journal WHERE run = ? AND last_seq > ?", (run, seq)
+            ).fetchone()
+            cut = cut if after is None else min(cut, after - 1)
+        return cut
+
+    def _rows(self, links: Iterator[Link], prev: bytes, first: int, cut: int, found: list[str]) -> list[str]:
+        before_ts: int | None = 0 if first > 1 else None
+        for number, link in enumerate(links, first):
+            if wrong := broken(link, prev, number):
+                return [*found, f"journal: {wrong}"]
+            prev = link.hash
+            expected = self._seqs.get(link.run, 0) + 1
+            if link.first_seq != expected or link.last_seq != expected + link.count - 1:
+                return [f"journal: row {number} holds other entries than it says"]
+            if number > cut:
+                if before_ts is not None:
+                    self._open_orders(before_ts)
+                    before_ts = None
+                if wrong := self._fold(number, link):
+                    return [wrong]
+            else:
+                before_ts = link.ts
+            self._seqs[link.run] = link.last_seq
+        return found
+
+    def _fold(self, number: int, link: Link) -> str:
+        """Fold the entries of one row; what is wrong with it."""
+        entries = unpack(link.packing, link.blob)
+        if len(entries) != link.count:
+            return f"journal: row {number} holds other entries than it says"
+        fold = self._folds.get(link.run)
+        if fold is None:
+            return f"journal: row {number} is of run {link.run}, which is not in runs"
+        fold.agents = self._runs[link.run].agents_at(link.first_seq)
+        for seq, data in enumerate(entries, link.first_seq):
+            entry = codec.decode(data)
+            fold.add(seq, entry.event, entry.effects)
+        made = fold.take()
+        write_rows(self._rebuilt, made)
+        for message in made.get(OUTBOX, []):
+            self._rebuilt.execute("INSERT INTO outbox VALUES (?, ?, ?, ?, ?, ?, ?, 0, x'')", message)
+        return ""
+
+    def _open_orders(self, since_ts: int) -> None:
+        """Take over the baskets that were open at `since_ts`, where the fold begins in the middle: their later fills
+        and ends are folded, the baskets themselves are not compared."""
+        self.known = dict(self._seqs)
+        columns = COLUMNS["orders"]
+        for run, seq in self.known.items():
+            rows = self._driver.execute(
+                f"SELECT {', '.join(columns)} FROM orders AS o WHERE run = ? AND seq <= ? AND EXISTS (SELECT 1 FROM orders AS p"
+                " WHERE p.run = o.run AND p.sample = o.sample AND p.n = o.n AND (p.ended_ts = 0 OR p.ended_ts >= ?))"
+                " ORDER BY sample, n, row",
+                (run, seq, since_ts),
+            ).fetchall()
+            insert(self._rebuilt, "orders", columns, rows)
+            index = self._runs[run].universe.index
+            for row in rows:
+                known = dict(zip(columns, row, strict=True))
+                resting = self._folds[run].resting.setdefault(
+                    (known["sample"], known["n"]), Resting([], [], [], [], [])
+                )
+                resting.states.append(int(OrderState.SENT))
+                resting.filled.append(0)
+                resting.ended_ts.append(0)
+                resting.note.append("")
+                resting.sym.append(index[known["symbol"]])
+
+
+def _links(driver: Driver, folder: Path | None, found: list[str]) -> Iterator[Link]:
+    """Every row from the first, archived or not; what is wrong with a file as a whole goes to `found`."""
+    for archive in archives_of(driver):
+        if wrong := wrong_with(archive, folder):
+            found.append(wrong)
+        last = None
+        for link in rows_of(archive, folder):
+            last = link
+            yield link
+        if last is None or (last.number, last.hash) != (archive.last, archive.hash):
+            found.append(f"archives: {archive.file} does not end with row {archive.last}")
+    yield from _journal_rows(driver)
+
+
+def _journal_rows(driver: Driver) -> Iterator[Link]:
+    return map(link_of, driver.stream(f"SELECT {', '.join(JOURNAL_COLUMNS)} FROM journal ORDER BY number"))
+
+
+class _Rebuilt:
+    """The temporary database as a Driver, as far as `write_rows` and `let_go` need one."""
+
+    dialect = "sqlite"
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+
+    def execute(self, sql: str, values: Sequence[object] = ()) -> sqlite3.Cursor:
+        return self._db.execute(sql, values)
+
+    def stream(self, sql: str, values: Sequence[object] = ()) -> Iterator[Any]:
+        return self._db.execute(sql, values)
+
+    def snapshot(self) -> None:
+        self._db.execute("BEGIN")
+
+    def begin(self, *, durable: bool) -> None:
+        self._db.execute("BEGIN")
+
+    def commit(self) -> None:
+        self._db.execute("COMMIT")
+
+    def missing(self) -> str:
+        return ""
+
+    def rollback(self) -> None:
+        self._db.execute("ROLLBACK")
+
+    def close(self) -> None:
+        self._db.close()
+
+
+def _compare(
+    table: str,
+    columns: Sequence[str],
+    stored: Driver,
+    rebuilt: sqlite3.Connection,
+    bounds: list[tuple[str, int]] | None,
+) -> list[str]:
+    """How a table differs from the one that was folded again; with `bounds` (run, entry) only in rows of later
+    entries."""
+    size = _KEYS.get(table, 3)
+    # text in the order of its bytes, as SQLite has it, whatever the server's language
+    theirs = 'run COLLATE "C"' if stored.dialect == "postgresql" else "run"
+    where = "" if bounds is None else " WHERE run = ? AND seq > ?"
+    sql = f"SELECT {', '.join(columns)} FROM {table}{where} ORDER BY "
+    found: list[str] = []
+    for values in [()] if bounds is None else bounds:
+        for one, other in _merged(
+            stored.stream(f"{sql}{', '.join((theirs, *columns[1:size]))}", values),
+            rebuilt.execute(f"{sql}{', '.join(columns[:size])}", values),
+            size,
+        ):
+            key = ", ".join(map(str, (one or other or ())[:size]))
+            if one is None:
+                found.append(f"{table}: the row {key} is missing")
+            elif other is None:
+                found.append(f"{table}: the row {key} does not come from the journal")
+            else:
+                for name, kept, derived in zip(columns, one, other, strict=True):
+                    if kept != derived or type(kept) is not type(derived):
+                        found.append(
+                            f"{table}: the row {key} has {name} {_shown(kept)}, the journal says {_shown(derived)}"
+                        )
+            if len(found) >= FINDINGS_OF_A_KIND:
+                return [*found, f"{table}: and perhaps more"]
+    return found
+
+
+def _merged(one: Any, other: Any, size: int) -> Iterator[tuple[Any, Any]]:
+    """Pairs of rows that differ, by key, from two sorted sources; None where one has no such row."""
+    done = object()
+    a, b = iter(one), iter(other)
+    x, y = next(a, done), next(b, done)
+    while x is not done or y is not done:
+        if x == y and list(map(type, x)) == list(map(type, y)):  # type: ignore[call-overload]
+            x, y = next(a, done), next(b, done)
+        elif y is done or (x is not done and _order(x, size) < _order(y, size)):
+            yield x, None
+            x = next(a, done)
+        elif x is done or _order(y, size) < _order(x, size):
+            yield None, y
+            y = next(b, done)
+        else:
+            yield x, y
+            x, y = next(a, done), next(b, done)
+
+
+def _order(row: Any, size: int) -> list[tuple[str, Any]]:
+    return [(type(value).__name__, value) for value in row[:size]]
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _outbox(driver: Driver, rebuilt: sqlite3.Connection, known: Mapping[str, int]) -> list[str]:
+    """What waits was really said. Messages that arrived, or that a full outbox lost, are rightly absent."""
+    found = []
+    for row in driver.execute("SELECT run, seq, k, ts, level, kind, body FROM outbox"):
+        if row[1] <= known.get(row[0], 0):
+            continue
+        told = rebuilt.execute(
+            "SELECT run, seq, k, ts, level, kind, body FROM outbox WHERE run = ? AND seq = ? AND k = ?", row[:3]
+        ).fetchone()
+        if told != tuple(row):
+            found.append(f"outbox: message {message_id(*row[:3])} does not come from the journal")
+    return found[:FINDINGS_OF_A_KIND]

@@ -1,0 +1,221 @@
+"""Full, Lite and Transformer side by side: python -m benchmarks.multi_agent [--rounds 1] [--artifacts FOLDER] [--features]
+
+Each profile trains `rounds` times as many episodes as it has desks, in a fresh process on one thread, at its own settings: seconds an
+episode (252 sessions of one desk, acting and learning), the most memory, what it learned. Sharpe ratios are read from artifacts
+FOLDER/full, FOLDER/lite, FOLDER/transformer, where they are; nothing is put in their place. The last table is of inference: the
+transformer of 4 layers, 8 heads and width 128 over 60 sessions, in ONNX Runtime and in torch. `--features` ranks what Lite chose from.
+"""
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from time import perf_counter
+from typing import Any, Final
+
+import numpy as np
+
+NAMES: Final = ("full", "lite", "transformer")
+
+CLAIMED_TIME, CLAIMED_MEMORY, CLAIMED_SHARPE, CLAIMED_WIDE = 0.35, 0.35, 0.80, 1.15
+"""What was said of Lite over Full (time, memory, Sharpe ratio), and of Transformer over Full (time)."""
+
+MIB: Final = 2**20
+
+
+def measured(name: str, rounds: int) -> dict[str, Any]:
+    """One profile, in this process."""
+    import torch
+
+    from quantd.models.learners.maddpg import Maddpg
+    from quantd.models.training.plans.plan import default
+    from quantd.models.training.seeds.environment import Ground
+    from quantd.models.training.seeds.learner import learner_of, parameters
+    from quantd.models.training.seeds.markets import markets_of
+
+    torch.set_num_threads(1)
+    imported = _peak()
+    plan = default("maddpg", name)
+    markets = markets_of(plan)
+    ground = Ground(plan, markets.train, 1)
+    learner = learner_of(plan.learner, ground, 1)
+    assert isinstance(learner, Maddpg)
+    each = plan.market.episodes.length * plan.market.batch
+    learner.learn(ground, max(learner.plan.warmup, each), lambda _: False)
+    updates, before = learner.course.updates, learner.course.steps
+    began = perf_counter()
+    learner.learn(ground, before + rounds * each, lambda _: False)
+    seconds = perf_counter() - began
+    replay = learner.course._replay
+    assert replay is not None
+    # a long run fills its whole memory, this one only began to
+    unfilled = replay._rows.numel() * 4 * (1.0 - len(replay) / (replay.length * replay.desks))
+    episodes = (learner.course.steps - before) / plan.market.episodes.length / learner.plan.agents
+    return {
+        "seconds": seconds / episodes,
+        "updates": (learner.course.updates - updates) / episodes,
+        "peak": (_peak() + unfilled) / MIB,
+        "imported": imported / MIB,
+        "parameters": parameters(learner),
+        "agents": learner.plan.agents,
+        "assets": len(markets.symbols),
+        "shown": ground.observation_size,
+        "episodes": plan.steps // plan.market.episodes.length // learner.plan.agents,
+    }
+
+
+def _peak() -> float:
+    """Bytes: the most that this process ever held."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024.0
+
+
+def judged(folder: Path, name: str) -> tuple[float, float, int] | None:
+    """(Sharpe ratio after costs on the test part, equal weight's, seeds) of an artifact; None where there is none."""
+    where = folder / name
+    if not (where / "manifest.json").exists():
+        return None
+    from quantd.models.artifacts.agent_manifest import load
+
+    manifest = load(where).manifest
+    result = manifest.results["test"]
+    return result.policy.sharpe, result.equal_weight.sharpe, len(manifest.training.seeds)
+
+
+def inference(seconds: float = 3.0, assets: int = 5, widening: int = 4) -> dict[str, tuple[float, float]]:
+    """Side -> (p50, p99) in milliseconds of one answer; sides take turns. Raises AssertionError where they differ."""
+    import onnxruntime
+    import torch
+
+    from quantd.models.learners.distributions import family
+    from quantd.models.networks.transformer import Layout, Sizes, Transformer, to_onnx
+
+    torch.set_num_threads(1)
+    random, actions = torch.Generator().manual_seed(1), family("simplex", assets + 1)
+    layout = Layout(assets, 10, 60)
+    size = layout.market + assets + 1
+    sizes = Sizes(width=128, heads=8, layers=4, widening=widening)
+    network = Transformer(size, actions.outputs, actions.spread, random, layout=layout, sizes=sizes)
+    network.vector.add_(torch.randn(network.vector.shape, generator=random) * 0.02)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    graph = to_onnx(network, actions.readout)
+    session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+    seen = torch.randn((1, size), generator=random)
+    given, carry = {"observation": seen.numpy()}, network.begin(1)
+
+    def eager() -> Any:
+        return actions.mode(network.act(seen, carry)[0]).numpy()
+
+    def runtime() -> Any:
+        return session.run(["weights"], given)[0]
+
+    assert float(np.abs(eager() - runtime()).max()) < 1e-5
+    return _turns({"ONNX Runtime": runtime, "torch eager": eager}, seconds)
+
+
+def _turns(sides: dict[str, Callable[[], Any]], seconds: float) -> dict[str, tuple[float, float]]:
+    times: dict[str, list[float]] = {name: [] for name in sides}
+    until = perf_counter() + seconds
+    while perf_counter() < until:
+        for name, side in sides.items():
+            side()
+            for _ in range(20):
+                began = perf_counter()
+                side()
+                times[name].append((perf_counter() - began) * 1e3)
+    return {name: (float(np.median(each)), float(np.percentile(each, 99))) for name, each in times.items()}
+
+
+def features() -> None:
+    """What Lite's features were chosen by."""
+    from quantd.models.training.plans.plan import default
+    from quantd.models.training.plans.profiles import AHEAD, LITE_FEATURES, ranked
+    from quantd.models.training.seeds.markets import markets_of
+
+    plan = default("maddpg", "full")
+    train, markets = plan.splits.train, markets_of(plan)
+    print(f"rank correlation with the returns of the next {AHEAD} sessions, {train.first} to {train.last}")
+    for place, rank in enumerate(ranked(markets.panel, range(markets.train.first, markets.train.last + 1)), 1):
+        kept = "  lite" if rank.feature in LITE_FEATURES else ""
+        print(f"{place:>2}  {rank.feature:<20}{rank.correlation:>8.4f}  t {rank.t:>6.2f}{kept}")
+
+
+def main() -> None:
+    asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    asked.add_argument("--rounds", type=int, default=1)
+    asked.add_argument("--artifacts", type=Path, default=Path("models/shipped"))
+    asked.add_argument("--features", action="store_true")
+    asked.add_argument("--one", choices=NAMES, help=argparse.SUPPRESS)
+    given = asked.parse_args()
+    if not all(find_spec(name) for name in ("torch", "onnxruntime")):
+        print("profiles: needs torch and onnxruntime (the extra `train`); left out")
+        return
+    if given.one:
+        print(json.dumps(measured(given.one, given.rounds)))
+        return
+    if given.features:
+        features()
+        return
+    found = {}
+    for name in NAMES:
+        command = [sys.executable, "-m", "benchmarks.multi_agent", "--one", name, "--rounds", str(given.rounds)]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        told = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+        found[name] = json.loads(told.stdout)
+    _tables(found, {name: judged(given.artifacts, name) for name in NAMES}, given.artifacts)
+
+
+def _tables(
+    found: dict[str, dict[str, Any]], sharpes: dict[str, tuple[float, float, int] | None], folder: Path
+) -> None:
+    from quantd.models.training.plans.profiles import UNDONE
+
+    load, cores = os.getloadavg()[0], os.cpu_count() or 1
+    busy = ": BUSY" if load > 0.5 * cores else ""
+    print(
+        f"one thread, {cores} cores, load {load:.1f}{busy}; {found['full']['assets']} assets, episodes of 252 sessions"
+    )
+    print(
+        f"{'':<13}{'s an episode':>13}{'updates':>9}{'peak MiB':>10}{'learned':>12}{'shown':>7}{'agents':>8}{'episodes':>10}{'minutes':>9}"
+    )
+    for name, row in found.items():
+        minutes = row["seconds"] * row["episodes"] / 60.0
+        print(
+            f"{name:<13}{row['seconds']:>13.3f}{row['updates']:>9.1f}{row['peak']:>10.0f}{row['parameters']:>12,}"
+            f"{row['shown']:>7}{row['agents']:>8}{row['episodes']:>10}{minutes:>9.1f}"
+        )
+    full, lite, wide = (found[name] for name in NAMES)
+    base = full["imported"]
+    print(f"of the memory, {base:.0f} MiB are Python and torch; undone in full: {', '.join(UNDONE)}")
+    rows = [
+        ("Lite / Full, time an episode", lite["seconds"] / full["seconds"], CLAIMED_TIME),
+        ("Lite / Full, peak memory", lite["peak"] / full["peak"], CLAIMED_MEMORY),
+        ("  without Python and torch", (lite["peak"] - base) / (full["peak"] - base), CLAIMED_MEMORY),
+        ("Transformer / Full, time an episode", wide["seconds"] / full["seconds"], CLAIMED_WIDE),
+    ]
+    print(f"{'':<38}{'measured':>10}{'claimed':>10}")
+    for label, ratio, claim in rows:
+        print(f"{label:<38}{ratio:>10.2f}{claim:>10.2f}")
+    told = {name: each for name, each in sharpes.items() if each is not None}
+    for name, (sharpe, equal, seeds) in told.items():
+        print(f"Sharpe ratio out of sample, {name:<12}{sharpe:>8.2f}, equal weight {equal:.2f} ({seeds} seeds)")
+    if "full" in told and "lite" in told:
+        print(
+            f"{'Lite / Full, Sharpe out of sample':<38}{told['lite'][0] / told['full'][0]:>10.2f}{CLAIMED_SHARPE:>10.2f}"
+        )
+    if missing := [name for name in NAMES if name not in told]:
+        print(f"no artifact of {', '.join(missing)} in {folder}: no Sharpe ratio of it")
+    for widening in (2, 4):
+        said = inference(widening=widening)
+        ratio = said["torch eager"][0] / said["ONNX Runtime"][0]
+        told_ = ", ".join(f"{side} p50 {p50:.2f} p99 {p99:.2f} ms" for side, (p50, p99) in said.items())
+        print(f"4 x 8 x 128 over 60 sessions, inner layer x{widening}: {told_}: {ratio:.1f}x")
+
+
+if __name__ == "__main__":
+    main()

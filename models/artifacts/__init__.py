@@ -1,0 +1,1 @@
+"""A trained policy on disk: manifest, signature, weights, and the runtime that trades it. Imports no torch."""

@@ -1,0 +1,239 @@
+"""Trades with a learned policy: ONNX Runtime on one thread, shown what it was shown in training by the same function. No torch."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from msgspec import Struct
+from numpy.typing import NDArray
+
+from quantd.models.artifacts.agent_manifest import TOLERANCES, LearnedArtifact, Seat, load
+from quantd.models.artifacts.manifest import ArtifactError
+from quantd.models.artifacts.runtime import first_line, open_session, places
+from quantd.models.observation.sight import observation
+from quantd.strategies.policies import nearest
+from quantd.strategies.policies.params import ParamsError, parse
+from quantd.trading.instruments import Universe
+from quantd.trading.market import Bools, Floats
+from quantd.trading.view import Memory, View
+
+CARRY: Final = "carry"
+"""Its name in the memory of a policy that remembers."""
+
+
+class LearnedAgentParams(Struct, frozen=True):
+    """`seat`: of a policy of several agents, the one that trades; the house of all by default."""
+
+    seat: str = ""
+
+
+class Answer(Struct, frozen=True):
+    """In the artifact's order of symbols: weights float64[N]; scores float32[A] of discrete allocations (probabilities, or values), else
+    empty; carried float32[1, C]; seats float64[S, N]."""
+
+    weights: Floats
+    scores: NDArray[np.float32]
+    carried: NDArray[np.float32]
+    seats: Floats
+
+
+_NONE: Final = np.zeros(0, dtype=np.float32)
+_NO_SEATS: Final = np.zeros((0, 0))
+
+
+class LearnedAgent:
+    """Implements quantd.trading.ports.Policy with the graph of an artifact. It trades exactly the symbols it was trained on, found by name;
+    ArtifactError when asked about others. An asset without a price gets nothing."""
+
+    __slots__ = (
+        "_columns",
+        "_gives",
+        "_invested",
+        "_order",
+        "_recurrent",
+        "_run",
+        "_seat",
+        "_shares",
+        "_universe",
+        "artifact",
+        "by_rows",
+        "params",
+    )
+
+    def __init__(
+        self,
+        artifact: LearnedArtifact,
+        params: LearnedAgentParams | None = None,
+        *,
+        prove: bool = True,
+        threads: int = 1,
+    ) -> None:
+        manifest = artifact.manifest
+        self.artifact = artifact
+        self.params = params or LearnedAgentParams()
+        self._seat = _place_of(manifest.seats, self.params.seat, artifact.folder)
+        self._recurrent = manifest.network.carry > 0
+        takes = ["observation", *([CARRY] if self._recurrent else [])]
+        self._gives = ["weights"]
+        if manifest.seats:
+            self._gives.append("seats")
+        if manifest.action.kind == "discrete":
+            self._gives.append("scores")
+        if self._recurrent:
+            self._gives.append("carried")
+        session = open_session(artifact.graph, artifact.folder / "policy.onnx", takes, self._gives, threads)
+        self._run: Any = session.run
+        self.by_rows: bool = isinstance(session.get_inputs()[0].shape[0], str)
+        self._invested = np.array([[s.invested] for s in manifest.seats])
+        self._shares = np.array([s.share for s in manifest.seats])
+        self._universe: Universe | None = None
+        self._order: list[int] | None = None
+        if prove:
+            self._prove()
+
+    @property
+    def lookback(self) -> int:
+        return self.artifact.manifest.sight.lookback
+
+    @property
+    def artifacts(self) -> tuple[LearnedArtifact, ...]:
+        """What it was loaded from."""
+        return (self.artifact,)
+
+    @property
+    def digest(self) -> str:
+        """What every start records of the artifact, so that a journal says which model decided."""
+        return self.artifact.manifest.digest
+
+    @property
+    def trained_until_ns(self) -> int:
+        """Bars up to this instant are inside the training window: what it earns there proves nothing."""
+        return self.artifact.trained_until_ns
+
+    def act(self, view: View, memory: Memory) -> tuple[Floats, Memory]:
+        if view.universe is not self._universe:
+            self.fit(view.universe)
+        returns, weights, prices, order = view.synchronous(self.lookback), view.weights, view.prices, self._order
+        if order is not None:
+            returns, weights, prices = returns[:, order], weights[order], prices[order]
+        kept = memory.get(CARRY)
+        said = self.answer(returns, weights, view.cash, None if kept is None else kept[None], np.isfinite(prices))
+        out = said.weights
+        if order is not None:
+            out = np.zeros(len(prices))
+            out[order] = said.weights
+        if not self._recurrent:
+            return out, memory
+        return out, {CARRY: said.carried[0].astype(np.float64)}
+
+    def fit(self, universe: Universe) -> None:
+        """Finds its columns in `universe`; ArtifactError when it cannot trade it."""
+        trained = self.artifact.manifest.universe
+        order = places(universe, trained, self.artifact.folder)
+        self._order = None if list(order) == list(range(len(trained))) else order
+        self._universe = universe
+
+    def answer(
+        self,
+        returns: Floats,
+        weights: Floats,
+        cash: float,
+        carry: NDArray[Any] | None = None,
+        priced: Bools | None = None,
+    ) -> Answer:
+        """Of float64[lookback, N] returns, float64[N] held weights and cash, in the artifact's order of symbols; `carry` [1, C] as it was
+        carried from the answer before, None at first; `priced` bool[N], None when all assets have a price."""
+        seen = observation(self.artifact.manifest.sight, returns, weights, cash)
+        return self.decide(seen[None], carry, priced)
+
+    def decide(
+        self, observed: NDArray[np.float32], carry: NDArray[Any] | None = None, priced: Bools | None = None
+    ) -> Answer:
+        """The same of an observation float32[1, D]."""
+        given = {"observation": observed}
+        if self._recurrent:
+            size = self.artifact.manifest.network.carry
+            given[CARRY] = np.zeros((1, size), np.float32) if carry is None else carry.astype(np.float32)
+        found = dict(zip(self._gives, self._run(None, given), strict=True))
+        out: Floats = found["weights"][0].astype(np.float64)
+        seats = _NO_SEATS
+        if priced is not None and priced.all():
+            priced = None
+        if "seats" in found:
+            seats = self._capped(found["seats"][0].astype(np.float64), priced)
+            out = seats[self._seat] if self._seat is not None else self._shares @ seats
+        elif priced is not None:
+            out[~priced] = 0.0
+        return Answer(out, found.get("scores", _NONE[None])[0], found.get("carried", _NONE[None]), seats)
+
+    def decide_all(self, observed: NDArray[np.float32]) -> Floats:
+        """float64[B, N] of observations float32[B, D], in one run where the graph takes several; without memory, all assets having a
+        price. For studies: the daemon decides one by one."""
+        if not self.by_rows or self._seat is not None:
+            return np.stack([self.decide(row[None]).weights for row in observed])
+        given = {"observation": observed}
+        if self._recurrent:
+            given[CARRY] = np.zeros((len(observed), self.artifact.manifest.network.carry), np.float32)
+        out: Floats = self._run(["weights"], given)[0].astype(np.float64)
+        return out
+
+    def _capped(self, seats: Floats, priced: Bools | None) -> Floats:
+        """As `quantd.models.market.desks` does: what has no price is left in cash, then all is scaled down to what a seat may invest."""
+        if priced is not None:
+            seats[:, ~priced] = 0.0
+        held = np.maximum(seats.sum(axis=1, keepdims=True), 1e-12)
+        return seats * np.minimum(1.0, self._invested / held)
+
+    def _prove(self) -> None:
+        """The golden probes: this machine gives the answers that the training machine wrote down."""
+        difference = self.difference()
+        manifest, where = self.artifact.manifest, self.artifact.folder / "golden.bin"
+        allowed = TOLERANCES[manifest.precision]
+        if not difference <= min(allowed, manifest.golden.tolerance):
+            raise ArtifactError(
+                f"{where}: the graph differs from the probe by {difference:.2g}; {allowed:g} is allowed ({manifest.precision})"
+            )
+
+    def difference(self) -> float:
+        """The largest of a weight, over the golden probes; NaN or infinite where an answer is."""
+        golden, where = self.artifact.golden, self.artifact.folder / "golden.bin"
+        carry, most = None, 0.0
+        house = self._shares if self.artifact.manifest.seats else None
+        for k in range(len(golden.cash)):
+            try:
+                said = self.answer(golden.returns[k], golden.weights[k], float(golden.cash[k]), carry)
+            except Exception as error:
+                raise ArtifactError(f"{where}: the graph does not take the probe: {first_line(error)}") from None
+            given = said.weights if house is None else house @ said.seats
+            if given.shape != golden.answers[k].shape or said.seats.size != golden.seats[k].size:
+                raise ArtifactError(f"{where}: the graph answers the probe with shape {given.shape}")
+            apart = np.abs(
+                np.concatenate(
+                    [given - golden.answers[k], (said.seats - golden.seats[k]).ravel()]
+                    if house is not None
+                    else [given - golden.answers[k]]
+                )
+            )
+            most = max(most, float(apart.max())) if np.isfinite(apart).all() else float("nan")
+            if most != most:
+                return most
+            carry = said.carried if self._recurrent else None
+        return most
+
+
+def _place_of(seats: tuple[Seat, ...], name: str, folder: Path) -> int | None:
+    """The number of a seat; None for the house of all."""
+    if not name:
+        return None
+    names = [seat.name for seat in seats]
+    if not names:
+        raise ParamsError(f"{folder}: seat = {name!r}: this policy is of one agent and has no seats; leave seat out")
+    if name not in names:
+        raise ParamsError(f"{folder}: seat = {name!r}: there are {', '.join(names)}; {nearest(name, names)}")
+    return names.index(name)
+
+
+def load_agent(folder: Path, params: Mapping[str, object]) -> LearnedAgent:
+    """The policy of the artifact in `folder`, all of it checked. Raises ArtifactError or ParamsError."""
+    return LearnedAgent(load(folder), parse(str(folder), params, LearnedAgentParams))

@@ -1,0 +1,257 @@
+"""Several policies as one artifact: members by the names and digests of their folders, and how their weights become one.
+
+A folder: manifest.json, card.md, and a folder for each member, which is a whole artifact of its own. An ensemble has no
+ensembles inside.
+"""
+
+import re
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final, Literal, assert_never
+
+import numpy as np
+from msgspec import Struct
+from numpy.typing import NDArray
+
+from quantd.models.artifacts import manifest as artifacts
+from quantd.models.artifacts.agent_manifest import KIND as LEARNED
+from quantd.models.artifacts.agent_policy import LearnedAgent, load_agent
+from quantd.models.artifacts.manifest import MANIFEST, ArtifactError, FileEntry
+from quantd.models.artifacts.runtime import LearnedPolicy, load_policy
+from quantd.strategies.policies.params import parse
+from quantd.strategies.weights.combination import mean_of, median_of
+from quantd.trading.instruments import Universe
+from quantd.trading.market import Floats
+from quantd.trading.view import MEMORY_BYTES, Memory, View
+
+KIND: Final = "ensemble"
+FILES: Final = ("card.md",)
+MOST_MEMBERS: Final = 16
+
+Combination = Literal["mean", "vote", "performance"]
+"""`mean`: all alike. `vote`: of each symbol the median weight, so that what most agree on holds. `performance`: by shares that were fixed
+when the ensemble was made."""
+
+Member = LearnedPolicy | LearnedAgent
+
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+
+
+class MemberEntry(Struct, frozen=True, forbid_unknown_fields=True):
+    folder: str
+    digest: str
+    share: float
+
+
+class EnsembleManifest(Struct, frozen=True, forbid_unknown_fields=True):
+    schema: int
+    name: str
+    combination: Combination
+    members: tuple[MemberEntry, ...]
+    files: dict[str, FileEntry]
+    made: str
+    measured: str = ""
+    """What the shares of "performance" were set by."""
+    kind: Literal["ensemble"] = "ensemble"
+    digest: str = ""
+
+
+class EnsembleArtifact(Struct, frozen=True):
+    folder: Path
+    manifest: EnsembleManifest
+
+
+class EnsembleParams(Struct, frozen=True):
+    """An ensemble has nothing to set: what it does was fixed when it was made."""
+
+
+class LearnedEnsemble:
+    """Implements quantd.trading.ports.Policy with the members of an artifact; each keeps its own memory."""
+
+    __slots__ = ("_shares", "artifact", "members")
+
+    def __init__(self, artifact: EnsembleArtifact, members: Sequence[Member]) -> None:
+        self.artifact = artifact
+        self.members = tuple(members)
+        self._shares = np.array([each.share for each in artifact.manifest.members])
+        size = sum(_memory_of(member) for member in members)
+        if size > MEMORY_BYTES:
+            raise ArtifactError(f"{artifact.folder}: its members remember {size} bytes together; {MEMORY_BYTES} fit")
+
+    @property
+    def lookback(self) -> int:
+        return max(member.lookback for member in self.members)
+
+    @property
+    def digest(self) -> str:
+        """Of the ensemble's manifest, which has those of its members."""
+        return self.artifact.manifest.digest
+
+    @property
+    def trained_until_ns(self) -> int:
+        """Bars up to this instant are inside some member's training window."""
+        return max(member.trained_until_ns for member in self.members)
+
+    @property
+    def artifacts(self) -> tuple[EnsembleArtifact, ...]:
+        """What it was loaded from: its manifest has the digests of its members, so that its signature is theirs."""
+        return (self.artifact,)
+
+    def fit(self, universe: Universe) -> None:
+        """ArtifactError when a member cannot trade `universe`."""
+        for member in self.members:
+            member.fit(universe)
+
+    def act(self, view: View, memory: Memory) -> tuple[Floats, Memory]:
+        votes: list[Floats] = []
+        kept: dict[str, NDArray[np.float64]] = {}
+        for number, member in enumerate(self.members):
+            prefix = f"{number}."
+            own = {name.removeprefix(prefix): value for name, value in memory.items() if name.startswith(prefix)}
+            weights, remembered = member.act(view, own)
+            votes.append(weights)
+            kept |= {prefix + name: value for name, value in remembered.items()}
+        return self._combined(np.stack(votes)), kept
+
+    def _combined(self, votes: Floats) -> Floats:
+        combination = self.artifact.manifest.combination
+        match combination:
+            case "mean":
+                return mean_of(votes)
+            case "vote":
+                return median_of(votes)
+            case "performance":
+                return mean_of(votes, self._shares)
+            case _:
+                assert_never(combination)
+
+
+def _memory_of(member: Member) -> int:
+    return 8 * (member.artifact.manifest.network.carry + 4) if isinstance(member, LearnedAgent) else 0
+
+
+def load_ensemble(folder: Path, params: Mapping[str, object]) -> LearnedEnsemble:
+    """The ensemble in `folder` with its members, all of them checked. Raises ArtifactError or ParamsError."""
+    parse(str(folder), params, EnsembleParams)
+    manifest = artifacts.read_manifest(folder / MANIFEST, EnsembleManifest)
+    artifacts.read_files(folder, manifest.files, FILES)
+    if fault := fault_of(manifest):
+        raise ArtifactError(f"{folder / MANIFEST}: {fault}")
+    members = []
+    for entry in manifest.members:
+        place = folder / entry.folder
+        if place.is_symlink():
+            raise ArtifactError(f"{place}: a link; a member is a folder inside its ensemble")
+        member = load_member(place)
+        if member.digest != entry.digest:
+            raise ArtifactError(f"{place}: another artifact than the ensemble was made of (its digest differs)")
+        members.append(member)
+    return LearnedEnsemble(EnsembleArtifact(folder, manifest), members)
+
+
+def load_member(place: Path) -> Member:
+    """A policy that may be a member. Raises ArtifactError."""
+    match artifacts.kind_of(place):
+        case "":
+            return load_policy(place, {})
+        case kind if kind == LEARNED:
+            return load_agent(place, {})
+        case kind:
+            raise ArtifactError(f"{place}: an artifact of kind {kind[:40]!r} cannot be a member; policies can")
+
+
+def fault_of(manifest: EnsembleManifest) -> str:
+    """What in a manifest contradicts itself; empty when nothing does."""
+    names = [entry.folder for entry in manifest.members]
+    if not 2 <= len(names) <= MOST_MEMBERS:
+        return f"{len(names)} members; 2 to {MOST_MEMBERS} are expected"
+    for name in names:
+        if not _NAME.fullmatch(name):
+            return f"the member {name[:80]!r} is no name of a folder inside it"
+    if len(set(names)) != len(names):
+        return "a member is named twice"
+    shares = [entry.share for entry in manifest.members]
+    if not all(0.0 <= share <= 1.0 for share in shares) or abs(sum(shares) - 1.0) > 1e-9:
+        return f"shares {', '.join(f'{share:g}' for share in shares)} are not 0 or more that add up to 1"
+    return ""
+
+
+def combine(
+    out: Path,
+    folders: Sequence[Path],
+    combination: Combination,
+    command: str,
+    shares: Sequence[float] | None = None,
+    measured: str = "",
+) -> EnsembleManifest:
+    """Writes an ensemble of copies of the artifacts in `folders` to `out`, a new folder. With "performance", by `shares`; by default in
+    proportion to the members' Sharpe ratios on their validation window, those of 0 or less getting none. Raises ArtifactError."""
+    members = [load_member(folder) for folder in folders]
+    names = [
+        f"{number}-{re.sub('[^A-Za-z0-9_-]', '-', folder.resolve().name)[:40]}" for number, folder in enumerate(folders)
+    ]
+    if combination != "performance":
+        shares = [1.0 / len(folders)] * len(folders) if folders else []
+    elif shares is None:
+        shares, measured = _by_validation(members), "Sharpe ratios on the members' validation windows"
+    total = sum(shares)
+    if len(shares) != len(folders) or not total > 0.0:
+        raise ArtifactError(f"{len(shares)} shares that add up to {total:g} for {len(folders)} members")
+    shares = [share / total for share in shares]
+    entries = tuple(MemberEntry(n, m.digest, s) for n, m, s in zip(names, members, shares, strict=True))
+    manifest = EnsembleManifest(artifacts.SCHEMA, out.name, combination, entries, {}, command, measured)
+    if fault := fault_of(manifest):
+        raise ArtifactError(f"{out}: {fault}")
+    universes = {member.artifact.manifest.universe for member in members if isinstance(member, LearnedAgent)}
+    if len({frozenset(universe) for universe in universes}) > 1:
+        raise ArtifactError(
+            f"{out}: its members trade different symbols: {'; '.join(', '.join(u) for u in sorted(universes))}"
+        )
+    if out.exists() and any(out.iterdir()):
+        raise ArtifactError(f"{out}: there is something already; name a new folder")
+    for name, member, folder in zip(names, members, folders, strict=True):
+        (out / name).mkdir(parents=True)
+        for file in (MANIFEST, *member.artifact.manifest.files):
+            shutil.copyfile(folder / file, out / name / file)
+    card = _card(manifest, members).encode()
+    written = artifacts.write(out, manifest, {"card.md": card}, FILES)
+    load_ensemble(out, {})
+    return written
+
+
+def _by_validation(members: Sequence[Member]) -> list[float]:
+    found = []
+    for member in members:
+        result = member.artifact.manifest.results.get("validation")
+        if result is None or not np.isfinite(result.policy.sharpe):
+            raise ArtifactError(
+                f"{member.artifact.folder}: it was not judged on a validation window; say the shares (--share) yourself"
+            )
+        found.append(max(0.0, result.policy.sharpe))
+    return found
+
+
+def _card(manifest: EnsembleManifest, members: Sequence[Member]) -> str:
+    lines = [
+        f"# {manifest.name}",
+        "",
+        f"An ensemble of {len(members)} policies by {manifest.combination}, made by `{manifest.made}`. It was not judged as a whole.",
+        "",
+        "| member | share | algorithm | artifact |",
+        "|---|---|---|---|",
+    ]
+    for entry, member in zip(manifest.members, members, strict=True):
+        lines.append(
+            f"| {entry.folder} | {entry.share:.3f} | {member.artifact.manifest.algorithm} | {entry.digest[:16]}… |"
+        )
+    if manifest.measured:
+        lines += ["", f"Shares are by {manifest.measured}."]
+    return "\n".join([*lines, ""])
+
+
+def manifest_in(folder: Path) -> EnsembleManifest:
+    """What an ensemble says of itself, its own files checked. Raises ArtifactError."""
+    manifest = artifacts.read_manifest(folder / MANIFEST, EnsembleManifest)
+    artifacts.read_files(folder, manifest.files, FILES)
+    return manifest

@@ -1,0 +1,112 @@
+"""Who made an artifact: an Ed25519 signature (RFC 8032) of its manifest's digest, in a file beside it.
+
+The digest is of the manifest, which has the digest of every file: one signature holds for all of it.
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+from quantd.models.artifacts.manifest import ArtifactError, read_bytes
+
+SIGNATURE: Final = "signature"
+CONTEXT: Final = b"quantd artifact 1\n"
+"""Stands before what is signed, so that a signature of something else is none of an artifact."""
+
+KEY_BYTES: Final = 1 << 14
+
+
+class KeyFault(ValueError):
+    """A key file that is none; the text names it and the remedy."""
+
+
+def generate(private: Path, public: Path) -> None:
+    """A new pair of keys as PEM files; the private one readable by its owner alone. Raises KeyFault when one is there already."""
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    key = Ed25519PrivateKey.generate()
+    pem = serialization.Encoding.PEM
+    secret = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    known = key.public_key().public_bytes(pem, serialization.PublicFormat.SubjectPublicKeyInfo)
+    for path, data, mode in ((private, secret, 0o600), (public, known, 0o644)):
+        try:
+            handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+        except FileExistsError:
+            raise KeyFault(f"{path}: there is a file already; a key is never written over") from None
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+
+
+def sign(folder: Path, digest: str, private: Path) -> Path:
+    """Writes the signature of the artifact in `folder`, whose manifest has `digest`. Raises KeyFault."""
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    if private.is_file() and private.stat().st_mode & 0o077:
+        raise KeyFault(f"{private}: others may read this private key; chmod 600 {private}")
+    try:
+        key = load_pem_private_key(_bytes(private), None)
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise KeyFault(f"{private}: no private key in PEM without a passphrase: {_line(error)}") from None
+    if not isinstance(key, Ed25519PrivateKey):
+        raise KeyFault(f"{private}: a key of another kind; Ed25519 is expected (quantd models key)")
+    path = folder / SIGNATURE
+    partial = folder / f".{SIGNATURE}.{os.getpid()}"
+    partial.write_text(key.sign(CONTEXT + digest.encode()).hex() + "\n")
+    partial.replace(path)
+    return path
+
+
+def signature_fault(folder: Path, digest: str, trusted: Sequence[Path]) -> str:
+    """Why the artifact in `folder`, whose manifest has `digest`, is not signed by one of the public keys; empty when it is. Raises KeyFault
+    for a key that is none."""
+    from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+    from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
+    keys: list[Ed25519PublicKey] = []
+    for path in trusted:
+        try:
+            key = load_pem_public_key(_bytes(path))
+        except (ValueError, UnsupportedAlgorithm) as error:
+            raise KeyFault(f"{path}: no public key in PEM: {_line(error)}") from None
+        if not isinstance(key, Ed25519PublicKey):
+            raise KeyFault(f"{path}: a key of another kind; Ed25519 is expected (quantd models key)")
+        keys.append(key)
+    where = folder / SIGNATURE
+    if not where.exists() and not where.is_symlink():
+        return f"{folder}: it is not signed; sign it (quantd models sign) or leave [models] trusted_keys empty"
+    try:
+        signature = bytes.fromhex(read_bytes(where, 200).decode("ascii").strip())
+    except (ArtifactError, ValueError):
+        return f"{where}: no signature is in it"
+    for key in keys:
+        try:
+            key.verify(signature, CONTEXT + digest.encode())
+        except InvalidSignature:
+            continue
+        return ""
+    return f"{where}: it is of no trusted key over this artifact ({', '.join(map(str, trusted))})"
+
+
+def artifacts_in(policy: object) -> Iterator[tuple[Path, str]]:
+    """(folder, digest) of each artifact that a policy without members was loaded from."""
+    held = getattr(policy, "artifacts", None)
+    if held is not None:
+        yield from ((each.folder, each.manifest.digest) for each in held)
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        if path.stat().st_size > KEY_BYTES:
+            raise KeyFault(f"{path}: {path.stat().st_size} bytes are no key")
+        return path.read_bytes()
+    except OSError as error:
+        raise KeyFault(f"{path}: {(error.strerror or str(error)).lower()}") from None
+
+
+def _line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:120]

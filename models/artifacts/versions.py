@@ -1,0 +1,73 @@
+"""Which version a name means: a folder of versions, each a whole artifact, and a file `current` that names one of them.
+
+models/mine/momentum/2026-10/manifest.json …
+models/mine/momentum/2026-11/manifest.json …
+models/mine/momentum/current        the text 2026-11
+models/mine/momentum/history        every change: when, from, to, digest, why
+"""
+
+import os
+import re
+from pathlib import Path
+from typing import Final
+
+from quantd.models.artifacts.manifest import MANIFEST, ArtifactError, read_bytes
+
+CURRENT: Final = "current"
+HISTORY: Final = "history"
+
+_VERSION: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+def resolved(folder: Path) -> Path:
+    """`folder` itself where it is an artifact, or no folder of versions; else the version that it points to. ArtifactError when what it
+    points to is not there, or not inside."""
+    pointer = folder / CURRENT
+    if (folder / MANIFEST).exists() or not (pointer.exists() or pointer.is_symlink()):
+        return folder
+    return version_in(folder, current(folder))
+
+
+def current(folder: Path) -> str:
+    """The version that a folder of versions points to. Raises ArtifactError."""
+    return read_bytes(folder / CURRENT, 80).decode("utf-8", "replace").strip()
+
+
+def version_in(folder: Path, version: str) -> Path:
+    """The folder of a version. Raises ArtifactError for what is none."""
+    found = folder / version
+    if not _VERSION.fullmatch(version) or found.is_symlink() or not (found / MANIFEST).is_file():
+        there = ", ".join(versions(folder)) or "none"
+        raise ArtifactError(f"{folder}: there is no version {version[:64]!r}; there are: {there}")
+    return found
+
+
+def versions(folder: Path) -> list[str]:
+    """Names of the versions in a folder, in order."""
+    if not folder.is_dir():
+        return []
+    return sorted(
+        each.name
+        for each in folder.iterdir()
+        if _VERSION.fullmatch(each.name) and not each.is_symlink() and (each / MANIFEST).is_file()
+    )
+
+
+def point(folder: Path, version: str, digest: str, when: str, why: str = "") -> str:
+    """Makes the name `folder` mean `version`, whose manifest has `digest`: the pointer is replaced whole or not at all, and the change is
+    written down. Gives the version that it meant before, "" for none. The caller has loaded the version. Raises ArtifactError."""
+    version_in(folder, version)
+    try:
+        before = current(folder)
+    except ArtifactError:
+        before = ""
+    reason = " ".join(why.split())[:200]
+    with (folder / HISTORY).open("a") as log:
+        log.write(f"{when} {before or '-'} -> {version} {digest[:16]} {reason}".rstrip() + "\n")
+    partial = folder / f".{CURRENT}.{os.getpid()}"
+    with partial.open("w") as file:
+        file.write(version + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(folder / CURRENT)
+    return before

@@ -1,0 +1,1 @@
+"""A learned policy written as an artifact, and smaller copies of it."""

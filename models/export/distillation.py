@@ -1,0 +1,151 @@
+"""A smaller network that answers as a larger policy does: taught by its answers on its own training window. Needs torch."""
+
+from collections.abc import Callable
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from quantd.models.artifacts.agent_card import card_of_pupil
+from quantd.models.artifacts.agent_manifest import Manifest, Shape, plain
+from quantd.models.artifacts.agent_policy import LearnedAgent, load_agent
+from quantd.models.artifacts.manifest import ArtifactError
+from quantd.models.export import writer
+from quantd.models.export.agreement import agreement
+from quantd.models.export.policy_graph import Scaling
+from quantd.models.history.panel_files import file_digest, read_panel
+from quantd.models.history.splits import Split
+from quantd.models.learners.cloning import CloningPlan, clone, demonstrations
+from quantd.models.learners.ppo import Ppo, PpoPlan
+from quantd.models.market.episodes import Episodes
+from quantd.models.market.normalisation import Running
+from quantd.models.market.simulator import Simulator
+from quantd.models.market.tensors import Market, grid, market_of
+from quantd.models.observation.sight import features_of
+from quantd.models.observation.table import observe
+
+CLIP: Final = 10.0
+HISTORY_DAYS: Final = 300
+"""Calendar days of bars before the window that only fill the lookback."""
+
+
+class DistilPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    hidden: tuple[int, ...] = (64, 32)
+    batch: int = 16
+    """Accounts that the teacher trades side by side, each where its own answers lead,"""
+    steps: int = 500
+    """for so many sessions."""
+    epochs: int = 60
+    held: float = 0.2
+    """Share of these sessions, the last, on which the two are compared and nothing is taught."""
+    seed: int = 1
+
+    def __post_init__(self) -> None:
+        if min(self.batch, self.steps, self.epochs, *self.hidden) < 1 or not 0.0 < self.held < 1.0 or not self.hidden:
+            raise ValueError(f"{self}: counts and widths from 1 on, a held share between 0 and 1")
+
+
+def distil(
+    folder: Path,
+    out: Path,
+    bars: Path,
+    actions: Path | None,
+    plan: DistilPlan,
+    command: str,
+    progress: Callable[[str], None],
+) -> Manifest:
+    """Writes the pupil of the artifact in `folder` to `out`. The market is that of its training window, from the files given, which must
+    be those it was trained on. Raises ArtifactError or ValueError."""
+    teacher = load_agent(folder, {})
+    manifest = teacher.artifact.manifest
+    if manifest.network.carry:
+        raise ArtifactError(
+            f"{folder}: it remembers what it saw; a network that does not cannot be taught to answer so"
+        )
+    if manifest.precision != "float32":
+        raise ArtifactError(f"{folder}: it is {manifest.precision}; name the artifact that it was made from")
+    torch.set_num_threads(1)
+    _the_same(folder, manifest, bars, actions)
+    market = _market(manifest, bars, actions)
+    env = _simulator(manifest, market, plan)
+    progress(f"asking the teacher {plan.batch * plan.steps} times")
+    observed, done = demonstrations(env, lambda rows: _answers(teacher, rows), plan.steps, plan.seed)
+    cut = int(plan.steps * (1.0 - plan.held)) * plan.batch
+    if not 0 < cut < len(observed):
+        raise ValueError(f"{plan.steps} sessions: too few to teach on some and compare on others")
+    running = Running(observed.shape[1], observed.device)
+    running.add(observed[:cut])
+    scaling = Scaling(running.mean.numpy(), running.deviation().numpy(), CLIP)
+    learner = Ppo(PpoPlan(hidden=plan.hidden), env.observation_size, env.action_size, env.kind, plan.seed)
+    progress(f"teaching {cut} answers, {plan.epochs} times each")
+    losses = clone(learner.agent, writer.scaled(observed[:cut], scaling), done[:cut], CloningPlan(epochs=plan.epochs))
+    progress(f"loss {losses[0]:.4f} at first, {losses[-1]:.4f} at last")
+    pupil = msgspec.structs.replace(
+        manifest,
+        name=out.name,
+        algorithm="cloning",
+        profile="",
+        network=Shape("mlp", plan.hidden, writer.parameters_of(learner)),
+        plan=plain(plan),
+        results={},
+        seats=(),
+        parent=manifest.digest,
+        made=command,
+        training=msgspec.structs.replace(
+            manifest.training, command=command, seeds=(plan.seed,), chosen_seed=plan.seed, chosen_iteration=plan.epochs
+        ),
+    )
+    # once to measure it as it will trade, and once more with what was measured
+    writer.write(out, pupil, learner, scaling, b"")
+    held: NDArray[np.float32] = observed[cut:].numpy()
+    pupil = msgspec.structs.replace(pupil, agreement=agreement(teacher, load_agent(out, {}), held))
+    return writer.write(out, pupil, learner, scaling, card_of_pupil(pupil, manifest.name).encode())
+
+
+def _answers(teacher: LearnedAgent, rows: Tensor) -> Tensor:
+    """As the environment takes them: float[B, N + 1] with cash, float[B, N] positions, or int64[B] allocations."""
+    said = [teacher.decide(row[None]) for row in rows.float().numpy()]
+    match teacher.artifact.manifest.action.kind:
+        case "discrete":
+            return torch.tensor([int(each.scores.argmax()) for each in said])
+        case "box":
+            return torch.from_numpy(np.stack([each.weights for each in said])).float()
+        case "simplex":
+            weights = np.stack([each.weights for each in said])
+            cash = np.maximum(1.0 - weights.sum(axis=1, keepdims=True), 0.0)
+            return torch.from_numpy(np.concatenate([weights, cash], axis=1)).float()
+
+
+def _the_same(folder: Path, manifest: Manifest, bars: Path, actions: Path | None) -> None:
+    for path in (bars, actions):
+        known = manifest.training.data.get(path.name) if path is not None else None
+        if path is not None and known is not None and known != file_digest(path):
+            raise ValueError(f"{path} is not the file that {folder} was trained on: its content differs")
+
+
+def _market(manifest: Manifest, bars: Path, actions: Path | None) -> Market:
+    window = manifest.training.windows.get("train")
+    if window is None:
+        raise ArtifactError(f"its manifest names no window called train: {', '.join(manifest.training.windows)}")
+    split = Split("train", date.fromisoformat(window.first), date.fromisoformat(window.last))
+    before = split.first - timedelta(days=HISTORY_DAYS)
+    panel = read_panel(bars, actions, manifest.universe, before, split.last)
+    observed = observe(panel, features_of(manifest.sight), manifest.sight.book)
+    rows = split.rows(panel.day_ns)
+    return market_of(panel, observed, range(max(rows.start, observed.warm), rows.stop))
+
+
+def _simulator(manifest: Manifest, market: Market, plan: DistilPlan) -> Simulator:
+    action = manifest.action
+    options: dict[str, Any] = {"batch": plan.batch, "kind": action.kind, "seed": plan.seed}
+    if action.kind == "discrete":
+        options["allocations"] = grid(manifest.universe, action.parts, action.cash)
+    elif action.kind == "box":
+        options["gross"] = action.gross
+    length = min(250, market.last - market.first)
+    return Simulator(market, episodes=Episodes(length=length), **options)

@@ -1,0 +1,199 @@
+"""One ONNX graph of all that stands between an observation and weights: normalising, the network, what an action means. Needs torch."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+from torch import Tensor, nn
+
+from quantd.models.artifacts.agent_manifest import ActionSpec, Seat
+from quantd.models.artifacts.runtime import open_session
+from quantd.models.learners.a2c import A2c
+from quantd.models.learners.dqn import Dqn
+from quantd.models.learners.ppo import Ppo
+from quantd.models.learners.sac import Sac
+from quantd.models.networks.onnx_nodes import Graph, Readout
+from quantd.models.observation.sight import SightSpec
+from quantd.trading.market import Floats
+
+
+class Writes(Protocol):
+    """A network that writes itself."""
+
+    def write(self, graph: Graph, given: str, prefix: str = "") -> str:
+        """Adds its actor to `graph`, from the observation called `given`; the name of what it gives. One that remembers reads the
+        input "carry" and gives the output "carried"."""
+        ...
+
+
+@runtime_checkable
+class Seated(Protocol):
+    """A learner of several agents, one actor a seat, all read out alike. `act` takes rows float[S, D], one a seat."""
+
+    @property
+    def actors(self) -> Sequence[Writes]: ...
+
+    @property
+    def readout(self) -> Readout: ...
+
+    @property
+    def network(self) -> nn.Module:
+        """All that act."""
+        ...
+
+    def act(self, observation: Tensor) -> Tensor: ...
+
+
+class Actor(NamedTuple):
+    """What acts in a learner."""
+
+    networks: tuple[Writes, ...]
+    """One, or one a seat."""
+    readout: Readout | Literal["values"]
+    carry: int
+    tensors: nn.Module
+
+
+class Scaling(NamedTuple):
+    """How observations were scaled: less `mean` float64[D] over `deviation` float64[D], cut at `clip`."""
+
+    mean: Floats
+    deviation: Floats
+    clip: float
+
+
+def actor_of(learner: object) -> Actor:
+    """Raises TypeError for what is no learner."""
+    match learner:
+        case Ppo() | A2c():
+            agent = learner.agent
+            assert isinstance(agent.network, nn.Module)
+            return Actor((agent.network,), agent.family.readout, agent.network.begin(1).shape[1], agent.network)
+        case Dqn():
+            return Actor((learner.network,), "values", 0, learner.network)
+        case Sac():
+            return Actor((learner.actor,), learner.squash.family.readout, 0, learner.actor)
+        case Seated():
+            return Actor(tuple(learner.actors), learner.readout, 0, learner.network)
+    raise TypeError(f"{type(learner).__name__} is no learner that can be written as an artifact")
+
+
+def graph_of(
+    learner: object,
+    spec: SightSpec,
+    assets: int,
+    normaliser: Scaling | None,
+    action: ActionSpec,
+    allocations: Floats | None = None,
+    seats: Sequence[tuple[Seat, Floats]] = (),
+) -> bytes:
+    """observation float32[B, D], as it was measured, and carry float32[B, C] of a network that remembers -> weights float32[B, N]
+    without cash; scores float32[1, A] of discrete `allocations` float64[A, N + 1]; carried float32[1, C]; seats float32[1, S, N].
+
+    `seats`: each with the assets it may hold, float64[N + 1] of 1 and 0, cash last. What a seat may not hold goes to what it may, as in
+    `quantd.models.market.desks`; "seats" are before their caps (an asset without a price is left out first), "weights" after them, by capital.
+    ValueError where learner and action do not fit.
+    """
+    actor = actor_of(learner)
+    if len(actor.networks) != max(len(seats), 1):
+        raise ValueError(f"{len(actor.networks)} actors for {len(seats)} seats: one each")
+    graph = Graph()
+    seen = _scaled(graph, normaliser, spec.size(assets))
+    given = [n.write(graph, seen, f"seat{k}." if seats else "") for k, n in enumerate(actor.networks)]
+    outputs: dict[str, int | tuple[int, int]] = {"weights": assets}
+    if seats:
+        _seated(graph, [graph.readout(each, _simplex(actor), f"all{k}") for k, each in enumerate(given)], seats)
+        outputs["seats"] = (len(seats), assets)
+    elif action.kind == "discrete":
+        if allocations is None or actor.readout not in ("softmax", "values"):
+            raise ValueError(
+                f"discrete actions need a grid, and a learner that chooses; this one reads {actor.readout}"
+            )
+        if actor.readout == "softmax":
+            graph.readout(given[0], "softmax", "scores")
+        else:
+            graph.node("Identity", [given[0]], "scores")
+        graph.chosen("scores", allocations[:, :assets])
+        outputs["scores"] = len(allocations)
+    elif action.kind == "box":
+        if actor.readout != "tanh":
+            raise ValueError(f"box actions of a learner that reads {actor.readout}")
+        _within(graph, graph.readout(given[0], "tanh", "positions"), action.gross)
+    else:
+        _invested(graph, graph.readout(given[0], _simplex(actor), "all"), assets, "weights")
+    if actor.carry:
+        outputs["carried"] = actor.carry
+    inputs = {"observation": spec.size(assets)} | ({"carry": actor.carry} if actor.carry else {})
+    model = graph.model("policy", inputs, outputs, "rows")
+    return model if _by_rows(model, inputs) else graph.model("policy", inputs, outputs)
+
+
+def _by_rows(model: bytes, inputs: Mapping[str, int]) -> bool:
+    """Whether a graph answers several observations at once as it answers each: a network may be written for one."""
+    draw = np.random.default_rng(0)
+    given = {name: draw.normal(size=(3, width)).astype(np.float32) for name, width in inputs.items()}
+    try:
+        run = open_session(model, Path("policy.onnx"), list(inputs)).run
+        together = run(["weights"], given)[0]
+        alone = [run(["weights"], {name: rows[k : k + 1] for name, rows in given.items()})[0] for k in range(3)]
+    except Exception:  # whatever the runtime says of shapes that do not fit
+        return False
+    return together.shape == (3, alone[0].shape[1]) and bool(np.abs(together - np.concatenate(alone)).max() < 1e-5)
+
+
+def _simplex(actor: Actor) -> Readout:
+    if actor.readout in ("softmax_gaussian", "dirichlet"):
+        return actor.readout
+    raise ValueError(f"weights of a learner that reads {actor.readout}")
+
+
+def _scaled(graph: Graph, normaliser: Scaling | None, size: int) -> str:
+    if normaliser is None:
+        return "observation"
+    mean, deviation, clip = normaliser
+    if mean.shape != (size,) or deviation.shape != (size,):
+        raise ValueError(f"a normaliser of {mean.shape} and {deviation.shape} entries for observations of {size}")
+    at = {"mean": mean, "deviation": deviation}
+    names = {name: graph.constant(f"observed.{name}", each.astype(np.float32)) for name, each in at.items()}
+    least = graph.constant("observed.least", np.array(-clip, dtype=np.float32))
+    most = graph.constant("observed.most", np.array(clip, dtype=np.float32))
+    centred = graph.node("Sub", ["observation", names["mean"]])
+    return graph.node("Clip", [graph.node("Div", [centred, names["deviation"]]), least, most])
+
+
+def _invested(graph: Graph, whole: str, assets: int, output: str) -> str:
+    """Without cash, the last."""
+    bounds = [graph.constant(f"at{edge}", np.array([edge], dtype=np.int64)) for edge in (0, assets)]
+    return graph.node("Slice", [whole, *bounds, graph.constant("columns", np.array([1], dtype=np.int64))], output)
+
+
+def _within(graph: Graph, positions: str, gross: float) -> None:
+    most = graph.constant("gross", np.array([[gross]], dtype=np.float32))
+    last = graph.constant("last", np.array([-1], dtype=np.int64))
+    held = graph.node("ReduceSum", [graph.node("Abs", [positions]), last], keepdims=1)
+    scale = graph.node("Div", [most, graph.node("Max", [held, most])])
+    graph.node("Mul", [positions, scale], "weights")
+
+
+def _seated(graph: Graph, wholes: Sequence[str], seats: Sequence[tuple[Seat, Floats]]) -> None:
+    assets = len(seats[0][1]) - 1
+    last = graph.constant("last", np.array([-1], dtype=np.int64))
+    middle = graph.constant("middle", np.array([1], dtype=np.int64))
+    least = graph.constant("least", np.array(1e-30, dtype=np.float32))
+    each = []
+    for k, (whole, (_, own)) in enumerate(zip(wholes, seats, strict=True)):
+        kept = graph.node("Mul", [whole, graph.constant(f"own{k}", own[None].astype(np.float32))])
+        total = graph.node("Max", [graph.node("ReduceSum", [kept, last], keepdims=1), least])
+        held = _invested(graph, graph.node("Div", [kept, total]), assets, f"held{k}")
+        each.append(graph.node("Unsqueeze", [held, middle]))
+    graph.node("Concat", each, "seats", axis=1)
+    column = {
+        name: np.array([[[getattr(s, name)] for s, _ in seats]], dtype=np.float32) for name in ("invested", "share")
+    }
+    total = graph.node("ReduceSum", ["seats", last], keepdims=1)
+    total = graph.node("Max", [total, graph.constant("little", np.array(1e-12, dtype=np.float32))])
+    cap = graph.node("Div", [graph.constant("invested", column["invested"]), total])
+    cap = graph.node("Min", [cap, graph.constant("one", np.array(1.0, dtype=np.float32))])
+    shares = graph.node("Mul", [cap, graph.constant("share", column["share"])])
+    graph.node("ReduceSum", [graph.node("Mul", ["seats", shares]), middle], "weights", keepdims=0)

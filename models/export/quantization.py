@@ -1,0 +1,192 @@
+"""A smaller artifact of the same policy: linear layers in eight bits, or numbers kept in half precision. Needs the onnx package.
+
+Eight bits are dynamic: a layer's inputs are rounded as they come, its weights were rounded once, each output's by a scale of its own, and the
+products are added up in integers (Jacob et al. 2018, section 2.1). Half precision is how numbers are kept; arithmetic stays in
+float32. What answers too differently is not written.
+"""
+
+from collections.abc import Callable
+from math import prod
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+from safetensors.numpy import save
+
+from quantd.models.artifacts import manifest as artifacts
+from quantd.models.artifacts.agent_card import card_of_copy
+from quantd.models.artifacts.agent_manifest import FILES, TOLERANCES, LearnedArtifact, Manifest, Precision, golden_bytes
+from quantd.models.artifacts.agent_policy import LearnedAgent, load_agent
+from quantd.models.artifacts.manifest import ArtifactError
+from quantd.models.export.agreement import PROBES, agreement, answers, probes_of
+
+LEAST: Final = 256
+"""Numbers of a matrix that is worth rounding."""
+
+LEAST_SHARE: Final = 0.5
+"""Of the numbers of all such matrices that must be rounded for a copy to be worth its name."""
+
+LEVELS: Final = 127
+
+
+class TooDifferent(ValueError):
+    """A smaller copy that answers otherwise than its parent; the text has the figure."""
+
+
+def quantize(folder: Path, out: Path, precision: Precision, command: str) -> Manifest:
+    """Writes a copy of the artifact in `folder` to `out`. Raises ArtifactError for a parent that is not whole, TooDifferent for a copy
+    that does not agree with it."""
+    parent = load_agent(folder, {})
+    manifest, golden = parent.artifact.manifest, parent.artifact.golden
+    if manifest.precision != "float32":
+        raise ArtifactError(f"{folder}: it is {manifest.precision} already; name the artifact that it was made from")
+    if precision == "float32":
+        raise ValueError("precision float32 is what it has: int8 or float16")
+    copy = msgspec.structs.replace(
+        manifest,
+        name=out.name,
+        precision=precision,
+        parent=manifest.digest,
+        made=command,
+        golden=msgspec.structs.replace(manifest.golden, tolerance=TOLERANCES[precision]),
+    )
+    observed = probes_of(manifest.sight, len(manifest.universe))
+    expected = answers(parent, observed)
+
+    def agent_of(graph: bytes) -> LearnedAgent:
+        return LearnedAgent(LearnedArtifact(out, copy, graph, b"", golden), prove=False)
+
+    def apart(graph: bytes) -> float:
+        agent = agent_of(graph)
+        # an allocation is the same or another one: the golden probes are clear ones, of the others the share that agrees is told
+        others = 0.0 if copy.action.kind == "discrete" else float(np.abs(answers(agent, observed) - expected).max())
+        return max(agent.difference(), others)
+
+    whole = frozenset(matrices_of(parent.artifact.graph))
+    graph, left = _agreeing(parent.artifact.graph, whole, precision, apart)
+    found = agreement(parent, agent_of(graph), observed)
+    copy = msgspec.structs.replace(copy, agreement=msgspec.structs.replace(found, left=left))
+    contents = {
+        "card.md": card_of_copy(copy, (folder / "card.md").read_text()).encode(),
+        "golden.bin": golden_bytes(golden),
+        "policy.onnx": graph,
+        "weights.safetensors": save(constants_of(graph)),
+    }
+    written = artifacts.write(out, copy, contents, FILES)
+    load_agent(out, {})
+    return written
+
+
+def _agreeing(
+    model: bytes, whole: frozenset[str], precision: Precision, apart: Callable[[bytes], float]
+) -> tuple[bytes, tuple[str, ...]]:
+    """(graph, layers that were left as they are): the fewest layers that do most harm by themselves are left out until the rest answers
+    as the parent does. TooDifferent when hardly anything would be rounded."""
+    change = in_eight_bits if precision == "int8" else in_half
+    allowed = TOLERANCES[precision]
+    graph = change(model, whole)
+    first = apart(graph)
+    if first <= allowed:
+        return graph, ()
+    sizes = matrices_of(model)
+    harm = sorted(whole, key=lambda name: (-apart(change(model, frozenset({name}))), name))
+    for count in range(1, len(harm)):
+        rest = frozenset(harm[count:])
+        if sum(sizes[name] for name in rest) < LEAST_SHARE * sum(sizes.values()):
+            break
+        graph = change(model, rest)
+        if apart(graph) <= allowed:
+            return graph, tuple(sorted(harm[:count]))
+    instead = "; half precision (--fp16) keeps more" if precision == "int8" else ""
+    raise TooDifferent(
+        f"in {precision} a weight differs by {first:.2g} from its parent's over {PROBES} probes; {allowed:g} is allowed, and leaving out "
+        f"the layers that do most harm left less than {LEAST_SHARE:.0%} to round: nothing was written{instead}"
+    )
+
+
+def in_eight_bits(model: bytes, which: frozenset[str]) -> bytes:
+    """Products with the matrices `which` in integers."""
+
+    def product(node: Any, weight: NDArray[Any], keep: Callable[[str, NDArray[Any]], str]) -> list[Any]:
+        scale = np.maximum(np.abs(weight).max(axis=0), 1e-12) / LEVELS
+        rounded = np.clip(np.rint(weight / scale), -LEVELS, LEVELS).astype(np.int8)
+        given, name, out = node.input[0], node.input[1], node.output[0]
+        matrix, scales = keep(f"{name}.rounded", rounded), keep(f"{name}.scale", scale[None].astype(np.float32))
+        return [
+            helper.make_node("DynamicQuantizeLinear", [given], [f"{out}.q", f"{out}.step", f"{out}.zero"]),
+            helper.make_node("MatMulInteger", [f"{out}.q", matrix, f"{out}.zero"], [f"{out}.sum"]),
+            helper.make_node("Cast", [f"{out}.sum"], [f"{out}.float"], to=TensorProto.FLOAT),
+            helper.make_node("Mul", [f"{out}.step", scales], [f"{out}.steps"]),
+            helper.make_node("Mul", [f"{out}.float", f"{out}.steps"], [out]),
+        ]
+
+    return _rewritten(model, which, product)
+
+
+def in_half(model: bytes, which: frozenset[str]) -> bytes:
+    """The matrices `which` kept as float16, and made float32 where they are read. ValueError when a number does not fit."""
+
+    def product(node: Any, weight: NDArray[Any], keep: Callable[[str, NDArray[Any]], str]) -> list[Any]:
+        half = weight.astype(np.float16)
+        if not np.isfinite(half).all():
+            raise ValueError(
+                f"{node.input[1]} has a number above {np.finfo(np.float16).max:g}, the most that half precision holds"
+            )
+        wide = f"{node.output[0]}.wide"
+        return [
+            helper.make_node("Cast", [keep(f"{node.input[1]}.half", half)], [wide], to=TensorProto.FLOAT),
+            helper.make_node("MatMul", [node.input[0], wide], list(node.output)),
+        ]
+
+    return _rewritten(model, which, product)
+
+
+Product = Callable[[Any, NDArray[Any], Callable[[str, NDArray[Any]], str]], list[Any]]
+"""(node, its matrix, what keeps a constant and gives its name) -> the nodes in its place."""
+
+
+def _rewritten(model: bytes, which: frozenset[str], product: Product) -> bytes:
+    changed = onnx.load_from_string(model)
+    graph = changed.graph
+    constants = {each.name: each for each in graph.initializer}
+    fresh: dict[str, Any] = {}
+
+    def keep(name: str, values: NDArray[Any]) -> str:
+        fresh[name] = numpy_helper.from_array(np.ascontiguousarray(values), name)
+        return name
+
+    nodes: list[Any] = []
+    for node in graph.node:
+        if node.op_type == "MatMul" and node.input[1] in which:
+            nodes += product(node, numpy_helper.to_array(constants[node.input[1]]), keep)
+        else:
+            nodes.append(node)
+    read = {name for node in nodes for name in node.input}
+    kept = [each for each in graph.initializer if each.name in read] + list(fresh.values())
+    del graph.node[:], graph.initializer[:]
+    graph.node.extend(nodes)
+    graph.initializer.extend(kept)
+    onnx.checker.check_model(changed)
+    return bytes(changed.SerializeToString(deterministic=True))
+
+
+def matrices_of(model: bytes) -> dict[str, int]:
+    """Names of the constant matrices of LEAST numbers and more that something is multiplied with, and how many."""
+    graph = onnx.load_from_string(model).graph
+    factors = {node.input[1] for node in graph.node if node.op_type == "MatMul"}
+    sizes = {
+        each.name: prod(each.dims)
+        for each in graph.initializer
+        if each.name in factors and each.data_type == TensorProto.FLOAT and len(each.dims) == 2
+    }
+    return {name: size for name, size in sizes.items() if size >= LEAST}
+
+
+def constants_of(model: bytes) -> dict[str, NDArray[Any]]:
+    """The numbers of a graph, by name."""
+    graph = onnx.load_from_string(model).graph
+    return {each.name: np.ascontiguousarray(numpy_helper.to_array(each)) for each in graph.initializer}

@@ -1,0 +1,193 @@
+"""Writes what a learner learned as an artifact that trades, with the probes that prove it wherever it is loaded. Needs torch."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import save
+from torch import Tensor
+
+from quantd.models.artifacts import manifest as artifacts
+from quantd.models.artifacts.agent_manifest import (
+    FILES,
+    TOLERANCES,
+    Golden,
+    Manifest,
+    Probes,
+    Seat,
+    fault_of,
+    golden_bytes,
+    plain,
+)
+from quantd.models.artifacts.agent_policy import load_agent
+from quantd.models.export.policy_graph import Actor, Scaling, actor_of, graph_of
+from quantd.models.market.tensors import grid
+from quantd.models.observation import sight
+from quantd.models.observation.sight import SightSpec, observation
+from quantd.trading.market import Floats
+
+PROBES: Final = 6
+
+TRIES: Final = 50
+"""Probes that are drawn for one that decides clearly."""
+
+CLEAR: Final = 1e-3
+"""Least lead of the best of discrete allocations in a probe, in deviations of all scores: closer ones may be told otherwise by another
+machine's last bit."""
+
+
+def write(
+    out: Path,
+    manifest: Manifest,
+    learner: Any,
+    normaliser: Scaling | None,
+    card: bytes,
+    allocations: Floats | None = None,
+) -> Manifest:
+    """Writes policy.onnx, weights.safetensors, golden.bin, card.md and the manifest to `out`, then loads them with every check that
+    trading makes. `manifest` need not know golden, files, digest, sight_hash and tolerance: they are filled in.
+
+    `allocations` float64[A, N + 1] for discrete actions; by default the grid of `manifest.action`. Raises ValueError where learner
+    and manifest do not fit, ArtifactError where graph and learner differ.
+    """
+    action, spec, assets = manifest.action, manifest.sight, len(manifest.universe)
+    if action.kind == "discrete" and allocations is None:
+        made = grid(manifest.universe, action.parts, action.cash)
+        if made.names != action.allocations:
+            raise ValueError("the allocations are not the grid of their parts: give them as weights")
+        allocations = made.weights
+    if fault := sight.fault(spec) or fault_of(manifest):
+        raise ValueError(f"{out}: {fault}")
+    actor = actor_of(learner)
+    seats = [(seat, own_of(seat, manifest.universe)) for seat in manifest.seats]
+    golden = golden_of(learner, actor, manifest, normaliser, allocations)
+    manifest = msgspec.structs.replace(
+        manifest,
+        schema=artifacts.SCHEMA,
+        sight_hash=sight.digest(spec),
+        golden=Probes(PROBES, spec.lookback, assets, TOLERANCES[manifest.precision], len(seats)),
+        network=msgspec.structs.replace(manifest.network, carry=actor.carry),
+        plan=plain(manifest.plan),
+    )
+    tensors = {f"policy.{name}": kept.detach().clone() for name, kept in actor.tensors.state_dict().items()}
+    if normaliser is not None:
+        tensors["normaliser.mean"] = torch.from_numpy(normaliser.mean.astype(np.float64))
+        tensors["normaliser.deviation"] = torch.from_numpy(normaliser.deviation.astype(np.float64))
+        tensors["normaliser.clip"] = torch.tensor(normaliser.clip, dtype=torch.float64)
+    contents = {
+        "card.md": card,
+        "golden.bin": golden_bytes(golden),
+        "policy.onnx": graph_of(learner, spec, assets, normaliser, action, allocations, seats),
+        "weights.safetensors": save(tensors),
+    }
+    written = artifacts.write(out, manifest, contents, FILES)
+    load_agent(out, {})
+    return written
+
+
+def parameters_of(learner: Any) -> int:
+    """Numbers that act: what a manifest's shape counts."""
+    return sum(each.numel() for each in actor_of(learner).tensors.parameters())
+
+
+def own_of(seat: Seat, universe: tuple[str, ...]) -> Floats:
+    """float64[N + 1]: 1 where a seat may hold, cash last."""
+    return np.array([1.0 if not seat.symbols or symbol in seat.symbols else 0.0 for symbol in universe] + [1.0])
+
+
+def golden_of(
+    learner: Any, actor: Actor, manifest: Manifest, normaliser: Scaling | None, allocations: Floats | None
+) -> Golden:
+    """Probes of plain random returns, so that they hold no bought data, some asset unknown in one of them; answered by the learner."""
+    draw = np.random.default_rng(0)
+    spec, assets = manifest.sight, len(manifest.universe)
+    kept: list[tuple[Floats, Floats, float, Floats, Floats]] = []
+    with unrounded(actor), torch.no_grad():
+        for number in range(PROBES):
+            for _ in range(TRIES):
+                returns, weights, cash = _market(draw, spec, assets, missing=number == 1)
+                seen = torch.from_numpy(observation(spec, returns, weights, cash))[None]
+                row = seen if normaliser is None else scaled(seen, normaliser)
+                if actor.readout not in ("softmax", "values") or actor.carry or _clear(learner, actor, row):
+                    break
+            seats = np.zeros((0, assets))
+            # all seats see the one book that is traded
+            rows = row.expand(max(len(manifest.seats), 1), -1)
+            action = asked(learner, actor, rows, first=not kept)
+            if manifest.seats:
+                seats = seats_of(action, manifest)
+                answer = np.array([s.share for s in manifest.seats]) @ seats
+            else:
+                answer = weights_of(action, manifest, allocations)
+            kept.append((returns, weights, cash, answer, seats))
+    return Golden(*(np.stack([np.asarray(each[k]) for each in kept]) for k in range(5)))
+
+
+def asked(learner: Any, actor: Actor, row: Tensor, *, first: bool) -> Tensor:
+    """What the learner does when nothing is drawn, row float[1, D], or float[S, D]; one that remembers forgets when `first`."""
+    said: Tensor = learner.act(row, started=torch.tensor([first])) if actor.carry else learner.act(row)
+    return said
+
+
+def weights_of(action: Tensor, manifest: Manifest, allocations: Floats | None) -> Floats:
+    """float64[N] of what a learner did: as `quantd.models.market.simulator` understands it, all assets having a price."""
+    assets = len(manifest.universe)
+    if allocations is not None and manifest.action.kind == "discrete":
+        return np.asarray(allocations[int(action[0]), :assets], dtype=np.float64)
+    said: Floats = action[0].double().numpy()
+    if manifest.action.kind == "box":
+        gross = manifest.action.gross
+        return np.clip(said, -1.0, 1.0) * (gross / max(float(np.abs(said).sum()), gross))
+    said = np.maximum(said, 0.0)
+    return said[:assets] / max(float(said.sum()), 1e-30)
+
+
+def seats_of(action: Tensor, manifest: Manifest) -> Floats:
+    """float64[S, N] of float[S, N + 1]: as `quantd.models.market.desks` understands it, all assets having a price."""
+    own = np.stack([own_of(seat, manifest.universe) for seat in manifest.seats])
+    said = np.maximum(action.double().numpy(), 0.0) * own
+    held = said[:, :-1] / np.maximum(said.sum(axis=1, keepdims=True), 1e-30)
+    most = np.array([[seat.invested] for seat in manifest.seats])
+    return held * np.minimum(1.0, most / np.maximum(held.sum(axis=1, keepdims=True), 1e-12))
+
+
+def scaled(observed: Tensor, normaliser: Scaling) -> Tensor:
+    """As `quantd.models.market.normalisation.Normalised` shows it."""
+    mean, deviation = (torch.from_numpy(each).to(observed.dtype) for each in normaliser[:2])
+    return ((observed - mean) / deviation).clamp(-normaliser.clip, normaliser.clip)
+
+
+@contextmanager
+def unrounded(actor: Actor) -> Iterator[None]:
+    """Products in float32, as the graph has them, whatever they were rounded to in training."""
+    changed: list[tuple[Any, str]] = []
+    for network in actor.networks:
+        for name in ("_rounded", "rounded"):
+            if getattr(network, name, False):
+                changed.append((network, name))
+                setattr(network, name, False)
+    try:
+        yield
+    finally:
+        for network, name in changed:
+            setattr(network, name, True)
+
+
+def _market(draw: np.random.Generator, spec: SightSpec, assets: int, *, missing: bool) -> tuple[Floats, Floats, float]:
+    deviation = draw.uniform(0.004, 0.03, assets)
+    returns = draw.normal(0.0004, deviation, (spec.lookback, assets))
+    if missing and assets > 1:
+        returns[: spec.lookback // 3, assets // 2] = np.nan
+    shares = draw.dirichlet(np.ones(assets + 1))
+    return returns, shares[:assets], float(shares[assets])
+
+
+def _clear(learner: Any, actor: Actor, row: Tensor) -> bool:
+    said: Tensor = learner.q_values(row) if actor.readout == "values" else learner.probabilities(row).log()
+    two: NDArray[Any] = said[0].topk(min(2, said.shape[1])).values.numpy()
+    return len(two) < 2 or float(two[0] - two[1]) > CLEAR * max(float(said.std()), 1e-6)

@@ -1,0 +1,218 @@
+"""The policy `learned_allocation`: risk parity on predicted volatilities and correlations, tilted by predicted scores.
+
+Each forest keeps its record in the policy's memory; one that is worse than its plain estimate is not listened to until
+it is better again, and the answer says so.
+"""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final
+from zlib import crc32
+
+import numpy as np
+from msgspec import Struct
+
+from quantd.models.artifacts.manifest import digest_of
+from quantd.models.forests import scorekeeper
+from quantd.models.forests.artifact import ForestArtifact
+from quantd.models.forests.card import beats_plain
+from quantd.models.forests.forest_features import KINDS, LOOKBACK, Kind, Past, look, pairs, realised, relative, see
+from quantd.models.forests.params import NAME, AllocationParams
+from quantd.models.forests.prediction import Forest, Prediction, load_forest
+from quantd.models.forests.scorekeeper import Track
+from quantd.strategies.allocators.risk_parity import equal_risk
+from quantd.strategies.policies.params import ParamsError, parse
+from quantd.trading.instruments import Universe
+from quantd.trading.market import Floats, Ints
+from quantd.trading.view import Memory, Noted, View
+
+MOST_ASSETS: Final = 64
+MOST_PAIRS: Final = 192
+"""Assets and pairs whose predictions are kept to be scored: with these the memory stays below 64 KiB."""
+
+FULL_TILT: Final = 0.5
+"""A predicted score, in deviations of the horizon's return, from which the tilt is whole."""
+
+LEAST_EIGENVALUE: Final = 1e-4
+
+
+class Standing(Struct, frozen=True):
+    """One forest now: figures of its artifact, and of its predictions while it ran. `running_*` None before the first round."""
+
+    predicts: Kind
+    artifact: str
+    on: bool
+    r2: float
+    plain_r2: float
+    mse: float
+    plain_mse: float
+    seconds: float | None
+    rounds: int
+    running_mse: float | None
+    running_plain_mse: float | None
+
+
+class LearnedAllocation:
+    """Implements quantd.trading.ports.Policy. Long only; an asset without whole history gets nothing."""
+
+    __slots__ = ("_places", "_universe", "forests", "params")
+
+    def __init__(self, params: AllocationParams, forests: Mapping[Kind, Forest]) -> None:
+        self.params = params
+        self.forests = dict(forests)
+        self._universe: Universe | None = None
+        self._places: dict[Kind, Ints] = {}
+
+    @property
+    def lookback(self) -> int:
+        return LOOKBACK
+
+    @property
+    def artifacts(self) -> tuple[ForestArtifact, ...]:
+        """What it was loaded from."""
+        return tuple(forest.artifact for forest in self.forests.values())
+
+    @property
+    def digest(self) -> str:
+        """Of all forests together: what every start records."""
+        return digest_of("".join(self.forests[k].artifact.manifest.digest for k in KINDS if k in self.forests).encode())
+
+    @property
+    def trained_until_ns(self) -> int:
+        """Bars up to this instant are inside some forest's training window."""
+        return max((f.artifact.manifest.training.until_ns for f in self.forests.values()), default=0)
+
+    def act(self, view: View, memory: Memory) -> tuple[Floats | Noted, Memory]:
+        returns = view.synchronous(LOOKBACK)
+        past = look(returns)
+        said = {kind: forest.predict(past) for kind, forest in self.forests.items()}
+        kept: dict[str, Floats] = {}
+        on: dict[Kind, bool] = {}
+        for kind, prediction in said.items():
+            track = self._followed(kind, prediction, view, returns, memory)
+            kept |= scorekeeper.freeze(kind, track)
+            on[kind] = track.on
+        weights = self._weights(past, said, on)
+        off = [kind for kind in KINDS if not on.get(kind, True)]
+        if not off:
+            return weights, kept
+        note = f"{NAME}: the plain estimate stands in for {' and '.join(off)}, whose forest was not better than it"
+        return Noted(weights, note, warns=True), kept
+
+    def standing(self, memory: Memory, universe: Universe) -> list[Standing]:
+        """How each forest does, for reports and metrics."""
+        return [self._standing(kind, self._track(kind, universe, memory)) for kind in KINDS if kind in self.forests]
+
+    def _standing(self, kind: Kind, track: Track) -> Standing:
+        artifact = self.forests[kind].artifact
+        judged, running = artifact.manifest.together, track.running
+        return Standing(
+            predicts=kind,
+            artifact=artifact.manifest.name,
+            on=track.on,
+            r2=judged.model.r2,
+            plain_r2=judged.plain.r2,
+            mse=judged.model.mse,
+            plain_mse=judged.plain.mse,
+            seconds=artifact.seconds,
+            rounds=track.rounds,
+            running_mse=None if running is None else running[0],
+            running_plain_mse=None if running is None else running[1],
+        )
+
+    def _track(self, kind: Kind, universe: Universe, memory: Memory) -> Track:
+        manifest = self.forests[kind].artifact.manifest
+        identity = crc32("\n".join((manifest.digest, *sorted(universe.symbols))).encode())
+        places = self._tracked(universe)[kind]
+        return scorekeeper.thaw(
+            kind, memory, scorekeeper.begin(identity, len(places), manifest.horizon, on=beats_plain(manifest))
+        )
+
+    def _followed(self, kind: Kind, said: Prediction, view: View, returns: Floats, memory: Memory) -> Track:
+        horizon = self.forests[kind].horizon
+        track = self._track(kind, view.universe, memory)
+        places = self._places[kind]
+
+        def outcome(ago: int) -> Floats | None:
+            if ago > LOOKBACK:
+                return None
+            start = LOOKBACK - ago
+            true = realised(kind, returns[start : start + horizon])[places]
+            return relative(true) if kind == "allocation" else true
+
+        return scorekeeper.follow(track, view.samples, horizon, outcome, said.model[places], said.plain[places])
+
+    def _tracked(self, universe: Universe) -> dict[Kind, Ints]:
+        """Rows of predictions that are kept, by name, so that the order of the columns does not matter."""
+        if universe is not self._universe:
+            size = len(universe.symbols)
+            by_name = np.array(sorted(range(size), key=lambda k: universe.symbols[k]), dtype=np.int64)
+            row_of = np.zeros((size, size), dtype=np.int64)
+            i, j = pairs(size)
+            row_of[i, j] = row_of[j, i] = np.arange(len(i))
+            rows = row_of[by_name[i], by_name[j]]
+            spread = np.arange(min(len(rows), MOST_PAIRS)) * len(rows) // max(1, min(len(rows), MOST_PAIRS))
+            assets = by_name[:MOST_ASSETS]
+            self._places = {"risk": assets, "correlation": rows[spread], "allocation": assets}
+            self._universe = universe
+        return self._places
+
+    def _weights(self, past: Past, said: Mapping[Kind, Prediction], on: Mapping[Kind, bool]) -> Floats:
+        known = past.known
+        weights = np.zeros(len(known))
+        if not known.any():
+            return weights
+        volatility = past.ewma
+        if "risk" in said:
+            volatility = said["risk"].model if on["risk"] else said["risk"].plain
+        found = np.exp(-volatility[known])
+        if self.params.method == "risk_parity":
+            if "correlation" in said:
+                fisher = said["correlation"].model if on["correlation"] else said["correlation"].plain
+            else:
+                seen = see("correlation", past)
+                fisher = np.where(seen.known, seen.plain, np.nan)
+            found *= equal_risk(correlation_matrix(fisher, known))
+        if "allocation" in said and on["allocation"]:
+            score = relative(said["allocation"].model[known])
+            found *= 1.0 + self.params.max_tilt * np.clip(score / FULL_TILT, -1.0, 1.0)
+        total = found.sum()
+        if total > 0.0:
+            weights[known] = found * (self.params.invested / total)
+        return weights
+
+
+def correlation_matrix(fisher: Floats, known: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]) -> Floats:
+    """float64[n, n] of the n known assets from float64[pairs] z of all N: predictions pair by pair need not fit together,
+    so negative eigenvalues are cut and the diagonal is scaled back to 1 (Rousseeuw and Molenberghs 1993). NaN counts as 0."""
+    size = len(known)
+    i, j = pairs(size)
+    full = np.eye(size)
+    full[i, j] = full[j, i] = np.tanh(np.nan_to_num(fisher))
+    matrix = full[np.ix_(known, known)]
+    values, vectors = np.linalg.eigh(matrix)
+    if values[0] < LEAST_EIGENVALUE:
+        matrix = (vectors * np.maximum(values, LEAST_EIGENVALUE)) @ vectors.T
+        scale = 1.0 / np.sqrt(matrix.diagonal())
+        matrix = matrix * scale * scale[:, None]
+    return matrix
+
+
+def make_learned_allocation(params: Mapping[str, object], find: Callable[[str], Path]) -> LearnedAllocation:
+    """The policy by its name. `find` gives the folder that a configuration calls so. Raises ParamsError or ArtifactError."""
+    given = parse(NAME, params, AllocationParams)
+    named: dict[Kind, str] = {"risk": given.risk, "correlation": given.correlation, "allocation": given.allocation}
+    forests = {kind: load_forest(find(folder), kind) for kind, folder in named.items() if folder}
+    if not forests:
+        raise ParamsError(f"{NAME}: risk, correlation and allocation are all empty; name the folder of one forest")
+    return LearnedAllocation(given, forests)
+
+
+def allocation_with(folder: Path, params: Mapping[str, object]) -> LearnedAllocation:
+    """The same policy with the one forest in `folder`, plain estimates for the rest. Raises ParamsError or ArtifactError."""
+    forest = load_forest(folder)
+    for key in KINDS:
+        if key in params:
+            raise ParamsError(f"{folder}: {key} = {params[key]!r}: with several forests write policy = {NAME!r}")
+    alone: dict[str, object] = dict.fromkeys(KINDS, "")
+    return LearnedAllocation(parse(str(folder), {**alone, **params}, AllocationParams), {forest.kind: forest})

@@ -1,0 +1,305 @@
+"""Fits the three forests walk-forward, judges them beside the plain estimates, and writes them as artifacts.
+
+Rows are (session, asset) or (session, pair of assets). Needs scikit-learn, onnx and polars: the extra `train`.
+"""
+
+from collections.abc import Callable, Sequence
+from datetime import date, timedelta
+from pathlib import Path
+from time import perf_counter
+from typing import Any, Final
+
+import numpy as np
+from msgspec import Struct
+from numpy.typing import NDArray
+
+from quantd.models.artifacts import manifest as artifacts
+from quantd.models.artifacts.manifest import Golden, Window
+from quantd.models.artifacts.runtime import TOLERANCE
+from quantd.models.forests import artifact as forest_artifact
+from quantd.models.forests.artifact import (
+    LEAST_ROWS,
+    MOST_HORIZON,
+    THRESHOLD,
+    Fitted,
+    Judged,
+    Manifest,
+    Scaler,
+    Score,
+    Shape,
+)
+from quantd.models.forests.card import card
+from quantd.models.forests.forest_features import (
+    LOOKBACK,
+    Kind,
+    features_hash,
+    features_of,
+    look,
+    realised,
+    relative,
+    see,
+)
+from quantd.models.forests.prediction import Forest, load_forest
+from quantd.models.history.panel import Panel
+from quantd.models.history.panel_files import file_digest, read_panel
+from quantd.models.history.splits import DAY_NS, walk_forward
+from quantd.trading.market import Floats, Ints
+
+Progress = Callable[[str], None]
+
+DEPTH: Final[dict[Kind, int]] = {"risk": 10, "correlation": 8, "allocation": 12}
+TREES: Final = 100
+FEATURE_SHARE: Final = 0.5
+LEAF_SHARE: Final = 200
+"""A leaf holds at least one row in this many; overlapping outcomes make neighbouring rows much the same."""
+
+
+class Plan(Struct, frozen=True):
+    """Everything that determines a forest, but the data. `stride`: rows of every so many sessions."""
+
+    predicts: Kind
+    first: date = date(1998, 1, 2)
+    last: date = date(2018, 12, 31)
+    horizon: int = 21
+    stride: int = 5
+    folds: int = 5
+    embargo: int = 5
+    leaves: int = 64
+    seed: int = 1
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.horizon <= MOST_HORIZON:
+            raise ValueError(f"a horizon of {self.horizon} samples; from 1 to {MOST_HORIZON} can be measured")
+        if self.last <= self.first:
+            raise ValueError(f"the data end {self.last}, not after they begin ({self.first})")
+
+
+class Rows(Struct, frozen=True):
+    """Of a whole panel: `at` int64[R] session numbers in order, `features` float64[R, F], `plain` and `true` float64[R]."""
+
+    at: Ints
+    features: Floats
+    plain: Floats
+    true: Floats
+
+    def between(self, start: int, stop: int) -> "Rows":
+        """Those of the sessions [start, stop)."""
+        part = slice(*np.searchsorted(self.at, (start, stop)).tolist())
+        return Rows(self.at[part], self.features[part], self.plain[part], self.true[part])
+
+
+class Learned(Struct, frozen=True):
+    """A fitted sklearn forest with its scaler."""
+
+    forest: Any
+    scaler: Scaler
+
+    def predict(self, rows: Rows) -> Floats:
+        """float64[R]: the plain estimate with what the forest adds."""
+        return rows.plain + self.forest.predict(_scaled(rows.features, self.scaler))
+
+
+def gather(kind: Kind, returns: Floats, horizon: int, stride: int) -> Rows:
+    """Rows of float64[T, N] returns (row 0 is NaN): features up to a session, outcomes after it, where both are known."""
+    made: list[Rows] = []
+    for t in range(LOOKBACK, len(returns) - horizon, stride):
+        seen = see(kind, look(returns[t - LOOKBACK + 1 : t + 1]))
+        true = realised(kind, returns[t + 1 : t + 1 + horizon])
+        known = seen.known & np.isfinite(true)
+        if kind == "allocation":
+            true = relative(np.where(known, true, np.nan))
+        if known.any():
+            made.append(Rows(np.full(int(known.sum()), t), seen.features[known], seen.plain[known], true[known]))
+    if not made:
+        width = len(features_of(kind).names)
+        return Rows(np.zeros(0, dtype=np.int64), np.zeros((0, width)), np.zeros(0), np.zeros(0))
+    columns = ([getattr(rows, name) for rows in made] for name in Rows.__struct_fields__)
+    return Rows(*(np.concatenate(column) for column in columns))
+
+
+def fit(rows: Rows, plan: Plan) -> Learned:
+    """ValueError for fewer than LEAST_ROWS rows."""
+    from sklearn.ensemble import RandomForestRegressor  # type: ignore[import-untyped]
+
+    count = len(rows.true)
+    if count < LEAST_ROWS:
+        raise ValueError(f"{count} rows to fit on; a forest needs {LEAST_ROWS}: give more history (--from) or symbols")
+    centre, scale = rows.features.mean(axis=0), rows.features.std(axis=0)
+    scaler = Scaler(tuple(centre.tolist()), tuple(np.where(scale > 1e-12, scale, 1.0).tolist()))
+    forest = RandomForestRegressor(
+        n_estimators=TREES,
+        max_depth=DEPTH[plan.predicts],
+        max_leaf_nodes=plan.leaves,
+        min_samples_leaf=_least_in_leaf(count),
+        max_features=FEATURE_SHARE,
+        random_state=plan.seed,
+        n_jobs=1,
+    )
+    forest.fit(_scaled(rows.features, scaler), rows.true - rows.plain)
+    return Learned(forest, scaler)
+
+
+def _least_in_leaf(rows: int) -> int:
+    return max(1, rows // LEAF_SHARE)
+
+
+def _scaled(features: Floats, scaler: Scaler) -> NDArray[np.float32]:
+    return ((features - np.array(scaler.centre)) / np.array(scaler.scale)).astype(np.float32)
+
+
+def score(said: Floats, true: Floats) -> Score:
+    error = float(np.mean((said - true) ** 2))
+    spread = float(np.mean((true - true.mean()) ** 2))
+    return Score(r2=1.0 - error / spread if spread > 0.0 else float("-inf"), mse=error)
+
+
+def judge(rows: Rows, panel_days: Ints, plan: Plan, progress: Progress) -> tuple[Judged, tuple[Judged, ...]]:
+    """Walk forward: (all steps in one, each step). ValueError where the rows are too few."""
+    if len(rows.true) < LEAST_ROWS:
+        raise ValueError(
+            f"{len(rows.true)} rows with a known outcome; a forest needs {LEAST_ROWS}: give more history (--from) or symbols"
+        )
+    judged, said, pooled = [], [], []
+    first, stop = int(rows.at[0]), int(rows.at[-1]) + 1
+    for number, fold in enumerate(walk_forward(first, stop, plan.folds, plan.horizon, plan.embargo), 1):
+        train, test = rows.between(*fold.train), rows.between(*fold.test)
+        if not len(test.true):
+            raise ValueError(f"step {number} of {plan.folds} has no rows to judge; ask for fewer (--folds)")
+        given = fit(train, plan).predict(test)
+        each = Judged(
+            first=_day(panel_days, int(test.at[0])),
+            last=_day(panel_days, int(test.at[-1])),
+            fitted_until=_day(panel_days, int(train.at[-1]) + plan.horizon),
+            rows_fitted=len(train.true),
+            rows=len(test.true),
+            model=score(given, test.true),
+            plain=score(test.plain, test.true),
+        )
+        progress(
+            f"{each.first} to {each.last}: R² {each.model.r2:+.3f}, of the plain estimate {each.plain.r2:+.3f} ({each.rows} rows)"
+        )
+        judged.append(each)
+        said.append(given)
+        pooled.append(test)
+    true, plain = (np.concatenate([getattr(rows, name) for rows in pooled]) for name in ("true", "plain"))
+    together = Judged(
+        first=judged[0].first,
+        last=judged[-1].last,
+        fitted_until=judged[-1].fitted_until,
+        rows_fitted=judged[-1].rows_fitted,
+        rows=len(true),
+        model=score(np.concatenate(said), true),
+        plain=score(plain, true),
+    )
+    return together, tuple(judged)
+
+
+def _day(days: Ints, row: int) -> str:
+    return str(np.datetime64(int(days[row]), "ns").astype("datetime64[D]"))
+
+
+def train(
+    bars: Path, actions: Path | None, symbols: Sequence[str], plan: Plan, out: Path, command: str, progress: Progress
+) -> Manifest:
+    """Judges walk-forward, fits on everything up to `plan.last`, writes the artifact to `out`.
+
+    Nothing after `plan.last` is read. Raises ValueError for data that do not fit the plan.
+    """
+    began = perf_counter()
+    panel = read_panel(bars, actions, symbols, plan.first, plan.last)
+    data = {p.name: file_digest(p) for p in (bars, actions) if p is not None}
+    return train_on(panel, data, plan, out, command, progress, began)
+
+
+def train_on(
+    panel: Panel, data: dict[str, str], plan: Plan, out: Path, command: str, progress: Progress, began: float
+) -> Manifest:
+    """The same from a panel. `data`: name -> hex BLAKE2b of what it was read from; `began`: perf_counter of the start."""
+    from quantd.models.forests.conversion import to_onnx, trees_of
+
+    rows = gather(plan.predicts, panel.returns(), plan.horizon, plan.stride)
+    together, folds = judge(rows, panel.day_ns, plan, progress)
+    learned = fit(rows, plan)
+    spec = features_of(plan.predicts)
+    # a probe of plain random returns, so that it holds no bought data; one column is unknown
+    probe = np.random.default_rng(0).normal(0.0004, 0.012, (LOOKBACK, 8))
+    probe[:40, 5] = np.nan
+    manifest = Manifest(
+        schema=artifacts.SCHEMA,
+        kind="forest",
+        name=out.name,
+        predicts=plan.predicts,
+        horizon=plan.horizon,
+        forest=Shape(
+            trees=TREES,
+            depth=DEPTH[plan.predicts],
+            leaves=plan.leaves,
+            least_in_leaf=_least_in_leaf(len(rows.true)),
+            feature_share=FEATURE_SHARE,
+            seed=plan.seed,
+        ),
+        features=spec,
+        features_hash=features_hash(spec),
+        scaler=learned.scaler,
+        universe=panel.symbols,
+        training=Fitted(
+            command=command,
+            data=data,
+            window=Window(_day(panel.day_ns, 0), _day(panel.day_ns, -1)),
+            until_ns=int(panel.day_ns[-1]) + DAY_NS,
+            stride=plan.stride,
+            embargo=plan.embargo,
+            rows=len(rows.true),
+        ),
+        together=together,
+        folds=folds,
+        threshold=THRESHOLD,
+        golden=Golden(LOOKBACK, probe.shape[1], TOLERANCE),
+        files={},
+    )
+    seen = see(plan.predicts, look(probe))
+    answers = np.full(len(seen.known), np.nan)
+    known = Rows(np.zeros(0, dtype=np.int64), seen.features[seen.known], seen.plain[seen.known], np.zeros(0))
+    answers[seen.known] = learned.predict(known)
+    contents = {
+        "card.md": card(manifest).encode(),
+        "golden.bin": artifacts.golden_bytes(probe, answers),
+        "policy.onnx": to_onnx(trees_of(learned.forest), len(spec.names)),
+    }
+    written = forest_artifact.write(out, manifest, contents, perf_counter() - began)
+    load_forest(out)  # what was just written must pass every check that trading makes
+    return written
+
+
+WARM_UP_DAYS: Final = 365
+"""Calendar days read before an evaluation begins, for the features of its first session."""
+
+
+def evaluate(
+    folder: Path, bars: Path, actions: Path | None, symbols: Sequence[str], first: date, last: date
+) -> tuple[Judged, int]:
+    """An artifact, as it trades, beside the plain estimate on decisions from `first` whose outcomes end by `last`, and how many
+    of these sessions lie in its training window. Raises ArtifactError, or ValueError for data that do not fit."""
+    forest = load_forest(folder)
+    manifest = forest.artifact.manifest
+    panel = read_panel(bars, actions, symbols, first - timedelta(days=WARM_UP_DAYS), last)
+    begin = int(np.searchsorted(panel.day_ns, np.datetime64(first, "ns").astype(np.int64)))
+    rows = gather(manifest.predicts, panel.returns(), manifest.horizon, 1).between(begin, len(panel.day_ns))
+    if len(rows.true) < LEAST_ROWS:
+        raise ValueError(
+            f"{len(rows.true)} rows with a known outcome from {first} to {last}; {LEAST_ROWS} say something"
+        )
+    seen = len(np.unique(rows.at[panel.day_ns[rows.at] < manifest.training.until_ns]))
+    judged = Judged(
+        first=_day(panel.day_ns, int(rows.at[0])),
+        last=_day(panel.day_ns, int(rows.at[-1])),
+        fitted_until=manifest.training.window.last,
+        rows_fitted=manifest.training.rows,
+        rows=len(rows.true),
+        model=score(rows.plain + forest.added(rows.features), rows.true),
+        plain=score(rows.plain, rows.true),
+    )
+    return judged, seen
+
+
+__all__ = ["Forest", "Plan", "evaluate", "gather", "judge", "train", "train_on"]

@@ -1,0 +1,1 @@
+"""Recorded sessions by assets, read from files and split into parts."""

@@ -1,0 +1,130 @@
+"""Daily bars and their corporate actions from files, as the panel that the simulator runs on."""
+
+from collections.abc import Sequence
+from datetime import date
+from hashlib import blake2b
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import polars as pl
+
+from quantd.models.history.panel import Panel
+from quantd.trading.cash_rate import CashRate, CashRateError, constant, parsed
+from quantd.trading.instruments import calendar_of
+from quantd.trading.market import Floats
+
+_STAMP: Final = pl.Datetime("us", "UTC")
+
+
+def read_panel(
+    bars: Path,
+    actions: Path | None,
+    symbols: Sequence[str],
+    first: date,
+    last: date,
+    cash_rate: float | str | None = None,
+) -> Panel:
+    """Sessions of `symbols` from `first` to `last` inclusive, in the given order of columns; nothing later is read.
+
+    `bars` is parquet or CSV with ts (the session's date), symbol, open and close, raw; `actions` CSV with ts (the ex
+    date), symbol, kind ("split" with ratio "new:old", or "dividend" with cash an old share). Actions before the first
+    session and after the last are left out. What precedes the last gap of a symbol is left out: a panel has no holes,
+    and none is filled. `cash_rate` is a number or the path of a series (CSV: date, rate). ValueError when a symbol has
+    no bars, or a series cannot be used.
+    """
+    table = _between(scan(bars), first, last, symbols).select("ts", "symbol", "open", "close").collect()
+    missing = set(symbols) - set(table["symbol"].unique())
+    if missing:
+        raise ValueError(f"{bars}: no bars of {', '.join(sorted(missing))} between {first} and {last}")
+    days = table["ts"].unique().sort()
+    row_of = {ts: k for k, ts in enumerate(days)}
+    column_of = {symbol: k for k, symbol in enumerate(symbols)}
+    shape = (len(days), len(symbols))
+    opens, closes = np.full(shape, np.nan), np.full(shape, np.nan)
+    rows = np.array([row_of[ts] for ts in table["ts"]])
+    columns = np.array([column_of[s] for s in table["symbol"]])
+    opens[rows, columns] = table["open"].to_numpy()
+    closes[rows, columns] = table["close"].to_numpy()
+    _drop_before_gaps(opens, closes)
+    split, dividend = np.ones(shape), np.zeros(shape)
+    if actions is not None:
+        kinds = {"ts": pl.Date, "symbol": pl.String, "kind": pl.String, "ratio": pl.String, "cash": pl.Float64}
+        news = _between(pl.scan_csv(actions, schema=kinds), first, last, symbols).collect()
+        row_of_day = {ts.date(): k for ts, k in row_of.items()}
+        for row in news.iter_rows(named=True):
+            at = row_of_day.get(row["ts"])
+            if at is None:
+                if not days[0].date() <= row["ts"] <= days[-1].date():
+                    continue
+                raise ValueError(
+                    f"{actions}: {row['symbol']} has an action on {row['ts']}, and {bars} has no bar of that day; "
+                    "correct the date, or name the actions of these bars"
+                )
+            column = column_of[row["symbol"]]
+            if row["kind"] == "split":
+                new, old = (float(v) for v in row["ratio"].split(":"))
+                split[at, column] *= new / old
+            else:
+                dividend[at, column] += row["cash"]
+    day_ns = days.dt.timestamp("ns").to_numpy().astype(np.int64)
+    coins = frozenset(symbol for symbol in symbols if calendar_of(symbol) == "24/7")
+    late = coins if len(coins) < len(symbols) else frozenset[str]()
+    return Panel(tuple(symbols), day_ns, opens, closes, split, dividend, late, rate_of(cash_rate))
+
+
+def rate_of(given: float | str | None) -> CashRate | None:
+    """A number, or the series of a file. Raises CashRateError."""
+    if not isinstance(given, str):
+        return None if given is None else constant(given)
+    try:
+        return parsed(Path(given).read_text(encoding="utf-8"), Path(given).name)
+    except (OSError, UnicodeDecodeError) as error:
+        raise CashRateError(given, f"it cannot be read ({error})", "Name a text file of date,rate") from None
+
+
+def scan(bars: Path) -> pl.LazyFrame:
+    """Daily bars out of parquet, or of CSV by its suffix, `ts` as the session's date in UTC. ValueError where they
+    cannot be read."""
+    text = bars.suffix.lower() in {".csv", ".txt"}
+    kinds = {
+        "ts": pl.String,
+        "symbol": pl.String,
+        **dict.fromkeys(("open", "high", "low", "close", "volume"), pl.Float64),
+    }
+    try:
+        frame = pl.scan_csv(bars, schema_overrides=kinds) if text else pl.scan_parquet(bars)
+        known = frame.collect_schema()
+        if missing := [name for name in ("ts", "symbol", "open", "close") if name not in known]:
+            raise ValueError(f"{bars}: no daily bars: column {missing[0]} is missing")
+        if not text:
+            return frame.with_columns(pl.col("ts").cast(_STAMP)) if known["ts"] == pl.Date else frame
+        days = pl.col("ts").str.strip_chars().str.slice(0, 10).str.to_date("%Y-%m-%d")
+        return frame.with_columns(days.cast(_STAMP), pl.col("symbol").str.strip_chars()).collect().lazy()
+    except pl.exceptions.PolarsError as error:
+        raise ValueError(f"{bars}: no daily bars: {str(error).splitlines()[0][:120]}") from None
+
+
+def dates(bars: Path, symbols: Sequence[str]) -> tuple[date, date]:
+    """The first and the last date on which there may be a bar of each symbol. ValueError where the bars cannot be
+    read."""
+    each = scan(bars).filter(pl.col("symbol").is_in(list(symbols))).group_by("symbol")
+    spans = each.agg(pl.col("ts").min().alias("first"), pl.col("ts").max().alias("last")).collect()
+    return max(spans["first"]).date(), min(spans["last"]).date()
+
+
+def _between(frame: pl.LazyFrame, first: date, last: date, symbols: Sequence[str]) -> pl.LazyFrame:
+    return frame.filter(pl.col("symbol").is_in(list(symbols)) & pl.col("ts").cast(pl.Date).is_between(first, last))
+
+
+def _drop_before_gaps(opens: Floats, closes: Floats) -> None:
+    for column in range(opens.shape[1]):
+        known = np.isfinite(closes[:, column]) & np.isfinite(opens[:, column])
+        holes = np.flatnonzero(~known)
+        if holes.size:
+            opens[: holes[-1] + 1, column] = closes[: holes[-1] + 1, column] = np.nan
+
+
+def file_digest(path: Path) -> str:
+    """Hex BLAKE2b of a file's bytes."""
+    return blake2b(path.read_bytes(), digest_size=32).hexdigest()

@@ -1,0 +1,108 @@
+"""What the agents of a desk see, do and earn together: their observations as one, and a ring of such steps."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+import torch
+from torch import Tensor
+
+from quantd.models.market.vector_env import Step, VectorEnv
+
+
+@dataclass(frozen=True, slots=True)
+class Views:
+    """Rows of A `agents` side by side; the first `shared` entries of an observation are the same for all of a desk, the other
+    `own` are each agent's."""
+
+    agents: int
+    shared: int
+    own: int
+
+    @property
+    def size(self) -> int:
+        """P: entries of all that the agents of a desk see, what they share being there once."""
+        return self.shared + self.agents * self.own
+
+    def together(self, rows: Tensor) -> Tensor:
+        """float[G A, D] -> float[G, P]."""
+        desks = rows.view(-1, self.agents, self.shared + self.own)
+        return torch.cat((desks[:, 0, : self.shared], desks[:, :, self.shared :].flatten(1)), 1)
+
+    def each(self, state: Tensor) -> Tensor:
+        """float[R, P] -> float[A, R, D]: what each agent sees of it."""
+        shared = state[:, : self.shared].expand(self.agents, -1, -1)
+        if not self.own:
+            return shared
+        own = state[:, self.shared :].reshape(-1, self.agents, self.own).transpose(0, 1)
+        return torch.cat((shared, own), 2)
+
+    def apart(self, rows: Tensor) -> Tensor:
+        """float[G A, D] -> float[A, G, D]."""
+        return rows.view(-1, self.agents, rows.shape[-1]).transpose(0, 1)
+
+
+class JointBatch(NamedTuple):
+    """R steps of desks drawn."""
+
+    state: Tensor
+    """float32[R, P]."""
+    action: Tensor
+    """float32[R, A, K] as executed."""
+    reward: Tensor
+    """float32[R, A]."""
+    going: Tensor
+    """float32[R, A]: 1, or 0 where the agent's episode ended by itself and nothing comes after."""
+    following: Tensor
+    """float32[R, P]."""
+
+
+class JointReplay:
+    """The last `capacity` env-steps, row t of the ring holding one of each desk; drawn uniformly, with replacement."""
+
+    def __init__(self, env: VectorEnv, views: Views, capacity: int) -> None:
+        if env.batch % views.agents:
+            raise ValueError(f"a batch of {env.batch} is no whole number of desks of {views.agents} agents")
+        self.desks: Final = env.batch // views.agents
+        self.length: Final = max(capacity // env.batch, 1)
+        self.views: Final = views
+        self._acts: Final = env.action_size
+        self._sizes = (views.size, views.size, views.agents * env.action_size, views.agents, views.agents)
+        self._rows = torch.zeros((self.length, self.desks, sum(self._sizes)), device=env.device)
+        self._flat = self._rows.view(-1, sum(self._sizes))
+        self._added = 0
+
+    def __len__(self) -> int:
+        return min(self._added, self.length) * self.desks
+
+    def add(self, observation: Tensor, action: Tensor, step: Step) -> None:
+        columns = (
+            self.views.together(observation),
+            self.views.together(step.final),
+            action.view(self.desks, -1),
+            step.reward.view(self.desks, -1),
+            (~step.terminated).view(self.desks, -1),
+        )
+        torch.cat([each.float() for each in columns], 1, out=self._rows[self._added % self.length])
+        self._added += 1
+
+    def cut(self) -> None:
+        """Nothing to do: each row holds what came after it."""
+
+    def sample(self, rows: int, random: torch.Generator) -> JointBatch:
+        if not len(self):
+            raise ValueError("nothing to draw yet")
+        drawn = torch.randint(len(self), (rows,), generator=random, device=self._flat.device)
+        state, following, action, reward, going = self._flat.index_select(0, drawn).split_with_sizes(self._sizes, 1)
+        return JointBatch(state, action.view(rows, -1, self._acts), reward, going, following)
+
+    def state(self) -> dict[str, Tensor]:
+        return {"rows": self._rows[: min(self._added, self.length)].clone(), "added": torch.tensor(self._added)}
+
+    def load(self, state: Mapping[str, Tensor]) -> None:
+        """Raises ValueError where the state is of another shape."""
+        rows = state["rows"]
+        if rows.shape[1:] != self._rows.shape[1:] or len(rows) > self.length:
+            raise ValueError(f"steps kept as {list(rows.shape)}; here they are {list(self._rows.shape)}")
+        self._rows[: len(rows)] = rows
+        self._added = int(state["added"])

@@ -1,0 +1,198 @@
+"""What PPO and A2C have in common: a network, its distribution of actions, one generator, and where the environments stand."""
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Final, Literal, Protocol, runtime_checkable
+
+import msgspec
+import torch
+from torch import Tensor
+
+from quantd.models.learners.distributions import Family, Simplex, family
+from quantd.models.learners.rollout import Now, Rollout
+from quantd.models.market.vector_env import Kind, VectorEnv
+from quantd.models.networks.actor_critic import ActorCritic
+from quantd.models.networks.lstm import Lstm
+from quantd.models.networks.mlp import Mlp
+from quantd.models.networks.transformer import Layout, Sizes, Transformer
+
+State = dict[str, Tensor | int | float | bytes]
+
+
+class Diverged(Exception):
+    """Training came to values that are not finite; nothing after the last checkpoint is worth keeping."""
+
+
+class Report(msgspec.Struct, frozen=True):
+    """How training goes, after each rollout."""
+
+    steps: int
+    """Of the environments, all of them together."""
+    steps_per_s: float
+    losses: dict[str, float]
+    mean_return: float
+    """Undiscounted, of the episodes that ended since the report before; NaN when none did."""
+    episodes: int
+
+
+class NetworkPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The named default is a trunk of 256 and 256 with LayerNorm."""
+
+    network: Literal["mlp", "lstm", "transformer"] = "mlp"
+    hidden: tuple[int, ...] = (256, 256)
+    """Widths of layers; an LSTM has one, and a transformer sizes of its own."""
+    transformer: Sizes = Sizes()
+    layout: Layout | None = None
+    """Where an observation shows the market: a transformer has to know."""
+    simplex: Simplex = "softmax_gaussian"
+    log_spread: float = 0.0
+    """Of Gaussian actions before learning: logarithm of the standard deviation of each coordinate."""
+    bfloat16: bool = False
+    """Products of the MLP's trunk in bfloat16: pays at large minibatches, where the processor multiplies in it."""
+
+    def __post_init__(self) -> None:
+        if not self.hidden or min(self.hidden) < 1 or (self.network == "lstm" and len(self.hidden) != 1):
+            raise ValueError(f"hidden {list(self.hidden)}: widths from 1 on, just one for an lstm")
+
+
+@runtime_checkable
+class Resumable(Protocol):
+    """An environment whose place can be kept, for training to go on bit for bit."""
+
+    def state(self) -> dict[str, Tensor]: ...
+
+    def load(self, state: Mapping[str, Tensor]) -> Tensor: ...
+
+
+class Agent:
+    """A policy that acts, and collects rollouts. Draws from its own generator only."""
+
+    def __init__(
+        self, plan: NetworkPlan, observation_size: int, action_size: int, kind: Kind, seed: int, device: str = "cpu"
+    ) -> None:
+        self.seed: Final = seed
+        self.random: Final = torch.Generator(device).manual_seed(seed)
+        self.family: Final[Family] = family(kind, action_size, plan.simplex)
+        self.network: Final[ActorCritic] = _network(plan, observation_size, self.family, self.random)
+        self.steps = 0
+        self._asked: Tensor | None = None
+        self._now: Now | None = None
+        self._env: VectorEnv | None = None
+        self._resume: dict[str, Tensor] | None = None
+
+    @torch.no_grad()
+    def act(self, observation: Tensor, *, greedy: bool = True, started: Tensor | None = None) -> Tensor:
+        """float[B, D] -> actions. A recurrent policy remembers what it was asked before, by row, until `started` bool[B]."""
+        rows = observation.to(self.network.vector)
+        carry = self._asked
+        if carry is None or len(carry) != len(rows):
+            carry = self.network.begin(len(rows))
+        if started is not None and self.network.recurrent:
+            carry = carry * (~started).unsqueeze(-1)
+        actor, self._asked = self.network.act(rows, carry)
+        return self.family.mode(actor) if greedy else self.family.sample(actor, self.network.spread, self.random)
+
+    @torch.no_grad()
+    def probabilities(self, observation: Tensor) -> Tensor:
+        """float[B, A] of discrete allocations, what a genuine confidence is read from; without memory."""
+        if self.family.readout != "softmax":
+            raise ValueError(f"probabilities are of discrete allocations; this policy draws by {self.family.readout}")
+        rows = observation.to(self.network.vector)
+        return torch.softmax(self.network.act(rows, self.network.begin(len(rows)))[0], -1)
+
+    def enter(self, env: VectorEnv) -> Now:
+        """Goes on where training in `env` was left, or begins there."""
+        if self._resume is not None:
+            if not isinstance(env, Resumable):
+                raise ValueError(f"{type(env).__name__} cannot take up its kept place: it has no load")
+            env.load(self._resume)
+            self._resume = None
+        elif self._env is not env or self._now is None:
+            self._now = None
+        self._env = env
+        if self._now is None:
+            first = env.reset(self.seed).to(self.network.vector)
+            zero = torch.zeros(env.batch, device=first.device)
+            self._now = Now(first, zero == 0.0, self.network.begin(env.batch), zero)
+        return self._now
+
+    def train(
+        self,
+        env: VectorEnv,
+        rollout: Rollout,
+        steps: int,
+        update: Callable[[Now], Tensor],
+        names: tuple[str, ...],
+        report: Callable[[Report], bool],
+        every: int = 1,
+    ) -> None:
+        """Until `steps` were made in all: a rollout, then `update`, which gives the losses called `names`. Reports every so many
+        rollouts. Raises Diverged."""
+        now = self.enter(env)
+        returns: list[Tensor] = []
+        began, counted, count = time.perf_counter(), self.steps, 0
+        while self.steps < steps:
+            now = rollout.collect(env, self.network, self.family, now, self.random)
+            losses = update(now)
+            self._now = now
+            self.steps += rollout.length * env.batch
+            returns.append(rollout.returns())
+            count += 1
+            if count % every and self.steps < steps:
+                continue
+            ended = torch.cat(returns)
+            values = dict(zip(names, losses.tolist(), strict=True))
+            if not all(abs(value) < float("inf") for value in values.values()):
+                raise Diverged(f"after {self.steps} steps: {values}")
+            mean = float(ended.mean()) if len(ended) else float("nan")
+            pace = (self.steps - counted) / max(time.perf_counter() - began, 1e-9)
+            if report(Report(self.steps, pace, values, mean, len(ended))):
+                return
+            returns.clear()
+            began, counted = time.perf_counter(), self.steps
+
+    def state(self, optimiser: Mapping[str, Tensor]) -> State:
+        """All that the next rollout depends on, the environment's place too where it can be kept."""
+        state: State = {
+            "steps": self.steps,
+            "random": self.random.get_state().clone(),
+            "parameters": self.network.vector.clone(),
+            **{f"optimiser.{name}": kept for name, kept in optimiser.items()},
+        }
+        if self._now is not None:
+            state |= {f"now.{name}": kept.clone() for name, kept in self._now._asdict().items()}
+        env: object = self._env
+        if isinstance(env, Resumable):
+            state |= {f"env.{name}": kept.clone() for name, kept in env.state().items()}
+        return state
+
+    def load(self, state: State) -> dict[str, Tensor]:
+        """Takes up `state`; gives the optimiser's part."""
+        tensors = {name: kept for name, kept in state.items() if isinstance(kept, Tensor)}
+
+        def part(prefix: str) -> dict[str, Tensor]:
+            return {
+                name.removeprefix(prefix): kept.clone() for name, kept in tensors.items() if name.startswith(prefix)
+            }
+
+        self.steps = int(state["steps"])
+        self.random.set_state(tensors["random"])
+        self.network.vector.copy_(tensors["parameters"])
+        self._now = Now(**now) if (now := part("now.")) else None
+        self._resume = part("env.") or None
+        self._env = None
+        self._asked = None
+        return part("optimiser.")
+
+
+def _network(plan: NetworkPlan, observation_size: int, actions: Family, random: torch.Generator) -> ActorCritic:
+    sizes = (observation_size, actions.outputs, actions.spread, random)
+    match plan.network:
+        case "mlp":
+            return Mlp(*sizes, hidden=plan.hidden, start=plan.log_spread, bfloat16=plan.bfloat16)
+        case "lstm":
+            return Lstm(*sizes, hidden=plan.hidden[0], start=plan.log_spread)
+        case "transformer":
+            if plan.layout is None:
+                raise ValueError("network transformer: layout is missing; say where its observations show the market")
+            return Transformer(*sizes, layout=plan.layout, sizes=plan.transformer, start=plan.log_spread)

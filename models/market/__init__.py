@@ -1,0 +1,1 @@
+"""A recorded market that many simulated accounts trade at once."""

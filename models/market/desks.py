@@ -1,0 +1,187 @@
+"""Several agents in one market, each with its own book, capital and assets, and a price on moving alike. Batched: G desks of A agents."""
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import torch
+from msgspec import Struct
+from torch import Tensor
+
+from quantd.models.market.episodes import Episodes
+from quantd.models.market.rewards import RewardPlan
+from quantd.models.market.simulator import USUAL_COSTS, Simulator
+from quantd.models.market.tensors import Market
+from quantd.models.market.vector_env import Kind, Step
+from quantd.trading.execution import Costs
+
+CAPITAL: Final = 1_000_000.0
+"""Of each agent."""
+
+FLAT: Final = 1e-8
+"""Returns that deviate less than this are correlated with nothing."""
+
+KEPT: Final = ("_returns", "_market", "_seen", "likeness", "weight")
+"""What desks are, beside their accounts."""
+
+
+class Seat(Struct, frozen=True, forbid_unknown_fields=True):
+    """One agent: the assets it may hold (all when empty), how much of its equity at most, and what it pays for a rise of its drawdown."""
+
+    name: str
+    symbols: tuple[str, ...] = ()
+    capital: float = CAPITAL
+    invested: float = 1.0
+    drawdown_penalty: float = 0.0
+
+
+class Diversity(Struct, frozen=True, forbid_unknown_fields=True):
+    """What agents pay for the mean absolute correlation of their returns with the others' over `window` sessions.
+
+    `weight` times that; `dynamic` moves the weight from `low` to `high` as the market's volatility of `window` sessions goes from
+    `calm` to `wild` a year: when everything falls together, being alike is dear.
+    """
+
+    weight: float = 0.1
+    dynamic: bool = False
+    low: float = 0.05
+    high: float = 0.2
+    calm: float = 0.15
+    wild: float = 0.35
+    window: int = 30
+
+    def __post_init__(self) -> None:
+        if self.weight < 0.0 or not 0.0 <= self.low <= self.high or not 0.0 <= self.calm < self.wild or self.window < 3:
+            raise ValueError(f"diversity: {self}: weights from 0, low <= high, calm < wild, a window of 3 or more")
+
+
+PROFILES: Final = (
+    Seat("defensive", invested=0.4, drawdown_penalty=2.0),
+    Seat("careful", invested=0.6, drawdown_penalty=1.0),
+    Seat("balanced", invested=0.8, drawdown_penalty=0.5),
+    Seat("growth", invested=1.0, drawdown_penalty=0.2),
+    Seat("bold", invested=1.0),
+)
+"""Five agents that differ in how much risk they may take and what it costs them."""
+
+
+def by_sector(sectors: Mapping[str, str], capital: float = CAPITAL) -> tuple[Seat, ...]:
+    """An agent for each sector of `sectors` (symbol to sector), named as it, in order of name."""
+    names = sorted(set(sectors.values()))
+    return tuple(Seat(n, tuple(s for s, of in sectors.items() if of == n), capital) for n in names)
+
+
+def likeness(returns: Tensor) -> Tensor:
+    """float[..., A] mean absolute correlation (Pearson) of each agent's returns float[..., A, W] with the others'; 0 for an
+    agent alone and for returns that do not move."""
+    agents = returns.shape[-2]
+    centred = returns - returns.mean(-1, keepdim=True)
+    length = centred.square().sum(-1, keepdim=True).sqrt()
+    moving = (length > FLAT * returns.shape[-1] ** 0.5).to(returns.dtype)
+    unit = centred / length.clamp(min=FLAT) * moving
+    alike = (unit @ unit.transpose(-1, -2)).abs().clamp(max=1.0)
+    own = torch.diagonal(alike, dim1=-2, dim2=-1)
+    return (alike.sum(-1) - own) / max(1, agents - 1)
+
+
+class Desks:
+    """A `VectorEnv` of G x A accounts, agents of one desk side by side; "simplex" actions over all assets and cash. What an
+    agent may not hold goes to what it may. Each agent's reward is its own account's, less its penalties."""
+
+    kind: Final[Kind] = "simplex"
+
+    def __init__(
+        self,
+        market: Market,
+        seats: Sequence[Seat],
+        *,
+        desks: int = 1,
+        diversity: Diversity | None = None,
+        reward: RewardPlan | None = None,
+        episodes: Episodes | None = None,
+        costs: Costs = USUAL_COSTS,
+        lot: float | Sequence[float] | None = None,
+        seed: int = 0,
+    ) -> None:
+        if not seats or len({s.name for s in seats}) != len(seats):
+            raise ValueError("agents: at least one, each with a name of its own")
+        for seat in seats:
+            if unknown := set(seat.symbols) - set(market.symbols):
+                raise ValueError(f"agent {seat.name}: {', '.join(sorted(unknown))} is not in the market")
+        self.seats: Final = tuple(seats)
+        self.agents: Final = len(self.seats)
+        self.diversity: Final = diversity or Diversity()
+        self.simulator: Final = Simulator(
+            market, batch=desks * self.agents, reward=reward, costs=costs, lot=lot, seed=seed,
+            episodes=_replaced(episodes or Episodes(), self.agents), capital=[s.capital for s in seats] * desks,
+        )  # fmt: skip
+        self.batch: Final = self.simulator.batch
+        self.action_size: Final = self.simulator.action_size
+        self.observation_size: Final = self.simulator.observation_size
+        self.device: Final = self.simulator.device
+        own = [[1.0 if not s.symbols or n in s.symbols else 0.0 for n in market.symbols] + [1.0] for s in self.seats]
+        self._own = self._each(own, desks)
+        self._invested = self._each([s.invested for s in self.seats], desks)
+        self._drawdown = self._each([s.drawdown_penalty for s in self.seats], desks)
+        window = self.diversity.window
+        self._returns = torch.zeros((self.batch, window), device=self.device, dtype=self.simulator.dtype)
+        self._market = torch.zeros_like(self._returns)
+        self._seen = torch.zeros(self.batch, device=self.device, dtype=torch.int64)
+        self.likeness = torch.zeros(self.batch, device=self.device, dtype=self.simulator.dtype)
+        """float[B] of the last step; 0 until an episode is as long as the window."""
+        self.weight = torch.full_like(self.likeness, self.diversity.weight)
+        """float[B] of the last step."""
+
+    def reset(self, seed: int | None = None) -> Tensor:
+        self._forget(torch.ones_like(self._seen, dtype=torch.bool))
+        return self.simulator.reset(seed)
+
+    def step(self, action: Tensor) -> Step:
+        reward, terminated, truncated = self.move(action)
+        self._forget(terminated | truncated)
+        return self.simulator.restart(reward, terminated, truncated)
+
+    def move(self, action: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(reward, terminated, truncated) without new episodes."""
+        simulator, plan = self.simulator, self.diversity
+        weights = simulator.targets(action.to(simulator.dtype) * self._own)
+        held = weights.sum(-1).clamp(min=1e-12)
+        weights = weights * (self._invested / held).clamp(max=1.0)[:, None]
+        rows = simulator.row + 1
+        reward, terminated, truncated = simulator.move(weights)
+        outcome = simulator.outcome
+        assert outcome is not None
+        moved = simulator.market.total.index_select(0, rows).mean(-1) - 1.0
+        self._returns = torch.cat([self._returns[:, 1:], (outcome.growth - 1.0)[:, None]], 1)
+        self._market = torch.cat([self._market[:, 1:], moved[:, None]], 1)
+        self._seen = self._seen + 1
+        full = (self._seen >= plan.window).to(reward.dtype)
+        self.likeness = likeness(self._returns.view(-1, self.agents, plan.window)).view(-1) * full
+        if plan.dynamic:
+            wild = (self._market.std(-1) * 252**0.5 - plan.calm) / (plan.wild - plan.calm)
+            self.weight = plan.low + (plan.high - plan.low) * wild.clamp(0.0, 1.0)
+        fallen = (outcome.drawdown - outcome.drawdown_before).clamp(min=0.0)
+        return reward - self.weight * self.likeness - self._drawdown * fallen, terminated, truncated
+
+    def state(self) -> dict[str, Tensor]:
+        """All that the next steps depend on, to `load` into desks made alike."""
+        return {**self.simulator.state(), **{f"desk_{name}": getattr(self, name).clone() for name in KEPT}}
+
+    def load(self, state: Mapping[str, Tensor]) -> Tensor:
+        """Goes on from `state`; gives the observation there."""
+        for name in KEPT:
+            setattr(self, name, state[f"desk_{name}"].clone())
+        return self.simulator.load(state)
+
+    def _forget(self, ended: Tensor) -> None:
+        """Another episode's returns say nothing of this one's."""
+        self._returns = self._returns.masked_fill(ended[:, None], 0.0)
+        self._market = self._market.masked_fill(ended[:, None], 0.0)
+        self._seen = self._seen.masked_fill(ended, 0)
+
+    def _each(self, values: Sequence[object], desks: int) -> Tensor:
+        given = torch.tensor(values, device=self.device, dtype=self.simulator.dtype)
+        return given.repeat(desks, *[1] * (given.dim() - 1))
+
+
+def _replaced(episodes: Episodes, together: int) -> Episodes:
+    return Episodes(episodes.length, episodes.random, episodes.block, episodes.stress, together, episodes.ruin)

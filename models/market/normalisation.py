@@ -1,0 +1,116 @@
+"""Observations and rewards brought to mean 0 and deviation 1 while learning, in constant memory; frozen when judged."""
+
+from collections.abc import Mapping
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from quantd.models.market.vector_env import Kind, Step, VectorEnv
+
+EPSILON: Final = 1e-8
+
+
+class Running:
+    """Mean and variance of rows seen so far, column by column, in float64: T. Chan, G. Golub and R. LeVeque (1979)."""
+
+    def __init__(self, size: int, device: torch.device) -> None:
+        self.mean = torch.zeros(size, dtype=torch.float64, device=device)
+        self.squares = torch.zeros(size, dtype=torch.float64, device=device)
+        self.count = 0
+
+    def add(self, rows: Tensor) -> None:
+        """Adds float[B, D]."""
+        wide = rows.to(torch.float64)
+        fresh = len(wide)
+        mean = wide.mean(0)
+        apart = mean - self.mean
+        total = self.count + fresh
+        self.squares = self.squares + (wide - mean).square().sum(0) + apart.square() * (self.count * fresh / total)
+        self.mean = self.mean + apart * (fresh / total)
+        self.count = total
+
+    def deviation(self) -> Tensor:
+        """float64[D], population; 1 before anything was seen."""
+        if not self.count:
+            return torch.ones_like(self.mean)
+        return (self.squares / self.count + EPSILON).sqrt()
+
+
+class Normalised:
+    """A `VectorEnv` around another: observations less their running mean over their deviation, cut at `clip`; rewards over the
+    deviation of the discounted return so far, their mean kept, as a shift would change what is best.
+
+    `frozen` stops learning the statistics and leaves rewards as they are; `state` goes with the model.
+    """
+
+    def __init__(self, env: VectorEnv, *, rewards: bool = True, discount: float = 0.99, clip: float = 10.0) -> None:
+        self.env: Final = env
+        self.observations: Final = Running(env.observation_size, env.device)
+        self.returns: Final = Running(1, env.device)
+        self.frozen = False
+        self._rewards, self._discount, self._clip = rewards, discount, clip
+        self._return = torch.zeros(env.batch, device=env.device)
+
+    @property
+    def batch(self) -> int:
+        return self.env.batch
+
+    @property
+    def observation_size(self) -> int:
+        return self.env.observation_size
+
+    @property
+    def action_size(self) -> int:
+        return self.env.action_size
+
+    @property
+    def kind(self) -> Kind:
+        return self.env.kind
+
+    @property
+    def device(self) -> torch.device:
+        return self.env.device
+
+    def reset(self, seed: int | None = None) -> Tensor:
+        self._return = torch.zeros_like(self._return)
+        observation = self.env.reset(seed)
+        if not self.frozen:
+            self.observations.add(observation)
+        return self.scaled(observation)
+
+    def step(self, action: Tensor) -> Step:
+        step = self.env.step(action)
+        done = step.terminated | step.truncated
+        reward = step.reward
+        if not self.frozen:
+            self.observations.add(step.observation)
+        if self._rewards and not self.frozen:
+            self._return = self._return * self._discount + reward
+            self.returns.add(self._return[:, None])
+            scaled = reward / self.returns.deviation().to(reward.dtype)
+            reward = scaled.clamp(-self._clip, self._clip)
+            self._return = self._return.masked_fill(done, 0.0)
+        observation = self.scaled(step.observation)
+        final = observation if step.final is step.observation else self.scaled(step.final)
+        return Step(observation, reward, step.terminated, step.truncated, final)
+
+    def scaled(self, observation: Tensor) -> Tensor:
+        """float[B, D] as a policy that was trained here reads it."""
+        mean, deviation = self.observations.mean, self.observations.deviation()
+        scaled = (observation - mean.to(observation.dtype)) / deviation.to(observation.dtype)
+        return scaled.clamp(-self._clip, self._clip)
+
+    def state(self) -> dict[str, Tensor]:
+        """The statistics, to be kept beside the weights."""
+        kept = {"return": self._return.clone()}
+        for name, each in (("observation", self.observations), ("reward", self.returns)):
+            kept[f"{name}_mean"], kept[f"{name}_squares"] = each.mean.clone(), each.squares.clone()
+            kept[f"{name}_count"] = torch.tensor(each.count)
+        return kept
+
+    def load(self, state: Mapping[str, Tensor]) -> None:
+        self._return = state["return"].clone()
+        for name, each in (("observation", self.observations), ("reward", self.returns)):
+            each.mean, each.squares = state[f"{name}_mean"].clone(), state[f"{name}_squares"].clone()
+            each.count = int(state[f"{name}_count"])

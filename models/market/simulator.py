@@ -1,0 +1,321 @@
+"""The batched market simulator: B accounts of N assets stepped at once over the sessions of a market, on CPU or GPU.
+
+It is the account of `quantd.models.market.accounts`, held to the event core by tests: a decision on a close fills at the next open. It has no gate,
+volume caps or partial fills. Every learner trains on it; the gymnasium and pettingzoo environments are views of it.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from quantd.models.market.accounts import Rates, Session, Traded, trade
+from quantd.models.market.arrays import Array, added, copied, maximum, take, tensor, view
+from quantd.models.market.episodes import Episodes, Stress
+from quantd.models.market.rewards import Detail, Outcome, Reward, RewardPlan
+from quantd.models.market.tensors import Allocations, Market, Tables
+from quantd.models.market.vector_env import Kind, Step
+from quantd.trading.execution import Costs
+
+USUAL_COSTS: Final = Costs(commission_bp=10.0, slippage_bp=5.0)
+"""What is charged unless said otherwise, in the reward and in every figure alike."""
+
+
+KEPT: Final = ("row", "value", "cash", "equity", "peak", "drawdown", "steps")
+"""What an account is, beside its reward's moments."""
+
+
+class Simulator:
+    """B accounts; a `VectorEnv`.
+
+    `kind` "simplex" takes float[B, N + 1] with cash last: less than 0 counts as 0 and rows are scaled to add up to 1. "discrete" takes
+    int64[B] of `allocations`. "box" takes float[B, N] from -1 to 1, weights that may be short; where they hold more than
+    `gross` of the equity together they are scaled down to it. An asset without a price stays in cash.
+
+    `capital` is money, one figure or one an account. `lot` trades whole lots of that many units (1.0: whole shares),
+    one size or one an asset; None: any fraction.
+    Raises FloatingPointError when equity is not a number, which means the actions were not.
+    """
+
+    def __init__(
+        self,
+        market: Market,
+        *,
+        batch: int,
+        kind: Kind = "simplex",
+        allocations: Allocations | None = None,
+        reward: RewardPlan | None = None,
+        episodes: Episodes | None = None,
+        costs: Costs = USUAL_COSTS,
+        capital: float | Sequence[float] = 100_000.0,
+        lot: float | Sequence[float] | None = None,
+        gross: float = 1.0,
+        seed: int = 0,
+    ) -> None:
+        if (kind == "discrete") != (allocations is not None):
+            raise ValueError(f"kind {kind}: allocations are for kind discrete, and it needs them")
+        self.market: Final = market
+        self.kind: Final[Kind] = kind
+        self.batch: Final = batch
+        self.device: Final = market.gap.device
+        self.dtype: Final = market.gap.dtype
+        self.allocations: Final = allocations
+        self.episodes: Final = episodes or Episodes()
+        self.costs: Final = costs
+        if batch < 1 or batch % self.episodes.together:
+            raise ValueError(f"a batch of {batch} for {self.episodes.together} accounts a path")
+        size = len(market.symbols)
+        self._rates = Rates.of(costs)
+        self._lot = None if lot is None else view(torch.broadcast_to(self._tensor(lot), (size,)).clone())
+        self._gross = gross
+        self._grid = None if allocations is None else self._tensor(allocations.weights[:, :size])
+        choices = 0 if allocations is None else len(allocations.names)
+        self.action_size: Final = {"simplex": size + 1, "box": size, "discrete": choices}[kind]
+        self.observation_names: Final = self._names()
+        self.observation_size: Final = len(self.observation_names)
+        self.capital: Final = torch.broadcast_to(self._tensor(capital), (batch,)).clone()
+        self._least = view(self.capital * 1e-6)
+        self._ruin = view(self.capital * self.episodes.ruin)
+        self.reward: Final = Reward(reward or RewardPlan(), batch, self.device, self.dtype)
+        self.outcome: Outcome | None = None
+        """Of the last step, before new episodes began."""
+        self._after: Traded | None = None
+        self._tables: Final = Tables(market)
+        self._length = min(self.episodes.length, market.last - market.first)
+        self._random = torch.Generator(device=self.device).manual_seed(seed)
+        self._everyone = torch.arange(batch, device=self.device)
+        self._row = view(torch.full((batch,), market.first, device=self.device))
+        self._value = view(torch.zeros((batch, size), device=self.device, dtype=self.dtype))
+        self._capital = view(self.capital)
+        self._cash, self._equity, self._peak = self._capital, self._capital, self._capital
+        self._drawdown = self._steps = view(torch.zeros_like(self.capital))
+        self._left, self._over = self._length, False
+        self._begin(self._everyone)
+
+    def reset(self, seed: int | None = None) -> Tensor:
+        if seed is not None:
+            self._random.manual_seed(seed)
+        self._begin(self._everyone)
+        return self.observe()
+
+    def step(self, action: Tensor) -> Step:
+        """Decides on the close that was observed, fills at the next open, values at the next close."""
+        return self.restart(*self.move(self.targets(action)))
+
+    def restart(self, reward: Tensor, terminated: Tensor, truncated: Tensor) -> Step:
+        """New episodes where one ended; the step as a whole."""
+        final = observation = self.observe()
+        if self._over:
+            ended = (terminated | truncated).nonzero().squeeze(1)
+            self._begin(ended)
+            observation = final.clone()
+            observation[ended] = self._observe(ended)
+        return Step(observation, reward, terminated, truncated, final)
+
+    def observe(self) -> Tensor:
+        """float[B, D] of where accounts stand."""
+        return self._observe(self._everyone)
+
+    @property
+    def row(self) -> Tensor:
+        """int64[B]: the close of the market that each account is at."""
+        return tensor(self._row)
+
+    @property
+    def equity(self) -> Tensor:
+        """float[B]."""
+        return tensor(self._equity)
+
+    @property
+    def cash(self) -> Tensor:
+        """float[B]."""
+        return tensor(self._cash)
+
+    @property
+    def steps(self) -> Tensor:
+        """float[B] made in this episode."""
+        return tensor(self._steps)
+
+    @property
+    def weights(self) -> Tensor:
+        """float[B, N] held, fractions of equity."""
+        return tensor(self._value / self._divisor()[:, None])
+
+    @property
+    def traded(self) -> Traded:
+        """The last step's trading, before new episodes began; ValueError before there was one."""
+        if self._after is None:
+            raise ValueError("nothing was traded yet: make a step")
+        return Traded(*(tensor(each) for each in self._after))
+
+    def lots(self) -> Tensor:
+        """float64[B, N] units held, by the prices of the close that each account is at."""
+        return tensor(self._value).to(torch.float64) / self.market.close.index_select(0, self.row)
+
+    def state(self) -> dict[str, Tensor]:
+        """All that the next steps depend on, to `load` into a simulator made alike."""
+        moments = self.reward.moments
+        return {
+            **{name: tensor(getattr(self, f"_{name}")).clone() for name in KEPT},
+            "first_moment": moments.first.clone(),
+            "second_moment": moments.second.clone(),
+            "random": self._random.get_state(),
+        }
+
+    def load(self, state: Mapping[str, Tensor]) -> Tensor:
+        """Goes on from `state`; gives the observation there."""
+        for name in KEPT:
+            setattr(self, f"_{name}", view(state[name].clone()))
+        self.reward.moments.first = state["first_moment"].clone()
+        self.reward.moments.second = state["second_moment"].clone()
+        self._random.set_state(state["random"])
+        self._left = self._length - int(self._steps.max())
+        return self.observe()
+
+    def targets(self, action: Tensor) -> Tensor:
+        """float[B, N] weights of an action."""
+        size = len(self.market.symbols)
+        if self._grid is not None:
+            weights = take(view(self._grid), view(action))
+        elif self.kind == "box":
+            weights = view(action.to(self.dtype)).clip(-1.0, 1.0)
+            weights = weights * (self._gross / added(abs(weights)).clip(min=self._gross))[:, None]
+        else:
+            weights = view(action.to(self.dtype)).clip(min=0.0)
+            weights = weights[:, :size] / added(weights).clip(min=1e-30)[:, None]
+        if self._tables.known is not None:
+            weights = weights * take(self._tables.known, self._row)
+        return tensor(weights)
+
+    def move(self, weights: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(reward, terminated, truncated), float or bool[B], of the session after each account's row at target weights float[B, N];
+        accounts then stand at its close, and no new episode begins."""
+        tables, before, decided = self._tables, self._equity, self._row
+        row = decided + 1
+        session = tables.session(row, self._rates.borrow_day > 0.0)
+        if self.episodes.stress is not None:
+            session = self._shocked(session, self.episodes.stress)
+        shares = None if self._lot is None else tables.shares(row)
+        lot = 1.0 if self._lot is None else self._lot
+        after = trade(self._value, self._cash, before, view(weights), session, self._rates, shares, lot)
+        self._after = after
+        self._value, self._cash, self._equity = after.value, after.cash, after.equity
+        self._peak = maximum(self._peak, after.equity)
+        drawdown_before, self._drawdown = self._drawdown, 1.0 - after.equity / self._peak
+        self._steps, self._left = self._steps + 1.0, self._left - 1
+        detail = None
+        if self.reward.plan.kind == "composite":
+            momentum = tensor(take(tables.momentum, decided))
+            trades = tensor(after.traded / before[:, None])
+            detail = Detail(tensor(after.cost / before), self.weights, trades, momentum)
+        self.outcome = Outcome(
+            tensor(after.equity / before),
+            tensor(after.turnover),
+            tensor(drawdown_before),
+            tensor(self._drawdown),
+            detail,
+            None if session.earned is None else tensor(session.earned),
+        )
+        self._row = self._next(row)
+        reward = self.reward(self.outcome)
+        return reward, *self._ended()
+
+    def _ended(self) -> tuple[Tensor, Tensor]:
+        """(terminated, truncated), bool[B]."""
+        sound = self._equity > self._ruin
+        if bool(sound.all()):
+            # nobody ends before the account that began first
+            self._over = self._left <= 0
+            nobody = torch.zeros(self.batch, dtype=torch.bool, device=self.device)
+            return nobody, self.steps >= self._length if self._over else nobody.clone()
+        if bool(self.equity.isnan().any()):
+            raise FloatingPointError("equity is not a number: an action was NaN or infinite")
+        self._over = True
+        together = self.episodes.together
+        bankrupt = ~tensor(sound)
+        ended = bankrupt.view(-1, together).any(-1).repeat_interleave(together)
+        return bankrupt, (ended | (self.steps >= self._length)) & ~bankrupt
+
+    def _divisor(self) -> Array:
+        """[B] equity, kept off zero: what is shown of a lost account is large, and finite."""
+        return maximum(self._equity, self._least)
+
+    def _next(self, row: Array) -> Array:
+        """Where the market goes on after `row`: there, or, resampling, elsewhere now and then."""
+        if not self.episodes.block:
+            return row
+        here, paths = tensor(row), self.batch // self.episodes.together
+        draw = torch.rand(paths, generator=self._random, device=self.device) < 1.0 / self.episodes.block
+        jump = draw.repeat_interleave(self.episodes.together) | (here >= self.market.last)
+        return view(torch.where(jump, self._drawn(self.market.last, self._everyone), here))
+
+    def _drawn(self, stop: int, accounts: Tensor) -> Tensor:
+        """int64[K] rows below `stop`, the same for accounts of one path. Draws for every path, so that a seed's draws do
+        not depend on who asks."""
+        paths = self.batch // self.episodes.together
+        draw = torch.randint(self.market.first, stop, (paths,), generator=self._random, device=self.device)
+        return draw.repeat_interleave(self.episodes.together)[accounts]
+
+    def _shocked(self, session: Session, stress: Stress) -> Session:
+        paths, together = self.batch // self.episodes.together, self.episodes.together
+        draw = torch.rand((paths, 2 + len(self.market.symbols)), generator=self._random, device=self.device)
+        size = (stress.least + (stress.most - stress.least) * draw[:, 1:2]) * (draw[:, :1] < stress.chance)
+        fall = (size * (0.5 + draw[:, 2:])).to(self.dtype)
+        return session._replace(total=session.total * view(1.0 - fall.repeat_interleave(together, 0)))
+
+    def _begin(self, accounts: Tensor) -> None:
+        """New episodes for accounts int64[K]."""
+        if self.episodes.random:
+            stop = self.market.last - (1 if self.episodes.block else self._length) + 1
+            start = self._drawn(stop, accounts)
+        else:
+            start = torch.full_like(accounts, self.market.first)
+        at = view(accounts)
+        capital = self._capital[at]
+        fresh: tuple[Array | float, ...] = (view(start), 0.0, capital, capital, capital, 0.0, 0.0)
+        for name, begun in zip(KEPT, fresh, strict=True):
+            # a new array, as tensors given out before must keep theirs
+            changed = copied(getattr(self, f"_{name}"))
+            changed[at] = begun
+            setattr(self, f"_{name}", changed)
+        self.reward.reset(accounts)
+        self._left = self._length - int(self._steps.max())
+
+    def _observe(self, accounts: Tensor) -> Tensor:
+        """float[K, D]."""
+        observed, equity, row = self.market.observed, self._divisor(), self.row
+        value, cash, drawdown, steps, capital = self._value, self._cash, self._drawdown, self._steps, self._capital
+        if accounts is not self._everyone:
+            at, row = view(accounts), row[accounts]
+            value, cash, equity = value[at], cash[at], equity[at]
+            drawdown, steps, capital = drawdown[at], steps[at], capital[at]
+        shown = self.market.seen.index_select(0, row)  # torch copies long rows faster than numpy
+        seen = view(shown)
+        column = len(observed.names)
+        for part in observed.account:
+            match part:
+                case "weights":
+                    seen[:, column : column + value.shape[1]] = value / equity[:, None]
+                    column += value.shape[1] - 1
+                case "cash":
+                    seen[:, column] = cash / equity
+                case "drawdown":
+                    seen[:, column] = drawdown
+                case "progress":
+                    seen[:, column] = steps / self._length
+                case "value":
+                    seen[:, column] = equity / capital
+            column += 1
+        return shown
+
+    def _names(self) -> tuple[str, ...]:
+        names = list(self.market.observed.names)
+        for part in self.market.observed.account:
+            names += [f"{s}.weight" for s in self.market.symbols] if part == "weights" else [part]
+        return tuple(names)
+
+    def _tensor(self, values: object) -> Tensor:
+        return torch.as_tensor(
+            values, dtype=self.dtype, device=self.device
+        )  # a list through float32 would lose a lot of 1e-8

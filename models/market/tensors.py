@@ -1,0 +1,155 @@
+"""A panel as the tensors that many accounts trade at once: each session relative to the close before, and what is observed."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations_with_replacement
+from typing import Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from quantd.models.history.panel import Panel
+from quantd.models.history.splits import DAY_NS
+from quantd.models.market.accounts import Session, Shares
+from quantd.models.market.arrays import Array, take, view
+from quantd.models.observation.table import Observed
+from quantd.trading.market import Floats
+
+MOMENTUM: Final = 20
+"""Sessions of the momentum that a reward may read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Market:
+    """T sessions of N assets. Row t of `gap`, `total` and `dividend` float[T, N] is session t relative to close t - 1."""
+
+    symbols: tuple[str, ...]
+    observed: Observed
+    seen: Tensor
+    """float[T, D], shown at close t; the last columns, of the account, are empty."""
+    gap: Tensor
+    total: Tensor
+    dividend: Tensor | None
+    close: Tensor
+    """float[T, N] raw; 1 where there is none."""
+    split: Tensor
+    days: Tensor
+    """float[T] calendar days since the session before."""
+    known: Tensor | None
+    """float[T, N] 1 where an asset can be held from this close, else 0; None when all always can."""
+    momentum: Tensor
+    """float[T, N]."""
+    first: int
+    """Row of the first close that can be decided on, and"""
+    last: int
+    """of the last close that can be an outcome."""
+    earned: Tensor | None = None
+    """float[T] what cash earns from the session before, as a fraction; None: nothing."""
+
+
+class Tables:
+    """What accounts read of a market at each step, in the arrays that they are kept in."""
+
+    def __init__(self, market: Market) -> None:
+        self.gap, self.total, self.days = view(market.gap), view(market.total), view(market.days)
+        self.close, self.split, self.momentum = view(market.close), view(market.split), view(market.momentum)
+        self.dividend = None if market.dividend is None else view(market.dividend)
+        self.known = None if market.known is None else view(market.known)
+        self.earned = None if market.earned is None else view(market.earned)
+
+    def session(self, rows: Array, with_days: bool) -> Session:
+        """The sessions of rows int64[B]."""
+        dividend = None if self.dividend is None else take(self.dividend, rows)
+        days = take(self.days, rows) if with_days else None
+        earned = None if self.earned is None else take(self.earned, rows)
+        return Session(take(self.gap, rows), take(self.total, rows), dividend, days, earned)
+
+    def shares(self, rows: Array) -> Shares:
+        """What whole lots of a session of rows int64[B] are counted by."""
+        return Shares(take(self.close, rows - 1), take(self.split, rows))
+
+
+def market_of(
+    panel: Panel,
+    observed: Observed,
+    rows: range | None = None,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
+) -> Market:
+    """Tensors of `panel`. Decisions and outcomes are in `rows`; by default all that have history. ValueError when there are
+    fewer than two such, naming the day that history begins, and where the first of them has no rate on cash."""
+    rows = range(observed.warm, len(panel.day_ns)) if rows is None else rows
+    if rows.start < observed.warm or rows.stop > len(panel.day_ns) or len(rows) < 2:
+        begins = min(observed.warm, len(panel.day_ns) - 1)
+        day = np.datetime64(int(panel.day_ns[begins]), "ns").astype("datetime64[D]")
+        raise ValueError(
+            f"{len(rows)} sessions from row {rows.start} of {len(panel.day_ns)}: what is observed needs {observed.warm} "
+            f"sessions before (it begins on {day}), and an episode two or more; begin later or give earlier bars"
+        )
+
+    rate = panel.cash_rate
+    if rate is not None:
+        rate.begins(int(panel.day_ns[rows.start]))
+
+    def tensor(values: NDArray[np.floating]) -> Tensor:
+        return torch.tensor(values, dtype=dtype, device=device)
+
+    room = sum(len(panel.symbols) if part == "weights" else 1 for part in observed.account)
+    before = np.full_like(panel.close, np.nan)
+    before[1:] = panel.close[:-1]
+    known = np.isfinite(panel.close)
+
+    def relative(values: Floats, missing: float) -> Floats:
+        return np.nan_to_num(values / before, nan=missing)
+
+    momentum = np.zeros_like(panel.close)
+    returns = np.nan_to_num(panel.returns())
+    growth = np.cumprod(1.0 + returns, axis=0)
+    momentum[MOMENTUM:] = growth[MOMENTUM:] / growth[:-MOMENTUM] - 1.0
+    days = np.zeros(len(panel.day_ns))
+    days[1:] = np.diff(panel.day_ns) // DAY_NS
+    return Market(
+        symbols=panel.symbols,
+        observed=observed,
+        seen=tensor(np.pad(observed.table, ((0, 0), (0, room)))),
+        gap=tensor(relative(panel.open * panel.split, 1.0)),
+        total=tensor(relative(panel.close * panel.split, 1.0)),
+        dividend=tensor(relative(panel.dividend, 0.0)) if panel.dividend[rows.start :].any() else None,
+        close=tensor(np.nan_to_num(panel.close, nan=1.0)),
+        split=tensor(panel.split),
+        days=tensor(days),
+        known=None if known[rows.start :].all() else tensor(known.astype(np.float64)),
+        momentum=tensor(momentum),
+        first=rows.start,
+        last=rows.stop - 1,
+        earned=None if rate is None else tensor(rate.earned(panel.day_ns)),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Allocations:
+    """A discrete action space: named weight vectors, float64[A, N + 1] with cash last; each row adds up to 1."""
+
+    names: tuple[str, ...]
+    weights: Floats
+
+
+def grid(symbols: Sequence[str], parts: int = 2, cash: bool = False) -> Allocations:
+    """Every allocation of `parts` equal parts over `symbols`, and cash if asked: C(n + parts - 1, parts) of them.
+
+    Four assets in halves are the ten usual ones.
+    """
+    if parts < 1 or not symbols:
+        raise ValueError(f"a grid of {parts} parts over {len(symbols)} symbols; both are 1 or more")
+    holders = (*symbols, "cash")
+    chosen = list(combinations_with_replacement(range(len(symbols) + cash), parts))
+    weights = np.zeros((len(chosen), len(symbols) + 1))
+    for row, each in enumerate(chosen):
+        np.add.at(weights[row], list(each), 1.0)
+    weights /= parts
+    names = tuple(
+        " ".join(f"{holders[k]} {row[k]:.0%}" for k in np.flatnonzero(row)) for row in weights
+    )  # "SPY 50% TLT 50%"
+    return Allocations(names, weights)

@@ -1,0 +1,162 @@
+"""Any policy over a panel as the daemon would ask it: at each close a View of the past and of its own book, in the simulator's
+account. What teachers are watched with, and two policies compared."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from quantd.models.history.panel import Panel
+from quantd.models.market.episodes import WHOLE
+from quantd.models.market.simulator import Simulator
+from quantd.models.market.tensors import market_of
+from quantd.models.observation.table import Observed
+from quantd.trading.execution import Costs
+from quantd.trading.history import Ring
+from quantd.trading.instruments import NANO, Instrument, Universe
+from quantd.trading.market import Floats
+from quantd.trading.ports import Policy
+from quantd.trading.statistics import RISK_FREE_ANNUAL, RiskFree
+from quantd.trading.view import EMPTY_MEMORY, Hold, Memory, Noted, View
+
+CLOSE_NS: Final = 21 * 3_600_000_000_000
+"""Where a panel's decisions lie in their day, UTC: it has dates and no sessions. The closes of New York are at 20:00 or 21:00."""
+
+
+@dataclass(frozen=True, slots=True)
+class Walk:
+    """T decisions, one at each close but the last of the rows walked."""
+
+    rows: range
+    """The rows of the panel that were walked; outcomes included."""
+    seen: NDArray[np.float32]
+    """float32[T, D]: what `observed` shows at each decision, the walker's own book with it."""
+    weights: Floats
+    """float64[T, N] answered; for a hold, what was held."""
+    equity: Floats
+    """float64[T + 1] at closes."""
+    turnover: Floats
+    """float64[T] traded value over equity."""
+    risk_free_annual: RiskFree = RISK_FREE_ANNUAL
+    """Of `returns`, a year."""
+
+    @property
+    def returns(self) -> Floats:
+        """float64[T] simple returns."""
+        return self.equity[1:] / self.equity[:-1] - 1.0
+
+
+def walk(
+    policy: Policy,
+    panel: Panel,
+    rows: range,
+    *,
+    costs: Costs,
+    capital: float = 100_000.0,
+    lot: float | Sequence[float] | None,
+    observed: Observed | None = None,
+) -> Walk:
+    """`policy` decides at each close of `rows` but the last; orders fill at the next open, in whole lots of `lot`
+    units, one size or one an asset, or in any fraction.
+
+    It sees nothing of the panel after the row it stands at. An asset without a price gets no weight. ValueError, with the day,
+    where the policy fails or answers what no daemon would take.
+    """
+    if rows.step != 1 or len(rows) < 2 or rows.start < 0 or rows.stop > len(panel.day_ns):
+        raise ValueError(f"{rows} of {len(panel.day_ns)} sessions: two or more, one after the other, can be walked")
+    if observed is None:
+        table = np.zeros((len(panel.day_ns), 0), dtype=np.float32)
+        observed = Observed(table, (), 0, ())
+    market = market_of(panel, observed, rows, dtype=torch.float64)
+    env = Simulator(market, batch=1, kind="box", episodes=WHOLE, costs=costs, capital=capital, lot=lot)
+    sizes = np.broadcast_to(1.0 if lot is None else lot, len(panel.symbols)).tolist()
+    universe = Universe(
+        tuple(Instrument(s, lot_nano=round(size * NANO)) for s, size in zip(panel.symbols, sizes, strict=True))
+    )
+    known = _known(panel)
+    ring, by_date = (Ring(len(panel.symbols), max(policy.lookback, 1)) for _ in range(2))
+    add, complete = _filling(ring, known), _filling(by_date, panel)
+    add(rows.start)
+    complete(rows.start - panel.behind)
+    memory: Memory = EMPTY_MEMORY
+    seen, answers, equity, turnover = [], [], [capital], []
+    for row in rows[:-1]:
+        time = int(panel.day_ns[row]) + CLOSE_NS
+        held = env.weights[0].numpy().copy()
+        held.flags.writeable = False
+        prices = known.close[row].copy()
+        prices.flags.writeable = False
+        value, free = float(env.equity), float(env.cash)
+        view = View(
+            universe=universe,
+            ring=ring,
+            by_date=by_date,
+            prices=prices,
+            weights=held,
+            cash=free / value,
+            equity=value,
+            time=time,
+            sample=time,
+        )
+        weights, memory = _asked(policy, view, memory, panel, row)
+        seen.append(env.observe()[0].numpy().astype(np.float32))
+        answers.append(weights)
+        env.move(torch.from_numpy(np.where(np.isfinite(prices), weights, 0.0))[None])
+        assert env.outcome is not None
+        equity.append(float(env.equity))
+        turnover.append(float(env.outcome.turnover))
+        add(row + 1)
+        complete(row + 1 - panel.behind)
+    rate = panel.risk_free_annual(rows)
+    return Walk(rows, np.stack(seen), np.stack(answers), np.array(equity), np.array(turnover), rate)
+
+
+def _known(panel: Panel) -> Panel:
+    """The panel with each close where it is the last known one: that of the session before for late assets."""
+    if not panel.late:
+        return panel
+    late = np.isin(panel.symbols, list(panel.late))
+
+    def moved(values: Floats, first: float) -> Floats:
+        before = np.concatenate((np.full_like(values[:1], first), values[:-1]))
+        return np.where(late, before, values)
+
+    close, opens = moved(panel.close, np.nan), moved(panel.open, np.nan)
+    return replace(panel, close=close, open=opens, split=moved(panel.split, 1.0), dividend=moved(panel.dividend, 0.0))
+
+
+def _filling(ring: Ring, panel: Panel) -> Callable[[int], None]:
+    """What appends the panel's rows up to one, with their splits and dividends, each once."""
+    done = 0
+
+    def add(row: int) -> None:
+        nonlocal done
+        for each in range(done, row + 1):
+            split, dividend = panel.split[each], panel.dividend[each]
+            columns = np.flatnonzero((split != 1.0) | (dividend != 0.0)).tolist()
+            actions = [
+                (c, float(split[c]), float(dividend[c])) for c in columns
+            ]  # a dividend is on shares before the split
+            ring.append(panel.close[each], actions)
+        done = row + 1
+
+    return add
+
+
+def _asked(policy: Policy, view: View, memory: Memory, panel: Panel, row: int) -> tuple[Floats, Memory]:
+    day = np.datetime64(int(panel.day_ns[row]), "ns").astype("datetime64[D]")
+    try:
+        answer, remembered = policy.act(view, memory)
+    except Exception as error:
+        raise ValueError(f"the policy fails on {day}: {type(error).__name__}: {error}") from error
+    if isinstance(answer, Noted):
+        answer = answer.weights
+    if isinstance(answer, Hold):
+        return np.array(view.weights), remembered
+    weights = np.asarray(answer, dtype=np.float64)
+    if weights.shape != (len(panel.symbols),) or not np.isfinite(weights).all():
+        raise ValueError(f"the policy answers {weights} on {day}: {len(panel.symbols)} finite weights are expected")
+    return weights.copy(), remembered

@@ -1,0 +1,197 @@
+"""A Gaussian actor whose spread depends on what it sees, and twin critics of observation and action, of ReLU layers.
+
+The gradients are written out beside the functions; a test holds them to autograd. Products in bfloat16 keep sums, heads and
+parameters in float32.
+"""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Final, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import linear, softsign
+
+from quantd.models.networks.actor_critic import flatten, layer, slope_of
+from quantd.models.networks.onnx_nodes import Graph, Readout
+
+LOG_SPREAD_LEAST, LOG_SPREAD_MOST = -5.0, 2.0
+"""Bounds of the logarithm of the standard deviation, come near by x / (1 + |x|): the published code cuts, and where it is cut (or
+a tanh is flat) there is no slope that leads back."""
+
+ROUNDED_ROWS = 16
+"""Fewer rows are multiplied in float32 in any case: to round the weights costs more than the product."""
+
+
+def _product(x: Tensor, made: nn.Linear, rounded: bool) -> Tensor:
+    if not rounded or len(x) < ROUNDED_ROWS:
+        return linear(x, made.weight, made.bias)
+    # the bias is added in float32: only factors are rounded
+    return torch.mm(x.bfloat16(), made.weight.t().bfloat16()).float() + made.bias
+
+
+class Kept(NamedTuple):
+    """Of hidden layers' forward pass, for the backward pass: what each was given, in the numbers that it multiplied, and gave."""
+
+    given: list[Tensor]
+    made: list[Tensor]
+
+
+def _run(layers: Sequence[nn.Linear], x: Tensor, rounded: bool) -> tuple[Tensor, Kept]:
+    """float32[R, D] -> float32[R, H] of the last of the layers, each followed by ReLU; without a graph."""
+    kept = Kept([], [])
+    for made in layers:
+        weight, bias = made.weight.data, made.bias.data
+        if rounded:
+            x = x.bfloat16()
+            kept.given.append(x)
+            x = torch.mm(x, weight.bfloat16().t()).float().add_(bias).relu_()
+        else:
+            kept.given.append(x)
+            x = torch.addmm(bias, x, weight.t()).relu_()
+        kept.made.append(x)
+    return x, kept
+
+
+def _pull(layers: Sequence[nn.Linear], d: Tensor, kept: Kept, *, slopes: bool) -> Tensor:
+    """From the slope float32[R, H] by what the last layer gave: writes those by weights and biases where asked; gives that by the first
+    layer's sums."""
+    for depth in range(len(layers) - 1, -1, -1):
+        made, given = layers[depth], kept.given[depth]
+        d = torch.ops.aten.threshold_backward(d, kept.made[depth], 0.0)
+        factor = d.to(given.dtype)
+        if slopes:
+            slope_of(made.weight).copy_(torch.mm(factor.t(), given))
+            torch.sum(d, 0, out=slope_of(made.bias))
+        if depth:
+            d = torch.mm(factor, made.weight.data.to(given.dtype)).float()
+    return d
+
+
+def _head(made: nn.Linear, d: Tensor, x: Tensor) -> Tensor:
+    """Slopes of a last layer, float32 throughout; gives that by its input."""
+    torch.mm(d.t(), x, out=slope_of(made.weight))
+    torch.sum(d, 0, out=slope_of(made.bias))
+    return torch.mm(d, made.weight.data)
+
+
+def bounded(spread: Tensor) -> Tensor:
+    """Logarithm of the standard deviation, of what the head says."""
+    half = 0.5 * (LOG_SPREAD_MOST - LOG_SPREAD_LEAST)
+    return LOG_SPREAD_LEAST + half * (1.0 + softsign(spread))
+
+
+def _layers(widths: Sequence[int], random: torch.Generator) -> list[nn.Linear]:
+    return [layer(a, b, 2**0.5, random) for a, b in pairwise(widths)]
+
+
+class GaussianActor(nn.Module):
+    """float32[R, D] -> mean float32[R, K] and logarithm of the standard deviation float32[R, K] of K coordinates."""
+
+    def __init__(
+        self,
+        observation_size: int,
+        coordinates: int,
+        random: torch.Generator,
+        *,
+        hidden: Sequence[int] = (256, 256),
+        bfloat16: bool = False,
+    ) -> None:
+        super().__init__()
+        self.layers: Final = _layers([observation_size, *hidden], random)
+        self.mean, self.spread = (layer(hidden[-1], coordinates, 0.01, random) for _ in range(2))
+        self.trunk = nn.ModuleList(self.layers)
+        self.rounded: Final = bfloat16
+        self.vector, self.gradient = flatten(list(self.parameters()))
+
+    def forward(self, observation: Tensor) -> tuple[Tensor, Tensor]:
+        x = observation
+        for made in self.layers:
+            x = torch.relu(_product(x, made, self.rounded))
+        spread = linear(x, self.spread.weight, self.spread.bias)
+        return linear(x, self.mean.weight, self.mean.bias), bounded(spread)
+
+    @torch.no_grad()
+    def run(self, observation: Tensor) -> tuple[Tensor, Tensor, Kept]:
+        """Mean, spread before it is `bounded`, and what `pull` needs."""
+        x, kept = _run(self.layers, observation, self.rounded)
+        return self.mean(x), self.spread(x), kept
+
+    @torch.no_grad()
+    def pull(self, d_mean: Tensor, d_spread: Tensor, kept: Kept) -> None:
+        """Writes the gradient of a loss from its slopes by mean and spread."""
+        x = kept.made[-1]
+        d = _head(self.mean, d_mean, x) + _head(self.spread, d_spread, x)
+        _pull(self.layers, d, kept, slopes=True)
+
+    def write(self, graph: Graph, given: str, prefix: str = "") -> str:
+        """Adds the mean to `graph`, from the observation called `given`; its name."""
+        x = given
+        for depth, made in enumerate(self.layers):
+            x = graph.node("Relu", [graph.linear(f"{prefix}layer{depth}", made.weight, made.bias, x)])
+        return graph.linear(f"{prefix}mean", self.mean.weight, self.mean.bias, x)
+
+
+class TwinCritics(nn.Module):
+    """float32[R, D] and float32[R, A] -> float32[2, R]: two networks that share nothing (Fujimoto et al. 2018)."""
+
+    def __init__(
+        self,
+        observation_size: int,
+        action_size: int,
+        random: torch.Generator,
+        *,
+        hidden: Sequence[int] = (256, 256),
+        bfloat16: bool = False,
+    ) -> None:
+        super().__init__()
+        widths = [observation_size + action_size, *hidden]
+        self.pair: Final = [(_layers(widths, random), layer(hidden[-1], 1, 1.0, random)) for _ in range(2)]
+        self.trunks = nn.ModuleList(made for layers, _ in self.pair for made in layers)
+        self.values = nn.ModuleList(value for _, value in self.pair)
+        self.rounded: Final = bfloat16
+        self.vector, self.gradient = flatten(list(self.parameters()))
+
+    def forward(self, observation: Tensor, action: Tensor) -> Tensor:
+        both = torch.cat((observation, action), -1)
+        told = []
+        for layers, value in self.pair:
+            x = both
+            for made in layers:
+                x = torch.relu(_product(x, made, self.rounded))
+            told.append(linear(x, value.weight, value.bias).squeeze(-1))
+        return torch.stack(told)
+
+    @torch.no_grad()
+    def run(self, observation: Tensor, action: Tensor) -> tuple[Tensor, list[Kept]]:
+        """The same, and what `pull` and `by_action` need."""
+        both = torch.cat((observation, action), -1)
+        told, kept = [], []
+        for layers, value in self.pair:
+            x, of = _run(layers, both, self.rounded)
+            told.append(value(x).squeeze(-1))
+            kept.append(of)
+        return torch.stack(told), kept
+
+    @torch.no_grad()
+    def pull(self, d: Tensor, kept: Sequence[Kept]) -> None:
+        """Writes the gradient of a loss from its slopes by the values, float32[2, R]."""
+        for (layers, value), slope, of in zip(self.pair, d, kept, strict=True):
+            _pull(layers, _head(value, slope.unsqueeze(-1), of.made[-1]), of, slopes=True)
+
+    @torch.no_grad()
+    def by_action(self, d: Tensor, kept: Sequence[Kept], size: int) -> Tensor:
+        """float32[R, A]: slopes of a loss by the actions, from those by the values; the gradient is left as it is."""
+        found = []
+        for (layers, value), slope, of in zip(self.pair, d, kept, strict=True):
+            sums = _pull(layers, slope.unsqueeze(-1) * value.weight.data, of, slopes=False)
+            found.append(torch.mm(sums, layers[0].weight.data[:, -size:]))
+        return found[0] + found[1]
+
+
+def to_onnx(actor: GaussianActor, readout: Readout) -> bytes:
+    """observation float32[1, D] -> weights float32[1, A]: the image of the mean."""
+    graph = Graph()
+    graph.readout(actor.write(graph, "observation"), readout)
+    size = actor.mean.out_features + (readout == "softmax_gaussian")
+    return graph.model("gaussian_actor", {"observation": actor.layers[0].in_features}, {"weights": size})

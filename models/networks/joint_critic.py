@@ -1,0 +1,109 @@
+"""Actors of several agents, each by what it sees, and their critics, each by what all see and do (Lowe et al. 2017, figure 1).
+
+All agents' networks are computed at once and share nothing, but for what a transformer makes of the sessions that all critics see.
+"""
+
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from quantd.models.networks.actor_critic import flatten
+from quantd.models.networks.layer_stack import Linear, Perceptron
+from quantd.models.networks.onnx_nodes import Graph
+from quantd.models.networks.transformer import Encoder, Layout, Sizes
+
+
+def _body(
+    copies: int,
+    observation_size: int,
+    hidden: Sequence[int],
+    layout: Layout | None,
+    sizes: Sizes | None,
+    random: torch.Generator,
+) -> Perceptron | Encoder:
+    if sizes is None:
+        return Perceptron(copies, observation_size, hidden, random)
+    if layout is None:
+        raise ValueError("a transformer needs the layout of what it sees")
+    return Encoder(copies, observation_size, layout, sizes, random)
+
+
+class Actors(nn.Module):
+    """float32[A, R, D] -> float32[A, R, K] coordinates of actions; agent by agent."""
+
+    def __init__(
+        self,
+        agents: int,
+        observation_size: int,
+        coordinates: int,
+        random: torch.Generator,
+        *,
+        hidden: Sequence[int] = (128, 64),
+        layout: Layout | None = None,
+        sizes: Sizes | None = None,
+    ) -> None:
+        super().__init__()
+        self.body: Final = _body(agents, observation_size, hidden, layout, sizes, random)
+        self.head = Linear(agents, self.body.outputs, coordinates, 0.01, random)
+        self.vector, self.gradient = flatten(list(self.parameters()))
+        self.leaves: Final = list(self.parameters())
+
+    def forward(self, observation: Tensor) -> Tensor:
+        said: Tensor = self.head(self.body(observation))
+        return said
+
+    def write(self, graph: Graph, given: str, prefix: str, agent: int) -> str:
+        """Nodes of one agent, from what it sees float[1, D] to its coordinates float[1, K]."""
+        said = self.body.write(graph, given, prefix, agent)
+        return self.head.write(graph, said, f"{prefix}actor", agent)
+
+
+class Seated(NamedTuple):
+    """One agent of them."""
+
+    actors: Actors
+    agent: int
+
+    def write(self, graph: Graph, given: str, prefix: str = "") -> str:
+        return self.actors.write(graph, given, prefix, self.agent)
+
+
+class Critics(nn.Module):
+    """What all see float32[R, P] and do -> the value to each agent. Reading what is seen comes first and by itself, so
+    that several actions in the same place cost one reading."""
+
+    def __init__(
+        self,
+        agents: int,
+        state_size: int,
+        action_size: int,
+        random: torch.Generator,
+        *,
+        hidden: Sequence[int] = (128, 64),
+        layout: Layout | None = None,
+        sizes: Sizes | None = None,
+    ) -> None:
+        super().__init__()
+        self.encoder = None if sizes is None else _body(1, state_size, (), layout, sizes, random)
+        seen = state_size if self.encoder is None else self.encoder.outputs
+        self.body = Perceptron(agents, seen + agents * action_size, hidden, random)
+        self.head = Linear(agents, hidden[-1], 1, 1.0, random)
+        self.agents: Final = agents
+        self.vector, self.gradient = flatten(list(self.parameters()))
+        self.leaves: Final = list(self.parameters())
+
+    def read(self, state: Tensor) -> Tensor:
+        """float[R, P] -> float[R, E]."""
+        if self.encoder is None:
+            return state
+        told: Tensor = self.encoder(state.unsqueeze(0))
+        return told[0]
+
+    def judge(self, read: Tensor, action: Tensor) -> Tensor:
+        """float[R, E] and float[R, A, K], or float[A, R, A, K] where each critic is asked about other actions -> float[A, R]."""
+        done = action.flatten(-2)
+        parts = [each.expand(self.agents, *each.shape[-2:]) for each in (read, done)]
+        said: Tensor = self.head(self.body(torch.cat(parts, 2)))
+        return said.squeeze(2)

@@ -1,0 +1,1 @@
+"""What a policy observes, computed by one function in training and in trading."""

@@ -1,0 +1,133 @@
+"""A new model beside the one in use, on the newest part of the data, which neither fitting nor choosing of the new one saw: the same
+days, costs, capital and whole shares. What comes of it is worth a try as a challenger or is not; nothing is promoted here."""
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+from msgspec import Struct
+
+from quantd.models.artifacts.manifest import Window
+from quantd.models.history.panel import Panel
+from quantd.models.history.splits import DAY_NS, Split
+from quantd.models.market.walk import Walk, walk
+from quantd.strategies.policies.equal_weight import make_equal_weight
+from quantd.trading.bootstrap import Measure, paired_gain
+from quantd.trading.execution import Costs
+from quantd.trading.market import Floats
+from quantd.trading.ports import Policy, leaves
+from quantd.trading.statistics import PERIODS_PER_YEAR, Performance, compounded, drawdowns, performance
+
+SCHEMA: Final = 1
+
+
+class Rule(Struct, frozen=True, forbid_unknown_fields=True):
+    """A challenger is worth a try when its measure over the newest part is better, by more than `min_gain` a year, with one-sided
+    `confidence`, and its drawdown is at most `max_drawdown_ratio` times that of the one in use.
+
+    The test is the paired, studentised circular block bootstrap of O. Ledoit and M. Wolf (2008). It asks less than promotion
+    does: there the challenger has still to show it on days that nobody knew.
+    """
+
+    measure: Measure = "sharpe"
+    confidence: float = 0.8
+    min_gain: float = 0.0
+    max_drawdown_ratio: float = 1.5
+    block: int = 5
+    resamples: int = 4_000
+
+    def __post_init__(self) -> None:
+        if not (0.0 < self.confidence < 1.0 and self.max_drawdown_ratio > 0.0 and self.block >= 0):
+            raise ValueError(f"{self}: 0 < confidence < 1, max_drawdown_ratio above 0, block from 0 on")
+
+
+class Figures(Struct, frozen=True, forbid_unknown_fields=True):
+    """After costs."""
+
+    performance: Performance
+    turnover_annual: float
+
+
+class Verdict(Struct, frozen=True, forbid_unknown_fields=True):
+    """The comparison. `why` says what was missing, or is empty; `current` None: there was none, and the first is worth a try."""
+
+    worth: bool
+    why: str
+    window: Window
+    sessions: int
+    challenger: Figures
+    equal_weight: Figures
+    current: Figures | None = None
+    gain: float | None = None
+    """Of the measure, a year."""
+    p: float | None = None
+    seen_by_current: int = 0
+    """Sessions of the window that the one in use was fitted or chosen on: there it has an advantage."""
+
+
+def judge(
+    challenger: Policy,
+    current: Policy | None,
+    panel: Panel,
+    newest: Split,
+    rule: Rule,
+    *,
+    costs: Costs,
+    capital: float,
+    lot: float | Sequence[float],
+    key: str,
+) -> Verdict:
+    """Both over `newest`, in whole shares. `key` names the comparison: what the bootstrap draws follows from it. ValueError where one
+    of them fails."""
+    rows = newest.rows(panel.day_ns)
+
+    def walked(policy: Policy) -> Walk:
+        return walk(policy, panel, rows, costs=costs, capital=capital, lot=lot)
+
+    own = walked(challenger)
+    window = Window(str(newest.first), str(newest.last))
+    equal = _figures(walked(make_equal_weight({})))
+    if current is None:
+        return Verdict(True, "", window, len(own.weights), _figures(own), equal)
+    other = walked(current)
+    gain = paired_gain(
+        own.returns,
+        other.returns,
+        measure=rule.measure,
+        periods=PERIODS_PER_YEAR,
+        risk_free_annual=own.risk_free_annual,
+        key=key.encode(),
+        resamples=rule.resamples,
+        block=rule.block,
+    )
+    until = max((getattr(each, "trained_until_ns", 0) for each in leaves(current)), default=0)
+    fallen, allowed = _worst(own.returns), rule.max_drawdown_ratio * _worst(other.returns)
+    alpha = 1.0 - rule.confidence
+    why = ""
+    if not gain.value > rule.min_gain:
+        why = f"its {rule.measure} is better by {gain.value:.2f} a year, and more than {rule.min_gain:g} is wanted"
+    elif gain.p > alpha:
+        why = f"p = {gain.p:.3g} is above {alpha:.3g}"
+    elif fallen > max(allowed, 1e-9):
+        why = f"its drawdown of {fallen:.1%} is above {allowed:.1%}"
+    return Verdict(
+        not why,
+        why,
+        window,
+        len(own.weights),
+        _figures(own),
+        equal,
+        _figures(other),
+        gain.value,
+        gain.p,
+        int((panel.day_ns[rows.start : rows.stop] + DAY_NS <= until).sum()),
+    )
+
+
+def _figures(done: Walk) -> Figures:
+    found = performance(done.equity, PERIODS_PER_YEAR, done.risk_free_annual)
+    return Figures(found, float(np.mean(done.turnover)) * PERIODS_PER_YEAR)
+
+
+def _worst(returns: Floats) -> float:
+    return float(drawdowns(compounded(returns)).max())

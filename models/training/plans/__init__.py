@@ -1,0 +1,1 @@
+"""Everything that determines a training, as a value."""

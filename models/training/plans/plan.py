@@ -1,0 +1,352 @@
+"""Everything that determines a training, as one value: read from TOML over the defaults of its learner, changed by dotted keys."""
+
+from collections.abc import Mapping, Sequence
+from datetime import date
+from difflib import get_close_matches
+from math import inf
+from pathlib import Path
+from typing import Any, Final, Literal, get_args, get_type_hints
+
+import msgspec
+from msgspec import Struct
+
+from quantd.bundled import find
+from quantd.models.history.splits import Split, Splits
+from quantd.models.learners.a2c import A2cPlan
+from quantd.models.learners.dqn import PROFILES as DQN_PROFILES
+from quantd.models.learners.dqn import DqnPlan
+from quantd.models.learners.maddpg import MaddpgPlan
+from quantd.models.learners.ppo import PpoPlan
+from quantd.models.learners.sac import SacPlan
+from quantd.models.market.desks import PROFILES as SEATS
+from quantd.models.market.desks import Diversity, Seat
+from quantd.models.market.episodes import Episodes
+from quantd.models.market.rewards import RewardPlan
+from quantd.models.market.simulator import USUAL_COSTS
+from quantd.models.market.vector_env import Kind
+from quantd.models.networks.transformer import Layout
+from quantd.models.observation import sight as sights
+from quantd.models.observation.sight import SightSpec
+from quantd.models.training.plans.toml_lines import line_of
+from quantd.trading.cash_rate import HIGHEST, LOWEST
+from quantd.trading.execution import Costs
+from quantd.trading.instruments import NANO, usual_lot_nano
+
+AgentName = Literal["ppo", "a2c", "dqn", "sac", "maddpg"]
+LearnerPlan = PpoPlan | A2cPlan | DqnPlan | SacPlan | MaddpgPlan
+
+PLANS: Final[Mapping[str, type[Struct]]] = {
+    "ppo": PpoPlan,
+    "a2c": A2cPlan,
+    "dqn": DqnPlan,
+    "sac": SacPlan,
+    "maddpg": MaddpgPlan,
+}
+
+Table = dict[str, Any]
+"""As TOML gives it."""
+
+
+class PlanError(ValueError):
+    """A plan that cannot be; the text names file, line, key, value and remedy."""
+
+
+class DataPlan(Struct, frozen=True, forbid_unknown_fields=True):
+    """Which files, by paths from where the command runs or among the bundled, and which columns of them, in this
+    order."""
+
+    bars: str = "data/us_daily.parquet"
+    actions: str = "data/us_actions.csv"
+    """Splits and dividends; empty for none."""
+    symbols: tuple[str, ...] = ("AAPL", "BAC", "IWM", "QQQ", "SPY")
+
+    def __post_init__(self) -> None:
+        if not self.symbols or len(set(self.symbols)) != len(self.symbols):
+            raise ValueError(f"symbols {list(self.symbols)}: one or more, each once")
+
+    @property
+    def files(self) -> tuple[Path, Path | None]:
+        """Where the bars and the actions lie."""
+        return find(self.bars), find(self.actions) if self.actions else None
+
+
+class MarketPlan(Struct, frozen=True, forbid_unknown_fields=True):
+    """The accounts that learn, and the one that is judged."""
+
+    batch: int = 8
+    """Accounts that learn side by side."""
+    kind: Kind = "simplex"
+    parts: int = 2
+    """Of a discrete action: an allocation is made of so many equal parts,"""
+    cash: bool = True
+    """some of which may be cash."""
+    gross: float = 1.0
+    """Of a box action: what is held, long and short together, over equity, at most."""
+    reward: RewardPlan = RewardPlan()
+    episodes: Episodes = Episodes()
+    costs: Costs = USUAL_COSTS
+    capital: float = 100_000.0
+    seats: tuple[Seat, ...] = ()
+    """Agents of a desk, for maddpg: `batch` accounts are so many desks. Each learns with its own capital; a house trades with the
+    mean of them, by capital."""
+    diversity: Diversity = Diversity()
+    """What they pay for moving alike."""
+    lot: float | dict[str, float] | None = None
+    """Units that are traded whole where a policy is judged: of all, or by symbol; else those of its kind, a share or
+    1e-8 of a coin. Accounts that learn trade fractions."""
+    cash_rate: float | str | None = None
+    """What cash earns a year: a fraction, or the path of a series (CSV: date,rate). Then it is the risk-free rate
+    too."""
+
+    def __post_init__(self) -> None:
+        if self.batch < 1 or self.parts < 1 or self.capital <= 0.0 or self.gross <= 0.0:
+            raise ValueError("batch and parts from 1 on; capital and gross above 0")
+        for size in self.lot.values() if isinstance(self.lot, dict) else () if self.lot is None else (self.lot,):
+            if not 1.0 / NANO <= size < inf:
+                raise ValueError(f"lot {size:g}: a size of {1.0 / NANO:g} or more")
+        if isinstance(self.cash_rate, float) and not LOWEST <= self.cash_rate <= HIGHEST:
+            raise ValueError(f"cash_rate {self.cash_rate:g}: a fraction a year, {LOWEST:g} to {HIGHEST:g}")
+        if self.episodes.together != 1 or not self.episodes.random:
+            raise ValueError("episodes of accounts that learn are drawn, each on a path of its own")
+
+    def lots(self, symbols: Sequence[str]) -> tuple[float, ...]:
+        """Size of a lot of each of `symbols`, in units."""
+        if isinstance(self.lot, float):
+            return (self.lot,) * len(symbols)
+        named = self.lot or {}
+        return tuple(named.get(symbol, usual_lot_nano(symbol) / NANO) for symbol in symbols)
+
+
+class Plan(Struct, frozen=True, forbid_unknown_fields=True):
+    """One training. What is chosen is chosen by `splits.validation`; `splits.test` is looked at once, at the end."""
+
+    name: str
+    agent: AgentName
+    learner: LearnerPlan
+    profile: str = ""
+    """Named settings that this began from."""
+    data: DataPlan = DataPlan()
+    splits: Splits = Splits(
+        Split("train", date(1998, 7, 6), date(2012, 12, 31)),
+        Split("validation", date(2013, 1, 2), date(2016, 12, 30)),
+        Split("test", date(2017, 1, 3), date(2018, 12, 31)),
+    )
+    warmup_days: int = 400
+    """Calendar days before the training part that only fill the features' lookback."""
+    purge: int = 1
+    """Sessions until the outcome of a decision: a decision whose outcome is not in its own part is left out."""
+    embargo: int = 5
+    """Sessions that also lie between the last outcome of a part and the first decision of the next."""
+    sight: SightSpec = SightSpec()
+    market: MarketPlan = MarketPlan()
+    normalise: bool = True
+    """Observations by their running mean and deviation, frozen where a policy is judged; rewards by their deviation."""
+    steps: int = 150_000
+    """Env-steps of each seed, of all accounts together."""
+    seeds: tuple[int, ...] = (1, 2, 3, 4, 5)
+    evaluate_every: int = 10_000
+    """Env-steps from one look at the validation part to the next."""
+    checkpoint_every: int = 50_000
+    """Env-steps; as soon as a rollout is over."""
+    keep: int = 3
+    """Checkpoints of a seed, beside the best."""
+    patience: int = 10
+    """Evaluations without a better one after which a seed stops; 0: never."""
+    clone: str = ""
+    """A classical policy that is imitated before learning begins ("risk_parity"); empty for none."""
+    device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        if min(self.steps, self.evaluate_every, self.checkpoint_every, self.keep) < 1 or self.patience < 0:
+            raise ValueError("steps, evaluate_every, checkpoint_every and keep from 1 on, patience from 0")
+        if self.purge < 1 or self.embargo < 0 or self.warmup_days < 0:
+            raise ValueError(f"purge {self.purge} from 1 on, embargo {self.embargo} and warmup_days from 0")
+        if not self.seeds or len(set(self.seeds)) != len(self.seeds) or min(self.seeds) < 0:
+            raise ValueError(f"seeds {list(self.seeds)}: one or more, each once, from 0 on")
+        if not isinstance(self.learner, PLANS[self.agent]):
+            raise ValueError(f"learner {type(self.learner).__name__} for agent {self.agent}")
+        if (self.agent == "dqn") != (self.market.kind == "discrete") and self.agent in ("dqn", "sac"):
+            wanted = "discrete" if self.agent == "dqn" else "simplex or box"
+            raise ValueError(f"market.kind {self.market.kind}: {self.agent} takes {wanted}")
+        if isinstance(self.market.lot, dict) and (unknown := set(self.market.lot) - set(self.data.symbols)):
+            raise ValueError(f"market.lot: {', '.join(sorted(unknown))} is none of data.symbols")
+        if fault := sights.fault(self.sight):
+            raise ValueError(f"sight: {fault}")
+        if isinstance(self.learner, MaddpgPlan):
+            self._check_seats(self.learner)
+        elif self.market.seats:
+            raise ValueError(f"market.seats: {self.agent} is one agent; maddpg is several")
+
+    def _check_seats(self, learner: MaddpgPlan) -> None:
+        seats = self.market.seats
+        if len(seats) != learner.agents or len({seat.name for seat in seats}) != len(seats):
+            raise ValueError(
+                f"market.seats: {len(seats)} for learner.agents {learner.agents}; as many, each of its own name"
+            )
+        if self.market.batch % learner.agents:
+            raise ValueError(f"market.batch {self.market.batch}: a multiple of {learner.agents}, the agents of a desk")
+        if self.market.kind != "simplex":
+            raise ValueError(f"market.kind {self.market.kind}: maddpg trades on the simplex here")
+        if self.sight.book:
+            raise ValueError("sight.book: none for maddpg, whose agents trade one book together; write book = []")
+
+
+def profiles(agent: AgentName) -> dict[str, Table]:
+    """Name -> what it changes of the agent's defaults."""
+    if agent == "maddpg":
+        from quantd.models.training.plans.profiles import MARL
+
+        return MARL
+    if agent == "dqn":
+        named = DQN_PROFILES["prioritized"]
+        return {"prioritized": {"learner": msgspec.to_builtins(named), "steps": 500_000, "evaluate_every": 10_000}}
+    return {}
+
+
+MARKETS: Final[Mapping[str, MarketPlan]] = {
+    "dqn": MarketPlan(kind="discrete"),
+    "maddpg": MarketPlan(batch=32, seats=SEATS[: MaddpgPlan().agents]),
+}
+SIGHTS: Final[Mapping[str, SightSpec]] = {"maddpg": SightSpec(book=())}
+"""Where an agent's own defaults differ from those of all."""
+
+
+def default(agent: AgentName, profile: str = "") -> Plan:
+    """The named defaults of `agent`. PlanError for a profile that it does not have."""
+    if agent not in PLANS:
+        raise PlanError(f"agent {agent!r}: one of {', '.join(PLANS)}{_meant(agent, PLANS)}")
+    plan = Plan(
+        name=profile or agent,
+        agent=agent,
+        learner=PLANS[agent](),  # type: ignore[arg-type]
+        profile=profile,
+        sight=SIGHTS.get(agent, SightSpec()),
+        market=MARKETS.get(agent, MarketPlan()),
+    )
+    plan = _over(plan, {}, "")
+    if not profile:
+        return plan
+    named = profiles(agent)
+    if profile not in named:
+        raise PlanError(f"profile {profile!r}: {agent} has {', '.join(named) or 'none'}{_meant(profile, named)}")
+    return _over(plan, named[profile], "")
+
+
+def read(path: Path) -> Plan:
+    """A plan of a TOML file; what it leaves out is as in `default(agent, profile)`. Raises PlanError, OSError."""
+    text = path.read_text(encoding="utf-8")
+    return parsed(text, str(path))
+
+
+def parsed(text: str, where: str) -> Plan:
+    """As `read`, of text; `where` is what mistakes call it."""
+    try:
+        table = msgspec.toml.decode(text)
+    except msgspec.DecodeError as error:
+        raise PlanError(f"{where}: {error}") from None
+    if "agent" not in table:
+        raise PlanError(f'{where}: agent is missing; write agent = "ppo" (or {", ".join(list(PLANS)[1:])})')
+    try:
+        plan = default(table["agent"], table.get("profile", ""))
+        return _over(plan, table, "")
+    except PlanError as error:
+        key = str(error).split(" ", 1)[0].rstrip(":")
+        line = line_of(text, key)
+        raise PlanError(f"{where}:{line}: {error}" if line else f"{where}: {error}") from None
+
+
+def replaced(plan: Plan, changes: Mapping[str, object]) -> Plan:
+    """`plan` with values at dotted keys, {"learner.gamma": 0.95}. PlanError for a key or a value that cannot be."""
+    table: Table = {}
+    for key, value in changes.items():
+        *parents, last = key.split(".")
+        at = table
+        for parent in parents:
+            at = at.setdefault(parent, {})
+        at[last] = value
+    return _over(plan, table, "")
+
+
+def restored(table: Mapping[str, object]) -> Plan:
+    """The plan that an artifact's manifest keeps as JSON. PlanError for one that this quantd cannot make."""
+    agent = table.get("agent")
+    if agent not in PLANS:
+        raise PlanError(f"agent {agent!r}: one of {', '.join(PLANS)}")
+    return _over(default(agent), _written(table), "")  # type: ignore[arg-type]
+
+
+def _written(table: Mapping[str, object]) -> Table:
+    """Without null, which JSON has for infinity and for none: both are defaults."""
+    return {
+        key: _written(value) if isinstance(value, dict) else value for key, value in table.items() if value is not None
+    }
+
+
+def described(plan: Plan) -> dict[str, object]:
+    """Every setting by its dotted key, values as JSON has them."""
+    flat: dict[str, object] = {}
+
+    def walk(prefix: str, table: Table) -> None:
+        for key, value in table.items():
+            if isinstance(value, dict) and value:
+                walk(f"{prefix}{key}.", value)
+            else:
+                flat[f"{prefix}{key}"] = value
+
+    walk("", msgspec.to_builtins(plan))
+    return flat
+
+
+def _over(plan: Plan, changes: Table, prefix: str) -> Plan:
+    """`plan` with a table of changes laid over it."""
+    table: Table = msgspec.to_builtins(plan)
+    if changes.get("agent", plan.agent) != plan.agent:
+        raise PlanError(f"agent {changes['agent']!r}: this plan is of {plan.agent}; begin from a plan of the other")
+    _lay(table, changes, prefix)
+    kinds = get_type_hints(Plan)
+    kinds["learner"] = PLANS[plan.agent]
+    made: dict[str, Any] = {}
+    if "layout" in table["learner"]:
+        spec, assets = table["sight"], len(table["data"]["symbols"])
+        shown = plan.agent == "maddpg" or table["learner"]["network"] == "transformer"
+        layout = Layout(assets, len(spec["features"]) + 1, spec["window"])
+        table["learner"]["layout"] = msgspec.to_builtins(layout) if shown else None
+    for name, kind in kinds.items():
+        try:
+            made[name] = msgspec.convert(table[name], kind)
+        except msgspec.ValidationError as error:
+            raise PlanError(_named(name, error, table[name])) from None
+    try:
+        return Plan(**made)
+    except ValueError as error:
+        raise PlanError(str(error)) from None
+
+
+def _lay(onto: Table, changes: Table, prefix: str) -> None:
+    for key, value in changes.items():
+        if key not in onto:
+            raise PlanError(f"{prefix}{key} is not a key of a plan{_meant(key, onto)}")
+        if isinstance(value, dict) and isinstance(onto[key], dict):
+            _lay(onto[key], value, f"{prefix}{key}.")
+        elif isinstance(onto[key], dict):
+            raise PlanError(f"{prefix}{key} = {value!r}: a table of {', '.join(onto[key])} is expected")
+        else:
+            onto[key] = value
+
+
+def _named(name: str, error: msgspec.ValidationError, value: object) -> str:
+    """msgspec's words, with the whole key first and the value."""
+    what, _, path = str(error).partition(" - at `$")
+    key = name + path.rstrip("`").partition("[")[0]
+    for part in key.split(".")[1:]:
+        value = value.get(part, "") if isinstance(value, dict) else ""
+    shown = "" if isinstance(value, dict) or value == "" else f" = {value!r}"
+    return f"{key}{shown}: {what[:1].lower()}{what[1:]}"
+
+
+def _meant(word: str, known: Mapping[str, object]) -> str:
+    close = get_close_matches(str(word), list(known), 1)
+    return f". Did you mean {close[0]}?" if close else ""
+
+
+AGENTS: Final[tuple[str, ...]] = get_args(AgentName)

@@ -1,0 +1,1 @@
+"""Whole trainings: seeds trained, one chosen and evaluated."""

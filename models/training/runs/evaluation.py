@@ -1,0 +1,105 @@
+"""An artifact over a window as the daemon would ask it: whole shares, after costs, beside equal weight on the same days."""
+
+from collections.abc import Sequence
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Final
+
+from msgspec import Struct
+
+from quantd.bundled import absent, find
+from quantd.models.artifacts.agent_manifest import KIND
+from quantd.models.artifacts.agent_manifest import Manifest as LearnedManifest
+from quantd.models.artifacts.ensemble import LearnedEnsemble
+from quantd.models.artifacts.loader import load_artifact
+from quantd.models.artifacts.manifest import MANIFEST, ArtifactError, kind_of, read_manifest
+from quantd.models.forests.allocation import LearnedAllocation
+from quantd.models.history.panel_files import file_digest, read_panel
+from quantd.models.history.splits import DAY_NS, Split
+from quantd.models.market.simulator import USUAL_COSTS
+from quantd.models.market.walk import Walk, walk
+from quantd.models.training.plans.plan import DataPlan, MarketPlan, restored
+from quantd.models.training.runs.training_run import day_of
+from quantd.strategies.policies import POLICIES
+from quantd.trading.statistics import PERIODS_PER_YEAR, SHARPE_DEFINITION, Performance, performance, sharpe_definition
+
+WARMUP: Final = 500
+"""Calendar days read before a window, so that what policies look back on is there."""
+
+
+class Evaluated(Struct, frozen=True):
+    """Both on the same sessions, with the same costs, capital and lots."""
+
+    policy: Performance
+    equal_weight: Performance
+    turnover_annual: float
+    equal_weight_turnover_annual: float
+    first: date
+    last: date
+    inside: int
+    """Sessions of the window up to which the artifact was trained or chosen: figures there prove nothing."""
+    sessions: int
+    same_data: bool
+    """The bars are those that it was trained on, to the byte."""
+    account: MarketPlan
+    lots: dict[str, float]
+    sharpe_definition: str = SHARPE_DEFINITION
+
+
+def beside(bars: Path) -> str:
+    """The file of actions that belongs to `bars` by its name: BARS.actions.csv, or X_actions.csv of X_daily; empty for
+    none."""
+    names = (f"{bars.stem}.actions.csv", f"{bars.stem.removesuffix('_daily')}_actions.csv")
+    return next((str(bars.with_name(name)) for name in names if bars.with_name(name).is_file()), "")
+
+
+def evaluate(
+    folder: Path,
+    first: date,
+    last: date,
+    bars: Path | None = None,
+    actions: str | None = None,
+    symbols: Sequence[str] = (),
+) -> Evaluated:
+    """From the first session of the window to its last, on the artifact's own `symbols` where none are named. Without
+    `actions` they are those of the training, or of other `bars` those `beside` them; "" is none. Raises ArtifactError
+    for what is no policy, ValueError, OSError."""
+    policy = load_artifact(folder, {})
+    if isinstance(policy, LearnedAllocation):
+        raise ArtifactError(f"{folder / MANIFEST}: a forest; quantd train writes what can be evaluated")
+    account, data = MarketPlan(costs=USUAL_COSTS), DataPlan()
+    if kind_of(folder) == KIND:
+        plan = restored(read_manifest(folder / MANIFEST, LearnedManifest).plan)
+        account, data = plan.market, plan.data
+    # of an ensemble's members, who were made to trade together, the first says what they trade
+    manifest = (policy.members[0] if isinstance(policy, LearnedEnsemble) else policy).artifact.manifest
+    if actions is None:
+        actions = data.actions if bars is None or str(bars) == data.bars else beside(find(bars))
+    files = (find(bars or data.bars), find(actions) if actions else None)
+    for path in files:
+        if path is not None and not path.is_file():
+            raise ValueError(f"{path}: {absent(path)}; name one with --bars and --actions")
+    begins = first - timedelta(days=WARMUP)
+    panel = read_panel(files[0], files[1], symbols or manifest.universe, begins, last, account.cash_rate)
+    rows = Split("window", first, last).rows(panel.day_ns)
+
+    def walked(name: str) -> Walk:
+        of = policy if name == "" else POLICIES[name]({})
+        return walk(of, panel, rows, costs=account.costs, capital=account.capital, lot=account.lots(panel.symbols))
+
+    own, equal = walked(""), walked("equal_weight")
+    inside = sum(int(panel.day_ns[row]) + DAY_NS <= policy.trained_until_ns for row in rows)
+    return Evaluated(
+        policy=performance(own.equity, PERIODS_PER_YEAR, own.risk_free_annual),
+        equal_weight=performance(equal.equity, PERIODS_PER_YEAR, equal.risk_free_annual),
+        turnover_annual=float(own.turnover.mean()) * PERIODS_PER_YEAR,
+        equal_weight_turnover_annual=float(equal.turnover.mean()) * PERIODS_PER_YEAR,
+        first=day_of(panel.day_ns[rows.start]),
+        last=day_of(panel.day_ns[rows.stop - 1]),
+        inside=inside,
+        sessions=len(rows),
+        same_data=manifest.training.data.get(files[0].name) == file_digest(files[0]),
+        account=account,
+        lots=dict(zip(panel.symbols, account.lots(panel.symbols), strict=True)),
+        sharpe_definition=sharpe_definition("" if panel.cash_rate is None else panel.cash_rate.words),
+    )

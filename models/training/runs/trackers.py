@@ -1,0 +1,207 @@
+"""Curves of a training to MLflow and TensorBoard, beside the files that are always written. Both are imported when asked for.
+
+MLflow keeps them in `mlflow.db` where the command runs, without a server, as `mlflow ui` there expects it; MLFLOW_TRACKING_URI names another
+store. Nothing is sent anywhere else: its telemetry is switched off.
+"""
+
+import logging
+import math
+import os
+import re
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Final, Literal, get_args
+
+from quantd.models.training.seeds.records import Tracker
+
+TrackerName = Literal["files", "mlflow", "tensorboard"]
+
+STORE: Final = "mlflow.db"
+
+ARTIFACTS: Final = "mlruns"
+
+KEPT: Final = "mlflow-run.txt"
+"""In the folder of a run: how MLflow calls it, so that a training that is taken up again goes on in it."""
+
+NEEDED: Final[Mapping[str, str]] = {"mlflow": "mlflow", "tensorboard": "tensorboard"}
+
+A_BATCH: Final = 100
+"""Parameters that MLflow takes at once."""
+
+LONGEST: Final = 6_000
+"""Characters of a parameter that MLflow takes."""
+
+
+class TrackerError(RuntimeError):
+    """A tracker that cannot begin; the text says why and what to do."""
+
+
+def installed(name: str) -> bool:
+    return name not in NEEDED or find_spec(NEEDED[name]) is not None
+
+
+def usual() -> tuple[str, ...]:
+    """What is tracked to unless something is asked for: MLflow, where it is installed."""
+    return ("mlflow",) if installed("mlflow") else ()
+
+
+def chosen(names: Sequence[str]) -> tuple[str, ...]:
+    """Without "files", which are always written. TrackerError for one that is unknown or not installed."""
+    for name in names:
+        if name not in get_args(TrackerName):
+            raise TrackerError(f"tracker {name!r}: one of {', '.join(get_args(TrackerName))}")
+        if not installed(name):
+            raise TrackerError(
+                f"tracker {name} needs {NEEDED[name]}: install quantd with its extra `train`, or ask for `--tracker files`"
+            )
+    return tuple(dict.fromkeys(name for name in names if name != "files"))
+
+
+def tracker(
+    name: str, experiment: str, run: str, folder: Path, *, resume_at: int | None = None, store: str = ""
+) -> Tracker:
+    """One that is not "files", for the run of one seed with its files in `folder`. Raises TrackerError."""
+    (name,) = chosen((name,))
+    if name == "mlflow":
+        return Mlflow(experiment, run, folder, resume=resume_at is not None, store=store)
+    return TensorBoard(folder / "tensorboard", resume_at)
+
+
+class Mlflow:
+    """One run of an experiment. `store` is an address as MLflow has them; empty: as MLflow itself would choose here."""
+
+    def __init__(self, experiment: str, run: str, folder: Path, *, resume: bool = False, store: str = "") -> None:
+        client = _client()
+        address = store or os.environ.get("MLFLOW_TRACKING_URI", "") or f"sqlite:///{Path(STORE).resolve()}"
+        try:
+            self._client: Final = client(tracking_uri=address)
+            found = self._client.get_experiment_by_name(experiment)
+            if found is not None and found.lifecycle_stage == "deleted":
+                raise TrackerError(
+                    f"experiment {experiment} was deleted in {address}; restore it there or give another"
+                )
+            self.experiment: Final[str] = found.experiment_id if found else self._begin(experiment, address)
+            kept = folder / KEPT
+            known = kept.read_text().strip() if resume and kept.is_file() else ""
+            self.run: Final[str] = known or self._client.create_run(self.experiment, run_name=run).info.run_id
+            if known:
+                self._client.update_run(known, status="RUNNING")
+            folder.mkdir(parents=True, exist_ok=True)
+            kept.write_text(f"{self.run}\n")
+        except _mlflow_errors() as error:
+            raise TrackerError(f"MLflow at {address}: {_first_line(error)}") from error
+
+    def log_params(self, params: Mapping[str, object]) -> None:
+        from mlflow.entities import Param
+
+        if self._client.get_run(self.run).data.params:
+            return  # taken up again: MLflow keeps what it was begun with
+        kept = [Param(_name(key), str(value)[:LONGEST]) for key, value in params.items()]
+        for first in range(0, len(kept), A_BATCH):
+            self._client.log_batch(self.run, params=kept[first : first + A_BATCH])
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
+        from mlflow.entities import Metric
+
+        now_ms = time.time_ns() // 1_000_000
+        known = [Metric(_name(key), value, now_ms, step) for key, value in metrics.items() if math.isfinite(value)]
+        if known:
+            self._client.log_batch(self.run, metrics=known)
+
+    def log_artifact(self, path: Path) -> None:
+        if path.is_dir():
+            self._client.log_artifacts(self.run, str(path), path.name)
+        else:
+            self._client.log_artifact(self.run, str(path))
+
+    def close(self) -> None:
+        self._client.set_terminated(self.run)
+
+    def _begin(self, experiment: str, address: str) -> str:
+        local = address.startswith("sqlite:")
+        where = (Path(ARTIFACTS).resolve() / _name(experiment).replace("/", "-")).as_uri() if local else None
+        return str(self._client.create_experiment(experiment, artifact_location=where))
+
+
+class TensorBoard:
+    """Scalars and the settings as text, in event files in `folder`."""
+
+    def __init__(self, folder: Path, resume_at: int | None = None) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        purge = None if resume_at is None else resume_at + 1
+        self._writer: Any = SummaryWriter(str(folder), purge_step=purge, flush_secs=10)
+
+    def log_params(self, params: Mapping[str, object]) -> None:
+        rows = "\n".join(f"| {key} | {value} |" for key, value in params.items())
+        self._writer.add_text("plan", f"| key | value |\n|---|---|\n{rows}")
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
+        for key, value in metrics.items():
+            if math.isfinite(value):
+                self._writer.add_scalar(key, value, step)
+
+    def log_artifact(self, path: Path) -> None:
+        self._writer.add_text("artifact", str(path))
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+class Several:
+    """All of them at once. A tracker that fails after its beginning is left out from then on, and `say` is told once: hours of
+    training are worth more than a curve of it."""
+
+    def __init__(self, trackers: Sequence[Tracker], say: Callable[[str], None] | None = None) -> None:
+        self._trackers = list(trackers)
+        self._say: Final = say or (lambda text: print(text, file=sys.stderr))  # noqa: T201
+
+    def log_params(self, params: Mapping[str, object]) -> None:
+        for each in self._trackers:
+            each.log_params(params)
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
+        self._each(lambda tracker: tracker.log_metrics(metrics, step))
+
+    def log_artifact(self, path: Path) -> None:
+        self._each(lambda tracker: tracker.log_artifact(path))
+
+    def close(self) -> None:
+        self._each(lambda tracker: tracker.close())
+
+    def _each(self, do: Callable[[Tracker], None]) -> None:
+        for each in tuple(self._trackers):
+            try:
+                do(each)
+            except Exception as error:  # whatever a library or its server raises
+                self._trackers.remove(each)
+                self._say(f"{type(each).__name__} takes no more figures of this run: {_first_line(error)}")
+
+
+def _client() -> Any:
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    from mlflow.tracking import MlflowClient
+
+    # its import sets them to say every migration
+    for name in ("mlflow", "mlflow.store.db.utils", "alembic"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    return MlflowClient
+
+
+def _mlflow_errors() -> tuple[type[Exception], ...]:
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    return MlflowException, SQLAlchemyError, OSError
+
+
+def _name(key: str) -> str:
+    """With signs that MLflow takes in names."""
+    return re.sub(r"[^\w\-./ ]", "_", key)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,266 @@
+"""A whole training: every seed, the choice among them by validation, one look at the test part, the artifact with its card."""
+
+import math
+from collections.abc import Callable, Mapping
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from quantd.models.artifacts import manifest as artifacts
+from quantd.models.artifacts.agent_manifest import KIND, ActionSpec, Manifest, Probes, Seat, Shape
+from quantd.models.artifacts.manifest import ArtifactError, Training, Window
+from quantd.models.export import writer
+from quantd.models.export.policy_graph import Scaling
+from quantd.models.history.panel_files import file_digest
+from quantd.models.learners.dqn import DqnPlan
+from quantd.models.learners.on_policy import Diverged
+from quantd.models.learners.sac import SacPlan
+from quantd.models.observation import sight
+from quantd.models.training.card import card
+from quantd.models.training.plans.plan import Plan, described
+from quantd.models.training.runs.seed_pool import diverged, spread
+from quantd.models.training.runs.workers import Executor
+from quantd.models.training.seeds import checkpoints
+from quantd.models.training.seeds.environment import allocations_of
+from quantd.models.training.seeds.learner import policy_of
+from quantd.models.training.seeds.markets import Markets, markets_of
+from quantd.models.training.seeds.records import Tracker
+from quantd.models.training.seeds.seed_run import STOPPED, Fitted, Progress, fit
+from quantd.models.training.seeds.validation import judge
+
+LOOKS: Final = "test-looks"
+"""File of a run's folder: how often its test figures were made."""
+
+Track = Callable[[int, Path, int | None], Tracker]
+"""Of a seed, its folder, and the step it is taken up again at (None: it begins): who else follows it."""
+
+
+class Interrupted(Exception):
+    """Training was asked to stop; what it made so far is kept."""
+
+
+class Unfinished(Exception):
+    """A folder holds a run that was not finished, and nothing says whether to go on with it."""
+
+
+def train(
+    plan: Plan,
+    out: Path,
+    command: str,
+    report: Callable[[Progress], bool],
+    *,
+    folder: Path | None = None,
+    resume: bool = False,
+    track: Track | None = None,
+    looked: int = 0,
+    executor: Executor | None = None,
+) -> Manifest:
+    """Makes the artifact `out`; `folder` (by default `out`.run) gets records and checkpoints, seed by seed. `looked` is how often
+    somebody saw test figures of earlier forms of this policy. `executor` fits several seeds at once, to the same bits on a CPU.
+
+    Raises PlanError, Diverged, CheckpointError, Interrupted when `report` said True, Unfinished, OSError.
+    """
+    folder = folder or out.with_name(out.name + ".run")
+    if not resume and (left := unfinished(plan, folder)):
+        raise Unfinished(
+            f"{folder} holds a run that was not finished ({left}): go on with it (--resume), or give this one another name (--experiment)"
+        )
+    markets = markets_of(plan)
+    if executor is not None:
+        _spread(plan, folder, report, resume, track, executor)
+        resume, track_seeds = True, None  # every seed is at its end, and is only read
+    else:
+        track_seeds = track
+    fitted = [_seed(plan, markets, seed, folder, report, resume, track_seeds) for seed in plan.seeds]
+    chosen = max(range(len(fitted)), key=lambda k: -math.inf if math.isnan(fitted[k].score) else fitted[k].score)
+    policies = [policy_of(each.learner, each.normaliser, plan.market, markets.symbols) for each in fitted]
+    looks = _look(folder, out, looked)
+    results = judge(plan, markets, policies, chosen)
+    rate = plan.market.cash_rate
+    data = [path for path in (*plan.data.files, Path(rate) if isinstance(rate, str) else None) if path is not None]
+    splits, best = plan.splits, fitted[chosen]
+    days = markets.panel.day_ns
+    windows = {
+        split.name: Window(str(day_of(days[market.first])), str(day_of(days[market.last])))
+        for split, market in ((splits.train, markets.in_sample), (splits.validation, markets.validation))
+    }
+    windows["test"] = Window(str(splits.test.first), str(splits.test.last))
+    training = Training(
+        command=command,
+        data={path.name: file_digest(path) for path in data},
+        windows=windows,
+        until_ns=splits.validation.end_ns,
+        seeds=plan.seeds,
+        chosen_seed=best.seed,
+        chosen_iteration=best.step,
+        test_looks=looks,
+    )
+    manifest = Manifest(
+        schema=artifacts.SCHEMA,
+        name=plan.name,
+        algorithm=plan.agent,
+        profile=plan.profile,
+        network=shape_of(plan, best),
+        sight=plan.sight,
+        sight_hash=sight.digest(plan.sight),
+        action=action_of(plan),
+        universe=markets.symbols,
+        training=training,
+        plan=msgspec.to_builtins(plan),
+        results=results,
+        golden=Probes(0, 0, 0, 0.0),
+        files={},
+        seats=seats_of(plan),
+    )
+    text = card(manifest, plan.market, markets.panel.cash_rate).encode()
+    written = writer.write(out, manifest, best.learner, scaling_of(best), text)
+    if track is not None:
+        tracker = track(best.seed, folder / f"seed-{best.seed}", best.steps)
+        tracker.log_artifact(out)
+        tracker.close()
+    return written
+
+
+def unfinished(plan: Plan, folder: Path) -> str:
+    """How far a run in `folder` came; empty when there is none, or it came to its end."""
+    for seed in plan.seeds:
+        there = checkpoints.there(folder / f"seed-{seed}")
+        if there and not (place := checkpoints.place_of(there[-1])).ended:
+            return f"seed {seed} at step {place.step:,}"
+    return ""
+
+
+def day_of(ns: int) -> date:
+    """Of a panel's instant."""
+    return datetime.fromtimestamp(int(ns) // 10**9, tz=UTC).date()
+
+
+def scaling_of(fitted: Fitted) -> Scaling | None:
+    """The normaliser as an artifact takes it."""
+    scale = fitted.normaliser
+    return None if scale is None else Scaling(scale.mean.numpy(), scale.deviation.numpy(), scale.clip)
+
+
+def action_of(plan: Plan) -> ActionSpec:
+    """What the policy of a plan decides."""
+    of = plan.market
+    grid = allocations_of(of, plan.data.symbols)
+    if grid is not None:
+        return ActionSpec("discrete", grid.names, of.parts, of.cash)
+    return ActionSpec(of.kind, cash=of.kind == "simplex", gross=of.gross)
+
+
+def seats_of(plan: Plan) -> tuple[Seat, ...]:
+    """Of an agent that is several, with their shares of a house."""
+    seats = plan.market.seats
+    capital = sum(seat.capital for seat in seats)
+    return tuple(Seat(seat.name, seat.symbols, seat.invested, seat.capital / capital) for seat in seats)
+
+
+def shape_of(plan: Plan, fitted: Fitted) -> Shape:
+    """The network that acts. Of a transformer, `hidden` is its width: what a plan calls so are layers after it."""
+    learner, count = plan.learner, writer.parameters_of(fitted.learner)
+    if not isinstance(learner, DqnPlan | SacPlan) and learner.network == "transformer":
+        sizes = learner.transformer
+        made: dict[str, int | float | str | bool] = {
+            "layers": sizes.layers,
+            "heads": sizes.heads,
+            "widening": sizes.widening,
+            "samples": plan.sight.window,
+        }
+        return Shape("transformer", (sizes.width,), count, settings=made)
+    if isinstance(learner, DqnPlan):
+        return Shape("mlp", learner.hidden, count, settings={"streams": learner.streams, "noisy": learner.noisy})
+    kind = "mlp" if isinstance(learner, SacPlan) else learner.network
+    return Shape(kind, learner.hidden, count)
+
+
+def _spread(
+    plan: Plan,
+    folder: Path,
+    report: Callable[[Progress], bool],
+    resume: bool,
+    track: Track | None,
+    executor: Executor,
+) -> None:
+    """Every seed in its folder. Raises Interrupted when one was asked to end."""
+    trackers: dict[int, Tracker] = {}
+
+    def told(progress: Progress) -> bool:
+        if track is not None and progress.seed not in trackers:
+            where = folder / f"seed-{progress.seed}"
+            newest = checkpoints.there(where)[-1:] if resume else []
+            since = checkpoints.place_of(newest[0]).step if newest else None
+            trackers[progress.seed] = track(progress.seed, where, since)
+            trackers[progress.seed].log_params(described(plan))
+        if progress.seed in trackers:
+            trackers[progress.seed].log_metrics(_known(progress.metrics), progress.steps)
+        return report(progress)
+
+    try:
+        asked = spread(plan, lambda seed: folder / f"seed-{seed}", executor, told, resume=resume)
+    finally:
+        for tracker in trackers.values():
+            tracker.close()
+    if asked:
+        raise Interrupted(
+            f"stopped: seeds under way are kept in {folder}. "
+            "The same command with --resume goes on from there, to the same result as if it had not been stopped"
+        )
+
+
+def _seed(
+    plan: Plan,
+    markets: Markets,
+    seed: int,
+    folder: Path,
+    report: Callable[[Progress], bool],
+    resume: bool,
+    track: Track | None,
+) -> Fitted:
+    where = folder / f"seed-{seed}"
+    newest = checkpoints.there(where)[-1:] if resume else []
+    since = checkpoints.place_of(newest[0]).step if newest else None
+    tracker = None if track is None else track(seed, where, since)
+    if tracker is not None:
+        tracker.log_params(described(plan))
+
+    def told(progress: Progress) -> bool:
+        if tracker is not None:
+            tracker.log_metrics(_known(progress.metrics), progress.steps)
+        return report(progress)
+
+    try:
+        fitted = fit(plan, markets, seed, where, told, resume=resume)
+    except Diverged as error:
+        raise diverged(plan, seed, where, str(error)) from None
+    finally:
+        if tracker is not None:
+            tracker.close()
+    if fitted.ended == STOPPED:
+        raise Interrupted(
+            f"stopped: seed {seed} after {fitted.steps:,} of {plan.steps:,} steps, all of it kept in {where}. "
+            "The same command with --resume goes on from there, to the same result as if it had not been stopped"
+        )
+    return fitted
+
+
+def _look(folder: Path, out: Path, looked: int) -> int:
+    """Counts one more look at the test part, before it is made."""
+    path = folder / LOOKS
+    before = int(path.read_text()) if path.exists() else 0
+    try:
+        if (out / artifacts.MANIFEST).exists() and artifacts.kind_of(out) == KIND:
+            before = max(before, artifacts.read_manifest(out / artifacts.MANIFEST, Manifest).training.test_looks)
+    except ArtifactError:
+        before = max(before, 1)  # whatever it was, somebody made figures there
+    looks = max(before, looked) + 1
+    folder.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"{looks}\n")
+    return looks
+
+
+def _known(metrics: Mapping[str, float]) -> dict[str, float]:
+    return {name: value for name, value in metrics.items() if not math.isnan(value)}

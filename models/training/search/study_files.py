@@ -1,0 +1,120 @@
+"""What a study leaves to read: a CSV of its trials, two pages with plots, and the best plan as TOML for `quantd train`."""
+
+import csv
+import io
+import math
+from collections.abc import Sequence
+from datetime import date
+from pathlib import Path
+from typing import Any, Final
+
+import optuna
+
+from quantd.models.training.plans.plan import Plan, default, described, replaced
+from quantd.models.training.search.spaces import Space, Value
+from quantd.models.training.search.study import Row, Search, Sitting, importances
+
+TRIALS: Final = "trials.csv"
+HISTORY: Final = "history.html"
+IMPORTANCE: Final = "importance.html"
+BEST: Final = "best.toml"
+
+BEGINNING: Final = ("trial", "state", "score", "scores", "steps", "seconds")
+
+
+def write(folder: Path, study: optuna.Study, search: Search, sitting: Sitting, note: Sequence[str]) -> tuple[Path, ...]:
+    """Writes all that can be written of the study and gives their paths; `note` goes into the best plan as a comment."""
+    texts = {TRIALS: table(sitting.rows, search.space), HISTORY: history(study)}
+    shares = importances(study)
+    if shares:
+        texts[IMPORTANCE] = importance(shares, len(sitting.rows))
+    if sitting.best is not None:
+        plan = replaced(search.plan, {**sitting.best.values, "name": f"{search.plan.name}-tuned"})
+        texts[BEST] = "".join(f"# {line}\n" for line in note) + toml(plan)
+    for name in (TRIALS, HISTORY, IMPORTANCE, BEST):
+        if name in texts:
+            _whole(folder / name, texts[name])
+        else:
+            (folder / name).unlink(missing_ok=True)  # of a study that was begun anew
+    return tuple(folder / name for name in texts)
+
+
+def table(rows: Sequence[Row], space: Space) -> str:
+    """CSV, a trial a line, keys of the space as columns."""
+    made = io.StringIO()
+    writer = csv.writer(made, lineterminator="\n")
+    writer.writerow((*BEGINNING, *space, "reason"))
+    for row in rows:
+        scores = " ".join(repr(score) for score in row.scores)
+        seconds = "" if math.isnan(row.seconds) else f"{row.seconds:.3f}"
+        score = "" if math.isnan(row.score) else repr(row.score)
+        values = (_cell(row.values.get(name)) for name in space)
+        writer.writerow((row.index + 1, row.state, score, scores, row.steps, seconds, *values, row.reason))
+    return made.getvalue()
+
+
+def history(study: optuna.Study) -> str:
+    """A page that needs nothing but itself: scores of complete trials and the best so far."""
+    figure = optuna.visualization.plot_optimization_history(study, target_name="validation Sharpe ratio")
+    figure.update_layout(title=f"{study.study_name}: validation Sharpe ratio of each trial")
+    return _page(figure)
+
+
+def importance(shares: dict[str, float], trials: int) -> str:
+    import plotly.graph_objects as go
+
+    names = list(reversed(shares))
+    figure = go.Figure(go.Bar(x=[shares[name] for name in names], y=names, orientation="h"))
+    figure.update_layout(title=f"What the best tenth of {trials} trials had in common, by key (PED-ANOVA)")
+    return _page(figure)
+
+
+def toml(plan: Plan) -> str:
+    """What differs from the defaults of its agent and profile, by dotted keys."""
+    kept = described(default(plan.agent, plan.profile))
+    lines = [f"agent = {_toml(plan.agent)}"]
+    if plan.profile:
+        lines.append(f"profile = {_toml(plan.profile)}")
+    for key, value in described(plan).items():
+        if key not in ("agent", "profile") and value != kept.get(key):
+            lines.append(f"{key} = {_toml(value)}")
+    return "\n".join(lines) + "\n"
+
+
+def _toml(value: object) -> str:
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case str():
+            escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+            return f'"{escaped}"'
+        case int():
+            return str(value)
+        case float():
+            text = repr(value)
+            return text if any(sign in text for sign in ".nf") or "e" not in text else text.replace("e", ".0e")
+        case date():
+            return f'"{value}"'
+        case list() | tuple():
+            return f"[{', '.join(_toml(part) for part in value)}]"
+        case dict():
+            return f"{{ {', '.join(f'{key} = {_toml(part)}' for key, part in value.items())} }}" if value else "{}"
+        case _:
+            raise TypeError(f"{value!r} has no form in TOML")
+
+
+def _cell(value: Value | None) -> str:
+    if isinstance(value, tuple):
+        return "-".join(str(width) for width in value)
+    return "" if value is None else repr(value)
+
+
+def _page(figure: Any) -> str:
+    return str(figure.to_html(include_plotlyjs=True, full_html=True))
+
+
+def _whole(path: Path, text: str) -> None:
+    """A reader never finds half of it."""
+    beside = path.with_name(f".{path.name}.new")
+    beside.write_text(text, encoding="utf-8")
+    beside.replace(path)

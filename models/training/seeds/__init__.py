@@ -1,0 +1,1 @@
+"""The training of one seed, from the market to a checkpoint."""

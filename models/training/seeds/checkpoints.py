@@ -1,0 +1,178 @@
+"""Where a seed's training stands, on disk: tensors in safetensors, the rest in JSON that names their hash. Nothing in them runs.
+
+Written beside and renamed, the JSON last: a checkpoint is there when its JSON is, whole.
+"""
+
+import os
+from hashlib import blake2b
+from pathlib import Path
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+from safetensors import SafetensorError
+from safetensors.torch import load as tensors_of
+from safetensors.torch import save
+from torch import Tensor
+
+from quantd.models.learners.on_policy import State
+from quantd.models.training.plans.plan import Plan, described
+
+SCHEMA: Final = 1
+LARGEST: Final = 1 << 33
+"""Bytes; no checkpoint is read that claims more (8 GiB, a memory of a million steps is less)."""
+
+FREE: Final = ("name", "steps", "seeds", "keep", "checkpoint_every", "splits.test.first", "splits.test.last")
+"""Keys of a plan that may differ where a training is taken up again: nothing made so far depends on them."""
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that is not what it says, or not of this plan; the text names the file, what differs and what is there before it."""
+
+
+class Place(Struct, frozen=True, forbid_unknown_fields=True):
+    """How far a seed came."""
+
+    seed: int
+    step: int
+    evaluated: int = 0
+    """Step of the last evaluation."""
+    best_score: float | None = None
+    best_step: int = 0
+    stale: int = 0
+    """Evaluations since the best one."""
+    ended: str = ""
+    """Why nothing comes after this; empty while something does."""
+
+
+class Page(Struct, frozen=True, forbid_unknown_fields=True):
+    """The JSON of a checkpoint."""
+
+    schema: int
+    place: Place
+    plan: dict[str, object]
+    numbers: dict[str, int | float]
+    blobs: dict[str, bytes]
+    size: int
+    blake2b: str
+    digest: str = ""
+    """Of this page without this field."""
+
+
+def write(path: Path, plan: Plan, place: Place, state: State) -> None:
+    """`path`.safetensors and `path`.json."""
+    tensors = {name: value.contiguous() for name, value in state.items() if isinstance(value, Tensor)}
+    data = save(tensors)
+    page = Page(
+        SCHEMA,
+        place,
+        described(plan),
+        {name: value for name, value in state.items() if isinstance(value, int | float)},
+        {name: value for name, value in state.items() if isinstance(value, bytes)},
+        len(data),
+        _hash(data),
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _place(path.with_suffix(".safetensors"), data)
+    _place(path.with_suffix(".json"), msgspec.json.encode(_sealed(page)) + b"\n")
+
+
+def read(path: Path, plan: Plan) -> tuple[Place, State]:
+    """As written, every check made first. Raises CheckpointError."""
+    page = _page(path)
+    now, then = _fixed(described(plan)), _fixed(page.plan)
+    differs = [key for key in {**now, **then} if now.get(key) != then.get(key)]
+    if differs:
+        key = differs[0]
+        raise CheckpointError(
+            f"{path}.json: made with {key} = {then.get(key)!r}; this plan has {now.get(key)!r}. "
+            "Go on with the plan it was made with, or begin another run under another name"
+        )
+    where = path.with_suffix(".safetensors")
+    try:
+        size = where.stat().st_size
+        if size != page.size or size > LARGEST:
+            raise CheckpointError(f"{where}: {size} bytes; {page.size} were written{_before(path)}")
+        data = where.read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"{where}: {error.strerror}{_before(path)}") from None
+    if _hash(data) != page.blake2b:
+        raise CheckpointError(f"{where}: its content was changed after it was written (BLAKE2b differs){_before(path)}")
+    try:
+        tensors = tensors_of(data)
+    except (SafetensorError, ValueError) as error:
+        raise CheckpointError(f"{where}: {error}{_before(path)}") from None
+    return page.place, {**tensors, **page.numbers, **page.blobs}
+
+
+def path_of(folder: Path, step: int) -> Path:
+    """Of the checkpoint at a step, without its endings."""
+    return folder / f"step-{step:012d}"
+
+
+def there(folder: Path) -> list[Path]:
+    """Checkpoints of `folder`, the oldest first, without their endings; the best is not among them."""
+    return sorted(path.with_suffix("") for path in folder.glob("step-*.json"))
+
+
+def prune(folder: Path, keep: int) -> None:
+    """Removes all but the newest `keep`, and what a killed process left half written."""
+    for path in there(folder)[:-keep]:
+        path.with_suffix(".json").unlink(missing_ok=True)
+        path.with_suffix(".safetensors").unlink(missing_ok=True)
+    for left in folder.glob("*.partial"):
+        left.unlink(missing_ok=True)
+
+
+def _page(path: Path) -> Page:
+    where = path.with_suffix(".json")
+    try:
+        page = msgspec.json.decode(where.read_bytes(), type=Page)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise CheckpointError(f"{where}: {error}{_before(path)}") from None
+    except OSError as error:
+        raise CheckpointError(f"{where}: {error.strerror}{_before(path)}") from None
+    if page.schema != SCHEMA:
+        raise CheckpointError(f"{where}: schema {page.schema}; this quantd reads {SCHEMA}{_before(path)}")
+    if page != _sealed(page):
+        raise CheckpointError(f"{where}: it was changed after it was written (its digest differs){_before(path)}")
+    return page
+
+
+def _before(path: Path) -> str:
+    earlier = [each for each in there(path.parent) if each.name < path.name]
+    if not earlier:
+        return ". There is none before it: begin again without --resume"
+    return f". Before it there is {earlier[-1].name}: remove {path.name}.json and resume again to go on from there"
+
+
+def _fixed(plan: dict[str, object]) -> dict[str, object]:
+    return msgspec.json.decode(msgspec.json.encode({k: v for k, v in plan.items() if k not in FREE}))
+
+
+def _sealed(page: Page) -> Page:
+    bare = msgspec.structs.replace(page, digest="")
+    return msgspec.structs.replace(bare, digest=_hash(msgspec.json.encode(bare)))
+
+
+def _hash(data: bytes) -> str:
+    return blake2b(data, digest_size=32).hexdigest()
+
+
+def _place(path: Path, data: bytes) -> None:
+    partial = path.with_name(path.name + ".partial")
+    with partial.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(partial, path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def place_of(path: Path) -> Place:
+    """How far the seed of a checkpoint came, without its tensors. Raises CheckpointError."""
+    return _page(path).place

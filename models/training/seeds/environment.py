@@ -1,0 +1,142 @@
+"""Where a seed learns: the plan's market as a `VectorEnv` that normalises, keeps its whole place, and sums up what was paid and risked."""
+
+from collections.abc import Mapping
+from typing import Final, NamedTuple
+
+import torch
+from torch import Tensor
+
+from quantd.models.market.desks import Desks
+from quantd.models.market.normalisation import Normalised
+from quantd.models.market.simulator import Simulator
+from quantd.models.market.tensors import Allocations, Market, grid
+from quantd.models.market.vector_env import Kind, Step, VectorEnv
+from quantd.models.training.plans.plan import MarketPlan, Plan
+
+CLIP: Final = 10.0
+"""Of normalised observations, in deviations."""
+
+
+class Scale(NamedTuple):
+    """How observations are brought to a policy: less `mean`, over `deviation`, cut at `clip`."""
+
+    mean: Tensor
+    """float64[D]."""
+    deviation: Tensor
+    """float64[D]."""
+    clip: float = CLIP
+
+    def of(self, observation: Tensor) -> Tensor:
+        """float32[B, D] of raw ones, by the arithmetic of training."""
+        raw = observation.to(torch.float32)
+        return ((raw - self.mean.to(raw)) / self.deviation.to(raw)).clamp(-self.clip, self.clip)
+
+
+def allocations_of(market: MarketPlan, symbols: tuple[str, ...]) -> Allocations | None:
+    """The grid of a discrete plan."""
+    return grid(symbols, market.parts, market.cash) if market.kind == "discrete" else None
+
+
+def _accounts(of: MarketPlan, market: Market, seed: int) -> Simulator | Desks:
+    if of.seats:
+        return Desks(
+            market, of.seats, desks=of.batch // len(of.seats), diversity=of.diversity, reward=of.reward, costs=of.costs,
+            episodes=of.episodes, seed=seed,
+        )  # fmt: skip
+    return Simulator(
+        market, batch=of.batch, kind=of.kind, allocations=allocations_of(of, market.symbols), reward=of.reward,
+        episodes=of.episodes, costs=of.costs, capital=of.capital, gross=of.gross, seed=seed,
+    )  # fmt: skip
+
+
+class Ground:
+    """B accounts of `market`. Sums of rewards, their terms, turnover, cost and drawdown are kept until they are `told`."""
+
+    def __init__(self, plan: Plan, market: Market, seed: int) -> None:
+        self.accounts: Final = _accounts(plan.market, market, seed)
+        self.simulator: Final = self.accounts.simulator if isinstance(self.accounts, Desks) else self.accounts
+        self.normalised: Final = Normalised(self.accounts, discount=plan.learner.gamma, clip=CLIP)
+        self._env: Final[VectorEnv] = self.normalised if plan.normalise else self.accounts
+        self._sums: dict[str, Tensor] = {}
+        self._steps = 0
+
+    @property
+    def batch(self) -> int:
+        return self.simulator.batch
+
+    @property
+    def observation_size(self) -> int:
+        return self.simulator.observation_size
+
+    @property
+    def action_size(self) -> int:
+        return self.simulator.action_size
+
+    @property
+    def kind(self) -> Kind:
+        return self.simulator.kind
+
+    @property
+    def device(self) -> torch.device:
+        return self.simulator.device
+
+    @property
+    def scale(self) -> Scale | None:
+        """As learned so far; None where nothing is normalised."""
+        if self._env is self.accounts:
+            return None
+        running = self.normalised.observations
+        return Scale(running.mean.clone(), running.deviation().clone(), CLIP)
+
+    def reset(self, seed: int | None = None) -> Tensor:
+        return self._env.reset(seed)
+
+    def step(self, action: Tensor) -> Step:
+        step = self._env.step(action)
+        outcome = self.simulator.outcome
+        assert outcome is not None
+        for name, term in self.simulator.reward.terms.items():
+            self._add(f"term_{name}", term)
+        if isinstance(self.accounts, Desks):
+            self._add("likeness", self.accounts.likeness)
+            self._add("likeness_weight", self.accounts.weight)
+        self._add("turnover", outcome.turnover)
+        self._add("drawdown", outcome.drawdown)
+        traded = self.simulator.traded
+        self._add("cost", traded.cost / traded.equity.clamp(min=1.0))
+        self._steps += 1
+        return step
+
+    def observation(self) -> Tensor:
+        """float[B, D] where the accounts stand, as a policy reads it; learns nothing of it."""
+        raw = self.simulator.observe()
+        return raw if self._env is self.accounts else self.normalised.scaled(raw)
+
+    def told(self) -> dict[str, float]:
+        """Means a step since this was last asked: each term of the reward (before its weight), turnover and drawdown, and cost in
+        basis points of equity. Empty before a step."""
+        count = max(1, self._steps)
+        means = {name: float(total) / count for name, total in self._sums.items()}
+        if "cost" in means:
+            means["cost_bp"] = means.pop("cost") * 1e4
+        self._sums, self._steps = {}, 0
+        return means
+
+    def state(self) -> dict[str, Tensor]:
+        kept = {f"market.{name}": value for name, value in self.accounts.state().items()}
+        return kept | {f"scale.{name}": value for name, value in self.normalised.state().items()}
+
+    def load(self, state: Mapping[str, Tensor]) -> Tensor:
+        """Goes on from `state`; gives the observation there."""
+
+        def part(prefix: str) -> dict[str, Tensor]:
+            return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
+
+        self.accounts.load(part("market."))
+        self.normalised.load(part("scale."))
+        return self.observation()
+
+    def _add(self, name: str, values: Tensor) -> None:
+        mean = values.mean()
+        total = self._sums.get(name)
+        self._sums[name] = mean if total is None else total + mean

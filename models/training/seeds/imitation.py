@@ -1,0 +1,160 @@
+"""Before learning: a policy is brought to do what a classical one did over the training part (behaviour cloning)."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Final, Protocol
+
+import msgspec
+import numpy as np
+import torch
+from torch import Tensor
+
+from quantd.models.history.panel import Panel
+from quantd.models.learners.a2c import A2c
+from quantd.models.learners.cloning import CloningPlan, clone
+from quantd.models.learners.ppo import Ppo
+from quantd.models.market.simulator import USUAL_COSTS
+from quantd.models.market.tensors import grid
+from quantd.models.market.vector_env import Kind
+from quantd.models.market.walk import walk
+from quantd.models.observation.sight import SightSpec, features_of
+from quantd.models.observation.table import observe
+from quantd.models.training.plans.plan import Plan, PlanError
+from quantd.models.training.seeds.environment import Ground
+from quantd.models.training.seeds.learner import Learner
+from quantd.models.training.seeds.markets import Markets
+from quantd.strategies.policies import POLICIES, nearest
+from quantd.trading.execution import Costs
+from quantd.trading.market import Floats
+from quantd.trading.ports import Policy
+
+
+class Acts(Protocol):
+    """What a learner may do: the part of an action's description that a teacher's answers are written in."""
+
+    @property
+    def kind(self) -> Kind: ...
+
+    @property
+    def parts(self) -> int:
+        """Of a discrete grid."""
+        ...
+
+    @property
+    def cash(self) -> bool:
+        """Whether a discrete grid has cash."""
+        ...
+
+    @property
+    def gross(self) -> float:
+        """What positions of a box add up to at most."""
+        ...
+
+
+def teacher(name: str, params: Mapping[str, object]) -> Policy:
+    """A registered policy. ValueError for none of that name, or parameters that are not its own."""
+    if name not in POLICIES:
+        raise ValueError(f"there is no policy {name!r} to learn from; {nearest(name, list(POLICIES))}")
+    return POLICIES[name](params)
+
+
+def demonstrations(
+    policy_name: str,
+    params: Mapping[str, object],
+    panel: Panel,
+    sight: SightSpec,
+    rows: range,
+    action: Acts,
+    *,
+    costs: Costs = USUAL_COSTS,
+    capital: float = 100_000.0,
+    lot: float | Sequence[float] | None = None,
+) -> tuple[Tensor, Tensor]:
+    """(float32[T, D] observations as they come from the simulator, before any normaliser; what the teacher did there).
+
+    It decides at each close of `rows` that has the sight's history before it, but the last, and holds what it bought: the book
+    that is shown is its own. Its answers are float32[T, N + 1] weights with cash last ("simplex"), float32[T, N] positions in
+    [-1, 1] ("box"), or int64[T], the nearest of `grid(symbols, parts, cash)` ("discrete"). ValueError where they cannot be:
+    short positions on a simplex, rows without history.
+    """
+    observed = observe(panel, features_of(sight), sight.book)
+    start = max(rows.start, observed.warm)
+    if rows.stop - start < 2:
+        raise ValueError(
+            f"{len(rows)} sessions to learn from, and the first {observed.warm} of the panel only fill what is seen: give more"
+        )
+    done = walk(
+        teacher(policy_name, params),
+        panel,
+        range(start, rows.stop),
+        costs=costs,
+        capital=capital,
+        lot=lot,
+        observed=observed,
+    )
+    return torch.from_numpy(done.seen), targets(done.weights, panel.symbols, action)
+
+
+def targets(weights: Floats, symbols: tuple[str, ...], action: Acts) -> Tensor:
+    """float64[T, N] weights of a teacher as what a learner of this kind does instead. ValueError as in `demonstrations`."""
+    if action.kind == "box":
+        return torch.from_numpy(np.clip(_within(weights, action.gross), -1.0, 1.0).astype(np.float32))
+    if (weights < -1e-9).any():
+        row, column = (int(v[0]) for v in np.nonzero(weights < -1e-9))
+        raise ValueError(
+            f"the teacher is short of {symbols[column]} ({weights[row, column]:.2f}): only a policy with actions of kind box can be"
+        )
+    long = _within(np.maximum(weights, 0.0), 1.0)
+    with_cash = np.append(long, np.maximum(0.0, 1.0 - long.sum(axis=1, keepdims=True)), axis=1)
+    if action.kind == "simplex":
+        return torch.from_numpy((with_cash / with_cash.sum(axis=1, keepdims=True)).astype(np.float32))
+    choices = grid(symbols, action.parts, action.cash).weights
+    apart = np.square(with_cash[:, None, :] - choices[None]).sum(axis=2)
+    return torch.from_numpy(apart.argmin(axis=1).astype(np.int64))
+
+
+def _within(weights: Floats, gross: float) -> Floats:
+    """Rows that add up to more than `gross`, in absolute value, scaled down to it."""
+    total = np.abs(weights).sum(axis=1, keepdims=True)
+    return weights * (gross / np.maximum(total, gross))
+
+
+UPDATES: Final = 3_000
+"""Steps along the gradient: what it takes to leave cash alone, whose share falls by its own size only."""
+
+
+def imitate(plan: Plan, markets: Markets, learner: Learner, ground: Ground) -> list[float]:
+    """Fits `learner` to what `plan.clone` did in the training part alone, each row with the teacher's own book and with
+    one drawn; gives each pass's mean loss. These rows are also the first that the normaliser learns of. Raises PlanError."""
+
+    if not isinstance(learner, Ppo | A2c):
+        raise PlanError(f"clone = {plan.clone!r}: {plan.agent} cannot imitate; ppo and a2c can")
+    of, rows = plan.market, range(markets.train.first, markets.train.last + 1)
+    try:
+        seen, done = demonstrations(
+            plan.clone, {}, markets.panel, plan.sight, rows, of, costs=of.costs, capital=of.capital
+        )
+    except ValueError as error:
+        raise PlanError(f"clone = {plan.clone!r}: {error}") from None
+    # a learner will not hold to the last bit what the teacher held: what it makes of other books must not be left to chance
+    seen, done = torch.cat([seen, _other_books(seen, plan.sight, learner.agent.random)]), torch.cat([done, done])
+    if plan.normalise:
+        ground.normalised.observations.add(seen)
+        seen = ground.normalised.scaled(seen)
+    usual = CloningPlan()
+    passes = max(1, math.ceil(UPDATES * usual.minibatch / len(seen)))
+    return clone(learner.agent, seen, done, msgspec.structs.replace(usual, epochs=passes))
+
+
+def _other_books(seen: Tensor, spec: SightSpec, random: torch.Generator) -> Tensor:
+    """float32[R, D] with the book of each row drawn uniformly from all that are long and not leveraged."""
+    changed = seen.clone()
+    assets = (seen.shape[1] - ("cash" in spec.book)) // (spec.width + ("weights" in spec.book))
+    clocks = -torch.log1p(-torch.rand((len(seen), assets + 1), generator=random))
+    book = clocks / clocks.sum(-1, keepdim=True)
+    column = assets * spec.width
+    for part in spec.book:
+        values = book[:, :assets] if part == "weights" else book[:, assets:]
+        changed[:, column : column + values.shape[1]] = values
+        column += values.shape[1]
+    return changed

@@ -1,0 +1,123 @@
+"""The markets of a plan: one to fit on, one to choose by. The one that judges is not read before it is opened, once."""
+
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+import torch
+
+from quantd.bundled import absent
+from quantd.models.history.panel import Panel
+from quantd.models.history.panel_files import dates, rate_of, read_panel
+from quantd.models.history.splits import Split
+from quantd.models.market.tensors import Market, market_of
+from quantd.models.observation.sight import features_of
+from quantd.models.observation.table import Observed, observe
+from quantd.models.training.plans.plan import Plan, PlanError
+from quantd.trading.cash_rate import CashRateError
+
+
+class Sealed(Exception):
+    """The test part was asked for while fitting or tuning."""
+
+
+@dataclass(frozen=True, slots=True)
+class Markets:
+    """Nothing in here comes from after the validation part."""
+
+    plan: Plan
+    panel: Panel
+    train: Market
+    """float32, to learn in."""
+    in_sample: Market
+    """float64, the same sessions, to be judged in."""
+    validation: Market
+    """float64."""
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        return self.train.symbols
+
+    @property
+    def test(self) -> Market:
+        """Raises Sealed."""
+        part = self.plan.splits.test
+        raise Sealed(
+            f"the test part ({part.first} to {part.last}) is sealed while policies are fitted, chosen and tuned; "
+            "quantd.models.training.seeds.validation.judge opens it once, when all of that is over"
+        )
+
+
+def markets_of(plan: Plan) -> Markets:
+    """Reads the data of `plan` to the end of its validation part. Raises PlanError where they do not fit it, OSError."""
+    splits = plan.splits
+    if plan.device != "cpu" and not (plan.device.startswith("cuda") and torch.cuda.is_available()):
+        raise PlanError(f'device = {plan.device!r}: there is none here; write "cpu"')
+    panel = _read(plan, splits.validation.last)
+    observed = observe(panel, features_of(plan.sight), plan.sight.book)
+    chosen = _rows(plan, panel, splits.validation)
+    fitted = _rows(plan, panel, splits.train)
+    train = _purged(splits.train, fitted, chosen.start, plan)
+    validation = _purged(splits.validation, chosen, chosen.stop, plan)
+    if len(train) - 1 < plan.market.episodes.length and not plan.market.episodes.block:
+        raise PlanError(
+            f"splits.train: {len(train)} sessions from {splits.train.first} to {splits.train.last}, less than an episode of "
+            f"{plan.market.episodes.length}; give more history or a smaller market.episodes.length"
+        )
+    return Markets(
+        plan,
+        panel,
+        _market(plan, panel, observed, train, torch.float32),
+        _market(plan, panel, observed, train, torch.float64),
+        _market(plan, panel, observed, validation, torch.float64),
+    )
+
+
+def window_market(plan: Plan, first: date, last: date) -> Market:
+    """float64, every session of `first` to `last`, wherever they lie: what a policy is judged in when nothing more is chosen."""
+    panel = _read(plan, last, first)
+    observed = observe(panel, features_of(plan.sight), plan.sight.book)
+    return _market(plan, panel, observed, _rows(plan, panel, Split("window", first, last)), torch.float64)
+
+
+def _read(plan: Plan, last: date, first: date | None = None) -> Panel:
+    begins = (first or plan.splits.train.first) - timedelta(days=plan.warmup_days)
+    bars, actions = plan.data.files
+    for key, path in (("bars", bars), ("actions", actions)):
+        if path is not None and not path.is_file():
+            raise PlanError(f"data.{key} = {str(path)!r}: {absent(path)}")
+    try:
+        rate_of(plan.market.cash_rate)
+    except CashRateError as error:
+        raise PlanError(f"market.cash_rate: {error}") from None
+    try:
+        return read_panel(bars, actions, plan.data.symbols, begins, last, plan.market.cash_rate)
+    except ValueError as error:
+        raise PlanError(f"data.symbols: {error}") from None
+
+
+def _rows(plan: Plan, panel: Panel, split: Split) -> range:
+    try:
+        return split.rows(panel.day_ns)
+    except ValueError as error:
+        first, last = dates(plan.data.files[0], plan.data.symbols)
+        text = f"splits.{error}; the bars of all symbols go from {first} to {last}: set the splits within them"
+        raise PlanError(text) from None
+
+
+def _purged(split: Split, rows: range, following: int, plan: Plan) -> range:
+    """Rows whose decisions have their outcome `plan.embargo` sessions before row `following`, at the latest."""
+    kept = range(rows.start, min(rows.stop, following - plan.embargo - plan.purge + 1))
+    if len(kept) < 2:
+        raise PlanError(
+            f"splits.{split.name}: {len(rows)} sessions, of which purge {plan.purge} and embargo {plan.embargo} leave {max(0, len(kept))}"
+        )
+    return kept
+
+
+def _market(plan: Plan, panel: Panel, observed: Observed, rows: range, dtype: torch.dtype) -> Market:
+    try:
+        return market_of(panel, observed, rows, plan.device, dtype)
+    except CashRateError as error:
+        raise PlanError(f"market.cash_rate: {error}") from None
+    except ValueError as error:
+        raise PlanError(f"warmup_days {plan.warmup_days}: {error}") from None

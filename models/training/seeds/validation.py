@@ -1,0 +1,93 @@
+"""A policy over a whole window as it would have traded: greedy, whole shares, after costs, beside equal weight on the same days."""
+
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from quantd.models.artifacts.manifest import Result
+from quantd.models.market.episodes import WHOLE
+from quantd.models.market.simulator import Simulator
+from quantd.models.market.tensors import Market
+from quantd.models.market.vector_env import Kind
+from quantd.models.training.plans.plan import MarketPlan, Plan
+from quantd.models.training.seeds.environment import allocations_of
+from quantd.models.training.seeds.learner import Policy
+from quantd.models.training.seeds.markets import Markets, window_market
+from quantd.trading.market import Floats
+from quantd.trading.statistics import PERIODS_PER_YEAR, RISK_FREE_ANNUAL, Performance, performance
+
+LEAST: Final = 1e-6
+"""Part of the capital that a lost account is shown to have, as a return of minus 1 or less has no ratio."""
+
+
+class Walked(NamedTuple):
+    """One account through one window."""
+
+    performance: Performance
+    turnover_annual: float
+    """Value traded, both sides, over equity."""
+    equity: Floats
+    """float64[T] at closes."""
+
+    @property
+    def score(self) -> float:
+        """Annualised Sharpe ratio after costs; NaN where equity did not move."""
+        return self.performance.sharpe
+
+
+def evaluate(policy: Policy, market: Market, of: MarketPlan, kind: Kind | None = None) -> Walked:
+    """From the first row of `market` to its last, one decision a session. A bankrupt account stays as it ended."""
+    kind = kind or of.kind
+    simulator = Simulator(
+        market, batch=1, kind=kind, allocations=allocations_of(of, market.symbols) if kind == "discrete" else None,
+        episodes=WHOLE, costs=of.costs, capital=of.capital, lot=of.lots(market.symbols), gross=of.gross,
+    )  # fmt: skip
+    length = market.last - market.first
+    equity, turnover = np.full(length + 1, of.capital), np.zeros(length)
+    observation = simulator.reset()
+    for t in range(length):
+        step = simulator.step(policy(observation, t == 0))
+        after = simulator.traded
+        equity[t + 1], turnover[t] = float(after.equity), float(after.turnover)
+        observation = step.observation
+        if bool(step.terminated):
+            equity[t + 1 :] = max(equity[t + 1], LEAST * of.capital)
+            break
+    earned = None if market.earned is None else market.earned[market.first + 1 : market.last + 1]
+    free = RISK_FREE_ANNUAL if earned is None else earned.numpy(force=True).astype(np.float64) * PERIODS_PER_YEAR
+    found = performance(equity, PERIODS_PER_YEAR, free)
+    return Walked(found, float(turnover.mean()) * PERIODS_PER_YEAR, equity)
+
+
+def equal_weight(market: Market, of: MarketPlan) -> Walked:
+    """All that has a price in equal parts, brought back to them each session; the same days, costs, capital and lots."""
+    size = len(market.symbols)
+    known = torch.ones((len(market.close), size)) if market.known is None else market.known
+    row = iter(range(market.first, market.last))
+
+    def acts(observation: Tensor, first: bool) -> Tensor:
+        here = known[next(row)].to(torch.float64)
+        held = here.sum()
+        # without any price all is cash
+        return torch.cat([here / held.clamp(min=1.0), (held == 0.0).to(here).view(1)]).view(1, -1)
+
+    return evaluate(acts, market, of, "simplex")
+
+
+def result(policies: Sequence[Policy], chosen: int, market: Market, of: MarketPlan) -> Result:
+    """Of policies of several seeds, of which the one numbered `chosen` was chosen."""
+    walks = [evaluate(policy, market, of) for policy in policies]
+    best = walks[chosen]
+    sharpes = tuple(None if np.isnan(each.score) else each.score for each in walks)
+    return Result(best.performance, equal_weight(market, of).performance, best.turnover_annual, sharpes)
+
+
+def judge(plan: Plan, markets: Markets, policies: Sequence[Policy], chosen: int) -> dict[str, Result]:
+    """All three parts. Opens the test part: whoever calls this counts a look at it, and changes nothing afterwards."""
+    test = plan.splits.test
+    parts = {"train": markets.in_sample, "validation": markets.validation}
+    parts["test"] = window_market(plan, test.first, test.last)
+    return {name: result(policies, chosen, market, plan.market) for name, market in parts.items()}

@@ -1,0 +1,123 @@
+"""Whether a way of rebalancing pays: one agent's policy under each rule and each cost, over the same bars, dates and money.
+
+Each cost is charged once, as commission; there is no spread and no slippage beside it. The profile is `research`: no limit
+but the rules themselves decides what is traded.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+from msgspec import Struct
+
+from quantd.daemon.agent_policies import policy_of
+from quantd.daemon.assembly import Assembly, assemble, rules_of
+from quantd.daemon.config import Agent, Config, Risk
+from quantd.daemon.config.rules import RebalanceTable
+from quantd.research.comparison import Drive, mean_equity, recorded, samples_a_year
+from quantd.research.run_metrics import metrics_of
+from quantd.trading.effects import Ask, Effect
+from quantd.trading.events import Decided, Event
+from quantd.trading.instruments import MICRO
+from quantd.trading.orders import OrderBasket
+
+RULES: Final[Mapping[str, Mapping[str, Any]]] = {
+    "daily": {},
+    "weekly": {"when": "calendar", "every": "week"},
+    "two weeks": {"when": "calendar", "every": "two_weeks"},
+    "monthly": {"when": "calendar", "every": "month"},
+    "quarterly": {"when": "calendar", "every": "quarter"},
+    "half-yearly": {"when": "calendar", "every": "half_year"},
+    "threshold 5 %": {"when": "threshold", "risk_drift": 1.0},
+    "threshold 5 %, risk 3 %": {"when": "threshold"},
+    "events": {"when": "event"},
+    "cost-aware": {"cost_aware": {}},
+}
+"""What is studied: the name of a row, and the agent's `rebalance` in it."""
+
+COSTS_BP: Final = (1.0, 5.0, 10.0, 20.0)
+
+
+class Row(Struct, frozen=True):
+    """One rule at one cost. Fractions, not percent; `turnover_annual` is value bought and sold over average equity, a year;
+    `rebalances` is how often orders were sent; `cost_drag_annual` costs over average equity, a year."""
+
+    rule: str
+    cost_bp: float
+    total_return: float
+    annual_return: float
+    sharpe: float
+    max_drawdown: float
+    turnover_annual: float
+    rebalances: int
+    cost_drag_annual: float
+    best: bool = False
+
+
+class Counting:
+    """A log that counts baskets: one for each sample at which something was sent."""
+
+    def __init__(self) -> None:
+        self.baskets = 0
+
+    def answer(self, ask: Ask) -> Decided | None:
+        return None
+
+    def add(self, event: Event, effects: Sequence[Effect]) -> None:
+        self.baskets += sum(type(effect) is OrderBasket for effect in effects)
+
+
+def study(
+    config: Config, agent: str, drive: Drive, *, costs: tuple[float, ...] = COSTS_BP, cache: Path | None = None
+) -> Iterator[Row]:
+    """A row for each rule and cost, by cost; the best Sharpe of a cost is marked in its last pass. Raises what `assemble`
+    raises, and ValueError for an agent that is not there."""
+    found = [each for each in config.agents if each.name == agent]
+    if not found:
+        names = ", ".join(each.name for each in config.agents)
+        raise ValueError(f"there is no agent {agent!r}; there are: {names}")
+    market = assemble(_with(config, found[0], {}, costs[0]), cache=cache)
+    for cost in costs:
+        rows = [_row(market, _with(config, found[0], rule, cost), name, cost, drive) for name, rule in RULES.items()]
+        best = max(rows, key=lambda row: row.sharpe)
+        yield from (msgspec.structs.replace(row, best=row is best) for row in rows)
+
+
+def _with(config: Config, agent: Agent, rule: Mapping[str, Any], cost_bp: float) -> Config:
+    table = RebalanceTable.model_validate(dict(rule))
+    alone = Agent(
+        name=agent.name, policy=agent.policy, capital=1.0, profile="research", min_trade=0.0, params=dict(agent.params),
+        sizing=agent.sizing, rebalance=table,
+    )  # fmt: skip
+    broker = config.broker.model_copy(
+        update={"commission_bp": cost_bp, "spread_bp": 0.0, "slippage_bp": 0.0, "slippage_noise": 0.0, "impact": 0.0,
+                "commission_min_micro": None, "borrow_bp_annual": 0.0, "participation": 0.0}
+    )  # fmt: skip
+    update = {"agents": (alone,), "schedules": (), "manual": None, "risk": Risk(profile="research"), "broker": broker}
+    return replace(config, document=config.document.model_copy(update=update))
+
+
+def _row(market: Assembly, config: Config, name: str, cost_bp: float, drive: Drive) -> Row:
+    policies = (policy_of(config, config.instruments(), config.agents[0], lambda weights: 1.0),)
+    rules = rules_of(config, market.universe, market.sessions, policies, (), market.interval_ns)
+    assembly = replace(market, config=config, rules=rules, policies=policies, schedules=(), costs=config.broker.costs())
+    counted = Counting()
+    record = recorded(assembly, drive, counted)
+    periods = samples_a_year(assembly)
+    free = assembly.risk_free_annual(record.days_ns, periods)
+    found = metrics_of(record.equity_micro, periods, free).performance
+    years = (found.samples - 1) / periods
+    money = mean_equity(record)
+    return Row(
+        rule=name,
+        cost_bp=cost_bp,
+        total_return=found.total_return,
+        annual_return=found.annual_return,
+        sharpe=found.sharpe,
+        max_drawdown=found.max_drawdown,
+        turnover_annual=record.traded / money / years,
+        rebalances=counted.baskets,
+        cost_drag_annual=record.commission_micro / MICRO / money / years,
+    )

@@ -1,0 +1,308 @@
+"""What the gate knows of the market at one sample: prices, ages, volumes and synchronous return scenarios.
+
+Built once per sample and shared by every agent and the house; everything dear in it is made when first asked for.
+"""
+
+from collections.abc import Callable
+from functools import cached_property
+from math import inf, isfinite, sqrt
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quantd.risk.measures.portfolio import FEW, correlation, covariance, least, ones, total
+from quantd.risk.measures.tails import ewma_covariance, filtered, ledoit_wolf
+from quantd.trading.instruments import Universe
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+
+
+class Scenarios:
+    """S synchronous return rows, float64[S, N], all finite, and what is computed from them."""
+
+    def __init__(self, returns: Floats, sums: Floats | None = None) -> None:
+        self.returns: Final = returns
+        self._sums = sums
+        self._reach: dict[int, Floats] = {}
+        self._deviation: Floats | None = None
+        self._sample: Spread | None = None
+
+    def __len__(self) -> int:
+        return len(self.returns)
+
+    @cached_property
+    def signed(self) -> Floats:
+        """float64[S, 2N], [max(r, 0) | max(-r, 0)]: what a currency held short | long loses, gains apart."""
+        rows, size = self.returns.shape
+        both = np.empty((rows, 2 * size))
+        np.maximum(self.returns, 0.0, out=both[:, :size])
+        np.subtract(both[:, :size], self.returns, out=both[:, size:])
+        return both
+
+    def losses(self, exposures: Floats) -> Floats:
+        """float64[S], what float64[2N] exposures, short | long, lose: `signed` times them, without making it.
+
+        max(r, 0) s + max(-r, 0) l = max(r, 0) (s + l) - r l.
+        """
+        n = self.returns.shape[1]
+        long = exposures[n:]
+        return self.losses_of(long, exposures[:n] + long)
+
+    def losses_of(self, long: Floats, both: Floats) -> Floats:
+        """float64[S], what float64[N] `long` and short exposures lose, `both` together."""
+        found = self.gains.dot(both)
+        found -= self.returns.dot(long)
+        return found
+
+    @cached_property
+    def gains(self) -> Floats:
+        """float64[S, N], what a currency held short loses where the return is positive."""
+        return np.maximum(self.returns, 0.0)
+
+    @property
+    def sums(self) -> Floats:
+        """float64[N], sums of the columns."""
+        if self._sums is None:
+            self._sums = ones(len(self.returns)).dot(self.returns)
+        return self._sums
+
+    def deviation(self) -> Floats:
+        """float64[N], standard deviation per sample (divisor S - 1), without a covariance."""
+        if self._deviation is None:
+            rows, sums = len(self.returns), self.sums
+            squares = ones(rows).dot(self.returns * self.returns)
+            squares -= sums * sums / rows
+            # rounding can leave a hair below zero where nothing moves
+            self._deviation = np.sqrt(np.maximum(squares, 0.0) / max(rows - 1, 1))
+        return self._deviation
+
+    def reach(self, m: int) -> Floats:
+        """float64[N]: the mean of the m worst losses of any book is at most this times the size of its exposures, short
+        and long added up, filled or not.
+
+        The m worst of S numbers are on average within sqrt((S - m) / m) deviations of their mean (S. Cantelli, 1928), the
+        deviation of a sum is at most the sum of deviations, and losses that gains do not offset have a mean of at most
+        (|mean| + root mean square) / 2, which is at most |mean| + deviation / 2.
+        """
+        found = self._reach.get(m)
+        if found is None:
+            rows = len(self.returns)
+            found = (sqrt((rows - m) / m) + 0.5) * self.deviation()
+            found += np.abs(self.sums) * ((1.0 + 1e-9) / rows)  # a hair for rounding, where nothing deviates
+            self._reach[m] = found
+        return found
+
+    @property
+    def sample(self) -> "Spread":
+        """The sample covariance."""
+        if self._sample is None:
+            self._sample = Spread(self, lambda: covariance(self.returns, self.sums), self.deviation)
+        return self._sample
+
+    @cached_property
+    def shrunk(self) -> "Spread":
+        """The covariance shrunk by Ledoit and Wolf."""
+        return Spread(self, lambda: ledoit_wolf(self.returns, self.sample.cov))
+
+    @cached_property
+    def weighted(self) -> "Spread":
+        """The exponentially weighted covariance."""
+        return Spread(self, lambda: ewma_covariance(self.returns))
+
+    @cached_property
+    def filtered(self) -> "Scenarios":
+        """The same rows at the volatility of now."""
+        return Scenarios(filtered(self.returns))
+
+    def correlation(self, columns: list[int]) -> Floats:
+        """Pearson correlation of some columns, in their order."""
+        return correlation(covariance(self.returns[:, columns]))
+
+
+class Spread:
+    """A covariance per sample and what the gate needs of it, each made when first asked for. `deviation` gives the
+    standard deviations without it, where that can be."""
+
+    def __init__(
+        self, scenarios: Scenarios, make: Callable[[], Floats], deviation: Callable[[], Floats] | None = None
+    ) -> None:
+        self._make = make
+        self._size: Final = scenarios.returns.shape[1]
+        self._deviation = deviation
+        self._linked: dict[float, Bools | None] = {}
+
+    @cached_property
+    def cov(self) -> Floats:
+        return self._make()
+
+    def deviation(self) -> Floats:
+        """float64[N], standard deviation per sample."""
+        return np.sqrt(self.cov.diagonal()) if self._deviation is None else self._deviation()
+
+    def small(self) -> bool:
+        """Whether the whole covariance is at hand or costs little."""
+        return self._size <= FEW or "cov" in self.__dict__
+
+    @cached_property
+    def together(self) -> Floats:
+        """float64[N, N]: the covariances that are positive, else 0."""
+        return np.maximum(self.cov, 0.0)
+
+    @cached_property
+    def opposed(self) -> Floats:
+        """float64[N, N]: the size of the covariances that are negative, else 0."""
+        return self.together - self.cov
+
+    def linked(self, threshold: float) -> Bools | None:
+        """bool[2N, 2N]: sides of two instruments that lose together, by correlation; None without a single pair.
+
+        Made once for each threshold, and only of a covariance that is at hand or costs little (see `small`).
+        """
+        if threshold not in self._linked:
+            n = self._size
+            deviation = np.sqrt(self.cov.diagonal())
+            # covariance against threshold x deviations: nothing to divide, and what never moves is linked to nothing
+            edge = (threshold * deviation)[:, None] * deviation
+            edge.ravel()[:: n + 1] = np.inf
+            found = None
+            if np.count_nonzero(np.abs(self.cov) > edge):
+                found = np.empty((2 * n, 2 * n), dtype=np.bool_)
+                found[:n, :n] = found[n:, n:] = self.cov > edge
+                found[:n, n:] = found[n:, :n] = self.cov < -edge
+            self._linked[threshold] = found
+        return self._linked[threshold]
+
+
+class Window:
+    """The synchronous returns of one lookback, with their gaps."""
+
+    def __init__(self, returns: Floats, min_rows: int) -> None:
+        self.min_rows = min_rows
+        # the sum of finite returns is finite, that of any others is not
+        sums = ones(len(returns)).dot(returns)
+        self.complete = isfinite(total(sums)) and len(returns) >= min_rows
+        self.returns = returns
+        self.by_rows: dict[bytes, Scenarios] = {}
+        if self.complete:
+            self.all = Scenarios(returns, sums)
+            self.short: Bools | None = None
+            return
+        self.valid = np.isfinite(returns)
+        short = self.valid.sum(axis=0) < min_rows
+        self.short = short if short.any() else None
+        known = self.valid[:, ~short]
+        rows: Bools = np.logical_and.reduce(known, axis=1) & bool(known.shape[1])
+        # every row whole or wholly missing: whatever is held, the rows are the same
+        self.uniform = bool((rows == known.any(axis=1)).all())
+        self.all = self._of(rows)
+
+    def _of(self, rows: Bools) -> Scenarios:
+        key = rows.tobytes()
+        found = self.by_rows.get(key)
+        if found is None:
+            # gaps of instruments that are neither held nor asked for carry no exposure: their value is never read
+            found = self.by_rows[key] = Scenarios(np.where(self.valid[rows], self.returns[rows], 0.0))
+        return found
+
+    def scenarios(self, matters: Bools) -> Scenarios:
+        """The rows in which every instrument of `matters` has a return."""
+        if self.complete or self.uniform:
+            return self.all
+        return self._of(np.logical_and.reduce(self.valid[:, matters], axis=1))
+
+
+class Context:
+    """The market at one sample. `px` float64[N] is the value of one lot at the mark (0 where there is no price)."""
+
+    def __init__(
+        self,
+        px: Floats,
+        prices_nano: Ints,
+        age_ns: Ints,
+        volume_lots: Floats,
+        returns: Callable[[int], Floats],
+        universe: Universe,
+    ) -> None:
+        self.universe: Final = universe
+        self.size: Final = len(px)
+        self.prices_nano: Final = prices_nano
+        self.age_ns: Final = age_ns
+        self.volume_lots: Final = volume_lots
+        self._returns = returns
+        self._windows: dict[tuple[int, int], Window] = {}
+        self._whole: dict[tuple[tuple[int, ...], int], dict[int, Scenarios] | None] = {}
+        self._off_grid: dict[float, Bools | None] = {}
+        self.ready: Final[dict[int, tuple[object, Any]]] = {}
+        """What the short way through the gate made of this, by the rules it was made for."""
+        # the sum of finite prices is finite, that of any others is not
+        self._lowest_nano: Final[int] = int(np.minimum.reduce(prices_nano))
+        self.all_priced: Final = isfinite(total(px)) and least(px) > 0.0 and self._lowest_nano > 0
+        self._px = px
+        self.px: Final[Floats] = px if self.all_priced else np.where(self.priced, px, 0.0)
+        self.oldest_ns: Final[int] = int(np.maximum.reduce(age_ns))
+        self.youngest_ns: Final[int] = int(np.minimum.reduce(age_ns))
+
+    @cached_property
+    def volumes_known(self) -> bool:
+        """Whether every average volume is a finite number, not below 0."""
+        return isfinite(total(self.volume_lots)) and least(self.volume_lots) >= 0.0
+
+    @cached_property
+    def priced(self) -> Bools:
+        """bool[N]: which symbols have a price."""
+        return (self._px > 0.0) & (self._px < np.inf) & (self.prices_nano > 0)
+
+    def window(self, lookback: int, min_rows: int) -> Window:
+        """The returns of the newest `lookback` samples; asked of the caller once."""
+        key = (lookback, min_rows)
+        found = self._windows.get(key)
+        if found is None:
+            found = self._windows[key] = Window(self._returns(lookback), min_rows)
+        return found
+
+    def whole(self, lookbacks: tuple[int, ...], min_rows: int) -> dict[int, Scenarios] | None:
+        """Lookback -> scenarios, where every instrument has a return in every row of each of them; else None."""
+        key = (lookbacks, min_rows)
+        if key not in self._whole:
+            windows = {k: self.window(k, min_rows) for k in lookbacks}
+            complete = all(window.complete for window in windows.values())
+            self._whole[key] = {k: window.all for k, window in windows.items()} if complete else None
+        return self._whole[key]
+
+    def off_grid(self, collar: float, ticks: Floats, widest_tick: float = inf) -> Bools | None:
+        """bool[N]: no tick between the mark and the collar on one side or the other; None when there is none.
+
+        `ticks` float64[N] in nano-currency, `widest_tick` the largest of them where it is known.
+        """
+        if collar not in self._off_grid:
+            # a collar as wide as a tick always holds one
+            if self._lowest_nano * collar >= widest_tick:
+                self._off_grid[collar] = None
+                return None
+            marks = self.prices_nano
+            buys = np.floor(marks * (1.0 + collar) / ticks) * ticks < marks
+            sells = np.ceil(marks * (1.0 - collar) / ticks) * ticks > marks
+            bad = (buys | sells) & self.priced
+            self._off_grid[collar] = bad if bad.any() else None
+        return self._off_grid[collar]
+
+
+def context(
+    *,
+    px: Floats,
+    prices_nano: Ints,
+    age_ns: Ints,
+    volume_lots: Floats,
+    returns: Callable[[int], Floats],
+    universe: Universe,
+) -> Context:
+    """The context of one sample.
+
+    `px` float64[N] is the value of one lot at the mark, `prices_nano` int64[N] the raw marks, `age_ns`
+    int64[N] their ages, `volume_lots` float64[N] the average volume, NaN where none is known. `returns(k)` gives float64[k, N]
+    synchronous total returns, oldest first, NaN where an instrument has none; it is called at most once per lookback.
+    """
+    return Context(px, prices_nano, age_ns, volume_lots, returns, universe)

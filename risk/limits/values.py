@@ -1,0 +1,249 @@
+"""What each limit measures on a portfolio as it stands: for verdicts before and after, for the monitor and for `why`."""
+
+from collections.abc import Sequence
+from math import sqrt
+
+import numpy as np
+
+from quantd.risk.limits.case import SLACK, Account, Case
+from quantd.risk.limits.catalogue import Correlation, Limits
+from quantd.risk.limits.context import Context, Floats, Scenarios
+from quantd.risk.limits.ruleset import Rules, rules_of
+from quantd.risk.measures.portfolio import FEW, herfindahl, most
+from quantd.risk.pairs import joint_bound, joint_weight
+
+Values = dict[str, tuple[float, float]]
+"""Key of a limit -> (value, bound). For `cash` the bound is a floor, in account currency."""
+
+FLOORS = frozenset({"cash", "min_sharpe", "min_diversification"})
+"""Keys whose value must not fall below the bound."""
+
+
+class Portfolio:
+    """One book to be measured: `lots` float64[N] signed that fill, with all that is open, at reference prices;
+    None for what is held now."""
+
+    __slots__ = ("account", "equity", "found", "held", "limits", "lots", "rules", "traded", "values")
+
+    def __init__(self, ctx: Context, account: Account, limits: Limits, lots: Floats | None) -> None:
+        self.account = account
+        self.limits = limits
+        self.rules = rules_of(limits, ctx.universe)
+        self.lots = lots
+        held = account.lots
+        if lots is not None:
+            held = held + lots
+            if account.up is not None:
+                held = held + account.up
+            if account.down is not None:
+                held = held - account.down
+        self.held = held
+        self.equity = account.equity
+        self.traded: float
+        self.values: Values = {}
+        self.found: dict[int, Scenarios] | None = None
+        """The scenarios of each lookback; None without enough of them."""
+
+    def cash(self, traded: float, paid: float) -> None:
+        """What is left when `traded` at reference prices is, and `paid` for what is bought."""
+        account, limits = self.account, self.limits
+        self.equity -= traded * self.rules.fee
+        self.traded = account.traded + traded
+        self.values["cash"] = (account.cash - paid, (limits.cash_reserve - limits.max_cash_debit) * account.equity)
+
+    def exposures(self, weights: Floats, size: Floats, net: float, gross: float) -> None:
+        """The measures that need no scenario, of float64[N] `weights` and their `size`."""
+        values, limits = self.values, self.limits
+        heaviest = most(size)
+        if limits.max_position_weight is not None:
+            values["max_position_weight"] = (heaviest, limits.max_position_weight)
+        if limits.max_gross_exposure is not None:
+            values["max_gross_exposure"] = (gross, limits.max_gross_exposure)
+        if limits.max_account_notional is not None:
+            values["max_account_notional"] = (gross, limits.max_account_notional.limit)
+        if limits.ramp is not None:
+            values["ramp"] = (gross, limits.ramp.limit)
+        if limits.max_net_exposure is not None:
+            values["max_net_exposure"] = (abs(net), limits.max_net_exposure)
+        if limits.max_leverage is not None:
+            short = (gross - net) / 2.0
+            # nothing borrowed: what is held; shares borrowed: their proceeds are assets too
+            borrowed = 1.0 + short if short > SLACK else 0.0
+            values["max_leverage"] = (max((gross + net) / 2.0, borrowed), limits.max_leverage)
+        if limits.max_concentration is not None:
+            values["max_concentration"] = (heaviest, limits.max_concentration)
+        if limits.max_herfindahl is not None:
+            values["max_herfindahl"] = (herfindahl(weights), limits.max_herfindahl)
+        for family in self.rules.families:
+            # of several sectors or assets the heaviest
+            together = max(np.bincount(family.labels, size)[1:].tolist(), default=0.0)
+            alone = values.get(family.key, (0.0, None))[0]
+            values[family.key] = (max(alone, together), family.settled_bound)
+        if limits.max_turnover is not None:
+            values["max_turnover"] = (self.traded / self.equity, limits.max_turnover)
+
+    def sources(self) -> list[Scenarios]:
+        """The scenarios that its limits look at, each once."""
+        if self.found is None:
+            return [tail.fixed for tail in self.rules.tails if tail.fixed is not None]
+        wanted = [tail.of(self.found)[0] for tail in self.rules.tails]
+        wanted += [self.found[quad.lookback] for quad in self.rules.quads if quad.spread is not None]
+        return list({id(scenarios): scenarios for scenarios in wanted}.values())
+
+
+def scenarios_of(ctx: Context, rules: Rules, held: Floats) -> dict[int, Scenarios] | None:
+    """The rows of each lookback in which all that is `held`, float64[N] of any unit, has a return; None without enough."""
+    least = rules.limits.min_history
+    found = ctx.whole(rules.lookbacks, least)
+    if found is not None:
+        return found
+    matters, found = held != 0.0, {}
+    for k in rules.lookbacks:
+        window = ctx.window(k, least)
+        if window.short is not None and np.count_nonzero(window.short & matters):
+            return None
+        found[k] = window.scenarios(matters)
+        if len(found[k]) < least:
+            return None
+    return found
+
+
+def _trades(ctx: Context, portfolios: Sequence[Portfolio]) -> None:
+    """The cash of each book, and what each trades at reference prices."""
+    moving = [p for p in portfolios if p.lots is not None]
+    if moving:
+        value = np.array([p.lots for p in moving]) * ctx.px
+        bought = np.maximum(value, 0.0)
+        nets, buys = _sums(value), _sums(bought)
+        for k, p in enumerate(moving):
+            worst = buys[k] * (1.0 + p.limits.collar)
+            if most(-p.account.lots) > 0.0:
+                # what covers a short position may cost more
+                paid = np.where(p.account.lots < 0.0, 1.0 + p.limits.reduce_collar, 1.0 + p.limits.collar)
+                worst = float(bought[k].dot(paid))
+            p.cash(2.0 * buys[k] - nets[k], worst * (1.0 + p.rules.fee) + p.account.up_cash)
+    for p in portfolios:
+        if p.limits.buying_power is not None:
+            p.values["buying_power"] = (_paid(ctx, p), p.limits.buying_power.money)
+        if p.lots is None:
+            p.cash(0.0, 0.0)
+        else:
+            for open_lots in (p.account.up, p.account.down):
+                p.traded += 0.0 if open_lots is None else float(open_lots.dot(ctx.px))
+
+
+def _paid(ctx: Context, p: Portfolio) -> float:
+    """What the orders that add risk can cost at worst prices with fees; the venue has counted what is open."""
+    if p.lots is None:
+        return 0.0
+    adding = np.where(p.lots * p.account.lots < 0.0, 0.0, np.abs(p.lots))
+    return float(adding.dot(ctx.px)) * (1.0 + p.limits.collar) * (1.0 + p.rules.fee)
+
+
+def _sums(rows: Floats) -> list[float]:
+    """Of each row of float64[K, N]; of a few numbers quicker one by one."""
+    if rows.shape[1] <= FEW:
+        return [sum(row) for row in rows.tolist()]
+    found: list[float] = np.add.reduce(rows, axis=1).tolist()
+    return found
+
+
+def standing(ctx: Context, account: Account, limits: Limits, lots: Floats | None) -> Values:
+    """Values of all basket limits that are on, after all fills of `lots` and of the open orders at reference
+    prices, or with `lots` None of what is held now. Exact, no bounds. Measures without enough history are left out.
+    """
+    return standings(ctx, [Portfolio(ctx, account, limits, lots)])[0]
+
+
+def standings(ctx: Context, portfolios: Sequence[Portfolio]) -> list[Values]:
+    """`standing` of several books at once, as rows of the same few products."""
+    _trades(ctx, portfolios)
+    solvent = [p for p in portfolios if p.equity > 0.0]
+    if solvent:
+        _exposures(ctx, solvent)
+    return [portfolio.values for portfolio in portfolios]
+
+
+def _exposures(ctx: Context, portfolios: list[Portfolio]) -> None:
+    """All measures of books with an equity: float64[K, N] weights, a row each."""
+    weights = np.array([p.held for p in portfolios]) * ctx.px
+    weights /= np.array([[p.equity] for p in portfolios])
+    size = np.abs(weights)
+    net, gross = _sums(weights), _sums(size)
+    groups: dict[int, tuple[Scenarios, list[int]]] = {}
+    for k, portfolio in enumerate(portfolios):
+        portfolio.exposures(weights[k], size[k], net[k], gross[k])
+        rules, spec = portfolio.rules, portfolio.limits.correlation
+        found = scenarios_of(ctx, rules, portfolio.held)
+        if found is not None and spec is not None:
+            portfolio.values["correlation"] = (_correlation(ctx, portfolio, found, spec), joint_bound(spec))
+        portfolio.found = found
+        for scenarios in portfolio.sources():
+            group = groups.setdefault(id(scenarios), (scenarios, []))
+            group[1].append(k)
+    for scenarios, rows in groups.values():
+        _losses(scenarios, portfolios, rows, weights)
+
+
+def _losses(scenarios: Scenarios, portfolios: list[Portfolio], rows: list[int], weights: Floats) -> None:
+    """Tails and forms of the books that look at these scenarios: `rows` of float64[K, N] `weights`."""
+    losses = _losses_of(weights, scenarios)
+    # of the series itself where the covariance is dear: the same figure; before the tails put the losses in order
+    deviations = None if scenarios.sample.small() else _deviations(losses)
+    sets = {id(portfolios[k].rules): portfolios[k] for k in rows}
+    columns = {key: _tails(one.rules, one.found or {}, scenarios, losses) for key, one in sets.items()}
+    for k in rows:
+        portfolio = portfolios[k]
+        rules, known = portfolio.rules, portfolio.found or {}
+        for key, column, bound in columns[id(rules)]:
+            portfolio.values[key] = (column[k], bound)
+        for quad in rules.quads:
+            if quad.spread is None or known.get(quad.lookback) is not scenarios:
+                continue
+            spread = quad.spread(scenarios)
+            if deviations is not None and spread is scenarios.sample:
+                deviation = deviations[k]
+            else:
+                deviation = sqrt(max(float(weights[k].dot(spread.cov).dot(weights[k])), 0.0))
+            portfolio.values[quad.key] = (sqrt(quad.scale) * deviation, quad.settled_bound)
+
+
+def _tails(
+    rules: Rules, known: dict[int, Scenarios], scenarios: Scenarios, losses: Floats
+) -> list[tuple[str, list[float], float]]:
+    """(key, value of each book, bound) of the tails of `scenarios`; puts float64[K, S] `losses` in another order."""
+    found = []
+    for tail in rules.tails:
+        if tail.fixed is None and not known:
+            continue
+        source, m = tail.of(known)
+        if source is scenarios:
+            rank = losses.shape[1] - m
+            losses.partition(rank)
+            found.append((tail.key, (tail.measure(losses[:, rank:]) * tail.scale).tolist(), tail.bound))
+    return found
+
+
+def _losses_of(weights: Floats, scenarios: Scenarios) -> Floats:
+    """float64[K, S]: what each book loses in each scenario."""
+    losses: Floats = weights.dot(scenarios.returns.T)
+    return np.negative(losses, out=losses)
+
+
+def _deviations(series: Floats) -> list[float]:
+    """Sample standard deviation (divisor S - 1) of each row of float64[K, S]."""
+    rows = series.shape[1]
+    centred = series - (np.add.reduce(series, axis=1) / rows)[:, None]
+    return [sqrt(float(own.dot(own)) / (rows - 1)) for own in centred]
+
+
+def _correlation(ctx: Context, portfolio: Portfolio, found: dict[int, Scenarios], spec: Correlation) -> float:
+    """The joint weight of the heaviest pair that moves together."""
+    n = portfolio.rules.size
+    case = Case(ctx, portfolio.account, portfolio.rules, np.zeros(n, dtype=np.bool_), [])
+    case.scenarios = found
+    value = portfolio.held * ctx.px
+    sides = np.empty(2 * n)
+    np.maximum(value, 0.0, out=sides[n:])
+    np.subtract(sides[n:], value, out=sides[:n])
+    return joint_weight(case, sides, portfolio.equity, spec)

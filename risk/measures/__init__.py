@@ -1,0 +1,1 @@
+"""Risk measures of a portfolio, as pure functions of arrays."""

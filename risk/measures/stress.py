@@ -1,0 +1,260 @@
+"""Stress scenarios: what a book would lose if a named market move came at once, by instrument, sector or asset class.
+
+The moves are prices' own, without income, rounded to a percent, and one number for a whole sector: coarse on purpose,
+an order of size and no forecast. Instruments are mapped by `Instrument.sector`.
+"""
+
+from collections.abc import Sequence
+from functools import cached_property, lru_cache
+from math import isfinite
+from typing import Final
+
+import numpy as np
+from msgspec import Struct, field
+
+from quantd.risk.measures.portfolio import Floats
+from quantd.trading.instruments import Universe
+
+REST: Final = "*"
+"""Key of the move of whatever no other key names."""
+
+ALIASES: Final = {
+    "basic materials": "materials",
+    "communication": "communication services",
+    "communications": "communication services",
+    "consumer cyclical": "consumer discretionary",
+    "consumer defensive": "consumer staples",
+    "cryptocurrency": "crypto",
+    "financial services": "financials",
+    "healthcare": "health care",
+    "it": "information technology",
+    "reits": "real estate",
+    "tech": "information technology",
+    "technology": "information technology",
+    "telecom": "communication services",
+    "telecommunication services": "communication services",
+}
+"""Other names in use -> the key of GICS (Global Industry Classification Standard) or of the asset class."""
+
+
+class Shock(Struct, frozen=True, forbid_unknown_fields=True, dict=True):
+    """One scenario: moves as fractions (-0.45 is a fall of 45 %).
+
+    `moves` by sector or asset class, in any case of letters, `"*"` for the rest; `symbols` by symbol, before any sector.
+    None says that no move is known (bitcoin in 2008): not even `"*"` is used then. Without `"*"` what is not named is
+    unknown too. `horizon` says in words over how long. Raises ValueError naming the key of a move that cannot be.
+    """
+
+    name: str
+    moves: dict[str, float | None] = field(default_factory=dict)
+    symbols: dict[str, float | None] = field(default_factory=dict)
+    horizon: str = "at once"
+    source: str = "set by the user"
+
+    def __post_init__(self) -> None:
+        if not self.name:
+            raise ValueError("name: a stress scenario needs one")
+        if not self.moves and not self.symbols:
+            raise ValueError(f"stress scenario {self.name}: no move is given; set moves or symbols")
+        for kind, given in (("moves", self.moves), ("symbols", self.symbols)):
+            for key, move in given.items():
+                if move is not None and not (isfinite(move) and -1.0 <= move <= 10.0):
+                    raise ValueError(
+                        f"stress scenario {self.name}: {kind} {key} = {move} is not a fraction between -1 and 10; "
+                        "write a fall of 45 % as -0.45"
+                    )
+        keys = [_key(key) for key in self.moves]
+        twice = next((key for key in keys if keys.count(key) > 1), None)
+        if twice is not None:
+            raise ValueError(f"stress scenario {self.name}: moves name the sector {twice} twice")
+
+    @cached_property
+    def by_key(self) -> dict[str, float]:
+        """`moves` by the key of each sector; NaN for None."""
+        return {_key(key): np.nan if move is None else move for key, move in self.moves.items()}
+
+    @cached_property
+    def by_symbol(self) -> dict[str, float]:
+        """`symbols`; NaN for None."""
+        return {key: np.nan if move is None else move for key, move in self.symbols.items()}
+
+
+@lru_cache(maxsize=1_024)
+def _key(sector: str) -> str:
+    name = " ".join(sector.lower().replace("_", " ").split())
+    return ALIASES.get(name, name)
+
+
+SHIPPED: Final = {
+    shock.name: shock
+    for shock in (
+        Shock(
+            name="2008",
+            horizon="2007-10-09 to 2009-03-09, 17 months",
+            source="S&P 500 sector indices, price (Standard & Poor's, The Outlook); funds' closes for the rest (IYR, IWM, "
+            "EFA, EEM, SHY, IEF, TLT, TIP, AGG, LQD, HYG, GLD, DBC, BIL)",
+            moves={
+                REST: -0.57,
+                "energy": -0.47,
+                "materials": -0.60,
+                "industrials": -0.65,
+                "consumer discretionary": -0.58,
+                "consumer staples": -0.31,
+                "health care": -0.40,
+                "financials": -0.83,
+                "information technology": -0.53,
+                "communication services": -0.51,
+                "utilities": -0.46,
+                "real estate": -0.72,
+                "equity": -0.57,
+                "small cap": -0.59,
+                "developed equity": -0.62,
+                "emerging equity": -0.61,
+                "treasury 1-3y": 0.04,
+                "treasury 7-10y": 0.14,
+                "treasury 20y+": 0.18,
+                "inflation-linked bonds": -0.04,
+                "bonds": 0.01,
+                "corporate bonds": -0.14,
+                "high yield bonds": -0.41,
+                "gold": 0.24,
+                "commodities": -0.30,
+                "cash": 0.0,
+                "crypto": None,
+            },
+        ),
+        Shock(
+            name="2020",
+            horizon="2020-02-19 to 2020-03-23, 23 sessions",
+            source="closes of sector funds (Select Sector SPDR, by S&P 500 sector), of the funds named for 2008 and of "
+            "BTC-USD",
+            moves={
+                REST: -0.34,
+                "energy": -0.57,
+                "materials": -0.37,
+                "industrials": -0.42,
+                "consumer discretionary": -0.34,
+                "consumer staples": -0.25,
+                "health care": -0.28,
+                "financials": -0.43,
+                "information technology": -0.31,
+                "communication services": -0.30,
+                "utilities": -0.36,
+                "real estate": -0.38,
+                "equity": -0.34,
+                "small cap": -0.41,
+                "developed equity": -0.33,
+                "emerging equity": -0.31,
+                "treasury 1-3y": 0.02,
+                "treasury 7-10y": 0.06,
+                "treasury 20y+": 0.14,
+                "inflation-linked bonds": -0.01,
+                "bonds": -0.02,
+                "corporate bonds": -0.13,
+                "high yield bonds": -0.22,
+                "gold": -0.04,
+                "commodities": -0.26,
+                "cash": 0.0,
+                "crypto": -0.33,
+            },
+        ),
+        Shock(
+            name="2022",
+            horizon="calendar year 2022",
+            source="S&P 500 sector indices, price (S&P Dow Jones Indices); closes of the funds named for 2008 and of BTC-USD",
+            moves={
+                REST: -0.19,
+                "energy": 0.59,
+                "materials": -0.14,
+                "industrials": -0.07,
+                "consumer discretionary": -0.38,
+                "consumer staples": -0.03,
+                "health care": -0.04,
+                "financials": -0.12,
+                "information technology": -0.29,
+                "communication services": -0.40,
+                "utilities": -0.01,
+                "real estate": -0.28,
+                "equity": -0.19,
+                "small cap": -0.22,
+                "developed equity": -0.17,
+                "emerging equity": -0.22,
+                "treasury 1-3y": -0.05,
+                "treasury 7-10y": -0.17,
+                "treasury 20y+": -0.33,
+                "inflation-linked bonds": -0.18,
+                "bonds": -0.15,
+                "corporate bonds": -0.20,
+                "high yield bonds": -0.15,
+                "gold": -0.01,
+                "commodities": 0.19,
+                "cash": 0.0,
+                "crypto": -0.64,
+            },
+        ),
+        Shock(
+            name="rates+200bp",
+            horizon="at once, all maturities in parallel",
+            source="bonds: duration and convexity, -D x 0.02 + C x 0.02^2 / 2 (F. Fabozzi, Bond Markets, Analysis, and "
+            "Strategies), at durations of 1.9, 7.5, 16.5, 6.5, 6.2, 8.3 and 3.5 years with the funds' usual convexity; the "
+            "others are assumed shapes, about half of 2022 and no measured move",
+            moves={
+                REST: -0.10,
+                "energy": 0.0,
+                "materials": -0.08,
+                "industrials": -0.08,
+                "consumer discretionary": -0.15,
+                "consumer staples": -0.06,
+                "health care": -0.06,
+                "financials": -0.06,
+                "information technology": -0.15,
+                "communication services": -0.15,
+                "utilities": -0.12,
+                "real estate": -0.15,
+                "equity": -0.10,
+                "small cap": -0.12,
+                "developed equity": -0.10,
+                "emerging equity": -0.12,
+                "treasury 1-3y": -0.04,
+                "treasury 7-10y": -0.14,
+                "treasury 20y+": -0.26,
+                "inflation-linked bonds": -0.12,
+                "bonds": -0.11,
+                "corporate bonds": -0.15,
+                "high yield bonds": -0.07,
+                "gold": -0.08,
+                "commodities": 0.0,
+                "cash": 0.0,
+                "crypto": -0.30,
+            },
+        ),
+    )
+}
+"""Name -> scenario. "equity" is the S&P 500, "developed" and "emerging equity" MSCI EAFE and Emerging Markets."""
+
+
+def shock_returns(shocks: Sequence[Shock], universe: Universe) -> Floats:
+    """float64[K, N]: the move of each instrument in each scenario: by its symbol, else by its sector, else `"*"`, else NaN,
+    which is unknown and no zero."""
+    found = np.empty((len(shocks), universe.size))
+    sectors = [_key(sector) for sector in universe.sectors]
+    for row, shock in zip(found, shocks, strict=True):
+        moves, symbols = shock.by_key, shock.by_symbol
+        rest = moves.get(REST, np.nan)
+        row[:] = [moves.get(sector, rest) for sector in sectors]
+        for symbol in symbols.keys() & universe.index.keys():
+            row[universe.index[symbol]] = symbols[symbol]
+    return found
+
+
+def stress_losses(moves: Floats, weights: Floats) -> Floats:
+    """float64[K], what a book of float64[N] weights loses in each row of float64[K, N] moves, as a fraction of equity; a
+    gain is negative. NaN where a held instrument's move is unknown; what is not held does not matter."""
+    held = weights != 0.0
+    return -moves[:, held].dot(weights[held])
+
+
+def worst_stress(shocks: Sequence[Shock], losses: Floats) -> tuple[str, float] | None:
+    """Name and loss of the worst scenario among float64[K] known losses; None without one. The first of equals."""
+    known = [(shock.name, loss) for shock, loss in zip(shocks, losses.tolist(), strict=True) if loss == loss]
+    return max(known, key=lambda each: each[1]) if known else None

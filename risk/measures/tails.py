@@ -1,0 +1,159 @@
+"""VaR and CVaR by five methods, and the covariances and scenarios that three of them need.
+
+Returns float64[S, N] are simple, per sample, oldest first, finite; losses are positive and in the unit that weights
+or equity give them. Historical VaR and CVaR are in `measures`. Horizons are the caller's: times the square root.
+"""
+
+from functools import lru_cache
+from math import exp, log, pi, sqrt
+from statistics import NormalDist
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quantd.risk.measures.portfolio import Floats, ones
+from quantd.trading.covariance import DECAY as DECAY
+from quantd.trading.covariance import decay_weights as decay_weights
+from quantd.trading.covariance import ewma_covariance as ewma_covariance
+from quantd.trading.covariance import ledoit_wolf as ledoit_wolf
+
+_STANDARD: Final = NormalDist()
+
+FAR: Final = 8.0
+"""Deviations beyond which a normal has 6e-16 of its probability: less than a float resolves."""
+
+
+@lru_cache(maxsize=64)
+def normal_quantile(confidence: float) -> float:
+    """How many deviations a normal loss exceeds with probability 1 - confidence: 1.645 at 0.95."""
+    return _STANDARD.inv_cdf(confidence)
+
+
+@lru_cache(maxsize=64)
+def normal_shortfall(confidence: float) -> float:
+    """How many deviations a normal loss is on average when it exceeds its quantile, pdf(z) / (1 - confidence): 2.063
+    at 0.95."""
+    return _density(normal_quantile(confidence)) / (1.0 - confidence)
+
+
+def _density(z: float) -> float:
+    return exp(-0.5 * z * z) / sqrt(2.0 * pi)
+
+
+def normal_var(sd: float, confidence: float) -> float:
+    """VaR of a normal loss of mean 0 and standard deviation `sd`, in its unit (RiskMetrics 1996; a mean per sample is
+    noise beside the deviation)."""
+    return normal_quantile(confidence) * sd
+
+
+def normal_cvar(sd: float, confidence: float) -> float:
+    """Expected shortfall of the same; never below `normal_var` (A. McNeil, R. Frey, P. Embrechts, Quantitative Risk
+    Management, 2015, example 2.14)."""
+    return normal_shortfall(confidence) * sd
+
+
+def ewma_deviation(series: Floats, decay: float = DECAY) -> float:
+    """Standard deviation per sample of float64[S] returns by the same weights: of a book, that of its
+    `ewma_covariance`, without making it."""
+    return sqrt(float(decay_weights(len(series), decay).dot(series * series)))
+
+
+def filtered(returns: Floats, decay: float = DECAY) -> Floats:
+    """float64[S, N] scenarios: each return of each instrument times its volatility now over its volatility then.
+
+    Volatility is exponentially weighted (mean 0), that of a row from the rows before it only, that of now from all S;
+    it starts at the root mean square of the window. Correlation between instruments on a day stays as it was. A return
+    may come out below -1: no price can do that, but the loss is an upper one. An instrument that never moved stays 0.
+    Sources: J. Hull and A. White, Incorporating volatility updating into the historical simulation method (1998);
+    G. Barone-Adesi, K. Giannopoulos and L. Vosper, VaR without correlations (1999).
+    """
+    rows, size = returns.shape
+    # the variance of each row, and of now; row by row in memory, whatever the layout of `returns`
+    variance = np.empty((rows + 1, size))
+    squares = np.multiply(returns, returns, out=variance[1:])
+    np.divide(ones(rows).dot(squares), rows, out=variance[0])
+    # decay^t (first + (1 - decay) sum of squares[k] decay^(-k-1), k < t): one cumulative sum, in blocks so short that no
+    # power overflows
+    span = int(_SPAN / -log(decay))
+    for first in range(0, rows, span):
+        block = variance[first : first + span + 1]
+        powers = _powers(len(block), decay)
+        block[1:] *= (1.0 - decay) / powers[1:]
+        np.cumsum(block, axis=0, out=block)
+        block *= powers
+    now, scale = variance[-1], variance[:-1]
+    np.divide(now, scale, out=scale, where=now > 0.0)
+    np.sqrt(scale, out=scale)
+    scale *= returns
+    return scale
+
+
+_SPAN: Final = 200.0
+"""Natural logarithm of the largest power in a block of `filtered`."""
+
+
+@lru_cache(maxsize=64)
+def _powers(count: int, decay: float) -> Floats:
+    """float64[count, 1] of decay^0, decay^1, ...; not to be written to."""
+    found: Floats = decay ** np.arange(count, dtype=np.float64)[:, None]
+    found.flags.writeable = False
+    return found
+
+
+def cornish_fisher(losses: Floats, confidence: float) -> tuple[Floats, Floats]:
+    """Modified VaR and CVaR of float64[..., S] losses: a normal quantile bent by their skewness and excess kurtosis.
+
+    The loss at z deviations is mean + sd w(z), w(z) = z + (z^2 - 1) S / 6 + (z^3 - 3 z) K / 24 - (2 z^3 - 5 z) S^2 / 36,
+    with moments of the sample (divisor S); CVaR is its mean beyond the quantile, in closed form.
+    Both are NaN outside the domain (see `in_domain`): there w(z) is not a quantile, and no figure is better than a wrong one.
+    Sources: P. Zangari, A VaR methodology for portfolios that include options (1996); L. Favre and J.-A. Galeano,
+    Mean-modified value-at-risk (2002); D. Maillard, A user's guide to the Cornish Fisher expansion (2012).
+    """
+    mean, sd, skew, kurtosis = moments(losses)
+    z = normal_quantile(confidence)
+    s, k, q = skew / 6.0, kurtosis / 24.0, skew * skew / 36.0
+    var = z + (z * z - 1.0) * s + (z**3 - 3.0 * z) * k - (2.0 * z**3 - 5.0 * z) * q
+    # integrals of z, z^2 - 1, z^3 - 3 z and 2 z^3 - 5 z over the tail, each over pdf(z)
+    cvar = normal_shortfall(confidence) * (1.0 + z * s + (z * z - 1.0) * k - (2.0 * z * z - 1.0) * q)
+    known = in_domain(skew, kurtosis, confidence)
+    return np.where(known, mean + sd * var, np.nan), np.where(known, mean + sd * cvar, np.nan)
+
+
+def moments(losses: Floats) -> tuple[Floats, Floats, Floats, Floats]:
+    """Mean, standard deviation, skewness and excess kurtosis of float64[..., S], all with divisor S; 0 skewness and
+    kurtosis for what never moves."""
+    mean = losses.mean(axis=-1)
+    centred = losses - mean[..., None]
+    squares = centred * centred
+    variance = squares.mean(axis=-1)
+    # rounding of a constant is no variance
+    moves = variance > 1e-28 * mean * mean
+    scale = np.where(moves, variance, np.inf)
+    skew = (squares * centred).mean(axis=-1) / scale**1.5
+    kurtosis = np.where(moves, (squares * squares).mean(axis=-1) / scale**2 - 3.0, 0.0)
+    return mean, np.sqrt(np.where(moves, variance, 0.0)), skew, kurtosis
+
+
+def in_domain(skew: Floats | float, kurtosis: Floats | float, confidence: float) -> NDArray[np.bool_]:
+    """Where w(z) of `cornish_fisher` is a quantile in the tail beyond `confidence`: it never falls from there up to
+    `FAR` deviations, and nothing before lies above it. Wider than Maillard's domain, where w rises everywhere.
+    """
+    s, k = np.asarray(skew), np.asarray(kurtosis)
+    z = normal_quantile(confidence)
+    # w is a cubic: a z^3 + b z^2 + c z, and a constant that no comparison sees
+    a, b = k / 24.0 - s * s / 18.0, s / 6.0
+    c = 1.0 - k / 8.0 + 5.0 * s * s / 36.0
+
+    def w(x: Floats) -> Floats:
+        return ((a * x + b) * x + c) * x
+
+    at = w(np.asarray(z))
+    # it may also come from above on the far left
+    known = (w(np.asarray(-FAR)) <= at) & (at <= w(np.asarray(FAR)))
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        # where w turns: the roots of 3 a z^2 + 2 b z + c, NaN without one, written so that a = 0 divides by nothing small
+        q = -(b + np.copysign(np.sqrt(b * b - 3.0 * a * c), b))
+        for turn in (q / (3.0 * a), c / q):
+            known &= ~((np.abs(turn) < FAR) & ((turn > z) | (w(turn) > at)))
+    return known

@@ -1,0 +1,173 @@
+"""Whether VaR forecasts were right: exceedances counted and tested, as a report; and the forecasts of a series to test.
+
+Returns and forecasts are fractions of the same equity; a forecast is a positive loss, made before its day.
+"""
+
+from math import erfc, exp, log, sqrt
+from typing import Final, Literal, assert_never
+
+import numpy as np
+from msgspec import Struct
+from numpy.lib.stride_tricks import sliding_window_view
+
+from quantd.risk.measures.portfolio import Floats, tail_count, worst_of
+from quantd.risk.measures.tails import DECAY, cornish_fisher, decay_weights, filtered, normal_quantile
+
+ZONE_SAMPLES: Final = 250
+"""Samples that the traffic light looks back on (Basel Committee, 1996)."""
+
+Method = Literal["historical", "parametric", "ewma", "cornish_fisher", "filtered"]
+
+Zone = Literal["green", "yellow", "red"]
+
+
+class VarBacktest(Struct, frozen=True):
+    """What a row of forecasts was worth. `lr_*` are likelihood ratios, `p_*` their p-values: below 0.05 the forecasts
+    are refused at 95 %. `coverage`: as many exceedances as promised; `independence`: they do not come in runs;
+    `conditional`: both. None where a test does not exist (too few samples). `skipped` counts samples without a forecast.
+    The zone is that of the newest `zone_samples`.
+    """
+
+    confidence: float
+    samples: int
+    skipped: int
+    exceedances: int
+    expected: float
+    lr_coverage: float | None
+    p_coverage: float | None
+    lr_independence: float | None
+    p_independence: float | None
+    lr_conditional: float | None
+    p_conditional: float | None
+    zone: Zone | None
+    zone_samples: int
+    zone_exceedances: int
+
+
+def chi_square_tail(value: float, degrees: Literal[1, 2]) -> float:
+    """Probability that a chi-square variable of 1 or 2 degrees of freedom exceeds `value`, in closed form."""
+    return erfc(sqrt(value / 2.0)) if degrees == 1 else exp(-value / 2.0)
+
+
+def _likelihood(misses: int, hits: int, probability: float) -> float:
+    """Logarithm of p^hits (1 - p)^misses, with 0 log 0 = 0; what was seen is not impossible."""
+    found = 0.0
+    if hits:
+        found += hits * log(probability)
+    if misses:
+        found += misses * log(1.0 - probability)
+    return found
+
+
+def kupiec(samples: int, exceedances: int, confidence: float) -> float:
+    """Likelihood ratio of unconditional coverage (proportion of failures), chi-square with 1 degree of freedom.
+
+    Source: P. Kupiec, Techniques for verifying the accuracy of risk measurement models (1995).
+    """
+    kept, expected = samples - exceedances, 1.0 - confidence
+    ratio = _likelihood(kept, exceedances, exceedances / samples) - _likelihood(kept, exceedances, expected)
+    return max(2.0 * ratio, 0.0)
+
+
+def christoffersen(pairs: tuple[int, int, int, int]) -> float:
+    """Likelihood ratio of independence against a first-order chain, chi-square with 1 degree of freedom.
+
+    `pairs` counts what followed what: (kept, kept), (kept, exceeded), (exceeded, kept), (exceeded, exceeded).
+    Source: P. Christoffersen, Evaluating interval forecasts (1998).
+    """
+    n00, n01, n10, n11 = pairs
+    whole = n00 + n01 + n10 + n11
+    chain = _likelihood(n00, n01, n01 / (n00 + n01) if n01 else 0.0)
+    chain += _likelihood(n10, n11, n11 / (n10 + n11) if n11 else 0.0)
+    return max(2.0 * (chain - _likelihood(n00 + n10, n01 + n11, (n01 + n11) / whole)), 0.0)
+
+
+def zone(samples: int, exceedances: int, confidence: float) -> Zone:
+    """The traffic light: yellow from the count that a right model stays at or below with a probability of 95 %, red
+    from 99.99 %. For 250 samples at 99 % that is 5 and 10.
+
+    Source: Basel Committee on Banking Supervision, Supervisory framework for the use of backtesting (1996), table 2.
+    """
+    hit = 1.0 - confidence
+    term = confidence**samples
+    below = term
+    for k in range(1, exceedances + 1):
+        term *= (samples - k + 1) / k * hit / confidence
+        below += term
+    return "red" if below >= 0.9999 else "yellow" if below >= 0.95 else "green"
+
+
+def backtest(returns: Floats, forecasts: Floats, confidence: float) -> VarBacktest:
+    """The report of float64[T] returns against float64[T] VaR forecasts for the same samples.
+
+    A sample whose forecast or return is not finite is skipped and counted; it also breaks the chain of what follows what.
+    """
+    known = np.isfinite(returns) & np.isfinite(forecasts)
+    exceeded = -returns > forecasts
+    hits = exceeded[known]
+    samples, count = len(hits), int(hits.sum())
+    linked = known[:-1] & known[1:]
+    before, after = exceeded[:-1][linked], exceeded[1:][linked]
+    n11 = int((before & after).sum())
+    n10, n01 = int(before.sum()) - n11, int(after.sum()) - n11
+    pairs = (len(before) - n11 - n10 - n01, n01, n10, n11)
+    coverage = kupiec(samples, count, confidence) if samples else None
+    independence = christoffersen(pairs) if len(before) else None
+    conditional = coverage + independence if coverage is not None and independence is not None else None
+    newest = hits[-ZONE_SAMPLES:]
+    in_zone = int(newest.sum())
+    return VarBacktest(
+        confidence=confidence,
+        samples=samples,
+        skipped=len(returns) - samples,
+        exceedances=count,
+        expected=samples * (1.0 - confidence),
+        lr_coverage=coverage,
+        p_coverage=None if coverage is None else chi_square_tail(coverage, 1),
+        lr_independence=independence,
+        p_independence=None if independence is None else chi_square_tail(independence, 1),
+        lr_conditional=conditional,
+        p_conditional=None if conditional is None else chi_square_tail(conditional, 2),
+        zone=zone(len(newest), in_zone, confidence) if len(newest) else None,
+        zone_samples=len(newest),
+        zone_exceedances=in_zone,
+    )
+
+
+def rolling_var(
+    returns: Floats, method: Method, confidence: float, lookback: int = 252, decay: float = DECAY
+) -> Floats:
+    """float64[T] forecasts of one sample ahead for float64[T] returns of one book or instrument: that of t is made of the
+    `lookback` returns before t and of nothing else; NaN for the first `lookback` samples, and where the method has none.
+    """
+    found = np.full(len(returns), np.nan)
+    if len(returns) > lookback:
+        windows = sliding_window_view(returns[:-1], lookback)
+        for first in range(0, len(windows), _TOGETHER):
+            part = windows[first : first + _TOGETHER]
+            found[lookback + first : lookback + first + len(part)] = _forecasts(part, method, confidence, decay)
+    return found
+
+
+_TOGETHER: Final = 1_024
+"""Windows at a time: some megabytes."""
+
+
+def _forecasts(windows: Floats, method: Method, confidence: float, decay: float) -> Floats:
+    """float64[K] VaR of float64[K, S] windows of returns."""
+    rows = windows.shape[1]
+    match method:
+        case "historical":
+            return worst_of(-windows, tail_count(rows, confidence))[:, 0]
+        case "parametric":
+            # of one series the shrunk covariance is its variance, divisor S
+            return normal_quantile(confidence) * windows.std(axis=1)
+        case "ewma":
+            return normal_quantile(confidence) * np.sqrt((windows * windows).dot(decay_weights(rows, decay)))
+        case "cornish_fisher":
+            return cornish_fisher(-windows, confidence)[0]
+        case "filtered":
+            # each window is a column of its own
+            return worst_of(-filtered(windows.T, decay).T, tail_count(rows, confidence))[:, 0]
+        case _:
+            assert_never(method)

@@ -1,0 +1,1 @@
+"""The monitor: levels of the limits of what is held."""

@@ -1,0 +1,1 @@
+"""The pre-trade gate, and how much may still be traded."""

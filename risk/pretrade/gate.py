@@ -1,0 +1,477 @@
+"""The pre-trade gate: what of a basket passes, in one closed-form pass over its columns.
+
+Reducing orders first and whole, then caps per symbol, then correlation pairs, then one common factor for all
+orders that add risk. The only place that builds an OrderBasket.
+"""
+
+from collections.abc import Sequence
+from math import floor, inf, isfinite
+from typing import NamedTuple
+
+import numpy as np
+
+from quantd.risk.factor import Codes, cap, common_factor
+from quantd.risk.limits.case import Account, Case, Extent
+from quantd.risk.limits.catalogue import Limits, Reason
+from quantd.risk.limits.context import Bools, Context, Floats, context
+from quantd.risk.limits.ruleset import CAPS, Rules, rules_of
+from quantd.risk.limits.values import Portfolio, Values, standing, standings
+from quantd.risk.pairs import clip_pairs
+from quantd.risk.plain import plain
+from quantd.risk.switch import HALT, REDUCE, RUN
+from quantd.trading.instruments import NANO
+from quantd.trading.orders import Kind, OrderBasket
+
+__all__ = [
+    "HALT", "REDUCE", "RUN", "Account", "Context", "Part", "Verdict", "basket", "context", "gate", "granted", "measure",
+    "same_book", "stop_basket", "worst_nano",
+]  # fmt: skip
+
+
+class Verdict:
+    """What passes: `lots` float64[N] signed, and `reason` int8[N], the limit that cut each symbol (0: as asked)."""
+
+    __slots__ = ("_account", "_before", "_ctx", "_limits", "_values", "lots", "reason")
+
+    def __init__(self, lots: Floats, reason: Codes, ctx: Context, account: Account, limits: Limits) -> None:
+        self.lots = lots
+        self.reason = reason
+        self._ctx = ctx
+        self._account = account
+        self._limits = limits
+        self._values: Values | None = None
+        self._before: Values | None = None
+
+    @property
+    def values(self) -> Values:
+        """Limit -> (value after all fills of these, open and unknown orders at reference prices, bound)."""
+        if self._values is None:
+            self._values = standing(self._ctx, self._account, self._limits, self.lots)
+        return self._values
+
+    @property
+    def before(self) -> Values:
+        """Limit -> (value of what is held now, bound)."""
+        if self._before is None:
+            self._before = standing(self._ctx, self._account, self._limits, None)
+        return self._before
+
+
+def measure(verdicts: Sequence[Verdict], before: Sequence[Verdict] = ()) -> None:
+    """Make the `values` of some verdicts of one context, and what is held `before` some, in one pass."""
+    after = [v for v in verdicts if v._values is None]
+    earlier = [v for v in before if v._before is None]
+    if not (after or earlier):
+        return
+    ctx = (after or earlier)[0]._ctx
+    portfolios = [Portfolio(ctx, v._account, v._limits, v.lots) for v in after]
+    portfolios += [Portfolio(ctx, v._account, v._limits, None) for v in earlier]
+    found = iter(standings(ctx, portfolios))
+    for verdict in after:
+        verdict._values = next(found)
+    for verdict in earlier:
+        verdict._before = next(found)
+
+
+def granted(verdict: Verdict) -> Verdict:
+    """What the same limits say of the lots of a verdict, for the same account: they pass whole.
+
+    A verdict keeps its limits for every partial fill of its lots, so there is nothing to ask twice.
+    """
+    again = Verdict(verdict.lots, np.zeros(len(verdict.lots), np.int8), verdict._ctx, verdict._account, verdict._limits)
+    measure([verdict], [verdict])
+    again._values, again._before = verdict._values, verdict._before
+    return again
+
+
+def same_book(one: Account, other: Account) -> bool:
+    """Whether two accounts hold the same, with nothing open in either: limits see no difference."""
+    return (
+        one.cash == other.cash
+        and one.equity == other.equity
+        and one.up is one.down is other.up is other.down is None
+        and one.lots.tobytes() == other.lots.tobytes()
+    )
+
+
+def gate(ctx: Context, account: Account, asked: Floats, limits: Limits, switch: int = RUN) -> Verdict:
+    """The part of `asked` (float64[N] signed lots) that keeps every limit for every subset and partial fill of
+    it and of all open orders.
+
+    Lots are whole; fractions are cut. Asking again for what passed passes whole, the order of the symbols
+    does not matter, and one order alone gets the most lots that keep the closed-form bounds. Reducing orders pass
+    whatever the limits say. What is not finite is refused.
+    """
+    reason = np.zeros(len(asked), dtype=np.int8)
+    if account.halted is not None:
+        stopped = account.halted & (asked != 0.0)
+        reason[stopped] = Reason.HALTED
+        asked = np.where(stopped, 0.0, asked)
+    if not asked.nonzero()[0].size:
+        return Verdict(np.zeros(len(asked)), reason, ctx, account, limits)
+    if switch == HALT:
+        reason[asked != 0.0] = Reason.SWITCH
+        return Verdict(np.zeros(len(asked)), reason, ctx, account, limits)
+    if switch == RUN:
+        short_way = plain(ctx, account, asked, rules_of(limits, ctx.universe), reason)
+        if short_way is not None:
+            return Verdict(short_way, reason, ctx, account, limits)
+    lots, again = _pass(ctx, account, asked, limits, switch, reason)
+    while again:
+        # rows of returns depend on what is asked; fewer symbols may use more of them
+        lots, again = _pass(ctx, account, lots, limits, switch, reason)
+    return Verdict(lots, reason, ctx, account, limits)
+
+
+def _pass(
+    ctx: Context, account: Account, asked: Floats, limits: Limits, switch: int, reason: Codes
+) -> tuple[Floats, bool]:
+    rules = rules_of(limits, ctx.universe)
+    wanted, known = _finite(ctx, account, asked, reason)
+    opposite = wanted * account.lots < 0.0
+    reducing = _reducing(ctx, account, wanted, opposite, rules, reason) if np.count_nonzero(opposite) else None
+    size = np.where(opposite, 0.0, np.abs(wanted))
+    if not np.count_nonzero(size):
+        return (wanted if reducing is None else reducing), False
+    buys = wanted > 0.0
+    if switch != RUN:
+        refusal = Reason.SWITCH
+    elif not known:
+        refusal = Reason.NOT_FINITE
+    elif not account.equity > 0.0:
+        refusal = Reason.EQUITY
+    else:
+        case = Case(ctx, account, rules, buys, _extents(ctx, account, reducing, rules))
+        reductions = 0 if reducing is None else int(np.count_nonzero(reducing))
+        kept, again = _adding(case, size, reductions, reason)
+        signed = np.copysign(kept, wanted)
+        return (signed if reducing is None else signed + reducing), again
+    reason[size > 0.0] = refusal
+    return (np.zeros(len(asked)) if reducing is None else reducing), False
+
+
+def _finite(ctx: Context, account: Account, asked: Floats, reason: Codes) -> tuple[Floats, bool]:
+    """Whole lots asked, refused where the symbol's numbers are not finite, and whether the whole book is known."""
+    columns = [side for side in (account.lots, account.up, account.down) if side is not None]
+    money = (account.cash, account.equity, account.up_cash, account.open_loss, account.open_gain, account.traded)
+    known = isfinite(sum(filter(None, money)))
+    # a product with anything that is not finite is not, even with a price of 0
+    if not isfinite(sum([float(each.dot(ctx.px)) for each in (asked, *columns)])):
+        bad = ~np.isfinite(columns).all(axis=0)
+        known = known and not bad.any()
+        bad |= ~np.isfinite(asked)
+        reason[bad & (asked != 0.0)] = Reason.NOT_FINITE
+        asked = np.where(bad, 0.0, asked)
+    known = known and (ctx.all_priced or not (account.carried() & ~ctx.priced).any())
+    return np.trunc(asked), bool(known)
+
+
+def _reducing(ctx: Context, account: Account, wanted: Floats, opposite: Bools, rules: Rules, reason: Codes) -> Floats:
+    """Signed lots of the orders that make a position smaller: whole, but never beyond zero with all that may still fill."""
+    left = np.floor(np.maximum(account.closable(), 0.0))
+    size = np.abs(wanted) * opposite
+    reason[size > left] = Reason.ZERO_CROSSING
+    # what is not a number is refused by then
+    size = np.fmin(size, left)
+    if not ctx.all_priced:
+        reason[opposite & ~ctx.priced] = Reason.PRICE_MISSING
+        size = np.where(ctx.priced, size, 0.0)
+    bad = ctx.off_grid(rules.limits.reduce_collar, rules.ticks, rules.widest_tick)
+    if bad is not None:
+        reason[opposite & bad] = Reason.WORST_PRICE
+        size = np.where(bad, 0.0, size)
+    return np.copysign(size, wanted)
+
+
+def _extents(ctx: Context, account: Account, reducing: Floats | None, rules: Rules) -> list[Extent]:
+    """The worst on the way and, where limits differ for it, the state after all fills."""
+    limits, fee, px = rules.limits, rules.fee, ctx.px
+    low, high = account.lots, account.lots
+    up = down = 0.0
+    if account.up is not None:
+        high = high + account.up
+        up = float(account.up.dot(px))
+    if account.down is not None:
+        low = low - account.down
+        down = float(account.down.dot(px))
+    paid, covered = (1.0 + limits.collar) * (1.0 + fee), (1.0 + limits.reduce_collar) * (1.0 + fee)
+    up_loss = max(up * (paid - 1.0), account.up_cash - up)
+    # an open sale may be of what is held or of what is not: it was sent with one collar or the other
+    sold_at = max(limits.collar, limits.reduce_collar)
+    open_loss = up_loss + down * (sold_at + fee) if account.open_loss is None else account.open_loss
+    open_fee, proceeds = (up + down) * fee, down * (1.0 - fee)
+    traded = covers = sales = 0.0
+    if reducing is not None:
+        bought = np.maximum(reducing, 0.0)
+        sold = bought - reducing
+        high, low = high + bought, low - sold
+        covers, sales = float(bought.dot(px)), float(sold.dot(px))
+        traded = covers + sales
+    low_equity = account.equity - open_loss
+    # an exposure and an equity belong to one state: only what exceeds the most that equity can be is surely breached
+    before = account.equity + account.open_gain
+    n = rules.size
+    worst = np.empty(2 * n)
+    np.multiply(low, px, out=worst[:n])
+    np.negative(worst[:n], out=worst[:n])
+    np.multiply(high, px, out=worst[n:])
+    spent = account.up_cash - account.cash + limits.cash_reserve * account.equity
+    turnover = account.traded + up + down + traded
+    way = Extent(
+        worst,
+        low_equity - traded * (covered - 1.0),
+        before,
+        px * (paid - 1.0),
+        spent + covers * covered + _owed(limits, low_equity - covers * (covered - 1.0), sales * (covered - 1.0), sales),
+        turnover,
+        False,
+    )
+    if not rules.two_states:
+        return [way]
+    after = low + high - account.lots
+    exposures = after * px
+    settled = account.equity - open_fee
+    end = Extent(
+        np.concatenate((-exposures, exposures)),
+        settled - traded * fee,
+        settled,
+        px * fee,
+        spent + covers * (1.0 + fee) - sales * (1.0 - fee) - proceeds,
+        turnover,
+        True,
+    )
+    return [way, end]
+
+
+def _owed(limits: Limits, equity: float, lost: float, sales: float) -> float:
+    """What cash may fall below zero, negative: a share of the equity that all open orders leave, and less where a sale of
+    this basket takes more from that share than it brings."""
+    debit = limits.max_cash_debit
+    return max(debit * lost - (sales - lost), 0.0) - debit * equity
+
+
+def _adding(case: Case, size: Floats, reductions: int, reason: Codes) -> tuple[Floats, bool]:
+    """Unsigned lots of the risk-adding orders that pass beside `reductions` others, and whether to look again with
+    fewer symbols."""
+    lots = size
+    for code, most_of in CAPS:
+        most = most_of(case, lots)
+        if most is not None:
+            lots = cap(lots, most, case.rules.weight_code if code == Reason.POSITION_WEIGHT else code, reason)
+    asked = _counted(case, lots, reductions, reason)
+    if not np.count_nonzero(asked):
+        return asked, False
+    lots, gaps = _history(case, asked, reason)
+    spec = case.rules.limits.correlation
+    if spec is not None and np.count_nonzero(lots):
+        lots = cap(lots, clip_pairs(case, lots, spec, False), Reason.CORRELATION, reason)
+    lots = _weigh_again(case, common_factor(case, lots, reason), reason)
+    if case.rules.two_states:
+        lots = _settled_cash(case, lots, reason)
+    return lots, gaps and bool(np.count_nonzero(lots) < np.count_nonzero(asked))
+
+
+def _counted(case: Case, lots: Floats, reductions: int, reason: Codes) -> Floats:
+    """The largest notionals first, as many as each count leaves beside the basket's `reductions`."""
+    for count in case.rules.counts:
+        room = max(0, count.most - count.used(case.account) - reductions)
+        if np.count_nonzero(lots) <= room:
+            continue
+        rows = np.flatnonzero(lots > 0.0).tolist()
+        names, px = case.ctx.universe.symbols, case.ctx.px
+        rows.sort(key=lambda k: (-lots[k] * px[k], names[k]))
+        lots = lots.copy()
+        lots[rows[room:]] = 0.0
+        reason[rows[room:]] = count.reason
+    return lots
+
+
+def _history(case: Case, lots: Floats, reason: Codes) -> tuple[Floats, bool]:
+    """Refuse what has too few returns; find the scenario rows of what is held, open or asked."""
+    account = case.account
+    least = case.rules.limits.min_history
+    whole = case.ctx.whole(case.rules.lookbacks, least)
+    if whole is not None:
+        case.scenarios = whole
+        return lots, False
+    windows = {k: case.ctx.window(k, least) for k in case.rules.lookbacks}
+    gaps = False
+    carried = account.carried()
+    for window in windows.values():
+        if window.short is not None:
+            lots = cap(lots, np.where(window.short, 0.0, inf), Reason.HISTORY, reason)
+            if (carried & window.short).any():
+                reason[lots > 0.0] = Reason.HISTORY
+                return np.zeros(len(lots)), False
+    matters = carried | (lots > 0.0)
+    for lookback, window in windows.items():
+        found = window.scenarios(matters)
+        if len(found) < least:
+            reason[lots > 0.0] = Reason.HISTORY
+            return np.zeros(len(lots)), False
+        case.scenarios[lookback] = found
+        gaps = gaps or not (window.complete or window.uniform)
+    return lots, gaps
+
+
+def _weigh_again(case: Case, lots: Floats, reason: Codes) -> Floats:
+    """Weights and pairs once more, with equity as low as the whole basket makes it."""
+    limits = case.rules.limits
+    if case.rules.weight is not None and not case.weights_keep:
+        most = np.full(len(lots), inf)
+        for extent in case.extents:
+            bound = case.rules.weight * (1.0 if extent.settled else 1.0 + limits.in_flight)
+            others = extent.equity - float(extent.slip.dot(lots)) + extent.slip * lots
+            room = bound * others + case.tolerance - case.side(extent.y)
+            with np.errstate(divide="ignore", invalid="ignore"):
+                np.minimum(most, room / (case.ctx.px + bound * extent.slip), out=most)
+        lots = cap(lots, most, case.rules.weight_code, reason)
+    if case.pairs is not None:
+        lots = cap(lots, clip_pairs(case, lots, case.pairs, True), Reason.CORRELATION, reason)
+    return lots
+
+
+def _settled_cash(case: Case, lots: Floats, reason: Codes) -> Floats:
+    """Short sales that were cut or rounded down after the factor lose proceeds it had counted on: buys give way."""
+    added = case.sides(lots)
+    at = next(k for k, row in enumerate(case.rules.rows) if row.reason == Reason.CASH)
+    load, n = case.rules.settled_load[at], case.rules.size
+    end = next(e for e in case.extents if e.settled)
+    spent = float(load[n:] @ added[n:])
+    room = max(-end.cash_used - float(load[:n] @ added[:n]) + case.tolerance, 0.0)
+    if spent <= room:
+        return lots
+    return cap(lots, np.where(case.buys, lots * (room / spent), inf), Reason.CASH, reason)
+
+
+def worst_nano(ctx: Context, lots: Floats, limits: Limits, held: Floats | None = None) -> list[int]:
+    """The marketable limit of each row with `lots` (float64[N] signed), nano-currency, exact; 0 without lots.
+
+    Mark x (1 + collar) for a buy, rounded down to the tick, mark x (1 - collar) for a sell, rounded up: never
+    beyond the collar. `held` are the account's lots: what is against them reduces and has `reduce_collar`, with
+    a stale price at most `flatten_collar`.
+    """
+    collar, reduce, stale = (round(c * NANO) for c in (limits.collar, limits.reduce_collar, limits.flatten_collar))
+    rules = rules_of(limits, ctx.universe)
+    adding, reducing, old = (rules.collar_ratios(width) for width in (collar, reduce, min(reduce, stale)))
+    out = [0] * len(lots)
+    marks, wanted, instruments = ctx.prices_nano.tolist(), lots.tolist(), ctx.universe.instruments
+    against: list[float] = [0.0] * len(out) if held is None else held.tolist()
+    for k in lots.nonzero()[0].tolist():
+        size, ratios = wanted[k], adding
+        if against[k] * size < 0.0:
+            ratios = reducing if 0 <= int(ctx.age_ns[k]) <= limits.max_price_age_ns else old
+        up, down, one = ratios[k]
+        tick = instruments[k].tick_nano
+        out[k] = marks[k] * up // one * tick if size > 0.0 else -(-marks[k] * down // one) * tick
+    return out
+
+
+class Part(NamedTuple):
+    """One agent's lots of a basket, float64[N] signed, what it holds, and the limits its own gate counted on."""
+
+    lots: Floats
+    held: Floats
+    limits: Limits
+
+
+def _narrowed(
+    worst: list[int], ctx: Context, verdict: Verdict, account: Account, limits: Limits, parts: list[Part]
+) -> None:
+    """Bring worst prices to those that each agent's own gate counted on, where they are narrower: its collars may be, or
+    it adds where the house reduces."""
+    reduces = verdict.lots * account.lots < 0.0
+    for part in parts:
+        collars = (part.limits.collar, part.limits.reduce_collar, part.limits.flatten_collar)
+        same = collars == (limits.collar, limits.reduce_collar, limits.flatten_collar)
+        if same and not np.count_nonzero(reduces & (part.lots != 0.0) & (part.lots * part.held >= 0.0)):
+            continue
+        own = worst_nano(ctx, part.lots, part.limits, part.held)
+        for k in part.lots.nonzero()[0].tolist():
+            worst[k] = min(worst[k], own[k]) if part.lots[k] > 0.0 else max(worst[k], own[k])
+
+
+def basket(
+    verdict: Verdict,
+    ctx: Context,
+    account: Account,
+    limits: Limits,
+    *,
+    sample: int,
+    n: int,
+    ts: int,
+    end: list[int],
+    parts: Sequence[Part] = (),
+    kind: Kind = Kind.LIMIT,
+    caps: Sequence[int] = (),
+) -> OrderBasket | None:
+    """The orders of a verdict; None when nothing passes. `end` is the instant each column's order expires, `parts` the
+    agents whose orders they are: none goes out at a price that an agent's own limits did not count on, nor beyond its
+    column's `caps`, nano-currency, where that is not 0."""
+    rows = verdict.lots.nonzero()[0].tolist()
+    if not rows:
+        return None
+    worst = worst_nano(ctx, verdict.lots, limits, account.lots)
+    _narrowed(worst, ctx, verdict, account, limits, list(parts))
+    lots = verdict.lots.tolist()
+    for k, cap_nano in enumerate(caps):
+        if cap_nano and worst[k]:
+            worst[k] = min(worst[k], cap_nano) if lots[k] > 0.0 else max(worst[k], cap_nano)
+    codes = verdict.reason.tolist()
+    return OrderBasket(
+        sample=sample,
+        n=n,
+        ts=ts,
+        sym=rows,
+        lots=[floor(lots[k]) for k in rows],
+        worst_nano=[worst[k] for k in rows],
+        end=[end[k] for k in rows],
+        reason=[codes[k] for k in rows],
+        values=verdict.values,
+        kind=[] if kind == Kind.LIMIT else [int(kind)] * len(rows),
+    )
+
+
+def stop_basket(
+    verdict: Verdict,
+    ctx: Context,
+    account: Account,
+    limits: Limits,
+    lots: Floats,
+    stops: Sequence[int],
+    *,
+    sample: int,
+    n: int,
+    ts: int,
+) -> OrderBasket | None:
+    """The part `lots` (float64[N] signed) of a verdict as stops that rest good till cancelled; None when nothing is left.
+
+    `stops` are trigger prices by column, nano-currency: rounded to the tick towards the market, with a worst price
+    `reduce_collar` beyond. Rows that do not make a position of the account smaller, or that were not granted whole, are
+    left out: nothing else may wait at a venue.
+    """
+    granted_whole = (np.abs(lots) <= np.abs(verdict.lots)) & (lots * verdict.lots > 0.0) & (lots * account.lots < 0.0)
+    up, down, one = NANO + round(limits.reduce_collar * NANO), NANO - round(limits.reduce_collar * NANO), NANO
+    sym, trigger, worst = [], [], []
+    for k in granted_whole.nonzero()[0].tolist():
+        tick, buys = ctx.universe.instruments[k].tick_nano, lots[k] > 0.0
+        at = stops[k] // tick * tick if buys else -(-stops[k] // tick) * tick
+        limit = at * up // one // tick * tick if buys else -(-at * down // one // tick) * tick
+        if at > 0 and limit > 0:
+            sym.append(k)
+            trigger.append(at)
+            worst.append(limit)
+    if not sym:
+        return None
+    return OrderBasket(
+        sample=sample,
+        n=n,
+        ts=ts,
+        sym=sym,
+        lots=[floor(lots[k]) for k in sym],
+        worst_nano=worst,
+        end=[0] * len(sym),
+        values=verdict.values,
+        kind=[int(Kind.STOP)] * len(sym),
+        stop_nano=trigger,
+    )

@@ -1,0 +1,261 @@
+"""How much more would pass, and what each limit measures of one symbol: asked of the gate and of its own measures.
+
+No limit is written a second time here. Sizes come from asking the gate for far more than anybody could hold.
+"""
+
+from functools import lru_cache
+from math import inf, isclose
+from typing import Final, NamedTuple
+
+import msgspec
+import numpy as np
+
+from quantd.risk.limits.case import Account, Case
+from quantd.risk.limits.catalogue import Correlation, Limits, Reason
+from quantd.risk.limits.context import Context, Floats
+from quantd.risk.limits.values import Portfolio, scenarios_of, standings
+from quantd.risk.measures.stress import shock_returns, stress_losses
+from quantd.risk.pairs import joint_bound, joint_weight
+from quantd.risk.pretrade.gate import gate, worst_nano
+from quantd.risk.switch import RUN
+from quantd.trading.instruments import NANO
+
+VAST: Final = 10_000.0
+"""Times the equity of a book: what nobody who has a limit left can hold."""
+
+ORDER_KEYS: Final = (
+    "max_order_notional", "max_share_of_volume", "liquidity", "max_open_orders", "order_rate", "max_orders_per_day",
+    "max_price_age_ns",
+)  # fmt: skip
+"""Limits of an order, which have no value without one."""
+
+
+_SINGLE: Final = ("max_position_weight", "max_concentration")
+"""Limits of one instrument's weight."""
+
+
+class Most(NamedTuple):
+    """The most unsigned `lots` of one symbol that pass alone; `reason` is what stops one lot more. `bounded` is False
+    when nothing does: no limit that is on says how much is too much."""
+
+    lots: float
+    reason: Reason
+    bounded: bool
+
+
+class Figure(NamedTuple):
+    """What a limit measures and what it allows; `about` names whose value it is: a symbol, a sector, an asset, a pair."""
+
+    value: float
+    bound: float
+    about: str = ""
+
+
+def most(ctx: Context, account: Account, limits: Limits, column: int, side: int, switch: int = RUN) -> Most:
+    """How much of one symbol alone the gate would let through now, bought (`side` 1) or sold (-1).
+
+    A question, not a message: what was asked a moment ago does not make it a duplicate.
+    """
+    price = float(ctx.px[column])
+    vast = np.ceil(_vast(account) / price) if price > 0.0 else VAST
+    asked = np.zeros(ctx.size)
+    asked[column] = side * (vast + abs(float(account.lots[column])))
+    verdict = gate(ctx, _changed(account, repeated=None), asked, limits, switch)
+    reason = Reason(int(verdict.reason[column]))
+    return Most(abs(float(verdict.lots[column])), reason, reason != Reason.NONE)
+
+
+def _vast(account: Account) -> float:
+    """More than a book can hold, in currency."""
+    return VAST * max(account.equity, 1.0)
+
+
+def most_under(ctx: Context, account: Account, limits: Limits, key: str, column: int, side: int) -> Most:
+    """As `most`, as far as one limit is concerned: with no other limit that can be off, and cash only for `cash`."""
+    one = account
+    if key != "cash":
+        # cash is always on; a book that has enough of it is stopped by the limit that is asked about
+        one = _changed(account, cash=account.cash + VAST * _vast(account))
+    return most(ctx, one, only(limits, key), column, side)
+
+
+_ALWAYS: Final = frozenset(
+    {
+        "collar", "reduce_collar", "flatten_collar", "max_price_age_ns", "in_flight", "max_cash_debit", "cash_reserve",
+        "min_history", "fee_bp", "duplicate_window_ns", "volume_lookback", "volatility_lookback",
+    }
+)  # fmt: skip
+"""Keys that say how limits are measured, or that are always on."""
+
+
+_alone: dict[tuple[int, str], tuple[Limits, Limits]] = {}
+_MOST_ALONE: Final = 512
+
+
+def only(limits: Limits, key: str) -> Limits:
+    """`limits` with this one alone of those that can be off. One object for each question: rules are made ready once,
+    and are found by identity, as `rules_of` finds them."""
+    found = _alone.get((id(limits), key))
+    if found is None:
+        if len(_alone) >= _MOST_ALONE:
+            _alone.clear()
+        # an entry holds its limits, so that their id cannot come to mean others
+        found = _alone[id(limits), key] = limits, _only(limits, key)
+    return found[1]
+
+
+def _only(limits: Limits, key: str) -> Limits:
+    table, _, name = key.partition(".")
+    off = {f: d for f, d in _defaults().items() if f not in _ALWAYS and f != table}
+    off["group_caps"] = tuple((group, cap) for group, cap in limits.group_caps if group == name)
+    return msgspec.structs.replace(limits, **off)
+
+
+@lru_cache(maxsize=1)
+def _defaults() -> dict[str, object]:
+    plain = Limits()
+    return {name: getattr(plain, name) for name in Limits.__struct_fields__}
+
+
+def _changed(account: Account, **fields: object) -> Account:
+    given = {name: getattr(account, name) for name in Account.__slots__} | fields
+    return Account(**given)
+
+
+def sent(ctx: Context, account: Account, lots: Floats, limits: Limits) -> Account:
+    """The account once `lots` (float64[N] signed, that passed) are on their way: open at their worst prices."""
+    if not lots.any():
+        return account
+    per_lot = np.array(worst_nano(ctx, lots, limits, account.lots)) / NANO * ctx.universe.lot_size
+    fee = limits.fee_bp * 1e-4
+    buys, sells = np.maximum(lots, 0.0), np.maximum(-lots, 0.0)
+    loss = buys * np.maximum(per_lot * (1.0 + fee) - ctx.px, 0.0)
+    loss += sells * np.maximum(ctx.px - per_lot * (1.0 - fee), 0.0)
+    orders = int(np.count_nonzero(lots))
+    return _changed(
+        account,
+        up=buys + (0.0 if account.up is None else account.up),
+        down=sells + (0.0 if account.down is None else account.down),
+        up_cash=account.up_cash + float(buys @ per_lot) * (1.0 + fee),
+        open_loss=float(loss.sum()) + (account.open_loss or 0.0),
+        open_orders=account.open_orders + orders,
+        recent_orders=account.recent_orders + (orders if limits.order_rate is not None else 0),
+        session_orders=account.session_orders + (orders if limits.max_orders_per_day is not None else 0),
+        repeated=None,
+    )
+
+
+def figures(ctx: Context, account: Account, limits: Limits, lots: Floats | None) -> dict[str, Figure]:
+    """Every limit of the book that is on: of what is held (`lots` None), or once `lots` and all that is open have filled.
+
+    Of limits that hold for each symbol, the heaviest.
+    """
+    book = Portfolio(ctx, account, limits, lots)
+    standings(ctx, [book])
+    found = {key: Figure(value, bound) for key, (value, bound) in book.values.items()}
+    if book.equity > 0.0 and book.held.any():
+        weights = np.abs(book.held * ctx.px) / book.equity
+        heaviest = int(weights.argmax())
+        named = [(key, ctx.universe.symbols[heaviest], float(weights[heaviest])) for key in _SINGLE]
+        for key, about, value in (*named, *(row[:3] for row in _members(book, weights))):
+            if key in found and isclose(found[key].value, value):
+                found[key] = found[key]._replace(about=about)
+        if limits.stress is not None:
+            signed = book.held * ctx.px
+            worst = int(stress_losses(shock_returns(limits.stress.shocks, ctx.universe), signed).argmax())
+            found["stress"] = found["stress"]._replace(about=limits.stress.shocks[worst].name)
+    orders = 0 if lots is None else int(np.count_nonzero(lots))
+    for count in book.rules.counts:
+        found[count.key] = Figure(count.used(account) + orders, count.most)
+    return found
+
+
+def figures_of(ctx: Context, account: Account, limits: Limits, lots: Floats | None, column: int) -> dict[str, Figure]:
+    """As `figures`; of limits that hold for each symbol, sector, group, asset or pair, those of one symbol."""
+    book = Portfolio(ctx, account, limits, lots)
+    standings(ctx, [book])
+    found = figures(ctx, account, limits, lots)
+    symbol = ctx.universe.symbols[column]
+    for key in [k for k in found if k in ("max_sector_weight", "correlation") or k.startswith("group_caps.")]:
+        del found[key]
+    if book.equity > 0.0:
+        weights = np.abs(book.held * ctx.px) / book.equity
+        for key in _SINGLE:
+            if key in found:
+                found[key] = Figure(float(weights[column]), found[key].bound, symbol)
+        for key, about, value, bound in _members(book, weights, column):
+            found[key] = Figure(value, bound, about)
+        if limits.correlation is not None:
+            found |= _pairs(ctx, book, limits.correlation, column)
+    return found | _order_figures(ctx, account, limits, lots, column)
+
+
+def _members(book: Portfolio, weights: Floats, column: int | None = None) -> list[tuple[str, str, float, float]]:
+    """(key, what it is of, weight, bound) of each sector, group and asset, or of those that one symbol is in."""
+    universe = book.rules.universe
+    found = []
+    for family in book.rules.families:
+        sums = np.bincount(family.labels, weights)
+        labels = range(1, family.names + 1) if column is None else [int(family.labels[column])]
+        for label in labels:
+            if label:
+                one = int((family.labels == label).argmax())
+                names = {"max_sector_weight": universe.sectors[one], "max_concentration": universe.assets[one]}
+                found.append((family.key, names.get(family.key, ""), float(sums[label]), family.settled_bound))
+    return found
+
+
+def _pairs(ctx: Context, book: Portfolio, spec: Correlation, column: int) -> dict[str, Figure]:
+    """The joint weight of a symbol with each other that it moves with, while both weigh enough to count.
+
+    Keys are `correlation` for the heaviest, `correlation.SYMBOL` for the others; 0 where there is none.
+    """
+    scenarios = scenarios_of(ctx, book.rules, book.held)
+    bound = joint_bound(spec)
+    if scenarios is None:
+        return {}
+    n = ctx.size
+    value = book.held * ctx.px
+    names = ctx.universe.symbols
+    case = Case(ctx, book.account, book.rules, np.zeros(n, dtype=np.bool_), [])
+    case.scenarios = scenarios
+    pairs: list[tuple[float, str, str]] = []
+    # a symbol is not linked to itself
+    for other in np.flatnonzero(value).tolist():
+        two = np.zeros(n)
+        two[[column, other]] = value[[column, other]]
+        joint = joint_weight(case, np.maximum(np.concatenate((-two, two)), 0.0), book.equity, spec)
+        if joint > 0.0:
+            together = float(scenarios[spec.lookback].correlation([column, other])[0, 1])
+            pairs.append((-joint, names[other], f"{names[column]}~{names[other]} {together:.2f}"))
+    if not pairs:
+        return {"correlation": Figure(0.0, bound)}
+    heaviest, *others = sorted(pairs)
+    found = {"correlation": Figure(-heaviest[0], bound, heaviest[2])}
+    return found | {f"correlation.{other}": Figure(-joint, bound, about) for joint, other, about in others}
+
+
+def _order_figures(
+    ctx: Context, account: Account, limits: Limits, lots: Floats | None, column: int
+) -> dict[str, Figure]:
+    """What the limits of a single order measure of it; 0 before there is one."""
+    found = {"max_price_age_ns": Figure(float(ctx.age_ns[column]), float(limits.max_price_age_ns))}
+    size = 0.0 if lots is None else float(lots[column])
+    if limits.max_order_notional is not None:
+        # a purchase may cost more than the mark
+        notional = max(size * (1.0 + limits.collar), -size) * float(ctx.px[column])
+        found["max_order_notional"] = Figure(notional, limits.max_order_notional)
+    pending = 0.0 if account.up is None else float(account.up[column])
+    pending += 0.0 if account.down is None else float(account.down[column])
+    volume = float(ctx.volume_lots[column])
+    known = 0.0 < volume < inf
+    if limits.max_share_of_volume is not None and known:
+        found["max_share_of_volume"] = Figure((abs(size) + pending) / volume, limits.max_share_of_volume)
+    spec = limits.liquidity
+    if spec is not None and known and spec.participation > 0.0:
+        held = float(account.lots[column]) + size
+        if lots is not None:
+            held += 0.0 if account.up is None else float(account.up[column])
+            held -= 0.0 if account.down is None else float(account.down[column])
+        found["liquidity"] = Figure(abs(held) / (spec.participation * volume), spec.days)
+    return found

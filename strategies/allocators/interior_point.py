@@ -1,0 +1,158 @@
+"""Convex quadratic programs with hinge costs by an interior point: what no closed form is for.
+
+One kind of row serves all: hard ones are bounds, caps and groups; soft ones, which cost when they are missed, are
+the excess losses of a CVaR and the turnover that a broker is paid for.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from msgspec import Struct
+
+from quantd.strategies.allocators.active_set import Infeasible
+from quantd.trading.market import Bools, Floats
+
+ITERATIONS: Final = 80
+
+GAP: Final = 1e-11
+"""Mean complementarity, beside the size of the objective's numbers, at which a solution is exact for every purpose."""
+
+STEP: Final = 0.995
+"""How far towards the boundary a step goes."""
+
+
+class Program(Struct, frozen=True):
+    """Minimise x' P x / 2 + q' x + sum(cost_t max(0, floor_t - rows_t x)) with `equal` x = `to`, x float64[n].
+
+    `rows` float64[m, n], `floor` and `cost` float64[m]; a row of infinite cost is hard. Numbers should be of one size:
+    scale returns to a deviation near 1.
+    """
+
+    quadratic: Floats
+    linear: Floats
+    rows: Floats
+    floor: Floats
+    cost: Floats
+    equal: Floats
+    to: Floats
+
+
+def bounds(lower: Floats, upper: Floats) -> tuple[Floats, Floats]:
+    """`rows` float64[2n, n] and `floor` float64[2n] that hold x between two vectors."""
+    unit = np.eye(len(lower))
+    return np.concatenate((unit, -unit)), np.concatenate((lower, -upper))
+
+
+def solve(program: Program, start: Floats) -> Floats:
+    """float64[n], the minimiser. `start` float64[n] need not be feasible.
+
+    A primal-dual method with a predictor and a corrector (S. Mehrotra, On the implementation of a primal-dual interior
+    point method, 1992), whose rows are eliminated: each step solves one system of n + equalities unknowns. Raises
+    Infeasible when it does not converge, as where no x meets the hard rows.
+    """
+    soft = np.isfinite(program.cost)
+    cost = np.where(soft, program.cost, 0.0)
+    scale = 1.0 + float(np.abs(program.linear).max(initial=0.0)) + float(cost.max(initial=0.0))
+    reach = program.rows.dot(start) - program.floor
+    above = np.maximum(reach, 0.0) + 0.1
+    at = _Point(
+        start.astype(np.float64),
+        np.zeros(len(program.to)),
+        above,
+        np.where(soft, cost / 2.0, scale / 10.0),
+        np.where(soft, above - reach, 1.0),
+        np.where(soft, cost / 2.0, 1.0),
+    )
+    for _ in range(ITERATIONS):
+        gap, worst = _distance(program, soft, cost, at)
+        if gap < GAP * scale and worst < 1e-9 * scale:
+            return at.x
+        if not gap + worst < 1e100:
+            break
+        try:
+            lines = _Lines(program, soft, cost, scale, at)
+        except np.linalg.LinAlgError:
+            break
+        first = lines.direction(-at.s * at.y, -at.u * at.z)
+        ahead = at.moved(first, min(1.0, at.longest(first)))
+        aim = (ahead.gap(soft) / gap) ** 3 * gap
+        step = lines.direction(aim - at.s * at.y - first.s * first.y, aim - at.u * at.z - first.u * first.z)
+        at = at.moved(step, min(1.0, STEP * at.longest(step)))
+    raise Infeasible("no portfolio was found that meets every constraint")
+
+
+@dataclass(frozen=True, slots=True)
+class _Point:
+    """x float64[n], prices of the equalities, and by row: what is `s` above the floor and its price `y`, what is missing
+    `u` and its price `z` (soft rows only; 1 and still elsewhere)."""
+
+    x: Floats
+    price: Floats
+    s: Floats
+    y: Floats
+    u: Floats
+    z: Floats
+
+    def moved(self, by: "_Point", length: float) -> "_Point":
+        return _Point(
+            self.x + length * by.x,
+            self.price + length * by.price,
+            self.s + length * by.s,
+            self.y + length * by.y,
+            self.u + length * by.u,
+            self.z + length * by.z,
+        )
+
+    def longest(self, by: "_Point") -> float:
+        """The largest part of a step, at most 1 / STEP, that keeps what is positive positive."""
+        return min(_longest(self.s, by.s), _longest(self.y, by.y), _longest(self.u, by.u), _longest(self.z, by.z))
+
+    def gap(self, soft: Bools) -> float:
+        """Mean complementarity."""
+        return (float(self.s.dot(self.y)) + float((self.u * self.z)[soft].sum())) / (len(soft) + int(soft.sum()))
+
+
+def _distance(p: Program, soft: Bools, cost: Floats, at: _Point) -> tuple[float, float]:
+    """Mean complementarity, and the largest of what the other conditions are missed by."""
+    missed = p.rows.dot(at.x) + np.where(soft, at.u, 0.0) - p.floor - at.s
+    slope = p.quadratic.dot(at.x) + p.linear - p.rows.T.dot(at.y) - p.equal.T.dot(at.price)
+    unequal = p.equal.dot(at.x) - p.to
+    worst = max(float(np.abs(part).max(initial=0.0)) for part in (missed, slope, unequal))
+    return at.gap(soft), worst
+
+
+class _Lines:
+    """The conditions made linear around one point, and their system factored."""
+
+    def __init__(self, p: Program, soft: Bools, cost: Floats, scale: float, at: _Point) -> None:
+        n = len(p.linear)
+        self.p, self.soft, self.at = p, soft, at
+        self.missed = p.rows.dot(at.x) + np.where(soft, at.u, 0.0) - p.floor - at.s
+        self.unequal = p.equal.dot(at.x) - p.to
+        self.slope = p.quadratic.dot(at.x) + p.linear - p.rows.T.dot(at.y) - p.equal.T.dot(at.price)
+        self.apart = np.where(soft, cost - at.y - at.z, 0.0)
+        self.inverse = 1.0 / (at.s / at.y + np.where(soft, at.u / at.z, 0.0))
+        self.system = np.zeros((n + len(p.to), n + len(p.to)))
+        self.system[:n, n:], self.system[n:, :n] = -p.equal.T, p.equal
+        self.system[:n, :n] = p.quadratic + (p.rows.T * self.inverse).dot(p.rows)
+        self.system.reshape(-1)[: n * (n + len(p.to)) : n + len(p.to) + 1] += 1e-14 * scale
+        self.factor = np.linalg.inv(self.system)
+
+    def direction(self, to_s: Floats, to_u: Floats) -> _Point:
+        """The step to the point where s y moves by `to_s` and u z by `to_u`, every row's own unknowns put in terms of x."""
+        p, at, soft = self.p, self.at, self.soft
+        rest = -self.missed - np.where(soft, (to_u - at.u * self.apart) / at.z, 0.0) + to_s / at.y
+        right = np.concatenate((-self.slope + p.rows.T.dot(self.inverse * rest), -self.unequal))
+        found = self.factor.dot(right)
+        found += self.factor.dot(right - self.system.dot(found))  # refined: near the end it is ill-conditioned
+        n = len(p.linear)
+        y = self.inverse * (rest - p.rows.dot(found[:n]))
+        z = np.where(soft, self.apart - y, 0.0)
+        u = np.where(soft, (to_u - at.u * z) / at.z, 0.0)
+        return _Point(found[:n], found[n:], (to_s - at.s * y) / at.y, y, u, z)
+
+
+def _longest(values: Floats, step: Floats) -> float:
+    down = step < 0.0
+    return min(1.0 / STEP, float((values[down] / -step[down]).min())) if down.any() else 1.0 / STEP

@@ -1,0 +1,252 @@
+"""What all allocating policies share: who takes part, estimates, bounds, fallbacks in a stated order, and the words for
+them. A form (minimum variance, risk parity ..) is a function of a Case."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Annotated, Final, Generic, TypeVar
+
+import numpy as np
+from msgspec import Meta, Struct
+
+from quantd.strategies.allocators.active_set import Infeasible
+from quantd.strategies.allocators.constraints import load
+from quantd.strategies.allocators.estimates import VARIANCE_FLOOR, CovarianceKind, covariance_of
+from quantd.strategies.allocators.mean_variance import Box, at_volatility, inverse_volatility, minimum_variance
+from quantd.strategies.policies.params import ParamsError, nearest
+from quantd.strategies.weights.stale_prices import standing_still
+from quantd.trading.covariance import DECAY
+from quantd.trading.instruments import Universe
+from quantd.trading.market import Bools, Floats
+from quantd.trading.statistics import PERIODS_PER_YEAR
+from quantd.trading.view import HOLD, Hold, Memory, Noted, View
+
+NAMED: Final = 5
+"""Instruments a note names before it counts the others."""
+
+Share = Annotated[float, Meta(ge=0.0, le=1.0)]
+
+
+class EstimateParams(Struct, frozen=True, kw_only=True):
+    """`lookback` samples of returns; `decay` is the lambda of `covariance = "ewma"`. `invested` is the fraction of the book
+    that is spread. `volatility_target` a year: weights are made smaller until it is met, never larger; 0 is none.
+    `samples_a_year` turns figures a year into figures a sample."""
+
+    lookback: Annotated[int, Meta(ge=2, le=5000)] = 252
+    covariance: CovarianceKind = "ledoit_wolf"
+    decay: Annotated[float, Meta(gt=0.0, lt=1.0)] = DECAY
+    invested: Share = 1.0
+    volatility_target: Annotated[float, Meta(ge=0.0, le=5.0)] = 0.0
+    samples_a_year: Annotated[float, Meta(gt=0.0, le=1e6)] = float(PERIODS_PER_YEAR)
+
+    @property
+    def named(self) -> tuple[str, ...]:
+        """Symbols that the parameters name; all of them must be traded."""
+        return ()
+
+
+class BoundedParams(EstimateParams, frozen=True, kw_only=True):
+    """Bounds on each instrument's weight, as fractions of the book, before a volatility target makes it smaller."""
+
+    min_weight: Share = 0.0
+    max_weight: Share = 1.0
+
+
+P = TypeVar("P", bound=EstimateParams)
+P_co = TypeVar("P_co", bound=EstimateParams, covariant=True)
+
+
+class Case(Generic[P_co]):
+    """One decision: the instruments that take part (n of N), what is known of them, and the bounds.
+
+    `returns` float64[S, n] per sample, `held` float64[n] weights of the book over what is invested, `symbols` by column,
+    `universe` all that is traded.
+    """
+
+    def __init__(
+        self, params: P_co, returns: Floats, cov: Floats, held: Floats, symbols: tuple[str, ...], universe: Universe
+    ) -> None:
+        self.params = params
+        self.returns = returns
+        self.cov = cov
+        self.held = held
+        self.symbols = symbols
+        self.universe = universe
+
+    @property
+    def among(self) -> tuple[str, ...]:
+        """Every symbol that is traded."""
+        return self.universe.symbols
+
+    @property
+    def size(self) -> int:
+        return len(self.symbols)
+
+    @cached_property
+    def box(self) -> Box:
+        params = self.params
+        if not isinstance(params, BoundedParams) or params.invested <= 0.0:
+            return Box()
+        return Box(params.min_weight / params.invested, params.max_weight / params.invested)
+
+
+Form = Callable[[Case[P]], Floats]
+
+
+def equal_form(case: Case[P]) -> Floats:
+    return np.full(case.size, 1.0 / case.size)
+
+
+def minimum_variance_form(case: Case[P]) -> Floats:
+    return minimum_variance(case.cov, case.box)
+
+
+def inverse_volatility_form(case: Case[P]) -> Floats:
+    return inverse_volatility(case.cov, case.box)
+
+
+LAST: Final = (("inverse volatility", inverse_volatility_form), ("equal weight", equal_form))
+"""What stands in for a form that fails, in order; the last cannot."""
+
+FIRST_MINIMUM: Final = (("minimum variance", minimum_variance_form), *LAST)
+"""The same for forms that need a reward."""
+
+
+@dataclass(frozen=True, slots=True)
+class Allocator(Generic[P]):
+    """Implements quantd.trading.ports.Policy. Takes part: an instrument whose whole lookback is known and which moved in it.
+
+    With `whole` the form's weights add up to 1 and are scaled to `invested`; without, they are what it says, at most
+    `invested` in sum. `fallbacks` follow when it raises or answers nonsense; when all fail the book is held.
+    """
+
+    name: str
+    params: P
+    form: Form[P]
+    fallbacks: tuple[tuple[str, Form[P]], ...] = ()
+    whole: bool = True
+    worker: bool = False
+    """Whether it asks to be run in a process of its own: its solver takes its time."""
+
+    @property
+    def lookback(self) -> int:
+        return self.params.lookback
+
+    def fit(self, universe: Universe) -> None:
+        """Raises ParamsError when a parameter names an instrument that is not in `universe`."""
+        by_symbol(self.name, "params", self.params.named, universe.symbols)
+
+    def prepare(self) -> None:
+        """Load what takes seconds before the first question."""
+        if self.worker:
+            load()
+
+    def act(self, view: View, memory: Memory) -> tuple[Floats | Hold | Noted, Memory]:
+        weights, note, warns = self.weights(view)
+        return (Noted(weights, note, warns=warns) if note else weights), memory
+
+    def weights(self, view: View) -> tuple[Floats | Hold, str, bool]:
+        """Weights float64[N], what to say of them, and whether it is a warning."""
+        returns = view.synchronous(self.params.lookback)
+        moved = moving(returns)
+        size = len(moved)
+        if moved.all():
+            note = ""
+        elif moved.any():
+            returns, note = returns[:, moved], self._without(view, moved)
+        else:
+            return np.zeros(size), f"no instrument has {self.params.lookback} samples of a price that moves", False
+        case, warning = self._case(view, returns, moved)
+        found, why = self._allocated(case)
+        warning = "; ".join(text for text in (warning, why) if text)
+        note = "; ".join(text for text in (warning, note) if text)
+        if found is None:
+            return HOLD, note, True
+        if self.whole:
+            found = found * self.params.invested
+        if self.params.volatility_target > 0.0:
+            found = at_volatility(case.cov, found, self.params.volatility_target, self.params.samples_a_year)
+        if case.size == size:
+            return found, note, bool(warning)
+        weights = np.zeros(size)
+        weights[moved] = found
+        return weights, note, bool(warning)
+
+    def _case(self, view: View, returns: Floats, moved: Bools) -> tuple[Case[P], str]:
+        params = self.params
+        warning = ""
+        try:
+            cov = covariance_of(params.covariance, returns, params.decay)
+        except (Infeasible, np.linalg.LinAlgError) as why:
+            warning = f"{why}: Ledoit-Wolf in its place"
+            cov = covariance_of("ledoit_wolf", returns, params.decay)
+        held = view.weights[moved] / params.invested if params.invested > 0.0 else np.zeros(returns.shape[1])
+        every = view.universe.symbols
+        symbols = every if len(every) == returns.shape[1] else tuple(np.array(every)[moved].tolist())
+        return Case(params, returns, cov, held, symbols, view.universe), warning
+
+    def _allocated(self, case: Case[P]) -> tuple[Floats | None, str]:
+        """The first weights that hold water, float64[n], and why they are not those of the form."""
+        if not self.whole:
+            try:
+                return checked(self.form(case), Box(), 0.0), ""
+            except (Infeasible, np.linalg.LinAlgError) as why:
+                return None, f"{self.name}: {plainly(why)}; the book is held"
+        box = case.box
+        # a hair for what was divided by `invested`
+        if case.size * box.upper < 1.0 - 1e-9:
+            return np.full(case.size, box.upper), "max_weight is too small for so few instruments; the rest is cash"
+        if case.size * box.lower > 1.0 + 1e-9:
+            return equal_form(case), "min_weight is too large for so many instruments; equal weight in its place"
+        first = ""
+        for words, form in ((self.name, self.form), *self.fallbacks):
+            try:
+                found = checked(form(case), box)
+            except (Infeasible, np.linalg.LinAlgError) as why:
+                first = first or f"{self.name}: {plainly(why)}"
+                continue
+            return found, f"{first}; {words} in its place" if first else ""
+        return None, f"{first}; the book is held"
+
+    def _without(self, view: View, moved: Bools) -> str:
+        names = [view.universe.symbols[k] for k in np.flatnonzero(~moved).tolist()]
+        more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+        return f"without {', '.join(names[:NAMED])}{more}: not {self.params.lookback} samples of a price that moves"
+
+
+def moving(returns: Floats) -> Bools:
+    """bool[N], which columns of float64[S, N] are known throughout, vary, and do not stand still (quantd.strategies.weights.stale_prices)."""
+    rows = len(returns)
+    centred = returns - returns.sum(axis=0) / rows
+    variance = np.einsum("ij,ij->j", centred, centred)
+    # NaN compares false; an infinite return is no measure either
+    return (variance > VARIANCE_FLOOR * (rows - 1)) & (variance < np.inf) & ~standing_still(returns)
+
+
+def checked(weights: Floats, box: Box, least: float = 1.0) -> Floats:
+    """`weights` without dust, adding up to 1 (or to `least` .. 1). Raises Infeasible where they are no weights."""
+    total = float(weights.sum())
+    if not (least - 1e-6 <= total <= 1.0 + 1e-6 and float(weights.min()) >= box.lower - 1e-6):
+        raise Infeasible("the solution found does not meet the constraints")
+    if float(weights.max()) > box.upper + 1e-6:
+        raise Infeasible("the solution found does not meet the constraints")
+    weights = np.maximum(weights, 0.0)
+    return weights / float(weights.sum()) if least else weights / max(1.0, float(weights.sum()))
+
+
+def plainly(why: Exception) -> str:
+    """The words of a failure, without what changes from day to day."""
+    return str(why) if isinstance(why, Infeasible) else "the system has no single solution"
+
+
+def require(params: BoundedParams, name: str) -> None:
+    """Raises ParamsError for bounds that cross."""
+    if params.min_weight > params.max_weight:
+        raise ParamsError(f"{name}: min_weight = {params.min_weight:g} is above max_weight = {params.max_weight:g}")
+
+
+def by_symbol(name: str, key: str, wanted: Sequence[str], symbols: Sequence[str]) -> None:
+    """Raises ParamsError when `key` names an instrument that is not among `symbols`."""
+    for symbol in wanted:
+        if symbol not in symbols:
+            raise ParamsError(f"{name}: {key} name {symbol!r}, which is not traded; {nearest(symbol, symbols)}")

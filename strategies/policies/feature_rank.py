@@ -1,0 +1,160 @@
+"""Ranks the instruments by a weighted sum of the ranks of their features, and holds the first few.
+
+Features are imported where they are used: their tables would be a tenth of every start.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from math import isfinite
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import numpy as np
+from msgspec import Meta, Struct
+
+from quantd.strategies.policies.inverse_volatility import inverse_deviations
+from quantd.strategies.policies.params import ParamsError, parse
+from quantd.trading.bars import FIELDS
+from quantd.trading.market import Floats
+from quantd.trading.view import Memory, View
+
+if TYPE_CHECKING:
+    from quantd.strategies.features import FeatureSpec
+
+VOLATILITY_SAMPLES = 63
+"""What the size `inverse_volatility` is measured on."""
+
+
+class SignalsParams(Struct, frozen=True):
+    """`features`: name -> weight in the score; a weight below 0 prefers low values. The `top` instruments by score are
+    held in equal parts, or by inverse volatility; `invested` is the fraction of the book that is spread. `exposure`: features
+    that are one number for all instruments (macro series, regimes, the season) -> weight: what is invested is multiplied by
+    1 plus the weighted sum of their values, within 0 and 1."""
+
+    features: dict[str, float] = {}
+    exposure: dict[str, float] = {}
+    top: Annotated[int, Meta(ge=1, le=1000)] = 5
+    size: Literal["equal", "inverse_volatility"] = "equal"
+    invested: Annotated[float, Meta(ge=0.0, le=1.0)] = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Signals:
+    """An instrument takes part once all its features are known. It forgets nothing between samples because it remembers
+    nothing: every answer is made of the newest `lookback` bars."""
+
+    params: SignalsParams
+    spec: "FeatureSpec"
+    """The features that are ranked, then those of `exposure`."""
+    weights: tuple[float, ...]
+
+    @property
+    def lookback(self) -> int:
+        measured = VOLATILITY_SAMPLES if self.params.size == "inverse_volatility" else 1
+        return max(self.spec.lookback, measured)
+
+    @property
+    def uses_bars(self) -> bool:
+        return True
+
+    @property
+    def uses_macro(self) -> tuple[str, ...]:
+        """The series of [feed] macro that it reads."""
+        return tuple(sorted(self.spec.needs - {"benchmark"}))
+
+    def features(self, view: View) -> Floats:
+        """float64[N, F], the newest row. Features that relate an instrument to the benchmark are of the newest complete
+        date."""
+        from quantd.strategies.features import Inputs, compute
+
+        bars = view.bars(self.spec.lookback)
+        universe = view.universe
+        inputs = Inputs(
+            bars.session,
+            {n: getattr(bars, n) for n in FIELDS},
+            universe.index.get(universe.benchmark),
+            shared={name: view.macro(name, self.spec.lookback) for name in self.uses_macro},
+        )
+        found = compute(self.spec, inputs, rows=1)[0]
+        relating = [k for k, each in enumerate(self.spec.features) if each.about.group == "benchmark"]
+        closes = closes_by_date(view, self.spec.lookback) if relating else None
+        if closes is not None:
+            rows = {**inputs.bars, **dict.fromkeys(("open", "high", "low", "close"), closes)}
+            before = np.concatenate(([-1], bars.session[:-1]))
+            found[:, relating] = compute(self.spec, replace(inputs, session=before, bars=rows), rows=1)[0][:, relating]
+        return found
+
+    def scores(self, features: Floats) -> Floats:
+        """float64[N], weighted sum of ranks about their middle; NaN for who takes no part."""
+        from quantd.strategies.features.cross_section import across
+
+        features = features[:, : len(self.weights)].copy()
+        features[~np.isfinite(features).all(axis=1)] = np.nan
+        scores = np.zeros(len(features))
+        for place, weight in enumerate(self.weights):
+            scores += weight * (across(features[:, place], "rank") - 0.5)
+        return scores
+
+    def exposure(self, features: Floats) -> float:
+        """The part of `invested` that is held, 0 to 1; 0 while one of its features is not known."""
+        # one number for all instruments: each column has it in every row
+        moved = sum(
+            w * float(v) for w, v in zip(self.params.exposure.values(), features[0, len(self.weights) :], strict=True)
+        )
+        return min(max(1.0 + moved, 0.0), 1.0) if isfinite(moved) else 0.0
+
+    def act(self, view: View, memory: Memory) -> tuple[Floats, Memory]:
+        features = self.features(view)
+        scores = self.scores(features)
+        places = np.zeros(len(scores))
+        # equal scores go by name, so that the order of the columns does not matter
+        symbols = view.universe.symbols
+        order = sorted(
+            np.flatnonzero(np.isfinite(scores)).tolist(), key=lambda n: (-round(float(scores[n]), 9), symbols[n])
+        )
+        chosen = order[: self.params.top]
+        if not chosen:
+            return places, memory
+        places[chosen] = 1.0
+        if self.params.size == "inverse_volatility":
+            places *= inverse_deviations(view.returns(VOLATILITY_SAMPLES))
+        total = float(places.sum())
+        invested = self.params.invested * self.exposure(features)
+        return (places * (invested / total) if total > 0.0 else places), memory
+
+
+def closes_by_date(view: View, rows: int) -> Floats | None:
+    """float64[rows, N] what 1 became by the synchronous rows, NaN before an instrument's first; None where they are the
+    known rows."""
+    returns = view.synchronous(rows - 1)
+    if np.array_equal(returns, view.returns(rows - 1), equal_nan=True):
+        return None
+    known = np.isfinite(returns)
+    grown = np.cumprod(np.where(known, 1.0 + returns, 1.0), axis=0)
+    begun = np.logical_or.accumulate(known)
+    closes = np.vstack([np.ones_like(grown[:1]), grown])
+    return np.where(np.vstack([known[:1], begun]), closes, np.nan)
+
+
+def make_signals(params: Mapping[str, object]) -> Signals:
+    own = parse("signals", params, SignalsParams)
+    if not own.features:
+        raise ParamsError("signals needs features, such as { momentum_126 = 1.0, rsi_14 = -0.5 }")
+    for key, named in (("features", own.features), ("exposure", own.exposure)):
+        if not all(isfinite(w) for w in named.values()):
+            raise ParamsError(f"signals: {key} has a finite weight for each name")
+    from quantd.strategies.features import FeatureError, spec_of
+
+    try:
+        spec = spec_of((*own.features, *own.exposure))
+    except FeatureError as error:
+        raise ParamsError(f"signals: {error}") from None
+    for each in spec.features:
+        of_the_book = each.about.group in ("portfolio", "risk")
+        if each.name in own.features and (each.about.shared or of_the_book):
+            remedy = "" if of_the_book else "; it belongs into exposure"
+            raise ParamsError(f"signals: feature {each.name!r} does not tell instruments apart by their bars{remedy}")
+        if each.name in own.exposure and (not each.about.shared or of_the_book):
+            raise ParamsError(
+                f"signals: exposure {each.name!r} is no macro series, regime or season: one number for all"
+            )
+    return Signals(own, spec, tuple(own.features.values()))

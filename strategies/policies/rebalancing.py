@@ -1,0 +1,229 @@
+"""A policy that trades only when a rebalance is due, only as far as it pays, and otherwise holds."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import numpy as np
+from msgspec import Struct
+
+from quantd.strategies.policies.members import RULED, noted, own_memory, under
+from quantd.strategies.regimes import RegimeParams, in_force, market_of, model_of
+from quantd.strategies.weights.combination import drifted
+from quantd.strategies.weights.rebalancing import (
+    PERIODS,
+    correlation_change,
+    covariance_of,
+    drift_of,
+    limited,
+    reachable,
+    risk_drift_of,
+    volatility_ratio,
+    worth_trading,
+)
+from quantd.trading.market import Floats
+from quantd.trading.ports import Policy
+from quantd.trading.sessions import DAY_NS
+from quantd.trading.view import HOLD, Hold, Memory, Noted, View
+
+FOLLOW_UPS: Final = 2
+"""Times that what was asked for is asked for again, while the book is not there: sales come before purchases."""
+
+THERE: Final = 0.005
+"""A book whose weights are all this near to what was asked for is there."""
+
+EVENTS: Final = ("regime", "volatility", "correlation")
+WORDS: Final = {
+    "regime": "the regime changed",
+    "volatility": "volatility jumped",
+    "correlation": "correlations broke",
+}
+
+PASSED: Final = 0.8
+"""An event has passed when its measure is below this share of what raises it."""
+
+REGIME: Final = RegimeParams()
+REGIMES: Final = model_of(REGIME)
+
+Room = Callable[[Floats], float]
+"""The share of weights that planning can reach at worst prices (at most 1)."""
+
+
+class CostAware(Struct, frozen=True):
+    """Trade only as far as the utility of being nearer to the target, over `horizon` samples with `risk_aversion`, beats
+    `cost_bp` of what is traded and `fixed` (account currency) a trade."""
+
+    cost_bp: float
+    fixed: float = 0.0
+    risk_aversion: float = 5.0
+    horizon: int = 63
+
+
+class RebalanceRules(Struct, frozen=True):
+    """`when` a rebalance is due: "always", "calendar" (the first answer in a period of `every`), "threshold" (a weight is
+    off by more than `drift`, or a share of the risk by more than `risk_drift`), or "event" (one of `events`, but not
+    within `wait` samples of the last). What is traded then is limited as `quantd.strategies.weights.rebalancing.limited` says."""
+
+    when: Literal["always", "calendar", "threshold", "event"] = "always"
+    every: str = "month"
+    drift: float = 0.05
+    risk_drift: float = 0.03
+    events: tuple[str, ...] = EVENTS
+    wait: int = 5
+    lookback: int = 126
+    short: int = 21
+    volatility_ratio: float = 2.0
+    correlation_change: float = 0.35
+    band: float = 0.0
+    max_change: float = 1.0
+    max_trades: int = 1_000_000
+    max_turnover: float = 1_000_000.0
+    min_notional: float = 0.0
+    cost_aware: CostAware | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rebalanced:
+    """Asks `policy` at every Ask, so that what it remembers goes on, and passes on what it wants when that is due.
+
+    The first answer that wants something is due, and into an empty book it is not limited. Weights are compared after `room`: what worst
+    prices leave no place for is no drift. Limits and costs leave a rebalance short of its target; the next one goes on.
+    """
+
+    policy: Policy
+    rules: RebalanceRules
+    room: Room = lambda weights: 1.0
+
+    @property
+    def inside(self) -> tuple[Policy, ...]:
+        return (self.policy,)
+
+    @property
+    def spaces(self) -> tuple[str, ...]:
+        return (RULED,)
+
+    @property
+    def lookback(self) -> int:
+        rules = self.rules
+        events = max(rules.lookback, model_of(RegimeParams()).lookback) if rules.when == "event" else 1
+        risk = rules.lookback if rules.when == "threshold" or rules.cost_aware is not None else 1
+        return max(self.policy.lookback, events, risk)
+
+    def act(self, view: View, memory: Memory) -> tuple[Floats | Hold | Noted, Memory]:
+        given, remembered = self.policy.act(view, own_memory(memory, RULED))
+        words = [(given.note, given.warns)] if isinstance(given, Noted) else []
+        wanted = given.weights if isinstance(given, Noted) else given
+        kept = own_memory(memory, "rebalance")
+        if self.rules.when == "event":
+            kept = self._watched(view, kept)
+        answer: Floats | Hold = HOLD
+        # before a drift counts, what was asked for last time is given its time
+        waits = self.rules.when == "threshold" and "asked" in kept
+        target = None if isinstance(wanted, Hold) or waits else wanted * self.room(wanted)
+        if target is not None and (target.any() or view.weights.any()) and self._due(target, view, kept):
+            answer = self._towards(target, view, first="last" not in kept)
+            kept = self._rebalanced(answer, view, kept)
+        elif "asked" in kept:
+            answer, kept = self._again(view, kept)
+        if "event" in kept:
+            event, day = EVENTS[int(kept["event"][0])], np.datetime64(int(kept["event"][1]), "D")
+            words.append((f"rebalanced on {day}: {WORDS[event]}", False))
+        return noted(answer, words), under(RULED, remembered) | under("rebalance", kept)
+
+    def _due(self, target: Floats, view: View, kept: Memory) -> bool:
+        rules, last = self.rules, kept.get("last")
+        if last is None or rules.when == "always":
+            return True
+        if rules.when == "calendar":
+            period = PERIODS[rules.every]
+            return period(day_of(view)) != period(int(last[0]))
+        if rules.when == "threshold":
+            held = view.weights
+            near = reachable(target, held, kept["short"]) if "short" in kept else target
+            if drift_of(held, near) > rules.drift:
+                return True
+            return risk_drift_of(held, near, covariance_of(view.synchronous(rules.lookback))) > rules.risk_drift
+        return "pending" in kept and view.samples - int(last[1]) >= rules.wait
+
+    def _towards(self, target: Floats, view: View, first: bool) -> Floats | Hold:
+        """How far to go, or a hold where that is nowhere."""
+        rules, held = self.rules, view.weights
+        weights = target
+        if rules.cost_aware is not None:
+            aware = rules.cost_aware
+            risk = covariance_of(view.synchronous(rules.lookback)) * (aware.risk_aversion * aware.horizon)
+            cost = np.full(len(target), aware.cost_bp / 1e4)
+            weights = worth_trading(target, held, risk, cost, aware.fixed / view.equity if view.equity > 0.0 else 0.0)
+        if not (first and not held.any()):
+            weights = limited(
+                weights,
+                held,
+                band=rules.band,
+                max_change=rules.max_change,
+                max_trades=rules.max_trades,
+                max_turnover=rules.max_turnover,
+                least=rules.min_notional / view.equity if view.equity > 0.0 else 0.0,
+            )
+        return HOLD if np.array_equal(weights, held) else weights
+
+    def _rebalanced(self, answer: Floats | Hold, view: View, kept: Memory) -> dict[str, Floats]:
+        new = {name: value for name, value in kept.items() if name not in ("asked", "left", "short", "pending")}
+        new["last"] = np.array([float(day_of(view)), float(view.samples)])
+        if "pending" in kept:
+            new["event"] = np.array([kept["pending"][0], float(day_of(view))])
+        if not isinstance(answer, Hold):
+            new |= {"asked": answer, "left": np.array([float(FOLLOW_UPS), float(view.samples)])}
+        return new
+
+    def _again(self, view: View, kept: Memory) -> tuple[Floats | Hold, dict[str, Floats]]:
+        """What was asked for, drifted since, while the book is not there: a hold would leave it half way."""
+        rest = {name: value for name, value in kept.items() if name not in ("asked", "left")}
+        left, at = kept["left"].astype(int).tolist()
+        asked = kept["asked"]
+        if asked.shape != view.weights.shape:
+            return HOLD, rest
+        elapsed = min(view.samples - at, self.lookback)
+        if elapsed <= 0:
+            return HOLD, dict(kept)
+        asked = drifted(asked[None], view.returns(elapsed))[1][0]
+        if drift_of(asked, view.weights) <= THERE:
+            return HOLD, rest
+        if left > 1:
+            rest |= {"asked": asked, "left": np.array([left - 1.0, float(view.samples)])}
+        else:
+            rest["short"] = asked - view.weights
+        return asked, rest
+
+    def _watched(self, view: View, kept: Memory) -> dict[str, Floats]:
+        """Memory with the first event that is pending. An event is raised once, and again only after it has passed."""
+        rules = self.rules
+        new: dict[str, Floats] = {name: value for name, value in kept.items() if not name.startswith("regime/")}
+        flags = kept.get("flags", np.zeros(2)).copy()
+        raised = []
+        if "regime" in rules.events:
+            before = own_memory(kept, "regime")
+            found = in_force(REGIMES, REGIME, view, before)
+            new |= under("regime", found.memory)
+            if found.switched and "since" in before:
+                raised.append("regime")
+        market = market_of(view, REGIME, rules.lookback)
+        for k, event in enumerate(("volatility", "correlation")):
+            if event not in rules.events:
+                continue
+            share = (
+                volatility_ratio(market, rules.short) / rules.volatility_ratio
+                if event == "volatility"
+                else correlation_change(view.synchronous(rules.lookback), rules.short) / rules.correlation_change
+            )
+            if share >= 1.0 and not flags[k]:
+                raised.append(event)
+            flags[k] = share >= (PASSED if flags[k] else 1.0)
+        new["flags"] = flags
+        if raised and "last" in kept and "pending" not in kept:
+            new["pending"] = np.array([float(EVENTS.index(raised[0]))])
+        return new
+
+
+def day_of(view: View) -> int:
+    """The day of the decision, since 1970-01-01: of a session that ends at midnight, the day that ends."""
+    return (view.time - 1) // DAY_NS

@@ -1,0 +1,135 @@
+"""A policy whose weights are sized before they are traded: by regime, budgets of risk, Kelly, volatility, momentum."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from msgspec import Struct
+
+from quantd.strategies.policies.members import RULED, noted, own_memory, under
+from quantd.strategies.policies.params import nearest
+from quantd.strategies.regimes import RegimeParams, in_force, model_of
+from quantd.strategies.weights.rebalancing import covariance_of
+from quantd.strategies.weights.sizing import (
+    at_most,
+    favourable,
+    kelly_factor,
+    momentum_of,
+    risk_budgets,
+    spread_out,
+    volatility_factor,
+)
+from quantd.strategies.weights.stale_prices import standing_still
+from quantd.trading.market import Floats
+from quantd.trading.ports import Policy
+from quantd.trading.view import HOLD, Hold, Memory, Noted, View
+
+
+class RegimeExposure(Struct, frozen=True):
+    """How much of the policy's weights is held in each regime; in a volatile one they are also moved by `spread` towards
+    equal parts. A regime lasts at least `dwell` samples."""
+
+    regime: RegimeParams = RegimeParams()
+    bull: float = 1.0
+    bear: float = 0.5
+    volatile: float = 0.5
+    spread: float = 0.5
+    dwell: int = 5
+
+
+class SizingRules(Struct, frozen=True):
+    """What is None is off; the others are applied in the order they stand here.
+
+    `regime`: exposure by regime. `risk_budget`: pairs of a symbol and its part of the annual volatility, over the sides the
+    policy takes. `kelly`: this fraction of Kelly's size, by `kelly_method`, from `kelly_lookback` samples.
+    `volatility_target`: annual, from `volatility_lookback` samples. `max_gross`: the most that all this may come to.
+    `momentum_filter`: nothing is opened or added to against the total return over so many samples.
+    """
+
+    regime: RegimeExposure | None = None
+    risk_budget: tuple[tuple[str, float], ...] = ()
+    risk_lookback: int = 126
+    kelly: float | None = None
+    kelly_method: Literal["moments", "bets"] = "moments"
+    kelly_lookback: int = 252
+    risk_free: float = 0.02
+    volatility_target: float | None = None
+    volatility_lookback: int = 63
+    max_gross: float = 1.0
+    momentum_filter: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sized:
+    """The weights of `policy`, sized by `rules`. A policy that holds is not sized: its lots stay."""
+
+    policy: Policy
+    rules: SizingRules
+
+    @property
+    def inside(self) -> tuple[Policy, ...]:
+        return (self.policy,)
+
+    @property
+    def spaces(self) -> tuple[str, ...]:
+        return (RULED,)
+
+    @property
+    def lookback(self) -> int:
+        rules = self.rules
+        reads = [self.policy.lookback, rules.momentum_filter or 1]
+        reads.append(rules.kelly_lookback if rules.kelly is not None else 1)
+        reads.append(rules.volatility_lookback if rules.volatility_target is not None else 1)
+        reads.append(rules.risk_lookback if rules.risk_budget else 1)
+        reads.append(model_of(rules.regime.regime).lookback if rules.regime is not None else 1)
+        return max(reads)
+
+    def act(self, view: View, memory: Memory) -> tuple[Floats | Hold | Noted, Memory]:
+        given, remembered = self.policy.act(view, own_memory(memory, RULED))
+        words = [(given.note, given.warns)] if isinstance(given, Noted) else []
+        weights = given.weights if isinstance(given, Noted) else given
+        new = under(RULED, remembered)
+        regime = ""
+        if self.rules.regime is not None:
+            table = self.rules.regime
+            found = in_force(
+                model_of(table.regime), table.regime, view, own_memory(memory, "regime"), dwell=table.dwell
+            )
+            new |= under("regime", found.memory)
+            regime = found.regime
+            words.append((found.word, False))
+        answer: Floats | Hold = HOLD if isinstance(weights, Hold) else self._sized(weights, view, regime)
+        return noted(answer, words), new
+
+    def _sized(self, weights: Floats, view: View, regime: str) -> Floats:
+        rules = self.rules
+        if rules.regime is not None:
+            if regime == "volatile":
+                weights = spread_out(weights, rules.regime.spread)
+            weights = weights * float(getattr(rules.regime, regime))
+        if rules.risk_budget:
+            budgets = _budgets(rules.risk_budget, view)
+            returns = view.synchronous(rules.risk_lookback)
+            sides = np.where(standing_still(returns), 0.0, np.sign(weights))
+            weights = risk_budgets(sides, covariance_of(returns), budgets)
+        if rules.kelly is not None:
+            returns = view.synchronous(rules.kelly_lookback)
+            weights = weights * kelly_factor(weights, returns, rules.kelly, rules.kelly_method, rules.risk_free)
+        if rules.volatility_target is not None:
+            returns = view.synchronous(rules.volatility_lookback)
+            weights = weights * volatility_factor(weights, returns, rules.volatility_target)
+        weights = at_most(weights, rules.max_gross)
+        if rules.momentum_filter is not None:
+            weights = favourable(weights, view.weights, momentum_of(view.returns(rules.momentum_filter)))
+        return weights
+
+
+def _budgets(pairs: tuple[tuple[str, float], ...], view: View) -> Floats:
+    row = np.zeros(len(view.prices))
+    for symbol, budget in pairs:
+        if symbol not in view.universe.index:
+            raise ValueError(
+                f"risk_budget names {symbol!r}, which is not traded; {nearest(symbol, view.universe.index)}"
+            )
+        row[view.universe.index[symbol]] = budget
+    return row

@@ -1,0 +1,44 @@
+"""The regime in force: the one a model reads, once the last has lasted long enough; and the word that tells people of it."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from quantd.strategies.regimes.detectors import REGIMES, RegimeModel, RegimeParams, market_of
+from quantd.trading.market import Floats
+from quantd.trading.sessions import DAY_NS
+from quantd.trading.view import Memory, View
+
+
+class InForce(NamedTuple):
+    """`regime` is in force; `word` tells since when and why, with the figures of the switch, so that it stays the same
+    until the next; `switched` just now; `memory` replaces what was given."""
+
+    regime: str
+    word: str
+    switched: bool
+    memory: dict[str, Floats]
+
+
+def in_force(
+    model: RegimeModel, params: RegimeParams, view: View, memory: Memory, *, dwell: int = 0, at_first: str = "volatile"
+) -> InForce:
+    """The regime in force at `view`. One that was read lasts at least `dwell` samples; `at_first` is what it is taken for
+    while the model has too few samples, and lasts no longer than that."""
+    since = memory.get("since")
+    kept = {name: value for name, value in memory.items() if name != "since"}
+    reading, new = model.read(market_of(view, params, model.lookback), view.samples, kept)
+    if since is None and reading is None:
+        return InForce(at_first, f"{at_first}: too few samples to tell the regime yet", False, new)
+    was = None if since is None else REGIMES[int(since[0])]
+    lasted = since is None or view.samples - int(since[1]) >= dwell
+    switched = reading is not None and reading.regime != was and lasted
+    if reading is not None and switched:
+        day = (view.sample - 1) // DAY_NS  # midnight ends a day, it does not begin one
+        regime = REGIMES.index(reading.regime)
+        since = np.array([float(regime), float(view.samples), float(day), *reading.figures])
+    assert since is not None
+    name = REGIMES[int(since[0])]
+    day_text = str(np.datetime64(int(since[2]), "D"))
+    word = f"{name} since {day_text}: {model.why(since[3:].tolist())}"
+    return InForce(name, word, switched, {**new, "since": since})

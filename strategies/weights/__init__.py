@@ -1,0 +1,1 @@
+"""Operations on weights, as pure functions of arrays."""

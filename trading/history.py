@@ -1,0 +1,182 @@
+"""Recent market data in bounded buffers, as policies read it: closes, bars and macro series."""
+
+from typing import Final
+
+import numpy as np
+
+from quantd.trading.bars import BarRing
+from quantd.trading.macro import MacroHistory
+from quantd.trading.market import Bools, Floats
+
+
+class Ring:
+    """Rows of prices and the total returns between them, as one contiguous window.
+
+    Room for eight windows; when full the newest window is copied back to the start, so a view given
+    out stays as it was for seven windows of samples. Returns are filled on demand, in blocks:
+    r = (price x split + dividend) / previous price - 1, NaN where either price is missing.
+    """
+
+    ROOM: Final = 8
+
+    def __init__(self, size: int, lookback: int) -> None:
+        self.lookback = lookback
+        self.prices: Floats = np.full((self.ROOM * lookback, size), np.nan)
+        self.filled_returns: Floats = np.full((self.ROOM * lookback, size), np.nan)
+        self._actions: dict[int, list[tuple[int, float, float]]] = {}
+        self.end = 0
+        self.count = 0
+        self._filled = 1
+
+    def append(self, prices: Floats, actions: list[tuple[int, float, float]] | None = None) -> None:
+        """Add a row; `actions` are (column, split ratio, dividend per share then held) since the last row, in order."""
+        if self.end == len(self.prices):
+            self._rewind()
+        self.prices[self.end] = prices
+        if actions:
+            self._actions[self.end] = actions
+        self.end += 1
+        self.count += 1
+
+    def _rewind(self) -> None:
+        keep, start = self.lookback, self.end - self.lookback
+        self.fill()
+        # New arrays: views of the old ones may still be read by a policy in a worker.
+        prices, returns = np.full_like(self.prices, np.nan), np.full_like(self.filled_returns, np.nan)
+        prices[:keep], returns[:keep] = self.prices[start:], self.filled_returns[start:]
+        self.prices, self.filled_returns = prices, returns
+        self._actions = {}
+        self.end = self._filled = keep
+
+    def fill(self) -> None:
+        """Bring the returns up to the newest row."""
+        lo, hi = self._filled, self.end
+        if lo >= hi:
+            return
+        previous, new = self.prices[lo - 1 : hi - 1], self.prices[lo:hi]
+        np.divide(new, previous, out=self.filled_returns[lo:hi])
+        self.filled_returns[lo:hi] -= 1.0
+        if self._actions:
+            for row in [r for r in self._actions if lo <= r < hi]:
+                held: dict[int, tuple[float, float]] = {}
+                for column, ratio, dividend in self._actions.pop(row):
+                    shares, cash = held.get(column, (1.0, 0.0))
+                    held[column] = (shares * ratio, cash + shares * dividend)
+                for column, (shares, cash) in held.items():
+                    total = self.prices[row, column] * shares + cash
+                    self.filled_returns[row, column] = total / self.prices[row - 1, column] - 1.0
+        self._filled = hi
+
+    def restore(self, prices: Floats, returns: Floats, count: int) -> None:
+        """Take back rows that were saved: at most `lookback`, of `count` ever appended."""
+        rows = len(prices)
+        self.prices[:rows], self.filled_returns[:rows] = prices, returns
+        self.end, self.count, self._filled = rows, count, max(rows, 1)
+
+    def copy(self) -> "Ring":
+        """The newest rows in a ring of their own."""
+        self.fill()
+        other, start = Ring(self.prices.shape[1], self.lookback), max(0, self.end - self.lookback)
+        other.restore(self.prices[start : self.end], self.filled_returns[start : self.end], self.count)
+        return other
+
+    def returns(self, k: int) -> Floats:
+        """float64[k, N], oldest first, read-only: the newest k rows, at most `lookback`.
+
+        Rows before the first sample, and those with a price missing, are NaN.
+        """
+        if not 1 <= k <= self.lookback:
+            raise ValueError(f"returns({k}): between 1 and {self.lookback} samples are kept")
+        self.fill()
+        if self.end >= k:
+            window = self.filled_returns[self.end - k : self.end]
+        else:
+            window = np.full((k, self.prices.shape[1]), np.nan)
+            window[k - self.end :] = self.filled_returns[: self.end]
+        window.flags.writeable = False
+        return window
+
+
+class History:
+    """Samples in two views. *Known*: each instrument's last known price at the sample. *Synchronous*:
+    rows by session date, each instrument's own bar of that date, complete once all bars are known.
+
+    Risk uses only synchronous rows: by known prices SPY and bitcoin look uncorrelated, because their
+    days end hours apart. Policies relate instruments by `by_date`, the synchronous rows without gaps.
+    """
+
+    def __init__(self, size: int, lookback: int, bars: BarRing | None = None) -> None:
+        self.size = size
+        self.bars = bars
+        """Whole bars of the samples, where a policy of the run reads them."""
+        self.macro: MacroHistory | None = None
+        """Series that nobody trades, where the run has some."""
+        self.known = Ring(size, lookback)
+        self.synchronous = Ring(size, lookback)
+        self.own_dates: Ring | None = None
+        """Synchronous rows in which an instrument without a bar of the date keeps its price before. None while every
+        date was complete at its sample: the known rows are the same then."""
+        self.pending: dict[int, Floats] = {}
+        """Synchronous rows still open: key -> closes known so far (NaN elsewhere)."""
+        self.waiting: list[tuple[int, int]] = []
+        """(key, instant from which its row is final) of samples whose row is still open, oldest first."""
+        self.known_actions: list[tuple[int, float, float]] = []
+        self.sync_actions: list[tuple[int, int, float, float]] = []
+        """(key of the ex date, column, ratio, dividend) not yet in a synchronous row."""
+
+    @property
+    def by_date(self) -> Ring:
+        """Rows by session date, complete as those of `synchronous` are, with the last price where a date has no bar."""
+        return self.known if self.own_dates is None else self.own_dates
+
+    def bar(self, key: int, fresh: Bools, full: bool, close: Floats) -> None:
+        """Note the closes of one slice for the synchronous row `key`."""
+        row = self.pending.get(key)
+        if row is None:
+            # a bound on rows of dates that never become a sample (weekends of crypto)
+            while len(self.pending) > 16:
+                del self.pending[next(iter(self.pending))]
+            self.pending[key] = close if full else np.where(fresh, close, np.nan)
+        else:
+            self.pending[key] = np.where(fresh, close, row)
+
+    def action(self, key: int, column: int, ratio: float, dividend: float) -> None:
+        """Note a split (new shares per old) or a dividend (per old share) with ex date `key`."""
+        self.known_actions.append((column, ratio, dividend))
+        self.sync_actions.append((key, column, ratio, dividend))
+        if self.bars is not None:
+            self.bars.split(column, ratio)
+
+    def sample(self, ts: int, key: int, final_ts: int, marks: Floats) -> None:
+        """Append a sample: the known row now, the synchronous row of `key` once `final_ts` has come."""
+        if self.bars is not None:
+            self.bars.sample(key, marks, self.known_actions)
+        if final_ts > ts and self.own_dates is None:
+            self.own_dates = self.known.copy()
+        self.known.append(marks, self.known_actions)
+        if self.known_actions:
+            self.known_actions = []
+        if final_ts <= ts and not self.waiting and not self.sync_actions:
+            # the usual sample: its row is final at once, and nothing waits
+            self._complete(key, [])
+            return
+        self.waiting.append((key, final_ts))
+        while self.waiting and self.waiting[0][1] <= ts:
+            ready, _ = self.waiting.pop(0)
+            actions = [(c, r, d) for k, c, r, d in self.sync_actions if k <= ready]
+            if actions:
+                self.sync_actions = [a for a in self.sync_actions if a[0] > ready]
+            self._complete(ready, actions)
+
+    def _complete(self, key: int, actions: list[tuple[int, float, float]]) -> None:
+        """Append the row of `key`, whose bars are all known."""
+        row = self.pending.pop(key, None)
+        if row is None:
+            row = np.full(self.size, np.nan)
+        self.synchronous.append(row, actions)
+        ring = self.own_dates
+        if ring is not None:
+            before = ring.prices[ring.end - 1].copy() if ring.end else np.full(self.size, np.nan)
+            for column, ratio, _ in actions:
+                before[column] /= ratio
+            ring.append(np.where(np.isfinite(row), row, before), actions)
