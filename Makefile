@@ -45,17 +45,17 @@ bench: $(CORE)
 	done
 
 prove: $(FULL)
-	@$(BIN)/python -m pytest -q -rs tests/simulation tests/adversary tests/test_kill_switch.py $(ARGS)
+	@$(BIN)/python -m pytest -q -rs tests/proofs/simulation tests/proofs/adversary tests/proofs/test_kill_switch.py $(ARGS)
 
 # hours on a slow machine; each command stands alone in docs/operate/reliability.md
 prove-long: $(FULL)
-	@$(BIN)/python -m tests.simulation --days 10000 --everywhere 7 --bugs
-	@$(BIN)/python -m tests.simulation.kills --kills 10000 --whole 100
-	@$(BIN)/python -m tests.kill_switch --times 200
-	@$(BIN)/python -m tests.adversary --intents 1000000
+	@$(BIN)/python -m tests.proofs.simulation --days 10000 --everywhere 7 --bugs
+	@$(BIN)/python -m tests.proofs.simulation.kills --kills 10000 --whole 100
+	@$(BIN)/python -m tests.proofs.kill_switch --times 200
+	@$(BIN)/python -m tests.proofs.adversary --intents 1000000
 
 mutants: $(FULL)
-	@$(BIN)/python -m tests.mutants $(ARGS)
+	@$(BIN)/python -m tests.proofs.mutants $(ARGS)
 
 wheel: $(CORE)
 	@scripts/make-wheel dist && ls dist/*.whl

@@ -19,9 +19,9 @@ import numpy as np
 
 from quantd.adapters.brokers.paper.broker import Paper
 from quantd.daemon.engine.state import AgentRules, Rules, State
-from quantd.daemon.loop import Shell
-from quantd.daemon.policies import answer
-from quantd.daemon.timeline import Item
+from quantd.daemon.policies.loading import answer
+from quantd.daemon.runtime.loop import Shell
+from quantd.daemon.runtime.timeline import Item
 from quantd.risk.limits.catalogue import Correlation, Limits, Tail, override
 from quantd.strategies.policies import POLICIES
 from quantd.trading.effects import Ask
@@ -181,15 +181,15 @@ def baselines(symbols: int, days: int) -> None:
 PARTS: tuple[tuple[str, str, str], ...] = (
     ("gate", "risk/pretrade/gate.py", "gate"),
     ("measures for the record", "risk/pretrade/gate.py", "measure"),
-    ("planning", "daemon/engine/planning.py", ""),
+    ("planning", "daemon/engine/planning/plan.py", ""),
     ("ledger", "trading/books.py", ""),
     ("paper venue", "adapters/brokers/", ""),
-    ("reports", "daemon/engine/reports.py", ""),
-    ("policies", "daemon/policies.py", ""),
+    ("reports", "daemon/engine/venue/reports.py", ""),
+    ("policies", "daemon/policies/loading.py", ""),
     ("sample, marks, switch, asks", "daemon/engine/", ""),
-    ("digest, counts", "daemon/digest.py", ""),
-    ("digest, counts", "daemon/tally.py", ""),
-    ("loop", "daemon/loop.py", ""),
+    ("digest, counts", "daemon/runtime/digest.py", ""),
+    ("digest, counts", "daemon/runtime/tally.py", ""),
+    ("loop", "daemon/runtime/loop.py", ""),
 )
 """(part, file, function or "" for all of the file): a sample belongs to the innermost frame that has a row."""
 

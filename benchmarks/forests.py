@@ -9,7 +9,7 @@ from time import perf_counter_ns
 
 import numpy as np
 
-from quantd.daemon.policies import load
+from quantd.daemon.policies.loading import load
 from quantd.models.artifacts.runtime import open_session
 from quantd.models.forests.forest_features import KINDS, LOOKBACK, look
 from quantd.models.forests.prediction import load_forest

@@ -20,7 +20,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from tests.instances_world import Fleet
+    from tests.proofs.processes.instances import Fleet
 
 TICKS: Final = os.sysconf("SC_CLK_TCK")
 MIB: Final = 2**20
@@ -161,7 +161,7 @@ def ends(fleet: "Fleet", per: dict[str, float]) -> str:
 
 def measure(count: int, pace: str, seconds: float, *, shared: bool = True) -> list[str]:
     """Start them, look for `seconds`, stop them, and print what was found; gives what was wrong."""
-    from tests.instances_world import fleet
+    from tests.proofs.processes.instances import fleet
 
     where = "one PostgreSQL, one mosquitto" if shared else "SQLite and the embedded broker each"
     print(f"{count} instances at {pace}, {where} ({machine()})", flush=True)
@@ -213,7 +213,7 @@ def missing() -> str:
     """What this machine lacks for it; empty when nothing."""
     lacks = [name for name in ("pytest", "psycopg") if importlib.util.find_spec(name) is None]
     if not lacks:
-        from tests.services import find
+        from tests.support.services import find
 
         lacks = [name for name in ("postgres", "mosquitto") if find(name) is None]
     return ", ".join(lacks)

@@ -53,8 +53,8 @@ def main() -> None:
 
     from quantd.models.learners.a2c import A2c, A2cPlan
     from quantd.models.learners.ppo import Ppo, PpoPlan
-    from tests.models.peer import peer_of
-    from tests.models.problems import DriftingAsset
+    from tests.support.peer import peer_of
+    from tests.support.problems import DriftingAsset
 
     torch.set_num_threads(1)
 

@@ -25,7 +25,7 @@ from benchmarks.engine import LIMITS as DEFAULTS
 from benchmarks.engine import Quiet, Rotating, market, shell, timeline
 from quantd.adapters.store.journal.writer import Batch
 from quantd.adapters.store.store import Store
-from quantd.daemon.recovery import Journal
+from quantd.daemon.runtime.journal import Journal
 from quantd.strategies.policies import POLICIES
 from quantd.trading.ports import Policy
 

@@ -28,12 +28,29 @@ from quantd.adapters.store.queries import Reader
 from quantd.adapters.store.store import Store
 from quantd.adapters.store.tables.projection import Projection
 from quantd.adapters.store.upkeep.verify import NEWEST
-from quantd.daemon import systemd
-from quantd.daemon.alerting import AlertFilter
+from quantd.daemon.api.protection import bus_tls, embedded_settings, unenforced, unguarded
 from quantd.daemon.api.server import Api
-from quantd.daemon.assembly import Assembly, Parts, assemble_live, limits_of_config, parts_of
-from quantd.daemon.assessing import METRICS, assessed, metrics_of
-from quantd.daemon.carrying import (
+from quantd.daemon.assembly.names import known_names, not_yet
+from quantd.daemon.assembly.parts import Assembly, Parts, assemble_live, limits_of_config, parts_of
+from quantd.daemon.commands.api_token import Insecure, tighten
+from quantd.daemon.commands.mqtt import MqttCommands, command_key
+from quantd.daemon.config import Config, ConfigError, Mistake, digest, load, reloading, secret, store_url
+from quantd.daemon.engine.snapshot import in_force
+from quantd.daemon.jobs.maintenance import Upkeep
+from quantd.daemon.jobs.retraining import Retraining
+from quantd.daemon.jobs.risk_reports import Reporter
+from quantd.daemon.jobs.runner import Jobs
+from quantd.daemon.live.connect import Reach, account_of, mistakes_of, reach
+from quantd.daemon.live.permission import refusal
+from quantd.daemon.live.session import Aside, Outside
+from quantd.daemon.monitoring import systemd
+from quantd.daemon.monitoring.metrics import configure
+from quantd.daemon.monitoring.terminal import watch
+from quantd.daemon.monitoring.watchdog import SILENCE_S, Sentry, watch_halt_file
+from quantd.daemon.monitoring.watchdog import watch as watch_conditions
+from quantd.daemon.policies.deadline import Deadline
+from quantd.daemon.policies.worker import Apart, lacking
+from quantd.daemon.recovery.carry_over import (
     CLOSES,
     MOVES,
     NotCarried,
@@ -44,37 +61,20 @@ from quantd.daemon.carrying import (
     moves,
     same_account,
 )
-from quantd.daemon.config import Config, ConfigError, Mistake, digest, load, reloading, secret, store_url
-from quantd.daemon.deadline import Deadline
-from quantd.daemon.engine.freezing import in_force
-from quantd.daemon.histories import Histories
-from quantd.daemon.inbox import InboxFull
-from quantd.daemon.jobs import Jobs, alert, kept_up, reason_of
-from quantd.daemon.known import known_names
-from quantd.daemon.loop import Shell
-from quantd.daemon.mqtt_commands import MqttCommands, command_key
-from quantd.daemon.observability import configure
-from quantd.daemon.opening import begin
-from quantd.daemon.outside import Aside, Outside
-from quantd.daemon.past import NotKept, newest_snapshot, refold, save_config
-from quantd.daemon.permission import refusal
-from quantd.daemon.protection import bus_tls, embedded_settings, unenforced, unguarded
-from quantd.daemon.reaching import Reach, account_of, mistakes_of, reach
-from quantd.daemon.recovery import Journal, RecordTooLong, ReplayDifference
-from quantd.daemon.report.reporting import Reporter
-from quantd.daemon.retraining import Retraining
-from quantd.daemon.service import Service
-from quantd.daemon.summary import Summary, summary
-from quantd.daemon.supported import not_yet
-from quantd.daemon.terminal import watch
-from quantd.daemon.timeline import instants
-from quantd.daemon.tokens import Insecure, tighten
-from quantd.daemon.upkeep import Upkeep
-from quantd.daemon.version import VERSION
-from quantd.daemon.watch import SILENCE_S, Sentry, watch_halt_file
-from quantd.daemon.watch import watch as watch_conditions
-from quantd.daemon.wire import Wire
-from quantd.daemon.worker import Apart, lacking
+from quantd.daemon.recovery.replay import NotKept, newest_snapshot, refold, save_config
+from quantd.daemon.recovery.start import begin
+from quantd.daemon.runtime.alert_filter import AlertFilter
+from quantd.daemon.runtime.inbox import InboxFull
+from quantd.daemon.runtime.journal import Journal, RecordTooLong, ReplayDifference
+from quantd.daemon.runtime.loop import Shell
+from quantd.daemon.runtime.outbound import Wire
+from quantd.daemon.runtime.recent_history import Histories
+from quantd.daemon.runtime.service import Service
+from quantd.daemon.runtime.supervision import alert, kept_up, reason_of
+from quantd.daemon.runtime.timeline import instants
+from quantd.daemon.runtime.version import VERSION
+from quantd.daemon.views.risk_measures import METRICS, assessed, metrics_of
+from quantd.daemon.views.run_summary import Summary, summary
 from quantd.risk.limits.catalogue import Reason
 from quantd.trading.clock_text import instant_text
 from quantd.trading.codec import decode

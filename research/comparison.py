@@ -11,10 +11,10 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-from quantd.daemon.assembly import Assembly, rules_of, schedule_of
+from quantd.daemon.assembly.parts import Assembly, rules_of, schedule_of
 from quantd.daemon.config import Agent
 from quantd.daemon.config.schema import Schedule
-from quantd.daemon.loop import Log, Shell
+from quantd.daemon.runtime.loop import Log, Shell
 from quantd.research.run_record import Record
 from quantd.risk.limits.catalogue import Limits
 from quantd.strategies.policies import POLICIES

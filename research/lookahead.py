@@ -20,11 +20,11 @@ from msgspec import Struct
 
 from quantd.adapters.brokers.paper.broker import Paper
 from quantd.adapters.feeds.recorded.replay import Replay
-from quantd.daemon.assembly import Assembly, assemble
+from quantd.daemon.assembly.parts import Assembly, assemble
 from quantd.daemon.config import Agent, Config, Risk
 from quantd.daemon.engine.state import State
-from quantd.daemon.loop import Shell
-from quantd.daemon.policies import answer, load
+from quantd.daemon.policies.loading import answer, load
+from quantd.daemon.runtime.loop import Shell
 from quantd.research.file_audit import watching
 from quantd.trading.clock_text import session_date
 from quantd.trading.effects import Ask

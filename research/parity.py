@@ -12,11 +12,11 @@ from typing import Final, Literal
 import numpy as np
 from msgspec import Struct, structs
 
-from quantd.daemon.assembly import Assembly, Parts
+from quantd.daemon.assembly.parts import Assembly, Parts
 from quantd.daemon.engine.state import State
-from quantd.daemon.loop import Shell
-from quantd.daemon.policies import answer
-from quantd.daemon.timeline import Item, time_of
+from quantd.daemon.policies.loading import answer
+from quantd.daemon.runtime.loop import Shell
+from quantd.daemon.runtime.timeline import Item, time_of
 from quantd.trading.clock_text import instant_text
 from quantd.trading.codec import Entry, decode, encode, slice_of
 from quantd.trading.effects import Ask, Effect, Ended, Filled, Planned

@@ -12,10 +12,10 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
-from quantd.daemon.agent_policies import policy_of
-from quantd.daemon.assembly import Assembly, assemble, rules_of
+from quantd.daemon.assembly.parts import Assembly, assemble, rules_of
 from quantd.daemon.config import Agent, Config, Risk
 from quantd.daemon.config.rules import RebalanceTable
+from quantd.daemon.policies.composed import policy_of
 from quantd.research.comparison import Drive, mean_equity, recorded, samples_a_year
 from quantd.research.run_metrics import metrics_of
 from quantd.trading.effects import Ask, Effect

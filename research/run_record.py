@@ -10,7 +10,7 @@ import numpy as np
 
 from quantd.daemon.engine.state import State
 from quantd.daemon.engine.valuation import gains
-from quantd.daemon.loop import Log
+from quantd.daemon.runtime.loop import Log
 from quantd.trading.effects import Ask, Booked, Effect, Filled, Valued
 from quantd.trading.events import Decided, Event, Tick
 from quantd.trading.instruments import MICRO, NANO, Universe

@@ -7,7 +7,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from quantd.daemon.assembly import Assembly
+from quantd.daemon.assembly.parts import Assembly
 from quantd.research.comparison import NAME, Drive, alone, min_trade, recorded, require_same
 from quantd.research.sharpe_intervals import CONFIDENCE, sharpe_intervals
 from quantd.research.trials import Trial

@@ -7,7 +7,7 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-from quantd.daemon.assembly import Assembly
+from quantd.daemon.assembly.parts import Assembly
 from quantd.daemon.config import digest
 from quantd.trading.ports import leaves
 

@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 from msgspec import Struct
 
-from quantd.daemon.assembly import Assembly
+from quantd.daemon.assembly.parts import Assembly
 from quantd.research.comparison import (
     Drive,
     Settings,

@@ -14,7 +14,7 @@ from quantd.risk.limits.kinds import Family
 from quantd.risk.limits.ruleset import Rules, rules_of
 from quantd.risk.measures.portfolio import worst_of
 from quantd.trading.instruments import NANO
-from tests.risk_cases import make_context, scenario_returns
+from tests.support.risk_books import make_context, scenario_returns
 
 EQUITY = 65_536.0
 """A power of two: fractions of it are exact."""

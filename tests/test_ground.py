@@ -10,12 +10,20 @@ from pathlib import Path
 
 import pytest
 
-from quantd.daemon import version
-from quantd.daemon.version import python_files
+from quantd.daemon.runtime import version
+from quantd.daemon.runtime.version import python_files
 from tests.support.checkout import ROOT
 
 PACKAGES = ["trading", "strategies", "risk", "models", "adapters", "daemon", "research"]
-PURE = ["trading", "strategies", "risk", "daemon/engine", "daemon/digest.py", "daemon/tally.py", "daemon/timeline.py"]
+PURE = [
+    "trading",
+    "strategies",
+    "risk",
+    "daemon/engine",
+    "daemon/runtime/digest.py",
+    "daemon/runtime/tally.py",
+    "daemon/runtime/timeline.py",
+]
 FORBIDDEN = {
     "asyncio", "concurrent", "ctypes", "http", "logging", "multiprocessing", "os", "pathlib", "queue", "random", "secrets", "select",
     "shutil", "signal", "socket", "sqlite3", "ssl", "subprocess", "sys", "tempfile", "threading", "time", "urllib", "uuid",
@@ -71,14 +79,14 @@ def test_pure_code_reads_no_clock_draws_no_number_and_opens_nothing():
     files = sources(*PURE)
     visited = {str(path.relative_to(ROOT)) for path in files}
     assert {
-        "daemon/engine/planning.py",
+        "daemon/engine/planning/plan.py",
         "daemon/engine/state.py",
-        "daemon/digest.py",
+        "daemon/runtime/digest.py",
         "risk/pretrade/gate.py",
     } <= visited
     assert len(visited) >= len(list((ROOT / "daemon/engine").glob("*.py"))) + len(list((ROOT / "risk").glob("*.py")))
-    # the ports describe the outside world with async protocols, and do nothing
-    allowed = {ROOT / "trading" / "ports.py": ["async"]}
+    # the ports describe the outside world with async protocols; the timeline waits for such a port and does nothing else
+    allowed = {ROOT / name: ["async"] for name in ("trading/ports.py", "daemon/runtime/timeline.py")}
     assert {
         str(f.relative_to(ROOT)): bad for f in files if (bad := impurities(f.read_text())) != allowed.get(f, [])
     } == {}
@@ -181,8 +189,8 @@ def test_no_module_is_imported_under_two_names():
 
 
 def test_the_edges_of_the_daemon_see_trading_only():
-    for path in sources("daemon/config", "daemon/escapes.py", "daemon/observability.py", "daemon/systemd.py"):
-        ours = {n for n in imported(ast.parse(path.read_text())) if n.split(".")[0] in PACKAGES} - {"daemon.escapes"}
+    for path in sources("daemon/config", "daemon/monitoring/metrics.py", "daemon/monitoring/systemd.py"):
+        ours = {n for n in imported(ast.parse(path.read_text())) if n.split(".")[0] in PACKAGES}
         home = f"daemon.{path.relative_to(ROOT / 'daemon').parts[0].removesuffix('.py')}"
         assert all(n.split(".")[0] == "trading" or n == home or n.startswith(f"{home}.") for n in ours), (path, ours)
 

@@ -17,10 +17,10 @@ from pathlib import Path
 import pytest
 
 from quantd.bundled import SOURCE_ONLY
-from tests.edge_world import ROOT, answer, quantd
+from tests.support.command_line import ROOT, answer, quantd
 
 FREE_PORTS = ("--set", "api.port=0", "--set", "bus.port=0")
-GONE = ("quantd/research", "quantd/daemon/dashboard/index.html")
+GONE = ("quantd/research", "quantd/daemon/api/dashboard/index.html")
 PACKAGES = ("adapters", "daemon", "models", "research", "risk", "strategies", "trading")
 
 DARWIN = '''"""Takes from Python what macOS does not have."""
@@ -127,7 +127,7 @@ def test_the_wheel_holds_every_module_and_of_other_files_exactly_these(wheel):
     assert names - modules == {
         "quantd/py.typed",
         "quantd/adapters/store/migrations/script.py.mako",
-        *(f"quantd/daemon/dashboard/{name}" for name in ("dashboard.css", "dashboard.js", "index.html")),
+        *(f"quantd/daemon/api/dashboard/{name}" for name in ("dashboard.css", "dashboard.js", "index.html")),
         *(f"{at}/{name}" for name in ("config.toml", "constraints.txt")),
         *(f"{at}/data/{name}" for name in ("README.md", "us_daily.parquet", "us_actions.csv", "crypto_daily.parquet", "vix_daily.parquet")),
         *(f"{at}/data/licences/{name}" for name in ("Apache-2.0.txt", "MIT-crypto_daily.txt")),
@@ -205,9 +205,9 @@ def test_an_installed_daemon_trades_and_serves_its_dashboard(installed):
         while daemon.poll() is None and json.loads(get("/api/v1/status")[1] or "{}").get("status") != "ended":
             assert time.monotonic() < deadline
             time.sleep(0.1)
-        assert get("/")[1].startswith((ROOT / "daemon" / "dashboard" / "index.html").read_bytes()[:200])
+        assert get("/")[1].startswith((ROOT / "daemon" / "api" / "dashboard" / "index.html").read_bytes()[:200])
         for name in ("dashboard.js", "dashboard.css"):
-            assert get(f"/{name}") == (200, (ROOT / "daemon" / "dashboard" / name).read_bytes())
+            assert get(f"/{name}") == (200, (ROOT / "daemon" / "api" / "dashboard" / name).read_bytes())
         assert json.loads(get("/api/v1/status")[1])["fills"] > 0
     assert daemon.returncode == 0
 
@@ -250,4 +250,4 @@ def test_the_doctor_fails_where_a_package_or_a_file_is_missing(installed):
     assert done.returncode == 1
     bad = {each["name"]: each["text"] for each in json.loads(done.stdout)["checks"] if each["ok"] is False}
     assert "research cannot be imported" in bad["packages"]
-    assert "the first is quantd/daemon/dashboard/index.html" in bad["files"]
+    assert "the first is quantd/daemon/api/dashboard/index.html" in bad["files"]

@@ -10,7 +10,7 @@ from quantd.risk.limits.catalogue import Correlation, Limits, override
 from quantd.risk.limits.context import Bools, Floats
 from quantd.risk.limits.ruleset import rules_of
 from quantd.risk.pairs import clip_pairs, joint_weight, pair_equity
-from tests.risk_cases import make_context, scenario_returns
+from tests.support.risk_books import make_context, scenario_returns
 
 EQUITY = 1_000.0
 

@@ -19,7 +19,7 @@ from quantd.risk.plain import Basket, plain, ready
 from quantd.risk.pretrade import gate as gate_module
 from quantd.risk.pretrade.gate import Account, Context, _extents, gate
 from quantd.trading.instruments import NANO
-from tests.risk_cases import Book, make_context, random_book
+from tests.support.risk_books import Book, make_context, random_book
 
 
 def long_book(seed: int) -> Book:

@@ -17,7 +17,7 @@ from quantd.risk.measures.portfolio import tail_count
 from quantd.risk.measures.stress import Shock
 from quantd.risk.monitor.levels import CRITICAL, INFO, NONE, observe
 from quantd.risk.screen import ROUNDED, SAMPLES, SPREAD, WIDEST, Screen, _Expected, _Varying, screen
-from tests.risk_cases import make_context, scenario_returns
+from tests.support.risk_books import make_context, scenario_returns
 
 LOOKBACK = 80
 

@@ -1,4 +1,4 @@
-"""Everything the engine can want: the closed union Effect. `quantd.daemon.loop` carries them out, nobody else."""
+"""Everything the engine can want: the closed union Effect. `quantd.daemon.runtime.loop` carries them out, nobody else."""
 
 from typing import Literal
 

@@ -10,7 +10,8 @@ from msgspec import Struct
 
 from quantd.daemon.api.commands import STATUS, WAIT_S
 from quantd.daemon.api.guard import Refused
-from quantd.daemon.by_hand import (
+from quantd.daemon.commands.control import NotDone
+from quantd.daemon.commands.manual import (
     became_of_flow,
     became_of_halt,
     became_of_order,
@@ -21,9 +22,8 @@ from quantd.daemon.by_hand import (
     how_of,
     wished,
 )
-from quantd.daemon.commanding import NotDone
-from quantd.daemon.inbox import InboxFull
-from quantd.daemon.service import Service
+from quantd.daemon.runtime.inbox import InboxFull
+from quantd.daemon.runtime.service import Service
 from quantd.trading.effects import Effect
 from quantd.trading.events import Event
 

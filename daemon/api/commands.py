@@ -9,10 +9,10 @@ from aiohttp import web
 from msgspec import Struct
 
 from quantd.daemon.api.guard import Refused
-from quantd.daemon.commanding import Command, NotDone, operator
-from quantd.daemon.inbox import InboxFull
-from quantd.daemon.overview import SWITCH
-from quantd.daemon.service import Service
+from quantd.daemon.commands.control import Command, NotDone, operator
+from quantd.daemon.runtime.inbox import InboxFull
+from quantd.daemon.runtime.service import Service
+from quantd.daemon.views.overview import SWITCH
 from quantd.risk.switch import HALT, REDUCE
 
 WAIT_S: Final = 10.0

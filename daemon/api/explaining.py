@@ -14,19 +14,19 @@ from typing import Final
 from aiohttp import web
 
 from quantd.adapters.store.queries import Decision, Reader
-from quantd.daemon.addresses import AddressWrong, find
 from quantd.daemon.api.guard import Refused
-from quantd.daemon.assembly import Parts, policies_of
-from quantd.daemon.deadline import Deadline
-from quantd.daemon.engine.freezing import freeze
-from quantd.daemon.engine.judged import Judged
-from quantd.daemon.explanation import Explanation, explain
-from quantd.daemon.planned import PlanNow, plan_now
-from quantd.daemon.policies import PolicyError
-from quantd.daemon.refolded import Refolder
-from quantd.daemon.room import Book, RiskNow, SymbolRoom, Unknown, named, risk_now
-from quantd.daemon.service import Service
-from quantd.daemon.timeline import Item
+from quantd.daemon.assembly.parts import Parts, policies_of
+from quantd.daemon.engine.planning.verdict_log import Judged
+from quantd.daemon.engine.snapshot import freeze
+from quantd.daemon.policies.deadline import Deadline
+from quantd.daemon.policies.loading import PolicyError
+from quantd.daemon.recovery.state_at import Refolder
+from quantd.daemon.runtime.service import Service
+from quantd.daemon.runtime.timeline import Item
+from quantd.daemon.views.addresses import AddressWrong, find
+from quantd.daemon.views.explanation import Explanation, explain
+from quantd.daemon.views.headroom import Book, RiskNow, SymbolRoom, Unknown, named, risk_now
+from quantd.daemon.views.preview import PlanNow, plan_now
 from quantd.trading.clock_text import instant_text
 
 REST_S: Final = 0.003

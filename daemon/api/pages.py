@@ -6,7 +6,7 @@ from typing import Final
 
 from aiohttp import web
 
-FOLDER: Final = Path(__file__).resolve().parent.parent / "dashboard"
+FOLDER: Final = Path(__file__).resolve().parent / "dashboard"
 KINDS: Final = {".html": "text/html", ".js": "text/javascript", ".css": "text/css"}
 
 

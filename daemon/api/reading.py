@@ -12,16 +12,16 @@ from msgspec import Struct
 from quantd.adapters.store.errors import StoreError, StoreFailing
 from quantd.daemon.api.guard import HEADERS, Refused
 from quantd.daemon.api.pages import FOLDER
-from quantd.daemon.assembly import Parts
-from quantd.daemon.assessing import METRICS, Assessed, assessed, metrics_of
+from quantd.daemon.assembly.parts import Parts
 from quantd.daemon.config import Config, store_url
-from quantd.daemon.decided import decided, newest_plans
-from quantd.daemon.learned import helper_models
-from quantd.daemon.observability import Metrics
-from quantd.daemon.overview import READY, SWITCH, Overview, overview
-from quantd.daemon.report.figures import Standing, own_closes
-from quantd.daemon.service import Service
-from quantd.daemon.version import VERSION
+from quantd.daemon.monitoring.metrics import Metrics
+from quantd.daemon.runtime.service import Service
+from quantd.daemon.runtime.version import VERSION
+from quantd.daemon.views.agents import helper_models
+from quantd.daemon.views.overview import READY, SWITCH, Overview, overview
+from quantd.daemon.views.report.figures import Standing, own_closes
+from quantd.daemon.views.risk_measures import METRICS, Assessed, assessed, metrics_of
+from quantd.daemon.views.rows import decided, newest_plans
 from quantd.trading.clock_text import instant_text
 from quantd.trading.instruments import MICRO
 from quantd.trading.ports import EventBus
@@ -243,7 +243,7 @@ class Readings:
     # the past
 
     async def orders(self, request: web.Request) -> web.Response:
-        from quantd.daemon.listing import LIMIT_ROWS, order_line
+        from quantd.daemon.views.rows import LIMIT_ROWS, order_line
 
         last, since = whole(request, "last", 100, 1, LIMIT_ROWS), whole(request, "since", 0, 0, 2**63 - 1)
         symbol = request.query.get("symbol")
@@ -251,7 +251,7 @@ class Readings:
         return answer({"run": self._service.run, "orders": [order_line(row) for row in rows]})
 
     async def fills(self, request: web.Request) -> web.Response:
-        from quantd.daemon.listing import LIMIT_ROWS, fill_line
+        from quantd.daemon.views.rows import LIMIT_ROWS, fill_line
 
         last, since = whole(request, "last", 100, 1, LIMIT_ROWS), whole(request, "since", 0, 0, 2**63 - 1)
         symbol = request.query.get("symbol")
@@ -259,7 +259,7 @@ class Readings:
         return answer({"run": self._service.run, "fills": [fill_line(row) for row in rows]})
 
     async def equity(self, request: web.Request) -> web.Response:
-        from quantd.daemon.listing import LIMIT_ROWS, equity_line, thinned
+        from quantd.daemon.views.rows import LIMIT_ROWS, equity_line, thinned
 
         points, since = whole(request, "points", 1_000, 2, LIMIT_ROWS), whole(request, "since", 0, 0, 2**63 - 1)
         names = [a.name for a in self._config.agents]
@@ -269,7 +269,7 @@ class Readings:
 
     def _beside(self, reader: "Reader", since: int = 0) -> dict[int, dict[str, str]]:
         """The books of shadows at their samples."""
-        from quantd.daemon.listing import shadow_books
+        from quantd.daemon.views.rows import shadow_books
 
         return shadow_books(reader, [agent.name for agent in self._config.shadows], since)
 
@@ -297,7 +297,7 @@ class Readings:
         )
 
     async def decisions(self, request: web.Request) -> web.Response:
-        from quantd.daemon.listing import LIMIT_ROWS, decision_line
+        from quantd.daemon.views.rows import LIMIT_ROWS, decision_line
 
         last, since = whole(request, "last", 20, 1, LIMIT_ROWS), whole(request, "since", 0, 0, 2**63 - 1)
         universe = self._parts.universe
@@ -306,7 +306,7 @@ class Readings:
         return answer({"run": self._service.run, "decisions": lines})
 
     async def alerts(self, request: web.Request) -> web.Response:
-        from quantd.daemon.listing import LIMIT_ROWS, alert_line
+        from quantd.daemon.views.rows import LIMIT_ROWS, alert_line
 
         last, after = whole(request, "last", 100, 1, LIMIT_ROWS), whole(request, "after", 0, 0, 2**63 - 1)
         rows = await self._read(lambda r: r.alerts(last=last, after_seq=after))
@@ -314,7 +314,7 @@ class Readings:
 
     async def risk_history(self, request: web.Request) -> web.Response:
         """The newest records of the house's limits; with `since` from the store, however old."""
-        from quantd.daemon.listing import risk_line
+        from quantd.daemon.views.rows import risk_line
 
         limit, since = self._span(request)
         points = self._service.histories.risk(limit)
@@ -324,7 +324,7 @@ class Readings:
 
     async def portfolio_history(self, request: web.Request) -> web.Response:
         """The newest states of the account at samples; with `since` from the store."""
-        from quantd.daemon.listing import equity_line
+        from quantd.daemon.views.rows import equity_line
 
         limit, since = self._span(request)
         names = [a.name for a in self._config.agents]
@@ -335,8 +335,8 @@ class Readings:
 
     async def allocations(self, request: web.Request) -> web.Response:
         """What agents decided in the newest rounds; with `since` from the store."""
-        from quantd.daemon.histories import allocation
-        from quantd.daemon.listing import allocation_line
+        from quantd.daemon.runtime.recent_history import allocation
+        from quantd.daemon.views.rows import allocation_line
 
         limit, since = self._span(request)
         names, universe = [a.name for a in self._config.agents], self._parts.universe
@@ -347,7 +347,7 @@ class Readings:
         return answer({"run": self._service.run, "allocations": rows})
 
     def _span(self, request: web.Request) -> tuple[int, int]:
-        from quantd.daemon.listing import LIMIT_ROWS
+        from quantd.daemon.views.rows import LIMIT_ROWS
 
         return whole(request, "limit", 100, 1, LIMIT_ROWS), whole(request, "since", 0, 0, 2**63 - 1)
 
@@ -358,7 +358,7 @@ class Readings:
 
     async def page(self, request: web.Request) -> web.Response:
         """The dashboard, with what is known now in it: it shows something before its script has asked anything."""
-        from quantd.daemon.listing import equity_line, order_line, thinned
+        from quantd.daemon.views.rows import equity_line, order_line, thinned
 
         names = [a.name for a in self._config.agents]
         rows = await self._read(lambda r: (r.equity(), r.orders(last=12), self._beside(r)))

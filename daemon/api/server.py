@@ -18,10 +18,10 @@ from quantd.daemon.api.commands import command
 from quantd.daemon.api.guard import BODY_BYTES, CONNECTIONS, HEADER_S, KEEPALIVE_S, Guard, Patience
 from quantd.daemon.api.pages import dashboard
 from quantd.daemon.api.reading import Readings
-from quantd.daemon.assembly import Parts
+from quantd.daemon.assembly.parts import Parts
+from quantd.daemon.commands.api_token import token_of
 from quantd.daemon.config import Config
-from quantd.daemon.service import Service
-from quantd.daemon.tokens import token_of
+from quantd.daemon.runtime.service import Service
 from quantd.trading.ports import EventBus
 
 STOP_S: Final = 2.0

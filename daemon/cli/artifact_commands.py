@@ -1,4 +1,4 @@
-"""The words of `quantd models` for artifacts; what they do is in `quantd.daemon.cli.artifacts`."""
+"""The words of `quantd models` for artifacts; what they do is in `quantd.daemon.cli.learn.artifacts`."""
 
 from collections.abc import Callable
 from enum import StrEnum
@@ -33,7 +33,7 @@ def _list(
     as_json: Json = False,
 ) -> None:
     """List artifacts: kind, algorithm, until when they were trained, test Sharpe, and whether they would be traded."""
-    from quantd.daemon.cli import artifacts
+    from quantd.daemon.cli.learn import artifacts
 
     raise typer.Exit(artifacts.show(folder, as_json=as_json))
 
@@ -45,7 +45,7 @@ def _export(
     as_json: Json = False,
 ) -> None:
     """Copy an artifact after every check, or its graph alone."""
-    from quantd.daemon.cli import artifacts
+    from quantd.daemon.cli.learn import artifacts
 
     raise typer.Exit(artifacts.export(folder, out, graph_only=graph, as_json=as_json))
 
@@ -58,7 +58,7 @@ def _quantize(
     as_json: Json = False,
 ) -> None:
     """Make a smaller copy of a policy and measure size, speed and agreement; exit code 1 when it answers too differently."""
-    from quantd.daemon.cli import artifacts
+    from quantd.daemon.cli.learn import artifacts
 
     if int8 == fp16:
         raise typer.BadParameter("one of --int8 and --fp16 is expected")
@@ -81,7 +81,7 @@ def _distil(
     as_json: Json = False,
 ) -> None:
     """Teach a smaller network to answer as a policy does, on that policy's training window."""
-    from quantd.daemon.cli import artifacts
+    from quantd.daemon.cli.learn import artifacts
 
     widths = [int(word) for word in hidden.split(",") if word.strip().isdigit()]
     if not widths or len(widths) != len(hidden.split(",")) or not all(0 < width <= 4096 for width in widths):
@@ -98,7 +98,7 @@ def _key(
     public: Annotated[Path, typer.Option(metavar="FILE", help="The key to check with.")],
 ) -> None:
     """Make a pair of Ed25519 keys."""
-    from quantd.daemon.cli import artifacts
+    from quantd.daemon.cli.learn import artifacts
 
     raise typer.Exit(artifacts.make_key(private, public))
 
@@ -109,7 +109,7 @@ def _sign(
     as_json: Json = False,
 ) -> None:
     """Sign an artifact: a file beside it that says who made it."""
-    from quantd.daemon.cli import artifacts
+    from quantd.daemon.cli.learn import artifacts
 
     raise typer.Exit(artifacts.sign(folder, key, as_json=as_json))
 
@@ -125,7 +125,7 @@ def _combine(
     as_json: Json = False,
 ) -> None:
     """Make one policy of several: an artifact of artifacts."""
-    from quantd.daemon.cli import artifacts
+    from quantd.daemon.cli.learn import artifacts
 
     raise typer.Exit(artifacts.combine(out, folders, by.value, share, as_json=as_json))
 
@@ -139,7 +139,7 @@ def _use(
     as_json: Json = False,
 ) -> None:
     """Choose, or roll back to, the version that a name means."""
-    from quantd.daemon.cli import artifacts
+    from quantd.daemon.cli.learn import artifacts
 
     raise typer.Exit(artifacts.use(name, version, why, as_json=as_json))
 

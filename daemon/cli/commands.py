@@ -59,7 +59,7 @@ def run(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No summary on the terminal.")] = False,
 ) -> None:
     """Start the daemon; start it again and it continues where it was. Ctrl-C stops it in order."""
-    from quantd.daemon.cli import running
+    from quantd.daemon.cli.trade import run as running
 
     running.run(config, state, tuple(sets or ()), fresh=fresh, carry=carry, live=live, as_json=as_json, quiet=quiet)
 
@@ -79,7 +79,7 @@ def backtest(
     as_json: Json = False,
 ) -> None:
     """Run the configuration over its recorded market, as fast as it goes. The digest is that of `run`."""
-    from quantd.daemon.cli import backtesting
+    from quantd.daemon.cli.trade import backtest as backtesting
 
     backtesting.backtest(
         config, tuple(sets or ()), start=start, end=end, as_json=as_json, state=state, journal=journal, report=report,
@@ -99,7 +99,7 @@ def replay(
     as_json: Json = False,
 ) -> None:
     """Fold a run's journal again from its first entry and compare every step with the record."""
-    from quantd.daemon.cli import replaying
+    from quantd.daemon.cli.trade import replay as replaying
 
     raise typer.Exit(replaying.replay(config, state, tuple(sets or ()), run, policies=policies, as_json=as_json))
 
@@ -107,7 +107,7 @@ def replay(
 @app.command(rich_help_panel="Look")
 def status(config: Config = CONFIG, state: State = None, sets: Sets = None, as_json: Json = False) -> None:
     """How the run stands: switch, equity, agents."""
-    from quantd.daemon.cli import reading
+    from quantd.daemon.cli.look import status as reading
 
     reading.status(config, state, tuple(sets or ()), as_json=as_json)
 
@@ -125,7 +125,7 @@ def orders(
     as_json: Json = False,
 ) -> None:
     """The newest orders as they are now."""
-    from quantd.daemon.cli import reading
+    from quantd.daemon.cli.look import status as reading
 
     reading.orders(config, state, last=last, run=run, symbol=symbol, refused=refused, as_json=as_json)
 
@@ -133,7 +133,7 @@ def orders(
 @app.command(rich_help_panel="Look")
 def positions(config: Config = CONFIG, state: State = None, sets: Sets = None, as_json: Json = False) -> None:
     """What the house holds, and in which agents' books."""
-    from quantd.daemon.cli import reading
+    from quantd.daemon.cli.look import status as reading
 
     reading.positions(config, state, tuple(sets or ()), as_json=as_json)
 
@@ -143,7 +143,7 @@ def decisions(
     config: Config = CONFIG, state: State = None, last: Last = 5, run: Run = None, as_json: Json = False
 ) -> None:
     """What agents wanted and what became of it."""
-    from quantd.daemon.cli import reading
+    from quantd.daemon.cli.look import status as reading
 
     reading.decisions(config, state, last=last, run=run, as_json=as_json)
 
@@ -158,7 +158,7 @@ def risk(
     as_json: Json = False,
 ) -> None:
     """The switch, each limit with what is left of it, and how much more of each symbol could be traded."""
-    from quantd.daemon.cli import standing
+    from quantd.daemon.cli.look import risk as standing
 
     standing.risk(config, state, tuple(sets or ()), agent=agent, symbol=symbol, as_json=as_json)
 
@@ -166,7 +166,7 @@ def risk(
 @app.command(rich_help_panel="Look")
 def plan(config: Config = CONFIG, state: State = None, sets: Sets = None, as_json: Json = False) -> None:
     """What would be traded if every agent were asked now, at what cost, refused by what. Nothing is traded."""
-    from quantd.daemon.cli import standing
+    from quantd.daemon.cli.look import risk as standing
 
     standing.plan(config, state, tuple(sets or ()), as_json=as_json)
 
@@ -181,7 +181,7 @@ def alerts(
     as_json: Json = False,
 ) -> None:
     """The newest alerts. With --follow and --json one document a line."""
-    from quantd.daemon.cli import operating
+    from quantd.daemon.cli.operate import switch as operating
 
     operating.alerts(config, state, last=last, run=run, follow=follow, as_json=as_json)
 
@@ -200,7 +200,7 @@ def report(
     as_json: Json = False,
 ) -> None:
     """Write the risk report of a run: limits and their use, VaR, stress, alerts, refusals, each agent."""
-    from quantd.daemon.cli import reporting
+    from quantd.daemon.cli.look import report as reporting
 
     reporting.write(config, state, tuple(sets or ()), start=start, end=end, out=out, run=run, as_json=as_json)
 
@@ -233,7 +233,7 @@ def why(
     """Why an order was made as it was, or why none was: what each agent wanted, what each limit said, how much was left."""
     if last and at is not None:
         raise typer.BadParameter("--at and --last exclude each other")
-    from quantd.daemon.cli import why as reasons
+    from quantd.daemon.cli.look import why as reasons
 
     reasons.why(config, state, tuple(sets or ()), what, at=at, run=run, recorded=recorded, as_json=as_json)
 
@@ -252,7 +252,7 @@ def export(
     ] = None,
 ) -> None:
     """Write fills, orders or equity as CSV: exact text, ISO 8601 UTC."""
-    from quantd.daemon.cli import exporting
+    from quantd.daemon.cli.look import export as exporting
 
     exporting.export(config, state, what, out=out, run=run, by=by)
 
@@ -271,7 +271,7 @@ def study_lookahead(
     as_json: Json = False,
 ) -> None:
     """Does a policy know tomorrow? Ask it again on markets that end earlier; exit code 1 if an answer differs."""
-    from quantd.daemon.cli import studying
+    from quantd.daemon.cli.trade import study as studying
 
     code = studying.study_lookahead(config, state, tuple(sets or ()), policy, cuts=cuts, as_json=as_json)
     raise typer.Exit(code)
@@ -290,7 +290,7 @@ def study_compare(
     as_json: Json = False,
 ) -> None:
     """Policies side by side: each alone over the recorded market, after costs, beside equal weight."""
-    from quantd.daemon.cli import studying
+    from quantd.daemon.cli.trade import study as studying
 
     code = studying.study_compare(config, state, tuple(sets or ()), tuple(policies or ()), every=every, as_json=as_json)
     raise typer.Exit(code)
@@ -308,7 +308,7 @@ def study_parity(
     as_json: Json = False,
 ) -> None:
     """A run's journal beside a backtest over the same bars: decisions, prices, fills and costs, in money, with the causes."""
-    from quantd.daemon.cli import studying
+    from quantd.daemon.cli.trade import study as studying
 
     raise typer.Exit(studying.study_parity(config, state, tuple(sets or ()), run, day=day, as_json=as_json))
 
@@ -326,7 +326,7 @@ def study_rebalance(
     as_json: Json = False,
 ) -> None:
     """How often is it worth rebalancing? One agent daily to half-yearly, by drift, by events and by cost, at each cost."""
-    from quantd.daemon.cli import studying
+    from quantd.daemon.cli.trade import study as studying
 
     given = tuple(costs or (1.0, 5.0, 10.0, 20.0))
     raise typer.Exit(
@@ -352,7 +352,7 @@ def features_list(
     as_json: Json = False,
 ) -> None:
     """Every feature: what it is, how many samples it reads, where its formula is, whether it can be had here."""
-    from quantd.daemon.cli import features as listing
+    from quantd.daemon.cli.look import features as listing
 
     raise typer.Exit(listing.features_list(of, name, count=count, as_json=as_json))
 
@@ -369,7 +369,7 @@ def bench_commands() -> None:
 @bench.command("portfolio")
 def bench_portfolio(config: Config = CONFIG, state: State = None, sets: Sets = None, as_json: Json = False) -> None:
     """Time an asset update, a risk report, an allocation and an inference; exit code 1 when a p99 is above its limit."""
-    from quantd.daemon.cli import benching
+    from quantd.daemon.cli.learn import bench as benching
 
     raise typer.Exit(benching.portfolio(config, state, tuple(sets or ()), as_json=as_json))
 
@@ -384,7 +384,7 @@ def bench_inference(
     as_json: Json = False,
 ) -> None:
     """Time trained policies from an observation to weights; exit code 1 when a decision's p99 is above 15 ms."""
-    from quantd.daemon.cli import timing
+    from quantd.daemon.cli.learn import bench_inference as timing
 
     raise typer.Exit(timing.inference(folders or (), batch, threads, as_json=as_json))
 
@@ -426,8 +426,8 @@ def data_fetch(
     as_json: Json = False,
 ) -> None:
     """Download bars into a file, with splits and dividends beside it. A failed download writes nothing."""
-    from quantd.daemon.cli import data as bars
-    from quantd.daemon.cli.vendors import Wanted, cache_folder
+    from quantd.daemon.cli.setup import data as bars
+    from quantd.daemon.cli.setup.vendors import Wanted, cache_folder
 
     kept = None if no_cache else cache or cache_folder()
     wanted = Wanted(tuple(source or ["yahoo"]), adjusted, feed, exchange, mapping, url, kept)
@@ -452,7 +452,7 @@ def data_check(
     as_json: Json = False,
 ) -> None:
     """Judge every bar of a file as a run would; exit code 1 names each kind of fault, how often and where first."""
-    from quantd.daemon.cli import data_checking
+    from quantd.daemon.cli.setup import data_check as data_checking
 
     code = data_checking.check(
         file, actions=actions, stamps=stamps, interval=interval, calendar=calendar, as_json=as_json
@@ -463,7 +463,7 @@ def data_check(
 @data.command("list")
 def data_list(cache: Cache = None, as_json: Json = False) -> None:
     """What is kept of downloads."""
-    from quantd.daemon.cli import data as bars
+    from quantd.daemon.cli.setup import data as bars
 
     raise typer.Exit(bars.listing(cache, as_json=as_json))
 
@@ -484,7 +484,7 @@ def schedule_next(
     as_json: Json = False,
 ) -> None:
     """The coming instants in exchange time and UTC. A replayed run has a clock of its own; --after chooses another."""
-    from quantd.daemon.cli import scheduling
+    from quantd.daemon.cli.look import schedule as scheduling
 
     scheduling.coming(config, state, tuple(sets or ()), n, after=after, as_json=as_json)
 
@@ -527,7 +527,7 @@ def _operator(
             return
         if agent or mqtt:
             raise typer.BadParameter("--symbol is of the whole house, at the daemon itself: without --agent and --mqtt")
-        from quantd.daemon.cli import by_hand
+        from quantd.daemon.cli.operate import manual as by_hand
 
         by_hand.halt(config, state, tuple(sets or ()), name, symbol, reason=reason, as_json=as_json)
 
@@ -541,11 +541,11 @@ def _operator(
         as_json: Json = False,
     ) -> None:
         if mqtt:
-            from quantd.daemon.cli import remote
+            from quantd.daemon.cli.operate import remote
 
             remote.command(config, mqtt, name, reason=reason, agent=agent, as_json=as_json)
             return
-        from quantd.daemon.cli import operating
+        from quantd.daemon.cli.operate import switch as operating
 
         operating.command(config, state, tuple(sets or ()), name, reason=reason, agent=agent, as_json=as_json)
 
@@ -586,7 +586,7 @@ def order(
     as_json: Json = False,
 ) -> None:
     """Order by hand, through the gate, into a book; says what passed and what cut it. Needs --reason."""
-    from quantd.daemon.cli import by_hand
+    from quantd.daemon.cli.operate import manual as by_hand
 
     code = by_hand.order(
         config, state, tuple(sets or ()), side, qty, symbol, reason=reason, agent=agent, stop=stop, target=target,
@@ -611,7 +611,7 @@ def _cash(name: Literal["add", "remove"], text: str) -> None:
         ] = "",
         as_json: Json = False,
     ) -> None:
-        from quantd.daemon.cli import by_hand
+        from quantd.daemon.cli.operate import manual as by_hand
 
         by_hand.cash(config, state, tuple(sets or ()), name, amount, reason=reason, agent=agent, as_json=as_json)
 
@@ -637,7 +637,7 @@ def reconcile(
     """Compare our account with the venue's now; exit code 1 when they differ. --fence or --adopt settles it, with --reason."""
     if fence and adopt:
         raise typer.BadParameter("--fence and --adopt exclude each other")
-    from quantd.daemon.cli import by_hand
+    from quantd.daemon.cli.operate import manual as by_hand
 
     how = "fence" if fence else adopt
     raise typer.Exit(by_hand.reconcile(config, state, tuple(sets or ()), how, reason=reason, as_json=as_json))
@@ -652,7 +652,7 @@ def init(
     as_json: Json = False,
 ) -> None:
     """Write config.toml, or NAME.py with its test and the lines for config.toml."""
-    from quantd.daemon.cli import beginning
+    from quantd.daemon.cli.setup import init as beginning
 
     if policy is None:
         beginning.write_config(folder, as_json=as_json)
@@ -670,7 +670,7 @@ def doctor(
     as_json: Json = False,
 ) -> None:
     """Check what a run needs: Python, packages, configuration, data, policies, ports."""
-    from quantd.daemon.cli import doctor as checks
+    from quantd.daemon.cli.setup import doctor as checks
 
     raise typer.Exit(checks.doctor(config, state, tuple(sets or ()), store=store, live=live, as_json=as_json))
 
@@ -684,7 +684,7 @@ def upgrade(
     as_json: Json = False,
 ) -> None:
     """Bring a store that an older quantd made to this version, after a backup. Does nothing where there is nothing to do."""
-    from quantd.daemon.cli import storing
+    from quantd.daemon.cli.setup import store as storing
 
     storing.upgrade(config, state, tuple(sets or ()), dry=dry, as_json=as_json)
 
@@ -698,7 +698,7 @@ def backup(
     as_json: Json = False,
 ) -> None:
     """Copy the store with its head, archives and saved configurations, also while the daemon runs, and check the copy."""
-    from quantd.daemon.cli import storing
+    from quantd.daemon.cli.setup import store as storing
 
     storing.backup(config, state, tuple(sets or ()), target, as_json=as_json)
 
@@ -713,7 +713,7 @@ def restore(
     as_json: Json = False,
 ) -> None:
     """Put a backup back into an empty state folder, or into the database of [store] url, and check it there."""
-    from quantd.daemon.cli import storing
+    from quantd.daemon.cli.setup import store as storing
 
     storing.restore(config, state, tuple(sets or ()), source, force=force, as_json=as_json)
 
@@ -750,7 +750,7 @@ def store_compact(
     as_json: Json = False,
 ) -> None:
     """Move journal rows that no recovery needs into checked parquet archives; `replay` and `why` still read them."""
-    from quantd.daemon.cli import storing
+    from quantd.daemon.cli.setup import store as storing
 
     days = {
         "journal_days": keep_days, "alerts_days": alerts_days, "equity_days": equity_days, "orders_days": orders_days,
@@ -765,7 +765,7 @@ app.add_typer(config_app, name="config", rich_help_panel="Set up")
 @config_app.command("check")
 def config_check(config: Config = CONFIG, sets: Sets = None, as_json: Json = False) -> None:
     """Name every mistake in the configuration; exit code 78 when there is one."""
-    from quantd.daemon.cli import checking
+    from quantd.daemon.cli.setup import config_check as checking
 
     raise typer.Exit(checking.check(config, tuple(sets or ()), as_json=as_json))
 
@@ -773,7 +773,7 @@ def config_check(config: Config = CONFIG, sets: Sets = None, as_json: Json = Fal
 @config_app.command("show")
 def config_show(config: Config = CONFIG, sets: Sets = None, as_json: Json = False) -> None:
     """Print every setting as it holds, with where it comes from."""
-    from quantd.daemon.cli import checking
+    from quantd.daemon.cli.setup import config_check as checking
 
     checking.show(config, tuple(sets or ()), as_json=as_json)
 
@@ -829,7 +829,7 @@ def train(
     ] = "",
 ) -> None:
     """Train a policy and write it as an artifact with its model card. Ctrl-C stops it in order; --resume goes on."""
-    from quantd.daemon.cli import training
+    from quantd.daemon.cli.learn import train as training
 
     if agent == "scorer":
         raise typer.Exit(
@@ -868,7 +868,7 @@ def evaluate(
     as_json: Json = False,
 ) -> None:
     """Run a learned policy over a window in whole shares, after costs, beside equal weight on the same days."""
-    from quantd.daemon.cli import evaluating
+    from quantd.daemon.cli.learn import evaluate as evaluating
 
     raise typer.Exit(
         evaluating.evaluate(artifact, first, until, bars=bars, actions=actions, symbols=symbols, as_json=as_json)
@@ -896,7 +896,7 @@ def retrain(
     as_json: Json = False,
 ) -> None:
     """Train a policy again on newer data, as a new version, and say whether it is worth a try as a challenger."""
-    from quantd.daemon.cli import retraining
+    from quantd.daemon.cli.learn import retrain as retraining
 
     rule = {
         "measure": measure,
@@ -927,7 +927,7 @@ def models_commands() -> None:
 @models_app.command("info")
 def models_info(folder: Folder, as_json: Json = False) -> None:
     """Print what an artifact says of itself, all of it checked first."""
-    from quantd.daemon.cli import models
+    from quantd.daemon.cli.learn import models
 
     raise typer.Exit(models.info(folder, as_json=as_json))
 
@@ -941,7 +941,7 @@ def models_verify(
     as_json: Json = False,
 ) -> None:
     """Make every check that trading makes, the probe on this machine included; exit code 78 when one fails."""
-    from quantd.daemon.cli import models
+    from quantd.daemon.cli.learn import models
 
     raise typer.Exit(models.verify(folder, keys or (), as_json=as_json))
 
@@ -983,7 +983,7 @@ def _trains(predicts: Literal["risk", "correlation", "allocation"], what: str) -
         seed: Seed = 1,
         as_json: Json = False,
     ) -> None:
-        from quantd.daemon.cli import models
+        from quantd.daemon.cli.learn import models
 
         names = [name for name in symbols.split(",") if name]
         code = models.train(
@@ -1012,7 +1012,7 @@ def models_evaluate(
     as_json: Json = False,
 ) -> None:
     """Judge a forest beside its plain estimate on a market and dates of your choice, as it trades."""
-    from quantd.daemon.cli import models
+    from quantd.daemon.cli.learn import models
 
     names = [name for name in symbols.split(",") if name]
     code = models.evaluate(
@@ -1059,7 +1059,8 @@ def tune(
     as_json: Json = False,
 ) -> None:
     """Search a learner's hyper-parameters, by validation alone. Ctrl-C stops it in order; the same command goes on."""
-    from quantd.daemon.cli import training, tuning
+    from quantd.daemon.cli.learn import train as training
+    from quantd.daemon.cli.learn import tune as tuning
 
     asked = training.Asked(
         plan=plan, agent=agent, profile=profile, bars=bars, actions=actions, symbols=symbols, sets=tuple(sets or ())
@@ -1075,7 +1076,7 @@ def tune(
 
 def _version(wanted: bool) -> None:
     if wanted:
-        from quantd.daemon.version import code_version
+        from quantd.daemon.runtime.version import code_version
 
         typer.echo(f"quantd {code_version()}")
         raise typer.Exit

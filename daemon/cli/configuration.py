@@ -4,11 +4,10 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from quantd.daemon.api.protection import unenforced
+from quantd.daemon.assembly.names import known_names, not_yet
 from quantd.daemon.config import Config, ConfigError, load
-from quantd.daemon.known import known_names
-from quantd.daemon.protection import unenforced
-from quantd.daemon.reaching import mistakes_of
-from quantd.daemon.supported import not_yet
+from quantd.daemon.live.connect import mistakes_of
 
 
 def read(config: Path, sets: Sequence[str] = ()) -> Config:

@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Callable
 from typing import Final
 
-from quantd.daemon.escapes import visible
+from quantd.trading.visible_text import visible
 
 DONE: Final = 0
 CHECK_FAILED: Final = 1
@@ -90,7 +90,7 @@ def _explained(error: BaseException) -> tuple[str, int] | None:
 
 _FORESEEN: Final[dict[str, dict[str, int]]] = {
     "quantd.daemon.config.mistakes": {"ConfigError": CONFIG},
-    "quantd.daemon.schedule": {"ScheduleError": CONFIG},
+    "quantd.daemon.runtime.schedule": {"ScheduleError": CONFIG},
     "quantd.models.artifacts.manifest": {"ArtifactError": CONFIG},
     "quantd.models.export.quantization": {"TooDifferent": CHECK_FAILED},
     "quantd.models.artifacts.signature": {"KeyFault": CONFIG},
@@ -103,9 +103,9 @@ _FORESEEN: Final[dict[str, dict[str, int]]] = {
     "quantd.models.training.runs.workers": {"Unavailable": CONFIG, "WorkerLost": CHECK_FAILED},
     "quantd.models.training.search.study": {"StudyError": CONFIG},
     "quantd.daemon.app": {"CannotStart": CONFIG},
-    "quantd.daemon.carrying": {"NotCarried": CONFIG},
+    "quantd.daemon.recovery.carry_over": {"NotCarried": CONFIG},
     "quantd.daemon.api.server": {"ApiUnavailable": CONFIG},
-    "quantd.daemon.policies": {"PolicyError": CONFIG},
+    "quantd.daemon.policies.loading": {"PolicyError": CONFIG},
     "quantd.strategies.policies.params": {"ParamsError": CONFIG},
     "quantd.adapters.feeds.errors": {"FeedError": CONFIG},
     "quantd.adapters.feeds.source": {"SourceError": CHECK_FAILED},
@@ -113,8 +113,8 @@ _FORESEEN: Final[dict[str, dict[str, int]]] = {
     "quantd.adapters.bus.publisher": {"BusAddressWrong": CONFIG},
     "quantd.adapters.bus.embedded_broker": {"BrokerUnavailable": CONFIG},
     "quantd.research.comparison": {"Incomparable": CHECK_FAILED},
-    "quantd.daemon.service": {"StoreGaveUp": TRY_LATER},
-    "quantd.daemon.recovery": {"ReplayDifference": CHECK_FAILED, "RecordTooLong": CONFIG},
+    "quantd.daemon.runtime.service": {"StoreGaveUp": TRY_LATER},
+    "quantd.daemon.runtime.journal": {"ReplayDifference": CHECK_FAILED, "RecordTooLong": CONFIG},
     "quantd.adapters.store.errors": {
         "StoreLocked": TRY_LATER,
         "StoreFull": TRY_LATER,

@@ -1,25 +1,25 @@
 """The pure core: `step(state, event) -> effects`. It reads no clock, draws no number and opens nothing.
 
 The same snapshot and the same events give the same effects and the same state, in a backtest, a paper run,
-a live run and a replay. `quantd.daemon.loop` carries the effects out."""
+a live run and a replay. `quantd.daemon.runtime.loop` carries the effects out."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from quantd.daemon.engine.busting import on_busted
-from quantd.daemon.engine.carrying import on_carried
-from quantd.daemon.engine.deciding import on_decided
-from quantd.daemon.engine.halting import on_halted, on_limited
+from quantd.daemon.engine.agents.carry_over import on_carried
+from quantd.daemon.engine.agents.retraining import on_retrained
+from quantd.daemon.engine.agents.shadows import beside, on_shade
+from quantd.daemon.engine.commands import on_condition, on_operator, on_reloaded, on_started, on_stopping, on_wished
 from quantd.daemon.engine.market import on_action, on_slice
-from quantd.daemon.engine.outcomes import on_cancel_reported, on_not_found, on_unknown
-from quantd.daemon.engine.people import on_condition, on_operator, on_reloaded, on_started, on_stopping, on_wished
-from quantd.daemon.engine.reports import on_reports
-from quantd.daemon.engine.resting import rest_stops
-from quantd.daemon.engine.retraining import on_retrained
-from quantd.daemon.engine.settling import on_correction, on_flow, on_foreign, on_reconciled
-from quantd.daemon.engine.shadows import beside, on_shade
+from quantd.daemon.engine.rounds import on_decided
+from quantd.daemon.engine.samples import on_tick
 from quantd.daemon.engine.state import State
-from quantd.daemon.engine.ticks import on_tick
+from quantd.daemon.engine.stops.sync import rest_stops
+from quantd.daemon.engine.venue.account import on_correction, on_flow, on_foreign, on_reconciled
+from quantd.daemon.engine.venue.busts import on_busted
+from quantd.daemon.engine.venue.halts import on_halted, on_limited
+from quantd.daemon.engine.venue.reports import on_reports
+from quantd.daemon.engine.venue.unknown import on_cancel_reported, on_not_found, on_unknown
 from quantd.trading.effects import Effect
 from quantd.trading.events import (
     Action,

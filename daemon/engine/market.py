@@ -5,12 +5,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from quantd.daemon.engine.alerts import alert
-from quantd.daemon.engine.executing import see_volume, work_parents
-from quantd.daemon.engine.halting import trades_again
-from quantd.daemon.engine.protecting import check_levels, split_exits
-from quantd.daemon.engine.settling import entitle
+from quantd.daemon.engine.planning.execution import see_volume, work_parents
 from quantd.daemon.engine.state import State, Working
-from quantd.daemon.engine.stops import split_stops
+from quantd.daemon.engine.stops.exits import check_levels, split_exits
+from quantd.daemon.engine.stops.venue_stops import split_stops
+from quantd.daemon.engine.venue.account import entitle
+from quantd.daemon.engine.venue.halts import trades_again
 from quantd.trading.books import share
 from quantd.trading.effects import (
     Booked,

@@ -9,16 +9,16 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from quantd.daemon.engine.activity import Activity, Book
-from quantd.daemon.engine.allowance import Allowance
-from quantd.daemon.engine.judged import Judged
-from quantd.daemon.engine.parents import Execution, Parent
-from quantd.daemon.engine.rests import Own, Postponed, Rest, Retry
-from quantd.daemon.engine.shares import CapitalRules
-from quantd.daemon.engine.spending import Key, left_micro, limit
-from quantd.daemon.engine.trial import Pairing, PromotionRules
+from quantd.daemon.engine.agents.capital_shares import CapitalRules
+from quantd.daemon.engine.agents.promotion_rule import Pairing, PromotionRules
+from quantd.daemon.engine.monitor_state import Watch
+from quantd.daemon.engine.planning.activity import Activity, Book
+from quantd.daemon.engine.planning.buying_power import Key, left_micro, limit
+from quantd.daemon.engine.planning.live_caps import Allowance
+from quantd.daemon.engine.planning.parents import Execution, Parent
+from quantd.daemon.engine.planning.verdict_log import Judged
+from quantd.daemon.engine.stops.records import Own, Postponed, Rest, Retry
 from quantd.daemon.engine.valuation import Valuations
-from quantd.daemon.engine.watch import Watch
 from quantd.risk.limits.catalogue import Limits, override, tightest_exits
 from quantd.risk.measures.portfolio import ones, total
 from quantd.risk.monitor.levels import Monitor

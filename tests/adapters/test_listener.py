@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from quantd.adapters.listener import Listener
-from tests.bus_world import certificate, until
+from tests.support.mqtt import certificate, until
 
 
 class Echo(asyncio.Protocol):

@@ -11,7 +11,7 @@ from quantd.strategies.policies import POLICIES
 from quantd.trading.codec import encode
 from quantd.trading.market import Floats
 from quantd.trading.view import Memory, View
-from tests.edge_world import CONFIG, answer, quantd, write
+from tests.support.command_line import CONFIG, answer, quantd, write
 
 
 class Frozen:
@@ -37,13 +37,15 @@ def test_a_journal_of_another_version_that_was_not_stopped_in_order_is_refused_w
 ) -> None:
     write(tmp_path, CONFIG)
     answer(quantd(tmp_path, "run", "--json"))
-    monkeypatch.setattr("quantd.daemon.past.code_version", lambda: "0.2.0+0123456789ab")
+    monkeypatch.setattr("quantd.daemon.recovery.replay.code_version", lambda: "0.2.0+0123456789ab")
     assert quantd(tmp_path, "run").returncode == 0, "stopped in order: its snapshot stands after its last step"
     with sqlite3.connect(tmp_path / "state" / "quantd.db") as store:
         store.execute("DELETE FROM snapshots WHERE seq = (SELECT MAX(last_seq) FROM journal)")
         assert store.execute("SELECT COUNT(*) FROM snapshots").fetchone()[0]
     store.close()
-    monkeypatch.setattr("quantd.daemon.recovery.encode", lambda event, effects, live: encode(event, effects[:-1], live))
+    monkeypatch.setattr(
+        "quantd.daemon.runtime.journal.encode", lambda event, effects, live: encode(event, effects[:-1], live)
+    )
     done = quantd(tmp_path, "run")
     assert done.returncode == 1
     assert "differs from the journal" in done.stderr

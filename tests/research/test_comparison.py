@@ -6,9 +6,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from quantd.daemon.assembly import Assembly, assemble
+from quantd.daemon.assembly.parts import Assembly, assemble
 from quantd.daemon.cli.configuration import read
-from quantd.daemon.opening import begin
+from quantd.daemon.recovery.start import begin
 from quantd.research.comparison import (
     Incomparable,
     Settings,
@@ -20,7 +20,7 @@ from quantd.research.comparison import (
 from quantd.research.run_record import Record
 from quantd.risk.limits.catalogue import override
 from quantd.trading.execution import Costs
-from tests.edge_world import CONFIG, write
+from tests.support.command_line import CONFIG, write
 
 OTHERS = {
     "bars": "other",

@@ -8,11 +8,11 @@ from typing import Any
 import polars as pl
 import pytest
 
-from quantd.daemon.assembly import assemble
+from quantd.daemon.assembly.parts import assemble
 from quantd.daemon.cli.configuration import read
 from quantd.research.lookahead import _cut_copy
-from tests.edge_world import CONFIG, Done, quantd, write
 from tests.support.checkout import ROOT
+from tests.support.command_line import CONFIG, Done, quantd, write
 
 BARS = str(ROOT / "data" / "us_daily.parquet")
 

@@ -5,15 +5,15 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from quantd.daemon.engine.parents import Execution
+from quantd.daemon.engine.planning.parents import Execution
 from quantd.research.parity import CAUSES, Book, lines, market_of, parity
 from quantd.trading.events import Reports, Tick
 from quantd.trading.execution import Costs
 from quantd.trading.market import Block, MarketSlice
 from quantd.trading.orders import Cause
-from tests.edge_world import answer, quantd
-from tests.edge_world import write as config_file
-from tests.minute_world import MINUTE, SESSION, Minutes, at, drift, minutes
+from tests.support.command_line import answer, quantd
+from tests.support.command_line import write as config_file
+from tests.support.minutes import MINUTE, SESSION, Minutes, at, drift, minutes
 
 NOON = at(0, 120)
 CLOSE = drift(1, 2, 3, 0.002)

@@ -6,11 +6,11 @@ import sys
 
 import pytest
 
-from quantd.daemon.assembly import Assembly
+from quantd.daemon.assembly.names import known_names
+from quantd.daemon.assembly.parts import Assembly
 from quantd.daemon.config import load
-from quantd.daemon.known import known_names
-from quantd.daemon.loop import Log, Shell
-from quantd.daemon.opening import begin
+from quantd.daemon.recovery.start import begin
+from quantd.daemon.runtime.loop import Log, Shell
 from quantd.research.rebalancing_study import RULES, study
 from tests.support.checkout import ROOT
 

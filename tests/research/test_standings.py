@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.edge_world import CONFIG as SHORT
-from tests.edge_world import ROOT, quantd, write
+from tests.support.command_line import CONFIG as SHORT
+from tests.support.command_line import ROOT, quantd, write
 
 CONFIG = SHORT.replace("warmup = 130", "warmup = 260")
 """As long as these policies look back."""

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from quantd.daemon.assembly import assemble
+from quantd.daemon.assembly.parts import assemble
 from quantd.daemon.cli.configuration import read
 from quantd.research.trials import NAME, Trial, TrialsDamaged, note_trial, read_trials, trial_digest
-from tests.edge_world import write
+from tests.support.command_line import write
 
 
 def test_a_repeated_trial_counts_once_and_its_newest_ratio_holds(tmp_path: Path) -> None:

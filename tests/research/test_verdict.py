@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from quantd.daemon.assembly import Assembly, assemble
+from quantd.daemon.assembly.parts import Assembly, assemble
 from quantd.daemon.cli.configuration import read
-from quantd.daemon.loop import Log, Shell
+from quantd.daemon.runtime.loop import Log, Shell
 from quantd.research.comparison import Incomparable
 from quantd.research.run_metrics import metrics_of_text
 from quantd.research.run_record import Record
 from quantd.research.verdict import Difference, Measured, judge, sentence
-from tests.edge_world import CONFIG, COSTS, answer, quantd, write
 from tests.support.checkout import ROOT
+from tests.support.command_line import CONFIG, COSTS, answer, quantd, write
 
 MINE = """
 def act(view):

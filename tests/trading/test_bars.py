@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quantd.daemon.engine.freezing import freeze, thaw
+from quantd.daemon.engine.snapshot import freeze, thaw
 from quantd.daemon.engine.state import State
-from quantd.daemon.policies import answer
-from quantd.daemon.user_policy import load_user_policy
+from quantd.daemon.policies.loading import answer
+from quantd.daemon.policies.user_file import load_user_policy
 from quantd.strategies.features import FeatureStream, Inputs, compute, spec_of
 from quantd.trading.bars import BarRing, Bars
 from quantd.trading.effects import Ask
@@ -18,8 +18,8 @@ from quantd.trading.events import Action
 from quantd.trading.history import History
 from quantd.trading.market import Block, Floats, MarketSlice
 from quantd.trading.view import View
-from tests.engine_world import START, World, walk
-from tests.engine_world import block as days
+from tests.support.engine import START, World, walk
+from tests.support.engine import block as days
 
 DAY = 86_400_000_000_000
 NAMES = ("open", "high", "low", "close", "volume")

@@ -19,11 +19,11 @@ from quantd.adapters.feeds.wrappers.rate_limit import Limited
 from quantd.adapters.feeds.wrappers.retry import Retried
 from quantd.adapters.pace import Rate
 from quantd.trading.instruments import NANO, Instrument, Universe
-from tests.adapters.feeds.contract import keeps_its_promises
-from tests.adapters.feeds.recorded import Recorded, market
-from tests.venues.alpaca_data import KEY, SECRET, AlpacaData
-from tests.venues.json_bars import JsonBars
-from tests.venues.served import served
+from tests.support.memory_source import Recorded, market
+from tests.support.source_contract import keeps_its_promises
+from tests.support.venues.alpaca_data import KEY, SECRET, AlpacaData
+from tests.support.venues.json_bars import JsonBars
+from tests.support.venues.served import served
 
 PAIR = Universe((Instrument("AAA", calendar="24/7"), Instrument("BBB", calendar="24/7")), calendar="24/7")
 T0 = 1_704_290_400

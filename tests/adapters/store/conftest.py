@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.adapters.store.desk import Desk, new_schema
-from tests.postgres_server import postgres_server
+from tests.support.postgres import postgres_server
+from tests.support.store import Desk, new_schema
 
 
 @pytest.fixture

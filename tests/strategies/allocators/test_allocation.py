@@ -12,7 +12,7 @@ from quantd.strategies.allocators.allocation import Allocation, allocation
 from quantd.trading.history import Ring
 from quantd.trading.instruments import Instrument, Universe
 from quantd.trading.view import View
-from tests.strategies.allocators.worlds import Floats, market
+from tests.support.returns import Floats, market
 
 
 @dataclass

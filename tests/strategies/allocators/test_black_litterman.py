@@ -9,7 +9,7 @@ from quantd.strategies.allocators.black_litterman import doubt_of, posterior
 from quantd.strategies.allocators.estimates import equilibrium
 from quantd.strategies.allocators.mean_variance import maximum_sharpe, maximum_utility
 from quantd.trading.covariance import covariance
-from tests.strategies.allocators.worlds import market
+from tests.support.returns import market
 
 # G. He and R. Litterman (1999), tables 1 and 2: Australia, Canada, France, Germany, Japan, UK, USA
 VOLATILITY = np.array([16.0, 20.3, 24.8, 27.1, 21.0, 20.0, 18.7]) / 100.0

@@ -9,7 +9,7 @@ from skfolio.optimization import MeanRisk
 from quantd.strategies.allocators.active_set import Infeasible
 from quantd.strategies.allocators.cvar import minimum_cvar
 from quantd.strategies.allocators.mean_variance import Box
-from tests.strategies.allocators.worlds import Floats, market
+from tests.support.returns import Floats, market
 
 
 def shortfall(returns: Floats, weights: Floats, confidence: float) -> float:

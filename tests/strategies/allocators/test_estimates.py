@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from quantd.strategies.allocators import estimates
 from quantd.strategies.allocators.active_set import Infeasible
 from quantd.trading.covariance import covariance, ewma_covariance, ledoit_wolf
-from tests.strategies.allocators.worlds import market
+from tests.support.returns import market
 
 
 def test_each_estimator_is_the_one_it_is_called() -> None:

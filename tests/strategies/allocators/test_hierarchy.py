@@ -22,7 +22,7 @@ from quantd.strategies.allocators.hierarchy import (
 )
 from quantd.strategies.allocators.mean_variance import Box
 from quantd.trading.covariance import covariance
-from tests.strategies.allocators.worlds import Floats, market
+from tests.support.returns import Floats, market
 
 
 @settings(max_examples=60, deadline=None)

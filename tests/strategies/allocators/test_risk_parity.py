@@ -13,7 +13,7 @@ from quantd.strategies.allocators.active_set import Infeasible
 from quantd.strategies.allocators.mean_variance import Box
 from quantd.strategies.allocators.risk_parity import RIDGE, contributions, equal_risk, risk_parity, shared_risk
 from quantd.trading.covariance import covariance
-from tests.strategies.allocators.worlds import Floats, market
+from tests.support.returns import Floats, market
 
 
 @settings(max_examples=100, deadline=None)

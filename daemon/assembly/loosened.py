@@ -1,0 +1,89 @@
+"""Which limits of a configuration are looser than those that quantd ships: the profiles, and its own config.toml."""
+
+from collections.abc import Iterator
+from functools import cache
+from typing import Any, Final
+
+from quantd import bundled
+from quantd.daemon.assembly.limits import limits_of, shocks_of
+from quantd.daemon.assembly.names import known_names
+from quantd.daemon.config import Config, load
+from quantd.risk.limits.catalogue import Limits, override, tightest
+from quantd.risk.limits.profiles import PROFILES
+
+WITHOUT_PROFILE: Final = "balanced"
+"""What an agent without a profile is held to."""
+
+UNCOMPARED: Final = frozenset(
+    {"fee_bp", "max_price_age_ns", "min_history", "restricted", "group_caps", "duplicate_window_ns"}
+)
+"""What describes the venue, the bars or the desk: the shipped values are nobody's bar."""
+
+
+def looser(config: Config) -> list[str]:
+    """Dotted keys whose limit is looser than the shipped one. An agent's is looser where it is beyond its profile and beyond
+    every shipped agent of that profile."""
+    return [*_of_house(config), *_of_agents(config)]
+
+
+def _of_house(config: Config) -> Iterator[str]:
+    ours, theirs = _house(config), _house(_shipped())
+    for name in keys_looser(ours, theirs):
+        yield f"risk.{name}"
+
+
+def _of_agents(config: Config) -> Iterator[str]:
+    sectors = any(config.instruments().sectors)
+    for agent in config.agents:
+        profile = agent.profile or WITHOUT_PROFILE
+        bars = [
+            PROFILES[profile],
+            *(_agent(_shipped(), k) for k, a in enumerate(_shipped().agents) if a.profile == profile),
+        ]
+        ours = limits_of(agent.limits, agent.profile, config.instruments(), shocks_of(config))
+        beyond = [set(keys_looser(ours, bar)) for bar in bars]
+        names = set.intersection(*beyond)
+        for name in sorted(names - (set() if sectors else {"max_sector_weight"})):
+            yield f"agents.{agent.name}.{name}"
+
+
+@cache
+def _shipped() -> Config:
+    return load(bundled.CONFIG, known_names())
+
+
+def _house(config: Config) -> Limits:
+    return limits_of(config.risk, config.risk.profile, config.instruments(), shocks_of(config))
+
+
+def _agent(config: Config, number: int) -> Limits:
+    agent = config.agents[number]
+    return limits_of(agent.limits, agent.profile, config.instruments(), shocks_of(config))
+
+
+def keys_looser(ours: Limits, theirs: Limits) -> list[str]:
+    """Names of limits of `ours` that allow what `theirs` do not."""
+    plain = Limits()
+    found = []
+    for name in Limits.__struct_fields__:
+        a, b = getattr(ours, name), getattr(theirs, name)
+        if (
+            name in UNCOMPARED
+            or a == b
+            or b is None
+            or (b == getattr(plain, name) and name != "in_flight" and a is None)
+        ):
+            continue
+        if a is None or _loosens(name, a, b):
+            found.append(name)
+    return found
+
+
+def _loosens(name: str, a: Any, b: Any) -> bool:
+    try:
+        # of two sets that differ in this key alone, the tighter is not ours: ours allows more
+        both = tightest(override(Limits(min_history=2), **{name: a}), override(Limits(min_history=2), **{name: b}))
+    except ValueError:
+        # two estimators: neither is tighter, so their bounds are compared
+        return bool(getattr(a, "limit", 0.0) > getattr(b, "limit", 0.0))
+    return bool(getattr(both, name) != a)

@@ -1,0 +1,554 @@
+"""From a configuration to the parts of a run: universe, sessions, feed, rules, policies, venue and timeline.
+
+A backtest, a paper run and a replay are assembled here alike; only what drives them differs.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from fractions import Fraction
+from hashlib import blake2b
+from itertools import chain
+from pathlib import Path
+from typing import Final
+
+import structlog
+from msgspec.structs import replace
+
+from quantd.adapters.brokers.paper.broker import Paper
+from quantd.adapters.calendars import sessions as calendar_sessions
+from quantd.adapters.feeds.errors import FeedError
+from quantd.adapters.feeds.recorded.bar_files import span
+from quantd.adapters.feeds.recorded.macro import MacroFile, RateFile, series_digest
+from quantd.adapters.feeds.recorded.replay import Replay
+from quantd.daemon.assembly.limits import agent_limits, allowance_of, house_limits, shocks_of
+from quantd.daemon.config import Agent, Config
+from quantd.daemon.config.schema import MANUAL
+from quantd.daemon.engine.agents.capital_shares import CapitalRules, Regime
+from quantd.daemon.engine.agents.promotion_rule import PromotionRules
+from quantd.daemon.engine.planning.parents import U_SHAPE, Execution
+from quantd.daemon.engine.planning.targets import headroom
+from quantd.daemon.engine.state import AgentRules, Rules, State
+from quantd.daemon.policies.composed import policy_of
+from quantd.daemon.policies.loading import Apart, PolicyError, answer
+from quantd.daemon.runtime.loop import Log, Shell
+from quantd.daemon.runtime.outbound import Wire
+from quantd.daemon.runtime.schedule import Schedule, Verdict, catch_up, due, stream
+from quantd.daemon.runtime.timeline import Item, due_agents, sample_ticks, timeline, with_due
+from quantd.risk.limits.catalogue import Limits, override
+from quantd.risk.measures.stress import Shock
+from quantd.trading.clock_text import session_date
+from quantd.trading.effects import Ask
+from quantd.trading.events import Decided, Tick
+from quantd.trading.execution import Costs
+from quantd.trading.instruments import Universe
+from quantd.trading.market import Floats, MarketSlice
+from quantd.trading.ports import Policy, leaves
+from quantd.trading.sessions import DAY_NS, Sessions
+from quantd.trading.statistics import RISK_FREE_ANNUAL, RiskFree, sharpe_definition
+
+log = structlog.get_logger("quantd.assembly")
+
+LIVE_BACK_YEARS: Final = 3
+"""Years of sessions before the warm-up: how old a run may be that is folded from its beginning."""
+
+LIVE_AHEAD_DAYS: Final = 300
+"""Sessions are announced a year ahead; a daemon is started anew before they end."""
+
+AHEAD_DAYS = 20
+"""Calendar days of sessions kept beyond the last bar: an order's end must be known when it is sent."""
+
+FEED_ASKS = frozenset({"rebalance"})
+"""Schedules that ask agents; the others are jobs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The parts of one run, whatever its market: everything but where bars come from. `market` names the market, so that a
+    run is continued on its own only; `live` says that it goes on, and is journalled bar by bar."""
+
+    config: Config
+    universe: Universe
+    sessions: Mapping[str, Sessions]
+    rules: Rules
+    costs: Costs
+    policies: tuple[Policy, ...]
+    schedules: tuple[Schedule, ...]
+    start_ns: int
+    interval_ns: int
+    market: str
+    live: bool
+    macro: tuple[MacroFile, ...]
+    apart: Apart | None
+    """Makes the policies that answer in processes of their own; None where all are asked in line."""
+    cash_rate: RateFile | None
+    """What cash earns; None where it earns nothing."""
+
+    def risk_free_annual(self, days_ns: Sequence[int], periods: float) -> RiskFree:
+        """The risk-free rate of the returns between samples of these dates, a year of `periods` samples."""
+        return RISK_FREE_ANNUAL if self.cash_rate is None else self.cash_rate.rate.earned(days_ns)[1:] * periods
+
+    @property
+    def sharpe_definition(self) -> str:
+        """What is printed beside a Sharpe ratio of this run."""
+        return sharpe_definition(self.cash_rate.rate.words if self.cash_rate is not None else "")
+
+    def shell(self, log: Log | None = None) -> Shell:
+        """A new shell at the start of the run."""
+        policies = self.policies
+
+        def ask(question: Ask) -> Decided:
+            return answer(policies[question.policy], question)
+
+        remote = self.config.broker.kind != "paper"
+        venue = Wire() if remote else self.paper()
+        shadows = [self.paper() for _ in self.rules.shadows]
+        return Shell(
+            State(self.rules), venue, ask, interval_ns=self.interval_ns, log=log, remote=remote, shadows=shadows
+        )
+
+    def paper(self) -> Paper:
+        """A simulated venue at the configured costs: the house's, or a shadow's."""
+        return Paper(self.universe, self.costs, self.by_column())
+
+    def by_column(self) -> list[Sessions]:
+        """The sessions of each instrument."""
+        return [self.sessions[each.calendar] for each in self.universe.instruments]
+
+    def dated(self, tick: Tick) -> Tick:
+        """A tick of a sample with what is known of each macro series at its instant, and the rate on cash. On a market
+        that goes on the files are read again when they were written; one that cannot be read keeps what was known of
+        it."""
+        rate = None if tick.warmup else self.cash_rate
+        if not tick.sample or not (self.macro or rate):
+            return tick
+        if self.live:
+            for each in (*self.macro, *((rate,) if rate else ())):
+                try:
+                    each.refresh()
+                except FeedError as error:
+                    log.warning("series.unread", series=each.name, error=str(error))
+        known = tuple(each.at(tick.ts) for each in self.macro)
+        return replace(tick, macro=known, cash_rate=rate.rate.before(tick.key - tick.key % DAY_NS) if rate else None)
+
+    def ticks_between(self, after: int, until: int, start_ns: int, away: int = 0) -> Iterator[Tick]:
+        """Samples of the house session and what the schedules say, in (after, until]; before `start_ns` is the warm-up. Of
+        what was due by `away`, while nobody was there, each schedule's `missed` says what is made up for."""
+        house = self.sessions[self.universe.calendar]
+        calendars = [self.sessions[name] for name in sorted({i.calendar for i in self.universe.instruments})]
+        samples = sample_ticks(house, calendars, self.interval_ns, after, until, start_ns)
+        if not self.schedules:
+            return samples
+        asks = {k: self._asked_by(s) for k, s in enumerate(self.schedules) if s.do in FEED_ASKS}
+        jobs = {k: s.do for k, s in enumerate(self.schedules)}
+        # what a schedule says during the warm-up is for nobody: trading begins at `start`
+        after = max(after, start_ns - 1)
+        said = stream(self.schedules, self.sessions, max(after, away), until)
+        made_up = [(ts, k) for ts, k, verdict in self.missed(after, away) if verdict == "run"]
+        return with_due(samples, due_agents(chain(made_up, said), asks, jobs))
+
+    def _asked_by(self, schedule: Schedule) -> tuple[int, ...]:
+        """The numbers of those that a schedule asks. A challenger that no schedule names is asked with its champion."""
+        numbers = {name: k for k, name in enumerate(self.rules.seats)}
+        if not schedule.agents:
+            return tuple(k for name, k in numbers.items() if name != MANUAL)
+        named = {name for s in self.schedules if s.do in FEED_ASKS for name in s.agents}
+        followers = [a.name for a in self.config.shadows if a.challenges in schedule.agents and a.name not in named]
+        return tuple(numbers[name] for name in (*schedule.agents, *followers))
+
+    @property
+    def slices(self) -> Callable[[int], MarketSlice] | None:
+        """The slices of a recorded market by number, for who reads the journal; None on a market that goes on, whose
+        journal has them."""
+        return None
+
+    def missed(self, after: int, away: int) -> list[tuple[int, int, Verdict]]:
+        """The verdict on each (instant, number of a schedule) that was due in (after, away]."""
+        return catch_up(self.schedules, due(self.schedules, self.sessions, after, away), away) if away > after else []
+
+
+@dataclass(frozen=True, slots=True)
+class Assembly(Parts):
+    """The parts of one run over a recorded market."""
+
+    feed: Replay
+
+    @property
+    def slices(self) -> Callable[[int], MarketSlice]:
+        return self.feed.slice_at
+
+    def items(self) -> Iterator[Item]:
+        """The whole recorded market with its ticks, in order of time."""
+        return timeline(self.feed.items(), self.ticks())
+
+    def ticks(self) -> Iterator[Tick]:
+        """The ticks from the first bar to the last."""
+        return map(self.dated, self.ticks_between(self.feed.first_ts - 1, self.feed.last_ts, self.start_ns))
+
+
+def assemble(config: Config, *, cache: Path | None = None, apart: Apart | None = None) -> Assembly:
+    """Read the market and load the policies that a configuration names.
+
+    `cache` is a folder for built calendars; `apart` makes the policies that answer in processes of their own. Raises
+    FeedError, UnknownCalendar or PolicyError, each with a text that names the file or value and the remedy.
+    """
+    if config.feed.kind != "replay":
+        remedy = 'Write kind = "replay" and the path of bars; `quantd data fetch` downloads some'
+        raise FeedError(
+            "[feed] kind", f'"{config.feed.kind}" is a feed that goes on, and this needs recorded bars', remedy
+        )
+    universe = config.instruments()
+    path = config.at(config.feed.path)
+    sessions = market_sessions(config, path, cache)
+    feed = Replay.load(
+        path,
+        universe=universe,
+        sessions=sessions,
+        stamps=config.feed.stamps,
+        interval=interval_text(config.feed.interval_ns),
+        actions=config.at(config.feed.actions) if config.feed.actions else None,
+        start=config.feed.start,
+        end=config.feed.end,
+        warmup=config.feed.warmup,
+        build_from=config.feed.build_from,
+    )
+    macro = macro_of(config, sessions[universe.calendar])
+    policies = policies_of(config, universe, feed.interval_ns, apart)
+    schedules = tuple(schedule_of(config, k) for k, s in enumerate(config.schedules) if s.enabled)
+    house_sessions = sessions[universe.calendar]
+    first, start = next(
+        ((d, o) for d, o in zip(house_sessions.day_ns, house_sessions.open_ns, strict=True) if d >= feed.start_key),
+        (0, 0),
+    )
+    rate = rate_of(config, first)
+    return Assembly(
+        config=config,
+        universe=universe,
+        sessions=sessions,
+        rules=rules_of(config, universe, sessions, policies, schedules, feed.interval_ns),
+        costs=config.broker.costs(),
+        policies=policies,
+        schedules=schedules,
+        start_ns=start,
+        interval_ns=feed.interval_ns,
+        market=series_digest(feed.digest, macro, rate),
+        live=False,
+        macro=macro,
+        apart=apart,
+        cash_rate=rate,
+        feed=feed,
+    )
+
+
+def assemble_live(config: Config, now: int, *, cache: Path | None = None, apart: Apart | None = None) -> Parts:
+    """The parts of a run on a market that goes on, without asking anybody: its feed and its venue are opened by the daemon.
+
+    `now` (ns UTC) places the calendars; `apart` is as for `assemble`. Raises UnknownCalendar, PolicyError or
+    ScheduleError.
+    """
+    universe = config.instruments()
+    today = session_date(now)
+    # whole months, so that the built calendars are kept for as long
+    begin = date(today.year - LIVE_BACK_YEARS - int(config.feed.warmup * 1.6) // 365, 1, 1)
+    end = (today + timedelta(days=LIVE_AHEAD_DAYS)).replace(day=1)
+    sessions = sessions_of(config, begin, end, cache)
+    policies = policies_of(config, universe, config.feed.interval_ns, apart)
+    schedules = tuple(schedule_of(config, k) for k, s in enumerate(config.schedules) if s.enabled)
+    table = config.feed
+    return Parts(
+        config=config,
+        universe=universe,
+        sessions=sessions,
+        rules=rules_of(config, universe, sessions, policies, schedules, table.interval_ns),
+        costs=config.broker.costs(),
+        policies=policies,
+        schedules=schedules,
+        start_ns=now,
+        interval_ns=table.interval_ns,
+        market=market_of(config, config.broker.kind, config.broker.venue),
+        live=True,
+        macro=macro_of(config, sessions[universe.calendar]),
+        apart=apart,
+        cash_rate=rate_of(config, now - now % DAY_NS),
+    )
+
+
+def macro_of(config: Config, house: Sessions) -> tuple[MacroFile, ...]:
+    """The series of [feed] macro. Raises FeedError."""
+    return tuple(MacroFile(each.name, config.at(each.path), each.available, house) for each in config.feed.macro)
+
+
+def rate_of(config: Config, first_ns: int) -> RateFile | None:
+    """What [account] cash_rate says, for a run whose first session is on that date. Raises FeedError."""
+    given = config.document.account.cash_rate
+    return None if given is None else RateFile(given, config.source.folder, first_ns)
+
+
+def market_of(config: Config, kind: str, venue: str) -> str:
+    """The name of a market that goes on, as a run at this kind of broker and venue has it."""
+    universe = config.universe
+    who = ("live", kind, venue, universe.calendar, interval_text(config.feed.interval_ns), *universe.symbols)
+    return blake2b("|".join(who).encode(), digest_size=32).hexdigest()
+
+
+def parts_of(config: Config, now: int, *, cache: Path | None = None, apart: Apart | None = None) -> Parts:
+    """Whatever a configuration describes, on a recorded market or on one that goes on."""
+    if config.feed.kind == "replay":
+        return assemble(config, cache=cache, apart=apart)
+    return assemble_live(config, now, cache=cache, apart=apart)
+
+
+def market_sessions(config: Config, path: Path, cache: Path | None) -> dict[str, Sessions]:
+    """Sessions of every calendar in use, from before the warm-up to beyond the last bar."""
+    first, last = span((path,))
+    if config.feed.start is not None:
+        # a warm-up of n samples reaches back n sessions: seven days for five of them, and holidays
+        back = timedelta(days=int(config.feed.warmup * 1.6) + 30)
+        if config.feed.start > last:
+            raise FeedError(
+                path.name, f"ends on {last}, before [feed] start = {config.feed.start}", "Give an earlier start"
+            )
+        first = max(first, config.feed.start - back)
+    if config.feed.end is not None:
+        last = min(last, config.feed.end)
+    return sessions_of(config, first - timedelta(days=10), last + timedelta(days=AHEAD_DAYS), cache)
+
+
+def sessions_of(config: Config, begin: date, end: date, cache: Path | None) -> dict[str, Sessions]:
+    """Sessions from `begin` to `end`, both inclusive, of every calendar that a configuration names, less its closed
+    dates."""
+    table = config.universe
+    names = {table.calendar, *(i.calendar for i in table.instruments if i.calendar)}
+    names |= {s.calendar for s in config.schedules if s.calendar}
+    return {
+        name: calendar_sessions(name, begin, end, cache=cache, closed=table.closed if name == table.calendar else ())
+        for name in names
+    }
+
+
+def interval_text(interval_ns: int) -> str:
+    """ "1d", "1h", "5m" of a length in ns."""
+    for unit, length in (("d", DAY_NS), ("h", 3_600_000_000_000), ("m", 60_000_000_000)):
+        if interval_ns % length == 0:
+            return f"{interval_ns // length}{unit}"
+    return f"{interval_ns // 1_000_000_000}s"
+
+
+def policies_of(config: Config, universe: Universe, interval_ns: int, apart: Apart | None = None) -> tuple[Policy, ...]:
+    """The policies of the agents, then of the shadows, in their sizing and rebalancing rules, which know what worst prices leave no room for. Raises
+    PolicyError."""
+    house, shocks = house_limits(config, universe, interval_ns), shocks_of(config)
+
+    def room(agent: Agent) -> Callable[[Floats], float]:
+        own = agent_limits(agent, house, universe, shocks)
+        return lambda weights: headroom(weights, own, house)
+
+    policies = tuple(policy_of(config, universe, agent, room(agent), apart) for agent in config.seats)
+    known = {each.name for each in config.feed.macro}
+    for agent, policy in zip(config.seats, policies, strict=True):
+        for leaf in leaves(policy):
+            for name in sorted(set(getattr(leaf, "uses_macro", ())) - known):
+                raise PolicyError(
+                    f'[[agents]] "{agent.name}": reads the macro series {name!r}, which the feed does not have; write '
+                    f'[feed] macro = [{{ name = "{name}", path = "FILE" }}]'
+                )
+    return policies
+
+
+def rules_of(
+    config: Config,
+    universe: Universe,
+    sessions: Mapping[str, Sessions],
+    policies: tuple[Policy, ...],
+    schedules: tuple[Schedule, ...],
+    interval_ns: int,
+) -> Rules:
+    """What the engine is told; `policies` are those of the agents, then of the shadows. An agent's collars, fees and tolerances on the way are the house's unless it says
+    otherwise: they describe the venue, not the agent."""
+    risk, shocks = config.risk, shocks_of(config)
+    house = house_limits(config, universe, interval_ns)
+    capital = [Fraction(repr(agent.capital)) for agent in config.agents]
+    calendars = tuple(sorted({universe.calendar, *(i.calendar for i in universe.instruments)}))
+    scheduled = {name for s in schedules if s.do in FEED_ASKS for name in s.agents}
+    agents = tuple(
+        AgentRules(
+            name=agent.name,
+            capital_micro=int(config.broker.cash_micro * share),
+            limits=agent_limits(agent, house, universe, shocks),
+            min_trade=agent.min_trade,
+            scheduled=agent.name in scheduled or agent.name == MANUAL,
+        )
+        for agent, share in zip(config.agents, capital, strict=True)
+    )
+    lookbacks = [p.lookback for p in policies]
+    for limits in (house, *(a.limits for a in agents)):
+        lookbacks += [each.lookback for each in (limits.var, limits.cvar, limits.correlation) if each is not None]
+        if limits.max_volatility is not None:
+            lookbacks.append(limits.volatility_lookback)
+    names = [agent.name for agent in config.agents]
+    made = Rules(
+        universe=universe,
+        sessions=tuple(sessions[name] for name in calendars),
+        calendar=tuple(calendars.index(i.calendar) for i in universe.instruments),
+        agents=agents,
+        house=house,
+        cash_micro=config.broker.cash_micro,
+        lookback=max([252, *lookbacks]),
+        daily=interval_ns >= DAY_NS,
+        follow_ups=2 if risk.follow_ups is None else risk.follow_ups,
+        max_failures=risk.max_failures,
+        rearm_samples=_rearm_samples(risk.rearm) if config.feed.kind == "replay" else 0,
+        flatten_on=risk.flatten_on or (),
+        borrow_bp_annual=config.broker.borrow_bp_annual if config.broker.kind == "paper" else 0.0,
+        venue_pays=config.broker.kind != "paper",
+        differences=config.broker.differences,
+        cash_tolerance_micro=config.broker.cash_tolerance_micro,
+        volume_lookback=risk.volume_lookback,
+        house_calendar=calendars.index(universe.calendar),
+        execution=execution_of(config),
+        macro=tuple(each.name for each in config.feed.macro),
+        keep_bars=any(getattr(leaf, "uses_bars", False) for p in policies for leaf in leaves(p)),
+        live=allowance_of(config) if config.quantd.mode == "live" else None,
+        capital=capital_of(config, universe),
+        seats=tuple(agent.name for agent in config.seats),
+        challenges=tuple(names.index(a.challenges) if a.challenges else -1 for a in config.shadows),
+        promotion=promotion_of(config),
+    )
+    return replace(
+        made,
+        shadows=tuple(_shadow(config, made, k, shadow, schedules, shocks) for k, shadow in enumerate(config.shadows)),
+    )
+
+
+def _shadow(
+    config: Config, house: Rules, k: int, agent: Agent, schedules: tuple[Schedule, ...], shocks: Mapping[str, Shock]
+) -> Rules:
+    """A house of one shadow agent: the same market, venue and estimates, its own limits, and none above it. What people and
+    a broker move is the account's alone."""
+    limits = agent_limits(agent, house.house, house.universe, shocks)
+    if limits.protective is not None:
+        # it has no venue where a stop could rest: its levels are watched
+        limits = override(limits, protective=replace(limits.protective, at_venue=False))
+    venue = {
+        name: getattr(limits, name)
+        for name in (
+            "collar",
+            "reduce_collar",
+            "flatten_collar",
+            "max_price_age_ns",
+            "fee_bp",
+            "min_history",
+            "duplicate_window_ns",
+            "in_flight",
+            "max_cash_debit",
+        )
+    }
+    named = {name for s in schedules if s.do in FEED_ASKS for name in s.agents}
+    capital = int(house.cash_micro * Fraction(repr(agent.capital)))
+    own = AgentRules(
+        name=agent.name,
+        capital_micro=capital,
+        limits=limits,
+        min_trade=agent.min_trade,
+        scheduled=agent.name in named or agent.challenges in named,
+    )
+    return replace(
+        house,
+        agents=(own,),
+        house=override(Limits(), **venue, allow_short=True),
+        cash_micro=capital,
+        flatten_on=(),
+        venue_pays=False,
+        borrow_bp_annual=config.broker.borrow_bp_annual,
+        differences="",
+        live=None,
+        capital=None,
+        first_seat=len(house.agents) + k,
+        challenges=(),
+        promotion=None,
+    )
+
+
+def promotion_of(config: Config) -> PromotionRules | None:
+    """The table [promotion] as the engine reads it; None where nobody challenges anybody."""
+    if not any(agent.challenges for agent in config.shadows):
+        return None
+    return PromotionRules(**config.document.promotion.model_dump(), seed=config.broker.seed)
+
+
+def capital_of(config: Config, universe: Universe) -> CapitalRules | None:
+    """The table [capital] as the engine reads it: the book of orders by hand keeps what it has."""
+    table = config.document.capital
+    agents = tuple(k for k, agent in enumerate(config.agents) if agent.name != MANUAL)
+    if table is None or len(agents) < 2:
+        return None
+    total = sum(Fraction(repr(config.agents[k].capital)) for k in agents)
+    regimes = []
+    for regime in table.regimes:
+        named = {each.agent: each.share for each in regime.shares}
+        whole = sum(named.values())
+        shares = tuple(named.get(config.agents[k].name, 0.0) / whole for k in agents)
+        regimes.append(Regime(regime.name, regime.above, shares))
+    of_benchmark = table.volatility_of == "benchmark" and bool(universe.benchmark)
+    return CapitalRules(
+        method=table.method,
+        agents=agents,
+        base=tuple(float(Fraction(repr(config.agents[k].capital)) / total) for k in agents),
+        lookback=table.lookback,
+        shrink=table.shrink,
+        floor=table.floor,
+        ceiling=table.ceiling,
+        max_step=table.max_step,
+        tilt=table.tilt,
+        regimes=tuple(regimes),
+        benchmark=universe.index[universe.benchmark] if of_benchmark else -1,
+    )
+
+
+def execution_of(config: Config) -> Execution:
+    """How decisions become orders, as the engine is told."""
+    table = config.document.execution
+    return Execution(
+        style=table.style,
+        over_ns=table.over_ns,
+        slices=table.slices,
+        participation=table.participation,
+        every_ns=table.chase.every_ns,
+        step_bp=table.chase.step_bp,
+        most=table.chase.most,
+        profile=table.profile or U_SHAPE,
+    )
+
+
+def limits_of_config(parts: Parts, config: Config) -> Rules:
+    """The rules of `parts` as a newly read configuration would have them."""
+    return rules_of(
+        config,
+        parts.universe,
+        parts.sessions,
+        parts.policies,
+        parts.schedules,
+        parts.interval_ns,
+    )
+
+
+def _rearm_samples(text: str | None) -> int:
+    """Samples after which a replayed feed re-arms the switch by itself; 0 for never."""
+    return 21 if text is None else 0 if text == "never" else int(text)
+
+
+def schedule_of(config: Config, number: int) -> Schedule:
+    """One [[schedules]] table as the scheduler wants it."""
+    table = config.schedules[number]
+    return Schedule(
+        name=table.name,
+        do=table.do,
+        at=table.at,
+        cron=table.cron,
+        every=None if table.every_ns is None else interval_text(table.every_ns),
+        calendar=table.calendar or config.universe.calendar,
+        timezone=table.timezone,
+        agents=table.agents,
+        missed=table.missed,
+        on_closed=table.on_closed,
+    )

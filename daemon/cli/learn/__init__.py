@@ -1,0 +1,1 @@
+"""Commands that train, tune, evaluate and inspect models."""

@@ -1,0 +1,101 @@
+"""`quantd bench portfolio`: how long the parts of a decision take on the configured market, beside what they may take."""
+
+from collections.abc import Callable
+from pathlib import Path
+from time import perf_counter_ns
+from typing import Final
+
+import numpy as np
+from msgspec import Struct
+
+from quantd.daemon.assembly.parts import Assembly, assemble
+from quantd.daemon.cli.configuration import read
+from quantd.daemon.cli.failures import CHECK_FAILED, DONE, Failure
+from quantd.daemon.cli.output import print_json, progress, say, table
+from quantd.daemon.policies.loading import answer
+from quantd.daemon.views.risk_measures import assessed
+from quantd.trading.effects import Ask
+from quantd.trading.events import Decided, Tick
+from quantd.trading.market import MarketSlice
+from quantd.trading.ports import leaves
+
+ALLOWED_MS: Final = {"asset update": 5.0, "risk": 50.0, "allocation": 100.0, "inference": 10.0}
+"""Part -> what its p99 may be: a bar of all assets through the engine; a full risk report of every book; a round from
+its asks to its orders; an answer of a learned policy."""
+
+RISK_EVERY: Final = 5
+"""Samples between two risk reports, and so few enough to be quick."""
+
+
+class Timed(Struct, frozen=True):
+    """Of `count` times of one part, in milliseconds; `within` what is allowed."""
+
+    part: str
+    count: int
+    p50_ms: float
+    p99_ms: float
+    allowed_ms: float
+    within: bool
+
+
+def portfolio(config: Path, state: Path | None, sets: tuple[str, ...], *, as_json: bool) -> int:
+    """Time the parts over the whole recorded market; exit code 1 when a p99 is above what is allowed."""
+    found = read(config, sets)
+    folder = state if state is not None else found.at(found.quantd.state)
+    assembly = assemble(found, cache=folder / "cache")
+    with progress("bench", shown=not as_json) as bar:
+        times = measure(assembly, bar)
+    rows = [timed(part, times[part]) for part in ALLOWED_MS if times[part]]
+    if not any(row.part == "allocation" for row in rows):
+        raise Failure("no agent was asked between the start and the end of the feed: there is nothing to time")
+    if as_json:
+        print_json({"symbols": assembly.universe.size, "agents": len(assembly.policies), "parts": rows})
+    else:
+        say(f"{assembly.universe.size} symbols, {len(assembly.policies)} agents, every bar of the feed")
+        table(
+            ("part", "times", "p50 ms", "p99 ms", "allowed ms"),
+            [(r.part, str(r.count), f"{r.p50_ms:.3f}", f"{r.p99_ms:.3f}", f"{r.allowed_ms:g}") for r in rows],
+            ("times", "p50 ms", "p99 ms", "allowed ms"),
+        )
+    return DONE if all(row.within for row in rows) else CHECK_FAILED
+
+
+def timed(part: str, times_ns: list[int]) -> Timed:
+    """The percentiles of one part's times."""
+    p50, p99 = (float(ns) / 1e6 for ns in np.percentile(times_ns, (50, 99)))
+    return Timed(part, len(times_ns), p50, p99, ALLOWED_MS[part], p99 <= ALLOWED_MS[part])
+
+
+def measure(assembly: Assembly, bar: Callable[[float], None]) -> dict[str, list[int]]:
+    """Part -> its times in ns, of one run over the recorded market."""
+    times: dict[str, list[int]] = {part: [] for part in ALLOWED_MS}
+    shell = assembly.shell()
+
+    def ask(question: Ask) -> Decided:
+        policy = assembly.policies[question.policy]
+        began = perf_counter_ns()
+        said = answer(policy, question)
+        if any(hasattr(each, "trained_until_ns") for each in leaves(policy)):
+            times["inference"].append(perf_counter_ns() - began)
+        return said
+
+    shell.answer = ask
+    samples = 0
+    span = max(assembly.feed.last_ts - assembly.start_ns, 1)
+    for item in assembly.items():
+        began = perf_counter_ns()
+        shell.take(item)
+        took = perf_counter_ns() - began
+        if isinstance(item, MarketSlice):
+            if item.ts_event >= assembly.start_ns:
+                times["asset update"].append(took)
+        elif isinstance(item, Tick) and not item.warmup:
+            if item.due or not all(agent.scheduled for agent in assembly.rules.agents):
+                times["allocation"].append(took)
+            samples += 1
+            if samples % RISK_EVERY == 0:
+                began = perf_counter_ns()
+                assessed(shell.state)
+                times["risk"].append(perf_counter_ns() - began)
+            bar(max(0.0, (item.ts - assembly.start_ns) / span))
+    return times

@@ -1,0 +1,131 @@
+"""`quantd bench inference`: how long trained policies take from an observation to weights, one by one and many at once."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from time import perf_counter_ns
+from typing import Final
+
+import numpy as np
+from msgspec import Struct
+
+from quantd import bundled
+from quantd.daemon.cli.failures import CHECK_FAILED, CONFIG, DONE, Failure
+from quantd.daemon.cli.learn.models import place_of
+from quantd.daemon.cli.output import print_json, say, table
+from quantd.models.artifacts.agent_policy import LearnedAgent
+from quantd.models.artifacts.loader import load_artifact
+from quantd.models.artifacts.manifest import Artifact
+from quantd.models.artifacts.runtime import LearnedPolicy, open_session
+from quantd.models.export.agreement import random_market
+from quantd.models.observation.return_features import LOOKBACK, measure
+from quantd.models.observation.sight import observation
+from quantd.trading.market import Floats
+
+ALLOWED_MS: Final = 15.0
+"""What a decision may take at its 99th percentile."""
+
+CALLS: Final = 2_000
+SECONDS: Final = 3.0
+"""No artifact is timed for longer."""
+
+
+class Inference(Struct, frozen=True):
+    """Of one artifact: microseconds from an observation to weights (`batch` of them in one call), and with measuring its features from
+    past returns, as the daemon does, batch 1."""
+
+    artifact: str
+    symbols: int
+    batch: int
+    threads: int
+    p50_us: float
+    p99_us: float
+    decisions_per_s: float
+    whole_p50_us: float
+    whole_p99_us: float
+    within: bool
+
+
+def inference(folders: Sequence[Path], batch: int, threads: int, *, as_json: bool) -> int:
+    """Time the artifacts, or all shipped policies; exit code 1 when a decision's p99 is above ALLOWED_MS."""
+    places = [place_of(f) for f in folders] or [
+        p for p in sorted(bundled.SHIPPED.iterdir()) if (p / "manifest.json").is_file()
+    ]
+    rows = [row for place in places if (row := _timed(place, batch, threads, named=bool(folders))) is not None]
+    if as_json:
+        print_json({"allowed_ms": ALLOWED_MS, "artifacts": rows})
+    else:
+        columns = ("symbols", "p50 µs", "p99 µs", "decisions/s", "with features p50 µs", "p99 µs ")
+        say(f"batch {batch}, {threads} thread{'s' if threads > 1 else ''}; a decision may take {ALLOWED_MS:g} ms")
+        table(
+            ("artifact", *columns),
+            [
+                (
+                    r.artifact, str(r.symbols), f"{r.p50_us:.1f}", f"{r.p99_us:.1f}", f"{r.decisions_per_s:,.0f}",
+                    f"{r.whole_p50_us:.1f}", f"{r.whole_p99_us:.1f}",
+                )
+                for r in rows
+            ],
+            columns,
+        )  # fmt: skip
+    return DONE if all(row.within for row in rows) else CHECK_FAILED
+
+
+def _timed(place: Path, batch: int, threads: int, *, named: bool) -> Inference | None:
+    policy = load_artifact(place, {})
+    draw = np.random.default_rng(1)
+    if isinstance(policy, LearnedAgent):
+        agent = LearnedAgent(policy.artifact, threads=threads)
+        spec, assets = agent.artifact.manifest.sight, len(agent.artifact.manifest.universe)
+        markets = [random_market(draw, spec, assets) for _ in range(16)]
+        seen = np.stack([observation(spec, *markets[k % 16]) for k in range(batch)])
+        alone = seen[:1]
+        asked: Callable[[int], object] = lambda k: agent.decide(alone) if batch == 1 else agent.decide_all(seen)  # noqa: E731
+        whole: Callable[[int], object] = lambda k: agent.answer(*markets[k % 16])  # noqa: E731
+    elif isinstance(policy, LearnedPolicy):
+        assets = len(policy.artifact.manifest.universe)
+        asked, whole = _scorer(policy.artifact, assets, batch, threads, draw)
+    elif named:
+        raise Failure(f"{place}: a policy made of others, or a forest; name the artifact of one policy", CONFIG)
+    else:
+        return None
+    p50, p99 = times_us(asked)
+    whole_p50, whole_p99 = times_us(whole)
+    within = max(p99 / batch, whole_p99) <= 1e3 * ALLOWED_MS
+    return Inference(
+        place.name, assets, batch, threads, p50, p99, round(batch / p50 * 1e6), whole_p50, whole_p99, within
+    )
+
+
+def _scorer(
+    artifact: Artifact, assets: int, batch: int, threads: int, draw: np.random.Generator
+) -> tuple[Callable[[int], object], Callable[[int], object]]:
+    run = open_session(artifact.graph, artifact.folder / "policy.onnx", ["features", "mask"], ["weights"], threads).run
+    returns: list[Floats] = [draw.normal(0.0, 0.01, (LOOKBACK, assets)) for _ in range(16)]
+    given = [dict(zip(("features", "mask"), (each[None] for each in measure(r)), strict=True)) for r in returns]
+
+    def asked(k: int) -> None:
+        for number in range(batch):  # its graph takes one market at a time
+            run(None, given[(k + number) % 16])
+
+    def whole(k: int) -> None:
+        features, mask = measure(returns[k % 16])
+        run(None, {"features": features[None], "mask": mask[None]})
+
+    return asked, whole
+
+
+def times_us(call: Callable[[int], object], calls: int = CALLS, seconds: float = SECONDS) -> tuple[float, float]:
+    """(p50, p99) of `calls` calls, or of as many as fit into `seconds`."""
+    for k in range(20):
+        call(k)
+    found: list[int] = []
+    stop = perf_counter_ns() + int(seconds * 1e9)
+    for k in range(calls):
+        began = perf_counter_ns()
+        call(k)
+        ended = perf_counter_ns()
+        found.append(ended - began)
+        if ended > stop:
+            break
+    p50, p99 = np.percentile(found, (50, 99)) / 1e3
+    return round(float(p50), 2), round(float(p99), 2)

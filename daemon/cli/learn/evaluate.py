@@ -1,0 +1,71 @@
+"""`quantd evaluate`: a learned policy over a window, and how much of the window it knew."""
+
+from datetime import date
+from importlib.util import find_spec
+from pathlib import Path
+
+from quantd.bundled import find
+from quantd.daemon.cli.failures import CONFIG, Failure
+from quantd.daemon.cli.learn.train import probed
+from quantd.daemon.cli.output import print_json, say, table
+
+
+def evaluate(
+    artifact: Path,
+    first: date,
+    until: date,
+    *,
+    bars: Path | None,
+    actions: str | None,
+    symbols: str | None,
+    as_json: bool,
+) -> int:
+    """Prints both rows, and in words what they prove."""
+    if find_spec("torch") is None:
+        raise Failure("evaluating needs torch: install quantd with its extra `train`", CONFIG)
+    from quantd.models.artifacts.card import lots_text
+    from quantd.models.training.runs import evaluation
+
+    if bars is not None:
+        probed(find(bars))
+    names = [name for name in (symbols or "").split(",") if name]
+    try:
+        found = evaluation.evaluate(artifact, first, until, bars, actions, names)
+    except ValueError as error:
+        raise Failure(str(error), getattr(error, "code", CONFIG)) from None
+    outside = found.sessions - found.inside
+    if as_json:
+        print_json(found)
+        return 0
+    account = found.account
+    say(
+        f"{artifact} · {found.first} to {found.last}, {found.sessions} sessions · {account.capital:,.0f}, {lots_text(found.lots)}, "
+        f"commission {account.costs.commission_bp:g} bp, slippage {account.costs.slippage_bp:g} bp"
+    )
+    rows = (
+        ("policy", found.policy, found.turnover_annual),
+        ("equal weight", found.equal_weight, found.equal_weight_turnover_annual),
+    )
+    heads = ("", "total", "a year", "volatility", "Sharpe", "drawdown", "turnover a year")
+    table(
+        heads,
+        [
+            (
+                name, f"{of.total_return:.1%}", f"{of.annual_return:.1%}", f"{of.volatility_annual:.1%}",
+                f"{of.sharpe:.2f}", f"{of.max_drawdown:.1%}", f"{turnover:.1f}",
+            )
+            for name, of, turnover in rows
+        ],
+        right=heads[1:],
+    )  # fmt: skip
+    if found.inside:
+        say(
+            f"{found.inside} of {found.sessions} sessions lie inside its training window: it was fitted or chosen on them, "
+            + ("and these figures prove nothing." if not outside else f"only the other {outside} say anything of it.")
+        )
+    else:
+        say(f"None of the {found.sessions} sessions lies inside its training window.")
+    if not found.same_data:
+        say("The bars are not those that it was trained on.")
+    say(f"{found.sharpe_definition}.")
+    return 0

@@ -1,0 +1,112 @@
+"""`quantd retrain`: a policy trained again on newer data, and whether it is worth a try as a challenger."""
+
+from datetime import date
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from quantd import bundled
+from quantd.daemon.cli.failures import CONFIG, DONE, Failure
+from quantd.daemon.cli.learn.models import market_files
+from quantd.daemon.cli.output import print_json, progress, say, table
+from quantd.daemon.policies.loading import artifact_folder
+from quantd.models.artifacts.versions import resolved
+
+if TYPE_CHECKING:
+    from quantd.models.retraining.challenge import Figures
+    from quantd.models.retraining.refit import Decision
+
+NEEDED = ("torch", "onnx", "safetensors")
+
+
+def retrain(
+    source: Path,
+    out: Path,
+    *,
+    bars: Path,
+    actions: Path | None,
+    until: date | None,
+    against: Path | None,
+    expanding: bool,
+    sets: tuple[str, ...],
+    rule: dict[str, Any],
+    as_json: bool,
+) -> int:
+    """Trains, judges, writes, and prints the decision; exit code 0 whatever it is."""
+    missing = [name for name in NEEDED if find_spec(name) is None]
+    if missing:
+        raise Failure(f"training needs {', '.join(missing)}: install quantd with its extra `train`", CONFIG)
+    bars, actions = market_files(bars, actions)
+    from quantd.models.artifacts.manifest import ArtifactError
+    from quantd.models.retraining import refit
+    from quantd.models.retraining.challenge import Rule
+
+    found = bundled.find(source) if source.suffix == ".toml" else artifact_folder(str(source), Path())
+    try:
+        asked = refit.Asked(
+            found, out, bars, actions or Path(), until, against=None if against is None else artifact_folder(str(against), Path()),
+            expanding=expanding, changes=sets, rule=msgspec.convert(rule, Rule),
+        )  # fmt: skip
+        with progress(f"training {out.name} again", shown=not as_json) as bar:
+            steps = 0
+
+            def note(line: str) -> None:
+                nonlocal steps
+                steps += 1
+                bar(1.0 - 0.98**steps)  # how many lines come is the plan's business: on and on, never back
+
+            decision = refit.retrain(asked, note)
+    except ArtifactError:
+        raise
+    except (ValueError, OSError) as error:
+        raise Failure(f"quantd retrain: {error}") from error
+    if as_json:
+        print_json({"folder": str(out / decision.version), **msgspec.to_builtins(decision)})
+    else:
+        _told(decision, out)
+    return DONE
+
+
+def _told(decision: "Decision", out: Path) -> None:
+    verdict = decision.verdict
+    parts = ", ".join(f"{name} {first} to {last}" for name, (first, last) in decision.parts.items())
+    say(f"{out / decision.version}: {parts}")
+    say(
+        f"{verdict.window.first} to {verdict.window.last}, {verdict.sessions} decisions that neither fitting nor choosing of the new one "
+        f"saw; costs {decision.costs_bp:g} bp, whole lots"
+    )
+    rows: list[tuple[str, Figures]] = [("new", verdict.challenger), ("equal weight", verdict.equal_weight)]
+    if verdict.current is not None:
+        rows.insert(1, ("in use", verdict.current))
+    columns = ("", "Sharpe", "total", "drawdown", "turnover a year")
+    table(
+        columns,
+        [
+            (
+                name, f"{each.performance.sharpe:.2f}", f"{each.performance.total_return:.1%}",
+                f"{each.performance.max_drawdown:.1%}", f"{each.turnover_annual:.1f}",
+            )
+            for name, each in rows
+        ],
+        right=columns[1:],
+    )  # fmt: skip
+    if verdict.gain is not None and verdict.p is not None:
+        say(
+            f"{decision.rule.measure} better by {verdict.gain:.2f} a year, one-sided p = {verdict.p:.3g} of the paired block bootstrap; "
+            f"held against {decision.current}"
+        )
+    if verdict.seen_by_current:
+        say(f"The one in use was fitted on {verdict.seen_by_current} of these sessions: there it has an advantage.")
+    if decision.promoted:
+        say(f"{decision.reason[0].upper()}{decision.reason[1:]}. {out} stands for it from the next start on.")
+    else:
+        say(f"Not worth a try as a challenger: {decision.reason}. {_stands(out)}")
+
+
+def _stands(out: Path) -> str:
+    found = resolved(out)
+    if found != out:
+        return f"{out} stands for {found.name}, as before."
+    return f"{out} stands for no version yet; `quantd models use {out} VERSION` chooses one."

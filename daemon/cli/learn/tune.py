@@ -1,0 +1,252 @@
+"""`quantd tune`: a search of hyper-parameters, its progress, and what its best is worth after so many were tried. Needs torch and Optuna."""
+
+import math
+import shlex
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from msgspec import Struct
+
+from quantd.daemon.cli.failures import CONFIG, DONE, INTERRUPTED, Failure
+from quantd.daemon.cli.learn import train
+from quantd.daemon.cli.output import print_json, progress, say, table
+
+if TYPE_CHECKING:
+    from quantd.models.training.search.study import Course, Row, Search, Sitting
+
+STUDIES: Final = Path("state/tuning")
+"""A folder for each study, by its name."""
+
+NEEDED: Final = ("torch", "optuna", "plotly", "safetensors")
+
+SHOWN: Final = 5
+"""Trials in the table, the best."""
+
+
+class Wanted(Struct, frozen=True):
+    """Options of the search."""
+
+    trials: int
+    max_steps: int
+    seeds: int
+    timeout_s: float | None
+    study: str | None
+    sampler_seed: int
+
+
+class Place(Struct, frozen=True):
+    """Options of where it runs."""
+
+    out: Path | None
+    on: str
+    workers: int
+    address: str
+
+
+class Luck(Struct, frozen=True):
+    """What the best score is worth when so many were looked at (Bailey and López de Prado 2014). Ratios are annual."""
+
+    trials: int
+    """With a score, pruned ones too."""
+    sessions: int
+    spread: float
+    """Standard deviation of the scores."""
+    best_of_luck: float
+    """The highest that is to be expected of so many ratios that are all luck, spread as these are."""
+    probability: float
+    """That the best one's true ratio is above that. Returns are taken as normal."""
+
+
+def show(asked: train.Asked, *, as_json: bool) -> int:
+    """The space of an agent."""
+    _needed()
+    from quantd.models.training.search import spaces
+
+    space = spaces.SPACES[train.plan_of(asked).agent]
+    if as_json:
+        say(spaces.dump(space))
+    else:
+        table(("key", "where"), spaces.lines(space))
+    return DONE
+
+
+def tune(asked: train.Asked, wanted: Wanted, place: Place, *, fresh: bool, as_json: bool) -> int:
+    """Trials go to standard error as they end, what they came to to standard output."""
+    _needed()
+    plan = train.plan_of(asked)
+    train.probed(plan.data.files[0])
+    from quantd.models.training.runs.workers import executor
+    from quantd.models.training.search import study as tuning
+    from quantd.models.training.search import study_files
+    from quantd.models.training.seeds.markets import markets_of
+    from quantd.models.training.seeds.validation import equal_weight
+
+    where = executor(place.on, place.workers, place.address)
+    study = wanted.study or plan.name
+    folder = place.out or STUDIES / study
+    search = tuning.Search(
+        plan, study, wanted.trials, wanted.max_steps, wanted.seeds, wanted.sampler_seed,
+        math.inf if wanted.timeout_s is None else wanted.timeout_s,
+    )  # fmt: skip
+    base = search.base
+    _tell(
+        f"tuning {study}: {plan.agent}, {wanted.trials} trials of {base.steps:,} env-steps and seeds "
+        f"{', '.join(map(str, base.seeds))}; scored on {plan.splits.validation.first} to {plan.splits.validation.last} alone"
+    )
+    with tuning.alone(folder), _stopping() as stops, progress(f"tune {study}", shown=not as_json) as bar:
+        sitting = tuning.tune(search, folder, where, _Telling(bar), stops.append, fresh=fresh)
+        stopped = len(stops) > 1
+        market = markets_of(base).validation
+        luck = luck_of([row.score for row in sitting.rows], market.last - market.first)
+        notes = _notes(search, sitting, luck, equal_weight(market, plan.market).score)
+        files = study_files.write(folder, tuning.opened(search, folder), search, sitting, notes)
+    if as_json:
+        print_json(_document(folder, search, sitting, luck, files, stopped))
+    else:
+        _report(search, sitting, notes, files)
+    if not sitting.finished:
+        _tell(f"{len(sitting.rows)} of {wanted.trials} trials are there; the same command goes on with the rest")
+    return INTERRUPTED if stopped else DONE
+
+
+def luck_of(scores: Sequence[float], sessions: int) -> Luck | None:
+    """None where no trial has a score."""
+    from quantd.research.deflated_sharpe import expected_maximum, probabilistic_sharpe
+    from quantd.trading.statistics import PERIODS_PER_YEAR
+
+    known = np.array([score for score in scores if math.isfinite(score)]) / math.sqrt(PERIODS_PER_YEAR)
+    if not len(known):
+        return None
+    variance = float(known.var(ddof=1)) if len(known) > 1 else 0.0
+    luck = expected_maximum(len(known), variance)
+    annual = math.sqrt(PERIODS_PER_YEAR)
+    probability = probabilistic_sharpe(float(known.max()), luck, sessions, 0.0, 3.0)
+    return Luck(len(known), sessions, math.sqrt(variance) * annual, luck * annual, probability)
+
+
+class _Telling:
+    """A line for each trial that ended, and the bar."""
+
+    def __init__(self, bar: Callable[[float], None]) -> None:
+        self._bar, self._best, self._ended = bar, -math.inf, 0
+
+    def __call__(self, row: "Row", trials: int) -> None:
+        self._ended += 1
+        self._bar(min(1.0, (row.index + 1) / trials))
+        if row.state == "complete" and row.score > self._best:
+            self._best = row.score
+        said = {"complete": "", "pruned": "stopped early, ", "failed": "failed, "}[row.state]
+        best = f", best {self._best:+.3f}" if math.isfinite(self._best) else ""
+        why = f" ({row.reason})" if row.reason else ""
+        _tell(
+            f"trial {row.index + 1} of {trials}: {said}{_ratio(row.score)}{best}, {row.steps:,} steps, {row.seconds:.1f} s{why}"
+        )
+
+
+@contextmanager
+def _stopping() -> "Iterator[list[Course | int]]":
+    """A list that takes the course; the first signal asks it to stop and is added, the second ends at once."""
+    known: list[Course | int] = []
+
+    def ask(number: int, frame: object) -> None:
+        if len(known) != 1 or isinstance(known[0], int):
+            raise KeyboardInterrupt
+        known[0].stop()
+        known.append(number)
+        _tell(
+            "stopping when the evaluations under way are over; once more stops at once, and repeats those trials later"
+        )
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield known
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _notes(search: "Search", sitting: "Sitting", luck: Luck | None, equal: float) -> list[str]:
+    """What to know of the best one before it is believed; comments in its file, too."""
+    best, plan = sitting.best, search.plan
+    if best is None or luck is None:
+        return ["no trial has a score: nothing was found"]
+    part = plan.splits.validation
+    lines = [
+        f"the best of {luck.trials} trials: Sharpe ratio {best.score:+.3f} after costs on {part.first} to {part.last} "
+        f"({luck.sessions} sessions), which it was chosen by; equal weight, which learns nothing, has {equal:+.3f} there"
+    ]
+    if luck.trials > 1:
+        lines.append(
+            f"of {luck.trials} ratios that are all luck, spread as these are ({luck.spread:.3f}), the best would be {luck.best_of_luck:+.3f}; "
+            f"that this one is more than that has probability {luck.probability:.2f} (deflated Sharpe ratio, returns taken as normal)"
+        )
+    lines.append(
+        "each score is itself the best of up to "
+        f"{-(-search.base.steps // search.base.evaluate_every)} looks at the validation part, which this does not take off"
+    )
+    return lines
+
+
+def _report(search: "Search", sitting: "Sitting", notes: Sequence[str], files: Sequence[Path]) -> None:
+    complete = sorted((row for row in sitting.rows if row.state == "complete"), key=lambda row: -row.score)
+    keys = tuple(search.space)
+    columns = ("trial", "score", *(key.removeprefix("learner.") for key in keys))
+    rows = [(str(row.index + 1), _ratio(row.score), *(_value(row.values.get(key)) for key in keys)) for row in complete]
+    if rows:
+        table(columns, rows[:SHOWN], right=columns)
+    pruned, failed = (sum(row.state == state for row in sitting.rows) for state in ("pruned", "failed"))
+    say(
+        f"{len(complete)} complete, {pruned} stopped early, {failed} failed, {sitting.broken} broken off and tried again"
+    )
+    for line in notes:
+        say(line)
+    for path in files:
+        say(f"wrote {path}")
+    best = next((path for path in files if path.name == "best.toml"), None)
+    if best is not None:
+        say(f"train it, with all seeds and all steps: quantd train {shlex.quote(str(best))}")
+
+
+def _document(
+    folder: Path, search: "Search", sitting: "Sitting", luck: Luck | None, files: Sequence[Path], stopped: bool
+) -> dict[str, object]:
+    best = sitting.best
+    return {
+        "study": search.study,
+        "folder": str(folder),
+        "trials": len(sitting.rows),
+        "before": sitting.before,
+        "broken": sitting.broken,
+        "finished": sitting.finished,
+        "interrupted": stopped,
+        "best": None if best is None else {"trial": best.index, "score": best.score, "values": best.values},
+        "luck": luck,
+        "files": [str(path) for path in files],
+    }
+
+
+def _ratio(score: float) -> str:
+    return "no score" if math.isnan(score) else f"{score:+.3f}"
+
+
+def _value(value: object) -> str:
+    if isinstance(value, tuple):
+        return "-".join(map(str, value))
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _needed() -> None:
+    missing = [name for name in NEEDED if find_spec(name) is None]
+    if missing:
+        raise Failure(f"tuning needs {', '.join(missing)}: install quantd with its extra `train`", CONFIG)
+
+
+def _tell(text: str) -> None:
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()

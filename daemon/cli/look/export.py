@@ -1,0 +1,66 @@
+"""`quantd export`: fills, orders or equity as CSV, complete enough to rebuild the account."""
+
+import csv
+import io
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Final
+
+from quantd.daemon.cli.failures import USAGE, Failure
+from quantd.daemon.cli.output import cell, iso, say
+from quantd.daemon.cli.places import place
+from quantd.daemon.views.limits import reason_name
+
+COLUMNS: Final = {
+    "fills": ("ts", "order", "symbol", "side", "qty", "price", "fee", "agent"),
+    "orders": ("ts", "order", "symbol", "side", "qty", "limit", "state", "reason", "agent"),
+    "equity": ("ts", "equity", "cash", "gross", "drawdown"),
+}
+
+
+def export(config: Path, state: Path | None, what: str, *, out: Path | None, run: str | None, by: str | None) -> None:
+    """Write the rows to `out`, or to standard output."""
+    if what not in COLUMNS:
+        raise Failure(f"{what!r} cannot be exported; there are: {', '.join(COLUMNS)}", USAGE)
+    if by not in (None, "agent") or (by and what != "fills"):
+        raise Failure("--by agent is for fills: one row for each agent's share, and crosses", USAGE)
+    reader = place(config, state).reader(run)
+    rows: Iterable[Sequence[str]]
+    if what == "fills":
+        found = reader.shares() if by else reader.fills()
+        rows = [(iso(f.ts), f.order, f.symbol, f.side, f.qty, f.price, f.fee, f.agent) for f in found]
+    elif what == "orders":
+        rows = [
+            (
+                iso(o.order.ts), o.order.id, o.order.symbol, o.order.side, o.order.qty, o.order.limit, o.order.state,
+                reason_name(int(o.order.reason or 0)), o.order.agent,
+            )
+            for o in reader.orders()
+        ]  # fmt: skip
+    else:
+        rows = [(iso(p.ts), p.equity, p.cash, _number(p.gross), _number(p.drawdown)) for p in reader.equity()]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS[what])
+    count = 0
+    for row in rows:
+        writer.writerow(map(cell, row))
+        count += 1
+    if out is None:
+        sys.stdout.write(text.getvalue())
+        return
+    _write(out, text.getvalue())
+    say(f"{out}: {count} rows of run {reader.run.run}")
+
+
+def _number(value: float) -> str:
+    """The shortest decimal that is this float."""
+    return repr(float(value))
+
+
+def _write(out: Path, text: str) -> None:
+    """All of it or nothing: a reader never sees half a file."""
+    part = out.with_name(out.name + ".part")
+    part.write_text(text, encoding="utf-8")
+    part.replace(out)

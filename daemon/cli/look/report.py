@@ -1,0 +1,92 @@
+"""`quantd report`: the risk report of a run by hand, of any span, beside a running daemon or without one."""
+
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from quantd.adapters.store.journal.records import Records
+from quantd.adapters.store.store import read_only
+from quantd.daemon.cli.client import running
+from quantd.daemon.cli.configuration import read
+from quantd.daemon.cli.failures import CHECK_FAILED, Failure
+from quantd.daemon.cli.output import print_json, say
+from quantd.daemon.cli.places import Place, place
+from quantd.trading.codec import decode
+from quantd.trading.events import Started
+
+if TYPE_CHECKING:
+    from quantd.daemon.views.report.figures import Standing
+
+
+def write(
+    config: Path,
+    state: Path | None,
+    sets: tuple[str, ...],
+    *,
+    start: date | None,
+    end: date | None,
+    out: Path | None,
+    run: str | None,
+    as_json: bool,
+) -> None:
+    """Write the page with its JSON beside it; with `as_json` print the JSON, and write only where `out` names a file."""
+    from quantd.daemon.recovery.replay import slices_of
+    from quantd.daemon.views.report.figures import DAY_NS, date_ns, report
+    from quantd.daemon.views.report.files import FOLDER, write
+
+    where = place(config, state, sets)
+    reader = where.reader(run)
+    records = read_only(where.store, where.folder)
+    newest = where.reader().run.run
+    found = read(config, sets)
+    until = date_ns(end) + DAY_NS - 1 if end is not None else 0
+    present = _standing(where, config, state, sets) if reader.run.run == newest else None
+    try:
+        made = report(
+            reader,
+            found,
+            kind="hand",
+            feed=feed_of(records, reader.run.run),
+            standing=present,
+            since=date_ns(start) - 1 if start is not None else 0,
+            until=until,
+            slices=slices_of(records, reader.run.run, where.folder),
+        )
+    except ValueError as why:
+        raise Failure(f"{why}; `quantd export equity` lists its samples", CHECK_FAILED) from None
+    if as_json:
+        print_json(made)
+    if out is None and as_json:
+        return
+    if out is None:
+        (where.folder / FOLDER).mkdir(exist_ok=True, mode=0o700)
+        out = where.folder / FOLDER / f"report-{made.header.first[:10]}-{made.header.last[:10]}.html"
+    try:
+        write(out, made)
+    except OSError as why:
+        raise Failure(f"{out} cannot be written: {why.strerror}", CHECK_FAILED) from None
+    if not as_json:
+        say(f"{out}, and {out.with_suffix('.json').name} with the same figures")
+
+
+def _standing(where: Place, config: Path, state: Path | None, sets: tuple[str, ...]) -> "Standing":
+    """As the running daemon says, or folded from the journal of a stopped one."""
+    from quantd.daemon.jobs.risk_reports import standing_of
+    from quantd.daemon.views.report.figures import Standing
+
+    daemon = running(where)
+    if daemon is None:
+        from quantd.daemon.cli.stopped_run import at_rest
+
+        shell = at_rest(config, state, sets)[0]
+        return standing_of(shell.state)
+    found = daemon.get("/api/v1/risk/standing")
+    return msgspec.convert(found, Standing)
+
+
+def feed_of(records: Records, run: str) -> str:
+    """Digest of the market's data that a run was made with; empty when it was not started yet."""
+    first = next((decode(data).event for _, data in records.entries(run, 1)), None)
+    return first.feed if isinstance(first, Started) else ""

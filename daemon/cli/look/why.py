@@ -1,0 +1,206 @@
+"""`quantd why`: one table of what each limit said of an order, or of a refusal, that a trader understands."""
+
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from quantd.adapters.store.errors import StoreFailing
+from quantd.adapters.store.store import read_only
+from quantd.daemon.cli.configuration import read
+from quantd.daemon.cli.failures import CHECK_FAILED, USAGE, Failure
+from quantd.daemon.cli.output import local, print_json, progress, say
+from quantd.daemon.cli.places import place
+from quantd.daemon.recovery.replay import slices_of
+from quantd.daemon.recovery.state_at import Refolder
+from quantd.daemon.runtime.timeline import Item, time_of
+from quantd.daemon.views.addresses import AddressWrong, find
+from quantd.daemon.views.explanation import AgentPart, Explanation, exit_lines, explain
+from quantd.daemon.views.limits import Largest, LimitRow, figure
+from quantd.daemon.views.shortfall import Costed
+
+SLOW_S = 1.0
+"""After how long somebody who waits is told what for."""
+
+
+def why(
+    config: Path,
+    state: Path | None,
+    sets: tuple[str, ...],
+    what: str,
+    *,
+    at: str | None,
+    run: str | None,
+    recorded: bool,
+    as_json: bool,
+) -> None:
+    """Why one order was made as it was, or why none was made."""
+    where = place(config, state, sets)
+    reader = where.reader(run)
+    try:
+        found = find(reader, what, at)
+    except StoreFailing as why_not:
+        raise Failure(str(why_not), CHECK_FAILED) from None
+    except AddressWrong as why_not:
+        raise Failure(str(why_not), USAGE) from None
+    slices = slices_of(read_only(where.store, where.folder), reader.run.run, where.folder)
+    if recorded:
+        told = explain(where.store, reader, found, slices=slices)
+    else:
+        with progress("folding the journal up to that decision", shown=not as_json) as bar:
+
+            def watched(market: Iterator[list[Item]]) -> Iterator[list[Item]]:
+                first, span = 0, 1
+                began, said = time.monotonic(), False
+                for number, instant in enumerate(market):
+                    if number % 256 == 0:
+                        first = first or time_of(instant[0])
+                        span = max(1, found.decision.plan.ts - first)
+                        bar(min(1.0, (time_of(instant[0]) - first) / span))
+                        if not said and time.monotonic() - began > SLOW_S and not sys.stderr.isatty():
+                            said = True
+                            print("folding the journal up to that decision; --recorded does without", file=sys.stderr)  # noqa: T201
+                    yield instant
+
+            judge = Refolder(
+                read_only(where.store, where.folder),
+                reader.run.run,
+                where.folder,
+                lambda: read(config, sets),
+                watched=watched,
+            )
+            told = explain(where.store, reader, found, judge, slices)
+    if as_json:
+        print_json(told)
+        return
+    for line in why_lines(told):
+        say(line)
+
+
+def why_lines(e: Explanation) -> list[str]:
+    """An explanation in words."""
+    lines = [_first(e)]
+    if e.sample != e.decided and not e.exits:
+        again = f"follow-up {e.follow_up} of" if e.follow_up else "planned on the sample of"
+        number = f", order number {e.number} of it" if e.number else ""
+        lines.append(f"  {again} the decision of {local(e.sample)} New York{number}")
+    if e.switch not in ("", "RUN"):
+        lines.append(f"  the switch of the house was {e.switch}")
+    lines += [f"  {line}" for line in exit_lines(e.exits)]
+    closed = {part.agent for part in e.exits}
+    lines += [f"  {_wish(part, part.agent in closed)}" for part in e.agents]
+    lines.append(f"  {_net(e)}")
+    shown = e.recomputed and any(row.limit == "max_position_weight" for row in e.limits)
+    if not shown and e.weight_before is not None and e.weight_after is not None:
+        lines.append(f"  weight of {e.symbol} in the house {e.weight_before:.1%} before, {e.weight_after:.1%} after")
+    lines += _table("house", e.limits, e.symbol, e.largest, e.allowed, e.net)
+    for part in e.agents:
+        if part.reason:
+            lines += _table(f"agent {part.agent}", part.limits, e.symbol, part.largest, part.allowed, part.asked)
+    if not e.recomputed:
+        lines.append(f"  head-room in {e.symbol} and the largest size are not known: {e.unavailable}")
+    for twin in e.twins:
+        kept = f"became {twin.side} {twin.allowed}" if twin.allowed != "0" else "was refused"
+        lines.append(
+            f"  of the same round, {twin.side} {twin.asked} {twin.symbol} {kept}: {twin.text} ({twin.reason}); "
+            f"quantd why {twin.address}"
+        )
+    for fill in e.fills:
+        worse = "worse" if fill.shortfall_bp > 0 else "better"
+        lines.append(
+            f"  filled {fill.qty} at {fill.price}, {local(fill.ts)} New York: {abs(fill.shortfall_bp):.1f} bp {worse} than "
+            f"the price decided on, commission {fill.fee} ({fill.fee_bp:.1f} bp)"
+        )
+    if e.order and not e.fills:
+        lines.append("  no fill")
+    if e.part_of:
+        lines.append(f"  a child of what was decided {e.part_of}, worked as {e.style}")
+    elif e.style:
+        lines.append(f"  worked as {e.style}: its children are orders of their own, each through the gate")
+    lines += [f"  {line}" for part in (e.shortfall, e.whole) if part is not None for line in _shortfall(part)]
+    return lines
+
+
+def _shortfall(cost: Costed) -> list[str]:
+    """What was lost on the way, in words: positive is worse than the price decided on."""
+    if cost.filled == "0" and cost.total is None:
+        return []
+    parts = ", ".join(
+        f"{name} {money} ({bp:+.1f} bp)"
+        for name, money, bp in (
+            ("delay", cost.delay, cost.delay_bp), ("impact and spread", cost.impact, cost.impact_bp),
+            ("fees", cost.fees, cost.fees_bp), ("opportunity", cost.opportunity, cost.opportunity_bp),
+        )
+        if money is not None and bp is not None
+    )  # fmt: skip
+    total = f"{cost.total} ({cost.total_bp:+.1f} bp)" if cost.total_bp is not None else "not over yet"
+    what = f"of {cost.what}" if cost.style and not cost.what.startswith("q-") else "of this order"
+    return [
+        f"implementation shortfall {what}, {cost.filled} filled and {cost.unfilled} not, decided at {cost.decision}: {total}",
+        f"  {parts}",
+        *([f"  {cost.note}"] if cost.note else []),
+    ]
+
+
+def _first(e: Explanation) -> str:
+    when = f"decided {local(e.decided)} New York ({e.time}) on the price {e.price or 'unknown'}"
+    if e.order:
+        return (
+            f"{e.side.upper()} {e.qty} {e.symbol}, {when}, limit {e.limit}: {e.state}{f', {e.note}' if e.note else ''}"
+        )
+    wanted = e.net.lstrip("-") if e.net != "0" else ""
+    return f"{e.side.upper()} {f'{wanted} ' if wanted else ''}{e.symbol}, {when}: {e.state}, no order was made ({e.address})"
+
+
+def _wish(part: AgentPart, closed: bool) -> str:
+    had = f"has {part.had:.1%}, {part.held}" if part.had is not None else f"has {part.held}"
+    room = f" ({part.wanted * part.scale:.1%} with room for cash and gross at worst prices)" if part.scale < 1 else ""
+    wants = "exits" if closed else f"wants {part.wanted:.1%}{room}"
+    whose = f" (policy of {part.policy})" if part.policy else ""
+    said = f"{part.agent}{whose} {wants}, {had}: asks {_signed(part.asked)}"
+    if part.allowed != part.asked:
+        said += f", its own limits leave {_signed(part.allowed)}: {part.text} ({part.reason})"
+    return said
+
+
+def _net(e: Explanation) -> str:
+    crossed = f"{e.crossed} crossed between agents; " if e.crossed != "0" else ""
+    if e.net == "0":
+        return f"{crossed}nothing is left for the house to trade"
+    if e.net != e.allowed:
+        return f"{crossed}net {_signed(e.net)}; {_signed(e.allowed)} of it passed: {e.text} ({e.reason})"
+    return f"{crossed}net {_signed(e.net)}; all of it passed the house's limits"
+
+
+def _signed(qty: str) -> str:
+    if qty == "0":
+        return "nothing"
+    return f"to sell {qty[1:]}" if qty.startswith("-") else f"to buy {qty}"
+
+
+def _table(
+    book: str, limits: list[LimitRow], symbol: str, largest: Largest | None, allowed: str, asked: str
+) -> list[str]:
+    """The limits of one book; the widest words decide the first column."""
+    wide = max([len(row.words) for row in limits] + [20])
+    head = f"limit ({book})"
+    lines = [f"  {head:{wide}}{'before':>13}{'after':>13}{'bound':>13}{'head-room':>13}  more {symbol:<8}  in use"]
+    for row in limits:
+        before, after, bound, left = (
+            "" if value is None and row.unit == "none" else figure(value, row.unit) if value is not None else "–"
+            for value in (row.before, row.after, row.bound, row.headroom)
+        )
+        more = f"+{row.more}" if row.more is not None else ""
+        use = f"{row.use:.0%}" if row.use is not None else ""
+        cut = f"  <- this limit cut {asked.lstrip('-')} to {allowed.lstrip('-')}" if row.cut else ""
+        lines.append(
+            f"  {row.words:{wide}}{before:>13}{after:>13}{bound:>13}{left:>13}  {more:<13}  {use:>6}{cut}".rstrip()
+        )
+    if largest is not None:
+        most = "any size" if largest.qty is None else f"{largest.side} {largest.qty} {symbol}"
+        lines.append(f"  most that would have passed alone: {most}; {_stops(largest)}")
+    return lines
+
+
+def _stops(largest: Largest) -> str:
+    return largest.text if largest.qty is None else f"one lot more: {largest.text} ({largest.reason})"

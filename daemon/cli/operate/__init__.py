@@ -1,0 +1,1 @@
+"""Commands that change a run: halt, reduce, resume, orders by hand."""

@@ -1,0 +1,1 @@
+"""Commands for configuration, data and the store."""

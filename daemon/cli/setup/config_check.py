@@ -1,0 +1,123 @@
+"""`quantd config check` and `show`: every mistake of a configuration, and every setting with where it comes from."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from quantd.daemon.assembly.limits import agent_limits, house_limits, shocks_of
+from quantd.daemon.assembly.parts import interval_text, policies_of
+from quantd.daemon.cli.configuration import read
+from quantd.daemon.cli.failures import CONFIG
+from quantd.daemon.cli.output import print_json, say, table
+from quantd.daemon.cli.places import place
+from quantd.daemon.config import Config, ConfigError, Limits, Mistake, digest, flat
+from quantd.daemon.config.config import given
+from quantd.daemon.config.keys import all_keys, keys_of, pattern_of
+from quantd.daemon.config.mistakes import dotted, shown, without_password
+from quantd.daemon.policies.loading import PolicyError
+from quantd.daemon.policies.worker import Apart
+from quantd.risk.limits import catalogue
+from quantd.risk.limits.profiles import PROFILES
+from quantd.trading.orders import money_text, price_text
+
+NO_LIMITS: Final = catalogue.Limits()
+
+
+def check(config: Path, sets: tuple[str, ...], *, as_json: bool) -> int:
+    """Exit code 0 when nothing is wrong, 78 otherwise. Policies are loaded as a start loads them, files in isolated
+    processes."""
+    try:
+        found = read(config, sets)
+        apart = Apart(place(config, None, sets).folder)
+        policies_of(found, found.instruments(), found.feed.interval_ns, apart)
+    except (ConfigError, PolicyError) as why:
+        if not as_json:
+            raise
+        wrong = why.mistakes if isinstance(why, ConfigError) else [Mistake(str(config), 0, "agents", str(why), "")]
+        mistakes = [{"file": m.file, "line": m.line, "path": m.path, "text": m.text, "remedy": m.remedy} for m in wrong]
+        print_json({"ok": False, "mistakes": mistakes})
+        return CONFIG
+    if as_json:
+        print_json({"ok": True, "mistakes": [], "digest": digest(found)})
+        return 0
+    say(
+        f"{config}: {len(found.agents)} agents, {len(found.universe.symbols)} symbols, {len(found.schedules)} schedules"
+    )
+    say(f"  digest of what changes trading: {digest(found)}")
+    return 0
+
+
+def show(config: Path, sets: tuple[str, ...], *, as_json: bool) -> None:
+    """Every setting as it holds, each with where it comes from: a line of the file, a variable, --set, a profile, or
+    the default."""
+    found = read(config, sets)
+    written, held = given(found), _held(found)
+    rows = []
+    for path, value in flat(found).items():
+        name, line = found.source.place(path) if path in written else ("default", 0)
+        if path not in written and path[:-1] in held:
+            value, name = held[path[:-1]].of(str(path[-1]), value)
+        rows.append({"key": dotted(path), "value": _plain(path, value), "source": f"{name}:{line}" if line else name})
+    if as_json:
+        print_json({"config": str(config), "digest": digest(found), "settings": rows})
+        return
+    table(
+        ("key", "value", "source"),
+        [(r["key"], "none" if r["value"] is None else shown(r["value"]), r["source"]) for r in rows],
+    )
+
+
+class _Held(NamedTuple):
+    """Limits as they hold in one section, whose profile is named."""
+
+    limits: catalogue.Limits
+    house: catalogue.Limits | None
+    profile: str | None
+
+    def of(self, key: str, value: Any) -> tuple[Any, str]:
+        """(value, source) of a key that nobody wrote."""
+        attribute = keys_of(Limits)[key].attribute if key in keys_of(Limits) else ""
+        if value is not None or not hasattr(self.limits, attribute):
+            return value, "default"
+        now, plain = getattr(self.limits, attribute), getattr(NO_LIMITS, attribute)
+        source = "default"
+        if self.profile and now == getattr(PROFILES[self.profile], attribute) != plain:
+            source = f"profile {self.profile}"
+        elif self.house is not None and now == getattr(self.house, attribute) != plain:
+            source = "the house's"
+        return msgspec.to_builtins(now), source
+
+
+def _held(config: Config) -> dict[tuple[str | int, ...], _Held]:
+    """The sections of limits by path."""
+    universe, shocks = config.instruments(), shocks_of(config)
+    house = house_limits(config, universe, config.feed.interval_ns)
+    found: dict[tuple[str | int, ...], _Held] = {("risk",): _Held(house, None, config.risk.profile)}
+    listed = [(("agents", k, "limits"), agent) for k, agent in enumerate(config.document.agents)]
+    if config.document.manual is not None:
+        listed.append((("manual", "limits"), config.document.manual.agent()))  # type: ignore[arg-type]
+    for path, agent in listed:
+        found[path] = _Held(agent_limits(agent, house, universe, shocks), house, agent.profile)
+    return found
+
+
+def _plain(path: tuple[str | int, ...], value: Any) -> Any:
+    """A value as the file writes it: durations and amounts as text, dates as ISO 8601, and no password of an
+    address."""
+    key = all_keys().get(pattern_of(path))
+    attribute = key.attribute if key is not None else ""
+    if isinstance(value, int) and attribute.endswith("_ns"):
+        return f"{value / 1e9:g}s" if value % 1_000_000_000 or not value else interval_text(value)
+    if isinstance(value, int) and attribute.endswith("_micro"):
+        return money_text(value)
+    if isinstance(value, int) and attribute.endswith("_nano"):
+        return price_text(value)
+    if isinstance(value, str):
+        return without_password(value)
+    if isinstance(value, Mapping):
+        return {str(name): _plain((), each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain((), each) for each in value]
+    return value if value is None or isinstance(value, bool | int | float) else str(value)

@@ -1,0 +1,129 @@
+"""`quantd data check`: every bar of a file judged as a run would judge it, each kind of fault with its first place."""
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from quantd.adapters.feeds.bars.checks import REASON_TEXT, Reason, judge
+from quantd.adapters.feeds.bars.merge import place_all, taken, timed
+from quantd.adapters.feeds.bars.rows import NO_STAMP, Rows
+from quantd.adapters.feeds.bars.stamps import Stamps
+from quantd.adapters.feeds.errors import FeedError
+from quantd.adapters.feeds.recorded.bar_files import probe, read_actions, read_bars, span
+from quantd.daemon.cli.failures import CHECK_FAILED, DONE, USAGE, Failure
+from quantd.daemon.cli.output import iso, print_json, say
+from quantd.daemon.cli.setup.bar_files import LONGER, beside, length_of, told
+from quantd.daemon.cli.setup.vendors import calendars_of
+from quantd.trading.instruments import Instrument, Universe, calendar_of
+from quantd.trading.market import Ints
+from quantd.trading.sessions import DAY_NS, Sessions
+
+
+def check(
+    file: Path,
+    *,
+    actions: Path | None,
+    stamps: Stamps | None,
+    interval: str | None,
+    calendar: str | None,
+    as_json: bool,
+) -> int:
+    """Judge every bar of a file. Exit code 1 where one is bad, naming each kind of fault, how often and where first."""
+    known = told(file)
+    stamps = stamps or (known.stamps if known else "session")
+    interval = interval or (known.interval if known else "1d")
+    if interval in LONGER:
+        raise Failure(f"{file.name}: bars of {interval} are for study: a run needs days or shorter bars", USAGE)
+    length = length_of(interval)
+    if length < DAY_NS and stamps == "session":
+        raise Failure(f'--stamps "session" cannot date bars of {interval}; write "open" or "close"', USAGE)
+    if actions is None and beside(file).is_file():
+        actions = beside(file)
+    universe = _universe_in(file, calendar)
+    rows = read_bars((file,), universe)
+    first, last = span((file,))
+    calendars = calendars_of(universe, first, last)
+    placed = place_all(rows, universe, calendars, stamps, length)
+    number = np.arange(len(rows))[~placed.extended]
+    kept, within = rows.take(~placed.extended), taken(placed, ~placed.extended)
+    listed = read_actions(actions, universe) if actions is not None else []
+    reason = judge(kept, within, length, timed(listed, universe, calendars), time.time_ns())
+    faults: list[dict[str, Any]] = []
+    for why in Reason:
+        at = np.flatnonzero(reason == why)
+        if why is not Reason.GOOD and len(at):
+            row = int(at[0])
+            faults.append(
+                {
+                    "fault": why.name.lower(),
+                    "bars": len(at),
+                    "first_symbol": universe.symbols[int(kept.column[row])],
+                    "first_stamp": iso(int(kept.ts[row])) if why is not Reason.STAMP else None,
+                    "first_row": int(number[row]) + (2 if file.suffix.lower() in {".csv", ".txt"} else 0),
+                    "means": REASON_TEXT[why],
+                }
+            )
+    inside = within.inside
+    gaps = _gaps(kept.take(inside), within.day[inside], universe, calendars) if length == DAY_NS else {}
+    report = {
+        "file": str(file), "bars": len(rows), "symbols": len(universe.symbols), "interval": interval, "stamps": stamps,
+        "from": iso(int(rows.ts[rows.ts != NO_STAMP].min())), "to": iso(int(rows.ts.max())), "outside_hours": int(placed.extended.sum()),
+        "missing_sessions": gaps, "bad": int(np.sum(reason != Reason.GOOD)), "faults": faults,
+    }  # fmt: skip
+    if as_json:
+        print_json(report)
+    else:
+        _tell_check(report, actions)
+    return CHECK_FAILED if faults else DONE
+
+
+def _universe_in(file: Path, calendar: str | None) -> Universe:
+    """Every symbol of a file."""
+    if file.suffix.lower() not in {".csv", ".txt"} and file.is_file():
+        probe(file)
+    try:
+        lazy = (
+            pl.scan_csv(file, infer_schema=False) if file.suffix.lower() in {".csv", ".txt"} else pl.scan_parquet(file)
+        )
+        names = lazy.select(pl.col("symbol").cast(pl.String).str.strip_chars().unique()).collect().to_series().drop_nulls().sort().to_list()  # fmt: skip
+    except (pl.exceptions.PolarsError, OSError):
+        names = []
+    if not names:
+        read_bars((file,), Universe((Instrument("SPY"),)))  # says what is wrong with the file
+        raise FeedError(file.name, "it names no symbol", "Write a column symbol")
+    made = tuple(Instrument(name, calendar=calendar or calendar_of(name)) for name in names)
+    return Universe(made, calendar=made[0].calendar)
+
+
+def _gaps(rows: Rows, day: Ints, universe: Universe, calendars: Mapping[str, Sessions]) -> dict[str, tuple[int, str]]:
+    """Of each symbol, how many sessions between its first and last bar have none, and the first of them."""
+    out = {}
+    for column, instrument in enumerate(universe.instruments):
+        mine = day[rows.column == column]
+        if not len(mine):
+            continue
+        days = calendars[instrument.calendar].days
+        expected = days[(days >= mine.min()) & (days <= mine.max())]
+        missing = np.setdiff1d(expected, mine)
+        if len(missing):
+            out[instrument.symbol] = (len(missing), iso(int(missing[0]))[:10])
+    return out
+
+
+def _tell_check(report: dict[str, Any], actions: Path | None) -> None:
+    say(
+        f"{report['file']}: {report['bars']} bars of {report['symbols']} symbols, {report['interval']}, "
+        f"stamps {report['stamps']}, {report['from']} to {report['to']}" + (f", actions {actions}" if actions else "")
+    )
+    if report["outside_hours"]:
+        say(f"  {report['outside_hours']} bars lie outside trading hours: they are left out of a run, and no fault")
+    for symbol, (count, first) in report["missing_sessions"].items():
+        say(f"  {symbol}: {count} sessions without a bar, the first on {first}")
+    for each in report["faults"]:
+        where = f"{each['first_symbol']} {each['first_stamp'] or ''}".strip()
+        say(f"  {each['fault']}: {each['bars']} bars, first {where} (row {each['first_row']}): {each['means']}")
+    say("nothing is wrong with it" if not report["faults"] else f"{report['bad']} bars would be put aside in a run")

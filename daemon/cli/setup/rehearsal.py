@@ -1,0 +1,143 @@
+"""Tries, on parts that are thrown away, of what must work before money is at stake: the kill switch and the way of an alert."""
+
+import asyncio
+import tempfile
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from aiomqtt import MqttError
+
+from quantd.adapters.bus.embedded_broker import BrokerUnavailable, EmbeddedBroker
+from quantd.adapters.bus.messages import Composer
+from quantd.adapters.bus.mqtt_client import BusClient
+from quantd.adapters.bus.publisher import Tls, address
+from quantd.adapters.bus.topics import root
+from quantd.adapters.store.store import Store
+from quantd.daemon.api.protection import bus_tls, embedded_settings
+from quantd.daemon.api.server import Api
+from quantd.daemon.app import recover
+from quantd.daemon.assembly.parts import parts_of
+from quantd.daemon.config import Config, secret
+from quantd.daemon.monitoring.watchdog import watch_halt_file
+from quantd.daemon.policies.worker import Apart
+from quantd.daemon.recovery.start import begin
+from quantd.daemon.runtime.alert_filter import AlertFilter
+from quantd.daemon.runtime.service import Service
+from quantd.risk.switch import HALT, RUN
+
+RUN_NAME: Final = "rehearse"
+WITHIN_S: Final = 10.0
+
+Post = Callable[[str, object], object]
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """One try: `failed` says why, empty when it worked; `ms` how long it took."""
+
+    what: str
+    failed: str
+    ms: float
+
+
+async def kill_switch(config: Config, post: Callable[[Path], Post]) -> list[Tried]:
+    """Halt a service of this configuration through its API and through the file HALT. It lies in a folder of its own and its broker
+    is simulated; `config` must say so. `post(folder)` is the client of the daemon in a folder."""
+    if config.broker.kind != "paper":
+        raise ValueError("a rehearsal has a simulated broker")
+    with tempfile.TemporaryDirectory(prefix="quantd-rehearsal-") as name:
+        folder = Path(name)
+        parts = parts_of(config, time.time_ns(), cache=folder / "cache", apart=Apart(folder))
+        names = [a.name for a in parts.rules.agents]
+        with Store.open(folder) as store:
+            projection = store.begin(RUN_NAME, parts.universe, agents=names, mode=config.quantd.mode, ts=time.time_ns())
+            shell, journal = recover(parts, store, RUN_NAME, folder)
+            service = Service(
+                shell, journal, store, projection, Composer(RUN_NAME, config.quantd.name, parts.universe, names),
+                config=config, run=RUN_NAME, state_folder=folder, alerts=AlertFilter(("CRITICAL",), 60, "", "UTC"),
+                published=lambda messages: None, urgent=lambda message: None,
+            )  # fmt: skip
+            begin(shell, parts, config, RUN_NAME, fresh=True)
+            api = Api(service, parts, config, folder, None)
+            await api.start()
+            tasks = [asyncio.create_task(service.step_forever()), asyncio.create_task(watch_halt_file(service))]
+            try:
+                return await _pull(service, folder, post(folder))
+            finally:
+                shell.stopped = "the rehearsal is over"
+                tasks[1].cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+                if service.deadline is not None:
+                    service.deadline.close()
+                await api.stop()
+
+
+async def _pull(service: Service, folder: Path, post: Post) -> list[Tried]:
+    tried = []
+    began = time.monotonic()
+    try:
+        await asyncio.to_thread(post, "/api/v1/commands", {"command": "halt", "reason": "rehearsal"})
+        said = "" if service.shell.state.switch.state == HALT else "the API took the halt, and nothing was halted"
+        tried.append(Tried("API", said, 1e3 * (time.monotonic() - began)))
+        await asyncio.to_thread(post, "/api/v1/commands", {"command": "resume", "reason": "rehearsal"})
+    except Exception as error:
+        tried.append(Tried("API", f"{error}"[:300], 1e3 * (time.monotonic() - began)))
+    if service.shell.state.switch.state != RUN:
+        return [*tried, Tried("file HALT", "not tried: the switch did not come back", 0.0)]
+    began = time.monotonic()
+    service.halt_file.touch()
+    while service.shell.state.switch.state != HALT and time.monotonic() - began < WITHIN_S:
+        await service.changed(0.05)
+    said = "" if service.shell.state.switch.state == HALT else f"nothing was halted in {WITHIN_S:g} s"
+    return [*tried, Tried("file HALT", said, 1e3 * (time.monotonic() - began))]
+
+
+async def alert(config: Config) -> Tried:
+    """Publish on the configured bus and receive it there. Of the embedded broker one is started for it, on a free port."""
+    if config.bus.kind == "mqtt":
+        host, port, secure = address(config.bus.url)
+        login = config.bus.username, secret("mqtt_password") or ""
+        return await _trip(config, host, port, login, login, bus_tls(config, secure))
+    username, password = config.bus.username, secret("mqtt_password") or ""
+    try:
+        broker = EmbeddedBroker(embedded_settings(config, "127.0.0.1", 0))
+        await asyncio.to_thread(broker.start)
+    except BrokerUnavailable as error:
+        return Tried("embedded broker", str(error), 0.0)
+    try:
+        return await _trip(
+            config, broker.host, broker.port, broker.publisher, (username, password), bus_tls(config, False)
+        )
+    finally:
+        await asyncio.to_thread(broker.stop)
+
+
+async def _trip(
+    config: Config, host: str, port: int, publisher: tuple[str, str], reader: tuple[str, str], tls: Tls | None
+) -> Tried:
+    topic = f"{root(config.bus.prefix, config.quantd.name)}/alerts/INFO/rehearsal"
+    where, payload, began = f"{host}:{port}", uuid.uuid4().hex.encode(), time.monotonic()
+
+    def client(login: tuple[str, str]) -> BusClient:
+        context = None if tls is None else tls.context()
+        return BusClient(
+            host, port, username=login[0] or None, password=login[1] or None, tls_context=context, timeout=WITHIN_S,
+            protocol=config.bus.protocol,
+        )  # fmt: skip
+
+    try:
+        async with asyncio.timeout(WITHIN_S), client(reader) as ear, client(publisher) as mouth:
+            await ear.subscribe(topic, qos=1)
+            await mouth.publish(topic, payload, qos=1)
+            async for message in ear.messages:
+                if message.payload == payload:
+                    return Tried(where, "", 1e3 * (time.monotonic() - began))
+    except TimeoutError:
+        return Tried(where, f"what was published did not come back in {WITHIN_S:g} s", 1e3 * WITHIN_S)
+    except (MqttError, OSError) as error:
+        return Tried(where, f"the MQTT broker at {where}: {error}", 1e3 * (time.monotonic() - began))
+    return Tried(where, "the MQTT broker hung up", 1e3 * (time.monotonic() - began))

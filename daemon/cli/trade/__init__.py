@@ -1,0 +1,1 @@
+"""Commands that trade or replay: run, backtest, replay, study."""

@@ -1,0 +1,1 @@
+"""The write side: a request of an operator becomes an event."""

@@ -1,0 +1,51 @@
+"""What a person's command must be before it becomes an event, the same for every way in."""
+
+from typing import Final, Literal
+
+from quantd.daemon.monitoring.watchdog import halt_file
+from quantd.daemon.runtime.service import Service
+from quantd.daemon.views.overview import READY
+from quantd.trading.events import Operator
+
+REASON_CHARS: Final = 500
+
+Command = Literal["halt", "reduce", "resume", "flatten"]
+Fault = Literal["agent", "command", "reason", "not_ready", "halt_file", "down", "symbol", "amount", "venue", "agrees"]
+
+
+class NotDone(Exception):
+    """Why a command is not carried out, in words for whoever gave it; `fault` is a stable name."""
+
+    def __init__(self, fault: Fault, text: str) -> None:
+        super().__init__(text)
+        self.fault = fault
+
+
+def operator(service: Service, command: Command, reason: str, who: str, agent: str = "") -> Operator:
+    """The event of a command. Raises NotDone."""
+    state = service.shell.state
+    names = state.rules.names()
+    if agent and agent not in names:
+        raise NotDone("agent", f"there is no agent {agent!r}; there are: {', '.join(names)}")
+    if agent and command == "flatten":
+        raise NotDone("command", "flatten is for the whole house; halt or reduce one agent instead")
+    said = one_line(reason)
+    if command == "resume":
+        if not said:
+            raise NotDone("reason", 'resume needs a reason (--reason "…"): it goes into the journal')
+        if not agent and halt_file(service):
+            raise NotDone("halt_file", f"the file {service.halt_file} halts the daemon; remove it, then resume")
+        if not agent and state.down:
+            raise NotDone("down", f"not resumed: {', '.join(sorted(state.down))} still down; the alerts say why")
+    if service.store_error:
+        if command not in ("halt", "reduce"):
+            text = f"{command} waits for the store: {service.store_error}. halt and reduce do not wait"
+            raise NotDone("not_ready", text)
+    elif service.status not in READY:
+        raise NotDone("not_ready", f"the daemon is {service.status}; try again")
+    return Operator(max(state.now, service.shell.ts), command, said or "no reason given", who, agent)
+
+
+def one_line(text: str) -> str:
+    """A reason as the journal and the log keep it."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:REASON_CHARS]

@@ -1,0 +1,192 @@
+"""Commands over MQTT, when `[bus] commands` is on: judged, taken once, answered. Everything else is refused and counted.
+
+`halt` and `reduce` act the moment they are judged. `resume` and `flatten` act once it is on disk that they were
+taken, so that no restart takes one again.
+"""
+
+import asyncio
+import os
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import structlog
+
+from quantd.adapters.bus.commands import (
+    AHEAD_S,
+    KEY_CHARS,
+    SKEW_S,
+    VERSION,
+    BusAnswer,
+    BusCommand,
+    CommandRefused,
+    Taken,
+    answer_payload,
+    authentic,
+)
+from quantd.daemon.commands.control import NotDone, operator
+from quantd.daemon.config import Config, Mistake, secret
+from quantd.daemon.runtime.inbox import InboxFull
+from quantd.daemon.runtime.service import Service
+from quantd.daemon.views.overview import SWITCH
+from quantd.trading.effects import Effect
+from quantd.trading.events import Operator
+
+log = structlog.get_logger("quantd.commands")
+
+FILE: Final = "commands.taken"
+"""In the state folder: which commands were taken."""
+
+LOG_EVERY_S: Final = 10.0
+"""One line in the log for each kind of refusal in this time; a flood fills nothing."""
+
+QUEUE: Final = 64
+"""Commands that are taken and not yet written down and answered."""
+
+WAIT_S: Final = 10.0
+"""Longest wait for a command to be in the journal."""
+
+SECRET: Final = "mqtt_command_key"
+
+
+def command_key(config: Config) -> tuple[str, list[Mistake]]:
+    """The key that commands are signed with; empty where commands are off. A mistake where it is missing or short."""
+    if not config.bus.commands:
+        return "", []
+    key = secret(SECRET) or ""
+    if len(key) >= KEY_CHARS:
+        return key, []
+    what = "is not given" if not key else f"has {len(key)} characters"
+    remedy = (
+        f"give {KEY_CHARS} or more in the systemd credential {SECRET} or in QUANTD_{SECRET.upper()}; "
+        "`openssl rand -hex 32` makes one"
+    )
+    return "", [config.source.mistake(("bus", "commands"), f"= true: the secret {SECRET} {what}", remedy)]
+
+
+class MqttCommands:
+    """Judges what arrives on the command topic of one instance; `service.bus_commands` counts what became of it."""
+
+    def __init__(
+        self,
+        service: Service,
+        key: str,
+        topic: str,
+        folder: Path,
+        answer: Callable[[bytes], None],
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        """`answer` sends a payload to the topic of answers."""
+        self._service = service
+        self._key = key
+        self._topic = topic
+        self._answer = answer
+        self._now = now
+        self._file = folder / FILE
+        self._memory = _read(self._file, now())
+        self._queue: asyncio.Queue[tuple[BusCommand, asyncio.Future[Sequence[Effect]] | None]] = asyncio.Queue(QUEUE)
+        self._told: dict[str, tuple[float, int]] = {}
+
+    def received(self, payload: bytes, retained: bool) -> None:
+        """Take what arrived on the topic, or refuse it; returns at once and raises nothing."""
+        try:
+            command = authentic(self._key, self._topic, payload, retained=retained)
+            self._memory.admit(command, self._now())
+            done = None
+            if self._queue.full():
+                raise CommandRefused("flood", f"{QUEUE} commands wait already", command)
+            if command.command in ("halt", "reduce"):
+                done = self._act(command)
+            else:
+                self._event(command)  # what cannot be done is refused before it is written down
+        except CommandRefused as why:
+            self._refuse(why)
+            return
+        self._memory.take(command)
+        self._queue.put_nowait((command, done))
+
+    async def run(self) -> None:
+        """Write down and answer what was taken, and act on what waits for that, until cancelled."""
+        while True:
+            command, done = await self._queue.get()
+            written = await asyncio.to_thread(_write, self._file, msgspec.json.encode(self._memory))
+            try:
+                if done is None:
+                    if not written:
+                        raise CommandRefused("not_done", f"{self._file.name} cannot be written; see the log", command)
+                    done = self._act(command)
+                async with asyncio.timeout(WAIT_S):
+                    await asyncio.shield(done)
+            except TimeoutError:
+                self._say(command, False, "it waits, but is not in the journal yet; look at the status")
+            except CommandRefused as why:
+                self._refuse(why)
+            else:
+                self._service.bus_commands["taken"] += 1
+                log.warning("command.taken", command=command.command, who=command.who, reason=command.reason)
+                later = "in force; recorded once the store takes writes again"
+                self._say(command, True, later if self._service.store_error else "done")
+
+    def _event(self, command: BusCommand) -> Operator:
+        c = command
+        try:
+            return operator(self._service, c.command, c.reason, f"mqtt {c.who}", c.agent)
+        except NotDone as why:
+            raise CommandRefused("not_done", str(why), c) from None
+
+    def _act(self, command: BusCommand) -> "asyncio.Future[Sequence[Effect]]":
+        try:
+            return self._service.inbox.command(self._event(command))
+        except InboxFull as why:
+            raise CommandRefused("not_done", str(why), command) from None
+
+    def _refuse(self, why: CommandRefused) -> None:
+        self._service.bus_commands[why.fault] += 1
+        last, unsaid = self._told.get(why.fault, (-LOG_EVERY_S, 0))
+        now = time.monotonic()
+        if now - last >= LOG_EVERY_S:
+            self._told[why.fault] = (now, 0)
+            log.warning("command.refused", fault=why.fault, text=str(why), more_since_the_last_line=unsaid)
+        else:
+            self._told[why.fault] = (last, unsaid + 1)
+        if why.command is not None:
+            self._say(why.command, False, str(why))
+
+    def _say(self, command: BusCommand, done: bool, text: str) -> None:
+        state = self._service.shell.state
+        switch = state.switch_of(command.agent if command.agent in state.rules.names() else "")
+        answer = BusAnswer(VERSION, command.id, command.command, command.agent, done, text, SWITCH[switch.state])
+        self._answer(answer_payload(answer))
+
+
+def _read(file: Path, now_s: float) -> Taken:
+    """What was taken before. Where that cannot be read, no command made until now is believed."""
+    try:
+        return msgspec.json.decode(file.read_bytes(), type=Taken)
+    except FileNotFoundError:
+        return Taken()
+    except (OSError, msgspec.MsgspecError) as error:
+        log.warning("commands.forgotten", file=str(file), error=str(error), consequence="refused for a minute")
+        return Taken(horizon=int(now_s) + AHEAD_S + SKEW_S)
+
+
+def _write(file: Path, data: bytes) -> bool:
+    """Durable when it returns True; the old file stays where it could not be written."""
+    new = file.with_suffix(".new")
+    try:
+        with open(new, "wb", opener=lambda path, flags: os.open(path, flags, 0o600)) as out:
+            out.write(data)
+            out.flush()
+            os.fsync(out.fileno())
+        new.replace(file)
+        folder = os.open(file.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except OSError as error:
+        log.error("commands.not_written", file=str(file), error=str(error))
+        return False
+    return True

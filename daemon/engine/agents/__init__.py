@@ -1,0 +1,1 @@
+"""Capital, promotion and retraining of agents."""

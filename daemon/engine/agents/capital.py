@@ -1,0 +1,120 @@
+"""Capital between agents: on schedule each book's share of what they have together becomes what the method wants.
+
+Cash moves at once, exactly, as flows of the books: no profit, and the house does not notice. What an agent cannot hand over yet it
+owes: it plans with so much less, sells, and pays at the next samples.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from quantd.daemon.engine.agents.capital_shares import CapitalRules, amounts, stepped, wanted
+from quantd.daemon.engine.alerts import alert
+from quantd.daemon.engine.planning.plan import plan
+from quantd.daemon.engine.state import State
+from quantd.daemon.engine.venue.account import free_micro
+from quantd.risk.switch import HALT, flow
+from quantd.trading.books import share
+from quantd.trading.effects import Effect, Reallocated
+from quantd.trading.instruments import MICRO
+from quantd.trading.market import Floats
+from quantd.trading.statistics import volatility
+
+
+def reallocate(state: State, asked_now: frozenset[int]) -> list[Effect]:
+    """At a sample: new targets, what cash can move, and sales of those that owe and are not asked anyway."""
+    rules = state.rules.capital
+    if rules is None:
+        return []
+    agents, names = rules.agents, [state.rules.agents[k].name for k in rules.agents]
+    pool = [max(state.books_micro[k], 0) for k in agents]
+    if sum(pool) <= 0:
+        return []
+    now = [each / sum(pool) for each in pool]
+    realised = [state.watch.realised[k + 1] for k in agents]
+    returns, free = [each.returns() for each in realised], [each.risk_free_annual() for each in realised]
+    found = wanted(rules, returns, names, market_volatility(state, rules), free)
+    if not found.shares:
+        return [alert(state, "INFO", "capital", f"capital stays where it is: {found.why}")]
+    target = stepped(now, found.shares, rules.max_step)
+    owed = [0] * len(state.agents)
+    for k, own, wished in zip(agents, pool, amounts(sum(pool), target), strict=True):
+        owed[k] = own - wished
+    state.owed = owed
+    moved = _settle(state)
+    said = ", ".join(f"{name} {here:.1%} to {there:.1%}" for name, here, there in zip(names, now, target, strict=True))
+    left = sum(each for each in state.owed if each > 0)
+    rest = f"; {left / MICRO:,.2f} follows once it is sold" if left else ""
+    effects: list[Effect] = [
+        Reallocated(state.now, rules.method, found.why, moved, list(state.owed), list(now), list(target)),
+        alert(state, "INFO", "capital", f"capital by {rules.method}: {said}{rest} ({found.why})"),
+    ]
+    effects.extend(_sell(state, asked_now))
+    return effects
+
+
+def settle(state: State) -> list[Effect]:
+    """At a sample: what was owed and is cash now moves."""
+    if not any(state.owed):
+        return []
+    moved = _settle(state)
+    rules = state.rules.capital
+    if not any(moved) or rules is None:
+        return []
+    return [Reallocated(state.now, rules.method, "", moved, list(state.owed))]
+
+
+def market_volatility(state: State, rules: CapitalRules) -> float:
+    """Volatility a year over the lookback: of the benchmark, or of the house where there is none; NaN while it is unknown."""
+    if rules.benchmark < 0:
+        returns = state.watch.realised[0].returns()[-rules.lookback :]
+    else:
+        ring = state.history.known
+        returns = (
+            ring.returns(min(rules.lookback, ring.count - 1))[:, rules.benchmark] if ring.count > 1 else np.empty(0)
+        )
+        returns = returns[np.isfinite(returns)]
+    return volatility(returns) if len(returns) >= min(rules.lookback, 20) else float("nan")
+
+
+def _settle(state: State) -> list[int]:
+    """Move what can be paid of what is owed, to those that wait for it in proportion; by agent, adding up to 0."""
+    owed = state.owed
+    moved = [0] * len(owed)
+    for k, amount in enumerate(owed):
+        if amount > 0:
+            moved[k] = -min(amount, free_micro(state, k))
+    paid = -sum(moved)
+    if not paid:
+        return moved
+    for k, part in share(paid, [(k, -amount) for k, amount in enumerate(owed) if amount < 0]):
+        moved[k] = part
+    state.ledger.transfer(moved)
+    for k, amount in enumerate(moved):
+        if amount:
+            owed[k] += amount
+            flow(state.agents[k].switch, amount, state.books_micro[k])
+            state.watch.realised[k + 1].moved(amount)
+    state.booked()
+    state.revalue()
+    return moved
+
+
+def _sell(state: State, asked_now: frozenset[int]) -> Sequence[Effect]:
+    """Every position of those that owe, by the same part; those that are asked in this round plan with less anyway."""
+    if state.switch.state == HALT or state.flattening:
+        return ()
+    busy = {parent.agent for parent in state.parents}
+    answers = {
+        k: _weights(state, k).tobytes()
+        for k, amount in enumerate(state.owed)
+        if amount > 0 and k not in asked_now and k not in busy and any(state.ledger.books[k].lots)
+    }
+    return plan(state, answers, sample=state.sample) if answers else ()
+
+
+def _weights(state: State, agent: int) -> Floats:
+    """float64[N] what the agent holds, as fractions of its equity."""
+    value: Floats = np.nan_to_num(state.lots(agent) * state.marks * state.universe.lot_size)
+    equity = state.books_micro[agent]
+    return value * (MICRO / equity) if equity > 0 else np.zeros_like(value)

@@ -1,0 +1,197 @@
+"""An account carried over into a new run, whose universe or agents are others: by name, exact, and only when nothing is
+open. What is of instruments and agents that are gone must be nothing, or cash."""
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import msgspec
+import numpy as np
+from msgspec import Struct
+
+from quantd.daemon.engine.alerts import alert
+from quantd.daemon.engine.snapshot import Frozen
+from quantd.daemon.engine.state import Rules, State
+from quantd.risk.monitor.realised import FrozenReturns, Realised
+from quantd.risk.switch import Switch
+from quantd.trading.books import UNALLOCATED, FrozenLedger
+from quantd.trading.effects import Effect
+from quantd.trading.events import Carried
+from quantd.trading.instruments import Universe
+from quantd.trading.portfolio import FrozenAccount
+
+
+class Carry(Struct, frozen=True):
+    """One account by name. `accounts` are the house's, the agents' in order and the unallocated one, each with lots and cost
+    by column of `symbols`; `switches` and `returns` are the house's, then the agents'; `best` is by agent."""
+
+    symbols: tuple[str, ...]
+    lot_nano: tuple[int, ...]
+    agents: tuple[str, ...]
+    accounts: list[FrozenAccount]
+    switches: list[Switch]
+    returns: list[FrozenReturns]
+    suspended: list[bool]
+    best: list[list[float]]
+    marks: list[tuple[float, int, int]]
+    fenced: tuple[list[int], int]
+    flows: list[str]
+    entitled: list[tuple[int, list[tuple[int, int]]]]
+    live_sessions: int
+    dust: dict[int, int] = {}
+    halted: dict[int, tuple[int, str]] = {}
+
+
+_TOTALS: Final = ("cash_micro", "fees_micro", "flows_micro", "income_micro", "realised_micro")
+
+
+def carry_of(
+    frozen: bytes, universe: Universe, agents: Sequence[str], *, simulated: bool, renamed: Mapping[str, str] = {}
+) -> bytes:
+    """What a frozen state of `universe` and `agents` carries over. At a `simulated` venue what is open lapses; at another
+    there may be nothing open. `renamed` maps symbols to those they have now. Raises ValueError that says what is."""
+    f = msgspec.msgpack.decode(frozen, type=Frozen)
+    if any(work.live for _, work in (*f.working, *f.stops)) and not simulated:
+        raise ValueError('orders are open; it is stopped with [quantd] on_stop = "cancel", or after they have ended')
+    if f.resting.own:
+        raise ValueError("a position has levels of an order by hand; it is carried over once that is closed")
+    if any(exits for exits, _ in f.exits):
+        raise ValueError("a protective exit is under way; it is carried over once that is done")
+    if f.numbers[6]:
+        raise ValueError("everything is being sold; it is carried over once that is done")
+    ledger = msgspec.convert(msgspec.msgpack.decode(f.ledger), FrozenLedger)
+    size = universe.size
+    best = np.frombuffer(f.best).reshape(-1, size) if f.best else np.full((len(agents), size), np.nan)
+    price, nano, ts = (np.frombuffer(f.marks[k], dtype=kind) for k, kind in enumerate(("<f8", "<i8", "<i8")))
+    return msgspec.msgpack.encode(
+        Carry(
+            symbols=tuple(renamed.get(symbol, symbol) for symbol in universe.symbols),
+            lot_nano=tuple(universe.lot_nano),
+            agents=tuple(agents),
+            accounts=[ledger.house, *ledger.books],
+            switches=f.switches,
+            returns=f.watch.returns,
+            suspended=[each[1] for each in f.agents],
+            best=best.tolist(),
+            marks=list(zip(price.tolist(), nano.tolist(), ts.tolist(), strict=True)),
+            fenced=f.venue.fenced,
+            flows=f.venue.flows,
+            entitled=f.venue.entitled,
+            live_sessions=f.live_sessions,
+            dust=f.venue.dust,
+            halted=f.halted,
+        )
+    )
+
+
+def unfit(account: bytes, rules: Rules) -> str:
+    """Why an account cannot be carried over to `rules`; "" when it can."""
+    carry = msgspec.msgpack.decode(account, type=Carry)
+    names, universe = {a.name for a in rules.agents}, rules.universe
+    fenced = carry.fenced[0] or [0] * len(carry.symbols)
+    for column, (symbol, size) in enumerate(zip(carry.symbols, carry.lot_nano, strict=True)):
+        held = fenced[column] or any(a.lots[column] for a in carry.accounts)
+        if held and symbol not in universe.index:
+            return f"{symbol} is held and not in [universe] symbols; sell it first, or keep it"
+        if held and universe.lot_nano[universe.index[symbol]] != size:
+            return f"{symbol} is held and its lot has another size; sell it first, or keep the size"
+        if symbol not in universe.index and any(symbol == carry.symbols[at] for at, _ in carry.entitled):
+            return f"a dividend of {symbol} is still to be paid; keep it until then"
+    for agent, book in zip(carry.agents, carry.accounts[1:], strict=False):
+        if agent not in names and any(book.lots):
+            return f"agent {agent} holds positions and is not in [[agents]]; flatten it first, or keep it"
+    return ""
+
+
+def on_carried(state: State, carried: Carried) -> Sequence[Effect]:
+    """The account of another run becomes this one's: what is gone has left its cash in the unallocated book, and an agent
+    that is new has what of its capital that book can give."""
+    state.now = max(state.now, carried.ts)
+    carry = msgspec.msgpack.decode(carried.account, type=Carry)
+    index = [state.universe.index.get(symbol, -1) for symbol in carry.symbols]
+    numbers = {agent.name: k for k, agent in enumerate(state.rules.agents)}
+    books: list[FrozenAccount | None] = [None] * len(numbers)
+    spare = _placed(carry.accounts[-1], index, state.universe.size)
+    for name, account in zip(carry.agents, carry.accounts[1:], strict=False):
+        placed = _placed(account, index, state.universe.size)
+        if name in numbers:
+            books[numbers[name]] = placed
+        else:
+            spare = _joined(spare, placed)
+    empty = FrozenAccount([0] * state.universe.size, [0] * state.universe.size, 0, (0, 0), 0, 0, 0, 0)
+    house = _placed(carry.accounts[0], index, state.universe.size)
+    frozen = FrozenLedger([*numbers, UNALLOCATED], house, [*(book or empty for book in books), spare])
+    state.ledger.thaw(msgspec.to_builtins(frozen))
+    for k, rules in enumerate(state.rules.agents):
+        if books[k] is None:
+            state.ledger.allocate(k, max(0, min(rules.capital_micro, state.ledger.books[-1].cash_micro)))
+    _take_marks(state, carry, index)
+    state.booked()
+    state.revalue()
+    _take_standing(state, carry, numbers, index)
+    new = [s for s in state.universe.symbols if s not in carry.symbols]
+    gone = [s for s in carry.symbols if s not in state.universe.index]
+    said = [f"{verb} {', '.join(names)}" for verb, names in (("new", new), ("gone", gone)) if names]
+    said += [f"agents {', '.join(numbers)}"] if tuple(numbers) != carry.agents else []
+    text = f"the account of run {carried.run} is carried on: {'; '.join(said) or 'nothing else changed'}"
+    return (alert(state, "INFO", "carried", text),)
+
+
+def _placed(account: FrozenAccount, index: Sequence[int], size: int) -> FrozenAccount:
+    """An account with its columns where `index` says; what is nowhere is nothing."""
+    lots, cost = [0] * size, [0] * size
+    for column, at in enumerate(index):
+        if at >= 0:
+            lots[at], cost[at] = account.lots[column], account.cost_micro[column]
+    return msgspec.structs.replace(account, lots=lots, cost_micro=cost)
+
+
+def _joined(one: FrozenAccount, other: FrozenAccount) -> FrozenAccount:
+    """Two accounts as one; `other` holds no lots."""
+    sums = {name: getattr(one, name) + getattr(other, name) for name in _TOTALS}
+    residue = one.residue[0] + other.residue[0], one.residue[1] + other.residue[1]
+    return msgspec.structs.replace(one, residue=residue, **sums)
+
+
+def _take_marks(state: State, carry: Carry, index: Sequence[int]) -> None:
+    """The last known prices: what is held has a value before the first bar comes."""
+    marks, nano, ts = state.marks.copy(), state.marks_nano.copy(), state.mark_ts.copy()
+    for at, (price, exact, when) in zip(index, carry.marks, strict=True):
+        if at >= 0:
+            marks[at], nano[at], ts[at] = price, exact, when
+    state.marks, state.marks_nano, state.mark_ts = marks, nano, ts
+
+
+def _take_standing(state: State, carry: Carry, numbers: dict[str, int], index: Sequence[int]) -> None:
+    """Switches with their marks, realised returns, where stops trail, and what the venue has told."""
+    state.switch = carry.switches[0]
+    if carry.returns:
+        state.watch.realised[0] = Realised.thaw(carry.returns[0])
+    for k, name in enumerate(carry.agents):
+        if name not in numbers:
+            continue
+        number = numbers[name]
+        state.agents[number].switch = carry.switches[1 + k]
+        state.agents[number].suspended = carry.suspended[k]
+        if carry.returns:
+            state.watch.realised[1 + number] = Realised.thaw(carry.returns[1 + k])
+        for column, at in enumerate(index):
+            if at >= 0:
+                state.best[number, at] = carry.best[k][column]
+    for number, agent in enumerate(state.agents):
+        if state.rules.agents[number].name not in carry.agents:
+            agent.switch = Switch(high_water=state.books_micro[number])
+    if carry.fenced[0]:
+        lots = [0] * state.universe.size
+        for column, at in enumerate(index):
+            if at >= 0:
+                lots[at] = carry.fenced[0][column]
+        state.fenced = lots, carry.fenced[1]
+    state.flows.extend(carry.flows)
+    spare = len(numbers)  # the unallocated book
+    books = [*(numbers.get(name, spare) for name in carry.agents), spare]
+    state.entitled = [
+        (index[column], [(books[book], lots) for book, lots in parts]) for column, parts in carry.entitled
+    ]
+    state.live_sessions = carry.live_sessions
+    state.dust = {index[column]: left for column, left in carry.dust.items() if index[column] >= 0}
+    state.halted = {index[column]: why for column, why in carry.halted.items() if index[column] >= 0}

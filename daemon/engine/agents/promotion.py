@@ -1,0 +1,84 @@
+"""Challengers at the job "promote": each is held against its champion, and one that passes changes places with it.
+
+Policies change places, with what they remember; books, limits, schedules and names stay. The old policy goes on as the
+shadow's, so that it can come back.
+"""
+
+from quantd.daemon.engine.agents.promotion_rule import Outcome, looked
+from quantd.daemon.engine.alerts import alert
+from quantd.daemon.engine.state import State
+from quantd.trading.effects import Effect, Promotion
+
+
+def promote(state: State) -> list[Effect]:
+    """At a sample, before anybody is asked."""
+    rules = state.rules.promotion
+    if rules is None:
+        return []
+    effects: list[Effect] = []
+    for k, (shadow, champion) in enumerate(zip(state.shadows, state.rules.challenges, strict=True)):
+        if champion < 0:
+            continue
+        pairing = state.pairings[k]
+        names = state.rules.agents[champion].name, shadow.rules.agents[0].name
+        found = looked(
+            rules,
+            pairing,
+            state.watch.realised[champion + 1].returns(),
+            shadow.watch.realised[1].returns(),
+            min(state.sample_no, shadow.sample_no) - pairing.since,
+            f"{state.sample}|{names[0]}|{names[1]}",
+            state.watch.realised[champion + 1].risk_free_annual(),
+        )
+        if found.promoted:
+            _change_places(state, k, champion)
+        effects.append(
+            Promotion(
+                ts=state.now,
+                champion=champion,
+                challenger=len(state.agents) + k,
+                promoted=found.promoted,
+                why=found.why,
+                samples=found.samples,
+                look=found.look,
+                measure=rules.measure,
+                gain=found.gain,
+                p=found.p,
+                alpha=rules.alpha,
+                names=names,
+            )
+        )
+        if found.look:
+            effects.append(alert(state, "INFO", "promotion", _said(state, k, champion, names, found), agent=champion))
+    return effects
+
+
+def _said(state: State, k: int, champion: int, names: tuple[str, str], found: Outcome) -> str:
+    rules = state.rules.promotion
+    assert rules is not None
+    figures = (
+        f"{rules.measure} better by {found.gain:.2f} a year over {found.samples} samples, p = {found.p:.4g}, "
+        f"look {found.look} of {rules.looks} at {rules.alpha:.4g}"
+    )
+    if not found.promoted:
+        return f"{names[1]} is not promoted over {names[0]}: {found.why} ({figures})"
+    policies = state.rules.seats
+    return (
+        f"{names[1]} is promoted: the policy of {policies[state.seats[champion]]} decides for {names[0]} from now on, and that of "
+        f"{policies[state.shadows[k].seats[0]]} goes on as its shadow ({figures})"
+    )
+
+
+def _change_places(state: State, k: int, champion: int) -> None:
+    """Policies with their memory and notes; what is left of decisions of either is dropped. A new pairing begins."""
+    shadow = state.shadows[k]
+    one, other = state.agents[champion], shadow.agents[0]
+    state.seats[champion], shadow.seats[0] = shadow.seats[0], state.seats[champion]
+    one.memory, other.memory = other.memory, one.memory
+    one.note, other.note = other.note, one.note
+    one.failures, other.failures = other.failures, one.failures
+    one.follow_up = other.follow_up = None
+    for each, pairing in enumerate(state.pairings):
+        # others that challenge the same agent meet another policy from now on
+        if state.rules.challenges[each] == champion:
+            pairing.looks, pairing.since = 0, state.sample_no

@@ -1,0 +1,1 @@
+"""From the targets of agents to orders that passed the gate."""

@@ -1,0 +1,474 @@
+"""From the answers of a round to one basket: lots, each agent's limits, crossing, the house's limits.
+
+Pure, as all of the engine. A part of `quantd.daemon.engine`, apart because it is one idea.
+"""
+
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quantd.daemon.engine.monitor import market_context, watch_plan
+from quantd.daemon.engine.planning.buying_power import spend
+from quantd.daemon.engine.planning.parents import WORKED, Parent
+from quantd.daemon.engine.planning.targets import hold_back, target_change
+from quantd.daemon.engine.planning.verdict_log import Judged
+from quantd.daemon.engine.state import HOUSE, Cross, FollowUp, Round, State, Working
+from quantd.daemon.engine.stops.records import Postponed
+from quantd.daemon.engine.stops.venue_stops import in_the_way
+from quantd.daemon.engine.venue.halts import within_limits
+from quantd.risk.limits.catalogue import Reason, override
+from quantd.risk.pretrade.gate import (
+    Account,
+    Context,
+    Part,
+    Verdict,
+    basket,
+    gate,
+    granted,
+    measure,
+    same_book,
+    worst_nano,
+)
+from quantd.risk.switch import HALT, REDUCE
+from quantd.trading.books import net, share
+from quantd.trading.effects import AgentPlan, Effect, Planned, Portion, Worked
+from quantd.trading.market import Floats
+from quantd.trading.orders import Kind, OrderBasket, OrderState
+
+Lots = NDArray[np.int64]
+
+AUCTIONS: Final = {"open": Kind.OPEN, "close": Kind.CLOSE}
+"""Styles that send what was decided whole, into an auction."""
+
+
+class Child(NamedTuple):
+    """What is said of a basket of children: when and how their parents were decided, and per column the price in
+    nano-currency that none goes out beyond (0: none)."""
+
+    decided: int
+    style: str
+    caps: list[int]
+
+
+AGAIN: Final = np.zeros(max(Reason) + 1, dtype=np.bool_)
+"""AGAIN[reason]: what a decision was cut for that its own sales may free: want of cash or of room."""
+AGAIN[
+    [
+        Reason.CASH,
+        Reason.GROSS,
+        Reason.NET,
+        Reason.VAR,
+        Reason.CVAR,
+        Reason.VOLATILITY,
+        Reason.CORRELATION,
+        Reason.SECTOR,
+        Reason.CONCENTRATION,
+        Reason.ACCOUNT_NOTIONAL,
+        Reason.RAMP,
+        Reason.BUYING_POWER,
+    ]
+] = True
+
+
+class _Part:
+    """One agent's part of a round while it is planned."""
+
+    __slots__ = ("account", "agent", "asked", "held_back", "scale", "verdict", "weights")
+
+    def __init__(
+        self,
+        agent: int,
+        weights: bytes,
+        scale: float,
+        asked: Floats,
+        account: Account,
+        verdict: Verdict,
+        held: bool,
+    ) -> None:
+        self.agent = agent
+        self.account = account
+        self.weights = weights
+        self.scale = scale
+        self.asked = asked
+        self.verdict = verdict
+        self.held_back = held
+
+
+def plan(
+    state: State,
+    answers: dict[int, bytes],
+    *,
+    sample: int,
+    used: int = 0,
+    flatten: bool = False,
+    lots: dict[int, Floats] | None = None,
+    child: Child | None = None,
+) -> Sequence[Effect]:
+    """The effects of a round's answers (agent -> float64[N] weights as bytes, in agent order).
+
+    `used` counts the follow-ups this is one of. With `flatten` everything held is sold, whatever the switch. `lots`
+    (agent -> float64[N] signed) are asked for instead of what weights mean, beside what is on its way; of parents they
+    are the children that are due.
+    """
+    ctx = market_context(state)
+    parts: list[_Part] = []
+    effects: list[Effect] = []
+    if state.parents and lots is None:
+        effects.extend(give_up(state, [p for p in state.parents if p.agent in answers], "decided anew"))
+    if state.stops or state.postponed:
+        lots, waits, later = _after_stops(state, answers, ctx, sample, used, flatten, lots, child)
+        effects.extend(waits)
+        if later:
+            return effects
+    house_switch = REDUCE if flatten else state.switch.state
+    for agent in sorted(answers):
+        weights = np.frombuffer(answers[agent])
+        held = False
+        if lots is not None:
+            change, scale = lots[agent], 1.0
+        else:
+            change, scale = target_change(state, agent, weights, ctx, flatten)
+        if lots is None and (state.working or state.crosses):
+            asked = change
+            change, cancels = hold_back(state, agent, change)
+            effects.extend(cancels)
+            held = bool((asked != change).any())
+        if not held and not change.nonzero()[0].size:
+            continue
+        mode = REDUCE if flatten else max(state.agents[agent].switch.state, house_switch)
+        account = state.account(agent)
+        limits = state.rules.agents[agent].limits
+        if child is None:
+            verdict = gate(ctx, account, change, limits, mode)
+            state.activity.ask(agent, state.now, change, limits)
+        else:
+            account.repeated = None  # slices of one intent are alike, and it was no duplicate
+            verdict = gate(ctx, account, change, limits, mode)
+        if state.judged is not None:
+            state.judged.append(Judged(agent, ctx, account, change, limits, mode, verdict))
+        parts.append(_Part(agent, answers[agent], scale, change, account, verdict, held))
+    if not parts:
+        return effects
+    return [*effects, *_house(state, ctx, parts, sample, used, house_switch, flatten or lots is not None, child)]
+
+
+def _after_stops(
+    state: State,
+    answers: dict[int, bytes],
+    ctx: Context,
+    sample: int,
+    used: int,
+    flatten: bool,
+    lots: dict[int, Floats] | None,
+    child: Child | None,
+) -> tuple[dict[int, Floats] | None, list[Effect], bool]:
+    """Let stops at the venue that are in the way be taken back first; the plan waits for that, with all its answers.
+    Children only leave out those symbols. (`lots` that remain, effects, whether the plan waits)"""
+    if lots is None:
+        for each in state.postponed:  # what an agent wanted before is replaced by what it wants now
+            if each.lots is None:
+                each.answers = {agent: one for agent, one in each.answers.items() if agent not in answers}
+        state.postponed = [each for each in state.postponed if each.answers]
+    changes = lots or {a: target_change(state, a, np.frombuffer(w), ctx, flatten)[0] for a, w in answers.items()}
+    columns, effects = in_the_way(state, changes)
+    if not columns:
+        return lots, effects, False
+    if child is not None and lots is not None:
+        free = np.ones(state.universe.size)
+        free[columns] = 0.0
+        return {agent: change * free for agent, change in lots.items()}, effects, False
+    # whatever it reduces stays free of stops until it has gone out: else they would come back in its way in turn
+    for agent, change in changes.items():
+        reduced = (change * state.lots(agent) < 0.0) | (change * state.lots(HOUSE) < 0.0)
+        columns = sorted({*columns, *reduced.nonzero()[0].tolist()})
+    kept = None if lots is None else {agent: change.tobytes() for agent, change in lots.items()}
+    state.postponed.append(Postponed(columns, dict(answers), sample, used, flatten, kept))
+    return lots, effects, True
+
+
+def _house(
+    state: State,
+    ctx: Context,
+    parts: list[_Part],
+    sample: int,
+    used: int,
+    switch: int,
+    whole: bool,
+    child: Child | None = None,
+) -> list[Effect]:
+    """Cross what is opposite, put the net before the house's limits, and make the basket, or the parents of those that
+    are made later. `whole`: no decision of an agent, but an order to carry out at once."""
+    wanted = np.array([p.verdict.lots for p in parts], dtype=np.int64)
+    crossed, surviving = net(wanted)
+    total = surviving.sum(axis=0) if len(parts) > 1 else surviving[0]
+    asked = total.astype(np.float64)
+    house = state.account(HOUSE)
+    limits = state.limits(HOUSE)
+    verdict = _house_verdict(state, ctx, parts, house, asked, switch)
+    if state.judged is not None:
+        state.judged.append(Judged(HOUSE, ctx, house, asked, limits, switch, verdict))
+    n = state.orders_at.get(sample, 0) + 1
+    style = "marketable" if whole else state.rules.execution.style
+    kind = AUCTIONS.get(style, Kind.LIMIT)
+    ends = _ends(state, kind)
+    if surviving is not wanted:
+        refused = (verdict.reason != Reason.NONE) & (verdict.lots == 0.0)
+        _cross(state, ctx, parts, crossed, refused, sample, ends)
+    agents = [
+        Part(own.astype(np.float64), p.account.lots, state.rules.agents[p.agent].limits)
+        for p, own in zip(parts, surviving, strict=True)
+    ]
+    caps = within_limits(state, verdict.lots, child.caps if child is not None else ())
+    out = basket(
+        verdict, ctx, house, limits, sample=sample, n=n, ts=state.now, end=ends, parts=agents, kind=kind, caps=caps
+    )
+    if out is not None and style in WORKED:
+        _adopt(state, out, parts, surviving)
+        out = None
+    if out is not None:
+        state.orders_at[sample] = n
+        _send(state, out, [p.agent for p in parts], surviving)
+    effects: list[Effect] = [
+        Planned(
+            sample=sample,
+            n=n if out is not None else 0,
+            ts=state.now,
+            agents=[
+                AgentPlan(
+                    agent=p.agent,
+                    weights=p.weights,
+                    scale=p.scale,
+                    asked=p.asked.astype(np.int64).tobytes(),
+                    allowed=allowed.tobytes(),
+                    reason=p.verdict.reason.tobytes(),
+                    values=p.verdict.values,
+                    policy=state.policy_of(p.agent),
+                )
+                for p, allowed in zip(parts, wanted, strict=True)
+            ],
+            prices=state.marks.tobytes(),
+            before=house.lots.astype(np.int64).tobytes(),
+            crossed=np.maximum(crossed, 0).sum(axis=0).tobytes() if surviving is not wanted else bytes(total.nbytes),
+            net=total.tobytes(),
+            allowed=verdict.lots.astype(np.int64).tobytes(),
+            reason=verdict.reason.tobytes(),
+            values_before=verdict.before,
+            values=verdict.values,
+            follow_up=used,
+            portion=Portion(style)
+            if style in WORKED
+            else Portion(child.style, child.decided)
+            if child is not None
+            else None,
+        )
+    ]
+    # orders that fill whole leave the books that these verdicts are of
+    filled = out is not None and surviving is wanted and house.up is None and np.array_equal(verdict.lots, total)
+    effects.extend(
+        watch_plan(state, [(HOUSE, house, verdict), *((p.agent, p.account, p.verdict) for p in parts)], filled)
+    )
+    if not whole:
+        _follow_up(state, parts, surviving, asked, verdict, sample, used)
+    if out is not None:
+        effects.append(out)
+    return effects
+
+
+def _house_verdict(
+    state: State, ctx: Context, parts: list[_Part], house: Account, asked: Floats, switch: int
+) -> Verdict:
+    """The house's limits on the net; of a lone agent that is the house, under the same limits, they are known."""
+    first, limits = parts[0], state.limits(HOUSE)
+    if len(parts) == 1 and state.rules.agents[first.agent].limits == limits and same_book(first.account, house):
+        return granted(first.verdict)
+    verdict = gate(ctx, house, asked, limits, switch)
+    measure([verdict, *(p.verdict for p in parts)], before=[verdict])
+    return verdict
+
+
+def _shares(out: OrderBasket, agents: list[int], surviving: Lots) -> list[list[tuple[int, int]]]:
+    """Per row the agents' unsigned parts of it."""
+    if len(agents) == 1:
+        return [[(agents[0], abs(lots))] for lots in out.lots]
+    shares = []
+    columns = surviving.T.tolist()
+    for symbol, lots in zip(out.sym, out.lots, strict=True):
+        column = columns[symbol]
+        # survivors of a column are all on one side
+        left = [(agent, k if k > 0 else -k) for agent, k in zip(agents, column, strict=True) if k]
+        shares.append(left if sum(column) == lots else share(abs(lots), left))
+    return shares
+
+
+def _adopt(state: State, whole: OrderBasket, parts: list[_Part], surviving: Lots) -> None:
+    """Keep what passed, which no venue sees, as each agent's parent: it is sent in children."""
+    style = state.rules.execution.style
+    sessions = [state.rules.sessions[c] for c in state.rules.calendar]
+    shares = _shares(whole, [p.agent for p in parts], surviving)
+    for part in parts:
+        rows = [(k, own) for k, each in enumerate(shares) for who, own in each if who == part.agent and own]
+        if not rows:
+            continue
+        sym = [whole.sym[k] for k, _ in rows]
+        # of a session that is over nothing trades any more: it is worked in the next one
+        spans = [
+            (s.open_ns[at], s.close_ns[at]) for s in (sessions[k] for k in sym) for at in [s.next_close(state.now)]
+        ]
+        state.parents.append(
+            Parent(
+                agent=part.agent,
+                sample=whole.sample,
+                ts=state.now,
+                style=style,
+                weights=part.weights,
+                sym=sym,
+                lots=[own if whole.lots[k] > 0 else -own for k, own in rows],
+                worst_nano=[whole.worst_nano[k] for k, _ in rows],
+                start=[max(state.now, opens) for opens, _ in spans],
+                open=[opens for opens, _ in spans],
+                close=[closes for _, closes in spans],
+            )
+        )
+
+
+def give_up(state: State, parents: Sequence[Parent], reason: str) -> list[Effect]:
+    """End parents, and say how far they came. What was sent of them goes on."""
+    gone = {id(parent) for parent in parents}
+    state.parents = [parent for parent in state.parents if id(parent) not in gone]
+    return [how_far(state, parent, reason) for parent in parents]
+
+
+def how_far(state: State, parent: Parent, reason: str) -> Worked:
+    """What became of a parent until now."""
+    return Worked(
+        ts=state.now,
+        sample=parent.sample,
+        decided=parent.ts,
+        agent=parent.agent,
+        style=parent.style,
+        sym=list(parent.sym),
+        lots=list(parent.lots),
+        filled=list(parent.filled),
+        mark_nano=[int(state.marks_nano[symbol]) for symbol in parent.sym],
+        reason=reason,
+    )
+
+
+def _send(state: State, out: OrderBasket, agents: list[int], surviving: Lots) -> None:
+    """Keep a basket as working, each row with the agents' parts of it."""
+    shares = _shares(out, agents, surviving)
+    rows = len(out.sym)
+    state.activity.send(HOUSE, state.now, rows, state.limits(HOUSE))
+    for agent in agents:
+        mine = sum(1 for parts in shares for who, _ in parts if who == agent)
+        state.activity.send(agent, state.now, mine, state.rules.agents[agent].limits)
+    state.working[(out.sample, out.n)] = Working(
+        basket=out,
+        lots=list(out.lots),
+        worst_nano=list(out.worst_nano),
+        filled=[0] * rows,
+        state=[int(OrderState.SENT)] * rows,
+        shares=shares,
+        live=rows,
+        whole=list(shares),
+    )
+    spend(state, out)
+
+
+def _ends(state: State, kind: Kind = Kind.LIMIT) -> list[int]:
+    """When a DAY order of each column ends, or one for an auction; 0 where orders are good till cancelled."""
+    rules = state.rules
+    if rules.good_till_cancelled and kind == Kind.LIMIT:
+        return [0] * state.universe.size
+    per_calendar = [s.day_order_end(state.now, rules.daily or kind == Kind.OPEN) for s in rules.sessions]
+    if len(per_calendar) == 1:
+        return per_calendar * state.universe.size
+    return [per_calendar[c] for c in rules.calendar]
+
+
+def _cross(
+    state: State,
+    ctx: Context,
+    parts: list[_Part],
+    crossed: Lots,
+    refused: NDArray[np.bool_],
+    sample: int,
+    ends: list[int],
+) -> None:
+    """Keep the crossed lots for the next open, except of symbols the house refused."""
+    one = (crossed.any(axis=0) & ~refused).astype(np.float64)
+    symbols = one.nonzero()[0].tolist()
+    # no agent exchanges at a price that its own limits did not count on
+    collars = [state.rules.agents[p.agent].limits.collar for p in parts]
+    limits, narrowest = state.rules.house, min(collars)
+    if narrowest < limits.collar:
+        limits = override(limits, collar=narrowest)
+    buy_worst, sell_worst = worst_nano(ctx, one, limits), worst_nano(ctx, -one, limits)
+    columns = crossed.T.tolist()
+    for symbol in symbols:
+        state.crosses.append(
+            Cross(
+                sample=sample,
+                ts=state.now,
+                symbol=symbol,
+                shares=[(p.agent, k) for p, k in zip(parts, columns[symbol], strict=True) if k],
+                buy_worst_nano=buy_worst[symbol],
+                sell_worst_nano=sell_worst[symbol],
+                end=ends[symbol],
+            )
+        )
+
+
+def _follow_up(
+    state: State, parts: list[_Part], surviving: Lots, asked: Floats, verdict: Verdict, sample: int, used: int
+) -> None:
+    """Remember decisions that were cut for want of what their own sales will bring."""
+    house_cut = AGAIN[verdict.reason] & (verdict.lots != asked)
+    cut_by_house = bool(house_cut.nonzero()[0].size)
+    for part, lots in zip(parts, surviving, strict=True):
+        agent = state.agents[part.agent]
+        agent.follow_up = None
+        if used >= state.rules.follow_ups:
+            continue
+        if not (part.held_back or (part.asked * part.account.lots < 0.0).nonzero()[0].size):
+            continue  # no sale of its own brings anything
+        own_cut = AGAIN[part.verdict.reason] & (part.verdict.lots != part.asked)
+        if part.held_back or own_cut.nonzero()[0].size or (cut_by_house and (house_cut & (lots != 0)).any()):
+            agent.follow_up = FollowUp(sample, part.weights, used)
+
+
+def follow_ups(state: State, asked_now: frozenset[int]) -> list[Effect]:
+    """Plan again what earlier decisions left, in the order of the decisions, once their orders have ended."""
+    if all(agent.follow_up is None for agent in state.agents):
+        return []
+    waiting: dict[tuple[int, int], dict[int, bytes]] = {}
+    busy = {who for work in state.working.values() for _, who, _ in work.open_shares()}
+    busy |= {parent.agent for parent in state.parents}
+    for number, agent in enumerate(state.agents):
+        rest = agent.follow_up
+        if rest is None:
+            continue
+        if number in asked_now or agent.suspended:
+            agent.follow_up = None
+        elif number not in busy:
+            agent.follow_up = None
+            waiting.setdefault((rest.sample, rest.used), {})[number] = rest.weights
+    effects: list[Effect] = []
+    for (sample, used), answers in sorted(waiting.items()):
+        effects.extend(plan(state, answers, sample=sample, used=used + 1))
+    return effects
+
+
+def asks_allowed(state: State) -> bool:
+    """Whether policies are asked at all: not once everything is halted, nor while everything is sold, as what they
+    want of a symbol would take its sale back."""
+    return state.switch.state != HALT and not state.flattening
+
+
+def open_round(state: State, agents: list[int]) -> Round:
+    """A new round that waits for `agents`."""
+    state.round_no += 1
+    state.round = Round(state.round_no, agents)
+    return state.round

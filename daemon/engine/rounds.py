@@ -1,0 +1,108 @@
+"""Asks and their answers: a round is planned when its last answer is in."""
+
+from collections.abc import Sequence
+from math import isfinite
+
+import numpy as np
+
+from quantd.daemon.engine.alerts import alert
+from quantd.daemon.engine.planning.execution import work_parents
+from quantd.daemon.engine.planning.plan import open_round, plan
+from quantd.daemon.engine.state import AgentState, State
+from quantd.daemon.engine.switch import move_switch
+from quantd.risk.switch import REDUCE
+from quantd.trading.effects import (
+    Ask,
+    Effect,
+    Level,
+)
+from quantd.trading.events import (
+    Decided,
+)
+from quantd.trading.instruments import MICRO
+from quantd.trading.view import View
+
+
+def ask_agents(state: State, due: list[int], ts: int) -> list[Effect]:
+    """One Ask for each agent that is due, on the last sample and the newest marks."""
+    round_ = open_round(state, due)
+    prices = state.marks.view()
+    prices.flags.writeable = False
+    px = state.marks * state.universe.lot_size
+    asks: list[Effect] = []
+    for number in due:
+        equity = state.books_micro[number]
+        held = state.lots(number) * px
+        if not isfinite(np.add.reduce(held)):
+            held = np.nan_to_num(held)
+        weights = held * (MICRO / equity) if equity > 0 else np.zeros_like(held)
+        weights.flags.writeable = False
+        view = View(
+            universe=state.universe,
+            ring=state.history.known,
+            by_date=state.history.by_date,
+            prices=prices,
+            weights=weights,
+            cash=state.ledger.books[number].cash_micro / equity if equity > 0 else 0.0,
+            equity=equity / MICRO,
+            time=ts,
+            sample=state.sample,
+            bars=state.history.bars,
+            macro=state.history.macro,
+        )
+        asks.append(Ask(round_.number, number, view, state.agents[number].memory, state.seats[number]))
+    return asks
+
+
+def on_decided(state: State, answer: Decided) -> Sequence[Effect]:
+    """Take an answer; when the last of its round is in, plan."""
+    round_ = state.round
+    if round_ is None or round_.number != answer.round or answer.agent not in round_.waiting:
+        return ()  # too late: its round was planned without it
+    round_.waiting.remove(answer.agent)
+    agent = state.agents[answer.agent]
+    effects: list[Effect] = []
+    failed = answer.failed or _unfit(state, answer.weights)
+    if failed:
+        effects.extend(failure(state, answer.agent, agent, failed))
+    else:
+        agent.failures = 0
+        if answer.note != agent.note:
+            agent.note = answer.note
+            if answer.note:
+                level: Level = "WARNING" if answer.warns else "INFO"
+                effects.append(alert(state, level, "policy_note", answer.note, agent=answer.agent))
+        if answer.memory:
+            agent.memory = {name: np.frombuffer(data).reshape(shape) for name, (shape, data) in answer.memory.items()}
+        if answer.weights is not None:
+            round_.answers[answer.agent] = answer.weights
+        agent.follow_up = None
+    if not round_.waiting:
+        state.round = None
+        effects.extend(plan(state, round_.answers, sample=state.sample))
+        if state.parents:
+            effects.extend(work_parents(state))  # what is due at once
+    return effects
+
+
+def _unfit(state: State, weights: bytes | None) -> str:
+    if weights is None:
+        return ""
+    if len(weights) != 8 * state.universe.size:
+        return f"{len(weights) // 8} weights for {state.universe.size} symbols"
+    return "" if all(map(isfinite, np.frombuffer(weights).tolist())) else "a weight is not finite"
+
+
+def failure(state: State, number: int, agent: AgentState, failed: str) -> list[Effect]:
+    """The agent holds; after repeated failures it is suspended. Nobody else is touched."""
+    agent.failures += 1
+    effects: list[Effect] = [
+        alert(state, "WARNING", "policy", f"policy failed, the agent holds: {failed}", agent=number)
+    ]
+    if agent.failures >= state.rules.max_failures:
+        agent.suspended = True
+        agent.follow_up = None
+        effects.extend(
+            move_switch(state, number, REDUCE, "suspended", f"suspended after {agent.failures} failures in a row")
+        )
+    return effects

@@ -1,0 +1,171 @@
+"""What time does: a sample is valued, overdue orders are asked for, agents that are due are asked."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from quantd.daemon.engine.agents.capital import reallocate, settle
+from quantd.daemon.engine.agents.promotion import promote
+from quantd.daemon.engine.commands import on_operator
+from quantd.daemon.engine.monitor import watch
+from quantd.daemon.engine.planning.execution import work_parents
+from quantd.daemon.engine.planning.plan import asks_allowed, follow_ups
+from quantd.daemon.engine.rounds import ask_agents
+from quantd.daemon.engine.state import HOUSE, State
+from quantd.daemon.engine.stops.exits import ask_for_exits, forget_best, release_blocked, settle_exits
+from quantd.daemon.engine.switch import cancel_open_orders, flatten_all, watch_switch
+from quantd.daemon.engine.valuation import close_dates, note_sample
+from quantd.risk.switch import REDUCE, RUN
+from quantd.trading.cash_rate import earned
+from quantd.trading.effects import (
+    Booked,
+    Cancel,
+    Effect,
+    Query,
+    Snapshot,
+    Valued,
+)
+from quantd.trading.events import (
+    Operator,
+    Tick,
+)
+from quantd.trading.instruments import MICRO
+from quantd.trading.orders import ENDED, OrderState
+from quantd.trading.sessions import DAY_NS
+
+AT_SAMPLES: Final = frozenset({"reallocate", "promote"})
+"""Jobs that are done at the next sample: what they weigh is valued there."""
+
+
+def on_tick(state: State, tick: Tick) -> Sequence[Effect]:
+    """A sample is appended and valued; then what exits and earlier decisions left; then every Ask of the round."""
+    state.now = max(state.now, tick.ts)
+    effects: list[Effect] = []
+    if state.protecting:
+        forget_best(state)
+        settle_exits(state)  # before the sample is counted: a cooldown begins with the next one
+    if tick.jobs:
+        state.later |= AT_SAMPLES.intersection(tick.jobs)
+    if tick.sample:
+        close_dates(state, tick.ts)
+        state.history.sample(tick.ts, tick.key, tick.final, state.marks)
+        if state.history.macro is not None:
+            state.history.macro.sample(tick.macro)
+        state.session_volume(tick.ts)
+        state.watch.context = None
+        if tick.warmup:
+            return ()
+        effects.extend(take_sample(state, tick))
+        effects.extend(settle(state))
+    elif tick.due or state.flattening:
+        state.revalue()
+    if state.working:
+        effects.extend(overdue(state))
+        if state.switch.state != RUN:
+            effects.extend(cancel_open_orders(state, adding_only=state.switch.state == REDUCE or state.flattening))
+    if state.flattening and not state.working:
+        effects.extend(flatten_all(state))
+    if state.protecting:
+        effects.extend(ask_for_exits(state))
+    rules = state.rules.agents
+    due = [
+        number
+        for number, agent in enumerate(state.agents)
+        if not agent.suspended and (number in tick.due or (tick.sample and not rules[number].scheduled))
+    ]
+    if tick.sample:
+        effects.extend(follow_ups(state, frozenset(due)))
+    if state.parents:
+        effects.extend(work_parents(state))
+    if tick.sample and state.later:
+        effects.extend(at_sample(state, frozenset(due)))
+    if tick.sample and tick.cash_rate is not None:
+        state.balances_micro = [book.cash_micro for book in state.ledger.books]
+    if due and asks_allowed(state) and state.sample:
+        effects.extend(ask_agents(state, due, tick.ts))
+    if "snapshot" in tick.jobs:
+        effects.append(Snapshot(tick.ts))
+    if "flatten" in tick.jobs:
+        effects.extend(on_operator(state, Operator(tick.ts, "flatten", "schedule", "schedule")))
+    return effects
+
+
+def at_sample(state: State, due: frozenset[int]) -> list[Effect]:
+    """Jobs that look at books just valued, before anybody is asked."""
+    jobs, state.later = state.later, set()
+    effects = promote(state) if "promote" in jobs else []
+    if "reallocate" in jobs:
+        effects.extend(reallocate(state, due))
+    return effects
+
+
+def overdue(state: State) -> list[Effect]:
+    """Ask for orders whose time is over, whose outcome is unknown, or that have no time: their last report may be
+    lost. Cancel again what is still being cancelled: that may be lost too, and a venue takes a second one for the
+    first."""
+    effects: list[Effect] = []
+    for (sample, n), work in state.working.items():
+        rows = []
+        for row, now in enumerate(work.state):
+            if now in ENDED:
+                continue
+            if now == OrderState.UNKNOWN or work.basket.end[row] < state.now:
+                rows.append(row)
+            if now == OrderState.CANCELLING:
+                effects.append(Cancel(sample, n, row, state.now))
+        if rows:
+            effects.append(Query(sample, n, rows))
+    return effects
+
+
+def accrue(state: State, tick: Tick) -> list[Effect]:
+    """Borrow cost and interest for the calendar days since the sample before: borrow on what is short now, interest on
+    the cash of that sample, at its rate."""
+    effects: list[Effect] = []
+    days = int(tick.key - state.borrowed_key) // DAY_NS if state.borrowed_key else 0
+    rate = state.rules.borrow_bp_annual
+    if rate and days > 0 and any(lots < 0 for lots in state.ledger.house.lots):
+        change = state.ledger.borrow(state.marks_nano.tolist(), rate, days)
+        state.booked()
+        effects.append(Booked(tick.ts, "borrow", -1, change))
+    if tick.cash_rate and days > 0 and state.balances_micro:
+        change = state.ledger.interest(state.balances_micro, tick.cash_rate, days)
+        state.booked()
+        effects.append(Booked(tick.ts, "interest", -1, change))
+    state.earned = None if tick.cash_rate is None else earned(tick.cash_rate, max(days, 0))
+    state.borrowed_key = tick.key - tick.key % DAY_NS
+    return effects
+
+
+def take_sample(state: State, tick: Tick) -> list[Effect]:
+    """Borrow cost and interest, valuation, and the limits that move the switch."""
+    effects = accrue(state, tick)
+    state.sample, state.sample_key = tick.ts, tick.key
+    state.sample_no += 1
+    if state.rules.live is not None and state.session_ends(tick.ts):
+        state.live_sessions += 1
+    if state.protecting:
+        release_blocked(state)
+    if len(state.orders_at) > 256:
+        # a decision that is still worked goes on counting its orders
+        worked = {parent.sample for parent in state.parents}
+        kept = worked.union(list(state.orders_at)[-128:])
+        state.orders_at = {at: n for at, n in state.orders_at.items() if at in kept}
+    state.revalue()
+    note_sample(state, tick)
+    equity = state.equity_micro
+    effects.extend(watch_switch(state, HOUSE, state.switch, equity, tick))
+    for number, agent in enumerate(state.agents):
+        effects.extend(watch_switch(state, number, agent.switch, state.books_micro[number], tick))
+    effects.extend(watch(state))
+    high = max(state.switch.high_water, 1)
+    effects.append(
+        Valued(
+            ts=tick.ts,
+            equity_micro=equity,
+            cash_micro=state.ledger.house.cash_micro,
+            books=state.books_micro,
+            gross=state.exposure() * MICRO / equity if equity > 0 else 0.0,
+            drawdown=max(0.0, 1.0 - equity / high),
+        )
+    )
+    return effects

@@ -1,0 +1,348 @@
+"""The state as bytes and back, and the part of the rules that may change while a run goes on."""
+
+import msgspec
+import numpy as np
+from msgspec import Struct
+
+from quantd.daemon.engine.agents.promotion_rule import Pairing
+from quantd.daemon.engine.monitor_state import FrozenWatch
+from quantd.daemon.engine.planning.activity import Activity
+from quantd.daemon.engine.planning.live_caps import Allowance
+from quantd.daemon.engine.planning.parents import Parent
+from quantd.daemon.engine.state import Cross, Exit, FollowUp, Rules, State, Working
+from quantd.daemon.engine.stops.records import Stops
+from quantd.daemon.engine.valuation import Valuations
+from quantd.risk.limits.catalogue import Limits
+from quantd.risk.switch import Switch
+from quantd.trading.history import Ring
+from quantd.trading.view import EMPTY_MEMORY
+
+
+class InForce(Struct, frozen=True):
+    """The part of the rules that may change while a run goes on: it is in the journal with each change."""
+
+    house: Limits
+    agents: tuple[tuple[Limits, float], ...]
+    follow_ups: int
+    rearm_samples: int
+    flatten_on: tuple[str, ...]
+    live: Allowance | None = None
+    shadows: dict[str, bytes] = {}
+    """By name: the same of each shadow's house."""
+
+
+def in_force(rules: Rules) -> bytes:
+    """The changeable part of `rules`, as a Reloaded event carries it."""
+    return msgspec.msgpack.encode(
+        InForce(
+            rules.house,
+            tuple((a.limits, a.min_trade) for a in rules.agents),
+            rules.follow_ups,
+            rules.rearm_samples,
+            rules.flatten_on,
+            rules.live,
+            {shadow.agents[0].name: in_force(shadow) for shadow in rules.shadows},
+        )
+    )
+
+
+def with_limits(rules: Rules, limits: bytes) -> Rules:
+    """`rules` with the changeable part that `in_force` wrote; msgspec.ValidationError when it is none."""
+    new = msgspec.msgpack.decode(limits, type=InForce)
+    return msgspec.structs.replace(
+        rules,
+        house=new.house,
+        agents=tuple(
+            msgspec.structs.replace(agent, limits=own, min_trade=min_trade)
+            for agent, (own, min_trade) in zip(rules.agents, new.agents, strict=True)
+        ),
+        follow_ups=new.follow_ups,
+        rearm_samples=new.rearm_samples,
+        flatten_on=new.flatten_on,
+        live=new.live,
+        shadows=tuple(
+            with_limits(shadow, new.shadows[shadow.agents[0].name]) if shadow.agents[0].name in new.shadows else shadow
+            for shadow in rules.shadows
+        ),
+    )
+
+
+class FrozenVenue(Struct, frozen=True):
+    """What is known of the venue's account beside orders."""
+
+    fenced: tuple[list[int], int] = ([], 0)
+    flows: list[str] = []
+    entitled: list[tuple[int, list[tuple[int, int]]]] = []
+    foreign_ids: list[str] = []
+    buying_power_micro: int | None = None
+    spending: list[tuple[tuple[int, int], list[tuple[int, int]]]] = []
+    dust: dict[int, int] = {}
+    unlent: tuple[int, ...] = ()
+
+
+class Frozen(Struct, frozen=True):
+    """A State as plain values; arrays as little-endian bytes."""
+
+    limits: bytes
+    ledger: bytes
+    rings: tuple[bytes, ...]
+    counts: tuple[int, int, int, int]
+    pending: list[tuple[int, bytes]]
+    waiting: list[tuple[int, int]]
+    known_actions: list[tuple[int, float, float]]
+    sync_actions: list[tuple[int, int, float, float]]
+    marks: tuple[bytes, bytes, bytes, bytes]
+    numbers: tuple[int, ...]
+    switches: list[Switch]
+    agents: list[tuple[int, bool, FollowUp | None, list[tuple[str, tuple[int, ...], bytes]]]]
+    monitor: dict[str, int]
+    orders_at: list[tuple[int, int]]
+    working: list[tuple[tuple[int, int], Working]]
+    ended: list[tuple[tuple[int, int], Working]]
+    crosses: list[Cross]
+    foreign: list[tuple[int, int, int]]
+    down: list[str]
+    activity: Activity
+    volumes: tuple[int, bytes]
+    best: bytes = b""
+    exits: list[tuple[dict[int, Exit], dict[int, int]]] = []
+    """By agent: protective exits under way, and cooldowns. Snapshots of before there were any have none."""
+    watch: FrozenWatch = FrozenWatch()
+    venue: FrozenVenue = FrozenVenue()
+    parents: list[Parent] = []
+    halted: dict[int, tuple[int, str]] = {}
+    limited: dict[int, tuple[int, int]] = {}
+    live_sessions: int = 0
+    notes: list[str] = []
+    """By agent: what its policy said last."""
+    owed: list[int] = []
+    later: list[str] = []
+    seats: list[str] = []
+    """By agent: the name of the agent whose policy decides for it."""
+    shadows: dict[str, bytes] = {}
+    """By name: each shadow's state, frozen alike."""
+    pairings: dict[str, Pairing] = {}
+    """By the name of the challenger."""
+    stops: list[tuple[tuple[int, int], Working]] = []
+    resting: Stops = Stops()
+    """Protective stops at the venue. Snapshots of before there were any have none."""
+    bars: tuple[int, bytes, bytes, bytes, bytes] | None = None
+    """Whole bars of the samples, where they are kept."""
+    macro: dict[str, bytes] = {}
+    """By name: what was known of each macro series at the samples."""
+    artifacts: dict[str, str] = {}
+    valuations: Valuations = msgspec.field(default_factory=Valuations)
+    balances_micro: list[int] = []
+    """By book: cash at the last sample. Snapshots of before cash earned anything have none."""
+
+
+def _ring_out(ring: Ring) -> tuple[bytes, bytes]:
+    ring.fill()
+    start = max(0, ring.end - ring.lookback)
+    return ring.prices[start : ring.end].tobytes(), ring.filled_returns[start : ring.end].tobytes()
+
+
+def _ring_in(ring: Ring, prices: bytes, returns: bytes, count: int) -> None:
+    size = ring.prices.shape[1]
+    ring.restore(np.frombuffer(prices).reshape(-1, size), np.frombuffer(returns).reshape(-1, size), count)
+
+
+def freeze(state: State) -> bytes:
+    """The whole state as bytes, between two events. `thaw` gives it back: the same events then have the same effects."""
+    if state.round is not None:
+        raise ValueError("a state is frozen between rounds, not while answers are awaited")
+    history = state.history
+    own_dates = () if history.own_dates is None else _ring_out(history.own_dates)
+    return msgspec.msgpack.encode(
+        Frozen(
+            limits=in_force(state.rules),
+            ledger=msgspec.msgpack.encode(state.ledger.freeze()),
+            rings=(*_ring_out(history.known), *_ring_out(history.synchronous), *own_dates),
+            counts=(
+                history.known.count,
+                history.synchronous.count,
+                0 if history.own_dates is None else history.own_dates.count,
+                0,
+            ),
+            pending=[(k, row.tobytes()) for k, row in history.pending.items()],
+            waiting=history.waiting,
+            known_actions=history.known_actions,
+            sync_actions=history.sync_actions,
+            marks=(
+                state.marks.tobytes(),
+                state.marks_nano.tobytes(),
+                state.mark_ts.tobytes(),
+                state.volume.tobytes(),
+            ),
+            numbers=(
+                state.now,
+                state.sample,
+                state.sample_key,
+                state.sample_no,
+                state.round_no,
+                state.borrowed_key,
+                int(state.flattening),
+            ),
+            switches=[state.switch, *(a.switch for a in state.agents)],
+            agents=[
+                (
+                    a.failures,
+                    a.suspended,
+                    a.follow_up,
+                    [(name, array.shape, array.tobytes()) for name, array in a.memory.items()],
+                )
+                for a in state.agents
+            ],
+            monitor=state.monitor.levels,
+            orders_at=list(state.orders_at.items()),
+            working=list(state.working.items()),
+            ended=list(state.ended),
+            crosses=state.crosses,
+            foreign=state.foreign,
+            down=sorted(state.down),
+            activity=state.activity,
+            volumes=(state.volume_count, state.volumes[: state.volume_count].tobytes()),
+            best=state.best.tobytes(),
+            exits=[(a.exits, a.blocked) for a in state.agents],
+            watch=state.watch.freeze(),
+            venue=FrozenVenue(
+                state.fenced,
+                list(state.flows),
+                state.entitled,
+                state.foreign_ids,
+                state.buying_power_micro,
+                list(state.spending.items()),
+                state.dust,
+                state.unlent,
+            ),
+            parents=state.parents,
+            halted=state.halted,
+            limited=state.limited,
+            live_sessions=state.live_sessions,
+            notes=[a.note for a in state.agents],
+            owed=state.owed,
+            later=sorted(state.later),
+            seats=[state.rules.seats[seat] for seat in state.seats] if state.rules.seats else [],
+            shadows={shadow.rules.agents[0].name: freeze(shadow) for shadow in state.shadows},
+            pairings={
+                shadow.rules.agents[0].name: pairing
+                for shadow, pairing in zip(state.shadows, state.pairings, strict=True)
+            },
+            stops=list(state.stops.items()),
+            resting=Stops(
+                list(state.rests.items()),
+                state.postponed,
+                list(state.own.values()),
+                list(state.retries.values()),
+                state.leaving,
+            ),
+            bars=None if history.bars is None else history.bars.freeze(),
+            macro={} if history.macro is None else history.macro.freeze(),
+            artifacts=state.artifacts,
+            valuations=state.valuations,
+            balances_micro=state.balances_micro,
+        )
+    )
+
+
+def thaw(rules: Rules, frozen: bytes) -> State:
+    """The state that `freeze` wrote; universe, sessions and agents are those of `rules`, the limits the frozen ones."""
+    f = msgspec.msgpack.decode(frozen, type=Frozen)
+    state = State(with_limits(rules, f.limits))
+    state.ledger.thaw(msgspec.msgpack.decode(f.ledger))
+    _market_in(state, f)
+    state.flattening = bool(f.numbers[6])
+    state.switch = f.switches[0]
+    for agent, switch, (failures, suspended, follow_up, memory) in zip(
+        state.agents, f.switches[1:], f.agents, strict=True
+    ):
+        agent.switch, agent.failures, agent.suspended, agent.follow_up = switch, failures, suspended, follow_up
+        agent.memory = {name: np.frombuffer(data).reshape(shape) for name, shape, data in memory}
+    state.monitor.levels = dict(f.monitor)
+    state.orders_at = dict(f.orders_at)
+    state.working = dict(f.working)
+    state.ended.extend(f.ended)
+    state.crosses = list(f.crosses)
+    state.foreign = list(f.foreign)
+    state.down = set(f.down)
+    state.activity = f.activity
+    for agent, (exits, blocked) in zip(state.agents, f.exits, strict=bool(f.exits)):
+        agent.exits, agent.blocked = exits, blocked
+    state.stops, state.rests = dict(f.stops), dict(f.resting.rests)
+    state.postponed, state.leaving = list(f.resting.postponed), f.resting.leaving
+    state.own = {(each.agent, each.symbol): each for each in f.resting.own}
+    state.retries = {(each.agent, each.symbol): each for each in f.resting.retries}
+    state.govern(state.rules)  # exits under way go on, whatever the limits
+    if f.best:
+        state.best = np.frombuffer(f.best).reshape(state.best.shape)
+    state.watch.thaw(f.watch)
+    if f.venue.fenced[0]:
+        state.fenced = f.venue.fenced
+    state.flows.extend(f.venue.flows)
+    state.entitled = list(f.venue.entitled)
+    state.foreign_ids = list(f.venue.foreign_ids)
+    state.buying_power_micro, state.spending = f.venue.buying_power_micro, dict(f.venue.spending)
+    state.dust, state.unlent = dict(f.venue.dust), f.venue.unlent
+    state.parents, state.halted, state.limited = list(f.parents), dict(f.halted), dict(f.limited)
+    state.live_sessions = f.live_sessions
+    for agent, note in zip(state.agents, f.notes, strict=bool(f.notes)):
+        agent.note = note
+    state.owed = list(f.owed) or state.owed
+    state.later = set(f.later)
+    state.artifacts = dict(f.artifacts)
+    state.valuations = f.valuations
+    state.balances_micro = list(f.balances_micro)
+    _seats_in(state, f)
+    state.revalue()
+    return state
+
+
+def _market_in(state: State, f: Frozen) -> None:
+    """What is known of the market, and when it is."""
+    history = state.history
+    _ring_in(history.known, f.rings[0], f.rings[1], f.counts[0])
+    _ring_in(history.synchronous, f.rings[2], f.rings[3], f.counts[1])
+    if f.rings[4:] or f.waiting:
+        # a snapshot from before these rows were kept has those of the gate, with its gaps
+        history.own_dates = history.synchronous.copy()
+    if history.own_dates is not None and f.rings[4:]:
+        _ring_in(history.own_dates, f.rings[4], f.rings[5], f.counts[2])
+    if history.bars is not None and f.bars is not None:
+        history.bars.thaw(f.bars)
+    if history.macro is not None:
+        history.macro.thaw(f.macro)
+    history.pending = {k: np.frombuffer(row) for k, row in f.pending}
+    history.waiting = list(f.waiting)
+    history.known_actions = list(f.known_actions)
+    history.sync_actions = list(f.sync_actions)
+    state.marks = np.frombuffer(f.marks[0])
+    state.marks_nano = np.frombuffer(f.marks[1], dtype=np.int64)
+    state.mark_ts = np.frombuffer(f.marks[2], dtype=np.int64)
+    state.volume = np.frombuffer(f.marks[3])
+    state.volume_count = f.volumes[0]
+    rows = np.frombuffer(f.volumes[1]).reshape(-1, state.universe.size)
+    state.volumes[: len(rows)] = rows
+    state.now, state.sample, state.sample_key, state.sample_no, state.round_no, state.borrowed_key = f.numbers[:6]
+
+
+def _seats_in(state: State, f: Frozen) -> None:
+    """Shadows by name; one that was not there yet knows the market, and begins. A policy whose agent is gone cannot be asked
+    any more: its place has its own again, without what the other remembered."""
+    rules = state.rules
+    for k, name in enumerate(f.seats):
+        if name in rules.seats:
+            state.seats[k] = rules.seats.index(name)
+        else:
+            state.agents[k].memory = EMPTY_MEMORY
+    state.shadows, state.pairings = [], []
+    for own in rules.shadows:
+        name = own.agents[0].name
+        if name in f.shadows:
+            state.shadows.append(thaw(own, f.shadows[name]))
+            state.pairings.append(f.pairings.get(name) or Pairing(since=state.sample_no))
+            continue
+        begun = State(own)
+        _market_in(begun, f)
+        begun.revalue()
+        state.shadows.append(begun)
+        state.pairings.append(Pairing(since=state.sample_no))

@@ -1,0 +1,1 @@
+"""Protective stops: exits, and working stop orders at the venue."""

@@ -1,0 +1,107 @@
+"""The switches of the house and of each agent: what moves them, and what follows for open orders."""
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+
+from quantd.daemon.engine.alerts import alert
+from quantd.daemon.engine.planning.execution import yield_to_switch
+from quantd.daemon.engine.planning.plan import plan
+from quantd.daemon.engine.state import HOUSE, State
+from quantd.risk.switch import REDUCE, RUN, Switch, observe, rearm, trip
+from quantd.trading.effects import (
+    Cancel,
+    Effect,
+    Switched,
+)
+from quantd.trading.events import (
+    Tick,
+)
+from quantd.trading.orders import ENDED, TRANSITIONS, Cause, OrderState
+
+SWITCH_NAMES: Final = ("RUN", "REDUCE", "HALT")
+
+STATE_LIMITS: Final = frozenset({"drawdown", "daily_loss", "weekly_loss"})
+
+
+def watch_switch(state: State, who: int, switch: Switch, equity_micro: int, tick: Tick) -> list[Effect]:
+    """Move one switch by its state limits, or re-arm it after its time on a replayed feed."""
+    rules = state.rules
+    limits = rules.house if who == HOUSE else rules.agents[who].limits
+    waited = state.sample_no - switch.since_sample
+    by_limit = switch.reason in STATE_LIMITS
+    if switch.state == REDUCE and by_limit and rules.rearm_samples and waited >= rules.rearm_samples:
+        rearm(switch, equity_micro, tick.key)
+        if who == HOUSE:
+            state.flattening = False
+        text = f"re-armed after {waited} samples; high-water mark is the equity now"
+        return [
+            Switched(tick.ts, who, REDUCE, RUN, "rearm"),
+            alert(state, "INFO", "switch", text, agent=who),
+        ]
+    reason = observe(switch, equity_micro, tick.key, limits).removeprefix("max_")
+    if not reason:
+        return []
+    return move_switch(state, who, REDUCE, reason, f"{reason.replace('_', ' ')} limit reached")
+
+
+def move_switch(state: State, who: int, to: int, reason: str, text: str) -> list[Effect]:
+    """Move a switch one way, from RUN towards HALT; open orders follow."""
+    switch = state.switch if who == HOUSE else state.agents[who].switch
+    before = switch.state
+    if not trip(switch, to, reason, state.sample_no):
+        return stay(state, who, switch, to, reason, text)
+    effects: list[Effect] = [
+        Switched(state.now, who, before, to, reason),
+        alert(state, "CRITICAL", "switch", f"{SWITCH_NAMES[before]} to {SWITCH_NAMES[to]}: {text}", agent=who),
+    ]
+    effects.extend(yield_to_switch(state))
+    if who == HOUSE:
+        effects.extend(cancel_open_orders(state, adding_only=to == REDUCE))
+        state.crosses = []
+        if reason in state.rules.flatten_on:
+            state.flattening = True
+            effects.extend(flatten_all(state))
+    return effects
+
+
+def stay(state: State, who: int, switch: Switch, to: int, reason: str, text: str) -> list[Effect]:
+    """A second reason for a switch that is that strict already. One that waits for a person takes the place of one
+    that a replayed feed re-arms by itself; a limit that flattens does so whatever came before it."""
+    if switch.state != to:
+        return []
+    if switch.reason in STATE_LIMITS and reason not in STATE_LIMITS:
+        switch.reason = reason
+        return [Switched(state.now, who, to, to, reason)]
+    flattens = who == HOUSE and reason in state.rules.flatten_on and not state.flattening
+    if flattens and any(state.ledger.house.lots):
+        state.flattening = True
+        return [alert(state, "CRITICAL", "switch", f"{text}: everything is sold (flatten_on)"), *flatten_all(state)]
+    return []
+
+
+def cancel_open_orders(state: State, *, adding_only: bool) -> list[Effect]:
+    """Cancel every working order, or those that add risk. Asked again at each tick: a cancel can be lost or refused."""
+    effects: list[Effect] = []
+    held = state.ledger.house.lots
+    for (sample, n), work in state.working.items():
+        for row, symbol in enumerate(work.basket.sym):
+            if work.state[row] in ENDED or work.state[row] == OrderState.CANCELLING:
+                continue
+            if adding_only and held[symbol] * work.lots[row] < 0:
+                continue
+            # UNKNOWN rows are cancelled too: the venue may hold them
+            work.state[row] = TRANSITIONS[work.state[row]][Cause.CANCEL_ASKED]
+            effects.append(Cancel(sample, n, row, state.now))
+    return effects
+
+
+def flatten_all(state: State) -> Sequence[Effect]:
+    """Sell everything held; asked again at each tick until nothing is."""
+    if not any(state.ledger.house.lots) and not any(any(b.lots) for b in state.ledger.books):
+        state.flattening = False
+        return ()
+    nothing = np.zeros(state.universe.size).tobytes()
+    state.revalue()
+    return plan(state, dict.fromkeys(range(len(state.agents)), nothing), sample=state.sample, flatten=True)

@@ -1,0 +1,1 @@
+"""What venues report: executions, unknown orders, busts, halts, the account."""

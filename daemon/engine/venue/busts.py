@@ -1,0 +1,67 @@
+"""A trade that the venue takes back or corrects: its lots and its cash go back exactly as they came, then what holds instead."""
+
+from collections.abc import Sequence
+
+from quantd.daemon.engine.alerts import alert
+from quantd.daemon.engine.state import State, Working
+from quantd.daemon.engine.venue.reports import contradiction, find_basket
+from quantd.trading.books import share
+from quantd.trading.effects import Effect, Filled
+from quantd.trading.events import Busted
+from quantd.trading.orders import price_text, quantity_text
+
+
+def on_busted(state: State, news: Busted) -> Sequence[Effect]:
+    """Reverse a fill once, in the books that the order's fills went to, in proportion; a person hears of it. What cannot be
+    reversed to the unit (nobody here knows the fill, or a split came between) is for a person to reconcile."""
+    state.now = max(state.now, news.ts)
+    taken = f"bust {news.id}"
+    if taken in state.flows:
+        return ()
+    state.flows.append(taken)
+    work = find_basket(state, (news.sample, news.n))
+    if work is None or not 0 <= news.row < len(work.lots):
+        return contradiction(state, -1, f"a trade taken back of basket {(news.sample, news.n)}, which is not ours")
+    symbol, asked = work.basket.sym[news.row], work.lots[news.row]
+    filled = _filled(work, news.row)
+    if asked != work.basket.lots[news.row] or not 0 < news.lots <= sum(lots for _, lots in filled):
+        return contradiction(state, symbol, "a trade taken back that is not known here")
+    side = 1 if asked > 0 else -1
+    parts = share(news.lots, filled)
+    effects = [_posted(state, news, symbol, -side, parts, news.price_nano)]
+    _take(work, news.row, parts, -1)
+    size = state.universe.lot_nano[symbol]
+    said = f"the venue took back a trade: {quantity_text(news.lots, size)} at {price_text(news.price_nano)}"
+    if news.new_lots:
+        instead = share(news.new_lots, parts)
+        effects.append(_posted(state, news, symbol, side, instead, news.new_price_nano))
+        _take(work, news.row, instead, 1)
+        said += f"; it is {quantity_text(news.new_lots, size)} at {price_text(news.new_price_nano)} now"
+    state.booked()
+    return [*effects, alert(state, "CRITICAL", "broker", f"{said}. Lots and cash are booked back", symbol=symbol)]
+
+
+def _filled(work: Working, row: int) -> list[tuple[int, int]]:
+    """(agent, unsigned lots) that fills of a row gave each so far, less what was taken back."""
+    if not work.whole:  # of a snapshot that did not keep it: a lone agent's is known
+        work.whole = [
+            [(shares[0][0], shares[0][1] + filled)] if len(shares) == 1 else []
+            for shares, filled in zip(work.shares, work.filled, strict=True)
+        ]
+    left = dict(work.shares[row])
+    return [(who, lots - left.get(who, 0)) for who, lots in work.whole[row] if lots > left.get(who, 0)]
+
+
+def _take(work: Working, row: int, parts: Sequence[tuple[int, int]], sign: int) -> None:
+    """Count lots that were taken back (-1), or that hold instead (1)."""
+    changed = dict(parts)
+    work.whole[row] = [(who, lots + sign * changed.get(who, 0)) for who, lots in work.whole[row]]
+
+
+def _posted(
+    state: State, news: Busted, symbol: int, side: int, parts: Sequence[tuple[int, int]], price_nano: int
+) -> Effect:
+    signed = [(who, side * lots) for who, lots in parts if lots]
+    lots = sum(each for _, each in signed)
+    state.ledger.fills([symbol], [lots], [price_nano], [0], [signed])
+    return Filled(news.sample, news.n, news.ts, [symbol], [lots], [price_nano], [0], [signed])

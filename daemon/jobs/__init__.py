@@ -1,0 +1,1 @@
+"""Background work beside trading: reports, backups, compaction, retraining."""

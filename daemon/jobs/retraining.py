@@ -1,0 +1,228 @@
+"""Shadows' policies trained again when a schedule says so: in a process of low priority beside trading, one at a time, for a bounded
+time, ended with the service. What comes of it is an event; nothing that trades changes before the next start.
+"""
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from bisect import bisect_right
+from contextlib import suppress
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import structlog
+
+from quantd.daemon.assembly.parts import Parts
+from quantd.daemon.config import Agent, Config
+from quantd.daemon.jobs.retraining_worker import Answer, Order
+from quantd.daemon.jobs.runner import Announced
+from quantd.daemon.policies.loading import artifact_folder
+from quantd.daemon.runtime.inbox import InboxFull
+from quantd.daemon.runtime.schedule import Schedule, due
+from quantd.daemon.runtime.service import Service
+from quantd.daemon.runtime.supervision import reason_of
+from quantd.models.artifacts.manifest import MANIFEST, ArtifactError
+from quantd.models.artifacts.versions import CURRENT, resolved
+from quantd.trading.events import Retrained
+from quantd.trading.sessions import Sessions
+
+log = structlog.get_logger("quantd.retraining")
+
+JOB: Final = "retrain"
+LINE: Final = 1 << 16
+"""Most bytes of an answer that are read."""
+
+MODULE: Final = "quantd.daemon.jobs.retraining_worker"
+
+
+class Retraining:
+    """Of one service."""
+
+    def __init__(self, service: Service, parts: Parts, config: Config) -> None:
+        self._service = service
+        self._parts = parts
+        self._config = config
+        self._due = 0
+        self._left: list[Agent] = []
+
+    async def work(self, job: str, due_ts: int) -> str:
+        """Train the agents of an instant, on a later attempt those that failed. Raises Announced when some fail; what
+        is under way when the service stops is ended."""
+        if due_ts != self._due:
+            self._due, self._left = due_ts, self._named(due_ts)
+        failed = []
+        for agent in self._left:
+            if not await self._train(agent, due_ts):
+                failed.append(agent)
+            if self._service.over:
+                return "ended with the service"
+        self._left = failed
+        if failed:
+            raise Announced(f"retraining of {', '.join(agent.name for agent in failed)} failed")
+        return "trained"
+
+    def _named(self, ts: int) -> list[Agent]:
+        """The shadows that the schedules due at `ts` name; all of them where one names nobody."""
+        parts = self._parts
+        at = [parts.schedules[k] for _, k in due(parts.schedules, parts.sessions, ts - 1, ts)]
+        return to_train(self._config, [s for s in at if s.do == JOB])
+
+    async def _train(self, agent: Agent, ts: int) -> bool:
+        """Whether a new version was made; what became of it is an event."""
+        began = time.monotonic()
+        until: date | None = None
+        answer: Answer | None
+        try:
+            until = last_day(self._parts.sessions[self._parts.universe.calendar], ts)
+            if by := self._promoted(agent.name):
+                raise ArtifactError(
+                    f"its policy was promoted and decides for {by}, which would trade what comes out without a comparison; write "
+                    f"a version of it as {by}'s own policy first"
+                )
+            answer = await self._answer(order_of(self._config, agent, until))
+        except Exception as error:  # one agent's failure is no other's
+            known = isinstance(error, ArtifactError | OSError)
+            answer = Answer(failed=str(error)[:400] if known else reason_of(error))
+        if answer is None:
+            log.warning("retraining.ended", agent=agent.name, reason="the service stops")
+            return False
+        said = log.error if answer.failed else log.info
+        said("retraining", agent=agent.name, seconds=round(time.monotonic() - began, 1), **_shown(answer))
+        self._tell(agent.name, answer, until)
+        return not answer.failed
+
+    def _promoted(self, name: str) -> str:
+        """The agent for whom a shadow's policy decides; empty for none."""
+        state = self._service.shell.state
+        seat = state.rules.seats.index(name)
+        return next((r.name for r, s in zip(state.rules.agents, state.seats, strict=True) if s == seat), "")
+
+    async def _answer(self, order: Order) -> Answer | None:
+        """Of a process of its own; None when the service stopped before."""
+        table = self._config.document.retrain
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", MODULE, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, limit=LINE,
+            start_new_session=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
+        )  # fmt: skip
+        try:
+            with suppress(OSError):
+                os.setpriority(os.PRIO_PROCESS, process.pid, table.nice)
+            assert process.stdin is not None
+            assert process.stdout is not None
+            process.stdin.write(msgspec.json.encode(order) + b"\n")
+            reading = asyncio.create_task(process.stdout.readline())
+            if not await self._there(reading, table.within_ns / 1e9):
+                reading.cancel()
+                if self._service.over:
+                    return None
+                return Answer(failed=f"no result within {table.within_ns / 1e9:g} s ([retrain] within); it was ended")
+            try:
+                return msgspec.json.decode(reading.result(), type=Answer)
+            except (msgspec.MsgspecError, ValueError):
+                code = await process.wait()
+                return Answer(failed=f"its process ended with {_ended(code)} and said nothing; the log may say more")
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            await process.wait()
+
+    async def _there(self, reading: "asyncio.Task[bytes]", limit_s: float) -> bool:
+        """Whether the answer came in time and before the service stopped."""
+        until = time.monotonic() + limit_s
+        while not reading.done() and not self._service.over and time.monotonic() < until:
+            changed = asyncio.create_task(self._service.changed(0.5))
+            await asyncio.wait(
+                {reading, changed}, timeout=until - time.monotonic(), return_when=asyncio.FIRST_COMPLETED
+            )
+            changed.cancel()
+        return reading.done()
+
+    def _tell(self, agent: str, answer: Answer, until: date | None) -> None:
+        if self._service.over:
+            return  # nothing is journalled any more: the log has it
+        news = Retrained(
+            ts=self._service.shell.state.now,
+            agent=agent,
+            until=answer.until or str(until or ""),
+            version=answer.version,
+            digest=answer.digest,
+            current=answer.current,
+            promoted=answer.promoted,
+            reason=answer.reason,
+            rule=answer.measure,
+            sessions=answer.sessions,
+            gain=answer.gain,
+            p=answer.p,
+            failed=answer.failed,
+        )
+        try:
+            self._service.inbox.command(news)
+        except InboxFull:
+            log.error("retraining.unheard", agent=agent)
+
+
+def to_train(config: Config, schedules: list[Schedule]) -> list[Agent]:
+    """The shadows that these schedules name; of one that names nobody, all whose policy is a folder."""
+    named = {name for schedule in schedules for name in schedule.agents}
+    everybody = any(not schedule.agents for schedule in schedules)
+    return [a for a in config.shadows if a.name in named or (everybody and "/" in a.policy and ".py" not in a.policy)]
+
+
+def order_of(config: Config, agent: Agent, until: date) -> Order:
+    """What `agent`'s policy is trained on again, and what it is held against: its champion where that is a trained policy, else
+    itself as it is. Raises ArtifactError for a policy that is no folder of versions."""
+    table, feed = config.document.retrain, config.feed
+    folder = versions_of(config, agent)
+    champion = next((a for a in config.agents if a.name == agent.challenges), None)
+    other = (
+        None
+        if champion is None or "/" not in champion.policy
+        else artifact_folder(champion.policy, config.source.folder)
+    )
+    recorded = feed.kind == "replay" and not table.bars
+    bars, actions = (feed.path, feed.actions) if recorded else (table.bars, table.actions)
+    return Order(
+        folder=str(folder.resolve()),
+        bars=str(config.at(bars).resolve()),
+        actions=str(config.at(actions).resolve()) if actions else "",
+        until=str(until),
+        stale=str(until - timedelta(microseconds=table.stale_ns // 1000)),
+        against=str(other.resolve()) if other is not None and (other / MANIFEST).is_file() else "",
+        expanding=table.expanding,
+        measure=table.measure,
+        confidence=table.confidence,
+        min_gain=table.min_gain,
+        max_drawdown_ratio=table.max_drawdown_ratio,
+        takes=not config.models.trusted_keys,
+    )
+
+
+def versions_of(config: Config, agent: Agent) -> Path:
+    """The folder of versions that `agent`'s policy names. Raises ArtifactError for one that is none."""
+    folder = config.at(agent.policy)
+    if resolved(folder) == folder:
+        raise ArtifactError(
+            f'[[agents]] "{agent.name}": policy = "{agent.policy}" is no folder of versions ({folder / CURRENT} is missing); '
+            f"`quantd retrain ARTIFACT --out {agent.policy}` begins one"
+        )
+    return folder
+
+
+def last_day(sessions: Sessions, ts: int) -> date:
+    """The date of the last session that had closed by `ts`. IndexError before the first."""
+    row = bisect_right(sessions.close_ns, ts) - 1
+    if row < 0:
+        raise IndexError(f"calendar {sessions.name} begins after that")
+    return datetime.fromtimestamp(sessions.day_ns[row] // 10**9, UTC).date()
+
+
+def _shown(answer: Answer) -> dict[str, object]:
+    return {key: value for key, value in msgspec.structs.asdict(answer).items() if value}
+
+
+def _ended(code: int) -> str:
+    return f"signal {-code}" if code < 0 else f"exit code {code}"

@@ -1,0 +1,118 @@
+"""One retraining in a process of its own: `python -m quantd.daemon.jobs.retraining_worker`, asked in one line on its standard input.
+
+It answers in one line on standard output and ends with its parent: when its input does. What it writes is a new version in a folder
+of them; half of one is never left.
+"""
+
+import os
+import threading
+from datetime import date
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from quantd.models.artifacts.manifest import ArtifactError
+
+
+class Order(Struct, frozen=True):
+    """What is to be trained again. Paths are absolute; `until` and `stale` are dates: what the data may reach to, and have to."""
+
+    folder: str
+    bars: str
+    actions: str
+    until: str
+    stale: str
+    against: str
+    expanding: bool
+    measure: str
+    confidence: float
+    min_gain: float
+    max_drawdown_ratio: float
+    takes: bool
+
+
+class Answer(Struct, frozen=True, omit_defaults=True):
+    """What came of it; `failed` says why nothing did."""
+
+    version: str = ""
+    digest: str = ""
+    current: str = ""
+    until: str = ""
+    promoted: bool = False
+    reason: str = ""
+    measure: str = ""
+    sessions: int = 0
+    gain: float = 0.0
+    p: float = 1.0
+    failed: str = ""
+
+
+def carried_out(order: Order) -> Answer:
+    """Train, judge, write. What can be foreseen to fail is an answer."""
+    from importlib.util import find_spec
+
+    missing = [name for name in ("torch", "onnx", "safetensors") if find_spec(name) is None]
+    if missing:
+        return Answer(failed=f"training needs {', '.join(missing)}: install quantd with its extra `train`")
+    from quantd.models.retraining.challenge import Rule
+    from quantd.models.retraining.refit import Asked, retrain
+
+    folder = Path(order.folder)
+    asked = Asked(
+        source=folder,
+        out=folder,
+        bars=Path(order.bars),
+        actions=Path(order.actions),
+        until=date.fromisoformat(order.until),
+        stale=date.fromisoformat(order.stale),
+        against=Path(order.against) if order.against else None,
+        expanding=order.expanding,
+        takes=order.takes,
+        rule=msgspec.convert(
+            {
+                "measure": order.measure,
+                "confidence": order.confidence,
+                "min_gain": order.min_gain,
+                "max_drawdown_ratio": order.max_drawdown_ratio,
+            },
+            Rule,
+        ),
+    )
+    try:
+        found = retrain(asked, lambda line: None)
+    except (ArtifactError, ValueError, OSError, ArithmeticError) as error:
+        return Answer(failed=f"{error}"[:400] or type(error).__name__)
+    verdict = found.verdict
+    return Answer(
+        version=found.version,
+        digest=found.digest,
+        current=found.current_digest,
+        until=found.until,
+        promoted=found.promoted,
+        reason=found.reason,
+        measure=found.rule.measure,
+        sessions=verdict.sessions,
+        gain=verdict.gain if verdict.gain is not None else 0.0,
+        p=verdict.p if verdict.p is not None else 1.0,
+    )
+
+
+def main() -> None:
+    """Read the order, carry it out, answer."""
+    source = os.fdopen(os.dup(0), "rb")
+    target = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what libraries print must not be taken for the answer
+    order = msgspec.json.decode(source.readline(), type=Order)
+
+    def ends_with_its_parent() -> None:
+        source.read()
+        os._exit(1)  # in the middle of training there is nothing to tidy: a version is complete or not there
+
+    threading.Thread(target=ends_with_its_parent, daemon=True).start()
+    target.write(msgspec.json.encode(carried_out(order)) + b"\n")
+    target.flush()
+
+
+if __name__ == "__main__":
+    main()

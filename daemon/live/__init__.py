@@ -1,0 +1,1 @@
+"""The live session: market-data feed, order sender and reconciler of a run."""

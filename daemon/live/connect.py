@@ -1,0 +1,213 @@
+"""From a configuration to the feed and the venue of a live run: which adapters, whose keys, at which addresses.
+
+Each adapter is imported only where it is used: one of them takes seconds.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from hashlib import blake2b
+from ipaddress import ip_address
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
+
+from quantd.adapters.brokers.errors import VenueError
+from quantd.adapters.feeds.bars.stamps import interval_ns
+from quantd.adapters.feeds.live.feed import Live
+from quantd.adapters.feeds.live.slice_builder import PutAside
+from quantd.adapters.feeds.source import Source, SourceError
+from quantd.adapters.feeds.wrappers.cache import Cached
+from quantd.adapters.feeds.wrappers.fallback import Fallback
+from quantd.adapters.feeds.wrappers.interval import Resampled, ResampledStream
+from quantd.adapters.feeds.wrappers.retry import Retried
+from quantd.adapters.store.lease import account_key
+from quantd.daemon.assembly.feeds import MappingWrong, Vendor, alpaca_keys, source_of, stream_of
+from quantd.daemon.assembly.parts import Parts, interval_text
+from quantd.daemon.config import Config, Mistake, secret
+from quantd.trading.ports import Broker, LiveFeed
+
+if TYPE_CHECKING:
+    from quantd.adapters.exchange.client import Access
+
+RETRY_FOR_S: Final = 30.0
+"""How long one question to a vendor is put again; the feed goes on asking after that."""
+
+ALPACA_PAPER: Final = "https://paper-api.alpaca.markets"
+ALPACA_LIVE: Final = "https://api.alpaca.markets"
+
+
+def mistakes_of(config: Config) -> Iterator[Mistake]:
+    """What the tables [feed] and [broker] say of vendors and venues that cannot be."""
+    mistake = config.source.mistake
+    for section, table in (("feed", config.feed), ("broker", config.broker)):
+        if table.kind == "ccxt" and not table.venue:
+            yield mistake((section, "venue"), "is missing", 'name the exchange, venue = "kraken"')
+    if config.feed.kind == "http" and not config.feed.mapping:
+        remedy = 'name the file that says how the vendor answers, mapping = "vendor.toml"'
+        yield mistake(("feed", "mapping"), "is missing", remedy)
+    yield from _building(config)
+    broker, mode = config.broker, config.quantd.mode
+    if not broker.url or broker.kind == "paper" or _local(broker.url):
+        return
+    sandbox = broker.kind == "alpaca" and _host(broker.url) == _host(ALPACA_PAPER)
+    if mode == "paper" and not sandbox:
+        # whoever answers there may be the market itself: only a sandbox that is known is one
+        where = "the live venue" if _host(broker.url) == _host(ALPACA_LIVE) else "no sandbox that is known"
+        other = (
+            f'write url = "{ALPACA_PAPER}"' if broker.kind == "alpaca" else "leave url out for the exchange's sandbox"
+        )
+        yield mistake(
+            ("broker", "url"), f'= "{broker.url}" is {where}, and mode = "paper"', f'{other}, or mode = "live"'
+        )
+    if mode == "live" and sandbox:
+        text = f'= "{broker.url}" is the venue\'s sandbox, and mode = "live"'
+        yield mistake(("broker", "url"), text, 'leave url out, or write mode = "paper"')
+
+
+def _building(config: Config) -> Iterator[Mistake]:
+    """What cannot be built from [feed] build_from."""
+    feed, where = config.feed, ("feed", "build_from")
+    if not feed.build_from:
+        return
+    mistake, wanted = config.source.mistake, interval_text(feed.interval_ns)
+    if feed.build_from == "trades":
+        if feed.kind != "replay":
+            yield mistake(
+                where, '= "trades" is for files of trades', 'name a vendor\'s finer interval, build_from = "1m"'
+            )
+        return
+    finer_ns = interval_ns(feed.build_from)
+    if finer_ns >= feed.interval_ns or feed.interval_ns % finer_ns:
+        text = f'= "{feed.build_from}": such bars do not add up to interval = "{wanted}"'
+        yield mistake(where, text, "name a shorter one that divides it")
+    if feed.kind == "replay" and feed.stamps == "session":
+        yield mistake(("feed", "stamps"), '= "session" cannot date bars inside a day', 'write "open" or "close"')
+
+
+def _host(url: str) -> str:
+    """The name in an address: no port, no user, no case, no last point."""
+    try:
+        return (urlsplit(url).hostname or "").rstrip(".")
+    except ValueError:
+        return ""
+
+
+def _local(url: str) -> bool:
+    """Whether an address is of this machine."""
+    host = _host(url)
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+Reach = Callable[[Parts, str, Path, PutAside, Callable[[], int]], tuple[LiveFeed, Broker | None]]
+
+
+def reach(
+    parts: Parts, run: str, folder: Path, put_aside: PutAside, now: Callable[[], int]
+) -> tuple[LiveFeed, Broker | None]:
+    """The feed and the venue that a configuration names, not yet connected. Raises SourceError, FeedError or VenueError."""
+    return feed_of(parts, folder, put_aside, now), venue_of(parts, run)
+
+
+def feed_of(parts: Parts, folder: Path, put_aside: PutAside, now: Callable[[], int] = time.time_ns) -> Live:
+    """The feed with its stand-ins: each vendor tried again and kept on disk. Raises SourceError and FeedError."""
+    table = parts.config.feed
+    finer_ns = interval_ns(table.build_from) if table.build_from else 0
+    asked = table.build_from or interval_text(parts.interval_ns)
+    made: list[Source] = []
+    for kind in (table.kind, *table.fallback):
+        try:
+            vendor = source_of(_vendor(parts.config, kind), parts.universe, asked)
+        except MappingWrong as error:
+            raise SourceError("[feed] mapping", str(error), again=False) from None
+        source: Source = Cached(
+            Retried(vendor, deadline_s=RETRY_FOR_S), parts.universe, asked, folder / "bars", now=now
+        )
+        if finer_ns:
+            source = Resampled(
+                source, parts.universe, parts.sessions, parts.interval_ns, finer_ns, now=now, settle_ns=table.grace_ns
+            )
+        made.append(source)
+    try:
+        first = Fallback(made, parts.universe) if len(made) > 1 else made[0]
+    except ValueError as error:
+        raise SourceError("[feed] fallback", str(error), again=False) from None
+    stream = None
+    if table.stream and not table.fallback:
+        stream = stream_of(_vendor(parts.config, table.kind), parts.universe, asked)
+        if finer_ns and stream is not None:
+            stream = ResampledStream(stream, parts.universe, parts.sessions, parts.interval_ns, finer_ns)
+    return Live(
+        first,
+        stream,
+        universe=parts.universe,
+        sessions=parts.sessions,
+        interval_ns=parts.interval_ns,
+        grace_ns=table.grace_ns,
+        now=now,
+        put_aside=put_aside,
+    )
+
+
+def _vendor(config: Config, kind: str) -> Vendor:
+    """What [feed] says of a vendor; `url` is the first one's alone."""
+    table = config.feed
+    mapping = config.at(table.mapping) if table.mapping else None
+    url = table.url if kind == table.kind else ""
+    return Vendor(kind, url=url, plan=table.plan, venue=table.venue, mapping=mapping)
+
+
+def account_of(config: Config) -> str:
+    """The key of the account that is traded: of a venue, by who we are there; of a simulated one, by the instance's name."""
+    kind = config.broker.kind
+    if kind == "paper":
+        return account_key("paper", config.quantd.name)
+    us = secret("alpaca_key" if kind == "alpaca" else "ccxt_key") or ""
+    who = f"{config.broker.venue}|{config.broker.url}|{us}"
+    return account_key(kind, blake2b(who.encode(), digest_size=8).hexdigest())
+
+
+def venue_of(parts: Parts, run: str) -> Broker | None:
+    """The venue that orders go to; None where they are simulated. Raises VenueError."""
+    table, live = parts.config.broker, parts.config.quantd.mode == "live"
+    timeout_s, settle_s = table.timeout_ns / 1e9, table.settle_ns / 1e9
+    if table.kind == "alpaca":
+        from quantd.adapters.brokers.alpaca.broker import Alpaca
+        from quantd.adapters.brokers.alpaca.connection import AlpacaSettings
+
+        key, hidden = alpaca_keys()
+        if not (key and hidden):
+            raise VenueError(
+                "Alpaca",
+                "no key was given",
+                "Set QUANTD_ALPACA_KEY and QUANTD_ALPACA_SECRET, or give systemd credentials",
+            )
+        url = table.url or (ALPACA_LIVE if live else ALPACA_PAPER)
+        stream = url.replace("http", "ws", 1).rstrip("/") + "/stream"
+        settings = AlpacaSettings(
+            url=url, stream_url=stream, key=key, secret=hidden, timeout_s=timeout_s, settle_s=settle_s
+        )
+        return Alpaca(settings, parts.universe, run)
+    if table.kind == "ccxt":
+        from quantd.adapters.brokers.ccxt.broker import Crypto
+        from quantd.adapters.brokers.ccxt.connection import CryptoSettings
+
+        return Crypto(CryptoSettings(access_of(parts.config), settle_s=settle_s), parts.universe, run)
+    return None
+
+
+def access_of(config: Config) -> "Access":
+    """Which exchange of ccxt orders go to, and as whom: in every mode but live its sandbox."""
+    from quantd.adapters.exchange.client import Access
+
+    table = config.broker
+    return Access(
+        table.venue,
+        key=secret("ccxt_key") or "",
+        secret=secret("ccxt_secret") or "",
+        url=table.url or None,
+        sandbox=config.quantd.mode != "live" and not table.url,
+        timeout_s=table.timeout_ns / 1e9,
+    )

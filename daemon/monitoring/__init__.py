@@ -1,0 +1,1 @@
+"""The process watched: metrics, watchdog, systemd, terminal."""

@@ -1,0 +1,189 @@
+"""What `quantd run` shows in the foreground: a few lines once, then a box that lives on a terminal, or one line
+every few seconds where nobody looks at a terminal."""
+
+import asyncio
+import contextlib
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from quantd.adapters.store.errors import StoreError
+from quantd.daemon.assembly.parts import Assembly, Parts
+from quantd.daemon.config import Config
+from quantd.daemon.runtime.service import Service
+from quantd.daemon.views.overview import AgentNow, LimitNow, Overview, overview
+from quantd.daemon.views.rows import decided, newest_plans
+from quantd.trading.clock_text import instant_text
+from quantd.trading.effects import Publish
+from quantd.trading.ports import leaves
+from quantd.trading.visible_text import ESCAPES, visible
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
+REFRESH_S: Final = 0.5
+LINE_S: Final = 10.0
+"""Between two lines on something that is not a terminal."""
+
+SHOWN: Final = 5
+"""Weights and decisions of one agent on its line."""
+
+log = structlog.get_logger("quantd.run")
+
+STYLE: Final = {"RUN": "green", "REDUCE": "yellow", "HALT": "bold red"}
+LEVELS: Final = {"INFO": "dim", "WARNING": "yellow", "CRITICAL": "bold red"}
+
+
+async def watch(service: Service, parts: Parts, config: Config, api_url: str, bus_url: str, folder: Path) -> None:
+    """Show the run until cancelled; `folder` is where its state is."""
+    if config.log.format == "json":
+        topic = f"{config.bus.prefix}/{config.quantd.name}/#"
+        log.info("serving", run=service.run, state=str(folder), dashboard=api_url, bus=bus_url, topic=topic)
+        for note in notes(service, parts):
+            log.warning("note", run=service.run, text=note)
+        await _lines(service, parts, config)
+        return
+    lines = header(service, parts, config, api_url, bus_url, folder)
+    if not sys.stdout.isatty():
+        sys.stdout.write("\n".join(lines) + "\n")
+        sys.stdout.flush()
+        await _lines(service, parts, config)
+        return
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    for line in lines:
+        console.print(visible(line), markup=False)
+    await _box(console, service, parts, config)
+
+
+def header(service: Service, parts: Parts, config: Config, api_url: str, bus_url: str, folder: Path) -> list[str]:
+    """Who runs, on what, and where to look."""
+    feed, broker = config.feed, config.broker
+    market = f"{feed.kind} {feed.venue}".strip()
+    if isinstance(parts, Assembly):
+        first, last = instant_text(parts.start_ns)[:10], instant_text(parts.feed.last_ts)[:10]
+        market = f"replay of {parts.universe.size} symbols, {first} to {last}, {feed.pace.replace('/s', ' sessions/s')}"
+    cash = f"{broker.cash_micro / 1e6:,.2f} {config.universe.currency}"
+    return [
+        f"quantd {config.quantd.name} · {market} · {broker.kind} broker, {cash} · run {service.run}",
+        f"  dashboard  {api_url}    (token for changes: {folder / config.api.tokens})",
+        f"  alerts     {bus_url}  topic {config.bus.prefix}/{config.quantd.name}/#     try: quantd alerts --follow",
+        "  stop with Ctrl-C; start again and it continues where it was",
+        *(f"  {note}" for note in notes(service, parts)),
+    ]
+
+
+def notes(service: Service, parts: Parts) -> list[str]:
+    """What somebody who starts this run should know of it."""
+    found = []
+    window = trained_until(parts)
+    if window and parts.start_ns < window:
+        found.append(f"note: bars up to {instant_text(window)[:10]} are in the training window of a learned policy")
+    if isinstance(parts, Assembly) and service.shell.ts >= (last := parts.feed.last_ts):
+        text = f"this run has seen its whole market, to {instant_text(last)[:10]}"
+        found.append(f"{text}; `quantd run --fresh` begins a new one")
+    return found
+
+
+def trained_until(parts: Parts) -> int:
+    """The last instant that any learned policy was trained on; 0 when none was."""
+    found = (leaf for each in parts.policies for leaf in leaves(each))
+    return max((int(getattr(leaf, "trained_until_ns", 0)) for leaf in found), default=0)
+
+
+async def _lines(service: Service, parts: Parts, config: Config) -> None:
+    while True:
+        await asyncio.sleep(LINE_S)
+        now = overview(service, parts, config)
+        log.info(
+            "standing",
+            run=now.run,
+            status=now.status,
+            session=now.session,
+            switch=now.switch,
+            equity=now.equity,
+            drawdown=round(now.drawdown, 4),
+            orders=now.orders,
+            fills=now.fills,
+            alerts=now.alerts,
+        )
+
+
+async def _box(console: "Console", service: Service, parts: Parts, config: Config) -> None:
+    from rich.live import Live
+
+    said: dict[str, str] = {}
+
+    def picture() -> "RenderableType":
+        return box(overview(service, parts, config), said, service.recent[-1] if service.recent else None)
+
+    with Live(console=console, auto_refresh=False, redirect_stdout=False) as live:
+        try:
+            while True:
+                with contextlib.suppress(StoreError):
+                    plans = await asyncio.to_thread(newest_plans, service.store.records, service.run)
+                    said = decided(plans, parts)
+                live.update(picture(), refresh=True)
+                await asyncio.sleep(REFRESH_S)
+        finally:
+            live.update(picture(), refresh=True)
+
+
+def box(now: Overview, said: dict[str, str], alert: Publish | None) -> "RenderableType":
+    """One picture of the run."""
+    from rich.console import Group
+    from rich.panel import Panel
+    from rich.table import Table
+    from rich.text import Text
+
+    grid = Table(box=None, expand=True, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+    for name, right in (("agent", 0), ("policy", 0), ("capital", 1), ("weight now", 0), ("today", 1), ("decided", 0)):
+        grid.add_column(name, justify="right" if right else "left", no_wrap=True, overflow="ellipsis")
+    for agent in now.agents:
+        grid.add_row(
+            Text(
+                f"{agent.name} (shadow)" if agent.shadow else agent.name,
+                style=STYLE["REDUCE"] if agent.suspended else "",
+            ),
+            agent.policy.rsplit("/", 1)[-1],
+            f"{agent.capital:.0%}",
+            weights(agent),
+            _percent(agent.today),
+            "suspended" if agent.suspended else said.get(agent.name, "").translate(ESCAPES),
+        )
+    rows: list[RenderableType] = [grid]
+    if alert is not None:
+        about = f" ({alert.agent or alert.symbol})" if alert.agent or alert.symbol else ""
+        text = f"last alert {alert.level} {alert.kind}: {alert.text}{about}".translate(ESCAPES)
+        rows.append(Text(text, style=LEVELS[alert.level]))
+    return Panel(Group(*rows), title=title(now), title_align="left", border_style=STYLE[now.switch])
+
+
+def title(now: Overview) -> str:
+    """2020-02-28 ─ RUN ─ equity 118,402.17 (+18.4 %) ─ drawdown 9.1 % of 25 % ─ VaR 2.7 % of 3 %"""
+    found = {limit.limit: limit for limit in now.limits}
+    parts = [now.session or "no bar yet", now.switch if now.status == "running" else f"{now.switch}, {now.status}"]
+    parts.append(f"equity {float(now.equity):,.2f} ({_percent(now.total)})")
+    parts.append(f"drawdown {_of(now.drawdown, found.get('max_drawdown'))}")
+    if (var := found.get("var")) is not None and var.value is not None:
+        parts.append(f"VaR {_of(var.value, var)}")
+    return " ─ ".join(parts)
+
+
+def weights(agent: AgentNow) -> str:
+    """SPY 12.1  QQQ 14.0  IWM 3.2 …, the largest first."""
+    held = sorted(agent.weights.items(), key=lambda item: -abs(item[1]))
+    shown = "  ".join(f"{symbol} {100 * weight:.1f}" for symbol, weight in held[:SHOWN])
+    return f"{shown} …" if len(held) > SHOWN else shown or "flat"
+
+
+def _percent(value: float | None) -> str:
+    return "" if value is None else f"{100 * value:+.1f} %"
+
+
+def _of(value: float, limit: LimitNow | None) -> str:
+    text = f"{100 * value:.1f} %"
+    return text if limit is None or limit.bound is None else f"{text} of {100 * limit.bound:g} %"

@@ -1,0 +1,305 @@
+"""What watches the daemon itself: its loop, the machine's clock, its feed, its ledger, and the file HALT.
+
+Each watcher says what it found as an event in the inbox; none touches the state. A condition that is over is said
+too, but only a person re-arms. The measures are pure functions of what was read.
+"""
+
+import asyncio
+import os
+import subprocess
+import sys
+import time
+from bisect import bisect_right
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final, Literal
+
+import structlog
+
+from quantd.daemon.assembly.parts import Parts
+from quantd.daemon.engine.commands import check
+from quantd.daemon.runtime.inbox import InboxFull
+from quantd.daemon.runtime.service import Service
+from quantd.risk.switch import HALT
+from quantd.trading.effects import Effect
+from quantd.trading.events import Condition, Operator
+from quantd.trading.sessions import DAY_NS, Sessions
+
+log = structlog.get_logger("quantd.watch")
+
+LOOK_S: Final = 0.25
+"""How often loop, clock, feed and ledger are looked at."""
+
+HALT_FILE_S: Final = 0.02
+"""How often the file HALT is looked for: a kill switch has 50 ms, and a look costs some 30 microseconds."""
+
+CALM_NS: Final = 10_000_000_000
+"""How long loop and clock must have been well before they count as well again."""
+
+CALENDAR_NS: Final = 60 * DAY_NS
+"""A calendar that ends within this time is reported at the start and once a day."""
+
+READ_NS: Final = 10_000_000
+"""Two clocks read further apart than this are not compared: the process was put aside between them."""
+
+SILENCE_S: Final = 30.0
+"""How long the loop may stand still before the daemon is ended; as WatchdogSec of the unit."""
+
+# a process that a person stopped (T, t) does not hang; one that ended by itself closes the pipe
+_SENTRY: Final = """import os, select, signal, sys
+halt, silence_s, parent = sys.argv[1], float(sys.argv[2]), os.getppid()
+def stopped():
+    try:
+        return open(f"/proc/{parent}/stat").read().rpartition(")")[2].split()[0] in "Tt"
+    except OSError:
+        return False
+while select.select([0], [], [], silence_s)[0] or stopped():
+    if select.select([0], [], [], 0)[0] and not os.read(0, 4096):
+        sys.exit()
+if os.getppid() == parent:
+    print(f"quantd: the loop stood still for {silence_s:g} s; it is ended, and {halt} is written", file=sys.stderr)
+    try:
+        open(halt, "a").close()
+    finally:
+        os.kill(parent, signal.SIGKILL)
+"""
+
+What = Literal["lag", "clock", "feed", "ledger"]
+
+
+# what is measured
+
+
+def bars_due(sessions: Sessions, interval_ns: int, after_ns: int, until_ns: int, most: int) -> int:
+    """How many bars of a feed close in (after_ns, until_ns], counted to `most` at least.
+
+    Bars of a day or more close with their session; shorter ones each `interval_ns` from its open on, the last one
+    with the session, however short it is: half days, weekends and clock changes are in the sessions themselves.
+    """
+    first = bisect_right(sessions.close_ns, after_ns)
+    if interval_ns >= DAY_NS:
+        return max(0, bisect_right(sessions.close_ns, until_ns) - first)
+    found = 0
+    for row in range(first, len(sessions.close_ns)):
+        open_ns, close_ns = sessions.open_ns[row], sessions.close_ns[row]
+        if open_ns > until_ns or found >= most:
+            break
+        found += _closed(open_ns, close_ns, interval_ns, until_ns) - _closed(open_ns, close_ns, interval_ns, after_ns)
+    return found
+
+
+def _closed(open_ns: int, close_ns: int, interval_ns: int, ts: int) -> int:
+    """Bars of one session that have closed by `ts`."""
+    if ts >= close_ns:
+        return -(-(close_ns - open_ns) // interval_ns)
+    return max(0, (ts - open_ns) // interval_ns)
+
+
+def silence(now_ns: int, last_ns: int, sessions: Sessions, interval_ns: int, bars: int) -> str:
+    """Why a feed that brought its last bar at `last_ns` is dead at `now_ns`: that many bars were due since, and none
+    came. Empty when it is not."""
+    if bars_due(sessions, interval_ns, last_ns, now_ns, bars) < bars:
+        return ""
+    return f"{bars} bars were due on {sessions.name} since and none came"
+
+
+def ending(sessions: Mapping[str, Sessions], now_ns: int) -> list[str]:
+    """The calendars whose last known session lies less than CALENDAR_NS ahead, each as a sentence with the remedy."""
+    ends = {name: known.day_ns[-1] if known.day_ns else 0 for name, known in sorted(sessions.items())}
+    return [
+        f"calendar {name} knows no session after {_time(end)[:10]}: restart the daemon; if this alert comes again, update "
+        "the package exchange_calendars"
+        for name, end in ends.items()
+        if end < now_ns + CALENDAR_NS
+    ]
+
+
+def lateness(late_s: float, waited_s: float, bound_s: float) -> str:
+    """Why the loop lags; empty when it does not. `late_s`: how late it woke; `waited_s`: how long a bar has waited."""
+    if not late_s <= bound_s:
+        return f"the loop stood still for {late_s:.1f} s; max_loop_lag is {bound_s:g} s"
+    if not waited_s <= bound_s:
+        return f"a bar has waited for {waited_s:.1f} s; max_loop_lag is {bound_s:g} s"
+    return ""
+
+
+def jump(before_ns: int, now_ns: int, bound_ns: int) -> str:
+    """Why the wall clock jumped; empty when it did not. Both are wall clock minus monotonic clock."""
+    moved = now_ns - before_ns
+    if abs(moved) <= bound_ns:
+        return ""
+    return f"the clock jumped by {moved / 1e9:+.1f} s, or the machine slept; max_clock_jump is {bound_ns / 1e9:g} s"
+
+
+def apart(wall: Callable[[], int], steady: Callable[[], int]) -> int | None:
+    """Wall clock minus monotonic clock in ns; None when they could not be read at one instant."""
+    before = steady()
+    now = wall()
+    after = steady()
+    return now - (before + after) // 2 if after - before <= READ_NS else None
+
+
+class Watch:
+    """One condition and whether it is down: at once when something is wrong, up after a calm."""
+
+    def __init__(self, what: What, down: bool, calm_ns: int) -> None:
+        self.what = what
+        self.down = down
+        self._calm_ns = calm_ns
+        self._well_since: int | None = None
+
+    def seen(self, now_ns: int, wrong: str) -> bool | None:
+        """What there is to say: False it went down, True it is up again, None nothing new."""
+        if wrong:
+            self._well_since = None
+            return None if self.down else False
+        if not self.down:
+            return None
+        if self._well_since is None:
+            self._well_since = now_ns
+        return True if now_ns - self._well_since >= self._calm_ns else None
+
+    def said(self, up: bool) -> None:
+        """It is in the inbox."""
+        self.down, self._well_since = not up, None
+
+
+# who measures
+
+
+async def watch(
+    service: Service,
+    parts: Parts,
+    *,
+    wall: Callable[[], int] = time.time_ns,
+    steady: Callable[[], int] = time.monotonic_ns,
+) -> None:
+    """Look at loop, clock, feed and ledger until cancelled.
+
+    With pace = "fast" nobody's time is the market's: loop and clock are measured, and move nothing.
+    """
+    down = service.shell.state.down
+    loop, clock = Watch("lag", "lag" in down, CALM_NS), Watch("clock", "clock" in down, CALM_NS)
+    feed, ledger = Watch("feed", "feed" in down, 0), Watch("ledger", "ledger" in down, CALM_NS)
+    slices = service.shell.tally.slices
+    distance, before = apart(wall, steady), steady()
+    calendars_from = before
+    while True:
+        await asyncio.sleep(LOOK_S)
+        now = steady()
+        late_s = max(0.0, (now - before) / 1e9 - LOOK_S)
+        before = now
+        service.loop_lag_s = max(service.loop_lag_s, late_s)
+        risk, pace = service.config.risk, "real" if parts.live else service.config.feed.pace
+        moved = apart(wall, steady)
+        wrong = "" if distance is None or moved is None else jump(distance, moved, risk.max_clock_jump_ns)
+        distance = distance if moved is None else moved
+        if pace != "fast":
+            waited_s = service.inbox.waited_s() if pace == "real" else 0.0
+            _say(service, loop, now, lateness(late_s, waited_s, risk.max_loop_lag_ns / 1e9))
+            _say(service, clock, now, wrong)
+        if parts.live and now >= calendars_from:
+            calendars_from = now + DAY_NS
+            for text in ending(parts.sessions, wall()):
+                log.warning("calendar", detail=text)
+                with suppress(InboxFull):
+                    service.inbox.command(Condition(service.shell.state.now, "calendar", False, text))
+        _say(service, ledger, now, check(service.shell.state))
+        wrong = dead_feed(service, parts)
+        came = service.shell.tally.slices
+        back = came != slices or service.status == "ended"  # without a new bar it is not back
+        if (wrong or back) and _say(service, feed, now, wrong):
+            slices = came
+
+
+def dead_feed(service: Service, parts: Parts) -> str:
+    """Why the feed is dead, with its name and its last bar; empty while it is not."""
+    if service.status == "ended":
+        return ""
+    last = int(service.shell.state.mark_ts.max())
+    wrong = f"it failed: {service.feed_error}" if service.feed_error else ""
+    if not wrong and service.market_ahead_ns is not None and last:
+        house = parts.sessions[parts.universe.calendar]
+        bars = service.config.risk.max_missed_bars
+        now = service.market_ahead_ns + time.monotonic_ns()
+        wrong = silence(now, max(last, service.live_since_ns), house, parts.interval_ns, bars)
+    if not wrong:
+        return ""
+    table = service.config.feed
+    return (
+        f"{table.kind} {table.venue if parts.live else table.path}: {wrong}; its last bar is of {_time(last)}".replace(
+            "  ", " "
+        )
+    )
+
+
+def _time(ts_ns: int) -> str:
+    return datetime.fromtimestamp(ts_ns / 1e9, UTC).strftime("%Y-%m-%d %H:%M:%S UTC") if ts_ns else "never"
+
+
+def _say(service: Service, condition: Watch, now_ns: int, wrong: str) -> bool:
+    """Put what is new into the inbox; whether something was. A full inbox is tried again at the next look."""
+    up = condition.seen(now_ns, wrong)
+    if up is None:
+        return False
+    detail = wrong or "well again; a person re-arms"
+    try:
+        service.inbox.command(Condition(service.shell.state.now, condition.what, up, detail))
+    except InboxFull:
+        return False
+    condition.said(up)
+    log.log(20 if up else 50, "condition", what=condition.what, up=up, detail=detail)
+    return True
+
+
+class Sentry:
+    """A small process that ends the daemon when no beat came for `silence_s`, and before that writes the file HALT, so
+    that the next start is halted. It needs nothing of this interpreter, so its lock does not hold it up."""
+
+    def __init__(self, halt_file: Path, silence_s: float | None = None) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-I", "-S", "-c", _SENTRY, str(halt_file.absolute()), str(silence_s or SILENCE_S)],
+            stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, bufsize=0, cwd="/", env={}, start_new_session=True,
+        )  # fmt: skip
+        assert self._process.stdin is not None
+        self._beats = self._process.stdin
+        os.set_blocking(self._beats.fileno(), False)
+
+    def beat(self) -> None:
+        """The loop goes round."""
+        with suppress(OSError):  # it was killed, or it has beats enough
+            self._beats.write(b".")
+
+    def close(self) -> None:
+        """The daemon leaves in order."""
+        with suppress(OSError):
+            self._beats.close()
+        self._process.wait()
+
+
+async def watch_halt_file(service: Service) -> None:
+    """Halt while the file HALT lies in the state folder, until cancelled. It may be there before the first bar."""
+    asked: asyncio.Future[Sequence[Effect]] | None = None
+    while True:
+        if service.shell.state.switch.state < HALT and (asked is None or asked.done()) and halt_file(service):
+            with suppress(InboxFull):
+                asked = service.inbox.command(halted_by_file(service))
+        await asyncio.sleep(HALT_FILE_S)
+
+
+def halt_file(service: Service) -> bool:
+    """Whether the file HALT is there (a link to nowhere counts), or the folder in which it would be cannot be read."""
+    try:
+        service.halt_file.lstat()
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def halted_by_file(service: Service) -> Operator:
+    """What the file HALT says."""
+    return Operator(service.shell.state.now, "halt", f"the file {service.halt_file.name} exists", "file")

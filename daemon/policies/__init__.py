@@ -1,0 +1,1 @@
+"""Policies loaded and called: in line, in a thread, or in a process of their own."""

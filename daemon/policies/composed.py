@@ -1,0 +1,132 @@
+"""An agent's policy as it is asked: what its configuration names, inside the agent's sizing and rebalancing rules.
+
+The order is fixed: the policy's weights are sized, and what is sized is rebalanced towards.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from quantd.daemon.config import Agent, Config
+from quantd.daemon.config.rules import RebalanceTable, Sizing
+from quantd.daemon.policies.loading import Apart, Inner, PolicyError, fit, load
+from quantd.models.artifacts.signature import KeyFault, artifacts_in, signature_fault
+from quantd.strategies.policies.rebalancing import CostAware, Rebalanced, RebalanceRules
+from quantd.strategies.policies.sizing import RegimeExposure, Sized, SizingRules
+from quantd.strategies.regimes import RegimeParams
+from quantd.trading.instruments import MICRO, Universe
+from quantd.trading.market import Floats
+from quantd.trading.ports import Policy, leaves
+
+Room = Callable[[Floats], float]
+
+
+def policy_of(config: Config, universe: Universe, agent: Agent, room: Room, apart: Apart | None = None) -> Policy:
+    """An agent's policy that trades `universe`. `room` says how much of its weights its limits leave a place for,
+    `apart` makes those parts that answer in processes of their own. Raises PolicyError, which names the place in the
+    file."""
+    try:
+        policy = load(agent.policy, agent.params, config.source.folder, apart)
+        fit(policy, universe)
+    except PolicyError as error:
+        raise PolicyError(f"{_place(config, agent)}{error}") from error
+    if fault := distrusted(policy, [config.at(name) for name in config.models.trusted_keys]):
+        raise PolicyError(f"{_place(config, agent)}{fault}")
+    sizing = sizing_of(agent.sizing)
+    rebalance = rebalance_of(agent.rebalance, cost_bp(config))
+    if sizing is not None:
+        policy = Sized(Inner(policy), sizing)
+    if rebalance is not None:
+        policy = Rebalanced(Inner(policy), rebalance, room)
+    return policy
+
+
+def distrusted(policy: Policy, trusted: Sequence[Path]) -> str:
+    """Why an artifact that a policy is made of is not to be traded where only keys in `trusted` are; empty when all may be."""
+    if not trusted:
+        return ""
+    for leaf in leaves(policy):
+        for folder, digest in artifacts_in(leaf):
+            try:
+                fault = signature_fault(folder, digest, trusted)
+            except KeyFault as error:
+                return f"[models] trusted_keys: {error}"
+            if fault:
+                return fault
+    return ""
+
+
+def _place(config: Config, agent: Agent) -> str:
+    """Where in the file an agent's policy stands; without a line for a configuration that was not read from one."""
+    names = [each.name for each in config.document.agents]
+    path = ("agents", names.index(agent.name), "policy") if agent.name in names else ("manual",)
+    file, line = config.source.place(path)
+    where = f"{file}:{line}: " if line else f"{file}: " if file else ""
+    return f'{where}[[agents]] "{agent.name}": '
+
+
+def cost_bp(config: Config) -> float:
+    """What a unit traded costs at the simulated venue, in basis points: commission, half the spread, slippage."""
+    broker = config.broker
+    return broker.commission_bp + broker.spread_bp / 2.0 + broker.slippage_bp
+
+
+def sizing_of(table: Sizing) -> SizingRules | None:
+    """The rules of an agent's `sizing`; None where it sizes nothing."""
+    if not table.model_fields_set:
+        return None
+    regime = table.regime
+    return SizingRules(
+        regime=None
+        if regime is None
+        else RegimeExposure(
+            regime=RegimeParams(model=regime.model, of=regime.of),
+            bull=regime.bull,
+            bear=regime.bear,
+            volatile=regime.volatile,
+            spread=regime.spread,
+            dwell=regime.dwell,
+        ),
+        risk_budget=tuple((each.symbol, each.volatility) for each in table.risk_budget),
+        risk_lookback=table.risk_lookback,
+        kelly=table.kelly,
+        kelly_method=table.kelly_method,
+        kelly_lookback=table.kelly_lookback,
+        risk_free=table.risk_free,
+        volatility_target=table.volatility_target,
+        volatility_lookback=table.volatility_lookback,
+        max_gross=table.max_gross,
+        momentum_filter=table.momentum_filter,
+    )
+
+
+def rebalance_of(table: RebalanceTable, broker_bp: float) -> RebalanceRules | None:
+    """The rules of an agent's `rebalance`; None where it has none. `broker_bp` is what trading costs unless it says."""
+    if not table.model_fields_set:
+        return None
+    aware = table.cost_aware
+    most = RebalanceRules()
+    return RebalanceRules(
+        when=table.when,
+        every=table.every,
+        drift=table.drift,
+        risk_drift=table.risk_drift,
+        events=table.events,
+        wait=table.wait,
+        lookback=table.lookback,
+        short=table.short,
+        volatility_ratio=table.volatility_ratio,
+        correlation_change=table.correlation_change,
+        band=table.band,
+        max_change=most.max_change if table.max_change is None else table.max_change,
+        max_trades=most.max_trades if table.max_trades is None else table.max_trades,
+        max_turnover=most.max_turnover if table.max_turnover is None else table.max_turnover,
+        min_notional=(table.min_notional_micro or 0) / MICRO,
+        cost_aware=None
+        if aware is None
+        else CostAware(
+            cost_bp=broker_bp if aware.cost_bp is None else aware.cost_bp,
+            fixed=(aware.fixed_micro or 0) / MICRO,
+            risk_aversion=aware.risk_aversion,
+            horizon=aware.horizon,
+        ),
+    )

@@ -1,0 +1,92 @@
+"""Asks policies. Those with a part in a process of its own are asked in a thread, so that the loop goes on meanwhile.
+Each such part has a deadline, and one that is late or ends makes its agent's answer a failure.
+
+Backtests and replays have neither processes nor deadlines.
+"""
+
+import time
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Final
+
+from quantd.daemon.policies.loading import answer
+from quantd.daemon.policies.user_file import UserPolicy
+from quantd.daemon.policies.worker import LIMIT_S, Worker
+from quantd.trading.effects import Ask
+from quantd.trading.events import Decided
+from quantd.trading.ports import Policy, leaves
+
+TAKEN: Final = 4096
+"""Times of answers that are kept between two scrapes."""
+
+WITHDRAWN: Final = "the question was withdrawn: what stops trading came first"
+
+
+class Deadline:
+    """Answers every Ask: at once, or in a thread where the policy has workers."""
+
+    def __init__(self, policies: Sequence[Policy], limit_s: float = LIMIT_S) -> None:
+        if any(isinstance(leaf, UserPolicy) for policy in policies for leaf in leaves(policy)):
+            raise TypeError("a policy file is asked in a process of its own; load it with `apart`")
+        self._policies = policies
+        workers = {k: [leaf for leaf in leaves(p) if isinstance(leaf, Worker)] for k, p in enumerate(policies)}
+        self._workers = {k: found for k, found in workers.items() if found}
+        self._threads = ThreadPoolExecutor(max(1, len(self._workers)), "quantd-policy")
+        self._asked: dict[tuple[int, int], Future[Decided]] = {}
+        self.took: deque[tuple[int, float]] = deque(maxlen=TAKEN)
+        """How long each agent's policy took: (agent, seconds)."""
+        for worker in self.workers:
+            worker.limit_s = limit_s
+
+    @property
+    def workers(self) -> list[Worker]:
+        """All processes of these policies."""
+        return [worker for found in self._workers.values() for worker in found]
+
+    def close(self) -> None:
+        """End the processes, and then the threads that waited for them."""
+        for worker in self.workers:
+            worker.withdraw()
+        self._threads.shutdown()
+        for worker in self.workers:
+            worker.close()
+
+    def __call__(self, question: Ask) -> Decided:
+        """The answer, however long that takes: at most its deadline."""
+        for worker in self._workers.get(question.policy, ()):
+            worker.expect()
+        return self._answer(question)
+
+    def begin(self, question: Ask) -> bool:
+        """Begin to ask, where the policy answers in a process of its own; whether it does."""
+        workers = self._workers.get(question.policy)
+        if workers is None:
+            return False
+        # the rows that are new are filled here, not by two threads at once
+        question.view.returns(1)
+        question.view.synchronous(1)
+        for worker in workers:
+            worker.expect()
+        self._asked[question.round, question.agent] = self._threads.submit(self._answer, question)
+        return True
+
+    def answer_of(self, question: Ask) -> "Future[Decided]":
+        """The answer to come of a question that was begun."""
+        return self._asked.pop((question.round, question.agent))
+
+    def withdraw(self, question: Ask) -> Decided:
+        """End the processes that a question waits for. What stands for its answer: the agent holds, without a
+        failure."""
+        for worker in self._workers[question.policy]:
+            worker.withdraw()
+        return Decided(question.round, question.agent, note=WITHDRAWN)
+
+    def _answer(self, question: Ask) -> Decided:
+        began = time.perf_counter()
+        decided = answer(self._policies[question.policy], question)
+        fault = next((each.fault for each in self._workers.get(question.policy, ()) if each.fault), "")
+        if fault:  # whatever others made of it: one that hangs at each question is not to go on
+            decided = Decided(question.round, question.agent, failed=fault)
+        self.took.append((question.agent, time.perf_counter() - began))
+        return decided

@@ -1,0 +1,261 @@
+"""Policies at the edge of the daemon: finding one by what a configuration calls it, and asking it so that
+nothing it does (raise, answer nonsense, write into its view) reaches anybody else."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Protocol, cast
+
+import numpy as np
+
+from quantd.daemon.policies.user_file import load_user_policy, place_of
+from quantd.strategies.policies import COMPOSITES, MAX_DEPTH, POLICIES, Load, MemberFailed, nearest
+from quantd.trading.effects import Ask
+from quantd.trading.events import Decided
+from quantd.trading.instruments import Universe
+from quantd.trading.market import Floats
+from quantd.trading.ports import Policy, leaves
+from quantd.trading.view import HOLD, MEMORY_BYTES, Hold, Memory, Noted, View
+
+MAX_LEVERAGE: Final = 10.0
+"""Weights whose absolute values add up to more are a mistake of units, not a wish: the answer fails."""
+
+NOTE: Final = 300
+"""Most characters of a note that travel."""
+
+PackedMemory = dict[str, tuple[tuple[int, ...], bytes]]
+
+
+class PolicyError(ValueError):
+    """A policy that cannot be loaded; the text names it, the file and line where there is one, and the remedy."""
+
+
+class Apart(Protocol):
+    """Makes policies that answer in a process of their own."""
+
+    def file(self, path: Path, attribute: str, params: Mapping[str, object]) -> Policy:
+        """The policy of a user's file. Raises ParamsError."""
+        ...
+
+    def registered(self, name: str, params: Mapping[str, object], policy: Policy) -> Policy:
+        """The registered `policy`, made anew there."""
+        ...
+
+
+def load(name: str, params: Mapping[str, object], folder: Path, apart: Apart | None = None) -> Policy:
+    """The policy that a configuration in `folder` calls `name`: a registered name, the folder of an artifact (beside
+    the configuration, or one that came with quantd), or a user's `file.py:act`. With `apart`, users' files and policies
+    with `worker = True` answer in processes of their own. Raises PolicyError."""
+    try:
+        return _found(name, params, folder, 0, apart)
+    except PolicyError:
+        raise
+    except ValueError as error:
+        raise PolicyError(str(error)) from error
+
+
+def _found(name: str, params: Mapping[str, object], folder: Path, depth: int, apart: Apart | None) -> Policy:
+    """What `load` says; raises ValueError, so that a composite can say which of its members is wrong."""
+    if name in POLICIES:
+        made = POLICIES[name](params)
+        return apart.registered(name, params, made) if apart is not None and getattr(made, "worker", False) else made
+    if name in COMPOSITES:
+        if depth == MAX_DEPTH:
+            raise PolicyError(f"{name!r} is nested deeper than {MAX_DEPTH} composites; put its members one level up")
+        return COMPOSITES[name](params, members_in(folder, depth + 1, apart))
+    if ".py" in name:
+        path, _, attribute = name.partition(":")
+        make = load_user_policy if apart is None else apart.file
+        return make(folder / path, attribute or "act", params)
+    # ONNX Runtime comes with them, which a policy file's own process is spared
+    from quantd.models.artifacts.loader import load_artifact
+    from quantd.models.forests.allocation import make_learned_allocation
+    from quantd.models.forests.params import NAME as LEARNED_ALLOCATION
+
+    if name == LEARNED_ALLOCATION:
+        return make_learned_allocation(params, lambda called: artifact_folder(called, folder))
+    found = artifact_folder(name, folder)
+    if (found / "manifest.json").is_file():
+        return load_artifact(found, params)
+    if (folder / name).is_dir() or "/" in name:
+        raise PolicyError(
+            f"policy {name!r}: no manifest.json in {folder / name}; name the folder of a trained artifact"
+        )
+    raise PolicyError(
+        f"there is no policy {name!r}; {nearest(name, [*POLICIES, *COMPOSITES, LEARNED_ALLOCATION])} A file of your own is named as "
+        "'my_policy.py:act', a trained policy by its folder"
+    )
+
+
+def fit(policy: Policy, universe: Universe) -> None:
+    """Show the parts of a policy that need certain symbols what is traded. Raises PolicyError where one is not among
+    them."""
+    for leaf in leaves(policy):
+        try:
+            getattr(leaf, "fit", _anything)(universe)
+        except ValueError as error:
+            raise PolicyError(str(error)) from error
+
+
+def _anything(universe: Universe) -> None:
+    """What a policy needs that trades any universe."""
+
+
+def members_in(folder: Path, depth: int = 1, apart: Apart | None = None) -> Load:
+    """How a composite of a configuration in `folder` finds its members."""
+    return lambda name, params: Inner(_found(name, params, folder, depth, apart))
+
+
+@dataclass(frozen=True, slots=True)
+class Inner:
+    """A policy inside another: what it answers is checked as an agent's answer is, before anybody reckons with it."""
+
+    policy: Policy
+
+    @property
+    def inside(self) -> tuple[Policy, ...]:
+        return (self.policy,)
+
+    @property
+    def lookback(self) -> int:
+        return self.policy.lookback
+
+    def act(self, view: View, memory: Memory) -> tuple[Floats | Hold | Noted, Memory]:
+        try:
+            weights, remembered = self.policy.act(view, memory)
+            remembered = memory if remembered is None else remembered
+            if isinstance(weights, Noted):
+                return Noted(_kept(weights.weights, view), weights.note, warns=weights.warns), remembered
+            return _kept(weights, view), remembered
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            raise MemberFailed(place_of(error, self.policy)) from error
+
+
+def _kept(weights: object, view: View) -> Floats | Hold:
+    return HOLD if isinstance(weights, Hold) else _checked(weights, view).astype(np.float64, copy=False)
+
+
+def artifact_folder(name: str, folder: Path) -> Path:
+    """Where a configuration in `folder` finds the artifact `name`, or the version that it points to: beside itself, else among those
+    that came with quantd. Raises ArtifactError for a name that points nowhere."""
+    from quantd.bundled import find
+    from quantd.models.artifacts.versions import resolved
+
+    found = resolved(find(name, folder))
+    return found if (found / "manifest.json").is_file() else folder / name
+
+
+def answer(policy: Policy, ask: Ask) -> Decided:
+    """What `policy` says to `ask`, checked; never raises but for KeyboardInterrupt.
+
+    Fails on an exception, a wrong shape, a NaN or infinity, leverage above MAX_LEVERAGE or a memory above
+    64 KiB. A failed answer and a hold keep the memory that was asked with.
+    """
+    try:
+        weights, memory = policy.act(ask.view, ask.memory)
+        packed = _pack(ask.memory if memory is None else memory)
+        note, warns = "", False
+        if isinstance(weights, Noted):
+            note, warns = "".join(c if c.isprintable() else " " for c in weights.note[:NOTE]), weights.warns
+            weights = weights.weights
+        row = None if isinstance(weights, Hold) else _checked(weights, ask.view).tobytes()
+        return Decided(ask.round, ask.agent, row, "", packed, note, warns)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # SystemExit of a user's file must not end the daemon
+        return Decided(ask.round, ask.agent, None, place_of(error, policy), _pack(ask.memory))
+
+
+def _checked(weights: object, view: View) -> Floats:
+    """`weights` as little-endian float64[N]; ValueError says what is wrong with them."""
+    size = len(view.prices)
+    row = weights if type(weights) is np.ndarray else by_column(weights, view)
+    if row.dtype.kind not in "fiu":
+        raise ValueError(f"weights are {row.dtype}, not numbers")
+    if row.shape != (size,):
+        raise ValueError(f"weights have shape {row.shape}; one number for each of the {size} symbols is expected")
+    row = row.astype("<f8", copy=False)
+    with np.errstate(over="ignore"):
+        # sum |w| <= sqrt(n sum w^2): one product shows that an ordinary answer is finite and bounded
+        if size * float(row.dot(row)) <= MAX_LEVERAGE**2:
+            return row
+        gross = float(np.abs(row).sum())
+    finite = np.isfinite(row)
+    if not finite.all():
+        column = int(np.argmin(finite))
+        raise ValueError(f"the weight of {view.universe.symbols[column]} is {row[column]}")
+    if gross > MAX_LEVERAGE:
+        raise ValueError(
+            f"weights add up to {gross:.6g} times the book; {MAX_LEVERAGE:g} is the most that is believed "
+            "(weights are fractions: 0.25, not 25)"
+        )
+    return row
+
+
+def by_column(weights: object, view: View) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
+    """An answer that is not an array: a mapping (or a labelled series) of symbol -> weight, or a sequence by column."""
+    if isinstance(weights, str) and weights == "hold":
+        raise ValueError("'hold' is understood as the whole answer only")
+    labels = getattr(weights, "index", None)
+    if labels is not None and not callable(labels) and hasattr(weights, "to_dict"):
+        named = cast(Mapping[object, object], weights.to_dict())
+        # a series labelled 0..N-1 is by column, one labelled by symbols is by name
+        weights = named if any(isinstance(k, str) for k in named) else list(named.values())
+    if isinstance(weights, Mapping):
+        row = np.zeros(len(view.prices))
+        for symbol, weight in weights.items():
+            if symbol not in view.universe.index:
+                raise ValueError(
+                    f"weights name {symbol!r}, which is not traded; {nearest(str(symbol), view.universe.index)}"
+                )
+            row[view.universe.index[symbol]] = float(weight)
+        return row
+    if weights is None:
+        raise ValueError("act returned nothing; return the weights, or 'hold' to keep what is held")
+    return np.asarray(weights)
+
+
+def _pack(memory: Memory) -> PackedMemory:
+    """Memory as the journal keeps it; ValueError above 64 KiB."""
+    if not memory:
+        return {}
+    packed: PackedMemory = {}
+    size = 0
+    for name, value in memory.items():
+        if not isinstance(name, str):
+            raise ValueError(f"memory has the name {name!r}; names are text")
+        array = np.asarray(value)
+        if array.dtype.kind not in "fiub":
+            raise ValueError(f"memory {name!r} is {array.dtype}, not numbers")
+        size += 8 * (array.size + array.ndim) + len(name.encode())
+        if size > MEMORY_BYTES:
+            raise ValueError(f"memory is larger than {MEMORY_BYTES // 1024} KiB at {name!r}; keep less")
+        packed[name] = (array.shape, array.astype("<f8").tobytes())
+    return packed
+
+
+def memory_of(decided: Decided) -> Memory:
+    """The memory that an answer carries, as arrays that cannot be written to."""
+    return {name: np.frombuffer(data, dtype="<f8").reshape(shape) for name, (shape, data) in decided.memory.items()}
+
+
+def probe(policy: Policy, view: View) -> str:
+    """Asks twice on one view. Empty when both answers are the same to the last bit, else one sentence."""
+    first, second = (answer(policy, Ask(0, 0, view, {})) for _ in range(2))
+    for decided in (first, second):
+        if decided.failed:
+            return f"it fails: {decided.failed}"
+    if (first.weights is None) != (second.weights is None):
+        return "asked twice on one view it held once and traded once; it draws random numbers or keeps hidden state"
+    if first.weights != second.weights and first.weights and second.weights:
+        a, b = np.frombuffer(first.weights), np.frombuffer(second.weights)
+        column = int(np.argmax(np.abs(a - b)))
+        return (
+            f"asked twice on one view it gave {view.universe.symbols[column]} {a[column]:.6g} and {b[column]:.6g}; "
+            "it draws random numbers or keeps hidden state (keep state in memory, seed what is random)"
+        )
+    if first.memory != second.memory:
+        return "asked twice on one view it returned different memories; it draws random numbers or keeps hidden state"
+    return ""

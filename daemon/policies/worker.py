@@ -1,0 +1,493 @@
+"""A policy in a process of its own: a user's file, which is not trusted, or a registered policy with `worker = True`,
+whose solver takes its time.
+
+The process is an isolated interpreter that gives up what it does not need (`quantd.daemon.policies.confinement`) before it loads the
+policy. It gets pickles through a pipe and answers in msgpack that is checked here: nothing that it sends is ever
+unpickled. It is stopped between questions, killed when an answer is late or malformed, and then started anew.
+"""
+
+import io
+import json
+import os
+import pickle
+import select
+import signal
+import subprocess
+import sys
+import time
+import weakref
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
+from operator import index
+from pathlib import Path
+from struct import Struct as Layout
+from typing import Any, Final, cast
+
+import msgspec
+import numpy as np
+import structlog
+from msgspec import Struct
+
+import quantd
+from quantd.daemon.policies import confinement
+from quantd.daemon.policies.loading import answer
+from quantd.daemon.policies.user_file import MOST_LOOKBACK, PolicyFailed, load_user_policy, source_of
+from quantd.strategies.policies import POLICIES, ParamsError
+from quantd.trading.bars import Bars
+from quantd.trading.effects import Ask
+from quantd.trading.events import Decided
+from quantd.trading.instruments import Universe
+from quantd.trading.market import Floats
+from quantd.trading.ports import Policy, leaves
+from quantd.trading.view import HOLD, Hold, Memory, Noted, View
+
+log = structlog.get_logger("quantd.policy")
+
+START_S: Final = 60.0
+"""Seconds a process has to start and to load its policy: libraries of solvers take several to import."""
+
+LIMIT_S: Final = 5.0
+"""Seconds a policy in a process of its own has for an answer."""
+
+LOOK_S: Final = 0.1
+"""How often whoever waits for an answer looks whether it is still wanted."""
+
+MESSAGE_BYTES: Final = 4 << 20
+"""Largest message that is taken from a process."""
+
+CALLS_MOST: Final = 1_000
+"""Times that a policy may call methods of its view for one answer. A call made before is answered in its process."""
+
+PRINTED_CHARS: Final = 2_000
+"""Most characters of what a policy prints that are logged with an answer."""
+
+VALUES: Final = ("prices", "weights", "cash", "equity", "time", "sample", "samples")
+"""What of a view travels with each question, beside the universe, which travels when it is another."""
+
+CALLS: Final = ("returns", "synchronous", "bars", "macro")
+"""Methods of a view that are called in the daemon when the policy calls them."""
+
+HOME: Final = Path(quantd.__file__).parent
+"""The installed package; in a checkout it holds one link for each top-level folder."""
+
+PACKAGES: Final = (
+    HOME,
+    *(HOME / n for n in ("adapters", "daemon", "models", "research", "risk", "strategies", "trading")),
+)
+
+ENVIRONMENT: Final = frozenset(
+    {"LD_LIBRARY_PATH", "TZ", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OPENBLAS_CORETYPE", "MKL_NUM_THREADS",
+     "NUMEXPR_NUM_THREADS", "POLARS_SKIP_CPU_CHECK"}
+)  # fmt: skip
+"""Variables that a process is given: where libraries are, and what decides how they round."""
+
+# behind what is installed: no file of ours or of a working folder comes before a module of Python
+BOOT: Final = """import sys
+sys.path.append(sys.argv[1])
+from quantd.daemon.policies.confinement import enter
+missing = enter()
+from quantd.daemon.policies.worker import main
+main(missing)
+"""
+
+_LENGTH: Final = Layout("<Q")
+_PIPE_BYTES: Final = 1 << 20
+
+
+class Confined(Struct, frozen=True, tag=True):
+    """The process has given up what it could; `missing` is what it could not."""
+
+    missing: list[str]
+
+
+class Loaded(Struct, frozen=True, tag=True):
+    """The policy is there."""
+
+    lookback: int
+    uses_bars: bool
+
+
+class Unfit(Struct, frozen=True, tag=True):
+    """The policy cannot be loaded."""
+
+    text: str
+
+
+class Call(Struct, frozen=True, tag=True):
+    """A method of the view of question `n` is wanted."""
+
+    n: int
+    name: str
+    arguments: list[int | str]
+
+
+class Answered(Struct, frozen=True, tag=True):
+    """The answer to question `n`, and what the policy printed meanwhile."""
+
+    n: int
+    decided: Decided
+    printed: str
+
+
+Message = Confined | Loaded | Unfit | Call | Answered
+_DECODER: Final = msgspec.msgpack.Decoder(Message)
+
+
+class Broken(Exception):
+    """A process that ended, is late, or sends what is no message."""
+
+
+def lacking(policies: Iterable[Policy]) -> list[tuple[str, str]]:
+    """(policy, what its process could not give up) of those that are not isolated."""
+    workers = (leaf for policy in policies for leaf in leaves(policy) if isinstance(leaf, Worker))
+    return [(worker.name, ", ".join(worker.missing)) for worker in workers if worker.missing]
+
+
+class Apart:
+    """Makes policies that answer in processes of their own; implements quantd.daemon.policies.loading.Apart. None can read
+    `hidden`."""
+
+    def __init__(self, *hidden: Path) -> None:
+        self._hidden = hidden
+
+    def file(self, path: Path, attribute: str, params: Mapping[str, object]) -> "Worker":
+        """The policy of a user's file, loaded. Raises ParamsError as load_user_policy does."""
+        source, file = source_of(path), path.absolute()
+        made = {"path": file, "attribute": attribute, "params": _plain(params), "source": source}
+        return Worker(path.name, file, made, self._hidden)
+
+    def registered(self, name: str, params: Mapping[str, object], policy: Policy) -> "Worker":
+        """A registered policy; its process loads it while nobody waits."""
+        made = Worker(name, Path("/", name), {"name": name, "params": _plain(params)}, self._hidden, policy.lookback)
+        made.fit = getattr(policy, "fit", made.fit)
+        return made
+
+
+def _any_universe(universe: Universe) -> None:
+    """The fit of a policy that trades any universe."""
+
+
+def _plain(params: Mapping[str, object]) -> dict[str, object]:
+    """Parameters that can be pickled."""
+    return {key: _plain(each) if isinstance(each, Mapping) else each for key, each in params.items()}
+
+
+class Worker:
+    """One policy in a process of its own; implements quantd.trading.ports.Policy."""
+
+    def __init__(
+        self, name: str, file: Path, made: Mapping[str, object], hidden: Sequence[Path], lookback: int = 0
+    ) -> None:
+        self.name = name
+        self.lookback = lookback
+        self.uses_bars = False
+        self.limit_s = LIMIT_S
+        self.missing: list[str] = []
+        """What its process could not give up; empty where it is isolated."""
+        self.fault = ""
+        """What happened to the process during the last question; empty when nothing did."""
+        self._file, self._made, self._hidden = file, pickle.dumps(made), hidden
+        self._process: subprocess.Popen[bytes] | None = None
+        self._end: weakref.finalize[[subprocess.Popen[bytes]], Worker] | None = None
+        self._trusted = bool(lookback)
+        self._ready = self._withdrawn = False
+        self.fit: Callable[[Universe], None] = _any_universe
+        """Raises ValueError where the policy needs a symbol that is not traded (`quantd.daemon.policies.loading.fit`)."""
+        self._universe: object = None
+        self._n = 0
+        try:
+            self.start()
+            if not lookback:
+                self._wait()
+        except (Broken, OSError) as error:
+            self.close()
+            raise ParamsError(f"{file}: {error} while it was loaded; correct what runs at import") from None
+
+    # the policy
+
+    def act(self, view: View, memory: Memory) -> tuple[Floats | Hold | Noted, Memory]:
+        """What the policy answers; PolicyFailed says why it has no answer."""
+        try:
+            if self._withdrawn:
+                raise Broken("the question was withdrawn")
+            self.start()
+            self._wait()
+            decided = self._asked(view, memory)
+            if decided.failed:
+                raise PolicyFailed(_cleaned(decided.failed, 2 * PRINTED_CHARS))
+            remembered = {k: np.frombuffer(data, "<f8").reshape(shape) for k, (shape, data) in decided.memory.items()}
+            weights = HOLD if decided.weights is None else np.frombuffer(decided.weights, "<f8").copy()
+        except (Broken, OSError, ValueError) as error:
+            self.fault = self.fault or f"{error}; its process is started anew"
+            self.close()
+            if self._trusted and not self._withdrawn:
+                self.start()  # ready, or on its way, when it is asked again; nothing stops a file's threads until then
+            raise PolicyFailed(self.fault) from None
+        noted = bool(decided.note or decided.warns)
+        return (Noted(weights, decided.note, warns=decided.warns) if noted else weights), remembered
+
+    def expect(self) -> None:
+        """A new question comes."""
+        self.fault, self._withdrawn = "", False
+
+    def withdraw(self) -> None:
+        """Nobody waits for the answer any more: whoever does in another thread goes on at once."""
+        self._withdrawn = True
+        if self._process is not None:
+            self._process.kill()
+
+    # the process
+
+    def start(self) -> None:
+        """Begin to start the process, unless it runs."""
+        if self._process is not None and self._process.poll() is None:
+            return
+        self.close()
+        self._process = process = subprocess.Popen(
+            [sys.executable, "-I", "-P", "-c", BOOT, str(HOME.parent)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0, cwd="/", start_new_session=True,
+            env={name: value for name, value in os.environ.items() if name in ENVIRONMENT},
+        )  # fmt: skip
+        self._end = weakref.finalize(self, _end, process)
+        assert process.stdin is not None
+        assert process.stdout is not None  # both are pipes
+        self._to, self._from = process.stdin.fileno(), process.stdout.fileno()
+        for pipe in (self._to, self._from):
+            os.set_blocking(pipe, False)
+            if sys.platform == "linux":
+                import fcntl
+
+                with suppress(OSError):  # fewer turns for a long history; the size is a user's to spend
+                    fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+        self._until = time.monotonic() + START_S
+        paths = confinement.readable(self._file, PACKAGES, self._hidden)
+        with suppress(OSError, Broken):  # it ended: whoever waits for it finds that
+            self._send(json.dumps({"paths": paths, "parent": os.getpid()}).encode())
+            self._send(self._made)
+
+    def _wait(self) -> None:
+        """Wait until the policy is loaded. Raises ParamsError when it cannot be, and Broken."""
+        while not self._ready:
+            match self._receive(f"was not ready within {START_S:g} s"):
+                case Confined(missing):
+                    self.missing = [_cleaned(each, 200) for each in missing[:8]]
+                case Unfit(text):
+                    raise ParamsError(_cleaned(text, 2 * PRINTED_CHARS))
+                case Loaded(lookback, uses_bars) if self._fits(lookback):
+                    self.lookback, self.uses_bars, self._ready = lookback, uses_bars, True
+                case _:
+                    raise Broken("its process said something else than that it is ready")
+        self._pause(True)
+
+    def _fits(self, lookback: int) -> bool:
+        """Whether a loaded policy reads as much as it did first; its samples are kept in the daemon's memory."""
+        return 1 <= lookback <= MOST_LOOKBACK and self.lookback in (0, lookback)
+
+    def _asked(self, view: View, memory: Memory) -> Decided:
+        self._n += 1
+        self._pause(False)
+        self._until = time.monotonic() + self.limit_s
+        universe = None if view.universe is self._universe else view.universe
+        values = {name: getattr(view, name) for name in VALUES}
+        self._send(pickle.dumps((self._n, universe, values, dict(memory)), 5))
+        self._universe = view.universe
+        for _ in range(CALLS_MOST):
+            match self._receive(f"no answer within {self.limit_s:g} s"):
+                case Call(n, name, arguments) if n == self._n and name in CALLS:
+                    self._send(pickle.dumps(_called(view, name, arguments), 5))
+                case Answered(n, decided, printed) if n == self._n:
+                    self._pause(True)
+                    if printed:
+                        log.info("policy.printed", policy=self.name, text=_cleaned(printed, PRINTED_CHARS))
+                    return decided
+                case _:
+                    raise Broken("its process answered what was not asked")
+        raise Broken(f"it called methods of its view {CALLS_MOST} times for one answer")
+
+    def _pause(self, on: bool) -> None:
+        """Between questions the process is stopped: threads that a policy left behind take no time of others."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP if on else signal.SIGCONT)
+
+    def _send(self, data: bytes) -> None:
+        left = memoryview(_LENGTH.pack(len(data)) + data)
+        while left:
+            if not select.select([], [self._to], [], max(0.0, self._until - time.monotonic()))[1]:
+                raise Broken("its process does not read its question")
+            left = left[os.write(self._to, left[:_PIPE_BYTES]) :]
+
+    def _receive(self, late: str) -> Message:
+        size = int(_LENGTH.unpack(self._read(_LENGTH.size, late))[0])
+        if size > MESSAGE_BYTES:
+            raise Broken(f"its process sends a message of {size} bytes; {MESSAGE_BYTES} are taken")
+        try:
+            message: Message = _DECODER.decode(self._read(size, late))
+        except msgspec.DecodeError:
+            raise Broken("its process sends what is no answer") from None
+        return message
+
+    def _read(self, size: int, late: str) -> bytes:
+        data = bytearray()
+        while len(data) < size:
+            left_s = self._until - time.monotonic()
+            if not select.select([self._from], [], [], min(max(0.0, left_s), LOOK_S))[0]:
+                if left_s <= 0.0 or self._withdrawn:
+                    raise Broken(late)
+                continue
+            part = os.read(self._from, size - len(data))
+            if not part:
+                raise Broken(f"its process ended{self._status()}")
+            data += part
+        return bytes(data)
+
+    def _status(self) -> str:
+        """How the process ended, where that is known soon."""
+        assert self._process is not None
+        try:
+            code = self._process.wait(0.5)
+        except subprocess.TimeoutExpired:
+            return ""
+        return f" (signal {-code})" if code < 0 else f" (exit status {code})"
+
+    def close(self) -> None:
+        """End the process, whatever it is doing."""
+        if self._end is not None:
+            self._end()
+        self._process, self._end, self._ready, self._universe = None, None, False, None
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    process.wait()
+    for pipe in (process.stdin, process.stdout):
+        if pipe is not None:
+            pipe.close()
+
+
+def _called(view: View, name: str, arguments: list[int | str]) -> tuple[str, object]:
+    """What a method of the view gives: ("", value), or the kind of its error and the text."""
+    try:
+        return "", getattr(view, name)(*arguments)
+    except (ValueError, RuntimeError, TypeError) as error:
+        return type(error).__name__, str(error)
+
+
+def _cleaned(text: str, most: int) -> str:
+    """Text of a policy for logs and people: one line, nothing that moves a terminal's cursor."""
+    return "".join(c if c.isprintable() else " " for c in text[:most])
+
+
+# in the process
+
+
+class FarView:
+    """A quantd.trading.view.View in another process: values are here, methods are called where the market is."""
+
+    def __init__(self, values: Mapping[str, object], call: "Caller") -> None:
+        self.__dict__.update(values)
+        self._call = call
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in CALLS:
+            raise AttributeError(f"a view has no {name!r}")
+        return partial(self._call, name)
+
+    def held_by(self, weights: Floats) -> "FarView":
+        """As View.held_by."""
+        weights = weights.copy()
+        weights.flags.writeable = False
+        return FarView({**self.__dict__, "weights": weights, "cash": 1.0 - float(weights.sum())}, self._call)
+
+
+class Caller:
+    """Calls methods of the view of one question, each once."""
+
+    def __init__(self, source: int, target: int, n: int) -> None:
+        self._source, self._target, self._n = source, target, n
+        self._known: dict[tuple[int | str, ...], object] = {}
+        self.over = False
+
+    def __call__(self, name: str, *arguments: Any) -> Any:
+        if self.over:
+            raise RuntimeError(f"this view is of an earlier sample; ask for {name} while deciding")
+        plain = [each if isinstance(each, str) else index(each) for each in arguments]
+        key = (name, *plain)
+        if key not in self._known:
+            _write(self._target, Call(self._n, name, plain))
+            kind, value = _load(self._source)
+            if kind:
+                raise {"ValueError": ValueError, "RuntimeError": RuntimeError}.get(kind, TypeError)(value)
+            self._known[key] = _frozen(value)
+        return self._known[key]
+
+
+class Printed(io.TextIOBase):
+    """The first characters that a policy prints for one answer."""
+
+    def __init__(self) -> None:
+        self.text = ""
+
+    def write(self, text: str) -> int:
+        self.text += text[: PRINTED_CHARS - len(self.text)]
+        return len(text)
+
+
+def _frozen(value: Any) -> Any:
+    arrays = [getattr(value, name) for name in Bars.__slots__] if isinstance(value, Bars) else [value]
+    for array in arrays:
+        array.flags.writeable = False
+    return value
+
+
+def _write(target: int, message: Message) -> None:
+    data = msgspec.msgpack.encode(message)
+    left = memoryview(_LENGTH.pack(len(data)) + data)
+    while left:
+        left = left[os.write(target, left) :]
+
+
+def _load(source: int) -> Any:
+    """The next pickle of the daemon, through a pipe that nobody else has. Raises EOFError when there will be none."""
+    return pickle.loads(confinement.frame(source))
+
+
+def _made(wanted: dict[str, Any]) -> Policy:
+    if "path" in wanted:
+        confinement.limit()
+        return load_user_policy(**wanted)
+    policy = POLICIES[wanted["name"]](wanted["params"])
+    prepare = getattr(policy, "prepare", None)
+    if prepare is not None:
+        prepare()
+    confinement.limit()
+    return policy
+
+
+def main(missing: list[str]) -> None:
+    """Answer until the input ends."""
+    source, target, null = os.dup(0), os.dup(1), os.open(os.devnull, os.O_RDONLY)
+    for standard in (0, 1, 2):  # what a policy prints must not be taken for an answer, nor reach a terminal
+        os.dup2(null, standard)
+    printed = Printed()
+    sys.stdout = sys.stderr = cast(Any, printed)
+    with suppress(EOFError, BrokenPipeError):
+        _write(target, Confined(missing))
+        try:
+            policy = _made(_load(source))
+        except Exception as error:
+            _write(target, Unfit(str(error) if isinstance(error, ParamsError) else f"{type(error).__name__}: {error}"))
+            return
+        _write(target, Loaded(policy.lookback, bool(getattr(policy, "uses_bars", False))))
+        universe: object = None
+        while True:
+            n, other, values, memory = _load(source)
+            universe = universe if other is None else other
+            caller = Caller(source, target, n)
+            view = FarView({"universe": universe, **values}, caller)
+            for each in (view.prices, view.weights, *memory.values()):
+                each.flags.writeable = False
+            decided = answer(policy, Ask(0, 0, cast(View, view), memory))
+            caller.over = True
+            _write(target, Answered(n, decided, printed.text))
+            printed.text = ""

@@ -1,0 +1,1 @@
+"""A run resumed, replayed and carried over to a changed configuration."""

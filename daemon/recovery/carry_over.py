@@ -1,0 +1,131 @@
+"""One account over a change of its universe or agents: the run ends, and another begins with what it had.
+
+The old run's end names the new one before the new one exists, so that a crash at any point in between goes on with the
+carrying, and never with an empty account.
+"""
+
+import time
+from typing import Final
+
+import msgspec
+import structlog
+
+from quantd.adapters.store.store import Store
+from quantd.daemon.assembly.parts import Parts
+from quantd.daemon.config import Config
+from quantd.daemon.engine.agents.carry_over import carry_of, unfit
+from quantd.daemon.engine.snapshot import freeze
+from quantd.daemon.runtime.loop import Kept
+from quantd.daemon.runtime.service import Service
+from quantd.trading.events import Carried, Stopping
+
+INTO: Final = "carried into "
+
+MOVES: Final = "the universe or the agents change"
+"""Why a daemon stops that is to go on under others."""
+
+CLOSES: Final = "the closed dates change"
+"""Why a daemon stops whose calendar is another one from now on."""
+
+log = structlog.get_logger("quantd.carrying")
+
+
+class NotCarried(Exception):
+    """Why an account cannot be carried on, and what to do."""
+
+
+def same_account(parts: Parts, store: Store, run: str) -> bool:
+    """Whether universe and agents of a run are those of the configuration."""
+    record = store.records.run(run)
+    return record.universe == parts.universe and record.agents == tuple(a.name for a in parts.rules.agents)
+
+
+def carried_into(store: Store) -> str:
+    """The run that the newest one was to be carried into and that has no entry yet; empty where there is none."""
+    ended = {r.run: r.ended for r in store.runs() if r.ended.startswith(INTO)}
+    for why in ended.values():
+        run = why.removeprefix(INTO)
+        if not store.last_seq(run):
+            return run
+    return ""
+
+
+def carry_over(parts: Parts, store: Store, run: str, into: str) -> str:
+    """End `run`, whose account goes on in `into`. Raises NotCarried, and then nothing has changed."""
+    refuse(parts, store, run)
+    store.finish(run, time.time_ns(), INTO + into)
+    return into
+
+
+def refuse(parts: Parts, store: Store, run: str) -> None:
+    """Raise NotCarried when the account of `run` cannot be carried on under these parts."""
+    record, (account, ts) = store.records.run(run), account_of(parts, store, run)
+    if record.universe.currency != parts.universe.currency:
+        raise NotCarried(f"run {run} is in {record.universe.currency}")
+    if why := unfit(account, parts.rules):
+        raise NotCarried(f"run {run} cannot be carried on: {why}")
+    if not parts.live and parts.start_ns <= ts:
+        raise NotCarried(
+            f"run {run} has come further than where this recorded market starts; give [feed] start a later date"
+        )
+
+
+def account_of(parts: Parts, store: Store, run: str) -> tuple[bytes, int]:
+    """(account by name, its instant) of a run that was stopped in order; what has another symbol now is called by that. Raises
+    NotCarried."""
+    record, kept = store.records.run(run), store.latest_snapshot(run)
+    if kept is None or kept[0] != store.last_seq(run):
+        raise NotCarried(f"run {run} was not stopped in order: start it once as it was, and stop it with Ctrl-C")
+    snapshot = msgspec.msgpack.decode(kept[1], type=Kept)
+    try:
+        simulated = parts.config.broker.kind == "paper"
+        account = carry_of(
+            snapshot.state, record.universe, record.agents, simulated=simulated, renamed=renamed(parts.config)
+        )
+        return account, snapshot.ts
+    except ValueError as why:
+        raise NotCarried(f"run {run} cannot be carried on: {why}") from None
+
+
+def renamed(config: Config) -> dict[str, str]:
+    """Old symbol -> new one."""
+    return {each.was: each.symbol for each in config.universe.instruments if each.was}
+
+
+def carried_from(parts: Parts, store: Store, run: str) -> Carried | None:
+    """What a run begins with that another was carried into; None for every other. Raises NotCarried."""
+    if store.last_seq(run):
+        return None
+    old = next((r.run for r in store.runs() if r.ended == INTO + run), None)
+    if old is None:
+        return None
+    refuse(parts, store, old)
+    return Carried(0, old, account_of(parts, store, old)[0])
+
+
+def moves(parts: Parts, new: Config) -> bool:
+    """Whether a new configuration has another universe or other agents than run now."""
+    return new.instruments() != parts.universe or [a.name for a in new.agents] != [a.name for a in parts.config.agents]
+
+
+async def move(service: Service, into: Parts) -> None:
+    """Stop in order, as soon as nothing is open at a real venue, so that the program begins anew under `into`. Raises NotCarried
+    when the account could not be carried on as it is now."""
+    await service.settled()
+    state = service.shell.state
+    names = [a.name for a in state.rules.agents]
+    try:
+        why = unfit(
+            carry_of(freeze(state), state.universe, names, simulated=True, renamed=renamed(into.config)), into.rules
+        )
+    except ValueError as error:
+        why = str(error)
+    if not why and into.config.broker.kind != "paper" and state.stops:
+        # the new run would not know them
+        why = 'protective stops rest at the venue; stop it with [quantd] on_stop = "cancel", and start it with --carry'
+    if why:
+        raise NotCarried(why)
+    log.info("moving", symbols=list(into.universe.symbols), agents=[a.name for a in into.rules.agents])
+    while into.config.broker.kind != "paper" and any(work.live for work in state.working.values()):
+        await service.changed(1.0)
+    service.inbox.command(Stopping(state.now, False, MOVES))

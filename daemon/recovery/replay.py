@@ -1,0 +1,250 @@
+"""A run's past: its journal folded again, each stretch under the configuration it was made with."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+from msgspec import Struct
+
+from quantd.adapters.feeds.errors import FeedError
+from quantd.daemon.assembly.names import known_names
+from quantd.daemon.assembly.parts import Assembly, Parts, parts_of
+from quantd.daemon.config import Config, ConfigError, digest, read
+from quantd.daemon.engine.planning.verdict_log import Judged
+from quantd.daemon.policies.worker import Apart
+from quantd.daemon.runtime.journal import Journal, RecordTooLong, fold, fold_live
+from quantd.daemon.runtime.loop import Shell
+from quantd.daemon.runtime.timeline import Item, instants
+from quantd.daemon.runtime.version import code_version
+from quantd.trading.codec import decode
+from quantd.trading.effects import Effect
+from quantd.trading.events import Event, Started
+from quantd.trading.market import MarketSlice
+
+
+class NotKept(Exception):
+    """The configuration of an earlier start cannot be read any more."""
+
+
+class SavedConfig(Struct, frozen=True):
+    """One configuration as text, with its overrides."""
+
+    file: str
+    text: str
+    sets: tuple[str, ...]
+    environ: dict[str, str]
+
+
+def _path(folder: Path, name: str) -> Path:
+    return folder / "configs" / f"{name[:16]}.json"
+
+
+def save_config(folder: Path, config: Config, file: Path, sets: tuple[str, ...], environ: Mapping[str, str]) -> None:
+    """Keep what a start was configured with, before anything is journalled under it. No secrets: of the environment
+    only overrides of keys, which have a double underscore, are kept."""
+    saved = SavedConfig(
+        file=str(file.resolve()),
+        text=file.read_text(),
+        sets=sets,
+        environ={k: v for k, v in environ.items() if k.startswith("QUANTD_") and "__" in k},
+    )
+    path = _path(folder, digest(config))
+    path.parent.mkdir(exist_ok=True, mode=0o700)
+    unfinished = path.with_suffix(".new")
+    unfinished.write_bytes(msgspec.json.encode(saved))
+    unfinished.replace(path)
+
+
+def saved_config(folder: Path, name: str) -> Config:
+    """The configuration of digest `name`. Raises NotKept."""
+    path = _path(folder, name)
+    try:
+        saved = msgspec.json.decode(path.read_bytes(), type=SavedConfig)
+        file = Path(saved.file)
+        found = read(
+            saved.text, known_names(), file=saved.file, folder=file.parent, environ=saved.environ, sets=saved.sets
+        )
+    except (OSError, msgspec.MsgspecError, ConfigError) as error:
+        raise NotKept(
+            f"it was made under another configuration, and {path} cannot be read ({error}); give the configuration it was "
+            "made with, or begin anew with --fresh"
+        ) from error
+    return found
+
+
+def slices_of(records: "Records", run: str, folder: Path) -> Callable[[int], MarketSlice] | None:
+    """The recorded market that a run was made over, by number of slice; None where the journal has the bars, or they
+    are not at hand as they were. `folder` keeps the configurations of its starts."""
+    first = next((decode(data).event for _, data in records.entries(run, 1)), None)
+    if not isinstance(first, Started):
+        return None
+    try:
+        parts = parts_of(saved_config(folder, first.config), first.ts, cache=folder / "cache", apart=Apart(folder))
+    except (NotKept, FeedError, ConfigError, ValueError, OSError):
+        return None
+    return parts.slices if parts.market == first.feed else None
+
+
+class Records(Protocol):
+    """What is read of a store, by the daemon that holds it or beside it."""
+
+    def entries(self, run: str, from_seq: int = 0) -> Iterator[tuple[int, bytes]]: ...
+
+    def last_seq(self, run: str) -> int: ...
+
+    def latest_snapshot(
+        self, run: str, version: str | None = None, before: int | None = None
+    ) -> tuple[int, bytes] | None: ...
+
+
+def newest_snapshot(records: Records, run: str) -> tuple[int, bytes]:
+    """(steps it stands after, snapshot); (0, empty) when the journal is folded from its beginning.
+
+    A snapshot of another version of the code counts only when nothing was journalled after it: the run was then
+    stopped in order, and nothing is folded by code that did not make it.
+    """
+    kept = records.latest_snapshot(run, code_version())
+    if kept is None:
+        newest = records.latest_snapshot(run)
+        if newest is not None and newest[0] == records.last_seq(run):
+            kept = newest
+    return kept or (0, b"")
+
+
+class Stretch(Struct):
+    """Consecutive steps made under one configuration; `config` is its digest, `first` the number of the first."""
+
+    config: str
+    first: int
+    entries: list[bytes]
+
+
+def stretches(records: Records, run: str, after: int, config: str, until: int | None = None) -> list[Stretch]:
+    """The steps later than number `after`, to `until` where that is given, cut where a start had another
+    configuration; `config` is that of the first."""
+    found: list[Stretch] = []
+    for seq, data in records.entries(run, after + 1):
+        if until is not None and seq > until:
+            break
+        if b"Started" in data and isinstance(event := decode(data).event, Started):
+            config = event.config
+        if not found or found[-1].config != config:
+            found.append(Stretch(config, seq, []))
+        found[-1].entries.append(data)
+    return found
+
+
+JournalOf = Callable[[Iterable[bytes], int, Parts], Journal]
+Watched = Callable[[Iterator[list[Item]]], Iterator[list[Item]]]
+
+
+def plain_journal(entries: Iterable[bytes], seq: int, parts: Parts) -> Journal:
+    """A journal that compares and then appends."""
+    return Journal(entries, seq, parts.live)
+
+
+def refold(
+    parts: Parts,
+    records: Records,
+    run: str,
+    folder: Path,
+    *,
+    seq: int = 0,
+    kept: bytes = b"",
+    journal_of: JournalOf = plain_journal,
+    watched: Watched = iter,
+    until: int | None = None,
+    judged: list[Judged] | None = None,
+) -> tuple[Shell, Journal]:
+    """The run as its journal says it stands, from the snapshot `kept` after step `seq`, or from its beginning.
+
+    Each stretch is folded under the configuration it was made with: costs or schedules that were changed since must
+    not change the past. The shell and the journal given back go on under `parts`. The steps after `until` are not
+    read; what gates are asked goes to `judged`. Raises ReplayDifference, RecordTooLong and NotKept.
+    """
+    present = digest(parts.config)
+    shell, under, journal = parts.shell(), present, journal_of((), seq, parts)
+    shell.guarded = True
+    if kept:
+        shell.restore(parts.rules, kept)
+    compared = 0
+    for stretch in stretches(records, run, seq, shell.config, until):
+        then = parts
+        if stretch.config != present:
+            then = parts_of(saved_config(folder, stretch.config), parts.start_ns, apart=parts.apart)
+        if stretch.config != under:
+            shell, under = continued(shell, then), stretch.config
+        journal = journal_of(stretch.entries, stretch.first - 1, then)
+        shell.log = journal
+        shell.state.judged = judged
+        if isinstance(then, Assembly):
+            fold(shell, journal, watched(instants(then.items(), shell.ts)))
+        else:
+            fold_live(shell, journal)
+        compared += journal.compared
+    if under != present:
+        shell = continued(shell, parts)
+        shell.snapshot_wanted = True
+    shell.log = journal
+    journal.compared = compared
+    return shell, journal
+
+
+class Reached(Exception):
+    """The step that somebody wanted to see has been folded."""
+
+
+class UpTo(Journal):
+    """A journal that is compared up to one step, and with it; then it raises Reached, with in `judged` what that step
+    asked gates."""
+
+    def __init__(self, entries: Iterable[bytes], seq: int, live: bool, until: int, judged: list[Judged]) -> None:
+        super().__init__(entries, seq, live)
+        self._until = until
+        self._judged = judged
+
+    def add(self, event: Event, effects: Sequence[Effect]) -> None:
+        super().add(event, effects)
+        if self.entries:
+            raise RecordTooLong(f"the journal has no step {self.seq}")
+        if self.seq >= self._until:
+            raise Reached
+        self._judged.clear()
+
+
+def judged_at(
+    parts: Parts,
+    records: Records,
+    run: str,
+    folder: Path,
+    step: int,
+    *,
+    seq: int = 0,
+    kept: bytes = b"",
+    watched: Watched = iter,
+) -> list[Judged]:
+    """What gates were asked in one step of a run's journal, by folding it again up to there from the snapshot `kept`
+    after step `seq`. Every step is compared with its record. Raises ReplayDifference, RecordTooLong and NotKept."""
+    judged: list[Judged] = []
+
+    def journal_of(entries: Iterable[bytes], first: int, under: Parts) -> Journal:
+        return UpTo(entries, first, under.live, step, judged)
+
+    try:
+        refold(
+            parts, records, run, folder, seq=seq, kept=kept, journal_of=journal_of, watched=watched, until=step,
+            judged=judged,
+        )  # fmt: skip
+    except Reached:
+        return judged
+    raise RecordTooLong(f"the journal of run {run} has no step {step}")
+
+
+def continued(shell: Shell, parts: Parts) -> Shell:
+    """The same account in a shell of another configuration; a shell that has done nothing is made anew."""
+    new = parts.shell()
+    new.guarded = shell.guarded
+    if shell.config:
+        new.restore(parts.rules, shell.keep())
+    return new

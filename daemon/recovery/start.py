@@ -1,0 +1,67 @@
+"""The first steps of every start, the same for a run and a backtest: who we are, which limits hold, which bars
+were put aside."""
+
+import msgspec
+
+from quantd.adapters.store.journal.writer import BadBar
+from quantd.daemon.assembly.parts import Assembly, Parts
+from quantd.daemon.config import Config, digest
+from quantd.daemon.engine.snapshot import in_force
+from quantd.daemon.runtime.loop import Shell
+from quantd.daemon.runtime.version import blas_name, code_version, lock_hash
+from quantd.trading.clock_text import instant_text
+from quantd.trading.events import Carried, Condition, Reloaded, Started
+from quantd.trading.ports import Policy, leaves
+
+
+def artifacts_in(policy: Policy) -> str:
+    """The digests of the artifacts that a policy is made of, with a + between them; empty for none."""
+    return "+".join(filter(None, (getattr(each, "digest", "") for each in leaves(policy))))
+
+
+def begin(
+    shell: Shell, parts: Parts, config: Config, run: str, *, fresh: bool, carried: Carried | None = None
+) -> list[BadBar]:
+    """Step Started, Reloaded where limits are news, the account that is carried on, and an alert about bars put aside; these
+    bars, when `fresh`."""
+    feed = parts.feed if isinstance(parts, Assembly) else None
+    now = shell.state.now
+    if feed is None:
+        now = max(now, parts.start_ns)
+    elif fresh:
+        now = max(now, feed.first_ts - 1)
+    shell.run(
+        Started(
+            ts=now,
+            run=run,
+            version=code_version(),
+            lock=lock_hash(),
+            config=digest(config),
+            feed=parts.market,
+            symbols=parts.universe.symbols,
+            artifacts={a.name: artifacts_in(p) for a, p in zip(config.seats, parts.policies, strict=True)},
+            blas=blas_name(),
+            mode=config.quantd.mode,
+        )
+    )
+    limits = in_force(parts.rules)
+    if fresh or limits != in_force(shell.state.rules):
+        shell.run(Reloaded(now, digest(config), () if fresh else ("limits",), limits))
+    if carried is not None:
+        shell.run(msgspec.structs.replace(carried, ts=now))
+    if fresh:
+        for agent, policy in zip(config.seats, parts.policies, strict=True):
+            until = max(getattr(each, "trained_until_ns", 0) for each in leaves(policy))
+            if until > parts.start_ns:
+                text = (
+                    f"agent {agent.name} trades bars that its policy was trained on, until {instant_text(until)[:10]}"
+                )
+                shell.run(Condition(now, "bars", False, text))
+    if feed is None or not (fresh and feed.quarantined):
+        return []
+    first = feed.quarantined[0]
+    text = f"{len(feed.quarantined)} bars were put aside; the first is {first.symbol}: {first.reason}"
+    shell.run(Condition(now, "bars", False, text))
+    return [
+        BadBar(b.ts, b.symbol, b.reason, f"{b.open} {b.high} {b.low} {b.close} {b.volume}") for b in feed.quarantined
+    ]

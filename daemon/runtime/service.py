@@ -1,0 +1,508 @@
+"""The daemon's loop around a Shell: takes from the inbox, steps, and commits before anything leaves.
+
+One task steps; a feeder fills the inbox at the configured pace. Every other task (bus, API, watchdog) belongs to the
+same TaskGroup, in `quantd.daemon.app`.
+"""
+
+import asyncio
+import time
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
+
+import structlog
+
+from quantd.adapters.bus.messages import Composer, Message
+from quantd.adapters.store.errors import Fenced, StoreError, StoreFull
+from quantd.adapters.store.journal.writer import BadBar, Batch, SnapshotOf
+from quantd.adapters.store.store import Store
+from quantd.adapters.store.tables.projection import OUTBOX, Projection, Rows
+from quantd.daemon.config import Config
+from quantd.daemon.engine.monitor import limit_values
+from quantd.daemon.engine.planning.buying_power import cut_by_venue
+from quantd.daemon.policies.deadline import Deadline
+from quantd.daemon.runtime.alert_filter import AlertFilter
+from quantd.daemon.runtime.inbox import Command, Inbox
+from quantd.daemon.runtime.journal import Journal
+from quantd.daemon.runtime.loop import Shell
+from quantd.daemon.runtime.outbound import Outgoing, Wire
+from quantd.daemon.runtime.recent_history import Histories
+from quantd.daemon.runtime.timeline import Item, time_of
+from quantd.daemon.runtime.trace import Trail
+from quantd.daemon.runtime.version import code_version
+from quantd.trading.effects import Ask, Effect, Publish, Switched, Valued
+from quantd.trading.events import Condition, Decided, Event, Operator, Stopping, Tick
+from quantd.trading.market import MarketSlice
+from quantd.trading.venue import VenueAccount
+
+log = structlog.get_logger("quantd.loop")
+
+COMMIT_S: Final = 0.2
+"""Longest time a step waits for its commit."""
+
+COMMIT_STEPS: Final = 8_000
+"""Most steps in one commit: 4,000 slices and their ticks."""
+
+SNAPSHOT_STEPS: Final = 5_000
+"""Steps between snapshots: what a restart folds again takes well under a second."""
+
+FULL_S: Final = 60.0
+"""How long a full disk is waited for."""
+
+RECENT_ALERTS: Final = 200
+"""Alerts kept in memory for the API and the terminal."""
+
+BESIDE: Final = frozenset({"risk_report", "daily_report", "backup", "compact", "retrain"})
+"""Jobs done beside trading, after the commit in which they came due (`quantd.daemon.jobs.runner`)."""
+
+ALIVE_S: Final = 1.0
+"""How often a wait for a policy counts as progress of the loop."""
+
+SETTLED_S: Final = 0.02
+"""How often whoever needs the whole state looks whether a policy is still being asked."""
+
+BREATH_S: Final = 0.005
+"""How long stepping may hold the event loop before others get a turn."""
+
+
+def _nothing() -> None:
+    return None
+
+
+def _nowhere(outgoing: list[Outgoing]) -> None:
+    if outgoing:
+        raise RuntimeError("orders for a venue, and nobody to send them")
+
+
+def is_stop(command: Command) -> bool:
+    """Whether a person asked for less trading."""
+    return isinstance(command.event, Operator) and command.event.command in ("halt", "reduce")
+
+
+def answer_stops(commands: Sequence[Command]) -> None:
+    """Answer who stopped trading while the store takes nothing: the stop is in force already."""
+    for command in commands:
+        if is_stop(command) and not command.done.done():
+            command.done.set_result(command.effects)
+
+
+class StoreGaveUp(Exception):
+    """The store took no batch for a minute, or another process leads the account now; nothing is lost, the daemon leaves
+    with exit code 75."""
+
+
+class Service:
+    """One run being driven. Read by the API and the terminal; written by `step_forever` alone."""
+
+    def __init__(
+        self,
+        shell: Shell,
+        journal: Journal,
+        store: Store,
+        projection: Projection,
+        composer: Composer,
+        *,
+        config: Config,
+        run: str,
+        state_folder: Path,
+        alerts: AlertFilter,
+        published: Callable[[Sequence[Message]], None],
+        urgent: Callable[[Message], None],
+        histories: Histories | None = None,
+    ) -> None:
+        self.shell = shell
+        self.deadline = shell.meanwhile if isinstance(shell.meanwhile, Deadline) else None
+        """Asks the policies that answer in processes of their own."""
+        self.journal = journal
+        self.store = store
+        self.run = run
+        self.config = config
+        self.mode = config.quantd.mode
+        self.inbox = Inbox()
+        self.status = "starting"
+        self.over = False
+        """Whether the last commit is made."""
+        self.progress = 0
+        self.recent: list[Publish] = []
+        self.store_error = ""
+        """Why the store takes no batch; empty while it does. Meanwhile trading is halted, and what stops it needs no
+        store."""
+        self.listeners: set[asyncio.Event] = set()
+        self._projection = projection
+        self._composer = composer
+        self._alerts = alerts
+        self._published = published
+        self._urgent = urgent
+        self.halt_file = state_folder / "HALT"
+        self._status_before = ""
+        self._ahead: list[Message] = []
+        """Retained messages published before their batch: newer than those of the batch that waited."""
+        self._committed = self._snapshot_seq = journal.seq - len(journal.entries)
+        self._last_commit = time.monotonic()
+        self._waiting: list[Command] = []
+        self._stepping = False
+        self.quarantine: list[BadBar] = []
+        self.histories = histories or Histories(config.risk.history)
+        self.jobs: dict[str, int] = {}
+        """Job of BESIDE -> the newest instant at which it was due, until its runner takes it: of many that pass while
+        the daemon catches up only the last is done."""
+        self.trail = Trail(shell.state.universe, shell.state.rules.names())
+        self.bar_lag_s = 0.0
+        """How old the newest bar of a market that goes on was when it came."""
+        self.took: deque[tuple[str, float]] = deque(maxlen=1024)
+        """(scheduled job, seconds) of those that ended since the last scrape, failed ones too."""
+        self.started = time.monotonic()
+        self.busy_s = 0.0
+        self.loop_lag_s = 0.0
+        """How late the event loop woke, at worst since this was last set to 0."""
+        self.send: Callable[[list[Outgoing]], None] = _nowhere
+        """Takes what is to be sent to a venue across a network, once it is committed."""
+        self.reconcile: Callable[[], None] = _nothing
+        """Called when a schedule wants the venue's account compared with ours."""
+        self.live_since_ns = 0
+        """Since when a feed that goes on is read; what it brings first is old."""
+        self.compare: Callable[[], Awaitable[VenueAccount | None]] | None = None
+        """Compares our account with the venue's now; None where the venue is simulated."""
+        self.feed_error = ""
+        """Why the feed delivers no more; empty while it does."""
+        self.bus_commands: Counter[str] = Counter()
+        """Commands over MQTT by what became of them."""
+        self.market_ahead_ns: int | None = None
+        """The market's time minus the monotonic clock, where the feed keeps the market's own pace."""
+
+    # the feed
+
+    async def feed(self, instants: Iterator[list[Item]], pace: str, at_end: str) -> None:
+        """Fill the inbox from a recorded market at its pace; at its end do as configured.
+
+        A feed that fails is a dead feed, not a crash: the daemon stays, for its positions and its people.
+        """
+        try:
+            if pace == "fast":
+                await self._feed_fast(instants)
+            elif pace == "real":
+                await self._feed_real(instants)
+            else:
+                await self._feed_paced(instants, 1.0 / float(pace.removesuffix("/s")))
+        except Exception as error:
+            log.debug("feed.failed", exc_info=True)  # the watcher says it to people
+            await self._drained()  # what it brought is still traded on
+            self.feed_error = f"{type(error).__name__}: {error}"[:500]
+            return
+        if at_end == "stop":
+            # behind the last bar, not before it as a person's command would be
+            await self.inbox.put([[Stopping(self.shell.state.now, False, "the feed has ended")]])
+        else:
+            await self._drained()
+        self.status = "ended"
+        self._notify()
+
+    async def _drained(self) -> None:
+        """Wait until everything that was put into the inbox has been stepped."""
+        while len(self.inbox) or self._stepping:
+            await self.changed(0.1)
+
+    async def _feed_fast(self, instants: Iterator[list[Item]]) -> None:
+        chunk: list[list[Item]] = []
+        for instant in instants:
+            chunk.append(instant)
+            if len(chunk) >= 32:
+                await self.inbox.put(chunk)
+                chunk = []
+        if chunk:
+            await self.inbox.put(chunk)
+
+    async def _feed_paced(self, instants: Iterator[list[Item]], period_s: float) -> None:
+        """One house session each period; what lies between two samples goes with the second."""
+        due = time.monotonic()
+        chunk: list[list[Item]] = []
+        for instant in instants:
+            chunk.append(instant)
+            last = instant[-1]
+            if isinstance(last, Tick) and last.sample:
+                await self.inbox.put(chunk)
+                chunk = []
+                if not last.warmup:
+                    due = max(due + period_s, time.monotonic() - 1.0)
+                    await asyncio.sleep(max(0.0, due - time.monotonic()))
+        if chunk:
+            await self.inbox.put(chunk)
+
+    async def _feed_real(self, instants: Iterator[list[Item]]) -> None:
+        """As far apart as they were, from the first tick that trades on: the warm-up is history."""
+        for instant in instants:
+            ts, last = time_of(instant[-1]), instant[-1]
+            if self.market_ahead_ns is not None:
+                await asyncio.sleep(max(0.0, (ts - self.market_ahead_ns - time.monotonic_ns()) / 1e9))
+            elif isinstance(last, Tick) and not last.warmup:
+                self.market_ahead_ns = ts - time.monotonic_ns()
+            await self.inbox.put([instant])
+
+    async def feed_live(self, market: AsyncIterator[list[Item]]) -> None:
+        """Fill the inbox from a market that goes on, until cancelled."""
+        self.market_ahead_ns = time.time_ns() - time.monotonic_ns()
+        self.live_since_ns = time.time_ns()
+        async for instant in market:
+            if isinstance(last := instant[-1], MarketSlice):
+                self.bar_lag_s = (time.time_ns() - last.ts_event) / 1e9
+            await self.inbox.put([instant])
+
+    # the loop
+
+    async def step_forever(self) -> None:
+        """Take, step, commit, until a Stop effect. Raises StoreGaveUp and whatever a bug raises."""
+        self.status = "running" if self.status == "starting" else self.status
+        while not self.shell.stopped:
+            if await self.inbox.ready(self._until_commit()):
+                self._stepping = True
+                await self._take_all()
+                self._stepping = False
+            if trouble := self.store.trouble():  # with nothing to commit, too
+                self._store_failed(trouble)
+            if self._due():
+                await self.commit()
+            if self.store.lease.fenced:  # found by the timer, with nothing to commit
+                raise StoreGaveUp(self.store.lease.fenced)
+            self.progress += 1
+        await self.commit()
+        self.status, self.over = "stopped", True
+        self._notify()
+
+    def _until_commit(self) -> float:
+        return max(0.001, COMMIT_S - (time.monotonic() - self._last_commit)) if self.journal.entries else COMMIT_S
+
+    def _due(self) -> bool:
+        if not self.journal.entries:
+            return False
+        idle = not len(self.inbox)
+        late = time.monotonic() - self._last_commit >= COMMIT_S
+        return idle or late or len(self.journal.entries) >= COMMIT_STEPS
+
+    async def _take_all(self) -> None:
+        chunk = self.inbox.next_chunk() or []
+        began = time.monotonic()
+        for instant in chunk:
+            self._take_commands()  # what came while the last instant was stepped or committed holds for this one
+            if self.shell.stopped:
+                return
+            for item in instant:
+                if isinstance(item, Stopping):
+                    self.shell.run(item)
+                else:
+                    self.shell.take(item)
+                while self.shell.waits is not None:
+                    self.busy_s += time.monotonic() - began
+                    self.shell.answered(await self._answer(self.shell.waits))
+                    began = time.monotonic()
+            now = time.monotonic()
+            if now - began > BREATH_S:
+                self.busy_s += now - began
+                if self._due():
+                    await self.commit()
+                await asyncio.sleep(0)
+                began = time.monotonic()
+        self._take_commands()
+        self.busy_s += time.monotonic() - began
+
+    async def _answer(self, question: Ask) -> Decided:
+        """The answer of a policy in a process of its own. It has a deadline, and what stops trading does not wait for
+        it: then the question is withdrawn, and the agent holds."""
+        assert self.deadline is not None
+        answer = asyncio.wrap_future(self.deadline.answer_of(question))
+        stopping = asyncio.create_task(self.inbox.stopping())
+        either: set[asyncio.Future[Any]] = {answer, stopping}
+        try:
+            while not answer.done() and not stopping.done():
+                await asyncio.wait(either, timeout=ALIVE_S, return_when=asyncio.FIRST_COMPLETED)
+                self.progress += 1  # the loop goes round, and the wait has an end
+            if answer.done():
+                return answer.result()
+            withdrawn = self.deadline.withdraw(question)
+            await asyncio.wait({answer})  # its thread reads the market: nothing is stepped until it has ended
+            return withdrawn
+        finally:
+            stopping.cancel()
+
+    async def settled(self) -> None:
+        """Wait until no policy is being asked: between questions and answers of a round the state is incomplete."""
+        while self.shell.waits is not None:
+            await self.changed(SETTLED_S)
+
+    def _take_commands(self) -> None:
+        """What people and watchers say, and a venue's news: one of these first, then the other."""
+        while True:
+            while (command := self.inbox.next_command()) is not None:
+                command.effects = self._step(command.event)
+                self._waiting.append(command)
+                if self.store_error:
+                    answer_stops([command])
+            if (news := self.inbox.next_news()) is None:
+                return
+            self.shell.run(news)
+
+    # committing
+
+    async def commit(self) -> None:
+        """Everything stepped so far, durably, in one transaction; then it is published."""
+        entries, steps = self.journal.taken()
+        broker = self.shell.broker
+        outgoing = broker.taken() if isinstance(broker, Wire) else []  # of these steps, and of none later
+        rows, messages = self._rows(steps)
+        wanted = self.shell.snapshot_wanted or self.journal.seq - self._snapshot_seq >= SNAPSHOT_STEPS
+        snapshot = None
+        if wanted:
+            snapshot = SnapshotOf(self.journal.seq, code_version(), self.shell.keep())
+            self._snapshot_seq = self.journal.seq
+        if not entries and snapshot is None and not self.quarantine:
+            self._last_commit = time.monotonic()
+            return
+        batch = Batch(
+            run=self.run,
+            first_seq=self._committed + 1,
+            entries=entries,
+            ts=self.shell.ts,
+            rows=rows,
+            durable=True,
+            snapshot=snapshot,
+            quarantine=self.quarantine,
+        )
+        waiting, self._waiting = self._waiting, []  # commands of this batch; those heard while it is written come later
+        await self._write(batch, waiting)
+        self.quarantine = []
+        self._committed += len(entries)
+        self._last_commit = time.monotonic()
+        self.send(outgoing)
+        for command in waiting:
+            if not command.done.done():
+                command.done.set_result(command.effects)
+        self._published([*messages, *self._ahead])
+        self._ahead.clear()
+        self._notify()
+
+    def _rows(self, steps: Sequence[tuple[Event, Sequence[Effect]]]) -> tuple[Rows, list[Message]]:
+        """Read models and messages of new steps; alerts are rows of the outbox, within what [alerts] lets out."""
+        found: dict[str, Message] = {}
+        moved = False
+        lots = self.shell.state.ledger.house.lots
+        for seq, (event, effects) in enumerate(steps, self._committed + 1):
+            self._projection.add(seq, event, effects)
+            self.trail.add(event, effects)
+            if type(event) is Tick and event.jobs:
+                self.jobs.update((job, event.ts) for job in event.jobs if job in BESIDE)
+                if "reconcile" in event.jobs:
+                    self.reconcile()
+            if effects:
+                moved = moved or any(type(e) in (Valued, Switched) for e in effects)
+                if cut_by_venue(effects):
+                    self.reconcile()  # by now it may let more be bought
+                self.histories.add(effects)
+                for message in self._composer.messages(seq, effects, lots):
+                    # of retained topics only the newest state is news
+                    found[message.topic if message.retain else message.id] = message
+                self.recent.extend(e for e in effects if type(e) is Publish)
+        if moved:
+            risk = self._risk(self._committed + len(steps))
+            found[risk.topic] = risk
+        del self.recent[:-RECENT_ALERTS]
+        rows = self._projection.take()
+        if OUTBOX in rows:
+            rows[OUTBOX] = [row for row in rows[OUTBOX] if self._alerts.passes(str(row[4]), str(row[5]))]
+        return rows, list(found.values())
+
+    def _risk(self, seq: int) -> Message:
+        """The state of the house's limits after entry `seq`, the newest."""
+        state = self.shell.state
+        state.revalue()
+        drawdown = max(0.0, 1.0 - state.equity_micro / max(state.switch.high_water, 1))
+        return self._composer.risk(seq, self.shell.ts, state.switch.reason, limit_values(state), drawdown)
+
+    async def _write(self, batch: Batch, waiting: Sequence[Command]) -> None:
+        """Write a batch; a store that cannot take it stops all trading until it can, or until a minute is over."""
+        began = time.monotonic()
+        while True:
+            try:
+                await self._heeding(self.store.write(batch))
+            except Fenced as error:
+                raise StoreGaveUp(str(error)) from error
+            except StoreError as error:
+                self._store_failed(
+                    f"{'the disk is full' if isinstance(error, StoreFull) else 'the store fails'}: {error}"
+                )
+                answer_stops(waiting)
+                if time.monotonic() - began > FULL_S:
+                    raise StoreGaveUp(f"{error}{self._unrecorded([*waiting, *self._waiting])}") from error
+                await self._heeding(asyncio.sleep(0.5))
+                self.progress += 1  # the loop goes round, and a full disk is waited for longer than the watchdog waits
+                continue
+            if self.store_error:
+                self.store_error, self.status = "", self._status_before
+                self.shell.run(Condition(self.shell.state.now, "store", True, "a batch was written; a person re-arms"))
+            return
+
+    def _store_failed(self, why: str) -> None:
+        """Halt at once, in memory: the journal has it with the first batch that it takes."""
+        if self.store_error:
+            return
+        self._status_before, self.status, self.store_error = self.status, "store failing", why[:400]
+        log.critical("store.failing", error=why, consequence="trading is halted; what was committed is kept")
+        self._step(Condition(self.shell.state.now, "store", False, f"{self.store_error}; trading is halted"))
+        self._notify()
+
+    def _step(self, event: Event) -> Sequence[Effect]:
+        """Step an event from outside the market. While the store takes nothing, the switch and what is CRITICAL are
+        published from memory, with the ids that the store gives them later."""
+        seq = self.journal.seq + 1
+        effects = self.shell.run(event)
+        if self.store_error:
+            for message in self._composer.messages(seq, effects, only=(Publish, Switched)):
+                if message.level == "CRITICAL":
+                    self._urgent(message)
+            if any(type(effect) is Switched for effect in effects):
+                self._ahead.append(self._risk(seq))
+                self._published(self._ahead[-1:])
+        return effects
+
+    def _unrecorded(self, waiting: Sequence[Command]) -> str:
+        """Keep what a person stopped halted over the next start, by the file HALT: the journal does not have it."""
+        if not any(map(is_stop, waiting)):
+            return ""
+        try:
+            self.halt_file.touch(mode=0o600)
+        except OSError as error:
+            log.critical("halt.lost", file=str(self.halt_file), error=str(error))
+            return f"; a halt is not recorded and {self.halt_file} cannot be made: the next start trades unless you halt it"
+        return f"; a halt is not recorded, so {self.halt_file} was made: the next start is halted until that file is removed"
+
+    async def _heeding(self, writing: Coroutine[None, None, None]) -> None:
+        """Wait for a write, or for the next one. What people and watchers say meanwhile is stepped at once, into the
+        next batch: a slow disk does not hold up the kill switch."""
+        task = asyncio.create_task(writing)
+        try:
+            while not task.done():
+                heard = asyncio.create_task(self.inbox.commanded())
+                await asyncio.wait({task, heard}, return_when=asyncio.FIRST_COMPLETED)
+                heard.cancel()
+                if self.shell.stopped:
+                    break
+                self._take_commands()
+            await task
+        except asyncio.CancelledError:
+            task.cancel()
+            raise
+
+    def _notify(self) -> None:
+        for listener in self.listeners:
+            listener.set()
+
+    async def changed(self, within_s: float) -> None:
+        """Wait for the next commit, at most `within_s` seconds."""
+        listener = asyncio.Event()
+        self.listeners.add(listener)
+        try:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(within_s):
+                    await listener.wait()
+        finally:
+            self.listeners.discard(listener)

@@ -1,0 +1,59 @@
+"""Loops beside trading: one that fails raises an alert and starts again after a pause."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import structlog
+
+from quantd.daemon.runtime.inbox import InboxFull
+from quantd.daemon.runtime.service import Service
+from quantd.trading.events import Condition
+
+log = structlog.get_logger("quantd.jobs")
+
+LOOP_PAUSE_S: Final = 1.0
+"""Pause before a loop that failed begins again; each later pause is twice as long."""
+
+
+LONGEST_S: Final = 60.0
+"""Longest pause of a loop that failed."""
+
+
+async def kept_up(
+    service: Service, name: str, loop: Callable[[], Awaitable[None]], *, clock: Callable[[], float] = time.monotonic
+) -> None:
+    """Run a loop beside trading until it returns. A loop that fails raises an alert and begins again after a pause."""
+    pause_s = LOOP_PAUSE_S
+    while True:
+        try:
+            await loop()
+            return
+        except (asyncio.CancelledError, KeyboardInterrupt):
+            raise
+        except BaseException as why:  # as above
+            log.exception("loop.failed", loop=name, then=f"begun again in {pause_s:g} s")
+            if pause_s == LOOP_PAUSE_S:
+                alert(service, f"{name} failed: {reason_of(why)}; it begins again by itself")
+        until = clock() + pause_s
+        while clock() < until:
+            await service.changed(min(0.5, pause_s))
+            if service.over:
+                return
+        pause_s = min(2.0 * pause_s, LONGEST_S)
+
+
+def reason_of(why: BaseException) -> str:
+    """The type and the text of an exception, on one line of at most 400 characters."""
+    return f"{type(why).__name__}: {' '.join(str(why).split())}"[:400]
+
+
+def alert(service: Service, text: str) -> None:
+    """Raise the WARNING `upkeep`, stored and published. After the last commit only the log has it."""
+    if service.over:
+        return
+    try:
+        service.inbox.command(Condition(service.shell.state.now, "upkeep", False, text[:500]))
+    except InboxFull:
+        log.error("alert.lost", text=text)

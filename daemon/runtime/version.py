@@ -1,0 +1,57 @@
+"""Which code this is: the package's version with a digest of the source that decides."""
+
+from collections.abc import Sequence
+from errno import ENOENT
+from functools import cache
+from hashlib import blake2b
+from pathlib import Path
+
+import numpy as np
+
+from quantd import bundled
+
+VERSION = "0.1.0"
+
+_DECIDES = (
+    "trading", "strategies", "risk", "models/observation/return_features.py", "models/forests", "models/artifacts/ensemble.py",
+    "models/artifacts/agent_manifest.py", "models/artifacts/agent_policy.py", "models/artifacts/loader.py", "models/artifacts/runtime.py", "models/observation/sight.py",
+    "adapters/brokers", "daemon/engine", "daemon/runtime/loop.py", "daemon/runtime/timeline.py", "daemon/policies/loading.py", "daemon/runtime/digest.py", "daemon/runtime/tally.py",
+)  # fmt: skip
+"""Packages and modules that a replay depends on."""
+
+
+@cache
+def code_version() -> str:
+    """`0.1.0+<12 hex>`: changes whenever a file changes that a replay depends on."""
+    return f"{VERSION}+{code_digest(Path(__file__).resolve().parents[2], _DECIDES)}"
+
+
+def code_digest(root: Path, places: Sequence[str]) -> str:
+    """12 hex of the source files of some folders and modules below `root`. FileNotFoundError names one without any."""
+    found = blake2b(digest_size=6)
+    for file in sorted(file for place in places for file in python_files(root / place)):
+        found.update(str(file.relative_to(root)).encode())
+        found.update(file.read_bytes())
+    return found.hexdigest()
+
+
+def python_files(place: Path) -> list[Path]:
+    """A module, or the modules below a folder. FileNotFoundError where there is none: a list that names it is out of
+    date."""
+    files = [place] if place.is_file() else list(place.rglob("*.py"))
+    if not files:
+        raise FileNotFoundError(ENOENT, "no Python source is there; install quantd again", str(place))
+    return files
+
+
+@cache
+def lock_hash() -> str:
+    """Digest of the exact versions of packages that quantd is tested with."""
+    return blake2b((bundled.FOLDER / "constraints.txt").read_bytes(), digest_size=8).hexdigest()
+
+
+@cache
+def blas_name() -> str:
+    """Name and version of the linear algebra numpy was built with."""
+    blas = np.__config__.CONFIG["Build Dependencies"]["blas"]
+    return f"{blas['name']} {blas['version']}"

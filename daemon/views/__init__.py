@@ -1,0 +1,1 @@
+"""The read side: state and store as operators see them."""

@@ -1,0 +1,185 @@
+"""What a person may ask `why` about, and how it is found: an order by its id, a symbol of a decision by its address
+(d4812:QQQ), a symbol alone (the newest decision about it)."""
+
+import re
+from datetime import UTC, datetime
+from difflib import get_close_matches
+from typing import Final
+
+import numpy as np
+from msgspec import Struct
+
+from quantd.adapters.store.queries import Decision, OrderNow, Reader
+from quantd.daemon.views.limits import reason_name, reason_text
+from quantd.trading.clock_text import instant_text
+from quantd.trading.orders import order_id, quantity_text
+
+_ADDRESS: Final = re.compile(r"d(\d{1,18})(?:\.(\d{1,4}))?(?::(.+))?")
+PAGE: Final = 200
+"""Decisions looked at in one go."""
+
+
+class AddressWrong(ValueError):
+    """Nothing is called that; the text says what is, and what is nearest."""
+
+
+class Found(Struct, frozen=True):
+    """One symbol of one decision, with its order where one was made."""
+
+    decision: Decision
+    column: int
+    order: OrderNow | None
+
+
+class AskedLine(Struct, frozen=True):
+    """One wish of a decision and what became of it: of an agent, before its own limits, or of the house, before the
+    house's. Quantities are unsigned; `address` is what `quantd why` takes."""
+
+    address: str
+    ts: int
+    time: str
+    who: str
+    side: str
+    symbol: str
+    asked: str
+    allowed: str
+    reason: str
+    text: str
+
+
+def address_of(decision: Decision, symbol: str) -> str:
+    return f"{decision.address}:{symbol}"
+
+
+def find(reader: Reader, what: str, at: str | None = None) -> Found:
+    """What `what` names. Raises AddressWrong or StoreFailing, each with one sentence that names the nearest."""
+    symbols = reader.run.universe.index
+    if at is not None and what not in symbols:
+        raise AddressWrong(f"--at goes with a symbol; {what} names its decision already")
+    if what.startswith("q-"):
+        decision = reader.decision(what)
+        order = reader.order(what)
+        return Found(decision, symbols[order.order.symbol], order)
+    known = _ADDRESS.fullmatch(what)
+    if known is not None:
+        decision = reader.decision_at(int(known[1]), int(known[2] or 1))
+        if known[3] is None:
+            return _only(reader, decision)
+        if known[3] not in symbols:
+            raise AddressWrong(f"{known[3]} is not a symbol of run {reader.run.run}; {_near(known[3], reader)}")
+        return _in(reader, decision, known[3])
+    if what in symbols:
+        return _newest(reader, what, at)
+    raise AddressWrong(
+        f"{what} is no order (q-…), no decision (d4812:QQQ) and no symbol of run {reader.run.run}; {_near(what, reader)}"
+    )
+
+
+def _near(name: str, reader: Reader) -> str:
+    symbols = reader.run.universe.symbols
+    by_case = {s.upper(): s for s in symbols}
+    near = [by_case[s] for s in get_close_matches(name.upper(), list(by_case), n=3, cutoff=0.5)]
+    if near:
+        return f"the nearest: {', '.join(near)}"
+    return f"its symbols: {', '.join(symbols[:8])}{', …' if len(symbols) > 8 else ''}"
+
+
+def _only(reader: Reader, decision: Decision) -> Found:
+    """The one symbol that a decision was about, or the one that it cut."""
+    lines = asked_lines(reader, decision)
+    cut = sorted({line.symbol for line in lines if line.asked != line.allowed})
+    every = sorted({line.symbol for line in lines})
+    for names in (every, cut):
+        if len(names) == 1:
+            return _in(reader, decision, names[0])
+    ways = ", ".join(address_of(decision, name) for name in (cut or every)[:8])
+    raise AddressWrong(f"decision {decision.address} is about {len(every)} symbols; write one of {ways}")
+
+
+def _in(reader: Reader, decision: Decision, symbol: str) -> Found:
+    column = reader.run.universe.index[symbol]
+    if not _about(decision, column):
+        asked = sorted({line.symbol for line in asked_lines(reader, decision)})
+        raise AddressWrong(
+            f"nobody asked for {symbol} in decision {decision.address}; it is about {', '.join(asked[:8]) or 'nothing'}"
+        )
+    order = None
+    if decision.plan.n and int(_ints(decision.plan.allowed)[column]):
+        order = reader.order(order_id(reader.run.run, decision.plan.sample, symbol, decision.plan.n))
+    return Found(decision, column, order)
+
+
+def _newest(reader: Reader, symbol: str, at: str | None) -> Found:
+    column = reader.run.universe.index[symbol]
+    until = None if at is None else _instant(at)
+    page = reader.decisions(last=PAGE, until=until)
+    while page:
+        for decision in reversed(page):
+            if _about(decision, column):
+                return _in(reader, decision, symbol)
+        page = reader.decisions_before(page[0].seq, PAGE)
+    when = "" if at is None else f" up to {at}"
+    raise AddressWrong(
+        f"nobody has asked for {symbol} in run {reader.run.run}{when}; `quantd decisions` lists what was"
+    )
+
+
+def _instant(text: str) -> int:
+    """The last ns of a day, or an instant."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise AddressWrong(f"--at {text}: write 2020-02-28 or 2020-02-28T21:00:00Z") from None
+    ts = int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()) * 10**9
+    return ts + 86_400 * 10**9 - 1 if len(text) <= 10 else ts
+
+
+def _about(decision: Decision, column: int) -> bool:
+    return any(_ints(part.asked)[column] for part in decision.plan.agents)
+
+
+def _ints(data: bytes) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:
+    return np.frombuffer(data, dtype="<i8")
+
+
+def asked_lines(reader: Reader, decision: Decision) -> list[AskedLine]:
+    """Every wish of a decision: the agents', then the house's net."""
+    plan, universe = decision.plan, reader.run.universe
+    found = []
+    parts = [
+        (decision.agents[p.agent] if p.agent < len(decision.agents) else str(p.agent), p.asked, p.allowed, p.reason)
+        for p in plan.agents
+    ]
+    for who, asked_bytes, allowed_bytes, codes in (*parts, ("house", plan.net, plan.allowed, plan.reason)):
+        asked, allowed, reasons = _ints(asked_bytes), _ints(allowed_bytes), np.frombuffer(codes, dtype=np.int8)
+        for k in np.flatnonzero(asked).tolist():
+            lot, code = universe.lot_nano[k], int(reasons[k])
+            found.append(
+                AskedLine(
+                    address=address_of(decision, universe.symbols[k]),
+                    ts=plan.ts,
+                    time=instant_text(plan.ts),
+                    who=who,
+                    side="buy" if asked[k] > 0 else "sell",
+                    symbol=universe.symbols[k],
+                    asked=quantity_text(abs(int(asked[k])), lot),
+                    allowed=quantity_text(abs(int(allowed[k])), lot),
+                    reason=reason_name(code),
+                    text=reason_text(code),
+                )
+            )
+    return found
+
+
+def refused_lines(reader: Reader, *, last: int, symbol: str | None = None, whole: bool = False) -> list[AskedLine]:
+    """The newest wishes that were cut, or with `whole` that were refused altogether; oldest of them first."""
+    found: list[AskedLine] = []
+    page = reader.decisions(last=PAGE)
+    while page and len(found) < last:
+        for decision in reversed(page):
+            for line in reversed(asked_lines(reader, decision)):
+                cut = line.allowed == "0" if whole else line.asked != line.allowed
+                if cut and symbol in (None, line.symbol):
+                    found.append(line)
+        page = reader.decisions_before(page[0].seq, PAGE)
+    return found[:last][::-1]

@@ -1,0 +1,402 @@
+"""Why an order was made as it was, or why none was: the round that planned it, from the journal's own record of it.
+
+What is not recorded (the headroom of each limit, the largest size, the pair that is correlated) is asked again of the
+gate, on the state the decision was made on, where that can be had again.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from msgspec import Struct
+
+from quantd.adapters.store.queries import Decision, OrderNow, Reader
+from quantd.adapters.store.store import read_only
+from quantd.daemon.engine.planning.verdict_log import Judged
+from quantd.daemon.recovery.state_at import Unavailable
+from quantd.daemon.views.addresses import Found, address_of
+from quantd.daemon.views.limits import Largest, LimitRow, largest_of, reason_name, reason_text, recorded_rows, rows_of
+from quantd.daemon.views.overview import SWITCH
+from quantd.daemon.views.shortfall import Costed, Slices, of_order, of_whole, shortfalls
+from quantd.risk.limits.catalogue import Limits
+from quantd.trading.books import Ledger
+from quantd.trading.clock_text import instant_text
+from quantd.trading.codec import decode
+from quantd.trading.effects import AgentPlan, Crossed, Filled, Planned, Protected, Rested
+from quantd.trading.events import Action
+from quantd.trading.instruments import NANO, Universe
+from quantd.trading.orders import Fill, price_text, quantity_text
+
+
+class ExitPart(Struct, frozen=True):
+    """One agent's position that an order closes: the `kind` of level its `mark` came to, from which `entry` price; or with
+    `rests` a stop that waits at the venue, sent when the mark was this."""
+
+    agent: str
+    kind: str
+    entry: str
+    mark: str
+    level: str
+    change: float
+    rests: bool = False
+
+
+def exits_of(
+    where: str | Path, run: str, plan: Planned, column: int, names: Sequence[str], since: int = 1
+) -> list[ExitPart]:
+    """The exits of a plan in one symbol, or the stop that it sent; empty for any other order. Entries of the journal from
+    `since` on are read until the plan's."""
+    sent_at = float(np.frombuffer(plan.prices, dtype="<f8")[column])
+    for _, data in read_only(where).entries(run, since):
+        entry = decode(data)
+        if any(type(e) is Planned and (e.sample, e.n, e.ts) == (plan.sample, plan.n, plan.ts) for e in entry.effects):
+            return [
+                ExitPart(
+                    agent=names[e.agent] if e.agent < len(names) else str(e.agent),
+                    kind=e.kind,
+                    entry=price_text(round(e.entry * NANO)),
+                    mark=price_text(round(mark * NANO)),
+                    level=price_text(round(e.level * NANO)),
+                    change=mark / e.entry - 1.0,
+                    rests=type(e) is Rested,
+                )
+                for e in entry.effects
+                if isinstance(e, Protected | Rested)
+                for mark in [e.mark if isinstance(e, Protected) else sent_at]
+                if (e.sample, e.n, e.symbol) == (plan.sample, plan.n, column)
+            ]
+    return []
+
+
+def exit_lines(exits: Sequence[ExitPart]) -> list[str]:
+    """What they say in words, one line each."""
+    return [
+        f"protective stop of {part.agent} that rests at the venue, {part.kind.replace('_', ' ')}: level {part.level} of a "
+        f"position from {part.entry}, sent when it was marked {part.mark}; whatever it fills is the exit"
+        if part.rests
+        else f"protective exit of {part.agent}, {part.kind.replace('_', ' ')}: entered at {part.entry}, marked {part.mark} "
+        f"({part.change:+.1%}), level {part.level}; all of it is closed, whatever the policy wants"
+        for part in exits
+    ]
+
+
+Judge = Callable[[Decision], list[Judged]]
+"""Gives what the gates were asked for a decision; raises Unavailable."""
+
+
+class AgentPart(Struct, frozen=True):
+    """What one agent wanted of the symbol and what its own limits left. Weights are fractions of its book; `scale`
+    is what the headroom for cash and gross left of all its weights."""
+
+    agent: str
+    wanted: float
+    had: float | None
+    held: str
+    scale: float
+    asked: str
+    allowed: str
+    reason: str
+    text: str
+    limits: list[LimitRow]
+    largest: Largest | None
+    policy: str = ""
+    """Whose policy decided, where that is not the agent's own."""
+
+
+class FillPart(Struct, frozen=True):
+    """One fill; `shortfall_bp` is its cost against the price decided on (positive is worse), `fee_bp` its commission."""
+
+    ts: int
+    time: str
+    qty: str
+    price: str
+    fee: str
+    shortfall_bp: float
+    fee_bp: float
+
+
+class Twin(Struct, frozen=True):
+    """Another symbol of the same round that the house's gate cut."""
+
+    address: str
+    symbol: str
+    side: str
+    asked: str
+    allowed: str
+    reason: str
+    text: str
+
+
+class Explanation(Struct, frozen=True):
+    """Everything that is known of one symbol in one decision. `order` and what belongs to it are empty when none was
+    made. `style` is how the decision is worked over time, `part_of` the instant at which the whole was planned that this is a
+    child of; `shortfall` is the order's, `whole` that of the whole. `recomputed`: headroom, largest sizes and each limit of this symbol were measured anew; else `unavailable`
+    says why not, and the limits are those that were recorded."""
+
+    address: str
+    order: str
+    symbol: str
+    side: str
+    qty: str
+    limit: str
+    state: str
+    note: str
+    run: str
+    agent: str
+    decided: int
+    time: str
+    sample: int
+    sample_time: str
+    number: int
+    follow_up: int
+    switch: str
+    price: str
+    held_before: str
+    weight_before: float | None
+    weight_after: float | None
+    agents: list[AgentPart]
+    crossed: str
+    net: str
+    allowed: str
+    reason: str
+    text: str
+    limits: list[LimitRow]
+    largest: Largest | None
+    recomputed: bool
+    unavailable: str
+    twins: list[Twin]
+    fills: list[FillPart]
+    exits: list[ExitPart] = []
+    style: str = ""
+    part_of: str = ""
+    shortfall: Costed | None = None
+    whole: Costed | None = None
+
+
+def explain(
+    where: str | Path, reader: Reader, found: Found, judge: Judge | None = None, slices: Slices | None = None
+) -> Explanation:
+    """Explain one symbol of one decision of the reader's run; `where` is the store it reads."""
+    decision, column, order = found.decision, found.column, found.order
+    plan, names, universe = decision.plan, decision.agents, reader.run.universe
+    judged, unavailable = _judged(decision, judge)
+    symbol, lot = universe.symbols[column], universe.lot_nano[column]
+    price = float(_floats(plan.prices)[column])
+    before, net, allowed = (int(_ints(x)[column]) for x in (plan.before, plan.net, plan.allowed))
+    code, value = int(_codes(plan.reason)[column]), price * lot / NANO
+    equity, books = _accounts(where, reader, plan, judged)
+    house = judged[-1] if judged else None
+    side = net or next((int(k) for p in plan.agents if (k := _ints(p.asked)[column])), 0)
+    fills = []
+    if order is not None:
+        fills = [f for f in reader.fills(since=plan.ts, symbol=symbol) if f.order == order.order.id]
+    cost, all_of_it = _shortfalls(reader, decision, order, column, slices)
+    return Explanation(
+        address=address_of(decision, symbol),
+        order=order.order.id if order is not None else "",
+        symbol=symbol,
+        side=order.order.side if order is not None else _SIDES[side > 0],
+        qty=order.order.qty if order is not None else "0",
+        limit=order.order.limit if order is not None else "",
+        state=_state(order, plan, column),
+        note=order.note if order is not None else "",
+        run=reader.run.run,
+        agent=order.order.agent if order is not None else "",
+        decided=plan.ts,
+        time=instant_text(plan.ts),
+        sample=plan.sample,
+        sample_time=instant_text(plan.sample),
+        number=plan.n,
+        follow_up=plan.follow_up,
+        switch=SWITCH[house.switch] if house is not None else "",
+        price=price_text(round(price * NANO)) if np.isfinite(price) else "",
+        held_before=quantity_text(before, lot),
+        weight_before=_weight(before * value, equity.get(-1)),
+        weight_after=_weight((before + allowed) * value, equity.get(-1)),
+        agents=[
+            _part(
+                part, names, column, lot, value, books, equity, next((j for j in judged if j.book == part.agent), None)
+            )
+            for part in plan.agents
+        ],
+        crossed=quantity_text(int(_ints(plan.crossed)[column]), lot),
+        net=quantity_text(net, lot),
+        allowed=quantity_text(allowed, lot),
+        reason=reason_name(code),
+        text=reason_text(code),
+        limits=_rows(house, column, plan.values_before, plan.values, code),
+        largest=largest_of(house, column) if house is not None and net else None,
+        recomputed=bool(judged),
+        unavailable=unavailable,
+        twins=_twins(decision, universe, column),
+        fills=[_fill(fill, order.order.side, price) for fill in fills] if order is not None else [],
+        exits=exits_of(where, reader.run.run, plan, column, names, decision.seq),
+        style=plan.portion.style if plan.portion is not None else "",
+        part_of=instant_text(plan.portion.decided) if plan.portion is not None and plan.portion.decided else "",
+        shortfall=cost,
+        whole=all_of_it,
+    )
+
+
+def _shortfalls(
+    reader: Reader, decision: Decision, order: OrderNow | None, column: int, slices: Slices | None
+) -> tuple[Costed | None, Costed | None]:
+    """The shortfall of an order, and of the whole that it is a child of."""
+    if order is None or reader.records is None:
+        return None, None
+    plan = decision.plan
+    found = shortfalls(reader, reader.records, plan.ts, slices)
+    key = (plan.sample, plan.n, column)
+    return of_order(found, key, order.order.id), of_whole(found, key)
+
+
+def _judged(decision: Decision, judge: Judge | None) -> tuple[list[Judged], str]:
+    if judge is None:
+        return [], "only what is recorded was asked for"
+    try:
+        return judge(decision), ""
+    except Unavailable as why:
+        return [], str(why)
+
+
+def _state(order: OrderNow | None, plan: Planned, column: int) -> str:
+    """What became of it: the order's state, or why there is none."""
+    if order is not None:
+        return order.order.state
+    if plan.portion is not None and not plan.portion.decided and int(_ints(plan.allowed)[column]):
+        return "worked"
+    if int(_ints(plan.net)[column]) == 0 and int(_ints(plan.crossed)[column]):
+        return "crossed"
+    return "refused"
+
+
+def _weight(value: float, equity: float | None) -> float | None:
+    return value / equity if equity is not None and equity > 0 and np.isfinite(value) else None
+
+
+def _floats(data: bytes) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
+    return np.frombuffer(data, dtype="<f8")
+
+
+def _ints(data: bytes) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:
+    return np.frombuffer(data, dtype="<i8")
+
+
+def _codes(data: bytes) -> np.ndarray[tuple[int, ...], np.dtype[np.int8]]:
+    return np.frombuffer(data, dtype=np.int8)
+
+
+def _accounts(
+    where: str | Path, reader: Reader, plan: Planned, judged: Sequence[Judged]
+) -> tuple[dict[int, float], dict[int, list[int]]]:
+    """Equity and lots of each book when the round was planned: as the gates saw them, else folded from the fills. The
+    house is book -1."""
+    if judged:
+        return (
+            {one.book: one.account.equity for one in judged},
+            {one.book: one.account.lots.astype(np.int64).tolist() for one in judged},
+        )
+    lots = dict(enumerate(_books_at(where, reader, plan)))
+    point = next(iter(reader.equity(until=plan.ts, last=1)), None)
+    if point is None:
+        return {}, lots
+    return {-1: float(point.equity), **{k: float(own) for k, own in enumerate(point.books)}}, lots
+
+
+def _books_at(where: str | Path, reader: Reader, plan: Planned) -> list[list[int]]:
+    """Lots of every agent's book when the round was planned: exact, splits too."""
+    universe, run = reader.run.universe, reader.run
+    names = max((names for _, names in run.epochs), key=len)
+    ledger = Ledger(universe, names)
+    for _, data in read_only(where).entries(run.run, 1):
+        entry = decode(data)
+        event = entry.event
+        if isinstance(event, Action) and event.kind == "split":
+            ledger.split(event.symbol, event.numerator, event.denominator, NANO)
+        for effect in entry.effects:
+            if isinstance(effect, Filled):
+                ledger.fills(effect.sym, effect.lots, effect.price_nano, effect.fee_micro, effect.shares)
+            elif isinstance(effect, Crossed):
+                ledger.cross(effect.symbol, effect.price_nano, effect.shares)
+            elif isinstance(effect, Planned) and (effect.sample, effect.n, effect.ts) == (plan.sample, plan.n, plan.ts):
+                return [book.lots for book in ledger.books]
+    return [book.lots for book in ledger.books]
+
+
+def _part(
+    part: AgentPlan,
+    names: Sequence[str],
+    column: int,
+    lot: int,
+    value: float,
+    books: dict[int, list[int]],
+    equity: dict[int, float],
+    judged: Judged | None,
+) -> AgentPart:
+    held = books[part.agent][column] if part.agent in books else 0
+    code = int(_codes(part.reason)[column])
+    asked = int(_ints(part.asked)[column])
+    return AgentPart(
+        agent=names[part.agent] if part.agent < len(names) else str(part.agent),
+        wanted=float(_floats(part.weights)[column]),
+        had=_weight(held * value, equity.get(part.agent)),
+        held=quantity_text(held, lot),
+        scale=part.scale,
+        asked=quantity_text(asked, lot),
+        allowed=quantity_text(int(_ints(part.allowed)[column]), lot),
+        reason=reason_name(code),
+        text=reason_text(code),
+        limits=_rows(judged, column, {}, part.values, code),
+        largest=largest_of(judged, column) if judged is not None and asked else None,
+        policy=part.policy,
+    )
+
+
+_SIDES: Final = {True: "buy", False: "sell"}
+
+
+def _twins(decision: Decision, universe: Universe, column: int) -> list[Twin]:
+    found = []
+    plan = decision.plan
+    asked, allowed, reasons = _ints(plan.net), _ints(plan.allowed), _codes(plan.reason)
+    for other in np.flatnonzero(asked != allowed).tolist():
+        if other == column:
+            continue
+        lot, code = universe.lot_nano[other], int(reasons[other])
+        found.append(
+            Twin(
+                address=address_of(decision, universe.symbols[other]),
+                symbol=universe.symbols[other],
+                side=_SIDES[bool(asked[other] > 0)],
+                asked=quantity_text(abs(int(asked[other])), lot),
+                allowed=quantity_text(abs(int(allowed[other])), lot),
+                reason=reason_name(code),
+                text=reason_text(code),
+            )
+        )
+    return found
+
+
+def _rows(
+    judged: Judged | None,
+    column: int,
+    before: dict[str, tuple[float, float]],
+    after: dict[str, tuple[float, float]],
+    code: int,
+) -> list[LimitRow]:
+    return recorded_rows(before, after, Limits(), code) if judged is None else rows_of(judged, column)
+
+
+def _fill(fill: Fill, side: str, reference: float) -> FillPart:
+    price, qty, fee = float(fill.price), float(fill.qty), float(fill.fee)
+    sign = 1.0 if side == "buy" else -1.0
+    return FillPart(
+        ts=fill.ts,
+        time=instant_text(fill.ts),
+        qty=fill.qty,
+        price=fill.price,
+        fee=fill.fee,
+        shortfall_bp=sign * (price / reference - 1.0) * 1e4 if reference > 0 else 0.0,
+        fee_bp=fee / (price * qty) * 1e4 if price * qty > 0 else 0.0,
+    )

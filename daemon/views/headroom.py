@@ -1,0 +1,180 @@
+"""How each limit of a book stands now, and how much more of each symbol could be traded before which limit stops it.
+
+Sizes are asked of the gate, a symbol and a side at a time, on one instant of the state: they may be asked between two
+steps, with others in between.
+"""
+
+from collections.abc import Iterator, Sequence
+from difflib import get_close_matches
+from typing import Final
+
+from msgspec import Struct
+
+from quantd.daemon.engine.monitor import market_context, state_losses
+from quantd.daemon.engine.state import HOUSE, State
+from quantd.daemon.views.limits import LIMIT_OF, WORDS, bound_of, largest, off, words
+from quantd.daemon.views.overview import SWITCH, LimitNow, limit_now
+from quantd.risk.limits.catalogue import Limits, Reason
+from quantd.risk.pretrade.gate import Account, Context
+from quantd.risk.pretrade.headroom import Figure, figures, most
+from quantd.trading.orders import price_text, quantity_text
+
+
+class SideRoom(Struct, frozen=True):
+    """The most of one symbol that would pass alone now: `qty` units worth `value`, null where no limit stops it; `limit`
+    is what one lot more would break, in words."""
+
+    qty: str | None
+    value: float | None
+    reason: str
+    limit: str
+    text: str
+
+
+class SymbolRoom(Struct, frozen=True):
+    """One symbol of one book. Selling beyond what is held is two orders: the first ends at zero."""
+
+    symbol: str
+    price: str
+    held: str
+    weight: float | None
+    buy: SideRoom
+    sell: SideRoom
+
+
+class LimitOff(Struct, frozen=True):
+    """A limit that is off, and the line that would switch it on."""
+
+    limit: str
+    words: str
+    switch_on: str
+
+
+class BookSwitch(Struct, frozen=True):
+    """The switch of one agent."""
+
+    switch: str
+    reason: str
+    suspended: bool
+
+
+class RiskNow(Struct, frozen=True):
+    """The risk of one book: `book` is "house" or an agent's name. Of an agent, its own limits; the house's come after.
+    `note` says why something is not known."""
+
+    run: str
+    ts: int
+    time: str
+    book: str
+    switch: str
+    reason: str
+    drawdown: float
+    agents: dict[str, BookSwitch]
+    limits: list[LimitNow]
+    off: list[LimitOff]
+    room: list[SymbolRoom]
+    note: str = ""
+
+
+class Book:
+    """One book at one instant, with what the gate would be told about it."""
+
+    def __init__(self, state: State, number: int = HOUSE) -> None:
+        state.revalue()
+        self.limits: Final[Limits] = state.limits(number)
+        own = state.switch if number == HOUSE else state.agents[number].switch
+        self.switch: Final = max(own.state, state.switch.state)
+        equity = state.equity_micro if number == HOUSE else state.books_micro[number]
+        self.losses: Final = state_losses(own, equity, self.limits)
+        self.universe: Final = state.universe
+        self.account: Final[Account] = state.account(number)
+        self.ctx: Final[Context | None] = market_context(state) if state.sample else None
+        self.marks_nano: Final = state.marks_nano
+
+    def standing(self) -> list[LimitNow]:
+        """Every limit that is on, in the order of `WORDS`; one that measures nothing has no value."""
+        found: dict[str, Figure] = {}
+        if self.ctx is not None:
+            found = figures(self.ctx, self.account, self.limits, None)
+            found |= {key: Figure(*value) for key, value in self.losses.items()}
+            found["max_price_age_ns"] = Figure(float(self.ctx.oldest_ns), float(self.limits.max_price_age_ns))
+        closed = {key for key, _, _ in off(self.limits)}
+        rows = []
+        for key in WORDS:
+            parts = sorted(k for k in found if k == key or k.startswith(f"{key}."))
+            for part in parts:
+                rows.append(limit_now(part, found[part].value, found[part].bound, self.limits, found[part].about))
+            if not parts and WORDS[key].example and key not in closed and hasattr(self.limits, key):
+                rows.append(limit_now(key, float("nan"), bound_of(self.limits, key), self.limits))
+        return rows
+
+    def rooms(self, columns: Sequence[int]) -> Iterator[SymbolRoom]:
+        """How much more of each symbol, one at a time: a breath may be taken in between."""
+        if self.ctx is None:
+            return
+        for column in columns:
+            yield self._room(self.ctx, column)
+
+    def _room(self, ctx: Context, column: int) -> SymbolRoom:
+        held = float(self.account.lots[column])
+        price = float(ctx.px[column])
+        return SymbolRoom(
+            symbol=self.universe.symbols[column],
+            price=price_text(int(self.marks_nano[column])) if price > 0.0 else "",
+            held=quantity_text(int(held), self.universe.lot_nano[column]),
+            weight=held * price / self.account.equity if self.account.equity > 0.0 else None,
+            buy=self._side(ctx, column, 1),
+            sell=self._side(ctx, column, -1),
+        )
+
+    def _side(self, ctx: Context, column: int, side: int) -> SideRoom:
+        found = most(ctx, self.account, self.limits, column, side, self.switch)
+        said = largest(found, side, self.universe, column)
+        key = LIMIT_OF[Reason(found.reason)]
+        return SideRoom(
+            qty=said.qty,
+            value=found.lots * float(ctx.px[column]) if found.bounded else None,
+            reason=said.reason,
+            limit=words(key, self.limits) if key else "",
+            text=said.text,
+        )
+
+
+class Unknown(ValueError):
+    """There is no agent or symbol of that name; the text says which there are."""
+
+
+def named(state: State, agent: str | None, symbol: str | None) -> tuple[int, list[int]]:
+    """(number of the book, columns) that somebody asked about. Raises Unknown."""
+    names, universe = [a.name for a in state.rules.agents], state.universe
+    if agent is not None and agent not in names:
+        raise Unknown(f"there is no agent {agent}; there are: {', '.join(names)}")
+    if symbol is not None and symbol not in universe.index:
+        near = get_close_matches(symbol.upper(), universe.symbols, n=3, cutoff=0.5) or universe.symbols[:8]
+        raise Unknown(f"{symbol} is not traded here; {'the nearest: ' if near else ''}{', '.join(near)}")
+    columns = list(range(universe.size)) if symbol is None else [universe.index[symbol]]
+    return HOUSE if agent is None else names.index(agent), columns
+
+
+def risk_now(state: State, book: Book, name: str, run: str, ts: int, time: str, room: list[SymbolRoom]) -> RiskNow:
+    """Everything about one book. `name` is "house" or the agent's; `room` as `Book.rooms` gave it."""
+    number = HOUSE if name == "house" else [a.name for a in state.rules.agents].index(name)
+    own = state.switch if number == HOUSE else state.agents[number].switch
+    equity = state.equity_micro if number == HOUSE else state.books_micro[number]
+    where = "[risk]" if number == HOUSE else f"limits of [[agents]] {name}"
+    return RiskNow(
+        run=run,
+        ts=ts,
+        time=time,
+        book=name,
+        switch=SWITCH[book.switch],
+        reason=own.reason or state.switch.reason,
+        drawdown=max(0.0, 1.0 - equity / max(own.high_water, 1)),
+        agents={
+            rules.name: BookSwitch(SWITCH[agent.switch.state], agent.switch.reason, agent.suspended)
+            for rules, agent in zip(state.rules.agents, state.agents, strict=True)
+        },
+        limits=book.standing(),
+        off=[LimitOff(key, said, f"{example} in {where}") for key, said, example in off(book.limits)],
+        room=room,
+    )

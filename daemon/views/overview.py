@@ -1,0 +1,288 @@
+"""The daemon as it stands, for people: what the API answers, the dashboard shows and the terminal draws.
+
+Read between two steps, on the loop that steps; money and quantities are exact text, ratios floats.
+"""
+
+import time
+from math import isfinite
+from typing import Final
+
+import numpy as np
+from msgspec import Struct
+
+from quantd.daemon.assembly.parts import Parts
+from quantd.daemon.config import Config
+from quantd.daemon.engine.monitor import limit_values
+from quantd.daemon.engine.state import HOUSE, State
+from quantd.daemon.engine.venue.coin_fees import dust_micro
+from quantd.daemon.engine.venue.halts import limits_text
+from quantd.daemon.policies.worker import lacking
+from quantd.daemon.runtime.service import Service
+from quantd.daemon.runtime.version import VERSION
+from quantd.daemon.views.agents import capital_shares, diversity, shadow_lots
+from quantd.daemon.views.limits import HOUR_NS, unit, words
+from quantd.risk.limits.catalogue import Limits
+from quantd.risk.limits.values import FLOORS
+from quantd.risk.monitor.levels import UNWATCHED, floor_usage
+from quantd.trading.clock_text import instant_text
+from quantd.trading.instruments import MICRO
+from quantd.trading.orders import money_text, price_text, quantity_text
+
+SWITCH: Final = ("RUN", "REDUCE", "HALT")
+READY: Final = frozenset({"running", "ended"})
+"""States of the service in which it takes bars and commands."""
+
+
+class LimitNow(Struct, frozen=True):
+    """One limit of a book. `use` is value / bound, of a floor bound / value, null for cash; `floor`: it must not fall
+    below. `headroom` is what is left; value, bound and headroom are in `unit`."""
+
+    limit: str
+    value: float | None
+    bound: float | None
+    use: float | None
+    floor: bool = False
+    words: str = ""
+    unit: str = ""
+    headroom: float | None = None
+
+
+class PositionNow(Struct, frozen=True):
+    """What the house holds of one symbol and which agents' books it is in; `shadows` hold it on paper alone. `halted`: why it
+    cannot be traded now, empty while it can. `dust`: what fees in the instrument itself left of a lot, at the venue and in no
+    book; empty for none."""
+
+    symbol: str
+    qty: str
+    price: str
+    value: str
+    weight: float
+    cost: str
+    agents: dict[str, str]
+    halted: str = ""
+    dust: str = ""
+    dust_value: str = ""
+    shadows: dict[str, str] = {}
+
+
+class AgentNow(Struct, frozen=True):
+    """One agent and its book. `total` is its return since the start and `today` that since the last close before today, null
+    when unknown; deposits and withdrawals are none. A `shadow` has no part of the account; `challenges` names whose place it
+    may take. `decided_by`: whose policy it trades, where that is not its own. `share` and `target` are of the capital that the
+    agents have together, now and to be."""
+
+    name: str
+    policy: str
+    profile: str
+    capital: float
+    switch: str
+    reason: str
+    suspended: bool
+    equity: str
+    cash: float
+    weights: dict[str, float]
+    total: float | None
+    today: float | None
+    shadow: bool = False
+    challenges: str = ""
+    decided_by: str = ""
+    share: float | None = None
+    target: float | None = None
+
+
+class Overview(Struct, frozen=True):
+    """Everything about one run at one instant, by `ts` (UTC, of the market) and `session` (its date). `halted`: symbols
+    that the venue does not trade now, and why; `limited`: those whose price is at a limit, and the limits. `store`: why
+    the store takes no writes, empty while it does. `agents` are those that trade, then the shadows; `diversity`: the
+    mean absolute correlation of what the first earn. `not_isolated`: policy files whose process keeps rights here that
+    it should give up, and which."""
+
+    name: str
+    version: str
+    mode: str
+    run: str
+    status: str
+    ready: bool
+    ts: int
+    time: str
+    session: str
+    zone: str
+    currency: str
+    switch: str
+    reason: str
+    equity: str
+    cash: str
+    total: float | None
+    today: float | None
+    gross: float | None
+    drawdown: float
+    slices: int
+    symbol_bars: int
+    orders: int
+    fills: int
+    open_orders: int
+    alerts: int
+    trips: int
+    uptime_s: float
+    agents: list[AgentNow]
+    positions: list[PositionNow]
+    limits: list[LimitNow]
+    halted: dict[str, str] = {}
+    limited: dict[str, str] = {}
+    diversity: float | None = None
+    store: str = ""
+    not_isolated: dict[str, str] = {}
+
+
+def overview(service: Service, parts: Parts, config: Config) -> Overview:
+    """All of it, in about half a millisecond."""
+    shell, state = service.shell, service.shell.state
+    state.revalue()
+    tally = shell.tally
+    prices = np.nan_to_num(state.marks * state.universe.lot_size)
+    house = state.lots(HOUSE)
+    equity = state.equity_micro
+    high = max(state.switch.high_water, 1)
+    session = state.sample_key
+    return Overview(
+        name=config.quantd.name,
+        version=VERSION,
+        mode=service.mode,
+        run=service.run,
+        status=service.status,
+        ready=service.status in READY,
+        ts=shell.ts,
+        time=instant_text(shell.ts),
+        session=instant_text(session)[:10],
+        zone=parts.sessions[state.universe.calendar].zone,
+        currency=state.universe.currency,
+        switch=SWITCH[state.switch.state],
+        reason=state.switch.reason,
+        equity=money_text(equity),
+        cash=money_text(state.ledger.house.cash_micro),
+        total=state.watch.realised[0].grown(equity, state.ledger.house.flows_micro) - 1.0,
+        today=_ratio(equity, state.switch.day_open),
+        gross=float(np.abs(house * prices).sum()) * MICRO / equity if equity > 0 else None,
+        drawdown=max(0.0, 1.0 - equity / high),
+        slices=tally.slices,
+        symbol_bars=tally.symbol_bars,
+        orders=tally.orders,
+        fills=tally.fills,
+        open_orders=sum(work.live for work in state.at_venue().values()),
+        alerts=tally.alerts,
+        trips=tally.trips,
+        uptime_s=round(time.monotonic() - service.started, 1),
+        agents=_agents(state, config, prices),
+        positions=positions(state),
+        limits=limits_now(state),
+        halted={state.universe.symbols[k]: why for k, (_, why) in sorted(state.halted.items())},
+        limited={state.universe.symbols[k]: limits_text(*pair) for k, pair in sorted(state.limited.items())},
+        diversity=diversity(state),
+        store=service.store_error,
+        not_isolated=dict(lacking(parts.policies)),
+    )
+
+
+def _ratio(now_micro: int, then_micro: int) -> float | None:
+    return now_micro / then_micro - 1.0 if then_micro > 0 else None
+
+
+def _agents(state: State, config: Config, prices: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> list[AgentNow]:
+    shares = capital_shares(state)
+    whole = config.quantd.mode == "shadow"
+    found = [
+        _agent(state, config, number, number, prices, whole, shares.get(number)) for number in range(len(state.agents))
+    ]
+    for k, shadow in enumerate(state.shadows):
+        shadow.revalue()
+        found.append(_agent(shadow, config, len(state.agents) + k, 0, prices, True, None))
+    return found
+
+
+def _agent(
+    state: State,
+    config: Config,
+    seat: int,
+    number: int,
+    prices: np.ndarray[tuple[int, ...], np.dtype[np.float64]],
+    shadow: bool,
+    shares: tuple[float, float] | None,
+) -> AgentNow:
+    """Agent `number` of a house, whose own policy is that of `seat`; a shadow is the only agent of its house."""
+    seats, rules = config.seats, state.rules.agents[number]
+    table, agent = seats[seat], state.agents[number]
+    book, equity = state.ledger.books[number], state.books_micro[number]
+    values = state.lots(number) * prices
+    held = np.flatnonzero(values)
+    return AgentNow(
+        name=rules.name,
+        policy=seats[state.seats[number]].policy,
+        profile=table.profile or "",
+        capital=table.capital,
+        switch=SWITCH[agent.switch.state],
+        reason=agent.switch.reason,
+        suspended=agent.suspended,
+        equity=money_text(equity),
+        cash=book.cash_micro / equity if equity > 0 else 0.0,
+        weights={state.universe.symbols[k]: float(values[k]) * MICRO / equity for k in held} if equity > 0 else {},
+        total=state.watch.realised[number + 1].grown(equity, book.flows_micro) - 1.0,
+        today=_ratio(equity, agent.switch.day_open),
+        shadow=shadow,
+        challenges=table.challenges,
+        decided_by=state.policy_of(number),
+        share=shares[0] if shares else None,
+        target=shares[1] if shares else None,
+    )
+
+
+def positions(state: State) -> list[PositionNow]:
+    """What the house holds, or any of its agents: books may be opposite and the house flat."""
+    universe, house, names = state.universe, state.ledger.house, state.ledger.names
+    equity = state.equity_micro
+    found = []
+    for column, symbol in enumerate(universe.symbols):
+        size, price = universe.lot_nano[column], int(state.marks_nano[column])
+        books = {n: b.lots[column] for n, b in zip(names, state.ledger.books, strict=True) if b.lots[column]}
+        lots, beside = house.lots[column], shadow_lots(state, column)
+        if not (lots or books or beside):
+            continue
+        micro = lots * size * price // 10**12
+        found.append(
+            PositionNow(
+                symbol=symbol,
+                qty=quantity_text(lots, size),
+                price=price_text(price),
+                value=money_text(micro),
+                weight=micro / equity if equity > 0 else 0.0,
+                cost=money_text(house.cost_micro[column]),
+                agents={name: quantity_text(own, size) for name, own in books.items()},
+                halted=state.halted[column][1] or "the venue does not trade it" if column in state.halted else "",
+                dust=quantity_text(state.dust[column], 1) if state.dust.get(column) else "",
+                dust_value=money_text(dust_micro(state, column)) if state.dust.get(column) else "",
+                shadows={name: quantity_text(own, size) for name, own in beside.items()},
+            )
+        )
+    return found
+
+
+def limits_now(state: State) -> list[LimitNow]:
+    """The house's limits as they stand, after the trade; state limits too."""
+    limits, values = state.limits(HOUSE), limit_values(state)
+    return [limit_now(key, value, bound, limits) for key, (value, bound) in sorted(values.items())]
+
+
+def limit_now(key: str, value: float, bound: float, limits: Limits | None = None, about: str = "") -> LimitNow:
+    """A value with its bound; what is not a number is null."""
+    floor, kind = key in FLOORS, unit(key)
+    if kind == "hours":
+        value, bound = value / HOUR_NS, bound / HOUR_NS
+    use = None
+    if key not in UNWATCHED and bound > 0 and isfinite(value):
+        use = _finite(floor_usage(value, bound)) if floor else value / bound
+    left = value - bound if floor else bound - value
+    said = words(key, limits or Limits(), about)
+    return LimitNow(key, _finite(value), _finite(bound), use, floor, said, kind, _finite(left))
+
+
+def _finite(value: float) -> float | None:
+    return value if isfinite(value) else None

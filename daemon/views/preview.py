@@ -1,0 +1,253 @@
+"""What would be traded now, at what cost, refused by what: every agent asked on a copy of the state, as a round would.
+
+The running state is not touched: the copy is thawed from a snapshot of it, and the policies are ones of their own.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import numpy as np
+from msgspec import Struct
+
+from quantd.daemon.engine.planning.parents import WORKED
+from quantd.daemon.engine.planning.verdict_log import Judged
+from quantd.daemon.engine.rounds import ask_agents, on_decided
+from quantd.daemon.engine.snapshot import thaw
+from quantd.daemon.engine.state import HOUSE, Rules, State
+from quantd.daemon.views.limits import LimitRow, in_order, largest_of, reason_name, reason_text, row
+from quantd.daemon.views.overview import SWITCH
+from quantd.risk.pretrade.headroom import figures
+from quantd.risk.switch import HALT
+from quantd.strategies.allocators.allocation import Allocation, allocation
+from quantd.trading.clock_text import instant_text
+from quantd.trading.effects import Ask, Cancel, Effect, Planned
+from quantd.trading.events import Decided
+from quantd.trading.execution import RATE_ONE, Costs, commission_micro, commission_ratio, impact_rate
+from quantd.trading.instruments import MICRO, NANO
+from quantd.trading.orders import Kind, OrderBasket, price_text, quantity_text
+
+Answer = Callable[[Ask], Decided]
+
+_SIDES: Final = {True: "buy", False: "sell"}
+
+
+class Answered(Struct, frozen=True):
+    """What one agent wants now. `held`: it keeps what it has; `failed` says why there is no answer, `note` is what its
+    policy says of it; `allocation` is what its weights are expected to do."""
+
+    agent: str
+    weights: dict[str, float]
+    held: bool
+    failed: str
+    note: str = ""
+    allocation: Allocation | None = None
+
+
+class OrderPlanned(Struct, frozen=True):
+    """One order of the house that would be sent, or with a `style` of its own what would be worked over time or sent into
+    an auction. `value` is at the last price; `slippage` (half spread, slippage and
+    impact) and `commission` are what a fill at that price would cost. Money in account currency."""
+
+    symbol: str
+    side: str
+    qty: str
+    price: str
+    limit: str
+    value: float
+    commission: float
+    slippage: float
+    agents: list[str]
+    reason: str
+    style: str = ""
+
+
+class Refusal(Struct, frozen=True):
+    """What would be cut: of an agent by its own limits, or of the house. `most` would pass alone."""
+
+    who: str
+    symbol: str
+    side: str
+    asked: str
+    allowed: str
+    most: str | None
+    reason: str
+    text: str
+
+
+class PlanNow(Struct, frozen=True):
+    """A round as it would be now. `note` says why nobody was asked, where nobody was; `cancels` open orders would be
+    cancelled first."""
+
+    run: str
+    ts: int
+    time: str
+    switch: str
+    note: str
+    answers: list[Answered]
+    orders: list[OrderPlanned]
+    refused: list[Refusal]
+    crossed: dict[str, str]
+    cancels: int
+    value: float
+    commission: float
+    slippage: float
+    limits: list[LimitRow]
+
+
+def plan_now(rules: Rules, frozen: bytes, answer: Answer, costs: Costs, run: str) -> PlanNow:
+    """Ask every agent that is not suspended on the state that `freeze` wrote, and plan their answers."""
+    state = thaw(rules, frozen)
+    state.stops, state.rests = {}, {}  # they are taken back first; what is asked is what follows
+    judged: list[Judged] = []
+    state.judged = judged
+    for book in state.activity.books:
+        # a question is no order: what was asked a moment ago does not make it a duplicate
+        book.asked = b""
+    due = [number for number, agent in enumerate(state.agents) if not agent.suspended]
+    note = ""
+    if not state.sample:
+        due, note = [], "no session has closed yet: there is nothing to decide on"
+    elif state.switch.state == HALT:
+        due, note = [], f"the switch of the house is HALT ({state.switch.reason}): nobody is asked"
+    elif not due:
+        note = "every agent is suspended"
+    asks = ask_agents(state, due, state.now) if due else []
+    # before the answers are planned: what a view shows is of this moment
+    pairs = [(answer(ask), ask) for ask in asks if isinstance(ask, Ask)]
+    told = [_answered(state, decided, ask) for decided, ask in pairs]
+    answered = [decided for decided, _ in pairs]
+    effects = [effect for decided in answered for effect in on_decided(state, decided)]
+    # of what is worked over time the whole is told; the child that is due now is a part of it
+    whole = next((k + 1 for k, one in enumerate(judged) if one.book == HOUSE), 0)
+    judged = judged[:whole]
+    orders = _orders(state, effects, costs)
+    plans = [e for e in effects if isinstance(e, Planned)]
+    return PlanNow(
+        run=run,
+        ts=state.now,
+        time=instant_text(state.now),
+        switch=SWITCH[state.switch.state],
+        note=note,
+        answers=told,
+        orders=orders,
+        refused=[each for one in judged for each in _refused(state, one)],
+        crossed=_amounts(state, plans[0].crossed) if plans else {},
+        cancels=sum(isinstance(e, Cancel) for e in effects),
+        value=sum(o.value for o in orders),
+        commission=sum(o.commission for o in orders),
+        slippage=sum(o.slippage for o in orders),
+        limits=_limits(judged[-1]) if judged else [],
+    )
+
+
+def _answered(state: State, decided: Decided, ask: Ask) -> Answered:
+    rules = state.rules.agents[decided.agent]
+    if decided.failed or decided.weights is None:
+        return Answered(rules.name, {}, not decided.failed, decided.failed, decided.note)
+    found = allocation(
+        ask.view,
+        np.frombuffer(decided.weights),
+        strategy=rules.name,
+        method="by schedule" if rules.scheduled else "at each sample",
+        lookback=state.rules.lookback,
+        threshold=rules.min_trade,
+    )
+    return Answered(rules.name, found.target, False, "", decided.note, found)
+
+
+def _amounts(state: State, data: bytes) -> dict[str, str]:
+    lots, universe = np.frombuffer(data, dtype=np.int64), state.universe
+    return {
+        universe.symbols[k]: quantity_text(int(lots[k]), universe.lot_nano[k]) for k in np.flatnonzero(lots).tolist()
+    }
+
+
+def _orders(state: State, effects: Sequence[Effect], costs: Costs) -> list[OrderPlanned]:
+    found = []
+    plans = {(e.sample, e.n): e for e in effects if isinstance(e, Planned)}
+    volumes = state.average_volume()
+    baskets = [e for e in effects if isinstance(e, OrderBasket)]
+    over_time = state.rules.execution.style in WORKED
+    for plan, rows, style in _worked(state, effects) if over_time else _sent(plans, baskets):
+        parts = [(state.rules.agents[p.agent].name, np.frombuffer(p.allowed, dtype=np.int64)) for p in plan.agents]
+        for sym, lots, worst, code in rows:
+            lot, mark = state.universe.lot_nano[sym], int(state.marks_nano[sym])
+            value = abs(lots) * lot * mark / NANO / NANO
+            fee = commission_micro(abs(lots), mark, commission_ratio(lot, costs.commission_rate))
+            rate = costs.fixed_rate
+            if costs.impact > 0.0 and volumes[sym] > 0.0:
+                rate += impact_rate(costs.impact, abs(lots), lot, float(volumes[sym]))
+            found.append(
+                OrderPlanned(
+                    symbol=state.universe.symbols[sym],
+                    side=_SIDES[lots > 0],
+                    qty=quantity_text(abs(lots), lot),
+                    price=price_text(mark),
+                    limit=price_text(worst),
+                    value=value,
+                    commission=max(fee, costs.commission_min_micro) / MICRO,
+                    slippage=value * rate / RATE_ONE,
+                    agents=[name for name, allowed in parts if allowed[sym] * lots > 0],
+                    reason=reason_name(code),
+                    style=style,
+                )
+            )
+    return found
+
+
+Rows = list[tuple[int, int, int, int]]
+"""(column, signed lots, worst price in nano, reason code) of each order."""
+
+
+def _sent(plans: dict[tuple[int, int], Planned], baskets: Sequence[OrderBasket]) -> list[tuple[Planned, Rows, str]]:
+    """What goes out at once."""
+    return [
+        (
+            plans[b.sample, b.n],
+            list(zip(b.sym, b.lots, b.worst_nano, b.reason, strict=True)),
+            Kind(b.kind[0]).name.lower() if b.kind else "",
+        )
+        for b in baskets
+    ]
+
+
+def _worked(state: State, effects: Sequence[Effect]) -> list[tuple[Planned, Rows, str]]:
+    """What would be worked over time, all agents together."""
+    found: list[tuple[Planned, Rows, str]] = []
+    for plan in effects:
+        if not isinstance(plan, Planned) or plan.portion is None or plan.portion.decided:
+            continue
+        worst = {s: price for p in state.parents for s, price in zip(p.sym, p.worst_nano, strict=True)}
+        lots, codes = np.frombuffer(plan.allowed, dtype=np.int64), np.frombuffer(plan.reason, dtype=np.int8)
+        rows = [(k, int(lots[k]), worst.get(k, 0), int(codes[k])) for k in np.flatnonzero(lots).tolist()]
+        found.append((plan, rows, plan.portion.style))
+    return found
+
+
+def _refused(state: State, one: Judged) -> list[Refusal]:
+    """Where a gate left less than was asked."""
+    found = []
+    universe = state.universe
+    who = "house" if one.book == HOUSE else state.rules.agents[one.book].name
+    for k in np.flatnonzero(one.asked != one.verdict.lots).tolist():
+        lot, code = universe.lot_nano[k], int(one.verdict.reason[k])
+        found.append(
+            Refusal(
+                who=who,
+                symbol=universe.symbols[k],
+                side=_SIDES[bool(one.asked[k] > 0)],
+                asked=quantity_text(abs(int(one.asked[k])), lot),
+                allowed=quantity_text(abs(int(one.verdict.lots[k])), lot),
+                most=largest_of(one, k).qty,
+                reason=reason_name(code),
+                text=reason_text(code),
+            )
+        )
+    return found
+
+
+def _limits(house: Judged) -> list[LimitRow]:
+    """The house's limits now and after it all."""
+    before = figures(house.ctx, house.account, house.limits, None)
+    after = figures(house.ctx, house.account, house.limits, house.verdict.lots)
+    return [row(key, house.limits, before.get(key), after.get(key)) for key in in_order({*before, *after})]

@@ -1,0 +1,109 @@
+"""The measures of the house and of each agent as they stand, for reports, the API and metrics: read between two steps, some
+milliseconds; never a part of a decision."""
+
+from typing import Final
+
+import numpy as np
+from msgspec import Struct
+from msgspec.structs import replace
+
+from quantd.daemon.engine.monitor import limits_of, market_context
+from quantd.daemon.engine.state import HOUSE, State
+from quantd.daemon.engine.valuation import realised_by_date
+from quantd.risk.assessment import Assessment, Book, Settings, assess
+from quantd.risk.limits.catalogue import Limits
+from quantd.risk.measures.liquidity import PARTICIPATION
+from quantd.risk.measures.stress import SHIPPED
+from quantd.risk.monitor.realised import KEPT
+
+METRICS: Final = {
+    "volatility": "volatility_annual",
+    "var": "historical",
+    "cvar": "historical",
+    "max_drawdown": "max_drawdown",
+    "sharpe": "sharpe",
+    "sortino": "sortino",
+    "calmar": "calmar",
+    "beta": "beta",
+    "correlation": "benchmark_correlation",
+    "diversification": "diversification",
+}
+"""Name of a metric -> field of `Assessment`."""
+
+
+class Metrics(Struct, frozen=True):
+    """One book's metrics, fractions and ratios; None where `missing` says why. `correlation` and `beta` are to the
+    benchmark, `var` and `cvar` historical at `confidence`; drawdown and ratios are of the last year of samples."""
+
+    confidence: float
+    volatility: float | None
+    var: float | None
+    cvar: float | None
+    max_drawdown: float | None
+    sharpe: float | None
+    sortino: float | None
+    calmar: float | None
+    beta: float | None
+    correlation: float | None
+    diversification: float | None
+    missing: dict[str, str]
+
+
+class Assessed(Struct, frozen=True):
+    """Everything measured at `ts` (of the market): the house and each agent."""
+
+    ts: int
+    house: Assessment
+    agents: dict[str, Assessment]
+
+
+def assessed(state: State) -> Assessed:
+    """All books of a state between two steps."""
+    state.revalue()
+    return Assessed(
+        ts=state.now,
+        house=_assess(state, HOUSE),
+        agents={agent.name: _assess(state, number) for number, agent in enumerate(state.rules.agents)},
+    )
+
+
+def _assess(state: State, book: int) -> Assessment:
+    ctx, limits = market_context(state), limits_of(state, book)
+    equity = state.equity_micro if book == HOUSE else state.books_micro[book]
+    return assess(
+        Book(
+            universe=state.universe,
+            lots=state.lots(book),
+            px=np.where(ctx.priced, ctx.px, np.nan),
+            equity=equity / 1e6,
+            returns=state.history.synchronous.returns(KEPT),
+            history=realised_by_date(state, book).wealth(),
+            volume_lots=ctx.volume_lots,
+        ),
+        replace(settings_of(limits), risk_free_annual=state.watch.realised[book + 1].risk_free_annual()),
+    )
+
+
+def settings_of(limits: Limits) -> Settings:
+    """How a book with these limits is assessed: its own VaR's confidence and horizon, its own stress scenarios (else those
+    that come with quantd)."""
+    tail = limits.var or limits.cvar
+    return Settings(
+        confidence=tail.confidence if tail is not None else 0.95,
+        horizon=tail.horizon if tail is not None else 1,
+        min_history=limits.min_history,
+        participation=limits.liquidity.participation if limits.liquidity is not None else PARTICIPATION,
+        shocks=limits.stress.shocks if limits.stress is not None else tuple(SHIPPED.values()),
+    )
+
+
+def metrics_of(found: Assessment) -> Metrics:
+    """The list that people ask for, with the reason of each that is missing."""
+    values: dict[str, float | None] = {}
+    missing: dict[str, str] = {}
+    for name, field in METRICS.items():
+        value = getattr(found, field)
+        if value is None:
+            missing[name] = found.missing.get(field, "it is not known")
+        values[name] = None if value is None else getattr(value, name) if field == "historical" else value
+    return Metrics(confidence=found.confidence, missing=missing, **values)

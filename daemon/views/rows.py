@@ -1,0 +1,266 @@
+"""Rows of the store as the API and the command line give them: exact text, names for codes, UTC beside int64 ns."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Final
+from zoneinfo import ZoneInfo
+
+import msgspec
+import numpy as np
+from msgspec import Struct
+
+from quantd.adapters.store.journal.records import Records
+from quantd.adapters.store.queries import Alert, EquityPoint, OrderNow, Reader, RiskPoint
+from quantd.daemon.assembly.parts import Parts
+from quantd.daemon.runtime.recent_history import Allocation
+from quantd.daemon.views.limits import reason_name
+from quantd.daemon.views.overview import LimitNow, limit_now
+from quantd.daemon.views.shortfall import Costed
+from quantd.trading.clock_text import instant_text
+from quantd.trading.effects import Planned
+from quantd.trading.instruments import Universe
+from quantd.trading.orders import Fill, quantity_text
+
+LIMIT_ROWS: Final = 10_000
+"""Most rows of one answer of the API."""
+
+
+class OrderLine(Struct, frozen=True):
+    """One order as it is. `reason` names the limit that cut it, empty when none did."""
+
+    id: str
+    ts: int
+    time: str
+    symbol: str
+    side: str
+    qty: str
+    limit: str
+    state: str
+    filled: str
+    reason: str
+    agent: str
+    ended: str
+    note: str
+    shortfall: Costed | None = None
+
+
+class FillLine(Struct, frozen=True):
+    """One fill of the house."""
+
+    ts: int
+    time: str
+    order: str
+    symbol: str
+    side: str
+    qty: str
+    price: str
+    fee: str
+    agent: str
+
+
+class EquityLine(Struct, frozen=True):
+    """The account at one sample; `books` are equities by agent, `shadows` those of shadows, which are no part of it."""
+
+    ts: int
+    time: str
+    equity: str
+    cash: str
+    gross: float
+    drawdown: float
+    books: dict[str, str]
+    shadows: dict[str, str] = {}
+
+
+class AlertLine(Struct, frozen=True):
+    """One alert. `seq` orders alerts of one instant."""
+
+    seq: int
+    ts: int
+    time: str
+    level: str
+    kind: str
+    text: str
+    symbol: str
+    agent: str
+    value: float | None
+    bound: float | None
+
+
+class RiskLine(Struct, frozen=True):
+    """The house's limits at one instant; `kind`: "plan" once a round's orders have filled, "held" at a sample."""
+
+    ts: int
+    time: str
+    kind: str
+    limits: list[LimitNow]
+
+
+class Portion(Struct, frozen=True):
+    """What one agent decided: symbol -> weight of its book; `scale` is what the headroom left of them."""
+
+    scale: float
+    weights: dict[str, float]
+
+
+class AllocationLine(Struct, frozen=True):
+    """What the agents of one round decided."""
+
+    ts: int
+    time: str
+    agents: dict[str, Portion]
+
+
+class Wish(Struct, frozen=True):
+    """One agent's part of a decision: symbol -> weight wanted, quantity asked and allowed, reason where cut; `policy` names
+    the agent whose policy decided, where that is not its own."""
+
+    agent: str
+    scale: float
+    weights: dict[str, float]
+    asked: dict[str, str]
+    allowed: dict[str, str]
+    reasons: dict[str, str]
+    policy: str = ""
+
+
+class DecisionLine(Struct, frozen=True):
+    """How one round became orders. `n` is 0 when it made none; `quantd why ADDRESS:SYMBOL` explains each symbol."""
+
+    address: str
+    ts: int
+    time: str
+    sample: int
+    n: int
+    follow_up: int
+    agents: list[Wish]
+    crossed: dict[str, str]
+    net: dict[str, str]
+    allowed: dict[str, str]
+    reasons: dict[str, str]
+
+
+def order_line(row: OrderNow, shortfall: Costed | None = None) -> OrderLine:
+    o = row.order
+    return OrderLine(
+        o.id, o.ts, instant_text(o.ts), o.symbol, o.side, o.qty, o.limit, o.state, row.filled, reason_name(int(o.reason or 0)),
+        o.agent, instant_text(row.ended_ts), row.note, shortfall,
+    )  # fmt: skip
+
+
+def fill_line(f: Fill) -> FillLine:
+    return FillLine(f.ts, instant_text(f.ts), f.order, f.symbol, f.side, f.qty, f.price, f.fee, f.agent)
+
+
+def equity_line(
+    p: EquityPoint, names: Sequence[str], shadows: Mapping[int, Mapping[str, str]] | None = None
+) -> EquityLine:
+    """`shadows`: instant -> equity of each shadow, by name."""
+    books = dict(zip((*names, "unallocated"), p.books, strict=False))
+    beside = dict((shadows or {}).get(p.ts, {}))
+    return EquityLine(p.ts, instant_text(p.ts), p.equity, p.cash, p.gross, p.drawdown, books, beside)
+
+
+def shadow_books(reader: Reader, names: Iterable[str], since: int = 0) -> dict[int, dict[str, str]]:
+    """Instant -> equity of each of these shadows, by name."""
+    found: dict[int, dict[str, str]] = {}
+    for name in names:
+        for point in reader.shadow(name, since=since):
+            found.setdefault(point.ts, {})[name] = point.equity
+    return found
+
+
+def alert_line(a: Alert) -> AlertLine:
+    return AlertLine(a.seq, a.ts, instant_text(a.ts), a.level, a.kind, a.text, a.symbol, a.agent, a.value, a.bound)
+
+
+def risk_line(point: RiskPoint) -> RiskLine:
+    nan = float("nan")
+    limits = [
+        limit_now(key, nan if value is None else value, nan if bound is None else bound)
+        for key, (value, bound) in sorted(point.measures.items())
+    ]
+    return RiskLine(point.ts, instant_text(point.ts), point.kind, limits)
+
+
+def allocation_line(found: Allocation, universe: Universe, names: Sequence[str]) -> AllocationLine:
+    agents = {}
+    for agent, data, scale in found.parts:
+        weights = np.frombuffer(data, dtype="<f8")
+        held = {universe.symbols[k]: float(weights[k]) for k in np.flatnonzero(weights).tolist()}
+        agents[names[agent] if agent < len(names) else str(agent)] = Portion(scale, held)
+    return AllocationLine(found.ts, instant_text(found.ts), agents)
+
+
+def decision_line(plan: Planned, universe: Universe, names: Sequence[str], address: str = "") -> DecisionLine:
+    def amounts(data: bytes) -> dict[str, str]:
+        lots = np.frombuffer(data, dtype="<i8")
+        return {
+            universe.symbols[k]: quantity_text(int(lots[k]), universe.lot_nano[k])
+            for k in np.flatnonzero(lots).tolist()
+        }
+
+    def reasons(data: bytes) -> dict[str, str]:
+        codes = np.frombuffer(data, dtype=np.int8)
+        return {universe.symbols[k]: reason_name(int(codes[k])) for k in np.flatnonzero(codes).tolist()}
+
+    wishes = []
+    for part in plan.agents:
+        weights = np.frombuffer(part.weights, dtype="<f8")
+        wishes.append(
+            Wish(
+                agent=names[part.agent] if part.agent < len(names) else str(part.agent),
+                scale=part.scale,
+                weights={universe.symbols[k]: float(weights[k]) for k in np.flatnonzero(weights).tolist()},
+                asked=amounts(part.asked),
+                allowed=amounts(part.allowed),
+                reasons=reasons(part.reason),
+                policy=part.policy,
+            )
+        )
+    return DecisionLine(
+        address, plan.ts, instant_text(plan.ts), plan.sample, plan.n, plan.follow_up, wishes, amounts(plan.crossed), amounts(plan.net),
+        amounts(plan.allowed), reasons(plan.reason),
+    )  # fmt: skip
+
+
+def thinned(rows: Sequence[EquityPoint], points: int) -> Iterable[EquityPoint]:
+    """At most about `points` of the rows, first and last among them: a chart has only so many pixels."""
+    if len(rows) <= points:
+        return rows
+    step = len(rows) / (points - 1)
+    return [rows[min(int(k * step), len(rows) - 1)] for k in range(points - 1)] + [rows[-1]]
+
+
+NEWEST: Final = 16
+"""Plans looked at: more than there are agents in any sane house, and their follow-ups."""
+
+
+_plan: Final = msgspec.msgpack.Decoder(Planned)
+
+
+def newest_plans(records: Records, run: str) -> list[Planned]:
+    """The newest plans of a run, oldest first."""
+    sql = "SELECT plan FROM decisions WHERE run = ? ORDER BY seq DESC, k DESC LIMIT ?"
+    with records.connection() as driver:
+        rows = driver.execute(sql, (run, NEWEST)).fetchall()
+    return [_plan.decode(row[0]) for row in reversed(rows)]
+
+
+def decided(plans: list[Planned], parts: Parts) -> dict[str, str]:
+    """Agent -> its newest decision among `plans`."""
+    universe = parts.universe
+    names = [a.name for a in parts.rules.agents]
+    zone = ZoneInfo(parts.sessions[universe.calendar].zone)
+    found: dict[str, str] = {}
+    for plan in plans:
+        clock = datetime.fromtimestamp(plan.ts // 10**9, UTC).astimezone(zone).strftime("%m-%d %H:%M")
+        for wish in decision_line(plan, universe, names).agents:
+            said = [
+                f"{'sell' if qty.startswith('-') else 'buy'} {qty.lstrip('-')} {symbol}"
+                for symbol, qty in wish.allowed.items()
+            ]
+            more = f" and {len(said) - 2} more" if len(said) > 2 else ""
+            cut = f"; {len(wish.reasons)} cut" if wish.reasons else ""
+            whose = f" (policy of {wish.policy})" if wish.policy else ""
+            found[wish.agent] = f"{clock} {', '.join(said[:2]) or 'nothing'}{more}{cut}{whose}"
+    return found

@@ -1,0 +1,62 @@
+"""What a run says of itself at its end, the same for `run`, `backtest` and `replay`."""
+
+from msgspec import Struct
+
+from quantd.daemon.runtime.loop import Shell
+from quantd.daemon.views.agents import shadow_equities
+from quantd.trading.orders import money_text, quantity_text
+
+
+class Summary(Struct, frozen=True):
+    """The JSON document of `--json`. Money and quantities are exact text. Counts are of the whole run; `wall_s` are this
+    process's seconds of trading, `symbol_bars_per_s` its speed. `books` are worth by agent, `shadows` those that are no part of it."""
+
+    run: str
+    mode: str
+    slices: int
+    symbol_bars: int
+    orders: int
+    fills: int
+    refused: int
+    clipped: int
+    alerts: int
+    equity: str
+    cash: str
+    positions: dict[str, str]
+    trips: int
+    wall_s: float
+    symbol_bars_per_s: float
+    digest: str
+    books: dict[str, str] = {}
+    shadows: dict[str, str] = {}
+
+
+def summary(shell: Shell, run: str, mode: str, wall_s: float, bars_before: int = 0) -> Summary:
+    """The state of a run as it stands; `bars_before` symbol-bars were taken before the `wall_s` seconds began."""
+    state, tally = shell.state, shell.tally
+    state.revalue()
+    universe, house = state.universe, state.ledger.house
+    return Summary(
+        run=run,
+        mode=mode,
+        slices=tally.slices,
+        symbol_bars=tally.symbol_bars,
+        orders=tally.orders,
+        fills=tally.fills,
+        refused=tally.refused,
+        clipped=tally.clipped,
+        alerts=tally.alerts,
+        equity=money_text(state.equity_micro),
+        cash=money_text(house.cash_micro),
+        positions={
+            name: quantity_text(lots, size)
+            for name, lots, size in zip(universe.symbols, house.lots, universe.lot_nano, strict=True)
+            if lots
+        },
+        trips=tally.trips,
+        wall_s=round(wall_s, 6),
+        symbol_bars_per_s=round((tally.symbol_bars - bars_before) / wall_s, 1) if wall_s > 0 else 0.0,
+        digest=shell.digest.hexdigest(),
+        books={name: money_text(own) for name, own in zip(state.ledger.names, state.books_micro, strict=True)},
+        shadows={name: money_text(own) for name, own in shadow_equities(state).items()},
+    )

@@ -1,0 +1,215 @@
+"""What is Alpaca's own at its adapter; what all venues share is in tests/proofs/conformance."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from decimal import Decimal
+
+import msgspec
+import pytest
+
+from quantd.adapters.brokers.alpaca.connection import AlpacaSettings
+from quantd.trading.instruments import Instrument
+from quantd.trading.orders import OrderState
+from tests.proofs.conformance.rig import Row
+from tests.proofs.conformance.rigs.alpaca import AlpacaRig
+from tests.proofs.conformance.scene import Scene
+
+PAIR = 5
+
+
+@pytest.fixture
+async def s() -> AsyncIterator[Scene]:
+    rig = AlpacaRig()
+    await rig.start()
+    scene = Scene(rig)
+    await rig.listened()
+    yield scene
+    await scene.close()
+    await rig.stop()
+
+
+async def test_a_request_that_arrives_long_after_its_time_out_is_found(s: Scene) -> None:
+    s.rig.server.misbehave("late", "submit")
+    basket = await s.send(Row(0, 10))
+    await s.answer()
+    assert s.known(basket) == OrderState.UNKNOWN
+    s.rig.server.accept_late()
+    s.books.take(await s.broker.submit(basket))
+    await s.state(basket, OrderState.WORKING)
+    await s.finish()
+
+
+async def test_an_id_that_the_venue_has_already_is_asked_for_and_not_rejected(s: Scene) -> None:
+    basket = await s.rest(Row(0, 10))
+    second = await s.adapter()
+    s.books.take(await second.submit(basket))
+    assert s.rig.requests("submit") == 2
+    assert s.known(basket) == OrderState.WORKING
+
+
+async def test_an_order_of_before_a_restart_is_asked_for_and_not_sent(s: Scene) -> None:
+    basket = await s.rest(Row(0, 10))
+    second = await s.adapter()
+    second.remember(basket)
+    s.books.take(await second.submit(basket))
+    assert s.rig.requests("submit") == 1
+
+
+async def test_what_was_surely_not_sent_is_sent_at_once_when_it_is_sent_again(s: Scene) -> None:
+    await s.rig.down()
+    with pytest.raises(ConnectionError):
+        await s.broker.account()  # what was connected is no more
+    basket = s.decide(Row(0, 10))
+    (report,) = await s.broker.submit(basket)
+    assert "never sent" in report.reason  # type: ignore[union-attr]
+    await s.rig.up()
+    s.books.take(await s.broker.submit(basket))
+    await s.state(basket, OrderState.WORKING)
+
+
+async def test_what_the_venue_never_had_is_not_sent_after_its_end(s: Scene) -> None:
+    s.rig.server.misbehave("time-out before", "submit")
+    basket = s.decide(Row(0, 10, end=s.rig.now() + 10 * 10**9))
+    s.books.take(await s.broker.submit(basket))
+    await s.rig.settle()
+    (report,) = await s.broker.submit(basket)
+    assert "its end has passed" in report.reason  # type: ignore[union-attr]
+    assert s.rig.requests("submit") == 1
+
+
+async def test_executions_that_are_not_listed_yet_are_waited_for(s: Scene) -> None:
+    await s.rig.stream("silent")
+    basket = await s.send(Row(0, 10))
+    s.rig.server.book.hidden = 1
+    await s.rig.fill(basket, 0, 10, 400 * 10**9)
+    asking = asyncio.create_task(s.query(basket))
+    await asyncio.sleep(0.02)
+    s.rig.server.book.hidden = 0
+    await asking
+    assert s.known(basket) == OrderState.FILLED
+    await s.finish()
+
+
+async def test_executions_that_stay_unlisted_leave_the_order_unknown_not_filled(s: Scene) -> None:
+    await s.rig.stream("silent")
+    basket = await s.send(Row(0, 10))
+    s.rig.server.book.hidden = 1
+    await s.rig.fill(basket, 0, 10, 400 * 10**9)
+    await s.query(basket)
+    assert s.known(basket) == OrderState.UNKNOWN
+    assert s.books.filled(basket) == [0]
+    s.rig.server.book.hidden = 0
+    await s.query(basket)
+    assert s.known(basket) == OrderState.FILLED
+
+
+async def test_more_executions_than_a_page_has_are_all_found(s: Scene) -> None:
+    await s.rig.stream("silent")
+    basket = await s.send(Row(0, 250))
+    for k in range(250):
+        await s.rig.fill(basket, 0, 1, (400 * 100 - k % 7) * 10**7)
+    await s.query(basket)
+    assert s.known(basket) == OrderState.FILLED
+    await s.finish()
+
+
+async def test_executions_of_less_than_a_lot_become_whole_lots_and_the_rest_is_odd(s: Scene) -> None:
+    basket = await s.rest(Row(2, 10))  # ten lots of 0.001
+    order = s.rig.server.order(s.rig._id(basket, 0))
+    for size, price in (("0.0025", "220"), ("0.0001", "221"), ("0.0021", "219")):
+        s.rig.server.book.fill(order, Decimal(size), Decimal(price))
+    await s.rig.end(basket, 0, "expired")
+    await s.state(basket, OrderState.EXPIRED)
+    assert s.books.filled(basket) == [4]
+    account = await s.broker.account()
+    assert account.lots[2] == 4
+    assert account.odd == (("VTI", "0.0007"),)
+
+
+async def test_a_short_holding_is_floored_towards_zero_with_its_rest_apart(s: Scene) -> None:
+    s.rig.server.book.positions["VTI"] = Decimal("-0.0105")
+    account = await s.broker.account()
+    assert account.lots[2] == -10
+    assert account.odd == (("VTI", "-0.0005"),)
+
+
+async def test_a_pair_is_sent_good_till_cancelled_and_ended_by_us(s: Scene) -> None:
+    basket = s.decide(Row(PAIR, 20, worst_nano=60_000 * 10**9, end=s.rig.now() + 10**9))
+    s.books.take(await s.broker.submit(basket))
+    assert s.rig.has(basket, 0)[0].in_force == "gtc"
+    await s.rig.fill(basket, 0, 5, 60_000 * 10**9)
+    s.rig.server.offset_ns += 2 * 10**9
+    await s.state(basket, OrderState.EXPIRED)
+    assert s.books.filled(basket) == [5]
+    await s.finish()
+
+
+async def test_a_position_of_a_pair_is_known_without_its_slash(s: Scene) -> None:
+    await s.rig.hold(PAIR, 12)
+    account = await s.broker.account()
+    assert account.lots[PAIR] == 12
+    assert account.others == ()
+
+
+async def test_many_symbols_are_compared_in_one_answer(s: Scene) -> None:
+    more = []
+    for k in range(50):
+        s.rig.server.list(f"M{k}", "10.00")
+        more.append(Instrument(f"M{k}"))
+    universe = msgspec.structs.replace(s.rig.universe, instruments=(*s.rig.universe.instruments, *more))
+    second = s.rig.adapter(universe=universe)
+    before = s.rig.server.requests["other"]
+    await second.open()
+    await second.close()
+    assert s.rig.server.requests["other"] - before <= 3  # the clock, and a list for each class
+
+
+async def test_a_404_that_is_not_about_an_order_is_no_not_found(s: Scene) -> None:
+    rig = AlpacaRig()
+    rig.server.port = s.rig.server.port
+    elsewhere = rig.adapter()
+    elsewhere._rest._base = s.rig.server.url + "/elsewhere"  # type: ignore[attr-defined]
+    basket = s.decide(Row(0, 10))
+    elsewhere.remember(basket)
+    await s.rig.settle()
+    news = await elsewhere.query(basket.sample, basket.n, [0])
+    await elsewhere.close()
+    s.books.take(news)
+    assert s.books.unknown()
+    assert not s.books.not_found()
+
+
+async def test_no_way_of_printing_the_settings_shows_the_secrets() -> None:
+    settings = AlpacaSettings(key="PKVISIBLE", secret="hushhush")
+    assert "PKVISIBLE" not in f"{settings} {settings!r}"
+    assert "hushhush" not in f"{settings} {settings!r}"
+    assert settings.safe("a PKVISIBLE\nof hushhush " + "x" * 500)[:12] == "a … of … xxx"
+    assert len(settings.safe("x" * 500)) == 200
+
+
+async def test_an_adapter_that_is_not_open_sends_nothing_and_says_so() -> None:
+    rig = AlpacaRig()
+    rig.server.port = 9  # nobody listens there
+    adapter = rig.adapter()
+    basket = rig.basket(Row(0, 10))
+    (report,) = await adapter.submit(basket)
+    assert "never sent" in report.reason  # type: ignore[union-attr]
+    await adapter.close()
+
+
+async def test_a_replacement_whose_old_order_fills_in_between_is_taken_back(s: Scene) -> None:
+    old = await s.rest(Row(0, 10))
+    book = s.rig.server.book
+    replacing = book.replace
+
+    def fills_first(order_id: str, asked: dict[str, object]) -> object:
+        book.fill(book.orders[order_id], Decimal(4), Decimal(400))
+        return replacing(order_id, asked)
+
+    book.replace = fills_first  # type: ignore[assignment, method-assign]
+    new = s.decide(Row(0, 10))
+    s.books.take(await s.broker.replace(old.sample, old.n, 0, new))
+    await s.state(old, OrderState.CANCELLED)
+    await s.state(new, OrderState.CANCELLED)
+    assert s.books.filled(old) == [4]
+    await s.finish()

@@ -1,0 +1,377 @@
+"""The crypto broker over the wire, where the conformance suite does not look: paging, lag, order of executions, deadlines,
+and what it refuses to trade at all."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from decimal import Decimal
+from importlib.util import find_spec
+
+import pytest
+
+from quantd.adapters.brokers.ccxt.broker import Crypto
+from quantd.adapters.brokers.ccxt.connection import CryptoSettings
+from quantd.adapters.brokers.ccxt.wire import Odd, execution_of
+from quantd.adapters.brokers.errors import VenueError
+from quantd.adapters.exchange.client import Access
+from quantd.trading.events import Condition, Unknown
+from quantd.trading.instruments import NANO, Instrument, Universe
+from quantd.trading.orders import Cause, Kind, OrderBasket, Reports
+from quantd.trading.ports import BrokerNews
+from tests.proofs.conformance.rig import Row
+from tests.proofs.conformance.rigs.ccxt import CcxtRig
+from tests.support.venues.kraken import Order
+
+pytestmark = pytest.mark.skipif(find_spec("ccxt") is None, reason="the extra ccxt is not installed")
+
+
+@pytest.fixture
+async def rig() -> AsyncIterator[CcxtRig]:
+    rig = CcxtRig()
+    await rig.start()
+    yield rig
+    await rig.stop()
+
+
+def order_of(rig: CcxtRig, basket: OrderBasket, row: int = 0) -> Order:
+    (order,) = rig.venue.by_client(rig._id(basket, row))
+    return order
+
+
+def only(news: object) -> Reports:
+    (report,) = news  # type: ignore[misc]
+    assert isinstance(report, Reports)
+    return report
+
+
+async def heard(rig: CcxtRig, news: list[BrokerNews]) -> asyncio.Task[None]:
+    async def listen() -> None:
+        async for each in rig.broker.news():
+            news.append(each)
+
+    return asyncio.create_task(listen())
+
+
+async def until(news: list[BrokerNews], happened: Callable[[BrokerNews], bool], timeout_s: float = 3.0) -> None:
+    """Wait for news of that kind."""
+    deadline = asyncio.get_running_loop().time() + timeout_s
+    while not any(happened(each) for each in news):
+        assert asyncio.get_running_loop().time() < deadline, news
+        await asyncio.sleep(0.01)
+
+
+# what an order becomes
+
+
+async def test_an_order_carries_its_client_id_its_end_and_the_wish_for_fees_in_the_quote_currency(rig: CcxtRig) -> None:
+    basket = rig.basket(Row(0, 7, worst_nano=150_129_999_999))
+    await rig.broker.submit(basket)
+    order = order_of(rig, basket)
+    assert (order.oflags, order.timeinforce, order.expiretm) == ("fciq", "GTD", basket.end[0] // NANO)
+    assert (order.price, order.vol) == ("150.12", Decimal(7))
+
+
+async def test_an_order_that_arrives_after_its_deadline_is_refused_by_the_matching_engine(rig: CcxtRig) -> None:
+    await rig.skew(30.0)
+    report = only(await rig.broker.submit(rig.basket(Row(0, 7))))
+    assert report.cause == [Cause.REJECTED]
+    assert "Deadline elapsed" in report.reason
+
+
+async def test_sizes_and_prices_of_many_digits_arrive_as_they_were_decided(rig: CcxtRig) -> None:
+    basket = rig.basket(Row(4, 123_456_789, worst_nano=81_234_567_890_123), Row(3, 1_234_567, worst_nano=81_234_567))
+    await rig.broker.submit(basket)
+    assert order_of(rig, basket, 0).vol == Decimal("1.23456789")
+    assert order_of(rig, basket, 0).price == "81234.5"
+    assert order_of(rig, basket, 1).vol == Decimal(1_234_567)
+    assert order_of(rig, basket, 1).price == "0.0812345"
+
+
+async def test_a_stop_off_its_tick_wakes_a_tick_early_and_its_limit_is_never_worse(rig: CcxtRig) -> None:
+    await rig.hold(0, 10)
+    sale = Row(0, -10, kind=Kind.STOP, stop_nano=140_001_000_000, worst_nano=133_001_000_000)
+    basket = rig.basket(sale)
+    await rig.broker.submit(basket)
+    order = order_of(rig, basket)
+    assert (order.ordertype, order.price, order.price2) == ("stop-loss-limit", "140.01", "133.01")
+
+
+async def test_what_is_promised_to_one_sale_is_not_sold_by_another(rig: CcxtRig) -> None:
+    await rig.hold(0, 10)
+    await rig.broker.submit(rig.basket(Row(0, -7)))
+    sent = rig.requests("submit")
+    report = only(await rig.broker.submit(rig.basket(Row(0, -4))))
+    assert report.cause == [Cause.REJECTED]
+    assert "3 are free" in report.reason
+    assert rig.requests("submit") == sent, "it was not even sent"
+    assert only(await rig.broker.submit(rig.basket(Row(0, -3)))).cause == [Cause.ACCEPTED]
+
+
+async def test_sales_of_which_nothing_is_known_are_not_sent(rig: CcxtRig) -> None:
+    await rig.hold(0, 10)
+    await rig.misbehave("500", "account", 1)
+    basket = rig.basket(Row(0, -7), Row(1, 5))
+    news = list(await rig.broker.submit(basket))
+    assert [type(each) for each in news] == [Unknown, Reports]
+    assert rig.has(basket, 0) == []
+    assert len(rig.has(basket, 1)) == 1
+
+
+async def test_an_order_whose_end_has_passed_is_not_sent(rig: CcxtRig) -> None:
+    basket = rig.basket(Row(0, 7, end=rig.now() - NANO))
+    assert only(await rig.broker.submit(basket)).cause == [Cause.EXPIRED]
+    assert rig.requests("submit") == 0
+
+
+# what became of it
+
+
+async def test_executions_of_one_instant_over_several_pages_get_the_same_intervals_in_every_process(
+    rig: CcxtRig,
+) -> None:
+    basket = rig.basket(Row(0, 120))
+    await rig.broker.submit(basket)
+    order, at = order_of(rig, basket), rig.now()
+    rig.venue.now = lambda: at
+    for k in range(120):
+        rig.venue.fill(order, Decimal(1), Decimal("149.00") + Decimal(k) / 100)
+    rig.venue.now = rig.now
+    report = only(await rig.broker.query(basket.sample, basket.n, [0]))
+    assert report.cum == list(range(1, 121))
+    assert report.price_nano == [149 * NANO + k * NANO // 100 for k in range(120)]
+    assert report.cause == [Cause.PART_FILL] * 119 + [Cause.LAST_FILL]
+    second = rig.adapter()
+    await second.open()
+    try:
+        second.remember(basket)
+        again = only(await second.query(basket.sample, basket.n, [0]))
+        assert (again.cum, again.lots, again.price_nano, again.fee_micro) == (
+            report.cum, report.lots, report.price_nano, report.fee_micro,
+        )  # fmt: skip
+    finally:
+        await second.close()
+
+
+async def test_a_list_of_trades_that_lags_behind_its_order_is_read_again_soon() -> None:
+    rig = CcxtRig(poll_s=60.0)
+    await rig.start()
+    basket = rig.basket(Row(0, 10))
+    await rig.broker.submit(basket)
+    news: list[BrokerNews] = []
+    listening = await heard(rig, news)
+    await rig.listened()
+    rig.venue.trades_lag = 1
+    for price in ("149.00", "150.00"):
+        rig.venue.fill(order_of(rig, basket), Decimal(5), Decimal(price))
+    report = only(await rig.broker.query(basket.sample, basket.n, [0]))
+    assert not any(report.lots), "with one missing the other has no interval"
+    rig.venue.trades_lag = 0
+    await until(news, lambda each: isinstance(each, Reports) and sum(each.lots) == 10)
+    listening.cancel()
+    await rig.stop()
+
+
+async def test_an_end_before_its_executions_says_how_much_was_filled(rig: CcxtRig) -> None:
+    basket = rig.basket(Row(0, 10))
+    await rig.broker.submit(basket)
+    rig.venue.trades_lag = 1
+    rig.venue.fill(order_of(rig, basket), Decimal(4), Decimal(150))
+    await rig.end(basket, 0, "cancelled")
+    report = only(await rig.broker.query(basket.sample, basket.n, [0]))
+    assert (report.cause, report.cum, report.lots) == ([Cause.CANCELLED], [4], [0])
+    rig.venue.trades_lag = 0
+    report = only(await rig.broker.query(basket.sample, basket.n, [0]))
+    assert (report.cause, report.cum, report.lots) == ([Cause.PART_FILL, Cause.CANCELLED], [4, 4], [4, 0])
+
+
+async def test_other_people_s_older_orders_do_not_hide_one_of_ours(rig: CcxtRig) -> None:
+    strangers = [await rig.foreign_order(0, 1, 100 * NANO) for _ in range(120)]
+    for txid in strangers:
+        rig.venue.orders[txid].at -= 3600 * NANO
+    basket = rig.basket(Row(0, 10))
+    await rig.broker.submit(basket)
+    await rig.end(basket, 0, "cancelled")
+    for txid in strangers:
+        rig.venue.close(rig.venue.orders[txid], "canceled", "User requested")
+    await rig.settle()
+    report = only(await rig.broker.query(basket.sample, basket.n, [0]))
+    assert report.cause == [Cause.CANCELLED]
+
+
+async def test_an_ended_order_behind_a_hundred_newer_ones_is_found(rig: CcxtRig) -> None:
+    basket = rig.basket(Row(0, 10))
+    await rig.broker.submit(basket)
+    await rig.end(basket, 0, "expired")
+    for _ in range(120):
+        txid = await rig.foreign_order(0, 1, 100 * NANO)
+        rig.venue.close(rig.venue.orders[txid], "canceled", "User requested")
+    await rig.settle()
+    assert only(await rig.broker.query(basket.sample, basket.n, [0])).cause == [Cause.EXPIRED]
+
+
+async def test_an_order_decided_before_we_came_is_sent_once_nobody_else_s_can_be_on_its_way(rig: CcxtRig) -> None:
+    basket = rig.basket(Row(0, 10))
+    await asyncio.sleep(0.005)
+    second = rig.adapter()
+    await second.open()
+    try:
+        began = asyncio.get_running_loop().time()
+        assert only(await second.submit(basket)).cause == [Cause.ACCEPTED]
+        assert asyncio.get_running_loop().time() - began > 1.5, "the other's deadline has passed"
+        assert only(await second.submit(basket)).cause == [Cause.ACCEPTED]
+        assert len(rig.has(basket, 0)) == 1
+    finally:
+        await second.close()
+
+
+async def test_a_replacement_of_an_order_that_filled_meanwhile_is_never_sent(rig: CcxtRig) -> None:
+    old = rig.basket(Row(0, 10))
+    await rig.broker.submit(old)
+    await rig.fill_on_cancel(old, 0, 4, 150 * NANO)
+    new = rig.basket(Row(0, 10, worst_nano=151 * NANO))
+    first, second = await rig.broker.replace(old.sample, old.n, 0, new)
+    assert isinstance(first, Reports)
+    assert isinstance(second, Reports)
+    assert first.cause == [Cause.PART_FILL, Cause.CANCELLED]
+    assert second.cause == [Cause.REJECTED]
+    assert rig.has(new, 0) == []
+
+
+async def test_without_a_stream_each_execution_is_found_once_by_looking(rig: CcxtRig) -> None:
+    settings = CryptoSettings(
+        Access("kraken", rig.venue.key, rig.venue.secret, url=rig.venue.url, per_minute=0), poll_s=0.05, stream=False
+    )
+    await rig.broker.close()
+    rig.broker = Crypto(settings, rig.universe, rig.run, rig.now)
+    await rig.broker.open()
+    news: list[BrokerNews] = []
+    listening = await heard(rig, news)
+    basket = rig.basket(Row(0, 10))
+    await rig.broker.submit(basket)
+    for lots in (3, 7):
+        await rig.fill(basket, 0, lots, 150 * NANO)
+        await asyncio.sleep(0.15)
+    assert "GetWebSocketsToken" not in rig.venue.calls
+    reports = [each for each in news if isinstance(each, Reports)]
+    assert [(each.cum, each.lots) for each in reports] == [([3], [3]), ([3, 10], [3, 7])]
+    listening.cancel()
+
+
+async def test_who_stops_listening_while_the_stream_is_being_opened_can_listen_again(rig: CcxtRig) -> None:
+    rig.venue.misbehave("time-out before", ("GetWebSocketsToken",), 1)
+    first = await heard(rig, [])
+    for _ in range(600):
+        await asyncio.sleep(0.005)
+        if "GetWebSocketsToken" in rig.venue.calls:
+            break
+    first.cancel()
+    await asyncio.gather(first, return_exceptions=True)
+    second = await heard(rig, [])
+    await asyncio.wait_for(rig.listened(), 3.0)
+    second.cancel()
+
+
+async def test_a_key_that_may_no_longer_trade_is_a_venue_that_is_down(rig: CcxtRig) -> None:
+    news: list[BrokerNews] = []
+    listening = await heard(rig, news)
+    await rig.listened()
+    rig.venue.permissions.discard("modify")
+    report = only(await rig.broker.submit(rig.basket(Row(0, 7))))
+    assert report.cause == [Cause.REJECTED]
+    assert "Permission denied" in report.reason
+    await until(news, lambda each: isinstance(each, Condition) and not each.up)
+    listening.cancel()
+
+
+# what it will not trade at all
+
+
+def trade(**other: object) -> dict[str, object]:
+    made = {
+        "id": "T1",
+        "timestamp": 1,
+        "amount": "2",
+        "price": "1.5",
+        "fee": {"cost": "0.01", "currency": "USD"},
+        "info": {},
+    }
+    return made | other
+
+
+def test_an_execution_is_taken_exactly_and_numbered_as_the_matching_engine_counts() -> None:
+    each = execution_of(trade(info={"trade_id": 42}), NANO, "USD", "BTC")
+    assert (each.id, each.ts, each.lots, each.price_nano, each.fee_micro) == (
+        "00000000000000000042", 1_000_000, 2, 1_500_000_000, 10_000,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [{"fee": {"cost": "0.001", "currency": "BNB"}}, {"amount": "2.5"}, {"amount": 2.0}, {"price": "0.0000000001"}],
+    ids=["a fee in a third coin", "a part of a lot", "a float", "a price finer than a nano"],
+)
+def test_an_execution_that_our_books_cannot_hold_is_refused(odd: dict[str, object]) -> None:
+    with pytest.raises(Odd):
+        execution_of(trade(**odd), NANO, "USD", "BTC")
+
+
+def test_no_fee_needs_no_currency() -> None:
+    assert execution_of(trade(fee=None), NANO, "USD", "BTC").fee_micro == 0
+
+
+async def test_opening_names_every_mistake_at_once(rig: CcxtRig) -> None:
+    universe = Universe(
+        (
+            Instrument("SOL/USD", lot_nano=NANO // 2),
+            Instrument("NOPE/USD"),
+            Instrument("BTC/USD", lot_nano=NANO // 100_000_000),
+        )
+    )
+    await rig.skew(60.0)
+    rig.venue.permissions.discard("ledger")
+    broker = rig.adapter(universe=universe)
+    with pytest.raises(VenueError) as wrong:
+        await broker.open()
+    for part in ("a lot of SOL/USD is 0.5", "NOPE/USD is no market", "differs by", "may not read the ledger"):
+        assert part in wrong.value.wrong
+    assert 'Set lot = "1" for SOL/USD' in wrong.value.remedy
+    assert "BTC/USD is" not in wrong.value.wrong
+
+
+@pytest.mark.parametrize(
+    ("venue", "why"), [("binance", "symbol by symbol"), ("gemini", "ledger|deposits"), ("bitstamp", "ended orders")]
+)
+async def test_an_exchange_that_lacks_what_our_rules_need_is_refused_before_it_is_asked(venue: str, why: str) -> None:
+    broker = Crypto(CryptoSettings(Access(venue, "k" * 8, "s" * 8, url="http://127.0.0.1:1")), Universe(()), "run")
+    with pytest.raises(VenueError, match=why) as wrong:
+        await broker.open()
+    assert "kraken" in wrong.value.remedy
+
+
+async def test_a_settling_time_shorter_than_an_order_can_be_on_its_way_is_refused() -> None:
+    broker = Crypto(CryptoSettings(Access("kraken", timeout_s=10.0), settle_s=5.0), Universe(()), "run")
+    with pytest.raises(VenueError, match="at least 10 s"):
+        await broker.open()
+
+
+def test_a_fee_in_what_is_bought_is_told_in_its_own_units_as_a_real_client_reads_it() -> None:
+    """Binance's documented answer to `myTrades`, read by ccxt: `commissionAsset` is what was bought."""
+    import ccxt
+
+    exchange = ccxt.binance()
+    exchange.number = str
+    market = exchange.safe_market("BTCUSDT", None, None, "spot") | {
+        "symbol": "BTC/USDT",
+        "base": "BTC",
+        "quote": "USDT",
+    }
+    answer = {
+        "symbol": "BTCUSDT", "id": 28457, "orderId": 100234, "price": "60000.10", "qty": "0.12000000", "commission": "0.00012345",
+        "commissionAsset": "BTC", "time": 1499865549590, "isBuyer": True, "isMaker": False, "isBestMatch": True,
+    }  # fmt: skip
+    lot = NANO // 10**5
+    each = execution_of(exchange.parse_trade(answer, market), lot, "USDT", "BTC")
+    assert (each.lots, each.fee_micro, each.fee_nano) == (12_000, 0, 123_450)
+    quoted = exchange.parse_trade(answer | {"commission": "7.2", "commissionAsset": "USDT"}, market)
+    assert execution_of(quoted, lot, "USDT", "BTC").fee_micro == 7_200_000
+    with pytest.raises(Odd, match="neither USDT nor BTC"):
+        execution_of(exchange.parse_trade(answer | {"commissionAsset": "BNB"}, market), lot, "USDT", "BTC")

@@ -1,0 +1,133 @@
+"""Where messages wait: alerts first and in the store, the rest in memory that is bounded."""
+
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec import Struct
+
+from quantd.adapters.bus.messages import Message
+from quantd.adapters.bus.outbox import Lanes, StoredAlerts
+from quantd.adapters.bus.publisher import Outgoing
+from tests.adapters.bus.test_messages import EVERY_EFFECT, RUN, composer
+from tests.support.mqtt import MemoryOutbox
+
+
+class Kept(Struct):
+    key: tuple[str, int, int]
+    body: str
+    merged: int = 0
+
+
+class ListStore:
+    """The store's side of the outbox, in a list."""
+
+    def __init__(self, kept: list[Kept]) -> None:
+        self.kept = kept
+
+    def pending(self, limit: int) -> Sequence[Kept]:
+        return self.kept[:limit]
+
+    def acknowledge(self, keys: Sequence[tuple[str, int, int]]) -> int:
+        before = len(self.kept)
+        self.kept = [m for m in self.kept if m.key not in keys]
+        return before - len(self.kept)
+
+    def dropped(self) -> int:
+        return 0
+
+    def waiting(self) -> int:
+        return len(self.kept)
+
+
+def message(k: int) -> Message:
+    return Message(f"{RUN}-1-{k}", "quantd/paper/fills", b"%d" % k, False)
+
+
+def test_alerts_of_the_store_are_sent_as_they_were_composed_and_acknowledged_by_key() -> None:
+    said = [composer().messages(k, EVERY_EFFECT[:1])[0] for k in range(3)]
+    store = ListStore([Kept((RUN, k, 0), m.payload.decode()) for k, m in enumerate(said)])
+    alerts = StoredAlerts(store, composer())
+    assert list(alerts.pending(2)) == [(m.id, m.topic, m.payload, False) for m in said[:2]]
+    alerts.acknowledge([said[1].id])
+    assert [m.key[1] for m in store.kept] == [0, 2]
+    assert alerts.depth() == 2
+
+
+def test_durable_messages_go_first_and_each_lane_forgets_its_own() -> None:
+    durable = MemoryOutbox()
+    lanes = Lanes(durable)
+    for k in range(3):
+        lanes.put(message(k))
+    durable.put("alert", "t", b"x")
+    assert [id for id, *_ in lanes.pending(3)] == ["alert", f"{RUN}-1-0", f"{RUN}-1-1"]
+    assert lanes.depth() == 4
+    lanes.acknowledge(["alert", f"{RUN}-1-0"])
+    assert durable.depth() == 0
+    assert [id for id, *_ in lanes.pending(9)] == [f"{RUN}-1-1", f"{RUN}-1-2"]
+
+
+def test_a_message_that_gave_way_while_it_was_sent_is_not_looked_for_in_the_store() -> None:
+    class Strict(MemoryOutbox):
+        def acknowledge(self, ids: Sequence[str]) -> None:
+            assert set(ids) <= self.messages.keys()
+            super().acknowledge(ids)
+
+    lanes = Lanes(Strict(), capacity=1)
+    lanes.put(message(0))
+    sent = [id for id, *_ in lanes.pending(9)]
+    lanes.put(message(1))
+    lanes.acknowledge(sent)
+    assert lanes.depth() == 1
+
+
+@given(st.integers(0, 40), st.integers(1, 10))
+def test_memory_keeps_the_newest_and_counts_what_gave_way(count: int, capacity: int) -> None:
+    lanes = Lanes(MemoryOutbox(), capacity)
+    for k in range(count):
+        lanes.put(message(k))
+    kept = [payload for _, _, payload, _ in lanes.pending(100)]
+    assert kept == [b"%d" % k for k in range(max(0, count - capacity), count)]
+    assert lanes.dropped() == max(0, count - capacity)
+
+
+class Stuck(MemoryOutbox):
+    """A store on a full disk: it can be read, and forgets nothing."""
+
+    full = True
+
+    def acknowledge(self, ids: Sequence[str]) -> None:
+        if self.full:
+            raise OSError(28, "No space left on device")
+        super().acknowledge(ids)
+
+
+def test_memory_is_sent_while_the_store_forgets_nothing_and_what_arrived_is_sent_once() -> None:
+    durable = Stuck()
+    lanes = Lanes(durable)
+    for k in range(3):
+        durable.put(f"alert-1-{k}", "t", b"x")
+    sent: list[str] = []
+    for _ in range(2):
+        sent += (found := [id for id, *_ in lanes.pending(2)])
+        with pytest.raises(OSError, match="No space"):
+            lanes.acknowledge(found)
+        lanes.put(message(7))
+    assert sent == ["alert-1-0", "alert-1-1", "alert-1-2", f"{RUN}-1-7"]
+    durable.full = False
+    assert [id for id, *_ in lanes.pending(2)] == [f"{RUN}-1-7"]
+    assert durable.depth() == 0
+
+
+def test_memory_is_sent_while_the_store_cannot_be_read() -> None:
+    class Gone(MemoryOutbox):
+        def pending(self, limit: int) -> Sequence[Outgoing]:
+            raise OSError(2, "No such file")
+
+    lanes = Lanes(Gone())
+    lanes.put(message(1))
+    assert [id for id, *_ in lanes.pending(32)] == [f"{RUN}-1-1"]
+    lanes.acknowledge([f"{RUN}-1-1"])
+    with pytest.raises(OSError, match="No such file"):
+        lanes.pending(32)

@@ -1,0 +1,385 @@
+"""The publisher against a real mosquitto: nothing missing, nothing doubled, nobody blocked, and a will."""
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from quantd.adapters.bus.messages import Message
+from quantd.adapters.bus.outbox import Lanes
+from quantd.adapters.bus.publisher import BusAddressWrong, MqttBus, MqttSettings, Outbox, Outgoing, Tls, address
+from tests.support.checkout import ROOT
+from tests.support.mqtt import MemoryOutbox, Mosquitto, SqliteOutbox, Subscriber, certificate, free_port, until
+from tests.support.services import require
+
+STATUS = "quantd/paper/status"
+ALERTS = "quantd/paper/alerts/WARNING/test"
+
+
+@pytest.fixture(autouse=True)
+def _no_subscriber_outlives_its_test() -> Iterator[None]:
+    yield
+    Subscriber.close_all()
+
+
+@pytest.fixture
+def mosquitto(tmp_path: Path) -> Iterator[Mosquitto]:
+    broker = Mosquitto(tmp_path).start()
+    yield broker
+    broker.stop()
+
+
+def settings(port: int, **other: object) -> MqttSettings:
+    return MqttSettings("127.0.0.1", port, retry_first_s=0.05, retry_most_s=0.2, connect_s=1.0, **other)  # type: ignore[arg-type]
+
+
+@contextlib.asynccontextmanager
+async def running(port: int, outbox: Outbox, **other: object) -> AsyncIterator[MqttBus]:
+    bus = MqttBus(settings(port, **other), outbox, STATUS, b"offline")
+    bus.status(b"online")
+    task = asyncio.create_task(bus.run())
+    try:
+        yield bus
+    finally:
+        bus.stop(b"stopped", 3.0)
+        await asyncio.wait_for(task, 15)
+
+
+async def test_alerts_arrive_in_order_and_leave_the_outbox(mosquitto: Mosquitto) -> None:
+    subscriber = mosquitto.subscribe("-q", "1", "-t", "quantd/#")
+    outbox = MemoryOutbox()
+    async with running(mosquitto.port, outbox) as bus:
+        await until(lambda: (STATUS, "online") in subscriber.lines(), "status")
+        for k in range(200):
+            outbox.put(f"m{k}", ALERTS, f"{k}".encode())
+        bus.wake()
+        await until(lambda: outbox.depth() == 0, "drain")
+        assert bus.sent == 200
+        assert bus.online
+    await until(lambda: (STATUS, "stopped") in subscriber.lines(), "last status")
+    assert [p for t, p in subscriber.lines() if t == ALERTS] == [f"{k}" for k in range(200)]
+    subscriber.close()
+
+
+async def test_status_is_retained_and_says_stopped_after_a_clean_stop(mosquitto: Mosquitto) -> None:
+    async with running(mosquitto.port, MemoryOutbox()) as bus:
+        await until(lambda: bus.online, "connection")
+        late = mosquitto.subscribe("-t", STATUS)
+        await until(lambda: late.lines() == [(STATUS, "online")], "retained status")
+        late.close()
+    later = mosquitto.subscribe("-t", STATUS)
+    await until(lambda: later.lines() == [(STATUS, "stopped")], "retained last status")
+    later.close()
+
+
+CHILD = """
+import asyncio, sys
+sys.path.insert(0, {root!r})
+from quantd.adapters.bus.publisher import MqttBus, MqttSettings
+from tests.support.mqtt import MemoryOutbox
+async def main():
+    bus = MqttBus(MqttSettings("127.0.0.1", {port}), MemoryOutbox(), "quantd/paper/status", b"offline")
+    bus.status(b"online")
+    {crash}
+    await bus.run()
+asyncio.run(main())
+"""
+
+
+def child(port: int, crash: str = "") -> "subprocess.Popen[bytes]":
+    root = str(ROOT)
+    code = CHILD.format(root=root, port=port, crash=crash)
+    return subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL, cwd=root)
+
+
+async def test_a_killed_publisher_is_offline_for_present_and_later_subscribers(mosquitto: Mosquitto) -> None:
+    now = mosquitto.subscribe("-t", STATUS)
+    publisher = child(mosquitto.port)
+    await until(lambda: (STATUS, "online") in now.lines(), "online")
+    publisher.send_signal(signal.SIGKILL)
+    publisher.wait()
+    await until(lambda: now.lines()[-1] == (STATUS, "offline"), "last will")
+    later = mosquitto.subscribe("-t", STATUS)
+    await until(lambda: later.lines() == [(STATUS, "offline")], "retained last will")
+    now.close()
+    later.close()
+
+
+async def test_a_daemon_that_falls_over_is_offline_although_it_takes_leave_of_the_broker(mosquitto: Mosquitto) -> None:
+    now = mosquitto.subscribe("-t", STATUS)
+    crash = "asyncio.get_running_loop().call_later(0.5, asyncio.current_task().cancel)"
+    publisher = child(mosquitto.port, crash)
+    await until(lambda: (STATUS, "online") in now.lines(), "online")
+    publisher.wait(10)
+    await until(lambda: now.lines()[-1] == (STATUS, "offline"), "offline")
+    later = mosquitto.subscribe("-t", STATUS)
+    await until(lambda: later.lines() == [(STATUS, "offline")], "retained offline")
+    now.close()
+    later.close()
+
+
+async def test_five_broker_restarts_lose_and_double_no_alert(mosquitto: Mosquitto, tmp_path: Path) -> None:
+    durable = ("-c", "-i", "durable", "-q", "1", "-t", "quantd/paper/alerts/#")
+    first = mosquitto.subscribe(*durable)
+    outbox = SqliteOutbox(tmp_path / "outbox.db")
+    raised = 0
+    async with running(mosquitto.port, outbox) as bus:
+        await until(lambda: bus.online, "connection")
+        for restart in range(5):
+            for phase in range(40):
+                outbox.put(f"a-{raised}", ALERTS, json.dumps({"id": f"a-{raised}"}).encode())
+                raised += 1
+                bus.wake()
+                if phase == 8:
+                    await asyncio.to_thread(mosquitto.stop)
+                if phase == 24:
+                    await asyncio.to_thread(mosquitto.start)
+                await asyncio.sleep(0.005)
+            await until(lambda restart=restart: bus.reconnects > restart and bus.online, "reconnection")  # type: ignore[misc]
+        await until(lambda: outbox.depth() == 0, "drain")
+        assert bus.reconnects >= 5
+
+        def ids() -> list[str]:
+            return [json.loads(p)["id"] for _, p in first.lines()]
+
+        await until(lambda: len(set(ids())) == raised, "the subscriber has all")
+    assert set(ids()) == {f"a-{k}" for k in range(raised)}
+    first.close()
+
+
+async def test_alerts_raised_before_the_publisher_died_are_sent_by_the_next_one(
+    mosquitto: Mosquitto, tmp_path: Path
+) -> None:
+    subscriber = mosquitto.subscribe("-q", "1", "-t", "quantd/paper/alerts/#")
+    outbox = SqliteOutbox(tmp_path / "outbox.db")
+    for k in range(50):
+        outbox.put(f"m{k}", ALERTS, f"m{k}".encode())
+
+    class Dies(SqliteOutbox):
+        """Loses the acknowledgement of the first window, as a process does that is killed there."""
+
+        def acknowledge(self, ids: Sequence[str]) -> None:
+            raise ConnectionAbortedError
+
+    lost = MqttBus(settings(mosquitto.port), Dies(tmp_path / "outbox.db"), STATUS, b"offline")
+    task = asyncio.create_task(lost.run())
+    await until(lambda: len(subscriber.lines()) >= 32, "first window")
+    task.cancel()
+    await asyncio.wait([task])
+    assert outbox.depth() == 50
+    async with running(mosquitto.port, outbox):
+        await until(lambda: outbox.depth() == 0, "drain")
+    await until(lambda: len({p for _, p in subscriber.lines()}) == 50, "all")
+    received = [p for _, p in subscriber.lines()]
+    assert len(received) > 50  # some twice, told apart by their ids
+    assert set(received) == {f"m{k}" for k in range(50)}
+    subscriber.close()
+
+
+async def test_while_the_broker_is_away_nothing_waits_for_it_and_the_counters_say_so() -> None:
+    outbox = MemoryOutbox()
+    lanes = Lanes(outbox, capacity=5)
+    bus = MqttBus(settings(free_port()), lanes, STATUS, b"offline")
+    task = asyncio.create_task(bus.run())
+    await until(lambda: bus.failures >= 2, "attempts")
+    before = time.perf_counter()
+    for k in range(1_000):
+        outbox.put(f"m{k}", ALERTS, b"x")
+        bus.wake()
+        bus.retain("quantd/paper/portfolio", b"%d" % k)
+        bus.heartbeat("quantd/paper/heartbeat", b"beat")
+    assert time.perf_counter() - before < 1.0
+    await until(lambda: bus.queue_depth == 1_000, "the backlog counted")
+    assert bus.drops == 0
+    bus.transient("quantd/paper/commands/answer", b"done")
+    assert bus.drops == 1
+    for k in range(8):
+        lanes.put(Message(f"f{k}", "quantd/paper/fills", b"x", False))
+    await until(lambda: bus.queue_depth == 1_005, "the backlog counted")
+    assert bus.drops == 4
+    assert not bus.online
+    assert "refused" in bus.last_error
+    stopped = time.perf_counter()
+    bus.stop(b"stopped", 1.0)
+    await asyncio.wait_for(task, 10)
+    assert time.perf_counter() - stopped < 5.0
+    assert outbox.depth() == 1_000
+
+
+async def test_a_broker_that_hangs_does_not_hold_up_the_stop_and_says_offline_when_it_wakes(
+    mosquitto: Mosquitto,
+) -> None:
+    outbox = MemoryOutbox()
+    bus = MqttBus(settings(mosquitto.port), outbox, STATUS, b"offline")
+    bus.status(b"online")
+    task = asyncio.create_task(bus.run())
+    await until(lambda: bus.online, "connection")
+    await asyncio.sleep(0.1)
+    assert mosquitto.process is not None
+    mosquitto.process.send_signal(signal.SIGSTOP)
+    outbox.put("m", ALERTS, b"x")
+    stopped = time.perf_counter()
+    bus.stop(b"stopped", 1.0)
+    await asyncio.wait_for(task, 8)
+    assert time.perf_counter() - stopped < 5.0
+    assert outbox.depth() == 1
+    mosquitto.process.send_signal(signal.SIGCONT)
+    later = mosquitto.subscribe("-t", STATUS)
+    await until(lambda: later.lines() != [], "status")
+    assert later.lines()[0][1] != "online"
+    later.close()
+
+
+async def test_a_broker_that_accepts_and_never_answers_does_not_hold_up_the_stop() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        bus = MqttBus(settings(silent.getsockname()[1]), MemoryOutbox(), STATUS, b"offline")
+        task = asyncio.create_task(bus.run())
+        await asyncio.sleep(0.2)
+        bus.stop(b"stopped", 0.5)
+        await asyncio.wait_for(task, 6)
+        assert not bus.online
+
+
+async def test_a_broker_that_never_answers_costs_no_file_descriptors() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        quick = MqttSettings(
+            "127.0.0.1", silent.getsockname()[1], connect_s=0.05, retry_first_s=0.01, retry_most_s=0.02
+        )
+        bus = MqttBus(quick, MemoryOutbox(), STATUS, b"offline")
+        task = asyncio.create_task(bus.run())
+        await until(lambda: bus.failures >= 3, "attempts")
+        before = len(os.listdir("/proc/self/fd"))
+        await until(lambda: bus.failures >= 13, "attempts")
+        assert len(os.listdir("/proc/self/fd")) <= before + 3
+        bus.stop(b"stopped", 0.2)
+        await asyncio.wait_for(task, 6)
+
+
+async def test_an_outbox_that_fails_is_asked_again_and_the_bus_stays_online(mosquitto: Mosquitto) -> None:
+    class Ill(MemoryOutbox):
+        ill = True
+
+        def pending(self, limit: int) -> Sequence[Outgoing]:
+            if self.ill:
+                raise OSError("no space left on device")
+            return super().pending(limit)
+
+    outbox = Ill()
+    outbox.put("m", ALERTS, b"x")
+    async with running(mosquitto.port, outbox) as bus:
+        await until(lambda: "no space left" in bus.last_error, "failure")
+        assert bus.online
+        outbox.ill = False
+        await until(lambda: outbox.depth() == 0, "drain")
+        assert bus.connections == 1
+
+
+async def test_a_message_that_mqtt_cannot_carry_does_not_block_the_others(mosquitto: Mosquitto) -> None:
+    outbox = MemoryOutbox()
+    outbox.put("bad", "quantd/paper/alerts/+/#", b"x")
+    outbox.put("good", ALERTS, b"x")
+    async with running(mosquitto.port, outbox) as bus:
+        await until(lambda: outbox.depth() == 0, "drain")
+        assert bus.drops == 1
+        assert bus.sent == 1
+
+
+async def test_retained_states_are_said_again_to_a_broker_that_forgot_them(tmp_path: Path) -> None:
+    forgetful = Mosquitto(tmp_path)
+    forgetful.config.write_text(forgetful.config.read_text().replace("persistence true", "persistence false"))
+    forgetful.start()
+    async with running(forgetful.port, MemoryOutbox()) as bus:
+        bus.retain("quantd/paper/portfolio", b"rich")
+        await until(lambda: bus.online, "connection")
+        await asyncio.to_thread(forgetful.stop, signal.SIGKILL)
+        await asyncio.to_thread(forgetful.start)
+        await until(lambda: bus.reconnects == 1, "reconnection")
+        late = forgetful.subscribe("-t", "quantd/#")
+        await until(
+            lambda: set(late.lines()) == {(STATUS, "online"), ("quantd/paper/portfolio", "rich")}, "retained states"
+        )
+        late.close()
+    forgetful.stop()
+
+
+def password_file(folder: Path, username: str, password: str) -> Path:
+    passwords = folder / "passwords"
+    subprocess.run(
+        [require("mosquitto")["mosquitto_passwd"], "-b", "-c", str(passwords), username, password], check=True
+    )
+    passwords.chmod(0o644)
+    return passwords
+
+
+async def test_a_wrong_password_is_named_and_the_right_one_lets_in(tmp_path: Path) -> None:
+    passwords = password_file(tmp_path, "quantd", "right")
+    broker = Mosquitto(tmp_path, extra=f"password_file {passwords}").start()
+    async with running(broker.port, MemoryOutbox(), username="quantd", password="wrong") as bus:
+        await until(lambda: bus.failures > 0, "refusal")
+        assert "Not authorized" in bus.last_error
+        assert "wrong" not in repr(bus._settings)
+    async with running(broker.port, MemoryOutbox(), username="quantd", password="right") as bus:
+        await until(lambda: bus.online, "connection")
+    broker.stop()
+
+
+async def test_tls_is_spoken_with_a_broker_whose_certificate_is_trusted_and_with_no_other(tmp_path: Path) -> None:
+    cert, key = certificate(tmp_path)
+    broker = Mosquitto(tmp_path, extra=f"allow_anonymous true\ncertfile {cert}\nkeyfile {key}").start()
+    trusting = MqttSettings("localhost", broker.port, tls=Tls(ca_file=str(cert)), retry_first_s=0.05)
+    outbox = MemoryOutbox()
+    outbox.put("m", ALERTS, b"x")
+    bus = MqttBus(trusting, outbox, STATUS, b"offline")
+    task = asyncio.create_task(bus.run())
+    await until(lambda: outbox.depth() == 0, "drain")
+    bus.stop(b"stopped")
+    await task
+    stranger = MqttBus(MqttSettings("localhost", broker.port, tls=Tls()), outbox, STATUS, b"offline")
+    task = asyncio.create_task(stranger.run())
+    await until(lambda: stranger.failures > 0, "refusal")
+    assert "certificate" in stranger.last_error
+    stranger.stop(b"stopped", 0.5)
+    await task
+    broker.stop()
+
+
+def test_certificate_files_that_are_missing_are_found_before_the_daemon_runs() -> None:
+    with pytest.raises(OSError, match="No such file"):
+        Tls(ca_file="/nowhere/ca.pem").context()
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("mqtt://broker", ("broker", 1883, False)),
+        ("mqtts://broker", ("broker", 8883, True)),
+        ("mqtt://10.0.0.1:1884/", ("10.0.0.1", 1884, False)),
+        ("mqtt://[::1]:1885", ("::1", 1885, False)),
+    ],
+)
+def test_an_address_is_host_port_and_whether_tls(url: str, expected: tuple[str, int, bool]) -> None:
+    assert address(url) == expected
+
+
+@pytest.mark.parametrize(
+    "url", ["", "broker", "http://broker", "mqtt://", "mqtt://b:x", "mqtt://b:99999", "mqtt://b/topic", "mqtt://b?q=1"]
+)
+def test_what_is_no_address_is_refused_with_its_shape(url: str) -> None:
+    with pytest.raises(BusAddressWrong, match="mqtt://host:1883"):
+        address(url)
+
+
+def test_a_login_in_the_address_is_refused_without_repeating_it() -> None:
+    with pytest.raises(BusAddressWrong) as refused:
+        address("mqtt://me:hunter2@broker")
+    assert "hunter2" not in str(refused.value)
+    assert "mqtt_password" in str(refused.value)

@@ -1,0 +1,222 @@
+"""Bars out of trades and of finer bars: exact, inside their sessions, and the same in one go and as they come."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from quantd.adapters.feeds.bars.resample import Resampler, Trades
+from quantd.adapters.feeds.bars.rows import Rows
+from quantd.adapters.feeds.errors import FeedError
+from quantd.adapters.feeds.source import Source, Stream
+from quantd.adapters.feeds.wrappers.interval import Resampled, ResampledStream
+from tests.support.vendor import (
+    DAY_NS,
+    MINUTE,
+    NANO,
+    Clock,
+    Got,
+    Inside,
+    InsideStream,
+    Market,
+    Vendor,
+    calendars,
+    collect,
+    feed_of,
+    market,
+    ns,
+    punctual,
+    rows_of,
+    universe,
+    virtually,
+)  # fmt: skip
+
+HALF_DAY = ns("2024-07-03")
+NAMES = universe("SPY", "QQQ", "BTC-USD")
+CALENDARS = calendars()
+
+
+def trades(seed: int, count: int, start: int, end: int) -> Trades:
+    rng = np.random.default_rng(seed)
+    ts = np.sort(rng.integers(start, end, count))
+    ts[rng.random(count) < 0.2] //= 60 * NANO  # some on the minute, many at one instant
+    ts = np.sort(np.where(ts < start, ts * 60 * NANO, ts))
+    nano = rng.integers(1, 10**13, count)
+    return Trades(ts, rng.integers(0, 3, count), nano / 1e9, nano, rng.integers(1, 1000, count).astype(np.float64))
+
+
+def table(rows: Rows) -> list[tuple[object, ...]]:
+    """All but the volume, exact."""
+    names = ("ts", "column", "open", "high", "low", "close", "open_nano", "close_nano")
+    return sorted(zip(*(getattr(rows, n).tolist() for n in names), strict=True))
+
+
+def volumes(rows: Rows) -> list[float]:
+    order = np.lexsort((rows.column, rows.ts))
+    return rows.volume[order].tolist()
+
+
+def by_hand(some: Trades, interval: int) -> list[tuple[object, ...]]:
+    """The same with dictionaries, bar by bar."""
+    bars: dict[tuple[int, int], list[int]] = {}
+    for k in range(len(some)):
+        s = CALENDARS[NAMES.instruments[some.column[k]].calendar]
+        ts = int(some.ts[k])
+        for opened, closed in zip(s.open_ns, s.close_ns, strict=True):
+            last_bar = ts == closed and ts not in s.open_ns
+            if opened <= ts < closed or last_bar:
+                step = closed - opened if interval == DAY_NS else interval
+                at = opened + (min(ts, closed - 1) - opened) // step * step
+                bars.setdefault((at, int(some.column[k])), []).append(k)
+    out: list[tuple[object, ...]] = []
+    for (at, column), ks in bars.items():
+        price, exact = some.price[ks].tolist(), some.price_nano[ks].tolist()
+        out.append((at, column, price[0], max(price), min(price), price[-1], exact[0], exact[-1]))
+    return sorted(out)
+
+
+INTERVALS = st.sampled_from([MINUTE, 7 * MINUTE, 60 * MINUTE, DAY_NS])
+
+
+@given(st.integers(0, 99), st.integers(0, 300), INTERVALS)
+@settings(max_examples=30, deadline=None)
+def test_bars_of_trades_are_what_one_counts_by_hand(seed: int, count: int, interval: int) -> None:
+    some = trades(seed, count, HALF_DAY + 12 * 60 * MINUTE, HALF_DAY + 30 * 60 * MINUTE)
+    rows = Resampler(NAMES, CALENDARS, interval).whole(some)
+    assert table(rows) == by_hand(some, interval)
+
+
+@given(st.integers(0, 99), st.lists(st.integers(0, 400), max_size=12), INTERVALS, st.booleans())
+@settings(max_examples=40, deadline=None)
+def test_as_they_come_the_bars_are_the_same_as_in_one_go(
+    seed: int, cuts: list[int], interval: int, told_time: bool
+) -> None:
+    some = trades(seed, 400, HALF_DAY + 12 * 60 * MINUTE, HALF_DAY + 30 * 60 * MINUTE)
+    making = Resampler(NAMES, CALENDARS, interval)
+    got: list[Rows] = []
+    for start, stop in pairwise(sorted({0, *cuts, 400})):
+        part = Trades(*(getattr(some, n)[start:stop] for n in Trades.__slots__))
+        got.append(making.add(part))
+        if told_time and stop > start:
+            got.append(making.until(int(some.ts[stop - 1]) - 1))
+    got.append(making.until(HALF_DAY + 10 * DAY_NS))
+    whole = Resampler(NAMES, CALENDARS, interval).whole(some)
+    streamed = Rows(*(np.concatenate([getattr(g, n) for g in got]) for n in Rows.__slots__))
+    assert table(streamed) == table(whole)
+    assert volumes(streamed) == pytest.approx(volumes(whole), rel=1e-12)
+    assert making.late == 0
+
+
+@given(st.integers(0, 20), st.sampled_from([5, 15, 60, 240]), st.sampled_from(["open", "close"]))
+@settings(max_examples=15, deadline=None)
+def test_of_finer_bars_they_are_the_same_as_of_minutes_in_two_steps(seed: int, minutes: int, stamps: str) -> None:
+    true = market(seed, ("SPY", "BTC-USD"), HALF_DAY, HALF_DAY + DAY_NS, missing=0.3)
+    fine = rows_of(replace(true, stamps=stamps), true.bars)
+    names = true.universe
+    at_once = Resampler(names, CALENDARS, minutes * MINUTE, stamps=stamps, finer_ns=MINUTE).whole(fine)  # type: ignore[arg-type]
+    fives = Resampler(names, CALENDARS, 5 * MINUTE, stamps=stamps, finer_ns=MINUTE).whole(fine)  # type: ignore[arg-type]
+    if minutes > 5:
+        fives = Resampler(names, CALENDARS, minutes * MINUTE, stamps="open", finer_ns=5 * MINUTE).whole(fives)
+    assert table(at_once) == table(fives)
+    assert volumes(at_once) == volumes(fives)
+
+
+def test_no_bar_crosses_an_early_close_and_silence_gives_no_bar() -> None:
+    opened, closed = HALF_DAY + 13 * 60 * MINUTE + 30 * MINUTE, HALF_DAY + 17 * 60 * MINUTE
+    ts = np.array([opened, opened + 61 * MINUTE, closed - 1, closed, closed + 1, closed + 60 * MINUTE])
+    nano = np.arange(1, 7) * 10**9
+    some = Trades(ts, np.zeros(6, dtype=np.int64), nano / 1e9, nano, np.ones(6))
+    rows = Resampler(NAMES, CALENDARS, 60 * MINUTE).whole(some)
+    assert rows.ts.tolist() == [opened, opened + 60 * MINUTE, opened + 180 * MINUTE]
+    assert rows.close.tolist() == [1.0, 2.0, 4.0], "the trades of the close itself are in, of after it are not"
+    day = Resampler(NAMES, CALENDARS, DAY_NS).whole(some)
+    assert (day.ts.tolist(), day.open.tolist(), day.close.tolist()) == ([opened], [1.0], [4.0])
+
+
+def test_a_finer_bar_that_is_no_number_makes_a_bar_that_is_none() -> None:
+    true = market(1, ("SPY",), ns("2024-07-02 13:30"), ns("2024-07-02 13:40"))
+    rows = rows_of(true, true.bars)
+    rows.high[2] = np.nan
+    out = Resampler(true.universe, CALENDARS, 5 * MINUTE, finer_ns=MINUTE).whole(rows)
+    assert np.isnan(out.high).tolist() == [True, False]
+
+
+def test_what_comes_after_its_bar_is_counted_and_changes_nothing() -> None:
+    some = trades(3, 50, HALF_DAY + 14 * 60 * MINUTE, HALF_DAY + 15 * 60 * MINUTE)
+    making = Resampler(NAMES, CALENDARS, MINUTE)
+    making.add(some)
+    making.until(HALF_DAY + DAY_NS)
+    assert len(making.add(some)) == len(making.until(HALF_DAY + DAY_NS)) == 0
+    assert making.late == 50
+
+
+def test_intervals_that_do_not_add_up_are_refused() -> None:
+    with pytest.raises(FeedError, match="do not add up"):
+        Resampler(NAMES, CALENDARS, 60 * MINUTE, finer_ns=7 * MINUTE)
+    true = market(1, ("SPY",), ns("2024-07-02 13:30"), ns("2024-07-02 20:00"), interval=60 * MINUTE, by_clock=True)
+    by_clock = replace(true, stamps="close")
+    with pytest.raises(FeedError, match="reach over the end"):
+        Resampler(true.universe, CALENDARS, 180 * MINUTE, stamps="close", finer_ns=60 * MINUTE).whole(
+            rows_of(by_clock, true.bars)
+        )
+
+
+class _Swapped:
+    """A stream that loses the bars of one minute and doubles those of another."""
+
+    def __init__(self, stream: Stream, true: Market, lost: int) -> None:
+        self._stream, self._true, self._lost = stream, true, lost
+
+    async def bars(self) -> AsyncIterator[Rows]:
+        async for rows in self._stream.bars():
+            kept = rows.take(rows.ts != self._lost)
+            yield kept
+            yield kept
+
+    async def close(self) -> None: ...
+
+
+def test_a_live_feed_of_resampled_minutes_gives_the_true_bars_also_of_lost_and_doubled_ones() -> None:
+    opened = ns("2024-07-02 13:30")
+    true = market(5, ("SPY", "QQQ"), opened - DAY_NS, opened + 40 * MINUTE, missing=0.05)
+    fives = Resampler(true.universe, true.sessions, 5 * MINUTE, finer_ns=MINUTE).whole(rows_of(true, true.bars))
+
+    async def session() -> Got:
+        clock, got, vendor = Clock(opened + 2 * MINUTE), Got(), Vendor(true, punctual(true))
+        coarse = replace(true, interval=5 * MINUTE)
+        source: Source = Resampled(Inside(vendor, clock), true.universe, true.sessions, 5 * MINUTE, MINUTE)
+        lossy = _Swapped(InsideStream(vendor, clock), true, opened + 12 * MINUTE)
+        stream = ResampledStream(lossy, true.universe, true.sessions, 5 * MINUTE, MINUTE)
+        feed = feed_of(source, stream, coarse, clock, got, 20 * NANO, beat_s=1.0)
+        async with asyncio.timeout(86_400):
+            return await collect(feed, clock, got, opened - 60 * MINUTE, opened + 30 * MINUTE)
+
+    got = virtually(session())
+    got.check_time(opened - 60 * MINUTE)
+    wanted = [
+        (ts + 5 * MINUTE, c, round(o * 100), round(p * 100), v)
+        for ts, c, o, p, v in zip(fives.ts.tolist(), fives.column.tolist(), fives.open, fives.close, fives.volume, strict=True)
+        if opened - 60 * MINUTE < ts + 5 * MINUTE <= opened + 30 * MINUTE
+    ]  # fmt: skip
+    assert [(t, c, v[0], v[3], v[4]) for t, c, v in got.bars() if t <= opened + 30 * MINUTE] == wanted
+    assert got.aside == []
+    quick = [s for s in got.slices if s.ts_event > opened + 5 * MINUTE and s.ts_seen - s.ts_event < 4 * NANO]
+    assert quick, "bars of which all minutes came do not wait"
+
+
+def test_what_a_stream_hears_of_halts_is_heard_through_it_too() -> None:
+    class Tape:
+        told: list[object] = []
+
+        def tell_halts(self, told: object) -> None:
+            self.told.append(told)
+
+    true = market(5, ("SPY",), ns("2024-07-02 13:30"), ns("2024-07-02 13:40"))
+    for inner, heard in ((Tape(), [print]), (object(), [])):
+        ResampledStream(inner, true.universe, true.sessions, 5 * MINUTE, MINUTE).tell_halts(print)  # type: ignore[arg-type]
+        assert getattr(inner, "told", []) == heard

@@ -1,0 +1,259 @@
+"""Slices form by what is said and by who can be believed. The whole way is in test_live; here are its single rules."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from quantd.adapters.feeds.bars.checks import BadBar
+from quantd.adapters.feeds.bars.rows import ActionRow
+from quantd.adapters.feeds.live.slice_builder import Forming
+from quantd.trading.events import Action
+from quantd.trading.market import MarketSlice
+from quantd.trading.ports import Until
+from tests.support.vendor import DAY_NS, MINUTE, NANO, Bar, Got, Market, market, ns, rows_of, truth
+
+OPEN = ns("2024-07-02 13:30")
+GRACE = 20 * NANO
+
+
+def forming(true: Market, after: int, aside: list[BadBar] | None = None, late: int = 0) -> Forming:
+    """One that has its history: asked once, at `after`."""
+    put = aside if aside is not None else []
+    out = Forming(
+        after,
+        universe=true.universe,
+        sessions=true.sessions,
+        stamps=true.stamps,
+        interval_ns=true.interval,
+        grace_ns=GRACE,
+        late_ns=late,
+        safe_ns=0,
+        stall_ns=10**18,
+        put_aside=lambda bar, _: put.append(bar),
+    )
+    out.announce(true.actions, after)
+    out.answer(rows_of(true, [b for b in true.bars if b.event <= after]), after, after)
+    return out
+
+
+def minutes(count: int = 10, symbols: int = 3) -> Market:
+    return market(1, [f"S{k}" for k in range(symbols)], OPEN - DAY_NS, OPEN + count * MINUTE)
+
+
+def of_minute(true: Market, minute: int) -> list[Bar]:
+    return [b for b in true.bars if b.event == OPEN + minute * MINUTE]
+
+
+def slices(items: Sequence[object]) -> list[MarketSlice]:
+    return [i for i in items if isinstance(i, MarketSlice)]
+
+
+def said(items: Sequence[object]) -> int:
+    (only,) = [i.ts for i in items if isinstance(i, Until)]
+    return only
+
+
+def test_a_slice_waits_for_all_who_can_come_and_goes_when_the_last_has_come() -> None:
+    true = minutes()
+    it, close = forming(true, OPEN), OPEN + MINUTE
+    a, b, c = of_minute(true, 1)
+    it.take(rows_of(true, [a, c]), close + NANO)
+    items = it.give(close + 2 * NANO)
+    assert (slices(items), said(items)) == ([], close - 1)
+    it.take(rows_of(true, [b]), close + 3 * NANO)
+    (only,) = slices(it.give(close + 4 * NANO))
+    assert (only.full, only.ts_event, only.ts_seen) == (True, close, close + 3 * NANO)
+
+
+def test_grace_ends_a_wait_only_when_somebody_was_heard() -> None:
+    true = minutes()
+    a = of_minute(true, 1)[0]
+    close = OPEN + MINUTE
+    heard, polled, deaf, asked_early = (forming(true, OPEN) for _ in range(4))
+    heard.take(rows_of(true, of_minute(true, 0)), OPEN)
+    heard.take(rows_of(true, [a]), close + NANO)
+    polled.answer(rows_of(true, [a]), close + GRACE, close + GRACE)
+    deaf.take(rows_of(true, [a]), close + NANO)
+    asked_early.answer(rows_of(true, [a]), close + GRACE - 1, close + GRACE)
+    for it, given_out in ((heard, True), (polled, True), (deaf, False), (asked_early, False)):
+        assert bool(slices(it.give(close + GRACE))) is given_out
+    assert said(deaf.give(close + 10 * MINUTE)) == close - 1, "time stands still: it may be our own deafness"
+
+
+def test_a_bar_in_the_making_never_passes() -> None:
+    true = minutes()
+    it, close = forming(true, OPEN), OPEN + MINUTE
+    it.take(rows_of(true, of_minute(true, 1)), close - 1)
+    it.answer(rows_of(true, of_minute(true, 1)), close - 1, close - 1)
+    assert slices(it.give(close - 1)) == []
+    assert it.missing(close) == close
+    it.answer(rows_of(true, of_minute(true, 1)), close - 1, close + NANO)
+    assert slices(it.give(close + NANO)) == [], "it was in the making when it was asked for"
+
+
+def test_what_lies_in_no_session_or_in_the_future_is_put_aside_once_and_extended_hours_are_passed_over() -> None:
+    true, aside = minutes(), list[BadBar]()
+    it = forming(true, OPEN, aside)
+    now = OPEN + 3 * MINUTE
+    bar = of_minute(true, 1)[0]
+    night = replace(bar, opens=ns("2024-06-30 12:00"))
+    early = replace(bar, opens=OPEN - 60 * MINUTE)
+    future = replace(bar, opens=now + 5 * MINUTE)
+    for _ in range(2):
+        it.answer(rows_of(true, [night, early, future]), now, now)
+    assert [b.reason for b in aside] == ["session", "future"]
+    assert slices(it.give(now)) == []
+
+
+def test_of_versions_of_a_bar_that_was_not_given_yet_the_newest_counts() -> None:
+    true = minutes(symbols=2)
+    it, close = forming(true, OPEN), OPEN + MINUTE
+    a, b = of_minute(true, 1)
+    it.take(rows_of(true, [replace(a, close=a.close + 1, high=a.high + 1)]), close + NANO)
+    it.take(rows_of(true, [a, b]), close + 2 * NANO)
+    (only,) = slices(it.give(close + 2 * NANO))
+    assert only.close.tolist() == [a.close / 100, b.close / 100]
+
+
+@given(st.randoms(use_true_random=False), st.integers(0, 3))
+@settings(max_examples=15, deadline=None)
+def test_in_whatever_order_bars_come_within_their_grace_slices_are_the_truth_in_order(rng, repeats: int) -> None:
+    true = market(rng.randint(0, 9), ("S0", "S1", "BTC-USD"), OPEN - DAY_NS, OPEN + 6 * MINUTE, missing=0.1)
+    got, it = Got(), forming(true, OPEN)
+    come = [(b.event + rng.randrange(GRACE), b) for b in true.bars if b.event > OPEN]
+    come += [(at + rng.randrange(MINUTE), b) for at, b in come for _ in range(repeats) if rng.random() < 0.3]
+    come.sort(key=lambda c: c[0])
+    for now in range(OPEN, OPEN + 7 * MINUTE, NANO):
+        while come and come[0][0] <= now:
+            it.take(rows_of(true, [come.pop(0)[1]]), now)
+        if (missing := it.missing(now)) is not None and now >= missing + GRACE:
+            it.answer(rows_of(true, [b for b in true.bars if missing <= b.event <= now - GRACE]), now, now)
+        got.items += it.give(now)
+    got.check_time(OPEN)
+    assert got.bars() == truth(true, OPEN, OPEN + 6 * MINUTE)
+
+
+def test_the_newest_instant_is_asked_for_again_a_record_may_come_late() -> None:
+    true = minutes()
+    it, close = forming(true, OPEN, late=GRACE), OPEN + MINUTE
+    a, b, c = of_minute(true, 1)
+    it.answer(rows_of(true, [a, c]), close + GRACE, close + GRACE)
+    assert len(slices(it.give(close + GRACE))) == 1
+    assert it.start() <= true.stamp(b)
+    it.answer(rows_of(true, [a, b, c]), close + GRACE + NANO, close + GRACE + NANO)
+    (own,) = slices(it.give(close + GRACE + NANO))
+    assert (own.ts_event, own.fresh.tolist()) == (close, [False, True, False])
+
+
+def test_a_price_of_after_an_unannounced_split_is_not_believed_because_of_a_restart() -> None:
+    true = minutes()
+    halved = [
+        replace(b, open=b.open // 2, high=b.high // 2 + 1, low=b.low // 2, close=b.close // 2, volume=2 * b.volume)
+        if b.column == 0 and b.event > OPEN
+        else b
+        for b in true.bars
+    ]
+    true, aside = replace(true, bars=halved), list[BadBar]()
+    it, close = forming(true, OPEN + 5 * MINUTE, aside), OPEN + 6 * MINUTE
+    assert aside == [], "what was before is told by whoever ran before"
+    it.take(rows_of(true, of_minute(true, 6)), close + NANO)
+    (only,) = slices(it.give(close + NANO))
+    assert only.fresh.tolist() == [False, True, True]
+    assert [b.reason for b in aside] == ["split"]
+
+
+def test_a_bar_of_long_ago_that_comes_again_is_neither_given_nor_called_late() -> None:
+    true, aside = minutes(), list[BadBar]()
+    it = forming(true, true.bars[0].event - MINUTE, aside)
+    now = OPEN + 10 * MINUTE
+    it.answer(rows_of(true, true.bars), now + GRACE, now + GRACE)
+    assert len(slices(it.give(now + GRACE))) == len({b.event for b in true.bars})
+    it.take(rows_of(true, true.bars[:3]), now + GRACE + NANO)
+    assert slices(it.give(now + GRACE + NANO)) == []
+    assert aside == []
+
+
+def test_what_lay_unread_while_the_process_slept_is_asked_for_instead() -> None:
+    true = minutes()
+    for asleep in (False, True):
+        it, close = forming(true, OPEN), OPEN + MINUTE
+        it._stall = 5 * NANO  # type: ignore[misc]
+        for second in range(61 if not asleep else 30):
+            it.give(OPEN + second * NANO)
+        it.take(rows_of(true, of_minute(true, 1)), close + NANO)
+        assert bool(slices(it.give(close + NANO))) is not asleep
+        assert it.missing(close + NANO) == (close if asleep else None)
+
+
+EX = ns("2024-07-02")
+
+
+def dividend(cash: int) -> ActionRow:
+    return ActionRow(EX, 0, "dividend", 1, 1, cash)
+
+
+def told(*lists: list[ActionRow], given_after: int) -> list[int]:
+    """The dividends given when a vendor lists these, one list after the other; the first `given_after` before the open."""
+    true = minutes()
+    it = forming(replace(true, actions=[]), OPEN - MINUTE)
+    items: list[object] = []
+    for k, listed in enumerate(lists):
+        if k == given_after:
+            items += it.give(OPEN)
+        it.announce(listed, OPEN + DAY_NS)
+    it.answer(rows_of(true, []), OPEN + 2 * MINUTE, OPEN + 2 * MINUTE)
+    items += it.give(OPEN + 2 * MINUTE)
+    return [i.cash_nano for i in items if isinstance(i, Action)]
+
+
+def test_an_action_is_given_once_however_often_it_is_listed() -> None:
+    assert told([dividend(5)], [dividend(5)], given_after=2) == [5]
+    assert told([dividend(5)], [dividend(5)], given_after=1) == [5]
+
+
+def test_an_action_corrected_before_it_was_given_counts_as_corrected_and_later_not_at_all() -> None:
+    assert told([dividend(5)], [dividend(6)], given_after=2) == [6]
+    assert told([dividend(5)], [dividend(6)], given_after=1) == [5]
+
+
+def test_two_dividends_of_one_day_are_two_also_when_the_second_is_listed_later() -> None:
+    assert told([dividend(5), dividend(5)], given_after=1) == [5, 5]
+    assert told([dividend(5)], [dividend(5), dividend(2)], given_after=1) == [5, 2]
+
+
+def test_time_stops_before_an_open_whose_actions_nobody_was_asked_for() -> None:
+    true = minutes()
+    it = forming(true, OPEN - MINUTE)
+    assert said(it.give(OPEN + NANO)) == OPEN - 1
+    assert said(it.give(OPEN + GRACE)) == OPEN + GRACE, "not for longer than the grace"
+    other = forming(true, OPEN - MINUTE)
+    other.announce([], OPEN)
+    assert said(other.give(OPEN + NANO)) == OPEN + NANO
+
+
+def test_blocks_are_numbered_through_and_their_columns_are_read_only() -> None:
+    true = minutes()
+    it = forming(true, OPEN)
+    it.answer(rows_of(true, [b for b in true.bars if b.event > OPEN]), OPEN + 20 * MINUTE, OPEN + 20 * MINUTE)
+    given_out = slices(it.give(OPEN + 20 * MINUTE))
+    assert [s.index for s in given_out] == list(range(10))
+    assert not given_out[0].close.flags.writeable
+    assert np.all(given_out[0].fresh)
+
+
+def test_a_stream_that_was_lost_explains_no_silence_until_it_is_heard_again() -> None:
+    true = minutes()
+    it, close = forming(true, OPEN), OPEN + MINUTE
+    it.take(rows_of(true, of_minute(true, 0)), OPEN)
+    it.take(rows_of(true, of_minute(true, 1)[:1]), close + NANO)
+    it.deaf()
+    assert not it.heard(close)
+    items = it.give(close + 10 * MINUTE)
+    assert (slices(items), said(items)) == ([], close - 1), "the others may have been said while nobody listened"
+    it.take(rows_of(true, of_minute(true, 2)[:1]), close + MINUTE + NANO)
+    assert slices(it.give(close + 10 * MINUTE)) == [], "what it says now says nothing of then"
+    it.answer(rows_of(true, of_minute(true, 1)), close + 10 * MINUTE, close + 10 * MINUTE)
+    assert slices(it.give(close + 10 * MINUTE))[0].full

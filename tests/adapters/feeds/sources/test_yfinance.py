@@ -1,0 +1,357 @@
+"""Yahoo through yfinance itself, against answers of recorded shape: prices are what was paid, and failures are failures."""
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, date, datetime
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from quantd.adapters.feeds.bars.rows import ActionRow
+from quantd.adapters.feeds.recorded.bar_files import read_actions, read_bars
+from quantd.adapters.feeds.source import PartialAnswer, SourceError
+from quantd.adapters.feeds.sources.yfinance import YahooSource, currency, factors, paid, spelled
+from quantd.trading.instruments import NANO, Instrument, Universe
+from quantd.trading.sessions import DAY_NS
+from tests.support.checkout import DATA
+from tests.support.command_line import quantd
+from tests.support.source_contract import keeps_its_promises
+from tests.support.venues.served import served
+from tests.support.venues.yahoo import Listing, Yahoo, utc
+
+AAPL = Universe((Instrument("AAPL"),))
+
+
+def ns(text: str) -> int:
+    return int(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()) * NANO
+
+
+def day(ts_ns: int) -> date:
+    return datetime.fromtimestamp(ts_ns // NANO, UTC).date()
+
+
+def recorded(symbol: str, first: int = 2012) -> Listing:
+    """A symbol of the bundled market as Yahoo would list it."""
+    frame = pl.read_parquet(DATA / "us_daily.parquet")
+    frame = frame.filter((pl.col("symbol") == symbol) & (pl.col("ts").dt.year() >= first))
+    bars = [(ts.date(), *values) for ts, *values in frame.drop("symbol").iter_rows()]
+    actions = read_actions(DATA / "us_actions.csv", Universe((Instrument(symbol),)))
+    return Listing(
+        bars,
+        [(day(a.day_ns), a.numerator, a.denominator) for a in actions if a.kind == "split"],
+        [(day(a.day_ns), f"{a.cash_nano / NANO:.9f}") for a in actions if a.kind == "dividend"],
+    )
+
+
+@pytest.fixture(scope="module")
+def cookies(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("yfinance")
+
+
+@contextmanager
+def yahoo(venue: Yahoo) -> Iterator[str]:
+    with served(venue.app()) as port:
+        yield f"http://127.0.0.1:{port}"
+
+
+async def test_prices_and_dividends_of_before_two_splits_are_what_was_paid_then(cookies: Path) -> None:
+    """Yahoo has divided them by 28 and by 4 and rounded to seven digits; the bundled file has the truth."""
+    start, end = ns("2012-01-01"), ns("2021-04-01")
+    with yahoo(Yahoo({"AAPL": recorded("AAPL")})) as gateway:
+        source = YahooSource(AAPL, "1d", gateway=gateway, cookies=cookies)
+        with warnings.catch_warnings(record=True) as said:
+            rows, actions = await source.bars(start, end), await source.actions(start, end)
+        await source.close()
+    assert not said
+    truth = read_bars((DATA / "us_daily.parquet",), AAPL)
+    truth = truth.take(truth.ts >= start)
+    assert len(rows) == len(truth) > 2000
+    for name in ("ts", "open_nano", "close_nano", "open", "high", "low", "close", "volume"):
+        np.testing.assert_array_equal(getattr(rows, name), getattr(truth, name), err_msg=name)
+    expected = [a for a in read_actions(DATA / "us_actions.csv", AAPL) if a.day_ns >= start]
+    assert len(actions) == len(expected)
+    for mine, theirs in zip(actions, expected, strict=True):
+        assert (mine.day_ns, mine.kind, mine.numerator) == (theirs.day_ns, theirs.kind, theirs.numerator)
+        assert abs(mine.cash_nano - theirs.cash_nano) <= 30_000, "six decimals after a division by 28"
+
+
+async def test_it_keeps_the_contract_of_sources(cookies: Path) -> None:
+    start, end = ns("2020-07-01"), ns("2020-10-01")
+    truth = read_bars((DATA / "us_daily.parquet",), AAPL)
+    with yahoo(Yahoo({"AAPL": recorded("AAPL", 2020)})) as gateway:
+        source = YahooSource(AAPL, "1d", gateway=gateway, cookies=cookies)
+        await keeps_its_promises(source, truth.take((truth.ts >= start) & (truth.ts < end)), start, end)
+
+
+async def test_actions_right_after_bars_need_no_second_download(cookies: Path) -> None:
+    venue = Yahoo({"AAPL": recorded("AAPL", 2020)})
+    heard: list[float] = []
+    with yahoo(venue) as gateway:
+        source = YahooSource(AAPL, "1d", gateway=gateway, cookies=cookies, told=heard.append)
+        await source.bars(ns("2020-08-03"), ns("2020-09-02"))
+        before = len(venue.asked)
+        assert len(await source.actions(ns("2020-08-03"), ns("2020-09-02"))) == 2
+        assert len(venue.asked) == before
+        await source.actions(ns("2020-07-01"), ns("2020-09-02"))
+        assert len(venue.asked) > before, "a longer range does"
+        await source.close()
+    assert heard[0] == 1.0
+
+
+async def test_a_split_after_the_range_asked_for_is_undone_too(cookies: Path) -> None:
+    with yahoo(Yahoo({"AAPL": recorded("AAPL")})) as gateway:
+        source = YahooSource(AAPL, "1d", gateway=gateway, cookies=cookies)
+        rows = await source.bars(ns("2020-08-27"), ns("2020-08-29"))
+        await source.close()
+    assert rows.close.tolist() == [500.04, 499.23]
+    assert rows.close_nano.tolist() == [500_040_000_000, 499_230_000_000]
+    assert rows.ts.tolist() == [ns("2020-08-27"), ns("2020-08-28")]
+
+
+async def test_adjusted_prices_say_so_and_carry_no_actions(cookies: Path) -> None:
+    listing = Listing(
+        [(date(2024, 1, d), 100.0, 101.0, 99.0, 100.0, 1000.0) for d in (2, 3, 4)],
+        dividends=[(date(2024, 1, 4), "5")],
+    )
+    with yahoo(Yahoo({"AAPL": listing})) as gateway:
+        source = YahooSource(AAPL, "1d", adjusted=True, gateway=gateway, cookies=cookies)
+        rows = await source.bars(ns("2024-01-02"), ns("2024-01-05"))
+        assert source.adjusted
+        assert await source.actions(ns("2024-01-02"), ns("2024-01-05")) == []
+        await source.close()
+    np.testing.assert_allclose(rows.close, [95.0, 95.0, 100.0], rtol=1e-9)
+    np.testing.assert_allclose(rows.open, rows.close, rtol=1e-9)
+
+
+async def test_days_are_dated_by_the_exchanges_own_date_on_both_sides_of_a_clock_change(cookies: Path) -> None:
+    march = [date(2024, 3, d) for d in (7, 8, 11, 12)]  # New York changed its clocks on the 10th
+    tokyo = Listing([(d, 10.0, 11.0, 9.0, 10.5, 100.0) for d in march], zone="Asia/Tokyo", opens=(9, 0))
+    new_york = Listing([(d, 20.0, 21.0, 19.0, 20.5, 100.0) for d in march])
+    universe = Universe((Instrument("7203.T", calendar="XTKS"), Instrument("SPY")))
+    with yahoo(Yahoo({"7203.T": tokyo, "SPY": new_york})) as gateway:
+        source = YahooSource(universe, "1d", gateway=gateway, cookies=cookies)
+        rows = await source.bars(ns("2024-03-07"), ns("2024-03-13"))
+        await source.close()
+    expected = [ns(d.isoformat()) for d in march]
+    assert rows.ts[rows.column == 0].tolist() == expected
+    assert rows.ts[rows.column == 1].tolist() == expected
+
+
+async def test_bars_inside_a_day_are_stamped_by_their_open_in_utc_across_a_clock_change(cookies: Path) -> None:
+    opens = ["2024-03-08 14:30", "2024-03-08 20:30", "2024-03-11 13:30", "2024-03-11 19:30"]
+    minutes = [(utc(at), 4.0, 5.0, 3.0, 4.5, 10.0) for at in opens]
+    days = [date(2024, 3, 8), date(2024, 3, 11), date(2024, 4, 1)]
+    listing = Listing([(d, 4.0, 5.0, 3.0, 4.5, 10.0) for d in days], [(date(2024, 4, 1), 4, 1)], minutes=minutes)
+    with yahoo(Yahoo({"AAPL": listing})) as gateway:
+        source = YahooSource(AAPL, "1h", gateway=gateway, cookies=cookies, now=lambda: ns("2024-04-02"))
+        rows = await source.bars(ns("2024-03-08"), ns("2024-03-12"))
+        await source.close()
+    assert source.stamps == "open"
+    assert rows.ts.tolist() == [ns(at) for at in opens]
+    assert rows.open.tolist() == [4.0] * 4, "the later split is undone inside a day too"
+    assert rows.volume.tolist() == [10.0] * 4
+
+
+async def test_half_hours_have_no_bars_through_the_night(cookies: Path) -> None:
+    """yfinance makes half hours of quarters, and puts empty ones where the exchange slept."""
+    opens = ["2024-03-07 20:30", "2024-03-07 20:45", "2024-03-08 14:30", "2024-03-08 14:45"]
+    minutes = [(utc(at), 4.0, 5.0, 3.0, 4.5, 10.0) for at in opens]
+    listing = Listing([(date(2024, 3, d), 4.0, 5.0, 3.0, 4.5, 20.0) for d in (7, 8)], minutes=minutes)
+    with yahoo(Yahoo({"AAPL": listing})) as gateway:
+        source = YahooSource(AAPL, "30m", gateway=gateway, cookies=cookies, now=lambda: ns("2024-03-09"))
+        rows = await source.bars(ns("2024-03-07"), ns("2024-03-09"))
+        await source.close()
+    assert rows.ts.tolist() == [ns("2024-03-07 20:30"), ns("2024-03-08 14:30")]
+    assert rows.volume.tolist() == [20.0, 20.0]
+
+
+async def test_a_symbol_that_yahoo_does_not_know_is_named_and_the_others_come_with_the_error(cookies: Path) -> None:
+    universe = Universe((Instrument("AAPL"), Instrument("TWTR")))
+    with yahoo(Yahoo({"AAPL": recorded("AAPL", 2020)})) as gateway:
+        source = YahooSource(universe, "1d", gateway=gateway, cookies=cookies)
+        with pytest.raises(PartialAnswer, match="no bar of TWTR") as caught:
+            await source.bars(ns("2020-08-03"), ns("2020-09-01"))
+        with pytest.raises(SourceError, match="TWTR"):
+            await source.actions(ns("2020-08-03"), ns("2020-09-01"))
+        await source.close()
+    assert caught.value.missing == ("TWTR",)
+    assert not caught.value.again
+    assert set(caught.value.rows.column.tolist()) == {0}
+    assert len(caught.value.rows) == 21
+
+
+async def test_a_universe_of_delisted_symbols_is_an_error_without_bars(cookies: Path) -> None:
+    with yahoo(Yahoo({})) as gateway:
+        source = YahooSource(Universe((Instrument("LEH"),)), "1d", gateway=gateway, cookies=cookies)
+        with pytest.raises(SourceError, match="no bar of LEH") as caught:
+            await source.bars(ns("2020-08-03"), ns("2020-09-01"))
+        await source.close()
+    assert not isinstance(caught.value, PartialAnswer)
+    assert not caught.value.again
+
+
+async def test_an_empty_chart_is_an_error_and_not_a_market_without_bars(cookies: Path) -> None:
+    with yahoo(Yahoo({"AAPL": recorded("AAPL", 2020)}, empty={"AAPL"})) as gateway:
+        source = YahooSource(AAPL, "1d", gateway=gateway, cookies=cookies)
+        with pytest.raises(SourceError, match="AAPL"):
+            await source.bars(ns("2020-08-03"), ns("2020-09-01"))
+        await source.close()
+
+
+async def test_a_quiet_hour_of_a_known_symbol_is_no_error(cookies: Path) -> None:
+    days = [date(2024, 3, 7), date(2024, 3, 8)]
+    listing = Listing(
+        [(d, 4.0, 5.0, 3.0, 4.5, 10.0) for d in days], minutes=[(utc("2024-03-08 14:30"), 4, 5, 3, 4.5, 1)]
+    )
+    with yahoo(Yahoo({"AAPL": listing})) as gateway:
+        source = YahooSource(AAPL, "1m", gateway=gateway, cookies=cookies, now=lambda: ns("2024-03-09"))
+        assert len(await source.bars(ns("2024-03-08 14:31"), ns("2024-03-08 14:32"))) == 0
+        assert len(await source.bars(ns("2024-03-08 14:30"), ns("2024-03-08 14:32"))) == 1
+        await source.close()
+
+
+async def test_an_answer_that_does_not_come_is_given_up_by_its_deadline(cookies: Path) -> None:
+    with yahoo(Yahoo({"AAPL": recorded("AAPL", 2021)}, slow_s=1.0)) as gateway:
+        source = YahooSource(AAPL, "1d", gateway=gateway, cookies=cookies, deadline_s=0.3)
+        with pytest.raises(SourceError) as caught:
+            await source.bars(ns("2021-02-01"), ns("2021-03-01"))
+        await source.close()
+    assert caught.value.again
+
+
+async def test_days_that_yahoo_leaves_empty_are_no_bars_but_keep_their_dividend(cookies: Path) -> None:
+    days = [date(2024, 1, d) for d in (2, 3, 4)]
+    listing = Listing(
+        [(d, 9.0, 9.5, 8.5, 9.2, 50.0) for d in days], dividends=[(days[1], "0.11")], nulls={days[1]}
+    )  # fmt: skip
+    with yahoo(Yahoo({"AAPL": listing})) as gateway:
+        source = YahooSource(AAPL, "1d", gateway=gateway, cookies=cookies)
+        rows = await source.bars(ns("2024-01-02"), ns("2024-01-05"))
+        actions = await source.actions(ns("2024-01-02"), ns("2024-01-05"))
+        await source.close()
+    assert rows.ts.tolist() == [ns("2024-01-02"), ns("2024-01-04")]
+    assert actions == [ActionRow(ns("2024-01-03"), 0, "dividend", 1, 1, 110_000_000)]
+
+
+async def test_a_throttled_client_is_told_to_wait(cookies: Path) -> None:
+    with yahoo(Yahoo({"AAPL": recorded("AAPL", 2020)}, throttled=True)) as gateway:
+        source = YahooSource(AAPL, "1d", gateway=gateway, cookies=cookies)
+        with pytest.raises(SourceError, match="too many requests") as caught:
+            await source.bars(ns("2020-08-03"), ns("2020-09-01"))
+        await source.close()
+    assert caught.value.again
+    assert caught.value.after_s > 0
+
+
+async def test_a_failure_is_asked_again_and_not_remembered_for_the_life_of_the_process(cookies: Path) -> None:
+    """yfinance keeps answers about the past, those of 500 among them."""
+    never_asked_before = Universe((Instrument("FAILS"),))
+    listing = Listing([(date(2024, 1, d), 9.0, 9.5, 8.5, 9.2, 50.0) for d in (2, 3)])
+    venue = Yahoo({"FAILS": listing}, broken={"FAILS"})
+    with yahoo(venue) as gateway:
+        source = YahooSource(never_asked_before, "1d", gateway=gateway, cookies=cookies)
+        with pytest.raises(SourceError, match="FAILS") as caught:
+            await source.bars(ns("2024-01-02"), ns("2024-01-04"))
+        venue.broken.clear()
+        assert len(await source.bars(ns("2024-01-02"), ns("2024-01-04"))) == 2
+        await source.close()
+    assert caught.value.again
+
+
+async def test_a_currency_that_the_universe_does_not_count_in_is_refused(cookies: Path) -> None:
+    listing = Listing([(date(2024, 1, 2), 700.0, 710.0, 690.0, 705.0, 9.0)], currency="GBp", zone="Europe/London")
+    with yahoo(Yahoo({"VOD.L": listing})) as gateway:
+        universe = Universe((Instrument("VOD.L", calendar="XLON", currency="GBP"),))
+        source = YahooSource(universe, "1d", gateway=gateway, cookies=cookies)
+        with pytest.raises(SourceError, match="GBp"):
+            await source.bars(ns("2024-01-01"), ns("2024-01-03"))
+        await source.close()
+
+
+async def test_intervals_say_how_far_back_they_reach() -> None:
+    with pytest.raises(SourceError, match=r"1m, 2m, 5m"):
+        YahooSource(AAPL, "7m")
+    source = YahooSource(AAPL, "1m", now=lambda: ns("2024-03-20"))
+    with pytest.raises(SourceError, match="7 days") as caught:
+        await source.bars(ns("2024-03-20") - 8 * DAY_NS, ns("2024-03-20"))
+    assert not caught.value.again
+    await source.close()
+
+
+def test_share_classes_and_pairs_are_spelled_as_yahoo_does_and_foreign_suffixes_kept() -> None:
+    assert spelled(Instrument("BRK.B")) == "BRK-B"
+    assert spelled(Instrument("BTC/USD", calendar="24/7")) == "BTC-USD"
+    assert spelled(Instrument("VOD.L", calendar="XLON")) == "VOD.L"
+
+
+def test_the_command_writes_adjusted_weeks_and_unknown_symbols_nothing(tmp_path: Path) -> None:
+    env = {"XDG_CACHE_HOME": str(tmp_path / "cache")}
+    ordinary = ("--from", "2019-01-02", "--to", "2020-12-31", "--url")
+    with yahoo(Yahoo({"SPY": recorded("SPY", 2018)})) as gateway:
+        weeks = quantd(tmp_path, "data", "fetch", "SPY", "--adjusted", "-i", "1wk", *ordinary, gateway, "-o", "w.parquet", env=env)  # fmt: skip
+        days = quantd(tmp_path, "data", "fetch", "SPY", "--adjusted", *ordinary, gateway, "-o", "d.parquet", env=env)
+        lost = quantd(tmp_path, "data", "fetch", "SPY", "TWTR", *ordinary, gateway, "-o", "lost.parquet", env=env)
+    assert weeks.returncode == 0, weeks.stderr
+    assert "105 adjusted bars" in weeks.stdout
+    assert "from the cache" in days.stdout, "weeks are made of days"
+    week, day = (pl.read_parquet(tmp_path / name) for name in ("w.parquet", "d.parquet"))
+    first = day.filter(pl.col("ts").is_between(datetime(2019, 1, 7, tzinfo=UTC), datetime(2019, 1, 11, tzinfo=UTC)))
+    made = week.row(1, named=True)
+    assert made["ts"].date() == date(2019, 1, 11)
+    assert (made["open"], made["close"]) == (first["open"][0], first["close"][-1])
+    assert (made["high"], made["low"]) == (first["high"].max(), first["low"].min())
+    assert made["volume"] == first["volume"].sum()
+    assert lost.returncode == 1
+    assert "TWTR" in lost.stderr
+    assert not (tmp_path / "lost.parquet").exists()
+
+
+ratios = st.lists(
+    st.sampled_from([(2, 1), (3, 1), (4, 1), (7, 1), (3, 2), (20, 1), (1, 10), (1, 8), (21, 20)]), max_size=3
+)
+
+
+@settings(max_examples=300)
+@given(st.integers(100, 99_999), ratios)
+def test_any_price_in_cents_survives_division_and_single_precision(cents: int, splits: list[tuple[int, int]]) -> None:
+    """Up to 999.99, seven digits hold what is needed; the largest error is half a single-precision step, times the factor."""
+    listed = [ActionRow((k + 1) * DAY_NS, 0, "split", new, old, 0) for k, (new, old) in enumerate(splits)]
+    factor = factors(np.array([0], dtype=np.int64), listed)
+    exact = Fraction(1)
+    for new, old in splits:
+        exact *= Fraction(new, old)
+    assert factor[0] == float(exact)
+    sent = np.array([float(np.float32(cents / 100 / factor[0]))])
+    assert paid(sent, factor).tolist() == [cents * NANO // 100]
+
+
+def test_a_factor_counts_the_splits_of_later_days_only() -> None:
+    days = np.array([0, DAY_NS, 2 * DAY_NS, 3 * DAY_NS], dtype=np.int64)
+    listed = [
+        ActionRow(DAY_NS, 0, "split", 2, 1, 0),
+        ActionRow(3 * DAY_NS, 0, "split", 3, 1, 0),
+        ActionRow(2 * DAY_NS, 0, "dividend", 1, 1, 5),
+    ]
+    assert factors(days, listed).tolist() == [6.0, 3.0, 3.0, 1.0]
+
+
+def test_unsplit_doubles_keep_every_digit_and_widened_singles_lose_their_noise() -> None:
+    prices = np.array([0.12345678, float(np.float32(29_374.152)), float(np.float32(124.8075)), 470.2])
+    assert paid(prices, np.ones(4)).tolist() == [123_456_780, 29_374_152_000_000, 124_807_500_000, 470_200_000_000]
+
+
+def test_a_dividend_of_six_decimals_is_the_one_that_was_paid() -> None:
+    """3.05 before 7:1 and 4:1 is sent as 0.108929."""
+    assert paid(np.array([0.108929, 0.0]), np.array([28.0, 28.0]), 0.5e-6).tolist() == [3_050_000_000, 0]
+
+
+def test_what_is_no_price_stays_none() -> None:
+    prices = np.array([np.nan, np.inf, 0.0, 1e12])
+    assert paid(prices, np.full(4, 2.0)).tolist() == [0, 0, 0, 0]
+    assert np.isnan(currency(np.array([0]))).all()

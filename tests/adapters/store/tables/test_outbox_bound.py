@@ -1,0 +1,96 @@
+"""The bound of the outbox: what goes first, what never goes, and that nothing is counted twice."""
+
+import json
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from quantd.adapters.store.tables.outbox_bound import LEVELS, Message, admit
+from quantd.trading.effects import Publish
+from quantd.trading.events import SliceRef
+from tests.support.store import START, UNIVERSE, batch
+
+RUN = "7f3k2m1a"
+
+
+def message(k: int, level: str, kind: str) -> Message:
+    return Message((RUN, k, 0), k, level, kind, f"{kind} {k}")
+
+
+messages = st.lists(st.tuples(st.sampled_from(LEVELS), st.sampled_from(["feed", "store", "lag"])), max_size=40)
+
+
+@given(waiting=messages, arrived=messages, capacity=st.integers(1, 12))
+def test_a_full_outbox_keeps_every_critical_and_the_newest_of_the_rest(waiting, arrived, capacity):
+    old = [message(k, *m) for k, m in enumerate(waiting[:capacity])]
+    new = [message(100 + k, *m) for k, m in enumerate(arrived)]
+    change = admit(old, new, capacity)
+    gone = set(change.leave)
+    after = [m for m in old if m.key not in gone] + change.enter
+    assert len({m.key for m in after}) == len(after)
+    kinds = {m.kind for m in after if m.level == "CRITICAL"}
+    assert len(after) <= capacity + len(kinds)
+    said = [m for m in old + new if m.level == "CRITICAL"]
+    kept = [m for m in after if m.level == "CRITICAL"]
+    for kind in ("feed", "store", "lag"):
+        assert sum(1 + m.merged for m in kept if m.kind == kind) == sum(1 for m in said if m.kind == kind)
+    lost = [m for m in old + new if m.level != "CRITICAL" and m.key not in {x.key for x in after}]
+    assert change.dropped == len(lost)
+    if len(old) + len(new) <= capacity:
+        assert not lost
+        assert change.enter == new
+    if any(m.level == "WARNING" for m in lost):
+        # no INFO outlives a WARNING that was waiting when it came
+        first = min(m.key for m in lost if m.level == "WARNING")
+        assert all(m.key > first for m in after if m.level == "INFO")
+    for level in ("INFO", "WARNING"):
+        order = [m.key for m in old + new if m.level == level]
+        rest = [m.key for m in after if m.level == level]
+        assert rest == [key for key in order if key in rest]
+
+
+def test_the_oldest_info_goes_first_then_a_warning_and_criticals_of_a_kind_merge():
+    old = [message(1, "INFO", "a"), message(2, "WARNING", "b"), message(3, "INFO", "c")]
+    change = admit(old, [message(4, "WARNING", "d")], 3)
+    assert change.leave == [(RUN, 1, 0)]
+    change = admit(
+        [*old[1:], message(4, "WARNING", "d")], [message(5, "CRITICAL", "e"), message(6, "CRITICAL", "e")], 3
+    )
+    assert change.leave == [(RUN, 3, 0), (RUN, 2, 0)]
+    full = [message(k, "CRITICAL", "feed") for k in range(3)]
+    change = admit(full, [message(9, "CRITICAL", "feed"), message(10, "INFO", "x"), message(11, "CRITICAL", "new")], 3)
+    assert change.leave == [(RUN, 2, 0)]
+    assert [(m.key[1], m.merged) for m in change.enter] == [(9, 1), (11, 0)]
+    assert change.dropped == 1
+
+
+def test_messages_wait_until_acknowledged_over_restarts_and_an_acknowledgement_of_a_merged_one_is_void(desk):
+    with desk.open(capacity=3) as store:
+        fold = store.begin(RUN, UNIVERSE)
+        day = [(SliceRef(k), [Publish(START + k, "CRITICAL", "feed", f"{k}")]) for k in range(3)]
+        store.commit(batch(fold, 1, day))
+    with desk.open(capacity=3) as store:
+        fold = store.begin(RUN, UNIVERSE)
+        sending = store.pending()
+        assert [m.key[1] for m in sending] == [1, 2, 3]
+        store.commit(batch(fold, 4, [(SliceRef(3), [Publish(START + 3, "CRITICAL", "feed", "3")])]))
+        assert store.acknowledge([m.key for m in sending]) == 2
+        (left,) = store.pending()
+        assert (left.key, left.merged) == ((RUN, 4, 0), 1)
+        assert json.loads(left.body)["text"] == "3"
+        assert store.acknowledge([left.key]) == 1
+        assert store.pending() == []
+        assert store.verify() == []
+
+
+def test_what_a_full_outbox_costs_is_counted_and_the_alerts_themselves_stay(desk):
+    with desk.open(capacity=5) as store:
+        fold = store.begin(RUN, UNIVERSE)
+        for first in range(1, 41, 10):
+            day = [(SliceRef(k), [Publish(START + k, "INFO", "note", f"{k}")]) for k in range(first, first + 10)]
+            store.commit(batch(fold, first, day))
+        assert [m.key[1] for m in store.pending()] == [36, 37, 38, 39, 40]
+        assert store.records.outbox_dropped() == 35
+        with store.records.connection() as db:
+            assert db.execute("SELECT COUNT(*) FROM alerts").fetchone() == (40,)
+        assert store.verify() == []

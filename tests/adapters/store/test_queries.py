@@ -1,0 +1,164 @@
+"""What people read: exact text, names by the epoch they held in, and the newest when only some are asked for."""
+
+from decimal import Decimal
+
+import pytest
+
+from quantd.adapters.store.errors import StoreFailing
+from quantd.adapters.store.journal.writer import BadBar
+from quantd.trading.effects import Assessed, Crossed, Ended, Filled, Publish, Valued
+from quantd.trading.events import SliceRef, Tick
+from quantd.trading.orders import Cause, OrderState, Reports, order_id
+from tests.support.store import AGENTS, DAY, START, UNIVERSE, basket, batch, entries, plan
+
+RUN = "7f3k2m1a"
+
+
+@pytest.fixture
+def folder(desk):
+    s = START
+    day = [
+        (Tick(s, sample=True), [plan(s), basket(s), Valued(s, 100_000_500_000, 10**10, [7, 8, 9], 0.5, 0.0)]),
+        (
+            Reports(
+                s, 0, s + 1, [0, 1], [5, 1], [5, 1], [10**9, 2 * 10**9], [7, 8], [Cause.LAST_FILL, Cause.PART_FILL]
+            ),
+            [
+                Filled(s, 0, s + 1, [0, 1], [5, -1], [10**9, 2 * 10**9], [7, 8], [[(0, 3), (1, 2)], [(1, -1)]]),
+                Ended(s, 0, s + 1, [0], [OrderState.FILLED]),
+            ],
+        ),
+        (SliceRef(1), [Publish(s + 2, "WARNING", "stale", "SPY is stale", "SPY", "", float("nan"), 1.0)]),
+        (SliceRef(2), [Crossed(s, s + 3, 3, 10**9, [(0, 4), (1, -4)])]),
+        (Tick(s + DAY, sample=True), [basket(s + DAY)]),
+    ]
+    with desk.open() as store:
+        fold = store.begin(RUN, UNIVERSE, agents=AGENTS)
+        made = batch(fold, 1, day[:2])
+        made.quarantine = [BadBar(s, "SPY", "nan", "open=nan")]
+        store.commit(made)
+        fold = store.begin(RUN, UNIVERSE, agents=("gamma", "delta"))
+        store.commit(batch(fold, 3, day[2:]))
+    return desk
+
+
+def test_orders_are_shown_as_they_are_now(folder):
+    read = folder.reader()
+    first, second, third, *later = read.orders()
+    assert (first.order.state, first.filled, first.ended_ts, first.order.agent) == ("filled", "5", START + 1, "alpha")
+    assert (second.order.state, second.filled, second.order.side, second.order.qty) == ("partial", "1", "sell", "3")
+    assert (third.order.state, third.order.limit, third.order.agent) == ("sent", "100.00", "alpha+beta")
+    assert len(later) == 3
+    assert [o.order.symbol for o in read.orders(last=2)] == ["TLT", "GLD"]
+    assert [o.order.id for o in read.orders(states=[OrderState.PARTIAL])] == [order_id(RUN, START, "TLT", 0)]
+    assert len(read.orders(symbol="SPY")) == 2
+    assert len(read.orders(since=START + 1)) == 3
+
+
+def test_fills_carry_their_order_and_the_names_of_then(folder):
+    read = folder.reader()
+    spy, tlt = read.fills()
+    assert (spy.order, spy.qty, spy.price, spy.fee, spy.agent) == (
+        order_id(RUN, START, "SPY", 0), "5", "1.00", "0.000007", "alpha+beta",
+    )  # fmt: skip
+    assert (tlt.side, tlt.agent) == ("sell", "beta")
+    assert [(f.agent, f.side, f.qty, f.symbol) for f in read.shares()] == [
+        ("alpha", "buy", "3", "SPY"), ("beta", "buy", "2", "SPY"), ("beta", "sell", "1", "TLT"),
+        ("gamma", "buy", "4", "BTC"), ("delta", "sell", "4", "BTC"),
+    ]  # fmt: skip
+    assert sum(Decimal(f.fee) for f in read.shares()) == sum(Decimal(f.fee) for f in read.fills())
+
+
+def test_equity_alerts_and_refused_bars_come_with_what_they_say(folder):
+    read = folder.reader(RUN)
+    (point,) = read.equity()
+    assert (point.equity, point.cash, point.books) == ("100000.50", "10000.00", ("0.000007", "0.000008", "0.000009"))
+    (alert,) = read.alerts()
+    assert (alert.kind, alert.value, alert.bound) == ("stale", None, 1.0)
+    assert read.alerts(after_seq=alert.seq) == []
+    assert read.alerts(levels=["INFO"]) == []
+    assert [(q.symbol, q.reason) for q in read.quarantine()] == [("SPY", "nan")]
+
+
+def test_an_order_leads_to_the_plan_that_made_it(folder):
+    read = folder.reader()
+    found = read.decision(order_id(RUN, START, "GLD", 0))
+    assert found.plan == plan(START)
+    assert found.agents == AGENTS
+    assert [d.plan for d in read.decisions()] == [plan(START)]
+    with pytest.raises(StoreFailing, match="was not made by a plan"):
+        read.decision(order_id(RUN, START + DAY, "GLD", 0))
+    with pytest.raises(StoreFailing, match="there is no order q-nothing"):
+        read.decision("q-nothing")
+
+
+def test_several_plans_of_one_step_have_numbers_of_their_own(desk):
+    twice = [plan(START, 1), plan(START, 2)]
+    steps = [
+        (Tick(START, sample=True), [plan(START - DAY, 1)]),
+        (Tick(START + 1, sample=True), [*twice, Valued(START, 10**11, 10**10, [], 0.5, 0.0)]),
+        (Tick(START + 2, sample=True), [plan(START + DAY, 1)]),
+    ]
+    with desk.open() as store:
+        fold = store.begin(RUN, UNIVERSE, agents=AGENTS)
+        store.commit(batch(fold, 1, steps))
+    read = desk.reader()
+    assert [d.address for d in read.decisions()] == ["d1", "d2", "d2.2", "d3"]
+    # a page that begins in the middle of a step
+    assert [d.address for d in read.decisions(last=2)] == ["d2.2", "d3"]
+    assert [d.address for d in read.decisions_before(3, 2)] == ["d2", "d2.2"]
+    assert [read.decision_at(2, k).plan for k in (1, 2)] == twice
+    assert read.decision_at(2, 2).seq == 2
+    with pytest.raises(StoreFailing, match=r"no decision d2\.3 in run 7f3k2m1a; the nearest: d1 and d2"):
+        read.decision_at(2, 3)
+    with pytest.raises(StoreFailing, match="the nearest: d3"):
+        read.decision_at(9, 1)
+
+
+def test_the_newest_snapshot_before_an_entry_is_found(folder):
+    with folder.open() as store:
+        store.put_snapshot(RUN, 2, "v1", b"two")
+        store.put_snapshot(RUN, 4, "v1", b"four")
+        assert store.latest_snapshot(RUN, "v1") == (4, b"four")
+        assert store.latest_snapshot(RUN, "v1", 4) == (2, b"two")
+        assert store.latest_snapshot(RUN, "v1", 2) is None
+        assert store.latest_snapshot(RUN, before=5) == (4, b"four")
+        assert store.latest_snapshot(RUN, "v2", 5) is None
+
+
+def test_a_run_that_is_not_there_is_named_beside_those_that_are(folder):
+    with pytest.raises(StoreFailing, match="there is no run other; there are: 7f3k2m1a"):
+        folder.reader("other")
+
+
+def test_a_store_without_a_run_says_so(desk):
+    desk.open().close()
+    with pytest.raises(StoreFailing, match="no run yet"):
+        desk.reader()
+
+
+def test_reading_does_not_hinder_the_writer(desk):
+    day = entries(40)
+    with desk.open() as store:
+        fold = store.begin(RUN, UNIVERSE, agents=AGENTS)
+        store.commit(batch(fold, 1, day[:20]))
+        read = desk.reader()
+        before = len(read.orders())
+        store.commit(batch(fold, 21, day[20:]))
+        assert len(read.orders()) > before
+        assert read.bookings() == desk.reader().bookings()
+        assert all(m.before == "RUN" and m.after == "REDUCE" and not m.agent for m in read.switches())
+
+
+def test_records_of_risk_are_what_was_planned_and_what_was_held(folder):
+    with folder.open() as store:
+        fold = store.begin(RUN, UNIVERSE, agents=("gamma", "delta"))
+        seq = store.last_seq(RUN) + 1
+        held = Assessed(START + 2 * DAY, {"var": (0.02, 0.03), "correlation": (float("nan"), 0.6)})
+        store.commit(batch(fold, seq, [(Tick(START + 2 * DAY, sample=True), [held])]))
+        assert store.verify() == []
+    read = folder.reader()
+    first, last = read.risk()
+    assert (first.kind, first.ts, first.measures) == ("plan", START, plan(START).values)
+    assert (last.kind, last.measures) == ("held", {"var": (0.02, 0.03), "correlation": (None, 0.6)})
+    assert read.risk(last=1) == read.risk(since=START + 1) == [last]

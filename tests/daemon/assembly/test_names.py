@@ -1,0 +1,143 @@
+"""What this version does not do yet is refused with its line, never ignored."""
+
+import subprocess
+import sys
+
+import pytest
+
+from quantd.adapters.calendars import ALWAYS_OPEN, names
+from quantd.daemon.assembly.names import COMMON, known_names, not_yet
+from quantd.daemon.config import ConfigError, read
+from quantd.daemon.live.connect import mistakes_of
+from quantd.risk.limits.profiles import PROFILES
+from quantd.strategies.policies import COMPOSITES, POLICIES
+
+BASE = """
+[quantd]
+{quantd}
+[universe]
+symbols = ["SPY"]
+[feed]
+path = "bars.csv"
+{feed}
+[broker]
+cash = "1.00"
+{broker}
+[[agents]]
+name = "a"
+policy = "equal_weight"
+capital = 1.0
+{agent}
+[[schedules]]
+name = "s"
+do = "{do}"
+at = "close"
+[bus]
+{bus}
+"""
+
+
+def test_a_job_that_is_not_built_yet_is_refused_with_its_line() -> None:
+    parts = {"quantd": "", "feed": "", "broker": "", "agent": "", "bus": "", "do": "reload"}
+    (found,) = not_yet(read(BASE.format(**parts), known_names()))
+    assert '[[schedules]] "s" do = "reload": this version does not do it yet' in str(found)
+
+
+def test_modes_live_and_shadow_are_built() -> None:
+    parts = {"agent": "", "bus": "", "do": "rebalance"}
+    live = BASE.format(quantd='mode = "live"', feed='kind = "alpaca"', broker='kind = "alpaca"', **parts)
+    assert not_yet(read(live, known_names())) == []
+    shadow = BASE.format(quantd='mode = "shadow"', feed='kind = "yfinance"', broker="", **parts)
+    assert not_yet(read(shadow, known_names())) == []
+
+
+@pytest.mark.parametrize("do", ["rebalance", "snapshot", "flatten", "reallocate"])
+def test_what_is_built_is_not_refused(do: str) -> None:
+    parts = {"quantd": "", "feed": "", "broker": "", "agent": "", "bus": ""}
+    text = BASE.format(do=do, **parts) + "[capital]\n"
+    assert not_yet(read(text, known_names())) == []
+
+
+@pytest.mark.parametrize("do", ["promote", "retrain"])
+def test_shadows_their_promotion_and_retraining_are_built(do: str) -> None:
+    parts = {"quantd": "", "feed": "", "broker": "", "agent": "", "bus": "", "do": do}
+    shadow = '[[agents]]\nname = "b"\npolicy = "momentum"\ncapital = 1.0\nshadow = true\nchallenges = "a"\n'
+    assert not_yet(read(BASE.format(**parts) + shadow, known_names())) == []
+
+
+@pytest.mark.parametrize(
+    ("feed", "broker", "line", "said"),
+    [
+        ('kind = "ccxt"', "", 6, "[feed] venue"),
+        ('kind = "http"', "", 6, "[feed] mapping"),
+        ('kind = "alpaca"', 'kind = "ccxt"', 9, "[broker] venue"),
+        ('kind = "alpaca"', 'kind = "alpaca"\nurl = "https://api.alpaca.markets"', 12, "[broker] url"),
+    ],
+)
+def test_a_vendor_or_venue_that_cannot_be_is_named_with_its_line(feed: str, broker: str, line: int, said: str) -> None:
+    parts = {"quantd": "", "agent": "", "bus": "", "do": "rebalance", "feed": feed, "broker": broker}
+    found = list(mistakes_of(read(BASE.format(**parts), known_names())))
+    assert [said in str(m) for m in found] == [True]
+
+
+CONFIG = """
+[universe]
+symbols = ["SPY"]
+calendar = "{calendar}"
+[feed]
+path = "bars.csv"
+[broker]
+cash = "1.00"
+[[agents]]
+name = "a"
+policy = "{policy}"
+capital = 1
+params = {{ {params} }}
+"""
+
+
+def mistakes(calendar="XNYS", policy="momentum", params=""):
+    with pytest.raises(ConfigError) as wrong:
+        read(CONFIG.format(calendar=calendar, policy=policy, params=params), known_names())
+    return str(wrong.value)
+
+
+def test_every_common_calendar_is_one_of_the_library():
+    assert set(COMMON) <= {ALWAYS_OPEN, *names()}
+
+
+def test_a_calendar_that_is_not_common_is_found_in_the_library():
+    rare = next(name for name in names() if name not in COMMON)
+    read(CONFIG.format(calendar=rare, policy="momentum", params=""), known_names())
+
+
+def test_a_mistyped_calendar_names_the_nearest():
+    assert "Did you mean XNYS?" in mistakes(calendar="XNYZ")
+
+
+def test_a_common_calendar_needs_no_look_at_the_library():
+    code = (
+        "import sys; from quantd.daemon.assembly.names import known_names; k = known_names(); assert 'XNYS' in k.calendars; "
+        "assert '24/7' in k.calendars; print('exchange_calendars' in sys.modules, 'torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "False"]
+
+
+def test_policies_and_profiles_are_the_registered_ones():
+    known = known_names()
+    assert set(known.policies) == {*POLICIES, *COMPOSITES, "learned_allocation"}
+    assert known.profiles == tuple(PROFILES)
+
+
+def test_parameters_of_a_policy_are_checked_by_name():
+    assert "Did you mean lookback?" in mistakes(params="lokback = 3")
+    assert known_names().parameters["momentum"] == ("lookback", "skip", "size")
+    assert known_names().parameters["fixed_mix"] == ("weights",)
+    assert known_names().parameters["signals"] == ("features", "exposure", "top", "size", "invested")
+    assert "Did you mean max_tilt?" in mistakes(policy="learned_allocation", params="maxtilt = 0.2")
+
+
+def test_a_configuration_is_checked_without_a_model_runtime():
+    code = "import sys; from quantd.daemon.assembly.names import known_names; known_names(); sys.exit('onnxruntime' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

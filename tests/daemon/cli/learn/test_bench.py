@@ -1,0 +1,37 @@
+"""`quantd bench portfolio`: real times of real parts, and a code that says whether they are within their limits."""
+
+from quantd.daemon.assembly.names import known_names
+from quantd.daemon.assembly.parts import assemble
+from quantd.daemon.cli.learn.bench import ALLOWED_MS, measure, timed
+from quantd.daemon.config import load
+from tests.support.command_line import CONFIG, quantd, write
+
+
+def test_every_part_is_timed_as_often_as_it_happens(tmp_path):
+    write(tmp_path, CONFIG)
+    assembly = assemble(load(tmp_path / "config.toml", known_names()))
+    shell = assembly.shell()
+    for item in assembly.items():
+        shell.take(item)
+    times = measure(assembly, lambda share: None)
+    assert set(times) == set(ALLOWED_MS)
+    assert 0 < len(times["asset update"]) <= shell.tally.slices
+    assert len(times["allocation"]) >= len(times["risk"]) > 0
+    assert all(took > 0 for part in times.values() for took in part)
+
+
+def test_a_part_is_within_its_limit_up_to_the_limit():
+    at = int(ALLOWED_MS["risk"] * 1e6)
+    assert timed("risk", [at] * 5).within
+    assert not timed("risk", [at + 1] * 5).within
+    assert timed("risk", [1_000_000, 3_000_000]).p50_ms == 2.0
+
+
+def test_the_command_prints_a_row_for_each_part_and_names_what_is_wrong(tmp_path):
+    write(tmp_path, CONFIG)
+    said = quantd(tmp_path, "bench", "portfolio")
+    assert "asset update" in said.stdout
+    assert "allowed ms" in said.stdout
+    wrong = quantd(tmp_path, "bench", "portfolio", "--set", "risk.max_drawdwon=0.1")
+    assert wrong.returncode == 78
+    assert "max_drawdown" in wrong.stderr

@@ -1,0 +1,135 @@
+"""`quantd models` as its users meet it: training that says how it did, artifacts that say what they are."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.command_line import ROOT, Done, answer, quantd
+
+DATA = ("--bars", f"{ROOT}/data/us_daily.parquet", "--actions", f"{ROOT}/data/us_actions.csv")
+SHORT = (
+    *DATA,
+    "--symbols",
+    "SPY,BAC,AAPL",
+    "--from",
+    "2005-01-03",
+    "--to",
+    "2006-12-29",
+    "--folds",
+    "2",
+    "--leaves",
+    "8",
+)
+
+
+def models(folder: Path, *arguments: str) -> Done:
+    return quantd(folder, "models", *arguments)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
+    folder = tmp_path_factory.mktemp("models")
+    done = models(folder, "train-risk", "--out", "mine", *SHORT, "--json")
+    assert done.returncode == 0, done.stderr
+    return folder, json.loads(done.stdout)
+
+
+def test_training_tells_what_the_forest_and_the_plain_estimate_reached_out_of_sample(made: tuple[Path, Any]) -> None:
+    _, told = made
+    assert told["predicts"] == "risk"
+    assert len(told["folds"]) == 2
+    assert told["training_seconds"] > 0
+    assert told["threshold"] == 0.6
+    for fold in (*told["folds"], told["together"]):
+        assert fold["model"]["r2"] < 1.0
+        assert fold["model"]["mse"] > 0.0
+        assert fold["plain"]["r2"] != fold["model"]["r2"]
+    assert "--from 2005-01-03 --to 2006-12-29 --horizon 21" in told["training"]["command"]
+
+
+def test_people_read_a_table_and_a_verdict(tmp_path: Path) -> None:
+    done = models(tmp_path, "train-correlation", "--out", "mine", *SHORT)
+    assert done.returncode == 0, done.stderr
+    assert "plain R²" in done.stdout
+    assert "the plain estimate (MSE" in done.stdout
+    assert "0.6 asked for" in done.stdout
+    assert "Traceback" not in done.stderr
+
+
+def test_an_artifact_says_what_it_is_and_that_it_is_whole(made: tuple[Path, Any]) -> None:
+    folder, told = made
+    said = answer(models(folder, "info", "mine", "--json"))
+    assert said["digest"] == told["digest"]
+    assert said["features"]["names"] == told["features"]["names"]
+    assert "R²" in models(folder, "info", "mine").stdout
+    assert answer(models(folder, "verify", "mine", "--json"))["kind"] == "forest"
+    assert "a policy, whole" in models(folder, "verify", "models/shipped/scorer").stdout
+    assert answer(models(folder, "info", "scorer", "--json"))["algorithm"]
+
+
+def test_a_spoiled_artifact_is_refused_by_the_name_of_its_file(made: tuple[Path, Any], tmp_path: Path) -> None:
+    shutil.copytree(made[0] / "mine", tmp_path / "bad")
+    data = (tmp_path / "bad/policy.onnx").read_bytes()
+    (tmp_path / "bad/policy.onnx").write_bytes(data[:-1] + b"\0")
+    for command in ("info", "verify"):
+        done = models(tmp_path, command, "bad")
+        assert done.returncode == 78
+        assert "bad/policy.onnx: its content is not what the manifest says" in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (("train-risk", "--out", "x", "--bars", "none.parquet"), 78, "none.parquet: there is no such file; name the market with --bars"),
+        (("train-risk", "--out", "x", *DATA, "--symbols", "SPY,ZZZ"), 1, "no bars of ZZZ"),
+        (
+            ("train-risk", "--out", "x", *DATA, "--symbols", "SPY", "--from", "2006-01-03", "--to", "2006-03-31"),
+            1, "0 rows with a known outcome; a forest needs 20: give more history (--from) or symbols",
+        ),
+        (
+            ("train-risk", "--out", "x", *DATA, "--symbols", "SPY", "--from", "2005-01-03", "--to", "2005-12-30"),
+            1, "101 rows are too few for 5 steps with a horizon of 21 and an embargo of 5; ask for fewer steps or give more history",
+        ),
+        (("train-risk", "--out", "x", *DATA, "--from", "2006-01-03", "--to", "2005-03-31"), 1, "not after they begin"),
+        (("train-risk", "--out", "x", "--horizon", "64"), 2, "--horizon"),
+        (
+            ("evaluate", "models/shipped/forest_risk", *DATA, "--symbols", "SPY", "--from", "2019-01-02", "--to", "2019-01-31"),
+            1, "0 rows with a known outcome",
+        ),
+        (("info", "nowhere"), 78, "nowhere: no manifest.json there; name the folder of an artifact"),
+        (("verify", "nowhere"), 78, "nowhere: no manifest.json there"),
+    ],
+)  # fmt: skip
+def test_what_is_asked_wrong_is_said(tmp_path: Path, arguments: tuple[str, ...], code: int, says: str) -> None:
+    done = models(tmp_path, *arguments)
+    assert done.returncode == code
+    assert says in " ".join(done.stderr.split())
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "x").exists()
+
+
+def test_a_forest_is_judged_on_dates_it_has_not_seen_and_dates_it_has_are_counted(made: tuple[Path, Any]) -> None:
+    folder, _ = made
+    given = (*DATA, "--symbols", "SPY,BAC", "--to", "2007-12-31", "--json")
+    later = answer(models(folder, "evaluate", "mine", *given, "--from", "2007-01-03"))
+    assert later["sessions_in_training"] == 0
+    assert later["first"] == "2007-01-03"
+    assert later["last"] == "2007-11-29"  # 21 sessions before the end
+    assert later["rows"] == 2 * 230
+    assert later["model"] != later["plain"]
+    earlier = answer(models(folder, "evaluate", "mine", *given, "--from", "2006-12-27"))
+    assert earlier["sessions_in_training"] == 3
+    done = models(folder, "evaluate", "mine", *DATA, "--from", "2007-01-03", "--to", "2007-01-31")
+    assert done.returncode == 1
+    assert "no bars of QQQ" in done.stderr
+
+
+def test_a_forest_is_not_written_over_a_policy(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "models/shipped/scorer", tmp_path / "scorer")
+    done = models(tmp_path, "train-risk", "--out", "scorer", *SHORT)
+    assert done.returncode == 78
+    assert "scorer holds another kind of artifact" in done.stderr

@@ -1,0 +1,259 @@
+"""`quantd train` and `quantd evaluate` from outside: an artifact that trades, every setting shown, stopped in order and taken up again."""
+
+import contextlib
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from quantd.daemon.cli.commands import app
+from quantd.daemon.cli.failures import guarded
+from quantd.models.artifacts import manifest as artifacts
+from quantd.models.artifacts.agent_manifest import Manifest
+from quantd.models.history.panel_files import file_digest
+from tests.support import training as world
+from tests.support.checkout import ROOT
+
+PLAN = """
+name = "small"
+agent = "ppo"
+steps = 6_000
+evaluate_every = 2_000
+checkpoint_every = 1_000
+warmup_days = 170
+seeds = [1, 2]
+
+[data]
+bars = "bars.parquet"
+actions = ""
+symbols = ["AAA", "BBB", "CCC"]
+
+[splits]
+train = { first = 2015-07-01, last = 2016-06-30 }
+validation = { first = 2016-07-01, last = 2016-12-31 }
+test = { first = 2017-01-01, last = 2017-06-30 }
+
+[learner]
+hidden = [8]
+horizon = 8
+minibatch = 16
+epochs = 2
+
+[market.episodes]
+length = 30
+"""
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("place")
+    world.bars(folder)
+    (folder / "small.toml").write_text(PLAN)
+    return folder
+
+
+def begun(folder: Path, *words: str) -> subprocess.Popen[str]:
+    # "" first: a fresh interpreter would not look into the checkout
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "quantd.daemon.cli", *words]
+    return subprocess.Popen(
+        command, cwd=folder, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+
+
+def quantd(folder: Path, *words: str) -> tuple[int, str, str]:
+    """(exit code, what was printed, what was said beside it), in this process: torch takes seconds to load."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.chdir(folder), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = guarded(lambda: app(list(words), prog_name="quantd"))
+    return code, out.getvalue(), err.getvalue()
+
+
+def manifest_of(folder: Path) -> Manifest:
+    return artifacts.read_manifest(folder / artifacts.MANIFEST, Manifest)
+
+
+@pytest.fixture(scope="module")
+def made(place: Path) -> tuple[str, str]:
+    """What the command printed; its artifact is in `place`/mine."""
+    code, out, err = quantd(place, "train", "small.toml", "--out", "mine", "--tracker", "files")
+    assert code == 0, err
+    return out, err
+
+
+def test_a_plan_becomes_an_artifact_with_a_card_of_every_seed(place: Path, made: tuple[str, str]) -> None:
+    out, err = made
+    manifest = manifest_of(place / "mine")
+    assert out == (place / "mine/card.md").read_text()
+    for name, result in manifest.results.items():
+        assert len(result.sharpe_by_seed) == 2, name
+        assert f"{result.sharpe_by_seed[0]:.2f}" in out
+    assert "equal weight, same days" in out
+    assert "mean ± spread" in out
+    assert "learner.learning_rate = 0.0003" in err
+    assert "seed 2: 6,000 of 6,000 steps" in err or "seed 2: 6,0" in err
+    assert manifest.training.test_looks == 1
+    assert manifest.training.windows["train"].last < "2016-06-30", "the embargo is not trained on"
+    assert "\x1b" not in err, "no bar where nobody looks"
+
+
+def test_what_is_evaluated_is_what_the_card_says_and_what_it_knew_is_counted(
+    place: Path, made: tuple[str, str]
+) -> None:
+    test = manifest_of(place / "mine").results["test"]
+    code, out, err = quantd(place, "evaluate", "mine", "--from", "2017-01-01", "--to", "2017-06-30", "--json")
+    assert code == 0, err
+    found = json.loads(out)
+    assert found["policy"]["total_return"] == pytest.approx(test.policy.total_return, abs=1e-4)
+    assert found["equal_weight"]["total_return"] == pytest.approx(test.equal_weight.total_return, abs=1e-9)
+    assert (found["inside"], found["sessions"], found["same_data"]) == (0, 181, True)
+    code, out, err = quantd(place, "evaluate", "mine", "--from", "2016-12-01", "--to", "2017-01-31")
+    assert "31 of 62 sessions lie inside its training window" in out
+
+
+def test_other_bars_come_with_the_actions_beside_them_and_other_symbols_must_be_those_of_the_policy(
+    place: Path, made: tuple[str, str]
+) -> None:
+    window = ("evaluate", "mine", "--from", "2017-01-01", "--to", "2017-06-30", "--json")
+    frame = pl.read_parquet(place / "bars.parquet")
+    frame.with_columns(pl.col("ts").dt.strftime("%Y-%m-%d")).write_csv(place / "other.csv")
+    code, plain, err = quantd(place, *window, "--bars", "other.csv")
+    assert code == 0, err
+    assert json.loads(plain)["equal_weight"] == json.loads(quantd(place, *window)[1])["equal_weight"]
+    (place / "other.actions.csv").write_text("ts,symbol,kind,ratio,cash\n2017-03-01,AAA,dividend,,5.0\n")
+    beside = json.loads(quantd(place, *window, "--bars", "other.csv")[1])
+    assert beside["equal_weight"]["total_return"] > json.loads(plain)["equal_weight"]["total_return"]
+    assert quantd(place, *window, "--bars", "other.csv", "--actions", "")[1] == plain
+    code, _, err = quantd(place, *window, "--symbols", "AAA,BBB")
+    assert code == 78
+    assert "trained on AAA, BBB, CCC; the universe lacks CCC" in err
+
+
+def test_text_is_trained_on_and_no_actions_are_no_actions(place: Path) -> None:
+    frame = pl.read_parquet(place / "bars.parquet")
+    frame.with_columns(pl.col("ts").dt.strftime("%Y-%m-%d")).write_csv(place / "text.csv")
+    code, out, err = quantd(place, "train", "small.toml", "--bars", "text.csv", "--actions", "", "--show")
+    assert (code, "data.actions = none" in out, "data.bars = text.csv" in out) == (0, True, True), err
+    code, _, err = quantd(
+        place, "train", "small.toml", "--bars", "text.csv", "--set", 'data.actions=""', "--out", "text", "--seeds", "1",
+        "--steps", "300", "--tracker", "files", "--experiment", "text",
+    )  # fmt: skip
+    assert code == 0, err
+    assert set(manifest_of(place / "text").training.data) == {"text.csv"}
+
+
+def test_another_training_of_the_same_plan_gives_the_same_bytes_and_counts_its_look(
+    place: Path, made: tuple[str, str]
+) -> None:
+    code, _, err = quantd(place, "train", "small.toml", "--out", "mine2", "--tracker", "files", "--experiment", "again")
+    assert code == 0, err
+    for name in ("policy.onnx", "weights.safetensors", "golden.bin"):
+        assert (place / "mine2" / name).read_bytes() == (place / "mine" / name).read_bytes()
+    # everything is there: it is judged and written once more
+    code, _, err = quantd(
+        place, "train", "small.toml", "--out", "mine2", "--tracker", "files", "--experiment", "again", "--resume"
+    )
+    assert code == 0, err
+    assert manifest_of(place / "mine2").training.test_looks == 2
+
+
+def test_an_interrupted_training_says_how_to_go_on_and_comes_to_the_same_bytes(
+    place: Path, made: tuple[str, str]
+) -> None:
+    words = ("train", "small.toml", "--out", "late", "--tracker", "files", "--experiment", "late")
+    process = begun(place, *words)
+    deadline = time.monotonic() + 60
+    while not list((place / "state/training/late").glob("seed-*/step-*.json")):
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        time.sleep(0.002)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "--resume goes on from there" in err
+    assert not (place / "late").exists()
+    code, _, err = quantd(place, *words)
+    assert code == 78
+    assert "was not finished" in err
+    code, _, err = quantd(place, *words, "--resume")
+    assert code == 0, err
+    assert (place / "late/weights.safetensors").read_bytes() == (place / "mine/weights.safetensors").read_bytes()
+    assert manifest_of(place / "late").results == manifest_of(place / "mine").results
+
+
+def test_every_setting_is_shown_with_the_unit_of_the_decay(place: Path) -> None:
+    code, out, _ = quantd(place, "train", "--agent", "dqn", "--show")
+    assert code == 0
+    assert "learner.epsilon_decay = 0.995   (times this after each episode that ended" in out
+    assert "learner.target_every = 10" in out
+    code, out, _ = quantd(
+        place, "train", "--episodes", "10", "--seeds", "3", "--envs", "4", "--learning-rate", "0.001", "--symbols",
+        "SPY,QQQ", "--bf16", "--set", "learner.gamma=0.9", "--set", "market.episodes.length=20", "--show",
+    )  # fmt: skip
+    for line in (
+        "agent = ppo", "steps = 200", "seeds = 1, 2, 3", "market.batch = 4", "learner.learning_rate = 0.001",
+        "data.symbols = SPY, QQQ", "learner.bfloat16 = True", "learner.gamma = 0.9",
+    ):  # fmt: skip
+        assert f"{line}\n" in out, line
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (("--agent", "dqn", "--bf16"), 2, "dqn has no products in bfloat16"),
+        (("--steps", "5", "--episodes", "5"), 2, "give one of them"),
+        (("--set", "learner.gama=1"), 78, "learner.gama is not a key of a plan. Did you mean gamma?"),
+        (("small.toml", "--agent", "a2c"), 2, "says agent and profile itself"),
+        (("--agent", "scorer"), 2, "needs --out"),
+        (("--agent", "scorer", "--out", "x", "--steps", "4"), 2, "nothing else"),
+        (("--iterations", "4"), 2, "--iterations is of the scorer"),
+        (("--bars", "none.parquet"), 78, "data.bars = 'none.parquet': there is no such file"),
+    ],
+)
+def test_what_cannot_be_is_said_without_a_traceback(
+    place: Path, words: tuple[str, ...], code: int, message: str
+) -> None:
+    given, out, err = quantd(place, "train", *words, "--tracker", "files")
+    assert (given, out) == (code, ""), err
+    assert message in err
+    assert "Traceback" not in err
+    assert "fault of quantd" not in err
+
+
+@pytest.mark.parametrize(
+    "words", [("train", "small.toml"), ("tune", "small.toml"), ("train", "--agent", "scorer", "--out", "x")]
+)
+def test_a_damaged_parquet_file_is_read_in_a_child_process_first(place: Path, words: tuple[str, ...]) -> None:
+    bars = place / "damaged.parquet"
+    bars.write_bytes(b"PAR1" + bytes(4_000))
+    code, out, err = quantd(place, *words, "--bars", bars.name)
+    assert (code, out) == (78, ""), err
+    assert "damaged.parquet: it cannot be read as parquet" in err
+    assert "Write the file again" in err
+
+
+def test_an_artifact_records_the_rate_on_cash_that_it_was_trained_with_and_is_judged_by_it(place: Path) -> None:
+    (place / "bills.csv").write_text("date,rate\n2015-01-01,0.3\n")
+    words = ("--set", "seeds=[1]", "--set", "steps=2000", "--experiment", "bills")
+    code, _, said = quantd(
+        place, "train", "small.toml", *words, "--set", "market.cash_rate=bills.csv", "--out", "earning"
+    )
+    assert code == 0, said
+    manifest = manifest_of(place / "earning")
+    assert manifest.plan["market"]["cash_rate"] == "bills.csv"  # type: ignore[index]
+    assert manifest.training.data["bills.csv"] == file_digest(place / "bills.csv")
+    definition = "risk-free: cash_rate = bills.csv, a year, by calendar days over 365"
+    assert definition in (place / "earning" / "card.md").read_text()
+    code, out, said = quantd(place, "evaluate", "earning", "--from", "2017-01-01", "--to", "2017-06-30", "--json")
+    assert code == 0, said
+    found = json.loads(out)
+    assert definition in found["sharpe_definition"]
+    judged = manifest.results["test"].equal_weight
+    assert found["equal_weight"]["sharpe"] == pytest.approx(judged.sharpe, rel=1e-6)

@@ -1,0 +1,317 @@
+"""`quantd data` as its users meet it: whole files or none, the network asked once, every fault of a file by name."""
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from quantd.adapters.feeds.recorded.bar_files import read_actions, read_bars
+from quantd.daemon.assembly.feeds import read_mapping
+from quantd.daemon.cli.setup.vendors import universe_of
+from quantd.trading.instruments import Instrument, Universe
+from tests.support.command_line import ROOT, Done, answer, quantd
+from tests.support.venues import json_bars
+from tests.support.venues.alpaca_data import KEY, SECRET, AlpacaData, Bar
+from tests.support.venues.json_bars import JsonBars
+from tests.support.venues.served import served
+
+SPY = Universe((Instrument("SPY"),))
+PAIR = Universe((Instrument("SPY"), Instrument("AAPL")))
+MAPPING = """
+name = "my vendor"
+url = "{base}/objects/{symbol}?from={start}&to={end}"
+rows = "data.items"
+ts = "when"
+open = "price.o"
+high = "price.h"
+low = "price.l"
+close = "price.c"
+volume = "size"
+next_token = "next"
+next_parameter = "cursor"
+key_header = "Authorization"
+key_text = "Bearer {key}"
+"""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def home(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Calendars and credentials of this module."""
+    folder = tmp_path_factory.mktemp("home")
+    for name, value in {"alpaca_key": KEY, "alpaca_secret": SECRET, "http_key": json_bars.KEY}.items():
+        (folder / name).write_text(value)
+    ENV.update(XDG_CACHE_HOME=str(folder / "cache"), CREDENTIALS_DIRECTORY=str(folder))
+
+
+ENV: dict[str, str] = {}
+
+
+def data(folder: Path, *arguments: str) -> Done:
+    return quantd(folder, "data", *arguments, env=ENV)
+
+
+def days(symbol: str, first: int = 2019, last: int = 2019) -> list[Bar]:
+    """Some years of the bundled market as Alpaca writes it."""
+    frame = pl.read_parquet(ROOT / "data/us_daily.parquet")
+    frame = frame.filter((pl.col("symbol") == symbol) & pl.col("ts").dt.year().is_between(first, last))
+    return [
+        (f"{ts:%Y-%m-%d}T05:00:00Z", *(repr(value) for value in values))  # type: ignore[misc]
+        for ts, *values in frame.drop("symbol").iter_rows()
+    ]
+
+
+ACTIONS: dict[str, list[dict[str, object]]] = {
+    "cash_dividends": [{"symbol": "SPY", "ex_date": "2019-03-15", "rate": 1.233, "process_date": "2019-04-30"}]
+}
+
+
+def fetch(folder: Path, *arguments: str, out: str = "bars.parquet") -> Done:
+    return data(folder, "fetch", *arguments, "--out", out, "--cache", "kept")
+
+
+def year(url: str, *symbols: str) -> tuple[str, ...]:
+    return (*symbols, "--source", "alpaca", "--url", url, "--from", "2019-01-02", "--to", "2019-12-31")
+
+
+def test_a_download_is_a_file_that_a_run_can_read_with_its_actions_beside_it(tmp_path: Path) -> None:
+    venue = AlpacaData({"SPY": days("SPY"), "AAPL": days("AAPL")}, actions=ACTIONS, page=100)
+    with served(venue.app()) as port:
+        done = fetch(tmp_path, *year(f"http://127.0.0.1:{port}", "SPY", "AAPL"))
+    assert done.returncode == 0, done.stderr
+    truth = read_bars((ROOT / "data/us_daily.parquet",), PAIR)
+    truth = truth.take((truth.ts >= _ns("2019-01-01")) & (truth.ts < _ns("2020-01-01")))
+    rows = read_bars((tmp_path / "bars.parquet",), PAIR)
+    for column in (0, 1):
+        mine, theirs = rows.take(rows.column == column), truth.take(truth.column == column)
+        assert mine.ts.tolist() == theirs.ts.tolist()
+        assert mine.close_nano.tolist() == theirs.close_nano.tolist()
+        assert mine.high.tolist() == theirs.high.tolist()
+    (dividend,) = read_actions(tmp_path / "bars.actions.csv", PAIR)
+    assert dividend.cash_nano == 1_233_000_000
+    assert 'stamps = "session", interval = "1d"' in done.stdout
+    assert data(tmp_path, "check", "bars.parquet").returncode == 0
+
+
+def test_the_second_download_asks_nothing_and_a_range_that_broke_off_goes_on_where_it_was(tmp_path: Path) -> None:
+    venue = AlpacaData({"SPY": days("SPY", 2016, 2019)}, actions=ACTIONS, works_for=2)
+    with served(venue.app()) as port:
+        arguments = (*year(f"http://127.0.0.1:{port}", "SPY")[:-3], "2016-01-04", "--to", "2019-12-31")
+        assert fetch(tmp_path, *arguments).returncode == 1
+        begun = [query["start"] for query in venue.asked]
+        venue.works_for = 1000
+        first = answer(fetch(tmp_path, *arguments, "--json"))
+        assert not first["from_cache"]
+        went_on = [query["start"] for query in venue.asked[len(begun) :] if "timeframe" in query]
+        assert went_on[0] == begun[-1], "what had come is not asked again"
+        asked = len(venue.asked)
+        again = answer(fetch(tmp_path, *arguments, "--json", out="again.parquet"))
+        assert again["from_cache"]
+        assert len(venue.asked) == asked
+    assert (tmp_path / "bars.parquet").read_bytes() == (tmp_path / "again.parquet").read_bytes()
+    assert again["symbols"] == first["symbols"]
+    kept = answer(data(tmp_path, "list", "--cache", "kept", "--json"))["series"]
+    series = [(each["source"], each["series"], each["symbol"], each["bars"]) for each in kept]
+    assert series == [("alpaca", "1d-raw", "SPY", 1006)]
+    assert "1006" in data(tmp_path, "list", "--cache", "kept").stdout
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "code", "words"),
+    [
+        (403, {}, 1, "Check the key"),
+        (429, {"Retry-After": "3600"}, 75, "too many requests"),
+        (400, {}, 1, "invalid symbol"),
+    ],
+)
+def test_a_failed_download_writes_nothing_and_leaves_what_was_there(
+    tmp_path: Path, status: int, headers: dict[str, str], code: int, words: str
+) -> None:
+    (tmp_path / "bars.parquet").write_bytes(b"as it was")
+    venue = AlpacaData({"SPY": days("SPY")}, refuse=[(status, headers, "invalid symbol")])
+    with served(venue.app()) as port:
+        done = fetch(tmp_path, *year(f"http://127.0.0.1:{port}", "SPY"))
+    assert done.returncode == code
+    assert words in done.stderr
+    assert "Nothing was written" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["bars.parquet"]
+    assert (tmp_path / "bars.parquet").read_bytes() == b"as it was"
+
+
+def test_a_symbol_without_bars_is_named_and_nothing_is_written(tmp_path: Path) -> None:
+    with served(AlpacaData({"SPY": days("SPY")}).app()) as port:
+        done = fetch(tmp_path, *year(f"http://127.0.0.1:{port}", "SPY", "LEH"))
+    assert done.returncode == 1
+    assert "no bar of LEH" in done.stderr
+    assert not (tmp_path / "bars.parquet").exists()
+
+
+def test_a_symbol_that_began_later_is_no_failure(tmp_path: Path) -> None:
+    venue = AlpacaData({"SPY": days("SPY"), "AAPL": days("AAPL")[200:]})
+    with served(venue.app()) as port:
+        told = answer(fetch(tmp_path, *year(f"http://127.0.0.1:{port}", "SPY", "AAPL"), "--json"))
+    assert {each["symbol"]: each["bars"] for each in told["symbols"]} == {"SPY": 252, "AAPL": 52}
+
+
+def test_when_the_first_source_fails_the_second_gives_the_bars_and_the_file_says_so(tmp_path: Path) -> None:
+    first = int(datetime(2024, 1, 3, 14, 30, tzinfo=UTC).timestamp())
+    bars: list[json_bars.Bar] = [(first + 60 * k, "470.5", "471", "470", f"470.{k:02d}", "9") for k in range(60)]
+    with (
+        served(AlpacaData(refuse=[(403, {}, "no plan")] * 99).app()) as one,
+        served(JsonBars({"SPY": bars}).app()) as two,
+    ):
+        (tmp_path / "vendor.toml").write_text(MAPPING.replace("{base}", f"http://127.0.0.1:{two}"))
+        told = answer(
+            fetch(
+                tmp_path, "SPY", "-s", "alpaca", "-s", "http", "--mapping", "vendor.toml", "--url", f"http://127.0.0.1:{one}",
+                "-i", "1m", "--from", "2024-01-03", "--to", "2024-01-03", "--json",
+            )
+        )  # fmt: skip
+    assert told["symbols"] == [
+        {
+            "symbol": "SPY",
+            "bars": 60,
+            "from": "2024-01-03T14:30:00Z",
+            "to": "2024-01-03T15:29:00Z",
+            "source": "my vendor",
+        }
+    ]
+    assert told["stamps"] == "open"
+    assert pl.read_parquet(tmp_path / "bars.parquet")["source"].unique().to_list() == ["my vendor"]
+
+
+def test_bad_bars_of_a_vendor_are_told_and_not_written(tmp_path: Path) -> None:
+    bars = days("SPY")
+    bars[100] = (*bars[100][:2], "1.0", *bars[100][3:])  # a high below the open
+    with served(AlpacaData({"SPY": bars}).app()) as port:
+        done = fetch(tmp_path, *year(f"http://127.0.0.1:{port}", "SPY"))
+    assert "put aside: 1 x crossed" in done.stdout
+    assert bars[100][0][:10] in done.stdout
+    assert len(read_bars((tmp_path / "bars.parquet",), SPY)) == 251
+
+
+def test_check_names_every_kind_of_fault_how_often_and_where_first(tmp_path: Path) -> None:
+    frame = pl.read_parquet(ROOT / "data/us_daily.parquet")
+    frame = frame.filter((pl.col("symbol") == "SPY") & (pl.col("ts").dt.year() == 2019))
+    lines = ["ts,symbol,open,high,low,close,volume"]
+    for ts, symbol, *values in frame.iter_rows():
+        lines.append(f"{ts:%Y-%m-%d},{symbol}," + ",".join(str(value) for value in values))
+    whole = tmp_path / "whole.csv"
+    whole.write_text("\n".join(lines))
+    assert data(tmp_path, "check", "whole.csv").returncode == 0
+    lines[10] = lines[10].replace(lines[10].split(",")[5], "nan")
+    lines[20] = ",".join([*lines[20].split(",")[:2], "0", *lines[20].split(",")[3:]])
+    lines[30] = lines[29]
+    lines[40], lines[41] = lines[41], lines[40]
+    lines[50] = "2019-13-77" + lines[50][10:]
+    lines[60] = "2019-03-31" + lines[60][10:]  # a Sunday
+    lines[200] = ",".join([*lines[200].split(",")[:3], "9999", *lines[200].split(",")[4:]])
+    (tmp_path / "broken.csv").write_text("\n".join(lines))
+    done = data(tmp_path, "check", "broken.csv", "--json")
+    assert done.returncode == 1
+    found: dict[str, Any] = {each["fault"]: each for each in json.loads(done.stdout)["faults"]}
+    expected = {
+        "nan": 11,
+        "non_positive": 21,
+        "duplicate": 31,
+        "out_of_order": 41,
+        "stamp": 51,
+        "session": 61,
+        "spike": 201,
+    }
+    assert {fault: each["first_row"] for fault, each in found.items()} == expected
+    assert all(each["bars"] == 1 for each in found.values())
+    people = data(tmp_path, "check", "broken.csv")
+    assert people.returncode == 1
+    for fault, row in expected.items():
+        assert f"{fault}: 1 bars" in people.stdout
+        assert f"(row {row})" in people.stdout
+    assert "SPY: 3 sessions without a bar" in people.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (("SPY", "--source", "yaho", "--from", "2019-01-02"), 2, "Did you mean yahoo?"),
+        (("SPY", "--source", "alpaca", "--adjusted", "--from", "2019-01-02"), 2, "--adjusted is for yahoo"),
+        (("SPY", "--source", "alpaca", "--feed", "sipp", "--from", "2019-01-02"), 2, "iex, sip"),
+        (("SPY", "BTC/USD", "--source", "alpaca", "--from", "2019-01-02"), 2, "one after the other"),
+        (("SPY", "--source", "http", "--from", "2019-01-02"), 2, "--mapping"),
+        (("SPY", "--source", "ccxt", "--from", "2019-01-02"), 2, "--exchange"),
+        (("SPY", "-i", "1wk", "--from", "2019-01-02"), 2, "--adjusted"),
+        (("SPY", "-i", "7q", "--from", "2019-01-02"), 2, "5m"),
+        (("SPY", "--from", "2019-01-02", "--to", "2018-01-02"), 2, "before --from"),
+        (("SPY", "--calendar", "XNYZ", "--from", "2019-01-02"), 78, "XNYS"),
+        (("SPY", "--from", "tomorrow"), 2, "2019-01-02"),
+        ((",", "--from", "2019-01-02"), 2, "no symbols"),
+    ],
+)
+def test_a_wrong_command_line_is_told_with_its_remedy(
+    tmp_path: Path, arguments: tuple[str, ...], code: int, words: str
+) -> None:
+    done = fetch(tmp_path, *arguments)
+    assert done.returncode == code, done.stderr
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_file_of_another_kind_is_not_written(tmp_path: Path) -> None:
+    done = fetch(tmp_path, "SPY", "--from", "2019-01-02", out="bars.csv")
+    assert done.returncode == 2
+    assert "name it bars.parquet" in done.stderr
+
+
+def test_missing_keys_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(ENV, "CREDENTIALS_DIRECTORY")
+    done = fetch(tmp_path, *year("http://127.0.0.1:9", "SPY"))
+    assert done.returncode == 1
+    assert "QUANTD_ALPACA_KEY" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("nme = 'x'", "Did you mean name?"),
+        ("name = 'x'", "url is missing"),
+        ("name = 'x'\nurl = 5", "Expected `str`, got `int`"),
+        ("name = 'x'\nurl = 'u'\nrate = { calls = 0 }", "allows nothing"),
+        ("name = 'x'\nurl = 'u'\nsignature = { txt = '' }", "signature.txt is not a key"),
+        ("name = 'x'\nurl = 'u'\nstamps = 'noon'", "stamps"),
+        ("name =", "is not TOML"),
+    ],
+)
+def test_a_mistake_in_a_mapping_is_told_with_its_file_and_key(tmp_path: Path, text: str, words: str) -> None:
+    (tmp_path / "m.toml").write_text(text)
+    done = fetch(tmp_path, "SPY", "-s", "http", "--mapping", "m.toml", "--from", "2019-01-02")
+    assert done.returncode == 78
+    assert done.stderr.startswith("m.toml: ")
+    assert words in done.stderr
+
+
+def test_the_mappings_in_the_documentation_are_mappings(tmp_path: Path) -> None:
+    text = (ROOT / "docs/operate/feeds.md").read_text()
+    examples = [part.partition("```")[0] for part in text.split("```toml\n")[1:]]
+    mappings = [each for each in examples if "url =" in each]
+    assert len(mappings) >= 2
+    for number, each in enumerate(mappings):
+        (tmp_path / f"{number}.toml").write_text(each)
+        assert read_mapping(tmp_path / f"{number}.toml").name
+
+
+def test_symbols_may_be_joined_by_commas_and_pairs_never_close() -> None:
+    universe = universe_of(["SPY,QQQ", "BTC-USD", "SPY"], None, "USD")
+    assert universe.symbols == ("SPY", "QQQ", "BTC-USD")
+    assert [i.calendar for i in universe.instruments] == ["XNYS", "XNYS", "24/7"]
+
+
+def test_a_cache_of_nothing_says_how_to_fill_it(tmp_path: Path) -> None:
+    done = data(tmp_path, "list", "--cache", "none")
+    assert done.returncode == 0
+    assert "quantd data fetch" in done.stdout
+
+
+def _ns(text: str) -> int:
+    return int(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()) * 1_000_000_000

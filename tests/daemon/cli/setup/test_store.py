@@ -1,0 +1,212 @@
+"""Upgrade, backup, restore and compaction as an operator does them: the same account afterwards, to the digest."""
+
+import json
+import shutil
+import sqlite3
+import time
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from quantd.adapters.store.journal.records import Records, RunRecord
+from quantd.adapters.store.journal.writer import Batch, SnapshotOf
+from quantd.adapters.store.store import Store, read_only
+from quantd.adapters.store.tables.projection import Projection
+from quantd.trading import codec
+from tests.support.command_line import CONFIG, answer, program, quantd, write
+from tests.support.postgres import postgres_server
+from tests.support.store import Desk, make_first, new_schema, write_first
+
+# paced, so that the journal has many rows
+PACED = CONFIG.replace('pace = "fast"', 'pace = "60/s"').replace("end = 2019-03-29", "end = 2019-02-28")
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory):
+    """A folder with a finished run, what the run printed, and what it held."""
+    folder = tmp_path_factory.mktemp("ran")
+    write(folder, PACED)
+    run = answer(program(folder, "run", "--json"))
+    assert run["fills"] > 5
+    return folder, run, answer(quantd(folder, "positions", "--json"))["positions"]
+
+
+@pytest.fixture
+def copied(ran, tmp_path):
+    """The same, to do as one likes with."""
+    folder, run, positions = ran
+    shutil.copytree(folder, tmp_path / "desk")
+    return tmp_path / "desk", run, positions
+
+
+@pytest.fixture
+def database():
+    """`--set` that puts the store into PostgreSQL."""
+    return ("--set", f"store.url={new_schema(postgres_server()[0])}")
+
+
+def same_account(folder: Path, run: dict, positions: dict, *more: str) -> None:
+    """Replay, positions and the check of the whole store say what the run said when it ended."""
+    replay = answer(quantd(folder, "replay", run["run"], "--json", *more))
+    assert replay["same"], replay["difference"]
+    for what in ("digest", "equity", "cash", "positions", "orders", "fills"):
+        assert replay[what] == run[what], what
+    assert answer(quantd(folder, "positions", "--json", *more))["positions"] == positions
+    (store,) = [
+        c for c in answer(quantd(folder, "doctor", "--store", "--json", *more))["checks"] if c["name"] == "store"
+    ]
+    assert store["ok"], store["text"]
+
+
+def test_backup_wipe_restore_and_the_digest_is_the_same(copied):
+    folder, run, positions = copied
+    made = answer(quantd(folder, "backup", "kept.tar", "--json"))
+    assert [(r["run"], r["steps"] > 50) for r in made["runs"]] == [(run["run"], True)]
+    assert set(made["runs"][0]["models"]) <= {"even", "trend"}
+    shutil.rmtree(folder / "state")
+    assert quantd(folder, "status", "--json").returncode != 0
+    back = answer(quantd(folder, "restore", "kept.tar", "--json"))
+    assert (back["hash"], back["aside"]) == (made["hash"], None)
+    same_account(folder, run, positions)
+    assert quantd(folder, "restore", "kept.tar").returncode == 75
+    refused = quantd(folder, "restore", "kept.tar")
+    assert "--force" in refused.stderr
+    kept = quantd(folder, "restore", "kept.tar", "--force")
+    assert kept.returncode == 0
+    assert "kept in state/before-restore-" in kept.stdout
+    again = answer(program(folder, "run", "--json"))  # and it is the same run that goes on
+    assert (again["run"], again["digest"]) == (run["run"], run["digest"])
+
+
+def test_a_backup_goes_into_postgresql_and_back_with_the_same_digest(copied, database):
+    folder, run, positions = copied
+    answer(quantd(folder, "backup", "kept.tar", "--json"))
+    answer(quantd(folder, "restore", "kept.tar", "--state", "server", "--json", *database))
+    assert not (folder / "server" / "quantd.db").exists()
+    same_account(folder, run, positions, "--state", "server", *database)
+    answer(quantd(folder, "backup", "again.tar", "--state", "server", "--json", *database))
+    answer(quantd(folder, "restore", "again.tar", "--state", "back", "--json"))
+    same_account(folder, run, positions, "--state", "back")
+
+
+def test_a_compacted_journal_replays_and_explains_its_oldest_orders(copied):
+    folder, run, positions = copied
+    orders = answer(quantd(folder, "orders", "--last", "1000", "--json"))["orders"]
+    why = answer(quantd(folder, "why", orders[0]["id"], "--json"))
+    before = (folder / "state" / "quantd.db").stat().st_size
+    done = answer(quantd(folder, "store", "compact", "--keep-days", "0", "--json"))
+    assert done["rows"] > 20
+    assert len(done["files"]) == 1
+    assert (folder / "state" / "quantd.db").stat().st_size < before
+    same_account(folder, run, positions)
+    after = answer(quantd(folder, "why", orders[0]["id"], "--json"))
+    assert after == why
+    assert "no journal row is old enough" in quantd(folder, "store", "compact", "--keep-days", "0").stdout
+    made = answer(quantd(folder, "backup", "kept.tar", "--json"))  # with its archives
+    shutil.rmtree(folder / "state")
+    answer(quantd(folder, "restore", "kept.tar", "--json"))
+    assert made["rows"] > done["rows"]
+    same_account(folder, run, positions)
+
+
+def test_old_read_models_go_by_their_days(copied):
+    folder, _, _ = copied
+    told = quantd(folder, "store", "compact", "--equity-days", "20", "--set", "store.orders_days=30")
+    assert told.returncode == 0, told.stderr
+    assert "rows of equity were let go" in told.stdout
+    assert "rows of orders were let go" in told.stdout
+    assert "alerts" not in told.stdout  # what nobody named stays
+    quantd(folder, "store", "compact", "--set", "store.archives=away", "--set", "store.keep_days=0")
+    assert list((folder / "away").glob("journal-*.parquet"))
+    (store,) = [c for c in answer(quantd(folder, "doctor", "--store", "--json"))["checks"] if c["name"] == "store"]
+    assert store["ok"], store["text"]
+
+
+def test_a_store_in_use_can_be_backed_up_but_not_compacted_restored_or_upgraded(copied):
+    folder, _, _ = copied
+    with Store.open(folder / "state"):
+        assert quantd(folder, "backup", "kept.tar").returncode == 0
+        for words in (("store", "compact"), ("restore", "kept.tar", "--force")):
+            refused = quantd(folder, *words)
+            assert refused.returncode == 75
+            assert "already uses this state folder" in refused.stderr
+
+
+def old_batches(records: Records, record: RunRecord, rows: list[tuple]) -> list[Batch]:
+    """The journal of a run in the batches it was written in, with the read models of each."""
+    fold = Projection(record.run, record.universe.symbols, record.agents)
+    entries = dict(records.entries(record.run))
+    made = []
+    for first, last, ts in rows:
+        fold.agents = record.agents_at(first)
+        part = [entries[seq] for seq in range(first, last + 1)]
+        for seq, data in enumerate(part, first):
+            entry = codec.decode(data)
+            fold.add(seq, entry.event, entry.effects)
+        made.append(Batch(record.run, first, part, ts, fold.take(), durable=True))
+    return made
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_a_store_of_the_first_schema_is_upgraded_and_has_the_same_account(copied, request, kind):
+    """Made by code: the tables of the first revision, the run's own journal through the writer."""
+    folder, run, positions = copied
+    new = folder / "state"
+    records = read_only(new)
+    record = records.run(run["run"])
+    with sqlite3.connect(new / "quantd.db") as db:
+        rows = db.execute("SELECT first_seq, last_seq, ts FROM journal ORDER BY number").fetchall()
+        snapshots = db.execute("SELECT seq, version, data FROM snapshots ORDER BY seq").fetchall()
+        fields = db.execute("SELECT run, ts, mode, universe, agents FROM runs").fetchall()
+    database = request.getfixturevalue("database") if kind == "postgresql" else ()
+    old = folder / "old"
+    desk = Desk(database[1].partition("=")[2], old) if database else Desk(old, old)
+    make_first(desk)
+    shutil.copytree(new / "configs", old / "configs")
+    made = old_batches(records, record, rows)
+    for seq, version, data in snapshots:
+        next(b for b in made if b.first_seq + len(b.entries) - 1 == seq).snapshot = SnapshotOf(seq, version, data)
+    write_first(desk, fields, made)
+
+    where = ("--state", "old", *database)
+    refused = quantd(folder, "status", *where)
+    assert refused.returncode != 0
+    assert "`quantd upgrade` brings it there" in refused.stderr
+    said = quantd(folder, "upgrade", "--dry-run", *where)
+    assert "revision 0001; to come, after a backup:" in said.stdout
+    assert "0002  A table for records of the house's limits (adds tables)" in said.stdout
+    done = answer(quantd(folder, "upgrade", "--json", *where))
+    assert (done["from"], done["done"]) == ("0001", True)
+    assert Path(folder / done["backup"]).exists()
+    assert "there is nothing to do" in quantd(folder, "upgrade", *where).stdout
+    same_account(folder, run, positions, *where)
+    assert desk.sql("SELECT COUNT(*) FROM risk") == [(sum(1 for _ in risk_rows(new)),)]
+    # the backup is of the old store, and comes back as the new one
+    answer(quantd(folder, "restore", done["backup"], "--state", "again", "--json"))
+    same_account(folder, run, positions, "--state", "again")
+
+
+def risk_rows(state: Path) -> list[tuple]:
+    with sqlite3.connect(state / "quantd.db") as db:
+        return db.execute("SELECT * FROM risk").fetchall()
+
+
+def test_a_store_of_a_newer_quantd_is_refused_by_every_command_with_exit_78(copied):
+    folder, _, _ = copied
+    with sqlite3.connect(folder / "state" / "quantd.db") as db:
+        db.execute("UPDATE alembic_version SET version_num = '9999'")
+    for words in (("upgrade",), ("replay",), ("backup", "x.tar"), ("store", "compact"), ("run",)):
+        refused = quantd(folder, *words)
+        assert refused.returncode == 78, words
+        assert "Install the newer version again" in refused.stderr, words
+
+
+def test_the_manifest_of_a_backup_is_plain_json_for_whoever_looks(copied):
+    folder, run, _ = copied
+    quantd(folder, "backup", "kept")
+    manifest = json.loads((folder / "kept" / "manifest.json").read_text())
+    assert manifest["runs"][0]["run"] == run["run"]
+    assert set(manifest["files"]) >= {"quantd.db", "journal.head"}
+    assert time.time_ns() - manifest["made_ns"] < 60e9
+    assert msgspec.json.decode((folder / "kept" / "manifest.json").read_bytes())["revision"] == "0004"

@@ -1,0 +1,134 @@
+"""quantd.daemon.config.overrides: the environment and --set are held to the rules of the file."""
+
+import pytest
+import typer
+
+from quantd.daemon.cli.commands import app
+from quantd.daemon.config import ConfigError, Known, read
+from tests.support import command_line
+from tests.support.checkout import ROOT
+
+TEXT = (ROOT / "config.toml").read_text()
+KNOWN = Known(policies=("inverse_volatility", "momentum"), calendars=("XNYS", "24/7"))
+
+
+def config(*sets, **environ):
+    return read(TEXT, KNOWN, sets=sets, environ=environ)
+
+
+def said(*sets, **environ):
+    with pytest.raises(ConfigError) as caught:
+        config(*sets, **environ)
+    return str(caught.value).splitlines()
+
+
+def test_set_goes_over_the_environment_and_the_environment_over_the_file():
+    assert config().risk.max_drawdown == 0.25
+    assert config(QUANTD_RISK__MAX_DRAWDOWN="0.2").risk.max_drawdown == 0.2
+    assert config("risk.max_drawdown=0.1", QUANTD_RISK__MAX_DRAWDOWN="0.2").risk.max_drawdown == 0.1
+
+
+@pytest.mark.parametrize(
+    ("text", "read_as"),
+    [
+        ("broker.cash=50000.00", lambda c: c.broker.cash_micro == 50_000_000_000),
+        ('broker.cash="50000.00"', lambda c: c.broker.cash_micro == 50_000_000_000),
+        ("risk.max_order_notional=7", lambda c: c.risk.max_order_notional_micro == 7_000_000),
+        ("risk.rearm=5", lambda c: c.risk.rearm == "5"),
+        ("risk.var.limit=0.02", lambda c: (c.risk.var.limit, c.risk.var.lookback) == (0.02, 252)),
+        ("risk.cvar={ limit = 0.05 }", lambda c: c.risk.cvar.limit == 0.05),
+        ("universe.symbols=SPY, BAC", lambda c: c.universe.symbols == ("SPY", "BAC")),
+        ("agents.parity.params.lookback=20", lambda c: c.agents[1].params["lookback"] == 20),
+        ("agents.1.capital=0.1", lambda c: c.agents[1].capital == 0.1),
+        ("agents.trend.limits.max_position_weight=0.1", lambda c: c.agents[2].limits.max_position_weight == 0.1),
+        ("schedules.daily_rebalance.enabled=false", lambda c: not c.schedules[0].enabled),
+        ("feed.end=2020-06-30", lambda c: c.feed.end.year == 2020),
+        ("feed.pace=fast", lambda c: c.feed.pace == "fast"),
+    ],
+)
+def test_a_value_is_read_as_its_key_wants_it(text, read_as):
+    key, _, value = text.partition("=")
+    assert read_as(config(text))
+    assert read_as(config(**{"QUANTD_" + key.upper().replace(".", "__"): value}))
+
+
+def test_a_mistake_in_an_override_is_at_the_override():
+    assert (
+        said("risk.max_drawdown=25")[0]
+        == "--set risk.max_drawdown: [risk] max_drawdown = 25 is a percentage; write 0.25."
+    )
+    assert said(QUANTD_RISK__COLLAR="nan")[0] == "QUANTD_RISK__COLLAR: [risk] collar = nan is not a finite number."
+    assert said("agents.trend.capital=0.3")[0].startswith(
+        "--set agents.trend.capital: [[agents]] shares add up to 1.10;"
+    )
+
+
+def test_a_mistyped_variable_is_refused_with_the_nearest():
+    for typed, meant in (
+        ("QUANTD_RISK__MAX_DRAWDWON", "max_drawdown"),
+        ("QUANTD_RSK__MAX_DRAWDOWN", "QUANTD_RISK__MAX_DRAWDOWN"),
+        ("QUANTD_RISK_MAX_DRAWDOWN", "QUANTD_RISK__MAX_DRAWDOWN"),
+        ("QUANTD_REQUIRE_SERVICE", "QUANTD_REQUIRE_SERVICES"),
+        ("QUANTD_AGENTS__PARTY__CAPITAL", "parity"),
+    ):
+        line = said(**{typed: "0.2"})[0]
+        assert line.startswith(f"{typed}: ")
+        assert line.endswith(f"Did you mean {meant}?")
+
+
+def test_variables_that_are_no_keys_and_those_of_others_are_let_alone():
+    config(QUANTD_REQUIRE_SERVICES="1", QUANTD_MQTT_PASSWORD="x", PATH="/bin", QUANTDX="1")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["risk.max_drawdown", "risk", "risk=1", "risk.var=3", "agents=[]", "agents.parity=1", "agents.9.capital=0.1", "=", "", "a.b.c=1",
+     "risk.max_drawdown.x=1", "agents.parity.name.x=1", "universe.instruments.0.lot=1", "agents.parity.params.token=1",
+     "risk.max_drawdown=0.2\nmax_position_weight = 9"],
+)  # fmt: skip
+def test_an_override_that_names_no_value_is_refused(text):
+    assert said(text)[0].startswith("--set")
+
+
+def test_a_secret_in_the_environment_of_a_key_is_not_shown():
+    line = said(QUANTD_BUS__PASSWORD="hunter2")[0]
+    assert "looks like a secret" in line
+    assert "hunter2" not in line
+
+
+def offered(command):
+    """Environment variable -> option, of this command and all below it."""
+    found = {param.envvar: param.opts[0] for param in command.params if param.envvar}
+    for each in getattr(command, "commands", {}).values():
+        found |= offered(each)
+    return found
+
+
+VALUES = {"QUANTD_CONFIG": "{at}/config.toml", "QUANTD_STATE": "{at}/kept"}
+
+
+def test_each_variable_that_help_offers_stands_in_for_its_option_which_wins(tmp_path):
+    options = offered(typer.main.get_command(app))
+    assert set(options) == set(VALUES)
+    empty, named, other = (tmp_path / name for name in ("empty", "named", "other"))
+    for folder, end in ((empty, ""), (named, "2019-01-31"), (other, "2019-02-28")):
+        folder.mkdir()
+        if end:
+            command_line.write(folder, command_line.CONFIG.replace("2019-03-29", end))
+    env = {variable: value.format(at=named) for variable, value in VALUES.items()}
+    typed = [word for variable, option in options.items() for word in (option, VALUES[variable].format(at=other))]
+    for folder, words, days in ((named, [], 21), (other, typed, 40)):
+        done = command_line.quantd(empty, "backtest", "--journal", "--no-compare", "--json", *words, env=env)
+        assert command_line.answer(done)["performance"]["samples"] == days
+        assert (folder / "kept" / "backtests" / "quantd.db").exists()
+    assert not list(empty.iterdir())
+
+
+def test_an_override_of_the_bus_leaves_the_keys_of_the_other_kind_in_the_file_alone():
+    bus = config("bus.kind=mqtt", "bus.url=mqtt://h").bus
+    assert (bus.kind, bus.url) == ("mqtt", "mqtt://h")
+    assert config(QUANTD_BUS__KIND="mqtt", QUANTD_BUS__URL="mqtt://h").bus.kind == "mqtt"
+    (line, _) = said("bus.kind=mqtt", "bus.url=mqtt://h", "bus.port=1884")
+    assert line.startswith('--set bus.port: [bus] port is read only with kind = "embedded"')
+    (line, _) = said("bus.url=mqtt://h")
+    assert line.startswith('--set bus.url: [bus] url is read only with kind = "mqtt"')

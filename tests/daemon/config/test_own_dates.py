@@ -1,0 +1,304 @@
+"""Shares and bitcoin in one book: policies relate them by session date, and reports value each at its own close of the
+date."""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import polars as pl
+import pytest
+from msgspec import structs
+
+from quantd.daemon.app import Options, read_config
+from quantd.daemon.assembly.parts import Assembly, assemble
+from quantd.daemon.engine.snapshot import Frozen, freeze, thaw
+from quantd.daemon.engine.valuation import gains
+from quantd.daemon.policies.loading import answer
+from quantd.daemon.runtime.loop import Log, Shell
+from quantd.daemon.runtime.timeline import instants
+from quantd.models.history.panel_files import read_panel
+from quantd.models.market.walk import walk
+from quantd.models.observation.return_features import LOOKBACK, measure
+from quantd.models.observation.table import sight
+from quantd.research.comparison import recorded
+from quantd.strategies.policies.feature_rank import Signals
+from quantd.trading.effects import Ask, Effect, Filled, Valued
+from quantd.trading.events import Decided, Event
+from quantd.trading.execution import Costs
+from quantd.trading.market import Floats
+from quantd.trading.sessions import DAY_NS
+from quantd.trading.statistics import OWN_CLOSES, RISK_FREE_ANNUAL
+from quantd.trading.view import HOLD, Memory, View
+from tests.support.command_line import ROOT, program, quantd
+from tests.support.command_line import answer as document
+
+SYMBOLS = ("SPY", "TLT", "GLD", "BTC-USD")
+
+CONFIG = f"""
+[universe]
+symbols = ["SPY", "TLT", "GLD", "BTC-USD"]
+benchmark = "SPY"
+
+[[universe.instruments]]
+symbol = "BTC-USD"
+calendar = "24/7"
+lot = "0.0001"
+
+[feed]
+kind = "replay"
+path = "{ROOT}/data/seed4_daily.parquet"
+actions = "{ROOT}/data/seed4_actions.csv"
+stamps = "session"
+interval = "1d"
+start = 2022-12-14
+warmup = 504
+
+[broker]
+kind = "paper"
+cash = "100000.00"
+commission_bp = 10.0
+
+[risk]
+profile = "research"
+
+[[agents]]
+name = "alone"
+policy = "min_variance"
+capital = 1.0
+profile = "research"
+"""
+
+
+def assembled(folder: Path, text: str = CONFIG) -> Assembly:
+    (folder / "config.toml").write_text(text)
+    return assemble(read_config(Options(folder / "config.toml")))
+
+
+def watched(assembly: Assembly, look: Callable[[View], None]) -> None:
+    """Take the run of `assembly` to its end, with a look at each view."""
+    shell = assembly.shell()
+
+    def ask(question: Ask) -> Decided:
+        look(question.view)
+        return answer(assembly.policies[question.policy], question)
+
+    shell.answer = ask
+    for item in assembly.items():
+        shell.take(item)
+
+
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory: pytest.TempPathFactory) -> Assembly:
+    return assembled(tmp_path_factory.mktemp("mixed"))
+
+
+def test_policies_see_how_shares_and_bitcoin_move_together_by_date_and_never_ahead_of_time(mixed: Assembly) -> None:
+    bars = pl.read_parquet(ROOT / "data" / "seed4_daily.parquet").pivot(on="symbol", index="ts", values="close")
+    days = bars["ts"].dt.timestamp("ns").to_numpy()
+    closes = bars.select(SYMBOLS).to_numpy()
+    seen: list[tuple[float, float]] = []
+
+    def look(view: View) -> None:
+        rows, known = view.synchronous(252), view.returns(252)
+        # the newest row is that of the session before: the coin's bar of this date ends hours after the decision
+        at = int(np.searchsorted(days, view.sample // DAY_NS * DAY_NS))
+        assert rows[-1, 3] == pytest.approx(closes[at - 1, 3] / closes[at - 2, 3] - 1.0)
+        assert known[-1, 0] != rows[-1, 0]
+        seen.append((np.corrcoef(known[:, [0, 3]].T)[0, 1], np.corrcoef(rows[:, [0, 3]].T)[0, 1]))
+
+    watched(mixed, look)
+    known, by_date = np.array(seen).mean(axis=0)
+    assert len(seen) == 514
+    assert abs(known) < 0.1
+    assert by_date > 0.3
+
+
+def test_beta_and_correlation_to_the_benchmark_are_of_the_same_dates(tmp_path: Path) -> None:
+    params = "params = { features = { correlation_60 = 1.0, momentum_20 = 1.0 }, top = 2 }"
+    assembly = assembled(tmp_path, CONFIG.replace('policy = "min_variance"', f'policy = "signals"\n{params}'))
+    policy = assembly.policies[0]
+    assert isinstance(policy, Signals)
+    count = 0
+
+    def look(view: View) -> None:
+        nonlocal count
+        count += 1
+        if count % 50:
+            return
+        found = policy.features(view)
+        rows, known = view.synchronous(60), view.returns(60)
+        assert found[3, 0] == pytest.approx(np.corrcoef(rows[:, [0, 3]].T)[0, 1])
+        assert found[3, 0] != pytest.approx(np.corrcoef(known[:, [0, 3]].T)[0, 1], abs=1e-3)
+        # an instrument's own momentum is as new as its last price
+        assert found[0, 1] == pytest.approx(np.prod(1.0 + known[-20:, 0]) - 1.0)
+
+    watched(assembly, look)
+    assert count == 514
+
+
+def test_a_mixed_run_taken_up_from_snapshots_has_the_digest_of_one_that_went_on(mixed: Assembly) -> None:
+    straight, shell = mixed.shell(), mixed.shell()
+    for number, instant in enumerate(instants(mixed.items())):
+        for item in instant:
+            straight.take(item)
+            shell.take(item)
+        if number % 25 == 24:
+            kept, shell = shell.keep(), mixed.shell()
+            shell.restore(mixed.rules, kept)
+    assert shell.digest.hexdigest() == straight.digest.hexdigest()
+    rows = straight.state.history.by_date.returns(252)
+    np.testing.assert_array_equal(shell.state.history.by_date.returns(252), rows)
+    assert gains(shell.state) == gains(straight.state)
+
+
+def test_a_snapshot_from_before_rows_by_date_were_kept_has_those_of_the_gate(mixed: Assembly) -> None:
+    shell = mixed.shell()
+    for item in mixed.items():
+        shell.take(item)
+    frozen = msgspec.msgpack.decode(freeze(shell.state), type=Frozen)
+    older = structs.replace(frozen, rings=frozen.rings[:4], counts=(*frozen.counts[:2], 0, 0))
+    again = thaw(mixed.rules, msgspec.msgpack.encode(older))
+    np.testing.assert_array_equal(again.history.by_date.returns(60), again.history.synchronous.returns(60))
+    np.testing.assert_allclose(again.history.by_date.returns(60), shell.state.history.by_date.returns(60), rtol=1e-12)
+
+
+def test_training_shows_the_rows_that_trading_has(mixed: Assembly) -> None:
+    """At each close the features of a panel are those of the view, for a late asset and for the others."""
+    first, last = (np.datetime64(day, "D").item() for day in ("2020-01-02", "2024-12-31"))
+    panel = read_panel(ROOT / "data" / "seed4_daily.parquet", ROOT / "data" / "seed4_actions.csv", SYMBOLS, first, last)
+    shown = sight(panel)
+    count = 0
+
+    def look(view: View) -> None:
+        nonlocal count
+        row = int(np.searchsorted(panel.day_ns, view.sample // DAY_NS * DAY_NS))
+        features, mask = measure(view.synchronous(LOOKBACK))
+        np.testing.assert_allclose(shown.features[row], features, rtol=1e-5, atol=1e-6)
+        np.testing.assert_array_equal(shown.mask[row], mask)
+        count += 1
+
+    assert panel.late == {"BTC-USD"}
+    watched(mixed, look)
+    assert count == 514
+
+
+def test_a_walk_over_a_panel_shows_the_views_of_the_daemon(mixed: Assembly) -> None:
+    first, last = (np.datetime64(day, "D").item() for day in ("2020-01-02", "2023-03-31"))
+    panel = read_panel(ROOT / "data" / "seed4_daily.parquet", ROOT / "data" / "seed4_actions.csv", SYMBOLS, first, last)
+    walked: dict[int, tuple[Floats, Floats, Floats]] = {}
+    run: dict[int, tuple[Floats, Floats, Floats]] = {}
+
+    class Looking:
+        lookback = 60
+
+        def act(self, view: View, memory: Memory):
+            walked[view.sample // DAY_NS] = view.returns(60), view.synchronous(60), view.prices
+            return HOLD, memory
+
+    def look(view: View) -> None:
+        run[view.sample // DAY_NS] = view.returns(60), view.synchronous(60), view.prices
+
+    walk(Looking(), panel, range(700, len(panel.day_ns)), costs=Costs(), lot=None)
+    watched(mixed, look)
+    days = sorted(walked.keys() & run.keys())
+    assert len(days) > 50
+    for day in days:
+        for mine, its in zip(walked[day], run[day], strict=True):
+            np.testing.assert_allclose(mine, its, rtol=1e-9, atol=1e-12)
+
+
+class Rebuilt:
+    """A log that rebuilds the account from its fills, with every price from the file: its close of the sample's
+    date."""
+
+    def __init__(self, assembly: Assembly) -> None:
+        bars = pl.read_parquet(ROOT / "data" / "seed4_daily.parquet").pivot(on="symbol", index="ts", values="close")
+        self.row = {day: k for k, day in enumerate(bars["ts"].dt.timestamp("ns").to_list())}
+        self.closes = bars.select(assembly.universe.symbols).to_numpy()
+        self.size = assembly.universe.lot_size
+        self.lots = np.zeros(len(SYMBOLS))
+        self.equity: list[float] = []
+
+    def answer(self, ask: Ask) -> Decided | None:
+        return None
+
+    def add(self, event: Event, effects: Sequence[Effect]) -> None:
+        for effect in effects:
+            if isinstance(effect, Filled):
+                np.add.at(self.lots, effect.sym, effect.lots)
+            if isinstance(effect, Valued):
+                held = self.closes[self.row[effect.ts // DAY_NS * DAY_NS]] @ (self.lots * self.size)
+                self.equity.append(effect.cash_micro / 1e6 + float(held))
+
+
+def drive(assembly: Assembly, log: Log) -> Shell:
+    shell = assembly.shell(log)
+    for item in assembly.items():
+        shell.take(item)
+    return shell
+
+
+def test_a_report_values_each_instrument_at_its_own_close_of_the_date(mixed: Assembly) -> None:
+    rebuilt = Rebuilt(mixed)
+    record = recorded(mixed, drive, rebuilt)
+    assert record.own_closes
+    assert len(record.equity_micro) == len(rebuilt.equity) == 514
+    np.testing.assert_allclose(np.array(record.equity_micro) / 1e6, rebuilt.equity, rtol=1e-9)
+
+
+def test_backtest_and_report_have_one_ratio_and_say_whose_closes_it_is_of(tmp_path: Path) -> None:
+    text = CONFIG.replace("start = 2022-12-14", 'start = 2024-01-02\npace = "fast"\nat_end = "stop"')
+    text = text.replace('"min_variance"', '"equal_weight"')
+    (tmp_path / "config.toml").write_text(text + "\n[bus]\nport = 0\n[api]\nport = 0\n")
+    backtest = document(quantd(tmp_path, "backtest", "--json", "--no-compare"))
+    assert OWN_CLOSES in backtest["notes"]
+    run = document(program(tmp_path, "run", "--json", "--quiet"))
+    assert run["digest"] == backtest["digest"]
+    study = document(quantd(tmp_path, "study", "rebalance", "--cost", "10", "--json"))
+    assert study["own_closes"] == OWN_CLOSES
+    page = tmp_path / "page.html"
+    quantd(tmp_path, "report", "--out", str(page))
+    report = json.loads(page.with_suffix(".json").read_text())
+    whole = next(each for each in report["spans"] if each["name"] == "all")
+    assert whole["sharpe"] == pytest.approx(backtest["performance"]["sharpe"])
+    assert report["header"]["returns"] == OWN_CLOSES
+    assert OWN_CLOSES in page.read_text()
+    measured = report["assessment"]["sharpe"]
+    assert measured == pytest.approx(whole["sharpe"])  # a year of samples is all there is
+    equity = [float(row.split(",")[1]) for row in quantd(tmp_path, "export", "equity").stdout.splitlines()[1:]]
+    known = np.diff(equity) / equity[:-1]
+    at_known_prices = (known.mean() - RISK_FREE_ANNUAL / 252) / known.std(ddof=1) * 252**0.5
+    assert abs(at_known_prices - whole["sharpe"]) > 0.02
+
+
+def test_what_is_not_known_yet_is_in_no_figure(mixed: Assembly) -> None:
+    """Between New York's close and midnight the newest sample has no close of its own."""
+    shell = mixed.shell()
+    checked = 0
+    for instant in instants(mixed.items()):
+        for item in instant:
+            shell.take(item)
+        state = shell.state
+        if state.sample and state.now == state.sample:
+            assert state.sample not in [each.ts for each in gains(state)]
+            checked += 1
+        elif state.sample and state.now % DAY_NS == 0:
+            assert state.sample in [each.ts for each in gains(state)]
+    assert checked == 514
+
+
+def test_on_one_calendar_both_views_are_equal(tmp_path: Path) -> None:
+    shares = CONFIG.replace(', "BTC-USD"]', "]").split("[[universe.instruments]]")
+    assembly = assembled(tmp_path, shares[0] + "[feed]" + shares[1].split("[feed]")[1])
+    count = 0
+
+    def look(view: View) -> None:
+        nonlocal count
+        np.testing.assert_array_equal(view.synchronous(252), view.returns(252))
+        count += 1
+
+    watched(assembly, look)
+    assert count == 514
+    assert not recorded(assembly, drive).own_closes

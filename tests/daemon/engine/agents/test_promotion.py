@@ -1,0 +1,202 @@
+"""Champion and challenger: one that is better takes the place, one that is equal almost never, one that is worse never."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from quantd.daemon.engine.agents.promotion_rule import Pairing, PromotionRules, looked
+from quantd.daemon.runtime.loop import Shell
+from quantd.risk.limits.catalogue import Limits
+from quantd.trading.effects import Ask, Planned, Promotion, Publish, Shadowed, Valued
+from quantd.trading.events import Tick
+from tests.proofs.promotions import ever_promoted, returns_of
+from tests.support.engine import OPEN, World, block
+
+RULES = PromotionRules(samples=60, looks=4, resamples=800, seed=3)
+
+
+@pytest.mark.parametrize("measure", ["sharpe", "mean"])
+def test_an_equal_challenger_is_promoted_no_more_often_than_stated_whatever_it_is_looked_at(measure):
+    rules = replace(RULES, measure=measure, confidence=0.90, max_drawdown_ratio=100.0)
+    times = 500
+    false = sum(ever_promoted(rules, *returns_of(seed)) for seed in range(times))
+    assert false / times <= 0.10
+
+
+def test_a_better_one_is_promoted_and_a_worse_one_never():
+    better = sum(ever_promoted(RULES, *returns_of(seed, edge=0.004)) for seed in range(40))
+    worse = sum(ever_promoted(RULES, *returns_of(seed, edge=-0.002)) for seed in range(100))
+    assert better >= 36
+    assert worse == 0
+
+
+def test_a_look_says_what_was_missing():
+    champion, challenger = returns_of(1, edge=0.004)
+    pairing = Pairing()
+    assert looked(RULES, pairing, champion, challenger, 59, "k").why == "59 of 60 returns are known"
+    assert pairing.looks == 0
+    assert "is wanted" in looked(replace(RULES, min_gain=50.0), Pairing(), champion, challenger, 250, "k").why
+    assert "is better by -" in looked(RULES, Pairing(), challenger, champion, 250, "k").why
+    assert "p = " in looked(RULES, Pairing(), *returns_of(2, edge=0.0003), 250, "k").why
+    wild = returns_of(3, edge=0.03, quick=3.0, common=0.2)
+    said = looked(replace(RULES, max_drawdown_ratio=0.1, measure="mean"), Pairing(), *wild, 250, "k")
+    assert "drawdown" in said.why
+    assert not said.promoted
+    for _ in range(4):
+        looked(RULES, pairing, champion[::-1], challenger[::-1] - 0.01, 250, "k")
+    assert looked(RULES, pairing, champion, challenger, 250, "k").why == "all 4 looks are used"
+
+
+@given(st.integers(0, 1_000), st.floats(-0.004, 0.004))
+@settings(max_examples=20, deadline=None)
+def test_the_same_returns_give_the_same_outcome(seed, edge):
+    first, second = (looked(RULES, Pairing(), *returns_of(seed, edge=edge), 250, "k") for _ in range(2))
+    assert first == second
+    assert first.promoted == (not first.why)
+
+
+# ---- in the engine --------------------------------------------------------------------------------
+
+
+def worse(view):
+    """All in the first symbol, which goes nowhere."""
+    return np.array([0.9, 0.0])
+
+
+def better(view):
+    """All in the second, which rises."""
+    return np.array([0.0, 0.9])
+
+
+def world(acts, shadow, promotion=RULES, days=100, every=20, **more):
+    rng = np.random.default_rng(8)
+    common = rng.normal(0.0, 0.008, days)
+    own = np.stack([common + rng.normal(0.0, 0.003, days), common + rng.normal(0.004, 0.003, days)], axis=1)
+    prices = np.round(100 * np.exp(own.cumsum(axis=0)), 2)
+    made = World(
+        block(prices), acts, house=OPEN, agent=Limits(), shadows=(shadow,), challenges=(0,), promotion=promotion, **more
+    )
+    return made, ticked(made, every)
+
+
+def ticked(made, every):
+    count = 0
+    for item in made.items():
+        if isinstance(item, Tick) and item.sample:
+            count += 1
+            if count % every == 0:
+                item = Tick(item.ts, True, item.key, item.final, item.due, ("promote",), item.warmup)
+        yield item
+
+
+def test_a_planted_better_challenger_trades_the_champions_book_from_then_on():
+    made, items = world([worse, worse], better)
+    made.run(items)
+    told = made.of(Promotion)
+    promoted = [e for e in told if e.promoted]
+    assert len(promoted) == 1
+    assert promoted[0].p <= promoted[0].alpha == pytest.approx(0.0125)
+    assert (promoted[0].champion, promoted[0].challenger, promoted[0].look) == (0, 2, 1)
+    assert [e.samples for e in told[:3]] == [18, 38, 58]
+    assert not any(e.look for e in told[:3])
+    state = made.shell.state
+    assert state.seats == [2, 1]
+    assert state.shadows[0].seats == [0]
+    assert state.lots(0).tolist()[0] == 0
+    assert state.lots(0)[1] > 0
+    assert state.lots(1)[0] > 0
+    assert state.shadows[0].lots(0)[0] > 0  # the old policy goes on as the shadow's
+    at = next(k for k, e in enumerate(made.effects) if e is promoted[0])
+    asks = [(e.agent, e.policy) for e in made.effects if isinstance(e, Ask)]
+    assert set(asks) == {(0, 0), (1, 1), (2, 2), (0, 2), (2, 0)}
+    later = [p for e in made.effects[at:] if isinstance(e, Planned) for p in e.agents]
+    assert {p.policy for p in later if p.agent == 0} == {"s0"}
+    assert {p.policy for p in later if p.agent == 1} <= {""}
+    inner = [
+        p
+        for e in made.effects[at:]
+        if isinstance(e, Shadowed)
+        for f in e.effects
+        if isinstance(f, Planned)
+        for p in f.agents
+    ]
+    assert {p.policy for p in inner} == {"a0"}
+    alerts = [e for e in made.of(Publish) if e.kind == "promotion"]
+    assert len(alerts) == sum(e.look > 0 for e in told)
+    assert "s0 is promoted" in alerts[0].text
+    assert "p = " in alerts[0].text
+    assert all(e.level == "INFO" for e in alerts)
+
+
+def test_the_old_policy_can_come_back_in_a_new_pairing():
+    made, items = world([worse, worse], better, days=100)
+    made.run(items)
+    state = made.shell.state
+    pairing = state.pairings[0]
+    assert pairing.since == 80
+    assert pairing.looks == 0
+    before = len(made.of(Promotion))
+    made.shell.run(Tick(state.now + 1, jobs=("promote",)))
+    assert state.later == {"promote"}
+    assert len(made.of(Promotion)) == before
+
+
+def test_an_equal_and_a_worse_challenger_stay_shadows():
+    for champion, challenger in ((better, better), (better, worse)):
+        made, items = world([champion, worse], challenger)
+        made.run(items)
+        told = made.of(Promotion)
+        assert told
+        assert not any(e.promoted for e in told)
+        assert all(e.why for e in told)
+        assert made.shell.state.seats == [0, 1]
+
+
+def test_memory_goes_along_with_its_policy():
+    class Counting:
+        lookback = 5
+
+        def __init__(self, act, step):
+            self.act_, self.step = act, step
+
+        def act(self, view, memory):
+            return self.act_(view), {"n": np.array([float(memory["n"][0]) + self.step if memory else self.step])}
+
+    made, items = world([worse, worse], better, days=100)
+    made.policies[0], made.policies[2] = Counting(worse, 1.0), Counting(better, 1000.0)
+    made.run(items)
+    state = made.shell.state
+    assert state.agents[0].memory["n"][0] == 100 * 1000.0
+    assert state.shadows[0].agents[0].memory["n"][0] == 100 * 1.0
+
+
+@settings(max_examples=8, deadline=None)
+@given(st.integers(100, 195))
+def test_a_run_put_down_around_a_promotion_goes_on_the_same(cut):
+    whole, items = world([worse, worse], better)
+    whole.run(items)
+    made, items = world([worse, worse], better)
+    for k, item in enumerate(items):
+        if k == cut:
+            kept = made.shell.keep()
+            made.shell = made.fresh(made)
+            made.shell.restore(made.rules, kept)
+        assert isinstance(made.shell, Shell)
+        made.shell.take(item)
+    assert made.of(Promotion) == whole.of(Promotion)
+    assert [v.books for v in made.of(Valued)] == [v.books for v in whole.of(Valued)]
+    assert made.shell.digest.hexdigest() == whole.shell.digest.hexdigest()
+
+
+def test_a_promoted_policy_whose_shadow_is_gone_leaves_the_place_to_the_agents_own():
+    made, items = world([worse, worse], better)
+    made.run(items)
+    alone, _ = world([worse, worse], better)
+    rules = replace(made.rules, shadows=(), challenges=(), seats=("a0", "a1"))
+    shell = alone.fresh()
+    shell.state.shadows, shell.shadows = [], []
+    shell.restore(rules, made.shell.keep())
+    assert shell.state.seats == [0, 1]
+    assert shell.state.shadows == []

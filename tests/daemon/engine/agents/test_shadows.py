@@ -1,0 +1,271 @@
+"""Shadow agents: the same market, the same gate and the same fills as if they traded, and not a trace of them in the house."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from quantd.daemon.engine.snapshot import freeze, in_force, thaw
+from quantd.daemon.engine.state import State
+from quantd.risk.limits.catalogue import Limits, override
+from quantd.risk.switch import HALT, REDUCE, RUN
+from quantd.trading.codec import decode, encode
+from quantd.trading.effects import Ask, Effect, Filled, Planned, Publish, Shadowed, Switched, Valued
+from quantd.trading.events import Action, Operator, Reloaded, Shade, Tick
+from quantd.trading.execution import Costs
+from quantd.trading.market import MarketSlice
+from quantd.trading.orders import OrderBasket
+from tests.support.engine import CASH, OPEN, World, block, walk
+
+TIGHT = Limits(max_position_weight=0.4, max_gross_exposure=0.9, max_drawdown=0.08, max_share_of_volume=0.01)
+COSTS = Costs(commission_bp=2.0, spread_bp=4.0, slippage_bp=1.0, participation=0.01, slippage_noise=0.5, seed=4)
+
+
+def rising(view):
+    """All of the book in what rose most."""
+    weights = np.zeros(len(view.prices))
+    weights[int(np.argmax(np.nan_to_num(view.returns(3).sum(axis=0), nan=-9.0)))] = 0.9
+    return weights
+
+
+def even(view):
+    return np.full(len(view.prices), 0.8 / len(view.prices))
+
+
+def falling(view):
+    weights = np.zeros(len(view.prices))
+    weights[int(np.argmin(np.nan_to_num(view.returns(3).sum(axis=0), nan=9.0)))] = 0.9
+    return weights
+
+
+def broken(view):
+    raise ValueError("no")
+
+
+def world(acts=(rising, even), shadows=(falling,), days=60, seed=1, limits=TIGHT, **more):
+    return World(
+        block(walk(days, 3, seed), volume=np.full((days, 3), 2e5)), acts, house=limits, agent=limits, costs=COSTS,
+        shadows=shadows, **more,
+    )  # fmt: skip
+
+
+def of_house(effects):
+    """What is left without shadows."""
+    names = ("s0", "s1")
+    return [
+        e
+        for e in effects
+        if not isinstance(e, Shadowed)
+        and not (isinstance(e, Publish) and e.agent in names)
+        and not (isinstance(e, Ask) and e.agent >= 2)
+    ]
+
+
+def plain(effect: Effect) -> object:
+    return (effect.round, effect.agent, effect.view.weights.tobytes()) if isinstance(effect, Ask) else effect
+
+
+@settings(max_examples=5, deadline=None)
+@given(st.integers(0, 10_000))
+def test_a_house_with_shadows_is_to_the_last_effect_the_house_without(seed):
+    alone, beside = world(shadows=(), seed=seed).run(), world(shadows=(falling, rising), seed=seed).run()
+    assert list(map(plain, of_house(beside.effects))) == list(map(plain, alone.effects))
+    assert beside.shell.digest.hexdigest() == alone.shell.digest.hexdigest()
+    assert beside.shell.broker.freeze() == alone.shell.broker.freeze()
+    assert beside.of(Shadowed)
+    tally = beside.shell.tally
+    assert (tally.orders, tally.fills) == (alone.shell.tally.orders, alone.shell.tally.fills)
+
+
+@settings(max_examples=5, deadline=None)
+@given(st.integers(0, 10_000))
+def test_a_shadow_does_what_it_would_do_as_the_only_agent_of_a_house(seed):
+    split = Action(
+        ts=20_000 * 86_400 * 10**9 + 20 * 86_400 * 10**9 + 36_000 * 10**9, key=0, symbol=1, kind="split", numerator=2
+    )
+    actions = (split,)
+    beside = world(shadows=(falling,), seed=seed, actions=actions).run()
+    alone = World(
+        block(walk(60, 3, seed), volume=np.full((60, 3), 2e5)), [falling], house=OPEN, agent=TIGHT, costs=COSTS, actions=actions
+    ).run()  # fmt: skip
+    inner = [e for shadowed in beside.of(Shadowed) for e in shadowed.effects]
+    for kind in (OrderBasket, Filled, Valued, Switched):
+        assert [e for e in inner if isinstance(e, kind)] == alone.of(kind)
+    assert [p.agents for p in inner if isinstance(p, Planned)] == [p.agents for p in alone.of(Planned)]
+    shadow, lone = beside.shell.state.shadows[0], alone.shell.state
+    assert shadow.ledger.freeze() == lone.ledger.freeze() | {"names": shadow.ledger.names}
+    assert any(shadow.ledger.house.lots)
+    assert shadow.equity_micro != CASH * 1_000_000
+
+
+@settings(max_examples=5, deadline=None)
+@given(st.integers(0, 10_000), st.integers(1, 115))
+def test_put_down_and_taken_up_again_anywhere_a_shadow_goes_on_the_same(seed, cut):
+    whole = world(seed=seed).run()
+    made = world(seed=seed)
+    for k, item in enumerate(made.items()):
+        if k == cut:
+            kept = made.shell.keep()
+            made.shell = made.fresh(made)
+            made.shell.restore(made.rules, kept)
+        made.shell.take(item)
+    assert made.of(Shadowed) == whole.of(Shadowed)
+    assert [e for e in made.events if isinstance(e, Shade)] == [e for e in whole.events if isinstance(e, Shade)]
+    assert freeze(made.shell.state) == freeze(whole.shell.state)
+
+
+def test_every_step_with_shadows_comes_back_from_the_journal():
+    class Kept:
+        def __init__(self):
+            self.rows = []
+
+        def answer(self, ask):
+            return None
+
+        def add(self, event, effects):
+            self.rows.append((event, effects, encode(event, effects)))
+
+    kept = Kept()
+    world(log=kept).run()
+    inside = 0
+    for event, effects, data in kept.rows:
+        entry = decode(data)
+        if not isinstance(event, MarketSlice):
+            assert entry.event == event
+        for then, now in zip(effects, entry.effects, strict=True):
+            if isinstance(then, Shadowed):
+                assert now == then
+                inside += len(then.effects)
+    assert inside > 100
+
+
+def test_alerts_of_a_shadow_say_so_and_none_is_critical():
+    made = world(shadows=(broken, falling), days=60, limits=override(TIGHT, max_drawdown=0.005)).run()
+    own = [e for e in made.of(Publish) if e.agent in ("s0", "s1")]
+    assert own
+    assert all(e.text.startswith("shadow: ") for e in own)
+    assert {e.level for e in own} <= {"INFO", "WARNING"}
+    assert any("RUN to REDUCE" in e.text for e in own)
+    others = [e for e in made.of(Publish) if e.agent not in ("s0", "s1")]
+    assert others
+    assert not any(e.text.startswith("shadow") for e in others)
+
+
+def test_a_shadow_whose_policy_fails_is_suspended_and_the_others_go_on():
+    made = world(shadows=(broken, falling)).run()
+    first, second = made.shell.state.shadows
+    assert first.agents[0].suspended
+    assert first.ledger.house.cash_micro == CASH * 1_000_000
+    assert not second.agents[0].suspended
+    assert any(second.ledger.house.lots)
+    assert made.shell.state.switch.state == RUN
+
+
+def test_a_person_halts_a_shadow_by_name_and_the_house_does_not_notice():
+    made = world(days=30)
+    for k, item in enumerate(made.items()):
+        if k == 20:
+            made.shell.run(Operator(made.shell.state.now, "halt", "enough", "me", "s0"))
+        made.shell.take(item)
+    state = made.shell.state
+    assert state.shadows[0].agents[0].switch.state == HALT
+    assert state.switch.state == RUN
+    assert all(agent.switch.state == RUN for agent in state.agents)
+    made.shell.run(Operator(state.now, "resume", "again", "me", "s0"))
+    assert state.shadows[0].agents[0].switch.state == RUN
+    said = made.shell.run(Operator(state.now, "flatten", "out", "me", "s0"))
+    assert "is a shadow" in said[0].text
+    assert not state.flattening
+    assert "no agent named" in made.shell.run(Operator(state.now, "halt", "x", "me", "nobody"))[0].text
+
+
+def test_the_house_halted_or_flattened_leaves_its_shadows_alone():
+    made = world(days=40)
+    for k, item in enumerate(made.items()):
+        if k == 30:
+            made.shell.run(Operator(made.shell.state.now, "flatten", "out", "me"))
+        made.shell.take(item)
+    state = made.shell.state
+    assert not any(state.ledger.house.lots)
+    assert state.switch.state == HALT
+    assert any(state.shadows[0].ledger.house.lots)
+    assert state.shadows[0].switch.state == RUN
+
+
+def test_new_limits_reach_a_shadow_by_its_name():
+    made = world(days=30, limits=override(TIGHT, max_drawdown=None))
+    own = made.rules.shadows[0]
+    tighter = override(own.agents[0].limits, max_position_weight=0.1)
+    new = replace(made.rules, shadows=(replace(own, agents=(replace(own.agents[0], limits=tighter),)),))
+    for k, item in enumerate(made.items()):
+        if k == 20:
+            made.shell.run(Reloaded(made.shell.state.now, "x", ("agents.2.limits.max_position_weight",), in_force(new)))
+        made.shell.take(item)
+    state = made.shell.state.shadows[0]
+    assert state.rules.agents[0].limits.max_position_weight == 0.1
+    # what it adds from then on keeps the new limit
+    size, equity = state.universe.lot_size, state.books_micro[0] / 1e6
+    grown = [
+        abs(lots) * float(state.marks[sym] * size[sym])
+        for shadowed in made.of(Shadowed)[-6:]
+        for e in shadowed.effects
+        if isinstance(e, OrderBasket)
+        for sym, lots in zip(e.sym, e.lots, strict=True)
+        if lots > 0
+    ]
+    assert all(value <= 0.11 * equity for value in grown)
+
+
+def test_a_shadow_that_joins_later_knows_the_market_and_begins_with_its_capital():
+    first = world(shadows=(), days=40)
+    items = list(first.items())
+    for item in items[:50]:
+        first.shell.take(item)
+    joined = world(shadows=(rising,), days=40)
+    joined.shell.restore(joined.rules, first.shell.keep())
+    state = joined.shell.state
+    assert state.shadows[0].equity_micro == CASH * 1_000_000
+    assert state.shadows[0].sample_no == state.sample_no
+    for item in items[50:]:
+        joined.shell.take(item)
+    assert any(state.shadows[0].ledger.house.lots)
+    assert state.pairings[0].since == 25
+    # and one that leaves leaves nothing
+    left = world(shadows=(), days=40)
+    left.shell.restore(left.rules, joined.shell.keep())
+    assert left.shell.state.shadows == []
+
+
+def test_a_shadow_with_a_schedule_is_asked_when_it_says_so():
+    made = world(days=30)
+    made.rules = None
+    rules = made.shell.state.rules
+    own = rules.shadows[0]
+    scheduled = replace(own, agents=(replace(own.agents[0], scheduled=True),))
+    made.shell.state = State(replace(rules, shadows=(scheduled,)))
+    asked = []
+    for k, item in enumerate(made.items()):
+        if isinstance(item, Tick) and k in (21, 41):
+            item = Tick(item.ts, item.sample, item.key, item.final, (2,))
+        before = len(made.of(Ask))
+        made.shell.take(item)
+        asked += [k for e in made.of(Ask)[before:] if e.agent == 2]
+    assert asked == [21, 41]
+
+
+@pytest.mark.parametrize("reason", ["drawdown", "suspended"])
+def test_a_switch_of_a_shadow_is_its_own(reason):
+    act = falling if reason == "drawdown" else broken
+    made = world(acts=(even, even), shadows=(act,), limits=override(TIGHT, max_drawdown=0.01)).run()
+    state = made.shell.state
+    if reason == "drawdown":
+        assert state.shadows[0].agents[0].switch.trips > 0
+    else:
+        assert state.shadows[0].agents[0].switch.state == REDUCE
+    assert not [s for s in made.of(Switched) if s.agent >= 2]
+
+
+def test_thawing_a_frozen_state_gives_the_same_bytes():
+    state = world(shadows=(rising, falling)).run().shell.state
+    assert freeze(thaw(state.rules, freeze(state))) == freeze(state)

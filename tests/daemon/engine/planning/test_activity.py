@@ -1,0 +1,142 @@
+"""Limits that count over time: what a session traded, how many orders went out, what was asked a moment ago."""
+
+import numpy as np
+import pytest
+
+from quantd.daemon.engine.planning.activity import Activity, Book
+from quantd.daemon.engine.planning.plan import plan
+from quantd.daemon.engine.snapshot import freeze, thaw
+from quantd.daemon.engine.state import HOUSE
+from quantd.risk.limits.catalogue import Limits, Rate, Reason
+from quantd.trading.effects import Planned, Valued
+from quantd.trading.sessions import DAY_NS
+from tests.support.engine import CASH, START, World, block, sessions, walk
+
+DAYS = 60
+HOUR = DAY_NS // 24
+
+
+def reasons(world: World) -> set[int]:
+    found: set[int] = set()
+    for planned in world.of(Planned):
+        for part in planned.agents:
+            found |= set(np.frombuffer(part.reason, dtype=np.int8).tolist())
+    return found - {0}
+
+
+def rotating(view: object) -> np.ndarray:
+    """All in one symbol, another one each day."""
+    weights = np.zeros(4)
+    weights[(view.time // DAY_NS) % 4] = 0.9
+    return weights
+
+
+def test_a_session_trades_no_more_than_its_turnover() -> None:
+    free = World(block(walk(DAYS, 4, 1)), [rotating], house=Limits(max_cash_debit=1.0, in_flight=1.0)).run()
+    bound = Limits(max_turnover=0.5, max_cash_debit=1.0, in_flight=0.0)
+    world = World(block(walk(DAYS, 4, 1)), [rotating], house=bound).run()
+
+    def daily(of: World) -> list[float]:
+        equity = {v.ts: v.equity_micro / 1e6 for v in of.of(Valued)}
+        return [
+            max(
+                abs(sum(a * b for a, b in zip(np.abs(f.lots), np.array(f.price_nano) / 1e9, strict=True)))
+                / max((e for ts, e in equity.items() if ts < f.ts), default=CASH)
+                for f in fills
+            )
+            for fills in _by_day(of)
+        ]
+
+    assert max(daily(free)) > 1.2
+    bought = [_bought(f) / CASH for fills in _by_day(world) for f in fills]
+    assert max(bought) < 0.5 * 1.3
+    assert Reason.TURNOVER in reasons(world)
+
+
+def _by_day(world: World) -> list[list[object]]:
+    days: dict[int, list[object]] = {}
+    for effect in world.effects:
+        if type(effect).__name__ == "Filled":
+            days.setdefault(effect.ts // DAY_NS, []).append(effect)
+    return list(days.values())
+
+
+def _bought(fill: object) -> float:
+    return sum(n * p / 1e9 for n, p in zip(fill.lots, fill.price_nano, strict=True) if n > 0)
+
+
+def test_fills_of_one_session_count_until_it_closes_and_belong_to_the_next_after() -> None:
+    activity, days = Activity([Book(), Book(), Book()]), sessions(10)
+    morning, close = START + 10 * HOUR, START + 16 * HOUR
+    activity.roll(morning, days)
+    activity.fill([0], [2_000_000_000], [[(0, 30), (1, -10)]], np.array([1.0]))
+    activity.roll(close - 1, days)
+    assert [b.traded for b in activity.books] == [60.0, 20.0, 80.0]
+    activity.cross(1_000_000_000, [(0, 5), (1, -5)], 2.0)
+    assert [b.traded for b in activity.books] == [70.0, 30.0, 80.0]
+    # what is decided at the close trades in the next session
+    activity.roll(close, days)
+    assert [b.traded for b in activity.books] == [0.0, 0.0, 0.0]
+
+
+def test_an_order_rate_looks_back_over_its_window() -> None:
+    activity, limits = Activity([Book(), Book()]), Limits(order_rate=Rate(10, 100))
+    activity.send(0, 1_000, 3, limits)
+    activity.send(0, 1_060, 4, limits)
+    assert [activity.recent(0, ts, limits) for ts in (1_060, 1_099, 1_100, 1_159, 1_160)] == [7, 7, 4, 4, 0]
+    assert activity.recent(HOUSE, 1_060, limits) == 0
+    assert activity.recent(0, 1_060, Limits()) == 0
+    activity.send(0, 5_000, 1, limits)
+    assert activity.books[0].sent == [(5_000, 1)]  # what no window sees is forgotten
+
+
+def test_no_more_orders_go_out_than_the_rate_allows() -> None:
+    def all_of_them(view: object) -> np.ndarray:
+        return np.full(4, 0.1 + 0.1 * ((view.time // DAY_NS) % 2))
+
+    limits = Limits(order_rate=Rate(6, 3 * DAY_NS))
+    world = World(block(walk(DAYS, 4, 2)), [all_of_them], house=limits).run()
+    assert Reason.ORDER_RATE in reasons(world)
+    adding: list[int] = []
+    for planned in world.of(Planned):
+        lots = np.frombuffer(planned.allowed, dtype="<i8")
+        sent = [planned.ts] * int((lots > 0).sum())
+        assert not sent or len([ts for ts in adding if ts > planned.ts - 3 * DAY_NS]) + len(sent) <= 6
+        adding += sent
+
+
+@pytest.mark.parametrize(("wait", "again"), [(0, False), (10**9 - 1, False), (10**9, True)])
+def test_the_same_intent_within_a_moment_is_refused(wait: int, again: bool) -> None:
+    world = World(block(walk(8, 2, 3)), [lambda view: np.zeros(2)])
+    world.run()
+    state = world.shell.state
+    weights = np.array([0.2, 0.0]).tobytes()
+    first = plan(state, {0: weights}, sample=state.sample)
+    assert any(type(e).__name__ == "OrderBasket" for e in first)
+    state.working.clear()  # as if the venue had refused it
+    state.now += wait
+    planned = next(e for e in plan(state, {0: weights}, sample=state.sample) if isinstance(e, Planned))
+    assert bool(planned.n) is again
+    assert np.frombuffer(planned.agents[0].reason, dtype=np.int8)[0] == (0 if again else Reason.DUPLICATE)
+
+
+def test_what_was_done_lately_survives_a_snapshot() -> None:
+    limits = Limits(max_turnover=0.5, order_rate=Rate(50, 7 * DAY_NS), max_share_of_volume=0.1)
+    world = World(block(walk(DAYS, 4, 1)), [rotating], house=limits).run()
+    state = world.shell.state
+    again = thaw(world.rules, freeze(state))
+    assert again.activity == state.activity
+    assert any(book.sent for book in state.activity.books)
+    assert np.array_equal(again.average_volume(), state.average_volume())
+    assert freeze(again) == freeze(state)
+
+
+def test_the_average_volume_leaves_out_what_is_unknown() -> None:
+    volume = np.full((30, 3), np.nan)
+    volume[:, 0] = np.arange(30)
+    volume[1::2, 2] = 50.0
+    state = World(block(walk(30, 3, 4), volume=volume), [lambda view: np.zeros(3)]).run().shell.state
+    found = state.average_volume()
+    assert found[0] == np.arange(10, 30).mean()
+    assert np.isnan(found[1])
+    assert found[2] == 50.0

@@ -1,0 +1,110 @@
+"""Backups and compaction by schedule: done beside trading, kept to a number, and a failure is heard of and stops nothing."""
+
+import asyncio
+import json
+from pathlib import Path
+
+from quantd.adapters.store.upkeep.backup import read_manifest
+from quantd.adapters.store.upkeep.restore import restore
+from quantd.adapters.store.upkeep.verify import verify
+from quantd.daemon.config import Known, read
+from quantd.daemon.jobs.maintenance import Upkeep
+from quantd.daemon.jobs.runner import Jobs
+from quantd.daemon.runtime.timeline import instants
+from quantd.daemon.views.run_summary import summary
+from quantd.risk.switch import RUN
+from quantd.trading.codec import decode
+from quantd.trading.effects import Publish
+from quantd.trading.events import Stopping
+from tests.daemon.runtime.test_service import TEXT, Kit, backtest, until, world
+from tests.support.command_line import CONFIG, answer, program, write
+
+KNOWN = Known(("equal_weight",), ("24/7",))
+
+
+def upkeep_of(kit: Kit, folder: Path, *sets: str) -> Jobs:
+    kit.service.config = read(TEXT, KNOWN, sets=sets)
+    work = Upkeep(kit.service, kit.store, folder, folder).work
+    return Jobs(kit.service, {"backup": work, "compact": work})
+
+
+async def test_a_backup_and_a_compaction_beside_trading_leave_the_run_what_it_was(tmp_path: Path) -> None:
+    of = world()
+    kit = Kit(tmp_path, of)
+    stepping = asyncio.create_task(kit.service.step_forever())
+    some = list(instants(of.items(), kit.shell.ts))
+    await kit.service.inbox.put(some[:40])
+    keeping = asyncio.create_task(upkeep_of(kit, tmp_path, "store.keep_days=0").run())
+    await until(lambda: kit.store.last_seq("run00001") >= 30)
+    kit.service.shell.snapshot_wanted = True
+    kit.service.jobs |= {"compact": 1, "backup": 1}
+    await until(lambda: list((tmp_path / "backups").glob("*.tar")))
+    await kit.service.inbox.put(some[40:])
+    await kit.service.inbox.put([[Stopping(0, False, "test")]])
+    await asyncio.wait_for(stepping, 20)
+    kit.service.jobs["compact"] = 2
+    await asyncio.wait_for(keeping, 20)
+    digest = summary(kit.shell, "x", "paper", 1.0).digest
+    assert digest == backtest(of)
+    kit.store.close()
+    assert list((tmp_path / "archives").glob("*.parquet")), "rows that no recovery needs have left the journal"
+    assert verify(tmp_path) == []
+    again = Kit(tmp_path, of)
+    assert summary(again.shell, "x", "paper", 1.0).digest == digest
+    again.store.close()
+    (made,) = (tmp_path / "backups").glob("scheduled-*.tar")
+    back = tmp_path / "back"
+    restore(made, back, back)
+    assert verify(back) == []
+
+
+async def test_only_so_many_backups_stay_and_nobody_elses_go(tmp_path: Path) -> None:
+    kit = Kit(tmp_path, world())
+    kept = upkeep_of(kit, tmp_path, "store.keep_backups=2", "store.backups=" + str(tmp_path / "there"))
+    (tmp_path / "there").mkdir()
+    for name in ("monday.tar", "scheduled-other-20200101T000000Z.tar"):
+        (tmp_path / "there" / name).touch()
+    for day in ("01", "02", "03"):
+        (tmp_path / "there" / f"scheduled-paper-202001{day}T000000Z.tar").touch()
+    kit.service.jobs["backup"] = 1
+    kit.service.over = True
+    await kept.run()
+    names = sorted(p.name for p in (tmp_path / "there").iterdir())
+    assert names[:2] == ["monday.tar", "scheduled-other-20200101T000000Z.tar"]
+    assert names[2] == "scheduled-paper-20200103T000000Z.tar"
+    assert len(names) == 4
+    assert read_manifest(tmp_path / "there" / names[3]).files
+    kit.store.close()
+
+
+async def test_a_job_that_fails_is_an_alert_and_trading_goes_on(tmp_path: Path) -> None:
+    of = world()
+    kit = Kit(tmp_path, of)
+    (tmp_path / "file").touch()
+    kept = upkeep_of(kit, tmp_path, f"store.backups={tmp_path / 'file' / 'below'}")
+    stepping = asyncio.create_task(kit.service.step_forever())
+    keeping = asyncio.create_task(kept.run())
+    await kit.service.inbox.put(list(instants(of.items(), kit.shell.ts))[:5])
+    kit.service.jobs["backup"] = 1
+    await until(lambda: any(said.kind == "upkeep" for said in kit.service.recent))
+    await kit.service.inbox.put([[Stopping(0, False, "test")]])
+    await asyncio.wait_for(stepping, 20)
+    await asyncio.wait_for(keeping, 20)
+    assert kit.shell.state.switch.state == RUN
+    told = [e for _, data in kit.store.entries("run00001") for e in decode(data).effects if isinstance(e, Publish)]
+    (alert,) = [e for e in told if e.kind == "upkeep"]
+    assert alert.level == "WARNING"
+    assert "backup failed" in alert.text
+    kit.store.close()
+
+
+def test_a_schedule_makes_a_backup_that_restores_to_the_same_run(tmp_path: Path) -> None:
+    jobs = "".join(f'[[schedules]]\nname = "{do}"\ndo = "{do}"\nat = "close"\n' for do in ("backup", "compact"))
+    path = write(tmp_path, CONFIG + jobs)
+    done = answer(program(tmp_path, "run", "--json"))
+    made = sorted((tmp_path / "state" / "backups").glob("scheduled-*.tar"))
+    assert made
+    assert "upkeep" not in json.dumps(done)
+    back = program(tmp_path, "restore", str(made[-1]), "--state", "back", "--config", str(path))
+    assert back.returncode == 0, back.stderr
+    assert program(tmp_path, "doctor", "--store", "--state", "back").returncode == 0

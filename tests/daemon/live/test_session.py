@@ -1,0 +1,382 @@
+"""A run on a market that goes on, with a venue across a network: nothing doubled, nothing assumed, books equal to the venue's."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+
+from quantd.adapters.bus.messages import Composer
+from quantd.adapters.store.store import Store
+from quantd.daemon.app import recover
+from quantd.daemon.assembly.parts import Parts, assemble_live
+from quantd.daemon.config import Known, read
+from quantd.daemon.engine.planning.buying_power import cut_by_venue
+from quantd.daemon.live import order_sender, reconciliation
+from quantd.daemon.live.session import Outside, withheld
+from quantd.daemon.recovery.start import begin
+from quantd.daemon.runtime.alert_filter import AlertFilter
+from quantd.daemon.runtime.inbox import Command, Inbox
+from quantd.daemon.runtime.service import Service
+from quantd.risk.switch import HALT
+from quantd.trading.codec import decode
+from quantd.trading.effects import Planned
+from quantd.trading.events import Condition, Halted, Limited, NotFound, Operator, Stopping, Unknown
+from quantd.trading.execution import Costs
+from quantd.trading.instruments import MICRO
+from quantd.trading.market import Block, MarketSlice
+from quantd.trading.orders import ENDED, Cause, OrderBasket, OrderState, Reports
+from quantd.trading.ports import BrokerNews
+from quantd.trading.sessions import DAY_NS
+from quantd.trading.venue import VenueAccount
+from tests.support.remote_venue import Faults, Remote, Script, Venue
+
+MINUTE = 60_000_000_000
+NOW = 1_794_787_200_000_000_000  # 2026-11-16 00:00 UTC
+RUN = "run00001"
+QUIET_S = 60.0  # far beyond any answer of the simulated venue, on a machine with other work too
+
+TEXT = """
+[universe]
+symbols = ["S0", "S1", "S2"]
+calendar = "24/7"
+instruments = [{ symbol = "S0", lot = "1" }, { symbol = "S1", lot = "1" }, { symbol = "S2", lot = "1" }]
+[feed]
+kind = "alpaca"
+interval = "1d"
+warmup = 70
+[broker]
+kind = "{broker}"
+cash = "100000.00"
+commission_bp = 1.0
+[risk]
+max_price_age = "14d"
+collar = 0.05
+[[agents]]
+name = "mix"
+policy = "{policy}"
+capital = 0.9
+min_trade = 0.0
+[agents.limits]
+max_price_age = "14d"
+"""
+
+
+def parts(broker: str = "alpaca", policy: str = "equal_weight") -> Parts:
+    text = TEXT.replace("{broker}", broker).replace("{policy}", policy)
+    return assemble_live(read(text, Known(("equal_weight", "inverse_volatility"), ("24/7",))), NOW)
+
+
+def slices(days: int, seed: int = 3) -> list[MarketSlice]:
+    """Daily bars of three symbols: 80 before NOW, the others after."""
+    rng = np.random.default_rng(seed)
+    close = np.round(100 * np.exp(rng.normal(0.0003, 0.02, (80 + days, 3)).cumsum(axis=0)), 2)
+    open_ = np.round(np.vstack([close[:1], close[:-1]]) * (1 + rng.normal(0, 0.002, close.shape)), 2)
+    first = NOW + (np.arange(80 + days, dtype=np.int64) - 80) * DAY_NS
+    bars = Block(
+        ts_open=first, ts_event=first + DAY_NS, key=first, open=open_, high=np.maximum(open_, close) + 0.5,
+        low=np.minimum(open_, close) - 0.5, close=close, volume=np.full(close.shape, 1e7),
+        fresh=np.ones(close.shape, dtype=np.bool_),
+    )  # fmt: skip
+    return [MarketSlice(bars, row) for row in range(len(bars))]
+
+
+@dataclass
+class Left:
+    """What a stretch of a run left."""
+
+    service: Service
+    outside: Outside
+    fresh: bool
+
+
+def quiet(service: Service, outside: Outside, *, resolved: bool = False) -> bool:
+    """Whether everything put into the inbox is stepped and committed, and the venue has answered each request. With
+    `resolved`, no order is UNKNOWN either."""
+    if len(service.inbox) or service._stepping or service.journal.entries:
+        return False
+    if outside.sender is None or not resolved:
+        return outside.sender is None or not outside.sender.busy
+    unknown = any(OrderState.UNKNOWN in work.state for work in service.shell.state.working.values())
+    return not (outside.sender.busy or outside.sender.unresolved or unknown)
+
+
+async def until_quiet(service: Service, outside: Outside, *, resolved: bool = False) -> None:
+    """Wait for `quiet`. Raises TimeoutError."""
+    async with asyncio.timeout(QUIET_S):
+        while not quiet(service, outside, resolved=resolved):
+            await service.changed(0.01)
+
+
+async def stretch(
+    folder: Path,
+    of: Parts,
+    feed: Script,
+    remote: Remote | None,
+    *,
+    until: int | None = None,
+    commands: Sequence[tuple[int, Operator]] = (),
+    brutal: bool = False,
+    last: Callable[[Service], Awaitable[None]] | None = None,
+) -> Left:
+    """Start, or go on; stop after `until` slices, in order or as a crash would. `last` is done while all still goes on."""
+    with Store.open(folder) as store:
+        projection = store.begin(RUN, of.universe, agents=["mix"])
+        shell, journal = recover(of, store, RUN, folder)
+        fresh = journal.seq == 0
+        service = Service(
+            shell, journal, store, projection, Composer(RUN, "paper", of.universe, ["mix"]), config=of.config, run=RUN,
+            state_folder=folder, alerts=AlertFilter(("INFO", "WARNING", "CRITICAL"), 1000, "", "UTC"),
+            published=lambda messages: None, urgent=lambda message: None,
+        )  # fmt: skip
+        outside = Outside(of, feed, remote, began=NOW, now=lambda: NOW)
+        await outside.open(shell)
+        begin(shell, of, of.config, RUN, fresh=fresh)
+        outside.attach(service)
+        feed.quiet = partial(until_quiet, service, outside)
+        waiting = list(commands)
+
+        async def watch() -> None:
+            while not feed.ended.is_set() and (until is None or feed.given < until):
+                while waiting and feed.given >= waiting[0][0]:
+                    await service.inbox.command(waiting.pop(0)[1])
+                await asyncio.sleep(0.001)
+            if brutal:
+                return
+            await until_quiet(service, outside, resolved=True)
+            if last is not None:
+                await last(service)
+            elif outside.reconciler is not None:
+                await outside.reconciler.once()
+                while not quiet(
+                    service, outside, resolved=True
+                ):  # a comparison asks for orders, and its answers can be lost
+                    await until_quiet(service, outside, resolved=True)
+                    await outside.reconciler.once()
+            service.inbox._commands.append(Command(Stopping(0, False, "test"), asyncio.Future()))
+            service.inbox._ready.set()
+
+        stepping = asyncio.create_task(service.step_forever())
+        running = asyncio.create_task(outside.run(service, asyncio.Event()))
+        watching = asyncio.create_task(watch())
+        done, _ = await asyncio.wait({stepping, running, watching}, return_when=asyncio.FIRST_COMPLETED)
+        if watching in done and watching.exception() is not None:
+            stepping.cancel()
+            running.cancel()
+        elif watching in done and not brutal:
+            await asyncio.wait({stepping, running}, return_when=asyncio.FIRST_COMPLETED)
+            if not running.done() and of.config.quantd.on_stop == "cancel":
+                await outside.flush()
+        for task in (stepping, running, watching):
+            task.cancel()
+        await asyncio.gather(stepping, running, watching, return_exceptions=True)
+        for task in (watching, stepping, running):
+            if not task.cancelled() and task.exception() is not None and not brutal:
+                raise task.exception()  # type: ignore[misc]
+        await outside.leave()
+        return Left(service, outside, fresh)
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(order_sender, "AGAIN_S", 0.005)
+    monkeypatch.setattr(order_sender, "SELDOM_S", 0.02)
+    monkeypatch.setattr(reconciliation, "AGAIN_S", 0.005)
+
+
+def venue_of(of: Parts) -> Venue:
+    return Venue(of.universe, of.rules.cash_micro, Costs(commission_bp=1.0))
+
+
+def require_equal(left: Left, venue: Venue) -> None:
+    """Our books are the venue's, to the unit. (An order that is sent again has the same id, and is one order there.)"""
+    state = left.service.shell.state
+    assert state.ledger.house.lots == venue.has.lots
+    assert state.ledger.house.cash_micro == venue.has.cash_micro
+    assert state.down == set()
+
+
+async def test_a_quiet_run_buys_and_its_books_are_the_venues(tmp_path: Path) -> None:
+    of = parts()
+    venue = venue_of(of)
+    left = await stretch(tmp_path, of, Script(of.universe, DAY_NS, slices(12), venue, NOW), Remote(venue))
+    require_equal(left, venue)
+    assert any(venue.has.lots)
+    assert left.service.shell.state.switch.state == 0
+    assert left.service.shell.tally.samples == 13, "the warm-up is not traded, the close of this instant is"
+
+
+class Stingy(Remote):
+    """A venue that lets little be bought, and says so whenever it is asked."""
+
+    asked = 0
+
+    async def account(self) -> VenueAccount:
+        self.asked += 1
+        return msgspec.structs.replace(await super().account(), buying_power_micro=10_000 * MICRO, unlent=(2,), ours=())
+
+
+async def test_what_the_venue_lets_be_bought_binds_and_it_is_asked_anew_when_that_cut_something(tmp_path: Path) -> None:
+    of = parts()
+    venue = venue_of(of)
+    remote = Stingy(venue)
+    left = await stretch(tmp_path, of, Script(of.universe, DAY_NS, slices(12), venue, NOW), remote)
+    require_equal(left, venue)
+    state = left.service.shell.state
+    plans = [e for _, data in read_entries(tmp_path) for e in decode(data).effects if isinstance(e, Planned)]
+    assert any(cut_by_venue([plan]) for plan in plans)
+    spent = [
+        sum(lots * worst / 1e9 * 1.0001 for lots, worst in zip(b.lots, b.worst_nano, strict=True) if lots > 0)
+        for b in venue.baskets.values()
+    ]
+    assert 9_700 < max(spent) <= 10_000
+    assert sum(spent) > 30_000, "it is asked again, and then goes on"
+    assert remote.asked > 4
+    assert (state.buying_power_micro, state.unlent) == (10_000 * MICRO, (2,))
+
+
+class Taped(Script):
+    """A feed that hears of a halt between two bars."""
+
+    def tell_halts(self, told: Callable[[Halted | Limited], None]) -> None:
+        told(Halted(NOW, 1, True, "Trading Halt", announced=True))
+
+
+async def test_a_halt_that_the_feed_hears_of_is_in_the_state_before_the_next_bar(tmp_path: Path) -> None:
+    of = parts()
+    venue = venue_of(of)
+    await stretch(tmp_path, of, Taped(of.universe, DAY_NS, slices(6), venue, NOW), Remote(venue), until=82)
+    events = [decode(data).event for _, data in read_entries(tmp_path)]
+    assert [e.detail for e in events if isinstance(e, Halted)] == ["Trading Halt"]
+
+
+def read_entries(folder: Path) -> list[tuple[int, bytes]]:
+    with Store.open(folder) as store:
+        return list(store.entries(RUN, 1))
+
+
+async def test_a_run_on_paper_with_live_bars_is_folded_to_the_same_account(tmp_path: Path) -> None:
+    of = parts("paper")
+    left = await stretch(tmp_path, of, Script(of.universe, DAY_NS, slices(12), None, NOW), None)
+    digest = left.service.shell.digest.hexdigest()
+    with Store.open(tmp_path) as store:
+        shell, journal = recover(of, store, RUN, tmp_path)
+    assert journal.seq == left.service.journal.seq
+    assert shell.digest.hexdigest() == digest
+    assert shell.state.ledger.house.lots == left.service.shell.state.ledger.house.lots
+    assert any(shell.state.ledger.house.lots)
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_lost_doubled_and_late_answers_leave_the_books_equal(tmp_path: Path, seed: int) -> None:
+    of = parts(policy="inverse_volatility")
+    venue = venue_of(of)
+    faults = Faults(lost_submit=0.3, never_came=0.2, lost_query=0.3, doubled=0.3, dropped_news=0.2, delay_s=0.002)
+    feed = Script(of.universe, DAY_NS, slices(25, seed), venue, NOW)
+    left = await stretch(tmp_path, of, feed, Remote(venue, faults, seed))
+    require_equal(left, venue)
+    for work in left.service.shell.state.working.values():
+        assert OrderState.UNKNOWN not in work.state
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_crashes_at_any_moment_lose_and_double_nothing(tmp_path: Path, seed: int) -> None:
+    of = parts(policy="inverse_volatility")
+    venue = venue_of(of)
+    faults = Faults(lost_submit=0.2, never_came=0.1, lost_query=0.2, doubled=0.2, delay_s=0.003)
+    market = slices(30, seed)
+    seen = NOW
+    for part in range(4):
+        feed = Script(of.universe, DAY_NS, market, venue, seen)
+        last = part == 3
+        left = await stretch(
+            tmp_path, of, feed, Remote(venue, faults, 10 * seed + part), until=None if last else 80 * (part == 0) + 5 + seed,
+            brutal=not last,
+        )  # fmt: skip
+        seen = feed._from_ts
+    require_equal(left, venue)
+    assert left.service.shell.tally.samples == 31
+
+
+async def test_a_crash_in_the_warm_up_of_a_first_start_goes_on_with_the_warm_up(tmp_path: Path) -> None:
+    of = parts()
+    venue, market = venue_of(of), slices(8)
+    await stretch(
+        tmp_path, of, Script(of.universe, DAY_NS, market, venue, NOW, slow=True), Remote(venue), until=20, brutal=True
+    )
+    left = await stretch(tmp_path, of, Script(of.universe, DAY_NS, market, venue, NOW), Remote(venue))
+    assert not left.fresh
+    assert left.service.shell.tally.samples == 9, "only what came since the first start is valued"
+    require_equal(left, venue)
+
+
+async def test_a_halt_stops_trading_at_the_venue(tmp_path: Path) -> None:
+    of = parts()
+    venue = venue_of(of)
+    remote = Remote(venue)
+    feed = Script(of.universe, DAY_NS, slices(6), venue, NOW)
+    halt = Operator(0, "halt", "test", "test")
+    left = await stretch(tmp_path, of, feed, remote, commands=[(73, halt)])
+    assert left.service.shell.state.switch.state == 2
+    open_rows = [s for w in left.service.shell.state.working.values() for s in w.state if s not in ENDED]
+    assert not open_rows
+    require_equal(left, venue)
+
+
+async def heard(inbox: Inbox, number: int) -> list[BrokerNews | None]:
+    """The first news, once so many have come."""
+    for _ in range(2000):
+        if inbox.news_waiting >= number:
+            break
+        await asyncio.sleep(0.001)
+    return [inbox.next_news() for _ in range(number)]
+
+
+async def test_an_order_that_was_halted_after_its_commit_does_not_leave() -> None:
+    of = parts()
+    venue, inbox = venue_of(of), Inbox()
+    basket = OrderBasket(NOW, 1, NOW, [0], [5], [10**11], [NOW + DAY_NS])
+    sender = order_sender.Sender(Remote(venue), inbox, lambda: NOW, lambda basket: "halted before it was sent")
+    task = asyncio.create_task(sender.run())
+    sender.put([basket])
+    told = await heard(inbox, 2)
+    await sender.ask(NOW, 1, [0])  # by whoever saw it open before
+    (asked,) = await heard(inbox, 1)
+    task.cancel()
+    assert isinstance(asked, NotFound), "a venue that never had it says so, and nobody asks for ever"
+    ended = next(each for each in told if isinstance(each, Reports))
+    assert ended.cause == [Cause.REJECTED]
+    assert "halted" in ended.reason
+    assert venue.baskets == {}
+
+
+async def test_what_a_person_flattens_leaves_under_a_halt_and_nothing_else_does() -> None:
+    state = parts().shell().state
+    state.ledger.house.lots[0] = 10
+    sale, purchase = (OrderBasket(NOW, 1, NOW, [0], [lots], [10**11], [0]) for lots in (-10, 3))
+    assert withheld(state, purchase) == withheld(state, sale) == ""
+    state.switch.state = HALT
+    assert withheld(state, sale)
+    assert withheld(state, purchase)
+    state.flattening = True
+    assert withheld(state, sale) == ""
+    assert withheld(state, purchase)
+
+
+async def test_an_adapter_that_raises_is_a_broker_down_and_an_outcome_nobody_knows() -> None:
+    class Broken(Remote):
+        async def submit(self, basket: OrderBasket, rows: Sequence[int] | None = None) -> Sequence[BrokerNews]:
+            raise ZeroDivisionError("a bug")
+
+    inbox = Inbox()
+    sender = order_sender.Sender(Broken(venue_of(parts())), inbox, lambda: NOW, lambda basket: "")
+    task = asyncio.create_task(sender.run())
+    sender.put([OrderBasket(NOW, 1, NOW, [0], [5], [10**11], [0])])
+    told = await heard(inbox, 3)
+    task.cancel()
+    assert any(isinstance(each, Unknown) and each.row == [0] for each in told)
+    assert any(isinstance(each, Condition) and not each.up and "ZeroDivisionError" in each.detail for each in told)

@@ -1,0 +1,189 @@
+"""Protective stops at a venue that speaks Alpaca's protocol: a whole daemon against it, over sockets."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Sequence
+from decimal import Decimal
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from quantd.adapters.brokers.alpaca.broker import Alpaca
+from quantd.adapters.brokers.alpaca.connection import AlpacaSettings
+from quantd.daemon.assembly.parts import Parts, assemble_live
+from quantd.daemon.config import Known, read
+from quantd.trading.market import Block, MarketSlice
+from quantd.trading.ports import Until
+from quantd.trading.sessions import DAY_NS
+from tests.daemon.live.test_session import NOW, RUN, TEXT, Left, _quick, stretch
+from tests.support.remote_venue import Script
+from tests.support.venues.alpaca import AlpacaServer
+
+__all__ = ["_quick"]
+
+WARMUP = 80
+STOPS = "protective = { stop_loss = 0.08, cooldown = 30, at_venue = true }\n"
+
+
+def parts() -> Parts:
+    text = TEXT.replace("{broker}", "alpaca").replace("{policy}", "equal_weight")
+    return assemble_live(read(text.replace("[risk]\n", f"[risk]\n{STOPS}"), Known(("equal_weight",), ("24/7",))), NOW)
+
+
+def market(days: Sequence[Sequence[float]], lows: dict[tuple[int, int], float]) -> list[MarketSlice]:
+    """Days of warm-up around 100, then these closes; `lows` by (day, symbol)."""
+    rng = np.random.default_rng(3)
+    close = np.vstack([np.round(100 + rng.normal(0, 0.5, (WARMUP, 3)), 2), np.array(days)])
+    open_ = np.vstack([close[:1], close[:-1]])
+    low = np.minimum(open_, close)
+    for (day, symbol), price in lows.items():
+        low[WARMUP + day, symbol] = price
+    first = NOW + (np.arange(len(close), dtype=np.int64) - WARMUP) * DAY_NS
+    bars = Block(
+        ts_open=first, ts_event=first + DAY_NS, key=first, open=open_, high=np.maximum(open_, close), low=low, close=close,
+        volume=np.full(close.shape, 1e7), fresh=np.ones(close.shape, dtype=np.bool_),
+    )  # fmt: skip
+    return [MarketSlice(bars, row) for row in range(len(bars))]
+
+
+class Wire:
+    """The venue moved by bars: each opens, trades at its low, and closes; what is marketable then fills."""
+
+    def __init__(self, server: AlpacaServer) -> None:
+        self.server = server
+        self.days: list[dict[str, tuple[Decimal, Decimal]]] = []
+        """By quiet day, symbol -> (held, what stops cover)."""
+
+    def on_slice(self, bar: MarketSlice) -> None:
+        self.server.offset_ns = bar.ts_event - time.time_ns()
+        for prices in (bar.block.open[bar.row], bar.block.low[bar.row], bar.close):
+            for symbol, price in enumerate(prices.tolist()):
+                self.server.price(f"S{symbol}", f"{price:.2f}")
+                self.never_short()
+
+    def never_short(self) -> None:
+        book = self.server.book
+        for symbol in ("S0", "S1", "S2"):
+            sells = sum(
+                (o.left for o in book.orders.values() if o.open and o.symbol == symbol and o.side == "sell"), Decimal(0)
+            )
+            assert sells <= max(book.positions.get(symbol, Decimal(0)), Decimal(0)), symbol
+
+    def note(self) -> None:
+        self.never_short()
+        book = self.server.book
+        self.days.append(
+            {
+                s: (
+                    book.positions.get(s, Decimal(0)),
+                    sum((o.left for o in book.orders.values() if o.open and o.symbol == s and o.stop), Decimal(0)),
+                )
+                for s in ("S0", "S1", "S2")
+            }
+        )
+
+
+class Calm(Script):
+    """A feed that gives the next bar once the venue has not been asked anything for a while."""
+
+    wire: Wire
+
+    async def items(self, after: int) -> AsyncIterator[MarketSlice | Until]:  # type: ignore[override]
+        async for item in super().items(after):
+            yield item
+            if isinstance(item, Until) and item.ts > NOW - DAY_NS:
+                await self._quiet()
+                self.wire.note()
+
+    async def _quiet(self) -> None:
+        asked, still = -1, 0
+        while still < 12:
+            await asyncio.sleep(0.025)
+            now = sum(self.wire.server.requests.values())
+            still = still + 1 if now == asked else 0
+            asked = now
+
+
+def broker_at(server: AlpacaServer, of: Parts) -> Alpaca:
+    settings = AlpacaSettings(
+        url=server.url, stream_url=server.stream_url, key=server.key, secret=server.secret, timeout_s=2.0, patience_s=4.0,
+        per_minute=100_000, settle_s=1.0, listing_s=0.2, backoff_s=(0.02, 0.1), heartbeat_s=5.0,
+    )  # fmt: skip
+    return Alpaca(settings, of.universe, RUN, lambda: time.time_ns() + server.offset_ns)
+
+
+async def day_by_day(
+    folder: Path, slices: list[MarketSlice], crashes: Sequence[int] = ()
+) -> tuple[AlpacaServer, Wire, Left]:
+    """The daemon from the first bar to the last, killed after so many bars and started again."""
+    of = parts()
+    server = AlpacaServer(cash="100000")
+    await server.start()
+    try:
+        for symbol in ("S0", "S1", "S2"):
+            server.list(symbol, "100.00")
+        server.book.auto = True
+        server.offset_ns = NOW - time.time_ns()
+        wire = Wire(server)
+        seen = NOW
+        for until in [*crashes, None]:
+            feed = Calm(of.universe, DAY_NS, slices, wire, seen)  # type: ignore[arg-type]
+            feed.wire = wire
+            left = await stretch(folder, of, feed, broker_at(server, of), until=until, brutal=until is not None)
+            seen = feed._from_ts
+    finally:
+        await server.stop()
+    return server, wire, left
+
+
+FALL = market(
+    [[100, 100, 100], [100, 108, 100], [100, 108, 100], [96, 108, 101], [97, 108, 101], [97, 109, 101]], {(3, 0): 90.0}
+)
+
+
+def stops_of(server: AlpacaServer, symbol: str) -> list[tuple[int, str, str]]:
+    return [(int(o.qty), str(o.stop), o.status) for o in server.book.orders.values() if o.symbol == symbol and o.stop]
+
+
+def require_equal(server: AlpacaServer, left: Left) -> None:
+    state = left.service.shell.state
+    held = [int(server.book.positions.get(s, Decimal(0))) for s in ("S0", "S1", "S2")]
+    assert state.ledger.house.lots == held
+    assert state.ledger.house.cash_micro == int(server.book.cash * 1_000_000)
+    assert all(len(orders) == 1 for orders in server.book.by_client.values()), "no order twice"
+    assert state.switch.state == 0
+    for symbol, name in enumerate(("S0", "S1", "S2")):
+        there = [int(o.left) for o in server.book.orders.values() if o.open and o.symbol == name and o.stop]
+        assert there == ([held[symbol]] if held[symbol] else [])
+
+
+async def test_stops_rest_equal_to_the_book_follow_a_rebalance_and_close_the_book_when_the_market_falls(
+    tmp_path: Path,
+) -> None:
+    server, wire, left = await day_by_day(tmp_path, FALL)
+    require_equal(server, left)
+    for day in wire.days:
+        assert all(covered == held for held, covered in day.values()), wire.days
+    first = stops_of(server, "S1")
+    assert len(first) > 1, "sold part of it when it had risen, with the stop out of the way"
+    assert [status for _, _, status in first] == ["canceled"] * (len(first) - 1) + ["new"]
+    # the fall of day 3 went through the level inside the bar: 90, while it closed at 96
+    qty, stop, status = stops_of(server, "S0")[-1]
+    assert (status, qty > 200) == ("filled", True)
+    assert 91 < float(stop) < 93
+    state = left.service.shell.state
+    assert state.ledger.house.lots[0] == 0
+    assert state.agents[0].blocked
+    rejected = [o for o in server.book.orders.values() if o.status == "rejected"]
+    assert not rejected
+    assert not server.faults
+
+
+@pytest.mark.parametrize("crashes", [(82, 84), (81, 83, 85)])
+async def test_a_kill_at_any_moment_leaves_one_stop_for_each_position_and_no_order_twice(
+    tmp_path: Path, crashes: tuple[int, ...]
+) -> None:
+    server, _, left = await day_by_day(tmp_path, FALL, crashes)
+    require_equal(server, left)
+    assert left.service.shell.state.ledger.house.lots[0] == 0

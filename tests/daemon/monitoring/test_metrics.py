@@ -1,0 +1,250 @@
+"""Log lines that stay one line, and metrics that cannot grow."""
+
+import io
+import json
+import logging
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+from prometheus_client.parser import text_string_to_metric_families
+
+from quantd.daemon.monitoring.metrics import (
+    KIND_LINES,
+    KINDS,
+    LABELS,
+    VALUE_CHARS,
+    Lines,
+    LogFormat,
+    Metrics,
+    configure,
+    logger,
+)
+
+NASTY = st.text(st.characters(exclude_categories=()))
+
+
+@pytest.fixture(autouse=True)
+def _restored() -> Iterator[None]:
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+def lines(format: LogFormat, speak: "object", level: str = "INFO") -> list[str]:
+    out = io.StringIO()
+    configure(level, format, out)  # type: ignore[arg-type]
+    speak()  # type: ignore[operator]
+    return out.getvalue().splitlines()
+
+
+def test_json_lines_carry_event_level_component_and_values() -> None:
+    (line,) = lines("json", lambda: logger("bus").info("connected", host="h", attempts=3))
+    spoken = json.loads(line)
+    assert spoken.pop("timestamp").endswith("Z")
+    assert spoken == {"event": "connected", "level": "info", "logger": "quantd.bus", "host": "h", "attempts": 3}
+
+
+def test_lines_of_libraries_take_the_same_way() -> None:
+    (line,) = lines("json", lambda: logging.getLogger("some.library").warning("disk %s", "full", extra={"left": 3}))
+    spoken = json.loads(line)
+    assert (spoken["event"], spoken["logger"], spoken["level"], spoken["left"]) == (
+        "disk full",
+        "some.library",
+        "warning",
+        3,
+    )
+
+
+def test_the_level_holds_for_us_and_for_libraries() -> None:
+    def speak() -> None:
+        logger("x").info("no")
+        logging.getLogger("y").info("no")
+        logger("x").warning("yes")
+
+    assert [json.loads(line)["event"] for line in lines("json", speak, "WARNING")] == ["yes"]
+
+
+def test_noise_of_the_mqtt_libraries_is_down_and_ours_is_not() -> None:
+    def speak() -> None:
+        logging.getLogger("amqtt.broker").warning("packet")
+        logging.getLogger("mqtt").error("socket")
+        logging.getLogger("transitions.core").info("state")
+        logging.getLogger("quantd.bus").warning("broker away")
+
+    assert [json.loads(line)["event"] for line in lines("json", speak)] == ["broker away"]
+
+
+def test_a_logger_made_before_the_configuration_follows_it() -> None:
+    early = logger("early")
+    early.debug("before")
+    (line,) = lines("json", lambda: early.info("after"))
+    assert json.loads(line)["event"] == "after"
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+@example("a\nb", "\x1b[2J\x85\u2028\r\ud800")
+@given(NASTY, NASTY)
+def test_no_input_makes_a_second_line_or_stops_a_line(event: str, value: str) -> None:
+    for format in ("json", "console"):
+        found = lines(format, lambda: logger("x").info(event, value=value))  # type: ignore[arg-type]
+        assert len(found) == 1
+        assert "\x1b" not in found[0]
+
+
+def test_an_exception_is_told_with_its_traceback() -> None:
+    def speak() -> None:
+        try:
+            raise ValueError("lost")
+        except ValueError:
+            logger("x").exception("failed")
+
+    (line,) = lines("json", speak)
+    assert "ValueError: lost" in json.loads(line)["exception"]
+    assert "ValueError: lost" in "\n".join(lines("console", speak))
+
+
+def test_an_exception_of_somebody_elses_code_cannot_steer_the_terminal() -> None:
+    def speak() -> None:
+        try:
+            raise ValueError("\x1b[2J gone")
+        except ValueError:
+            logger("x").exception("failed")
+
+    text = "\n".join(lines("console", speak))
+    assert "\\x1b[2J gone" in text
+    assert "\x1b" not in text
+
+
+def test_secrets_are_not_told_and_values_are_bounded() -> None:
+    (line,) = lines("json", lambda: logger("x").info("login", mqtt_password="hunter2", token="t", text="x" * 10_000))
+    spoken = json.loads(line)
+    assert (spoken["mqtt_password"], spoken["token"]) == ("***", "***")
+    assert len(spoken["text"]) == VALUE_CHARS + 1
+
+
+def test_a_flood_of_one_event_is_counted_and_hides_no_other() -> None:
+    now = [0.0]
+
+    def flood() -> None:
+        flooded = logger("api")
+        for k in range(10_000):
+            flooded.warning("api.refused", text="x" * 5_000, n=k)
+            logging.getLogger("lib").error("failed with %s", k)
+            if k % 1_000 == 0:
+                flooded.critical("store.failing", n=k)
+        flooded.warning("command.taken")
+        now[0] = 61.0
+        flooded.info("standing")
+
+    out = io.StringIO()
+    configure("INFO", "json", out)
+    (handler,) = logging.getLogger().handlers
+    assert isinstance(handler, Lines)
+    handler._clock, handler._began = lambda: now[0], 0.0
+    flood()
+    found = [json.loads(line) for line in out.getvalue().splitlines()]
+    events = [each["event"] for each in found]
+    assert events.count("api.refused") == KIND_LINES
+    assert sum(event.startswith("failed with") for event in events) == KIND_LINES
+    assert events.count("store.failing") == 10
+    assert "command.taken" in events
+    left_out = {each["of"]: each["lines"] for each in found if each["event"] == "log.left_out"}
+    assert left_out == {"api.refused": 10_000 - KIND_LINES, "failed with %s": 10_000 - KIND_LINES}
+    assert events[-1] == "standing"
+    assert len(out.getvalue()) < 2 * KIND_LINES * 3_000
+
+
+def test_events_with_ever_new_names_are_bounded_too() -> None:
+    def speak() -> None:
+        for k in range(10_000):
+            logging.getLogger("lib").warning(f"text {k}")
+
+    assert len(lines("json", speak)) <= KINDS + KIND_LINES
+
+
+def samples(metrics: Metrics) -> dict[tuple[str, ...], float]:
+    text, content_type = metrics.render()
+    assert content_type.startswith("text/plain")
+    return {
+        (s.name, *(v for k, v in sorted(s.labels.items()) if k != "name")): s.value
+        for family in text_string_to_metric_families(text.decode())
+        for s in family.samples
+    }
+
+
+def test_every_metric_is_scraped_with_the_value_it_was_given() -> None:
+    metrics = Metrics("paper", ["learned"])
+    metrics.slices(7, 0.5)
+    metrics.loop_lag(0.25)
+    metrics.decision("learned", 0.002)
+    metrics.job("daily", 2.0)
+    metrics.trail({"weight": 2}, {}, {})
+    metrics.trail({"weight": 3, "": 1}, {"filled": 2}, {"CRITICAL": 1})
+    metrics.open_orders(4)
+    metrics.bus(online=True, queue_depth=14, drops=2, reconnects=1)
+    metrics.account(118_402.17, 0.091, 0.98)
+    metrics.switch("house", 1)
+    metrics.model("learned", "risk", on=True, seconds=7.5, figures={"r2": (0.6, 0.5), "running_mse": (None, None)})
+    metrics.model("learned", "allocation", on=False, seconds=None, figures={"mse": (0.3, 0.2)})
+    found = samples(metrics)
+    expected = {
+        ("quantd_slices_total",): 7,
+        ("quantd_bar_lag_seconds",): 0.5,
+        ("quantd_loop_lag_seconds",): 0.25,
+        ("quantd_decision_seconds_count", "learned"): 1,
+        ("quantd_decision_seconds_sum", "learned"): 0.002,
+        ("quantd_job_seconds_sum", "daily"): 2.0,
+        ("quantd_gate_verdicts_total", "weight"): 3,
+        ("quantd_gate_verdicts_total", "passed"): 1,
+        ("quantd_orders_total", "filled"): 2,
+        ("quantd_open_orders",): 4,
+        ("quantd_alerts_total", "CRITICAL"): 1,
+        ("quantd_bus_online",): 1,
+        ("quantd_bus_queue_depth",): 14,
+        ("quantd_bus_drops_total",): 2,
+        ("quantd_bus_reconnects_total",): 1,
+        ("quantd_equity",): 118_402.17,
+        ("quantd_drawdown_ratio",): 0.091,
+        ("quantd_gross_exposure_ratio",): 0.98,
+        ("quantd_switch_state", "house"): 1,
+        ("quantd_model_on", "learned", "risk"): 1,
+        ("quantd_model_on", "learned", "allocation"): 0,
+        ("quantd_model_r2", "learned", "model", "risk"): 0.6,
+        ("quantd_model_r2", "learned", "plain", "risk"): 0.5,
+        ("quantd_model_mse", "learned", "plain", "allocation"): 0.2,
+        ("quantd_model_training_seconds", "learned", "risk"): 7.5,
+        ("quantd_model_training_seconds", "learned", "allocation"): None,
+        ("quantd_model_running_mse", "learned", "model", "risk"): None,
+    }
+    assert {k: found.get(k) for k in expected} == expected
+    assert 'quantd_equity{name="paper"}' in metrics.render()[0].decode()
+
+
+def test_counters_of_the_bus_only_grow() -> None:
+    metrics = Metrics("paper")
+    for drops in (2, 5, 0, 3):  # a new bus starts at 0
+        metrics.bus(online=False, queue_depth=0, drops=drops, reconnects=0)
+    assert samples(metrics)[("quantd_bus_drops_total",)] == 8
+
+
+def test_two_instances_in_one_process_do_not_share_metrics() -> None:
+    one, two = Metrics("one"), Metrics("two")
+    one.slices(3, 0.0)
+    assert samples(two)[("quantd_slices_total",)] == 0
+
+
+def test_labels_are_bounded_and_what_is_too_many_is_still_counted() -> None:
+    metrics = Metrics("paper", ["learned"])
+    for k in range(10 * LABELS):
+        metrics.trail({f"reason {k}": 1}, {}, {})
+        metrics.decision(f"agent {k}", 0.1)
+    metrics.switch("learned", 2)
+    found = samples(metrics)
+    reasons = {k: v for k, v in found.items() if k[0] == "quantd_gate_verdicts_total"}
+    assert len(reasons) == LABELS + 1
+    assert sum(reasons.values()) == 10 * LABELS
+    assert found[("quantd_switch_state", "learned")] == 2

@@ -1,0 +1,315 @@
+"""Real daemons with hostile policy files: kill switches answer, the gate holds, nothing of the working folder runs."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from quantd.daemon.policies.confinement import missing
+from tests.support.command_line import ROOT
+
+CONFIG = f"""
+[quantd]
+name = "hostile"
+[universe]
+symbols = ["SPY", "QQQ", "IWM"]
+[feed]
+path = "{ROOT}/data/us_daily.parquet"
+actions = "{ROOT}/data/us_actions.csv"
+stamps = "session"
+start = 2019-01-02
+end = 2019-03-29
+warmup = 100
+pace = "{{pace}}"
+at_end = "{{at_end}}"
+[broker]
+cash = "600000.00"
+[risk]
+max_price_age = "30h"
+max_position_weight = 0.35
+[api]
+port = 0
+[bus]
+port = 0
+[[agents]]
+name = "mine"
+policy = "{{policy}}"
+capital = 1.0
+params = {{params}}
+"""
+HELD = "import re\ndef act(view):\n    re.match(r'(a+)+$', 'a' * 34 + 'b')\n"
+ENV = {**os.environ, "PYTHONPATH": str(ROOT)}
+
+
+def write(folder: Path, source: str, policy: str = "mine.py:act", params: str = "{}", live: bool = False) -> None:
+    (folder / "mine.py").write_text(source)
+    pace, at_end = ("20/s", "wait") if live else ("fast", "stop")
+    (folder / "config.toml").write_text(CONFIG.format(policy=policy, params=params, pace=pace, at_end=at_end))
+
+
+def command(folder: Path, *words: str) -> str:
+    quantd = Path(sys.executable).parent / "quantd"
+    done = subprocess.run(
+        [quantd, *words], cwd=folder, env=ENV, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr + done.stdout
+    return done.stdout
+
+
+def digest_of(text: str) -> str:
+    found = re.search(r"digest\"?:? \"?([0-9a-f]{64})", text)
+    assert found, text
+    return found[1]
+
+
+@contextmanager
+def running(folder: Path) -> "Iterator[tuple[subprocess.Popen[str], str]]":
+    """A daemon and the address of its API."""
+    quantd = Path(sys.executable).parent / "quantd"
+    process = subprocess.Popen(
+        [quantd, "run"], cwd=folder, env=ENV, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    try:
+        assert process.stdout is not None
+        address = None
+        while address is None:
+            line = process.stdout.readline()
+            assert line, "it ended"
+            address = re.search(r"http://[0-9.:]+", line)
+        yield process, address[0]
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def status(address: str) -> dict[str, object]:
+    with urllib.request.urlopen(f"{address}/api/v1/status", timeout=5) as answer:
+        found: dict[str, object] = json.loads(answer.read())
+    return found
+
+
+def wait_for(address: str, what: str, *values: object) -> None:
+    until = time.monotonic() + 20.0
+    while status(address)[what] not in values:
+        assert time.monotonic() < until, status(address)
+        time.sleep(0.01)
+
+
+def halt(way: str, folder: Path, process: "subprocess.Popen[str]", address: str) -> None:
+    match way:
+        case "api":
+            body = json.dumps({"command": "halt", "reason": "test"}).encode()
+            token = (folder / "state" / "token").read_text().strip()
+            headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+            urllib.request.urlopen(
+                urllib.request.Request(f"{address}/api/v1/commands", body, headers), timeout=10
+            ).close()
+        case "file":
+            (folder / "state" / "HALT").touch()
+        case "signal":
+            process.send_signal(signal.SIGUSR1)
+
+
+@pytest.mark.parametrize("way", ["api", "file", "signal"])
+def test_a_policy_that_holds_its_interpreters_lock_delays_no_kill_switch(tmp_path: Path, way: str) -> None:
+    write(tmp_path, HELD, live=True)
+    with running(tmp_path) as (process, address):
+        wait_for(address, "slices", 101)  # the first bar after the warm-up: its question is asked, and never answered
+        time.sleep(0.3)
+        assert status(address)["slices"] == 101
+        began = time.monotonic()
+        halt(way, tmp_path, process, address)
+        wait_for(address, "switch", "HALT")
+        assert time.monotonic() - began < 1.0
+        process.terminate()
+        process.communicate(timeout=20)
+        assert process.returncode == 0
+    alerts = command(tmp_path, "alerts")
+    assert "mine: the question was withdrawn: what stops trading came first" in alerts
+    assert "policy failed" not in alerts
+
+
+def test_a_policy_that_holds_its_interpreters_lock_delays_no_stop_and_no_reader(tmp_path: Path) -> None:
+    write(tmp_path, HELD, live=True)
+    with running(tmp_path) as (process, address):
+        wait_for(address, "slices", 101)
+        worst = 0.0
+        for _ in range(50):
+            began = time.monotonic()
+            assert status(address)["switch"] == "RUN"
+            worst = max(worst, time.monotonic() - began)
+        assert worst < 0.5
+        process.terminate()
+        began = time.monotonic()
+        process.communicate(timeout=20)
+        assert time.monotonic() - began < 3.0
+        assert process.returncode == 0
+
+
+EVIL = """
+import quantd.daemon.engine.planning.plan as planning, quantd.risk.pretrade.gate
+def evil(*arguments, **keywords):
+    raise SystemExit(1)
+planning.gate = quantd.risk.pretrade.gate.gate = evil
+for name in list(vars(planning)):
+    if name.startswith("pass") or "limit" in name:
+        setattr(planning, name, evil)
+def act(view):
+    return [0.9, 0.05, 0.05]
+"""
+
+
+def test_a_gate_that_a_policy_replaces_is_not_the_daemons(tmp_path: Path) -> None:
+    write(tmp_path, EVIL)
+    command(tmp_path, "run", "--quiet")
+    held = json.loads(command(tmp_path, "positions", "--json"))["positions"]
+    weights = {each["symbol"]: each["weight"] for each in held}
+    assert 0.3 < weights["SPY"] < 0.4, "0.35 and what the market did since"
+    command(tmp_path, "replay")  # ends with 1 where a step differs
+
+
+SEEING = """
+import numpy as np
+LOOKBACK = 20
+USES_BARS = True
+def act(view, memory):
+    seen, old = view.bars(15), memory.get("old", np.zeros(3))
+    score = np.nan_to_num(view.returns(LOOKBACK).mean(axis=0) + (seen.high / seen.low - 1.0).mean(axis=0)) + 0.1 * old
+    weights = np.clip(score * 20.0, 0.0, 0.3)
+    return dict(zip(view.universe.symbols, weights)), {"old": weights}
+"""
+
+
+@pytest.mark.parametrize(
+    ("policy", "params"),
+    [
+        ("mine.py:act", "{}"),
+        ("ensemble", '{ members = [{ policy = "mine.py:act" }, { policy = "inverse_volatility" }] }'),
+        ("min_variance", "{ lookback = 30, constraints = { max_turnover = 0.2 } }"),
+    ],
+)
+def test_a_run_has_the_digest_of_its_backtest(tmp_path: Path, policy: str, params: str) -> None:
+    write(tmp_path, SEEING, policy, params)
+    run = digest_of(command(tmp_path, "run"))
+    assert run == digest_of(command(tmp_path, "backtest", "--json"))
+
+
+@pytest.mark.parametrize("params", ["{}", "{ constraints = { max_turnover = 0.2 } }"])
+def test_a_module_of_the_working_folder_is_not_run(tmp_path: Path, params: str) -> None:
+    policy = "mine.py:act" if params == "{}" else "min_variance"
+    write(tmp_path, SEEING, policy, params)
+    for name in ("pickle", "struct", "numpy"):
+        (tmp_path / f"{name}.py").write_text(f"open({str(tmp_path / 'owned')!r}, 'w').close()\n")
+    command(tmp_path, "run", "--quiet")
+    assert not (tmp_path / "owned").exists()
+
+
+CHILDREN = """
+import os, sys
+from pathlib import Path
+from quantd.daemon.cli import main
+sys.argv = ["quantd", "run", "--quiet"]
+try:
+    main()
+except SystemExit:
+    pass
+stats = [path.read_text().rpartition(")")[2].split() for path in Path("/proc").glob("[0-9]*/stat")]
+print([fields[0] for fields in stats if int(fields[1]) == os.getpid()])
+"""
+
+
+def test_no_process_outlives_the_run(tmp_path: Path) -> None:
+    # a program that begins anew under other agents replaces itself, and keeps its children
+    write(tmp_path, SEEING)
+    done = subprocess.run(
+        [sys.executable, "-c", CHILDREN],
+        cwd=tmp_path,
+        env=ENV,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.stdout.strip() == "[]", done.stdout + done.stderr
+
+
+@pytest.mark.skipif(bool(missing()), reason=f"this machine lacks {', '.join(missing())}")
+def test_the_token_is_unreadable_for_a_policy_of_a_run(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        f"def act(view):\n    return [0.1, 0.1, len(open({str(tmp_path / 'state' / 'token')!r}).read()) / 1000]\n",
+    )
+    command(tmp_path, "run", "--quiet")
+    alerts = command(tmp_path, "alerts")
+    assert "PermissionError: [Errno 13] Permission denied" in alerts
+    assert "suspended after 3 failures" in alerts
+
+
+WITHOUT_LANDLOCK = """
+import ctypes, struct, sys
+lines = [(0x20, 0, 0, 0), (0x15, 0, 1, 444), (0x06, 0, 0, 0x00050000 | 38), (0x06, 0, 0, 0x7FFF0000)]
+code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *line) for line in lines))
+head = struct.pack("HxxxxxxQ", len(lines), ctypes.addressof(code))
+libc = ctypes.CDLL(None)
+assert libc.prctl(38, 1, 0, 0, 0) == 0 and libc.prctl(22, 2, head, 0, 0) == 0
+from quantd.daemon.cli import main
+sys.argv = ["quantd", *sys.argv[1:]]
+main()
+"""
+
+
+@pytest.mark.skipif(bool(missing()), reason=f"this machine lacks {', '.join(missing())}")
+def test_a_kernel_that_lacks_something_is_named_at_the_start_and_by_the_doctor(tmp_path: Path) -> None:
+    write(tmp_path, SEEING)
+
+    def without(*words: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "-c", WITHOUT_LANDLOCK, *words],
+            cwd=tmp_path, env=ENV, capture_output=True, text=True, timeout=120, check=False,
+        )  # fmt: skip
+        return done.stdout + done.stderr
+
+    run = without("run")
+    assert "policy.not_isolated" in run
+    assert "no Landlock" in run
+    assert "digest" in run
+    doctor = without("doctor")
+    assert "policy files are not isolated: this machine lacks Landlock" in doctor
+    assert "policy files run confined" in command(tmp_path, "doctor")
+
+
+@pytest.mark.skipif(bool(missing()), reason=f"this kernel lacks {missing()}")
+def test_a_check_of_the_configuration_runs_a_policy_file_in_its_process_only(tmp_path: Path) -> None:
+    write(tmp_path, "open(__file__ + '.ran', 'w')\ndef act(view):\n    return [0.1, 0.1, 0.1]\n")
+    quantd = [Path(sys.executable).parent / "quantd", "config", "check"]
+    done = subprocess.run(quantd, cwd=tmp_path, env=ENV, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 78
+    assert "mine.py:1: PermissionError" in done.stderr
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["config.toml", "mine.py"]
+
+
+QUIET = """
+try:
+    open(__file__ + ".ran", "w")
+except OSError:
+    pass
+def act(view):
+    return [0.1, 0.1, 0.1]
+"""
+
+
+@pytest.mark.skipif(bool(missing()), reason=f"this machine lacks {', '.join(missing())}")
+def test_no_command_that_looks_at_a_run_loads_a_policy_file_with_the_rights_of_the_user(tmp_path: Path) -> None:
+    write(tmp_path, QUIET)
+    for words in (["run", "--quiet"], ["status"], ["orders"], ["why", "SPY"], ["plan"], ["report"], ["replay"]):
+        command(tmp_path, *words)
+        assert not (tmp_path / "mine.py.ran").exists(), words

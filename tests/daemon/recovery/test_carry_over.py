@@ -1,0 +1,341 @@
+"""An account carried on under another universe or other agents: to the unit, by name, and never lost on the way."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+from aiohttp import web
+
+from quantd.adapters.calendars import day_ns
+from quantd.adapters.store.store import Store
+from quantd.daemon.assembly.parts import assemble_live
+from quantd.daemon.engine import step
+from quantd.daemon.engine.agents.carry_over import carry_of, unfit
+from quantd.daemon.engine.snapshot import freeze, thaw
+from quantd.daemon.engine.state import AgentRules, Rules, State
+from quantd.daemon.engine.stops.records import Own
+from quantd.daemon.recovery.carry_over import INTO
+from quantd.daemon.recovery.replay import saved_config
+from quantd.risk.limits.catalogue import Limits, Protective, override
+from quantd.risk.limits.profiles import PROFILES
+from quantd.risk.switch import REDUCE
+from quantd.trading.codec import decode
+from quantd.trading.events import Carried, Operator, Started
+from quantd.trading.instruments import Instrument, Universe
+from tests.support.command_line import CONFIG, answer, environment, quantd, write
+from tests.support.engine import CASH, World, block, sessions, walk
+from tests.support.venues.served import served
+
+FIRST = CONFIG
+LATER = CONFIG.replace("start = 2019-01-02", "start = 2019-04-01").replace("end = 2019-03-29", "end = 2019-06-28")
+WIDER = LATER.replace('["SPY", "QQQ", "IWM"]', '["AAPL", "IWM", "SPY", "QQQ"]')
+
+
+def account(folder: Path) -> dict[str, object]:
+    return answer(quantd(folder, "status", "--json"))
+
+
+def begun(folder: Path, second: str, *more: str) -> tuple[dict, dict]:
+    """A run that ended, and what a start with `second` then gives."""
+    write(folder, FIRST)
+    first = answer(quantd(folder, "run", "--json", "--quiet"))
+    write(folder, second)
+    return first, answer(quantd(folder, "run", "--json", "--quiet", *more))
+
+
+def test_another_universe_goes_on_with_the_same_positions_and_cash_and_its_run_replays(tmp_path: Path) -> None:
+    idle = WIDER.replace('policy = "equal_weight"', 'policy = "hold"').replace('policy = "momentum"', 'policy = "hold"')
+    idle = idle.replace("params = { lookback = 60 }", "")
+    first, second = begun(tmp_path, idle, "--carry")
+    assert second["run"] != first["run"]
+    assert second["positions"] == first["positions"]
+    assert float(second["cash"]) >= float(first["cash"])  # dividends
+    assert second["orders"] == 0
+    again = answer(quantd(tmp_path, "replay", "--json"))
+    assert again["same"]
+    assert again["digest"] == second["digest"]
+    old = answer(quantd(tmp_path, "replay", first["run"], "--config", str(write_first(tmp_path)), "--json"))
+    assert old["digest"] == first["digest"]
+    assert quantd(tmp_path, "doctor", "--store").returncode == 0
+
+
+def write_first(folder: Path) -> Path:
+    path = folder / "first.toml"
+    path.write_text(FIRST)
+    return path
+
+
+def test_the_new_symbol_is_traded_and_another_agent_takes_part(tmp_path: Path) -> None:
+    more = WIDER.replace(
+        "[[schedules]]",
+        '[[agents]]\nname = "third"\npolicy = "equal_weight"\ncapital = 0.1\n[[schedules]]',
+    )
+    first, second = begun(tmp_path, more, "--carry")
+    assert "AAPL" in second["positions"]
+    assert float(second["equity"]) > 0.9 * float(first["equity"])
+    assert quantd(tmp_path, "doctor", "--store").returncode == 0
+    alerts = answer(quantd(tmp_path, "alerts", "--json"))["alerts"]
+    assert any("new AAPL" in each["text"] and first["run"] in each["text"] for each in alerts)
+
+
+@pytest.mark.parametrize(
+    ("second", "says"),
+    [
+        (LATER.replace('["SPY", "QQQ", "IWM"]', '["SPY", "QQQ"]'), "IWM is held and not in"),
+        (FIRST.replace('["SPY", "QQQ", "IWM"]', '["SPY", "QQQ", "IWM", "AAPL"]'), "start a later date"),
+        (WIDER.replace('name = "even"', 'name = "odd"'), "agent even holds positions"),
+        (WIDER + '[[universe.instruments]]\nsymbol = "SPY"\nlot = "0.1"\n', "lot has another size"),
+    ],
+)
+def test_what_cannot_be_carried_on_is_refused_and_nothing_has_changed(tmp_path: Path, second: str, says: str) -> None:
+    write(tmp_path, FIRST)
+    first = answer(quantd(tmp_path, "run", "--json", "--quiet"))
+    write(tmp_path, second)
+    done = quantd(tmp_path, "run", "--json", "--quiet", "--carry")
+    assert (done.returncode, done.stdout) == (78, "")
+    assert says in done.stderr
+    write(tmp_path, FIRST)
+    assert answer(quantd(tmp_path, "run", "--json", "--quiet"))["digest"] == first["digest"]
+
+
+def test_without_carry_another_universe_is_refused_with_the_way_on(tmp_path: Path) -> None:
+    write(tmp_path, FIRST)
+    answer(quantd(tmp_path, "run", "--json", "--quiet"))
+    write(tmp_path, WIDER)
+    done = quantd(tmp_path, "run", "--json", "--quiet")
+    assert done.returncode == 78
+    assert "--carry" in done.stderr
+
+
+def test_a_crash_between_the_old_end_and_the_new_beginning_goes_on_with_the_carrying(tmp_path: Path) -> None:
+    write(tmp_path, FIRST)
+    first = answer(quantd(tmp_path, "run", "--json", "--quiet"))
+    with Store.open(tmp_path / "state") as store:
+        store.finish(first["run"], 1, INTO + "newrun01")
+    write(tmp_path, WIDER)
+    second = answer(quantd(tmp_path, "run", "--json", "--quiet"))  # nobody has to say it again
+    assert second["run"] == "newrun01"
+    assert float(second["equity"]) > 0.9 * float(first["equity"])
+    third = answer(quantd(tmp_path, "run", "--json", "--quiet"))
+    assert third["digest"] == second["digest"]
+
+
+def rules(symbols: tuple[str, ...], agents: dict[str, int]) -> Rules:
+    universe = Universe(tuple(Instrument(s, calendar="X") for s in symbols), calendar="X")
+    each = tuple(AgentRules(name, capital * 1_000_000, Limits()) for name, capital in agents.items())
+    return Rules(universe, (sessions(30),), (0,) * len(symbols), each, Limits(), CASH * 1_000_000)
+
+
+def test_books_switches_and_marks_are_carried_by_name_and_agents_that_are_gone_leave_their_cash() -> None:
+    world = World(
+        block(walk(30, 3, 4)), [lambda v: np.array([0.3, 0.3, 0.0]), lambda v: np.zeros(3)], shares=[0.5, 0.25],
+        house=Limits(max_drawdown=0.5),
+    ).run()  # fmt: skip
+    world.shell.run(Operator(world.shell.state.now, "reduce", "look", "me", "a0"))
+    old = world.shell.state
+    packed = carry_of(freeze(old), old.universe, ("a0", "a1"), simulated=True)
+    new = State(rules(("NEW", "S1", "S0"), {"b": 100_000, "a0": 1}))
+    assert unfit(packed, new.rules) == ""
+    (said,) = step(new, Carried(old.now, "old", packed))
+    assert "gone S2" in said.text  # type: ignore[union-attr]
+    new.ledger.check()
+    assert new.ledger.house.lots == [0, old.ledger.house.lots[1], old.ledger.house.lots[0]]
+    assert new.ledger.books[1].lots == new.ledger.house.lots
+    assert new.ledger.house.cash_micro == old.ledger.house.cash_micro
+    assert new.ledger.books[0].cash_micro == 100_000 * 1_000_000
+    spare = old.ledger.books[1].cash_micro + old.ledger.books[2].cash_micro
+    assert new.ledger.books[2].cash_micro == spare - 100_000 * 1_000_000
+    assert new.equity_micro == old.equity_micro
+    assert new.switch.high_water == old.switch.high_water
+    assert (new.agents[1].switch.state, new.agents[0].switch.high_water) == (REDUCE, 100_000 * 1_000_000)
+    assert freeze(thaw(new.rules, freeze(new))) == freeze(new)
+
+
+def test_what_has_another_symbol_now_is_held_under_that(tmp_path: Path) -> None:
+    idle = LATER.replace('policy = "equal_weight"', 'policy = "hold"').replace('policy = "momentum"', 'policy = "hold"')
+    idle = idle.replace("params = { lookback = 60 }", "").replace('"IWM"', '"AAPL"')
+    idle += '[[universe.instruments]]\nsymbol = "AAPL"\nwas = "IWM"\n'
+    first, second = begun(tmp_path, idle, "--carry")
+    assert second["positions"] == {{"IWM": "AAPL"}.get(s, s): lots for s, lots in first["positions"].items()}
+
+
+def test_at_a_real_venue_nothing_may_be_open() -> None:
+    world = World(block(walk(5, 2, 4)), [lambda v: np.array([0.3, 0.3])])
+    for item in world.items():
+        world.shell.take(item)
+        if world.shell.state.working:
+            break
+    state = world.shell.state
+    assert state.working
+    carry_of(freeze(state), state.universe, ("a0",), simulated=True)
+    with pytest.raises(ValueError, match="orders are open"):
+        carry_of(freeze(state), state.universe, ("a0",), simulated=False)
+
+
+def test_stops_at_a_real_venue_are_open_orders_and_levels_by_hand_are_not_carried_over() -> None:
+    spec = Protective(stop_loss=0.3, at_venue=True)
+    world = World(block(walk(6, 2, 4)), [lambda v: v.weights if v.weights.any() else np.array([0.3, 0.3])],
+                  house=override(PROFILES["research"], protective=spec)).run()  # fmt: skip
+    state = world.shell.state
+    state.working.clear()
+    assert state.stops
+    carry_of(freeze(state), state.universe, ("a0",), simulated=True)
+    with pytest.raises(ValueError, match="orders are open"):
+        carry_of(freeze(state), state.universe, ("a0",), simulated=False)
+    state.own[0, 0] = Own(0, 0, 1, 0, state.now)
+    with pytest.raises(ValueError, match="levels of an order by hand"):
+        carry_of(freeze(state), state.universe, ("a0",), simulated=True)
+
+
+class Vendor:
+    """Bars of five seconds of the last minutes and on, by a formula of their instant."""
+
+    def __init__(self) -> None:
+        self.began = int(time.time()) - 600
+
+    def app(self) -> web.Application:
+        app = web.Application()
+        app.router.add_get("/klines", self._klines)
+        return app
+
+    async def _klines(self, request: web.Request) -> web.Response:
+        first, last = int(request.query["startTime"]) // 1000, int(request.query["endTime"]) // 1000
+        first = max(first, self.began)
+        base = 100 + 50 * "ABC".index(request.query["symbol"][0])
+        rows = []
+        for ts in range(first - first % -5, min(last, int(time.time()) - 5) + 1, 5):
+            price = f"{base + ts // 5 % 7 * 0.1:.2f}"
+            rows.append([ts * 1000, price, price, price, price, "100000"])
+        return web.json_response(rows[:1000])
+
+
+MAPPING = """
+name = "klines"
+url = "{base}/klines?symbol={symbol}&startTime={start}&endTime={end}&interval={interval}"
+ts = "0"
+open = "1"
+high = "2"
+low = "3"
+close = "4"
+volume = "5"
+stamp_format = "ms"
+ask_format = "ms"
+page_by_last = true
+"""
+
+LIVE = """
+[quantd]
+state = "state"
+[universe]
+symbols = {symbols}
+calendar = "24/7"
+[feed]
+kind = "http"
+mapping = "vendor.toml"
+interval = "5s"
+warmup = 70
+[broker]
+cash = "100000.00"
+[risk]
+max_loop_lag = "60s"
+[[agents]]
+name = "even"
+policy = "equal_weight"
+capital = 1.0
+[bus]
+port = 0
+[api]
+port = 0
+[log]
+level = "error"
+"""
+
+
+def test_a_symbol_is_added_to_a_daemon_that_runs_by_its_configuration_and_one_signal(tmp_path: Path) -> None:
+    with served(Vendor().app()) as port:
+        (tmp_path / "vendor.toml").write_text(MAPPING.replace("{base}", f"http://127.0.0.1:{port}"))
+        write(tmp_path, LIVE.replace("{symbols}", '["AAA", "BBB"]'))
+        daemon = subprocess.Popen(
+            [sys.executable, "-m", "quantd.daemon.cli", "run", "--quiet"],
+            cwd=tmp_path,
+            env=environment(),
+            stderr=subprocess.PIPE,
+        )
+        try:
+            first = until(tmp_path, lambda seen: held(seen) == {"AAA", "BBB"})
+            write(tmp_path, LIVE.replace("{symbols}", '["CCC", "BBB", "AAA"]'))
+            daemon.send_signal(signal.SIGHUP)
+            second = until(tmp_path, lambda seen: held(seen) == {"AAA", "BBB", "CCC"})
+            assert second["run"] != first["run"]
+            assert daemon.poll() is None, "it is the same process"
+            write(tmp_path, LIVE.replace("{symbols}", '["CCC", "BBB"]'))
+            daemon.send_signal(signal.SIGHUP)
+            time.sleep(1.0)
+            assert until(tmp_path, lambda seen: True)["run"] == second["run"], "AAA is held"
+        finally:
+            daemon.send_signal(signal.SIGTERM)
+            _, said = daemon.communicate(timeout=20)
+    assert daemon.returncode == 0, said
+    assert "AAA is held" in said.decode()
+
+
+def test_a_closed_date_is_added_to_a_daemon_that_runs_by_its_configuration_and_one_signal(tmp_path: Path) -> None:
+    closed = (datetime.now(UTC).date() + timedelta(days=2)).isoformat()
+    text = LIVE.replace("{symbols}", '["AAA", "BBB"]').replace('level = "error"', 'level = "info"')
+    with served(Vendor().app()) as port:
+        (tmp_path / "vendor.toml").write_text(MAPPING.replace("{base}", f"http://127.0.0.1:{port}"))
+        write(tmp_path, text)
+        daemon = subprocess.Popen(
+            [sys.executable, "-m", "quantd.daemon.cli", "run", "--quiet"],
+            cwd=tmp_path,
+            env=environment(),
+            stderr=subprocess.PIPE,
+        )
+        try:
+            first = until(tmp_path, lambda seen: held(seen) == {"AAA", "BBB"})
+            write(tmp_path, text.replace('calendar = "24/7"', f'calendar = "24/7"\nclosed = ["{closed}"]'))
+            daemon.send_signal(signal.SIGHUP)
+            until(tmp_path, lambda seen: len(list((tmp_path / "state" / "configs").glob("*.json"))) == 2)
+            restarted = datetime.now(UTC)
+            second = until(tmp_path, lambda seen: datetime.fromisoformat(seen["time"]) > restarted)
+            assert second["run"] == first["run"]
+            assert daemon.poll() is None, "it is the same process"
+        finally:
+            daemon.send_signal(signal.SIGTERM)
+            _, said = daemon.communicate(timeout=20)
+    assert daemon.returncode == 0, said
+    with Store.open(tmp_path / "state", state=tmp_path / "state", account="x", holder="x", lease_s=5.0) as store:
+        starts = [
+            event.config
+            for _, data in store.entries(first["run"], 1)
+            if isinstance(event := decode(data).event, Started)
+        ]
+    assert len(starts) == 2
+    assert starts[0] != starts[1]
+    last = saved_config(tmp_path / "state", starts[1])
+    assert [day.isoformat() for day in last.universe.closed] == [closed]
+    parts = assemble_live(last, time.time_ns())
+    assert day_ns(date.fromisoformat(closed)) not in parts.sessions["24/7"].row_of_day
+    assert "recovered" in said.decode()
+
+
+def held(seen: dict) -> set[str]:
+    return {each["symbol"] for each in seen["positions"]}
+
+
+def until(folder: Path, wanted: Callable[[dict], bool], within_s: float = 60.0) -> dict:
+    """The status once it is as wanted."""
+    end = time.monotonic() + within_s
+    while time.monotonic() < end:
+        done = quantd(folder, "positions", "--json")
+        if done.returncode == 0 and wanted(seen := json.loads(done.stdout)):
+            return seen
+        time.sleep(0.3)
+    raise AssertionError(f"not within {within_s} s: {done.stdout or done.stderr}")

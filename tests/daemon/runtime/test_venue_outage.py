@@ -1,0 +1,142 @@
+"""A simulated venue that raises is a broker that went down: nobody guesses what became of its orders, and the daemon
+stays. In a backtest it is an error."""
+
+from collections.abc import Sequence
+
+import pytest
+
+from quantd.adapters.brokers.paper.broker import Paper
+from quantd.daemon.runtime.journal import Journal, fold
+from quantd.daemon.runtime.loop import Shell
+from quantd.daemon.runtime.timeline import instants
+from quantd.risk.limits.profiles import PROFILES
+from quantd.risk.switch import REDUCE, RUN
+from quantd.trading.codec import decode, encode
+from quantd.trading.effects import Effect, Publish
+from quantd.trading.events import Condition, Event, Operator, Unknown
+from quantd.trading.execution import Costs
+from quantd.trading.orders import OrderState
+from tests.support.engine import World, block, walk
+
+CALLS = ("submit", "on_slice", "on_time", "cancel")
+
+
+class Faulty:
+    """The paper venue, whose call number `at` of one kind raises."""
+
+    def __init__(self, venue: Paper, call: str, at: int) -> None:
+        self._venue, self._call, self._left = venue, call, at
+
+    def __getattr__(self, name: str) -> object:
+        inner = getattr(self._venue, name)
+        if name != self._call:
+            return inner
+
+        def sometimes(*arguments: object) -> object:
+            self._left -= 1
+            if self._left == 0:
+                raise RuntimeError("the venue fell over")
+            return inner(*arguments)
+
+        return sometimes
+
+
+def rotating(view: object) -> list[float]:
+    """Other weights on each day, so that there are always orders."""
+    return [0.4, 0.1] if (view.time // 86_400_000_000_000) % 2 else [0.1, 0.4]  # type: ignore[attr-defined]
+
+
+class Kept:
+    """Every step as the journal keeps it."""
+
+    def __init__(self) -> None:
+        self.entries: list[bytes] = []
+
+    def answer(self, ask: object) -> None:
+        return None
+
+    def add(self, event: Event, effects: Sequence[Effect]) -> None:
+        self.entries.append(encode(event, effects))
+
+
+def world() -> World:
+    return World(block(walk(20, 2, 3)), [rotating], house=PROFILES["research"])
+
+
+def shell(of: World, log: object, call: str, at: int) -> Shell:
+    made = of.fresh(log)  # type: ignore[arg-type]
+    made.broker = Faulty(Paper(of.universe, Costs()), call, at)  # type: ignore[assignment]
+    made.guarded = True
+    return made
+
+
+def run(of: World, made: Shell) -> None:
+    """Half of the market, a person's reduce and halt, so that orders are cancelled, and the rest."""
+    items = list(of.items())
+    for k, item in enumerate(items):
+        made.take(item)
+        if k == 25:
+            made.run(Operator(made.state.now, "halt", "look", "me"))
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_an_exception_of_the_venue_leaves_only_reducing_orders_and_is_named(call: str) -> None:
+    of, log = world(), Kept()
+    made = shell(of, log, call, 1 if call == "cancel" else 5)
+    run(of, made)
+    events = [decode(data) for data in log.entries]
+    down = [e for e in events if isinstance(e.event, Condition)]
+    assert [(e.event.what, e.event.up) for e in down] == [("broker", False), ("broker", True)]  # type: ignore[union-attr]
+    alert = next(f for f in down[0].effects if isinstance(f, Publish))
+    assert alert.level == "CRITICAL"
+    assert "RuntimeError: the venue fell over" in alert.text
+    unknown = [e.event for e in events if isinstance(e.event, Unknown)]
+    assert bool(unknown) == (call in ("submit", "cancel"))
+    made.state.ledger.check()
+    # it answers again, but only a person says that trading may go on
+    assert made.state.down == set()
+    assert made.state.switch.state != RUN
+    # orders whose outcome was unknown were asked for, and nothing is left in doubt
+    assert not any(OrderState.UNKNOWN in work.state for work in made.state.working.values())
+
+
+def test_while_the_venue_stays_down_it_is_said_once_and_nothing_adds_risk() -> None:
+    of, log = world(), Kept()
+    made = shell(of, log, "on_slice", 5)
+    made.broker._left = 5  # type: ignore[attr-defined]
+
+    class Gone(Faulty):
+        def __getattr__(self, name: str) -> object:
+            inner = super().__getattr__(name)
+            return self._gone if name == "on_slice" and self._left <= 0 else inner
+
+        def _gone(self, *_: object) -> object:
+            raise ConnectionError("no route")
+
+    made.broker = Gone(Paper(of.universe, Costs()), "on_slice", 5)  # type: ignore[assignment]
+    for item in of.items():
+        made.take(item)
+    conditions = [e for e in map(decode, log.entries) if isinstance(e.event, Condition)]
+    assert len(conditions) == 1
+    assert made.state.switch.state == REDUCE
+    assert made.state.down == {"broker"}
+
+
+@pytest.mark.parametrize("call", CALLS[:3])
+def test_a_recovery_folds_the_same_steps(call: str) -> None:
+    of, log = world(), Kept()
+    made = shell(of, log, call, 5)
+    for item in of.items():
+        made.take(item)
+    again = shell(of, Journal(iter(log.entries)), call, 5)
+    assert fold(again, again.log, instants(of.items())) == len(log.entries)  # type: ignore[arg-type]
+    assert again.digest.hexdigest() == made.digest.hexdigest()
+
+
+@pytest.mark.parametrize("call", CALLS[:3])
+def test_a_backtest_does_not_go_on_with_a_venue_that_raised(call: str) -> None:
+    of = world()
+    made = shell(of, None, call, 5)
+    made.guarded = False
+    with pytest.raises(RuntimeError, match="fell over"):
+        run(of, made)

@@ -1,0 +1,280 @@
+"""The edges of a daemon that runs as a process: its connections, its bus, and what it writes."""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.command_line import CONFIG, environment, program, quantd, write
+from tests.support.mqtt import certificate
+from tests.support.services import require
+
+PACED = CONFIG.replace('pace = "fast"', 'pace = "2/s"').replace('at_end = "stop"', 'at_end = "wait"')
+
+
+@dataclass
+class Running:
+    """A daemon in `folder`, with what it has written so far."""
+
+    folder: Path
+    process: "subprocess.Popen[bytes]"
+
+    @property
+    def place(self) -> Any:
+        return json.loads((self.folder / "state" / "api.json").read_text())
+
+    def get(self, path: str) -> Any:
+        """What the API answers; tried again while it has no place for one more connection."""
+        until = time.monotonic() + 20
+        while True:
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{self.place['port']}{path}", timeout=10) as answer:
+                    return json.load(answer)
+            except (urllib.error.URLError, ConnectionError):
+                if time.monotonic() > until:
+                    raise
+                time.sleep(0.1)
+
+    def written(self, stream: str) -> str:
+        return (self.folder / stream).read_text()
+
+    def stop(self) -> int:
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(30)
+
+
+@contextlib.contextmanager
+def running(folder: Path, text: str, *arguments: str, files: int = 1_024) -> Iterator[Running]:
+    """A daemon whose process may open so many files; it has said where it listens."""
+    write(folder, text)
+    command = [sys.executable, "-m", "quantd.daemon.cli", "run", *arguments]
+    with (folder / "out").open("wb") as out, (folder / "err").open("wb") as err:
+        process = subprocess.Popen(
+            ["sh", "-c", f'ulimit -n {files}; exec "$@"', "sh", *command],
+            cwd=folder,
+            env=environment(),
+            stdout=out,
+            stderr=err,
+        )
+    found = Running(folder, process)
+    try:
+        until = time.monotonic() + 60
+        while not (folder / "state" / "api.json").exists():
+            assert process.poll() is None, found.written("err")
+            assert time.monotonic() < until
+            time.sleep(0.05)
+        yield found
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        process.wait(10)
+
+
+def test_a_crowd_of_connections_takes_no_descriptor_from_the_store(tmp_path: Path) -> None:
+    with running(tmp_path, PACED, files=128) as daemon:
+        port = daemon.place["port"]
+        crowd = []
+        for _ in range(300):
+            crowd.append(socket.create_connection(("127.0.0.1", port), 5))
+        time.sleep(1.0)
+        descriptors = len(os.listdir(f"/proc/{daemon.process.pid}/fd"))
+        for each in crowd:
+            each.close()
+        before = daemon.get("/api/v1/status")
+        time.sleep(2.0)
+        after = daemon.get("/api/v1/status")
+        assert descriptors < 100
+        assert (after["switch"], after["status"]) == ("RUN", "running")
+        assert after["slices"] > before["slices"] > 0
+        assert daemon.stop() == 0
+        assert len(daemon.written("err")) < 2_000
+
+
+def test_a_process_that_may_open_too_few_files_does_not_start(tmp_path: Path) -> None:
+    with (
+        pytest.raises(AssertionError, match=r"may open 64 files.*Raise the limit: ulimit -n"),
+        running(tmp_path, PACED, files=64),
+    ):
+        pass
+
+
+def test_a_run_that_logs_in_json_writes_nothing_else_and_names_its_own_state_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "elsewhere"
+    write(tmp_path)
+    done = program(tmp_path, "run", "--state", str(folder), "--set", "log.format=json")
+    assert done.returncode == 0, done.stderr
+    lines = [json.loads(line) for line in (done.stdout + done.stderr).splitlines()]
+    events = {line["event"]: line for line in lines}
+    assert events["serving"]["state"] == str(folder)
+    assert events["ended"]["equity"]
+    again = program(
+        tmp_path, "run", "--state", str(folder), "--set", "log.format=json", "--set", "feed.start=2019-02-01"
+    )
+    assert again.returncode != 0
+    assert all("event" in json.loads(line) for line in (again.stdout + again.stderr).splitlines())
+
+
+def test_people_are_told_the_token_of_the_folder_that_the_run_is_in(tmp_path: Path) -> None:
+    folder = tmp_path / "elsewhere"
+    write(tmp_path)
+    done = program(tmp_path, "run", "--state", str(folder))
+    assert f"(token for changes: {folder / 'token'})" in done.stdout
+    assert (folder / "token").exists()
+
+
+STEERING = "red\x1b]0;pwned\x07 \x1b[31m \x9b31m \u202e"
+
+
+def test_text_of_a_policy_cannot_steer_the_terminal_of_any_command(tmp_path: Path) -> None:
+    (tmp_path / "steers.py").write_text(f"def act(view):\n    raise ValueError({STEERING!a})\n")
+    write(
+        tmp_path,
+        CONFIG.replace('policy = "momentum"', 'policy = "steers.py:act"').replace("params = { lookback = 60 }", ""),
+    )
+    ran = program(tmp_path, "run")
+    assert ran.returncode == 0, ran.stderr
+    # a policy's process is not the only one whose text is kept: that of a venue's refusal stands here as it came
+    with sqlite3.connect(tmp_path / "state" / "quantd.db") as store:
+        assert store.execute("UPDATE alerts SET text = ? WHERE kind = 'policy'", (STEERING,)).rowcount
+    store.close()
+    commands = (["alerts"], ["alerts", "--json"], ["status"], ["risk"], ["plan"], ["decisions"], ["report", "--json"])
+    for words in commands:
+        done = quantd(tmp_path, *words)
+        text = done.stdout + done.stderr
+        bad = sorted({c for c in text if c not in "\n\t" and not c.isprintable()})
+        assert bad == [], (words, bad)
+        if "--json" in words:
+            json.loads(done.stdout)
+    alerts = quantd(tmp_path, "alerts").stdout
+    assert "red\\x1b]0;pwned\\x07 \\x1b[31m \\u009b31m \\u202e" in alerts
+    kept = json.loads(quantd(tmp_path, "alerts", "--json").stdout)["alerts"]
+    assert any("red\x1b]0;pwned\x07" in each["text"] for each in kept)
+
+
+def test_the_box_of_a_run_shows_control_characters_and_obeys_none(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        PACED.replace('policy = "momentum"', 'policy = "steers.py:act"').replace("params = { lookback = 60 }", ""),
+    )
+    (tmp_path / "steers.py").write_text(f"def act(view):\n    raise ValueError({STEERING!a})\n")
+    master, slave = os.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "quantd.daemon.cli", "run"], cwd=tmp_path, env=environment(), stdout=slave, stderr=slave
+    )
+    os.close(slave)
+    shown = b""
+    until = time.monotonic() + 60
+    while b"pwned" not in shown and time.monotonic() < until:
+        shown += os.read(master, 65_536)
+    process.kill()
+    process.wait(10)
+    os.close(master)
+    assert b"pwned" in shown
+    assert b"\x1b]0;" not in shown
+
+
+def with_tls(folder: Path) -> str:
+    certificate(folder)
+    return CONFIG.replace("[bus]", '[bus]\ntls = { certificate = "cert.pem", key = "key.pem" }')
+
+
+def test_the_embedded_broker_speaks_tls_where_it_is_configured_and_nothing_else(tmp_path: Path) -> None:
+    programs = require("mosquitto")
+    text = with_tls(tmp_path).replace('at_end = "stop"', 'at_end = "wait"')
+    with running(tmp_path, text) as daemon:
+        url = daemon.get("/api/v1")["bus"]
+        assert url.startswith("mqtts://127.0.0.1:")
+        assert url in daemon.written("out")
+        place = [programs["mosquitto_sub"], "-h", "127.0.0.1", "-p", url.rsplit(":", 1)[1], "-t", "quantd/paper/status"]
+        over_tls = subprocess.run(
+            [*place, "-C", "1", "-W", "10", "--cafile", str(tmp_path / "cert.pem")], capture_output=True, text=True
+        )
+        assert json.loads(over_tls.stdout)["state"] == "online"
+        plain = subprocess.run([*place, "-C", "1", "-W", "2"], capture_output=True, text=True)
+        assert plain.stdout == ""
+        follow = subprocess.Popen(
+            [sys.executable, "-m", "quantd.daemon.cli", "alerts", "--follow", "--last", "1", "--json"],
+            cwd=tmp_path,
+            env=environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        assert follow.stdout is not None
+        follow.stdout.readline()  # the last alert of the store: it connects now
+        time.sleep(2.0)
+        assert quantd(tmp_path, "halt", "--reason", "over tls").returncode == 0
+        told = json.loads(follow.stdout.readline())
+        assert "over tls" in told["text"]
+        follow.kill()
+        follow.communicate(timeout=10)
+
+
+REFUSED = {
+    "a certificate that is not there": ('[bus]\ntls = { certificate = "no.pem", key = "key.pem" }', "no such file"),
+    "a certificate that is none": ('[bus]\ntls = { certificate = "config.toml", key = "key.pem" }', "cannot be used"),
+    "a key that is not the certificate's": (
+        '[bus]\ntls = { certificate = "cert.pem", key = "other.pem" }',
+        "key values mismatch",
+    ),
+    "a key with a passphrase": ('[bus]\ntls = { certificate = "cert.pem", key = "closed.pem" }', "cannot be used"),
+    "certificates of subscribers": (
+        '[bus]\ntls = { certificate = "cert.pem", key = "key.pem", ca = "cert.pem" }',
+        'is read only with kind = "mqtt"',
+    ),
+    "an API certificate that is none": (
+        '[api]\ntls = { certificate = "config.toml", key = "key.pem" }',
+        "cannot be used",
+    ),
+    "certificates of API clients": (
+        '[api]\ntls = { certificate = "cert.pem", key = "key.pem", ca = "cert.pem" }',
+        "[api] tls.ca",
+    ),
+    "the API for other machines without TLS": ('[api]\nhost = "0.0.0.0"', "without TLS"),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_protection_that_cannot_be_in_force_refuses_to_start_with_the_line(tmp_path: Path, what: str) -> None:
+    table, said = REFUSED[what]
+    certificate(tmp_path)
+    for words in (
+        ["ec", "-in", "key.pem", "-out", "closed.pem", "-aes128", "-passout", "pass:secret"],
+        ["ecparam", "-genkey", "-name", "prime256v1", "-noout", "-out", "other.pem"],
+    ):
+        subprocess.run(["openssl", *words], cwd=tmp_path, check=True, capture_output=True)
+    section = table.split("\n", 1)[0]
+    text = CONFIG.replace(section, table)
+    line = text[: text.index(table)].count("\n") + 2
+    write(tmp_path, text)
+    for words in (["config", "check"], ["run"]):
+        done = quantd(tmp_path, *words)
+        assert (done.returncode, "Traceback" in done.stderr) == (78, False)
+        assert f"config.toml:{line}: {section}" in done.stderr
+        assert said in done.stderr
+    assert not (tmp_path / "state" / "quantd.db").exists()
+
+
+def test_half_a_login_for_the_embedded_broker_refuses_to_start(tmp_path: Path) -> None:
+    write(tmp_path)
+    secret = {"QUANTD_MQTT_PASSWORD": "secret"}
+    done = quantd(tmp_path, "run", env=secret)
+    assert done.returncode == 78
+    assert "username is missing, and the secret mqtt_password is given" in done.stderr
+    write(tmp_path, CONFIG.replace("[bus]", '[bus]\nusername = "me"'))
+    done = quantd(tmp_path, "run")
+    assert done.returncode == 78
+    assert '[bus] username = "me" without the secret mqtt_password' in done.stderr
+    assert quantd(tmp_path, "run", "--quiet", env=secret).returncode == 0

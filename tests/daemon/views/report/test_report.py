@@ -1,0 +1,269 @@
+"""Risk reports: figures of a real run, the same in the page and in the JSON; files that are bounded; what is unknown said."""
+
+import json
+import re
+from html import unescape
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from quantd.adapters.store.queries import Reader
+from quantd.daemon.assembly.names import known_names
+from quantd.daemon.cli.look.report import feed_of
+from quantd.daemon.config import digest, load
+from quantd.daemon.runtime.version import code_version
+from quantd.daemon.views.report.figures import POINTS, Report, _span, report, thin
+from quantd.daemon.views.report.files import KEPT, keep, prune, write
+from quantd.daemon.views.report.page import page
+from tests.support.command_line import CONFIG, answer, quantd
+from tests.support.command_line import write as config_file
+
+LONG = CONFIG.replace("end = 2019-03-29", "end = 2019-06-28").replace(
+    "var = { limit = 0.03 }", "var = { limit = 0.012 }\nmin_sharpe = 0.5"
+)
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory):
+    """A folder with a finished run of half a year, its reader, configuration and the report of all of it."""
+    folder = tmp_path_factory.mktemp("report")
+    config_file(folder, LONG)
+    answer(quantd(folder, "run", "--json", "--quiet"))
+    done = answer(quantd(folder, "report", "--json", "--out", "whole.html"))
+    config = load(folder / "config.toml", known_names())
+    return folder, Reader.open(folder / "state"), config, done
+
+
+def typed(found: object) -> Report:
+    return msgspec.convert(found, Report)
+
+
+def test_the_header_names_run_data_configuration_code_costs_and_seed(ran) -> None:
+    folder, reader, config, found = ran
+    head = found["header"]
+    assert head["run"] == reader.run.run
+    assert (head["first"][:10], head["last"][:10]) == ("2019-01-02", "2019-06-28")
+    assert head["samples"] == len(reader.equity())
+    assert head["version"] == code_version()
+    assert head["config"] == digest(config)
+    assert head["costs"] == {"commission_bp": 1.0}
+    assert head["seed"] == 0
+    assert head["symbols"] == ["SPY", "QQQ", "IWM"]
+    assert head["agents"] == {"even": "equal_weight", "trend": "momentum"}
+    from quantd.adapters.store.store import read_only
+
+    assert head["feed"] == feed_of(read_only(folder / "state"), reader.run.run) != ""
+    text = (folder / "whole.html").read_text()
+    for value in (
+        head["run"],
+        head["first"],
+        head["last"],
+        head["config"],
+        head["version"],
+        head["feed"],
+        "commission bp 1",
+    ):
+        assert value in text
+
+
+FIGURE = re.compile(r'data-figure="([^"]*)" data-value="([^"]*)">([^<]*)<')
+
+
+def at(document, path: str):
+    """Where a figure's path leads; keys may hold dots."""
+    here, parts = document, path.split(".")
+    while parts:
+        for size in range(len(parts), 0, -1):
+            key = ".".join(parts[:size])
+            if isinstance(here, list) and size == 1:
+                here = here[int(key)]
+                break
+            if isinstance(here, dict) and key in here:
+                here = here[key]
+                break
+        else:
+            raise KeyError(path)
+        parts = parts[size:]
+    return here
+
+
+def test_every_figure_of_the_page_is_the_one_of_the_json(ran) -> None:
+    folder, _, _, found = ran
+    text = (folder / "whole.html").read_text()
+    beside = json.loads((folder / "whole.json").read_text())
+    assert beside == found
+    figures = FIGURE.findall(text)
+    assert len(figures) > 150
+    for path, value, shown in figures:
+        expected = at(found, unescape(path))
+        assert json.loads(unescape(value)) == expected, path
+        if isinstance(expected, float):
+            digits = re.sub(r"[^0-9.-]", "", shown)
+            scale = 100.0 if "%" in shown else 1.0
+            assert float(digits) == pytest.approx(scale * expected, abs=0.51 * (1.0 if "." not in digits else 0.01)), (
+                path
+            )
+        else:
+            assert shown == "unknown" or str(expected).replace(",", "") in unescape(shown).replace(",", "")
+
+
+def test_the_page_opens_without_a_network_and_in_light_and_dark(ran) -> None:
+    text = (ran[0] / "whole.html").read_text()
+    assert "prefers-color-scheme:dark" in text
+    assert "<svg" in text
+    for word in ("http://", "https://", "src=", "<link", "<script", "@import", "url("):
+        assert word not in text
+
+
+def test_limits_stand_with_their_worst_their_use_and_its_course(ran) -> None:
+    _, reader, _, found = ran
+    limits = {line["limit"]: line for line in found["limits"]}
+    assert {"var", "max_position_weight", "max_drawdown", "min_sharpe", "cash"} <= set(limits)
+    var = limits["var"]
+    recorded = [r.measures["var"] for r in reader.risk() if "var" in r.measures]
+    assert var["bound"] == 0.012
+    assert var["worst"] == pytest.approx(max([v for v, _ in recorded] + [var["value"]]))
+    assert var["worst_use"] == pytest.approx(var["worst"] / 0.012)
+    assert len(var["history"]) >= 2
+    assert limits["cash"]["use"] is None
+    assert limits["min_sharpe"]["use"] == pytest.approx(0.5 / limits["min_sharpe"]["value"])
+
+
+def test_what_happened_is_counted_as_the_store_has_it(ran) -> None:
+    _, reader, _, found = ran
+    alerts = reader.alerts()
+    assert sum(found["alerts_by_level"].values()) == sum(found["alerts_by_kind"].values()) == len(alerts)
+    assert found["alerts_by_agent"].get("trend", 0) == sum(a.agent == "trend" for a in alerts)
+    assert [a["text"] for a in found["last_alerts"]] == [a.text for a in alerts[-50:]]
+    assert sum(found["orders"].values()) == len(reader.orders())
+    assert sum(found["refused"].values()) + sum(found["cut"].values()) > 0
+    assert [m["reason"] for m in found["switches"]] == [m.reason for m in reader.switches()]
+
+
+def test_the_parts_of_risk_add_up_and_each_agent_has_its_section(ran) -> None:
+    found = ran[3]
+    whole = found["assessment"]
+    assert sum(p["component_var"] for p in whole["positions"].values()) == pytest.approx(whole["historical"]["var"])
+    assert set(found["symbols"]) == set(whole["positions"])
+    assert sum(found["sectors"].values()) == pytest.approx(sum(found["symbols"].values()))
+    assert set(whole["stress"]) == {"2008", "2020", "2022", "rates+200bp"}
+    assert [a["name"] for a in found["agents"]] == ["even", "trend"]
+    assert all(a["metrics"]["var"] is not None for a in found["agents"])
+    assert all(a["span"]["samples"] == found["header"]["samples"] for a in found["agents"])
+
+
+def test_recorded_var_is_held_against_the_returns_that_followed_once_there_are_60(ran) -> None:
+    _, reader, config, found = ran
+    tested = found["var_backtest"]
+    assert tested["samples"] >= 60
+    assert tested["p_coverage"] is not None
+    points = reader.equity()
+    first = next(r.ts for r in reader.risk() if "var" in r.measures)
+    assert tested["samples"] == sum(p.ts >= first for p in points) - 1
+    half = report(reader, config, kind="hand", feed="x", standing=None, until=points[50].ts)
+    assert half.var_backtest is None
+    assert "fewer than 60" in half.unknown["var_backtest"]
+
+
+def test_a_span_in_the_past_says_that_nothing_is_assessed_and_why(ran) -> None:
+    folder, *_ = ran
+    found = answer(quantd(folder, "report", "--json", "--from", "2019-02-01", "--to", "2019-02-28"))
+    assert (found["header"]["first"][:10], found["header"]["last"][:10]) == ("2019-02-01", "2019-02-28")
+    assert found["assessment"] is None
+    assert found["unknown"]["assessment"].startswith("the span ends on 2019-02-28")
+    assert found["spans"][0]["samples"] == 19
+    done = quantd(folder, "report", "--from", "2030-01-01")
+    assert done.returncode == 1
+    assert "no sample" in done.stderr
+    by_hand = quantd(folder, "report")
+    assert by_hand.returncode == 0
+    assert (folder / "state/reports/report-2019-01-02-2019-06-28.html").exists()
+
+
+def test_the_page_of_a_run_without_orders_or_assessment_is_whole(ran) -> None:
+    _, reader, config, _ = ran
+    first = reader.equity()[0].ts
+    made = report(reader, config, kind="daily_report", feed="", standing=None, until=first)
+    assert made.spans[0].total is None
+    assert "unknown" in page(made)
+    assert "the state of the run is not at hand" in page(made)
+
+
+def test_text_of_a_policy_never_becomes_markup(ran) -> None:
+    found = typed(ran[3])
+    evil = "<script>alert(1)</script>"
+    line = msgspec.structs.replace(found.last_alerts[0], text=evil)
+    made = msgspec.structs.replace(found, last_alerts=[line], unknown={evil: evil})
+    assert evil not in page(made)
+
+
+def test_a_chart_keeps_its_extremes() -> None:
+    points = [(k, float(k == 777) - float(k == 4_321)) for k in range(10_000)]
+    kept = thin(points)
+    assert len(kept) <= POINTS + 2
+    assert {(777, 1.0), (4_321, -1.0), points[0], points[-1]} <= set(kept)
+
+
+def test_deposits_are_no_return_of_a_span() -> None:
+    import numpy as np
+
+    ts = np.arange(1, 6)
+    span = _span("x", ts, np.array([0.0, 0.1, 0.0, 0.0, 0.1]), [(3, "INFO"), (9, "INFO")], 1, 5)
+    assert span.samples == 4
+    assert span.total == pytest.approx(0.21)
+    assert span.alerts == {"INFO": 1}
+
+
+def test_only_so_many_reports_of_a_kind_are_kept(ran, tmp_path: Path) -> None:
+    found = typed(ran[3])
+    place = tmp_path / "reports"
+    place.mkdir()
+    for day in range(KEPT + 5):
+        stem = f"daily-{2000 + day // 300:04d}-{day // 28 % 12 + 1:02d}-{day % 28 + 1:02d}"
+        (place / f"{stem}.html").write_text("old")
+        (place / f"{stem}.json").write_text("{}")
+    (place / "daily-notes.html").write_text("mine")
+    path = keep(tmp_path, "daily_report", found)
+    assert path.name == "daily-2019-06-28.html"
+    assert len(list(place.glob("daily-2*.html"))) == len(list(place.glob("daily-2*.json"))) == KEPT
+    assert path.exists()
+    assert (place / "daily-notes.html").exists()
+    prune(place, "weekly")
+    write(tmp_path / "x.html", found)
+    assert not list(tmp_path.glob("*.part"))
+
+
+SCHEDULED = (
+    LONG
+    + """
+[[schedules]]
+name = "daily"
+do = "daily_report"
+cron = "0 0 * * *"
+[[schedules]]
+name = "weekly"
+do = "risk_report"
+cron = "0 18 * * fri"
+"""
+)
+
+
+def test_schedules_write_the_newest_reports_and_not_one_for_each_day_that_is_caught_up_with(tmp_path: Path) -> None:
+    config_file(tmp_path, SCHEDULED)
+    ended = answer(quantd(tmp_path, "run", "--json", "--quiet"))
+    files = sorted(p.name for p in (tmp_path / "state/reports").iterdir())
+    assert {
+        "daily-2019-06-28.html",
+        "daily-2019-06-28.json",
+        "weekly-2019-06-28.html",
+        "weekly-2019-06-28.json",
+    } <= set(files)
+    assert len(files) < 40
+    daily = json.loads((tmp_path / "state/reports/daily-2019-06-28.json").read_text())
+    weekly = json.loads((tmp_path / "state/reports/weekly-2019-06-28.json").read_text())
+    assert (daily["header"]["samples"], weekly["header"]["samples"]) == (1, 5)
+    assert daily["assessment"] is not None
+    again = answer(quantd(tmp_path, "replay", "--json"))
+    assert again["same"]
+    assert again["digest"] == ended["digest"]

@@ -1,0 +1,392 @@
+"""What `why` says is what the gate did: on runs of the default configuration, measured again by an evaluator of its own."""
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+
+from quantd.adapters.store.queries import Reader
+from quantd.adapters.store.store import read_only
+from quantd.daemon.assembly.names import known_names
+from quantd.daemon.assembly.parts import Assembly, assemble
+from quantd.daemon.cli.look.why import why_lines
+from quantd.daemon.cli.trade.backtest import Kept
+from quantd.daemon.config import load
+from quantd.daemon.engine.planning.verdict_log import Judged
+from quantd.daemon.engine.state import HOUSE, State
+from quantd.daemon.recovery.replay import save_config
+from quantd.daemon.recovery.start import begin
+from quantd.daemon.recovery.state_at import Refolder, by_plan
+from quantd.daemon.runtime.loop import Shell
+from quantd.daemon.runtime.timeline import instants
+from quantd.daemon.runtime.version import code_version
+from quantd.daemon.views.addresses import AddressWrong, asked_lines, find, refused_lines
+from quantd.daemon.views.explanation import Explanation, explain
+from quantd.daemon.views.limits import LimitRow, largest_of, rows_of
+from quantd.risk.limits.catalogue import Limits
+from quantd.risk.pretrade.gate import gate
+from quantd.risk.pretrade.headroom import sent
+from quantd.risk.switch import REDUCE
+from quantd.risk.switch import RUN as RUN_SWITCH
+from quantd.trading.effects import Effect, Planned
+from quantd.trading.events import Decided, Event
+from tests.support.command_line import ROOT
+from tests.support.engine import World, block, walk
+
+RUN = "7f3k2m1a"
+SETS = ("feed.end=2019-06-28", "feed.pace=fast", 'risk.max_order_notional="9000.00"')
+
+
+class Watching:
+    """A log that looks at each step's baskets while the state is what they were judged on."""
+
+    def __init__(self) -> None:
+        self.state: State | None = None
+        self.orders = self.cuts = self.sends = 0
+        self.wrong: list[str] = []
+        self.switches: set[int] = set()
+
+    def answer(self, ask: object) -> Decided | None:
+        return None
+
+    def add(self, event: Event, effects: Sequence[Effect]) -> None:
+        assert self.state is not None
+        judged = self.state.judged or []
+        plans = [e for e in effects if isinstance(e, Planned)]
+        assert len(plans) == sum(one.book == HOUSE for one in judged)
+        for one in judged:
+            for column in np.flatnonzero(one.asked).tolist():
+                self._look(one, column)
+        if judged and len(plans) == 1:
+            self._sent(judged[-1])
+            self.switches.add(judged[-1].switch)
+            assert judged[-1].switch == self.state.switch.state
+        judged.clear()
+
+    def _look(self, one: Judged, column: int) -> None:
+        rows, lots = rows_of(one, column), one.verdict.lots[column]
+        who = f"{one.book} {column} {lots:+.0f} of {one.asked[column]:+.0f}"
+        adding = one.asked[column] * one.account.lots[column] >= 0
+        self.orders += 1
+        for row in rows:
+            if row.after is None or row.bound is None or row.headroom is None:
+                continue
+            made = row.after - row.headroom if row.floor else row.after + row.headroom
+            if abs(made - row.bound) > 1e-9 * max(1.0, abs(row.bound)):
+                self.wrong.append(f"{who}: {row.words}: {row.after} and {row.headroom} do not make {row.bound}")
+            kept = row.after >= row.bound - 1e-6 if row.floor else row.after <= row.bound + 1e-9
+            breached = row.before is not None and not row.floor and row.before > row.bound - 1e-9
+            if lots and adding and not (kept or breached):
+                self.wrong.append(f"{who}: {row.words}: {row.after} is beyond {row.bound}")
+        if lots != one.asked[column]:
+            self.cuts += 1
+            if sum(row.cut for row in rows) != 1:
+                self.wrong.append(f"{who}: {[row.limit for row in rows if row.cut]} cut it")
+        elif any(row.cut for row in rows):
+            self.wrong.append(f"{who}: passed whole, and a limit cut it")
+        self.wrong += [f"{who}: {text}" for text in unlike(one, column, rows)]
+        self.wrong += [f"{who}: {text}" for text in not_the_most(one, column)]
+
+    def _sent(self, house: Judged) -> None:
+        """What is open after the step is what headroom was measured on."""
+        assert self.state is not None
+        then, now = sent(house.ctx, house.account, house.verdict.lots, house.limits), self.state.account(HOUSE)
+        self.sends += 1
+        for name in ("up", "down", "up_cash", "open_loss"):
+            ours, theirs = getattr(then, name), getattr(now, name)
+            if not np.allclose(0.0 if ours is None else ours, 0.0 if theirs is None else theirs, rtol=1e-9, atol=1e-6):
+                self.wrong.append(f"{name} is {theirs} after the step, not {ours}")
+        if then.open_orders != now.open_orders:
+            self.wrong.append(f"{now.open_orders} orders are open, not {then.open_orders}")
+
+
+def unlike(one: Judged, column: int, rows: Sequence[LimitRow]) -> list[str]:
+    """Where the table differs from what numpy makes of lots, prices and returns alone."""
+    account, limits, px = one.account, one.limits, one.ctx.px
+    lots = account.lots + one.verdict.lots
+    if account.up is not None and account.down is not None:
+        lots = lots + account.up - account.down
+    equity = account.equity - limits.fee_bp * 1e-4 * float(np.abs(one.verdict.lots) @ px)
+    weights = lots * px / equity
+    judged = {"max_position_weight": abs(weights[column]), "max_gross_exposure": np.abs(weights).sum()}
+    if limits.var is not None:
+        losses = -(one.ctx.window(limits.var.lookback, limits.min_history).returns @ weights)
+        judged["var"] = np.quantile(losses, limits.var.confidence, method="higher")
+        if limits.cvar is not None:
+            judged["cvar"] = losses[losses >= judged["var"]].mean()
+    if limits.max_volatility is not None:
+        returns = one.ctx.window(limits.volatility_lookback, limits.min_history).returns
+        judged["max_volatility"] = np.sqrt(252.0 * (weights @ np.cov(returns.T) @ weights))
+    found = {row.limit: row.after for row in rows}
+    return [
+        f"{key} is {value}, the table has {found[key]}"
+        for key, value in judged.items()
+        if key in found and not np.isclose(found[key] or 0.0, value, rtol=1e-7, atol=1e-10)
+    ]
+
+
+def not_the_most(one: Judged, column: int) -> list[str]:
+    """The size that would have passed alone does, and one lot more does not."""
+    most = largest_of(one, column)
+    if most.qty is None:
+        return ["no limit stops it"]
+    asked = np.zeros_like(one.asked)
+    for more, passes in ((0, True), (1, False)):
+        asked[column] = (1 if most.side == "buy" else -1) * (int(most.qty) + more)
+        got = gate(one.ctx, one.account, asked, one.limits, one.switch).lots
+        if bool((got == asked).all()) != passes:
+            return [f"{asked[column]:+.0f} {'is cut' if passes else 'passes'}, most is {most.qty}"]
+    return []
+
+
+def assembled(sets: Sequence[str] = SETS) -> Assembly:
+    return assemble(load(ROOT / "config.toml", known_names(), sets=[*sets]))
+
+
+def test_every_order_of_the_default_run_has_its_limits_their_headroom_and_the_most_that_would_have_passed() -> None:
+    # the crash of March 2020: limits cut, one is breached by the market, and the switch trips
+    assembly = assembled(("feed.start=2020-01-02", "feed.end=2020-06-30", "feed.pace=fast", "risk.max_daily_loss=0.03"))
+    watching = Watching()
+    shell = assembly.shell(watching)
+    watching.state = shell.state
+    shell.state.judged = []
+    begin(shell, assembly, assembly.config, RUN, fresh=True)
+    for instant in instants(assembly.items()):
+        for item in instant:
+            shell.take(item)
+    assert watching.wrong[:5] == []
+    assert watching.orders > 300
+    assert watching.cuts > 20
+    assert watching.sends > 50
+    assert watching.switches == {RUN_SWITCH, REDUCE}
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a journalled run of the default configuration and a snapshot in the middle of it."""
+    folder = tmp_path_factory.mktemp("kept")
+    assembly = assembled()
+    journal = Kept(folder, assembly, RUN)
+    save_config(folder, assembly.config, ROOT / "config.toml", SETS, {})
+    shell = assembly.shell(journal.journal)
+    begin(shell, assembly, assembly.config, RUN, fresh=True)
+    market = list(instants(assembly.items()))
+    for number, instant in enumerate(market):
+        for item in instant:
+            shell.take(item)
+        if number == len(market) * 3 // 4:
+            journal.commit(shell.ts)
+            journal.store.put_snapshot(RUN, journal.journal.seq, code_version(), shell.keep())
+    journal.close(shell.ts)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def reader(kept: Path) -> Reader:
+    return Reader.open(kept)
+
+
+def told(kept: Path, reader: Reader, what: str, at: str | None = None) -> Explanation:
+    return explain(kept, reader, find(reader, what, at), Refolder(read_only(kept), RUN, kept))
+
+
+def test_the_state_of_a_decision_is_had_again_before_and_after_a_snapshot(kept: Path, reader: Reader) -> None:
+    snapshot = read_only(kept).latest_snapshot(RUN)
+    assert snapshot is not None
+    decisions = reader.decisions()
+    early = next(d for d in decisions if d.plan.n)
+    late = next(d for d in decisions if d.plan.n and d.seq > snapshot[0] + 10)
+    records = read_only(kept)
+    assert records.latest_snapshot(RUN, code_version(), early.seq) is None
+    assert records.latest_snapshot(RUN, code_version(), late.seq) == snapshot
+    for decision in (early, late):
+        judged = Refolder(records, RUN, kept)(decision)
+        plan = decision.plan
+        assert [one.book for one in judged] == [*(part.agent for part in plan.agents), HOUSE]
+        house = judged[-1]
+        assert house.verdict.lots.astype(np.int64).tobytes() == plan.allowed
+        assert house.verdict.values == plan.values
+        assert house.verdict.before == plan.values_before
+        for part, one in zip(plan.agents, judged, strict=False):
+            assert one.asked.astype(np.int64).tobytes() == part.asked
+            assert one.verdict.values == part.values
+
+
+def test_an_order_is_explained_with_its_limits_its_size_and_its_fill(kept: Path, reader: Reader) -> None:
+    order = next(o for o in reader.orders() if o.order.state == "filled" and not int(o.order.reason))
+    e = told(kept, reader, order.order.id)
+    assert e.recomputed
+    assert (e.order, e.symbol, e.qty) == (order.order.id, order.order.symbol, order.order.qty)
+    assert not any(row.cut for row in e.limits)
+    assert {row.limit for row in e.limits} >= {
+        "max_position_weight",
+        "max_gross_exposure",
+        "var",
+        "correlation",
+        "cash",
+    }
+    weight = next(row for row in e.limits if row.limit == "max_position_weight")
+    assert weight.words == f"position weight {e.symbol}"
+    assert weight.after == pytest.approx(e.weight_after, rel=1e-3)
+    assert e.largest is not None
+    assert int(e.largest.qty or 0) >= int(e.qty)
+    text = "\n".join(why_lines(e))
+    assert "VaR 95 % 1 day, historical" in text
+    assert "most that would have passed alone" in text
+    assert "filled" in text
+    assert "cut" not in text.replace("this limit cut the", "")
+    # the same from its address
+    assert told(kept, reader, e.address) == e
+
+
+def test_every_refusal_can_be_asked_about_by_its_address(kept: Path, reader: Reader) -> None:
+    lines = refused_lines(reader, last=10_000)
+    whole = refused_lines(reader, last=10_000, whole=True)
+    assert {line.allowed for line in whole} == {"0"}
+    assert len(lines) > len(whole) > 0
+    of = {}
+    for line in whole:
+        of.setdefault((line.who, line.reason), line)
+    assert any(who != "house" for who, _ in of)
+    for line in of.values():
+        e = told(kept, reader, line.address)
+        assert (e.symbol, e.address) == (line.symbol, line.address)
+        if line.who == "house":
+            assert (e.state, e.order, e.allowed) == ("refused", "", "0")
+            rows, most = e.limits, e.largest
+        else:
+            part = next(a for a in e.agents if a.agent == line.who)
+            assert (part.allowed, part.reason) == ("0", line.reason)
+            rows, most = part.limits, part.largest
+        assert sum(row.cut for row in rows) == 1
+        assert most is not None
+        assert "this limit cut" in "\n".join(why_lines(e))
+
+
+def test_every_order_has_a_decision_with_its_verdict(reader: Reader) -> None:
+    """R-149: what the gate said of an order is recorded with its reasons."""
+    decisions = {(d.plan.sample, d.plan.n): d for d in reader.decisions()}
+    asked = {(d.plan.ts, x.symbol) for d in decisions.values() for x in asked_lines(reader, d) if x.who == "house"}
+    orders = reader.orders()
+    assert len(orders) > 50
+    assert {(o.order.ts, o.order.symbol) for o in orders} <= asked
+    for now in orders[::7]:
+        decision = reader.decision(now.order.id)
+        assert decisions[decision.plan.sample, decision.plan.n] == decision
+        line = next(x for x in asked_lines(reader, decision) if x.who == "house" and x.symbol == now.order.symbol)
+        assert (line.side, line.allowed) == (now.order.side, now.order.qty)
+        assert bool(line.reason) == (line.asked != line.allowed)
+        assert decision.plan.values
+        assert decision.plan.values_before
+
+
+def test_a_symbol_means_the_newest_decision_about_it_up_to_a_day(kept: Path, reader: Reader) -> None:
+    newest = told(kept, reader, "QQQ")
+    assert newest.symbol == "QQQ"
+    earlier = find(reader, "QQQ", "2019-04-30").decision
+    assert earlier.plan.ts < newest.decided
+    # a day is meant to its end
+    assert find(reader, "QQQ", newest.time[:10]).decision.plan.ts == newest.decided
+    instant = find(reader, "QQQ", "2019-04-30T20:00:00Z").decision
+    assert instant.plan.ts <= earlier.plan.ts
+    with pytest.raises(AddressWrong, match=r"nobody has asked for QQQ .* up to 2018-01-01"):
+        find(reader, "QQQ", "2018-01-01")
+    with pytest.raises(AddressWrong, match="write 2020-02-28"):
+        find(reader, "QQQ", "soon")
+
+
+def test_what_is_unknown_is_said_with_what_is_nearest(reader: Reader) -> None:
+    order = reader.orders()[0].order.id
+    first, last = reader.decisions()[0], reader.decisions()[-1]
+    lone = next(d for d in reader.decisions() if len({x.symbol for x in asked_lines(reader, d)}) > 1)
+    wrong = {
+        order[:-3] + "zz" + order[-1]: order,
+        "d1": first.address,
+        "d99999999": last.address,
+        f"{first.address}.7": first.address,
+        f"{first.address}:QQX": "QQQ",
+        "QQX": "QQQ",
+        "apple": "AAPL",
+        "???": "its symbols: SPY",
+        lone.address if len({x.symbol for x in asked_lines(reader, lone) if x.asked != x.allowed}) != 1 else "d1": ":",
+    }
+    for what, near in wrong.items():
+        with pytest.raises(Exception, match=r"\S") as said:
+            find(reader, what)
+        assert type(said.value).__name__ in ("AddressWrong", "StoreFailing")
+        assert near in str(said.value)
+        assert "\n" not in str(said.value)
+    with pytest.raises(AddressWrong, match="--at goes with a symbol"):
+        find(reader, order, "2019-04-30")
+
+
+def test_without_the_market_what_is_recorded_is_shown_and_the_rest_is_said(kept: Path, tmp_path: Path) -> None:
+    shutil.copytree(kept, tmp_path / "state")
+    saved = next((tmp_path / "state" / "configs").iterdir())
+    saved.write_text(saved.read_text().replace("us_daily.parquet", "gone.parquet"))
+    reader = Reader.open(tmp_path / "state")
+    order = reader.orders()[-1].order.id
+    found = find(reader, order)
+    e = explain(tmp_path / "state", reader, found, Refolder(read_only(tmp_path / "state"), RUN, tmp_path / "state"))
+    assert not e.recomputed
+    assert "gone.parquet" in e.unavailable
+    plan = found.decision.plan
+    assert {row.limit: row.after for row in e.limits} == {key: value for key, (value, _) in plan.values.items()}
+    assert e.largest is None
+    assert all(row.more is None for row in e.limits)
+    assert "gone.parquet" in "\n".join(why_lines(e))
+    # what an agent had is folded from the fills, as the gates saw it
+    whole = told(kept, Reader.open(kept), order)
+    assert [a.held for a in e.agents] == [a.held for a in whole.agents]
+    assert [a.had for a in e.agents] == pytest.approx([a.had for a in whole.agents], rel=1e-9)
+
+
+def test_another_market_than_the_recorded_one_is_not_asked(kept: Path, tmp_path: Path) -> None:
+    shutil.copytree(kept, tmp_path / "state")
+    saved = next((tmp_path / "state" / "configs").iterdir())
+    saved.write_text(saved.read_text().replace("spread_bp = 2.0", "spread_bp = 4.0"))
+    reader = Reader.open(tmp_path / "state")
+    found = find(reader, reader.orders()[-1].order.id)
+    e = explain(tmp_path / "state", reader, found, Refolder(read_only(tmp_path / "state"), RUN, tmp_path / "state"))
+    assert not e.recomputed
+    assert "gives another past" in e.unavailable
+
+
+def test_the_document_is_what_its_type_says(kept: Path, reader: Reader) -> None:
+    e = told(kept, reader, reader.orders()[0].order.id)
+    document = msgspec.json.decode(msgspec.json.encode(e))
+    assert msgspec.to_builtins(msgspec.convert(document, Explanation, strict=True)) == document
+
+
+def test_baskets_are_told_apart_by_their_plans() -> None:
+    made = World(block(walk(12, 2, 1)), [lambda view: np.array([0.3, 0.1]), lambda view: np.array([-0.1, 0.5])])
+    judged: list[Judged] = []
+    made.shell.state.judged = judged
+    plans = [e for e in made.run().effects if isinstance(e, Planned)]
+    assert len(plans) > 3
+    apart = by_plan(judged)
+    assert len(apart) == len(plans)
+    for plan, own in zip(plans, apart, strict=True):
+        assert [one.book for one in own] == [*(part.agent for part in plan.agents), HOUSE]
+        assert own[-1].asked.astype(np.int64).tobytes() == plan.net
+
+
+def test_looking_on_changes_nothing() -> None:
+    sets = ("feed.end=2019-03-29", "feed.pace=fast")
+
+    def digest(judged: list[Judged] | None) -> str:
+        assembly = assembled(sets)
+        shell: Shell = assembly.shell()
+        shell.state.judged = judged
+        begin(shell, assembly, assembly.config, RUN, fresh=True)
+        for item in assembly.items():
+            shell.take(item)
+        return shell.digest.hexdigest()
+
+    seen: list[Judged] = []
+    assert digest(seen) == digest(None)
+    assert seen
+    assert all(isinstance(one.limits, Limits) for one in seen)

@@ -1,0 +1,147 @@
+"""`plan`: what would be traded now is what would be traded, and asking changes nothing."""
+
+import msgspec
+import numpy as np
+import pytest
+
+from quantd.daemon.engine import step
+from quantd.daemon.engine.snapshot import freeze, thaw
+from quantd.daemon.policies.loading import answer
+from quantd.daemon.runtime.loop import Shell
+from quantd.daemon.views.preview import PlanNow, plan_now
+from quantd.risk.limits.catalogue import Limits
+from quantd.trading.effects import Ask
+from quantd.trading.events import Decided, Operator, Tick
+from quantd.trading.execution import Costs
+from quantd.trading.orders import OrderBasket
+from tests.support.engine import Act, Plain, World, block, walk
+
+COSTS = Costs(commission_bp=2.0, spread_bp=4.0, slippage_bp=1.0)
+
+
+def world(acts: list[Act] | None = None, **rules: object) -> World:
+    acts = acts or [
+        lambda view: np.array([0.5, 0.2, 0.0]) * (1.0 + 0.3 * np.sin(view.time)),
+        lambda view: np.array([0.0, -0.2, 0.7]),
+    ]
+    limits = Limits(max_position_weight=0.3, collar=0.05, fee_bp=2.0)
+    return World(
+        block(walk(40, 3, 8)), acts, house=limits, agent=Limits(collar=0.05, fee_bp=2.0), costs=COSTS, **rules
+    ).run()
+
+
+def quiet() -> World:
+    """Agents that trade only what is worth it, so that nothing is on its way; now one wants something else."""
+    made = world([lambda view: np.array([0.5, 0.2, 0.0]), lambda view: np.array([0.0, -0.2, 0.7])], min_trade=0.1)
+    assert not made.shell.state.working
+    made.policies[0] = Plain(lambda view: np.array([0.1, 0.2, 0.3]))
+    return made
+
+
+def planned(made: World, acts: list[Act] | None = None) -> PlanNow:
+    policies = made.policies if acts is None else [Plain(act) for act in acts]
+    state = made.shell.state
+    return plan_now(state.rules, freeze(state), lambda ask: answer(policies[ask.agent], ask), COSTS, "run")
+
+
+def really(made: World) -> list[OrderBasket]:
+    """The baskets of a tick at which every agent is asked, on a copy."""
+    shell: Shell = made.fresh(made)
+    shell.state = thaw(made.rules, freeze(made.shell.state))
+    for book in shell.state.activity.books:
+        book.asked = b""
+    found = []
+    queue = list(step(shell.state, Tick(shell.state.now, due=(0, 1))))
+    for effect in queue:
+        if isinstance(effect, Ask):
+            queue.extend(step(shell.state, answer(made.policies[effect.agent], effect)))
+        if isinstance(effect, OrderBasket):
+            found.append(effect)
+    return found
+
+
+def test_the_plan_is_what_a_round_would_trade() -> None:
+    made = quiet()
+    now = planned(made)
+    (basket,) = really(made)
+    symbols = made.universe.symbols
+    assert [(o.symbol, (1 if o.side == "buy" else -1) * int(o.qty)) for o in now.orders] == [
+        (symbols[k], lots) for k, lots in zip(basket.sym, basket.lots, strict=True)
+    ]
+    assert now.orders
+    assert any(each.who == "house" and each.reason == "position_weight" for each in now.refused)
+    for cut in now.refused:
+        assert int(cut.allowed) < int(cut.asked)
+        assert cut.text
+    assert {row.limit for row in now.limits} >= {"max_position_weight", "cash"}
+    for row in now.limits:
+        if row.limit == "max_position_weight":
+            assert row.after is not None
+            assert row.after <= 0.3 + 1e-9
+
+
+def test_costs_are_those_of_the_venue_at_the_last_price() -> None:
+    made = quiet()
+    now = planned(made)
+    assert now.orders
+    for order in now.orders:
+        column = made.universe.index[order.symbol]
+        value = int(order.qty) * float(made.shell.state.marks[column])
+        assert order.value == pytest.approx(value)
+        assert order.commission == pytest.approx(value * 2e-4, rel=1e-4)
+        assert order.slippage == pytest.approx(value * 3e-4, rel=1e-6)
+    assert now.value == pytest.approx(sum(o.value for o in now.orders))
+
+
+def test_what_was_asked_a_moment_ago_is_no_duplicate_when_it_is_planned() -> None:
+    act: Act = lambda view: np.array([0.3, 0.0, 0.0])  # noqa: E731
+    limits = Limits(restricted=("S0",))
+    made = World(block(walk(40, 3, 8)), [act], house=limits, agent=limits).run()
+    assert made.shell.state.activity.repeated(0, made.shell.state.now, limits) is not None
+    (cut,) = planned(made).refused
+    assert (cut.who, cut.symbol, cut.reason, cut.most) == ("a0", "S0", "restricted", "0")
+
+
+def test_asking_changes_nothing() -> None:
+    made = world()
+    before = freeze(made.shell.state)
+    first = planned(made)
+    assert freeze(made.shell.state) == before
+    assert planned(made) == first
+    assert made.shell.state.judged is None
+
+
+def test_a_policy_that_fails_holds_and_says_why() -> None:
+    def broken(view: object) -> object:
+        raise ValueError("no idea")
+
+    now = planned(world(), [broken, lambda view: np.zeros(3)])
+    failed, other = now.answers
+    assert "no idea" in failed.failed
+    assert not other.failed
+    assert not any("a0" in order.agents for order in now.orders)
+
+
+def test_a_halted_house_asks_nobody() -> None:
+    made = world()
+    made.shell.run(Operator(made.shell.state.now, "halt", "lunch", "me"))
+    asked: list[Ask] = []
+
+    def note(ask: Ask) -> Decided:
+        asked.append(ask)
+        return answer(made.policies[ask.agent], ask)
+
+    now = plan_now(made.rules, freeze(made.shell.state), note, COSTS, "run")
+    assert now.switch == "HALT"
+    assert "lunch" in now.note or "operator" in now.note
+    assert (asked, now.orders, now.answers) == ([], [], [])
+
+
+def test_before_the_first_session_there_is_nothing_to_decide_on() -> None:
+    fresh = World(block(walk(3, 2, 1)), [lambda view: np.zeros(2)])
+    assert "no session has closed" in planned(fresh).note
+
+
+def test_the_document_is_what_its_type_says() -> None:
+    document = msgspec.json.decode(msgspec.json.encode(planned(quiet())))
+    assert msgspec.to_builtins(msgspec.convert(document, PlanNow, strict=True)) == document

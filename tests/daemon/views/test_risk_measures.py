@@ -1,0 +1,136 @@
+"""The metrics that people ask for: each there, each with its input, each with a reason where it is missing."""
+
+from collections.abc import Callable
+
+import msgspec
+import numpy as np
+import pytest
+
+from quantd.daemon.engine.state import State
+from quantd.daemon.views.risk_measures import METRICS, Metrics, assessed, metrics_of, settings_of
+from quantd.risk.limits.catalogue import Limits, Liquidity, Tail
+from quantd.trading.history import History
+from quantd.trading.instruments import Universe
+from tests.support.engine import World, block, walk
+
+
+def world(seed: int = 3, days: int = 180) -> World:
+    closes = walk(days, 3, seed)
+
+    def act(view):
+        return np.array([0.5, 0.2, 0.1])
+
+    made = World(block(closes), [act], house=Limits(var=Tail(limit=0.5)), agent=Limits())
+    made.run()
+    return made
+
+
+def state_of(seed: int = 3, days: int = 180) -> State:
+    state = world(seed, days).shell.state
+    msgspec.structs.force_setattr(state.universe, "benchmark", "S2")
+    return state
+
+
+@pytest.fixture
+def state() -> State:
+    return state_of()
+
+
+def metrics(state: State) -> Metrics:
+    state.watch.context = None
+    return metrics_of(assessed(state).house)
+
+
+def test_all_ten_metrics_are_there_with_no_reason_missing(state: State) -> None:
+    found = metrics(state)
+    names = {"volatility", "var", "cvar", "max_drawdown", "sharpe", "sortino", "calmar", "beta", "correlation"}
+    assert set(METRICS) == names | {"diversification"}
+    assert {name: getattr(found, name) for name in METRICS if getattr(found, name) is None} == {}
+    assert found.missing == {}
+    assert found.cvar >= found.var > 0.0  # type: ignore[operator]
+
+
+def other_market(state: State) -> None:
+    ring = state.history.synchronous
+    ring.fill()
+    ring.filled_returns[: ring.end] *= np.array([1.0, 2.0, 3.0])
+    ring.filled_returns[: ring.end : 2, 0] *= -1.0
+
+
+def other_past(state: State) -> None:
+    for number in range(1, 90):
+        state.watch.realised[0].add(
+            state.equity_micro + (number % 7) * 10**9 - number * 2 * 10**9, state.rules.cash_micro
+        )
+
+
+CHANGED: dict[str, Callable[[State], None]] = {
+    "volatility": other_market,
+    "var": other_market,
+    "cvar": other_market,
+    "beta": other_market,
+    "correlation": other_market,
+    "diversification": other_market,
+    "max_drawdown": other_past,
+    "sharpe": other_past,
+    "sortino": other_past,
+    "calmar": other_past,
+}
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_each_metric_varies_with_its_input(name: str, state: State) -> None:
+    before = getattr(metrics(state), name)
+    CHANGED[name](state)
+    after = getattr(metrics(state), name)
+    assert after is not None
+    assert abs(after - before) > 1e-6
+
+
+def test_what_is_not_known_is_null_with_its_reason() -> None:
+    young = metrics(state_of(days=20))
+    assert {name: getattr(young, name) for name in METRICS} == dict.fromkeys(METRICS, None) | {
+        "max_drawdown": young.max_drawdown
+    }
+    assert set(young.missing) == set(METRICS) - {"max_drawdown"}
+    assert young.missing["var"] == "nothing is held"
+    assert "fewer than 60" in young.missing["sharpe"]
+
+
+def test_without_a_benchmark_beta_says_so() -> None:
+    found = metrics_of(assessed(world().shell.state).house)
+    assert (found.beta, found.correlation) == (None, None)
+    assert found.missing["beta"] == "no benchmark is set"
+
+
+def test_a_book_is_assessed_as_its_limits_say() -> None:
+    tail = Tail(limit=0.1, confidence=0.99, horizon=5)
+    found = settings_of(Limits(var=tail, liquidity=Liquidity(days=2, participation=0.05), min_history=80))
+    assert (found.confidence, found.horizon, found.participation, found.min_history) == (0.99, 5, 0.05, 80)
+    assert {shock.name for shock in settings_of(Limits()).shocks} >= {"2008", "2020", "2022", "rates+200bp"}
+
+
+def test_each_agent_is_assessed_on_its_own_book() -> None:
+    def few(view):
+        return np.array([0.6, 0.0, 0.0])
+
+    def many(view):
+        return np.array([0.2, 0.2, 0.2])
+
+    made = World(block(walk(150, 3, 4)), [few, many], house=Limits(), agent=Limits()).run()
+    found = assessed(made.shell.state)
+    assert set(found.agents) == {"a0", "a1"}
+    assert set(found.agents["a0"].positions or {}) == {"S0"}
+    assert set(found.agents["a1"].positions or {}) == {"S0", "S1", "S2"}
+    assert msgspec.json.encode(found)
+
+
+def test_looking_changes_nothing() -> None:
+    from quantd.daemon.engine.snapshot import freeze
+
+    state = state_of()
+    before = freeze(state)
+    assessed(state)
+    assert freeze(state) == before
+    assert isinstance(state.universe, Universe)
+    assert isinstance(state.history, History)

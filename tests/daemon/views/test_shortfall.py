@@ -1,0 +1,208 @@
+"""The implementation shortfall of real runs, folded from what they journalled."""
+
+from fractions import Fraction
+
+import msgspec
+import numpy as np
+import pytest
+from msgspec import structs
+
+from quantd.daemon.engine.planning.parents import Execution
+from quantd.daemon.views.shortfall import NO_BARS, by_symbol, fold, of_order, of_whole
+from quantd.risk.limits.profiles import PROFILES
+from quantd.trading.codec import decode, encode
+from quantd.trading.effects import Filled, Planned
+from quantd.trading.events import Action
+from quantd.trading.execution import Costs
+from quantd.trading.market import MarketSlice
+from quantd.trading.orders import OrderBasket
+from quantd.trading.sessions import DAY_NS
+from tests.support.engine import START, World, block
+from tests.support.minutes import MINUTE, SESSION, Minutes, at, drift, minutes
+
+NOON = at(0, 120)
+
+
+class Kept:
+    """A log that keeps every entry as bytes."""
+
+    def __init__(self, live: bool = True) -> None:
+        self.entries: list[bytes] = []
+        self._live = live
+
+    def answer(self, ask):
+        return None
+
+    def add(self, event, effects) -> None:
+        self.entries.append(encode(event, effects, self._live))
+
+
+def half(view) -> np.ndarray:
+    return np.full(view.universe.size, 0.5 / view.universe.size)
+
+
+def run(style: str, bars=None, log=None, **keys):
+    costs = keys.pop("costs", Costs())
+    return Minutes(
+        minutes(drift(1, 1, 5, 0.002)) if bars is None else bars, [half], Execution(style=style, **keys), [NOON],
+        costs=costs, log=log,
+    ).run()  # fmt: skip
+
+
+def test_the_gap_from_the_mark_decided_on_to_the_next_open_is_delay_and_what_the_fill_paid_is_impact() -> None:
+    log = Kept()
+    close = np.full((SESSION, 1), 100.0)
+    gap = close.copy()
+    gap[120:] = 101.0
+    world = run("marketable", minutes(close, open_=gap), log, costs=Costs(slippage_bp=10.0, commission_bp=5.0))
+    found = fold(world.universe, log.entries)
+    ((key, order),) = found.orders.items()
+    cost = of_order(found, key, "q")
+    assert order.pieces[0].price_nano == 101_101_000_000
+    assert (cost.filled, cost.unfilled, cost.decision) == ("5000", "0", "100.00")
+    assert (cost.delay, cost.impact) == ("5000.00", "505.00")
+    assert cost.delay_bp == pytest.approx(100.0)
+    assert cost.impact_bp == pytest.approx(10.1)
+    assert float(cost.fees) == pytest.approx(0.0005 * 5_000 * 101.101)
+    assert float(cost.total) == pytest.approx(float(cost.delay) + float(cost.impact) + float(cost.fees))
+    assert of_whole(found, key) is None
+
+
+def overnight(log: Kept, **keys) -> World:
+    """Decided at 100 on a close; the next day opens at 110."""
+    close = np.array([[100.0], [100.0], [112.0], [112.0]])
+    opens = np.array([[100.0], [100.0], [110.0], [112.0]])
+    acts = [lambda view: half(view) if view.time > START + DAY_NS + DAY_NS // 2 else view.weights]
+    world = World(block(close, opens), acts, house=structs.replace(PROFILES["research"], collar=0.2), log=log, **keys)
+    world.run()
+    return world
+
+
+def test_a_close_that_is_decided_on_and_a_gap_to_the_next_open_are_delay() -> None:
+    log = Kept()
+    found = fold(overnight(log, costs=Costs(slippage_bp=20.0)).universe, log.entries)
+    key = next(key for key, order in found.orders.items() if order.decision_nano == 100 * 10**9)
+    cost = of_order(found, key, "q")
+    assert cost.delay_bp == pytest.approx(1_000.0)
+    assert cost.impact_bp == pytest.approx(22.0)
+
+
+def test_without_the_bars_of_a_recorded_run_the_gap_is_in_impact_and_that_is_said() -> None:
+    log = Kept(live=False)
+    world = overnight(log, costs=Costs(slippage_bp=20.0))
+    blind, seeing = (
+        fold(world.universe, log.entries, slices) for slices in (None, lambda index: MarketSlice(world.bars, index))
+    )
+    key = next(key for key, order in blind.orders.items() if order.decision_nano == 100 * 10**9)
+    without, cost = of_order(blind, key, "q"), of_order(seeing, key, "q")
+    assert (without.note, cost.note) == (NO_BARS, "")
+    assert (without.delay, without.impact) == ("0.00", without.total)
+    assert cost.delay_bp == pytest.approx(1_000.0)
+    assert cost.total == without.total
+    assert {row.note for row in by_symbol(blind)} == {NO_BARS}
+
+
+def test_an_order_that_fills_before_another_bar_opens_arrived_at_the_mark_it_was_sent_at() -> None:
+    """A venue across a network fills inside a minute: the open of the next one is not what the order met."""
+    log = Kept()
+    world = overnight(log)
+    entries = [decode(data) for data in log.entries]
+    early = [
+        structs.replace(
+            e, effects=[structs.replace(f, ts=f.ts - DAY_NS // 4) if isinstance(f, Filled) else f for f in e.effects]
+        )
+        for e in entries
+    ]
+    found = fold(world.universe, [msgspec.msgpack.encode(e) for e in early])
+    key = next(key for key, order in found.orders.items() if order.decision_nano == 100 * 10**9)
+    cost = of_order(found, key, "q")
+    assert cost.delay == "0.00"
+    assert cost.impact_bp == pytest.approx(1_000.0)
+
+
+@pytest.mark.parametrize("style", ["twap", "vwap", "participation", "chase"])
+def test_the_parts_of_what_was_worked_add_up_to_paper_less_real(style) -> None:
+    log = Kept()
+    bars = minutes(drift(1, 1, 5, 0.002), np.full((SESSION, 1), 150.0))
+    world = run(style, bars, log, costs=Costs(commission_bp=2.0, spread_bp=4.0, participation=0.5), step_bp=0.5, most=2)
+    found = fold(world.universe, log.entries)
+    plan = next(p for p in (e for data in log.entries for e in _effects(data)) if isinstance(p, Planned))
+    lots = int(np.frombuffer(plan.allowed, "<i8")[0])
+    cost = found.of_whole(plan.ts, 0)
+    fills = [e for data in log.entries for e in _effects(data) if isinstance(e, Filled)]
+    (end,) = {round(found.wholes[plan.ts, 0].end_nano / 1e9, 2)}
+    paper = lots * (Fraction(str(end)) - Fraction(str(plan_price(plan))))
+    real = sum(
+        k * (Fraction(str(end)) - Fraction(price, 10**9)) - Fraction(fee, 10**6)
+        for f in fills
+        for k, price, fee in zip(f.lots, f.price_nano, f.fee_micro, strict=True)
+    )
+    assert cost.total_micro is not None
+    assert abs(Fraction(cost.total_micro, 10**6) - (paper - real)) < Fraction(1, 1000)
+    done = sum(k for f in fills for k in f.lots)
+    assert (cost.opportunity_micro != 0) == (done != lots)
+    assert cost.delay_micro != 0
+    (everything, symbol) = by_symbol(found)
+    assert everything.total == symbol.total
+    assert symbol.what == "S0"
+
+
+def plan_price(plan: Planned) -> float:
+    return round(float(np.frombuffer(plan.prices, "<f8")[0]), 2)
+
+
+def _effects(data: bytes):
+    return decode(data).effects
+
+
+def test_an_order_that_expires_has_an_opportunity_at_the_mark_of_its_end() -> None:
+    log = Kept()
+    close = np.full((SESSION, 1), 100.0)
+    close[120:] = 110.0
+    world = run("marketable", minutes(close, open_=np.full_like(close, 110.0)), log)
+    found = fold(world.universe, log.entries)
+    ((key, order),) = found.orders.items()
+    cost = of_order(found, key, "q")
+    assert order.pieces == []
+    assert (cost.filled, cost.unfilled) == ("0", "5000")
+    assert (cost.opportunity, cost.total, cost.total_bp) == ("50000.00", "50000.00", 1000.0)
+
+
+def test_an_order_that_may_still_fill_is_not_over() -> None:
+    log = Kept()
+    world = run("close", log=log)
+    entries = log.entries[: next(k for k, d in enumerate(log.entries) if any(type(e) is Filled for e in _effects(d)))]
+    found = fold(world.universe, entries)
+    (key,) = found.orders
+    assert of_order(found, key, "q").total is None
+    assert of_order(fold(world.universe, log.entries), key, "q").total is not None
+
+
+def test_a_split_between_decision_and_fill_is_no_loss() -> None:
+    log = Kept()
+    close = np.array([[100.0], [100.0], [50.0], [50.0]])
+    opens = np.array([[100.0], [100.0], [50.0], [50.0]])
+    split = Action(START + 2 * DAY_NS + 10 * DAY_NS // 24, START + 2 * DAY_NS, 0, "split", 2, 1)
+    acts = [lambda view: half(view) if view.time > START + DAY_NS + DAY_NS // 2 else view.weights]
+    world = World(block(close, opens), acts, house=PROFILES["research"], actions=[split], log=log)
+    world.run()
+    found = fold(world.universe, log.entries)
+    costs = [of_order(found, key, "q") for key in found.orders]
+    assert costs
+    assert all(cost.total == "0.00" for cost in costs)
+
+
+def test_children_are_parts_of_their_whole() -> None:
+    log = Kept()
+    world = run("twap", log=log, slices=3, over_ns=9 * MINUTE, costs=Costs(commission_bp=3.0))
+    found = fold(world.universe, log.entries)
+    keys = list(found.orders)
+    assert len(keys) == 3
+    whole = of_whole(found, keys[0])
+    parts = [of_order(found, key, "q") for key in keys]
+    for name in ("delay", "impact", "fees"):
+        assert sum(float(getattr(p, name)) for p in parts) == pytest.approx(float(getattr(whole, name)), abs=1e-5)
+    assert whole.style == "twap"
+    assert {p.style for p in parts} == {"twap"}
+    baskets = [e for data in log.entries for e in _effects(data) if isinstance(e, OrderBasket)]
+    assert sum(b.lots[0] for b in baskets) == int(whole.filled)

@@ -1,0 +1,215 @@
+"""A learned policy proves itself at load, finds its symbols by name, and needs no torch."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from quantd.models.artifacts.agent_policy import CARRY, LearnedAgent, load_agent
+from quantd.models.artifacts.manifest import ArtifactError
+from quantd.models.export.agreement import probes_of
+from quantd.models.export.writer import scaled
+from quantd.models.history.panel import Panel
+from quantd.models.market.desks import Desks
+from quantd.models.market.desks import Seat as TrainedSeat
+from quantd.models.observation.return_features import LOOKBACK
+from quantd.models.observation.sight import observation
+from quantd.strategies.policies.params import ParamsError
+from quantd.trading.history import Ring
+from quantd.trading.instruments import Instrument, Universe
+from quantd.trading.view import View
+from tests.models.artifacts.test_runtime import moves
+from tests.support.artifacts import (
+    LEARNERS,
+    SEATS,
+    SPEC,
+    UNIVERSE,
+    Several,
+    scaling_of,
+    written,
+    written_seats,
+)  # fmt: skip
+from tests.support.panels import DAY, market
+
+
+def view_of(returns: np.ndarray, symbols: tuple[str, ...], weights: np.ndarray, missing: int | None = None) -> View:
+    ring = Ring(len(symbols), LOOKBACK)
+    prices = 100.0 * np.vstack([np.ones(len(symbols)), np.cumprod(1.0 + returns, axis=0)])
+    if missing is not None:
+        prices[:, missing] = np.nan
+    for row in prices:
+        ring.append(row)
+    return View(
+        universe=Universe(tuple(Instrument(s) for s in symbols)), ring=ring, prices=prices[-1],
+        weights=weights, cash=1.0 - float(weights.sum()), equity=1.0, time=0, sample=0,
+    )  # fmt: skip
+
+
+HELD = np.array([0.2, 0.3, 0.1])
+
+
+@pytest.mark.parametrize("scaling", [True, False], ids=["normalised", "as it is"])
+@pytest.mark.parametrize("name", LEARNERS)
+def test_the_graph_answers_as_the_learner_does(name: str, scaling: bool, tmp_path: Path) -> None:
+    written(tmp_path / "a", name, scaling=scaling)
+    agent = load_agent(tmp_path / "a", {})
+    assert agent.difference() <= 1e-6
+    answers = agent.artifact.golden.answers
+    if agent.artifact.manifest.action.kind != "discrete":
+        assert np.ptp(answers, axis=0).max() > 1e-2, "probes that all get one answer prove little"
+    assert agent.artifact.golden.answers.shape == (6, 3)
+
+
+@pytest.mark.parametrize("name", ["ppo simplex", "sac box", "dqn"])
+def test_permuting_the_universe_permutes_the_weights(name: str, tmp_path: Path) -> None:
+    written(tmp_path / "a", name)
+    agent = load_agent(tmp_path / "a", {})
+    returns, order = moves(3, 3), [2, 0, 1]
+    straight, _ = agent.act(view_of(returns, UNIVERSE, HELD), {})
+    turned, _ = agent.act(view_of(returns[:, order], tuple(UNIVERSE[k] for k in order), HELD[order]), {})
+    np.testing.assert_allclose(turned, straight[order], atol=1e-6)
+    assert np.abs(straight).sum() > 0.01
+
+
+def test_another_universe_is_refused_with_what_is_missing_and_what_is_new(tmp_path: Path) -> None:
+    written(tmp_path / "a")
+    agent = load_agent(tmp_path / "a", {})
+    with pytest.raises(ArtifactError, match="trained on AAA, BBB, CCC; the universe lacks BBB and adds XXX"):
+        agent.act(view_of(moves(3, 3), ("AAA", "XXX", "CCC"), HELD), {})
+
+
+@pytest.mark.parametrize("name", ["ppo simplex", "sac box"])
+def test_an_asset_without_a_price_gets_exactly_nothing(name: str, tmp_path: Path) -> None:
+    written(tmp_path / "a", name)
+    agent = load_agent(tmp_path / "a", {})
+    weights, _ = agent.act(view_of(moves(3, 3), UNIVERSE, np.array([0.2, 0.0, 0.1]), missing=1), {})
+    assert weights[1] == 0.0
+    assert np.isfinite(weights).all()
+    assert np.abs(weights[[0, 2]]).min() > 0.0
+
+
+def test_the_answer_depends_on_the_market_and_on_the_book(tmp_path: Path) -> None:
+    written(tmp_path / "a")
+    agent = load_agent(tmp_path / "a", {})
+    first = agent.act(view_of(moves(3, 3), UNIVERSE, HELD), {})[0]
+    assert np.abs(first - agent.act(view_of(moves(4, 3), UNIVERSE, HELD), {})[0]).max() > 1e-3
+    assert np.abs(first - agent.act(view_of(moves(3, 3), UNIVERSE, HELD[::-1].copy()), {})[0]).max() > 1e-4
+
+
+def test_what_a_recurrent_policy_remembers_travels_in_its_memory(tmp_path: Path) -> None:
+    written(tmp_path / "a", "ppo lstm")
+    agent = load_agent(tmp_path / "a", {})
+    view = view_of(moves(3, 3), UNIVERSE, HELD)
+    first, kept = agent.act(view, {})
+    assert kept[CARRY].shape == (24,)
+    assert kept[CARRY].dtype == np.float64
+    second, later = agent.act(view, kept)
+    assert np.abs(first - second).max() > 1e-4, "the same market is answered otherwise by who remembers it"
+    again, same = agent.act(view, kept)
+    np.testing.assert_array_equal(second, again)
+    np.testing.assert_array_equal(later[CARRY], same[CARRY])
+
+
+def test_discrete_answers_are_allocations_and_come_with_scores(tmp_path: Path) -> None:
+    written(tmp_path / "a", "ppo discrete")
+    agent = load_agent(tmp_path / "a", {})
+    for seed in range(5):
+        said = agent.answer(moves(seed, 3), HELD, 0.4)
+        assert set(said.weights) <= {0.0, 0.5, 1.0}
+        assert said.scores.sum() == pytest.approx(1.0, abs=1e-5)
+        allocation = agent.artifact.manifest.action.allocations[int(said.scores.argmax())]
+        assert all((f"{s} " in allocation) == (w > 0.0) for s, w in zip(UNIVERSE, said.weights, strict=True))
+
+
+def test_box_weights_never_gross_more_than_trained(tmp_path: Path) -> None:
+    written(tmp_path / "a", "ppo box")
+    agent = load_agent(tmp_path / "a", {})
+    said = [agent.answer(moves(seed, 3), HELD, 0.4).weights for seed in range(20)]
+    assert max(np.abs(w).sum() for w in said) <= 0.8 + 1e-6
+    assert min(w.min() for w in said) < 0.0
+
+
+def test_a_seat_of_a_policy_without_seats_is_refused(tmp_path: Path) -> None:
+    written(tmp_path / "a")
+    with pytest.raises(ParamsError, match="seat = 'bold': this policy is of one agent"):
+        load_agent(tmp_path / "a", {"seat": "bold"})
+    with pytest.raises(ParamsError, match="no parameter 'lookback'"):
+        load_agent(tmp_path / "a", {"lookback": 5})
+
+
+def test_it_says_what_was_recorded(tmp_path: Path) -> None:
+    manifest = written(tmp_path / "a")
+    agent = load_agent(tmp_path / "a", {})
+    assert agent.digest == manifest.digest != ""
+    assert agent.trained_until_ns == manifest.training.until_ns
+    assert agent.lookback == SPEC.lookback
+    assert scaling_of().clip == 5.0
+
+
+def test_trading_with_it_imports_no_torch(tmp_path: Path) -> None:
+    written(tmp_path / "a")
+    code = (
+        "import sys; from pathlib import Path; from quantd.daemon.policies.loading import load;"
+        f"load({str(tmp_path / 'a')!r}, {{}}, Path('/'));"
+        "sys.exit(','.join(m for m in ('torch', 'onnx', 'safetensors', 'polars', 'cryptography') if m in sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stderr.strip() == ""
+
+
+def test_a_house_of_several_seats_holds_their_mean_by_capital_and_one_of_them_may_trade_alone(tmp_path: Path) -> None:
+    written_seats(tmp_path / "a")
+    house = load_agent(tmp_path / "a", {})
+    view = view_of(moves(3, 3), UNIVERSE, HELD)
+    alone = {seat.name: load_agent(tmp_path / "a", {"seat": seat.name}).act(view, {})[0] for seat in SEATS}
+    assert alone["careful"][2] == 0.0, "what a seat may not hold it does not"
+    assert alone["bold"][:2].tolist() == [0.0, 0.0]
+    assert all(alone[seat.name].sum() <= seat.invested + 1e-6 for seat in SEATS)
+    assert alone["careful"].sum() == pytest.approx(0.4), "capped at what it may invest"
+    together = sum(seat.share * alone[seat.name] for seat in SEATS)
+    assert house.act(view, {})[0] == pytest.approx(together, abs=1e-7)
+    graph = house._run(["weights"], {"observation": observation(SPEC, view.returns(LOOKBACK), HELD, view.cash)[None]})[
+        0
+    ]
+    assert graph[0] == pytest.approx(together, abs=1e-6), "the graph alone says the same"
+    with pytest.raises(ParamsError, match="there are careful, balanced, bold"):
+        load_agent(tmp_path / "a", {"seat": "bald"})
+
+
+def test_seats_are_masked_and_capped_as_they_were_in_training(tmp_path: Path) -> None:
+    written_seats(tmp_path / "a")
+    view = view_of(moves(3, 3), UNIVERSE, np.array([0.2, 0.0, 0.1]), missing=1)
+    said = load_agent(tmp_path / "a", {}).answer(
+        view.returns(LOOKBACK), view.weights, view.cash, None, np.array([True, False, True])
+    )
+    learner = Several(3)
+    row = scaled(
+        torch.from_numpy(observation(SPEC, view.returns(LOOKBACK), view.weights, view.cash))[None], scaling_of()
+    )
+    action = learner.act(row.expand(3, -1))
+    prices = np.full((200, 3), 50.0)
+    prices[:, 1] = np.nan
+    world = Panel(UNIVERSE, np.arange(200) * DAY, prices, prices, np.ones((200, 3)), np.zeros((200, 3)))
+    desks = Desks(market(world), [TrainedSeat(s.name, s.symbols, invested=s.invested) for s in SEATS])
+    desks.reset()
+    held: list[torch.Tensor] = []
+    simulated = desks.simulator.move
+    desks.simulator.move = lambda weights: (held.append(weights), simulated(weights))[1]  # type: ignore[method-assign]
+    desks.move(action)
+    assert said.seats == pytest.approx(held[0].numpy(), abs=1e-6)
+    assert not said.seats[:, 1].any()
+
+
+@pytest.mark.parametrize("name", ["ppo simplex", "ppo box", "dqn", "ppo lstm", "sac simplex"])
+def test_many_observations_at_once_are_answered_as_one_by_one(name: str, tmp_path: Path) -> None:
+    written(tmp_path / "a", name)
+    agent = load_agent(tmp_path / "a", {})
+    assert agent.by_rows
+    observed = probes_of(SPEC, 3, 20)
+    alone = np.stack([agent.decide(row[None]).weights for row in observed])
+    assert agent.decide_all(observed) == pytest.approx(alone, abs=1e-6)
+    threaded = LearnedAgent(agent.artifact, threads=2)
+    assert threaded.decide_all(observed) == pytest.approx(alone, abs=1e-6)

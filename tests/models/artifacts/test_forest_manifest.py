@@ -1,0 +1,209 @@
+"""A forest is used only when every byte is what its manifest says and its trees are trees; a bad one is named."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from quantd.models.artifacts import manifest as artifacts
+from quantd.models.artifacts.loader import load_artifact
+from quantd.models.artifacts.manifest import MANIFEST, ArtifactError
+from quantd.models.forests import artifact
+from quantd.models.forests.artifact import FILES, TIMING, Manifest, load
+from quantd.models.forests.conversion import to_onnx
+from quantd.models.forests.forest_features import KINDS, ForestFeatures, features_hash
+from quantd.models.forests.prediction import Forest, load_forest
+from quantd.models.forests.trees import Trees, read
+from tests.support.forests import FOREST
+
+SHIPPED = FOREST["risk"]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return Path(shutil.copytree(SHIPPED, tmp_path / "forest"))
+
+
+def manifest_in(folder: Path) -> Manifest:
+    return msgspec.json.decode((folder / MANIFEST).read_bytes(), type=Manifest)
+
+
+def rewritten(folder: Path, files: dict[str, bytes] | None = None, **changes: object) -> Path:
+    """Other fields or files, with a manifest and hashes that fit: what somebody who means it would write."""
+    contents = {name: (folder / name).read_bytes() for name in FILES} | (files or {})
+    artifacts.write(folder, msgspec.structs.replace(manifest_in(folder), **changes), contents, FILES)
+    return folder
+
+
+def with_trees(folder: Path, change: Callable[[Trees], Trees]) -> Path:
+    width = len(manifest_in(folder).features.names)
+    trees = read((folder / "policy.onnx").read_bytes(), width)
+    return rewritten(folder, {"policy.onnx": to_onnx(change(trees), width)})
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_shipped_forests_are_whole_small_and_blind_to_the_default_run(kind: str) -> None:
+    forest = load(FOREST[kind])
+    assert forest.manifest.predicts == kind
+    assert sum(p.stat().st_size for p in FOREST[kind].iterdir()) < 300_000
+    # the default run starts 2019-01-02: nothing of it was seen
+    assert forest.manifest.training.until_ns < np.datetime64("2019-01-02", "ns").astype(np.int64)
+    assert forest.manifest.forest.trees == 100
+    assert forest.manifest.forest.depth == {"risk": 10, "correlation": 8, "allocation": 12}[kind]
+    assert forest.seconds is not None
+    for fold in (*forest.manifest.folds, forest.manifest.together):
+        assert fold.fitted_until < fold.last
+    for fold in forest.manifest.folds:
+        assert fold.fitted_until < fold.first
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_card_says_what_the_manifest_says(kind: str) -> None:
+    manifest, text = load(FOREST[kind]).manifest, (FOREST[kind] / "card.md").read_text()
+    for each in (*manifest.folds, manifest.together):
+        assert f"| {each.rows} | {each.model.r2:.3f} | {each.plain.r2:.3f} | {each.model.mse:.4f} |" in text
+    better = manifest.together.model.mse < manifest.together.plain.mse
+    assert ("it is better than the plain estimate" in text) == better
+    assert ("so it starts switched off" in text) != better
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(name=st.sampled_from((MANIFEST, *FILES)), where=st.floats(0.0, 1.0, exclude_max=True), bit=st.integers(0, 7))
+def test_one_flipped_bit_anywhere_is_refused(folder: Path, name: str, where: float, bit: int) -> None:
+    path = folder / name
+    original = path.read_bytes()
+    data = bytearray(original)
+    data[int(where * len(data))] ^= 1 << bit
+    path.write_bytes(bytes(data))
+    with pytest.raises(ArtifactError, match=name):
+        load(folder)
+    path.write_bytes(original)
+
+
+@pytest.mark.parametrize("name", [MANIFEST, *FILES])
+@pytest.mark.parametrize("harm", ["missing", "shorter", "link"])
+def test_a_file_that_is_not_itself_is_named(folder: Path, name: str, harm: str) -> None:
+    path = folder / name
+    data = path.read_bytes()
+    path.unlink()
+    if harm == "shorter":
+        path.write_bytes(data[:-1])
+    elif harm == "link":
+        (folder / "elsewhere").write_bytes(data)
+        path.symlink_to(folder / "elsewhere")
+    with pytest.raises(ArtifactError, match=name):
+        load(folder)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_leaf_that_is_no_number_is_refused_though_every_hash_fits(folder: Path, value: float) -> None:
+    def change(trees: Trees) -> Trees:
+        leaves = trees.leaves.copy()
+        leaves[0] = value
+        return msgspec.structs.replace(trees, leaves=leaves)
+
+    with pytest.raises(ArtifactError, match=r"policy\.onnx: a leaf or a split is not a finite number"):
+        load(with_trees(folder, change))
+
+
+def test_a_graph_that_is_cut_short_is_refused_though_every_hash_fits(folder: Path) -> None:
+    data = (folder / "policy.onnx").read_bytes()
+    for size in (0, 10, len(data) // 2, len(data) - 1):
+        with pytest.raises(ArtifactError, match=r"policy\.onnx"):
+            load(rewritten(folder, {"policy.onnx": data[:size]}))
+
+
+def test_trees_of_another_shape_than_the_manifest_says_are_refused(folder: Path) -> None:
+    shape = manifest_in(folder).forest
+    with pytest.raises(ArtifactError, match="the manifest says 99 of at most 10"):
+        load(rewritten(folder, forest=msgspec.structs.replace(shape, trees=99)))
+    with pytest.raises(ArtifactError, match="the manifest says 100 of at most 3"):
+        load(rewritten(folder, forest=msgspec.structs.replace(shape, depth=3)))
+
+
+def test_trees_that_answer_the_probe_otherwise_are_refused(folder: Path) -> None:
+    with pytest.raises(ArtifactError, match=r"golden\.bin: the graph differs from the probe by"):
+        load_forest(with_trees(folder, lambda t: msgspec.structs.replace(t, leaves=t.leaves * np.float32(1.01))))
+
+
+def test_a_forest_that_could_add_more_than_anything_can_be_is_refused(folder: Path) -> None:
+    def change(trees: Trees) -> Trees:
+        leaves = trees.leaves.copy()
+        leaves[7] = 3e38
+        return msgspec.structs.replace(trees, leaves=leaves)
+
+    with pytest.raises(ArtifactError, match="which nothing can be"):
+        load(with_trees(folder, change))
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"features_hash": "00"}, "features_hash is not that of its features"),
+        ({"horizon": 0}, "a horizon of 0 samples; from 1 to 63"),
+        ({"horizon": 64}, "a horizon of 64 samples; from 1 to 63"),
+        ({"schema": 2}, "schema 2; this quantd reads 1"),
+        ({"kind": "spell"}, "Invalid enum value 'spell'"),
+        ({"predicts": "correlation"}, "train it again"),
+    ],
+)
+def test_a_manifest_that_does_not_fit_is_refused(folder: Path, changes: dict[str, object], reason: str) -> None:
+    with pytest.raises(ArtifactError, match=reason):
+        load(rewritten(folder, **changes))
+
+
+def test_features_that_this_program_does_not_compute_are_refused(folder: Path) -> None:
+    names = manifest_in(folder).features.names
+    for features in (ForestFeatures(names[::-1]), ForestFeatures(names, version=2), ForestFeatures((*names, "magic"))):
+        with pytest.raises(ArtifactError, match="train it again"):
+            load(rewritten(folder, features=features, features_hash=features_hash(features)))
+
+
+def test_a_scaler_that_divides_by_nothing_is_refused(folder: Path) -> None:
+    scaler = manifest_in(folder).scaler
+    for scale in ((0.0, *scaler.scale[1:]), (-1.0, *scaler.scale[1:])):
+        with pytest.raises(ArtifactError, match="a scale that is not above 0"):
+            load(rewritten(folder, scaler=msgspec.structs.replace(scaler, scale=scale)))
+    with pytest.raises(ArtifactError, match="13 and 14 numbers for 14 features"):
+        load(rewritten(folder, scaler=msgspec.structs.replace(scaler, centre=scaler.centre[1:])))
+
+
+def test_a_forest_of_fewer_than_twenty_rows_is_refused(folder: Path) -> None:
+    training = manifest_in(folder).training
+    load(rewritten(folder, training=msgspec.structs.replace(training, rows=20)))
+    with pytest.raises(ArtifactError, match="it was fitted on 19 rows; 20 are the least"):
+        load(rewritten(folder, training=msgspec.structs.replace(training, rows=19)))
+
+
+def test_a_forest_in_the_place_of_another_is_refused() -> None:
+    with pytest.raises(ArtifactError, match="it predicts risk; one that predicts correlation is needed here"):
+        load(SHIPPED, "correlation")
+
+
+def test_timing_is_for_metrics_and_decides_nothing(folder: Path) -> None:
+    for text in (b"not json", b'{"seconds": "long"}', b"x" * 2_000):
+        (folder / TIMING).write_bytes(text)
+        assert load(folder).seconds is None
+    (folder / TIMING).unlink()
+    assert isinstance(load_forest(folder), Forest)
+
+
+def test_an_artifact_of_an_unknown_kind_is_refused_by_its_name(folder: Path) -> None:
+    (folder / MANIFEST).write_text('{"kind": "oracle"}')
+    with pytest.raises(ArtifactError, match="an artifact of kind 'oracle'; this quantd knows policies, learned"):
+        load_artifact(folder, {})
+    (folder / MANIFEST).write_bytes(b"\xff")
+    with pytest.raises(ArtifactError, match=r"manifest\.json"):
+        load_artifact(folder, {})
+
+
+def test_what_is_written_is_what_was_meant(folder: Path) -> None:
+    contents = {name: (folder / name).read_bytes() for name in FILES}
+    manifest = artifact.write(folder, manifest_in(folder), contents, 1.23456)
+    assert load(folder).manifest == manifest
+    assert load(folder).seconds == 1.235

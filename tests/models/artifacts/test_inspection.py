@@ -1,0 +1,334 @@
+"""A hostile artifact of each kind is refused with the reason, and nothing in it is run."""
+
+import os
+import pickle
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import onnx
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from onnx import TensorProto, helper, numpy_helper
+from safetensors.numpy import save
+
+from quantd.models.artifacts import ensemble
+from quantd.models.artifacts import manifest as artifacts
+from quantd.models.artifacts.agent_manifest import FILES, KIND, MOST_CARRY, Manifest, Seat
+from quantd.models.artifacts.ensemble import EnsembleManifest, combine
+from quantd.models.artifacts.inspection import graph_fault
+from quantd.models.artifacts.loader import load_artifact
+from quantd.models.artifacts.manifest import MANIFEST, ArtifactError
+from quantd.models.artifacts.weights import tensors_fault, tensors_of
+from tests.support.artifacts import written
+from tests.support.checkout import ROOT
+
+SCORER = ROOT / "models" / "shipped" / "scorer"
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("made")
+    written(root / "learned")
+    written(root / "other", "dqn")
+    combine(root / "ensemble", [root / "learned", root / "other"], "mean", "a test")
+    shutil.copytree(SCORER, root / "scorer")
+    return root
+
+
+@pytest.fixture
+def place(made: Path, tmp_path: Path) -> Callable[[str], Path]:
+    """A copy of an artifact by its kind."""
+    return lambda kind: Path(shutil.copytree(made / kind, tmp_path / kind))
+
+
+class Bomb:
+    """Leaves a mark where it is unpickled."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (str(self.mark),)
+
+
+def manifest_in(folder: Path) -> Any:
+    kind = {KIND: Manifest, ensemble.KIND: EnsembleManifest}.get(artifacts.kind_of(folder), artifacts.Manifest)
+    return msgspec.json.decode((folder / MANIFEST).read_bytes(), type=kind)
+
+
+def sealed(folder: Path, **changes: object) -> Path:
+    """Other fields, and a digest that fits: what somebody means to be taken for whole."""
+    manifest = msgspec.structs.replace(manifest_in(folder), **changes)
+    (folder / MANIFEST).write_bytes(artifacts.render(artifacts.sealed(manifest)))
+    return folder
+
+
+def holding(folder: Path, **contents: bytes) -> Path:
+    """Other files, and hashes that fit them. Names have _ for the dot."""
+    manifest = manifest_in(folder)
+    given = {name: (folder / name).read_bytes() for name in FILES}
+    artifacts.write(folder, manifest, given | {k.replace("_", "."): v for k, v in contents.items()}, FILES)
+    return folder
+
+
+def refused(folder: Path, match: str) -> None:
+    with pytest.raises(ArtifactError, match=match):
+        load_artifact(folder, {})
+
+
+INSIDE = {"learned": "learned", "scorer": "scorer", "ensemble": "ensemble/0-learned"}
+
+
+@pytest.mark.parametrize("kind", INSIDE)
+@pytest.mark.parametrize("name", ["policy.onnx", "weights.safetensors"])
+def test_a_pickle_is_not_read_as_weights(kind: str, name: str, place: Callable[[str], Path], tmp_path: Path) -> None:
+    folder = place(kind)
+    bomb = pickle.dumps(Bomb(tmp_path / "exploded"))
+    (tmp_path / INSIDE[kind] / name).write_bytes(bomb)
+    refused(folder, rf"{name}: ".replace(".", r"\."))
+    if kind != "ensemble":  # with hashes that fit
+        holding(folder, **{name.replace(".", "_"): bomb})
+        if (kind, name) != ("scorer", "weights.safetensors"):  # which trading never reads
+            refused(folder, rf"{name}: ".replace(".", r"\."))
+    assert not (tmp_path / "exploded").exists()
+
+
+@pytest.mark.parametrize("kind", INSIDE)
+def test_a_file_that_is_too_large_is_not_read(kind: str, place: Callable[[str], Path], tmp_path: Path) -> None:
+    folder = place(kind)
+    with (tmp_path / INSIDE[kind] / "policy.onnx").open("r+b") as file:
+        file.truncate(1 << 40)  # sparse: reading it would not end well
+    refused(folder, r"policy\.onnx: 1099511627776 bytes; \d+ are expected at most")
+    with (folder / MANIFEST).open("r+b") as file:
+        file.truncate(1 << 40)
+    refused(folder, r"manifest\.json: 1099511627776 bytes; 1048576 are expected")
+
+
+@pytest.mark.parametrize("kind", INSIDE)
+@pytest.mark.parametrize("name", ["policy.onnx", "golden.bin", "weights.safetensors", MANIFEST])
+@pytest.mark.parametrize("harm", ["cut", "other", "missing", "link"])
+def test_what_is_cut_short_changed_missing_or_a_link_is_refused(
+    kind: str, name: str, harm: str, place: Callable[[str], Path], tmp_path: Path
+) -> None:
+    folder = place(kind)
+    path = tmp_path / INSIDE[kind] / name
+    data = bytearray(path.read_bytes())
+    match harm:
+        case "cut":
+            path.write_bytes(data[: len(data) // 2])
+        case "other":
+            data[len(data) // 2] ^= 4
+            path.write_bytes(data)
+        case _:
+            path.unlink()
+            if harm == "link":
+                (tmp_path / "elsewhere").write_bytes(data)
+                path.symlink_to(tmp_path / "elsewhere")
+    refused(folder, name.replace(".", r"\."))
+
+
+@pytest.mark.parametrize("kind", ["learned", "scorer", "ensemble"])
+def test_an_edited_manifest_is_refused(kind: str, place: Callable[[str], Path]) -> None:
+    folder = place(kind)
+    text = (folder / MANIFEST).read_text()
+    (folder / MANIFEST).write_text(text.replace('"schema": 1', '"schema": 1 '))
+    refused(folder, "it was changed after it was written")
+    (folder / MANIFEST).write_text(text.replace(f'"name": "{manifest_in_name(text)}"', '"name": "another"'))
+    refused(folder, "it was changed after it was written")
+
+
+def manifest_in_name(text: str) -> str:
+    return str(msgspec.json.decode(text)["name"])
+
+
+@pytest.mark.parametrize("kind", ["learned", "scorer", "ensemble"])
+def test_another_schema_or_an_unknown_field_is_refused(kind: str, place: Callable[[str], Path]) -> None:
+    folder = place(kind)
+    refused(sealed(folder, schema=2), "schema 2; this quantd reads 1")
+    if kind != "scorer":  # whose first form allows them nowhere either, as it renders otherwise
+        known = msgspec.json.decode((folder / MANIFEST).read_bytes())
+        (folder / MANIFEST).write_bytes(msgspec.json.encode({**known, "schema": 1, "run": "rm"}))
+        refused(folder, "unknown field `run`")
+
+
+@pytest.mark.parametrize("kind", ["learned", "scorer", "ensemble"])
+@pytest.mark.parametrize("name", ["../../etc/passwd", "/etc/passwd", "sub/x", ".."])
+def test_a_manifest_names_no_file_outside(kind: str, name: str, place: Callable[[str], Path]) -> None:
+    folder = place(kind)
+    entries = dict(manifest_in(folder).files)
+    entries[name] = entries.pop("card.md")
+    refused(sealed(folder, files=entries), "are expected")
+
+
+def test_numbers_that_are_none_are_refused_in_weights_and_in_the_graph(place: Callable[[str], Path]) -> None:
+    folder = place("learned")
+    tensors = {k: v.copy() for k, v in tensors_of((folder / "weights.safetensors").read_bytes()).items()}
+    good = (folder / "weights.safetensors").read_bytes()
+    tensors["policy.actor.bias"][1] = np.nan
+    refused(
+        holding(folder, weights_safetensors=save(tensors)), r"weights\.safetensors: policy\.actor\.bias holds a number"
+    )
+    holding(folder, weights_safetensors=good)
+    load_artifact(folder, {})
+    for bad in (np.nan, np.inf):
+        graph = changed(folder, lambda model, bad=bad: spoil(model, bad))
+        refused(
+            holding(folder, policy_onnx=graph),
+            r"policy\.onnx: actor\.bias holds a number that is not finite",
+        )
+
+
+def spoil(model: onnx.ModelProto, value: float) -> None:
+    for each in model.graph.initializer:
+        if each.name == "actor.bias":
+            numbers = numpy_helper.to_array(each).copy()
+            numbers[0] = value
+            each.CopyFrom(numpy_helper.from_array(numbers, each.name))
+
+
+def changed(folder: Path, change: Callable[[onnx.ModelProto], None]) -> bytes:
+    model = onnx.load_from_string((folder / "policy.onnx").read_bytes())
+    change(model)
+    return bytes(model.SerializeToString())
+
+
+def external(model: onnx.ModelProto) -> None:
+    tensor = model.graph.initializer[0]
+    tensor.ClearField("raw_data")
+    tensor.data_location = TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value="/etc/passwd")
+
+
+def external_in_attribute(model: onnx.ModelProto) -> None:
+    tensor = TensorProto(dims=[4], data_type=TensorProto.FLOAT, name="x", data_location=TensorProto.EXTERNAL)
+    tensor.external_data.add(key="location", value="passwd")
+    model.graph.node.append(helper.make_node("Constant", [], ["unused"], value=tensor))
+
+
+def foreign(model: onnx.ModelProto) -> None:
+    model.graph.node.append(helper.make_node("PyOp", ["observation"], ["unused"], domain="ai.onnx.contrib"))
+
+
+def unknown(model: onnx.ModelProto) -> None:
+    model.graph.node.append(helper.make_node("RandomNormal", [], ["unused"], shape=[2]))
+
+
+def branch(model: onnx.ModelProto) -> None:
+    body = helper.make_graph([], "body", [], [])
+    model.graph.node.append(helper.make_node("Identity", ["observation"], ["unused"], then_branch=body))
+
+
+def function(model: onnx.ModelProto) -> None:
+    model.functions.add(name="f", domain="")
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (external, "it keeps tensors in other files"),
+        (external_in_attribute, "it keeps tensors in other files"),
+        (foreign, r"it has the operator 'ai\.onnx\.contrib:PyOp'"),
+        (unknown, "it has the operator 'RandomNormal'"),
+        (branch, "it has a graph inside an operator"),
+        (function, "it defines functions of its own"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["learned", "scorer"])
+def test_a_graph_that_would_do_more_than_arithmetic_is_refused_before_it_is_loaded(
+    kind: str, change: Callable[[onnx.ModelProto], None], reason: str, place: Callable[[str], Path]
+) -> None:
+    folder = place(kind)
+    refused(holding(folder, policy_onnx=changed(folder, change)), rf"policy\.onnx: {reason}; it is not loaded")
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(cut=st.floats(0.0, 1.0), at=st.floats(0.0, 1.0, exclude_max=True), byte=st.integers(0, 255))
+def test_reading_a_graph_or_tensors_that_are_none_always_ends_in_words(
+    made: Path, cut: float, at: float, byte: int
+) -> None:
+    for name, fault in (("policy.onnx", graph_fault), ("weights.safetensors", tensors_fault)):
+        data = bytearray((made / "learned" / name).read_bytes())
+        data[int(at * len(data))] = byte
+        assert isinstance(fault(bytes(data[: int(cut * len(data))])), str)
+    assert graph_fault(b"") == "it is not an ONNX graph"
+    assert graph_fault((made / "learned" / "policy.onnx").read_bytes()) == ""
+
+
+@pytest.mark.parametrize("kind", ["learned", "scorer"])
+def test_a_probe_that_is_answered_otherwise_is_refused(kind: str, place: Callable[[str], Path]) -> None:
+    folder = place(kind)
+    golden = np.frombuffer((folder / "golden.bin").read_bytes()).copy()
+    golden[-1] += 1e-3
+    loose = msgspec.structs.replace(manifest_in(folder).golden, tolerance=1.0)
+    sealed(folder, golden=loose)  # a manifest may not allow itself more than the program does
+    refused(holding(folder, golden_bin=golden.tobytes()), r"golden\.bin: the graph differs from the probe by 0\.001")
+    golden[-1] = np.nan
+    refused(holding(folder, golden_bin=golden.tobytes()), r"golden\.bin: ")
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"universe": ("AAA", "BBB")}, r"golden\.bin: \d+ bytes are not"),
+        ({"universe": ("AAA", "BBB", "BBB")}, "symbols, each once"),
+        ({"universe": ()}, "a universe of nothing"),
+        ({"sight_hash": "00"}, "sight_hash is not that of its sight"),
+        ({"seats": (Seat("a", ("ZZZ",)),)}, "seat a holds ZZZ, which is not in the universe"),
+        ({"seats": (Seat("a", share=0.5),)}, "shares of seats do not add up to 1"),
+        ({"seats": (Seat("a"),)}, r"golden\.bin: \d+ bytes are not"),
+    ],
+)
+def test_a_manifest_that_contradicts_itself_is_refused(
+    changes: dict[str, object], reason: str, place: Callable[[str], Path]
+) -> None:
+    refused(sealed(place("learned"), **changes), reason)
+
+
+def test_a_memory_that_does_not_fit_is_refused(place: Callable[[str], Path]) -> None:
+    folder = place("learned")
+    network = msgspec.structs.replace(manifest_in(folder).network, carry=MOST_CARRY + 1)
+    refused(sealed(folder, network=network), "a carry of 8177 numbers; at most 8176 fit into a memory")
+
+
+@pytest.mark.parametrize("name", ["..", "/etc", "../learned", "a/b", "", ".", "a\\b"])
+def test_a_member_outside_its_ensemble_is_refused(name: str, place: Callable[[str], Path]) -> None:
+    folder = place("ensemble")
+    members = manifest_in(folder).members
+    moved = (msgspec.structs.replace(members[0], folder=name), members[1])
+    refused(sealed(folder, members=moved), "is no name of a folder inside it")
+
+
+def test_a_member_that_is_a_link_or_another_artifact_or_an_ensemble_is_refused(
+    place: Callable[[str], Path], tmp_path: Path, made: Path
+) -> None:
+    folder = place("ensemble")
+    shutil.move(folder / "0-learned", tmp_path / "away")
+    (folder / "0-learned").symlink_to(tmp_path / "away")
+    refused(folder, "0-learned: a link; a member is a folder inside its ensemble")
+    (folder / "0-learned").unlink()
+    shutil.copytree(made / "other", folder / "0-learned")
+    refused(folder, "0-learned: another artifact than the ensemble was made of")
+    shutil.rmtree(folder / "0-learned")
+    shutil.copytree(made / "ensemble", folder / "0-learned")
+    refused(folder, "an artifact of kind 'ensemble' cannot be a member")
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda m: {"members": m[:1]}, "1 members; 2 to 16"),
+        (lambda m: {"members": (m[0], m[0])}, "a member is named twice"),
+        (lambda m: {"members": (m[0], msgspec.structs.replace(m[1], share=0.7))}, "shares 0.5, 0.7 are not"),
+        (lambda m: {"members": (m[0], msgspec.structs.replace(m[1], share=-0.5))}, "are not 0 or more"),
+    ],
+)
+def test_an_ensemble_that_contradicts_itself_is_refused(
+    change: Callable[[Any], dict[str, object]], reason: str, place: Callable[[str], Path]
+) -> None:
+    folder = place("ensemble")
+    refused(sealed(folder, **change(manifest_in(folder).members)), reason)

@@ -1,0 +1,136 @@
+"""A trained policy trades by name, proves itself at load and needs no torch."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from quantd.models.artifacts import manifest as artifacts
+from quantd.models.artifacts.manifest import FILES, MANIFEST, ArtifactError, Manifest, Network
+from quantd.models.artifacts.runtime import LearnedPolicy, load_policy
+from quantd.models.observation.return_features import LOOKBACK
+from quantd.trading.history import Ring
+from quantd.trading.instruments import Instrument, Universe
+from quantd.trading.view import View
+from tests.support.checkout import ROOT
+
+SHIPPED = ROOT / "models" / "shipped" / "scorer"
+
+
+def view_of(returns: np.ndarray, symbols: tuple[str, ...]) -> View:
+    ring = Ring(len(symbols), LOOKBACK)
+    prices = 100.0 * np.vstack([np.ones(len(symbols)), np.cumprod(1.0 + returns, axis=0)])
+    for row in prices:
+        ring.append(row)
+    return View(
+        universe=Universe(tuple(Instrument(s) for s in symbols)), ring=ring, prices=prices[-1],
+        weights=np.zeros(len(symbols)), cash=1.0, equity=1.0, time=0, sample=0,
+    )  # fmt: skip
+
+
+def moves(seed: int, size: int) -> np.ndarray:
+    draw = np.random.default_rng(seed)
+    return draw.normal(0.0, draw.uniform(0.003, 0.03, size), (LOOKBACK, size))
+
+
+def named(folder: Path, **changes: object) -> Path:
+    """The shipped artifact with another manifest that fits its files."""
+    shutil.copytree(SHIPPED, folder)
+    manifest = msgspec.json.decode((folder / MANIFEST).read_bytes(), type=Manifest)
+    contents = {name: (folder / name).read_bytes() for name in FILES}
+    artifacts.write(folder, msgspec.structs.replace(manifest, **changes), contents)
+    return folder
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 10_000), size=st.integers(1, 30), data=st.data())
+def test_permuting_the_columns_permutes_the_weights_in_any_universe(seed: int, size: int, data: st.DataObject) -> None:
+    policy = load_policy(SHIPPED, {})
+    order = data.draw(st.permutations(range(size)))
+    returns = moves(seed, size)
+    symbols = tuple(f"S{k}" for k in range(size))
+    straight, _ = policy.act(view_of(returns, symbols), {})
+    turned, _ = policy.act(view_of(returns[:, order], tuple(symbols[k] for k in order)), {})
+    np.testing.assert_allclose(turned, straight[order], atol=1e-6)
+    assert (straight >= 0.0).all()
+    assert straight.sum() <= 1.0 + 1e-6
+
+
+def test_the_answer_depends_on_the_market() -> None:
+    policy = load_policy(SHIPPED, {})
+    one, other = (policy.weights(moves(seed, 5)) for seed in (1, 2))
+    assert np.abs(one - other).max() > 1e-3
+
+
+def test_an_asset_without_history_gets_exactly_nothing() -> None:
+    policy = load_policy(SHIPPED, {})
+    returns = moves(1, 4)
+    returns[:30, 2] = np.nan
+    weights = policy.weights(returns)
+    assert weights[2] == 0.0
+    assert weights[[0, 1, 3]].min() > 0.0
+    np.testing.assert_allclose(weights[[0, 1, 3]], policy.weights(returns[:, [0, 1, 3]]), atol=1e-6)
+    assert not policy.weights(np.full((LOOKBACK, 3), np.nan)).any()
+
+
+def test_a_network_that_is_not_equivariant_finds_its_columns_by_name(tmp_path: Path) -> None:
+    folder = named(tmp_path / "a", network=Network("scorer", 16, equivariant=False), universe=("X", "Y", "Z"))
+    policy = load_policy(folder, {})
+    returns = moves(3, 3)
+    straight, _ = policy.act(view_of(returns, ("X", "Y", "Z")), {})
+    turned, _ = policy.act(view_of(returns[:, [2, 0, 1]], ("Z", "X", "Y")), {})
+    np.testing.assert_array_equal(turned, straight[[2, 0, 1]])
+    with pytest.raises(ArtifactError, match="trained on X, Y, Z; the universe lacks Y and adds W"):
+        policy.act(view_of(returns, ("X", "W", "Z")), {})
+
+
+def test_a_graph_that_answers_its_probe_otherwise_is_refused(tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(SHIPPED, tmp_path / "a"))
+    manifest = msgspec.json.decode((folder / MANIFEST).read_bytes(), type=Manifest)
+    contents = {name: (folder / name).read_bytes() for name in FILES}
+    golden = np.frombuffer(contents["golden.bin"]).copy()
+    golden[-1] += 2e-5
+    # a manifest may not allow itself more than the program does
+    loose = msgspec.structs.replace(manifest, golden=msgspec.structs.replace(manifest.golden, tolerance=1.0))
+    artifacts.write(folder, loose, {**contents, "golden.bin": golden.tobytes()})
+    with pytest.raises(ArtifactError, match=r"golden\.bin: the graph differs from the probe by 2e-05"):
+        load_policy(folder, {})
+
+
+@pytest.mark.parametrize("graph", [b"", b"not a graph", b"\x08\x08"])
+def test_what_is_not_a_graph_is_refused(tmp_path: Path, graph: bytes) -> None:
+    folder = Path(shutil.copytree(SHIPPED, tmp_path / "a"))
+    manifest = msgspec.json.decode((folder / MANIFEST).read_bytes(), type=Manifest)
+    contents = {name: (folder / name).read_bytes() for name in FILES}
+    artifacts.write(folder, manifest, {**contents, "policy.onnx": graph})
+    with pytest.raises(ArtifactError, match=r"policy\.onnx"):
+        load_policy(folder, {})
+
+
+def test_it_has_nothing_to_set() -> None:
+    with pytest.raises(ValueError, match="has no parameter 'lookback'; it takes none"):
+        load_policy(SHIPPED, {"lookback": 5})
+
+
+def test_it_says_until_when_it_was_trained() -> None:
+    policy = load_policy(SHIPPED, {})
+    assert isinstance(policy, LearnedPolicy)
+    assert policy.trained_until_ns == policy.artifact.manifest.training.until_ns
+    assert policy.digest == policy.artifact.manifest.digest != ""
+    assert policy.lookback == LOOKBACK
+
+
+def test_trading_with_it_imports_no_torch() -> None:
+    code = (
+        "import sys; from pathlib import Path; from quantd.daemon.policies.loading import load;"
+        f"load({str(SHIPPED)!r}, {{}}, Path('/'));"
+        "sys.exit(','.join(m for m in ('torch', 'onnx', 'safetensors', 'polars') if m in sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stderr.strip() == ""

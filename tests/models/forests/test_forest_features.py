@@ -1,0 +1,122 @@
+"""What forests read is a function of the past, of each column alone and of means over all."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from quantd.models.forests.fit import gather
+from quantd.models.forests.forest_features import (
+    ASSET_FEATURES,
+    KINDS,
+    LOOKBACK,
+    ForestFeatures,
+    Kind,
+    features_hash,
+    features_of,
+    look,
+    pairs,
+    realised,
+    relative,
+    see,
+)
+from tests.support.forests import garch
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_rows_up_to_a_session_are_the_same_when_the_data_end_there_or_go_on(kind: Kind) -> None:
+    returns = np.vstack([np.full((1, 4), np.nan), garch(1, 400, 4)])
+    whole, horizon = gather(kind, returns, 21, 5), 21
+    for cut in (200, 301, 370):
+        early = gather(kind, returns[:cut], horizon, 5)
+        upto = whole.between(0, cut - horizon)
+        for name in ("at", "features", "plain", "true"):
+            np.testing.assert_array_equal(getattr(early, name), getattr(upto, name), err_msg=name)
+        assert len(early.at) > 0
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_comes_after_a_session_is_in_its_outcome_and_not_in_its_features(kind: Kind) -> None:
+    returns = np.vstack([np.full((1, 4), np.nan), garch(1, 260, 4)])
+    cut = 200
+    changed = returns.copy()
+    changed[cut:] *= np.array([7.0, 1.0, -3.0, 0.2])
+    whole, other = (gather(kind, each, 21, 1) for each in (returns, changed))
+    before, before_other = whole.between(0, cut), other.between(0, cut)
+    assert before.at.max() == cut - 1
+    np.testing.assert_array_equal(before_other.features, before.features)
+    np.testing.assert_array_equal(before_other.plain, before.plain)
+    assert (other.between(cut, cut + 1).features != whole.between(cut, cut + 1).features).any()
+    first = int(before.at[(before_other.true != before.true)].min())
+    assert first == cut - 21  # its outcome is the first that reaches the changed return
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 1_000), size=st.integers(2, 12), data=st.data())
+def test_permuting_the_columns_permutes_the_rows_of_assets_to_the_last_bit(
+    seed: int, size: int, data: st.DataObject
+) -> None:
+    order = np.array(data.draw(st.permutations(range(size))))
+    returns = garch(seed, LOOKBACK, size)
+    straight, turned = (see("risk", look(r)) for r in (returns, np.ascontiguousarray(returns[:, order])))
+    np.testing.assert_array_equal(turned.features, straight.features[order])
+    np.testing.assert_array_equal(turned.plain, straight.plain[order])
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 1_000), size=st.integers(2, 9), data=st.data())
+def test_permuting_the_columns_permutes_the_rows_of_pairs(seed: int, size: int, data: st.DataObject) -> None:
+    order = np.array(data.draw(st.permutations(range(size))))
+    returns = garch(seed, LOOKBACK, size)
+    straight, turned = (see("correlation", look(r)) for r in (returns, returns[:, order]))
+    i, j = pairs(size)
+    row = {frozenset((int(a), int(b))): k for k, (a, b) in enumerate(zip(i, j, strict=True))}
+    to = [row[frozenset((int(order[a]), int(order[b])))] for a, b in zip(i, j, strict=True)]
+    np.testing.assert_allclose(turned.features, straight.features[to], atol=1e-12)
+
+
+def test_only_the_level_of_volatility_depends_on_the_scale_of_returns() -> None:
+    returns = garch(2, LOOKBACK, 5)
+    small, large = (see("risk", look(r)).features for r in (returns, 3.0 * returns))
+    same = np.isclose(small, large, atol=1e-9).all(axis=0)
+    assert [name for name, equal in zip(ASSET_FEATURES, same, strict=True) if not equal] == ["volatility_level"]
+
+
+def test_an_asset_without_whole_history_or_that_stands_still_is_not_known() -> None:
+    returns = garch(3, LOOKBACK, 4)
+    returns[5, 1] = np.nan
+    returns[-30:, 2] = 0.0
+    past = look(returns)
+    assert see("risk", past).known.tolist() == [True, False, False, True]
+    assert see("correlation", past).known.tolist() == [False, False, True, False, False, False]
+    for kind in KINDS:
+        seen = see(kind, past)
+        assert np.isfinite(seen.features).all()
+        assert np.isfinite(seen.plain).all()
+        nobody = see(kind, look(np.full((LOOKBACK, 3), np.nan)))
+        assert not nobody.known.any()
+
+
+def test_what_came_true_is_volatility_correlation_and_relative_return() -> None:
+    future = garch(4, 21, 3)
+    np.testing.assert_allclose(np.exp(realised("risk", future)), np.sqrt((future**2).mean(axis=0)))
+    expected = np.corrcoef(future.T)[np.triu_indices(3, 1)]
+    np.testing.assert_allclose(np.tanh(realised("correlation", future)), expected)
+    scores = relative(realised("allocation", future))
+    assert scores.sum() == pytest.approx(0.0, abs=1e-12)
+    assert np.argmax(scores) == np.argmax(future.sum(axis=0) / np.sqrt((future**2).sum(axis=0)))
+    future[3, 1] = np.nan
+    for kind, missing in (("risk", [1]), ("correlation", [0, 2]), ("allocation", [1])):
+        assert np.flatnonzero(np.isnan(realised(kind, future))).tolist() == missing  # type: ignore[arg-type]
+
+
+def test_the_hash_names_every_part_of_what_is_read() -> None:
+    base = features_of("risk")
+    others = [
+        features_of("correlation"),
+        ForestFeatures(base.names[1:]),
+        ForestFeatures(base.names[::-1]),
+        ForestFeatures(base.names, lookback=127),
+        ForestFeatures(base.names, version=2),
+    ]
+    assert len({features_hash(each) for each in [base, *others]}) == 6

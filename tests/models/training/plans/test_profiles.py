@@ -1,0 +1,181 @@
+"""Profiles of several agents: sizes are those that were asked for, Lite really sees less, and what is trained is what trades."""
+
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+import torch
+
+from quantd.models.artifacts.agent_policy import load_agent
+from quantd.models.history.panel import Panel
+from quantd.models.learners.maddpg import Maddpg, MaddpgPlan
+from quantd.models.market.desks import Desks, Diversity, Seat
+from quantd.models.market.episodes import Episodes
+from quantd.models.market.simulator import Simulator
+from quantd.models.networks.transformer import Encoder, Layout
+from quantd.models.observation.return_features import FEATURES
+from quantd.models.training.plans.plan import Plan, PlanError, default, replaced
+from quantd.models.training.plans.profiles import LITE_FEATURES, MARL, chosen, ranked, sizes
+from quantd.models.training.runs.training_run import seats_of, train
+from quantd.models.training.seeds.environment import Ground
+from quantd.models.training.seeds.learner import learner_of, parameters, policy_of
+from quantd.models.training.seeds.markets import Markets, markets_of
+from quantd.models.training.seeds.seed_run import fit
+from tests.support.panels import market, panel_of
+
+SPLITS = {
+    "splits.train": {"name": "train", "first": "1998-07-06", "last": "2001-06-29"},
+    "splits.validation": {"name": "validation", "first": "2001-07-02", "last": "2002-06-28"},
+    "splits.test": {"name": "test", "first": "2002-07-01", "last": "2003-06-30"},
+    "data.symbols": ["AAPL", "BAC", "SPY"],
+}
+SHORT = {
+    **SPLITS,
+    "steps": 1600,
+    "seeds": [1],
+    "evaluate_every": 1600,
+    "checkpoint_every": 800,
+    "learner.warmup": 160,
+    "learner.buffer": 1000,
+    "learner.noise_steps": 1000,
+    "learner.batch": 8,
+    "market.episodes.length": 20,
+}
+
+
+def plan_of(profile: str, **more: object) -> Plan:
+    small = {"learner.transformer": {"width": 8, "heads": 2, "layers": 2, "widening": 1}} if profile != "lite" else {}
+    agents = len(MARL[profile]["market"]["seats"])
+    return replaced(
+        default("maddpg", profile), {**SHORT, "market.batch": 2 * agents, "learner.train_every": 200, **small, **more}
+    )
+
+
+def learner_with(plan: Plan, markets: Markets) -> tuple[Maddpg, Ground]:
+    ground = Ground(plan, markets.train, 1)
+    learner = learner_of(plan.learner, ground, 1)
+    assert isinstance(learner, Maddpg)
+    return learner, ground
+
+
+def test_profiles_are_what_was_asked_for() -> None:
+    full, lite, wide = (default("maddpg", name) for name in ("full", "lite", "transformer"))
+    for plan, width in ((full, 64), (wide, 256)):
+        learner = plan.learner
+        assert (learner.network, learner.agents) == ("transformer", 5)  # type: ignore[union-attr]
+        sizes_ = learner.transformer  # type: ignore[union-attr]
+        assert (sizes_.layers, sizes_.heads, sizes_.width) == (4, 8, width)
+        assert plan.sight.features == FEATURES
+        assert plan.market.diversity.dynamic
+    assert full.sight.window == 60
+    assert full.steps == 300 * 252 * 5
+    assert (lite.learner.network, lite.learner.hidden, lite.learner.batch) == ("mlp", (128, 64), 64)  # type: ignore[union-attr]
+    assert lite.steps == 200 * 252 * 4
+    assert not lite.market.diversity.dynamic
+    for plan in (full, lite, wide):
+        learner = plan.learner
+        assert (learner.actor_rate, learner.critic_rate, learner.tau) == (1e-4, 1e-3, 0.01)  # type: ignore[union-attr]
+        assert (learner.noise, learner.least_noise) == (0.2, 0.05)  # type: ignore[union-attr]
+    with pytest.raises(PlanError, match="maddpg has full, lite, transformer"):
+        default("maddpg", "light")
+
+
+def test_lite_really_sees_and_learns_less() -> None:
+    markets = {name: markets_of(plan_of(name)) for name in ("full", "lite")}
+    shown = {name: each.train.observed.names for name, each in markets.items()}
+    assert len(shown["lite"]) == 3 * (5 + 1)
+    assert len(shown["full"]) == 3 * (9 + 1 + 60)
+    assert {name.partition(".")[2] for name in shown["lite"]} == {*LITE_FEATURES, "known"}
+    counts = {}
+    for name, each in markets.items():
+        made, ground = learner_with(plan_of(name), each)
+        assert ground.observation_size == len(shown[name])
+        assert isinstance(made.network.body, Encoder) == (name == "full")
+        counts[name] = parameters(made)
+    table = sizes()
+    assert list(table) == ["full", "lite", "transformer"]
+    assert sum(table["lite"]) < 0.35 * sum(table["full"]) < 0.1 * sum(table["transformer"])
+
+
+def test_lites_features_are_the_first_five_by_what_they_said_of_the_training_part() -> None:
+    plan = default("maddpg", "full")
+    markets = markets_of(plan)
+    ranks = ranked(markets.panel, range(markets.train.first, markets.train.last + 1))
+    assert chosen(ranks) == LITE_FEATURES
+
+
+def test_a_feature_that_says_what_comes_is_ranked_first_and_nothing_after_the_rows_is_read() -> None:
+    draw = np.random.default_rng(1)
+    # each asset goes on as it went: momentum of the long window tells them apart
+    drift = np.array([-0.004, -0.002, 0.0, 0.002, 0.004])
+    returns = drift + draw.normal(0.0, 0.01, (400, 5))
+    close = 100.0 * np.cumprod(1.0 + returns, axis=0)
+    ones = np.ones_like(close)
+    panel = Panel(tuple("abcde"), np.arange(400) * 86_400_000_000_000, close, close, ones, ones * 0.0)
+    ranks = ranked(panel, range(130, 330))
+    assert ranks[0].feature == "momentum_126"
+    assert ranks[0].t > 5.0
+    later = panel.close.copy()
+    later[330:] *= np.array([3.0, 1.0, 0.5, 2.0, 0.1])
+    assert ranked(Panel(panel.symbols, panel.day_ns, later, later, ones, ones * 0.0), range(130, 330)) == ranks
+
+
+@pytest.mark.parametrize("groups", [False, True])
+def test_the_house_holds_what_its_seats_hold_together(groups: bool) -> None:
+    seats = (
+        Seat("a", ("S0", "S1") if groups else (), 1e6, 0.4),
+        Seat("b", ("S2",) if groups else (), 3e6, 0.9),
+    )
+    world = market(panel_of(4, 40, 3), dtype=torch.float64)
+    desk = Desks(world, seats, diversity=Diversity(weight=0.0), episodes=Episodes(20, False))
+    one = Simulator(world, batch=1, capital=4e6, episodes=Episodes(20, False))
+    size = desk.observation_size
+    made = Maddpg(MaddpgPlan(agents=2, layout=Layout(1, size, 0)), size, 4, "simplex", 1)
+    with torch.no_grad():
+        made.network.vector.add_(torch.randn(made.network.vector.shape, generator=made.course.random) * 0.3)
+    market_plan = msgspec.structs.replace(default("maddpg", "lite").market, seats=seats)
+    seen, held = desk.reset(), one.reset()
+    desk.move(made.act(seen))
+    one.move(one.targets(policy_of(made, None, market_plan, world.symbols)(held, True)))
+    assert float(desk.simulator.equity.sum()) == pytest.approx(float(one.equity), rel=1e-6)
+    assert not torch.allclose(desk.simulator.weights[0], desk.simulator.weights[1], atol=0.05)
+
+
+@pytest.mark.parametrize("profile", ["full", "lite"])
+def test_a_seed_checkpoints_and_resumes_to_the_same_bits(profile: str, tmp_path: Path) -> None:
+    plan = plan_of(profile)
+    markets = markets_of(plan)
+    whole = fit(plan, markets, 1, None, lambda _: False)
+    stopped = fit(plan, markets, 1, tmp_path, lambda progress: progress.steps >= 800)
+    assert stopped.steps < whole.steps
+    resumed = fit(plan, markets, 1, tmp_path, lambda _: False, resume=True)
+    assert resumed.score == whole.score
+    assert torch.equal(resumed.learner.network.vector, whole.learner.network.vector)  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("profile", ["full", "lite"])
+def test_what_is_trained_is_an_artifact_of_seats_that_trades(profile: str, tmp_path: Path) -> None:
+    plan = plan_of(profile)
+    manifest = train(plan, tmp_path / "house", "quantd train", lambda _: False)
+    assert manifest.algorithm == "maddpg"
+    assert manifest.seats == seats_of(plan)
+    assert [seat.share for seat in manifest.seats] == pytest.approx([1.0 / len(manifest.seats)] * len(manifest.seats))
+    assert manifest.sight.features == (LITE_FEATURES if profile == "lite" else FEATURES)
+    assert set(manifest.results) == {"train", "validation", "test"}
+    # golden probes were asked of the graph when it was loaded
+    assert load_agent(tmp_path / "house", {}).digest == manifest.digest
+
+
+def test_plans_of_several_agents_that_cannot_be_are_refused() -> None:
+    plan = default("maddpg", "lite")
+    for change, reason in (
+        ({"market.batch": 33}, "a multiple of"),
+        ({"learner.agents": 3}, "market.seats"),
+        ({"market.kind": "box"}, "simplex"),
+        ({"sight.book": ["cash"]}, "sight.book"),
+    ):
+        with pytest.raises(PlanError, match=reason):
+            replaced(plan, change)
+    with pytest.raises(PlanError, match="is one agent"):
+        replaced(default("ppo"), {"market.seats": [{"name": "a"}]})

@@ -1,0 +1,168 @@
+"""The engine's side of a case: its ledger and its orders, folded from what the adapter says, by the engine's own step."""
+
+import asyncio
+from collections.abc import Callable, Iterable
+
+from quantd.daemon.engine import step
+from quantd.daemon.engine.state import AgentRules, Rules, State, Working
+from quantd.risk.limits.catalogue import Limits
+from quantd.trading.effects import Again, Effect, Query
+from quantd.trading.events import CancelReported, Condition, Flow, NotFound, Unknown
+from quantd.trading.instruments import Universe
+from quantd.trading.orders import Cause, OrderBasket, OrderState, Reports
+from quantd.trading.ports import Broker, BrokerNews
+from quantd.trading.sessions import DAY_NS, Sessions
+from quantd.trading.venue import VenueFlow
+from tests.proofs.conformance.rig import CASH_MICRO, Truth
+
+
+class Books:
+    """One house with one agent. `news` is all that was heard, in order; `asked` what the engine wants to be asked for."""
+
+    def __init__(self, universe: Universe, price_age_ns: int = 1_000_000_000) -> None:
+        """What the venue never had is sent again while its price is not older than `price_age_ns`: in a case that waits for
+        the venue to settle it is, and ends as expired."""
+        sessions = Sessions("X", "UTC", (0,), (DAY_NS // 3,), (2 * DAY_NS // 3,))
+        rules = Rules(
+            universe,
+            (sessions,),
+            (0,) * universe.size,
+            (AgentRules("a", CASH_MICRO, Limits()),),
+            Limits(max_price_age_ns=price_age_ns),
+            CASH_MICRO,
+        )
+        self.state = State(rules)
+        self.news: list[BrokerNews] = []
+        self.effects: list[Effect] = []
+        self.flows_seen: set[str] = set()
+
+    def sent(self, basket: OrderBasket) -> OrderBasket:
+        """The engine has decided on this basket and its orders are on their way."""
+        self.state.working[basket.sample, basket.n] = Working(
+            basket=basket,
+            lots=list(basket.lots),
+            worst_nano=list(basket.worst_nano),
+            filled=[0] * len(basket.sym),
+            state=[int(OrderState.SENT)] * len(basket.sym),
+            shares=[[(0, abs(lots))] for lots in basket.lots],
+            live=len(basket.sym),
+        )
+        return basket
+
+    def holding(self, column: int, lots: int) -> None:
+        """The account held that before."""
+        self.state.ledger.house.lots[column] += lots
+        self.state.ledger.books[0].lots[column] += lots
+
+    def take(self, news: Iterable[BrokerNews]) -> None:
+        """Step news, as the loop does; the ledger stays whole after each."""
+        for each in news:
+            self.news.append(each)
+            if isinstance(each, Condition):
+                continue
+            self.effects.extend(step(self.state, each))
+            self.state.ledger.check()
+
+    def flow(self, flows: Iterable[VenueFlow]) -> None:
+        """Each flow once, by its id."""
+        for each in flows:
+            if each.id not in self.flows_seen:
+                self.flows_seen.add(each.id)
+                step(self.state, Flow(each.ts, each.amount_micro, "venue", id=each.id))
+
+    def queries(self) -> list[Query]:
+        """What the engine wants to know, once."""
+        found = [each for each in self.effects if isinstance(each, Query)]
+        self.effects = [each for each in self.effects if not isinstance(each, Query)]
+        return found
+
+    def again(self) -> list[Again]:
+        """What the engine wants to be sent once more, once."""
+        found = [each for each in self.effects if isinstance(each, Again)]
+        self.effects = [each for each in self.effects if not isinstance(each, Again)]
+        return found
+
+    def sent_again(self, basket: OrderBasket) -> dict[int, int]:
+        """How often rows of a basket were sent again so far."""
+        work = self.state.working.get((basket.sample, basket.n))
+        return dict(work.again) if work is not None else {}
+
+    def states(self, basket: OrderBasket) -> list[OrderState]:
+        """Where each row of a basket is."""
+        key = basket.sample, basket.n
+        work = self.state.working.get(key) or next(work for ended, work in self.state.ended if ended == key)
+        return [OrderState(each) for each in work.state]
+
+    def filled(self, basket: OrderBasket) -> list[int]:
+        """Unsigned lots filled of each row."""
+        key = basket.sample, basket.n
+        work = self.state.working.get(key) or next(work for ended, work in self.state.ended if ended == key)
+        return list(work.filled)
+
+    def truth(self) -> Truth:
+        """Our side of the venue's books."""
+        house = self.state.ledger.house
+        return Truth(tuple(house.lots), house.cash_micro)
+
+    def contradictions(self) -> list[str]:
+        """What the engine found impossible in what it was told."""
+        return [str(getattr(e, "text", e)) for e in self.effects if getattr(e, "level", "") == "CRITICAL"]
+
+    def reports(self) -> list[Reports]:
+        return [each for each in self.news if isinstance(each, Reports)]
+
+    def unknown(self) -> list[Unknown]:
+        return [each for each in self.news if isinstance(each, Unknown)]
+
+    def not_found(self) -> list[NotFound]:
+        return [each for each in self.news if isinstance(each, NotFound)]
+
+    def cancels_refused(self) -> list[CancelReported]:
+        return [each for each in self.news if isinstance(each, CancelReported)]
+
+    def conditions(self) -> list[bool]:
+        """`up` of each Condition("broker") in order."""
+        return [each.up for each in self.news if isinstance(each, Condition) and each.what == "broker"]
+
+    def causes(self, row: int) -> list[Cause]:
+        """Everything that was said of one row number, in order."""
+        return [
+            Cause(cause) for each in self.reports() for at, cause in zip(each.row, each.cause, strict=True) if at == row
+        ]
+
+
+class Ear:
+    """Listens to an adapter's news into books, in a task of its own."""
+
+    def __init__(self, books: Books, broker: Broker) -> None:
+        self._books = books
+        self._heard = asyncio.Event()
+        self._task = asyncio.create_task(self._listen(broker))
+
+    async def _listen(self, broker: Broker) -> None:
+        async for each in broker.news():
+            self._books.take([each])
+            self._heard.set()
+
+    async def until(self, happened: Callable[[], bool], timeout_s: float = 3.0) -> bool:
+        """Wait until it has happened; False when it has not within that time."""
+        deadline = asyncio.get_running_loop().time() + timeout_s
+        while not happened():
+            left = deadline - asyncio.get_running_loop().time()
+            if left <= 0:
+                return False
+            self._heard.clear()
+            try:
+                await asyncio.wait_for(self._heard.wait(), min(left, 0.25))
+            except TimeoutError:
+                continue
+        return True
+
+    async def stop(self) -> None:
+        """Stop listening; what listening raised is raised here."""
+        if not self._task.done():
+            self._task.cancel()
+        try:
+            await self._task
+        except asyncio.CancelledError:
+            return

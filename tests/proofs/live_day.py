@@ -1,0 +1,454 @@
+"""A day of trading at a wire-level venue with everything that can go away going away.
+
+    python -m tests.proofs.live_day [--minutes 60] [--scale 60] [--kill venue,path,stream,feed,store,bus] [--times 10]
+
+The whole daemon runs in this process on a clock that is `scale` times as quick: bars of a minute over HTTP, orders to a venue that
+fills what is marketable, its updates over a WebSocket. At the end our books must be the venue's to the last unit, and
+no order may be there twice. Prints what was cut off how often, orders, fills and the verdict; exit 1 when something differs.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import random
+import signal
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+
+import psycopg
+from aiohttp import web
+
+from quantd.adapters.brokers.alpaca.broker import Alpaca
+from quantd.adapters.brokers.alpaca.connection import AlpacaSettings
+from quantd.adapters.feeds.live.feed import Live
+from quantd.adapters.feeds.live.slice_builder import PutAside
+from quantd.adapters.feeds.sources.alpaca import AlpacaBars
+from quantd.adapters.feeds.wrappers.retry import Retried
+from quantd.daemon.app import Options, serve
+from quantd.daemon.assembly.names import known_names
+from quantd.daemon.assembly.parts import Parts
+from quantd.daemon.config import load
+from quantd.daemon.views.run_summary import Summary
+from quantd.trading.ports import Broker, LiveFeed
+from tests.support.mqtt import Mosquitto, Subscriber
+from tests.support.postgres import postgres_server
+from tests.support.venues.alpaca import AlpacaServer
+from tests.support.venues.alpaca_data import KEY, SECRET, AlpacaData
+
+SYMBOLS = {"BTC/USD": 90_000.0, "ETH/USD": 3_000.0, "SOL/USD": 180.0}
+BACK = 90
+"""Minutes of history at the vendor when the day begins."""
+
+KINDS = ("venue", "path", "stream", "feed")
+SERVICES = ("store", "bus")
+"""These need PostgreSQL and mosquitto on the machine."""
+
+CONFIG = """
+[quantd]
+name = "day"
+state = "state"
+[universe]
+symbols = ["BTC/USD", "ETH/USD", "SOL/USD"]
+calendar = "24/7"
+instruments = [
+  {{ symbol = "BTC/USD", lot = "0.0001", tick = "0.01" }},
+  {{ symbol = "ETH/USD", lot = "0.001", tick = "0.01" }},
+  {{ symbol = "SOL/USD", lot = "0.01", tick = "0.01" }},
+]
+[feed]
+kind = "alpaca"
+interval = "1m"
+warmup = 70
+stream = false
+[broker]
+kind = "alpaca"
+url = "http://127.0.0.1:1"
+cash = "100000.00"
+[risk]
+max_position_weight = 0.6
+max_loop_lag = "60s"
+max_clock_jump = "1h"
+max_missed_bars = 10
+[store]
+url = "{store}"
+[[agents]]
+name = "rotating"
+policy = "rotating.py:act"
+capital = 0.9
+min_trade = 0.0
+[alerts]
+per_minute = 10000
+[bus]
+{bus}
+[api]
+port = 0
+[log]
+level = "error"
+"""
+
+POLICY = '''
+import numpy as np
+
+
+def act(view):
+    """Holds another one of its symbols every few minutes, so that there is always something to trade."""
+    n = len(view.prices)
+    weights = np.full(n, 0.15)
+    weights[int(view.time // 60_000_000_000 // 2) % n] = 0.5
+    return weights
+'''
+
+
+class Clock:
+    """UTC in ns, `scale` times as quick as the real one."""
+
+    def __init__(self, scale: float) -> None:
+        self.scale = scale
+        self._base, self._began = time.time_ns(), time.monotonic_ns()
+
+    def __call__(self) -> int:
+        return self._base + int((time.monotonic_ns() - self._began) * self.scale)
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds / self.scale)
+
+
+class ScaledServer(AlpacaServer):
+    """The venue on that clock."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+        super().__init__(key=KEY, secret=SECRET, cash="100000")
+        self.book.auto = True
+
+    def now(self) -> int:
+        return self.clock() + self.offset_ns + self.skew_ns
+
+
+class Cable:
+    """The network path to a port: everything passes, or everything is cut."""
+
+    def __init__(self, port: Callable[[], int]) -> None:
+        self._target = port
+        self._writers: set[asyncio.StreamWriter] = set()
+        self._server: asyncio.Server | None = None
+        self.port = 0
+
+    async def up(self) -> None:
+        self._server = await asyncio.start_server(self._joined, "127.0.0.1", self.port, reuse_address=True)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def down(self) -> None:
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+        for writer in list(self._writers):
+            writer.transport.abort()
+        self._writers.clear()
+
+    async def _joined(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            back, out = await asyncio.open_connection("127.0.0.1", self._target())
+        except OSError:
+            writer.transport.abort()
+            return
+        self._writers |= {writer, out}
+        await asyncio.gather(self._pass(reader, out), self._pass(back, writer))
+        self._writers -= {writer, out}
+
+    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError):
+            while data := await reader.read(65_536):
+                writer.write(data)
+                await writer.drain()
+        with suppress(OSError):
+            writer.close()
+
+
+def stamp(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+@dataclass
+class Day:
+    """What a day left."""
+
+    summary: Summary
+    venue: ScaledServer
+    cut: Counter[str] = field(default_factory=Counter)
+    wrong: list[str] = field(default_factory=list)
+
+
+class World:
+    """Vendor, venue and the cable between, on one clock."""
+
+    def __init__(self, folder: Path, scale: float, seed: int) -> None:
+        self.clock = Clock(scale)
+        self.rng = random.Random(seed)
+        self.folder = folder
+        self.data = AlpacaData()
+        self.venue = ScaledServer(self.clock)
+        self.cable = Cable(lambda: self.venue.port)
+        self.price = dict(SYMBOLS)
+        self.data_runner: web.AppRunner | None = None
+        self.data_port = 0
+        self.data_site: web.TCPSite | None = None
+        self.cut: Counter[str] = Counter()
+        self.bars = 0
+        self.crash_store: Callable[[], None] | None = None
+        self.mosquitto: Mosquitto | None = None
+        self.subscriber: Subscriber | None = None
+
+    async def start(self) -> None:
+        await self.venue.start()
+        await self.cable.up()
+        self.data_runner = web.AppRunner(self.data.app(), access_log=None)
+        await self.data_runner.setup()
+        await self.feed_up()
+        self.minute = (self.clock() // 10**9 // 60 - BACK) * 60
+        while self.minute + 60 <= self.clock() // 10**9:
+            self._bar()
+        for symbol, price in self.price.items():
+            self.venue.list(symbol, f"{price:.2f}")
+
+    async def stop(self) -> None:
+        await self.cable.down()
+        await self.venue.stop()
+        if self.data_runner is not None:
+            await self.data_runner.cleanup()
+
+    async def feed_up(self) -> None:
+        assert self.data_runner is not None
+        self.data_site = web.TCPSite(self.data_runner, "127.0.0.1", self.data_port, reuse_address=True)
+        await self.data_site.start()
+        self.data_port = self.data_runner.addresses[0][1]
+
+    def _bar(self) -> None:
+        for symbol, opened in self.price.items():
+            close = round(opened * (1.0 + self.rng.gauss(0.0, 0.002)), 2)
+            high, low = max(opened, close) + 0.05, min(opened, close) - 0.05
+            bar = (stamp(self.minute), f"{opened:.2f}", f"{high:.2f}", f"{low:.2f}", f"{close:.2f}", "12.5")
+            self.data.crypto.setdefault(symbol, []).append(bar)
+            self.price[symbol] = close
+        self.minute += 60
+
+    async def market(self) -> None:
+        """Bars as time goes by; the venue's prices move with each."""
+        while True:
+            await asyncio.sleep(0.01)
+            if self.clock() // 10**9 >= self.minute + 60:
+                self._bar()
+                self.bars += 1
+                for symbol, price in self.price.items():
+                    self.venue.price(symbol, f"{price:.2f}")
+
+    def find(
+        self, parts: Parts, run: str, folder: Path, put_aside: PutAside, now: Callable[[], int]
+    ) -> tuple[LiveFeed, Broker | None]:
+        url = f"http://127.0.0.1:{self.data_port}"
+        source = AlpacaBars(
+            parts.universe, "1m", key=KEY, secret=SECRET, crypto=True, url=url, rate=None, timeout_s=2.0
+        )
+        feed = Live(
+            Retried(source, deadline_s=0.5, first_s=0.05),
+            universe=parts.universe, sessions=parts.sessions, interval_ns=parts.interval_ns, grace_ns=10 * 10**9,
+            now=now, put_aside=put_aside, sleep=self.clock.sleep,
+        )  # fmt: skip
+        url = f"http://127.0.0.1:{self.cable.port}"
+        settings = AlpacaSettings(
+            url=url, stream_url=f"ws{url[4:]}/stream", key=KEY, secret=SECRET, timeout_s=1.0, patience_s=2.0,
+            per_minute=100_000, settle_s=2.0, listing_s=0.5, backoff_s=(0.02, 0.2), max_skew_s=60.0,
+        )  # fmt: skip
+        return feed, Alpaca(settings, parts.universe, run, now=now)
+
+    async def trouble(self, kinds: list[str], times: int, lasting_s: tuple[float, float], pause_s: float) -> None:
+        """Cut things off one after the other, each `times`."""
+        plan = kinds * times
+        self.rng.shuffle(plan)
+        for kind in plan:
+            await asyncio.sleep(self.rng.uniform(0.3, 1.0) * pause_s)
+            self.cut[kind] += 1
+            gone_s = self.rng.uniform(*lasting_s)
+            match kind:
+                case "venue":
+                    await self.venue.down()
+                    await asyncio.sleep(gone_s)
+                    await self.venue.up()
+                case "path":
+                    await self.cable.down()
+                    await asyncio.sleep(gone_s)
+                    await self.cable.up()
+                case "stream":
+                    self.venue.cut()
+                case "store":
+                    assert self.crash_store is not None
+                    await asyncio.to_thread(self.crash_store)
+                case "bus":
+                    assert self.mosquitto is not None
+                    await asyncio.to_thread(self.mosquitto.stop)
+                    await asyncio.sleep(gone_s)
+                    await asyncio.to_thread(self.mosquitto.start)
+                case "feed":
+                    assert self.data_site is not None
+                    await self.data_site.stop()
+                    await asyncio.sleep(gone_s)
+                    await self.feed_up()
+
+    def services(self, kinds: list[str]) -> tuple[str, str]:
+        """([store] url, lines of [bus]) with the services that are to be cut off."""
+        store, bus = "", "port = 0"
+        if "store" in kinds:
+            server, self.crash_store = postgres_server()
+            schema = f"day{time.time_ns()}"
+            with psycopg.connect(server, autocommit=True) as connection:
+                connection.execute(f"CREATE SCHEMA {schema}")
+            store = f"{server}&options=-csearch_path%3D{schema}"
+        if "bus" in kinds:
+            folder = self.folder / "mosquitto"
+            folder.mkdir()
+            self.mosquitto = Mosquitto(folder).start()
+            bus = f'kind = "mqtt"\nurl = "mqtt://127.0.0.1:{self.mosquitto.port}"'
+            self.subscriber = self.mosquitto.subscribe("-c", "-i", "durable", "-q", "1", "-t", "quantd/day/alerts/#")
+        return store, bus
+
+
+def write_config(folder: Path, store: str, bus: str) -> Path:
+    (folder / "rotating.py").write_text(POLICY)
+    path = folder / "config.toml"
+    path.write_text(CONFIG.format(store=store, bus=bus))
+    return path
+
+
+async def day(folder: Path, *, minutes: float, scale: float, kinds: list[str], times: int, seed: int) -> Day:
+    """One day; the daemon is told to stop at its end."""
+    world = World(folder, scale, seed)
+    await world.start()
+    path = write_config(folder, *await asyncio.to_thread(world.services, kinds))
+    config = load(path, known_names())
+    resumes = asyncio.create_task(_rearm(config.at(config.quantd.state)))
+    moving = asyncio.create_task(world.market())
+    daemon = asyncio.create_task(
+        serve(config, Options(config=path, quiet=True), find=world.find, now=world.clock), name="daemon"
+    )
+    pause_s = minutes * 60 / scale / max(1, len(kinds) * times)
+    cutting = asyncio.create_task(world.trouble(kinds, times, (0.05, 0.8), pause_s))
+    try:
+        await asyncio.wait({daemon}, timeout=minutes * 60 / scale)
+        await asyncio.wait({daemon, cutting}, return_when=asyncio.FIRST_COMPLETED)
+        moving.cancel()
+        if not daemon.done():
+            await _still(world)
+            os.kill(os.getpid(), signal.SIGTERM)
+        summary = await daemon
+        left = Day(summary, world.venue, world.cut)
+        left.wrong = differences(left)
+        if world.subscriber is not None:
+            left.wrong += await asyncio.to_thread(undelivered, world.subscriber, summary)
+    finally:
+        for task in (moving, cutting, resumes):
+            task.cancel()
+        await world.stop()
+        if world.subscriber is not None:
+            world.subscriber.close()
+        if world.mosquitto is not None:
+            world.mosquitto.stop()
+    return left
+
+
+def undelivered(subscriber: Subscriber, summary: Summary) -> list[str]:
+    """Every alert must have reached the durable subscriber."""
+    found: set[str] = set()
+    for _ in range(40):
+        found = {json.loads(payload)["id"] for topic, payload in subscriber.lines() if "/alerts/" in topic}
+        if len(found) >= summary.alerts:
+            return []
+        time.sleep(0.25)
+    return [f"{summary.alerts} alerts were raised, {len(found)} arrived"]
+
+
+async def _rearm(state: Path) -> None:
+    """A person at a desk: what is lost and comes back leaves REDUCE, and is re-armed with a reason."""
+    from aiohttp import ClientSession
+
+    async with ClientSession() as http:
+        while True:
+            await asyncio.sleep(0.2)
+            try:
+                place, token = json.loads((state / "api.json").read_text()), (state / "token").read_text().strip()
+                url = f"http://{place['host']}:{place['port']}"
+                headers = {"Authorization": f"Bearer {token}"}
+                async with http.get(f"{url}/api/v1/status", headers=headers) as answer:
+                    standing = await answer.json()
+                if standing.get("switch") in ("REDUCE", "HALT"):
+                    body = {"command": "resume", "reason": "the test's person has looked"}
+                    await http.post(f"{url}/api/v1/commands", json=body, headers=headers)
+            except (OSError, ValueError):
+                continue
+
+
+async def _still(world: World) -> None:
+    """Wait until nothing changes at the venue any more."""
+    before = None
+    for _ in range(100):
+        await asyncio.sleep(0.3)
+        now = [(order.id, order.status, order.filled) for order in world.venue.book.orders.values()]
+        if now == before:
+            return
+        before = now
+
+
+def differences(left: Day) -> list[str]:
+    """What our account and the venue's do not agree about."""
+    book, wrong = left.venue.book, []
+    theirs = {row["symbol"]: Decimal(str(row["qty"])) for row in book.positions_json()}
+    for symbol in SYMBOLS:
+        ours = Decimal(left.summary.positions.get(symbol, "0"))
+        if ours != theirs.get(symbol.replace("/", ""), Decimal(0)):
+            wrong.append(f"{symbol}: {theirs.get(symbol.replace('/', ''), 0)} there, {ours} here")
+    cash = Decimal(str(book.account_json()["cash"]))
+    if abs(cash - Decimal(left.summary.cash)) > Decimal("0.01"):
+        wrong.append(f"cash {cash} there, {left.summary.cash} here")
+    wrong += [
+        f"{client} was placed {len(orders)} times" for client, orders in book.by_client.items() if len(orders) > 1
+    ]
+    return wrong
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--minutes", type=float, default=60.0)
+    parser.add_argument("--scale", type=float, default=60.0)
+    parser.add_argument("--kill", default=",".join(KINDS))
+    parser.add_argument("--times", type=int, default=10)
+    parser.add_argument("--seed", type=int, default=1)
+    asked = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        left = asyncio.run(
+            day(
+                Path(folder),
+                minutes=asked.minutes,
+                scale=asked.scale,
+                kinds=asked.kill.split(","),
+                times=asked.times,
+                seed=asked.seed,
+            )
+        )
+    s = left.summary
+    print(
+        f"seed {asked.seed}: {dict(left.cut)} cut off; {s.slices} slices, {s.orders} orders, {s.fills} fills, {s.trips} trips"
+    )
+    print("\n".join(left.wrong) or "every book is the venue's, to the last unit; no order is there twice")
+    return 1 if left.wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,323 @@
+"""SIGKILL at any instant: a child forked from a warmed parent, with the real store, venue, journal and service loop.
+
+    python -m tests.proofs.simulation.kills --kills 100 --seed 0 [--whole 5]
+
+Runs one recorded market again and again. Each run is killed at random instants and taken up again until its feed ends;
+then its digest and its read models must be those of a run that nothing happened to. `--whole` kills
+the whole `quantd run`, as a process of its own. Exit 1 when anything differed.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from quantd.adapters.bus.messages import Composer
+from quantd.adapters.store.store import Store
+from quantd.daemon.app import Options, recover, this_run
+from quantd.daemon.assembly.names import known_names
+from quantd.daemon.assembly.parts import Assembly, assemble
+from quantd.daemon.config import load
+from quantd.daemon.monitoring.metrics import configure
+from quantd.daemon.recovery.start import begin
+from quantd.daemon.runtime import service as service_module
+from quantd.daemon.runtime.alert_filter import AlertFilter
+from quantd.daemon.runtime.service import Service
+from quantd.daemon.runtime.timeline import instants
+from tests.support.checkout import ROOT
+
+CONFIG = """
+[quantd]
+name = "killed"
+
+[universe]
+symbols = ["SPY", "AAPL", "BAC", "QQQ"]
+benchmark = "SPY"
+calendar = "XNYS"
+
+[feed]
+path = "{data}/us_daily.parquet"
+actions = "{data}/us_actions.csv"
+stamps = "session"
+start = 2020-06-01
+end = 2020-12-31
+warmup = 100
+pace = "{pace}"
+at_end = "stop"
+
+[broker]
+cash = "100000.00"
+commission_bp = 1.0
+slippage_bp = 1.0
+participation = 0.001
+borrow_bp_annual = 50.0
+
+[risk]
+max_gross_exposure = 1.0
+max_position_weight = 0.5
+max_drawdown = 0.2
+
+[[agents]]
+name = "even"
+policy = "equal_weight"
+capital = 0.4
+profile = "aggressive"
+
+[[agents]]
+name = "parity"
+policy = "inverse_volatility"
+capital = 0.3
+profile = "aggressive"
+params = {{ lookback = 21 }}
+
+[[agents]]
+name = "trend"
+policy = "momentum"
+capital = 0.3
+profile = "aggressive"
+params = {{ lookback = 21 }}
+min_trade = 0.0
+
+[[agents]]
+name = "rival"
+policy = "equal_weight"
+capital = 0.3
+profile = "aggressive"
+shadow = true
+challenges = "trend"
+
+[capital]
+method = "equal_risk"
+lookback = 20
+
+[promotion]
+samples = 40
+confidence = 0.5
+
+[[schedules]]
+name = "capital"
+do = "reallocate"
+cron = "0 16 * * fri"
+timezone = "America/New_York"
+
+[[schedules]]
+name = "promotion"
+do = "promote"
+cron = "0 16 * * wed"
+timezone = "America/New_York"
+
+[bus]
+kind = "embedded"
+port = 0
+
+[api]
+port = 0
+"""
+
+READ_MODELS = ("orders", "fills", "crosses", "decisions", "equity", "bookings", "switches", "house")
+"""Tables that must be the same to the last value; but for the name of the run and numbers of steps, which restarts add to."""
+
+
+def written(folder: Path, pace: str = "fast") -> Path:
+    """The configuration of these runs."""
+    path = folder / "config.toml"
+    path.write_text(CONFIG.format(data=ROOT / "data", pace=pace))
+    return path
+
+
+def assembled(folder: Path) -> Assembly:
+    return assemble(load(written(folder), known_names(), environ={}), cache=folder / "cache")
+
+
+def uninterrupted(assembly: Assembly) -> str:
+    """The digest of a backtest."""
+    shell = assembly.shell()
+    begin(shell, assembly, assembly.config, "0", fresh=True)
+    for item in assembly.items():
+        shell.take(item)
+    return shell.digest.hexdigest()
+
+
+async def drive(assembly: Assembly, folder: Path) -> str:
+    """What `quantd run` does between opening its store and closing it, without bus and API; the digest."""
+    configure("ERROR", "console")
+    # small commits and snapshots: more instants at which something is half done
+    service_module.COMMIT_S, service_module.SNAPSHOT_STEPS = 0.004, 150
+    names = [a.name for a in assembly.rules.agents]
+    with Store.open(folder) as store:
+        run = this_run(assembly, store, Options(config=folder / "config.toml"))
+        store.begin(run, assembly.universe, agents=names)
+        shell, journal = recover(assembly, store, run, folder)
+        projection = store.begin(run, assembly.universe, agents=names)
+        service = Service(
+            shell, journal, store, projection, Composer(run, "killed", assembly.universe, names),
+            config=assembly.config, run=run, state_folder=folder, alerts=AlertFilter(("INFO",), 1000, "", "UTC"),
+            published=lambda messages: None, urgent=lambda message: None,
+        )  # fmt: skip
+        service.quarantine = begin(shell, assembly, assembly.config, run, fresh=journal.seq == 0)
+        async with asyncio.TaskGroup() as tasks:
+            feed = tasks.create_task(service.feed(instants(assembly.items(), shell.ts), "fast", "stop"))
+            await service.step_forever()
+            feed.cancel()
+        return shell.digest.hexdigest()
+
+
+def child(assembly: Assembly, folder: Path) -> int:
+    """A forked child at work; its process id. It writes the digest when the feed has ended."""
+    pid = os.fork()
+    if pid:
+        return pid
+    try:
+        digest = asyncio.run(drive(assembly, folder))
+        (folder / "digest").write_text(digest)
+        os._exit(0)
+    except BaseException:
+        import traceback
+
+        traceback.print_exc()
+        os._exit(1)
+
+
+def killed_run(assembly: Assembly, folder: Path, rng: random.Random, longest_s: float) -> int:
+    """One run to its end over kills at random instants; how many there were. RuntimeError when a child fails."""
+    kills = 0
+    while True:
+        pid = child(assembly, folder)
+        deadline = time.monotonic() + rng.uniform(0.0, longest_s)
+        status = None
+        while time.monotonic() < deadline:
+            found, status = os.waitpid(pid, os.WNOHANG)
+            if found:
+                break
+            time.sleep(0.0005)
+            status = None
+        if status is None:
+            os.kill(pid, signal.SIGKILL)
+            _, status = os.waitpid(pid, 0)
+        if os.WIFSIGNALED(status):
+            kills += 1
+            longest_s *= 1.1  # on a busy machine a child may need longer to get anywhere
+        elif os.WEXITSTATUS(status):
+            raise RuntimeError(f"a child failed after {kills} kills")
+        else:
+            return kills
+
+
+def read_models(folder: Path) -> dict[str, list[tuple[object, ...]]]:
+    """Rows of each read model without the names of runs and the numbers of steps."""
+    found = {}
+    with sqlite3.connect(f"file:{folder / 'quantd.db'}?mode=ro", uri=True) as connection:
+        for table in READ_MODELS:
+            columns = [row[1] for row in connection.execute(f"pragma table_info({table})")]
+            wanted = ", ".join(f'"{c}"' for c in columns if c not in ("run", "seq", "k", "id"))
+            found[table] = sorted(connection.execute(f"select {wanted} from {table}").fetchall(), key=repr)
+    return found
+
+
+def differences(folder: Path, reference: dict[str, list[tuple[object, ...]]]) -> list[str]:
+    """What is lost, doubled or damaged in a store, beside a run that nothing happened to."""
+    wrong = []
+    for table, rows in read_models(folder).items():
+        expected = reference[table]
+        if rows != expected:
+            lost, more = len(set(expected) - set(rows)), len(rows) - len(set(rows) & set(expected))
+            wrong.append(f"{table}: {lost} rows are missing, {more} are too many")
+    with Store.open(folder) as store:
+        wrong += store.verify()
+    return wrong
+
+
+def forked(kills: int, seed: int) -> int:
+    """Kill forked children until there were so many; how many runs differed."""
+    with tempfile.TemporaryDirectory() as name:
+        top = Path(name)
+        assembly = assembled(top)
+        digest = uninterrupted(assembly)
+        wrong, longest_s = 0, 0.0
+        for each in ("first", "whole"):
+            whole = top / each
+            whole.mkdir()
+            began = time.monotonic()
+            _, status = os.waitpid(child(assembly, whole), 0)
+            # most kills fall after the start is over and before the end is near
+            longest_s = 0.4 * (time.monotonic() - began)
+            wrong += int(status != 0 or (whole / "digest").read_text() != digest)
+        reference = read_models(whole)
+        rng, done, runs, began = random.Random(seed), 0, 0, time.monotonic()
+        while done < kills:
+            folder = top / f"run{runs}"
+            folder.mkdir()
+            done += killed_run(assembly, folder, rng, longest_s)
+            runs += 1
+            found = differences(folder, reference)
+            if (folder / "digest").read_text() != digest:
+                found.append("the digest differs from the backtest's")
+            for each in found:
+                print(f"seed {seed}, run {runs}: {each}", flush=True)
+            wrong += bool(found)
+        orders, fills = len(reference["orders"]), len(reference["fills"])
+        print(
+            f"{done} kills of a forked child in {runs} runs of {orders} orders and {fills} fills, "
+            f"{wrong} differences; a whole run takes {longest_s / 0.4:.2f} s; {time.monotonic() - began:.0f} s"
+        )
+        return wrong
+
+
+def quantd(*words: str) -> list[str]:
+    return [sys.executable, "-m", "quantd.daemon.cli", *words]
+
+
+def whole_daemon(kills: int, seed: int) -> int:
+    """Kill the whole `quantd run` so many times, let it end, and compare with `quantd backtest`."""
+    rng = random.Random(seed)
+    with tempfile.TemporaryDirectory() as name:
+        top = Path(name)
+        config = written(top, pace="8/s")  # slow enough that no life reaches the end of the feed
+        command = quantd("run", "--config", str(config), "--state", str(top / "state"), "--json")
+        log = (top / "log").open("wb")
+        done = 0
+        while done < kills:
+            process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log)
+            until = time.monotonic() + rng.uniform(0.5, 4.0)
+            while time.monotonic() < until and process.poll() is None:
+                time.sleep(0.01)
+            if process.poll() is not None:
+                break
+            process.kill()
+            process.wait()
+            done += 1
+        last = subprocess.run([*command, "--set", "feed.pace=fast"], cwd=ROOT, capture_output=True, timeout=240)
+        back = subprocess.run(
+            quantd("backtest", "--config", str(config), "--json"), cwd=ROOT, capture_output=True, timeout=240
+        )
+        if last.returncode or back.returncode:
+            print(last.stderr.decode()[-2000:], back.stderr.decode()[-2000:], file=sys.stderr)
+            return 1
+        run, backtest = json.loads(last.stdout), json.loads(back.stdout)
+        same = {key: run[key] == backtest[key] for key in ("digest", "equity", "cash", "positions")}
+        with Store.open(top / "state") as store:
+            damage = store.verify()
+        print(f"{done} kills of the whole daemon; equal to the backtest: {same}; damage: {damage or 'none'}")
+        return int(done < kills) + (not all(same.values())) + len(damage)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.proofs.simulation.kills")
+    parser.add_argument("--kills", type=int, default=100, help="kills of a forked child")
+    parser.add_argument("--whole", type=int, default=0, help="kills of the whole `quantd run`")
+    parser.add_argument("--seed", type=int, default=0)
+    asked = parser.parse_args()
+    wrong = forked(asked.kills, asked.seed) if asked.kills else 0
+    return int(bool(wrong + (whole_daemon(asked.whole, asked.seed) if asked.whole else 0)))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,153 @@
+"""Bugs to plant: each a place in the code and what stands there instead. The simulator must find every one."""
+
+import inspect
+import textwrap
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from types import FunctionType
+from typing import Any, NamedTuple
+
+from quantd.daemon.engine import commands, market, samples, snapshot, state, switch
+from quantd.daemon.engine.planning import plan, targets
+from quantd.daemon.engine.stops import exits, sync, venue_stops
+from quantd.daemon.engine.venue import account, reports, unknown
+from quantd.daemon.runtime import journal
+from quantd.risk import protective
+from quantd.risk.limits import case, ruleset
+from quantd.risk.pretrade import gate
+from quantd.trading import books
+from tests.proofs.simulation.runner import simulate
+
+
+class Bug(NamedTuple):
+    """`place` with `right` in its source replaced by `wrong`."""
+
+    name: str
+    place: Callable[..., Any]
+    right: str
+    wrong: str
+
+
+BUGS = (
+    Bug("every fill report is posted, repeated or not", reports.cover, "if low == work.filled[row]:", "if True:"),
+    Bug(
+        "an unknown outcome is taken as rejected", unknown.on_unknown,
+        "TRANSITIONS[work.state[row]][Cause.TIMED_OUT]", "OrderState.REJECTED",
+    ),
+    Bug("a cancelled order that never arrived is never given up", unknown.on_not_found,
+        "in UNCONFIRMED", "== OrderState.UNKNOWN"),
+    Bug("the venue's word that it never had an order is ignored", unknown.on_not_found, "if work is None:", "if True:"),
+    Bug("orders past their end are not asked for", samples.overdue, "work.basket.end[row] < state.now", "False"),
+    Bug("unknown orders are asked for once only", samples.overdue, "now == OrderState.UNKNOWN or ", ""),
+    Bug("an order ends although fills on the way are missing", reports.News._move,
+        "if cause in ENDING and work.filled[row] < cum and before not in ENDED:", "if False:"),
+    Bug("sales are booked as purchases", reports.News._fill, "self.lots.append(side * new)", "self.lots.append(new)"),
+    Bug("fees are forgotten", reports.News._fill, "self.fee_micro.append(fee_micro)", "self.fee_micro.append(0)"),
+    Bug("fees of a basket filled at once are forgotten", reports.News.all_filled,
+        "self.price_nano, self.fee_micro = reports.price_nano, reports.fee_micro",
+        "self.price_nano, self.fee_micro = reports.price_nano, [0] * size"),
+    Bug("a basket is put away when its first row ends", reports.on_reports, "if work.live == 0 and", "if news.ended and"),
+    Bug("a report posts what is filled in all, not what is new", reports.News._fill,
+        "self.lots.append(side * new)", "self.lots.append(side * cum)"),
+    Bug("a split leaves resting orders as they were", market.on_action,
+        "split_working(work, row, numerator, denominator)", "pass"),
+    Bug("a split of resting orders is turned round", market.on_action,
+        "split_working(work, row, numerator, denominator)", "split_working(work, row, denominator, numerator)"),
+    Bug("dividends are not booked", market.on_action, "state.ledger.dividend(symbol, action.cash_nano)", "0"),
+    Bug("marks are not rescaled by a split", market.on_action, "marks_nano[symbol] = int(marks_nano[symbol]) * denominator // numerator", "pass"),
+    Bug("a cancel is asked for once only, whatever became of it", samples.overdue,
+        "if now == OrderState.CANCELLING:", "if False:"),
+    Bug("re-arming takes an old equity", commands.resume, "state.revalue()", "pass"),
+    Bug("a missing bar becomes a price of nothing", market.on_slice,
+        "np.where(fresh, market.close_nano, state.marks_nano)", "market.close_nano"),
+    Bug("a deposit is booked twice", account._move, "state.ledger.deposit(amount_micro, book)",
+        "state.ledger.deposit(2 * amount_micro, book)"),
+    Bug("a trip of the switch leaves orders open", switch.cancel_open_orders,
+        "effects.append(Cancel(sample, n, row, state.now))", "pass"),
+    Bug("open orders reserve nothing", state.State.account,
+        "if self.working or self.crosses or self.foreign:", "if self.foreign:"),
+    Bug("open purchases reserve no cash", state.State.account, "up_cash += lots * worst * (1.0 + fee)", "pass"),
+    Bug("follow-ups count on sales that have not filled", state.State.account, "cash=account.cash_micro / MICRO",
+        "cash=account.cash_micro / MICRO + (float((down * px).sum()) if down is not None else 0.0)"),
+    Bug("unknown orders reserve nothing", state.Working.open_shares,
+        "if self.state[row] not in ENDED:", "if self.state[row] not in ENDED and self.state[row] != 4:"),
+    Bug("orders being cancelled reserve nothing", state.Working.open_shares,
+        "if self.state[row] not in ENDED:", "if self.state[row] not in ENDED and self.state[row] != 3:"),
+    Bug("a snapshot forgets working orders", snapshot.thaw, "state.working = dict(f.working)", "pass"),
+    Bug("a snapshot forgets crosses", snapshot.thaw, "state.crosses = list(f.crosses)", "pass"),
+    Bug("a snapshot forgets order numbers", snapshot.thaw, "state.orders_at = dict(f.orders_at)", "pass"),
+    Bug("a snapshot forgets the age of prices", snapshot._market_in,
+        "np.frombuffer(f.marks[2], dtype=np.int64)", "np.zeros(len(state.marks), dtype=np.int64)"),
+    Bug("a cancel is taken as done at once", targets.withdraw,
+        "transition(work.state[row], Cause.CANCEL_ASKED)", "int(OrderState.CANCELLED)"),
+    Bug("order numbers are not counted up", plan._house, "state.orders_at.get(sample, 0) + 1", "1"),
+    Bug("a restart asks for nothing", journal.unanswered,
+        "now in (OrderState.SENT, OrderState.CANCELLING)", "False"),
+    Bug("rounding loses its residue", books.Ledger.fills, "house.residue_atto += residue", "pass"),
+    Bug("a cross pays a fee", books.Ledger.cross, "lots, left)", "lots, left - 1)"),
+    Bug("shorts are paid dividends", books.Ledger.dividend, "round_micro(self.house.lots[symbol] * unit)",
+        "round_micro(abs(self.house.lots[symbol]) * unit)"),
+    Bug("a split rounds shorts away from zero", books.Ledger.split,
+        "after = truncate(before, numerator, denominator)", "after = before * numerator // denominator"),
+    Bug("the gate forgets open purchases", gate._extents, "high = high + account.up", "pass"),
+    Bug("the gate lets sell what is being sold", case.Account.closable,
+        "left - np.where(long, self.down, 0.0)", "left"),
+    Bug("cash is reserved at the mark, not at the worst price", ruleset.cash_rows,
+        "paid = (1.0 + limits.collar) * (1.0 + fee)", "paid = 1.0 + fee"),
+    Bug("limits of orders go out twice as wide as reserved", gate.worst_nano,
+        "for width in (collar, reduce", "for width in (2 * collar, reduce"),
+    Bug("gross exposure is not limited", ruleset.gross_rows, "if limits.max_gross_exposure is None:", "if True:"),
+    Bug("cash is not limited", gate._extents, "account.up_cash - account.cash", "account.up_cash - 9.0 * account.cash"),
+    Bug("a wish to hold withdraws a protective exit", targets.hold_back,
+        "differs[list(state.agents[agent].exits)] = False", "pass"),
+    Bug("a snapshot forgets protective exits", snapshot.thaw, "agent.exits, agent.blocked = exits, blocked", "pass"),
+    Bug("a protective exit is asked for once only", exits.ask_for_exits,
+        "else each.tried != state.now", "else not each.tried"),
+    Bug("a split leaves the best price of a trailing stop", exits.split_exits,
+        "state.best[:, symbol] *= denominator / numerator", "pass"),
+    Bug("stops of shorts lie below their entry", protective._with_levels,
+        "1.0 - side * found.stop", "1.0 - found.stop"),
+    Bug("what is being closed may be added to", targets.target_change,
+        "change[list(state.agents[agent].exits)] = 0.0", "pass"),
+    Bug("a cooldown is forgotten", state.State.blocked, "if self.sample_no <= last", "if False"),
+    Bug("levels stay as they were before a purchase", state.State.booked, "self._units = self.levels = None", "self._units = None"),
+    Bug("a protective exit does not wait for a purchase to end", exits.ask_for_exits,
+        "change = np.where(in_flight(state, number) * lots > 0.0, 0.0, change)", "pass"),
+    Bug("a sale does not wait for the stop of what it sells", venue_stops.in_the_way, "if mine:", "if False:"),
+    Bug("a stop stays when what it covers is gone", sync._wrong, "if want is None or stop.left > want.lots:", "if want is None:"),
+    Bug("what a stop closes may be entered at once", venue_stops.stops_filled,
+        "agent.exits[symbol] = Exit(kind, entry, price / NANO, level, since=state.now)", "pass"),
+    Bug("the cancel of a stop is asked for once only", venue_stops.ask_again, "stop.going and (at_tick", "False and (at_tick"),
+    Bug("a snapshot forgets the stops at the venue", snapshot.thaw,
+        "state.stops, state.rests = dict(f.stops), dict(f.resting.rests)", "pass"),
+)  # fmt: skip
+
+
+@contextmanager
+def planted(bug: Bug) -> Iterator[None]:
+    """The program with one bug, wherever the function is used; as it was on leaving."""
+    place = bug.place
+    assert isinstance(place, FunctionType)
+    source = textwrap.dedent(inspect.getsource(place))
+    if source.count(bug.right) != 1:
+        raise ValueError(f"{bug.name}: {bug.right!r} stands {source.count(bug.right)} times in {place.__qualname__}")
+    names = dict(place.__globals__)
+    exec(compile(source.replace(bug.right, bug.wrong), f"<{bug.name}>", "exec"), names)
+    kept = place.__code__
+    ruleset._ready.clear()
+    place.__code__ = names[place.__name__].__code__
+    try:
+        yield
+    finally:
+        place.__code__ = kept
+        ruleset._ready.clear()
+
+
+def hunt(bug: Bug, seeds: Sequence[int]) -> tuple[int, str] | None:
+    """The first of `seeds` whose world shows the bug, and how; None when none does."""
+    with planted(bug):
+        for seed in seeds:
+            outcome = simulate(seed)
+            if outcome.violations:
+                return seed, outcome.violations[0]
+    return None

@@ -1,0 +1,75 @@
+"""The mutation runner changes what is run, one place at a time, and nothing else."""
+
+from pathlib import Path
+
+from tests.proofs.mutants import asked_again, mutants, survivors_in
+
+SOURCE = '''"""A module."""
+
+LIMIT = 5
+
+
+def capped(x: int = 3, most: float | None = None) -> int:
+    """No change here."""
+    if most is None or not x < 7:
+        return max(x, LIMIT)
+    x += 2
+    return x
+
+
+def nothing() -> None:
+    return None
+'''
+
+
+def texts(folder: Path) -> list[str]:
+    (folder / "small.py").write_text(SOURCE)
+    return [m.text for m in mutants(folder / "small.py")]
+
+
+def test_each_operator_number_and_branch_of_a_function_is_changed_once(tmp_path: Path) -> None:
+    found = texts(tmp_path)
+    for each in (
+        "most is None  ->  most is not None",
+        "most is None or not x < 7  ->  most is None and (not x < 7)",
+        "not x < 7  ->  x < 7",
+        "x < 7  ->  x <= 7",
+        "7  ->  8",
+        "max  ->  min",
+        "x += 2  ->  x -= 2",
+        "return x  ->  return None",
+        "if most is None or not x < 7:  ->  if True:",
+        "if most is None or not x < 7:  ->  if False:",
+    ):
+        assert found.count(each) == 1, each
+
+
+def test_constants_of_the_module_defaults_and_words_are_left_alone(tmp_path: Path) -> None:
+    found = texts(tmp_path)
+    assert "return None  ->  return None" not in found
+    assert not any(text.startswith(("5 ", "3 ", "'No", "'A")) for text in found)
+    assert (tmp_path / "small.py").read_text() == SOURCE
+
+
+def test_a_mutant_is_code_that_does_something_else(tmp_path: Path) -> None:
+    (tmp_path / "small.py").write_text(SOURCE)
+    answers = {}
+    for mutant in mutants(tmp_path / "small.py"):
+        names: dict[str, object] = {}
+        exec(mutant.code, names)
+        capped = names["capped"]
+        answers[mutant.text] = capped(1, 2.0), capped(9, 2.0)  # type: ignore[operator]
+    assert answers["x += 2  ->  x -= 2"] == (-1, 9)
+    assert answers["max  ->  min"] == (3, 5)
+    assert answers["not x < 7  ->  x < 7"] == (5, 11)
+
+
+def test_survivors_are_found_again_as_they_were_printed_though_their_lines_moved(tmp_path: Path) -> None:
+    (tmp_path / "small.py").write_text(SOURCE)
+    before = list(mutants(tmp_path / "small.py"))
+    (tmp_path / "small.py").write_text("# one line more\n" + SOURCE)
+    after = list(mutants(tmp_path / "small.py"))
+    assert [m.line + 1 for m in before] == [m.line for m in after]
+    for outcome in ("  (survived)", "  (no test)", ""):
+        printed = f"82 tests, 15 s\n{before[3]}{outcome}\n1 of 2 mutants killed, 50.0%\n"
+        assert [str(m) for m in after if asked_again(m, survivors_in(printed))] == [str(after[3])]

@@ -1,0 +1,284 @@
+"""What can be set: nothing that cannot be meant, and the tightest of two sets is the tightest."""
+
+import re
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from quantd.risk.limits.catalogue import (
+    DAY_NS,
+    Correlation,
+    Limits,
+    Liquidity,
+    Protective,
+    Rate,
+    Stress,
+    Tail,
+    override,
+    tightest,
+    tightest_exits,
+)
+from quantd.risk.limits.profiles import PROFILES
+from quantd.risk.measures.stress import Shock
+from quantd.risk.pretrade.gate import Account, gate
+from tests.support.checkout import ROOT
+from tests.support.risk_books import random_book
+
+TABLES = {
+    "var",
+    "cvar",
+    "correlation",
+    "order_rate",
+    "liquidity",
+    "protective",
+    "group_caps",
+    "allow_short",
+    "restricted",
+    "max_account_notional",
+    "ramp",
+    "buying_power",
+    "no_borrow",
+}
+FALL = Shock("fall", moves={"*": -0.2})
+NUMBERS = [name for name in Limits.__struct_fields__ if name not in TABLES]
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -1])
+def test_a_value_that_cannot_be_meant_is_refused_by_name(name: str, value: float) -> None:
+    with pytest.raises(ValueError, match=name):
+        Limits(**{name: value})
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Tail(limit=float("nan")),
+        lambda: Tail(limit=0.02, confidence=1.0),
+        lambda: Tail(limit=0.02, horizon=0),
+        lambda: Correlation(threshold=1.5),
+        lambda: Rate(orders=0),
+        lambda: Liquidity(days=float("nan")),
+        lambda: Liquidity(days=1.0, participation=2.0),
+        lambda: Protective(stop_loss=-0.1),
+        lambda: Protective(take_profit=float("inf")),
+        lambda: Limits(group_caps=(("one", float("nan")),)),
+        lambda: Limits(var=Tail(limit=0.02, lookback=59)),
+        lambda: Limits(max_volatility=0.2, volatility_lookback=30),
+        lambda: Limits(max_drawdown=15.0),
+        lambda: Tail(limit=-0.1),
+        lambda: Tail(limit=0.02, confidence=0.49),
+        lambda: Tail(limit=0.02, lookback=1),
+        lambda: Tail(limit=0.02, horizon=10_001),
+        lambda: Tail(limit=0.02, lookback=100_001),
+        lambda: Correlation(joint_weight=-0.1),
+        lambda: Correlation(min_weight=float("nan")),
+        lambda: Correlation(lookback=1),
+        lambda: Correlation(lookback=100_001),
+        lambda: Stress(-0.1, (FALL,)),
+        lambda: Stress(0.1, ()),
+        lambda: Rate(orders=1_000_001),
+        lambda: Rate(orders=1, per_ns=0),
+        lambda: Rate(orders=1, per_ns=7 * DAY_NS + 1),
+        lambda: Liquidity(days=-1.0),
+        lambda: Liquidity(days=1_000.5),
+        lambda: Protective(stop_loss=1.01),
+        lambda: Protective(cooldown=-1),
+        lambda: Protective(cooldown=10_001),
+        lambda: Limits(collar=1.0),
+        lambda: Limits(reduce_collar=1.0),
+        lambda: Limits(flatten_collar=1.0),
+        lambda: Limits(fee_bp=10_001.0),
+        lambda: Limits(cash_reserve=1.01),
+        lambda: Limits(min_history=1),
+        lambda: Limits(min_history=100_001),
+        lambda: Limits(volatility_lookback=1),
+        lambda: Limits(volatility_lookback=100_001),
+        lambda: Limits(max_share_of_volume=1.01),
+        lambda: Limits(min_diversification=1.01),
+        lambda: Limits(group_caps=(("one", -0.1),)),
+        lambda: Limits(correlation=Correlation(lookback=59)),
+        lambda: Limits(cvar=Tail(limit=0.02, lookback=59)),
+    ],
+)
+def test_a_measure_that_cannot_work_is_refused(make: object) -> None:
+    with pytest.raises(ValueError, match=r"must|shorter"):
+        make()  # type: ignore[operator]
+
+
+def test_a_value_at_the_edge_of_what_can_be_meant_is_taken() -> None:
+    Tail(limit=0.0, confidence=0.5, horizon=1, lookback=2)
+    Tail(limit=0.0, horizon=10_000, lookback=100_000)
+    Correlation(threshold=0.0, joint_weight=0.0, min_weight=0.0, lookback=2)
+    Correlation(threshold=1.0, lookback=100_000)
+    Stress(0.0, (FALL,))
+    Rate(orders=1, per_ns=1)
+    Rate(orders=1_000_000, per_ns=7 * DAY_NS)
+    Liquidity(days=0.0, participation=0.0)
+    Liquidity(days=1_000.0, participation=1.0)
+    Protective(stop_loss=0.0, take_profit=0.0, cooldown=0)
+    Protective(stop_loss=1.0, cooldown=10_000)
+    Limits(collar=0.0, reduce_collar=0.99, flatten_collar=0.99, fee_bp=10_000.0, cash_reserve=1.0, min_history=2)
+    Limits(min_history=100_000, max_drawdown=1.0, max_daily_loss=0.0, max_share_of_volume=1.0, min_diversification=0.0)
+    Limits(min_history=60, volatility_lookback=60, max_volatility=0.1, var=Tail(0.1, lookback=60))
+    Limits(min_history=2, volatility_lookback=2, group_caps=(("one", 0.0),), max_order_notional=1e12)
+    # without the limit it belongs to, a lookback is not looked at
+    Limits(min_history=60, volatility_lookback=59)
+
+
+def test_explicit_keys_go_over_a_profile_and_none_turns_a_limit_off() -> None:
+    own = override(PROFILES["balanced"], max_position_weight=0.5, var=None)
+    assert own.max_position_weight == 0.5
+    assert own.var is None
+    assert own.cvar == PROFILES["balanced"].cvar
+    with pytest.raises(TypeError, match="Did you mean max_drawdown"):
+        override(Limits(), max_drawdwon=0.1)
+    with pytest.raises(TypeError, match=r"^zzz is not a limit$"):
+        override(Limits(), zzz=0.1)
+    with pytest.raises(ValueError, match="max_drawdown"):
+        override(Limits(), max_drawdown=float("nan"))
+
+
+def test_research_has_no_portfolio_and_no_state_limits() -> None:
+    assert override(Limits(), in_flight=1.0, max_cash_debit=1.25) == PROFILES["research"]
+
+
+def test_profiles_are_ordered_from_strict_to_loose() -> None:
+    strict, middle, loose = (PROFILES[p] for p in ("conservative", "balanced", "aggressive"))
+    for name in Limits.__struct_fields__:
+        a, b, c = (getattr(p, name) for p in (strict, middle, loose))
+        if name.startswith("max_") and a is not None and b is not None and c is not None:
+            assert a <= b <= c, name
+    for name in ("var", "cvar"):
+        assert getattr(strict, name).limit < getattr(middle, name).limit < getattr(loose, name).limit
+
+
+def test_of_two_tables_the_tighter_of_each_part_holds() -> None:
+    one = Limits(
+        group_caps=(("a", 0.2), ("b", 0.5)), order_rate=Rate(5, 10), liquidity=Liquidity(2.0, 0.2),
+        protective=Protective(stop_loss=0.1, cooldown=2), duplicate_window_ns=5, min_sharpe=0.5,
+    )  # fmt: skip
+    two = Limits(
+        group_caps=(("b", 0.3),), order_rate=Rate(9, 99), liquidity=Liquidity(9.0, 0.1), min_sharpe=0.2,
+        protective=Protective(stop_loss=0.2, take_profit=0.3, trailing=True, at_venue=True), duplicate_window_ns=9,
+    )  # fmt: skip
+    both = tightest(one, two)
+    assert both == tightest(two, one)
+    assert both.group_caps == (("a", 0.2), ("b", 0.3))
+    assert both.order_rate == Rate(5, 99)
+    assert both.liquidity == Liquidity(2.0, 0.1)
+    assert both.protective == Protective(stop_loss=0.1, take_profit=0.3, trailing=True, cooldown=5, at_venue=True)
+    assert (both.duplicate_window_ns, both.min_sharpe) == (9, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("one", "two", "both"),
+    [
+        ({"max_drawdown": 0.1}, {"max_drawdown": 0.2}, {"max_drawdown": 0.1}),
+        ({"max_drawdown": 0.1}, {}, {"max_drawdown": 0.1}),
+        ({"allow_short": True}, {"allow_short": False}, {"allow_short": False}),
+        ({"allow_short": False}, {"allow_short": False}, {"allow_short": False}),
+        ({"restricted": ("B",)}, {"restricted": ("A", "B")}, {"restricted": ("A", "B")}),
+        ({"cash_reserve": 0.1}, {"cash_reserve": 0.2}, {"cash_reserve": 0.2}),
+        ({"fee_bp": 1.0}, {"fee_bp": 2.0}, {"fee_bp": 2.0}),
+        ({"min_history": 61}, {"min_history": 60}, {"min_history": 61}),
+        ({"min_diversification": 0.1}, {"min_diversification": 0.2}, {"min_diversification": 0.2}),
+        ({"max_position_weight": 0.1}, {"max_position_weight": 0.2}, {"max_position_weight": 0.1}),
+        ({"cvar": Tail(0.03)}, {"cvar": Tail(0.02)}, {"cvar": Tail(0.02)}),
+        ({"group_caps": (("b", 0.1),)}, {"group_caps": (("b", 0.2), ("a", 0.3))}, {"group_caps": (("a", 0.3), ("b", 0.1))}),
+        (
+            {"correlation": Correlation(0.7, 0.5, 0.05)},
+            {"correlation": Correlation(0.8, 0.4, 0.02, strict=True)},
+            {"correlation": Correlation(0.7, 0.4, 0.02, strict=True)},
+        ),
+        (
+            {"correlation": Correlation(0.7, 0.5, 0.05, lookback=80)},
+            {"correlation": Correlation(0.6, 0.6, 0.06, lookback=80)},
+            {"correlation": Correlation(0.6, 0.5, 0.05, lookback=80)},
+        ),
+    ],
+)  # fmt: skip
+def test_of_two_values_the_tighter_holds_whoever_gives_it(one: dict, two: dict, both: dict) -> None:
+    assert tightest(Limits(**one), Limits(**two)) == Limits(**both)
+    assert tightest(Limits(**two), Limits(**one)) == Limits(**both)
+
+
+def test_of_two_stress_limits_every_scenario_holds_once_at_the_lower_loss() -> None:
+    rise = Shock("rise", moves={"*": 0.2})
+    both = tightest(Limits(stress=Stress(0.2, (FALL,))), Limits(stress=Stress(0.1, (rise, FALL))))
+    assert both.stress == Stress(0.1, (FALL, rise))
+
+
+def test_lookbacks_that_differ_cannot_be_merged() -> None:
+    with pytest.raises(ValueError, match=r"^correlation: lookbacks 252 and 80 cannot be merged$"):
+        tightest(Limits(correlation=Correlation()), Limits(correlation=Correlation(threshold=0.6, lookback=80)))
+    with pytest.raises(ValueError, match=r"^volatility_lookback: 252 and 80 cannot be merged"):
+        tightest(Limits(), Limits(volatility_lookback=80))
+
+
+def test_of_two_protective_sets_the_one_that_is_given_holds() -> None:
+    one = Protective(stop_loss=0.1)
+    assert tightest_exits(one, None) == tightest_exits(None, one) == one
+
+
+def test_estimators_that_differ_cannot_be_merged() -> None:
+    with pytest.raises(ValueError, match="var"):
+        tightest(Limits(var=Tail(limit=0.02)), Limits(var=Tail(limit=0.02, confidence=0.99)))
+    merged = tightest(Limits(var=Tail(limit=0.02)), Limits(var=Tail(limit=0.03), restricted=("A",), allow_short=False))
+    assert merged.var == Tail(limit=0.02)
+    assert merged.restricted == ("A",)
+    assert not merged.allow_short
+    assert tightest(Limits(cash_reserve=0.1), Limits(cash_reserve=0.2)).cash_reserve == 0.2
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
+@given(st.integers(0, 10**6))
+def test_one_order_gets_from_the_tightest_no_more_than_from_either(seed: int) -> None:
+    a = random_book(np.random.default_rng((seed, 1))).limits
+    rng = np.random.default_rng((seed, 2))
+    book = random_book(rng)
+    # a narrower collar is tighter for the price and leaves more room for the size: the same for all here
+    a = override(a, collar=book.limits.collar, reduce_collar=book.limits.reduce_collar)
+    try:
+        both = tightest(a, book.limits)
+    except ValueError:
+        return
+    asked = np.zeros(len(book.px))
+    asked[0] = book.asked[0]
+    empty = Account(lots=np.zeros(len(book.px)), cash=100_000.0, equity=100_000.0)
+    got = [abs(gate(book.ctx, empty, asked, limits).lots[0]) for limits in (both, a, book.limits)]
+    assert got[0] <= min(got[1:])
+
+
+def test_limits_travel_as_bytes() -> None:
+    for limits in PROFILES.values():
+        assert msgspec.msgpack.decode(msgspec.msgpack.encode(limits), type=Limits) == limits
+
+
+LINES = dict(re.findall(r"^\| `(\w+)` \|(.*)\|$", (ROOT / "docs/risk/limits.md").read_text(), re.M))
+
+
+def test_every_limit_has_its_line_in_the_docs_with_the_value_of_balanced() -> None:
+    keys = {name.removesuffix("_ns") for name in Limits.__struct_fields__} - {
+        "fee_bp"
+    }  # [broker] commission_bp says it
+    assert set(LINES) == keys
+    balanced = PROFILES["balanced"]
+    for key, line in LINES.items():
+        said, value = line.split("|")[-1].strip(), getattr(balanced, key, None)
+        numbers = [float(n) for n in re.findall(r"\d+\.?\d*", said)]
+        if isinstance(value, Tail):
+            assert numbers == [value.limit], key
+        elif isinstance(value, Correlation):
+            assert numbers == [value.threshold, value.joint_weight], key
+        elif isinstance(value, Protective):
+            assert numbers == [value.stop_loss, value.take_profit], key
+        elif value is None or value == getattr(Limits(), key):
+            assert numbers == [], key
+        elif isinstance(value, bool):
+            assert said == str(value).lower(), key
+        else:
+            assert numbers == [value], key

@@ -1,0 +1,532 @@
+"""The closed forms against bisection, and every limit of the tables read from its key."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from quantd.risk.limits import ruleset as rules_module
+from quantd.risk.limits import tail_risk
+from quantd.risk.limits.case import SLACK, Account, Case, Extent
+from quantd.risk.limits.catalogue import AccountCap, Correlation, Limits, Liquidity, Ramp, Rate, Reason, Stress, Tail
+from quantd.risk.limits.context import Scenarios
+from quantd.risk.limits.kinds import Family, Quad, Row  # fmt: skip
+from quantd.risk.limits.ruleset import (  # fmt: skip
+    CAPS,
+    COUNTS,
+    FAMILIES,
+    KNOWN_CAPS,
+    QUADS,
+    ROWS,
+    Count,
+    Rules,
+    rules_of,
+)
+from quantd.risk.limits.tail_risk import TAILS, cvar_largest, var_largest, var_of  # fmt: skip
+from quantd.risk.measures.portfolio import historical_cvar, historical_var, tail_count
+from quantd.risk.measures.stress import Shock
+from quantd.risk.pretrade.gate import gate
+from quantd.trading.instruments import NANO, Instrument, Universe
+from tests.support.risk_books import make_context
+
+UNIVERSE = Universe((Instrument("A", sector="x"), Instrument("B", asset="A")), groups=(("all", ("A", "B")),))
+
+
+@pytest.mark.parametrize(("largest", "measure"), [(var_largest, historical_var), (cvar_largest, historical_cvar)])
+@settings(max_examples=120, deadline=None)
+@given(seed=st.integers(0, 10**6))
+def test_the_largest_factor_is_the_one_bisection_finds(largest: object, measure: object, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    count = int(rng.integers(20, 260))
+    base, adding = rng.standard_t(4, count), np.maximum(rng.standard_t(4, count), 0.0)
+    m, fall = tail_count(count, 0.95), float(rng.choice([0.0, 0.3]))
+    target = measure(base, 0.95) + float(rng.uniform(0.0, 2.0))  # type: ignore[operator]
+    factor = largest(base, adding, m, target, fall)  # type: ignore[operator]
+
+    def complies(f: float) -> bool:
+        return measure(base + f * adding, 0.95) <= target - f * fall + 1e-9  # type: ignore[operator]
+
+    low, high = 0.0, 1.0
+    if complies(1.0):
+        assert factor >= 1.0 - 1e-9
+        return
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if complies(middle) else (low, middle)
+    assert factor == pytest.approx(low, abs=1e-6)
+
+
+def test_a_tail_that_is_beyond_its_target_already_gives_nothing() -> None:
+    base, adding = np.arange(20.0), np.ones(20)
+    assert var_largest(base, adding, 1, 5.0, 0.0) <= 0.0
+    assert cvar_largest(base, adding, 2, 5.0, 0.0) == 0.0
+
+
+def test_every_portfolio_key_is_read_by_exactly_one_rule() -> None:
+    everything = Limits(
+        max_gross_exposure=1, max_net_exposure=1, max_sector_weight=1, max_turnover=1, max_volatility=1,
+        max_concentration=1, max_herfindahl=1, max_leverage=1, var=Tail(limit=1), cvar=Tail(limit=1),
+        group_caps=(("all", 1.0),),
+    )  # fmt: skip
+    rules = Rules(everything, UNIVERSE)
+    keys = (
+        {r.key for r in rules.rows}
+        | {f.key for f in rules.families}
+        | {t.key for t in rules.tails}
+        | {q.key for q in rules.quads}
+    )
+    assert keys == {
+        "max_gross_exposure", "max_net_exposure", "max_sector_weight", "max_turnover", "cash", "equity",
+        "max_leverage", "group_caps.all", "max_concentration", "var", "cvar", "max_volatility", "max_herfindahl",
+    }  # fmt: skip
+    bare = Rules(Limits(), UNIVERSE)
+    assert {r.key for r in bare.rows} == {"cash", "equity"}
+    power = Rules(Limits(collar=0.1, fee_bp=100.0, in_flight=0.5, buying_power=AccountCap(0.2, 20.0)), UNIVERSE).rows[
+        -2
+    ]
+    assert (power.key, power.bound, power.settled_bound) == ("buying_power", 0.2, 0.2)
+    assert power.load.tolist() == power.settled_load.tolist() == pytest.approx([1.111] * 2 * UNIVERSE.size)
+    assert not power.held.any()
+    assert not bare.tails
+    assert not bare.quads
+    assert len(ROWS) == 8
+    assert len(FAMILIES) == 3
+    assert set(TAILS) == {"var", "cvar"}
+    assert len(QUADS) == 3
+    assert len({reason for reason, _ in CAPS}) == len(CAPS)
+    assert Reason.POSITION_WEIGHT in {reason for reason, _ in CAPS}
+
+
+SIZE = 16
+ODD = np.arange(SIZE) % 2 == 1
+MANY = Universe(tuple(Instrument(f"S{k:02}") for k in range(SIZE)))
+
+
+class More(Limits, frozen=True, forbid_unknown_fields=True):
+    """Limits with one more tail."""
+
+    some: Tail | None = None
+
+
+def odd_row(limits: Limits, universe: Universe) -> list[Row]:
+    load = np.tile(ODD, 2).astype(np.float64)
+    held = np.concatenate((load, np.zeros(2 * SIZE + 2)))
+    return [Row("some", Reason.GROSS, held, load, 0.001, load, 0.001)]
+
+
+def odd_family(limits: Limits, universe: Universe) -> list[Family]:
+    return [Family("some", Reason.GROUP, ODD.astype(np.int64), 1, 0.001, 0.001, SIZE // 2)]
+
+
+DECLARED: dict[str, tuple[Any, Any]] = {
+    "cap": (CAPS, (Reason.RESTRICTED, lambda case, lots: np.where(ODD, 0.0, np.inf))),
+    "count": (COUNTS, lambda limits: [Count("some", Reason.OPEN_ORDERS, SIZE // 2, lambda account: 0)]),
+    "row": (ROWS, odd_row),
+    "family": (FAMILIES, odd_family),
+    "tail": (TAILS, (Reason.VAR, var_of, var_largest)),
+    "form": (QUADS, lambda limits: [Quad("some", Reason.HERFINDAHL, 0, 1.0, 0.001, 0.001, None)]),
+}
+
+
+@pytest.mark.parametrize("short", [False, True], ids=["long", "long and short"])
+@pytest.mark.parametrize("kind", DECLARED)
+def test_a_limit_that_is_only_declared_is_enforced(
+    kind: str, short: bool, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The gate that everybody asks walks the tables, whichever way it decides by."""
+    px, returns = np.full(SIZE, 100.0), np.random.default_rng(2).normal(0.0, 0.01, (80, SIZE))
+    ctx = make_context(px, returns, list(MANY.symbols), universe=MANY)
+    account = Account(lots=np.full(SIZE, 0.0), cash=100_000.0, equity=100_000.0)
+    asked = np.full(SIZE, 10.0) * (np.where(np.arange(SIZE) % 3 == 0, -1.0, 1.0) if short else 1.0)
+
+    def passed() -> list[float]:
+        # made each time, as rules are kept by identity
+        limits = More(some=Tail(0.0001, lookback=80))
+        return gate(ctx, account, asked, limits).lots.tolist()
+
+    assert passed() == asked.tolist()
+    table, entry = DECLARED[kind]
+    if isinstance(table, dict):
+        monkeypatch.setitem(table, "some", entry)
+    else:
+        # the same list, as everybody holds it
+        table.append(entry)
+        request.addfinalizer(lambda: table.remove(entry))
+    assert sum(lots == 0.0 for lots in passed()) >= SIZE // 2
+
+
+def test_the_short_way_knows_every_limit_of_today() -> None:
+    assert [most for _, most in CAPS] == KNOWN_CAPS
+    everything = Limits(
+        max_gross_exposure=1, max_net_exposure=1, max_turnover=1, max_leverage=1, ramp=Ramp(1.0, 1, 1),
+        max_account_notional=AccountCap(1.0, 1.0),
+    )  # fmt: skip
+    assert Rules(everything, UNIVERSE).plain
+
+
+def test_a_set_of_limits_is_made_ready_once() -> None:
+    limits = Limits(max_gross_exposure=1.0)
+    assert rules_of(limits, UNIVERSE) is rules_of(limits, UNIVERSE)
+    assert rules_of(Limits(max_gross_exposure=1.0), UNIVERSE).limits is not limits
+
+
+# ---- caps, by hand ---------------------------------------------------------------------------------------------------
+
+INF = np.inf
+MARKS = np.array([100.0, 50.0, 10.0])
+
+
+def case(limits: Limits, buys: list[bool], account: dict | None = None, **market: object) -> Case:
+    """Three symbols, of which 10 of the first and -20 of the second are held."""
+    px = np.asarray(market.pop("px", MARKS))
+    names = ["A", "B", "C"][: len(px)]
+    ctx = make_context(px, np.zeros((80, len(px))), names, ["x", "", "y"][: len(px)], **market)  # type: ignore[arg-type]
+    given = {"lots": np.array([10.0, -20.0, 0.0])[: len(px)], "cash": 1e5, "equity": 1e5} | (account or {})
+    return Case(ctx, Account(**given), rules_of(limits, ctx.universe), np.array(buys), [])
+
+
+FALL = Shock("fall", moves={"x": -0.2, "y": -0.1})
+ALL, FEW = np.array([5.0, 5.0, 5.0]), np.array([5.0, 5.0, 0.0])
+LIQUID = Limits(liquidity=Liquidity(2.0, 0.5))
+SHARE = Limits(max_share_of_volume=0.1)
+OPEN = {"up": np.array([3.0, 4.0, 0.0]), "down": np.array([5.0, 6.0, 0.0])}
+VOLUME = {"volume_lots": np.array([1_000.0, 500.0, 0.0])}
+
+
+@pytest.mark.parametrize(
+    ("cap", "limits", "buys", "lots", "account", "market", "most"),
+    [
+        ("price_missing", Limits(), [True] * 3, ALL, {}, {}, None),
+        ("price_missing", Limits(), [True] * 3, ALL, {}, {"px": [100.0, np.nan, 0.0]}, [INF, 0.0, 0.0]),
+        ("price_age", Limits(max_price_age_ns=7), [True] * 3, ALL, {}, {"age_ns": np.array([0, 7, 3])}, None),
+        ("price_age", Limits(max_price_age_ns=7), [True] * 3, ALL, {}, {"age_ns": np.array([7, 8, 0])}, [INF, 0.0, INF]),
+        ("price_age", Limits(max_price_age_ns=7), [True] * 3, ALL, {}, {"age_ns": np.array([0, -1, 7])}, [INF, 0.0, INF]),
+        ("worst_price", Limits(collar=0.05), [True] * 3, ALL, {}, {}, None),
+        ("worst_price", Limits(collar=0.05), [True] * 3, ALL, {},
+         {"px": [0.035, 0.2, 10.0], "prices_nano": np.array([35, 200, 10_000]) * (NANO // 1_000)}, [0.0, INF, INF]),
+        ("restricted", Limits(), [True] * 3, ALL, {}, {}, None),
+        ("restricted", Limits(restricted=("B", "Z")), [True] * 3, ALL, {}, {}, [INF, 0.0, INF]),
+        ("no_borrow", Limits(), [False] * 3, ALL, {}, {}, None),
+        ("no_borrow", Limits(no_borrow=("B", "Z")), [True, False, False], ALL, {}, {}, [INF, 0.0, INF]),
+        ("no_borrow", Limits(no_borrow=("B", "A")), [True, False, False], ALL, {}, {}, [INF, 0.0, INF]),
+        ("short", Limits(), [False] * 3, ALL, {}, {}, None),
+        ("short", Limits(allow_short=False), [True, True, False], FEW, {}, {}, None),
+        ("short", Limits(allow_short=False), [True, True, False], ALL, {}, {}, [INF, INF, 0.0]),
+        ("short", Limits(allow_short=False), [True, True, False], np.ones(3), {}, {}, [INF, INF, 0.0]),
+        ("order_notional", Limits(), [True] * 3, ALL, {}, {}, None),
+        # 5 x 100 and 5 % of it is 525
+        ("order_notional", Limits(max_order_notional=525.0), [True] * 3, ALL, {}, {}, None),
+        ("order_notional", Limits(max_order_notional=524.0), [True, True, False], ALL, {}, {},
+         [524.0 / 105.0, 524.0 / 52.5, 52.4]),
+        ("duplicate", Limits(), [True] * 3, ALL, {}, {}, None),
+        ("duplicate", Limits(), [True, True, False], ALL, {"repeated": np.array([5.0, 6.0, -5.0])}, {}, [0.0, INF, 0.0]),
+        ("duplicate", Limits(), [True, False, True], ALL, {"repeated": np.array([-5.0, 5.0, np.nan])}, {}, [INF, INF, 0.0]),
+        ("blocked", Limits(), [True] * 3, ALL, {}, {}, None),
+        ("blocked", Limits(), [True] * 3, ALL, {"blocked": np.array([True, False, False])}, {}, [0.0, INF, INF]),
+        ("sector_missing", Limits(), [True] * 3, ALL, {}, {}, None),
+        ("sector_missing", Limits(max_sector_weight=0.5), [True] * 3, ALL, {}, {}, [INF, 0.0, INF]),
+        ("shock_missing", Limits(), [True] * 3, ALL, {}, {}, None),
+        ("shock_missing", Limits(stress=Stress(0.1, (FALL,))), [True] * 3, ALL, {}, {}, [0.0, 0.0, 0.0]),
+        ("shock_missing", Limits(stress=Stress(0.1, (FALL,))), [True] * 3, ALL, {"lots": np.array([1.0, 0.0, 0.0])}, {},
+         [INF, 0.0, INF]),
+        ("shock_missing", Limits(stress=Stress(0.1, (FALL,))), [True] * 3, ALL,
+         {"lots": np.zeros(3), "up": np.array([0.0, 1.0, 0.0])}, {}, [0.0, 0.0, 0.0]),
+        ("shock_missing", Limits(stress=Stress(0.1, (FALL,))), [True] * 3, ALL,
+         {"lots": np.zeros(3), "up": np.array([1.0, 0.0, 0.0]), "down": np.array([0.0, 1.0, 0.0])}, {}, [0.0, 0.0, 0.0]),
+        ("volume_missing", Limits(), [True] * 3, ALL, {}, {"volume_lots": np.full(3, np.nan)}, None),
+        ("volume_missing", SHARE, [True] * 3, ALL, {}, VOLUME, None),
+        ("volume_missing", SHARE, [True] * 3, ALL, {}, {"volume_lots": np.array([0.0, np.nan, 5.0])}, [INF, 0.0, INF]),
+        ("volume_missing", LIQUID, [True] * 3, ALL, {}, {"volume_lots": np.array([1.0, INF, -1.0])}, [INF, 0.0, 0.0]),
+        ("share_of_volume", Limits(), [True] * 3, ALL, {}, VOLUME, None),
+        ("share_of_volume", SHARE, [True] * 3, ALL, {}, VOLUME, [100.0, 50.0, 0.0]),
+        ("share_of_volume", SHARE, [True] * 3, ALL, OPEN, VOLUME, [92.0, 40.0, 0.0]),
+        ("liquidity", Limits(), [True] * 3, ALL, {}, VOLUME, None),
+        ("liquidity", LIQUID, [True] * 3, ALL, {}, VOLUME, [990.0, 520.0, 0.0]),
+        ("liquidity", LIQUID, [True, False, True], ALL, OPEN, VOLUME, [987.0, 474.0, 0.0]),
+        ("liquidity", LIQUID, [True, False, True], ALL, {"up": OPEN["up"]}, VOLUME, [987.0, 480.0, 0.0]),
+    ],
+)  # fmt: skip
+def test_a_cap_is_the_most_lots_that_may_be_added_or_none_where_these_keep_it(
+    cap: str, limits: Limits, buys: list[bool], lots: np.ndarray, account: dict, market: dict, most: list[float] | None
+) -> None:
+    found = getattr(rules_module, cap)(case(limits, buys, account, **market), lots)
+    if most is None:
+        assert found is None
+    else:
+        assert found == pytest.approx(most, rel=1e-9)
+
+
+def test_what_is_at_a_bound_but_for_a_rounding_is_within_it() -> None:
+    # 0.3 / 0.1 is a hair less than 3
+    dime = case(Limits(collar=0.0, max_order_notional=0.3), [True], {"lots": np.zeros(1)}, px=[0.1])
+    most = rules_module.order_notional(dime, np.array([4.0]))
+    assert most is not None
+    assert 0.3 / 0.1 < 3.0 <= most[0] < 3.0 + 1e-9
+    made = case(Limits(max_position_weight=0.3), [True], {"lots": np.zeros(1), "equity": 1.0}, px=[0.1])
+    made.extents = [Extent(np.zeros(2), 1.0, 1.0, np.zeros(1), 0.0, 0.0, True)]
+    most = rules_module.position_weight(made, np.array([4.0]))
+    assert most is not None
+    assert 3.0 <= most[0] < 3.0 + 1e-9
+    free = case(Limits(max_gross_exposure=1.0), [True], px=[0.1])
+    free.extents = made.extents
+    assert rules_module.position_weight(free, np.array([4.0])) is None
+    # with the tolerance, to the last bit
+    edge = 0.3 + made.tolerance
+    for px, keeps in ((edge, True), (np.nextafter(edge, 1.0), False)):
+        heavy = case(Limits(max_position_weight=0.3), [True], {"lots": np.zeros(1), "equity": 1.0}, px=[px])
+        heavy.extents = made.extents
+        assert (rules_module.position_weight(heavy, np.ones(1)) is None) is keeps
+        heavy.extents[0]._reach = None
+
+
+def weighed(way: float, lots: list[float], short: bool = False) -> tuple[Case, np.ndarray | None]:
+    """`position_weight` of 30 % (33 % on the way) with equity `way` on the way, where buys take 5 % of it, and 100,000 at
+    the end; 1,000 of A are held, or sold short."""
+    made = case(Limits(max_position_weight=0.3, in_flight=0.1), [not short, True, True])
+    held = np.array([-1_000.0, 0.0, 0.0, 1_000.0, 0.0, 0.0]) * (-1.0 if short else 1.0)
+    made.extents = [
+        Extent(held, way, way, 0.05 * MARKS, 0.0, 0.0, False), Extent(held, 1e5, 1e5, np.zeros(3), 0.0, 0.0, True)
+    ]  # fmt: skip
+    return made, rules_module.position_weight(made, np.array(lots))
+
+
+@pytest.mark.parametrize("short", [False, True])
+def test_a_position_weighs_no_more_than_its_share_of_what_equity_is_left(short: bool) -> None:
+    # on the way 0.33 x 80,000 = 26,400, of which 1,000 are held; a lot of A takes 100 and 0.33 x 5 of room
+    made, most = weighed(80_000.0, [999.0, 0.0, 0.0], short)
+    assert made.weights_keep is False
+    assert most == pytest.approx([25_400.0 / 101.65, 26_400.0 / 50.825, 26_400.0 / 10.165])
+    # at the end 30,000
+    _, most = weighed(99_000.0, [999.0, 0.0, 0.0], short)
+    assert most == pytest.approx([290.0, 600.0, 3_000.0])
+    # what is asked of one symbol takes equity from another: 50 x <= 0.33 x (80,000 - 5 x 200 - 2.5 x) up to 512
+    for lots, keeps in ((512.0, True), (513.0, False)):
+        made, most = weighed(80_000.0, [200.0, lots, 0.0], short)
+        assert made.weights_keep is keeps
+        assert (most is None) is keeps
+    # at the end to the last lot
+    assert weighed(99_000.0, [290.0, 600.0, 3_000.0], short)[1] is None
+    assert weighed(99_000.0, [291.0, 0.0, 0.0], short)[1] is not None
+
+
+# ---- rows, families, tails and forms, by hand ------------------------------------------------------------------------
+
+Y, W = [1.0, 1.0, 1.0, 1.0], [0.0, 0.0, 0.0, 0.0]
+SHORT, LONG = [1.0, 1.0, 0.0, 0.0], [0.0, 0.0, 1.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("key", "limits", "rows"),
+    [
+        # y | w | cash, traded; load; bound on the way and at the end
+        ("max_gross_exposure", {"max_gross_exposure": 2.0}, [(Y + W + [0.0, 0.0], Y, 2.2, 2.0)]),
+        ("max_net_exposure", {"max_net_exposure": 2.0},
+         [(W + LONG + [0.0, 0.0], LONG, 2.2, 2.0), (W + SHORT + [0.0, 0.0], SHORT, 2.2, 2.0)]),
+        ("max_leverage", {"max_leverage": 2.0},
+         [(LONG + W + [0.0, 0.0], LONG, 2.2, 2.0), (SHORT + W + [0.0, 0.0], SHORT, 1.2, 1.0)]),
+        ("max_leverage", {"max_leverage": 0.5},
+         [(LONG + W + [0.0, 0.0], LONG, 0.55, 0.5), (SHORT + W + [0.0, 0.0], SHORT, 0.0, 0.0)]),
+        ("max_turnover", {"max_turnover": 2.0}, [(W + W + [0.0, 1.0], Y, 2.2, 2.0)]),
+        ("equity", {}, [(W + W + [0.0, 0.0], W, 1.0, 1.0)]),
+    ],
+)  # fmt: skip
+def test_a_row_weighs_sides_and_has_a_bound_on_the_way_and_one_at_the_end(
+    key: str, limits: dict, rows: list[tuple[list[float], list[float], float, float]]
+) -> None:
+    made = Rules(Limits(in_flight=0.1, **limits), UNIVERSE)
+    found = [
+        (r.held.tolist(), r.load.tolist(), pytest.approx(r.bound), pytest.approx(r.settled_bound))
+        for r in made.rows
+        if r.key == key
+    ]
+    assert rows == found
+    assert all(r.settled_load is r.load for r in made.rows if r.key == key)
+
+
+def test_cash_is_paid_at_the_collar_with_fees_and_at_the_end_at_the_mark() -> None:
+    made = Rules(Limits(collar=0.1, reduce_collar=0.2, fee_bp=100.0, max_cash_debit=0.5), UNIVERSE)
+    (row,) = (r for r in made.rows if r.key == "cash")
+    assert row.held.tolist() == [0.0] * 8 + [1.0, 0.0]
+    # 1.1 x 1.01 = 1.111 is paid, and equity falls by 0.111 of which half may be debit
+    assert row.load.tolist() == pytest.approx([0.0, 0.0, 1.1665, 1.1665])
+    assert row.settled_load.tolist() == pytest.approx([-0.99, -0.99, 1.01, 1.01])
+    assert (row.bound, row.settled_bound) == (0.0, 0.0)
+    assert (made.fee, made.paid_slip, made.covered_slip) == (0.01, pytest.approx(0.111), pytest.approx(0.212))
+
+
+def test_a_family_is_a_label_for_each_symbol() -> None:
+    universe = Universe(
+        (
+            Instrument("A", sector="y"),
+            Instrument("B"),
+            Instrument("C", sector="x", asset="A"),
+            Instrument("D", sector="y"),
+        ),
+        groups=(("g", ("B", "D")), ("h", ())),
+    )
+    limits = Limits(in_flight=0.1, max_sector_weight=0.5, max_concentration=0.4, group_caps=(("g", 0.3), ("h", 0.2)))
+    found = [
+        (f.key, f.labels.tolist(), f.names, f.bound, f.settled_bound, f.largest)
+        for f in Rules(limits, universe).families
+    ]
+    assert found == [
+        ("max_sector_weight", [2, 0, 1, 2], 2, pytest.approx(0.55), 0.5, 2),
+        ("group_caps.g", [0, 1, 0, 1], 1, pytest.approx(0.33), 0.3, 2),
+        ("group_caps.h", [0, 0, 0, 0], 0, pytest.approx(0.22), 0.2, 0),
+        ("max_concentration", [1, 0, 1, 0], 1, pytest.approx(0.44), 0.4, 2),
+    ]
+    alone = Universe((Instrument("A"), Instrument("B")))
+    assert Rules(Limits(max_concentration=0.4), alone).families == []
+
+
+def test_tails_and_forms_are_those_of_their_method() -> None:
+    limits = Limits(
+        min_history=10, max_volatility=0.2, volatility_lookback=30, max_herfindahl=0.25, var=Tail(0.02, lookback=40, horizon=4),
+        cvar=Tail(0.03, lookback=50, method="filtered"), stress=Stress(0.1, (Shock("s", moves={"*": -0.5}),)),
+        correlation=Correlation(lookback=20),
+    )  # fmt: skip
+    way = {q.key: (q.bound, q.settled_bound) for q in Rules(replace(limits, in_flight=0.21), UNIVERSE).quads}
+    # the limit may be exceeded by in_flight on the way, not its root
+    assert way == {"max_volatility": pytest.approx((0.242, 0.2)), "max_herfindahl": pytest.approx((0.55, 0.5))}
+    made = Rules(limits, UNIVERSE)
+    assert [(t.key, t.lookback, t.scale, t.bound, t.filtered, t.fixed is None) for t in made.tails] == [
+        ("var", 40, 2.0, 0.02, False, True), ("cvar", 50, 1.0, 0.03, True, True), ("stress", 0, 1.0, 0.1, False, False),
+    ]  # fmt: skip
+    fixed = made.tails[2].fixed
+    assert fixed is not None
+    assert fixed.returns.tolist() == [[-0.5, -0.5]]
+    assert made.tails[2].of({}) == (fixed, 1)
+    assert [(q.key, q.lookback, q.scale, q.bound) for q in made.quads] == [
+        ("max_volatility", 30, 252.0, 0.2), ("max_herfindahl", 0, 1.0, 0.5),
+    ]  # fmt: skip
+    assert made.lookbacks == (20, 30, 40, 50)
+    normal = Rules(Limits(var=Tail(0.02, method="ewma", horizon=4), cvar=Tail(0.03, method="parametric")), UNIVERSE)
+    assert [(q.key, q.lookback, q.scale, q.bound) for q in normal.quads] == [
+        ("var", 252, pytest.approx(4 * 1.644853627**2), 0.02), ("cvar", 252, pytest.approx(2.062712808**2), 0.03),
+    ]  # fmt: skip
+    assert normal.tails == []
+    assert normal.lookbacks == (252,)
+    scenarios = Scenarios(np.random.default_rng(1).normal(size=(50, 2)))
+    assert made.tails[0].of({40: scenarios}) == (scenarios, 3)
+    assert made.tails[1].of({50: scenarios}) == (scenarios.filtered, 3)
+    one_of_two = Stress(0.1, (Shock("s", moves={"x": -0.5}), Shock("t", moves={"*": -0.5})))
+    for stress in (one_of_two, Stress(0.1, one_of_two.shocks[:1])):
+        assert np.array_equal(Rules(Limits(stress=stress), UNIVERSE).no_shock, [False, True])  # type: ignore[arg-type]
+    unknown = Rules(Limits(stress=Stress(0.1, (Shock("s", moves={"x": -0.5}),))), UNIVERSE)
+    assert unknown.no_shock is not None
+    assert unknown.no_shock.tolist() == [False, True]
+    assert unknown.tails[0].fixed is not None
+    assert unknown.tails[0].fixed.returns.tolist() == [[-0.5, 0.0]]
+
+
+@pytest.mark.parametrize(
+    ("limits", "weight", "code"),
+    [
+        (Limits(), None, None),
+        (Limits(max_position_weight=0.2), 0.2, Reason.POSITION_WEIGHT),
+        (Limits(max_concentration=0.2), 0.2, Reason.CONCENTRATION),
+        (Limits(max_position_weight=0.2, max_concentration=0.1), 0.1, Reason.CONCENTRATION),
+        (Limits(max_position_weight=0.1, max_concentration=0.2), 0.1, Reason.POSITION_WEIGHT),
+    ],
+)
+def test_one_instrument_weighs_at_most_the_tighter_of_two(
+    limits: Limits, weight: float | None, code: Reason | None
+) -> None:
+    made = Rules(limits, UNIVERSE)
+    assert made.weight == weight
+    assert weight is None or made.weight_code == code
+
+
+@pytest.mark.parametrize(
+    ("limits", "true"),
+    [
+        (Limits(), {"plain"}),
+        (Limits(in_flight=0.1), {"two_states"}),
+        (Limits(max_cash_debit=0.1), {"two_states"}),
+        (Limits(restricted=("A",)), set()),
+        (Limits(restricted=("Z",)), {"plain"}),
+        (Limits(max_sector_weight=0.5), set()),
+        (Limits(stress=Stress(0.1, (Shock("s", moves={"x": -0.5}),))), set()),
+        (Limits(stress=Stress(0.1, (Shock("s", moves={"*": -0.5}),))), {"plain"}),
+        (Limits(max_open_orders=1), {"plain"}),
+        (Limits(order_rate=Rate(1)), {"plain"}),
+        (SHARE, {"plain", "weighs_volume"}),
+        (LIQUID, {"plain", "weighs_volume"}),
+        (Limits(correlation=Correlation()), {"plain"}),
+    ],
+)
+def test_what_a_set_of_limits_needs_is_known_beforehand(limits: Limits, true: set[str]) -> None:
+    made = Rules(limits, UNIVERSE)
+    assert {k for k in ("plain", "two_states", "weighs_volume") if getattr(made, k)} == true
+
+
+def test_rows_of_the_short_way_are_numbers() -> None:
+    limits = Limits(
+        collar=0.0, max_gross_exposure=1.1, max_net_exposure=1.2, max_leverage=1.3, max_turnover=1.4, in_flight=0.0
+    )
+    made = Rules(limits, UNIVERSE)
+    assert made.long_rows == [
+        (0, Reason.GROSS, 1.1, 1.0), (0, Reason.NET, 1.2, 1.0), (0, Reason.LEVERAGE, 1.3, 1.0), (1, Reason.TURNOVER, 1.4, 1.0),
+        (2, Reason.CASH, 0.0, 1.0),
+    ]  # fmt: skip
+    alone = Rules(limits, Universe((Instrument("A"),)))
+    assert alone.long_rows == made.long_rows
+    assert alone.sided_rows == made.sided_rows
+    assert made.sided_rows == [
+        (0, 1.1), (1, 1.2), (2, 1.2), (3, 1.3), (4, pytest.approx(0.3)), (5, 1.4), (6, 0.0),
+    ]  # fmt: skip
+
+
+def test_a_collar_in_ticks_is_in_lowest_terms() -> None:
+    universe = Universe((Instrument("A", tick_nano=NANO // 100), Instrument("B", tick_nano=NANO // 4)))
+    made = Rules(Limits(), universe)
+    # 1.05 / 0.01 = 105 / 1, 0.95 / 0.01 = 95 / 1; all over a unit of nano-currency
+    assert made.collar_ratios(NANO // 20) == [(21, 19, 20 * NANO // 100), (21, 19, 20 * NANO // 4)]
+    assert made.collar_ratios(NANO // 20) is made.collar_ratios(NANO // 20)
+    assert made.widest_tick == NANO / 4
+
+
+def test_sets_that_are_ready_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rules_module, "_ready", {})  # what other tests made ready must not fill it here
+    one, other = Limits(max_gross_exposure=1.0), Limits(max_gross_exposure=2.0)
+    first, second = rules_of(one, UNIVERSE), rules_of(other, UNIVERSE)
+    assert rules_of(one, UNIVERSE) is first
+    assert rules_of(other, UNIVERSE) is second
+    for k in range(rules_module._MOST_READY + 10):
+        rules_of(Limits(max_gross_exposure=1.0 + k), UNIVERSE)
+        assert len(rules_module._ready) <= rules_module._MOST_READY
+
+
+def test_a_tail_without_growth_is_kept_by_all_or_by_none() -> None:
+    base, none = np.arange(20.0), np.zeros(20)
+    for largest in (var_largest, cvar_largest):
+        assert largest(base, none, 1, 19.0, 0.0) >= 1.0
+        assert largest(base, none, 1, 18.9, 0.0) <= 0.0
+    # a fall of equity alone: 0.5 of it takes the room of 1
+    assert var_largest(base, none, 1, 20.0, 2.0) == pytest.approx(0.5)
+    assert cvar_largest(base, none, 2, 19.5, 2.0) == pytest.approx(0.5)
+    # at its target exactly, where nothing is added
+    for largest in (var_largest, cvar_largest):
+        assert largest(np.ones(20), none, 2, 1.0, 0.0) >= 1.0
+    assert tail_risk.cvar_of(np.array([[1.0, 3.0], [2.0, 6.0]])).tolist() == [2.0, 4.0]
+    assert tail_risk.cvar_of(np.array([1.0, 2.0, 6.0])) == pytest.approx(3.0)
+    assert tail_risk.cvar_of(np.array([[1.0, 2.0, 6.0]])).tolist() == pytest.approx([3.0])
+    assert tail_risk.var_of(np.array([[1.0, 3.0], [2.0, 6.0]])).tolist() == [1.0, 2.0]
+
+
+def test_all_is_kept_where_the_tail_of_all_complies_but_for_a_rounding() -> None:
+    base, adding = np.zeros(20), np.linspace(0.0, 1.0, 20)
+    for m in (1, 2):
+        worst = float(adding[-m:].mean())
+        assert cvar_largest(base, adding, m, worst, 0.0) == 1.0
+        assert cvar_largest(base, adding, m, 3.0 * worst, 0.0) == 1.0
+        assert cvar_largest(base, adding, m, worst / 4.0, 0.0) == pytest.approx(0.25)
+    assert cvar_largest(np.zeros(2), np.ones(2), 1, 1.0 - SLACK, 0.0) == 1.0
+
+
+def test_a_target_that_is_not_a_number_gives_nothing() -> None:
+    for largest in (var_largest, cvar_largest):
+        assert not largest(np.zeros(20), np.ones(20), 2, np.nan, 0.0) > 0.0

@@ -1,0 +1,276 @@
+"""What is measured of a book, against definitions written out: what is held, what is open, and what is asked for."""
+
+from itertools import combinations
+from math import sqrt
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from quantd.risk.limits.case import SLACK, Account
+from quantd.risk.limits.catalogue import Correlation, Limits, Stress, Tail, override
+from quantd.risk.limits.profiles import PROFILES
+from quantd.risk.limits.values import Portfolio, Values, standing, standings
+from quantd.risk.measures.portfolio import FEW
+from quantd.risk.measures.stress import Shock
+from tests.support.risk_books import Book, make_context, numerators, random_book, scenario_returns, scenario_rows
+
+SEEDS = st.integers(0, 2**32 - 1)
+NAMED = {
+    "max_gross_exposure": "gross", "var": "var", "cvar": "cvar", "max_volatility": "volatility",
+    "max_turnover": "turnover", "stress": "stress",
+}  # fmt: skip
+"""Key -> name in `risk_cases.numerators`."""
+LARGEST = {"max_position_weight": "weight", "max_sector_weight": "sector", "max_concentration": "asset"}
+"""Key -> what the largest is taken of there."""
+
+
+def judged(book: Book, lots: np.ndarray | None) -> Values:
+    """Every value by its definition, of what is held (None) or after `lots` and all that is open."""
+    account, limits, n = book.account, book.limits, len(book.px)
+    held, cash, equity, traded = held_after(account, lots), account.cash, account.equity, account.traded
+    if lots is not None:
+        fee = limits.fee_bp * 1e-4
+        up = np.zeros(n) if account.up is None else account.up
+        down = np.zeros(n) if account.down is None else account.down
+        traded += float((np.abs(lots) + up + down) @ book.px)
+        equity -= float(np.abs(lots) @ book.px) * fee
+        collar = np.where(account.lots < 0.0, limits.reduce_collar, limits.collar)
+        cash -= float(np.maximum(lots, 0.0) @ (book.px * (1.0 + collar))) * (1.0 + fee) + account.up_cash
+    found = {"cash": (cash, (limits.cash_reserve - limits.max_cash_debit) * account.equity)}
+    if not equity > 0.0:
+        return found
+    exposure = held * book.px
+    state = SimpleNamespace(
+        exposure=exposure[None, :], traded=np.array([traded]), matters=held != 0.0, room=1.0, equity=np.array([equity])
+    )
+    enough = all(len(rows) >= limits.min_history for rows in scenario_rows(book, state.matters).values())
+    seen = book if enough else SimpleNamespace(**vars(book) | {"limits": without_history(limits)})
+    each = {name: (float(value[0]) / equity, bound) for name, (value, bound) in numerators(seen, state).items()}
+    found |= {key: each[name] for key, name in NAMED.items() if name in each}
+    for key, start in LARGEST.items():
+        if getattr(limits, key) is not None:
+            all_of = [value for name, (value, _) in each.items() if name.startswith(f"{start} ")]
+            found[key] = (max(all_of, default=0.0), getattr(limits, key))
+    for group, cap in limits.group_caps:
+        found[f"group_caps.{group}"] = (each[f"group {group}"][0], cap)
+    if limits.max_net_exposure is not None:
+        found["max_net_exposure"] = (abs(float(exposure.sum())) / equity, limits.max_net_exposure)
+    if limits.max_leverage is not None:
+        long, short = each["leverage long"][0], each["leverage short"][0]
+        found["max_leverage"] = (max(long, 1.0 + short if short > 0.0 else 0.0), limits.max_leverage)
+    if limits.max_herfindahl is not None:
+        found["max_herfindahl"] = (float((exposure**2).sum()) / equity**2, limits.max_herfindahl)
+    if limits.correlation is not None and enough:
+        bound = 0.0 if limits.correlation.strict else limits.correlation.joint_weight
+        found["correlation"] = (heaviest_pair(book, exposure / equity, state.matters), bound)
+    return found
+
+
+def held_after(account: Account, lots: np.ndarray | None) -> np.ndarray:
+    if lots is None:
+        return account.lots
+    sides = (side for side in (account.up, None if account.down is None else -account.down) if side is not None)
+    return sum(sides, account.lots + lots)
+
+
+def without_history(limits: Limits) -> Limits:
+    return override(limits, var=None, cvar=None, max_volatility=None, correlation=None)
+
+
+def heaviest_pair(book: Book, weights: np.ndarray, matters: np.ndarray) -> float:
+    """The largest joint weight of two that lose together and weigh enough."""
+    spec = book.limits.correlation
+    assert spec is not None
+    rows = scenario_rows(book, matters)[spec.lookback]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        rho = np.atleast_2d(np.corrcoef(rows.T))
+    return max(
+        (
+            abs(weights[i]) + abs(weights[j])
+            for i, j in combinations(range(len(weights)), 2)
+            if min(abs(weights[i]), abs(weights[j])) > spec.min_weight
+            and rho[i, j] * np.sign(weights[i] * weights[j]) > spec.threshold
+        ),
+        default=0.0,
+    )
+
+
+def close(values: Values) -> object:
+    return {
+        key: (pytest.approx(value, rel=1e-6, abs=1e-9), pytest.approx(bound)) for key, (value, bound) in values.items()
+    }
+
+
+@settings(max_examples=150, deadline=None)
+@given(SEEDS)
+def test_values_are_those_of_an_evaluator_of_its_own(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    book = random_book(rng)
+    if rng.random() < 0.4:
+        book.returns[rng.random(book.returns.shape) < rng.choice([0.02, 0.2])] = np.nan
+    for lots in (None, book.asked, -book.account.lots):
+        # with gaps, what an empty book is measured by depends on which rows are left
+        if held_after(book.account, lots).any() or np.isfinite(book.returns).all():
+            assert standing(book.ctx, book.account, book.limits, lots) == close(judged(book, lots))
+
+
+@settings(max_examples=60, deadline=None)
+@given(SEEDS)
+def test_books_measured_together_are_measured_as_each_alone(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    book = random_book(rng)
+    others = [override(random_book(rng).limits, group_caps=()) for _ in range(2)]
+    asked: list[tuple[Account, Limits, np.ndarray | None]] = []
+    for limits in (book.limits, book.limits, *others):
+        for lots in (None, book.asked, np.trunc(rng.normal(0.0, 0.2, len(book.px)) * 1e5 / book.px)):
+            asked.append((book.account, limits, lots))
+    ruined = Account(lots=book.account.lots, cash=-1e6, equity=-1.0)
+    asked.insert(3, (ruined, book.limits, None))
+    alone = [standing(book.ctx, *each) for each in asked]
+    assert standings(book.ctx, [Portfolio(book.ctx, *each) for each in asked]) == [close(values) for values in alone]
+    assert alone[3].keys() == {"cash"}
+
+
+@pytest.mark.parametrize("size", [FEW, FEW + 1, 150])
+def test_a_large_universe_is_measured_as_a_small_one(size: int) -> None:
+    rng = np.random.default_rng(size)
+    px, returns = np.round(rng.uniform(5.0, 50.0, size), 2), scenario_returns(rng, size)
+    names = [f"S{k}" for k in range(size)]
+    limits = Limits(
+        collar=0.02, fee_bp=10.0, max_position_weight=0.2, max_gross_exposure=1.5, max_net_exposure=0.5,
+        max_herfindahl=0.1, max_turnover=0.5, max_volatility=0.2, volatility_lookback=80,
+        var=Tail(limit=0.05, lookback=80, horizon=4), cvar=Tail(limit=0.05, lookback=80, method="ewma"),
+        correlation=Correlation(threshold=0.5, joint_weight=0.1, min_weight=0.01, lookback=80),
+    )  # fmt: skip
+    lots = np.trunc(rng.normal(0.0, 0.02, size) * 1e5 / px)
+    account = Account(lots=lots, cash=1e5 - float(lots @ px), equity=1e5)
+    asked = np.trunc(rng.normal(0.0, 0.02, size) * 1e5 / px)
+    book = Book(make_context(px, returns, names), account, asked, limits, [], returns, px, names)
+    values = judged(book, asked)
+    assert values["correlation"][0] > 0.0
+    assert standing(book.ctx, account, limits, asked) == close(values)
+    assert standing(book.ctx, account, limits, None) == close(judged(book, None))
+
+
+def test_of_a_short_history_only_what_needs_none_is_measured() -> None:
+    px = np.array([100.0, 50.0])
+    lots = np.array([200.0, -300.0])
+    account = Account(lots=lots, cash=95_000.0, equity=1e5)
+    limits = override(PROFILES["balanced"], allow_short=True)
+    for rows, known in ((59, False), (60, True)):
+        ctx = make_context(px, scenario_returns(np.random.default_rng(1), 2, rows), ["A", "B"], ["x", "y"])
+        found = standing(ctx, account, limits, None)
+        assert found["max_gross_exposure"] == (pytest.approx(0.35), 1.0)
+        assert ({"var", "cvar", "max_volatility", "correlation"} <= found.keys()) is known
+        assert ({"var", "cvar", "max_volatility", "correlation"} & found.keys() != set()) is known
+
+
+def test_a_limit_that_is_off_has_no_value() -> None:
+    ctx = make_context(np.array([100.0]), np.zeros((80, 1)), ["A"])
+    account = Account(lots=np.array([500.0]), cash=50_000.0, equity=1e5)
+    assert standing(ctx, account, Limits(), None) == {"cash": (50_000.0, 0.0)}
+    assert standing(ctx, account, Limits(cash_reserve=0.2, max_cash_debit=0.05), None)["cash"][1] == pytest.approx(
+        15_000.0
+    )
+    assert standing(ctx, account, Limits(max_concentration=0.4), None)["max_concentration"] == (0.5, 0.4)
+
+
+@pytest.mark.parametrize(("equity", "known"), [(0.0, False), (-1.0, False), (1e-3, True)])
+def test_without_equity_there_is_cash_and_nothing_else(equity: float, known: bool) -> None:
+    ctx = make_context(np.array([100.0]), np.zeros((80, 1)), ["A"])
+    account = Account(lots=np.array([1.0]), cash=-100.0, equity=equity)
+    assert ("max_gross_exposure" in standing(ctx, account, Limits(max_gross_exposure=1.0), None)) is known
+
+
+def shares(n: int, rows: int = 80, seed: int = 3) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """(prices float64[n], returns float64[rows, n], names)."""
+    rng = np.random.default_rng(seed)
+    return np.round(rng.uniform(5.0, 50.0, n), 2), scenario_returns(rng, n, rows), [f"S{k}" for k in range(n)]
+
+
+def invested(px: np.ndarray, weights: np.ndarray) -> Account:
+    lots = np.trunc(weights * 1e5 / px)
+    return Account(lots=lots, cash=1e5 - float(lots @ px), equity=1e5)
+
+
+def test_two_forms_of_two_lookbacks_are_each_measured() -> None:
+    px, returns, names = shares(3)
+    limits = Limits(
+        min_history=30, max_volatility=0.3, volatility_lookback=40, var=Tail(limit=0.05, lookback=80, method="ewma"),
+        cvar=Tail(limit=0.05, lookback=40), stress=Stress(0.2, (Shock("fall", moves={"*": -0.1}),)),
+    )  # fmt: skip
+    account = invested(px, np.array([0.3, -0.2, 0.4]))
+    book = Book(make_context(px, returns, names), account, np.zeros(3), limits, [], returns, px, names)
+    found = standing(book.ctx, account, limits, None)
+    assert found == close(judged(book, None))
+    assert found.keys() == {"cash", "max_volatility", "var", "cvar", "stress"}
+
+
+def test_the_covariance_of_a_large_universe_is_not_made_to_measure_volatility() -> None:
+    for size, made in ((FEW, True), (FEW + 1, False)):
+        px, returns, names = shares(size)
+        ctx = make_context(px, returns, names)
+        limits = Limits(max_volatility=0.3, volatility_lookback=80)
+        account = invested(px, np.full(size, 1.0 / size))
+        value = standing(ctx, account, limits, None)["max_volatility"][0]
+        weights = account.lots * px / 1e5
+        scenarios = ctx.window(80, 60).all
+        assert ("cov" in vars(scenarios.sample)) is made
+        assert value == pytest.approx(float((returns @ weights).std(ddof=1)) * sqrt(252.0))
+        if made:  # to the last bit, on which the digest of a run hangs
+            assert value == sqrt(252.0) * sqrt(float(weights.dot(scenarios.sample.cov).dot(weights)))
+
+
+def test_sums_are_those_of_a_list_or_of_a_reduction_to_the_last_bit() -> None:
+    """The digest of a run hangs on the last bit of what is recorded, so how a sum is taken is part of it."""
+    for size in (FEW, FEW + 1):
+        differ = 0
+        for seed in range(20):
+            px, returns, names = shares(size, seed=seed)
+            account = invested(px, np.random.default_rng(seed).normal(0.0, 0.3, size))
+            weights = np.abs(account.lots * px / account.equity)
+            by_list, reduced = sum(weights.tolist()), float(np.add.reduce(weights))
+            differ += by_list != reduced
+            found = standing(make_context(px, returns, names), account, Limits(max_gross_exposure=1.0), None)
+            assert found["max_gross_exposure"][0] == (by_list if size <= FEW else reduced)
+        assert differ
+
+
+def test_what_covers_a_short_position_may_cost_more_and_only_that() -> None:
+    px, returns, names = shares(9)
+    ctx = make_context(px, returns, names)
+    limits = Limits(collar=0.031, reduce_collar=0.17)
+    for seed in range(20):
+        buys = np.trunc(np.random.default_rng(seed).uniform(1.0, 99.0, 9))
+        for held in (np.full(9, 5.0), np.array([0.0, *[5.0] * 8])):
+            account = Account(lots=held, cash=1e5, equity=1e5)
+            # one product of the sum, to the last bit
+            assert standing(ctx, account, limits, buys)["cash"][0] == 1e5 - sum((buys * px).tolist()) * 1.031
+        account = Account(lots=np.array([-200.0, *[5.0] * 8]), cash=1e5, equity=1e5)
+        paid = float((buys * px)[1:].sum()) * 1.031 + float(buys[0] * px[0]) * 1.17
+        assert standing(ctx, account, limits, buys)["cash"][0] == pytest.approx(1e5 - paid)
+
+
+@pytest.mark.parametrize(("short", "assets"), [(SLACK, 0.0), (2.0 * SLACK, 1.0), (0.2, 1.2)])
+def test_shares_sold_short_are_assets_from_more_than_a_rounding_on(short: float, assets: float) -> None:
+    ctx = make_context(np.array([100.0]), np.zeros((80, 1)), ["A"])
+    book = Portfolio(ctx, Account(lots=np.zeros(1), cash=1e5, equity=1e5), Limits(max_leverage=2.0), None)
+    book.traded = 0.0
+    book.exposures(np.array([-short]), np.array([short]), net=-short, gross=short)
+    assert book.values["max_leverage"] == (pytest.approx(assets, abs=1e-9), 2.0)
+
+
+def test_books_of_one_market_without_gaps_share_their_scenarios() -> None:
+    px, returns, names = shares(2)
+    limits = Limits(var=Tail(limit=0.05, lookback=80), max_volatility=0.3, volatility_lookback=60)
+    account = invested(px, np.array([0.3, 0.4]))
+    for gap in (False, True):
+        returns[3, 0] = np.nan if gap else 0.0
+        ctx = make_context(px, returns, names)
+        books = [Portfolio(ctx, account, limits, lots) for lots in (None, np.ones(2))]
+        standings(ctx, books)
+        assert (books[0].found is books[1].found) is not gap
+        assert books[0].found == books[1].found

@@ -1,0 +1,590 @@
+"""Edges of the gate that random books seldom meet: one lot, the last lot, and what no evaluator of breaches can see."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from quantd.risk.factor import Factor
+from quantd.risk.limits.case import Case
+from quantd.risk.limits.catalogue import Correlation, Limits, Liquidity, Reason, Tail, override
+from quantd.risk.limits.ruleset import rules_of
+from quantd.risk.limits.values import standing
+from quantd.risk.pairs import joint_weight
+from quantd.risk.plain import plain
+from quantd.risk.pretrade import gate as gate_module
+from quantd.risk.pretrade.gate import (
+    REDUCE,
+    RUN,
+    Account,
+    Part,
+    Verdict,
+    basket,
+    gate,
+    granted,
+    measure,
+    same_book,
+    worst_nano,
+)
+from quantd.trading.instruments import NANO
+from tests.support.risk_books import make_context, scenario_returns
+
+NAMES = ["A", "B", "C"]
+PX = np.array([100.0, 50.0, 200.0])
+RETURNS = scenario_returns(np.random.default_rng(5), 3)
+EQUITY = 100_000.0
+
+
+def account(lots: list[float], px: Any = PX, **given: Any) -> Account:
+    held = np.array(lots)
+    return Account(**{"lots": held, "cash": EQUITY - float(held @ px), "equity": EQUITY, **given})
+
+
+def market(px: Any = PX, **given: Any) -> Any:
+    return make_context(np.array(px), RETURNS, NAMES, **given)
+
+
+@pytest.mark.parametrize("held", [1.0, 5.0])
+@pytest.mark.parametrize("side", [1.0, -1.0])
+def test_what_an_open_order_may_close_is_not_closed_twice(held: float, side: float) -> None:
+    open_lots = np.array([held, 0.0, 0.0])
+    book = account([side * held, 0.0, 0.0], **{"down" if side > 0 else "up": open_lots})
+    if side < 0:
+        book.up_cash = held * 105.0
+    for other in (0.0, 3.0):
+        verdict = gate(market(), book, np.array([-side, other, 0.0]), Limits(allow_short=True))
+        assert verdict.lots.tolist() == [0, other, 0]
+        assert verdict.reason.tolist() == [Reason.ZERO_CROSSING, 0, 0]
+
+
+def test_what_open_orders_may_close_is_not_closed_again_beside_another_order() -> None:
+    for side, name in ((1.0, "down"), (-1.0, "up")):
+        book = account([side * 9.0, 0.0, 0.0], **{name: np.array([8.0, 0.0, 0.0])}, up_cash=840.0 * (side < 0.0))
+        verdict = gate(market(), book, np.array([-side * 2.0, 3.0, 0.0]), Limits(allow_short=True))
+        assert verdict.lots.tolist() == [-side, 3, 0]
+        assert verdict.reason.tolist() == [Reason.ZERO_CROSSING, 0, 0]
+
+
+def test_a_position_too_large_to_be_sold_in_time_is_not_added_to_whatever_an_order_may_be() -> None:
+    """Two days of a tenth of 1,000 lots."""
+    limits = Limits(liquidity=Liquidity(2.0, 0.1))
+    ctx = market(volume_lots=np.full(3, 1_000.0))
+    verdict = gate(ctx, account([150.0, 0.0, 0.0]), np.array([100.0, 30.0, 0.0]), limits)
+    assert verdict.lots.tolist() == [50, 30, 0]
+    assert verdict.reason.tolist() == [Reason.LIQUIDITY, 0, 0]
+
+
+@pytest.mark.parametrize("side", ["up", "down"])
+def test_an_open_order_without_a_price_makes_the_book_unknown_and_none_elsewhere_does(side: str) -> None:
+    ctx = market([100.0, float("nan"), 200.0], prices_nano=np.array([100, 0, 200]) * NANO)
+    asked = np.array([5.0, 0.0, 0.0])
+    for row, passes in (([0.0, 3.0, 0.0], 0.0), ([0.0, 0.0, 3.0], 5.0)):
+        book = account([0.0, 0.0, 0.0], PX, **{side: np.array(row)}, up_cash=630.0 if side == "up" else 0.0)
+        verdict = gate(ctx, book, asked, Limits())
+        assert verdict.lots.tolist() == [passes, 0, 0]
+        assert verdict.reason.tolist() == [0 if passes else Reason.NOT_FINITE, 0, 0]
+
+
+@pytest.mark.parametrize("side", ["up", "down"])
+def test_an_open_order_without_a_price_makes_the_book_unknown_beside_an_intent_that_is_not_a_number(side: str) -> None:
+    ctx = market([100.0, float("nan"), 200.0], prices_nano=np.array([100, 0, 200]) * NANO)
+    asked = np.array([5.0, 0.0, float("nan")])
+    book = account([0.0, 0.0, 0.0], PX, **{side: np.array([0.0, 3.0, 0.0])}, up_cash=630.0 if side == "up" else 0.0)
+    verdict = gate(ctx, book, asked, Limits())
+    assert verdict.lots.tolist() == [0, 0, 0]
+    assert verdict.reason.tolist() == [Reason.NOT_FINITE, 0, Reason.NOT_FINITE]
+
+
+@pytest.mark.parametrize("held", [500.0, -500.0])
+def test_what_may_be_owed_is_a_share_of_the_equity_that_the_worst_reduction_leaves(held: float) -> None:
+    """50,000 held, long or short, closed 15 % from the mark: 92,500 in cash and as much equity, ten times which may be owed.
+    Each currency bought takes 1.05 of it and ten times 0.05; what is sold short pays at the end."""
+    limits = Limits(collar=0.05, reduce_collar=0.15, fee_bp=0.0, max_cash_debit=10.0, cash_reserve=0.0)
+    verdict = gate(market(), account([held, 0.0, 0.0]), np.array([-held, 15_000.0, -3_750.0]), limits)
+    factor = 11 * 92_500 / (1.55 * 750_000)
+    assert verdict.lots.tolist() == [-held, np.floor(15_000 * factor), -np.floor(3_750 * factor)]
+    assert verdict.reason.tolist() == [0, Reason.CASH, Reason.CASH]
+
+
+def test_one_lot_is_weighed_again_at_the_equity_that_the_others_leave() -> None:
+    px = np.array([20_000.0, 50.0, 200.0])
+    limits = Limits(collar=0.05, fee_bp=0.0, max_position_weight=0.203)
+    alone = gate(market(px), account([0.0, 0.0, 0.0], px), np.array([1.0, 0.0, 0.0]), limits)
+    assert alone.lots.tolist() == [1, 0, 0]
+    both = gate(market(px), account([0.0, 0.0, 0.0], px), np.array([1.0, 200.0, 0.0]), limits)
+    assert both.lots.tolist() == [0, 200, 0]
+    assert both.reason.tolist() == [Reason.POSITION_WEIGHT, 0, 0]
+    wider = gate(market(px), account([0.0, 0.0, 0.0], px), np.array([1.0, 200.0, 0.0]), override(limits, collar=0.0))
+    assert wider.lots.tolist() == [1, 200, 0]
+
+
+def test_one_lot_is_weighed_again_at_the_end_too_where_fees_of_others_count_and_no_room_on_the_way_does() -> None:
+    """A hundred basis points of 20,000 are 200, a fifth of which is 40."""
+    px = np.array([19_950.0, 50.0, 200.0])
+    limits = Limits(collar=0.0, reduce_collar=0.0, fee_bp=100.0, max_position_weight=0.2, in_flight=0.5)
+    for others, passes in ((0.0, 1.0), (380.0, 0.0)):
+        verdict = gate(market(px), account([0.0, 0.0, 0.0], px), np.array([1.0, others, 0.0]), limits)
+        assert verdict.lots.tolist() == [passes, others, 0]
+
+
+def test_a_fresh_price_keeps_its_collar_beside_an_old_one() -> None:
+    limits = Limits(collar=0.05, reduce_collar=0.2, flatten_collar=0.1)
+    lots, held = np.array([-1.0, -1.0, 0.0]), np.array([5.0, 5.0, 0.0])
+    ctx = market(age_ns=np.array([0, limits.max_price_age_ns + 1, 0]))
+    assert worst_nano(ctx, lots, limits, held) == [80 * NANO, 45 * NANO, 0]
+
+
+def test_an_order_has_the_collar_of_what_adds_where_nothing_is_known_to_be_held() -> None:
+    limits, lots = Limits(collar=0.05, reduce_collar=0.2), np.array([1.0, -1.0, 0.0])
+    assert worst_nano(market(), lots, limits) == [105 * NANO, 47 * NANO + NANO // 2, 0]
+    assert worst_nano(market(), lots, limits, np.array([-3.0, 3.0, 0.0])) == [120 * NANO, 40 * NANO, 0]
+
+
+def test_an_order_goes_out_at_the_price_that_every_agent_behind_it_counted_on() -> None:
+    """The house closes with 20 %; an agent that holds nothing sells short with 5 %, and one has narrower collars."""
+    limits = Limits(collar=0.05, reduce_collar=0.2, flatten_collar=0.1, max_cash_debit=1.0, fee_bp=0.0)
+    narrow = override(limits, reduce_collar=0.01)
+    book, lots = account([10.0, -10.0, 0.0]), np.array([-5.0, 5.0, 0.0])
+    verdict = gate(market(), book, lots, limits)
+    assert verdict.lots.tolist() == lots.tolist()
+    holds, nothing = np.array([3.0, -3.0, 0.0]), np.zeros(3)
+    one, other = np.array([-5.0, 0.0, 0.0]), np.array([0.0, 5.0, 0.0])
+
+    def sent(*parts: Part) -> list[int]:
+        made = basket(verdict, market(), book, limits, sample=1, n=1, ts=1, end=[1, 1, 1], parts=parts)
+        assert made is not None
+        return [price // NANO for price in made.worst_nano]
+
+    assert sent(Part(lots, holds, limits)) == [80, 60]
+    assert sent(Part(one, nothing, limits), Part(other, holds, limits)) == [95, 60]
+    assert sent(Part(one, holds, limits), Part(other, nothing, limits)) == [80, 52]
+    assert sent(Part(one, holds, limits), Part(other, holds, narrow)) == [80, 50]
+    assert sent(Part(one, holds, narrow), Part(other, nothing, limits)) == [99, 52]
+
+
+def test_a_factor_that_leaves_whole_lots_exactly_leaves_all_of_them() -> None:
+    limits = Limits(collar=0.0, reduce_collar=0.0, flatten_collar=0.0, max_cash_debit=10.0)
+    for key, bound in (("max_gross_exposure", 0.75), ("max_net_exposure", 0.75), ("max_turnover", 0.75)):
+        asked = np.array([1_000.0, 1_000.0, 0.0])
+        verdict = gate(market(), account([0.0, 0.0, 0.0]), asked, override(limits, **{key: bound}))
+        assert verdict.lots.tolist() == [500, 500, 0], key
+
+
+def test_a_factor_that_is_not_a_number_lets_nothing_pass() -> None:
+    for value, left in ((float("nan"), 0.0), (-1.0, 0.0), (0.4, 0.4), (2.0, 1.0)):
+        factor = Factor()
+        factor.take(value, Reason.GROSS)
+        assert factor.value == left
+        assert factor.code == (Reason.GROSS if left < 1.0 else Reason.NONE)
+
+
+@pytest.mark.parametrize("key", ["var", "cvar", "max_volatility"])
+def test_a_measure_at_exactly_half_of_what_is_asked_leaves_half_of_the_lots(key: str) -> None:
+    free = Limits(collar=0.0, reduce_collar=0.0, flatten_collar=0.0, max_cash_debit=10.0, volatility_lookback=80)
+    asked = np.array([1_000.0, 0.0, 0.0])
+
+    def limit(most: float) -> Limits:
+        return override(free, **{key: most if key == "max_volatility" else Tail(limit=most, lookback=80)})
+
+    value = gate(market(), account([0.0, 0.0, 0.0]), asked, limit(9.0)).values[key][0]
+    assert gate(market(), account([0.0, 0.0, 0.0]), asked, limit(value / 2)).lots.tolist() == [500, 0, 0]
+
+
+def test_a_family_far_from_its_bound_does_not_hide_the_next_one() -> None:
+    groups = (("late", ("B", "C")),)
+    ctx = make_context(PX, RETURNS, NAMES, ["x", "x", "y"], None, groups)
+    limits = Limits(collar=0.0, reduce_collar=0.0, max_sector_weight=0.9, group_caps=(("late", 0.05),))
+    for asked in ([0.0, 200.0, 0.0], [0.0, -200.0, 0.0]):
+        verdict = gate(ctx, account([0.0, 0.0, 0.0]), np.array(asked), limits)
+        assert verdict.lots.tolist() == [x / 2 for x in asked]
+        assert verdict.reason.tolist() == [0, Reason.GROUP, 0]
+
+
+def test_a_family_that_open_orders_bring_to_its_bound_does_not_stop_others() -> None:
+    """A sector of 20 % of 100,000, when open orders may lose 5,000 of it; nothing that is asked makes it more."""
+    ctx = make_context(PX, RETURNS, NAMES, ["x", "x", "y"])
+    limits = Limits(collar=0.0, reduce_collar=0.0, fee_bp=0.0, max_sector_weight=0.2)
+    book = account([200.0, 0.0, 0.0], open_loss=5_000.0)
+    verdict = gate(ctx, book, np.array([0.0, 0.0, 10.0]), limits)
+    assert verdict.lots.tolist() == [0, 0, 10]
+
+
+def test_a_position_at_its_weight_stays_within_it_when_fees_are_paid_for_others() -> None:
+    limits = Limits(collar=0.05, fee_bp=10.0, max_position_weight=0.2, in_flight=1.0)
+    for held, passes in ((200.0, 0.0), (199.0, 20.0)):
+        verdict = gate(market(), account([held, 0.0, 0.0]), np.array([0.0, 0.0, 20.0]), limits)
+        assert verdict.lots.tolist() == [0, 0, passes]
+
+
+def test_fees_of_open_orders_beyond_the_equity_leave_nothing_to_add_not_even_one_lot() -> None:
+    up = np.array([0.0, 2_000.0, 0.0])
+    book = account([0.0, 0.0, 0.0], cash=1e6, equity=50.0, up=up, up_cash=100_000.0, open_loss=0.0)
+    limits = Limits(collar=0.05, fee_bp=10.0, in_flight=0.5)
+    verdict = gate(market(), book, np.array([1.0, 0.0, 0.0]), limits)
+    assert verdict.lots.tolist() == [0, 0, 0]
+    assert verdict.reason.tolist() == [Reason.EQUITY, 0, 0]
+
+
+def linked_market(n: int = 3) -> Any:
+    """The first two move as one, the others on their own."""
+    returns = scenario_returns(np.random.default_rng(8), n)
+    returns[:, 1] = returns[:, 0]
+    return make_context(np.full(n, 50.0), returns, [f"S{k:02}" for k in range(n)])
+
+
+@pytest.mark.parametrize("n", [3, 70])
+@pytest.mark.parametrize("side", [1.0, -1.0])
+def test_a_pair_may_weigh_exactly_its_joint_weight_and_not_a_lot_more(n: int, side: float) -> None:
+    """Both sides, with a covariance at hand and with too many symbols for one."""
+    pair = Correlation(threshold=0.9, joint_weight=0.2, min_weight=0.05, lookback=80)
+    limits = Limits(collar=0.0, reduce_collar=0.0, flatten_collar=0.0, fee_bp=0.0, max_cash_debit=1.0, correlation=pair)
+    asked = np.zeros(n)
+    asked[:3] = side * 240.0, side * 200.0, side * 100.0
+    verdict = gate(linked_market(n), account([0.0] * n, np.full(n, 50.0)), asked, limits)
+    assert verdict.lots[:3].tolist() == [side * 240, side * 160, side * 100]
+    assert verdict.reason[:3].tolist() == [0, Reason.CORRELATION, 0]
+    # alone within the least weight, whatever the other weighs
+    asked[:2] = side * 1_000.0, side * 300.0
+    verdict = gate(linked_market(n), account([0.0] * n, np.full(n, 50.0)), asked, limits)
+    assert verdict.lots[:2].tolist() == [side * 1_000, side * 100]
+
+
+def test_a_pair_is_weighed_again_at_the_equity_that_a_third_order_leaves() -> None:
+    """240 and 156 lots of 50 are a fifth of what their own purchase leaves of 100,000; a hundred of another take 250 more."""
+    pair = Correlation(threshold=0.9, joint_weight=0.2, min_weight=0.05, lookback=80)
+    limits = Limits(collar=0.05, reduce_collar=0.05, fee_bp=0.0, correlation=pair)
+    for third, second in ((0.0, 156.0), (100.0, 155.0)):
+        verdict = gate(linked_market(), account([0.0] * 3, np.full(3, 50.0)), np.array([240.0, 200.0, third]), limits)
+        assert verdict.lots.tolist() == [240, second, third]
+        assert verdict.reason.tolist() == [0, Reason.CORRELATION, 0]
+
+
+def test_no_pair_weighs_anything_of_no_equity() -> None:
+    pair = Correlation(threshold=0.9, joint_weight=0.2, min_weight=0.05, lookback=80)
+    for equity in (0.0, -10.0):
+        book = Account(lots=np.array([5.0, 5.0, 0.0]), cash=0.0, equity=equity)
+        case = Case(
+            linked_market(), book, rules_of(Limits(correlation=pair), linked_market().universe), book.lots > 0, []
+        )
+        case.scenarios = {80: linked_market().window(80, 60).all}
+        assert joint_weight(case, np.array([0.0, 0.0, 0.0, 250.0, 250.0, 0.0]), equity, pair) == 0.0
+
+
+def short_way(limits: Limits, book: Account, asked: list[float], ctx: Any) -> bool:
+    return plain(ctx, book, np.array(asked), rules_of(limits, ctx.universe), np.zeros(3, np.int8)) is not None
+
+
+def test_the_short_way_counts_volumes_to_the_lot() -> None:
+    """C is so thin that nothing is small beside every volume."""
+    ctx = market(volume_lots=np.array([1_000.0, 1_000.0, 10.0]))
+    share, slow = Limits(max_share_of_volume=0.1), Limits(liquidity=Liquidity(2.0, 0.1))
+    empty, some = account([0.0, 0.0, 0.0]), account([150.0, 300.0, 0.0])
+    opened = account([0.0, 0.0, 0.0], up=np.array([40.0, 0.0, 0.0]), up_cash=4_200.0)
+    for limits, book, most in ((share, empty, 100.0), (share, opened, 60.0), (slow, some, 50.0)):
+        assert short_way(limits, book, [most, 0.0, 0.0], ctx)
+        assert not short_way(limits, book, [most + 1.0, 0.0, 0.0], ctx)
+        assert gate(ctx, book, np.array([most + 1.0, 0.0, 0.0]), limits).lots.tolist() == [most, 0, 0]
+    assert not short_way(slow, some, [50.0, 1.0, 0.0], ctx)
+
+
+def test_the_short_way_cuts_to_whole_lots_exactly() -> None:
+    limits = Limits(collar=0.0, reduce_collar=0.0, flatten_collar=0.0, fee_bp=0.0, max_gross_exposure=0.375)
+    asked, book = [500.0, 500.0, 0.0], account([0.0, 0.0, 0.0])
+    assert short_way(limits, book, asked, market())
+    assert gate(market(), book, np.array(asked), limits).lots.tolist() == [250, 250, 0]
+
+
+def test_a_limit_that_open_orders_alone_break_lets_nothing_pass_and_turns_nothing_round() -> None:
+    """20,000 held of at most 20 % of 100,000, of which open orders may lose 5,000."""
+    limits = Limits(collar=0.0, reduce_collar=0.0, fee_bp=0.0, max_gross_exposure=0.2)
+    book, asked = account([200.0, 0.0, 0.0], open_loss=5_000.0), [0.0, 100.0, 0.0]
+    assert short_way(limits, book, asked, market())
+    verdict = gate(market(), book, np.array(asked), limits)
+    assert verdict.lots.tolist() == [0, 0, 0]
+    assert verdict.reason.tolist() == [0, Reason.GROSS, 0]
+
+
+def test_the_short_way_looks_at_a_tail_of_its_own_for_each_confidence() -> None:
+    asked, book = [300.0, 0.0, 0.0], account([0.0, 0.0, 0.0])
+
+    def limits(var: float, cvar: float) -> Limits:
+        return Limits(
+            var=Tail(limit=var, confidence=0.9, lookback=80), cvar=Tail(limit=cvar, confidence=0.99, lookback=80)
+        )
+
+    values = gate(market(), book, np.array(asked), limits(0.9, 0.9)).values
+    var, cvar = values["var"][0], values["cvar"][0]
+    # a little more than equity falls by when it is bought at its worst price
+    assert short_way(limits(var * 1.03, cvar * 1.03), book, asked, market())
+    assert not short_way(limits(var * 1.03, cvar * 0.99), book, asked, market())
+    assert not short_way(limits(var * 0.99, cvar * 1.03), book, asked, market())
+
+
+def test_the_short_way_counts_what_is_open_and_what_is_closed_to_the_lot() -> None:
+    sale, buy = np.array([40.0, 0.0, 0.0]), np.array([90.0, 0.0, 0.0])
+    free = Limits(collar=0.05, reduce_collar=0.05, fee_bp=0.0)
+    long, short, none = [100.0, 0.0, 0.0], [-100.0, 0.0, 0.0], [0.0, 0.0, 0.0]
+    closed = override(free, collar=0.0, reduce_collar=0.0, flatten_collar=0.0)
+    bought: dict[str, Any] = {"up": buy, "up_cash": 9_000.0}
+    for limits, book, asked, k in (
+        (override(closed, max_turnover=0.1), account(long, down=sale), [0.0, 120.0, 0.0], 1),
+        (override(closed, max_position_weight=0.15), account(none, **bought), [60.0, 0.0, 0.0], 0),
+        (override(closed, max_share_of_volume=0.1), account(none, **bought), [10.0, 0.0, 0.0], 0),
+        (override(closed, max_sector_weight=0.2), account(none), [200.0, 0.0, 0.0], 0),
+        (override(free, allow_short=True), account(short), [100.0, 1_895.0, 0.0], 1),
+    ):
+        ctx = make_context(PX, RETURNS, NAMES, ["x", "y", "y"], volume_lots=np.full(3, 1_000.0))
+        assert short_way(limits, book, asked, ctx), limits
+        assert gate(ctx, book, np.array(asked), limits).lots.tolist() == asked, limits
+        more = list(asked)
+        more[k] += 1.0
+        assert gate(ctx, book, np.array(more), limits).lots.tolist() == asked, limits
+
+
+def test_no_order_takes_a_position_one_lot_beyond_zero_whatever_is_open_elsewhere() -> None:
+    for side in (1.0, -1.0):
+        for name in ("up", "down"):
+            opened: dict[str, Any] = {name: np.array([0.0, 0.0, 2.0])}
+            book = account([side * 5.0, 0.0, 0.0], **opened, up_cash=420.0 * (name == "up"))
+            verdict = gate(market(), book, np.array([-side * 6.0, 3.0, 0.0]), Limits())
+            assert verdict.lots.tolist() == [-side * 5.0, 3, 0]
+            assert verdict.reason.tolist() == [Reason.ZERO_CROSSING, 0, 0]
+
+
+# ---- which way is taken --------------------------------------------------------------------------------------------------
+
+
+def not_to_be_asked(*_: Any) -> Any:
+    raise AssertionError
+
+
+def test_an_intent_of_nothing_is_answered_before_anything_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("plain", "_pass"):
+        monkeypatch.setattr(gate_module, name, not_to_be_asked)
+    verdict = gate(market(), account([5.0, 0.0, 0.0]), np.zeros(3), Limits())
+    assert verdict.lots.tolist() == [0, 0, 0]
+    assert not verdict.reason.any()
+
+
+def test_a_basket_that_complies_is_decided_by_the_short_way_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gate_module, "_pass", not_to_be_asked)
+    for held in ([0.0, 0.0, 0.0], [50.0, 0.0, -10.0]):
+        verdict = gate(market(), account(held), np.array([10.0, 20.0, -5.0]), Limits(allow_short=True))
+        assert verdict.lots.tolist() == [10, 20, -5]
+
+
+def test_the_short_way_is_not_asked_once_the_switch_has_moved() -> None:
+    verdict = gate(market(), account([50.0, 0.0, 0.0]), np.array([10.0, 20.0, 0.0]), Limits(), REDUCE)
+    assert verdict.lots.tolist() == [0, 0, 0]
+    assert verdict.reason.tolist() == [Reason.SWITCH, Reason.SWITCH, 0]
+
+
+@pytest.mark.parametrize("kind", ["whole", "rows missing", "one missing"])
+def test_a_basket_is_looked_at_again_only_where_fewer_symbols_have_more_returns(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """B is refused by its weight. Of the 79 or 80 rows it takes some away only where they are missing for it alone."""
+    calls, usual = [], gate_module._pass
+    monkeypatch.setattr(gate_module, "_pass", lambda *given: calls.append(given) or usual(*given))
+    returns = RETURNS.copy()
+    if kind != "whole":
+        returns[3, 1 if kind == "one missing" else slice(None)] = np.nan
+    ctx = make_context(np.array([100.0, 50_000.0, 200.0]), returns, NAMES)
+    limits = Limits(max_position_weight=0.2, var=Tail(limit=0.9, lookback=80))
+    verdict = gate(ctx, account([0.0, 0.0, 0.0]), np.array([10.0, 0.0, 5.0]), limits)
+    assert len(calls) <= 1
+    calls.clear()
+    limits = override(limits, var=Tail(limit=0.02, lookback=80), max_position_weight=0.9)
+    verdict = gate(ctx, account([0.0, 0.0, 0.0]), np.array([400.0, 1.0, 5.0]), limits)
+    assert 0 < np.count_nonzero(verdict.lots) < 3
+    assert len(calls) == (2 if kind == "one missing" else 1)
+    # with too few rows for all that is asked there are no fewer symbols to look at
+    returns[5, 2] = np.nan
+    calls.clear()
+    ctx = make_context(np.array([100.0, 50_000.0, 200.0]), returns, NAMES)
+    verdict = gate(ctx, account([0.0, 0.0, 0.0]), np.array([0.0, 1.0, 5.0]), override(limits, min_history=79))
+    assert len(calls) == 1
+    if kind == "one missing":
+        assert verdict.reason.tolist() == [0, Reason.HISTORY, Reason.HISTORY]
+
+
+def test_a_book_that_holds_what_has_too_few_returns_is_refused_at_one_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls, usual = [], gate_module._pass
+    monkeypatch.setattr(gate_module, "_pass", lambda *given: calls.append(given) or usual(*given))
+    returns = RETURNS.copy()
+    returns[:30, 1] = np.nan
+    limits = Limits(var=Tail(limit=0.9, lookback=80))
+    verdict = gate(make_context(PX, returns, NAMES), account([0.0, 9.0, 0.0]), np.array([4.0, 0.0, 5.0]), limits)
+    assert verdict.reason.tolist() == [Reason.HISTORY, 0, Reason.HISTORY]
+    assert len(calls) == 1
+
+
+def test_what_is_refused_whole_is_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls, usual = [], gate_module._pass
+    monkeypatch.setattr(gate_module, "_pass", lambda *given: calls.append(given) or usual(*given))
+    asked, none = np.array([5.0, 0.0, 0.0]), [0.0, 0.0, 0.0]
+    for limits, switch, code in (
+        (Limits(restricted=("A",)), RUN, Reason.RESTRICTED), (Limits(), REDUCE, Reason.SWITCH),
+    ):  # fmt: skip
+        calls.clear()
+        verdict = gate(market(), account(none), asked, limits, switch)
+        assert verdict.reason.tolist() == [code, 0, 0]
+        assert len(calls) == 1
+
+
+def test_where_nothing_is_missing_the_scenarios_are_those_of_the_whole_market() -> None:
+    ctx, book = market(), account([0.0, 0.0, 0.0])
+    rules = rules_of(Limits(var=Tail(limit=0.9, lookback=80)), ctx.universe)
+    case = Case(ctx, book, rules, book.lots == 0.0, [])
+    lots = np.array([1.0, 0.0, 0.0])
+    assert gate_module._history(case, lots, np.zeros(3, np.int8)) == (lots, False)
+    assert case.scenarios is ctx.whole((80,), 60)
+
+
+def test_limits_without_room_on_the_way_look_at_one_state_and_others_at_two() -> None:
+    for limits, states in ((Limits(), 1), (Limits(in_flight=0.1), 2), (Limits(max_cash_debit=0.1), 2)):
+        ctx = market()
+        assert len(gate_module._extents(ctx, account([5.0, 0.0, 0.0]), None, rules_of(limits, ctx.universe))) == states
+
+
+def test_a_fraction_of_a_lot_cannot_be_sold() -> None:
+    for side in (1.0, -1.0):
+        verdict = gate(market(), account([side * 2.5, 0.0, 0.0]), np.array([-side * 3.0, 1.0, 0.0]), Limits())
+        assert verdict.lots.tolist() == [-side * 2.0, 1.0, 0.0]
+
+
+def test_buys_that_counted_on_a_short_sale_give_way_when_it_is_rounded_to_nothing() -> None:
+    """1,000 in cash. 1,500 bought beside 600 sold short would do, but of 2,100 only 2,000 may be held, and no part of the one
+    lot sold."""
+    px = np.array([600.0, 100.0, 200.0])
+    limits = Limits(collar=0.0, reduce_collar=0.0, fee_bp=0.0, max_cash_debit=1.0, max_gross_exposure=2.0)
+    book = Account(lots=np.zeros(3), cash=1_000.0, equity=1_000.0)
+    for fee, bought in ((0.0, 10.0), (100.0, 9.0)):
+        verdict = gate(market(px), book, np.array([-1.0, 15.0, 0.0]), override(limits, fee_bp=fee))
+        assert verdict.lots.tolist() == [0, bought, 0]
+        assert verdict.reason.tolist() == [Reason.GROSS, Reason.CASH, 0]
+    whole = gate(market(px), book, np.array([-1.0, 14.0, 0.0]), limits)
+    assert whole.lots.tolist() == [-1, 14, 0]
+    # cash that fits exactly fits, however much more is held
+    rich = Account(lots=np.array([0.0, 0.0, 5_000.0]), cash=1_000.0, equity=1_001_000.0)
+    wide = override(limits, max_gross_exposure=1_002_000.0 / 1_001_000.0)
+    assert gate(market(px), rich, np.array([-1.0, 15.0, 0.0]), wide).lots.tolist() == [0, 10, 0]
+    # without cash nothing is bought, however little a lot costs
+    px[1] = 0.5
+    book = Account(lots=np.array([0.0, 0.0, 5.0]), cash=0.0, equity=1_000.0)
+    verdict = gate(market(px), book, np.array([-1.0, 1_200.0, 0.0]), override(limits, max_gross_exposure=2.1))
+    assert verdict.lots.tolist() == [0, 0, 0]
+
+
+# ---- how far fills can go --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_how_far_a_book_can_go_is_what_its_orders_make_of_it_one_by_one(seed: int) -> None:
+    """Exposures, equity and cash when all open and reducing orders fill: at worst prices, and at the marks."""
+    rng = np.random.default_rng((seed, 21))
+    limits = Limits(
+        collar=float(rng.choice([0.02, 0.1])), reduce_collar=0.05, fee_bp=float(rng.choice([0.0, 40.0])),
+        in_flight=0.1, max_cash_debit=float(rng.choice([0.0, 0.2])), cash_reserve=float(rng.choice([0.0, 0.1])),
+    )  # fmt: skip
+    fee = limits.fee_bp * 1e-4
+    held = np.round(rng.normal(0.0, 100.0, 3))
+    up, down = np.floor(rng.uniform(0.0, 40.0, (2, 3)))
+    paid, covered = (1.0 + limits.collar) * (1.0 + fee), (1.0 + limits.reduce_collar) * (1.0 + fee)
+    up_cash, loss = float(up @ PX) * float(rng.uniform(1.0, 1.2)), [None, 700.0][seed % 2]
+    gain, traded = float(rng.choice([0.0, 90.0])), float(rng.choice([0.0, 500.0]))
+    book = account(
+        held.tolist(), up=up, down=down, up_cash=up_cash, open_loss=loss, open_gain=gain, traded=traded
+    )  # fmt: skip
+    reducing = np.where(rng.random(3) < 0.7, -np.trunc(held / 2.0), 0.0)
+    ctx = market()
+    way, end = gate_module._extents(ctx, book, reducing, rules_of(limits, ctx.universe))
+
+    worst_loss = 0.0 if loss is None else loss
+    equity, cash, closed, opened, trades, sold, lost = EQUITY, book.cash - up_cash, 0.0, 0.0, traded, 0.0, 0.0
+    for k in range(3):
+        value = PX[k] * reducing[k]
+        closed += abs(value)
+        opened += PX[k] * (up[k] + down[k])
+        trades += abs(value) + PX[k] * (up[k] + down[k])
+        cash += PX[k] * down[k] * (1.0 - fee) - value - abs(value) * fee
+        sold += max(-value, 0.0)
+        lost += max(-value, 0.0) * (covered - 1.0)
+        if loss is None:
+            worst_loss += PX[k] * down[k] * (max(limits.collar, limits.reduce_collar) + fee)
+    if loss is None:
+        worst_loss += max(float(up @ PX) * (paid - 1.0), up_cash - float(up @ PX))
+    high = (held + up + np.maximum(reducing, 0.0)) * PX
+    low = (held - down + np.minimum(reducing, 0.0)) * PX
+    assert way.w == pytest.approx(np.concatenate((-low, high)), abs=1e-6)
+    assert way.equity == pytest.approx(equity - worst_loss - closed * (covered - 1.0))
+    assert way.before == pytest.approx(equity + gain)
+    assert way.slip == pytest.approx(PX * (paid - 1.0))
+    # all covers are paid and no sale has come in; a share of the equity that is left then may be owed
+    spent = up_cash - book.cash + limits.cash_reserve * EQUITY + (closed - sold) * covered
+    debit = limits.max_cash_debit
+    owed = min(
+        debit * (equity - worst_loss - (closed - sold) * (covered - 1.0)),
+        debit * (equity - worst_loss - closed * (covered - 1.0)) + sold - lost,
+    )
+    assert way.cash_used == pytest.approx(spent - owed, abs=1e-6)
+    assert (way.traded, way.settled) == (pytest.approx(trades), False)
+    after = (held + up - down + reducing) * PX
+    assert end.w == pytest.approx(np.concatenate((-after, after)), abs=1e-6)
+    assert end.equity == pytest.approx(equity - (opened + closed) * fee)
+    assert end.before == pytest.approx(equity - opened * fee)
+    assert end.slip == pytest.approx(PX * fee)
+    assert end.cash_used == pytest.approx(limits.cash_reserve * EQUITY - cash, abs=1e-6)
+    assert (end.traded, end.settled) == (pytest.approx(trades), True)
+
+
+# ---- what is measured of verdicts --------------------------------------------------------------------------------------------
+
+
+def test_values_are_made_once_whether_asked_one_by_one_or_all_together() -> None:
+    limits, ctx = Limits(max_gross_exposure=1.0, max_position_weight=0.5), market()
+    books = [account([float(k), 3.0, 0.0]) for k in range(3)]
+    verdicts = [gate(ctx, book, np.array([10.0, 0.0, 5.0]), limits) for book in books]
+    first = verdicts[0].values
+    measure(verdicts[:2], verdicts[1:])
+    assert verdicts[0].values is first
+    for verdict, book in zip(verdicts, books, strict=True):
+        assert verdict.values is verdict.values
+        assert verdict.before is verdict.before
+        for made, lots in ((verdict.values, verdict.lots), (verdict.before, None)):
+            alone = standing(ctx, book, limits, lots)
+            assert made.keys() == alone.keys()
+            assert all(made[key] == pytest.approx(alone[key]) for key in alone)
+    before = verdicts[1].before
+    measure(verdicts, verdicts)
+    assert verdicts[1].before is before
+    fresh = gate(ctx, books[2], np.array([10.0, 0.0, 5.0]), limits)
+    measure([], [fresh])
+    assert fresh._values is None
+    assert fresh._before == verdicts[2].before
+    measure([fresh])
+    assert fresh._values == verdicts[2].values
+
+
+def test_what_was_granted_passes_whole_and_is_not_measured_again() -> None:
+    limits, ctx = Limits(max_gross_exposure=0.1, fee_bp=0.0), market()
+    verdict = gate(ctx, account([5.0, 0.0, 0.0]), np.array([500.0, 0.0, 5.0]), limits)
+    assert verdict.reason.any()
+    again = granted(verdict)
+    assert isinstance(again, Verdict)
+    assert again.lots is verdict.lots
+    assert not again.reason.any()
+    assert again._values is verdict.values
+    assert again._before is verdict.before
+    assert again._values is not None
+
+
+def test_books_are_the_same_when_they_hold_the_same_and_nothing_is_open_in_either() -> None:
+    one = account([5.0, 0.0, 0.0])
+    assert same_book(one, account([5.0, 0.0, 0.0]))
+    for other in (
+        account([6.0, 0.0, 0.0], cash=one.cash), account([5.0, 0.0, 0.0], cash=1.0), account([5.0, 0.0, 0.0], equity=1.0),
+        account([5.0, 0.0, 0.0], up=np.zeros(3)), account([5.0, 0.0, 0.0], down=np.zeros(3)),
+    ):  # fmt: skip
+        assert not same_book(one, other)
+        assert not same_book(other, one)

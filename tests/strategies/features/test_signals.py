@@ -1,0 +1,172 @@
+"""Signals of three horizons, and the policy that trades ranks of features."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from quantd.daemon.engine.snapshot import freeze, thaw
+from quantd.daemon.policies.loading import PolicyError, answer, load
+from quantd.strategies.features.signals import SIGNALS, signals
+from quantd.strategies.policies import POLICIES
+from quantd.trading.bars import BarRing, Bars
+from quantd.trading.effects import Ask, Submit
+from quantd.trading.history import Ring
+from quantd.trading.instruments import Instrument, Universe
+from quantd.trading.macro import MacroHistory
+from quantd.trading.market import Floats
+from quantd.trading.view import View
+from tests.support.engine import World, block, walk
+
+ROWS = 300
+
+
+def bars(close: Floats) -> Bars:
+    return Bars(np.arange(len(close)) * 86_400_000_000_000, close * 0.999, close * 1.005, close * 0.995, close,
+                np.full(close.shape, 1e6))  # fmt: skip
+
+
+def noisy(drift: float, seed: int = 1) -> Floats:
+    rng = np.random.default_rng(seed)
+    return 100.0 * np.exp((drift + rng.normal(0, 0.01, ROWS)).cumsum())
+
+
+def view_of(close: Floats, symbols: tuple[str, ...], lookback: int = 400) -> View:
+    ring, kept = Ring(len(symbols), lookback), BarRing(len(symbols), lookback)
+    for t, row in enumerate(close):
+        ring.append(row)
+        kept.forming[:] = [row * 0.999, row * 1.005, row * 0.995, row, np.full(len(row), 1e6)]
+        kept.forming[:, ~np.isfinite(row)] = np.nan
+        kept.sample(t * 86_400_000_000_000, row, [])
+    return View(
+        universe=Universe(tuple(Instrument(s) for s in symbols), benchmark=symbols[0]), ring=ring, prices=close[-1],
+        weights=np.zeros(len(symbols)), cash=1.0, equity=1.0, time=0, sample=0, bars=kept,
+    )  # fmt: skip
+
+
+def test_there_are_two_signals_of_each_horizon() -> None:
+    horizons = [s.horizon for s in SIGNALS.values()]
+    assert sorted(horizons) == ["long", "long", "medium", "medium", "short", "short"]
+    assert set(signals(bars(noisy(0)[:, None]), "long")) == {"value_signal", "growth_signal"}
+
+
+def test_what_rises_and_what_falls_have_opposite_signs_and_all_are_bounded() -> None:
+    found = signals(bars(np.stack([noisy(0.004), noisy(-0.004)], axis=1)))
+    for name in ("momentum_signal", "trend_signal", "breakout_signal", "growth_signal"):
+        assert found[name][0] > 0.3 > -0.3 > found[name][1], name
+    assert found["value_signal"][0] < 0 < found["value_signal"][1]
+    assert all(np.abs(v).max() <= 1.0 for v in found.values())
+
+
+def test_momentum_speaks_beyond_two_percent_and_reversion_against_the_move() -> None:
+    flat = np.full(ROWS, 100.0)
+    up = np.r_[np.full(ROWS - 1, 100.0), 102.01]
+    near = np.r_[np.full(ROWS - 1, 100.0), 101.99]
+    down = np.r_[np.full(ROWS - 1, 100.0), 97.0]
+    found = signals(bars(np.stack([flat, up, near, down], axis=1)))
+    assert found["momentum_signal"].tolist() == [0.0, 1.0, 0.0, -1.0]
+    assert found["reversion_signal"].tolist()[0] == 0.0
+    assert found["reversion_signal"][1] == -1.0
+    assert found["reversion_signal"][3] == 1.0
+
+
+def test_a_breakout_is_measured_against_the_bars_before_it() -> None:
+    close = np.full((ROWS, 2), 100.0)
+    close[-1] = [101.0, 99.0]
+    assert signals(bars(close))["breakout_signal"].tolist() == [1.0, -1.0]
+
+
+def test_the_policy_holds_the_first_by_weighted_ranks() -> None:
+    close = np.stack([noisy(d, seed) for seed, d in enumerate((0.004, -0.002, 0.001, -0.008))], axis=1)
+    view = view_of(close, ("A", "B", "C", "D"))
+    best = POLICIES["signals"]({"features": {"momentum_126": 1.0}, "top": 2})
+    weights, _ = best.act(view, {})
+    assert weights.tolist() == [0.5, 0.0, 0.5, 0.0]
+    worst = POLICIES["signals"]({"features": {"momentum_126": -1.0}, "top": 1, "invested": 0.8})
+    assert worst.act(view, {})[0].tolist() == [0.0, 0.0, 0.0, 0.8]
+    sized = POLICIES["signals"]({"features": {"momentum_126": 1.0}, "top": 2, "size": "inverse_volatility"})
+    assert 0.3 < sized.act(view, {})[0][0] < 0.7
+
+
+def test_permuted_columns_permute_the_answer_ties_included() -> None:
+    close = np.stack([noisy(0.001, s) for s in (1, 1, 2, 3, 4)], axis=1)
+    symbols, order = ("E", "A", "B", "C", "D"), [3, 1, 4, 0, 2]
+    policy = POLICIES["signals"]({"features": {"rsi_14": -1.0, "momentum_60.week": 0.5, "beta_60": 0.1}, "top": 1})
+    straight, _ = policy.act(view_of(close, symbols, policy.lookback), {})
+    turned_view = view_of(close[:, order], tuple(symbols[i] for i in order), policy.lookback)
+    turned_view.universe = Universe(turned_view.universe.instruments, benchmark="E")
+    turned, _ = policy.act(turned_view, {})
+    np.testing.assert_array_equal(turned, straight[order])
+
+
+def test_who_has_too_few_bars_takes_no_part_and_nobody_means_cash() -> None:
+    close = np.stack([noisy(0.001, s) for s in (1, 2)], axis=1)
+    close[:250, 1] = np.nan
+    policy = POLICIES["signals"]({"features": {"momentum_126": 1.0}})
+    assert policy.act(view_of(close, ("A", "B")), {})[0].tolist() == [1.0, 0.0]
+    assert policy.act(view_of(close[:100], ("A", "B")), {})[0].tolist() == [0.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("vix", "weight", "part"),
+    [((20.0, 26.0), -1.0, 0.7), ((20.0, 26.0), 1.0, 1.0), ((20.0, 80.0), -1.0, 0.0), ((26.0, 20.0), -1.0, 1.0), ((), -1.0, 0.0)],
+)  # fmt: skip
+def test_exposure_multiplies_what_is_invested_by_one_plus_the_weighted_values(
+    vix: tuple[float, ...], weight: float, part: float
+) -> None:
+    close = np.stack([noisy(0.004), noisy(-0.002, 2)], axis=1)
+    view = view_of(close, ("A", "B"))
+    history = MacroHistory(("vix",), 400)
+    for _ in range(300):
+        history.sample(vix[:1])
+    history.sample(vix[1:])
+    view._macro = history
+    policy = POLICIES["signals"](
+        {"features": {"momentum_126": 1.0}, "exposure": {"vix_change_1": weight}, "top": 1, "invested": 0.8}
+    )
+    assert policy.uses_macro == ("vix",)  # type: ignore[attr-defined]
+    np.testing.assert_allclose(policy.act(view, {})[0], [0.8 * part, 0.0], atol=1e-12)
+
+
+def test_it_answers_the_same_asked_twice_and_in_a_run_kept_and_restored() -> None:
+    made = POLICIES["signals"]({"features": {"rsi_14": -1.0, "adx_14": 0.5}, "top": 2})
+    assert made.uses_bars  # type: ignore[attr-defined]
+    straight, restarted = (
+        World(block(walk(420, 3, 9)), [lambda view: made.act(view, {})[0]], keep_bars=True, lookback=made.lookback)
+        for _ in range(2)
+    )
+    straight.run()
+    for number, item in enumerate(restarted.items()):
+        restarted.shell.take(item)
+        if number % 50 == 49:
+            restarted.shell.state = thaw(restarted.rules, freeze(restarted.shell.state))
+    assert len(straight.of(Submit)) > 20
+    kept, whole = ([e for e in w.effects if not isinstance(e, Ask)] for w in (restarted, straight))
+    assert kept == whole
+    view = view_of(walk(300, 3, 4), ("A", "B", "C"))
+    assert answer(made, Ask(0, 0, view, {})) == answer(made, Ask(0, 0, view, {}))
+
+
+@pytest.mark.parametrize(
+    ("params", "said"),
+    [
+        ({}, "signals needs features, such as"),
+        ({"features": {"rsx_14": 1.0}}, "did you mean 'rsi"),
+        ({"features": {}}, "signals needs features, such as"),
+        ({"features": {"rsi_14": float("nan")}}, "finite weight"),
+        ({"features": {"month_sin": 1.0}}, "does not tell instruments apart"),
+        ({"features": {"weight": 1.0}}, "does not tell instruments apart"),
+        ({"features": {"vix_change_5": 1.0}}, "by their bars; it belongs into exposure"),
+        (
+            {"features": {"rsi_14": 1.0}, "exposure": {"rsi_20": 1.0}},
+            "exposure 'rsi_20' is no macro series, regime or season",
+        ),
+        ({"features": {"rsi_14": 1.0}, "exposure": {"cash": 1.0}}, "exposure 'cash' is no macro series"),
+        ({"features": {"rsi_14": 1.0}, "exposure": {"vix": float("inf")}}, "exposure has a finite weight"),
+        ({"features": {"rsi_14": 1.0}, "top": 0}, "top = 0"),
+        ({"feature": {"rsi_14": 1.0}}, "did you mean 'features'"),
+    ],
+)
+def test_wrong_parameters_are_told_what_would_be_right(params: dict[str, object], said: str, tmp_path: Path) -> None:
+    with pytest.raises(PolicyError, match=said):
+        load("signals", params, tmp_path)

@@ -1,0 +1,171 @@
+"""A small world for tests of the engine: synthetic daily bars, real gate, ledger and paper venue."""
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+from msgspec.structs import replace
+
+from quantd.adapters.brokers.paper.broker import Paper
+from quantd.daemon.engine.state import AgentRules, Rules, State
+from quantd.daemon.policies.loading import answer
+from quantd.daemon.runtime.loop import Log, Shell
+from quantd.daemon.runtime.timeline import Item, sample_ticks, timeline
+from quantd.risk.limits.catalogue import Limits
+from quantd.trading.effects import Ask, Effect
+from quantd.trading.events import Action, Decided, Event, Tick
+from quantd.trading.execution import Costs
+from quantd.trading.instruments import Instrument, Universe
+from quantd.trading.market import Block, MarketSlice
+from quantd.trading.sessions import DAY_NS, Sessions
+from quantd.trading.view import Memory, View
+
+Act = Callable[[View], object]
+
+CASH = 1_000_000
+OPEN = Limits(in_flight=1.0, max_cash_debit=1.0)
+"""No limit but those that always hold."""
+START = 20_000 * DAY_NS
+
+
+class Plain:
+    """A policy from a function of the view."""
+
+    lookback = 5
+
+    def __init__(self, act: Act) -> None:
+        self._act = act
+
+    def act(self, view: View, memory: Memory) -> tuple[np.ndarray, Memory]:
+        return self._act(view), memory  # type: ignore[return-value]
+
+
+def sessions(days: int) -> Sessions:
+    """A session a day from 10:00 to 16:00 UTC, beginning at START."""
+    first = START + np.arange(days + 30, dtype=np.int64) * DAY_NS
+    hour = DAY_NS // 24
+    return Sessions(
+        "X", "UTC", tuple(first.tolist()), tuple((first + 10 * hour).tolist()), tuple((first + 16 * hour).tolist())
+    )
+
+
+def block(
+    close: np.ndarray,
+    open_: np.ndarray | None = None,
+    fresh: np.ndarray | None = None,
+    volume: np.ndarray | None = None,
+) -> Block:
+    """Daily bars with these closes; opens are the closes before, unless given."""
+    days = len(close)
+    first = START + np.arange(days, dtype=np.int64) * DAY_NS
+    hour = DAY_NS // 24
+    if open_ is None:
+        open_ = np.vstack([close[:1], close[:-1]])
+    fresh = np.isfinite(close) if fresh is None else fresh
+    return Block(
+        ts_open=first + 10 * hour, ts_event=first + 16 * hour, key=first, open=open_,
+        high=np.maximum(open_, close) * 1.02, low=np.minimum(open_, close) * 0.98, close=close,
+        volume=np.full(close.shape, 1e7) if volume is None else volume, fresh=fresh,
+    )  # fmt: skip
+
+
+def walk(days: int, symbols: int, seed: int) -> np.ndarray:
+    """float64[days, symbols] closes to the cent."""
+    rng = np.random.default_rng(seed)
+    return np.round(100 * np.exp(rng.normal(0.0003, 0.012, (days, symbols)).cumsum(axis=0)), 2)
+
+
+class World:
+    """One run over given bars; `effects` and `events` collect what happened."""
+
+    def __init__(
+        self,
+        bars: Block,
+        acts: Sequence[Act],
+        *,
+        house: Limits | None = None,
+        agent: Limits | None = None,
+        costs: Costs | None = None,
+        actions: Sequence[Action] = (),
+        shares: Sequence[float] | None = None,
+        log: Log | None = None,
+        min_trade: float = 0.0,
+        shadows: Sequence[Act] = (),
+        **rules: object,
+    ) -> None:
+        size = bars.close.shape[1]
+        self.universe = Universe(tuple(Instrument(f"S{k}", calendar="X") for k in range(size)), calendar="X")
+        self.sessions = sessions(len(bars))
+        house = house or Limits()
+        shares = shares or [1.0 / len(acts)] * len(acts)
+        agents = tuple(
+            AgentRules(f"a{k}", int(CASH * 1_000_000 * share), agent or house, min_trade=min_trade)
+            for k, share in enumerate(shares)
+        )
+        self.rules = Rules(
+            self.universe,
+            (self.sessions,),
+            (0,) * size,
+            agents,
+            house,
+            CASH * 1_000_000,
+            seats=(*(f"a{k}" for k in range(len(acts))), *(f"s{k}" for k in range(len(shadows)))),
+            **rules,  # type: ignore[arg-type]
+        )
+        whole = CASH * 1_000_000
+        beside = [
+            replace(
+                self.rules, agents=(AgentRules(f"s{k}", whole, agent or house, min_trade=min_trade),), house=OPEN,
+                cash_micro=whole, capital=None, first_seat=len(acts) + k, challenges=(),
+            )
+            for k in range(len(shadows))
+        ]  # fmt: skip
+        self.rules = replace(self.rules, shadows=tuple(beside))
+        self.bars = bars
+        self.actions = sorted(actions, key=lambda a: a.ts)
+        self.costs = costs or Costs()
+        self.policies = [Plain(act) for act in (*acts, *shadows)]
+        self.events: list[Event] = []
+        self.effects: list[Effect] = []
+        self.shell = self.fresh(log or self)
+
+    def fresh(self, log: Log | None = None) -> Shell:
+        """A shell at the start of this run."""
+
+        def ask(question: Ask) -> Decided:
+            return answer(self.policies[question.policy], question)
+
+        venue = Paper(self.universe, self.costs)
+        beside = [Paper(self.universe, self.costs) for _ in self.rules.shadows]
+        return Shell(State(self.rules), venue, ask, interval_ns=DAY_NS, log=log, shadows=beside)
+
+    def answer(self, ask: Ask) -> Decided | None:
+        return None
+
+    def add(self, event: Event, effects: Sequence[Effect]) -> None:
+        self.events.append(event)
+        self.effects.extend(effects)
+
+    def items(self) -> Iterator[Item]:
+        return timeline(self._market(), self._ticks())
+
+    def _ticks(self) -> Iterator[Tick]:
+        last = self.bars.ts_event[-1]
+        return sample_ticks(self.sessions, [self.sessions], DAY_NS, START, last, START)
+
+    def _market(self) -> Iterator[Action | MarketSlice]:
+        waiting = list(self.actions)
+        for row in range(len(self.bars)):
+            while waiting and waiting[0].ts <= self.bars.ts_event[row]:
+                yield waiting.pop(0)
+            yield MarketSlice(self.bars, row)
+
+    def run(self, items: Iterator[Item] | None = None) -> "World":
+        """Take everything; the books add up to the house after every item."""
+        for item in items or self.items():
+            self.shell.take(item)
+            self.shell.state.ledger.check()
+        return self
+
+    def of(self, kind: type) -> list[Effect]:
+        """The effects of one kind."""
+        return [e for e in self.effects if isinstance(e, kind)]

@@ -1,0 +1,426 @@
+"""A venue on 127.0.0.1 that speaks Alpaca's Trading API v2 over HTTP and WebSocket, and misbehaves on command.
+
+Written from docs.alpaca.markets (reference of the Trading API, WebSocket streaming) and checked with the vendor's own
+client in test_alpaca_official.py.
+"""
+
+import asyncio
+import json
+import time
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from aiohttp import WSMsgType, web
+
+from tests.support.venues.alpaca_book import Book, Json, Listed, Placed, Refused, iso, text
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+BEFORE = ("429", "429 bare", "500", "502 html", "503", "time-out before", "reset before")
+"""Faults at which nothing is accepted."""
+
+
+class AlpacaServer:
+    """The venue. `book` is its truth; `misbehave` and `stream_*` make it lie, stutter or fall silent."""
+
+    def __init__(
+        self, *, key: str = "PKTESTKEY0000000", secret: str = "s3cret-of-the-test", cash: str = "1000000"
+    ) -> None:
+        self.key, self.secret = key, secret
+        self.offset_ns = 0
+        self.skew_ns = 0
+        self.book = Book(self.now, Decimal(cash), say=self._say)
+        self.faults: dict[str, deque[str]] = {}
+        self.requests: Counter[str] = Counter()
+        self.times: list[float] = []
+        self.per_minute = 0
+        self.late: list[tuple[str, Json]] = []
+        """What was asked in a request that timed out "late": accepted when the test says so."""
+        self.held: list[bytes] | None = None
+        self.doubled = self.silent = False
+        self.stream_open = True
+        self._sockets: dict[web.WebSocketResponse, bool] = {}
+        self._queue: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self._stopping = asyncio.Event()
+        self._listens = asyncio.Event()
+        self._runner: web.AppRunner | None = None
+        self._site: web.TCPSite | None = None
+        self._sender: asyncio.Task[None] | None = None
+        self.port = 0
+
+    # ---------------------------------------------------------------- start and stop
+
+    async def start(self) -> "AlpacaServer":
+        app = web.Application(middlewares=[self._middleware])
+        app.add_routes(
+            [
+                web.get("/v2/account", self._account),
+                web.get("/v2/clock", self._clock),
+                web.get("/v2/assets", self._assets),
+                web.get("/v2/assets/{symbol:.+}", self._asset),
+                web.get("/v2/positions", self._positions),
+                web.get("/v2/positions/{symbol:.+}", self._position),
+                web.post("/v2/orders", self._post),
+                web.get("/v2/orders", self._orders),
+                web.get("/v2/orders:by_client_order_id", self._by_client),
+                web.get("/v2/orders/{id}", self._order),
+                web.delete("/v2/orders/{id}", self._delete),
+                web.patch("/v2/orders/{id}", self._patch),
+                web.get("/v2/account/activities", self._activities),
+                web.get("/v2/account/activities/{type}", self._activities),
+                web.get("/stream", self._stream),
+            ]
+        )
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+        await self._runner.setup()
+        await self.up()
+        self._sender = asyncio.create_task(self._send())
+        return self
+
+    async def stop(self) -> None:
+        self._stopping.set()
+        if self._sender is not None:
+            self._sender.cancel()
+        if self._runner is not None:
+            await self.down()
+            await self._runner.cleanup()
+
+    async def down(self) -> None:
+        """Nothing listens any more, and every connection is cut."""
+        if self._site is not None:
+            await self._site.stop()
+            self._site = None
+        self.cut()
+        assert self._runner is not None
+        if self._runner.server is not None:
+            for each in list(self._runner.server.connections):
+                if each.transport is not None:
+                    each.transport.abort()
+        await asyncio.sleep(0)
+
+    async def up(self) -> None:
+        assert self._runner is not None
+        self._site = web.TCPSite(self._runner, "127.0.0.1", self.port, reuse_address=True)
+        await self._site.start()
+        self.port = self._runner.addresses[0][1]
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def stream_url(self) -> str:
+        return f"ws://127.0.0.1:{self.port}/stream"
+
+    def now(self) -> int:
+        """ns UTC by the venue's clock."""
+        return time.time_ns() + self.offset_ns + self.skew_ns
+
+    # ---------------------------------------------------------------- what a test does
+
+    def list(self, symbol: str, price: str, fractionable: bool = True, shortable: bool = True) -> None:
+        """Trade a symbol."""
+        self.book.assets[symbol] = Listed(
+            symbol,
+            fractionable=fractionable,
+            shortable=shortable,
+            price=Decimal(price),
+            number=len(self.book.assets) + 1,
+        )
+
+    def price(self, symbol: str, price: str) -> None:
+        self.book.price(symbol, Decimal(price))
+
+    def order(self, client_id: str) -> Placed:
+        """The one order with this client id."""
+        (found,) = self.book.by_client[client_id]
+        return found
+
+    def fill(self, client_id: str, qty: str, price: str) -> None:
+        self.book.fill(self.order(client_id), Decimal(qty), Decimal(price))
+
+    def end(self, client_id: str, status: str) -> None:
+        self.book.end(self.order(client_id), status)
+
+    def misbehave(self, fault: str, on: str, times: int = 1) -> None:
+        """The next `times` requests of a kind meet a fault; "late" is a time-out that is accepted by `accept_late`."""
+        self.faults.setdefault(on, deque()).extend([fault] * times)
+
+    def accept_late(self) -> None:
+        """What timed out arrives after all."""
+        late, self.late = self.late, []
+        for what, asked in late:
+            with suppress(Refused):
+                if what == "submit":
+                    self.book.place(asked)
+                else:
+                    self.book.cancel(asked["id"])
+
+    # ---------------------------------------------------------------- misbehaviour
+
+    @web.middleware
+    async def _middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        if request.path == "/stream":
+            if not self.stream_open:
+                return web.Response(status=503, text="no")
+            return await handler(request)
+        kind = _kind(request)
+        self.requests[kind] += 1
+        waiting = self.faults.get(kind)
+        fault = waiting.popleft() if waiting else ""
+        if self.per_minute and self._too_many():
+            return web.json_response({"code": 42910000, "message": "too many requests."}, status=429)
+        refused = self._authorised(request)
+        if refused is not None:
+            return refused
+        if fault in BEFORE:
+            return await self._instead(request, fault)
+        if fault == "late":
+            asked = await request.json() if request.method == "POST" else {"id": request.match_info.get("id", "")}
+            self.late.append((kind, asked))
+            return await self._instead(request, "time-out before")
+        try:
+            answer = await handler(request)
+        except Refused as words:
+            answer = web.json_response(words.body, status=words.status)
+        return await self._instead(request, fault) if fault else answer
+
+    def _too_many(self) -> bool:
+        at = time.monotonic()
+        self.times = [t for t in self.times if at - t < 60.0]
+        self.times.append(at)
+        return len(self.times) > self.per_minute
+
+    def _authorised(self, request: web.Request) -> web.Response | None:
+        keys = request.headers.get("APCA-API-KEY-ID"), request.headers.get("APCA-API-SECRET-KEY")
+        if keys == (self.key, self.secret):
+            return None
+        return web.json_response({"message": "unauthorized."}, status=401)
+
+    async def _instead(self, request: web.Request, fault: str) -> web.StreamResponse:
+        """What a client gets in place of its answer."""
+        match fault:
+            case "429":
+                body = {"code": 42910000, "message": "rate limit exceeded"}
+                return web.json_response(body, status=429, headers={"Retry-After": "0.05"})
+            case "429 bare":
+                return web.json_response({"message": "too many requests."}, status=429)
+            case "500" | "500 after":
+                return web.json_response({"code": 50010000, "message": "internal server error occurred"}, status=500)
+            case "502 html":
+                page = "<html><head><title>502 Bad Gateway</title></head><body>nginx</body></html>"
+                return web.Response(status=502, text=page, content_type="text/html")
+            case "503":
+                return web.json_response({"code": 50310000, "message": "service unavailable"}, status=503)
+            case "malformed":
+                return web.Response(status=200, text='{"id": "b0b6dd9d-8b9b-48a9", "client_ord')
+            case "time-out before" | "time-out after":
+                await self._stopping.wait()
+        if request.transport is not None:
+            request.transport.abort()
+        return web.Response(status=500)
+
+    # ---------------------------------------------------------------- the API
+
+    async def _account(self, request: web.Request) -> web.Response:
+        return web.json_response(self.book.account_json())
+
+    async def _clock(self, request: web.Request) -> web.Response:
+        at = self.now()
+        return web.json_response(
+            {"timestamp": iso(at), "is_open": True, "next_open": iso(at + 10**14), "next_close": iso(at + 10**13)}
+        )
+
+    async def _assets(self, request: web.Request) -> web.Response:
+        status, kind = request.query.get("status"), request.query.get("asset_class")
+        found = [each.json() for each in self.book.assets.values()]
+        found = [a for a in found if status in (None, a["status"]) and kind in (None, a["class"])]
+        return web.json_response(found)
+
+    async def _asset(self, request: web.Request) -> web.Response:
+        symbol = request.match_info["symbol"]
+        asset = self.book.assets.get(symbol)
+        if asset is None:
+            raise Refused(404, 40410000, f"asset not found for {symbol}")
+        return web.json_response(asset.json())
+
+    async def _positions(self, request: web.Request) -> web.Response:
+        return web.json_response(self.book.positions_json())
+
+    async def _position(self, request: web.Request) -> web.Response:
+        symbol = request.match_info["symbol"].replace("/", "")
+        for each in self.book.positions_json():
+            if each["symbol"] == symbol:
+                return web.json_response(each)
+        raise Refused(404, 40410000, "position does not exist")
+
+    async def _post(self, request: web.Request) -> web.Response:
+        try:
+            asked = await request.json()
+        except json.JSONDecodeError:
+            raise Refused(400, 40010000, "request body format is invalid") from None
+        order = self.book.place(asked)
+        found = self.book.order_json(order)
+        if order.status == "new":
+            # the answer is written before the order is at its exchange
+            found["status"] = "pending_new"
+        return web.json_response(found)
+
+    async def _orders(self, request: web.Request) -> web.Response:
+        query = request.query
+        status, limit = query.get("status", "open"), int(query.get("limit", "50"))
+        found = sorted(self.book.orders.values(), key=lambda o: o.created, reverse=query.get("direction") != "asc")
+        if status != "all":
+            found = [o for o in found if o.open == (status == "open")]
+        if "symbols" in query:
+            found = [o for o in found if o.symbol in query["symbols"].split(",")]
+        if "after" in query:
+            found = [o for o in found if o.created > _ns(query["after"])]
+        if "until" in query:
+            found = [o for o in found if o.created <= _ns(query["until"])]
+        return web.json_response([self.book.order_json(o) for o in found[: min(limit, 500)]])
+
+    async def _by_client(self, request: web.Request) -> web.Response:
+        client_id = request.query.get("client_order_id", "")
+        found = self.book.by_client.get(client_id)
+        if not found:
+            raise Refused(404, 40410000, f"order not found for {client_id}")
+        return web.json_response(self.book.order_json(found[-1]))
+
+    async def _order(self, request: web.Request) -> web.Response:
+        found = self.book.orders.get(request.match_info["id"])
+        if found is None:
+            raise Refused(404, 40410000, f"order not found for {request.match_info['id']}")
+        return web.json_response(self.book.order_json(found))
+
+    async def _delete(self, request: web.Request) -> web.Response:
+        self.book.cancel(request.match_info["id"])
+        return web.Response(status=204)
+
+    async def _patch(self, request: web.Request) -> web.Response:
+        new = self.book.replace(request.match_info["id"], await request.json())
+        return web.json_response(self.book.order_json(new) | {"status": "accepted"})
+
+    async def _activities(self, request: web.Request) -> web.Response:
+        query = request.query
+        kinds = request.match_info.get("type") or query.get("activity_types", "")
+        found = [a for a in self.book.listed() if not kinds or a["activity_type"] in kinds.split(",")]
+        if "category" in query:
+            trades = query["category"] == "trade_activity"
+            found = [a for a in found if (a["activity_type"] == "FILL") == trades]
+        if "after" in query:
+            found = [a for a in found if a["_at"] > _ns(query["after"])]
+        if "until" in query:
+            found = [a for a in found if a["_at"] < _ns(query["until"])]
+        found.sort(key=lambda a: a["_at"], reverse=query.get("direction", "desc") != "asc")
+        if "page_token" in query:
+            ids = [a["id"] for a in found]
+            found = found[ids.index(query["page_token"]) + 1 :]
+        size = min(int(query.get("page_size", "100")), 100)
+        return web.json_response([{k: v for k, v in a.items() if k != "_at"} for a in found[:size]])
+
+    # ---------------------------------------------------------------- the stream
+
+    async def _stream(self, request: web.Request) -> web.WebSocketResponse:
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        authorised = False
+        try:
+            async for frame in socket:
+                if frame.type not in (WSMsgType.TEXT, WSMsgType.BINARY):
+                    continue
+                asked = json.loads(frame.data)
+                action, data = asked.get("action"), asked.get("data", {})
+                if action in ("authenticate", "auth"):
+                    keys = data.get("key_id", asked.get("key")), data.get("secret_key", asked.get("secret"))
+                    authorised = keys == (self.key, self.secret)
+                    status = "authorized" if authorised else "unauthorized"
+                    answer: Json = {"stream": "authorization", "data": {"status": status, "action": "authenticate"}}
+                elif not authorised:
+                    answer = {"stream": "authorization", "data": {"status": "unauthorized", "action": action or ""}}
+                else:
+                    streams = [s for s in data.get("streams", []) if s == "trade_updates"]
+                    answer = {"stream": "listening", "data": {"streams": streams}}
+                    self._sockets[socket] = bool(streams)
+                    self._listens.set()
+                await socket.send_bytes(json.dumps(answer).encode())
+        finally:
+            self._sockets.pop(socket, None)
+        return socket
+
+    async def listened(self) -> None:
+        """Wait until a client hears updates."""
+        while not any(self._sockets.values()):
+            self._listens.clear()
+            await self._listens.wait()
+
+    def _say(self, event: str, order: Placed, more: dict[str, Any]) -> None:
+        update = {
+            "stream": "trade_updates",
+            "data": {"event": event, "order": self.book.order_json(order), "timestamp": iso(order.updated), **more},
+        }
+        message = json.dumps(update).encode()
+        if self.silent:
+            return
+        if self.held is not None:
+            self.held.append(message)
+            return
+        for _ in range(2 if self.doubled else 1):
+            self._queue.put_nowait(message)
+
+    def say(self, message: bytes) -> None:
+        """Anything at all."""
+        self._queue.put_nowait(message)
+
+    def release(self, *, backwards: bool = False) -> None:
+        """Say what was held."""
+        held, self.held = self.held or [], None
+        for message in reversed(held) if backwards else held:
+            self._queue.put_nowait(message)
+
+    def cut(self) -> None:
+        """Cut every connection of the stream, at once."""
+        for socket in list(self._sockets):
+            transport = socket._req.transport if socket._req is not None else None
+            if transport is not None:
+                transport.abort()
+        self._sockets.clear()
+
+    async def _send(self) -> None:
+        while True:
+            message = await self._queue.get()
+            if message is None:
+                return
+            for socket, listens in list(self._sockets.items()):
+                if listens:
+                    with suppress(ConnectionError, RuntimeError):
+                        await socket.send_bytes(message)
+
+
+def _kind(request: web.Request) -> str:
+    """Which of the suite's requests this is."""
+    path, method = request.path, request.method
+    if path.startswith("/v2/orders"):
+        if method == "GET":
+            return "account" if path == "/v2/orders" else "query"
+        return {"POST": "submit", "DELETE": "cancel", "PATCH": "replace"}[method]
+    if path.startswith("/v2/account/activities"):
+        return "query" if path.endswith("/FILL") else "flows"
+    if path in ("/v2/account", "/v2/positions"):
+        return "account"
+    return "other"
+
+
+def _ns(when: str) -> int:
+    """RFC 3339 or a date -> ns UTC."""
+    if len(when) == 10:
+        when += "T00:00:00Z"
+    moment = datetime.fromisoformat(when)
+    return int(moment.timestamp()) * 10**9 + moment.microsecond * 1000
+
+
+__all__ = ["AlpacaServer", "text"]

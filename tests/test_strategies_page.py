@@ -1,0 +1,71 @@
+"""Every example of docs/trade/strategies.md runs: it loads, it trades, and nothing of it fails."""
+
+import re
+from collections.abc import Sequence
+from textwrap import dedent
+
+import pytest
+
+from quantd.daemon.assembly.names import known_names
+from quantd.daemon.assembly.parts import assemble
+from quantd.daemon.config import load
+from quantd.daemon.recovery.start import begin
+from quantd.strategies.policies import COMPOSITES
+from quantd.trading.effects import Ask, Effect
+from quantd.trading.events import Decided, Event
+from tests.support.checkout import ROOT
+
+TEXT = (ROOT / "docs/trade/strategies.md").read_text(encoding="utf-8")
+EXAMPLES = [dedent(found) for found in re.findall(r"(?m)^    \[\[agents\]\]\n(?:(?:    .*)?\n)+", TEXT)]
+HEAD = f"""\
+[universe]
+symbols = ["SPY", "QQQ", "IWM", "AAPL", "BAC"]
+[feed]
+path = "{ROOT}/data/us_daily.parquet"
+actions = "{ROOT}/data/us_actions.csv"
+stamps = "session"
+start = 2020-01-02
+end = 2020-04-30
+[broker]
+cash = "100000.00"
+commission_bp = 1.0
+spread_bp = 2.0
+slippage_bp = 1.0
+"""
+
+
+class Answers:
+    """A log that keeps what policies said."""
+
+    def __init__(self) -> None:
+        self.said: list[Decided] = []
+
+    def answer(self, ask: Ask) -> None:
+        return None
+
+    def add(self, event: Event, effects: Sequence[Effect]) -> None:
+        if isinstance(event, Decided):
+            self.said.append(event)
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda text: re.search(r'name = "(.*)"', text)[1])
+def test_an_example_runs_trades_and_fails_nowhere(tmp_path, tmp_path_factory, example):
+    (tmp_path / "my_policy.py").write_text("def act(view):\n    return {'SPY': 0.6}\n")
+    (tmp_path / "config.toml").write_text(HEAD + example)
+    parts = assemble(load(tmp_path / "config.toml", known_names()), cache=tmp_path_factory.getbasetemp() / "calendars")
+    answers = Answers()
+    shell = parts.shell(answers)
+    begin(shell, parts, parts.config, "doc", fresh=True)
+    for item in parts.items():
+        shell.take(item)
+    assert [each.failed for each in answers.said if each.failed] == []
+    assert any(each.weights is not None for each in answers.said)
+    assert len(answers.said) > 60
+    assert shell.state.lots(0).any()
+
+
+def test_every_composite_has_an_example():
+    together = "\n".join(EXAMPLES)
+    assert len(EXAMPLES) >= 7
+    for name in COMPOSITES:
+        assert f'policy = "{name}"' in together
