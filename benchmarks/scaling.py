@@ -23,8 +23,8 @@ from typing import Final
 from benchmarks import instances
 from benchmarks.engine import LIMITS as DEFAULTS
 from benchmarks.engine import Quiet, Rotating, market, shell, timeline
+from quantd.adapters.store.handle import Store
 from quantd.adapters.store.journal.writer import Batch
-from quantd.adapters.store.store import Store
 from quantd.daemon.runtime.journal import Journal
 from quantd.strategies.policies import POLICIES
 from quantd.trading.ports import Policy

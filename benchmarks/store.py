@@ -8,8 +8,8 @@ from collections.abc import Callable
 from hashlib import blake2b
 from pathlib import Path
 
+from quantd.adapters.store.handle import Store
 from quantd.adapters.store.journal.writer import Batch
-from quantd.adapters.store.store import Store
 from quantd.adapters.store.tables.projection import Projection
 from quantd.trading import codec
 from quantd.trading.effects import Ended, Filled

@@ -24,8 +24,8 @@ from quantd.adapters.feeds.errors import FeedError
 from quantd.adapters.feeds.source import SourceError
 from quantd.adapters.listener import FEWEST_DESCRIPTORS, descriptors
 from quantd.adapters.store.errors import StoreDamaged
+from quantd.adapters.store.handle import Store
 from quantd.adapters.store.queries import Reader
-from quantd.adapters.store.store import Store
 from quantd.adapters.store.tables.projection import Projection
 from quantd.adapters.store.upkeep.verify import NEWEST
 from quantd.daemon.api.protection import bus_tls, embedded_settings, unenforced, unguarded
@@ -37,7 +37,7 @@ from quantd.daemon.commands.mqtt import MqttCommands, command_key
 from quantd.daemon.config import Config, ConfigError, Mistake, digest, load, reloading, secret, store_url
 from quantd.daemon.engine.snapshot import in_force
 from quantd.daemon.jobs.maintenance import Upkeep
-from quantd.daemon.jobs.retraining import Retraining
+from quantd.daemon.jobs.retrainer import Retraining
 from quantd.daemon.jobs.risk_reports import Reporter
 from quantd.daemon.jobs.runner import Jobs
 from quantd.daemon.live.connect import Reach, account_of, mistakes_of, reach
@@ -50,7 +50,7 @@ from quantd.daemon.monitoring.watchdog import SILENCE_S, Sentry, watch_halt_file
 from quantd.daemon.monitoring.watchdog import watch as watch_conditions
 from quantd.daemon.policies.deadline import Deadline
 from quantd.daemon.policies.worker import Apart, lacking
-from quantd.daemon.recovery.carry_over import (
+from quantd.daemon.recovery.continuation import (
     CLOSES,
     MOVES,
     NotCarried,

@@ -16,9 +16,9 @@ from sqlmodel import Session, col, select
 
 from quantd.adapters.store.driver import configure, failures
 from quantd.adapters.store.errors import StoreFailing
+from quantd.adapters.store.handle import locate, read_only
 from quantd.adapters.store.journal.records import Records, RunRecord
-from quantd.adapters.store.store import locate, read_only
-from quantd.adapters.store.tables.tables import (
+from quantd.adapters.store.tables.table_models import (
     AlertRow,
     BookingRow,
     CrossRow,

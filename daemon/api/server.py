@@ -13,11 +13,11 @@ from typing import Final
 from aiohttp import web
 
 from quantd.adapters.listener import Listener, descriptors
-from quantd.daemon.api import by_hand
-from quantd.daemon.api.commands import command
+from quantd.daemon.api import manual_routes
+from quantd.daemon.api.command_routes import command
 from quantd.daemon.api.guard import BODY_BYTES, CONNECTIONS, HEADER_S, KEEPALIVE_S, Guard, Patience
 from quantd.daemon.api.pages import dashboard
-from quantd.daemon.api.reading import Readings
+from quantd.daemon.api.read_routes import Readings
 from quantd.daemon.assembly.parts import Parts
 from quantd.daemon.commands.api_token import token_of
 from quantd.daemon.config import Config
@@ -58,7 +58,7 @@ class Api:
         app = web.Application(middlewares=[self._guard.middleware], client_max_size=BODY_BYTES)
         read = self._readings
 
-        def obeying(handler: by_hand.Handler) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+        def obeying(handler: manual_routes.Handler) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
             async def post(request: web.Request) -> web.StreamResponse:
                 self._guard.authorise(request)
                 return await handler(request, self._service)
@@ -92,7 +92,7 @@ class Api:
         }
         for path, handler in routes.items():
             app.router.add_get(path, handler)
-        for path, obeyed in {"/api/v1/commands": command, **by_hand.ROUTES}.items():
+        for path, obeyed in {"/api/v1/commands": command, **manual_routes.ROUTES}.items():
             app.router.add_post(path, obeying(obeyed))
         return app
 

@@ -103,7 +103,7 @@ _FORESEEN: Final[dict[str, dict[str, int]]] = {
     "quantd.models.training.runs.workers": {"Unavailable": CONFIG, "WorkerLost": CHECK_FAILED},
     "quantd.models.training.search.study": {"StudyError": CONFIG},
     "quantd.daemon.app": {"CannotStart": CONFIG},
-    "quantd.daemon.recovery.carry_over": {"NotCarried": CONFIG},
+    "quantd.daemon.recovery.continuation": {"NotCarried": CONFIG},
     "quantd.daemon.api.server": {"ApiUnavailable": CONFIG},
     "quantd.daemon.policies.loading": {"PolicyError": CONFIG},
     "quantd.strategies.policies.params": {"ParamsError": CONFIG},

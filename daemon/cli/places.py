@@ -105,8 +105,8 @@ def _text(document: Mapping[str, Any], section: str, key: str) -> str:
 def recorded(where: Place, run: str | None) -> "tuple[Records, RunRecord]":
     """The store for reading, and the run that is meant: the newest where none is named. Raises Failure."""
     from quantd.adapters.store.errors import StoreFailing
+    from quantd.adapters.store.handle import read_only
     from quantd.adapters.store.queries import run_of
-    from quantd.adapters.store.store import read_only
 
     records = read_only(where.store, where.folder)
     try:

@@ -4,7 +4,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from quantd.adapters.store.store import read_only
+from quantd.adapters.store.handle import read_only
 from quantd.daemon.assembly.parts import Parts, parts_of
 from quantd.daemon.cli.configuration import read
 from quantd.daemon.cli.places import place

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from quantd.daemon.config.limits import Limits, Risk
+from quantd.daemon.config.limit_keys import Limits, Risk
 from quantd.daemon.config.rules import RebalanceTable, Sizing
 from quantd.daemon.config.section import Section
 from quantd.daemon.config.values import (

@@ -9,8 +9,15 @@ from typing import Any, Final
 from quantd.daemon.engine.agents.carry_over import on_carried
 from quantd.daemon.engine.agents.retraining import on_retrained
 from quantd.daemon.engine.agents.shadows import beside, on_shade
-from quantd.daemon.engine.commands import on_condition, on_operator, on_reloaded, on_started, on_stopping, on_wished
 from quantd.daemon.engine.market import on_action, on_slice
+from quantd.daemon.engine.operator_events import (
+    on_condition,
+    on_operator,
+    on_reloaded,
+    on_started,
+    on_stopping,
+    on_wished,
+)
 from quantd.daemon.engine.rounds import on_decided
 from quantd.daemon.engine.samples import on_tick
 from quantd.daemon.engine.state import State

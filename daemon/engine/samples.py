@@ -5,8 +5,8 @@ from typing import Final
 
 from quantd.daemon.engine.agents.capital import reallocate, settle
 from quantd.daemon.engine.agents.promotion import promote
-from quantd.daemon.engine.commands import on_operator
 from quantd.daemon.engine.monitor import watch
+from quantd.daemon.engine.operator_events import on_operator
 from quantd.daemon.engine.planning.execution import work_parents
 from quantd.daemon.engine.planning.plan import asks_allowed, follow_ups
 from quantd.daemon.engine.rounds import ask_agents

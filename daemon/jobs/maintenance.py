@@ -5,8 +5,8 @@ import time
 from pathlib import Path
 from typing import Final
 
+from quantd.adapters.store.handle import Store
 from quantd.adapters.store.journal.compaction import Keep
-from quantd.adapters.store.store import Store
 from quantd.adapters.store.upkeep.backup import backup
 from quantd.daemon.config import Config
 from quantd.daemon.runtime.service import Service

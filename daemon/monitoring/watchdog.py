@@ -19,7 +19,7 @@ from typing import Final, Literal
 import structlog
 
 from quantd.daemon.assembly.parts import Parts
-from quantd.daemon.engine.commands import check
+from quantd.daemon.engine.operator_events import check
 from quantd.daemon.runtime.inbox import InboxFull
 from quantd.daemon.runtime.service import Service
 from quantd.risk.switch import HALT

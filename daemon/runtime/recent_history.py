@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from quantd.adapters.store.queries import EquityPoint, Reader, RiskPoint
-from quantd.daemon.config.limits import History
+from quantd.daemon.config.limit_keys import History
 from quantd.trading.effects import Assessed, Effect, Planned, Valued
 from quantd.trading.orders import money_text
 

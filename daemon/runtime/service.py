@@ -16,8 +16,8 @@ import structlog
 
 from quantd.adapters.bus.messages import Composer, Message
 from quantd.adapters.store.errors import Fenced, StoreError, StoreFull
+from quantd.adapters.store.handle import Store
 from quantd.adapters.store.journal.writer import BadBar, Batch, SnapshotOf
-from quantd.adapters.store.store import Store
 from quantd.adapters.store.tables.projection import OUTBOX, Projection, Rows
 from quantd.daemon.config import Config
 from quantd.daemon.engine.monitor import limit_values

@@ -10,7 +10,7 @@ import numpy as np
 from msgspec import Struct
 
 from quantd.adapters.store.queries import Decision, OrderNow, Reader
-from quantd.daemon.views.limits import reason_name, reason_text
+from quantd.daemon.views.limit_rows import reason_name, reason_text
 from quantd.trading.clock_text import instant_text
 from quantd.trading.orders import order_id, quantity_text
 

@@ -11,12 +11,20 @@ from typing import Final
 import numpy as np
 from msgspec import Struct
 
+from quantd.adapters.store.handle import read_only
 from quantd.adapters.store.queries import Decision, OrderNow, Reader
-from quantd.adapters.store.store import read_only
 from quantd.daemon.engine.planning.verdict_log import Judged
 from quantd.daemon.recovery.state_at import Unavailable
 from quantd.daemon.views.addresses import Found, address_of
-from quantd.daemon.views.limits import Largest, LimitRow, largest_of, reason_name, reason_text, recorded_rows, rows_of
+from quantd.daemon.views.limit_rows import (
+    Largest,
+    LimitRow,
+    largest_of,
+    reason_name,
+    reason_text,
+    recorded_rows,
+    rows_of,
+)
 from quantd.daemon.views.overview import SWITCH
 from quantd.daemon.views.shortfall import Costed, Slices, of_order, of_whole, shortfalls
 from quantd.risk.limits.catalogue import Limits

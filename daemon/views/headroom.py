@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from quantd.daemon.engine.monitor import market_context, state_losses
 from quantd.daemon.engine.state import HOUSE, State
-from quantd.daemon.views.limits import LIMIT_OF, WORDS, bound_of, largest, off, words
+from quantd.daemon.views.limit_rows import LIMIT_OF, WORDS, bound_of, largest, off, words
 from quantd.daemon.views.overview import SWITCH, LimitNow, limit_now
 from quantd.risk.limits.catalogue import Limits, Reason
 from quantd.risk.pretrade.gate import Account, Context

@@ -19,8 +19,8 @@ from quantd.daemon.engine.venue.halts import limits_text
 from quantd.daemon.policies.worker import lacking
 from quantd.daemon.runtime.service import Service
 from quantd.daemon.runtime.version import VERSION
-from quantd.daemon.views.agents import capital_shares, diversity, shadow_lots
-from quantd.daemon.views.limits import HOUR_NS, unit, words
+from quantd.daemon.views.agent_rows import capital_shares, diversity, shadow_lots
+from quantd.daemon.views.limit_rows import HOUR_NS, unit, words
 from quantd.risk.limits.catalogue import Limits
 from quantd.risk.limits.values import FLOORS
 from quantd.risk.monitor.levels import UNWATCHED, floor_usage

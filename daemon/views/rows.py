@@ -13,7 +13,7 @@ from quantd.adapters.store.journal.records import Records
 from quantd.adapters.store.queries import Alert, EquityPoint, OrderNow, Reader, RiskPoint
 from quantd.daemon.assembly.parts import Parts
 from quantd.daemon.runtime.recent_history import Allocation
-from quantd.daemon.views.limits import reason_name
+from quantd.daemon.views.limit_rows import reason_name
 from quantd.daemon.views.overview import LimitNow, limit_now
 from quantd.daemon.views.shortfall import Costed
 from quantd.trading.clock_text import instant_text

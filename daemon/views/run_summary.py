@@ -3,7 +3,7 @@
 from msgspec import Struct
 
 from quantd.daemon.runtime.loop import Shell
-from quantd.daemon.views.agents import shadow_equities
+from quantd.daemon.views.agent_rows import shadow_equities
 from quantd.trading.orders import money_text, quantity_text
 
 

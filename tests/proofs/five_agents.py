@@ -25,7 +25,7 @@ from quantd.daemon.cli.configuration import read
 from quantd.daemon.engine.state import State
 from quantd.daemon.recovery.start import begin
 from quantd.daemon.runtime.loop import Shell
-from quantd.daemon.views.agents import diversity, shadow_equities
+from quantd.daemon.views.agent_rows import diversity, shadow_equities
 from quantd.trading.effects import Ask, Crossed, Effect, Filled, Promotion, Reallocated
 from quantd.trading.events import Decided, Event, Operator
 from quantd.trading.market import MarketSlice

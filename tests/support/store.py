@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 
 from quantd.adapters.store.driver import Driver, SqliteDriver, UrlDriver
+from quantd.adapters.store.handle import Store, read_only
 from quantd.adapters.store.journal.chain import GENESIS, Head, HeadFile
 from quantd.adapters.store.journal.records import Records
 from quantd.adapters.store.journal.writer import Batch, Writer
 from quantd.adapters.store.migrations.upgrade import migrate
 from quantd.adapters.store.queries import Reader
-from quantd.adapters.store.store import Store, read_only
 from quantd.adapters.store.tables.projection import Projection
 from quantd.adapters.store.upkeep.verify import verify
 from quantd.trading import codec

@@ -4,7 +4,7 @@ from alembic import context
 from sqlalchemy import Connection
 from sqlmodel import SQLModel
 
-import quantd.adapters.store.tables.tables  # noqa: F401 - declares the tables
+import quantd.adapters.store.tables.table_models  # noqa: F401 - declares the tables
 from quantd.adapters.store.migrations.upgrade import engine_of_store
 
 

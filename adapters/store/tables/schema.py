@@ -11,16 +11,16 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.schema import CreateTable
 from sqlmodel import SQLModel
 
-from quantd.adapters.store.tables import tables
+from quantd.adapters.store.tables import table_models
 
 REVISION: Final = "0004"
 """The newest revision of `quantd.adapters.store.migrations`, which a new store is made at."""
 
 TABLES = (
-    tables.Meta, tables.Run, tables.Journal, tables.SnapshotRow, tables.OrderRow, tables.FillRow, tables.CrossRow,
-    tables.DecisionRow, tables.EquityRow, tables.AlertRow, tables.BookingRow, tables.SwitchRow, tables.OutboxRow,
-    tables.QuarantineRow, tables.RiskRow, tables.LeaseRow, tables.ArchiveRow, tables.RetentionRow,
-    tables.HouseRow,
+    table_models.Meta, table_models.Run, table_models.Journal, table_models.SnapshotRow, table_models.OrderRow, table_models.FillRow, table_models.CrossRow,
+    table_models.DecisionRow, table_models.EquityRow, table_models.AlertRow, table_models.BookingRow, table_models.SwitchRow, table_models.OutboxRow,
+    table_models.QuarantineRow, table_models.RiskRow, table_models.LeaseRow, table_models.ArchiveRow, table_models.RetentionRow,
+    table_models.HouseRow,
 )  # fmt: skip
 
 VERSIONS: Final = Table(
@@ -43,7 +43,7 @@ def statements(dialect: str) -> tuple[str, ...]:
 
 def facts() -> tuple[str, ...]:
     """What is inserted into a new store."""
-    meta = f"INSERT INTO meta (name, value) VALUES ('schema', '{tables.SCHEMA_VERSION}'), ('outbox_dropped', '0')"
+    meta = f"INSERT INTO meta (name, value) VALUES ('schema', '{table_models.SCHEMA_VERSION}'), ('outbox_dropped', '0')"
     return meta, f"INSERT INTO alembic_version (version_num) VALUES ('{REVISION}')"
 
 

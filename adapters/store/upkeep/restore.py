@@ -12,12 +12,12 @@ import msgspec
 
 from quantd.adapters.store.driver import Driver, SqliteDriver, UrlDriver, failures, insert, table_names
 from quantd.adapters.store.errors import StoreDamaged, StoreFailing
+from quantd.adapters.store.handle import ARCHIVES, FILE, HEAD
 from quantd.adapters.store.journal.archives import ARCHIVE_COLUMNS, archives_of, row_of
 from quantd.adapters.store.journal.chain import sync_folder
 from quantd.adapters.store.lease import refuse_held
 from quantd.adapters.store.lock import StateLock
 from quantd.adapters.store.migrations.upgrade import ONE_AT_A_TIME, migrate, revision_of
-from quantd.adapters.store.store import ARCHIVES, FILE, HEAD
 from quantd.adapters.store.tables.schema import NAMES, REVISION, statements
 from quantd.adapters.store.upkeep.backup import CONFIGS, HALT, Manifest, backup, copy_rows, read_manifest, unpack
 from quantd.adapters.store.upkeep.verify import verify

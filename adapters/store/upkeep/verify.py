@@ -14,6 +14,7 @@ from sqlmodel import SQLModel
 
 from quantd.adapters.store.driver import Driver, failures, insert, table_names
 from quantd.adapters.store.errors import StoreDamaged, StoreError, StoreFailing
+from quantd.adapters.store.handle import ARCHIVES, HEAD, for_reading
 from quantd.adapters.store.journal.archives import ARCHIVE_COLUMNS, archives_of, rows_of, wrong_with
 from quantd.adapters.store.journal.chain import (
     GENESIS,
@@ -35,11 +36,10 @@ from quantd.adapters.store.journal.writer import (
     write_rows,
 )
 from quantd.adapters.store.migrations.upgrade import refuse_newer, revision_of, sqlite_schema_at
-from quantd.adapters.store.store import ARCHIVES, HEAD, for_reading
 from quantd.adapters.store.tables.projection import COLUMNS, OUTBOX, Projection, Resting, message_id
 from quantd.adapters.store.tables.retention import RETENTION_COLUMNS, let_go
 from quantd.adapters.store.tables.schema import NAMES, REVISION, VERSIONS, statements
-from quantd.adapters.store.tables.tables import SCHEMA_VERSION
+from quantd.adapters.store.tables.table_models import SCHEMA_VERSION
 from quantd.trading import codec
 from quantd.trading.orders import OrderState
 

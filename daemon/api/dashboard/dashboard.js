@@ -10,7 +10,7 @@ const signed = (x) => (x === null || x === undefined ? "–" : (x >= 0 ? "+" : "
 const money = (text) => Number(text).toLocaleString("en-US", { minimumFractionDigits: 2, maximumFractionDigits: 2 });
 const plain = (text) => Number(text).toLocaleString("en-US", { maximumFractionDigits: 6 });
 const price = (text) => Number(text).toLocaleString("en-US", { minimumFractionDigits: 2, maximumFractionDigits: 6 });
-// A measured value in its unit; the units are those of daemon/views/limits.py.
+// A measured value in its unit; the units are those of daemon/views/limit_rows.py.
 function measured(x, unit) {
   if (x === null || x === undefined) return unit === "none" ? "" : "–";
   if (unit === "share") return percent(x);

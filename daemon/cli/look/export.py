@@ -10,7 +10,7 @@ from typing import Final
 from quantd.daemon.cli.failures import USAGE, Failure
 from quantd.daemon.cli.output import cell, iso, say
 from quantd.daemon.cli.places import place
-from quantd.daemon.views.limits import reason_name
+from quantd.daemon.views.limit_rows import reason_name
 
 COLUMNS: Final = {
     "fills": ("ts", "order", "symbol", "side", "qty", "price", "fee", "agent"),

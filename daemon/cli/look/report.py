@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from quantd.adapters.store.handle import read_only
 from quantd.adapters.store.journal.records import Records
-from quantd.adapters.store.store import read_only
 from quantd.daemon.cli.client import running
 from quantd.daemon.cli.configuration import read
 from quantd.daemon.cli.failures import CHECK_FAILED, Failure

@@ -15,7 +15,7 @@ from quantd.daemon.policies.loading import PolicyError
 from quantd.daemon.recovery.replay import NotKept
 from quantd.daemon.runtime.journal import RecordTooLong, ReplayDifference
 from quantd.daemon.views.headroom import Book, BookSwitch, RiskNow, SideRoom, Unknown, named, risk_now
-from quantd.daemon.views.limits import LimitRow, figure, in_order
+from quantd.daemon.views.limit_rows import LimitRow, figure, in_order
 from quantd.daemon.views.overview import LimitNow, limit_now
 from quantd.daemon.views.preview import PlanNow, plan_now
 from quantd.trading.clock_text import instant_text

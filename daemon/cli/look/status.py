@@ -125,7 +125,7 @@ def orders(
         return
     found_orders = reader.orders(last=last, symbol=symbol)
     if as_json:
-        from quantd.adapters.store.store import read_only
+        from quantd.adapters.store.handle import read_only
         from quantd.daemon.recovery.replay import slices_of
         from quantd.daemon.views.shortfall import of_orders
 

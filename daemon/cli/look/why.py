@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from quantd.adapters.store.errors import StoreFailing
-from quantd.adapters.store.store import read_only
+from quantd.adapters.store.handle import read_only
 from quantd.daemon.cli.configuration import read
 from quantd.daemon.cli.failures import CHECK_FAILED, USAGE, Failure
 from quantd.daemon.cli.output import local, print_json, progress, say
@@ -16,7 +16,7 @@ from quantd.daemon.recovery.state_at import Refolder
 from quantd.daemon.runtime.timeline import Item, time_of
 from quantd.daemon.views.addresses import AddressWrong, find
 from quantd.daemon.views.explanation import AgentPart, Explanation, exit_lines, explain
-from quantd.daemon.views.limits import Largest, LimitRow, figure
+from quantd.daemon.views.limit_rows import Largest, LimitRow, figure
 from quantd.daemon.views.shortfall import Costed
 
 SLOW_S = 1.0

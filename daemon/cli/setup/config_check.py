@@ -13,7 +13,7 @@ from quantd.daemon.cli.failures import CONFIG
 from quantd.daemon.cli.output import print_json, say, table
 from quantd.daemon.cli.places import place
 from quantd.daemon.config import Config, ConfigError, Limits, Mistake, digest, flat
-from quantd.daemon.config.config import given
+from quantd.daemon.config.document import given
 from quantd.daemon.config.keys import all_keys, keys_of, pattern_of
 from quantd.daemon.config.mistakes import dotted, shown, without_password
 from quantd.daemon.policies.loading import PolicyError

@@ -9,9 +9,9 @@ from typing import Final
 
 from quantd.adapters.brokers.errors import VenueError
 from quantd.adapters.store.errors import StoreError
+from quantd.adapters.store.handle import read_only
 from quantd.adapters.store.journal.records import Records, RunRecord
 from quantd.adapters.store.queries import Reader
-from quantd.adapters.store.store import read_only
 from quantd.daemon.assembly.loosened import looser
 from quantd.daemon.assembly.names import known_names
 from quantd.daemon.assembly.parts import Parts, market_of, parts_of

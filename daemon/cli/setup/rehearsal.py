@@ -16,7 +16,7 @@ from quantd.adapters.bus.messages import Composer
 from quantd.adapters.bus.mqtt_client import BusClient
 from quantd.adapters.bus.publisher import Tls, address
 from quantd.adapters.bus.topics import root
-from quantd.adapters.store.store import Store
+from quantd.adapters.store.handle import Store
 from quantd.daemon.api.protection import bus_tls, embedded_settings
 from quantd.daemon.api.server import Api
 from quantd.daemon.app import recover

@@ -9,11 +9,11 @@ from typing import Any
 import msgspec
 
 from quantd.adapters.store.errors import StoreFailing
+from quantd.adapters.store.handle import Store, for_reading
 from quantd.adapters.store.journal.compaction import Keep
 from quantd.adapters.store.lease import account_key, refuse_held
 from quantd.adapters.store.lock import StateLock
 from quantd.adapters.store.migrations.upgrade import Step, migrate, revision_of, steps_from
-from quantd.adapters.store.store import Store, for_reading
 from quantd.adapters.store.tables.schema import REVISION
 from quantd.adapters.store.upkeep.backup import Manifest, read_manifest
 from quantd.adapters.store.upkeep.backup import backup as make_backup

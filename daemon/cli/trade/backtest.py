@@ -11,8 +11,8 @@ from pathlib import Path
 
 import msgspec
 
+from quantd.adapters.store.handle import Store
 from quantd.adapters.store.journal.writer import Batch
-from quantd.adapters.store.store import Store
 from quantd.daemon.assembly.parts import Assembly, assemble
 from quantd.daemon.cli.configuration import read
 from quantd.daemon.cli.output import Bar, closing, print_json, progress, say

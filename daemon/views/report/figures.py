@@ -22,7 +22,7 @@ from quantd.daemon.config.schema import MANUAL
 from quantd.daemon.engine.state import State
 from quantd.daemon.engine.valuation import Gain, gains
 from quantd.daemon.runtime.version import code_version
-from quantd.daemon.views.limits import reason_name
+from quantd.daemon.views.limit_rows import reason_name
 from quantd.daemon.views.overview import LimitNow, limit_now
 from quantd.daemon.views.risk_measures import Metrics, metrics_of
 from quantd.daemon.views.rows import AlertLine, alert_line

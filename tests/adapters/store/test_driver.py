@@ -6,9 +6,9 @@ import time
 import pytest
 
 from quantd.adapters.store.errors import StoreDamaged, StoreFailing
+from quantd.adapters.store.handle import Store
 from quantd.adapters.store.journal.writer import BadBar, SnapshotOf
 from quantd.adapters.store.queries import Reader, engine_of
-from quantd.adapters.store.store import Store
 from quantd.adapters.store.tables.projection import COLUMNS
 from quantd.trading import codec
 from tests.support.store import AGENTS, START, UNIVERSE, batch, entries

@@ -22,7 +22,7 @@ LEADER = """
 import sys, time
 from pathlib import Path
 from quantd.adapters.store.errors import StoreError
-from quantd.adapters.store.store import Store
+from quantd.adapters.store.handle import Store
 from tests.support.store import AGENTS, UNIVERSE, batch, entries
 where, state, lease_s = sys.argv[1], Path(sys.argv[2]), float(sys.argv[3])
 day = entries(200, 9)

@@ -14,8 +14,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from structlog.testing import capture_logs
 
 from quantd.adapters.bus.messages import Composer
-from quantd.adapters.store.store import Store
-from quantd.daemon.api import commands, guard
+from quantd.adapters.store.handle import Store
+from quantd.daemon.api import command_routes, guard
 from quantd.daemon.api.server import Api, ApiUnavailable
 from quantd.daemon.assembly.names import known_names
 from quantd.daemon.assembly.parts import assemble
@@ -235,7 +235,7 @@ async def test_a_halt_is_answered_and_the_trouble_shown_while_the_store_takes_no
 
 
 async def test_a_halt_that_a_slow_store_has_not_taken_is_answered_as_in_force(world, monkeypatch):
-    monkeypatch.setattr(commands, "WAIT_S", 0.1)
+    monkeypatch.setattr(command_routes, "WAIT_S", 0.1)
     world.service.store = Slow(world.store)
     status, done = await command(world, {"command": "halt", "reason": "slow"}, world.bearer)
     assert (status, done["switch"], done["unrecorded"]) == (200, "HALT", "the store did not answer for 0.1 s")

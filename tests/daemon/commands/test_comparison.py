@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from quantd.adapters.store.store import Store
+from quantd.adapters.store.handle import Store
 from quantd.daemon.commands.manual import Compared, compared, correction
 from quantd.daemon.live import order_sender, reconciliation
 from quantd.daemon.runtime.inbox import Inbox

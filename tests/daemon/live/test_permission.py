@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from quantd.adapters.store.store import Store
+from quantd.adapters.store.handle import Store
 from quantd.daemon.app import CannotStart, Options, this_run
 from quantd.daemon.assembly.parts import assemble_live
 from quantd.daemon.config import Config, ConfigError, Known, read

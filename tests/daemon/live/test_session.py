@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from quantd.adapters.bus.messages import Composer
-from quantd.adapters.store.store import Store
+from quantd.adapters.store.handle import Store
 from quantd.daemon.app import recover
 from quantd.daemon.assembly.parts import Parts, assemble_live
 from quantd.daemon.config import Known, read

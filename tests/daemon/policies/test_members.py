@@ -13,7 +13,7 @@ from quantd.daemon.policies.loading import Inner, load
 from quantd.daemon.policies.user_file import UserPolicy
 from quantd.daemon.policies.worker import Apart
 from quantd.daemon.recovery.start import artifacts_in
-from quantd.daemon.views.agents import helper_models
+from quantd.daemon.views.agent_rows import helper_models
 from quantd.models.forests.allocation import LearnedAllocation
 from quantd.strategies.policies import COMPOSITES, EqualWeight
 from quantd.strategies.policies.members import leaves_with_memory

@@ -11,8 +11,8 @@ import pytest
 
 from quantd.adapters.bus.messages import Composer, Message
 from quantd.adapters.store.errors import StoreFull
+from quantd.adapters.store.handle import Store
 from quantd.adapters.store.journal.writer import Batch
-from quantd.adapters.store.store import Store
 from quantd.adapters.store.upkeep.verify import verify
 from quantd.daemon.commands.control import NotDone, operator
 from quantd.daemon.config import Known, read

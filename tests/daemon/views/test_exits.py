@@ -2,7 +2,7 @@
 
 import pytest
 
-from quantd.adapters.store.store import Store
+from quantd.adapters.store.handle import Store
 from quantd.daemon.views.explanation import ExitPart, exit_lines
 from quantd.trading.codec import decode
 from quantd.trading.effects import Protected

@@ -8,8 +8,8 @@ import msgspec
 import numpy as np
 import pytest
 
+from quantd.adapters.store.handle import read_only
 from quantd.adapters.store.queries import Reader
-from quantd.adapters.store.store import read_only
 from quantd.daemon.assembly.names import known_names
 from quantd.daemon.assembly.parts import Assembly, assemble
 from quantd.daemon.cli.look.why import why_lines
@@ -25,7 +25,7 @@ from quantd.daemon.runtime.timeline import instants
 from quantd.daemon.runtime.version import code_version
 from quantd.daemon.views.addresses import AddressWrong, asked_lines, find, refused_lines
 from quantd.daemon.views.explanation import Explanation, explain
-from quantd.daemon.views.limits import LimitRow, largest_of, rows_of
+from quantd.daemon.views.limit_rows import LimitRow, largest_of, rows_of
 from quantd.risk.limits.catalogue import Limits
 from quantd.risk.pretrade.gate import gate
 from quantd.risk.pretrade.headroom import sent

@@ -7,7 +7,7 @@ import pytest
 from quantd.daemon.engine.state import HOUSE
 from quantd.daemon.runtime.loop import Shell
 from quantd.daemon.views.headroom import Book, RiskNow, Unknown, named, risk_now
-from quantd.daemon.views.limits import off
+from quantd.daemon.views.limit_rows import off
 from quantd.risk.limits.catalogue import Correlation, Limits, Tail
 from quantd.risk.pretrade.gate import gate
 from quantd.trading.events import Operator

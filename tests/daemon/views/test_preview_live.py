@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from quantd.adapters.store.store import Store
-from quantd.daemon.api.explaining import Explaining
+from quantd.adapters.store.handle import Store
+from quantd.daemon.api.explanation_routes import Explaining
 from quantd.daemon.assembly.parts import Parts, assemble_live
 from quantd.daemon.config import Known, read
 from quantd.daemon.engine.snapshot import freeze

@@ -21,7 +21,7 @@ import time
 from pathlib import Path
 
 from quantd.adapters.bus.messages import Composer
-from quantd.adapters.store.store import Store
+from quantd.adapters.store.handle import Store
 from quantd.daemon.app import Options, recover, this_run
 from quantd.daemon.assembly.names import known_names
 from quantd.daemon.assembly.parts import Assembly, assemble

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from types import FunctionType
 from typing import Any, NamedTuple
 
-from quantd.daemon.engine import commands, market, samples, snapshot, state, switch
+from quantd.daemon.engine import market, operator_events, samples, snapshot, state, switch
 from quantd.daemon.engine.planning import plan, targets
 from quantd.daemon.engine.stops import exits, sync, venue_stops
 from quantd.daemon.engine.venue import account, reports, unknown
@@ -57,7 +57,7 @@ BUGS = (
     Bug("marks are not rescaled by a split", market.on_action, "marks_nano[symbol] = int(marks_nano[symbol]) * denominator // numerator", "pass"),
     Bug("a cancel is asked for once only, whatever became of it", samples.overdue,
         "if now == OrderState.CANCELLING:", "if False:"),
-    Bug("re-arming takes an old equity", commands.resume, "state.revalue()", "pass"),
+    Bug("re-arming takes an old equity", operator_events.resume, "state.revalue()", "pass"),
     Bug("a missing bar becomes a price of nothing", market.on_slice,
         "np.where(fresh, market.close_nano, state.marks_nano)", "market.close_nano"),
     Bug("a deposit is booked twice", account._move, "state.ledger.deposit(amount_micro, book)",

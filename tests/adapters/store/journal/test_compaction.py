@@ -18,12 +18,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quantd.adapters.store.errors import StoreDamaged
+from quantd.adapters.store.handle import Store, read_only
 from quantd.adapters.store.journal import compaction
 from quantd.adapters.store.journal.archives import archives_of, rows_of, write, wrong_with
 from quantd.adapters.store.journal.chain import GENESIS, Link, link_hash, pack
 from quantd.adapters.store.journal.compaction import DAY_NS, Keep
 from quantd.adapters.store.journal.writer import SnapshotOf
-from quantd.adapters.store.store import Store, read_only
 from quantd.adapters.store.tables.projection import COLUMNS
 from quantd.adapters.store.tables.retention import MODELS
 from quantd.adapters.store.upkeep.verify import verify
@@ -268,7 +268,7 @@ COMPACT = """
 import os, sys
 from quantd.adapters.store.journal import compaction, archives
 from quantd.adapters.store.journal.compaction import Keep
-from quantd.adapters.store.store import Store
+from quantd.adapters.store.handle import Store
 import polars
 compaction.ARCHIVE_BYTES = 3_000
 print("ready", flush=True)

@@ -134,7 +134,7 @@ def test_a_store_of_a_newer_quantd_is_refused_with_the_remedy(desk):
 
 def test_a_revision_that_changes_what_is_there_waits_for_upgrade(first, monkeypatch):
     steps = [upgrade.Step("0002", "adds", True), upgrade.Step("0003", "changes the ledger", False)]
-    monkeypatch.setattr("quantd.adapters.store.store.steps_from", lambda _: steps)
+    monkeypatch.setattr("quantd.adapters.store.handle.steps_from", lambda _: steps)
     with pytest.raises(StoreVersion, match=r"0003 \(changes the ledger\) changes what is in it: run `quantd upgrade`"):
         first.open()
     assert revision(first) == "0001"

@@ -9,9 +9,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from quantd.adapters.store.handle import Store, read_only
 from quantd.adapters.store.journal.records import Records, RunRecord
 from quantd.adapters.store.journal.writer import Batch, SnapshotOf
-from quantd.adapters.store.store import Store, read_only
 from quantd.adapters.store.tables.projection import Projection
 from quantd.trading import codec
 from tests.support.command_line import CONFIG, answer, program, quantd, write

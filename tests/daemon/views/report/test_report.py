@@ -51,7 +51,7 @@ def test_the_header_names_run_data_configuration_code_costs_and_seed(ran) -> Non
     assert head["seed"] == 0
     assert head["symbols"] == ["SPY", "QQQ", "IWM"]
     assert head["agents"] == {"even": "equal_weight", "trend": "momentum"}
-    from quantd.adapters.store.store import read_only
+    from quantd.adapters.store.handle import read_only
 
     assert head["feed"] == feed_of(read_only(folder / "state"), reader.run.run) != ""
     text = (folder / "whole.html").read_text()

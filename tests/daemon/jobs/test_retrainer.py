@@ -19,14 +19,14 @@ import polars as pl
 import pytest
 
 from quantd.adapters.store.errors import StoreError
+from quantd.adapters.store.handle import Store
 from quantd.adapters.store.queries import Reader
-from quantd.adapters.store.store import Store
 from quantd.daemon.assembly.names import known_names
 from quantd.daemon.assembly.parts import assemble
 from quantd.daemon.config import Config, ConfigError, read
 from quantd.daemon.engine.agents.promotion_rule import Pairing
 from quantd.daemon.engine.snapshot import freeze
-from quantd.daemon.jobs import retraining
+from quantd.daemon.jobs import retrainer
 from quantd.daemon.jobs.retraining_worker import Order
 from quantd.daemon.jobs.runner import Jobs
 from quantd.models.artifacts.manifest import MANIFEST
@@ -206,7 +206,7 @@ def beside(folder: Path, begun: Path, *sets: str) -> tuple[Kit, Jobs, Path]:
     config = read(path.read_text(), known_names(), file=str(path), folder=folder, sets=sets)
     of, _ = world([worse], better)
     kit = Kit(folder / "store", of)
-    work = retraining.Retraining(kit.service, assemble(config), config).work
+    work = retrainer.Retraining(kit.service, assemble(config), config).work
     return kit, Jobs(kit.service, {"retrain": work}, last=False), folder / "versions" / "mine"
 
 
@@ -286,7 +286,7 @@ def test_the_process_ends_with_its_parent(tmp_path: Path, begun: Path) -> None:
         50.0, True,
     )  # fmt: skip
     child = subprocess.Popen(
-        [sys.executable, "-m", retraining.MODULE], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment()
+        [sys.executable, "-m", retrainer.MODULE], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment()
     )
     assert child.stdin is not None
     child.stdin.write(msgspec.json.encode(order) + b"\n")
@@ -395,7 +395,7 @@ def test_a_version_may_be_traded_by_a_champion_and_is_what_a_challenger_is_held_
 ) -> None:
     version = f"versions/mine/{versions(begun)[0]}"
     config = config_of(tmp_path, begun, f"agents.0.policy={version}")
-    order = retraining.order_of(config, config.shadows[0], date(2019, 1, 2))
+    order = retrainer.order_of(config, config.shadows[0], date(2019, 1, 2))
     assert order.against == str(tmp_path / version)
     assert order.folder == str(tmp_path / "versions" / "mine")
     assert (order.bars, order.actions, order.until, order.stale) == (
@@ -408,7 +408,7 @@ def test_a_version_may_be_traded_by_a_champion_and_is_what_a_challenger_is_held_
     other = read(
         (tmp_path / "config.toml").read_text(), known_names(), folder=tmp_path, sets=("retrain.bars=x.parquet",)
     )
-    assert retraining.order_of(other, other.shadows[0], date(2019, 1, 2)).actions == ""
+    assert retrainer.order_of(other, other.shadows[0], date(2019, 1, 2)).actions == ""
 
 
 def test_a_backtest_trains_nothing_and_says_so(tmp_path: Path, begun: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from quantd.bundled import absent, find
 from quantd.daemon.config.keys import keys_of, pattern_of
-from quantd.daemon.config.limits import LOOSER_WHEN_HIGHER, LOOSER_WHEN_LOWER, Risk
+from quantd.daemon.config.limit_keys import LOOSER_WHEN_HIGHER, LOOSER_WHEN_LOWER, Risk
 from quantd.daemon.config.mistakes import Mistake, Source, shown
 from quantd.daemon.config.scan import Path
 from quantd.daemon.config.schema import (

@@ -4,7 +4,7 @@ import pytest
 
 from quantd.daemon.assembly.limits import limits_of, shocks_of
 from quantd.daemon.config import read
-from quantd.daemon.views.limits import LIMIT_OF, WORDS, bound_of, figure, in_order, is_of, off, row, unit, words
+from quantd.daemon.views.limit_rows import LIMIT_OF, WORDS, bound_of, figure, in_order, is_of, off, row, unit, words
 from quantd.risk.limits.catalogue import REASON_TEXT, Correlation, Limits, Liquidity, Rate, Reason, Tail
 from quantd.risk.limits.profiles import PROFILES
 from quantd.risk.pretrade.headroom import Figure

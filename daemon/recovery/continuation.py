@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 import structlog
 
-from quantd.adapters.store.store import Store
+from quantd.adapters.store.handle import Store
 from quantd.daemon.assembly.parts import Parts
 from quantd.daemon.config import Config
 from quantd.daemon.engine.agents.carry_over import carry_of, unfit

@@ -8,7 +8,7 @@ import msgspec
 from aiohttp import web
 from msgspec import Struct
 
-from quantd.daemon.api.commands import STATUS, WAIT_S
+from quantd.daemon.api.command_routes import STATUS, WAIT_S
 from quantd.daemon.api.guard import Refused
 from quantd.daemon.commands.control import NotDone
 from quantd.daemon.commands.manual import (

@@ -17,7 +17,7 @@ from quantd.daemon.config import Config, store_url
 from quantd.daemon.monitoring.metrics import Metrics
 from quantd.daemon.runtime.service import Service
 from quantd.daemon.runtime.version import VERSION
-from quantd.daemon.views.agents import helper_models
+from quantd.daemon.views.agent_rows import helper_models
 from quantd.daemon.views.overview import READY, SWITCH, Overview, overview
 from quantd.daemon.views.report.figures import Standing, own_closes
 from quantd.daemon.views.risk_measures import METRICS, Assessed, assessed, metrics_of
@@ -28,7 +28,7 @@ from quantd.trading.ports import EventBus
 
 if TYPE_CHECKING:
     from quantd.adapters.store.queries import Reader
-    from quantd.daemon.api.explaining import Explaining
+    from quantd.daemon.api.explanation_routes import Explaining
 
 T = TypeVar("T")
 
@@ -162,7 +162,7 @@ class Readings:
 
     def _explaining(self) -> "Explaining":
         if self._slow is None:
-            from quantd.daemon.api.explaining import Explaining
+            from quantd.daemon.api.explanation_routes import Explaining
 
             self._slow = Explaining(self._service, self._parts, self._where, self._folder)
         return self._slow
