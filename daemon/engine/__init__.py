@@ -4,7 +4,7 @@ The same snapshot and the same events give the same effects and the same state, 
 a live run and a replay. `quantd.daemon.runtime.loop` carries the effects out."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple, get_args
 
 from quantd.daemon.engine.agents.carry_over import on_carried
 from quantd.daemon.engine.agents.retraining import on_retrained
@@ -18,10 +18,11 @@ from quantd.daemon.engine.operator_events import (
     on_stopping,
     on_wished,
 )
+from quantd.daemon.engine.planning.execution import execute_parents
 from quantd.daemon.engine.rounds import on_decided
-from quantd.daemon.engine.samples import on_tick
+from quantd.daemon.engine.samples import on_tick, serve_tick
 from quantd.daemon.engine.state import State
-from quantd.daemon.engine.stops.sync import rest_stops
+from quantd.daemon.engine.stops.sync import sync_stops
 from quantd.daemon.engine.venue.account import on_correction, on_flow, on_foreign, on_reconciled
 from quantd.daemon.engine.venue.busts import on_busted
 from quantd.daemon.engine.venue.halts import on_halted, on_limited
@@ -57,17 +58,28 @@ from quantd.trading.market import MarketSlice
 from quantd.trading.orders import Reports
 
 
+class FollowUp(NamedTuple):
+    """A function that runs after the handlers of some events. It takes the effects so far and returns them with its
+    own."""
+
+    run: Callable[[State, Any, Sequence[Effect]], Sequence[Effect]]
+    after: tuple[type, ...]
+
+
 def step(state: State, event: Event) -> Sequence[Effect]:
-    """Take one event into `state` and say what must be done about it, in order; () when nothing."""
+    """Apply one event to `state`. Returns the effects to carry out, in order; () when there are none."""
     if state.shadows:
-        return beside(state, event, alone)
-    return alone(state, event)
+        return beside(state, event, step_book)
+    return step_book(state, event)
 
 
-def alone(state: State, event: Event) -> Sequence[Effect]:
-    """`step` of one house, whatever shadows stand beside it."""
-    effects = HANDLERS[type(event)](state, event)
-    return rest_stops(state, event, effects) if state.resting or state.stops or state.own else effects
+def step_book(state: State, event: Event) -> Sequence[Effect]:
+    """`step` of the house, or of one shadow: the handler of the event, then its follow-ups in the order of the table."""
+    kind = type(event)
+    effects = HANDLERS[kind](state, event)
+    for run in _RUNS[kind]:
+        effects = run(state, event, effects)
+    return effects
 
 
 # `Any`: each handler takes its own member of the union; a test checks that every member has one.
@@ -97,3 +109,14 @@ HANDLERS: Final[dict[type, Callable[[State, Any], Sequence[Effect]]]] = {
     Shade: on_shade,
     Retrained: on_retrained,
 }
+
+FOLLOW_UPS: Final = (
+    # an Ask shows what the children reserve, so they go first
+    FollowUp(execute_parents, (MarketSlice, Tick, Decided, Reports, NotFound)),
+    FollowUp(serve_tick, (Tick,)),
+    # last: the stops cover what the book holds after every other effect
+    FollowUp(sync_stops, get_args(Event)),
+)
+"""What follows from events, in this order. Handlers do not call each other: what two of them share is a follow-up."""
+
+_RUNS: Final = {kind: tuple(each.run for each in FOLLOW_UPS if kind in each.after) for kind in get_args(Event)}

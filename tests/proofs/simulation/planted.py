@@ -46,7 +46,7 @@ BUGS = (
     Bug("fees of a basket filled at once are forgotten", reports.News.all_filled,
         "self.price_nano, self.fee_micro = reports.price_nano, reports.fee_micro",
         "self.price_nano, self.fee_micro = reports.price_nano, [0] * size"),
-    Bug("a basket is put away when its first row ends", reports.on_reports, "if work.live == 0 and", "if news.ended and"),
+    Bug("a basket is put away when its first row ends", reports.post, "if work.live == 0 and", "if news.ended and"),
     Bug("a report posts what is filled in all, not what is new", reports.News._fill,
         "self.lots.append(side * new)", "self.lots.append(side * cum)"),
     Bug("a split leaves resting orders as they were", market.on_action,
