@@ -27,7 +27,7 @@ from quantd.trading.market import MarketSlice
 from quantd.trading.orders import ENDED
 
 
-def on_slice(state: State, market: MarketSlice) -> Sequence[Effect]:
+def on_market_slice(state: State, market: MarketSlice) -> Sequence[Effect]:
     """Crosses at the open, then the marks, then what they say about positions that are protected."""
     ts = market.ts_event
     state.now = max(state.now, market.ts_seen)

@@ -58,7 +58,7 @@ BUGS = (
     Bug("a cancel is asked for once only, whatever became of it", samples.overdue,
         "if now == OrderState.CANCELLING:", "if False:"),
     Bug("re-arming takes an old equity", operator_events.resume, "state.revalue()", "pass"),
-    Bug("a missing bar becomes a price of nothing", market.on_slice,
+    Bug("a missing bar becomes a price of nothing", market.on_market_slice,
         "np.where(fresh, market.close_nano, state.marks_nano)", "market.close_nano"),
     Bug("a deposit is booked twice", account._move, "state.ledger.deposit(amount_micro, book)",
         "state.ledger.deposit(2 * amount_micro, book)"),
