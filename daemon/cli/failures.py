@@ -94,7 +94,7 @@ _FORESEEN: Final[dict[str, dict[str, int]]] = {
     "quantd.models.artifacts.manifest": {"ArtifactError": CONFIG},
     "quantd.models.export.quantization": {"TooDifferent": CHECK_FAILED},
     "quantd.models.artifacts.signature": {"KeyFault": CONFIG},
-    "quantd.models.learners.on_policy": {"Diverged": CHECK_FAILED},
+    "quantd.models.learners.record": {"Diverged": CHECK_FAILED},
     "quantd.models.training.seeds.checkpoints": {"CheckpointError": CHECK_FAILED},
     "quantd.models.training.plans.plan": {"PlanError": CONFIG},
     "quantd.models.training.runs.training_run": {"Interrupted": INTERRUPTED, "Unfinished": CONFIG},

@@ -66,9 +66,10 @@ class Luck(Struct, frozen=True):
 def show(asked: train.Asked, *, as_json: bool) -> int:
     """The space of an agent."""
     _needed()
+    from quantd.models.learners.record import learners
     from quantd.models.training.search import spaces
 
-    space = spaces.SPACES[train.plan_of(asked).agent]
+    space = learners()[train.plan_of(asked).agent].space
     if as_json:
         say(spaces.dump(space))
     else:
