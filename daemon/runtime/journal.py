@@ -40,6 +40,7 @@ from quantd.trading.events import (
     Unknown,
     Wished,
 )
+from quantd.trading.exit_codes import CONFIG, ExplainedError
 from quantd.trading.orders import OrderState, Reports
 
 OUTSIDE: Final = (
@@ -49,7 +50,7 @@ OUTSIDE: Final = (
 """Events of a replayed run that come neither from its feed nor from the loop itself: the record supplies them."""
 
 
-class ReplayDifference(Exception):
+class ReplayDifference(ExplainedError):
     """The same events did not have the same effects: trading stops until a person has looked."""
 
     def __init__(self, seq: int, recorded: Entry, computed: Entry) -> None:
@@ -58,8 +59,10 @@ class ReplayDifference(Exception):
         super().__init__(f"step {seq} differs from the journal: {difference(recorded, computed)}")
 
 
-class RecordTooLong(Exception):
+class RecordTooLong(ExplainedError):
     """The journal goes on after the feed has ended: it is of another feed."""
+
+    exit_code = CONFIG
 
 
 def difference(recorded: Entry, computed: Entry) -> str:

@@ -15,11 +15,12 @@ from quantd.models.networks.actor_critic import ActorCritic
 from quantd.models.networks.lstm import Lstm
 from quantd.models.networks.mlp import Mlp
 from quantd.models.networks.transformer import Layout, Sizes, Transformer
+from quantd.trading.exit_codes import ExplainedError
 
 State = dict[str, Tensor | int | float | bytes]
 
 
-class Diverged(Exception):
+class Diverged(ExplainedError):
     """Training came to values that are not finite; nothing after the last checkpoint is worth keeping."""
 
 
