@@ -17,6 +17,8 @@ def played(venue: str) -> dict[str, Exception | None]:
     return asyncio.run(play_all(venue, CASES))
 
 
+NETWORK = [venue for venue in RIGS if venue != "paper"]
+VENUES = ["paper", *(pytest.param(venue, marks=pytest.mark.long) for venue in NETWORK)]
 OFFERED = [(venue, name) for venue in RIGS for name in CASES if name not in written().get(venue, {})]
 
 
