@@ -19,18 +19,8 @@ from quantd.daemon.engine.stops.records import Postponed
 from quantd.daemon.engine.stops.venue_stops import in_the_way
 from quantd.daemon.engine.venue.halts import within_limits
 from quantd.risk.limits.catalogue import Reason, override
-from quantd.risk.pretrade.gate import (
-    Account,
-    Context,
-    Part,
-    Verdict,
-    basket,
-    gate,
-    granted,
-    measure,
-    same_book,
-    worst_nano,
-)
+from quantd.risk.pretrade.baskets import Part, basket, worst_nano
+from quantd.risk.pretrade.gate import Account, Context, Verdict, gate, granted, measure, same_book
 from quantd.risk.switch import HALT, REDUCE
 from quantd.trading.books import net, share
 from quantd.trading.effects import AgentPlan, Effect, Planned, Portion, Worked

@@ -26,7 +26,8 @@ from quantd.daemon.engine.stops.venue_stops import (
     take_back,
     waits_for_its_stop,
 )
-from quantd.risk.pretrade.gate import Account, gate, stop_basket
+from quantd.risk.pretrade.baskets import stop_basket
+from quantd.risk.pretrade.gate import Account, gate
 from quantd.risk.protective import Kind, Levels
 from quantd.risk.switch import HALT, REDUCE
 from quantd.trading.effects import AgentPlan, Effect, Ended, Planned, Protected, Rested
