@@ -34,21 +34,20 @@ class Record:
         self.days_ns: array[int] = array("q")
         self.equity_micro: list[int] = []
         self.own_closes = False
-        """fills whose bar has not arrived yet"""
+        """Whether some instrument closes after the sample on a date, and `equity_micro` includes that close."""
         self.gross: array[float] = array("d")
         self.commission_micro = 0
         self.borrow_micro = 0
         self.interest_micro = 0
         self._traded = self._slippage = 0.0
         self._lot_nano = np.array(universe.lot_nano, dtype=np.int64)
-        self._waiting: list[Filled] = []  # fills with the row of their bar
-        # Revalue the equity at each instrument's own close of the date, after the run has ended.
-        self._placed: list[tuple[Filled, int]] = []
+        self._waiting: list[Filled] = []  # fills whose bar has not arrived yet
+        self._placed: list[tuple[Filled, int]] = []  # fills with the row of their bar
         self._block: Block | None = None
         self._after = after
 
     def revalue(self, state: State) -> None:
-        """the venue's reports of a bar are processed before the bar itself"""
+        """Revalue the equity at each instrument's own close of the date, after the run has ended."""
         more = {each.ts: each.micro[0] for each in gains(state)}
         self.own_closes = bool(more)
         self.equity_micro = [e + more.get(ts, 0) for ts, e in zip(self.ts, self.equity_micro, strict=True)]
@@ -76,7 +75,7 @@ class Record:
                     self.borrow_micro -= effect.amount_micro
                 elif effect.kind == "interest":
                     self.interest_micro += effect.amount_micro
-        # Total trading costs in account currency.
+        # the venue's reports of a bar are processed before the bar itself
         if self._waiting and type(event) is MarketSlice:
             self._place(event)
         if self._after is not None:
@@ -116,5 +115,5 @@ class Record:
 
     @property
     def costs(self) -> float:
-        """All that trading cost, in account currency."""
+        """Total trading costs in account currency."""
         return self.slippage + (self.commission_micro + self.borrow_micro) / MICRO

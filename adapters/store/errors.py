@@ -1,20 +1,20 @@
-"""What a store can tell its caller when it cannot do its work. Each has one remedy."""
+"""Errors of the store. Each has one remedy."""
 
 
 class StoreError(Exception):
-    """The store did not do what was asked; nothing of the batch was kept."""
+    """A store operation failed, and nothing of the batch was stored."""
 
 
 class StoreFull(StoreError):
-    """No space left. The same batch can be committed again once there is."""
+    """The disk is full. The same batch can be committed again once space is available."""
 
 
 class StoreFailing(StoreError):
-    """A write failed for another reason than space. The same batch can be tried again."""
+    """A write failed for a reason other than space. The same batch can be tried again."""
 
 
 class StoreDamaged(StoreError):
-    """What is on disk is not what was written. Restore a backup, or start afresh with `--fresh`."""
+    """The data on disk differ from the written data. Restore a backup, or start afresh with `--fresh`."""
 
 
 class StoreLocked(StoreError):
@@ -22,12 +22,15 @@ class StoreLocked(StoreError):
 
 
 class StoreVersion(StoreError):
-    """The store was made by another version of quantd, and cannot be opened as it is."""
+    """Another version of quantd created the store, and this version cannot open it unchanged."""
 
 
 class Held(StoreError):
-    """Another process leads this account, or writes to this store."""
+    """Another process holds the lease of this account, or writes to this store."""
 
 
 class Fenced(StoreError):
-    """Another process took the lease while this one slept: nothing of this one is committed any more."""
+    """Another process took the lease, for example while this process was suspended.
+
+    This process can commit nothing more.
+    """
