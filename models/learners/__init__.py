@@ -1,1 +1,1 @@
-"""Learners of policies by trial, in torch. Only training imports this package."""
+"""Reinforcement learners in torch. Only training imports this package."""
