@@ -40,6 +40,7 @@ from quantd.daemon.jobs.maintenance import Upkeep
 from quantd.daemon.jobs.retrainer import Retraining
 from quantd.daemon.jobs.risk_reports import Reporter
 from quantd.daemon.jobs.runner import Jobs
+from quantd.daemon.jobs.supervision import kept_up
 from quantd.daemon.live.connect import Reach, account_of, mistakes_of, reach
 from quantd.daemon.live.permission import refusal
 from quantd.daemon.live.session import Aside, Outside
@@ -64,13 +65,13 @@ from quantd.daemon.recovery.continuation import (
 from quantd.daemon.recovery.replay import NotKept, newest_snapshot, refold, save_config
 from quantd.daemon.recovery.start import begin
 from quantd.daemon.runtime.alert_filter import AlertFilter
+from quantd.daemon.runtime.feeder import feed_recorded
 from quantd.daemon.runtime.inbox import InboxFull
 from quantd.daemon.runtime.journal import Journal, RecordTooLong, ReplayDifference
 from quantd.daemon.runtime.loop import Shell
 from quantd.daemon.runtime.outbound import Wire
 from quantd.daemon.runtime.recent_history import Histories
-from quantd.daemon.runtime.service import Service
-from quantd.daemon.runtime.supervision import alert, kept_up, reason_of
+from quantd.daemon.runtime.service import Service, reason_of
 from quantd.daemon.runtime.timeline import instants
 from quantd.daemon.runtime.version import VERSION
 from quantd.daemon.views.risk_measures import METRICS, assessed, metrics_of
@@ -434,7 +435,7 @@ class Edges:
                 ready = asyncio.Event()
                 if isinstance(parts, Assembly):
                     market = instants(parts.items(), self.shell.ts)
-                    feeding = service.feed(market, config.feed.pace, config.feed.at_end)
+                    feeding = feed_recorded(service, market, config.feed.pace, config.feed.at_end)
                     around.append(tasks.create_task(feeding, name="feed"))
                     ready.set()
                 elif self.outside is not None:
@@ -594,7 +595,7 @@ async def reloaded(service: Service, options: Options, parts: Parts) -> None:
         await reload(service, options, parts)
     except Exception as error:
         log.exception("reload.failed", config=str(options.config))
-        alert(service, f"{options.config} was not reloaded: {reason_of(error)}")
+        service.alert(f"{options.config} was not reloaded: {reason_of(error)}")
 
 
 async def reload(service: Service, options: Options, parts: Parts) -> list[Mistake]:

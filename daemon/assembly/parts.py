@@ -28,7 +28,8 @@ from quantd.daemon.engine.agents.capital_shares import CapitalRules, Regime
 from quantd.daemon.engine.agents.promotion_rule import PromotionRules
 from quantd.daemon.engine.planning.parents import U_SHAPE, Execution
 from quantd.daemon.engine.planning.targets import headroom
-from quantd.daemon.engine.state import AgentRules, Rules, State
+from quantd.daemon.engine.settings import AgentRules, Rules
+from quantd.daemon.engine.state import State
 from quantd.daemon.policies.composed import policy_of
 from quantd.daemon.policies.loading import Apart, PolicyError, answer
 from quantd.daemon.runtime.loop import Log, Shell

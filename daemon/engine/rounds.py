@@ -7,8 +7,8 @@ import numpy as np
 
 from quantd.daemon.engine.alerts import alert
 from quantd.daemon.engine.planning.plan import open_round, plan
+from quantd.daemon.engine.safety.switch import move_switch
 from quantd.daemon.engine.state import AgentState, State
-from quantd.daemon.engine.switch import move_switch
 from quantd.risk.switch import REDUCE
 from quantd.trading.effects import (
     Ask,

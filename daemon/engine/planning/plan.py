@@ -9,15 +9,17 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from quantd.daemon.engine.monitor import market_context, watch_plan
 from quantd.daemon.engine.planning.buying_power import spend
+from quantd.daemon.engine.planning.gate_account import account_of, limits_in_force
 from quantd.daemon.engine.planning.parents import WORKED, Parent
 from quantd.daemon.engine.planning.targets import hold_back, target_change
 from quantd.daemon.engine.planning.verdict_log import Judged
-from quantd.daemon.engine.state import HOUSE, Cross, FollowUp, Round, State, Working
+from quantd.daemon.engine.safety.monitor import market_context, watch_plan
+from quantd.daemon.engine.state import HOUSE, FollowUp, Round, State
 from quantd.daemon.engine.stops.records import Postponed
 from quantd.daemon.engine.stops.venue_stops import in_the_way
 from quantd.daemon.engine.venue.halts import within_limits
+from quantd.daemon.engine.venue.open_orders import Cross, Working
 from quantd.risk.limits.catalogue import Reason, override
 from quantd.risk.pretrade.gate import (
     Account,
@@ -138,7 +140,7 @@ def plan(
         if not held and not change.nonzero()[0].size:
             continue
         mode = REDUCE if flatten else max(state.agents[agent].switch.state, house_switch)
-        account = state.account(agent)
+        account = account_of(state, agent)
         limits = state.rules.agents[agent].limits
         if child is None:
             verdict = gate(ctx, account, change, limits, mode)
@@ -204,8 +206,8 @@ def _house(
     crossed, surviving = net(wanted)
     total = surviving.sum(axis=0) if len(parts) > 1 else surviving[0]
     asked = total.astype(np.float64)
-    house = state.account(HOUSE)
-    limits = state.limits(HOUSE)
+    house = account_of(state, HOUSE)
+    limits = limits_in_force(state, HOUSE)
     verdict = _house_verdict(state, ctx, parts, house, asked, switch)
     if state.judged is not None:
         state.judged.append(Judged(HOUSE, ctx, house, asked, limits, switch, verdict))
@@ -280,7 +282,7 @@ def _house_verdict(
     state: State, ctx: Context, parts: list[_Part], house: Account, asked: Floats, switch: int
 ) -> Verdict:
     """The house's limits on the net; of a lone agent that is the house, under the same limits, they are known."""
-    first, limits = parts[0], state.limits(HOUSE)
+    first, limits = parts[0], limits_in_force(state, HOUSE)
     if len(parts) == 1 and state.rules.agents[first.agent].limits == limits and same_book(first.account, house):
         return granted(first.verdict)
     verdict = gate(ctx, house, asked, limits, switch)
@@ -360,7 +362,7 @@ def _send(state: State, out: OrderBasket, agents: list[int], surviving: Lots) ->
     """Keep a basket as working, each row with the agents' parts of it."""
     shares = _shares(out, agents, surviving)
     rows = len(out.sym)
-    state.activity.send(HOUSE, state.now, rows, state.limits(HOUSE))
+    state.activity.send(HOUSE, state.now, rows, limits_in_force(state, HOUSE))
     for agent in agents:
         mine = sum(1 for parts in shares for who, _ in parts if who == agent)
         state.activity.send(agent, state.now, mine, state.rules.agents[agent].limits)

@@ -10,6 +10,7 @@ from msgspec import structs
 
 import quantd.daemon.engine.planning.plan
 from quantd.daemon.engine import FOLLOW_UPS, HANDLERS, find_handlers, step
+from quantd.daemon.engine.planning.gate_account import account_of
 from quantd.daemon.engine.snapshot import freeze, in_force, thaw
 from quantd.daemon.engine.venue import busts, halts
 from quantd.daemon.engine.venue.reports import News
@@ -464,7 +465,7 @@ def test_an_unknown_outcome_is_asked_for_and_keeps_its_risk_reserved() -> None:
     basket = sent(world)
     world.shell.run(Unknown(basket.sample, basket.n, basket.ts + 1, [0], "time-out"))
     assert world.of(Query)[-1] == Query(basket.sample, basket.n, [0])
-    account = world.shell.state.account(-1)
+    account = account_of(world.shell.state, -1)
     assert account.up is not None
     assert account.up[0] == basket.lots[0]
     world.shell.run(NotFound(basket.sample, basket.n, basket.end[0] + 1, [0]))
@@ -482,7 +483,7 @@ def test_an_order_that_never_arrived_is_sent_again_while_its_decision_holds() ->
         assert world.of(Again) == [Again(basket.sample, basket.n, [0])] * times
         world.shell.run(never)  # the same news twice: it has been sent since
         assert len(world.of(Again)) == times
-    account = world.shell.state.account(-1)
+    account = account_of(world.shell.state, -1)
     assert account.up is not None
     assert account.up[0] == basket.lots[0], "its risk was reserved all along"
     world.shell.run(NotFound(basket.sample, basket.n, basket.ts + 2, [0], SENDINGS))

@@ -30,6 +30,7 @@ from quantd.daemon.monitoring.metrics import configure
 from quantd.daemon.recovery.start import begin
 from quantd.daemon.runtime import service as service_module
 from quantd.daemon.runtime.alert_filter import AlertFilter
+from quantd.daemon.runtime.feeder import feed_recorded
 from quantd.daemon.runtime.service import Service
 from quantd.daemon.runtime.timeline import instants
 from tests.support.checkout import ROOT
@@ -164,7 +165,7 @@ async def drive(assembly: Assembly, folder: Path) -> str:
         )  # fmt: skip
         service.quarantine = begin(shell, assembly, assembly.config, run, fresh=journal.seq == 0)
         async with asyncio.TaskGroup() as tasks:
-            feed = tasks.create_task(service.feed(instants(assembly.items(), shell.ts), "fast", "stop"))
+            feed = tasks.create_task(feed_recorded(service, instants(assembly.items(), shell.ts), "fast", "stop"))
             await service.step_forever()
             feed.cancel()
         return shell.digest.hexdigest()
