@@ -22,4 +22,4 @@ def session_date(ts_ns: int) -> date:
 
 
 def _instant(ts_ns: int) -> datetime:
-    return _EPOCH + timedelta(microseconds=ts_ns // 1000)
+    return _EPOCH + timedelta(microseconds=int(ts_ns) // 1000)  # numpy integers too

@@ -26,10 +26,11 @@ from quantd.trading.events import (
     Unknown,
     VenueNews,
 )
+from quantd.trading.exit_codes import CONFIG, ExplainedError
 from quantd.trading.orders import OrderState
 
 
-class ReplayDifference(Exception):
+class ReplayDifference(ExplainedError):
     """The same events did not have the same effects: trading stops until a person has looked."""
 
     def __init__(self, seq: int, recorded: Entry, computed: Entry) -> None:
@@ -38,8 +39,10 @@ class ReplayDifference(Exception):
         super().__init__(f"step {seq} differs from the journal: {difference(recorded, computed)}")
 
 
-class RecordTooLong(Exception):
+class RecordTooLong(ExplainedError):
     """The journal goes on after the feed has ended: it is of another feed."""
+
+    exit_code = CONFIG
 
 
 def difference(recorded: Entry, computed: Entry) -> str:

@@ -33,6 +33,7 @@ from quantd.daemon.runtime.trace import Trail
 from quantd.daemon.runtime.version import code_version
 from quantd.trading.effects import Ask, Effect, Publish, Switched, Valued
 from quantd.trading.events import Condition, Decided, Event, Operator, Stopping, Tick
+from quantd.trading.exit_codes import TRY_LATER, ExplainedError
 from quantd.trading.venue import VenueAccount
 
 log = structlog.get_logger("quantd.loop")
@@ -92,9 +93,11 @@ def reason_of(why: BaseException) -> str:
     return f"{type(why).__name__}: {' '.join(str(why).split())}"[:400]
 
 
-class StoreGaveUp(Exception):
+class StoreGaveUp(ExplainedError):
     """The store took no batch for a minute, or another process leads the account now; nothing is lost, the daemon leaves
     with exit code 75."""
+
+    exit_code = TRY_LATER
 
 
 class Service:

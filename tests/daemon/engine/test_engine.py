@@ -40,6 +40,7 @@ from quantd.trading.orders import Cause, ForeignOrder, OrderBasket, OrderState, 
 from quantd.trading.sessions import DAY_NS
 from quantd.trading.view import HOLD, Noted, View
 from tests.support.engine import CASH, START, World, block, walk
+from tests.support.examples import examples
 
 HOUR = DAY_NS // 24
 RESEARCH = PROFILES["research"]
@@ -405,7 +406,7 @@ parts = st.lists(st.integers(1, 400), min_size=1, max_size=8)
 
 
 @given(parts, st.randoms(use_true_random=False), st.booleans())
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(80), deadline=None)
 def test_each_fill_is_posted_once_however_reports_are_repeated_and_reordered(
     sizes: list[int], random, last: bool
 ) -> None:  # type: ignore[no-untyped-def]
