@@ -1,6 +1,6 @@
 """From the answers of a round to one basket: lots, each agent's limits, crossing, the house's limits.
 
-Pure, as all of the engine. A part of `quantd.daemon.engine`, apart because it is one idea.
+Lots of a decision pass the limits of its agent, cross with opposite ones, and pass the limits of the house.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from quantd.daemon.engine.planning.parents import WORKED, Parent
 from quantd.daemon.engine.planning.targets import hold_back, target_change
 from quantd.daemon.engine.planning.verdict_log import Judged
 from quantd.daemon.engine.safety.monitor import market_context, watch_plan
-from quantd.daemon.engine.state import HOUSE, FollowUp, Round, State
+from quantd.daemon.engine.state import HOUSE, FollowUp, State
 from quantd.daemon.engine.stops.records import Postponed
 from quantd.daemon.engine.stops.venue_stops import in_the_way
 from quantd.daemon.engine.venue.halts import within_limits
@@ -33,7 +33,7 @@ from quantd.risk.pretrade.gate import (
     same_book,
     worst_nano,
 )
-from quantd.risk.switch import HALT, REDUCE
+from quantd.risk.switch import REDUCE
 from quantd.trading.books import net, share
 from quantd.trading.effects import AgentPlan, Effect, Planned, Portion, Worked
 from quantd.trading.market import Floats
@@ -439,38 +439,3 @@ def _follow_up(
         own_cut = AGAIN[part.verdict.reason] & (part.verdict.lots != part.asked)
         if part.held_back or own_cut.nonzero()[0].size or (cut_by_house and (house_cut & (lots != 0)).any()):
             agent.follow_up = FollowUp(sample, part.weights, used)
-
-
-def follow_ups(state: State, asked_now: frozenset[int]) -> list[Effect]:
-    """Plan again what earlier decisions left, in the order of the decisions, once their orders have ended."""
-    if all(agent.follow_up is None for agent in state.agents):
-        return []
-    waiting: dict[tuple[int, int], dict[int, bytes]] = {}
-    busy = {who for work in state.working.values() for _, who, _ in work.open_shares()}
-    busy |= {parent.agent for parent in state.parents}
-    for number, agent in enumerate(state.agents):
-        rest = agent.follow_up
-        if rest is None:
-            continue
-        if number in asked_now or agent.suspended:
-            agent.follow_up = None
-        elif number not in busy:
-            agent.follow_up = None
-            waiting.setdefault((rest.sample, rest.used), {})[number] = rest.weights
-    effects: list[Effect] = []
-    for (sample, used), answers in sorted(waiting.items()):
-        effects.extend(plan(state, answers, sample=sample, used=used + 1))
-    return effects
-
-
-def asks_allowed(state: State) -> bool:
-    """Whether policies are asked at all: not once everything is halted, nor while everything is sold, as what they
-    want of a symbol would take its sale back."""
-    return state.switch.state != HALT and not state.flattening
-
-
-def open_round(state: State, agents: list[int]) -> Round:
-    """A new round that waits for `agents`."""
-    state.round_no += 1
-    state.round = Round(state.round_no, agents)
-    return state.round

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 import quantd.daemon.engine.planning.plan
-from quantd.daemon.engine import FOLLOW_UPS, HANDLERS, find_handlers, step
+from quantd.daemon.engine import HANDLERS, STAGES, find_handlers, step
 from quantd.daemon.engine.planning.gate_account import account_of
 from quantd.daemon.engine.snapshot import freeze, in_force, thaw
 from quantd.daemon.engine.venue import busts, halts
@@ -75,9 +75,9 @@ def test_an_event_with_two_handlers_is_an_error_that_names_both_modules(monkeypa
         find_handlers()
 
 
-def test_follow_ups_run_in_the_order_of_the_table() -> None:
-    assert [each.run.__name__ for each in FOLLOW_UPS] == ["execute_parents", "serve_tick", "sync_stops"]
-    assert {kind for each in FOLLOW_UPS for kind in each.after} == set(get_args(Event))
+def test_stages_run_in_the_order_of_the_table() -> None:
+    assert [each.run.__name__ for each in STAGES] == ["execute_parents", "serve_tick", "sync_stops"]
+    assert {kind for each in STAGES for kind in each.after} == set(get_args(Event))
 
 
 def test_a_decision_on_a_close_fills_at_the_next_open_and_not_before() -> None:
