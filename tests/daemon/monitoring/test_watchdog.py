@@ -444,8 +444,8 @@ def test_a_daemon_that_a_person_stopped_is_not_ended(tmp_path: Path) -> None:
 
 HANGING = f"""
 import sys
-import quantd.daemon.app, quantd.daemon.monitoring.watchdog
-quantd.daemon.app.SILENCE_S = quantd.daemon.monitoring.watchdog.SILENCE_S = 2.0
+import quantd.daemon.monitoring.heartbeat, quantd.daemon.monitoring.watchdog
+quantd.daemon.monitoring.heartbeat.SILENCE_S = quantd.daemon.monitoring.watchdog.SILENCE_S = 2.0
 from quantd.strategies.policies import POLICIES
 class Held:
     lookback = 1
