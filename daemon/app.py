@@ -16,7 +16,8 @@ from quantd.adapters.bus.embedded_broker import BrokerUnavailable, EmbeddedBroke
 from quantd.adapters.bus.messages import Composer, Message, Standing
 from quantd.adapters.bus.outbox import Lanes, StoredAlerts
 from quantd.adapters.bus.payloads import StatusState
-from quantd.adapters.bus.publisher import Listen, MqttBus, MqttSettings, address
+from quantd.adapters.bus.publisher import Listen, MqttBus
+from quantd.adapters.bus.settings import MqttSettings, address
 from quantd.adapters.bus.topics import root
 from quantd.adapters.feeds.errors import FeedError
 from quantd.adapters.feeds.source import SourceError

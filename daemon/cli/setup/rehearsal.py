@@ -14,7 +14,7 @@ from aiomqtt import MqttError
 from quantd.adapters.bus.embedded_broker import BrokerUnavailable, EmbeddedBroker
 from quantd.adapters.bus.messages import Composer
 from quantd.adapters.bus.mqtt_client import BusClient
-from quantd.adapters.bus.publisher import Tls, address
+from quantd.adapters.bus.settings import Tls, address
 from quantd.adapters.bus.topics import root
 from quantd.adapters.store.handle import Store
 from quantd.daemon.api.protection import bus_tls, embedded_settings
