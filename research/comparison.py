@@ -11,7 +11,8 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-from quantd.daemon.assembly.parts import Assembly, rules_of, schedule_of
+from quantd.daemon.assembly.engine_rules import rules_of
+from quantd.daemon.assembly.parts import Assembly, schedule_of
 from quantd.daemon.config import Agent
 from quantd.daemon.config.schema import Schedule
 from quantd.daemon.runtime.loop import Log, Shell

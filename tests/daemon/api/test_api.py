@@ -23,6 +23,7 @@ from quantd.daemon.config import load
 from quantd.daemon.engine.snapshot import freeze
 from quantd.daemon.recovery.start import begin
 from quantd.daemon.runtime.alert_filter import AlertFilter
+from quantd.daemon.runtime.feeder import feed_recorded
 from quantd.daemon.runtime.journal import Journal
 from quantd.daemon.runtime.service import Service
 from quantd.daemon.runtime.timeline import instants
@@ -79,7 +80,7 @@ async def standing_at_the_end(folder, text=CONFIG):
     world = World(folder, text)
     await world.api.start()
     stepping = asyncio.create_task(world.service.step_forever())
-    await world.service.feed(instants(world.assembly.items()), "fast", "wait")
+    await feed_recorded(world.service, instants(world.assembly.items()), "fast", "wait")
     # the inbox is empty before its last chunk has been stepped, and only the loop that steps may commit
     feed, service = world.assembly.feed, world.service
     while service.shell.ts < feed.last_ts or world.store.last_seq(RUN) < service.journal.seq:

@@ -24,8 +24,9 @@ from quantd.adapters.feeds.sources.alpaca import AlpacaBars
 from quantd.adapters.store.errors import StoreError
 from quantd.adapters.store.handle import Store
 from quantd.adapters.store.queries import Reader
-from quantd.daemon.app import CannotStart, Options, read_config, serve
+from quantd.daemon.app import Options, read_config, serve
 from quantd.daemon.assembly.parts import Parts
+from quantd.daemon.recovery.stored_run import CannotStart
 from quantd.daemon.views.run_summary import Summary
 from quantd.risk.limits.catalogue import Reason
 from quantd.trading.codec import decode
