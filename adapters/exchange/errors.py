@@ -3,8 +3,6 @@
 from enum import Enum
 from typing import Final
 
-import aiohttp
-
 
 class Outcome(Enum):
     """What became of a request. Whether an order was accepted is known for all but UNKNOWN."""
@@ -76,6 +74,8 @@ class NotWhole(Exception):
 def outcome(error: BaseException, refusals: tuple[str, ...] = ()) -> Outcome:
     """What an exception means, by its class or the nearest one above it; UNKNOWN for any that ccxt does not name.
     `refusals` are an exchange's own words for a no, whatever class ccxt gives them."""
+    import aiohttp  # not above: the record of ccxt is read at each start
+
     if isinstance(error.__cause__, (aiohttp.ClientError, OSError, TimeoutError)):
         # ccxt calls a connection lost in the middle of an answer an ExchangeError
         return Outcome.UNKNOWN

@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from typing import Final
 
+from quantd.daemon.assembly.brokers import venues
+from quantd.daemon.assembly.feeds import vendors
 from quantd.daemon.config import Config, Known, Mistake
 from quantd.models.forests.params import NAME as LEARNED_ALLOCATION
 from quantd.models.forests.params import AllocationParams
@@ -38,7 +40,17 @@ def known_names() -> Known:
     parameters = {name: fields for name in POLICIES if (fields := _parameters(name)) is not None}
     parameters[LEARNED_ALLOCATION] = AllocationParams.__struct_fields__
     names = tuple(sorted([*POLICIES, *COMPOSITES, LEARNED_ALLOCATION]))
-    return Known(names, Calendars(COMMON), tuple(PROFILES), parameters | COMPOSITE_PARAMS)
+    declared = [each.secrets for each in vendors().values()] + [each.secrets for each in venues().values()]
+    return Known(
+        names,
+        Calendars(COMMON),
+        tuple(PROFILES),
+        parameters | COMPOSITE_PARAMS,
+        feeds=("replay", *vendors()),
+        brokers=tuple(venues()),
+        stops_at={kind: each.stops_at for kind, each in venues().items() if each.stops_at is not None},
+        secrets={name: text for secrets in declared for name, text in secrets.items()},
+    )
 
 
 def _parameters(policy: str) -> tuple[str, ...] | None:
