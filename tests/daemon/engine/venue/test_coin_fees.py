@@ -16,6 +16,7 @@ from quantd.trading.events import Reconciled
 from quantd.trading.instruments import MICRO, NANO, Instrument, Universe
 from quantd.trading.orders import Cause, OrderBasket, OrderState, Reports
 from quantd.trading.sessions import DAY_NS, Sessions
+from tests.support.examples import examples
 
 LOT = NANO // 1000
 UNIVERSE = Universe((Instrument("BTC/USD", lot_nano=LOT, calendar="24/7"),), calendar="24/7")
@@ -47,7 +48,7 @@ def report(fills: list[tuple[int, int, int]]) -> Reports:
 FILL = st.tuples(st.integers(2, 400), st.integers(NANO, 10**14), st.integers(0, 2 * LOT))
 
 
-@settings(max_examples=200, deadline=None, derandomize=True)
+@settings(max_examples=examples(200), deadline=None, derandomize=True)
 @given(fills=st.lists(FILL, min_size=1, max_size=8), part=st.integers(0, 100))
 def test_lots_and_dust_are_what_the_venue_has_and_cash_is_what_was_paid(
     fills: list[tuple[int, int, int]], part: int
