@@ -15,7 +15,7 @@ PAGE = (ROOT / "docs/develop/extending.md").read_text(encoding="utf-8")
 
 
 def example(path: str) -> str:
-    """The file of the page that lies at `path`."""
+    """The file of the page that lies at `path` in adapters/."""
     found = re.search(rf"```python\n# {re.escape(path)}\n(.*?)```", PAGE, re.DOTALL)
     assert found is not None, path
     return found[1]
@@ -25,8 +25,8 @@ def example(path: str) -> str:
 def checkout(tmp_path: Path) -> Path:
     """A copy of the package with the feed and the broker of the page."""
     root = copy_package(tmp_path)
-    for path in ("adapters/feeds/sources/sawtooth.py", "adapters/brokers/offline.py"):
-        (root / path).write_text(example(path), encoding="utf-8")
+    for path in ("feeds/sources/sawtooth.py", "brokers/offline.py"):
+        (root / "adapters" / path).write_text(example(path), encoding="utf-8")
     return root
 
 

@@ -137,7 +137,7 @@ class View:
 
 
 class Hold:
-    """The answer `hold()`: keep every lot as it is."""
+    """The answer `HOLD`: keep every lot as it is."""
 
     __slots__ = ()
 
@@ -154,8 +154,3 @@ class Noted:
 
 
 HOLD: Final = Hold()
-
-
-def hold() -> Hold:
-    """Answer of a policy that keeps what it has."""
-    return HOLD

@@ -15,11 +15,11 @@ import numpy as np
 import polars as pl
 
 from quantd.adapters.feeds.bars.checks import REASON_TEXT, BadBar, Reason
+from quantd.adapters.feeds.bars.merge import sieved
 from quantd.adapters.feeds.bars.rows import ActionRow, Rows, joined
 from quantd.adapters.feeds.bars.stamps import UNITS_NS
 from quantd.adapters.feeds.source import PartialAnswer, SourceError, some
 from quantd.adapters.feeds.wrappers.cache_files import Shelf
-from quantd.adapters.feeds.wrappers.quarantine import sieved
 from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.output import Bar, iso, print_json, progress, say, table
 from quantd.daemon.cli.setup.bar_files import (
