@@ -10,8 +10,9 @@ import pytest
 
 from quantd.adapters.store.queries import Reader
 from quantd.daemon.app import Options, read_config
+from quantd.daemon.assembly.names import known_names
 from quantd.daemon.assembly.parts import Assembly, assemble, assemble_live
-from quantd.daemon.config import Known, read
+from quantd.daemon.config import read
 from quantd.daemon.engine.snapshot import Frozen, freeze, thaw
 from quantd.daemon.recovery.start import begin
 from quantd.daemon.views.report.figures import report
@@ -220,7 +221,7 @@ async def test_a_market_that_goes_on_reads_the_series_again_at_each_sample(tmp_p
     path.write_text(f"date,rate\n{day},0.03\n")
     text = TEXT.replace("{broker}", "paper").replace("{policy}", "equal_weight")
     text += f'[account]\ncash_rate = "{path}"\n'
-    parts = assemble_live(read(text, Known(("equal_weight",), ("24/7",))), NOW)
+    parts = assemble_live(read(text, known_names()), NOW)
     found = []
     given = [t for t in parts.ticks_between(NOW - DAY_NS, NOW + 3 * DAY_NS, NOW) if t.sample and not t.warmup]
     for number, tick in enumerate(given):

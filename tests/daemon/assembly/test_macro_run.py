@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from quantd.daemon.app import Options, read_config
+from quantd.daemon.assembly.names import known_names
 from quantd.daemon.assembly.parts import assemble, assemble_live
-from quantd.daemon.config import Known, read
+from quantd.daemon.config import read
 from quantd.daemon.policies.loading import answer as answer_of
 from quantd.daemon.runtime.timeline import instants
 from quantd.trading.effects import Ask
@@ -122,7 +123,7 @@ async def test_a_market_that_goes_on_reads_the_file_again_at_each_sample(tmp_pat
     path.write_text(f"ts,value\n{day},1.5\n")
     text = TEXT.replace("{broker}", "paper").replace("{policy}", "equal_weight")
     text = text.replace("[feed]\n", f'[feed]\nmacro = [{{ name = "rate", path = "{path}" }}]\n')
-    parts = assemble_live(read(text, Known(("equal_weight",), ("24/7",))), NOW)
+    parts = assemble_live(read(text, known_names()), NOW)
     found: list[tuple[float, ...]] = []
     ticks = parts.ticks_between(NOW - DAY_NS, NOW + 3 * DAY_NS, NOW)
     given = [t for t in ticks if t.sample]

@@ -17,6 +17,9 @@ KNOWN = Known(
     policies=("equal_weight", "inverse_volatility", "momentum"),
     calendars=("XNYS", "XLON", "24/7"),
     parameters={"momentum": ("lookback", "skip")},
+    feeds=("replay", "yfinance", "alpaca", "ccxt"),
+    brokers=("paper", "alpaca", "ccxt"),
+    stops_at={"ccxt": ("kraken",)},
 )
 
 SMALL = """\
@@ -151,7 +154,7 @@ CASES = [
     ("capital = 0.5", "capital = 0.5\nlimits = { follow_ups = 1 }", "limits.follow_ups is not a key here; it belongs in [risk]"),
     ('name = "one"', 'name = "house"', '"house" is a book of the house'),
     ('name = "one"', 'name = "One"', 'name = "One" is not valid'),
-    ('path = "bars.parquet"', 'kind = "replya"', '4: [feed] kind = "replya" is not known. Did you mean replay?'),
+    ('path = "bars.parquet"', 'kind = "replya"', '4: [feed] kind = "replya" is not a known feed. Did you mean replay?'),
     ('path = "bars.parquet"', 'path = "b"\nstart = 2020-01-02\nend = 2019-01-02', "6: [feed] end = 2019-01-02 is before start"),
     ('path = "bars.parquet"', 'path = "b"\nstart = "2020-01-02"', '5: [feed] start = "2020-01-02" is not a date'),
     ('path = "bars.parquet"', "", "3: [feed] path is missing"),
