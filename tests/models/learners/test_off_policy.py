@@ -9,7 +9,7 @@ import torch
 
 from quantd.models.learners import off_policy
 from quantd.models.learners.dqn import Dqn, DqnPlan
-from quantd.models.learners.on_policy import Diverged, Report
+from quantd.models.learners.record import Diverged, Report
 from quantd.models.market.vector_env import Step
 from tests.support.checkout import ROOT
 from tests.support.problems import DriftingAsset

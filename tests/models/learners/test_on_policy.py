@@ -14,8 +14,9 @@ from torch import Tensor
 
 from quantd.models.learners.a2c import A2c, A2cPlan
 from quantd.models.learners.distributions import Discrete
-from quantd.models.learners.on_policy import Diverged, NetworkPlan, Report
+from quantd.models.learners.on_policy import NetworkPlan
 from quantd.models.learners.ppo import Batch, Ppo, PpoPlan, slopes
+from quantd.models.learners.record import Diverged, Report
 from quantd.models.market.vector_env import Step
 from tests.support.examples import examples
 from tests.support.problems import DriftingAsset, Problem, RegimeBandit, RevertingPair, share

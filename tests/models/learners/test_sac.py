@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from quantd.models.learners.on_policy import Report
+from quantd.models.learners.record import Report
 from quantd.models.learners.sac import Sac, SacPlan, Squash
 from quantd.models.market.vector_env import Kind
 from quantd.models.networks.gaussian import GaussianActor, TwinCritics, bounded, to_onnx

@@ -12,7 +12,8 @@ from typing import IO
 import pytest
 
 from quantd.daemon.cli.learn.tune import luck_of
-from quantd.models.training.search.spaces import SPACES, dump
+from quantd.models.learners.record import learners
+from quantd.models.training.search.spaces import dump
 from tests.support.command_line import ROOT, environment, quantd
 from tests.support.studies import text
 
@@ -100,7 +101,7 @@ def test_ctrl_c_ends_after_the_evaluation_and_says_how_to_go_on(place: Path) -> 
 def test_the_space_is_shown_in_words_and_as_json(tmp_path: Path) -> None:
     assert "learner.target_every   500 to 2,000" in quantd(tmp_path, "tune", "--agent", "dqn", "--show").stdout
     shown = quantd(tmp_path, "tune", "--agent", "ppo", "--show", "--json").stdout
-    assert json.loads(shown) == json.loads(dump(SPACES["ppo"]))
+    assert json.loads(shown) == json.loads(dump(learners()["ppo"].space))
 
 
 @pytest.mark.long

@@ -3,7 +3,8 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quantd.adapters.brokers.order_log import Execution, Orders, told
+from quantd.adapters.brokers.execution_log import Execution
+from quantd.adapters.brokers.order_log import Orders, reports_of
 from quantd.daemon.engine import step
 from quantd.daemon.engine.snapshot import freeze, thaw
 from quantd.daemon.engine.state import AgentRules, Rules, State, Working
@@ -39,8 +40,9 @@ def report(fills: list[tuple[int, int, int]]) -> Reports:
     """(lots, price in nano, fee in nano-units) of each fill, as the adapter tells them."""
     basket = OrderBasket(1, 1, 5, [0], [sum(f[0] for f in fills)], [10**15], [0], [0], {})
     (sent,) = Orders(UNIVERSE, "run00001").add(basket)
-    executions = [Execution(f"{k:03d}", k, lots, price, fee_nano=fee) for k, (lots, price, fee) in enumerate(fills)]
-    return told(sent, 7, executions, Cause.LAST_FILL, basket.lots[0])
+    for k, (lots, price, fee) in enumerate(fills):
+        sent.log.add(Execution(k, lots * LOT, price, f"{k:03d}", fee_nano=fee))
+    return reports_of(sent, 7, Cause.LAST_FILL, basket.lots[0] * LOT)
 
 
 FILL = st.tuples(st.integers(2, 400), st.integers(NANO, 10**14), st.integers(0, 2 * LOT))

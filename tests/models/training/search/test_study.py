@@ -151,7 +151,7 @@ def test_a_study_of_something_else_is_refused_by_what_differs() -> None:
 
 
 def test_a_diverged_trial_is_kept_as_such_and_the_search_goes_on() -> None:
-    from quantd.models.learners.on_policy import Diverged
+    from quantd.models.learners.record import Diverged
 
     def work(job: Job, tell: Callable[[Evaluation], bool]) -> Tried:
         if job.plan.learner.learning_rate > 3e-4:
