@@ -23,7 +23,7 @@ from quantd.trading.execution import interest_micro
 from quantd.trading.sessions import DAY_NS
 from tests.daemon.live.test_session import NOW, TEXT
 from tests.daemon.recovery.test_replay import kill_after
-from tests.support.command_line import CONFIG, answer, program, quantd, write
+from tests.support.command_line import CONFIG, answer, quantd, write
 
 SERIES = "date,rate\n2018-12-31,0.03\n2019-01-15,0.4\n2019-02-01,0.05\n"
 WITH = CONFIG.replace("[risk]\n", '[account]\ncash_rate = "bills.csv"\n[risk]\n')
@@ -100,7 +100,7 @@ def test_backtest_run_killed_run_and_replay_have_one_digest_and_other_rates_anot
     plain = answer(quantd(tmp_path, "backtest", "--json", "--no-compare"))
     kill_after(tmp_path, 200)
     kill_after(tmp_path, 100)
-    ended = answer(program(tmp_path, "run", "--json", "--quiet"))
+    ended = answer(quantd(tmp_path, "run", "--json", "--quiet"))
     assert ended["digest"] == plain["digest"]
     assert ended["equity"] == plain["equity"]
     again = answer(quantd(tmp_path, "replay", "--json"))
@@ -109,7 +109,7 @@ def test_backtest_run_killed_run_and_replay_have_one_digest_and_other_rates_anot
     assert unset["digest"] != plain["digest"]
     changed = SERIES.replace("0.05", "0.06")
     (tmp_path / "bills.csv").write_text(changed)
-    refused = program(tmp_path, "run", "--quiet")
+    refused = quantd(tmp_path, "run", "--quiet")
     assert refused.returncode == 78
     assert "another feed file or selection" in refused.stderr
 
