@@ -1,6 +1,6 @@
-"""From a configuration to the feed and the venue of a live run: which adapters, whose keys, at which addresses.
+"""Builds the feed and the venue of a live run from its configuration: adapters, keys and addresses.
 
-Each adapter is imported only where it is used: one of them takes seconds.
+Each adapter is imported only when it is used: one of them takes seconds to import.
 """
 
 import time
@@ -30,20 +30,20 @@ if TYPE_CHECKING:
     from quantd.adapters.exchange.client import Access
 
 RETRY_FOR_S: Final = 30.0
-"""How long one question to a vendor is put again; the feed goes on asking after that."""
+"""Seconds for which one request to a vendor is retried; after that the feed starts a new request."""
 
 ALPACA_PAPER: Final = "https://paper-api.alpaca.markets"
 ALPACA_LIVE: Final = "https://api.alpaca.markets"
 
 
 def mistakes_of(config: Config) -> Iterator[Mistake]:
-    """What the tables [feed] and [broker] say of vendors and venues that cannot be."""
+    """Mistakes of [feed] and [broker] about vendors and venues."""
     mistake = config.source.mistake
     for section, table in (("feed", config.feed), ("broker", config.broker)):
         if table.kind == "ccxt" and not table.venue:
             yield mistake((section, "venue"), "is missing", 'name the exchange, venue = "kraken"')
     if config.feed.kind == "http" and not config.feed.mapping:
-        remedy = 'name the file that says how the vendor answers, mapping = "vendor.toml"'
+        remedy = 'name the file that describes the vendor\'s responses, mapping = "vendor.toml"'
         yield mistake(("feed", "mapping"), "is missing", remedy)
     yield from _building(config)
     broker, mode = config.broker, config.quantd.mode
@@ -51,21 +51,21 @@ def mistakes_of(config: Config) -> Iterator[Mistake]:
         return
     sandbox = broker.kind == "alpaca" and _host(broker.url) == _host(ALPACA_PAPER)
     if mode == "paper" and not sandbox:
-        # whoever answers there may be the market itself: only a sandbox that is known is one
-        where = "the live venue" if _host(broker.url) == _host(ALPACA_LIVE) else "no sandbox that is known"
+        # an unknown address may be the live market: only known sandboxes are accepted
+        where = "the live venue" if _host(broker.url) == _host(ALPACA_LIVE) else "not a known sandbox"
         other = (
             f'write url = "{ALPACA_PAPER}"' if broker.kind == "alpaca" else "leave url out for the exchange's sandbox"
         )
         yield mistake(
-            ("broker", "url"), f'= "{broker.url}" is {where}, and mode = "paper"', f'{other}, or mode = "live"'
+            ("broker", "url"), f'= "{broker.url}" is {where}, but mode = "paper"', f'{other}, or mode = "live"'
         )
     if mode == "live" and sandbox:
-        text = f'= "{broker.url}" is the venue\'s sandbox, and mode = "live"'
+        text = f'= "{broker.url}" is the venue\'s sandbox, but mode = "live"'
         yield mistake(("broker", "url"), text, 'leave url out, or write mode = "paper"')
 
 
 def _building(config: Config) -> Iterator[Mistake]:
-    """What cannot be built from [feed] build_from."""
+    """Mistakes of [feed] build_from."""
     feed, where = config.feed, ("feed", "build_from")
     if not feed.build_from:
         return
@@ -73,19 +73,23 @@ def _building(config: Config) -> Iterator[Mistake]:
     if feed.build_from == "trades":
         if feed.kind != "replay":
             yield mistake(
-                where, '= "trades" is for files of trades', 'name a vendor\'s finer interval, build_from = "1m"'
+                where,
+                '= "trades" needs a replay of a file of trades',
+                'name a finer interval of the vendor, build_from = "1m"',
             )
         return
     finer_ns = interval_ns(feed.build_from)
     if finer_ns >= feed.interval_ns or feed.interval_ns % finer_ns:
-        text = f'= "{feed.build_from}": such bars do not add up to interval = "{wanted}"'
-        yield mistake(where, text, "name a shorter one that divides it")
+        text = f'= "{feed.build_from}" does not divide interval = "{wanted}"'
+        yield mistake(where, text, "name a shorter interval that divides it")
     if feed.kind == "replay" and feed.stamps == "session":
-        yield mistake(("feed", "stamps"), '= "session" cannot date bars inside a day', 'write "open" or "close"')
+        yield mistake(
+            ("feed", "stamps"), '= "session" is for daily bars, not for intraday bars', 'write "open" or "close"'
+        )
 
 
 def _host(url: str) -> str:
-    """The name in an address: no port, no user, no case, no last point."""
+    """The host name of an address in lower case, without port, user and trailing dot."""
     try:
         return (urlsplit(url).hostname or "").rstrip(".")
     except ValueError:
@@ -93,7 +97,7 @@ def _host(url: str) -> str:
 
 
 def _local(url: str) -> bool:
-    """Whether an address is of this machine."""
+    """Whether an address is on this machine."""
     host = _host(url)
     try:
         return ip_address(host).is_loopback
@@ -107,12 +111,12 @@ Reach = Callable[[Parts, str, Path, PutAside, Callable[[], int]], tuple[LiveFeed
 def reach(
     parts: Parts, run: str, folder: Path, put_aside: PutAside, now: Callable[[], int]
 ) -> tuple[LiveFeed, Broker | None]:
-    """The feed and the venue that a configuration names, not yet connected. Raises SourceError, FeedError or VenueError."""
+    """The configured feed and venue, not yet connected. Raises SourceError, FeedError or VenueError."""
     return feed_of(parts, folder, put_aside, now), venue_of(parts, run)
 
 
 def feed_of(parts: Parts, folder: Path, put_aside: PutAside, now: Callable[[], int] = time.time_ns) -> Live:
-    """The feed with its stand-ins: each vendor tried again and kept on disk. Raises SourceError and FeedError."""
+    """The feed with its fallbacks: each vendor with retries and a cache on disk. Raises SourceError and FeedError."""
     table = parts.config.feed
     finer_ns = interval_ns(table.build_from) if table.build_from else 0
     asked = table.build_from or interval_text(parts.interval_ns)
@@ -152,7 +156,7 @@ def feed_of(parts: Parts, folder: Path, put_aside: PutAside, now: Callable[[], i
 
 
 def _vendor(config: Config, kind: str) -> Vendor:
-    """What [feed] says of a vendor; `url` is the first one's alone."""
+    """The settings of a vendor in [feed]; `url` applies to the first vendor only."""
     table = config.feed
     mapping = config.at(table.mapping) if table.mapping else None
     url = table.url if kind == table.kind else ""
@@ -160,7 +164,7 @@ def _vendor(config: Config, kind: str) -> Vendor:
 
 
 def account_of(config: Config) -> str:
-    """The key of the account that is traded: of a venue, by who we are there; of a simulated one, by the instance's name."""
+    """The key of the traded account: from venue, address and API key, or from the name of a simulated account."""
     kind = config.broker.kind
     if kind == "paper":
         return account_key("paper", config.quantd.name)
@@ -170,7 +174,7 @@ def account_of(config: Config) -> str:
 
 
 def venue_of(parts: Parts, run: str) -> Broker | None:
-    """The venue that orders go to; None where they are simulated. Raises VenueError."""
+    """The venue of the orders; None when the broker is simulated. Raises VenueError."""
     table, live = parts.config.broker, parts.config.quantd.mode == "live"
     timeout_s, settle_s = table.timeout_ns / 1e9, table.settle_ns / 1e9
     if table.kind == "alpaca":
@@ -181,7 +185,7 @@ def venue_of(parts: Parts, run: str) -> Broker | None:
         if not (key and hidden):
             raise VenueError(
                 "Alpaca",
-                "no key was given",
+                "no API key is given",
                 "Set QUANTD_ALPACA_KEY and QUANTD_ALPACA_SECRET, or give systemd credentials",
             )
         url = table.url or (ALPACA_LIVE if live else ALPACA_PAPER)
@@ -199,7 +203,7 @@ def venue_of(parts: Parts, run: str) -> Broker | None:
 
 
 def access_of(config: Config) -> "Access":
-    """Which exchange of ccxt orders go to, and as whom: in every mode but live its sandbox."""
+    """The ccxt exchange and credentials of the orders; in every mode but live the exchange's sandbox."""
     from quantd.adapters.exchange.client import Access
 
     table = config.broker

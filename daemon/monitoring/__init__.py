@@ -1,1 +1,1 @@
-"""The process watched: metrics, watchdog, systemd, terminal."""
+"""Monitoring of the process: metrics, watchdog, systemd, terminal."""

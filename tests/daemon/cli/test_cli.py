@@ -450,8 +450,8 @@ def test_rights_of_others_on_the_state_are_named_by_the_doctor_and_taken_by_a_st
         path.chmod(mode)
     done = quantd(tmp_path, "doctor", "--json")
     (bad,) = [c["text"] for c in json.loads(done.stdout)["checks"] if c["ok"] is False]
-    assert "others may write state: chmod go-w state" in bad
-    assert "others may read state/token: chmod 600 state/token" in bad
+    assert "other users may write state: chmod go-w state" in bad
+    assert "other users may read state/token: chmod 600 state/token" in bad
     started = program(tmp_path, "run", "--json")
     assert started.returncode == 0, started.stderr
     assert started.stderr.count("state.tightened") == 3
@@ -465,7 +465,7 @@ def test_a_state_folder_for_everybody_is_refused_and_left_as_it_is(tmp_path):
     (tmp_path / "state").chmod(0o1777)
     started = program(tmp_path, "run", "--json")
     assert started.returncode == 78
-    assert "is a folder for everybody: give quantd a folder of its own" in started.stderr
+    assert "is a shared folder (sticky bit): choose a private folder" in started.stderr
     assert stat.S_IMODE((tmp_path / "state").stat().st_mode) == 0o1777
 
 
