@@ -229,10 +229,8 @@ def dead_feed(service: Service, parts: Parts) -> str:
     if not wrong:
         return ""
     table = service.config.feed
-    return (
-        f"{table.kind} {table.venue if parts.live else table.path}: {wrong}; last bar {_time(last)}".replace(
-            "  ", " "
-        )
+    return f"{table.kind} {table.venue if parts.live else table.path}: {wrong}; last bar {_time(last)}".replace(
+        "  ", " "
     )
 
 

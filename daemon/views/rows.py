@@ -1,4 +1,4 @@
-"""Rows of the store as the API and the command line give them: exact text, names for codes, UTC beside int64 ns."""
+"""Rows of the store for API and command line: exact text, names for codes, UTC text beside int64 ns."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -22,11 +22,11 @@ from quantd.trading.instruments import Universe
 from quantd.trading.orders import Fill, quantity_text
 
 LIMIT_ROWS: Final = 10_000
-"""Most rows of one answer of the API."""
+"""Maximum of rows in one response of the API."""
 
 
 class OrderLine(Struct, frozen=True):
-    """One order as it is. `reason` names the limit that cut it, empty when none did."""
+    """One order with its present state. `reason` names the limit that cut it, else empty."""
 
     id: str
     ts: int
@@ -59,7 +59,7 @@ class FillLine(Struct, frozen=True):
 
 
 class EquityLine(Struct, frozen=True):
-    """The account at one sample; `books` are equities by agent, `shadows` those of shadows, which are no part of it."""
+    """The account at one sample; `books` are equities by agent. `shadows` are those of shadows, outside the account."""
 
     ts: int
     time: str
@@ -96,14 +96,14 @@ class RiskLine(Struct, frozen=True):
 
 
 class Portion(Struct, frozen=True):
-    """What one agent decided: symbol -> weight of its book; `scale` is what the headroom left of them."""
+    """One agent's decision: symbol -> weight of its book; `scale` is the factor by which headroom cut the weights."""
 
     scale: float
     weights: dict[str, float]
 
 
 class AllocationLine(Struct, frozen=True):
-    """What the agents of one round decided."""
+    """The agents' decisions of one round."""
 
     ts: int
     time: str
@@ -111,8 +111,10 @@ class AllocationLine(Struct, frozen=True):
 
 
 class Wish(Struct, frozen=True):
-    """One agent's part of a decision: symbol -> weight wanted, quantity asked and allowed, reason where cut; `policy` names
-    the agent whose policy decided, where that is not its own."""
+    """One agent's part of a decision, by symbol: target weight, requested and allowed quantity, reason of a cut.
+
+    `policy` names the agent whose policy decided, when it is another one.
+    """
 
     agent: str
     scale: float
@@ -142,8 +144,8 @@ class DecisionLine(Struct, frozen=True):
 def order_line(row: OrderNow, shortfall: Costed | None = None) -> OrderLine:
     o = row.order
     return OrderLine(
-        o.id, o.ts, instant_text(o.ts), o.symbol, o.side, o.qty, o.limit, o.state, row.filled, reason_name(int(o.reason or 0)),
-        o.agent, instant_text(row.ended_ts), row.note, shortfall,
+        o.id, o.ts, instant_text(o.ts), o.symbol, o.side, o.qty, o.limit, o.state, row.filled,
+        reason_name(int(o.reason or 0)), o.agent, instant_text(row.ended_ts), row.note, shortfall,
     )  # fmt: skip
 
 
@@ -218,13 +220,13 @@ def decision_line(plan: Planned, universe: Universe, names: Sequence[str], addre
             )
         )
     return DecisionLine(
-        address, plan.ts, instant_text(plan.ts), plan.sample, plan.n, plan.follow_up, wishes, amounts(plan.crossed), amounts(plan.net),
-        amounts(plan.allowed), reasons(plan.reason),
+        address, plan.ts, instant_text(plan.ts), plan.sample, plan.n, plan.follow_up, wishes, amounts(plan.crossed),
+        amounts(plan.net), amounts(plan.allowed), reasons(plan.reason),
     )  # fmt: skip
 
 
 def thinned(rows: Sequence[EquityPoint], points: int) -> Iterable[EquityPoint]:
-    """At most about `points` of the rows, first and last among them: a chart has only so many pixels."""
+    """At most about `points` of the rows, including the first and the last, for a chart."""
     if len(rows) <= points:
         return rows
     step = len(rows) / (points - 1)
@@ -232,7 +234,7 @@ def thinned(rows: Sequence[EquityPoint], points: int) -> Iterable[EquityPoint]:
 
 
 NEWEST: Final = 16
-"""Plans looked at: more than there are agents in any sane house, and their follow-ups."""
+"""Plans read: more than the agents and follow-ups of any realistic house."""
 
 
 _plan: Final = msgspec.msgpack.Decoder(Planned)

@@ -120,4 +120,4 @@ def test_why_says_that_a_stop_rests_at_the_venue_and_at_which_level(rested):
         assert told["fills"]
         assert told["shortfall"] is None
     text = quantd(folder, "why", stop["id"]).stdout
-    assert f"protective stop of {part['agent']} that rests at the venue, stop loss: level {part['level']}" in text
+    assert f"working stop order of {part['agent']} at the venue, stop loss: level {part['level']}" in text

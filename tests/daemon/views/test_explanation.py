@@ -292,7 +292,7 @@ def test_a_symbol_means_the_newest_decision_about_it_up_to_a_day(kept: Path, rea
     assert find(reader, "QQQ", newest.time[:10]).decision.plan.ts == newest.decided
     instant = find(reader, "QQQ", "2019-04-30T20:00:00Z").decision
     assert instant.plan.ts <= earlier.plan.ts
-    with pytest.raises(AddressWrong, match=r"nobody has asked for QQQ .* up to 2018-01-01"):
+    with pytest.raises(AddressWrong, match=r"no decision of run .* up to 2018-01-01 trades QQQ"):
         find(reader, "QQQ", "2018-01-01")
     with pytest.raises(AddressWrong, match="write 2020-02-28"):
         find(reader, "QQQ", "soon")

@@ -187,7 +187,7 @@ def test_the_page_of_a_run_without_orders_or_assessment_is_whole(ran) -> None:
     made = report(reader, config, kind="daily_report", feed="", standing=None, until=first)
     assert made.spans[0].total is None
     assert "unknown" in page(made)
-    assert "the state of the run is not at hand" in page(made)
+    assert "the run&#x27;s state is unavailable" in page(made)
 
 
 def test_text_of_a_policy_never_becomes_markup(ran) -> None:
