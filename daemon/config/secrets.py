@@ -9,7 +9,7 @@ from quantd.daemon.config.overrides import PREFIX, SECRETS
 
 
 def secret(name: str, environ: Mapping[str, str] = os.environ) -> str | None:
-    """The secret `name`, one of SECRETS: a systemd credential first, then QUANTD_<NAME>; None when not given."""
+    """The secret `name`, one of SECRETS: a systemd credential, else QUANTD_<NAME>, else None."""
     if name not in SECRETS:
         raise KeyError(name)
     folder = environ.get("CREDENTIALS_DIRECTORY")
@@ -21,7 +21,7 @@ def secret(name: str, environ: Mapping[str, str] = os.environ) -> str | None:
 
 
 def store_url(url: str, environ: Mapping[str, str] = os.environ) -> str:
-    """The database's URL with the secret store_password put beside its user; as it is where either is missing."""
+    """The database's URL with the secret store_password after its user; unchanged when either is missing."""
     password = secret("store_password", environ)
     scheme, mark, rest = url.partition("://")
     user, at, place = rest.partition("@")

@@ -232,7 +232,7 @@ REFUSED = {
     "a key with a passphrase": ('[bus]\ntls = { certificate = "cert.pem", key = "closed.pem" }', "cannot be used"),
     "certificates of subscribers": (
         '[bus]\ntls = { certificate = "cert.pem", key = "key.pem", ca = "cert.pem" }',
-        'is read only with kind = "mqtt"',
+        'applies only to kind = "mqtt"',
     ),
     "an API certificate that is none": (
         '[api]\ntls = { certificate = "config.toml", key = "key.pem" }',

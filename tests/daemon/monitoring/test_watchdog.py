@@ -138,7 +138,7 @@ def test_a_calendar_that_ends_within_sixty_days_is_named_with_its_last_session_a
 
 def test_a_lag_is_what_is_later_than_its_bound() -> None:
     assert lateness(5.0, 5.0, 5.0) == ""
-    assert "stood still for 5.1 s" in lateness(5.1, 0.0, 5.0)
+    assert "blocked for 5.1 s" in lateness(5.1, 0.0, 5.0)
     assert "waited for 5.1 s" in lateness(0.0, 5.1, 5.0)
     assert lateness(float("nan"), 0.0, 5.0)
 
