@@ -1,6 +1,6 @@
 """Overrides: `QUANTD_RISK__MAX_DRAWDOWN=0.2` in the environment and `--set risk.max_drawdown=0.2`.
 
-They are put into the document before it is checked, so that an override is held to the same rules.
+They are merged into the document before it is checked, so that the same rules apply to them.
 """
 
 import re
@@ -16,14 +16,14 @@ PREFIX = "QUANTD_"
 
 SECRETS = {
     "mqtt_password": "password of the MQTT broker",
-    "mqtt_command_key": "key that commands over MQTT are signed with",
+    "mqtt_command_key": "key that signs commands over MQTT",
     "store_password": "password of the database",
 }
 """Secrets of the daemon itself: files of these names in the systemd credentials directory, or QUANTD_<NAME> in the
 environment. Those of feeds and brokers are in their records."""
 
 OPTIONS = ("QUANTD_CONFIG", "QUANTD_STATE")
-"""Variables that stand in for the options --config and --state of each command."""
+"""Variables for the options --config and --state of each command."""
 
 
 def not_keys(secrets: Iterable[str]) -> frozenset[str]:
@@ -71,7 +71,7 @@ def _put(
 def _into(
     table: dict[str, Any], places: dict[Path, str], place: str, path: Path, parts: list[str], raw: str
 ) -> list[Mistake]:
-    """Follow `parts` below `path`, through tables and, by index or by name, through lists of tables."""
+    """Follows `parts` below `path`, through tables and, by index or name, through lists of tables."""
     head, rest = parts[0], parts[1:]
     path = (*path, head)
     if not rest:
@@ -91,12 +91,12 @@ def _into(
 
 
 def _names(entries: list[Any]) -> list[str]:
-    """What the tables of a list are called."""
+    """The names of the tables of a list."""
     return [_slug(t.get("name", t.get("symbol", ""))) if isinstance(t, dict) else "" for t in entries]
 
 
 def _entry(entries: list[Any], chosen: str) -> int | None:
-    """Which table of a list `chosen` means, by index or by name."""
+    """The table of a list that `chosen` selects, by index or by name."""
     if chosen.isdigit() and int(chosen) < len(entries):
         return int(chosen)
     names = _names(entries)
@@ -106,7 +106,7 @@ def _entry(entries: list[Any], chosen: str) -> int | None:
 def _no_entry(entries: list[Any], place: str, path: Path, chosen: str) -> Mistake:
     names = _names(entries)
     near = nearest(_slug(chosen), names)
-    here = f"it is one of {', '.join(n for n in names if n)}" if any(names) else "there are none"
+    here = f"write one of {', '.join(n for n in names if n)}" if any(names) else "there are none"
     text = f"names no entry of [[{'.'.join(map(str, path))}]]"
     return Mistake(place, 0, "", text, f"Did you mean {near}?" if near else here)
 
@@ -121,7 +121,7 @@ def _assign(table: dict[str, Any], places: dict[Path, str], place: str, path: Pa
 
 
 def _read(key: Key | None, raw: str) -> Any:
-    """An override's text as the value it means: bare text where the key holds text, else TOML."""
+    """An override's text as a value: bare text when the key holds text, else TOML."""
     value: Any = raw
     if "\n" not in raw:
         try:
@@ -146,4 +146,4 @@ def _nearest_key(place: str, parts: list[str], others: frozenset[str]) -> str:
         found = nearest(place, [variable_of(p) for p in patterns] + sorted(others))
         return f"Did you mean {found}?" if found else "variables are spelled QUANTD_SECTION__KEY"
     found = nearest(".".join(parts), [".".join(p) for p in patterns])
-    return f"Did you mean {found}?" if found else "keys are spelled section.key"
+    return f"Did you mean {found}?" if found else "the form is section.key"

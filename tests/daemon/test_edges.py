@@ -236,7 +236,7 @@ REFUSED = {
     "a key with a passphrase": ('[bus]\ntls = { certificate = "cert.pem", key = "closed.pem" }', "cannot be used"),
     "certificates of subscribers": (
         '[bus]\ntls = { certificate = "cert.pem", key = "key.pem", ca = "cert.pem" }',
-        'is read only with kind = "mqtt"',
+        'applies only to kind = "mqtt"',
     ),
     "an API certificate that is none": (
         '[api]\ntls = { certificate = "config.toml", key = "key.pem" }',
@@ -276,9 +276,9 @@ def test_half_a_login_for_the_embedded_broker_refuses_to_start(tmp_path: Path) -
     secret = {"QUANTD_MQTT_PASSWORD": "secret"}
     done = quantd(tmp_path, "run", env=secret)
     assert done.returncode == 78
-    assert "username is missing, and the secret mqtt_password is given" in done.stderr
+    assert "username is missing, but the secret mqtt_password is given" in done.stderr
     write(tmp_path, CONFIG.replace("[bus]", '[bus]\nusername = "me"'))
     done = quantd(tmp_path, "run")
     assert done.returncode == 78
-    assert '[bus] username = "me" without the secret mqtt_password' in done.stderr
+    assert '[bus] username = "me" needs the secret mqtt_password, which is missing' in done.stderr
     assert quantd(tmp_path, "run", "--quiet", env=secret).returncode == 0

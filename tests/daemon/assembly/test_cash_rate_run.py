@@ -191,7 +191,7 @@ def test_a_report_whose_series_is_gone_says_so(tmp_path: Path) -> None:
         ),
         (WITH, SERIES.replace("0.4", "4.0"), "bills.csv:3: rate 4 is not within -0.05 to 0.5. Write 0.04"),
         (WITH.replace("bills", "notes"), SERIES, "there is no such file"),
-        (WITH.replace('"bills.csv"', "2.0"), SERIES, "[account] cash_rate = 2.0 is not a fraction a year; write 0.02"),
+        (WITH.replace('"bills.csv"', "2.0"), SERIES, "[account] cash_rate = 2.0 is not an annual fraction; write 0.02"),
         (WITH.replace('"bills.csv"', "true"), SERIES, "[account] cash_rate = true is no rate"),
     ],
 )
@@ -211,7 +211,7 @@ def test_a_venue_that_pays_interest_itself_refuses_a_rate(tmp_path: Path) -> Non
     done = quantd(tmp_path, "config", "check")
     assert done.returncode == 78
     assert (
-        'cash_rate = 0.02 with [broker] kind = "alpaca", where the venue pays interest itself; remove it' in done.stderr
+        'cash_rate = 0.02 with [broker] kind = "alpaca", but this venue pays interest itself; remove it' in done.stderr
     )
 
 

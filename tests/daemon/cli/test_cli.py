@@ -465,7 +465,7 @@ def test_a_state_folder_for_everybody_is_refused_and_left_as_it_is(tmp_path):
     (tmp_path / "state").chmod(0o1777)
     started = quantd(tmp_path, "run", "--json")
     assert started.returncode == 78
-    assert "is a folder for everybody: give quantd a folder of its own" in started.stderr
+    assert "is a shared folder (sticky bit): choose a private folder" in started.stderr
     assert stat.S_IMODE((tmp_path / "state").stat().st_mode) == 0o1777
 
 

@@ -377,14 +377,14 @@ def mistakes(text: str) -> list[str]:
         (
             'policy = "equal_weight"',
             'policy = "./versions//mine"',
-            "names versions/mine, which a schedule trains again",
+            "names versions/mine, which a schedule retrains",
         ),
         (
             'policy = "equal_weight"',
             'policy = "ensemble"\nparams = { members = [{ policy = "versions/mine" }] }',
-            "names versions/mine, which a schedule trains again",
+            "names versions/mine, which a schedule retrains",
         ),
-        ('shadow = true\nchallenges = "even"', "", "and no agent is a shadow"),
+        ('shadow = true\nchallenges = "even"', "", "needs a shadow, and no agent is one"),
     ],
 )
 def test_what_trades_itself_is_not_trained_again(old: str, new: str, said: str) -> None:

@@ -57,17 +57,17 @@ def test_each_missing_thing_is_named_with_its_remedy(tmp_path: Path) -> None:
     assert "yes  live = true" in without
     unsaid = config("live", "alpaca", "", "quantd.live=false")
     assert "no   live = true in [quantd]" in refusal(unsaid, tmp_path, True, lambda: NOW)
-    assert "there is none" in refusal(config(), tmp_path / "other", True, lambda: NOW)
+    assert "there is no result" in refusal(config(), tmp_path / "other", True, lambda: NOW)
     assert refusal(config("paper"), tmp_path / "other", False) == ""
 
 
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"ok": False, "failed": ["clock"]}, "not green: clock"),
-        ({"version": "0.0.1"}, "of quantd 0.0.1"),
+        ({"ok": False, "failed": ["clock"]}, "the last run failed: clock"),
+        ({"version": "0.0.1"}, "by quantd 0.0.1"),
         ({"at_s": NOW - LASTS_S}, "24 hours old"),
-        ({"at_s": NOW + 3600}, "from the future"),
+        ({"at_s": NOW + 3600}, "a date in the future"),
         ({"config": "f" * 64}, "another configuration"),
     ],
 )

@@ -61,7 +61,7 @@ def test_a_configuration_that_is_gone_is_named(tmp_path: Path) -> None:
         file.unlink()
     done = quantd(tmp_path, "run", "--quiet", "--set", "broker.slippage_bp=5")
     assert done.returncode == 78
-    assert "made under another configuration" in done.stderr
+    assert "recorded under another configuration" in done.stderr
     assert "--fresh" in done.stderr
 
 

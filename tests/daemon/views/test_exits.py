@@ -80,7 +80,7 @@ def test_any_other_order_is_no_exit(ran):
 def test_an_exit_in_words_names_agent_level_and_prices():
     line = exit_lines([ExitPart("trend", "trailing_stop", "100.00", "110.00", "110.40", 0.1)])[0]
     assert line.startswith(
-        "protective exit of trend, trailing stop: entered at 100.00, marked 110.00 (+10.0%), level 110.40"
+        "protective exit of trend, trailing stop: entry price 100.00, mark 110.00 (+10.0%), level 110.40"
     )
 
 
@@ -120,4 +120,4 @@ def test_why_says_that_a_stop_rests_at_the_venue_and_at_which_level(rested):
         assert told["fills"]
         assert told["shortfall"] is None
     text = quantd(folder, "why", stop["id"]).stdout
-    assert f"protective stop of {part['agent']} that rests at the venue, stop loss: level {part['level']}" in text
+    assert f"working stop order of {part['agent']} at the venue, stop loss: level {part['level']}" in text
