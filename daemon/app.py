@@ -75,7 +75,7 @@ from quantd.daemon.runtime.timeline import instants
 from quantd.daemon.runtime.version import VERSION
 from quantd.daemon.views.risk_measures import METRICS, assessed, metrics_of
 from quantd.daemon.views.run_summary import Summary, summary
-from quantd.risk.limits.catalogue import Reason
+from quantd.risk.limits.catalogue import REASON_NAMES
 from quantd.trading.clock_text import instant_text
 from quantd.trading.codec import decode
 from quantd.trading.events import Operator, Reloaded, Started, Stopping
@@ -347,7 +347,7 @@ class Edges:
             parts.universe,
             [a.name for a in parts.rules.agents],
             prefix=config.bus.prefix,
-            reasons=[r.name.lower() for r in Reason],
+            reasons=REASON_NAMES,
             standing=Standing(switch=switch, lots=tuple(state.ledger.house.lots)),
         )
         self.histories = Histories(config.risk.history)
