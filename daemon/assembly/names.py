@@ -3,10 +3,12 @@
 from collections.abc import Iterator
 from typing import Final
 
-from quantd.daemon.config import Config, Known, Mistake
+from quantd.daemon.config import Config, Known, LimitKey, Mistake
 from quantd.models.forests.params import NAME as LEARNED_ALLOCATION
 from quantd.models.forests.params import AllocationParams
+from quantd.risk.limits.catalogue import EXTRA
 from quantd.risk.limits.profiles import PROFILES
+from quantd.risk.limits.record import higher
 from quantd.strategies.policies import COMPOSITE_PARAMS, COMPOSITES, POLICIES, ParamsError
 from quantd.strategies.policies.feature_rank import SignalsParams
 from quantd.strategies.policies.fixed_mix import FixedMixParams
@@ -38,7 +40,16 @@ def known_names() -> Known:
     parameters = {name: fields for name in POLICIES if (fields := _parameters(name)) is not None}
     parameters[LEARNED_ALLOCATION] = AllocationParams.__struct_fields__
     names = tuple(sorted([*POLICIES, *COMPOSITES, LEARNED_ALLOCATION]))
-    return Known(names, Calendars(COMMON), tuple(PROFILES), parameters | COMPOSITE_PARAMS)
+    return Known(names, Calendars(COMMON), tuple(PROFILES), parameters | COMPOSITE_PARAMS, limit_keys())
+
+
+def limit_keys() -> tuple[LimitKey, ...]:
+    """The keys of limits that the schema of the configuration does not have: those of records without a field."""
+    return tuple(
+        LimitKey(key, *bounds, floor=each.tighter is higher)
+        for key, each in EXTRA.items()
+        if (bounds := each.bounds) is not None
+    )
 
 
 def _parameters(policy: str) -> tuple[str, ...] | None:

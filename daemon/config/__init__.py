@@ -2,7 +2,7 @@
 
 from quantd.daemon.config.checks import PROFILES, Known
 from quantd.daemon.config.document import NOT_TRADING, RELOADABLE, Config, digest, flat, reloading
-from quantd.daemon.config.limit_keys import Correlation, Limits, Risk, Tail
+from quantd.daemon.config.limit_keys import Correlation, LimitKey, Limits, Risk, Tail
 from quantd.daemon.config.mistakes import ConfigError, Mistake, Source
 from quantd.daemon.config.overrides import NOT_KEYS, SECRETS
 from quantd.daemon.config.parser import load, read
@@ -25,6 +25,7 @@ __all__ = [
     "Correlation",
     "Feed",
     "Known",
+    "LimitKey",
     "Limits",
     "Log",
     "Mistake",

@@ -11,6 +11,7 @@ from fractions import Fraction
 from pathlib import PurePosixPath
 from typing import Any, Final
 
+from quantd.daemon.config.limit_keys import LimitKey
 from quantd.daemon.config.mistakes import Mistake, Source, shown, suggestion
 from quantd.daemon.config.scan import Path
 from quantd.daemon.config.schema import MANUAL
@@ -32,12 +33,13 @@ SHOCKS = ("2008", "2020", "2022", "rates+200bp")
 @dataclass(frozen=True, slots=True)
 class Known:
     """Names that other parts of quantd define: registered policies (and, for some, their parameters),
-    calendars and risk profiles."""
+    calendars, risk profiles and limits beside those of the schema."""
 
     policies: tuple[str, ...]
     calendars: tuple[str, ...]
     profiles: tuple[str, ...] = PROFILES
     parameters: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    limits: tuple[LimitKey, ...] = ()
 
 
 def check(document: Mapping[str, Any], known: Known, source: Source) -> list[Mistake]:
