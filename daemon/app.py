@@ -79,17 +79,18 @@ from quantd.risk.limits.catalogue import REASON_NAMES
 from quantd.trading.clock_text import instant_text
 from quantd.trading.codec import decode
 from quantd.trading.events import Operator, Reloaded, Started, Stopping
+from quantd.trading.exit_codes import CHECK_FAILED, CONFIG, ExplainedError
 from quantd.trading.orders import base36, quantity_text
 
 log = structlog.get_logger("quantd")
 
 
-class CannotStart(Exception):
+class CannotStart(ExplainedError):
     """Why the daemon does not start, in words for its user, and the exit code that says so to systemd."""
 
-    def __init__(self, text: str, code: int = 78) -> None:
+    def __init__(self, text: str, exit_code: int = CONFIG) -> None:
         super().__init__(text)
-        self.code = code
+        self.exit_code = exit_code
 
 
 class BeginAnew(Exception):
@@ -139,7 +140,7 @@ def refuse_damaged(store: Store) -> None:
         raise CannotStart(
             f"the store is damaged: {found[0]}{more}. Nothing was traded. `quantd doctor --store` shows all of it; restore a backup "
             "with `quantd restore`, or name another folder with --state to begin anew.",
-            1,
+            CHECK_FAILED,
         )
     log.info("verified", newest=NEWEST, seconds=round(time.monotonic() - began, 3))
 
@@ -158,7 +159,7 @@ def recover(parts: Parts, store: Store, run: str, folder: Path) -> tuple[Shell, 
                 "Another version of quantd made it and was not stopped in order: start that version, stop it in order, then "
                 "start this one."
             )
-        raise CannotStart(f"run {run}: {error}. Nothing was traded. {remedy}", 1) from error
+        raise CannotStart(f"run {run}: {error}. Nothing was traded. {remedy}", CHECK_FAILED) from error
     except RecordTooLong as error:
         raise CannotStart(f"run {run}: {error}; give the feed it was made with, or begin anew with --fresh.") from error
     except NotKept as error:
@@ -265,7 +266,7 @@ async def serve(
         try:
             shell, journal = recover(parts, store, run, folder)
         except StoreDamaged as error:
-            raise CannotStart(str(error), 1) from error
+            raise CannotStart(str(error), CHECK_FAILED) from error
         aside = begin(shell, parts, config, run, fresh=journal.seq == 0, carried=carried_from(parts, store, run))
         outside = await reached(parts, store, shell, run, folder, find, now) if parts.live else None
         broker = start_broker(config)

@@ -20,6 +20,7 @@ from quantd.risk.limits.catalogue import Limits
 from quantd.strategies.policies import POLICIES
 from quantd.trading.events import Tick
 from quantd.trading.execution import Costs
+from quantd.trading.exit_codes import ExplainedError
 from quantd.trading.instruments import MICRO
 from quantd.trading.ports import Policy
 from quantd.trading.sessions import DAY_NS
@@ -51,7 +52,7 @@ class Settings(Struct, frozen=True):
     formula: str = SHARPE_DEFINITION
 
 
-class Incomparable(ValueError):
+class Incomparable(ExplainedError, ValueError):
     """Two runs were not made under the same settings; the text names what differs."""
 
 

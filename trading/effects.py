@@ -334,5 +334,11 @@ Record = (
 )
 """Effects that only tell the store and the bus what happened."""
 
-Effect = Ask | OrderBasket | Cancel | Query | Publish | Record | Snapshot | Stop | Again | Shadowed
+Journalled = OrderBasket | Cancel | Query | Publish | Record | Snapshot | Stop | Again | Shadowed
+"""Effects that the journal stores as they are."""
+
+Effect = Ask | Journalled
 """What `step` gives."""
+
+JournalEffect = Asked | Journalled
+"""What the journal stores: an Ask without its view."""

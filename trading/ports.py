@@ -7,14 +7,14 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from quantd.trading.events import Action, Busted, CancelReported, Condition, NotFound, Unknown
+from quantd.trading.events import Action, Condition, VenueNews
 from quantd.trading.instruments import Universe
 from quantd.trading.market import MarketSlice
-from quantd.trading.orders import OrderBasket, Reports
+from quantd.trading.orders import OrderBasket
 from quantd.trading.venue import VenueAccount, VenueFlow
 from quantd.trading.view import Hold, Memory, Noted, View
 
-BrokerNews = Reports | CancelReported | Unknown | NotFound | Condition | Busted
+BrokerNews = VenueNews | Condition
 """What a venue says. With Condition("broker") an adapter says that it lost its venue, or has it again."""
 
 

@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 from aiomqtt import MqttError, Will
 
 from quantd.adapters.bus.mqtt_client import OTHER_VERSION, BusClient, Protocol, Refused
+from quantd.trading.exit_codes import CONFIG, ExplainedError
 
 T = TypeVar("T")
 
@@ -77,8 +78,10 @@ class OutboxFailed(Exception):
     """The outbox raised; its messages wait in it."""
 
 
-class BusAddressWrong(ValueError):
+class BusAddressWrong(ExplainedError, ValueError):
     """`[bus] url` is not the address of a broker; the message says what one looks like."""
+
+    exit_code = CONFIG
 
 
 @dataclass(frozen=True, slots=True)

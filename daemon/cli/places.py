@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from quantd.daemon.cli.failures import CHECK_FAILED, CONFIG, USAGE, Failure
+from quantd.daemon.cli.failures import Failure
+from quantd.trading.exit_codes import CHECK_FAILED, CONFIG, USAGE
 
 if TYPE_CHECKING:
     from quantd.adapters.bus.publisher import Tls

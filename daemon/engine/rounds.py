@@ -6,7 +6,6 @@ from math import isfinite
 import numpy as np
 
 from quantd.daemon.engine.alerts import alert
-from quantd.daemon.engine.planning.execution import work_parents
 from quantd.daemon.engine.planning.plan import open_round, plan
 from quantd.daemon.engine.state import AgentState, State
 from quantd.daemon.engine.switch import move_switch
@@ -80,8 +79,6 @@ def on_decided(state: State, answer: Decided) -> Sequence[Effect]:
     if not round_.waiting:
         state.round = None
         effects.extend(plan(state, round_.answers, sample=state.sample))
-        if state.parents:
-            effects.extend(work_parents(state))  # what is due at once
     return effects
 
 

@@ -34,6 +34,7 @@ from quantd.daemon.runtime.trace import Trail
 from quantd.daemon.runtime.version import code_version
 from quantd.trading.effects import Ask, Effect, Publish, Switched, Valued
 from quantd.trading.events import Condition, Decided, Event, Operator, Stopping, Tick
+from quantd.trading.exit_codes import TRY_LATER, ExplainedError
 from quantd.trading.market import MarketSlice
 from quantd.trading.venue import VenueAccount
 
@@ -88,9 +89,11 @@ def answer_stops(commands: Sequence[Command]) -> None:
             command.done.set_result(command.effects)
 
 
-class StoreGaveUp(Exception):
+class StoreGaveUp(ExplainedError):
     """The store took no batch for a minute, or another process leads the account now; nothing is lost, the daemon leaves
     with exit code 75."""
+
+    exit_code = TRY_LATER
 
 
 class Service:

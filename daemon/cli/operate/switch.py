@@ -7,9 +7,10 @@ from typing import Any
 import msgspec
 
 from quantd.daemon.cli.client import reach, running
-from quantd.daemon.cli.failures import TRY_LATER, Failure
+from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.output import local, print_json, say
 from quantd.daemon.cli.places import bus_login, bus_tls, place
+from quantd.trading.exit_codes import TRY_LATER
 
 
 def command(

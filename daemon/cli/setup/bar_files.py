@@ -13,7 +13,8 @@ import polars as pl
 
 from quantd.adapters.feeds.bars.rows import PRICES, ActionRow, Rows
 from quantd.adapters.feeds.bars.stamps import IntervalError, Stamps, interval_ns
-from quantd.daemon.cli.failures import USAGE, Failure
+from quantd.daemon.cli.failures import Failure
+from quantd.trading.exit_codes import USAGE
 from quantd.trading.instruments import NANO, Universe
 
 LONGER: Final = {"1wk": "1w", "1mo": "1mo"}

@@ -20,7 +20,7 @@ from quantd.adapters.feeds.bars.stamps import UNITS_NS
 from quantd.adapters.feeds.source import PartialAnswer, Source, SourceError, some
 from quantd.adapters.feeds.wrappers.cache_files import Shelf
 from quantd.adapters.feeds.wrappers.quarantine import sieved
-from quantd.daemon.cli.failures import CHECK_FAILED, DONE, TRY_LATER, USAGE, Failure
+from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.output import Bar, iso, print_json, progress, say, table
 from quantd.daemon.cli.setup.bar_files import (
     LONGER,
@@ -34,6 +34,7 @@ from quantd.daemon.cli.setup.bar_files import (
     write,
 )
 from quantd.daemon.cli.setup.vendors import Vendors, Wanted, cache_folder, calendars_of, source_of, universe_of
+from quantd.trading.exit_codes import CHECK_FAILED, DONE, TRY_LATER, USAGE
 from quantd.trading.instruments import NANO
 from quantd.trading.sessions import DAY_NS, Sessions
 

@@ -16,7 +16,8 @@ from quantd.adapters.feeds.wrappers.fallback import Fallback
 from quantd.adapters.feeds.wrappers.retry import Retried
 from quantd.daemon.assembly.feeds import MappingWrong, Vendor
 from quantd.daemon.assembly.feeds import source_of as vendor_source
-from quantd.daemon.cli.failures import CONFIG, USAGE, Failure
+from quantd.daemon.cli.failures import Failure
+from quantd.trading.exit_codes import CONFIG, USAGE
 from quantd.trading.instruments import Instrument, Universe, calendar_of
 from quantd.trading.sessions import Sessions
 

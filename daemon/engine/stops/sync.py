@@ -51,8 +51,10 @@ class Wanted(NamedTuple):
     kind: Kind
 
 
-def rest_stops(state: State, event: Event, effects: Sequence[Effect]) -> Sequence[Effect]:
-    """What follows from an event for the stops, after its own `effects`."""
+def sync_stops(state: State, event: Event, effects: Sequence[Effect]) -> Sequence[Effect]:
+    """`effects` of an event, and those that keep the stops at the venue equal to the book."""
+    if not (state.resting or state.stops or state.own):
+        return effects
     if type(event) is MarketSlice and not (effects or state.retries or state.postponed):
         return effects
     if type(event) is Started:

@@ -197,7 +197,7 @@ def strays(state: State, ours: Sequence[OpenOrder]) -> list[ForeignOrder]:
     return found
 
 
-def on_foreign(state: State, found: ForeignFound) -> Sequence[Effect]:
+def on_foreign_found(state: State, found: ForeignFound) -> Sequence[Effect]:
     """Orders that are not ours reserve risk; they are never touched. Each is told of once."""
     state.now = max(state.now, found.ts)
     known = state.foreign_ids

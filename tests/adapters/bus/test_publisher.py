@@ -127,6 +127,7 @@ async def test_a_daemon_that_falls_over_is_offline_although_it_takes_leave_of_th
     later.close()
 
 
+@pytest.mark.long
 async def test_five_broker_restarts_lose_and_double_no_alert(mosquitto: Mosquitto, tmp_path: Path) -> None:
     durable = ("-c", "-i", "durable", "-q", "1", "-t", "quantd/paper/alerts/#")
     first = mosquitto.subscribe(*durable)
@@ -185,6 +186,7 @@ async def test_alerts_raised_before_the_publisher_died_are_sent_by_the_next_one(
     subscriber.close()
 
 
+@pytest.mark.long
 async def test_while_the_broker_is_away_nothing_waits_for_it_and_the_counters_say_so() -> None:
     outbox = MemoryOutbox()
     lanes = Lanes(outbox, capacity=5)

@@ -417,6 +417,7 @@ async def test_wrong_tokens_are_counted_and_the_right_one_still_works(world):
     assert (await command(world, {"command": "reduce"}, world.bearer))[0] == 200
 
 
+@pytest.mark.quick_cases(3)
 @pytest.mark.parametrize(
     ("body", "status"),
     [
@@ -444,6 +445,7 @@ async def test_a_form_of_another_page_cannot_command(world):
         assert response.status == 405
 
 
+@pytest.mark.quick_cases(3)
 @pytest.mark.parametrize(
     "host",
     [
@@ -463,11 +465,13 @@ async def test_another_name_for_this_machine_is_refused(world, host):
     assert (await get(world, "/api/v1/status", headers={"Host": host}))[0] == 421
 
 
+@pytest.mark.quick_cases(2)
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1:9", "LOCALHOST:1", "[::1]:80"])
 async def test_its_own_names_are_accepted(world, host):
     assert (await get(world, "/api/v1/status", headers={"Host": host}))[0] == 200
 
 
+@pytest.mark.quick_cases(5)
 @pytest.mark.parametrize(
     ("path", "status"),
     [

@@ -115,6 +115,7 @@ async def test_an_order_may_carry_a_stop_and_a_target_of_the_position_that_it_ma
     assert "this one closes SPY" in str(answer)
 
 
+@pytest.mark.quick_cases(6)
 @pytest.mark.parametrize(
     ("path", "body", "status", "code"),
     [

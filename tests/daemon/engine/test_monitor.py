@@ -79,6 +79,7 @@ def ran(acts, *, days=220, symbols=4, seed=5, screened=True, monkeypatch=None, *
     return log
 
 
+@pytest.mark.quick_cases(3)
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("acts", [[monthly], [monthly, once(0.2, 0.2, 0.3, 0.1), spread]], ids=["one", "three"])
 def test_what_is_not_measured_changes_no_byte_of_the_journal(acts, seed, monkeypatch):

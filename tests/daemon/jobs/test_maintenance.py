@@ -4,6 +4,8 @@ import asyncio
 import json
 from pathlib import Path
 
+import pytest
+
 from quantd.adapters.store.upkeep.backup import read_manifest
 from quantd.adapters.store.upkeep.restore import restore
 from quantd.adapters.store.upkeep.verify import verify
@@ -98,6 +100,7 @@ async def test_a_job_that_fails_is_an_alert_and_trading_goes_on(tmp_path: Path) 
     kit.store.close()
 
 
+@pytest.mark.long
 def test_a_schedule_makes_a_backup_that_restores_to_the_same_run(tmp_path: Path) -> None:
     jobs = "".join(f'[[schedules]]\nname = "{do}"\ndo = "{do}"\nat = "close"\n' for do in ("backup", "compact"))
     path = write(tmp_path, CONFIG + jobs)

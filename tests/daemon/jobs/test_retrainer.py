@@ -134,6 +134,7 @@ def journalled(folder: Path) -> list[tuple[object, list[object]]]:
 # ---- the whole way --------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_a_schedule_trains_a_new_version_which_the_shadow_trades_after_a_restart_and_the_rule_looks_at(
     tmp_path: Path, begun: Path
 ) -> None:
@@ -219,6 +220,7 @@ async def ended(kit: Kit, stepping: "asyncio.Task[None]", training: "asyncio.Tas
     await asyncio.wait_for(asyncio.gather(stepping, training), 30)
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize(
     ("sets", "spoil", "said"),
     [

@@ -83,6 +83,7 @@ def told(kit: Kit) -> list[str]:
     return [m.payload.decode() for m in kit.sent if m.topic.endswith("/alerts/WARNING/upkeep")]
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize("error", RAISED, ids=lambda e: type(e).__name__)
 async def test_a_job_that_raises_anything_fails_alone_raises_one_alert_and_is_tried_again(
     tmp_path: Path, error: BaseException

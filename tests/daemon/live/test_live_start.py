@@ -208,6 +208,7 @@ async def town(folder: Path) -> AsyncIterator[Town]:
         await runner.cleanup()
 
 
+@pytest.mark.long
 async def test_after_paper_days_and_a_green_doctor_a_live_start_sends_what_ramp_and_caps_leave(tmp_path: Path) -> None:
     async with town(tmp_path) as of:
         options = of.config()

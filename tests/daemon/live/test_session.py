@@ -271,6 +271,7 @@ async def test_a_run_on_paper_with_live_bars_is_folded_to_the_same_account(tmp_p
     assert any(shell.state.ledger.house.lots)
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize("seed", range(4))
 async def test_lost_doubled_and_late_answers_leave_the_books_equal(tmp_path: Path, seed: int) -> None:
     of = parts(policy="inverse_volatility")
@@ -283,6 +284,7 @@ async def test_lost_doubled_and_late_answers_leave_the_books_equal(tmp_path: Pat
         assert OrderState.UNKNOWN not in work.state
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize("seed", range(3))
 async def test_crashes_at_any_moment_lose_and_double_nothing(tmp_path: Path, seed: int) -> None:
     of = parts(policy="inverse_volatility")

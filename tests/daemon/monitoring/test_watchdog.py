@@ -227,6 +227,7 @@ class Clock:
         return time.time_ns() + self.ahead_ns
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize("seconds", [3600, -3600])
 async def test_a_clock_that_jumps_leaves_only_reducing_orders_until_a_person_resumes(
     tmp_path: Path, seconds: int, monkeypatch: pytest.MonkeyPatch
@@ -303,6 +304,7 @@ def broken(items: Iterator[list[Item]], after: int) -> Iterator[list[Item]]:
         yield instant
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize("pace", ["fast", "400/s"])
 async def test_a_feeder_that_dies_is_a_dead_feed_that_is_named_and_the_daemon_stays(
     tmp_path: Path, pace: str, monkeypatch: pytest.MonkeyPatch
@@ -332,6 +334,7 @@ async def test_a_feeder_that_dies_is_a_dead_feed_that_is_named_and_the_daemon_st
         assert world.service.shell.state.switch.state == REDUCE
 
 
+@pytest.mark.long
 async def test_a_feed_at_its_own_pace_that_falls_silent_is_dead_within_two_bars_and_back_with_the_next(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -361,6 +364,7 @@ async def test_a_feed_at_its_own_pace_that_falls_silent_is_dead_within_two_bars_
         assert [(c.what, c.up) for c in await recorded(world)] == [("feed", False), ("feed", True)]
 
 
+@pytest.mark.long
 async def test_the_watchers_disturb_no_fast_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watch_module, "LOOK_S", 0.001)
     async with watched(tmp_path, CONFIG) as world:
@@ -407,6 +411,7 @@ def beating(folder: Path, then: str) -> "subprocess.CompletedProcess[str]":
     )  # fmt: skip
 
 
+@pytest.mark.long
 def test_a_loop_that_holds_the_interpreters_lock_is_ended_and_the_next_start_is_halted(tmp_path: Path) -> None:
     done = beating(tmp_path, LOCKED)
     assert done.returncode == -signal.SIGKILL
@@ -414,6 +419,7 @@ def test_a_loop_that_holds_the_interpreters_lock_is_ended_and_the_next_start_is_
     assert (tmp_path / "HALT").exists()
 
 
+@pytest.mark.long
 def test_a_daemon_that_ends_by_itself_leaves_no_halt(tmp_path: Path) -> None:
     assert beating(tmp_path, "").returncode == 0
     assert beating(tmp_path, "os._exit(3)").returncode == 3
@@ -421,6 +427,7 @@ def test_a_daemon_that_ends_by_itself_leaves_no_halt(tmp_path: Path) -> None:
     assert not (tmp_path / "HALT").exists()
 
 
+@pytest.mark.long
 def test_a_daemon_that_a_person_stopped_is_not_ended(tmp_path: Path) -> None:
     code = BEATING.format(then="os.kill(os.getpid(), signal.SIGSTOP)\nsentry.beat()")
     process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "HALT")], cwd=ROOT)
@@ -450,6 +457,7 @@ main()
 """
 
 
+@pytest.mark.long
 def test_a_run_whose_own_policy_holds_the_lock_is_ended_and_leaves_the_file_halt(tmp_path: Path) -> None:
     (tmp_path / "config.toml").write_text(CONFIG.replace('"equal_weight"', '"held"'))
     held = subprocess.run(

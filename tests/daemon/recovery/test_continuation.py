@@ -258,6 +258,7 @@ level = "error"
 """
 
 
+@pytest.mark.long
 def test_a_symbol_is_added_to_a_daemon_that_runs_by_its_configuration_and_one_signal(tmp_path: Path) -> None:
     with served(Vendor().app()) as port:
         (tmp_path / "vendor.toml").write_text(MAPPING.replace("{base}", f"http://127.0.0.1:{port}"))
@@ -286,6 +287,7 @@ def test_a_symbol_is_added_to_a_daemon_that_runs_by_its_configuration_and_one_si
     assert "AAA is held" in said.decode()
 
 
+@pytest.mark.long
 def test_a_closed_date_is_added_to_a_daemon_that_runs_by_its_configuration_and_one_signal(tmp_path: Path) -> None:
     closed = (datetime.now(UTC).date() + timedelta(days=2)).isoformat()
     text = LIVE.replace("{symbols}", '["AAA", "BBB"]').replace('level = "error"', 'level = "info"')

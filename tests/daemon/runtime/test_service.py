@@ -303,6 +303,7 @@ async def test_a_halt_that_the_store_never_took_holds_for_the_next_start(
     kit.store.close()
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize("harm", ["deleted", "replaced", "log", "table", "trigger"])
 async def test_a_store_that_is_harmed_while_it_is_open_halts_and_ends_the_daemon(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, harm: str

@@ -139,6 +139,7 @@ def test_the_simulator_and_the_event_core_keep_the_same_account(name: str, param
     assert path.turnover.mean() > 0.0
 
 
+@pytest.mark.quick_cases(3)
 @pytest.mark.parametrize(
     ("policy", "costs"),
     [

@@ -271,7 +271,7 @@ def forked(kills: int, seed: int) -> int:
         return wrong
 
 
-def quantd(*words: str) -> list[str]:
+def command_line(*words: str) -> list[str]:
     return [sys.executable, "-m", "quantd.daemon.cli", *words]
 
 
@@ -281,7 +281,7 @@ def whole_daemon(kills: int, seed: int) -> int:
     with tempfile.TemporaryDirectory() as name:
         top = Path(name)
         config = written(top, pace="8/s")  # slow enough that no life reaches the end of the feed
-        command = quantd("run", "--config", str(config), "--state", str(top / "state"), "--json")
+        command = command_line("run", "--config", str(config), "--state", str(top / "state"), "--json")
         log = (top / "log").open("wb")
         done = 0
         while done < kills:
@@ -296,7 +296,7 @@ def whole_daemon(kills: int, seed: int) -> int:
             done += 1
         last = subprocess.run([*command, "--set", "feed.pace=fast"], cwd=ROOT, capture_output=True, timeout=240)
         back = subprocess.run(
-            quantd("backtest", "--config", str(config), "--json"), cwd=ROOT, capture_output=True, timeout=240
+            command_line("backtest", "--config", str(config), "--json"), cwd=ROOT, capture_output=True, timeout=240
         )
         if last.returncode or back.returncode:
             print(last.stderr.decode()[-2000:], back.stderr.decode()[-2000:], file=sys.stderr)

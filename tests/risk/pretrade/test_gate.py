@@ -47,10 +47,13 @@ from quantd.risk.pretrade.gate import (
 from quantd.trading.instruments import NANO, Instrument, Universe
 from quantd.trading.orders import Kind, OrderBasket
 from tests.support import risk_books
+from tests.support.examples import examples
 from tests.support.risk_books import TAIL, Book, breaches, make_context, random_book, scenario_returns
 
 seeds = st.integers(0, 2**32 - 1)
-quick = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
+quick = settings(
+    max_examples=examples(150), deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True
+)
 
 
 def verdict_of(book: Book) -> gate_module.Verdict:

@@ -21,6 +21,7 @@ from quantd.trading.instruments import MICRO, Instrument, Universe
 from quantd.trading.orders import Cause, OrderBasket, Reports
 from quantd.trading.venue import OpenOrder, VenueAccount
 from tests.support.engine import CASH, World, block, walk
+from tests.support.examples import examples
 
 POWER = 150_000
 PAID = 1.05 * 1.001
@@ -60,7 +61,7 @@ def adding_cost(passed: np.ndarray, held: np.ndarray, px: np.ndarray) -> float:
     return sum(abs(p) * x * PAID for p, h, x in zip(passed, held, px, strict=True) if p * h >= 0)
 
 
-@settings(max_examples=200, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(200), deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 @given(seed=st.integers(0, 10**6), money=st.floats(0.0, 300_000.0), in_flight=st.sampled_from([0.0, 0.5]))
 def test_what_adds_risk_never_costs_more_than_the_venue_lets_and_what_reduces_passes(
     seed: int, money: float, in_flight: float

@@ -19,6 +19,7 @@ from quantd.trading.events import Flow, Tick
 from quantd.trading.instruments import MICRO, Instrument, Universe
 from quantd.trading.orders import OrderBasket
 from tests.support.engine import CASH, World, block, walk
+from tests.support.examples import examples
 
 CAP = 150_000
 
@@ -46,7 +47,7 @@ def reasons(made: World) -> set[int]:
     return {code for plan in made.of(Planned) for code in np.frombuffer(plan.reason, dtype=np.int8).tolist() if code}  # type: ignore[attr-defined]
 
 
-@settings(max_examples=120, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(120), deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 @given(seed=st.integers(0, 10**6), money=st.floats(1_000.0, 200_000.0), equity=st.floats(10_000.0, 1e12))
 def test_no_partial_fill_of_any_basket_exceeds_the_money(seed: int, money: float, equity: float) -> None:
     rng = np.random.default_rng(seed)

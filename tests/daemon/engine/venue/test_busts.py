@@ -14,6 +14,7 @@ from quantd.trading.events import Action, Busted
 from quantd.trading.instruments import MICRO, NANO, Instrument, Universe
 from quantd.trading.orders import Cause, OrderBasket, OrderState, Reports
 from quantd.trading.sessions import DAY_NS, Sessions
+from tests.support.examples import examples
 
 UNIVERSE = Universe((Instrument("A"), Instrument("B", lot_nano=NANO // 1000)))
 CASH = 10**6 * MICRO
@@ -42,7 +43,7 @@ def books(state: State) -> list[tuple[list[int], int]]:
     return [(list(each.lots), each.cash_micro) for each in (state.ledger.house, *state.ledger.books)]
 
 
-@settings(max_examples=150, deadline=None, derandomize=True)
+@settings(max_examples=examples(150), deadline=None, derandomize=True)
 @given(
     own=st.integers(1, 50), other=st.integers(0, 50), first=st.integers(1, 99), price=st.integers(1, 10**12),
     second=st.integers(1, 10**12), side=st.sampled_from([1, -1]), column=st.integers(0, 1),
