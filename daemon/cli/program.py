@@ -5,6 +5,7 @@ its help is shown, so its head imports nothing heavy.
 """
 
 import re
+from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
@@ -32,9 +33,6 @@ def commands() -> dict[str, str]:
 
 def run(arguments: list[str]) -> None:
     """Run one command line. Leaves by SystemExit with the exit code."""
-    found = commands()
-    named = {arguments[0]: found[arguments[0]]} if arguments and arguments[0] in found else found
-    records: dict[str, Command] = {name: import_module(module).COMMAND for name, module in named.items()}
     program = typer.Typer(
         name="quantd",
         help="An event-driven trading daemon. `quantd run` trades on paper; `quantd COMMAND --help` explains a command.",
@@ -44,15 +42,30 @@ def run(arguments: list[str]) -> None:
         result_callback=_leave,
     )
     program.callback()(_options)
+    if arguments != ["--version"]:
+        found = commands()
+        first = arguments[0] if arguments else ""
+        _add(program, {first: found[first]} if first in found else found, listed=arguments in ([], ["--help"]))
+    program(arguments, prog_name="quantd")
+
+
+def _add(program: typer.Typer, modules: Mapping[str, str], listed: bool) -> None:
+    """Add commands in the order of their panels. With `listed` only name and help, as options take time to build."""
+    records: dict[str, Command] = {name: import_module(module).COMMAND for name, module in modules.items()}
     panels = get_args(Panel)
     for name in sorted(records, key=lambda each: (panels.index(records[each].panel), records[each].order, each)):
-        record = records[name]
-        # a group is added by name, as a command is
-        if isinstance(record.action, typer.Typer):
-            program.add_typer(record.action, name=name, rich_help_panel=record.panel)
+        action, panel = records[name].action, records[name].panel
+        if listed:
+            text = action.info.help if isinstance(action, typer.Typer) else action.__doc__
+            program.command(name, help=text, rich_help_panel=panel)(_nothing)
+        elif isinstance(action, typer.Typer):
+            program.add_typer(action, name=name, rich_help_panel=panel)
         else:
-            program.command(name, rich_help_panel=record.panel)(record.action)
-    program(arguments, prog_name="quantd")
+            program.command(name, rich_help_panel=panel)(action)
+
+
+def _nothing() -> None:
+    """Stands for an action where the list of commands is shown; it is never run."""
 
 
 def _leave(code: int | None, version: bool) -> None:

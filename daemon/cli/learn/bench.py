@@ -1,6 +1,7 @@
 """`quantd bench portfolio` and `bench inference`: the time of each part of a decision, beside its allowance."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Final
 

@@ -38,14 +38,6 @@ Seed = Annotated[int, typer.Option(min=0, max=2**31 - 1)]
 
 def training_of(predicts: "Kind", what: str) -> Callable[..., int]:
     """The command that trains one of the three forests: they differ in what is predicted only."""
-    import msgspec
-
-    from quantd.daemon.cli.learn.artifact_files import market_files
-    from quantd.models.artifacts.manifest import MANIFEST, kind_of
-    from quantd.models.forests import artifact
-    from quantd.models.forests.card import verdict
-    from quantd.models.forests.forest_features import MEANING, PLAIN
-    from quantd.models.forests.prediction import load_forest
 
     def train_forest(
         out: Out,
@@ -62,6 +54,15 @@ def training_of(predicts: "Kind", what: str) -> Callable[..., int]:
         seed: Seed = 1,
         as_json: Json = False,
     ) -> int:
+        import msgspec
+
+        from quantd.daemon.cli.learn.artifact_files import market_files
+        from quantd.models.artifacts.manifest import MANIFEST, kind_of
+        from quantd.models.forests import artifact
+        from quantd.models.forests.card import verdict
+        from quantd.models.forests.forest_features import MEANING, PLAIN
+        from quantd.models.forests.prediction import load_forest
+
         names = [name for name in symbols.split(",") if name]
         listed = Path(actions) if actions else None
         missing = [name for name in NEEDED if find_spec(name) is None]

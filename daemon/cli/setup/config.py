@@ -8,11 +8,11 @@ import typer
 from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Sets
 from quantd.daemon.cli.output import print_json, say, table
 from quantd.daemon.cli.places import place
-from quantd.risk.limits import catalogue
 from quantd.trading.exit_codes import CONFIG
 
 if TYPE_CHECKING:
     from quantd.daemon.config import Config
+    from quantd.risk.limits import catalogue
 
 
 group = typer.Typer(help="The configuration.", no_args_is_help=True)
@@ -78,8 +78,8 @@ def show(config: ConfigFile = CONFIG_FILE, sets: Sets = None, as_json: Json = Fa
 class _Held(NamedTuple):
     """Limits as they hold in one section, whose profile is named."""
 
-    limits: catalogue.Limits
-    house: catalogue.Limits | None
+    limits: "catalogue.Limits"
+    house: "catalogue.Limits | None"
     profile: str | None
 
     def of(self, key: str, value: Any) -> tuple[Any, str]:
@@ -88,6 +88,7 @@ class _Held(NamedTuple):
 
         from quantd.daemon.config import Limits
         from quantd.daemon.config.keys import keys_of
+        from quantd.risk.limits import catalogue
         from quantd.risk.limits.profiles import PROFILES
 
         attribute = keys_of(Limits)[key].attribute if key in keys_of(Limits) else ""

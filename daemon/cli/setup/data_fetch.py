@@ -14,7 +14,6 @@ from quantd.daemon.cli.command import Json, day
 from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.output import Bar, iso, print_json, progress, say, table
 from quantd.trading.exit_codes import CHECK_FAILED, DONE, TRY_LATER, USAGE
-from quantd.trading.sessions import DAY_NS
 
 if TYPE_CHECKING:
     import polars as pl
@@ -181,6 +180,7 @@ def _bounds(calendar: "Sessions", first: date, last: date, length: int) -> tuple
 
     from quantd.adapters.feeds.bars.stamps import UNITS_NS
     from quantd.trading.instruments import NANO
+    from quantd.trading.sessions import DAY_NS
 
     zone = ZoneInfo("UTC" if length == DAY_NS else calendar.zone)
     begin, end = (datetime(d.year, d.month, d.day, tzinfo=zone) for d in (first, last + timedelta(days=1)))
