@@ -45,7 +45,8 @@ def run(arguments: list[str]) -> None:
     if arguments != ["--version"]:
         found = commands()
         first = arguments[0] if arguments else ""
-        _add(program, {first: found[first]} if first in found else found, listed=arguments in ([], ["--help"]))
+        listed = first not in found and (first in ("", "--help") or not first.startswith("-"))
+        _add(program, {first: found[first]} if first in found else found, listed=listed)
     program(arguments, prog_name="quantd")
 
 
@@ -65,7 +66,7 @@ def _add(program: typer.Typer, modules: Mapping[str, str], listed: bool) -> None
 
 
 def _nothing() -> None:
-    """Stands for an action where the list of commands is shown; it is never run."""
+    """Stands for an action where the list of commands is shown, or a name is not in it. It is never run."""
 
 
 def _leave(code: int | None, version: bool) -> None:
